@@ -1,0 +1,171 @@
+// Package ebox knows what a call to the e-Box and grant/citizen APIs means: which
+// calls list, which open a document, which change, reply or publish.
+//
+// Opening a document (the content of an attachment, the body of a message) marks
+// it read for good. So a call is taken for an opening whenever an upstream could
+// take it for one: the path is compared after decoding, without regard to case,
+// empty segments, matrix parameters and format suffixes, all of which common
+// server frameworks ignore.
+package ebox
+
+import (
+	"net/url"
+	"strings"
+)
+
+// Action is what a call does, in the words of a caller rule's "may".
+type Action uint8
+
+// The actions. None is for calls that need no permission, as grant/citizen's
+// /health.
+const (
+	None Action = iota
+	List
+	Open
+	Change
+	Reply
+	Publish
+	Mandates
+)
+
+var names = [...]string{"", "list", "open", "change", "reply", "publish", "mandates"}
+
+// String gives the word that the configuration uses.
+func (a Action) String() string { return names[a] }
+
+// ParseAction reads the word that the configuration uses.
+func ParseAction(s string) (Action, bool) {
+	for i, n := range names[1:] {
+		if n == s {
+			return Action(i + 1), true
+		}
+	}
+	return None, false
+}
+
+// Actions is a set of actions.
+type Actions uint8
+
+// All is the set of all actions.
+const All Actions = 1<<List | 1<<Open | 1<<Change | 1<<Reply | 1<<Publish | 1<<Mandates
+
+// With returns the set with a in it.
+func (s Actions) With(a Action) Actions { return s | 1<<a }
+
+// Has tells whether a is in the set; None is in every set.
+func (s Actions) Has(a Action) bool { return a == None || s&(1<<a) != 0 }
+
+// Classify tells what a call to a Message Registry, to the Provider Registry, the
+// Partition or the Federation API does. path is the escaped path below the API's
+// base URL.
+//
+// A multipart publication that names an originalMessageId is a reply that the path
+// does not show; it counts as publishing, since its body is not read.
+func Classify(method, path string) Action {
+	switch method {
+	case "GET", "HEAD", "OPTIONS":
+		if opens(path) {
+			return Open
+		}
+		return List
+	case "POST":
+		return classifyPost(segments(path))
+	default:
+		return Change
+	}
+}
+
+// ClassifyMandates tells the same of a call to grant/citizen.
+func ClassifyMandates(method, path string) Action {
+	if s := segments(path); len(s) == 1 && s[0] == "health" && (method == "GET" || method == "HEAD") {
+		return None
+	}
+	return Mandates
+}
+
+func classifyPost(s []string) Action {
+	if len(s) == 0 {
+		return Change
+	}
+	switch last := s[len(s)-1]; {
+	case last == "search": // eboxPreferences/search reads by a list of ids
+		return List
+	case last == "publishmessage", last == "linkeboxmessage", last == "searchmessagestatus":
+		return Publish // the Document Sender's calls, its status query among them
+	}
+	for i, name := range s {
+		if name == "messages" {
+			if i+1 < len(s) {
+				return Reply // POST below one message
+			}
+			return Publish
+		}
+	}
+	return Change
+}
+
+// opens tells whether a GET of path marks a document read: …/content below a
+// message or …/body. The images of the reference data end in /content as well and
+// mark nothing.
+func opens(path string) bool {
+	// Most paths are told at a glance, without taking them apart.
+	if !mayOpen(path) {
+		return false
+	}
+	s := segments(path)
+	if len(s) < 2 {
+		return false
+	}
+	last := s[len(s)-1]
+	if last != "content" && last != "body" {
+		return false
+	}
+	for _, name := range s[:len(s)-1] {
+		if name == "referencedata" {
+			return false
+		}
+	}
+	return true
+}
+
+// mayOpen is false only if no reading of path ends in "content" or "body": its
+// last letters, whatever their case, would have to be there, or an escape.
+func mayOpen(path string) bool {
+	i := strings.LastIndexByte(strings.TrimRight(path, "/"), '/')
+	last := path[i+1:]
+	if strings.IndexByte(path, ';') >= 0 || strings.IndexByte(last, '%') >= 0 {
+		return true
+	}
+	return hasFold(last, "content") || hasFold(last, "body")
+}
+
+func hasFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+// segments gives the segments of path as the most lenient server would read them.
+func segments(path string) []string {
+	parts := strings.Split(path, "/")
+	kept := parts[:0]
+	for _, p := range parts {
+		if i := strings.IndexByte(p, ';'); i >= 0 {
+			p = p[:i]
+		}
+		if decoded, err := url.PathUnescape(p); err == nil {
+			p = decoded
+		}
+		if i := strings.IndexByte(p, ';'); i >= 0 {
+			p = p[:i]
+		}
+		p = strings.ToLower(strings.TrimSpace(p))
+		if p != "" {
+			kept = append(kept, p)
+		}
+	}
+	if n := len(kept); n > 0 {
+		if i := strings.IndexByte(kept[n-1], '.'); i > 0 { // body.json
+			kept[n-1] = kept[n-1][:i]
+		}
+	}
+	return kept
+}

@@ -1,0 +1,93 @@
+package ebox
+
+import "testing"
+
+func TestClassify(t *testing.T) {
+	cases := []struct {
+		method, path string
+		want         Action
+	}{
+		{"GET", "/ebox", List},
+		{"GET", "/ebox/messages", List},
+		{"GET", "/ebox/messages/17", List},
+		{"GET", "/ebox/messages/17/attachments", List},
+		{"GET", "/ebox/messages/17/attachments/3", List},
+		{"GET", "/ebox/messages/17/attachments/3/content", Open},
+		{"HEAD", "/ebox/messages/17/attachments/3/content", Open},
+		{"GET", "/ebox/messages/17/body", Open},
+		{"GET", "/ebox/messages/17/paymentData", List},
+		{"GET", "/ebox/messages/17/attachments/3/content/", Open},
+		{"GET", "/ebox/messages/17/attachments/3//content//", Open},
+		{"GET", "/ebox/messages/17/attachments/3/Content", Open},
+		{"GET", "/ebox/messages/17/attachments/3/%63ontent", Open},
+		{"GET", "/ebox/messages/17/attachments/3/content;v=1", Open},
+		{"GET", "/ebox/messages/17/body.json", Open},
+		{"GET", "/ebox/messages/17/body%2Ejson", Open},
+		{"GET", "/ebox/messages/17/body%20", Open},
+		{"GET", "/ebox/messages/17/body;a=b/", Open},
+		{"GET", "/ebox/messages/17/body/;a=b", Open},
+		{"GET", "/ebox/messages/17/bodyguard", List},
+		{"GET", "/referenceData/senderApplications/1/images/2/content", List},
+		{"GET", "/referenceData/messageTypes", List},
+		{"PATCH", "/ebox/messages", Change},
+		{"PUT", "/ebox/messages/17", Change},
+		{"DELETE", "/ebox/messages/17", Change},
+		{"POST", "/publishMessage", Publish},
+		{"POST", "/linkEboxMessage", Publish},
+		{"POST", "/searchMessageStatus", Publish},
+		{"POST", "/ebox/messages", Publish},
+		{"POST", "/ebox/messages/17/replies", Reply},
+		{"POST", "/eboxPreferences/search", List},
+		{"PATCH", "/eboxPreferences", Change},
+		{"POST", "/", Change},
+	}
+	for _, c := range cases {
+		if got := Classify(c.method, c.path); got != c.want {
+			t.Errorf("%s %s: %q, want %q", c.method, c.path, got, c.want)
+		}
+	}
+}
+
+func TestClassifyMandates(t *testing.T) {
+	for path, want := range map[string]Action{
+		"/health": None, "/health/": None, "/mandates": Mandates, "/health/x": Mandates, "": Mandates,
+	} {
+		if got := ClassifyMandates("GET", path); got != want {
+			t.Errorf("GET %s: %q, want %q", path, got, want)
+		}
+	}
+	if got := ClassifyMandates("POST", "/health"); got != Mandates {
+		t.Errorf("POST /health: %q", got)
+	}
+}
+
+func TestActionsAreSets(t *testing.T) {
+	s := Actions(0).With(List).With(Open)
+	if !s.Has(List) || !s.Has(Open) || s.Has(Change) || !s.Has(None) {
+		t.Fatalf("%b", s)
+	}
+	for a := List; a <= Mandates; a++ {
+		if got, ok := ParseAction(a.String()); !ok || got != a || !All.Has(a) {
+			t.Errorf("%v does not survive its name", a)
+		}
+	}
+	if _, ok := ParseAction(""); ok {
+		t.Error("an empty word is an action")
+	}
+}
+
+// The short cut must never hide an opening that the full reading finds.
+func FuzzOpens(f *testing.F) {
+	for _, s := range []string{"/ebox/messages/1/body", "/a/%62ody", "/a;b/content/", "/x/body.json;y"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		s := segments(path)
+		if len(s) < 2 || (s[len(s)-1] != "content" && s[len(s)-1] != "body") {
+			return
+		}
+		if !mayOpen(path) {
+			t.Fatalf("%q is an opening that the short cut misses", path)
+		}
+	})
+}

@@ -1,0 +1,131 @@
+// Package enterprise knows the CBE number, the ten-digit number under which
+// the Crossroads Bank for Enterprises (KBO/BCE) registers every Belgian
+// enterprise.
+//
+// The first digit is 0 or 1 and the last two are a check: 97 minus the first
+// eight digits modulo 97. People write the number with or without dots, with
+// the country code of VAT in front, or with the leading zero dropped; services
+// want ten digits. Parse understands all of these, String writes the one.
+package enterprise
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Number is a valid CBE number. The zero value is no number at all: ten zeros
+// do not satisfy the check digits, so it can never be a real one.
+type Number uint32
+
+var (
+	// ErrMalformed says that the text is in no written form of a CBE number.
+	ErrMalformed = errors.New("not a CBE number: ten digits are expected, as in 0206731645 or 0206.731.645, optionally after BE")
+	// ErrCheckDigits says that the form is right and the number a typing error.
+	ErrCheckDigits = errors.New("the last two digits of the CBE number do not match the first eight: look for a typing error")
+)
+
+// maxWritten bounds the longest accepted form, "BE 0206.731.645" with room for
+// surrounding blanks; anything longer is refused before it is read.
+const maxWritten = 24
+
+// Parse reads a CBE number in any of its written forms: ten digits; nine, the
+// leading zero dropped; groups of 4-3-3 or 3-3-3 digits parted by dots, blanks
+// or hyphens; each optionally after "BE" in either case. The error is
+// ErrMalformed or ErrCheckDigits.
+func Parse(s string) (Number, error) {
+	if len(s) > maxWritten {
+		return 0, ErrMalformed
+	}
+	digits, ok := digitsOf(s)
+	if !ok {
+		return 0, ErrMalformed
+	}
+	if digits >= 2_000_000_000 {
+		return 0, ErrMalformed
+	}
+	if 97-(digits/100)%97 != digits%100 {
+		return 0, ErrCheckDigits
+	}
+	return Number(digits), nil
+}
+
+// digitsOf strips what people write around the digits and checks the grouping.
+func digitsOf(s string) (value uint64, ok bool) {
+	s = trimBlanks(s)
+	if len(s) >= 2 && s[0]|0x20 == 'b' && s[1]|0x20 == 'e' {
+		s = s[2:]
+		if s != "" && isSeparator(s[0]) {
+			s = s[1:]
+		}
+	}
+	var groups [3]int // digits seen in each group
+	group, total := 0, 0
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c >= '0' && c <= '9':
+			groups[group]++
+			if total++; total > 10 {
+				return 0, false
+			}
+			value = value*10 + uint64(c-'0')
+		case isSeparator(c):
+			if groups[group] == 0 || group == 2 {
+				return 0, false
+			}
+			group++
+		default:
+			return 0, false
+		}
+	}
+	if total != 10 && total != 9 {
+		return 0, false
+	}
+	grouped := groups[1] == 3 && groups[2] == 3
+	return value, group == 0 || grouped
+}
+
+func isSeparator(c byte) bool { return c == '.' || c == ' ' || c == '-' }
+
+func trimBlanks(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+// String writes the number as ten digits, the form that every service takes.
+// The zero Number gives the empty string.
+func (n Number) String() string {
+	if n == 0 {
+		return ""
+	}
+	return string(n.AppendText10(make([]byte, 0, 10)))
+}
+
+// AppendText10 appends the ten digits to b.
+func (n Number) AppendText10(b []byte) []byte {
+	var d [10]byte
+	v := uint32(n)
+	for i := len(d) - 1; i >= 0; i-- {
+		d[i] = byte('0' + v%10)
+		v /= 10
+	}
+	return append(b, d[:]...)
+}
+
+// MarshalText implements encoding.TextMarshaler with the ten digits.
+func (n Number) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler for every written form.
+func (n *Number) UnmarshalText(text []byte) error {
+	parsed, err := Parse(string(text))
+	if err != nil {
+		return fmt.Errorf("reading %q: %w", text, err)
+	}
+	*n = parsed
+	return nil
+}

@@ -1,0 +1,90 @@
+package watch
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestChangedSeesContentAndNothingElse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	write(t, path, "one")
+	f := NewFiles(path)
+	write(t, path, "one")
+	if got := f.Changed(); got != nil {
+		t.Fatalf("the same content counts as a change: %v", got)
+	}
+	write(t, path, "two")
+	if got := f.Changed(); !slices.Equal(got, []string{path}) {
+		t.Fatalf("changed %v", got)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.Changed(); len(got) != 1 {
+		t.Fatal("a removed file is no change")
+	}
+	write(t, path, "two")
+	if got := f.Changed(); len(got) != 1 {
+		t.Fatal("a file that came back is no change")
+	}
+}
+
+// Kubernetes mounts a Secret as key -> ..data/key and ..data -> a directory with
+// a time in its name; an update makes a new directory and renames a new link over
+// ..data.
+func TestChangedSeesASymlinkSwap(t *testing.T) {
+	dir := t.TempDir()
+	swap := func(version, content string) {
+		if err := os.Mkdir(filepath.Join(dir, version), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, version, "key"), content)
+		if err := os.Symlink(version, filepath.Join(dir, "..data_tmp")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	swap("..v1", "one")
+	key := filepath.Join(dir, "key")
+	if err := os.Symlink(filepath.Join("..data", "key"), key); err != nil {
+		t.Fatal(err)
+	}
+	f := NewFiles(key)
+	swap("..v2", "two")
+	if got := f.Changed(); !slices.Equal(got, []string{key}) {
+		t.Fatalf("changed %v", got)
+	}
+}
+
+func TestPollReportsAndEnds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	write(t, path, "one")
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		seen := 0
+		go NewFiles(path).Poll(ctx, time.Second, func([]string) { seen++ })
+		synctest.Wait()
+		write(t, path, "two")
+		time.Sleep(1500 * time.Millisecond)
+		synctest.Wait()
+		if seen != 1 {
+			t.Errorf("%d reports of one change", seen)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
