@@ -1,0 +1,138 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Upstream is one base URL and the stack of round trippers that leads there. It
+// is long-lived and safe for concurrent use; make it with NewUpstream.
+type Upstream struct {
+	// Name is the upstream's name in logs and metrics.
+	Name string
+	// Base is the base URL, with scheme, host and path and nothing else.
+	Base *url.URL
+	// Stack sends the request: retries, token, limits, credentials, transport.
+	Stack http.RoundTripper
+	// RewriteLinks turns links of the upstream into links of the gateway.
+	RewriteLinks bool
+
+	basePath string // escaped, without a trailing slash
+	links    linkForms
+}
+
+// NewUpstream prepares an upstream. The base must be an absolute http or https URL
+// without user information, query or fragment, and without dot segments.
+func NewUpstream(name string, base *url.URL, stack http.RoundTripper, rewriteLinks bool) (*Upstream, error) {
+	switch {
+	case base.Scheme != "http" && base.Scheme != "https":
+		return nil, fmt.Errorf("preparing upstream %s: base URL has scheme %q, give it https", name, base.Scheme)
+	case base.Host == "":
+		return nil, fmt.Errorf("preparing upstream %s: base URL has no host", name)
+	case base.User != nil, base.RawQuery != "", base.ForceQuery, base.Fragment != "":
+		return nil, fmt.Errorf("preparing upstream %s: base URL has user information, a query or a fragment, remove it", name)
+	}
+	path := strings.TrimRight(base.EscapedPath(), "/")
+	if err := CheckPath(path); err != nil {
+		return nil, fmt.Errorf("preparing upstream %s: base URL has a path that cannot be joined to: %w", name, err)
+	}
+	return &Upstream{
+		Name: name, Base: base, Stack: stack, RewriteLinks: rewriteLinks,
+		basePath: path, links: newLinkForms(base, path),
+	}, nil
+}
+
+// Field is a header that the gateway owns and sets itself.
+type Field struct {
+	// Name is in canonical form.
+	Name   string
+	Values []string
+}
+
+// LinkBase is where links into an upstream lead for one caller.
+type LinkBase struct {
+	// Origin is the gateway as this caller reaches it: "http://host[:port]".
+	Origin string
+	// Prefix is the path that stands for the upstream's base, escaped, without a
+	// trailing slash: "/enterprises/0206731645/ebox/providers/nsso".
+	Prefix string
+}
+
+// Call is one request as it is to be sent.
+type Call struct {
+	Upstream *Upstream
+	// Path is what follows the upstream's base, escaped and accepted by CheckPath:
+	// empty, or beginning with "/".
+	Path string
+	// RawQuery was accepted by CheckQuery and is sent byte for byte; ForceQuery
+	// keeps a "?" with nothing behind it.
+	RawQuery   string
+	ForceQuery bool
+	// Set holds the headers that the gateway owns. They are set after cleaning, so
+	// that nothing the caller sent can replace or remove them.
+	Set []Field
+	// Links is where links of this upstream lead for this caller.
+	Links LinkBase
+	// Opening marks a call that must never be repeated once it was sent.
+	Opening bool
+	// Document marks a call for a document's bytes (…/content): its answer is never
+	// rewritten, so ranges and content codings pass.
+	Document bool
+	// Body is the whole body if it was read already, as BodyRead says.
+	Body     []byte
+	BodyRead bool
+	// MaxBody is the most bytes that a request body may have; 0 is unlimited.
+	MaxBody int64
+}
+
+// Failure says what an error of the transport means.
+type Failure struct {
+	// Kind is an error type of RFC 9209; empty if the error is not known.
+	Kind string
+	// Timeout tells that the upstream was too slow.
+	Timeout bool
+	// Sent tells that the upstream may have seen the request.
+	Sent bool
+	// Cancelled tells that the caller, not the upstream, ended the exchange.
+	Cancelled bool
+}
+
+// Options are what a Proxy needs from outside; all are required.
+type Options struct {
+	// Environment is the value of X-EBox-Environment.
+	Environment string
+	Log         *slog.Logger
+	// NewID gives a new UUID, for BelGov-Trace-Id.
+	NewID func() string
+	// Classify tells what an error of the transport means.
+	Classify func(error) Failure
+	Now      func() time.Time
+}
+
+// Proxy serves calls. It is safe for concurrent use.
+type Proxy struct {
+	o           Options
+	environment []string
+}
+
+// New makes a Proxy.
+func New(o Options) (*Proxy, error) {
+	if o.Environment == "" || o.Log == nil || o.NewID == nil || o.Classify == nil || o.Now == nil {
+		return nil, errors.New("making a proxy: an option is missing, all of them are required")
+	}
+	return &Proxy{o: o, environment: []string{o.Environment}}, nil
+}
+
+// Serve sends the call and answers w with what comes back. It fills the exchange
+// record of r's context: upstream, status, sizes, times and the cause of a failure.
+//
+// It panics with http.ErrAbortHandler when an answer has to be cut short, which
+// net/http turns into a connection that ends without the end of the body.
+func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, c *Call) {
+	panic(http.ErrAbortHandler)
+}
