@@ -128,6 +128,16 @@ func opens(path string) bool {
 	return true
 }
 
+// IsDocument tells whether the path is that of a document's bytes (…/content), of
+// an attachment or of an image: what comes back is nobody's to rewrite.
+func IsDocument(path string) bool {
+	if !mayOpen(path) {
+		return false
+	}
+	s := segments(path)
+	return len(s) > 0 && s[len(s)-1] == "content"
+}
+
 // mayOpen is false only if no reading of path ends in "content" or "body": its
 // last letters, whatever their case, would have to be there, or an escape.
 func mayOpen(path string) bool {

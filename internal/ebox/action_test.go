@@ -61,6 +61,19 @@ func TestClassifyMandates(t *testing.T) {
 	}
 }
 
+func TestIsDocument(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/ebox/messages/17/attachments/3/content":               true,
+		"/referenceData/senderApplications/1/images/2/Content/": true,
+		"/ebox/messages/17/body":                                false,
+		"/ebox/messages":                                        false,
+	} {
+		if got := IsDocument(path); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}
+
 func TestActionsAreSets(t *testing.T) {
 	s := Actions(0).With(List).With(Open)
 	if !s.Has(List) || !s.Has(Open) || s.Has(Change) || !s.Has(None) {
