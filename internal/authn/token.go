@@ -1,0 +1,144 @@
+package authn
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
+
+// redacted is what a Token shows of itself.
+const redacted = "<token>"
+
+// Token is an access token and what is known about it. It is a small value that
+// can be copied freely; the zero Token is none. However it is printed, logged or
+// encoded, the secret does not show: whoever needs the header value asks for it
+// by name.
+type Token struct {
+	h *held
+}
+
+// held is what all copies of a Token share. Only next and used change after it
+// was made.
+type held struct {
+	// header is the value of the Authorization field, ready for a header map.
+	header []string
+	hash   string
+	key    TokenKey
+	// extra are the scopes that were granted without being asked for.
+	extra []string
+
+	obtained time.Time
+	// expires has a monotonic reading, expiresWall has none: a token is over when
+	// either clock says so. The one does not count the time that a machine sleeps,
+	// the other can be set back.
+	expires     time.Time
+	expiresWall int64
+
+	// next is when the token should be replaced in the background, in Unix
+	// nanoseconds; moving it is how one goroutine claims the renewal.
+	next atomic.Int64
+	// used is set by the first request that carries the token. A token that
+	// nobody used is not renewed.
+	used atomic.Bool
+}
+
+// newToken makes a Token of an answer's access token. obtained is the moment
+// before the request for it was sent: no clock of ours can then outlive the
+// server's.
+func newToken(secret string, key TokenKey, obtained time.Time, lifetime time.Duration, extra []string) Token {
+	sum := sha256.Sum256([]byte(secret))
+	expires := obtained.Add(lifetime)
+	return Token{&held{
+		header:      []string{"Bearer " + secret},
+		hash:        hex.EncodeToString(sum[:]),
+		key:         key,
+		extra:       extra,
+		obtained:    obtained,
+		expires:     expires,
+		expiresWall: expires.UnixNano(),
+	}}
+}
+
+// Valid says whether the token may be sent at the moment now.
+func (t Token) Valid(now time.Time) bool {
+	return t.h != nil && t.h.valid(now)
+}
+
+func (h *held) valid(now time.Time) bool {
+	return now.Before(h.expires) && now.UnixNano() < h.expiresWall
+}
+
+// Authorization is the value of the Authorization header field (RFC 6750,
+// section 2.1), "" for the zero Token. It is the secret itself.
+func (t Token) Authorization() string {
+	if t.h == nil {
+		return ""
+	}
+	return t.h.header[0]
+}
+
+// Hash is the SHA-256 of the token in hexadecimal, by which logs and evidence
+// name it.
+func (t Token) Hash() string {
+	if t.h == nil {
+		return ""
+	}
+	return t.h.hash
+}
+
+// Expires is the moment from which the token is not sent any more.
+func (t Token) Expires() time.Time {
+	if t.h == nil {
+		return time.Time{}
+	}
+	return t.h.expires
+}
+
+// Obtained is the moment before the request for the token was sent.
+func (t Token) Obtained() time.Time {
+	if t.h == nil {
+		return time.Time{}
+	}
+	return t.h.obtained
+}
+
+// Key is what the token was issued for.
+func (t Token) Key() TokenKey {
+	if t.h == nil {
+		return TokenKey{}
+	}
+	return t.h.key
+}
+
+// Extra are the scopes that the token opens though they were not asked for.
+func (t Token) Extra() []string {
+	if t.h == nil {
+		return nil
+	}
+	return t.h.extra
+}
+
+// String implements fmt.Stringer without the secret.
+func (t Token) String() string { return redacted }
+
+// GoString implements fmt.GoStringer without the secret.
+func (t Token) GoString() string { return redacted }
+
+// Format implements fmt.Formatter: every verb prints the same placeholder.
+func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// LogValue implements slog.LogValuer with what is fit for a log.
+func (t Token) LogValue() slog.Value {
+	if t.h == nil {
+		return slog.StringValue("")
+	}
+	return slog.GroupValue(slog.String("hash", t.h.hash), slog.Time("expires", t.h.expires))
+}
+
+// MarshalText implements encoding.TextMarshaler without the secret, and so keeps
+// it out of JSON as well.
+func (t Token) MarshalText() ([]byte, error) { return []byte(redacted), nil }
