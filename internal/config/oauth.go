@@ -1,0 +1,76 @@
+package config
+
+import "time"
+
+// OAuth says who the gateway is to the Authorization Server.
+type OAuth struct {
+	// TokenURL is the token endpoint. Default: the environment's; it must be
+	// given where no official one is public (integration, test, custom).
+	TokenURL string `yaml:"tokenUrl" config:"url"`
+	// Audience is the aud claim of the assertions. Default: tokenUrl.
+	Audience string `yaml:"audience"`
+	// AllowHTTP lets assertions and tokens travel without TLS to a token
+	// endpoint beyond loopback. For a lab and nothing else. Default false.
+	AllowHTTP bool `yaml:"allowHttp"`
+	// AllowPrivateNetworks lets the token endpoint resolve to a private
+	// address. Default false; loopback written in tokenUrl is always allowed.
+	AllowPrivateNetworks bool `yaml:"allowPrivateNetworks"`
+	// Timeout is the time for one token request as a whole. Default 10s.
+	Timeout time.Duration `yaml:"timeout"`
+	// Clients are the OAuth clients, by a name of your choosing.
+	Clients map[string]Client `yaml:"clients"`
+}
+
+// Client is one OAuth client registered in Chaman, and the key that signs its
+// assertions: a keystore, or key with certificate.
+type Client struct {
+	// ClientID is the id that Chaman gave.
+	ClientID string `yaml:"clientId" jsonschema:"required"`
+	// Keystore is a PKCS#12 or JKS file.
+	Keystore *Keystore `yaml:"keystore"`
+	// Key is a private key in PEM, instead of a keystore.
+	Key *Key `yaml:"key"`
+	// Certificate is the key's certificate in PEM. Optional unless headers
+	// asks for something derived from it.
+	Certificate *Certificate `yaml:"certificate"`
+	// Algorithm signs the assertions: RS256, PS256 or ES256. Default: by the
+	// type of the key, RS256 for RSA and ES256 for EC.
+	Algorithm Algorithm `yaml:"algorithm"`
+	// Headers are the parts of the assertion's header to derive from the
+	// certificate: kid, x5t#S256, x5c. Default none.
+	Headers []AssertionHeader `yaml:"headers"`
+	// AssertionLifetime is the time between iat and exp, at most 10m. Default 1m.
+	AssertionLifetime time.Duration `yaml:"assertionLifetime"`
+}
+
+// Keystore is a PKCS#12 or JKS file that holds the key and its certificate.
+type Keystore struct {
+	// File is the path of the key store.
+	File string `yaml:"file" config:"file" jsonschema:"required"`
+	// Password opens it. Prefer passwordFile or ${VAR}.
+	Password Secret `yaml:"password"`
+	// PasswordFile holds the password; it is read again when it changes.
+	PasswordFile string `yaml:"passwordFile" config:"file"`
+	// Alias names the entry, if the store holds several keys.
+	Alias string `yaml:"alias"`
+	// KeyPassword opens the entry, if it differs from the store's password (JKS).
+	KeyPassword Secret `yaml:"keyPassword"`
+	// KeyPasswordFile holds the entry's password.
+	KeyPasswordFile string `yaml:"keyPasswordFile" config:"file"`
+}
+
+// Key is a private key in PEM: PKCS#1, PKCS#8, encrypted PKCS#8 or EC.
+type Key struct {
+	// File is the path of the key.
+	File string `yaml:"file" config:"file" jsonschema:"required"`
+	// Password decrypts it, if it is encrypted. Prefer passwordFile or ${VAR}.
+	Password Secret `yaml:"password"`
+	// PasswordFile holds the password; it is read again when it changes.
+	PasswordFile string `yaml:"passwordFile" config:"file"`
+}
+
+// Certificate is a certificate, with its chain if it has one, in PEM.
+type Certificate struct {
+	// File is the path of the certificate.
+	File string `yaml:"file" config:"file" jsonschema:"required"`
+}

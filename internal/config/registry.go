@@ -1,0 +1,118 @@
+package config
+
+import (
+	"net/url"
+	"time"
+)
+
+// Registry is where the list of Document Providers comes from, and which of
+// them are believed.
+type Registry struct {
+	// URL is the list itself. Default: the environment's, if it has one.
+	URL *url.URL `yaml:"url"`
+	// Client is the OAuth client. Default: tenancy.defaultClient.
+	Client string `yaml:"client"`
+	// Scopes of the token for it. Default: the registry's official scope.
+	Scopes []string `yaml:"scopes"`
+	// Refresh is how often the list is fetched. Default 5m.
+	Refresh time.Duration `yaml:"refresh"`
+	// AllowedHosts are the hosts that providers may be on: "host",
+	// "*.domain" (not the domain itself), either with ":port". A provider
+	// elsewhere gets no token. Default "*.socialsecurity.be" in the official
+	// environments, none in custom. Each entry is trusted with tokens.
+	AllowedHosts []string `yaml:"allowedHosts" config:"hostpattern"`
+	// AllowHTTP believes http URLs of providers as well. For a lab and nothing
+	// else. Default false.
+	AllowHTTP bool `yaml:"allowHttp"`
+	// AllowPrivateNetworks lets the registry and its providers resolve to
+	// private addresses. Default false.
+	AllowPrivateNetworks bool `yaml:"allowPrivateNetworks"`
+	// Fields are the names of the list's members. Default: those of the
+	// federation's API 1.3.
+	Fields Fields `yaml:"fields"`
+	// Providers are fixed here and join those of the list; one with the same id
+	// takes its place.
+	Providers []StaticProvider `yaml:"providers"`
+}
+
+// Fields are the names that the registry gives to what the gateway needs.
+type Fields struct {
+	// ID defaults to messageProviderId.
+	ID string `yaml:"id"`
+	// Name defaults to messageProviderName.
+	Name string `yaml:"name"`
+	// Description defaults to messageProviderDescription.
+	Description string `yaml:"description"`
+	// URL defaults to messageProviderUrl.
+	URL string `yaml:"url"`
+	// ActivationDate defaults to messageProviderActivationDate.
+	ActivationDate string `yaml:"activationDate"`
+	// DeactivationDate defaults to messageProviderDeactivationDate.
+	DeactivationDate string `yaml:"deactivationDate"`
+	// Maintenance defaults to messageProviderPlannedMaintenance.
+	Maintenance string `yaml:"maintenance"`
+	// MaintenanceStart, within it, defaults to startDate.
+	MaintenanceStart string `yaml:"maintenanceStart"`
+	// MaintenanceEnd, within it, defaults to endDate.
+	MaintenanceEnd string `yaml:"maintenanceEnd"`
+	// Contact defaults to messageProviderTechnicalContact.
+	Contact string `yaml:"contact"`
+	// APIVersion defaults to apiSupportedVersion.
+	APIVersion string `yaml:"apiVersion"`
+}
+
+// StaticProvider is a Document Provider that the configuration itself names.
+type StaticProvider struct {
+	// ID is its segment in /ebox/providers/{providerId}.
+	ID string `yaml:"id" jsonschema:"required"`
+	// Name is for people. Default: the id.
+	Name string `yaml:"name"`
+	// URL is the base URL of its Message Registry. Its host is allowed by
+	// being written here.
+	URL *url.URL `yaml:"url" jsonschema:"required"`
+	// APIVersion is what it serves, as in "3" or "2.1". Default "3".
+	APIVersion string `yaml:"apiVersion"`
+}
+
+// Egress is how the gateway leaves the company network.
+type Egress struct {
+	// Proxy is the URL of an HTTP proxy, http://user:password@proxy:3128.
+	// Default none. Through a proxy, the host allow-list alone decides where
+	// tokens go: the gateway does not see the resolved addresses.
+	Proxy Secret `yaml:"proxy"`
+	// NoProxy are hosts reached without it: names, .suffixes, networks, "*".
+	NoProxy []string `yaml:"noProxy"`
+	// CAFile holds, in PEM, certificate authorities trusted besides the
+	// system's.
+	CAFile string `yaml:"caFile" config:"file"`
+}
+
+// ProxyURL is the proxy with its credentials, or nil. It must not be printed.
+func (e Egress) ProxyURL() *url.URL {
+	if e.Proxy == "" {
+		return nil
+	}
+	u, err := url.Parse(e.Proxy.Reveal())
+	if err != nil { // checked by Load
+		return nil
+	}
+	return u
+}
+
+// Redis is an optional store that replicas share. The gateway runs without it.
+type Redis struct {
+	// URL is redis://user:password@host:6379/0 or rediss://. Default none.
+	URL Secret `yaml:"url"`
+	// EncryptionKeys seal what is written there. The first writes, all read.
+	// Without them nothing that belongs to an enterprise is written.
+	EncryptionKeys []EncryptionKey `yaml:"encryptionKeys"`
+}
+
+// EncryptionKey is a key of AES-256-GCM.
+type EncryptionKey struct {
+	// ID is written beside what the key has sealed, up to 32 letters, digits,
+	// "-" and "_". An id is never used again for another key.
+	ID string `yaml:"id" jsonschema:"required"`
+	// File holds the key: 32 bytes, in base64 or hex.
+	File string `yaml:"file" config:"file" jsonschema:"required"`
+}

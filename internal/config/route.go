@@ -1,0 +1,160 @@
+package config
+
+import (
+	"net/url"
+	"time"
+)
+
+// Route leads a path of the internal endpoint to an upstream. A route with the
+// name of one of the environment's changes only what it says.
+type Route struct {
+	// Name identifies the route in callers, logs and metrics.
+	Name string `yaml:"name" jsonschema:"required"`
+	// Path is the prefix on the internal endpoint; one segment may be
+	// {providerId}.
+	Path string `yaml:"path"`
+	// Upstream is the base URL to which the rest of the path is appended, or
+	// {registry: true} for the base URL of the path's {providerId}.
+	Upstream *url.URL `yaml:"upstream"`
+	// Registry says that the upstream is the path's provider; Upstream is nil.
+	Registry bool `yaml:"-"`
+	// Kind is the API behind it: ebox, registry, mandates (grant/citizen) or
+	// plain. It decides what a call means. Default plain.
+	Kind Kind `yaml:"kind"`
+	// Client is the OAuth client, whatever the enterprise. Default: the
+	// enterprise's.
+	Client string `yaml:"client"`
+	// Scopes are what the token for this route carries, and nothing more. An
+	// empty list sends no token at all; it has to be written, so that a
+	// forgotten key cannot send a token that opens everything.
+	Scopes []string `yaml:"scopes"`
+	// Rules give other scopes to some calls. The first that matches counts.
+	Rules []ScopeRule `yaml:"rules"`
+	// Enterprise says whether a represented enterprise is required, optional or
+	// none (never sent on). Default optional; required for kind ebox.
+	Enterprise Demand `yaml:"enterprise"`
+	// Methods are those allowed; HEAD goes with GET, OPTIONS is answered by the
+	// gateway. Default GET, POST, PUT, PATCH, DELETE.
+	Methods []string `yaml:"methods"`
+	// Timeouts bound the stages of a call.
+	Timeouts Timeouts `yaml:"timeouts"`
+	// Retry repeats safe calls that failed before the first byte.
+	Retry Retry `yaml:"retry"`
+	// Breaker stops calls to an upstream that fails.
+	Breaker Breaker `yaml:"breaker"`
+	// Concurrency bounds the calls in flight.
+	Concurrency Concurrency `yaml:"concurrency"`
+	// Rate bounds the calls to the upstream. Default none.
+	Rate *Rate `yaml:"rate"`
+	// Cache keeps answers, by RFC 9111.
+	Cache Cache `yaml:"cache"`
+	// MaxBody bounds the request body: bytes, a size as 1MB, or unlimited.
+	// Default unlimited; 1MB for kind mandates, whose bodies are read whole.
+	MaxBody Size `yaml:"maxBody"`
+	// RewriteLinks makes links of the upstream lead through the gateway.
+	// Default true, false for kind plain.
+	RewriteLinks bool `yaml:"rewriteLinks"`
+	// AllowHTTP lets tokens and documents travel without TLS to an upstream
+	// beyond loopback. For a lab and nothing else. Default false.
+	AllowHTTP bool `yaml:"allowHttp"`
+	// AllowPrivateNetworks lets the upstream resolve to a private address.
+	// Default false.
+	AllowPrivateNetworks bool `yaml:"allowPrivateNetworks"`
+}
+
+// ScopeRule gives the calls that match it scopes of their own. A criterion that
+// is left out matches every call.
+type ScopeRule struct {
+	// Methods that match.
+	Methods []string `yaml:"methods"`
+	// Paths that match, below the upstream's base URL. "*" stands for one
+	// segment, "/**" at the end for everything below and the path itself.
+	Paths []string `yaml:"paths"`
+	// APIVersions of the provider that match: "2" is every 2.x, "2.1" that one.
+	APIVersions []string `yaml:"apiVersions"`
+	// Scopes of the token for these calls.
+	Scopes []string `yaml:"scopes" jsonschema:"required"`
+}
+
+// Timeouts bound the stages of a call to an upstream.
+type Timeouts struct {
+	// Connect is the time to connect, TLS included. Default 3s.
+	Connect time.Duration `yaml:"connect"`
+	// Header is the time from the request sent to the answer's header.
+	// Default 30s.
+	Header time.Duration `yaml:"header"`
+	// Idle is the longest pause within a body; one that makes progress is never
+	// cut. Default 60s.
+	Idle time.Duration `yaml:"idle"`
+}
+
+// Retry repeats safe calls that failed before the first byte of the answer.
+type Retry struct {
+	// Tries is how often a call is tried in all; 1 means no retry. Default 3.
+	Tries int `yaml:"tries"`
+}
+
+// Breaker stops calls to an upstream that fails, for a while.
+type Breaker struct {
+	// Enabled turns it on. Default true.
+	Enabled bool `yaml:"enabled"`
+	// FailureRatio opens the circuit, between 0 and 1. Default 0.5.
+	FailureRatio float64 `yaml:"failureRatio"`
+	// MinRequests are needed in a window before the ratio counts. Default 20.
+	MinRequests int `yaml:"minRequests"`
+	// Window is the time over which failures are counted. Default 30s.
+	Window time.Duration `yaml:"window"`
+	// Open is how long the circuit stays open before a probe. Default 15s.
+	Open time.Duration `yaml:"open"`
+}
+
+// Concurrency is a bulkhead: how many calls an upstream gets at once.
+type Concurrency struct {
+	// Max is how many calls are in flight at once. Default 200.
+	Max int `yaml:"max"`
+	// Queue is how many may wait; the next one is refused. Default 100.
+	Queue int `yaml:"queue"`
+	// Wait is how long one waits at most. Default 1s.
+	Wait time.Duration `yaml:"wait"`
+}
+
+// Cache keeps answers by RFC 9111, each enterprise's for itself.
+type Cache struct {
+	// Enabled turns it on. Default true for kinds ebox and registry, false for
+	// plain; mandates are never kept.
+	Enabled bool `yaml:"enabled"`
+	// DefaultTTL is the lifetime of answers that say none. Default 0s: they are
+	// not kept.
+	DefaultTTL time.Duration `yaml:"defaultTtl"`
+	// Shared lets enterprises share answers: false, true (what the upstream
+	// marks public) or always. "always" gives one enterprise's answer to
+	// another: only for what is the same for everybody. Default false.
+	Shared Sharing `yaml:"shared"`
+	// StaleWhileRevalidate is how long an answer past its lifetime is still
+	// given while a new one is fetched. Default 0s.
+	StaleWhileRevalidate time.Duration `yaml:"staleWhileRevalidate"`
+	// StaleIfError is how long it is still given when the upstream fails. For
+	// messages this can show a state that is no longer true. Default 0s.
+	StaleIfError time.Duration `yaml:"staleIfError"`
+	// MaxBody is the largest body kept; larger ones pass through. Default 1MB.
+	MaxBody Size `yaml:"maxBody"`
+	// Rules change the above for some paths. The first that matches counts.
+	Rules []CacheRule `yaml:"rules"`
+}
+
+// CacheRule changes how the answers of some paths are kept. What it leaves out
+// is as in the route's cache.
+type CacheRule struct {
+	// Paths that match, below the upstream's base URL, as in a scope rule.
+	Paths []string `yaml:"paths" jsonschema:"required"`
+	// Enabled, see Cache.
+	Enabled bool `yaml:"enabled"`
+	// DefaultTTL, see Cache.
+	DefaultTTL time.Duration `yaml:"defaultTtl"`
+	// Shared, see Cache.
+	Shared Sharing `yaml:"shared"`
+	// StaleWhileRevalidate, see Cache.
+	StaleWhileRevalidate time.Duration `yaml:"staleWhileRevalidate"`
+	// StaleIfError, see Cache.
+	StaleIfError time.Duration `yaml:"staleIfError"`
+}

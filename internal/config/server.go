@@ -1,0 +1,114 @@
+package config
+
+import (
+	"net/netip"
+	"net/url"
+	"time"
+)
+
+// Server is the internal endpoint, where the callers come in.
+type Server struct {
+	// Listen is an address, host:port, or a list of addresses and objects.
+	// Default 127.0.0.1:8080. Beyond loopback the endpoint gives everybody who
+	// reaches it access to e-Boxes: it needs callers or open: true.
+	Listen Listeners `yaml:"listen"`
+	// PublicURL is the gateway's own URL as callers know it, when a proxy
+	// stands in front; links lead there. Default: the Host of each request.
+	PublicURL *url.URL `yaml:"publicUrl"`
+	// AllowedHosts are further names in the Host header that the gateway
+	// answers to, "*.example.be" for all subdomains. Known without being said:
+	// localhost, the connection's own address and the host of publicUrl.
+	AllowedHosts []string `yaml:"allowedHosts" config:"hostpattern"`
+	// AllowedOrigins are web origins, https://app.example.be, whose pages may
+	// call the endpoint from a browser. Default none; each one gives its pages
+	// the reach of whoever visits them.
+	AllowedOrigins []string `yaml:"allowedOrigins" config:"origin"`
+	// TrustedProxies are networks whose X-Forwarded-For is believed when a
+	// caller is recognised by network. Default none. Whoever sits in one of
+	// them can pretend to be any caller.
+	TrustedProxies []netip.Prefix `yaml:"trustedProxies"`
+	// Limits bound what one caller can occupy.
+	Limits Limits `yaml:"limits"`
+	// Drain is what happens between SIGTERM and the end.
+	Drain Drain `yaml:"drain"`
+}
+
+// Listeners is one listener or several.
+type Listeners []Listener
+
+// Listener is an address to listen on.
+type Listener struct {
+	// Name is what a caller's rule and the logs call it. Default: the address.
+	Name string `yaml:"name"`
+	// Address is host:port, with an IP address, localhost, or nothing for every
+	// address of the machine.
+	Address string `yaml:"address" jsonschema:"required"`
+	// TLS makes it https. Without it the listener speaks plain HTTP.
+	TLS *TLS `yaml:"tls"`
+	// Open says that everybody who reaches this listener beyond loopback may
+	// represent every enterprise, when there are no callers. Default false.
+	Open bool `yaml:"open"`
+}
+
+// TLS is a listener's certificate and what it asks of the other side.
+type TLS struct {
+	// CertFile is the certificate chain in PEM.
+	CertFile string `yaml:"certFile" config:"file" jsonschema:"required"`
+	// KeyFile is its private key in PEM.
+	KeyFile string `yaml:"keyFile" config:"file" jsonschema:"required"`
+	// ClientCAFile holds, in PEM, the authorities of client certificates.
+	ClientCAFile string `yaml:"clientCaFile" config:"file"`
+	// ClientAuth is none, request (a certificate is verified if there is one)
+	// or require. Default: require if clientCaFile is given, else none.
+	ClientAuth ClientAuth `yaml:"clientAuth"`
+}
+
+// Limits bound what one caller can occupy. Sizes are in bytes, or with a unit as
+// in 64KiB.
+type Limits struct {
+	// MaxHeaderBytes bounds the request line and header. Default 64KiB.
+	MaxHeaderBytes Size `yaml:"maxHeaderBytes"`
+	// MaxTargetBytes bounds the path and query together. Default 16KiB.
+	MaxTargetBytes Size `yaml:"maxTargetBytes"`
+	// MaxQueryParameters bounds their number. Default 1000.
+	MaxQueryParameters int `yaml:"maxQueryParameters"`
+	// MaxConnections bounds the connections of all listeners together; further
+	// ones wait. Default 10000.
+	MaxConnections int `yaml:"maxConnections"`
+	// MaxStreams bounds the HTTP/2 streams open at once on one
+	// connection. Default 250.
+	MaxStreams int `yaml:"maxStreams"`
+	// ReadHeaderTimeout is the time to send a whole header. Default 10s.
+	ReadHeaderTimeout time.Duration `yaml:"readHeaderTimeout"`
+	// IdleTimeout closes connections without a request. Default 2m.
+	IdleTimeout time.Duration `yaml:"idleTimeout"`
+	// BodyIdleTimeout ends a request whose caller neither sends nor takes a
+	// byte for so long; one that makes progress is never cut. Default 1m.
+	BodyIdleTimeout time.Duration `yaml:"bodyIdleTimeout"`
+}
+
+// Drain is what happens between SIGTERM and the end.
+type Drain struct {
+	// Delay is how long everything is still served, so that load balancers can
+	// notice that the gateway is no longer ready. Default 5s.
+	Delay time.Duration `yaml:"delay"`
+	// Timeout is how long requests in flight have after that. Default 30s.
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// Admin is the listener for health, metrics, status and the page for people.
+type Admin struct {
+	// Listen is an address or a list, as in server. Default 127.0.0.1:9090.
+	Listen Listeners `yaml:"listen"`
+	// TokenFile holds the token that purges and other changes need when they
+	// come from beyond loopback. Without it such changes are refused.
+	TokenFile string `yaml:"tokenFile" config:"file"`
+}
+
+// Log says how the gateway writes its logs, to standard error.
+type Log struct {
+	// Format is json (one object a line) or text. Default json.
+	Format LogFormat `yaml:"format"`
+	// Level is debug, info, warn or error. Default info.
+	Level LogLevel `yaml:"level"`
+}
