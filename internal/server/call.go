@@ -1,0 +1,152 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/problem"
+)
+
+// call is one request inside the gateway. It is its context, its answer's writer
+// and its record in one, so that a request costs one allocation for all three.
+type call struct {
+	context.Context // the request's own: cancelled when the caller goes away
+
+	record  exchange.Record
+	routing *chi.Context
+	conn    *conn
+
+	// path and query are the raw bytes of the request target; rest is what of
+	// path is still to be routed.
+	path, query string
+	bareQuery   bool // the target ends in "?"
+	// enterprise is the escaped segment after /enterprises/.
+	enterprise    string
+	hasEnterprise bool
+
+	// credential is what the upstream stack finds under credentialKey.
+	credentialKey, credential any
+
+	w           http.ResponseWriter
+	wroteHeader bool
+	environment []string
+	origin      string // the allowed Origin, for CORS
+}
+
+// Value hands out what the layers below look for, without a context of its own
+// for each.
+func (c *call) Value(key any) any {
+	switch key {
+	case exchange.Key:
+		return &c.record
+	case chi.RouteCtxKey:
+		return c.routing
+	case callKey:
+		return c
+	}
+	if c.credentialKey != nil && key == c.credentialKey {
+		return c.credential
+	}
+	return c.Context.Value(key)
+}
+
+type contextKey struct{ name string }
+
+var callKey any = &contextKey{"call"}
+
+// from gives the call that r belongs to. Only handlers inside the endpoint use it.
+func from(r *http.Request) *call { return r.Context().Value(callKey).(*call) }
+
+// Header implements http.ResponseWriter.
+func (c *call) Header() http.Header { return c.w.Header() }
+
+// WriteHeader implements http.ResponseWriter and adds what every answer of the
+// gateway carries.
+func (c *call) WriteHeader(status int) {
+	if status >= 200 && !c.wroteHeader {
+		c.wroteHeader = true
+		c.record.Status = status
+		h := c.w.Header()
+		h["X-Request-Id"] = []string{c.record.ID}
+		if c.environment != nil {
+			h["X-Ebox-Environment"] = c.environment
+		}
+		if c.origin != "" {
+			exposeTo(h, c.origin)
+		}
+	}
+	c.w.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (c *call) Write(b []byte) (int, error) {
+	if !c.wroteHeader {
+		c.WriteHeader(http.StatusOK)
+	}
+	n, err := c.w.Write(b)
+	c.record.BytesOut += int64(n)
+	return n, err
+}
+
+// FlushError lets http.ResponseController flush.
+func (c *call) FlushError() error { return http.NewResponseController(c.w).Flush() }
+
+// Unwrap lets http.ResponseController reach the connection.
+func (c *call) Unwrap() http.ResponseWriter { return c.w }
+
+// fail answers with the problem that err is to the caller.
+func (c *call) fail(r *http.Request, err error) {
+	p := problem.From(err)
+	c.record.ProblemType, c.record.ProxyError, c.record.Cause = p.Type, p.ProxyError, p.Cause
+	problem.Write(c, r, p, c.record.ID, c.record.Tries)
+}
+
+// begin is the outermost layer: it makes the call, gives every fault an answer
+// and hands the finished record on.
+func (e *Endpoint) begin(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &call{
+			Context: r.Context(), w: w, environment: e.environment, credentialKey: e.credentialKey,
+			routing: e.routing.Get().(*chi.Context),
+		}
+		c.conn = connOf(c.Context)
+		rec := &c.record
+		rec.ID = exchange.NewID()
+		rec.Start = time.Now()
+		rec.Method, rec.Host, rec.Protocol = r.Method, r.Host, r.Proto
+		rec.Listener = c.conn.listener
+		defer e.end(c, r)
+		next.ServeHTTP(c, r.WithContext(c))
+	})
+}
+
+// end runs when the handler returned or panicked.
+func (e *Endpoint) end(c *call, r *http.Request) {
+	fault := recover()
+	c.routing.Reset()
+	e.routing.Put(c.routing)
+	abort := fault != nil
+	if err, ok := fault.(error); fault != nil && (!ok || !errors.Is(err, http.ErrAbortHandler)) {
+		cause := panicError{value: fault, stack: stack()}
+		if !c.wroteHeader {
+			c.fail(r, problem.Internal(cause))
+			abort = false
+		} else {
+			c.record.Cause = cause
+		}
+	}
+	rec := &c.record
+	rec.Cut = rec.Cut || abort
+	rec.Phases.Total = time.Since(rec.Start)
+	e.done(rec)
+	if abort {
+		// The server closes the connection or resets the stream, so that a cut
+		// answer cannot be taken for a whole one.
+		panic(http.ErrAbortHandler)
+	}
+}

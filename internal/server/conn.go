@@ -1,0 +1,62 @@
+package server
+
+import (
+	"context"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/netip"
+)
+
+// conn is what is known of a connection, worked out once when it is accepted.
+type conn struct {
+	listener string
+	remote   netip.Addr
+	local    netip.Addr
+	// host is the local address as it would stand in a Host field, with its port.
+	host   string
+	scheme string
+}
+
+var (
+	connKey     any = &contextKey{"conn"}
+	unknownConn     = &conn{scheme: "http"}
+)
+
+// connOf gives the connection that the request came in by.
+func connOf(ctx context.Context) *conn {
+	if c, ok := ctx.Value(connKey).(*conn); ok {
+		return c
+	}
+	return unknownConn
+}
+
+// connContext is http.Server.ConnContext for one listener.
+func (l Listener) connContext(ctx context.Context, nc net.Conn) context.Context {
+	c := &conn{listener: l.Name, scheme: "http", remote: addrOf(nc.RemoteAddr()), local: addrOf(nc.LocalAddr())}
+	if nc.LocalAddr() != nil {
+		c.host = nc.LocalAddr().String()
+	}
+	if l.TLS != nil {
+		c.scheme = "https"
+	}
+	return context.WithValue(ctx, connKey, c)
+}
+
+// addrOf gives the IP address, v4-mapped ones as IPv4, without zone.
+func addrOf(a net.Addr) netip.Addr {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	addr, _ := netip.AddrFromSlice(tcp.IP)
+	return addr.Unmap()
+}
+
+// certificateOf gives the client certificate that the TLS layer has verified.
+func certificateOf(r *http.Request) *x509.Certificate {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return nil
+	}
+	return r.TLS.VerifiedChains[0][0]
+}

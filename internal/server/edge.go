@@ -1,0 +1,145 @@
+package server
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"ebox-gateway/internal/problem"
+)
+
+// Edge is what the gateway demands of a request before it looks at what is asked:
+// that it is meant for this gateway (Host) and that no page in somebody's browser
+// sent it (Origin, Sec-Fetch-Site, Referer).
+//
+// The endpoint asks for no credentials, so anything on the machine that can reach
+// it can use it, and a browser reaches it on behalf of any page that its user
+// visits. DNS rebinding makes such a page same-origin, which is why the Host is
+// checked as well: the name an attacker rebinds is one that we do not know.
+type Edge struct {
+	hosts   map[string]bool // lower case, without port
+	origins map[string]bool // as a browser writes them
+}
+
+// NewEdge makes the rules. publicURL, if any, and hosts name the gateway; origins
+// are those of pages that may use it, as "https://app.example.be".
+func NewEdge(publicURL *url.URL, hosts, origins []string) *Edge {
+	e := &Edge{hosts: map[string]bool{"localhost": true}, origins: make(map[string]bool, len(origins))}
+	if publicURL != nil {
+		e.hosts[strings.ToLower(publicURL.Hostname())] = true
+	}
+	for _, h := range hosts {
+		e.hosts[strings.ToLower(hostname(h))] = true
+	}
+	for _, o := range origins {
+		e.origins[strings.ToLower(strings.TrimSuffix(o, "/"))] = true
+	}
+	return e
+}
+
+// Check refuses a request that is not for this gateway or that a page sent which
+// may not. It returns the origin that was allowed, empty if there was none.
+func (e *Edge) Check(r *http.Request) (origin string, err error) {
+	if !e.knows(r) {
+		return "", problem.Misdirected("This gateway does not answer for the host that the request names. Use localhost, the gateway's address or its public URL, or have the platform team add the name to server.allowedHosts.")
+	}
+	return e.page(r)
+}
+
+func (e *Edge) knows(r *http.Request) bool {
+	if r.Host == "" {
+		// Only HTTP/1.0 may leave it out (RFC 9112, section 3.2).
+		return !r.ProtoAtLeast(1, 1)
+	}
+	host := hostname(r.Host)
+	if e.hosts[host] || e.hosts[strings.ToLower(host)] {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().WithZone("") == connOf(r.Context()).local
+}
+
+// hostname strips port, brackets and a trailing dot.
+func hostname(host string) string {
+	if strings.HasSuffix(host, "]") {
+		return strings.Trim(host, "[]")
+	}
+	if i := strings.LastIndexByte(host, ':'); i >= 0 {
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+	}
+	return strings.TrimSuffix(host, ".")
+}
+
+// page tells requests that a browser's page sent from all others, by the fields
+// that a script cannot set.
+func (e *Edge) page(r *http.Request) (origin string, err error) {
+	h := r.Header
+	if origins := h["Origin"]; len(origins) > 0 {
+		if len(origins) == 1 && e.origins[strings.ToLower(origins[0])] {
+			return origins[0], nil
+		}
+		return "", foreignPage("Origin")
+	}
+	for _, site := range h["Sec-Fetch-Site"] {
+		if site != "same-origin" && site != "none" {
+			return "", foreignPage("Sec-Fetch-Site")
+		}
+	}
+	for _, referer := range h["Referer"] {
+		from, err := url.Parse(referer)
+		if err != nil || !e.sameSite(from, r) {
+			return "", foreignPage("Referer")
+		}
+	}
+	return "", nil
+}
+
+func (e *Edge) sameSite(from *url.URL, r *http.Request) bool {
+	return from.Host != "" && strings.EqualFold(from.Host, r.Host) || e.origins[strings.ToLower(from.Scheme+"://"+from.Host)]
+}
+
+func foreignPage(field string) error {
+	return problem.Forbidden("A page in a browser may not use this gateway. If it must, have the platform team add its origin to server.allowedOrigins.",
+		problem.Issue{Type: problem.IssueInvalidInput, In: "header", Name: field, Detail: "names a site that is not allowed"})
+}
+
+// exposeTo adds the CORS fields (Fetch standard) that let a page of an allowed
+// origin read the answer.
+func exposeTo(h http.Header, origin string) {
+	h["Access-Control-Allow-Origin"] = []string{origin}
+	h["Access-Control-Expose-Headers"] = []string{"*"}
+	h.Add("Vary", "Origin")
+}
+
+// isPreflight tells a CORS preflight from an OPTIONS request of a program.
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// preflight adds what a preflight of an allowed origin asks for.
+func preflight(h http.Header, r *http.Request, allow string) {
+	h["Access-Control-Allow-Methods"] = []string{allow}
+	if names := r.Header.Values("Access-Control-Request-Headers"); len(names) > 0 {
+		h["Access-Control-Allow-Headers"] = names
+	}
+	if r.Header.Get("Access-Control-Request-Private-Network") == "true" {
+		h["Access-Control-Allow-Private-Network"] = []string{"true"}
+	}
+	h["Access-Control-Max-Age"] = []string{"600"}
+}
+
+// Guard puts the edge's rules in front of a handler that is not part of the
+// endpoint, such as the admin listener's.
+func (e *Edge) Guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := e.Check(r); err != nil {
+			problem.Write(w, r, problem.From(err), "", 0)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}

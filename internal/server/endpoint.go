@@ -1,0 +1,226 @@
+// Package server is the gateway's front door: the internal endpoint that the
+// company's applications call.
+//
+// A request passes these layers, each a func(http.Handler) http.Handler or a chi
+// route, in this order:
+//
+//	begin      gives it a record, an id, and every fault an answer
+//	edge       Host, pages in browsers (edge.go)
+//	target     the bytes of path and query, refused if they can be read in two ways
+//	routing    /enterprises/{number} in front, then the routes of the configuration
+//	forward    who is it for, may the caller, which upstream; then the proxy
+//
+// The path is looked at in one form only, as it was sent, escapes included: the
+// form that chooses the route is the form that is forwarded.
+//
+// RFC 9110 and 9112 (HTTP), RFC 9457 (problems), Fetch (CORS, Sec-Fetch-Site).
+package server
+
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/go-chi/chi/v5"
+
+	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/proxy"
+	"ebox-gateway/internal/tenancy"
+)
+
+// Options are what the endpoint is made of. All but PublicURL, the lists and
+// CredentialKey are required.
+type Options struct {
+	Edge *Edge
+	// PublicURL is how callers name the gateway, for links; nil: as each names it.
+	PublicURL *url.URL
+	// TrustedProxies may say in X-Forwarded-For for whom they ask.
+	TrustedProxies []netip.Prefix
+	// MaxTarget bounds the request target in bytes, MaxParameters its query's
+	// parameters.
+	MaxTarget, MaxParameters int
+
+	Callers  *tenancy.Callers
+	Resolver *tenancy.Resolver
+	Proxy    *proxy.Proxy
+	// Providers lists the Document Providers for /ebox/providers.
+	Providers func() []Provider
+	Routes    []*Route
+	// Absent are paths of APIs that the environment does not have, with the reason.
+	Absent map[string]string
+	// Environment is the value of X-EBox-Environment.
+	Environment string
+	// CredentialKey is the context key under which the upstream stack looks for
+	// Target.Credential.
+	CredentialKey any
+	// Done receives each finished record. It must not keep the record.
+	Done func(*exchange.Record)
+}
+
+// Endpoint answers the internal endpoint's requests. It is an http.Handler.
+type Endpoint struct {
+	o             Options
+	environment   []string
+	credentialKey any
+	done          func(*exchange.Record)
+	origin        string // of PublicURL
+	handler       http.Handler
+	routing       sync.Pool // of *chi.Context
+}
+
+// NewEndpoint puts the layers together.
+func NewEndpoint(o Options) *Endpoint {
+	e := &Endpoint{
+		o: o, environment: []string{o.Environment}, credentialKey: o.CredentialKey, done: o.Done,
+		routing: sync.Pool{New: func() any { return chi.NewRouteContext() }},
+	}
+	if o.PublicURL != nil {
+		e.origin = o.PublicURL.Scheme + "://" + o.PublicURL.Host
+	}
+	e.handler = chi.Chain(e.begin, e.edge, e.target).Handler(e.routes())
+	return e
+}
+
+// ServeHTTP implements http.Handler.
+func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) { e.handler.ServeHTTP(w, r) }
+
+// edge turns away what is not meant for this gateway.
+func (e *Endpoint) edge(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := from(r)
+		c.record.Source = tenancy.ClientAddr(c.conn.remote, r.Header["X-Forwarded-For"], e.o.TrustedProxies)
+		if actor := r.Header["X-Actor"]; len(actor) > 0 {
+			c.record.Actor = actor[0]
+		}
+		origin, err := e.o.Edge.Check(r)
+		if err != nil {
+			c.fail(r, err)
+			return
+		}
+		c.origin = origin
+		next.ServeHTTP(w, r)
+	})
+}
+
+// target takes the request target apart and refuses what an upstream could read
+// otherwise than we do.
+func (e *Endpoint) target(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := from(r)
+		if err := e.splitTarget(c, r.RequestURI); err != nil {
+			c.fail(r, err)
+			return
+		}
+		c.record.Path = c.path
+		c.routing.RoutePath = c.path
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (e *Endpoint) splitTarget(c *call, target string) error {
+	if len(target) > e.o.MaxTarget {
+		return problem.BadRequest("The request target is longer than this gateway takes. Shorten the query, or have the platform team raise server.limits.maxTargetBytes.")
+	}
+	if target == "" || target[0] != '/' { // absolute form (RFC 9112, section 3.2.2)
+		_, rest, ok := strings.Cut(target, "://")
+		if !ok {
+			return problem.BadRequest("The request target is neither a path nor an absolute URL.")
+		}
+		if i := strings.IndexAny(rest, "/?"); i >= 0 {
+			target = rest[i:]
+		} else {
+			target = "/"
+		}
+	}
+	path, query, found := strings.Cut(target, "?")
+	c.path, c.query, c.bareQuery = path, query, found && query == ""
+	if c.path == "" {
+		c.path = "/"
+	}
+	if err := proxy.CheckPath(c.path); err != nil {
+		return err
+	}
+	return proxy.CheckQuery(c.query, e.o.MaxParameters)
+}
+
+// routes builds the router: every route with and without /enterprises/{number}.
+func (e *Endpoint) routes() http.Handler {
+	inner := chi.NewRouter()
+	for path, reason := range e.o.Absent {
+		absent := e.refuse(func(*call) error { return problem.NotFound(reason) })
+		inner.Handle(path, absent)
+		inner.Handle(path+"/*", absent)
+	}
+	inner.Handle("/ebox/providers", e.listProviders())
+	inbox := e.refuse(func(c *call) error { return e.withoutProvider(c) })
+	inner.Handle("/ebox", inbox)
+	inner.Handle("/ebox/messages", inbox)
+	inner.Handle("/ebox/messages/*", inbox)
+	for _, route := range e.o.Routes {
+		h := e.forward(route)
+		inner.Handle(route.Path, h)
+		inner.Handle(route.Path+"/*", h)
+	}
+	inner.NotFound(e.refuse(func(*call) error { return noRoute() }))
+	// chi knows the common methods; every other one gets the same answer as a
+	// method that the route does not have.
+	inner.MethodNotAllowed(e.refuse(func(c *call) error {
+		return problem.MethodNotAllowed(c.record.Method, []string{"GET", "HEAD", "OPTIONS"})
+	}))
+
+	outer := chi.NewRouter()
+	strip := e.represented(inner)
+	outer.Handle("/enterprises/{enterprise}", strip)
+	outer.Handle("/enterprises/{enterprise}/*", strip)
+	outer.Mount("/", inner)
+	outer.NotFound(inner.NotFoundHandler())
+	outer.MethodNotAllowed(inner.MethodNotAllowedHandler())
+	return outer
+}
+
+// represented takes /enterprises/{number} off the path.
+func (e *Endpoint) represented(inner chi.Router) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		c := from(r)
+		rest := c.path[len("/enterprises/"):]
+		number, rest, _ := strings.Cut(rest, "/")
+		c.enterprise, c.hasEnterprise = number, true
+		c.routing.Reset()
+		c.routing.RoutePath = "/" + rest
+		inner.ServeHTTP(w, r)
+	}
+}
+
+// refuse makes a handler that always answers with a problem.
+func (e *Endpoint) refuse(why func(*call) error) http.HandlerFunc {
+	return func(_ http.ResponseWriter, r *http.Request) {
+		c := from(r)
+		c.fail(r, why(c))
+	}
+}
+
+func noRoute() error {
+	return problem.NotFound("No route of this gateway has this path. The e-Box APIs are under /ebox/providers/{providerId}, /ebox/registry, /ebox/partition and /ebox/federation, citizen mandates under /grant/citizen, each optionally after /enterprises/{number}. GET /ebox/providers lists the Document Providers.")
+}
+
+// withoutProvider names the paths to use for a call that needs a provider.
+func (e *Endpoint) withoutProvider(c *call) error {
+	prefix := ""
+	if c.hasEnterprise {
+		prefix = "/enterprises/" + c.enterprise
+	}
+	below := c.path[len(prefix):]
+	var issues []problem.Issue
+	for _, p := range e.o.Providers() {
+		if p.State == "active" {
+			issues = append(issues, problem.Issue{
+				Type: problem.IssueInvalidInput, In: "path", Name: "providerId", Value: p.ID,
+				Detail: "Use " + prefix + "/ebox/providers/" + url.PathEscape(p.ID) + below,
+			})
+		}
+	}
+	return problem.NotFound("Messages are kept by a Document Provider, which this path does not name. Put /ebox/providers/{providerId} in front of it; GET "+prefix+"/ebox/providers lists the providers.", issues...)
+}

@@ -1,0 +1,258 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/proxy"
+	"ebox-gateway/internal/tenancy"
+)
+
+// Route is one route of the configuration, resolved.
+type Route struct {
+	// Path is the prefix, without a trailing slash; it may hold {providerId}.
+	Path string
+	// Methods are those that the upstream may be asked; GET brings HEAD with it.
+	Methods []string
+	// Tenancy is what the resolver needs to know of the route.
+	Tenancy tenancy.Route
+	// Classify tells what a call does; path is below the route's own.
+	Classify func(method, path string) ebox.Action
+	// MaxBody is the most bytes of a request's body; 0 is unlimited.
+	MaxBody int64
+	// Target chooses upstream and credential. Its errors are problems.
+	Target func(TargetRequest) (Target, error)
+}
+
+// TargetRequest is what decides where a call goes and with which credential.
+type TargetRequest struct {
+	// Provider is the decoded {providerId}, empty on routes without.
+	Provider string
+	// Client is the OAuth client's name.
+	Client string
+	// Method and Path, the path below the route's own, choose the scopes.
+	Method, Path string
+}
+
+// Target is where a call goes.
+type Target struct {
+	Upstream *proxy.Upstream
+	// Credential is handed to the upstream stack in the context.
+	Credential any
+}
+
+// RepresentedHeader is the field that tells an upstream for whom a call is.
+const RepresentedHeader = "On-Behalf-Of-Enterprise-Number"
+
+// forward handles the requests of one route.
+func (e *Endpoint) forward(route *Route) http.HandlerFunc {
+	allow := allowed(route.Methods)
+	return func(_ http.ResponseWriter, r *http.Request) {
+		c := from(r)
+		c.record.Route = route.Tenancy.Name
+		if done := e.ownMethods(c, r, allow); done {
+			return
+		}
+		if err := e.serve(c, r, route); err != nil {
+			c.fail(r, err)
+		}
+	}
+}
+
+// allowed is what Allow says: GET brings HEAD, and OPTIONS is the gateway's own.
+func allowed(methods []string) []string {
+	list := slices.Clone(methods)
+	if slices.Contains(list, http.MethodGet) && !slices.Contains(list, http.MethodHead) {
+		list = append(list, http.MethodHead)
+	}
+	if !slices.Contains(list, http.MethodOptions) {
+		list = append(list, http.MethodOptions)
+	}
+	return list
+}
+
+// ownMethods answers what is answered without an upstream: OPTIONS, preflights,
+// and methods that the route does not have.
+func (e *Endpoint) ownMethods(c *call, r *http.Request, allow []string) bool {
+	if r.Method == http.MethodOptions {
+		list := strings.Join(allow, ", ")
+		h := c.Header()
+		if isPreflight(r) && c.origin != "" {
+			preflight(h, r, list)
+		}
+		h["Allow"] = []string{list}
+		c.WriteHeader(http.StatusNoContent)
+		return true
+	}
+	if !slices.Contains(allow, r.Method) {
+		c.fail(r, problem.MethodNotAllowed(r.Method, allow))
+		return true
+	}
+	return false
+}
+
+// identify finds the caller's rule.
+func (e *Endpoint) identify(c *call, r *http.Request) (*tenancy.Caller, error) {
+	caller, ok := e.o.Callers.Identify(tenancy.Peer{
+		Addr: c.record.Source, Listener: c.conn.listener, Certificate: certificateOf(r),
+	})
+	if !ok {
+		return nil, problem.Forbidden("This gateway does not know the caller. Have the platform team add a rule to callers for the address, the listener or the client certificate that is used.")
+	}
+	c.record.Caller = caller.Name
+	return caller, nil
+}
+
+// serve resolves the call and hands it to the proxy. An error is returned only
+// while nothing was answered.
+func (e *Endpoint) serve(c *call, r *http.Request, route *Route) error {
+	caller, err := e.identify(c, r)
+	if err != nil {
+		return err
+	}
+	provider, err := decode(c.routing.URLParam("providerId"))
+	if err != nil {
+		return err
+	}
+	rest := below(c)
+	prefix := c.path[:len(c.path)-len(rest)]
+
+	rec := &c.record
+	rec.Provider = provider
+	rec.Action = route.Classify(r.Method, rest)
+	rec.Opening = rec.Action == ebox.Open
+
+	claim, err := e.claim(c, r)
+	if err != nil {
+		return err
+	}
+	out := proxy.Call{
+		Path: rest, RawQuery: c.query, ForceQuery: c.bareQuery,
+		Opening: rec.Opening, Document: ebox.IsDocument(rest), MaxBody: route.MaxBody,
+	}
+	if route.Tenancy.Mandates {
+		if claim.Query, err = tenancy.NamedInQuery(c.query); err != nil {
+			return err
+		}
+		if out.Body, err = readBody(r, route.MaxBody); err != nil {
+			return err
+		}
+		out.BodyRead = true
+		if claim.Body, err = tenancy.NamedInBody(out.Body, r.Header.Get("Content-Type"), r.Header.Get("Content-Encoding")); err != nil {
+			return err
+		}
+	}
+	tenant, err := e.o.Resolver.Resolve(caller, &route.Tenancy, rec.Action, r.Method, claim)
+	if err != nil {
+		return err
+	}
+	rec.Enterprise, rec.Own, rec.Client = tenant.Number, tenant.Own, tenant.Client
+
+	target, err := route.Target(TargetRequest{Provider: provider, Client: tenant.Client, Method: r.Method, Path: rest})
+	if err != nil {
+		return err
+	}
+	c.credential = target.Credential
+	rec.Upstream, rec.UpstreamHost = target.Upstream.Name, target.Upstream.Base.Host
+
+	out.Upstream = target.Upstream
+	if tenant.Header != nil {
+		out.Set = []proxy.Field{{Name: RepresentedHeader, Values: tenant.Header}}
+	}
+	out.Links = proxy.LinkBase{Origin: e.originFor(c, r), Prefix: prefix}
+	e.o.Proxy.Serve(c, r, &out)
+	return nil
+}
+
+// below is what follows the route's own path, escaped: empty or with its slash.
+func below(c *call) string {
+	n := len(c.routing.URLParams.Keys)
+	for i := n - 1; i >= 0; i-- {
+		if c.routing.URLParams.Keys[i] == "*" {
+			wild := c.routing.URLParams.Values[i]
+			return c.path[len(c.path)-len(wild)-1:]
+		}
+	}
+	return ""
+}
+
+// decode undoes the escapes of one path segment.
+func decode(segment string) (string, error) {
+	if strings.IndexByte(segment, '%') < 0 {
+		return segment, nil
+	}
+	s, err := url.PathUnescape(segment)
+	if err != nil {
+		return "", problem.BadRequest("The path holds an escape that is not one. Escape a percent sign as %25.")
+	}
+	return s, nil
+}
+
+// claim gathers what the request says of the enterprise that it is for.
+func (e *Endpoint) claim(c *call, r *http.Request) (tenancy.Claim, error) {
+	claim := tenancy.Claim{Header: r.Header[RepresentedHeader], HasPath: c.hasEnterprise}
+	for name, values := range r.Header {
+		if name != RepresentedHeader && tenancy.IsRepresentedHeader(name) {
+			claim.Header = append(slices.Clip(claim.Header), values...)
+		}
+	}
+	var err error
+	claim.Path, err = decode(c.enterprise)
+	return claim, err
+}
+
+// originFor is the gateway as this caller reaches it.
+func (e *Endpoint) originFor(c *call, r *http.Request) string {
+	switch {
+	case e.origin != "":
+		return e.origin
+	case r.Host != "":
+		return c.conn.scheme + "://" + r.Host
+	default:
+		return c.conn.scheme + "://" + c.conn.host
+	}
+}
+
+// readBody reads a body whole, since what it says decides whether it may be sent.
+// A body that is too large by its own word is refused before it is asked for.
+func readBody(r *http.Request, limit int64) ([]byte, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, nil
+	}
+	tooLarge := func() error {
+		return problem.TooLarge(limit, "The body is larger than this route takes.")
+	}
+	if limit > 0 && r.ContentLength > limit {
+		return nil, tooLarge()
+	}
+	if err := tenancy.CheckCoding(r.Header); err != nil {
+		return nil, err
+	}
+	src := io.Reader(r.Body)
+	if limit > 0 {
+		src = io.LimitReader(r.Body, limit+1)
+	}
+	var body []byte
+	var err error
+	if r.ContentLength > 0 {
+		body = make([]byte, r.ContentLength)
+		_, err = io.ReadFull(src, body)
+	} else {
+		body, err = io.ReadAll(src)
+	}
+	switch {
+	case err != nil && errors.Is(err, r.Context().Err()):
+		return nil, problem.BadRequest("The request's body ended early.").Because(err)
+	case err != nil:
+		return nil, problem.BadRequest("The request's body could not be read to its end. Send the whole of it.").Because(err)
+	case limit > 0 && int64(len(body)) > limit:
+		return nil, tooLarge()
+	}
+	return body, nil
+}

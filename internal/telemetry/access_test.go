@@ -1,0 +1,97 @@
+package telemetry
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/exchange"
+)
+
+func line(t *testing.T, r *exchange.Record) map[string]any {
+	t.Helper()
+	var out bytes.Buffer
+	log, err := NewLogger(&out, "json", slog.LevelInfo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	NewAccessLog(log).Done(r)
+	if strings.Count(out.String(), "\n") != 1 {
+		t.Fatalf("not one line: %q", out.String())
+	}
+	var m map[string]any
+	if err := json.Unmarshal(out.Bytes(), &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestAccessLineNamesWhoForWhomAndWhere(t *testing.T) {
+	got := line(t, &exchange.Record{
+		ID: "5e0c", Start: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Caller: "hr",
+		Method: "GET", Path: "/ebox/providers/nsso/ebox/messages", Route: "ebox-providers", Provider: "nsso",
+		Action: ebox.List, Enterprise: 206731645, TokenHash: "ab12", Status: 200, UpstreamStatus: 200, Tries: 1,
+		Phases: exchange.Phases{Total: 1500 * time.Microsecond},
+	})
+	want := map[string]any{
+		"requestId": "5e0c", "caller": "hr", "source": "10.1.2.3", "enterprise": "0206731645", "provider": "nsso",
+		"action": "list", "status": 200.0, "totalMs": 1.5, "tokenHash": "ab12", "level": "INFO", "msg": "request",
+	}
+	for k, v := range want {
+		if got[k] != v {
+			t.Errorf("%s = %v, want %v", k, got[k], v)
+		}
+	}
+}
+
+func TestAccessLineHidesCitizens(t *testing.T) {
+	for path, want := range map[string]string{
+		"/grant/citizen/mandates/79072300048":     "/grant/citizen/mandates/***********",
+		"/grant/citizen/mandates/79.07.23-000.48": "/grant/citizen/mandates/**.**.**-***.**",
+		"/enterprises/0206731645/ebox":            "/enterprises/0206731645/ebox",
+		"/enterprises/0206.731.645/x":             "/enterprises/0206.731.645/x",
+	} {
+		if got := line(t, &exchange.Record{Path: path}); got["path"] != want {
+			t.Errorf("%s: %v, want %s", path, got["path"], want)
+		}
+	}
+}
+
+func TestAFaultOfOursIsAnError(t *testing.T) {
+	got := line(t, &exchange.Record{Status: 500, ProblemType: "x", ProxyError: "proxy_internal_error", Cause: errors.New("panic: boom")})
+	if got["level"] != "ERROR" || got["cause"] != "panic: boom" {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestUnknownFormatIsRefused(t *testing.T) {
+	if _, err := NewLogger(&bytes.Buffer{}, "xml", slog.LevelInfo); err == nil {
+		t.Fatal("xml was accepted")
+	}
+}
+
+func BenchmarkAccessLine(b *testing.B) {
+	log, _ := NewLogger(discard{}, "json", slog.LevelInfo)
+	a := NewAccessLog(log)
+	r := &exchange.Record{
+		ID: "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11", Start: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Caller: "hr", Listener: "main",
+		Method: "GET", Path: "/ebox/providers/nsso/ebox/messages", Protocol: "HTTP/1.1", Route: "ebox-providers", Provider: "nsso",
+		Action: ebox.List, Enterprise: 206731645, TokenHash: strings.Repeat("ab", 32), Upstream: "nsso", UpstreamHost: "services.socialsecurity.be",
+		Client: "payroll", Status: 200, UpstreamStatus: 200, Tries: 1, TraceID: "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11", BytesOut: 2048,
+		Phases: exchange.Phases{Total: 1500 * time.Microsecond, Header: time.Millisecond, Body: time.Millisecond},
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		a.Done(r)
+	}
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
