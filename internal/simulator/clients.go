@@ -1,0 +1,91 @@
+package simulator
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"ebox-gateway/internal/enterprise"
+)
+
+// The scopes that the Authorization Server knows.
+const (
+	ScopeDocumentConsumer  = "scope:document:management:consult:ws-eboxrestentreprise:documentconsumer"
+	ScopeSummaryOwnEbox    = "scope:document:management:consult:ws-eboxrestentreprise:summaryownebox"
+	ScopeMessagesFull      = "scope:document:management:consult:ws-eboxrestentreprise:messagesfull"
+	ScopeReferenceData     = "scope:document:management:consult:ws-eboxrestentreprise:referencedata"
+	ScopePublicationSender = "scope:document:management:consult:ws-eboxrestentreprise:publicationsender"
+	ScopeRegistry          = "scope:documentmanagement:ebox:enterprise:federation-rest:registry"
+	ScopePreference        = "scope:documentmanagement:ebox:enterprise:federation-rest:preference"
+	ScopeCitizenMandates   = "scope:ksz-bcss:mandates:citizen:management:-managemandate"
+)
+
+var allScopes = []string{
+	ScopeDocumentConsumer, ScopeSummaryOwnEbox, ScopeMessagesFull, ScopeReferenceData,
+	ScopePublicationSender, ScopeRegistry, ScopePreference, ScopeCitizenMandates,
+}
+
+// Client is an OAuth client as an office registers it in Chaman.
+type Client struct {
+	// ID is the client id, the iss and sub of its assertions.
+	ID string
+	// Certificate is the registered X.509 certificate. An expired one is refused.
+	Certificate *x509.Certificate
+	// PublicKey stands in for a certificate: *rsa.PublicKey or *ecdsa.PublicKey.
+	PublicKey crypto.PublicKey
+	// Enterprise is the office itself: whose e-Box a call without the
+	// on-behalf-of header is for, and who is mandatary of its own citizen mandates.
+	Enterprise enterprise.Number
+	// Scopes are those activated for the client. Empty: all there are.
+	Scopes []string
+	// CitizenTermsRefused says that the office has not accepted the terms of use of
+	// citizen mandates: the Authorization Server then refuses that scope.
+	CitizenTermsRefused bool
+}
+
+// RegisterClient registers a client, or replaces the one with its id, so that
+// assertions of its former key are refused from now on.
+func (s *Simulator) RegisterClient(c Client) error {
+	if c.ID == "" {
+		return errors.New("registering a client: it needs an id")
+	}
+	if c.PublicKey == nil && c.Certificate != nil {
+		c.PublicKey = c.Certificate.PublicKey
+	}
+	switch key := c.PublicKey.(type) {
+	case *rsa.PublicKey:
+		if key.N.BitLen() < 2048 {
+			return fmt.Errorf("registering client %s: its RSA key has %d bits, use at least 2048", c.ID, key.N.BitLen())
+		}
+	case *ecdsa.PublicKey:
+	default:
+		return fmt.Errorf("registering client %s: give it a certificate or public key of kind RSA or EC", c.ID)
+	}
+	if len(c.Scopes) == 0 {
+		c.Scopes = allScopes
+	}
+	for _, scope := range c.Scopes {
+		if !slices.Contains(allScopes, scope) {
+			return fmt.Errorf("registering client %s: no API has the scope %q", c.ID, scope)
+		}
+	}
+	s.authorization.register(c)
+	return nil
+}
+
+// UnregisterClient removes a client and every token it has.
+func (s *Simulator) UnregisterClient(id string) { s.authorization.unregister(id) }
+
+// SetTokenLifetime sets how long tokens issued from now on are valid.
+func (s *Simulator) SetTokenLifetime(d time.Duration) { s.authorization.setLifetime(d) }
+
+// RevokeTokens makes every token issued so far unknown and returns how many were.
+func (s *Simulator) RevokeTokens() int { return s.authorization.revoke() }
+
+// TokensIssued counts the tokens issued since Start.
+func (s *Simulator) TokensIssued() int { return s.authorization.issuedCount() }

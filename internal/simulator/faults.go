@@ -1,0 +1,181 @@
+package simulator
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Names of the upstreams, in faults and in the record of requests. A provider's
+// is ProviderUpstream(id).
+const (
+	UpstreamToken      = "token"
+	UpstreamRegistry   = "registry"
+	UpstreamPartition  = "partition"
+	UpstreamFederation = "federation"
+	UpstreamGrant      = "grant"
+)
+
+// ProviderUpstream is the upstream name of one provider's Message Registry.
+func ProviderUpstream(id string) string { return "provider:" + id }
+
+// FaultKind is a way for an upstream to fail.
+type FaultKind string
+
+// The kinds of faults.
+const (
+	// FaultLatency waits Delay, then answers as usual (or meets the next fault).
+	FaultLatency FaultKind = "latency"
+	// FaultStatus answers Status with Body, ContentType and Header.
+	FaultStatus FaultKind = "status"
+	// FaultReset sends a TCP reset instead of an answer.
+	FaultReset FaultKind = "reset"
+	// FaultClose reads the request and closes without an answer.
+	FaultClose FaultKind = "close"
+	// FaultFreeze accepts the request and never answers, until the client goes
+	// or the simulator is closed.
+	FaultFreeze FaultKind = "freeze"
+	// FaultSlowBody sends the body in pieces of Bytes (default 1024), each after Delay.
+	FaultSlowBody FaultKind = "slowBody"
+	// FaultTruncate cuts the connection after Bytes bytes of the body. A shorter
+	// body arrives whole.
+	FaultTruncate FaultKind = "truncate"
+	// FaultMalformed sends bytes that are no HTTP.
+	FaultMalformed FaultKind = "malformed"
+	// FaultMalformedJSON answers 200 with JSON that breaks off.
+	FaultMalformedJSON FaultKind = "malformedJSON"
+	// FaultUnauthorized refuses the token: 401 in the form of the upstream; at the
+	// token endpoint, invalid_client.
+	FaultUnauthorized FaultKind = "unauthorized"
+	// FaultRedirect answers Status (default 307) with the Location in Header,
+	// or to a host that does not exist.
+	FaultRedirect FaultKind = "redirect"
+)
+
+var faultKinds = []FaultKind{
+	FaultLatency, FaultStatus, FaultReset, FaultClose, FaultFreeze, FaultSlowBody,
+	FaultTruncate, FaultMalformed, FaultMalformedJSON, FaultUnauthorized, FaultRedirect,
+}
+
+// Fault is something that goes wrong, and for which requests. Faults are tried in
+// the order in which they were laid; the first that matches applies, a latency
+// besides the next one.
+type Fault struct {
+	// ID is set by the simulator, for taking one fault away again.
+	ID int `json:"id,omitempty"`
+	// Upstream is one of the Upstream… names or "provider:<id>"; empty or "*": all.
+	Upstream string `json:"upstream,omitempty"`
+	// Method is the request's; empty: all.
+	Method string `json:"method,omitempty"`
+	// Path is a prefix of the escaped path below the upstream's base: "/ebox/messages".
+	Path string `json:"path,omitempty"`
+	// Count is how many requests it applies to; 0: all until it is taken away.
+	Count int `json:"count,omitempty"`
+	// Kind is what happens.
+	Kind FaultKind `json:"kind"`
+	// Delay belongs to latency and slowBody.
+	Delay time.Duration `json:"-"`
+	// Status, Body, ContentType and Header belong to status and redirect. Without a
+	// body the upstream's own form of an error is sent.
+	Status      int         `json:"status,omitempty"`
+	Body        string      `json:"body,omitempty"`
+	ContentType string      `json:"contentType,omitempty"`
+	Header      http.Header `json:"header,omitempty"`
+	// RetryAfter is sent as the header Retry-After, seconds or a date.
+	RetryAfter string `json:"retryAfter,omitempty"`
+	// Bytes belongs to truncate and slowBody.
+	Bytes int64 `json:"bytes,omitempty"`
+	// Hits counts the requests it was applied to; set by the simulator.
+	Hits int `json:"hits"`
+}
+
+// faultBoard holds the faults in force. Requests take no lock while there are none.
+type faultBoard struct {
+	any    atomic.Bool
+	mu     sync.Mutex
+	nextID int
+	faults []*Fault
+}
+
+// Fault lays a fault and returns its id. A kind that does not exist is an error,
+// since it would never show.
+func (s *Simulator) Fault(f Fault) (int, error) {
+	if !slices.Contains(faultKinds, f.Kind) {
+		return 0, fmt.Errorf("laying a fault: there is no kind %q, use one of %v", f.Kind, faultKinds)
+	}
+	b := &s.faults
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.nextID++
+	f.ID, f.Hits = b.nextID, 0
+	f.Header = f.Header.Clone()
+	b.faults = append(b.faults, &f)
+	b.any.Store(true)
+	return f.ID, nil
+}
+
+// ClearFaults takes all faults away. Requests that are frozen stay so.
+func (s *Simulator) ClearFaults() {
+	b := &s.faults
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.faults = nil
+	b.any.Store(false)
+}
+
+// RemoveFault takes one fault away and tells whether it was there.
+func (s *Simulator) RemoveFault(id int) bool {
+	b := &s.faults
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := len(b.faults)
+	b.faults = slices.DeleteFunc(b.faults, func(f *Fault) bool { return f.ID == id })
+	b.any.Store(len(b.faults) > 0)
+	return len(b.faults) < n
+}
+
+// Faults lists the faults in force, those used up among them.
+func (s *Simulator) Faults() []Fault {
+	b := &s.faults
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := make([]Fault, len(b.faults))
+	for i, f := range b.faults {
+		list[i] = *f
+	}
+	return list
+}
+
+// take finds the faults for a request and counts them as applied: at most one
+// latency and one other.
+func (b *faultBoard) take(upstream, method, path string) (latency, other *Fault) {
+	if !b.any.Load() {
+		return nil, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, f := range b.faults {
+		if f.Kind == FaultLatency && latency != nil || !f.matches(upstream, method, path) {
+			continue
+		}
+		f.Hits++
+		copied := *f
+		if f.Kind == FaultLatency {
+			latency = &copied
+			continue
+		}
+		return latency, &copied
+	}
+	return latency, nil
+}
+
+func (f *Fault) matches(upstream, method, path string) bool {
+	return (f.Upstream == "" || f.Upstream == "*" || f.Upstream == upstream) &&
+		(f.Method == "" || f.Method == method) &&
+		strings.HasPrefix(path, f.Path) &&
+		(f.Count == 0 || f.Hits < f.Count)
+}

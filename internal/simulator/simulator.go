@@ -1,0 +1,250 @@
+// Package simulator is the other side of the gateway: an Authorization Server
+// (RFC 6749 §4.4, RFC 7523), the Provider Registry in both of its shapes, five
+// Document Providers with their Message Registries, the Partition and Federation
+// APIs and REST/grant/citizen, all on loopback and as strict as the real ones, so
+// that what passes here has a chance to pass there. It shares no code with the
+// gateway but CBE numbers and the form of a problem document (RFC 9457): an
+// assertion that the gateway signs is judged here by another library.
+//
+// One listener stands for services.socialsecurity.be, where many upstreams share
+// a host under their real paths; a second one is the host of the provider
+// "regional". Every request is recorded, and faults can be laid on each upstream.
+// Tests do that by the methods of Simulator, people with curl below ControlURL:
+//
+//	GET             /_control/state            URLs, clients, providers, mandates, counts
+//	GET|POST|DELETE /_control/faults           {"upstream":"provider:nsso","kind":"latency","delay":"2s","count":3}
+//	DELETE          /_control/faults/{id}      one of them
+//	GET|DELETE      /_control/requests         ?upstream=grant&since=<seq>; tokens are shown as SHA-256
+//	POST            /_control/token-lifetime   {"lifetime":"30s"}
+//	POST            /_control/revoke           every token issued so far is unknown from now on
+//	PUT|DELETE      /_control/clients/{id}     {"enterprise":"0406798006","certificate":"<PEM>","scopes":[…]}
+//	GET|PUT|DELETE  /_control/providers/{id}   one provider, by the member names of the registry
+//	PUT|DELETE      /_control/mandates         {"enterprise":"0206731645","kind":"e-box","until":"2026-01-31"}
+//	POST            /_control/messages         {"provider":"nsso","enterprise":"0206731645","subject":"…","sizes":[1024]}
+//	POST            /_control/grant-health     {"up":false}
+//
+// The demo's facts are in seed.go. Nothing here is fit for real data.
+package simulator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options say where the simulator listens and whom it knows.
+type Options struct {
+	// Listen is the address of the one host that all upstreams share.
+	// Default "127.0.0.1:0", a free port.
+	Listen string
+	// ListenRegional is the address of the provider regional's own host. Empty
+	// puts that provider on the one host too.
+	ListenRegional string
+	// PublicURL and PublicRegionalURL replace "http://<address>" in every URL that
+	// the simulator gives out, where it is reached under another name, as in a
+	// container. Scheme and authority only.
+	PublicURL, PublicRegionalURL string
+	// Clients are the OAuth clients registered in "Chaman". More can join later.
+	Clients []Client
+	// TokenLifetime is how long a token is valid. Default 5 minutes.
+	TokenLifetime time.Duration
+	// Now is the clock of tokens, mandates and receipt dates; faults wait in real
+	// time. Default time.Now.
+	Now func() time.Time
+	// Log gets one line for each request at level debug, without tokens. Default: none.
+	Log *slog.Logger
+}
+
+// Simulator is a running set of upstreams. All its methods may be called from
+// any goroutine, while requests are being served.
+type Simulator struct {
+	now     func() time.Time
+	log     *slog.Logger
+	started time.Time
+
+	main, regional *site // the same site if the two share a host
+
+	authorization *authorizationServer
+	directory     *providerRegistry
+	mahis         *mandateRegister
+	preferences   *preferenceStore
+	citizen       *citizenMandates
+	faults        faultBoard
+	record        record
+
+	ctx    context.Context // ends at Close, and with it every wait
+	cancel context.CancelFunc
+	busy   sync.WaitGroup // servers and hijacked connections
+}
+
+// site is one listener and the upstreams mounted on it.
+type site struct {
+	base     string // "http://127.0.0.1:4711", without a slash at the end
+	listener net.Listener
+	server   *http.Server
+
+	mu     sync.RWMutex
+	mounts map[string]*api // by path prefix
+}
+
+// The paths under which the real hosts serve each upstream.
+const (
+	tokenPath       = "/REST/oauth/v5/token"
+	registryPath    = "/REST/ebox/enterprise/federation/documentProviderRegistry/v1"
+	federationPath  = "/REST/ebox/enterprise/federation/v1"
+	partitionPath   = "/REST/ebox/enterprise/partition/v1"
+	grantPath       = "/REST/grant/citizen/v1"
+	nssoPath        = "/REST/ebox/enterprise/messageRegistry/v3"
+	regionalPath    = "/ebox/enterprise/v2"
+	controlPath     = "/_control"
+	defaultLifetime = 5 * time.Minute
+)
+
+// Start makes a simulator that is listening when it returns. The caller must
+// Close it. An error names the address or the client that could not be used.
+func Start(o Options) (*Simulator, error) {
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:0"
+	}
+	if o.TokenLifetime <= 0 {
+		o.TokenLifetime = defaultLifetime
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Simulator{now: o.Now, log: o.Log, started: o.Now()}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if err := s.listen(o); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	s.authorization = newAuthorizationServer(s.TokenURL(), o.TokenLifetime, o.Now)
+	for _, c := range o.Clients {
+		if err := s.RegisterClient(c); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	s.mahis = newMandateRegister(o.Now)
+	s.preferences = newPreferenceStore()
+	s.citizen = newCitizenMandates(s)
+	s.directory = newProviderRegistry(s)
+	s.seed()
+	s.mountAll()
+	s.serve(s.main)
+	if s.regional != s.main {
+		s.serve(s.regional)
+	}
+	return s, nil
+}
+
+func (s *Simulator) listen(o Options) error {
+	var err error
+	if s.main, err = newSite(o.Listen, o.PublicURL); err != nil {
+		return err
+	}
+	s.regional = s.main
+	if o.ListenRegional != "" {
+		if s.regional, err = newSite(o.ListenRegional, o.PublicRegionalURL); err != nil {
+			s.regional = s.main
+			return err
+		}
+	}
+	return nil
+}
+
+func newSite(address, public string) (*site, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listening for the simulator on %s: %w", address, err)
+	}
+	base := strings.TrimRight(public, "/")
+	if base == "" {
+		base = "http://" + reachable(l.Addr().(*net.TCPAddr))
+	}
+	return &site{base: base, listener: l, mounts: map[string]*api{}}, nil
+}
+
+// reachable gives an address to connect to: a listener on all addresses is
+// reached on loopback.
+func reachable(a *net.TCPAddr) string {
+	if a.IP.IsUnspecified() {
+		return fmt.Sprintf("127.0.0.1:%d", a.Port)
+	}
+	return a.String()
+}
+
+func (s *Simulator) serve(at *site) {
+	at.server = &http.Server{
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.dispatch(at, w, r) }),
+		ReadHeaderTimeout: 30 * time.Second,
+		BaseContext:       func(net.Listener) context.Context { return s.ctx },
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	s.busy.Go(func() {
+		_ = at.server.Serve(at.listener) // it always ends with ErrServerClosed
+	})
+}
+
+// Close ends the listeners, every connection and every frozen answer, and
+// returns when no request is being served any more. A second Close does nothing.
+func (s *Simulator) Close() error {
+	s.cancel()
+	var errs []error
+	errs = append(errs, s.main.close())
+	if s.regional != s.main {
+		errs = append(errs, s.regional.close())
+	}
+	s.busy.Wait()
+	return errors.Join(errs...)
+}
+
+func (at *site) close() error {
+	if at == nil {
+		return nil
+	}
+	var err error
+	if at.server != nil {
+		err = at.server.Close()
+	}
+	if e := at.listener.Close(); e != nil && !errors.Is(e, net.ErrClosed) {
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// TokenURL is the token endpoint, which is also the audience of an assertion.
+func (s *Simulator) TokenURL() string { return s.main.base + tokenPath }
+
+// RegistryURL is the base of the Provider Registry of 2023, with /messageRegistries below it.
+func (s *Simulator) RegistryURL() string { return s.main.base + registryPath }
+
+// OldRegistryURL is the base of the older Provider Registry, with /messageProviders
+// below it. It is the Federation API's base as well.
+func (s *Simulator) OldRegistryURL() string { return s.main.base + federationPath }
+
+// PartitionURL is the base of the Partition API.
+func (s *Simulator) PartitionURL() string { return s.main.base + partitionPath }
+
+// FederationURL is the base of the Federation API, with /eboxPreferences below it.
+func (s *Simulator) FederationURL() string { return s.main.base + federationPath }
+
+// GrantURL is the base of REST/grant/citizen.
+func (s *Simulator) GrantURL() string { return s.main.base + grantPath }
+
+// ControlURL is the base of the control endpoint, see the package comment.
+func (s *Simulator) ControlURL() string { return s.main.base + controlPath }
+
+// ProviderURL is the base URL of the Message Registry of a provider as the
+// Provider Registry gives it out, or "" if the list does not have the provider.
+func (s *Simulator) ProviderURL(id string) string {
+	p, _ := s.directory.lookup(id)
+	return p.URL
+}
