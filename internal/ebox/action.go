@@ -69,7 +69,7 @@ func Classify(method, path string) Action {
 		}
 		return List
 	case "POST":
-		return classifyPost(segments(path))
+		return classifyPost(Segments(path))
 	default:
 		return Change
 	}
@@ -77,7 +77,7 @@ func Classify(method, path string) Action {
 
 // ClassifyMandates tells the same of a call to grant/citizen.
 func ClassifyMandates(method, path string) Action {
-	if s := segments(path); len(s) == 1 && s[0] == "health" && (method == "GET" || method == "HEAD") {
+	if s := Segments(path); len(s) == 1 && s[0] == "health" && (method == "GET" || method == "HEAD") {
 		return None
 	}
 	return Mandates
@@ -112,7 +112,7 @@ func opens(path string) bool {
 	if !mayOpen(path) {
 		return false
 	}
-	s := segments(path)
+	s := Segments(path)
 	if len(s) < 2 {
 		return false
 	}
@@ -134,7 +134,7 @@ func IsDocument(path string) bool {
 	if !mayOpen(path) {
 		return false
 	}
-	s := segments(path)
+	s := Segments(path)
 	return len(s) > 0 && s[len(s)-1] == "content"
 }
 
@@ -153,8 +153,10 @@ func hasFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
-// segments gives the segments of path as the most lenient server would read them.
-func segments(path string) []string {
+// Segments gives the segments of a path as the most lenient server would read
+// them: decoded, in lower case, without empty ones, matrix parameters, blanks
+// around them and the suffix of the last.
+func Segments(path string) []string {
 	parts := strings.Split(path, "/")
 	kept := parts[:0]
 	for _, p := range parts {

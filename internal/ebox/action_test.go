@@ -95,7 +95,7 @@ func FuzzOpens(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
-		s := segments(path)
+		s := Segments(path)
 		if len(s) < 2 || (s[len(s)-1] != "content" && s[len(s)-1] != "body") {
 			return
 		}
