@@ -1,0 +1,83 @@
+package tenancy
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// ClientAddr finds the address of the caller: remote, the peer of the connection,
+// unless that is one of the trusted proxies. Then the entries of X-Forwarded-For
+// are read from the right, each written by the hop that was believed before it,
+// until one names an address that is no trusted proxy; that is the caller. What
+// stands left of it was written by the caller and means nothing.
+//
+// It fails closed. An entry that is no address (a name, "unknown", an empty entry)
+// ends the walk, and the caller is the trusted proxy that passed it on, which a rule
+// should not allow more than the callers behind it. The same goes for a proxy that
+// sent no X-Forwarded-For. If every entry is a trusted proxy, the leftmost is the
+// caller. Without trusted proxies the header is not looked at.
+//
+// Entries may carry a port. IPv4-mapped addresses count as IPv4, and zones are
+// dropped. xForwardedFor holds the fields in the order received; remote may be
+// invalid (a Unix socket) and is then never trusted.
+func ClientAddr(remote netip.Addr, xForwardedFor []string, trusted []netip.Prefix) netip.Addr {
+	hop := plain(remote)
+	for i := len(xForwardedFor) - 1; i >= 0 && isTrusted(hop, trusted); i-- {
+		list := xForwardedFor[i]
+		for more := true; more && isTrusted(hop, trusted); {
+			entry := list
+			comma := strings.LastIndexByte(list, ',')
+			if more = comma >= 0; more {
+				entry, list = list[comma+1:], list[:comma]
+			}
+			before, ok := parseForwarded(entry)
+			if !ok {
+				return hop
+			}
+			hop = before
+		}
+	}
+	return hop
+}
+
+func isTrusted(a netip.Addr, trusted []netip.Prefix) bool {
+	for _, p := range trusted {
+		if plainPrefix(p).Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseForwarded reads an entry: an address, with or without a port, in brackets
+// or not.
+func parseForwarded(entry string) (netip.Addr, bool) {
+	entry = strings.Trim(entry, " \t")
+	if a, err := netip.ParseAddr(entry); err == nil {
+		return plain(a), true
+	}
+	if a, err := netip.ParseAddrPort(entry); err == nil {
+		return plain(a.Addr()), true
+	}
+	if inner, ok := strings.CutPrefix(entry, "["); ok {
+		if inner, ok = strings.CutSuffix(inner, "]"); ok {
+			if a, err := netip.ParseAddr(inner); err == nil && a.Is6() {
+				return plain(a), true
+			}
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// plain gives an address the one form in which addresses are compared.
+func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+
+// plainPrefix gives a network that form: ::ffff:10.0.0.0/104 is 10.0.0.0/8. A
+// network that holds all mapped addresses and more, such as ::/0, stays IPv6 and
+// holds no IPv4 address.
+func plainPrefix(p netip.Prefix) netip.Prefix {
+	if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
+		return netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+	}
+	return p
+}

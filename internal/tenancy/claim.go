@@ -1,0 +1,93 @@
+package tenancy
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"ebox-gateway/internal/problem"
+)
+
+const (
+	enterprisesPath = "/enterprises/"
+	ownSegment      = "own"
+)
+
+// CutPath takes the prefix /enterprises/{segment} off an escaped path. found is
+// false, and rest the whole path, if there is no such prefix; a path that only
+// begins with /enterprises/ has an empty segment, which Resolve refuses. segment is
+// decoded, so that %30206731645 is the number it stands for; rest stays escaped and
+// is "" or begins with a slash. The prefix is taken off once: what a second one in
+// rest means is for the routes to say, and none of them knows it.
+//
+// The error is a *problem.Problem, 400, for a segment with a broken escape.
+func CutPath(escaped string) (segment, rest string, found bool, err error) {
+	after, found := strings.CutPrefix(escaped, enterprisesPath)
+	if !found {
+		return "", escaped, false, nil
+	}
+	if i := strings.IndexByte(after, '/'); i >= 0 {
+		after, rest = after[:i], after[i:]
+	}
+	if strings.IndexByte(after, '%') < 0 {
+		return after, rest, true, nil
+	}
+	segment, unescapeErr := url.PathUnescape(after)
+	if unescapeErr != nil {
+		return "", "", false, problem.BadRequest("The enterprise in the path has a broken percent escape. Write it as ten digits, as in /enterprises/0206731645/….",
+			problem.Issue{Type: problem.IssueInvalidInput, In: "path", Name: "number", Value: clip(after), Detail: "a percent sign must be followed by two hexadecimal digits"})
+	}
+	return segment, rest, true, nil
+}
+
+// IsRepresentedHeader tells whether name is RepresentedHeader or an alias of it:
+// the same letters in any case, parted by any other characters. Servers that hand
+// headers to a program as variables fold "_", "." and whatever else is no letter or
+// digit into one, and would read the alias as the header itself.
+func IsRepresentedHeader(name string) bool {
+	if len(name) != len(RepresentedHeader) {
+		return false
+	}
+	for i := 0; i < len(name); i++ {
+		c, want := name[i], RepresentedHeader[i]
+		if want == '-' {
+			if isAlphanumeric(c) {
+				return false
+			}
+		} else if c|0x20 != want|0x20 {
+			return false
+		}
+	}
+	return true
+}
+
+func isAlphanumeric(c byte) bool {
+	return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z'
+}
+
+// HeaderValues collects the values that h has under RepresentedHeader and its
+// aliases, for Claim.Header. The common cases, no such header or one, allocate
+// nothing.
+func HeaderValues(h http.Header) []string {
+	var values []string
+	for name, v := range h {
+		if len(name) != len(RepresentedHeader) || !IsRepresentedHeader(name) {
+			continue
+		}
+		if values == nil {
+			values = v[:len(v):len(v)]
+		} else {
+			values = append(values, v...)
+		}
+	}
+	return values
+}
+
+// clip bounds what a problem repeats of the input.
+func clip(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}

@@ -1,0 +1,120 @@
+// Package tenancy answers who is calling, for whom, and whether they may.
+//
+// Callers holds the caller rules and tells by address, listener or verified
+// client certificate which rule a connection falls under; ClientAddr finds the
+// address behind proxies that are trusted. Table holds the represented
+// enterprises. Resolver takes what a request says about the enterprise it is for
+// (a Claim) and either names the Tenant or refuses, with the problem that the
+// caller gets: 400 for a number that is missing, wrong or contradictory, 403 for
+// what is not allowed.
+//
+// grant/citizen names the enterprise in its bodies and queries (JSON of RFC 8259,
+// URLs of RFC 3986), so NamedInBody and NamedInQuery read there every number that
+// the upstream could read, however it is spelt, escaped or nested.
+//
+// Nothing here knows tokens or caches. All types are immutable once built; a
+// changed configuration builds new ones.
+package tenancy
+
+import (
+	"ebox-gateway/internal/enterprise"
+)
+
+// RepresentedHeader is the canonical name of the header that tells an upstream
+// which enterprise a call is for.
+const RepresentedHeader = "On-Behalf-Of-Enterprise-Number"
+
+// Form is where a request said which enterprise it is for. Links of the answer
+// lead back in the same form.
+type Form uint8
+
+// The forms. FormNone is also the form of a grant/citizen call that names its
+// enterprise in the body or query alone.
+const (
+	FormNone Form = iota
+	FormPath
+	FormHeader
+	FormDefault
+)
+
+// Rule is what a route asks for.
+type Rule uint8
+
+// The rules. With Optional, a request that names no enterprise acts as the client
+// itself and needs a caller with Own. With None, an enterprise in path or header
+// must still be one that the caller may represent, since path prefixes work before
+// every path and a wrong one must not go unnoticed, but it is not sent on, and the
+// default of the caller's rule does not apply.
+const (
+	Required Rule = iota
+	Optional
+	None
+)
+
+// Route is what this package has to know of a route.
+type Route struct {
+	// Name and Group are what the routes of a caller or an enterprise are
+	// compared with; an empty Group is none.
+	Name, Group string
+	// Enterprise tells whether a represented enterprise is needed.
+	Enterprise Rule
+	// Mandates is true for grant/citizen, which names the enterprise in the body
+	// or the query.
+	Mandates bool
+}
+
+// in tells whether the route is among names; nil names every route.
+func (r *Route) in(names []string) bool {
+	if names == nil {
+		return true
+	}
+	for _, name := range names {
+		if name == r.Name || name == r.Group && name != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// Claim is what a request says about the enterprise it is for.
+type Claim struct {
+	// Path is the decoded segment after /enterprises/, "own" included, if HasPath.
+	Path    string
+	HasPath bool
+	// Header holds all values received under RepresentedHeader or an alias of it,
+	// as HeaderValues collects them.
+	Header []string
+	// Query and Body are what NamedInQuery and NamedInBody found; only read on a
+	// route with Mandates.
+	Query, Body Named
+}
+
+// Tenant is whom a request acts for.
+type Tenant struct {
+	// Number is the represented enterprise, 0 if there is none.
+	Number enterprise.Number
+	// Own is true if the request acts as the client itself.
+	Own bool
+	// Client is the name of the OAuth client.
+	Client string
+	// Form is where the request named the enterprise, FormPath for /enterprises/own.
+	Form Form
+	// Enterprise is the row of the table, nil for a number that mode Any serves
+	// without one, and without a number.
+	Enterprise *Enterprise
+	// Header is the value for RepresentedHeader, nil if it must not be sent.
+	Header []string
+}
+
+// PathPrefix is what links that lead back to the same tenant begin with:
+// "/enterprises/0206731645" or "/enterprises/own" for FormPath, else "".
+func (t *Tenant) PathPrefix() string {
+	switch {
+	case t.Form != FormPath:
+		return ""
+	case t.Own:
+		return enterprisesPath + ownSegment
+	default:
+		return string(t.Number.AppendText10(append(make([]byte, 0, len(enterprisesPath)+10), enterprisesPath...)))
+	}
+}
