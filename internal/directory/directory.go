@@ -1,24 +1,43 @@
-// Package directory knows the Document Providers.
+// Package directory knows the Document Providers of the e-Box federation: which
+// there are, where their Message Registries are and whether they can be called.
+//
+// The list comes from the Provider Registry (API description 1.3, a JSON array,
+// or its successor with {"items": […]}) and is fetched anew every few minutes. It
+// is believed entry by entry: a broken entry is reported and left out, while an
+// answer that is no list, or a list without one usable entry, changes nothing, and
+// the last good list stays in force for as long as it takes.
+//
+// The registry is not trusted with our tokens. A provider's URL must be https and
+// its host must be one that the operator allowed; a provider elsewhere is shown
+// and never called. The addresses that the host resolves to are the dialer's
+// business (package egress).
+//
+// Activation, deactivation and planned maintenance are computed when a provider
+// is looked up, so no timer can be late. Dates are days in Brussels.
 package directory
 
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// Answer is what the registry answered.
-type Answer struct {
-	Status int
-	Body   []byte // at most MaxBody bytes are read
-}
-
-// MaxBody is the most bytes of a registry's list that are believed: 4 MB. The
-// list of today holds a handful of providers.
+// MaxBody is the most bytes of a registry's list that are believed: 4 MB. Today's
+// list holds a handful of providers.
 const MaxBody = 4 << 20
 
+// Answer is what the registry answered. A Fetch that reads the body from a socket
+// need not read more than MaxBody+1 bytes of it: a longer one is refused.
+type Answer struct {
+	Status int
+	Body   []byte
+}
+
 // Shared keeps the last good list where other replicas, and this one after a
-// restart, can find it.
+// restart, can find it. What comes back is checked like the registry's own answer.
 type Shared interface {
 	// Load returns the list and when it was fetched, or an error if there is none.
 	Load(ctx context.Context) ([]byte, time.Time, error)
@@ -37,10 +56,11 @@ type Options struct {
 	// the Provider Registry 1.3.
 	Fields Fields
 	// AllowedHosts are the hosts that are believed: "example.be",
-	// "*.socialsecurity.be" (subdomains at any depth, not the domain itself),
-	// each with ":port" for a port other than 443, or ":*" for any.
+	// "*.socialsecurity.be" (subdomains at any depth, not the domain itself), an
+	// address. ":8443" after it allows that port instead of 443, ":*" any.
 	AllowedHosts []string
-	// AllowHTTP believes http URLs too. For a lab: tokens then travel in clear.
+	// AllowHTTP believes http URLs too, and any port of an allowed host. For a
+	// lab: tokens then travel in clear.
 	AllowHTTP bool
 	// Static are providers that the configuration names. Their URLs are the
 	// operator's own word and are not held against AllowedHosts; a registry's
@@ -48,67 +68,151 @@ type Options struct {
 	Static []Provider
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Random returns a number in [0,1) for the jitter; nil means math/rand.
+	Random func() float64
 	// Log hears of failures and changes; nil means silence.
 	Log *slog.Logger
-	// OnChange is called after the set of providers changed, with all of them,
-	// in the order of List. It is not called from two goroutines at once.
+	// OnChange is called after the set of providers changed, with all of them, in
+	// the order of List. Calls do not overlap. It must not call Refresh.
 	OnChange func([]Provider)
 	// Shared is a copy of the last good list elsewhere; nil means none.
 	Shared Shared
 }
 
-// Fields names the members of a provider in the registry's list. An empty field
-// stands for the name of the Provider Registry 1.3.
-type Fields struct {
-	ID, Name, Description, URL string
-	Activation, Deactivation   string
-	Maintenance, Start, End    string
-	APIVersion, Contact, Items string
+// Directory knows the Document Providers. It is safe for concurrent use.
+type Directory struct {
+	o      Options
+	parser parser
+	static []*Provider
+	// current is what Lookup and List read, without a lock.
+	current atomic.Pointer[snapshot]
+	// tickets numbers the fetches in the order in which they began.
+	tickets atomic.Uint64
+
+	adoption sync.Mutex // one list is adopted at a time, OnChange included
+	adopted  uint64     // the ticket of the fetch whose list is in force
+
+	mu     sync.Mutex // guards status, for moments only
+	status Status
 }
 
-// Status is how the Directory is doing, for the platform team.
+// snapshot is one list, whole and immutable.
+type snapshot struct {
+	list []*Provider
+	byID map[string]*Provider
+}
+
+// New makes a Directory that knows the static providers and, once Run or Refresh
+// has fetched the list, the registry's. What cannot be used of AllowedHosts and
+// Static is left out and named in Status.
+func New(o Options) *Directory {
+	if o.Refresh <= 0 {
+		o.Refresh = 5 * time.Minute
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Random == nil {
+		o.Random = rand.Float64
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &Directory{o: o}
+	hosts, problems := newHostList(o.AllowedHosts, o.AllowHTTP)
+	d.parser = parser{fields: o.Fields.orDefaults(), hosts: hosts}
+
+	var wrong []string
+	d.static, wrong = staticProviders(o.Static)
+	d.status.configuration = append(problems, wrong...)
+	if len(d.static) > 0 {
+		d.status.Source = SourceConfiguration
+	}
+	d.current.Store(newSnapshot(d.static))
+	return d
+}
+
+func newSnapshot(list []*Provider) *snapshot {
+	s := &snapshot{list: list, byID: make(map[string]*Provider, len(list))}
+	for _, p := range list {
+		s.byID[p.ID] = p
+	}
+	return s
+}
+
+// Lookup finds a provider by its id, in whatever state it is.
+func (d *Directory) Lookup(id string) (*Provider, bool) {
+	p, ok := d.current.Load().byID[id]
+	return p, ok
+}
+
+// List returns all providers, those of the configuration first, then those of the
+// registry in its order. The slice is shared and must not be changed.
+func (d *Directory) List() []*Provider { return d.current.Load().list }
+
+// ActiveIDs returns the ids of the providers that can be called now, in the order
+// of List.
+func (d *Directory) ActiveIDs() []string {
+	now := d.o.Now()
+	var ids []string
+	for _, p := range d.List() {
+		if p.State(now) == Active {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids
+}
+
+// Where the list in force comes from.
+const (
+	SourceConfiguration = "configuration"
+	SourceRegistry      = "registry"
+	SourceShared        = "shared"
+)
+
+// Status is how the Directory is doing, for the platform team: its texts name
+// hosts.
 type Status struct {
-	// LastTry is when the registry was last asked, LastSuccess when it last gave
-	// a usable list; zero means never. Age is the time since LastSuccess.
+	// LastTry is when the registry was last asked, LastSuccess when the list in
+	// force was fetched from it; zero means never. Age is the time since
+	// LastSuccess.
 	LastTry, LastSuccess time.Time
 	Age                  time.Duration
 	// LastError is why the last try failed; empty if it did not.
 	LastError string
-	// Source is where the list in use comes from: "registry", "shared",
-	// "configuration" or, before there is one, "".
+	// Source is one of the Source… constants, or empty before there is a list.
 	Source string
-	// Providers counts the providers known, States by state.
+	// Providers counts the providers known, States the same by state.
 	Providers int
 	States    map[State]int
-	// Problems are the entries of the list that could not be used, and why.
+	// Problems are what could not be used, of the configuration and of the list,
+	// and why.
 	Problems []string
+
+	configuration []string // problems of the options; Problems, between calls, are the list's
 }
-
-// Directory knows the Document Providers. It is safe for concurrent use.
-type Directory struct {
-	o Options
-}
-
-// New makes a Directory that knows the static providers and, once Run or Refresh
-// has fetched the list, the registry's. A pattern in AllowedHosts that means
-// nothing allows nothing and is named in Status.
-func New(o Options) *Directory { return &Directory{o: o} }
-
-// Run fetches the list at once and then every Refresh, with a jitter of a tenth,
-// until ctx is done. After a failure it tries again after a second, then two,
-// four and so on up to Refresh; the last good list stays in force meanwhile.
-func (d *Directory) Run(ctx context.Context) { <-ctx.Done() }
-
-// Refresh fetches the list once, now. The error says what was wrong with the
-// answer; the last good list then stays in force.
-func (d *Directory) Refresh(ctx context.Context) error { return nil }
-
-// Lookup finds a provider by its id, in whatever state it is.
-func (d *Directory) Lookup(id string) (*Provider, bool) { return nil, false }
-
-// List returns all providers, in the order of the registry after those of the
-// configuration. The slice is shared and must not be changed.
-func (d *Directory) List() []*Provider { return nil }
 
 // Status returns how the Directory is doing.
-func (d *Directory) Status() Status { return Status{} }
+func (d *Directory) Status() Status {
+	d.mu.Lock()
+	s := d.status
+	d.mu.Unlock()
+
+	now := d.o.Now()
+	if !s.LastSuccess.IsZero() {
+		s.Age = now.Sub(s.LastSuccess)
+	}
+	list := d.List()
+	s.Providers = len(list)
+	s.States = make(map[State]int)
+	problems := append([]string(nil), s.configuration...)
+	problems = append(problems, s.Problems...)
+	for _, p := range list {
+		s.States[p.State(now)]++
+		if p.Refusal != "" {
+			problems = append(problems, "provider "+p.ID+": "+p.Refusal)
+		}
+	}
+	s.Problems = problems
+	return s
+}

@@ -1,8 +1,14 @@
 package directory
 
 import (
+	"fmt"
+	"maps"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // State is whether a Document Provider can be called, and if not, why not.
@@ -22,30 +28,136 @@ type Interval struct {
 	Start, End time.Time
 }
 
-// Provider is one Document Provider, as its registry describes it. A Provider
-// that the Directory gave out is shared by all requests and must not be changed.
+// Provider is one Document Provider, as its registry describes it. A Provider that
+// the Directory gave out is shared by all requests and must not be changed.
 type Provider struct {
-	// ID is the provider's id, usable as one segment of a path, 1 to 100
+	// ID is the provider's id, usable as one segment of a path: 1 to 100
 	// characters, upper and lower case told apart.
 	ID string
 	// Name and Description are the texts by language: nl, fr, de, en. A text
 	// that the registry gave without a language stands under "".
 	Name, Description map[string]string
-	// Base is the URL of its Message Registry, without a slash at the end. It is
-	// nil if the registry's URL was no URL at all; Refusal is set then.
+	// Base is the URL of its Message Registry: host in lower case and ASCII, no
+	// default port, no slash at the end, no user, query or fragment. Never nil.
 	Base *url.URL
 	// Activation and Deactivation bound the provider's life: it is served from
-	// Activation up to but without Deactivation. Zero is no bound. A date of the
-	// registry is a day in Brussels; both days are served from end to end.
+	// Activation up to but without Deactivation. Zero is no bound. A date in the
+	// registry is a day in Brussels, and both days are served whole: the
+	// description says that a provider is to be ignored after the one date, so
+	// Deactivation is the midnight that ends it.
 	Activation, Deactivation time.Time
-	// Maintenance is the planned maintenance, sorted and without overlaps.
+	// Maintenance is the planned maintenance, sorted, windows that overlap or
+	// touch made one.
 	Maintenance []Interval
 	// APIVersion is the version of the Message Registry API that it serves.
 	APIVersion string
 	// Contact is whom to ask about the provider's service.
 	Contact string
-	// Refusal says why the gateway does not believe the URL, with the line that
-	// the platform team can add to config.yaml if there is one; empty if it does.
-	// It names the host, so it is for the platform team alone.
+	// Refusal says why the gateway does not believe the URL, and what the
+	// platform team can add to config.yaml; empty if it does believe it. It names
+	// the host, so it is for the platform team alone.
 	Refusal string
+}
+
+// State returns the provider's state at a moment. A provider that is gone is
+// deactivated whatever its host; one that is to come shows a refused host early,
+// while there is time to allow it.
+func (p *Provider) State(now time.Time) State {
+	switch {
+	case !p.Deactivation.IsZero() && !now.Before(p.Deactivation):
+		return Deactivated
+	case p.Refusal != "":
+		return HostNotAllowed
+	case now.Before(p.Activation):
+		return NotYetActive
+	}
+	if _, down := p.MaintenanceEnd(now); down {
+		return Maintenance
+	}
+	return Active
+}
+
+// MaintenanceEnd returns when the maintenance that is going on at a moment ends.
+// Windows that overlap or touch are one. False means that there is none.
+func (p *Provider) MaintenanceEnd(now time.Time) (time.Time, bool) {
+	end := now
+	// A window may begin before the end of one that stands after it; each round
+	// that moves the end looks at all of them again.
+	for moved := true; moved; {
+		moved = false
+		for _, w := range p.Maintenance {
+			if !w.Start.After(end) && w.End.After(end) {
+				end, moved = w.End, true
+			}
+		}
+	}
+	return end, end.After(now)
+}
+
+// merged returns the windows sorted, with those that overlap or touch made one,
+// and how many it left out because they end before they begin.
+func merged(windows []Interval) (out []Interval, backwards int) {
+	windows = slices.SortedFunc(slices.Values(windows), func(a, b Interval) int { return a.Start.Compare(b.Start) })
+	for _, w := range windows {
+		last := len(out) - 1
+		switch {
+		case !w.End.After(w.Start):
+			backwards++
+		case last >= 0 && !w.Start.After(out[last].End):
+			if w.End.After(out[last].End) {
+				out[last].End = w.End
+			}
+		default:
+			out = append(out, w)
+		}
+	}
+	return out, backwards
+}
+
+const maxID = 100 // characters, as the registry's description says
+
+// checkID says why an id cannot be one segment of a path that every layer between
+// caller and gateway reads in the same way.
+func checkID(id string) error {
+	switch {
+	case id == "":
+		return fmt.Errorf("it has no id")
+	case !utf8.ValidString(id) || utf8.RuneCountInString(id) > maxID:
+		return fmt.Errorf("its id is not text of at most %d characters", maxID)
+	case id == "." || id == "..":
+		return fmt.Errorf("its id %q is a dot segment", id)
+	case strings.ContainsAny(id, `/\%`):
+		return fmt.Errorf("its id %q holds a slash, backslash or percent sign, which no path segment can carry safely", id)
+	case strings.TrimSpace(id) != id || strings.ContainsFunc(id, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return fmt.Errorf("its id %q holds control characters or spaces at its ends", id)
+	}
+	return nil
+}
+
+// staticProviders copies the providers of the configuration into the form that
+// those of the registry have.
+func staticProviders(given []Provider) (list []*Provider, problems []string) {
+	seen := make(map[string]bool, len(given))
+	for _, p := range given {
+		err := checkID(p.ID)
+		if err == nil && seen[p.ID] {
+			err = fmt.Errorf("its id %q stands twice", p.ID)
+		}
+		var base *url.URL
+		if err == nil && p.Base == nil {
+			err = fmt.Errorf("it has no URL")
+		} else if err == nil {
+			base, err = cleanURL(p.Base)
+		}
+		if err != nil {
+			problems = append(problems, fmt.Sprintf("configured provider %q left out: %v", p.ID, err))
+			continue
+		}
+		seen[p.ID] = true
+		p.Base, p.Refusal = base, ""
+		p.Name, p.Description = maps.Clone(p.Name), maps.Clone(p.Description)
+		p.Maintenance, _ = merged(p.Maintenance)
+		list = append(list, &p)
+	}
+	return list, problems
 }

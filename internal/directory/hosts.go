@@ -1,0 +1,205 @@
+package directory
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/idna"
+)
+
+// hostList is the operator's list of the hosts that a registry may name.
+type hostList struct {
+	patterns  []hostPattern
+	written   []string // as in the configuration, for the line to add
+	allowHTTP bool
+}
+
+// hostPattern is one line of the list: a host, or with wild everything below it.
+type hostPattern struct {
+	host string
+	wild bool
+	port string // "" is the scheme's own, "*" any
+}
+
+// CheckAllowedHost says what is wrong with a line of AllowedHosts; nil if nothing.
+func CheckAllowedHost(line string) error {
+	_, err := parsePattern(line)
+	return err
+}
+
+func newHostList(lines []string, allowHTTP bool) (l hostList, problems []string) {
+	l.allowHTTP = allowHTTP
+	for _, line := range lines {
+		p, err := parsePattern(line)
+		if err != nil {
+			problems = append(problems, err.Error())
+			continue
+		}
+		l.patterns = append(l.patterns, p)
+		l.written = append(l.written, line)
+	}
+	return l, problems
+}
+
+func parsePattern(line string) (hostPattern, error) {
+	var p hostPattern
+	rest := strings.TrimSpace(line)
+	rest, p.wild = strings.CutPrefix(rest, "*.")
+	if _, err := netip.ParseAddr(rest); err != nil { // an IPv6 address is no host:port
+		if host, port, err := net.SplitHostPort(rest); err == nil {
+			rest, p.port = host, port
+			if n, err := strconv.ParseUint(port, 10, 16); port != "*" && (err != nil || n == 0) {
+				return p, fmt.Errorf("allowed host %q: the port must be a number from 1 to 65535, or *", line)
+			}
+		}
+	}
+	host, err := canonicalHost(strings.Trim(rest, "[]"))
+	if err != nil {
+		return p, fmt.Errorf(`allowed host %q is no host: write "example.be", "*.example.be" or an address, with ":port" if it is not 443`, line)
+	}
+	if _, err := netip.ParseAddr(host); err == nil && p.wild {
+		return p, fmt.Errorf("allowed host %q: an address has no subdomains", line)
+	}
+	p.host = host
+	return p, nil
+}
+
+// allows reports whether a clean URL's host and port stand on the list. An address
+// has to stand there itself: no wildcard reaches it.
+func (l *hostList) allows(u *url.URL) bool {
+	host, port := u.Hostname(), u.Port()
+	for _, p := range l.patterns {
+		if p.wild && !strings.HasSuffix(host, "."+p.host) || !p.wild && host != p.host {
+			continue
+		}
+		if p.port == "*" || p.port == portOf(u) || p.port == "" && (port == "" || l.allowHTTP) {
+			return true
+		}
+	}
+	return false
+}
+
+func portOf(u *url.URL) string {
+	if p := u.Port(); p != "" {
+		return p
+	}
+	if u.Scheme == "http" {
+		return "80"
+	}
+	return "443"
+}
+
+// refusal says why a clean URL is not believed, for the platform team, or "".
+func (l *hostList) refusal(u *url.URL) string {
+	if u.Scheme == "http" && !l.allowHTTP {
+		return "its URL is plain http (host " + u.Host + "), over which no token is sent; ask the provider for an https URL"
+	}
+	if l.allows(u) {
+		return ""
+	}
+	line := u.Host
+	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
+		if addr = addr.Unmap(); addr.IsLinkLocalUnicast() || addr.IsMulticast() || addr.IsUnspecified() {
+			return "its host is the address " + addr.String() + ", where no Document Provider can be; ask the keepers of the registry"
+		}
+		if u.Port() == "" {
+			line = u.Hostname()
+		}
+	}
+	return fmt.Sprintf("its host %s is not allowed; if you know it to be right, write under registry in config.yaml: allowedHosts: [%s]",
+		u.Host, quotedList(append(l.written[:len(l.written):len(l.written)], line)))
+}
+
+func quotedList(lines []string) string {
+	var b strings.Builder
+	for i, line := range lines {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(strconv.Quote(line))
+	}
+	return b.String()
+}
+
+// cleanURL returns the one form in which a base URL is compared, shown and called:
+// scheme and host in lower case, host in ASCII without a final dot, no default
+// port, no slash at the end. The error says why it can be nobody's base URL.
+func cleanURL(u *url.URL) (*url.URL, error) {
+	scheme := strings.ToLower(u.Scheme)
+	if scheme != "https" && scheme != "http" {
+		return nil, errors.New("its URL is not an https URL")
+	}
+	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return nil, errors.New("its URL holds a user, a query or a fragment, which a base URL must not")
+	}
+	host, err := canonicalHost(u.Hostname())
+	if err != nil {
+		return nil, errors.New("its URL has no valid host")
+	}
+	port := u.Port()
+	if n, err := strconv.ParseUint(port, 10, 16); port != "" && (err != nil || n == 0) {
+		return nil, errors.New("its URL has no valid port")
+	}
+	path := strings.TrimRight(u.EscapedPath(), "/")
+	if err := checkBasePath(path); err != nil {
+		return nil, err
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port != "" && (scheme != "https" || port != "443") && (scheme != "http" || port != "80") {
+		host += ":" + port
+	}
+	// Parsed anew, so that Path and RawPath agree with the trimmed text.
+	return url.Parse(scheme + "://" + host + path)
+}
+
+// checkBasePath refuses what a server could read as another path than the one
+// that links and requests are compared with.
+func checkBasePath(escaped string) error {
+	for segment := range strings.SplitSeq(escaped, "/") {
+		plain, err := url.PathUnescape(segment)
+		if err != nil || plain == "." || plain == ".." || strings.ContainsAny(plain, "/\\\x00%") {
+			return errors.New("its URL's path holds a dot segment or an encoded slash, backslash or percent sign")
+		}
+	}
+	return nil
+}
+
+// canonicalHost returns a host in lower case and ASCII (RFC 5891), without a final
+// dot, an address in its shortest form.
+func canonicalHost(host string) (string, error) {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		if addr.Zone() != "" {
+			return "", errors.New("an address with a zone means another thing on every machine")
+		}
+		return addr.Unmap().String(), nil
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	ascii, err := idna.Lookup.ToASCII(host)
+	if err != nil {
+		return "", err
+	}
+	// Lookup maps full-width dots and letters, so what comes out is checked, not
+	// what went in.
+	if ascii == "" || len(ascii) > 253 || strings.HasPrefix(ascii, ".") || strings.HasSuffix(ascii, ".") || strings.Contains(ascii, "..") {
+		return "", errors.New("no host name")
+	}
+	for i := range len(ascii) {
+		if c := ascii[i]; c != '-' && c != '.' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
+			return "", errors.New("no host name")
+		}
+	}
+	// A name whose last label is a number ("127.1", "0x7f.1", "2130706433") is
+	// read as an IPv4 address by some resolvers.
+	last := ascii[strings.LastIndexByte(ascii, '.')+1:]
+	if _, err := strconv.ParseUint(last, 0, 64); err == nil || last[0] >= '0' && last[0] <= '9' && strings.Trim(last, "0123456789") == "" {
+		return "", errors.New("no host name, nor an address in its usual form")
+	}
+	return ascii, nil
+}

@@ -1,0 +1,203 @@
+package directory
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"reflect"
+	"time"
+)
+
+const (
+	firstRetry   = time.Second
+	fetchLimit   = time.Minute            // for a Fetch that would hang
+	sharedLimit  = 250 * time.Millisecond // the shared copy is a convenience
+	jitterOfTime = 0.1
+)
+
+// Run fetches the list at once and then every Refresh, give or take a tenth, so
+// that replicas drift apart, until ctx is done. After a failure it tries again
+// after a second, then two, four and so on up to Refresh; the last good list stays
+// in force meanwhile. Before the first answer, and while the registry fails, a
+// newer list from Shared is taken.
+func (d *Directory) Run(ctx context.Context) {
+	if d.o.Fetch == nil {
+		<-ctx.Done()
+		return
+	}
+	d.takeShared(ctx)
+	retry := firstRetry
+	for {
+		wait := d.o.Refresh
+		if err := d.Refresh(ctx); ctx.Err() != nil {
+			return
+		} else if err != nil {
+			wait, retry = min(retry, d.o.Refresh), min(2*retry, d.o.Refresh)
+			d.o.Log.Warn("the list of Document Providers could not be refreshed; the last good one stays in force",
+				"error", err, "retryIn", wait, "providers", len(d.List()))
+			d.takeShared(ctx)
+		} else {
+			retry = firstRetry
+		}
+		wait += time.Duration(float64(wait) * jitterOfTime * (2*d.o.Random() - 1))
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// Refresh fetches the list once, now. The error says what was wrong with the
+// answer; the last good list then stays in force. Without a registry it does
+// nothing.
+func (d *Directory) Refresh(ctx context.Context) error {
+	if d.o.Fetch == nil {
+		return nil
+	}
+	ticket := d.tickets.Add(1)
+	began := d.o.Now()
+	list, problems, body, err := d.fetch(ctx)
+	if err != nil {
+		err = fmt.Errorf("fetching the list of Document Providers: %w", err)
+	}
+	d.mu.Lock()
+	d.status.LastTry, d.status.LastError = began, ""
+	if err != nil {
+		d.status.LastError = err.Error()
+	}
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if d.adopt(ticket, list, problems, SourceRegistry, began) && d.o.Shared != nil {
+		ctx, cancel := context.WithTimeout(ctx, sharedLimit)
+		defer cancel()
+		d.o.Shared.Store(ctx, body)
+	}
+	return nil
+}
+
+func (d *Directory) fetch(ctx context.Context) (list []*Provider, problems []string, body []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
+	defer cancel()
+	answer, err := d.o.Fetch(ctx)
+	switch {
+	case err != nil:
+		return nil, nil, nil, err
+	case answer.Status != http.StatusOK:
+		return nil, nil, nil, fmt.Errorf("the registry answered with status %d", answer.Status)
+	}
+	list, problems, err = d.parser.parse(answer.Body)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("the registry gave no usable answer: %w", err)
+	}
+	return list, problems, answer.Body, nil
+}
+
+// takeShared adopts the shared copy if it is newer than the list in force. It is
+// read like the registry's answer: who can write there can name no host that the
+// operator has not allowed.
+func (d *Directory) takeShared(ctx context.Context) {
+	if d.o.Shared == nil {
+		return
+	}
+	ticket := d.tickets.Add(1)
+	ctx, cancel := context.WithTimeout(ctx, sharedLimit)
+	defer cancel()
+	body, fetched, err := d.o.Shared.Load(ctx)
+	if err != nil {
+		return
+	}
+	if now := d.o.Now(); fetched.After(now) { // another replica's clock
+		fetched = now
+	}
+	if !fetched.After(d.lastSuccess()) {
+		return
+	}
+	list, problems, err := d.parser.parse(body)
+	if err != nil {
+		d.o.Log.Warn("the shared copy of the list of Document Providers could not be used", "error", err)
+		return
+	}
+	d.adopt(ticket, list, problems, SourceShared, fetched)
+}
+
+func (d *Directory) lastSuccess() time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.status.LastSuccess
+}
+
+// adopt puts a list in force, unless one whose fetch began later already is. It
+// reports whether it did.
+func (d *Directory) adopt(ticket uint64, registry []*Provider, problems []string, source string, fetched time.Time) bool {
+	d.adoption.Lock()
+	defer d.adoption.Unlock()
+	if ticket < d.adopted {
+		return false
+	}
+	d.adopted = ticket
+
+	old := d.current.Load()
+	list := append(make([]*Provider, 0, len(d.static)+len(registry)), d.static...)
+	for _, p := range registry {
+		if isStatic(d.static, p.ID) {
+			problems = append(problems, "provider "+p.ID+": the configuration's own entry is used instead of the registry's")
+			continue
+		}
+		list = append(list, p)
+	}
+	changed := !reflect.DeepEqual(old.list, list)
+	if changed { // otherwise the pointers that others hold stay those in force
+		d.current.Store(newSnapshot(list))
+	}
+	d.mu.Lock()
+	d.status.Source, d.status.LastSuccess, d.status.Problems = source, fetched, problems
+	d.mu.Unlock()
+	if changed {
+		d.announce(old, d.current.Load(), source, problems)
+	}
+	return true
+}
+
+func isStatic(static []*Provider, id string) bool {
+	for _, p := range static {
+		if p.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// announce tells the log and OnChange what is new.
+func (d *Directory) announce(old, current *snapshot, source string, problems []string) {
+	var added, gone []string
+	for _, p := range current.list {
+		before, known := old.byID[p.ID]
+		if !known {
+			added = append(added, p.ID)
+		}
+		if p.Refusal != "" && (!known || before.Refusal != p.Refusal) {
+			d.o.Log.Warn("a Document Provider is not believed", "provider", p.ID, "reason", p.Refusal)
+		}
+	}
+	for _, p := range old.list {
+		if _, still := current.byID[p.ID]; !still {
+			gone = append(gone, p.ID)
+		}
+	}
+	d.o.Log.Info("the list of Document Providers changed", "source", source, "providers", len(current.list), "added", added, "gone", gone)
+	for _, text := range problems {
+		d.o.Log.Warn("part of the list of Document Providers cannot be used", "reason", text)
+	}
+	if d.o.OnChange != nil {
+		all := make([]Provider, len(current.list))
+		for i, p := range current.list {
+			all[i] = *p
+		}
+		d.o.OnChange(all)
+	}
+}
