@@ -83,6 +83,17 @@ func ClassifyMandates(method, path string) Action {
 	return Mandates
 }
 
+// ClassifyPlain tells what a call does to an upstream of which nothing more is
+// known than that it speaks HTTP: safe methods read, all others change.
+func ClassifyPlain(method, _ string) Action {
+	switch method {
+	case "GET", "HEAD", "OPTIONS":
+		return List
+	default:
+		return Change
+	}
+}
+
 func classifyPost(s []string) Action {
 	if len(s) == 0 {
 		return Change

@@ -21,12 +21,13 @@ type call struct {
 	routing *chi.Context
 	conn    *conn
 
-	// path and query are the raw bytes of the request target; rest is what of
-	// path is still to be routed.
+	// path and query are the raw bytes of the request target.
 	path, query string
 	bareQuery   bool // the target ends in "?"
-	// enterprise is the escaped segment after /enterprises/.
+	// enterprise is the segment after /enterprises/, decoded, if the path begins
+	// so; rest is the path behind it.
 	enterprise    string
+	rest          string
 	hasEnterprise bool
 
 	// credential is what the upstream stack finds under credentialKey.

@@ -6,8 +6,9 @@
 //
 //	begin      gives it a record, an id, and every fault an answer
 //	edge       Host, pages in browsers (edge.go)
-//	target     the bytes of path and query, refused if they can be read in two ways
-//	routing    /enterprises/{number} in front, then the routes of the configuration
+//	target     the bytes of path and query, refused if they can be read in two ways;
+//	           /enterprises/{number} is taken off the front
+//	routing    the routes of the configuration, on chi
 //	forward    who is it for, may the caller, which upstream; then the proxy
 //
 // The path is looked at in one form only, as it was sent, escapes included: the
@@ -45,7 +46,11 @@ type Options struct {
 
 	Callers  *tenancy.Callers
 	Resolver *tenancy.Resolver
-	Proxy    *proxy.Proxy
+	// Proxy sends the call and answers; a *proxy.Proxy, except where a call is only
+	// explained.
+	Proxy interface {
+		Serve(http.ResponseWriter, *http.Request, *proxy.Call)
+	}
 	// Providers lists the Document Providers for /ebox/providers.
 	Providers func() []Provider
 	Routes    []*Route
@@ -115,7 +120,15 @@ func (e *Endpoint) target(next http.Handler) http.Handler {
 			return
 		}
 		c.record.Path = c.path
-		c.routing.RoutePath = c.path
+		var err error
+		if c.enterprise, c.rest, c.hasEnterprise, err = tenancy.CutPath(c.path); err != nil {
+			c.fail(r, err)
+			return
+		}
+		c.routing.RoutePath = c.rest
+		if c.rest == "" {
+			c.routing.RoutePath = "/"
+		}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -146,52 +159,32 @@ func (e *Endpoint) splitTarget(c *call, target string) error {
 	return proxy.CheckQuery(c.query, e.o.MaxParameters)
 }
 
-// routes builds the router: every route with and without /enterprises/{number}.
+// routes builds the router. /enterprises/{number} is off the path by then.
 func (e *Endpoint) routes() http.Handler {
-	inner := chi.NewRouter()
+	router := chi.NewRouter()
 	for path, reason := range e.o.Absent {
 		absent := e.refuse(func(*call) error { return problem.NotFound(reason) })
-		inner.Handle(path, absent)
-		inner.Handle(path+"/*", absent)
+		router.Handle(path, absent)
+		router.Handle(path+"/*", absent)
 	}
-	inner.Handle("/ebox/providers", e.listProviders())
+	router.Handle("/ebox/providers", e.listProviders())
 	inbox := e.refuse(func(c *call) error { return e.withoutProvider(c) })
-	inner.Handle("/ebox", inbox)
-	inner.Handle("/ebox/messages", inbox)
-	inner.Handle("/ebox/messages/*", inbox)
+	router.Handle("/ebox", inbox)
+	router.Handle("/ebox/messages", inbox)
+	router.Handle("/ebox/messages/*", inbox)
 	for _, route := range e.o.Routes {
 		h := e.forward(route)
-		inner.Handle(route.Path, h)
-		inner.Handle(route.Path+"/*", h)
+		router.Handle(route.Path, h)
+		router.Handle(route.Path+"/*", h)
 	}
-	inner.NotFound(e.refuse(func(*call) error { return noRoute() }))
+	router.NotFound(e.refuse(func(*call) error { return noRoute() }))
 	// chi knows the common methods; every other one gets the same answer as a
 	// method that the route does not have.
-	inner.MethodNotAllowed(e.refuse(func(c *call) error {
+	router.MethodNotAllowed(e.refuse(func(c *call) error {
 		return problem.MethodNotAllowed(c.record.Method, []string{"GET", "HEAD", "OPTIONS"})
 	}))
 
-	outer := chi.NewRouter()
-	strip := e.represented(inner)
-	outer.Handle("/enterprises/{enterprise}", strip)
-	outer.Handle("/enterprises/{enterprise}/*", strip)
-	outer.Mount("/", inner)
-	outer.NotFound(inner.NotFoundHandler())
-	outer.MethodNotAllowed(inner.MethodNotAllowedHandler())
-	return outer
-}
-
-// represented takes /enterprises/{number} off the path.
-func (e *Endpoint) represented(inner chi.Router) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		c := from(r)
-		rest := c.path[len("/enterprises/"):]
-		number, rest, _ := strings.Cut(rest, "/")
-		c.enterprise, c.hasEnterprise = number, true
-		c.routing.Reset()
-		c.routing.RoutePath = "/" + rest
-		inner.ServeHTTP(w, r)
-	}
+	return router
 }
 
 // refuse makes a handler that always answers with a problem.
@@ -208,17 +201,13 @@ func noRoute() error {
 
 // withoutProvider names the paths to use for a call that needs a provider.
 func (e *Endpoint) withoutProvider(c *call) error {
-	prefix := ""
-	if c.hasEnterprise {
-		prefix = "/enterprises/" + c.enterprise
-	}
-	below := c.path[len(prefix):]
+	prefix := c.path[:len(c.path)-len(c.rest)]
 	var issues []problem.Issue
 	for _, p := range e.o.Providers() {
 		if p.State == "active" {
 			issues = append(issues, problem.Issue{
 				Type: problem.IssueInvalidInput, In: "path", Name: "providerId", Value: p.ID,
-				Detail: "Use " + prefix + "/ebox/providers/" + url.PathEscape(p.ID) + below,
+				Detail: "Use " + prefix + "/ebox/providers/" + url.PathEscape(p.ID) + c.rest,
 			})
 		}
 	}

@@ -47,9 +47,6 @@ type Target struct {
 	Credential any
 }
 
-// RepresentedHeader is the field that tells an upstream for whom a call is.
-const RepresentedHeader = "On-Behalf-Of-Enterprise-Number"
-
 // forward handles the requests of one route.
 func (e *Endpoint) forward(route *Route) http.HandlerFunc {
 	allow := allowed(route.Methods)
@@ -128,10 +125,7 @@ func (e *Endpoint) serve(c *call, r *http.Request, route *Route) error {
 	rec.Action = route.Classify(r.Method, rest)
 	rec.Opening = rec.Action == ebox.Open
 
-	claim, err := e.claim(c, r)
-	if err != nil {
-		return err
-	}
+	claim := c.claim(r.Header)
 	out := proxy.Call{
 		Path: rest, RawQuery: c.query, ForceQuery: c.bareQuery,
 		Opening: rec.Opening, Document: ebox.IsDocument(rest), MaxBody: route.MaxBody,
@@ -144,7 +138,7 @@ func (e *Endpoint) serve(c *call, r *http.Request, route *Route) error {
 			return err
 		}
 		out.BodyRead = true
-		if claim.Body, err = tenancy.NamedInBody(out.Body, r.Header.Get("Content-Type"), r.Header.Get("Content-Encoding")); err != nil {
+		if claim.Body, err = namedInBody(out.Body, r.Header); err != nil {
 			return err
 		}
 	}
@@ -163,7 +157,7 @@ func (e *Endpoint) serve(c *call, r *http.Request, route *Route) error {
 
 	out.Upstream = target.Upstream
 	if tenant.Header != nil {
-		out.Set = []proxy.Field{{Name: RepresentedHeader, Values: tenant.Header}}
+		out.Set = []proxy.Field{{Name: tenancy.RepresentedHeader, Values: tenant.Header}}
 	}
 	out.Links = proxy.LinkBase{Origin: e.originFor(c, r), Prefix: prefix}
 	e.o.Proxy.Serve(c, r, &out)
@@ -195,16 +189,8 @@ func decode(segment string) (string, error) {
 }
 
 // claim gathers what the request says of the enterprise that it is for.
-func (e *Endpoint) claim(c *call, r *http.Request) (tenancy.Claim, error) {
-	claim := tenancy.Claim{Header: r.Header[RepresentedHeader], HasPath: c.hasEnterprise}
-	for name, values := range r.Header {
-		if name != RepresentedHeader && tenancy.IsRepresentedHeader(name) {
-			claim.Header = append(slices.Clip(claim.Header), values...)
-		}
-	}
-	var err error
-	claim.Path, err = decode(c.enterprise)
-	return claim, err
+func (c *call) claim(h http.Header) tenancy.Claim {
+	return tenancy.Claim{Path: c.enterprise, HasPath: c.hasEnterprise, Header: tenancy.HeaderValues(h)}
 }
 
 // originFor is the gateway as this caller reaches it.
@@ -219,6 +205,10 @@ func (e *Endpoint) originFor(c *call, r *http.Request) string {
 	}
 }
 
+func namedInBody(body []byte, h http.Header) (tenancy.Named, error) {
+	return tenancy.NamedInBody(body, strings.Join(h["Content-Type"], ","), strings.Join(h["Content-Encoding"], ","))
+}
+
 // readBody reads a body whole, since what it says decides whether it may be sent.
 // A body that is too large by its own word is refused before it is asked for.
 func readBody(r *http.Request, limit int64) ([]byte, error) {
@@ -231,8 +221,8 @@ func readBody(r *http.Request, limit int64) ([]byte, error) {
 	if limit > 0 && r.ContentLength > limit {
 		return nil, tooLarge()
 	}
-	if err := tenancy.CheckCoding(r.Header); err != nil {
-		return nil, err
+	if _, err := namedInBody(nil, r.Header); err != nil {
+		return nil, err // its coding or charset already is one that is not read
 	}
 	src := io.Reader(r.Body)
 	if limit > 0 {

@@ -10,8 +10,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"golang.org/x/net/netutil"
 )
 
 // Listener is one address that the endpoint listens on.
@@ -28,8 +26,10 @@ type Listener struct {
 type Limits struct {
 	// MaxHeaderBytes bounds the request line and the header fields together.
 	MaxHeaderBytes int
-	// MaxConnections bounds the open connections of a listener; 0 is unlimited.
-	MaxConnections int
+	// MaxConnections bounds the open connections of all listeners together, further
+	// ones wait to be accepted; 0 is unlimited. MaxStreams bounds the requests under
+	// way on one HTTP/2 connection.
+	MaxConnections, MaxStreams int
 	// ReadHeaderTimeout is how long a caller may take to send a header, IdleTimeout
 	// how long a connection may wait for its next request.
 	ReadHeaderTimeout, IdleTimeout time.Duration
@@ -39,6 +39,7 @@ type Limits struct {
 type Server struct {
 	handler http.Handler
 	limits  Limits
+	slots   slots
 	log     *slog.Logger
 
 	mu      sync.Mutex
@@ -50,7 +51,7 @@ type Server struct {
 
 // New makes a server that does not listen yet.
 func New(handler http.Handler, limits Limits, log *slog.Logger) *Server {
-	return &Server{handler: handler, limits: limits, log: log, failed: make(chan error, 1)}
+	return &Server{handler: handler, limits: limits, slots: newSlots(limits.MaxConnections), log: log, failed: make(chan error, 1)}
 }
 
 // Listen opens every listener and starts to serve. If one cannot be opened none
@@ -83,9 +84,7 @@ func (s *Server) serve(l Listener, nl net.Listener) {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnContext:       l.connContext,
 		Protocols:         new(http.Protocols),
-		// A caller may have this many requests under way on one HTTP/2 connection;
-		// callers are programs of the house, some of which multiplex heavily.
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 250},
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: s.limits.MaxStreams},
 		// A TRACE answered here, or an OPTIONS *, would not be an answer of ours.
 		DisableGeneralOptionsHandler: true,
 	}
@@ -95,9 +94,7 @@ func (s *Server) serve(l Listener, nl net.Listener) {
 	} else {
 		srv.Protocols.SetUnencryptedHTTP2(true)
 	}
-	if s.limits.MaxConnections > 0 {
-		nl = netutil.LimitListener(nl, s.limits.MaxConnections)
-	}
+	nl = s.slots.limit(nl)
 	s.mu.Lock()
 	s.servers = append(s.servers, srv)
 	s.addrs = append(s.addrs, nl.Addr())

@@ -58,12 +58,8 @@ func (e *Endpoint) writeProviders(c *call, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	claim, err := e.claim(c, r)
-	if err != nil {
-		return err
-	}
 	c.record.Action = ebox.List
-	if _, err := e.o.Resolver.Resolve(caller, &providersRoute, ebox.List, r.Method, claim); err != nil {
+	if _, err := e.o.Resolver.Resolve(caller, &providersRoute, ebox.List, r.Method, c.claim(r.Header)); err != nil {
 		return err
 	}
 	list := struct {

@@ -1,0 +1,50 @@
+package gateway
+
+import (
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/server"
+	"ebox-gateway/internal/tenancy"
+)
+
+// addRoute makes the route of the endpoint and the upstream, or the upstreams,
+// that it leads to.
+func (g *Gateway) addRoute(route config.Route) error {
+	r := &server.Route{
+		Path: route.Path, Methods: route.Methods, MaxBody: int64(route.MaxBody), Classify: ebox.Classify,
+		Tenancy: tenancy.Route{Name: route.Name, Enterprise: demand(route.Enterprise)},
+	}
+	switch route.Kind {
+	case config.KindEBox, config.KindRegistry:
+		r.Tenancy.Group = "ebox"
+	case config.KindMandates:
+		r.Tenancy.Mandates = true
+		r.Classify = ebox.ClassifyMandates
+	case config.KindPlain:
+		r.Classify = ebox.ClassifyPlain
+	}
+	if route.Registry {
+		f := g.newFederated(route)
+		g.federated = append(g.federated, f)
+		r.Target = f.target
+	} else {
+		f, err := g.newFixed(route)
+		if err != nil {
+			return err
+		}
+		r.Target = f.target
+	}
+	g.routes = append(g.routes, r)
+	return nil
+}
+
+func demand(d config.Demand) tenancy.Rule {
+	switch d {
+	case config.Required:
+		return tenancy.Required
+	case config.None:
+		return tenancy.None
+	default:
+		return tenancy.Optional
+	}
+}

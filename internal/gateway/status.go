@@ -1,0 +1,149 @@
+package gateway
+
+import (
+	"fmt"
+	"time"
+
+	"ebox-gateway/internal/admin"
+	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/directory"
+)
+
+// Status is what /status shows. Members are added over time and never renamed.
+type Status struct {
+	Version     string    `json:"version"`
+	Environment string    `json:"environment"`
+	StartedAt   time.Time `json:"startedAt"`
+	Health      string    `json:"health"`
+	Ready       bool      `json:"ready"`
+	// Configuration is the one in force.
+	Configuration struct {
+		Hash  string    `json:"hash"`
+		Since time.Time `json:"since"`
+		Files []string  `json:"files"`
+	} `json:"configuration"`
+	Listeners struct {
+		Internal []string `json:"internal"`
+		Admin    []string `json:"admin"`
+	} `json:"listeners"`
+	Clients   []authn.ClientStatus `json:"clients"`
+	Directory DirectoryStatus      `json:"directory"`
+	Routes    []RouteStatus        `json:"routes"`
+}
+
+// DirectoryStatus is how the list of Document Providers stands.
+type DirectoryStatus struct {
+	Source      string           `json:"source,omitempty"`
+	AgeSeconds  int64            `json:"ageSeconds,omitempty"`
+	LastTry     time.Time        `json:"lastTry,omitzero"`
+	LastSuccess time.Time        `json:"lastSuccess,omitzero"`
+	LastError   string           `json:"lastError,omitempty"`
+	Problems    []string         `json:"problems,omitempty"`
+	Providers   []ProviderStatus `json:"providers"`
+}
+
+// ProviderStatus is one Document Provider.
+type ProviderStatus struct {
+	ID         string `json:"providerId"`
+	State      string `json:"state"`
+	Base       string `json:"baseUrl,omitempty"`
+	APIVersion string `json:"apiVersion,omitempty"`
+	Refusal    string `json:"refusal,omitempty"`
+}
+
+// RouteStatus is one route.
+type RouteStatus struct {
+	Name     string   `json:"name"`
+	Path     string   `json:"path"`
+	Upstream string   `json:"upstream"`
+	Methods  []string `json:"methods"`
+}
+
+// Status gathers how the gateway stands with everything around it.
+func (g *Gateway) Status() Status {
+	s := Status{
+		Version: g.version, Environment: string(g.cfg.Environment), StartedAt: g.started,
+		Health: g.health().Status, Ready: g.ready() == "", Clients: g.tokens.Status(), Directory: g.directoryStatus(),
+	}
+	s.Configuration.Hash, s.Configuration.Since, s.Configuration.Files = g.cfg.Hash(), g.started, g.cfg.Files()
+	for _, a := range g.Addrs() {
+		s.Listeners.Internal = append(s.Listeners.Internal, a.String())
+	}
+	for _, a := range g.AdminAddrs() {
+		s.Listeners.Admin = append(s.Listeners.Admin, a.String())
+	}
+	for _, r := range g.cfg.Routes {
+		route := RouteStatus{Name: r.Name, Path: r.Path, Methods: r.Methods, Upstream: "the provider named in the path"}
+		if r.Upstream != nil {
+			route.Upstream = r.Upstream.String()
+		}
+		s.Routes = append(s.Routes, route)
+	}
+	return s
+}
+
+func (g *Gateway) directoryStatus() DirectoryStatus {
+	d := g.directory.Status()
+	s := DirectoryStatus{
+		Source: d.Source, AgeSeconds: int64(d.Age / time.Second), LastTry: d.LastTry, LastSuccess: d.LastSuccess,
+		LastError: d.LastError, Problems: d.Problems, Providers: []ProviderStatus{},
+	}
+	now := g.now()
+	for _, p := range g.directory.List() {
+		entry := ProviderStatus{ID: p.ID, State: string(p.State(now)), APIVersion: p.APIVersion, Refusal: p.Refusal}
+		if p.Base != nil {
+			entry.Base = p.Base.String()
+		}
+		s.Providers = append(s.Providers, entry)
+	}
+	return s
+}
+
+// ready says why requests should go elsewhere. A provider, the registry or the
+// Authorization Server that is down is no reason: another replica would not do
+// better.
+func (g *Gateway) ready() string {
+	if g.draining.Load() {
+		return "the gateway is stopping"
+	}
+	return ""
+}
+
+// health is UP if everything the gateway needs works, DOWN if nothing does.
+func (g *Gateway) health() admin.Health {
+	if reason := g.ready(); reason != "" {
+		return admin.Health{Status: admin.Down, Reason: reason}
+	}
+	h := admin.Health{Status: admin.Up, Details: make(map[string]admin.Health)}
+	degraded := func(part, reason string) {
+		h.Status = admin.Degraded
+		h.Details[part] = admin.Health{Status: admin.Degraded, Reason: reason}
+	}
+	for _, c := range g.tokens.Status() {
+		part := "client " + c.Name
+		switch {
+		case c.Key == nil && c.KeyError != nil:
+			degraded(part, c.KeyError.Text)
+		case c.Key != nil && c.Key.State != authn.KeyUsable && c.Key.State != authn.KeyNoCertificate:
+			degraded(part, "its certificate is "+c.Key.State)
+		}
+		for _, t := range c.Tokens {
+			if t.Error != nil && t.Hash == "" {
+				degraded(part, t.Error.Text)
+			}
+		}
+	}
+	if d := g.directory.Status(); g.cfg.Registry.URL != nil && d.LastError != "" {
+		if len(g.directory.List()) == 0 {
+			degraded("registry", "there is no list of Document Providers: "+d.LastError)
+		} else if d.Age > 2*g.cfg.Registry.Refresh {
+			degraded("registry", fmt.Sprintf("the list of Document Providers is %s old: %s", d.Age.Round(time.Second), d.LastError))
+		}
+	}
+	for _, p := range g.directory.List() {
+		if p.State(g.now()) == directory.HostNotAllowed {
+			degraded("provider "+p.ID, p.Refusal)
+		}
+	}
+	return h
+}
