@@ -1,7 +1,51 @@
 package proxy
 
-import "net/http"
+import (
+	"net/http"
 
-// NewCounter counts the tries of a request and gives each a trace id of its own.
-// It belongs directly above the credentials layer, below retries.
-func NewCounter(next http.RoundTripper, newID func() string) http.RoundTripper { return next }
+	"ebox-gateway/internal/exchange"
+)
+
+// traceHeader is BelGov-Trace-Id in canonical form: unique for every outgoing
+// call, at most 36 characters.
+const traceHeader = "Belgov-Trace-Id"
+
+// NewCounter makes the layer that counts the tries of a request: it gives each one
+// a trace id of its own and notes in the exchange record the id, the number of
+// tries, whether the upstream may have seen one, what it answered, and how long its
+// header took. It belongs below retries and directly above the credentials layer.
+//
+// It sets the trace id in the header map of the request that it is given, against
+// the letter of http.RoundTripper. The map is the proxy's own, made for this one
+// exchange, and the credentials layer below copies it for every try, so no transport
+// that still writes an earlier try reads the map that is changed here. Whoever puts
+// a request of another origin through this layer gives it a header map of its own.
+func NewCounter(next http.RoundTripper, o Options) http.RoundTripper {
+	return &counter{next: next, o: o}
+}
+
+type counter struct {
+	next http.RoundTripper
+	o    Options
+}
+
+func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
+	rec := exchange.From(r.Context())
+	id := c.o.NewID()
+	r.Header[traceHeader] = []string{id}
+	rec.TraceID, rec.AnswerTraceID, rec.UpstreamStatus = id, "", 0
+	rec.Tries++
+	start := c.o.Now()
+	resp, err := c.next.RoundTrip(r)
+	rec.Phases.Header = c.o.Now().Sub(start)
+	if err != nil {
+		rec.Sent = rec.Sent || c.o.Classify(err).Sent
+		return nil, err
+	}
+	rec.Sent = true
+	rec.UpstreamStatus = resp.StatusCode
+	if v := resp.Header[traceHeader]; len(v) > 0 {
+		rec.AnswerTraceID = v[0]
+	}
+	return resp, nil
+}

@@ -5,9 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"net/url"
 	"strings"
 	"time"
+
+	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/problem"
 )
 
 // Upstream is one base URL and the stack of round trippers that leads there. It
@@ -129,10 +134,83 @@ func New(o Options) (*Proxy, error) {
 }
 
 // Serve sends the call and answers w with what comes back. It fills the exchange
-// record of r's context: upstream, status, sizes, times and the cause of a failure.
+// record of r's context: upstream, status, sizes, times and the cause of a failure;
+// what belongs to the single try is written by the layer that NewCounter makes.
 //
-// It panics with http.ErrAbortHandler when an answer has to be cut short, which
-// net/http turns into a connection that ends without the end of the body.
+// It panics with http.ErrAbortHandler when an answer has to be cut short or the
+// caller went away, which net/http turns into a connection that ends without the
+// end of an answer.
 func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, c *Call) {
-	panic(http.ErrAbortHandler)
+	rec := exchange.From(r.Context())
+	rec.Upstream, rec.UpstreamHost = c.Upstream.Name, c.Upstream.Base.Host
+	if c.MaxBody > 0 && r.ContentLength > c.MaxBody {
+		p.refuse(w, r, tooLarge(c.MaxBody))
+		return
+	}
+	target := join(c.Upstream.Base, c.Upstream.basePath, c.Path)
+	if target == nil {
+		p.refuse(w, r, problem.From(errDoubleSlash))
+		return
+	}
+	target.RawQuery, target.ForceQuery = c.RawQuery, c.ForceQuery
+
+	out := p.outgoing(r, c, target)
+	s := setBody(out, r, c)
+	if s != nil {
+		defer p.finishBody(rec, s)
+		out = p.duplex(w, r, out, s)
+	} else {
+		rec.BytesIn = int64(len(c.Body))
+	}
+	resp, err := c.Upstream.Stack.RoundTrip(out)
+	if err == nil && resp.StatusCode < http.StatusOK {
+		resp.Body.Close()
+		err = errAnswerUnusable
+	}
+	if err != nil {
+		p.failed(w, r, c, s, err)
+		return
+	}
+	defer resp.Body.Close()
+	start := p.o.Now()
+	defer func() { rec.Phases.Body = p.o.Now().Sub(start) }()
+	d := delivery{p: p, w: w, r: r, c: c, s: s, resp: resp, rec: rec}
+	d.deliver()
+}
+
+// outgoing makes the request as it is to be sent, without its body. It is a copy
+// of r for the sake of the context, which a request can get in no cheaper way.
+func (p *Proxy) outgoing(r *http.Request, c *Call, target *url.URL) *http.Request {
+	out := r.WithContext(r.Context())
+	out.URL, out.Host, out.RequestURI, out.RemoteAddr = target, "", "", ""
+	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1
+	out.Header, out.Trailer = requestHeader(r, c), nil
+	out.TransferEncoding, out.Close, out.TLS = nil, false, nil
+	out.Body, out.GetBody = nil, nil
+	return out
+}
+
+// duplex prepares both sides for a body that streams. The server must not read the
+// rest of it by itself when the answer begins: what it read would be missing in the
+// middle of what the upstream gets. And a caller that waits for a 100 must get it
+// from the upstream.
+func (p *Proxy) duplex(w http.ResponseWriter, r, out *http.Request, s *source) *http.Request {
+	if r.ProtoMajor == 1 {
+		_ = http.NewResponseController(w).EnableFullDuplex() // other writers read nothing by themselves
+	}
+	if !s.expects {
+		return out
+	}
+	return out.WithContext(httptrace.WithClientTrace(out.Context(), &httptrace.ClientTrace{
+		GotFirstResponseByte: s.answerBegins,
+		Got1xxResponse: func(code int, _ textproto.MIMEHeader) error {
+			s.goOn(code == http.StatusContinue)
+			return nil
+		},
+	}))
+}
+
+func (p *Proxy) finishBody(rec *exchange.Record, s *source) {
+	s.close()
+	rec.BytesIn, _ = s.state()
 }

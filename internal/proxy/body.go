@@ -1,0 +1,238 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+)
+
+// keepLimit is how much of a request body is kept for a second sending, in bytes.
+const keepLimit = 64 << 10
+
+var (
+	errBodyTooLarge   = errors.New("reading the request body: it is larger than the route allows")
+	errBodyNotKept    = errors.New("sending the request body again: more of it was sent than was kept")
+	errBodyGivenUp    = errors.New("reading the request body: the exchange is over")
+	errBodySuperseded = errors.New("reading the request body: a later try sends it now")
+)
+
+// noBody is the body of an opening, which must not be repeated once it was sent:
+// the transport repeats by itself a GET whose keep-alive connection died, even after
+// the request was written, unless it has a body that it cannot get again.
+type noBody struct{}
+
+func (noBody) Read([]byte) (int, error) { return 0, io.EOF }
+func (noBody) Close() error             { return nil }
+
+// setBody gives the outgoing request its body. The source that it returns is nil
+// if nothing is read from the caller; it must be closed before the handler returns.
+func setBody(out, r *http.Request, c *Call) *source {
+	switch {
+	case c.BodyRead && len(c.Body) > 0:
+		body := c.Body
+		out.ContentLength = int64(len(body))
+		out.Body = io.NopCloser(bytes.NewReader(body))
+		if !c.Opening {
+			out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		}
+		return nil
+	case c.BodyRead || r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
+		out.ContentLength = 0
+		out.Body = nil
+		if c.Opening {
+			out.Body = noBody{}
+		}
+		return nil
+	}
+	s := &source{body: r.Body, in: r, limit: c.MaxBody, expects: continueExpected(r, c)}
+	s.turn.L = &s.mu
+	out.ContentLength = r.ContentLength
+	out.Trailer = requestTrailer(r)
+	s.trailer = out.Trailer
+	first := &attempt{source: s}
+	s.current = first
+	out.Body = first
+	// A request with trailers is sent once: their map is filled when the body ends,
+	// and an earlier try could still be reading it.
+	if !c.Opening && out.Trailer == nil {
+		out.GetBody = s.again
+	}
+	return s
+}
+
+// source is a request body that several tries may send, one after the other. What
+// was read is kept while it is no more than keepLimit, so that the next try can
+// begin at the beginning. The transport may read in a goroutine of its own after
+// RoundTrip returned, so every try reads through an attempt, and only the latest one
+// gets anything.
+type source struct {
+	in      *http.Request
+	body    io.ReadCloser
+	limit   int64       // of the whole body, in bytes; 0 is none
+	trailer http.Header // of the outgoing request; its values are filled at the end
+
+	mu      sync.Mutex
+	turn    sync.Cond // waits for reading, answered and closed
+	current *attempt
+	kept    []byte
+	read    int64 // bytes read from the caller
+	reading bool  // somebody reads from the caller, without the lock
+	err     error // how the caller's body ended
+	closed  bool
+
+	// A caller that expects a 100 gets one as soon as its body is read. When the
+	// upstream refuses without one, the transport reads all the same to keep its
+	// connection: expects, answered and continued hold that read back.
+	expects, answered, continued bool
+}
+
+// attempt is the body as one try sends it.
+type attempt struct {
+	source *source
+	off    int64
+}
+
+func (a *attempt) Close() error { return nil } // the server closes the caller's body
+
+func (a *attempt) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	s := a.source
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		switch {
+		case s.closed:
+			return 0, errBodyGivenUp
+		case s.current != a:
+			return 0, errBodySuperseded
+		case a.off < int64(len(s.kept)):
+			n := copy(p, s.kept[a.off:])
+			a.off += int64(n)
+			return n, nil
+		case a.off < s.read:
+			return 0, errBodyNotKept
+		case s.err != nil:
+			return 0, s.end()
+		case s.reading, s.expects && s.answered && !s.continued:
+			s.turn.Wait()
+		default:
+			return s.fetch(a, p)
+		}
+	}
+}
+
+// fetch reads from the caller. The lock is given up meanwhile.
+func (s *source) fetch(a *attempt, p []byte) (int, error) {
+	s.reading = true
+	s.mu.Unlock()
+	n, err := s.body.Read(p)
+	s.mu.Lock()
+	s.reading = false
+	s.turn.Broadcast()
+
+	s.keep(p[:n])
+	s.read += int64(n)
+	if err != nil {
+		s.err = err
+	}
+	if s.limit > 0 && s.read > s.limit {
+		s.err = errBodyTooLarge
+		return 0, s.err
+	}
+	switch {
+	case s.closed:
+		return 0, errBodyGivenUp
+	case s.current != a:
+		return 0, errBodySuperseded
+	}
+	a.off += int64(n)
+	if s.err != nil {
+		return n, s.end()
+	}
+	return n, nil
+}
+
+// end gives the error that the body ended with, and the trailers behind it.
+func (s *source) end() error {
+	if s.err == io.EOF {
+		for name := range s.trailer {
+			s.trailer[name] = s.in.Trailer[name]
+		}
+	}
+	return s.err
+}
+
+func (s *source) keep(p []byte) {
+	if int64(len(s.kept)) < s.read { // something was not kept before
+		return
+	}
+	if len(s.kept)+len(p) > keepLimit || s.in.ContentLength > keepLimit {
+		s.kept = nil
+		return
+	}
+	if s.kept == nil && s.in.ContentLength > 0 {
+		s.kept = make([]byte, 0, s.in.ContentLength)
+	}
+	s.kept = append(s.kept, p...)
+}
+
+// again is GetBody: the body from its beginning, if it is still there.
+func (s *source) again() (io.ReadCloser, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errBodyGivenUp
+	}
+	if int64(len(s.kept)) < s.read {
+		return nil, errBodyNotKept
+	}
+	if s.err != nil && s.err != io.EOF {
+		return nil, s.err
+	}
+	s.current = &attempt{source: s}
+	s.turn.Broadcast()
+	return s.current, nil
+}
+
+// answerBegins and goOn are what the transport sees of the upstream's answer to
+// Expect: its first byte, and each of its informational answers. Any of these but
+// 100 decides nothing.
+func (s *source) answerBegins() { s.answer(true, false) }
+func (s *source) goOn(is100 bool) {
+	s.answer(false, is100)
+}
+
+func (s *source) answer(begins, is100 bool) {
+	s.mu.Lock()
+	s.answered = begins
+	s.continued = s.continued || is100
+	s.mu.Unlock()
+	s.turn.Broadcast()
+}
+
+// state tells how many bytes were read from the caller and how its body ended; the
+// error is nil while it has not ended.
+func (s *source) state() (read int64, err error) {
+	if s == nil {
+		return 0, io.EOF
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.read, s.err
+}
+
+// close ends all reading. A read that is under way ends with the server's own
+// closing of the body, which waits for it.
+func (s *source) close() {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.turn.Broadcast()
+}

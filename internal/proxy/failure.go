@@ -1,0 +1,139 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+
+	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/problem"
+)
+
+// statusClientGone is what the record says of a caller that went away before the
+// answer's header; nobody ever receives it. The number is nginx's.
+const statusClientGone = 499
+
+// errAnswerUnusable is an answer that cannot be given to a caller: a status below
+// 200 that is no informational answer (the transport passes on a 101 that nobody
+// asked for).
+var errAnswerUnusable = errors.New("reading the upstream's answer: its status is not that of a final answer")
+
+// failed answers the caller after RoundTrip failed with err.
+func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, c *Call, s *source, err error) {
+	rec := exchange.From(r.Context())
+	_, bodyErr := s.state()
+	switch {
+	case errors.Is(bodyErr, errBodyTooLarge):
+		p.refuse(w, r, tooLarge(c.MaxBody))
+		return
+	case errors.Is(r.Context().Err(), context.Canceled), bodyErr != nil && gone(bodyErr):
+		clientGone(rec, err)
+	case bodyErr != nil && bodyErr != io.EOF:
+		p.refuse(w, r, problem.BadRequest("The request body could not be read to its end. Send it again, whole and correctly framed.").Because(bodyErr))
+		return
+	}
+	var reporter problem.Reporter
+	if errors.As(err, &reporter) {
+		p.refuse(w, r, reporter.Problem())
+		return
+	}
+	f := p.o.Classify(err)
+	if errors.Is(r.Context().Err(), context.DeadlineExceeded) {
+		f.Timeout, f.Cancelled = true, false
+	}
+	rec.Sent = rec.Sent || f.Sent
+	p.refuse(w, r, upstreamProblem(f, r.Method, rec.Sent, c.Opening).Because(err))
+}
+
+// gone tells that the caller's connection ended within its body.
+func gone(err error) bool {
+	var op *net.OpError
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) && !op.Timeout()
+}
+
+// clientGone ends the exchange of a caller that went away. Nothing is written: to
+// return without an answer would make net/http send an empty 200 to a caller that
+// only closed its sending side.
+func clientGone(rec *exchange.Record, cause error) {
+	rec.Status, rec.Cause = statusClientGone, cause
+	panic(http.ErrAbortHandler)
+}
+
+// refuse answers with a problem of the gateway's.
+func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, pr *problem.Problem) {
+	rec := exchange.From(r.Context())
+	h := w.Header()
+	h["X-Request-Id"] = []string{rec.ID}
+	h["X-Ebox-Environment"] = p.environment
+	rec.Status, rec.ProblemType, rec.ProxyError, rec.Cause = pr.Status, pr.Type, pr.ProxyError, pr.Cause
+	problem.Write(w, r, pr, rec.ID, rec.Tries)
+}
+
+func tooLarge(limit int64) *problem.Problem {
+	return problem.TooLarge(limit, "The request body is larger than this route allows. The member limit says how many bytes it may have.")
+}
+
+// upstreamProblem is what a failure of the transport is to the caller: 502, or 504
+// if the upstream was too slow. After a write it says whether the request was sent.
+func upstreamProblem(f Failure, method string, sent, opening bool) *problem.Problem {
+	kind := f.Kind
+	if kind == "" {
+		kind = problem.ProxyProtocolError
+		if f.Timeout {
+			kind = problem.ProxyResponseTimeout
+		}
+	}
+	detail := explain(kind, f.Timeout)
+	safe := method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+	switch {
+	case opening && sent:
+		detail += " The request had been sent: the document may be marked as read. It was not sent again."
+	case safe:
+		detail += " Try again later."
+	case sent:
+		detail += " The request had been sent and may have taken effect: find out whether it did before sending it again."
+	default:
+		detail += " The request was not sent, so it had no effect and can be sent again later."
+	}
+	var p *problem.Problem
+	if f.Timeout {
+		p = problem.Timeout(detail, kind)
+	} else {
+		p = problem.BadGateway(detail, kind)
+	}
+	if !safe {
+		p.With("requestSent", sent)
+	}
+	return p
+}
+
+// explain says in a sentence what happened, without a host, an address or a text
+// of a library.
+func explain(kind string, timeout bool) string {
+	switch kind {
+	case problem.ProxyDNSError, problem.ProxyDNSTimeout:
+		return "The name of the upstream could not be resolved."
+	case problem.ProxyConnectionRefused:
+		return "The upstream refused the connection."
+	case problem.ProxyConnectionTimeout:
+		return "No connection to the upstream could be made in time."
+	case problem.ProxyConnectionTerminated:
+		return "The upstream ended the connection before it had answered."
+	case problem.ProxyTLSProtocolError, problem.ProxyTLSAlertReceived:
+		return "No TLS connection to the upstream could be made."
+	case problem.ProxyTLSCertificateError:
+		return "The upstream's certificate could not be trusted."
+	case problem.ProxyIPProhibited, problem.ProxyIPUnroutable, problem.ProxyDestinationUnavail:
+		return "The upstream has no address that the gateway may connect to."
+	case problem.ProxyResponseIncomplete:
+		return "The upstream's answer was cut short."
+	case problem.ProxyHeaderSectionSize:
+		return "The header of the upstream's answer was too large."
+	}
+	if timeout {
+		return "The upstream did not answer in time."
+	}
+	return "The upstream gave no usable answer."
+}
