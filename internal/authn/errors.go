@@ -26,6 +26,9 @@ type RefusedError struct {
 	Missing []string
 	// Status is the HTTP status of the answer.
 	Status int
+	// Skew is how much the server's clock is ahead of ours, if by half a minute or
+	// more; the server may then take the assertion for expired or not yet valid.
+	Skew time.Duration
 	// Since is when the refusals in a row began.
 	Since time.Time
 }
@@ -36,7 +39,11 @@ func (e *RefusedError) Error() string {
 	if len(e.Missing) > 0 {
 		return s + ": it does not grant " + strings.Join(e.Missing, " ")
 	}
-	return fmt.Sprintf("%s (status %d) for scope %q", s, e.Status, e.Scope)
+	s = fmt.Sprintf("%s (status %d) for scope %q", s, e.Status, e.Scope)
+	if e.Skew != 0 {
+		s += fmt.Sprintf("; its clock differs from ours by %s: set the clock", e.Skew)
+	}
+	return s
 }
 
 // Problem implements problem.Reporter: 502 clientRefused.

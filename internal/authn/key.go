@@ -1,20 +1,267 @@
 package authn
 
-import "time"
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Algorithms that assertions can be signed with (RFC 7518, section 3.1).
+const (
+	RS256 = "RS256"
+	PS256 = "PS256"
+	ES256 = "ES256"
+)
+
+// Header parameters that an assertion can name its certificate by (RFC 7515,
+// section 4.1).
+const (
+	HeaderKeyID      = "kid"
+	HeaderThumbprint = "x5t#S256"
+	HeaderChain      = "x5c"
+)
+
+// minRSABits is the least that RFC 7518, section 3.3, allows.
+const minRSABits = 2048
+
+// KeySource says where a client's key and certificate are and how to use them.
+// Either Keystore or KeyFile is set.
 type KeySource struct {
-	Keystore, Alias          string
-	Password, KeyPassword    func() ([]byte, error)
-	KeyFile, CertificateFile string
-	Algorithm                string
-	Headers                  []string
-}
-type Key struct{}
+	// Keystore is a PKCS#12 or JKS file; which of the two is seen from its content.
+	Keystore string
+	// Alias picks one of several keys in a keystore: a JKS alias or a PKCS#12
+	// friendly name, in any case of letters. It may be empty if there is one key.
+	Alias string
+	// KeyFile is a private key as PEM or DER: PKCS#8, plain or encrypted, PKCS#1
+	// or SEC 1. Certificates in the same PEM file are used if CertificateFile is empty.
+	KeyFile string
+	// CertificateFile is the certificate and, in any order, its chain. It may be
+	// empty: the expiry is then unknown, and only kid can be derived.
+	CertificateFile string
 
-func LoadKey(src KeySource) (*Key, error)             { panic("coming") }
-func PasswordFile(path string) func() ([]byte, error) { panic("coming") }
-func (k *Key) Fingerprint() string                    { panic("coming") }
-func (k *Key) Algorithm() string                      { panic("coming") }
-func (k *Key) Subject() string                        { panic("coming") }
-func (k *Key) NotBefore() time.Time                   { panic("coming") }
-func (k *Key) NotAfter() time.Time                    { panic("coming") }
+	// Password opens Keystore or KeyFile; nil or an empty password for none. It is
+	// called at every look at the files, so that a password can change with them.
+	// The result is neither kept nor altered.
+	Password func() ([]byte, error)
+	// KeyPassword opens the key inside a JKS; nil if it is Password's too.
+	KeyPassword func() ([]byte, error)
+
+	// Algorithm is RS256, PS256 or ES256; "" is RS256 for RSA keys and ES256 for
+	// keys on P-256.
+	Algorithm string
+	// Headers are the Header… constants that assertions carry; none by default.
+	Headers []string
+}
+
+// Key is a private key that was checked and is ready to sign, with what its
+// certificate says of it. However it is printed, no part of the key shows.
+type Key struct {
+	private     crypto.Signer
+	method      jwt.SigningMethod
+	fingerprint string
+	leaf        *x509.Certificate   // nil without a certificate
+	chain       []*x509.Certificate // leaf first
+	header      map[string]any      // header parameters besides alg
+}
+
+// LoadKey reads the files of src. Errors name the file and what to do about it,
+// and never hold key material or a password. A certificate that has expired or is
+// not yet valid is no error: only the Authorization Server decides what it
+// accepts, and a clock may be wrong.
+func LoadKey(src KeySource) (*Key, error) {
+	m, err := src.read()
+	if err != nil {
+		return nil, err
+	}
+	k, err := newKey(m, src.Algorithm, src.Headers)
+	if err != nil {
+		return nil, fmt.Errorf("loading key from %s: %w", src.file(), err)
+	}
+	return k, nil
+}
+
+// file is the file that holds the private key.
+func (src KeySource) file() string {
+	if src.Keystore != "" {
+		return src.Keystore
+	}
+	return src.KeyFile
+}
+
+// material is what the files hold, before it is judged.
+type material struct {
+	private crypto.PrivateKey
+	certs   []*x509.Certificate // in any order
+	// certFile is the file that the certificates were read from.
+	certFile string
+}
+
+func newKey(m material, algorithm string, headers []string) (*Key, error) {
+	k := &Key{}
+	switch private := m.private.(type) {
+	case *rsa.PrivateKey:
+		if bits := private.N.BitLen(); bits < minRSABits {
+			return nil, fmt.Errorf("the RSA key has %d bits and %d are the least: make a new key and register its certificate in Chaman", bits, minRSABits)
+		}
+		k.private = private
+		switch algorithm {
+		case "", RS256:
+			k.method = jwt.SigningMethodRS256
+		case PS256:
+			k.method = jwt.SigningMethodPS256
+		}
+	case *ecdsa.PrivateKey:
+		if private.Curve != elliptic.P256() {
+			return nil, fmt.Errorf("the key is on curve %s: only P-256 can sign %s", private.Curve.Params().Name, ES256)
+		}
+		k.private = private
+		if algorithm == "" || algorithm == ES256 {
+			k.method = jwt.SigningMethodES256
+		}
+	default:
+		return nil, errors.New("the key is neither RSA nor on an elliptic curve for signatures: use an RSA key of 2048 bits or more, or one on P-256")
+	}
+	if k.method == nil {
+		return nil, fmt.Errorf("the algorithm %q does not fit the key: RSA keys sign %s or %s, keys on P-256 sign %s", algorithm, RS256, PS256, ES256)
+	}
+
+	spki, err := x509.MarshalPKIXPublicKey(k.private.Public())
+	if err != nil {
+		return nil, fmt.Errorf("encoding the public key: %w", err)
+	}
+	sum := sha256.Sum256(spki)
+	k.fingerprint = hex.EncodeToString(sum[:])
+
+	if len(m.certs) > 0 {
+		if k.chain = chainFor(k.private.Public(), m.certs); k.chain == nil {
+			return nil, fmt.Errorf("no certificate in %s belongs to the key: its public key is another one; put the certificate there that was made for this key", m.certFile)
+		}
+		k.leaf = k.chain[0]
+	}
+	if k.header, err = k.headerFor(headers, sum); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// chainFor finds the certificate of the key and orders those that issued it
+// behind it. What does not belong to that chain is left out.
+func chainFor(public crypto.PublicKey, certs []*x509.Certificate) []*x509.Certificate {
+	own := slices.IndexFunc(certs, func(c *x509.Certificate) bool {
+		p, ok := c.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+		return ok && p.Equal(public)
+	})
+	if own < 0 {
+		return nil
+	}
+	chain := []*x509.Certificate{certs[own]}
+	for last := certs[own]; !bytes.Equal(last.RawIssuer, last.RawSubject); {
+		next := slices.IndexFunc(certs, func(c *x509.Certificate) bool {
+			return bytes.Equal(c.RawSubject, last.RawIssuer) && !slices.Contains(chain, c)
+		})
+		if next < 0 {
+			break
+		}
+		last = certs[next]
+		chain = append(chain, last)
+	}
+	return chain
+}
+
+// headerFor derives the header parameters from the certificate, never from a
+// setting, so that they change with it. kid is the base64url SHA-256 of the
+// certificate, the same text as x5t#S256; without a certificate, of the public
+// key (SPKI).
+func (k *Key) headerFor(headers []string, spki [sha256.Size]byte) (map[string]any, error) {
+	h := make(map[string]any, len(headers))
+	thumbprint := spki
+	if k.leaf != nil {
+		thumbprint = sha256.Sum256(k.leaf.Raw)
+	}
+	for _, name := range headers {
+		if k.leaf == nil && (name == HeaderThumbprint || name == HeaderChain) {
+			return nil, fmt.Errorf("the header %s is derived from a certificate and there is none: add the certificate file, or leave the header out", name)
+		}
+		switch name {
+		case HeaderKeyID, HeaderThumbprint:
+			h[name] = base64.RawURLEncoding.EncodeToString(thumbprint[:])
+		case HeaderChain:
+			encoded := make([]string, len(k.chain))
+			for i, c := range k.chain {
+				encoded[i] = base64.StdEncoding.EncodeToString(c.Raw)
+			}
+			h[name] = encoded
+		default:
+			return nil, fmt.Errorf("the header %q is not known: %s, %s and %s are", name, HeaderKeyID, HeaderThumbprint, HeaderChain)
+		}
+	}
+	return h, nil
+}
+
+// same says whether the other key would sign the same assertions.
+func (k *Key) same(other *Key) bool {
+	if k == nil || other == nil {
+		return k == other
+	}
+	return k.fingerprint == other.fingerprint && k.method == other.method &&
+		slices.EqualFunc(k.chain, other.chain, (*x509.Certificate).Equal)
+}
+
+// Fingerprint is the SHA-256 of the public key (SPKI) in hexadecimal. It stays
+// when a certificate is renewed for the same key.
+func (k *Key) Fingerprint() string { return k.fingerprint }
+
+// Algorithm is the JWS algorithm that the key signs with.
+func (k *Key) Algorithm() string { return k.method.Alg() }
+
+// Subject is the certificate's subject, "" without a certificate.
+func (k *Key) Subject() string {
+	if k.leaf == nil {
+		return ""
+	}
+	return k.leaf.Subject.String()
+}
+
+// NotBefore is when the certificate begins to be valid, zero without one.
+func (k *Key) NotBefore() time.Time {
+	if k.leaf == nil {
+		return time.Time{}
+	}
+	return k.leaf.NotBefore
+}
+
+// NotAfter is when the certificate ceases to be valid, zero without one.
+func (k *Key) NotAfter() time.Time {
+	if k.leaf == nil {
+		return time.Time{}
+	}
+	return k.leaf.NotAfter
+}
+
+// String implements fmt.Stringer with the algorithm and the fingerprint.
+func (k *Key) String() string {
+	if k == nil || k.method == nil {
+		return "no key"
+	}
+	return k.method.Alg() + " key " + k.fingerprint
+}
+
+// Format implements fmt.Formatter: every verb prints what String does.
+func (k *Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
+
+// LogValue implements slog.LogValuer with what String gives.
+func (k *Key) LogValue() slog.Value { return slog.StringValue(k.String()) }

@@ -1,6 +1,9 @@
 package authn
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // ClientStatus is what people and metrics may know of one OAuth client. It holds
 // no secret and is fit for JSON.
@@ -87,4 +90,77 @@ type TokenStatus struct {
 	Refusals uint64 `json:"refusals"`
 	Outages  uint64 `json:"outages"`
 	Forced   uint64 `json:"forcedRenewals"`
+}
+
+// expiryWarning is how long before its end a certificate is a warning: ordering
+// and registering a new one takes weeks.
+const expiryWarning = 30 * 24 * time.Hour
+
+// Status tells what there is to know of every client, in the order of Options.
+func (t *Tokens) Status() []ClientStatus {
+	now := t.now()
+	list := make([]ClientStatus, 0, len(t.clients))
+	for _, c := range t.clients {
+		list = append(list, c.status(now))
+	}
+	return list
+}
+
+func (c *client) status(now time.Time) ClientStatus {
+	s := ClientStatus{Name: c.Name, ID: c.ID, TokenURL: c.TokenURL, Audience: c.Audience, Tokens: []TokenStatus{}}
+	if key := c.key.Load(); key != nil {
+		k := key.status(now)
+		s.Key = &k
+	}
+	c.mu.Lock()
+	if p := c.pending; p != nil {
+		s.Pending = &PendingStatus{KeyStatus: p.key.status(now), Since: p.since, Reason: p.reason()}
+		if p.last != nil {
+			s.Pending.NextTry = p.last.until
+		}
+	}
+	if f := c.keyFailure; f != nil {
+		s.KeyError = &FailureStatus{Code: "key", Text: f.err.Error(), Since: f.since}
+	}
+	c.mu.Unlock()
+	for _, source := range c.sourceList() {
+		s.Tokens = append(s.Tokens, source.status(now))
+	}
+	return s
+}
+
+func (k *Key) status(now time.Time) KeyStatus {
+	s := KeyStatus{
+		Fingerprint: k.Fingerprint(), Algorithm: k.Algorithm(),
+		Subject: k.Subject(), NotBefore: k.NotBefore(), NotAfter: k.NotAfter(), State: KeyUsable,
+	}
+	if k.leaf == nil {
+		s.State = KeyNoCertificate
+		return s
+	}
+	left := s.NotAfter.Sub(now)
+	days := int(math.Floor(left.Hours() / 24))
+	s.DaysLeft = &days
+	switch {
+	case left < 0:
+		s.State = KeyExpired
+	case now.Before(s.NotBefore):
+		s.State = KeyNotYetValid
+	case left < expiryWarning:
+		s.State = KeyExpiring
+	}
+	return s
+}
+
+func (s *Source) status(now time.Time) TokenStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status := TokenStatus{
+		Scopes: s.scopes, Error: s.failure.status(),
+		Requests: s.requests, Refusals: s.refusals, Outages: s.outages, Forced: s.renewals,
+	}
+	if h := s.current.Load(); h != nil && h.valid(now) {
+		status.Hash, status.Obtained, status.Expires, status.Extra = h.hash, h.obtained, h.expires, h.extra
+	}
+	return status
 }

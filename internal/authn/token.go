@@ -72,6 +72,8 @@ func (h *held) valid(now time.Time) bool {
 	return now.Before(h.expires) && now.UnixNano() < h.expiresWall
 }
 
+func (h *held) secret() string { return h.header[0][len("Bearer "):] }
+
 // Authorization is the value of the Authorization header field (RFC 6750,
 // section 2.1), "" for the zero Token. It is the secret itself.
 func (t Token) Authorization() string {

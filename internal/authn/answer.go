@@ -1,0 +1,170 @@
+package authn
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// maxAnswer bounds the body of a token endpoint's answer.
+	maxAnswer = 1 << 20
+	// maxSecret bounds an access token: a longer one fits in no server's header limit.
+	maxSecret = 32 << 10
+	// defaultLifetime is for an answer without expires_in, which RFC 6749 only
+	// recommends. It is short, because a token that is fetched too often costs
+	// little and one that is used too long costs a refusal.
+	defaultLifetime = time.Minute
+	// maxLifetime bounds expires_in: beyond a day a number is rather a mistake, a
+	// time stamp or milliseconds, and renewing once a day costs nothing.
+	maxLifetime = 24 * time.Hour
+)
+
+// grant is the successful answer of RFC 6749, section 5.1.
+type grant struct {
+	secret   string
+	lifetime time.Duration
+	// scopes are what was granted; named is false if the answer did not say, which
+	// means all that was asked for.
+	scopes []string
+	named  bool
+}
+
+// parseGrant reads a successful answer. Its errors say what is wrong with the
+// answer and quote nothing of it.
+func parseGrant(body []byte) (grant, error) {
+	members, err := membersOf(body)
+	if err != nil {
+		return grant{}, err
+	}
+	var g grant
+	if g.secret, err = text(members, "access_token"); err != nil {
+		return grant{}, err
+	}
+	if g.secret == "" {
+		return grant{}, errors.New("it has no access_token")
+	}
+	// A bearer token is printable ASCII without blanks (RFC 6750, section 2.1);
+	// anything else would break the header that it is put into.
+	if len(g.secret) > maxSecret || strings.ContainsFunc(g.secret, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return grant{}, errors.New("its access_token cannot be a header value")
+	}
+	kind, err := text(members, "token_type")
+	if err != nil {
+		return grant{}, err
+	}
+	if !strings.EqualFold(kind, "Bearer") {
+		return grant{}, errors.New("its token_type is not Bearer")
+	}
+	if g.lifetime, err = lifetimeOf(members["expires_in"]); err != nil {
+		return grant{}, err
+	}
+	scope, err := text(members, "scope")
+	if err != nil {
+		return grant{}, err
+	}
+	g.scopes = strings.Fields(scope)
+	// An empty scope is no list of what was granted: servers write it for "as asked".
+	g.named = len(g.scopes) > 0
+	return g, nil
+}
+
+// parseRefusal reads the error answer of RFC 6749, section 5.2. ok is false if
+// the body is none. The description is left alone: nobody knows what a server
+// writes into it.
+func parseRefusal(body []byte) (code string, ok bool) {
+	members, err := membersOf(body)
+	if err != nil {
+		return "", false
+	}
+	code, err = text(members, "error")
+	if err != nil || code == "" || len(code) > 40 {
+		return "", false
+	}
+	if strings.ContainsFunc(code, func(c rune) bool { return c != '_' && (c < 'a' || c > 'z') }) {
+		return "", false
+	}
+	return code, true
+}
+
+// membersOf reads a JSON object and refuses one that names a member twice: which
+// of the two is meant, no two parsers agree on.
+func membersOf(body []byte) (map[string]json.RawMessage, error) {
+	d := json.NewDecoder(bytes.NewReader(body))
+	if open, err := d.Token(); err != nil || open != json.Delim('{') {
+		return nil, errors.New("it is no JSON object")
+	}
+	members := make(map[string]json.RawMessage)
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, errors.New("it is no JSON object")
+		}
+		key, _ := name.(string)
+		if _, twice := members[key]; twice {
+			return nil, errors.New("it names a member twice")
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, errors.New("it is no JSON object")
+		}
+		members[key] = value
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, errors.New("it is no JSON object")
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("something follows its JSON object")
+	}
+	return members, nil
+}
+
+// text gives a member that is a string; one that is missing or null is "".
+func text(members map[string]json.RawMessage, name string) (string, error) {
+	raw := members[name]
+	if len(raw) == 0 {
+		return "", nil
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return "", fmt.Errorf("its %s is no text", name)
+	}
+	return s, nil
+}
+
+// lifetimeOf reads expires_in: seconds, as a number or, as some servers write
+// it, as a number in quotes.
+func lifetimeOf(raw json.RawMessage) (time.Duration, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return defaultLifetime, nil
+	}
+	seconds, err := strconv.ParseFloat(strings.Trim(string(raw), `"`), 64)
+	switch {
+	case err != nil && !errors.Is(err, strconv.ErrRange), seconds != seconds:
+		return 0, errors.New("its expires_in is no number of seconds")
+	case seconds >= maxLifetime.Seconds():
+		return maxLifetime, nil
+	case seconds <= 0:
+		return 0, errors.New("its expires_in says that the token has expired already")
+	}
+	return time.Duration(seconds * float64(time.Second)), nil
+}
+
+// retryAfter reads Retry-After in both its forms (RFC 9110, section 10.2.3). A
+// server that asks for more than an hour is asked again after one.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	value := h.Get("Retry-After")
+	wait := time.Duration(0)
+	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
+		wait = time.Duration(seconds) * time.Second
+	} else if at, err := http.ParseTime(value); err == nil {
+		wait = at.Sub(now)
+	}
+	return min(max(wait, 0), time.Hour)
+}

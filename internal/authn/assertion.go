@@ -1,0 +1,42 @@
+package authn
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+)
+
+// Lifetimes of an assertion, from iat to exp. It is used at once, so that the
+// default leaves room for nothing but the clocks.
+const (
+	defaultAssertionLifetime = 60 * time.Second
+	maxAssertionLifetime     = 10 * time.Minute
+)
+
+// assertion signs the JWT by which the client authenticates (RFC 7523, section
+// 3): issuer and subject are the client id, the audience is the Authorization
+// Server, and jti is used once.
+func (k *Key) assertion(c *Client, now time.Time, random io.Reader) (string, error) {
+	jti, err := uuid.NewRandomFromReader(random)
+	if err != nil {
+		return "", fmt.Errorf("drawing a jti: %w", err)
+	}
+	t := jwt.NewWithClaims(k.method, jwt.MapClaims{
+		"iss": c.ID,
+		"sub": c.ID,
+		"aud": c.Audience,
+		"iat": now.Unix(),
+		"exp": now.Add(c.AssertionLifetime).Unix(),
+		"jti": jti.String(),
+	})
+	maps.Copy(t.Header, k.header)
+	signed, err := t.SignedString(k.private)
+	if err != nil {
+		return "", fmt.Errorf("signing the assertion: %w", err)
+	}
+	return signed, nil
+}

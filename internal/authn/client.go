@@ -1,0 +1,136 @@
+package authn
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ebox-gateway/internal/watch"
+)
+
+// client is one OAuth client while the gateway runs: its key, the key that may
+// come next, and its sources.
+type client struct {
+	Client
+	tokens *Tokens
+	// key signs; nil if none could be loaded yet.
+	key atomic.Pointer[Key]
+
+	// files and passwords are what was last seen of the key's files; only the
+	// goroutine that watches touches them.
+	files     *watch.Files
+	passwords passwordDigest
+
+	mu      sync.Mutex
+	sources map[string]*Source // by canonical scopes, parted by blanks
+	pending *pendingKey
+	// keyFailure says why the files as they are cannot be loaded; nil if they can.
+	keyFailure *failure
+	// warned is when the expiry of the certificate was last logged.
+	warned time.Time
+}
+
+// newClient loads the client's key, if that is possible.
+func newClient(t *Tokens, c Client) *client {
+	n := &client{
+		Client: c, tokens: t,
+		// The files are remembered before they are loaded: a change in between is then
+		// seen as one.
+		files:     watch.NewFiles(c.Key.Keystore, c.Key.KeyFile, c.Key.CertificateFile),
+		passwords: c.Key.passwordDigest(),
+		sources:   make(map[string]*Source),
+	}
+	n.reload()
+	n.warnOfExpiry()
+	return n
+}
+
+// source returns the source for canonical scopes, making it the first time.
+func (c *client) source(scopes []string) (*Source, error) {
+	name := strings.Join(scopes, " ")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.sources[name]; s != nil {
+		return s, nil
+	}
+	if len(c.sources) >= maxSources {
+		return nil, fmt.Errorf("preparing tokens of %s: more than %d sets of scopes: let routes share theirs", c.Name, maxSources)
+	}
+	if len(scopes) == 0 {
+		c.tokens.log.Warn("tokens without scopes are asked for: they open all that the client may", "client", c.Name)
+	}
+	s := &Source{client: c, scopes: scopes}
+	c.sources[name] = s
+	return s, nil
+}
+
+// lookUp returns the source for canonical scopes, nil if there is none yet.
+func (c *client) lookUp(scopes string) *Source {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sources[scopes]
+}
+
+// sourceList gives the sources in the order of their scopes.
+func (c *client) sourceList() []*Source {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := make([]*Source, 0, len(c.sources))
+	for _, name := range slices.Sorted(maps.Keys(c.sources)) {
+		list = append(list, c.sources[name])
+	}
+	return list
+}
+
+// obtain gets a token for a source, through the shared copy if there is one.
+func (c *client) obtain(ctx context.Context, key *Key, scopes []string, stale string) (Token, error) {
+	fetch := func(ctx context.Context) (Token, error) {
+		return c.tokens.endpoint.fetch(ctx, &c.Client, key, scopes)
+	}
+	if c.tokens.shared == nil {
+		return fetch(ctx)
+	}
+	// The store has the time of one request more: waiting for another replica's.
+	ctx, cancel := context.WithTimeout(ctx, 2*c.tokens.endpoint.timeout)
+	defer cancel()
+	return c.tokens.shared.Obtain(ctx, c.tokenKey(key, scopes), stale, fetch)
+}
+
+// noKey is the error of a client that has nothing to sign with.
+func (c *client) noKey() error {
+	e := &UnavailableError{Client: c.Name, Reason: "there is no key to sign with", NoKey: true}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.keyFailure != nil {
+		e.Err, e.Since = c.keyFailure.err, c.keyFailure.since
+	}
+	return e
+}
+
+// warnOfExpiry logs once a day that the certificate needs attention.
+func (c *client) warnOfExpiry() {
+	key := c.key.Load()
+	if key == nil {
+		return
+	}
+	now := c.tokens.now()
+	s := key.status(now)
+	if s.State == KeyUsable || s.State == KeyNoCertificate {
+		return
+	}
+	c.mu.Lock()
+	recently := !c.warned.IsZero() && now.Sub(c.warned) < 24*time.Hour
+	if !recently {
+		c.warned = now
+	}
+	c.mu.Unlock()
+	if !recently {
+		c.tokens.log.Warn("the certificate of an OAuth client needs attention: register a new one in Chaman in time", "client", c.Name,
+			"state", s.State, "subject", s.Subject, "not_before", s.NotBefore, "not_after", s.NotAfter, "days_left", *s.DaysLeft)
+	}
+}

@@ -1,0 +1,235 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"ebox-gateway/internal/problem"
+
+	"github.com/google/uuid"
+)
+
+// tolerableSkew is the difference between our clock and the server's from which
+// a refusal mentions it. Whole seconds of the Date field and the way there and
+// back are in it.
+const tolerableSkew = 30 * time.Second
+
+// endpoint asks the Authorization Server for tokens, one request at a time and
+// without memory.
+type endpoint struct {
+	transport   http.RoundTripper
+	now         func() time.Time
+	random      io.Reader
+	timeout     time.Duration
+	environment string
+}
+
+// fetch asks for one token. The error is a *RefusedError, an *UnavailableError,
+// or the context's own.
+func (e *endpoint) fetch(ctx context.Context, c *Client, key *Key, scopes []string) (Token, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+	defer cancel()
+
+	// A server closes idle connections when it likes, at worst when a request is
+	// on its way in. On a connection that had been used before, that is the likely
+	// reason of a failure, and one more request goes on another. It has an
+	// assertion of its own: the server may have seen the first one's jti.
+	t, stale, err := e.try(ctx, c, key, scopes)
+	if err != nil && stale && ctx.Err() == nil {
+		t, _, err = e.try(ctx, c, key, scopes)
+	}
+	return t, err
+}
+
+// try sends one request. stale says that it failed without an answer on a
+// connection that had been used before.
+func (e *endpoint) try(ctx context.Context, c *Client, key *Key, scopes []string) (t Token, stale bool, err error) {
+	unavailable := func(reason string, err error) *UnavailableError {
+		return &UnavailableError{Client: c.Name, Reason: reason, Err: err}
+	}
+	var reused atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { reused.Store(info.Reused) },
+	})
+	sent := e.now()
+	r, err := e.request(ctx, c, key, scopes)
+	if err != nil {
+		return Token{}, false, unavailable("the request could not be made", err)
+	}
+	// RoundTrip, not a Client: redirects are never followed. An assertion is for
+	// the audience it names and nobody else.
+	answer, err := e.transport.RoundTrip(r)
+	if err != nil {
+		failed := unavailable("the Authorization Server did not answer", err)
+		failed.RetryAfter = waitOf(err, sent)
+		return Token{}, reused.Load(), failed
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
+	if err != nil {
+		failed := unavailable("the Authorization Server's answer broke off", err)
+		failed.Status = answer.StatusCode
+		return Token{}, false, failed
+	}
+	if len(body) > maxAnswer {
+		failed := unavailable(fmt.Sprintf("the Authorization Server's answer has more than %d bytes", maxAnswer), nil)
+		failed.Status = answer.StatusCode
+		return Token{}, false, failed
+	}
+	t, err = e.judge(c, key, scopes, answer, body, sent)
+	return t, false, err
+}
+
+// request makes a token request with a fresh assertion (RFC 7521, section 4.2).
+func (e *endpoint) request(ctx context.Context, c *Client, key *Key, scopes []string) (*http.Request, error) {
+	form := func() (string, error) {
+		assertion, err := key.assertion(c, e.now(), e.random)
+		if err != nil {
+			return "", err
+		}
+		values := url.Values{
+			"grant_type":            {"client_credentials"},
+			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+			"client_assertion":      {assertion},
+		}
+		if len(scopes) > 0 {
+			values.Set("scope", strings.Join(scopes, " "))
+		}
+		return values.Encode(), nil
+	}
+	first, err := form()
+	if err != nil {
+		return nil, err
+	}
+	trace, err := uuid.NewRandomFromReader(e.random)
+	if err != nil {
+		return nil, fmt.Errorf("drawing a trace id: %w", err)
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.TokenURL, strings.NewReader(first))
+	if err != nil {
+		return nil, err
+	}
+	// Whoever below sends the request again (http.Transport does, if nothing was
+	// written or an HTTP/2 server said that it did not look at it) gets another
+	// assertion: a jti is sent once. Its length is the same, since only numbers of
+	// the same length and a signature change.
+	r.GetBody = func() (io.ReadCloser, error) {
+		again, err := form()
+		if err != nil {
+			return nil, err
+		}
+		if len(again) != len(first) {
+			return nil, errors.New("the second assertion has another length than the first")
+		}
+		return io.NopCloser(strings.NewReader(again)), nil
+	}
+	r.Header = http.Header{
+		"Accept":          {"application/json"},
+		"Content-Type":    {"application/x-www-form-urlencoded"},
+		"User-Agent":      {problem.Pseudonym},
+		"BelGov-Trace-Id": {trace.String()},
+	}
+	return r, nil
+}
+
+// judge makes a token or an error of an answer.
+func (e *endpoint) judge(c *Client, key *Key, scopes []string, answer *http.Response, body []byte, sent time.Time) (Token, error) {
+	status := answer.StatusCode
+	unavailable := func(reason string, err error) error {
+		return &UnavailableError{Client: c.Name, Reason: reason, Status: status, RetryAfter: retryAfter(answer.Header, e.now()), Err: err}
+	}
+	switch {
+	case status == http.StatusOK:
+	case status == http.StatusBadRequest, status == http.StatusUnauthorized, status == http.StatusForbidden:
+		code, ok := parseRefusal(body)
+		if !ok {
+			return Token{}, unavailable(fmt.Sprintf("the Authorization Server answers %d without an OAuth error: check the token URL, and what stands between", status), nil)
+		}
+		// RFC 6749 has these two for the authorization endpoint; servers use them
+		// here too, and mean an outage.
+		if code == "temporarily_unavailable" || code == "server_error" {
+			return Token{}, unavailable("the Authorization Server answers "+code, nil)
+		}
+		return Token{}, &RefusedError{
+			Client: c.Name, Environment: e.environment, Code: code, Scope: strings.Join(scopes, " "),
+			Status: status, Skew: skew(answer.Header, e.now()),
+		}
+	case status == http.StatusTooManyRequests, status >= 500:
+		return Token{}, unavailable(fmt.Sprintf("the Authorization Server answers %d", status), nil)
+	default:
+		return Token{}, unavailable(fmt.Sprintf("the Authorization Server answers %d, which is no answer to a token request: check the token URL", status), nil)
+	}
+
+	g, err := parseGrant(body)
+	if err != nil {
+		return Token{}, unavailable("the Authorization Server's answer cannot be used", err)
+	}
+	var missing, extra []string
+	if g.named {
+		missing = without(scopes, g.scopes)
+		// With no scope asked for, whatever comes is what was asked for.
+		if len(scopes) > 0 {
+			extra = without(g.scopes, scopes)
+		}
+	}
+	if len(missing) > 0 {
+		return Token{}, &RefusedError{
+			Client: c.Name, Environment: e.environment, Code: "invalid_scope", Scope: strings.Join(scopes, " "),
+			Missing: missing, Status: status,
+		}
+	}
+	t := newToken(g.secret, c.tokenKey(key, scopes), sent, g.lifetime, extra)
+	if !t.Valid(e.now()) {
+		return Token{}, unavailable("the Authorization Server's token had expired when it arrived", nil)
+	}
+	return t, nil
+}
+
+func (c *Client) tokenKey(key *Key, scopes []string) TokenKey {
+	return TokenKey{
+		TokenURL: c.TokenURL, Audience: c.Audience, ClientID: c.ID,
+		KeyFingerprint: key.Fingerprint(), Scopes: strings.Join(scopes, " "),
+	}
+}
+
+// without gives the members of a that b does not have, each that can be a scope.
+func without(a, b []string) []string {
+	var rest []string
+	for _, s := range a {
+		if !slices.Contains(b, s) && !slices.Contains(rest, s) && !strings.ContainsFunc(s, notInScope) {
+			rest = append(rest, s)
+		}
+	}
+	return rest
+}
+
+// skew is how much the server's clock is ahead of ours, 0 if it does not matter.
+func skew(h http.Header, now time.Time) time.Duration {
+	theirs, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	if d := theirs.Sub(now).Round(time.Second); d.Abs() >= tolerableSkew {
+		return d
+	}
+	return 0
+}
+
+// waitOf finds the Retry-After of an error that the layers above the transport
+// made, an open circuit for one.
+func waitOf(err error, now time.Time) time.Duration {
+	var r problem.Reporter
+	if !errors.As(err, &r) {
+		return 0
+	}
+	return retryAfter(r.Problem().Header, now)
+}

@@ -1,0 +1,268 @@
+package authn
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/youmark/pkcs8"
+)
+
+// maxKeyFile bounds what is read of a key, certificate or password file. A key
+// with a long chain has a few dozen kilobytes.
+const maxKeyFile = 1 << 20
+
+// PasswordFile returns a KeySource.Password that reads the file at every call. A
+// line break at the end, which editors add, is no part of the password.
+func PasswordFile(path string) func() ([]byte, error) {
+	return func() ([]byte, error) {
+		b, err := readFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("reading password: %w", err)
+		}
+		return bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r")), nil
+	}
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err // names the file itself
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxKeyFile {
+		return nil, fmt.Errorf("reading %s: more than %d bytes: this is no key or certificate file", path, maxKeyFile)
+	}
+	return b, nil
+}
+
+// read gives what the files of src hold.
+func (src KeySource) read() (material, error) {
+	switch {
+	case src.Keystore == "" && src.KeyFile == "":
+		return material{}, errors.New("loading key: neither a keystore nor a key file is configured")
+	case src.Keystore != "" && src.KeyFile != "":
+		return material{}, fmt.Errorf("loading key: both the keystore %s and the key file %s are configured: leave one", src.Keystore, src.KeyFile)
+	}
+	file := src.file()
+	content, err := readFile(file)
+	if err != nil {
+		return material{}, fmt.Errorf("loading key: %w", err)
+	}
+	password, err := call(src.Password)
+	if err != nil {
+		return material{}, fmt.Errorf("loading key from %s: %w", file, err)
+	}
+	m := material{certFile: file}
+	if err := guarded(func() error { return src.parse(&m, content, password) }); err != nil {
+		return material{}, fmt.Errorf("loading key from %s: %w", file, err)
+	}
+	if src.CertificateFile == "" {
+		return m, nil
+	}
+	content, err = readFile(src.CertificateFile)
+	if err != nil {
+		return material{}, fmt.Errorf("loading certificate: %w", err)
+	}
+	m.certFile = src.CertificateFile
+	if m.certs, err = parseCertificates(content); err != nil {
+		return material{}, fmt.Errorf("loading certificate from %s: %w", src.CertificateFile, err)
+	}
+	return m, nil
+}
+
+func call(password func() ([]byte, error)) ([]byte, error) {
+	if password == nil {
+		return nil, nil
+	}
+	return password()
+}
+
+// guarded keeps a parser that panics on a damaged file from ending the gateway:
+// the decryption of some formats takes lengths from the file on trust.
+func guarded(parse func() error) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("the content is damaged: copy the file again")
+		}
+	}()
+	return parse()
+}
+
+// parse recognises the format by the content. What the settings call the file
+// matters little: many a .jks is PKCS#12, and many a keystore is PEM.
+func (src KeySource) parse(m *material, content, password []byte) error {
+	switch {
+	case len(content) == 0:
+		return errors.New("the file is empty")
+	case isPEM(content):
+		return parsePEM(m, content, password)
+	case bytes.HasPrefix(content, jksMagic):
+		keyPassword := password
+		if src.KeyPassword != nil {
+			var err error
+			if keyPassword, err = src.KeyPassword(); err != nil {
+				return err
+			}
+		}
+		return parseJKS(m, content, password, keyPassword, src.Alias)
+	case bytes.HasPrefix(content, jceksMagic):
+		return fmt.Errorf("a JCEKS keystore cannot be read: convert it with keytool -importkeystore -srckeystore %s -srcstoretype JCEKS -destkeystore client.p12 -deststoretype PKCS12", src.Keystore)
+	case src.Keystore != "":
+		return parsePKCS12(m, content, password, src.Alias, src.Keystore)
+	default:
+		key, err := parseDER(content, password)
+		m.private = key
+		return err
+	}
+}
+
+func isPEM(content []byte) bool { return bytes.Contains(content, []byte("-----BEGIN ")) }
+
+// parsePEM reads the private key and the certificates of a PEM file, in any
+// order and with any text between them.
+func parsePEM(m *material, content, password []byte) error {
+	keys := 0
+	for {
+		var block *pem.Block
+		if block, content = pem.Decode(content); block == nil {
+			break
+		}
+		switch {
+		case block.Type == "CERTIFICATE" || block.Type == "X509 CERTIFICATE" || block.Type == "TRUSTED CERTIFICATE":
+			c, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				return fmt.Errorf("parsing a certificate: %w", err)
+			}
+			m.certs = append(m.certs, c)
+		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+			if keys++; keys > 1 {
+				return errors.New("there is more than one private key: leave the one that is registered in Chaman")
+			}
+			key, err := parsePEMKey(block, password)
+			if err != nil {
+				return err
+			}
+			m.private = key
+		}
+	}
+	if keys == 0 {
+		return errors.New("there is no private key in it: a block BEGIN PRIVATE KEY, BEGIN ENCRYPTED PRIVATE KEY, BEGIN RSA PRIVATE KEY or BEGIN EC PRIVATE KEY is expected")
+	}
+	return nil
+}
+
+func parsePEMKey(block *pem.Block, password []byte) (crypto.PrivateKey, error) {
+	der := block.Bytes
+	// The encryption of RFC 1421 has no integrity and weak key derivation, which
+	// is why the standard library deprecates it; existing files still have it.
+	if x509.IsEncryptedPEMBlock(block) { //nolint:staticcheck
+		if len(password) == 0 {
+			return nil, errNoPassword
+		}
+		var err error
+		if der, err = x509.DecryptPEMBlock(block, password); err != nil { //nolint:staticcheck
+			return nil, errWrongPassword
+		}
+		key, err := parsePlain(der)
+		if err != nil {
+			return nil, errWrongPassword // one time in 256 the padding fits by chance
+		}
+		return key, nil
+	}
+	if block.Type == "OPENSSH PRIVATE KEY" {
+		return nil, errors.New("a key in OpenSSH's own format cannot be read: convert a copy with ssh-keygen -p -m PKCS8 -f COPY")
+	}
+	return parseDER(der, password)
+}
+
+var (
+	errNoPassword    = errors.New("the key is encrypted and there is no password: configure the password or the password file")
+	errWrongPassword = errors.New("the password does not open it: check the password file")
+)
+
+// encryptedPKCS8 is the beginning of EncryptedPrivateKeyInfo (RFC 5958).
+type encryptedPKCS8 struct {
+	Algorithm struct {
+		ID         asn1.ObjectIdentifier
+		Parameters asn1.RawValue `asn1:"optional"`
+	}
+	Data []byte
+}
+
+var oidPBES2 = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 13}
+
+// parseDER reads a key as PKCS#8, encrypted PKCS#8, PKCS#1 or SEC 1.
+func parseDER(der, password []byte) (crypto.PrivateKey, error) {
+	var sealed encryptedPKCS8
+	if rest, err := asn1.Unmarshal(der, &sealed); err != nil || len(rest) > 0 {
+		return parsePlain(der)
+	}
+	if len(password) == 0 {
+		return nil, errNoPassword
+	}
+	if !sealed.Algorithm.ID.Equal(oidPBES2) {
+		return nil, errors.New("the key is encrypted in an outdated way: encrypt it anew with openssl pkcs8 -in OLD | openssl pkcs8 -topk8 -v2 aes-256-cbc -out NEW")
+	}
+	key, err := pkcs8.ParsePKCS8PrivateKey(der, password)
+	if err != nil {
+		return nil, fmt.Errorf("%w (%w)", errWrongPassword, err)
+	}
+	return key, nil
+}
+
+// parsePlain ignores a password that is not needed: a file that was decrypted by
+// hand is still the configured file.
+func parsePlain(der []byte) (crypto.PrivateKey, error) {
+	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
+		return key, nil
+	}
+	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+		return key, nil
+	}
+	if key, err := x509.ParseECPrivateKey(der); err == nil {
+		return key, nil
+	}
+	return nil, errors.New("this is no private key: PKCS#8, encrypted PKCS#8, PKCS#1 or SEC 1 is expected, as PEM or DER; a PKCS#12 or JKS file is configured as keystore")
+}
+
+// parseCertificates reads certificates as PEM, in any order, or as DER.
+func parseCertificates(content []byte) ([]*x509.Certificate, error) {
+	if !isPEM(content) {
+		certs, err := x509.ParseCertificates(content)
+		if err != nil || len(certs) == 0 {
+			return nil, errors.New("this is no certificate: PEM (BEGIN CERTIFICATE) or DER is expected; of a .p7b file, make PEM with openssl pkcs7 -print_certs")
+		}
+		return certs, nil
+	}
+	var certs []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, content = pem.Decode(content); block == nil {
+			break
+		}
+		if !strings.HasSuffix(block.Type, "CERTIFICATE") {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("parsing a certificate: %w", err)
+		}
+		certs = append(certs, c)
+	}
+	if len(certs) == 0 {
+		return nil, errors.New("there is no certificate in it: a block BEGIN CERTIFICATE is expected")
+	}
+	return certs, nil
+}

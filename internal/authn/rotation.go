@@ -1,0 +1,221 @@
+package authn
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"time"
+)
+
+// A certificate lives one to three years, and its successor is put into the files
+// before or after somebody has registered it in Chaman, rarely in that moment. So
+// a new key is loaded and set aside until the Authorization Server has issued a
+// token for it; the old one signs in the meantime.
+
+// pendingKey is a key that was loaded and has not yet earned a token.
+type pendingKey struct {
+	key   *Key
+	since time.Time
+	// last is the last failure to get a token with it, nil before the first try.
+	last *failure
+}
+
+// due says whether it is time to try the key.
+func (p *pendingKey) due(now time.Time) bool {
+	return p.last == nil || !now.Before(p.last.until)
+}
+
+// passwordDigest stands for the passwords of a key, so that they need not be kept
+// to notice that they changed.
+type passwordDigest [2][sha256.Size]byte
+
+func (src KeySource) passwordDigest() (d passwordDigest) {
+	for i, password := range [...]func() ([]byte, error){src.Password, src.KeyPassword} {
+		if password == nil {
+			continue
+		}
+		// A password that cannot be read leaves the zero digest, which no password
+		// has: its coming and going are changes too.
+		if b, err := password(); err == nil {
+			d[i] = sha256.Sum256(b)
+		}
+	}
+	return d
+}
+
+// watch looks at the key files every so often, and tries a pending key, until ctx
+// is done.
+func (c *client) watch(ctx context.Context) {
+	tick := time.NewTicker(c.tokens.poll)
+	defer tick.Stop()
+	for {
+		if c.tryable() {
+			c.prove(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if c.changed() {
+			c.reload()
+		}
+		c.warnOfExpiry()
+	}
+}
+
+func (c *client) changed() bool {
+	files := len(c.files.Changed()) > 0
+	passwords := c.Key.passwordDigest()
+	if passwords != c.passwords {
+		c.passwords = passwords
+		return true
+	}
+	return files
+}
+
+// reload reads the files and decides what becomes of the key in them. Files that
+// cannot be loaded, perhaps half written, change nothing but the status: when they
+// are whole, their content has changed again.
+func (c *client) reload() {
+	key, err := LoadKey(c.Key)
+	now := c.tokens.now()
+	log := c.tokens.log.With("client", c.Name)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	current := c.key.Load()
+	if err != nil {
+		c.pending = nil
+		c.keyFailure = c.keyFailure.next(err, now, 0)
+		c.keyFailure.until = time.Time{} // the next try comes with the next change
+		log.Error("the key cannot be loaded", "error", err, "former_key_signs", current != nil)
+		return
+	}
+	c.keyFailure = nil
+	switch {
+	case current == nil:
+		// Nothing is lost by using a key that was never tried where there is no other.
+		c.key.Store(key)
+		log.Info("key loaded", "key", key, "subject", key.Subject(), "not_after", key.NotAfter())
+	case key.same(current):
+		c.pending = nil
+	case c.pending == nil || !key.same(c.pending.key):
+		c.pending = &pendingKey{key: key, since: now}
+		log.Info("a new key is there: it signs once a token was obtained with it", "key", key, "subject", key.Subject(), "not_after", key.NotAfter())
+	}
+}
+
+// adoptKey lets the key of the generation before go on signing, if the files hold
+// another one by now or none.
+func (c *client) adoptKey(old *Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	mine := c.key.Load()
+	if old == nil || old.same(mine) {
+		return
+	}
+	if mine != nil {
+		c.pending = &pendingKey{key: mine, since: c.tokens.now()}
+	}
+	c.key.Store(old)
+}
+
+func (c *client) tryable() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pending != nil && c.pending.due(c.tokens.now())
+}
+
+// prove asks for a token with the pending key. The sources that have a token now
+// come first: their scopes are known to be granted.
+func (c *client) prove(ctx context.Context) {
+	c.mu.Lock()
+	p := c.pending
+	c.mu.Unlock()
+	var candidates, others []*Source
+	now := c.tokens.now()
+	for _, s := range c.sourceList() {
+		if h := s.current.Load(); h != nil && h.valid(now) {
+			candidates = append(candidates, s)
+		} else {
+			others = append(others, s)
+		}
+	}
+	candidates = append(candidates, others...)
+	for i, s := range candidates {
+		t, err := c.tokens.endpoint.fetch(ctx, &c.Client, p.key, s.scopes)
+		if err == nil {
+			c.promote(p, s, t)
+			return
+		}
+		if ctx.Err() != nil {
+			return // stopping is no failure of the key
+		}
+		// A refused scope says nothing about the key: another set may be granted.
+		var refused *RefusedError
+		if errors.As(err, &refused) && refused.Code == "invalid_scope" && i < len(candidates)-1 {
+			continue
+		}
+		c.postpone(p, err)
+		return
+	}
+	// Without a source there is nothing to ask for yet; the next look asks again.
+}
+
+// promote makes the pending key the one that signs, with the token t of source s
+// as its proof.
+func (c *client) promote(p *pendingKey, s *Source, t Token) {
+	c.mu.Lock()
+	if c.pending != p {
+		c.mu.Unlock()
+		return
+	}
+	former := c.key.Swap(p.key)
+	c.pending = nil
+	c.warned = time.Time{}
+	c.mu.Unlock()
+	c.tokens.log.Info("the new key signs from now on", "client", c.Name, "key", p.key, "former", former, "subject", p.key.Subject(), "not_after", p.key.NotAfter())
+
+	// The former key's tokens are good until they expire, and are replaced in the
+	// background all the same: its registration may end any moment.
+	now := c.tokens.now().UnixNano()
+	for _, other := range c.sourceList() {
+		other.mu.Lock()
+		other.failure = nil
+		if other == s {
+			other.requests++
+			other.store(t.h, p.key)
+		} else if h := other.current.Load(); h != nil {
+			h.next.Store(now)
+		}
+		other.mu.Unlock()
+	}
+}
+
+// postpone remembers that the pending key did not get a token, and when to try it
+// again.
+func (c *client) postpone(p *pendingKey, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.last = p.last.next(err, c.tokens.now(), c.tokens.jitter())
+	if p.last.inRow == 1 && c.pending == p {
+		c.tokens.log.Warn("the new key gets no token: the former one goes on signing", "client", c.Name, "key", p.key, "error", err, "reason", p.reason())
+	}
+}
+
+// reason says to people why the key does not sign yet.
+func (p *pendingKey) reason() string {
+	if p.last == nil {
+		return "No token was asked for with it yet; that happens within seconds once a route of this client is in use."
+	}
+	var refused *RefusedError
+	if !errors.As(p.last.err, &refused) {
+		return "The Authorization Server gave no usable answer; it is tried again. The former key goes on signing."
+	}
+	switch refused.Code {
+	case "invalid_client":
+		return "The Authorization Server answers invalid_client: is its certificate not yet registered in Chaman? The former key goes on signing."
+	default:
+		return "The Authorization Server answers " + refused.Code + ": look up the client's registration in Chaman and its onboarding. The former key goes on signing."
+	}
+}

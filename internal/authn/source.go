@@ -1,0 +1,315 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// forcedPause is the least time between two renewals that the 401s of one
+	// upstream force. An upstream that refuses every token must not turn each of its
+	// callers into a token request.
+	forcedPause = time.Minute
+	// maxForced bounds the upstreams remembered for that minute; beyond it, none is
+	// allowed a renewal.
+	maxForced = 1024
+)
+
+// Source keeps the token of one client for one set of scopes. It is safe for
+// concurrent use, and is made by Tokens.Source.
+type Source struct {
+	client *client
+	scopes []string // canonical
+
+	// current is the token that callers get if it is valid; nil if there is none.
+	current atomic.Pointer[held]
+
+	// mu guards what follows. It is never held over the network.
+	mu      sync.Mutex
+	flight  *flight
+	failure *failure
+	// suspect is the token that an upstream refused last. It comes back if the
+	// Authorization Server turns out to be down: other upstreams may accept it.
+	suspect *held
+	// forced is when the 401 of an upstream, by name, last forced a renewal.
+	forced map[string]time.Time
+
+	requests, refusals, outages, renewals uint64
+}
+
+// flight is one token request and those who wait for it. token and err are set
+// before done is closed.
+type flight struct {
+	done  chan struct{}
+	token Token
+	err   error
+}
+
+// Client is the client's name in the configuration.
+func (s *Source) Client() string { return s.client.Name }
+
+// Scopes are the scopes that tokens are asked with, sorted. They must not be changed.
+func (s *Source) Scopes() []string { return s.scopes }
+
+// Token returns a valid token, fetching one if need be. ctx ends the waiting and
+// nothing else: the request goes on for the others. The error is a *RefusedError,
+// an *UnavailableError, or, if ctx was cancelled, has ctx's own in its chain.
+//
+// With a token at hand it takes no lock and allocates nothing.
+func (s *Source) Token(ctx context.Context) (Token, error) {
+	if h := s.current.Load(); h != nil {
+		now := s.client.tokens.now()
+		if h.valid(now) {
+			if !h.used.Load() { // a plain store would move the line between cores at every request
+				h.used.Store(true)
+			}
+			s.renewIfDue(h, now)
+			return Token{h}, nil
+		}
+	}
+	return s.wait(ctx)
+}
+
+// wait is Token without one at hand.
+func (s *Source) wait(ctx context.Context) (Token, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return Token{}, s.gaveUp(err)
+		}
+		f, t, err := s.board()
+		if f == nil {
+			return t, err
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return Token{}, s.gaveUp(ctx.Err())
+		}
+		if f.err != nil {
+			return Token{}, f.err
+		}
+		// A waiter may wake up after a token of a few seconds has run out.
+		if f.token.Valid(s.client.tokens.now()) {
+			f.token.h.used.Store(true)
+			return f.token, nil
+		}
+	}
+}
+
+// gaveUp tells a caller that went away, which is nobody's fault, from one whose
+// time ran out while the Authorization Server was thinking.
+func (s *Source) gaveUp(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &UnavailableError{Client: s.client.Name, Reason: "the request's time ran out before the Authorization Server answered", Err: err}
+	}
+	return fmt.Errorf("waiting for a token of %s: %w", s.client.Name, err)
+}
+
+// board returns the flight to wait for, starting one if there is none, or else a
+// token or the error that is remembered.
+func (s *Source) board() (*flight, Token, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.client.tokens.now()
+	if h := s.current.Load(); h != nil && h.valid(now) {
+		h.used.Store(true)
+		return nil, Token{h}, nil
+	}
+	if s.flight != nil {
+		return s.flight, Token{}, nil
+	}
+	if s.client.key.Load() == nil {
+		return nil, Token{}, s.client.noKey()
+	}
+	if s.failure != nil && now.Before(s.failure.until) {
+		return nil, Token{}, s.failure.report(now)
+	}
+	if !s.launch() {
+		return nil, Token{}, &UnavailableError{Client: s.client.Name, Reason: "the gateway is stopping"}
+	}
+	return s.flight, Token{}, nil
+}
+
+// launch starts a flight. The caller holds mu and knows that there is none.
+func (s *Source) launch() bool {
+	f := &flight{done: make(chan struct{})}
+	var stale string
+	if h := s.current.Load(); h != nil {
+		stale = h.hash
+	} else if s.suspect != nil {
+		stale = s.suspect.hash
+	}
+	if !s.client.tokens.spawn(func(ctx context.Context) { s.fly(ctx, f, stale) }) {
+		return false
+	}
+	s.flight = f
+	s.requests++
+	return true
+}
+
+func (s *Source) fly(ctx context.Context, f *flight, stale string) {
+	c := s.client
+	key := c.key.Load()
+	var t Token
+	var err error
+	if key == nil {
+		err = c.noKey()
+	} else {
+		t, err = c.obtain(ctx, key, s.scopes, stale)
+	}
+	s.land(f, key, t, err)
+}
+
+// land ends a flight and tells everybody how it went.
+func (s *Source) land(f *flight, key *Key, t Token, err error) {
+	tokens := s.client.tokens
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer close(f.done)
+	s.flight = nil
+	now := tokens.now()
+	if err == nil {
+		f.token = t
+		s.store(t.h, key)
+		return
+	}
+	var unavailable *UnavailableError
+	outage := errors.As(err, &unavailable)
+	if outage {
+		s.outages++
+	} else {
+		s.refusals++
+	}
+	failed := s.failure.next(err, now, tokens.jitter())
+	f.err = failed.report(now)
+	retry := failed.until
+	if s.client.key.Load() == key {
+		s.failure = failed
+		s.logFailure(failed)
+	} else {
+		// The key that failed does not sign any more; what it earned is not held
+		// against the new one.
+		s.failure, retry = nil, now
+	}
+	if outage && s.current.Load() == nil && s.suspect != nil && s.suspect.valid(now) {
+		s.current.Store(s.suspect)
+	}
+	if h := s.current.Load(); h != nil {
+		h.next.Store(retry.UnixNano())
+	}
+}
+
+// store makes h the current token, obtained with key. The caller holds mu.
+func (s *Source) store(h *held, key *Key) {
+	tokens := s.client.tokens
+	if s.failure != nil {
+		tokens.log.Info("tokens are issued again", "client", s.client.Name, "scopes", s.scopes, "failing_since", s.failure.since)
+		s.failure = nil
+	}
+	if s.suspect != nil && s.suspect.hash != h.hash {
+		s.suspect = nil
+	}
+	if old := s.current.Load(); len(h.extra) > 0 && (old == nil || len(old.extra) == 0) {
+		tokens.log.Warn("the Authorization Server grants more scopes than were asked for: upstreams get a token that opens more than they need", "client", s.client.Name, "scopes", s.scopes, "extra", h.extra)
+	}
+	h.next.Store(renewAt(h, tokens.jitter()).UnixNano())
+	if s.client.key.Load() != key { // promoted while this token was on its way
+		h.next.Store(tokens.now().UnixNano())
+	}
+	s.current.Store(h)
+	tokens.log.Debug("token obtained", "client", s.client.Name, "scopes", s.scopes, "token", Token{h})
+}
+
+// renewAt is the moment to replace a token in the background: a fifth of its
+// lifetime before it expires, or 5 minutes if that is less, and up to half as much
+// earlier, lest replicas that started together ask together. Of an hour, that is
+// after 52 to 55 minutes; of 30 seconds, after 21 to 24.
+func renewAt(h *held, jitter float64) time.Time {
+	margin := min(h.expires.Sub(h.obtained)/5, 5*time.Minute)
+	return h.expires.Add(-margin - time.Duration(jitter*float64(margin)/2))
+}
+
+// renewIfDue starts a renewal of h in the background if its time has come and
+// nobody else has.
+func (s *Source) renewIfDue(h *held, now time.Time) {
+	due := h.next.Load()
+	if now.UnixNano() < due || !h.next.CompareAndSwap(due, math.MaxInt64) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// If a flight is under way already, or the token has been replaced, next is
+	// seen to there.
+	if s.flight == nil && s.current.Load() == h {
+		s.launch()
+	}
+}
+
+// Refused tells that the upstream answered 401 to the token, and says whether the
+// request is worth another one. If the token is still the current one, it is
+// dropped and a renewal is forced, at most once a minute for one upstream;
+// otherwise somebody has renewed it already. While the Authorization Server is
+// known to fail, the token stays: other upstreams may accept it, and there is no
+// other.
+func (s *Source) Refused(t Token, upstream string) bool {
+	if t.h == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current.Load() != t.h {
+		return true
+	}
+	now := s.client.tokens.now()
+	if s.failure != nil && now.Before(s.failure.until) {
+		return false
+	}
+	for name, at := range s.forced {
+		if now.Sub(at) >= forcedPause {
+			delete(s.forced, name)
+		}
+	}
+	if _, recently := s.forced[upstream]; recently || len(s.forced) >= maxForced {
+		return false
+	}
+	if s.forced == nil {
+		s.forced = make(map[string]time.Time)
+	}
+	s.forced[upstream] = now
+	s.renewals++
+	s.suspect = t.h
+	s.current.Store(nil)
+	s.client.tokens.log.Warn("an upstream refused the token: it is dropped", "client", s.client.Name, "scopes", s.scopes, "upstream", upstream, "token", t)
+	return true
+}
+
+// adopt takes over a token of the generation before.
+func (s *Source) adopt(h *held) {
+	key := s.client.key.Load()
+	if h == nil || key == nil || h.key != s.client.tokenKey(key, s.scopes) || !h.valid(s.client.tokens.now()) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current.Load() == nil {
+		// A copy: the old generation goes on moving next.
+		mine := newToken(h.secret(), h.key, h.obtained, h.expires.Sub(h.obtained), h.extra)
+		s.store(mine.h, key)
+	}
+}
+
+// logFailure logs the first failure in a row as a warning, since callers log the
+// rest.
+func (s *Source) logFailure(f *failure) {
+	log := s.client.tokens.log
+	if f.inRow == 1 {
+		log.Warn("no token", "client", s.client.Name, "scopes", s.scopes, "error", f.err, "retry", f.until)
+		return
+	}
+	log.Debug("still no token", "client", s.client.Name, "scopes", s.scopes, "error", f.err, "in_row", f.inRow, "since", f.since, "retry", f.until)
+}
