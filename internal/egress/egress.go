@@ -1,23 +1,50 @@
-// Package egress is the way out.
+// Package egress is the way out: the transports on which requests reach upstreams.
+//
+// A host name says little about where a connection ends. So every address is
+// checked at the moment it is dialled, after resolution, against the ranges that
+// no upstream can be in: loopback, private networks (RFC 1918, 4193, 6598),
+// link-local and metadata services, multicast and the rest of the IANA
+// special-purpose registries, also when dressed up as IPv4-mapped or NAT64
+// (RFC 6052) addresses. Behind an egress proxy, reached with CONNECT (RFC 9110,
+// section 9.3.6), the proxy resolves names and the callers' allow-list of hosts
+// decides.
+//
+// Nothing waits for ever: connecting, the answer's header, a body that stands
+// still in either direction and an unused connection each have their limit, while
+// a body that makes progress may take hours. Classify turns what goes wrong into
+// an error type of RFC 9209 and says whether the request can have been seen.
 package egress
 
 import (
-	"context"
+	"cmp"
+	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"os"
+	"strconv"
+	"strings"
 	"time"
+
+	"golang.org/x/net/http/httpproxy"
 )
 
 // Options is what the way out needs to know of the company it leaves.
 type Options struct {
 	// Proxy is the egress proxy, http or https, with user and password if it asks
-	// for them; nil means that upstreams are dialled directly.
+	// for them; nil means that upstreams are dialled directly. The environment
+	// (HTTPS_PROXY and its like) is not looked at.
 	Proxy *url.URL
 	// NoProxy are the destinations that are dialled directly all the same:
-	// "example.be" (and everything below it), ".example.be" (only what is below),
-	// an address, a CIDR block, each but the last with ":port"; "*" is all.
+	// "example.be" (it and everything below), ".example.be" or "*.example.be"
+	// (only what is below), an address, each with an optional ":port"; a CIDR
+	// block; "*", which is all. Loopback always is one of them.
 	NoProxy []string
 	// CAFile holds PEM certificates of authorities that are trusted besides those
 	// of the system; empty means none.
@@ -26,19 +53,15 @@ type Options struct {
 	// system's. New does not change them.
 	Roots *x509.CertPool
 	// Resolver looks names up; nil means net.DefaultResolver.
-	Resolver Resolver
-	// Now is the clock; nil means time.Now.
+	Resolver *net.Resolver
+	// Now is the clock for the age of connections; nil means time.Now.
 	Now func() time.Time
+	// Random returns a number in [0,1) to spread that age; nil means math/rand.
+	Random func() float64
 }
 
-// Resolver looks names up; *net.Resolver is one. Its errors should be
-// *net.DNSError.
-type Resolver interface {
-	LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error)
-}
-
-// Guard says which addresses an upstream may resolve to. The zero value allows
-// public addresses alone.
+// Guard says which addresses an upstream may have. The zero value allows public
+// addresses alone.
 type Guard struct {
 	// AllowPrivate allows private, shared (RFC 6598) and loopback addresses too;
 	// link-local, metadata, multicast and reserved ones stay refused.
@@ -55,11 +78,11 @@ type Timeouts struct {
 	// Connect bounds everything up to a usable connection: DNS, TCP, the proxy's
 	// CONNECT and TLS together; 0 means 3 s.
 	Connect time.Duration
-	// Header bounds the wait from the end of the request to the answer's header;
-	// 0 means 30 s.
+	// Header bounds the wait from the end of the request to the end of the
+	// answer's header; 0 means 30 s.
 	Header time.Duration
 	// Idle is how long a body may stand still, in either direction; 0 means 60 s.
-	// A body that makes progress is never cut, however long it takes.
+	// It is cut at most a quarter later. A body that makes progress never is.
 	Idle time.Duration
 	// IdleConn is how long an unused connection is kept; 0 means 10 s, which is
 	// below what upstreams and the balancers before them close at.
@@ -69,24 +92,204 @@ type Timeouts struct {
 	MaxConnAge time.Duration
 }
 
+func (t Timeouts) orDefaults() Timeouts {
+	return Timeouts{
+		Connect:    cmp.Or(t.Connect, 3*time.Second),
+		Header:     cmp.Or(t.Header, 30*time.Second),
+		Idle:       cmp.Or(t.Idle, 60*time.Second),
+		IdleConn:   cmp.Or(t.IdleConn, 10*time.Second),
+		MaxConnAge: cmp.Or(t.MaxConnAge, 5*time.Minute),
+	}
+}
+
 // Egress makes the transports to upstreams. It is safe for concurrent use.
-type Egress struct{}
+type Egress struct {
+	roots    *x509.CertPool
+	resolver *net.Resolver
+	proxy    *proxy // nil: none
+	now      func() time.Time
+	random   func() float64
+}
 
-// New reads CAFile and checks the proxy's URL and NoProxy. The error names the
-// setting that is wrong, and never the proxy's password.
-func New(o Options) (*Egress, error) { return &Egress{}, nil }
+// proxy is the egress proxy in the form that the dialer uses.
+type proxy struct {
+	url           *url.URL // as given, for requests to http upstreams
+	address       string   // host:port to dial
+	host          string
+	tls           bool
+	authorization string // the Proxy-Authorization field, or ""
+	// applies reports whether a destination is reached through the proxy.
+	applies func(scheme, hostport string) bool
+}
 
-// Transport makes the connections of one upstream, which it shares with no other.
-func (e *Egress) Transport(t Timeouts, g Guard) *Transport { return &Transport{} }
+// New reads CAFile and checks Proxy and NoProxy. The error names the setting that
+// is wrong, and never the proxy's password.
+func New(o Options) (*Egress, error) {
+	e := &Egress{roots: o.Roots, resolver: o.Resolver, now: o.Now, random: o.Random}
+	if e.now == nil {
+		e.now = time.Now
+	}
+	if e.random == nil {
+		e.random = defaultRandom
+	}
+	if err := e.trust(o.CAFile); err != nil {
+		return nil, err
+	}
+	if o.Proxy != nil {
+		p, err := newProxy(o.Proxy, o.NoProxy)
+		if err != nil {
+			return nil, err
+		}
+		e.proxy = p
+	}
+	return e, nil
+}
 
-// Transport is the lowest layer of an upstream's stack: an http.RoundTripper
-// that follows no redirect, decodes nothing and adds no header.
-type Transport struct{}
+// trust adds the certificates of a PEM file to the roots. A file that holds a
+// broken one is refused whole: half a chain of trust is found out at night.
+func (e *Egress) trust(file string) error {
+	if file == "" {
+		return nil // with nil roots crypto/tls takes the system's
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("reading the authorities of egress.caFile: %w", err)
+	}
+	if e.roots == nil {
+		if e.roots, err = x509.SystemCertPool(); err != nil {
+			return fmt.Errorf("reading the system's certificate authorities: %w", err)
+		}
+	} else {
+		e.roots = e.roots.Clone()
+	}
+	count := 0
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		count++
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return fmt.Errorf("reading certificate %d of egress.caFile %s: %w", count, file, err)
+		}
+		e.roots.AddCert(certificate)
+	}
+	if count == 0 {
+		return fmt.Errorf("reading egress.caFile %s: it holds no PEM certificate; write the authority's certificate there, from -----BEGIN CERTIFICATE----- on", file)
+	}
+	return nil
+}
 
-// RoundTrip sends one request. Classify explains its errors, and those of reading
-// the answer's body.
-func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) { return nil, nil }
+func newProxy(u *url.URL, noProxy []string) (*proxy, error) {
+	port := u.Port()
+	switch u.Scheme {
+	case "http":
+		port = cmp.Or(port, "80")
+	case "https":
+		port = cmp.Or(port, "443")
+	default:
+		return nil, fmt.Errorf("reading egress.proxy: the scheme %q is not supported; write http://host:port or https://host:port", u.Scheme)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || u.Hostname() == "" {
+		return nil, errors.New("reading egress.proxy: it needs a host and a port; write http://host:port")
+	}
+	if (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("reading egress.proxy: a proxy has no path, query or fragment; write http://host:port")
+	}
+	for _, entry := range noProxy {
+		if err := checkNoProxy(entry); err != nil {
+			return nil, err
+		}
+	}
+	p := &proxy{url: u, address: net.JoinHostPort(u.Hostname(), port), host: u.Hostname(), tls: u.Scheme == "https"}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		p.authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password))
+	}
+	// httpproxy knows the rules that curl and Go share. Which proxy it answers
+	// does not matter, so it does not get to know ours.
+	const some = "http://proxy"
+	rules := httpproxy.Config{HTTPProxy: some, HTTPSProxy: some, NoProxy: strings.Join(noProxy, ",")}
+	choose := rules.ProxyFunc()
+	p.applies = func(scheme, hostport string) bool {
+		chosen, _ := choose(&url.URL{Scheme: scheme, Host: hostport}) // fails under CGI only
+		return chosen != nil
+	}
+	return p, nil
+}
 
-// CloseIdleConnections closes the connections that are not in use and has the
-// names looked up anew for the next ones. Requests under way are not cut.
-func (t *Transport) CloseIdleConnections() {}
+// checkNoProxy refuses what httpproxy would silently ignore or misread.
+func checkNoProxy(entry string) error {
+	fail := fmt.Errorf(`reading egress.noProxy: %q is no destination; write "example.be", ".example.be", "10.0.0.0/8", an address or "*"`, entry)
+	if strings.Contains(entry, "/") {
+		if _, err := netip.ParsePrefix(entry); err != nil {
+			return fail
+		}
+		return nil
+	}
+	if entry == "" || strings.ContainsAny(entry, ", \t@?#") || strings.Contains(strings.TrimPrefix(entry, "*"), "*") {
+		return fail
+	}
+	return nil
+}
+
+// tlsConfig is the base of every handshake with an upstream.
+func (e *Egress) tlsConfig() *tls.Config {
+	return &tls.Config{
+		RootCAs:    e.roots,
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"h2", "http/1.1"},
+		// Unused connections live for seconds, so many are opened; resumption
+		// spares them half of the handshake.
+		ClientSessionCache: tls.NewLRUClientSessionCache(32),
+	}
+}
+
+// transport makes one generation of an upstream's connections.
+func (e *Egress) transport(t Timeouts, d *dialer) *http.Transport {
+	out := &http.Transport{
+		DialContext:    d.plain,
+		DialTLSContext: d.secure,
+
+		// Bytes pass as they came: no Accept-Encoding of our own, no inflating.
+		DisableCompression: true,
+		ForceAttemptHTTP2:  true,
+
+		ResponseHeaderTimeout:  t.Header,
+		MaxResponseHeaderBytes: 64 << 10,
+		// An upstream that knows nothing of Expect costs a large upload one
+		// second, as curl would let it.
+		ExpectContinueTimeout: time.Second,
+
+		// Each upstream has a transport of its own: the limit is per upstream, and
+		// the bulkhead above bounds how many are busy.
+		MaxIdleConnsPerHost: 256,
+		IdleConnTimeout:     t.IdleConn,
+
+		// An answer of a few kilobytes and its header arrive in one read; larger
+		// reads and writes pass the buffers by.
+		ReadBufferSize:  8 << 10,
+		WriteBufferSize: 8 << 10,
+
+		HTTP2: &http.HTTP2Config{
+			// A connection whose packets vanish is given up in 20 s, not when the
+			// kernel does, and with it all that is multiplexed on it.
+			SendPingTimeout:  15 * time.Second,
+			PingTimeout:      5 * time.Second,
+			WriteByteTimeout: t.Idle,
+			// What a slow caller can make us hold per download.
+			MaxReceiveBufferPerStream: 512 << 10,
+		},
+	}
+	if p := e.proxy; p != nil {
+		// https upstreams reach the proxy in the dialer, with CONNECT; plain http
+		// is sent to it in absolute form, which is net/http's own work.
+		out.Proxy = func(r *http.Request) (*url.URL, error) {
+			if r.URL.Scheme == "http" && p.applies("http", r.URL.Host) {
+				return p.url, nil
+			}
+			return nil, nil
+		}
+	}
+	return out
+}
