@@ -2,7 +2,10 @@ package tenancy
 
 import (
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
 
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
@@ -12,8 +15,8 @@ import (
 //
 // A rule matches a peer that meets each kind of criterion it names (networks,
 // listeners, certificates) in at least one of the listed values; a rule that names
-// none matches everybody. What it allows is read through NewCallers alone: a
-// Caller that did not pass through it represents nobody unless Enterprises is nil.
+// none matches everybody. A Caller that did not pass through NewCallers represents
+// nobody, unless its Enterprises are nil.
 type Caller struct {
 	// Name is unique among the rules; it stands in logs and metrics.
 	Name string
@@ -40,7 +43,7 @@ type Caller struct {
 	Class   string
 	Partial *bool
 
-	represents numberSet // Enterprises, if not nil
+	numbers numberSet // Enterprises, if not nil
 }
 
 // CertificateMatch recognises a client certificate by all the fields that are
@@ -68,20 +71,49 @@ type Peer struct {
 	Certificate *x509.Certificate
 }
 
-// Callers are the caller rules.
-type Callers struct {
-	list     []*Caller
-	criteria []criterion
+// mayRepresent tells whether the rule lets the caller act for n.
+func (c *Caller) mayRepresent(n enterprise.Number) bool {
+	return c.Enterprises == nil || c.numbers.has(n)
 }
 
-// List gives the rules in the order of the configuration.
-func (c *Callers) List() []*Caller { return c.list }
+// everybody is the caller of a gateway without caller rules.
+func everybody() Caller {
+	return Caller{Own: true, May: ebox.All, Class: ClassInteractive}
+}
 
-type criterion struct{}
+// Classes of callers.
+const (
+	ClassInteractive = "interactive"
+	ClassBatch       = "batch"
+)
 
-// NewCallers compiles the rules. An empty list is one unnamed caller, everybody,
-// who may everything, own included. The list is copied. A tie is an error.
-func NewCallers(list []Caller) (*Callers, error) { return &Callers{}, nil }
-
-// Identify finds the most specific rule that p falls under; false if there is none.
-func (c *Callers) Identify(p Peer) (*Caller, bool) { return nil, false }
+// check finds what is wrong with a rule by itself.
+func (c *Caller) check() error {
+	switch {
+	case c.Name == "":
+		return errors.New("it has no name: give it one, it stands in logs and metrics")
+	case c.Networks != nil && len(c.Networks) == 0:
+		return errors.New("its list of networks is empty: name one, or leave the list out to match every address")
+	case c.Listeners != nil && len(c.Listeners) == 0:
+		return errors.New("its list of listeners is empty: name one, or leave the list out to match every listener")
+	case c.Certificates != nil && len(c.Certificates) == 0:
+		return errors.New("its list of client certificates is empty: name one, or leave the list out to need none")
+	case slices.Contains(c.Listeners, ""):
+		return errors.New("one of its listeners has no name")
+	case slices.Contains(c.Enterprises, 0):
+		return errors.New("one of its enterprises has no number")
+	case c.Default != 0 && !c.mayRepresent(c.Default):
+		return fmt.Errorf("its default enterprise %s is not among its enterprises: add it there", c.Default)
+	}
+	switch c.Class {
+	case "", ClassInteractive, ClassBatch:
+	default:
+		return fmt.Errorf("its class is %q: use %s or %s", c.Class, ClassInteractive, ClassBatch)
+	}
+	for _, p := range c.Networks {
+		if !p.IsValid() {
+			return errors.New("one of its networks is not valid: write it as 10.1.0.0/16 or 2001:db8::/32")
+		}
+	}
+	return nil
+}

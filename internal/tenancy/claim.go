@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 )
 
@@ -83,11 +84,75 @@ func HeaderValues(h http.Header) []string {
 	return values
 }
 
-// clip bounds what a problem repeats of the input.
-func clip(s string) string {
-	const most = 64
-	if len(s) <= most {
-		return s
+// said is what path and header say together.
+type said struct {
+	number enterprise.Number
+	own    bool
+	form   Form
+}
+
+// said reads path and header. All that is wrong with them is reported at once.
+func (c *Claim) said() (said, error) {
+	var s said
+	var inHeader enterprise.Number
+	var issues []problem.Issue
+	if c.HasPath {
+		s.form = FormPath
+		if s.own = c.Path == ownSegment; !s.own {
+			n, err := enterprise.Parse(c.Path)
+			if err != nil {
+				issues = append(issues, numberIssue("path", "number", c.Path, err))
+			}
+			s.number = n
+		}
 	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
+	switch len(c.Header) {
+	case 0:
+	case 1:
+		n, err := enterprise.Parse(c.Header[0])
+		if err != nil {
+			issues = append(issues, numberIssue("header", RepresentedHeader, c.Header[0], err))
+		}
+		inHeader = n
+	default:
+		issues = append(issues, problem.Issue{
+			Type: problem.IssueInvalidInput, In: "header", Name: RepresentedHeader,
+			Detail: "the header was sent more than once, or under another spelling besides: send it once",
+		})
+	}
+	if issues != nil {
+		return said{}, problem.BadRequest("The enterprise that the request is for cannot be read. Correct what the issues say.", issues...)
+	}
+	switch {
+	case inHeader == 0:
+	case !c.HasPath:
+		s.number, s.form = inHeader, FormHeader
+	case s.own:
+		return said{}, contradiction("path", "number", ownSegment, "header", RepresentedHeader, inHeader.String())
+	case s.number != inHeader:
+		return said{}, contradiction("path", "number", s.number.String(), "header", RepresentedHeader, inHeader.String())
+	}
+	return s, nil
+}
+
+// direct tells whether the enterprise is named where the upstream looks.
+func (c *Claim) direct(method string) bool {
+	if c.place(method) == "body" {
+		return c.Body.Direct
+	}
+	return c.Query.Direct
+}
+
+// place says where the upstream looks: in the query if the method has no body of
+// its own or this request has nothing in it, else in the body, beside which a
+// number in the query may well be overlooked.
+func (c *Claim) place(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodDelete:
+		return "query"
+	}
+	if c.Body.Content {
+		return "body"
+	}
+	return "query"
 }

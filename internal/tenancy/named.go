@@ -1,12 +1,24 @@
 package tenancy
 
 import (
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 )
 
 // Named is what the body or the query of a grant/citizen call says of the
 // represented enterprise.
+//
+// It is read on the principle that the upstream must not be able to find a number
+// where the gateway finds none. So names are compared without regard to case and
+// to what stands between the letters, values are read at any depth, and digits of
+// any script count. That may find a number that the upstream would overlook, at
+// worst a refusal too many; it matters the other way round only for Direct, which
+// is why that one is exact.
 type Named struct {
 	// Numbers are the CBE numbers found anywhere under a name that means the
 	// represented enterprise, each once, in order of appearance.
@@ -14,22 +26,205 @@ type Named struct {
 	// Present is true if such a name has a value that holds any text at all, be
 	// it no CBE number; null, "", [] and {} hold none.
 	Present bool
-	// Direct is true if that is so where upstream looks: a member of the body's
-	// outermost object or a parameter of the query, with the exact name.
+	// Direct is true if that is so where the upstream looks: at a member of the
+	// body's outermost object or a parameter of the query, by its exact name.
 	Direct bool
-	// CreateWithRepresentative is true if the body's outermost object has
-	// createMandateWithRepresentative: true.
+	// CreateWithRepresentative is true if the body's outermost object has the
+	// member createMandateWithRepresentative with the value true.
 	CreateWithRepresentative bool
-	// Content is true if there is a body or query at all.
+	// Content is true if the body is anything but empty, {} or [].
 	Content bool
 }
 
-// NamedInBody reads a body whole.
-func NamedInBody(body []byte, contentType, contentEncoding string) (Named, error) {
-	return Named{}, problem.BadRequest("not yet readable")
+// The names that grant/citizen gives the represented enterprise, and the member
+// that makes a mandate without one.
+const (
+	representedNumber        = "representedEnterpriseNumber"
+	representedName          = "representedEnterprise"
+	createWithRepresentative = "createMandateWithRepresentative"
+)
+
+// mostNumbers bounds how many different numbers are collected. Two are already a
+// contradiction; the rest is for the order of the checks.
+const mostNumbers = 8
+
+// tooManyNumbers is a request with more than mostNumbers different numbers.
+func tooManyNumbers(in string) error {
+	return problem.BadRequest("The request names many different enterprises. Name one, the same everywhere.",
+		problem.Issue{Type: problem.IssueInvalidInput, In: in, Name: representedNumber, Detail: "more than " + strconv.Itoa(mostNumbers) + " different numbers"})
 }
 
-// NamedInQuery reads a raw query.
-func NamedInQuery(rawQuery string) (Named, error) {
-	return Named{}, problem.BadRequest("not yet readable")
+// meaning is what a name stands for.
+type meaning uint8
+
+const (
+	meansNothing meaning = iota
+	meansNumber
+	meansEnterprise
+	meansCreate
+)
+
+// meaningOf tells what a member or parameter stands for. whole is false if only one
+// segment of a dotted or bracketed name, such as filter[representedEnterprise].cbe,
+// means it.
+func meaningOf(name string) (m meaning, whole bool) {
+	if len(name) < len(representedName) {
+		return meansNothing, false
+	}
+	if m := segmentMeaning(name); m != meansNothing {
+		return m, true
+	}
+	for segment := range strings.FieldsFuncSeq(name, func(r rune) bool { return strings.ContainsRune(".[]/:", r) }) {
+		if m := segmentMeaning(segment); m == meansNumber || m == meansEnterprise {
+			return m, false
+		}
+	}
+	return meansNothing, false
+}
+
+func segmentMeaning(s string) meaning {
+	switch {
+	case spells(s, representedNumber):
+		return meansNumber
+	case spells(s, representedName):
+		return meansEnterprise
+	case spells(s, createWithRepresentative):
+		return meansCreate
+	}
+	return meansNothing
+}
+
+// spells tells whether the letters of s are those of name, in any case that some
+// server folds: besides ASCII's that is every letter whose upper or lower case is
+// one of ASCII, such as the long s and the dotless i. Separators are passed over,
+// except those that part segments.
+func spells(s, name string) bool {
+	at := 0
+	for _, r := range s {
+		switch {
+		case r == '.' || r == '[' || r == ']' || r == '/' || r == ':':
+			return false
+		case !unicode.IsLetter(r) && !unicode.IsDigit(r):
+			continue
+		case at == len(name):
+			return false
+		}
+		want := rune(name[at] | 0x20)
+		if unicode.ToLower(r) != want && unicode.ToLower(unicode.ToUpper(r)) != want {
+			return false
+		}
+		at++
+	}
+	return at == len(name)
+}
+
+// note records a value found under a name that means the represented enterprise.
+// It tells whether the value holds any text; false for ok means too many numbers.
+func (n *Named) note(value string) (text, ok bool) {
+	if isBlank(value) {
+		return false, true
+	}
+	n.Present = true
+	if number, err := enterprise.Parse(value); err == nil {
+		return true, n.add(number)
+	}
+	// Not as people write it. A lenient reader may still see a number: all digits
+	// taken together, or any run of them, as in a list.
+	var all, run digits
+	for _, r := range value {
+		d, isDigit := digitOf(r)
+		if isDigit {
+			all.push(d)
+			run.push(d)
+			continue
+		}
+		if number, is := run.number(); is && !n.add(number) {
+			return true, false
+		}
+		run = digits{}
+	}
+	for _, found := range [...]digits{run, all} {
+		if number, is := found.number(); is && !n.add(number) {
+			return true, false
+		}
+	}
+	return true, true
+}
+
+// noteLiteral records a JSON number, which may spell 206731645 as 2.06731645e8.
+func (n *Named) noteLiteral(literal string) (ok bool) {
+	if strings.ContainsAny(literal, ".eE") {
+		f, err := strconv.ParseFloat(literal, 64)
+		if err != nil || f < 1 || f >= 1e10 || f != float64(uint64(f)) {
+			n.Present = true
+			return true
+		}
+		literal = strconv.FormatUint(uint64(f), 10)
+	}
+	_, ok = n.note(literal)
+	return ok
+}
+
+func (n *Named) add(number enterprise.Number) bool {
+	if slices.Contains(n.Numbers, number) {
+		return true
+	}
+	if len(n.Numbers) == mostNumbers {
+		return false
+	}
+	n.Numbers = append(n.Numbers, number)
+	return true
+}
+
+// isBlank tells whether a lenient reader could take s for no value at all.
+func isBlank(s string) bool {
+	for _, r := range s {
+		if !unicode.IsSpace(r) && !unicode.IsControl(r) && !unicode.Is(unicode.Cf, r) {
+			return false
+		}
+	}
+	return true
+}
+
+// digits are up to ten digits; more are counted and forgotten.
+type digits struct {
+	text  [10]byte
+	count int
+}
+
+func (d *digits) push(digit byte) {
+	if d.count < len(d.text) {
+		d.text[d.count] = digit
+	}
+	d.count++
+}
+
+func (d *digits) number() (enterprise.Number, bool) {
+	if d.count != 9 && d.count != 10 {
+		return 0, false
+	}
+	n, err := enterprise.Parse(string(d.text[:d.count]))
+	return n, err == nil
+}
+
+// digitOf gives the ASCII digit that r stands for in some script.
+func digitOf(r rune) (byte, bool) {
+	if r <= unicode.MaxASCII {
+		return byte(r), r >= '0' && r <= '9'
+	}
+	if !unicode.IsDigit(r) {
+		return 0, false
+	}
+	// Decimal digits stand in tens, in order, each range beginning with a zero.
+	for _, block := range unicode.Nd.R16 {
+		if r <= rune(block.Hi) {
+			return '0' + byte((r-rune(block.Lo))%10), true
+		}
+	}
+	for _, block := range unicode.Nd.R32 {
+		if r <= rune(block.Hi) {
+			return '0' + byte((r-rune(block.Lo))%10), true
+		}
+	}
+	return 0, false
 }

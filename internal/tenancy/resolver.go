@@ -1,18 +1,19 @@
 package tenancy
 
 import (
+	"net/http"
 	"time"
 
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/enterprise"
 )
 
 // Mode tells which enterprises are served.
 type Mode uint8
 
 // The modes. Listed serves the enterprises of the table; Any serves every valid
-// number and leaves the mandate to the upstream, with what the table says of those
-// it has.
+// number and leaves the mandate to the upstream, except for what the table says of
+// the numbers it has.
 const (
 	Listed Mode = iota
 	Any
@@ -48,8 +49,205 @@ func NewResolver(o ResolverOptions) *Resolver {
 	return r
 }
 
-// Resolve finds whom a request acts for. c is nil for a caller that no rule
-// matches. The error is a *problem.Problem: 400 or 403.
+// Resolve finds whom a request acts for, or refuses it. c is nil for a caller that
+// no rule matches. The error is a *problem.Problem: 400 for a number that is
+// missing, wrong or contradictory, 403 for what is not allowed.
+//
+// The checks are made in an order that tells nobody more than they may know: the
+// caller, the route, the action, then the form of the numbers, then whether this
+// caller may represent them, and only then what the gateway knows of them.
+//
+// On a route with Mandates the enterprise is named in the body or query, and a call
+// that names it elsewhere alone would be made in the client's own name. So there
+//   - every number found must be one that the caller may represent, and they must
+//     all be the same, the one in path or header included;
+//   - a number in body or query goes before the caller's default;
+//   - a POST for a number from path, header or default that is not repeated is
+//     refused with 400, unless it creates a mandate with the representative;
+//   - other methods may leave it unrepeated only if the caller may act as the
+//     client itself;
+//   - for a caller who may not, the number must stand where the upstream looks:
+//     in the outermost object of the body, or in the query if there is no body to
+//     look in. Elsewhere it would be a decoy that the upstream passes over;
+//   - a value that is no CBE number passes, for the upstream to refuse it, and the
+//     Tenant has no number if nothing else names one.
 func (r *Resolver) Resolve(c *Caller, route *Route, action ebox.Action, method string, claim Claim) (Tenant, error) {
-	return Tenant{}, problem.Forbidden("Nothing is allowed yet.")
+	switch {
+	case c == nil:
+		return Tenant{}, unknownCaller()
+	case !route.in(c.Routes):
+		return Tenant{}, routeNotAllowed(c, route)
+	case !c.May.Has(action):
+		return Tenant{}, actionNotAllowed(c, action)
+	}
+	s, err := claim.said()
+	if err != nil {
+		return Tenant{}, err
+	}
+	if s.own && !c.Own {
+		return Tenant{}, ownNotAllowed(c)
+	}
+	if route.Mandates {
+		return r.resolveMandates(c, route, action, method, &claim, s)
+	}
+	switch {
+	case s.own:
+		return r.own(c, s.form)
+	case s.number != 0:
+		return r.tenant(c, route, s.number, s.form)
+	case route.Enterprise == None:
+		return Tenant{Client: r.defaultClient}, nil
+	case c.Default != 0:
+		return r.tenant(c, route, c.Default, FormDefault)
+	case route.Enterprise == Required:
+		return Tenant{}, missingEnterprise(c.Own)
+	default:
+		return r.own(c, FormNone)
+	}
+}
+
+func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, method string, claim *Claim, s said) (Tenant, error) {
+	number, form, err := r.agreed(c, route, claim, s)
+	if err != nil {
+		return Tenant{}, err
+	}
+	free := action == ebox.None // /health acts for nobody
+	if claim.Query.Present || claim.Body.Present {
+		if !free && !c.Own && !claim.direct(method) {
+			return Tenant{}, notRepeated(number, claim.place(method))
+		}
+		switch {
+		case s.own:
+			return r.own(c, s.form)
+		case number != 0:
+			return r.tenant(c, route, number, form)
+		default:
+			return Tenant{Client: r.defaultClient}, nil
+		}
+	}
+	if number == 0 && !s.own && !free && c.Default != 0 {
+		number, form = c.Default, FormDefault
+	}
+	switch {
+	case s.own:
+		return r.own(c, s.form)
+	case number == 0 && free:
+		return Tenant{Client: r.defaultClient}, nil
+	case number == 0 && route.Enterprise == Required:
+		return Tenant{}, missingEnterprise(c.Own)
+	case number == 0:
+		return r.own(c, FormNone)
+	}
+	t, err := r.tenant(c, route, number, form)
+	switch {
+	case err != nil:
+		return Tenant{}, err
+	case free:
+	case method == http.MethodPost:
+		if !claim.Body.CreateWithRepresentative {
+			return Tenant{}, notRepeated(number, "body")
+		}
+	case !c.Own:
+		return Tenant{}, notRepeated(number, claim.place(method))
+	}
+	return t, nil
+}
+
+// agreed gives the one number that path, header, query and body name, 0 if none
+// does. Each must be admitted before it is compared with the others.
+func (r *Resolver) agreed(c *Caller, route *Route, claim *Claim, s said) (enterprise.Number, Form, error) {
+	if s.number != 0 {
+		if _, err := r.admit(c, route, s.number); err != nil {
+			return 0, FormNone, err
+		}
+	}
+	for _, named := range [...]*Named{&claim.Query, &claim.Body} {
+		for _, n := range named.Numbers {
+			if _, err := r.admit(c, route, n); err != nil {
+				return 0, FormNone, err
+			}
+		}
+	}
+	first := mention{in: "header", name: RepresentedHeader, number: s.number}
+	if s.form == FormPath {
+		first.in, first.name = "path", "number"
+	}
+	for _, named := range [...]struct {
+		in, name string
+		*Named
+	}{{"query", representedNumber, &claim.Query}, {"body", "/" + representedNumber, &claim.Body}} {
+		for _, n := range named.Numbers {
+			switch {
+			case s.own:
+				return 0, FormNone, contradiction("path", "number", ownSegment, named.in, named.name, n.String())
+			case first.number == 0:
+				first = mention{named.in, named.name, n}
+			case first.number != n:
+				return 0, FormNone, contradiction(first.in, first.name, first.number.String(), named.in, named.name, n.String())
+			}
+		}
+	}
+	return first.number, s.form, nil
+}
+
+// mention is where a number was named first.
+type mention struct {
+	in, name string
+	number   enterprise.Number
+}
+
+// tenant admits n and makes the Tenant of it.
+func (r *Resolver) tenant(c *Caller, route *Route, n enterprise.Number, form Form) (Tenant, error) {
+	row, err := r.admit(c, route, n)
+	if err != nil {
+		return Tenant{}, err
+	}
+	t := Tenant{Number: n, Client: r.defaultClient, Form: form, Enterprise: row}
+	if row != nil && row.Client != "" {
+		t.Client = row.Client
+	}
+	if route.Enterprise != None {
+		t.Header = []string{n.String()}
+	}
+	return t, nil
+}
+
+// own makes the Tenant of a call as the client itself.
+func (r *Resolver) own(c *Caller, form Form) (Tenant, error) {
+	if !c.Own {
+		return Tenant{}, ownNotAllowed(c)
+	}
+	return Tenant{Own: true, Client: r.defaultClient, Form: form}, nil
+}
+
+// admit tells whether c may act for n on route now. The row is nil for a number
+// that mode Any serves without one.
+func (r *Resolver) admit(c *Caller, route *Route, n enterprise.Number) (*Enterprise, error) {
+	if !c.mayRepresent(n) {
+		return nil, enterpriseNotAllowed(c, n)
+	}
+	if r.table.Suspended(n) {
+		return nil, suspended(n)
+	}
+	row, listed := r.table.Lookup(n)
+	switch {
+	case !listed && r.mode == Any:
+		return nil, nil
+	case !listed:
+		return nil, notListed(n)
+	case row.Suspended:
+		return nil, suspended(n)
+	}
+	if !row.From.IsZero() || !row.Until.IsZero() {
+		switch now := r.now(); {
+		case !row.From.IsZero() && now.Before(row.From):
+			return nil, outOfDates(n, true)
+		case !row.Until.IsZero() && !now.Before(row.Until):
+			return nil, outOfDates(n, false)
+		}
+	}
+	if !route.in(row.Routes) {
+		return nil, routeNotForEnterprise(n, route)
+	}
+	return row, nil
 }

@@ -25,7 +25,7 @@ type Enterprise struct {
 
 // Table holds the represented enterprises and the suspended numbers. It is
 // immutable, and its look-ups take constant time and allocate nothing. An
-// enterprise costs about 140 bytes besides its name.
+// enterprise costs about 140 bytes besides its name. A nil Table is empty.
 type Table struct {
 	rows []Enterprise
 	// slots is an open-addressed index, at most half full: position in rows plus
@@ -86,6 +86,9 @@ func (t *Table) WithSuspended(suspended []enterprise.Number) *Table {
 
 // Lookup finds the row of n. The row belongs to the table and must not be changed.
 func (t *Table) Lookup(n enterprise.Number) (*Enterprise, bool) {
+	if t.Len() == 0 {
+		return nil, false
+	}
 	mask := uint32(len(t.slots) - 1)
 	for at := spread(n, t.shift); ; at = (at + 1) & mask {
 		s := t.slots[at]
@@ -99,10 +102,15 @@ func (t *Table) Lookup(n enterprise.Number) (*Enterprise, bool) {
 }
 
 // Suspended tells whether a suspended file names n, listed or not.
-func (t *Table) Suspended(n enterprise.Number) bool { return t.suspended.has(n) }
+func (t *Table) Suspended(n enterprise.Number) bool { return t != nil && t.suspended.has(n) }
 
 // Len is the number of rows.
-func (t *Table) Len() int { return len(t.rows) }
+func (t *Table) Len() int {
+	if t == nil {
+		return 0
+	}
+	return len(t.rows)
+}
 
 // numberSet is an open-addressed set of numbers, at most half full; 0 marks an
 // empty slot, since no CBE number is 0. The zero numberSet is empty.

@@ -1,0 +1,117 @@
+package tenancy
+
+import (
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/problem"
+)
+
+// numberIssue is the issue of a number that does not parse.
+func numberIssue(in, name, value string, err error) problem.Issue {
+	issue := problem.Issue{Type: problem.IssueInvalidInput, In: in, Name: name, Value: clip(value), Detail: err.Error()}
+	if strings.TrimSpace(value) == "" {
+		issue.Type, issue.Value = problem.IssueRequiredInput, ""
+		issue.Detail = "the number is missing: ten digits are expected, as in 0206731645"
+	} else if errors.Is(err, enterprise.ErrMalformed) {
+		issue.Type = problem.IssueSchemaViolation
+	}
+	return issue
+}
+
+// contradiction is a request that names two enterprises, or one and the client.
+func contradiction(inA, nameA, valueA, inB, nameB, valueB string) error {
+	const detail = "names another enterprise than the rest of the request"
+	return problem.BadRequest("The request names two different enterprises. Name one, the same everywhere.",
+		problem.Issue{Type: problem.IssueInvalidInput, In: inA, Name: nameA, Value: valueA, Detail: detail},
+		problem.Issue{Type: problem.IssueInvalidInput, In: inB, Name: nameB, Value: valueB, Detail: detail})
+}
+
+// missingEnterprise is a request without the enterprise that its route needs. own
+// is true if the caller could have asked for the client's own.
+func missingEnterprise(own bool) error {
+	detail := "This route acts for an enterprise and the request names none. Send its number in the header " + RepresentedHeader +
+		", or put /enterprises/{number} in front of the path"
+	if own {
+		detail += "; for the client itself put /enterprises/own in front"
+	}
+	return problem.BadRequest(detail+".", problem.Issue{
+		Type: problem.IssueRequiredInput, In: "header", Name: RepresentedHeader,
+		Detail: "the CBE number of the represented enterprise is missing",
+	})
+}
+
+// notRepeated is a grant/citizen call for number, in whose place the upstream would
+// act for the client itself, because it reads the number elsewhere.
+func notRepeated(number enterprise.Number, in string) error {
+	name := representedNumber
+	if in == "body" {
+		name = "/" + name
+	}
+	value := "of the enterprise"
+	if number != 0 {
+		value = number.String()
+	}
+	return problem.BadRequest("grant/citizen reads the represented enterprise from "+representedNumber+" in the "+in+
+		" and would otherwise act in the client's own name. Repeat the number there.",
+		problem.Issue{
+			Type: problem.IssueRequiredInput, In: in, Name: name,
+			Detail: "the number " + value + " must stand here, as ten digits",
+		})
+}
+
+func unknownCaller() error {
+	return problem.Forbidden("No caller rule recognises this caller by its address, listener or client certificate. Ask the platform team for one.")
+}
+
+func routeNotAllowed(c *Caller, route *Route) error {
+	return problem.Forbidden("The caller rule " + c.Name + " does not allow the route " + route.Name + ". Ask the platform team to add it to the rule's routes.")
+}
+
+func actionNotAllowed(c *Caller, action ebox.Action) error {
+	return problem.Forbidden("The caller rule " + c.Name + " does not allow the action " + action.String() + ". Ask the platform team to add it to what the rule may do.")
+}
+
+func enterpriseNotAllowed(c *Caller, n enterprise.Number) error {
+	return problem.Forbidden("The caller rule " + c.Name + " does not allow acting for enterprise " + n.String() + ". Ask the platform team to add it to the rule's enterprises.")
+}
+
+func ownNotAllowed(c *Caller) error {
+	return problem.Forbidden("This request would act in the client's own name, which the caller rule " + c.Name +
+		" does not allow. Name the enterprise that it is for, or ask the platform team to set own in the rule.")
+}
+
+func suspended(n enterprise.Number) error {
+	return problem.Forbidden("Enterprise " + n.String() + " is suspended at this gateway. Ask the platform team why.")
+}
+
+func notListed(n enterprise.Number) error {
+	return problem.Forbidden("Enterprise " + n.String() + " is not listed at this gateway. Ask the platform team to add it to the enterprises.")
+}
+
+func outOfDates(n enterprise.Number, early bool) error {
+	if early {
+		return problem.Forbidden("Enterprise " + n.String() + " is not served yet: the first day of its service is still to come. Ask the platform team if that is wrong.")
+	}
+	return problem.Forbidden("Enterprise " + n.String() + " is no longer served: the last day of its service has passed. Ask the platform team if that is wrong.")
+}
+
+func routeNotForEnterprise(n enterprise.Number, route *Route) error {
+	return problem.Forbidden("Enterprise " + n.String() + " is not served on the route " + route.Name + ". Ask the platform team to add it to the enterprise's routes.")
+}
+
+// clip bounds what a problem repeats of the input.
+func clip(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return s
+	}
+	end := most
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
+}
