@@ -118,22 +118,27 @@ func (f *federated) follow(providers []directory.Provider) {
 }
 
 func (f *federated) upstreamOf(p *directory.Provider) (*upstream, error) {
-	registry := f.g.cfg.Registry
-	guard := egress.Guard{AllowPrivate: registry.AllowPrivateNetworks || f.route.AllowPrivateNetworks}
-	for _, s := range registry.Providers {
-		if s.ID == p.ID {
-			guard = guardFor(s.URL, guard.AllowPrivate)
-		}
-	}
 	stack, transport := f.g.stack(upstreamOptions{
-		name: "provider " + p.ID, timeouts: f.route.Timeouts, guard: guard,
-		allowHTTP: registry.AllowHTTP || f.route.AllowHTTP, withoutToken: tokenless(f.route),
+		name: "provider " + p.ID, timeouts: f.route.Timeouts, guard: f.g.providerGuard(p.ID),
+		allowHTTP: f.g.cfg.Registry.AllowHTTP, withoutToken: tokenless(f.route),
 	})
 	up, err := proxy.NewUpstream("provider "+p.ID, p.Base, stack, f.route.RewriteLinks)
 	if err != nil {
 		return nil, err
 	}
 	return &upstream{proxy: up, transport: transport}, nil
+}
+
+// providerGuard says which addresses a provider may have. Where the list comes from
+// elsewhere, an address in it is not the operator's word.
+func (g *Gateway) providerGuard(id string) egress.Guard {
+	allowPrivate := g.cfg.Registry.AllowPrivateNetworks
+	for _, s := range g.cfg.Registry.Providers {
+		if s.ID == id {
+			return guardFor(s.URL, allowPrivate)
+		}
+	}
+	return egress.Guard{AllowPrivate: allowPrivate}
 }
 
 func (f *federated) target(r server.TargetRequest) (server.Target, error) {

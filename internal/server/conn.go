@@ -60,3 +60,9 @@ func certificateOf(r *http.Request) *x509.Certificate {
 	}
 	return r.TLS.VerifiedChains[0][0]
 }
+
+// WithPeer returns a context as that of a request which came in by a listener from
+// an address, for requests that come from elsewhere than a connection.
+func WithPeer(ctx context.Context, listener string, remote netip.Addr) context.Context {
+	return context.WithValue(ctx, connKey, &conn{listener: listener, remote: remote.Unmap(), scheme: "http", host: "localhost"})
+}

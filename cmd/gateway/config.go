@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"log/slog"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/telemetry"
+)
+
+// configFlag is the flag that every command with a configuration has.
+func configFlag(flags *flag.FlagSet) *string {
+	return flags.String("config", "config.yaml", "the configuration `file`")
+}
+
+// loadConfig reads the configuration and words what is wrong with it.
+func loadConfig(p *process, path string) (*config.Config, error) {
+	cfg, err := config.Load(path, p.lookup)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w\nGive the file with --config, or start from the config.yaml of the repository", err)
+	}
+	return cfg, err
+}
+
+// buildGateway builds a gateway that says nothing, for commands that look at one.
+func buildGateway(p *process, path string) (*config.Config, *gateway.Gateway, error) {
+	cfg, err := loadConfig(p, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler), Version: version()})
+	return cfg, g, err
+}
+
+// newLogger makes the log that the configuration asks for, on standard error.
+func newLogger(p *process, cfg *config.Config) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.Log.Level)); err != nil {
+		return nil, err
+	}
+	return telemetry.NewLogger(p.stderr, string(cfg.Log.Format), level)
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"text/tabwriter"
+
+	"ebox-gateway/internal/config"
+)
+
+func dataCommand() command {
+	return command{
+		name: "data", usage: "data [--config config.yaml]", summary: "list every place where data rests in this configuration",
+		about: "For the register of processing activities: what rests where, encrypted or not, for how long, and how it is erased.",
+		run: func(p *process, flags *flag.FlagSet, args []string) error {
+			path := configFlag(flags)
+			if err := parseNone(flags, args); err != nil {
+				return err
+			}
+			cfg, err := loadConfig(p, *path)
+			if err != nil {
+				return err
+			}
+			table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(table, "WHAT\tWHERE\tENCRYPTED\tHOW LONG\tHOW ERASED")
+			for _, r := range resting(cfg) {
+				fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", r.what, r.where, r.encrypted, r.howLong, r.erased)
+			}
+			return table.Flush()
+		},
+	}
+}
+
+// rest is one place where data rests.
+type rest struct{ what, where, encrypted, howLong, erased string }
+
+func resting(cfg *config.Config) []rest {
+	list := []rest{
+		{"access tokens", "memory of the process", "no", "until they expire", "with the process"},
+		{"messages, documents, mandates", "nowhere: they pass through in pieces of 32 KiB", "-", "while they pass", "-"},
+		{"bodies of grant/citizen calls (citizens' numbers)", "memory, one call at a time", "no", "until the call is answered", "with the call"},
+		{"list of Document Providers", "memory of the process", "no", "until the next list", "with the process"},
+		{"access lines: caller, enterprise, path with citizens' numbers masked, hash of the token", "standard error", "as your log store does", "as your log store does", "in your log store"},
+		{"configuration: enterprises represented", orDefault(first(cfg.Files()), "config.yaml"), "no", "while the file is there", "by deleting the line"},
+	}
+	for _, f := range cfg.Tenancy.EnterpriseFiles {
+		list = append(list, rest{"enterprises represented", f, "no", "while the file is there", "by deleting the row"})
+	}
+	for _, f := range cfg.Tenancy.SuspendedFiles {
+		list = append(list, rest{"suspended enterprises", f, "no", "while the file is there", "by deleting the line"})
+	}
+	for name, c := range cfg.OAuth.Clients {
+		switch {
+		case c.Keystore != nil:
+			list = append(list, rest{"key of client " + name, c.Keystore.File, "by its password", "while the file is there", "by deleting the file"})
+		case c.Key != nil:
+			encrypted := "no"
+			if c.Key.Password != "" || c.Key.PasswordFile != "" {
+				encrypted = "by its password"
+			}
+			list = append(list, rest{"key of client " + name, c.Key.File, encrypted, "while the file is there", "by deleting the file"})
+		}
+	}
+	if cfg.Redis.URL != "" {
+		list = append(list, rest{"nothing", "Redis", "-", "-", "-"})
+	}
+	return list
+}
+
+func first(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return list[0]
+}

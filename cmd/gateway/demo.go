@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/demo"
+	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/simulator"
+)
+
+func demoCommand() command {
+	return command{
+		name: "demo", usage: "demo [--listen 127.0.0.1:8080] [--admin 127.0.0.1:9090]",
+		summary: "run the gateway and a simulator of all upstreams, nothing else needed",
+		about: `
+A key and a certificate are made on the spot and forgotten at the end. Everything
+stays on this machine.`,
+		run: func(p *process, flags *flag.FlagSet, args []string) error {
+			listen := flags.String("listen", "127.0.0.1:8080", "the `address` of the internal endpoint")
+			admin := flags.String("admin", "127.0.0.1:9090", "the `address` of the admin listener")
+			if err := parseNone(flags, args); err != nil {
+				return err
+			}
+			return runDemo(p, *listen, *admin)
+		},
+	}
+}
+
+func runDemo(p *process, listen, admin string) (err error) {
+	dir, err := os.MkdirTemp("", "ebox-gateway-demo-")
+	if err != nil {
+		return fmt.Errorf("making a directory for the demo's key: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	client, err := demo.NewClient(dir)
+	if err != nil {
+		return err
+	}
+	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0", Clients: []simulator.Client{client}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sim.Close()) }()
+
+	cfg, err := config.Parse("demo", []byte(demo.Config(sim, listen, admin)), dir, p.lookup)
+	if err != nil {
+		return err
+	}
+	log, err := newLogger(p, cfg)
+	if err != nil {
+		return err
+	}
+	g, err := gateway.New(cfg, gateway.Options{Log: log, Version: version()})
+	if err != nil {
+		return err
+	}
+	if err := g.Start(); err != nil {
+		return fmt.Errorf("%w\nThe flags --listen and --admin move the demo to other ports", err)
+	}
+	ctx, cancel := context.WithCancel(p.ctx)
+	defer cancel()
+	tried := make(chan error, 1)
+	go func() {
+		err := introduce(ctx, p.stdout, g, sim)
+		if err != nil {
+			cancel() // a demo that cannot show anything ends
+		}
+		tried <- err
+	}()
+	err = serve(ctx, g, log)
+	cancel()
+	if tryErr := <-tried; tryErr != nil && p.ctx.Err() == nil && !errors.Is(tryErr, context.Canceled) {
+		err = errors.Join(err, tryErr)
+	}
+	return err
+}
+
+// introduce waits until the gateway can be used and prints what to try.
+func introduce(ctx context.Context, w io.Writer, g *gateway.Gateway, sim *simulator.Simulator) error {
+	base := "http://" + reachable(g.Addrs()[0])
+	document, err := firstDocument(ctx, base)
+	if err != nil {
+		return fmt.Errorf("trying the demo: %w", err)
+	}
+	fmt.Fprintf(w, `
+The gateway is ready: %s for applications, http://%s for the platform team
+(/status, /health). Its upstreams are a simulator on %s.
+Try these, and stop with Ctrl-C:
+
+1. Which Document Providers are there?
+   curl -s %[1]s/ebox/providers
+
+2. A legacy program that knows one base URL and HTTP/1.0 reads an e-Box:
+   curl -s --http1.0 %[1]s/enterprises/0206731645/ebox/providers/nsso/ebox/messages
+
+3. A service says for whom in the official header, at a provider of the older API:
+   curl -s -H 'On-Behalf-Of-Enterprise-Number: 0212.148.896' '%[1]s/ebox/providers/regional/ebox/messages?pageSize=2'
+
+4. Download a document (which marks it read):
+   curl -sS -o document.bin -w '%%{http_code}, %%{size_download} bytes\n' %[4]s
+
+5. Create a citizen mandate:
+   curl -si -H 'Content-Type: application/json' -d '{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"0206731645"}' %[1]s/enterprises/0206731645/grant/citizen/mandates
+
+6. See a problem: the mandate of this enterprise has ended, and the provider says so:
+   curl -si %[1]s/enterprises/0474028805/ebox/providers/nsso/ebox/messages
+
+`, base, reachable(g.AdminAddrs()[0]), demo.Host(sim.TokenURL()), document)
+	return nil
+}
+
+// reachable is an address that can be called: a listener on every address is
+// reached on loopback.
+func reachable(a net.Addr) string {
+	host, port, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// firstDocument asks the gateway itself for the link of a document. It waits for
+// the list of providers, which is fetched in the background.
+func firstDocument(ctx context.Context, base string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	messages := base + "/enterprises/0206731645/ebox/providers/nsso/ebox/messages"
+	for {
+		var list struct {
+			Items []struct {
+				MessageID string `json:"messageId"`
+			} `json:"items"`
+		}
+		err := getJSON(ctx, messages, &list)
+		if err == nil && len(list.Items) > 0 {
+			return attachmentOf(ctx, messages+"/"+url.PathEscape(list.Items[0].MessageID))
+		}
+		select {
+		case <-ctx.Done():
+			return "", errors.Join(err, context.Cause(ctx))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func attachmentOf(ctx context.Context, message string) (string, error) {
+	var list struct {
+		Items []struct {
+			ContentHref string `json:"contentHref"`
+		} `json:"items"`
+	}
+	if err := getJSON(ctx, message+"/attachments", &list); err != nil {
+		return "", err
+	}
+	if len(list.Items) == 0 {
+		return "", fmt.Errorf("%s has no attachment", message)
+	}
+	return list.Items[0].ContentHref, nil
+}
+
+func getJSON(ctx context.Context, target string, v any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		detail, _ := io.ReadAll(io.LimitReader(resp.Body, 2048)) // what could be read is what is shown
+		return fmt.Errorf("%s answers %s: %s", target, resp.Status, strings.TrimSpace(string(detail)))
+	}
+	return json.NewDecoder(resp.Body).Decode(v)
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"text/tabwriter"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/gateway"
+)
+
+func routesCommand() command {
+	return command{
+		name: "routes", usage: "routes [--config config.yaml] [--explain METHOD URL [--from ADDRESS] [--listener NAME] [--header 'Name: value']]",
+		summary: "show the routes as resolved, or explain what becomes of one request",
+		run: func(p *process, flags *flag.FlagSet, args []string) error {
+			path := configFlag(flags)
+			explain := flags.Bool("explain", false, "explain the request METHOD URL instead")
+			from := flags.String("from", "127.0.0.1", "the caller's `address`")
+			listener := flags.String("listener", "", "the `name` of the listener it comes in by (default: the first)")
+			header := make(http.Header)
+			flags.Func("header", "a `field` of the request, as in 'Name: value'; may be repeated", func(s string) error {
+				name, value, ok := strings.Cut(s, ":")
+				if !ok {
+					return fmt.Errorf("a header is written as 'Name: value'")
+				}
+				header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+				return nil
+			})
+			rest, err := parse(flags, args)
+			if err != nil {
+				return err
+			}
+			if *explain && len(rest) != 2 || !*explain && len(rest) != 0 {
+				return usageError{"--explain takes a method and a URL, as in --explain GET /enterprises/0206731645/ebox/providers/nsso/ebox"}
+			}
+			addr, err := netip.ParseAddr(*from)
+			if err != nil {
+				return usageError{fmt.Sprintf("--from %q is not an IP address", *from)}
+			}
+			cfg, g, err := buildGateway(p, *path)
+			if err != nil {
+				return err
+			}
+			if !*explain {
+				printRoutes(p, cfg)
+				return nil
+			}
+			if *listener == "" && len(cfg.Server.Listen) > 0 {
+				*listener = cfg.Server.Listen[0].Name
+			}
+			x, err := g.Explain(strings.ToUpper(rest[0]), rest[1], addr, *listener, header)
+			if err != nil {
+				return err
+			}
+			return printExplanation(p, x)
+		},
+	}
+}
+
+func printRoutes(p *process, cfg *config.Config) {
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "PATH\tMETHODS\tENTERPRISE\tUPSTREAM\tSCOPES\tROUTE")
+	for _, r := range cfg.Routes {
+		upstream := "the provider's base URL, from the registry"
+		if r.Upstream != nil {
+			upstream = r.Upstream.String()
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Path, strings.Join(r.Methods, " "), r.Enterprise, upstream, orNone(r.Scopes), r.Name)
+		for _, rule := range r.Rules {
+			fmt.Fprintf(table, "  %s\t%s\t\t\t%s\t\n", orAll(rule.Paths), strings.Join(rule.Methods, " ")+versions(rule.APIVersions), orNone(rule.Scopes))
+		}
+	}
+	for _, a := range cfg.Absent {
+		fmt.Fprintf(table, "%s\t\t\t404: %s\t\t\n", a.Path, a.Reason)
+	}
+	_ = table.Flush() // what standard output does not take is lost either way
+}
+
+func versions(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return " v" + strings.Join(list, ",v")
+}
+
+func orAll(list []string) string {
+	if len(list) == 0 {
+		return "(all paths)"
+	}
+	return strings.Join(list, " ")
+}
+
+func orNone(list []string) string {
+	if len(list) == 0 {
+		return "-"
+	}
+	return strings.Join(list, " ")
+}
+
+func printExplanation(p *process, x gateway.Explanation) error {
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(table, "%s\t%s\n", name, value)
+		}
+	}
+	row("caller", orDefault(x.Caller, "(everybody: no callers are configured)"))
+	row("route", x.Route)
+	row("provider", x.Provider)
+	row("action", x.Action)
+	row("enterprise", x.Enterprise)
+	row("client", x.Client)
+	row("scopes", strings.Join(x.Scopes, " "))
+	row("upstream", x.Upstream)
+	if x.Assumed {
+		row("", "(the host is a placeholder: the provider's base URL comes from the registry, which was not asked)")
+	}
+	if x.MaxBody > 0 {
+		row("body", fmt.Sprintf("at most %d bytes", x.MaxBody))
+	}
+	if x.Upstream == "" {
+		row("answer", fmt.Sprintf("%d, from the gateway itself", x.Status))
+	}
+	_ = table.Flush() // what standard output does not take is lost either way
+	if x.Problem != "" {
+		fmt.Fprintf(p.stdout, "\n%s", x.Problem)
+	}
+	return nil
+}
+
+func orDefault(s, fallback string) string {
+	if s == "" {
+		return fallback
+	}
+	return s
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"ebox-gateway/internal/demo"
+	"ebox-gateway/internal/simulator"
+)
+
+func simulatorCommand() command {
+	return command{
+		name: "simulator", usage: "simulator [--listen 127.0.0.1:8090] [--regional-listen 127.0.0.1:8091] [--client ID=CERT.pem …] [--new-client DIR]",
+		summary: "run the other side alone: Authorization Server, registry, providers, grant/citizen",
+		about: `
+--client registers the certificate of a client of yours, as Chaman would.
+--new-client makes a key store client.p12 and a config.yaml that fits this
+simulator in a directory of your choice. The control endpoint /_control lays
+faults and shows the requests received.`,
+		run: func(p *process, flags *flag.FlagSet, args []string) error {
+			listen := flags.String("listen", "127.0.0.1:8090", "the `address` of the host that most upstreams share")
+			regional := flags.String("regional-listen", "127.0.0.1:8091", "the `address` of the provider regional")
+			lifetime := flags.Duration("token-lifetime", 5*time.Minute, "how long tokens are valid")
+			dir := flags.String("new-client", "", "make a client and its configuration in this `directory`")
+			var clients []simulator.Client
+			flags.Func("client", "register the client `ID=CERT.pem`; may be repeated", func(s string) error {
+				c, err := readClient(s)
+				clients = append(clients, c)
+				return err
+			})
+			if err := parseNone(flags, args); err != nil {
+				return err
+			}
+			if *dir != "" {
+				c, err := demo.NewClient(*dir)
+				if err != nil {
+					return err
+				}
+				clients = append(clients, c)
+			}
+			if len(clients) == 0 {
+				return usageError{"no client could get a token: give --client or --new-client"}
+			}
+			return simulate(p, *dir, simulator.Options{Listen: *listen, ListenRegional: *regional, Clients: clients, TokenLifetime: *lifetime})
+		},
+	}
+}
+
+func readClient(s string) (simulator.Client, error) {
+	id, file, ok := strings.Cut(s, "=")
+	if !ok || id == "" {
+		return simulator.Client{}, errors.New("write it as ID=CERT.pem")
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return simulator.Client{}, err
+	}
+	block, _ := pem.Decode(content)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return simulator.Client{}, fmt.Errorf("%s does not begin with a certificate in PEM", file)
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return simulator.Client{}, err
+	}
+	return simulator.Client{ID: id, Certificate: certificate, Enterprise: demo.Office}, nil
+}
+
+func simulate(p *process, dir string, o simulator.Options) error {
+	sim, err := simulator.Start(o)
+	if err != nil {
+		return err
+	}
+	if dir != "" {
+		file := filepath.Join(dir, "config.yaml")
+		if err := os.WriteFile(file, []byte(demo.Config(sim, "127.0.0.1:8080", "127.0.0.1:9090")), 0o600); err != nil {
+			return errors.Join(fmt.Errorf("writing the configuration: %w", err), sim.Close())
+		}
+		fmt.Fprintf(p.stdout, "For a gateway to it: gateway serve --config %s\n", file)
+	}
+	fmt.Fprintf(p.stdout, "token endpoint     %s\nregistry           %s\nolder registry     %s\npartition          %s\nfederation         %s\ngrant/citizen      %s\n",
+		sim.TokenURL(), sim.RegistryURL(), sim.OldRegistryURL(), sim.PartitionURL(), sim.FederationURL(), sim.GrantURL())
+	for _, provider := range sim.Providers() {
+		fmt.Fprintf(p.stdout, "provider %-9s %s\n", provider.ID, provider.URL)
+	}
+	fmt.Fprintf(p.stdout, "control            %s\n", sim.ControlURL())
+	ctx, stop := signal.NotifyContext(p.ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	<-ctx.Done()
+	return sim.Close()
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"ebox-gateway/internal/config"
+)
+
+func schemaCommand() command {
+	return command{
+		name: "schema", usage: "schema", summary: "print the JSON Schema of config.yaml, for editors",
+		run: func(p *process, flags *flag.FlagSet, args []string) error {
+			if err := parseNone(flags, args); err != nil {
+				return err
+			}
+			schema, err := config.Schema()
+			if err != nil {
+				return err
+			}
+			_, err = p.stdout.Write(schema)
+			return err
+		},
+	}
+}
+
+func versionCommand() command {
+	return command{
+		name: "version", usage: "version", summary: "print the version, and that of Go, whose patch level matters for security",
+		run: func(p *process, flags *flag.FlagSet, args []string) error {
+			if err := parseNone(flags, args); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(p.stdout, "ebox-gateway %s, %s, %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+// version is the module's version, or the commit that it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	if v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
+		}
+	}
+	return "development"
+}
+
+func healthcheckCommand() command {
+	return command{
+		name: "healthcheck", usage: "healthcheck [--url http://127.0.0.1:9090/readyz]", summary: "ask a running gateway whether it is ready, for containers without a shell",
+		run: func(p *process, flags *flag.FlagSet, args []string) error {
+			url := flags.String("url", "http://127.0.0.1:9090/readyz", "what to ask")
+			if err := parseNone(flags, args); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(p.ctx, 3*time.Second)
+			defer cancel()
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, *url, nil)
+			if err != nil {
+				return usageError{err.Error()}
+			}
+			resp, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				return fmt.Errorf("%s answers %s", *url, resp.Status)
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/gateway"
+)
+
+func tokenCommand() command {
+	return command{
+		name: "token", usage: "token [--config config.yaml] [--client NAME] [--scope SCOPE …] [--keystore FILE [--password-file FILE]]",
+		summary: "get one token and show what is known about it, never the token itself",
+		about: `
+With --keystore the key of another file signs, and nothing else is touched: so a
+renewed certificate is tried before it takes the old one's place. Without
+--password-file, the password of the client's present key store opens it.`,
+		run: func(p *process, flags *flag.FlagSet, args []string) error {
+			path := configFlag(flags)
+			client := flags.String("client", "", "the `name` of the OAuth client (default: tenancy.defaultClient)")
+			keystore := flags.String("keystore", "", "a PKCS#12, JKS or PEM `file` to try")
+			passwordFile := flags.String("password-file", "", "the `file` with its password")
+			var scopes []string
+			flags.Func("scope", "a `scope` to ask for; may be repeated (default: those of the first route)", func(s string) error {
+				scopes = append(scopes, strings.Fields(s)...)
+				return nil
+			})
+			if err := parseNone(flags, args); err != nil {
+				return err
+			}
+			if *passwordFile != "" && *keystore == "" {
+				return usageError{"--password-file goes with --keystore"}
+			}
+			cfg, g, err := buildGateway(p, *path)
+			if err != nil {
+				return err
+			}
+			name := orDefault(*client, cfg.Tenancy.DefaultClient)
+			c, ok := cfg.OAuth.Clients[name]
+			if !ok {
+				return usageError{fmt.Sprintf("there is no client %q in %s", name, *path)}
+			}
+			if len(scopes) == 0 {
+				scopes = firstScopes(cfg)
+			}
+			var src *authn.KeySource
+			if *keystore != "" {
+				if src, err = otherKey(gateway.KeySource(c), *keystore, *passwordFile); err != nil {
+					return err
+				}
+			}
+			ctx, cancel := context.WithTimeout(p.ctx, cfg.OAuth.Timeout+5*time.Second)
+			defer cancel()
+			began := time.Now()
+			token, err := g.Token(ctx, name, scopes, src)
+			if err != nil {
+				return err
+			}
+			return printToken(p, cfg, c, src, token, scopes, time.Since(began))
+		},
+	}
+}
+
+// firstScopes are those of the first route that asks for any.
+func firstScopes(cfg *config.Config) []string {
+	for _, r := range cfg.Routes {
+		if len(r.Scopes) > 0 {
+			return r.Scopes
+		}
+	}
+	return cfg.Registry.Scopes
+}
+
+// otherKey is the source of a key that is only tried. PEM is told from key stores
+// by its first bytes.
+func otherKey(present authn.KeySource, file, passwordFile string) (*authn.KeySource, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the key to try: %w", err)
+	}
+	src := authn.KeySource{Algorithm: present.Algorithm, Headers: present.Headers, Password: present.Password, KeyPassword: present.KeyPassword}
+	if passwordFile != "" {
+		src.Password = authn.PasswordFile(passwordFile)
+	}
+	if strings.Contains(string(content[:min(len(content), 4096)]), "-----BEGIN ") {
+		src.KeyFile, src.CertificateFile = file, file
+		if !strings.Contains(string(content), "-----BEGIN CERTIFICATE-----") {
+			src.CertificateFile = ""
+		}
+	} else {
+		src.Keystore, src.Alias = file, present.Alias
+	}
+	return &src, nil
+}
+
+func printToken(p *process, cfg *config.Config, c config.Client, src *authn.KeySource, token authn.Token, scopes []string, took time.Duration) error {
+	if src == nil {
+		s := gateway.KeySource(c)
+		src = &s
+	}
+	key, err := authn.LoadKey(*src)
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	row := func(name, value string) { fmt.Fprintf(table, "%s\t%s\n", name, value) }
+	row("token endpoint", cfg.OAuth.TokenURL)
+	row("client id", c.ClientID)
+	row("key", key.Algorithm()+", SHA-256 of the public key "+key.Fingerprint())
+	if end := key.NotAfter(); !end.IsZero() {
+		row("certificate", fmt.Sprintf("%s, until %s (%d days)", key.Subject(), end.Format(time.DateOnly), int(time.Until(end).Hours()/24)))
+	}
+	slices.Sort(scopes)
+	row("scopes", strings.Join(scopes, "\n\t"))
+	if extra := token.Extra(); len(extra) > 0 {
+		row("not asked for", strings.Join(extra, "\n\t"))
+	}
+	row("expires", fmt.Sprintf("%s (in %s)", token.Expires().Format(time.RFC3339), time.Until(token.Expires()).Round(time.Second)))
+	row("SHA-256", token.Hash())
+	row("took", took.Round(time.Millisecond).String())
+	return table.Flush()
+}
