@@ -50,6 +50,7 @@ func NewCallers(list []Caller) (*Callers, error) {
 	taken := make(map[criterionKey]*Caller)
 	for i := range list {
 		caller := list[i]
+		caller.Enterprises, caller.Routes = slices.Clone(caller.Enterprises), slices.Clone(caller.Routes)
 		caller.numbers = newNumberSet(caller.Enterprises)
 		if err := caller.check(); err != nil {
 			return nil, fmt.Errorf("reading caller rule %d (%q): %w", i+1, caller.Name, err)

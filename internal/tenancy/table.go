@@ -79,7 +79,10 @@ func (t *Table) place(i int) bool {
 // suspended file that changed while the rest of the configuration stays as it is.
 // The rows are shared.
 func (t *Table) WithSuspended(suspended []enterprise.Number) *Table {
-	changed := *t
+	var changed Table
+	if t != nil {
+		changed = *t
+	}
 	changed.suspended = newNumberSet(suspended)
 	return &changed
 }

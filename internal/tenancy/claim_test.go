@@ -1,0 +1,122 @@
+package tenancy
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestCutPath(t *testing.T) {
+	for name, c := range map[string]struct {
+		path, segment, rest string
+		found               bool
+		status              int
+	}{
+		"a number":                     {"/enterprises/0206731645/ebox/providers", "0206731645", "/ebox/providers", true, 0},
+		"own":                          {"/enterprises/own/ebox", "own", "/ebox", true, 0},
+		"nothing behind it":            {"/enterprises/0206731645", "0206731645", "", true, 0},
+		"a slash behind it":            {"/enterprises/0206731645/", "0206731645", "/", true, 0},
+		"escapes in the rest stay":     {"/enterprises/1/a%20b%2Fc", "1", "/a%20b%2Fc", true, 0},
+		"an escaped segment":           {"/enterprises/BE%200206.731.645/x", "BE 0206.731.645", "/x", true, 0},
+		"an escaped slash in it":       {"/enterprises/a%2Fb/x", "a/b", "/x", true, 0},
+		"a plus is a plus":             {"/enterprises/BE+1/x", "BE+1", "/x", true, 0},
+		"no segment":                   {"/enterprises/", "", "", true, 0},
+		"an empty segment":             {"/enterprises//ebox", "", "/ebox", true, 0},
+		"twice: once is taken":         {"/enterprises/1/enterprises/2/x", "1", "/enterprises/2/x", true, 0},
+		"a broken escape":              {"/enterprises/02%zz/x", "", "", false, 400},
+		"another path":                 {"/ebox/providers", "", "/ebox/providers", false, 0},
+		"the word alone":               {"/enterprises", "", "/enterprises", false, 0},
+		"a longer word":                {"/enterprisesx/1", "", "/enterprisesx/1", false, 0},
+		"another case is another path": {"/Enterprises/1", "", "/Enterprises/1", false, 0},
+		"an empty path":                {"", "", "", false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			segment, rest, found, err := CutPath(c.path)
+			if segment != c.segment || rest != c.rest || found != c.found || status(t, err) != c.status {
+				t.Fatalf("%q, %q, %v, %v", segment, rest, found, err)
+			}
+		})
+	}
+}
+
+func TestAliasesOfTheRepresentedHeader(t *testing.T) {
+	for name, want := range map[string]bool{
+		"On-Behalf-Of-Enterprise-Number":  true,
+		"on-behalf-of-enterprise-number":  true,
+		"ON_BEHALF_OF_ENTERPRISE_NUMBER":  true,
+		"On.Behalf.Of.Enterprise.Number":  true,
+		"On_behalf-of.Enterprise~Number":  true,
+		"On-Behalf-Of-Enterprise-Numbers": false,
+		"On-Behalf-Of-Enterprise":         false,
+		"OnxBehalf-Of-Enterprise-Number":  false,
+		"On-Behalf0Of-Enterprise-Number":  false,
+		"Xn-Behalf-Of-Enterprise-Number":  false,
+		"":                                false,
+	} {
+		if IsRepresentedHeader(name) != want {
+			t.Errorf("IsRepresentedHeader(%q) = %v", name, !want)
+		}
+	}
+}
+
+func TestHeaderValuesCollectsEveryAlias(t *testing.T) {
+	h := http.Header{
+		"On-Behalf-Of-Enterprise-Number": {"1", "2"}, "On_behalf_of_enterprise_number": {"3"},
+		"On.behalf.of.enterprise.number": {""}, "X-Thirty-Characters-Long-Name-": {"4"}, "Accept": {"5"},
+	}
+	got := HeaderValues(h)
+	slices.Sort(got)
+	if strings.Join(got, ",") != ",1,2,3" {
+		t.Fatalf("%q", got)
+	}
+	if len(h["On-Behalf-Of-Enterprise-Number"]) != 2 || h["On-Behalf-Of-Enterprise-Number"][0] != "1" {
+		t.Fatalf("the header was changed: %v", h)
+	}
+	if HeaderValues(http.Header{"Accept": {"1"}}) != nil {
+		t.Fatal("values out of nothing")
+	}
+}
+
+// Whatever stands in the path, a segment that is found is followed by the rest as
+// it came.
+func FuzzCutPath(f *testing.F) {
+	for _, seed := range []string{"/enterprises/0206731645/ebox", "/enterprises/%6fwn/x", "/enterprises/%", "/enterprises//", "/e"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		_, rest, found, err := CutPath(path)
+		switch {
+		case err != nil:
+			if status(t, err) != 400 || found {
+				t.Fatalf("%v, %v", found, err)
+			}
+		case !found:
+			if rest != path || strings.HasPrefix(path, "/enterprises/") {
+				t.Fatalf("%q left of %q", rest, path)
+			}
+		case !strings.HasSuffix(path, rest) || rest != "" && rest[0] != '/':
+			t.Fatalf("%q left of %q", rest, path)
+		}
+	})
+}
+
+// Whatever path and headers say, they are either refused with 400 or one number.
+func FuzzClaim(f *testing.F) {
+	f.Add("0206731645", true, "BE 0206.731.645", "", 1)
+	f.Add("own", true, "", "", 0)
+	f.Add("", false, "0206731645", "0206731645", 2)
+	f.Fuzz(func(t *testing.T, path string, hasPath bool, one, two string, headers int) {
+		claim := Claim{Path: path, HasPath: hasPath, Header: []string{one, two}[:min(2, max(0, headers))]}
+		s, err := claim.said()
+		if err != nil {
+			if status(t, err) != 400 || len(issues(err)) == 0 || s != (said{}) {
+				t.Fatalf("%v, %v", s, err)
+			}
+			return
+		}
+		if s.own && s.number != 0 || (s.form == FormNone) != (s.number == 0 && !s.own) || (s.form == FormPath) != hasPath || len(claim.Header) > 1 {
+			t.Fatalf("%+v of %+v", s, claim)
+		}
+	})
+}
