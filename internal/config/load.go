@@ -1,11 +1,163 @@
 package config
 
-import "errors"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+	_ "time/tzdata" // days are Brussels days, also where the system has no zone files
+)
 
 func load(path string, lookup func(string) (string, bool)) (*Config, error) {
-	return nil, errors.ErrUnsupported
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("finding %s: %w", path, err)
+	}
+	content, err := os.ReadFile(absolute)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	c, err := parse(path, content, filepath.Dir(absolute), lookup)
+	if err != nil {
+		return nil, err
+	}
+	c.files = append([]string{absolute}, c.files...)
+	return c, nil
 }
 
 func parse(name string, content []byte, dir string, lookup func(string) (string, bool)) (*Config, error) {
-	return nil, errors.ErrUnsupported
+	if !filepath.IsAbs(dir) {
+		absolute, err := filepath.Abs(dir)
+		if err != nil {
+			return nil, fmt.Errorf("finding %s: %w", dir, err)
+		}
+		dir = absolute
+	}
+	brussels, err := time.LoadLocation("Europe/Brussels")
+	if err != nil {
+		return nil, fmt.Errorf("finding the Brussels time zone: %w", err)
+	}
+	m := &mistakes{}
+	src := &source{name: name, content: content}
+	d := &decoder{src: src, m: m, dir: dir, lookup: lookup, day: brussels, nodes: make(map[string]*node)}
+
+	src.root = parseYAML(src, m)
+	if src.root == nil {
+		if len(m.list) == 0 {
+			m.add(src, 1, 1, "", "the file is empty: at least environment is expected"+allowedWords(reflect.TypeFor[Environment]()))
+		}
+		return nil, m.errors()
+	}
+	c, routeAt := d.config(src.root)
+	files := &fileSet{sums: make(map[string][sha256.Size]byte)}
+	k := &check{decoder: d, c: c, routeAt: routeAt}
+	k.references()
+	k.all()
+	d.enterprises(c, k, files)
+	k.represented()
+	if err := m.errors(); err != nil {
+		return nil, err
+	}
+	c.files = unique(d.files)
+	c.hash = files.hash(content, c.files)
+	return c, nil
+}
+
+// config decodes the document over defaults and presets.
+func (d *decoder) config(root *node) (c *Config, routeAt map[string]string) {
+	c = defaults()
+	if e := Environment(d.peek(root, "environment")); slices.Contains(e.words(), string(e)) {
+		c.Environment = e
+		presetOf(e).apply(c)
+	}
+	// Routes need the environment's first, whatever the order in the file.
+	routes := member(root, "routes")
+	if root.Kind == mappingNode {
+		d.nodes[""] = root
+		rest := root
+		if routes != nil {
+			rest = withoutValue(root, "routes")
+		}
+		d.structure("", rest, reflect.ValueOf(c).Elem())
+	} else {
+		d.decode("", root, reflect.ValueOf(c).Elem(), "")
+	}
+	c.Routes, routeAt = d.decodeRoutes(routes, c.Routes)
+	return c, routeAt
+}
+
+// withoutValue gives a copy of a mapping in which one key has no value, so that
+// a key given twice is still noticed.
+func withoutValue(n *node, name string) *node {
+	copied := *n
+	copied.Content = slices.Clone(n.Content)
+	for i := 0; i+1 < len(copied.Content); i += 2 {
+		if copied.Content[i].Value == name {
+			copied.Content[i+1] = &node{Kind: scalarNode, Tag: "!!null", Line: n.Content[i+1].Line, Column: n.Content[i+1].Column}
+			break
+		}
+	}
+	return &copied
+}
+
+func unique(files []string) []string {
+	seen := make(map[string]bool, len(files))
+	kept := files[:0:0]
+	for _, f := range files {
+		if !seen[f] {
+			seen[f] = true
+			kept = append(kept, f)
+		}
+	}
+	return kept
+}
+
+// fileSet remembers the checksums of the files that were read, so that the hash
+// is over what was used and not over what came after.
+type fileSet struct {
+	sums map[string][sha256.Size]byte
+}
+
+func (f *fileSet) read(path string) ([]byte, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f.sums[path] = sha256.Sum256(content)
+	return content, nil
+}
+
+// hash is over the configuration and every file it names. One that cannot be
+// read counts as absent.
+func (f *fileSet) hash(content []byte, files []string) string {
+	whole := sha256.New()
+	own := sha256.Sum256(content)
+	whole.Write(own[:])
+	for _, path := range files {
+		sum, known := f.sums[path]
+		state := "read"
+		if !known {
+			other, err := os.ReadFile(path)
+			if err != nil {
+				state = "absent"
+			}
+			sum = sha256.Sum256(other)
+		}
+		fmt.Fprintf(whole, "%q %s %x\n", path, state, sum)
+	}
+	return hex.EncodeToString(whole.Sum(nil))
+}
+
+// clipPath shortens an error of the file system, which repeats the path.
+func clipPath(err error) string {
+	text := err.Error()
+	if i := strings.LastIndex(text, ": "); i >= 0 {
+		return text[i+2:]
+	}
+	return text
 }

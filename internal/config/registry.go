@@ -79,12 +79,12 @@ type Egress struct {
 	// Proxy is the URL of an HTTP proxy, http://user:password@proxy:3128.
 	// Default none. Through a proxy, the host allow-list alone decides where
 	// tokens go: the gateway does not see the resolved addresses.
-	Proxy Secret `yaml:"proxy"`
+	Proxy Secret `yaml:"proxy" config:",blank"`
 	// NoProxy are hosts reached without it: names, .suffixes, networks, "*".
 	NoProxy []string `yaml:"noProxy"`
 	// CAFile holds, in PEM, certificate authorities trusted besides the
 	// system's.
-	CAFile string `yaml:"caFile" config:"file"`
+	CAFile string `yaml:"caFile" config:"file,blank"`
 }
 
 // ProxyURL is the proxy with its credentials, or nil. It must not be printed.
@@ -102,7 +102,7 @@ func (e Egress) ProxyURL() *url.URL {
 // Redis is an optional store that replicas share. The gateway runs without it.
 type Redis struct {
 	// URL is redis://user:password@host:6379/0 or rediss://. Default none.
-	URL Secret `yaml:"url"`
+	URL Secret `yaml:"url" config:",blank"`
 	// EncryptionKeys seal what is written there. The first writes, all read.
 	// Without them nothing that belongs to an enterprise is written.
 	EncryptionKeys []EncryptionKey `yaml:"encryptionKeys"`

@@ -147,7 +147,8 @@ type Cache struct {
 type CacheRule struct {
 	// Paths that match, below the upstream's base URL, as in a scope rule.
 	Paths []string `yaml:"paths" jsonschema:"required"`
-	// Enabled, see Cache.
+	// Enabled turns it off for these paths; it cannot turn on what is off for
+	// the route.
 	Enabled bool `yaml:"enabled"`
 	// DefaultTTL, see Cache.
 	DefaultTTL time.Duration `yaml:"defaultTtl"`

@@ -1,0 +1,455 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"ebox-gateway/internal/enterprise"
+)
+
+// check looks at the configuration as a whole, after every value was found good
+// by itself. It complains about what is missing only where the file says
+// nothing: a value that is there and wrong was reported already.
+type check struct {
+	*decoder
+	c       *Config
+	routeAt map[string]string // where in the file each route is mentioned
+
+	clients map[string]bool
+	routes  map[string]bool
+	// origins says where each inline enterprise stands.
+	listed map[enterprise.Number]bool
+	// compatible are the environments that the URLs of a custom configuration
+	// can all belong to; nil until an official one was seen.
+	compatible []Environment
+}
+
+// references gathers the names that may be referred to.
+func (k *check) references() {
+	k.clients = make(map[string]bool, len(k.c.OAuth.Clients))
+	for name := range k.c.OAuth.Clients {
+		k.clients[name] = true
+	}
+	k.routes = map[string]bool{groupEBox: true}
+	for _, name := range presetNames {
+		k.routes[name] = true
+	}
+	for i := range k.c.Routes {
+		k.routes[k.c.Routes[i].Name] = true
+	}
+}
+
+func (k *check) all() {
+	k.server()
+	k.admin()
+	k.oauth()
+	k.tenancy()
+	k.checkRoutes()
+	k.registry()
+	k.egress()
+	k.redis()
+	k.tokens()
+	k.callers()
+}
+
+func (k *check) server() {
+	s := &k.c.Server
+	k.listeners("server.listen", s.Listen)
+	if len(k.c.Callers) == 0 && !k.given("callers[0]") {
+		for i, l := range s.Listen {
+			if l.Address != "" && !l.Open && !isLoopback(l.Address) {
+				k.fail(k.listenerAt("server.listen", i), "%s is reachable from beyond this machine and there are no callers: "+
+					"whoever reaches it could open every e-Box. Add callers, or write {address: %q, open: true} if that is meant", l.Name, l.Address)
+			}
+		}
+	}
+	l := &s.Limits
+	k.atLeast("server.limits.maxHeaderBytes", int64(l.MaxHeaderBytes), 4096, "4KiB")
+	k.atLeast("server.limits.maxTargetBytes", int64(l.MaxTargetBytes), 1024, "1KiB")
+	k.atLeast("server.limits.maxQueryParameters", int64(l.MaxQueryParameters), 1, "1")
+	k.atLeast("server.limits.maxConnections", int64(l.MaxConnections), 1, "1")
+	k.atLeast("server.limits.maxStreams", int64(l.MaxStreams), 1, "1")
+	k.positive("server.limits.readHeaderTimeout", l.ReadHeaderTimeout)
+	k.positive("server.limits.idleTimeout", l.IdleTimeout)
+	k.positive("server.limits.bodyIdleTimeout", l.BodyIdleTimeout)
+	if l.MaxTargetBytes > l.MaxHeaderBytes && l.MaxHeaderBytes > 0 {
+		k.fail("server.limits.maxTargetBytes", "a path longer than maxHeaderBytes (%d) can never arrive", l.MaxHeaderBytes)
+	}
+	k.positive("server.drain.timeout", s.Drain.Timeout)
+}
+
+func (k *check) admin() {
+	k.listeners("admin.listen", k.c.Admin.Listen)
+	for i, l := range k.c.Admin.Listen {
+		if l.Open {
+			k.fail(k.listenerAt("admin.listen", i)+".open", "open is for server.listen: the admin listener is read-only without tokenFile anyway")
+		}
+		for _, other := range k.c.Server.Listen {
+			if l.Address == other.Address && !strings.HasSuffix(l.Address, ":0") {
+				k.fail(k.listenerAt("admin.listen", i), "%s is the address of server.listen as well: give the admin listener another port", l.Address)
+			}
+		}
+	}
+}
+
+// listenerAt is the path of a listener: one alone is no item of a list.
+func (k *check) listenerAt(at string, i int) string {
+	if item := at + "[" + strconv.Itoa(i) + "]"; k.given(item) {
+		return item
+	}
+	return at
+}
+
+func (k *check) listeners(at string, list Listeners) {
+	if len(list) == 0 {
+		k.fail(at, "an empty list: at least one address is expected, or leave the key out")
+	}
+	names, addresses := make(map[string]bool), make(map[string]bool)
+	for i := range list {
+		l, path := &list[i], k.listenerAt(at, i)
+		if l.Address == "" {
+			continue // reported as missing or unreadable
+		}
+		if err := checkAddress(l.Address); err != "" {
+			k.fail(path, "%s %s", quote(l.Address), err)
+		}
+		if addresses[l.Address] && !strings.HasSuffix(l.Address, ":0") {
+			k.fail(path, "the address %s is given twice", l.Address)
+		}
+		if names[l.Name] {
+			k.fail(path, "two listeners are named %s: give each a name of its own", quote(l.Name))
+		}
+		names[l.Name], addresses[l.Address] = true, true
+		if l.TLS == nil {
+			continue
+		}
+		auth := path + ".tls.clientAuth"
+		switch {
+		case l.TLS.ClientAuth == "" && l.TLS.ClientCAFile != "":
+			l.TLS.ClientAuth = ClientAuthRequire
+		case l.TLS.ClientAuth == "":
+			l.TLS.ClientAuth = ClientAuthNone
+		case l.TLS.ClientAuth == ClientAuthNone && l.TLS.ClientCAFile != "":
+			k.fail(auth, "clientCaFile is given and nobody is asked for a certificate: write request or require, or leave clientCaFile out")
+		case l.TLS.ClientAuth != ClientAuthNone && l.TLS.ClientCAFile == "":
+			k.fail(auth, "certificates are asked for and none can be verified: add clientCaFile")
+		}
+	}
+}
+
+func checkAddress(address string) string {
+	const form = "is no address: host:port is expected, as in 127.0.0.1:8080, [::1]:8080, localhost:8080 or :8080 for every address"
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return form
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return form
+	}
+	if host == "" || host == "localhost" {
+		return ""
+	}
+	if _, err := netip.ParseAddr(host); err != nil {
+		return form
+	}
+	return ""
+}
+
+// isLoopback tells whether an address can be reached from this machine alone.
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && isLoopbackHost(host)
+}
+
+func isLoopbackHost(host string) bool {
+	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Unmap().IsLoopback()
+}
+
+func (k *check) oauth() {
+	o := &k.c.OAuth
+	k.positive("oauth.timeout", o.Timeout)
+	if u, err := url.Parse(o.TokenURL); err == nil && o.TokenURL != "" {
+		k.target("oauth.tokenUrl", u, o.AllowHTTP, "oauth.allowHttp", true)
+	}
+	if o.Audience == "" {
+		o.Audience = o.TokenURL
+	} else if u, err := url.Parse(o.Audience); err == nil {
+		k.belongs("oauth.audience", u.Hostname(), true)
+	}
+	for _, name := range sorted(o.Clients) {
+		client, at := o.Clients[name], "oauth.clients."+name
+		switch {
+		case client.Keystore != nil && client.Key != nil:
+			k.fail(at+".key", "keystore and key are both given: one of them signs")
+		case client.Keystore == nil && client.Key == nil && !k.given(at+".keystore") && !k.given(at+".key") && k.given(at):
+			k.fail(at, "nothing to sign with: add keystore: {file, passwordFile}, or key: {file, passwordFile} and certificate: {file}")
+		case client.Keystore != nil && client.Certificate != nil:
+			k.fail(at+".certificate", "the keystore holds the certificate: leave this one out")
+		}
+		if ks := client.Keystore; ks != nil {
+			k.oneOf(at+".keystore", "password", "passwordFile", ks.Password, ks.PasswordFile)
+			k.oneOf(at+".keystore", "keyPassword", "keyPasswordFile", ks.KeyPassword, ks.KeyPasswordFile)
+		}
+		if key := client.Key; key != nil {
+			k.oneOf(at+".key", "password", "passwordFile", key.Password, key.PasswordFile)
+			if len(client.Headers) > 0 && client.Certificate == nil && !k.given(at+".certificate") {
+				k.fail(at+".headers", "these are derived from the certificate: add certificate: {file}")
+			}
+		}
+		k.twice(at+".headers", client.Headers)
+		if l := client.AssertionLifetime; l < 10*time.Second || l > 10*time.Minute {
+			k.fail(at+".assertionLifetime", "between 10s and 10m is allowed: an assertion lives minutes, not hours")
+		}
+	}
+}
+
+func (k *check) oneOf(at, plain, file string, secret Secret, path string) {
+	if secret != "" && path != "" {
+		k.fail(at+"."+plain, "%s and %s are both given: one of them is enough", plain, file)
+	}
+}
+
+func (k *check) tenancy() {
+	t := &k.c.Tenancy
+	switch {
+	case t.DefaultClient != "":
+		k.client("tenancy.defaultClient", t.DefaultClient)
+	case len(k.clients) == 1:
+		t.DefaultClient = sorted(k.clients)[0]
+	case len(k.clients) > 1 && !k.given("tenancy.defaultClient"):
+		k.fail("oauth.clients", "there are several clients: say with tenancy.defaultClient which one is for enterprises that name none, for own calls and for the registry")
+	}
+}
+
+// client checks a reference to a client.
+func (k *check) client(at, name string) {
+	if message := k.unknownClient(name); message != "" {
+		k.fail(at, "%s", message)
+	}
+}
+
+func (k *check) unknownClient(name string) string {
+	return unknownName("client", name, k.clients, "oauth.clients")
+}
+
+// routeNames checks a list of routes.
+func (k *check) routeNames(at string, names []string) {
+	if names != nil && len(names) == 0 && k.given(at) {
+		k.fail(at, "an empty list allows nothing: leave the key out for all routes")
+	}
+	k.twice(at, names)
+	for i, name := range names {
+		if message := k.unknownRoute(name); message != "" && name != "" {
+			k.fail(at+"["+strconv.Itoa(i)+"]", "%s", message)
+		}
+	}
+}
+
+func (k *check) unknownRoute(name string) string {
+	return unknownName("route", name, k.routes, "routes")
+}
+
+func unknownName(what, name string, known map[string]bool, where string) string {
+	if known[name] {
+		return ""
+	}
+	names := sorted(known)
+	if len(names) == 0 {
+		return fmt.Sprintf("there is no %s %s: %s names none", what, quote(name), where)
+	}
+	guess := ""
+	if near := nearest(name, names); near != "" {
+		guess = "did you mean " + near + "? "
+	}
+	return fmt.Sprintf("there is no %s %s: %sknown are %s", what, quote(name), guess, strings.Join(names, ", "))
+}
+
+func (k *check) egress() {
+	if k.c.Egress.Proxy != "" {
+		u, err := url.Parse(k.c.Egress.Proxy.Reveal())
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || !isHost(u.Hostname()) || !validPort(u.Host, u.Port()) ||
+			strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+			k.fail("egress.proxy", "this is no proxy: http://host:port or http://user:password@host:port is expected, special characters of the password as %%XX")
+		}
+	}
+	k.twice("egress.noProxy", k.c.Egress.NoProxy)
+}
+
+func (k *check) redis() {
+	r := &k.c.Redis
+	if r.URL != "" {
+		u, err := url.Parse(r.URL.Reveal())
+		if err != nil || (u.Scheme != "redis" && u.Scheme != "rediss") || !isHost(u.Hostname()) || !validPort(u.Host, u.Port()) ||
+			!isDatabase(u.Path) {
+			k.fail("redis.url", "this is no Redis URL: redis://user:password@host:6379/0 is expected, or rediss:// for TLS, special characters of the password as %%XX")
+		}
+	} else if len(r.EncryptionKeys) > 0 && !k.given("redis.url") {
+		k.fail("redis.encryptionKeys", "there is no redis.url, so there is nothing to encrypt: add it or leave the keys out")
+	}
+	seen := make(map[string]bool)
+	for i, key := range r.EncryptionKeys {
+		at := "redis.encryptionKeys[" + strconv.Itoa(i) + "].id"
+		if key.ID == "" {
+			continue
+		}
+		if !isName(key.ID) || len(key.ID) > 32 || strings.Contains(key.ID, ".") {
+			k.fail(at, "up to 32 letters, digits, \"-\" and \"_\" are expected")
+		}
+		if seen[key.ID] {
+			k.fail(at, "the id %s is given twice: what one key has sealed could not be told from the other's", quote(key.ID))
+		}
+		seen[key.ID] = true
+	}
+}
+
+func isDatabase(path string) bool {
+	if path == "" || path == "/" {
+		return true
+	}
+	_, err := strconv.ParseUint(strings.TrimPrefix(path, "/"), 10, 16)
+	return err == nil
+}
+
+// rate completes and checks a rate.
+func (d *decoder) rate(at string, r *Rate, redis bool) {
+	if r == nil {
+		return
+	}
+	if message := r.complete(d.given(at + ".burst")); message != "" && d.given(at+".perSecond") {
+		d.fail(at, "%s", message)
+	}
+	if r.Shared && !redis {
+		d.fail(at+".shared", "a rate for all replicas needs redis.url")
+	}
+}
+
+func (k *check) hasRedis() bool { return k.c.Redis.URL != "" || k.given("redis.url") }
+
+func (r *Rate) complete(burstGiven bool) string {
+	if r.PerSecond <= 0 || r.PerSecond > 1e6 {
+		return "perSecond has to be more than 0 and at most 1000000"
+	}
+	if !burstGiven {
+		r.Burst = int(r.PerSecond)
+		if float64(r.Burst) < r.PerSecond {
+			r.Burst++
+		}
+	}
+	if r.Burst < 1 {
+		return "burst has to be at least 1"
+	}
+	return ""
+}
+
+// belongs checks that an official host is one of the environment's.
+func (k *check) belongs(at, host string, tokenEndpoint bool) {
+	owners := environmentsOf(host, tokenEndpoint)
+	if owners == nil || k.c.Environment == "" {
+		return
+	}
+	words := make([]string, len(owners))
+	for i, e := range owners {
+		words[i] = string(e)
+	}
+	of := strings.Join(words, " and ")
+	if k.c.Environment != Custom {
+		if !slices.Contains(owners, k.c.Environment) {
+			k.fail(at, "%s belongs to %s, and this is the environment %s: environments do not mix", host, of, k.c.Environment)
+		}
+		return
+	}
+	if k.compatible == nil {
+		k.compatible = owners
+		return
+	}
+	both := slices.DeleteFunc(slices.Clone(owners), func(e Environment) bool { return !slices.Contains(k.compatible, e) })
+	if len(both) == 0 {
+		k.fail(at, "%s belongs to %s, and other URLs here to %s: environments do not mix", host, of, k.compatible[0])
+		return
+	}
+	k.compatible = both
+}
+
+// target checks a URL to which tokens or assertions go.
+func (k *check) target(at string, u *url.URL, allowHTTP bool, allow string, tokenEndpoint bool) {
+	if u == nil {
+		return
+	}
+	k.belongs(at, u.Hostname(), tokenEndpoint)
+	if u.Scheme != "http" || isLoopbackHost(u.Hostname()) {
+		return
+	}
+	switch {
+	case environmentsOf(u.Hostname(), tokenEndpoint) != nil:
+		k.fail(at, "the platform is called over https only: write https://")
+	case !allowHTTP:
+		k.fail(at, "tokens travel over https only: write https://, or %s: true in a lab", allow)
+	}
+}
+
+func (k *check) positive(at string, v time.Duration) {
+	if v <= 0 && k.given(at) {
+		k.fail(at, "has to be more than 0s")
+	}
+}
+
+func (k *check) atLeast(at string, v, least int64, form string) {
+	if v < least && k.given(at) {
+		k.fail(at, "has to be at least %s", form)
+	}
+}
+
+// twice reports values that a list repeats.
+func (k *check) twice(at string, list any) {
+	seen := make(map[string]bool)
+	each := func(i int, value string) {
+		if value != "" && seen[value] {
+			k.fail(at+"["+strconv.Itoa(i)+"]", "%s is given twice", quote(value))
+		}
+		seen[value] = true
+	}
+	switch list := list.(type) {
+	case []string:
+		for i, v := range list {
+			each(i, v)
+		}
+	case []AssertionHeader:
+		for i, v := range list {
+			each(i, string(v))
+		}
+	}
+}
+
+func sorted[V any](m map[string]V) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// cleanPath tells a path without empty, dot or escaped segments.
+func cleanPath(p string) bool {
+	if !strings.HasPrefix(p, "/") || p == "/" || path.Clean(p) != p {
+		return false
+	}
+	for _, c := range []byte(p) {
+		if !isLetter(c) && !isDigit(c) && !strings.ContainsRune("/-._~{}*", rune(c)) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,290 @@
+package config
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+func (k *check) checkRoutes() {
+	paths := make(map[string]string)
+	for i := range k.c.Routes {
+		r := &k.c.Routes[i]
+		at := k.routeAt[r.Name]
+		if at == "" && r.Name == "" {
+			continue // a route without a name was reported
+		}
+		k.route(at, r)
+		if r.Path == "" {
+			continue
+		}
+		if other, taken := paths[r.Path]; taken {
+			k.fail(join(at, "path"), "the path %s is the route %s's already", r.Path, other)
+		}
+		paths[r.Path] = r.Name
+	}
+	// What the configuration adds by hand is not absent.
+	k.c.Absent = slices.DeleteFunc(slices.Clone(k.c.Absent), func(a AbsentAPI) bool { return paths[a.Path] != "" })
+}
+
+// route checks one route; at is "" for one of the environment's that the file
+// does not touch.
+func (k *check) route(at string, r *Route) {
+	if at == "" {
+		return
+	}
+	if !isName(r.Name) {
+		k.fail(at+".name", "%s is no name: use letters, digits, \"-\", \"_\" and \".\", up to 64", quote(r.Name))
+	}
+	if r.Name == groupEBox {
+		k.fail(at+".name", "%q stands for all e-Box routes: choose another name", groupEBox)
+	}
+	if kind, ok := presetKind(r.Name); ok && k.c.Environment != Custom && r.Kind != kind && k.given(at+".kind") {
+		k.fail(at+".kind", "%s is of kind %s: give another route another name", r.Name, kind)
+	}
+	k.routePath(at, r)
+	switch {
+	case r.Upstream != nil:
+		k.target(at+".upstream", r.Upstream, r.AllowHTTP, "allowHttp", false)
+	case !r.Registry && !k.given(at+".upstream"):
+		k.fail(at, "upstream is missing: the base URL, or {registry: true} for the provider of the path%s", k.absentHint(r.Name))
+	}
+	if !k.given(at+".scopes") && r.Scopes == nil {
+		k.fail(at, "scopes are missing: say what the token for this route carries, scopes: [] for no token at all")
+	}
+	k.scopes(at+".scopes", r.Scopes)
+	for i := range r.Rules {
+		k.scopeRule(at+".rules["+strconv.Itoa(i)+"]", &r.Rules[i])
+	}
+	if r.Client != "" {
+		k.client(at+".client", r.Client)
+	}
+	k.methods(at+".methods", r.Methods, true)
+	k.positive(at+".timeouts.connect", r.Timeouts.Connect)
+	k.positive(at+".timeouts.header", r.Timeouts.Header)
+	k.positive(at+".timeouts.idle", r.Timeouts.Idle)
+	if r.Retry.Tries < 1 || r.Retry.Tries > 10 {
+		k.fail(at+".retry.tries", "between 1 (no retry) and 10 is allowed")
+	}
+	if b := r.Breaker; b.FailureRatio <= 0 || b.FailureRatio > 1 {
+		k.fail(at+".breaker.failureRatio", "more than 0 and at most 1 is allowed")
+	}
+	k.atLeast(at+".breaker.minRequests", int64(r.Breaker.MinRequests), 1, "1")
+	k.positive(at+".breaker.window", r.Breaker.Window)
+	k.positive(at+".breaker.open", r.Breaker.Open)
+	k.atLeast(at+".concurrency.max", int64(r.Concurrency.Max), 1, "1")
+	k.rate(at+".rate", r.Rate, k.hasRedis())
+	k.cache(at+".cache", r)
+	if r.Kind == KindMandates && (r.MaxBody == Unlimited || r.MaxBody > 16<<20) {
+		k.fail(at+".maxBody", "bodies of kind mandates are read whole before they are sent: at most 16MiB is allowed")
+	}
+}
+
+func presetKind(name string) (Kind, bool) {
+	switch name {
+	case routeMandates:
+		return KindMandates, true
+	case routeRegistry:
+		return KindRegistry, true
+	}
+	return KindEBox, isPresetName(name)
+}
+
+// absentHint explains a change to a route that this environment does not have.
+func (k *check) absentHint(name string) string {
+	if isPresetName(name) && k.c.Environment != Custom && k.c.Environment != "" {
+		return ". The environment " + string(k.c.Environment) + " has no " + name + " to change"
+	}
+	return ""
+}
+
+func (k *check) routePath(at string, r *Route) {
+	at += ".path"
+	if r.Path == "" {
+		if !k.given(at) {
+			k.fail(at, "path is missing: the prefix on the internal endpoint, as in /hr/archive")
+		}
+		return
+	}
+	below := func(prefix string) bool { return r.Path == prefix || strings.HasPrefix(r.Path, prefix+"/") }
+	holes := strings.Count(r.Path, "{")
+	switch {
+	case !cleanPath(r.Path) || strings.Contains(r.Path, "*"):
+		k.fail(at, "%s is no path: /segments of letters, digits, \"-\", \".\", \"_\" and \"~\" are expected, without a slash at the end", quote(r.Path))
+	case holes > 1 || holes != strings.Count(r.Path, "}") || holes == 1 && !slices.Contains(strings.Split(r.Path, "/"), providerSegment):
+		k.fail(at, "the only variable segment is %s, once", providerSegment)
+	case r.Registry && holes == 0:
+		k.fail(at, "a route to the registry's providers needs the segment %s in its path", providerSegment)
+	case !r.Registry && holes == 1 && r.Upstream != nil:
+		k.fail(at, "%s is for upstream: {registry: true}", providerSegment)
+	case below("/enterprises"):
+		k.fail(at, "/enterprises/{number} stands in front of every path and cannot be a route")
+	case r.Path == "/ebox" || below("/ebox/messages") || r.Path == "/ebox/providers" || below("/ebox/providers") && !r.Registry:
+		k.fail(at, "the gateway answers %s itself: choose another path", r.Path)
+	}
+}
+
+// scopeToken is RFC 6749, section 3.3: printable ASCII but for blank, quote and
+// backslash.
+var scopeToken = regexp.MustCompile(`^[!#-\[\]-~]+$`)
+
+func (k *check) scopes(at string, scopes []string) {
+	k.twice(at, scopes)
+	for i, s := range scopes {
+		if s != "" && !scopeToken.MatchString(s) {
+			k.fail(at+"["+strconv.Itoa(i)+"]", "%s is no scope: one per item, without blanks, quotes and backslashes", quote(s))
+		}
+	}
+}
+
+var version = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*$`)
+
+func (k *check) scopeRule(at string, r *ScopeRule) {
+	if len(r.Methods)+len(r.Paths)+len(r.APIVersions) == 0 && !k.given(at+".methods") && !k.given(at+".paths") && !k.given(at+".apiVersions") {
+		k.fail(at, "this rule matches every call: add methods, paths or apiVersions, or use the route's scopes")
+	}
+	k.methods(at+".methods", r.Methods, false)
+	k.patterns(at+".paths", r.Paths)
+	for i, v := range r.APIVersions {
+		if v != "" && !version.MatchString(v) {
+			k.fail(at+".apiVersions["+strconv.Itoa(i)+"]", "%s is no version: write it as \"2\" or \"2.1\"", quote(v))
+		}
+	}
+	if len(r.APIVersions) == 0 && k.given(at+".apiVersions") {
+		k.fail(at+".apiVersions", "an empty list matches nothing: leave the key out for all versions")
+	}
+	k.scopes(at+".scopes", r.Scopes)
+}
+
+func (k *check) patterns(at string, list []string) {
+	if k.given(at) && len(list) == 0 {
+		k.fail(at, "an empty list matches nothing: leave the key out for all paths")
+	}
+	k.twice(at, list)
+	for i, p := range list {
+		stars := strings.TrimSuffix(p, "/**")
+		bad := p != "/**" && (!cleanPath(p) || strings.ContainsAny(p, "{}") || strings.Contains(stars, "**"))
+		for _, s := range strings.Split(stars, "/") {
+			bad = bad || len(s) > 1 && strings.Contains(s, "*")
+		}
+		if bad && p != "" {
+			k.fail(at+"["+strconv.Itoa(i)+"]", "%s is no pattern: /segments are expected, where * is one whole segment and /** at the end everything below", quote(p))
+		}
+	}
+}
+
+var methodNames = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
+
+func (k *check) methods(at string, list []string, route bool) {
+	if k.given(at) && len(list) == 0 {
+		k.fail(at, "an empty list allows nothing: leave the key out for the default")
+	}
+	k.twice(at, list)
+	for i, m := range list {
+		item := at + "[" + strconv.Itoa(i) + "]"
+		switch {
+		case m == "":
+		case m == "OPTIONS" || m == "TRACE" || m == "CONNECT":
+			k.fail(item, "%s is never forwarded: allowed are %s", m, strings.Join(methodNames, ", "))
+		case !slices.Contains(methodNames, m):
+			k.fail(item, "%s is no method: allowed are %s", quote(m), strings.Join(methodNames, ", "))
+		case m == "HEAD" && route && !slices.Contains(list, "GET"):
+			k.fail(item, "HEAD goes where GET goes: add GET")
+		case m == "HEAD" && !route:
+			k.fail(item, "HEAD has the scopes of GET: write GET")
+		}
+	}
+}
+
+func (k *check) cache(at string, r *Route) {
+	if r.Kind == KindMandates && r.Cache.Enabled {
+		k.fail(at+".enabled", "answers of kind mandates are never kept: leave it false")
+	}
+	for i := range r.Cache.Rules {
+		rule := at + ".rules[" + strconv.Itoa(i) + "]"
+		k.patterns(rule+".paths", r.Cache.Rules[i].Paths)
+	}
+}
+
+func (k *check) registry() {
+	g := &k.c.Registry
+	k.target("registry.url", g.URL, g.AllowHTTP, "registry.allowHttp", false)
+	k.scopes("registry.scopes", g.Scopes)
+	if g.Client != "" {
+		k.client("registry.client", g.Client)
+	}
+	if g.Refresh <= 0 && k.given("registry.refresh") {
+		k.fail("registry.refresh", "has to be more than 0s")
+	}
+	k.twice("registry.allowedHosts", g.AllowedHosts)
+	for i, h := range g.AllowedHosts {
+		host, _, _ := strings.Cut(h, ":")
+		k.belongs("registry.allowedHosts["+strconv.Itoa(i)+"]", host, false)
+	}
+	ids := make(map[string]bool)
+	for i := range g.Providers {
+		p, at := &g.Providers[i], "registry.providers["+strconv.Itoa(i)+"]"
+		if p.Name == "" {
+			p.Name = p.ID
+		}
+		if p.ID != "" && (!isName(p.ID) || strings.Trim(p.ID, ".") == "") {
+			k.fail(at+".id", "%s is no id: letters, digits, \"-\", \"_\" and \".\" are expected, up to 64", quote(p.ID))
+		}
+		if p.ID != "" && ids[p.ID] {
+			k.fail(at+".id", "the provider %s is given twice", quote(p.ID))
+		}
+		ids[p.ID] = true
+		k.target(at+".url", p.URL, g.AllowHTTP, "registry.allowHttp", false)
+		if p.APIVersion != "" && !version.MatchString(p.APIVersion) {
+			k.fail(at+".apiVersion", "%s is no version: write it as \"3\" or \"2.1\"", quote(p.APIVersion))
+		}
+	}
+	names := make(map[string]string)
+	for _, f := range []struct{ key, name string }{
+		{"id", g.Fields.ID}, {"name", g.Fields.Name}, {"url", g.Fields.URL},
+		{"activationDate", g.Fields.ActivationDate}, {"deactivationDate", g.Fields.DeactivationDate},
+	} {
+		if other, taken := names[f.name]; taken && f.name != "" {
+			k.fail("registry.fields."+f.key, "%s is the member for %s already", quote(f.name), other)
+		}
+		names[f.name] = f.key
+	}
+	for i := range k.c.Routes {
+		r := &k.c.Routes[i]
+		if at := k.routeAt[r.Name]; r.Registry && g.URL == nil && len(g.Providers) == 0 && !k.given("registry.url") && !k.given("registry.providers") {
+			k.fail(join(at, "upstream"), "the route %s goes to the registry's providers and there is no registry: add registry.url or registry.providers", r.Name)
+		}
+	}
+}
+
+// tokens checks that there is somebody to get tokens for, and somewhere.
+func (k *check) tokens() {
+	needed := k.c.Registry.URL != nil && len(k.c.Registry.Scopes) > 0
+	for i := range k.c.Routes {
+		r := &k.c.Routes[i]
+		needed = needed || len(r.Scopes) > 0
+		for _, rule := range r.Rules {
+			needed = needed || len(rule.Scopes) > 0
+		}
+	}
+	if !needed || k.c.Environment == "" {
+		return
+	}
+	if k.c.OAuth.TokenURL == "" && !k.given("oauth.tokenUrl") {
+		why := "the token endpoint of the environment " + string(k.c.Environment) + " is not public: ask the NSSO's desk for it and write it here"
+		if k.c.Environment == Custom {
+			why = "a custom environment has no token endpoint of its own: write its URL"
+		}
+		k.fail("oauth.tokenUrl", "tokenUrl is missing: %s", why)
+	}
+	if len(k.c.OAuth.Clients) == 0 && !k.given("oauth.clients[0]") && !k.hasClients() {
+		k.fail("oauth.clients", "there is no client: add one with clientId and keystore, under a name of your choosing")
+	}
+}
+
+// hasClients tells whether the file tries to name a client, however badly.
+func (k *check) hasClients() bool {
+	n := k.nodes["oauth.clients"]
+	return n != nil && (n.Kind != mappingNode || len(n.Content) > 0)
+}

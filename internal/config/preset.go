@@ -1,0 +1,168 @@
+package config
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The scopes of the federation and of grant/citizen, as their guides print them.
+const (
+	scopeEBox       = "scope:document:management:consult:ws-eboxrestentreprise:"
+	scopeFederation = "scope:documentmanagement:ebox:enterprise:federation-rest:"
+
+	scopeConsumer      = scopeEBox + "documentconsumer" // Message Registry v3
+	scopeSummary       = scopeEBox + "summaryownebox"   // and its parts in v2
+	scopeMessages      = scopeEBox + "messagesfull"
+	scopeReferenceData = scopeEBox + "referencedata"
+	scopePublication   = scopeEBox + "publicationsender"
+	scopeRegistry      = scopeFederation + "registry"
+	scopePreference    = scopeFederation + "preference"
+	scopeMandates      = "scope:ksz-bcss:mandates:citizen:management:-managemandate"
+)
+
+// Names of the routes that environments fill in. Some exist in every
+// environment's vocabulary: a rule about a route that this environment lacks is
+// idle, not wrong, so that one file of enterprises serves several environments.
+const (
+	routeProviders  = "ebox-providers"
+	routeRegistry   = "ebox-registry"
+	routePartition  = "ebox-partition"
+	routeFederation = "ebox-federation"
+	routeMandates   = "grant-citizen"
+)
+
+var presetNames = []string{routeProviders, routeRegistry, routePartition, routeFederation, routeMandates}
+
+// groupEBox, in a list of routes, stands for all routes of the e-Box.
+const groupEBox = "ebox"
+
+// services is the host of the platform's APIs in one environment.
+func services(suffix string) string { return "services" + suffix + officialDomain }
+
+const officialDomain = ".socialsecurity.be"
+
+const (
+	tokenPath      = "/REST/oauth/v5/token"
+	registryPath   = "/REST/ebox/enterprise/federation/documentProviderRegistry/v1"
+	registryList   = "/messageRegistries"
+	partitionPath  = "/REST/ebox/enterprise/partition/v1"
+	federationPath = "/REST/ebox/enterprise/federation/v1"
+	mandatesPath   = "/REST/grant/citizen/v1"
+)
+
+// preset is what officially exists in one environment.
+type preset struct {
+	tokenHost  string // "" where no token endpoint is public
+	host       string // of the APIs; "" in custom
+	ebox       bool   // registry, providers and partition
+	federation bool
+	mandates   bool
+	absent     []AbsentAPI
+}
+
+func presetOf(e Environment) preset {
+	const noEBox = "This environment has no public e-Box API; use production, acceptance or simulation, or name the routes in the configuration."
+	switch e {
+	case Production:
+		return preset{tokenHost: services(""), host: services(""), ebox: true, federation: true, mandates: true}
+	case Acceptance:
+		return preset{tokenHost: services("-acpt"), host: services("-acpt"), ebox: true, federation: true, mandates: true}
+	case Simulation:
+		return preset{tokenHost: services(""), host: services("-sim"), ebox: true, absent: []AbsentAPI{
+			{"/ebox/federation", "The simulation environment has no Federation API; it exists in acceptance and production."},
+			{"/grant/citizen", "The simulation environment has no REST/grant/citizen; it exists in acceptance, integration, test and production."},
+		}}
+	case Integration:
+		return preset{host: services("-int"), mandates: true, absent: []AbsentAPI{{"/ebox", noEBox}}}
+	case Test:
+		return preset{host: services("-test"), mandates: true, absent: []AbsentAPI{{"/ebox", noEBox}}}
+	}
+	return preset{}
+}
+
+// apply fills in what exists. The routes come in the order of the contract.
+func (p preset) apply(c *Config) {
+	c.Absent = p.absent
+	if p.tokenHost != "" {
+		c.OAuth.TokenURL = official(p.tokenHost, tokenPath).String()
+	}
+	c.Registry.Scopes = []string{scopeRegistry}
+	if p.host == "" {
+		return
+	}
+	c.Registry.AllowedHosts = []string{"*" + officialDomain}
+	if p.ebox {
+		c.Registry.URL = official(p.host, registryPath+registryList)
+		c.Routes = append(c.Routes, providersRoute(), p.route(routeRegistry, "/ebox/registry", KindRegistry, registryPath, scopeRegistry),
+			// No scope is published for the Partition API. It is read by the
+			// consumer of the e-Box, so it gets the consumer's scope; a
+			// configuration that knows better overrides it.
+			p.route(routePartition, "/ebox/partition", KindEBox, partitionPath, scopeConsumer))
+	}
+	if p.federation {
+		c.Routes = append(c.Routes, p.route(routeFederation, "/ebox/federation", KindEBox, federationPath, scopePreference))
+	}
+	if p.mandates {
+		c.Routes = append(c.Routes, p.route(routeMandates, "/grant/citizen", KindMandates, mandatesPath, scopeMandates))
+	}
+}
+
+func official(host, path string) *url.URL {
+	return &url.URL{Scheme: "https", Host: host, Path: path}
+}
+
+func (p preset) route(name, path string, kind Kind, upstream, scope string) Route {
+	r := newRoute(kind)
+	r.Name, r.Path, r.Upstream, r.Scopes = name, path, official(p.host, upstream), []string{scope}
+	return r
+}
+
+// providersRoute is the way to every Message Registry of the federation. They
+// are run by third parties, so each call carries the one scope it needs.
+func providersRoute() Route {
+	r := newRoute(KindEBox)
+	r.Name, r.Path, r.Registry = routeProviders, "/ebox/providers/"+providerSegment, true
+	r.Scopes = []string{scopeConsumer}
+	r.Rules = []ScopeRule{
+		{
+			Methods: []string{"POST"},
+			Paths:   []string{"/publishMessage", "/linkEboxMessage", "/searchMessageStatus", "/ebox/messages", "/messages"},
+			Scopes:  []string{scopePublication},
+		},
+		{Methods: []string{"GET"}, Paths: []string{"/ebox"}, APIVersions: []string{"2"}, Scopes: []string{scopeSummary}},
+		{Paths: []string{"/ebox/messages/**"}, APIVersions: []string{"2"}, Scopes: []string{scopeMessages}},
+		{Methods: []string{"GET"}, Paths: []string{"/referenceData/**"}, APIVersions: []string{"2"}, Scopes: []string{scopeReferenceData}},
+	}
+	// The federation's advice: reference data is the same for everybody, shown
+	// with every message and changes rarely; keep it two days.
+	r.Cache.Rules = []CacheRule{{
+		Paths: []string{"/referenceData/**"}, Enabled: true, DefaultTTL: 48 * time.Hour, Shared: SharedAlways,
+	}}
+	return r
+}
+
+// environmentsOf tells which environments a host officially belongs to; nil if
+// it is no host of the platform. The token endpoint of production is the
+// simulation's as well; its APIs are not.
+func environmentsOf(host string, tokenEndpoint bool) []Environment {
+	switch strings.TrimSuffix(strings.ToLower(host), ".") {
+	case services(""):
+		if tokenEndpoint {
+			return []Environment{Production, Simulation}
+		}
+		return []Environment{Production}
+	case services("-acpt"):
+		return []Environment{Acceptance}
+	case services("-sim"):
+		return []Environment{Simulation}
+	case services("-int"):
+		return []Environment{Integration}
+	case services("-test"):
+		return []Environment{Test}
+	}
+	return nil
+}
+
+func isPresetName(name string) bool { return slices.Contains(presetNames, name) }

@@ -1,0 +1,246 @@
+package config
+
+import (
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// providerSegment stands in a route's path for the provider's id.
+const providerSegment = "{providerId}"
+
+// decodeRoutes brings the file's routes over those of the environment: a known
+// name changes the route in place, a new one is added. It gives the path in the
+// file of each route that the file mentions.
+func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[string]string) {
+	at = make(map[string]string)
+	if n == nil || isNull(n) {
+		return routes, at
+	}
+	d.nodes["routes"] = n
+	if n.Kind != sequenceNode {
+		d.failAt(n, "routes", "a list of routes is expected, each beginning with - name:")
+		return routes, at
+	}
+	for i, item := range n.Content {
+		path := "routes[" + strconv.Itoa(i) + "]"
+		name, kind := d.peek(item, "name"), Kind(d.peek(item, "kind"))
+		if first, twice := at[name]; twice && name != "" {
+			d.nodes[path] = item
+			d.fail(path, "the route %s is given twice, first as %s", quote(name), first)
+			continue
+		}
+		slot := -1
+		for j := range routes {
+			if routes[j].Name == name {
+				slot = j
+			}
+		}
+		if slot < 0 {
+			routes = append(routes, newRoute(kind))
+			slot = len(routes) - 1
+			if kind == "" {
+				routes[slot] = newRoute(KindPlain)
+			}
+		}
+		if name != "" {
+			at[name] = path
+		}
+		d.decode(path, item, reflect.ValueOf(&routes[slot]).Elem(), "")
+	}
+	return routes, at
+}
+
+// peek reads one value of a mapping before the rest of it.
+func (d *decoder) peek(n *node, name string) string {
+	value := member(n, name)
+	if value == nil || value.Kind != scalarNode {
+		return ""
+	}
+	text, err := expand(value.Value, d.lookup)
+	if err != nil {
+		return "" // reported when the value is decoded
+	}
+	return text
+}
+
+func member(n *node, name string) *node {
+	if n.Kind == aliasNode {
+		n = n.Alias
+	}
+	if n.Kind != mappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == name {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// decodeNode reads a route. Its upstream is a URL, or {registry: true}.
+func (r *Route) decodeNode(d *decoder, at string, n *node) {
+	if up := member(n, "upstream"); up != nil && up.Kind == mappingNode {
+		var ref struct {
+			Registry bool `yaml:"registry" jsonschema:"required"`
+		}
+		d.decode(join(at, "upstream"), up, reflect.ValueOf(&ref).Elem(), "")
+		if d.given(join(at, "upstream.registry")) && !ref.Registry {
+			d.fail(join(at, "upstream.registry"), "only true makes sense here; for a fixed upstream write its URL")
+		}
+		r.Registry, r.Upstream = true, nil
+		n = without(n, "upstream")
+	} else if up != nil {
+		r.Registry = false
+	}
+	d.structure(at, n, reflect.ValueOf(r).Elem())
+}
+
+// without gives a copy of a mapping that lacks one key.
+func without(n *node, name string) *node {
+	copied := *n
+	copied.Content = nil
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value != name {
+			copied.Content = append(copied.Content, n.Content[i], n.Content[i+1])
+		}
+	}
+	return &copied
+}
+
+// decodeNode reads a cache. Its rules begin as the cache itself.
+func (c *Cache) decodeNode(d *decoder, at string, n *node) {
+	rules := member(n, "rules")
+	if rules == nil {
+		d.structure(at, n, reflect.ValueOf(c).Elem())
+		return
+	}
+	d.structure(at, without(n, "rules"), reflect.ValueOf(c).Elem())
+	at = join(at, "rules")
+	d.nodes[at] = rules
+	if rules.Kind != sequenceNode {
+		d.failAt(rules, at, "a list of rules is expected, each beginning with - paths:")
+		return
+	}
+	c.Rules = make([]CacheRule, len(rules.Content))
+	for i, item := range rules.Content {
+		c.Rules[i] = CacheRule{
+			Enabled: c.Enabled, DefaultTTL: c.DefaultTTL, Shared: c.Shared,
+			StaleWhileRevalidate: c.StaleWhileRevalidate, StaleIfError: c.StaleIfError,
+		}
+		d.decode(at+"["+strconv.Itoa(i)+"]", item, reflect.ValueOf(&c.Rules[i]).Elem(), "")
+	}
+}
+
+// decodeNode reads one listener or several, each an address or an object.
+func (l *Listeners) decodeNode(d *decoder, at string, n *node) {
+	items, path := []*node{n}, func(int) string { return at }
+	if n.Kind == sequenceNode {
+		items, path = n.Content, func(i int) string { return at + "[" + strconv.Itoa(i) + "]" }
+	}
+	*l = make(Listeners, len(items))
+	for i, item := range items {
+		one := &(*l)[i]
+		d.decode(path(i), item, reflect.ValueOf(one).Elem(), "")
+		if one.Name == "" {
+			one.Name = one.Address
+		}
+	}
+}
+
+// decodeNode reads a listener: its address, or an object.
+func (l *Listener) decodeNode(d *decoder, at string, n *node) {
+	if n.Kind == scalarNode {
+		d.decode(at, n, reflect.ValueOf(&l.Address).Elem(), "")
+		return
+	}
+	d.structure(at, n, reflect.ValueOf(l).Elem())
+}
+
+// ScopesFor gives the scopes of the token for one call: path is the escaped path
+// below the upstream's base URL, version the API version of the provider, or ""
+// if it is not known. Without scopes the call carries no token. The slice is the
+// route's own and must not be changed.
+func (r *Route) ScopesFor(method, path, version string) []string {
+	for i := range r.Rules {
+		if r.Rules[i].matches(method, path, version) {
+			return r.Rules[i].Scopes
+		}
+	}
+	return r.Scopes
+}
+
+func (r *ScopeRule) matches(method, path, version string) bool {
+	if method == "HEAD" {
+		method = "GET"
+	}
+	return anyOf(r.Methods, method, func(m, method string) bool { return m == method }) &&
+		anyOf(r.Paths, path, matchPath) &&
+		anyOf(r.APIVersions, version, matchVersion)
+}
+
+func anyOf(list []string, value string, match func(pattern, value string) bool) bool {
+	for _, pattern := range list {
+		if match(pattern, value) {
+			return true
+		}
+	}
+	return len(list) == 0
+}
+
+// matchPath tells whether a path matches a pattern: "*" is one segment, "/**" at
+// the end is the path itself and everything below. A slash at the end of the
+// path does not count.
+func matchPath(pattern, path string) bool {
+	path = strings.TrimSuffix(path, "/")
+	for {
+		if pattern == "/**" {
+			return true
+		}
+		if pattern == "" || path == "" {
+			return pattern == path
+		}
+		var want, got string
+		want, pattern = segment(pattern)
+		got, path = segment(path)
+		if want != got && (want != "*" || got == "") {
+			return false
+		}
+	}
+}
+
+// segment cuts "/a/b" into "a" and "/b".
+func segment(path string) (first, rest string) {
+	path = strings.TrimPrefix(path, "/")
+	if i := strings.IndexByte(path, '/'); i >= 0 {
+		return path[:i], path[i:]
+	}
+	return path, ""
+}
+
+// matchVersion tells whether "2" or "2.1" covers a provider's version.
+func matchVersion(pattern, version string) bool {
+	rest, ok := strings.CutPrefix(strings.TrimPrefix(version, "v"), pattern)
+	return ok && (rest == "" || rest[0] == '.')
+}
+
+// Lifetime is how the answers of one path are kept.
+type Lifetime struct {
+	Enabled              bool
+	DefaultTTL           time.Duration
+	Shared               Sharing
+	StaleWhileRevalidate time.Duration
+	StaleIfError         time.Duration
+}
+
+// For gives how the answers of a path, below the upstream's base URL, are kept.
+func (c *Cache) For(path string) Lifetime {
+	for i := range c.Rules {
+		if r := &c.Rules[i]; anyOf(r.Paths, path, matchPath) {
+			return Lifetime{c.Enabled && r.Enabled, r.DefaultTTL, r.Shared, r.StaleWhileRevalidate, r.StaleIfError}
+		}
+	}
+	return Lifetime{c.Enabled, c.DefaultTTL, c.Shared, c.StaleWhileRevalidate, c.StaleIfError}
+}

@@ -1,0 +1,77 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// node is a piece of YAML that knows where it stands. This file is the only one
+// that knows which library reads YAML; version 3 of the same one would do.
+type node = yaml.Node
+
+const (
+	scalarNode   = yaml.ScalarNode
+	mappingNode  = yaml.MappingNode
+	sequenceNode = yaml.SequenceNode
+	aliasNode    = yaml.AliasNode
+
+	doubleQuoted = yaml.DoubleQuotedStyle
+	singleQuoted = yaml.SingleQuotedStyle
+	blockStyles  = yaml.LiteralStyle | yaml.FoldedStyle
+)
+
+// parseYAML reads the one document in content. Without a document the node is
+// nil. A syntax error is reported to m.
+func parseYAML(src *source, m *mistakes) *node {
+	if i := bytes.IndexByte(src.content, 0); i >= 0 {
+		line, column := src.position(i)
+		m.add(src, line, column, "", "a NUL byte: this is no text file")
+		return nil
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(src.content))
+	var document node
+	err := decoder.Decode(&document)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if err != nil {
+		addSyntax(src, m, err)
+		return nil
+	}
+	var second node
+	switch err := decoder.Decode(&second); {
+	case errors.Is(err, io.EOF):
+	case err != nil:
+		addSyntax(src, m, err)
+		return nil
+	default:
+		m.add(src, second.Line, second.Column, "", "a second YAML document (---): put everything into one")
+	}
+	if len(document.Content) == 0 {
+		return nil
+	}
+	return document.Content[0]
+}
+
+func addSyntax(src *source, m *mistakes, err error) {
+	src.unparsed = true
+	var several *yaml.LoadErrors
+	if errors.As(err, &several) && len(several.Errors) > 0 {
+		for _, one := range several.Errors {
+			m.add(src, one.Mark.Line, one.Mark.Column, "", "this is not YAML: "+one.Message)
+		}
+		return
+	}
+	var one *yaml.LoadError
+	if errors.As(err, &one) {
+		m.add(src, one.Mark.Line, one.Mark.Column, "", "this is not YAML: "+one.Message)
+		return
+	}
+	m.add(src, 0, 0, "", "this is not YAML: "+err.Error())
+}
+
+// isNull tells a key without a value, null or ~.
+func isNull(n *node) bool { return n.Kind == scalarNode && n.Tag == "!!null" }
