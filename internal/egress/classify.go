@@ -190,6 +190,11 @@ const (
 )
 
 func (e streamError) kind() string {
+	if e.Cause != nil { // the reset was ours, and this is why
+		if kind := kindByText(e.Cause); kind != "" {
+			return kind
+		}
+	}
 	switch e.Code {
 	case codeInternal, codeRefusedStream, codeCancel, codeCalm:
 		return problem.ProxyConnectionTerminated
@@ -215,6 +220,7 @@ func kindByText(err error) string {
 		{"http2: client connection lost", problem.ProxyConnectionReadTimeout}, // a ping without an answer
 		{"server sent GOAWAY", problem.ProxyConnectionTerminated},
 		{"client conn not usable", problem.ProxyConnectionTerminated},
+		{"client conn could not be established", problem.ProxyProtocolError},
 		{"client connection force closed", problem.ProxyConnectionTerminated},
 		{"malformed", problem.ProxyProtocolError},
 		{"HTTP/1.x transport connection broken", problem.ProxyProtocolError},

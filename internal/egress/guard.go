@@ -87,10 +87,18 @@ func (g *guard) check(addr netip.Addr) error {
 	if slices.Contains(metadata(), inner) {
 		return fmt.Errorf("dialling %s: %w: it is a metadata service", addr, errProhibited)
 	}
-	if g.addresses.SafeAddr(inner) != nil {
-		return fmt.Errorf("dialling %s: %w: it is not public; if it is right, set allowPrivateNetworks or name the host in the configuration", addr, errProhibited)
+	switch {
+	case g.addresses.SafeAddr(inner) == nil:
+		return nil
+	case isPrivate(inner):
+		return fmt.Errorf("dialling %s: %w: it is private; if it is right, set allowPrivateNetworks or name the host in the configuration", addr, errProhibited)
 	}
-	return nil
+	return fmt.Errorf("dialling %s: %w: it is link-local, multicast or reserved", addr, errProhibited)
+}
+
+func isPrivate(addr netip.Addr) bool {
+	within := func(p netip.Prefix) bool { return p.Contains(addr) }
+	return slices.ContainsFunc(private4(), within) || slices.ContainsFunc(private6(), within)
 }
 
 // canonical is the form in which hosts are compared: ASCII, lower case, without a

@@ -1,0 +1,297 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/problem"
+)
+
+// Each case makes the real transport fail against a real socket, since for half of
+// these net/http has no type.
+func TestWhatFailsOnTheWayToAnAnswer(t *testing.T) {
+	ca := newAuthority(t)
+	dns := &names{addresses: map[string][]netip.Addr{"up.example.": {loopback}}}
+	fast := Timeouts{Connect: 150 * time.Millisecond, Header: 150 * time.Millisecond, Idle: 100 * time.Millisecond}
+	const frozen = true
+
+	tlsServer := func(t *testing.T, config *tls.Config, serve func(*tls.Conn)) string {
+		return raw(t, func(c net.Conn) {
+			s := tls.Server(c, config)
+			if s.Handshake() == nil {
+				serve(s)
+			}
+			s.Close()
+		})
+	}
+	answering := func(text string) func(*testing.T) string {
+		return func(t *testing.T) string {
+			return raw(t, func(c net.Conn) { readRequest(c); io.WriteString(c, text) })
+		}
+	}
+	for name, c := range map[string]struct {
+		scheme, host string
+		upstream     func(*testing.T) string // gives host:port
+		impatient    bool
+		body         io.Reader
+		want         Failure
+	}{
+		"a name that does not exist": {host: "nobody.example",
+			want: Failure{Kind: problem.ProxyDNSError}},
+		"nobody listens": {upstream: func(t *testing.T) string { l := listen(t); l.Close(); return l.Addr().String() },
+			want: Failure{Kind: problem.ProxyConnectionRefused}},
+		"closed before the answer": {upstream: func(t *testing.T) string { return raw(t, func(c net.Conn) { readRequest(c) }) },
+			want: Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
+		"reset before the answer": {upstream: func(t *testing.T) string {
+			return raw(t, func(c net.Conn) { readRequest(c); reset(c) })
+		}, want: Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
+		"closed in the header": {upstream: answering("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"),
+			want: Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
+		"no HTTP": {upstream: answering("SSH-2.0-OpenSSH_9.6\r\n\r\n"),
+			want: Failure{Kind: problem.ProxyProtocolError, Sent: true}},
+		"a status that is no number": {upstream: answering("HTTP/1.1 abc OK\r\n\r\n"),
+			want: Failure{Kind: problem.ProxyProtocolError, Sent: true}},
+		"a header line without a colon": {upstream: answering("HTTP/1.1 200 OK\r\nno colon here\r\n\r\n"),
+			want: Failure{Kind: problem.ProxyProtocolError, Sent: true}},
+		"two lengths": {upstream: answering("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+			want: Failure{Kind: problem.ProxyProtocolError, Sent: true}},
+		"an unknown transfer coding": {upstream: answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: rot13\r\n\r\n"),
+			want: Failure{Kind: problem.ProxyProtocolError, Sent: true}},
+		"a header of 70 KB": {upstream: answering("HTTP/1.1 200 OK\r\nX-Long: " + strings.Repeat("x", 70<<10) + "\r\n\r\n"),
+			want: Failure{Kind: problem.ProxyHeaderSectionSize, Sent: true}},
+		"silence instead of an answer": {upstream: func(t *testing.T) string {
+			return raw(t, func(c net.Conn) { readRequest(c); io.Copy(io.Discard, c) })
+		}, impatient: frozen, want: Failure{Kind: problem.ProxyResponseTimeout, Timeout: true, Sent: true}},
+		"an upload that nobody reads": {upstream: func(t *testing.T) string {
+			return raw(t, func(c net.Conn) { readRequest(c); <-t.Context().Done() })
+		}, impatient: frozen, body: endless{}, want: Failure{Kind: problem.ProxyConnectionWriteTimeo, Timeout: true, Sent: true}},
+
+		"plain HTTP on a TLS port": {scheme: "https", upstream: func(t *testing.T) string {
+			return raw(t, func(c net.Conn) { c.Read(make([]byte, 5)); io.WriteString(c, "HTTP/1.0 400 Bad Request\r\n\r\n") })
+		},
+			want: Failure{Kind: problem.ProxyTLSProtocolError}},
+		"TLS 1.1": {scheme: "https", upstream: func(t *testing.T) string {
+			config := ca.config("up.example")
+			config.MinVersion, config.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+			return tlsServer(t, config, func(*tls.Conn) {})
+		}, want: Failure{Kind: problem.ProxyTLSAlertReceived}},
+		"an expired certificate": {scheme: "https", upstream: func(t *testing.T) string {
+			return tlsServer(t, &tls.Config{Certificates: []tls.Certificate{ca.issue("up.example", time.Now().Add(-time.Minute))}}, func(*tls.Conn) {})
+		}, want: Failure{Kind: problem.ProxyTLSCertificateError}},
+		"an unknown authority": {scheme: "https", upstream: func(t *testing.T) string {
+			return tlsServer(t, newAuthority(t).config("up.example"), func(*tls.Conn) {})
+		}, want: Failure{Kind: problem.ProxyTLSCertificateError}},
+		"a certificate of another host": {scheme: "https", upstream: func(t *testing.T) string {
+			return tlsServer(t, ca.config("down.example"), func(*tls.Conn) {})
+		}, want: Failure{Kind: problem.ProxyTLSCertificateError}},
+		"a client certificate is asked for": {scheme: "https", upstream: func(t *testing.T) string {
+			config := ca.config("up.example")
+			config.ClientAuth = tls.RequireAnyClientCert
+			config.MaxVersion = tls.VersionTLS12
+			return tlsServer(t, config, func(*tls.Conn) {})
+		}, want: Failure{Kind: problem.ProxyTLSAlertReceived}},
+		"a handshake that freezes": {scheme: "https", upstream: func(t *testing.T) string {
+			return raw(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+		}, impatient: frozen, want: Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
+		"a handshake that is cut": {scheme: "https", upstream: func(t *testing.T) string {
+			return raw(t, func(c net.Conn) { c.Read(make([]byte, 5)); reset(c) })
+		}, want: Failure{Kind: problem.ProxyConnectionTerminated}},
+		"closed over TLS before the answer": {scheme: "https", upstream: func(t *testing.T) string {
+			return tlsServer(t, ca.config("up.example"), func(c *tls.Conn) { readRequest(c) })
+		}, want: Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
+		"an HTTP/2 upstream that speaks nonsense": {scheme: "https", upstream: func(t *testing.T) string {
+			config := ca.config("up.example")
+			config.NextProtos = []string{"h2"}
+			return tlsServer(t, config, func(c *tls.Conn) {
+				c.Read(make([]byte, 24)) // the preface
+				c.Write([]byte("\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
+				io.Copy(io.Discard, c)
+			})
+		}, want: Failure{Kind: problem.ProxyProtocolError, Sent: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			limits := Timeouts{}
+			if c.impatient == frozen {
+				limits = fast
+			}
+			host, port := "up.example", "443"
+			if c.host != "" {
+				host = c.host
+			}
+			if c.upstream != nil {
+				_, port, _ = net.SplitHostPort(c.upstream(t))
+			}
+			scheme := "http"
+			if c.scheme != "" {
+				scheme = c.scheme
+			}
+			tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t), Roots: ca.pool()}), limits, toLoopback)
+			r, _ := http.NewRequestWithContext(t.Context(), "POST", scheme+"://"+host+":"+port+"/", c.body)
+			answer, err := tr.RoundTrip(r)
+			if err == nil {
+				answer.Body.Close()
+				t.Fatalf("it answered %s", answer.Status)
+			}
+			if got := Classify(err); got != c.want {
+				t.Errorf("%+v, want %+v; the error is %v", got, c.want, err)
+			}
+			if got := Classify(fmt.Errorf("asking the upstream: %w", err)); got != c.want {
+				t.Errorf("wrapped: %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestNamesThatNobodyResolvesInTime(t *testing.T) {
+	dns := &names{frozen: true}
+	tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t)}), Timeouts{Connect: 100 * time.Millisecond}, Guard{})
+	_, err := get(t, tr, "http://up.example/")
+	if got := Classify(err); got != (Failure{Kind: problem.ProxyDNSTimeout, Timeout: true}) {
+		t.Fatalf("%+v: %v", got, err)
+	}
+}
+
+func TestConnectingThatNobodyAnswers(t *testing.T) {
+	// A listener whose backlog is full takes no more connections: the kernel drops
+	// the SYN, as a firewall would.
+	l := listen(t)
+	var full []net.Conn
+	defer func() {
+		for _, c := range full {
+			c.Close()
+		}
+	}()
+	d := net.Dialer{Timeout: 200 * time.Millisecond}
+	for range 10_000 {
+		c, err := d.Dial("tcp", l.Addr().String())
+		if err != nil {
+			break
+		}
+		full = append(full, c)
+	}
+	tr := transport(t, mustNew(t, Options{}), Timeouts{Connect: 100 * time.Millisecond}, toLoopback)
+	_, err := get(t, tr, "http://"+l.Addr().String()+"/")
+	if got := Classify(err); got != (Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}) {
+		t.Fatalf("%+v: %v", got, err)
+	}
+}
+
+func TestWhatFailsInTheBody(t *testing.T) {
+	for name, c := range map[string]struct {
+		serve func(c net.Conn, headerSeen chan struct{})
+		want  Failure
+	}{
+		"closed before its length": {func(c net.Conn, _ chan struct{}) {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+		},
+			Failure{Kind: problem.ProxyResponseIncomplete, Sent: true}},
+		"closed before the last chunk": {func(c net.Conn, _ chan struct{}) {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+		}, Failure{Kind: problem.ProxyResponseIncomplete, Sent: true}},
+		"reset": {func(c net.Conn, headerSeen chan struct{}) {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+			<-headerSeen
+			reset(c)
+		}, Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
+		"chunks that are none": {func(c net.Conn, _ chan struct{}) {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n")
+		}, Failure{Kind: problem.ProxyProtocolError, Sent: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			seen := make(chan struct{})
+			address := raw(t, func(conn net.Conn) { readRequest(conn); c.serve(conn, seen) })
+			tr := transport(t, mustNew(t, Options{}), Timeouts{}, toLoopback)
+			answer, err := get(t, tr, "http://"+address+"/")
+			close(seen)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer answer.Body.Close()
+			_, err = io.ReadAll(answer.Body)
+			if got := Classify(err); got != c.want {
+				t.Errorf("%+v, want %+v: %v", got, c.want, err)
+			}
+		})
+	}
+}
+
+func TestACallerThatGoesAwayIsNoFailureOfTheUpstream(t *testing.T) {
+	got := make(chan struct{})
+	address := raw(t, func(c net.Conn) { readRequest(c); close(got); io.Copy(io.Discard, c) })
+	tr := transport(t, mustNew(t, Options{}), Timeouts{}, toLoopback)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-got; cancel() }()
+	r, _ := http.NewRequestWithContext(ctx, "GET", "http://"+address+"/", nil)
+	_, err := tr.RoundTrip(r)
+	if f := Classify(err); f != (Failure{Cancelled: true, Sent: true}) {
+		t.Fatalf("%+v: %v", f, err)
+	}
+}
+
+func TestHTTP2Failures(t *testing.T) {
+	ca := newAuthority(t)
+	dns := &names{addresses: map[string][]netip.Addr{"up.example.": {loopback}}}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/abort":
+			panic(http.ErrAbortHandler)
+		case "/cut":
+			io.WriteString(w, "some")
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		case "/silent":
+			<-r.Context().Done()
+		case "/big":
+			// Just over: far over, net/http ends the connection as a protocol error.
+			for range 65 {
+				w.Header().Add("X-Long", strings.Repeat("x", 1000))
+			}
+		case "/fine":
+			io.WriteString(w, r.Proto)
+		}
+	}))
+	server.EnableHTTP2 = true
+	server.TLS = ca.config("up.example")
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
+	tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t), Roots: ca.pool()}), Timeouts{Header: 200 * time.Millisecond}, toLoopback)
+	for path, want := range map[string]Failure{
+		"/abort":  {Kind: problem.ProxyConnectionTerminated, Sent: true},
+		"/cut":    {Kind: problem.ProxyConnectionTerminated, Sent: true},
+		"/silent": {Kind: problem.ProxyResponseTimeout, Timeout: true, Sent: true},
+		"/big":    {Kind: problem.ProxyHeaderSectionSize, Sent: true},
+		"/fine":   {},
+	} {
+		t.Run(path, func(t *testing.T) {
+			answer, err := get(t, tr, "https://up.example:"+port+path)
+			if err == nil {
+				var body []byte
+				body, err = io.ReadAll(answer.Body)
+				answer.Body.Close()
+				if path == "/fine" && string(body) != "HTTP/2.0" {
+					t.Errorf("spoken: %q", body)
+				}
+			}
+			if got := Classify(err); got != want {
+				t.Errorf("%+v, want %+v: %v", got, want, err)
+			}
+		})
+	}
+}

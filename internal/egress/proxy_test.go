@@ -1,0 +1,297 @@
+package egress
+
+import (
+	"bufio"
+	"crypto/tls"
+	"encoding/base64"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/problem"
+)
+
+// egressProxy is a forward proxy of a test's own. It reaches every host at the
+// address it is told, and keeps what it was asked.
+type egressProxy struct {
+	upstream string // host:port that every tunnel leads to
+	answer   string // instead of a tunnel
+
+	mu       sync.Mutex
+	requests []*http.Request
+}
+
+func (p *egressProxy) serve(c net.Conn) {
+	reader := bufio.NewReader(c)
+	r, err := http.ReadRequest(reader)
+	if err != nil {
+		return
+	}
+	p.mu.Lock()
+	p.requests = append(p.requests, r)
+	p.mu.Unlock()
+	if p.answer != "" {
+		io.WriteString(c, p.answer)
+		return
+	}
+	up, err := net.Dial("tcp", p.upstream)
+	if err != nil {
+		return
+	}
+	defer up.Close()
+	if r.Method == http.MethodConnect {
+		io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n")
+	} else {
+		out := r.Clone(r.Context())
+		out.Header.Del("Proxy-Authorization")
+		out.RequestURI = ""
+		out.Write(up)
+	}
+	go func() { io.Copy(up, reader); up.Close() }()
+	io.Copy(c, up)
+}
+
+func (p *egressProxy) asked() []*http.Request {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]*http.Request(nil), p.requests...)
+}
+
+// seen is an upstream that repeats the request's header as its body.
+func seen(w http.ResponseWriter, r *http.Request) {
+	io.WriteString(w, r.Proto+" "+r.Host+" "+r.RequestURI+"\n")
+	r.Header.Write(w)
+}
+
+func TestThroughTheEgressProxy(t *testing.T) {
+	ca := newAuthority(t)
+	secure := httptest.NewUnstartedServer(http.HandlerFunc(seen))
+	secure.EnableHTTP2, secure.TLS = true, ca.config("up.example")
+	secure.StartTLS()
+	defer secure.Close()
+	clear := httptest.NewServer(http.HandlerFunc(seen))
+	defer clear.Close()
+	const want = "Basic " + "dXNlcjpwQHNz" // user:p@ss
+	if got := "Basic " + base64.StdEncoding.EncodeToString([]byte("user:p@ss")); got != want {
+		t.Fatal(got)
+	}
+	for name, c := range map[string]struct {
+		tls           bool // towards the proxy
+		link          string
+		upstream      net.Listener
+		method, asked string
+		body          string
+	}{
+		"https in a tunnel": {false, "https://up.example/a?b", secure.Listener,
+			"CONNECT", "up.example:443", "HTTP/2.0 up.example /a?b"},
+		"https in a tunnel of an https proxy": {true, "https://up.example/a?b", secure.Listener,
+			"CONNECT", "up.example:443", "HTTP/2.0 up.example /a?b"},
+		"http in absolute form": {false, "http://up.example/a?b", clear.Listener,
+			"GET", "http://up.example/a?b", "HTTP/1.1 up.example /a?b"},
+		"http in absolute form to an https proxy": {true, "http://up.example/a?b", clear.Listener,
+			"GET", "http://up.example/a?b", "HTTP/1.1 up.example /a?b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &egressProxy{upstream: c.upstream.Addr().String()}
+			serve, scheme := p.serve, "http"
+			if c.tls {
+				config := ca.config("proxy.example")
+				scheme, serve = "https", func(conn net.Conn) { p.serve(tls.Server(conn, config)) }
+			}
+			_, port, _ := net.SplitHostPort(raw(t, serve))
+			dns := &names{addresses: map[string][]netip.Addr{"proxy.example.": {loopback}}}
+			e := mustNew(t, Options{
+				Proxy:    &url.URL{Scheme: scheme, User: url.UserPassword("user", "p@ss"), Host: "proxy.example:" + port},
+				Resolver: dns.resolver(t), Roots: ca.pool(),
+			})
+			// The zero Guard: the proxy's loopback address is exempt, and the
+			// upstream's name is the proxy's to resolve.
+			answer, err := get(t, transport(t, e, Timeouts{}, Guard{}), c.link)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer answer.Body.Close()
+			body, _ := io.ReadAll(answer.Body)
+			if !strings.HasPrefix(string(body), c.body+"\n") {
+				t.Errorf("the upstream saw %q, want %q", body, c.body)
+			}
+			if strings.Contains(string(body), "Proxy-") {
+				t.Errorf("the upstream saw the proxy's credentials: %s", body)
+			}
+			asked := p.asked()
+			if len(asked) != 1 || asked[0].Method != c.method || asked[0].RequestURI != c.asked {
+				t.Fatalf("the proxy was asked %d times, first %s %s", len(asked), asked[0].Method, asked[0].RequestURI)
+			}
+			if got := asked[0].Header.Values("Proxy-Authorization"); len(got) != 1 || got[0] != want {
+				t.Errorf("Proxy-Authorization %q, want %q once", got, want)
+			}
+		})
+	}
+}
+
+func TestDestinationsThatPassTheProxyBy(t *testing.T) {
+	p, err := newProxy(&url.URL{Scheme: "http", Host: "proxy:3128"},
+		[]string{"direct.example", ".below.example", "*.star.example", "10.1.0.0/16", "192.0.2.7", "port.example:8443", "2001:db8::/32"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for address, want := range map[string]bool{
+		"up.example:443":            true,
+		"direct.example:443":        false,
+		"Direct.Example:443":        false,
+		"a.direct.example:443":      false,
+		"indirect.example:443":      true,
+		"below.example:443":         true,
+		"a.below.example:443":       false,
+		"star.example:443":          true,
+		"a.b.star.example:443":      false,
+		"10.1.2.3:443":              false,
+		"10.2.2.3:443":              true,
+		"192.0.2.7:8443":            false,
+		"port.example:443":          true,
+		"port.example:8443":         false,
+		"[2001:db8::9]:443":         false,
+		"localhost:443":             false,
+		"127.0.0.1:443":             false,
+		"[::1]:443":                 false,
+		"localhost.up.example:443":  true,
+		"direct.example.attack:443": true,
+	} {
+		if got := p.applies("https", address); got != want {
+			t.Errorf("%s through the proxy: %v, want %v", address, got, want)
+		}
+	}
+	if p, _ = newProxy(&url.URL{Scheme: "http", Host: "proxy:3128"}, []string{"*"}); p.applies("https", "up.example:443") {
+		t.Error(`"*" does not pass the proxy by`)
+	}
+}
+
+func TestTheGuardStillHoldsBesideTheProxy(t *testing.T) {
+	p := &egressProxy{answer: "HTTP/1.1 502 No\r\n\r\n"}
+	dns := &names{addresses: map[string][]netip.Addr{"inside.example.": {loopback}}}
+	e := mustNew(t, Options{
+		Proxy: &url.URL{Scheme: "http", Host: raw(t, p.serve)}, NoProxy: []string{"inside.example"}, Resolver: dns.resolver(t),
+	})
+	for name, link := range map[string]string{
+		"a metadata address":               "https://169.254.169.254/latest",
+		"a private address":                "https://10.0.0.1/",
+		"loopback, which goes directly":    "https://127.0.0.1/",
+		"a direct name that is loopback's": "https://inside.example/",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := get(t, transport(t, e, Timeouts{}, Guard{}), link)
+			if got := Classify(err); got != (Failure{Kind: problem.ProxyIPProhibited}) {
+				t.Errorf("%+v: %v", got, err)
+			}
+		})
+	}
+	if n := len(p.asked()); n != 0 {
+		t.Errorf("the proxy was asked %d times", n)
+	}
+}
+
+func TestWhatTheProxyRefuses(t *testing.T) {
+	ca := newAuthority(t)
+	silent := func(c net.Conn) { io.Copy(io.Discard, c) }
+	answer := func(text string) func(net.Conn) { return (&egressProxy{answer: text}).serve }
+	for name, c := range map[string]struct {
+		serve func(net.Conn)
+		tls   bool
+		want  Failure
+	}{
+		"credentials":       {answer("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"), false, Failure{Kind: problem.ProxyConfigurationError}},
+		"the host":          {answer("HTTP/1.1 403 Forbidden\r\n\r\n"), false, Failure{Kind: problem.ProxyConfigurationError}},
+		"cannot connect":    {answer("HTTP/1.1 502 Bad Gateway\r\n\r\n"), false, Failure{Kind: problem.ProxyDestinationUnavail}},
+		"not in time":       {answer("HTTP/1.1 504 Gateway Timeout\r\n\r\n"), false, Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
+		"it is no proxy":    {answer("220 mail ESMTP\r\n\r\n"), false, Failure{Kind: problem.ProxyProtocolError}},
+		"it talks on":       {answer("HTTP/1.1 200 OK\r\n\r\nhello"), false, Failure{Kind: problem.ProxyProtocolError}},
+		"it hangs up":       {func(c net.Conn) { readRequest(c) }, false, Failure{Kind: problem.ProxyConnectionTerminated}},
+		"it says nothing":   {silent, false, Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
+		"no TLS from it":    {silent, true, Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
+		"it is not trusted": {func(c net.Conn) { tls.Server(c, newAuthority(t).config("127.0.0.1")).Handshake() }, true, Failure{Kind: problem.ProxyTLSCertificateError}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			scheme := "http"
+			if c.tls {
+				scheme = "https"
+			}
+			e := mustNew(t, Options{Proxy: &url.URL{Scheme: scheme, User: url.UserPassword("user", "s3cret"), Host: raw(t, c.serve)}, Roots: ca.pool()})
+			_, err := get(t, transport(t, e, Timeouts{Connect: 200 * time.Millisecond}, Guard{}), "https://up.example/")
+			c.want.Proxy = true
+			if got := Classify(err); got != c.want {
+				t.Errorf("%+v, want %+v: %v", got, c.want, err)
+			}
+			if strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("the error holds the password: %v", err)
+			}
+		})
+	}
+}
+
+func TestNewNamesTheSettingThatIsWrong(t *testing.T) {
+	ca := newAuthority(t)
+	parse := func(s string) *url.URL {
+		u, err := url.Parse(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	for name, c := range map[string]struct {
+		o    Options
+		want string // in the error; "" is none
+	}{
+		"nothing set":                {Options{}, ""},
+		"an authority":               {Options{CAFile: ca.file()}, ""},
+		"a proxy":                    {Options{Proxy: parse("http://u:s3cret@proxy:3128/"), NoProxy: []string{"*", ".a.be", "10.0.0.0/8", "::1"}}, ""},
+		"a SOCKS proxy":              {Options{Proxy: parse("socks5://u:s3cret@proxy:1080")}, "egress.proxy"},
+		"a proxy with a path":        {Options{Proxy: parse("http://u:s3cret@proxy:3128/x")}, "egress.proxy"},
+		"a proxy without a host":     {Options{Proxy: parse("http://:3128")}, "egress.proxy"},
+		"no file":                    {Options{CAFile: "/nowhere/ca.pem"}, "egress.caFile"},
+		"a file without certificate": {Options{CAFile: "egress.go"}, "BEGIN CERTIFICATE"},
+		"a URL in noProxy":           {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"https://a.be"}}, "egress.noProxy"},
+		"two in one":                 {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"a.be,b.be"}}, "egress.noProxy"},
+		"half a CIDR block":          {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"10.0.0.0/99"}}, "egress.noProxy"},
+		"a star in the middle":       {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"a.*.be"}}, "egress.noProxy"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := New(c.o)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Fatalf("%v, want %q", err, c.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "s3cret") {
+				t.Fatalf("the error holds the password: %v", err)
+			}
+		})
+	}
+}
+
+func TestAuthoritiesOfTheFileAreTrustedBesidesTheOthers(t *testing.T) {
+	first, second := newAuthority(t), newAuthority(t)
+	pool := first.pool()
+	e := mustNew(t, Options{Roots: pool, CAFile: second.file()})
+	for name, ca := range map[string]*authority{"given": first, "from the file": second} {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(seen))
+		server.TLS = ca.config("localhost")
+		server.StartTLS()
+		_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
+		answer, err := get(t, transport(t, e, Timeouts{}, toLoopback), "https://localhost:"+port)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else {
+			answer.Body.Close()
+		}
+		server.Close()
+	}
+	if !pool.Equal(first.pool()) {
+		t.Error("New changed the pool that it was given")
+	}
+}
