@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -88,4 +89,17 @@ func (s *Simulator) SetTokenLifetime(d time.Duration) { s.authorization.setLifet
 func (s *Simulator) RevokeTokens() int { return s.authorization.revoke() }
 
 // TokensIssued counts the tokens issued since Start.
-func (s *Simulator) TokensIssued() int { return s.authorization.issuedCount() }
+func (s *Simulator) TokensIssued() int {
+	a := s.authorization
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.total
+}
+
+// TokensIssuedFor counts them by client id and scopes, parted by blanks.
+func (s *Simulator) TokensIssuedFor() map[string]int {
+	a := s.authorization
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return maps.Clone(a.issued)
+}

@@ -1,6 +1,8 @@
 package simulator
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,16 +47,104 @@ type mandateKey struct {
 	kind                        string
 }
 
+// mandateStanding is what Mahis knows about a mandate at the moment.
+type mandateStanding int
+
+const (
+	mandateAbsent mandateStanding = iota
+	mandateEnded
+	mandateWaiting
+	mandateTerms
+	mandateActive
+)
+
+func newMandateRegister(now func() time.Time) *mandateRegister {
+	return &mandateRegister{now: now, mandates: map[mandateKey]Mandate{}}
+}
+
 // SetMandate adds a mandate or replaces the one between the same enterprises of
 // the same kind.
-func (s *Simulator) SetMandate(m Mandate) { s.mahis.set(m) }
+func (s *Simulator) SetMandate(m Mandate) {
+	s.mahis.mu.Lock()
+	defer s.mahis.mu.Unlock()
+	s.mahis.mandates[mandateKey{m.Enterprise, m.Representative, m.Kind}] = m
+}
 
 // RemoveMandates removes every mandate of a kind that an enterprise has given;
 // with kind "" of both.
-func (s *Simulator) RemoveMandates(e enterprise.Number, kind string) { s.mahis.remove(e, kind) }
+func (s *Simulator) RemoveMandates(e enterprise.Number, kind string) {
+	s.mahis.mu.Lock()
+	defer s.mahis.mu.Unlock()
+	for k := range s.mahis.mandates {
+		if k.represented == e && (kind == "" || k.kind == kind) {
+			delete(s.mahis.mandates, k)
+		}
+	}
+}
 
-// Mandates lists all mandates.
-func (s *Simulator) Mandates() []Mandate { return s.mahis.list() }
+// Mandates lists all mandates, by enterprise and kind.
+func (s *Simulator) Mandates() []Mandate {
+	s.mahis.mu.RLock()
+	defer s.mahis.mu.RUnlock()
+	list := make([]Mandate, 0, len(s.mahis.mandates))
+	for _, m := range s.mahis.mandates {
+		list = append(list, m)
+	}
+	slices.SortFunc(list, func(a, b Mandate) int {
+		return cmp.Or(cmp.Compare(a.Enterprise, b.Enterprise), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Representative, b.Representative))
+	})
+	return list
+}
 
-// SetGrantHealth says whether grant/citizen's /health answers UP or DOWN.
-func (s *Simulator) SetGrantHealth(up bool) { s.citizen.setHealth(up) }
+// check tells how the mandate of one enterprise for another stands. The mandate
+// for every client counts where the two have none of their own.
+func (m *mandateRegister) check(represented, representative enterprise.Number, kind string) mandateStanding {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	found, ok := m.mandates[mandateKey{represented, representative, kind}]
+	if !ok {
+		found, ok = m.mandates[mandateKey{represented, 0, kind}]
+	}
+	if !ok {
+		return mandateAbsent
+	}
+	return found.standing(m.now())
+}
+
+// represented tells whether anybody at all represents the enterprise by an
+// active mandate of the kind.
+func (m *mandateRegister) represented(e enterprise.Number, kind string) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	now := m.now()
+	for k, found := range m.mandates {
+		if k.represented == e && k.kind == kind && found.standing(now) == mandateActive {
+			return true
+		}
+	}
+	return false
+}
+
+// knows tells whether Mahis has any mandate of the enterprise, in force or not.
+func (m *mandateRegister) knows(e enterprise.Number) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for k := range m.mandates {
+		if k.represented == e || k.representative == e {
+			return true
+		}
+	}
+	return false
+}
+
+func (m Mandate) standing(now time.Time) mandateStanding {
+	switch {
+	case !m.Until.IsZero() && !now.Before(m.Until):
+		return mandateEnded
+	case m.Unvalidated, now.Before(m.From):
+		return mandateWaiting
+	case m.TermsRefused:
+		return mandateTerms
+	}
+	return mandateActive
+}

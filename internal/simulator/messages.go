@@ -1,6 +1,248 @@
 package simulator
 
-import "ebox-gateway/internal/enterprise"
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/problem"
+)
+
+// messageRegistry is one provider's Message Registry: an e-Box for each enterprise.
+// One before version 3 speaks the older dialect: other scopes, StatusMessages,
+// publication at /publishMessage, dates without a time in filters.
+type messageRegistry struct {
+	s    *Simulator
+	id   string
+	api  *api
+	old  bool
+	zone *time.Location // of the dates it gives out
+	seq  sequence       // of messages that come in later
+
+	mu    sync.Mutex
+	boxes map[enterprise.Number]*mailbox
+}
+
+// mailbox is the e-Box of one enterprise at one provider.
+type mailbox struct {
+	mu        sync.RWMutex
+	messages  []*message // newest first
+	consulted time.Time
+}
+
+// message is immutable but for what its box's lock guards.
+type message struct {
+	id, original         string
+	subject              translated
+	received, expires    time.Time
+	registered, replies  bool
+	typeID, orgID, appID string
+	attention            *attention
+	attachments          []*attachment
+	body                 translated
+	bodyMain             bool
+	payment              *payment
+
+	read, hidden bool   // guarded by the box
+	partition    string // guarded by the box
+}
+
+// attachment is one document of a message.
+type attachment struct {
+	id, fileName, mediaType string
+	title                   translated
+	main, signed            bool
+	content                 *document // nil if it was too large to keep
+	size                    int64     // bytes
+	digest                  func() string
+}
+
+// translated is a text by language: nl, fr, de.
+type translated map[string]string
+
+type attention struct {
+	ID   string `json:"id,omitempty"`
+	Type string `json:"type,omitempty"`
+	Name string `json:"name,omitempty"`
+}
+
+// payment is what a message asks to be paid.
+type payment struct {
+	ID        string         `json:"paymentDataId"`
+	Amount    float64        `json:"amount"`
+	VAT       float64        `json:"vatAmount"`
+	Currency  string         `json:"currency"`
+	Due       time.Time      `json:"dueDate"`
+	IBAN      string         `json:"iban"`
+	BIC       string         `json:"bic,omitempty"`
+	Reference map[string]any `json:"reference,omitempty"`
+}
+
+const (
+	contentPattern = "/ebox/messages/{}/attachments/{}/content"
+	bodyPattern    = "/ebox/messages/{}/body"
+	// keptMessages bounds an e-Box; publishing into a full one is refused.
+	keptMessages = 10_000
+)
+
+func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messageRegistry {
+	m := &messageRegistry{s: s, id: id, zone: time.UTC, boxes: map[enterprise.Number]*mailbox{}}
+	m.api = &api{
+		upstream: ProviderUpstream(id), site: at, path: path, representing: true, guard: s.directory.guard,
+	}
+	// What each operation asks for. A reply may be sent by those who read.
+	summary, read, reference := []string{ScopeDocumentConsumer}, []string{ScopeDocumentConsumer}, []string{ScopeDocumentConsumer}
+	if m.old = strings.HasPrefix(version, "1.") || strings.HasPrefix(version, "2."); m.old {
+		summary, read, reference = []string{ScopeSummaryOwnEbox}, []string{ScopeMessagesFull}, []string{ScopeReferenceData}
+		m.zone = time.FixedZone("CET", 3600)
+		m.api.statusMessages, m.api.escapedSlashes = true, true
+	}
+	send := []string{ScopePublicationSender}
+	publish := append([]string{ScopePublicationSender}, read...)
+	m.api.scopes = []string{summary[0], read[0], reference[0], ScopePublicationSender}
+	publication := endpoint{"POST", "/ebox/messages", publish, m.publish}
+	if m.old {
+		publication.pattern = "/publishMessage"
+	}
+	m.api.endpoints = []endpoint{
+		publication,
+		{"GET", "/ebox", summary, m.summary},
+		{"GET", "/ebox/messages", read, m.list},
+		{"PATCH", "/ebox/messages", read, m.patch},
+		{"GET", "/ebox/messages/{}", read, m.one},
+		{"GET", "/ebox/messages/{}/attachments", read, m.attachmentList},
+		{"GET", "/ebox/messages/{}/attachments/{}", read, m.attachment},
+		{"GET", contentPattern, read, m.content},
+		{"GET", bodyPattern, read, m.body},
+		{"GET", "/ebox/messages/{}/paymentData", read, m.payment},
+		{"POST", "/ebox/messages/{}/replies", read, m.reply},
+		{"POST", "/linkEboxMessage", send, m.link},
+		{"POST", "/searchMessageStatus", send, m.searchStatus},
+	}
+	m.api.endpoints = append(m.api.endpoints, m.referenceEndpoints(reference)...)
+	return m
+}
+
+// box gives the e-Box of an enterprise, filled when it is first asked for.
+func (m *messageRegistry) box(e enterprise.Number) *mailbox {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b := m.boxes[e]
+	if b == nil {
+		b = &mailbox{messages: m.seedMessages(e)}
+		m.boxes[e] = b
+	}
+	return b
+}
+
+// find gives the message of the path, or answers 404.
+func (m *messageRegistry) find(c *call) (*mailbox, *message) {
+	b := m.box(c.enterprise)
+	if found := b.lookup(c.args[0]); found != nil {
+		return b, found
+	}
+	c.fail(problem.NotFound("There is no message of this id in the e-Box of enterprise " + c.enterprise.String() + "."))
+	return nil, nil
+}
+
+func (b *mailbox) lookup(id string) *message {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for _, msg := range b.messages {
+		if msg.id == id {
+			return msg
+		}
+	}
+	return nil
+}
+
+// put adds a message as the newest, unless the box is full.
+func (b *mailbox) put(msg *message) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.messages) >= keptMessages {
+		return false
+	}
+	// A copy, since a list that is being written out may still have the old one.
+	messages := make([]*message, 0, len(b.messages)+1)
+	b.messages = append(append(messages, msg), b.messages...)
+	return true
+}
+
+// open marks a message read, for good.
+func (b *mailbox) open(msg *message) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	msg.read = true
+}
+
+// summary serves GET /ebox.
+func (m *messageRegistry) summary(c *call) {
+	b := m.box(c.enterprise)
+	b.mu.RLock()
+	out := struct {
+		Messages int        `json:"numberOfMessages"`
+		Unread   int        `json:"numberOfUnreadMessages"`
+		Receipt  *time.Time `json:"lastReceiptDate,omitempty"`
+		Size     float64    `json:"eboxSize"`
+		Links    links      `json:"_links"`
+	}{Messages: len(b.messages), Links: links{
+		// Absolute paths here and absolute URLs elsewhere: both are seen in the wild.
+		"self": {m.api.path + "/ebox"}, "messages": {m.api.path + "/ebox/messages"},
+	}}
+	for i, msg := range b.messages {
+		if i == 0 {
+			at := msg.received.In(m.zone)
+			out.Receipt = &at
+		}
+		if !msg.read {
+			out.Unread++
+		}
+		for _, a := range msg.attachments {
+			out.Size += float64(a.size) / 1024
+		}
+	}
+	b.mu.RUnlock()
+	c.send(http.StatusOK, out)
+}
+
+// one serves GET /ebox/messages/{id}.
+func (m *messageRegistry) one(c *call) {
+	if b, msg := m.find(c); msg != nil {
+		c.send(http.StatusOK, m.view(b.state(msg), true))
+	}
+}
+
+// body serves GET /ebox/messages/{id}/body, which opens a message whose body is
+// its main content.
+func (m *messageRegistry) body(c *call) {
+	b, msg := m.find(c)
+	switch {
+	case msg == nil:
+	case msg.body == nil:
+		c.fail(problem.NotFound("This message has no body."))
+	default:
+		if msg.bodyMain {
+			b.open(msg)
+		}
+		c.send(http.StatusOK, msg.body)
+	}
+}
+
+// payment serves GET /ebox/messages/{id}/paymentData.
+func (m *messageRegistry) payment(c *call) {
+	_, msg := m.find(c)
+	switch {
+	case msg == nil:
+	case msg.payment == nil:
+		c.fail(problem.NotFound("This message has no payment data."))
+	default:
+		c.send(http.StatusOK, msg.payment)
+	}
+}
 
 // Draft is a message to put into an e-Box from outside the API.
 type Draft struct {
@@ -16,5 +258,28 @@ type Draft struct {
 // returns its id. Its attachments have the ids "1", "2", … and any size: their
 // bytes are generated while they are sent.
 func (s *Simulator) AddMessage(provider string, e enterprise.Number, d Draft) (string, error) {
-	return s.addMessage(provider, e, d)
+	m := s.directory.registry(provider)
+	if m == nil {
+		return "", fmt.Errorf("adding a message: the simulator serves no provider %q", provider)
+	}
+	if d.Subject == "" {
+		d.Subject = "New message for " + e.String()
+	}
+	msg := m.newMessage(e, m.seq.next(), s.now())
+	msg.subject = inAll(d.Subject)
+	if d.Body != "" {
+		msg.body, msg.bodyMain = inAll(d.Body), len(d.Sizes) == 0
+	}
+	for i, size := range d.Sizes {
+		if size < 0 {
+			return "", fmt.Errorf("adding a message: attachment %d has a size below zero", i+1)
+		}
+		msg.attachments = append(msg.attachments, m.generated(e, msg.id, i+1, size))
+	}
+	if !m.box(e).put(msg) {
+		return "", fmt.Errorf("adding a message: the e-Box of %s is full", e)
+	}
+	return msg.id, nil
 }
+
+func inAll(text string) translated { return translated{"nl": text, "fr": text, "de": text} }

@@ -1,7 +1,11 @@
 package simulator
 
 import (
+	"encoding/hex"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -54,6 +58,7 @@ type record struct {
 	mu     sync.Mutex
 	seq    uint64
 	ring   []*Recorded
+	next   int // where the oldest stands once the ring is full
 	counts map[string]uint64
 }
 
@@ -85,12 +90,7 @@ func (c *record) list() []Recorded {
 	defer c.mu.Unlock()
 	list := make([]Recorded, 0, len(c.ring))
 	for i := range c.ring {
-		// Once the ring is full its oldest entry stands where the next one goes.
-		at := i
-		if len(c.ring) == keptRequests {
-			at = (int(c.seq%keptRequests) + i) % keptRequests
-		}
-		list = append(list, *c.ring[at])
+		list = append(list, *c.ring[(c.next+i)%len(c.ring)])
 	}
 	return list
 }
@@ -98,11 +98,106 @@ func (c *record) list() []Recorded {
 func (c *record) reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ring, c.counts = nil, nil
+	c.ring, c.next, c.counts = nil, 0, nil
 }
 
 func (c *record) count(upstream string) uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.counts[upstream]
+}
+
+func (c *record) countAll() map[string]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.counts)
+}
+
+// begin enters a request. What is known of its token is entered before any fault,
+// so that a request that meets one can be told from the others.
+func (c *record) begin(call *call) *Recorded {
+	r := call.r
+	e := &Recorded{
+		Time: call.s.now(), Upstream: call.upstream, Method: r.Method, Host: r.Host, Proto: r.Proto,
+		Target: r.RequestURI, Path: call.below, Header: r.Header.Clone(),
+		Enterprise: strings.Join(r.Header.Values(onBehalfOf), ", "),
+		Opening:    isRead(r.Method) && strings.HasPrefix(call.upstream, "provider:") && opensDocument(call.below),
+	}
+	if raw, ok := bearer(r); ok {
+		if t, state := call.s.authorization.lookup(raw); state != tokenUnknown {
+			e.Client, e.Scopes, e.TokenSHA256 = t.client.ID, t.scopes, t.sum
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.counts == nil {
+		c.counts = map[string]uint64{}
+	}
+	c.counts[e.Upstream]++
+	c.seq++
+	e.Seq = c.seq
+	if len(c.ring) < keptRequests {
+		c.ring = append(c.ring, e)
+	} else {
+		c.ring[c.next] = e
+		c.next = (c.next + 1) % keptRequests
+	}
+	return e
+}
+
+// note enters who authenticated at the token endpoint, and what for.
+func (c *record) note(call *call, client string, scopes []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	call.entry.Client, call.entry.Scopes = client, scopes
+}
+
+// fault enters the fault that was applied.
+func (c *record) fault(call *call, kind FaultKind) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	call.entry.Fault = kind
+}
+
+// end enters how it went. body is nil for a request without one.
+func (c *record) end(call *call, body *tap) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := call.entry
+	if body != nil {
+		e.BodyBytes, e.BodySHA256 = body.n, hex.EncodeToString(body.hash.Sum(nil))
+	}
+	if len(call.r.Trailer) > 0 {
+		e.Trailer = call.r.Trailer.Clone()
+	}
+	e.Status, e.Done = call.w.status, true
+}
+
+// opensDocument tells whether a path below a Message Registry's base is the
+// content of an attachment or the body of a message.
+func opensDocument(path string) bool {
+	for _, pattern := range []string{contentPattern, bodyPattern} {
+		if _, ok := matchPath(pattern, path); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// Improper names the headers of a request that should never leave the
+// organisation it came from: cookies, what proxies add about callers, traces for
+// inside, and other spellings of the on-behalf-of header. Sorted.
+func (r Recorded) Improper() []string {
+	var found []string
+	for name := range r.Header {
+		plain := strings.ToLower(strings.NewReplacer("_", "-", ".", "-").Replace(name))
+		switch {
+		case plain == "cookie", plain == "forwarded", strings.HasPrefix(plain, "x-forwarded-"), plain == "x-real-ip",
+			plain == "traceparent", plain == "tracestate", plain == "baggage", plain == "x-actor",
+			plain == strings.ToLower(onBehalfOf) && name != onBehalfOf:
+			found = append(found, name)
+		}
+	}
+	slices.Sort(found)
+	return found
 }

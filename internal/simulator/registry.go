@@ -2,38 +2,68 @@ package simulator
 
 import (
 	"errors"
+	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"ebox-gateway/internal/problem"
 )
 
-// Provider is a Document Provider as the Provider Registry lists it.
+// Provider is a Document Provider as the Provider Registry lists it, with the
+// member names of the public description (version 1.3).
 type Provider struct {
 	// ID names it: "nsso".
-	ID string
+	ID string `json:"messageProviderId"`
 	// Name and Description are by language: nl, fr, de, en.
-	Name, Description map[string]string
+	Name        map[string]string `json:"messageProviderName"`
+	Description map[string]string `json:"messageProviderDescription"`
 	// URL is the base URL of its Message Registry. SetProvider fills an empty one
 	// with a URL that the simulator serves.
-	URL string
+	URL string `json:"messageProviderUrl"`
 	// Activation and Deactivation are days, "2026-01-31"; Deactivation may be empty.
-	Activation, Deactivation string
+	Activation   string `json:"messageProviderActivationDate"`
+	Deactivation string `json:"messageProviderDeactivationDate,omitempty"`
+	// Contact is the technical contact.
+	Contact string `json:"messageProviderTechnicalContact"`
 	// Maintenance lists the planned windows.
-	Maintenance []Window
-	// Contact is the technical contact, APIVersion the version served: "3.0".
-	Contact, APIVersion string
+	Maintenance []Window `json:"messageProviderPlannedMaintenance,omitempty"`
+	// APIVersion is the version of the Message Registry API that it serves: "3.0".
+	APIVersion string `json:"apiSupportedVersion"`
 }
 
-// Window is a span of planned maintenance.
-type Window struct{ Start, End time.Time }
+// Window is a span of planned maintenance: from Start until End, without it.
+type Window struct {
+	Start time.Time `json:"startDate"`
+	End   time.Time `json:"endDate"`
+}
+
+// listedProvider is a provider with the link to itself.
+type listedProvider struct {
+	Provider
+	Links links `json:"_links"`
+}
+
+// links are HAL links by relation.
+type links map[string]link
+
+type link struct {
+	Href string `json:"href"`
+}
 
 // providerRegistry is the list of the federation and, for each provider that the
 // simulator itself serves, its Message Registry.
 type providerRegistry struct {
 	s *Simulator
 
-	mu   sync.RWMutex
-	list []Provider
+	mu         sync.RWMutex
+	list       []Provider
+	registries map[string]*messageRegistry
+}
+
+func newProviderRegistry(s *Simulator) *providerRegistry {
+	return &providerRegistry{s: s, registries: map[string]*messageRegistry{}}
 }
 
 // Providers lists the providers in the order of the Provider Registry.
@@ -51,7 +81,23 @@ func (s *Simulator) SetProvider(p Provider) error {
 	if p.ID == "" {
 		return errors.New("setting a provider: it needs an id")
 	}
-	return s.directory.set(p)
+	if p.URL == "" {
+		if strings.ContainsAny(p.ID, "/?#%") {
+			return errors.New("setting a provider: an id with one of / ? # % needs a URL of its own")
+		}
+		p.URL = s.directory.host(s.main, p.ID, "/providers/"+p.ID, p.APIVersion)
+	}
+	d := s.directory
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := slices.Clone(d.list)
+	if i := slices.IndexFunc(list, func(q Provider) bool { return q.ID == p.ID }); i >= 0 {
+		list[i] = p
+	} else {
+		list = append(list, p)
+	}
+	d.list = list
+	return nil
 }
 
 // RemoveProvider takes a provider off the list. Its URL goes on being served.
@@ -71,4 +117,106 @@ func (d *providerRegistry) lookup(id string) (Provider, bool) {
 		}
 	}
 	return Provider{}, false
+}
+
+// host makes the simulator serve a Message Registry for a provider and gives its
+// base URL. A provider has one registry: hosting it again changes nothing.
+func (d *providerRegistry) host(at *site, id, path, version string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if m := d.registries[id]; m != nil {
+		return m.api.base()
+	}
+	m := newMessageRegistry(d.s, at, id, path, version)
+	d.registries[id] = m
+	d.s.mount(m.api, path)
+	return m.api.base()
+}
+
+func (d *providerRegistry) registry(id string) *messageRegistry {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.registries[id]
+}
+
+// guard answers in the place of a provider that is not to be called now. A
+// gateway that knows the registry's dates never gets to see these answers.
+func (d *providerRegistry) guard(c *call) bool {
+	p, ok := d.lookup(strings.TrimPrefix(c.upstream, "provider:"))
+	if !ok {
+		return false // off the list, but a client may still have the URL
+	}
+	now := d.s.now()
+	today := now.UTC().Format(time.DateOnly)
+	switch {
+	case p.Activation > today:
+		c.fail(problem.NotFound("This Document Provider is not active yet."))
+		return true
+	case p.Deactivation != "" && p.Deactivation < today:
+		c.fail(refuse(http.StatusGone, "resourceNotFound", "Gone", "This Document Provider was deactivated."))
+		return true
+	}
+	for _, w := range p.Maintenance {
+		if !now.Before(w.Start) && now.Before(w.End) {
+			c.fail(problem.UnavailableUntil("This Document Provider is in maintenance.", w.End))
+			return true
+		}
+	}
+	return false
+}
+
+// mountRegistry puts the two shapes of the Provider Registry in their places. The
+// older one lives below the Federation API, which shares its family of scopes.
+func (s *Simulator) mountRegistry() {
+	d := s.directory
+	scope := []string{ScopeRegistry}
+	s.mount(&api{
+		upstream: UpstreamRegistry, site: s.main, path: registryPath, scopes: scope,
+		endpoints: []endpoint{
+			{"GET", "/messageRegistries", scope, d.listItems},
+			{"GET", "/messageRegistries/{}", scope, d.one("/messageRegistries/")},
+		},
+	}, registryPath)
+	s.mount(&api{
+		upstream: UpstreamRegistry, site: s.main, path: federationPath, scopes: []string{ScopeRegistry, ScopePreference},
+		endpoints: []endpoint{
+			{"GET", "/messageProviders", scope, d.listArray},
+			{"GET", "/messageProviders/{}", scope, d.one("/messageProviders/")},
+		},
+	}, federationPath+"/messageProviders")
+}
+
+func (d *providerRegistry) listed(c *call, below string) []listedProvider {
+	d.mu.RLock()
+	list := d.list // replaced as a whole, never changed
+	d.mu.RUnlock()
+	out := make([]listedProvider, len(list))
+	for i, p := range list {
+		out[i] = listedProvider{p, links{"self": {c.base() + below + p.ID}}}
+	}
+	return out
+}
+
+func (d *providerRegistry) listItems(c *call) {
+	items := d.listed(c, "/messageRegistries/")
+	c.send(http.StatusOK, struct {
+		Items []listedProvider `json:"items"`
+		Total int              `json:"totalItems"`
+		Links links            `json:"_links"`
+	}{items, len(items), links{"self": {c.base() + "/messageRegistries"}}})
+}
+
+func (d *providerRegistry) listArray(c *call) {
+	c.send(http.StatusOK, d.listed(c, "/messageProviders/"))
+}
+
+func (d *providerRegistry) one(below string) func(*call) {
+	return func(c *call) {
+		p, ok := d.lookup(c.args[0])
+		if !ok {
+			c.fail(problem.NotFound("There is no Document Provider of this id."))
+			return
+		}
+		c.send(http.StatusOK, listedProvider{p, links{"self": {c.base() + below + p.ID}}})
+	}
 }

@@ -80,7 +80,9 @@ type Simulator struct {
 
 	ctx    context.Context // ends at Close, and with it every wait
 	cancel context.CancelFunc
-	busy   sync.WaitGroup // servers and hijacked connections
+	busy   sync.WaitGroup // servers, and requests being served
+	gate   sync.RWMutex   // guards closed, so that nothing joins busy after Close began to wait
+	closed bool
 }
 
 // site is one listener and the upstreams mounted on it.
@@ -137,7 +139,14 @@ func Start(o Options) (*Simulator, error) {
 	s.citizen = newCitizenMandates(s)
 	s.directory = newProviderRegistry(s)
 	s.seed()
-	s.mountAll()
+	s.mount(&api{
+		upstream: UpstreamToken, site: s.main, path: tokenPath,
+		endpoints: []endpoint{{"POST", "", nil, s.authorization.endpoint}},
+	}, tokenPath)
+	s.mountRegistry()
+	s.mountPartition()
+	s.mountFederation()
+	s.mountGrant()
 	s.serve(s.main)
 	if s.regional != s.main {
 		s.serve(s.regional)
@@ -196,6 +205,9 @@ func (s *Simulator) serve(at *site) {
 // Close ends the listeners, every connection and every frozen answer, and
 // returns when no request is being served any more. A second Close does nothing.
 func (s *Simulator) Close() error {
+	s.gate.Lock()
+	s.closed = true
+	s.gate.Unlock()
 	s.cancel()
 	var errs []error
 	errs = append(errs, s.main.close())

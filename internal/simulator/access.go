@@ -1,0 +1,112 @@
+package simulator
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/problem"
+)
+
+// onBehalfOf names the represented enterprise on the e-Box APIs.
+const onBehalfOf = "On-Behalf-Of-Enterprise-Number"
+
+// authorize checks the bearer token (RFC 6750): known, not expired, with one of
+// the scopes that open the endpoint, and with none of another API. It answers the
+// refusal itself.
+func (c *call) authorize(scopes []string) bool {
+	raw, ok := bearer(c.r)
+	if !ok {
+		return c.unauthorized("", "noAccessToken", "No Access Token", "Send one access token in the header Authorization, as a Bearer.")
+	}
+	t, state := c.s.authorization.lookup(raw)
+	switch state {
+	case tokenUnknown:
+		return c.unauthorized("invalid_token", "invalidAccessToken", "Invalid Access Token", "The access token is not known here. Get a new one.")
+	case tokenExpired:
+		return c.unauthorized("invalid_token", "expiredAccessToken", "Expired Access Token", "The access token has expired. Get a new one.")
+	}
+	c.token = t
+	if !slices.ContainsFunc(t.scopes, func(s string) bool { return slices.Contains(scopes, s) }) {
+		return c.missingScope(scopes, "The access token has no scope for this operation. Ask the Authorization Server for one of: "+strings.Join(scopes, " ")+".")
+	}
+	for _, s := range t.scopes {
+		if !slices.Contains(c.api.scopes, s) {
+			return c.missingScope(scopes, "The access token carries a scope that is not meant for this API: "+s+". Ask for the scopes of this API alone.")
+		}
+	}
+	return true
+}
+
+// bearer gives the token of the one Authorization header.
+func bearer(r *http.Request) (string, bool) {
+	fields := r.Header.Values("Authorization")
+	if len(fields) != 1 {
+		return "", false
+	}
+	scheme, token, ok := strings.Cut(fields[0], " ")
+	return token, ok && strings.EqualFold(scheme, "Bearer") && token != "" && !strings.ContainsAny(token, " ,")
+}
+
+func (c *call) unauthorized(code, name, title, detail string) bool {
+	challenge := `Bearer realm="simulator"`
+	if code != "" {
+		challenge += `, error="` + code + `"`
+	}
+	c.w.Header().Set("WWW-Authenticate", challenge)
+	c.fail(refuse(http.StatusUnauthorized, name, title, detail))
+	return false
+}
+
+func (c *call) missingScope(scopes []string, detail string) bool {
+	c.w.Header().Set("WWW-Authenticate", `Bearer realm="simulator", error="insufficient_scope", scope="`+strings.Join(scopes, " ")+`"`)
+	p := refuse(http.StatusForbidden, "missingScope", "Missing Scope", detail)
+	c.fail(p.With("requiredScopes", scopes))
+	return false
+}
+
+// represent finds whose e-Box the call is about: the enterprise of the header, in
+// exactly ten digits and with a mandate, or the client's own without it.
+func (c *call) represent() bool {
+	own := c.token.client.Enterprise
+	fields := c.r.Header.Values(onBehalfOf)
+	if len(fields) == 0 {
+		if own == 0 {
+			c.fail(problem.Forbidden("The client has no e-Box of its own: no enterprise number is registered for it."))
+			return false
+		}
+		c.enterprise = own
+		return true
+	}
+	n, err := enterprise.Parse(fields[0])
+	if err != nil || len(fields) > 1 || n.String() != fields[0] {
+		detail := "expected once, as ten digits with valid check digits"
+		c.fail(problem.BadRequest("The header "+onBehalfOf+" is not valid.", problem.Issue{
+			Type: problem.IssueInvalidInput, In: "header", Name: onBehalfOf, Value: strings.Join(fields, ", "), Detail: detail,
+		}))
+		return false
+	}
+	if n != own {
+		if standing := c.s.mahis.check(n, own, MandateEbox); standing != mandateActive {
+			c.fail(problem.Forbidden(standing.refusal()))
+			return false
+		}
+	}
+	c.enterprise = n
+	return true
+}
+
+// refusal says why a mandate does not hold and who can mend it.
+func (m mandateStanding) refusal() string {
+	switch m {
+	case mandateEnded:
+		return "The mandate for this enterprise has ended. Both sides can renew it in Mahis."
+	case mandateWaiting:
+		return "The mandate for this enterprise waits for its validation in Mahis."
+	case mandateTerms:
+		return "The enterprise has not accepted the terms of use for Document Consumers in its e-Box."
+	default:
+		return "There is no mandate of type e-Box Document Consumer for this enterprise in Mahis."
+	}
+}

@@ -1,0 +1,117 @@
+package simulator
+
+import (
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+)
+
+const (
+	// maxAssertionLife is the longest time from iat to exp: minutes, not hours.
+	maxAssertionLife = 10 * time.Minute
+	// clockSkew is how far ahead a client's clock may be.
+	clockSkew = 10 * time.Second
+	maxJTI    = 255
+)
+
+// signatures are the algorithms of an assertion. "none" and the symmetric ones
+// are not among them, so that a certificate cannot be used as a shared secret.
+var signatures = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256}
+
+// authenticate judges an assertion (RFC 7523 §3) and gives the client that made it.
+func (a *authorizationServer) authenticate(assertion string) (Client, *oauthError) {
+	refused := func(why string) (Client, *oauthError) {
+		return Client{}, &oauthError{"invalid_client", why}
+	}
+	token, err := jwt.ParseSigned(assertion, signatures)
+	if err != nil {
+		return refused("the assertion is no JWT signed with RS256, PS256 or ES256")
+	}
+	// The claims are read before the signature is checked only to find whose key
+	// is to check it.
+	var claimed jwt.Claims
+	if err := token.UnsafeClaimsWithoutVerification(&claimed); err != nil {
+		return refused("the claims of the assertion cannot be read")
+	}
+	a.mu.RLock()
+	client, known := a.clients[claimed.Subject]
+	a.mu.RUnlock()
+	if !known {
+		return refused("the client is not registered")
+	}
+	var claims jwt.Claims
+	if err := token.Claims(client.PublicKey, &claims); err != nil {
+		return refused("the assertion is not signed with the key of the registered certificate")
+	}
+	now := a.now()
+	if why := headerFault(token.Headers[0], client, now); why != "" {
+		return refused(why)
+	}
+	if why := a.claimsFault(claims, client, now); why != "" {
+		return refused(why)
+	}
+	if !a.spend(client.ID, claims, now) {
+		return refused("the assertion was used before: jti must be unique")
+	}
+	return client, nil
+}
+
+func headerFault(h jose.Header, client Client, now time.Time) string {
+	if typ, ok := h.ExtraHeaders[jose.HeaderType]; ok && typ != "JWT" {
+		return "typ must be JWT"
+	}
+	cert := client.Certificate
+	if cert == nil {
+		return ""
+	}
+	if print, ok := h.ExtraHeaders["x5t#S256"]; ok && print != thumbprint(cert.Raw) {
+		return "x5t#S256 is of another certificate than the registered one"
+	}
+	if now.After(cert.NotAfter) || now.Before(cert.NotBefore) {
+		return "the registered certificate is not valid at this time"
+	}
+	return ""
+}
+
+func (a *authorizationServer) claimsFault(claims jwt.Claims, client Client, now time.Time) string {
+	switch {
+	case claims.Issuer != client.ID:
+		return "iss and sub must both be the client id"
+	case len(claims.Audience) != 1 || claims.Audience[0] != a.audience:
+		return "aud must be the token endpoint's URL and nothing else"
+	case claims.Expiry == nil || claims.IssuedAt == nil:
+		return "iat and exp are required"
+	}
+	issuedAt, expiry := claims.IssuedAt.Time(), claims.Expiry.Time()
+	switch {
+	case !now.Before(expiry):
+		return "the assertion has expired"
+	case issuedAt.After(now.Add(clockSkew)):
+		return "iat is in the future"
+	case claims.NotBefore != nil && claims.NotBefore.Time().After(now.Add(clockSkew)):
+		return "nbf is in the future"
+	case expiry.Sub(issuedAt) > maxAssertionLife:
+		return "the assertion lives too long: minutes, not hours"
+	case claims.ID == "" || len(claims.ID) > maxJTI:
+		return "jti is required, at most 255 characters"
+	}
+	return ""
+}
+
+// spend marks an assertion as used and tells whether it was the first time.
+func (a *authorizationServer) spend(client string, claims jwt.Claims, now time.Time) bool {
+	key := client + "\x00" + claims.ID
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for known, expiry := range a.spent {
+		if !now.Before(expiry) {
+			delete(a.spent, known)
+		}
+	}
+	if _, again := a.spent[key]; again {
+		return false
+	}
+	a.spent[key] = claims.Expiry.Time()
+	return true
+}

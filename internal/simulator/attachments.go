@@ -1,0 +1,105 @@
+package simulator
+
+import (
+	"mime"
+	"net/http"
+
+	"ebox-gateway/internal/problem"
+)
+
+// attachmentView is the metadata of an attachment as the API shows it.
+type attachmentView struct {
+	ID       string     `json:"attachmentId"`
+	Title    translated `json:"attachmentTitle,omitempty"`
+	FileName string     `json:"fileName"`
+	Main     bool       `json:"mainContent"`
+	Media    string     `json:"mediaType"`
+	Size     float64    `json:"size"` // kB
+	Digest   *digest    `json:"digest,omitempty"`
+	Signed   bool       `json:"attachmentSigned"`
+	Content  string     `json:"contentHref"`
+}
+
+type attachmentPage struct {
+	Items []attachmentView `json:"items"`
+	Total int              `json:"totalItems"`
+}
+
+// digest is a hash in base64url, as RFC 4648 §5 has it.
+type digest struct {
+	Value  string `json:"digestValue"`
+	Method string `json:"digestMethod"`
+}
+
+const digestMethod = "sha_256"
+
+func (m *messageRegistry) attachmentViews(msg *message, whole bool) *attachmentPage {
+	page := &attachmentPage{Items: make([]attachmentView, len(msg.attachments)), Total: len(msg.attachments)}
+	for i, a := range msg.attachments {
+		page.Items[i] = m.attachmentView(msg, a, whole)
+	}
+	return page
+}
+
+func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool) attachmentView {
+	v := attachmentView{
+		ID: a.id, Title: a.title, FileName: a.fileName, Main: a.main, Media: a.mediaType,
+		Size: float64(a.size) / 1024, Signed: a.signed,
+		Content: m.api.base() + "/ebox/messages/" + msg.id + "/attachments/" + a.id + "/content",
+	}
+	if whole {
+		v.Digest = &digest{a.digest(), digestMethod}
+	}
+	return v
+}
+
+// attachmentList serves GET /ebox/messages/{id}/attachments.
+func (m *messageRegistry) attachmentList(c *call) {
+	if _, msg := m.find(c); msg != nil {
+		c.send(http.StatusOK, m.attachmentViews(msg, true))
+	}
+}
+
+// attachment serves GET /ebox/messages/{id}/attachments/{attachmentId}.
+func (m *messageRegistry) attachment(c *call) {
+	if _, msg, a := m.findAttachment(c); a != nil {
+		c.send(http.StatusOK, m.attachmentView(msg, a, true))
+	}
+}
+
+// content serves GET …/content: the bytes, with ranges (RFC 9110 §14) and an
+// entity tag. Fetching the main content marks the message read, whatever part of
+// it is fetched and even if the client has it already; so does HEAD.
+func (m *messageRegistry) content(c *call) {
+	b, msg, a := m.findAttachment(c)
+	if a == nil {
+		return
+	}
+	if a.content == nil {
+		c.fail(problem.NotFound("The simulator does not keep the content of so large a published document."))
+		return
+	}
+	if a.main {
+		b.open(msg)
+	}
+	h := c.w.Header()
+	h.Set("Content-Type", a.mediaType)
+	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": a.fileName}))
+	h.Set("Cache-Control", "private, no-cache")
+	h.Set("ETag", a.content.tag)
+	http.ServeContent(c.w, c.r, "", msg.received, a.content.open())
+}
+
+func (m *messageRegistry) findAttachment(c *call) (*mailbox, *message, *attachment) {
+	b, msg := m.find(c)
+	if msg == nil {
+		return nil, nil, nil
+	}
+	for _, a := range msg.attachments {
+		if a.id == c.args[1] {
+			return b, msg, a
+		}
+	}
+	c.fail(problem.NotFound("This message has no attachment of this id."))
+	return nil, nil, nil
+}

@@ -1,0 +1,257 @@
+package simulator
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// authorizationServer is the token endpoint: client credentials (RFC 6749 §4.4)
+// of clients that authenticate with a signed assertion (RFC 7523 §2.2).
+type authorizationServer struct {
+	audience string
+	now      func() time.Time
+
+	mu       sync.RWMutex
+	clients  map[string]Client
+	lifetime time.Duration
+	tokens   map[string]*issued   // by the token itself
+	spent    map[string]time.Time // assertions seen, client id NUL jti, until they expire
+	issued   map[string]int       // how many tokens, by client id and scopes
+	total    int
+}
+
+// issued is a token that the server gave out.
+type issued struct {
+	client  Client
+	scopes  []string
+	expires time.Time
+	sum     string // hex SHA-256 of the token
+}
+
+type tokenState int
+
+const (
+	tokenUnknown tokenState = iota
+	tokenExpired
+	tokenValid
+)
+
+const (
+	jwtBearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+	// maxForm bounds a token request, in bytes.
+	maxForm = 64 << 10
+	// keptTokens is how many tokens there may be before the expired ones, which are
+	// otherwise still told from unknown ones, are forgotten.
+	keptTokens = 10_000
+)
+
+func newAuthorizationServer(audience string, lifetime time.Duration, now func() time.Time) *authorizationServer {
+	return &authorizationServer{
+		audience: audience, now: now, lifetime: lifetime,
+		clients: map[string]Client{}, tokens: map[string]*issued{}, spent: map[string]time.Time{}, issued: map[string]int{},
+	}
+}
+
+func (a *authorizationServer) register(c Client) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.clients[c.ID] = c
+}
+
+func (a *authorizationServer) unregister(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.clients, id)
+	for raw, t := range a.tokens {
+		if t.client.ID == id {
+			delete(a.tokens, raw)
+		}
+	}
+}
+
+func (a *authorizationServer) setLifetime(d time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.lifetime = d
+}
+
+func (a *authorizationServer) revoke() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := len(a.tokens)
+	clear(a.tokens)
+	return n
+}
+
+func (a *authorizationServer) lookup(raw string) (*issued, tokenState) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	t := a.tokens[raw]
+	switch {
+	case t == nil:
+		return nil, tokenUnknown
+	case !a.now().Before(t.expires):
+		return t, tokenExpired
+	}
+	return t, tokenValid
+}
+
+// oauthError is an answer of RFC 6749 §5.2.
+type oauthError struct {
+	Code        string `json:"error"`
+	Description string `json:"error_description,omitempty"`
+}
+
+func (e *oauthError) status() int {
+	if e.Code == "invalid_client" {
+		return http.StatusUnauthorized
+	}
+	return http.StatusBadRequest
+}
+
+// tokenAnswer is an answer of RFC 6749 §5.1.
+type tokenAnswer struct {
+	AccessToken string `json:"access_token"`
+	TokenType   string `json:"token_type"`
+	ExpiresIn   int64  `json:"expires_in"`
+	Scope       string `json:"scope"`
+}
+
+// endpoint serves POST /REST/oauth/v5/token.
+func (a *authorizationServer) endpoint(c *call) {
+	h := c.w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Pragma", "no-cache")
+	form, refusal := readForm(c.r)
+	if refusal == nil {
+		var answer *tokenAnswer
+		if answer, refusal = a.grant(c, form); refusal == nil {
+			c.send(http.StatusOK, answer)
+			return
+		}
+	}
+	c.send(refusal.status(), refusal)
+}
+
+func (a *authorizationServer) grant(c *call, form url.Values) (*tokenAnswer, *oauthError) {
+	switch {
+	case form.Get("grant_type") == "":
+		return nil, &oauthError{"invalid_request", "grant_type is missing"}
+	case form.Get("grant_type") != "client_credentials":
+		return nil, &oauthError{"unsupported_grant_type", "only client_credentials is supported"}
+	case form.Get("client_assertion_type") != jwtBearer:
+		return nil, &oauthError{"invalid_request", "client_assertion_type must be " + jwtBearer}
+	case form.Get("client_assertion") == "":
+		return nil, &oauthError{"invalid_request", "client_assertion is missing"}
+	}
+	client, refusal := a.authenticate(form.Get("client_assertion"))
+	if refusal != nil {
+		return nil, refusal
+	}
+	if id, ok := form["client_id"]; ok && id[0] != client.ID {
+		return nil, &oauthError{"invalid_client", "client_id is not the client of the assertion"}
+	}
+	scopes, refusal := grantedScopes(client, form)
+	if refusal != nil {
+		return nil, refusal
+	}
+	c.s.record.note(c, client.ID, scopes)
+	return a.issue(client, scopes), nil
+}
+
+// readForm takes the request apart as RFC 6749 §3.2 asks: form-encoded, each
+// parameter at most once, and one way of authenticating.
+func readForm(r *http.Request) (url.Values, *oauthError) {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/x-www-form-urlencoded" {
+		return nil, &oauthError{"invalid_request", "the content type must be application/x-www-form-urlencoded"}
+	}
+	if r.URL.RawQuery != "" {
+		return nil, &oauthError{"invalid_request", "parameters belong in the body, not in the query"}
+	}
+	if len(r.Header.Values("Authorization")) > 0 {
+		return nil, &oauthError{"invalid_request", "authenticate by the assertion alone, without an Authorization header"}
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
+	if err != nil || len(body) > maxForm {
+		return nil, &oauthError{"invalid_request", "the body could not be read or is too long"}
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, &oauthError{"invalid_request", "the body is not form-encoded"}
+	}
+	for name, values := range form {
+		if len(values) > 1 {
+			return nil, &oauthError{"invalid_request", name + " is repeated"}
+		}
+	}
+	if form.Has("client_secret") {
+		return nil, &oauthError{"invalid_request", "authenticate by the assertion alone, without a secret"}
+	}
+	return form, nil
+}
+
+// grantedScopes are those asked for, all of them or none; without any, all that
+// the client has.
+func grantedScopes(client Client, form url.Values) ([]string, *oauthError) {
+	asked, has := form["scope"]
+	if !has {
+		scopes := client.Scopes
+		if client.CitizenTermsRefused {
+			scopes = slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return s == ScopeCitizenMandates })
+		}
+		return scopes, nil
+	}
+	scopes := strings.Split(asked[0], " ")
+	for i, s := range scopes {
+		switch {
+		case s == "":
+			return nil, &oauthError{"invalid_scope", "scope is empty or has stray spaces"}
+		case slices.Contains(scopes[:i], s):
+			return nil, &oauthError{"invalid_scope", "a scope is repeated"}
+		case !slices.Contains(allScopes, s):
+			return nil, &oauthError{"invalid_scope", "the scope is not known"}
+		case !slices.Contains(client.Scopes, s):
+			return nil, &oauthError{"invalid_scope", "the scope is not activated for this client"}
+		case s == ScopeCitizenMandates && client.CitizenTermsRefused:
+			return nil, &oauthError{"invalid_scope", "the terms of use of citizen mandates were not accepted"}
+		}
+	}
+	return scopes, nil
+}
+
+func (a *authorizationServer) issue(client Client, scopes []string) *tokenAnswer {
+	raw := rand.Text() + rand.Text()
+	sum := sha256.Sum256([]byte(raw))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.now()
+	if len(a.tokens) >= keptTokens {
+		for known, t := range a.tokens {
+			if !now.Before(t.expires) {
+				delete(a.tokens, known)
+			}
+		}
+	}
+	a.tokens[raw] = &issued{client: client, scopes: scopes, expires: now.Add(a.lifetime), sum: hex.EncodeToString(sum[:])}
+	joined := strings.Join(scopes, " ")
+	a.issued[client.ID+" "+joined]++
+	a.total++
+	return &tokenAnswer{AccessToken: raw, TokenType: "Bearer", ExpiresIn: int64(a.lifetime / time.Second), Scope: joined}
+}
+
+// thumbprint is the x5t#S256 of a certificate (RFC 7515 §4.1.8).
+func thumbprint(der []byte) string {
+	sum := sha256.Sum256(der)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}

@@ -1,0 +1,202 @@
+package simulator
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"ebox-gateway/internal/problem"
+)
+
+// drainedForFault bounds what is read of a request body before a fault answers,
+// so that the client gets the answer rather than a reset. In bytes.
+const drainedForFault = 1 << 20
+
+// applyFaults lets the faults that match the request happen. It returns true if
+// nothing is left to answer.
+func (s *Simulator) applyFaults(c *call) bool {
+	latency, f := s.faults.take(c.upstream, c.r.Method, c.below)
+	if latency != nil {
+		s.record.fault(c, latency.Kind)
+		if !c.wait(latency.Delay) {
+			panic(http.ErrAbortHandler)
+		}
+	}
+	if f == nil {
+		return false
+	}
+	s.record.fault(c, f.Kind)
+	switch f.Kind {
+	case FaultReset:
+		c.takeConnection(func(conn net.Conn) { setLinger(conn, 0) })
+	case FaultClose:
+		_, _ = io.Copy(io.Discard, c.r.Body) // unread bytes would turn the close into a reset
+		c.takeConnection(func(net.Conn) {})
+	case FaultMalformed:
+		c.drain()
+		c.takeConnection(func(conn net.Conn) { _, _ = io.WriteString(conn, "\x16\x03this is no HTTP\r\n\r\n") })
+	case FaultFreeze:
+		c.takeConnection(func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	case FaultSlowBody, FaultTruncate:
+		c.w.shape = f
+		return false
+	default:
+		c.drain()
+		c.answerFault(f)
+	}
+	return true
+}
+
+// answerFault gives the answers that are well-formed HTTP.
+func (c *call) answerFault(f *Fault) {
+	h := c.w.Header()
+	for name, values := range f.Header {
+		h[http.CanonicalHeaderKey(name)] = values
+	}
+	if f.RetryAfter != "" {
+		h.Set("Retry-After", f.RetryAfter)
+	}
+	switch f.Kind {
+	case FaultUnauthorized:
+		if c.upstream == UpstreamToken {
+			c.send(http.StatusUnauthorized, &oauthError{Code: "invalid_client", Description: "the client is refused"})
+			return
+		}
+		c.unauthorized("invalid_token", "invalidAccessToken", "Invalid Access Token", "The access token is not accepted. Get a new one.")
+	case FaultMalformedJSON:
+		c.sendBytes(http.StatusOK, "application/json", []byte(`{"items":[{"messageId":"1000001","subject":`))
+	case FaultRedirect:
+		if h.Get("Location") == "" {
+			h.Set("Location", "https://elsewhere.invalid"+c.r.URL.EscapedPath())
+		}
+		c.w.WriteHeader(orDefault(f.Status, http.StatusTemporaryRedirect))
+	default:
+		c.answerStatus(f)
+	}
+}
+
+func (c *call) answerStatus(f *Fault) {
+	status := orDefault(f.Status, http.StatusServiceUnavailable)
+	switch {
+	case f.Body != "":
+		contentType := f.ContentType
+		if contentType == "" {
+			contentType = "application/json"
+		}
+		c.sendBytes(status, contentType, []byte(f.Body))
+	case c.upstream == UpstreamToken:
+		c.send(status, &oauthError{Code: "server_error"})
+	case status < 400 || status == http.StatusNoContent:
+		c.w.WriteHeader(status)
+	default:
+		c.fail(faultProblem(status))
+	}
+}
+
+func faultProblem(status int) *problem.Problem {
+	switch status {
+	case http.StatusServiceUnavailable:
+		return problem.Unavailable("The service is not available for the moment. Try again later.", 0)
+	case http.StatusTooManyRequests:
+		return refuse(status, "tooManyRequests", "Too Many Requests", "Slow down.")
+	case http.StatusNotFound:
+		return problem.NotFound("There is no resource at this path.")
+	case http.StatusForbidden:
+		return problem.Forbidden("The client has no permission for this.")
+	case http.StatusBadRequest:
+		return problem.BadRequest("The input message is incorrect.")
+	}
+	return refuse(status, "internalServerError", strconv.Itoa(status)+" "+http.StatusText(status), "The request could not be served.")
+}
+
+func orDefault(status, otherwise int) int {
+	if status == 0 {
+		return otherwise
+	}
+	return status
+}
+
+// wait lets time pass and tells whether there is still somebody to answer.
+func (c *call) wait(d time.Duration) bool {
+	return pause(c.s.ctx, c.r.Context(), d)
+}
+
+func pause(simulator, request context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-request.Done():
+	case <-simulator.Done():
+	}
+	return false
+}
+
+func (c *call) drain() {
+	if c.r.Header.Get("Expect") != "" {
+		return // nothing was sent yet, and an early answer is what the header is for
+	}
+	_, _ = io.CopyN(io.Discard, c.r.Body, drainedForFault)
+}
+
+// takeConnection takes the connection away from HTTP, does something with it and
+// closes it. The end of the simulator closes it at once.
+func (c *call) takeConnection(do func(net.Conn)) {
+	conn, _, err := http.NewResponseController(c.w).Hijack()
+	if err != nil { // the connection is gone already
+		panic(http.ErrAbortHandler)
+	}
+	stop := context.AfterFunc(c.s.ctx, func() { _ = conn.Close() })
+	defer stop()
+	do(conn)
+	_ = conn.Close()
+}
+
+func setLinger(conn net.Conn, seconds int) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(seconds)
+	}
+}
+
+// writeShaped is Write under slowBody or truncate.
+func (w *answer) writeShaped(b []byte) (n int, err error) {
+	for n < len(b) {
+		piece := b[n:]
+		if w.shape.Kind == FaultTruncate {
+			left := w.shape.Bytes - w.sent
+			if left <= 0 {
+				w.cut()
+			}
+			piece = piece[:min(int64(len(piece)), left)]
+		} else {
+			size := w.shape.Bytes
+			if size <= 0 {
+				size = 1024
+			}
+			piece = piece[:min(int64(len(piece)), size)]
+			if !pause(w.ctx, w.request, w.shape.Delay) {
+				panic(http.ErrAbortHandler)
+			}
+		}
+		m, err := w.ResponseWriter.Write(piece)
+		n, w.sent = n+m, w.sent+int64(m)
+		if err != nil {
+			return n, err
+		}
+		if w.shape.Kind == FaultSlowBody {
+			_ = http.NewResponseController(w.ResponseWriter).Flush()
+		}
+	}
+	return n, nil
+}
+
+// cut sends what was written so far and ends the connection in the middle of the
+// answer: whatever framing it had, its end does not come.
+func (w *answer) cut() {
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+	panic(http.ErrAbortHandler)
+}

@@ -1,0 +1,264 @@
+package simulator
+
+import (
+	"context"
+	"crypto/sha256"
+	"hash"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/problem"
+)
+
+// api is one upstream: what stands below one base URL.
+type api struct {
+	// upstream is its name in faults and in the record.
+	upstream string
+	// site and path make its base URL.
+	site *site
+	path string
+	// scopes are those that belong to this API; a token with any other is refused.
+	scopes []string
+	// representing says that the API reads the on-behalf-of header.
+	representing bool
+	// statusMessages makes errors StatusMessages, the form before problem documents.
+	statusMessages bool
+	// escapedSlashes writes "\/" in JSON, as many Java and PHP servers do.
+	escapedSlashes bool
+	// guard, if set, may answer in the place of every endpoint; it then returns true.
+	guard     func(*call) bool
+	endpoints []endpoint
+}
+
+// endpoint is one operation.
+type endpoint struct {
+	method string // GET serves HEAD too
+	// pattern is the path below the base, "{}" standing for one segment.
+	pattern string
+	// scopes open it, any one of them; none: no token is asked.
+	scopes []string
+	handle func(*call)
+}
+
+// base is the API's URL, without a slash at the end.
+func (a *api) base() string { return a.site.base + a.path }
+
+// call is one request to one endpoint.
+type call struct {
+	*api
+	s *Simulator
+	w *answer
+	r *http.Request
+
+	entry *Recorded // guarded by the record
+	below string    // escaped path below the base
+	args  []string  // what stands for the pattern's "{}", unescaped
+
+	token      *issued           // nil where no token is asked
+	enterprise enterprise.Number // whose e-Box it is about, on APIs that represent
+}
+
+func (s *Simulator) mount(a *api, prefix string) {
+	a.site.mu.Lock()
+	defer a.site.mu.Unlock()
+	a.site.mounts[prefix] = a
+}
+
+// find gives the API with the longest prefix of path that ends at a segment.
+func (at *site) find(path string) *api {
+	at.mu.RLock()
+	defer at.mu.RUnlock()
+	for prefix := path; prefix != ""; prefix = prefix[:strings.LastIndexByte(prefix, '/')] {
+		if a := at.mounts[prefix]; a != nil {
+			return a
+		}
+	}
+	return nil
+}
+
+// dispatch takes a request through record, faults and access checks to its endpoint.
+func (s *Simulator) dispatch(at *site, w http.ResponseWriter, r *http.Request) {
+	if !s.enter() {
+		panic(http.ErrAbortHandler)
+	}
+	defer s.busy.Done()
+	path := r.URL.EscapedPath()
+	if !strings.HasPrefix(path, "/") { // "*", or an authority
+		path = "/"
+	}
+	if at == s.main && (path == controlPath || strings.HasPrefix(path, controlPath+"/")) {
+		s.control(w, r, strings.TrimPrefix(path, controlPath))
+		return
+	}
+	a := at.find(path)
+	if a == nil {
+		a = &api{site: at}
+	}
+	c := &call{api: a, s: s, r: r, w: &answer{ResponseWriter: w, ctx: s.ctx, request: r.Context()}, below: strings.TrimPrefix(path, a.path)}
+	body := newTap(r)
+	s.traceHeaders(c)
+	c.entry = s.record.begin(c)
+	defer func() {
+		s.record.end(c, body)
+		s.log.Debug("served", "upstream", a.upstream, "method", r.Method, "path", c.below, "status", c.w.status)
+	}()
+	if s.applyFaults(c) {
+		return
+	}
+	c.serve()
+}
+
+// enter counts a request in, unless the simulator is being closed.
+func (s *Simulator) enter() bool {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.closed {
+		return false
+	}
+	s.busy.Add(1)
+	return true
+}
+
+// traceHeaders gives every answer a trace id of its own and repeats the request's.
+func (s *Simulator) traceHeaders(c *call) {
+	h := c.w.Header()
+	h.Set("BelGov-Trace-Id", uuid.NewString())
+	if id := c.r.Header.Get("BelGov-Trace-Id"); id != "" {
+		h.Set("BelGov-Related-Trace-Id", id)
+	}
+}
+
+func (c *call) serve() {
+	e, allow := c.match()
+	switch {
+	case e == nil && len(allow) > 0:
+		slices.Sort(allow)
+		c.fail(problem.MethodNotAllowed(c.r.Method, slices.Compact(allow)))
+		return
+	case e == nil:
+		c.fail(problem.NotFound("There is no resource at this path."))
+		return
+	}
+	if len(e.scopes) > 0 && !c.authorize(e.scopes) {
+		return
+	}
+	if c.representing && !c.represent() {
+		return
+	}
+	if c.guard != nil && c.guard(c) {
+		return
+	}
+	e.handle(c)
+}
+
+// match finds the endpoint for the request, or the methods that the path has.
+func (c *call) match() (found *endpoint, allow []string) {
+	method := c.r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	for i := range c.endpoints {
+		e := &c.endpoints[i]
+		args, ok := matchPath(e.pattern, c.below)
+		if !ok {
+			continue
+		}
+		if e.method == method {
+			c.args = args
+			return e, nil
+		}
+		if allow = append(allow, e.method); e.method == http.MethodGet {
+			allow = append(allow, http.MethodHead)
+		}
+	}
+	return nil, allow
+}
+
+// matchPath compares segment by segment. Case counts, an empty segment matches
+// nothing, and an encoded slash stays within its segment.
+func matchPath(pattern, path string) (args []string, ok bool) {
+	for pattern != "" && path != "" {
+		var want, got string
+		want, pattern = cutSegment(pattern)
+		got, path = cutSegment(path)
+		if want != "{}" {
+			if want != got {
+				return nil, false
+			}
+			continue
+		}
+		arg, err := url.PathUnescape(got)
+		if err != nil || arg == "" {
+			return nil, false
+		}
+		args = append(args, arg)
+	}
+	return args, pattern == "" && path == ""
+}
+
+func cutSegment(path string) (segment, rest string) {
+	path = path[1:] // the slash; paths here always begin with one
+	if i := strings.IndexByte(path, '/'); i >= 0 {
+		return path[:i], path[i:]
+	}
+	return path, ""
+}
+
+// answer is the ResponseWriter of a call. It remembers the status and, when a
+// fault asks for it, paces or cuts the body.
+type answer struct {
+	http.ResponseWriter
+	ctx, request context.Context // the simulator's, and the request's
+	status       int
+	shape        *Fault // slowBody or truncate
+	sent         int64
+}
+
+// Unwrap serves http.ResponseController.
+func (w *answer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *answer) WriteHeader(status int) {
+	if status >= 200 && w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *answer) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.shape == nil {
+		return w.ResponseWriter.Write(b)
+	}
+	return w.writeShaped(b)
+}
+
+// tap counts and hashes a request body while a handler reads it.
+type tap struct {
+	io.ReadCloser
+	hash hash.Hash
+	n    int64
+}
+
+func newTap(r *http.Request) *tap {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	t := &tap{ReadCloser: r.Body, hash: sha256.New()}
+	r.Body = t
+	return t
+}
+
+func (t *tap) Read(p []byte) (int, error) {
+	n, err := t.ReadCloser.Read(p)
+	t.hash.Write(p[:n])
+	t.n += int64(n)
+	return n, err
+}

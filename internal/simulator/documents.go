@@ -1,0 +1,164 @@
+package simulator
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+)
+
+// document is the content of an attachment: kept bytes, or bytes that are
+// generated while they are read, so that a document of any size takes no memory.
+// The same document always has the same bytes, and no two have the same.
+type document struct {
+	size int64
+	tag  string // an entity tag that costs no reading
+	kept []byte // the beginning, or all of it
+
+	// pattern is repeated after kept, each time with its number at its start.
+	pattern func() []byte
+
+	digest func() string // base64url of the SHA-256, computed once
+}
+
+// patternSize is the length of the repeated part, in bytes.
+const patternSize = 32 << 10
+
+// keptDocument holds its bytes.
+func keptDocument(b []byte) *document {
+	d := &document{size: int64(len(b)), kept: b}
+	d.digest = sync.OnceValue(d.sum)
+	d.tag = `"` + d.digest()[:16] + `"`
+	return d
+}
+
+// generatedDocument begins with a readable line that holds name, so that a
+// document of another enterprise is known at sight, and goes on with bytes that
+// follow from name.
+func generatedDocument(name string, size int64, text bool) *document {
+	head := "e-Box document " + name + "\n"
+	if int64(len(head)) > size {
+		head = head[:size]
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", name, size))
+	d := &document{size: size, kept: []byte(head), tag: `"` + hex.EncodeToString(sum[:8]) + `"`}
+	// Made when the document is first read: an e-Box has many that never are.
+	d.pattern = sync.OnceValue(func() []byte { return makePattern(name, text) })
+	d.digest = sync.OnceValue(d.sum)
+	return d
+}
+
+func makePattern(name string, text bool) []byte {
+	p := make([]byte, patternSize)
+	_, _ = rand.NewChaCha8(sha256.Sum256([]byte(name))).Read(p) // it never fails
+	if text {
+		for i := range p {
+			p[i] = ' ' + p[i]%94
+			if i%80 == 79 {
+				p[i] = '\n'
+			}
+		}
+	}
+	return p
+}
+
+// generate fills p from the given offset behind kept, up to the end of one
+// repetition, and returns how much that was.
+func (d *document) generate(p []byte, offset int64) int {
+	pattern := d.pattern()
+	number, within := offset/patternSize, int(offset%patternSize)
+	n := copy(p, pattern[within:])
+	var raw [8]byte
+	var stamp [2 * len(raw)]byte // hexadecimal, so that text stays text
+	binary.BigEndian.PutUint64(raw[:], uint64(number))
+	hex.Encode(stamp[:], raw[:])
+	if within < len(stamp) {
+		copy(p[:n], stamp[within:])
+	}
+	return n
+}
+
+// sum reads the document once to the end.
+func (d *document) sum() string {
+	h := sha256.New()
+	_, _ = io.Copy(h, d.open()) // neither side can fail
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+}
+
+// open gives a reader of its own for the whole document.
+func (d *document) open() io.ReadSeeker { return &documentReader{d: d} }
+
+type documentReader struct {
+	d  *document
+	at int64
+}
+
+// Read implements io.Reader.
+func (r *documentReader) Read(p []byte) (n int, err error) {
+	if r.at >= r.d.size {
+		return 0, io.EOF
+	}
+	p = p[:min(int64(len(p)), r.d.size-r.at)]
+	if r.at < int64(len(r.d.kept)) {
+		n = copy(p, r.d.kept[r.at:])
+	}
+	for n < len(p) {
+		n += r.d.generate(p[n:], r.at+int64(n)-int64(len(r.d.kept)))
+	}
+	r.at += int64(n)
+	return n, nil
+}
+
+// Seek implements io.Seeker.
+func (r *documentReader) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += r.at
+	case io.SeekEnd:
+		offset += r.d.size
+	}
+	if offset < 0 {
+		return 0, errors.New("seeking before the start of a document")
+	}
+	r.at = offset
+	return offset, nil
+}
+
+// letter is a PDF of one page (ISO 32000-1 §7.5) with lines of ASCII text, as the
+// main document of a message.
+func letter(lines ...string) []byte {
+	var text strings.Builder
+	text.WriteString("BT /F1 12 Tf 16 TL 72 770 Td")
+	escape := strings.NewReplacer(`\`, `\\`, "(", `\(`, ")", `\)`)
+	for _, line := range lines {
+		fmt.Fprintf(&text, " (%s) Tj T*", escape.Replace(line))
+	}
+	text.WriteString(" ET")
+	objects := []string{
+		"<</Type/Catalog/Pages 2 0 R>>",
+		"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+		"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
+		fmt.Sprintf("<</Length %d>>stream\n%s\nendstream", text.Len(), text.String()),
+		"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+	}
+	var b strings.Builder
+	b.WriteString("%PDF-1.4\n")
+	offsets := make([]int, len(objects))
+	for i, o := range objects {
+		offsets[i] = b.Len()
+		fmt.Fprintf(&b, "%d 0 obj%s endobj\n", i+1, o)
+	}
+	start := b.Len()
+	fmt.Fprintf(&b, "xref\n0 %d\n0000000000 65535 f \n", len(objects)+1)
+	for _, at := range offsets {
+		fmt.Fprintf(&b, "%010d 00000 n \n", at)
+	}
+	fmt.Fprintf(&b, "trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n", len(objects)+1, start)
+	return []byte(b.String())
+}

@@ -1,0 +1,226 @@
+package simulator
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"ebox-gateway/internal/problem"
+)
+
+// messageView is a message as the API shows it.
+type messageView struct {
+	ID         string          `json:"messageId"`
+	Original   string          `json:"originalMessageId,omitempty"`
+	Subject    translated      `json:"subject"`
+	Received   time.Time       `json:"receiptDate"`
+	Expires    time.Time       `json:"expirationDate"`
+	Read       bool            `json:"readStatus"`
+	Visible    bool            `json:"visible"`
+	Registered bool            `json:"registeredMail"`
+	Attention  *attention      `json:"forTheAttentionOf,omitempty"`
+	TypeID     string          `json:"messageTypeId"`
+	OrgID      string          `json:"senderOrganizationId"`
+	AppID      string          `json:"senderApplicationId"`
+	Partition  string          `json:"partitionId,omitempty"`
+	Documents  *attachmentPage `json:"attachments,omitempty"`
+	BodyMain   bool            `json:"bodyMainContent"`
+	Payment    *payment        `json:"paymentData,omitempty"`
+	Replies    bool            `json:"replyAuthorized"`
+	Links      links           `json:"_links"`
+}
+
+type messagePage struct {
+	Items []messageView `json:"items"`
+	Total int           `json:"totalItems"`
+	Links links         `json:"_links"`
+}
+
+// state copies a message with what the box's lock guards.
+func (b *mailbox) state(msg *message) message {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return *msg
+}
+
+// view shows a message; whole adds the digests of its attachments, which a list
+// leaves out because they cost reading the documents.
+func (m *messageRegistry) view(msg message, whole bool) messageView {
+	self := m.api.base() + "/ebox/messages/" + msg.id
+	v := messageView{
+		ID: msg.id, Original: msg.original, Subject: msg.subject, Received: msg.received.In(m.zone), Expires: msg.expires.In(m.zone),
+		Read: msg.read, Visible: !msg.hidden, Registered: msg.registered, Attention: msg.attention,
+		TypeID: msg.typeID, OrgID: msg.orgID, AppID: msg.appID, BodyMain: msg.bodyMain, Payment: msg.payment, Replies: msg.replies,
+		Links: links{"self": {self}, "attachments": {self + "/attachments"}},
+	}
+	if !m.old {
+		v.Partition = msg.partition
+	}
+	if len(msg.attachments) > 0 {
+		v.Documents = m.attachmentViews(&msg, whole)
+	}
+	if msg.body != nil {
+		v.Links["body"] = link{self + "/body"}
+	}
+	return v
+}
+
+// list serves GET /ebox/messages.
+func (m *messageRegistry) list(c *call) {
+	f, p := m.readFilter(c.r.URL)
+	if p != nil {
+		c.fail(p)
+		return
+	}
+	b := m.box(c.enterprise)
+	page := messagePage{Items: []messageView{}}
+	first := (f.page - 1) * f.pageSize
+	b.mu.RLock()
+	for _, msg := range b.messages {
+		if !f.accepts(msg) {
+			continue
+		}
+		if page.Total >= first && len(page.Items) < f.pageSize {
+			page.Items = append(page.Items, m.view(*msg, false))
+		}
+		page.Total++
+	}
+	b.mu.RUnlock()
+	page.Links = m.pageLinks(c, f, page.Total)
+	c.send(http.StatusOK, page)
+}
+
+// pageLinks keeps the filters of the request. The next page is also in a Link
+// header (RFC 8288).
+func (m *messageRegistry) pageLinks(c *call, f filter, total int) links {
+	query := c.r.URL.Query()
+	at := func(page int) link {
+		query.Set("page", strconv.Itoa(page))
+		query.Set("pageSize", strconv.Itoa(f.pageSize))
+		return link{m.api.base() + "/ebox/messages?" + query.Encode()}
+	}
+	last := max(1, (total+f.pageSize-1)/f.pageSize)
+	l := links{"self": at(f.page), "first": at(1), "last": at(last)}
+	if f.page > 1 {
+		l["prev"] = at(min(f.page-1, last))
+	}
+	if f.page < last {
+		l["next"] = at(f.page + 1)
+		c.w.Header().Set("Link", "<"+l["next"].Href+`>; rel="next"`)
+	}
+	return l
+}
+
+// filter is the query of a list, checked.
+type filter struct {
+	page, pageSize                int
+	receivedBefore, receivedAfter time.Time
+	expiredBefore, expiredAfter   time.Time
+	read, visible, registered     *bool
+	typeID, orgID, appID, text    string
+	language                      string
+}
+
+func (f *filter) accepts(msg *message) bool {
+	within := func(t, before, after time.Time) bool {
+		return (before.IsZero() || t.Before(before)) && (after.IsZero() || t.After(after))
+	}
+	is := func(want *bool, value bool) bool { return want == nil || *want == value }
+	named := func(want, value string) bool { return want == "" || want == value }
+	return within(msg.received, f.receivedBefore, f.receivedAfter) && within(msg.expires, f.expiredBefore, f.expiredAfter) &&
+		is(f.read, msg.read) && is(f.visible, !msg.hidden) && is(f.registered, msg.registered) &&
+		named(f.typeID, msg.typeID) && named(f.orgID, msg.orgID) && named(f.appID, msg.appID) &&
+		(f.text == "" || strings.Contains(strings.ToLower(msg.subject[f.language]), f.text))
+}
+
+// readFilter reads the query. Parameters that the API does not have are ignored.
+func (m *messageRegistry) readFilter(u *url.URL) (filter, *problem.Problem) {
+	q, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return filter{}, problem.BadRequest("The query cannot be read.")
+	}
+	r := queryReader{query: q, dateTimes: !m.old}
+	f := filter{
+		page: r.number("page", 1, 1<<31-1), pageSize: r.number("pageSize", 25, 100),
+		receivedBefore: r.date("receivedBefore", false), receivedAfter: r.date("receivedAfter", true),
+		expiredBefore: r.date("expiredBefore", false), expiredAfter: r.date("expiredAfter", true),
+		read: r.flag("readStatus"), visible: r.flag("visible"), registered: r.flag("registeredMail"),
+		typeID: q.Get("messageTypeId"), orgID: q.Get("senderOrganizationId"), appID: q.Get("senderApplicationId"),
+		text: strings.ToLower(q.Get("q")), language: q.Get("qlang"),
+	}
+	switch f.language {
+	case "nl", "fr", "de":
+	case "":
+		if q.Has("q") {
+			r.wrong("qlang", problem.IssueRequiredInput, "is required with q")
+		}
+	default:
+		r.wrong("qlang", problem.IssueInvalidInput, "one of nl, fr, de is expected")
+	}
+	if len(r.issues) > 0 {
+		return filter{}, problem.BadRequest("The query is not valid.", r.issues...)
+	}
+	return f, nil
+}
+
+// queryReader reads parameters and collects what is wrong with them.
+type queryReader struct {
+	query     url.Values
+	dateTimes bool // whether a date may have a time
+	issues    []problem.Issue
+}
+
+func (r *queryReader) wrong(name, kind, detail string) {
+	r.issues = append(r.issues, problem.Issue{Type: kind, In: "query", Name: name, Value: r.query.Get(name), Detail: detail})
+}
+
+func (r *queryReader) number(name string, otherwise, most int) int {
+	if !r.query.Has(name) {
+		return otherwise
+	}
+	n, err := strconv.Atoi(r.query.Get(name))
+	if err != nil || n < 1 || n > most {
+		r.wrong(name, problem.IssueSchemaViolation, "a whole number from 1 to "+strconv.Itoa(most)+" is expected")
+		return otherwise
+	}
+	return n
+}
+
+func (r *queryReader) flag(name string) *bool {
+	if !r.query.Has(name) {
+		return nil
+	}
+	switch v := r.query.Get(name); v {
+	case "true", "false":
+		b := v == "true"
+		return &b
+	}
+	r.wrong(name, problem.IssueSchemaViolation, "true or false is expected")
+	return nil
+}
+
+// date reads a day, or a moment where the API takes one. "After" a day begins
+// with the end of that day.
+func (r *queryReader) date(name string, after bool) time.Time {
+	if !r.query.Has(name) {
+		return time.Time{}
+	}
+	text := r.query.Get(name)
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		if after {
+			return day.AddDate(0, 0, 1).Add(-1)
+		}
+		return day
+	}
+	if r.dateTimes {
+		if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+			return at
+		}
+		r.wrong(name, problem.IssueSchemaViolation, "a date or date-time of RFC 3339 is expected")
+		return time.Time{}
+	}
+	r.wrong(name, problem.IssueSchemaViolation, "a date is expected, as in 2026-01-31")
+	return time.Time{}
+}

@@ -1,0 +1,315 @@
+package simulator
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/problem"
+)
+
+const (
+	// maxFiles is how many documents a publication may have.
+	maxFiles = 6
+	// maxDescription bounds the JSON part of a publication, in bytes.
+	maxDescription = 1 << 20
+	// keptFile is how much of a published file is kept to be read again, in bytes.
+	keptFile = 1 << 20
+	// expiry is how long a message stands in an e-Box.
+	expiry = 2 * 365 * 24 * time.Hour
+
+	descriptionPart = "messageToPublish"
+)
+
+// publication is the JSON part of a multipart publication.
+type publication struct {
+	Recipient   *eboxID      `json:"recipient"`
+	Attention   *attention   `json:"forTheAttentionOf"`
+	Original    string       `json:"originalMessageId"`
+	Subject     translated   `json:"subject"`
+	TypeID      string       `json:"messageTypeId"`
+	Expires     time.Time    `json:"expirationDate"`
+	OrgID       string       `json:"senderOrganizationId"`
+	AppID       string       `json:"senderApplicationId"`
+	Registered  bool         `json:"registeredMail"`
+	Attachments []fileToSend `json:"attachments"`
+	BodyMain    *bool        `json:"bodyMainContent"`
+	Body        translated   `json:"bodyContent"`
+	Payment     *payment     `json:"paymentData"`
+	Replies     *bool        `json:"replyAuthorized"`
+}
+
+type eboxID struct {
+	Type  string `json:"eboxType"`
+	Value string `json:"eboxIdValue"`
+}
+
+type fileToSend struct {
+	Title  translated `json:"attachmentTitle"`
+	Part   string     `json:"httpPartName"`
+	Main   bool       `json:"mainContent"`
+	Digest *digest    `json:"digest"`
+	Signed bool       `json:"attachmentSigned"`
+}
+
+// received is a file part that has passed through.
+type received struct {
+	name, fileName, mediaType string
+	size                      int64
+	digest                    string
+	kept                      []byte // nil if it was too large
+}
+
+type published struct {
+	ID      string    `json:"messageId"`
+	Expires time.Time `json:"expirationDate"`
+	Code    string    `json:"code"`
+	Message string    `json:"message"`
+}
+
+// mediaTypes are the formats that a document may have.
+var mediaTypes = []string{
+	"application/pdf", "application/zip", "text/csv", "text/html", "text/plain", "text/xml",
+	"application/vnd.oasis.opendocument.text", "application/vnd.oasis.opendocument.spreadsheet",
+	"application/vnd.oasis.opendocument.presentation", "application/vnd.oasis.opendocument.graphics",
+	"application/vnd.ms-excel", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+	"application/vnd.ms-powerpoint", "application/msword",
+	"application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+}
+
+// publish serves POST /ebox/messages and, on older registries, POST
+// /publishMessage. Those who only read may reply with it, and no more.
+func (m *messageRegistry) publish(c *call) {
+	p, files, ok := readPublication(c)
+	if !ok {
+		return
+	}
+	if p.Original == "" && !slices.Contains(c.token.scopes, ScopePublicationSender) {
+		c.missingScope([]string{ScopePublicationSender}, "Publishing a message that is no reply needs the scope of a Document Sender.")
+		return
+	}
+	if p.Original != "" {
+		if !m.mayReply(c, p.Original) {
+			return
+		}
+	}
+	m.accept(c, p, files)
+}
+
+// reply serves POST /ebox/messages/{id}/replies: a publication whose original is
+// the message of the path and whose recipient is its sender unless it names one.
+func (m *messageRegistry) reply(c *call) {
+	_, original := m.find(c)
+	if original == nil || !m.mayReply(c, original.id) {
+		return
+	}
+	p, files, ok := readPublication(c)
+	if !ok {
+		return
+	}
+	if p.Original != "" && p.Original != original.id {
+		c.fail(problem.BadRequest("originalMessageId is not the message of the path."))
+		return
+	}
+	p.Original = original.id
+	if p.Recipient == nil {
+		p.Recipient = &eboxID{"enterprise", original.orgID}
+	}
+	m.accept(c, p, files)
+}
+
+func (m *messageRegistry) mayReply(c *call, original string) bool {
+	msg := m.box(c.enterprise).lookup(original)
+	switch {
+	case msg == nil:
+		c.fail(problem.NotFound("There is no message to reply to of the id " + original + "."))
+	case !msg.replies:
+		c.fail(problem.Forbidden("This message allows no replies."))
+	default:
+		return true
+	}
+	return false
+}
+
+// accept checks the publication as a whole and puts it into the recipient's e-Box.
+func (m *messageRegistry) accept(c *call, p *publication, files []received) {
+	recipient, issues := p.check(files)
+	if len(issues) > 0 {
+		c.fail(problem.BadRequest("The message to publish is not valid.", issues...))
+		return
+	}
+	msg := m.newMessage(recipient, m.seq.next(), m.s.now())
+	msg.original, msg.subject, msg.attention, msg.registered = p.Original, p.Subject, p.Attention, p.Registered
+	msg.body, msg.bodyMain, msg.payment, msg.replies = p.Body, *p.BodyMain, p.Payment, *p.Replies
+	msg.orgID = c.enterprise.String()
+	if p.TypeID != "" {
+		msg.typeID = p.TypeID
+	}
+	if p.AppID != "" {
+		msg.appID = p.AppID
+	}
+	if !p.Expires.IsZero() {
+		msg.expires = p.Expires
+	}
+	for i, f := range files {
+		a := &attachment{id: fmt.Sprint(i + 1), fileName: f.fileName, mediaType: f.mediaType, size: f.size, digest: func() string { return f.digest }}
+		about := p.Attachments[slices.IndexFunc(p.Attachments, func(t fileToSend) bool { return t.Part == f.name })]
+		a.title, a.main, a.signed = about.Title, about.Main, about.Signed
+		if f.kept != nil {
+			a.content = keptDocument(f.kept)
+		}
+		msg.attachments = append(msg.attachments, a)
+	}
+	if !m.box(recipient).put(msg) {
+		c.fail(refuse(http.StatusInsufficientStorage, "internalServerError", "Insufficient Storage", "The e-Box of the recipient is full."))
+		return
+	}
+	location := m.api.base()
+	if m.old {
+		location = m.api.path // an absolute path, which RFC 9110 §10.2.2 allows
+	}
+	c.w.Header().Set("Location", location+"/ebox/messages/"+msg.id)
+	c.send(http.StatusCreated, published{msg.id, msg.expires.In(m.zone), "PUBLISHED", "The message was published."})
+}
+
+// readPublication reads the parts as they come, keeping the description and a
+// bounded beginning of each file. It answers what is wrong with them itself.
+func readPublication(c *call) (*publication, []received, bool) {
+	mediaType, parameters, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "multipart/form-data" || parameters["boundary"] == "" {
+		c.fail(refuse(http.StatusUnsupportedMediaType, "unsupportedMediaType", "Unsupported Media Type", "Send multipart/form-data with a boundary."))
+		return nil, nil, false
+	}
+	var p *publication
+	var files []received
+	parts := multipart.NewReader(c.r.Body, parameters["boundary"])
+	for {
+		part, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil {
+			switch {
+			case part.FormName() == descriptionPart && p == nil:
+				p, err = readDescription(part)
+			case part.FormName() == "" || part.FormName() == descriptionPart:
+				err = errors.New("each part needs a name of its own")
+			case len(files) == maxFiles:
+				err = errors.New("at most six files are allowed")
+			default:
+				var f received
+				f, err = readFile(part)
+				files = append(files, f)
+			}
+		}
+		if err != nil {
+			c.fail(problem.BadRequest("The multipart body is not valid: " + err.Error() + "."))
+			return nil, nil, false
+		}
+	}
+	if p == nil {
+		c.fail(problem.BadRequest("The part " + descriptionPart + " is missing."))
+		return nil, nil, false
+	}
+	return p, files, true
+}
+
+func readDescription(part io.Reader) (*publication, error) {
+	text, err := io.ReadAll(io.LimitReader(part, maxDescription+1))
+	switch {
+	case err != nil:
+		return nil, errors.New("the part " + descriptionPart + " breaks off")
+	case len(text) > maxDescription:
+		return nil, errors.New("the part " + descriptionPart + " is too long")
+	}
+	var p publication
+	if err := json.Unmarshal(text, &p); err != nil {
+		return nil, errors.New("the part " + descriptionPart + " is not the JSON that is expected")
+	}
+	return &p, nil
+}
+
+func readFile(part *multipart.Part) (received, error) {
+	f := received{name: part.FormName(), fileName: part.FileName()}
+	f.mediaType, _, _ = mime.ParseMediaType(part.Header.Get("Content-Type")) // an unreadable one is judged with the others
+	var kept bytes.Buffer
+	hash := sha256.New()
+	first, err := io.Copy(io.MultiWriter(hash, &kept), io.LimitReader(part, keptFile))
+	if err == nil {
+		f.size, err = io.Copy(hash, part)
+	}
+	if err != nil {
+		return f, errors.New("the part " + f.name + " breaks off")
+	}
+	if f.size == 0 {
+		f.kept = append([]byte{}, kept.Bytes()...)
+	}
+	f.size += first
+	f.digest = base64.RawURLEncoding.EncodeToString(hash.Sum(nil))
+	return f, nil
+}
+
+// check compares the description with the files that came with it.
+func (p *publication) check(files []received) (recipient enterprise.Number, issues []problem.Issue) {
+	wrong := func(kind, name, detail string) {
+		issues = append(issues, problem.Issue{Type: kind, In: "body", Name: name, Detail: detail})
+	}
+	if p.Recipient == nil {
+		wrong(problem.IssueRequiredInput, "/recipient", "is required")
+	} else {
+		n, err := enterprise.Parse(p.Recipient.Value)
+		if p.Recipient.Type != "enterprise" || err != nil || n.String() != p.Recipient.Value {
+			wrong(problem.IssueInvalidInput, "/recipient", "eboxType enterprise and a ten-digit enterprise number are expected")
+		}
+		recipient = n
+	}
+	if len(p.Subject) == 0 {
+		wrong(problem.IssueRequiredInput, "/subject", "is required in at least one language")
+	}
+	if p.BodyMain == nil {
+		wrong(problem.IssueRequiredInput, "/bodyMainContent", "is required")
+	}
+	if p.Replies == nil {
+		wrong(problem.IssueRequiredInput, "/replyAuthorized", "is required")
+	}
+	main := p.BodyMain != nil && *p.BodyMain && len(p.Body) > 0
+	for i, a := range p.Attachments {
+		name := fmt.Sprintf("/attachments/%d", i)
+		at := slices.IndexFunc(files, func(f received) bool { return f.name == a.Part })
+		if at < 0 {
+			wrong(problem.IssueInvalidInput, name+"/httpPartName", "there is no such part")
+			continue
+		}
+		main = main || a.Main
+		if d := a.Digest; d != nil && (d.Method != digestMethod || strings.TrimRight(d.Value, "=") != files[at].digest) {
+			wrong(problem.IssueInvalidInput, name+"/digest", "does not match the bytes received; the base64url of their SHA-256 is expected")
+		}
+	}
+	for i, f := range files {
+		switch {
+		case !slices.ContainsFunc(p.Attachments, func(a fileToSend) bool { return a.Part == f.name }):
+			wrong(problem.IssueInvalidInput, f.name, "no attachment names this part")
+		case slices.ContainsFunc(files[:i], func(g received) bool { return g.name == f.name }):
+			wrong(problem.IssueInvalidInput, f.name, "the part is there twice")
+		case f.fileName == "":
+			wrong(problem.IssueRequiredInput, f.name, "the part needs a file name")
+		case !slices.Contains(mediaTypes, f.mediaType):
+			wrong(problem.IssueInvalidInput, f.name, "the content type is none of those that e-Box takes")
+		}
+	}
+	if !main {
+		wrong(problem.IssueRequiredInput, "/attachments", "one attachment or the body must be the main content")
+	}
+	return recipient, issues
+}

@@ -1,0 +1,181 @@
+package simulator
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"ebox-gateway/internal/enterprise"
+)
+
+// The facts that the demo keeps to: 0206731645 and 0212148896 have mandates of
+// both kinds, those of 0474028805 have ended, and 0800002352 is unknown in Mahis.
+const (
+	mandated      enterprise.Number = 206731645
+	alsoMandated  enterprise.Number = 212148896
+	mandateIsOver enterprise.Number = 474028805
+)
+
+const (
+	// FirstMessage is the id of the newest message that every e-Box has from the
+	// start. It is the same in every one, with other content, so that an answer
+	// given to the wrong enterprise shows. Its attachment "1" is a letter in PDF, the
+	// main content; "2" is a table of 1 KB.
+	FirstMessage = "1000001"
+	// LargeMessage has attachments "1" to "5" of 1 KB, 64 KB, 1 MB, 16 MB and 64 MB.
+	LargeMessage = "1000002"
+	// BodyMessage has a body as its main content, payment data and no attachments.
+	BodyMessage = "1000003"
+)
+
+// largeSizes are the sizes of the attachments of LargeMessage, in bytes.
+var largeSizes = []int64{1 << 10, 64 << 10, 1 << 20, 16 << 20, 64 << 20}
+
+// seed sets up the five providers and the mandates.
+func (s *Simulator) seed() {
+	day := func(years int) string { return s.started.UTC().AddDate(years, 0, 0).Format(time.DateOnly) }
+	text := func(nl, fr, de, en string) map[string]string {
+		return map[string]string{"nl": nl, "fr": fr, "de": de, "en": en}
+	}
+	hour := s.started.UTC().Truncate(time.Hour)
+	d := s.directory
+	d.list = []Provider{
+		{
+			ID: "nsso", URL: d.host(s.main, "nsso", nssoPath, "3.0"), APIVersion: "3.0", Activation: "2017-12-01",
+			Name:        text("RSZ", "ONSS", "LSS", "NSSO"),
+			Description: text("Berichten van de sociale zekerheid", "Messages de la sécurité sociale", "Nachrichten der sozialen Sicherheit", "Messages of the social security"),
+		},
+		{
+			ID: "regional", URL: d.host(s.regional, "regional", regionalPath, "2.1"), APIVersion: "2.1", Activation: "2021-03-01",
+			Name:        text("Gewestelijke belastingen", "Fiscalité régionale", "Regionale Steuern", "Regional taxes"),
+			Description: text("Aanslagbiljetten", "Avertissements-extraits de rôle", "Steuerbescheide", "Tax assessments"),
+		},
+		{
+			ID: "utilities", URL: d.host(s.main, "utilities", "/utilities/ebox/enterprise/v2", "2.1"), APIVersion: "2.1", Activation: "2022-01-01",
+			Name:        text("Nutsbedrijven", "Services publics", "Versorgungsbetriebe", "Utilities"),
+			Description: text("Facturen", "Factures", "Rechnungen", "Invoices"),
+			Maintenance: []Window{{hour.Add(-time.Hour), hour.Add(5 * time.Hour)}, {hour.AddDate(0, 0, 30), hour.AddDate(0, 0, 31)}},
+		},
+		{
+			ID: "upcoming", URL: d.host(s.main, "upcoming", "/upcoming/ebox/enterprise/v3", "3.0"), APIVersion: "3.0", Activation: day(1),
+			Name:        text("Binnenkort", "Bientôt", "Demnächst", "Upcoming"),
+			Description: text("Nog niet actief", "Pas encore actif", "Noch nicht aktiv", "Not active yet"),
+		},
+		{
+			ID: "retired", URL: d.host(s.main, "retired", "/retired/ebox/enterprise/v2", "2.0"), APIVersion: "2.0", Activation: "2018-01-01", Deactivation: day(-1),
+			Name:        text("Stopgezet", "Supprimé", "Eingestellt", "Retired"),
+			Description: text("Niet meer actief", "Plus actif", "Nicht mehr aktiv", "No longer active"),
+		},
+	}
+	for i := range d.list {
+		d.list[i].Contact = "helpdesk@" + d.list[i].ID + ".example"
+	}
+	from := s.started.AddDate(-2, 0, 0)
+	for _, kind := range []string{MandateEbox, MandateDmfa} {
+		s.SetMandate(Mandate{Enterprise: mandated, Kind: kind, From: from})
+		s.SetMandate(Mandate{Enterprise: alsoMandated, Kind: kind, From: from})
+		s.SetMandate(Mandate{Enterprise: mandateIsOver, Kind: kind, From: from, Until: s.started.AddDate(0, -1, 0)})
+	}
+}
+
+// seededMessages is how many messages an e-Box has from the start: more than a
+// page at a version 3 provider, fewer at an older one.
+func (m *messageRegistry) seededMessages() int {
+	if m.old {
+		return 12
+	}
+	return 40
+}
+
+// seedMessages fills an e-Box, newest first, some hours between them, in such a
+// way that the lists of two providers interleave.
+func (m *messageRegistry) seedMessages(e enterprise.Number) []*message {
+	list := make([]*message, m.seededMessages())
+	for i := range list {
+		age := time.Duration(i)*7*time.Hour + 10*time.Minute
+		if m.old {
+			age = time.Duration(i)*19*time.Hour + 3*time.Hour
+		}
+		id := m.seededID(e, i)
+		msg := m.newMessage(e, id, m.s.started.Truncate(time.Second).Add(-age))
+		msg.subject = translated{
+			"nl": fmt.Sprintf("Bericht %d voor onderneming %s", i+1, e),
+			"fr": fmt.Sprintf("Message %d pour l'entreprise %s", i+1, e),
+			"de": fmt.Sprintf("Nachricht %d für das Unternehmen %s", i+1, e),
+		}
+		msg.read, msg.registered = i%3 == 2, i%10 == 9
+		switch i {
+		case 0:
+			msg.replies = true
+			msg.attachments = []*attachment{m.letter(e, msg), m.generated(e, id, 2, 1<<10)}
+		case 1:
+			for k, size := range largeSizes {
+				msg.attachments = append(msg.attachments, m.generated(e, id, k+1, size))
+			}
+		case 2:
+			msg.body, msg.bodyMain, msg.read = inAll("This message is for enterprise "+e.String()+"."), true, false
+			msg.payment = &payment{
+				ID: "P" + id, Amount: 125.5, VAT: 26.36, Currency: "EUR", Due: msg.received.AddDate(0, 1, 0).In(m.zone),
+				IBAN: "BE71096123456769", BIC: "GKCCBEBB", Reference: map[string]any{"structured": "+++090/9337/55493+++"},
+			}
+		default:
+			msg.attachments = []*attachment{m.generated(e, id, 1, int64(2<<10+i*137))}
+			if i%4 == 0 {
+				msg.body = inAll("See the attachment.")
+			}
+		}
+		list[i] = msg
+	}
+	return list
+}
+
+// seededID gives the first three messages the same ids in every e-Box, and the
+// others ids that no other e-Box has.
+func (m *messageRegistry) seededID(e enterprise.Number, i int) string {
+	if i < 3 {
+		return strconv.Itoa(1000001 + i)
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %d", m.id, e, i))
+	return strconv.FormatUint(3_000_000_000+uint64(binary.BigEndian.Uint32(sum[:4])), 10)
+}
+
+// newMessage is a message with what every message has.
+func (m *messageRegistry) newMessage(e enterprise.Number, id string, received time.Time) *message {
+	return &message{
+		id: id, subject: inAll("Message for " + e.String()), received: received.UTC(), expires: received.UTC().Add(expiry),
+		typeID: messageTypes[0].ID, orgID: organizations[0].ID, appID: applications[0].ID, partition: partitions[0].ID,
+	}
+}
+
+// letter is the main document of the first message: a page of PDF.
+func (m *messageRegistry) letter(e enterprise.Number, msg *message) *attachment {
+	content := keptDocument(letter(
+		"e-Box Enterprise (simulator)", "", "Document Provider: "+m.id, "For enterprise: "+e.String(), "Message: "+msg.id, "",
+		"Fetching this letter marked the message read."))
+	return &attachment{
+		id: "1", fileName: "letter-" + e.String() + ".pdf", mediaType: "application/pdf", main: true,
+		title: translated{"nl": "Brief", "fr": "Lettre", "de": "Brief"}, content: content, size: content.size, digest: content.digest,
+	}
+}
+
+// generated is the nth attachment of a message, of the given size in bytes: the
+// first is the main content, small ones are tables and large ones archives.
+func (m *messageRegistry) generated(e enterprise.Number, id string, n int, size int64) *attachment {
+	name, mediaType := fmt.Sprintf("table-%d.csv", n), "text/csv"
+	if size > 64<<10 {
+		name, mediaType = fmt.Sprintf("archive-%d.zip", n), "application/zip"
+	}
+	content := generatedDocument(fmt.Sprintf("for enterprise %s at %s, message %s, attachment %d", e, m.id, id, n), size, mediaType == "text/csv")
+	return &attachment{
+		id: strconv.Itoa(n), fileName: name, mediaType: mediaType, main: n == 1,
+		title: translated{"nl": "Bijlage", "fr": "Annexe", "de": "Anlage"}, content: content, size: size, digest: content.digest,
+	}
+}
+
+// sequence numbers the messages that come in after the start.
+type sequence struct{ n atomic.Int64 }
+
+func (s *sequence) next() string { return strconv.FormatInt(2_000_000+s.n.Add(1), 10) }
