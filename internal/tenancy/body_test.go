@@ -1,0 +1,347 @@
+package tenancy
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"ebox-gateway/internal/enterprise"
+
+	"pgregory.net/rapid"
+)
+
+// seen writes what was found in few characters: the numbers, "+" if present and
+// "!" if direct.
+func seen(n Named) string {
+	var parts []string
+	for _, number := range n.Numbers {
+		parts = append(parts, number.String())
+	}
+	s := strings.Join(parts, ",")
+	if n.Present {
+		s += "+"
+	}
+	if n.Direct {
+		s += "!"
+	}
+	return s
+}
+
+func TestNamedInBody(t *testing.T) {
+	for name, c := range map[string]struct{ body, want string }{
+		"nothing":                        {``, ""},
+		"an empty object":                {`{}`, ""},
+		"a mandate in the client's name": {`{"mandatorSsin":"79072300048","scopes":["x"]}`, ""},
+		"named":                          {`{"representedEnterpriseNumber":"0206731645"}`, "0206731645+!"},
+		"named by the other name":        {`{"representedEnterprise":"0206731645"}`, "0206731645+!"},
+		"dotted":                         {`{"representedEnterpriseNumber":"0206.731.645"}`, "0206731645+!"},
+		"a JSON number":                  {`{"representedEnterpriseNumber":206731645}`, "0206731645+!"},
+		"a JSON number with a fraction":  {`{"representedEnterpriseNumber":206731645.0}`, "0206731645+!"},
+		"a JSON number with an exponent": {`{"representedEnterpriseNumber":2.06731645E+8}`, "0206731645+!"},
+		"a negative number":              {`{"representedEnterpriseNumber":-206731645}`, "0206731645+!"},
+		"a number beyond all numbers":    {`{"representedEnterpriseNumber":1e999}`, "+!"},
+		"a number between the numbers":   {`{"representedEnterpriseNumber":206731645.5}`, "+!"},
+		"an escaped value":               {`{"representedEnterpriseNumber":"\u0030206731645"}`, "0206731645+!"},
+		"an escaped key":                 {`{"represented\u0045nterpriseNumber":"0206731645"}`, "0206731645+!"},
+		"a key in another case":          {`{"RepresentedEnterpriseNUMBER":"0206731645"}`, "0206731645+"},
+		"a key with a long s":            {`{"repreſentedEnterpriseNumber":"0206731645"}`, "0206731645+"},
+		"a key with a dotless i":         {`{"representedEnterprıseNumber":"0206731645"}`, "0206731645+"},
+		"a key in snake case":            {`{"represented_enterprise_number":"0206731645"}`, "0206731645+"},
+		"a dotted key":                   {`{"mandate.representedEnterpriseNumber":"0206731645"}`, "0206731645+"},
+		"a longer key":                   {`{"representedEnterpriseNumbers":"0206731645"}`, ""},
+		"nested":                         {`{"a":[{"b":{"representedEnterpriseNumber":"0206731645"}}]}`, "0206731645+"},
+		"in an array":                    {`[{"representedEnterpriseNumber":"0206731645"}]`, "0206731645+"},
+		"an object as the value":         {`{"representedEnterprise":{"name":"Bakery","cbe":{"number":"0206731645"}}}`, "0206731645+!"},
+		"an array as the value":          {`{"representedEnterpriseNumber":["0206731645",474028805]}`, "0206731645,0474028805+!"},
+		"the same twice":                 {`{"representedEnterpriseNumber":"0206731645","representedEnterprise":"206.731.645"}`, "0206731645+!"},
+		"two in one text":                {`{"representedEnterpriseNumber":"0206731645,0474028805"}`, "0206731645,0474028805+!"},
+		"a line feed behind it":          {`{"representedEnterpriseNumber":"0206731645\n"}`, "0206731645+!"},
+		"blanks in between":              {`{"representedEnterpriseNumber":"02 06 73 16 45"}`, "0206731645+!"},
+		"full-width digits":              {`{"representedEnterpriseNumber":"０２０６７３１６４５"}`, "0206731645+!"},
+		"Arabic digits":                  {`{"representedEnterpriseNumber":"٠٢٠٦٧٣١٦٤٥"}`, "0206731645+!"},
+		"mathematical digits":            {`{"representedEnterpriseNumber":"𝟎𝟐𝟎𝟔𝟕𝟑𝟏𝟔𝟒𝟓"}`, "0206731645+!"},
+		"eleven digits":                  {`{"representedEnterpriseNumber":"09333875470"}`, "+!"},
+		"wrong check digits":             {`{"representedEnterpriseNumber":"0206731646"}`, "+!"},
+		"a word":                         {`{"representedEnterpriseNumber":"bakery"}`, "+!"},
+		"true":                           {`{"representedEnterpriseNumber":true}`, "+!"},
+		"null is no value":               {`{"representedEnterpriseNumber":null}`, ""},
+		"empty text is no value":         {`{"representedEnterpriseNumber":""}`, ""},
+		"blank text is no value":         {`{"representedEnterpriseNumber":" \t\u00a0\u200b\u0000"}`, ""},
+		"empty brackets are no value":    {`{"representedEnterpriseNumber":[{},[null,""]]}`, ""},
+		"null above, a number below":     {`{"representedEnterpriseNumber":null,"x":{"representedEnterpriseNumber":"0206731645"}}`, "0206731645+"},
+		"as a value it is only text":     {`{"remark":"representedEnterpriseNumber","x":"0206731645"}`, ""},
+		"a number elsewhere":             {`{"mandataryEnterpriseNumber":"0206731645"}`, ""},
+		"a half surrogate":               {`{"remark":"\ud800","representedEnterpriseNumber":"0206731645"}`, "0206731645+!"},
+		"white space everywhere":         {" {\n\"representedEnterpriseNumber\"\t:\r\n[ \"0206731645\" , 1 ] , \"x\" : { } } ", "0206731645+!"},
+		"a bare number":                  {`206731645`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := NamedInBody([]byte(c.body), "application/json", "")
+			if err != nil || seen(got) != c.want {
+				t.Fatalf("%s, %v; want %s", seen(got), err, c.want)
+			}
+		})
+	}
+}
+
+func TestBodiesThatTwoReadersMightReadDifferently(t *testing.T) {
+	const body = `{"representedEnterpriseNumber":"0206731645"}`
+	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+	for name, c := range map[string]struct {
+		body, contentType, coding string
+		in                        string // "" is accepted
+	}{
+		"plain":                          {body, "application/json", "", ""},
+		"with a charset":                 {body, `application/json; charset="UTF-8"`, "", ""},
+		"a merge patch":                  {body, "application/merge-patch+json", "", ""},
+		"no media type":                  {body, "", "", ""},
+		"identity is no coding":          {body, "application/json", " Identity", ""},
+		"no body, whatever its type":     {"", "text/plain", "", ""},
+		"gzip":                           {body, "application/json", "gzip", "header"},
+		"gzip of nothing":                {"", "application/json", "gzip", "header"},
+		"two codings":                    {body, "application/json", "identity, gzip", "header"},
+		"a form that is also JSON":       {`{"x":"&representedEnterpriseNumber=0474028805&"}`, "application/x-www-form-urlencoded", "", "header"},
+		"text":                           {body, "text/plain", "", "header"},
+		"two media types":                {body, "application/json, application/x-www-form-urlencoded", "", "header"},
+		"a broken media type":            {body, "application/json; charset", "", "header"},
+		"UTF-7":                          {body, "application/json; charset=utf-7", "", "header"},
+		"UTF-16":                         {"{\x00}\x00", "application/json", "", "body"},
+		"a byte order mark":              {"\ufeff" + body, "application/json", "", "body"},
+		"invalid UTF-8":                  {"{\"x\":\"\xff\"}", "application/json", "", "body"},
+		"an overlong encoding":           {"{\"x\":\"\xc1\xb2\"}", "application/json", "", "body"},
+		"a surrogate in UTF-8":           {"{\"x\":\"\xed\xa0\x80\"}", "application/json", "", "body"},
+		"no JSON":                        {"representedEnterpriseNumber=1", "application/json", "", "body"},
+		"blanks only":                    {"  ", "application/json", "", "body"},
+		"cut short":                      {`{"a":1`, "application/json", "", "body"},
+		"a second document":              {body + body, "application/json", "", "body"},
+		"a comment":                      {body + "/**/", "application/json", "", "body"},
+		"a trailing comma":               {`{"a":1,}`, "application/json", "", "body"},
+		"a leading zero":                 {`{"representedEnterpriseNumber":0206731645}`, "application/json", "", "body"},
+		"NaN":                            {`{"a":NaN}`, "application/json", "", "body"},
+		"a single quote":                 {`{'a':1}`, "application/json", "", "body"},
+		"a key twice":                    {`{"a":1,"a":1}`, "application/json", "", "body"},
+		"a key twice, escaped":           {`{"ab":1,"\u0061b":1}`, "application/json", "", "body"},
+		"a key twice, deep down":         {`{"x":[{"a":1,"a":1}]}`, "application/json", "", "body"},
+		"a key in two cases":             {`{"a":1,"A":1}`, "application/json", "", ""},
+		"the enterprise in two cases":    {`{"representedEnterpriseNumber":"0206731645","RepresentedEnterpriseNumber":"0206731645"}`, "application/json", "", "body"},
+		"the enterprise, null and not":   {`{"representedEnterpriseNumber":null,"represented-Enterprise-Number":"0206731645"}`, "application/json", "", "body"},
+		"creating in two cases":          {`{"createMandateWithRepresentative":true,"CreateMandateWithRepresentative":false}`, "application/json", "", "body"},
+		"the key in two objects":         {`[` + body + `,` + body + `]`, "application/json", "", ""},
+		"as deep as it may be":           {deep(64), "application/json", "", ""},
+		"deeper":                         {deep(66), "application/json", "", "body"},
+		"much deeper":                    {deep(100_000), "application/json", "", "body"},
+		"a JSON Patch":                   {`[{"op":"add","value":"0206731645","path":"/representedEnterpriseNumber"}]`, "application/json", "", "body"},
+		"a JSON Patch, escaped":          {`[{"op":"add","value":"0206731645","path":"\/represented\u0045nterpriseNumber"}]`, "application/json-patch+json", "", "body"},
+		"a JSON Patch of something else": {`[{"op":"replace","value":"x","path":"/remark"}]`, "application/json-patch+json", "", ""},
+		"very many numbers":              {`{"representedEnterpriseNumber":"` + manyNumbers(1000) + `"}`, "application/json", "", "body"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := NamedInBody([]byte(c.body), c.contentType, c.coding)
+			if c.in == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if status(t, err) != 400 || len(issues(err)) != 1 || issues(err)[0].In != c.in || seen(got) != "" {
+				t.Fatalf("%s, %v, %+v", seen(got), err, issues(err))
+			}
+		})
+	}
+}
+
+func TestTheIssueOfARepeatedKeyPointsAtIt(t *testing.T) {
+	_, err := NamedInBody([]byte(`{"x":[1,{"a/b":{"c":1,"c":"79072300048"}}]}`), "", "")
+	if found := issues(err); len(found) != 1 || found[0].Name != "/x/1/a~1b/c" || strings.Contains(fmt.Sprint(err, found), "79072300048") {
+		t.Fatalf("%v %+v", err, found)
+	}
+}
+
+func TestMandatesWithTheRepresentative(t *testing.T) {
+	for body, want := range map[string]bool{
+		`{"createMandateWithRepresentative":true}`:       true,
+		`{"create\u004dandateWithRepresentative": true}`: true,
+		`{"createMandateWithRepresentative":false}`:      false,
+		`{"createMandateWithRepresentative":"true"}`:     false,
+		`{"createMandateWithRepresentative":1}`:          false,
+		`{"CreateMandateWithRepresentative":true}`:       false,
+		`{"x":{"createMandateWithRepresentative":true}}`: false,
+		`[{"createMandateWithRepresentative":true}]`:     false,
+	} {
+		got, err := NamedInBody([]byte(body), "", "")
+		if err != nil || got.CreateWithRepresentative != want {
+			t.Errorf("%s: %v, %v", body, got.CreateWithRepresentative, err)
+		}
+	}
+}
+
+func TestWhatHasContent(t *testing.T) {
+	for body, want := range map[string]bool{``: false, `{}`: false, ` [ ] `: false, `{"a":1}`: true, `[0]`: true, `null`: true, `[{}]`: true} {
+		if got, err := NamedInBody([]byte(body), "", ""); err != nil || got.Content != want {
+			t.Errorf("%s: %v, %v", body, got.Content, err)
+		}
+	}
+}
+
+func manyNumbers(n int) string {
+	var b strings.Builder
+	for _, e := range enterprises(n) {
+		b.WriteString(e.Number.String())
+		b.WriteByte(',')
+	}
+	return b.String()
+}
+
+// oracle reads a body as Go's own decoder does: every member whose name equals
+// representedEnterpriseNumber or representedEnterprise without regard to case, and
+// whether a key is repeated in its object.
+func oracle(body []byte) (numbers []enterprise.Number, repeated bool) {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	var walk func(inside bool)
+	walk = func(inside bool) {
+		token, err := d.Token()
+		if err != nil {
+			return
+		}
+		switch v := token.(type) {
+		case json.Delim:
+			keys := make(map[string]bool)
+			for d.More() {
+				below := inside
+				if v == '{' {
+					k, _ := d.Token()
+					key := k.(string)
+					repeated = repeated || keys[key]
+					keys[key] = true
+					below = below || strings.EqualFold(key, representedNumber) || strings.EqualFold(key, representedName)
+				}
+				walk(below)
+			}
+			_, _ = d.Token()
+		case string, json.Number:
+			if n, err := enterprise.Parse(fmt.Sprint(v)); err == nil && inside {
+				numbers = append(numbers, n)
+			}
+		}
+	}
+	walk(false)
+	return numbers, repeated
+}
+
+// agrees compares NamedInBody with the oracle.
+func agrees(body []byte, contentType string) error {
+	got, err := NamedInBody(body, contentType, "")
+	if len(body) == 0 {
+		return err
+	}
+	numbers, repeated := []enterprise.Number(nil), false
+	valid := json.Valid(body) && utf8.Valid(body)
+	if valid {
+		numbers, repeated = oracle(body)
+	}
+	switch {
+	case err == nil && (!valid || repeated):
+		return fmt.Errorf("%q was accepted: valid %v, repeated %v", body, valid, repeated)
+	case err != nil:
+		return nil // what is refused does no harm; the tables say what must not be
+	}
+	for _, n := range numbers {
+		if !slices.Contains(got.Numbers, n) {
+			return fmt.Errorf("%s was overlooked in %q", n, body)
+		}
+	}
+	if len(numbers) > 0 && !got.Present {
+		return fmt.Errorf("numbers without presence in %q", body)
+	}
+	return nil
+}
+
+func TestNoNumberIsOverlooked(t *testing.T) {
+	accepted := 0
+	rapid.Check(t, func(t *rapid.T) {
+		body := document(3).Draw(t, "body")
+		if !json.Valid([]byte(body)) {
+			t.Fatalf("%q is not valid", body)
+		}
+		if err := agrees([]byte(body), "application/json"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := NamedInBody([]byte(body), "", ""); err == nil {
+			accepted++
+		} else if _, repeated := oracle([]byte(body)); !repeated && !strings.Contains(strings.ToLower(body), "represented") {
+			t.Fatalf("%q was refused: %v", body, err)
+		}
+	})
+	if accepted == 0 {
+		t.Fatal("nothing was accepted: the property says nothing")
+	}
+}
+
+// document draws JSON texts that are full of names, numbers and spellings.
+func document(depth int) *rapid.Generator[string] {
+	key := rapid.SampledFrom([]string{
+		`"a"`, `"b"`, `"\u0061"`, `"representedEnterpriseNumber"`, `"representedEnterprise"`, `"REPRESENTEDENTERPRISENUMBER"`,
+		`"represented\u0045nterpriseNumber"`, `"repreſentedEnterprise"`, `"createMandateWithRepresentative"`,
+	})
+	scalar := rapid.SampledFrom([]string{
+		`"0206731645"`, `"0474.028.805"`, `206731645`, `"\u0030800002352"`, `null`, `true`, `""`, `"x"`, `0`, `1e3`, `"BE 0212 148 896"`, `"\/x"`,
+	})
+	if depth == 0 {
+		return scalar
+	}
+	below := rapid.OneOf(scalar, rapid.Deferred(func() *rapid.Generator[string] { return document(depth - 1) }))
+	blank := rapid.SampledFrom([]string{"", "", " ", "\n\t"})
+	return rapid.Custom(func(t *rapid.T) string {
+		var b strings.Builder
+		object := rapid.Bool().Draw(t, "object")
+		b.WriteString(blank.Draw(t, "blank"))
+		b.WriteString(map[bool]string{true: "{", false: "["}[object])
+		for i := range rapid.IntRange(0, 4).Draw(t, "members") {
+			if i > 0 {
+				b.WriteString(",")
+			}
+			b.WriteString(blank.Draw(t, "blank"))
+			if object {
+				b.WriteString(key.Draw(t, "key") + blank.Draw(t, "blank") + ":")
+			}
+			b.WriteString(below.Draw(t, "value"))
+			b.WriteString(blank.Draw(t, "blank"))
+		}
+		b.WriteString(map[bool]string{true: "}", false: "]"}[object])
+		return b.String()
+	})
+}
+
+func FuzzNamedInBody(f *testing.F) {
+	for _, seed := range []string{
+		`{"representedEnterpriseNumber":"0206731645"}`, `{"a":[{"RepresentedEnterprise":{"n":206731645}}]}`, `{"a":1,"\u0061":2}`,
+		`[{"path":"\/representedEnterpriseNumber"}]`, `{"representedEnterpriseNumber":2.06731645e8}`, "\ufeff{}", `"\ud800"`, `[[[[1]]]]`, `{"":""}`, `1`,
+	} {
+		f.Add([]byte(seed), "application/json")
+	}
+	f.Add([]byte("{}"), "application/merge-patch+json; charset=utf-8")
+	f.Fuzz(func(t *testing.T, body []byte, contentType string) {
+		if err := agrees(body, contentType); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := NamedInBody(body, contentType, ""); err != nil && status(t, err) != 400 {
+			t.Fatal(err)
+		}
+	})
+}
+
+func BenchmarkNamedInBody(b *testing.B) {
+	body := []byte(`{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"0206731645","validity":{"start":"2026-01-01","end":"2026-12-31"}}`)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := NamedInBody(body, "application/json", ""); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

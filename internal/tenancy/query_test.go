@@ -1,0 +1,104 @@
+package tenancy
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"ebox-gateway/internal/enterprise"
+)
+
+func TestNamedInQuery(t *testing.T) {
+	for name, c := range map[string]struct{ query, want string }{
+		"nothing":                      {"", ""},
+		"other parameters":             {"page=1&pageSize=20&q=0206731645", ""},
+		"named":                        {"page=1&representedEnterpriseNumber=0206731645", "0206731645+!"},
+		"named by the other name":      {"representedEnterprise=0206731645", "0206731645+!"},
+		"an escaped name":              {"represented%45nterpriseNumber=0206731645", "0206731645+!"},
+		"an escaped value":             {"representedEnterpriseNumber=BE%200206.731.645", "0206731645+!"},
+		"a plus is a blank":            {"representedEnterpriseNumber=BE+0206+731+645", "0206731645+!"},
+		"another case":                 {"RepresentedEnterprisenumber=0206731645", "0206731645+"},
+		"a long s":                     {"repre%C5%BFentedEnterpriseNumber=0206731645", "0206731645+"},
+		"snake case":                   {"represented_enterprise_number=0206731645", "0206731645+"},
+		"a blank before the name":      {"+representedEnterpriseNumber=0206731645", "0206731645+"},
+		"dotted":                       {"filter.representedEnterpriseNumber=0206731645", "0206731645+"},
+		"bracketed":                    {"filter[representedEnterpriseNumber]=0206731645", "0206731645+"},
+		"brackets escaped":             {"filter%5BrepresentedEnterpriseNumber%5D=0206731645", "0206731645+"},
+		"a list":                       {"representedEnterpriseNumber[]=0206731645", "0206731645+"},
+		"an item of a list":            {"representedEnterpriseNumber[0]=0206731645&representedEnterpriseNumber[1]=0474028805", "0206731645,0474028805+"},
+		"a member of the enterprise":   {"representedEnterprise.cbe=0206731645&representedEnterprise.name=x", "0206731645+"},
+		"two in one value":             {"representedEnterpriseNumber=0206731645,0474028805", "0206731645,0474028805+!"},
+		"both names":                   {"representedEnterpriseNumber=0206731645&representedEnterprise=0474028805", "0206731645,0474028805+!"},
+		"no number":                    {"representedEnterpriseNumber=09333875470", "+!"},
+		"wrong check digits":           {"representedEnterpriseNumber=0206731646", "+!"},
+		"no value":                     {"representedEnterpriseNumber", ""},
+		"an empty value":               {"representedEnterpriseNumber=", ""},
+		"a blank value":                {"representedEnterpriseNumber=+%09", ""},
+		"an empty value beside a list": {"representedEnterpriseNumber=&representedEnterpriseNumber[]=0206731645", "0206731645+"},
+		"a longer name":                {"representedEnterpriseNumbers=0206731645", ""},
+		"empty pairs":                  {"&&representedEnterpriseNumber=0206731645&", "0206731645+!"},
+		"a value with an equals sign":  {"representedEnterpriseNumber==0206731645", "0206731645+!"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := NamedInQuery(c.query)
+			if err != nil || seen(got) != c.want {
+				t.Fatalf("%s, %v; want %s", seen(got), err, c.want)
+			}
+		})
+	}
+}
+
+func TestQueriesThatTwoReadersMightReadDifferently(t *testing.T) {
+	for name, query := range map[string]string{
+		"a semicolon":                  "a=1;representedEnterpriseNumber=0206731645",
+		"a broken escape in a name":    "represented%4=1",
+		"a broken escape in a value":   "a=%zz",
+		"named twice":                  "representedEnterpriseNumber=0206731645&representedEnterpriseNumber=0206731645",
+		"named twice, once empty":      "representedEnterpriseNumber=&representedEnterpriseNumber=0206731645",
+		"named twice, in another case": "representedEnterpriseNumber=0206731645&representedenterprisenumber=0206731645",
+		"named twice, escaped":         "representedEnterpriseNumber=0206731645&%72epresentedEnterpriseNumber=0206731645",
+		"very many numbers":            "representedEnterpriseNumber=" + manyNumbers(100),
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := NamedInQuery(query)
+			if status(t, err) != 400 || len(issues(err)) != 1 || issues(err)[0].In != "query" || seen(got) != "" {
+				t.Fatalf("%s, %v", seen(got), err)
+			}
+		})
+	}
+}
+
+// Against net/url: a query that it refuses is refused, and no parameter that it
+// finds is overlooked.
+func FuzzNamedInQuery(f *testing.F) {
+	for _, seed := range []string{
+		"representedEnterpriseNumber=0206731645", "a[representedEnterprise]=BE+0206.731.645", "%72epresentedEnterpriseNumber=%30206731645",
+		"a=1;b=2", "a=%", "representedEnterpriseNumber", "&=&", "repre%C5%BFentedEnterpriseNumber=206731645",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		got, err := NamedInQuery(query)
+		values, urlErr := url.ParseQuery(query)
+		if err != nil {
+			if status(t, err) != 400 {
+				t.Fatal(err)
+			}
+			return
+		}
+		if urlErr != nil {
+			t.Fatalf("%q was accepted, but %v", query, urlErr)
+		}
+		for name, list := range values {
+			if !strings.EqualFold(name, representedNumber) && !strings.EqualFold(name, representedName) {
+				continue
+			}
+			for _, v := range list {
+				if n, err := enterprise.Parse(v); err == nil && !slices.Contains(got.Numbers, n) {
+					t.Fatalf("%s was overlooked in %q", n, query)
+				}
+			}
+		}
+	})
+}
