@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -253,4 +254,22 @@ func (a *answer) header(name string) string {
 		return ""
 	}
 	return strings.Join(a.Response.Header.Values(name), ", ")
+}
+
+// limit sets the most bytes that a request body may have.
+func (g *rig) limit(n int64) { g.call = func(_ *http.Request, c *Call) { c.MaxBody = n } }
+
+// dialTLS connects a caller to the same gateway over TLS.
+func (g *rig) dialTLS() *wire {
+	g.t.Helper()
+	s := httptest.NewUnstartedServer(g.server.Config.Handler)
+	s.Config.ErrorLog = g.server.Config.ErrorLog
+	s.StartTLS()
+	g.t.Cleanup(s.Close)
+	c, err := tls.Dial("tcp", s.Listener.Addr().String(), &tls.Config{RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com"})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { c.Close() })
+	return newWire(g.t, c)
 }

@@ -145,6 +145,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, c *Call) {
 	rec.Upstream, rec.UpstreamHost = c.Upstream.Name, c.Upstream.Base.Host
 	if c.MaxBody > 0 && r.ContentLength > c.MaxBody {
 		p.refuse(w, r, tooLarge(c.MaxBody))
+		leaveUnread(w, r)
 		return
 	}
 	target := join(c.Upstream.Base, c.Upstream.basePath, c.Path)
@@ -157,7 +158,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, c *Call) {
 	out := p.outgoing(r, c, target)
 	s := setBody(out, r, c)
 	if s != nil {
-		defer p.finishBody(rec, s)
+		defer finishBody(w, r, rec, s)
 		out = p.duplex(w, r, out, s)
 	} else {
 		rec.BytesIn = int64(len(c.Body))
@@ -210,7 +211,26 @@ func (p *Proxy) duplex(w http.ResponseWriter, r, out *http.Request, s *source) *
 	}))
 }
 
-func (p *Proxy) finishBody(rec *exchange.Record, s *source) {
+// finishBody ends all reading of the caller's body.
+func finishBody(w http.ResponseWriter, r *http.Request, rec *exchange.Record, s *source) {
 	s.close()
-	rec.BytesIn, _ = s.state()
+	var end error
+	if rec.BytesIn, end = s.state(); end == nil {
+		leaveUnread(w, r)
+	}
+}
+
+// lingerUnread is how long a connection stays open for the rest of a body that
+// nobody will read.
+const lingerUnread = 500 * time.Millisecond
+
+// leaveUnread is for an answer that came before the end of the request's body and
+// has said that the connection closes. Before it closes, the server reads on, without
+// any limit of its own in time: a caller that waits for a 100 would wait for the end
+// of the connection while the server waits for the body. A moment is right for
+// callers that send all the same, whom a close at once would cost the answer.
+func leaveUnread(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingerUnread))
+	}
 }

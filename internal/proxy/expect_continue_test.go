@@ -1,0 +1,93 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestARefusalBefore100ReachesTheCallerWithout100(t *testing.T) {
+	for _, connection := range []string{"keep-alive", "close"} {
+		t.Run("upstream says "+connection, func(t *testing.T) {
+			g := behindRaw(t, func(_ int, c *wire) {
+				if head := c.head(); !strings.Contains(head, "Expect: 100-continue\r\n") {
+					c.t.Errorf("the upstream is not asked first:\n%s", head)
+				}
+				c.send("HTTP/1.1 403 Forbidden", "Content-Length: 2", "Connection: "+connection, "", "no")
+				if body, _ := c.rest(); body != "" {
+					c.t.Errorf("the body was sent all the same: %q", body)
+				}
+			})
+			c := g.dial()
+			c.send("POST /x HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 5", "", "")
+			head := c.head()
+			if !strings.HasPrefix(head, "HTTP/1.1 403") || !strings.Contains(head, "Connection: close\r\n") {
+				t.Fatalf("the caller received\n%s", head)
+			}
+			if body, _ := c.rest(); body != "no" {
+				t.Fatalf("body %q", body)
+			}
+			if rec := g.record(); rec.BytesIn != 0 || rec.Status != 403 {
+				t.Fatalf("%+v", rec)
+			}
+		})
+	}
+}
+
+func TestThe100ComesFromTheUpstream(t *testing.T) {
+	asked, allow := make(chan string), make(chan bool)
+	g := behindRaw(t, func(_ int, c *wire) {
+		asked <- c.head()
+		<-allow
+		c.send("HTTP/1.1 100 Continue", "", "")
+		if body := c.exactly(5); body != "hello" {
+			c.t.Errorf("body %q", body)
+		}
+		c.send("HTTP/1.1 201 Created", "Content-Length: 0", "", "")
+	})
+	c := g.dial()
+	c.send("POST /x HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 5", "", "")
+	<-asked
+	close(allow)
+	if head := c.head(); head != "HTTP/1.1 100 Continue\r\n" {
+		t.Fatalf("first %q", head)
+	}
+	c.send("hello")
+	if head := c.head(); !strings.HasPrefix(head, "HTTP/1.1 201") || strings.Contains(head, "Connection: close") {
+		t.Fatalf("then %q", head)
+	}
+	if rec := g.record(); rec.BytesIn != 5 {
+		t.Fatalf("%+v", rec)
+	}
+}
+
+func TestABodyOverTheLimitIsRefusedBefore100(t *testing.T) {
+	g := behindRaw(t, func(_ int, c *wire) { c.t.Errorf("the upstream was asked: %s", c.head()) })
+	g.limit(4)
+	c := g.dial()
+	c.send("POST /x HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 5", "", "")
+	text, _ := c.rest()
+	if !strings.HasPrefix(text, "HTTP/1.1 413") || !strings.Contains(text, `"limit":4`) || !strings.Contains(text, "Connection: close\r\n") {
+		t.Fatalf("the caller received\n%s", text)
+	}
+	if rec := g.record(); rec.Tries != 0 || rec.Status != 413 || rec.ProblemType == "" {
+		t.Fatalf("%+v", rec)
+	}
+}
+
+func TestABodyThatProvesTooLargeEndsTheExchange(t *testing.T) {
+	cut := make(chan string, 1)
+	g := behindRaw(t, func(_ int, c *wire) {
+		c.head()
+		text, _ := c.rest()
+		cut <- text
+	})
+	g.limit(4)
+	c := g.dial()
+	c.send("POST /x HTTP/1.1", "Host: a", "Transfer-Encoding: chunked", "", "3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n")
+	if head := c.head(); !strings.HasPrefix(head, "HTTP/1.1 413") {
+		t.Fatalf("the caller received\n%s", head)
+	}
+	if got := <-cut; strings.HasSuffix(got, "0\r\n\r\n") {
+		t.Fatalf("the upstream was given a whole body: %q", got)
+	}
+}

@@ -1,0 +1,175 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"ebox-gateway/internal/exchange"
+)
+
+// seen runs one request through the gateway and returns the header that the
+// upstream received.
+func seen(t *testing.T, lines ...string) (head string) {
+	t.Helper()
+	got := make(chan string, 1)
+	g := behindRaw(t, func(_ int, c *wire) {
+		got <- c.head()
+		c.send("HTTP/1.1 204 No Content", "", "")
+	})
+	c := g.dial()
+	c.send(append(append([]string{"GET /ebox?a=%20;b HTTP/1.1", "Host: gateway.example"}, lines...), "", "")...)
+	c.head()
+	g.record()
+	return <-got
+}
+
+func TestTheGatewaysOwnHeadersGoNoFurther(t *testing.T) {
+	for _, name := range []string{
+		"Authorization", "authorization", "Proxy-Authorization", "Cookie", "Forwarded", "X-Forwarded-For",
+		"X-Forwarded-Anything", "X_Forwarded_For", "X.Real.Ip", "X-Actor", "x_actor", "On_Behalf_Of_Enterprise_Number",
+		"On.Behalf.Of-Enterprise_Number", "ON-BEHALF-OF-ENTERPRISE-NUMBER", "On-Behalf-Of!Enterprise~Number",
+		"Traceparent", "Tracestate", "Baggage", "B3", "X-B3-Traceid", "X_B3_Sampled", "Uber-Trace-Id", "Sentry-Trace",
+		"BelGov_Trace_Id", "BelGov-Related-Trace-Id", "X-Request-Id", "X-Correlation-Id", "X-Amzn-Trace-Id",
+		"Proxy", "Origin", "Referer", "Sec-Fetch-Site", "Sec-Anything", "Keep-Alive", "Proxy-Connection", "Upgrade",
+		"Content_Length", "Transfer_Encoding", "Proxy_Authorization", "X-HTTP-Method-Override", "X-Original-URL",
+		"Trailer", "HTTP2-Settings", "Cookie2",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if head := seen(t, name+": evil-value"); strings.Contains(head, "evil-value") {
+				t.Fatalf("the upstream received\n%s", head)
+			}
+		})
+	}
+}
+
+func TestOtherHeadersPassAsTheyAre(t *testing.T) {
+	head := seen(t, "Accept: application/json;q=0.5", "If-None-Match: \"x\"", "Accept-Language: nl", "Accept-Language: fr", "X-My_Header: 1", "User-Agent: payroll/1")
+	for _, line := range []string{"Accept: application/json;q=0.5\r\n", "If-None-Match: \"x\"\r\n", "Accept-Language: nl\r\n", "Accept-Language: fr\r\n", "X-My_header: 1\r\n", "User-Agent: payroll/1\r\n"} {
+		if !strings.Contains(head, line) {
+			t.Errorf("%q is missing in\n%s", line, head)
+		}
+	}
+	if !strings.HasPrefix(head, "GET /REST/registry/v3/ebox?a=%20;b HTTP/1.1\r\nHost: 127.0.0.1:") {
+		t.Errorf("the request line or Host is wrong in\n%s", head)
+	}
+}
+
+func TestNoUserAgentIsInvented(t *testing.T) {
+	if head := seen(t); strings.Contains(head, "User-Agent") {
+		t.Fatalf("one was:\n%s", head)
+	}
+}
+
+func TestConnectionListedHeadersAreDroppedAndOursSurvive(t *testing.T) {
+	head := seen(t, "Connection: x-private , On-Behalf-Of-Enterprise-Number,accept", "Connection: belgov-trace-id, via, te",
+		"X-Private: evil-value", "Accept: evil-value", "TE: trailers;q=1, trailers", "On-Behalf-Of-Enterprise-Number: 9")
+	if strings.Contains(head, "evil-value") {
+		t.Errorf("a listed header passed:\n%s", head)
+	}
+	for _, line := range []string{"On-Behalf-Of-Enterprise-Number: 0206731645\r\n", "Belgov-Trace-Id: 00000000-", "Via: 1.1 ebox-gateway\r\n", "Te: trailers\r\n"} {
+		if strings.Count(head, line) != 1 {
+			t.Errorf("%q is missing in\n%s", line, head)
+		}
+	}
+}
+
+func TestABareQuestionMarkIsKept(t *testing.T) {
+	got := make(chan string, 1)
+	g := behind(t, func(_ http.ResponseWriter, r *http.Request) { got <- r.RequestURI })
+	g.get("GET", "/a%2Cb?", nil, nil)
+	if uri := <-got; uri != "/REST/registry/v3/a%2Cb?" {
+		t.Fatal(uri)
+	}
+}
+
+func TestAnswerHeaders(t *testing.T) {
+	g := behind(t, func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		for _, name := range []string{"Set-Cookie", "Set-Cookie2", "Alt-Svc", "Strict-Transport-Security",
+			"Access-Control-Allow-Origin", "Keep-Alive", "Proxy-Authenticate", "X-Private"} {
+			h.Set(name, "evil-value")
+		}
+		h.Set("Connection", "x-private")
+		h.Set("Via", "1.0 fred")
+		h["X-Request-Id"] = []string{"theirs"}
+		h["Www-Authenticate"] = []string{"Bearer", "Basic"}
+		h.Set("Belgov-Trace-Id", "their-trace")
+		h.Set("Date", "Sun, 06 Nov 1994 08:49:37 GMT")
+		h["Content-Type"] = nil
+		w.WriteHeader(203)
+		_, _ = io.WriteString(w, "<html>")
+	})
+	a := g.get("GET", "/x", nil, nil)
+	for name, values := range a.Response.Header {
+		if strings.Contains(strings.Join(values, ""), "evil-value") {
+			t.Errorf("%s: %v passed", name, values)
+		}
+	}
+	for name, want := range map[string]string{
+		"Via": "1.0 fred, 1.1 ebox-gateway", "X-Request-Id": "5f1d7a3e-0000-4000-8000-000000000001",
+		"X-Ebox-Environment": "test", "Www-Authenticate": "Bearer, Basic", "Content-Type": "", "Proxy-Status": "",
+		"Date": "Sun, 06 Nov 1994 08:49:37 GMT", "Belgov-Trace-Id": "their-trace",
+	} {
+		if got := a.header(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if a.StatusCode != 203 || a.body != "<html>" {
+		t.Errorf("%d %q", a.StatusCode, a.body)
+	}
+	rec := g.record()
+	if rec.Status != 203 || rec.UpstreamStatus != 203 || rec.AnswerTraceID != "their-trace" || rec.Tries != 1 || !rec.Sent ||
+		rec.BytesOut != 6 || rec.Upstream != "nsso" || rec.UpstreamHost != g.base.Host || rec.TraceID == "" || rec.Cut {
+		t.Errorf("record %+v", rec)
+	}
+}
+
+func TestAnUpstreamsErrorSaysWhoseItIs(t *testing.T) {
+	const body = `{"type":"urn:problem-type:cbss:x","href":"/REST/registry/v3/p","status":409}`
+	g := behind(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(409)
+		_, _ = io.WriteString(w, body)
+	})
+	a := g.get("GET", "/x", nil, nil)
+	if a.body != body || a.header("Proxy-Status") != "ebox-gateway; received-status=409; tries=1" {
+		t.Fatalf("%q %q", a.body, a.header("Proxy-Status"))
+	}
+}
+
+func TestVaryOfBothCounts(t *testing.T) {
+	h := http.Header{"Vary": {"Origin"}}
+	p := &Proxy{environment: []string{"test"}}
+	g := behind(t, func(http.ResponseWriter, *http.Request) {})
+	resp := &http.Response{StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{"Vary": {"Accept"}}}
+	p.answerHeader(h, resp, &Call{Upstream: g.up}, new(exchange.Record), nil, false)
+	if got := strings.Join(h["Vary"], ","); got != "Origin,Accept" || len(resp.Header["Vary"]) != 1 {
+		t.Fatalf("%s", got)
+	}
+}
+
+func FuzzFolding(f *testing.F) {
+	for _, s := range []string{"On_Behalf.Of-Enterprise_Number", "authorization", "X-FORWARDED-HOST", "x!real~ip"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if name == "" {
+			return
+		}
+		// However a server folds it, a name that reads as an owned one is dropped.
+		folded := strings.Map(func(r rune) rune {
+			switch {
+			case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r > 0x7f:
+				return r
+			}
+			return '-'
+		}, name)
+		for _, own := range []string{"authorization", "on-behalf-of-enterprise-number", "cookie", "x-forwarded-for", "belgov-trace-id", "content-length"} {
+			if strings.EqualFold(folded, own) && len(folded) == len(own) && !dropsFromRequest(http.CanonicalHeaderKey(name)) {
+				t.Fatalf("%q passes", name)
+			}
+		}
+	})
+}
