@@ -53,6 +53,7 @@ type Gateway struct {
 	version string
 	started time.Time
 
+	exchanges proxy.Options
 	egress    *egress.Egress
 	tokens    *authn.Tokens
 	directory *directory.Directory
@@ -77,6 +78,9 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 		o.AccessLog = o.Log
 	}
 	g.started = g.now()
+	g.exchanges = proxy.Options{
+		Environment: string(cfg.Environment), Log: o.Log, NewID: exchange.NewID, Now: g.now, Classify: classify,
+	}
 	var err error
 	if g.egress, err = egress.New(egress.Options{
 		Proxy: cfg.Egress.ProxyURL(), NoProxy: cfg.Egress.NoProxy, CAFile: cfg.Egress.CAFile, Now: g.now,
@@ -100,9 +104,7 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	if err := g.newDirectory(); err != nil {
 		return nil, err
 	}
-	exchanges, err := proxy.New(proxy.Options{
-		Environment: string(cfg.Environment), Log: o.Log, NewID: exchange.NewID, Now: g.now, Classify: classify,
-	})
+	exchanges, err := proxy.New(g.exchanges)
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,7 @@ func (g *Gateway) newDirectory() error {
 		o.Fetch = fetch
 	}
 	g.directory = directory.New(o)
+	g.followProviders(o.Static) // those of the configuration are there from the start
 	return nil
 }
 

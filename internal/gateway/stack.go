@@ -8,7 +8,6 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/egress"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/proxy"
 )
 
@@ -41,10 +40,10 @@ func (g *Gateway) stack(o upstreamOptions) (stack http.RoundTripper, transport *
 	}, o.guard)
 	stack = transport
 	if o.withoutToken {
-		return proxy.NewCounter(stack, exchange.NewID), transport
+		return proxy.NewCounter(stack, g.exchanges), transport
 	}
 	stack = authn.NewCredentials(stack, o.allowHTTP)
-	stack = proxy.NewCounter(stack, exchange.NewID)
+	stack = proxy.NewCounter(stack, g.exchanges)
 	stack = authn.NewTokenLayer(stack, o.name, g.now)
 	return stack, transport
 }
