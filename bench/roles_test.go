@@ -130,18 +130,15 @@ routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", ups
 	if err != nil {
 		return nil, err
 	}
-	quiet := slog.New(slog.DiscardHandler)
-	access := quiet
+	o := gateway.Options{Log: slog.New(slog.DiscardHandler)}
 	if accessLog {
 		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 		if err != nil {
 			return nil, err
 		}
-		if access, err = telemetry.NewLogger(null, "json", slog.LevelInfo); err != nil {
-			return nil, err
-		}
+		o.Done = telemetry.NewAccessLog(telemetry.Locked(null), "json", slog.LevelInfo).Done
 	}
-	g, err := gateway.New(cfg, gateway.Options{Log: quiet, AccessLog: access})
+	g, err := gateway.New(cfg, o)
 	if err != nil {
 		return nil, err
 	}

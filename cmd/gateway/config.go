@@ -36,11 +36,14 @@ func buildGateway(p *process, path string) (*config.Config, *gateway.Gateway, er
 	return cfg, g, err
 }
 
-// newLogger makes the log that the configuration asks for, on standard error.
-func newLogger(p *process, cfg *config.Config) (*slog.Logger, error) {
+// newLogs makes the logs that the configuration asks for, on standard error: the
+// program's and that of requests.
+func newLogs(p *process, cfg *config.Config) (*slog.Logger, *telemetry.AccessLog, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(cfg.Log.Level)); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return telemetry.NewLogger(p.stderr, string(cfg.Log.Format), level)
+	w := telemetry.Locked(p.stderr)
+	log, err := telemetry.NewLogger(w, string(cfg.Log.Format), level)
+	return log, telemetry.NewAccessLog(w, string(cfg.Log.Format), level), err
 }

@@ -27,11 +27,11 @@ signal ends it at once.`,
 			if err != nil {
 				return err
 			}
-			log, err := newLogger(p, cfg)
+			log, access, err := newLogs(p, cfg)
 			if err != nil {
 				return err
 			}
-			g, err := gateway.New(cfg, gateway.Options{Log: log, Version: version()})
+			g, err := gateway.New(cfg, gateway.Options{Log: log, Done: access.Done, Version: version()})
 			if err != nil {
 				return err
 			}

@@ -28,21 +28,20 @@ import (
 	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/server"
-	"ebox-gateway/internal/telemetry"
 	"ebox-gateway/internal/tenancy"
 )
 
 // Options are what a gateway takes from its process.
 type Options struct {
-	// Log is the program's log; AccessLog receives the access lines, Log's own
-	// destination if nil.
-	Log, AccessLog *slog.Logger
+	// Log is the program's log.
+	Log *slog.Logger
+	// Done receives the record of each finished request, for the access log. It
+	// must not keep it. Nil for none.
+	Done func(*exchange.Record)
 	// Version is shown in the status.
 	Version string
 	// Now is time.Now if nil.
 	Now func() time.Time
-	// Stopped, if not nil, is told each stage of the end, for whoever shows it.
-	Stopped func(stage string)
 }
 
 // Gateway is one gateway, built from one configuration.
@@ -74,8 +73,8 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	if g.now == nil {
 		g.now = time.Now
 	}
-	if o.AccessLog == nil {
-		o.AccessLog = o.Log
+	if o.Done == nil {
+		o.Done = func(*exchange.Record) {}
 	}
 	g.started = g.now()
 	g.exchanges = proxy.Options{
@@ -109,7 +108,7 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 		return nil, err
 	}
 	g.edge = server.NewEdge(cfg.Server.PublicURL, cfg.Server.AllowedHosts, cfg.Server.AllowedOrigins)
-	g.endpoint = g.newEndpoint(exchanges, telemetry.NewAccessLog(o.AccessLog).Done)
+	g.endpoint = g.newEndpoint(exchanges, o.Done)
 	g.newServers()
 	return g, nil
 }

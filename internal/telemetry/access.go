@@ -1,19 +1,32 @@
 package telemetry
 
 import (
-	"context"
+	"io"
 	"log/slog"
-	"time"
+	"sync"
 
 	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/problem"
 )
 
-// AccessLog writes one line for every request.
-type AccessLog struct{ log *slog.Logger }
+// AccessLog writes one line for every request. It is safe for concurrent use.
+//
+// The line is what slog's handlers would write. It is put together here because
+// there is one for each request, of thirty fields, and slog's way of values that
+// can be anything costs three times as much.
+type AccessLog struct {
+	json  bool
+	level slog.Leveler
+	lines sync.Pool // of *line
+	w     io.Writer
+}
 
-// NewAccessLog writes to log at level Info, and what the gateway is at fault for at
-// level Error.
-func NewAccessLog(log *slog.Logger) *AccessLog { return &AccessLog{log: log} }
+// NewAccessLog writes to w, which must be Locked or take concurrent writes, in format "json" or "text", lines of at least level:
+// a request is Info, an error that the gateway is the author of Warn, and one that
+// it is at fault for Error.
+func NewAccessLog(w io.Writer, format string, level slog.Leveler) *AccessLog {
+	return &AccessLog{json: format == "json", level: level, w: w, lines: sync.Pool{New: func() any { return new(line) }}}
+}
 
 // Done writes the line of a finished request. It does not keep the record.
 func (a *AccessLog) Done(r *exchange.Record) {
@@ -21,83 +34,66 @@ func (a *AccessLog) Done(r *exchange.Record) {
 	if r.Status >= 500 && r.ProblemType != "" {
 		level = slog.LevelWarn
 	}
-	if r.ProxyError == "proxy_internal_error" || r.Status == 0 && r.Cause != nil {
+	if r.ProxyError == problem.ProxyInternalError || r.Status == 0 && r.Cause != nil {
 		level = slog.LevelError
 	}
-	ctx := context.Background()
-	if !a.log.Enabled(ctx, level) {
+	if level < a.level.Level() {
 		return
 	}
-	line := slog.NewRecord(r.Start.Add(r.Phases.Total), level, "request", 0)
-	line.AddAttrs(attributes(r)...)
-	_ = a.log.Handler().Handle(ctx, line) // a log that cannot be written stops no traffic
+	l := a.lines.Get().(*line)
+	l.begin(a.json, r.Start.Add(r.Phases.Total), level)
+	l.record(r)
+	l.end()
+	_, _ = a.w.Write(l.b) // a log that cannot be written stops no traffic
+	a.lines.Put(l)
 }
 
-// attributes leaves out what is empty, which keeps the common line short.
-func attributes(r *exchange.Record) []slog.Attr {
-	list := make([]slog.Attr, 0, 32)
-	text := func(name, value string) {
-		if value != "" {
-			list = append(list, slog.String(name, value))
-		}
-	}
-	count := func(name string, value int64) {
-		if value != 0 {
-			list = append(list, slog.Int64(name, value))
-		}
-	}
-	took := func(name string, d time.Duration) {
-		if d != 0 {
-			list = append(list, slog.Float64(name, milliseconds(d)))
-		}
-	}
-	text("requestId", r.ID)
-	text("caller", r.Caller)
+// record leaves out what is empty, which keeps the common line short.
+func (l *line) record(r *exchange.Record) {
+	l.text("requestId", r.ID)
+	l.text("caller", r.Caller)
 	if r.Source.IsValid() {
-		list = append(list, slog.String("source", r.Source.String()))
+		l.addr("source", r.Source)
 	}
-	text("listener", r.Listener)
-	text("actor", mask(r.Actor))
-	text("method", r.Method)
-	text("path", mask(r.Path))
-	text("protocol", r.Protocol)
-	text("route", r.Route)
-	text("provider", r.Provider)
-	text("action", r.Action.String())
+	l.text("listener", r.Listener)
+	l.text("actor", mask(r.Actor))
+	l.text("method", r.Method)
+	l.text("path", mask(r.Path))
+	l.text("protocol", r.Protocol)
+	l.text("route", r.Route)
+	l.text("provider", r.Provider)
+	l.text("action", r.Action.String())
 	if r.Own {
-		text("enterprise", "own")
+		l.text("enterprise", "own")
 	} else {
-		text("enterprise", r.Enterprise.String())
+		l.text("enterprise", r.Enterprise.String())
 	}
-	text("client", r.Client)
-	text("tokenHash", r.TokenHash)
-	text("upstream", r.Upstream)
-	text("upstreamHost", r.UpstreamHost)
-	count("upstreamStatus", int64(r.UpstreamStatus))
-	count("tries", int64(r.Tries))
-	text("traceId", r.TraceID)
-	text("answerTraceId", r.AnswerTraceID)
-	text("cache", r.Cache)
-	count("status", int64(r.Status))
-	text("problem", r.ProblemType)
-	text("proxyError", r.ProxyError)
+	l.text("client", r.Client)
+	l.text("tokenHash", r.TokenHash)
+	l.text("upstream", r.Upstream)
+	l.text("upstreamHost", r.UpstreamHost)
+	l.count("upstreamStatus", int64(r.UpstreamStatus))
+	l.count("tries", int64(r.Tries))
+	l.text("traceId", r.TraceID)
+	l.text("answerTraceId", r.AnswerTraceID)
+	l.text("cache", r.Cache)
+	l.count("status", int64(r.Status))
+	l.text("problem", r.ProblemType)
+	l.text("proxyError", r.ProxyError)
 	if r.Cause != nil {
-		list = append(list, slog.String("cause", r.Cause.Error()))
+		l.text("cause", r.Cause.Error())
 	}
 	if r.Cut {
-		list = append(list, slog.Bool("cut", true))
+		l.text("cut", "true")
 	}
-	count("bytesIn", r.BytesIn)
-	count("bytesOut", r.BytesOut)
-	took("limitsMs", r.Phases.Limits)
-	took("tokenMs", r.Phases.Token)
-	took("headerMs", r.Phases.Header)
-	took("bodyMs", r.Phases.Body)
-	took("totalMs", r.Phases.Total)
-	return list
+	l.count("bytesIn", r.BytesIn)
+	l.count("bytesOut", r.BytesOut)
+	l.took("limitsMs", r.Phases.Limits)
+	l.took("tokenMs", r.Phases.Token)
+	l.took("headerMs", r.Phases.Header)
+	l.took("bodyMs", r.Phases.Body)
+	l.took("totalMs", r.Phases.Total)
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // mask hides the numbers of citizens (SSIN, eleven digits in a row, also with the
 // separators in which they are written) in a path. CBE numbers, which have ten,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -14,14 +15,10 @@ import (
 	"ebox-gateway/internal/exchange"
 )
 
-func line(t *testing.T, r *exchange.Record) map[string]any {
+func lineOf(t *testing.T, r *exchange.Record) map[string]any {
 	t.Helper()
 	var out bytes.Buffer
-	log, err := NewLogger(&out, "json", slog.LevelInfo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	NewAccessLog(log).Done(r)
+	NewAccessLog(&out, "json", slog.LevelInfo).Done(r)
 	if strings.Count(out.String(), "\n") != 1 {
 		t.Fatalf("not one line: %q", out.String())
 	}
@@ -33,7 +30,7 @@ func line(t *testing.T, r *exchange.Record) map[string]any {
 }
 
 func TestAccessLineNamesWhoForWhomAndWhere(t *testing.T) {
-	got := line(t, &exchange.Record{
+	got := lineOf(t, &exchange.Record{
 		ID: "5e0c", Start: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Caller: "hr",
 		Method: "GET", Path: "/ebox/providers/nsso/ebox/messages", Route: "ebox-providers", Provider: "nsso",
 		Action: ebox.List, Enterprise: 206731645, TokenHash: "ab12", Status: 200, UpstreamStatus: 200, Tries: 1,
@@ -57,14 +54,14 @@ func TestAccessLineHidesCitizens(t *testing.T) {
 		"/enterprises/0206731645/ebox":            "/enterprises/0206731645/ebox",
 		"/enterprises/0206.731.645/x":             "/enterprises/0206.731.645/x",
 	} {
-		if got := line(t, &exchange.Record{Path: path}); got["path"] != want {
+		if got := lineOf(t, &exchange.Record{Path: path}); got["path"] != want {
 			t.Errorf("%s: %v, want %s", path, got["path"], want)
 		}
 	}
 }
 
 func TestAFaultOfOursIsAnError(t *testing.T) {
-	got := line(t, &exchange.Record{Status: 500, ProblemType: "x", ProxyError: "proxy_internal_error", Cause: errors.New("panic: boom")})
+	got := lineOf(t, &exchange.Record{Status: 500, ProblemType: "x", ProxyError: "proxy_internal_error", Cause: errors.New("panic: boom")})
 	if got["level"] != "ERROR" || got["cause"] != "panic: boom" {
 		t.Errorf("%v", got)
 	}
@@ -77,8 +74,7 @@ func TestUnknownFormatIsRefused(t *testing.T) {
 }
 
 func BenchmarkAccessLine(b *testing.B) {
-	log, _ := NewLogger(discard{}, "json", slog.LevelInfo)
-	a := NewAccessLog(log)
+	a := NewAccessLog(io.Discard, "json", slog.LevelInfo)
 	r := &exchange.Record{
 		ID: "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11", Start: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Caller: "hr", Listener: "main",
 		Method: "GET", Path: "/ebox/providers/nsso/ebox/messages", Protocol: "HTTP/1.1", Route: "ebox-providers", Provider: "nsso",
@@ -92,6 +88,28 @@ func BenchmarkAccessLine(b *testing.B) {
 	}
 }
 
-type discard struct{}
+func TestValuesCannotForgeALine(t *testing.T) {
+	const evil = "x\"}\n{\"status\":200 =é"
+	got := lineOf(t, &exchange.Record{Path: evil, Status: 404})
+	if got["path"] != evil || got["status"] != 404.0 {
+		t.Errorf("%v", got)
+	}
+	var out bytes.Buffer
+	NewAccessLog(&out, "text", slog.LevelInfo).Done(&exchange.Record{Path: evil, Status: 404})
+	if strings.Count(out.String(), "\n") != 1 || !strings.Contains(out.String(), `path="x\"}\n{\"status\":200 =é" status=404`) {
+		t.Errorf("%q", out.String())
+	}
+}
 
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
+func TestLinesBelowTheLevelAreLeftOut(t *testing.T) {
+	var out bytes.Buffer
+	a := NewAccessLog(&out, "json", slog.LevelWarn)
+	a.Done(&exchange.Record{Status: 200})
+	if out.Len() != 0 {
+		t.Errorf("%q", out.String())
+	}
+	a.Done(&exchange.Record{Status: 503, ProblemType: "urn:problem-type:belgif:serviceUnavailable"})
+	if !strings.Contains(out.String(), `"level":"WARN"`) {
+		t.Errorf("%q", out.String())
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 )
 
 // NewLogger makes the program's logger. format is "json" or "text".
@@ -23,4 +24,18 @@ func NewLogger(w io.Writer, format string, level slog.Leveler) (*slog.Logger, er
 	default:
 		return nil, fmt.Errorf("making a logger: format %q is not known, use json or text", format)
 	}
+}
+
+// Locked lets several logs write to w, line by line.
+func Locked(w io.Writer) io.Writer { return &locked{w: w} }
+
+type locked struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
 }

@@ -1,0 +1,128 @@
+package telemetry
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/netip"
+	"strconv"
+	"time"
+)
+
+// line is one log line that is being written, in the form of slog's JSON or text
+// handler.
+type line struct {
+	b    []byte
+	json bool
+}
+
+func (l *line) begin(asJSON bool, at time.Time, level slog.Level) {
+	l.json = asJSON
+	l.b = l.b[:0]
+	if asJSON {
+		l.b = append(l.b, `{"time":"`...)
+		l.b = at.AppendFormat(l.b, time.RFC3339Nano)
+		l.b = append(l.b, `","level":"`...)
+		l.b = append(l.b, level.String()...)
+		l.b = append(l.b, `","msg":"request"`...)
+		return
+	}
+	l.b = append(l.b, "time="...)
+	l.b = at.AppendFormat(l.b, "2006-01-02T15:04:05.000Z07:00")
+	l.b = append(l.b, " level="...)
+	l.b = append(l.b, level.String()...)
+	l.b = append(l.b, " msg=request"...)
+}
+
+func (l *line) end() {
+	if l.json {
+		l.b = append(l.b, '}')
+	}
+	l.b = append(l.b, '\n')
+}
+
+func (l *line) name(name string) {
+	if l.json {
+		l.b = append(l.b, ',', '"')
+		l.b = append(l.b, name...)
+		l.b = append(l.b, '"', ':')
+		return
+	}
+	l.b = append(l.b, ' ')
+	l.b = append(l.b, name...)
+	l.b = append(l.b, '=')
+}
+
+func (l *line) text(name, value string) {
+	if value == "" {
+		return
+	}
+	l.name(name)
+	switch {
+	case !isPlain(value, l.json):
+		l.b = appendQuoted(l.b, value, l.json)
+	case l.json:
+		l.b = append(l.b, '"')
+		l.b = append(l.b, value...)
+		l.b = append(l.b, '"')
+	default:
+		l.b = append(l.b, value...)
+	}
+}
+
+func (l *line) addr(name string, a netip.Addr) {
+	l.name(name)
+	if l.json {
+		l.b = append(l.b, '"')
+		l.b = a.AppendTo(l.b)
+		l.b = append(l.b, '"')
+		return
+	}
+	l.b = a.AppendTo(l.b)
+}
+
+func (l *line) count(name string, n int64) {
+	if n == 0 {
+		return
+	}
+	l.name(name)
+	l.b = strconv.AppendInt(l.b, n, 10)
+}
+
+// took writes milliseconds, with three digits behind the point.
+func (l *line) took(name string, d time.Duration) {
+	if d == 0 {
+		return
+	}
+	l.name(name)
+	us := d.Microseconds()
+	l.b = strconv.AppendInt(l.b, us/1000, 10)
+	if frac := us % 1000; frac != 0 {
+		l.b = append(l.b, '.', byte('0'+frac/100), byte('0'+frac/10%10), byte('0'+frac%10))
+	}
+}
+
+// isPlain tells whether a value can be written as it is: ASCII without control
+// characters, quotes and backslashes, in text also without blanks and "=".
+func isPlain(s string, asJSON bool) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+		if !asJSON && (c == ' ' || c == '=') {
+			return false
+		}
+	}
+	return true
+}
+
+func appendQuoted(b []byte, s string, asJSON bool) []byte {
+	if !asJSON {
+		return strconv.AppendQuote(b, s)
+	}
+	quoted, err := json.Marshal(s)
+	if err != nil { // no string fails
+		return append(b, `""`...)
+	}
+	return append(b, quoted...)
+}
