@@ -124,7 +124,7 @@ func (k *check) listeners(at string, list Listeners) {
 		if addresses[l.Address] && !strings.HasSuffix(l.Address, ":0") {
 			k.fail(path, "the address %s is given twice", l.Address)
 		}
-		if names[l.Name] {
+		if names[l.Name] && l.Name != l.Address {
 			k.fail(path, "two listeners are named %s: give each a name of its own", quote(l.Name))
 		}
 		names[l.Name], addresses[l.Address] = true, true

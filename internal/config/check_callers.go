@@ -47,7 +47,7 @@ func (k *check) callers() {
 		switch {
 		case c.Class == Batch && !k.given(at+".wait"):
 			c.Wait = defaultWait
-		case c.Class == Interactive && k.given(at+".wait"):
+		case c.Class == Interactive && k.given(at+".wait") && !k.wrongClass(at):
 			k.fail(at+".wait", "only callers of class batch wait: add class: batch, or leave it out")
 		}
 	}
@@ -173,4 +173,10 @@ func (k *check) represented() {
 			}
 		}
 	}
+}
+
+// wrongClass tells a class that is given and was reported already.
+func (k *check) wrongClass(at string) bool {
+	n := k.nodes[at+".class"]
+	return n != nil && n.Value != string(Interactive)
 }

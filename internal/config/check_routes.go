@@ -43,12 +43,16 @@ func (k *check) route(at string, r *Route) {
 	if kind, ok := presetKind(r.Name); ok && k.c.Environment != Custom && r.Kind != kind && k.given(at+".kind") {
 		k.fail(at+".kind", "%s is of kind %s: give another route another name", r.Name, kind)
 	}
+	if r.Path == "" && r.Upstream == nil && !r.Registry && k.absentHere(r.Name) && !k.given(at+".path") {
+		k.fail(at, "the environment %s has no %s to change; a route of your own needs path, upstream and scopes", k.c.Environment, r.Name)
+		return
+	}
 	k.routePath(at, r)
 	switch {
 	case r.Upstream != nil:
 		k.target(at+".upstream", r.Upstream, r.AllowHTTP, "allowHttp", false)
 	case !r.Registry && !k.given(at+".upstream"):
-		k.fail(at, "upstream is missing: the base URL, or {registry: true} for the provider of the path%s", k.absentHint(r.Name))
+		k.fail(at, "upstream is missing: the base URL, or {registry: true} for the provider of the path")
 	}
 	if !k.given(at+".scopes") && r.Scopes == nil {
 		k.fail(at, "scopes are missing: say what the token for this route carries, scopes: [] for no token at all")
@@ -91,12 +95,9 @@ func presetKind(name string) (Kind, bool) {
 	return KindEBox, isPresetName(name)
 }
 
-// absentHint explains a change to a route that this environment does not have.
-func (k *check) absentHint(name string) string {
-	if isPresetName(name) && k.c.Environment != Custom && k.c.Environment != "" {
-		return ". The environment " + string(k.c.Environment) + " has no " + name + " to change"
-	}
-	return ""
+// absentHere tells a route that other environments have.
+func (k *check) absentHere(name string) bool {
+	return isPresetName(name) && k.c.Environment != Custom && k.c.Environment != ""
 }
 
 func (k *check) routePath(at string, r *Route) {
@@ -272,7 +273,7 @@ func (k *check) tokens() {
 		return
 	}
 	if k.c.OAuth.TokenURL == "" && !k.given("oauth.tokenUrl") {
-		why := "the token endpoint of the environment " + string(k.c.Environment) + " is not public: ask the NSSO's desk for it and write it here"
+		why := "the token endpoint of the environment " + string(k.c.Environment) + " is not public: ask the NSSO for it and write it here"
 		if k.c.Environment == Custom {
 			why = "a custom environment has no token endpoint of its own: write its URL"
 		}

@@ -61,6 +61,7 @@ func (d *decoder) given(at string) bool { return d.nodes[at] != nil }
 func (d *decoder) hide(n *node) { d.src.secrets = append(d.src.secrets, n) }
 
 func (d *decoder) decode(at string, n *node, v reflect.Value, tag string) {
+	d.nodes[at] = n
 	if n.Kind == aliasNode {
 		if d.aliased {
 			d.failAt(n, at, "an alias within an alias (*%s): write the value out", n.Value)
@@ -115,7 +116,7 @@ func (d *decoder) structure(at string, n *node, v reflect.Value) {
 		d.failAt(n, at, "a mapping is expected, with keys among %s", strings.Join(fieldNames(v.Type()), ", "))
 		return
 	}
-	d.keys(at, n, func(name string, key, value *node) {
+	d.keys(at, n, hasSecret(v.Type()), func(name string, key, value *node) {
 		field, ok := fieldNamed(v.Type(), name)
 		if !ok {
 			d.unknown(at, key, value, v.Type())
@@ -138,18 +139,30 @@ func (d *decoder) structure(at string, n *node, v reflect.Value) {
 	}
 }
 
-// keys visits the pairs of a mapping once each.
-func (d *decoder) keys(at string, n *node, visit func(name string, key, value *node)) {
+func hasSecret(t reflect.Type) bool {
+	for i := range t.NumField() {
+		if t.Field(i).Type == reflect.TypeFor[Secret]() {
+			return true
+		}
+	}
+	return false
+}
+
+// keys visits the pairs of a mapping once each; secret hides what is not
+// visited.
+func (d *decoder) keys(at string, n *node, secret bool, visit func(name string, key, value *node)) {
 	seen := make(map[string]int, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.Kind != scalarNode {
 			d.hide(value)
-			d.failAt(key, at, "a key must be a word")
+			d.failAt(key, at, "a key has to be a word")
 			continue
 		}
 		if line, twice := seen[key.Value]; twice {
-			d.hide(value)
+			if secret {
+				d.hide(value)
+			}
 			d.failAt(key, join(at, key.Value), "%s is given twice, first on line %d", quote(key.Value), line)
 			continue
 		}
@@ -160,10 +173,8 @@ func (d *decoder) keys(at string, n *node, visit func(name string, key, value *n
 
 func (d *decoder) unknown(at string, key, value *node, t reflect.Type) {
 	names := fieldNames(t)
-	for i := range t.NumField() {
-		if t.Field(i).Type == reflect.TypeFor[Secret]() {
-			d.hide(value) // perhaps a misspelt password
-		}
+	if hasSecret(t) {
+		d.hide(value) // perhaps a misspelt password
 	}
 	if key.Value == "<<" {
 		d.failAt(key, at, "merge keys (<<) are not understood: write the values out, or use an alias for a whole value")
@@ -202,7 +213,7 @@ func (d *decoder) mapping(at string, n *node, v reflect.Value) {
 	if v.IsNil() {
 		v.Set(reflect.MakeMap(v.Type()))
 	}
-	d.keys(at, n, func(name string, key, value *node) {
+	d.keys(at, n, false, func(name string, key, value *node) {
 		if !isName(name) {
 			d.failAt(key, at, "%s is no name: use letters, digits, \"-\", \"_\" and \".\", up to 64", quote(name))
 		}

@@ -90,7 +90,7 @@ func (r *Route) decodeNode(d *decoder, at string, n *node) {
 		if d.given(join(at, "upstream.registry")) && !ref.Registry {
 			d.fail(join(at, "upstream.registry"), "only true makes sense here; for a fixed upstream write its URL")
 		}
-		r.Registry, r.Upstream = true, nil
+		r.Registry, r.Upstream = ref.Registry, nil
 		n = without(n, "upstream")
 	} else if up != nil {
 		r.Registry = false

@@ -128,7 +128,7 @@ func (s *source) masked() []byte {
 	walk(s.root, func(key, value *node) {
 		name := strings.ToLower(key.Value)
 		if (strings.Contains(name, "pass") || strings.Contains(name, "pwd") || strings.Contains(name, "secret")) &&
-			!strings.HasSuffix(name, "file") && !strings.HasSuffix(name, "files") {
+			!strings.HasSuffix(name, "file") && value.Kind != mappingNode {
 			hide = append(hide, value)
 		}
 	})
@@ -254,12 +254,14 @@ func walk(n *node, visit func(key, value *node)) {
 	}
 }
 
-// scalars visits every scalar in n, without following aliases.
+// scalars visits every scalar in n but the keys, without following aliases.
 func scalars(n *node, visit func(*node)) {
 	if n.Kind == scalarNode {
 		visit(n)
 	}
-	for _, child := range n.Content {
-		scalars(child, visit)
+	for i, child := range n.Content {
+		if n.Kind == sequenceNode || i%2 == 1 {
+			scalars(child, visit)
+		}
 	}
 }

@@ -11,7 +11,7 @@ func nearest(word string, candidates []string) string {
 	if len(word) > 64 {
 		return ""
 	}
-	best, least := "", max(len(word)/3, 1)+1
+	best, least := "", len(word)/3+1
 	for _, c := range candidates {
 		if n := distance(strings.ToLower(word), strings.ToLower(c)); n < least {
 			best, least = c, n

@@ -1,0 +1,89 @@
+package config
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the expected errors and the schema anew")
+
+// environment is what the files of testdata find.
+func environment(name string) (string, bool) {
+	value, ok := map[string]string{
+		"EBOX_CLIENT_ID": "abc",
+		"PASSWORD":       "hunter2",
+		"THIRD_PASSWORD": "hunter2",
+		"WRONG_MODE":     "hunter2",
+	}[name]
+	return value, ok
+}
+
+func loadTestdata(t *testing.T, path string) (*Config, error) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Parse(filepath.Base(path), content, "testdata", environment)
+}
+
+// Every *.bad.yaml gives exactly the errors of the *.bad.txt beside it.
+func TestBadFilesSayWhatIsWrong(t *testing.T) {
+	dir, err := filepath.Abs("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range glob(t, "testdata/*.bad.yaml") {
+		name := strings.TrimSuffix(filepath.Base(path), ".bad.yaml")
+		t.Run(name, func(t *testing.T) {
+			c, err := loadTestdata(t, path)
+			if err == nil {
+				t.Fatalf("no error, but %+v", c)
+			}
+			if _, ok := err.(Errors); !ok {
+				t.Fatalf("the error is a %T, not Errors", err)
+			}
+			got := strings.ReplaceAll(err.Error(), dir+string(filepath.Separator), "") + "\n"
+			golden := strings.TrimSuffix(path, ".yaml") + ".txt"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			if strings.Contains(got, "hunter2") || strings.Contains(got, "hunt''er2") {
+				t.Error("a secret is shown")
+			}
+		})
+	}
+}
+
+func TestGoodFilesLoad(t *testing.T) {
+	for _, path := range glob(t, "testdata/*.good.yaml") {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			if _, err := loadTestdata(t, path); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func glob(t *testing.T, pattern string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(pattern)
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no files match %s (%v)", pattern, err)
+	}
+	return paths
+}
