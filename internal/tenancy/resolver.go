@@ -172,18 +172,19 @@ func (r *Resolver) agreed(c *Caller, route *Route, claim *Claim, s said) (enterp
 	if s.form == FormPath {
 		first.in, first.name = "path", "number"
 	}
-	for _, named := range [...]struct {
-		in, name string
-		*Named
-	}{{"query", representedNumber, &claim.Query}, {"body", "/" + representedNumber, &claim.Body}} {
+	for i, named := range [...]*Named{&claim.Query, &claim.Body} {
+		in, name := "query", representedNumber
+		if i == 1 {
+			in, name = "body", "/"+representedNumber
+		}
 		for _, n := range named.Numbers {
 			switch {
 			case s.own:
-				return 0, FormNone, contradiction("path", "number", ownSegment, named.in, named.name, n.String())
+				return 0, FormNone, contradiction("path", "number", ownSegment, in, name, n.String())
 			case first.number == 0:
-				first = mention{named.in, named.name, n}
+				first = mention{in, name, n}
 			case first.number != n:
-				return 0, FormNone, contradiction(first.in, first.name, first.number.String(), named.in, named.name, n.String())
+				return 0, FormNone, contradiction(first.in, first.name, first.number.String(), in, name, n.String())
 			}
 		}
 	}

@@ -1,0 +1,207 @@
+package tenancy
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/problem"
+
+	"pgregory.net/rapid"
+)
+
+// request is a request as a caller may send it, with what a reader who is told
+// everything knows of it.
+type request struct {
+	method, path, query, body string
+	headers                   []string
+}
+
+// upstream tells whom grant/citizen acts for on such a request, as its guide
+// describes it: "refused", "itself" or ten digits.
+func upstream(r request) string {
+	text := ""
+	if r.method == http.MethodGet || r.method == http.MethodDelete || r.body == "" || r.body == "{}" {
+		values, _ := url.ParseQuery(r.query)
+		if text = values.Get(representedNumber); text == "" {
+			text = values.Get(representedName)
+		}
+	} else {
+		var body map[string]any
+		_ = json.Unmarshal([]byte(r.body), &body)
+		for _, name := range []string{representedNumber, representedName} {
+			// Decoding into a map keeps the exact name.
+			if v := body[name]; v != nil && v != "" && text == "" {
+				text = fmt.Sprint(v)
+			}
+		}
+	}
+	switch {
+	case strings.TrimSpace(text) == "":
+		return "itself"
+	case !regexp.MustCompile(`^[01][0-9]{9}$`).MatchString(text):
+		return "refused"
+	}
+	return text
+}
+
+// Whatever a caller combines in path, header, default, query and body, what is
+// sent on is for an enterprise that it may represent, and says so; only a caller
+// with own acts as the client itself.
+func TestNoCallerActsForAnotherTenant(t *testing.T) {
+	numbers := []enterprise.Number{bakery, brewery, chemist, dairy}
+	listed := []enterprise.Number{bakery, brewery, chemist}
+	stopped := chemist
+	tab, err := NewTable([]Enterprise{{Number: bakery}, {Number: brewery, Client: "brewing"}, {Number: chemist}}, []enterprise.Number{stopped})
+	if err != nil {
+		t.Fatal(err)
+	}
+	anything := rapid.SampledFrom([]string{
+		"0206731645", "0206.731.645", "BE206731645", "0474028805", "474028805", "0212148896", "0800002352", "0206731646", "own", "x", "",
+	})
+	maybe := func(g *rapid.Generator[string]) *rapid.Generator[string] { return rapid.OneOf(rapid.Just("-"), g) }
+	name := rapid.SampledFrom([]string{representedNumber, representedNumber, representedNumber, representedName, "RepresentedEnterpriseNumber", "filter[" + representedNumber + "]", "page"})
+	outcomes := map[string]int{}
+	property := func(t *rapid.T) {
+		// Most requests mean one enterprise, so that many of them get through.
+		meant := rapid.SampledFrom(numbers).Draw(t, "meant").String()
+		written := rapid.OneOf(rapid.Just(meant), rapid.Just(meant), rapid.Just(meant), anything)
+		value := rapid.OneOf(
+			rapid.Map(written, func(s string) string { return `"` + s + `"` }),
+			rapid.Map(written, func(s string) string { return `"` + s + `"` }),
+			rapid.SampledFrom([]string{"null", "206731645", "474028805", "[]", `["0206731645"]`, `{"n":"0474028805"}`, "true"}),
+		)
+		rule := Caller{Name: "c", May: ebox.All, Own: rapid.Bool().Draw(t, "own")}
+		if rapid.Bool().Draw(t, "narrow") {
+			rule.Enterprises = rapid.SliceOfDistinct(rapid.SampledFrom(numbers), rapid.ID).Draw(t, "enterprises")
+		}
+		if rapid.Bool().Draw(t, "defaulted") && (rule.Enterprises == nil || len(rule.Enterprises) > 0) {
+			among := rule.Enterprises
+			if among == nil {
+				among = numbers
+			}
+			rule.Default = rapid.SampledFrom(among).Draw(t, "default")
+		}
+		callers, err := NewCallers([]Caller{rule})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, _ := callers.Identify(Peer{})
+		mode := rapid.SampledFrom([]Mode{Listed, Any}).Draw(t, "mode")
+		route := rapid.SampledFrom([]*Route{eboxRoute, grantRoute, grantRoute, grantRoute, registry, ownRoute}).Draw(t, "route")
+
+		r := request{method: rapid.SampledFrom([]string{"GET", "POST", "PATCH", "DELETE"}).Draw(t, "method")}
+		var claim Claim
+		if r.path = maybe(written).Draw(t, "path"); r.path != "-" {
+			claim.Path, claim.HasPath = r.path, true
+		}
+		claim.Header = rapid.SliceOfN(written, 0, 2).Draw(t, "headers")
+		r.headers = claim.Header
+		if q := maybe(name).Draw(t, "parameter"); q != "-" {
+			r.query = url.QueryEscape(q) + "=" + url.QueryEscape(written.Draw(t, "parameter value"))
+		}
+		creating := rapid.Bool().Draw(t, "creating")
+		var members []string
+		if creating {
+			members = append(members, `"createMandateWithRepresentative":true`)
+		}
+		for range rapid.IntRange(0, 2).Draw(t, "members") {
+			member := fmt.Sprintf("%q:%s", name.Draw(t, "member"), value.Draw(t, "member value"))
+			if rapid.IntRange(0, 4).Draw(t, "nest") == 0 {
+				member = `"nested":{` + member + `}`
+			}
+			members = append(members, member)
+		}
+		if members != nil || rapid.Bool().Draw(t, "empty object") {
+			r.body = "{" + strings.Join(members, ",") + "}"
+		}
+		if claim.Query, err = NamedInQuery(r.query); err != nil {
+			return
+		}
+		if claim.Body, err = NamedInBody([]byte(r.body), "application/json", ""); err != nil {
+			return
+		}
+		action := ebox.List
+		if route.Mandates {
+			action = ebox.Mandates
+		}
+		tenant, err := NewResolver(ResolverOptions{Mode: mode, Table: tab, DefaultClient: "payroll"}).Resolve(c, route, action, r.method, claim)
+		if err != nil {
+			if s := problem.From(err).Status; s != 400 && s != 403 {
+				t.Fatalf("status %d", s)
+			}
+			return
+		}
+
+		allowed := func(n enterprise.Number) bool {
+			return n != stopped && (rule.Enterprises == nil || slices.Contains(rule.Enterprises, n)) && (mode == Any || slices.Contains(listed, n))
+		}
+		switch {
+		case tenant.Number != 0:
+			outcomes["number"]++
+			if !allowed(tenant.Number) || tenant.Own {
+				t.Fatalf("%+v is not allowed", tenant)
+			}
+			if want := map[bool]string{true: tenant.Number.String()}[route.Enterprise != None]; strings.Join(tenant.Header, ",") != want {
+				t.Fatalf("the header of %+v is not %q", tenant, want)
+			}
+			if want := map[bool]string{true: "brewing", false: "payroll"}[tenant.Number == brewery]; tenant.Client != want {
+				t.Fatalf("the client of %+v is not %s", tenant, want)
+			}
+		case tenant.Header != nil:
+			t.Fatalf("a header for nobody: %+v", tenant)
+		case tenant.Own:
+			outcomes["own"]++
+			if !rule.Own {
+				t.Fatalf("%+v without own", tenant)
+			}
+		default:
+			outcomes["nobody"]++
+			if route.Enterprise != None && !claim.Query.Present && !claim.Body.Present {
+				t.Fatalf("%+v: nobody on a route that acts for somebody", tenant)
+			}
+		}
+		said := slices.Clone(r.headers)
+		if claim.HasPath {
+			said = append(said, r.path)
+		}
+		for _, s := range said {
+			if n, err := enterprise.Parse(s); err != nil && s != "own" || n != tenant.Number {
+				t.Fatalf("%q became %+v", s, tenant)
+			}
+		}
+		if !route.Mandates {
+			return
+		}
+		switch acts := upstream(r); acts {
+		case "refused":
+		case "itself":
+			excepted := r.method == "POST" && creating && tenant.Number != 0
+			if !rule.Own && !excepted {
+				t.Fatalf("%+v acts as the client itself, without own", r)
+			}
+		default:
+			n, err := enterprise.Parse(acts)
+			if err == nil && (n != tenant.Number || !allowed(n)) {
+				t.Fatalf("%+v acts for %s, not for %+v", r, acts, tenant)
+			}
+			outcomes["agreed"]++
+		}
+	}
+	for range 40 { // most combinations are refused: a hundred say little
+		rapid.Check(t, property)
+	}
+	t.Log(outcomes)
+	for _, o := range []string{"number", "own", "nobody", "agreed"} {
+		if outcomes[o] == 0 {
+			t.Errorf("no request ended as %q: the property says nothing of it", o)
+		}
+	}
+}
