@@ -90,7 +90,7 @@ func runDemo(p *process, listen, admin string) (err error) {
 // introduce waits until the gateway can be used and prints what to try.
 func introduce(ctx context.Context, w io.Writer, g *gateway.Gateway, sim *simulator.Simulator) error {
 	base := "http://" + reachable(g.Addrs()[0])
-	document, err := firstDocument(ctx, base)
+	document, err := firstDocument(ctx, g, base)
 	if err != nil {
 		return fmt.Errorf("trying the demo: %w", err)
 	}
@@ -134,28 +134,31 @@ func reachable(a net.Addr) string {
 	return net.JoinHostPort(host, port)
 }
 
-// firstDocument asks the gateway itself for the link of a document. It waits for
-// the list of providers, which is fetched in the background.
-func firstDocument(ctx context.Context, base string) (string, error) {
+// firstDocument asks the gateway itself for the link of a document, once it has the
+// list of providers, which is fetched in the background.
+func firstDocument(ctx context.Context, g *gateway.Gateway, base string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	messages := base + "/enterprises/0206731645/ebox/providers/nsso/ebox/messages"
-	for {
-		var list struct {
-			Items []struct {
-				MessageID string `json:"messageId"`
-			} `json:"items"`
-		}
-		err := getJSON(ctx, messages, &list)
-		if err == nil && len(list.Items) > 0 {
-			return attachmentOf(ctx, messages+"/"+url.PathEscape(list.Items[0].MessageID))
-		}
+	for g.Status().Directory.LastSuccess.IsZero() {
 		select {
 		case <-ctx.Done():
-			return "", errors.Join(err, context.Cause(ctx))
-		case <-time.After(20 * time.Millisecond):
+			return "", fmt.Errorf("waiting for the list of Document Providers: %w", ctx.Err())
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
+	messages := base + "/enterprises/0206731645/ebox/providers/nsso/ebox/messages"
+	var list struct {
+		Items []struct {
+			MessageID string `json:"messageId"`
+		} `json:"items"`
+	}
+	if err := getJSON(ctx, messages, &list); err != nil {
+		return "", err
+	}
+	if len(list.Items) == 0 {
+		return "", fmt.Errorf("%s has no message", messages)
+	}
+	return attachmentOf(ctx, messages+"/"+url.PathEscape(list.Items[0].MessageID))
 }
 
 func attachmentOf(ctx context.Context, message string) (string, error) {

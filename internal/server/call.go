@@ -74,9 +74,8 @@ func (c *call) WriteHeader(status int) {
 		c.record.Status = status
 		h := c.w.Header()
 		h["X-Request-Id"] = []string{c.record.ID}
-		if c.environment != nil {
-			h["X-Ebox-Environment"] = c.environment
-		}
+		delete(h, "X-Ebox-Environment") // an upstream's word for it
+		h["X-EBox-Environment"] = c.environment
 		if c.origin != "" {
 			exposeTo(h, c.origin)
 		}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/problem"
 )
 
@@ -20,17 +21,23 @@ import (
 // checked as well: the name an attacker rebinds is one that we do not know.
 type Edge struct {
 	hosts   map[string]bool // lower case, without port
+	domains []string        // ".example.be", whose subdomains are known
 	origins map[string]bool // as a browser writes them
 }
 
-// NewEdge makes the rules. publicURL, if any, and hosts name the gateway; origins
-// are those of pages that may use it, as "https://app.example.be".
+// NewEdge makes the rules. publicURL, if any, and hosts name the gateway, a host
+// "*.example.be" all subdomains; origins are those of pages that may use it, as
+// "https://app.example.be".
 func NewEdge(publicURL *url.URL, hosts, origins []string) *Edge {
 	e := &Edge{hosts: map[string]bool{"localhost": true}, origins: make(map[string]bool, len(origins))}
 	if publicURL != nil {
 		e.hosts[strings.ToLower(publicURL.Hostname())] = true
 	}
 	for _, h := range hosts {
+		if domain, ok := strings.CutPrefix(h, "*"); ok {
+			e.domains = append(e.domains, strings.ToLower(domain))
+			continue
+		}
 		e.hosts[strings.ToLower(hostname(h))] = true
 	}
 	for _, o := range origins {
@@ -53,9 +60,14 @@ func (e *Edge) knows(r *http.Request) bool {
 		// Only HTTP/1.0 may leave it out (RFC 9112, section 3.2).
 		return !r.ProtoAtLeast(1, 1)
 	}
-	host := hostname(r.Host)
-	if e.hosts[host] || e.hosts[strings.ToLower(host)] {
+	host := strings.ToLower(hostname(r.Host))
+	if e.hosts[host] {
 		return true
+	}
+	for _, domain := range e.domains {
+		if len(host) > len(domain) && strings.HasSuffix(host, domain) {
+			return true
+		}
 	}
 	addr, err := netip.ParseAddr(host)
 	return err == nil && addr.Unmap().WithZone("") == connOf(r.Context()).local
@@ -137,7 +149,7 @@ func preflight(h http.Header, r *http.Request, allow string) {
 func (e *Edge) Guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := e.Check(r); err != nil {
-			problem.Write(w, r, problem.From(err), "", 0)
+			problem.Write(w, r, problem.From(err), exchange.NewID(), 0)
 			return
 		}
 		next.ServeHTTP(w, r)

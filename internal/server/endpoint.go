@@ -115,6 +115,16 @@ func (e *Endpoint) edge(next http.Handler) http.Handler {
 func (e *Endpoint) target(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := from(r)
+		switch {
+		case r.Method == http.MethodConnect:
+			// Its target is an authority, which no route can have.
+			c.fail(r, problem.MethodNotAllowed(r.Method, anyMethod))
+			return
+		case r.RequestURI == "*": // OPTIONS * asks about the gateway as a whole
+			c.Header()["Allow"] = []string{strings.Join(anyMethod, ", ")}
+			c.WriteHeader(http.StatusNoContent)
+			return
+		}
 		if err := e.splitTarget(c, r.RequestURI); err != nil {
 			c.fail(r, err)
 			return
@@ -125,6 +135,9 @@ func (e *Endpoint) target(next http.Handler) http.Handler {
 			c.fail(r, err)
 			return
 		}
+		// The path alone chooses the route: which methods it has, and what to answer
+		// to the others, the route itself knows.
+		c.routing.RouteMethod = http.MethodGet
 		c.routing.RoutePath = c.rest
 		if c.rest == "" {
 			c.routing.RoutePath = "/"
@@ -178,12 +191,6 @@ func (e *Endpoint) routes() http.Handler {
 		router.Handle(route.Path+"/*", h)
 	}
 	router.NotFound(e.refuse(func(*call) error { return noRoute() }))
-	// chi knows the common methods; every other one gets the same answer as a
-	// method that the route does not have.
-	router.MethodNotAllowed(e.refuse(func(c *call) error {
-		return problem.MethodNotAllowed(c.record.Method, []string{"GET", "HEAD", "OPTIONS"})
-	}))
-
 	return router
 }
 
@@ -194,6 +201,9 @@ func (e *Endpoint) refuse(why func(*call) error) http.HandlerFunc {
 		c.fail(r, why(c))
 	}
 }
+
+// anyMethod are the methods that some route or other may have.
+var anyMethod = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 func noRoute() error {
 	return problem.NotFound("No route of this gateway has this path. The e-Box APIs are under /ebox/providers/{providerId}, /ebox/registry, /ebox/partition and /ebox/federation, citizen mandates under /grant/citizen, each optionally after /enterprises/{number}. GET /ebox/providers lists the Document Providers.")
