@@ -1,0 +1,205 @@
+package simulator
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
+
+	"ebox-gateway/internal/enterprise"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// office is the enterprise of the client that the tests use.
+const office enterprise.Number = 406798006
+
+const clientID = "payroll-office"
+
+var identity = sync.OnceValue(func() *Identity {
+	i, err := SelfSigned("Payroll Office", time.Now())
+	if err != nil {
+		panic(err)
+	}
+	return i
+})
+
+// lab is a simulator on two hosts with one registered client, and an HTTP client.
+type lab struct {
+	*Simulator
+	t    *testing.T
+	http *http.Client
+	now  *clock
+}
+
+// clock is real time plus what a test adds to it.
+type clock struct {
+	mu    sync.Mutex
+	ahead time.Duration
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.ahead)
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ahead += d
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	now := &clock{}
+	s, err := Start(Options{
+		ListenRegional: "127.0.0.1:0",
+		Clients:        []Client{{ID: clientID, Certificate: identity().Certificate, Enterprise: office}},
+		Now:            now.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{DisableCompression: true}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		if err := s.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
+	})
+	noRedirect := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &lab{s, t, &http.Client{Transport: transport, CheckRedirect: noRedirect, Timeout: 20 * time.Second}, now}
+}
+
+// assertion signs claims that are right but for the changes; a nil value removes one.
+func (l *lab) assertion(changes jwt.MapClaims) string {
+	l.t.Helper()
+	return l.signed(jwt.SigningMethodRS256, identity().Key, changes, nil)
+}
+
+func (l *lab) signed(method jwt.SigningMethod, key any, changes jwt.MapClaims, header map[string]any) string {
+	l.t.Helper()
+	now := l.now.Now()
+	claims := jwt.MapClaims{
+		"iss": clientID, "sub": clientID, "aud": l.TokenURL(), "jti": uuid.NewString(),
+		"iat": now.Unix(), "exp": now.Add(2 * time.Minute).Unix(),
+	}
+	maps.Copy(claims, changes)
+	maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })
+	token := jwt.NewWithClaims(method, claims)
+	maps.Copy(token.Header, header)
+	text, err := token.SignedString(key)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return text
+}
+
+func tokenForm(assertion, scope string) url.Values {
+	form := url.Values{"grant_type": {"client_credentials"}, "client_assertion_type": {jwtBearer}, "client_assertion": {assertion}}
+	if scope != "" {
+		form.Set("scope", scope)
+	}
+	return form
+}
+
+// token gets a token or fails the test.
+func (l *lab) token(scopes ...string) string {
+	l.t.Helper()
+	r := l.send("POST", l.TokenURL(), tokenForm(l.assertion(nil), strings.Join(scopes, " ")).Encode(), "Content-Type", "application/x-www-form-urlencoded")
+	var answer tokenAnswer
+	if r.status != http.StatusOK || json.Unmarshal(r.body, &answer) != nil {
+		l.t.Fatalf("no token: %d %s", r.status, r.body)
+	}
+	return answer.AccessToken
+}
+
+// reply is an answer, read whole.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+	err    error // of reading the body
+}
+
+// send sends a request; headers are name, value, name, value, …
+func (l *lab) send(method, target, body string, headers ...string) reply {
+	l.t.Helper()
+	r, err := l.try(method, target, body, headers...)
+	if err != nil {
+		l.t.Fatalf("%s %s: %v", method, target, err)
+	}
+	return r
+}
+
+func (l *lab) try(method, target, body string, headers ...string) (reply, error) {
+	l.t.Helper()
+	var reader io.Reader
+	if body != "" {
+		reader = strings.NewReader(body)
+	}
+	r, err := http.NewRequestWithContext(l.t.Context(), method, target, reader)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	answer, err := l.http.Do(r)
+	if err != nil {
+		return reply{}, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	return reply{answer.StatusCode, answer.Header, text, err}, nil
+}
+
+// as gives a sender for one enterprise with one token.
+func (l *lab) as(token string, e enterprise.Number) func(method, target, body string, headers ...string) reply {
+	return func(method, target, body string, headers ...string) reply {
+		l.t.Helper()
+		headers = append([]string{"Authorization", "Bearer " + token}, headers...)
+		if e != 0 {
+			headers = append(headers, onBehalfOf, e.String())
+		}
+		return l.send(method, target, body, headers...)
+	}
+}
+
+func decode[T any](t *testing.T, r reply) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal(bytes.TrimSpace(r.body), &v); err != nil {
+		t.Fatalf("%v in %d %s", err, r.status, r.body)
+	}
+	return v
+}
+
+// eventually waits for a condition that another goroutine brings about.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	ctx := t.Context()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(10 * time.Second)
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("%s: not within 10 s", what)
+		case <-ctx.Done():
+			t.Fatal(ctx.Err())
+		}
+	}
+}
