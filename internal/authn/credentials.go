@@ -45,6 +45,10 @@ func (l *credentials) RoundTrip(r *http.Request) (*http.Response, error) {
 	// The values are shared with the original; nobody below changes them in place.
 	header := make(http.Header, len(r.Header)+1)
 	for name, values := range r.Header {
+		// A key that is not in canonical form would stand beside ours on the wire.
+		if len(name) == len("Authorization") && strings.EqualFold(name, "Authorization") {
+			continue
+		}
 		header[name] = values
 	}
 	header["Authorization"] = token.h.header
@@ -54,11 +58,10 @@ func (l *credentials) RoundTrip(r *http.Request) (*http.Response, error) {
 	return l.next.RoundTrip(&out)
 }
 
-// isLoopback says whether a host of a URL is this machine: localhost and names
-// below it (RFC 6761, section 6.3), or a loopback address.
+// isLoopback says whether a host of a URL is this machine: localhost or a loopback
+// address. Names below localhost are not: some resolvers ask the network for them.
 func isLoopback(host string) bool {
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+	if strings.EqualFold(host, "localhost") {
 		return true
 	}
 	address, err := netip.ParseAddr(host)

@@ -33,8 +33,7 @@ type endpoint struct {
 	environment string
 }
 
-// fetch asks for one token. The error is a *RefusedError, an *UnavailableError,
-// or the context's own.
+// fetch asks for one token. The error is a *RefusedError or an *UnavailableError.
 func (e *endpoint) fetch(ctx context.Context, c *Client, key *Key, scopes []string) (Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
@@ -69,14 +68,17 @@ func (e *endpoint) try(ctx context.Context, c *Client, key *Key, scopes []string
 	// the audience it names and nobody else.
 	answer, err := e.transport.RoundTrip(r)
 	if err != nil {
-		failed := unavailable("the Authorization Server did not answer", err)
+		failed := unavailable("the Authorization Server did not answer", printable(err))
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			failed.Reason += " in time"
+		}
 		failed.RetryAfter = waitOf(err, sent)
 		return Token{}, reused.Load(), failed
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	if err != nil {
-		failed := unavailable("the Authorization Server's answer broke off", err)
+		failed := unavailable("the Authorization Server's answer broke off", printable(err))
 		failed.Status = answer.StatusCode
 		return Token{}, false, failed
 	}

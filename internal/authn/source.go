@@ -110,6 +110,10 @@ func (s *Source) gaveUp(err error) error {
 	return fmt.Errorf("waiting for a token of %s: %w", s.client.Name, err)
 }
 
+func (s *Source) stopping() error {
+	return &UnavailableError{Client: s.client.Name, Reason: "the gateway is stopping"}
+}
+
 // board returns the flight to wait for, starting one if there is none, or else a
 // token or the error that is remembered.
 func (s *Source) board() (*flight, Token, error) {
@@ -130,7 +134,7 @@ func (s *Source) board() (*flight, Token, error) {
 		return nil, Token{}, s.failure.report(now)
 	}
 	if !s.launch() {
-		return nil, Token{}, &UnavailableError{Client: s.client.Name, Reason: "the gateway is stopping"}
+		return nil, Token{}, s.stopping()
 	}
 	return s.flight, Token{}, nil
 }
@@ -176,6 +180,10 @@ func (s *Source) land(f *flight, key *Key, t Token, err error) {
 	if err == nil {
 		f.token = t
 		s.store(t.h, key)
+		return
+	}
+	if tokens.base.Err() != nil { // what was cut off by our own end is nobody's failure
+		f.err = s.stopping()
 		return
 	}
 	var unavailable *UnavailableError

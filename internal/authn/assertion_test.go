@@ -1,0 +1,119 @@
+package authn
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestAssertionsAreWhatTheAuthorizationServerWants(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 999, time.UTC)
+	c := &Client{ID: "client-1", Audience: "https://as.example/token", AssertionLifetime: time.Minute}
+	cases := map[string]struct {
+		src KeySource
+		alg jose.SignatureAlgorithm
+	}{
+		"RS256": {KeySource{KeyFile: "rsa-pkcs8.pem"}, jose.RS256},
+		"PS256": {KeySource{KeyFile: "rsa-pkcs8.pem", Algorithm: PS256}, jose.PS256},
+		"ES256": {KeySource{KeyFile: "ec-pkcs8.pem"}, jose.ES256},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			k := mustLoad(t, in("testdata", tc.src))
+			text, err := k.assertion(c, now, rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parsed, err := jwt.ParseSigned(text, []jose.SignatureAlgorithm{tc.alg})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var claims map[string]any
+			if err := parsed.Claims(k.private.Public(), &claims); err != nil {
+				t.Fatalf("verifying the signature: %v", err)
+			}
+			jti, _ := claims["jti"].(string)
+			if len(jti) != 36 {
+				t.Errorf("jti %q", jti)
+			}
+			delete(claims, "jti")
+			want := map[string]any{
+				"iss": "client-1", "sub": "client-1", "aud": "https://as.example/token",
+				"iat": float64(now.Unix()), "exp": float64(now.Unix() + 60),
+			}
+			if diff := cmp.Diff(want, claims); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestAssertionsNameTheCertificateIfAsked(t *testing.T) {
+	leaf := certificateOf(t, fixture("rsa-cert.pem"))
+	sum := sha256.Sum256(leaf.Raw)
+	thumbprint := base64.RawURLEncoding.EncodeToString(sum[:])
+	src := in("testdata", KeySource{KeyFile: "rsa-pkcs8.pem", CertificateFile: "chain-root-first.pem", Headers: []string{"kid", "x5t#S256", "x5c"}})
+	text, err := mustLoad(t, src).assertion(&Client{}, time.Now(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := jose.ParseSigned(text, []jose.SignatureAlgorithm{jose.RS256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var header map[string]any
+	raw, _, _ := cutDot(text)
+	if err := json.Unmarshal(raw, &header); err != nil {
+		t.Fatal(err)
+	}
+	x5c := header["x5c"].([]any)
+	delete(header, "x5c")
+	want := map[string]any{"alg": "RS256", "typ": "JWT", "kid": thumbprint, "x5t#S256": thumbprint}
+	if diff := cmp.Diff(want, header); diff != "" {
+		t.Error(diff)
+	}
+	if len(x5c) != 2 || x5c[0] != base64.StdEncoding.EncodeToString(leaf.Raw) {
+		t.Errorf("x5c has %d certificates", len(x5c))
+	}
+	if _, err := parsed.Verify(leaf.PublicKey); err != nil {
+		t.Errorf("the certificate that x5c names does not verify it: %v", err)
+	}
+}
+
+// cutDot decodes the first part of a compact JWS.
+func cutDot(compact string) (header []byte, rest string, err error) {
+	for i := range compact {
+		if compact[i] == '.' {
+			header, err = base64.RawURLEncoding.DecodeString(compact[:i])
+			return header, compact[i+1:], err
+		}
+	}
+	return nil, "", nil
+}
+
+func TestNoTwoAssertionsHaveTheSameJTI(t *testing.T) {
+	k := mustLoad(t, newSource)
+	seen := map[string]bool{}
+	for range 50 {
+		text, err := k.assertion(&Client{}, time.Unix(1, 0), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := jwt.ParseSigned(text, []jose.SignatureAlgorithm{jose.ES256})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var claims jwt.Claims
+		if err := parsed.UnsafeClaimsWithoutVerification(&claims); err != nil || seen[claims.ID] {
+			t.Fatalf("jti %q, %v", claims.ID, err)
+		}
+		seen[claims.ID] = true
+	}
+}

@@ -1,0 +1,257 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/problem"
+)
+
+func TestAnswersThatAreNoToken(t *testing.T) {
+	reply := func(status int, body string, header ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			for i := 0; i+1 < len(header); i += 2 {
+				w.Header().Set(header[i], header[i+1])
+			}
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, body)
+		}
+	}
+	const fine = `{"access_token":"s3cret-value","token_type":"Bearer","expires_in":60,"scope":"scope:a"}`
+	cases := map[string]struct {
+		answer http.HandlerFunc
+		code   string // of a refusal; "" for an outage
+		status int    // of the problem
+		wait   time.Duration
+		says   string
+	}{
+		"invalid_client with 401":         {reply(401, `{"error":"invalid_client","error_description":"quite-private-description"}`), "invalid_client", 502, 0, "Chaman"},
+		"invalid_client with 400":         {reply(400, `{"error":"invalid_client"}`), "invalid_client", 502, 0, "simulation"},
+		"invalid_scope":                   {reply(400, `{"error":"invalid_scope"}`), "invalid_scope", 502, 0, "terms of use"},
+		"unauthorized_client":             {reply(400, `{"error":"unauthorized_client"}`), "unauthorized_client", 502, 0, "onboarding"},
+		"access_denied with 403":          {reply(403, `{"error":"access_denied"}`), "access_denied", 502, 0, "terms of use"},
+		"a code of the server's own":      {reply(400, `{"error":"consent_required"}`), "consent_required", 502, 0, "onboarding"},
+		"fewer scopes than asked":         {reply(200, strings.Replace(fine, "scope:a", "scope:b", 1)), "invalid_scope", 502, 0, "terms of use"},
+		"temporarily_unavailable":         {reply(400, `{"error":"temporarily_unavailable"}`), "", 503, time.Second, ""},
+		"401 of something in between":     {reply(401, `<html>Proxy login quite-private-description</html>`), "", 503, time.Second, ""},
+		"404":                             {reply(404, `{"error":"not_found"}`), "", 503, time.Second, ""},
+		"429 with Retry-After":            {reply(429, ``, "Retry-After", "40"), "", 503, 40 * time.Second, ""},
+		"503 with Retry-After":            {reply(503, `quite-private-description`, "Retry-After", "40"), "", 503, 40 * time.Second, ""},
+		"500 though it has an OAuth code": {reply(500, `{"error":"invalid_client"}`), "", 503, time.Second, ""},
+		"a page with 200":                 {reply(200, `<html>quite-private-description</html>`), "", 503, time.Second, ""},
+		"a token that has expired":        {reply(200, strings.Replace(fine, "60", "0", 1)), "", 503, time.Second, ""},
+		"204":                             {reply(204, ``), "", 503, time.Second, ""},
+		"more than a megabyte":            {reply(200, fine+strings.Repeat(" ", maxAnswer)), "", 503, time.Second, ""},
+		"a redirect":                      {reply(307, fine, "Location", "/elsewhere"), "", 503, time.Second, ""},
+		"no HTTP": {func(w http.ResponseWriter, r *http.Request) {
+			c, _, _ := w.(http.Hijacker).Hijack()
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nquite-private-description\r\n\r\n")
+			c.Close()
+		}, "", 503, time.Second, ""},
+		"cut short": {func(w http.ResponseWriter, r *http.Request) {
+			c, _, _ := w.(http.Hijacker).Hijack()
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"+fine[:40])
+			c.Close()
+		}, "", 503, time.Second, ""},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			as := newAuthServer(t)
+			as.answer = c.answer
+			server := httptest.NewServer(as)
+			defer server.Close()
+			transport := &http.Transport{}
+			defer transport.CloseIdleConnections()
+			var logged strings.Builder
+			tokens := setup(t, as, func(o *Options) {
+				o.Transport, o.Clients[0].TokenURL, o.Log = transport, server.URL, textLog(&logged)
+			})
+			_, err := source(t, tokens).Token(t.Context())
+			running(tokens)() // nobody writes the log any more
+
+			var refused *RefusedError
+			var unavailable *UnavailableError
+			switch {
+			case c.code != "" && (!errors.As(err, &refused) || refused.Code != c.code || refused.Client != "payroll" || refused.Since.IsZero()):
+				t.Fatalf("%#v, want a refusal with %s", err, c.code)
+			case c.code == "" && !errors.As(err, &unavailable):
+				t.Fatalf("%#v, want an outage", err)
+			}
+			p := problem.From(err)
+			if p.Status != c.status || !strings.Contains(p.Detail, c.says) {
+				t.Errorf("problem %d %q", p.Status, p.Detail)
+			}
+			if wait := p.Header.Get("Retry-After"); (wait != "") != (c.wait > 0) {
+				t.Errorf("Retry-After %q", wait)
+			}
+			if unavailable != nil && (unavailable.RetryAfter < c.wait/2 || unavailable.RetryAfter > c.wait*2) {
+				t.Errorf("to be tried again after %s, want about %s", unavailable.RetryAfter, c.wait)
+			}
+			if as.count() != 1 {
+				t.Errorf("%d requests", as.count())
+			}
+			for _, text := range []string{err.Error(), string(p.Append(nil, "1")), logged.String(), fmt.Sprintf("%+v", tokens.Status()[0].Tokens[0].Error)} {
+				as.leaks(text)
+				if strings.Contains(text, "s3cret") {
+					t.Errorf("a secret shows in %q", text)
+				}
+			}
+		})
+	}
+}
+
+func TestARefusalMentionsAClockThatIsWrong(t *testing.T) {
+	as := newAuthServer(t) // with no key registered
+	as.answer = func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", time.Now().Add(-10*time.Minute).UTC().Format(http.TimeFormat))
+		w.WriteHeader(401)
+		_, _ = io.WriteString(w, `{"error":"invalid_client"}`)
+	}
+	_, err := source(t, setup(t, as, nil)).Token(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "clock differs from ours by -10m") {
+		t.Fatal(err)
+	}
+}
+
+func TestTheTokenRequestIsWhatRFC7523Asks(t *testing.T) {
+	key := mustLoad(t, newSource)
+	as := newAuthServer(t, key)
+	var header http.Header
+	as.before = func(_ int, r *http.Request) { header = r.Header }
+	tokens := setup(t, as, nil)
+	mustToken(t, source(t, tokens, "scope:b", "scope:a"))
+	form := as.forms[0]
+	if len(form) != 4 || form["grant_type"][0] != "client_credentials" || form["scope"][0] != "scope:a scope:b" ||
+		form["client_assertion_type"][0] != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
+		t.Errorf("form %v", form)
+	}
+	if header.Get("Accept") != "application/json" || header.Get("Content-Type") != "application/x-www-form-urlencoded" || len(header["BelGov-Trace-Id"][0]) != 36 {
+		t.Errorf("header %v", header)
+	}
+	if _, err := tokens.Source("payroll", nil); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := tokens.Source("payroll", nil)
+	mustToken(t, s)
+	if _, there := as.forms[1]["scope"]; there {
+		t.Error("no scopes became an empty scope")
+	}
+}
+
+// A server that closes an idle connection in the moment a request comes in is no
+// outage, and the request that replaces it must not repeat the jti.
+func TestAStaleConnectionIsTriedOnceMoreWithAnotherAssertion(t *testing.T) {
+	as := newAuthServer(t, mustLoad(t, newSource))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if as.count() == 1 { // the second request reaches the server, which drops it
+			as.ServeHTTP(httptest.NewRecorder(), r)
+			c, _, _ := w.(http.Hijacker).Hijack()
+			c.Close()
+			return
+		}
+		as.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	tokens := setup(t, as, func(o *Options) { o.Transport, o.Clients[0].TokenURL = transport, server.URL })
+	mustToken(t, source(t, tokens, "scope:a"))
+	mustToken(t, source(t, tokens, "scope:b")) // the server checks the jti itself
+	if as.count() != 3 {
+		t.Fatalf("%d requests", as.count())
+	}
+}
+
+func TestAServerThatIsNotThereIsAskedOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "http://" + l.Addr().String()
+	l.Close()
+	var dials atomic.Int32
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		dials.Add(1)
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}}
+	tokens := setup(t, nil, func(o *Options) { o.Transport, o.Clients[0].TokenURL = transport, url })
+	_, err = source(t, tokens).Token(t.Context())
+	var u *UnavailableError
+	if !errors.As(err, &u) || !strings.Contains(err.Error(), "refused") || dials.Load() != 1 {
+		t.Fatalf("%v after %d dials", err, dials.Load())
+	}
+	if detail := problem.From(err).Detail; strings.Contains(detail, "127.0.0.1") {
+		t.Errorf("the caller is told an address: %s", detail)
+	}
+}
+
+func TestResendingByTheTransportMakesAnotherAssertion(t *testing.T) {
+	as := newAuthServer(t, mustLoad(t, newSource))
+	twice := roundTripper(func(r *http.Request) (*http.Response, error) {
+		if _, err := as.RoundTrip(r); err != nil {
+			return nil, err
+		}
+		again := r.Clone(r.Context())
+		var err error
+		if again.Body, err = r.GetBody(); err != nil {
+			return nil, err
+		}
+		return as.RoundTrip(again)
+	})
+	tokens := setup(t, as, func(o *Options) { o.Transport = twice })
+	mustToken(t, source(t, tokens))
+	if len(as.jtis) != 2 {
+		t.Fatalf("%d different jti in %d requests", len(as.jtis), as.count())
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestAnOpenCircuitsRetryAfterIsKept(t *testing.T) {
+	open := roundTripper(func(*http.Request) (*http.Response, error) {
+		return nil, fmt.Errorf("sending: %w", problem.Unavailable("The circuit is open.", 14*time.Second))
+	})
+	_, err := source(t, setup(t, nil, func(o *Options) { o.Transport = open })).Token(t.Context())
+	if got := problem.From(err).Header.Get("Retry-After"); got != "14" {
+		t.Fatalf("Retry-After %q of %v", got, err)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	cases := map[string]struct {
+		change func(*Options)
+		want   string
+	}{
+		"plain http":             {func(o *Options) { o.Clients[0].TokenURL = "http://as.example/token" }, "https"},
+		"a relative URL":         {func(o *Options) { o.Clients[0].TokenURL = "/token" }, "absolute"},
+		"a user in the URL":      {func(o *Options) { o.Clients[0].TokenURL = "https://u:p@as.example/token" }, "without user"},
+		"no client id":           {func(o *Options) { o.Clients[0].ID = "" }, "client id"},
+		"two of a name":          {func(o *Options) { o.Clients = append(o.Clients, o.Clients[0]) }, "two of this name"},
+		"assertions for an hour": {func(o *Options) { o.Clients[0].AssertionLifetime = time.Hour }, "assertion lifetime"},
+		"assertions for no time": {func(o *Options) { o.Clients[0].AssertionLifetime = -1 }, "assertion lifetime"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			o := Options{Clients: []Client{{Name: "payroll", ID: "x", TokenURL: tokenURL, Key: newSource}}}
+			c.change(&o)
+			if _, err := New(o); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "u:p") {
+				t.Fatalf("%v, want %q", err, c.want)
+			}
+		})
+	}
+	o := Options{AllowHTTP: true, Clients: []Client{{Name: "a", ID: "x", TokenURL: "http://as.example/token", Key: newSource}}}
+	if _, err := New(o); err != nil {
+		t.Errorf("http that was allowed: %v", err)
+	}
+}

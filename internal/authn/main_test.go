@@ -1,0 +1,268 @@
+package authn
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	password = "changeit"
+	tokenURL = "https://as.example/REST/oauth/v5/token"
+)
+
+func fixture(name string) string { return filepath.Join("testdata", name) }
+
+func fixed(password string) func() ([]byte, error) {
+	return func() ([]byte, error) { return []byte(password), nil }
+}
+
+// authServer is an Authorization Server that believes nothing: it verifies
+// assertions with another JOSE implementation than the one that made them. It is
+// a RoundTripper too, for tests whose time does not run while a socket is read.
+type authServer struct {
+	t testing.TB
+
+	mu         sync.Mutex
+	registered []crypto.PublicKey
+	lifetime   any // expires_in
+	granted    func(asked string) string
+	answer     http.HandlerFunc             // instead of a token, if not nil
+	before     func(n int, r *http.Request) // before every answer
+	issued     map[string]time.Time         // hash by expiry
+	jtis       map[string]bool
+	requests   int
+	forms      []map[string][]string
+	secrets    []string // all that must not show anywhere
+}
+
+func newAuthServer(t testing.TB, registered ...*Key) *authServer {
+	s := &authServer{t: t, lifetime: 3600, issued: map[string]time.Time{}, jtis: map[string]bool{}}
+	for _, k := range registered {
+		s.register(k)
+	}
+	return s
+}
+
+func (s *authServer) register(k *Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.registered = append(s.registered, k.private.Public())
+}
+
+func (s *authServer) set(f func(*authServer)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(s)
+}
+
+func (s *authServer) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.requests
+}
+
+func (s *authServer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	w := httptest.NewRecorder()
+	received := r.Clone(r.Context())
+	received.Form, received.PostForm = nil, nil
+	s.ServeHTTP(w, received)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return w.Result(), nil
+}
+
+func (s *authServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if err := r.ParseForm(); err != nil {
+		s.t.Errorf("the form does not parse: %v", err)
+	}
+	s.mu.Lock()
+	s.requests++
+	n, before, answer := s.requests, s.before, s.answer
+	s.forms = append(s.forms, r.PostForm)
+	s.secrets = append(s.secrets, r.PostForm.Get("client_assertion"))
+	s.mu.Unlock()
+	if before != nil {
+		before(n, r)
+	}
+	if answer != nil {
+		answer(w, r)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	if code := s.verify(r); code != "" {
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprintf(w, `{"error":%q,"error_description":"quite-private-description"}`, code)
+		return
+	}
+	secret := fmt.Sprintf("secret-token-%d", n)
+	s.secrets = append(s.secrets, secret)
+	reply := map[string]any{"access_token": secret, "token_type": "bearer"}
+	if s.lifetime != nil {
+		reply["expires_in"] = s.lifetime
+	}
+	if s.granted != nil {
+		reply["scope"] = s.granted(r.PostForm.Get("scope"))
+	}
+	if seconds, ok := s.lifetime.(int); ok {
+		s.issued["Bearer "+secret] = time.Now().Add(time.Duration(seconds) * time.Second)
+	}
+	_ = json.NewEncoder(w).Encode(reply)
+}
+
+// verify gives the OAuth error code, or "".
+func (s *authServer) verify(r *http.Request) string {
+	if r.Method != "POST" || r.PostForm.Get("grant_type") != "client_credentials" ||
+		r.PostForm.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
+		return "invalid_request"
+	}
+	assertion, err := jwt.ParseSigned(r.PostForm.Get("client_assertion"), []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256})
+	if err != nil {
+		s.t.Errorf("the assertion does not parse: %v", err)
+		return "invalid_client"
+	}
+	var claims jwt.Claims
+	verified := slices.ContainsFunc(s.registered, func(k crypto.PublicKey) bool { return assertion.Claims(k, &claims) == nil })
+	if !verified || claims.Subject != claims.Issuer || s.jtis[claims.ID] || claims.ID == "" {
+		return "invalid_client"
+	}
+	s.jtis[claims.ID] = true
+	return ""
+}
+
+// leaks fails the test if text holds anything secret that this server saw or gave.
+func (s *authServer) leaks(text string) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, secret := range append(s.secrets, "quite-private-description", password) {
+		if secret != "" && strings.Contains(text, secret) {
+			s.t.Errorf("a secret shows in %q", text)
+		}
+	}
+}
+
+func mustLoad(t testing.TB, src KeySource) *Key {
+	t.Helper()
+	k, err := LoadKey(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+var (
+	oldSource = KeySource{KeyFile: fixture("rsa-pkcs8.pem"), CertificateFile: fixture("rsa-cert.pem")}
+	newSource = KeySource{KeyFile: fixture("ec-pkcs8.pem"), CertificateFile: fixture("ec-cert.pem")}
+)
+
+// setup makes tokens of one client "payroll" whose key is registered at as.
+func setup(t testing.TB, as *authServer, change func(*Options)) *Tokens {
+	t.Helper()
+	o := Options{
+		Clients:     []Client{{Name: "payroll", ID: "client-1", TokenURL: tokenURL, Key: newSource}},
+		Transport:   as,
+		Environment: "simulation",
+	}
+	if change != nil {
+		change(&o)
+	}
+	tokens, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tokens
+}
+
+func source(t testing.TB, tokens *Tokens, scopes ...string) *Source {
+	t.Helper()
+	if len(scopes) == 0 {
+		scopes = []string{"scope:a"}
+	}
+	s, err := tokens.Source("payroll", scopes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func mustToken(t testing.TB, s *Source) Token {
+	t.Helper()
+	token, err := s.Token(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// running starts Run and returns what ends it and waits.
+func running(tokens *Tokens) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { tokens.Run(ctx); close(done) }()
+	return func() { cancel(); <-done }
+}
+
+func write(t testing.TB, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func copyFile(t testing.TB, from, to string) {
+	t.Helper()
+	write(t, to, read(t, from))
+}
+
+func certificateOf(t testing.TB, path string) *x509.Certificate {
+	t.Helper()
+	block, _ := pem.Decode(read(t, path))
+	c, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func textLog(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}

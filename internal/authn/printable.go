@@ -1,0 +1,65 @@
+package authn
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+
+	"ebox-gateway/internal/problem"
+)
+
+// printable makes an error of the transport fit for a log. net/http quotes what
+// it cannot parse, and what a broken Authorization Server sends in place of a
+// header might be a token. So only errors whose texts are known to be made here
+// or in the operating system keep theirs; the others keep their type.
+func printable(err error) error {
+	for _, known := range [...]error{context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	var (
+		dial        *net.OpError
+		name        *net.DNSError
+		certificate *tls.CertificateVerificationError
+		record      tls.RecordHeaderError
+		alert       tls.AlertError
+		number      syscall.Errno
+		reporter    problem.Reporter
+	)
+	switch {
+	case errors.As(err, &certificate):
+		return certificate
+	case errors.As(err, &record):
+		return errors.New("the server does not speak TLS")
+	case errors.As(err, &alert):
+		return alert
+	case errors.As(err, &name):
+		return name
+	case errors.As(err, &dial):
+		return dial
+	case errors.As(err, &number):
+		return number
+	case errors.As(err, &reporter):
+		// Its cause may come from the transport, so that only what a caller would read
+		// is kept.
+		p := reporter.Problem()
+		return errors.New(p.Title + ": " + p.Detail)
+	}
+	return fmt.Errorf("the exchange failed with a %T, whose text might quote the answer", root(err))
+}
+
+// root is the innermost error of a chain.
+func root(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}

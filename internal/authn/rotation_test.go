@@ -1,0 +1,324 @@
+package authn
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// secretMount is a Kubernetes Secret as the kubelet mounts it: every file is a
+// link through ..data, and an update swaps that one link.
+type secretMount struct {
+	t       *testing.T
+	dir     string
+	version int
+}
+
+func mountSecret(t *testing.T, files map[string][]byte) *secretMount {
+	m := &secretMount{t: t, dir: t.TempDir()}
+	m.update(files)
+	for name := range files {
+		if err := os.Symlink(filepath.Join("..data", name), filepath.Join(m.dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return m
+}
+
+func (m *secretMount) path(name string) string { return filepath.Join(m.dir, name) }
+
+func (m *secretMount) update(files map[string][]byte) {
+	m.t.Helper()
+	m.version++
+	version := "..v" + string(rune('0'+m.version))
+	if err := os.Mkdir(m.path(version), 0o700); err != nil {
+		m.t.Fatal(err)
+	}
+	for name, content := range files {
+		write(m.t, filepath.Join(m.dir, version, name), content)
+	}
+	if err := os.Symlink(version, m.path("..data_tmp")); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.Rename(m.path("..data_tmp"), m.path("..data")); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func pair(t *testing.T, src KeySource) map[string][]byte {
+	return map[string][]byte{"tls.key": read(t, src.KeyFile), "tls.crt": read(t, src.CertificateFile)}
+}
+
+func TestANewKeySignsOnceItEarnedAToken(t *testing.T) {
+	oldKey, newKey := mustLoad(t, oldSource), mustLoad(t, newSource)
+	mount := mountSecret(t, pair(t, oldSource))
+	update := pair(t, newSource)
+	synctest.Test(t, func(t *testing.T) {
+		as := newAuthServer(t, oldKey)
+		var logged strings.Builder
+		tokens := setup(t, as, func(o *Options) {
+			o.Clients[0].Key = KeySource{KeyFile: mount.path("tls.key"), CertificateFile: mount.path("tls.crt")}
+			o.Log = textLog(&logged)
+		})
+		stop := running(tokens)
+		defer stop()
+		s := source(t, tokens)
+		first := mustToken(t, s)
+
+		// The files change before anybody told Chaman.
+		mount.update(update)
+		time.Sleep(defaultPoll + time.Second)
+		synctest.Wait()
+		status := tokens.Status()[0]
+		if status.Key.Fingerprint != oldKey.Fingerprint() || status.Pending == nil || status.Pending.Fingerprint != newKey.Fingerprint() {
+			t.Fatalf("%+v, pending %+v", status.Key, status.Pending)
+		}
+		if !strings.Contains(status.Pending.Reason, "not yet registered in Chaman?") || status.Pending.NextTry.IsZero() || status.Pending.Subject != "O=Elliptic,C=BE" {
+			t.Errorf("pending %+v", status.Pending)
+		}
+		if mustToken(t, s) != first {
+			t.Error("the token of the old key was dropped")
+		}
+		mustToken(t, source(t, tokens, "scope:b")) // a token for something new: the old key signs it
+		tried := as.count()
+		time.Sleep(time.Hour - time.Minute) // within the token's renewals
+		if n := as.count() - tried; n < 10 || n > 35 {
+			t.Errorf("%d requests in an hour of waiting", n)
+		}
+
+		// Then somebody does.
+		as.register(newKey)
+		time.Sleep(longestRefusal + defaultPoll + time.Second)
+		synctest.Wait()
+		status = tokens.Status()[0]
+		if status.Key.Fingerprint != newKey.Fingerprint() || status.Pending != nil || status.KeyError != nil {
+			t.Fatalf("%+v, pending %+v", status.Key, status.Pending)
+		}
+		for _, scope := range []string{"scope:a", "scope:b"} {
+			mustToken(t, source(t, tokens, scope)) // uses it, so that it is renewed
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if got := mustToken(t, source(t, tokens, scope)).Key().KeyFingerprint; got != newKey.Fingerprint() {
+				t.Errorf("the token for %s is still the old key's", scope)
+			}
+		}
+		as.leaks(logged.String())
+	})
+}
+
+func TestAKeyThatGoesBackToTheOldOneIsForgotten(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "key.pem")
+	copyFile(t, oldSource.KeyFile, file)
+	synctest.Test(t, func(t *testing.T) {
+		as := newAuthServer(t, mustLoad(t, oldSource))
+		tokens := setup(t, as, func(o *Options) { o.Clients[0].Key = KeySource{KeyFile: file} })
+		stop := running(tokens)
+		defer stop()
+		mustToken(t, source(t, tokens))
+		copyFile(t, newSource.KeyFile, file)
+		time.Sleep(defaultPoll + time.Second)
+		synctest.Wait()
+		if tokens.Status()[0].Pending == nil {
+			t.Fatal("the new key was not seen")
+		}
+		copyFile(t, oldSource.KeyFile, file)
+		time.Sleep(defaultPoll)
+		synctest.Wait()
+		if p := tokens.Status()[0].Pending; p != nil {
+			t.Fatalf("still pending: %+v", p)
+		}
+	})
+}
+
+func TestHalfWrittenFilesChangeNothing(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "client.p12")
+	passwordFile := filepath.Join(dir, "password")
+	copyFile(t, fixture("modern.p12"), file)
+	write(t, passwordFile, []byte(password+"\n"))
+	whole := read(t, fixture("keytool.p12"))
+	newKey := mustLoad(t, KeySource{Keystore: fixture("keytool.p12"), Password: fixed(password)})
+	synctest.Test(t, func(t *testing.T) {
+		oldKey := mustLoad(t, oldSource)
+		as := newAuthServer(t, oldKey, newKey)
+		tokens := setup(t, as, func(o *Options) {
+			o.Clients[0].Key = KeySource{Keystore: file, Password: PasswordFile(passwordFile)}
+		})
+		stop := running(tokens)
+		defer stop()
+		s := source(t, tokens)
+		mustToken(t, s)
+		wait := func() ClientStatus {
+			time.Sleep(defaultPoll + time.Second)
+			synctest.Wait()
+			mustToken(t, s)
+			return tokens.Status()[0]
+		}
+		for name, content := range map[string][]byte{"half of it": whole[:len(whole)/2], "nothing": nil} {
+			write(t, file, content)
+			status := wait()
+			if status.Key.Fingerprint != oldKey.Fingerprint() || status.KeyError == nil || status.Pending != nil {
+				t.Fatalf("with %s written: %+v, error %+v", name, status.Key, status.KeyError)
+			}
+			if !strings.Contains(status.KeyError.Text, file) {
+				t.Errorf("%q does not name the file", status.KeyError.Text)
+			}
+		}
+		// The password is another one for a while: the store first, then its password.
+		write(t, passwordFile, []byte("not-yet"))
+		write(t, file, whole)
+		if status := wait(); status.KeyError == nil || !strings.Contains(status.KeyError.Text, "password") {
+			t.Fatalf("error %+v", status.KeyError)
+		}
+		write(t, passwordFile, []byte(password))
+		if status := wait(); status.KeyError != nil || status.Key.Fingerprint != newKey.Fingerprint() {
+			t.Fatalf("%+v, error %+v", status.Key, status.KeyError)
+		}
+	})
+}
+
+func TestAKeyThatIsMissingAtTheStartMayComeLater(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key.pem")
+	synctest.Test(t, func(t *testing.T) {
+		as := newAuthServer(t, mustLoad(t, newSource))
+		tokens := setup(t, as, func(o *Options) { o.Clients[0].Key = KeySource{KeyFile: file} })
+		stop := running(tokens)
+		defer stop()
+		s := source(t, tokens)
+		_, err := s.Token(t.Context())
+		var u *UnavailableError
+		if !errors.As(err, &u) || !u.NoKey || u.Problem().Status != http.StatusServiceUnavailable || strings.Contains(u.Problem().Detail, file) {
+			t.Fatalf("%v", err)
+		}
+		if status := tokens.Status()[0]; status.Key != nil || status.KeyError == nil || as.count() != 0 {
+			t.Fatalf("%+v after %d requests", status, as.count())
+		}
+		copyFile(t, newSource.KeyFile, file)
+		time.Sleep(defaultPoll + time.Second)
+		mustToken(t, s)
+	})
+}
+
+func TestANewKeyEndsTheBackOff(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key.pem")
+	copyFile(t, oldSource.KeyFile, file)
+	synctest.Test(t, func(t *testing.T) {
+		as := newAuthServer(t, mustLoad(t, newSource)) // the old key was never registered, or is no more
+		tokens := setup(t, as, func(o *Options) { o.Clients[0].Key = KeySource{KeyFile: file} })
+		stop := running(tokens)
+		defer stop()
+		s := source(t, tokens)
+		for start := time.Now(); time.Since(start) < time.Hour; time.Sleep(time.Second) {
+			_, _ = s.Token(t.Context())
+		}
+		copyFile(t, newSource.KeyFile, file)
+		time.Sleep(defaultPoll + time.Second)
+		mustToken(t, s)
+	})
+}
+
+func TestAScopeThatIsNotGrantedDoesNotHoldBackAKey(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key.pem")
+	copyFile(t, oldSource.KeyFile, file)
+	synctest.Test(t, func(t *testing.T) {
+		newKey := mustLoad(t, newSource)
+		as := newAuthServer(t, mustLoad(t, oldSource), newKey)
+		as.granted = func(asked string) string { return strings.Replace(asked, "scope:a", "scope:nothing", 1) }
+		tokens := setup(t, as, func(o *Options) { o.Clients[0].Key = KeySource{KeyFile: file} })
+		stop := running(tokens)
+		defer stop()
+		if _, err := source(t, tokens, "scope:a").Token(t.Context()); err == nil {
+			t.Fatal("a scope that was not granted")
+		}
+		_ = source(t, tokens, "scope:b")
+		copyFile(t, newSource.KeyFile, file)
+		time.Sleep(defaultPoll + time.Second)
+		synctest.Wait()
+		if got := tokens.Status()[0].Key.Fingerprint; got != newKey.Fingerprint() {
+			t.Fatal("the new key does not sign")
+		}
+	})
+}
+
+func TestWithoutASourceANewKeyWaitsForOne(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key.pem")
+	copyFile(t, oldSource.KeyFile, file)
+	synctest.Test(t, func(t *testing.T) {
+		newKey := mustLoad(t, newSource)
+		as := newAuthServer(t, newKey)
+		tokens := setup(t, as, func(o *Options) { o.Clients[0].Key = KeySource{KeyFile: file} })
+		stop := running(tokens)
+		defer stop()
+		copyFile(t, newSource.KeyFile, file)
+		time.Sleep(time.Minute)
+		if status := tokens.Status()[0]; status.Pending == nil || as.count() != 0 {
+			t.Fatalf("pending %+v after %d requests", status.Pending, as.count())
+		}
+		_ = source(t, tokens)
+		time.Sleep(defaultPoll + time.Second)
+		synctest.Wait()
+		if status := tokens.Status()[0]; status.Pending != nil || status.Key.Fingerprint != newKey.Fingerprint() {
+			t.Fatalf("pending %+v", status.Pending)
+		}
+	})
+}
+
+// A configuration that is loaded again while a new key waits for its registration
+// must not lose the old key, which is in no file any more.
+func TestTheNextGenerationAdoptsTokensAndTheKeyThatWorks(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key.pem")
+	copyFile(t, oldSource.KeyFile, file)
+	synctest.Test(t, func(t *testing.T) {
+		oldKey, newKey := mustLoad(t, oldSource), mustLoad(t, newSource)
+		as := newAuthServer(t, oldKey)
+		generation := func() *Tokens {
+			return setup(t, as, func(o *Options) { o.Clients[0].Key = KeySource{KeyFile: file} })
+		}
+		before := generation()
+		stop := running(before)
+		token := mustToken(t, source(t, before))
+		copyFile(t, newSource.KeyFile, file)
+
+		after := generation()
+		s := source(t, after)
+		after.Adopt(before)
+		stop()
+		stop = running(after)
+		defer stop()
+		if got := mustToken(t, s); got.Hash() != token.Hash() || !got.Expires().Equal(token.Expires()) {
+			t.Error("the token was not adopted")
+		}
+		synctest.Wait()
+		if status := after.Status()[0]; status.Key.Fingerprint != oldKey.Fingerprint() || status.Pending == nil {
+			t.Fatalf("%+v, pending %+v", status.Key, status.Pending)
+		}
+		as.register(newKey)
+		time.Sleep(time.Minute)
+		if status := after.Status()[0]; status.Key.Fingerprint != newKey.Fingerprint() || status.Pending != nil {
+			t.Fatalf("%+v, pending %+v", status.Key, status.Pending)
+		}
+	})
+}
+
+func TestAnExpiringCertificateIsLoggedOnceADay(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key.pem")
+	synctest.Test(t, func(t *testing.T) {
+		write(t, file, selfSigned(t, time.Now().Add(-time.Hour), time.Now().Add(32*24*time.Hour)))
+		var logged strings.Builder
+		tokens := setup(t, newAuthServer(t), func(o *Options) {
+			o.Clients[0].Key, o.Log = KeySource{KeyFile: file}, textLog(&logged)
+		})
+		stop := running(tokens)
+		time.Sleep(10 * 24 * time.Hour)
+		stop()
+		if n := strings.Count(logged.String(), "needs attention"); n != 8 {
+			t.Errorf("%d warnings in the first eight days of the last thirty", n)
+		}
+	})
+}
