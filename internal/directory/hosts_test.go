@@ -1,0 +1,131 @@
+package directory
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+)
+
+func TestWhichHostsAreBelieved(t *testing.T) {
+	for name, c := range map[string]struct {
+		allowed  []string
+		http     bool
+		link     string
+		believed bool
+	}{
+		"the host itself":                        {[]string{"a.example"}, false, "https://a.example/v3", true},
+		"another":                                {[]string{"a.example"}, false, "https://b.example/", false},
+		"no list":                                {nil, false, "https://a.example/", false},
+		"a subdomain of a host":                  {[]string{"a.example"}, false, "https://x.a.example/", false},
+		"a subdomain of a wildcard":              {[]string{"*.a.example"}, false, "https://x.a.example/", true},
+		"one far below a wildcard":               {[]string{"*.a.example"}, false, "https://x.y.z.a.example/", true},
+		"the domain of a wildcard":               {[]string{"*.a.example"}, false, "https://a.example/", false},
+		"a host that ends like a wildcard":       {[]string{"*.a.example"}, false, "https://xa.example/", false},
+		"a host that begins like an allowed one": {[]string{"a.example"}, false, "https://a.example.attack.test/", false},
+		"upper case and a final dot":             {[]string{"A.Example"}, false, "https://a.EXAMPLE./", true},
+		"upper case and a final dot in the list": {[]string{"*.A.Example."}, false, "https://x.a.example/", true},
+		"an international name":                  {[]string{"bücher.example"}, false, "https://xn--bcher-kva.example/", true},
+		"its form in ASCII":                      {[]string{"xn--bcher-kva.example"}, false, "https://BÜCHER.example/", true},
+		"a full-width look-alike":                {[]string{"a.example"}, false, "https://ａ.example/", true}, // the same name by RFC 5895
+		"a Cyrillic look-alike":                  {[]string{"a.example"}, false, "https://а.example/", false},
+		"the default port, written":              {[]string{"a.example"}, false, "https://a.example:443/", true},
+		"another port":                           {[]string{"a.example"}, false, "https://a.example:8443/", false},
+		"a listed port":                          {[]string{"a.example:8443"}, false, "https://a.example:8443/", true},
+		"the default port beside a listed one":   {[]string{"a.example:8443"}, false, "https://a.example/", false},
+		"the default port, listed":               {[]string{"a.example:443"}, false, "https://a.example/", true},
+		"any port":                               {[]string{"*.a.example:*"}, false, "https://x.a.example:9/", true},
+		"plain http":                             {[]string{"a.example"}, false, "http://a.example/", false},
+		"plain http in a lab":                    {[]string{"a.example"}, true, "http://a.example:8080/", true},
+		"plain http in a lab, host not listed":   {[]string{"a.example"}, true, "http://b.example/", false},
+		"an address":                             {[]string{"*.example"}, false, "https://192.0.2.1/", false},
+		"an address, listed":                     {[]string{"192.0.2.1"}, false, "https://192.0.2.1/", true},
+		"an IPv6 address, listed":                {[]string{"2001:db8::1"}, false, "https://[2001:DB8:0::1]/", true},
+		"an IPv6 address with a port, listed":    {[]string{"[2001:db8::1]:8443"}, false, "https://[2001:db8::1]:8443/", true},
+		"an IPv4-mapped form of a listed one":    {[]string{"192.0.2.1"}, false, "https://[::ffff:192.0.2.1]/", true},
+		"metadata":                               {[]string{"*.socialsecurity.be"}, true, "http://169.254.169.254/", false},
+		"metadata over https":                    {[]string{"*.socialsecurity.be"}, false, "https://169.254.169.254/", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hosts, problems := newHostList(c.allowed, c.http)
+			if problems != nil {
+				t.Fatal(problems)
+			}
+			u, err := url.Parse(c.link)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if u, err = cleanURL(u); err != nil {
+				t.Fatal(err)
+			}
+			if refusal := hosts.refusal(u); (refusal == "") != c.believed {
+				t.Errorf("%s: %q", u, refusal)
+			}
+		})
+	}
+}
+
+// What the refusal says to write is what has to be written.
+func TestTheRefusalsLineAllowsTheHost(t *testing.T) {
+	for _, link := range []string{
+		"https://docs.example.eu/v2", "https://docs.example.eu:8443/v2", "https://192.0.2.7/v2", "https://192.0.2.7:8443/v2",
+		"https://[2001:db8::7]/", "https://[2001:db8::7]:8443/",
+	} {
+		given := []string{"*.socialsecurity.be"}
+		hosts, _ := newHostList(given, false)
+		u, _ := url.Parse(link)
+		refusal := hosts.refusal(u)
+		_, line, found := strings.Cut(refusal, "allowedHosts: [")
+		if !found || !strings.Contains(line, `"*.socialsecurity.be"`) {
+			t.Fatalf("%s: %q", link, refusal)
+		}
+		var lines []string
+		for part := range strings.SplitSeq(strings.TrimSuffix(line, "]"), ", ") {
+			lines = append(lines, strings.Trim(part, `"`))
+		}
+		hosts, problems := newHostList(lines, false)
+		if refusal := hosts.refusal(u); refusal != "" || problems != nil {
+			t.Errorf("%s: with %q still %q %v", link, lines, refusal, problems)
+		}
+	}
+}
+
+func TestARefusalNeverAdvisesTheImpossible(t *testing.T) {
+	hosts, _ := newHostList(nil, false)
+	for _, link := range []string{"https://169.254.169.254/", "https://[fe80::1]/", "https://0.0.0.0/", "https://224.0.0.1/", "http://a.example/"} {
+		u, _ := url.Parse(link)
+		if refusal := hosts.refusal(u); refusal == "" || strings.Contains(refusal, "allowedHosts") {
+			t.Errorf("%s: %q", link, refusal)
+		}
+	}
+}
+
+func TestLinesOfTheListThatMeanNothing(t *testing.T) {
+	for _, line := range []string{
+		"", "*", "*.", "https://a.example", "a.example/v3", "a b.example", "a.*.example", "*.*.example", "*.192.0.2.1", "a.example:0",
+		"a.example:70000", "a.example:port", "a..example", ".example", "127.1", "0x7f000001", "2130706433", "fe80::1%eth0",
+	} {
+		if err := CheckAllowedHost(line); err == nil {
+			t.Errorf("%q is taken for a host", line)
+		} else if !strings.Contains(err.Error(), "allowed host") {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+	for _, line := range []string{"a.example", "*.a.example", "localhost:8080", "127.0.0.1:*", "[::1]:8443", "::1", "*.be:443", "my-host1"} {
+		if err := CheckAllowedHost(line); err != nil {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+}
+
+// A host that a resolver might read as an address is no host.
+func TestNumbersAreNoHosts(t *testing.T) {
+	for _, host := range []string{"127.1", "0x7f.1", "2130706433", "0177.0.0.1", "1.2.3.08", "a.0x7f"} {
+		u, err := url.Parse("https://" + host + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if clean, err := cleanURL(u); err == nil {
+			t.Errorf("%s is taken for the host of %s", host, clean)
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package directory
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// lab is a parser that believes socialsecurity.be.
+func lab() *parser {
+	hosts, problems := newHostList([]string{"*.socialsecurity.be"}, false)
+	if problems != nil {
+		panic(problems)
+	}
+	return &parser{fields: Fields{}.orDefaults(), hosts: hosts}
+}
+
+const whole = `{"messageProviderId": "nsso",
+	"messageProviderName": {"nl": "RSZ", "fr": "ONSS", "de": "LSS", "en": "NSSO", "xx": null},
+	"messageProviderDescription": "plain text",
+	"messageProviderUrl": "HTTPS://Services.SocialSecurity.be:443/REST/messageRegistry/v3/",
+	"messageProviderActivationDate": "2017-12-01", "messageProviderTechnicalContact": "who@example.be",
+	"apiSupportedVersion": "3.0", "_links": {"self": {"href": "x"}}, "somethingNew": [1, 2]}`
+
+func checkWhole(t *testing.T, p *Provider) {
+	t.Helper()
+	want := map[string]string{"nl": "RSZ", "fr": "ONSS", "de": "LSS", "en": "NSSO"}
+	if p.ID != "nsso" || p.Base.String() != "https://services.socialsecurity.be/REST/messageRegistry/v3" || p.Refusal != "" ||
+		p.APIVersion != "3.0" || p.Contact != "who@example.be" || p.Description[""] != "plain text" || !cmp.Equal(p.Name, want) ||
+		!p.Activation.Equal(at("2017-11-30T23:00:00Z")) || !p.Deactivation.IsZero() {
+		t.Errorf("%+v at %s", p, p.Base)
+	}
+}
+
+func TestBothShapesOfTheList(t *testing.T) {
+	for name, body := range map[string]string{
+		"an array":               "[" + whole + "]",
+		"an object with items":   `{"total": 1, "items": [` + whole + `], "_links": {}}`,
+		"with a byte order mark": "\xef\xbb\xbf [" + whole + "]\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			list, problems, err := lab().parse([]byte(body))
+			if err != nil || len(list) != 1 || len(problems) != 0 {
+				t.Fatal(list, problems, err)
+			}
+			checkWhole(t, list[0])
+		})
+	}
+}
+
+func TestTheConfigurationCanNameOtherFields(t *testing.T) {
+	p := lab()
+	p.fields = Fields{Items: "messageRegistries", ID: "id", URL: "endpoint", APIVersion: "version", Maintenance: "downtime", Start: "from", End: "to"}.orDefaults()
+	list, problems, err := p.parse([]byte(`{"messageRegistries": [{"id": 17, "endpoint": "https://a.socialsecurity.be", "version": 2.10,
+		"messageProviderActivationDate": "2020-01-01", "downtime": [{"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z"}]}]}`))
+	if err != nil || len(problems) != 0 || len(list) != 1 {
+		t.Fatal(list, problems, err)
+	}
+	if got := list[0]; got.ID != "17" || got.APIVersion != "2.10" || len(got.Maintenance) != 1 || got.Activation.IsZero() {
+		t.Errorf("%+v", got)
+	}
+}
+
+func entry(id, rest string) string {
+	return `{"messageProviderId": "` + id + `", "messageProviderUrl": "https://a.socialsecurity.be/"` + rest + `}`
+}
+
+func TestOneBadEntryDoesNotVoidTheList(t *testing.T) {
+	good := entry("good", "")
+	for name, c := range map[string]struct{ bad, problem string }{
+		"no object":                      {`"text"`, "not an object"},
+		"null":                           {`null`, "not an object"},
+		"no id":                          {`{"messageProviderUrl": "https://a.socialsecurity.be"}`, "no id"},
+		"an id that is an object":        {`{"messageProviderId": {}}`, "messageProviderId is no text"},
+		"an id with a slash":             {entry("a/b", ""), "slash"},
+		"an id with a backslash":         {entry(`a\\b`, ""), "slash"},
+		"an id with a percent sign":      {entry("a%2fb", ""), "percent"},
+		"an id that is a dot segment":    {entry("..", ""), "dot segment"},
+		"an id with a line break":        {entry(`a\nb`, ""), "control"},
+		"an id with spaces at its ends":  {entry(` a`, ""), "spaces"},
+		"an id of 101 characters":        {entry(strings.Repeat("é", 101), ""), "100 characters"},
+		"an id that stands twice":        {entry("good", ""), "before"},
+		"no URL":                         {`{"messageProviderId": "x"}`, "missing"},
+		"a URL that is none":             {`{"messageProviderId": "x", "messageProviderUrl": "https://[::1"}`, "no URL"},
+		"a relative URL":                 {`{"messageProviderId": "x", "messageProviderUrl": "/REST/v3"}`, "not an https URL"},
+		"another scheme":                 {`{"messageProviderId": "x", "messageProviderUrl": "file:///etc/passwd"}`, "not an https URL"},
+		"a URL without a host":           {`{"messageProviderId": "x", "messageProviderUrl": "https:///v3"}`, "no valid host"},
+		"a URL with a user":              {`{"messageProviderId": "x", "messageProviderUrl": "https://services.socialsecurity.be@evil.example/"}`, "user"},
+		"a URL with a query":             {`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/?x="}`, "query"},
+		"a URL with a fragment":          {`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/#x"}`, "fragment"},
+		"a URL with dot segments":        {`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/a/%2e%2e/b"}`, "dot segment"},
+		"a URL with an encoded slash":    {`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/a%2Fb"}`, "encoded slash"},
+		"a URL with port 0":              {`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be:0/"}`, "port"},
+		"an activation that is no date":  {entry("x", `, "messageProviderActivationDate": "soon"`), "neither a date"},
+		"a deactivation that is no date": {entry("x", `, "messageProviderDeactivationDate": {}`), "no text"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			list, problems, err := lab().parse([]byte("[" + good + "," + c.bad + "," + entry("also", "") + "]"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(list) != 2 || list[0].ID != "good" || list[1].ID != "also" {
+				t.Errorf("%d providers", len(list))
+			}
+			if len(problems) != 1 || !strings.Contains(problems[0], c.problem) {
+				t.Errorf("problems %q, want one with %q", problems, c.problem)
+			}
+		})
+	}
+}
+
+func TestPartsThatAProviderCanDoWithout(t *testing.T) {
+	for name, c := range map[string]struct{ rest, problem string }{
+		"maintenance that is no list":  {`, "messageProviderPlannedMaintenance": "never"`, "no list"},
+		"a window without an end":      {`, "messageProviderPlannedMaintenance": [{"startDate": "2026-01-01T00:00:00Z"}]`, "window 1"},
+		"a window that ends backwards": {`, "messageProviderPlannedMaintenance": [{"startDate": "2026-01-02T00:00:00Z", "endDate": "2026-01-01T00:00:00Z"}]`, "before they begin"},
+		"a name that is a list":        {`, "messageProviderName": ["x"]`, ""},
+		"a version that is an object":  {`, "apiSupportedVersion": {}`, ""},
+		"nulls":                        {`, "messageProviderName": null, "messageProviderPlannedMaintenance": null, "messageProviderDeactivationDate": null`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			list, problems, err := lab().parse([]byte("[" + entry("p", c.rest) + "]"))
+			if err != nil || len(list) != 1 || len(list[0].Maintenance) != 0 {
+				t.Fatal(list, problems, err)
+			}
+			if c.problem == "" && len(problems) != 0 || c.problem != "" && (len(problems) != 1 || !strings.Contains(problems[0], c.problem)) {
+				t.Errorf("problems %q, want %q", problems, c.problem)
+			}
+		})
+	}
+}
+
+func TestNonsenseIsNoList(t *testing.T) {
+	for name, c := range map[string]struct{ body, err string }{
+		"nothing":                    {"", "empty"},
+		"spaces":                     {" \n", "empty"},
+		"an empty array":             {"[]", "empty"},
+		"empty items":                {`{"items": []}`, "empty"},
+		"a web page":                 {"<!DOCTYPE html><html></html>", "web page"},
+		"text":                       {"Service unavailable", "no JSON"},
+		"cut short":                  {"[" + whole[:100], "not whole"},
+		"cut between entries":        {"[" + whole + ",", "not whole"},
+		"something behind it":        {"[" + whole + "] []", "no JSON"},
+		"null":                       {"null", "items"},
+		"a number":                   {"3", "no list"},
+		"an object without items":    {`{"list": [` + whole + `]}`, "items"},
+		"items that are no list":     {`{"items": {"a": 1}}`, "items"},
+		"items that are null":        {`{"items": null}`, "items"},
+		"a problem document":         {`{"type": "about:blank", "status": 500}`, "items"},
+		"no entry with an id":        {`[{"name": "x"}, 3]`, "none of the 2"},
+		"more than 4 MB":             {"[" + whole + strings.Repeat(" ", MaxBody) + "]", "4 MB"},
+		"deeper than JSON should be": {strings.Repeat("[", 100_000), "no JSON"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			list, _, err := lab().parse([]byte(c.body))
+			if err == nil || list != nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%v, %v; want an error with %q", list, err, c.err)
+			}
+		})
+	}
+}
+
+// What the parser lets through holds what the rest of the gateway relies on.
+func FuzzParse(f *testing.F) {
+	f.Add("[" + whole + "]")
+	f.Add(`{"items": [` + whole + "," + entry("b", `, "messageProviderPlannedMaintenance": [{"startDate": "2026-01-01", "endDate": "2026-01-01"}]`) + `]}`)
+	f.Add(`[{"messageProviderId": 1, "messageProviderUrl": "https://user:pw@[::1]:8443/a%2e/?q#f"}]`)
+	f.Add(`[{"messageProviderId": "x", "messageProviderUrl": "http://169.254.169.254/latest"}]`)
+	f.Add(`[{"messageProviderId": "x", "messageProviderUrl": "https://bücher.socialsecurity.be./%C3%A9/"}]`)
+	f.Fuzz(func(t *testing.T, body string) {
+		list, _, err := lab().parse([]byte(body))
+		if err != nil != (len(list) == 0) {
+			t.Fatalf("%d providers and %v", len(list), err)
+		}
+		seen := map[string]bool{}
+		for _, p := range list {
+			if checkID(p.ID) != nil || seen[p.ID] {
+				t.Fatalf("id %q", p.ID)
+			}
+			seen[p.ID] = true
+			b := p.Base
+			if b == nil || b.User != nil || b.RawQuery != "" || b.Fragment != "" || strings.HasSuffix(b.Path, "/") || b.Host != strings.ToLower(b.Host) {
+				t.Fatalf("base %v", b)
+			}
+			again, err := cleanURL(b)
+			if err != nil || again.String() != b.String() {
+				t.Fatalf("base %s cleaned again: %v, %v", b, again, err)
+			}
+			if p.Refusal == "" && (b.Scheme != "https" || !strings.HasSuffix(b.Host, ".socialsecurity.be")) {
+				t.Fatalf("believed: %s", b)
+			}
+			for i, w := range p.Maintenance {
+				if !w.End.After(w.Start) || i > 0 && !w.Start.After(p.Maintenance[i-1].End) {
+					t.Fatalf("windows %v", p.Maintenance)
+				}
+			}
+		}
+	})
+}

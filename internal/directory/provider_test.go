@@ -1,0 +1,187 @@
+package directory
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func at(text string) time.Time {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+func window(start, end string) Interval { return Interval{at(start), at(end)} }
+
+func TestStateFollowsTheClock(t *testing.T) {
+	list, problems, err := lab().parse([]byte(`[{"messageProviderId": "p", "messageProviderUrl": "https://a.socialsecurity.be/v3",
+		"messageProviderActivationDate": "2026-03-01", "messageProviderDeactivationDate": "2026-10-31",
+		"messageProviderPlannedMaintenance": [
+			{"startDate": "2026-06-01T20:00:00+02:00", "endDate": "2026-06-02T00:00:00+02:00"},
+			{"startDate": "2026-06-01T22:00:00Z", "endDate": "2026-06-02T04:00:00Z"},
+			{"startDate": "2026-07-01T10:00:00Z", "endDate": "2026-07-01T11:00:00Z"}]}]`))
+	if err != nil || len(problems) != 0 {
+		t.Fatal(err, problems)
+	}
+	p := list[0]
+	for name, c := range map[string]struct {
+		now   string
+		state State
+		end   string
+	}{
+		"the evening before activation":                  {"2026-02-28T22:59:59Z", NotYetActive, ""},
+		"midnight in Brussels, winter":                   {"2026-02-28T23:00:00Z", Active, ""},
+		"a second before maintenance":                    {"2026-06-01T17:59:59Z", Active, ""},
+		"the first second of maintenance":                {"2026-06-01T18:00:00Z", Maintenance, "2026-06-02T04:00:00Z"},
+		"where two windows meet":                         {"2026-06-01T22:00:00Z", Maintenance, "2026-06-02T04:00:00Z"},
+		"the end of maintenance":                         {"2026-06-02T04:00:00Z", Active, ""},
+		"another window":                                 {"2026-07-01T10:30:00Z", Maintenance, "2026-07-01T11:00:00Z"},
+		"the last second of the deactivation day":        {"2026-10-31T22:59:59Z", Active, ""},
+		"the midnight after the deactivation, in winter": {"2026-10-31T23:00:00Z", Deactivated, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now := at(c.now)
+			if got := p.State(now); got != c.state {
+				t.Errorf("%s, want %s", got, c.state)
+			}
+			end, in := p.MaintenanceEnd(now)
+			if in != (c.end != "") || in && !end.Equal(at(c.end)) {
+				t.Errorf("maintenance until %v (%v), want %s", end, in, c.end)
+			}
+		})
+	}
+}
+
+func TestADayOfTwentyFiveHoursIsServedWhole(t *testing.T) {
+	end, err := moment([]byte(`"2026-10-25"`), endOfDay) // summer time ends that night
+	if err != nil || !end.Equal(at("2026-10-25T23:00:00Z")) {
+		t.Fatalf("ends %v: %v", end, err)
+	}
+	start, _ := moment([]byte(`"2026-10-25"`), startOfDay)
+	if end.Sub(start) != 25*time.Hour {
+		t.Fatalf("lasts %v", end.Sub(start))
+	}
+}
+
+func TestMoments(t *testing.T) {
+	for text, want := range map[string]string{
+		`"2026-07-01T10:00:00Z"`:         "2026-07-01T10:00:00Z",
+		`"2026-07-01T10:00:00.25+02:00"`: "2026-07-01T08:00:00.25Z",
+		`"2026-07-01T10:00:00+0200"`:     "2026-07-01T08:00:00Z",
+		`"2026-07-01T10:00+02:00"`:       "2026-07-01T08:00:00Z",
+		`"2026-07-01T10:00:00"`:          "2026-07-01T08:00:00Z",
+		`"2026-12-01T10:00"`:             "2026-12-01T09:00:00Z",
+		`null`:                           "0001-01-01T00:00:00Z",
+		`""`:                             "0001-01-01T00:00:00Z",
+	} {
+		if got, err := moment([]byte(text), startOfDay); err != nil || !got.Equal(at(want)) {
+			t.Errorf("%s is %v (%v), want %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{`"tomorrow"`, `"2026-02-30"`, `"01/02/2026"`, `{}`, `[2026,1,1]`, `true`, `1767225600000`} {
+		if got, err := moment([]byte(text), startOfDay); err == nil {
+			t.Errorf("%s is taken for %v", text, got)
+		}
+	}
+}
+
+// Whatever the windows, a moment is in maintenance if one holds it, and the end is
+// the first moment after it that none holds.
+func TestMaintenanceEndsWhenNoWindowHolds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		zero := at("2026-01-01T00:00:00Z")
+		minute := rapid.IntRange(0, 40)
+		var p Provider
+		for range rapid.IntRange(0, 8).Draw(t, "windows") {
+			p.Maintenance = append(p.Maintenance, Interval{
+				zero.Add(time.Duration(minute.Draw(t, "start")) * time.Minute), zero.Add(time.Duration(minute.Draw(t, "end")) * time.Minute)})
+		}
+		holds := func(now time.Time) bool {
+			for _, w := range p.Maintenance {
+				if !now.Before(w.Start) && now.Before(w.End) {
+					return true
+				}
+			}
+			return false
+		}
+		now := zero.Add(time.Duration(minute.Draw(t, "now")) * time.Minute)
+		want := now
+		for holds(want) {
+			want = want.Add(time.Minute)
+		}
+		end, in := p.MaintenanceEnd(now)
+		if in != holds(now) || !end.Equal(want) {
+			t.Fatalf("%v (%v), want %v", end, in, want)
+		}
+		tidy := Provider{}
+		tidy.Maintenance, _ = merged(p.Maintenance)
+		if e, i := tidy.MaintenanceEnd(now); i != in || !e.Equal(end) {
+			t.Fatalf("merged windows %v give %v (%v), want %v", tidy.Maintenance, e, i, end)
+		}
+		for i := 1; i < len(tidy.Maintenance); i++ {
+			if !tidy.Maintenance[i].Start.After(tidy.Maintenance[i-1].End) {
+				t.Fatalf("merged windows touch: %v", tidy.Maintenance)
+			}
+		}
+	})
+}
+
+func TestProblems(t *testing.T) {
+	now := at("2026-06-01T12:00:00Z")
+	base := &url.URL{Scheme: "https", Host: "secret-host.example", Path: "/v3"}
+	for name, c := range map[string]struct {
+		p          Provider
+		status     int
+		retryAfter string
+		says       string
+	}{
+		"active":               {Provider{}, 0, "", ""},
+		"not yet active":       {Provider{Activation: at("2026-12-31T23:00:00Z")}, 404, "", "2027-01-01"},
+		"deactivated":          {Provider{Deactivation: now}, 404, "", "deactivated"},
+		"maintenance":          {Provider{Maintenance: []Interval{window("2026-06-01T11:00:00Z", "2026-06-01T13:00:00Z")}}, 503, "Mon, 01 Jun 2026 13:00:00 GMT", "maintenance"},
+		"refused host":         {Provider{Refusal: "its host secret-host.example is not allowed"}, 503, "", "allow-list"},
+		"refused, and gone":    {Provider{Refusal: "no", Deactivation: now}, 404, "", "deactivated"},
+		"refused, and to come": {Provider{Refusal: "no", Activation: now.Add(time.Hour)}, 503, "", "allow-list"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.p.ID, c.p.Base = "p1", base
+			p := c.p.Problem(now)
+			if c.status == 0 {
+				if p != nil {
+					t.Fatalf("%v", p)
+				}
+				return
+			}
+			body := string(p.Append(nil, "1"))
+			if p.Status != c.status || p.Header.Get("Retry-After") != c.retryAfter || !strings.Contains(body, c.says) || !strings.Contains(body, "p1") {
+				t.Errorf("%d, Retry-After %q: %s", p.Status, p.Header.Get("Retry-After"), body)
+			}
+			if strings.Contains(body, "secret-host") {
+				t.Errorf("the host is named: %s", body)
+			}
+			if (p.Status == http.StatusNotFound) != (len(p.Issues) == 1) {
+				t.Errorf("%d issues", len(p.Issues))
+			}
+		})
+	}
+}
+
+func TestAnUnknownProviderIsToldWhichAreKnown(t *testing.T) {
+	p := Unknown("nssso", []string{"nsso", "regional"})
+	if i := p.Issues[0]; p.Status != 404 || i.In != "path" || i.Name != "providerId" || i.Value != "nssso" || i.Detail != "Known are: nsso, regional." {
+		t.Fatalf("%d %+v", p.Status, i)
+	}
+	if i := Unknown("x", nil).Issues[0]; !strings.Contains(i.Detail, "No Document Provider") {
+		t.Fatalf("%+v", i)
+	}
+	if i := Unknown("x", strings.Fields(strings.Repeat("p ", 1000))).Issues[0]; len(i.Detail) > 200 {
+		t.Fatalf("a detail of %d bytes", len(i.Detail))
+	}
+}

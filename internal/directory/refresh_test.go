@@ -1,0 +1,428 @@
+package directory
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// registry answers what the test tells it to, and keeps when it was asked.
+type registry struct {
+	mu     sync.Mutex
+	answer Answer
+	err    error
+	asked  []time.Time
+}
+
+func (r *registry) fetch(context.Context) (Answer, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked = append(r.asked, time.Now())
+	return r.answer, r.err
+}
+
+func (r *registry) say(status int, body string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answer, r.err = Answer{status, []byte(body)}, err
+}
+
+func (r *registry) times() []time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]time.Time(nil), r.asked...)
+}
+
+func list(ids ...string) string {
+	var entries []string
+	for _, id := range ids {
+		entries = append(entries, entry(id, ""))
+	}
+	return "[" + strings.Join(entries, ",") + "]"
+}
+
+func ids(d *Directory) string {
+	var out []string
+	for _, p := range d.List() {
+		out = append(out, p.ID)
+	}
+	return strings.Join(out, " ")
+}
+
+func options(r *registry) Options {
+	return Options{Fetch: r.fetch, AllowedHosts: []string{"*.socialsecurity.be"}, Random: func() float64 { return 0.5 }}
+}
+
+// start runs the directory until the returned function is called.
+func start(d *Directory) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); d.Run(ctx) }()
+	synctest.Wait()
+	return func() { cancel(); <-done }
+}
+
+func TestTheListIsFetchedAtOnceAndThenEveryRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &registry{}
+		r.say(200, list("a", "b"), nil)
+		d := New(options(r))
+		defer start(d)()
+		if ids(d) != "a b" {
+			t.Fatalf("at once: %q", ids(d))
+		}
+		kept, _ := d.Lookup("b")
+		r.say(200, list("b", "c"), nil)
+		time.Sleep(5*time.Minute - time.Second)
+		if ids(d) != "a b" {
+			t.Fatalf("before the refresh: %q", ids(d))
+		}
+		time.Sleep(2 * time.Second)
+		if ids(d) != "b c" {
+			t.Fatalf("after the refresh: %q", ids(d))
+		}
+		if _, there := d.Lookup("a"); there {
+			t.Error("a provider that disappeared is still known")
+		}
+		if again, _ := d.Lookup("b"); again == nil || again.Base.String() != kept.Base.String() {
+			t.Errorf("b is now %+v", again)
+		}
+	})
+}
+
+func TestReplicasDriftApart(t *testing.T) {
+	for random, want := range map[float64]time.Duration{0: 270 * time.Second, 0.5: 300 * time.Second, 0.9999999: 330 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			r := &registry{}
+			r.say(200, list("a"), nil)
+			o := options(r)
+			o.Random = func() float64 { return random }
+			stop := start(New(o))
+			time.Sleep(6 * time.Minute)
+			stop()
+			if got := r.times()[1].Sub(r.times()[0]).Round(time.Second); got != want {
+				t.Errorf("with %v the second fetch came after %v, want %v", random, got, want)
+			}
+		})
+	}
+}
+
+func TestTheLastGoodListIsKept(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		err    error
+		says   string
+	}{
+		"the registry cannot be reached": {0, "", errors.New("connection refused"), "connection refused"},
+		"it fails":                       {500, list("x"), nil, "status 500"},
+		"it refuses us":                  {403, "", nil, "status 403"},
+		"it redirects":                   {302, "", nil, "status 302"},
+		"it answers nothing":             {200, "", nil, "empty"},
+		"an empty list":                  {200, "[]", nil, "empty"},
+		"a web page":                     {200, "<html>Maintenance</html>", nil, "web page"},
+		"half a list":                    {200, list("x")[:40], nil, "not whole"},
+		"no usable entry":                {200, list(".."), nil, "none of the 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &registry{}
+				r.say(200, list("a", "b"), nil)
+				d := New(options(r))
+				defer start(d)()
+				began := time.Now()
+				r.say(c.status, c.body, c.err)
+				time.Sleep(24 * time.Hour)
+				synctest.Wait()
+				if ids(d) != "a b" {
+					t.Fatalf("the list is now %q", ids(d))
+				}
+				s := d.Status()
+				if !strings.Contains(s.LastError, c.says) || !s.LastSuccess.Equal(began) || s.Age != 24*time.Hour || s.Source != SourceRegistry {
+					t.Errorf("%+v", s)
+				}
+				r.say(200, list("c"), nil)
+				time.Sleep(6 * time.Minute)
+				if s := d.Status(); ids(d) != "c" || s.LastError != "" || s.Age > 6*time.Minute {
+					t.Errorf("after it recovered: %q, %+v", ids(d), s)
+				}
+			})
+		})
+	}
+}
+
+func TestFailuresAreRetriedEverMoreSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &registry{}
+		r.say(500, "", nil)
+		o := options(r)
+		o.Refresh = 10 * time.Second
+		stop := start(New(o))
+		time.Sleep(40 * time.Second)
+		var waits []string
+		times := r.times()
+		for i := 1; i < len(times); i++ {
+			waits = append(waits, times[i].Sub(times[i-1]).String())
+		}
+		if got := strings.Join(waits, " "); got != "1s 2s 4s 8s 10s 10s" {
+			t.Errorf("waits %s", got)
+		}
+		r.say(200, list("a"), nil)
+		time.Sleep(12 * time.Second)
+		r.say(500, "", nil)
+		before := len(r.times())
+		time.Sleep(12 * time.Second)
+		stop()
+		if times = r.times()[before:]; len(times) < 2 || times[1].Sub(times[0]) != time.Second {
+			t.Errorf("after a success the first wait is not a second again: %v", times)
+		}
+	})
+}
+
+func TestAFetchThatHangsIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := options(&registry{})
+		o.Fetch = func(ctx context.Context) (Answer, error) { <-ctx.Done(); return Answer{}, ctx.Err() }
+		d := New(o)
+		if err := d.Refresh(t.Context()); !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "fetching the list") {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestASlowFetchDoesNotUndoALaterOne(t *testing.T) {
+	release := make(chan struct{})
+	entered := make(chan struct{})
+	first := true
+	o := options(&registry{})
+	o.Fetch = func(context.Context) (Answer, error) {
+		if first {
+			first = false
+			close(entered)
+			<-release
+			return Answer{200, []byte(list("old"))}, nil
+		}
+		return Answer{200, []byte(list("new"))}, nil
+	}
+	d := New(o)
+	done := make(chan error)
+	go func() { done <- d.Refresh(t.Context()) }()
+	<-entered
+	if err := d.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if ids(d) != "new" {
+		t.Fatalf("the list is %q", ids(d))
+	}
+}
+
+func TestOnChangeHearsOfChangesAlone(t *testing.T) {
+	r := &registry{}
+	var heard []string
+	o := options(r)
+	o.OnChange = func(all []Provider) {
+		var ids []string
+		for _, p := range all {
+			ids = append(ids, p.ID)
+		}
+		heard = append(heard, strings.Join(ids, " "))
+	}
+	d := New(o)
+	for _, body := range []string{list("a"), list("a"), " " + list("a") + "\n", list("a", "b"), list("b"), "[]", list("b")} {
+		r.say(200, body, nil)
+		d.Refresh(t.Context())
+	}
+	if got := fmt.Sprint(heard); got != "[a a b b]" {
+		t.Fatalf("heard %s", got)
+	}
+	before, _ := d.Lookup("b")
+	d.Refresh(t.Context())
+	if after, _ := d.Lookup("b"); after != before {
+		t.Error("an unchanged list brought new pointers")
+	}
+}
+
+func TestProvidersOfTheConfiguration(t *testing.T) {
+	link, _ := url.Parse("http://LOCALHOST:8080/v3/")
+	r := &registry{}
+	r.say(200, list("a", "lab"), nil)
+	o := options(r)
+	o.Static = []Provider{{ID: "lab", Base: link}, {ID: "no/id", Base: link}, {ID: "lab", Base: link}, {ID: "nowhere"}}
+	o.AllowedHosts = append(o.AllowedHosts, "https://oops")
+	d := New(o)
+	p, ok := d.Lookup("lab")
+	if !ok || p.State(time.Now()) != Active || p.Base.String() != "http://localhost:8080/v3" {
+		t.Fatalf("before the registry: %+v", p)
+	}
+	if s := d.Status(); s.Source != SourceConfiguration || s.Providers != 1 || len(s.Problems) != 4 {
+		t.Fatalf("%+v", s)
+	}
+	if err := d.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := d.Lookup("lab"); ids(d) != "lab a" || again != p {
+		t.Fatalf("after the registry: %q", ids(d))
+	}
+	if s := d.Status(); s.Source != SourceRegistry || len(s.Problems) != 5 || !strings.Contains(s.Problems[4], "configuration's own") {
+		t.Fatalf("%q", s.Problems)
+	}
+	if link.Host != "LOCALHOST:8080" {
+		t.Error("New changed the URL that it was given")
+	}
+
+	alone := New(Options{Static: o.Static[:1]})
+	if err := alone.Refresh(t.Context()); err != nil || ids(alone) != "lab" {
+		t.Fatalf("without a registry: %v, %q", err, ids(alone))
+	}
+}
+
+func TestStatusCountsStatesAndNamesRefusals(t *testing.T) {
+	r := &registry{}
+	r.say(200, `[`+entry("on", "")+`,`+entry("gone", `, "messageProviderDeactivationDate": "2020-01-01"`)+`,
+		{"messageProviderId": "far", "messageProviderUrl": "https://docs.example.eu"}]`, nil)
+	var log bytes.Buffer
+	o := options(r)
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	d := New(o)
+	if err := d.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := d.Status()
+	if s.Providers != 3 || s.States[Active] != 1 || s.States[Deactivated] != 1 || s.States[HostNotAllowed] != 1 {
+		t.Errorf("%+v", s.States)
+	}
+	if len(s.Problems) != 1 || !strings.Contains(s.Problems[0], `"docs.example.eu"`) {
+		t.Errorf("%q", s.Problems)
+	}
+	if got := fmt.Sprint(d.ActiveIDs()); got != "[on]" {
+		t.Errorf("active: %s", got)
+	}
+	if !strings.Contains(log.String(), "not believed") || !strings.Contains(log.String(), "docs.example.eu") {
+		t.Errorf("log: %s", log.String())
+	}
+	log.Reset()
+	if d.Refresh(t.Context()); log.Len() != 0 {
+		t.Errorf("an unchanged list is logged again: %s", log.String())
+	}
+}
+
+// copyElsewhere is a shared copy of the list.
+type copyElsewhere struct {
+	hang bool
+
+	mu      sync.Mutex
+	list    string
+	fetched time.Time
+}
+
+func (c *copyElsewhere) set(list string, fetched time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.list, c.fetched = list, fetched
+}
+
+func (c *copyElsewhere) get() (string, time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.list, c.fetched
+}
+
+func (c *copyElsewhere) Load(ctx context.Context) ([]byte, time.Time, error) {
+	if c.hang {
+		<-ctx.Done()
+		return nil, time.Time{}, ctx.Err()
+	}
+	list, fetched := c.get()
+	return []byte(list), fetched, nil
+}
+
+func (c *copyElsewhere) Store(ctx context.Context, list []byte) {
+	if c.hang {
+		<-ctx.Done()
+		return
+	}
+	c.set(string(list), time.Now())
+}
+
+func TestTheSharedCopyHelpsWhileTheRegistryIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &registry{}
+		r.say(503, "", nil)
+		shared := &copyElsewhere{}
+		shared.set(list("a", "b"), time.Now().Add(-time.Hour))
+		o := options(r)
+		o.Shared = shared
+		d := New(o)
+		defer start(d)()
+		if s := d.Status(); ids(d) != "a b" || s.Source != SourceShared || s.Age != time.Hour || s.LastError == "" {
+			t.Fatalf("at the start: %q %+v", ids(d), s)
+		}
+		// Another replica reaches the registry, this one does not.
+		shared.set(list("c"), time.Now().Add(time.Hour)) // and its clock is fast
+		time.Sleep(10 * time.Minute)
+		if s := d.Status(); ids(d) != "c" || s.Age < 0 {
+			t.Fatalf("after another replica: %q %+v", ids(d), s)
+		}
+		shared.set("[]", time.Now().Add(time.Hour))
+		time.Sleep(10 * time.Minute)
+		if ids(d) != "c" {
+			t.Fatalf("nonsense in the shared copy was believed: %q", ids(d))
+		}
+		r.say(200, list("d"), nil)
+		time.Sleep(10 * time.Minute)
+		stored, _ := shared.get()
+		if s := d.Status(); ids(d) != "d" || s.Source != SourceRegistry || stored != list("d") {
+			t.Fatalf("after the registry is back: %q %+v, shared %s", ids(d), s, stored)
+		}
+	})
+}
+
+func TestAFrozenSharedCopyHoldsNothingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &registry{}
+		r.say(200, list("a"), nil)
+		o := options(r)
+		o.Shared = &copyElsewhere{hang: true}
+		d := New(o)
+		stop := start(d)
+		time.Sleep(300 * time.Millisecond)
+		if ids(d) != "a" {
+			t.Errorf("after 300 ms: %q", ids(d))
+		}
+		stop()
+	})
+}
+
+func TestLookingUpAllocatesNothing(t *testing.T) {
+	r := &registry{}
+	r.say(200, list("a", "b"), nil)
+	d := New(options(r))
+	if err := d.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	if n := testing.AllocsPerRun(100, func() {
+		p, ok := d.Lookup("b")
+		if !ok || p.State(now) != Active || p.Problem(now) != nil || len(d.List()) != 2 {
+			t.Fatal("not found")
+		}
+	}); n != 0 {
+		t.Fatalf("%v allocations", n)
+	}
+}
