@@ -35,6 +35,7 @@ const gatewayPrefix = "/enterprises/0206731645/ebox/providers/nsso"
 // real server, and an upstream.
 type rig struct {
 	t       *testing.T
+	out     *http.Transport
 	addr    string
 	base    *url.URL
 	up      *Upstream
@@ -82,9 +83,9 @@ func newRig(t *testing.T, base string) *rig {
 	}
 	g := &rig{t: t, base: u, records: make(chan *exchange.Record, 64), call: func(*http.Request, *Call) {}}
 	o := testOptions()
-	transport := &http.Transport{DisableCompression: true, ExpectContinueTimeout: patience}
-	t.Cleanup(transport.CloseIdleConnections)
-	g.up, err = NewUpstream("nsso", u, NewCounter(copying{transport}, o), true)
+	g.out = &http.Transport{DisableCompression: true, ExpectContinueTimeout: patience}
+	t.Cleanup(g.out.CloseIdleConnections)
+	g.up, err = NewUpstream("nsso", u, NewCounter(copying{g.out}, o), true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,6 +161,7 @@ func behindRaw(t *testing.T, serve func(n int, c *wire)) *rig {
 	t.Cleanup(func() { // runs before the gateway's own
 		g.server.CloseClientConnections()
 		g.server.Close()
+		g.out.CloseIdleConnections()
 		l.Close()
 		all.Wait()
 	})
@@ -273,3 +275,6 @@ func (g *rig) dialTLS() *wire {
 	g.t.Cleanup(func() { c.Close() })
 	return newWire(g.t, c)
 }
+
+// closeWrite ends the caller's sending and leaves its receiving open.
+func (w *wire) closeWrite() { _ = w.conn.(*net.TCPConn).CloseWrite() }

@@ -1,0 +1,72 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestACallerThatLeavesCancelsTheUpstream(t *testing.T) {
+	arrived, cancelled := make(chan bool), make(chan bool)
+	g := behind(t, func(_ http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-r.Context().Done()
+		close(cancelled)
+	})
+	c := g.dial()
+	c.send("GET /x HTTP/1.1", "Host: a", "", "")
+	<-arrived
+	c.conn.Close()
+	<-cancelled
+	if rec := g.record(); rec.Status != statusClientGone || rec.ProblemType != "" || rec.BytesOut != 0 {
+		t.Fatalf("%+v", rec)
+	}
+}
+
+func TestACallerThatLeavesInTheMiddleOfItsBodyGetsNoAnswer(t *testing.T) {
+	ended := make(chan error, 1)
+	g := behind(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, err := io.ReadAll(r.Body)
+		ended <- err
+	})
+	c := g.dial()
+	c.send("POST /x HTTP/1.1", "Host: a", "Content-Length: 10", "", "hello")
+	c.closeWrite()
+	if text, _ := c.rest(); text != "" {
+		t.Fatalf("it received %q", text)
+	}
+	if err := <-ended; err == nil {
+		t.Fatal("the upstream takes half a body for a whole one")
+	}
+	if rec := g.record(); rec.Status != statusClientGone || rec.BytesIn != 5 {
+		t.Fatalf("%+v", rec)
+	}
+}
+
+func TestABrokenBodyIsTheCallersFault(t *testing.T) {
+	g := behind(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body) })
+	c := g.dial()
+	c.send("POST /x HTTP/1.1", "Host: a", "Transfer-Encoding: chunked", "", "zz\r\n")
+	if head := c.head(); !strings.HasPrefix(head, "HTTP/1.1 400") || !strings.Contains(head, "Connection: close\r\n") {
+		t.Fatal(head)
+	}
+}
+
+func TestACallerThatLeavesDuringTheAnswerEndsIt(t *testing.T) {
+	cancelled := make(chan bool)
+	g := behind(t, func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			_, _ = w.Write(make([]byte, 64<<10))
+		}
+		close(cancelled)
+	})
+	c := g.dial()
+	c.send("GET /x HTTP/1.1", "Host: a", "", "")
+	c.head()
+	c.conn.Close()
+	<-cancelled
+	if rec := g.record(); !rec.Cut || rec.Status != 200 {
+		t.Fatalf("%+v", rec)
+	}
+}

@@ -1,0 +1,137 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/problem"
+)
+
+// failing is a stack that always fails.
+type failing struct{ err error }
+
+func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
+
+func TestFailuresOfTheUpstream(t *testing.T) {
+	const secret = "10.20.30.40"
+	refused := &net.OpError{Op: "dial", Err: errors.New(secret)}
+	reset := &net.OpError{Op: "read", Err: errors.New(secret)}
+	slow := &net.OpError{Op: "read", Err: context.DeadlineExceeded}
+	cases := []struct {
+		name, method string
+		opening      bool
+		err          error
+		status       int
+		proxyError   string
+		sent         any
+		says         string
+	}{
+		{"a read, connection refused", "GET", false, refused, 502, "connection_refused", nil, "Try again later."},
+		{"a read, connection reset", "GET", false, reset, 502, "connection_terminated", nil, "ended the connection"},
+		{"a read, too slow", "GET", false, slow, 504, "http_response_timeout", nil, "in time"},
+		{"a write that was not sent", "POST", false, refused, 502, "connection_refused", false, "had no effect"},
+		{"a write that may have been sent", "POST", false, reset, 502, "connection_terminated", true, "may have taken effect"},
+		{"a write, too slow", "PATCH", false, slow, 504, "http_response_timeout", true, "may have taken effect"},
+		{"an opening that was sent", "GET", true, reset, 502, "connection_terminated", nil, "marked as read"},
+		{"a problem of the stack's own", "POST", false, fmt.Errorf("waiting: %w", problem.Unavailable("The circuit is open.", 3*time.Second)), 503, "destination_unavailable", nil, "The circuit is open."},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			g := newRig(t, "http://127.0.0.1:1/REST/registry/v3")
+			g.up.Stack = NewCounter(failing{c.err}, testOptions())
+			g.call = func(_ *http.Request, call *Call) { call.Opening = c.opening }
+			a := g.get(c.method, "/x", nil, strings.NewReader(""))
+			var doc map[string]any
+			if err := json.Unmarshal([]byte(a.body), &doc); err != nil {
+				t.Fatalf("%v: %s", err, a.body)
+			}
+			if a.StatusCode != c.status || a.header("Proxy-Status") != "ebox-gateway; error="+c.proxyError+"; tries=1" || doc["requestSent"] != c.sent ||
+				!strings.Contains(doc["detail"].(string), c.says) || doc["instance"] != "urn:uuid:5f1d7a3e-0000-4000-8000-000000000001" ||
+				a.header("X-Request-Id") == "" || a.header("X-Ebox-Environment") != "test" {
+				t.Errorf("%d %v\n%s", a.StatusCode, a.Response.Header, a.body)
+			}
+			if strings.Contains(a.body, secret) {
+				t.Error("an address was shown to the caller")
+			}
+			if rec := g.record(); rec.Status != c.status || rec.ProxyError != c.proxyError || rec.Tries != 1 || rec.UpstreamStatus != 0 {
+				t.Errorf("%+v", rec)
+			}
+		})
+	}
+}
+
+func TestARefusedConnection(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newRig(t, "http://"+l.Addr().String())
+	l.Close()
+	a := g.get("POST", "/x", nil, strings.NewReader("body"))
+	if a.StatusCode != 502 || !strings.Contains(a.body, `"requestSent":false`) {
+		t.Fatalf("%d %s", a.StatusCode, a.body)
+	}
+	if rec := g.record(); rec.Sent {
+		t.Fatal("the record says that it was sent")
+	}
+}
+
+func TestAnswersThatCannotBePassedOn(t *testing.T) {
+	for _, text := range []string{
+		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+		"HTTP/1.1 007 Bond\r\n\r\n", "not HTTP\r\n\r\n", "",
+	} {
+		g := behindRaw(t, answers(text))
+		if a := g.get("GET", "/x", nil, nil); a.err != nil || a.StatusCode != 502 {
+			t.Errorf("%q: %v %v", text, a.err, a.Response)
+		}
+	}
+}
+
+func TestATryThatWasSentStaysSent(t *testing.T) {
+	// The first try reaches the upstream and fails, the second cannot connect: the
+	// write may have taken effect all the same.
+	o, n := testOptions(), 0
+	stack := NewCounter(roundTrip(func(*http.Request) (*http.Response, error) {
+		if n++; n == 1 {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return nil, &net.OpError{Op: "dial", Err: errors.New("refused")}
+	}), o)
+	g := newRig(t, "http://127.0.0.1:1")
+	var ids []string
+	g.up.Stack = roundTrip(func(r *http.Request) (*http.Response, error) {
+		_, _ = stack.RoundTrip(r)
+		ids = append(ids, r.Header.Get("BelGov-Trace-Id"))
+		_, err := stack.RoundTrip(r)
+		ids = append(ids, r.Header.Get("BelGov-Trace-Id"))
+		return nil, err
+	})
+	a := g.get("DELETE", "/x", nil, nil)
+	if !strings.Contains(a.body, `"requestSent":true`) || a.header("Proxy-Status") != "ebox-gateway; error=connection_refused; tries=2" {
+		t.Fatalf("%s %s", a.header("Proxy-Status"), a.body)
+	}
+	if rec := g.record(); ids[0] == ids[1] || rec.TraceID != ids[1] || rec.Tries != 2 || !rec.Sent {
+		t.Fatalf("trace ids %q, record %+v", ids, rec)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestNewUpstreamRefusesABaseThatCannotBeJoinedTo(t *testing.T) {
+	for _, base := range []string{"ftp://h/a", "/a", "https://u:p@h/a", "https://h/a?b", "https://h/a#b", "https://h/a/../b", "https://h/a%2fb", "https:///a"} {
+		if _, err := NewUpstream("x", mustURL(t, base), http.DefaultTransport, false); err == nil {
+			t.Errorf("%s is accepted", base)
+		}
+	}
+}

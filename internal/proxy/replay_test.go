@@ -1,0 +1,221 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// dyingConnections is an upstream that answers the first request on each
+// connection and reads the second without answering it: the keep-alive connection
+// dies just as it is used again. It notes every request it read.
+type dyingConnections struct {
+	mu   sync.Mutex
+	seen []string
+}
+
+func (d *dyingConnections) serve(_ int, c *wire) {
+	for i := range 2 {
+		head := c.head()
+		if head == "" {
+			return
+		}
+		line, _, _ := strings.Cut(head, " HTTP/1.1")
+		if strings.Contains(head, "Content-Length: 4\r\n") {
+			line += " " + c.exactly(4)
+		}
+		d.mu.Lock()
+		d.seen = append(d.seen, strings.Replace(line, "/REST/registry/v3", "", 1))
+		d.mu.Unlock()
+		if i == 0 {
+			c.send("HTTP/1.1 200 OK", "Content-Length: 2", "", "ok")
+		}
+	}
+}
+
+func TestWhatTheTransportRepeatsByItself(t *testing.T) {
+	cases := []struct {
+		name, method, body string
+		header             http.Header
+		opening            bool
+		status             int
+		seen               []string
+	}{
+		{"a read goes again on a new connection", "GET", "", nil, false, 200, []string{"GET /warm", "GET /x", "GET /x"}},
+		{"an opening does not, once it was sent", "GET", "", nil, true, 502, []string{"GET /warm", "GET /x"}},
+		{"a HEAD of a document does not", "HEAD", "", nil, true, 502, []string{"GET /warm", "HEAD /x"}},
+		{"a write does not", "POST", "body", nil, false, 502, []string{"GET /warm", "POST /x body"}},
+		{"a write without a body does not", "DELETE", "", nil, false, 502, []string{"GET /warm", "DELETE /x"}},
+		{"a write does not, whatever the caller says of it", "POST", "body", http.Header{"Idempotency-Key": {"1"}}, false, 502, []string{"GET /warm", "POST /x body"}},
+		{"a write without a body does not either", "DELETE", "", http.Header{"X-Idempotency-Key": {"1"}}, false, 502, []string{"GET /warm", "DELETE /x"}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			var up dyingConnections
+			g := behindRaw(t, up.serve)
+			g.call = func(r *http.Request, call *Call) { call.Opening = c.opening && r.URL.Path == "/x" }
+			if a := g.get("GET", "/warm", nil, nil); a.body != "ok" {
+				t.Fatal(a.err)
+			}
+			var body io.Reader
+			if c.body != "" {
+				body = strings.NewReader(c.body)
+			}
+			a := g.get(c.method, "/x", c.header, body)
+			if a.err != nil || a.StatusCode != c.status {
+				t.Errorf("%v, %d, want %d", a.err, a.StatusCode, c.status)
+			}
+			up.mu.Lock()
+			defer up.mu.Unlock()
+			if !slices.Equal(up.seen, c.seen) {
+				t.Errorf("the upstream read %q, want %q", up.seen, c.seen)
+			}
+		})
+	}
+}
+
+func TestAnOpeningIsSentWithoutABody(t *testing.T) {
+	got := make(chan string, 1)
+	g := behindRaw(t, func(_ int, c *wire) {
+		got <- c.head()
+		c.send("HTTP/1.1 200 OK", "Content-Length: 2", "", "ok")
+	})
+	g.call = func(_ *http.Request, c *Call) { c.Opening, c.Document = true, true }
+	g.get("GET", "/x", nil, nil)
+	if head := <-got; strings.Contains(head, "Content-Length") || strings.Contains(head, "Transfer-Encoding") {
+		t.Fatal(head)
+	}
+}
+
+func TestTheIdempotencyKeyItselfPasses(t *testing.T) {
+	got := make(chan http.Header, 1)
+	g := behind(t, func(_ http.ResponseWriter, r *http.Request) { got <- r.Header })
+	g.get("POST", "/x", http.Header{"Idempotency-Key": {"7"}}, nil)
+	if v := (<-got).Values("Idempotency-Key"); !slices.Equal(v, []string{"7"}) {
+		t.Fatal(v)
+	}
+}
+
+// twice is a stack that sends every request two times, as the token layer does
+// after a 401, and fails if the body cannot be had again.
+type twice struct{ next http.RoundTripper }
+
+func (l twice) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := l.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if r.GetBody == nil {
+		return resp, nil
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return resp, nil
+	}
+	resp.Body.Close()
+	again := r.WithContext(r.Context())
+	again.Body = body
+	return l.next.RoundTrip(again)
+}
+
+func TestTheStackCanSendSmallBodiesAgain(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		size  int
+		known bool
+		tries int
+	}{
+		{"a small one", 100, true, 2},
+		{"a small one of unknown length", 100, false, 2},
+		{"64 KiB", 64 << 10, true, 2},
+		{"64 KiB of unknown length", 64 << 10, false, 2},
+		{"more than 64 KiB", 64<<10 + 1, true, 1},
+		{"more than 64 KiB of unknown length", 64<<10 + 1, false, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want := strings.Repeat("b", c.size)
+			g := behind(t, func(_ http.ResponseWriter, r *http.Request) {
+				if b, err := io.ReadAll(r.Body); err != nil || string(b) != want {
+					t.Errorf("%d bytes, %v", len(b), err)
+				}
+			})
+			g.up.Stack = twice{g.up.Stack}
+			var body io.Reader = strings.NewReader(want)
+			if !c.known {
+				body = io.MultiReader(body)
+			}
+			if a := g.get("POST", "/x", nil, body); a.err != nil || a.StatusCode != 200 {
+				t.Fatalf("%v %v", a.err, a.Response)
+			}
+			rec := g.record()
+			if rec.Tries != c.tries || rec.BytesIn != int64(c.size) {
+				t.Fatalf("%d tries, %d bytes in", rec.Tries, rec.BytesIn)
+			}
+		})
+	}
+}
+
+func TestABodyThatWasReadBeforeIsSentUnchanged(t *testing.T) {
+	g := behind(t, func(_ http.ResponseWriter, r *http.Request) {
+		if b, _ := io.ReadAll(r.Body); string(b) != "as it was" || r.ContentLength != 9 || r.Header.Get("Expect") != "" {
+			t.Errorf("%q, length %d, %v", b, r.ContentLength, r.Header)
+		}
+	})
+	g.up.Stack = twice{g.up.Stack}
+	g.call = func(r *http.Request, c *Call) {
+		c.Body, _ = io.ReadAll(r.Body)
+		c.BodyRead = true
+	}
+	g.get("POST", "/x", nil, io.MultiReader(strings.NewReader("as it was")))
+	if rec := g.record(); rec.Tries != 2 || rec.BytesIn != 9 {
+		t.Fatalf("%+v", rec)
+	}
+}
+
+// However tries interleave, each one that reads to the end without an error has
+// read the body, and the caller's body is read once.
+func TestEveryTryReadsTheSameBody(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		size := rapid.IntRange(1, keepLimit+keepLimit/2).Draw(t, "size")
+		want := strings.Repeat("0123456789", size/10+1)[:size]
+		length := int64(-1)
+		if rapid.Bool().Draw(t, "declared") {
+			length = int64(size)
+		}
+		r := &http.Request{Method: "POST", ContentLength: length, Body: io.NopCloser(strings.NewReader(want))}
+		out := new(http.Request)
+		s := setBody(out, r, &Call{})
+		body := out.Body
+		for range rapid.IntRange(0, 4).Draw(t, "tries") {
+			part := rapid.IntRange(0, size).Draw(t, "part")
+			got, err := io.ReadAll(io.LimitReader(body, int64(part)))
+			if err != nil || string(got) != want[:part] {
+				t.Fatalf("a try read %d bytes, %v", len(got), err)
+			}
+			next, err := out.GetBody()
+			if err != nil {
+				if read, _ := s.state(); size <= keepLimit || read == 0 {
+					t.Fatalf("a body of %d bytes is not kept: %v", size, err)
+				}
+				return
+			}
+			if n, err := body.Read(make([]byte, 1)); n != 0 || !errors.Is(err, errBodySuperseded) {
+				t.Fatalf("an earlier try still reads: %d, %v", n, err)
+			}
+			body = next
+		}
+		if got, err := io.ReadAll(body); err != nil || string(got) != want {
+			t.Fatalf("the last try read %d bytes, %v", len(got), err)
+		}
+		s.close()
+		if _, err := body.Read(make([]byte, 1)); !errors.Is(err, errBodyGivenUp) {
+			t.Fatalf("reading goes on after the end: %v", err)
+		}
+	})
+}

@@ -1,0 +1,130 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func TestWhatIsAskedForOnARouteThatRewrites(t *testing.T) {
+	for _, c := range []struct {
+		name              string
+		rewrite, document bool
+		coding, rng       string
+	}{
+		{"links are rewritten: uncoded and whole", true, false, "identity", ""},
+		{"a document: as the caller asked", true, true, "gzip", "bytes=0-9"},
+		{"no links are rewritten: as the caller asked", false, false, "gzip", "bytes=0-9"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := make(chan http.Header, 1)
+			g := behind(t, func(_ http.ResponseWriter, r *http.Request) { got <- r.Header })
+			g.up.RewriteLinks = c.rewrite
+			g.call = func(_ *http.Request, call *Call) { call.Document = c.document }
+			g.get("GET", "/x", http.Header{"Accept-Encoding": {"gzip"}, "Range": {"bytes=0-9"}, "If-Range": {`"x"`}}, nil)
+			h := <-got
+			if h.Get("Accept-Encoding") != c.coding || h.Get("Range") != c.rng || (h.Get("If-Range") == "") != (c.rng == "") {
+				t.Fatalf("%v", h)
+			}
+		})
+	}
+}
+
+func TestAnswersThatAreRewritten(t *testing.T) {
+	const link, back = `{"href":"/REST/registry/v3/x"}`, `{"href":"` + gatewayPrefix + `/x"}`
+	large := `{"href":"/REST/registry/v3/x","a":"` + strings.Repeat("a", 100<<10) + `"}`
+	largeBack := strings.Replace(large, "/REST/registry/v3", gatewayPrefix, 1)
+	cases := []struct {
+		name, kind, coding, body, want string
+		document                       bool
+		length                         int
+	}{
+		{"JSON", "application/json", "", link, back, false, len(back)},
+		{"JSON with a parameter, in capitals", "Application/JSON ; charset=utf-8", "", link, back, false, len(back)},
+		{"HAL", "application/hal+json", "", link, back, false, len(back)},
+		{"JSON that says that it is not coded", "application/json", "identity", link, back, false, len(back)},
+		{"JSON of more than 64 KiB", "application/json", "", large, largeBack, false, -1},
+		{"a problem", "application/problem+json", "", link, link, false, len(link)},
+		{"JSON that is coded", "application/json", "gzip", link, link, false, len(link)},
+		{"a document that is JSON", "application/json", "", link, link, true, len(link)},
+		{"text", "text/plain", "", link, link, false, len(link)},
+		{"no type", "", "", link, link, false, len(link)},
+	}
+	digests := []string{"Content-Md5", "Digest", "Content-Digest", "Repr-Digest"}
+	for _, c := range cases {
+		for _, method := range []string{"GET", "HEAD"} {
+			t.Run(c.name+" "+method, func(t *testing.T) {
+				g := behind(t, func(w http.ResponseWriter, _ *http.Request) {
+					h := w.Header()
+					h["Content-Type"] = nil
+					if c.kind != "" {
+						h.Set("Content-Type", c.kind)
+					}
+					if c.coding != "" {
+						h.Set("Content-Encoding", c.coding)
+					}
+					for _, name := range digests {
+						h.Set(name, "sum")
+					}
+					h.Set("Etag", `"tag"`)
+					h.Set("Content-Length", strconv.Itoa(len(c.body)))
+					_, _ = io.WriteString(w, c.body)
+				})
+				g.call = func(_ *http.Request, call *Call) { call.Document = c.document }
+				a := g.get(method, "/x", nil, nil)
+				rewritten := c.body != c.want
+				for _, name := range digests {
+					if (a.header(name) == "") != rewritten {
+						t.Errorf("%s: %q", name, a.header(name))
+					}
+				}
+				if a.header("Etag") != `"tag"` {
+					t.Error("the entity tag is gone")
+				}
+				switch {
+				case method == "HEAD" && rewritten:
+					if a.header("Content-Length") != "" {
+						t.Errorf("length %s", a.header("Content-Length"))
+					}
+				case method == "HEAD":
+					if a.header("Content-Length") != strconv.Itoa(len(c.body)) {
+						t.Errorf("length %s", a.header("Content-Length"))
+					}
+				case a.body != c.want || a.ContentLength != int64(c.length):
+					t.Errorf("length %d, %.300s", a.ContentLength, a.body)
+				}
+			})
+		}
+	}
+}
+
+func TestRedirectsArePassedOnAndLeadBack(t *testing.T) {
+	for _, document := range []bool{false, true} {
+		g := behind(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "http://"+r.Host+"/REST/registry/v3/other?x=1")
+			w.Header().Set("Content-Location", "/REST/registry/v3/here")
+			w.Header().Set("Link", `</REST/registry/v3/next>; rel="next"`)
+			w.WriteHeader(http.StatusTemporaryRedirect)
+		})
+		g.call = func(_ *http.Request, call *Call) { call.Document = document }
+		a := g.get("GET", "/x", nil, nil)
+		if a.StatusCode != 307 || a.header("Location") != "http://"+g.addr+gatewayPrefix+"/other?x=1" ||
+			a.header("Content-Location") != gatewayPrefix+"/here" || a.header("Link") != "<"+gatewayPrefix+`/next>; rel="next"` {
+			t.Fatalf("%d %v", a.StatusCode, a.Response.Header)
+		}
+	}
+}
+
+func TestAnswersWithoutABody(t *testing.T) {
+	for _, status := range []int{204, 304} {
+		g := behind(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Etag", `"1"`)
+			w.WriteHeader(status)
+		})
+		if a := g.get("GET", "/x", nil, nil); a.err != nil || a.StatusCode != status || a.header("Etag") == "" {
+			t.Fatalf("%d: %v", status, a)
+		}
+	}
+}
