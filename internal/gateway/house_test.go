@@ -3,12 +3,21 @@ package gateway_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
+	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +29,7 @@ import (
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/telemetry"
 )
 
 // Every test of this package starts a whole gateway from the text of a
@@ -59,8 +69,10 @@ type house struct {
 	base string // of the internal endpoint
 	adm  string // of the admin listener
 	log  *lockedBuffer
-	http *http.Client
-	stop func() error
+	// access holds the access lines.
+	access *lockedBuffer
+	http   *http.Client
+	stop   func() error
 }
 
 // lockedBuffer is a log that a test can read while it is written.
@@ -125,9 +137,10 @@ func build(t *testing.T, edits ...func(*testing.T, string) string) *house {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	h := &house{t: t, sim: sim, log: new(lockedBuffer)}
+	h := &house{t: t, sim: sim, log: new(lockedBuffer), access: new(lockedBuffer)}
 	h.gw, err = gateway.New(cfg, gateway.Options{
 		Log: slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Version: "test",
+		Done: telemetry.NewAccessLog(h.access, "json", slog.LevelInfo).Done,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -236,4 +249,36 @@ func (h *house) last(upstream string) simulator.Recorded {
 		h.t.Fatalf("%s received nothing", upstream)
 	}
 	return all[len(all)-1]
+}
+
+// certificate makes a key and a self-signed certificate for 127.0.0.1 as files.
+func certificate(t *testing.T, name string) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for file, block := range map[string]*pem.Block{
+		certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: private},
+	} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certFile, keyFile
 }

@@ -120,7 +120,7 @@ func (e *Endpoint) target(next http.Handler) http.Handler {
 			// Its target is an authority, which no route can have.
 			c.fail(r, problem.MethodNotAllowed(r.Method, anyMethod))
 			return
-		case r.RequestURI == "*": // OPTIONS * asks about the gateway as a whole
+		case r.RequestURI == "*" && r.Method == http.MethodOptions: // OPTIONS * asks about the gateway as a whole
 			c.Header()["Allow"] = []string{strings.Join(anyMethod, ", ")}
 			c.WriteHeader(http.StatusNoContent)
 			return
