@@ -31,19 +31,22 @@ type origin struct {
 	line int
 }
 
+func newEnterpriseTable(d *decoder, k *check) *enterpriseTable {
+	return &enterpriseTable{
+		d: d, k: k,
+		first:  make(map[enterprise.Number]origin),
+		words:  make(map[string]string),
+		routes: make(map[string][]string),
+		days:   make(map[string]time.Time),
+	}
+}
+
 // enterprises reads the enterprise and suspended files and puts everything into
 // the tenancy.
 func (d *decoder) enterprises(c *Config, k *check, files *fileSet) {
 	before := len(d.m.list)
 	inline := c.Tenancy.Enterprises
-	t := &enterpriseTable{
-		d: d, k: k,
-		first:  make(map[enterprise.Number]origin, len(inline)),
-		words:  make(map[string]string),
-		routes: make(map[string][]string),
-		days:   make(map[string]time.Time),
-	}
-	t.list = make([]Enterprise, 0, len(inline))
+	t := newEnterpriseTable(d, k)
 	t.decoded(d, "tenancy.enterprises", inline)
 	for i, path := range c.Tenancy.EnterpriseFiles {
 		if path == "" {
@@ -162,28 +165,36 @@ func (t *enterpriseTable) decoded(d *decoder, at string, list []Enterprise) {
 }
 
 // yaml reads a YAML file: a list like tenancy.enterprises, or a mapping with
-// that list under enterprises.
+// that list under enterprises. What is not plain, or not right, is left to the
+// full reader, which understands it or says why not.
 func (t *enterpriseTable) yaml(src *source) {
-	if rows, ok := t.plainRows(src); ok {
-		for i := range rows {
-			if _, message := t.wrong(&rows[i].Enterprise); message != "" {
-				ok = false
-				break
-			}
-			if _, twice := t.first[rows[i].Number]; twice {
-				ok = false
-				break
-			}
+	if !t.plain(src) {
+		t.full(src)
+	}
+}
+
+// plain takes in a file that the fast reader understands and in which nothing is
+// wrong.
+func (t *enterpriseTable) plain(src *source) bool {
+	rows, ok := t.plainRows(src)
+	if !ok || !distinct(rows) {
+		return false
+	}
+	for i := range rows {
+		if _, message := t.wrong(&rows[i].Enterprise); message != "" {
+			return false
 		}
-		ok = ok && distinct(rows)
-		if ok {
-			for i := range rows {
-				t.add(&rows[i].Enterprise, origin{src, rows[i].line})
-			}
-			return
+		if _, twice := t.first[rows[i].Number]; twice {
+			return false
 		}
 	}
-	// Not plain, or not right: the full reader understands, or says why not.
+	for i := range rows {
+		t.add(&rows[i].Enterprise, origin{src, rows[i].line})
+	}
+	return true
+}
+
+func (t *enterpriseTable) full(src *source) {
 	src.root = parseYAML(src, t.d.m)
 	if src.root == nil {
 		return

@@ -31,6 +31,7 @@ func (t *enterpriseTable) plainRows(src *source) (rows []plainRow, ok bool) {
 		depth  = -1  // indentation of the items
 		block  bool  // within an item of one key a line
 		within bool  // below enterprises:
+		inList = -1  // indentation of the routes, if they stand one a line; 0 before the first
 	)
 	finish := func() bool {
 		if !block {
@@ -38,7 +39,7 @@ func (t *enterpriseTable) plainRows(src *source) (rows []plainRow, ok bool) {
 		}
 		block = false
 		rows = append(rows, row)
-		return seen&1 != 0
+		return seen&1 != 0 && inList != 0
 	}
 	line := 0
 	for text := range strings.Lines(string(src.content)) {
@@ -62,7 +63,7 @@ func (t *enterpriseTable) plainRows(src *source) (rows []plainRow, ok bool) {
 			if !finish() {
 				return nil, false
 			}
-			row, seen = plainRow{line: line}, 0
+			row, seen, inList = plainRow{line: line}, 0, -1
 			if inner, flow := strings.CutPrefix(rest, "{"); flow {
 				inner, flow = strings.CutSuffix(inner, "}")
 				if !flow || !t.flow(inner, &row.Enterprise, &seen) || seen&1 == 0 {
@@ -73,8 +74,22 @@ func (t *enterpriseTable) plainRows(src *source) (rows []plainRow, ok bool) {
 			}
 			block = true
 			body = rest
-		} else if !block || space != depth+2 {
+		} else if item && block && inList >= 0 && space >= depth+2 && (inList == 0 || inList == space) {
+			inList = space
+			name, plain := plainScalar(rest)
+			if !plain {
+				return nil, false
+			}
+			row.Routes = append(row.Routes, t.word(name))
+			continue
+		} else if !block || space != depth+2 || inList == 0 {
 			return nil, false
+		}
+		inList = -1
+		if body == "routes:" && seen&routesSeen == 0 {
+			seen |= routesSeen
+			inList = 0
+			continue
 		}
 		key, value, found := strings.Cut(body, ": ")
 		if !found || !t.set(&row.Enterprise, &seen, key, strings.TrimLeft(value, " ")) {
@@ -83,6 +98,9 @@ func (t *enterpriseTable) plainRows(src *source) (rows []plainRow, ok bool) {
 	}
 	return rows, finish() && len(rows) > 0
 }
+
+// routesSeen is the bit of routes among the keys that were given.
+const routesSeen = 1 << 3
 
 // plainText refuses what YAML treats specially wherever it stands: lone carriage
 // returns, tabs, other line breaks of Unicode, control characters.
@@ -116,6 +134,8 @@ func (t *enterpriseTable) flow(inner string, e *Enterprise, seen *uint8) bool {
 			switch rest[0] {
 			case '[':
 				end = strings.IndexByte(rest, ']') + 1
+			case '{':
+				end = strings.IndexByte(rest, '}') + 1
 			case '"', '\'':
 				end = strings.IndexByte(rest[1:], rest[0]) + 2
 				if end == 1 {
@@ -142,6 +162,12 @@ func (t *enterpriseTable) flow(inner string, e *Enterprise, seen *uint8) bool {
 
 // set takes one key of a row in, if it is plain and right.
 func (t *enterpriseTable) set(e *Enterprise, seen *uint8, key, value string) bool {
+	if key == "rate" {
+		const bit = 1 << 7
+		given := *seen&bit != 0
+		*seen |= bit
+		return !given && plainRate(e, value)
+	}
 	at := slices.Index(columns, key)
 	if at < 0 || *seen&(1<<at) != 0 {
 		return false
@@ -170,6 +196,28 @@ func (t *enterpriseTable) set(e *Enterprise, seen *uint8, key, value string) boo
 		e.Suspended, err = parseBool(text)
 	}
 	return err == nil
+}
+
+// plainRate reads {perSecond: 20, burst: 40} and {perSecond: 20}.
+func plainRate(e *Enterprise, value string) bool {
+	inner, open := strings.CutPrefix(value, "{perSecond: ")
+	inner, closed := strings.CutSuffix(inner, "}")
+	perSecond, burst, both := strings.Cut(inner, ", burst: ")
+	if !open || !closed || strings.Trim(perSecond+burst, "0123456789.") != "" {
+		return false
+	}
+	var r Rate
+	var err error
+	if r.PerSecond, err = parseFloat(perSecond); err != nil {
+		return false
+	}
+	if both {
+		if r.Burst, err = parseInt(burst); err != nil {
+			return false
+		}
+	}
+	e.Rate = &r
+	return r.complete(both) == ""
 }
 
 func (t *enterpriseTable) plainRoutes(e *Enterprise, value string) bool {

@@ -1,0 +1,201 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ebox-gateway/internal/enterprise"
+)
+
+const minimal = `environment: production
+oauth: {clients: {office: {clientId: abc, keystore: {file: client.p12}}}}
+`
+
+// withFile loads a configuration whose one enterprise file has this content.
+func withFile(t testing.TB, name, content string) (*Config, error) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Parse("config.yaml", []byte(minimal+"tenancy: {enterpriseFiles: ["+name+"]}\n"), dir, environment)
+}
+
+func day(t testing.TB, s string) time.Time {
+	t.Helper()
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+func TestEnterpriseFilesInEveryForm(t *testing.T) {
+	want := []Enterprise{
+		{
+			Number: 206731645, Name: "Café & frites, bv", Client: "office", Routes: []string{"ebox", "grant-citizen"},
+			From: day(t, "2025-12-31T23:00:00Z"), Until: day(t, "2026-03-29T22:00:00Z"), Suspended: true,
+		},
+		{Number: 474028805},
+	}
+	for name, file := range map[string]struct{ name, content string }{
+		"comma": {"e.csv", "number,name,client,routes,from,until,suspended\n" +
+			"0206.731.645,\"Café & frites, bv\",office,ebox grant-citizen,2026-01-01,2026-03-29,true\n0474028805,,,,,,\n"},
+		"semicolon, byte order mark, other order, capitals, CRLF": {"e.CSV", "\xef\xbb\xbfSuspended;Number;Until;From;Routes;Client;Name\r\n" +
+			"TRUE;BE0206731645;2026-03-29;2026-01-01;ebox|grant-citizen;office;Café & frites, bv\r\n;474028805;;;;;\r\n;;;;;;\r\n"},
+		"some columns": {"e.csv", "number,suspended,client,name,routes,from,until\n" +
+			"206731645 , TRUE, office ,\"Café & frites, bv\", ebox | grant-citizen ,2026-01-01,2026-03-29\n474028805,false,,,,,"},
+		"flow mappings": {"e.yaml", "# comment\n- {number: 0206731645, name: \"Café & frites, bv\", client: office, routes: [ebox, grant-citizen], from: 2026-01-01, until: 2026-03-29, suspended: true}\n" +
+			"- {number: 474028805}\n"},
+		"a key a line": {"e.yml", "- number: 0206731645\n  name: 'Café & frites, bv'\n  client: office\n  routes: [ebox, grant-citizen]\n  from: 2026-01-01\n  until: 2026-03-29\n  suspended: true\n\n- number: 0474.028.805\n"},
+		"below enterprises": {"e.yaml", "enterprises:\n  - number: 0206731645\n    name: 'Café & frites, bv'\n    client: office\n    routes: [ebox, grant-citizen]\n    from: 2026-01-01\n    until: 2026-03-29\n    suspended: true\n" +
+			"  - {number: 0474028805}\n"},
+		"what only the full reader understands": {"e.yaml", "- &first\n  number: >-\n    0206731645\n  name: \"Caf\\u00e9 & frites, bv\"\n  client: office # the only one\n  routes:\n    - ebox\n    - grant-citizen\n" +
+			"  from: 2026-01-01\n  until: 2026-03-29\n  suspended: true\n- {number: \"0474028805\"}\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := withFile(t, file.name, file.content)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, c.Tenancy.Enterprises, cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAnEnterpriseIsListedOnceInAllFiles(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"a.csv":  "number\n0206731645\n",
+		"b.yaml": "- number: 0474028805\n- number: 0206731645\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := Parse("c.yaml", []byte(minimal+"tenancy: {enterpriseFiles: [a.csv, b.yaml]}"), dir, environment)
+	errs, ok := err.(Errors)
+	if !ok || len(errs) != 1 {
+		t.Fatalf("one error is expected, not %v", err)
+	}
+	want := "0206731645 is listed twice, first on " + filepath.Join(dir, "a.csv") + ":2"
+	if e := errs[0]; e.File != filepath.Join(dir, "b.yaml") || e.Line != 2 || e.Column != 11 || e.Message != want {
+		t.Errorf("got %+v", e)
+	}
+}
+
+func TestAWrongDelimiterDoesNotFloodTheScreen(t *testing.T) {
+	_, err := withFile(t, "e.csv", "number,name\n"+strings.Repeat("1,x\n", 5000))
+	errs, ok := err.(Errors)
+	if !ok || len(errs) != maxMistakes+1 {
+		t.Fatalf("%d errors", len(errs))
+	}
+	if last := errs[maxMistakes]; !strings.Contains(last.Message, "more") {
+		t.Errorf("the last error is %q", last.Message)
+	}
+}
+
+func TestSuspendedNumbersSurviveABrokenLine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "stop.txt")
+	content := "\xef\xbb\xbf# stop\r\n0206731645 # reason\r\n\r\nnonsense\r\n 0474.028.805\r\n0474028806\r\n\xff\xfe\r\nBE0212148896"
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	numbers, err := LoadSuspended(path)
+	if want := []enterprise.Number{206731645, 474028805, 212148896}; !reflect.DeepEqual(numbers, want) {
+		t.Errorf("got %v", numbers)
+	}
+	errs, ok := err.(Errors)
+	if !ok || len(errs) != 3 {
+		t.Fatalf("three errors are expected: %v", err)
+	}
+	for i, line := range []int{4, 6, 7} {
+		if errs[i].Line != line || errs[i].File != path {
+			t.Errorf("error %d stands on %s:%d", i, errs[i].File, errs[i].Line)
+		}
+	}
+	if _, err := LoadSuspended(path + ".gone"); !os.IsNotExist(unwrapAll(err)) {
+		t.Errorf("a missing file gives %v", err)
+	}
+}
+
+func unwrapAll(err error) error {
+	for {
+		inner, ok := err.(interface{ Unwrap() error })
+		if !ok {
+			return err
+		}
+		if err = inner.Unwrap(); os.IsNotExist(err) {
+			return err
+		}
+	}
+}
+
+// numbered gives n valid CBE numbers.
+func numbered(n int) []enterprise.Number {
+	list := make([]enterprise.Number, n)
+	for i := range list {
+		eight := uint32(2_000_000 + i*7)
+		list[i] = enterprise.Number(eight*100 + 97 - eight%97)
+	}
+	return list
+}
+
+func manyCSV(n int) string {
+	var b strings.Builder
+	b.WriteString("number;name;client;routes;from;until;suspended\n")
+	for i, number := range numbered(n) {
+		fmt.Fprintf(&b, "%s;Enterprise number %d;office;ebox grant-citizen;2026-01-%02d;;false\n", number, i, i%28+1)
+	}
+	return b.String()
+}
+
+func manyYAML(n int) string {
+	var b strings.Builder
+	for i, number := range numbered(n) {
+		fmt.Fprintf(&b, "- number: %s\n  name: Enterprise number %d\n  client: office\n  routes: [ebox, grant-citizen]\n  from: 2026-01-%02d\n", number, i, i%28+1)
+	}
+	return b.String()
+}
+
+func TestAHundredThousandEnterprisesLoad(t *testing.T) {
+	const n = 100_000
+	for name, content := range map[string]string{"e.csv": manyCSV(n), "e.yaml": manyYAML(n)} {
+		t.Run(name, func(t *testing.T) {
+			c, err := withFile(t, name, content)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list := c.Tenancy.Enterprises
+			if len(list) != n || list[n-1].Number != numbered(n)[n-1] || list[n-1].Name != "Enterprise number 99999" {
+				t.Errorf("%d enterprises, the last one %+v", len(list), list[len(list)-1])
+			}
+		})
+	}
+}
+
+func BenchmarkLoad100000(b *testing.B) {
+	const n = 100_000
+	for name, content := range map[string]string{
+		"plain.csv": manyCSV(n), "plain.yaml": manyYAML(n),
+		"full.yaml": strings.Replace(manyYAML(n), "- number:", "- number: # not plain\n   ", 1),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := withFile(b, name, content); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
