@@ -72,8 +72,9 @@ type Options struct {
 	Random func() float64
 	// Log hears of failures and changes; nil means silence.
 	Log *slog.Logger
-	// OnChange is called after the set of providers changed, with all of them, in
-	// the order of List. Calls do not overlap. It must not call Refresh.
+	// OnChange is called with a new set of providers, in the order of List, before
+	// Lookup and List know it, so that what a provider needs is there before
+	// anybody can ask for it. Calls do not overlap. It must not call Refresh.
 	OnChange func([]Provider)
 	// Shared is a copy of the last good list elsewhere; nil means none.
 	Shared Shared

@@ -55,7 +55,7 @@ type Provider struct {
 	Contact string
 	// Refusal says why the gateway does not believe the URL, and what the
 	// platform team can add to config.yaml; empty if it does believe it. It names
-	// the host, so it is for the platform team alone.
+	// the host, which the list of providers may show and a problem may not.
 	Refusal string
 }
 

@@ -150,16 +150,14 @@ func (d *Directory) adopt(ticket uint64, registry []*Provider, problems []string
 		}
 		list = append(list, p)
 	}
-	changed := !reflect.DeepEqual(old.list, list)
-	if changed { // otherwise the pointers that others hold stay those in force
-		d.current.Store(newSnapshot(list))
+	if !reflect.DeepEqual(old.list, list) { // else the pointers that others hold stay those in force
+		next := newSnapshot(list)
+		d.announce(old, next, source, problems)
+		d.current.Store(next)
 	}
 	d.mu.Lock()
 	d.status.Source, d.status.LastSuccess, d.status.Problems = source, fetched, problems
 	d.mu.Unlock()
-	if changed {
-		d.announce(old, d.current.Load(), source, problems)
-	}
 	return true
 }
 

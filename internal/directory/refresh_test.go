@@ -235,6 +235,7 @@ func TestASlowFetchDoesNotUndoALaterOne(t *testing.T) {
 func TestOnChangeHearsOfChangesAlone(t *testing.T) {
 	r := &registry{}
 	var heard []string
+	var d *Directory
 	o := options(r)
 	o.OnChange = func(all []Provider) {
 		var ids []string
@@ -242,14 +243,20 @@ func TestOnChangeHearsOfChangesAlone(t *testing.T) {
 			ids = append(ids, p.ID)
 		}
 		heard = append(heard, strings.Join(ids, " "))
+		if known := len(d.List()); known == len(all) {
+			t.Error("the list was in force before OnChange had prepared for it")
+		}
 	}
-	d := New(o)
+	d = New(o)
 	for _, body := range []string{list("a"), list("a"), " " + list("a") + "\n", list("a", "b"), list("b"), "[]", list("b")} {
 		r.say(200, body, nil)
 		d.Refresh(t.Context())
 	}
 	if got := fmt.Sprint(heard); got != "[a a b b]" {
 		t.Fatalf("heard %s", got)
+	}
+	if _, there := d.Lookup("a"); there {
+		t.Error("the change is not in force")
 	}
 	before, _ := d.Lookup("b")
 	d.Refresh(t.Context())
