@@ -45,9 +45,7 @@ func (p *Proxy) answerHeader(h http.Header, resp *http.Response, c *Call, rec *e
 	if len(vary) > 0 && len(resp.Header["Vary"]) > 0 {
 		h["Vary"] = append(vary[:len(vary):len(vary)], resp.Header["Vary"]...)
 	}
-	if listed := resp.Header["Connection"]; len(listed) > 0 {
-		dropListed(h, listed)
-	}
+	dropListed(h, resp.Header)
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // or the server would guess one
 	}

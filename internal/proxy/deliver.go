@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -251,7 +252,8 @@ func (d *delivery) flush() {
 // cannot take for its end: what came is flushed, and then the connection breaks off.
 // Where the end of the connection is the end of the body, it has to be a reset.
 func (d *delivery) cut(cause error, reset bool) {
-	d.rec.Cut, d.rec.Cause = true, errors.Join(errCutShort, cause)
+	d.rec.Cut, d.rec.Cause = true, fmt.Errorf("%w: %w", errCutShort, cause)
+	d.rec.ProxyError = problem.ProxyResponseIncomplete
 	d.flush()
 	if reset {
 		resetConnection(d.w)

@@ -19,7 +19,7 @@ func requestHeader(r *http.Request, c *Call) http.Header {
 			h[name] = values
 		}
 	}
-	dropListed(h, r.Header["Connection"])
+	dropListed(h, r.Header)
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = nil // or the transport would invent one
 	}
@@ -89,14 +89,16 @@ func mayTrail(name string) bool {
 	return true
 }
 
-// dropListed removes the fields that Connection fields name, in whatever case.
-func dropListed(h http.Header, connection []string) {
-	for _, list := range connection {
+// dropListed removes from h the fields of a message that its Connection fields
+// name, in whatever case.
+func dropListed(h, message http.Header) {
+	for _, list := range message["Connection"] {
 		for list != "" {
 			var name string
 			name, list, _ = strings.Cut(list, ",")
-			if name = textproto.TrimString(name); name != "" {
-				delete(h, textproto.CanonicalMIMEHeaderKey(name))
+			name = textproto.CanonicalMIMEHeaderKey(textproto.TrimString(name))
+			if _, ok := message[name]; ok {
+				delete(h, name)
 			}
 		}
 	}

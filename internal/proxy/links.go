@@ -60,10 +60,15 @@ func (m *linkMap) appendLink(dst, link []byte, inJSON bool) ([]byte, bool) {
 	default:
 		return dst, false
 	}
-	// The common case costs one comparison.
+	// The common cases cost one comparison.
 	if exact := m.forms.exact; len(link) >= len(exact) && string(link[:len(exact)]) == exact {
 		if rest := link[len(exact):]; underBase(rest, inJSON) {
 			return m.append(dst, true, "/", rest), true
+		}
+	}
+	if path := m.forms.path; path != "" && len(link) > 1 && link[1] != '/' && len(link) >= len(path) && string(link[:len(path)]) == path {
+		if rest := link[len(path):]; underBase(rest, inJSON) {
+			return m.append(dst, false, "/", rest), true
 		}
 	}
 	s := scanner{b: link, inJSON: inJSON}

@@ -79,11 +79,17 @@ func (w *rewriter) scan(dst, b []byte) (out, left []byte) {
 				continue
 			}
 		default:
-			quote := bytes.IndexByte(b[i:], '"')
-			if quote < 0 {
-				return append(dst, b[done:]...), nil
+			// Between strings there is mostly one byte or two.
+			if b[i] != '"' {
+				if i++; i < len(b) && b[i] == '"' {
+					break
+				}
+				quote := bytes.IndexByte(b[i:], '"')
+				if quote < 0 {
+					return append(dst, b[done:]...), nil
+				}
+				i += quote
 			}
-			i += quote
 		}
 
 		// b[i] is a quote.
