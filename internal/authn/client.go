@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -98,7 +99,19 @@ func (c *client) obtain(ctx context.Context, key *Key, scopes []string, stale st
 	// The store has the time of one request more: waiting for another replica's.
 	ctx, cancel := context.WithTimeout(ctx, 2*c.tokens.endpoint.timeout)
 	defer cancel()
-	return c.tokens.shared.Obtain(ctx, c.tokenKey(key, scopes), stale, fetch)
+	name := c.tokenKey(key, scopes)
+	t, err := c.tokens.shared.Obtain(ctx, name, stale, fetch)
+	var (
+		refused     *RefusedError
+		unavailable *UnavailableError
+	)
+	switch {
+	case err == nil && (t.Key() != name || !t.Valid(c.tokens.now())):
+		return Token{}, &UnavailableError{Client: c.Name, Reason: "the shared copy gave a token that does not belong here"}
+	case err == nil || errors.As(err, &refused) || errors.As(err, &unavailable):
+		return t, err
+	}
+	return Token{}, &UnavailableError{Client: c.Name, Reason: "the shared copy of the tokens failed", Err: err}
 }
 
 // noKey is the error of a client that has nothing to sign with.

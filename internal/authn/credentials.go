@@ -33,7 +33,7 @@ func NewCredentials(next http.RoundTripper, allowHTTP bool) http.RoundTripper {
 // headers as they were.
 func (l *credentials) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
-	token, _ := ctx.Value(tokenKey{}).(Token)
+	token, _ := ctx.Value(contextToken{}).(Token)
 	if token.h == nil {
 		closeBody(r)
 		return nil, errNoToken

@@ -55,6 +55,7 @@ func TestLoadKeyReadsEveryFormat(t *testing.T) {
 		"JKS":                                {KeySource{Keystore: "one.jks", Password: fixed(password)}, RS256, "O=Java,C=BE", ""},
 		"JKS, alias in other letters":        {KeySource{Keystore: "one.jks", Password: fixed(password), Alias: "PAYROLL"}, RS256, "O=Java,C=BE", ""},
 		"JKS, a password for the key":        {KeySource{Keystore: "keypass.jks", Password: fixed(password), KeyPassword: fixed("different")}, RS256, "O=Java,C=BE", ""},
+		"JKS, a password with accents":       {KeySource{Keystore: "accents.jks", Password: fixed("clé-privée")}, ES256, "O=Java,C=BE", ""},
 		"JKS with two keys":                  {KeySource{Keystore: "two.jks", Password: fixed(password), Alias: "social"}, ES256, "O=Java Two,C=BE", ""},
 	}
 	for name, c := range cases {

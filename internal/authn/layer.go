@@ -11,13 +11,13 @@ import (
 )
 
 type (
-	sourceKey struct{}
-	tokenKey  struct{}
+	contextSource struct{}
+	contextToken  struct{}
 )
 
 // SourceKey is the context key of the *Source, for a context that carries it
 // itself.
-var SourceKey any = sourceKey{}
+var SourceKey any = contextSource{}
 
 // WithSource returns a context whose requests are sent with tokens of s.
 func WithSource(ctx context.Context, s *Source) context.Context {
@@ -32,7 +32,7 @@ type tokenContext struct {
 }
 
 func (c *tokenContext) Value(key any) any {
-	if key == (tokenKey{}) {
+	if key == (contextToken{}) {
 		return c.token
 	}
 	return c.Context.Value(key)

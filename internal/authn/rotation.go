@@ -12,6 +12,9 @@ import (
 // a new key is loaded and set aside until the Authorization Server has issued a
 // token for it; the old one signs in the meantime.
 
+// maxProofs bounds the sets of scopes that one try of a pending key goes through.
+const maxProofs = 8
+
 // pendingKey is a key that was loaded and has not yet earned a token.
 type pendingKey struct {
 	key   *Key
@@ -142,6 +145,7 @@ func (c *client) prove(ctx context.Context) {
 		}
 	}
 	candidates = append(candidates, others...)
+	candidates = candidates[:min(len(candidates), maxProofs)]
 	for i, s := range candidates {
 		t, err := c.tokens.endpoint.fetch(ctx, &c.Client, p.key, s.scopes)
 		if err == nil {
