@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/http/pprof"
 	"net/url"
 	"os"
 	"os/exec"
@@ -57,7 +58,7 @@ func play(role, upstream string) error {
 	if err != nil {
 		return err
 	}
-	control, err := serve(http.HandlerFunc(usage))
+	control, err := serve(controls())
 	if err != nil {
 		return err
 	}
@@ -81,6 +82,16 @@ type spent struct {
 	Mallocs uint64
 	Bytes   uint64
 	RSS     int64 // bytes, the most so far
+}
+
+// controls tell the parent what was spent, and a profiler where: pass its address,
+// which -v prints, to go tool pprof.
+func controls() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", usage)
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	return mux
 }
 
 func usage(w http.ResponseWriter, _ *http.Request) {
@@ -235,6 +246,7 @@ func start(tb testing.TB, role, upstream string) *child {
 		tb.Fatalf("starting %s: %v", role, err)
 	}
 	c.url, c.control = "http://"+serving, "http://"+control
+	tb.Logf("%s: profiles at %s/debug/pprof/", role, c.control)
 	return c
 }
 

@@ -118,9 +118,12 @@ func (x *explainer) assume(route int, t server.TargetRequest) (server.Target, er
 		return server.Target{}, err
 	}
 	x.found.Assumed = true
-	cfg := x.gateway.cfg.Routes[route]
-	scopes, _ := newScopeRules(cfg).choose(t.Method, t.Path, apiVersion)
-	return x.gateway.withCredential(server.Target{Upstream: up}, cfg, t.Client, scopes)
+	rules, err := x.gateway.newScopeRules(x.gateway.cfg.Routes[route])
+	if err != nil {
+		return server.Target{}, err
+	}
+	credential, err := rules.credential(t, apiVersion)
+	return server.Target{Upstream: up, Credential: credential}, err
 }
 
 // nowhere is the stack of an upstream that is never called.

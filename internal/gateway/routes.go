@@ -24,7 +24,10 @@ func (g *Gateway) addRoute(route config.Route) error {
 		r.Classify = ebox.ClassifyPlain
 	}
 	if route.Registry {
-		f := g.newFederated(route)
+		f, err := g.newFederated(route)
+		if err != nil {
+			return err
+		}
 		g.federated = append(g.federated, f)
 		r.Target = f.target
 	} else {

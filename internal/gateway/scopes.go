@@ -1,45 +1,91 @@
 package gateway
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
+	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/server"
 )
 
-// scopeRules decide which scopes the token for a call carries: those of the first
-// rule that matches method, path and the provider's API version, else the route's
-// own. A third party's registry must never hold a token that opens more than the
-// call needs.
+// scopeRules decide which token a call carries: one with the scopes of the first
+// rule that matches method, path and the provider's API version, else with the
+// route's own. A third party's registry must never hold a token that opens more
+// than the call needs.
 type scopeRules struct {
-	rules    []scopeRule
-	fallback []string
+	client string // the route's, if it has one
+	rules  []scopeRule
+	// sources are the sources of the tokens, by client: at 0 for the route's own
+	// scopes, at i+1 for those of rule i.
+	sources map[string][]*authn.Source
 }
 
 type scopeRule struct {
 	methods, versions []string
 	paths             [][]string // segments, lower case
-	scopes            []string
 }
 
-func newScopeRules(route config.Route) scopeRules {
-	s := scopeRules{fallback: route.Scopes}
+// newScopeRules prepares the tokens that calls of a route may need. A route with
+// neither scopes nor rules sends none: its rules are nil.
+func (g *Gateway) newScopeRules(route config.Route) (*scopeRules, error) {
+	if tokenless(route) {
+		return nil, nil
+	}
+	s := &scopeRules{client: route.Client, sources: make(map[string][]*authn.Source)}
+	sets := [][]string{route.Scopes}
 	for _, r := range route.Rules {
-		rule := scopeRule{methods: r.Methods, versions: r.APIVersions, scopes: r.Scopes}
+		rule := scopeRule{methods: r.Methods, versions: r.APIVersions}
 		for _, p := range r.Paths {
 			rule.paths = append(rule.paths, ebox.Segments(p))
 		}
 		s.rules = append(s.rules, rule)
+		sets = append(sets, r.Scopes)
 	}
-	return s
+	for client := range g.cfg.OAuth.Clients {
+		for _, scopes := range sets {
+			var source *authn.Source
+			if len(scopes) > 0 {
+				var err error
+				if source, err = g.tokens.Source(client, scopes); err != nil {
+					return nil, err
+				}
+			}
+			s.sources[client] = append(s.sources[client], source)
+		}
+	}
+	return s, nil
 }
 
-// choose gives the scopes, and the index of the rule that decided: -1 for none.
-// version is that of the provider's API, empty where there is no provider.
-func (s scopeRules) choose(method, path, version string) (scopes []string, rule int) {
+// credential gives the source of the token for a call. version is that of the
+// provider's API, empty where there is no provider.
+func (s *scopeRules) credential(r server.TargetRequest, version string) (any, error) {
+	if s == nil {
+		return nil, nil
+	}
+	client := r.Client
+	if s.client != "" {
+		client = s.client
+	}
+	sources, ok := s.sources[client]
+	if !ok {
+		return nil, problem.Internal(fmt.Errorf("there is no OAuth client %q", client))
+	}
+	source := sources[s.choose(r.Method, r.Path, version)+1]
+	if source == nil {
+		// Asked for without scopes, a token would carry every scope of the client.
+		return nil, problem.Forbidden("This call has no scope in the gateway's configuration, so that no token can be asked for. Have the platform team add one to the route's rules.")
+	}
+	return source, nil
+}
+
+// choose gives the index of the rule that decides, -1 for none.
+func (s *scopeRules) choose(method, path, version string) int {
 	if len(s.rules) == 0 {
-		return s.fallback, -1
+		return -1
 	}
 	if method == "HEAD" {
 		method = "GET"
@@ -47,12 +93,7 @@ func (s scopeRules) choose(method, path, version string) (scopes []string, rule 
 	// The path is read as leniently as the most lenient upstream would, lest a
 	// variant of it be sent with the scopes of another call.
 	segments := ebox.Segments(path)
-	for i, r := range s.rules {
-		if r.matches(method, segments, version) {
-			return r.scopes, i
-		}
-	}
-	return s.fallback, -1
+	return slices.IndexFunc(s.rules, func(r scopeRule) bool { return r.matches(method, segments, version) })
 }
 
 func (r scopeRule) matches(method string, path []string, version string) bool {

@@ -22,11 +22,15 @@ type upstream struct {
 type fixed struct {
 	g        *Gateway
 	route    config.Route
-	rules    scopeRules
+	rules    *scopeRules
 	upstream *upstream
 }
 
 func (g *Gateway) newFixed(route config.Route) (*fixed, error) {
+	rules, err := g.newScopeRules(route)
+	if err != nil {
+		return nil, err
+	}
 	o := upstreamOptions{
 		name: route.Name, timeouts: route.Timeouts, guard: guardFor(route.Upstream, route.AllowPrivateNetworks),
 		allowHTTP: route.AllowHTTP, withoutToken: tokenless(route),
@@ -36,7 +40,7 @@ func (g *Gateway) newFixed(route config.Route) (*fixed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fixed{g: g, route: route, rules: newScopeRules(route), upstream: &upstream{proxy: up, transport: transport}}, nil
+	return &fixed{g: g, route: route, rules: rules, upstream: &upstream{proxy: up, transport: transport}}, nil
 }
 
 // tokenless tells a route that never sends a token: an empty list of scopes, said
@@ -45,28 +49,9 @@ func tokenless(route config.Route) bool { return len(route.Scopes) == 0 && len(r
 
 func (f *fixed) target(r server.TargetRequest) (server.Target, error) {
 	t := server.Target{Upstream: f.upstream.proxy}
-	scopes, _ := f.rules.choose(r.Method, r.Path, "")
-	return f.g.withCredential(t, f.route, r.Client, scopes)
-}
-
-// withCredential adds the source of the token that a call is sent with.
-func (g *Gateway) withCredential(t server.Target, route config.Route, client string, scopes []string) (server.Target, error) {
-	if tokenless(route) {
-		return t, nil
-	}
-	if route.Client != "" {
-		client = route.Client
-	}
-	if len(scopes) == 0 {
-		// A rule without scopes would ask for a token with every scope of the client.
-		return t, problem.Forbidden("This call has no scope in the gateway's configuration, so that no token can be asked for. Have the platform team add one to the route's rules.")
-	}
-	source, err := g.tokens.Source(client, scopes)
-	if err != nil {
-		return t, problem.Internal(err)
-	}
-	t.Credential = source
-	return t, nil
+	var err error
+	t.Credential, err = f.rules.credential(r, "")
+	return t, err
 }
 
 // credentialKey is where the token layer looks for the source.
@@ -76,16 +61,20 @@ var credentialKey = authn.SourceKey
 type federated struct {
 	g     *Gateway
 	route config.Route
-	rules scopeRules
+	rules *scopeRules
 	// upstreams are those of the providers that may be called, by id. The map is
 	// replaced as a whole when the directory changes.
 	upstreams atomic.Pointer[map[string]*upstream]
 }
 
-func (g *Gateway) newFederated(route config.Route) *federated {
-	f := &federated{g: g, route: route, rules: newScopeRules(route)}
+func (g *Gateway) newFederated(route config.Route) (*federated, error) {
+	rules, err := g.newScopeRules(route)
+	if err != nil {
+		return nil, err
+	}
+	f := &federated{g: g, route: route, rules: rules}
 	f.upstreams.Store(&map[string]*upstream{})
-	return f
+	return f, nil
 }
 
 // follow makes the upstreams of a new list of providers. Those whose base URL did
@@ -156,6 +145,6 @@ func (f *federated) target(r server.TargetRequest) (server.Target, error) {
 	if !ok {
 		return server.Target{}, directory.Unknown(r.Provider, f.g.activeProviders())
 	}
-	scopes, _ := f.rules.choose(r.Method, r.Path, p.APIVersion)
-	return f.g.withCredential(server.Target{Upstream: u.proxy}, f.route, r.Client, scopes)
+	credential, err := f.rules.credential(r, p.APIVersion)
+	return server.Target{Upstream: u.proxy, Credential: credential}, err
 }

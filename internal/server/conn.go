@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 )
 
 // conn is what is known of a connection, worked out once when it is accepted.
@@ -16,6 +17,24 @@ type conn struct {
 	// host is the local address as it would stand in a Host field, with its port.
 	host   string
 	scheme string
+	// origin remembers how the caller named the gateway last, since it says the
+	// same with every request.
+	origin atomic.Pointer[namedOrigin]
+}
+
+type namedOrigin struct{ host, origin string }
+
+// originOf is the gateway as a caller reaches it who names it host.
+func (c *conn) originOf(host string) string {
+	if host == "" {
+		host = c.host
+	}
+	if last := c.origin.Load(); last != nil && last.host == host {
+		return last.origin
+	}
+	named := &namedOrigin{host: host, origin: c.scheme + "://" + host}
+	c.origin.Store(named)
+	return named.origin
 }
 
 var (

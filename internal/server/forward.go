@@ -159,7 +159,10 @@ func (e *Endpoint) serve(c *call, r *http.Request, route *Route) error {
 	if tenant.Header != nil {
 		out.Set = []proxy.Field{{Name: tenancy.RepresentedHeader, Values: tenant.Header}}
 	}
-	out.Links = proxy.LinkBase{Origin: e.originFor(c, r), Prefix: prefix}
+	out.Links = proxy.LinkBase{Origin: e.origin, Prefix: prefix}
+	if e.origin == "" {
+		out.Links.Origin = c.conn.originOf(r.Host)
+	}
 	e.o.Proxy.Serve(c, r, &out)
 	return nil
 }
@@ -191,18 +194,6 @@ func decode(segment string) (string, error) {
 // claim gathers what the request says of the enterprise that it is for.
 func (c *call) claim(h http.Header) tenancy.Claim {
 	return tenancy.Claim{Path: c.enterprise, HasPath: c.hasEnterprise, Header: tenancy.HeaderValues(h)}
-}
-
-// originFor is the gateway as this caller reaches it.
-func (e *Endpoint) originFor(c *call, r *http.Request) string {
-	switch {
-	case e.origin != "":
-		return e.origin
-	case r.Host != "":
-		return c.conn.scheme + "://" + r.Host
-	default:
-		return c.conn.scheme + "://" + c.conn.host
-	}
 }
 
 func namedInBody(body []byte, h http.Header) (tenancy.Named, error) {
