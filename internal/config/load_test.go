@@ -1,0 +1,254 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/enterprise"
+)
+
+// The config.yaml of the repository is a working file: with the client id in the
+// environment it loads, before there is a key store.
+func TestTheCommittedConfigurationWorks(t *testing.T) {
+	lookup := func(name string) (string, bool) { return "my-client", name == "EBOX_CLIENT_ID" }
+	c, err := Load("../../config.yaml", lookup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Environment != Simulation || c.OAuth.Clients["office"].ClientID != "my-client" || c.Tenancy.DefaultClient != "office" ||
+		c.Server.Listen[0].Address != "127.0.0.1:8080" || c.Admin.Listen[0].Address != "127.0.0.1:9090" {
+		t.Errorf("got %+v", c)
+	}
+	if _, err := Load("../../config.yaml", func(string) (string, bool) { return "", false }); err == nil ||
+		!strings.Contains(err.Error(), "the environment variable EBOX_CLIENT_ID is not set") {
+		t.Errorf("without the variable: %v", err)
+	}
+}
+
+func TestAMissingFileIsNoMistakeInIt(t *testing.T) {
+	_, err := Load(filepath.Join(t.TempDir(), "config.yaml"), environment)
+	var mistakes Errors
+	if !errors.Is(err, os.ErrNotExist) || errors.As(err, &mistakes) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestEveryFileIsNamedAndCountsInTheHash(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("config.yaml", minimal+"tenancy: {enterpriseFiles: [e.csv], suspendedFiles: [stop.txt]}\nadmin: {tokenFile: /nowhere/token}\negress: {caFile: ./ca.pem}\n")
+	write("e.csv", "number\n0206731645\n")
+	write("stop.txt", "")
+	load := func() *Config {
+		t.Helper()
+		c, err := Load(filepath.Join(dir, "config.yaml"), environment)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	first := load()
+	want := map[string]bool{
+		filepath.Join(dir, "config.yaml"): true, filepath.Join(dir, "e.csv"): true, filepath.Join(dir, "stop.txt"): true,
+		filepath.Join(dir, "client.p12"): true, filepath.Join(dir, "ca.pem"): true, "/nowhere/token": true,
+	}
+	got := make(map[string]bool)
+	for _, f := range first.Files() {
+		got[f] = true
+	}
+	if !reflect.DeepEqual(got, want) || first.Files()[0] != filepath.Join(dir, "config.yaml") {
+		t.Errorf("the files are %v", first.Files())
+	}
+	if second := load(); second.Hash() != first.Hash() || len(first.Hash()) != 64 {
+		t.Errorf("the same files give %s and %s", first.Hash(), second.Hash())
+	}
+	seen := map[string]string{first.Hash(): "nothing"}
+	for _, change := range []struct{ name, content string }{
+		{"client.p12", ""}, {"client.p12", "a key"}, {"ca.pem", "a certificate"},
+		{"e.csv", "number\n0474028805\n"}, {"stop.txt", "0474028805\n"},
+	} {
+		write(change.name, change.content)
+		hash := load().Hash()
+		if other, same := seen[hash]; same {
+			t.Errorf("the hash after the change of %s is that after %s", change.name, other)
+		}
+		seen[hash] = change.name
+	}
+}
+
+func TestVariablesAreTextAndNothingElse(t *testing.T) {
+	lookup := func(name string) (string, bool) {
+		value, ok := map[string]string{
+			"ID": `x, y: {z} # "q"`, "NEST": "${ID}", "LEVEL": "debug", "N": "0206731645", "EMPTY": "", "D": "7s", "ON": "true",
+		}[name]
+		return value, ok
+	}
+	c, err := Parse("c", []byte(`environment: production
+oauth:
+  timeout: ${D}
+  clients:
+    office: {clientId: "a${ID}b", keystore: {file: "$${x}$/${N}$", alias: "${NEST}"}}
+tenancy: {enterprises: [{number: "${N}", suspended: "${ON}"}]}
+egress: {proxy: "${EMPTY}", caFile: "${EMPTY}"}
+log: {level: "${LEVEL}"}
+`), "/etc", lookup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := c.OAuth.Clients["office"]
+	if client.ClientID != `ax, y: {z} # "q"b` || client.Keystore.File != "/etc/${x}$/0206731645$" || client.Keystore.Alias != "${ID}" {
+		t.Errorf("got %q, %q, %q", client.ClientID, client.Keystore.File, client.Keystore.Alias)
+	}
+	if c.Log.Level != LogDebug || c.OAuth.Timeout != 7*time.Second || c.Tenancy.Enterprises[0].Number != 206731645 || !c.Tenancy.Enterprises[0].Suspended {
+		t.Errorf("got %+v", c)
+	}
+	if c.Egress.ProxyURL() != nil || c.Egress.CAFile != "" {
+		t.Error("an empty variable is a proxy")
+	}
+	if _, err := Parse("c", []byte("environment: custom\n\"${ID}\": x\n"), "/", lookup); err == nil || !strings.Contains(err.Error(), `unknown key "${ID}"`) {
+		t.Errorf("a variable in a key: %v", err)
+	}
+}
+
+func TestNumbersAreReadAsTheyAreWritten(t *testing.T) {
+	for _, written := range []string{"0206731645", "206731645", "0206.731.645", "206.731.645", "BE0206731645", "be 0206.731.645", `"0206731645"`, "'0206 731 645'"} {
+		c := parseText(t, minimal+"tenancy: {enterprises: [{number: "+written+"}]}\ncallers: [{name: a, networks: [10.0.0.0/8], enterprises: ["+written+"], defaultEnterprise: "+written+"}]\n")
+		if c.Tenancy.Enterprises[0].Number != 206731645 || c.Callers[0].Enterprises[0] != 206731645 || c.Callers[0].DefaultEnterprise != 206731645 {
+			t.Errorf("%s is read as %v", written, c.Tenancy.Enterprises[0].Number)
+		}
+	}
+}
+
+func TestCallersAreResolved(t *testing.T) {
+	c, err := loadTestdata(t, "testdata/full.good.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hr, nightly, archive := c.Callers[0], c.Callers[1], c.Callers[2]
+	if !reflect.DeepEqual(hr.Enterprises, []enterprise.Number{206731645}) || hr.Partial == nil || *hr.Partial ||
+		hr.May != ebox.Actions(0).With(ebox.List).With(ebox.Open).With(ebox.Mandates) || hr.Class != Interactive || hr.Own {
+		t.Errorf("hr is %+v", hr)
+	}
+	if nightly.Enterprises != nil || nightly.Routes != nil || nightly.May != ebox.All || nightly.Class != Batch || nightly.Wait != 10*time.Second ||
+		nightly.Networks[0].String() != "10.1.7.7/32" || *nightly.Rate != (Rate{PerSecond: 5, Burst: 5}) {
+		t.Errorf("nightly is %+v", nightly)
+	}
+	if f := archive.ClientCertificates[1].Fingerprint; f != strings.Repeat("aabbccddeeff00112233445566778899", 2) || !archive.Own {
+		t.Errorf("archive is %+v", archive)
+	}
+	if tls := c.Server.Listen[1].TLS; tls.ClientAuth != ClientAuthRequest || filepath.Base(tls.ClientCAFile) != "clients.pem" || !filepath.IsAbs(tls.CertFile) {
+		t.Errorf("tls is %+v", tls)
+	}
+	if got := c.Tenancy.Enterprises[0]; *got.Rate != (Rate{PerSecond: 2.5, Burst: 3}) || got.Client != "legal" {
+		t.Errorf("the enterprise is %+v", got)
+	}
+	if n := len(c.Tenancy.Enterprises); n != 5 || !reflect.DeepEqual(c.Tenancy.Suspended, []enterprise.Number{206731645}) {
+		t.Errorf("%d enterprises, suspended %v", n, c.Tenancy.Suspended)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]Size{
+		"1": 1, "65536": 65536, "1kB": 1000, "1KB": 1000, "1MB": 1_000_000, "1.5MB": 1_500_000, "64KiB": 65536, "1 MiB": 1 << 20, "2GB": 2_000_000_000, "1GiB": 1 << 30, "5B": 5, "unlimited": Unlimited,
+	} {
+		if got, err := parseSize(text); err != nil || got != want {
+			t.Errorf("%s is %d (%v)", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "0", "-1", "1TB", "MB", "1e3", "0x10", "1.5", "0.0001kB", "inf", "nan", "1_000", "9999999999GB", "+5"} {
+		if got, err := parseSize(text); err == nil {
+			t.Errorf("%s is %d", text, got)
+		}
+	}
+}
+
+func TestGuesses(t *testing.T) {
+	names := []string{"listen", "publicUrl", "tokenUrl", "own"}
+	for word, want := range map[string]string{"lisen": "listen", "Listen": "listen", "publicURL": "publicUrl", "tokneUrl": "tokenUrl", "x": "", "onw": "own", "completely": ""} {
+		if got := nearest(word, names); got != want {
+			t.Errorf("%s is taken for %q", word, got)
+		}
+	}
+}
+
+// Parse neither panics nor says nothing useful, whatever the file.
+func FuzzParse(f *testing.F) {
+	for _, pattern := range []string{"testdata/*.yaml"} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, path := range paths {
+			content, err := os.ReadFile(path)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(content)
+		}
+	}
+	f.Add([]byte("a: &a [*a]"))
+	f.Add([]byte("environment: custom\nserver: &s {listen: *s}"))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		c, err := Parse("f", content, t.TempDir(), environment)
+		if err == nil {
+			if c.Hash() == "" || c.Environment == "" {
+				t.Error("a configuration without an environment")
+			}
+			return
+		}
+		errs, ok := err.(Errors)
+		if !ok || len(errs) == 0 {
+			t.Fatalf("the error is a %T", err)
+		}
+		lines := strings.Count(string(content), "\n") + 1
+		for _, e := range errs {
+			if e.Message == "" || e.Line < 0 || e.Line > lines+1 || (e.Line > 0) != (e.Column > 0) || !utf8.ValidString(e.Excerpt) {
+				t.Errorf("an error without sense: %+v", e)
+			}
+		}
+	})
+}
+
+func FuzzSuspended(f *testing.F) {
+	f.Add([]byte("0206731645\n# x\nbad\n"))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		m := &mistakes{}
+		for _, n := range suspended(&source{name: "s", content: content}, m) {
+			if _, err := enterprise.Parse(n.String()); err != nil {
+				t.Errorf("%s is no number", n)
+			}
+		}
+		_ = m.errors()
+	})
+}
+
+func FuzzCSV(f *testing.F) {
+	f.Add("number,name\n0206731645,x\n")
+	f.Add("name;number;routes\n\"a;b\";BE0206731645;ebox|ebox\n")
+	f.Fuzz(func(t *testing.T, content string) {
+		c, err := withFile(t, "e.csv", content)
+		if err == nil {
+			for _, e := range c.Tenancy.Enterprises {
+				if e.Number == 0 {
+					t.Error("an enterprise without a number")
+				}
+			}
+			return
+		}
+		if errs, ok := err.(Errors); !ok || len(errs) == 0 {
+			t.Errorf("the error is a %T", err)
+		}
+	})
+}
