@@ -1,0 +1,331 @@
+package simulator
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const jsonType = "application/json"
+
+// instancePattern is what varies in an error: its trace id.
+var instancePattern = regexp.MustCompile(`(urn:trace-?[iI]d:)[0-9a-f]{24}"`)
+
+func (l *lab) citizens() func(method, target, body string, headers ...string) reply {
+	return l.as(l.token(ScopeCitizenMandates), 0)
+}
+
+func mandateBody(represented, ssin, scopes string) string {
+	return fmt.Sprintf(`{"representedEnterpriseNumber":%q,"mandatorSsin":%q,"scopes":%s}`, represented, ssin, scopes)
+}
+
+const flexiJob = `["precontractualDataFlexiJob"]`
+
+// The errors of the guide, from the input that the guide describes, as it prints
+// them; a trace id is written TRACE.
+func TestTheErrorsOfTheGuide(t *testing.T) {
+	l := newLab(t)
+	send := l.citizens()
+	stopped := createdID(t, send("POST", l.GrantURL()+"/mandates", mandateBody("0206731645", "00000000000", flexiJob), "Content-Type", jsonType))
+	if r := send("POST", l.GrantURL()+"/mandates/"+stopped+"/stop?representedEnterpriseNumber=0206731645", ""); r.status != 200 {
+		t.Fatalf("stopping: %d %s", r.status, r.body)
+	}
+	l.SetGrantHealth(false)
+	for _, c := range []struct {
+		name, method, path, body string
+		status                   int
+		want                     string
+	}{
+		{"invalid CBE number format", "POST", "/mandates", mandateBody("09333875470", "00000000000", flexiJob), 400, `{
+  "type": "urn:problem-type:belgif:badRequest",
+  "href": "https://www.belgif.be/specification/rest/api-guide/problems/badRequest.html",
+  "instance": "urn:trace-id:TRACE",
+  "status": 400,
+  "title": "Bad Request",
+  "detail": "The input message is incorrect",
+  "issues": [
+    {
+      "in": "body",
+      "detail": "[Path '/representedEnterpriseNumber'] ECMA 262 regex \"^[0-1]\\d{9}$\" does not match input string \"09333875470\"",
+      "name": "/representedEnterpriseNumber",
+      "value": "09333875470"
+    }
+  ]
+}
+`},
+		{"invalid SSIN number format", "POST", "/mandates", mandateBody("0206731645", "790723000485", flexiJob), 400, `{
+  "type": "urn:problem-type:belgif:badRequest",
+  "href": "https://www.belgif.be/specification/rest/api-guide/problems/badRequest.html",
+  "instance": "urn:trace-id:TRACE",
+  "status": 400,
+  "title": "Bad Request",
+  "detail": "The input message is incorrect",
+  "issues": [
+    {
+      "in": "body",
+      "detail": "[Path '/mandatorSsin'] ECMA 262 regex \"^\\d{11}$\" does not match input string \"790723000485\"",
+      "name": "/mandatorSsin",
+      "value": "790723000485"
+    }
+  ]
+}
+`},
+		{"invalid scope", "POST", "/mandates", mandateBody("0206731645", "00000000000", `["precontractualDataFlexiJobs"]`), 400, `{
+  "type": "urn:problem-type:belgif:badRequest",
+  "href": "https://www.belgif.be/specification/rest/api-guide/problems/badRequest.html",
+  "title": "Bad Request",
+  "status": 400,
+  "detail": "The input message is incorrect",
+  "issues": [
+    {
+      "in": "body",
+      "name": "scope",
+      "value": [
+        "precontractualDataFlexiJobs"
+      ]
+    }
+  ],
+  "instance": "urn:trace-id:TRACE"
+}
+`},
+		{"missing scope", "POST", "/mandates", `{"representedEnterpriseNumber":"0206731645","mandatorSsin":"00000000000"}`, 400, `{
+  "type": "urn:problem-type:belgif:badRequest",
+  "href": "https://www.belgif.be/specification/rest/api-guide/problems/badRequest.html",
+  "instance": "urn:trace-id:TRACE",
+  "status": 400,
+  "title": "Bad Request",
+  "detail": "The input message is incorrect",
+  "issues": [
+    {
+      "in": "body",
+      "detail": "Object has missing required properties ([\"scopes\"])"
+    }
+  ]
+}
+`},
+		{"invalid id format", "GET", "/mandates/hg", "", 400, `{
+  "type": "urn:problem-type:invalidRequestFormat",
+  "title": "Bad Request",
+  "status": 400,
+  "detail": "The request is not valid, please check the content of the issues array for more information",
+  "instance": "urn:traceId:TRACE",
+  "issues": [
+    {
+      "in": "query",
+      "name": "mandateId",
+      "value": "hg",
+      "detail": "Value is invalid. Should be numeric."
+    }
+  ]
+}
+`},
+		{"conflicting fields", "POST", "/mandates", strings.Replace(mandateBody("0206731645", "00000000000", flexiJob), "{", `{"createMandateWithRepresentative":true,`, 1), 400, `{
+  "type": "urn:problem-type:citizenMandates:inputFieldsConflict",
+  "title": "Input Fields Conflict",
+  "status": 400,
+  "detail": "These fields are conflicting [createMandateWithRepresentative, representedEnterprise]; only one of them should be provided at a time.",
+  "instance": "urn:trace-id:TRACE"
+}
+`},
+		{"enterprise not part of the mandate", "GET", "/mandates/" + stopped, "", 403, `{
+  "type": "urn:problem-type:citizenMandates:userNotPartOfMandate",
+  "title": "User not part of mandate",
+  "status": 403,
+  "detail": "User that tries to get the mandate should either be the mandator or the mandatary of the mandate.",
+  "instance": "urn:trace-id:TRACE"
+}
+`},
+		{"enterprise mandate not active", "POST", "/mandates", mandateBody("0474028805", "00000000000", flexiJob), 403, `{
+  "type": "urn:problem-type:citizenMandates:representativeEnterpriseForbidden",
+  "title": "Representative not authorized to act on behalf of the CBE number",
+  "status": 403,
+  "detail": "The authenticated user doesn't have the necessary rights to act on behalf of the represented enterprise",
+  "instance": "urn:trace-id:TRACE"
+}
+`},
+		{"id not found", "GET", "/mandates/2153151", "", 404, `{
+  "type": "urn:problem-type:entityNotFound",
+  "title": "Not Found",
+  "status": 404,
+  "detail": "The following entity [2153151] was not found",
+  "instance": "urn:traceId:TRACE"
+}
+`},
+		{"enterprise unknown in Mahis", "POST", "/mandates", mandateBody("0800002352", "00000000000", flexiJob), 404, `{
+  "type": "urn:problem-type:citizenMandates:DacService",
+  "title": "Dac Service Problem",
+  "status": 404,
+  "detail": "Dac Service Problem",
+  "instance": "urn:trace-id:TRACE"
+}
+`},
+		{"mandate stopped already", "POST", "/mandates/" + stopped + "/stop", `{"representedEnterpriseNumber":"0206731645"}`, 409, `{
+  "type": "urn:problem-type:citizenMandates:mandateNotDisableable",
+  "title": "Mandate Cannot Be Disabled",
+  "status": 409,
+  "detail": "The requested mandate cannot be disabled because it is not active or has already been revoked.",
+  "instance": "urn:trace-id:TRACE"
+}
+`},
+		{"representative not found", "POST", "/mandates", `{"createMandateWithRepresentative":true,"mandatorSsin":"00000000000","scopes":["precontractualDataStudentJob"]}`, 422, `{
+  "type": "urn:problem-type:citizenMandates:representativeNotFound",
+  "title": "No representative",
+  "status": 422,
+  "detail": "Representative not found. A representative is required when createMandateWithRepresentative is set to true."
+}
+`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := send(c.method, l.GrantURL()+c.path, c.body, "Content-Type", jsonType)
+			got := instancePattern.ReplaceAllString(string(r.body), `${1}TRACE"`)
+			if diff := cmp.Diff(c.want, got); r.status != c.status || diff != "" {
+				t.Fatalf("%d, want %d; -want +got:\n%s", r.status, c.status, diff)
+			}
+			if r.header.Get("Content-Type") != "application/problem+json" {
+				t.Errorf("content type %q", r.header.Get("Content-Type"))
+			}
+		})
+	}
+	t.Run("the service is down", func(t *testing.T) {
+		r := l.send("GET", l.GrantURL()+"/health", "")
+		if r.status != 503 || string(r.body) != `{"status":"DOWN"}`+"\n" || r.header.Get("Content-Type") != jsonType {
+			t.Fatalf("%d %s %v", r.status, r.body, r.header)
+		}
+	})
+}
+
+func createdID(t *testing.T, r reply) string {
+	t.Helper()
+	m := decode[citizenMandateView](t, r)
+	if r.status != 201 || !strings.HasSuffix(r.header.Get("Location"), fmt.Sprintf("/mandates/%d", m.ID)) {
+		t.Fatalf("creating: %d %s", r.status, r.body)
+	}
+	return fmt.Sprint(m.ID)
+}
+
+func TestACitizenMandateIsCreatedReadListedAndStopped(t *testing.T) {
+	l := newLab(t)
+	send := l.citizens()
+	base := l.GrantURL() + "/mandates"
+	const forCustomer = "?representedEnterpriseNumber=0206731645"
+	stops := map[string]func(id string) reply{
+		"POST stop": func(id string) reply { return send("POST", base+"/"+id+"/stop"+forCustomer, "") },
+		"PUT stop, number in the body": func(id string) reply {
+			return send("PUT", base+"/"+id+"/stop", `{"representedEnterpriseNumber":"0206731645"}`, "Content-Type", jsonType)
+		},
+		"DELETE": func(id string) reply { return send("DELETE", base+"/"+id+forCustomer, "") },
+		"PATCH": func(id string) reply {
+			return send("PATCH", base+"/"+id, `{"status":"STOPPED","representedEnterpriseNumber":"0206731645"}`, "Content-Type", jsonType)
+		},
+	}
+	for name, stop := range stops {
+		t.Run(name, func(t *testing.T) {
+			id := createdID(t, send("POST", base, mandateBody("0206731645", "00000000000", flexiJob), "Content-Type", jsonType))
+			m := decode[citizenMandateView](t, send("GET", base+"/"+id+forCustomer, ""))
+			if m.Status != statusActive || m.Mandatary != mandated || m.Representative != office || m.Scopes[0] != "precontractualDataFlexiJob" {
+				t.Fatalf("%+v", m)
+			}
+			if r := stop(id); r.status != 200 && r.status != 204 {
+				t.Fatalf("stopping: %d %s", r.status, r.body)
+			}
+			if m := decode[citizenMandateView](t, send("GET", base+"/"+id+forCustomer, "")); m.Status != statusStopped || m.Stopped == "" {
+				t.Errorf("%+v", m)
+			}
+			if r := stop(id); r.status != 409 {
+				t.Errorf("stopping again: %d", r.status)
+			}
+		})
+	}
+	createdID(t, send("POST", base, `{"mandatorSsin":"00000000000","scopes":["precontractualDataStudentJob"],"startDate":"2020-01-01","endDate":"2020-12-31"}`, "Content-Type", jsonType))
+	for query, want := range map[string]int{
+		forCustomer:                               4,
+		forCustomer + "&status=STOPPED":           4,
+		forCustomer + "&status=ACTIVE":            0,
+		forCustomer + "&mandatorSsin=00000000001": 0,
+		"":                                  1,
+		"?status=ENDED":                     1,
+		"?scope=precontractualDataFlexiJob": 0,
+		"?representedEnterpriseNumber=0212148896":      0,
+		"?representedEnterpriseNumber=" + "0406798006": 1,
+	} {
+		if r := send("GET", base+query, ""); decode[itemPage[citizenMandateView]](t, r).Total != want {
+			t.Errorf("%s: %s, want %d", query, r.body, want)
+		}
+	}
+	for query, want := range map[string]int{
+		"?representedEnterpriseNumber=0206.731.645": 400, "?representedEnterpriseNumber=0800002352": 404, "?representedEnterpriseNumber=0474028805": 403,
+		"?mandatorSsin=1": 400, "?scope=x": 400, "?page=0": 400,
+	} {
+		if r := send("GET", base+query, ""); r.status != want {
+			t.Errorf("%s: %d, want %d", query, r.status, want)
+		}
+	}
+	if r := send("PATCH", base+"/3000001"+forCustomer, `{"status":"ACTIVE"}`); r.status != 400 {
+		t.Errorf("starting again: %d", r.status)
+	}
+}
+
+func TestAMandateWithARepresentativeNeedsOne(t *testing.T) {
+	l := newLab(t)
+	l.SetMandate(Mandate{Enterprise: office, Representative: alsoMandated, Kind: MandateDmfa})
+	r := l.citizens()("POST", l.GrantURL()+"/mandates", `{"createMandateWithRepresentative":true,"mandatorSsin":"00000000000","scopes":["precontractualDataStudentJob"]}`, "Content-Type", jsonType)
+	if m := decode[citizenMandateView](t, r); r.status != 201 || m.Mandatary != office || !m.With {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+}
+
+func TestInputThatFitsNoneOfTheGuidesErrors(t *testing.T) {
+	l := newLab(t)
+	send := l.citizens()
+	for name, body := range map[string]string{
+		"no JSON":              `{"mandatorSsin":`,
+		"a list":               `[]`,
+		"null":                 `null`,
+		"nothing":              "",
+		"scopes is a text":     `{"mandatorSsin":"00000000000","scopes":"precontractualDataFlexiJob"}`,
+		"no scopes in scopes":  `{"mandatorSsin":"00000000000","scopes":[]}`,
+		"the SSIN is a number": `{"mandatorSsin":00000000000,"scopes":["precontractualDataFlexiJob"]}`,
+		"no such day":          `{"mandatorSsin":"00000000000","scopes":["precontractualDataFlexiJob"],"startDate":"2026-02-30"}`,
+		"a text for a boolean": `{"mandatorSsin":"00000000000","scopes":["precontractualDataFlexiJob"],"createMandateWithRepresentative":"yes"}`,
+		"names in other case":  `{"MandatorSsin":"00000000000","Scopes":["precontractualDataFlexiJob"]}`,
+	} {
+		if r := send("POST", l.GrantURL()+"/mandates", body, "Content-Type", jsonType); r.status != 400 || !json.Valid(r.body) {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+	}
+}
+
+func TestHealthNeedsNoTokenAndMindsNone(t *testing.T) {
+	l := newLab(t)
+	for _, headers := range [][]string{nil, {"Authorization", "Bearer unknown"}} {
+		if r := l.send("GET", l.GrantURL()+"/health", "", headers...); r.status != 200 || string(r.body) != `{"status":"UP"}`+"\n" {
+			t.Errorf("%v: %d %s", headers, r.status, r.body)
+		}
+	}
+}
+
+func FuzzReadOrder(f *testing.F) {
+	f.Add(mandateBody("0206731645", "00000000000", flexiJob))
+	f.Add(`{"scopes":null,"mandatorSsin":1}`)
+	f.Add(`{"createMandateWithRepresentative":true,"representedEnterprise":"\u0000"}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		var body grantBody
+		if json.Unmarshal([]byte(text), &body) != nil {
+			return
+		}
+		o, refusal := readOrder(body)
+		if refusal != nil {
+			if out, err := refusal.members.MarshalJSON(); err != nil || !json.Valid(out) {
+				t.Fatalf("%v in %s", err, out)
+			}
+			return
+		}
+		if !ssinPattern.MatchString(o.ssin) || len(o.scopes) == 0 {
+			t.Fatalf("accepted %+v from %s", o, text)
+		}
+	})
+}

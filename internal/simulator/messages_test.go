@@ -1,0 +1,448 @@
+package simulator
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+func (l *lab) consumer() func(method, target, body string, headers ...string) reply {
+	return l.as(l.token(ScopeDocumentConsumer), mandated)
+}
+
+func TestMessagesArePagedNewestFirst(t *testing.T) {
+	l := newLab(t)
+	get := l.consumer()
+	target, seen := l.ProviderURL("nsso")+"/ebox/messages?pageSize=15", map[string]bool{}
+	last := l.now.Now()
+	for pages := 0; target != ""; pages++ {
+		if pages == 3 {
+			t.Fatal("40 messages make more than three pages of 15")
+		}
+		r := get("GET", target, "")
+		page := decode[messagePage](t, r)
+		if page.Total != 40 {
+			t.Fatalf("totalItems %d", page.Total)
+		}
+		for _, m := range page.Items {
+			if seen[m.ID] || m.Received.After(last) {
+				t.Fatalf("message %s of %s is out of order or repeated", m.ID, m.Received)
+			}
+			seen[m.ID], last = true, m.Received
+		}
+		target = page.Links["next"].Href
+		want := ""
+		if target != "" {
+			want = "<" + target + `>; rel="next"`
+		}
+		if r.header.Get("Link") != want {
+			t.Errorf("Link %q beside next %q", r.header.Get("Link"), target)
+		}
+	}
+	if len(seen) != 40 {
+		t.Errorf("%d messages", len(seen))
+	}
+}
+
+func TestMessagesAreFiltered(t *testing.T) {
+	l := newLab(t)
+	get := l.consumer()
+	base := l.ProviderURL("nsso") + "/ebox/messages?pageSize=100&"
+	list := func(query string) messagePage { return decode[messagePage](t, get("GET", base+query, "")) }
+	all := list("").Items
+	middle := all[9].Received.Format(time.RFC3339Nano)
+	for query, want := range map[string]int{
+		"readStatus=true":                  12,
+		"readStatus=false":                 28,
+		"visible=false":                    0,
+		"registeredMail=true":              4,
+		"receivedAfter=" + middle:          9,
+		"receivedBefore=" + middle:         30,
+		"q=Message+7&qlang=fr":             1,
+		"q=Message+7&qlang=nl":             0,
+		"messageTypeId=invoice":            0,
+		"senderApplicationId=dmfa":         40,
+		"receivedAfter=2999-01-01":         0,
+		"expiredAfter=2999-01-01":          0,
+		"something=else&readStatus=true":   12,
+		"senderOrganizationId=0406798006":  40,
+		"senderOrganizationId=0206731645&": 0,
+	} {
+		if got := list(query); got.Total != want || len(got.Items) != want {
+			t.Errorf("%s: %d messages, want %d", query, got.Total, want)
+		}
+	}
+	for _, query := range []string{"readStatus=yes", "receivedBefore=yesterday", "q=x", "q=x&qlang=en", "page=0"} {
+		if r := get("GET", base+query, ""); r.status != 400 {
+			t.Errorf("%s: %d", query, r.status)
+		}
+	}
+	for _, query := range []string{"page=0", "pageSize=0", "pageSize=101", "pageSize=x"} {
+		if r := get("GET", strings.TrimSuffix(base, "pageSize=100&")+query, ""); r.status != 400 {
+			t.Errorf("%s: %d", query, r.status)
+		}
+	}
+}
+
+func TestOpeningTheMainContentMarksItRead(t *testing.T) {
+	l := newLab(t)
+	get := l.consumer()
+	base := l.ProviderURL("nsso") + "/ebox/messages/"
+	read := func(id string) bool { return decode[messageView](t, get("GET", base+id, "")).Read }
+	unread := func() int {
+		return decode[struct {
+			N int `json:"numberOfUnreadMessages"`
+		}](t, get("GET", l.ProviderURL("nsso")+"/ebox", "")).N
+	}
+	before := unread()
+	get("GET", base+FirstMessage+"/attachments", "")
+	get("GET", base+FirstMessage+"/attachments/1", "")
+	get("GET", base+FirstMessage+"/attachments/2/content", "")
+	if read(FirstMessage) {
+		t.Fatal("metadata or an annex marked it read")
+	}
+	if r := get("GET", base+FirstMessage+"/attachments/1/content", ""); r.status != 200 || !bytes.HasPrefix(r.body, []byte("%PDF-")) {
+		t.Fatalf("%d %.20q", r.status, r.body)
+	}
+	if !read(FirstMessage) {
+		t.Error("its main content was fetched and it is unread")
+	}
+	if r := get("HEAD", base+LargeMessage+"/attachments/1/content", ""); r.status != 200 || len(r.body) > 0 || !read(LargeMessage) {
+		t.Errorf("HEAD: %d, read %t", r.status, read(LargeMessage))
+	}
+	if r := get("GET", base+BodyMessage+"/body", ""); r.status != 200 || !strings.Contains(decode[translated](t, r)["nl"], mandated.String()) || !read(BodyMessage) {
+		t.Errorf("body: %d %s, read %t", r.status, r.body, read(BodyMessage))
+	}
+	if got := unread(); got != before-3 {
+		t.Errorf("%d unread, %d before", got, before)
+	}
+	if r := l.as(l.token(ScopeDocumentConsumer), alsoMandated)("GET", base+FirstMessage, ""); decode[messageView](t, r).Read {
+		t.Error("the message of another enterprise is read too")
+	}
+}
+
+func TestContentHasRangesDigestAndTag(t *testing.T) {
+	l := newLab(t)
+	get := l.consumer()
+	base := l.ProviderURL("nsso") + "/ebox/messages/" + LargeMessage + "/attachments"
+	page := decode[attachmentPage](t, get("GET", base, ""))
+	if len(page.Items) != len(largeSizes) {
+		t.Fatalf("%d attachments", len(page.Items))
+	}
+	for i, a := range page.Items[:4] {
+		r := get("GET", a.Content, "")
+		sum := sha256.Sum256(r.body)
+		if int64(len(r.body)) != largeSizes[i] || a.Size*1024 != float64(largeSizes[i]) || base64.RawURLEncoding.EncodeToString(sum[:]) != a.Digest.Value {
+			t.Errorf("attachment %s: %d bytes, digest or size differ", a.ID, len(r.body))
+		}
+		if got := r.header.Get("Content-Disposition"); !strings.Contains(got, a.FileName) {
+			t.Errorf("Content-Disposition %q", got)
+		}
+	}
+	big := page.Items[4].Content
+	whole := get("HEAD", big, "")
+	if whole.header.Get("Content-Length") != "67108864" {
+		t.Fatalf("Content-Length %s", whole.header.Get("Content-Length"))
+	}
+	end := get("GET", big, "", "Range", "bytes=-10", "If-Range", whole.header.Get("ETag"))
+	if end.status != 206 || len(end.body) != 10 || end.header.Get("Content-Range") != "bytes 67108854-67108863/67108864" {
+		t.Errorf("range: %d %v", end.status, end.header)
+	}
+	if r := get("GET", page.Items[0].Content, "", "Range", "bytes=0-1", "If-Range", `"other"`); r.status != 200 {
+		t.Errorf("If-Range with another tag: %d", r.status)
+	}
+	if r := get("GET", big, "", "If-None-Match", whole.header.Get("ETag")); r.status != 304 {
+		t.Errorf("If-None-Match: %d", r.status)
+	}
+}
+
+func TestEveryEnterpriseHasItsOwnEBox(t *testing.T) {
+	l := newLab(t)
+	token := l.token(ScopeDocumentConsumer)
+	one, other := l.as(token, mandated), l.as(token, alsoMandated)
+	target := l.ProviderURL("nsso") + "/ebox/messages"
+	a, b := decode[messagePage](t, one("GET", target, "")), decode[messagePage](t, other("GET", target, ""))
+	for i := range a.Items {
+		if a.Items[i].Subject["nl"] == b.Items[i].Subject["nl"] || !strings.Contains(a.Items[i].Subject["nl"], mandated.String()) {
+			t.Fatalf("subjects %q and %q", a.Items[i].Subject["nl"], b.Items[i].Subject["nl"])
+		}
+	}
+	if r := other("GET", target+"/"+a.Items[5].ID, ""); r.status != 404 {
+		t.Errorf("a message of another enterprise: %d", r.status)
+	}
+	content := "/" + FirstMessage + "/attachments/1/content"
+	if x, y := one("GET", target+content, ""), other("GET", target+content, ""); bytes.Equal(x.body, y.body) || x.header.Get("ETag") == y.header.Get("ETag") {
+		t.Error("two enterprises have the same letter")
+	}
+}
+
+func TestAnOlderRegistrySpeaksItsDialect(t *testing.T) {
+	l := newLab(t)
+	get := l.as(l.token(ScopeMessagesFull), mandated)
+	base := l.ProviderURL("regional")
+	if strings.HasPrefix(base, l.main.base) {
+		t.Fatalf("%s is on the host of the others", base)
+	}
+	r := get("GET", base+"/ebox/messages", "")
+	if !bytes.Contains(r.body, []byte(`http:\/\/`)) || bytes.Contains(r.body, []byte("://")) {
+		t.Errorf("slashes are not escaped in %.200s", r.body)
+	}
+	page := decode[messagePage](t, r)
+	if page.Total != 12 || !strings.HasPrefix(page.Items[0].Links["self"].Href, base+"/ebox/messages/") {
+		t.Errorf("%d messages, self %q", page.Total, page.Items[0].Links["self"].Href)
+	}
+	for name, target := range map[string]string{
+		"unknown message":            base + "/ebox/messages/1",
+		"unknown path":               base + "/nothing",
+		"a date with a time":         base + "/ebox/messages?receivedAfter=2026-01-01T00:00:00Z",
+		"no payment data":            base + "/ebox/messages/" + FirstMessage + "/paymentData",
+		"an older path in version 3": l.ProviderURL("regional") + "/ebox/messages/" + FirstMessage + "/body",
+	} {
+		r := get("GET", target, "")
+		m := decode[statusMessage](t, r)
+		if r.status < 400 || m.ID == "" || m.Code == "" || m.Message == "" || r.header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+	}
+}
+
+func TestReferenceDataMayBeKept(t *testing.T) {
+	l := newLab(t)
+	get := l.consumer()
+	base := l.ProviderURL("nsso")
+	for _, path := range []string{"/messageTypes", "/messageTypes/invoice", "/senderOrganizations", "/senderOrganizations/0406798006", "/senderApplications", "/senderApplications/dmfa"} {
+		r := get("GET", base+"/referenceData"+path, "")
+		if r.status != 200 || !strings.Contains(r.header.Get("Cache-Control"), "public, max-age=172800") {
+			t.Errorf("%s: %d %q", path, r.status, r.header.Get("Cache-Control"))
+		}
+		if again := get("GET", base+"/referenceData"+path, "", "If-None-Match", r.header.Get("ETag")); again.status != 304 || len(again.body) > 0 || again.header.Get("ETag") == "" {
+			t.Errorf("%s again: %d", path, again.status)
+		}
+	}
+	orgs := decode[itemPage[organizationView]](t, get("GET", base+"/referenceData/senderOrganizations?pageSize=1", ""))
+	href := orgs.Items[0].Logos[0].Content
+	if len(orgs.Items) != 1 || orgs.Total != 2 || !strings.HasPrefix(href, "/") {
+		t.Fatalf("%+v", orgs)
+	}
+	if r := get("GET", l.main.base+href, ""); r.status != 200 || http.DetectContentType(r.body) != "image/png" {
+		t.Errorf("logo: %d", r.status)
+	}
+	if r := get("GET", base+"/referenceData/messageTypes/none", ""); r.status != 404 {
+		t.Errorf("unknown type: %d", r.status)
+	}
+}
+
+func TestPatchChangesAllOrNothing(t *testing.T) {
+	l := newLab(t)
+	send := l.consumer()
+	target := l.ProviderURL("nsso") + "/ebox/messages"
+	visible := func(id string) bool { return decode[messageView](t, send("GET", target+"/"+id, "")).Visible }
+	patch := func(body, mediaType string) int { return send("PATCH", target, body, "Content-Type", mediaType).status }
+	const merge = "application/merge-patch+json"
+	hide := `{"items":[{"messageId":"` + FirstMessage + `","visible":false},{"messageId":"`
+	for _, c := range []struct {
+		name, body, mediaType string
+		want                  int
+		hidden                bool
+	}{
+		{"another media type", hide + LargeMessage + `","visible":false}]}`, "application/json", 415, false},
+		{"one message unknown", hide + `1","visible":false}]}`, merge, 404, false},
+		{"nothing to change", hide + LargeMessage + `"}]}`, merge, 400, false},
+		{"no items", `{}`, merge, 400, false},
+		{"no JSON", `{`, merge, 400, false},
+		{"two messages", hide + LargeMessage + `","visible":false}]}`, merge, 200, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := patch(c.body, c.mediaType); got != c.want || visible(FirstMessage) == c.hidden {
+				t.Fatalf("%d, want %d; hidden %t", got, c.want, !visible(FirstMessage))
+			}
+		})
+	}
+	if page := decode[messagePage](t, send("GET", target+"?visible=false", "")); page.Total != 2 {
+		t.Errorf("%d hidden messages", page.Total)
+	}
+	if got := patch(`{"items":[{"messageId":"`+FirstMessage+`","partitionId":"hr"}]}`, merge); got != 200 {
+		t.Errorf("moving to a partition: %d", got)
+	}
+	if m := decode[messageView](t, send("GET", target+"/"+FirstMessage, "")); m.Partition != "hr" || m.Visible {
+		t.Errorf("after moving: %+v", m)
+	}
+}
+
+func TestAListIsCompressedForThoseWhoTakeIt(t *testing.T) {
+	l := newLab(t)
+	get := l.consumer()
+	target := l.ProviderURL("nsso") + "/ebox/messages"
+	plain, coded := get("GET", target, "", "Accept-Encoding", "identity"), get("GET", target, "", "Accept-Encoding", "br, gzip")
+	z, err := gzip.NewReader(bytes.NewReader(coded.body))
+	if err != nil || coded.header.Get("Content-Encoding") != "gzip" {
+		t.Fatalf("%v, coding %q", err, coded.header.Get("Content-Encoding"))
+	}
+	text, err := io.ReadAll(z)
+	if err != nil || !bytes.Equal(text, plain.body) || coded.header.Get("ETag") == plain.header.Get("ETag") {
+		t.Errorf("%v, same text %t", err, bytes.Equal(text, plain.body))
+	}
+	if r := get("GET", target, "", "Accept-Encoding", "gzip;q=0"); r.header.Get("Content-Encoding") != "" {
+		t.Error("gzip was refused and came")
+	}
+}
+
+func TestAMessageCanBeAddedFromOutside(t *testing.T) {
+	l := newLab(t)
+	id, err := l.AddMessage("nsso", mandated, Draft{Subject: "Huge", Sizes: []int64{3 << 20, 0}, Body: "see inside"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := l.consumer()
+	newest := decode[messagePage](t, get("GET", l.ProviderURL("nsso")+"/ebox/messages?pageSize=1", "")).Items[0]
+	if newest.ID != id || newest.Subject["fr"] != "Huge" || newest.Documents.Total != 2 {
+		t.Fatalf("%+v", newest)
+	}
+	if r := get("GET", newest.Documents.Items[0].Content, ""); len(r.body) != 3<<20 {
+		t.Errorf("%d bytes", len(r.body))
+	}
+	if r := get("GET", newest.Documents.Items[1].Content, ""); r.status != 200 || len(r.body) != 0 {
+		t.Errorf("empty document: %d, %d bytes", r.status, len(r.body))
+	}
+	for provider, d := range map[string]Draft{"nobody": {}, "nsso": {Sizes: []int64{-1}}} {
+		if _, err := l.AddMessage(provider, mandated, d); err == nil {
+			t.Errorf("%s took %+v", provider, d)
+		}
+	}
+}
+
+func TestPartitionsAndPreferences(t *testing.T) {
+	l := newLab(t)
+	get := l.consumer()
+	page := decode[itemPage[partitionView]](t, get("GET", l.PartitionURL()+"/partitions", ""))
+	if page.Total != 2 || page.Items[1].Enterprise != mandated {
+		t.Fatalf("%+v", page)
+	}
+	if r := get("GET", page.Items[1].Links["self"].Href, ""); decode[partitionView](t, r).ID != "hr" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	send := l.as(l.token(ScopePreference), mandated)
+	target := l.FederationURL() + "/eboxPreferences"
+	patch := func(number string) reply {
+		return send("PATCH", target, `{"eboxId":{"eboxType":"ENTERPRISE","eboxIdValue":"`+number+`"},"exclusivelyEbox":true}`, "Content-Type", "application/merge-patch+json")
+	}
+	if r := patch(alsoMandated.String()); r.status != 403 {
+		t.Errorf("the preferences of another: %d", r.status)
+	}
+	if r := patch(mandated.String()); r.status != 200 || !decode[preferencesView](t, r).Exclusively {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	search := `{"eboxType":"ENTERPRISE","eboxIdType":"EnterpriseNumber","eboxIdValueList":["0206731645","0212148896"]}`
+	found := decode[[]preferencesView](t, send("POST", target+"/search", search, "Content-Type", "application/json"))
+	if len(found) != 2 || !found[0].Exclusively || found[1].Exclusively || found[0].Total != 52 {
+		t.Errorf("%+v", found)
+	}
+}
+
+func TestTheRegistryHasBothShapes(t *testing.T) {
+	l := newLab(t)
+	get := l.as(l.token(ScopeRegistry), 0)
+	items := decode[itemPage[Provider]](t, get("GET", l.RegistryURL()+"/messageRegistries", "")).Items
+	array := decode[[]Provider](t, get("GET", l.OldRegistryURL()+"/messageProviders", ""))
+	if len(items) != 5 || len(array) != 5 {
+		t.Fatalf("%d and %d providers", len(items), len(array))
+	}
+	hosts, now := map[string]bool{}, time.Now()
+	for i, p := range items {
+		if array[i].ID != p.ID || p.URL != l.ProviderURL(p.ID) || p.Name["fr"] == "" {
+			t.Errorf("%+v", p)
+		}
+		u, err := url.Parse(p.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch p.ID {
+		case "nsso", "regional":
+			hosts[u.Host] = true
+		case "utilities":
+			if w := p.Maintenance[0]; now.Before(w.Start) || now.After(w.End) {
+				t.Errorf("maintenance %v is not now", w)
+			}
+		case "upcoming":
+			if p.Activation <= now.Format(time.DateOnly) {
+				t.Errorf("active since %s", p.Activation)
+			}
+		case "retired":
+			if p.Deactivation >= now.Format(time.DateOnly) {
+				t.Errorf("deactivated on %s", p.Deactivation)
+			}
+		}
+	}
+	if len(hosts) != 2 {
+		t.Errorf("the healthy providers are on %v", hosts)
+	}
+	one := decode[Provider](t, get("GET", l.OldRegistryURL()+"/messageProviders/regional", ""))
+	if one.APIVersion != "2.1" {
+		t.Errorf("%+v", one)
+	}
+	if r := get("GET", l.RegistryURL()+"/messageRegistries/none", ""); r.status != 404 {
+		t.Errorf("unknown provider: %d", r.status)
+	}
+}
+
+func TestTheListOfProvidersCanChange(t *testing.T) {
+	l := newLab(t)
+	get := l.consumer()
+	status := func(id string) int { return get("GET", l.ProviderURL(id)+"/ebox", "").status }
+	if got := []int{status("utilities"), status("upcoming"), status("retired")}; got[1] != 404 {
+		t.Errorf("utilities, upcoming, retired: %v", got)
+	}
+	p, _ := l.directory.lookup("nsso")
+	p.Maintenance = []Window{{l.now.Now().Add(-time.Minute), l.now.Now().Add(time.Hour)}}
+	if err := l.SetProvider(p); err != nil {
+		t.Fatal(err)
+	}
+	if r := get("GET", p.URL+"/ebox", ""); r.status != 503 || r.header.Get("Retry-After") == "" {
+		t.Errorf("in maintenance: %d %v", r.status, r.header)
+	}
+	l.now.advance(2 * time.Hour)
+	get = l.consumer()
+	if got := status("nsso"); got != 200 {
+		t.Errorf("after maintenance: %d", got)
+	}
+	if err := l.SetProvider(Provider{ID: "new", APIVersion: "3.0", Activation: "2020-01-01"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := status("new"); got != 200 {
+		t.Errorf("a new provider: %d", got)
+	}
+	l.RemoveProvider("new")
+	if l.ProviderURL("new") != "" || len(l.Providers()) != 5 {
+		t.Errorf("%d providers", len(l.Providers()))
+	}
+	for _, bad := range []Provider{{}, {ID: "a/b"}} {
+		if err := l.SetProvider(bad); err == nil {
+			t.Errorf("%q was taken", bad.ID)
+		}
+	}
+}
+
+func TestTheJSONOfAMessageHasTheNamesOfTheDescription(t *testing.T) {
+	l := newLab(t)
+	r := l.consumer()("GET", l.ProviderURL("nsso")+"/ebox/messages/"+BodyMessage, "")
+	var m map[string]json.RawMessage
+	if err := json.Unmarshal(r.body, &m); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		"messageId", "subject", "receiptDate", "expirationDate", "readStatus", "visible", "registeredMail", "messageTypeId",
+		"senderOrganizationId", "senderApplicationId", "bodyMainContent", "paymentData", "replyAuthorized", "_links",
+	} {
+		if m[name] == nil {
+			t.Errorf("no %s in %s", name, r.body)
+		}
+	}
+}

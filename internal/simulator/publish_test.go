@@ -1,0 +1,186 @@
+package simulator
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/textproto"
+	"strings"
+	"testing"
+)
+
+// sheet is one file of a publication.
+type sheet struct{ part, fileName, mediaType, content string }
+
+const describeOne = `{"recipient":{"eboxType":"enterprise","eboxIdValue":"0206731645"},"subject":{"nl":"Nieuw"},"bodyMainContent":false,"replyAuthorized":true,` +
+	`"attachments":[{"httpPartName":"upfile1","mainContent":true%s}]%s}`
+
+func multipartBody(t *testing.T, description string, files ...sheet) (body, contentType string) {
+	t.Helper()
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	if description != "" {
+		if err := w.WriteField(descriptionPart, description); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range files {
+		part, err := w.CreatePart(textproto.MIMEHeader{
+			"Content-Disposition": {fmt.Sprintf(`form-data; name="%s"; filename="%s"`, f.part, f.fileName)}, "Content-Type": {f.mediaType},
+		})
+		if err == nil {
+			_, err = io.WriteString(part, f.content)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String(), w.FormDataContentType()
+}
+
+func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
+	l := newLab(t)
+	text := "attestation of employment"
+	sum := sha256.Sum256([]byte(text))
+	d := `,"digest":{"digestMethod":"sha_256","digestValue":"` + base64.URLEncoding.EncodeToString(sum[:]) + `"}`
+	body, contentType := multipartBody(t, fmt.Sprintf(describeOne, d, ""), sheet{"upfile1", "attest.txt", "text/plain", text})
+	for _, c := range []struct{ provider, path, read string }{
+		{"nsso", "/ebox/messages", ScopeDocumentConsumer}, {"regional", "/publishMessage", ScopeMessagesFull},
+	} {
+		t.Run(c.provider, func(t *testing.T) {
+			base := l.ProviderURL(c.provider)
+			r := l.as(l.token(ScopePublicationSender), 0)("POST", base+c.path, body, "Content-Type", contentType)
+			if r.status != 201 {
+				t.Fatalf("%d %s", r.status, r.body)
+			}
+			location := r.header.Get("Location")
+			if strings.HasPrefix(location, "/") {
+				location = l.directory.registry(c.provider).api.site.base + location
+			}
+			get := l.as(l.token(c.read), mandated)
+			m := decode[messageView](t, get("GET", location, ""))
+			if m.ID != decode[published](t, r).ID || m.Subject["nl"] != "Nieuw" || m.OrgID != office.String() || m.Read || m.Documents.Total != 1 {
+				t.Fatalf("%+v", m)
+			}
+			if got := get("GET", m.Documents.Items[0].Content, ""); string(got.body) != text || got.header.Get("Content-Type") != "text/plain" {
+				t.Errorf("content %q", got.body)
+			}
+			status := `[{"messageId":"` + m.ID + `","eboxId":{"eboxType":"enterprise","eboxIdValue":"0206731645"}}]`
+			r = l.as(l.token(ScopePublicationSender), 0)("POST", base+"/searchMessageStatus", status, "Content-Type", "application/json")
+			if r.status != 201 || !strings.Contains(string(r.body), `"readStatus":true`) {
+				t.Errorf("status: %d %s", r.status, r.body)
+			}
+			link := `{"messageId":"` + m.ID + `","recipients":[{"eboxType":"enterprise","eboxIdValue":"0212148896"},{"eboxType":"enterprise","eboxIdValue":"12"}]}`
+			r = l.as(l.token(ScopePublicationSender), 0)("POST", base+"/linkEboxMessage", link, "Content-Type", "application/json")
+			if r.status != 201 || !strings.Contains(string(r.body), `"nbSuccessLinks":1`) {
+				t.Errorf("link: %d %s", r.status, r.body)
+			}
+			linked := l.as(l.token(c.read), alsoMandated)("GET", base+"/ebox/messages/"+m.ID, "")
+			if decode[messageView](t, linked).Read {
+				t.Errorf("the linked message has the read mark of the other: %s", linked.body)
+			}
+			if r := l.as(l.token(ScopePublicationSender), alsoMandated)("POST", base+"/linkEboxMessage", link, "Content-Type", "application/json"); r.status != 404 {
+				t.Errorf("linking what another sent: %d", r.status)
+			}
+		})
+	}
+}
+
+func TestALargeFilePassesAndItsDigestIsChecked(t *testing.T) {
+	l := newLab(t)
+	large := strings.Repeat("0123456789abcdef", 3<<20/16)
+	body, contentType := multipartBody(t, fmt.Sprintf(describeOne, "", ""), sheet{"upfile1", "large.pdf", "application/pdf", large})
+	r := l.as(l.token(ScopePublicationSender), 0)("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", contentType)
+	if r.status != 201 {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	a := decode[attachmentPage](t, l.consumer()("GET", r.header.Get("Location")+"/attachments", "")).Items[0]
+	sum := sha256.Sum256([]byte(large))
+	if a.Size != 3<<10 || a.Digest.Value != base64.RawURLEncoding.EncodeToString(sum[:]) {
+		t.Errorf("%+v", a)
+	}
+	if r := l.consumer()("GET", a.Content, ""); r.status != 404 {
+		t.Errorf("content that is not kept: %d", r.status)
+	}
+}
+
+func TestAPublicationIsRefusedFor(t *testing.T) {
+	l := newLab(t)
+	good := fmt.Sprintf(describeOne, "", "")
+	file := sheet{"upfile1", "a.txt", "text/plain", "x"}
+	seven := make([]sheet, 7)
+	for i := range seven {
+		seven[i] = sheet{fmt.Sprintf("upfile%d", i+1), "a.txt", "text/plain", "x"}
+	}
+	post := l.as(l.token(ScopePublicationSender), 0)
+	for _, c := range []struct {
+		name, description string
+		files             []sheet
+		says              string
+	}{
+		{"no description", "", []sheet{file}, "is missing"},
+		{"a description that is no JSON", "{", []sheet{file}, "not the JSON"},
+		{"seven files", good, seven, "at most six"},
+		{"a file that is not described", good, []sheet{file, {"upfile2", "b.txt", "text/plain", "y"}}, "no attachment names"},
+		{"a described file that is not there", good, nil, "no such part"},
+		{"a file twice", good, []sheet{file, file}, "twice"},
+		{"a file without a name", good, []sheet{{"upfile1", "", "text/plain", "x"}}, "file name"},
+		{"a format that e-Box does not take", good, []sheet{{"upfile1", "a.exe", "application/octet-stream", "x"}}, "content type"},
+		{"a digest that does not match", fmt.Sprintf(describeOne, `,"digest":{"digestMethod":"sha_256","digestValue":"AAAA"}`, ""), []sheet{file}, "does not match"},
+		{"another digest method", fmt.Sprintf(describeOne, `,"digest":{"digestMethod":"md5","digestValue":"AAAA"}`, ""), []sheet{file}, "does not match"},
+		{"no main content", strings.Replace(good, `"mainContent":true`, `"mainContent":false`, 1), []sheet{file}, "main content"},
+		{"no subject", strings.Replace(good, `"subject"`, `"object"`, 1), []sheet{file}, "/subject"},
+		{"a recipient with dots", strings.Replace(good, "0206731645", "0206.731.645", 1), []sheet{file}, "/recipient"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			body, contentType := multipartBody(t, c.description, c.files...)
+			r := post("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", contentType)
+			if r.status != 400 || !strings.Contains(string(r.body), c.says) {
+				t.Fatalf("%d %s, want %q", r.status, r.body, c.says)
+			}
+		})
+	}
+	body, contentType := multipartBody(t, good, file)
+	if r := post("POST", l.ProviderURL("nsso")+"/ebox/messages", body[:len(body)-20], "Content-Type", contentType); r.status != 400 {
+		t.Errorf("a body that breaks off: %d", r.status)
+	}
+	if r := post("POST", l.ProviderURL("nsso")+"/ebox/messages", "{}", "Content-Type", "application/json"); r.status != http.StatusUnsupportedMediaType {
+		t.Errorf("JSON: %d", r.status)
+	}
+}
+
+func TestAReaderMayReplyAndNoMore(t *testing.T) {
+	l := newLab(t)
+	post := l.consumer()
+	base := l.ProviderURL("nsso") + "/ebox/messages"
+	file := sheet{"upfile1", "a.txt", "text/plain", "answer"}
+	send := func(url, description string) reply {
+		body, contentType := multipartBody(t, description, file)
+		return post("POST", url, body, "Content-Type", contentType)
+	}
+	if r := send(base, fmt.Sprintf(describeOne, "", "")); r.status != 403 || !strings.Contains(string(r.body), "missingScope") {
+		t.Errorf("publishing with the reader's scope: %d %s", r.status, r.body)
+	}
+	if r := send(base, fmt.Sprintf(describeOne, "", `,"originalMessageId":"`+FirstMessage+`"`)); r.status != 201 {
+		t.Errorf("a reply by originalMessageId: %d %s", r.status, r.body)
+	}
+	if r := send(base+"/"+FirstMessage+"/replies", fmt.Sprintf(describeOne, "", "")); r.status != 201 {
+		t.Errorf("a reply by path: %d %s", r.status, r.body)
+	}
+	if r := send(base+"/"+LargeMessage+"/replies", fmt.Sprintf(describeOne, "", "")); r.status != 403 {
+		t.Errorf("a reply where none is allowed: %d", r.status)
+	}
+	if r := send(base+"/1/replies", fmt.Sprintf(describeOne, "", "")); r.status != 404 {
+		t.Errorf("a reply to nothing: %d", r.status)
+	}
+	if r := send(base+"/"+FirstMessage+"/replies", fmt.Sprintf(describeOne, "", `,"originalMessageId":"1"`)); r.status != 400 {
+		t.Errorf("a reply that names another message: %d", r.status)
+	}
+}
