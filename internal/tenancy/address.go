@@ -22,7 +22,7 @@ import (
 // invalid (a Unix socket) and is then never trusted.
 func ClientAddr(remote netip.Addr, xForwardedFor []string, trusted []netip.Prefix) netip.Addr {
 	hop := plain(remote)
-	for i := len(xForwardedFor) - 1; i >= 0 && isTrusted(hop, trusted); i-- {
+	for i := len(xForwardedFor) - 1; i >= 0; i-- {
 		list := xForwardedFor[i]
 		for more := true; more && isTrusted(hop, trusted); {
 			entry := list

@@ -127,10 +127,8 @@ func (c *Claim) said() (said, error) {
 	case inHeader == 0:
 	case !c.HasPath:
 		s.number, s.form = inHeader, FormHeader
-	case s.own:
-		return said{}, contradiction("path", "number", ownSegment, "header", RepresentedHeader, inHeader.String())
-	case s.number != inHeader:
-		return said{}, contradiction("path", "number", s.number.String(), "header", RepresentedHeader, inHeader.String())
+	case s.number != inHeader: // "own" is another than every number
+		return said{}, contradiction("path", "number", clip(c.Path), "header", RepresentedHeader, clip(c.Header[0]))
 	}
 	return s, nil
 }

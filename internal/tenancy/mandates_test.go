@@ -68,6 +68,7 @@ func TestGrantCitizen(t *testing.T) {
 		"an empty parameter names none":             {closed, call{"GET", "", "", "representedEnterpriseNumber=", ""}, 0, false, 0, 403},
 		"own in the path":                           {open, call{"POST", "own", "", "", plain}, 0, true, FormPath, 0},
 		"own in the path, without own":              {closed, call{"POST", "own", "", "", plain}, 0, false, 0, 403},
+		"own, without own, before the body is seen": {closed, call{"POST", "own", "", "", `{"representedEnterpriseNumber":"0206731645"}`}, 0, false, 0, 403},
 		"own in the path and a number in the body":  {open, call{"POST", "own", "", "", forBakery}, 0, false, 0, 400},
 		"own in the path and no number in the body": {open, call{"POST", "own", "", "", `{"representedEnterpriseNumber":"x"}`}, 0, true, FormPath, 0},
 		"POST, not repeated":                        {open, call{"POST", "0206731645", "", "", plain}, 0, false, 0, 400},
@@ -134,6 +135,7 @@ func TestHealthActsForNobody(t *testing.T) {
 		"a malformed number":           {inHeader("x"), 0, 400},
 		"own, without own":             {inPath("own"), 0, 403},
 		"in the query":                 {asked(t, "", "", "representedEnterpriseNumber=0206731645", ""), bakery, 0},
+		"in the body":                  {asked(t, "", "", "", `{"representedEnterpriseNumber":"0206731645"}`), bakery, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := resolver(t, Listed).Resolve(closed, grantRoute, ebox.None, "GET", c.claim)
@@ -172,6 +174,33 @@ func TestWhereToRepeatTheNumber(t *testing.T) {
 			found := issues(err)
 			if len(found) != 1 || found[0].In != c.in || found[0].Name != c.issue || found[0].Type != problem.IssueRequiredInput || !strings.Contains(found[0].Detail, "0206731645") {
 				t.Fatalf("%v, %+v", err, found)
+			}
+		})
+	}
+}
+
+// What can be refused without the body must be, so that no body is asked for in
+// vain; what only the body decides must not be.
+func TestCheckBeforeTheBodyIsRead(t *testing.T) {
+	closed := caller(t, Caller{May: ebox.All, Enterprises: []enterprise.Number{bakery, dairy}})
+	for name, c := range map[string]struct {
+		caller *Caller
+		claim  Claim
+		status int
+	}{
+		"nobody":                      {nil, Claim{}, 403},
+		"another route":               {caller(t, Caller{May: ebox.All, Routes: []string{"ebox"}}), Claim{}, 403},
+		"another action":              {caller(t, Caller{}), Claim{}, 403},
+		"a malformed number":          {closed, inHeader("x"), 400},
+		"own, without own":            {closed, inPath("own"), 403},
+		"not the caller's":            {closed, inPath("0212148896"), 403},
+		"not listed":                  {closed, inPath("0800002352"), 403},
+		"the caller's":                {closed, inPath("0206731645"), 0},
+		"none: the body may name one": {closed, Claim{}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := resolver(t, Listed).Check(c.caller, grantRoute, ebox.Mandates, c.claim); status(t, err) != c.status {
+				t.Fatal(err)
 			}
 		})
 	}

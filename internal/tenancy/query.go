@@ -23,7 +23,6 @@ func NamedInQuery(rawQuery string) (Named, error) {
 		if pair == "" {
 			continue
 		}
-		n.Content = true
 		if strings.IndexByte(pair, ';') >= 0 {
 			return Named{}, brokenQuery("write a semicolon as %3B: it parts parameters for some servers and not for others")
 		}

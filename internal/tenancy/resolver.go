@@ -72,20 +72,9 @@ func NewResolver(o ResolverOptions) *Resolver {
 //   - a value that is no CBE number passes, for the upstream to refuse it, and the
 //     Tenant has no number if nothing else names one.
 func (r *Resolver) Resolve(c *Caller, route *Route, action ebox.Action, method string, claim Claim) (Tenant, error) {
-	switch {
-	case c == nil:
-		return Tenant{}, unknownCaller()
-	case !route.in(c.Routes):
-		return Tenant{}, routeNotAllowed(c, route)
-	case !c.May.Has(action):
-		return Tenant{}, actionNotAllowed(c, action)
-	}
-	s, err := claim.said()
+	s, err := r.before(c, route, action, &claim)
 	if err != nil {
 		return Tenant{}, err
-	}
-	if s.own && !c.Own {
-		return Tenant{}, ownNotAllowed(c)
 	}
 	if route.Mandates {
 		return r.resolveMandates(c, route, action, method, &claim, s)
@@ -106,37 +95,65 @@ func (r *Resolver) Resolve(c *Caller, route *Route, action ebox.Action, method s
 	}
 }
 
+// Check makes those of Resolve's checks that need neither query nor body, in the
+// same order: the caller, the route, the action, what path and header say. A
+// request that fails it can be refused before its body is asked for; Resolve makes
+// them all again.
+func (r *Resolver) Check(c *Caller, route *Route, action ebox.Action, claim Claim) error {
+	s, err := r.before(c, route, action, &claim)
+	if err == nil && s.number != 0 {
+		_, err = r.admit(c, route, s.number)
+	}
+	return err
+}
+
+func (r *Resolver) before(c *Caller, route *Route, action ebox.Action, claim *Claim) (said, error) {
+	switch {
+	case c == nil:
+		return said{}, unknownCaller()
+	case !route.in(c.Routes):
+		return said{}, routeNotAllowed(c, route)
+	case !c.May.Has(action):
+		return said{}, actionNotAllowed(c, action)
+	}
+	s, err := claim.said()
+	if err == nil && s.own && !c.Own {
+		err = ownNotAllowed(c)
+	}
+	return s, err
+}
+
 func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, method string, claim *Claim, s said) (Tenant, error) {
 	number, form, err := r.agreed(c, route, claim, s)
 	if err != nil {
 		return Tenant{}, err
 	}
+	if s.own {
+		return r.own(c, s.form)
+	}
 	free := action == ebox.None // /health acts for nobody
 	if claim.Query.Present || claim.Body.Present {
-		if !free && !c.Own && !claim.direct(method) {
-			return Tenant{}, notRepeated(number, claim.place(method))
-		}
 		switch {
-		case s.own:
-			return r.own(c, s.form)
+		case !free && !c.Own && !claim.direct(method):
+			return Tenant{}, notRepeated(number, claim.place(method))
 		case number != 0:
 			return r.tenant(c, route, number, form)
 		default:
 			return Tenant{Client: r.defaultClient}, nil
 		}
 	}
-	if number == 0 && !s.own && !free && c.Default != 0 {
+	if number == 0 && !free && c.Default != 0 {
 		number, form = c.Default, FormDefault
 	}
-	switch {
-	case s.own:
-		return r.own(c, s.form)
-	case number == 0 && free:
-		return Tenant{Client: r.defaultClient}, nil
-	case number == 0 && route.Enterprise == Required:
-		return Tenant{}, missingEnterprise(c.Own)
-	case number == 0:
-		return r.own(c, FormNone)
+	if number == 0 {
+		switch {
+		case free:
+			return Tenant{Client: r.defaultClient}, nil
+		case route.Enterprise == Required:
+			return Tenant{}, missingEnterprise(c.Own)
+		default:
+			return r.own(c, FormNone)
+		}
 	}
 	t, err := r.tenant(c, route, number, form)
 	switch {
