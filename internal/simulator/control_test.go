@@ -1,0 +1,108 @@
+package simulator
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestControlOverHTTP(t *testing.T) {
+	l := newLab(t)
+	control := func(method, path, body string) reply { return l.send(method, l.ControlURL()+path, body) }
+	must := func(method, path, body string) reply {
+		t.Helper()
+		r := control(method, path, body)
+		if r.status != 200 && r.status != 204 {
+			t.Fatalf("%s %s: %d %s", method, path, r.status, r.body)
+		}
+		return r
+	}
+	id := decode[struct{ ID int }](t, must("POST", "/faults", `{"upstream":"grant","kind":"latency","delay":"1ms","count":1}`)).ID
+	if f := decode[[]Fault](t, must("GET", "/faults", "")); len(f) != 1 || f[0].Delay != time.Millisecond || f[0].ID != id {
+		t.Errorf("%+v", f)
+	}
+	must("DELETE", fmt.Sprintf("/faults/%d", id), "")
+	must("POST", "/faults", `{"kind":"reset"}`)
+	must("DELETE", "/faults", "")
+	if len(l.Faults()) != 0 {
+		t.Errorf("%+v", l.Faults())
+	}
+	must("POST", "/token-lifetime", `{"lifetime":"7s"}`)
+	token := l.token(ScopeRegistry)
+	l.as(token, 0)("GET", l.RegistryURL()+"/messageRegistries", "")
+	seen := must("GET", "/requests?upstream=registry", "")
+	if strings.Contains(string(seen.body), token) || !strings.Contains(string(seen.body), "Bearer sha256:") || len(decode[[]Recorded](t, seen)) != 1 {
+		t.Errorf("%s", seen.body)
+	}
+	if r := must("GET", "/requests?since=9999", ""); len(decode[[]Recorded](t, r)) != 0 {
+		t.Errorf("%s", r.body)
+	}
+	must("DELETE", "/requests", "")
+	if r := must("POST", "/revoke", ""); decode[map[string]int](t, r)["revoked"] != 1 {
+		t.Errorf("%s", r.body)
+	}
+	pem, err := json.Marshal(string(identity().CertificatePEM()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	must("PUT", "/clients/other", `{"enterprise":"0212148896","certificate":`+string(pem)+`}`)
+	must("DELETE", "/clients/other", "")
+	must("PUT", "/providers/nsso", `{"messageProviderUrl":"http://169.254.169.254/"}`)
+	if p := decode[Provider](t, must("GET", "/providers/nsso", "")); p.URL != "http://169.254.169.254/" || p.APIVersion != "3.0" {
+		t.Errorf("%+v", p)
+	}
+	must("DELETE", "/providers/nsso", "")
+	if r := must("GET", "/providers", ""); len(decode[[]Provider](t, r)) != 4 {
+		t.Errorf("%s", r.body)
+	}
+	must("PUT", "/mandates", `{"enterprise":"0800002352","kind":"e-box","until":"2020-01-01"}`)
+	if n := len(l.Mandates()); n != 7 {
+		t.Errorf("%d mandates", n)
+	}
+	must("DELETE", "/mandates", `{"enterprise":"0800002352"}`)
+	if r := must("POST", "/messages", `{"provider":"regional","enterprise":"0206731645","subject":"Now","sizes":[10]}`); decode[map[string]string](t, r)["messageId"] == "" {
+		t.Errorf("%s", r.body)
+	}
+	must("POST", "/grant-health", `{"up":false}`)
+	state := string(must("GET", "/state", "").body)
+	for _, want := range []string{`"grantUp": false`, l.TokenURL(), `"tokenLifetime": "7s"`, clientID, "utilities"} {
+		if !strings.Contains(state, want) {
+			t.Errorf("no %s in %s", want, state)
+		}
+	}
+	if strings.Contains(state, token) {
+		t.Error("the state shows a token")
+	}
+}
+
+func TestControlRefusesWhatWouldNotShow(t *testing.T) {
+	l := newLab(t)
+	for name, c := range map[string][3]string{
+		"an unknown kind":          {"POST", "/faults", `{"kind":"earthquake"}`},
+		"a misspelt member":        {"POST", "/faults", `{"kind":"reset","upstraem":"grant"}`},
+		"a delay without a unit":   {"POST", "/faults", `{"kind":"latency","delay":"5"}`},
+		"no such fault":            {"DELETE", "/faults/7", ""},
+		"a lifetime of nothing":    {"POST", "/token-lifetime", `{"lifetime":"0s"}`},
+		"a client without a key":   {"PUT", "/clients/x", `{"enterprise":"0206731645"}`},
+		"an invalid enterprise":    {"PUT", "/mandates", `{"enterprise":"0206731646","kind":"e-box"}`},
+		"an unknown mandate":       {"PUT", "/mandates", `{"enterprise":"0206731645","kind":"x"}`},
+		"a day that is none":       {"PUT", "/mandates", `{"enterprise":"0206731645","kind":"dmfa","until":"soon"}`},
+		"an unknown provider":      {"GET", "/providers/none", ""},
+		"a message for no one":     {"POST", "/messages", `{"provider":"none"}`},
+		"a sequence that is none":  {"GET", "/requests?since=x", ""},
+		"no such control":          {"GET", "/nothing", ""},
+		"a method it does not has": {"PUT", "/faults", "{}"},
+	} {
+		if r := l.send(c[0], l.ControlURL()+c[1], c[2]); r.status < 400 {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+	}
+	if r := l.send("DELETE", l.ControlURL()+"/requests", "", "Origin", "https://evil.example"); r.status != 403 {
+		t.Errorf("from a page in a browser: %d", r.status)
+	}
+	if r := l.send("GET", l.regional.base+controlPath+"/state", ""); r.status != 404 {
+		t.Errorf("on the second host: %d", r.status)
+	}
+}

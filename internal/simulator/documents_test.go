@@ -1,0 +1,116 @@
+package simulator
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+	"software.sslmate.com/src/go-pkcs12"
+)
+
+func TestAnyPieceOfADocumentIsThatPieceOfTheWhole(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		size := rapid.Int64Range(0, 3*patternSize).Draw(t, "size")
+		d := generatedDocument("x", size, rapid.Bool().Draw(t, "text"))
+		whole, err := io.ReadAll(d.open())
+		if err != nil || int64(len(whole)) != size {
+			t.Fatalf("%d bytes, %v", len(whole), err)
+		}
+		from := rapid.Int64Range(0, size).Draw(t, "from")
+		r := d.open()
+		if _, err := r.Seek(from, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		piece := make([]byte, rapid.Int64Range(0, size-from).Draw(t, "length"))
+		if _, err := io.ReadFull(r, piece); err != nil || !bytes.Equal(piece, whole[from:from+int64(len(piece))]) {
+			t.Fatalf("the piece from %d of %d bytes differs (%v)", from, len(piece), err)
+		}
+	})
+}
+
+func TestADocumentNeverRepeatsItself(t *testing.T) {
+	whole, err := io.ReadAll(generatedDocument("x", 10*patternSize, true).open())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := whole[patternSize:2*patternSize], whole[2*patternSize:3*patternSize]
+	if bytes.Equal(a, b) {
+		t.Error("two parts are the same: a piece sent twice would not show")
+	}
+	if i := bytes.IndexFunc(whole, func(r rune) bool { return r > '~' || r < ' ' && r != '\n' }); i >= 0 {
+		t.Errorf("byte %d of a text is %q", i, whole[i])
+	}
+}
+
+func TestALetterIsAPDF(t *testing.T) {
+	text := string(letter("For (all) and a back\\slash"))
+	if !strings.HasPrefix(text, "%PDF-1.4\n") || !strings.HasSuffix(text, "%%EOF\n") || !strings.Contains(text, `(For \(all\) and a back\\slash) Tj`) {
+		t.Errorf("%q", text)
+	}
+	_, at, _ := strings.Cut(text, "startxref\n")
+	at, _, _ = strings.Cut(at, "\n")
+	var offset int
+	for _, c := range at {
+		offset = offset*10 + int(c-'0')
+	}
+	if !strings.HasPrefix(text[offset:], "xref\n") {
+		t.Errorf("startxref points at %.10q", text[offset:])
+	}
+}
+
+func TestAnIdentityComesInTheUsualForms(t *testing.T) {
+	i := identity()
+	data, err := i.PKCS12("secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, cert, err := pkcs12.Decode(data, "secret")
+	if err != nil || !i.Key.Equal(key) || !cert.Equal(i.Certificate) {
+		t.Errorf("PKCS#12: %v", err)
+	}
+	if _, _, err := pkcs12.Decode(data, "wrong"); err == nil {
+		t.Error("the password is not needed")
+	}
+	text, err := i.KeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err != nil || !i.Key.Equal(key) {
+		t.Errorf("PKCS#8: %v", err)
+	}
+	block, _ = pem.Decode(i.CertificatePEM())
+	if cert, err := x509.ParseCertificate(block.Bytes); err != nil || cert.Subject.CommonName != "Payroll Office" || cert.NotAfter.Before(time.Now()) {
+		t.Errorf("certificate: %v", err)
+	}
+}
+
+func TestStartSaysWhatItCannotUse(t *testing.T) {
+	for name, o := range map[string]Options{
+		"an address of nobody":    {Listen: "256.0.0.1:0"},
+		"a second one of nobody":  {ListenRegional: "256.0.0.1:0"},
+		"a client without a key":  {Clients: []Client{{ID: "x"}}},
+		"a second without either": {ListenRegional: "127.0.0.1:0", Clients: []Client{{}}},
+	} {
+		if s, err := Start(o); err == nil {
+			_ = s.Close()
+			t.Errorf("%s: started", name)
+		}
+	}
+}
+
+func TestPublicURLsReplaceAddresses(t *testing.T) {
+	s, err := Start(Options{Listen: "0.0.0.0:0", PublicURL: "https://simulator.example/", ListenRegional: "0.0.0.0:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if s.TokenURL() != "https://simulator.example"+tokenPath || !strings.HasPrefix(s.ProviderURL("regional"), "http://127.0.0.1:") {
+		t.Errorf("%s, %s", s.TokenURL(), s.ProviderURL("regional"))
+	}
+}

@@ -1,0 +1,242 @@
+package simulator
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func (l *lab) lay(f Fault) int {
+	l.t.Helper()
+	id, err := l.Fault(f)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return id
+}
+
+func TestFaultsThatAnswer(t *testing.T) {
+	l := newLab(t)
+	get := l.consumer()
+	nsso := l.ProviderURL("nsso") + "/ebox"
+	for _, c := range []struct {
+		name   string
+		fault  Fault
+		status int
+		header string // "Name: value"
+		says   string
+	}{
+		{"a status with the upstream's own body", Fault{Kind: FaultStatus, Status: 500}, 500, "Content-Type: application/problem+json", "problem-type"},
+		{"the default is 503", Fault{Kind: FaultStatus, RetryAfter: "7"}, 503, "Retry-After: 7", "serviceUnavailable"},
+		{"a status with a body of its own", Fault{Kind: FaultStatus, Status: 429, Body: "slow", ContentType: "text/plain"}, 429, "Content-Type: text/plain", "slow"},
+		{"a status without a body", Fault{Kind: FaultStatus, Status: 204}, 204, "", ""},
+		{"a header", Fault{Kind: FaultStatus, Status: 502, Header: http.Header{"Alt-Svc": {"h3"}}}, 502, "Alt-Svc: h3", ""},
+		{"the token refused", Fault{Kind: FaultUnauthorized}, 401, "Content-Type: application/problem+json", "invalidAccessToken"},
+		{"JSON that breaks off", Fault{Kind: FaultMalformedJSON}, 200, "Content-Type: application/json", `"subject":`},
+		{"a redirect", Fault{Kind: FaultRedirect}, 307, "Location: https://elsewhere.invalid/REST/ebox/enterprise/messageRegistry/v3/ebox", ""},
+		{"a redirect somewhere", Fault{Kind: FaultRedirect, Status: 302, Header: http.Header{"Location": {"/here"}}}, 302, "Location: /here", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.fault.Upstream = ProviderUpstream("nsso")
+			id := l.lay(c.fault)
+			r := get("GET", nsso, "")
+			if r.status != c.status || !strings.Contains(string(r.body), c.says) {
+				t.Errorf("%d %s", r.status, r.body)
+			}
+			if name, value, _ := strings.Cut(c.header, ": "); r.header.Get(name) != value {
+				t.Errorf("%s: %q, want %q", name, r.header.Get(name), value)
+			}
+			if !l.RemoveFault(id) || get("GET", nsso, "").status != 200 {
+				t.Error("the fault could not be taken away")
+			}
+		})
+	}
+	if malformed := get("GET", nsso, ""); !json.Valid(malformed.body) {
+		t.Error("a fault is left behind")
+	}
+}
+
+func TestFaultsThatBreakTheConnection(t *testing.T) {
+	l := newLab(t)
+	token := l.token(ScopeDocumentConsumer)
+	target := l.ProviderURL("nsso") + "/ebox/messages"
+	try := func(f Fault, body string) (reply, error) {
+		t.Helper()
+		f.Upstream = ProviderUpstream("nsso")
+		l.lay(f)
+		defer l.ClearFaults()
+		method, headers := "GET", []string{"Authorization", "Bearer " + token}
+		if body != "" {
+			method, headers = "PATCH", append(headers, "Content-Type", "application/merge-patch+json")
+		}
+		return l.try(method, target, body, headers...)
+	}
+	if _, err := try(Fault{Kind: FaultReset}, "x"); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("reset: %v", err)
+	}
+	if _, err := try(Fault{Kind: FaultClose}, "x"); !errors.Is(err, io.EOF) {
+		t.Errorf("close: %v", err)
+	}
+	if _, err := try(Fault{Kind: FaultMalformed}, ""); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("malformed: %v", err)
+	}
+	if r, err := try(Fault{Kind: FaultTruncate, Bytes: 100}, ""); err != nil || len(r.body) != 100 || !errors.Is(r.err, io.ErrUnexpectedEOF) {
+		t.Errorf("truncate: %v, %d bytes, %v", err, len(r.body), r.err)
+	}
+	if r, err := try(Fault{Kind: FaultTruncate}, ""); err != nil || r.status != 200 || len(r.body) != 0 || r.err == nil {
+		t.Errorf("truncate at once: %v, %d, %d bytes, %v", err, r.status, len(r.body), r.err)
+	}
+	if r, err := try(Fault{Kind: FaultTruncate, Bytes: 1 << 20}, ""); err != nil || r.err != nil {
+		t.Errorf("a body shorter than the cut: %v, %v", err, r.err)
+	}
+	kinds := []FaultKind{}
+	for _, r := range l.RequestsTo(ProviderUpstream("nsso")) {
+		kinds = append(kinds, r.Fault)
+	}
+	want := []FaultKind{FaultReset, FaultClose, FaultMalformed, FaultTruncate, FaultTruncate, FaultTruncate}
+	if len(kinds) != len(want) {
+		t.Fatalf("recorded faults %v", kinds)
+	}
+	for i := range want {
+		if kinds[i] != want[i] {
+			t.Errorf("recorded faults %v", kinds)
+		}
+	}
+}
+
+func TestAFaultMatchesWhatItNames(t *testing.T) {
+	l := newLab(t)
+	get := l.consumer()
+	nsso := l.ProviderURL("nsso")
+	l.lay(Fault{Upstream: ProviderUpstream("nsso"), Method: "GET", Path: "/ebox/messages", Count: 2, Kind: FaultStatus, Status: 500})
+	for i, c := range []struct {
+		method, url string
+		want        int
+	}{
+		{"GET", nsso + "/ebox", 200},
+		{"GET", nsso + "/ebox/messages", 500},
+		{"HEAD", nsso + "/ebox/messages", 200},
+		{"GET", l.PartitionURL() + "/partitions", 200},
+		{"GET", nsso + "/ebox/messages/" + FirstMessage, 500},
+		{"GET", nsso + "/ebox/messages", 200},
+	} {
+		if r := get(c.method, c.url, ""); r.status != c.want {
+			t.Errorf("request %d: %d, want %d", i, r.status, c.want)
+		}
+	}
+	if f := l.Faults(); len(f) != 1 || f[0].Hits != 2 {
+		t.Errorf("%+v", f)
+	}
+	l.ClearFaults()
+	l.lay(Fault{Upstream: UpstreamToken, Kind: FaultStatus, Count: 1})
+	l.lay(Fault{Upstream: UpstreamToken, Kind: FaultUnauthorized, Count: 1})
+	for _, want := range []int{503, 401, 200} {
+		r := l.send("POST", l.TokenURL(), tokenForm(l.assertion(nil), "").Encode(), "Content-Type", formType)
+		if r.status != want {
+			t.Errorf("token: %d %s, want %d", r.status, r.body, want)
+		}
+	}
+	if _, err := l.Fault(Fault{Kind: "earthquake"}); err == nil {
+		t.Error("an unknown kind was laid")
+	}
+}
+
+func TestLatencyComesBeforeTheNextFault(t *testing.T) {
+	l := newLab(t)
+	l.lay(Fault{Kind: FaultLatency, Delay: 50 * time.Millisecond, Count: 1})
+	l.lay(Fault{Kind: FaultStatus, Status: 418, Count: 1})
+	start := time.Now()
+	if r := l.send("GET", l.GrantURL()+"/health", ""); r.status != 418 || time.Since(start) < 50*time.Millisecond {
+		t.Errorf("%d after %s", r.status, time.Since(start))
+	}
+}
+
+func TestASlowBodyComesInPieces(t *testing.T) {
+	l := newLab(t)
+	get := l.consumer()
+	whole := get("GET", l.ProviderURL("nsso")+"/ebox", "")
+	l.lay(Fault{Kind: FaultSlowBody, Delay: 2 * time.Millisecond, Bytes: 16})
+	start := time.Now()
+	slow := get("GET", l.ProviderURL("nsso")+"/ebox", "")
+	if !bytes.Equal(slow.body, whole.body) || time.Since(start) < time.Duration(len(whole.body)/16)*2*time.Millisecond {
+		t.Errorf("%d bytes after %s", len(slow.body), time.Since(start))
+	}
+}
+
+func TestAFrozenRequestEndsWithItsClient(t *testing.T) {
+	l := newLab(t)
+	l.lay(Fault{Upstream: UpstreamGrant, Kind: FaultFreeze})
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := http.NewRequestWithContext(ctx, "POST", l.GrantURL()+"/mandates", strings.NewReader("unread"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan error, 1)
+	go func() {
+		_, err := l.http.Do(r) //nolint:bodyclose // there is no answer
+		gone <- err
+	}()
+	eventually(t, "the request is recorded", func() bool { return len(l.RequestsTo(UpstreamGrant)) == 1 })
+	if l.RequestsTo(UpstreamGrant)[0].Done {
+		t.Error("a frozen request is done")
+	}
+	cancel()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	eventually(t, "the exchange ends", func() bool { return l.RequestsTo(UpstreamGrant)[0].Done })
+}
+
+func TestCloseEndsWhatIsFrozenSlowOrLate(t *testing.T) {
+	s, err := Start(Options{Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []Fault{
+		{Path: "/frozen", Kind: FaultFreeze}, {Path: "/late", Kind: FaultLatency, Delay: time.Hour},
+		{Path: "/health", Kind: FaultSlowBody, Delay: time.Hour},
+	} {
+		if _, err := s.Fault(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	paths := []string{"/frozen", "/late", "/health"}
+	ended := make(chan struct{}, len(paths))
+	for _, path := range paths {
+		conn, err := net.Dial("tcp", s.main.listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		if _, err := io.WriteString(conn, "GET "+grantPath+path+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			_, _ = io.Copy(io.Discard, conn)
+			ended <- struct{}{}
+		}()
+	}
+	eventually(t, "all have arrived", func() bool { return len(s.Requests()) == len(paths) })
+	if err := s.Close(); err != nil {
+		t.Errorf("closing: %v", err)
+	}
+	for range paths {
+		<-ended
+	}
+	for _, r := range s.Requests() {
+		if !r.Done {
+			t.Errorf("%s is still being served", r.Path)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("closing again: %v", err)
+	}
+}

@@ -1,0 +1,164 @@
+package simulator
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestARequestIsRecordedAsItCame(t *testing.T) {
+	l := newLab(t)
+	token := l.token(ScopeDocumentConsumer)
+	l.ResetRequests()
+	send := l.as(token, mandated)
+	body := `{"items":[{"messageId":"` + FirstMessage + `","visible":true}]}`
+	send("PATCH", l.ProviderURL("nsso")+"/ebox/messages?a=%2F;b", body, "Content-Type", "application/merge-patch+json",
+		"Cookie", "a=b", "X-Forwarded-For", "10.0.0.1", "Traceparent", "00-1", "On_Behalf_Of_Enterprise_Number", "x", "BelGov-Trace-Id", "t-1")
+	got := l.RequestsTo(ProviderUpstream("nsso"))
+	if len(got) != 1 {
+		t.Fatalf("%d requests", len(got))
+	}
+	eventually(t, "the exchange is over", func() bool { return l.Requests()[0].Done })
+	r := l.Requests()[0]
+	sum, tokenSum := sha256.Sum256([]byte(body)), sha256.Sum256([]byte(token))
+	switch {
+	case r.Method != "PATCH" || r.Target != nssoPath+"/ebox/messages?a=%2F;b" || r.Path != "/ebox/messages" || r.Status != 200:
+		t.Errorf("%+v", r)
+	case r.BodyBytes != int64(len(body)) || r.BodySHA256 != hex.EncodeToString(sum[:]):
+		t.Errorf("body %d %s", r.BodyBytes, r.BodySHA256)
+	case r.Client != clientID || !slices.Equal(r.Scopes, []string{ScopeDocumentConsumer}) || r.TokenSHA256 != hex.EncodeToString(tokenSum[:]):
+		t.Errorf("token of %s, %v", r.Client, r.Scopes)
+	case r.Enterprise != mandated.String() || r.Opening || r.Header.Get("Cookie") != "a=b":
+		t.Errorf("%+v", r)
+	}
+	if want := []string{"Cookie", "On_behalf_of_enterprise_number", "Traceparent", "X-Forwarded-For"}; !slices.Equal(r.Improper(), want) {
+		t.Errorf("improper %v, want %v", r.Improper(), want)
+	}
+}
+
+func TestOpeningsAreToldApart(t *testing.T) {
+	l := newLab(t)
+	send := l.consumer()
+	base := l.ProviderURL("nsso")
+	for path, want := range map[string]bool{
+		"/ebox/messages/" + FirstMessage + "/attachments/1/content": true,
+		"/ebox/messages/" + BodyMessage + "/body":                   true,
+		"/ebox/messages/" + FirstMessage + "/attachments/1":         false,
+		"/ebox/messages/" + FirstMessage:                            false,
+		"/referenceData/senderApplications/dmfa/images/x/content":   false,
+	} {
+		l.ResetRequests()
+		send("GET", base+path, "")
+		if got := l.Requests(); len(got) != 1 || got[0].Opening != want {
+			t.Errorf("%s: %+v", path, got)
+		}
+	}
+	l.ResetRequests()
+	send("POST", base+"/ebox/messages/"+BodyMessage+"/body", "x")
+	if l.Requests()[0].Opening {
+		t.Error("a POST is an opening")
+	}
+}
+
+func TestTraceIdsAreRepeatedAndAdded(t *testing.T) {
+	l := newLab(t)
+	r := l.send("GET", l.GrantURL()+"/health", "", "BelGov-Trace-Id", "6b3d")
+	if own := r.header.Get("BelGov-Trace-Id"); r.header.Get("BelGov-Related-Trace-Id") != "6b3d" || len(own) != 36 {
+		t.Errorf("%v", r.header)
+	}
+	if r := l.send("GET", l.GrantURL()+"/health", ""); r.header.Get("BelGov-Related-Trace-Id") != "" {
+		t.Errorf("%v", r.header)
+	}
+}
+
+func TestTheRecordIsBoundedAndItsCountIsNot(t *testing.T) {
+	s, err := Start(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	request, err := http.NewRequest("GET", "/nowhere", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = keptRequests + 7
+	for range n {
+		s.record.begin(&call{api: &api{upstream: UpstreamGrant}, s: s, r: request, w: &answer{}})
+	}
+	kept := s.Requests()
+	if len(kept) != keptRequests || kept[0].Seq != 8 || kept[len(kept)-1].Seq != n || s.RequestCount(UpstreamGrant) != n {
+		t.Errorf("%d kept from %d to %d, count %d", len(kept), kept[0].Seq, kept[len(kept)-1].Seq, s.RequestCount(UpstreamGrant))
+	}
+	s.ResetRequests()
+	if len(s.Requests()) != 0 || s.RequestCount(UpstreamGrant) != 0 {
+		t.Error("something is left after a reset")
+	}
+}
+
+func TestUnknownPathsAndMethods(t *testing.T) {
+	l := newLab(t)
+	send := l.consumer()
+	nsso := l.ProviderURL("nsso")
+	for _, c := range []struct {
+		method, url string
+		want        int
+		allow       string
+	}{
+		{"GET", l.main.base + "/", 404, ""},
+		{"GET", l.main.base + nssoPath + "x/ebox", 404, ""},
+		{"GET", nsso, 404, ""},
+		{"GET", nsso + "/ebox/", 404, ""},
+		{"GET", nsso + "//ebox", 404, ""},
+		{"GET", nsso + "/EBOX", 404, ""},
+		{"GET", nsso + "/ebox/messages/1%2Fbody", 404, ""},
+		{"GET", nsso + "/publishMessage", 404, ""},
+		{"GET", l.regional.base + nssoPath + "/ebox", 404, ""},
+		{"DELETE", nsso + "/ebox/messages", 405, "GET, HEAD, PATCH, POST"},
+	} {
+		if r := send(c.method, c.url, ""); r.status != c.want || r.header.Get("Allow") != c.allow {
+			t.Errorf("%s %s: %d, Allow %q", c.method, c.url, r.status, r.header.Get("Allow"))
+		}
+	}
+	unknown := l.RequestsTo("")
+	if len(unknown) != 3 || !strings.HasPrefix(unknown[1].Target, nssoPath+"x") {
+		t.Errorf("%d requests to no upstream", len(unknown))
+	}
+}
+
+func FuzzMatchPath(f *testing.F) {
+	f.Add("/ebox/messages/1/body")
+	f.Add("/ebox/messages/%2e%2e/body")
+	f.Add("/ebox//messages//body/")
+	f.Fuzz(func(t *testing.T, path string) {
+		if !strings.HasPrefix(path, "/") {
+			path = "/" + path
+		}
+		args, ok := matchPath(bodyPattern, path)
+		if !ok {
+			return
+		}
+		if len(args) != 1 || args[0] == "" || strings.Count(path, "/") != 4 || !strings.HasSuffix(path, "/body") {
+			t.Fatalf("%q matches with %q", path, args)
+		}
+	})
+}
+
+func Example() {
+	s, err := Start(Options{})
+	if err != nil {
+		panic(err)
+	}
+	defer s.Close()
+	answer, err := http.Get(s.GrantURL() + "/health")
+	if err != nil {
+		panic(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer answer.Body.Close()
+	fmt.Println(answer.Status, s.Requests()[0].Path)
+	// Output: 200 OK /health
+}
