@@ -134,6 +134,10 @@ func (e *Endpoint) serve(c *call, r *http.Request, route *Route) error {
 		if claim.Query, err = tenancy.NamedInQuery(c.query); err != nil {
 			return err
 		}
+		// What can be refused without the body is, before the caller is asked for it.
+		if err := e.o.Resolver.Check(caller, &route.Tenancy, rec.Action, claim); err != nil {
+			return err
+		}
 		if out.Body, err = readBody(r, route.MaxBody); err != nil {
 			return err
 		}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"ebox-gateway/internal/demo"
+	"ebox-gateway/internal/simulator"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"gateway": main})
+}
+
+// TestScripts runs the commands as a person would type them, before a simulator
+// whose configuration is in $WORK/lab.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "script"),
+		Setup: func(e *testscript.Env) error {
+			dir := filepath.Join(e.WorkDir, "lab")
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				return err
+			}
+			client, err := demo.NewClient(dir)
+			if err != nil {
+				return err
+			}
+			sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0", Clients: []simulator.Client{client}})
+			if err != nil {
+				return err
+			}
+			e.Defer(func() {
+				if err := sim.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			gate, err := freeAddress()
+			if err != nil {
+				return err
+			}
+			admin, err := freeAddress()
+			if err != nil {
+				return err
+			}
+			e.Setenv("GATE", gate)
+			e.Setenv("ADMIN", admin)
+			e.Setenv("CONTROL", sim.ControlURL())
+			return os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(demo.Config(sim, gate, admin)), 0o600)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "post": post},
+	})
+}
+
+// freeAddress finds a port that was free a moment ago.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// ready waits until something listens on an address.
+func ready(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: ready ADDRESS")
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", args[0])
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("nothing listens on %s: %v", args[0], err)
+		}
+	}
+}
+
+// post sends a body to a URL, for the simulator's control endpoint.
+func post(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: post URL BODY")
+	}
+	resp, err := http.Post(args[0], "application/json", strings.NewReader(args[1]))
+	ts.Check(err)
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		ts.Fatalf("%s answers %s", args[0], resp.Status)
+	}
+}
