@@ -144,16 +144,16 @@ func classifyExchange(err error) Failure {
 		return Failure{Kind: problem.ProxyProtocolError}
 	case errors.As(err, &stream):
 		return Failure{Kind: stream.kind()}
+	}
+	kind := kindByText(err)
+	switch {
+	case kind != "":
 	case inBody:
-		if kind := kindByText(err); kind != "" {
-			return Failure{Kind: kind}
-		}
-		return Failure{Kind: problem.ProxyResponseIncomplete}
+		kind = problem.ProxyResponseIncomplete
+	default:
+		kind = problem.ProxyInternalError
 	}
-	if kind := kindByText(err); kind != "" {
-		return Failure{Kind: kind}
-	}
-	return Failure{Kind: problem.ProxyInternalError}
+	return Failure{Kind: kind, Timeout: kind == problem.ProxyConnectionReadTimeout}
 }
 
 func isTimeout(err error) bool {
@@ -203,14 +203,21 @@ func (e streamError) kind() string {
 }
 
 // refusedUnseen reports whether the upstream said that it did nothing with the
-// request (RFC 9113, section 8.7).
+// request (RFC 9113, section 8.7). net/http repeats such a request itself; if it
+// cannot, because the body is gone, only its words tell why.
 func refusedUnseen(err error) bool {
 	var stream streamError
-	return errors.As(err, &stream) && stream.Code == codeRefusedStream
+	if errors.As(err, &stream) {
+		return stream.Code == codeRefusedStream
+	}
+	text := err.Error()
+	return strings.Contains(text, "cannot retry err") &&
+		(strings.Contains(text, "REFUSED_STREAM") || strings.Contains(text, "graceful shutdown GOAWAY"))
 }
 
 // kindByText knows the errors for which net/http has no type, only words; a test
-// makes each of them happen. It is the only place that looks at words.
+// makes each of them happen that a test can. Words are looked at nowhere but here
+// and in refusedUnseen.
 func kindByText(err error) string {
 	text := err.Error()
 	for _, known := range []struct{ words, kind string }{
@@ -218,7 +225,8 @@ func kindByText(err error) string {
 		{"header list larger than advertised limit", problem.ProxyHeaderSectionSize},
 		{"server closed idle connection", problem.ProxyConnectionTerminated},
 		{"http2: client connection lost", problem.ProxyConnectionReadTimeout}, // a ping without an answer
-		{"server sent GOAWAY", problem.ProxyConnectionTerminated},
+		{"GOAWAY", problem.ProxyConnectionTerminated},
+		{"REFUSED_STREAM", problem.ProxyConnectionTerminated},
 		{"client conn not usable", problem.ProxyConnectionTerminated},
 		{"client conn could not be established", problem.ProxyProtocolError},
 		{"client connection force closed", problem.ProxyConnectionTerminated},

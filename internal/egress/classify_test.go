@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 
 	"ebox-gateway/internal/problem"
 )
@@ -302,5 +305,76 @@ func TestHTTP2Failures(t *testing.T) {
 				t.Errorf("%+v, want %+v: %v", got, want, err)
 			}
 		})
+	}
+}
+
+// h2 is an HTTP/2 upstream that answers a request with frames of the test's own.
+// It hangs up if answer says so.
+func h2(t *testing.T, ca *authority, answer func(*http2.Framer, uint32) (hangUp bool)) string {
+	config := ca.config("up.example")
+	config.NextProtos = []string{"h2"}
+	return raw(t, func(c net.Conn) {
+		s := tls.Server(c, config)
+		defer s.Close()
+		if _, err := io.ReadFull(s, make([]byte, len(http2.ClientPreface))); err != nil {
+			return
+		}
+		framer := http2.NewFramer(s, s)
+		framer.WriteSettings()
+		for {
+			frame, err := framer.ReadFrame()
+			if err != nil {
+				return
+			}
+			if headers, ok := frame.(*http2.HeadersFrame); ok && answer(framer, headers.StreamID) {
+				return
+			}
+		}
+	})
+}
+
+func TestWhatAnHTTP2UpstreamSaysItDidWithTheRequest(t *testing.T) {
+	ca := newAuthority(t)
+	dns := &names{addresses: map[string][]netip.Addr{"up.example.": {loopback}}}
+	for name, c := range map[string]struct {
+		answer func(*http2.Framer, uint32) bool
+		want   Failure
+	}{
+		"it refused the stream": {func(f *http2.Framer, id uint32) bool { f.WriteRSTStream(id, http2.ErrCodeRefusedStream); return false },
+			Failure{Kind: problem.ProxyConnectionTerminated}},
+		"it goes away without it": {func(f *http2.Framer, id uint32) bool { f.WriteGoAway(0, http2.ErrCodeNo, nil); return false },
+			Failure{Kind: problem.ProxyConnectionTerminated}},
+		"it goes away in its midst": {func(f *http2.Framer, id uint32) bool { f.WriteGoAway(id, http2.ErrCodeInternal, nil); return true },
+			Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
+		"it gave up on the stream": {func(f *http2.Framer, id uint32) bool { f.WriteRSTStream(id, http2.ErrCodeInternal); return false },
+			Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
+		"it was confused": {func(f *http2.Framer, id uint32) bool { f.WriteRSTStream(id, http2.ErrCodeFlowControl); return false },
+			Failure{Kind: problem.ProxyProtocolError, Sent: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, port, _ := net.SplitHostPort(h2(t, ca, c.answer))
+			tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t), Roots: ca.pool()}), Timeouts{}, toLoopback)
+			// A body that was begun and cannot be had again: nothing is repeated.
+			reader, writer := io.Pipe()
+			defer writer.Close()
+			go io.WriteString(writer, "begun")
+			r, _ := http.NewRequestWithContext(t.Context(), "POST", "https://up.example:"+port+"/", reader)
+			answer, err := tr.RoundTrip(r)
+			if err == nil {
+				answer.Body.Close()
+				t.Fatal(answer.Status)
+			}
+			if got := Classify(err); got != c.want {
+				t.Errorf("%+v, want %+v: %v", got, c.want, err)
+			}
+		})
+	}
+}
+
+// Words of errors that would take a test too long to bring about.
+func TestAPingWithoutAnAnswerIsATimeout(t *testing.T) {
+	err := fmt.Errorf("asking: %w", errors.New("http2: client connection lost"))
+	if got := Classify(err); got != (Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true, Sent: true}) {
+		t.Errorf("%+v", got)
 	}
 }

@@ -103,6 +103,7 @@ func TestThroughTheEgressProxy(t *testing.T) {
 			serve, scheme := p.serve, "http"
 			if c.tls {
 				config := ca.config("proxy.example")
+				config.NextProtos = []string{"h2", "http/1.1"} // it offers what we do not speak with it
 				scheme, serve = "https", func(conn net.Conn) { p.serve(tls.Server(conn, config)) }
 			}
 			_, port, _ := net.SplitHostPort(raw(t, serve))

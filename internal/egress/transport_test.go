@@ -118,6 +118,26 @@ func TestClosingIdleConnectionsCutsNoRequest(t *testing.T) {
 	}
 }
 
+func TestIdleConnectionsAreClosedAtOnce(t *testing.T) {
+	closed := make(chan struct{}, 1)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	server.Start()
+	defer server.Close()
+	tr := transport(t, mustNew(t, Options{}), Timeouts{IdleConn: time.Hour}, toLoopback)
+	fetch(t, tr, server.URL)
+	tr.CloseIdleConnections()
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the connection is still open")
+	}
+}
+
 func TestNothingIsDecodedFollowedOrAdded(t *testing.T) {
 	var header http.Header
 	server, _ := connections(t, func(w http.ResponseWriter, r *http.Request) {
