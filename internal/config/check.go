@@ -204,9 +204,6 @@ func (k *check) oauth() {
 		}
 		if key := client.Key; key != nil {
 			k.oneOf(at+".key", "password", "passwordFile", key.Password, key.PasswordFile)
-			if len(client.Headers) > 0 && client.Certificate == nil && !k.given(at+".certificate") {
-				k.fail(at+".headers", "these are derived from the certificate: add certificate: {file}")
-			}
 		}
 		k.twice(at+".headers", client.Headers)
 		if l := client.AssertionLifetime; l < 10*time.Second || l > 10*time.Minute {

@@ -76,6 +76,7 @@ func (k *check) criteria(at string, c *Caller, listeners map[string]bool, certif
 		if *m == (CertificateMatch{}) && k.given(path) && len(k.nodes[path].Content) == 0 {
 			k.fail(path, "nothing to match: add commonName, dnsName, uri or fingerprint")
 		}
+		m.DNSName = strings.ToLower(m.DNSName)
 		if m.Fingerprint == "" {
 			continue
 		}

@@ -243,7 +243,7 @@ func fieldNames(t reflect.Type) []string {
 
 func fieldNamed(t reflect.Type, name string) (reflect.StructField, bool) {
 	for i := range t.NumField() {
-		if tag := t.Field(i).Tag.Get("yaml"); tag == name && tag != "-" {
+		if tag := t.Field(i).Tag.Get("yaml"); tag == name && tag != "" && tag != "-" {
 			return t.Field(i), true
 		}
 	}

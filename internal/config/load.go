@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -43,7 +44,7 @@ func parse(name string, content []byte, dir string, lookup func(string) (string,
 		return nil, fmt.Errorf("finding the Brussels time zone: %w", err)
 	}
 	m := &mistakes{}
-	src := &source{name: name, content: content}
+	src := &source{name: name, content: bytes.TrimPrefix(content, byteOrderMark)}
 	d := &decoder{src: src, m: m, dir: dir, lookup: lookup, day: brussels, nodes: make(map[string]*node)}
 
 	src.root = parseYAML(src, m)

@@ -200,8 +200,9 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte("a: &a [*a]"))
 	f.Add([]byte("environment: custom\nserver: &s {listen: *s}"))
+	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, content []byte) {
-		c, err := Parse("f", content, t.TempDir(), environment)
+		c, err := Parse("f", content, dir, environment)
 		if err == nil {
 			if c.Hash() == "" || c.Environment == "" {
 				t.Error("a configuration without an environment")
@@ -251,4 +252,27 @@ func FuzzCSV(f *testing.F) {
 			t.Errorf("the error is a %T", err)
 		}
 	})
+}
+
+func TestHostPatterns(t *testing.T) {
+	for text, want := range map[string]string{
+		"Ebox.Example.BE": "ebox.example.be", "*.example.be": "*.example.be", "host:8443": "host:8443", "host:*": "host:*", "10.0.0.1": "10.0.0.1",
+		"10.0.0.1:80": "10.0.0.1:80", "[::1]:8443": "[::1]:8443", "example.be.": "example.be",
+	} {
+		if got, err := parseHostPattern(text); err != nil || got != want {
+			t.Errorf("%s is %q (%v)", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "*", "*.", "*:443", "a.*.be", "**.be", "https://a.be", "a.be/x", "a.be:", "a.be:0", "a.be:x", "a b", "é.be", "user@a.be", "[::1", "[10.0.0.1]", "-a.be"} {
+		if got, err := parseHostPattern(text); err == nil {
+			t.Errorf("%s is %q", text, got)
+		}
+	}
+}
+
+func TestAByteOrderMarkDoesNoHarm(t *testing.T) {
+	parseText(t, "\ufeff"+minimal)
+	if _, err := Parse("x", []byte("\ufeffenvironmnt: x\n"), ".", environment); err == nil || !strings.HasPrefix(err.Error(), "x:1:1: ") {
+		t.Errorf("got %v", err)
+	}
 }

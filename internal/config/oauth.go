@@ -30,8 +30,9 @@ type Client struct {
 	Keystore *Keystore `yaml:"keystore"`
 	// Key is a private key in PEM, instead of a keystore.
 	Key *Key `yaml:"key"`
-	// Certificate is the key's certificate in PEM. Optional unless headers
-	// asks for something derived from it.
+	// Certificate is the key's certificate in PEM. Default: the one in the
+	// key's own file, if there is one. Without any, its expiry is not known and
+	// headers that are derived from it cannot be.
 	Certificate *Certificate `yaml:"certificate"`
 	// Algorithm signs the assertions: RS256, PS256 or ES256. Default: by the
 	// type of the key, RS256 for RSA and ES256 for EC.

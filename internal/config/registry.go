@@ -17,8 +17,8 @@ type Registry struct {
 	// Refresh is how often the list is fetched. Default 5m.
 	Refresh time.Duration `yaml:"refresh"`
 	// AllowedHosts are the hosts that providers may be on: "host",
-	// "*.domain" (not the domain itself), either with ":port". A provider
-	// elsewhere gets no token. Default "*.socialsecurity.be" in the official
+	// "*.domain" (not the domain itself), either with ":port" or, for any port,
+	// ":*". A provider elsewhere gets no token. Default "*.socialsecurity.be" in the official
 	// environments, none in custom. Each entry is trusted with tokens.
 	AllowedHosts []string `yaml:"allowedHosts" config:"hostpattern"`
 	// AllowHTTP believes http URLs of providers as well. For a lab and nothing

@@ -352,7 +352,7 @@ func parseHostPattern(s string) (string, error) {
 	}
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.Count(host, ":") == 1 {
 		host, port = host[:i], host[i:]
-		if !validPort(":"+port, port[1:]) || port == ":" {
+		if port != ":*" && (port == ":" || !validPort(port, port[1:])) {
 			return "", errors.New(form)
 		}
 	}

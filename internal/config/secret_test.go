@@ -83,3 +83,16 @@ func TestBlockScalarsAreHidden(t *testing.T) {
 		}
 	}
 }
+
+// A line break that only YAML counts would move every line below it, and with it
+// what is hidden.
+func TestOddLineBreaksDoNotMoveTheExcerpt(t *testing.T) {
+	for _, odd := range []string{"\r", "\u0085", "\u2028", "\u2029", "\x00"} {
+		text := "environment: production\n# a" + odd + "# b\noauth: {clients: {office: {keystore: {password: S3cr3t, alais: x}}}}\n"
+		_, err := Parse("x", []byte(text), ".", environment)
+		errs, _ := err.(Errors)
+		if len(errs) != 1 || errs[0].Line != 2 || errs[0].Column != 4 || strings.Contains(err.Error(), "S3cr3t") {
+			t.Errorf("%q: %v", odd, err)
+		}
+	}
+}

@@ -96,7 +96,7 @@ type Caller struct {
 type CertificateMatch struct {
 	// CommonName is the CN of the subject.
 	CommonName string `yaml:"commonName"`
-	// DNSName is a DNS name among the subject's alternative names.
+	// DNSName is a DNS name among the subject's alternative names, in any case.
 	DNSName string `yaml:"dnsName"`
 	// URI is a URI among the subject's alternative names, as SPIFFE uses.
 	URI string `yaml:"uri"`

@@ -26,9 +26,10 @@ const (
 // parseYAML reads the one document in content. Without a document the node is
 // nil. A syntax error is reported to m.
 func parseYAML(src *source, m *mistakes) *node {
-	if i := bytes.IndexByte(src.content, 0); i >= 0 {
+	if i := strangeBreak(src.content); i >= 0 {
 		line, column := src.position(i)
-		m.add(src, line, column, "", "a NUL byte: this is no text file")
+		src.unparsed = true
+		m.add(src, line, column, "", "a NUL byte or a line break other than LF and CR LF: save the file as plain text")
 		return nil
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(src.content))
@@ -54,6 +55,22 @@ func parseYAML(src *source, m *mistakes) *node {
 		return nil
 	}
 	return document.Content[0]
+}
+
+// strangeBreak finds what YAML takes for a line break and editors do not, or
+// what no text has; -1 if there is none. With it, lines would be counted
+// differently here and there, and an excerpt could show the wrong one.
+func strangeBreak(content []byte) int {
+	for i, c := range content {
+		switch {
+		case c == 0,
+			c == '\r' && !bytes.HasPrefix(content[i+1:], []byte{'\n'}),
+			c == 0xc2 && bytes.HasPrefix(content[i+1:], []byte{0x85}),
+			c == 0xe2 && (bytes.HasPrefix(content[i+1:], []byte{0x80, 0xa8}) || bytes.HasPrefix(content[i+1:], []byte{0x80, 0xa9})):
+			return i
+		}
+	}
+	return -1
 }
 
 func addSyntax(src *source, m *mistakes, err error) {
