@@ -136,6 +136,7 @@ func pause(simulator, request context.Context, d time.Duration) bool {
 	return false
 }
 
+// drain reads what is left of a request body, within bounds.
 func (c *call) drain() {
 	if c.r.Header.Get("Expect") != "" {
 		return // nothing was sent yet, and an early answer is what the header is for

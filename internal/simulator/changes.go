@@ -122,13 +122,9 @@ func (m *messageRegistry) link(c *call) {
 
 // linkInto gives an e-Box its own copy, with its own read mark.
 func (m *messageRegistry) linkInto(e enterprise.Number, original *message) bool {
-	b := m.box(e)
-	if b.lookup(original.id) != nil {
-		return false
-	}
 	linked := *original
 	linked.read, linked.hidden, linked.partition, linked.received = false, false, "", m.s.now()
-	return b.put(&linked)
+	return m.box(e).put(&linked)
 }
 
 // sentBy finds a message that an enterprise published here, in whichever e-Box.

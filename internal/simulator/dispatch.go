@@ -112,7 +112,14 @@ func (s *Simulator) dispatch(at *site, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.serve()
+	if n := r.ContentLength; n > 0 && n <= smallBody {
+		c.drain() // what was refused unread is still recorded
+	}
 }
+
+// smallBody is the announced length up to which a body is read after the answer
+// that did not need it, in bytes. The server would read it then anyway.
+const smallBody = 64 << 10
 
 // enter counts a request in, unless the simulator is being closed.
 func (s *Simulator) enter() bool {

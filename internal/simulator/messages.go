@@ -3,6 +3,7 @@ package simulator
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -159,11 +160,11 @@ func (b *mailbox) lookup(id string) *message {
 	return nil
 }
 
-// put adds a message as the newest, unless the box is full.
+// put adds a message as the newest, unless the box is full or has it already.
 func (b *mailbox) put(msg *message) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.messages) >= keptMessages {
+	if len(b.messages) >= keptMessages || slices.ContainsFunc(b.messages, func(m *message) bool { return m.id == msg.id }) {
 		return false
 	}
 	// A copy, since a list that is being written out may still have the old one.

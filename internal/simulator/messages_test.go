@@ -395,10 +395,13 @@ func TestTheRegistryHasBothShapes(t *testing.T) {
 
 func TestTheListOfProvidersCanChange(t *testing.T) {
 	l := newLab(t)
-	get := l.consumer()
+	get, getOld := l.consumer(), l.as(l.token(ScopeSummaryOwnEbox), mandated)
 	status := func(id string) int { return get("GET", l.ProviderURL(id)+"/ebox", "").status }
-	if got := []int{status("utilities"), status("upcoming"), status("retired")}; got[1] != 404 {
-		t.Errorf("utilities, upcoming, retired: %v", got)
+	if r := getOld("GET", l.ProviderURL("utilities")+"/ebox", ""); r.status != 503 || r.header.Get("Retry-After") == "" {
+		t.Errorf("utilities, in maintenance: %d %v", r.status, r.header)
+	}
+	if upcoming, retired := status("upcoming"), getOld("GET", l.ProviderURL("retired")+"/ebox", "").status; upcoming != 404 || retired != 410 {
+		t.Errorf("upcoming %d, retired %d", upcoming, retired)
 	}
 	p, _ := l.directory.lookup("nsso")
 	p.Maintenance = []Window{{l.now.Now().Add(-time.Minute), l.now.Now().Add(time.Hour)}}

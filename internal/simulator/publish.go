@@ -218,6 +218,8 @@ func readPublication(c *call) (*publication, []received, bool) {
 			return nil, nil, false
 		}
 	}
+	// What follows the last boundary means nothing, but the trailers come after it.
+	_, _ = io.Copy(io.Discard, c.r.Body)
 	if p == nil {
 		c.fail(problem.BadRequest("The part " + descriptionPart + " is missing."))
 		return nil, nil, false

@@ -4,9 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -37,6 +39,66 @@ func TestARequestIsRecordedAsItCame(t *testing.T) {
 	}
 	if want := []string{"Cookie", "On_behalf_of_enterprise_number", "Traceparent", "X-Forwarded-For"}; !slices.Equal(r.Improper(), want) {
 		t.Errorf("improper %v, want %v", r.Improper(), want)
+	}
+}
+
+func TestABodyThatWasRefusedIsRecordedToo(t *testing.T) {
+	l := newLab(t)
+	l.send("PATCH", l.ProviderURL("nsso")+"/ebox/messages", "some body", "Authorization", "Bearer revoked")
+	eventually(t, "the exchange is over", func() bool { return l.Requests()[0].Done })
+	if r := l.Requests()[0]; r.Status != 401 || r.BodyBytes != 9 {
+		t.Errorf("%d, %d bytes", r.Status, r.BodyBytes)
+	}
+}
+
+func TestTrailersAfterAPublicationAreRecorded(t *testing.T) {
+	l := newLab(t)
+	body, contentType := multipartBody(t, fmt.Sprintf(describeOne, "", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
+	body += "an epilogue"
+	r, err := http.NewRequestWithContext(t.Context(), "POST", l.ProviderURL("nsso")+"/ebox/messages", io.NopCloser(strings.NewReader(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Trailer = http.Header{"X-Checksum": {"abc"}}
+	r.Header = http.Header{"Content-Type": {contentType}, "Authorization": {"Bearer " + l.token(ScopePublicationSender)}}
+	answer, err := l.http.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	to := ProviderUpstream("nsso")
+	eventually(t, "the exchange is over", func() bool { return l.RequestsTo(to)[0].Done })
+	if got := l.RequestsTo(to)[0]; got.Status != 201 || got.BodyBytes != int64(len(body)) || got.Trailer.Get("X-Checksum") != "abc" {
+		t.Errorf("%d, %d of %d bytes, trailer %v", got.Status, got.BodyBytes, len(body), got.Trailer)
+	}
+}
+
+func TestManyClientsAtOnce(t *testing.T) {
+	l := newLab(t)
+	get, send, base := l.consumer(), l.as(l.token(ScopePublicationSender), 0), l.ProviderURL("nsso")+"/ebox/messages"
+	body, contentType := multipartBody(t, fmt.Sprintf(describeOne, "", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
+	const each = 10
+	statuses := make(chan int, 5*each)
+	var all sync.WaitGroup
+	for range each {
+		all.Go(func() { statuses <- get("GET", base, "").status })
+		all.Go(func() { statuses <- get("GET", base+"/"+LargeMessage+"/attachments/3/content", "").status })
+		all.Go(func() { statuses <- send("POST", base, body, "Content-Type", contentType).status - 1 })
+		all.Go(func() {
+			patch := `{"items":[{"messageId":"` + LargeMessage + `","visible":false}]}`
+			statuses <- get("PATCH", base, patch, "Content-Type", "application/merge-patch+json").status
+		})
+		all.Go(func() { statuses <- l.send("GET", l.ControlURL()+"/requests", "").status })
+	}
+	all.Wait()
+	close(statuses)
+	for status := range statuses {
+		if status != 200 {
+			t.Errorf("%d", status)
+		}
+	}
+	if page := decode[messagePage](t, get("GET", base, "")); page.Total != 40+each {
+		t.Errorf("%d messages", page.Total)
 	}
 }
 

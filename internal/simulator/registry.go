@@ -3,6 +3,7 @@ package simulator
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -192,7 +193,7 @@ func (d *providerRegistry) listed(c *call, below string) []listedProvider {
 	d.mu.RUnlock()
 	out := make([]listedProvider, len(list))
 	for i, p := range list {
-		out[i] = listedProvider{p, links{"self": {c.base() + below + p.ID}}}
+		out[i] = listedProvider{p, links{"self": {c.base() + below + url.PathEscape(p.ID)}}}
 	}
 	return out
 }
@@ -217,6 +218,6 @@ func (d *providerRegistry) one(below string) func(*call) {
 			c.fail(problem.NotFound("There is no Document Provider of this id."))
 			return
 		}
-		c.send(http.StatusOK, listedProvider{p, links{"self": {c.base() + below + p.ID}}})
+		c.send(http.StatusOK, listedProvider{p, links{"self": {c.base() + below + url.PathEscape(p.ID)}}})
 	}
 }

@@ -23,7 +23,7 @@
 //	POST            /_control/messages         {"provider":"nsso","enterprise":"0206731645","subject":"…","sizes":[1024]}
 //	POST            /_control/grant-health     {"up":false}
 //
-// The demo's facts are in seed.go. Nothing here is fit for real data.
+// The kinds of faults are the Fault… constants. The demo's facts are in seed.go. Nothing here is fit for real data.
 package simulator
 
 import (
