@@ -33,6 +33,10 @@ type Record struct {
 	Listener string
 	Caller   string
 	Actor    string
+	// Batch tells a caller of class batch, which is paced rather than refused, for
+	// at most Pace.
+	Batch bool
+	Pace  time.Duration
 
 	// Method, Host and Path are the request's own; Path is still escaped.
 	Method, Host, Path string
