@@ -140,6 +140,33 @@ func TestA401IsTriedOnceMoreWithANewToken(t *testing.T) {
 	}
 }
 
+func TestTheSecondTryHasTheWholeBody(t *testing.T) {
+	as := newAuthServer(t, mustLoad(t, newSource))
+	s := source(t, setup(t, as, nil))
+	var bodies []string
+	next := roundTripper(func(r *http.Request) (*http.Response, error) {
+		body, _ := io.ReadAll(r.Body)
+		bodies = append(bodies, string(body))
+		return &http.Response{StatusCode: 401, Body: http.NoBody}, nil
+	})
+	send(t, NewTokenLayer(next, "nsso", nil), s, &exchange.Record{}, "https://nsso.example/", strings.NewReader("content"))
+	if len(bodies) != 2 || bodies[0] != "content" || bodies[1] != "content" {
+		t.Errorf("sent %q", bodies)
+	}
+}
+
+func TestTheCredentialsLayerChangesNothingOfItsRequest(t *testing.T) {
+	as := newAuthServer(t, mustLoad(t, newSource))
+	token := mustToken(t, source(t, setup(t, as, nil)))
+	next := roundTripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
+	})
+	r, _ := http.NewRequestWithContext(&tokenContext{t.Context(), token}, "GET", "https://nsso.example/", nil)
+	if _, err := NewCredentials(next, false).RoundTrip(r); err != nil || len(r.Header) != 0 {
+		t.Errorf("headers %v, %v", r.Header, err)
+	}
+}
+
 func TestAnUpstreamThatRefusesEverythingCausesOneRenewal(t *testing.T) {
 	as := newAuthServer(t, mustLoad(t, newSource))
 	s := source(t, setup(t, as, nil))

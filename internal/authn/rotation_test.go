@@ -124,14 +124,26 @@ func TestAKeyThatGoesBackToTheOldOneIsForgotten(t *testing.T) {
 		copyFile(t, newSource.KeyFile, file)
 		time.Sleep(defaultPoll + time.Second)
 		synctest.Wait()
-		if tokens.Status()[0].Pending == nil {
+		seen := tokens.Status()[0].Pending
+		if seen == nil {
 			t.Fatal("the new key was not seen")
 		}
+		look := func() ClientStatus {
+			time.Sleep(defaultPoll)
+			synctest.Wait()
+			return tokens.Status()[0]
+		}
+		write(t, file, append([]byte("a comment\n"), read(t, newSource.KeyFile)...))
+		if p := look().Pending; p == nil || !p.Since.Equal(seen.Since) {
+			t.Fatalf("the same key in other words counts as another: %+v", p)
+		}
+		write(t, file, []byte("-----BEGIN "))
+		if status := look(); status.Pending != nil || status.KeyError == nil {
+			t.Fatalf("a key that is in no file any more is pending: %+v", status.Pending)
+		}
 		copyFile(t, oldSource.KeyFile, file)
-		time.Sleep(defaultPoll)
-		synctest.Wait()
-		if p := tokens.Status()[0].Pending; p != nil {
-			t.Fatalf("still pending: %+v", p)
+		if status := look(); status.Pending != nil || status.KeyError != nil {
+			t.Fatalf("pending %+v, error %+v", status.Pending, status.KeyError)
 		}
 	})
 }
@@ -213,14 +225,55 @@ func TestANewKeyEndsTheBackOff(t *testing.T) {
 		tokens := setup(t, as, func(o *Options) { o.Clients[0].Key = KeySource{KeyFile: file} })
 		stop := running(tokens)
 		defer stop()
-		s := source(t, tokens)
+		first, second := source(t, tokens, "scope:a"), source(t, tokens, "scope:b")
 		for start := time.Now(); time.Since(start) < time.Hour; time.Sleep(time.Second) {
-			_, _ = s.Token(t.Context())
+			_, _ = first.Token(t.Context())
+			_, _ = second.Token(t.Context())
 		}
 		copyFile(t, newSource.KeyFile, file)
 		time.Sleep(defaultPoll + time.Second)
-		mustToken(t, s)
+		mustToken(t, first) // its token was the proof
+		mustToken(t, second)
 	})
+}
+
+// A request that the old key signed may come back after the new one was promoted.
+func TestARequestOfTheOldKeyThatEndsAfterThePromotion(t *testing.T) {
+	for name, registered := range map[string]bool{"with a token": true, "with a refusal": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				oldKey, newKey := mustLoad(t, oldSource), mustLoad(t, newSource)
+				as := newAuthServer(t, newKey)
+				if registered {
+					as.register(oldKey)
+				}
+				as.before = func(n int, _ *http.Request) {
+					if n == 1 {
+						time.Sleep(5 * time.Second)
+					}
+				}
+				tokens := setup(t, as, func(o *Options) { o.Clients[0].Key = oldSource })
+				s := source(t, tokens)
+				go func() { _, _ = s.Token(t.Context()) }()
+				synctest.Wait()
+				c := tokens.clients[0]
+				c.pending = &pendingKey{key: newKey}
+				c.prove(t.Context())
+				if c.key.Load() != newKey {
+					t.Fatal("the new key was not promoted")
+				}
+				time.Sleep(6 * time.Second)
+				if status := s.status(time.Now()); status.Error != nil {
+					t.Errorf("what the old key earned is held against the new one: %+v", status.Error)
+				}
+				mustToken(t, s)
+				synctest.Wait()
+				if got := mustToken(t, s).Key().KeyFingerprint; got != newKey.Fingerprint() {
+					t.Error("the old key's token stays")
+				}
+			})
+		})
+	}
 }
 
 func TestAScopeThatIsNotGrantedDoesNotHoldBackAKey(t *testing.T) {
@@ -242,6 +295,21 @@ func TestAScopeThatIsNotGrantedDoesNotHoldBackAKey(t *testing.T) {
 		synctest.Wait()
 		if got := tokens.Status()[0].Key.Fingerprint; got != newKey.Fingerprint() {
 			t.Fatal("the new key does not sign")
+		}
+	})
+}
+
+func TestAKeyIsProvedWithScopesThatAreKnownToBeGranted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		as := newAuthServer(t, mustLoad(t, oldSource), mustLoad(t, newSource))
+		tokens := setup(t, as, func(o *Options) { o.Clients[0].Key = oldSource })
+		_ = source(t, tokens, "scope:a") // no token was asked for yet
+		mustToken(t, source(t, tokens, "scope:b"))
+		c := tokens.clients[0]
+		c.pending = &pendingKey{key: mustLoad(t, newSource)}
+		c.prove(t.Context())
+		if n := as.count(); n != 2 || as.forms[1]["scope"][0] != "scope:b" {
+			t.Errorf("%d requests, the last for %v", n, as.forms[n-1]["scope"])
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -420,11 +421,21 @@ func TestAfterRunNothingRuns(t *testing.T) {
 		stop := running(tokens)
 		valid := source(t, tokens, "scope:valid")
 		mustToken(t, valid)
-		as.set(func(as *authServer) { as.before = func(_ int, r *http.Request) { <-r.Context().Done() } })
+		var ended atomic.Bool
+		as.set(func(as *authServer) {
+			as.before = func(_ int, r *http.Request) {
+				<-r.Context().Done()
+				time.Sleep(time.Second) // what it takes to close a connection
+				ended.Store(true)
+			}
+		})
 		failed := make(chan error, 1)
 		go func() { _, err := source(t, tokens).Token(t.Context()); failed <- err }()
 		synctest.Wait()
 		stop() // ends the request that is under way
+		if !ended.Load() {
+			t.Error("Run returned before the request that it cut off")
+		}
 		var u *UnavailableError
 		if err := <-failed; !errors.As(err, &u) || !strings.Contains(err.Error(), "stopping") {
 			t.Errorf("%v", err)
