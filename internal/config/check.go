@@ -2,8 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
 	"net/url"
 	"path"
 	"slices"
@@ -25,7 +23,7 @@ type check struct {
 
 	clients map[string]bool
 	routes  map[string]bool
-	// origins says where each inline enterprise stands.
+	// listed are the enterprises, once all files were read without a mistake.
 	listed map[enterprise.Number]bool
 	// compatible are the environments that the URLs of a custom configuration
 	// can all belong to; nil until an official one was seen.
@@ -58,123 +56,6 @@ func (k *check) all() {
 	k.redis()
 	k.tokens()
 	k.callers()
-}
-
-func (k *check) server() {
-	s := &k.c.Server
-	k.listeners("server.listen", s.Listen)
-	if len(k.c.Callers) == 0 && !k.given("callers[0]") {
-		for i, l := range s.Listen {
-			if l.Address != "" && !l.Open && !isLoopback(l.Address) {
-				k.fail(k.listenerAt("server.listen", i), "%s is reachable from beyond this machine and there are no callers: "+
-					"whoever reaches it could open every e-Box. Add callers, or write {address: %q, open: true} if that is meant", l.Name, l.Address)
-			}
-		}
-	}
-	l := &s.Limits
-	k.atLeast("server.limits.maxHeaderBytes", int64(l.MaxHeaderBytes), 4096, "4KiB")
-	k.atLeast("server.limits.maxTargetBytes", int64(l.MaxTargetBytes), 1024, "1KiB")
-	k.atLeast("server.limits.maxQueryParameters", int64(l.MaxQueryParameters), 1, "1")
-	k.atLeast("server.limits.maxConnections", int64(l.MaxConnections), 1, "1")
-	k.atLeast("server.limits.maxStreams", int64(l.MaxStreams), 1, "1")
-	k.positive("server.limits.readHeaderTimeout", l.ReadHeaderTimeout)
-	k.positive("server.limits.idleTimeout", l.IdleTimeout)
-	k.positive("server.limits.bodyIdleTimeout", l.BodyIdleTimeout)
-	if l.MaxTargetBytes > l.MaxHeaderBytes && l.MaxHeaderBytes > 0 {
-		k.fail("server.limits.maxTargetBytes", "a path longer than maxHeaderBytes (%d) can never arrive", l.MaxHeaderBytes)
-	}
-	k.positive("server.drain.timeout", s.Drain.Timeout)
-}
-
-func (k *check) admin() {
-	k.listeners("admin.listen", k.c.Admin.Listen)
-	for i, l := range k.c.Admin.Listen {
-		if l.Open {
-			k.fail(k.listenerAt("admin.listen", i)+".open", "open is for server.listen: the admin listener is read-only without tokenFile anyway")
-		}
-		for _, other := range k.c.Server.Listen {
-			if l.Address == other.Address && !strings.HasSuffix(l.Address, ":0") {
-				k.fail(k.listenerAt("admin.listen", i), "%s is the address of server.listen as well: give the admin listener another port", l.Address)
-			}
-		}
-	}
-}
-
-// listenerAt is the path of a listener: one alone is no item of a list.
-func (k *check) listenerAt(at string, i int) string {
-	if item := at + "[" + strconv.Itoa(i) + "]"; k.given(item) {
-		return item
-	}
-	return at
-}
-
-func (k *check) listeners(at string, list Listeners) {
-	if len(list) == 0 {
-		k.fail(at, "an empty list: at least one address is expected, or leave the key out")
-	}
-	names, addresses := make(map[string]bool), make(map[string]bool)
-	for i := range list {
-		l, path := &list[i], k.listenerAt(at, i)
-		if l.Address == "" {
-			continue // reported as missing or unreadable
-		}
-		if err := checkAddress(l.Address); err != "" {
-			k.fail(path, "%s %s", quote(l.Address), err)
-		}
-		if addresses[l.Address] && !strings.HasSuffix(l.Address, ":0") {
-			k.fail(path, "the address %s is given twice", l.Address)
-		}
-		if names[l.Name] && l.Name != l.Address {
-			k.fail(path, "two listeners are named %s: give each a name of its own", quote(l.Name))
-		}
-		names[l.Name], addresses[l.Address] = true, true
-		if l.TLS == nil {
-			continue
-		}
-		auth := path + ".tls.clientAuth"
-		switch {
-		case l.TLS.ClientAuth == "" && l.TLS.ClientCAFile != "":
-			l.TLS.ClientAuth = ClientAuthRequire
-		case l.TLS.ClientAuth == "":
-			l.TLS.ClientAuth = ClientAuthNone
-		case l.TLS.ClientAuth == ClientAuthNone && l.TLS.ClientCAFile != "":
-			k.fail(auth, "clientCaFile is given and nobody is asked for a certificate: write request or require, or leave clientCaFile out")
-		case l.TLS.ClientAuth != ClientAuthNone && l.TLS.ClientCAFile == "":
-			k.fail(auth, "certificates are asked for and none can be verified: add clientCaFile")
-		}
-	}
-}
-
-func checkAddress(address string) string {
-	const form = "is no address: host:port is expected, as in 127.0.0.1:8080, [::1]:8080, localhost:8080 or :8080 for every address"
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return form
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return form
-	}
-	if host == "" || host == "localhost" {
-		return ""
-	}
-	if _, err := netip.ParseAddr(host); err != nil {
-		return form
-	}
-	return ""
-}
-
-// isLoopback tells whether an address can be reached from this machine alone.
-func isLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	return err == nil && isLoopbackHost(host)
-}
-
-func isLoopbackHost(host string) bool {
-	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.Unmap().IsLoopback()
 }
 
 func (k *check) oauth() {

@@ -65,23 +65,6 @@ type AbsentAPI struct {
 	Reason string
 }
 
-// Load reads the file at path, the environment through lookup (os.LookupEnv in
-// production) and the enterprise and suspended files that it names. If anything
-// is wrong with the content the error is an Errors with every mistake; if path
-// cannot be read it is the error of reading.
-//
-// Key stores, keys, certificates and password files need not be there yet:
-// whoever uses them reads them.
-func Load(path string, lookup func(string) (string, bool)) (*Config, error) {
-	return load(path, lookup)
-}
-
-// Parse is Load for content already at hand. name stands for the file in
-// messages, dir is where relative paths begin.
-func Parse(name string, content []byte, dir string, lookup func(string) (string, bool)) (*Config, error) {
-	return parse(name, content, dir, lookup)
-}
-
 // Files gives the absolute paths of every file that the configuration refers
 // to, the configuration itself (if it was loaded from a file) first: what has
 // to be watched. Files that are not there are among them.

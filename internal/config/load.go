@@ -14,7 +14,14 @@ import (
 	_ "time/tzdata" // days are Brussels days, also where the system has no zone files
 )
 
-func load(path string, lookup func(string) (string, bool)) (*Config, error) {
+// Load reads the file at path, the environment through lookup (os.LookupEnv in
+// production) and the enterprise and suspended files that it names. If anything
+// is wrong with the content the error is an Errors with every mistake; if path
+// cannot be read it is the error of reading.
+//
+// Key stores, keys, certificates and password files need not be there yet:
+// whoever uses them reads them.
+func Load(path string, lookup func(string) (string, bool)) (*Config, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("finding %s: %w", path, err)
@@ -23,7 +30,7 @@ func load(path string, lookup func(string) (string, bool)) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	c, err := parse(path, content, filepath.Dir(absolute), lookup)
+	c, err := Parse(path, content, filepath.Dir(absolute), lookup)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +38,9 @@ func load(path string, lookup func(string) (string, bool)) (*Config, error) {
 	return c, nil
 }
 
-func parse(name string, content []byte, dir string, lookup func(string) (string, bool)) (*Config, error) {
+// Parse is Load for content already at hand. name stands for the file in
+// messages, dir is where relative paths begin.
+func Parse(name string, content []byte, dir string, lookup func(string) (string, bool)) (*Config, error) {
 	if !filepath.IsAbs(dir) {
 		absolute, err := filepath.Abs(dir)
 		if err != nil {

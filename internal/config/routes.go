@@ -3,8 +3,6 @@ package config
 import (
 	"reflect"
 	"strconv"
-	"strings"
-	"time"
 )
 
 // providerSegment stands in a route's path for the provider's id.
@@ -157,90 +155,4 @@ func (l *Listener) decodeNode(d *decoder, at string, n *node) {
 		return
 	}
 	d.structure(at, n, reflect.ValueOf(l).Elem())
-}
-
-// ScopesFor gives the scopes of the token for one call: path is the escaped path
-// below the upstream's base URL, version the API version of the provider, or ""
-// if it is not known. Without scopes the call carries no token. The slice is the
-// route's own and must not be changed.
-func (r *Route) ScopesFor(method, path, version string) []string {
-	for i := range r.Rules {
-		if r.Rules[i].matches(method, path, version) {
-			return r.Rules[i].Scopes
-		}
-	}
-	return r.Scopes
-}
-
-func (r *ScopeRule) matches(method, path, version string) bool {
-	if method == "HEAD" {
-		method = "GET"
-	}
-	return anyOf(r.Methods, method, func(m, method string) bool { return m == method }) &&
-		anyOf(r.Paths, path, matchPath) &&
-		anyOf(r.APIVersions, version, matchVersion)
-}
-
-func anyOf(list []string, value string, match func(pattern, value string) bool) bool {
-	for _, pattern := range list {
-		if match(pattern, value) {
-			return true
-		}
-	}
-	return len(list) == 0
-}
-
-// matchPath tells whether a path matches a pattern: "*" is one segment, "/**" at
-// the end is the path itself and everything below. A slash at the end of the
-// path does not count.
-func matchPath(pattern, path string) bool {
-	path = strings.TrimSuffix(path, "/")
-	for {
-		if pattern == "/**" {
-			return true
-		}
-		if pattern == "" || path == "" {
-			return pattern == path
-		}
-		var want, got string
-		want, pattern = segment(pattern)
-		got, path = segment(path)
-		if want != got && (want != "*" || got == "") {
-			return false
-		}
-	}
-}
-
-// segment cuts "/a/b" into "a" and "/b".
-func segment(path string) (first, rest string) {
-	path = strings.TrimPrefix(path, "/")
-	if i := strings.IndexByte(path, '/'); i >= 0 {
-		return path[:i], path[i:]
-	}
-	return path, ""
-}
-
-// matchVersion tells whether "2" or "2.1" covers a provider's version.
-func matchVersion(pattern, version string) bool {
-	rest, ok := strings.CutPrefix(strings.TrimPrefix(version, "v"), pattern)
-	return ok && (rest == "" || rest[0] == '.')
-}
-
-// Lifetime is how the answers of one path are kept.
-type Lifetime struct {
-	Enabled              bool
-	DefaultTTL           time.Duration
-	Shared               Sharing
-	StaleWhileRevalidate time.Duration
-	StaleIfError         time.Duration
-}
-
-// For gives how the answers of a path, below the upstream's base URL, are kept.
-func (c *Cache) For(path string) Lifetime {
-	for i := range c.Rules {
-		if r := &c.Rules[i]; anyOf(r.Paths, path, matchPath) {
-			return Lifetime{c.Enabled && r.Enabled, r.DefaultTTL, r.Shared, r.StaleWhileRevalidate, r.StaleIfError}
-		}
-	}
-	return Lifetime{c.Enabled, c.DefaultTTL, c.Shared, c.StaleWhileRevalidate, c.StaleIfError}
 }

@@ -1,0 +1,140 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"ebox-gateway/internal/enterprise"
+)
+
+func parseDuration(s string) (time.Duration, error) {
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, errors.New("is no duration: write a number with a unit, as in 500ms, 30s, 5m or 1h30m")
+	}
+	if v < 0 {
+		return 0, errors.New("is negative: a duration of 0s or more is expected")
+	}
+	return v, nil
+}
+
+var units = []struct {
+	name string
+	size float64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30},
+	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1},
+}
+
+func parseSize(s string) (Size, error) {
+	if s == "unlimited" {
+		return Unlimited, nil
+	}
+	number, size := s, 1.0
+	for _, u := range units {
+		if rest, ok := strings.CutSuffix(s, u.name); ok {
+			number, size = strings.TrimSpace(rest), u.size
+			break
+		}
+	}
+	const form = "is no size: write bytes or a unit, as in 65536, 64KiB, 1MB or 2GB (MB is 1,000,000, MiB 1,048,576)"
+	if number == "" || !isDigit(number[0]) || strings.ContainsAny(number, "eExXpP_+-") {
+		return 0, errors.New(form)
+	}
+	v, err := strconv.ParseFloat(number, 64)
+	if err != nil {
+		return 0, errors.New(form)
+	}
+	switch v *= size; {
+	case v < 1:
+		return 0, errors.New("is no size: it has to be at least one byte, or unlimited where that is allowed")
+	case v > 1<<50 || v != math.Trunc(v):
+		return 0, errors.New("is no size: a whole number of bytes below 1,024 TiB is expected")
+	}
+	return Size(v), nil
+}
+
+func parseNumber(s string) (enterprise.Number, error) {
+	n, err := enterprise.Parse(s)
+	if err != nil {
+		return 0, numberError(err)
+	}
+	return n, nil
+}
+
+// numberError makes the error continue "the value …".
+func numberError(err error) error {
+	if errors.Is(err, enterprise.ErrCheckDigits) {
+		return errors.New("is no enterprise number: its last two digits do not match the first eight; look for a typing error")
+	}
+	return errors.New("is no enterprise number: ten digits are expected, as in 0206731645, 0206.731.645 or BE0206731645")
+}
+
+func parseNetwork(s string) (netip.Prefix, error) {
+	const form = "is no network: write an address or a prefix, as in 10.1.0.0/16, 192.0.2.7 or fd00::/8"
+	if !strings.Contains(s, "/") {
+		a, err := netip.ParseAddr(s)
+		if err != nil || a.Zone() != "" {
+			return netip.Prefix{}, errors.New(form)
+		}
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return netip.Prefix{}, errors.New(form)
+	}
+	if a := p.Addr(); a.Is4In6() {
+		if p.Bits() < 96 {
+			return netip.Prefix{}, errors.New("mixes IPv4 and IPv6: write the IPv4 network itself, as in 10.1.0.0/16")
+		}
+		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+	}
+	if p.Masked() != p {
+		return netip.Prefix{}, fmt.Errorf("has bits beyond its prefix length: write %s, or /%d for the one address", p.Masked(), p.Addr().BitLen())
+	}
+	return p, nil
+}
+
+func parseDay(s string, last bool, brussels *time.Location) (time.Time, error) {
+	day, err := time.Parse(time.DateOnly, s)
+	if err != nil {
+		return time.Time{}, errors.New("is no day: write it as 2026-01-31")
+	}
+	if last {
+		day = day.AddDate(0, 0, 1)
+	}
+	// Clocks change at two in the morning, so every day has its midnight.
+	return time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, brussels), nil
+}
+
+func parseBool(s string) (bool, error) {
+	switch s {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, errors.New("is neither true nor false")
+}
+
+func parseInt(s string) (int, error) {
+	v, err := strconv.ParseInt(s, 10, 32)
+	if err != nil || v < 0 {
+		return 0, errors.New("is no whole number of 0 or more")
+	}
+	return int(v), nil
+}
+
+func parseFloat(s string) (float64, error) {
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
+		return 0, errors.New("is no number of 0 or more")
+	}
+	return v, nil
+}

@@ -1,0 +1,103 @@
+package config
+
+import (
+	"errors"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// parseURL reads a base URL; a slash at its end is dropped.
+func parseURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Opaque != "" || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		return nil, errors.New("is no URL: https://host/path is expected")
+	}
+	switch {
+	case u.User != nil:
+		return nil, errors.New("has a user name in it: credentials do not belong in this URL")
+	case u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
+		return nil, errors.New("has a query or a fragment: a base URL without them is expected")
+	case !isHost(u.Hostname()):
+		return nil, errors.New("has no valid host: letters, digits, \".\" and \"-\" are expected, internationalised names as xn--…")
+	case !validPort(u.Host, u.Port()):
+		return nil, errors.New("has no valid port: 1 to 65535 is expected")
+	}
+	escaped := u.EscapedPath()
+	if strings.ContainsAny(escaped, `\;`) || strings.Contains(escaped, "//") || strings.Contains(escaped, "%") {
+		return nil, errors.New("has an empty segment, an escape or a character in its path that a base URL cannot have")
+	}
+	for _, segment := range strings.Split(u.Path, "/") {
+		if segment == "." || segment == ".." {
+			return nil, errors.New("has dot segments in its path: write the path they lead to")
+		}
+	}
+	u.Host = strings.ToLower(u.Host)
+	u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/"), strings.TrimSuffix(u.RawPath, "/")
+	return u, nil
+}
+
+func validPort(hostport, port string) bool {
+	if port == "" {
+		return !strings.HasSuffix(hostport, ":")
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
+}
+
+// isHost tells a name of letters, digits, dots and hyphens, or an IP literal.
+func isHost(h string) bool {
+	if _, err := netip.ParseAddr(h); err == nil {
+		return true
+	}
+	if h == "" || len(h) > 253 {
+		return false
+	}
+	for _, label := range strings.Split(strings.TrimSuffix(h, "."), ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for _, c := range []byte(label) {
+			if !isLetter(c) && !isDigit(c) && c != '-' && c != '_' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func parseHostPattern(s string) (string, error) {
+	const form = `is no host: write the name alone, as in registry.example.be, *.example.be or host.example.be:8443`
+	host, port := strings.ToLower(s), ""
+	if rest, ok := strings.CutPrefix(host, "["); ok { // an IPv6 literal
+		literal, after, closed := strings.Cut(rest, "]")
+		addr, err := netip.ParseAddr(literal)
+		if !closed || err != nil || addr.Is4() || (after != "" && after[0] != ':') || (after != "" && !validPort(host, after[1:])) {
+			return "", errors.New(form)
+		}
+		return host, nil
+	}
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.Count(host, ":") == 1 {
+		host, port = host[:i], host[i:]
+		if port != ":*" && (port == ":" || !validPort(port, port[1:])) {
+			return "", errors.New(form)
+		}
+	}
+	if host == "*" {
+		return "", errors.New(`would let every host in: name the hosts, or a domain as in *.example.be`)
+	}
+	if !isHost(strings.TrimPrefix(host, "*.")) {
+		return "", errors.New(form)
+	}
+	return strings.TrimSuffix(host, ".") + port, nil
+}
+
+func parseOrigin(s string) (string, error) {
+	u, err := url.Parse(s)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || !isHost(u.Hostname()) || !validPort(u.Host, u.Port()) ||
+		u.Path != "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#") {
+		return "", errors.New(`is no origin: write scheme, host and port alone, as in https://app.example.be; "*" is not allowed`)
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Host), nil
+}
