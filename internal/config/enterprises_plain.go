@@ -44,7 +44,7 @@ func (t *enterpriseTable) plainRows(src *source) (rows []plainRow, ok bool) {
 	line := 0
 	for text := range strings.Lines(string(src.content)) {
 		line++
-		text = strings.TrimRight(text, " \r\n")
+		text = strings.TrimRight(withoutComment(text), " \r\n")
 		body := strings.TrimLeft(text, " ")
 		if body == "" || body[0] == '#' {
 			continue
@@ -119,6 +119,16 @@ func plainText(content []byte) bool {
 		}
 	}
 	return true
+}
+
+// withoutComment cuts a comment off a line that has no quotes; with quotes, what
+// looks like one may be part of a value.
+func withoutComment(line string) string {
+	i := strings.Index(line, " #")
+	if i < 0 || strings.ContainsAny(line[:i], `"'`) {
+		return line
+	}
+	return line[:i]
 }
 
 // flow reads the inside of {…} on one line.

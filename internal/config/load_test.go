@@ -276,3 +276,43 @@ func TestAByteOrderMarkDoesNoHarm(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestOriginsAreWrittenAsBrowsersSendThem(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://App.example.be": "https://app.example.be", "https://app.example.be:443": "https://app.example.be",
+		"http://localhost:80": "http://localhost", "http://localhost:3000": "http://localhost:3000", "https://a.be:80": "https://a.be:80",
+	} {
+		if got, err := parseOrigin(text); err != nil || got != want {
+			t.Errorf("%s is %q (%v)", text, got, err)
+		}
+	}
+}
+
+// No list and an empty list are different things: all and none.
+func TestACallerMayBeLimitedToTheOfficesOwnEBox(t *testing.T) {
+	c := parseText(t, minimal+"callers: [{name: own, networks: [10.0.0.0/8], enterprises: [], own: true}, {name: all, networks: [10.1.0.0/16], enterprises: all}]\n")
+	if own := c.Callers[0]; own.Enterprises == nil || len(own.Enterprises) != 0 || !own.Own {
+		t.Errorf("own is %+v", own)
+	}
+	if all := c.Callers[1]; all.Enterprises != nil || all.Own {
+		t.Errorf("all is %+v", all)
+	}
+}
+
+// An open door is never the default, however the absence of callers is written.
+func TestBeyondLoopbackNeedsCallersOrOpen(t *testing.T) {
+	for _, callers := range []string{"", "callers:\n", "callers: []\n", "callers: ~\n"} {
+		text := minimal + "server: {listen: \"0.0.0.0:8080\"}\n" + callers
+		if _, err := Parse("c", []byte(text), ".", environment); err == nil || !strings.Contains(err.Error(), "reachable from beyond this machine") {
+			t.Errorf("%q: %v", callers, err)
+		}
+	}
+	for _, address := range []string{"127.0.0.1:8080", "[::1]:8080", "localhost:8080", "127.9.9.9:0", "[::ffff:127.0.0.1]:1"} {
+		parseText(t, minimal+"server: {listen: \""+address+"\"}\n")
+	}
+	for _, address := range []string{":8080", "0.0.0.0:1", "[::]:1", "10.0.0.5:1", "128.0.0.1:1"} {
+		if _, err := Parse("c", []byte(minimal+"server: {listen: \""+address+"\"}\n"), ".", environment); err == nil {
+			t.Errorf("%s is taken for loopback", address)
+		}
+	}
+}

@@ -99,5 +99,12 @@ func parseOrigin(s string) (string, error) {
 		u.Path != "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#") {
 		return "", errors.New(`is no origin: write scheme, host and port alone, as in https://app.example.be; "*" is not allowed`)
 	}
-	return u.Scheme + "://" + strings.ToLower(u.Host), nil
+	host := strings.ToLower(u.Host)
+	// Browsers leave the default port out.
+	if u.Scheme == "https" {
+		host = strings.TrimSuffix(host, ":443")
+	} else {
+		host = strings.TrimSuffix(host, ":80")
+	}
+	return u.Scheme + "://" + host, nil
 }

@@ -56,6 +56,7 @@ func TestPlainRowsAgree(t *testing.T) {
 		"quotes":         "- number: \"0206731645\"\n  name: 'A: b, {c} # d'\n",
 		"flow quotes":    "- {number: '0206731645', name: \"a, b\"}\n",
 		"indented":       "enterprises:\n  - number: 0206731645\n    name: x\n  # comment\n\n  - {number: 0474028805}",
+		"comments":       "- number: 0206731645 # a\n  routes: # all\n  - ebox # b\n- {number: 0474028805} # c\n",
 		"CRLF":           "- number: 0206731645\r\n  name: x\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -79,7 +80,7 @@ func TestPlainRowsLeaveTheUnusualToTheFullReader(t *testing.T) {
 		"block scalar":        "- number: 0206731645\n  name: |\n    b\n",
 		"escape":              "- number: 0206731645\n  name: \"a\\tb\"\n",
 		"anchor":              "- number: &a 0206731645\n",
-		"comment":             "- number: 0206731645 # a\n",
+		"quotes and comment":  "- number: \"0206731645\" # a\n",
 		"variable":            "- number: 0206731645\n  name: \"${PASSWORD}\"\n",
 		"empty routes":        "- number: 0206731645\n  routes: []\n",
 		"no routes":           "- number: 0206731645\n  routes:\n- number: 0474028805\n",
