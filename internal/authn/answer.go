@@ -156,8 +156,12 @@ func lifetimeOf(raw json.RawMessage) (time.Duration, error) {
 	return time.Duration(seconds * float64(time.Second)), nil
 }
 
-// retryAfter reads Retry-After in both its forms (RFC 9110, section 10.2.3). A
-// server that asks for more than an hour is asked again after one.
+// longestWait bounds a Retry-After: something on the way that announces an hour
+// may be over in a minute, and a request every five minutes hurts nobody.
+const longestWait = 5 * time.Minute
+
+// retryAfter reads Retry-After in both its forms (RFC 9110, section 10.2.3),
+// bounded by longestWait; 0 if there is none to be read.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	wait := time.Duration(0)
@@ -166,5 +170,5 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	} else if at, err := http.ParseTime(value); err == nil {
 		wait = at.Sub(now)
 	}
-	return min(max(wait, 0), time.Hour)
+	return min(max(wait, 0), longestWait)
 }

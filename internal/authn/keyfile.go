@@ -118,7 +118,7 @@ func (src KeySource) parse(m *material, content, password []byte) error {
 		}
 		return parseJKS(m, content, password, keyPassword, src.Alias)
 	case bytes.HasPrefix(content, jceksMagic):
-		return fmt.Errorf("a JCEKS keystore cannot be read: convert it with keytool -importkeystore -srckeystore %s -srcstoretype JCEKS -destkeystore client.p12 -deststoretype PKCS12", src.Keystore)
+		return fmt.Errorf("a JCEKS keystore cannot be read: convert it with keytool -importkeystore -srckeystore %s -srcstoretype JCEKS -destkeystore client.p12 -deststoretype PKCS12", src.file())
 	case src.Keystore != "":
 		return parsePKCS12(m, content, password, src.Alias, src.Keystore)
 	default:
