@@ -400,6 +400,39 @@ func TestTheSharedCopyHelpsWhileTheRegistryIsDown(t *testing.T) {
 	})
 }
 
+func TestAnOlderSharedCopyIsNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &registry{}
+		r.say(200, list("new"), nil)
+		shared := &copyElsewhere{}
+		o := options(r)
+		o.Shared = shared
+		d := New(o)
+		defer start(d)()
+		shared.set(list("old"), time.Now().Add(-time.Second))
+		r.say(503, "", nil)
+		time.Sleep(10 * time.Minute)
+		if ids(d) != "new" {
+			t.Fatalf("the list is %q", ids(d))
+		}
+	})
+}
+
+func TestTheSharedCopyIsThereBeforeASlowRegistry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := &copyElsewhere{}
+		shared.set(list("a"), time.Now().Add(-time.Hour))
+		o := options(&registry{})
+		o.Fetch = func(ctx context.Context) (Answer, error) { <-ctx.Done(); return Answer{}, ctx.Err() }
+		o.Shared = shared
+		d := New(o)
+		defer start(d)()
+		if ids(d) != "a" {
+			t.Fatalf("while the registry is silent: %q", ids(d))
+		}
+	})
+}
+
 func TestAFrozenSharedCopyHoldsNothingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{}

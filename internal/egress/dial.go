@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -67,10 +68,8 @@ func (e *tunnelRefusal) Error() string {
 func (d *dialer) plain(ctx context.Context, _, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.limit)
 	defer cancel()
-	if p := d.egress.proxy; p != nil && address == p.address {
-		return d.dial(ctx, address, true)
-	}
-	return d.dial(ctx, address, false)
+	p := d.egress.proxy
+	return d.dial(ctx, address, p != nil && !p.tls && address == p.address)
 }
 
 // secure dials for https and returns the *tls.Conn that net/http looks for to
@@ -94,11 +93,8 @@ func (d *dialer) secure(ctx context.Context, _, address string) (net.Conn, error
 		}
 		return d.handshake(ctx, raw, host, d.config, false)
 	}
-	// The proxy resolves the name; an address we can judge ourselves.
-	if addr, err := netip.ParseAddr(host); err == nil && !d.guard.exempts(host, port) {
-		if err := d.guard.check(addr); err != nil {
-			return nil, &connectError{stage: stageDial, err: err}
-		}
+	if err := d.judge(host, port); err != nil {
+		return nil, err
 	}
 	raw, err := d.reachProxy(ctx)
 	if err != nil {
@@ -109,6 +105,19 @@ func (d *dialer) secure(ctx context.Context, _, address string) (net.Conn, error
 		return nil, &connectError{stage: stageTunnel, proxy: true, late: ctx.Err() == context.DeadlineExceeded, err: err}
 	}
 	return d.handshake(ctx, raw, host, d.config, false)
+}
+
+// judge refuses a destination behind the proxy that is an address none may have. A
+// name is the proxy's to resolve.
+func (d *dialer) judge(host, port string) error {
+	addr, err := netip.ParseAddr(host)
+	if err != nil || d.guard.exempts(host, port) {
+		return nil
+	}
+	if err := d.guard.check(addr); err != nil {
+		return &connectError{stage: stageDial, err: err}
+	}
+	return nil
 }
 
 // reachProxy connects to the egress proxy.
@@ -183,7 +192,7 @@ func tunnel(ctx context.Context, proxy net.Conn, address, authorization string) 
 		return &tunnelRefusal{answer.StatusCode}
 	}
 	if reader.Buffered() > 0 {
-		return fmt.Errorf("reading its answer: %w", errChatter)
+		return errors.New("reading its answer: it sent more than an answer")
 	}
 	if !stop() {
 		return ctx.Err()

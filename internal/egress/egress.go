@@ -31,6 +31,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/net/http/httpproxy"
 )
@@ -193,6 +194,9 @@ func newProxy(u *url.URL, noProxy []string) (*proxy, error) {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || u.Hostname() == "" {
 		return nil, errors.New("reading egress.proxy: it needs a host and a port; write http://host:port")
 	}
+	if strings.ContainsFunc(u.Hostname(), func(r rune) bool { return r > unicode.MaxASCII }) {
+		return nil, errors.New("reading egress.proxy: write the host in ASCII (xn--…), as it is dialled")
+	}
 	if (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
 		return nil, errors.New("reading egress.proxy: a proxy has no path, query or fragment; write http://host:port")
 	}
@@ -285,10 +289,10 @@ func (e *Egress) transport(t Timeouts, d *dialer) *http.Transport {
 		// https upstreams reach the proxy in the dialer, with CONNECT; plain http
 		// is sent to it in absolute form, which is net/http's own work.
 		out.Proxy = func(r *http.Request) (*url.URL, error) {
-			if r.URL.Scheme == "http" && p.applies("http", r.URL.Host) {
-				return p.url, nil
+			if r.URL.Scheme != "http" || !p.applies("http", r.URL.Host) {
+				return nil, nil
 			}
-			return nil, nil
+			return p.url, d.judge(r.URL.Hostname(), cmp.Or(r.URL.Port(), "80"))
 		}
 	}
 	return out

@@ -13,7 +13,7 @@ import (
 )
 
 // errProhibited marks an address that no upstream may have.
-var errProhibited = errors.New("the address is one that an upstream may not have")
+var errProhibited = errors.New("no upstream may be there")
 
 // guard is a Guard in the form that the dialer uses.
 type guard struct {
@@ -85,15 +85,15 @@ func (g *guard) check(addr netip.Addr) error {
 		inner = netip.AddrFrom4([4]byte(bytes[12:]))
 	}
 	if slices.Contains(metadata(), inner) {
-		return fmt.Errorf("dialling %s: %w: it is a metadata service", addr, errProhibited)
+		return fmt.Errorf("%s: %w: it is a metadata service", addr, errProhibited)
 	}
 	switch {
 	case g.addresses.SafeAddr(inner) == nil:
 		return nil
 	case isPrivate(inner):
-		return fmt.Errorf("dialling %s: %w: it is private; if it is right, set allowPrivateNetworks or name the host in the configuration", addr, errProhibited)
+		return fmt.Errorf("%s: %w: it is private; if it is right, set allowPrivateNetworks or name the host in the configuration", addr, errProhibited)
 	}
-	return fmt.Errorf("dialling %s: %w: it is link-local, multicast or reserved", addr, errProhibited)
+	return fmt.Errorf("%s: %w: it is link-local, multicast or reserved", addr, errProhibited)
 }
 
 func isPrivate(addr netip.Addr) bool {

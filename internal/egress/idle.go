@@ -9,12 +9,8 @@ import (
 	"time"
 )
 
-var (
-	// errStalled is a body that stood still for Timeouts.Idle.
-	errStalled = errors.New("the upstream's body stood still for too long")
-	// errChatter is a proxy that talks into the tunnel.
-	errChatter = errors.New("the proxy sent more than an answer")
-)
+// errStalled is a body that stood still for Timeouts.Idle.
+var errStalled = errors.New("the upstream's body stood still for too long")
 
 // conn bounds how long a write may stand still: an upstream that stops reading
 // would otherwise hold an upload for ever over HTTP/1.1. It re-arms the deadline

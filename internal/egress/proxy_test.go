@@ -182,6 +182,7 @@ func TestTheGuardStillHoldsBesideTheProxy(t *testing.T) {
 	})
 	for name, link := range map[string]string{
 		"a metadata address":               "https://169.254.169.254/latest",
+		"a metadata address over http":     "http://169.254.169.254/latest",
 		"a private address":                "https://10.0.0.1/",
 		"loopback, which goes directly":    "https://127.0.0.1/",
 		"a direct name that is loopback's": "https://inside.example/",
@@ -225,7 +226,11 @@ func TestWhatTheProxyRefuses(t *testing.T) {
 				scheme = "https"
 			}
 			e := mustNew(t, Options{Proxy: &url.URL{Scheme: scheme, User: url.UserPassword("user", "s3cret"), Host: raw(t, c.serve)}, Roots: ca.pool()})
-			_, err := get(t, transport(t, e, Timeouts{Connect: 200 * time.Millisecond}, Guard{}), "https://up.example/")
+			limits := patient
+			if name == "it says nothing" || name == "no TLS from it" {
+				limits.Connect = 200 * time.Millisecond
+			}
+			_, err := get(t, transport(t, e, limits, Guard{}), "https://up.example/")
 			c.want.Proxy = true
 			if got := Classify(err); got != c.want {
 				t.Errorf("%+v, want %+v: %v", got, c.want, err)
@@ -250,18 +255,19 @@ func TestNewNamesTheSettingThatIsWrong(t *testing.T) {
 		o    Options
 		want string // in the error; "" is none
 	}{
-		"nothing set":                {Options{}, ""},
-		"an authority":               {Options{CAFile: ca.file()}, ""},
-		"a proxy":                    {Options{Proxy: parse("http://u:s3cret@proxy:3128/"), NoProxy: []string{"*", ".a.be", "10.0.0.0/8", "::1"}}, ""},
-		"a SOCKS proxy":              {Options{Proxy: parse("socks5://u:s3cret@proxy:1080")}, "egress.proxy"},
-		"a proxy with a path":        {Options{Proxy: parse("http://u:s3cret@proxy:3128/x")}, "egress.proxy"},
-		"a proxy without a host":     {Options{Proxy: parse("http://:3128")}, "egress.proxy"},
-		"no file":                    {Options{CAFile: "/nowhere/ca.pem"}, "egress.caFile"},
-		"a file without certificate": {Options{CAFile: "egress.go"}, "BEGIN CERTIFICATE"},
-		"a URL in noProxy":           {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"https://a.be"}}, "egress.noProxy"},
-		"two in one":                 {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"a.be,b.be"}}, "egress.noProxy"},
-		"half a CIDR block":          {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"10.0.0.0/99"}}, "egress.noProxy"},
-		"a star in the middle":       {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"a.*.be"}}, "egress.noProxy"},
+		"nothing set":                    {Options{}, ""},
+		"an authority":                   {Options{CAFile: ca.file()}, ""},
+		"a proxy":                        {Options{Proxy: parse("http://u:s3cret@proxy:3128/"), NoProxy: []string{"*", ".a.be", "10.0.0.0/8", "::1"}}, ""},
+		"a SOCKS proxy":                  {Options{Proxy: parse("socks5://u:s3cret@proxy:1080")}, "egress.proxy"},
+		"a proxy with a path":            {Options{Proxy: parse("http://u:s3cret@proxy:3128/x")}, "egress.proxy"},
+		"a proxy with a name in letters": {Options{Proxy: parse("http://u:s3cret@bücher.example:3128")}, "egress.proxy"},
+		"a proxy without a host":         {Options{Proxy: parse("http://:3128")}, "egress.proxy"},
+		"no file":                        {Options{CAFile: "/nowhere/ca.pem"}, "egress.caFile"},
+		"a file without certificate":     {Options{CAFile: "egress.go"}, "BEGIN CERTIFICATE"},
+		"a URL in noProxy":               {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"https://a.be"}}, "egress.noProxy"},
+		"two in one":                     {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"a.be,b.be"}}, "egress.noProxy"},
+		"half a CIDR block":              {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"10.0.0.0/99"}}, "egress.noProxy"},
+		"a star in the middle":           {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"a.*.be"}}, "egress.noProxy"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := New(c.o)

@@ -228,6 +228,9 @@ func transport(t *testing.T, e *Egress, limits Timeouts, g Guard) *Transport {
 	return tr
 }
 
+// patient are limits that no case runs into.
+var patient = Timeouts{Connect: 30 * time.Second, Header: 30 * time.Second, Idle: 30 * time.Second}
+
 var toLoopback = Guard{AllowPrivate: true}
 
 func get(t *testing.T, tr *Transport, url string) (*http.Response, error) {
