@@ -213,7 +213,9 @@ func (d *delivery) header(length int64) {
 		}
 	}
 	// An answer that comes before the request's end leaves the rest of that request
-	// on the connection, which so must not be used again.
+	// on the connection, which so must not be used again. To say so also keeps the
+	// server from reading that rest by itself, as it otherwise would before the
+	// header leaves: it would be missing in the middle of what the upstream gets.
 	if _, err := d.s.state(); err == nil && d.r.ProtoMajor == 1 {
 		h["Connection"] = closeToken
 	}

@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestARefusalBefore100ReachesTheCallerWithout100(t *testing.T) {
@@ -18,13 +20,30 @@ func TestARefusalBefore100ReachesTheCallerWithout100(t *testing.T) {
 				}
 			})
 			c := g.dial()
+			// The transport reads the body as soon as the refusal is there, to keep its
+			// connection: give it time to, before the answer goes on to the caller.
+			early := make(chan bool)
+			go func() {
+				_, _ = c.r.Peek(1)
+				close(early)
+			}()
+			stack := g.up.Stack
+			g.up.Stack = roundTrip(func(r *http.Request) (*http.Response, error) {
+				resp, err := stack.RoundTrip(r)
+				select {
+				case <-early:
+				case <-time.After(50 * time.Millisecond):
+				}
+				return resp, err
+			})
 			c.send("POST /x HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 5", "", "")
+			<-early
 			head := c.head()
 			if !strings.HasPrefix(head, "HTTP/1.1 403") || !strings.Contains(head, "Connection: close\r\n") {
 				t.Fatalf("the caller received\n%s", head)
 			}
-			if body, _ := c.rest(); body != "no" {
-				t.Fatalf("body %q", body)
+			if body, err := c.rest(); body != "no" || err != nil {
+				t.Fatalf("body %q, %v", body, err)
 			}
 			if rec := g.record(); rec.BytesIn != 0 || rec.Status != 403 {
 				t.Fatalf("%+v", rec)
@@ -65,8 +84,8 @@ func TestABodyOverTheLimitIsRefusedBefore100(t *testing.T) {
 	g.limit(4)
 	c := g.dial()
 	c.send("POST /x HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 5", "", "")
-	text, _ := c.rest()
-	if !strings.HasPrefix(text, "HTTP/1.1 413") || !strings.Contains(text, `"limit":4`) || !strings.Contains(text, "Connection: close\r\n") {
+	text, err := c.rest()
+	if err != nil || !strings.HasPrefix(text, "HTTP/1.1 413") || !strings.Contains(text, `"limit":4`) || !strings.Contains(text, "Connection: close\r\n") {
 		t.Fatalf("the caller received\n%s", text)
 	}
 	if rec := g.record(); rec.Tries != 0 || rec.Status != 413 || rec.ProblemType == "" {

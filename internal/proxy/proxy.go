@@ -159,7 +159,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, c *Call) {
 	s := setBody(out, r, c)
 	if s != nil {
 		defer finishBody(w, r, rec, s)
-		out = p.duplex(w, r, out, s)
+		out = awaitContinue(out, s)
 	} else {
 		rec.BytesIn = int64(len(c.Body))
 	}
@@ -191,14 +191,9 @@ func (p *Proxy) outgoing(r *http.Request, c *Call, target *url.URL) *http.Reques
 	return out
 }
 
-// duplex prepares both sides for a body that streams. The server must not read the
-// rest of it by itself when the answer begins: what it read would be missing in the
-// middle of what the upstream gets. And a caller that waits for a 100 must get it
-// from the upstream.
-func (p *Proxy) duplex(w http.ResponseWriter, r, out *http.Request, s *source) *http.Request {
-	if r.ProtoMajor == 1 {
-		_ = http.NewResponseController(w).EnableFullDuplex() // other writers read nothing by themselves
-	}
+// awaitContinue lets a caller that waits for a 100 get it from the upstream, and
+// from nobody else. Requests without Expect are not traced: a trace costs.
+func awaitContinue(out *http.Request, s *source) *http.Request {
 	if !s.expects {
 		return out
 	}

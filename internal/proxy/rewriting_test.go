@@ -100,6 +100,19 @@ func TestAnswersThatAreRewritten(t *testing.T) {
 	}
 }
 
+func TestAPartOfADocumentIsNotRewritten(t *testing.T) {
+	const part = `"href":"/REST/registry/v3/x"}`
+	g := behind(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Range", "bytes 1-29/30")
+		w.WriteHeader(http.StatusPartialContent)
+		_, _ = io.WriteString(w, part)
+	})
+	if a := g.get("GET", "/x", nil, nil); a.body != part {
+		t.Fatalf("%s", a.body)
+	}
+}
+
 func TestRedirectsArePassedOnAndLeadBack(t *testing.T) {
 	for _, document := range []bool{false, true} {
 		g := behind(t, func(w http.ResponseWriter, r *http.Request) {
