@@ -59,31 +59,26 @@ func (d *delivery) deliver() {
 		return
 	}
 	length := d.resp.ContentLength
-	hold := int64(0)
 	http10 := !d.r.ProtoAtLeast(1, 1)
 	switch {
 	case http10 && (length < 0 || d.rewritten && length > holdRewritten):
-		hold = holdHTTP10
-	case d.rewritten && length >= 0 && length <= holdRewritten:
-		hold = length
-	case d.rewritten && length < 0:
-		hold = 1 // one read, which is often all
+		d.hold(holdHTTP10, http10)
+	case d.rewritten && length <= holdRewritten:
+		d.hold(length, http10)
 	default:
 		d.stream(nil, http10)
-		return
 	}
-	d.hold(hold, http10)
 }
 
-// hold reads up to limit bytes before the header leaves. If that is the whole body,
-// it gets a Content-Length; if the upstream fails meanwhile, the caller can still
-// be told with a problem.
+// hold reads up to limit bytes before the header leaves; a negative limit is one
+// read, which is often all. If that is the whole body, it gets a Content-Length; if
+// the upstream fails meanwhile, the caller can still be told with a problem.
 func (d *delivery) hold(limit int64, http10 bool) {
 	chunk := chunks.Get().(*[chunkSize]byte)
 	defer chunks.Put(chunk)
-	held, buf, n := []byte(nil), chunk[:], 0
+	buf, n := chunk[:], 0
 	var err error
-	for err == nil && int64(n) <= limit {
+	for err == nil && (n == 0 || int64(n) <= limit) {
 		if n == len(buf) { // more than a chunk: a buffer of its own
 			size := min(max(4*len(buf), int(max(d.resp.ContentLength, 0))+1), holdHTTP10+chunkSize)
 			buf = append(make([]byte, 0, size), buf[:n]...)[:size]
@@ -91,11 +86,8 @@ func (d *delivery) hold(limit int64, http10 bool) {
 		var m int
 		m, err = d.resp.Body.Read(buf[n:])
 		n += m
-		if limit == 1 && m > 0 {
-			break
-		}
 	}
-	held = buf[:n]
+	held := buf[:n]
 	switch {
 	case err == nil:
 		d.stream(held, http10)

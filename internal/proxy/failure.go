@@ -83,9 +83,13 @@ func tooLarge(limit int64) *problem.Problem {
 func upstreamProblem(f Failure, method string, sent, opening bool) *problem.Problem {
 	kind := f.Kind
 	if kind == "" {
-		kind = problem.ProxyProtocolError
-		if f.Timeout {
+		switch {
+		case f.Timeout:
 			kind = problem.ProxyResponseTimeout
+		case f.Cancelled:
+			kind = problem.ProxyInternalError
+		default:
+			kind = problem.ProxyProtocolError
 		}
 	}
 	detail := explain(kind, f.Timeout)
@@ -132,6 +136,8 @@ func explain(kind string, timeout bool) string {
 		return "The upstream has no address that the gateway may connect to."
 	case problem.ProxyResponseIncomplete:
 		return "The upstream's answer was cut short."
+	case problem.ProxyInternalError:
+		return "The gateway gave up before the upstream had answered."
 	case problem.ProxyHeaderSectionSize:
 		return "The header of the upstream's answer was too large."
 	}

@@ -103,7 +103,8 @@ type Failure struct {
 	Timeout bool
 	// Sent tells that the upstream may have seen the request.
 	Sent bool
-	// Cancelled tells that the caller, not the upstream, ended the exchange.
+	// Cancelled tells that the exchange was ended from this side. A caller that went
+	// away shows in the request's context; anything else is answered as a failure.
 	Cancelled bool
 }
 
@@ -151,6 +152,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, c *Call) {
 	target := join(c.Upstream.Base, c.Upstream.basePath, c.Path)
 	if target == nil {
 		p.refuse(w, r, problem.From(errDoubleSlash))
+		leaveUnread(w, r)
 		return
 	}
 	target.RawQuery, target.ForceQuery = c.RawQuery, c.ForceQuery
@@ -225,7 +227,7 @@ const lingerUnread = 500 * time.Millisecond
 // of the connection while the server waits for the body. A moment is right for
 // callers that send all the same, whom a close at once would cost the answer.
 func leaveUnread(w http.ResponseWriter, r *http.Request) {
-	if r.ProtoMajor == 1 {
+	if r.ProtoMajor == 1 && r.ContentLength != 0 {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingerUnread))
 	}
 }
