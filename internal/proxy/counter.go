@@ -15,11 +15,11 @@ const traceHeader = "Belgov-Trace-Id"
 // tries, whether the upstream may have seen one, what it answered, and how long its
 // header took. It belongs below retries and directly above the credentials layer.
 //
-// It sets the trace id in the header map of the request that it is given, against
-// the letter of http.RoundTripper. The map is the proxy's own, made for this one
-// exchange, and the credentials layer below copies it for every try, so no transport
-// that still writes an earlier try reads the map that is changed here. Whoever puts
-// a request of another origin through this layer gives it a header map of its own.
+// The first try's id goes into the header map that it is given, against the letter
+// of http.RoundTripper: the map is the proxy's own, made for this one exchange, and
+// a copy would be the second, since the credentials layer below makes one anyway. A
+// later try gets a copy, because a transport may still write an earlier one. Whoever
+// sends a request of another origin through here gives it a header map of its own.
 func NewCounter(next http.RoundTripper, o Options) http.RoundTripper {
 	return &counter{next: next, o: o}
 }
@@ -32,6 +32,10 @@ type counter struct {
 func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
 	rec := exchange.From(r.Context())
 	id := c.o.NewID()
+	if _, again := r.Header[traceHeader]; again {
+		r = r.WithContext(r.Context())
+		r.Header = r.Header.Clone()
+	}
 	r.Header[traceHeader] = []string{id}
 	rec.TraceID, rec.AnswerTraceID, rec.UpstreamStatus = id, "", 0
 	rec.Tries++
