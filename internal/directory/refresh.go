@@ -97,6 +97,10 @@ func (d *Directory) fetch(ctx context.Context) (list []*Provider, problems []str
 	return list, problems, answer.Body, nil
 }
 
+// Warm adopts the shared copy, if there is one, without asking the registry: for a
+// Directory that takes another's place and has to know its providers at once.
+func (d *Directory) Warm(ctx context.Context) { d.takeShared(ctx) }
+
 // takeShared adopts the shared copy if it is newer than the list in force. It is
 // read like the registry's answer: who can write there can name no host that the
 // operator has not allowed.

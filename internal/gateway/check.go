@@ -64,11 +64,11 @@ func sortedClients(cfg *config.Config) []string {
 	return names
 }
 
-// CheckOnline asks the Authorization Server for each token that the configuration
+// checkOnline asks the Authorization Server for each token that the configuration
 // needs, the registry for its list, and every upstream whether it answers. The
 // upstreams are asked without a token and for nothing in particular: any answer
 // shows that the way there works, and no e-Box is touched.
-func (g *Gateway) CheckOnline(ctx context.Context) []Check {
+func (g *generation) checkOnline(ctx context.Context) []Check {
 	checks := CheckKeys(g.cfg, g.now())
 	checks = append(checks, g.checkTokens(ctx)...)
 	if g.cfg.Registry.URL != nil {
@@ -79,15 +79,15 @@ func (g *Gateway) CheckOnline(ctx context.Context) []Check {
 	}
 	for _, route := range g.cfg.Routes {
 		if route.Upstream != nil {
-			guard := guardFor(route.Upstream, route.AllowPrivateNetworks)
-			checks = append(checks, g.reach(ctx, "route "+route.Name, route.Upstream, guard))
+			o := upstreamOptions{allowPrivate: route.AllowPrivateNetworks, allowed: written(route.Upstream)}
+			checks = append(checks, g.reach(ctx, "route "+route.Name, route.Upstream, o))
 		}
 	}
 	return checks
 }
 
 // checkTokens asks for one token per client and set of scopes.
-func (g *Gateway) checkTokens(ctx context.Context) []Check {
+func (g *generation) checkTokens(ctx context.Context) []Check {
 	type need struct {
 		client string
 		scopes []string
@@ -145,7 +145,7 @@ func shortScopes(scopes []string) string {
 	return strings.Join(short, " ")
 }
 
-func (g *Gateway) checkRegistry(ctx context.Context) Check {
+func (g *generation) checkRegistry(ctx context.Context) Check {
 	c := Check{Part: "registry"}
 	if err := g.directory.Refresh(ctx); err != nil {
 		c.Detail = err.Error()
@@ -160,24 +160,26 @@ func (g *Gateway) checkRegistry(ctx context.Context) Check {
 	return c
 }
 
-func (g *Gateway) checkProvider(ctx context.Context, p *directory.Provider) Check {
+func (g *generation) checkProvider(ctx context.Context, p *directory.Provider) Check {
 	part := "provider " + p.ID
 	switch state := p.State(g.now()); state {
 	case directory.HostNotAllowed:
 		return Check{Part: part, Detail: p.Refusal}
 	case directory.Active:
-		return g.reach(ctx, part, p.Base, g.providerGuard(p.ID))
+		return g.reach(ctx, part, p.Base, upstreamOptions{
+			allowPrivate: g.cfg.Registry.AllowPrivateNetworks, allowed: g.writtenProvider(p.ID),
+		})
 	default:
 		return Check{Part: part, OK: true, Detail: string(state) + ", not asked"}
 	}
 }
 
 // reach asks for the upstream's base URL without a token.
-func (g *Gateway) reach(ctx context.Context, part string, base *url.URL, guard egress.Guard) Check {
+func (g *generation) reach(ctx context.Context, part string, base *url.URL, o upstreamOptions) Check {
 	const patience = 5 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	transport := g.egress.Transport(egress.Timeouts{Connect: patience, Header: patience, Idle: patience}, guard)
+	transport := g.egress.Transport(egress.Timeouts{Connect: patience, Header: patience, Idle: patience}, o.guard())
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.String(), nil)
 	if err != nil {
@@ -193,10 +195,4 @@ func (g *Gateway) reach(ctx context.Context, part string, base *url.URL, guard e
 	}
 	_ = resp.Body.Close() // that it answered is all we wanted to know
 	return Check{Part: part, OK: true, Detail: fmt.Sprintf("%s answers (%d, %s)", base.Host, resp.StatusCode, g.now().Sub(began).Round(time.Millisecond))}
-}
-
-// Token asks for one token, as the token command does, with the key of src if it
-// is not nil.
-func (g *Gateway) Token(ctx context.Context, client string, scopes []string, src *authn.KeySource) (authn.Token, error) {
-	return g.tokens.Try(ctx, client, scopes, src)
 }

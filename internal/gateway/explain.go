@@ -35,20 +35,17 @@ type Explanation struct {
 	Problem string
 }
 
-// Explain takes a request through the endpoint up to the point where it would be
+// explain takes a request through the endpoint up to the point where it would be
 // sent. target is a path with its query, from the caller's address, listener the
 // name of the listener it would come in by.
-func (g *Gateway) Explain(method, target string, from netip.Addr, listener string, header http.Header) (Explanation, error) {
+func (g *generation) explain(method, target string, from netip.Addr, listener string, header http.Header) (Explanation, error) {
 	// The path is parsed by the endpoint itself; this is for http.Request's sake.
 	u, err := url.ParseRequestURI(target)
 	if err != nil {
 		return Explanation{}, fmt.Errorf("reading %q: give a path such as /enterprises/0206731645/ebox/providers/nsso/ebox/messages", target)
 	}
 	x := &explainer{gateway: g}
-	routes := g.routes
-	g.routes = x.assuming(routes)
-	endpoint := g.newEndpoint(x, x.done)
-	g.routes = routes
+	endpoint := g.newEndpoint(x, x.assuming(g.routes), x.done)
 
 	r := &http.Request{
 		Method: method, URL: u, RequestURI: target, Host: "localhost", Header: header, Body: http.NoBody,
@@ -65,13 +62,13 @@ func (g *Gateway) Explain(method, target string, from netip.Addr, listener strin
 
 // explainer stands where the proxy does and writes down what it would have sent.
 type explainer struct {
-	gateway *Gateway
+	gateway *generation
 	found   Explanation
 }
 
 // Serve is called with everything decided and nothing sent.
 func (x *explainer) Serve(w http.ResponseWriter, r *http.Request, c *proxy.Call) {
-	if source, ok := r.Context().Value(credentialKey).(*authn.Source); ok {
+	if source, ok := r.Context().Value(authn.SourceKey).(*authn.Source); ok {
 		x.found.Client, x.found.Scopes = source.Client(), source.Scopes()
 	}
 	x.found.MaxBody = c.MaxBody

@@ -1,13 +1,24 @@
 package gateway
 
 import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"reflect"
+	"time"
+
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/egress"
 )
 
 // newTokens makes the token source of all OAuth clients.
-func (g *Gateway) newTokens() error {
+func (g *generation) newTokens(old *generation) error {
 	oauth := g.cfg.OAuth
+	if old != nil && g.egress == old.egress && reflect.DeepEqual(oauth, old.cfg.OAuth) && g.cfg.Environment == old.cfg.Environment {
+		g.tokens = old.tokens
+		return nil
+	}
 	clients := make([]authn.Client, 0, len(oauth.Clients))
 	for name, c := range oauth.Clients {
 		clients = append(clients, authn.Client{
@@ -57,4 +68,15 @@ func password(secret config.Secret, file string) func() ([]byte, error) {
 	default:
 		return nil
 	}
+}
+
+// tokenTransport is the stack of the token endpoint, an upstream like any other.
+func (g *generation) tokenTransport() (http.RoundTripper, error) {
+	u, err := url.Parse(g.cfg.OAuth.TokenURL)
+	if err != nil {
+		return nil, fmt.Errorf("reading oauth.tokenUrl: %w", err)
+	}
+	t := g.cfg.OAuth.Timeout
+	o := upstreamOptions{allowPrivate: g.cfg.OAuth.AllowPrivateNetworks, allowed: written(u)}
+	return g.egress.Transport(egress.Timeouts{Connect: min(t, 3*time.Second), Header: t, Idle: t}, o.guard()), nil
 }

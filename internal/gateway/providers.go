@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"time"
 
 	"ebox-gateway/internal/authn"
@@ -17,10 +18,14 @@ import (
 // registryWait is what a caller is told to wait for the first list of providers.
 const registryWait = 5 * time.Second
 
-// newDirectory makes the directory of Document Providers, which hears of changes
-// before anything is fetched.
-func (g *Gateway) newDirectory() error {
+// newDirectory makes the directory of Document Providers, or takes that of the
+// generation before, which knows the list already.
+func (g *generation) newDirectory(old *generation) error {
 	r := g.cfg.Registry
+	if old != nil && g.tokens == old.tokens && reflect.DeepEqual(r, old.cfg.Registry) && g.cfg.Tenancy.DefaultClient == old.cfg.Tenancy.DefaultClient {
+		g.directory = old.directory
+		return nil
+	}
 	o := directory.Options{
 		Refresh: r.Refresh, AllowedHosts: r.AllowedHosts, AllowHTTP: r.AllowHTTP, Now: g.now, Log: g.log,
 		Fields: directory.Fields{
@@ -29,18 +34,17 @@ func (g *Gateway) newDirectory() error {
 			Maintenance: r.Fields.Maintenance, Start: r.Fields.MaintenanceStart, End: r.Fields.MaintenanceEnd,
 			APIVersion: r.Fields.APIVersion, Contact: r.Fields.Contact,
 		},
-		Static:   staticProviders(r.Providers),
-		OnChange: g.followProviders,
+		Static: staticProviders(r.Providers),
 	}
 	if r.URL != nil {
 		fetch, err := g.registryFetch(r)
 		if err != nil {
 			return err
 		}
-		o.Fetch = fetch
+		o.Fetch, o.Shared = fetch, g.pool.listOf(r.URL.String())
 	}
 	g.directory = directory.New(o)
-	g.followProviders(o.Static) // those of the configuration are there from the start
+	g.directory.Warm(context.Background()) // with the list that is at hand, after a reload
 	return nil
 }
 
@@ -54,16 +58,9 @@ func staticProviders(list []config.StaticProvider) []directory.Provider {
 	return providers
 }
 
-// followProviders gives every federated route the upstreams of a new list.
-func (g *Gateway) followProviders(list []directory.Provider) {
-	for _, f := range g.federated {
-		f.follow(list)
-	}
-}
-
 // registryFetch makes the call that gets the registry's list, through an upstream
 // stack of its own and with a token for the registry alone.
-func (g *Gateway) registryFetch(r config.Registry) (func(context.Context) (directory.Answer, error), error) {
+func (g *generation) registryFetch(r config.Registry) (func(context.Context) (directory.Answer, error), error) {
 	client := r.Client
 	if client == "" {
 		client = g.cfg.Tenancy.DefaultClient
@@ -76,11 +73,11 @@ func (g *Gateway) registryFetch(r config.Registry) (func(context.Context) (direc
 			return nil, fmt.Errorf("preparing the registry's token: %w", err)
 		}
 	}
-	stack, _ := g.stack(upstreamOptions{
-		name: "registry", timeouts: config.Timeouts{Connect: 3 * time.Second, Header: 15 * time.Second, Idle: 15 * time.Second},
-		guard: guardFor(r.URL, r.AllowPrivateNetworks), allowHTTP: r.AllowHTTP, withoutToken: withoutToken,
-	})
 	target := r.URL.String()
+	registry, _ := g.stackOf(upstreamOptions{
+		name: "registry", base: target, timeouts: config.Timeouts{Connect: 3 * time.Second, Header: 15 * time.Second, Idle: 15 * time.Second},
+		allowPrivate: r.AllowPrivateNetworks, allowed: written(r.URL), allowHTTP: r.AllowHTTP, withoutToken: withoutToken,
+	})
 	return func(ctx context.Context) (directory.Answer, error) {
 		if source != nil {
 			ctx = authn.WithSource(ctx, source)
@@ -91,7 +88,7 @@ func (g *Gateway) registryFetch(r config.Registry) (func(context.Context) (direc
 		}
 		req.Header.Set("Accept", "application/json")
 		req.Header.Set("User-Agent", "ebox-gateway")
-		resp, err := stack.RoundTrip(req)
+		resp, err := registry.stack.RoundTrip(req)
 		if err != nil {
 			return directory.Answer{}, err
 		}
@@ -108,23 +105,12 @@ func (g *Gateway) registryFetch(r config.Registry) (func(context.Context) (direc
 }
 
 // directoryEmpty tells that no list has been had since the start.
-func (g *Gateway) directoryEmpty() bool {
+func (g *generation) directoryEmpty() bool {
 	return g.cfg.Registry.URL != nil && g.directory.Status().LastSuccess.IsZero()
 }
 
-func (g *Gateway) activeProviders() []string {
-	var ids []string
-	now := g.now()
-	for _, p := range g.directory.List() {
-		if p.State(now) == directory.Active {
-			ids = append(ids, p.ID)
-		}
-	}
-	return ids
-}
-
 // listProviders is what /ebox/providers shows, but for the paths.
-func (g *Gateway) listProviders() []server.Provider {
+func (g *generation) listProviders() []server.Provider {
 	now := g.now()
 	list := g.directory.List()
 	shown := make([]server.Provider, 0, len(list))

@@ -9,7 +9,7 @@ import (
 
 // addRoute makes the route of the endpoint and the upstream, or the upstreams,
 // that it leads to.
-func (g *Gateway) addRoute(route config.Route) error {
+func (g *generation) addRoute(route config.Route) error {
 	r := &server.Route{
 		Path: route.Path, Methods: route.Methods, MaxBody: int64(route.MaxBody), Classify: ebox.Classify,
 		Tenancy: tenancy.Route{Name: route.Name, Enterprise: demand(route.Enterprise)},

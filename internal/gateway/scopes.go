@@ -31,7 +31,7 @@ type scopeRule struct {
 
 // newScopeRules prepares the tokens that calls of a route may need. A route with
 // neither scopes nor rules sends none: its rules are nil.
-func (g *Gateway) newScopeRules(route config.Route) (*scopeRules, error) {
+func (g *generation) newScopeRules(route config.Route) (*scopeRules, error) {
 	if tokenless(route) {
 		return nil, nil
 	}

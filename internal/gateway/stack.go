@@ -11,13 +11,29 @@ import (
 	"ebox-gateway/internal/proxy"
 )
 
-// upstreamOptions are what the stack of one upstream is made of.
+// upstreamOptions are what the stack of one upstream is made of. They are compared,
+// to tell whether a new configuration leaves an upstream as it was.
 type upstreamOptions struct {
 	name         string
+	base         string
 	timeouts     config.Timeouts
-	guard        egress.Guard
+	allowPrivate bool
+	// allowed is the host that the operator wrote into the configuration as an
+	// address, empty if it was none.
+	allowed      string
 	allowHTTP    bool
 	withoutToken bool
+}
+
+// stackOf returns the stack of an upstream, that of the generation before if nothing
+// about it has changed.
+func (g *generation) stackOf(o upstreamOptions) (*stacked, stackKey) {
+	key := stackKey{options: o, egress: g.egress}
+	return g.pool.take(g, key, func() *stacked {
+		s := new(stacked)
+		s.stack, s.transport = g.stack(o)
+		return s
+	}), key
 }
 
 // stack puts the layers of one upstream together, from the outside in:
@@ -34,10 +50,10 @@ type upstreamOptions struct {
 // Retries belong above token; rate, bulkhead and breaker between token and
 // counter. The transport is the upstream's own: connections are shared with no
 // other upstream, even on the same host.
-func (g *Gateway) stack(o upstreamOptions) (stack http.RoundTripper, transport *egress.Transport) {
+func (g *generation) stack(o upstreamOptions) (stack http.RoundTripper, transport *egress.Transport) {
 	transport = g.egress.Transport(egress.Timeouts{
 		Connect: o.timeouts.Connect, Header: o.timeouts.Header, Idle: o.timeouts.Idle,
-	}, o.guard)
+	}, o.guard())
 	stack = transport
 	if o.withoutToken {
 		return proxy.NewCounter(stack, g.exchanges), transport
@@ -48,14 +64,21 @@ func (g *Gateway) stack(o upstreamOptions) (stack http.RoundTripper, transport *
 	return stack, transport
 }
 
-// guardFor allows what an operator has written into the configuration himself: an
-// address, or localhost, stands for itself. A name does not: it is somebody's DNS
-// that says where it leads.
-func guardFor(u *url.URL, allowPrivate bool) egress.Guard {
-	guard := egress.Guard{AllowPrivate: allowPrivate}
-	host := u.Hostname()
-	if _, err := netip.ParseAddr(host); err == nil || host == "localhost" {
-		guard.Hosts = []string{u.Host}
+func (o upstreamOptions) guard() egress.Guard {
+	guard := egress.Guard{AllowPrivate: o.allowPrivate}
+	if o.allowed != "" {
+		guard.Hosts = []string{o.allowed}
 	}
 	return guard
+}
+
+// written gives the host of a URL that an operator wrote into the configuration if
+// it stands for itself: an address, or localhost. A name does not: it is somebody's
+// DNS that says where it leads.
+func written(u *url.URL) string {
+	host := u.Hostname()
+	if _, err := netip.ParseAddr(host); err == nil || host == "localhost" {
+		return u.Host
+	}
+	return ""
 }

@@ -61,18 +61,19 @@ type RouteStatus struct {
 
 // Status gathers how the gateway stands with everything around it.
 func (g *Gateway) Status() Status {
+	now := g.current.Load()
 	s := Status{
-		Version: g.version, Environment: string(g.cfg.Environment), StartedAt: g.started,
-		Health: g.health().Status, Ready: g.ready() == "", Clients: g.tokens.Status(), Directory: g.directoryStatus(),
+		Version: g.o.Version, Environment: string(now.cfg.Environment), StartedAt: g.started,
+		Health: g.health().Status, Ready: g.ready() == "", Clients: now.tokens.Status(), Directory: now.directoryStatus(),
 	}
-	s.Configuration.Hash, s.Configuration.Since, s.Configuration.Files = g.cfg.Hash(), g.started, g.cfg.Files()
+	s.Configuration.Hash, s.Configuration.Since, s.Configuration.Files = now.cfg.Hash(), now.since, now.cfg.Files()
 	for _, a := range g.Addrs() {
 		s.Listeners.Internal = append(s.Listeners.Internal, a.String())
 	}
 	for _, a := range g.AdminAddrs() {
 		s.Listeners.Admin = append(s.Listeners.Admin, a.String())
 	}
-	for _, r := range g.cfg.Routes {
+	for _, r := range now.cfg.Routes {
 		route := RouteStatus{Name: r.Name, Path: r.Path, Methods: r.Methods, Upstream: "the provider named in the path"}
 		if r.Upstream != nil {
 			route.Upstream = r.Upstream.String()
@@ -82,7 +83,7 @@ func (g *Gateway) Status() Status {
 	return s
 }
 
-func (g *Gateway) directoryStatus() DirectoryStatus {
+func (g *generation) directoryStatus() DirectoryStatus {
 	d := g.directory.Status()
 	s := DirectoryStatus{
 		Source: d.Source, AgeSeconds: int64(d.Age / time.Second), LastTry: d.LastTry, LastSuccess: d.LastSuccess,
@@ -114,6 +115,10 @@ func (g *Gateway) health() admin.Health {
 	if reason := g.ready(); reason != "" {
 		return admin.Health{Status: admin.Down, Reason: reason}
 	}
+	return g.current.Load().health()
+}
+
+func (g *generation) health() admin.Health {
 	h := admin.Health{Status: admin.Up, Details: make(map[string]admin.Health)}
 	degraded := func(part, reason string) {
 		h.Status = admin.Degraded

@@ -44,7 +44,7 @@ func newTable(t config.Tenancy) (*tenancy.Table, error) {
 	return table, nil
 }
 
-func (g *Gateway) newResolver() (*tenancy.Resolver, error) {
+func (g *generation) newResolver() (*tenancy.Resolver, error) {
 	table, err := newTable(g.cfg.Tenancy)
 	if err != nil {
 		return nil, err

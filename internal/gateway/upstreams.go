@@ -1,46 +1,57 @@
 package gateway
 
 import (
+	"net/url"
+	"sync"
 	"sync/atomic"
 
-	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
-	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/server"
 )
 
-// upstream is one system behind the gateway, with all that is its own.
+// upstream is one system behind the gateway. Its stack is the pool's.
 type upstream struct {
-	proxy     *proxy.Upstream
-	transport *egress.Transport
+	proxy *proxy.Upstream
+	key   stackKey
+	// provider is the entry of the directory that it was made for, if any.
+	provider *directory.Provider
+}
+
+func (g *generation) newUpstream(o upstreamOptions, base *url.URL, rewriteLinks bool) (*upstream, error) {
+	o.base = base.String()
+	s, key := g.stackOf(o)
+	up, err := proxy.NewUpstream(o.name, base, s.stack, rewriteLinks)
+	if err != nil {
+		g.pool.leave(g, key)
+		return nil, err
+	}
+	return &upstream{proxy: up, key: key}, nil
 }
 
 // fixed is the target of a route whose upstream the configuration names.
 type fixed struct {
-	g        *Gateway
+	g        *generation
 	route    config.Route
 	rules    *scopeRules
 	upstream *upstream
 }
 
-func (g *Gateway) newFixed(route config.Route) (*fixed, error) {
+func (g *generation) newFixed(route config.Route) (*fixed, error) {
 	rules, err := g.newScopeRules(route)
 	if err != nil {
 		return nil, err
 	}
-	o := upstreamOptions{
-		name: route.Name, timeouts: route.Timeouts, guard: guardFor(route.Upstream, route.AllowPrivateNetworks),
+	up, err := g.newUpstream(upstreamOptions{
+		name: route.Name, timeouts: route.Timeouts, allowPrivate: route.AllowPrivateNetworks, allowed: written(route.Upstream),
 		allowHTTP: route.AllowHTTP, withoutToken: tokenless(route),
-	}
-	stack, transport := g.stack(o)
-	up, err := proxy.NewUpstream(route.Name, route.Upstream, stack, route.RewriteLinks)
+	}, route.Upstream, route.RewriteLinks)
 	if err != nil {
 		return nil, err
 	}
-	return &fixed{g: g, route: route, rules: rules, upstream: &upstream{proxy: up, transport: transport}}, nil
+	return &fixed{g: g, route: route, rules: rules, upstream: up}, nil
 }
 
 // tokenless tells a route that never sends a token: an empty list of scopes, said
@@ -54,20 +65,18 @@ func (f *fixed) target(r server.TargetRequest) (server.Target, error) {
 	return t, err
 }
 
-// credentialKey is where the token layer looks for the source.
-var credentialKey = authn.SourceKey
-
 // federated is the target of a route that leads to the Document Providers.
 type federated struct {
-	g     *Gateway
+	g     *generation
 	route config.Route
 	rules *scopeRules
-	// upstreams are those of the providers that may be called, by id. The map is
-	// replaced as a whole when the directory changes.
+	// upstreams are those of the providers that were called, by id. The map is
+	// replaced as a whole; mu is held meanwhile.
 	upstreams atomic.Pointer[map[string]*upstream]
+	mu        sync.Mutex
 }
 
-func (g *Gateway) newFederated(route config.Route) (*federated, error) {
+func (g *generation) newFederated(route config.Route) (*federated, error) {
 	rules, err := g.newScopeRules(route)
 	if err != nil {
 		return nil, err
@@ -77,57 +86,56 @@ func (g *Gateway) newFederated(route config.Route) (*federated, error) {
 	return f, nil
 }
 
-// follow makes the upstreams of a new list of providers. Those whose base URL did
-// not change keep theirs, connections and all.
-func (f *federated) follow(providers []directory.Provider) {
-	old := *f.upstreams.Load()
-	next := make(map[string]*upstream, len(providers))
-	for i := range providers {
-		p := &providers[i]
-		if p.Base == nil || p.Refusal != "" {
-			continue
-		}
-		if u, ok := old[p.ID]; ok && u.proxy.Base.String() == p.Base.String() {
-			next[p.ID] = u
-			continue
-		}
-		u, err := f.upstreamOf(p)
-		if err != nil {
-			f.g.log.Error("a Document Provider cannot be used", "provider", p.ID, "route", f.route.Name, "cause", err.Error())
-			continue
-		}
-		next[p.ID] = u
-	}
-	f.upstreams.Store(&next)
-	for id, u := range old {
-		if next[id] != u {
-			u.transport.CloseIdleConnections()
-		}
-	}
-}
-
+// upstreamOf gives the upstream of a provider, made when it is called for the first
+// time or when its entry in the directory is another.
 func (f *federated) upstreamOf(p *directory.Provider) (*upstream, error) {
-	stack, transport := f.g.stack(upstreamOptions{
-		name: "provider " + p.ID, timeouts: f.route.Timeouts, guard: f.g.providerGuard(p.ID),
-		allowHTTP: f.g.cfg.Registry.AllowHTTP, withoutToken: tokenless(f.route),
-	})
-	up, err := proxy.NewUpstream("provider "+p.ID, p.Base, stack, f.route.RewriteLinks)
+	if u, ok := (*f.upstreams.Load())[p.ID]; ok && u.provider == p {
+		return u, nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	old := *f.upstreams.Load()
+	if u, ok := old[p.ID]; ok && u.provider == p {
+		return u, nil
+	}
+	made, err := f.newUpstreamOf(p)
 	if err != nil {
 		return nil, err
 	}
-	return &upstream{proxy: up, transport: transport}, nil
-}
-
-// providerGuard says which addresses a provider may have. Where the list comes from
-// elsewhere, an address in it is not the operator's word.
-func (g *Gateway) providerGuard(id string) egress.Guard {
-	allowPrivate := g.cfg.Registry.AllowPrivateNetworks
-	for _, s := range g.cfg.Registry.Providers {
-		if s.ID == id {
-			return guardFor(s.URL, allowPrivate)
+	next := map[string]*upstream{p.ID: made}
+	for id, u := range old {
+		if _, there := f.g.directory.Lookup(id); there && id != p.ID {
+			next[id] = u
+		} else if u.key != made.key {
+			f.g.pool.leave(f.g, u.key)
 		}
 	}
-	return egress.Guard{AllowPrivate: allowPrivate}
+	f.upstreams.Store(&next)
+	return made, nil
+}
+
+func (f *federated) newUpstreamOf(p *directory.Provider) (*upstream, error) {
+	registry := f.g.cfg.Registry
+	u, err := f.g.newUpstream(upstreamOptions{
+		name: "provider " + p.ID, timeouts: f.route.Timeouts, allowPrivate: registry.AllowPrivateNetworks, allowed: f.g.writtenProvider(p.ID),
+		allowHTTP: registry.AllowHTTP, withoutToken: tokenless(f.route),
+	}, p.Base, f.route.RewriteLinks)
+	if err != nil {
+		return nil, err
+	}
+	u.provider = p
+	return u, nil
+}
+
+// writtenProvider is written for a provider of the configuration. Where the list
+// comes from elsewhere, an address in it is not the operator's word.
+func (g *generation) writtenProvider(id string) string {
+	for _, s := range g.cfg.Registry.Providers {
+		if s.ID == id {
+			return written(s.URL)
+		}
+	}
+	return ""
 }
 
 func (f *federated) target(r server.TargetRequest) (server.Target, error) {
@@ -136,14 +144,14 @@ func (f *federated) target(r server.TargetRequest) (server.Target, error) {
 		if f.g.directoryEmpty() {
 			return server.Target{}, problem.Unavailable("The gateway has no list of Document Providers yet: the Provider Registry has not answered since the start. Try again shortly; the platform team sees the reason in the gateway's status.", registryWait)
 		}
-		return server.Target{}, directory.Unknown(r.Provider, f.g.activeProviders())
+		return server.Target{}, directory.Unknown(r.Provider, f.g.directory.ActiveIDs())
 	}
 	if refused := p.Problem(f.g.now()); refused != nil {
 		return server.Target{}, refused
 	}
-	u, ok := (*f.upstreams.Load())[p.ID]
-	if !ok {
-		return server.Target{}, directory.Unknown(r.Provider, f.g.activeProviders())
+	u, err := f.upstreamOf(p)
+	if err != nil {
+		return server.Target{}, problem.Internal(err)
 	}
 	credential, err := f.rules.credential(r, p.APIVersion)
 	return server.Target{Upstream: u.proxy, Credential: credential}, err

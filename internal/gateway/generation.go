@@ -1,0 +1,123 @@
+package gateway
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"reflect"
+	"time"
+
+	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/proxy"
+	"ebox-gateway/internal/server"
+	"ebox-gateway/internal/tenancy"
+)
+
+// generation is everything that one configuration makes. It is built whole and
+// then swapped in; what the one before it has and the new configuration does not
+// change is taken over: connections, tokens, the list of providers.
+type generation struct {
+	cfg   *config.Config
+	log   *slog.Logger
+	now   func() time.Time
+	since time.Time
+	done  func(*exchange.Record)
+
+	exchanges proxy.Options
+	pool      *pool
+	caFile    []byte // content of egress.caFile
+	egress    *egress.Egress
+	tokens    *authn.Tokens
+	directory *directory.Directory
+	callers   *tenancy.Callers
+	resolver  *tenancy.Resolver
+	routes    []*server.Route
+	federated []*federated
+	edge      *server.Edge
+	endpoint  *server.Endpoint
+}
+
+// newGeneration builds a generation. old is the one in force, nil at the start; it
+// is not changed.
+func newGeneration(cfg *config.Config, o Options, p *pool, old *generation) (*generation, error) {
+	g := &generation{cfg: cfg, log: o.Log, now: o.Now, since: o.Now(), done: o.Done, pool: p}
+	g.exchanges = proxy.Options{
+		Environment: string(cfg.Environment), Log: o.Log, NewID: exchange.NewID, Now: o.Now, Classify: classify,
+	}
+	if err := g.newEgress(old); err != nil {
+		return nil, fmt.Errorf("preparing the way out: %w", err)
+	}
+	if err := g.newTokens(old); err != nil {
+		return nil, fmt.Errorf("preparing the OAuth clients: %w", err)
+	}
+	var err error
+	if g.callers, err = newCallers(cfg.Callers); err != nil {
+		return nil, err
+	}
+	if g.resolver, err = g.newResolver(); err != nil {
+		return nil, err
+	}
+	for _, route := range cfg.Routes {
+		if err := g.addRoute(route); err != nil {
+			return nil, fmt.Errorf("preparing route %s: %w", route.Name, err)
+		}
+	}
+	if err := g.newDirectory(old); err != nil {
+		return nil, err
+	}
+	exchanges, err := proxy.New(g.exchanges)
+	if err != nil {
+		return nil, err
+	}
+	g.edge = server.NewEdge(cfg.Server.PublicURL, cfg.Server.AllowedHosts, cfg.Server.AllowedOrigins)
+	g.endpoint = g.newEndpoint(exchanges, g.routes, g.done)
+	return g, nil
+}
+
+func (g *generation) newEgress(old *generation) error {
+	c := g.cfg.Egress
+	if c.CAFile != "" {
+		var err error
+		if g.caFile, err = os.ReadFile(c.CAFile); err != nil {
+			return fmt.Errorf("reading egress.caFile: %w", err)
+		}
+	}
+	if old != nil && reflect.DeepEqual(c, old.cfg.Egress) && bytes.Equal(g.caFile, old.caFile) {
+		g.egress = old.egress
+		return nil
+	}
+	var err error
+	g.egress, err = egress.New(egress.Options{Proxy: c.ProxyURL(), NoProxy: c.NoProxy, CAFile: c.CAFile, Now: g.now})
+	return err
+}
+
+// classify translates what the transport's package says of an error into the
+// words of the proxy's, which know nothing of each other.
+func classify(err error) proxy.Failure {
+	f := egress.Classify(err)
+	return proxy.Failure{Kind: f.Kind, Timeout: f.Timeout, Sent: f.Sent, Cancelled: f.Cancelled}
+}
+
+// forwarder is what sends a call, or only looks at it.
+type forwarder interface {
+	Serve(http.ResponseWriter, *http.Request, *proxy.Call)
+}
+
+func (g *generation) newEndpoint(f forwarder, routes []*server.Route, done func(*exchange.Record)) *server.Endpoint {
+	absent := make(map[string]string, len(g.cfg.Absent))
+	for _, a := range g.cfg.Absent {
+		absent[a.Path] = a.Reason
+	}
+	return server.NewEndpoint(server.Options{
+		Edge: g.edge, PublicURL: g.cfg.Server.PublicURL, TrustedProxies: g.cfg.Server.TrustedProxies,
+		MaxTarget: int(g.cfg.Server.Limits.MaxTargetBytes), MaxParameters: g.cfg.Server.Limits.MaxQueryParameters,
+		Callers: g.callers, Resolver: g.resolver, Proxy: f, Providers: g.listProviders, Routes: routes,
+		Absent: absent, Environment: string(g.cfg.Environment), CredentialKey: authn.SourceKey, Done: done,
+	})
+}

@@ -1,0 +1,121 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"ebox-gateway/internal/egress"
+)
+
+// pool keeps the stacks of upstreams across generations: what an upstream is to us,
+// its connections among it, is not forgotten because another line of the
+// configuration changed.
+type pool struct {
+	mu     sync.Mutex
+	stacks map[stackKey]*stacked
+	// lists are the last good ones, by the URL of the registry.
+	lists map[string]*lastList
+}
+
+// stackKey is everything that decides what a stack is. If any of it changes, the
+// upstream gets a new one.
+type stackKey struct {
+	options upstreamOptions
+	egress  *egress.Egress
+}
+
+// stacked is one stack.
+type stacked struct {
+	stack     http.RoundTripper
+	transport *egress.Transport
+	// users are the generations that have it.
+	users map[*generation]bool
+}
+
+func newPool() *pool {
+	return &pool{stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList)}
+}
+
+// listOf is the memory of one registry's list.
+func (p *pool) listOf(registry string) *lastList {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l, ok := p.lists[registry]
+	if !ok {
+		l = new(lastList)
+		p.lists[registry] = l
+	}
+	return l
+}
+
+// take returns the stack of an upstream for a generation, made anew if there is none.
+func (p *pool) take(g *generation, key stackKey, build func() *stacked) *stacked {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, ok := p.stacks[key]
+	if !ok {
+		s = build()
+		s.users = make(map[*generation]bool)
+		p.stacks[key] = s
+	}
+	s.users[g] = true
+	return s
+}
+
+// leave gives up one stack of a generation, and with it its idle connections if
+// nobody else has it. Requests under way are not cut.
+func (p *pool) leave(g *generation, key stackKey) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.drop(g, key)
+}
+
+// leaveAll gives up all stacks of a generation that ended.
+func (p *pool) leaveAll(g *generation) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key := range p.stacks {
+		p.drop(g, key)
+	}
+}
+
+func (p *pool) drop(g *generation, key stackKey) {
+	s, ok := p.stacks[key]
+	if !ok || !s.users[g] {
+		return
+	}
+	delete(s.users, g)
+	if len(s.users) == 0 {
+		delete(p.stacks, key)
+		s.transport.CloseIdleConnections()
+	}
+}
+
+// lastList keeps the registry's last good list for the next directory, which may
+// allow other hosts and has to judge the list anew. It implements directory.Shared.
+type lastList struct {
+	mu   sync.Mutex
+	body []byte
+	at   time.Time
+}
+
+// Load implements directory.Shared.
+func (l *lastList) Load(context.Context) ([]byte, time.Time, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.body == nil {
+		return nil, time.Time{}, errors.New("there has been no list since the start")
+	}
+	return l.body, l.at, nil
+}
+
+// Store implements directory.Shared.
+func (l *lastList) Store(_ context.Context, list []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.body, l.at = bytes.Clone(list), time.Now()
+}
