@@ -25,6 +25,7 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/server"
 )
 
@@ -53,9 +54,18 @@ type Gateway struct {
 	// background runs what works by itself: token renewal, the directory.
 	background *background
 
+	certificates    certificates
 	internal, admin *server.Server
-	draining        atomic.Bool
+	state           atomic.Int32 // one of serving, leaving, refusing
 }
+
+// The states of a gateway: requests are served; they are served, and callers asked
+// to go elsewhere; new ones are refused.
+const (
+	serving int32 = iota
+	leaving
+	refusing
+)
 
 // New builds a gateway. The error says what of the configuration does not work.
 func New(cfg *config.Config, o Options) (*Gateway, error) {
@@ -65,21 +75,44 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	if o.Done == nil {
 		o.Done = func(*exchange.Record) {}
 	}
-	g := &Gateway{o: o, started: o.Now(), pool: newPool(), background: newBackground()}
+	g := &Gateway{o: o, started: o.Now(), pool: newPool(), background: newBackground(), certificates: make(certificates)}
 	first, err := newGeneration(cfg, o, g.pool, nil)
 	if err != nil {
 		return nil, err
 	}
+	g.pool.join(first)
 	g.current.Store(first)
-	limits := limitsOf(cfg)
-	g.internal = server.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		g.current.Load().endpoint.ServeHTTP(w, r)
-	}), limits, o.Log)
+	g.internal = server.New(http.HandlerFunc(g.serveInternal), cfg.Server.Drain.Timeout, o.Log)
 	administration := admin.New(admin.Options{Ready: g.ready, Health: g.health, Status: func() any { return g.Status() }})
 	g.admin = server.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.current.Load().edge.Guard(administration).ServeHTTP(w, r)
-	}), limits, o.Log)
+	}), cfg.Server.Drain.Timeout, o.Log)
 	return g, nil
+}
+
+// serveInternal has a request served by the generation in force, which is kept until
+// the request is done.
+func (g *Gateway) serveInternal(w http.ResponseWriter, r *http.Request) {
+	if g.state.Load() == refusing {
+		problem.Write(w, r, problem.Unavailable("The gateway is stopping. Send the request again; another one will take it.", time.Second), exchange.NewID(), 0)
+		return
+	}
+	now := g.enter()
+	defer now.leave()
+	now.endpoint.ServeHTTP(w, r)
+}
+
+// enter takes the generation in force. One that was replaced in the same moment is
+// given up again, so that a generation that nobody is in stays empty.
+func (g *Gateway) enter() *generation {
+	for {
+		now := g.current.Load()
+		now.active.Add(1)
+		if now == g.current.Load() {
+			return now
+		}
+		now.leave()
+	}
 }
 
 func limitsOf(cfg *config.Config) server.Limits {
@@ -92,22 +125,30 @@ func limitsOf(cfg *config.Config) server.Limits {
 
 // Start opens the listeners, or none of them.
 func (g *Gateway) Start() error {
-	cfg := g.current.Load().cfg
-	internal, err := listeners(cfg.Server.Listen)
+	if err := g.listen(g.current.Load().cfg); err != nil {
+		ended, end := context.WithCancel(context.Background())
+		end()
+		return errors.Join(err, ignore(g.admin.Shutdown(ended), context.Canceled), ignore(g.internal.Shutdown(ended), context.Canceled))
+	}
+	return nil
+}
+
+// listen makes the listeners those of a configuration.
+func (g *Gateway) listen(cfg *config.Config) error {
+	internal, err := g.certificates.listeners(cfg.Server.Listen)
 	if err != nil {
 		return err
 	}
-	administration, err := listeners(cfg.Admin.Listen)
+	administration, err := g.certificates.listeners(cfg.Admin.Listen)
 	if err != nil {
 		return err
 	}
-	if err := g.admin.Listen(administration); err != nil {
-		return fmt.Errorf("starting the admin listener: %w", err)
+	limits := limitsOf(cfg)
+	if err := g.admin.Listen(administration, limits); err != nil {
+		return fmt.Errorf("opening the admin listener: %w", err)
 	}
-	if err := g.internal.Listen(internal); err != nil {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		return errors.Join(fmt.Errorf("starting the internal endpoint: %w", err), ignore(g.admin.Shutdown(ctx), context.Canceled))
+	if err := g.internal.Listen(internal, limits); err != nil {
+		return fmt.Errorf("opening the internal endpoint: %w", err)
 	}
 	return nil
 }
@@ -141,8 +182,8 @@ func (g *Gateway) Run(ctx, cut context.Context) error {
 	case failure = <-g.internal.Failed():
 	case failure = <-g.admin.Failed():
 	}
-	g.draining.Store(true)
-	g.internal.CloseIdle()
+	g.state.Store(leaving)
+	g.internal.Leave()
 	drain := g.current.Load().cfg.Server.Drain
 	if failure == nil {
 		g.o.Log.Info("stopping: still serving", "for", drain.Delay.String())
@@ -151,14 +192,32 @@ func (g *Gateway) Run(ctx, cut context.Context) error {
 		case <-cut.Done():
 		}
 	}
+	g.state.Store(refusing)
 	deadline, cancel := context.WithTimeout(cut, drain.Timeout)
 	defer cancel()
-	err := g.internal.Shutdown(deadline)
+	err := g.drained(deadline)
 	if err != nil {
-		err = fmt.Errorf("stopping: requests were cut after %s: %w", drain.Timeout, err)
+		err = fmt.Errorf("stopping: %d requests were cut after %s: %w", g.underway(), drain.Timeout, err)
 	}
-	return errors.Join(failure, err, g.admin.Shutdown(deadline))
+	// What is still under way is cut by a deadline that is over; nothing else waits.
+	return errors.Join(failure, err, ignore(g.internal.Shutdown(deadline), deadline.Err()), ignore(g.admin.Shutdown(deadline), deadline.Err()))
 }
+
+// drained waits until no request is under way.
+func (g *Gateway) drained(ctx context.Context) error {
+	const pause = 10 * time.Millisecond
+	for g.underway() > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+	return nil
+}
+
+// underway counts the requests that are being served, by whatever generation.
+func (g *Gateway) underway() int64 { return g.pool.underway() }
 
 // Explain takes a request through the endpoint up to the point where it would be
 // sent. target is a path with its query, from the caller's address, listener the

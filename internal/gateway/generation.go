@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"ebox-gateway/internal/authn"
@@ -41,7 +42,12 @@ type generation struct {
 	federated []*federated
 	edge      *server.Edge
 	endpoint  *server.Endpoint
+
+	// active counts the requests that the generation is serving.
+	active atomic.Int64
 }
+
+func (g *generation) leave() { g.active.Add(-1) }
 
 // newGeneration builds a generation. old is the one in force, nil at the start; it
 // is not changed.

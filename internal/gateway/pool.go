@@ -19,6 +19,8 @@ type pool struct {
 	stacks map[stackKey]*stacked
 	// lists are the last good ones, by the URL of the registry.
 	lists map[string]*lastList
+	// alive are the generations that may still be serving requests.
+	alive map[*generation]bool
 }
 
 // stackKey is everything that decides what a stack is. If any of it changes, the
@@ -37,7 +39,7 @@ type stacked struct {
 }
 
 func newPool() *pool {
-	return &pool{stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList)}
+	return &pool{stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList), alive: make(map[*generation]bool)}
 }
 
 // listOf is the memory of one registry's list.
@@ -66,6 +68,23 @@ func (p *pool) take(g *generation, key stackKey, build func() *stacked) *stacked
 	return s
 }
 
+// join makes a generation one of those alive.
+func (p *pool) join(g *generation) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.alive[g] = true
+}
+
+// underway counts the requests of all generations alive.
+func (p *pool) underway() (n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for g := range p.alive {
+		n += g.active.Load()
+	}
+	return n
+}
+
 // leave gives up one stack of a generation, and with it its idle connections if
 // nobody else has it. Requests under way are not cut.
 func (p *pool) leave(g *generation, key stackKey) {
@@ -81,6 +100,7 @@ func (p *pool) leaveAll(g *generation) {
 	for key := range p.stacks {
 		p.drop(g, key)
 	}
+	delete(p.alive, g)
 }
 
 func (p *pool) drop(g *generation, key stackKey) {

@@ -104,7 +104,7 @@ func (g *generation) directoryStatus() DirectoryStatus {
 // Authorization Server that is down is no reason: another replica would not do
 // better.
 func (g *Gateway) ready() string {
-	if g.draining.Load() {
+	if g.state.Load() != serving {
 		return "the gateway is stopping"
 	}
 	return ""

@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// Listener is one address that the endpoint listens on.
+// Listener is one address that is listened on.
 type Listener struct {
 	// Name is what caller rules call it.
 	Name string
@@ -35,124 +37,277 @@ type Limits struct {
 	ReadHeaderTimeout, IdleTimeout time.Duration
 }
 
-// Server serves one handler on a number of listeners.
+// Server serves one handler on a set of listeners that can be changed while it
+// serves.
+//
+// Connections are accepted by one goroutine for each address and fed to the
+// http.Server in charge. A change of limits puts another http.Server in charge of
+// the same socket, so that no connection is refused meanwhile; the one before
+// serves the connections it has, and asks their callers to come back anew by
+// "Connection: close" in each answer.
 type Server struct {
 	handler http.Handler
-	limits  Limits
-	slots   slots
 	log     *slog.Logger
+	// grace is how long connections of a listener that is gone are served.
+	grace time.Duration
 
-	mu      sync.Mutex
-	servers []*http.Server
-	addrs   []net.Addr
-	serving sync.WaitGroup
+	mu     sync.Mutex
+	limits Limits
+	slots  slots
+	bound  []*bound
+	// closing makes every answer close its connection.
+	closing atomic.Bool
+	// working counts the goroutines; closed ends those that only wait.
+	working sync.WaitGroup
+	closed  chan struct{}
 	failed  chan error
 }
 
-// New makes a server that does not listen yet.
-func New(handler http.Handler, limits Limits, log *slog.Logger) *Server {
-	return &Server{handler: handler, limits: limits, slots: newSlots(limits.MaxConnections), log: log, failed: make(chan error, 1)}
+// bound is a socket and the http.Server in charge of it.
+type bound struct {
+	listener Listener
+	socket   net.Listener
+	conns    chan net.Conn
+	server   *charge
 }
 
-// Listen opens every listener and starts to serve. If one cannot be opened none
-// is, and the error says which.
-func (s *Server) Listen(listeners []Listener) error {
-	opened := make([]net.Listener, 0, len(listeners))
-	for _, l := range listeners {
-		nl, err := net.Listen("tcp", l.Address)
+// charge is an http.Server and whether it still is in charge.
+type charge struct {
+	*http.Server
+	feed    *feed
+	retired atomic.Bool
+}
+
+// New makes a server that does not listen yet. grace is how long connections are
+// served whose listener was taken away.
+func New(handler http.Handler, grace time.Duration, log *slog.Logger) *Server {
+	return &Server{handler: handler, grace: grace, log: log, closed: make(chan struct{}), failed: make(chan error, 1)}
+}
+
+// Listen makes the listeners those that are given. New addresses are opened first;
+// if one of them cannot be, nothing has changed and the error says which. Addresses
+// that stay are not closed for a moment.
+func (s *Server) Listen(listeners []Listener, limits Limits) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := make([]*bound, len(listeners))
+	var opened []*bound
+	for i, l := range listeners {
+		if j := slices.IndexFunc(s.bound, func(b *bound) bool { return b.listener.Address == l.Address && !slices.Contains(kept, b) }); j >= 0 {
+			kept[i] = s.bound[j]
+			continue
+		}
+		socket, err := net.Listen("tcp", l.Address)
 		if err != nil {
-			for _, o := range opened {
-				_ = o.Close() // nothing was accepted yet
+			for _, b := range opened {
+				_ = b.socket.Close() // nothing was accepted yet
 			}
 			return fmt.Errorf("listening on %s: %w; is another program using the port?", l.Address, err)
 		}
-		opened = append(opened, nl)
+		kept[i] = &bound{socket: socket, conns: make(chan net.Conn)}
+		opened = append(opened, kept[i])
 	}
-	for i, l := range listeners {
-		s.serve(l, opened[i])
+	changed := limits != s.limits
+	if limits.MaxConnections != s.limits.MaxConnections || s.bound == nil {
+		s.slots = newSlots(limits.MaxConnections)
 	}
+	s.limits = limits
+	for i, b := range kept {
+		s.put(b, listeners[i], changed)
+		if slices.Contains(opened, b) {
+			s.working.Go(func() { s.accept(b) })
+		}
+	}
+	for _, b := range s.bound {
+		if !slices.Contains(kept, b) {
+			_ = b.socket.Close() // ends its accept
+			s.retire(b.server)
+		}
+	}
+	s.bound = kept
 	return nil
 }
 
-func (s *Server) serve(l Listener, nl net.Listener) {
-	srv := &http.Server{
-		Handler:           s.handler,
+// put makes l what b serves, by another http.Server if it has to be.
+func (s *Server) put(b *bound, l Listener, changed bool) {
+	same := b.server != nil && !changed && l.Name == b.listener.Name && l.TLS == b.listener.TLS
+	b.listener = l
+	if same {
+		return
+	}
+	old := b.server
+	b.server = s.take(b, l)
+	if old != nil {
+		s.retire(old)
+	}
+}
+
+// take starts an http.Server for a socket.
+func (s *Server) take(b *bound, l Listener) *charge {
+	c := &charge{feed: &feed{conns: b.conns, addr: b.socket.Addr(), done: make(chan struct{})}}
+	c.Server = &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if s.closing.Load() || c.retired.Load() {
+				w.Header()["Connection"] = []string{"close"}
+			}
+			s.handler.ServeHTTP(w, r)
+		}),
 		TLSConfig:         l.TLS,
 		ReadHeaderTimeout: s.limits.ReadHeaderTimeout,
 		IdleTimeout:       s.limits.IdleTimeout,
 		MaxHeaderBytes:    s.limits.MaxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: s.limits.MaxStreams},
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnContext:       l.connContext,
 		Protocols:         new(http.Protocols),
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: s.limits.MaxStreams},
-		// A TRACE answered here, or an OPTIONS *, would not be an answer of ours.
+		// An answer to OPTIONS * that is not ours would lack what ours carry.
 		DisableGeneralOptionsHandler: true,
 	}
-	srv.Protocols.SetHTTP1(true)
+	c.Protocols.SetHTTP1(true)
 	if l.TLS != nil {
-		srv.Protocols.SetHTTP2(true)
+		c.Protocols.SetHTTP2(true)
 	} else {
-		srv.Protocols.SetUnencryptedHTTP2(true)
+		c.Protocols.SetUnencryptedHTTP2(true)
 	}
-	nl = s.slots.limit(nl)
-	s.mu.Lock()
-	s.servers = append(s.servers, srv)
-	s.addrs = append(s.addrs, nl.Addr())
-	s.mu.Unlock()
-	s.serving.Add(1)
-	go func() {
-		defer s.serving.Done()
-		var err error
+	s.working.Go(func() {
+		serve := func() error { return c.Serve(c.feed) }
 		if l.TLS != nil {
-			err = srv.ServeTLS(nl, "", "")
-		} else {
-			err = srv.Serve(nl)
+			serve = func() error { return c.ServeTLS(c.feed, "", "") }
 		}
-		if !errors.Is(err, http.ErrServerClosed) {
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) && !c.retired.Load() {
+			s.fail(fmt.Errorf("serving on %s: %w", l.Address, err))
+		}
+	})
+	return c
+}
+
+// accept feeds the connections of a socket to whoever is in charge of it.
+func (s *Server) accept(b *bound) {
+	const patience = 50 * time.Millisecond // when there are no file descriptors left
+	for {
+		s.mu.Lock()
+		free := s.slots
+		s.mu.Unlock()
+		if !free.take(s.closed) {
+			return
+		}
+		conn, err := b.socket.Accept()
+		switch {
+		case err == nil:
+		case errors.Is(err, net.ErrClosed):
+			free.give()
+			return
+		default:
+			free.give()
+			s.log.Warn("a connection could not be accepted", "cause", err.Error())
 			select {
-			case s.failed <- fmt.Errorf("serving on %s: %w", l.Address, err):
-			default: // the first failure is the one that is reported
+			case <-time.After(patience):
+			case <-s.closed:
+				return
 			}
+			continue
 		}
-	}()
+		select {
+		case b.conns <- free.hold(conn):
+		case <-s.closed:
+			_ = conn.Close() // it came too late
+			free.give()
+			return
+		}
+	}
+}
+
+// retire lets an http.Server serve the connections it has for the grace, without new
+// ones.
+func (s *Server) retire(c *charge) {
+	c.retired.Store(true)
+	c.feed.stop()
+	s.working.Go(func() {
+		select {
+		case <-time.After(s.grace):
+		case <-s.closed:
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if c.Shutdown(ctx) != nil {
+			_ = c.Close() // what it returns is that connections were open, which we know
+		}
+	})
+}
+
+func (s *Server) fail(err error) {
+	select {
+	case s.failed <- err:
+	default: // the first failure is the one that is reported
+	}
 }
 
 // Addrs are the addresses that are listened on, in the order of the listeners.
 func (s *Server) Addrs() []net.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]net.Addr(nil), s.addrs...)
+	addrs := make([]net.Addr, len(s.bound))
+	for i, b := range s.bound {
+		addrs[i] = b.socket.Addr()
+	}
+	return addrs
 }
 
 // Failed delivers the error of a listener that stopped serving by itself.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// CloseIdle makes every further answer close its connection, so that callers that
-// keep connections go elsewhere; requests are still served.
-func (s *Server) CloseIdle() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, srv := range s.servers {
-		srv.SetKeepAlivesEnabled(false)
-	}
-}
+// Leave makes every further answer close its connection, so that callers that keep
+// connections go elsewhere. Idle connections are left alone: closed under a request
+// that is on its way, they would lose it.
+func (s *Server) Leave() { s.closing.Store(true) }
 
-// Shutdown stops to accept, waits for the requests under way until ctx is done
-// and then cuts what is left. The error is ctx's if anything was cut.
+// Shutdown stops to accept, waits for the requests under way until ctx is done and
+// then cuts what is left. The error is ctx's if anything was cut.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	servers := s.servers
+	gone := s.bound
+	s.bound = nil
 	s.mu.Unlock()
+	close(s.closed)
 	var wg sync.WaitGroup
-	errs := make([]error, len(servers))
-	for i, srv := range servers {
+	errs := make([]error, len(gone))
+	for i, b := range gone {
+		_ = b.socket.Close() // ends its accept
+		b.server.retired.Store(true)
 		wg.Go(func() {
-			if errs[i] = srv.Shutdown(ctx); errs[i] != nil {
-				_ = srv.Close() // what it returns is that connections were open, which we know
+			if errs[i] = b.server.Shutdown(ctx); errs[i] != nil {
+				_ = b.server.Close() // what it returns is that connections were open, which we know
 			}
 		})
 	}
 	wg.Wait()
-	s.serving.Wait()
+	s.working.Wait()
 	return errors.Join(errs...)
 }
+
+// feed is the net.Listener of an http.Server: connections come from a channel, and
+// closing it leaves the socket open.
+type feed struct {
+	conns <-chan net.Conn
+	addr  net.Addr
+	once  sync.Once
+	done  chan struct{}
+}
+
+func (f *feed) Accept() (net.Conn, error) {
+	select {
+	case c := <-f.conns:
+		return c, nil
+	case <-f.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (f *feed) stop() { f.once.Do(func() { close(f.done) }) }
+
+func (f *feed) Close() error {
+	f.stop()
+	return nil
+}
+
+func (f *feed) Addr() net.Addr { return f.addr }

@@ -6,7 +6,7 @@ import (
 )
 
 // slots bound the connections that are open at once, over several listeners. A
-// connection that finds none waits in the kernel's backlog.
+// connection that finds none waits in the kernel's backlog. Nil slots are unlimited.
 type slots chan struct{}
 
 func newSlots(n int) slots {
@@ -16,41 +16,33 @@ func newSlots(n int) slots {
 	return make(slots, n)
 }
 
-// limit makes l accept only while there is a slot.
-func (s slots) limit(l net.Listener) net.Listener {
+// take waits for a slot; false if done was closed before there was one.
+func (s slots) take(done <-chan struct{}) bool {
 	if s == nil {
-		return l
+		return true
 	}
-	return &limited{Listener: l, slots: s, closed: make(chan struct{})}
-}
-
-type limited struct {
-	net.Listener
-	slots  slots
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (l *limited) Accept() (net.Conn, error) {
 	select {
-	case l.slots <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
+	case s <- struct{}{}:
+		return true
+	case <-done:
+		return false
 	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.slots
-		return nil, err
-	}
-	return &slotted{Conn: c, slots: l.slots}, nil
 }
 
-func (l *limited) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
+func (s slots) give() {
+	if s != nil {
+		<-s
+	}
 }
 
-// slotted gives its slot back when it is closed.
+// hold gives the slot back when the connection is closed.
+func (s slots) hold(c net.Conn) net.Conn {
+	if s == nil {
+		return c
+	}
+	return &slotted{Conn: c, slots: s}
+}
+
 type slotted struct {
 	net.Conn
 	slots slots
@@ -62,6 +54,6 @@ func (c *slotted) NetConn() net.Conn { return c.Conn }
 
 func (c *slotted) Close() error {
 	err := c.Conn.Close()
-	c.once.Do(func() { <-c.slots })
+	c.once.Do(c.slots.give)
 	return err
 }
