@@ -55,6 +55,8 @@ type call struct {
 	s *Simulator
 	w *answer
 	r *http.Request
+	// received is the server's own request, where the trailers turn up.
+	received *http.Request
 
 	entry *Recorded // guarded by the record
 	below string    // escaped path below the base
@@ -100,7 +102,11 @@ func (s *Simulator) dispatch(at *site, w http.ResponseWriter, r *http.Request) {
 	if a == nil {
 		a = &api{site: at}
 	}
-	c := &call{api: a, s: s, r: r, w: &answer{ResponseWriter: w, ctx: s.ctx, request: r.Context()}, below: strings.TrimPrefix(path, a.path)}
+	received := r
+	// A copy gets the tap: net/http looks for its own body in the request it gave, and
+	// without it would read what a refusal left, asking for it with a 100.
+	r = r.WithContext(r.Context())
+	c := &call{api: a, s: s, r: r, received: received, w: &answer{ResponseWriter: w, ctx: s.ctx, request: r.Context()}, below: strings.TrimPrefix(path, a.path)}
 	body := newTap(r)
 	s.traceHeaders(c)
 	c.entry = s.record.begin(c)

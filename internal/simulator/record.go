@@ -167,8 +167,8 @@ func (c *record) end(call *call, body *tap) {
 	if body != nil {
 		e.BodyBytes, e.BodySHA256 = body.n, hex.EncodeToString(body.hash.Sum(nil))
 	}
-	if len(call.r.Trailer) > 0 {
-		e.Trailer = call.r.Trailer.Clone()
+	if len(call.received.Trailer) > 0 {
+		e.Trailer = call.received.Trailer.Clone()
 	}
 	e.Status, e.Done = call.w.status, true
 }
