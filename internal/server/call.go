@@ -104,7 +104,17 @@ func (c *call) fail(r *http.Request, err error) {
 	p := problem.From(err)
 	c.record.ProblemType, c.record.ProxyError, c.record.Cause = p.Type, p.ProxyError, p.Cause
 	problem.Write(c, r, p, c.record.ID, c.record.Tries)
+	if r.ProtoMajor == 1 && r.ContentLength != 0 {
+		// The connection closes, but net/http first reads what it takes for the rest
+		// of the body, without a limit of its own in time. A caller that waits for a
+		// 100 never sends it. The moment is for those who are sending all the same, to
+		// whom a close at once would lose the answer.
+		_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(lingerUnread))
+	}
 }
+
+// lingerUnread is how long a refusal waits for the body that it did not want.
+const lingerUnread = 500 * time.Millisecond
 
 // begin is the outermost layer: it makes the call, gives every fault an answer
 // and hands the finished record on.
