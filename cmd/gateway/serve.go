@@ -6,8 +6,11 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
+	"time"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
 )
 
@@ -17,7 +20,11 @@ func serveCommand() command {
 		about: `
 SIGTERM or SIGINT stops it in order: not ready at once, everything served for
 server.drain.delay, then server.drain.timeout for what is under way. A second
-signal ends it at once.`,
+signal ends it at once.
+
+A change of the configuration, or of a file that it names, is noticed within
+seconds, SIGHUP asks for it now. A configuration with a mistake is not taken, nor
+one that drops more than 5 % of the enterprises, unless SIGHUP confirms it.`,
 		run: func(p *process, flags *flag.FlagSet, args []string) error {
 			path := configFlag(flags)
 			if err := parseNone(flags, args); err != nil {
@@ -31,7 +38,10 @@ signal ends it at once.`,
 			if err != nil {
 				return err
 			}
-			g, err := gateway.New(cfg, gateway.Options{Log: log, Done: access.Done, Version: version()})
+			g, err := gateway.New(cfg, gateway.Options{
+				Log: log, Done: access.Done, Version: version(),
+				Load: func() (*config.Config, error) { return loadConfig(p, *path) },
+			})
 			if err != nil {
 				return err
 			}
@@ -44,9 +54,25 @@ signal ends it at once.`,
 			for _, a := range g.AdminAddrs() {
 				log.Info("listening", "address", a.String(), "for", "administration")
 			}
-			return serve(p.ctx, g, log)
+			return watched(p.ctx, g, log)
 		},
 	}
+}
+
+// lookInterval is the time between two looks at the files of the configuration.
+const lookInterval = 2 * time.Second
+
+// watched serves and follows the files of the configuration.
+func watched(ctx context.Context, g *gateway.Gateway, log *slog.Logger) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	watching, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { g.Watch(watching, lookInterval, hup) })
+	defer wg.Wait()
+	defer stop()
+	return serve(ctx, g, log)
 }
 
 // serve runs the gateway until the first signal and drains it until the second.

@@ -7,6 +7,11 @@
 //	/health   the Belgif guide's health: UP and DEGRADED are 200, DOWN is 503
 //	/status   everything known, as JSON
 //
+//	POST /configuration/confirm?hash=…   take the configuration that was refused for
+//	                                     dropping many enterprises
+//
+// Changes are for the machine itself and for whoever has the admin token.
+//
 // The package knows nothing of the request path: what it shows is handed to it.
 package admin
 
@@ -45,6 +50,12 @@ type Options struct {
 	Health func() Health
 	// Status gives what /status shows.
 	Status func() any
+	// Confirm takes a configuration, named by its hash, that was refused for
+	// dropping enterprises.
+	Confirm func(hash string) error
+	// Token is what changes need when they come from another machine, empty for
+	// "not at all".
+	Token func() (string, error)
 }
 
 // New makes the admin listener's handler.
@@ -71,6 +82,13 @@ func New(o Options) http.Handler {
 	r.Get("/status", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, r, http.StatusOK, o.Status())
 	})
+	r.Post("/configuration/confirm", writes(o.Token, func(w http.ResponseWriter, r *http.Request) {
+		if err := o.Confirm(r.URL.Query().Get("hash")); err != nil {
+			problem.Write(w, r, problem.BadRequest("The configuration was not taken: "+err.Error()), exchange.NewID(), 0)
+			return
+		}
+		answer(w, r, http.StatusOK, Health{Status: Up})
+	}))
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, problem.NotFound("The admin listener has /livez, /readyz, /health and /status. The APIs are on the internal endpoint."), exchange.NewID(), 0)
 	})

@@ -52,3 +52,37 @@ func TestAnswers(t *testing.T) {
 	health.Status = Down
 	check("GET", "/health", 503, Down)
 }
+
+func TestChangesNeedTheMachineItselfOrTheToken(t *testing.T) {
+	var confirmed []string
+	h := New(Options{
+		Confirm: func(hash string) error { confirmed = append(confirmed, hash); return nil },
+		Token:   func() (string, error) { return "s3cret", nil },
+	})
+	for _, c := range []struct {
+		name, from, authorization string
+		status                    int
+	}{
+		{"from loopback", "127.0.0.1:999", "", 200},
+		{"from loopback, IPv6", "[::1]:999", "", 200},
+		{"from elsewhere", "10.0.0.1:999", "", 403},
+		{"from elsewhere with the token", "10.0.0.1:999", "Bearer s3cret", 200},
+		{"from elsewhere with another token", "10.0.0.1:999", "Bearer s3cre", 403},
+		{"from elsewhere with an empty token", "10.0.0.1:999", "Bearer ", 403},
+		{"from nowhere", "", "", 403},
+	} {
+		r := httptest.NewRequest("POST", "/configuration/confirm?hash=ab", nil)
+		r.RemoteAddr = c.from
+		if c.authorization != "" {
+			r.Header.Set("Authorization", c.authorization)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != c.status {
+			t.Errorf("%s: %d, want %d", c.name, w.Code, c.status)
+		}
+	}
+	if len(confirmed) != 3 || confirmed[0] != "ab" {
+		t.Errorf("confirmed %q", confirmed)
+	}
+}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -25,12 +26,13 @@ func newBackground() *background {
 	return &background{ctx: ctx, cancel: cancel, running: make(map[runner]context.CancelFunc)}
 }
 
-// start runs the parts of a generation and ends those of others.
+func parts(g *generation) []runner { return []runner{g.tokens, g.directory} }
+
+// start runs the parts of a generation that do not run yet.
 func (b *background) start(g *generation) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	wanted := map[runner]bool{g.tokens: true, g.directory: true}
-	for part := range wanted {
+	for _, part := range parts(g) {
 		if _, ok := b.running[part]; ok {
 			continue
 		}
@@ -38,8 +40,15 @@ func (b *background) start(g *generation) {
 		b.running[part] = cancel
 		b.wg.Go(func() { part.Run(ctx) })
 	}
-	for part, cancel := range b.running {
-		if !wanted[part] {
+}
+
+// end ends the parts of a generation that its successor has not taken over.
+func (b *background) end(g, successor *generation) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	kept := parts(successor)
+	for _, part := range parts(g) {
+		if cancel, ok := b.running[part]; ok && !slices.Contains(kept, part) {
 			cancel()
 			delete(b.running, part)
 		}

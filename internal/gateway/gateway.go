@@ -17,6 +17,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +40,8 @@ type Options struct {
 	Done func(*exchange.Record)
 	// Version is shown in the status.
 	Version string
+	// Load reads the configuration anew; nil if it cannot change.
+	Load func() (*config.Config, error)
 	// Now is time.Now if nil.
 	Now func() time.Time
 }
@@ -53,6 +57,9 @@ type Gateway struct {
 	replacing sync.Mutex
 	// background runs what works by itself: token renewal, the directory.
 	background *background
+
+	// rejected is the last configuration that was not taken.
+	rejected atomic.Pointer[rejection]
 
 	certificates    certificates
 	internal, admin *server.Server
@@ -83,7 +90,7 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	g.pool.join(first)
 	g.current.Store(first)
 	g.internal = server.New(http.HandlerFunc(g.serveInternal), cfg.Server.Drain.Timeout, o.Log)
-	administration := admin.New(admin.Options{Ready: g.ready, Health: g.health, Status: func() any { return g.Status() }})
+	administration := admin.New(admin.Options{Ready: g.ready, Health: g.health, Status: func() any { return g.Status() }, Confirm: g.Confirm, Token: g.adminToken})
 	g.admin = server.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.current.Load().edge.Guard(administration).ServeHTTP(w, r)
 	}), cfg.Server.Drain.Timeout, o.Log)
@@ -113,6 +120,19 @@ func (g *Gateway) enter() *generation {
 		}
 		now.leave()
 	}
+}
+
+// adminToken reads the token of the admin listener, which may change at any time.
+func (g *Gateway) adminToken() (string, error) {
+	file := g.current.Load().cfg.Admin.TokenFile
+	if file == "" {
+		return "", nil
+	}
+	token, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("reading admin.tokenFile: %w", err)
+	}
+	return strings.TrimSpace(string(token)), nil
 }
 
 func limitsOf(cfg *config.Config) server.Limits {

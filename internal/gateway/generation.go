@@ -37,7 +37,7 @@ type generation struct {
 	tokens    *authn.Tokens
 	directory *directory.Directory
 	callers   *tenancy.Callers
-	resolver  *tenancy.Resolver
+	resolver  *resolver
 	routes    []*server.Route
 	federated []*federated
 	edge      *server.Edge
@@ -53,37 +53,51 @@ func (g *generation) leave() { g.active.Add(-1) }
 // is not changed.
 func newGeneration(cfg *config.Config, o Options, p *pool, old *generation) (*generation, error) {
 	g := &generation{cfg: cfg, log: o.Log, now: o.Now, since: o.Now(), done: o.Done, pool: p}
+	if err := g.build(old); err != nil {
+		p.leaveAll(g) // what it took from the pool before it failed
+		return nil, err
+	}
+	return g, nil
+}
+
+func (g *generation) build(old *generation) error {
+	cfg := g.cfg
 	g.exchanges = proxy.Options{
-		Environment: string(cfg.Environment), Log: o.Log, NewID: exchange.NewID, Now: o.Now, Classify: classify,
+		Environment: string(cfg.Environment), Log: g.log, NewID: exchange.NewID, Now: g.now, Classify: classify,
 	}
 	if err := g.newEgress(old); err != nil {
-		return nil, fmt.Errorf("preparing the way out: %w", err)
+		return fmt.Errorf("preparing the way out: %w", err)
 	}
 	if err := g.newTokens(old); err != nil {
-		return nil, fmt.Errorf("preparing the OAuth clients: %w", err)
+		return fmt.Errorf("preparing the OAuth clients: %w", err)
 	}
 	var err error
 	if g.callers, err = newCallers(cfg.Callers); err != nil {
-		return nil, err
+		return err
 	}
 	if g.resolver, err = g.newResolver(); err != nil {
-		return nil, err
+		return err
 	}
 	for _, route := range cfg.Routes {
 		if err := g.addRoute(route); err != nil {
-			return nil, fmt.Errorf("preparing route %s: %w", route.Name, err)
+			return fmt.Errorf("preparing route %s: %w", route.Name, err)
 		}
 	}
 	if err := g.newDirectory(old); err != nil {
-		return nil, err
+		return err
 	}
 	exchanges, err := proxy.New(g.exchanges)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	if old != nil && g.tokens != old.tokens {
+		// All sources exist by now. Without this, tokens that are still good and keys
+		// that wait to be accepted would be lost.
+		g.tokens.Adopt(old.tokens)
 	}
 	g.edge = server.NewEdge(cfg.Server.PublicURL, cfg.Server.AllowedHosts, cfg.Server.AllowedOrigins)
 	g.endpoint = g.newEndpoint(exchanges, g.routes, g.done)
-	return g, nil
+	return nil
 }
 
 func (g *generation) newEgress(old *generation) error {

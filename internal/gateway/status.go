@@ -21,6 +21,8 @@ type Status struct {
 		Hash  string    `json:"hash"`
 		Since time.Time `json:"since"`
 		Files []string  `json:"files"`
+		// Rejected is the last one that was not taken, if it came after.
+		Rejected *RejectedStatus `json:"rejected,omitempty"`
 	} `json:"configuration"`
 	Listeners struct {
 		Internal []string `json:"internal"`
@@ -29,6 +31,13 @@ type Status struct {
 	Clients   []authn.ClientStatus `json:"clients"`
 	Directory DirectoryStatus      `json:"directory"`
 	Routes    []RouteStatus        `json:"routes"`
+}
+
+// RejectedStatus is a configuration that was not taken.
+type RejectedStatus struct {
+	At     time.Time `json:"at"`
+	Hash   string    `json:"hash,omitempty"`
+	Errors []string  `json:"errors"`
 }
 
 // DirectoryStatus is how the list of Document Providers stands.
@@ -67,6 +76,9 @@ func (g *Gateway) Status() Status {
 		Health: g.health().Status, Ready: g.ready() == "", Clients: now.tokens.Status(), Directory: now.directoryStatus(),
 	}
 	s.Configuration.Hash, s.Configuration.Since, s.Configuration.Files = now.cfg.Hash(), now.since, now.cfg.Files()
+	if r := g.rejected.Load(); r != nil {
+		s.Configuration.Rejected = &RejectedStatus{At: r.at, Hash: r.hash, Errors: r.errors}
+	}
 	for _, a := range g.Addrs() {
 		s.Listeners.Internal = append(s.Listeners.Internal, a.String())
 	}
@@ -115,7 +127,12 @@ func (g *Gateway) health() admin.Health {
 	if reason := g.ready(); reason != "" {
 		return admin.Health{Status: admin.Down, Reason: reason}
 	}
-	return g.current.Load().health()
+	h := g.current.Load().health()
+	if r := g.rejected.Load(); r != nil {
+		h.Status = admin.Degraded
+		h.Details["configuration"] = admin.Health{Status: admin.Degraded, Reason: "a new configuration was not taken: " + r.errors[0]}
+	}
+	return h
 }
 
 func (g *generation) health() admin.Health {

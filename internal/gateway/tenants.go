@@ -2,8 +2,12 @@ package gateway
 
 import (
 	"fmt"
+	"sync"
+	"sync/atomic"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/tenancy"
 )
 
@@ -44,7 +48,7 @@ func newTable(t config.Tenancy) (*tenancy.Table, error) {
 	return table, nil
 }
 
-func (g *generation) newResolver() (*tenancy.Resolver, error) {
+func (g *generation) newResolver() (*resolver, error) {
 	table, err := newTable(g.cfg.Tenancy)
 	if err != nil {
 		return nil, err
@@ -53,7 +57,37 @@ func (g *generation) newResolver() (*tenancy.Resolver, error) {
 	if g.cfg.Tenancy.Mode == config.Any {
 		mode = tenancy.Any
 	}
-	return tenancy.NewResolver(tenancy.ResolverOptions{
+	return newResolver(tenancy.ResolverOptions{
 		Mode: mode, Table: table, DefaultClient: g.cfg.Tenancy.DefaultClient, Now: g.now,
 	}), nil
+}
+
+// resolver is a tenancy.Resolver whose suspended numbers can be changed.
+type resolver struct {
+	mu      sync.Mutex
+	options tenancy.ResolverOptions
+	current atomic.Pointer[tenancy.Resolver]
+}
+
+func newResolver(o tenancy.ResolverOptions) *resolver {
+	r := &resolver{options: o}
+	r.current.Store(tenancy.NewResolver(o))
+	return r
+}
+
+func (r *resolver) suspend(numbers []enterprise.Number) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.options.Table = r.options.Table.WithSuspended(numbers)
+	r.current.Store(tenancy.NewResolver(r.options))
+}
+
+// Check implements server.Resolver.
+func (r *resolver) Check(c *tenancy.Caller, route *tenancy.Route, action ebox.Action, claim tenancy.Claim) error {
+	return r.current.Load().Check(c, route, action, claim)
+}
+
+// Resolve implements server.Resolver.
+func (r *resolver) Resolve(c *tenancy.Caller, route *tenancy.Route, action ebox.Action, method string, claim tenancy.Claim) (tenancy.Tenant, error) {
+	return r.current.Load().Resolve(c, route, action, method, claim)
 }

@@ -26,6 +26,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/proxy"
@@ -45,7 +46,7 @@ type Options struct {
 	MaxTarget, MaxParameters int
 
 	Callers  *tenancy.Callers
-	Resolver *tenancy.Resolver
+	Resolver Resolver
 	// Proxy sends the call and answers; a *proxy.Proxy, except where a call is only
 	// explained.
 	Proxy interface {
@@ -63,6 +64,13 @@ type Options struct {
 	CredentialKey any
 	// Done receives each finished record. It must not keep the record.
 	Done func(*exchange.Record)
+}
+
+// Resolver finds for whom a request is, and refuses; a *tenancy.Resolver, or what
+// stands for one.
+type Resolver interface {
+	Check(*tenancy.Caller, *tenancy.Route, ebox.Action, tenancy.Claim) error
+	Resolve(*tenancy.Caller, *tenancy.Route, ebox.Action, string, tenancy.Claim) (tenancy.Tenant, error)
 }
 
 // Endpoint answers the internal endpoint's requests. It is an http.Handler.

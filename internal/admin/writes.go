@@ -1,0 +1,46 @@
+package admin
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/problem"
+)
+
+// writes lets through those who may change something: whoever is on the machine
+// itself, and whoever knows the token. token gives the token that is in force, empty
+// if there is none; it is read for each request, so that it can be rotated.
+func writes(token func() (string, error), next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if onThisMachine(r) {
+			next(w, r)
+			return
+		}
+		want, err := token()
+		if err != nil {
+			problem.Write(w, r, problem.Internal(err), exchange.NewID(), 0)
+			return
+		}
+		got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if want == "" || !ok || !equal(got, want) {
+			problem.Write(w, r, problem.Forbidden("Changes need a connection from this machine itself, or the token of admin.tokenFile as a bearer token."), exchange.NewID(), 0)
+			return
+		}
+		next(w, r)
+	}
+}
+
+// equal takes the same time whatever the texts have in common.
+func equal(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
+func onThisMachine(r *http.Request) bool {
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && addr.Addr().Unmap().IsLoopback()
+}
