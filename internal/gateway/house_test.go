@@ -73,6 +73,9 @@ type house struct {
 	access *lockedBuffer
 	http   *http.Client
 	stop   func() error
+	// cut is the second signal; stopped says that the test looked at the end itself.
+	cut     func()
+	stopped bool
 }
 
 // lockedBuffer is a log that a test can read while it is written.
@@ -120,6 +123,13 @@ func open(t *testing.T, edits ...func(*testing.T, string) string) *house {
 // build is open without waiting for the list of providers.
 func build(t *testing.T, edits ...func(*testing.T, string) string) *house {
 	t.Helper()
+	return buildIn(t, clientDir, nil, edits...)
+}
+
+// buildIn is build with the files of another directory, and a way to read the
+// configuration anew.
+func buildIn(t *testing.T, dir string, load func() (*config.Config, error), edits ...func(*testing.T, string) string) *house {
+	t.Helper()
 	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0", Clients: []simulator.Client{client}})
 	if err != nil {
 		t.Fatal(err)
@@ -133,13 +143,18 @@ func build(t *testing.T, edits ...func(*testing.T, string) string) *house {
 	for _, e := range edits {
 		text = e(t, text)
 	}
-	cfg, err := config.Parse("test.yaml", []byte(text), clientDir, func(string) (string, bool) { return "", false })
+	if load == nil {
+		load = func() (*config.Config, error) {
+			return config.Parse("test.yaml", []byte(text), dir, func(string) (string, bool) { return "", false })
+		}
+	}
+	cfg, err := load()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
 	h := &house{t: t, sim: sim, log: new(lockedBuffer), access: new(lockedBuffer)}
 	h.gw, err = gateway.New(cfg, gateway.Options{
-		Log: slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Version: "test",
+		Log: slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Version: "test", Load: load,
 		Done: telemetry.NewAccessLog(h.access, "json", slog.LevelInfo).Done,
 	})
 	if err != nil {
@@ -149,14 +164,17 @@ func build(t *testing.T, edits ...func(*testing.T, string) string) *house {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	cut, cancelCut := context.WithCancel(context.Background())
+	t.Cleanup(cancelCut)
+	h.cut = cancelCut
 	ended := make(chan error, 1)
-	go func() { ended <- h.gw.Run(ctx, context.Background()) }()
+	go func() { ended <- h.gw.Run(ctx, cut) }()
 	h.stop = sync.OnceValue(func() error { cancel(); return <-ended })
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100}
 	h.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
-		if err := h.stop(); err != nil {
+		if err := h.stop(); err != nil && !h.stopped {
 			t.Errorf("the gateway did not stop well: %v", err)
 		}
 	})
@@ -281,4 +299,17 @@ func certificate(t *testing.T, name string) (certFile, keyFile string) {
 		}
 	}
 	return certFile, keyFile
+}
+
+// slow and frozen are faults of the provider behind a path prefix.
+func slow(prefix string, by time.Duration) simulator.Fault {
+	return simulator.Fault{Upstream: upstreamOf(prefix), Kind: simulator.FaultLatency, Delay: by}
+}
+
+func frozen(prefix string) simulator.Fault {
+	return simulator.Fault{Upstream: upstreamOf(prefix), Kind: simulator.FaultFreeze}
+}
+
+func upstreamOf(prefix string) string {
+	return simulator.ProviderUpstream(prefix[strings.LastIndexByte(prefix, '/')+1:])
 }
