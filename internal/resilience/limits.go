@@ -1,10 +1,13 @@
 package resilience
 
 import (
+	"container/list"
 	"context"
+	"sync"
 	"time"
 
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/exchange"
 )
 
 // Kind says whose rate a Key stands for.
@@ -27,28 +30,109 @@ type Key struct {
 	Name       string
 }
 
+// defaultMax is how many keys Limits remember unless told otherwise: some 40 MB if
+// all of them are in use.
+const defaultMax = 100_000
+
 // Limits are the rates of enterprises and callers. They are spent by every request,
-// also by one that the cache answers.
+// also by one that the cache answers. They are safe for concurrent use.
 type Limits struct {
 	max int
 	now func() time.Time
+
+	mu      sync.Mutex // never held while anybody waits
+	entries map[Key]*list.Element
+	recent  list.List // of *limit, the last used in front
+}
+
+type limit struct {
+	key    Key
+	rate   Rate
+	bucket *bucket
 }
 
 // NewLimits makes Limits that remember the rates of the max keys that were used
 // last, 100,000 if max is not positive; now tells the time, time.Now if nil. A key
 // that was forgotten begins anew with its whole burst and never with more.
 func NewLimits(max int, now func() time.Time) *Limits {
-	return &Limits{max: max, now: now}
+	if max <= 0 {
+		max = defaultMax
+	}
+	if now == nil {
+		now = time.Now
+	}
+	return &Limits{max: max, now: now, entries: make(map[Key]*list.Element)}
 }
 
-// Take spends one call of the rate r of key. If there is none left, it waits for at
-// most pace, less what the exchange has waited for limits already, in the order of
-// arrival; a pace of 0 does not wait.
+// Take spends one call of the rate r of key; a rate that changed since the last
+// time goes on from what was left. If there is nothing left, it waits in line for at
+// most pace, less what the exchange has waited for limits already; a pace of 0 does
+// not wait. What it waited is noted in the exchange's record.
 //
 // The error is a *problem.Problem, 429 with limit, retryAfterSec and Retry-After, or
-// the cause of ctx, if that ended first. A refused call spends nothing. Take the
-// enterprise's rate before the caller's: an enterprise beyond its own rate then uses
-// up nothing of the others'.
+// the cause of ctx, if that was cancelled first. A refused call spends nothing. Take
+// the enterprise's rate before the caller's: an enterprise beyond its own rate then
+// uses up nothing of the others'.
 func (l *Limits) Take(ctx context.Context, key Key, r Rate, pace time.Duration) error {
-	return nil
+	if r.PerSecond <= 0 {
+		return nil
+	}
+	start := l.now()
+	b := l.bucket(key, r, start)
+	var short time.Duration
+	if pace <= 0 {
+		short = b.take(start)
+	} else {
+		rec := exchange.From(ctx)
+		var err error
+		short, err = b.await(ctx, l.now, max(pace-rec.Phases.Limits, 0))
+		rec.Phases.Limits += l.now().Sub(start)
+		if err != nil {
+			return err
+		}
+	}
+	if short == 0 {
+		return nil
+	}
+	return tooMany(r.PerSecond, short, refusal(key.Kind), ErrRate)
+}
+
+func refusal(k Kind) string {
+	const then = " Nothing was sent. Try again after the time in Retry-After; the platform team sets the rate."
+	switch k {
+	case ByEnterprise:
+		return "There have been more calls for this enterprise than its rate allows." + then
+	case ByCaller:
+		return "There have been more calls of this caller than its rate allows." + then
+	}
+	return "There have been more calls than the rate allows." + then
+}
+
+// bucket finds or makes the bucket of key and makes sure that it has the rate r.
+func (l *Limits) bucket(key Key, r Rate, now time.Time) *bucket {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.entries[key]; e != nil {
+		l.recent.MoveToFront(e)
+		known := e.Value.(*limit)
+		if known.rate != r {
+			known.bucket.set(r, now)
+			known.rate = r
+		}
+		return known.bucket
+	}
+	if l.recent.Len() >= l.max {
+		oldest := l.recent.Remove(l.recent.Back()).(*limit)
+		delete(l.entries, oldest.key)
+	}
+	fresh := &limit{key: key, rate: r, bucket: newBucket(r)}
+	l.entries[key] = l.recent.PushFront(fresh)
+	return fresh.bucket
+}
+
+// Len is how many keys are remembered.
+func (l *Limits) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.recent.Len()
 }

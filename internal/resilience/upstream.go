@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,14 @@ import (
 // a token that could not be had has passed none of them.
 type Upstream struct {
 	o Options
+
+	// Those that the settings do without are nil.
+	breaker  *breaker
+	bulkhead *bulkhead
+	bucket   *bucket
+	budget   budget
+
+	refusedRate atomic.Uint64
 }
 
 // NewUpstream makes the protection of one upstream, its circuit closed, its rate
@@ -36,7 +45,18 @@ func NewUpstream(o Options) *Upstream {
 	if o.Neutral == nil {
 		o.Neutral = func(*http.Request, *http.Response) bool { return false }
 	}
-	return &Upstream{o: o}
+	u := &Upstream{o: o}
+	u.budget.purse.Store(purseHolds)
+	if o.Settings.Breaker.Enabled {
+		u.breaker = newBreaker(o)
+	}
+	if o.Settings.Max > 0 {
+		u.bulkhead = newBulkhead(o.Settings)
+	}
+	if r := o.Settings.Rate; r != nil && r.PerSecond > 0 {
+		u.bucket = newSharedBucket(*r)
+	}
+	return u
 }
 
 // Settings are those that the Upstream was made with.
@@ -75,16 +95,21 @@ type State struct {
 }
 
 // State shows the upstream as it is now.
-func (u *Upstream) State() State { return State{Circuit: Closed} }
-
-// Retry is the outermost layer.
-func (u *Upstream) Retry(next http.RoundTripper) http.RoundTripper { return next }
-
-// Rate is the layer of the upstream's rate.
-func (u *Upstream) Rate(next http.RoundTripper) http.RoundTripper { return next }
-
-// Bulkhead is the layer that bounds how many calls are in flight.
-func (u *Upstream) Bulkhead(next http.RoundTripper) http.RoundTripper { return next }
-
-// Breaker is the layer of the circuit breaker.
-func (u *Upstream) Breaker(next http.RoundTripper) http.RoundTripper { return next }
+func (u *Upstream) State() State {
+	s := State{
+		Circuit: Closed,
+		Retries: u.budget.spent.Load(), RetriesDenied: u.budget.denied.Load(),
+		RefusedRate: u.refusedRate.Load(),
+	}
+	if b := u.breaker; b != nil {
+		s.Circuit, s.Until = b.circuit()
+		s.Opened, s.RefusedOpen = b.opened.Load(), b.refused.Load()
+	}
+	if h := u.bulkhead; h != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		s.InFlight, s.InFlightBatch = h.taken, h.takenBatch
+		s.Queued, s.RefusedFull = h.interactive.Len()+h.batched.Len(), h.refused
+	}
+	return s
+}

@@ -1,0 +1,218 @@
+package resilience
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/problem"
+)
+
+const (
+	// firstBackoff doubles with each retry, up to maxBackoff; the wait is a random
+	// part of it, so that callers that failed together do not return together.
+	firstBackoff = 50 * time.Millisecond
+	maxBackoff   = time.Second
+	// maxRetryAfter is the longest Retry-After that is waited for here. A longer
+	// one is the caller's to keep.
+	maxRetryAfter = 2 * time.Second
+	// maxKept is the longest body of a failed answer that is read to its end, for
+	// the sake of its connection and of the caller, who gets it if the next try is
+	// not made after all. A longer one, or one of unknown length, is closed unread.
+	maxKept = 16 << 10
+)
+
+// Retry is the outermost layer, above the token. It tries a call anew, up to
+// Settings.Tries in all, before anything of the answer was handed up:
+//
+//   - GET, HEAD and OPTIONS that open no document, after a failure of the transport
+//     or an answer of 502, 503 or 504 that is not Options.Neutral;
+//   - every other call only if its connection was never made and its body, if any,
+//     can be had again from GetBody.
+//
+// It is no retry's turn after a time-out, which the caller has waited for once
+// already; after the gateway's own refusals; while the circuit is not closed; when
+// the context has ended or would end before; or beyond the budget. The caller then
+// gets the failure as it was.
+func (u *Upstream) Retry(next http.RoundTripper) http.RoundTripper {
+	if u.o.Settings.Tries <= 1 {
+		return next
+	}
+	return &retryLayer{u: u, next: next}
+}
+
+type retryLayer struct {
+	u    *Upstream
+	next http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (l *retryLayer) RoundTrip(r *http.Request) (*http.Response, error) {
+	budget := &l.u.budget
+	budget.begin()
+	defer budget.end()
+	answer, err := l.next.RoundTrip(r)
+	for try := 1; try < l.u.o.Settings.Tries && l.worthwhile(r, answer, err); try++ {
+		wait, ok := l.wait(r.Context(), try, answer)
+		if !ok {
+			break
+		}
+		again, ok := repeatable(r)
+		if !ok {
+			break
+		}
+		if !budget.retry() {
+			closeBody(again)
+			break
+		}
+		answer, err = l.once(again, wait, answer, err)
+	}
+	return answer, err
+}
+
+// worthwhile tells whether what came back allows another try at all.
+func (l *retryLayer) worthwhile(r *http.Request, answer *http.Response, err error) bool {
+	if err == nil && !failing(answer.StatusCode) || l.u.breaker != nil && !l.u.breaker.closed() {
+		return false
+	}
+	safe := safeMethod(r.Method) && !exchange.From(r.Context()).Opening
+	if err == nil {
+		return safe && !l.u.o.Neutral(r, answer)
+	}
+	if refused(err) {
+		return false
+	}
+	f := l.u.o.Classify(err)
+	return !f.Cancelled && !f.Timeout && (safe || !f.Sent)
+}
+
+func safeMethod(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+// refused tells the errors that are the gateway's own word: an open circuit, a full
+// bulkhead, a rate, a token that was not to be had.
+func refused(err error) bool {
+	var word problem.Reporter
+	return errors.As(err, &word)
+}
+
+// repeatable returns the request for another try; false if its body is gone. The
+// first body may still be read by the transport and is left to it.
+func repeatable(r *http.Request) (*http.Request, bool) {
+	again := new(http.Request)
+	*again = *r
+	if r.Body == nil || r.Body == http.NoBody {
+		return again, true
+	}
+	if r.GetBody == nil {
+		return nil, false
+	}
+	body, err := r.GetBody()
+	again.Body = body
+	return again, err == nil
+}
+
+// wait is how long to wait before the next try; false if that is too long.
+func (l *retryLayer) wait(ctx context.Context, try int, answer *http.Response) (time.Duration, bool) {
+	if ctx.Err() != nil {
+		return 0, false
+	}
+	backoff := min(firstBackoff<<min(try-1, 10), maxBackoff)
+	wait := time.Duration(l.u.o.Rand() * float64(backoff))
+	now := l.u.o.Now()
+	if answer != nil {
+		asked := retryAfter(answer.Header, now)
+		if asked > maxRetryAfter {
+			return 0, false
+		}
+		wait += asked
+	}
+	deadline, limited := ctx.Deadline()
+	return wait, !limited || now.Add(wait).Before(deadline)
+}
+
+// retryAfter reads Retry-After, in either of its forms (RFC 9110, section 10.2.3);
+// 0 if there is none that can be read.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	text := strings.TrimSpace(h.Get("Retry-After"))
+	if text == "" {
+		return 0
+	}
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	} else if errors.Is(err, strconv.ErrRange) {
+		return time.Duration(1<<31) * time.Second
+	}
+	date, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	return max(date.Sub(now), 0)
+}
+
+// once waits and makes one more try, paid for already. If the gateway itself refuses
+// that, the caller gets what there was before it, if it could be kept: that its
+// upstream failed is nearer to the truth than that it called too often.
+func (l *retryLayer) once(r *http.Request, wait time.Duration, answer *http.Response, failure error) (*http.Response, error) {
+	defer l.u.budget.retried()
+	kept := keep(answer)
+	if err := l.pause(r.Context(), wait); err != nil {
+		closeBody(r)
+		return nil, err
+	}
+	answer, err := l.next.RoundTrip(r)
+	if err != nil && refused(err) {
+		if failure != nil {
+			return nil, failure
+		}
+		if kept != nil {
+			return kept, nil
+		}
+	}
+	return answer, err
+}
+
+// keep ends a failed answer, so that its place and its connection are free for
+// others, and returns it with its body read, or nil if that was too long.
+func keep(answer *http.Response) *http.Response {
+	if answer == nil {
+		return nil
+	}
+	defer answer.Body.Close()
+	if answer.ContentLength < 0 || answer.ContentLength > maxKept {
+		return nil
+	}
+	kept := *answer
+	kept.Body = http.NoBody
+	if answer.Body == http.NoBody { // as that of HEAD, whose length is another's
+		return &kept
+	}
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxKept))
+	if err != nil || int64(len(body)) != answer.ContentLength {
+		return nil
+	}
+	kept.Body = io.NopCloser(bytes.NewReader(body))
+	return &kept
+}
+
+// pause waits, and notes it as time spent on limits.
+func (l *retryLayer) pause(ctx context.Context, wait time.Duration) error {
+	start := l.u.o.Now()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	var err error
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	exchange.From(ctx).Phases.Limits += l.u.o.Now().Sub(start)
+	return err
+}
