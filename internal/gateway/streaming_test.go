@@ -163,7 +163,7 @@ func TestPublicationStreamsWhileItIsSent(t *testing.T) {
 	}
 	published := (<-answered).want(t, 201)
 	location := strings.TrimPrefix(published.header.Get("Location"), h.base+box)
-	got := h.get("/enterprises/" + another + nsso + "/ebox" + location).want(t, 200)
+	got := h.get("/enterprises/"+another+nsso+"/ebox"+location).want(t, 200)
 	if !strings.Contains(got.body, base64.RawURLEncoding.EncodeToString(sum[:])) {
 		t.Errorf("another file arrived: %s", got.body)
 	}
@@ -307,17 +307,17 @@ func TestHTTP10GetsALengthOrAReset(t *testing.T) {
 		c.write("GET " + path + " HTTP/1.0\r\n\r\n")
 		return c
 	}
-	list := ask(box + "/messages?pageSize=100").read("GET").want(t, 200)
+	list := ask(box+"/messages?pageSize=100").read("GET").want(t, 200)
 	if list.header.Get("Content-Length") != strconv.Itoa(len(list.body)) || !strings.Contains(list.body, "http://127.0.0.1:") {
 		t.Errorf("%v for %d bytes", list.header, len(list.body))
 	}
-	document := ask(large + "3/content").read("GET").want(t, 200)
+	document := ask(large+"3/content").read("GET").want(t, 200)
 	if document.header.Get("Content-Length") != "1048576" || len(document.body) != 1<<20 {
 		t.Errorf("%v", document.header)
 	}
 	h.fill(50)
-	whole := h.get(box + "/messages?pageSize=100").want(t, 200)
-	beyond := ask(box + "/messages?pageSize=100").read("GET").want(t, 200)
+	whole := h.get(box+"/messages?pageSize=100").want(t, 200)
+	beyond := ask(box+"/messages?pageSize=100").read("GET").want(t, 200)
 	if len(whole.body) < 3<<19 || beyond.body != whole.body {
 		t.Errorf("%d bytes instead of %d", len(beyond.body), len(whole.body))
 	}

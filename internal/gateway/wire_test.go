@@ -10,15 +10,17 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// tap stands between the gateway and the upstream of a route and keeps every byte
-// that the upstream sends.
+// tap stands between the gateway and an upstream and keeps every byte that the
+// upstream sends. While it is down it accepts connections and closes them.
 type tap struct {
 	listener net.Listener
 	upstream string // host:port
+	down     atomic.Bool
 
 	mu    sync.Mutex
 	sent  bytes.Buffer // by the upstream
@@ -28,11 +30,17 @@ type tap struct {
 
 // through leads a route of the demo's configuration through p.
 func through(p *tap, route string) func(*testing.T, string) string {
+	return p.before(`name: ` + route + `,.* upstream: "http://([^/"]+)`)
+}
+
+// before puts p in front of the host that the first group of pattern matches in the
+// configuration.
+func (p *tap) before(pattern string) func(*testing.T, string) string {
 	return func(t *testing.T, text string) string {
 		t.Helper()
-		found := regexp.MustCompile(`name: ` + route + `,.* upstream: "http://([^/"]+)`).FindStringSubmatchIndex(text)
+		found := regexp.MustCompile(pattern).FindStringSubmatchIndex(text)
 		if found == nil {
-			t.Fatalf("no route %s in\n%s", route, text)
+			t.Fatalf("no %s in\n%s", pattern, text)
 		}
 		p.upstream = text[found[2]:found[3]]
 		var err error
@@ -50,6 +58,10 @@ func (p *tap) accept() {
 		in, err := p.listener.Accept()
 		if err != nil {
 			return
+		}
+		if p.down.Load() {
+			_ = in.Close()
+			continue
 		}
 		out, err := net.Dial("tcp", p.upstream)
 		if err != nil {
