@@ -194,6 +194,7 @@ func (s *source) again() (io.ReadCloser, error) {
 		return nil, s.err
 	}
 	s.current = &attempt{source: s}
+	s.answered = false // the next try has an answer of its own
 	s.turn.Broadcast()
 	return s.current, nil
 }

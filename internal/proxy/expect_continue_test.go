@@ -79,6 +79,36 @@ func TestThe100ComesFromTheUpstream(t *testing.T) {
 	}
 }
 
+func TestATryAfterARefusalIsAskedAnew(t *testing.T) {
+	g := behindRaw(t, func(n int, c *wire) {
+		c.head()
+		if n == 1 {
+			c.send("HTTP/1.1 401 Unauthorized", "Content-Length: 0", "", "")
+			_, _ = c.rest()
+			return
+		}
+		// This one says nothing until it has the body.
+		if body := c.exactly(5); body != "hello" {
+			c.t.Errorf("body %q", body)
+		}
+		c.send("HTTP/1.1 201 Created", "Content-Length: 0", "", "")
+	})
+	g.out.ExpectContinueTimeout = 20 * time.Millisecond
+	g.up.Stack = twice{g.up.Stack}
+	c := g.dial()
+	c.send("POST /x HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 5", "", "")
+	if head := c.head(); head != "HTTP/1.1 100 Continue\r\n" {
+		t.Fatalf("first %q", head)
+	}
+	c.send("hello")
+	if head := c.head(); !strings.HasPrefix(head, "HTTP/1.1 201") {
+		t.Fatalf("then %q", head)
+	}
+	if rec := g.record(); rec.Tries != 2 || rec.BytesIn != 5 {
+		t.Fatalf("%+v", rec)
+	}
+}
+
 func TestABodyOverTheLimitIsRefusedBefore100(t *testing.T) {
 	g := behindRaw(t, func(_ int, c *wire) { c.t.Errorf("the upstream was asked: %s", c.head()) })
 	g.limit(4)

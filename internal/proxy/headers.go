@@ -171,6 +171,9 @@ func owned(name string) bool {
 		"Origin", "Referer":
 		return true
 	}
+	if name == "" {
+		return true
+	}
 	switch name[0] {
 	case 'X':
 		return strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, "X-B3-") ||

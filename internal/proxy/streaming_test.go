@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -124,8 +125,10 @@ func TestAnEarlyAnswerDoesNotEatTheBody(t *testing.T) {
 	}
 }
 
-func TestLargeBodiesPassBothWays(t *testing.T) {
+func TestLargeBodiesPassBothWaysInConstantMemory(t *testing.T) {
 	const size = 64 << 20
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
 	g := behind(t, func(w http.ResponseWriter, r *http.Request) {
 		n, _ := io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/pdf")
@@ -144,6 +147,10 @@ func TestLargeBodiesPassBothWays(t *testing.T) {
 	}
 	if rec := g.record(); rec.BytesIn != size || rec.BytesOut != size || rec.Cut {
 		t.Fatalf("%+v", rec)
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > size/4 {
+		t.Fatalf("%d bytes were allocated on the way", got)
 	}
 }
 
