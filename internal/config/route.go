@@ -112,7 +112,8 @@ type Breaker struct {
 type Concurrency struct {
 	// Max is how many calls are in flight at once. Default 200.
 	Max int `yaml:"max"`
-	// Queue is how many may wait; the next one is refused. Default 100.
+	// Queue is how many may wait, each for at most Wait; the next one is refused.
+	// Default 1000, so that a burst of a thousand callers at a cold start finds place.
 	Queue int `yaml:"queue"`
 	// Wait is how long one waits at most. Default 1s.
 	Wait time.Duration `yaml:"wait"`

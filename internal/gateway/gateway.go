@@ -82,7 +82,7 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	if o.Done == nil {
 		o.Done = func(*exchange.Record) {}
 	}
-	g := &Gateway{o: o, started: o.Now(), pool: newPool(), background: newBackground(), certificates: make(certificates)}
+	g := &Gateway{o: o, started: o.Now(), pool: newPool(o.Now), background: newBackground(), certificates: make(certificates)}
 	first, err := newGeneration(cfg, o, g.pool, nil)
 	if err != nil {
 		return nil, err

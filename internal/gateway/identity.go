@@ -9,7 +9,6 @@ import (
 
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/egress"
 )
 
 // newTokens makes the token source of all OAuth clients.
@@ -70,13 +69,17 @@ func password(secret config.Secret, file string) func() ([]byte, error) {
 	}
 }
 
-// tokenTransport is the stack of the token endpoint, an upstream like any other.
+// tokenTransport is the stack of the token endpoint, an upstream like any other. Who
+// asks for tokens counts and repeats in its own way.
 func (g *generation) tokenTransport() (http.RoundTripper, error) {
 	u, err := url.Parse(g.cfg.OAuth.TokenURL)
 	if err != nil {
 		return nil, fmt.Errorf("reading oauth.tokenUrl: %w", err)
 	}
 	t := g.cfg.OAuth.Timeout
-	o := upstreamOptions{allowPrivate: g.cfg.OAuth.AllowPrivateNetworks, allowed: written(u)}
-	return g.egress.Transport(egress.Timeouts{Connect: min(t, 3*time.Second), Header: t, Idle: t}, o.guard()), nil
+	s, _ := g.stackOf(upstreamOptions{
+		name: "token endpoint", base: g.cfg.OAuth.TokenURL, timeouts: config.Timeouts{Connect: min(t, 3*time.Second), Header: t, Idle: t},
+		allowPrivate: g.cfg.OAuth.AllowPrivateNetworks, allowed: written(u), withoutToken: true, protection: own,
+	})
+	return s.stack, nil
 }

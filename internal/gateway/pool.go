@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/resilience"
 )
 
 // pool keeps the stacks of upstreams across generations: what an upstream is to us,
@@ -19,6 +20,8 @@ type pool struct {
 	stacks map[stackKey]*stacked
 	// lists are the last good ones, by the URL of the registry.
 	lists map[string]*lastList
+	// limits are the rates of enterprises and callers.
+	limits *resilience.Limits
 	// alive are the generations that may still be serving requests.
 	alive map[*generation]bool
 }
@@ -32,14 +35,18 @@ type stackKey struct {
 
 // stacked is one stack.
 type stacked struct {
-	stack     http.RoundTripper
-	transport *egress.Transport
+	stack      http.RoundTripper
+	transport  *egress.Transport
+	protection *resilience.Upstream
 	// users are the generations that have it.
 	users map[*generation]bool
 }
 
-func newPool() *pool {
-	return &pool{stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList), alive: make(map[*generation]bool)}
+func newPool(now func() time.Time) *pool {
+	return &pool{
+		limits: resilience.NewLimits(0, now),
+		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList), alive: make(map[*generation]bool),
+	}
 }
 
 // listOf is the memory of one registry's list.

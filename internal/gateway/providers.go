@@ -12,6 +12,7 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
 )
 
@@ -76,7 +77,7 @@ func (g *generation) registryFetch(r config.Registry) (func(context.Context) (di
 	target := r.URL.String()
 	registry, _ := g.stackOf(upstreamOptions{
 		name: "registry", base: target, timeouts: config.Timeouts{Connect: 3 * time.Second, Header: 15 * time.Second, Idle: 15 * time.Second},
-		allowPrivate: r.AllowPrivateNetworks, allowed: written(r.URL), allowHTTP: r.AllowHTTP, withoutToken: withoutToken,
+		allowPrivate: r.AllowPrivateNetworks, allowed: written(r.URL), allowHTTP: r.AllowHTTP, withoutToken: withoutToken, protection: own,
 	})
 	return func(ctx context.Context) (directory.Answer, error) {
 		if source != nil {
@@ -109,6 +110,17 @@ func (g *generation) directoryEmpty() bool {
 	return g.cfg.Registry.URL != nil && g.directory.Status().LastSuccess.IsZero()
 }
 
+// circuit is the state of a provider's circuit; the worst, if several routes lead to it.
+func (g *generation) circuit(id string) string {
+	worst := resilience.Closed
+	for _, f := range g.federated {
+		if c := f.circuit(id).Circuit; c == resilience.Open || worst == resilience.Closed {
+			worst = c
+		}
+	}
+	return string(worst)
+}
+
 // listProviders is what /ebox/providers shows, but for the paths.
 func (g *generation) listProviders() []server.Provider {
 	now := g.now()
@@ -116,7 +128,7 @@ func (g *generation) listProviders() []server.Provider {
 	shown := make([]server.Provider, 0, len(list))
 	for _, p := range list {
 		entry := server.Provider{
-			ID: p.ID, Name: p.Name, State: string(p.State(now)), Circuit: "closed", APIVersion: p.APIVersion, Advice: p.Refusal,
+			ID: p.ID, Name: p.Name, State: string(p.State(now)), Circuit: g.circuit(p.ID), APIVersion: p.APIVersion, Advice: p.Refusal,
 		}
 		for _, m := range p.Maintenance {
 			if m.End.After(now) {

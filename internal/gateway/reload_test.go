@@ -2,7 +2,6 @@ package gateway_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -73,27 +72,6 @@ func (f *files) change(t *testing.T, old, new string) {
 		t.Fatal(err)
 	}
 	f.write(t, "config.yaml", edit(old, new)(t, string(text)))
-}
-
-type status struct {
-	Health        string
-	Configuration struct {
-		Hash     string
-		Rejected *struct{ Errors []string }
-	}
-}
-
-func (h *house) status() (s status) {
-	h.t.Helper()
-	resp, err := h.http.Get(h.adm + "/status")
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
-		h.t.Fatal(err)
-	}
-	return s
 }
 
 func (h *house) statusOf(path string) int { return h.get(path).status }

@@ -4,11 +4,15 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"time"
 
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/proxy"
+	"ebox-gateway/internal/resilience"
 )
 
 // upstreamOptions are what the stack of one upstream is made of. They are compared,
@@ -23,45 +27,108 @@ type upstreamOptions struct {
 	allowed      string
 	allowHTTP    bool
 	withoutToken bool
+	protection   protection
+}
+
+// protection is resilience.Settings in a form that can be compared.
+type protection struct {
+	tries       int
+	breaker     config.Breaker
+	concurrency config.Concurrency
+	rate        config.Rate // zero for none
+}
+
+func protectionOf(r config.Route) protection {
+	p := protection{tries: r.Retry.Tries, breaker: r.Breaker, concurrency: r.Concurrency}
+	if r.Rate != nil {
+		p.rate = *r.Rate
+	}
+	return p
+}
+
+// own is the protection of the upstreams that the gateway asks for itself, the
+// registry and the token endpoint: one failure counts sooner, since there are fewer
+// calls, and whoever asks repeats in its own way.
+var own = protection{
+	tries:       1,
+	breaker:     config.Breaker{Enabled: true, FailureRatio: 0.5, MinRequests: 10, Window: 30 * time.Second, Open: 5 * time.Second},
+	concurrency: config.Concurrency{Max: 20, Queue: 100, Wait: 5 * time.Second},
+}
+
+func (p protection) settings() resilience.Settings {
+	s := resilience.Settings{
+		Tries: p.tries, Max: p.concurrency.Max, Queue: p.concurrency.Queue, Wait: p.concurrency.Wait,
+		Breaker: resilience.BreakerSettings{
+			Enabled: p.breaker.Enabled, FailureRatio: p.breaker.FailureRatio, MinRequests: p.breaker.MinRequests,
+			Window: p.breaker.Window, Open: p.breaker.Open,
+		},
+	}
+	if p.rate.PerSecond > 0 {
+		s.Rate = &resilience.Rate{PerSecond: p.rate.PerSecond, Burst: p.rate.Burst}
+	}
+	return s
 }
 
 // stackOf returns the stack of an upstream, that of the generation before if nothing
 // about it has changed.
 func (g *generation) stackOf(o upstreamOptions) (*stacked, stackKey) {
 	key := stackKey{options: o, egress: g.egress}
-	return g.pool.take(g, key, func() *stacked {
-		s := new(stacked)
-		s.stack, s.transport = g.stack(o)
-		return s
-	}), key
+	return g.pool.take(g, key, func() *stacked { return g.newStack(o) }), key
 }
 
-// stack puts the layers of one upstream together, from the outside in:
+// newStack puts the layers of one upstream together, from the outside in:
 //
-//	token        gets a token before anything else is spent on the call, so that
-//	             a missing one is never held against the upstream; on a 401 drops
-//	             the token and sends once more
+//	retry        repeats what may be repeated, within a budget
+//	token        gets a token before anything else is spent on the try, so that a
+//	             missing one is never held against the upstream; on a 401 drops the
+//	             token and sends once more
+//	rate         what the upstream may be asked a second
+//	bulkhead     how many calls it has at once
+//	breaker      none while it fails
 //	counter      counts what is handed to the transport and names each try by a
 //	             trace id of its own
 //	credentials  sets Authorization: lowest above the transport, so that nothing
 //	             above it can log, strip or store a token
 //	transport    connections, time-outs, the check of addresses
 //
-// Retries belong above token; rate, bulkhead and breaker between token and
-// counter. The transport is the upstream's own: connections are shared with no
-// other upstream, even on the same host.
-func (g *generation) stack(o upstreamOptions) (stack http.RoundTripper, transport *egress.Transport) {
-	transport = g.egress.Transport(egress.Timeouts{
-		Connect: o.timeouts.Connect, Header: o.timeouts.Header, Idle: o.timeouts.Idle,
-	}, o.guard())
-	stack = transport
-	if o.withoutToken {
-		return proxy.NewCounter(stack, g.exchanges), transport
+// The transport and the protection are the upstream's own, shared with no other
+// upstream, even on the same host.
+func (g *generation) newStack(o upstreamOptions) *stacked {
+	s := &stacked{
+		transport: g.egress.Transport(egress.Timeouts{
+			Connect: o.timeouts.Connect, Header: o.timeouts.Header, Idle: o.timeouts.Idle,
+		}, o.guard()),
+		protection: resilience.NewUpstream(resilience.Options{
+			Name: o.name, Settings: o.protection.settings(), Now: g.now, Log: g.log, Classify: classifyFailure, Neutral: isHealthCheck,
+		}),
 	}
-	stack = authn.NewCredentials(stack, o.allowHTTP)
-	stack = proxy.NewCounter(stack, g.exchanges)
-	stack = authn.NewTokenLayer(stack, o.name, g.now)
-	return stack, transport
+	var rt http.RoundTripper = s.transport
+	if !o.withoutToken {
+		rt = authn.NewCredentials(rt, o.allowHTTP)
+	}
+	rt = proxy.NewCounter(rt, g.exchanges)
+	rt = s.protection.Breaker(rt)
+	rt = s.protection.Bulkhead(rt)
+	rt = s.protection.Rate(rt)
+	if !o.withoutToken {
+		rt = authn.NewTokenLayer(rt, o.name, g.now)
+	}
+	s.stack = s.protection.Retry(rt)
+	return s
+}
+
+// classifyFailure is what the transport's package says of an error, in the words of
+// the protection.
+func classifyFailure(err error) resilience.Failure {
+	f := egress.Classify(err)
+	return resilience.Failure{Sent: f.Sent, Timeout: f.Timeout, Cancelled: f.Cancelled}
+}
+
+// isHealthCheck tells a health check that says DOWN with a 503, which is an answer
+// like any other, from an upstream that is down.
+func isHealthCheck(r *http.Request, resp *http.Response) bool {
+	rec := exchange.From(r.Context())
+	return resp.StatusCode == http.StatusServiceUnavailable && rec.Route != "" && rec.Action == ebox.None
 }
 
 func (o upstreamOptions) guard() egress.Guard {

@@ -9,12 +9,14 @@ import (
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/proxy"
+	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
 )
 
 // upstream is one system behind the gateway. Its stack is the pool's.
 type upstream struct {
 	proxy *proxy.Upstream
+	stack *stacked
 	key   stackKey
 	// provider is the entry of the directory that it was made for, if any.
 	provider *directory.Provider
@@ -28,7 +30,7 @@ func (g *generation) newUpstream(o upstreamOptions, base *url.URL, rewriteLinks 
 		g.pool.leave(g, key)
 		return nil, err
 	}
-	return &upstream{proxy: up, key: key}, nil
+	return &upstream{proxy: up, stack: s, key: key}, nil
 }
 
 // fixed is the target of a route whose upstream the configuration names.
@@ -46,7 +48,7 @@ func (g *generation) newFixed(route config.Route) (*fixed, error) {
 	}
 	up, err := g.newUpstream(upstreamOptions{
 		name: route.Name, timeouts: route.Timeouts, allowPrivate: route.AllowPrivateNetworks, allowed: written(route.Upstream),
-		allowHTTP: route.AllowHTTP, withoutToken: tokenless(route),
+		allowHTTP: route.AllowHTTP, withoutToken: tokenless(route), protection: protectionOf(route),
 	}, route.Upstream, route.RewriteLinks)
 	if err != nil {
 		return nil, err
@@ -118,13 +120,21 @@ func (f *federated) newUpstreamOf(p *directory.Provider) (*upstream, error) {
 	registry := f.g.cfg.Registry
 	u, err := f.g.newUpstream(upstreamOptions{
 		name: "provider " + p.ID, timeouts: f.route.Timeouts, allowPrivate: registry.AllowPrivateNetworks, allowed: f.g.writtenProvider(p.ID),
-		allowHTTP: registry.AllowHTTP, withoutToken: tokenless(f.route),
+		allowHTTP: registry.AllowHTTP, withoutToken: tokenless(f.route), protection: protectionOf(f.route),
 	}, p.Base, f.route.RewriteLinks)
 	if err != nil {
 		return nil, err
 	}
 	u.provider = p
 	return u, nil
+}
+
+// circuit is the state of a provider's circuit, closed if it was never called.
+func (f *federated) circuit(id string) resilience.State {
+	if u, ok := (*f.upstreams.Load())[id]; ok {
+		return u.stack.protection.State()
+	}
+	return resilience.State{Circuit: resilience.Closed}
 }
 
 // writtenProvider is written for a provider of the configuration. Where the list

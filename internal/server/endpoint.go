@@ -18,6 +18,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -47,6 +48,8 @@ type Options struct {
 
 	Callers  *tenancy.Callers
 	Resolver Resolver
+	// Admit spends the rates of caller and enterprise, and may wait.
+	Admit func(context.Context, *tenancy.Caller, tenancy.Tenant) error
 	// Proxy sends the call and answers; a *proxy.Proxy, except where a call is only
 	// explained.
 	Proxy interface {

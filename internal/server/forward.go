@@ -152,6 +152,9 @@ func (e *Endpoint) serve(c *call, r *http.Request, route *Route) error {
 	}
 	rec.Enterprise, rec.Own, rec.Client = tenant.Number, tenant.Own, tenant.Client
 
+	if err := e.o.Admit(r.Context(), caller, tenant); err != nil {
+		return err
+	}
 	target, err := route.Target(TargetRequest{Provider: provider, Client: tenant.Client, Method: r.Method, Path: rest})
 	if err != nil {
 		return err

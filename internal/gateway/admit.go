@@ -1,0 +1,67 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/resilience"
+	"ebox-gateway/internal/tenancy"
+)
+
+// admission is what callers and enterprises may ask a second.
+type admission struct {
+	limits      *resilience.Limits
+	enterprises map[enterprise.Number]resilience.Rate // those that have one
+	callers     map[string]callerPace
+}
+
+type callerPace struct {
+	rate  resilience.Rate
+	batch bool
+	wait  time.Duration
+}
+
+func newAdmission(cfg *config.Config, limits *resilience.Limits) *admission {
+	a := &admission{limits: limits, enterprises: make(map[enterprise.Number]resilience.Rate), callers: make(map[string]callerPace)}
+	for _, e := range cfg.Tenancy.Enterprises {
+		if e.Rate != nil {
+			a.enterprises[e.Number] = rateOf(e.Rate)
+		}
+	}
+	for _, c := range cfg.Callers {
+		a.callers[c.Name] = callerPace{rate: rateOf(c.Rate), batch: c.Class == config.Batch, wait: c.Wait}
+	}
+	return a
+}
+
+// rateOf is no limit if there is no rate.
+func rateOf(r *config.Rate) resilience.Rate {
+	if r == nil {
+		return resilience.Rate{}
+	}
+	return resilience.Rate{PerSecond: r.PerSecond, Burst: r.Burst}
+}
+
+// admit spends the rates of the enterprise and of the caller, in this order: an
+// enterprise beyond its own rate then uses up nothing of its caller's.
+func (a *admission) admit(ctx context.Context, caller *tenancy.Caller, tenant tenancy.Tenant) error {
+	c := a.callers[caller.Name]
+	var pace time.Duration
+	if c.batch {
+		rec := exchange.From(ctx)
+		rec.Batch, rec.Pace = true, c.wait
+		pace = c.wait
+	}
+	if rate, ok := a.enterprises[tenant.Number]; ok {
+		if err := a.limits.Take(ctx, resilience.Key{Kind: resilience.ByEnterprise, Enterprise: tenant.Number}, rate, pace); err != nil {
+			return err
+		}
+	}
+	if c.rate.PerSecond > 0 {
+		return a.limits.Take(ctx, resilience.Key{Kind: resilience.ByCaller, Name: caller.Name}, c.rate, pace)
+	}
+	return nil
+}
