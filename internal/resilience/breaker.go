@@ -166,8 +166,7 @@ func (b *breaker) announce() {
 	}
 }
 
-// call is one call that the breaker let pass. It must be settled exactly once:
-// gobreaker waits for ever for a probe that never reports.
+// call is one call that the breaker let pass. It must be settled exactly once.
 type call struct {
 	done  func(error)
 	who   tenant
@@ -193,11 +192,27 @@ func (b *breaker) admit(who tenant) (call, error) {
 	b.announce()
 	switch {
 	case err == nil:
-		return call{done: done, who: who, era: b.era.Load(), began: now}, nil
+		c := call{done: done, who: who, era: b.era.Load(), began: now}
+		if c.probing() {
+			c.done = b.bounded(done)
+		}
+		return c, nil
 	case errors.Is(err, gobreaker.ErrOpenState):
 		return call{}, b.refuse(max(time.Duration(b.openUntil.Load())-now, 1))
 	default:
 		return call{}, b.refuse(probeWait)
+	}
+}
+
+// bounded lets a probe go that has not ended when another could have begun, as a
+// long upload would not: its place goes to another call, and its end says nothing.
+// Nobody else could call while it lasts, and if it never ended, nobody ever.
+func (b *breaker) bounded(done func(error)) func(error) {
+	var once sync.Once
+	timer := time.AfterFunc(b.settings.Open, func() { once.Do(func() { done(errNeutral) }) })
+	return func(err error) {
+		timer.Stop()
+		once.Do(func() { done(err) })
 	}
 }
 

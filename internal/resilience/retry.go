@@ -58,7 +58,8 @@ func (l *retryLayer) RoundTrip(r *http.Request) (*http.Response, error) {
 	budget.begin()
 	defer budget.end()
 	answer, err := l.next.RoundTrip(r)
-	for try := 1; try < l.u.o.Settings.Tries && l.worthwhile(r, answer, err); try++ {
+	final := false
+	for try := 1; !final && try < l.u.o.Settings.Tries && l.worthwhile(r, answer, err); try++ {
 		wait, ok := l.wait(r.Context(), try, answer)
 		if !ok {
 			break
@@ -71,7 +72,7 @@ func (l *retryLayer) RoundTrip(r *http.Request) (*http.Response, error) {
 			closeBody(again)
 			break
 		}
-		answer, err = l.once(again, wait, answer, err)
+		answer, err, final = l.once(again, wait, answer, err)
 	}
 	return answer, err
 }
@@ -159,24 +160,25 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 
 // once waits and makes one more try, paid for already. If the gateway itself refuses
 // that, the caller gets what there was before it, if it could be kept: that its
-// upstream failed is nearer to the truth than that it called too often.
-func (l *retryLayer) once(r *http.Request, wait time.Duration, answer *http.Response, failure error) (*http.Response, error) {
+// upstream failed is nearer to the truth than that it called too often. Final tells
+// that there is nothing more to try.
+func (l *retryLayer) once(r *http.Request, wait time.Duration, answer *http.Response, failure error) (_ *http.Response, _ error, final bool) {
 	defer l.u.budget.retried()
 	kept := keep(answer)
 	if err := l.pause(r.Context(), wait); err != nil {
 		closeBody(r)
-		return nil, err
+		return nil, err, true
 	}
 	answer, err := l.next.RoundTrip(r)
-	if err != nil && refused(err) {
-		if failure != nil {
-			return nil, failure
-		}
-		if kept != nil {
-			return kept, nil
-		}
+	switch {
+	case err == nil || !refused(err):
+		return answer, err, false
+	case failure != nil:
+		return nil, failure, true
+	case kept != nil:
+		return kept, nil, true
 	}
-	return answer, err
+	return nil, err, true
 }
 
 // keep ends a failed answer, so that its place and its connection are free for
@@ -186,13 +188,12 @@ func keep(answer *http.Response) *http.Response {
 		return nil
 	}
 	defer answer.Body.Close()
-	if answer.ContentLength < 0 || answer.ContentLength > maxKept {
-		return nil
-	}
 	kept := *answer
-	kept.Body = http.NoBody
 	if answer.Body == http.NoBody { // as that of HEAD, whose length is another's
 		return &kept
+	}
+	if answer.ContentLength < 0 || answer.ContentLength > maxKept {
+		return nil
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxKept))
 	if err != nil || int64(len(body)) != answer.ContentLength {

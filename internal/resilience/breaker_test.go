@@ -1,0 +1,462 @@
+package resilience
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/problem"
+)
+
+// trusting opens at half of ten calls within ten seconds, for five seconds.
+var trusting = Settings{Breaker: BreakerSettings{
+	Enabled: true, FailureRatio: 0.5, MinRequests: 10, Window: 10 * time.Second, Open: 5 * time.Second,
+}}
+
+// two calls ten times for each of two enterprises.
+func two(t *testing.T, rt http.RoundTripper) {
+	t.Helper()
+	for range 10 {
+		repeat(t, 1, rt, first)
+		repeat(t, 1, rt, second)
+	}
+}
+
+func TestWhatOpensACircuit(t *testing.T) {
+	brokenOff := func(*http.Request) (*http.Response, error) {
+		a := answer(200, "")
+		a.ContentLength = 10
+		a.Body = io.NopCloser(io.MultiReader(strings.NewReader("half"), &failingReader{errReset}))
+		return a, nil
+	}
+	for name, c := range map[string]struct {
+		next tripper
+		want Circuit
+	}{
+		"502":                       {answers(502), Open},
+		"503":                       {answers(503), Open},
+		"504":                       {answers(504), Open},
+		"500_does_not":              {answers(500), Closed},
+		"404_does_not":              {answers(404), Closed},
+		"429_does_not":              {answers(429), Closed},
+		"200_does_not":              {answers(200), Closed},
+		"reset":                     {fails(errReset), Open},
+		"header_time-out":           {fails(errTooSlow), Open},
+		"connection_not_made":       {fails(errNotMade), Open},
+		"connect_time-out":          {fails(errNoConnect), Open},
+		"body_broken_off":           {brokenOff, Open},
+		"cancelled_does_not":        {fails(context.Canceled), Closed},
+		"gateway_refusal_does_not":  {fails(problem.Internal(errReset)), Closed},
+		"own_deadline":              {fails(context.DeadlineExceeded), Open},
+		"unclassified_wrapped_text": {fails(errors.New("what is this")), Open},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := protect(trusting)
+			two(t, u.Breaker(c.next))
+			if got := u.State().Circuit; got != c.want {
+				t.Fatalf("the circuit is %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+type failingReader struct{ err error }
+
+func (r *failingReader) Read([]byte) (int, error) { return 0, r.err }
+func (r *failingReader) Close() error             { return nil }
+
+func TestAnOpenCircuitSaysHowLongItStaysOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := protect(trusting)
+		calls := 0
+		rt := u.Breaker(tripper(func(*http.Request) (*http.Response, error) { calls++; return answer(503, ""), nil }))
+		repeat(t, 10, rt, first)
+		for _, c := range []struct {
+			after time.Duration
+			want  string
+		}{{0, "5"}, {1500 * time.Millisecond, "4"}, {3400 * time.Millisecond, "1"}} {
+			time.Sleep(c.after)
+			_, err := do(t, rt, request("GET", first))
+			refusedWith(t, err, 503, ErrCircuitOpen, c.want)
+		}
+		if p := problem.From(errOf(do(t, rt, request("GET", first)))); p.ProxyError != problem.ProxyDestinationUnavail {
+			t.Errorf("error type %s", p.ProxyError)
+		}
+		if calls != 10 {
+			t.Errorf("%d calls reached the upstream, want 10", calls)
+		}
+		s := u.State()
+		if s.Circuit != Open || s.Opened != 1 || s.RefusedOpen != 4 || time.Until(s.Until) != 100*time.Millisecond {
+			t.Errorf("state %+v, open for another %s", s, time.Until(s.Until))
+		}
+	})
+}
+
+func errOf(_ int, err error) error { return err }
+
+func TestACircuitClosesAfterEnoughProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		u := NewUpstream(Options{Name: "nsso", Settings: trusting, Classify: classify, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		up := false
+		rt := u.Breaker(tripper(func(*http.Request) (*http.Response, error) {
+			if up {
+				return answer(200, "text"), nil
+			}
+			return nil, errReset
+		}))
+		repeat(t, 10, rt, first)
+		time.Sleep(seconds(5.1))
+		repeat(t, 1, rt, first) // a probe that fails
+		if got := u.State().Circuit; got != Open {
+			t.Fatalf("after a failed probe the circuit is %s", got)
+		}
+		up = true
+		time.Sleep(seconds(5.1))
+		for i := range probes {
+			if got := u.State().Circuit; got != HalfOpen {
+				t.Fatalf("after %d probes the circuit is %s", i, got)
+			}
+			if status, err := do(t, rt, request("GET", first)); status != 200 {
+				t.Fatalf("probe %d: %d %v", i, status, err)
+			}
+		}
+		if s := u.State(); s.Circuit != Closed || s.Opened != 2 || !s.Until.IsZero() {
+			t.Fatalf("state %+v", s)
+		}
+		for _, want := range []string{"circuit open: too many calls failed", "failures=10", "circuit half-open", "circuit open again", "circuit closed", "upstream=nsso"} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("the log does not say %q:\n%s", want, &log)
+			}
+		}
+	})
+}
+
+func TestOneEnterpriseAloneOpensNoCircuit(t *testing.T) {
+	broken := func(bad ...enterprise.Number) tripper {
+		return func(r *http.Request) (*http.Response, error) {
+			for _, n := range bad {
+				if exchange.From(r.Context()).Enterprise == n {
+					return answer(503, ""), nil
+				}
+			}
+			return answer(200, ""), nil
+		}
+	}
+	for name, c := range map[string]struct {
+		next  tripper
+		calls func(*testing.T, http.RoundTripper)
+		want  Circuit
+	}{
+		"one_of_two_fails": {broken(first), two, Closed},
+		"one_fails_fifty_times_another_once_succeeds": {broken(first), func(t *testing.T, rt http.RoundTripper) {
+			repeat(t, 1, rt, second)
+			repeat(t, 50, rt, first)
+		}, Closed},
+		"the_only_one_fails": {broken(first), func(t *testing.T, rt http.RoundTripper) { repeat(t, 10, rt, first) }, Open},
+		"both_fail":          {broken(first, second), two, Open},
+		"most_failures_are_one's_but_others_fail_too": {broken(first, second), func(t *testing.T, rt http.RoundTripper) {
+			repeat(t, 1, rt, second)
+			repeat(t, 30, rt, first)
+		}, Open},
+		"one_always_fails_another_once_in_ten": {func() tripper {
+			n := 0
+			return func(r *http.Request) (*http.Response, error) {
+				if exchange.From(r.Context()).Enterprise == second {
+					if n++; n%10 != 1 {
+						return answer(200, ""), nil
+					}
+				}
+				return answer(503, ""), nil
+			}
+		}(), two, Closed},
+		"one's_connections_are_not_made": {func(r *http.Request) (*http.Response, error) {
+			if exchange.From(r.Context()).Enterprise == first {
+				return nil, errNotMade
+			}
+			return answer(200, ""), nil
+		}, func(t *testing.T, rt http.RoundTripper) { two(t, rt); repeat(t, 2, rt, first) }, Open},
+		"own_and_enterprise_are_two": {broken(0), func(t *testing.T, rt http.RoundTripper) {
+			for range 10 {
+				_, _ = do(t, rt, requestOf(context.Background(), "GET", &exchange.Record{Own: true}))
+				repeat(t, 1, rt, first)
+			}
+		}, Closed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := protect(trusting)
+			c.calls(t, u.Breaker(c.next))
+			if got := u.State().Circuit; got != c.want {
+				t.Fatalf("the circuit is %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestOneEnterpriseCannotKeepAHalfOpenCircuitFromTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := protect(trusting)
+		down := true
+		rt := u.Breaker(tripper(func(r *http.Request) (*http.Response, error) {
+			if down || exchange.From(r.Context()).Enterprise == first {
+				return answer(503, ""), nil
+			}
+			return answer(200, ""), nil
+		}))
+		two(t, rt)
+		down = false
+		time.Sleep(seconds(5.1))
+		if status, err := do(t, rt, request("GET", first)); status != 503 {
+			t.Fatalf("the probe: %d %v", status, err)
+		}
+		_, err := do(t, rt, request("GET", first))
+		refusedWith(t, err, 503, ErrCircuitOpen, "5") // it had its turn
+		for range probes {
+			if status, err := do(t, rt, request("GET", second)); status != 200 {
+				t.Fatalf("another enterprise: %d %v", status, err)
+			}
+		}
+		if got := u.State().Circuit; got != Closed {
+			t.Fatalf("the circuit is %s", got)
+		}
+	})
+}
+
+func TestTwoEnterprisesThatFailAsProbesOpenTheCircuitAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := protect(trusting)
+		rt := u.Breaker(answers(503))
+		two(t, rt)
+		time.Sleep(seconds(5.1))
+		repeat(t, 1, rt, first)
+		if got := u.State().Circuit; got != HalfOpen {
+			t.Fatalf("after the first probe the circuit is %s", got)
+		}
+		repeat(t, 1, rt, second)
+		if got := u.State().Circuit; got != Open {
+			t.Fatalf("after the second probe the circuit is %s", got)
+		}
+	})
+}
+
+// The header time-out and the window are both thirty seconds by default; gobreaker
+// by itself does not count a call that lasts as long as its window.
+func TestAnUpstreamThatHangsOpensItsCircuit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := protect(trusting)
+		rt := u.Breaker(tripper(func(*http.Request) (*http.Response, error) {
+			time.Sleep(trusting.Breaker.Window)
+			return nil, errTooSlow
+		}))
+		for range 10 {
+			go repeat(t, 1, rt, first)
+		}
+		time.Sleep(trusting.Breaker.Window + time.Second)
+		synctest.Wait()
+		if got := u.State().Circuit; got != Open {
+			t.Fatalf("the circuit is %s", got)
+		}
+	})
+}
+
+func TestOldFailuresLeaveTheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := protect(trusting)
+		rt := u.Breaker(answers(503))
+		for range 30 {
+			repeat(t, 1, rt, first)
+			time.Sleep(seconds(1.2)) // at most nine in a window
+		}
+		if got := u.State().Circuit; got != Closed {
+			t.Fatalf("the circuit is %s", got)
+		}
+	})
+}
+
+func TestACircuitIsDeafToCallsFromBeforeItOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := protect(trusting)
+		late := make(chan struct{})
+		rt := u.Breaker(tripper(func(r *http.Request) (*http.Response, error) {
+			if r.Method == "POST" {
+				<-late
+			}
+			if r.Method == "HEAD" {
+				return answer(200, ""), nil
+			}
+			return nil, errReset
+		}))
+		for range 10 {
+			go func() { _, _ = do(t, rt, request("POST", first)) }()
+		}
+		synctest.Wait()
+		repeat(t, 10, rt, first)
+		time.Sleep(seconds(5.1))
+		for range probes {
+			_, _ = do(t, rt, request("HEAD", first))
+		}
+		close(late)
+		synctest.Wait()
+		if s := u.State(); s.Circuit != Closed || s.Opened != 1 {
+			t.Fatalf("state %+v", s)
+		}
+	})
+}
+
+// gobreaker waits for ever for a probe that never reports. Whatever happens to
+// probes here, others get their turn.
+func TestNoProbeIsLost(t *testing.T) {
+	for name, probe := range map[string]tripper{
+		"cancelled":           fails(context.Canceled),
+		"panics":              func(*http.Request) (*http.Response, error) { panic("a fault below") },
+		"body_is_never_ended": answers(200),
+		"refused_below":       fails(problem.Internal(errReset)),
+		"neutral_answer":      answers(502),
+		"hangs": func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				u := NewUpstream(Options{
+					Settings: trusting, Classify: classify,
+					Neutral: func(_ *http.Request, a *http.Response) bool { return a.StatusCode == 502 },
+				})
+				repeat(t, 10, u.Breaker(fails(errReset)), first)
+				time.Sleep(seconds(5.1))
+				ctx, cancel := context.WithCancel(context.Background())
+				for range 3 * probes {
+					go func() {
+						defer func() { _ = recover() }()
+						_, _ = u.Breaker(probe).RoundTrip(requestOf(ctx, "GET", &exchange.Record{Enterprise: first}))
+					}()
+				}
+				time.Sleep(seconds(5.1)) // as long as a probe may take
+				cancel()
+				synctest.Wait()
+				repeat(t, probes, u.Breaker(answers(200)), first)
+				if got := u.State().Circuit; got != Closed {
+					t.Fatalf("the circuit is %s", got)
+				}
+			})
+		})
+	}
+}
+
+func TestAHalfOpenCircuitLetsFewPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := protect(trusting)
+		repeat(t, 10, u.Breaker(fails(errReset)), first)
+		time.Sleep(seconds(5.1))
+		let := make(chan struct{})
+		calls := make(chan struct{}, 100)
+		rt := u.Breaker(tripper(func(*http.Request) (*http.Response, error) {
+			calls <- struct{}{}
+			<-let
+			return answer(200, ""), nil
+		}))
+		for range 50 {
+			go repeat(t, 1, rt, second)
+		}
+		synctest.Wait()
+		if len(calls) != probes {
+			t.Errorf("%d calls passed, want %d", len(calls), probes)
+		}
+		_, err := do(t, rt, request("GET", second))
+		refusedWith(t, err, 503, ErrCircuitOpen, "1")
+		close(let)
+		synctest.Wait()
+		if got := u.State().Circuit; got != Closed {
+			t.Errorf("the circuit is %s", got)
+		}
+	})
+}
+
+func TestWhatSaysNothingAboutTheUpstream(t *testing.T) {
+	t.Run("health_that_says_down", func(t *testing.T) {
+		u := NewUpstream(Options{Settings: trusting, Neutral: func(r *http.Request, a *http.Response) bool { return r.URL.Path == "/" && a.StatusCode == 503 }})
+		repeat(t, 30, u.Breaker(answers(503)), first)
+		if got := u.State().Circuit; got != Closed {
+			t.Fatalf("the circuit is %s", got)
+		}
+	})
+	t.Run("caller's_body_that_cannot_be_read", func(t *testing.T) {
+		u := protect(trusting)
+		rt := u.Breaker(tripper(func(r *http.Request) (*http.Response, error) {
+			_, err := io.ReadAll(r.Body)
+			return nil, err
+		}))
+		for range 30 {
+			r := request("POST", first)
+			r.Body = &failingReader{io.ErrUnexpectedEOF}
+			if _, err := do(t, rt, r); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Fatalf("the error is %v", err)
+			}
+		}
+		if got := u.State().Circuit; got != Closed {
+			t.Fatalf("the circuit is %s", got)
+		}
+	})
+	t.Run("caller_that_went_away_while_the_transport_failed", func(t *testing.T) {
+		u := protect(trusting)
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		for range 30 {
+			_, _ = do(t, u.Breaker(fails(errReset)), requestOf(ctx, "GET", &exchange.Record{}))
+		}
+		if got := u.State().Circuit; got != Closed {
+			t.Fatalf("the circuit is %s", got)
+		}
+	})
+	t.Run("download_that_its_caller_ends", func(t *testing.T) {
+		u := protect(trusting)
+		rt := u.Breaker(tripper(func(*http.Request) (*http.Response, error) {
+			a := answer(200, "")
+			a.ContentLength, a.Body = -1, &failingReader{context.Canceled}
+			return a, nil
+		}))
+		repeat(t, 30, rt, first)
+		if got := u.State().Circuit; got != Closed {
+			t.Fatalf("the circuit is %s", got)
+		}
+	})
+}
+
+func TestARefusalClosesTheBody(t *testing.T) {
+	u := protect(trusting)
+	repeat(t, 10, u.Breaker(fails(errReset)), first)
+	r := request("POST", first)
+	body := &closable{}
+	r.Body = body
+	if _, err := do(t, u.Breaker(answers(200)), r); !errors.Is(err, ErrCircuitOpen) || !body.closed {
+		t.Fatalf("error %v, body closed: %v", err, body.closed)
+	}
+}
+
+type closable struct {
+	failingReader
+	closed bool
+}
+
+func (c *closable) Close() error { c.closed = true; return nil }
+
+func TestWithoutABreakerNothingIsBetween(t *testing.T) {
+	next := answers(200)
+	u := protect(Settings{})
+	if _, between := layers(u, next).(tripper); !between {
+		t.Fatal("settings that ask for nothing made a layer")
+	}
+	if s := u.State(); s.Circuit != Closed {
+		t.Fatalf("state %+v", s)
+	}
+}
