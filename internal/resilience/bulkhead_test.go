@@ -1,0 +1,326 @@
+package resilience
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/problem"
+)
+
+// narrow has ten places and a queue of ten for a second.
+var narrow = Settings{Max: 10, Queue: 10, Wait: time.Second}
+
+// gate is an upstream whose calls last until they are let go, each under a name.
+type gate struct {
+	let   chan struct{}
+	mu    sync.Mutex
+	order []string
+}
+
+func newGate() *gate { return &gate{let: make(chan struct{})} }
+
+func (g *gate) RoundTrip(r *http.Request) (*http.Response, error) {
+	g.mu.Lock()
+	g.order = append(g.order, exchange.From(r.Context()).Caller)
+	g.mu.Unlock()
+	select {
+	case <-g.let:
+		return answer(200, "text"), nil
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+}
+
+func (g *gate) arrivals() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.order)
+}
+
+// send makes a call in a goroutine and returns where its error will be.
+func send(ctx context.Context, rt http.RoundTripper, rec *exchange.Record) <-chan error {
+	end := make(chan error, 1)
+	go func() {
+		resp, err := rt.RoundTrip(requestOf(ctx, "GET", rec))
+		if err == nil {
+			_, err = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+		end <- err
+	}()
+	return end
+}
+
+func interactive() *exchange.Record { return &exchange.Record{Caller: "interactive"} }
+func batch(pace time.Duration) *exchange.Record {
+	return &exchange.Record{Caller: "batch", Batch: true, Pace: pace}
+}
+
+func TestTheBulkheadBoundsCallsAndTheirQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u, g := protect(narrow), newGate()
+		rt := u.Bulkhead(g)
+		for range 20 {
+			send(context.Background(), rt, interactive())
+		}
+		synctest.Wait()
+		if s := u.State(); s.InFlight != 10 || s.Queued != 10 || len(g.arrivals()) != 10 {
+			t.Fatalf("state %+v, %d sent", s, len(g.arrivals()))
+		}
+		_, err := do(t, rt, request("GET", first))
+		refusedWith(t, err, 503, ErrBulkheadFull, "1")
+		if p := problem.From(err); p.ProxyError != problem.ProxyConnectionLimit {
+			t.Errorf("error type %s", p.ProxyError)
+		}
+		close(g.let)
+		synctest.Wait()
+		if s := u.State(); s.InFlight != 0 || s.Queued != 0 || s.RefusedFull != 1 || len(g.arrivals()) != 20 {
+			t.Fatalf("state %+v, %d sent", s, len(g.arrivals()))
+		}
+	})
+}
+
+func TestWhoWaitsTooLongIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u, g := protect(narrow), newGate()
+		rt := u.Bulkhead(g)
+		for range 10 {
+			send(context.Background(), rt, interactive())
+		}
+		synctest.Wait()
+		rec, start := interactive(), time.Now()
+		err := <-send(context.Background(), rt, rec)
+		refusedWith(t, err, 503, ErrBulkheadFull, "1")
+		if took := time.Since(start); took != narrow.Wait || rec.Phases.Limits != narrow.Wait {
+			t.Errorf("refused after %s, %s noted", took, rec.Phases.Limits)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		defer cancel()
+		refusedWith(t, <-send(ctx, rt, interactive()), 503, ErrBulkheadFull, "1") // out of time is nobody's leaving
+		close(g.let)
+		synctest.Wait()
+		if s := u.State(); s.InFlight != 0 || s.Queued != 0 {
+			t.Fatalf("state %+v", s)
+		}
+	})
+}
+
+func TestACallerWhoGoesAwayLeavesTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u, g := protect(narrow), newGate()
+		rt := u.Bulkhead(g)
+		for range 10 {
+			send(context.Background(), rt, interactive())
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(context.Background())
+		gone := send(ctx, rt, interactive())
+		synctest.Wait()
+		cancel()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Fatalf("the error is %v", err)
+		}
+		if s := u.State(); s.Queued != 0 || s.RefusedFull != 0 {
+			t.Fatalf("state %+v", s)
+		}
+		close(g.let)
+		synctest.Wait()
+		if s := u.State(); s.InFlight != 0 || len(g.arrivals()) != 10 {
+			t.Fatalf("state %+v, %d sent", s, len(g.arrivals()))
+		}
+	})
+}
+
+func TestTheQueueIsServedInOrderInteractiveFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u, g := protect(Settings{Max: 1, Queue: 10, Wait: time.Minute}), newGate()
+		rt := u.Bulkhead(g)
+		queue := func(name string, isBatch bool) {
+			send(context.Background(), rt, &exchange.Record{Caller: name, Batch: isBatch, Pace: time.Minute})
+			synctest.Wait()
+		}
+		queue("holds", false)
+		queue("batch 1", true)
+		queue("interactive 1", false)
+		queue("batch 2", true)
+		queue("interactive 2", false)
+		for range 5 {
+			g.let <- struct{}{}
+			synctest.Wait()
+		}
+		if got := strings.Join(g.arrivals(), ", "); got != "holds, interactive 1, interactive 2, batch 1, batch 2" {
+			t.Fatalf("served %s", got)
+		}
+	})
+}
+
+func TestBatchLeavesThreeTenthsOfThePlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u, g := protect(narrow), newGate()
+		rt := u.Bulkhead(g)
+		for range 30 {
+			send(context.Background(), rt, batch(time.Minute))
+		}
+		synctest.Wait()
+		if s := u.State(); s.InFlight != 7 || s.InFlightBatch != 7 || s.Queued != 7 {
+			t.Fatalf("state %+v", s)
+		}
+		for range 6 { // three places at once, three in the queue
+			send(context.Background(), rt, interactive())
+		}
+		synctest.Wait()
+		if s := u.State(); s.InFlight != 10 || s.Queued != 10 {
+			t.Fatalf("state %+v", s)
+		}
+		time.Sleep(2 * time.Second) // interactive calls are refused, batch waits for its pace
+		if s := u.State(); s.Queued != 7 {
+			t.Fatalf("state %+v", s)
+		}
+		close(g.let)
+		synctest.Wait()
+		if s := u.State(); s.InFlight != 0 || s.InFlightBatch != 0 || s.Queued != 0 {
+			t.Fatalf("state %+v", s)
+		}
+	})
+}
+
+func TestBatchIsServedByTheSmallestBulkhead(t *testing.T) {
+	for _, c := range []struct{ whole, want int }{{1, 1}, {2, 1}, {3, 2}, {10, 7}, {200, 140}} {
+		if got := batchShare(c.whole); got != c.want {
+			t.Errorf("batch gets %d of %d, want %d", got, c.whole, c.want)
+		}
+	}
+}
+
+func TestAPlaceIsHeldUntilTheBodyEnds(t *testing.T) {
+	for name, c := range map[string]struct {
+		next tripper
+		end  func(*http.Response)
+		held int // after the header
+	}{
+		"read_to_its_end":  {answers(200), func(a *http.Response) { _, _ = io.Copy(io.Discard, a.Body) }, 1},
+		"closed_before":    {answers(200), func(a *http.Response) { a.Body.Close() }, 1},
+		"closed_twice":     {answers(200), func(a *http.Response) { a.Body.Close(); a.Body.Close() }, 1},
+		"read_then_closed": {answers(200), func(a *http.Response) { _, _ = io.Copy(io.Discard, a.Body); a.Body.Close() }, 1},
+		"broken_off": {func(*http.Request) (*http.Response, error) {
+			a := answer(200, "text")
+			a.Body = &failingReader{errReset}
+			return a, nil
+		}, func(a *http.Response) { _, _ = a.Body.Read(nil) }, 1},
+		"no_body":                {func(*http.Request) (*http.Response, error) { a := answer(204, ""); a.Body = http.NoBody; return a, nil }, func(*http.Response) {}, 0},
+		"body_of_no_length":      {func(*http.Request) (*http.Response, error) { return answer(200, ""), nil }, func(*http.Response) {}, 0},
+		"error":                  {fails(errReset), func(*http.Response) {}, 0},
+		"panic_in_the_transport": {func(*http.Request) (*http.Response, error) { panic("a fault below") }, func(*http.Response) {}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := protect(narrow)
+			var a *http.Response
+			func() {
+				defer func() { _ = recover() }()
+				a, _ = u.Bulkhead(c.next).RoundTrip(request("GET", first))
+			}()
+			if got := u.State().InFlight; got != c.held {
+				t.Errorf("%d places held after the header, want %d", got, c.held)
+			}
+			c.end(a)
+			if got := u.State().InFlight; got != 0 {
+				t.Errorf("%d places held in the end", got)
+			}
+		})
+	}
+}
+
+// Whatever calls come, wait, go away and end: the limits hold at every moment, and
+// in the end every place is free.
+func TestBulkheadProperty(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s := Settings{Max: rapid.IntRange(1, 6).Draw(rt, "max"), Queue: rapid.IntRange(0, 6).Draw(rt, "queue"), Wait: time.Second}
+		steps := rapid.SliceOfN(rapid.IntRange(0, 5), 1, 60).Draw(rt, "steps")
+		synctest.Test(t, func(t *testing.T) {
+			u, g := protect(s), newGate()
+			layer := u.Bulkhead(g)
+			var cancels []context.CancelFunc
+			for _, step := range steps {
+				switch step {
+				case 0, 1, 2:
+					ctx, cancel := context.WithCancel(context.Background())
+					cancels = append(cancels, cancel)
+					send(ctx, layer, &exchange.Record{Batch: step == 2, Pace: 2 * time.Second})
+				case 3:
+					select {
+					case g.let <- struct{}{}:
+					default:
+					}
+				case 4:
+					if len(cancels) > 0 {
+						cancels[len(cancels)/2]()
+					}
+				case 5:
+					time.Sleep(400 * time.Millisecond)
+				}
+				synctest.Wait()
+				st := u.State()
+				h := u.bulkhead
+				h.mu.Lock()
+				interactive, batched := h.interactive.Len(), h.batched.Len()
+				h.mu.Unlock()
+				if st.InFlight > s.Max || st.InFlightBatch > h.maxBatch || st.Queued > s.Queue || batched > h.queueBatch ||
+					interactive > 0 && st.InFlight < s.Max ||
+					batched > 0 && st.InFlight < s.Max && st.InFlightBatch < h.maxBatch {
+					rt.Fatalf("%+v under %+v", st, s)
+				}
+			}
+			for _, cancel := range cancels {
+				cancel()
+			}
+			synctest.Wait()
+			if st := u.State(); st.InFlight != 0 || st.InFlightBatch != 0 || st.Queued != 0 {
+				rt.Fatalf("left behind: %+v", st)
+			}
+		})
+	})
+}
+
+func TestTheBulkheadUnderManyCallers(t *testing.T) {
+	u := protect(Settings{Max: 4, Queue: 8, Wait: 2 * time.Millisecond})
+	var inside, most atomic.Int64
+	rt := u.Bulkhead(tripper(func(r *http.Request) (*http.Response, error) {
+		n := inside.Add(1)
+		defer inside.Add(-1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		return answer(200, "text"), nil
+	}))
+	var wg sync.WaitGroup
+	for i := range 32 {
+		wg.Go(func() {
+			for j := range 200 {
+				ctx, cancel := context.WithCancel(context.Background())
+				if j%5 == 0 {
+					time.AfterFunc(time.Duration(j)*time.Microsecond, cancel)
+				}
+				<-send(ctx, rt, &exchange.Record{Batch: i%2 == 0, Pace: time.Millisecond})
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	if s := u.State(); s.InFlight != 0 || s.Queued != 0 || s.InFlightBatch != 0 {
+		t.Errorf("left behind: %+v", s)
+	}
+	if most.Load() > 4 {
+		t.Errorf("%d calls at once", most.Load())
+	}
+}

@@ -1,0 +1,179 @@
+package resilience
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/problem"
+)
+
+func byEnterprise(n enterprise.Number) Key { return Key{Kind: ByEnterprise, Enterprise: n} }
+
+func TestEachKeyHasItsOwnRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimits(0, nil)
+		r := Rate{PerSecond: 2, Burst: 2}
+		keys := []Key{byEnterprise(first), byEnterprise(second), {Kind: ByCaller, Name: "hr"}, {Kind: ByClient, Name: "hr"}}
+		for _, k := range keys {
+			for range 2 {
+				if err := l.Take(context.Background(), k, r, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err := l.Take(context.Background(), k, r, 0)
+			refusedWith(t, err, 429, ErrRate, "1")
+			if p := problem.From(err); member(p, "limit") != 2 || p.Type != "urn:problem-type:belgif:tooManyRequests" {
+				t.Fatalf("problem %+v", p)
+			}
+		}
+		time.Sleep(time.Second / 2)
+		if err := l.Take(context.Background(), keys[0], r, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Take(context.Background(), keys[0], Rate{}, 0); err != nil || l.Len() != 4 {
+			t.Fatalf("a rate of nothing is no limit: %v, %d keys", err, l.Len())
+		}
+	})
+}
+
+func TestRetryAfterOfARateIsTrue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimits(0, nil)
+		r := Rate{PerSecond: 0.1, Burst: 1}
+		_ = l.Take(context.Background(), byEnterprise(first), r, 0)
+		time.Sleep(seconds(2.5))
+		refusedWith(t, l.Take(context.Background(), byEnterprise(first), r, 0), 429, ErrRate, "8")
+		time.Sleep(seconds(7.5)) // to the moment
+		if err := l.Take(context.Background(), byEnterprise(first), r, 0); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestMemoryForRatesIsBounded(t *testing.T) {
+	l := NewLimits(100, nil)
+	r := Rate{PerSecond: 0.001, Burst: 1}
+	for i := range 10_000 {
+		if err := l.Take(context.Background(), byEnterprise(enterprise.Number(i)), r, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l.Len() != 100 || len(l.entries) != 100 {
+		t.Fatalf("%d keys kept, %d in the index", l.Len(), len(l.entries))
+	}
+	// The last ones are remembered, and who is used stays.
+	for i := range 200 {
+		if err := l.Take(context.Background(), byEnterprise(9_999), r, 0); err == nil {
+			t.Fatal("a key in use was forgotten")
+		}
+		_ = l.Take(context.Background(), byEnterprise(enterprise.Number(20_000+i)), r, 0)
+	}
+	// Who was forgotten gets its burst again, and no more.
+	if err := l.Take(context.Background(), byEnterprise(1), r, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Take(context.Background(), byEnterprise(1), r, 0); err == nil {
+		t.Fatal("more than the burst")
+	}
+}
+
+func TestAPatientCallWaitsInLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimits(0, nil)
+		r := Rate{PerSecond: 2, Burst: 1}
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() {
+				rec := new(exchange.Record)
+				if err := l.Take(exchange.With(context.Background(), rec), byEnterprise(first), r, 2*time.Second); err != nil {
+					t.Error(err)
+				}
+				if rec.Phases.Limits != time.Since(start) {
+					t.Errorf("waited %s, noted %s", time.Since(start), rec.Phases.Limits)
+				}
+			})
+		}
+		synctest.Wait()
+		err := l.Take(context.Background(), byEnterprise(first), r, 2*time.Second)
+		refusedWith(t, err, 429, ErrRate, "3") // four are waiting: its turn is in two and a half
+		wg.Wait()
+		if took := time.Since(start); took < 2*time.Second || took > 2*time.Second+time.Microsecond {
+			t.Fatalf("five calls took %s", took)
+		}
+	})
+}
+
+func TestBatchHasAllOfARateThatIsItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimits(0, nil)
+		start := time.Now()
+		for range 110 {
+			if err := l.Take(context.Background(), Key{Kind: ByCaller, Name: "payroll"}, Rate{PerSecond: 10, Burst: 10}, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(start); took > seconds(10.01) {
+			t.Fatalf("110 calls took %s", took)
+		}
+	})
+}
+
+func TestWhoGoesAwayStopsWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimits(0, nil)
+		r := Rate{PerSecond: 0.01, Burst: 1}
+		_ = l.Take(context.Background(), byEnterprise(first), r, 0)
+		ctx, cancel := context.WithCancelCause(context.Background())
+		end := make(chan error)
+		go func() { end <- l.Take(ctx, byEnterprise(first), r, time.Hour) }()
+		synctest.Wait()
+		gone := errors.New("the caller is gone")
+		cancel(gone)
+		if err := <-end; err != gone {
+			t.Fatalf("the error is %v", err)
+		}
+		limited, stop := context.WithTimeout(context.Background(), time.Second)
+		defer stop()
+		refusedWith(t, l.Take(limited, byEnterprise(first), r, time.Hour), 429, ErrRate, "99")
+	})
+}
+
+func TestAChangedRateGoesOnFromWhatWasLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimits(0, nil)
+		take := func(r Rate) error { return l.Take(context.Background(), byEnterprise(first), r, 0) }
+		_ = take(Rate{PerSecond: 1, Burst: 1})
+		if err := take(Rate{PerSecond: 100, Burst: 50}); err == nil {
+			t.Fatal("a reload gave a burst away")
+		}
+		time.Sleep(100 * time.Millisecond)
+		for i := range 10 {
+			if err := take(Rate{PerSecond: 100, Burst: 50}); err != nil {
+				t.Fatalf("call %d under the new rate: %v", i, err)
+			}
+		}
+	})
+}
+
+func TestLimitsUnderManyCallers(t *testing.T) {
+	l := NewLimits(50, nil)
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			for j := range 2000 {
+				_ = l.Take(context.Background(), byEnterprise(enterprise.Number((i*j)%200)), Rate{PerSecond: 1e6, Burst: 1 + j%2}, time.Duration(j%2)*time.Millisecond)
+			}
+		})
+	}
+	wg.Wait()
+	if l.Len() > 50 || len(l.entries) != l.Len() {
+		t.Fatalf("%d keys kept, %d in the index", l.Len(), len(l.entries))
+	}
+}
