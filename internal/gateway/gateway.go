@@ -139,7 +139,7 @@ func limitsOf(cfg *config.Config) server.Limits {
 	l := cfg.Server.Limits
 	return server.Limits{
 		MaxHeaderBytes: int(l.MaxHeaderBytes), MaxConnections: l.MaxConnections, MaxStreams: l.MaxStreams,
-		ReadHeaderTimeout: l.ReadHeaderTimeout, IdleTimeout: l.IdleTimeout,
+		ReadHeaderTimeout: l.ReadHeaderTimeout, IdleTimeout: l.IdleTimeout, BodyIdleTimeout: l.BodyIdleTimeout,
 	}
 }
 

@@ -35,6 +35,9 @@ type Limits struct {
 	// ReadHeaderTimeout is how long a caller may take to send a header, IdleTimeout
 	// how long a connection may wait for its next request.
 	ReadHeaderTimeout, IdleTimeout time.Duration
+	// BodyIdleTimeout is how long a caller may stand still while it sends a body or
+	// takes an answer; 0 is for ever.
+	BodyIdleTimeout time.Duration
 }
 
 // Server serves one handler on a set of listeners that can be changed while it
@@ -145,18 +148,20 @@ func (s *Server) put(b *bound, l Listener, changed bool) {
 // take starts an http.Server for a socket.
 func (s *Server) take(b *bound, l Listener) *charge {
 	c := &charge{feed: &feed{conns: b.conns, addr: b.socket.Addr(), done: make(chan struct{})}}
+	limits := s.limits
 	c.Server = &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if s.closing.Load() || c.retired.Load() {
 				w.Header()["Connection"] = []string{"close"}
 			}
+			patient(w, r, limits.BodyIdleTimeout)
 			s.handler.ServeHTTP(w, r)
 		}),
 		TLSConfig:         l.TLS,
-		ReadHeaderTimeout: s.limits.ReadHeaderTimeout,
-		IdleTimeout:       s.limits.IdleTimeout,
-		MaxHeaderBytes:    s.limits.MaxHeaderBytes,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: s.limits.MaxStreams},
+		ReadHeaderTimeout: limits.ReadHeaderTimeout,
+		IdleTimeout:       limits.IdleTimeout,
+		MaxHeaderBytes:    limits.MaxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: limits.MaxStreams},
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnContext:       l.connContext,
 		Protocols:         new(http.Protocols),
@@ -186,7 +191,7 @@ func (s *Server) accept(b *bound) {
 	const patience = 50 * time.Millisecond // when there are no file descriptors left
 	for {
 		s.mu.Lock()
-		free := s.slots
+		free, patience := s.slots, s.limits.BodyIdleTimeout
 		s.mu.Unlock()
 		if !free.take(s.closed) {
 			return
@@ -208,7 +213,7 @@ func (s *Server) accept(b *bound) {
 			continue
 		}
 		select {
-		case b.conns <- free.hold(conn):
+		case b.conns <- &accepted{Conn: conn, slots: free, patience: patience}:
 		case <-s.closed:
 			_ = conn.Close() // it came too late
 			free.give()

@@ -1,0 +1,78 @@
+package server
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// slots bound the connections that are open at once, over several listeners. A
+// connection that finds none waits in the kernel's backlog. Nil slots are unlimited.
+type slots chan struct{}
+
+func newSlots(n int) slots {
+	if n <= 0 {
+		return nil
+	}
+	return make(slots, n)
+}
+
+// take waits for a slot; false if done was closed before there was one.
+func (s slots) take(done <-chan struct{}) bool {
+	if s == nil {
+		return true
+	}
+	select {
+	case s <- struct{}{}:
+		return true
+	case <-done:
+		return false
+	}
+}
+
+func (s slots) give() {
+	if s != nil {
+		<-s
+	}
+}
+
+// accepted is a connection that came in. It gives its slot back when it is closed,
+// and it ends a caller that takes nothing of its answer for the patience; one that
+// takes a little at a time is never cut, however long it needs.
+//
+// The other direction is in the hands of the handlers: between two requests, and
+// while a request waits for its upstream, the server reads as well, only to learn
+// that the caller has gone.
+type accepted struct {
+	net.Conn
+	slots    slots
+	patience time.Duration // 0 waits for ever
+	once     sync.Once
+}
+
+func (c *accepted) Write(b []byte) (n int, err error) {
+	if c.patience == 0 {
+		return c.Conn.Write(b)
+	}
+	for {
+		if err := c.SetWriteDeadline(time.Now().Add(c.patience)); err != nil {
+			return n, err
+		}
+		took, err := c.Conn.Write(b[n:])
+		n += took
+		if err == nil || took == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+	}
+}
+
+// NetConn gives the connection itself, for whoever has to set its options.
+func (c *accepted) NetConn() net.Conn { return c.Conn }
+
+func (c *accepted) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(c.slots.give)
+	return err
+}
