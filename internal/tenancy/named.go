@@ -1,6 +1,8 @@
 package tenancy
 
 import (
+	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -129,40 +131,64 @@ func (n *Named) note(value string) (text, ok bool) {
 		return true, n.add(number)
 	}
 	// Not as people write it. A lenient reader may still see a number: all digits
-	// taken together, or any run of them, as in a list.
-	var all, run digits
+	// taken together, any run of them, any group parted by what parts the digits of
+	// one number, as in a list, or the whole as a number in scientific notation.
+	var all, run, group digits
 	for _, r := range value {
 		d, isDigit := digitOf(r)
 		if isDigit {
 			all.push(d)
 			run.push(d)
+			group.push(d)
 			continue
 		}
-		if number, is := run.number(); is && !n.add(number) {
-			return true, false
-		}
+		ended := [2]digits{run}
 		run = digits{}
-	}
-	for _, found := range [...]digits{run, all} {
-		if number, is := found.number(); is && !n.add(number) {
+		if r != '.' && r != '-' && !unicode.IsSpace(r) {
+			ended[1], group = group, digits{}
+		}
+		if !n.addFound(ended[:]...) {
 			return true, false
 		}
 	}
-	return true, true
+	if !n.addFound(run, group, all) {
+		return true, false
+	}
+	return true, n.noteScientific(value)
 }
 
 // noteLiteral records a JSON number, which may spell 206731645 as 2.06731645e8.
 func (n *Named) noteLiteral(literal string) (ok bool) {
+	n.Present = true
 	if strings.ContainsAny(literal, ".eE") {
-		f, err := strconv.ParseFloat(literal, 64)
-		if err != nil || f < 1 || f >= 1e10 || f != float64(uint64(f)) {
-			n.Present = true
-			return true
-		}
-		literal = strconv.FormatUint(uint64(f), 10)
+		return n.noteScientific(literal)
 	}
 	_, ok = n.note(literal)
 	return ok
+}
+
+// noteScientific records a number with a fraction or an exponent. Readers of whole
+// numbers drop the fraction or round, and some the sign.
+func (n *Named) noteScientific(text string) (ok bool) {
+	if !strings.ContainsAny(text, ".eE") {
+		return true
+	}
+	f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if f = math.Abs(f); err != nil || !(f >= 1 && f < 1e10) {
+		return true
+	}
+	down, up := math.Floor(f), math.Ceil(f)
+	return n.addFound(digits{uint64(down), 10}, digits{uint64(up), 10})
+}
+
+// addFound adds those of the texts that are numbers.
+func (n *Named) addFound(texts ...digits) (ok bool) {
+	for _, text := range texts {
+		if number, is := text.number(); is && !n.add(number) {
+			return false
+		}
+	}
+	return true
 }
 
 func (n *Named) add(number enterprise.Number) bool {
@@ -186,24 +212,28 @@ func isBlank(s string) bool {
 	return true
 }
 
-// digits are up to ten digits; more are counted and forgotten.
+// digits are a text of digits, as the number they spell and how many they are.
 type digits struct {
-	text  [10]byte
+	value uint64
 	count int
 }
 
+// beyond is more than any number has, with room for one more digit.
+const beyond = 10_000_000_000
+
 func (d *digits) push(digit byte) {
-	if d.count < len(d.text) {
-		d.text[d.count] = digit
+	if d.count++; d.value < beyond {
+		d.value = d.value*10 + uint64(digit-'0')
 	}
-	d.count++
 }
 
+// number reads nine digits, ten, or more if zeros in front of them are all that is
+// too much: whoever reads the text as a number never sees those.
 func (d *digits) number() (enterprise.Number, bool) {
-	if d.count != 9 && d.count != 10 {
+	if d.count < 9 || d.value >= beyond {
 		return 0, false
 	}
-	n, err := enterprise.Parse(string(d.text[:d.count]))
+	n, err := enterprise.Parse(fmt.Sprintf("%010d", d.value))
 	return n, err == nil
 }
 

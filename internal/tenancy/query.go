@@ -3,6 +3,7 @@ package tenancy
 import (
 	"net/url"
 	"strings"
+	"unicode/utf8"
 
 	"ebox-gateway/internal/problem"
 )
@@ -12,7 +13,8 @@ import (
 // bracketed name counts if one of its segments does.
 //
 // The error is a *problem.Problem, 400: a query that does not parse (broken
-// escapes, ";"), or a parameter that means the represented enterprise more than
+// escapes, ";", what is not UTF-8, the name of the represented enterprise encoded
+// twice), or a parameter that means the represented enterprise more than
 // once, since upstream and gateway might each believe another one.
 func NamedInQuery(rawQuery string) (Named, error) {
 	var n Named
@@ -31,6 +33,14 @@ func NamedInQuery(rawQuery string) (Named, error) {
 		value, valueErr := url.QueryUnescape(rawValue)
 		if nameErr != nil || valueErr != nil {
 			return Named{}, brokenQuery("a percent sign must be followed by two hexadecimal digits")
+		}
+		if !utf8.ValidString(name) || !utf8.ValidString(value) {
+			return Named{}, brokenQuery("write it in UTF-8: what other bytes stand for is every server's own guess")
+		}
+		if again, err := url.QueryUnescape(name); err == nil && again != name {
+			if m, _ := meaningOf(again); m == meansNumber || m == meansEnterprise {
+				return Named{}, brokenQuery("encode the name of the represented enterprise once: some servers decode it twice")
+			}
 		}
 		m, whole := meaningOf(name)
 		if m != meansNumber && m != meansEnterprise {
