@@ -120,11 +120,14 @@ func asksForTrailers(te []string) bool {
 // dropsFromRequest tells whether a field of the caller goes no further. Servers
 // behind CGI and its descendants read every character that is no letter or digit as
 // the same one, so that X_Forwarded.For reaches them as X-Forwarded-For: such names
-// are folded before they are compared.
+// are folded before they are compared. Content-Type and its kind go on under their
+// own names alone: a Content_Type beside it would have a body that was checked as
+// JSON read as a form.
 func dropsFromRequest(name string) bool {
 	for i := range len(name) {
 		if !plainNameByte[name[i]] {
-			return owned(fold(name))
+			folded := fold(name)
+			return owned(folded) || strings.HasPrefix(folded, "Content-")
 		}
 	}
 	return owned(name)

@@ -44,6 +44,17 @@ func TestTheGatewaysOwnHeadersGoNoFurther(t *testing.T) {
 	}
 }
 
+func TestABodyIsDescribedUnderNoOtherName(t *testing.T) {
+	for _, name := range []string{"Content_Type", "content.encoding", "CONTENT~TYPE", "Content_Disposition"} {
+		t.Run(name, func(t *testing.T) {
+			head := seen(t, "Content-Type: application/json", name+": evil-value")
+			if strings.Contains(head, "evil-value") || !strings.Contains(head, "Content-Type: application/json\r\n") {
+				t.Fatalf("the upstream received\n%s", head)
+			}
+		})
+	}
+}
+
 func TestOtherHeadersPassAsTheyAre(t *testing.T) {
 	head := seen(t, "Accept: application/json;q=0.5", "If-None-Match: \"x\"", "Accept-Language: nl", "Accept-Language: fr", "X-My_Header: 1", "User-Agent: payroll/1")
 	for _, line := range []string{"Accept: application/json;q=0.5\r\n", "If-None-Match: \"x\"\r\n", "Accept-Language: nl\r\n", "Accept-Language: fr\r\n", "X-My_header: 1\r\n", "User-Agent: payroll/1\r\n"} {
