@@ -164,7 +164,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 // that there is nothing more to try.
 func (l *retryLayer) once(r *http.Request, wait time.Duration, answer *http.Response, failure error) (_ *http.Response, _ error, final bool) {
 	defer l.u.budget.retried()
-	kept := keep(answer)
+	kept := keep(r.Method, answer)
 	if err := l.pause(r.Context(), wait); err != nil {
 		closeBody(r)
 		return nil, err, true
@@ -183,13 +183,14 @@ func (l *retryLayer) once(r *http.Request, wait time.Duration, answer *http.Resp
 
 // keep ends a failed answer, so that its place and its connection are free for
 // others, and returns it with its body read, or nil if that was too long.
-func keep(answer *http.Response) *http.Response {
+func keep(method string, answer *http.Response) *http.Response {
 	if answer == nil {
 		return nil
 	}
 	defer answer.Body.Close()
 	kept := *answer
-	if answer.Body == http.NoBody { // as that of HEAD, whose length is another's
+	if method == http.MethodHead { // the length it says is another's
+		kept.Body = http.NoBody
 		return &kept
 	}
 	if answer.ContentLength < 0 || answer.ContentLength > maxKept {

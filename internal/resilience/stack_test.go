@@ -1,0 +1,204 @@
+package resilience
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/exchange"
+)
+
+// defaults are those of a route.
+var defaults = Settings{
+	Tries: 3, Max: 200, Queue: 100, Wait: time.Second, Rate: &Rate{PerSecond: 1e9, Burst: 1e9},
+	Breaker: BreakerSettings{Enabled: true, FailureRatio: 0.5, MinRequests: 20, Window: 30 * time.Second, Open: 15 * time.Second},
+}
+
+func TestSettingsThatAreEqualKeepTheirUpstream(t *testing.T) {
+	other := defaults
+	other.Rate = &Rate{PerSecond: 1e9, Burst: 1e9}
+	if !defaults.Equal(other) || !(Settings{}).Equal(Settings{}) {
+		t.Error("the same settings are not equal")
+	}
+	for name, change := range map[string]func(*Settings){
+		"tries":   func(s *Settings) { s.Tries++ },
+		"breaker": func(s *Settings) { s.Breaker.Open++ },
+		"max":     func(s *Settings) { s.Max++ },
+		"rate":    func(s *Settings) { s.Rate = &Rate{PerSecond: 1e9, Burst: 1} },
+		"no_rate": func(s *Settings) { s.Rate = nil },
+	} {
+		changed := defaults
+		change(&changed)
+		if defaults.Equal(changed) || changed.Equal(defaults) {
+			t.Errorf("%s: a change was not seen", name)
+		}
+	}
+}
+
+// Upstreams that share a host, as most do, share no fate.
+func TestUpstreamsOfOneHostAreProtectedEachForItself(t *testing.T) {
+	frozen := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/failing":
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case "/frozen":
+			<-frozen
+		default:
+			_, _ = io.WriteString(w, "well")
+		}
+	}))
+	defer server.Close()
+	defer close(frozen)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	call := func(ctx context.Context, u *Upstream, path string) (int, error) {
+		r := requestOf(ctx, "GET", &exchange.Record{Enterprise: first})
+		r.URL.Host, r.URL.Path = strings.TrimPrefix(server.URL, "http://"), path
+		return do(t, layers(u, transport), r)
+	}
+	s := defaults
+	s.Max, s.Queue, s.Tries = 2, 0, 1
+	failing, stuck, well := protect(s), protect(s), protect(s)
+	for range 20 {
+		_, _ = call(context.Background(), failing, "/failing")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() { _, _ = call(ctx, stuck, "/frozen") })
+	}
+	for stuck.State().InFlight < 2 {
+		time.Sleep(time.Millisecond) // waits for the condition of the loop
+	}
+	if _, err := call(context.Background(), stuck, "/frozen"); err == nil {
+		t.Error("the frozen upstream got a third call")
+	}
+	if got := failing.State().Circuit; got != Open {
+		t.Errorf("the circuit of the failing upstream is %s", got)
+	}
+	for range 50 {
+		if status, err := call(context.Background(), well, "/well"); status != 200 {
+			t.Fatalf("the one that is well: %d %v", status, err)
+		}
+	}
+	cancel()
+	wg.Wait()
+	for _, u := range []*Upstream{failing, stuck, well} {
+		if s := u.State(); s.InFlight != 0 || s.Queued != 0 {
+			t.Errorf("left behind: %+v", s)
+		}
+	}
+}
+
+// Everything at once: faults, cuts, panics, callers who leave, both classes. In the
+// end nothing is held, and a healthy upstream is served again.
+func TestTheStackUnderChaos(t *testing.T) {
+	s := defaults
+	s.Max, s.Queue, s.Wait, s.Rate = 8, 8, 5*time.Millisecond, &Rate{PerSecond: 50_000, Burst: 50}
+	s.Breaker.Open, s.Breaker.Window = 5*time.Millisecond, 100*time.Millisecond
+	u := protect(s)
+	var n atomic.Int64
+	rt := layers(u, tripper(func(r *http.Request) (*http.Response, error) {
+		switch n.Add(1) % 11 {
+		case 0, 1:
+			return nil, errReset
+		case 2, 3:
+			return answer(503, "down"), nil
+		case 4:
+			a := answer(200, "text")
+			a.Body = &failingReader{errReset}
+			return a, nil
+		case 5:
+			panic("a fault below")
+		case 6:
+			return nil, errNotMade
+		case 7:
+			select {
+			case <-r.Context().Done():
+				return nil, r.Context().Err()
+			case <-time.After(time.Millisecond):
+				return nil, errTooSlow
+			}
+		}
+		return answer(200, "text"), nil
+	}))
+	var wg sync.WaitGroup
+	for i := range 24 {
+		wg.Go(func() {
+			for j := range 150 {
+				ctx, cancel := context.WithCancel(context.Background())
+				if j%4 == 0 {
+					time.AfterFunc(time.Duration(j*10)*time.Microsecond, cancel)
+				}
+				func() {
+					defer func() { _ = recover() }()
+					method := [...]string{"GET", "HEAD", "POST"}[j%3]
+					r := requestOf(ctx, method, &exchange.Record{Enterprise: first + 1, Own: j%2 == 0, Batch: i%3 == 0, Pace: 3 * time.Millisecond})
+					a, err := rt.RoundTrip(r)
+					if err != nil {
+						return
+					}
+					if j%2 == 0 {
+						_, _ = io.Copy(io.Discard, a.Body)
+					}
+					a.Body.Close()
+				}()
+				cancel()
+				_ = u.State()
+			}
+		})
+	}
+	wg.Wait()
+	if st := u.State(); st.InFlight != 0 || st.InFlightBatch != 0 || st.Queued != 0 {
+		t.Fatalf("left behind: %+v", st)
+	}
+	if u.budget.calls.Load() != 0 || u.budget.retries.Load() != 0 {
+		t.Fatalf("%d calls and %d retries in flight for ever", u.budget.calls.Load(), u.budget.retries.Load())
+	}
+	healthy := layers(u, answers(200))
+	for deadline := time.Now().Add(5 * time.Second); u.State().Circuit != Closed; {
+		if time.Now().After(deadline) {
+			t.Fatalf("no recovery: %+v", u.State())
+		}
+		_, _ = do(t, healthy, request("GET", second))
+	}
+}
+
+// BenchmarkLayers is what the four layers add to a call that goes well.
+func BenchmarkLayers(b *testing.B) {
+	body := "text"
+	next := tripper(func(*http.Request) (*http.Response, error) { return answer(200, body), nil })
+	for name, rt := range map[string]http.RoundTripper{"bare": next, "four": layers(protect(defaults), next)} {
+		b.Run(name, func(b *testing.B) {
+			r := request("GET", first)
+			b.ReportAllocs()
+			for b.Loop() {
+				a, err := rt.RoundTrip(r)
+				if err != nil {
+					b.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, a.Body)
+				a.Body.Close()
+			}
+		})
+	}
+}
+
+func BenchmarkLimits(b *testing.B) {
+	l := NewLimits(0, nil)
+	ctx := context.Background()
+	key := byEnterprise(first)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := l.Take(ctx, key, Rate{PerSecond: 1e9, Burst: 1e9}, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
