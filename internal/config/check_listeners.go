@@ -23,6 +23,7 @@ func (k *check) server() {
 	k.atLeast("server.limits.maxTargetBytes", int64(l.MaxTargetBytes), 1024, "1KiB")
 	k.atLeast("server.limits.maxQueryParameters", int64(l.MaxQueryParameters), 1, "1")
 	k.atLeast("server.limits.maxConnections", int64(l.MaxConnections), 1, "1")
+	k.atLeast("server.limits.maxRequests", int64(l.MaxRequests), 1, "1")
 	k.atLeast("server.limits.maxStreams", int64(l.MaxStreams), 1, "1")
 	k.positive("server.limits.readHeaderTimeout", l.ReadHeaderTimeout)
 	k.positive("server.limits.idleTimeout", l.IdleTimeout)

@@ -16,6 +16,7 @@ func defaults() *Config {
 				MaxTargetBytes:     16 << 10,
 				MaxQueryParameters: 1000,
 				MaxConnections:     10_000,
+				MaxRequests:        5_000,
 				MaxStreams:         250,
 				ReadHeaderTimeout:  10 * time.Second,
 				IdleTimeout:        2 * time.Minute,

@@ -75,6 +75,10 @@ type Limits struct {
 	// MaxConnections bounds the connections of all listeners together; further
 	// ones wait. Default 10000.
 	MaxConnections int `yaml:"maxConnections"`
+	// MaxRequests bounds the requests being served at once, whatever they wait
+	// for; further ones get 503 at once, so that an overload stays short.
+	// Default 5000.
+	MaxRequests int `yaml:"maxRequests"`
 	// MaxStreams bounds the HTTP/2 streams open at once on one
 	// connection. Default 250.
 	MaxStreams int `yaml:"maxStreams"`

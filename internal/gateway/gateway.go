@@ -106,6 +106,11 @@ func (g *Gateway) serveInternal(w http.ResponseWriter, r *http.Request) {
 	}
 	now := g.enter()
 	defer now.leave()
+	if now.active.Load() > int64(now.cfg.Server.Limits.MaxRequests) {
+		problem.Write(w, r, problem.Unavailable("The gateway is serving as many requests as server.limits.maxRequests allows. Nothing was sent. Try again shortly, with fewer requests at once.", time.Second).
+			Proxy(problem.ProxyConnectionLimit), exchange.NewID(), 0)
+		return
+	}
 	now.endpoint.ServeHTTP(w, r)
 }
 

@@ -2,9 +2,12 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -90,6 +93,25 @@ func (p *pool) underway() (n int64) {
 		n += g.active.Load()
 	}
 	return n
+}
+
+// status shows every upstream, by name.
+func (p *pool) status() []UpstreamStatus {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := make([]UpstreamStatus, 0, len(p.stacks))
+	for key, s := range p.stacks {
+		now := s.protection.State()
+		list = append(list, UpstreamStatus{
+			Name: key.options.name, Base: key.options.base, Circuit: string(now.Circuit), OpenUntil: now.Until, Opened: now.Opened,
+			InFlight: now.InFlight, Queued: now.Queued, Retries: now.Retries, RetriesDenied: now.RetriesDenied,
+			RefusedOpen: now.RefusedOpen, RefusedFull: now.RefusedFull, RefusedRate: now.RefusedRate,
+		})
+	}
+	slices.SortFunc(list, func(a, b UpstreamStatus) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Base, b.Base))
+	})
+	return list
 }
 
 // leave gives up one stack of a generation, and with it its idle connections if

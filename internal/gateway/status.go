@@ -31,6 +31,25 @@ type Status struct {
 	Clients   []authn.ClientStatus `json:"clients"`
 	Directory DirectoryStatus      `json:"directory"`
 	Routes    []RouteStatus        `json:"routes"`
+	// Upstreams are those that were called, each with its protection.
+	Upstreams []UpstreamStatus `json:"upstreams"`
+}
+
+// UpstreamStatus is one upstream and how its circuit, bulkhead and retries stand.
+// The counts only grow.
+type UpstreamStatus struct {
+	Name          string    `json:"name"`
+	Base          string    `json:"baseUrl"`
+	Circuit       string    `json:"circuit"`
+	OpenUntil     time.Time `json:"openUntil,omitzero"`
+	Opened        uint64    `json:"opened"`
+	InFlight      int       `json:"inFlight"`
+	Queued        int       `json:"queued"`
+	Retries       uint64    `json:"retries"`
+	RetriesDenied uint64    `json:"retriesDenied"`
+	RefusedOpen   uint64    `json:"refusedOpen"`
+	RefusedFull   uint64    `json:"refusedFull"`
+	RefusedRate   uint64    `json:"refusedRate"`
 }
 
 // RejectedStatus is a configuration that was not taken.
@@ -92,6 +111,7 @@ func (g *Gateway) Status() Status {
 		}
 		s.Routes = append(s.Routes, route)
 	}
+	s.Upstreams = g.pool.status()
 	return s
 }
 
