@@ -341,9 +341,8 @@ func TestNoProbeIsLost(t *testing.T) {
 						_, _ = u.Breaker(probe).RoundTrip(requestOf(ctx, "GET", &exchange.Record{Enterprise: first}))
 					}()
 				}
-				time.Sleep(seconds(5.1)) // as long as a probe may take
-				cancel()
-				synctest.Wait()
+				defer func() { cancel(); synctest.Wait() }()
+				time.Sleep(seconds(5.1)) // longer than a probe may take
 				repeat(t, probes, u.Breaker(answers(200)), first)
 				if got := u.State().Circuit; got != Closed {
 					t.Fatalf("the circuit is %s", got)
@@ -380,6 +379,39 @@ func TestAHalfOpenCircuitLetsFewPass(t *testing.T) {
 			t.Errorf("the circuit is %s", got)
 		}
 	})
+}
+
+func TestAProbeIsJudgedByItsHeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := protect(trusting)
+		repeat(t, 10, u.Breaker(fails(errReset)), first)
+		time.Sleep(seconds(5.1))
+		rt := u.Breaker(answers(200))
+		for range probes { // long downloads, of which nothing has been read yet
+			a, err := rt.RoundTrip(request("GET", first))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer a.Body.Close()
+		}
+		if got := u.State().Circuit; got != Closed {
+			t.Fatalf("the circuit is %s", got)
+		}
+	})
+}
+
+func TestTheBodyOfAnAnswerIsClosedThroughTheLayers(t *testing.T) {
+	closed := 0
+	s := trusting
+	s.Tries, s.Max, s.Rate = 3, 1, &Rate{PerSecond: 1, Burst: 1}
+	_, err := do(t, layers(protect(s), tripper(func(*http.Request) (*http.Response, error) {
+		a := answer(200, "text")
+		a.Body = &countedClose{a.Body, &closed}
+		return a, nil
+	})), request("GET", first))
+	if err != nil || closed != 1 {
+		t.Fatalf("error %v, closed %d times", err, closed)
+	}
 }
 
 func TestWhatSaysNothingAboutTheUpstream(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -27,9 +26,9 @@ type bucket struct {
 	paced   *rate.Limiter
 	reserve float64
 
-	waiting  atomic.Int64
-	lineOnce sync.Once
-	line     chan struct{} // holds one, the head; Go serves its senders in order
+	mu      sync.Mutex // of those in the line; never held while anybody waits
+	waiting int
+	line    chan struct{} // holds one, the head; Go serves its senders in order
 }
 
 func newBucket(r Rate) *bucket {
@@ -79,18 +78,11 @@ func (b *bucket) take(now time.Time) (short time.Duration) {
 // returns how long it would still take if that is not enough: 0 means that the
 // token is spent. The error is the cause of a ctx that was cancelled.
 func (b *bucket) await(ctx context.Context, now func() time.Time, pace time.Duration) (time.Duration, error) {
-	position := b.waiting.Add(1)
-	defer b.waiting.Add(-1)
 	start := now()
-	if position == 1 && b.paced == nil && b.whole.AllowN(start, 1) {
-		return 0, nil
-	}
-	// Whoever cannot be served in time is told at once.
-	if short := b.shortageOf(float64(position), start); short > pace {
+	short, waits := b.join(start, pace)
+	if !waits {
 		return short, nil
 	}
-
-	b.lineOnce.Do(func() { b.line = make(chan struct{}, 1) })
 	select {
 	case b.line <- struct{}{}:
 	default:
@@ -99,7 +91,7 @@ func (b *bucket) await(ctx context.Context, now func() time.Time, pace time.Dura
 		select {
 		case b.line <- struct{}{}:
 		case <-timer.C:
-			return max(b.shortageOf(float64(position), now()), 1), nil
+			return b.leave(now()), nil
 		case <-ctx.Done():
 			return b.givenUp(ctx, now())
 		}
@@ -108,52 +100,92 @@ func (b *bucket) await(ctx context.Context, now func() time.Time, pace time.Dura
 	return b.head(ctx, now, start.Add(pace))
 }
 
+// join takes a token if nobody waits for it, or a place in the line if its turn
+// comes within pace. Whoever cannot be served in time is told at once.
+func (b *bucket) join(now time.Time, pace time.Duration) (short time.Duration, waits bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waiting == 0 && b.takeInLine(now) {
+		return 0, false
+	}
+	if short = max(b.shortageOf(b.waiting+1, now), 1); short > pace {
+		return short, false
+	}
+	b.waiting++
+	if b.line == nil {
+		b.line = make(chan struct{}, 1)
+	}
+	return short, true
+}
+
 // head is the head of the line.
 func (b *bucket) head(ctx context.Context, now func() time.Time, until time.Time) (time.Duration, error) {
-	var timer *time.Timer
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		t := now()
-		short := b.shortageOf(1, t)
-		if short == 0 && b.whole.AllowN(t, 1) {
-			if b.paced != nil {
-				b.paced.AllowN(t, 1)
-			}
-			return 0, nil
-		}
-		short = max(short, 1)
-		if t.Add(short).After(until) {
-			return short, nil
-		}
-		if timer == nil {
-			timer = time.NewTimer(short)
-			defer timer.Stop()
-		} else {
-			timer.Reset(short)
-		}
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			return b.givenUp(ctx, now())
 		}
+		t := now()
+		short := b.advance(t)
+		if short == 0 {
+			return 0, nil
+		}
+		if t.Add(short).After(until) {
+			return b.leave(t), nil
+		}
+		timer.Reset(short)
 	}
 }
 
-// shortageOf is how long it takes until the line can have n tokens.
-func (b *bucket) shortageOf(n float64, now time.Time) time.Duration {
-	short := shortage(b.whole, n+b.reserve, now)
+// advance takes a token for the head of the line, or says how long it takes.
+func (b *bucket) advance(now time.Time) (short time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.takeInLine(now) {
+		b.waiting--
+		return 0
+	}
+	return max(b.shortageOf(1, now), 1)
+}
+
+func (b *bucket) takeInLine(now time.Time) bool {
+	if b.shortageOf(1, now) > 0 || !b.whole.AllowN(now, 1) {
+		return false
+	}
 	if b.paced != nil {
-		short = max(short, shortage(b.paced, n, now))
+		b.paced.AllowN(now, 1)
+	}
+	return true
+}
+
+// leave gives up a place in the line and says how long another would have to wait.
+func (b *bucket) leave(now time.Time) (short time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiting--
+	return max(b.shortageOf(b.waiting+1, now), 1)
+}
+
+// shortageOf is how long it takes until the line can have n tokens.
+func (b *bucket) shortageOf(n int, now time.Time) time.Duration {
+	short := shortage(b.whole, float64(n)+b.reserve, now)
+	if b.paced != nil {
+		short = max(short, shortage(b.paced, float64(n), now))
 	}
 	return short
 }
 
 // givenUp is for a ctx that has ended: a caller who went away gets its cause, one
-// whose time is over a refusal like any other.
+// whose time is over a refusal like any other. Both leave the line.
 func (b *bucket) givenUp(ctx context.Context, now time.Time) (time.Duration, error) {
+	short := b.leave(now)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return 0, context.Cause(ctx)
 	}
-	return max(b.shortageOf(float64(b.waiting.Load()), now), 1), nil
+	return short, nil
 }
 
 // tooMany is the refusal: 429 with the limit in calls a second, rounded up.

@@ -42,7 +42,8 @@ func newBulkhead(s Settings) *bulkhead {
 	return h
 }
 
-// tryEnter takes a place if one is free and nobody waits for it.
+// tryEnter takes a place if one is free. Then nobody waits for it: a place that
+// somebody in the queue could use is never free.
 func (h *bulkhead) tryEnter(batch bool) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -50,7 +51,7 @@ func (h *bulkhead) tryEnter(batch bool) bool {
 }
 
 func (h *bulkhead) tryLocked(batch bool) bool {
-	if h.line(batch).Len() > 0 || !h.free(batch) {
+	if !h.free(batch) {
 		return false
 	}
 	h.take(batch)

@@ -143,6 +143,28 @@ func TestACallerWhoGoesAwayLeavesTheQueue(t *testing.T) {
 	})
 }
 
+// A place can be granted in the very moment in which its caller gives up.
+func TestAPlaceGrantedTooLateIsNotLost(t *testing.T) {
+	for name, c := range map[string]struct {
+		err    error
+		placed bool
+	}{"time_over": {nil, true}, "caller_gone": {context.Canceled, false}} {
+		t.Run(name, func(t *testing.T) {
+			h := newBulkhead(narrow)
+			h.take(true)
+			w := &waiter{granted: make(chan struct{})}
+			close(w.granted)
+			placed, err := h.leaveQueue(w, nil, true, c.err)
+			if placed != c.placed || err != c.err {
+				t.Errorf("placed: %v, error %v", placed, err)
+			}
+			if want := map[bool]int{true: 1, false: 0}[placed]; h.taken != want || h.takenBatch != want || h.refused != 0 {
+				t.Errorf("%d places taken, %d of batch, %d refused", h.taken, h.takenBatch, h.refused)
+			}
+		})
+	}
+}
+
 func TestTheQueueIsServedInOrderInteractiveFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u, g := protect(Settings{Max: 1, Queue: 10, Wait: time.Minute}), newGate()

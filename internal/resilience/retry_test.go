@@ -248,11 +248,17 @@ func TestNoRetryMeetsACircuitThatOpened(t *testing.T) {
 		u := protect(s)
 		up := &script{lines: []tripper{answers(503)}}
 		rt := layers(u, up)
-		for range 8 {
+		var refused uint64
+		for range 12 {
 			status, err := do(t, rt, request("GET", first))
-			if status != 503 && !errors.Is(err, ErrCircuitOpen) {
+			if errors.Is(err, ErrCircuitOpen) {
+				refused++
+			} else if status != 503 {
 				t.Fatalf("%d %v", status, err)
 			}
+		}
+		if got := u.State().RefusedOpen; got != refused || refused == 0 {
+			t.Errorf("%d tries met the open circuit, %d of them first tries", got, refused)
 		}
 		if len(up.tries) != s.Breaker.MinRequests || u.State().Circuit != Open {
 			t.Fatalf("%d tries, the circuit is %s", len(up.tries), u.State().Circuit)
@@ -348,7 +354,7 @@ func FuzzRetryAfter(f *testing.F) {
 		if got < 0 {
 			t.Fatalf("%q is %s", text, got)
 		}
-		if seconds, err := strconv.Atoi(text); err == nil && seconds > 2 && got <= maxRetryAfter {
+		if seconds, err := strconv.ParseUint(text, 10, 63); err == nil && seconds > 2 && got <= maxRetryAfter {
 			t.Fatalf("%q is %s, shorter than was asked", text, got)
 		}
 	})
