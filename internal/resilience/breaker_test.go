@@ -268,6 +268,29 @@ func TestAnUpstreamThatHangsOpensItsCircuit(t *testing.T) {
 	})
 }
 
+func TestCallsInFlightDoNotHideFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := protect(trusting)
+		let := make(chan struct{})
+		rt := u.Breaker(tripper(func(r *http.Request) (*http.Response, error) {
+			if r.Method == "POST" {
+				<-let
+			}
+			return nil, errReset
+		}))
+		for range 100 {
+			go func() { _, _ = do(t, rt, request("POST", first)) }()
+		}
+		synctest.Wait()
+		repeat(t, 10, rt, first)
+		if got := u.State().Circuit; got != Open {
+			t.Errorf("the circuit is %s", got)
+		}
+		close(let)
+		synctest.Wait()
+	})
+}
+
 func TestOldFailuresLeaveTheWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := protect(trusting)

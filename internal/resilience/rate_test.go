@@ -191,6 +191,14 @@ func TestALineThatInteractiveCallsOvertakeIsRefusedInTheEnd(t *testing.T) {
 	})
 }
 
+func TestNobodyInLineIsOvertakenByWhoComesLater(t *testing.T) {
+	b := newBucket(Rate{PerSecond: 1, Burst: 1})
+	b.waiting = 1 // a head that has not yet woken to the token that is there
+	if short, waits := b.join(time.Now(), time.Minute); !waits || b.waiting != 2 || short < 900*time.Millisecond {
+		t.Fatalf("waits: %v, %d in line, %s", waits, b.waiting, short)
+	}
+}
+
 func TestACallerWhoGoesAwayLeavesTheLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := limited(0.1, 1)

@@ -246,6 +246,7 @@ func TestNoRetryMeetsACircuitThatOpened(t *testing.T) {
 		s := trusting
 		s.Tries = 3
 		u := protect(s)
+		u.budget.purse.Store(100 * retryPrice)
 		up := &script{lines: []tripper{answers(503)}}
 		rt := layers(u, up)
 		var refused uint64
