@@ -69,7 +69,9 @@ one that drops more than 5 % of the enterprises, unless SIGHUP confirms it.`,
 func limitMemory(log *slog.Logger) {
 	const ratio = 0.9
 	limit, err := memlimit.Set(memlimit.WithRatio(ratio), memlimit.WithProvider(memlimit.FromCgroup))
+	const unlimited = 1 << 60 // what a cgroup without a limit may say
 	switch {
+	case err == nil && limit >= unlimited:
 	case err == nil:
 		log.Info("the memory limit is that of the cgroup", "bytes", limit)
 	case errors.Is(err, memlimit.ErrNoLimit), errors.Is(err, memlimit.ErrNoCgroup), errors.Is(err, memlimit.ErrCgroupsNotSupported):

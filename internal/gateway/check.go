@@ -119,9 +119,13 @@ func (g *generation) checkTokens(ctx context.Context) []Check {
 	for _, n := range needs {
 		c := Check{Part: "token " + n.client + " for " + shortScopes(n.scopes)}
 		token, err := g.tokens.Try(ctx, n.client, n.scopes, nil)
-		if err != nil {
+		var refused *authn.RefusedError
+		switch {
+		case errors.As(err, &refused):
+			c.Detail = refused.Code + ": " + refused.Problem().Detail
+		case err != nil:
 			c.Detail = err.Error()
-		} else {
+		default:
 			c.OK, c.Detail = true, "obtained, valid until "+token.Expires().Format(time.RFC3339)
 		}
 		checks = append(checks, c)
