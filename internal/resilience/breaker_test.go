@@ -375,6 +375,19 @@ func TestNoProbeIsLost(t *testing.T) {
 	}
 }
 
+func TestAProbeWithoutAConnectionOpensTheCircuitForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := protect(trusting)
+		rt := u.Breaker(fails(errNotMade))
+		two(t, rt)
+		time.Sleep(seconds(5.1))
+		repeat(t, 1, rt, first)
+		if s := u.State(); s.Circuit != Open || s.Opened != 2 {
+			t.Fatalf("state %+v", s)
+		}
+	})
+}
+
 func TestAHalfOpenCircuitLetsFewPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := protect(trusting)

@@ -110,6 +110,21 @@ func TestAPatientCallWaitsInLine(t *testing.T) {
 	})
 }
 
+func TestWhatWasWaitedElsewhereCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimits(0, nil)
+		r := Rate{PerSecond: 1, Burst: 1}
+		rec := &exchange.Record{}
+		ctx := exchange.With(context.Background(), rec)
+		for range 3 { // at once, and two waits of a second
+			if err := l.Take(ctx, byEnterprise(first), r, 2500*time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refusedWith(t, l.Take(ctx, byEnterprise(first), r, 2500*time.Millisecond), 429, ErrRate, "1")
+	})
+}
+
 func TestBatchHasAllOfARateThatIsItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimits(0, nil)
