@@ -105,10 +105,11 @@ func refused(err error) bool {
 }
 
 // repeatable returns the request for another try; false if its body is gone. The
-// first body may still be read by the transport and is left to it.
+// first body and header may still be read by the transport and are left to it.
 func repeatable(r *http.Request) (*http.Request, bool) {
 	again := new(http.Request)
 	*again = *r
+	again.Header = r.Header.Clone() // layers below may write into it
 	if r.Body == nil || r.Body == http.NoBody {
 		return again, true
 	}

@@ -338,9 +338,15 @@ func TestTheRequestIsNotTouched(t *testing.T) {
 		body := io.NopCloser(strings.NewReader("text"))
 		r.Body = body
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("text")), nil }
-		_, _ = do(t, layers(u, fails(errNotMade)), r)
-		if r.Body != body {
-			t.Fatal("the caller's request was changed")
+		tries := 0
+		_, _ = do(t, layers(u, tripper(func(r *http.Request) (*http.Response, error) {
+			if tries++; tries > 1 {
+				r.Header.Set("Try", "another") // as a layer below may
+			}
+			return nil, errNotMade
+		})), r)
+		if r.Body != body || len(r.Header) > 0 || tries != 3 {
+			t.Fatalf("the caller's request was changed: %v, after %d tries", r.Header, tries)
 		}
 	})
 }
