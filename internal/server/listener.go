@@ -154,8 +154,9 @@ func (s *Server) take(b *bound, l Listener) *charge {
 			if s.closing.Load() || c.retired.Load() {
 				w.Header()["Connection"] = []string{"close"}
 			}
-			patient(w, r, limits.BodyIdleTimeout)
+			w, body := patient(w, r, limits.BodyIdleTimeout)
 			s.handler.ServeHTTP(w, r)
+			leave(w, body)
 		}),
 		TLSConfig:         l.TLS,
 		ReadHeaderTimeout: limits.ReadHeaderTimeout,
@@ -188,7 +189,7 @@ func (s *Server) take(b *bound, l Listener) *charge {
 
 // accept feeds the connections of a socket to whoever is in charge of it.
 func (s *Server) accept(b *bound) {
-	const patience = 50 * time.Millisecond // when there are no file descriptors left
+	const pause = 50 * time.Millisecond // when there are no file descriptors left
 	for {
 		s.mu.Lock()
 		free, patience := s.slots, s.limits.BodyIdleTimeout
@@ -206,7 +207,7 @@ func (s *Server) accept(b *bound) {
 			free.give()
 			s.log.Warn("a connection could not be accepted", "cause", err.Error())
 			select {
-			case <-time.After(patience):
+			case <-time.After(pause):
 			case <-s.closed:
 				return
 			}
