@@ -323,3 +323,14 @@ func TestAnEnterpriseWithAClientOfItsOwn(t *testing.T) {
 	h.get("/enterprises/"+another+nsso+"/ebox").want(t, 502).problem(t)
 	h.get(box).want(t, 200)
 }
+
+// The paths that need a provider name those there are, which is for callers to know.
+func TestWhoIsNoCallerLearnsNothingFromPathsWithoutARoute(t *testing.T) {
+	h := open(t, add("callers:\n  - {name: known, networks: [127.0.0.1]}\n"))
+	for _, path := range []string{"/ebox", "/ebox/messages", "/ebox/messages/1", "/enterprises/" + mandated + "/ebox", "/nothing"} {
+		h.as("127.0.0.1", "GET", path).want(t, 404)
+		if got := h.as("127.0.0.2", "GET", path).want(t, 403); strings.Contains(got.body, "nsso") {
+			t.Errorf("%s: %s", path, got.body)
+		}
+	}
+}

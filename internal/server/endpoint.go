@@ -205,10 +205,15 @@ func (e *Endpoint) routes() http.Handler {
 	return router
 }
 
-// refuse makes a handler that always answers with a problem.
+// refuse makes a handler that always answers with a problem. To somebody whom no
+// rule knows it is the same as everywhere, and tells nothing of what there is.
 func (e *Endpoint) refuse(why func(*call) error) http.HandlerFunc {
 	return func(_ http.ResponseWriter, r *http.Request) {
 		c := from(r)
+		if _, err := e.identify(c, r); err != nil {
+			c.fail(r, err)
+			return
+		}
 		c.fail(r, why(c))
 	}
 }
