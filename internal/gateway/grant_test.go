@@ -145,6 +145,7 @@ func TestBodiesThatCanBeReadInTwoWays(t *testing.T) {
 		{"key repeated with an escape", `{` + mine + `,"\u0072epresentedEnterpriseNumber":"` + another + `"}`, 400, nil},
 		{"key repeated in another case", `{` + mine + `,"RepresentedEnterpriseNumber":"` + another + `"}`, 400, nil},
 		{"other key repeated", `{` + mine + `,"mandatorSsin":"1","mandatorSsin":"2"}`, 400, nil},
+		{"switch repeated in another case", `{` + flexiJob + `,"createMandateWithRepresentative":true,"createMandatewithRepresentative":false}`, 400, nil},
 		{"byte order mark", "\ufeff{" + mine + "}", 400, nil},
 		{"UTF-16", utf16, 400, nil},
 		{"invalid UTF-8", `{` + mine + `,"x":"` + "\xff" + `"}`, 400, nil},
