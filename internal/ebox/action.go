@@ -5,7 +5,8 @@
 // it read for good. So a call is taken for an opening whenever an upstream could
 // take it for one: the path is compared after decoding, without regard to case,
 // empty segments, matrix parameters and format suffixes, all of which common
-// server frameworks ignore.
+// server frameworks ignore, and without what follows an encoded "?" or "#", which
+// rewriting proxies have been known to send on decoded.
 package ebox
 
 import (
@@ -75,9 +76,10 @@ func Classify(method, path string) Action {
 	}
 }
 
-// ClassifyMandates tells the same of a call to grant/citizen.
+// ClassifyMandates tells the same of a call to grant/citizen. What needs no
+// permission is compared exactly: here a lenient reading would be the one that opens.
 func ClassifyMandates(method, path string) Action {
-	if s := Segments(path); len(s) == 1 && s[0] == "health" && (method == "GET" || method == "HEAD") {
+	if (path == "/health" || path == "/health/") && (method == "GET" || method == "HEAD") {
 		return None
 	}
 	return Mandates
@@ -132,7 +134,10 @@ func opens(path string) bool {
 		return false
 	}
 	for _, name := range s[:len(s)-1] {
-		if name == "referencedata" {
+		switch name {
+		case "messages":
+			return true // what stands behind is an id, however it reads
+		case "referencedata":
 			return false
 		}
 	}
@@ -152,11 +157,11 @@ func IsDocument(path string) bool {
 // mayOpen is false only if no reading of path ends in "content" or "body": its
 // last letters, whatever their case, would have to be there, or an escape.
 func mayOpen(path string) bool {
-	i := strings.LastIndexByte(strings.TrimRight(path, "/"), '/')
-	last := path[i+1:]
-	if strings.IndexByte(path, ';') >= 0 || strings.IndexByte(last, '%') >= 0 {
+	if strings.IndexByte(path, ';') >= 0 || strings.IndexByte(path, '%') >= 0 {
 		return true
 	}
+	i := strings.LastIndexByte(strings.TrimRight(path, "/"), '/')
+	last := path[i+1:]
 	return hasFold(last, "content") || hasFold(last, "body")
 }
 
@@ -165,8 +170,8 @@ func hasFold(s, prefix string) bool {
 }
 
 // Segments gives the segments of a path as the most lenient server would read
-// them: decoded, in lower case, without empty ones, matrix parameters, blanks
-// around them and the suffix of the last.
+// them: decoded, in lower case, up to an encoded "?" or "#", without empty ones,
+// matrix parameters, blanks around them and the suffix of the last.
 func Segments(path string) []string {
 	parts := strings.Split(path, "/")
 	kept := parts[:0]
@@ -180,9 +185,16 @@ func Segments(path string) []string {
 		if i := strings.IndexByte(p, ';'); i >= 0 {
 			p = p[:i]
 		}
+		end := strings.IndexAny(p, "?#")
+		if end >= 0 {
+			p = p[:end]
+		}
 		p = strings.ToLower(strings.TrimSpace(p))
 		if p != "" {
 			kept = append(kept, p)
+		}
+		if end >= 0 {
+			break
 		}
 	}
 	if n := len(kept); n > 0 {

@@ -27,6 +27,11 @@ func TestClassify(t *testing.T) {
 		{"GET", "/ebox/messages/17/body;a=b/", Open},
 		{"GET", "/ebox/messages/17/body/;a=b", Open},
 		{"GET", "/ebox/messages/17/bodyguard", List},
+		{"GET", "/ebox/messages/17/body%3Fx", Open},
+		{"GET", "/ebox/messages/17/attachments/3/content%23x", Open},
+		{"GET", "/ebox/messages/17/attachments/3/content%3fx/y.z", Open},
+		{"GET", "/ebox/messages/referenceData/attachments/3/content", Open},
+		{"GET", "/ebox/messages/17/attachments/referenceData/content", Open},
 		{"GET", "/referenceData/senderApplications/1/images/2/content", List},
 		{"GET", "/referenceData/messageTypes", List},
 		{"PATCH", "/ebox/messages", Change},
@@ -51,6 +56,7 @@ func TestClassify(t *testing.T) {
 func TestClassifyMandates(t *testing.T) {
 	for path, want := range map[string]Action{
 		"/health": None, "/health/": None, "/mandates": Mandates, "/health/x": Mandates, "": Mandates,
+		"/health%3F/x": Mandates, "/health;x": Mandates, "/health.x": Mandates,
 	} {
 		if got := ClassifyMandates("GET", path); got != want {
 			t.Errorf("GET %s: %q, want %q", path, got, want)
@@ -91,7 +97,7 @@ func TestActionsAreSets(t *testing.T) {
 
 // The short cut must never hide an opening that the full reading finds.
 func FuzzOpens(f *testing.F) {
-	for _, s := range []string{"/ebox/messages/1/body", "/a/%62ody", "/a;b/content/", "/x/body.json;y"} {
+	for _, s := range []string{"/ebox/messages/1/body", "/a/%62ody", "/a;b/content/", "/x/body.json;y", "/x/body%3Fy/z", "/x/body%23/"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
