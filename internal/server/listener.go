@@ -191,20 +191,12 @@ func (s *Server) take(b *bound, l Listener) *charge {
 func (s *Server) accept(b *bound) {
 	const pause = 50 * time.Millisecond // when there are no file descriptors left
 	for {
-		s.mu.Lock()
-		free, patience := s.slots, s.limits.BodyIdleTimeout
-		s.mu.Unlock()
-		if !free.take(s.closed) {
-			return
-		}
 		conn, err := b.socket.Accept()
 		switch {
 		case err == nil:
 		case errors.Is(err, net.ErrClosed):
-			free.give()
 			return
 		default:
-			free.give()
 			s.log.Warn("a connection could not be accepted", "cause", err.Error())
 			select {
 			case <-time.After(pause):
@@ -213,8 +205,17 @@ func (s *Server) accept(b *bound) {
 			}
 			continue
 		}
+		s.mu.Lock()
+		free, idle := s.slots, s.limits.BodyIdleTimeout
+		s.mu.Unlock()
+		// The place is waited for with the connection in hand: a listener that only
+		// waits for callers must not keep a place from the others.
+		if !free.take(s.closed) {
+			_ = conn.Close() // it came too late
+			return
+		}
 		select {
-		case b.conns <- &accepted{Conn: conn, slots: free, patience: patience}:
+		case b.conns <- &accepted{Conn: conn, slots: free, patience: idle}:
 		case <-s.closed:
 			_ = conn.Close() // it came too late
 			free.give()
