@@ -268,12 +268,23 @@ func TestBodiesOverTheLimitAreRefusedWithoutBeingAskedFor(t *testing.T) {
 		head := `{` + flexiJob + `,"representedEnterpriseNumber":"` + mandated + `","x":"`
 		h.post(grant+"/mandates", head+strings.Repeat("x", 1e6-len(head)-2)+`"}`).want(t, 201)
 	})
+	t.Run("one that may come is asked for", func(t *testing.T) {
+		body := `{` + flexiJob + `,"representedEnterpriseNumber":"` + mandated + `"}`
+		c := h.dial("")
+		c.write(start + "Expect: 100-continue\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n")
+		c.read("POST").want(t, http.StatusContinue)
+		c.write(body)
+		c.read("POST").want(t, 201)
+		if r := h.last(simulator.UpstreamGrant); r.Header.Get("Expect") != "" {
+			t.Error("upstream is asked whether it wants a body that the gateway holds already")
+		}
+	})
 	t.Run("refused for another reason", func(t *testing.T) {
 		c := h.dial("")
 		c.write(start + "On-Behalf-Of-Enterprise-Number: " + unlisted + "\r\nExpect: 100-continue\r\nContent-Length: 20\r\n\r\n")
 		c.read("POST").want(t, 403).problem(t)
 	})
-	if n := h.sim.RequestCount(simulator.UpstreamGrant); n != 1 {
-		t.Errorf("upstream saw %d requests instead of the 1 that is right", n)
+	if n := h.sim.RequestCount(simulator.UpstreamGrant); n != 2 {
+		t.Errorf("upstream saw %d requests instead of the 2 that are right", n)
 	}
 }

@@ -53,6 +53,9 @@ func TestWhatTheGatewayAloneMaySayIsNeverTakenFromTheCaller(t *testing.T) {
 			t.Errorf("upstream saw %s", name)
 		}
 	}
+	if want := strings.Split(h.sim.ProviderURL("nsso"), "/")[2]; r.Host != want {
+		t.Errorf("upstream saw Host %s instead of %s", r.Host, want)
+	}
 	if !strings.Contains(h.access.String(), `"actor":"stolen"`) {
 		t.Error("X-Actor is not in the access log, where it belongs")
 	}
@@ -83,6 +86,27 @@ func TestConnectionCannotRemoveWhatTheGatewaySets(t *testing.T) {
 	h.as("", "GET", nsso+"/ebox", "On-Behalf-Of-Enterprise-Number: "+mandated, "Connection: on-behalf-of-enterprise-number").want(t, 200)
 	if r := h.last("provider:nsso"); r.Enterprise != mandated {
 		t.Errorf("upstream saw %q", r.Enterprise)
+	}
+}
+
+func TestARouteForNobodyIsToldOfNobody(t *testing.T) {
+	h := open(t)
+	const list = "/ebox/registry/messageRegistries"
+	for _, c := range []struct {
+		path, field string
+		status      int
+	}{
+		{"/enterprises/" + mandated + list, "Accept: */*", 200},
+		{list, "On-Behalf-Of-Enterprise-Number: " + mandated, 200},
+		{list, "On-Behalf-Of-Enterprise-Number: " + unlisted, 403}, // a wrong one must not go unnoticed
+	} {
+		h.sim.ResetRequests()
+		h.get(c.path, c.field).want(t, c.status)
+		for _, r := range h.sim.RequestsTo(simulator.UpstreamRegistry) {
+			if r.Enterprise != "" {
+				t.Errorf("%s %s: the registry was told of %s", c.path, c.field, r.Enterprise)
+			}
+		}
 	}
 }
 

@@ -129,6 +129,23 @@ func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
 	}
 }
 
+func TestLinksLeadToThePublicURL(t *testing.T) {
+	h := open(t, edit("server: {listen:", "server: {publicUrl: 'https://ebox.example.be', listen:"))
+	for _, host := range []string{"localhost", "ebox.example.be", "ebox.example.be:8443"} {
+		got := h.raw("GET "+box+"/messages?pageSize=1 HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n").want(t, 200)
+		for _, link := range linksIn(t, got) {
+			if !strings.HasPrefix(link, "https://ebox.example.be"+box+"/messages") {
+				t.Errorf("%s", link)
+			}
+		}
+	}
+	// Nobody can have links led elsewhere.
+	got := h.raw("GET "+box+"/messages?pageSize=1 HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Host: evil.example\r\nForwarded: host=evil.example\r\nConnection: close\r\n\r\n").want(t, 200)
+	if strings.Contains(got.body, "evil.example") {
+		t.Errorf("%s", got.body)
+	}
+}
+
 func TestSlashesStayEscapedWhereTheyWere(t *testing.T) {
 	h := open(t)
 	got := h.get("/enterprises/"+mandated+regional+"/ebox/messages?pageSize=1").want(t, 200)
