@@ -146,6 +146,18 @@ func TestLinksLeadToThePublicURL(t *testing.T) {
 	}
 }
 
+// Found with a gateway that a proxy shows under a path of its own: links left it out.
+func TestLinksKeepThePathOfThePublicURL(t *testing.T) {
+	h := open(t, edit("server: {listen:", "server: {publicUrl: 'https://intra.example.be/gw/', listen:"))
+	absolute := h.get(box+"/messages?pageSize=1").want(t, 200) // nsso writes absolute URLs there,
+	path := h.get(box).want(t, 200)                            // and absolute paths here
+	for _, link := range append(linksIn(t, absolute), linksIn(t, path)...) {
+		if !strings.HasPrefix(strings.TrimPrefix(link, "https://intra.example.be"), "/gw"+box) {
+			t.Errorf("%s", link)
+		}
+	}
+}
+
 func TestSlashesStayEscapedWhereTheyWere(t *testing.T) {
 	h := open(t)
 	got := h.get("/enterprises/"+mandated+regional+"/ebox/messages?pageSize=1").want(t, 200)

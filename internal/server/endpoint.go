@@ -83,6 +83,7 @@ type Endpoint struct {
 	credentialKey any
 	done          func(*exchange.Record)
 	origin        string // of PublicURL
+	mount         string // PublicURL's path, which a proxy in front takes off
 	handler       http.Handler
 	routing       sync.Pool // of *chi.Context
 }
@@ -95,6 +96,7 @@ func NewEndpoint(o Options) *Endpoint {
 	}
 	if o.PublicURL != nil {
 		e.origin = o.PublicURL.Scheme + "://" + o.PublicURL.Host
+		e.mount = strings.TrimRight(o.PublicURL.EscapedPath(), "/")
 	}
 	e.handler = chi.Chain(e.begin, e.edge, e.target).Handler(e.routes())
 	return e

@@ -166,7 +166,7 @@ func (e *Endpoint) serve(c *call, r *http.Request, route *Route) error {
 	if tenant.Header != nil {
 		out.Set = []proxy.Field{{Name: tenancy.RepresentedHeader, Values: tenant.Header}}
 	}
-	out.Links = proxy.LinkBase{Origin: e.origin, Prefix: prefix}
+	out.Links = proxy.LinkBase{Origin: e.origin, Prefix: e.mount + prefix}
 	if e.origin == "" {
 		out.Links.Origin = c.conn.originOf(r.Host)
 	}
