@@ -284,51 +284,56 @@ func mounted(t *testing.T) (dir string, swap func(*simulator.Identity)) {
 }
 
 func TestANewKeySignsOnceATokenWasObtainedWithIt(t *testing.T) {
-	for _, registered := range []bool{true, false} {
-		name := map[bool]string{true: "registered", false: "not yet registered"}[registered]
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			dir, swap := mounted(t)
-			var identities [2]*simulator.Identity
-			for i := range identities {
-				var err error
-				if identities[i], err = simulator.SelfSigned(name, time.Now()); err != nil {
-					t.Fatal(err)
-				}
+	t.Parallel()
+	// The files are looked at every ten seconds: both houses wait at the same time.
+	type rotation struct {
+		h     *house
+		first string // the fingerprint of the key that signed from the start
+	}
+	rotate := func(registered bool) rotation {
+		dir, swap := mounted(t)
+		var identities [2]*simulator.Identity
+		for i := range identities {
+			var err error
+			if identities[i], err = simulator.SelfSigned("Office", time.Now()); err != nil {
+				t.Fatal(err)
 			}
-			swap(identities[0])
-			h := build(t, edit("file: client.p12, password: demo", "file: "+filepath.Join(dir, "client.p12")+", password: "+rotatedPassword))
-			register := func(i int) {
-				rotated := client
-				rotated.Certificate = identities[i].Certificate
-				if err := h.sim.RegisterClient(rotated); err != nil {
-					t.Fatal(err)
-				}
+		}
+		swap(identities[0])
+		h := build(t, edit("file: client.p12, password: demo", "file: "+filepath.Join(dir, "client.p12")+", password: "+rotatedPassword))
+		register := func(i int) {
+			rotated := client
+			rotated.Certificate = identities[i].Certificate
+			if err := h.sim.RegisterClient(rotated); err != nil {
+				t.Fatal(err)
 			}
-			register(0)
-			eventually(t, "calls to succeed with the first key", func() bool { return h.get(box).status == 200 })
-			first := h.status().Clients[0].Key.Fingerprint
+		}
+		register(0)
+		eventually(t, "calls to succeed with the first key", func() bool { return h.get(box).status == 200 })
+		r := rotation{h, h.status().Clients[0].Key.Fingerprint}
+		swap(identities[1])
+		if registered {
+			register(1)
+		}
+		return r
+	}
+	registered, unknown := rotate(true), rotate(false)
 
-			swap(identities[1])
-			if registered {
-				register(1)
-				eventually(t, "the new key to sign", func() bool {
-					s := h.status().Clients[0]
-					return s.Key.Fingerprint != first && s.Pending == nil
-				})
-			} else {
-				eventually(t, "the reason why it does not sign", func() bool {
-					p := h.status().Clients[0].Pending
-					return p != nil && strings.Contains(p.Reason, "not yet registered in Chaman?")
-				})
-				if now := h.status().Clients[0].Key.Fingerprint; now != first {
-					t.Errorf("%s signs instead of %s", now, first)
-				}
-			}
-			h.sim.RevokeTokens() // only the key that is registered can get another one
-			h.get(box).want(t, 200)
-			h.keepsSecrets(rotatedPassword)
-		})
+	eventually(t, "the registered key to sign", func() bool {
+		s := registered.h.status().Clients[0]
+		return s.Key.Fingerprint != registered.first && s.Pending == nil
+	})
+	eventually(t, "the reason why the other one does not", func() bool {
+		p := unknown.h.status().Clients[0].Pending
+		return p != nil && strings.Contains(p.Reason, "not yet registered in Chaman?")
+	})
+	if now := unknown.h.status().Clients[0].Key.Fingerprint; now != unknown.first {
+		t.Errorf("%s signs instead of %s", now, unknown.first)
+	}
+	for _, r := range []rotation{registered, unknown} {
+		r.h.sim.RevokeTokens() // only the key that is registered can get another one
+		r.h.get(box).want(t, 200)
+		r.h.keepsSecrets(rotatedPassword)
 	}
 }
 
