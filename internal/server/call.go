@@ -37,6 +37,7 @@ type call struct {
 	wroteHeader bool
 	environment []string
 	origin      string // the allowed Origin, for CORS
+	browser     bool   // the caller is one
 }
 
 // Value hands out what the layers below look for, without a context of its own
@@ -78,6 +79,9 @@ func (c *call) WriteHeader(status int) {
 		h["X-EBox-Environment"] = c.environment
 		if c.origin != "" {
 			exposeTo(h, c.origin)
+		}
+		if c.browser {
+			contain(h)
 		}
 	}
 	c.w.WriteHeader(status)

@@ -119,6 +119,30 @@ func foreignPage(field string) error {
 		problem.Issue{Type: problem.IssueInvalidInput, In: "header", Name: field, Detail: "names a site that is not allowed"})
 }
 
+// isBrowser tells requests that a browser wrote, by fields that programs do not send:
+// the second is all that comes with a visit by plain http to another machine.
+func isBrowser(h http.Header) bool {
+	return len(h["Sec-Fetch-Mode"]) > 0 || len(h["Sec-Fetch-Site"]) > 0 || len(h["Upgrade-Insecure-Requests"]) > 0
+}
+
+var noSniffing = []string{"nosniff"}
+
+// contain keeps what a browser shows from acting. An attachment that is a page would
+// otherwise run in the gateway's own origin, and its script could read every e-Box
+// with requests that Check takes for the user's. In a sandbox its origin is null.
+// Other media types cannot run and are shown as ever.
+func contain(h http.Header) {
+	h["X-Content-Type-Options"] = noSniffing
+	media := ""
+	if types := h["Content-Type"]; len(types) > 0 {
+		media = strings.ToLower(types[0])
+	}
+	if media == "" || strings.Contains(media, "html") || strings.Contains(media, "xml") || strings.Contains(media, "svg") || strings.Contains(media, "multipart/") {
+		own := h["Content-Security-Policy"] // perhaps shared with an answer in the cache
+		h["Content-Security-Policy"] = append(own[:len(own):len(own)], "sandbox")
+	}
+}
+
 // exposeTo adds the CORS fields (Fetch standard) that let a page of an allowed
 // origin read the answer.
 func exposeTo(h http.Header, origin string) {
