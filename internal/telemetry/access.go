@@ -84,7 +84,7 @@ func (l *line) record(r *exchange.Record) {
 		l.text("cause", r.Cause.Error())
 	}
 	if r.Cut {
-		l.text("cut", "true")
+		l.truth("cut")
 	}
 	l.count("bytesIn", r.BytesIn)
 	l.count("bytesOut", r.BytesOut)

@@ -61,8 +61,8 @@ func TestAccessLineHidesCitizens(t *testing.T) {
 }
 
 func TestAFaultOfOursIsAnError(t *testing.T) {
-	got := lineOf(t, &exchange.Record{Status: 500, ProblemType: "x", ProxyError: "proxy_internal_error", Cause: errors.New("panic: boom")})
-	if got["level"] != "ERROR" || got["cause"] != "panic: boom" {
+	got := lineOf(t, &exchange.Record{Status: 500, Cut: true, ProblemType: "x", ProxyError: "proxy_internal_error", Cause: errors.New("panic: boom")})
+	if got["level"] != "ERROR" || got["cause"] != "panic: boom" || got["cut"] != true {
 		t.Errorf("%v", got)
 	}
 }

@@ -88,6 +88,12 @@ func (l *line) count(name string, n int64) {
 	l.b = strconv.AppendInt(l.b, n, 10)
 }
 
+// truth writes that something is so; what is not so is left out.
+func (l *line) truth(name string) {
+	l.name(name)
+	l.b = append(l.b, "true"...)
+}
+
 // took writes milliseconds, with three digits behind the point.
 func (l *line) took(name string, d time.Duration) {
 	if d == 0 {
