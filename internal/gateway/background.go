@@ -2,20 +2,25 @@ package gateway
 
 import (
 	"context"
-	"slices"
 	"sync"
 )
 
 // background runs what a generation needs to have running beside the requests. A
-// part that two generations share goes on running; one that the next generation
-// has not, ends.
+// part that generations share runs until the last of them has ended, in whatever
+// order they do: one that was replaced long ago may be the last to serve a request.
 type background struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
 	mu      sync.Mutex
-	running map[runner]context.CancelFunc
+	running map[runner]*shared
+}
+
+// shared is a part that runs, and the generations that need it.
+type shared struct {
+	cancel context.CancelFunc
+	needed map[*generation]bool
 }
 
 // runner is a part that works by itself until its context is done.
@@ -23,7 +28,7 @@ type runner interface{ Run(context.Context) }
 
 func newBackground() *background {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &background{ctx: ctx, cancel: cancel, running: make(map[runner]context.CancelFunc)}
+	return &background{ctx: ctx, cancel: cancel, running: make(map[runner]*shared)}
 }
 
 func parts(g *generation) []runner { return []runner{g.tokens, g.directory} }
@@ -33,23 +38,27 @@ func (b *background) start(g *generation) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, part := range parts(g) {
-		if _, ok := b.running[part]; ok {
+		if running, ok := b.running[part]; ok {
+			running.needed[g] = true
 			continue
 		}
 		ctx, cancel := context.WithCancel(b.ctx)
-		b.running[part] = cancel
+		b.running[part] = &shared{cancel, map[*generation]bool{g: true}}
 		b.wg.Go(func() { part.Run(ctx) })
 	}
 }
 
-// end ends the parts of a generation that its successor has not taken over.
-func (b *background) end(g, successor *generation) {
+// end ends the parts of a generation that no other one needs.
+func (b *background) end(g *generation) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	kept := parts(successor)
 	for _, part := range parts(g) {
-		if cancel, ok := b.running[part]; ok && !slices.Contains(kept, part) {
-			cancel()
+		running, ok := b.running[part]
+		if !ok {
+			continue
+		}
+		if delete(running.needed, g); len(running.needed) == 0 {
+			running.cancel()
 			delete(b.running, part)
 		}
 	}

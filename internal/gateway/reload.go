@@ -85,7 +85,7 @@ func (g *Gateway) retire(old *generation) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	g.background.end(old, g.current.Load())
+	g.background.end(old)
 	for old.active.Load() > 0 && g.background.ctx.Err() == nil { // a long download; it counts as under way
 		select {
 		case <-g.background.ctx.Done():

@@ -1,0 +1,52 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/directory"
+)
+
+// The first generation may end after the third has begun, while requests of the
+// second still wait for a token of the tokens that the first two share: ended with the
+// first, those refused them, "stopping".
+func TestASharedPartOutlivesTheGenerationThatStartedIt(t *testing.T) {
+	tokens := func() *authn.Tokens {
+		made, err := authn.New(authn.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made
+	}
+	list := func() *directory.Directory {
+		return directory.New(directory.Options{Fetch: func(context.Context) (directory.Answer, error) {
+			return directory.Answer{}, errors.New("no registry here")
+		}})
+	}
+	first := &generation{tokens: tokens(), directory: list()}
+	second := &generation{tokens: first.tokens, directory: list()}
+	third := &generation{tokens: tokens(), directory: list()}
+
+	b := newBackground()
+	defer b.stop()
+	runs := func(r runner) bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		_, ok := b.running[r]
+		return ok
+	}
+	b.start(first)
+	b.start(second)
+	b.start(third)
+	b.end(first)
+	if !runs(second.tokens) || !runs(second.directory) || runs(first.directory) {
+		t.Fatal("the first generation ended what the second needs, or not what was its own")
+	}
+	b.end(first) // is over already
+	b.end(second)
+	if runs(second.tokens) || runs(second.directory) || !runs(third.tokens) || !runs(third.directory) {
+		t.Fatal("what nobody needs goes on, or what the third needs does not")
+	}
+}
