@@ -18,14 +18,6 @@ var (
 	errBodySuperseded = errors.New("reading the request body: a later try sends it now")
 )
 
-// noBody is the body of an opening, which must not be repeated once it was sent:
-// the transport repeats by itself a GET whose keep-alive connection died, even after
-// the request was written, unless it has a body that it cannot get again.
-type noBody struct{}
-
-func (noBody) Read([]byte) (int, error) { return 0, io.EOF }
-func (noBody) Close() error             { return nil }
-
 // setBody gives the outgoing request its body. The source that it returns is nil
 // if nothing is read from the caller; it must be closed before the handler returns.
 func setBody(out, r *http.Request, c *Call) *source {
@@ -41,9 +33,6 @@ func setBody(out, r *http.Request, c *Call) *source {
 	case c.BodyRead || r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
 		out.ContentLength = 0
 		out.Body = nil
-		if c.Opening {
-			out.Body = noBody{}
-		}
 		return nil
 	}
 	s := &source{body: r.Body, in: r, limit: c.MaxBody, expects: continueExpected(r, c)}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"io"
 	"net/http"
 
 	"ebox-gateway/internal/exchange"
@@ -20,9 +21,20 @@ const traceHeader = "Belgov-Trace-Id"
 // a copy would be the second, since the credentials layer below makes one anyway. A
 // later try gets a copy, because a transport may still write an earlier one. Whoever
 // sends a request of another origin through here gives it a header map of its own.
+//
+// It also keeps the transport from repeating an opening by itself. The layers above
+// may, if its connection was never made.
 func NewCounter(next http.RoundTripper, o Options) http.RoundTripper {
 	return &counter{next: next, o: o}
 }
+
+// noBody is the body of an opening, which must not be repeated once it was sent:
+// the transport repeats by itself a GET whose keep-alive connection died, even after
+// the request was written, unless it has a body that it cannot get again.
+type noBody struct{}
+
+func (noBody) Read([]byte) (int, error) { return 0, io.EOF }
+func (noBody) Close() error             { return nil }
 
 type counter struct {
 	next http.RoundTripper
@@ -37,6 +49,10 @@ func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Header = r.Header.Clone()
 	}
 	r.Header[traceHeader] = []string{id}
+	if rec.Opening && (r.Body == nil || r.Body == http.NoBody) {
+		r = r.WithContext(r.Context())
+		r.Body = noBody{}
+	}
 	rec.TraceID, rec.AnswerTraceID, rec.UpstreamStatus = id, "", 0
 	rec.Tries++
 	start := c.o.Now()

@@ -143,7 +143,7 @@ func New(o Options) (*Proxy, error) {
 // end of an answer.
 func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, c *Call) {
 	rec := exchange.From(r.Context())
-	rec.Upstream, rec.UpstreamHost = c.Upstream.Name, c.Upstream.Base.Host
+	rec.Upstream, rec.UpstreamHost, rec.Opening = c.Upstream.Name, c.Upstream.Base.Host, c.Opening
 	if c.MaxBody > 0 && r.ContentLength > c.MaxBody {
 		p.refuse(w, r, tooLarge(c.MaxBody))
 		leaveUnread(w, r)
