@@ -86,6 +86,15 @@ func (g *generation) build(old *generation) error {
 	if err := g.newDirectory(old); err != nil {
 		return err
 	}
+	if old != nil {
+		for _, f := range g.federated {
+			for _, before := range old.federated {
+				if f.route.Name == before.route.Name {
+					f.takeOver(before)
+				}
+			}
+		}
+	}
 	exchanges, err := proxy.New(g.exchanges)
 	if err != nil {
 		return err

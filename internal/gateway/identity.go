@@ -16,7 +16,8 @@ func (g *generation) newTokens(old *generation) error {
 	oauth := g.cfg.OAuth
 	if old != nil && g.egress == old.egress && reflect.DeepEqual(oauth, old.cfg.OAuth) && g.cfg.Environment == old.cfg.Environment {
 		g.tokens = old.tokens
-		return nil
+		_, err := g.tokenTransport() // stays ours, though another generation made the tokens
+		return err
 	}
 	clients := make([]authn.Client, 0, len(oauth.Clients))
 	for name, c := range oauth.Clients {

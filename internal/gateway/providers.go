@@ -25,6 +25,9 @@ func (g *generation) newDirectory(old *generation) error {
 	r := g.cfg.Registry
 	if old != nil && g.tokens == old.tokens && reflect.DeepEqual(r, old.cfg.Registry) && g.cfg.Tenancy.DefaultClient == old.cfg.Tenancy.DefaultClient {
 		g.directory = old.directory
+		if r.URL != nil {
+			g.registryStack() // stays ours, though another generation made the calls' way to it
+		}
 		return nil
 	}
 	o := directory.Options{
@@ -66,19 +69,15 @@ func (g *generation) registryFetch(r config.Registry) (func(context.Context) (di
 	if client == "" {
 		client = g.cfg.Tenancy.DefaultClient
 	}
-	withoutToken := len(r.Scopes) == 0
 	var source *authn.Source
-	if !withoutToken {
+	if len(r.Scopes) > 0 {
 		var err error
 		if source, err = g.tokens.Source(client, r.Scopes); err != nil {
 			return nil, fmt.Errorf("preparing the registry's token: %w", err)
 		}
 	}
 	target := r.URL.String()
-	registry, _ := g.stackOf(upstreamOptions{
-		name: "registry", base: target, timeouts: config.Timeouts{Connect: 3 * time.Second, Header: 15 * time.Second, Idle: 15 * time.Second},
-		allowPrivate: r.AllowPrivateNetworks, allowed: written(r.URL), allowHTTP: r.AllowHTTP, withoutToken: withoutToken, protection: own,
-	})
+	registry := g.registryStack()
 	return func(ctx context.Context) (directory.Answer, error) {
 		if source != nil {
 			ctx = authn.WithSource(ctx, source)
@@ -103,6 +102,16 @@ func (g *generation) registryFetch(r config.Registry) (func(context.Context) (di
 		}
 		return directory.Answer{Status: resp.StatusCode, Body: body}, nil
 	}, nil
+}
+
+// registryStack is the stack of the registry's list.
+func (g *generation) registryStack() *stacked {
+	r := g.cfg.Registry
+	s, _ := g.stackOf(upstreamOptions{
+		name: "registry", base: r.URL.String(), timeouts: config.Timeouts{Connect: 3 * time.Second, Header: 15 * time.Second, Idle: 15 * time.Second},
+		allowPrivate: r.AllowPrivateNetworks, allowed: written(r.URL), allowHTTP: r.AllowHTTP, withoutToken: len(r.Scopes) == 0, protection: own,
+	})
+	return s
 }
 
 // directoryEmpty tells that no list has been had since the start.

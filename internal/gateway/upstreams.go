@@ -129,6 +129,18 @@ func (f *federated) newUpstreamOf(p *directory.Provider) (*upstream, error) {
 	return u, nil
 }
 
+// takeOver makes the upstreams that old has, if the provider is still there: its
+// stack is then kept, and with it the circuit, the rate and the connections, even if
+// nobody calls the provider before old ends. Before the directory is there, it
+// cannot be called.
+func (f *federated) takeOver(old *federated) {
+	for id := range *old.upstreams.Load() {
+		if p, ok := f.g.directory.Lookup(id); ok && p.Problem(f.g.now()) == nil {
+			_, _ = f.upstreamOf(p) // what cannot be made now fails when it is called, with its reason
+		}
+	}
+}
+
 // circuit is the state of a provider's circuit, closed if it was never called.
 func (f *federated) circuit(id string) resilience.State {
 	if u, ok := (*f.upstreams.Load())[id]; ok {
