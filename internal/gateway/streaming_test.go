@@ -302,7 +302,7 @@ func TestACutAnswerIsNeverEndedAsIfWhole(t *testing.T) {
 			resp.Body.Close()
 		}
 	})
-	eventually(t, "an access line that says so", func() bool { return strings.Contains(h.access.String(), `"cut":"true"`) })
+	eventually(t, "an access line that says so", func() bool { return strings.Contains(h.access.String(), `"cut":true`) })
 }
 
 // To HTTP/1.0 the end of the connection is the end of an answer of unknown length.
