@@ -62,9 +62,11 @@ func (b *patientBody) Read(p []byte) (int, error) {
 		}
 	}
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF {
-		b.ended = true
-		// The server reads on, to learn whether the caller is still there.
+	// At the end the server reads on, to learn whether the caller is still there. On
+	// HTTP/2 a limit that passes while nobody reads, because the upstream takes its
+	// time, would end the stream.
+	b.ended = b.ended || err == io.EOF
+	if b.ended || !b.http1 {
 		b.until = time.Time{}
 		if err := b.control.SetReadDeadline(b.until); err != nil {
 			return n, err

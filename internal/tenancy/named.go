@@ -1,6 +1,7 @@
 package tenancy
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -34,6 +35,11 @@ type Named struct {
 	// CreateWithRepresentative is true if the body's outermost object has the
 	// member createMandateWithRepresentative with the value true.
 	CreateWithRepresentative bool
+	// Misspelt is the first value that is written as a CBE number and has the wrong
+	// check digits, empty if there is none. It names no enterprise that anybody may
+	// represent, and the upstream, which checks the digits' count alone, would take
+	// it.
+	Misspelt string
 	// Content is true if the body is anything but empty, {} or [].
 	Content bool
 }
@@ -127,8 +133,12 @@ func (n *Named) note(value string) (text, ok bool) {
 		return false, true
 	}
 	n.Present = true
-	if number, err := enterprise.Parse(value); err == nil {
+	number, err := enterprise.Parse(value)
+	if err == nil {
 		return true, n.add(number)
+	}
+	if n.Misspelt == "" && errors.Is(err, enterprise.ErrCheckDigits) {
+		n.Misspelt = value
 	}
 	// Not as people write it. A lenient reader may still see a number: all digits
 	// taken together, any run of them, any group parted by what parts the digits of

@@ -6,6 +6,7 @@ import (
 
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/problem"
 )
 
 // Mode tells which enterprises are served.
@@ -193,6 +194,9 @@ func (r *Resolver) agreed(c *Caller, route *Route, claim *Claim, s said) (enterp
 		in, name := "query", representedNumber
 		if i == 1 {
 			in, name = "body", "/"+representedNumber
+		}
+		if named.Misspelt != "" {
+			return 0, FormNone, problem.BadRequest("The number of the represented enterprise is not valid.", numberIssue(in, name, named.Misspelt, enterprise.ErrCheckDigits))
 		}
 		for _, n := range named.Numbers {
 			switch {
