@@ -12,6 +12,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"ebox-gateway/internal/authn"
 )
 
 // Exit codes.
@@ -97,6 +99,10 @@ func runCommand(p *process, name string, args []string) int {
 			return exitFailed
 		default:
 			fmt.Fprintf(p.stderr, "gateway %s: %v\n", c.name, err)
+			var refused *authn.RefusedError
+			if errors.As(err, &refused) {
+				fmt.Fprintln(p.stderr, refused.Problem().Detail) // where to look
+			}
 			return exitFailed
 		}
 	}
@@ -127,7 +133,11 @@ func parse(flags *flag.FlagSet, args []string) ([]string, error) {
 func parseNone(flags *flag.FlagSet, args []string) error {
 	rest, err := parse(flags, args)
 	if err == nil && len(rest) > 0 {
-		return usageError{fmt.Sprintf("unexpected argument %q", rest[0])}
+		hint := ""
+		if flags.Lookup("config") != nil && strings.HasSuffix(rest[0], ".yaml") {
+			hint = "; did you mean --config " + rest[0] + "?"
+		}
+		return usageError{fmt.Sprintf("unexpected argument %q%s", rest[0], hint)}
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -52,11 +53,14 @@ func routesCommand() command {
 			if *listener == "" && len(cfg.Server.Listen) > 0 {
 				*listener = cfg.Server.Listen[0].Name
 			}
+			if !slices.ContainsFunc(cfg.Server.Listen, func(l config.Listener) bool { return l.Name == *listener }) {
+				return usageError{fmt.Sprintf("there is no listener %q in %s", *listener, *path)}
+			}
 			x, err := g.Explain(strings.ToUpper(rest[0]), rest[1], addr, *listener, header)
 			if err != nil {
 				return err
 			}
-			return printExplanation(p, x)
+			return printExplanation(p, x, len(cfg.Callers))
 		},
 	}
 }
@@ -101,14 +105,18 @@ func orNone(list []string) string {
 	return strings.Join(list, " ")
 }
 
-func printExplanation(p *process, x gateway.Explanation) error {
+func printExplanation(p *process, x gateway.Explanation, callers int) error {
 	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	row := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(table, "%s\t%s\n", name, value)
 		}
 	}
-	row("caller", orDefault(x.Caller, "(everybody: no callers are configured)"))
+	caller := "(everybody: no callers are configured)"
+	if callers > 0 {
+		caller = fmt.Sprintf("(none of the %d callers matches)", callers)
+	}
+	row("caller", orDefault(x.Caller, caller))
 	row("route", x.Route)
 	row("provider", x.Provider)
 	row("action", x.Action)
@@ -117,7 +125,7 @@ func printExplanation(p *process, x gateway.Explanation) error {
 	row("scopes", strings.Join(x.Scopes, " "))
 	row("upstream", x.Upstream)
 	if x.Assumed {
-		row("", "(the host is a placeholder: the provider's base URL comes from the registry, which was not asked)")
+		row("", "(the host is a placeholder: the provider's base URL comes from the registry, which was not asked; the scopes are those for version 3 of its API)")
 	}
 	if x.MaxBody > 0 {
 		row("body", fmt.Sprintf("at most %d bytes", x.MaxBody))

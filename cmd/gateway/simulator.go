@@ -24,8 +24,12 @@ func simulatorCommand() command {
 		about: `
 --client registers the certificate of a client of yours, as Chaman would.
 --new-client makes a key store client.p12 and a config.yaml that fits this
-simulator in a directory of your choice. The control endpoint /_control lays
-faults and shows the requests received.`,
+simulator in a directory of your choice.
+
+The control endpoint, for curl: GET /_control/state, GET|POST|DELETE
+/_control/faults, GET|DELETE /_control/requests, POST /_control/token-lifetime,
+POST /_control/revoke, POST /_control/messages, POST /_control/grant-health. A
+fault: {"upstream":"provider:nsso","kind":"latency","delay":"2s","count":3}`,
 		run: func(p *process, flags *flag.FlagSet, args []string) error {
 			listen := flags.String("listen", "127.0.0.1:8090", "the `address` of the host that most upstreams share")
 			regional := flags.String("regional-listen", "127.0.0.1:8091", "the `address` of the provider regional")
@@ -41,6 +45,9 @@ faults and shows the requests received.`,
 				return err
 			}
 			if *dir != "" {
+				if err := os.MkdirAll(*dir, 0o700); err != nil {
+					return fmt.Errorf("making the directory of the new client: %w", err)
+				}
 				c, err := demo.NewClient(*dir)
 				if err != nil {
 					return err

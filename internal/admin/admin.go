@@ -83,14 +83,22 @@ func New(o Options) http.Handler {
 		answer(w, r, http.StatusOK, o.Status())
 	})
 	r.Post("/configuration/confirm", writes(o.Token, func(w http.ResponseWriter, r *http.Request) {
-		if err := o.Confirm(r.URL.Query().Get("hash")); err != nil {
+		hash := r.URL.Query().Get("hash")
+		if hash == "" {
+			problem.Write(w, r, problem.BadRequest("The hash of the configuration is missing: add ?hash= with the one that /status shows under configuration.rejected."), exchange.NewID(), 0)
+			return
+		}
+		if err := o.Confirm(hash); err != nil {
 			problem.Write(w, r, problem.BadRequest("The configuration was not taken: "+err.Error()), exchange.NewID(), 0)
 			return
 		}
 		answer(w, r, http.StatusOK, Health{Status: Up})
 	}))
+	r.Get("/configuration/confirm", func(w http.ResponseWriter, r *http.Request) {
+		problem.Write(w, r, problem.MethodNotAllowed(r.Method, []string{http.MethodPost}), exchange.NewID(), 0)
+	})
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		problem.Write(w, r, problem.NotFound("The admin listener has /livez, /readyz, /health and /status. The APIs are on the internal endpoint."), exchange.NewID(), 0)
+		problem.Write(w, r, problem.NotFound("The admin listener has /livez, /readyz, /health and /status, and takes POST /configuration/confirm. The APIs are on the internal endpoint."), exchange.NewID(), 0)
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, problem.MethodNotAllowed(r.Method, []string{http.MethodGet, http.MethodHead}), exchange.NewID(), 0)

@@ -168,10 +168,8 @@ func (k *check) egress() {
 func (k *check) redis() {
 	r := &k.c.Redis
 	if r.URL != "" {
-		u, err := url.Parse(r.URL.Reveal())
-		if err != nil || (u.Scheme != "redis" && u.Scheme != "rediss") || !isHost(u.Hostname()) || !validPort(u.Host, u.Port()) ||
-			!isDatabase(u.Path) {
-			k.fail("redis.url", "this is no Redis URL: redis://user:password@host:6379/0 is expected, or rediss:// for TLS, special characters of the password as %%XX")
+		if _, err := r.Address(); err != nil {
+			k.fail("redis.url", "%v", err)
 		}
 	} else if len(r.EncryptionKeys) > 0 && !k.given("redis.url") {
 		k.fail("redis.encryptionKeys", "there is no redis.url, so there is nothing to encrypt: add it or leave the keys out")
@@ -190,14 +188,6 @@ func (k *check) redis() {
 		}
 		seen[key.ID] = true
 	}
-}
-
-func isDatabase(path string) bool {
-	if path == "" || path == "/" {
-		return true
-	}
-	_, err := strconv.ParseUint(strings.TrimPrefix(path, "/"), 10, 16)
-	return err == nil
 }
 
 // rate completes and checks a rate.

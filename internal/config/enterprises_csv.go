@@ -123,11 +123,11 @@ func (t *enterpriseTable) row(src *source, reader *csv.Reader, record []string, 
 		}
 	}
 	switch text := cell(6); strings.ToLower(text) {
-	case "true":
+	case "true", "yes", "1", "ja", "oui", "waar", "vrai": // as spreadsheets write it here
 		e.Suspended = true
-	case "false", "":
+	case "false", "no", "0", "nee", "non", "onwaar", "faux", "":
 	default:
-		fail(6, quote(text)+" is neither true nor false")
+		fail(6, quote(text)+" is neither true nor false: write one of them; a number in a suspended file is stopped whatever stands here")
 	}
 	if part, message := t.wrong(&e); message != "" {
 		for i := range columns {

@@ -98,21 +98,3 @@ func (e Egress) ProxyURL() *url.URL {
 	}
 	return u
 }
-
-// Redis is an optional store that replicas share. The gateway runs without it.
-type Redis struct {
-	// URL is redis://user:password@host:6379/0 or rediss://. Default none.
-	URL Secret `yaml:"url" config:",blank"`
-	// EncryptionKeys seal what is written there. The first writes, all read.
-	// Without them nothing that belongs to an enterprise is written.
-	EncryptionKeys []EncryptionKey `yaml:"encryptionKeys"`
-}
-
-// EncryptionKey is a key of AES-256-GCM.
-type EncryptionKey struct {
-	// ID is written beside what the key has sealed, up to 32 letters, digits,
-	// "-" and "_". An id is never used again for another key.
-	ID string `yaml:"id" jsonschema:"required"`
-	// File holds the key: 32 bytes, in base64 or hex.
-	File string `yaml:"file" config:"file" jsonschema:"required"`
-}

@@ -35,7 +35,7 @@ func Unknown(id string, known []string) *problem.Problem {
 	hint := "No Document Provider can be called now."
 	if len(known) > 0 {
 		shown := known[:min(len(known), most)]
-		hint = "Known are: " + strings.Join(shown, ", ")
+		hint = "These can be called now: " + strings.Join(shown, ", ")
 		if len(known) > most {
 			hint += " and others"
 		}

@@ -175,7 +175,7 @@ func TestProblems(t *testing.T) {
 
 func TestAnUnknownProviderIsToldWhichAreKnown(t *testing.T) {
 	p := Unknown("nssso", []string{"nsso", "regional"})
-	if i := p.Issues[0]; p.Status != 404 || i.In != "path" || i.Name != "providerId" || i.Value != "nssso" || i.Detail != "Known are: nsso, regional." {
+	if i := p.Issues[0]; p.Status != 404 || i.In != "path" || i.Name != "providerId" || i.Value != "nssso" || i.Detail != "These can be called now: nsso, regional." {
 		t.Fatalf("%d %+v", p.Status, i)
 	}
 	if i := Unknown("x", nil).Issues[0]; !strings.Contains(i.Detail, "No Document Provider") {

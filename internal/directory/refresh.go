@@ -33,8 +33,8 @@ func (d *Directory) Run(ctx context.Context) {
 			return
 		} else if err != nil {
 			wait, retry = min(retry, d.o.Refresh), min(2*retry, d.o.Refresh)
-			d.o.Log.Warn("the list of Document Providers could not be refreshed; the last good one stays in force",
-				"error", err, "retryIn", wait, "providers", len(d.List()))
+			d.o.Log.Warn("the list of Document Providers could not be refreshed; the one there was stays in force",
+				"error", err, "retryIn", wait.String(), "providers", len(d.List()))
 			d.takeShared(ctx)
 		} else {
 			retry = firstRetry

@@ -53,6 +53,9 @@ type Record struct {
 	// Enterprise is the represented enterprise; with Own the client's own e-Box.
 	Enterprise enterprise.Number
 	Own        bool
+	// Claimed is what the request said of the enterprise in path or header, whether
+	// or not it was granted.
+	Claimed string
 	// Client is the OAuth client's name, TokenHash the SHA-256 of the token that
 	// was sent last, in hexadecimal.
 	Client    string
@@ -74,11 +77,12 @@ type Record struct {
 	// Cache is what the cache did, as in Cache-Status.
 	Cache string
 
-	// Status is what the caller got, ProblemType and Cause why, if the gateway
+	// Status is what the caller got, ProblemType, Detail and Cause why, if the gateway
 	// was the author; Cause is for the log alone.
 	Status      int
 	ProblemType string
 	ProxyError  string
+	Detail      string
 	Cause       error
 	// Cut is true if the answer was cut short.
 	Cut bool

@@ -222,9 +222,11 @@ func (g *Gateway) Run(ctx, cut context.Context) error {
 	defer cancel()
 	err := g.drained(deadline)
 	if err != nil {
+		g.o.Log.Warn("stopping: requests are cut", "requests", g.underway(), "after", drain.Timeout.String())
 		err = fmt.Errorf("stopping: %d requests were cut after %s: %w", g.underway(), drain.Timeout, err)
 	}
 	// What is still under way is cut by a deadline that is over; nothing else waits.
+	defer g.o.Log.Info("stopped")
 	return errors.Join(failure, err, ignore(g.internal.Shutdown(deadline), deadline.Err()), ignore(g.admin.Shutdown(deadline), deadline.Err()))
 }
 

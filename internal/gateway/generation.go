@@ -36,12 +36,14 @@ type generation struct {
 	egress    *egress.Egress
 	tokens    *authn.Tokens
 	directory *directory.Directory
-	callers   *tenancy.Callers
-	resolver  *resolver
-	routes    []*server.Route
-	federated []*federated
-	edge      *server.Edge
-	endpoint  *server.Endpoint
+	// registryToken is the source of the registry's token, nil if it needs none.
+	registryToken *authn.Source
+	callers       *tenancy.Callers
+	resolver      *resolver
+	routes        []*server.Route
+	federated     []*federated
+	edge          *server.Edge
+	endpoint      *server.Endpoint
 
 	// active counts the requests that the generation is serving.
 	active atomic.Int64

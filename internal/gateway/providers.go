@@ -12,6 +12,7 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
 )
@@ -24,7 +25,7 @@ const registryWait = 5 * time.Second
 func (g *generation) newDirectory(old *generation) error {
 	r := g.cfg.Registry
 	if old != nil && g.tokens == old.tokens && reflect.DeepEqual(r, old.cfg.Registry) && g.cfg.Tenancy.DefaultClient == old.cfg.Tenancy.DefaultClient {
-		g.directory = old.directory
+		g.directory, g.registryToken = old.directory, old.registryToken
 		if r.URL != nil {
 			g.registryStack() // stays ours, though another generation made the calls' way to it
 		}
@@ -75,6 +76,7 @@ func (g *generation) registryFetch(r config.Registry) (func(context.Context) (di
 		if source, err = g.tokens.Source(client, r.Scopes); err != nil {
 			return nil, fmt.Errorf("preparing the registry's token: %w", err)
 		}
+		g.registryToken = source
 	}
 	target := r.URL.String()
 	registry := g.registryStack()
@@ -114,6 +116,21 @@ func (g *generation) registryStack() *stacked {
 	return s
 }
 
+// noListYet is the problem of a call that needs the list of providers before there
+// is one. If the Authorization Server refuses the client, that is what is wrong.
+func (g *generation) noListYet() error {
+	if g.registryToken != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		_, err := g.registryToken.Token(ctx)
+		var refused *authn.RefusedError
+		if errors.As(err, &refused) {
+			return refused
+		}
+	}
+	return problem.Unavailable("The gateway has no list of Document Providers yet: the Provider Registry has not answered since the start. Try again shortly; the platform team sees the reason in the gateway's status.", registryWait)
+}
+
 // directoryEmpty tells that no list has been had since the start.
 func (g *generation) directoryEmpty() bool {
 	return g.cfg.Registry.URL != nil && g.directory.Status().LastSuccess.IsZero()
@@ -131,11 +148,11 @@ func (g *generation) circuit(id string) string {
 }
 
 // listProviders is what /ebox/providers shows, but for the paths.
-func (g *generation) listProviders() []server.Provider {
+func (g *generation) listProviders() (list []server.Provider, complete bool) {
 	now := g.now()
-	list := g.directory.List()
-	shown := make([]server.Provider, 0, len(list))
-	for _, p := range list {
+	known := g.directory.List()
+	list = make([]server.Provider, 0, len(known))
+	for _, p := range known {
 		entry := server.Provider{
 			ID: p.ID, Name: p.Name, State: string(p.State(now)), Circuit: g.circuit(p.ID), APIVersion: p.APIVersion, Advice: p.Refusal,
 		}
@@ -145,7 +162,7 @@ func (g *generation) listProviders() []server.Provider {
 				break
 			}
 		}
-		shown = append(shown, entry)
+		list = append(list, entry)
 	}
-	return shown
+	return list, !g.directoryEmpty()
 }

@@ -199,6 +199,9 @@ func (w *watcher) reload(asked bool) {
 	g := w.gateway
 	cfg, err := g.o.Load()
 	if err != nil {
+		if asked {
+			g.rejected.Store(nil) // so that it is said again
+		}
 		g.reject(nil, err)
 		w.pending = true
 		return
@@ -208,6 +211,9 @@ func (w *watcher) reload(asked bool) {
 		confirmed = r.hash
 	}
 	if cfg.Hash() == g.current.Load().cfg.Hash() {
+		if asked {
+			g.o.Log.Info("nothing has changed: the configuration in force is that of the files", "hash", cfg.Hash())
+		}
 		w.pending = false
 		g.rejected.Store(nil)
 		return

@@ -7,6 +7,7 @@ import (
 	"ebox-gateway/internal/admin"
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/resilience"
 )
 
 // Status is what /status shows. Members are added over time and never renamed.
@@ -28,6 +29,13 @@ type Status struct {
 		Internal []string `json:"internal"`
 		Admin    []string `json:"admin"`
 	} `json:"listeners"`
+	// Tenancy counts whom the gateway serves.
+	Tenancy struct {
+		Mode        string `json:"mode"`
+		Enterprises int    `json:"enterprises"`
+		Suspended   int    `json:"suspended"`
+		Callers     int    `json:"callers"`
+	} `json:"tenancy"`
 	Clients   []authn.ClientStatus `json:"clients"`
 	Directory DirectoryStatus      `json:"directory"`
 	Routes    []RouteStatus        `json:"routes"`
@@ -95,6 +103,9 @@ func (g *Gateway) Status() Status {
 		Health: g.health().Status, Ready: g.ready() == "", Clients: now.tokens.Status(), Directory: now.directoryStatus(),
 	}
 	s.Configuration.Hash, s.Configuration.Since, s.Configuration.Files = now.cfg.Hash(), now.since, now.cfg.Files()
+	t := now.cfg.Tenancy
+	s.Tenancy.Mode, s.Tenancy.Enterprises, s.Tenancy.Callers = string(t.Mode), len(t.Enterprises), len(now.cfg.Callers)
+	s.Tenancy.Suspended = now.resolver.suspended()
 	if r := g.rejected.Load(); r != nil {
 		s.Configuration.Rejected = &RejectedStatus{At: r.at, Hash: r.hash, Errors: r.errors}
 	}
@@ -134,12 +145,21 @@ func (g *generation) directoryStatus() DirectoryStatus {
 
 // ready says why requests should go elsewhere. A provider, the registry or the
 // Authorization Server that is down is no reason: another replica would not do
-// better.
+// better. One that has no key can do nothing, and perhaps another one can.
 func (g *Gateway) ready() string {
 	if g.state.Load() != serving {
 		return "the gateway is stopping"
 	}
-	return ""
+	clients := g.current.Load().tokens.Status()
+	for _, c := range clients {
+		if c.Key != nil {
+			return ""
+		}
+	}
+	if len(clients) == 0 {
+		return ""
+	}
+	return "no OAuth client has a key that can be loaded: " + clients[0].KeyError.Text
 }
 
 // health is UP if everything the gateway needs works, DOWN if nothing does.
@@ -167,7 +187,10 @@ func (g *generation) health() admin.Health {
 		case c.Key == nil && c.KeyError != nil:
 			degraded(part, c.KeyError.Text)
 		case c.Key != nil && c.Key.State != authn.KeyUsable && c.Key.State != authn.KeyNoCertificate:
-			degraded(part, "its certificate is "+c.Key.State)
+			degraded(part, fmt.Sprintf("its certificate is %s (until %s): request a new one", c.Key.State, c.Key.NotAfter.Format(time.DateOnly)))
+		}
+		if c.Pending != nil {
+			degraded(part, "a new key does not sign yet: "+c.Pending.Reason)
 		}
 		for _, t := range c.Tokens {
 			if t.Error != nil && t.Hash == "" {
@@ -180,6 +203,11 @@ func (g *generation) health() admin.Health {
 			degraded("registry", "there is no list of Document Providers: "+d.LastError)
 		} else if d.Age > 2*g.cfg.Registry.Refresh {
 			degraded("registry", fmt.Sprintf("the list of Document Providers is %s old: %s", d.Age.Round(time.Second), d.LastError))
+		}
+	}
+	for _, u := range g.pool.status() {
+		if u.Circuit != string(resilience.Closed) {
+			degraded("upstream "+u.Name, "its circuit is "+u.Circuit+": it has been failing")
 		}
 	}
 	for _, p := range g.directory.List() {

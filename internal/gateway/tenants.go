@@ -59,26 +59,45 @@ func (g *generation) newResolver() (*resolver, error) {
 	}
 	return newResolver(tenancy.ResolverOptions{
 		Mode: mode, Table: table, DefaultClient: g.cfg.Tenancy.DefaultClient, Now: g.now,
-	}), nil
+	}, len(g.cfg.Tenancy.Suspended), suspendedRows(g.cfg.Tenancy)), nil
 }
 
 // resolver is a tenancy.Resolver whose suspended numbers can be changed.
 type resolver struct {
 	mu      sync.Mutex
 	options tenancy.ResolverOptions
-	current atomic.Pointer[tenancy.Resolver]
+	// stopped counts the suspended numbers, rows those of the table's own rows.
+	stopped, rows int
+	current       atomic.Pointer[tenancy.Resolver]
 }
 
-func newResolver(o tenancy.ResolverOptions) *resolver {
-	r := &resolver{options: o}
+func newResolver(o tenancy.ResolverOptions, files, rows int) *resolver {
+	r := &resolver{options: o, stopped: files + rows, rows: rows}
 	r.current.Store(tenancy.NewResolver(o))
 	return r
+}
+
+func suspendedRows(t config.Tenancy) (n int) {
+	for _, e := range t.Enterprises {
+		if e.Suspended {
+			n++
+		}
+	}
+	return n
+}
+
+// suspended counts the numbers of the suspended files and the rows that say so.
+func (r *resolver) suspended() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stopped
 }
 
 func (r *resolver) suspend(numbers []enterprise.Number) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.options.Table = r.options.Table.WithSuspended(numbers)
+	r.stopped = len(numbers) + r.rows
 	r.current.Store(tenancy.NewResolver(r.options))
 }
 

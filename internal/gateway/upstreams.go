@@ -164,7 +164,7 @@ func (f *federated) target(r server.TargetRequest) (server.Target, error) {
 	p, ok := f.g.directory.Lookup(r.Provider)
 	if !ok {
 		if f.g.directoryEmpty() {
-			return server.Target{}, problem.Unavailable("The gateway has no list of Document Providers yet: the Provider Registry has not answered since the start. Try again shortly; the platform team sees the reason in the gateway's status.", registryWait)
+			return server.Target{}, f.g.noListYet()
 		}
 		return server.Target{}, directory.Unknown(r.Provider, f.g.directory.ActiveIDs())
 	}

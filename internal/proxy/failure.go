@@ -67,7 +67,7 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, pr *problem.Probl
 	h := w.Header()
 	h["X-Request-Id"] = []string{rec.ID}
 	h["X-Ebox-Environment"] = p.environment
-	rec.Status, rec.ProblemType, rec.ProxyError, rec.Cause = pr.Status, pr.Type, pr.ProxyError, pr.Cause
+	rec.Status, rec.ProblemType, rec.ProxyError, rec.Detail, rec.Cause = pr.Status, pr.Type, pr.ProxyError, pr.Detail, pr.Cause
 	if pr.Status == http.StatusInternalServerError {
 		p.o.Log.ErrorContext(r.Context(), "the gateway failed to handle a request", "request", rec.ID, "upstream", rec.Upstream, "cause", pr.Cause)
 	}

@@ -34,6 +34,7 @@ type call struct {
 	credentialKey, credential any
 
 	w           http.ResponseWriter
+	own         bool // the answer is the gateway's own
 	wroteHeader bool
 	environment []string
 	origin      string // the allowed Origin, for CORS
@@ -93,7 +94,9 @@ func (c *call) Write(b []byte) (int, error) {
 		c.WriteHeader(http.StatusOK)
 	}
 	n, err := c.w.Write(b)
-	c.record.BytesOut += int64(n)
+	if c.own {
+		c.record.BytesOut += int64(n) // the proxy counts what it passes on itself
+	}
 	return n, err
 }
 
@@ -106,7 +109,8 @@ func (c *call) Unwrap() http.ResponseWriter { return c.w }
 // fail answers with the problem that err is to the caller.
 func (c *call) fail(r *http.Request, err error) {
 	p := problem.From(err)
-	c.record.ProblemType, c.record.ProxyError, c.record.Cause = p.Type, p.ProxyError, p.Cause
+	c.record.ProblemType, c.record.ProxyError, c.record.Detail, c.record.Cause = p.Type, p.ProxyError, p.Detail, p.Cause
+	c.own = true
 	problem.Write(c, r, p, c.record.ID, c.record.Tries)
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
 		// The connection closes, but net/http first reads what it takes for the rest

@@ -55,8 +55,9 @@ type Options struct {
 	Proxy interface {
 		Serve(http.ResponseWriter, *http.Request, *proxy.Call)
 	}
-	// Providers lists the Document Providers for /ebox/providers.
-	Providers func() []Provider
+	// Providers lists the Document Providers for /ebox/providers. It is not complete
+	// before there has been a list of the registry.
+	Providers func() (list []Provider, complete bool)
 	Routes    []*Route
 	// Absent are paths of APIs that the environment does not have, with the reason.
 	Absent map[string]string
@@ -195,6 +196,7 @@ func (e *Endpoint) routes() http.Handler {
 		router.Handle(path+"/*", absent)
 	}
 	router.Handle("/ebox/providers", e.listProviders())
+	router.Handle("/ebox/providers/", e.listProviders())
 	inbox := e.refuse(func(c *call) error { return e.withoutProvider(c) })
 	router.Handle("/ebox", inbox)
 	router.Handle("/ebox/messages", inbox)
@@ -232,7 +234,8 @@ func noRoute() error {
 func (e *Endpoint) withoutProvider(c *call) error {
 	prefix := c.path[:len(c.path)-len(c.rest)]
 	var issues []problem.Issue
-	for _, p := range e.o.Providers() {
+	list, _ := e.o.Providers()
+	for _, p := range list {
 		if p.State == "active" {
 			issues = append(issues, problem.Issue{
 				Type: problem.IssueInvalidInput, In: "path", Name: "providerId", Value: p.ID,
@@ -240,5 +243,5 @@ func (e *Endpoint) withoutProvider(c *call) error {
 			})
 		}
 	}
-	return problem.NotFound("Messages are kept by a Document Provider, which this path does not name. Put /ebox/providers/{providerId} in front of it; GET "+prefix+"/ebox/providers lists the providers.", issues...)
+	return problem.NotFound("Messages are kept by a Document Provider, which this path does not name. Use "+prefix+"/ebox/providers/{providerId}"+c.rest+"; GET "+prefix+"/ebox/providers lists the providers.", issues...)
 }

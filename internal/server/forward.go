@@ -200,7 +200,15 @@ func decode(segment string) (string, error) {
 
 // claim gathers what the request says of the enterprise that it is for.
 func (c *call) claim(h http.Header) tenancy.Claim {
-	return tenancy.Claim{Path: c.enterprise, HasPath: c.hasEnterprise, Header: tenancy.HeaderValues(h)}
+	claim := tenancy.Claim{Path: c.enterprise, HasPath: c.hasEnterprise, Header: tenancy.HeaderValues(h)}
+	if claim.HasPath {
+		c.record.Claimed = claim.Path
+	} else if len(claim.Header) > 0 {
+		c.record.Claimed = claim.Header[0]
+	}
+	const legible = 24 // no number is longer
+	c.record.Claimed = c.record.Claimed[:min(len(c.record.Claimed), legible)]
+	return claim
 }
 
 func namedInBody(body []byte, h http.Header) (tenancy.Named, error) {

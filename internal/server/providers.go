@@ -62,10 +62,13 @@ func (e *Endpoint) writeProviders(c *call, r *http.Request) error {
 	if _, err := e.o.Resolver.Resolve(caller, &providersRoute, ebox.List, r.Method, c.claim(r.Header)); err != nil {
 		return err
 	}
+	items, complete := e.o.Providers()
 	list := struct {
 		Items      []Provider `json:"items"`
 		TotalItems int        `json:"totalItems"`
-	}{Items: e.o.Providers()}
+		// Incomplete says that the registry has given no list yet.
+		Incomplete bool `json:"incomplete,omitempty"`
+	}{Items: items, Incomplete: !complete}
 	list.TotalItems = len(list.Items)
 	if list.Items == nil {
 		list.Items = []Provider{}
@@ -81,6 +84,7 @@ func (e *Endpoint) writeProviders(c *call, r *http.Request) error {
 	h["Content-Type"] = []string{"application/json"}
 	h["Content-Length"] = []string{strconv.Itoa(len(body) + 1)}
 	h["Cache-Control"] = []string{"no-store"}
+	c.own = true
 	c.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
 		_, _ = c.Write(append(body, '\n')) // a caller that went away is no error of ours

@@ -152,7 +152,9 @@ func (c *call) serve() {
 	switch {
 	case e == nil && len(allow) > 0:
 		slices.Sort(allow)
-		c.fail(problem.MethodNotAllowed(c.r.Method, slices.Compact(allow)))
+		p := problem.MethodNotAllowed(c.r.Method, slices.Compact(allow))
+		p.Type = "urn:problem-type:simulator:methodNotAllowed" // not the gateway's word
+		c.fail(p)
 		return
 	case e == nil:
 		c.fail(problem.NotFound("There is no resource at this path."))

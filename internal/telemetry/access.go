@@ -31,7 +31,7 @@ func NewAccessLog(w io.Writer, format string, level slog.Leveler) *AccessLog {
 // Done writes the line of a finished request. It does not keep the record.
 func (a *AccessLog) Done(r *exchange.Record) {
 	level := slog.LevelInfo
-	if r.Status >= 500 && r.ProblemType != "" {
+	if r.Cut || r.Status >= 500 && r.ProblemType != "" {
 		level = slog.LevelWarn
 	}
 	if r.ProxyError == problem.ProxyInternalError || r.Status == 0 && r.Cause != nil {
@@ -68,6 +68,9 @@ func (l *line) record(r *exchange.Record) {
 	} else {
 		l.text("enterprise", r.Enterprise.String())
 	}
+	if r.Enterprise == 0 && !r.Own {
+		l.text("claimed", mask(r.Claimed)) // what was asked for and not granted
+	}
 	l.text("client", r.Client)
 	l.text("tokenHash", r.TokenHash)
 	l.text("upstream", r.Upstream)
@@ -80,6 +83,7 @@ func (l *line) record(r *exchange.Record) {
 	l.count("status", int64(r.Status))
 	l.text("problem", r.ProblemType)
 	l.text("proxyError", r.ProxyError)
+	l.text("detail", r.Detail)
 	if r.Cause != nil {
 		l.text("cause", r.Cause.Error())
 	}
