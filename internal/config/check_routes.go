@@ -43,7 +43,7 @@ func (k *check) route(at string, r *Route) {
 	if kind, ok := presetKind(r.Name); ok && k.c.Environment != Custom && r.Kind != kind && k.given(at+".kind") {
 		k.fail(at+".kind", "%s is of kind %s: give another route another name", r.Name, kind)
 	}
-	if r.Path == "" && r.Upstream == nil && !r.Registry && k.absentHere(r.Name) && !k.given(at+".path") {
+	if !k.given(at+".path") && !k.given(at+".upstream") && k.absentHere(r.Name) {
 		k.fail(at, "the environment %s has no %s to change; a route of your own needs path, upstream and scopes", k.c.Environment, r.Name)
 		return
 	}
@@ -95,9 +95,14 @@ func presetKind(name string) (Kind, bool) {
 	return KindEBox, isPresetName(name)
 }
 
-// absentHere tells a route that other environments have.
+// absentHere tells a route that other environments have and this one has not.
 func (k *check) absentHere(name string) bool {
-	return isPresetName(name) && k.c.Environment != Custom && k.c.Environment != ""
+	if !isPresetName(name) || k.c.Environment == Custom || k.c.Environment == "" {
+		return false
+	}
+	var here Config
+	presetOf(k.c.Environment).apply(&here)
+	return !slices.ContainsFunc(here.Routes, func(r Route) bool { return r.Name == name })
 }
 
 func (k *check) routePath(at string, r *Route) {

@@ -109,6 +109,18 @@ func (p preset) apply(c *Config) {
 	}
 }
 
+// vocabulary are all routes that some environment has, without their upstreams: how
+// a route of that name begins where the environment does not have it.
+func vocabulary() []Route {
+	p := preset{host: "nowhere", ebox: true, federation: true, mandates: true}
+	var c Config
+	p.apply(&c)
+	for i := range c.Routes {
+		c.Routes[i].Upstream = nil
+	}
+	return c.Routes
+}
+
 func official(host, path string) *url.URL {
 	return &url.URL{Scheme: "https", Host: host, Path: path}
 }

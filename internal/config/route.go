@@ -19,7 +19,8 @@ type Route struct {
 	// Registry says that the upstream is the path's provider; Upstream is nil.
 	Registry bool `yaml:"-"`
 	// Kind is the API behind it: ebox, registry, mandates (grant/citizen) or
-	// plain. It decides what a call means. Default plain.
+	// plain. It decides what a call means. Default: that of the name, if an
+	// environment has a route of it; else by the path (/ebox, /grant/citizen), plain.
 	Kind Kind `yaml:"kind"`
 	// Client is the OAuth client, whatever the enterprise. Default: the
 	// enterprise's.

@@ -3,6 +3,7 @@ package config
 import (
 	"reflect"
 	"strconv"
+	"strings"
 )
 
 // providerSegment stands in a route's path for the provider's id.
@@ -23,7 +24,7 @@ func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[str
 	}
 	for i, item := range n.Content {
 		path := "routes[" + strconv.Itoa(i) + "]"
-		name, kind := d.peek(item, "name"), Kind(d.peek(item, "kind"))
+		name := d.peek(item, "name")
 		if first, twice := at[name]; twice && name != "" {
 			d.nodes[path] = item
 			d.fail(path, "the route %s is given twice, first as %s", quote(name), first)
@@ -36,11 +37,8 @@ func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[str
 			}
 		}
 		if slot < 0 {
-			routes = append(routes, newRoute(kind))
+			routes = append(routes, d.newRoute(name, item))
 			slot = len(routes) - 1
-			if kind == "" {
-				routes[slot] = newRoute(KindPlain)
-			}
 		}
 		if name != "" {
 			at[name] = path
@@ -48,6 +46,41 @@ func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[str
 		d.decode(path, item, reflect.ValueOf(&routes[slot]).Elem(), "")
 	}
 	return routes, at
+}
+
+// newRoute begins a route that the environment does not have. A name that other
+// environments have begins as there, but for the upstream; without a kind, the path
+// of the internal endpoint or an upstream that is the registry's tells it: that
+// mandates are checked and openings are never repeated must not hang on a key that
+// was forgotten.
+func (d *decoder) newRoute(name string, item *node) Route {
+	kind := Kind(d.peek(item, "kind"))
+	if kind == "" && isPresetName(name) {
+		for _, r := range vocabulary() {
+			if r.Name == name {
+				return r
+			}
+		}
+	}
+	if kind == "" {
+		upstream := member(item, "upstream")
+		kind = kindOfPath(d.peek(item, "path"), upstream != nil && upstream.Kind == mappingNode)
+	}
+	return newRoute(kind)
+}
+
+func kindOfPath(path string, registry bool) Kind {
+	under := func(prefix string) bool { return path == prefix || strings.HasPrefix(path, prefix+"/") }
+	switch {
+	case under("/grant/citizen"):
+		return KindMandates
+	case under("/ebox/registry"):
+		return KindRegistry
+	case registry || under("/ebox"):
+		return KindEBox
+	default:
+		return KindPlain
+	}
 }
 
 // peek reads one value of a mapping before the rest of it.

@@ -1,0 +1,40 @@
+package config
+
+import (
+	"os"
+	"testing"
+)
+
+// A forgotten kind must not turn off the checks of mandates or the care for openings.
+func TestTheKindOfARouteIsKnownByNameAndPath(t *testing.T) {
+	text, err := os.ReadFile("testdata/names.good.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse("names.good.yaml", text, "testdata", func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]Kind{
+		"ebox-providers": KindEBox, "ebox-registry": KindRegistry, "grant-citizen": KindMandates, "mandates-by-path": KindMandates,
+		"ebox-by-path": KindEBox, "providers-by-upstream": KindEBox, "mine": KindPlain,
+	}
+	for _, r := range c.Routes {
+		if r.Kind != want[r.Name] {
+			t.Errorf("%s is %s, want %s", r.Name, r.Kind, want[r.Name])
+		}
+		switch r.Name {
+		case "ebox-providers":
+			if !r.Registry || r.Path != "/ebox/providers/{providerId}" || len(r.Scopes) != 1 || len(r.Rules) == 0 || r.Enterprise != Required {
+				t.Errorf("%+v", r)
+			}
+		case "grant-citizen":
+			if r.Path != "/grant/citizen" || r.MaxBody != 1e6 || r.Scopes[0] != scopeMandates || r.Upstream.Host != "127.0.0.1:9001" {
+				t.Errorf("%+v", r)
+			}
+		}
+	}
+	if len(c.Routes) != len(want) {
+		t.Errorf("%d routes", len(c.Routes))
+	}
+}
