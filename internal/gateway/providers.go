@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"strings"
 	"time"
 
 	"ebox-gateway/internal/authn"
@@ -80,10 +81,7 @@ func (g *generation) registryFetch(r config.Registry) (func(context.Context) (di
 	}
 	target := r.URL.String()
 	registry := g.registryStack()
-	return func(ctx context.Context) (directory.Answer, error) {
-		if source != nil {
-			ctx = authn.WithSource(ctx, source)
-		}
+	ask := func(ctx context.Context, target string) (directory.Answer, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 		if err != nil {
 			return directory.Answer{}, err
@@ -103,6 +101,17 @@ func (g *generation) registryFetch(r config.Registry) (func(context.Context) (di
 			return directory.Answer{}, errors.New("the registry's list is larger than 4 MB")
 		}
 		return directory.Answer{Status: resp.StatusCode, Body: body}, nil
+	}
+	return func(ctx context.Context) (answer directory.Answer, err error) {
+		if source != nil {
+			ctx = authn.WithSource(ctx, source)
+		}
+		for _, list := range lists(target) {
+			if answer, err = ask(ctx, list); err != nil || answer.Status != http.StatusNotFound {
+				return answer, err
+			}
+		}
+		return answer, err
 	}, nil
 }
 
@@ -114,6 +123,17 @@ func (g *generation) registryStack() *stacked {
 		allowPrivate: r.AllowPrivateNetworks, allowed: written(r.URL), allowHTTP: r.AllowHTTP, withoutToken: len(r.Scopes) == 0, protection: own,
 	})
 	return s
+}
+
+// lists are the URLs where the list can be: the one of the configuration and, if
+// that is the API's base rather than its list, what the two registries call theirs.
+func lists(target string) []string {
+	const newer, older = "/messageRegistries", "/messageProviders"
+	if strings.HasSuffix(target, newer) || strings.HasSuffix(target, older) {
+		return []string{target}
+	}
+	base := strings.TrimRight(target, "/")
+	return []string{target, base + newer, base + older}
 }
 
 // noListYet is the problem of a call that needs the list of providers before there
