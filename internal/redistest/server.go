@@ -1,0 +1,249 @@
+// Package redistest starts real Redis servers for tests: one server, a group behind
+// Sentinels, a Cluster. They run in directories of their own, on free ports of the
+// loopback interface, and end with the test. A server can be frozen, ended and started
+// again, which is most of what a Redis does to those who rely on it.
+package redistest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// Required is the environment variable that makes a missing redis-server a failure
+// rather than a test left out.
+const Required = "EBOX_TEST_REDIS"
+
+// ready is how long a server, or a group of them, may take to be ready.
+const ready = 20 * time.Second
+
+// Server is one Redis server.
+type Server struct {
+	// Addr is its host:port.
+	Addr string
+
+	t    testing.TB
+	dir  string
+	args []string
+	// client speaks to it for the test.
+	client *redis.Client
+
+	mu      sync.Mutex
+	process *exec.Cmd
+	output  *bytes.Buffer
+}
+
+// Start starts a server with further arguments of redis-server, as in "--maxmemory",
+// "1mb". It ends with the test.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	port := Port(t)
+	return start(t, port, append([]string{"--port", port, "--save", "", "--appendonly", "no"}, args...)...)
+}
+
+func start(t testing.TB, port string, args ...string) *Server {
+	t.Helper()
+	binary(t)
+	dir, err := os.MkdirTemp("", "redis")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{Addr: "127.0.0.1:" + port, t: t, dir: dir, args: args}
+	redis.SetLogger(quiet{}) // refused connections are what tests provoke
+	s.client = redis.NewClient(&redis.Options{
+		Addr: s.Addr, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true, DisableIdentity: true, PipelinePoolSize: -1,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	t.Cleanup(func() {
+		_ = s.client.Close()
+		s.Stop()
+		_ = os.RemoveAll(dir)
+	})
+	s.Run()
+	return s
+}
+
+// binary finds redis-server, or leaves the test out.
+func binary(t testing.TB) string {
+	t.Helper()
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		if os.Getenv(Required) != "" {
+			t.Fatal("there is no redis-server on this machine: install the package redis-server")
+		}
+		t.Skip("there is no redis-server on this machine")
+	}
+	return path
+}
+
+// Run starts the server again after Stop, with the data that it was told to keep.
+func (s *Server) Run() {
+	s.t.Helper()
+	s.mu.Lock()
+	s.output = new(bytes.Buffer)
+	args := s.args
+	if filepath.Ext(args[0]) != ".conf" {
+		args = append([]string{"--bind", "127.0.0.1", "--dir", s.dir}, args...)
+	}
+	s.process = exec.Command(binary(s.t), args...)
+	s.process.Stdout, s.process.Stderr = s.output, s.output
+	err := s.process.Start()
+	s.mu.Unlock()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	Eventually(s.t, "redis-server on "+s.Addr, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		err := s.client.Ping(ctx).Err()
+		if redis.HasErrorPrefix(err, "NOAUTH") {
+			return nil
+		}
+		return err
+	})
+}
+
+// Stop ends the server at once, as a crash would.
+func (s *Server) Stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		return
+	}
+	_ = s.process.Process.Kill()
+	_ = s.process.Wait()
+	s.process = nil
+}
+
+// Freeze stops the server from doing anything; its connections stay, and new ones are
+// accepted by the kernel. Thaw ends that.
+func (s *Server) Freeze() { s.signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen server go on.
+func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.process.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Do sends a command and gives the answer; an error fails the test.
+func (s *Server) Do(args ...any) any {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), ready)
+	defer cancel()
+	v, err := s.client.Do(ctx, args...).Result()
+	if err != nil && err != redis.Nil {
+		s.t.Fatalf("%v: %v", args, err)
+	}
+	return v
+}
+
+// Client speaks to the server.
+func (s *Server) Client() *redis.Client { return s.client }
+
+// Keys gives the names of all keys.
+func (s *Server) Keys() (names []string) {
+	s.t.Helper()
+	for _, name := range s.Do("KEYS", "*").([]any) {
+		names = append(names, name.(string))
+	}
+	return names
+}
+
+// Everything gives all that can be read in the server: keys, fields and values.
+func (s *Server) Everything() []byte {
+	s.t.Helper()
+	ctx := context.Background()
+	var all bytes.Buffer
+	for _, name := range s.Keys() {
+		fmt.Fprintf(&all, "%s\n", name)
+		switch kind := s.client.Type(ctx, name).Val(); kind {
+		case "string":
+			fmt.Fprintf(&all, "%s\n", s.client.Get(ctx, name).Val())
+		case "hash":
+			for field, value := range s.client.HGetAll(ctx, name).Val() {
+				fmt.Fprintf(&all, "%s=%s\n", field, value)
+			}
+		case "none": // it has just expired
+		default:
+			s.t.Fatalf("%s is a %s, which the gateway never writes", name, kind)
+		}
+	}
+	return all.Bytes()
+}
+
+// Port gives a port of the loopback interface that is free now.
+func Port(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+// BlackHole accepts connections and never answers. It gives its host:port.
+func BlackHole(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var accepted sync.WaitGroup
+	t.Cleanup(func() {
+		_ = l.Close()
+		accepted.Wait()
+	})
+	accepted.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted.Go(func() { // until the client gives up
+				_, _ = io.Copy(io.Discard, c)
+				_ = c.Close()
+			})
+		}
+	})
+	return l.Addr().String()
+}
+
+// Eventually waits until f gives no error, and fails the test if that takes long.
+func Eventually(t testing.TB, what string, f func() error) {
+	t.Helper()
+	deadline := time.Now().Add(ready)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waiting for %s: %v", what, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
