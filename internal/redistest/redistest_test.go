@@ -27,12 +27,3 @@ func TestAServerKeepsNothingAndComesBack(t *testing.T) {
 		t.Fatalf("%v", keys)
 	}
 }
-
-func TestGroupsAreReady(t *testing.T) {
-	if nodes := StartCluster(t); len(nodes) != 3 {
-		t.Fatal(nodes)
-	}
-	g := StartSentinels(t)
-	g.Servers[0].Stop()
-	g.AwaitMaster(g.Servers[1])
-}
