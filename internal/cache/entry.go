@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"time"
 )
@@ -33,13 +35,69 @@ type Selecting struct {
 }
 
 // Variant names the variant among those of its key, by a digest in hexadecimal.
-func (e *Entry) Variant() string { panic("being written") }
+func (e *Entry) Variant() string {
+	h := sha256.New()
+	for _, s := range e.Selecting {
+		_, _ = h.Write(appendSelecting(nil, s))
+	}
+	var sum [sha256.Size]byte
+	return hex.EncodeToString(h.Sum(sum[:0])[:16])
+}
 
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (e *Entry) MarshalBinary() ([]byte, error) { panic("being written") }
+// facts are what the header says, read once.
+type facts struct {
+	cc directives
+	// date is when the answer was made, by its own word or else when it came.
+	date         time.Time
+	initialAge   time.Duration // corrected_initial_age of section 4.2.3
+	lifetime     time.Duration // as the answer itself says
+	saysLifetime bool
+	etag         string // as written, with W/ and quotes; empty if there is none
+	lastModified time.Time
+	heuristic    bool // its status is one that may be given a lifetime
+}
 
-// UnmarshalBinary implements encoding.BinaryUnmarshaler. It takes only what this
-// version of the gateway has written; anything else is an error.
-func (e *Entry) UnmarshalBinary(b []byte) error { panic("being written") }
+// prepare reads the header. It is called once for each entry, before it is shared.
+func (e *Entry) prepare() *Entry {
+	h, f := e.Header, &e.facts
+	f.cc = parseCacheControl(h["Cache-Control"])
+	f.date = e.Received
+	if d, ok := httpDate(one(h["Date"])); ok {
+		f.date = d
+	}
+	apparent := max(e.Received.Sub(f.date), 0)
+	f.initialAge = max(apparent, ageOf(h)+max(e.Received.Sub(e.Requested), 0))
+	f.etag = etagOf(h)
+	if t, ok := httpDate(one(h["Last-Modified"])); ok {
+		f.lastModified = t
+	}
+	f.heuristic = heuristically(e.Status)
+	f.lifetime, f.saysLifetime = saidLifetime(&f.cc, h, f.date)
+	return e
+}
 
-type facts struct{}
+// validator tells whether the entry can be asked about.
+func (e *Entry) validator() bool { return e.facts.etag != "" || !e.facts.lastModified.IsZero() }
+
+// size is about what the entry takes in memory, in bytes.
+func (e *Entry) size() int64 {
+	n := 600 + len(e.Body)
+	for name, values := range e.Header {
+		n += 48 + len(name)
+		for _, v := range values {
+			n += 16 + len(v)
+		}
+	}
+	for _, s := range e.Selecting {
+		n += 48 + len(s.Name) + len(s.Value)
+	}
+	return int64(n)
+}
+
+// one is the value of a field that is to have one line. A second line is ignored.
+func one(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}

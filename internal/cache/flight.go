@@ -1,0 +1,102 @@
+package cache
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// bodyPatience is how long a request waits for the body of an answer that another has
+// asked for, once its header is there. A slow body is no reason to be slow with it.
+const bodyPatience = 5 * time.Second
+
+// ending is how a flight came to its end.
+type ending uint8
+
+const (
+	unshared  ending = iota // what came cannot be given to others: they ask for themselves
+	landed                  // its entry is there
+	abandoned               // its leader went away: another may try
+)
+
+// flight is one request on its way upstream, whose answer others wait for. Its leader
+// is the request that began it; if the leader dies, one of those who wait begins anew.
+type flight struct {
+	mark Mark
+	// headed is closed when the answer's header has come, done at the end; what is
+	// below is written before.
+	headed, done chan struct{}
+	once, head   sync.Once
+
+	ending ending
+	entry  *Entry
+}
+
+// flights are those under way, by key.
+type flights struct {
+	mu    sync.Mutex
+	under map[string]*flight
+}
+
+// join gives the flight for a key and whether the caller leads it. A flight that began
+// before a write is not joined: its answer may be what was before.
+func (f *flights) join(k *Key, mark Mark) (*flight, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if under, ok := f.under[k.id]; ok && under.mark == mark {
+		return under, false
+	}
+	fl := &flight{mark: mark, headed: make(chan struct{}), done: make(chan struct{})}
+	if f.under == nil {
+		f.under = make(map[string]*flight)
+	}
+	f.under[k.id] = fl
+	return fl, true
+}
+
+// land ends a flight; only the first end counts. A nil flight is none.
+func (f *flights) land(k *Key, fl *flight, end ending, e *Entry) {
+	if fl == nil {
+		return
+	}
+	fl.once.Do(func() {
+		f.mu.Lock()
+		if f.under[k.id] == fl {
+			delete(f.under, k.id)
+		}
+		f.mu.Unlock()
+		fl.ending, fl.entry = end, e
+		fl.hasHeader()
+		close(fl.done)
+	})
+}
+
+// hasHeader starts the patience of those who wait.
+func (fl *flight) hasHeader() {
+	if fl != nil {
+		fl.head.Do(func() { close(fl.headed) })
+	}
+}
+
+// wait waits for the end of a flight; unshared if it takes too long or ctx is done.
+func (fl *flight) wait(ctx context.Context) (ending, *Entry) {
+	select {
+	case <-fl.headed:
+	case <-ctx.Done():
+		return unshared, nil
+	}
+	select {
+	case <-fl.done:
+		return fl.ending, fl.entry
+	default:
+	}
+	patience := time.NewTimer(bodyPatience)
+	defer patience.Stop()
+	select {
+	case <-fl.done:
+		return fl.ending, fl.entry
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+	return unshared, nil
+}

@@ -1,0 +1,208 @@
+package cache
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Sharing is what a route lets its enterprises share.
+type Sharing uint8
+
+// SharedNever keeps each enterprise's answers for itself; SharedPublic shares what the
+// upstream marks public; SharedAlways shares everything.
+const (
+	SharedNever Sharing = iota
+	SharedPublic
+	SharedAlways
+)
+
+// Policy is what a route says about answers, beside what they say of themselves.
+type Policy struct {
+	// DefaultTTL is the lifetime of successful answers that say none; 0 for none.
+	DefaultTTL time.Duration
+	// Heuristics gives answers that say no lifetime a tenth of the time since they
+	// were last modified, at most a day (RFC 9111, section 4.2.2).
+	Heuristics bool
+	// StaleWhileRevalidate and StaleIfError are those of RFC 5861 for answers that
+	// do not say theirs.
+	StaleWhileRevalidate, StaleIfError time.Duration
+	// WhenSilent has these two count only for answers that say no lifetime.
+	WhenSilent bool
+	// Sharing is what enterprises share.
+	Sharing Sharing
+	// MaxBody is the largest body that is kept, in bytes.
+	MaxBody int64
+}
+
+const (
+	maxHeuristic = 24 * time.Hour
+	// validatedFor is how long an answer past its lifetime is kept to be asked about.
+	validatedFor = 24 * time.Hour
+)
+
+// saidLifetime is the lifetime that an answer says (section 4.2.1): s-maxage before
+// max-age before Expires.
+func saidLifetime(cc *directives, h http.Header, date time.Time) (time.Duration, bool) {
+	switch {
+	case cc.sMaxAge != absent:
+		return cc.sMaxAge, true
+	case cc.maxAge != absent:
+		return cc.maxAge, true
+	}
+	expires, ok := h["Expires"]
+	if !ok {
+		return 0, false
+	}
+	t, ok := httpDate(one(expires))
+	if !ok {
+		return 0, true // a date that is none is in the past (section 5.3)
+	}
+	return max(t.Sub(date), 0), true
+}
+
+// lifetime is how long the entry is fresh.
+func (e *Entry) lifetime(p *Policy) time.Duration {
+	f := &e.facts
+	if f.saysLifetime {
+		return f.lifetime
+	}
+	if p.DefaultTTL > 0 && byDefault(e.Status) {
+		return p.DefaultTTL
+	}
+	if p.Heuristics && !f.lastModified.IsZero() && (f.heuristic || f.cc.public) {
+		return min(max(f.date.Sub(f.lastModified)/10, 0), maxHeuristic)
+	}
+	return 0
+}
+
+// age is the entry's current_age (section 4.2.3).
+func (e *Entry) age(now time.Time) time.Duration {
+	return e.facts.initialAge + max(now.Sub(e.Received), 0)
+}
+
+// mayBeStale tells whether the entry may be given past its lifetime at all (section
+// 4.2.4). To a shared cache, s-maxage says what proxy-revalidate says.
+func (e *Entry) mayBeStale() bool {
+	cc := &e.facts.cc
+	return !cc.mustRevalidate && !cc.noCache && len(cc.noCacheFields) == 0 && cc.sMaxAge == absent
+}
+
+// window is how long past its lifetime the entry may be given, by what it says itself
+// or else by the route's word.
+func (e *Entry) window(said, route time.Duration, p *Policy) time.Duration {
+	switch {
+	case !e.mayBeStale():
+		return 0
+	case said != absent:
+		return said
+	case p.WhenSilent && e.facts.saysLifetime:
+		return 0
+	}
+	return route
+}
+
+func (e *Entry) staleWhile(p *Policy) time.Duration {
+	return e.window(e.facts.cc.staleWhile, p.StaleWhileRevalidate, p)
+}
+
+func (e *Entry) staleIfError(p *Policy) time.Duration {
+	return e.window(e.facts.cc.staleIfError, p.StaleIfError, p)
+}
+
+// keep is for how long the entry can be of use, 0 if it cannot.
+func (e *Entry) keep(p *Policy) time.Duration {
+	if e.facts.cc.noCache && !e.validator() {
+		return 0
+	}
+	left := e.lifetime(p) - e.facts.initialAge
+	left += max(e.staleWhile(p), e.staleIfError(p))
+	if e.validator() {
+		left = max(left, 0) + validatedFor
+	}
+	return min(max(left, 0), forever)
+}
+
+// usage is what a stored answer is good for.
+type usage uint8
+
+const (
+	unusable   usage = iota // not without asking the upstream
+	usable                  // as it is
+	refreshing              // as it is, while a new one is fetched
+)
+
+// judge tells what an entry is good for, to a request of these directives (section
+// 4.2.4 and 5.2.1), and how much of its lifetime is left, which is negative past it.
+func (e *Entry) judge(cc *directives, p *Policy, now time.Time) (usage, time.Duration) {
+	age := e.age(now)
+	left := e.lifetime(p) - age
+	if cc.noCache || e.facts.cc.noCache || cc.maxAge != absent && age > cc.maxAge {
+		return unusable, left
+	}
+	if cc.minFresh != absent && left < cc.minFresh {
+		return unusable, left
+	}
+	switch {
+	case left > 0:
+		return usable, left
+	case cc.maxStale != absent && -left <= cc.maxStale && e.mayBeStale():
+		return usable, left
+	case cc.maxAge == absent && -left < e.staleWhile(p):
+		return refreshing, left
+	}
+	return unusable, left
+}
+
+// excuses tells whether the entry may be given because the upstream fails.
+func (e *Entry) excuses(cc *directives, p *Policy, now time.Time) bool {
+	stale := e.age(now) - e.lifetime(p)
+	if cc.noCache || cc.maxAge != absent && e.age(now) > cc.maxAge || !e.mayBeStale() {
+		return false
+	}
+	return stale < e.staleIfError(p) || cc.staleIfError != absent && stale < cc.staleIfError
+}
+
+// ageOf reads Age (section 5.1): the first member counts, and what is no number is
+// ignored.
+func ageOf(h http.Header) time.Duration {
+	first, _, _ := strings.Cut(one(h["Age"]), ",")
+	age, _ := parseSeconds(strings.Trim(first, " \t"))
+	return age
+}
+
+// httpDate reads a date in any of its three forms (RFC 9110, section 5.6.7).
+func httpDate(s string) (time.Time, bool) {
+	if s == "" {
+		return time.Time{}, false
+	}
+	t, err := http.ParseTime(s)
+	return t, err == nil
+}
+
+// heuristically tells the statuses that may be kept though they say no lifetime (RFC
+// 9110, section 15.1).
+func heuristically(status int) bool {
+	switch status {
+	case 200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501:
+		return true
+	}
+	return false
+}
+
+// byDefault tells those that a route's default lifetime is about: a thing that is
+// missing today may be there tomorrow.
+func byDefault(status int) bool {
+	switch status {
+	case 200, 203, 300, 301, 308:
+		return true
+	}
+	return false
+}
+
+// understood tells the statuses whose rules for caches this one keeps, as
+// must-understand asks (RFC 9111, section 5.2.2.3).
+func understood(status int) bool {
+	return heuristically(status) || status == 302 || status == 307 || status == 303 ||
+		status >= 400 && status <= 451 && status != 418 || status >= 500 && status <= 505
+}

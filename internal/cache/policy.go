@@ -1,0 +1,226 @@
+package cache
+
+import (
+	"net/http"
+	"net/textproto"
+	"slices"
+	"strings"
+	"time"
+)
+
+// query is what a request says that matters to a cache.
+type query struct {
+	method string
+	header http.Header
+	cc     directives
+	// conditional says that the caller has a precondition of its own, demanding that it
+	// is one that only the upstream can judge (If-Match and its like).
+	conditional, demanding bool
+	// credentials says that the caller sent some of its own.
+	credentials bool
+}
+
+func newQuery(r *http.Request) query {
+	h := r.Header
+	q := query{method: r.Method, header: h, cc: noDirectives}
+	if values, ok := h["Cache-Control"]; ok {
+		q.cc = parseCacheControl(values)
+	} else if pragma, ok := h["Pragma"]; ok { // section 5.4
+		q.cc.noCache = parseCacheControl(pragma).noCache
+	}
+	q.conditional = len(h["If-None-Match"]) > 0 || len(h["If-Modified-Since"]) > 0
+	q.demanding = len(h["If-Match"]) > 0 || len(h["If-Unmodified-Since"]) > 0
+	q.credentials = len(h["Authorization"]) > 0
+	return q
+}
+
+// newEntry makes the entry of an answer whose header has come, or nil if the answer may
+// not be stored (section 3). Its body is still to come.
+func newEntry(q *query, resp *http.Response, field func(string) []string, p *Policy, requested, received time.Time) *Entry {
+	if q.method != http.MethodGet || q.cc.noStore || q.demanding || !mayStoreStatus(resp.StatusCode) {
+		return nil
+	}
+	if resp.ContentLength < 0 && resp.ProtoMajor == 1 && len(resp.TransferEncoding) == 0 && resp.Body != http.NoBody {
+		// Its end is the end of the connection, and so is any accident.
+		return nil
+	}
+	if p.MaxBody >= 0 && resp.ContentLength > p.MaxBody {
+		return nil
+	}
+	selecting, ok := selectingFields(resp.Header, field)
+	if !ok {
+		return nil
+	}
+	e := &Entry{
+		Status: resp.StatusCode, Header: storedHeader(resp.Header), ProtoMajor: resp.ProtoMajor, ProtoMinor: resp.ProtoMinor,
+		Requested: requested, Received: received, Selecting: selecting,
+	}
+	e.prepare()
+	if !e.mayBeStored() || e.keep(p) <= 0 {
+		return nil
+	}
+	for _, name := range e.facts.cc.privateFields {
+		delete(e.Header, name)
+	}
+	return e
+}
+
+// mayStoreStatus leaves out what is no whole answer of its own.
+func mayStoreStatus(status int) bool {
+	return status >= 200 && status != http.StatusPartialContent && status != http.StatusNotModified
+}
+
+// mayBeStored is what the answer itself has to say about it.
+func (e *Entry) mayBeStored() bool {
+	cc, f := &e.facts.cc, &e.facts
+	switch {
+	case cc.mustUnderstand:
+		if !understood(e.Status) { // no-store is for those who do not understand it
+			return false
+		}
+	case cc.noStore:
+		return false
+	}
+	if cc.private || len(e.Header["Content-Range"]) > 0 {
+		return false
+	}
+	return f.saysLifetime || cc.public || f.heuristic
+}
+
+// sharable tells whether what one caller got may be given to callers of other
+// enterprises. A caller with credentials of its own takes the answer for its own,
+// whether or not they went on (section 3.5).
+func (e *Entry) sharable(q *query, s Sharing) bool {
+	cc := &e.facts.cc
+	if q.credentials && !cc.public && cc.sMaxAge == absent && !cc.mustRevalidate {
+		return false
+	}
+	return s == SharedAlways || s == SharedPublic && cc.public
+}
+
+// storedHeader copies what may be stored of a header (section 3.1).
+func storedHeader(from http.Header) http.Header {
+	h := make(http.Header, len(from)+2)
+	for name, values := range from {
+		if !unstored(name) {
+			h[name] = values
+		}
+	}
+	for name := range listed(from["Connection"]) {
+		delete(h, name)
+	}
+	return h
+}
+
+// unstored tells the fields that speak of one connection, and cookies, which no caller
+// of the gateway gets.
+func unstored(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+		"Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Authorization", "Set-Cookie", "Set-Cookie2":
+		return true
+	}
+	return false
+}
+
+// listed gives the names in the values of a list field, in canonical form.
+func listed(values []string) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for _, list := range values {
+			for list != "" {
+				var item string
+				item, list, _ = strings.Cut(list, ",")
+				if item = textproto.TrimString(item); item != "" && !yield(textproto.CanonicalMIMEHeaderKey(item)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// selectingFields reads Vary; false if no request can be the same (section 4.1). field
+// gives a field of the request as the upstream got it.
+func selectingFields(h http.Header, field func(string) []string) ([]Selecting, bool) {
+	var fields []Selecting
+	for name := range listed(h["Vary"]) {
+		if name == "*" {
+			return nil, false
+		}
+		if !slices.ContainsFunc(fields, func(s Selecting) bool { return s.Name == name }) {
+			fields = append(fields, selectingField(name, field))
+		}
+	}
+	slices.SortFunc(fields, func(a, b Selecting) int { return strings.Compare(a.Name, b.Name) })
+	return fields, true
+}
+
+func selectingField(name string, field func(string) []string) Selecting {
+	values := field(name)
+	if len(values) == 0 {
+		return Selecting{Name: name, Absent: true}
+	}
+	return Selecting{Name: name, Value: normalised(name, values)}
+}
+
+// selected tells whether the request selects this entry.
+func (e *Entry) selected(field func(string) []string) bool {
+	for i := range e.Selecting {
+		s := &e.Selecting[i]
+		values := field(s.Name)
+		switch {
+		case len(values) == 0:
+			if !s.Absent {
+				return false
+			}
+		case s.Absent:
+			return false
+		case len(values) == 1 && values[0] == s.Value:
+		case normalised(s.Name, values) != s.Value:
+			return false
+		}
+	}
+	return true
+}
+
+// normalised joins the lines of a field and takes out blanks that mean nothing. The
+// codings, charsets and languages that a request accepts are compared without regard to
+// case; their order, where it means nothing either, is made the same.
+func normalised(name string, values []string) string {
+	var parts []string
+	quoted := false
+	for _, v := range values {
+		start := 0
+		for i := 0; i <= len(v); i++ {
+			switch {
+			case i < len(v) && v[i] == '"':
+				quoted = !quoted
+			case i == len(v) || v[i] == ',' && !quoted:
+				if part := strings.Trim(v[start:i], " \t"); part != "" {
+					parts = append(parts, part)
+				}
+				start = i + 1
+			}
+		}
+		quoted = false
+	}
+	switch name {
+	case "Accept-Encoding", "Accept-Charset", "Accept-Language":
+		for i, part := range parts {
+			parts[i] = strings.ToLower(strings.ReplaceAll(part, " ", ""))
+		}
+		slices.Sort(parts)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// choose gives, of the variants that the request selects, the one that was received
+// last (section 4); nil if there is none.
+func choose(variants []*Entry, mark Mark, field func(string) []string) *Entry {
+	var best *Entry
+	for _, e := range variants {
+		if e.mark == mark && (best == nil || e.facts.date.After(best.facts.date) || e.facts.date.Equal(best.facts.date) && e.Received.After(best.Received)) && e.selected(field) {
+			best = e
+		}
+	}
+	return best
+}

@@ -1,0 +1,149 @@
+package cache
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"maps"
+)
+
+// etagOf gives the entity tag of an answer as it is written, if it can be compared.
+func etagOf(h http.Header) string {
+	return strings.Trim(one(h["Etag"]), " \t")
+}
+
+// opaque is what is compared of a tag when weakness does not count.
+func opaque(tag string) string { return strings.TrimPrefix(tag, "W/") }
+
+// matchesAny tells whether an If-None-Match names the tag, weakly compared, or is "*".
+func matchesAny(values []string, tag string) bool {
+	for _, list := range values {
+		for list != "" {
+			var item string
+			item, list = nextTag(list)
+			if item == "*" || item != "" && tag != "" && opaque(item) == opaque(tag) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// nextTag takes the first tag off a list. A comma within a tag does not part.
+func nextTag(s string) (tag, rest string) {
+	s = strings.TrimLeft(s, " \t,")
+	open := strings.IndexByte(s, '"')
+	comma := strings.IndexByte(s, ',')
+	if open >= 0 && (comma < 0 || open < comma) {
+		if end := strings.IndexByte(s[open+1:], '"'); end >= 0 {
+			return s[:open+end+2], s[open+end+2:]
+		}
+		return s, ""
+	}
+	if comma < 0 {
+		return strings.TrimRight(s, " \t"), ""
+	}
+	return strings.TrimRight(s[:comma], " \t"), s[comma+1:]
+}
+
+// notModified judges the caller's own precondition by a stored answer (section 4.3.2):
+// If-None-Match if there is one, else If-Modified-Since.
+func (e *Entry) notModified(h http.Header) bool {
+	if e.Status != http.StatusOK {
+		return false
+	}
+	if tags := h["If-None-Match"]; len(tags) > 0 {
+		return matchesAny(tags, e.facts.etag)
+	}
+	since, ok := httpDate(one(h["If-Modified-Since"]))
+	if !ok {
+		return false
+	}
+	modified := e.facts.lastModified
+	if modified.IsZero() {
+		modified = e.facts.date
+	}
+	return !modified.After(since)
+}
+
+// ask writes the preconditions with which the upstream is asked whether the entry still
+// holds (section 4.3.1). The caller's tags are asked about as well, so that the upstream
+// can tell the caller that what it has is right.
+func (e *Entry) ask(h http.Header, own http.Header) {
+	for _, name := range [...]string{"Range", "If-Range", "If-None-Match", "If-Modified-Since"} {
+		delete(h, name)
+	}
+	if e.facts.etag != "" {
+		tags := e.facts.etag
+		for _, list := range own["If-None-Match"] {
+			for list != "" {
+				var tag string
+				if tag, list = nextTag(list); tag != "" && tag != "*" && tag != e.facts.etag {
+					tags += ", " + tag
+				}
+			}
+		}
+		h["If-None-Match"] = []string{tags}
+	}
+	if !e.facts.lastModified.IsZero() {
+		h["If-Modified-Since"] = e.Header["Last-Modified"][:1:1]
+	}
+}
+
+// confirms tells whether a 304 is about this entry (section 4.3.4).
+func (e *Entry) confirms(answer http.Header, own http.Header) bool {
+	tag := etagOf(answer)
+	switch {
+	case tag != "":
+		if strings.HasPrefix(tag, "W/") || strings.HasPrefix(e.facts.etag, "W/") {
+			return opaque(tag) == opaque(e.facts.etag)
+		}
+		return tag == e.facts.etag
+	case e.facts.etag != "" && len(own["If-None-Match"]) > 0 && !matchesAny(own["If-None-Match"], e.facts.etag):
+		return false // it may be about what the caller has
+	}
+	if modified, ok := httpDate(one(answer["Last-Modified"])); ok && !e.facts.lastModified.IsZero() {
+		return modified.Equal(e.facts.lastModified)
+	}
+	return true
+}
+
+// freshened gives the entry with what a 304, or the answer to a HEAD, says anew
+// (section 3.2).
+func (e *Entry) freshened(answer http.Header, requested, received time.Time) *Entry {
+	h := maps.Clone(e.Header)
+	for name := range h {
+		if name == "Age" || name == "Date" { // of the old answer
+			delete(h, name)
+		}
+	}
+	for name, values := range storedHeader(answer) {
+		if !describesStored(name) {
+			h[name] = values
+		}
+	}
+	n := *e
+	n.Header, n.Requested, n.Received, n.facts = h, requested, received, facts{}
+	return n.prepare()
+}
+
+// describesStored tells the fields that are about the bytes as they were stored.
+func describesStored(name string) bool {
+	switch name {
+	case "Content-Length", "Content-Encoding", "Content-Range", "Content-Type", "Cache-Status":
+		return true
+	}
+	return false
+}
+
+// sameAs tells whether the answer to a HEAD is about what is stored (section 4.3.5).
+func (e *Entry) sameAs(head *http.Response) bool {
+	h := head.Header
+	for _, name := range [...]string{"Etag", "Last-Modified", "Content-Length"} {
+		if v := one(h[name]); v != "" && v != one(e.Header[name]) {
+			return false
+		}
+	}
+	return head.StatusCode == e.Status
+}
