@@ -9,6 +9,9 @@
 //
 //	POST /configuration/confirm?hash=…   take the configuration that was refused for
 //	                                     dropping many enterprises
+//	POST /cache/purge?enterprise=N       drop the stored answers of an enterprise, of
+//	                 ?route=NAME         a route, or
+//	                 ?all=true           all of them, in every replica
 //
 // Changes are for the machine itself and for whoever has the admin token.
 //
@@ -16,6 +19,7 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 
@@ -53,6 +57,8 @@ type Options struct {
 	// Confirm takes a configuration, named by its hash, that was refused for
 	// dropping enterprises.
 	Confirm func(hash string) error
+	// Purge drops stored answers. Its errors are problems.
+	Purge func(context.Context, Purge) error
 	// Token is what changes need when they come from another machine, empty for
 	// "not at all".
 	Token func() (string, error)
@@ -97,6 +103,7 @@ func New(o Options) http.Handler {
 	r.Get("/configuration/confirm", func(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, problem.MethodNotAllowed(r.Method, []string{http.MethodPost}), exchange.NewID(), 0)
 	})
+	r.Post("/cache/purge", writes(o.Token, purge(o.Purge)))
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, problem.NotFound("The admin listener has /livez, /readyz, /health and /status, and takes POST /configuration/confirm. The APIs are on the internal endpoint."), exchange.NewID(), 0)
 	})

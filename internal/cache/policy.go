@@ -44,7 +44,7 @@ func newEntry(q *query, resp *http.Response, field func(string) []string, p *Pol
 		// Its end is the end of the connection, and so is any accident.
 		return nil
 	}
-	if p.MaxBody >= 0 && resp.ContentLength > p.MaxBody {
+	if resp.ContentLength > p.MaxBody {
 		return nil
 	}
 	selecting, ok := selectingFields(resp.Header, field)

@@ -201,34 +201,31 @@ func ageValue(age time.Duration) string {
 }
 
 // response makes the answer that an entry is to this request: whole, a part of it, or
-// the word that the caller has it already. The header is the entry's own, which nobody
-// may change, unless copied is asked for.
-func (rd *reading) response(e *Entry, copied bool) (*http.Response, []byte) {
-	resp := &http.Response{Status: "", StatusCode: e.Status, Header: e.Header, ProtoMajor: e.ProtoMajor, ProtoMinor: e.ProtoMinor}
-	var body []byte
+// the word that the caller has it already. Its header may be the entry's own, which
+// nobody may change. What no-cache names is left out of an answer that is not validated.
+func (rd *reading) response(e *Entry, validated bool) (*http.Response, []byte) {
+	resp := &http.Response{StatusCode: e.Status, Header: e.Header, ProtoMajor: e.ProtoMajor, ProtoMinor: e.ProtoMinor}
 	if rd.q.conditional && e.notModified(rd.q.header) {
-		resp.StatusCode = http.StatusNotModified
-		resp.Header = notModifiedHeader(e.Header)
-		copied = false
-	} else {
-		var contentRange string
-		resp.StatusCode, body, contentRange = e.part(rd.q.method, rd.x.Field)
-		if contentRange != "" {
-			resp.Header = maps.Clone(e.Header)
-			resp.Header["Content-Range"] = []string{contentRange}
-			resp.Header["Content-Length"] = []string{strconv.Itoa(len(body))}
-			copied = false
-			if body == nil {
-				delete(resp.Header, "Content-Type")
-				delete(resp.Header, "Content-Encoding")
-			}
-		}
+		resp.StatusCode, resp.Header = http.StatusNotModified, notModifiedHeader(e.Header)
+		return resp, nil
 	}
-	if copied || len(e.facts.cc.noCacheFields) > 0 && resp.StatusCode != http.StatusNotModified {
-		resp.Header = maps.Clone(resp.Header)
+	var body []byte
+	var contentRange string
+	resp.StatusCode, body, contentRange = e.part(rd.q.method, rd.x.Field)
+	without := e.facts.cc.noCacheFields
+	if contentRange != "" || !validated && len(without) > 0 {
+		resp.Header = maps.Clone(e.Header)
 	}
-	if !copied {
-		for _, name := range e.facts.cc.noCacheFields { // not without validation
+	if contentRange != "" {
+		resp.Header["Content-Range"] = []string{contentRange}
+		resp.Header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
+	if resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
+		delete(resp.Header, "Content-Type")
+		delete(resp.Header, "Content-Encoding")
+	}
+	if !validated {
+		for _, name := range without {
 			delete(resp.Header, name)
 		}
 	}
@@ -390,9 +387,7 @@ func (rd *reading) excused(now time.Time) *http.Response {
 func (rd *reading) instead(e *Entry, now time.Time, status string, validated bool) *http.Response {
 	rd.record.Cache = status
 	resp, body := rd.response(e, validated)
-	if !validated {
-		resp.Header = maps.Clone(resp.Header)
-	}
+	resp.Header = maps.Clone(resp.Header)
 	resp.Header["Age"] = []string{ageValue(e.age(now))}
 	addStatus(resp, status)
 	resp.Body = io.NopCloser(bytes.NewReader(body))
@@ -412,7 +407,7 @@ func (rd *reading) confirmed(answer *http.Response, now time.Time) *http.Respons
 		status += "; stored"
 		rd.land(landed, e)
 	} else {
-		c.memory.pass(&rd.at.key, rd.at.mark, now.Add(passTime), now)
+		c.invalidate(rd.x.Request().Context(), rd.at.key.Resource())
 		rd.land(unshared, nil)
 	}
 	return rd.instead(e, now, status, true)
@@ -457,6 +452,10 @@ func (rd *reading) keep(resp *http.Response, now time.Time) bool {
 	if at == nil {
 		rd.land(unshared, nil)
 		if rd.wouldNever(resp) {
+			if rd.entry != nil { // what was stored is not what there is
+				c.invalidate(rd.x.Request().Context(), rd.at.key.Resource())
+				rd.places[0].mark = c.epochs.mark(&rd.places[0].key)
+			}
 			c.memory.pass(&rd.places[0].key, rd.places[0].mark, now.Add(passTime), now)
 		}
 		return false

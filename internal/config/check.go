@@ -51,6 +51,7 @@ func (k *check) all() {
 	k.oauth()
 	k.tenancy()
 	k.checkRoutes()
+	k.memory()
 	k.registry()
 	k.egress()
 	k.redis()

@@ -203,6 +203,14 @@ func (k *check) methods(at string, list []string, route bool) {
 	}
 }
 
+// memory checks that the cache has room for something.
+func (k *check) memory() {
+	const least = 1e6
+	if m := k.c.Cache.Memory; m < least && k.given("cache.memory") {
+		k.fail("cache.memory", "has to be at least 1MB; to keep nothing, turn the caches of the routes off")
+	}
+}
+
 func (k *check) cache(at string, r *Route) {
 	if r.Kind == KindMandates && r.Cache.Enabled {
 		k.fail(at+".enabled", "answers of kind mandates are never kept: leave it false")

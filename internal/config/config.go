@@ -42,6 +42,8 @@ type Config struct {
 	Egress Egress `yaml:"egress"`
 	// Redis is an optional store that replicas share.
 	Redis Redis `yaml:"redis"`
+	// Cache bounds what the caches of all routes take.
+	Cache Memory `yaml:"cache"`
 	// Routes are the environment's, overridden by name, and your own.
 	Routes []Route `yaml:"routes"`
 	// Log says how the gateway writes its logs.

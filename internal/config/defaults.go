@@ -43,7 +43,8 @@ func defaults() *Config {
 				APIVersion:       "apiSupportedVersion",
 			},
 		},
-		Log: Log{Format: LogJSON, Level: LogInfo},
+		Cache: Memory{Memory: 64e6},
+		Log:   Log{Format: LogJSON, Level: LogInfo},
 	}
 }
 

@@ -148,9 +148,11 @@ func providersRoute() Route {
 		{Methods: []string{"GET"}, Paths: []string{"/referenceData/**"}, APIVersions: []string{"2"}, Scopes: []string{scopeReferenceData}},
 	}
 	// The federation's advice: reference data is the same for everybody, shown
-	// with every message and changes rarely; keep it two days.
+	// with every message and changes rarely. A provider that says nothing has it kept
+	// for a day, and for two more while a new one is fetched in the background.
 	r.Cache.Rules = []CacheRule{{
-		Paths: []string{"/referenceData/**"}, Enabled: true, DefaultTTL: 48 * time.Hour, Shared: SharedAlways,
+		Paths: []string{"/referenceData/**"}, Enabled: true, DefaultTTL: 24 * time.Hour, Shared: SharedAlways,
+		StaleWhileRevalidate: 48 * time.Hour, WhenSilent: true,
 	}}
 	return r
 }

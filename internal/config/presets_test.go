@@ -186,7 +186,7 @@ func TestARouteOfTheEnvironmentChangesOnlyWhatTheFileSays(t *testing.T) {
 	if r := route(t, c, "ebox-partition"); !r.Registry || r.Upstream != nil {
 		t.Errorf("the upstream is %v", r.Upstream)
 	}
-	if rule := route(t, base, "ebox-providers").Cache.Rules[0]; rule.Shared != SharedAlways || rule.DefaultTTL != 48*time.Hour || rule.Paths[0] != "/referenceData/**" {
+	if rule := route(t, base, "ebox-providers").Cache.Rules[0]; rule.Shared != SharedAlways || rule.DefaultTTL != 24*time.Hour || rule.StaleWhileRevalidate != 48*time.Hour || !rule.WhenSilent || rule.Paths[0] != "/referenceData/**" {
 		t.Errorf("reference data is kept %+v", rule)
 	}
 	if cache := route(t, base, "ebox-providers").Cache; cache.Shared != SharedNever || cache.DefaultTTL != 0 {

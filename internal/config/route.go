@@ -125,9 +125,12 @@ type Cache struct {
 	// Enabled turns it on. Default true for kinds ebox and registry, false for
 	// plain; mandates are never kept.
 	Enabled bool `yaml:"enabled"`
-	// DefaultTTL is the lifetime of answers that say none. Default 0s: they are
-	// not kept.
+	// DefaultTTL is the lifetime of successful answers that say none. Default 0s:
+	// they are kept only to be asked about, if they can be (ETag, Last-Modified).
 	DefaultTTL time.Duration `yaml:"defaultTtl"`
+	// Heuristics gives answers that say no lifetime a tenth of the time since they
+	// were last modified, at most a day. Default false.
+	Heuristics bool `yaml:"heuristics"`
 	// Shared lets enterprises share answers: false, true (what the upstream
 	// marks public) or always. "always" gives one enterprise's answer to
 	// another: only for what is the same for everybody. Default false.
@@ -138,6 +141,10 @@ type Cache struct {
 	// StaleIfError is how long it is still given when the upstream fails. For
 	// messages this can show a state that is no longer true. Default 0s.
 	StaleIfError time.Duration `yaml:"staleIfError"`
+	// WhenSilent has staleWhileRevalidate and staleIfError count only for answers
+	// that say no lifetime themselves. What an answer says of them always comes
+	// first, and must-revalidate, no-cache and s-maxage forbid both. Default false.
+	WhenSilent bool `yaml:"whenSilent"`
 	// MaxBody is the largest body kept; larger ones pass through. Default 1MB.
 	MaxBody Size `yaml:"maxBody"`
 	// Rules change the above for some paths. The first that matches counts.
@@ -160,4 +167,13 @@ type CacheRule struct {
 	StaleWhileRevalidate time.Duration `yaml:"staleWhileRevalidate"`
 	// StaleIfError, see Cache.
 	StaleIfError time.Duration `yaml:"staleIfError"`
+	// WhenSilent, see Cache.
+	WhenSilent bool `yaml:"whenSilent"`
+}
+
+// Memory is what the gateway keeps answers in.
+type Memory struct {
+	// Memory bounds the answers kept in this process: bytes, or a size as 64MB. One
+	// answer takes its body, its header and about a kilobyte. Default 64MB.
+	Memory Size `yaml:"memory"`
 }

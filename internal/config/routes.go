@@ -160,6 +160,7 @@ func (c *Cache) decodeNode(d *decoder, at string, n *node) {
 		c.Rules[i] = CacheRule{
 			Enabled: c.Enabled, DefaultTTL: c.DefaultTTL, Shared: c.Shared,
 			StaleWhileRevalidate: c.StaleWhileRevalidate, StaleIfError: c.StaleIfError,
+			WhenSilent: c.WhenSilent,
 		}
 		d.decode(at+"["+strconv.Itoa(i)+"]", item, reflect.ValueOf(&c.Rules[i]).Elem(), "")
 	}

@@ -31,7 +31,7 @@ func newBackground() *background {
 	return &background{ctx: ctx, cancel: cancel, running: make(map[runner]*shared)}
 }
 
-func parts(g *generation) []runner { return []runner{g.tokens, g.directory} }
+func parts(g *generation) []runner { return []runner{g.tokens, g.directory, g.pool.cache} }
 
 // start runs the parts of a generation that do not run yet.
 func (b *background) start(g *generation) {

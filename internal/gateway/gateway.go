@@ -82,7 +82,7 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	if o.Done == nil {
 		o.Done = func(*exchange.Record) {}
 	}
-	g := &Gateway{o: o, started: o.Now(), pool: newPool(o.Now), background: newBackground(), certificates: make(certificates)}
+	g := &Gateway{o: o, started: o.Now(), pool: newPool(int64(cfg.Cache.Memory), o), background: newBackground(), certificates: make(certificates)}
 	first, err := newGeneration(cfg, o, g.pool, nil)
 	if err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	g.pool.join(first)
 	g.current.Store(first)
 	g.internal = server.New(http.HandlerFunc(g.serveInternal), cfg.Server.Drain.Timeout, o.Log)
-	administration := admin.New(admin.Options{Ready: g.ready, Health: g.health, Status: func() any { return g.Status() }, Confirm: g.Confirm, Token: g.adminToken})
+	administration := admin.New(admin.Options{Ready: g.ready, Health: g.health, Status: func() any { return g.Status() }, Confirm: g.Confirm, Purge: g.Purge, Token: g.adminToken})
 	g.admin = server.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.current.Load().edge.Guard(administration).ServeHTTP(w, r)
 	}), cfg.Server.Drain.Timeout, o.Log)
@@ -199,6 +199,7 @@ func (g *Gateway) AdminAddrs() []net.Addr { return g.admin.Addrs() }
 // at once.
 func (g *Gateway) Run(ctx, cut context.Context) error {
 	g.background.start(g.current.Load())
+	defer g.pool.cache.Close()
 	defer g.background.stop()
 
 	var failure error

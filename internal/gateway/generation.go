@@ -107,7 +107,7 @@ func (g *generation) build(old *generation) error {
 		g.tokens.Adopt(old.tokens)
 	}
 	g.edge = server.NewEdge(cfg.Server.PublicURL, cfg.Server.AllowedHosts, cfg.Server.AllowedOrigins)
-	g.endpoint = g.newEndpoint(exchanges, g.routes, g.done)
+	g.endpoint = g.newEndpoint(&keeper{Proxy: exchanges, cache: g.pool.cache}, g.routes, g.done)
 	return nil
 }
 
@@ -145,10 +145,11 @@ func (g *generation) newEndpoint(f forwarder, routes []*server.Route, done func(
 	for _, a := range g.cfg.Absent {
 		absent[a.Path] = a.Reason
 	}
+	keeper, _ := f.(server.Keeper) // what only explains a call keeps nothing
 	return server.NewEndpoint(server.Options{
 		Edge: g.edge, PublicURL: g.cfg.Server.PublicURL, TrustedProxies: g.cfg.Server.TrustedProxies,
 		MaxTarget: int(g.cfg.Server.Limits.MaxTargetBytes), MaxParameters: g.cfg.Server.Limits.MaxQueryParameters,
-		Callers: g.callers, Resolver: g.resolver, Admit: newAdmission(g.cfg, g.pool.limits).admit, Proxy: f, Providers: g.listProviders, Routes: routes,
+		Callers: g.callers, Resolver: g.resolver, Admit: newAdmission(g.cfg, g.pool.limits).admit, Proxy: f, Keeper: keeper, Providers: g.listProviders, Routes: routes,
 		Absent: absent, Environment: string(g.cfg.Environment), CredentialKey: authn.SourceKey, Done: done,
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/resilience"
 )
@@ -25,6 +26,8 @@ type pool struct {
 	lists map[string]*lastList
 	// limits are the rates of enterprises and callers.
 	limits *resilience.Limits
+	// cache is what all routes keep of their answers.
+	cache *cache.Cache
 	// alive are the generations that may still be serving requests.
 	alive map[*generation]bool
 }
@@ -45,8 +48,10 @@ type stacked struct {
 	users map[*generation]bool
 }
 
-func newPool(now func() time.Time) *pool {
+func newPool(memory int64, o Options) *pool {
+	now := o.Now
 	return &pool{
+		cache:  cache.New(cache.Options{Memory: memory, Log: o.Log, Now: now}),
 		limits: resilience.NewLimits(0, now),
 		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList), alive: make(map[*generation]bool),
 	}

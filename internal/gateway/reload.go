@@ -69,6 +69,7 @@ func (g *Gateway) replace(cfg *config.Config, confirmed string) error {
 	g.pool.join(next)
 	g.background.start(next)
 	g.current.Store(next)
+	g.pool.cache.Resize(int64(cfg.Cache.Memory))
 	g.background.wg.Go(func() { g.retire(old) })
 	g.o.Log.Info("the configuration was replaced", "hash", cfg.Hash(), "enterprises", len(cfg.Tenancy.Enterprises), "routes", len(cfg.Routes))
 	return nil

@@ -6,6 +6,7 @@ import (
 
 	"ebox-gateway/internal/admin"
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/resilience"
 )
@@ -41,6 +42,8 @@ type Status struct {
 	Routes    []RouteStatus        `json:"routes"`
 	// Upstreams are those that were called, each with its protection.
 	Upstreams []UpstreamStatus `json:"upstreams"`
+	// Cache is how the kept answers stand, of all routes.
+	Cache cache.Stats `json:"cache"`
 }
 
 // UpstreamStatus is one upstream and how its circuit, bulkhead and retries stand.
@@ -123,6 +126,7 @@ func (g *Gateway) Status() Status {
 		s.Routes = append(s.Routes, route)
 	}
 	s.Upstreams = g.pool.status()
+	s.Cache = g.pool.cache.Stats()
 	return s
 }
 

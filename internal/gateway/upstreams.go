@@ -18,6 +18,8 @@ type upstream struct {
 	proxy *proxy.Upstream
 	stack *stacked
 	key   stackKey
+	// kept is how its answers are kept, nil if they are not.
+	kept *kept
 	// provider is the entry of the directory that it was made for, if any.
 	provider *directory.Provider
 }
@@ -31,6 +33,15 @@ func (g *generation) newUpstream(o upstreamOptions, base *url.URL, rewriteLinks 
 		return nil, err
 	}
 	return &upstream{proxy: up, stack: s, key: key}, nil
+}
+
+// keptOf is what Target.Kept says of an upstream: nothing, rather than a nil of some
+// type, if its answers are not kept.
+func keptOf(u *upstream) any {
+	if u.kept == nil {
+		return nil
+	}
+	return u.kept
 }
 
 // fixed is the target of a route whose upstream the configuration names.
@@ -53,6 +64,7 @@ func (g *generation) newFixed(route config.Route) (*fixed, error) {
 	if err != nil {
 		return nil, err
 	}
+	up.kept = g.newKept(route, rules, up.key.options.base)
 	return &fixed{g: g, route: route, rules: rules, upstream: up}, nil
 }
 
@@ -61,7 +73,7 @@ func (g *generation) newFixed(route config.Route) (*fixed, error) {
 func tokenless(route config.Route) bool { return len(route.Scopes) == 0 && len(route.Rules) == 0 }
 
 func (f *fixed) target(r server.TargetRequest) (server.Target, error) {
-	t := server.Target{Upstream: f.upstream.proxy}
+	t := server.Target{Upstream: f.upstream.proxy, Kept: keptOf(f.upstream)}
 	var err error
 	t.Credential, err = f.rules.credential(r, "")
 	return t, err
@@ -126,6 +138,7 @@ func (f *federated) newUpstreamOf(p *directory.Provider) (*upstream, error) {
 		return nil, err
 	}
 	u.provider = p
+	u.kept = f.g.newKept(f.route, f.rules, u.key.options.base)
 	return u, nil
 }
 
@@ -176,5 +189,5 @@ func (f *federated) target(r server.TargetRequest) (server.Target, error) {
 		return server.Target{}, problem.Internal(err)
 	}
 	credential, err := f.rules.credential(r, p.APIVersion)
-	return server.Target{Upstream: u.proxy, Credential: credential}, err
+	return server.Target{Upstream: u.proxy, Credential: credential, Kept: keptOf(u)}, err
 }

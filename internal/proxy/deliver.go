@@ -44,6 +44,9 @@ type delivery struct {
 	resp *http.Response
 	rec  *exchange.Record
 
+	// extra goes on top of the answer's header.
+	extra []Field
+
 	links     linkMap
 	rewritten bool
 	announced string // the trailers announced to the caller
@@ -195,6 +198,9 @@ func (d *delivery) stream(held []byte, http10 bool) {
 func (d *delivery) header(length int64) {
 	h := d.w.Header()
 	d.p.answerHeader(h, d.resp, d.c, d.rec, &d.links, d.rewritten)
+	for _, f := range d.extra {
+		h[f.Name] = f.Values
+	}
 	if length >= 0 {
 		h["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	}
@@ -217,7 +223,9 @@ func (d *delivery) header(length int64) {
 
 // trailers sends what came behind the body.
 func (d *delivery) trailers() {
-	d.resp.Body.Close()
+	if d.resp.Body != nil { // one that was kept has none
+		d.resp.Body.Close()
+	}
 	if len(d.resp.Trailer) == 0 || !d.r.ProtoAtLeast(1, 1) {
 		return
 	}

@@ -93,6 +93,12 @@ type Call struct {
 	BodyRead bool
 	// MaxBody is the most bytes that a request body may have; 0 is unlimited.
 	MaxBody int64
+
+	// Prepare, unless nil, may change the header that is about to be sent.
+	Prepare func(http.Header)
+	// Receive, unless nil, is given what came back, once, and what it returns is what
+	// the caller gets. If that is another answer, the first is Receive's to close.
+	Receive func(*http.Response, error) (*http.Response, error)
 }
 
 // Failure says what an error of the transport means.
@@ -170,6 +176,9 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, c *Call) {
 		resp.Body.Close()
 		err = errAnswerUnusable
 	}
+	if c.Receive != nil {
+		resp, err = c.Receive(resp, err)
+	}
 	if err != nil {
 		p.failed(w, r, c, s, err)
 		return
@@ -188,6 +197,9 @@ func (p *Proxy) outgoing(r *http.Request, c *Call, target *url.URL) *http.Reques
 	out.URL, out.Host, out.RequestURI, out.RemoteAddr = target, "", "", ""
 	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1
 	out.Header, out.Trailer = requestHeader(r, c), nil
+	if c.Prepare != nil {
+		c.Prepare(out.Header)
+	}
 	out.TransferEncoding, out.Close, out.TLS = nil, false, nil
 	out.Body, out.GetBody = nil, nil
 	return out

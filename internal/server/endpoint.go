@@ -34,8 +34,13 @@ import (
 	"ebox-gateway/internal/tenancy"
 )
 
-// Options are what the endpoint is made of. All but PublicURL, the lists and
-// CredentialKey are required.
+// Keeper is a cache in front of the upstreams. how is what Target.Kept says.
+type Keeper interface {
+	Keep(w http.ResponseWriter, r *http.Request, c *proxy.Call, how any)
+}
+
+// Options are what the endpoint is made of. All but PublicURL, the lists,
+// Keeper and CredentialKey are required.
 type Options struct {
 	Edge *Edge
 	// PublicURL is how callers name the gateway, for links; nil: as each names it.
@@ -55,6 +60,9 @@ type Options struct {
 	Proxy interface {
 		Serve(http.ResponseWriter, *http.Request, *proxy.Call)
 	}
+	// Keeper answers from what is kept, or sends the call and keeps what comes back.
+	// It comes after everything that decides whether the caller may. Nil for none.
+	Keeper Keeper
 	// Providers lists the Document Providers for /ebox/providers. It is not complete
 	// before there has been a list of the registry.
 	Providers func() (list []Provider, complete bool)

@@ -45,6 +45,9 @@ type Target struct {
 	Upstream *proxy.Upstream
 	// Credential is handed to the upstream stack in the context.
 	Credential any
+	// Kept is how the upstream's answers are kept, for Options.Keeper; nil if they are
+	// not.
+	Kept any
 }
 
 // forward handles the requests of one route.
@@ -169,6 +172,10 @@ func (e *Endpoint) serve(c *call, r *http.Request, route *Route) error {
 	out.Links = proxy.LinkBase{Origin: e.origin, Prefix: e.mount + prefix}
 	if e.origin == "" {
 		out.Links.Origin = c.conn.originOf(r.Host)
+	}
+	if target.Kept != nil && e.o.Keeper != nil {
+		e.o.Keeper.Keep(c, r, &out, target.Kept)
+		return nil
 	}
 	e.o.Proxy.Serve(c, r, &out)
 	return nil

@@ -1,0 +1,43 @@
+package gateway
+
+import (
+	"context"
+	"slices"
+
+	"ebox-gateway/internal/admin"
+	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/problem"
+)
+
+// Purge drops stored answers, here at once and in other replicas within a second.
+// Requests under way bring back nothing of what was dropped. Its errors are problems.
+func (g *Gateway) Purge(ctx context.Context, what admin.Purge) error {
+	scope, err := scopeOf(g.current.Load().cfg, what)
+	if err != nil {
+		return err
+	}
+	g.o.Log.Info("stored answers are dropped", "enterprise", what.Enterprise, "route", what.Route, "all", what.All)
+	if err := g.pool.cache.Invalidate(ctx, scope); err != nil {
+		return problem.Unavailable("What this gateway keeps in memory was dropped. The shared store did not answer; it will be told as soon as it does, and the other replicas with it.", 0).Because(err)
+	}
+	return nil
+}
+
+func scopeOf(cfg *config.Config, what admin.Purge) (cache.Scope, error) {
+	switch {
+	case what.All:
+		return cache.Everything, nil
+	case what.Route != "":
+		if !slices.ContainsFunc(cfg.Routes, func(r config.Route) bool { return r.Name == what.Route }) {
+			return 0, problem.NotFound("There is no route of that name. The gateway's status lists them.")
+		}
+		return cache.ScopeOfRoute(what.Route), nil
+	}
+	number, err := enterprise.Parse(what.Enterprise)
+	if err != nil {
+		return 0, problem.BadRequest("The enterprise number cannot be read: " + err.Error() + ".")
+	}
+	return cache.ScopeOfEnterprise(number), nil
+}
