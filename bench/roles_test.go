@@ -134,7 +134,7 @@ server: {listen: 127.0.0.1:0}
 admin: {listen: 127.0.0.1:0}
 oauth: {tokenUrl: %[1]s/token, clients: {bench: {clientId: bench, keystore: {file: client.p12, password: demo}}}}
 tenancy: {enterprises: [{number: 0206.731.645}]}
-registry: {providers: [{id: nsso, url: %[1]s/base, apiVersion: "3.0"}]}
+registry: {providers: [{id: nsso, url: %[1]s/base, apiVersion: "3.0"}, {id: other, url: %[1]s/other, apiVersion: "3.0"}, {id: frozen, url: %[1]s/frozen, apiVersion: "3.0"}]}
 routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", upstream: {registry: true}, scopes: [messages]}]
 `, upstream)
 	cfg, err := config.Parse("bench.yaml", []byte(text), dir, os.LookupEnv)
@@ -186,6 +186,7 @@ func upstreamHandler() http.Handler {
 			}
 		}
 	})
+	mux.HandleFunc("/frozen/", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		h["Content-Type"] = []string{"application/json"}
