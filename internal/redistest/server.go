@@ -7,6 +7,7 @@ package redistest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -109,8 +110,9 @@ func (s *Server) Run() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		err := s.client.Ping(ctx).Err()
-		if redis.HasErrorPrefix(err, "NOAUTH") {
-			return nil
+		var reply redis.Error
+		if errors.As(err, &reply) && !redis.HasErrorPrefix(err, "LOADING") {
+			return nil // it refuses something, and so it is there
 		}
 		return err
 	})

@@ -40,6 +40,7 @@ type Trouble struct {
 // patience.
 func judge(outer context.Context, err error) verdict {
 	var reply redis.Error
+	var unexpected odd
 	switch {
 	case err == nil || errors.Is(err, redis.Nil):
 		return well
@@ -47,10 +48,17 @@ func judge(outer context.Context, err error) verdict {
 		return neutral
 	case errors.As(err, &reply):
 		return judgeReply(reply.Error())
+	case errors.As(err, &unexpected):
+		return poor
 	default: // time-outs, refused connections, cut ones
 		return away
 	}
 }
+
+// odd is an answer that came at once and makes no sense.
+type odd string
+
+func (o odd) Error() string { return string(o) }
 
 // judgeReply tells errors of one key or command from those of a server that is of no
 // use as a whole. A server that only reads is of no use: epochs that nobody can move

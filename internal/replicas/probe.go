@@ -84,7 +84,7 @@ func (r *Redis) sameKeys(ctx context.Context) error {
 	}
 	for i, k := range r.ring.keys {
 		if v := known[i].Val(); v != "" && v != k.check() {
-			return fmt.Errorf("comparing encryption keys: another replica has another key under the id %q; give every key an id of its own", k.id)
+			return odd(fmt.Sprintf("comparing encryption keys: another replica has another key under the id %q; give every key an id of its own", k.id))
 		}
 	}
 	return nil

@@ -185,8 +185,8 @@ func (r *ring) seal(p purpose, at string, content []byte) ([]byte, error) {
 }
 
 var (
-	errGarbage = errors.New("opening a value: nothing that this version of the gateway wrote")
-	errSeal    = errors.New("opening a value: its seal is broken, or it was put in the place of another")
+	errGarbage error = odd("opening a value: nothing that this version of the gateway wrote")
+	errSeal    error = odd("opening a value: its seal is broken, or it was put in the place of another")
 )
 
 // open gives the content of a value that was found under at.

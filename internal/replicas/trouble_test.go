@@ -1,0 +1,325 @@
+package replicas
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/redistest"
+)
+
+// bearable is the most that Redis in trouble may cost a request. The machine that
+// tests run on may be busy, which is none of Redis's doing; so what is measured is
+// the best of a few tries.
+const bearable = 50 * time.Millisecond
+
+// request does what a request does of all that touches Redis, one after the other,
+// and gives the time that it took.
+func request(t testing.TB, r *Redis) time.Duration {
+	t.Helper()
+	as := &issuer{t: t}
+	k := keyOfAnswers("/messages")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	began := time.Now()
+	_, _, _ = r.Answers().Load(ctx, k)
+	as.obtain(r, "")
+	_ = r.Answers().Bump(ctx, k.Scopes()[0])
+	_, _, _ = r.List("https://registry.example").Load(ctx)
+	return time.Since(began)
+}
+
+// trouble is one way in which Redis fails.
+type trouble struct {
+	// address gives the Redis in trouble; mend heals it, nil if the test is about a
+	// Redis that never works.
+	address func(t *testing.T) (a Address, mend func())
+	// state is what the platform team sees.
+	state string
+}
+
+var troubles = map[string]trouble{
+	"down at the start, refused": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t)
+		s.Stop()
+		return single(s), s.Run
+	}, StateAway},
+	"frozen": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t)
+		s.Freeze()
+		t.Cleanup(s.Thaw)
+		return single(s), s.Thaw
+	}, StateAway},
+	"a black hole": {func(t *testing.T) (Address, func()) {
+		return Address{Kind: Single, Hosts: []string{redistest.BlackHole(t)}}, nil
+	}, StateAway},
+	"a host that does not exist": {func(*testing.T) (Address, func()) {
+		return Address{Kind: Single, Hosts: []string{"redis.invalid:6379"}}, nil
+	}, StateAway},
+	"slow": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t)
+		d := delay(t, s.Addr, 200*time.Millisecond)
+		return Address{Kind: Single, Hosts: []string{d.addr}}, d.hurry
+	}, StateAway},
+	"something else than Redis": {func(t *testing.T) (Address, func()) {
+		return Address{Kind: Single, Hosts: []string{babbler(t)}}, nil
+	}, StateAway},
+	"out of memory": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
+		return single(s), func() { s.Do("CONFIG", "SET", "maxmemory", "0") }
+	}, StateTroubled},
+	"a replica that only reads": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t, "--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", "yes")
+		return single(s), func() { s.Do("REPLICAOF", "NO", "ONE") }
+	}, StateAway},
+	"a replica without its master": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t, "--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", "no")
+		return single(s), func() { s.Do("REPLICAOF", "NO", "ONE") }
+	}, StateAway},
+	"a wrong password": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t)
+		s.Do("ACL", "SETUSER", "gateway", "on", ">right", "~ebox:*", "&ebox:*", "+@all")
+		a := single(s)
+		a.Username, a.Password = "gateway", "wrong"
+		return a, func() { s.Do("ACL", "SETUSER", "gateway", ">wrong") }
+	}, StateAway},
+	"commands that are not allowed": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t)
+		s.Do("ACL", "SETUSER", "gateway", "on", ">p", "~ebox:*", "&ebox:*", "+@read", "+@connection", "+@pubsub")
+		a := single(s)
+		a.Username, a.Password = "gateway", "p"
+		return a, func() { s.Do("ACL", "SETUSER", "gateway", "+@all") }
+	}, StateTroubled},
+	"a wrong type under every key": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t)
+		ring := ringOf(t, keyOf(t, "k1", 1))
+		s.Do("LPUSH", epochs, "x")
+		s.Do("LPUSH", ring.names(forAnswer, digest(keyOfAnswers("/messages")))[0], "x")
+		s.Do("LPUSH", ring.names(forToken, []byte("token\x00"+payroll.Digest()))[0], "x")
+		s.Do("LPUSH", ring.names(forList, []byte("list\x00https://registry.example"))[0], "x")
+		return single(s), func() {}
+	}, ""},
+	"too many clients": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t, "--maxclients", "1")
+		s.Do("PING") // which takes the one place
+		return single(s), func() { s.Do("CONFIG", "SET", "maxclients", "1000") }
+	}, StateAway},
+}
+
+func TestRequestsGoOnWhateverRedisDoes(t *testing.T) {
+	for name, c := range troubles {
+		t.Run(name, func(t *testing.T) {
+			address, mend := c.address(t)
+			// The first request meets the trouble, with nobody to warn it.
+			first := time.Hour
+			for range 4 {
+				if first = min(first, request(t, idle(t, address, withPatience(0)))); first <= bearable {
+					break
+				}
+			}
+			if first > bearable {
+				t.Errorf("a request was kept for %s", first)
+			}
+			r := replica(t, address, withPatience(0))
+			if c.state != "" {
+				if s := awaitState(t, r, c.state); s.Reason == "" || s.Since.IsZero() {
+					t.Errorf("nobody is told what is wrong: %+v", s)
+				}
+			}
+			if c.state == StateAway {
+				// From then on nobody waits at all.
+				next := time.Hour
+				for range 20 {
+					next = min(next, request(t, r))
+				}
+				if next > 5*time.Millisecond {
+					t.Errorf("every request is kept for %s", next)
+				}
+			}
+			if mend == nil {
+				return
+			}
+			mend()
+			awaitWell(t, r)
+		})
+	}
+}
+
+// awaitWell waits until Redis is of use again.
+func awaitWell(t *testing.T, r *Redis) {
+	t.Helper()
+	k := keyOfAnswers("/messages")
+	redistest.Eventually(t, "Redis to be of use again", func() error {
+		_, mark, err := r.Answers().Load(t.Context(), k)
+		if err == nil {
+			err = r.Answers().Save(t.Context(), k, answer(subject), mark, time.Hour)
+		}
+		if err != nil {
+			return err
+		}
+		if list, _, err := r.Answers().Load(t.Context(), k); err != nil || len(list) == 0 {
+			return errors.Join(err, errors.New("what was kept is not found"))
+		}
+		return nil
+	})
+	awaitUp(t, r)
+}
+
+func TestATroubleThatComesAndGoesUnderLoad(t *testing.T) {
+	server := redistest.Start(t)
+	r := replica(t, single(server), withPatience(0))
+	awaitWell(t, r)
+	server.Freeze()
+	// A hundred requests at once meet it: each waits once at most.
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	var worst time.Duration
+	for range 100 {
+		all.Go(func() {
+			d := request(t, r)
+			mu.Lock()
+			defer mu.Unlock()
+			worst = max(worst, d)
+		})
+	}
+	all.Wait()
+	if worst > 5*bearable { // a hundred at once, with the race detector, on whatever machine
+		t.Errorf("one was kept for %s", worst)
+	}
+	server.Thaw()
+	awaitWell(t, r)
+	if s := r.Status(); s.Opened == 0 {
+		t.Error("nobody counted")
+	}
+}
+
+func TestAMemoryThatIsFullForgetsWhatWasWrittenOver(t *testing.T) {
+	server := redistest.Start(t, "--maxmemory-policy", "noeviction")
+	r := idle(t, single(server))
+	k := keyOfAnswers("/messages")
+	keep(t, r, k, subject)
+	server.Do("CONFIG", "SET", "maxmemory", "1")
+	if !kept(t, r, k) {
+		t.Fatal("a full memory can still be read")
+	}
+	if err := r.Answers().Bump(t.Context(), k.Scopes()[0]); err != nil {
+		t.Fatalf("the write could not be told: %v", err)
+	}
+	if kept(t, r, k) {
+		t.Fatal("what was written over is still given")
+	}
+	server.Do("CONFIG", "SET", "maxmemory", "0")
+	if kept(t, r, k) {
+		t.Fatal("it came back")
+	}
+}
+
+func TestACallerWhoGoesAwaySaysNothingAboutRedis(t *testing.T) {
+	server := redistest.Start(t)
+	server.Freeze()
+	defer server.Thaw()
+	r := idle(t, single(server))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, _, err := r.Answers().Load(ctx, keyOfAnswers("/messages")); err == nil {
+		t.Fatal("a frozen Redis answered")
+	}
+	if s := r.Status(); s.State != StateUp {
+		t.Fatalf("%+v", s)
+	}
+}
+
+// delayed passes bytes on late.
+type delayed struct {
+	addr string
+	mu   sync.Mutex
+	by   time.Duration
+}
+
+func (d *delayed) hurry() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.by = 0
+}
+
+func (d *delayed) delay() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.by
+}
+
+// delay makes a way to a server on which every answer comes late.
+func delay(t *testing.T, to string, by time.Duration) *delayed {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &delayed{addr: l.Addr().String(), by: by}
+	var running sync.WaitGroup
+	t.Cleanup(func() {
+		_ = l.Close()
+		running.Wait()
+	})
+	running.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			running.Go(func() {
+				_, _ = io.Copy(server, client)
+				_ = server.Close()
+			})
+			running.Go(func() {
+				defer client.Close()
+				b := make([]byte, 64<<10)
+				for {
+					n, err := server.Read(b)
+					time.Sleep(d.delay())
+					if _, failed := client.Write(b[:n]); err != nil || failed != nil {
+						return
+					}
+				}
+			})
+		}
+	})
+	return d
+}
+
+// babbler answers everything with something that is not Redis's.
+func babbler(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	t.Cleanup(func() {
+		_ = l.Close()
+		running.Wait()
+	})
+	running.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() {
+				defer c.Close()
+				_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
+				_, _ = io.Copy(io.Discard, c)
+			})
+		}
+	})
+	return l.Addr().String()
+}
