@@ -238,7 +238,9 @@ func (c *cell) open(trusted, untrusted identity) {
 		case c.victim.upstream == simulator.UpstreamToken:
 			limited = c.victim.route + "timeout: 400ms\n  "
 		case strings.Contains(c.victim.route, "\n"):
-			limited = c.victim.route + limits + "\n    "
+			limited = c.victim.route + limits + "\n    " + uncached + "\n    "
+		case c.victim.upstream == simulator.UpstreamRegistry:
+			limited += uncached + ", "
 		}
 		text = edit(c.victim.route, limited)(t, text)
 		if c.breakdown.over == "" {

@@ -21,9 +21,13 @@ const (
 	document    = box + "/messages/" + simulator.FirstMessage + "/attachments/1/content"
 )
 
-// providers gives the route to the providers further settings.
+// uncached lets every call reach its upstream: the cache would answer some of them,
+// and send one for many.
+const uncached = "cache: {enabled: false}"
+
+// providers gives the route to the providers further settings, and no cache.
 func providers(settings ...string) func(*testing.T, string) string {
-	return edit("name: ebox-providers\n", "name: ebox-providers\n    "+strings.Join(settings, "\n    ")+"\n")
+	return edit("name: ebox-providers\n", "name: ebox-providers\n    "+uncached+"\n    "+strings.Join(settings, "\n    ")+"\n")
 }
 
 // ofRoute gives a route that is written in one line further settings.
