@@ -1,0 +1,150 @@
+package replicas
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/redistest"
+)
+
+// load keeps asking, as requests would, until stop is called; that gives how many
+// there were and how long the slowest took.
+func load(t *testing.T, r *Redis) (stop func() (int64, time.Duration)) {
+	var done atomic.Bool
+	var count, worst atomic.Int64
+	var running sync.WaitGroup
+	for i := range 4 {
+		running.Go(func() {
+			for n := 0; !done.Load(); n++ {
+				k := keyOfAnswers(fmt.Sprintf("/messages/%d/%d", i, n%50))
+				began := time.Now()
+				_, mark, _ := r.Answers().Load(context.Background(), k)
+				if n%10 == 0 {
+					_ = r.Answers().Bump(context.Background(), k.Resource())
+				}
+				if d := int64(time.Since(began)); d > worst.Load() {
+					worst.Store(d)
+				}
+				_ = r.Answers().Save(context.Background(), k, answer(subject), mark, time.Hour)
+				count.Add(1)
+				time.Sleep(time.Millisecond) // the pace of the load
+			}
+		})
+	}
+	return func() (int64, time.Duration) {
+		done.Store(true)
+		running.Wait()
+		return count.Load(), time.Duration(worst.Load())
+	}
+}
+
+func TestAFailoverUnderLoad(t *testing.T) {
+	t.Parallel()
+	group := redistest.StartSentinels(t)
+	address := Address{Kind: Sentinel, Hosts: group.Addrs, Master: group.Master}
+	first, second := replica(t, address, withPatience(0)), replica(t, address, withPatience(0))
+	awaitWell(t, first)
+	awaitUp(t, second)
+	e := new(ear)
+	second.Listen(e)
+	as := &issuer{t: t}
+	token := as.obtain(first, "")
+	stopped := load(t, first)
+	k := keyOfAnswers("/written")
+	keep(t, first, k, subject)
+	group.Servers[0].Freeze()
+	if s := awaitState(t, first, StateAway); s.Reason == "" {
+		t.Errorf("%+v", s)
+	}
+	_ = first.Answers().Bump(t.Context(), k.Scopes()[0]) // a write in the worst of moments
+	group.AwaitMaster(group.Servers[1])
+	began := time.Now()
+	awaitWell(t, first)
+	awaitWell(t, second)
+	t.Logf("of use again %s after the failover", time.Since(began))
+	count, worst := stopped()
+	if count < 500 || worst > 10*bearable {
+		t.Errorf("%d requests, the slowest took %s", count, worst)
+	}
+	t.Logf("%d requests, the slowest took %s", count, worst)
+	// The other replica was told, or has subscribed anew after that, and its memory is
+	// empty; and Redis has nothing of before.
+	redistest.Eventually(t, "the other replica's memory to be emptied", func() error {
+		news, flushed := e.heard()
+		told := slices.ContainsFunc(news, func(i cache.Invalidation) bool { return i.Scope == k.Scopes()[0] || i.Scope == cache.Everything })
+		if !told && flushed < 2 {
+			return fmt.Errorf("flushed %d times", flushed)
+		}
+		return nil
+	})
+	if kept(t, second, k) {
+		t.Error("what was written over is still given")
+	}
+	if got := as.obtain(second, ""); got.Hash() != token.Hash() {
+		t.Log("the failover lost the token, which was asked for again")
+	}
+	if n := as.asked.Load(); n > 2 {
+		t.Errorf("%d tokens were asked for", n)
+	}
+	group.Servers[0].Thaw()
+}
+
+func TestACluster(t *testing.T) {
+	t.Parallel()
+	nodes := redistest.StartCluster(t)
+	address := Address{Kind: Cluster}
+	for _, n := range nodes[:2] {
+		address.Hosts = append(address.Hosts, n.Addr)
+	}
+	writer, reader := replica(t, address), replica(t, address)
+	awaitWell(t, writer)
+	e := new(ear)
+	reader.Listen(e)
+	awaitUp(t, reader)
+
+	as := &issuer{t: t}
+	if as.obtain(writer, "").Hash() != as.obtain(reader, "").Hash() || as.asked.Load() != 1 {
+		t.Fatalf("%d tokens", as.asked.Load())
+	}
+	for i := range 30 { // on every node
+		k := keyOfAnswers(fmt.Sprintf("/messages/%d", i))
+		keep(t, writer, k, subject)
+		if !kept(t, reader, k) {
+			t.Fatalf("resource %d is not found", i)
+		}
+	}
+	writer.List("https://registry.example").Store(t.Context(), []byte("list"))
+	if list, _, err := reader.List("https://registry.example").Load(t.Context()); err != nil || string(list) != "list" {
+		t.Fatalf("%q, %v", list, err)
+	}
+	k := keyOfAnswers("/messages/1")
+	if err := writer.Answers().Bump(t.Context(), k.Scopes()[0]); err != nil {
+		t.Fatal(err)
+	}
+	if kept(t, reader, k) {
+		t.Fatal("the write was not seen")
+	}
+	redistest.Eventually(t, "the news", func() error {
+		if news, _ := e.heard(); len(news) != 1 {
+			return fmt.Errorf("%v", news)
+		}
+		return nil
+	})
+
+	// A node that is gone takes the Cluster with it; that costs nobody much either.
+	careful := replica(t, address, withPatience(0))
+	awaitUp(t, careful)
+	nodes[2].Freeze()
+	awaitState(t, careful, StateAway)
+	if d := min(request(t, careful), request(t, careful), request(t, careful)); d > bearable {
+		t.Errorf("a request was kept for %s", d)
+	}
+	nodes[2].Thaw()
+	awaitWell(t, careful)
+}
