@@ -81,7 +81,7 @@ func (e *Entry) mayBeStored() bool {
 	case cc.noStore:
 		return false
 	}
-	if cc.private || len(e.Header["Content-Range"]) > 0 {
+	if cc.private {
 		return false
 	}
 	return f.saysLifetime || cc.public || f.heuristic

@@ -274,9 +274,9 @@ func (rd *reading) waited(ctx context.Context) bool {
 		}
 		now := rd.c.o.Now()
 		use, left := e.judge(&rd.q.cc, rd.t.Policy, now)
-		// An answer that has no lifetime is still the answer to a request that was made
-		// before it came.
-		if use == unusable && (e.facts.cc.noCache || e.Received.Before(rd.arrived)) {
+		// This request was forwarded as one with the leader's (section 4). What came back
+		// since it arrived answers it too, whatever becomes of the answer later.
+		if use == unusable && e.Received.Before(rd.arrived) {
 			return false
 		}
 		rd.c.counts.collapsed.Add(1)
@@ -316,7 +316,7 @@ func (rd *reading) land(end ending, e *Entry) {
 
 // receive makes of the upstream's answer, or of its failure, what the caller gets.
 func (rd *reading) receive(resp *http.Response, err error) (*http.Response, error) {
-	c, now := rd.c, rd.c.o.Now()
+	now := rd.c.o.Now()
 	ctx := rd.x.Request().Context()
 	if rd.flight != nil && (err == nil || ctx.Err() == nil) {
 		rd.flight.hasHeader()
@@ -332,20 +332,8 @@ func (rd *reading) receive(resp *http.Response, err error) (*http.Response, erro
 		}
 		return nil, err
 	}
-	if resp.StatusCode == http.StatusNotModified && rd.asks() {
-		if rd.entry.confirms(resp.Header, rd.q.header) {
-			return rd.confirmed(resp, now), nil
-		}
-		if !rd.q.conditional {
-			// It speaks of something that nobody here has: asked again without conditions.
-			resp.Body.Close()
-			rd.requested = now
-			if resp, err = rd.x.Send()(ctx, unconditional); err != nil {
-				rd.land(unshared, nil)
-				return nil, err
-			}
-			now = c.o.Now()
-		}
+	if resp.StatusCode == http.StatusNotModified && rd.asks() && rd.entry.confirms(resp.Header, rd.q.header) {
+		return rd.confirmed(resp, now), nil
 	}
 	if failure(resp.StatusCode) && rd.entry != nil && rd.entry.excuses(&rd.q.cc, rd.t.Policy, now) {
 		resp.Body.Close()

@@ -1,11 +1,10 @@
 package cache
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"time"
-
-	"maps"
 )
 
 // etagOf gives the entity tag of an answer as it is written, if it can be compared.
@@ -91,22 +90,22 @@ func (e *Entry) ask(h http.Header, own http.Header) {
 	}
 }
 
-// confirms tells whether a 304 is about this entry (section 4.3.4).
+// confirms tells whether a 304 is about this entry (section 4.3.4). If only its own tag
+// was asked about, it is; if the caller's were as well, it may be about those.
 func (e *Entry) confirms(answer http.Header, own http.Header) bool {
-	tag := etagOf(answer)
-	switch {
-	case tag != "":
-		if strings.HasPrefix(tag, "W/") || strings.HasPrefix(e.facts.etag, "W/") {
-			return opaque(tag) == opaque(e.facts.etag)
+	others := false
+	for _, list := range own["If-None-Match"] {
+		for list != "" {
+			var tag string
+			tag, list = nextTag(list)
+			others = others || tag != "" && tag != "*" && opaque(tag) != opaque(e.facts.etag)
 		}
-		return tag == e.facts.etag
-	case e.facts.etag != "" && len(own["If-None-Match"]) > 0 && !matchesAny(own["If-None-Match"], e.facts.etag):
-		return false // it may be about what the caller has
 	}
-	if modified, ok := httpDate(one(answer["Last-Modified"])); ok && !e.facts.lastModified.IsZero() {
-		return modified.Equal(e.facts.lastModified)
+	if !others || e.facts.etag == "" {
+		return true
 	}
-	return true
+	tag := etagOf(answer)
+	return tag != "" && opaque(tag) == opaque(e.facts.etag)
 }
 
 // freshened gives the entry with what a 304, or the answer to a HEAD, says anew
@@ -128,10 +127,11 @@ func (e *Entry) freshened(answer http.Header, requested, received time.Time) *En
 	return n.prepare()
 }
 
-// describesStored tells the fields that are about the bytes as they were stored.
+// describesStored tells the fields that are about the bytes as they are stored, and so
+// stay as they are: how long they are, how coded, and what they sum up to.
 func describesStored(name string) bool {
 	switch name {
-	case "Content-Length", "Content-Encoding", "Content-Range", "Content-Type", "Cache-Status":
+	case "Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Content-Digest", "Repr-Digest", "Digest", "Etag", "Cache-Status":
 		return true
 	}
 	return false

@@ -193,7 +193,7 @@ func TestLocationAndLinkLeadBack(t *testing.T) {
 }
 
 func TestWhatMustNotBeRewritten(t *testing.T) {
-	h := open(t)
+	h := open(t, providers())
 	base := h.sim.ProviderURL("nsso")
 	body := `{"href":"` + base + `/ebox", "type" : "about:blank"}` + "\n"
 	for _, c := range []struct {
