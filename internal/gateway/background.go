@@ -31,7 +31,13 @@ func newBackground() *background {
 	return &background{ctx: ctx, cancel: cancel, running: make(map[runner]*shared)}
 }
 
-func parts(g *generation) []runner { return []runner{g.tokens, g.directory, g.pool.cache} }
+func parts(g *generation) []runner {
+	list := []runner{g.tokens, g.directory}
+	if g.redis.shared != nil {
+		list = append(list, g.redis.shared)
+	}
+	return list
+}
 
 // start runs the parts of a generation that do not run yet.
 func (b *background) start(g *generation) {

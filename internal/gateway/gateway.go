@@ -88,6 +88,7 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 		return nil, err
 	}
 	g.pool.join(first)
+	first.useRedis()
 	g.current.Store(first)
 	g.internal = server.New(http.HandlerFunc(g.serveInternal), cfg.Server.Drain.Timeout, o.Log)
 	administration := admin.New(admin.Options{Ready: g.ready, Health: g.health, Status: func() any { return g.Status() }, Confirm: g.Confirm, Purge: g.Purge, Token: g.adminToken})
@@ -199,6 +200,7 @@ func (g *Gateway) AdminAddrs() []net.Addr { return g.admin.Addrs() }
 // at once.
 func (g *Gateway) Run(ctx, cut context.Context) error {
 	g.background.start(g.current.Load())
+	g.background.wg.Go(func() { g.pool.cache.Run(g.background.ctx) })
 	defer g.pool.cache.Close()
 	defer g.background.stop()
 

@@ -34,6 +34,7 @@ type generation struct {
 	pool      *pool
 	caFile    []byte // content of egress.caFile
 	egress    *egress.Egress
+	redis     redis
 	tokens    *authn.Tokens
 	directory *directory.Directory
 	// registryToken is the source of the registry's token, nil if it needs none.
@@ -56,7 +57,7 @@ func (g *generation) leave() { g.active.Add(-1) }
 func newGeneration(cfg *config.Config, o Options, p *pool, old *generation) (*generation, error) {
 	g := &generation{cfg: cfg, log: o.Log, now: o.Now, since: o.Now(), done: o.Done, pool: p}
 	if err := g.build(old); err != nil {
-		p.leaveAll(g) // what it took from the pool before it failed
+		g.discard(old) // what it took and made before it failed
 		return nil, err
 	}
 	return g, nil
@@ -69,6 +70,9 @@ func (g *generation) build(old *generation) error {
 	}
 	if err := g.newEgress(old); err != nil {
 		return fmt.Errorf("preparing the way out: %w", err)
+	}
+	if err := g.newRedis(old); err != nil {
+		return fmt.Errorf("preparing Redis: %w", err)
 	}
 	if err := g.newTokens(old); err != nil {
 		return fmt.Errorf("preparing the OAuth clients: %w", err)

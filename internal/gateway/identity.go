@@ -14,7 +14,7 @@ import (
 // newTokens makes the token source of all OAuth clients.
 func (g *generation) newTokens(old *generation) error {
 	oauth := g.cfg.OAuth
-	if old != nil && g.egress == old.egress && reflect.DeepEqual(oauth, old.cfg.OAuth) && g.cfg.Environment == old.cfg.Environment {
+	if old != nil && g.egress == old.egress && g.redis.shared == old.redis.shared && reflect.DeepEqual(oauth, old.cfg.OAuth) && g.cfg.Environment == old.cfg.Environment {
 		g.tokens = old.tokens
 		_, err := g.tokenTransport() // stays ours, though another generation made the tokens
 		return err
@@ -31,7 +31,7 @@ func (g *generation) newTokens(old *generation) error {
 		return err
 	}
 	g.tokens, err = authn.New(authn.Options{
-		Clients: clients, Transport: transport, Now: g.now, Log: g.log, Timeout: oauth.Timeout,
+		Clients: clients, Transport: transport, Shared: g.redis.tokens(), Now: g.now, Log: g.log, Timeout: oauth.Timeout,
 		Environment: string(g.cfg.Environment), AllowHTTP: oauth.AllowHTTP,
 	})
 	return err

@@ -47,7 +47,7 @@ func (g *generation) newDirectory(old *generation) error {
 		if err != nil {
 			return err
 		}
-		o.Fetch, o.Shared = fetch, g.pool.listOf(r.URL.String())
+		o.Fetch, o.Shared = fetch, g.redis.list(r.URL.String(), g.pool.listOf(r.URL.String()))
 	}
 	g.directory = directory.New(o)
 	g.directory.Warm(context.Background()) // with the list that is at hand, after a reload

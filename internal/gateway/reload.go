@@ -63,12 +63,13 @@ func (g *Gateway) replace(cfg *config.Config, confirmed string) error {
 		return err
 	}
 	if err := g.listen(cfg); err != nil {
-		g.pool.leaveAll(next)
+		next.discard(old)
 		return err
 	}
 	g.pool.join(next)
 	g.background.start(next)
 	g.current.Store(next)
+	next.useRedis()
 	g.pool.cache.Resize(int64(cfg.Cache.Memory))
 	g.background.wg.Go(func() { g.retire(old) })
 	g.o.Log.Info("the configuration was replaced", "hash", cfg.Hash(), "enterprises", len(cfg.Tenancy.Enterprises), "routes", len(cfg.Routes))

@@ -8,6 +8,7 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/replicas"
 	"ebox-gateway/internal/resilience"
 )
 
@@ -42,6 +43,8 @@ type Status struct {
 	Routes    []RouteStatus        `json:"routes"`
 	// Upstreams are those that were called, each with its protection.
 	Upstreams []UpstreamStatus `json:"upstreams"`
+	// Redis is how the store that replicas share is doing; nil if there is none.
+	Redis *replicas.Status `json:"redis,omitempty"`
 	// Cache is how the kept answers stand, of all routes.
 	Cache cache.Stats `json:"cache"`
 }
@@ -127,6 +130,10 @@ func (g *Gateway) Status() Status {
 	}
 	s.Upstreams = g.pool.status()
 	s.Cache = g.pool.cache.Stats()
+	if r := now.redis.shared; r != nil {
+		shared := r.Status()
+		s.Redis = &shared
+	}
 	return s
 }
 
@@ -212,6 +219,11 @@ func (g *generation) health() admin.Health {
 	for _, u := range g.pool.status() {
 		if u.Circuit != string(resilience.Closed) {
 			degraded("upstream "+u.Name, "its circuit is "+u.Circuit+": it has been failing")
+		}
+	}
+	if r := g.redis.shared; r != nil {
+		if s := r.Status(); s.State != replicas.StateUp {
+			degraded("redis", "the gateway goes on without Redis where it has to: "+s.Reason)
 		}
 	}
 	for _, p := range g.directory.List() {

@@ -1,0 +1,149 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"time"
+
+	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/replicas"
+)
+
+// redis is what a generation shares with other replicas, and what it was made of.
+type redis struct {
+	shared *replicas.Redis // nil if there is none
+	keys   []replicas.Key
+	ca     []byte // content of redis.caFile
+}
+
+// newRedis makes the store that replicas share, or takes that of the generation
+// before, which is connected already. Nothing is called: Redis may be down.
+func (g *generation) newRedis(old *generation) error {
+	c := g.cfg.Redis
+	if c.URL == "" {
+		return nil
+	}
+	for _, k := range c.EncryptionKeys {
+		key, err := replicas.LoadKey(k.ID, k.File)
+		if err != nil {
+			return err
+		}
+		g.redis.keys = append(g.redis.keys, key)
+	}
+	if c.CAFile != "" {
+		var err error
+		if g.redis.ca, err = os.ReadFile(c.CAFile); err != nil {
+			return fmt.Errorf("reading redis.caFile: %w", err)
+		}
+	}
+	if old != nil && reflect.DeepEqual(c, old.cfg.Redis) && bytes.Equal(g.redis.ca, old.redis.ca) && slices.EqualFunc(g.redis.keys, old.redis.keys, replicas.Key.Same) {
+		g.redis.shared = old.redis.shared
+		return nil
+	}
+	address, err := addressOf(c, g.redis.ca)
+	if err != nil {
+		return err
+	}
+	if g.redis.shared, err = replicas.New(replicas.Options{Address: address, Keys: g.redis.keys, Now: g.now, Log: g.log}); err != nil {
+		return err
+	}
+	g.redis.shared.Listen(g.pool.cache)
+	if len(g.redis.keys) == 0 {
+		g.log.Warn("redis.encryptionKeys is not set: replicas share neither tokens nor what belongs to an enterprise")
+	}
+	return nil
+}
+
+// addressOf translates the configuration's words into the store's.
+func addressOf(c config.Redis, ca []byte) (replicas.Address, error) {
+	from, err := c.Address()
+	if err != nil {
+		return replicas.Address{}, fmt.Errorf("reading redis.url: %w", err)
+	}
+	a := replicas.Address{
+		Hosts: from.Hosts, Socket: from.Socket, Master: from.Master, Database: from.Database,
+		Username: from.Username, Password: from.Password, SentinelUsername: from.SentinelUsername, SentinelPassword: from.SentinelPassword,
+	}
+	switch from.Kind {
+	case config.RedisSentinel:
+		a.Kind = replicas.Sentinel
+	case config.RedisCluster:
+		a.Kind = replicas.Cluster
+	case config.RedisSingle:
+		a.Kind = replicas.Single
+	}
+	if !from.TLS {
+		return a, nil
+	}
+	a.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	if ca != nil {
+		if a.TLS.RootCAs, err = x509.SystemCertPool(); err != nil {
+			a.TLS.RootCAs = x509.NewCertPool()
+		}
+		if !a.TLS.RootCAs.AppendCertsFromPEM(ca) {
+			return replicas.Address{}, fmt.Errorf("reading redis.caFile %s: it has no certificate in PEM", c.CAFile)
+		}
+	}
+	return a, nil
+}
+
+// tokens are those that replicas share, nil for none.
+func (r *redis) tokens() authn.Shared {
+	if r.shared == nil {
+		return nil
+	}
+	return r.shared.Tokens()
+}
+
+// list is the last good list of a registry: in memory, and in Redis if there is one.
+func (r *redis) list(registry string, memory *lastList) directory.Shared {
+	if r.shared == nil {
+		return memory
+	}
+	return &bothLists{memory, r.shared.List(registry)}
+}
+
+// useRedis makes the store of a generation the second level of the cache.
+func (g *generation) useRedis() {
+	if g.redis.shared == nil {
+		g.pool.cache.UseStore(nil)
+		return
+	}
+	g.pool.cache.UseStore(g.redis.shared.Answers())
+}
+
+// discard gives up a generation that never came to serve.
+func (g *generation) discard(old *generation) {
+	g.pool.leaveAll(g)
+	if r := g.redis.shared; r != nil && (old == nil || old.redis.shared != r) {
+		r.Close()
+	}
+}
+
+// bothLists keeps a list in memory and in Redis. It implements directory.Shared.
+type bothLists struct {
+	memory, redis directory.Shared
+}
+
+// Load gives the newer of the two.
+func (b *bothLists) Load(ctx context.Context) ([]byte, time.Time, error) {
+	near, nearAt, err := b.memory.Load(ctx)
+	if far, farAt, failed := b.redis.Load(ctx); failed == nil && (err != nil || farAt.After(nearAt)) {
+		return far, farAt, nil
+	}
+	return near, nearAt, err
+}
+
+// Store stores in both.
+func (b *bothLists) Store(ctx context.Context, list []byte) {
+	b.memory.Store(ctx, list)
+	b.redis.Store(ctx, list)
+}
