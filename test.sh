@@ -1,14 +1,18 @@
 #!/bin/sh
-# Formats checked, code vetted, every test run with the race detector. The one
-# thing it needs besides Go is a C compiler, for that detector; on Debian and its
-# like it installs one if there is none.
+# Formats checked, code vetted, every test run with the race detector. Besides Go it
+# needs a C compiler, for that detector, and redis-server, which tests start for
+# themselves; on Debian and its like it installs what is missing.
 set -eu
 cd "$(dirname "$0")"
 
-if ! command -v cc >/dev/null 2>&1; then
-	echo "installing a C compiler for the race detector"
-	apt-get update -q && apt-get install -q -y --no-install-recommends gcc libc6-dev
+missing=
+command -v cc >/dev/null 2>&1 || missing="gcc libc6-dev"
+command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
+if [ -n "$missing" ]; then
+	echo "installing $missing"
+	apt-get update -q && apt-get install -q -y --no-install-recommends $missing
 fi
+export EBOX_TEST_REDIS=required
 
 unformatted=$(gofmt -l .)
 if [ -n "$unformatted" ]; then

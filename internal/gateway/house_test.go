@@ -139,6 +139,12 @@ func buildIn(t *testing.T, dir string, load func() (*config.Config, error), edit
 			t.Error(err)
 		}
 	})
+	return buildBefore(t, sim, dir, load, edits...)
+}
+
+// buildBefore is buildIn before a simulator that is there, as that of another replica.
+func buildBefore(t *testing.T, sim *simulator.Simulator, dir string, load func() (*config.Config, error), edits ...func(*testing.T, string) string) *house {
+	t.Helper()
 	text := demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0")
 	for _, e := range edits {
 		text = e(t, text)
