@@ -20,6 +20,8 @@ const (
 	// givenUp is how long a caller waits for the frozen provider. Callers that go
 	// away open no circuit, so that its bulkhead alone is what keeps it apart.
 	givenUp = 2 * time.Second
+	// distance is how long a provider takes that is reached over the internet.
+	distance = 20 * time.Millisecond
 )
 
 // BenchmarkNeighbour measures what callers of a healthy provider notice of one that
@@ -28,6 +30,12 @@ const (
 // Calls begin by the clock, whether or not those before have ended, so that a gateway
 // that stands still is not spared its questions.
 func BenchmarkNeighbour(b *testing.B) {
+	for _, healthy := range []string{"nsso", "distant"} {
+		b.Run(healthy, func(b *testing.B) { neighbour(b, healthy) })
+	}
+}
+
+func neighbour(b *testing.B, healthy string) {
 	upstream := start(b, "upstream", "")
 	proxy := start(b, "gateway-quiet", upstream.url)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2000}}
@@ -42,8 +50,8 @@ func BenchmarkNeighbour(b *testing.B) {
 				if n.id != "" {
 					wg.Go(func() { occupy(ctx, client, provider(n.id)) })
 				}
-				steady(b, client, provider("nsso"), givenUp) // until what was before is over, and a bulkhead full
-				times[n.name] = append(times[n.name], steady(b, client, provider("nsso"), window)...)
+				steady(b, client, provider(healthy), givenUp) // until what was before is over, and a bulkhead full
+				times[n.name] = append(times[n.name], steady(b, client, provider(healthy), window)...)
 				cancel()
 				wg.Wait()
 			}

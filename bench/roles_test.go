@@ -134,8 +134,8 @@ server: {listen: 127.0.0.1:0}
 admin: {listen: 127.0.0.1:0}
 oauth: {tokenUrl: %[1]s/token, clients: {bench: {clientId: bench, keystore: {file: client.p12, password: demo}}}}
 tenancy: {enterprises: [{number: 0206.731.645}]}
-registry: {providers: [{id: nsso, url: %[1]s/base, apiVersion: "3.0"}, {id: other, url: %[1]s/other, apiVersion: "3.0"}, {id: frozen, url: %[1]s/frozen, apiVersion: "3.0"}]}
-routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", upstream: {registry: true}, scopes: [messages]}]
+registry: {providers: [{id: nsso, url: %[1]s/base, apiVersion: "3.0"}, {id: other, url: %[1]s/other, apiVersion: "3.0"}, {id: distant, url: %[1]s/distant, apiVersion: "3.0"}, {id: frozen, url: %[1]s/frozen, apiVersion: "3.0"}]}
+routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", upstream: {registry: true}, scopes: [messages], cache: {enabled: false}}]
 `, upstream)
 	cfg, err := config.Parse("bench.yaml", []byte(text), dir, os.LookupEnv)
 	if err != nil {
@@ -164,6 +164,13 @@ routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", ups
 // page of messages of about 2 KB with the links that such a page has.
 func upstreamHandler() http.Handler {
 	page := []byte(messages(4))
+	answer := func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		h["Content-Type"] = []string{"application/json"}
+		h["Content-Length"] = []string{fmt.Sprint(len(page))}
+		h["Etag"] = []string{`"5f3c"`}
+		_, _ = w.Write(page)
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -186,14 +193,12 @@ func upstreamHandler() http.Handler {
 			}
 		}
 	})
-	mux.HandleFunc("/frozen/", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		h := w.Header()
-		h["Content-Type"] = []string{"application/json"}
-		h["Content-Length"] = []string{fmt.Sprint(len(page))}
-		h["Etag"] = []string{`"5f3c"`}
-		_, _ = w.Write(page)
+	mux.HandleFunc("/distant/", func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(distance)
+		answer(w, r)
 	})
+	mux.HandleFunc("/frozen/", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	mux.HandleFunc("/", answer)
 	return mux
 }
 
