@@ -40,7 +40,7 @@ func (e *Entry) MarshalBinary() ([]byte, error) {
 	}
 	b = binary.AppendUvarint(b, uint64(len(e.Body)))
 	b = append(b, e.Body...)
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)), nil
+	return appendSum(b), nil
 }
 
 func appendText(b []byte, s string) []byte {
@@ -158,4 +158,8 @@ func (r *entryReader) octet() byte {
 	b := r.rest[0]
 	r.rest = r.rest[1:]
 	return b
+}
+
+func appendSum(b []byte) []byte {
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }

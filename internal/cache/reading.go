@@ -120,7 +120,9 @@ func (rd *reading) look(now time.Time) (pass bool) {
 }
 
 func (rd *reading) consider(at *place, variants []*Entry) {
-	rd.known = rd.known || len(variants) > 0
+	for _, v := range variants {
+		rd.known = rd.known || v.mark == at.mark
+	}
 	e := choose(variants, at.mark, rd.x.Field)
 	if e != nil && (rd.entry == nil || e.Received.After(rd.entry.Received)) {
 		rd.entry, rd.at = e, at
@@ -389,7 +391,7 @@ func (rd *reading) confirmed(answer *http.Response, now time.Time) *http.Respons
 	c.counts.validated.Add(1)
 	e := rd.entry.freshened(answer.Header, rd.requested, now)
 	status := rd.why + "; fwd-status=304"
-	if rd.mayKeep(e) {
+	if rd.mayKeep(e, answer.Header) {
 		e.mark = rd.at.mark
 		rd.save(rd.at, e, now)
 		status += "; stored"
@@ -401,8 +403,14 @@ func (rd *reading) confirmed(answer *http.Response, now time.Time) *http.Respons
 	return rd.instead(e, now, status, true)
 }
 
-func (rd *reading) mayKeep(e *Entry) bool {
-	return !rd.q.cc.noStore && e.mayBeStored() && e.keep(rd.t.Policy) > 0
+// mayKeep tells whether an entry that the upstream has confirmed may stay where it is,
+// with what answer has brought. What was brought to one enterprise goes to others only if
+// it says itself that it may.
+func (rd *reading) mayKeep(e *Entry, answer http.Header) bool {
+	if rd.at.key.shared && rd.t.Policy.Sharing != SharedAlways && !parseCacheControl(answer["Cache-Control"]).public {
+		return false
+	}
+	return e.mayBeStored() && e.keep(rd.t.Policy) > 0
 }
 
 // invalidate makes void what the answer says is no more.
@@ -449,10 +457,10 @@ func (rd *reading) keep(resp *http.Response, now time.Time) bool {
 		return false
 	}
 	e.mark = at.mark
-	saved := *at
+	saved, ctx := *at, rd.x.Request().Context()
 	end := func(whole []byte, failed bool) {
 		switch {
-		case whole == nil && failed:
+		case whole == nil && failed && ctx.Err() == nil:
 			rd.land(unshared, nil)
 		case whole == nil:
 			rd.land(abandoned, nil)
@@ -471,15 +479,16 @@ func (rd *reading) keep(resp *http.Response, now time.Time) bool {
 	return true
 }
 
-// placeFor chooses where an entry goes, nil for nowhere.
+// placeFor chooses where an entry goes, nil for nowhere. What may not be shared never
+// goes to a place that is, whatever places there are: a refresh knows only one.
 func (rd *reading) placeFor(e *Entry) *place {
-	if e.sharable(&rd.q, rd.t.Policy.Sharing) {
-		return &rd.places[rd.n-1]
+	shared := e.sharable(&rd.q, rd.t.Policy.Sharing)
+	for i := range rd.n {
+		if at := &rd.places[i]; at.key.shared == shared {
+			return at
+		}
 	}
-	if rd.t.Policy.Sharing == SharedAlways {
-		return nil
-	}
-	return &rd.places[0]
+	return nil
 }
 
 // wouldNever tells whether the next answer can be expected to be as unfit for storing
@@ -499,7 +508,7 @@ func (rd *reading) compareHead(resp *http.Response, now time.Time) {
 		rd.c.invalidate(rd.x.Request().Context(), rd.at.key.Resource())
 		return
 	}
-	if e := rd.entry.freshened(resp.Header, rd.requested, now); rd.mayKeep(e) {
+	if e := rd.entry.freshened(resp.Header, rd.requested, now); rd.mayKeep(e, resp.Header) {
 		e.mark = rd.at.mark
 		rd.save(rd.at, e, now)
 	}

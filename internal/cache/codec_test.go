@@ -1,0 +1,94 @@
+package cache
+
+import (
+	"net/http"
+	"reflect"
+	"testing"
+	"time"
+)
+
+func sample() *Entry {
+	e := &Entry{
+		Status: 200, ProtoMajor: 1, ProtoMinor: 1, Body: []byte("body"),
+		Header:    http.Header{"Cache-Control": {"max-age=60"}, "Vary": {"Accept"}, "X-Two": {"1", "2"}},
+		Requested: time.Unix(1, 5).UTC(), Received: time.Unix(2, 6).UTC(),
+		Selecting: []Selecting{{Name: "Accept", Value: "text/html"}, {Name: "X-Kind", Absent: true}},
+	}
+	return e.prepare()
+}
+
+func TestAnEntryComesBackAsItWas(t *testing.T) {
+	e := sample()
+	b, err := e.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Entry
+	if err := back.UnmarshalBinary(b); err != nil {
+		t.Fatal(err)
+	}
+	back.Requested, back.Received = back.Requested.UTC(), back.Received.UTC()
+	back.facts.date = back.facts.date.UTC()
+	if !reflect.DeepEqual(e, &back) {
+		t.Errorf("%+v\n%+v", e, &back)
+	}
+	if back.Variant() != e.Variant() {
+		t.Error("it has become another variant")
+	}
+}
+
+func TestDamageIsNoticed(t *testing.T) {
+	good, _ := sample().MarshalBinary()
+	for i := range good {
+		bad := append([]byte{}, good...)
+		bad[i] ^= 0x10
+		if err := new(Entry).UnmarshalBinary(bad); err == nil {
+			t.Errorf("byte %d of %d changed unnoticed", i, len(good))
+		}
+		if err := new(Entry).UnmarshalBinary(good[:i]); err == nil {
+			t.Errorf("cut at %d of %d unnoticed", i, len(good))
+		}
+	}
+}
+
+func FuzzEntry(f *testing.F) {
+	good, _ := sample().MarshalBinary()
+	f.Add(good[1 : len(good)-4])
+	f.Add([]byte{})
+	f.Add([]byte{200, 1, 1, 1, 0, 0, 255, 255, 255, 255, 15})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		// Behind the right version and sum, so that what is fuzzed is the reading.
+		e := Entry{Status: 200, Header: http.Header{}}
+		sealed := appendSum(append([]byte{codecVersion}, b...))
+		if err := e.UnmarshalBinary(sealed); err != nil {
+			return
+		}
+		if _, err := e.MarshalBinary(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func FuzzHeaders(f *testing.F) {
+	f.Add(`max-age="60", no-cache="a,b", private`, `W/"a", "b,c"`, "bytes=0-5", "a , b", "60")
+	f.Add(`max-age=="`, `"`, "bytes=-", `"a,b", c`, "-1")
+	f.Fuzz(func(t *testing.T, cc, tags, ranges, list, number string) {
+		d := parseCacheControl([]string{cc})
+		for _, v := range []time.Duration{d.maxAge, d.sMaxAge, d.staleWhile, d.staleIfError, d.minFresh, d.maxStale} {
+			if v != absent && (v < 0 || v > forever) {
+				t.Fatalf("%q: %s", cc, v)
+			}
+		}
+		matchesAny([]string{tags}, `"a"`)
+		if s, asked, ok := rangeOf([]string{ranges}, 10); asked && ok && (s.from < 0 || s.from >= s.to || s.to > 10) {
+			t.Fatalf("%q: %v", ranges, s)
+		}
+		once := normalised("Accept", []string{list})
+		if twice := normalised("Accept", []string{once}); twice != once {
+			t.Fatalf("%q: %q, then %q", list, once, twice)
+		}
+		if n, ok := parseSeconds(number); ok && (n < 0 || n > forever) {
+			t.Fatalf("%q: %s", number, n)
+		}
+	})
+}

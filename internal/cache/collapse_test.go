@@ -1,0 +1,221 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// crowd asks for the same path n times at once, and gives what came.
+func crowd(r *rig, n int, asks func(i int) asked) []got {
+	all := make([]got, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { all[i] = r.do(asks(i)) })
+	}
+	wg.Wait()
+	return all
+}
+
+func TestACrowdCausesOneRequest(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		fields []string
+		sent   int
+	}{
+		{"of what stays fresh", []string{"Cache-Control: max-age=60"}, 1},
+		{"of what has to be asked about", []string{"Cache-Control: no-cache", `ETag: "a"`}, 1},
+		{"not of what may not be stored", []string{"Cache-Control: no-store"}, 64},
+		{"not of what is private", []string{"Cache-Control: private, max-age=60"}, 64},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, func(req *http.Request) (*http.Response, error) {
+					time.Sleep(time.Second)
+					return always("body", c.fields...)(req)
+				})
+				defer r.cache.Close()
+				for _, g := range crowd(r, 64, func(int) asked { return asked{path: "/a"} }) {
+					if g.status != 200 || g.body != "body" {
+						t.Errorf("%d %q", g.status, g.body)
+					}
+				}
+				if r.count() != c.sent {
+					t.Errorf("%d requests", r.count())
+				}
+				if c.sent == 1 && r.cache.Stats().Collapsed != 63 {
+					t.Errorf("%+v", r.cache.Stats())
+				}
+			})
+		})
+	}
+}
+
+func TestWhatMayNotBeStoredIsNotWaitedForTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(req *http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			return reply(200, "body", "Cache-Control: no-store"), nil
+		})
+		defer r.cache.Close()
+		r.get("/a")
+		start := time.Now()
+		crowd(r, 64, func(int) asked { return asked{path: "/a"} })
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("a crowd took %s: one after the other", took)
+		}
+	})
+}
+
+func TestTheLeadersDeath(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		// die is when the leader goes: before the header or within the body.
+		body bool
+		sent int
+	}{
+		{"before the header", false, 2},
+		{"within the body", true, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, die := context.WithCancel(context.Background())
+				first := true
+				r := newRig(t, nil)
+				r.origin = func(req *http.Request) (*http.Response, error) {
+					if !first {
+						time.Sleep(time.Second)
+						return reply(200, "body", "Cache-Control: max-age=60"), nil
+					}
+					first = false
+					if !c.body {
+						<-req.Context().Done()
+						return nil, req.Context().Err()
+					}
+					resp := reply(200, "", "Cache-Control: max-age=60")
+					resp.ContentLength, resp.Body = 100, waitingBody{req.Context()}
+					return resp, nil
+				}
+				defer r.cache.Close()
+				var wg sync.WaitGroup
+				wg.Go(func() { r.do(asked{path: "/a", ctx: ctx}) })
+				synctest.Wait()
+				wg.Go(func() {
+					for _, g := range crowd(r, 20, func(int) asked { return asked{path: "/a"} }) {
+						if g.status != 200 || g.body != "body" {
+							t.Errorf("%d %q", g.status, g.body)
+						}
+					}
+				})
+				synctest.Wait()
+				die()
+				wg.Wait()
+				if r.count() != c.sent {
+					t.Errorf("%d requests", r.count())
+				}
+			})
+		})
+	}
+}
+
+// waitingBody never ends unless the request does.
+type waitingBody struct{ ctx context.Context }
+
+func (w waitingBody) Read([]byte) (int, error) { <-w.ctx.Done(); return 0, w.ctx.Err() }
+func (waitingBody) Close() error               { return nil }
+
+func TestOneWhoWaitsMayLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(req *http.Request) (*http.Response, error) {
+			time.Sleep(time.Hour)
+			return reply(200, "body", "Cache-Control: max-age=60"), nil
+		})
+		defer r.cache.Close()
+		var wg sync.WaitGroup
+		wg.Go(func() { r.get("/a") })
+		synctest.Wait()
+		ctx, leave := context.WithTimeout(context.Background(), time.Second)
+		defer leave()
+		start := time.Now()
+		wg.Go(func() {
+			r.origin = func(req *http.Request) (*http.Response, error) { return nil, req.Context().Err() }
+			r.do(asked{path: "/a", ctx: ctx})
+			if took := time.Since(start); took > 2*time.Second {
+				t.Errorf("left after %s", took)
+			}
+		})
+		wg.Wait()
+	})
+}
+
+func TestASlowBodyIsNotWaitedForWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(context.Background())
+		first := true
+		r := newRig(t, nil)
+		r.origin = func(req *http.Request) (*http.Response, error) {
+			resp := reply(200, "body", "Cache-Control: max-age=60")
+			if first {
+				first = false
+				resp.ContentLength, resp.Body = 100, waitingBody{req.Context()}
+			}
+			return resp, nil
+		}
+		defer r.cache.Close()
+		var wg sync.WaitGroup
+		wg.Go(func() { r.do(asked{path: "/a", ctx: ctx}) })
+		synctest.Wait()
+		start := time.Now()
+		mustGet(t, r.get("/a"), 200, "body", "fwd=uri-miss")
+		if took := time.Since(start); took != bodyPatience {
+			t.Errorf("waited %s", took)
+		}
+		end()
+		wg.Wait()
+	})
+}
+
+func TestAReadAfterAWriteDoesNotJoinOneBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		n := 0
+		r := newRig(t, func(req *http.Request) (*http.Response, error) {
+			if req.Method != "GET" {
+				return reply(204, ""), nil
+			}
+			mu.Lock()
+			n++
+			body := fmt.Sprint(n)
+			mu.Unlock()
+			time.Sleep(10 * time.Second)
+			return reply(200, body, "Cache-Control: max-age=60"), nil
+		})
+		defer r.cache.Close()
+		var wg sync.WaitGroup
+		wg.Go(func() { mustGet(t, r.get("/a"), 200, "1", "fwd=uri-miss") })
+		time.Sleep(time.Second)
+		r.do(asked{method: "POST", path: "/a"})
+		mustGet(t, r.get("/a"), 200, "2", "fwd=uri-miss; stored")
+		wg.Wait()
+		mustGet(t, r.get("/a"), 200, "2", "hit")
+	})
+}
+
+func TestAFailureIsEverybodysOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(*http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			return nil, errDown
+		})
+		defer r.cache.Close()
+		start := time.Now()
+		crowd(r, 10, func(int) asked { return asked{path: "/a"} })
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("took %s: one after the other", took)
+		}
+	})
+}

@@ -1,0 +1,146 @@
+package cache
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+)
+
+func filled(size int) *Entry {
+	return (&Entry{Status: 200, Header: http.Header{}, Body: make([]byte, size)}).prepare()
+}
+
+func keyOf(i int) *Key {
+	k := Partition{Route: "r", Enterprise: example}.Key(fmt.Sprint("/", i))
+	return &k
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	const limit = 1 << 20
+	now := time.Now()
+	m := newMemory(limit, new(epochs))
+	for i := range 5000 {
+		m.store(keyOf(i), filled(i%7000), time.Hour, now)
+		if n := m.bytes.Load(); n > limit {
+			t.Fatalf("%d bytes after %d entries", n, i+1)
+		}
+	}
+	if m.evicts.Load() == 0 || m.count.Load() < 50 {
+		t.Errorf("%d evicted, %d kept", m.evicts.Load(), m.count.Load())
+	}
+	if m.store(keyOf(1), filled(limit), time.Hour, now) {
+		t.Error("an entry larger than all is kept")
+	}
+	m.clear()
+	if m.bytes.Load() != 0 || m.count.Load() != 0 {
+		t.Errorf("%d bytes, %d resources after clearing", m.bytes.Load(), m.count.Load())
+	}
+}
+
+func TestWhatIsAskedForStays(t *testing.T) {
+	now := time.Now()
+	e := new(epochs)
+	m := newMemory(1<<20, e)
+	m.store(keyOf(0), filled(1000), time.Hour, now)
+	for i := 1; i < 5000; i++ {
+		m.store(keyOf(i), filled(1000), time.Hour, now)
+		if v, _ := m.load(keyOf(0), e.mark(keyOf(0)), now); len(v) == 0 {
+			t.Fatalf("gone after %d others", i)
+		}
+	}
+}
+
+func TestTheDeadMakeRoom(t *testing.T) {
+	now := time.Now()
+	e := new(epochs)
+	m := newMemory(64<<20, e)
+	for i := range 2000 {
+		m.store(keyOf(i), filled(100), time.Second, now)
+	}
+	now = now.Add(2 * time.Second)
+	for i := 2000; i < 4000; i++ {
+		m.store(keyOf(i), filled(100), time.Hour, now)
+	}
+	if n := m.count.Load(); n != 2000 {
+		t.Errorf("%d resources, 2000 of them alive", n)
+	}
+	for i := 2000; i < 4000; i++ {
+		k := keyOf(i)
+		if v, _ := m.load(k, e.mark(k), now); len(v) != 1 {
+			t.Fatalf("%d is gone", i)
+		}
+	}
+}
+
+func TestVariantsAreBounded(t *testing.T) {
+	now := time.Now()
+	m := newMemory(64<<20, new(epochs))
+	k := keyOf(0)
+	for i := range 3 * maxVariants {
+		e := filled(10)
+		e.Selecting = []Selecting{{Name: "Accept", Value: fmt.Sprint(i)}}
+		m.store(k, e, time.Hour, now)
+	}
+	v, _ := m.load(k, 0, now)
+	if len(v) != maxVariants || v[0].Selecting[0].Value != fmt.Sprint(3*maxVariants-1) {
+		t.Errorf("%d variants, the first %v", len(v), v[0].Selecting)
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	e := new(epochs)
+	m := newMemory(1<<20, e)
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 2000 {
+				k := keyOf((i * (g + 1)) % 300)
+				now := time.Now()
+				mark := e.mark(k)
+				if v, _ := m.load(k, mark, now); len(v) == 0 {
+					entry := filled(5000)
+					entry.mark = mark
+					m.store(k, entry, time.Minute, now)
+				}
+				if i%100 == 0 {
+					e.bump(k.scopes[0])
+				}
+				if i%97 == 0 {
+					m.pass(k, mark, now.Add(time.Second), now)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	var bytes, count int64
+	for i := range m.shards {
+		for r := m.shards[i].oldest; r != nil; r = r.newer {
+			bytes += r.size
+			count++
+		}
+	}
+	if bytes != m.bytes.Load() || count != m.count.Load() || bytes > 1<<20 {
+		t.Errorf("%d bytes counted as %d, %d resources as %d", bytes, m.bytes.Load(), count, m.count.Load())
+	}
+}
+
+func TestScopesStayInTheirStretch(t *testing.T) {
+	seen := make(map[Scope]bool)
+	for i := range 10000 {
+		p := Partition{Route: fmt.Sprint(i), Upstream: fmt.Sprint("u", i), Enterprise: example}
+		k := p.Key("/")
+		if k.scopes[0] >= resourceBase || k.scopes[1] < resourceBase || k.scopes[1] >= enterpriseBase ||
+			k.scopes[2] < enterpriseBase || k.scopes[2] >= routeBase || k.scopes[3] < routeBase || k.scopes[3] >= Everything {
+			t.Fatalf("%v", k.scopes)
+		}
+		seen[k.scopes[0]] = true
+	}
+	if len(seen) < 9500 {
+		t.Errorf("10000 partitions share %d places", len(seen))
+	}
+	if (Partition{Upstream: "u", Enterprise: example}).Scope() == (Partition{Upstream: "u", Enterprise: example, Own: true}).Scope() {
+		t.Error("an enterprise and the office's own share a scope")
+	}
+}

@@ -1,0 +1,201 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+)
+
+// shelf is a Store for caches in one process, each of which is a replica.
+type shelf struct {
+	mu       sync.Mutex
+	entries  map[[32]byte]map[string]shelved
+	counters map[Scope]uint64
+	replicas []*Cache
+	down     bool
+	loads    int
+}
+
+type shelved struct {
+	b    []byte
+	mark Mark
+}
+
+func newShelf() *shelf {
+	return &shelf{entries: make(map[[32]byte]map[string]shelved), counters: make(map[Scope]uint64)}
+}
+
+func (s *shelf) setDown(down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = down
+}
+
+var errAway = errors.New("the store is away")
+
+func (s *shelf) mark(k *Key) (m Mark) {
+	for _, scope := range k.Scopes() {
+		m += Mark(s.counters[scope])
+	}
+	return m
+}
+
+func (s *shelf) Load(_ context.Context, k *Key) ([]*Entry, Mark, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loads++
+	if s.down {
+		return nil, 0, errAway
+	}
+	mark := s.mark(k)
+	var found []*Entry
+	for _, v := range s.entries[k.Digest()] {
+		e := new(Entry)
+		if v.mark == mark && e.UnmarshalBinary(v.b) == nil {
+			found = append(found, e)
+		}
+	}
+	return found, mark, nil
+}
+
+func (s *shelf) Save(_ context.Context, k *Key, e *Entry, begun Mark, _ time.Duration) error {
+	b, err := e.MarshalBinary()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down || err != nil {
+		return errAway
+	}
+	if s.mark(k) != begun {
+		return nil
+	}
+	d := k.Digest()
+	if s.entries[d] == nil {
+		s.entries[d] = make(map[string]shelved)
+	}
+	s.entries[d][e.Variant()] = shelved{b, begun}
+	return nil
+}
+
+func (s *shelf) Bump(_ context.Context, scope Scope) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return errAway
+	}
+	s.counters[scope]++
+	for _, c := range s.replicas {
+		c.Apply(Invalidation{scope})
+	}
+	return nil
+}
+
+// replicas are caches before one origin, behind one shelf.
+func replicas(t *testing.T, origin func(*http.Request) (*http.Response, error)) (a, b *rig, s *shelf) {
+	s = newShelf()
+	a, b = newRig(t, origin), newRig(t, origin)
+	for _, r := range []*rig{a, b} {
+		r.cache.UseStore(s)
+		s.replicas = append(s.replicas, r.cache)
+	}
+	return a, b, s
+}
+
+// saved waits until what a replica stores has reached the second level.
+func saved(t *testing.T, r *rig) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); len(r.cache.saves) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("waited in vain for what is saved")
+		}
+	}
+}
+
+func TestReplicasAnswerForEachOther(t *testing.T) {
+	a, b, s := replicas(t, always("body", "Cache-Control: max-age=60", "Vary: Accept"))
+	mustGet(t, a.get("/a"), 200, "body", "fwd=uri-miss; stored")
+	saved(t, a)
+	mustGet(t, b.get("/a"), 200, "body", "hit")
+	loads := s.loads
+	mustGet(t, b.get("/a"), 200, "body", "hit")
+	if s.loads != loads || b.count() != 0 {
+		t.Errorf("%d more loads, %d requests", s.loads-loads, b.count())
+	}
+	mustGet(t, b.get("/a", "Accept: x"), 200, "body", "fwd=vary-miss")
+}
+
+func TestAWriteIsSeenByTheOtherReplica(t *testing.T) {
+	a, b, _ := replicas(t, always("body", "Cache-Control: max-age=60"))
+	a.get("/a")
+	saved(t, a)
+	b.get("/a")
+	a.do(asked{method: "POST", path: "/x"})
+	mustGet(t, b.get("/a"), 200, "body", "fwd=uri-miss; stored")
+	mustGet(t, a.get("/a"), 200, "body", "")
+}
+
+func TestAReadOfOneReplicaDoesNotOutliveAWriteOfAnother(t *testing.T) {
+	a, b, _ := replicas(t, nil)
+	reading, written := make(chan struct{}), make(chan struct{})
+	a.origin = func(*http.Request) (*http.Response, error) {
+		close(reading)
+		<-written
+		return reply(200, "old", "Cache-Control: max-age=60"), nil
+	}
+	b.origin = always("new", "Cache-Control: max-age=60")
+	var wg sync.WaitGroup
+	wg.Go(func() { a.get("/a") })
+	<-reading
+	b.do(asked{method: "POST", path: "/x"})
+	close(written)
+	wg.Wait()
+	saved(t, a)
+	mustGet(t, b.get("/a"), 200, "new", "fwd=uri-miss; stored")
+}
+
+func TestAStoreThatIsAwayIsAMiss(t *testing.T) {
+	a, _, s := replicas(t, always("body", "Cache-Control: max-age=60"))
+	s.setDown(true)
+	mustGet(t, a.get("/a"), 200, "body", "fwd=uri-miss; stored")
+	mustGet(t, a.get("/a"), 200, "body", "hit")
+}
+
+func TestAStoreThatMissedAWriteIsNotBelieved(t *testing.T) {
+	a, b, s := replicas(t, always("old", "Cache-Control: max-age=60"))
+	a.get("/a")
+	saved(t, a)
+	s.setDown(true)
+	a.do(asked{method: "POST", path: "/x"})
+	s.setDown(false)
+	a.origin = always("new", "Cache-Control: max-age=60")
+	mustGet(t, a.get("/a"), 200, "new", "fwd=uri-miss")
+
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { a.cache.Run(ctx) })
+	defer wg.Wait()
+	defer stop()
+	for end := time.Now().Add(5 * time.Second); a.cache.owed.count.Load() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the store was never told")
+		}
+	}
+	b.origin = always("new", "Cache-Control: max-age=60")
+	mustGet(t, b.get("/a"), 200, "new", "")
+}
+
+func TestAFlushLeavesTheSecondLevel(t *testing.T) {
+	a, _, _ := replicas(t, always("body", "Cache-Control: max-age=60"))
+	a.get("/a")
+	saved(t, a)
+	a.cache.Flush()
+	if n := a.cache.Stats().Resources; n != 0 {
+		t.Errorf("%d resources left", n)
+	}
+	mustGet(t, a.get("/a"), 200, "body", "hit")
+	if a.count() != 1 {
+		t.Errorf("%d requests", a.count())
+	}
+}
