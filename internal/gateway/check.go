@@ -27,7 +27,7 @@ type Check struct {
 	Detail string
 }
 
-// CheckKeys loads the key of every client, offline.
+// CheckKeys loads the key of every client and the encryption keys, offline.
 func CheckKeys(cfg *config.Config, now time.Time) []Check {
 	var checks []Check
 	for _, name := range sortedClients(cfg) {
@@ -52,7 +52,7 @@ func CheckKeys(cfg *config.Config, now time.Time) []Check {
 		}
 		checks = append(checks, c)
 	}
-	return checks
+	return append(checks, checkEncryption(cfg.Redis)...)
 }
 
 func sortedClients(cfg *config.Config) []string {
@@ -70,6 +70,9 @@ func sortedClients(cfg *config.Config) []string {
 // shows that the way there works, and no e-Box is touched.
 func (g *generation) checkOnline(ctx context.Context) []Check {
 	checks := CheckKeys(g.cfg, g.now())
+	if g.redis.shared != nil {
+		checks = append(checks, g.redis.check(ctx))
+	}
 	checks = append(checks, g.checkTokens(ctx)...)
 	if g.cfg.Registry.URL != nil {
 		checks = append(checks, g.checkRegistry(ctx))

@@ -50,7 +50,9 @@ func (g *generation) newDirectory(old *generation) error {
 		o.Fetch, o.Shared = fetch, g.redis.list(r.URL.String(), g.pool.listOf(r.URL.String()))
 	}
 	g.directory = directory.New(o)
-	g.directory.Warm(context.Background()) // with the list that is at hand, after a reload
+	if old != nil { // a first generation asks nobody before it runs
+		g.directory.Warm(context.Background()) // with the list that is at hand
+	}
 	return nil
 }
 

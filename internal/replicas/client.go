@@ -47,8 +47,10 @@ const (
 	// dialLimit bounds a connection being made. It may be longer than the patience: it
 	// goes on for the next one to use when the one who asked has gone.
 	dialLimit = time.Second
-	// connections bounds the connections to one server.
+	// connections bounds the connections to one server; those that nobody used for
+	// idleLimit are given up before something on the way forgets them.
 	connections = 32
+	idleLimit   = time.Minute
 )
 
 // client makes the client. It repeats nothing: whoever asks goes on without Redis
@@ -70,7 +72,7 @@ func (a Address) client(patience time.Duration) (redis.UniversalClient, error) {
 		return redis.NewClient(&redis.Options{
 			Network: network, Addr: a.Hosts[0], DB: a.Database, Username: a.Username, Password: a.Password, TLSConfig: a.TLS,
 			MaxRetries: -1, DialTimeout: limit, DialerRetries: 1, ReadTimeout: limit, WriteTimeout: limit, PoolTimeout: limit,
-			ContextTimeoutEnabled: true, PoolSize: connections, PipelinePoolSize: -1, DisableIdentity: true,
+			ContextTimeoutEnabled: true, PoolSize: connections, ConnMaxIdleTime: idleLimit, PipelinePoolSize: -1, DisableIdentity: true,
 			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 		}), nil
 	case Sentinel:
@@ -78,13 +80,13 @@ func (a Address) client(patience time.Duration) (redis.UniversalClient, error) {
 			MasterName: a.Master, SentinelAddrs: a.Hosts, SentinelUsername: a.SentinelUsername, SentinelPassword: a.SentinelPassword,
 			DB: a.Database, Username: a.Username, Password: a.Password, TLSConfig: a.TLS,
 			MaxRetries: -1, DialTimeout: limit, DialerRetries: 1, ReadTimeout: limit, WriteTimeout: limit, PoolTimeout: limit,
-			ContextTimeoutEnabled: true, PoolSize: connections, PipelinePoolSize: -1, DisableIdentity: true,
+			ContextTimeoutEnabled: true, PoolSize: connections, ConnMaxIdleTime: idleLimit, PipelinePoolSize: -1, DisableIdentity: true,
 		}), nil
 	case Cluster:
 		return redis.NewClusterClient(&redis.ClusterOptions{
 			Addrs: a.Hosts, Username: a.Username, Password: a.Password, TLSConfig: a.TLS,
 			MaxRedirects: 2, MaxRetries: -1, DialTimeout: limit, DialerRetries: 1, ReadTimeout: limit, WriteTimeout: limit, PoolTimeout: limit,
-			ContextTimeoutEnabled: true, PoolSize: connections, PipelinePoolSize: -1, DisableIdentity: true,
+			ContextTimeoutEnabled: true, PoolSize: connections, ConnMaxIdleTime: idleLimit, PipelinePoolSize: -1, DisableIdentity: true,
 			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 		}), nil
 	default:

@@ -63,6 +63,28 @@ func (r *Redis) look(ctx context.Context) error {
 	return r.sameKeys(ctx)
 }
 
+// Check looks at Redis once, as the probe does, and tries the subscription. It tells
+// how long one look took, and it is an error if that is longer than requests wait.
+func (r *Redis) Check(ctx context.Context) (time.Duration, error) {
+	if err := r.look(ctx); err != nil { // which connects, too
+		return 0, fmt.Errorf("asking Redis: %w", err)
+	}
+	began := time.Now()
+	if err := r.look(ctx); err != nil {
+		return 0, fmt.Errorf("asking Redis: %w", err)
+	}
+	took := time.Since(began)
+	s := r.client.Subscribe(ctx, channel)
+	defer s.Close()
+	if _, err := s.ReceiveTimeout(ctx, dialLimit); err != nil {
+		return took, fmt.Errorf("subscribing to %s: %w", channel, err)
+	}
+	if took > r.patience {
+		return took, fmt.Errorf("asking Redis: one look took %s, and no request waits longer than %s", took.Round(time.Millisecond), r.patience)
+	}
+	return took, nil
+}
+
 // keyFor is how long the replicas remember which key an id stands for.
 const keyFor = time.Hour
 
