@@ -71,14 +71,14 @@ func resting(cfg *config.Config) []rest {
 func inRedis(sealed bool) []rest {
 	if !sealed {
 		return []rest{
-			{"list of Document Providers", "Redis", "no", "30 days after the last replica fetched it", "DEL ebox:list:*"},
+			{"list of Document Providers", "Redis", "no", "30 days after the last replica fetched it", "delete ebox:*:list:*"},
 			{"answers that belong to no enterprise", "Redis", "no", "as long as they may be given", "gateway cache purge"},
 		}
 	}
 	const sealing = "AES-256-GCM, by redis.encryptionKeys"
 	return []rest{
-		{"access tokens", "Redis", sealing, "until just before they expire", "DEL ebox:token:*"},
-		{"list of Document Providers", "Redis", sealing, "30 days after the last replica fetched it", "DEL ebox:list:*"},
+		{"access tokens", "Redis", sealing, "until just before they expire", "delete ebox:*:token:*"},
+		{"list of Document Providers", "Redis", sealing, "30 days after the last replica fetched it", "delete ebox:*:list:*"},
 		{"answers of routes that cache", "Redis", sealing, "as long as they may be given", "gateway cache purge, or by giving up the keys"},
 	}
 }

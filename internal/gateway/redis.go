@@ -44,7 +44,7 @@ func (g *generation) newRedis(old *generation) error {
 			return fmt.Errorf("reading redis.caFile: %w", err)
 		}
 	}
-	if old != nil && reflect.DeepEqual(c, old.cfg.Redis) && bytes.Equal(g.redis.ca, old.redis.ca) && slices.EqualFunc(g.redis.keys, old.redis.keys, replicas.Key.Same) {
+	if old != nil && g.cfg.Environment == old.cfg.Environment && reflect.DeepEqual(c, old.cfg.Redis) && bytes.Equal(g.redis.ca, old.redis.ca) && slices.EqualFunc(g.redis.keys, old.redis.keys, replicas.Key.Same) {
 		g.redis.shared = old.redis.shared
 		return nil
 	}
@@ -52,7 +52,7 @@ func (g *generation) newRedis(old *generation) error {
 	if err != nil {
 		return err
 	}
-	if g.redis.shared, err = replicas.New(replicas.Options{Address: address, Keys: g.redis.keys, Now: g.now, Log: g.log}); err != nil {
+	if g.redis.shared, err = replicas.New(replicas.Options{Address: address, Keys: g.redis.keys, Namespace: string(g.cfg.Environment), Now: g.now, Log: g.log}); err != nil {
 		return err
 	}
 	g.redis.shared.Listen(g.pool.cache)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -108,7 +109,7 @@ func TestWithoutEncryptionKeysNothingOfAnEnterpriseIsInRedis(t *testing.T) {
 	h.get(inboxOf).want(t, 200)
 	h.get(inboxOf).want(t, 200)
 	for _, name := range server.Keys() {
-		if strings.HasPrefix(name, "ebox:token") || strings.HasPrefix(name, "ebox:answer") {
+		if strings.Contains(name, ":token:") || strings.Contains(name, ":answer:") {
 			t.Errorf("written: %s", name)
 		}
 	}
@@ -126,7 +127,7 @@ func TestRedisShowsNothingThatPassesThroughTheGateway(t *testing.T) {
 	}
 	eventually(t, "answers to be kept", func() bool {
 		for _, name := range server.Keys() {
-			if strings.HasPrefix(name, "ebox:answer") {
+			if strings.Contains(name, ":answer:") {
 				return true
 			}
 		}
@@ -245,18 +246,34 @@ func TestTheGatewayNeedsNoRedis(t *testing.T) {
 		t.Error("it does not heal")
 	}
 
-	server.Freeze()
-	defer server.Thaw()
-	slowest := time.Duration(0)
-	for range 20 {
+	// One request waits a moment for a frozen Redis, and then none.
+	before, extra := h.typical(), time.Hour
+	for range 3 {
+		server.Freeze()
+		extra = min(extra, h.typical()-before)
+		h.waitForRedis(replicas.StateAway)
+		server.Thaw()
+		h.waitForRedis(replicas.StateUp)
+		if extra < 10*time.Millisecond {
+			break
+		}
+	}
+	if extra > 25*time.Millisecond {
+		t.Errorf("every request takes %s longer", extra)
+	}
+}
+
+// typical is how long a request takes, more often than not.
+func (h *house) typical() time.Duration {
+	h.t.Helper()
+	var took []time.Duration
+	for range 21 {
 		began := time.Now()
-		h.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
-		slowest = max(slowest, time.Since(began))
+		h.get("/enterprises/"+mandated+nsso+"/ebox").want(h.t, 200)
+		took = append(took, time.Since(began))
 	}
-	if slowest > 300*time.Millisecond { // 50 ms of Redis, and a busy machine
-		t.Errorf("a request took %s", slowest)
-	}
-	h.waitForRedis(replicas.StateAway)
+	slices.Sort(took)
+	return took[len(took)/2]
 }
 
 // health is the answer of /health.
@@ -280,7 +297,7 @@ func TestTheListOfProvidersOutlivesARestartOfAll(t *testing.T) {
 	first := open(t, add(section))
 	eventually(t, "the list to be kept", func() bool {
 		for _, name := range server.Keys() {
-			if strings.HasPrefix(name, "ebox:list") {
+			if strings.Contains(name, ":list:") {
 				return true
 			}
 		}

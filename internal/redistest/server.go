@@ -58,11 +58,7 @@ func Start(t testing.TB, args ...string) *Server {
 func start(t testing.TB, port string, args ...string) *Server {
 	t.Helper()
 	binary(t)
-	dir, err := os.MkdirTemp("", "redis")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{Addr: "127.0.0.1:" + port, t: t, dir: dir, args: args}
+	s := &Server{Addr: "127.0.0.1:" + port, t: t, dir: Dir(t), args: args}
 	redis.SetLogger(quiet{}) // refused connections are what tests provoke
 	s.client = redis.NewClient(&redis.Options{
 		Addr: s.Addr, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true, DisableIdentity: true, PipelinePoolSize: -1,
@@ -71,7 +67,6 @@ func start(t testing.TB, port string, args ...string) *Server {
 	t.Cleanup(func() {
 		_ = s.client.Close()
 		s.Stop()
-		_ = os.RemoveAll(dir)
 	})
 	s.Run()
 	return s
@@ -249,3 +244,14 @@ func Eventually(t testing.TB, what string, f func() error) {
 type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
+
+// Dir gives a directory with a path short enough for a socket in it.
+func Dir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "redis")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}

@@ -26,7 +26,6 @@ func (r *Redis) Answers() cache.Store { return answers{r} }
 type answers struct{ r *Redis }
 
 const (
-	epochs = "ebox:epochs"
 	// maxAnswer is the largest sealed answer that goes to Redis, in bytes. Larger ones
 	// would take longer on their way than a request may be kept waiting.
 	maxAnswer = 1 << 20
@@ -75,7 +74,7 @@ func (s answers) Load(ctx context.Context, k *cache.Key) ([]*cache.Entry, cache.
 	err := s.r.call(ctx, func(ctx context.Context) error {
 		fields := scopeFields(k.Scopes())
 		pipe := s.r.client.Pipeline()
-		counted := pipe.HMGet(ctx, epochs, fields...)
+		counted := pipe.HMGet(ctx, s.r.epochs, fields...)
 		got := make([]*redis.MapStringStringCmd, len(names))
 		for i, at := range names {
 			got[i] = pipe.HGetAll(ctx, at)
@@ -90,7 +89,7 @@ func (s answers) Load(ctx context.Context, k *cache.Key) ([]*cache.Entry, cache.
 		}
 		numbers, err := counted.Result()
 		if err != nil {
-			return errors.Join(s.r.discard(ctx, epochs, err), failure)
+			return errors.Join(s.r.discard(ctx, s.r.epochs, err), failure)
 		}
 		var whole bool
 		if mark, whole = sum(numbers); !whole {
@@ -113,13 +112,13 @@ func (s answers) begin(ctx context.Context, fields []string) (cache.Mark, error)
 	for _, f := range fields {
 		args = append(args, f)
 	}
-	numbers, err := begin.Run(ctx, s.r.client, []string{epochs}, args...).Slice()
+	numbers, err := begin.Run(ctx, s.r.client, []string{s.r.epochs}, args...).Slice()
 	if err != nil {
 		return 0, err
 	}
 	mark, whole := sum(numbers)
 	if !whole {
-		s.r.client.Del(ctx, epochs)
+		s.r.client.Del(ctx, s.r.epochs)
 		return 0, errGarbage
 	}
 	return mark, nil

@@ -98,11 +98,11 @@ func TestEpochsThatAreLostBringNothingBack(t *testing.T) {
 	k := keyOfAnswers("/messages")
 	keep(t, r, k, subject)
 	for name, lose := range map[string]func(){
-		"evicted":         func() { server.Do("DEL", epochs) },
-		"one of them":     func() { server.Do("HDEL", epochs, scopeFields(k.Scopes())[0]) },
-		"another type":    func() { server.Do("DEL", epochs); server.Do("LPUSH", epochs, "x") },
-		"no number":       func() { server.Do("HSET", epochs, scopeFields(k.Scopes())[0], "x") },
-		"bumped and lost": func() { _ = r.Answers().Bump(t.Context(), k.Scopes()[0]); server.Do("DEL", epochs) },
+		"evicted":         func() { server.Do("DEL", r.epochs) },
+		"one of them":     func() { server.Do("HDEL", r.epochs, scopeFields(k.Scopes())[0]) },
+		"another type":    func() { server.Do("DEL", r.epochs); server.Do("LPUSH", r.epochs, "x") },
+		"no number":       func() { server.Do("HSET", r.epochs, scopeFields(k.Scopes())[0], "x") },
+		"bumped and lost": func() { _ = r.Answers().Bump(t.Context(), k.Scopes()[0]); server.Do("DEL", r.epochs) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			lose()
@@ -160,7 +160,7 @@ func TestAnswersEndInRedis(t *testing.T) {
 		}
 	}
 	for _, name := range server.Keys() {
-		if left := server.Do("TTL", name).(int64); name != epochs && (left < 3000 || left > 3600) {
+		if left := server.Do("TTL", name).(int64); name != r.epochs && (left < 3000 || left > 3600) {
 			t.Errorf("%s is kept for %d s", name, left)
 		}
 	}

@@ -14,10 +14,10 @@ import (
 )
 
 // load keeps asking, as requests would, until stop is called; that gives how many
-// there were and how long the slowest took.
-func load(t *testing.T, r *Redis) (stop func() (int64, time.Duration)) {
+// there were and how many of them took longer than is bearable.
+func load(t *testing.T, r *Redis) (stop func() (count, late int64)) {
 	var done atomic.Bool
-	var count, worst atomic.Int64
+	var count, late atomic.Int64
 	var running sync.WaitGroup
 	for i := range 4 {
 		running.Go(func() {
@@ -28,8 +28,8 @@ func load(t *testing.T, r *Redis) (stop func() (int64, time.Duration)) {
 				if n%10 == 0 {
 					_ = r.Answers().Bump(context.Background(), k.Resource())
 				}
-				if d := int64(time.Since(began)); d > worst.Load() {
-					worst.Store(d)
+				if time.Since(began) > bearable {
+					late.Add(1)
 				}
 				_ = r.Answers().Save(context.Background(), k, answer(subject), mark, time.Hour)
 				count.Add(1)
@@ -37,10 +37,10 @@ func load(t *testing.T, r *Redis) (stop func() (int64, time.Duration)) {
 			}
 		})
 	}
-	return func() (int64, time.Duration) {
+	return func() (int64, int64) {
 		done.Store(true)
 		running.Wait()
-		return count.Load(), time.Duration(worst.Load())
+		return count.Load(), late.Load()
 	}
 }
 
@@ -68,11 +68,11 @@ func TestAFailoverUnderLoad(t *testing.T) {
 	awaitWell(t, first)
 	awaitWell(t, second)
 	t.Logf("of use again %s after the failover", time.Since(began))
-	count, worst := stopped()
-	if count < 500 || worst > 10*bearable {
-		t.Errorf("%d requests, the slowest took %s", count, worst)
+	if count, late := stopped(); count < 500 || late > count/50 { // a busy machine has its moments
+		t.Errorf("of %d requests %d took longer than %s", count, late, bearable)
+	} else {
+		t.Logf("of %d requests %d took longer than %s", count, late, bearable)
 	}
-	t.Logf("%d requests, the slowest took %s", count, worst)
 	// The other replica was told, or has subscribed anew after that, and its memory is
 	// empty; and Redis has nothing of before.
 	redistest.Eventually(t, "the other replica's memory to be emptied", func() error {
@@ -98,7 +98,11 @@ func TestAFailoverUnderLoad(t *testing.T) {
 func TestACluster(t *testing.T) {
 	t.Parallel()
 	nodes := redistest.StartCluster(t)
-	address := Address{Kind: Cluster}
+	address := Address{Kind: Cluster, Username: "gateway", Password: "p@ss"}
+	more := []any{"+cluster|slots", "+cluster|shards", "+command", "+readonly", "+asking"}
+	for _, n := range nodes {
+		n.Do(slices.Concat([]any{"ACL", "SETUSER", "gateway", "on", ">p@ss"}, rights, more)...)
+	}
 	for _, n := range nodes[:2] {
 		address.Hosts = append(address.Hosts, n.Addr)
 	}

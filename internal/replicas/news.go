@@ -16,8 +16,6 @@ import (
 )
 
 const (
-	// channel is where replicas tell each other of invalidations.
-	channel = "ebox:news"
 	// beat is how long a subscription may be silent before it is asked whether it
 	// lives. One that does not answer within another beat is lost: well within the
 	// second in which the replicas have to know.
@@ -50,7 +48,7 @@ return 1`)
 func (r *Redis) tell(ctx context.Context, call func(context.Context, func(context.Context) error) error, scopes []cache.Scope) error {
 	for part := range slices.Chunk(scopes, batch) {
 		args := make([]any, 0, 2+2*len(part))
-		args = append(args, r.now().UnixMicro(), channel)
+		args = append(args, r.now().UnixMicro(), r.channel)
 		for _, s := range part {
 			message, err := r.message(s)
 			if err != nil {
@@ -59,7 +57,7 @@ func (r *Redis) tell(ctx context.Context, call func(context.Context, func(contex
 			args = append(args, strconv.FormatUint(uint64(s), 10), message)
 		}
 		if err := call(ctx, func(ctx context.Context) error {
-			return r.discard(ctx, epochs, bump.Run(ctx, r.client, []string{epochs}, args...).Err())
+			return r.discard(ctx, r.epochs, bump.Run(ctx, r.client, []string{r.epochs}, args...).Err())
 		}); err != nil {
 			return err
 		}
@@ -73,7 +71,7 @@ func (r *Redis) message(s cache.Scope) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.ring.seal(forNews, channel, append(r.self[:len(r.self):len(r.self)], body...))
+	return r.ring.seal(forNews, r.channel, append(r.self[:len(r.self):len(r.self)], body...))
 }
 
 // subscribe hears the other replicas until ctx is done.
@@ -108,7 +106,7 @@ func (r *Redis) hear(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
 	limited, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
-	if err := s.Subscribe(limited, channel); err != nil {
+	if err := s.Subscribe(limited, r.channel); err != nil {
 		return err
 	}
 	asked := false
@@ -146,7 +144,7 @@ func (r *Redis) hear(ctx context.Context) error {
 
 // apply tells the listeners what another replica has told.
 func (r *Redis) apply(message []byte) {
-	content, err := r.ring.open(forNews, channel, message)
+	content, err := r.ring.open(forNews, r.channel, message)
 	var news cache.Invalidation
 	if err == nil && len(content) > len(r.self) {
 		if [8]byte(content[:len(r.self)]) == r.self {

@@ -49,13 +49,48 @@ func TestNewsThatCannotBeReadEmptiesTheMemory(t *testing.T) {
 	r.Listen(e)
 	awaitUp(t, r)
 	_, before := e.heard()
-	server.Do("PUBLISH", channel, "nonsense")
+	server.Do("PUBLISH", r.channel, "nonsense")
 	redistest.Eventually(t, "the memory to be emptied", func() error {
 		if _, n := e.heard(); n != before+1 {
 			return fmt.Errorf("flushed %d times", n-before)
 		}
 		return nil
 	})
+}
+
+func TestGatewaysOfTwoEnvironmentsDoNotMeet(t *testing.T) {
+	server := redistest.Start(t)
+	in := func(namespace string, database int, key byte) *Redis {
+		a := single(server)
+		a.Database = database
+		return replica(t, a, withKeys(keyOf(t, "k1", key)), func(o *Options) { o.Namespace = namespace })
+	}
+	// One server, with a namespace or a database each; the ids of their keys are the same.
+	ours := in("production", 0, 1)
+	others := []*Redis{in("acceptance", 0, 2), in("production", 1, 3)}
+	e := new(ear)
+	for _, r := range append(others, ours) {
+		r.Listen(e)
+		awaitUp(t, r)
+	}
+	_, before := e.heard()
+	k := keyOfAnswers("/messages")
+	keep(t, ours, k, subject)
+	for _, r := range others {
+		if kept(t, r, k) {
+			t.Error("an answer of another environment")
+		}
+		if err := r.Answers().Bump(t.Context(), cache.Everything); err != nil {
+			t.Fatal(err)
+		}
+		awaitUp(t, r)
+	}
+	if !kept(t, ours, k) {
+		t.Error("another environment's purge counts here")
+	}
+	if news, flushed := e.heard(); len(news) > 0 || flushed != before {
+		t.Errorf("heard of another environment: %v, flushed %d times", news, flushed-before)
+	}
 }
 
 func TestALostSubscriptionEmptiesTheMemory(t *testing.T) {

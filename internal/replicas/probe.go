@@ -57,7 +57,7 @@ func (r *Redis) look(ctx context.Context) error {
 		}
 		r.outbox.settle(due)
 	}
-	if err := r.client.Set(ctx, "ebox:probe:"+base64.RawURLEncoding.EncodeToString(r.self[:]), r.now().UnixMilli(), 10*r.pace).Err(); err != nil {
+	if err := r.client.Set(ctx, r.prefix+"probe:"+base64.RawURLEncoding.EncodeToString(r.self[:]), r.now().UnixMilli(), 10*r.pace).Err(); err != nil {
 		return err
 	}
 	return r.sameKeys(ctx)
@@ -74,10 +74,10 @@ func (r *Redis) Check(ctx context.Context) (time.Duration, error) {
 		return 0, fmt.Errorf("asking Redis: %w", err)
 	}
 	took := time.Since(began)
-	s := r.client.Subscribe(ctx, channel)
+	s := r.client.Subscribe(ctx, r.channel)
 	defer s.Close()
 	if _, err := s.ReceiveTimeout(ctx, dialLimit); err != nil {
-		return took, fmt.Errorf("subscribing to %s: %w", channel, err)
+		return took, fmt.Errorf("subscribing to %s: %w", r.channel, err)
 	}
 	if took > r.patience {
 		return took, fmt.Errorf("asking Redis: one look took %s, and no request waits longer than %s", took.Round(time.Millisecond), r.patience)
@@ -97,7 +97,7 @@ func (r *Redis) sameKeys(ctx context.Context) error {
 	pipe := r.client.Pipeline()
 	known := make([]*redis.StringCmd, len(r.ring.keys))
 	for i, k := range r.ring.keys {
-		at := "ebox:key:" + k.id
+		at := r.prefix + "key:" + k.id
 		pipe.SetNX(ctx, at, k.check(), keyFor)
 		known[i] = pipe.Get(ctx, at)
 	}

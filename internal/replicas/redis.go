@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,9 @@ type Options struct {
 	// Keys seal what is written; the first writes, all read. Without any, nothing that
 	// belongs to an enterprise and no token is written.
 	Keys []Key
+	// Namespace parts the gateways of one environment from those of another that use
+	// the same server: it is part of every name.
+	Namespace string
 	// Patience is the longest that one call may keep a request waiting; 35 ms if 0.
 	Patience time.Duration
 	// Probe is how often Redis is looked at in the background, and so how soon it is
@@ -70,6 +74,9 @@ type Redis struct {
 	ring     *ring
 	client   redis.UniversalClient
 	circuit  *circuit
+	// prefix begins every name; epochs is the hash of the epochs, and channel is where
+	// replicas tell each other of invalidations. Channels know no databases.
+	prefix, epochs, channel string
 	// self tells this replica's news from the others'.
 	self [8]byte
 
@@ -112,7 +119,12 @@ func New(o Options) (*Redis, error) {
 		r.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	if r.ring, err = newRing(o.Keys, r.random); err != nil {
+	r.prefix = "ebox:"
+	if o.Namespace != "" {
+		r.prefix += o.Namespace + ":"
+	}
+	r.epochs, r.channel = r.prefix+"epochs", r.prefix+"news:"+strconv.Itoa(o.Address.Database)
+	if r.ring, err = newRing(o.Keys, r.prefix, r.random); err != nil {
 		return nil, err
 	}
 	if _, err := io.ReadFull(r.random, r.self[:]); err != nil {

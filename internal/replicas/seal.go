@@ -106,6 +106,7 @@ const (
 // ring is the keys, ready for use.
 type ring struct {
 	keys   []*derived // the first seals
+	prefix string     // of names
 	random io.Reader
 	// writers are kept, since one weighs more than most of what it compresses.
 	writers sync.Pool
@@ -117,8 +118,8 @@ type derived struct {
 	names, values []byte
 }
 
-func newRing(keys []Key, random io.Reader) (*ring, error) {
-	r := &ring{random: random}
+func newRing(keys []Key, prefix string, random io.Reader) (*ring, error) {
+	r := &ring{prefix: prefix, random: random}
 	r.writers.New = func() any {
 		w, _ := flate.NewWriter(nil, flate.BestSpeed) // the level is a valid one
 		return w
@@ -145,19 +146,19 @@ func (r *ring) sealed() bool { return len(r.keys) > 0 }
 func (r *ring) names(p purpose, what []byte) []string {
 	if !r.sealed() {
 		sum := sha256.Sum256(what)
-		return []string{name(p, sum[:])}
+		return []string{r.name(p, sum[:])}
 	}
 	list := make([]string, len(r.keys))
 	for i, k := range r.keys {
 		mac := hmac.New(sha256.New, k.names)
 		mac.Write(what)
-		list[i] = name(p, mac.Sum(nil))
+		list[i] = r.name(p, mac.Sum(nil))
 	}
 	return list
 }
 
-func name(p purpose, digest []byte) string {
-	return "ebox:" + string(p) + ":{" + base64.RawURLEncoding.EncodeToString(digest) + "}"
+func (r *ring) name(p purpose, digest []byte) string {
+	return r.prefix + string(p) + ":{" + base64.RawURLEncoding.EncodeToString(digest) + "}"
 }
 
 // seal makes the value of content, to stand under the Redis key at.

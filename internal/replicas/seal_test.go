@@ -25,7 +25,7 @@ func keyOf(t fataler, id string, fill byte) Key {
 
 func ringOf(t fataler, keys ...Key) *ring {
 	t.Helper()
-	r, err := newRing(keys, rand.Reader)
+	r, err := newRing(keys, "ebox:", rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
