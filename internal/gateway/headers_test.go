@@ -56,9 +56,8 @@ func TestWhatTheGatewayAloneMaySayIsNeverTakenFromTheCaller(t *testing.T) {
 	if want := strings.Split(h.sim.ProviderURL("nsso"), "/")[2]; r.Host != want {
 		t.Errorf("upstream saw Host %s instead of %s", r.Host, want)
 	}
-	if !strings.Contains(h.access.String(), `"actor":"stolen"`) {
-		t.Error("X-Actor is not in the access log, where it belongs")
-	}
+	// The line is written when the answer has left.
+	eventually(t, "X-Actor in the access log, where it belongs", func() bool { return strings.Contains(h.access.String(), `"actor":"stolen"`) })
 }
 
 // Names that Connection lists are hop-by-hop: the caller's own fields of that name
