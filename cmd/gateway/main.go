@@ -42,7 +42,7 @@ type command struct {
 // commands are all of them, in the order of help.
 func commands() []command {
 	return []command{
-		serveCommand(), demoCommand(), simulatorCommand(), checkCommand(), routesCommand(), tokenCommand(),
+		serveCommand(), demoCommand(), simulatorCommand(), checkCommand(), routesCommand(), tokenCommand(), cacheCommand(),
 		dataCommand(), schemaCommand(), healthcheckCommand(), versionCommand(),
 	}
 }

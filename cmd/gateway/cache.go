@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+func cacheCommand() command {
+	return command{
+		name: "cache", usage: "cache purge --enterprise NUMBER | --route NAME | --all [--admin http://127.0.0.1:9090] [--token-file FILE]",
+		summary: "drop stored answers of a running gateway and its replicas",
+		about: `
+What is dropped is asked for anew when it is next needed; requests that are under
+way bring nothing of it back. Other replicas follow within a second, if they share
+a Redis. From another machine the admin listener wants the token of admin.tokenFile.`,
+		run: func(p *process, flags *flag.FlagSet, args []string) error {
+			if len(args) == 0 || args[0] != "purge" {
+				if len(args) > 0 && strings.HasPrefix(args[0], "-") {
+					return parseNone(flags, args) // help, or a flag before its word
+				}
+				return usageError{`say what to do with it: "cache purge"`}
+			}
+			enterprise := flags.String("enterprise", "", "the CBE `number` of the enterprise whose answers are dropped")
+			route := flags.String("route", "", "the `name` of the route whose answers are dropped")
+			all := flags.Bool("all", false, "drop everything")
+			admin := flags.String("admin", "http://127.0.0.1:9090", "the `URL` of the admin listener")
+			tokenFile := flags.String("token-file", "", "the `file` that holds the admin listener's token")
+			if err := parseNone(flags, args[1:]); err != nil {
+				return err
+			}
+			query := make(url.Values)
+			if *enterprise != "" {
+				query.Set("enterprise", *enterprise)
+			}
+			if *route != "" {
+				query.Set("route", *route)
+			}
+			if *all {
+				query.Set("all", "true")
+			}
+			if len(query) != 1 {
+				return usageError{"give exactly one of --enterprise, --route and --all"}
+			}
+			return purge(p, strings.TrimRight(*admin, "/")+"/cache/purge?"+query.Encode(), *tokenFile)
+		},
+	}
+}
+
+// purge asks the admin listener and shows its reason if it refuses.
+func purge(p *process, address, tokenFile string) error {
+	ctx, cancel := context.WithTimeout(p.ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, nil)
+	if err != nil {
+		return usageError{err.Error()}
+	}
+	if tokenFile != "" {
+		token, err := os.ReadFile(tokenFile)
+		if err != nil {
+			return fmt.Errorf("reading the token: %w", err)
+		}
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return fmt.Errorf("asking the admin listener: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusOK {
+		_, err = fmt.Fprintln(p.stdout, "dropped")
+		return err
+	}
+	var why struct{ Detail string }
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil || json.Unmarshal(body, &why) != nil || why.Detail == "" {
+		return fmt.Errorf("the admin listener answers %s", resp.Status)
+	}
+	return fmt.Errorf("the admin listener answers %s: %s", resp.Status, why.Detail)
+}
