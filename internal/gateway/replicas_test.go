@@ -69,21 +69,49 @@ func (h *house) waitForRedis(state string) (s replicas.Status) {
 const inboxOf = "/enterprises/" + mandated + nsso + "/ebox/messages"
 
 func TestThreeReplicasShareTheirTokens(t *testing.T) {
+	for try := 1; ; try++ {
+		if shareTokens(t) {
+			return
+		}
+		if try == 5 {
+			t.Fatal("Redis was never quick enough on this machine for the replicas to share anything")
+		}
+	}
+}
+
+// shareTokens has three replicas need the same tokens. It is false if Redis was too
+// slow meanwhile, so that they rightly went on without.
+func shareTokens(t *testing.T) bool {
 	server := redistest.Start(t)
 	houses := group(t, 3, add(redisSection(t, server, true)))
 	sim := houses[0].sim
-	var calls sync.WaitGroup
-	for range 20 {
+	slow := func() bool {
 		for _, h := range houses {
-			calls.Go(func() {
-				if a := h.get("/enterprises/" + mandated + nsso + "/ebox"); a.status != 200 {
-					t.Errorf("status %d: %s", a.status, a.body)
-				}
-			})
+			if s := h.status().Redis; s.Opened > 0 || s.State != replicas.StateUp {
+				return true
+			}
 		}
+		return false
 	}
-	calls.Wait()
-	for what, n := range sim.TokensIssuedFor() {
+	call := func(times int) {
+		var calls sync.WaitGroup
+		for range times {
+			for _, h := range houses {
+				calls.Go(func() {
+					if a := h.get("/enterprises/" + mandated + nsso + "/ebox"); a.status != 200 {
+						t.Errorf("status %d: %s", a.status, a.body)
+					}
+				})
+			}
+		}
+		calls.Wait()
+	}
+	call(20)
+	issued := sim.TokensIssuedFor()
+	if slow() {
+		return false
+	}
+	for what, n := range issued {
 		if n != 1 {
 			t.Errorf("%d tokens were issued for %s", n, what)
 		}
@@ -91,16 +119,18 @@ func TestThreeReplicasShareTheirTokens(t *testing.T) {
 	// What one upstream refuses is replaced once.
 	before := sim.TokensIssued()
 	sim.RevokeTokens()
-	for _, h := range houses {
-		calls.Go(func() { h.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200) })
+	call(1)
+	n := sim.TokensIssued() - before
+	if slow() {
+		return false
 	}
-	calls.Wait()
-	if n := sim.TokensIssued() - before; n > 2 { // the registry's may be among them
+	if n > 2 { // the registry's may be among them
 		t.Errorf("%d tokens were issued after one revocation", n)
 	}
 	for _, h := range houses {
 		h.keepsSecrets(server.Addr + "/0")
 	}
+	return true
 }
 
 func TestWithoutEncryptionKeysNothingOfAnEnterpriseIsInRedis(t *testing.T) {

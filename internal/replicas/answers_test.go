@@ -276,6 +276,23 @@ func TestTheListOutlivesEveryReplica(t *testing.T) {
 	}
 }
 
+func TestAListThatCameWhileRedisWasAwayIsKept(t *testing.T) {
+	server := redistest.Start(t)
+	r := replica(t, single(server), withPatience(100*time.Millisecond))
+	awaitUp(t, r)
+	server.Stop()
+	r.List("https://registry.example").Store(t.Context(), []byte("old"))
+	r.List("https://registry.example").Store(t.Context(), []byte("new"))
+	server.Run()
+	redistest.Eventually(t, "the list to be kept", func() error {
+		list, _, err := idle(t, single(server)).List("https://registry.example").Load(t.Context())
+		if err == nil && string(list) != "new" {
+			t.Fatalf("%q", list)
+		}
+		return err
+	})
+}
+
 func TestAListThatCannotBeReadIsNone(t *testing.T) {
 	server := redistest.Start(t)
 	r := idle(t, single(server))

@@ -52,14 +52,25 @@ func (l *List) Load(ctx context.Context) ([]byte, time.Time, error) {
 	return nil, time.Time{}, errNoList
 }
 
-// Store replaces the list.
+// Store replaces the list. While Redis is away the list waits: the registry may be down
+// by the time that it is needed, and the next one comes only after minutes.
 func (l *List) Store(ctx context.Context, list []byte) {
 	content := binary.BigEndian.AppendUint64(nil, uint64(l.r.now().UnixNano()))
 	value, err := l.r.ring.seal(forList, l.names[0], append(content, list...))
 	if err != nil {
 		return // no randomness: everything else says so
 	}
-	_ = l.r.call(ctx, func(ctx context.Context) error { // the circuit remembers what went wrong
-		return l.r.client.Set(ctx, l.names[0], value, listFor).Err()
+	l.r.lists.Store(l.names[0], &value)
+	_ = l.r.attempt(ctx, false, saving*l.r.patience, l.r.storeLists) // or else the probe does
+}
+
+// storeLists stores the lists that wait.
+func (r *Redis) storeLists(ctx context.Context) (err error) {
+	r.lists.Range(func(at, value any) bool {
+		if err = r.client.Set(ctx, at.(string), *value.(*[]byte), listFor).Err(); err == nil {
+			r.lists.CompareAndDelete(at, value) // unless a newer one has come
+		}
+		return err == nil
 	})
+	return err
 }

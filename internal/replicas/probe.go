@@ -60,6 +60,9 @@ func (r *Redis) look(ctx context.Context) error {
 	if err := r.client.Set(ctx, r.prefix+"probe:"+base64.RawURLEncoding.EncodeToString(r.self[:]), r.now().UnixMilli(), 10*r.pace).Err(); err != nil {
 		return err
 	}
+	if err := r.storeLists(ctx); err != nil {
+		return err
+	}
 	return r.sameKeys(ctx)
 }
 

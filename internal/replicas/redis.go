@@ -88,6 +88,8 @@ type Redis struct {
 	deaf  atomic.Pointer[Trouble]
 
 	outbox outbox
+	// lists wait to be stored: pointers to values, by their names.
+	lists sync.Map
 	// unreadable counts values that could not be opened.
 	unreadable atomic.Uint64
 }
