@@ -51,7 +51,9 @@ func play(role, upstream string) error {
 	case "reverseproxy":
 		serving, err = serve(reverseProxy(upstream))
 	case "gateway", "gateway-quiet":
-		serving, err = serveGateway(upstream, role == "gateway")
+		serving, err = serveGateway(upstream, role == "gateway", "{enabled: false}")
+	case "gateway-cache":
+		serving, err = serveGateway(upstream, false, "{enabled: true, rules: [{paths: [/kept/**], defaultTtl: 1h}]}")
 	default:
 		err = fmt.Errorf("there is no role %q", role)
 	}
@@ -120,7 +122,7 @@ func reverseProxy(upstream string) http.Handler {
 }
 
 // serveGateway starts the whole chain, from the edge to the transport.
-func serveGateway(upstream string, accessLog bool) (net.Addr, error) {
+func serveGateway(upstream string, accessLog bool, cache string) (net.Addr, error) {
 	dir, err := os.MkdirTemp("", "gateway-bench-")
 	if err != nil {
 		return nil, err
@@ -135,8 +137,8 @@ admin: {listen: 127.0.0.1:0}
 oauth: {tokenUrl: %[1]s/token, clients: {bench: {clientId: bench, keystore: {file: client.p12, password: demo}}}}
 tenancy: {enterprises: [{number: 0206.731.645}]}
 registry: {providers: [{id: nsso, url: %[1]s/base, apiVersion: "3.0"}, {id: other, url: %[1]s/other, apiVersion: "3.0"}, {id: distant, url: %[1]s/distant, apiVersion: "3.0"}, {id: frozen, url: %[1]s/frozen, apiVersion: "3.0"}]}
-routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", upstream: {registry: true}, scopes: [messages], cache: {enabled: false}}]
-`, upstream)
+routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", upstream: {registry: true}, scopes: [messages], cache: %[2]s}]
+`, upstream, cache)
 	cfg, err := config.Parse("bench.yaml", []byte(text), dir, os.LookupEnv)
 	if err != nil {
 		return nil, err
@@ -164,8 +166,12 @@ routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", ups
 // page of messages of about 2 KB with the links that such a page has.
 func upstreamHandler() http.Handler {
 	page := []byte(messages(4))
-	answer := func(w http.ResponseWriter, _ *http.Request) {
+	answer := func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
+		if r.Header.Get("If-None-Match") == `"5f3c"` {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
 		h["Content-Type"] = []string{"application/json"}
 		h["Content-Length"] = []string{fmt.Sprint(len(page))}
 		h["Etag"] = []string{`"5f3c"`}
