@@ -42,10 +42,12 @@ type reading struct {
 
 // place is one key, with the marks under which the request began.
 type place struct {
-	key        Key
-	mark       Mark
-	second     Mark // the second level's
-	secondRead bool
+	key  Key
+	mark Mark
+	// store is the second level, once it has given its mark: what is stored there later
+	// goes to the same one, since another counts otherwise. Nil if it was not asked.
+	store  Store
+	second Mark
 }
 
 func (rd *reading) serve(ctx context.Context) {
@@ -143,7 +145,7 @@ func (rd *reading) lookFurther(ctx context.Context) {
 			c.counts.failures.Add(1)
 			continue
 		}
-		at.second, at.secondRead = mark, true
+		at.second, at.store = mark, store
 		now := c.o.Now()
 		for _, e := range variants {
 			e.mark = at.mark
@@ -522,11 +524,10 @@ func (rd *reading) save(at *place, e *Entry, now time.Time) {
 		return
 	}
 	c.counts.stored.Add(1)
-	store := c.store()
-	if store == nil || !at.secondRead {
+	if at.store == nil {
 		return
 	}
-	key, begun := at.key, at.second
+	store, key, begun := at.store, at.key, at.second
 	c.aside(c.saves, func() {
 		ctx, cancel := context.WithTimeout(c.ctx, saveTime)
 		defer cancel()

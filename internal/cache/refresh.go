@@ -13,11 +13,6 @@ import (
 // which are never stored.
 func (rd *reading) refresh() {
 	c, at := rd.c, rd.at
-	if c.store() != nil && !at.secondRead {
-		// Without the second level's mark nothing could be stored there. Another replica
-		// may have refreshed it already; the background asks.
-		at = &place{key: rd.at.key, mark: rd.at.mark}
-	}
 	f, leads := c.flights.join(&at.key, at.mark)
 	if !leads {
 		return
@@ -44,9 +39,9 @@ func (rd *reading) fetch(ctx context.Context, x Exchange, send func(context.Cont
 	defer func() { rd.land(abandoned, nil) }()
 	b := &backstage{Exchange: x, ctx: ctx, send: send}
 	rd.x = b
-	if store := rd.c.store(); store != nil && !rd.at.secondRead && !rd.c.owed.concerns(&rd.at.key) {
+	if store := rd.c.store(); store != nil && rd.at.store == nil && !rd.c.owed.concerns(&rd.at.key) {
 		if _, mark, err := store.Load(ctx, &rd.at.key); err == nil {
-			rd.at.second, rd.at.secondRead = mark, true
+			rd.at.second, rd.at.store = mark, store
 		}
 	}
 	rd.requested = rd.c.o.Now()

@@ -148,7 +148,8 @@ func contain(h http.Header) {
 func exposeTo(h http.Header, origin string) {
 	h["Access-Control-Allow-Origin"] = []string{origin}
 	h["Access-Control-Expose-Headers"] = []string{"*"}
-	h.Add("Vary", "Origin")
+	own := h["Vary"] // perhaps shared with an answer in the cache
+	h["Vary"] = append(own[:len(own):len(own)], "Origin")
 }
 
 // isPreflight tells a CORS preflight from an OPTIONS request of a program.
