@@ -65,8 +65,8 @@ func (s answers) Load(ctx context.Context, k *cache.Key) ([]*cache.Entry, cache.
 	if !s.keeps(k) {
 		return nil, 0, nil
 	}
-	if s.r.outbox.pending() {
-		return nil, 0, errAway // an epoch there lags behind a write made here
+	if !s.r.circuit.closed() || s.r.outbox.pending() { // then an epoch there lags behind a write made here
+		return nil, 0, errAway
 	}
 	names := s.names(k)
 	var mark cache.Mark

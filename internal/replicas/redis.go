@@ -33,8 +33,9 @@ import (
 
 // Defaults of Options.
 const (
-	// defaultPatience leaves a request that meets a frozen Redis well below 50 ms late.
-	defaultPatience = 35 * time.Millisecond
+	// defaultPatience keeps a request that asks twice, for two partitions of the cache,
+	// within 50 ms even if Redis is only slow; one that meets a frozen Redis waits once.
+	defaultPatience = 25 * time.Millisecond
 	defaultProbe    = time.Second
 )
 
@@ -48,7 +49,7 @@ type Options struct {
 	// Namespace parts the gateways of one environment from those of another that use
 	// the same server: it is part of every name.
 	Namespace string
-	// Patience is the longest that one call may keep a request waiting; 35 ms if 0.
+	// Patience is the longest that one call may keep a request waiting; 25 ms if 0.
 	Patience time.Duration
 	// Probe is how often Redis is looked at in the background, and so how soon it is
 	// used again after trouble; 1 s if 0.

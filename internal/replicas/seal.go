@@ -108,8 +108,8 @@ type ring struct {
 	keys   []*derived // the first seals
 	prefix string     // of names
 	random io.Reader
-	// writers are kept, since one weighs more than most of what it compresses.
-	writers sync.Pool
+	// writers and readers are kept, since one weighs more than most of what it compresses.
+	writers, readers sync.Pool
 }
 
 // derived is what is made of one key: one for names, one for values.
@@ -124,6 +124,7 @@ func newRing(keys []Key, prefix string, random io.Reader) (*ring, error) {
 		w, _ := flate.NewWriter(nil, flate.BestSpeed) // the level is a valid one
 		return w
 	}
+	r.readers.New = func() any { return flate.NewReader(nil) }
 	for _, k := range keys {
 		names, err := hkdf.Expand(sha256.New, k.secret, "ebox-gateway redis names", keySize)
 		if err != nil {
@@ -217,7 +218,7 @@ func (r *ring) open(p purpose, at string, value []byte) ([]byte, error) {
 		}
 	}
 	if value[1] == flagCompressed {
-		return expand(content)
+		return r.expand(content)
 	}
 	return content, nil
 }
@@ -268,8 +269,13 @@ func (r *ring) compress(content []byte) []byte {
 	return b.Bytes()
 }
 
-func expand(small []byte) ([]byte, error) {
-	content, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(small)), maxContent+1))
+func (r *ring) expand(small []byte) ([]byte, error) {
+	from := r.readers.Get().(io.ReadCloser)
+	defer r.readers.Put(from)
+	if err := from.(flate.Resetter).Reset(bytes.NewReader(small), nil); err != nil {
+		return nil, errGarbage
+	}
+	content, err := io.ReadAll(io.LimitReader(from, maxContent+1))
 	if err != nil || len(content) > maxContent {
 		return nil, errGarbage
 	}
