@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/replicas"
 	"ebox-gateway/internal/simulator"
@@ -304,6 +305,25 @@ func (h *house) typical() time.Duration {
 	}
 	slices.Sort(took)
 	return took[len(took)/2]
+}
+
+func TestCheckOnlineAsksRedis(t *testing.T) {
+	server := redistest.Start(t)
+	h := group(t, 1, add(redisSection(t, server, true)))[0]
+	redisCheck := func() gateway.Check {
+		for _, c := range h.gw.CheckOnline(t.Context()) {
+			if c.Part == "redis" {
+				return c
+			}
+		}
+		t.Fatal("Redis was not asked")
+		return gateway.Check{}
+	}
+	eventually(t, "Redis to be found well", func() bool { c := redisCheck(); return c.OK && !c.Warning })
+	server.Stop()
+	if c := redisCheck(); !c.OK || !c.Warning || !strings.Contains(c.Detail, "refused") {
+		t.Errorf("%+v", c)
+	}
 }
 
 // health is the answer of /health.
