@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs the npm release of the public suite for HTTP caches against a gateway and
-# compares the results with those that are committed.
+# compares the results with those that are committed. With REDIS_URL set, the gateway
+# has that Redis for a second level, and only a little memory in front of it.
 set -eu
 cd "$(dirname "$0")/.."
 here=$PWD/conformance
@@ -23,6 +24,11 @@ port() {
 ORIGIN_PORT=$(port) GATEWAY_PORT=$(port) ADMIN_PORT=$(port)
 export ORIGIN_PORT GATEWAY_PORT ADMIN_PORT
 
+cp "$here/config.yaml" "$work/config.yaml"
+if [ -n "${REDIS_URL:-}" ]; then
+	printf 'redis: {url: "%s"}\ncache: {memory: 1MB}\n' "$REDIS_URL" >>"$work/config.yaml"
+fi
+
 go build -o "$work/gateway" ./cmd/gateway
 cd "$work"
 npm pack --silent "$release" >/dev/null
@@ -32,7 +38,7 @@ npm install --silent --omit=dev --ignore-scripts --no-audit --no-fund
 
 npm_config_protocol=http npm_config_port=$ORIGIN_PORT npm_config_pidfile=$work/pid node server/server.mjs >"$work/origin.log" 2>&1 &
 origin=$!
-"$work/gateway" serve --config "$here/config.yaml" >"$work/gateway.log" 2>&1 &
+"$work/gateway" serve --config "$work/config.yaml" >"$work/gateway.log" 2>&1 &
 gateway=$!
 for _ in $(seq 100); do
 	"$work/gateway" healthcheck --url "http://127.0.0.1:$ADMIN_PORT/readyz" 2>/dev/null && ready=1 && break
