@@ -219,3 +219,22 @@ func TestAFailureIsEverybodysOwn(t *testing.T) {
 		}
 	})
 }
+
+func TestALateOneTakesWhatHasJustCome(t *testing.T) {
+	r := newRig(t, always("body", "Cache-Control: no-cache", `ETag: "a"`))
+	p := Partition{Route: "route", Upstream: "http://upstream.test", Scopes: "s", Enterprise: example}
+	rd := reading{c: r.cache, t: &Task{Partition: p, Target: "/a", Policy: &r.policy}, arrived: time.Now(), q: query{cc: noDirectives}}
+	rd.open()
+	rd.x = &ex{rig: r, r: &http.Request{Header: http.Header{}}}
+	if e := rd.meanwhile(); e != nil {
+		t.Fatal("something is there already")
+	}
+	r.get("/a")
+	if e := rd.meanwhile(); e == nil || string(e.Body) != "body" {
+		t.Error("what came after the request is not taken")
+	}
+	rd.arrived = time.Now().Add(time.Second)
+	if e := rd.meanwhile(); e != nil {
+		t.Error("what came before the request is taken")
+	}
+}

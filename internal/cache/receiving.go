@@ -1,0 +1,258 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"maps"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// forward sends the request, as a question whether what is stored still holds if there
+// is something, and answers with what comes back.
+func (rd *reading) forward() {
+	c := rd.c
+	c.counts.misses.Add(1)
+	c.note(rd.x, rd.why)
+	defer func() { rd.land(abandoned, nil) }()
+	var prepare func(http.Header)
+	if rd.asks() {
+		prepare = rd.ask
+	}
+	rd.requested = c.o.Now()
+	rd.x.Forward(prepare, rd.receive)
+}
+
+// asks tells whether the upstream is asked about what is stored.
+func (rd *reading) asks() bool {
+	return rd.entry != nil && rd.q.method == http.MethodGet && !rd.q.demanding && rd.entry.validator()
+}
+
+func (rd *reading) ask(h http.Header) { rd.entry.ask(h, rd.q.header) }
+
+func (rd *reading) land(end ending, e *Entry) {
+	if rd.flight != nil {
+		rd.c.flights.land(&rd.places[0].key, rd.flight, end, e)
+	}
+}
+
+// receive makes of the upstream's answer, or of its failure, what the caller gets.
+func (rd *reading) receive(resp *http.Response, err error) (*http.Response, error) {
+	now := rd.c.o.Now()
+	ctx := rd.x.Request().Context()
+	if rd.flight != nil && (err == nil || ctx.Err() == nil) {
+		rd.flight.hasHeader()
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			rd.land(abandoned, nil)
+			return nil, err
+		}
+		rd.land(unshared, nil)
+		if rd.entry != nil && rd.x.Failing(err) && rd.entry.excuses(&rd.q.cc, rd.t.Policy, now) {
+			return rd.excused(now), nil
+		}
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusNotModified && rd.asks() && rd.entry.confirms(resp.Header, rd.q.header) {
+		return rd.confirmed(resp, now), nil
+	}
+	if failure(resp.StatusCode) && rd.entry != nil && rd.entry.excuses(&rd.q.cc, rd.t.Policy, now) {
+		resp.Body.Close()
+		rd.land(unshared, nil)
+		return rd.excused(now), nil
+	}
+	rd.invalidate(resp)
+	status := rd.why
+	if stored := rd.keep(resp, now); stored {
+		status += "; stored"
+	}
+	if rd.record.Tries > 0 && rd.entry != nil {
+		status += "; fwd-status=" + strconv.Itoa(resp.StatusCode)
+	}
+	rd.record.Cache = status
+	addStatus(resp, status)
+	return resp, nil
+}
+
+// failure tells the statuses for which stale-if-error is (RFC 5861, section 4).
+func failure(status int) bool {
+	return status == 500 || status == 502 || status == 503 || status == 504
+}
+
+func unconditional(h http.Header) {
+	for _, name := range [...]string{"If-None-Match", "If-Modified-Since", "Range", "If-Range"} {
+		delete(h, name)
+	}
+}
+
+// excused answers with what is stored, past its lifetime, because the upstream fails.
+func (rd *reading) excused(now time.Time) *http.Response {
+	rd.c.counts.stale.Add(1)
+	left := rd.entry.lifetime(rd.t.Policy) - rd.entry.age(now)
+	return rd.instead(rd.entry, now, withTTL("hit", left)+"; detail=stale-if-error", false)
+}
+
+// instead makes the answer to a request that was forwarded from an entry.
+func (rd *reading) instead(e *Entry, now time.Time, status string, validated bool) *http.Response {
+	rd.record.Cache = status
+	resp, body := rd.response(e, validated)
+	resp.Header = maps.Clone(resp.Header)
+	resp.Header["Age"] = []string{ageValue(e.age(now))}
+	addStatus(resp, status)
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp
+}
+
+// confirmed answers with what is stored: the upstream says that it still holds.
+func (rd *reading) confirmed(answer *http.Response, now time.Time) *http.Response {
+	answer.Body.Close()
+	c := rd.c
+	c.counts.validated.Add(1)
+	e := rd.entry.freshened(answer.Header, rd.requested, now)
+	status := rd.why + "; fwd-status=304"
+	if rd.mayKeep(e, answer.Header) {
+		e.mark = rd.at.mark
+		rd.save(rd.at, e, now)
+		status += "; stored"
+		rd.land(landed, e)
+	} else {
+		c.invalidate(rd.x.Request().Context(), rd.at.key.Resource())
+		rd.land(unshared, nil)
+	}
+	return rd.instead(e, now, status, true)
+}
+
+// mayKeep tells whether an entry that the upstream has confirmed may stay where it is,
+// with what answer has brought. What was brought to one enterprise goes to others only if
+// it says itself that it may.
+func (rd *reading) mayKeep(e *Entry, answer http.Header) bool {
+	if rd.at.key.shared && rd.t.Policy.Sharing != SharedAlways && !parseCacheControl(answer["Cache-Control"]).public {
+		return false
+	}
+	return e.mayBeStored() && e.keep(rd.t.Policy) > 0
+}
+
+// invalidate makes void what the answer says is no more.
+func (rd *reading) invalidate(resp *http.Response) {
+	c := rd.c
+	switch resp.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		c.refused(rd.x, rd.t, resp)
+	case http.StatusNotFound, http.StatusGone:
+		if !rd.known {
+			return
+		}
+		for i := range rd.n {
+			at := &rd.places[i]
+			c.invalidate(rd.x.Request().Context(), at.key.Resource())
+			// This answer itself is what holds now, unless more has happened than this.
+			at.mark++
+			at.second++
+		}
+	}
+}
+
+// keep arranges that the answer is stored once it is there whole; false if it cannot be.
+func (rd *reading) keep(resp *http.Response, now time.Time) bool {
+	c := rd.c
+	if rd.q.method == http.MethodHead {
+		rd.compareHead(resp, now)
+		return false
+	}
+	var at *place
+	e := newEntry(&rd.q, resp, rd.x.Field, rd.t.Policy, rd.requested, now)
+	if e != nil {
+		at = rd.placeFor(e)
+	}
+	if at == nil {
+		rd.land(unshared, nil)
+		if rd.wouldNever(resp) {
+			if rd.entry != nil { // what was stored is not what there is
+				c.invalidate(rd.x.Request().Context(), rd.at.key.Resource())
+				rd.places[0].mark = c.epochs.mark(&rd.places[0].key)
+			}
+			c.memory.pass(&rd.places[0].key, rd.places[0].mark, now.Add(passTime), now)
+		}
+		return false
+	}
+	e.mark = at.mark
+	saved, ctx := *at, rd.x.Request().Context()
+	end := func(whole []byte, failed bool) {
+		switch {
+		case whole == nil && failed && ctx.Err() == nil:
+			rd.land(unshared, nil)
+		case whole == nil:
+			rd.land(abandoned, nil)
+		default:
+			e.Body = whole
+			e.Header["Content-Length"] = []string{strconv.Itoa(len(whole))}
+			rd.save(&saved, e, c.o.Now())
+			rd.land(landed, e)
+		}
+	}
+	if resp.Body == http.NoBody || resp.StatusCode == http.StatusNoContent {
+		end([]byte{}, false)
+		return true
+	}
+	resp.Body = newRecorder(resp.Body, resp.ContentLength, rd.t.Policy.MaxBody, end)
+	return true
+}
+
+// placeFor chooses where an entry goes, nil for nowhere. What may not be shared never
+// goes to a place that is, whatever places there are: a refresh knows only one.
+func (rd *reading) placeFor(e *Entry) *place {
+	shared := e.sharable(&rd.q, rd.t.Policy.Sharing)
+	for i := range rd.n {
+		if at := &rd.places[i]; at.key.shared == shared {
+			return at
+		}
+	}
+	return nil
+}
+
+// wouldNever tells whether the next answer can be expected to be as unfit for storing
+// as this one, so that nobody should wait for it: it was whole and the request plain.
+func (rd *reading) wouldNever(resp *http.Response) bool {
+	q := &rd.q
+	return q.method == http.MethodGet && !q.cc.noStore && !q.demanding && !q.conditional && !q.credentials &&
+		len(q.header["Range"]) == 0 && resp.StatusCode < 500
+}
+
+// compareHead has a HEAD say whether what GET got still holds (section 4.3.5).
+func (rd *reading) compareHead(resp *http.Response, now time.Time) {
+	if rd.entry == nil || resp.StatusCode != http.StatusOK {
+		return
+	}
+	if !rd.entry.sameAs(resp) {
+		rd.c.invalidate(rd.x.Request().Context(), rd.at.key.Resource())
+		return
+	}
+	if e := rd.entry.freshened(resp.Header, rd.requested, now); rd.mayKeep(e, resp.Header) {
+		e.mark = rd.at.mark
+		rd.save(rd.at, e, now)
+	}
+}
+
+// save stores an entry in memory at once and in the second level beside the request.
+func (rd *reading) save(at *place, e *Entry, now time.Time) {
+	c := rd.c
+	keep := e.keep(rd.t.Policy) - max(now.Sub(e.Received), 0)
+	if keep <= 0 || !c.memory.store(&at.key, e, keep, now) {
+		return
+	}
+	c.counts.stored.Add(1)
+	if at.store == nil {
+		return
+	}
+	store, key, begun := at.store, at.key, at.second
+	c.aside(c.saves, func() {
+		ctx, cancel := context.WithTimeout(c.ctx, saveTime)
+		defer cancel()
+		if err := store.Save(ctx, &key, e, begun, keep); err != nil {
+			c.counts.failures.Add(1)
+		}
+	})
+}
