@@ -44,7 +44,7 @@ func judge(outer context.Context, err error) verdict {
 	switch {
 	case err == nil || errors.Is(err, redis.Nil):
 		return well
-	case outer.Err() != nil:
+	case gone(outer):
 		return neutral
 	case errors.As(err, &reply):
 		return judgeReply(reply.Error())
@@ -53,6 +53,13 @@ func judge(outer context.Context, err error) verdict {
 	default: // time-outs, refused connections, cut ones
 		return away
 	}
+}
+
+// gone tells that whoever asked waits no longer. A connection's deadline, which is the
+// context's, may be over a moment before the context says so itself.
+func gone(ctx context.Context) bool {
+	deadline, limited := ctx.Deadline()
+	return ctx.Err() != nil || limited && !time.Now().Before(deadline)
 }
 
 // odd is an answer that came at once and makes no sense.
