@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -111,4 +112,81 @@ func TestACrowdOfReadersCausesOneRequest(t *testing.T) {
 	if n := h.sim.RequestCount("provider:nsso"); n > 3 {
 		t.Errorf("64 readers caused %d requests", n)
 	}
+}
+
+func TestTheCacheOutlivesAReloadAndTheRightToItDoesNot(t *testing.T) {
+	t.Parallel()
+	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
+	f.get(own+reference).want(t, 200)
+	f.get(anothers+reference).want(t, 200)
+	f.write(t, "stop.txt", "0206.731.645\n")
+	eventually(t, "the suspension", func() bool { return f.get(own+reference).status == 403 })
+	if got := f.get(anothers+reference).want(t, 200); !strings.Contains(got.cacheStatus(), "hit") {
+		t.Errorf("after the reload: %s", got.cacheStatus())
+	}
+}
+
+func TestOpeningsAreNeverAnsweredFromTheCache(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	const content = box + "/messages/" + simulator.FirstMessage + "/attachments/1/content"
+	list := h.get(box+"/messages").want(t, 200)
+	h.sim.ResetRequests()
+	for i := range 3 {
+		got := h.get(content).want(t, 200)
+		if n := h.sim.RequestCount("provider:nsso"); n != uint64(i+1) || !strings.Contains(got.cacheStatus(), "fwd=bypass") {
+			t.Errorf("%d requests, %s", n, got.cacheStatus())
+		}
+	}
+	// It is read now, which changes the list.
+	after := h.get(box+"/messages").want(t, 200)
+	if after.body == list.body || strings.Contains(after.cacheStatus(), "304") {
+		t.Errorf("the list is the one before the opening: %s", after.cacheStatus())
+	}
+}
+
+func TestARouteThatKeepsAnswersForEverybody(t *testing.T) {
+	t.Parallel()
+	n := 0
+	upstream := serveUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+		n++
+		w.Header().Set("Cache-Control", "max-age=60")
+		_, _ = w.Write([]byte(r.URL.Path + " " + r.Method))
+	})
+	h := open(t, add("  - {name: rates, path: /rates, upstream: "+upstream+", scopes: [], enterprise: none, cache: {enabled: true, shared: always, rules: [{paths: [/live/**], enabled: false}]}}\n"))
+	for _, c := range []struct{ method, path, cache string }{
+		{"GET", "/rates/eur", "stored"},
+		{"GET", "/rates/eur", "hit; ttl="},
+		{"HEAD", "/rates/eur", "hit; ttl="},
+		{"GET", "/rates/eur?day=1", "uri-miss"},
+		{"GET", "/rates/live/eur", "fwd=bypass"},
+		{"GET", "/rates/live/eur", "fwd=bypass"},
+		{"PUT", "/rates/eur", "fwd=method"},
+		{"GET", "/rates/eur", "uri-miss; stored"},
+		{"GET", "/rates/eur?day=1", "hit"},
+	} {
+		got := h.send(c.method, c.path, nil).want(t, 200)
+		if !strings.Contains(got.cacheStatus(), c.cache) {
+			t.Errorf("%s %s: %s, want %s", c.method, c.path, got.cacheStatus(), c.cache)
+		}
+	}
+	if n != 6 {
+		t.Errorf("%d requests reached the upstream", n)
+	}
+	if got := h.get("/rates/none", "Cache-Control: only-if-cached"); got.status != 504 || got.problem(t)["type"] != "urn:problem-type:ebox-gateway:gatewayTimeout" {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
+
+// serveUpstream serves an upstream of the test's own, one request at a time.
+func serveUpstream(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	var mu sync.Mutex
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		h(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
 }
