@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -177,7 +178,8 @@ func (c *circuit) found(err error, gone bool) {
 
 // reason says what an error means to the platform team.
 func reason(err error) string {
-	if errors.Is(err, context.DeadlineExceeded) {
+	var timeout net.Error
+	if errors.Is(err, context.DeadlineExceeded) || (errors.As(err, &timeout) && timeout.Timeout()) {
 		return "Redis did not answer in time"
 	}
 	return err.Error()
