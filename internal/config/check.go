@@ -175,6 +175,7 @@ func (k *check) redis() {
 	} else if len(r.EncryptionKeys) > 0 && !k.given("redis.url") {
 		k.fail("redis.encryptionKeys", "there is no redis.url, so there is nothing to encrypt: add it or leave the keys out")
 	}
+	k.positive("redis.timeout", r.Timeout)
 	seen := make(map[string]bool)
 	for i, key := range r.EncryptionKeys {
 		at := "redis.encryptionKeys[" + strconv.Itoa(i) + "].id"

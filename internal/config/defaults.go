@@ -43,6 +43,7 @@ func defaults() *Config {
 				APIVersion:       "apiSupportedVersion",
 			},
 		},
+		Redis: Redis{Timeout: 25 * time.Millisecond},
 		Cache: Memory{Memory: 64e6},
 		Log:   Log{Format: LogJSON, Level: LogInfo},
 	}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Redis is an optional store that replicas share. The gateway runs without it.
@@ -19,6 +20,9 @@ type Redis struct {
 	// CAFile holds, in PEM, certificate authorities trusted for TLS besides the
 	// system's.
 	CAFile string `yaml:"caFile" config:"file,blank"`
+	// Timeout is the longest that a request waits for Redis when it asks. One that finds
+	// Redis in trouble asks once, or twice where it is only slow. Default 25ms.
+	Timeout time.Duration `yaml:"timeout"`
 	// EncryptionKeys seal what is written there. The first writes, all read.
 	// Without them nothing that belongs to an enterprise is written.
 	EncryptionKeys []EncryptionKey `yaml:"encryptionKeys"`

@@ -52,7 +52,7 @@ func (g *generation) newRedis(old *generation) error {
 	if err != nil {
 		return err
 	}
-	if g.redis.shared, err = replicas.New(replicas.Options{Address: address, Keys: g.redis.keys, Namespace: string(g.cfg.Environment), Now: g.now, Log: g.log}); err != nil {
+	if g.redis.shared, err = replicas.New(replicas.Options{Address: address, Keys: g.redis.keys, Namespace: string(g.cfg.Environment), Patience: c.Timeout, Now: g.now, Log: g.log}); err != nil {
 		return err
 	}
 	g.redis.shared.Listen(g.pool.cache)
