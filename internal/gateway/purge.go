@@ -3,12 +3,19 @@ package gateway
 import (
 	"context"
 	"slices"
+	"time"
 
 	"ebox-gateway/internal/admin"
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
+)
+
+const (
+	// purgeTries and purgePause are how patient a purge is with the shared store.
+	purgeTries = 15
+	purgePause = 200 * time.Millisecond
 )
 
 // Purge drops stored answers, here at once and in other replicas within a second.
@@ -19,7 +26,20 @@ func (g *Gateway) Purge(ctx context.Context, what admin.Purge) error {
 		return err
 	}
 	g.o.Log.Info("stored answers are dropped", "enterprise", what.Enterprise, "route", what.Route, "all", what.All)
-	if err := g.pool.cache.Invalidate(ctx, scope); err != nil {
+	// A request would not be kept waiting for the shared store; whoever purges would
+	// rather know that it is done.
+	err = g.pool.cache.Invalidate(ctx, scope)
+	for range purgeTries {
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(purgePause):
+			err = g.pool.cache.Invalidate(ctx, scope)
+		}
+	}
+	if err != nil {
 		return problem.Unavailable("What this gateway keeps in memory was dropped. The shared store did not answer; it will be told as soon as it does, and the other replicas with it.", 0).Because(err)
 	}
 	return nil
