@@ -17,7 +17,7 @@ import (
 type verdict uint8
 
 const (
-	// well is an answer, or none because the caller went away.
+	// well is the answer that was hoped for.
 	well verdict = iota
 	// neutral says nothing: the caller went away.
 	neutral

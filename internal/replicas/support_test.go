@@ -124,7 +124,7 @@ func (i *issuer) obtain(r *Redis, stale string) authn.Token {
 
 const number = enterprise.Number(206731645)
 
-// keyFor is a key of an enterprise's answers.
+// keyOfAnswers is a key of an enterprise's answers.
 func keyOfAnswers(target string) *cache.Key {
 	k := cache.Partition{Route: "ebox", Upstream: "https://provider.example/v3", Client: "payroll", Scopes: "read", Enterprise: number}.Key(target)
 	return &k
