@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 
 	"ebox-gateway/internal/config"
@@ -37,11 +38,14 @@ type rest struct{ what, where, encrypted, howLong, erased string }
 func resting(cfg *config.Config) []rest {
 	list := []rest{
 		{"access tokens", "memory of the process", "no", "until they expire", "with the process"},
-		{"messages, documents, mandates", "nowhere: they pass through in pieces of 32 KiB", "-", "while they pass", "-"},
+		{"documents, mandates", "nowhere: they pass through in pieces of 32 KiB", "-", "while they pass", "-"},
 		{"bodies of grant/citizen calls (citizens' numbers)", "memory, one call at a time", "no", "until the call is answered", "with the call"},
 		{"list of Document Providers", "memory of the process", "no", "until the next list", "with the process"},
 		{"access lines: caller, enterprise, path with citizens' numbers masked, hash of the token", "standard error", "as your log store does", "as your log store does", "in your log store"},
 		{"configuration: enterprises represented", orDefault(first(cfg.Files()), "config.yaml"), "no", "while the file is there", "by deleting the line"},
+	}
+	if slices.ContainsFunc(cfg.Routes, func(r config.Route) bool { return r.Cache.Enabled }) {
+		list = append(list, rest{"answers that may be kept: lists of messages and their descriptions, reference data", fmt.Sprintf("memory of the process, at most %d bytes", cfg.Cache.Memory), "no", "while they may be given or validated", "gateway cache purge, or with the process"})
 	}
 	for _, f := range cfg.Tenancy.EnterpriseFiles {
 		list = append(list, rest{"enterprises represented", f, "no", "while the file is there", "by deleting the row"})

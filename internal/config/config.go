@@ -27,7 +27,7 @@ type Config struct {
 	Environment Environment `yaml:"environment" jsonschema:"required"`
 	// Server is the internal endpoint.
 	Server Server `yaml:"server"`
-	// Admin is the listener for health, metrics and status.
+	// Admin is the listener for health and status.
 	Admin Admin `yaml:"admin"`
 	// OAuth says who the gateway is to the Authorization Server.
 	OAuth OAuth `yaml:"oauth"`

@@ -100,7 +100,7 @@ type Drain struct {
 	Timeout time.Duration `yaml:"timeout"`
 }
 
-// Admin is the listener for health, metrics, status and the page for people.
+// Admin is the listener for health, status and changes such as a purge.
 type Admin struct {
 	// Listen is an address or a list, as in server. Default 127.0.0.1:9090.
 	Listen Listeners `yaml:"listen"`

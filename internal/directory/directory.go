@@ -72,10 +72,6 @@ type Options struct {
 	Random func() float64
 	// Log hears of failures and changes; nil means silence.
 	Log *slog.Logger
-	// OnChange is called with a new set of providers, in the order of List, before
-	// Lookup and List know it, so that what a provider needs is there before
-	// anybody can ask for it. Calls do not overlap. It must not call Refresh.
-	OnChange func([]Provider)
 	// Shared is a copy of the last good list elsewhere; nil means none.
 	Shared Shared
 }
@@ -90,7 +86,7 @@ type Directory struct {
 	// tickets numbers the fetches in the order in which they began.
 	tickets atomic.Uint64
 
-	adoption sync.Mutex // one list is adopted at a time, OnChange included
+	adoption sync.Mutex // one list is adopted at a time
 	adopted  uint64     // the ticket of the fetch whose list is in force
 
 	mu     sync.Mutex // guards status, for moments only

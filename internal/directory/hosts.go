@@ -26,12 +26,6 @@ type hostPattern struct {
 	port string // "" is the scheme's own, "*" any
 }
 
-// CheckAllowedHost says what is wrong with a line of AllowedHosts; nil if nothing.
-func CheckAllowedHost(line string) error {
-	_, err := parsePattern(line)
-	return err
-}
-
 func newHostList(lines []string, allowHTTP bool) (l hostList, problems []string) {
 	l.allowHTTP = allowHTTP
 	for _, line := range lines {

@@ -174,7 +174,7 @@ func isStatic(static []*Provider, id string) bool {
 	return false
 }
 
-// announce tells the log and OnChange what is new.
+// announce tells the log what is new.
 func (d *Directory) announce(old, current *snapshot, source string, problems []string) {
 	var added, gone []string
 	for _, p := range current.list {
@@ -194,12 +194,5 @@ func (d *Directory) announce(old, current *snapshot, source string, problems []s
 	d.o.Log.Info("the list of Document Providers changed", "source", source, "providers", len(current.list), "added", added, "gone", gone)
 	for _, text := range problems {
 		d.o.Log.Warn("part of the list of Document Providers cannot be used", "reason", text)
-	}
-	if d.o.OnChange != nil {
-		all := make([]Provider, len(current.list))
-		for i, p := range current.list {
-			all[i] = *p
-		}
-		d.o.OnChange(all)
 	}
 }
