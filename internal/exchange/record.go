@@ -23,6 +23,13 @@ import (
 type Record struct {
 	// ID is the X-Request-Id that the answer carries.
 	ID string
+	// Parent is the id of the caller's request that this one is a part of, where the
+	// gateway asks several upstreams for one answer or asks again in the background;
+	// empty for a caller's own.
+	Parent string
+	// TraceParent and TraceState are the caller's W3C trace context as it came. They
+	// stay inside the company.
+	TraceParent, TraceState string
 	// Start is when the request's headers had been read.
 	Start time.Time
 

@@ -51,6 +51,8 @@ type Gateway struct {
 	o       Options
 	started time.Time
 	pool    *pool
+	// done is told of each finished record.
+	done func(*exchange.Record)
 
 	// current is what serves. replacing serialises its replacement.
 	current   atomic.Pointer[generation]
@@ -83,7 +85,8 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 		o.Done = func(*exchange.Record) {}
 	}
 	g := &Gateway{o: o, started: o.Now(), pool: newPool(int64(cfg.Cache.Memory), o), background: newBackground(), certificates: make(certificates)}
-	first, err := newGeneration(cfg, o, g.pool, nil)
+	g.done = g.finished()
+	first, err := newGeneration(cfg, o, g.pool, nil, g.done)
 	if err != nil {
 		return nil, err
 	}

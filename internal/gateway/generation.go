@@ -54,8 +54,8 @@ func (g *generation) leave() { g.active.Add(-1) }
 
 // newGeneration builds a generation. old is the one in force, nil at the start; it
 // is not changed.
-func newGeneration(cfg *config.Config, o Options, p *pool, old *generation) (*generation, error) {
-	g := &generation{cfg: cfg, log: o.Log, now: o.Now, since: o.Now(), done: o.Done, pool: p}
+func newGeneration(cfg *config.Config, o Options, p *pool, old *generation, done func(*exchange.Record)) (*generation, error) {
+	g := &generation{cfg: cfg, log: o.Log, now: o.Now, since: o.Now(), done: done, pool: p}
 	if err := g.build(old); err != nil {
 		g.discard(old) // what it took and made before it failed
 		return nil, err

@@ -58,7 +58,7 @@ func (g *Gateway) replace(cfg *config.Config, confirmed string) error {
 	if dropped := droppedEnterprises(old.cfg, cfg); float64(dropped) > dropLimit*float64(len(old.cfg.Tenancy.Enterprises)) && confirmed != cfg.Hash() {
 		return &DropError{Hash: cfg.Hash(), Dropped: dropped, Before: len(old.cfg.Tenancy.Enterprises)}
 	}
-	next, err := newGeneration(cfg, g.o, g.pool, old)
+	next, err := newGeneration(cfg, g.o, g.pool, old, g.done)
 	if err != nil {
 		return err
 	}

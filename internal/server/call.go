@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -123,6 +124,14 @@ func (c *call) fail(r *http.Request, err error) {
 
 // lingerUnread is how long a refusal waits for the body that it did not want.
 const lingerUnread = 500 * time.Millisecond
+
+// traceContext notes the caller's W3C trace context. Said twice it says nothing
+// (Trace Context, section 3.2), and tracestate alone neither.
+func (c *call) traceContext(h http.Header) {
+	if parent := h["Traceparent"]; len(parent) == 1 {
+		c.record.TraceParent, c.record.TraceState = parent[0], strings.Join(h["Tracestate"], ",")
+	}
+}
 
 // begin is the outermost layer: it makes the call, gives every fault an answer
 // and hands the finished record on.

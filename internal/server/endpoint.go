@@ -122,6 +122,7 @@ func (e *Endpoint) edge(next http.Handler) http.Handler {
 		if actor := r.Header["X-Actor"]; len(actor) > 0 {
 			c.record.Actor = actor[0]
 		}
+		c.traceContext(r.Header)
 		c.browser = isBrowser(r.Header)
 		origin, err := e.o.Edge.Check(r)
 		if err != nil {
