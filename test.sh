@@ -1,16 +1,24 @@
 #!/bin/sh
 # Formats checked, code vetted, every test run with the race detector. Besides Go it
-# needs a C compiler, for that detector, and redis-server, which tests start for
-# themselves; on Debian and its like it installs what is missing.
+# needs a C compiler, for that detector, and redis-server, prometheus and chromium, which
+# tests start for themselves; on Debian and its like it installs what is missing.
 set -eu
 cd "$(dirname "$0")"
 
+# Without these nothing can be tested; RUNLEVEL keeps a package from starting its daemon.
 missing=
 command -v cc >/dev/null 2>&1 || missing="gcc libc6-dev"
 command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
-if [ -n "$missing" ]; then
-	echo "installing $missing"
-	apt-get update -q && apt-get install -q -y --no-install-recommends $missing
+# Without these the tests of the alerts and of the page skip themselves.
+wanted=
+command -v prometheus >/dev/null 2>&1 || wanted="prometheus"
+command -v chromium >/dev/null 2>&1 || wanted="$wanted chromium"
+if [ -n "$missing$wanted" ]; then
+	echo "installing $missing $wanted"
+	apt-get update -q
+	[ -z "$missing" ] || RUNLEVEL=1 apt-get install -q -y --no-install-recommends $missing
+	[ -z "$wanted" ] || RUNLEVEL=1 apt-get install -q -y --no-install-recommends $wanted ||
+		echo "$wanted cannot be installed: the tests that need it are skipped"
 fi
 export EBOX_TEST_REDIS=required
 
