@@ -55,6 +55,7 @@ func (k *check) all() {
 	k.registry()
 	k.egress()
 	k.redis()
+	k.tracing()
 	k.tokens()
 	k.callers()
 }

@@ -48,6 +48,8 @@ type Config struct {
 	Routes []Route `yaml:"routes"`
 	// Log says how the gateway writes its logs.
 	Log Log `yaml:"log"`
+	// Tracing sends OpenTelemetry traces to a collector.
+	Tracing Tracing `yaml:"tracing"`
 
 	// Absent are the APIs that the environment does not have, so that a call to
 	// one can be told so.

@@ -43,9 +43,10 @@ func defaults() *Config {
 				APIVersion:       "apiSupportedVersion",
 			},
 		},
-		Redis: Redis{Timeout: 25 * time.Millisecond},
-		Cache: Memory{Memory: 64e6},
-		Log:   Log{Format: LogJSON, Level: LogInfo},
+		Redis:   Redis{Timeout: 25 * time.Millisecond},
+		Cache:   Memory{Memory: 64e6},
+		Log:     Log{Format: LogJSON, Level: LogInfo},
+		Tracing: Tracing{SampleRatio: 0.1, ServiceName: "ebox-gateway"},
 	}
 }
 
