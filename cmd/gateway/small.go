@@ -42,8 +42,14 @@ func versionCommand() command {
 	}
 }
 
-// version is the module's version, or the commit that it was built from.
+// release is set by the linker when an image is built, where no history is at hand.
+var release string
+
+// version is the release, the module's version, or the commit that it was built from.
 func version() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
