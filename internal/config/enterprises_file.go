@@ -1,0 +1,80 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"ebox-gateway/internal/enterprise"
+)
+
+// EnterprisesIn reads a file of enterprises that need not be in the configuration
+// yet: CSV or YAML as in tenancy.enterpriseFiles, by its extension, or else plain
+// CBE numbers, one a line, with "#" before a comment. A client that a row names has
+// to be one of the configuration's. An enterprise that the configuration lists is
+// given with the client that it has there, unless its row names another.
+//
+// The error is an Errors with every mistake, or that of reading.
+func (c *Config) EnterprisesIn(path string) ([]Enterprise, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the enterprises: %w", err)
+	}
+	brussels, err := time.LoadLocation("Europe/Brussels")
+	if err != nil {
+		return nil, fmt.Errorf("finding the Brussels time zone: %w", err)
+	}
+	m := &mistakes{}
+	src := &source{name: path, content: bytes.TrimPrefix(content, byteOrderMark)}
+	d := &decoder{src: src, m: m, dir: filepath.Dir(path), lookup: func(string) (string, bool) { return "", false }, day: brussels, nodes: make(map[string]*node)}
+	k := &check{decoder: d, c: c}
+	k.references()
+	t := newEnterpriseTable(d, k)
+	if t.isText(src) {
+		switch strings.ToLower(filepath.Ext(path)) {
+		case ".csv":
+			t.csv(src)
+		case ".yaml", ".yml":
+			t.yaml(src)
+		default:
+			t.numbers(src)
+		}
+	}
+	if err := m.errors(); err != nil {
+		return nil, err
+	}
+	c.adoptClients(t.list)
+	return t.list, nil
+}
+
+// numbers reads plain numbers. One that stands twice is taken once, as in a
+// suspended file.
+func (t *enterpriseTable) numbers(src *source) {
+	for _, n := range suspended(src, t.d.m) {
+		if _, twice := t.first[n]; !twice {
+			t.add(&Enterprise{Number: n}, origin{src: src})
+		}
+	}
+}
+
+// adoptClients fills in the clients that the configuration knows and the list does
+// not name.
+func (c *Config) adoptClients(list []Enterprise) {
+	clients := make(map[enterprise.Number]string)
+	for _, e := range c.Tenancy.Enterprises {
+		if e.Client != "" {
+			clients[e.Number] = e.Client
+		}
+	}
+	for i := range list {
+		if list[i].Client == "" {
+			list[i].Client = c.Tenancy.DefaultClient
+			if known, ok := clients[list[i].Number]; ok {
+				list[i].Client = known
+			}
+		}
+	}
+}
