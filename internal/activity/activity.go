@@ -1,0 +1,136 @@
+// Package activity remembers what happened in the last minutes, for whoever is
+// called at night: how many requests each route and provider had, how they ended and
+// how long they took; the last problems, one by one; and which enterprises an
+// upstream refuses.
+//
+// It is fed with every finished record and kept in memory alone, bounded however
+// much happens: a ring of time slots for each series, rings of problems, and so many
+// enterprises. A restart forgets it. What must not be forgotten is in the log and in
+// the evidence; what is to be compared over weeks is in the metrics.
+//
+// A record costs one look into a map that nobody locks and a short lock of one
+// series; only a problem costs more. Nothing here waits and nothing holds a record.
+//
+// No token, body or query ever gets here, and what a path or a detail says of a
+// citizen is masked before it is kept.
+package activity
+
+import (
+	"maps"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ebox-gateway/internal/exchange"
+)
+
+// Options are what a Recent needs.
+type Options struct {
+	// Now is time.Now if nil.
+	Now func() time.Time
+	// Mask hides the numbers of citizens in a text; required.
+	Mask func(string) string
+	// Known tells whether a Document Provider of that id is known. Others are counted
+	// without their name: anybody can make one up. Nil if none is.
+	Known func(provider string) bool
+}
+
+// Recent is what happened in the last minutes. It is safe for concurrent use.
+type Recent struct {
+	o       Options
+	started time.Time
+	// all counts what callers asked, without the parts that one answer was made of.
+	all *series
+	// parts are the series; the map is replaced as a whole, with growing held.
+	parts   atomic.Pointer[map[key]*series]
+	growing sync.Mutex
+	// failures are problems with a status of 500 and more, refusals all others. They
+	// have a ring each, so that a caller who asks for what it may not have does not
+	// push out what went wrong.
+	failures, refusals ring
+	refused            refusedEnterprises
+}
+
+// key names a series.
+type key struct{ route, provider string }
+
+const (
+	// maxSeries bounds the series: routes times providers.
+	maxSeries = 400
+	// keptFailures and keptRefusals are how many problems are kept.
+	keptFailures = 350
+	keptRefusals = 150
+)
+
+// New makes a Recent in which nothing has happened.
+func New(o Options) *Recent {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Known == nil {
+		o.Known = func(string) bool { return false }
+	}
+	a := &Recent{o: o, started: o.Now(), all: new(series), failures: newRing(keptFailures), refusals: newRing(keptRefusals)}
+	a.parts.Store(&map[key]*series{})
+	return a
+}
+
+// Done takes in a finished record. It does not keep it.
+func (a *Recent) Done(r *exchange.Record) {
+	at := r.Start.Add(r.Phases.Total)
+	out := outcomeOf(r)
+	took := firstByte(r)
+	k := key{route: r.Route}
+	if r.Provider != "" && a.o.Known(r.Provider) {
+		k.provider = r.Provider
+	}
+	a.seriesOf(k, at).add(at, out, took)
+	if r.Parent == "" {
+		a.all.add(at, out, took)
+	}
+	switch out {
+	case answered:
+	case failedHere, failedThere:
+		a.failures.add(a.problemOf(r, at, out, k.provider))
+	default:
+		a.refusals.add(a.problemOf(r, at, out, k.provider))
+	}
+	a.refused.note(r, at, k.provider)
+}
+
+// firstByte is the time until the answer began. How long the rest takes depends on
+// its size and on the caller, and says nothing of how the upstream is doing.
+func firstByte(r *exchange.Record) time.Duration {
+	return max(r.Phases.Total-r.Phases.Body, 0)
+}
+
+// seriesOf finds a series, or makes it. If there are too many, those that had no
+// request in the window go; if there still are, the series without names takes it.
+func (a *Recent) seriesOf(k key, at time.Time) *series {
+	if s, ok := (*a.parts.Load())[k]; ok {
+		return s
+	}
+	a.growing.Lock()
+	defer a.growing.Unlock()
+	old := *a.parts.Load()
+	if s, ok := old[k]; ok {
+		return s
+	}
+	next := maps.Clone(old)
+	if len(next) >= maxSeries {
+		maps.DeleteFunc(next, func(_ key, s *series) bool { return s.idleAt(at) })
+	}
+	if len(next) >= maxSeries {
+		k = key{}
+		if s, ok := next[k]; ok {
+			return s
+		}
+	}
+	// The strings are parts of a request's own text, which would stay with them.
+	k = key{strings.Clone(k.route), strings.Clone(k.provider)}
+	s := new(series)
+	next[k] = s
+	a.parts.Store(&next)
+	return s
+}

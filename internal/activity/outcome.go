@@ -1,0 +1,58 @@
+package activity
+
+import (
+	"net/http"
+
+	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/problem"
+)
+
+// outcome is how a request ended.
+type outcome uint8
+
+const (
+	// answered is an answer below 400.
+	answered outcome = iota
+	// refusedHere and refusedThere are an answer of 400 to 499 by the gateway and by
+	// the upstream.
+	refusedHere
+	refusedThere
+	// failedHere is an error of 500 and more that the gateway is the author of, be it
+	// because it could not reach the upstream; failedThere is one of the upstream's,
+	// or an answer that the upstream did not finish.
+	failedHere
+	failedThere
+	// gone is a caller that did not wait for its answer.
+	gone
+)
+
+// By is who ended a request so, in the words of a Problem.
+func (o outcome) by() string {
+	switch o {
+	case refusedThere, failedThere:
+		return "upstream"
+	case gone:
+		return "caller"
+	}
+	return "gateway"
+}
+
+// statusClientGone is what a record has for a caller that went away before there was
+// an answer.
+const statusClientGone = 499
+
+func outcomeOf(r *exchange.Record) outcome {
+	switch {
+	case r.ProblemType != "" && r.Status >= http.StatusInternalServerError:
+		return failedHere
+	case r.ProblemType != "":
+		return refusedHere
+	case r.Status == statusClientGone, r.Cut && r.ProxyError != problem.ProxyResponseIncomplete:
+		return gone
+	case r.Status >= http.StatusInternalServerError, r.Cut:
+		return failedThere
+	case r.Status >= http.StatusBadRequest:
+		return refusedThere
+	}
+	return answered
+}

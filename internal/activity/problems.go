@@ -1,0 +1,123 @@
+package activity
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ebox-gateway/internal/exchange"
+)
+
+// Problem is one request that did not get what it asked for.
+type Problem struct {
+	Time time.Time `json:"time"`
+	// RequestID is the X-Request-Id that the caller got, ParentID that of the request
+	// that this one was a part of.
+	RequestID string `json:"requestId"`
+	ParentID  string `json:"parentId,omitempty"`
+	// Status is what the caller got, 499 if it did not wait; By is "gateway",
+	// "upstream" or "caller". Type, ProxyError and Detail are there if it was the
+	// gateway.
+	Status     int    `json:"status"`
+	By         string `json:"by"`
+	Type       string `json:"type,omitempty"`
+	ProxyError string `json:"proxyError,omitempty"`
+	Detail     string `json:"detail,omitempty"`
+	// Cut is true if the answer was cut short.
+	Cut bool `json:"cut,omitempty"`
+
+	Method string `json:"method"`
+	// Path is without its query, with the numbers of citizens masked, and cut at 200
+	// bytes.
+	Path       string `json:"path"`
+	Route      string `json:"route,omitempty"`
+	Provider   string `json:"provider,omitempty"`
+	Caller     string `json:"caller,omitempty"`
+	Source     string `json:"source,omitempty"`
+	Actor      string `json:"actor,omitempty"`
+	Enterprise string `json:"enterprise,omitempty"`
+
+	Upstream       string `json:"upstream,omitempty"`
+	UpstreamHost   string `json:"upstreamHost,omitempty"`
+	UpstreamStatus int    `json:"upstreamStatus,omitempty"`
+	Tries          int    `json:"tries,omitempty"`
+	// TraceID is the BelGov-Trace-Id of the last try, AnswerTraceID the upstream's own.
+	TraceID       string `json:"traceId,omitempty"`
+	AnswerTraceID string `json:"answerTraceId,omitempty"`
+	// Milliseconds is how long it took.
+	Milliseconds float64 `json:"milliseconds"`
+}
+
+const maxText = 200 // bytes of a text that the caller chose
+
+// problemOf copies what a problem needs of a record, and not a byte that shares
+// memory with the request.
+func (a *Recent) problemOf(r *exchange.Record, at time.Time, out outcome, provider string) Problem {
+	p := Problem{
+		Time: at.UTC(), RequestID: r.ID, ParentID: r.Parent, Status: r.Status, By: out.by(), Type: r.ProblemType, ProxyError: r.ProxyError,
+		Detail: a.text(r.Detail, 4*maxText), Cut: r.Cut, Method: a.text(r.Method, 20), Path: a.text(r.Path, maxText), Route: r.Route,
+		Provider: strings.Clone(provider), Caller: r.Caller, Actor: a.text(r.Actor, maxText),
+		Upstream: r.Upstream, UpstreamHost: r.UpstreamHost, UpstreamStatus: r.UpstreamStatus, Tries: r.Tries,
+		TraceID: r.TraceID, AnswerTraceID: a.text(r.AnswerTraceID, maxText), Milliseconds: rounded(milliseconds(r.Phases.Total)),
+	}
+	if r.Source.IsValid() {
+		p.Source = r.Source.String()
+	}
+	switch {
+	case r.Own:
+		p.Enterprise = "own"
+	case r.Enterprise != 0:
+		p.Enterprise = r.Enterprise.String()
+	}
+	return p
+}
+
+// text masks a text and cuts it to so many bytes. It is masked first: the half of a
+// number would pass for something else.
+func (a *Recent) text(s string, most int) string {
+	if s == "" {
+		return ""
+	}
+	s = strings.Clone(a.o.Mask(s))
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
+// ring keeps the last problems.
+type ring struct {
+	mu   sync.Mutex
+	list []Problem
+	next int
+}
+
+func newRing(n int) ring { return ring{list: make([]Problem, 0, n)} }
+
+func (r *ring) add(p Problem) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.list) < cap(r.list) {
+		r.list = append(r.list, p)
+		return
+	}
+	r.list[r.next] = p
+	r.next = (r.next + 1) % len(r.list)
+}
+
+func (r *ring) appendTo(list []Problem) []Problem {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append(list, r.list...)
+}
+
+// Problems are the last ones, the newest first.
+func (a *Recent) Problems() []Problem {
+	list := a.refusals.appendTo(a.failures.appendTo(make([]Problem, 0, keptFailures+keptRefusals)))
+	slices.SortStableFunc(list, func(x, y Problem) int {
+		return cmp.Or(y.Time.Compare(x.Time), strings.Compare(x.RequestID, y.RequestID))
+	})
+	return list
+}
