@@ -59,12 +59,13 @@ func (k *check) route(at string, r *Route) {
 	}
 	k.scopes(at+".scopes", r.Scopes)
 	for i := range r.Rules {
-		k.scopeRule(at+".rules["+strconv.Itoa(i)+"]", &r.Rules[i])
+		k.scopeRule(at+".rules["+strconv.Itoa(i)+"]", &r.Rules[i], r.Kind)
 	}
 	if r.Client != "" {
 		k.client(at+".client", r.Client)
 	}
-	k.methods(at+".methods", r.Methods, true)
+	k.methods(at+".methods", r.Methods, true, r.Kind == KindPlain)
+	k.callerCredentials(at, r)
 	k.positive(at+".timeouts.connect", r.Timeouts.Connect)
 	k.positive(at+".timeouts.header", r.Timeouts.Header)
 	k.positive(at+".timeouts.idle", r.Timeouts.Idle)
@@ -78,7 +79,7 @@ func (k *check) route(at string, r *Route) {
 	k.positive(at+".breaker.window", r.Breaker.Window)
 	k.positive(at+".breaker.open", r.Breaker.Open)
 	k.atLeast(at+".concurrency.max", int64(r.Concurrency.Max), 1, "1")
-	k.rate(at+".rate", r.Rate, k.hasRedis())
+	k.rate(at+".rate", r.Rate, k.rateStore(), false)
 	k.cache(at+".cache", r)
 	if r.Kind == KindMandates && (r.MaxBody == Unlimited || r.MaxBody > 16<<20) {
 		k.fail(at+".maxBody", "bodies of kind mandates are read whole before they are sent: at most 16MiB is allowed")
@@ -146,11 +147,11 @@ func (k *check) scopes(at string, scopes []string) {
 
 var version = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*$`)
 
-func (k *check) scopeRule(at string, r *ScopeRule) {
+func (k *check) scopeRule(at string, r *ScopeRule, kind Kind) {
 	if len(r.Methods)+len(r.Paths)+len(r.APIVersions) == 0 && !k.given(at+".methods") && !k.given(at+".paths") && !k.given(at+".apiVersions") {
 		k.fail(at, "this rule matches every call: add methods, paths or apiVersions, or use the route's scopes")
 	}
-	k.methods(at+".methods", r.Methods, false)
+	k.methods(at+".methods", r.Methods, false, kind == KindPlain)
 	k.patterns(at+".paths", r.Paths)
 	for i, v := range r.APIVersions {
 		if v != "" && !version.MatchString(v) {
@@ -182,7 +183,13 @@ func (k *check) patterns(at string, list []string) {
 
 var methodNames = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 
-func (k *check) methods(at string, list []string, route bool) {
+// ownMethod is the name of a method that only an upstream of one's own may have.
+// Methods are case-sensitive, and those that are in use are in capitals.
+var ownMethod = regexp.MustCompile(`^[A-Z][A-Z0-9-]{0,31}$`)
+
+// methods checks a route's methods, or a rule's. A plain route may have any that can be
+// forwarded.
+func (k *check) methods(at string, list []string, route, plain bool) {
 	if k.given(at) && len(list) == 0 {
 		k.fail(at, "an empty list allows nothing: leave the key out for the default")
 	}
@@ -193,12 +200,13 @@ func (k *check) methods(at string, list []string, route bool) {
 		case m == "":
 		case m == "OPTIONS" || m == "TRACE" || m == "CONNECT":
 			k.fail(item, "%s is never forwarded: allowed are %s", m, strings.Join(methodNames, ", "))
-		case !slices.Contains(methodNames, m):
-			k.fail(item, "%s is no method: allowed are %s", quote(m), strings.Join(methodNames, ", "))
 		case m == "HEAD" && route && !slices.Contains(list, "GET"):
 			k.fail(item, "HEAD goes where GET goes: add GET")
 		case m == "HEAD" && !route:
 			k.fail(item, "HEAD has the scopes of GET: write GET")
+		case plain && m != "PRI" && ownMethod.MatchString(m): // PRI begins HTTP/2
+		case !slices.Contains(methodNames, m):
+			k.fail(item, "%s is no method: allowed are %s", quote(m), strings.Join(methodNames, ", "))
 		}
 	}
 }

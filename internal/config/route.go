@@ -35,7 +35,8 @@ type Route struct {
 	// none (never sent on). Default optional; required for kind ebox.
 	Enterprise Demand `yaml:"enterprise"`
 	// Methods are those allowed; HEAD goes with GET, OPTIONS is answered by the
-	// gateway. Default GET, POST, PUT, PATCH, DELETE.
+	// gateway. A route of kind plain may name any other, as PROPFIND: it counts as a
+	// write. Default GET, POST, PUT, PATCH, DELETE.
 	Methods []string `yaml:"methods"`
 	// Timeouts bound the stages of a call.
 	Timeouts Timeouts `yaml:"timeouts"`
@@ -55,6 +56,13 @@ type Route struct {
 	// RewriteLinks makes links of the upstream lead through the gateway.
 	// Default true, false for kind plain.
 	RewriteLinks bool `yaml:"rewriteLinks"`
+	// CallerCredentials lets the caller's own Authorization and Cookie go to the
+	// upstream, and its Set-Cookie come back; otherwise none of them passes. Only for
+	// kind plain, without scopes and with enterprise none: an upstream of your own that
+	// knows its callers itself. What it answers to such a request is kept only if it
+	// says public, s-maxage or must-revalidate, and then all callers get it. Default
+	// false.
+	CallerCredentials bool `yaml:"callerCredentials"`
 	// AllowHTTP lets tokens and documents travel without TLS to an upstream
 	// beyond loopback. For a lab and nothing else. Default false.
 	AllowHTTP bool `yaml:"allowHttp"`

@@ -64,6 +64,7 @@ func (g *generation) newFixed(route config.Route) (*fixed, error) {
 	if err != nil {
 		return nil, err
 	}
+	up.proxy.CallerCredentials = route.CallerCredentials
 	up.kept = g.newKept(route, rules, up.key.options.base)
 	return &fixed{g: g, route: route, rules: rules, upstream: up}, nil
 }

@@ -37,7 +37,7 @@ func via(major, minor int) []string {
 func (p *Proxy) answerHeader(h http.Header, resp *http.Response, c *Call, rec *exchange.Record, m *linkMap, rewritten bool) {
 	vary := h["Vary"]
 	for name, values := range resp.Header {
-		if dropsFromAnswer(name) || rewritten && describesBytes(name) {
+		if c.Upstream.dropsFromAnswer(name) || rewritten && describesBytes(name) {
 			continue
 		}
 		h[name] = values

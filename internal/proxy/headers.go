@@ -15,7 +15,7 @@ import (
 func requestHeader(r *http.Request, c *Call) http.Header {
 	h := make(http.Header, len(r.Header)+len(c.Set)+4)
 	for name, values := range r.Header {
-		if !dropsFromRequest(name) {
+		if !c.Upstream.dropsFromRequest(name) {
 			h[name] = values
 		}
 	}
@@ -115,6 +115,23 @@ func asksForTrailers(te []string) bool {
 		}
 	}
 	return false
+}
+
+// dropsFromRequest is dropsFromRequest for this upstream, which may be one that gets the
+// caller's own credentials.
+func (u *Upstream) dropsFromRequest(name string) bool {
+	if u.CallerCredentials && (name == "Authorization" || name == "Cookie") {
+		return false
+	}
+	return dropsFromRequest(name)
+}
+
+// dropsFromAnswer is dropsFromAnswer for this upstream.
+func (u *Upstream) dropsFromAnswer(name string) bool {
+	if u.CallerCredentials && (name == "Set-Cookie" || name == "Set-Cookie2") {
+		return false
+	}
+	return dropsFromAnswer(name)
 }
 
 // dropsFromRequest tells whether a field of the caller goes no further. Servers

@@ -1,12 +1,11 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"net/url"
 	"strings"
 	"time"
@@ -26,6 +25,10 @@ type Upstream struct {
 	Stack http.RoundTripper
 	// RewriteLinks turns links of the upstream into links of the gateway.
 	RewriteLinks bool
+	// CallerCredentials lets the caller's own Authorization and Cookie go to this
+	// upstream, and its Set-Cookie come back. It is for an upstream that gets no token
+	// of the gateway's and knows its callers itself.
+	CallerCredentials bool
 
 	basePath string // escaped, without a trailing slash
 	links    linkForms
@@ -163,15 +166,20 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, c *Call) {
 	}
 	target.RawQuery, target.ForceQuery = c.RawQuery, c.ForceQuery
 
-	out := p.outgoing(r, c, target)
+	early := &interim{w: w, c: c, http10: !r.ProtoAtLeast(1, 1)}
+	ctx, trace := early.trace(r.Context())
+	out := p.outgoing(ctx, r, c, target)
 	s := setBody(out, r, c)
 	if s != nil {
 		defer finishBody(w, r, rec, s)
-		out = awaitContinue(out, s)
+		if s.expects { // the caller gets its 100 from the upstream, and from nobody else
+			early.source, trace.GotFirstResponseByte = s, s.answerBegins
+		}
 	} else {
 		rec.BytesIn = int64(len(c.Body))
 	}
 	resp, err := c.Upstream.Stack.RoundTrip(out)
+	early.end()
 	if err == nil && resp.StatusCode < http.StatusOK {
 		resp.Body.Close()
 		err = errAnswerUnusable
@@ -192,8 +200,8 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, c *Call) {
 
 // outgoing makes the request as it is to be sent, without its body. It is a copy
 // of r for the sake of the context, which a request can get in no cheaper way.
-func (p *Proxy) outgoing(r *http.Request, c *Call, target *url.URL) *http.Request {
-	out := r.WithContext(r.Context())
+func (p *Proxy) outgoing(ctx context.Context, r *http.Request, c *Call, target *url.URL) *http.Request {
+	out := r.WithContext(ctx)
 	out.URL, out.Host, out.RequestURI, out.RemoteAddr = target, "", "", ""
 	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1
 	out.Header, out.Trailer = requestHeader(r, c), nil
@@ -203,21 +211,6 @@ func (p *Proxy) outgoing(r *http.Request, c *Call, target *url.URL) *http.Reques
 	out.TransferEncoding, out.Close, out.TLS = nil, false, nil
 	out.Body, out.GetBody = nil, nil
 	return out
-}
-
-// awaitContinue lets a caller that waits for a 100 get it from the upstream, and
-// from nobody else. Requests without Expect are not traced: a trace costs.
-func awaitContinue(out *http.Request, s *source) *http.Request {
-	if !s.expects {
-		return out
-	}
-	return out.WithContext(httptrace.WithClientTrace(out.Context(), &httptrace.ClientTrace{
-		GotFirstResponseByte: s.answerBegins,
-		Got1xxResponse: func(code int, _ textproto.MIMEHeader) error {
-			s.goOn(code == http.StatusContinue)
-			return nil
-		},
-	}))
 }
 
 // finishBody ends all reading of the caller's body.

@@ -39,7 +39,7 @@ func (p *Proxy) Send(ctx context.Context, r *http.Request, c *Call, prepare func
 	target.RawQuery, target.ForceQuery = c.RawQuery, c.ForceQuery
 	beside := *c
 	beside.Prepare = prepare
-	out := p.outgoing(r.WithContext(ctx), &beside, target)
+	out := p.outgoing(ctx, r, &beside, target)
 	out.Method, out.ContentLength = http.MethodGet, 0
 	resp, err := c.Upstream.Stack.RoundTrip(out)
 	if err == nil && resp.StatusCode < http.StatusOK {
@@ -71,7 +71,7 @@ func (c *Call) RequestField(r *http.Request, name string) []string {
 		}
 	}
 	values, ok := r.Header[name]
-	if !ok || dropsFromRequest(name) || connectionNames(r.Header, name) {
+	if !ok || c.Upstream.dropsFromRequest(name) || connectionNames(r.Header, name) {
 		return nil
 	}
 	return values

@@ -1,0 +1,74 @@
+package proxy
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"sync"
+)
+
+// interim hands the upstream's interim answers (1xx) on while the final one is awaited,
+// as RFC 9110, section 15.2, demands of a proxy. 103 (Early Hints) names what a page will
+// need, 102 says that a long call is alive. A 100 is another matter: it is the caller's
+// only if the caller waits for one, and then it leaves when its body is read.
+type interim struct {
+	w http.ResponseWriter
+	c *Call
+	// source is the body of a caller that waits for a 100, nil if there is none.
+	source *source
+	// mu keeps the transport's goroutine from writing once the final answer is there:
+	// over says so.
+	mu   sync.Mutex
+	over bool
+	// http10 tells a caller that does not know of interim answers.
+	http10 bool
+}
+
+// trace gives the context under which the call is sent, and what its body is told of.
+func (i *interim) trace(ctx context.Context) (context.Context, *httptrace.ClientTrace) {
+	t := &httptrace.ClientTrace{Got1xxResponse: i.got}
+	return httptrace.WithClientTrace(ctx, t), t
+}
+
+// got takes one interim answer. The transport calls it before RoundTrip returns, or
+// after that if the call was given up.
+func (i *interim) got(status int, header textproto.MIMEHeader) error {
+	if i.source != nil {
+		i.source.goOn(status == http.StatusContinue)
+	}
+	if status == http.StatusContinue || status == http.StatusSwitchingProtocols || i.http10 {
+		return nil
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.over {
+		return nil
+	}
+	// The fields of the final answer wait in the same map.
+	h := i.w.Header()
+	final := maps.Clone(h)
+	clear(h)
+	for name, values := range header {
+		if !dropsFromAnswer(name) {
+			h[name] = values
+		}
+	}
+	dropListed(h, http.Header(header))
+	if v, ok := h["Link"]; ok && i.c.Upstream.RewriteLinks {
+		m := linkMap{forms: &i.c.Upstream.links, base: i.c.Links}
+		h["Link"] = m.linkHeader(v)
+	}
+	i.w.WriteHeader(status)
+	clear(h)
+	maps.Copy(h, final)
+	return nil
+}
+
+// end has nothing more pass: the final answer is there, or none will be.
+func (i *interim) end() {
+	i.mu.Lock()
+	i.over = true
+	i.mu.Unlock()
+}

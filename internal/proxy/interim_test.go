@@ -1,0 +1,72 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestInterimAnswersPass(t *testing.T) {
+	serve := func(_ int, c *wire) {
+		for c.head() != "" {
+			c.send("HTTP/1.1 102 Processing", "", "")
+			c.send("HTTP/1.1 103 Early Hints", "Link: </REST/registry/v3/style>; rel=preload", "Set-Cookie: a=b",
+				"Connection: X-Hop", "X-Hop: 1", "X-Hint: 1", "", "")
+			c.send("HTTP/1.1 200 OK", "Content-Length: 2", "X-Final: 1", "", "ok")
+		}
+	}
+	t.Run("before the final answer, and leave nothing in it", func(t *testing.T) {
+		c := behindRaw(t, serve).dial()
+		c.send("GET /x HTTP/1.1", "Host: a", "", "")
+		if head := c.head(); head != "HTTP/1.1 102 Processing\r\n" {
+			t.Fatalf("first\n%s", head)
+		}
+		hint := c.head()
+		if !strings.HasPrefix(hint, "HTTP/1.1 103 Early Hints\r\n") || !strings.Contains(hint, "X-Hint: 1\r\n") ||
+			!strings.Contains(hint, "<"+gatewayPrefix+"/style>") {
+			t.Errorf("second\n%s", hint)
+		}
+		for _, no := range []string{"Set-Cookie", "X-Hop", "Connection"} {
+			if strings.Contains(hint, no) {
+				t.Errorf("%s passes:\n%s", no, hint)
+			}
+		}
+		final := c.head()
+		if !strings.HasPrefix(final, "HTTP/1.1 200 OK\r\n") || !strings.Contains(final, "X-Final: 1\r\n") || strings.Contains(final, "X-Hint") {
+			t.Errorf("last\n%s", final)
+		}
+	})
+	t.Run("but not to HTTP/1.0, which knows none", func(t *testing.T) {
+		c := behindRaw(t, serve).dial()
+		c.send("GET /x HTTP/1.0", "Host: a", "", "")
+		if head := c.head(); !strings.Contains(head, " 200 OK\r\n") {
+			t.Errorf("first\n%s", head)
+		}
+	})
+}
+
+func TestCallerCredentialsPassWhereTheUpstreamIsSaidToKnowItsCallers(t *testing.T) {
+	for _, passes := range []bool{false, true} {
+		heads := make(chan string, 1)
+		g := behindRaw(t, func(_ int, c *wire) {
+			heads <- c.head()
+			c.send("HTTP/1.1 200 OK", "Content-Length: 2", "Set-Cookie: s=1", "Strict-Transport-Security: max-age=1", "", "ok")
+		})
+		g.up.CallerCredentials = passes
+		c := g.dial()
+		c.send("GET /x HTTP/1.1", "Host: a", "Authorization: Basic abc", "Cookie: c=1", "Proxy-Authorization: p", "X-Forwarded-For: 1.2.3.4", "", "")
+		head, answer := <-heads, c.head()
+		for _, name := range []string{"Authorization: Basic abc\r\n", "Cookie: c=1\r\n"} {
+			if strings.Contains(head, name) != passes {
+				t.Errorf("passes %t:\n%s", passes, head)
+			}
+		}
+		if strings.Contains(answer, "Set-Cookie: s=1\r\n") != passes {
+			t.Errorf("passes %t:\n%s", passes, answer)
+		}
+		for _, never := range []string{"Proxy-Authorization", "X-Forwarded-For", "Strict-Transport-Security"} {
+			if strings.Contains(head+answer, never) {
+				t.Errorf("%s passes:\n%s%s", never, head, answer)
+			}
+		}
+	}
+}
