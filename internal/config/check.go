@@ -177,6 +177,9 @@ func (k *check) redis() {
 		k.fail("redis.encryptionKeys", "there is no redis.url, so there is nothing to encrypt: add it or leave the keys out")
 	}
 	k.positive("redis.timeout", r.Timeout)
+	if r.Replicas < 1 || r.Replicas > 1000 {
+		k.fail("redis.replicas", "at least 1 and at most 1000 are expected")
+	}
 	seen := make(map[string]bool)
 	for i, key := range r.EncryptionKeys {
 		at := "redis.encryptionKeys[" + strconv.Itoa(i) + "].id"
@@ -191,37 +194,6 @@ func (k *check) redis() {
 		}
 		seen[key.ID] = true
 	}
-}
-
-// rate completes and checks a rate.
-func (d *decoder) rate(at string, r *Rate, redis bool) {
-	if r == nil {
-		return
-	}
-	if message := r.complete(d.given(at + ".burst")); message != "" && d.given(at+".perSecond") {
-		d.fail(at, "%s", message)
-	}
-	if r.Shared && !redis {
-		d.fail(at+".shared", "a rate for all replicas needs redis.url")
-	}
-}
-
-func (k *check) hasRedis() bool { return k.c.Redis.URL != "" || k.given("redis.url") }
-
-func (r *Rate) complete(burstGiven bool) string {
-	if r.PerSecond <= 0 || r.PerSecond > 1e6 {
-		return "perSecond has to be more than 0 and at most 1000000"
-	}
-	if !burstGiven {
-		r.Burst = int(r.PerSecond)
-		if float64(r.Burst) < r.PerSecond {
-			r.Burst++
-		}
-	}
-	if r.Burst < 1 {
-		return "burst has to be at least 1"
-	}
-	return ""
 }
 
 // belongs checks that an official host is one of the environment's.

@@ -43,7 +43,7 @@ func (k *check) callers() {
 		if c.May == 0 && k.given(at+".may") && len(k.nodes[at+".may"].Content) == 0 {
 			k.fail(at+".may", "an empty list allows nothing: leave the key out for all of %s", strings.Join(actionWords(), ", "))
 		}
-		k.rate(at+".rate", c.Rate, k.hasRedis())
+		k.rate(at+".rate", c.Rate, k.rateStore(), false)
 		switch {
 		case c.Class == Batch && !k.given(at+".wait"):
 			c.Wait = defaultWait

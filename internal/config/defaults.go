@@ -43,7 +43,7 @@ func defaults() *Config {
 				APIVersion:       "apiSupportedVersion",
 			},
 		},
-		Redis:   Redis{Timeout: 25 * time.Millisecond},
+		Redis:   Redis{Timeout: 25 * time.Millisecond, Replicas: 3},
 		Cache:   Memory{Memory: 64e6},
 		Log:     Log{Format: LogJSON, Level: LogInfo},
 		Tracing: Tracing{SampleRatio: 0.1, ServiceName: "ebox-gateway"},

@@ -156,7 +156,7 @@ func (t *enterpriseTable) decoded(d *decoder, at string, list []Enterprise) {
 			d.fail(item+".routes", "an empty list allows nothing: leave the key out for all routes, or write suspended: true")
 		}
 		if e.Rate != nil {
-			d.rate(item+".rate", e.Rate, t.k.hasRedis())
+			d.rate(item+".rate", e.Rate, t.k.rateStore(), true)
 		}
 		if message := t.add(e, origin{d.src, d.nodes[item].Line}); message != "" {
 			d.fail(item+".number", "%s", message)

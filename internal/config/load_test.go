@@ -142,7 +142,7 @@ func TestCallersAreResolved(t *testing.T) {
 		t.Errorf("hr is %+v", hr)
 	}
 	if nightly.Enterprises != nil || nightly.Routes != nil || nightly.May != ebox.All || nightly.Class != Batch || nightly.Wait != 10*time.Second ||
-		nightly.Networks[0].String() != "10.1.7.7/32" || *nightly.Rate != (Rate{PerSecond: 5, Burst: 5}) {
+		nightly.Networks[0].String() != "10.1.7.7/32" || *nightly.Rate != (Rate{PerSecond: 5, Burst: 5, Scope: ReplicaRate}) {
 		t.Errorf("nightly is %+v", nightly)
 	}
 	if f := archive.ClientCertificates[1].Fingerprint; f != strings.Repeat("aabbccddeeff00112233445566778899", 2) || !archive.Own {
@@ -151,7 +151,7 @@ func TestCallersAreResolved(t *testing.T) {
 	if tls := c.Server.Listen[1].TLS; tls.ClientAuth != ClientAuthRequest || filepath.Base(tls.ClientCAFile) != "clients.pem" || !filepath.IsAbs(tls.CertFile) {
 		t.Errorf("tls is %+v", tls)
 	}
-	if got := c.Tenancy.Enterprises[0]; *got.Rate != (Rate{PerSecond: 2.5, Burst: 3}) || got.Client != "legal" {
+	if got := c.Tenancy.Enterprises[0]; *got.Rate != (Rate{PerSecond: 2.5, Burst: 3, Scope: ReplicaRate}) || got.Client != "legal" {
 		t.Errorf("the enterprise is %+v", got)
 	}
 	if n := len(c.Tenancy.Enterprises); n != 5 || !reflect.DeepEqual(c.Tenancy.Suspended, []enterprise.Number{206731645}) {

@@ -21,8 +21,12 @@ type Redis struct {
 	// system's.
 	CAFile string `yaml:"caFile" config:"file,blank"`
 	// Timeout is the longest that a request waits for Redis when it asks. One that finds
-	// Redis in trouble asks once, or twice where it is only slow. Default 25ms.
+	// Redis in trouble asks once; where it is only slow, all that a request asks may
+	// together take 50 ms, or this if it is longer. Default 25ms.
 	Timeout time.Duration `yaml:"timeout"`
+	// Replicas is how many replicas a rate of scope cluster is shared among while Redis
+	// cannot tell, since this replica has not reached it yet. Default 3.
+	Replicas int `yaml:"replicas"`
 	// EncryptionKeys seal what is written there. The first writes, all read.
 	// Without them nothing that belongs to an enterprise is written.
 	EncryptionKeys []EncryptionKey `yaml:"encryptionKeys"`

@@ -104,14 +104,3 @@ type CertificateMatch struct {
 	// the bytes. After Load: 64 lower-case digits.
 	Fingerprint string `yaml:"fingerprint"`
 }
-
-// Rate is a token bucket.
-type Rate struct {
-	// PerSecond is how many calls a second in the long run.
-	PerSecond float64 `yaml:"perSecond" jsonschema:"required"`
-	// Burst is how many at once. Default: perSecond rounded up.
-	Burst int `yaml:"burst"`
-	// Shared makes it one rate for all replicas, through Redis. Default false:
-	// each replica has its own.
-	Shared bool `yaml:"shared"`
-}
