@@ -81,6 +81,9 @@ type Record struct {
 	// if an upstream may have seen one.
 	Tries int
 	Sent  bool
+	// Intent is true if the evidence was told of this write before it was sent, and
+	// waits for its outcome.
+	Intent bool
 	// Cache is what the cache did, as in Cache-Status.
 	Cache string
 

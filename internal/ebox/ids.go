@@ -1,0 +1,104 @@
+package ebox
+
+import (
+	"net/url"
+	"strings"
+)
+
+// IDs gives the ids of the message and of the attachment that a path names, decoded;
+// empty where it names none. It reads the path as leniently as Classify does. The path
+// may begin anywhere above "messages": a provider of that name is not mistaken for it.
+func IDs(path string) (message, attachment string) {
+	for rest := path; rest != ""; {
+		var name string
+		name, rest = nextSegment(rest)
+		switch {
+		case strings.EqualFold(name, "providers") && message == "":
+			_, rest = nextSegment(rest) // its id
+		case strings.EqualFold(name, "messages") && message == "":
+			message, rest = nextSegment(rest)
+			if message == "" {
+				return "", ""
+			}
+		case strings.EqualFold(name, "attachments") && message != "":
+			attachment, _ = nextSegment(rest)
+			return message, attachment
+		}
+	}
+	return message, ""
+}
+
+// nextSegment gives the first segment of a path that is not empty, decoded and without
+// matrix parameters, and what is behind it.
+func nextSegment(path string) (segment, rest string) {
+	for path != "" && segment == "" {
+		segment, path, _ = strings.Cut(path, "/")
+		segment, _, _ = strings.Cut(segment, ";")
+		if strings.IndexByte(segment, '%') >= 0 {
+			if decoded, err := url.PathUnescape(segment); err == nil {
+				segment, _, _ = strings.Cut(decoded, ";")
+			}
+		}
+		segment = strings.TrimSpace(segment)
+	}
+	return segment, path
+}
+
+// IsReference tells a path of the reference data, which is the same for everybody and
+// about nobody: document types, senders, images.
+func IsReference(path string) bool {
+	for rest := path; rest != ""; {
+		var name string
+		name, rest = nextSegment(rest)
+		switch {
+		case strings.EqualFold(name, "providers"):
+			_, rest = nextSegment(rest)
+		case strings.EqualFold(name, "messages"):
+			return false // what stands behind is an id
+		case strings.EqualFold(name, "referenceData"):
+			return true
+		}
+	}
+	return false
+}
+
+// MaskCitizens hides the numbers of citizens (SSIN, eleven digits in a row, also with
+// the separators in which they are written) by stars. CBE numbers, which have ten,
+// stay.
+func MaskCitizens(s string) string {
+	var masked []byte
+	for i := 0; i < len(s); {
+		if !isDigit(s[i]) {
+			i++
+			continue
+		}
+		end, digits := i, 0
+		for end < len(s) && (isDigit(s[end]) || isSeparator(s[end]) && end+1 < len(s) && isDigit(s[end+1])) {
+			if isDigit(s[end]) {
+				digits++
+			}
+			end++
+		}
+		if digits == ssinDigits {
+			if masked == nil {
+				masked = []byte(s)
+			}
+			for j := i; j < end; j++ {
+				if isDigit(masked[j]) {
+					masked[j] = '*'
+				}
+			}
+		}
+		i = end
+	}
+	if masked == nil {
+		return s
+	}
+	return string(masked)
+}
+
+const ssinDigits = 11
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+func isSeparator(c byte) bool { return c == '.' || c == '-' }

@@ -1,0 +1,60 @@
+package ebox
+
+import "testing"
+
+func TestIDs(t *testing.T) {
+	for _, c := range []struct{ name, path, message, attachment string }{
+		{"a list names none", "/ebox/messages", "", ""},
+		{"a list with a slash names none", "/ebox/messages/", "", ""},
+		{"a message", "/ebox/messages/M1", "M1", ""},
+		{"its body", "/ebox/messages/M1/body", "M1", ""},
+		{"its attachments", "/ebox/messages/M1/attachments", "M1", ""},
+		{"one attachment", "/ebox/messages/M1/attachments/A1/content", "M1", "A1"},
+		{"below the gateway's own path", "/enterprises/0206731645/ebox/providers/nsso/ebox/messages/M1/attachments/A1", "M1", "A1"},
+		{"a provider called messages", "/ebox/providers/messages/ebox/messages/M1", "M1", ""},
+		{"a message called messages", "/ebox/messages/messages/attachments/attachments", "messages", "attachments"},
+		{"a message called providers", "/ebox/messages/providers/attachments/A1", "providers", "A1"},
+		{"escapes, the case of an id kept", "/ebox/Messages/a%20B/ATTACHMENTS/%41", "a B", "A"},
+		{"matrix parameters and empty segments", "/ebox//messages;v=1//M1;x/attachments//A1;y", "M1", "A1"},
+		{"no messages", "/ebox", "", ""},
+		{"a mandate", "/grant/citizen/mandates/5", "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if message, attachment := IDs(c.path); message != c.message || attachment != c.attachment {
+				t.Errorf("%q, %q", message, attachment)
+			}
+		})
+	}
+}
+
+func TestIsReference(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/ebox/providers/nsso/referenceData/messageTypes":         true,
+		"/enterprises/own/ebox/providers/nsso/referencedata":      true,
+		"/ebox/providers/referenceData/ebox/messages":             false,
+		"/ebox/providers/nsso/ebox/messages/referenceData/body":   false,
+		"/ebox/providers/nsso/ebox/messages/M1/referenceData/foo": false,
+		"/ebox/providers/nsso/ebox":                               false,
+	} {
+		if got := IsReference(path); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}
+
+func TestMaskCitizens(t *testing.T) {
+	for in, want := range map[string]string{
+		"/grant/citizen/mandates/79072300048":   "/grant/citizen/mandates/***********",
+		"79.07.23-000.48":                       "**.**.**-***.**",
+		"/enterprises/0206731645/79072300048/x": "/enterprises/0206731645/***********/x",
+		"/enterprises/0206.731.645/ebox":        "/enterprises/0206.731.645/ebox",
+		"790723000481":                          "790723000481",
+		"2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11":  "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11",
+		"":                                      "",
+		"a79072300048b79072300048":              "a***********b***********",
+	} {
+		if got := MaskCitizens(in); got != want {
+			t.Errorf("%q: %q", in, got)
+		}
+	}
+}
