@@ -2,9 +2,9 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -13,46 +13,82 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
-	"ebox-gateway/internal/egress"
 )
 
 // Check is one thing that was looked at.
 type Check struct {
-	// Part is what, as "token payroll".
-	Part string
-	// OK is false if it does not work; Warning is true if it works and should be
-	// looked at.
-	OK, Warning bool
-	// Detail says how it is, or exactly why it does not work and what to do.
+	// Part is what, as "token payroll"; Where is the file or the host that it is about.
+	Part, Where string
+	// OK is false if it does not work. Warning is true if it works and should be
+	// looked at. Skipped is true if it was not tried, which Detail explains; OK is
+	// then true as well.
+	OK, Warning, Skipped bool
+	// Took is how long it took, 0 for what needs no time.
+	Took time.Duration
+	// Detail says how it is, or exactly why it does not work.
 	Detail string
+	// Advice says what to do, empty if nothing has to be done or Detail says it.
+	Advice string
+}
+
+// Result is the check in one word: ok, warning, failed or skipped.
+func (c Check) Result() string {
+	switch {
+	case !c.OK:
+		return "failed"
+	case c.Skipped:
+		return "skipped"
+	case c.Warning:
+		return "warning"
+	}
+	return "ok"
+}
+
+// MarshalJSON writes the check for programs; members are added over time and never
+// renamed.
+func (c Check) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Result string  `json:"result"`
+		What   string  `json:"what"`
+		Where  string  `json:"where,omitempty"`
+		Millis float64 `json:"milliseconds,omitempty"`
+		Detail string  `json:"detail"`
+		Advice string  `json:"advice,omitempty"`
+	}{c.Result(), c.Part, c.Where, float64(c.Took.Microseconds()) / 1000, c.Detail, c.Advice})
 }
 
 // CheckKeys loads the key of every client and the encryption keys, offline.
 func CheckKeys(cfg *config.Config, now time.Time) []Check {
 	var checks []Check
 	for _, name := range sortedClients(cfg) {
-		part := "key of client " + name
-		key, err := authn.LoadKey(KeySource(cfg.OAuth.Clients[name]))
-		if err != nil {
-			checks = append(checks, Check{Part: part, Detail: err.Error()})
-			continue
-		}
-		c := Check{Part: part, OK: true, Detail: key.Algorithm() + ", no certificate beside it"}
-		if end := key.NotAfter(); !end.IsZero() {
-			days := int(end.Sub(now).Hours() / 24)
-			c.Detail = fmt.Sprintf("%s, %s, valid until %s (%d days)", key.Algorithm(), key.Subject(), end.Format(time.DateOnly), days)
-			switch {
-			case now.After(end):
-				c.OK, c.Detail = false, c.Detail+": it has expired; request a new certificate and register it in Chaman"
-			case now.Before(key.NotBefore()):
-				c.OK, c.Detail = false, c.Detail+": it is not valid before "+key.NotBefore().Format(time.DateOnly)
-			case days < 30:
-				c.Warning, c.Detail = true, c.Detail+": request a new certificate now"
-			}
-		}
-		checks = append(checks, c)
+		checks = append(checks, checkKey(name, KeySource(cfg.OAuth.Clients[name]), now))
 	}
 	return append(checks, checkEncryption(cfg.Redis)...)
+}
+
+func checkKey(client string, src authn.KeySource, now time.Time) Check {
+	c := Check{Part: "key of client " + client, Where: src.Keystore + src.KeyFile}
+	key, err := authn.LoadKey(src)
+	if err != nil {
+		c.Detail = err.Error()
+		return c
+	}
+	c.OK, c.Detail = true, key.Algorithm()+", no certificate beside it"
+	if end := key.NotAfter(); !end.IsZero() {
+		days := int(end.Sub(now).Hours() / 24)
+		c.Detail = fmt.Sprintf("%s, %s, valid until %s (%d days)", key.Algorithm(), key.Subject(), end.Format(time.DateOnly), days)
+		switch {
+		case now.After(end):
+			c.OK, c.Detail = false, c.Detail+": it has expired"
+			c.Advice = "request a new certificate, register it in Chaman, and put it in this file's place"
+		case now.Before(key.NotBefore()):
+			c.OK, c.Detail = false, c.Detail+": it is not valid before "+key.NotBefore().Format(time.DateTime)+" UTC"
+			c.Advice = "set this machine's clock if it is behind, or keep the old certificate until then"
+		case days < 30:
+			c.Warning, c.Advice = true, "request a new certificate now: ordering and registering one takes weeks"
+		}
+	}
+	return c
 }
 
 func sortedClients(cfg *config.Config) []string {
@@ -64,44 +100,83 @@ func sortedClients(cfg *config.Config) []string {
 	return names
 }
 
-// checkOnline asks the Authorization Server for each token that the configuration
-// needs, the registry for its list, and every upstream whether it answers. The
-// upstreams are asked without a token and for nothing in particular: any answer
-// shows that the way there works, and no e-Box is touched.
+// checkOnline goes the way that a call goes, in its order: the keys, the way to the
+// Authorization Server and its clock, a token for each client and set of scopes, the
+// registry, Redis, and the way to every upstream. The upstreams are asked without a
+// token and for nothing in particular: any answer shows that the way there works,
+// and no e-Box is touched.
 func (g *generation) checkOnline(ctx context.Context) []Check {
 	checks := CheckKeys(g.cfg, g.now())
-	if g.redis.shared != nil {
-		checks = append(checks, g.redis.check(ctx))
+	ways := newWays(g)
+
+	tokenURL, err := url.Parse(g.cfg.OAuth.TokenURL)
+	if err != nil {
+		return append(checks, Check{Part: "token endpoint", Where: g.cfg.OAuth.TokenURL, Detail: err.Error()})
 	}
-	checks = append(checks, g.checkTokens(ctx)...)
-	if g.cfg.Registry.URL != nil {
-		checks = append(checks, g.checkRegistry(ctx))
-	}
-	for _, p := range g.directory.List() {
-		checks = append(checks, g.checkProvider(ctx, p))
+	first := []probe{{"token endpoint", tokenURL, upstreamOptions{allowPrivate: g.cfg.OAuth.AllowPrivateNetworks, allowed: written(tokenURL)}}}
+	if u := g.cfg.Registry.URL; u != nil {
+		first = append(first, probe{"registry", u, upstreamOptions{allowPrivate: g.cfg.Registry.AllowPrivateNetworks, allowed: written(u)}})
 	}
 	for _, route := range g.cfg.Routes {
 		if route.Upstream != nil {
-			o := upstreamOptions{allowPrivate: route.AllowPrivateNetworks, allowed: written(route.Upstream)}
-			checks = append(checks, g.reach(ctx, "route "+route.Name, route.Upstream, o))
+			first = append(first, probe{"route " + route.Name, route.Upstream, upstreamOptions{allowPrivate: route.AllowPrivateNetworks, allowed: written(route.Upstream)}})
 		}
+	}
+	ways.walk(ctx, first)
+	checks = append(checks, ways.proxy()...)
+	checks = append(checks, ways.rows(first)...)
+	checks = append(checks, ways.clocks()...)
+	checks = append(checks, g.checkTokens(ctx, ways.open(first[0]))...)
+	if g.cfg.Registry.URL != nil {
+		checks = append(checks, g.checkRegistry(ctx))
+	}
+	if g.redis.shared != nil {
+		checks = append(checks, g.redis.check(ctx))
+	}
+	return append(checks, g.checkProviders(ctx, ways)...)
+}
+
+// checkTokens asks for one token per client and set of scopes, unless the way to the
+// token endpoint is not open.
+func (g *generation) checkTokens(ctx context.Context, open bool) []Check {
+	var checks []Check
+	for _, n := range g.neededTokens() {
+		c := Check{Part: "token " + n.client + " for " + shortScopes(n.scopes), Where: hostOf(g.cfg.OAuth.TokenURL)}
+		if !open {
+			c.OK, c.Skipped, c.Detail = true, true, "the token endpoint cannot be reached, see above"
+			checks = append(checks, c)
+			continue
+		}
+		began := g.now()
+		token, err := g.tokens.Try(ctx, n.client, n.scopes, nil)
+		c.Took = g.now().Sub(began)
+		var refused *authn.RefusedError
+		switch {
+		case errors.As(err, &refused):
+			c.Detail, c.Advice = refused.Error(), refused.Problem().Detail
+		case err != nil:
+			c.Detail = err.Error()
+		default:
+			c.OK, c.Detail = true, "obtained, valid until "+token.Expires().Format(time.RFC3339)
+		}
+		checks = append(checks, c)
 	}
 	return checks
 }
 
-// checkTokens asks for one token per client and set of scopes.
-func (g *generation) checkTokens(ctx context.Context) []Check {
-	type need struct {
-		client string
-		scopes []string
-	}
-	var needs []need
+// neededToken is one token that the configuration can ask for.
+type neededToken struct {
+	client string
+	scopes []string
+}
+
+func (g *generation) neededTokens() (needs []neededToken) {
 	add := func(client string, scopes []string) {
 		if len(scopes) == 0 {
 			return
 		}
-		if !slices.ContainsFunc(needs, func(n need) bool { return n.client == client && slices.Equal(n.scopes, scopes) }) {
-			needs = append(needs, need{client, scopes})
+		if !slices.ContainsFunc(needs, func(n neededToken) bool { return n.client == client && slices.Equal(n.scopes, scopes) }) {
+			needs = append(needs, neededToken{client, scopes})
 		}
 	}
 	for _, client := range sortedClients(g.cfg) {
@@ -118,22 +193,7 @@ func (g *generation) checkTokens(ctx context.Context) []Check {
 			}
 		}
 	}
-	var checks []Check
-	for _, n := range needs {
-		c := Check{Part: "token " + n.client + " for " + shortScopes(n.scopes)}
-		token, err := g.tokens.Try(ctx, n.client, n.scopes, nil)
-		var refused *authn.RefusedError
-		switch {
-		case errors.As(err, &refused):
-			c.Detail = refused.Code + ": " + refused.Problem().Detail
-		case err != nil:
-			c.Detail = err.Error()
-		default:
-			c.OK, c.Detail = true, "obtained, valid until "+token.Expires().Format(time.RFC3339)
-		}
-		checks = append(checks, c)
-	}
-	return checks
+	return needs
 }
 
 func orDefault(s, fallback string) string {
@@ -152,54 +212,54 @@ func shortScopes(scopes []string) string {
 	return strings.Join(short, " ")
 }
 
+func hostOf(raw string) string {
+	if u, err := url.Parse(raw); err == nil {
+		return u.Host
+	}
+	return ""
+}
+
 func (g *generation) checkRegistry(ctx context.Context) Check {
-	c := Check{Part: "registry"}
-	if err := g.directory.Refresh(ctx); err != nil {
+	c := Check{Part: "registry's list", Where: g.cfg.Registry.URL.Host}
+	began := g.now()
+	err := g.directory.Refresh(ctx)
+	c.Took = g.now().Sub(began)
+	if err != nil {
 		c.Detail = err.Error()
 		return c
 	}
 	s := g.directory.Status()
 	c.OK, c.Detail = true, fmt.Sprintf("%d Document Providers", s.Providers)
-	if len(s.Problems) > 0 {
+	if broken := entriesLeftOut(s); len(broken) > 0 {
 		c.Warning = true
-		c.Detail += "; entries that cannot be used: " + strings.Join(s.Problems, "; ")
+		c.Detail += "; entries that cannot be used: " + strings.Join(broken, "; ")
 	}
 	return c
 }
 
-func (g *generation) checkProvider(ctx context.Context, p *directory.Provider) Check {
-	part := "provider " + p.ID
-	switch state := p.State(g.now()); state {
-	case directory.HostNotAllowed:
-		return Check{Part: part, Detail: p.Refusal}
-	case directory.Active:
-		return g.reach(ctx, part, p.Base, upstreamOptions{
-			allowPrivate: g.cfg.Registry.AllowPrivateNetworks, allowed: g.writtenProvider(p.ID),
-		})
-	default:
-		return Check{Part: part, OK: true, Detail: string(state) + ", not asked"}
-	}
+// entriesLeftOut are the problems of the list without those of refused hosts, which
+// have a row of their own.
+func entriesLeftOut(s directory.Status) []string {
+	return slices.DeleteFunc(slices.Clone(s.Problems), func(p string) bool { return strings.Contains(p, "allowedHosts: [") })
 }
 
-// reach asks for the upstream's base URL without a token.
-func (g *generation) reach(ctx context.Context, part string, base *url.URL, o upstreamOptions) Check {
-	const patience = 5 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	transport := g.egress.Transport(egress.Timeouts{Connect: patience, Header: patience, Idle: patience}, o.guard())
-	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.String(), nil)
-	if err != nil {
-		return Check{Part: part, Detail: err.Error()}
-	}
-	began := g.now()
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("%s has not answered within %s", base.Host, patience)
+// checkProviders goes to every provider that may be called now.
+func (g *generation) checkProviders(ctx context.Context, ways *ways) []Check {
+	var checks []Check
+	var probes []probe
+	for _, p := range g.directory.List() {
+		part := "provider " + p.ID
+		switch state := p.State(g.now()); state {
+		case directory.HostNotAllowed:
+			checks = append(checks, Check{Part: part, Where: p.Base.Host, Detail: "it gets no token: " + p.Refusal})
+		case directory.Active:
+			probes = append(probes, probe{part, p.Base, upstreamOptions{
+				allowPrivate: g.cfg.Registry.AllowPrivateNetworks, allowed: g.writtenProvider(p.ID),
+			}})
+		default:
+			checks = append(checks, Check{Part: part, Where: p.Base.Host, OK: true, Skipped: true, Detail: string(state) + ", not asked"})
 		}
-		return Check{Part: part, Detail: egress.Classify(err).Kind + ": " + err.Error()}
 	}
-	_ = resp.Body.Close() // that it answered is all we wanted to know
-	return Check{Part: part, OK: true, Detail: fmt.Sprintf("%s was reached in %s (it answers %d to a call without a token)", base.Host, g.now().Sub(began).Round(10*time.Microsecond), resp.StatusCode)}
+	ways.walk(ctx, probes)
+	return append(ways.rows(probes), checks...)
 }

@@ -138,9 +138,11 @@ func (s *Simulator) enter() bool {
 	return true
 }
 
-// traceHeaders gives every answer a trace id of its own and repeats the request's.
+// traceHeaders gives every answer a trace id of its own and repeats the request's. The
+// date is that of the simulator's clock, by which it judges assertions and tokens.
 func (s *Simulator) traceHeaders(c *call) {
 	h := c.w.Header()
+	h.Set("Date", s.now().UTC().Format(http.TimeFormat))
 	h.Set("BelGov-Trace-Id", uuid.NewString())
 	if id := c.r.Header.Get("BelGov-Trace-Id"); id != "" {
 		h.Set("BelGov-Related-Trace-Id", id)
