@@ -1,9 +1,15 @@
 // Package telemetry turns what happened into what the platform team reads: the
-// program's log and one access line for every request.
+// program's log, one access line for every request, metrics, and traces if asked for.
 //
-// Both are log/slog, as JSON lines or as text. What is personal stays out: an
-// access line has the path of a request with the numbers of citizens masked, and
-// never its query; nothing here ever sees a token, a key or a body.
+// Logs are those of log/slog, as JSON lines or as text. Metrics are counted from each
+// finished record, or read when they are asked for from a Snapshot of how everything
+// stands (families.go lists them). Traces are told to an OpenTelemetry collector over
+// OTLP/HTTP, with the caller's W3C trace context continued and never passed on.
+//
+// What is personal stays out: an access line has the path of a request with the
+// numbers of citizens masked, and never its query; metrics and traces have neither,
+// nor enterprises; nothing here ever sees a token, a key or a body. Nothing here waits
+// for anybody outside: what a collector does not take is given up.
 package telemetry
 
 import (

@@ -1,0 +1,175 @@
+package telemetry
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// collector gives what a snapshot says. It is a prometheus.Collector.
+type collector struct {
+	version  string
+	snapshot func() Snapshot
+}
+
+// snapshots are the families that come from a snapshot rather than from requests.
+func snapshots() []*family {
+	var list []*family
+	for _, f := range families() {
+		switch f {
+		case requests, requestDuration, requestPhase, received, sent, tries, cuts, problems, overload, providerRequests, providerHeader, partRequests:
+		default:
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, f := range snapshots() {
+		ch <- f.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.snapshot()
+	p := putter{ch}
+	p.gauge(build, 1, c.version, runtime.Version())
+	p.truth(ready, s.Ready)
+	p.oneOf(health, s.Health, nil, "UP", "DEGRADED", "DOWN")
+	p.gauge(inFlight, float64(s.InFlight))
+	p.truth(reloadSuccessful, !s.ConfigRejected)
+	p.time(reloadTimestamp, s.ConfigSince)
+	p.gauge(configuration, 1, s.ConfigHash, s.Environment)
+	p.gauge(enterprises, float64(s.Listed), "listed")
+	p.gauge(enterprises, float64(s.Suspended), "suspended")
+	for _, kind := range []string{"enterprise", "caller", "upstream"} {
+		p.count(rateRefusals, s.RateRefusals[kind], kind)
+	}
+	for i := range s.Upstreams {
+		p.upstream(&s.Upstreams[i])
+	}
+	for i := range s.Clients {
+		p.client(&s.Clients[i])
+	}
+	p.registry(&s.Registry)
+	p.cache(&s.Cache)
+	if s.Redis != nil {
+		p.redis(s.Redis)
+	}
+	if e := s.Evidence; e != nil {
+		p.gauge(evidenceQueued, float64(e.Queued))
+		p.count(evidenceWritten, e.Written)
+		p.count(evidenceFailed, e.Failed)
+		p.time(evidenceSync, e.LastSync)
+	}
+	if t := s.Traces; t != nil {
+		p.count(spansExported, t.Exported)
+		p.count(spansDropped, t.Dropped)
+	}
+}
+
+// putter sends metrics on.
+type putter struct{ ch chan<- prometheus.Metric }
+
+func (p putter) gauge(f *family, v float64, labels ...string) {
+	p.ch <- prometheus.MustNewConstMetric(f.desc, prometheus.GaugeValue, v, labels...)
+}
+
+func (p putter) count(f *family, v uint64, labels ...string) {
+	p.ch <- prometheus.MustNewConstMetric(f.desc, prometheus.CounterValue, float64(v), labels...)
+}
+
+func (p putter) truth(f *family, is bool, labels ...string) {
+	v := 0.0
+	if is {
+		v = 1
+	}
+	p.gauge(f, v, labels...)
+}
+
+// time is in seconds since 1970; a time that never was gives no series.
+func (p putter) time(f *family, at time.Time, labels ...string) {
+	if !at.IsZero() {
+		p.gauge(f, float64(at.UnixMilli())/1000, labels...)
+	}
+}
+
+// oneOf is 1 for the state that is and 0 for the others; labels come before the state.
+func (p putter) oneOf(f *family, is string, labels []string, states ...string) {
+	for _, state := range states {
+		p.truth(f, is == state, append(labels[:len(labels):len(labels)], state)...)
+	}
+}
+
+func (p putter) upstream(u *UpstreamSnapshot) {
+	p.oneOf(circuitState, u.Circuit, []string{u.Name}, "closed", "open", "half-open")
+	p.count(circuitOpened, u.Opened, u.Name)
+	p.gauge(upstreamFlight, float64(u.InFlight), u.Name)
+	p.gauge(upstreamQueue, float64(u.Queued), u.Name)
+	p.count(retries, u.Retries, u.Name)
+	p.count(retriesDenied, u.RetriesDenied, u.Name)
+	p.count(refusals, u.RefusedOpen, u.Name, "circuit")
+	p.count(refusals, u.RefusedFull, u.Name, "bulkhead")
+	p.count(refusals, u.RefusedRate, u.Name, "rate")
+}
+
+func (p putter) client(c *ClientSnapshot) {
+	p.time(certificateExpiry, c.CertificateExpiry, c.Name, "current")
+	p.time(certificateExpiry, c.PendingExpiry, c.Name, "pending")
+	p.truth(keyPending, c.Pending, c.Name)
+	var sum TokenSnapshot
+	for i := range c.Tokens {
+		t := &c.Tokens[i]
+		p.time(tokenExpiry, t.Expires, c.Name, t.Scopes)
+		sum.Granted += t.Granted
+		sum.Refused += t.Refused
+		sum.Unavailable += t.Unavailable
+		sum.Forced += t.Forced
+		sum.Refusing = sum.Refusing || t.Refusing
+		sum.Away = sum.Away || t.Away
+	}
+	p.count(tokenRequests, sum.Granted, c.Name, "granted")
+	p.count(tokenRequests, sum.Refused, c.Name, "refused")
+	p.count(tokenRequests, sum.Unavailable, c.Name, "unavailable")
+	p.count(tokenForced, sum.Forced, c.Name)
+	p.truth(tokenFailing, sum.Refusing, c.Name, "refused")
+	p.truth(tokenFailing, sum.Away, c.Name, "unavailable")
+	p.truth(tokenFailing, c.KeyFailing, c.Name, "key")
+}
+
+func (p putter) registry(r *RegistrySnapshot) {
+	if r.Configured {
+		p.time(listTimestamp, r.Fetched)
+		p.truth(listFailing, r.Failing)
+	}
+	for state, n := range r.States {
+		p.gauge(providers, float64(n), state)
+	}
+}
+
+func (p putter) cache(c *CacheSnapshot) {
+	p.gauge(cacheBytes, float64(c.Bytes))
+	p.gauge(cacheResources, float64(c.Resources))
+	p.count(cacheHits, c.Hits)
+	p.count(cacheMisses, c.Misses)
+	p.count(cacheStale, c.Stale)
+	p.count(cacheValidated, c.Validated)
+	p.count(cacheCollapsed, c.Collapsed)
+	p.count(cacheStored, c.Stored)
+	p.count(cacheEvicted, c.Evicted)
+	p.count(cacheInvalidated, c.Invalidations)
+	p.count(cacheFailures, c.StoreFailures)
+}
+
+func (p putter) redis(r *RedisSnapshot) {
+	p.truth(redisUp, r.State == "up")
+	p.oneOf(redisState, r.State, nil, "up", "troubled", "away")
+	p.count(redisOpened, r.Opened)
+	p.count(redisUnreadable, r.Unreadable)
+	p.truth(redisSubscribed, r.Subscribed)
+	p.gauge(redisUntold, float64(r.Untold))
+}

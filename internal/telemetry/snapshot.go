@@ -1,0 +1,101 @@
+package telemetry
+
+import "time"
+
+// Snapshot is how the gateway stands at one moment: what metrics are read from when
+// they are asked for, and cost nothing until then. What is nil or zero time gives no
+// series. The counts only grow, except that what is made anew begins at 0 again.
+type Snapshot struct {
+	Ready bool
+	// Health is UP, DEGRADED or DOWN.
+	Health string
+	// InFlight are the requests that are being served.
+	InFlight int64
+
+	// ConfigHash and Environment are those of the configuration in force, which was
+	// taken at ConfigSince; ConfigRejected says that a newer one was not taken.
+	ConfigHash, Environment string
+	ConfigSince             time.Time
+	ConfigRejected          bool
+
+	// Listed and Suspended count enterprises.
+	Listed, Suspended int
+	// RateRefusals counts by whose rate it was: enterprise, caller, upstream.
+	RateRefusals map[string]uint64
+
+	// Upstreams have names of their own.
+	Upstreams []UpstreamSnapshot
+	Clients   []ClientSnapshot
+	Registry  RegistrySnapshot
+	Cache     CacheSnapshot
+	Redis     *RedisSnapshot
+	Evidence  *EvidenceSnapshot
+	Traces    *TraceStats
+}
+
+// UpstreamSnapshot is one upstream's protection.
+type UpstreamSnapshot struct {
+	Name string
+	// Circuit is closed, open or half-open.
+	Circuit                               string
+	Opened                                uint64
+	InFlight, Queued                      int
+	Retries, RetriesDenied                uint64
+	RefusedOpen, RefusedFull, RefusedRate uint64
+}
+
+// ClientSnapshot is one OAuth client.
+type ClientSnapshot struct {
+	Name string
+	// CertificateExpiry is that of the key that signs, PendingExpiry that of a newer
+	// one; zero without a certificate.
+	CertificateExpiry, PendingExpiry time.Time
+	// Pending says that a newer key has not earned a token yet, KeyFailing that the
+	// files of the key cannot be loaded.
+	Pending, KeyFailing bool
+	Tokens              []TokenSnapshot
+}
+
+// TokenSnapshot is the token of a client for one set of scopes.
+type TokenSnapshot struct {
+	// Scopes are joined by blanks. No two tokens of a client have the same.
+	Scopes string
+	// Expires is zero if there is no token.
+	Expires                               time.Time
+	Granted, Refused, Unavailable, Forced uint64
+	// Refusing and Away say why the last request failed, if it did.
+	Refusing, Away bool
+}
+
+// RegistrySnapshot is the list of Document Providers.
+type RegistrySnapshot struct {
+	// Configured says that there is a registry to ask.
+	Configured bool
+	// Fetched is when the list in force came from it.
+	Fetched time.Time
+	Failing bool
+	// States counts the providers.
+	States map[string]int
+}
+
+// CacheSnapshot is how the cache stands.
+type CacheSnapshot struct {
+	Bytes, Resources                                                                         int64
+	Hits, Misses, Stale, Validated, Collapsed, Stored, Evicted, Invalidations, StoreFailures uint64
+}
+
+// RedisSnapshot is how Redis is doing.
+type RedisSnapshot struct {
+	// State is up, troubled or away.
+	State              string
+	Opened, Unreadable uint64
+	Subscribed         bool
+	Untold             int
+}
+
+// EvidenceSnapshot is how the evidence log is doing.
+type EvidenceSnapshot struct {
+	Queued          int
+	Written, Failed uint64
+	LastSync        time.Time
+}
