@@ -1,19 +1,27 @@
 // Package admin is what the platform team and its machines see: whether the
-// gateway lives, is ready and healthy, and how it stands with everything around
-// it.
+// gateway lives, is ready and healthy, how it stands with everything around it, and
+// what happened in the last minutes.
 //
-//	/livez    200 while the process answers
-//	/readyz   200 when requests should be sent here; no single provider decides it
-//	/health   the Belgif guide's health: UP and DEGRADED are 200, DOWN is 503
-//	/status   everything known, as JSON
+//	/livez     200 while the process answers
+//	/readyz    200 when requests should be sent here; no single provider decides it
+//	/health    the Belgif guide's health: UP and DEGRADED are 200, DOWN is 503
+//	/status    everything known, as JSON
+//	/activity  the last minutes and the last problems, as JSON
+//	/enterprises/refused   all enterprises that an upstream refuses, as JSON
+//	/          a page for people, made of the three (page.go)
 //
 //	POST /configuration/confirm?hash=…   take the configuration that was refused for
 //	                                     dropping many enterprises
 //	POST /cache/purge?enterprise=N       drop the stored answers of an enterprise, of
 //	                 ?route=NAME         a route, or
 //	                 ?all=true           all of them, in every replica
+//	POST /maintenance?provider=ID&for=2h&reason=…   no calls to a provider
+//	                 ?gateway=true&for=30m          none at all
+//	DELETE /maintenance?provider=ID                 ends it
+//	POST /log?level=debug                           sets the level of the logs
 //
-// Changes are for the machine itself and for whoever has the admin token.
+// Changes are for the machine itself and for whoever has the admin token, and never
+// for a browser (writes.go). Reading needs neither: the listener is not for everybody.
 //
 // The package knows nothing of the request path: what it shows is handed to it.
 package admin
@@ -21,7 +29,9 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -29,88 +39,108 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// The states of health, as the Belgif guide names them.
-const (
-	Up       = "UP"
-	Degraded = "DEGRADED"
-	Down     = "DOWN"
-)
-
-// Health is the answer of /health.
-type Health struct {
-	// Status is Up, Degraded or Down.
-	Status string `json:"status"`
-	// Details say, part by part, what is not well. They are for the admin side.
-	Details map[string]Health `json:"details,omitempty"`
-	// Reason is a sentence for people.
-	Reason string `json:"reason,omitempty"`
-}
-
-// Options are the gateway's answers.
+// Options are the gateway's answers. Those that are nil are not offered.
 type Options struct {
 	// Ready says why the gateway is not ready, empty if it is.
 	Ready func() string
 	// Health says how it is.
 	Health func() Health
-	// Status gives what /status shows.
-	Status func() any
+	// Status gives what /status shows, Activity what /activity does, Refused what
+	// /enterprises/refused does.
+	Status   func() any
+	Activity func() any
+	Refused  func() any
+	// Metrics answers /metrics.
+	Metrics http.Handler
 	// Confirm takes a configuration, named by its hash, that was refused for
 	// dropping enterprises.
 	Confirm func(hash string) error
 	// Purge drops stored answers. Its errors are problems.
 	Purge func(context.Context, Purge) error
+	// Maintain switches to maintenance, or ends it if there is no Until. Its errors
+	// are problems. Maintenance lists what is switched.
+	Maintain    func(context.Context, Maintenance) error
+	Maintenance func() []Maintenance
+	// SetLevel sets the level of the logs.
+	SetLevel func(slog.Level)
 	// Token is what changes need when they come from another machine, empty for
 	// "not at all".
 	Token func() (string, error)
+	// Now is time.Now if nil.
+	Now func() time.Time
+}
+
+// administration is the admin listener.
+type administration struct {
+	o          Options
+	remembered remembered
 }
 
 // New makes the admin listener's handler.
 func New(o Options) http.Handler {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	a := &administration{o: o, remembered: remembered{compute: o.Health, now: o.Now}}
 	r := chi.NewRouter()
-	r.Get("/livez", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, r, http.StatusOK, Health{Status: Up})
-	})
-	r.Get("/readyz", func(w http.ResponseWriter, r *http.Request) {
-		if reason := o.Ready(); reason != "" {
-			answer(w, r, http.StatusServiceUnavailable, Health{Status: Down, Reason: reason})
-			return
-		}
-		answer(w, r, http.StatusOK, Health{Status: Up})
-	})
-	r.Get("/health", func(w http.ResponseWriter, r *http.Request) {
-		h := o.Health()
-		status := http.StatusOK
-		if h.Status == Down {
-			status = http.StatusServiceUnavailable
-		}
-		answer(w, r, status, h)
-	})
-	r.Get("/status", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, r, http.StatusOK, o.Status())
-	})
-	r.Post("/configuration/confirm", writes(o.Token, func(w http.ResponseWriter, r *http.Request) {
-		hash := r.URL.Query().Get("hash")
-		if hash == "" {
-			problem.Write(w, r, problem.BadRequest("The hash of the configuration is missing: add ?hash= with the one that /status shows under configuration.rejected."), exchange.NewID(), 0)
-			return
-		}
-		if err := o.Confirm(hash); err != nil {
-			problem.Write(w, r, problem.BadRequest("The configuration was not taken: "+err.Error()), exchange.NewID(), 0)
-			return
-		}
-		answer(w, r, http.StatusOK, Health{Status: Up})
-	}))
-	r.Get("/configuration/confirm", func(w http.ResponseWriter, r *http.Request) {
-		problem.Write(w, r, problem.MethodNotAllowed(r.Method, []string{http.MethodPost}), exchange.NewID(), 0)
-	})
+	pages(r)
+	r.Get("/livez", a.livez)
+	r.Get("/readyz", a.readyz)
+	r.Get("/health", a.health)
+	shows(r, "/status", o.Status)
+	shows(r, "/activity", o.Activity)
+	shows(r, "/enterprises/refused", o.Refused)
+	if o.Metrics != nil {
+		r.Method(http.MethodGet, "/metrics", o.Metrics)
+	}
+	if o.Maintenance != nil {
+		shows(r, "/maintenance", func() any { return maintenanceList{o.Maintenance()} })
+		r.Post("/maintenance", writes(o.Token, a.maintain))
+		r.Delete("/maintenance", writes(o.Token, a.maintain))
+	}
+	r.Post("/configuration/confirm", writes(o.Token, a.confirm))
 	r.Post("/cache/purge", writes(o.Token, purge(o.Purge)))
+	r.Post("/log", writes(o.Token, a.logLevel))
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		problem.Write(w, r, problem.NotFound("The admin listener has /livez, /readyz, /health and /status, and takes POST /configuration/confirm. The APIs are on the internal endpoint."), exchange.NewID(), 0)
+		problem.Write(w, r, problem.NotFound("The admin listener has a page at /, and /livez, /readyz, /health, /status, /activity and /metrics; it takes POST /configuration/confirm, /cache/purge, /maintenance and /log. The APIs are on the internal endpoint."), exchange.NewID(), 0)
 	})
-	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		problem.Write(w, r, problem.MethodNotAllowed(r.Method, []string{http.MethodGet, http.MethodHead}), exchange.NewID(), 0)
+	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
+		problem.Write(w, req, problem.MethodNotAllowed(req.Method, allowed(r, req.URL.Path)), exchange.NewID(), 0)
 	})
 	return chi.Chain(headAsGet).Handler(r)
+}
+
+// shows answers GET with what show gives at that moment.
+func shows(r chi.Router, path string, show func() any) {
+	if show != nil {
+		r.Get(path, func(w http.ResponseWriter, r *http.Request) { answer(w, r, http.StatusOK, show()) })
+	}
+}
+
+// allowed are the methods that a path has.
+func allowed(r chi.Router, path string) (list []string) {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		if r.Match(chi.NewRouteContext(), method, path) {
+			list = append(list, method)
+			if method == http.MethodGet {
+				list = append(list, http.MethodHead)
+			}
+		}
+	}
+	return list
+}
+
+func (a *administration) confirm(w http.ResponseWriter, r *http.Request) {
+	hash := r.URL.Query().Get("hash")
+	if hash == "" {
+		problem.Write(w, r, problem.BadRequest("The hash of the configuration is missing: add ?hash= with the one that /status shows under configuration.rejected."), exchange.NewID(), 0)
+		return
+	}
+	if err := a.o.Confirm(hash); err != nil {
+		problem.Write(w, r, problem.BadRequest("The configuration was not taken: "+err.Error()), exchange.NewID(), 0)
+		return
+	}
+	answer(w, r, http.StatusOK, Health{Status: Up})
 }
 
 // headAsGet lets HEAD go where GET goes; net/http drops the body.
@@ -130,8 +160,18 @@ type headOnly struct{ http.ResponseWriter }
 
 func (headOnly) Write(b []byte) (int, error) { return len(b), nil }
 
+// compact is an answer that is read by programs alone: numbers by the thousand,
+// which would each have a line of its own.
+type compact interface{ Compact() }
+
 func answer(w http.ResponseWriter, r *http.Request, status int, v any) {
-	body, err := json.MarshalIndent(v, "", "  ")
+	var body []byte
+	var err error
+	if _, dense := v.(compact); dense {
+		body, err = json.Marshal(v)
+	} else {
+		body, err = json.MarshalIndent(v, "", "  ")
+	}
 	if err != nil {
 		problem.Write(w, r, problem.Internal(err), exchange.NewID(), 0)
 		return
@@ -139,6 +179,7 @@ func answer(w http.ResponseWriter, r *http.Request, status int, v any) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n')) // whoever asked may have gone
 }

@@ -8,6 +8,7 @@ import "ebox-gateway/internal/exchange"
 func (g *Gateway) finished() func(*exchange.Record) {
 	observers := []func(*exchange.Record){
 		g.o.Done, // the access log
+		g.activity.Done,
 	}
 	return func(r *exchange.Record) {
 		for _, observe := range observers {

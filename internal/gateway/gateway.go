@@ -23,7 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ebox-gateway/internal/admin"
+	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/exchange"
@@ -42,6 +42,11 @@ type Options struct {
 	Version string
 	// Load reads the configuration anew; nil if it cannot change.
 	Load func() (*config.Config, error)
+	// Level is that of the logs, which the admin listener may set; nil if it may not.
+	Level *slog.LevelVar
+	// Event is told of what operators do: switches to maintenance. It may wait, and is
+	// called by one goroutine for each. Nil for nobody.
+	Event func(kind string, attrs ...slog.Attr)
 	// Now is time.Now if nil.
 	Now func() time.Time
 }
@@ -53,6 +58,8 @@ type Gateway struct {
 	pool    *pool
 	// done is told of each finished record.
 	done func(*exchange.Record)
+	// activity is what happened in the last minutes.
+	activity *activity.Recent
 
 	// current is what serves. replacing serialises its replacement.
 	current   atomic.Pointer[generation]
@@ -85,6 +92,7 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 		o.Done = func(*exchange.Record) {}
 	}
 	g := &Gateway{o: o, started: o.Now(), pool: newPool(int64(cfg.Cache.Memory), o), background: newBackground(), certificates: make(certificates)}
+	g.activity = g.newActivity()
 	g.done = g.finished()
 	first, err := newGeneration(cfg, o, g.pool, nil, g.done)
 	if err != nil {
@@ -94,10 +102,7 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	first.useRedis()
 	g.current.Store(first)
 	g.internal = server.New(http.HandlerFunc(g.serveInternal), cfg.Server.Drain.Timeout, o.Log)
-	administration := admin.New(admin.Options{Ready: g.ready, Health: g.health, Status: func() any { return g.Status() }, Confirm: g.Confirm, Purge: g.Purge, Token: g.adminToken})
-	g.admin = server.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		g.current.Load().edge.Guard(administration).ServeHTTP(w, r)
-	}), cfg.Server.Drain.Timeout, o.Log)
+	g.admin = server.New(g.administration(), cfg.Server.Drain.Timeout, o.Log)
 	return g, nil
 }
 
@@ -204,6 +209,7 @@ func (g *Gateway) AdminAddrs() []net.Addr { return g.admin.Addrs() }
 func (g *Gateway) Run(ctx, cut context.Context) error {
 	g.background.start(g.current.Load())
 	g.background.wg.Go(func() { g.pool.cache.Run(g.background.ctx) })
+	g.background.wg.Go(func() { g.followSwitches(g.background.ctx) })
 	defer g.pool.cache.Close()
 	defer g.background.stop()
 

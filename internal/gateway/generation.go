@@ -153,7 +153,7 @@ func (g *generation) newEndpoint(f forwarder, routes []*server.Route, done func(
 	return server.NewEndpoint(server.Options{
 		Edge: g.edge, PublicURL: g.cfg.Server.PublicURL, TrustedProxies: g.cfg.Server.TrustedProxies,
 		MaxTarget: int(g.cfg.Server.Limits.MaxTargetBytes), MaxParameters: g.cfg.Server.Limits.MaxQueryParameters,
-		Callers: g.callers, Resolver: g.resolver, Admit: newAdmission(g.cfg, g.pool.limits).admit, Proxy: f, Keeper: keeper, Providers: g.listProviders, Routes: routes,
+		Callers: g.callers, Resolver: switchable{g.resolver, g.pool.switches}, Admit: newAdmission(g.cfg, g.pool.limits).admit, Proxy: f, Keeper: keeper, Providers: g.listProviders, Routes: routes,
 		Absent: absent, Environment: string(g.cfg.Environment), CredentialKey: authn.SourceKey, Done: done,
 	})
 }

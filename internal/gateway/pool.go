@@ -28,6 +28,8 @@ type pool struct {
 	limits *resilience.Limits
 	// cache is what all routes keep of their answers.
 	cache *cache.Cache
+	// switches are what was switched to maintenance.
+	switches *switches
 	// alive are the generations that may still be serving requests.
 	alive map[*generation]bool
 }
@@ -52,7 +54,7 @@ func newPool(memory int64, o Options) *pool {
 	now := o.Now
 	return &pool{
 		cache:  cache.New(cache.Options{Memory: memory, Log: o.Log, Now: now}),
-		limits: resilience.NewLimits(0, now),
+		limits: resilience.NewLimits(0, now), switches: newSwitches(now),
 		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList), alive: make(map[*generation]bool),
 	}
 }

@@ -184,6 +184,9 @@ func (g *generation) listProviders() (list []server.Provider, complete bool) {
 				break
 			}
 		}
+		if m, ok := g.pool.switches.provider(p.ID); ok {
+			entry.State, entry.Maintenance = string(directory.Maintenance), &server.Window{Start: m.Since, End: m.Until}
+		}
 		list = append(list, entry)
 	}
 	return list, !g.directoryEmpty()

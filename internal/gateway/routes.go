@@ -29,7 +29,7 @@ func (g *generation) addRoute(route config.Route) error {
 			return err
 		}
 		g.federated = append(g.federated, f)
-		r.Target = f.target
+		r.Target = g.unlessSwitched(f.target)
 	} else {
 		f, err := g.newFixed(route)
 		if err != nil {

@@ -1,0 +1,83 @@
+package admin
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"net/http"
+	"path"
+
+	"github.com/go-chi/chi/v5"
+)
+
+// The page is plain HTML, CSS and JavaScript modules, as they stand in the folder
+// page: nothing is built, and nothing is fetched from anywhere but this listener. It
+// reads /status and /activity and puts every text where text goes, never markup.
+//
+//go:embed page
+var files embed.FS
+
+// policy is the page's Content-Security-Policy (CSP Level 3): its own files and
+// nothing else, nothing inline, in nobody's frame; and text that would become markup
+// by way of a script is an error of the script (Trusted Types).
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+
+// mediaTypes are those of the page's files: what the machine has in its own table
+// must not matter.
+var mediaTypes = map[string]string{
+	".html": "text/html; charset=utf-8",
+	".css":  "text/css; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".svg":  "image/svg+xml",
+}
+
+// pages adds the page and its files.
+func pages(r chi.Router) {
+	entries, err := files.ReadDir("page")
+	if err != nil {
+		panic("admin: the page is not embedded: " + err.Error())
+	}
+	for _, e := range entries {
+		content, err := files.ReadFile("page/" + e.Name())
+		if err != nil {
+			panic("admin: the page is not embedded: " + err.Error())
+		}
+		target := "/page/" + e.Name()
+		if e.Name() == "index.html" {
+			target = "/"
+		}
+		r.Get(target, file(content, mediaTypes[path.Ext(e.Name())]))
+	}
+}
+
+// file answers with one file, which a browser asks for again each time and gets only
+// if it is another.
+func file(content []byte, mediaType string) http.HandlerFunc {
+	sum := sha256.Sum256(content)
+	tag := `"` + hex.EncodeToString(sum[:8]) + `"`
+	return func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Type", mediaType)
+		h.Set("Content-Security-Policy", policy)
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-cache")
+		h.Set("ETag", tag)
+		if r.Header.Get("If-None-Match") == tag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		_, _ = w.Write(content) // whoever asked may have gone
+	}
+}
+
+// Visit tells a request for the page itself, which may come from anywhere: somebody
+// follows a link in an alert or a ticket, and a browser says of that what it says of
+// any other site's doing. What it gets holds nothing but itself, in nobody's frame; what
+// the page shows it then asks for, as its own site.
+func Visit(r *http.Request) bool {
+	return r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) && len(r.Header["Origin"]) == 0
+}

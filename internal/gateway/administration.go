@@ -1,0 +1,57 @@
+package gateway
+
+import (
+	"log/slog"
+	"net/http"
+
+	"ebox-gateway/internal/activity"
+	"ebox-gateway/internal/admin"
+	"ebox-gateway/internal/telemetry"
+)
+
+// newActivity makes the memory of the last minutes, which outlives configurations.
+func (g *Gateway) newActivity() *activity.Recent {
+	return activity.New(activity.Options{
+		Now: g.o.Now, Mask: telemetry.Mask,
+		Known: func(provider string) bool {
+			_, ok := g.current.Load().directory.Lookup(provider)
+			return ok
+		},
+	})
+}
+
+// administration is what the admin listener serves, behind the same rules for Host
+// and Origin as the internal endpoint.
+func (g *Gateway) administration() http.Handler {
+	o := admin.Options{
+		Ready: g.ready, Health: g.health,
+		Status:   func() any { return g.Status() },
+		Activity: func() any { return recently{g.activity.Snapshot()} },
+		Refused:  func() any { return g.activity.Refused(0) },
+		Confirm:  g.Confirm, Purge: g.Purge, Maintain: g.Maintain, Maintenance: g.pool.switches.list,
+		Token: g.adminToken, Now: g.o.Now,
+	}
+	if g.o.Level != nil {
+		o.SetLevel = func(level slog.Level) {
+			g.o.Level.Set(level)
+			g.o.Log.Warn("the level of the logs was set", "level", level.String())
+		}
+	}
+	handler := admin.New(o)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		checked := r
+		if admin.Visit(r) { // from a link elsewhere; the Host still has to be ours
+			checked = r.Clone(r.Context())
+			for _, field := range []string{"Referer", "Sec-Fetch-Site"} {
+				delete(checked.Header, field)
+			}
+		}
+		g.current.Load().edge.Guard(handler).ServeHTTP(w, checked)
+	})
+}
+
+// recently is thousands of numbers.
+type recently struct{ activity.Activity }
+
+// Compact has it written without indentation.
+func (recently) Compact() {}

@@ -1,0 +1,285 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ebox-gateway/internal/admin"
+	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/server"
+	"ebox-gateway/internal/tenancy"
+)
+
+// switches are what people have switched to maintenance: Document Providers, or the
+// whole gateway. They outlive every configuration, and end by themselves, so that one
+// that is forgotten does not stay. With Redis all replicas have the same within a
+// second or two, and a restart keeps them; without, each replica has its own, until
+// it ends.
+type switches struct {
+	now func() time.Time
+	// changing serialises changes and looks at the shared copy.
+	changing sync.Mutex
+	current  atomic.Pointer[switched]
+	seen     []byte // the shared copy, as it was last seen
+}
+
+// switched is one state of the switches, in the form in which replicas share it. It
+// does not change.
+type switched struct {
+	// Changed orders the states of all replicas.
+	Changed   time.Time                    `json:"changed"`
+	Gateway   *admin.Maintenance           `json:"gateway,omitempty"`
+	Providers map[string]admin.Maintenance `json:"providers,omitempty"`
+}
+
+func newSwitches(now func() time.Time) *switches {
+	if now == nil {
+		now = time.Now
+	}
+	s := &switches{now: now}
+	s.current.Store(new(switched))
+	return s
+}
+
+// gateway is the maintenance of the whole gateway, if it is in it.
+func (s *switches) gateway() (admin.Maintenance, bool) {
+	if m := s.current.Load().Gateway; m != nil && m.Until.After(s.now()) {
+		return *m, true
+	}
+	return admin.Maintenance{}, false
+}
+
+// provider is the maintenance that a provider was switched to, if it is in it.
+func (s *switches) provider(id string) (admin.Maintenance, bool) {
+	now := s.current.Load()
+	if len(now.Providers) == 0 {
+		return admin.Maintenance{}, false
+	}
+	m, ok := now.Providers[id]
+	return m, ok && m.Until.After(s.now())
+}
+
+// list are those in force, the gateway's first, then by provider.
+func (s *switches) list() []admin.Maintenance {
+	list := []admin.Maintenance{}
+	if m, ok := s.gateway(); ok {
+		list = append(list, m)
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.current.Load().Providers)) {
+		if m, ok := s.provider(id); ok {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// change makes the next state: with m, or without what m names if it has no end. It
+// returns false if there was nothing to end.
+func (s *switches) change(m admin.Maintenance) bool {
+	old := s.current.Load()
+	next := &switched{Changed: s.now().UTC(), Gateway: old.Gateway, Providers: maps.Clone(old.Providers)}
+	if !next.Changed.After(old.Changed) { // the clock of another replica is ahead
+		next.Changed = old.Changed.Add(time.Millisecond)
+	}
+	maps.DeleteFunc(next.Providers, func(_ string, m admin.Maintenance) bool { return !m.Until.After(s.now()) })
+	if next.Providers == nil {
+		next.Providers = make(map[string]admin.Maintenance)
+	}
+	ends := m.Until.IsZero()
+	switch {
+	case m.Gateway && ends:
+		if _, on := s.gateway(); !on {
+			return false
+		}
+		next.Gateway = nil
+	case m.Gateway:
+		next.Gateway = &m
+	case ends:
+		if _, on := s.provider(m.Provider); !on {
+			return false
+		}
+		delete(next.Providers, m.Provider)
+	default:
+		next.Providers[m.Provider] = m
+	}
+	s.current.Store(next)
+	return true
+}
+
+// share gives the state to the other replicas; store may be nil.
+func (s *switches) share(ctx context.Context, store directory.Shared) {
+	if store == nil {
+		return
+	}
+	body, err := json.Marshal(s.current.Load())
+	if err != nil { // nothing in it fails
+		return
+	}
+	s.seen = body
+	store.Store(ctx, body)
+}
+
+// look adopts what another replica has switched since.
+func (s *switches) look(ctx context.Context, store directory.Shared) (changed bool) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	body, _, err := store.Load(ctx)
+	if err != nil || bytes.Equal(body, s.seen) {
+		return false
+	}
+	s.seen = body
+	next := new(switched)
+	if json.Unmarshal(body, next) != nil || !next.Changed.After(s.current.Load().Changed) {
+		return false
+	}
+	s.current.Store(next)
+	return true
+}
+
+// lookPeriod is how often a replica looks for the others' switches.
+const lookPeriod = time.Second
+
+// followSwitches adopts the other replicas' switches until ctx is done.
+func (g *Gateway) followSwitches(ctx context.Context) {
+	tick := time.NewTicker(lookPeriod)
+	defer tick.Stop()
+	for {
+		if store := g.sharedSwitches(); store != nil && g.pool.switches.look(ctx, store) {
+			g.o.Log.Info("another replica changed what is in maintenance", "switched", len(g.pool.switches.list()))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// sharedSwitches is where replicas share their switches; nil without Redis. It lies
+// there as a list of a registry would, which replicas keep for each other already.
+func (g *Gateway) sharedSwitches() directory.Shared {
+	if r := g.current.Load().redis.shared; r != nil {
+		return r.List("maintenance")
+	}
+	return nil
+}
+
+// Maintain switches a Document Provider or the whole gateway to maintenance, or ends
+// it if m.Until is zero. Its errors are problems.
+func (g *Gateway) Maintain(ctx context.Context, m admin.Maintenance) error {
+	now := g.current.Load()
+	if !m.Gateway && !m.Until.IsZero() {
+		if _, ok := now.directory.Lookup(m.Provider); !ok {
+			return directory.Unknown(m.Provider, now.directory.ActiveIDs())
+		}
+	}
+	what := "the whole gateway"
+	if !m.Gateway {
+		what = "provider " + m.Provider
+	}
+	s := g.pool.switches
+	s.changing.Lock()
+	changed := s.change(m)
+	if changed {
+		s.share(ctx, g.sharedSwitches())
+	}
+	s.changing.Unlock()
+	if !changed {
+		return problem.NotFound(fmt.Sprintf("Nothing ends: %s was not switched to maintenance. What the registry announces cannot be ended here.", what))
+	}
+	attrs := []any{"what", what, "by", m.By}
+	if m.Until.IsZero() {
+		g.o.Log.Warn("maintenance was ended", attrs...)
+		g.tell("maintenance-ended", m, what)
+		return nil
+	}
+	g.o.Log.Warn("maintenance was switched on", append(attrs, "until", m.Until, "reason", m.Reason)...)
+	g.tell("maintenance-begun", m, what)
+	return nil
+}
+
+// tell hands an operator's act to whoever keeps evidence of it.
+func (g *Gateway) tell(kind string, m admin.Maintenance, what string) {
+	if g.o.Event == nil {
+		return
+	}
+	attrs := []slog.Attr{slog.String("what", what), slog.String("by", m.By)}
+	if !m.Until.IsZero() {
+		attrs = append(attrs, slog.Time("until", m.Until), slog.String("reason", m.Reason))
+	}
+	g.o.Event(kind, attrs...)
+}
+
+// unlessSwitched is target for providers that nobody has switched to maintenance: to
+// the others it is what their announced maintenance would be.
+func (g *generation) unlessSwitched(target func(server.TargetRequest) (server.Target, error)) func(server.TargetRequest) (server.Target, error) {
+	return func(r server.TargetRequest) (server.Target, error) {
+		if refused := g.switchedOff(r.Provider); refused != nil {
+			return server.Target{}, refused
+		}
+		return target(r)
+	}
+}
+
+// switchedOff is the problem of a call to a provider that was switched to
+// maintenance, nil if it was not. The reason that was given is for the platform team.
+func (g *generation) switchedOff(provider string) *problem.Problem {
+	m, ok := g.pool.switches.provider(provider)
+	if !ok {
+		return nil
+	}
+	return problem.UnavailableUntil("The Document Provider "+provider+" is in maintenance, switched by the platform team. Try again after it ends.", m.Until)
+}
+
+// switchable is a resolver that lets nobody through while the whole gateway is in
+// maintenance. Whoever may not call at all hears that instead.
+type switchable struct {
+	server.Resolver
+	switches *switches
+}
+
+// Check implements server.Resolver.
+func (s switchable) Check(c *tenancy.Caller, route *tenancy.Route, action ebox.Action, claim tenancy.Claim) error {
+	if err := s.Resolver.Check(c, route, action, claim); err != nil {
+		return err
+	}
+	return s.refused()
+}
+
+// Resolve implements server.Resolver.
+func (s switchable) Resolve(c *tenancy.Caller, route *tenancy.Route, action ebox.Action, method string, claim tenancy.Claim) (tenancy.Tenant, error) {
+	tenant, err := s.Resolver.Resolve(c, route, action, method, claim)
+	if err == nil {
+		err = s.refused()
+	}
+	return tenant, err
+}
+
+func (s switchable) refused() error {
+	m, ok := s.switches.gateway()
+	if !ok {
+		return nil
+	}
+	return problem.UnavailableUntil("The gateway is in maintenance. Nothing was sent. Try again after it ends.", m.Until)
+}
+
+// sentence says of a maintenance what the page and the health say.
+func sentence(m admin.Maintenance) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "switched to maintenance until %s", m.Until.UTC().Format("2006-01-02 15:04 MST"))
+	if m.Reason != "" {
+		b.WriteString(": " + m.Reason)
+	}
+	return b.String()
+}
