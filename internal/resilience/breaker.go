@@ -57,6 +57,9 @@ type breaker struct {
 	openUntil atomic.Int64 // a time.Duration
 	opened    atomic.Uint64
 	refused   atomic.Uint64
+	suspicion suspicion
+	// tell is told, outside of gobreaker, for how long the circuit has opened.
+	tell func(time.Duration)
 
 	mu sync.Mutex
 	// barred failed as a probe: until barredUntil the circuit is open for it alone,
@@ -88,7 +91,7 @@ func newBreaker(o Options) *breaker {
 		s.Open = 15 * time.Second
 	}
 	b := &breaker{
-		settings: s, name: o.Name, log: o.Log, base: time.Now(),
+		settings: s, name: o.Name, log: o.Log, base: time.Now(), tell: o.Opened,
 		step: max(s.Window/windowSteps, 1), ledger: newLedger(s.Window),
 	}
 	b.cb = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
@@ -106,14 +109,18 @@ func (b *breaker) clock() time.Duration { return time.Since(b.base) }
 // trips is asked by gobreaker, under its mutex, after each failure. Calls that have
 // not ended are left out: they have neither failed nor succeeded.
 func (b *breaker) trips(c gobreaker.Counts) bool {
-	calls := c.TotalSuccesses + c.TotalFailures
-	if int64(calls) < int64(b.settings.MinRequests) || float64(c.TotalFailures) < b.settings.FailureRatio*float64(calls) {
+	now := b.clock()
+	calls, failures := c.TotalSuccesses+c.TotalFailures, c.TotalFailures
+	if int64(calls) < int64(b.settings.MinRequests) || float64(failures) < b.settings.FailureRatio*float64(calls) {
+		var enough bool
+		if calls, failures, enough = b.suspicion.condemns(now, b.settings.MinRequests, b.settings.FailureRatio); !enough {
+			return false
+		}
+	}
+	if !b.ledger.widespread(calls, failures, b.settings.FailureRatio, now) {
 		return false
 	}
-	if !b.ledger.widespread(calls, c.TotalFailures, b.settings.FailureRatio, b.clock()) {
-		return false
-	}
-	b.note(change{gobreaker.StateOpen, calls, c.TotalFailures})
+	b.note(change{gobreaker.StateOpen, calls, failures})
 	return true
 }
 
@@ -124,6 +131,7 @@ func (b *breaker) changed(_ string, from, to gobreaker.State) {
 		b.opened.Add(1)
 	}
 	b.ledger.forget()
+	b.suspicion.end()
 	b.mu.Lock()
 	b.barredUntil = 0
 	b.mu.Unlock()
@@ -156,6 +164,7 @@ func (b *breaker) announce() {
 		case gobreaker.StateHalfOpen:
 			b.log.Info("circuit half-open: a few calls probe the upstream", "upstream", b.name)
 		case gobreaker.StateOpen:
+			b.tell(b.settings.Open)
 			if c.calls == 0 {
 				b.log.Warn("circuit open again: a probe failed", "upstream", b.name, "for", b.settings.Open)
 				continue
@@ -251,6 +260,7 @@ func (b *breaker) count(c *call, o outcome, now time.Duration) {
 		b.ledger.failed(c.who, now)
 		err = errFailed
 	}
+	b.suspicion.count(now, err != nil)
 	if now-c.began <= b.step {
 		c.done(err)
 		return

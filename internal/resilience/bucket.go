@@ -67,7 +67,7 @@ func shortage(limiter *rate.Limiter, want float64, now time.Time) time.Duration 
 
 // take spends a token if there is one. Otherwise it returns how long it takes until
 // there is, at least a nanosecond.
-func (b *bucket) take(now time.Time) (short time.Duration) {
+func (b *bucket) take(_ context.Context, now time.Time) (short time.Duration) {
 	if b.whole.AllowN(now, 1) {
 		return 0
 	}

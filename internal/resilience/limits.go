@@ -37,8 +37,9 @@ const defaultMax = 100_000
 // Limits are the rates of enterprises and callers. They are spent by every request,
 // also by one that the cache answers. They are safe for concurrent use.
 type Limits struct {
-	max int
-	now func() time.Time
+	max   int
+	now   func() time.Time
+	joint func(Key, Rate) Joint // nil if every rate is this replica's own
 
 	mu      sync.Mutex // never held while anybody waits
 	entries map[Key]*list.Element
@@ -46,9 +47,9 @@ type Limits struct {
 }
 
 type limit struct {
-	key    Key
-	rate   Rate
-	bucket *bucket
+	key  Key
+	rate Rate
+	pacer
 }
 
 // NewLimits makes Limits that remember the rates of the max keys that were used
@@ -78,10 +79,10 @@ func (l *Limits) Take(ctx context.Context, key Key, r Rate, pace time.Duration) 
 		return nil
 	}
 	start := l.now()
-	b := l.bucket(key, r, start)
+	b := l.pacerOf(key, r, start)
 	var short time.Duration
 	if pace <= 0 {
-		short = b.take(start)
+		short = b.take(ctx, start)
 	} else {
 		rec := exchange.From(ctx)
 		var err error
@@ -108,26 +109,41 @@ func refusal(k Kind) string {
 	return "There have been more calls than the rate allows." + then
 }
 
-// bucket finds or makes the bucket of key and makes sure that it has the rate r.
-func (l *Limits) bucket(key Key, r Rate, now time.Time) *bucket {
+// Share makes joint give what rates of the whole cluster are spent from. It is called
+// before the first Take.
+func (l *Limits) Share(joint func(Key, Rate) Joint) { l.joint = joint }
+
+// pacerOf finds or makes what the rate of key is spent from, and makes sure that it is r.
+func (l *Limits) pacerOf(key Key, r Rate, now time.Time) pacer {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if e := l.entries[key]; e != nil {
 		l.recent.MoveToFront(e)
 		known := e.Value.(*limit)
 		if known.rate != r {
-			known.bucket.set(r, now)
+			if own, ok := known.pacer.(*bucket); ok && !r.Cluster {
+				own.set(r, now)
+			} else {
+				known.pacer = l.newPacer(key, r)
+			}
 			known.rate = r
 		}
-		return known.bucket
+		return known.pacer
 	}
 	if l.recent.Len() >= l.max {
 		oldest := l.recent.Remove(l.recent.Back()).(*limit)
 		delete(l.entries, oldest.key)
 	}
-	fresh := &limit{key: key, rate: r, bucket: newBucket(r)}
+	fresh := &limit{key: key, rate: r, pacer: l.newPacer(key, r)}
 	l.entries[key] = l.recent.PushFront(fresh)
-	return fresh.bucket
+	return fresh.pacer
+}
+
+func (l *Limits) newPacer(key Key, r Rate) pacer {
+	if r.Cluster && l.joint != nil {
+		return newJointLine(l.joint(key, r), r.PerSecond)
+	}
+	return newBucket(r)
 }
 
 // Len is how many keys are remembered.

@@ -35,7 +35,7 @@ func (l *rateLayer) take(r *http.Request) error {
 	now := l.u.o.Now
 	start := now()
 	if !rec.Batch {
-		short := l.u.bucket.take(start)
+		short := l.u.bucket.take(r.Context(), start)
 		if short == 0 {
 			return nil
 		}

@@ -216,8 +216,8 @@ func TestACallerWhoGoesAwayLeavesTheLine(t *testing.T) {
 				gone++
 			}
 		}
-		if gone != 3 || u.bucket.waiting != 0 || u.State().RefusedRate != 0 {
-			t.Fatalf("%d gone, %d still in line, %d refused", gone, u.bucket.waiting, u.State().RefusedRate)
+		if gone != 3 || u.bucket.(*bucket).waiting != 0 || u.State().RefusedRate != 0 {
+			t.Fatalf("%d gone, %d still in line, %d refused", gone, u.bucket.(*bucket).waiting, u.State().RefusedRate)
 		}
 		if err := <-send(context.Background(), rt, batch(time.Minute)); err != nil {
 			t.Fatalf("the next in line: %v", err)

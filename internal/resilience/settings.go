@@ -64,6 +64,9 @@ type Rate struct {
 	PerSecond float64
 	// Burst is how many at once; at least 1.
 	Burst int
+	// Cluster says that it is one rate for all replicas, where there is a Joint to
+	// spend it from.
+	Cluster bool
 }
 
 // Equal tells whether an Upstream made from s can go on serving under other.
@@ -95,6 +98,11 @@ type Options struct {
 	// Now tells the time, time.Now if nil. The breaker library reads time.Now
 	// itself, so a test that moves the clock does it with testing/synctest.
 	Now func() time.Time
+	// Joint gives what a rate of the whole cluster is spent from, made once; without it
+	// every rate is this replica's own.
+	Joint func(Rate) Joint
+	// Opened is told when the circuit has opened, and for how long. It must not wait.
+	Opened func(time.Duration)
 	// Rand gives numbers in [0, 1) for the jitter of retries; math/rand if nil.
 	Rand func() float64
 	// Log hears of circuits that open and close; nobody does if nil.

@@ -21,7 +21,7 @@ type Upstream struct {
 	// Those that the settings do without are nil.
 	breaker  *breaker
 	bulkhead *bulkhead
-	bucket   *bucket
+	bucket   pacer
 	budget   budget
 
 	refusedRate atomic.Uint64
@@ -42,6 +42,9 @@ func NewUpstream(o Options) *Upstream {
 	if o.Classify == nil {
 		o.Classify = func(error) Failure { return Failure{Sent: true} }
 	}
+	if o.Opened == nil {
+		o.Opened = func(time.Duration) {}
+	}
 	if o.Neutral == nil {
 		o.Neutral = func(*http.Request, *http.Response) bool { return false }
 	}
@@ -55,6 +58,9 @@ func NewUpstream(o Options) *Upstream {
 	}
 	if r := o.Settings.Rate; r != nil && r.PerSecond > 0 {
 		u.bucket = newSharedBucket(*r)
+		if r.Cluster && o.Joint != nil {
+			u.bucket = newJointLine(o.Joint(*r), r.PerSecond*share)
+		}
 	}
 	return u
 }
@@ -83,6 +89,9 @@ type State struct {
 	Until   time.Time
 	// Opened counts how often the circuit opened.
 	Opened uint64
+	// SuspectedUntil is until when a few failures open the circuit, since another
+	// replica's has opened; zero if they do not.
+	SuspectedUntil time.Time
 	// InFlight and Queued are the calls that have a place and that wait for one;
 	// InFlightBatch is how many of the former are batch.
 	InFlight, InFlightBatch, Queued int
@@ -104,6 +113,9 @@ func (u *Upstream) State() State {
 	if b := u.breaker; b != nil {
 		s.Circuit, s.Until = b.circuit()
 		s.Opened, s.RefusedOpen = b.opened.Load(), b.refused.Load()
+		if b.suspicion.active(b.clock()) {
+			s.SuspectedUntil = b.base.Add(time.Duration(b.suspicion.until.Load()))
+		}
 	}
 	if h := u.bulkhead; h != nil {
 		h.mu.Lock()
