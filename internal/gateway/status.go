@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/admin"
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/cache"
@@ -17,8 +18,14 @@ type Status struct {
 	Version     string    `json:"version"`
 	Environment string    `json:"environment"`
 	StartedAt   time.Time `json:"startedAt"`
-	Health      string    `json:"health"`
-	Ready       bool      `json:"ready"`
+	// Now is the gateway's clock.
+	Now    time.Time `json:"now"`
+	Health string    `json:"health"`
+	Ready  bool      `json:"ready"`
+	// Attention is what somebody should know, the worst first.
+	Attention []Attention `json:"attention"`
+	// Maintenance is what was switched to it.
+	Maintenance []admin.Maintenance `json:"maintenance"`
 	// Configuration is the one in force.
 	Configuration struct {
 		Hash  string    `json:"hash"`
@@ -47,6 +54,8 @@ type Status struct {
 	Redis *replicas.Status `json:"redis,omitempty"`
 	// Cache is how the kept answers stand, of all routes.
 	Cache cache.Stats `json:"cache"`
+	// Refused are the enterprises that an upstream refuses, the latest hundred.
+	Refused activity.RefusedList `json:"refused"`
 }
 
 // UpstreamStatus is one upstream and how its circuit, bulkhead and retries stand.
@@ -86,11 +95,27 @@ type DirectoryStatus struct {
 
 // ProviderStatus is one Document Provider.
 type ProviderStatus struct {
-	ID         string `json:"providerId"`
-	State      string `json:"state"`
-	Base       string `json:"baseUrl,omitempty"`
-	APIVersion string `json:"apiVersion,omitempty"`
-	Refusal    string `json:"refusal,omitempty"`
+	ID         string            `json:"providerId"`
+	Name       map[string]string `json:"name,omitempty"`
+	State      string            `json:"state"`
+	Base       string            `json:"baseUrl,omitempty"`
+	APIVersion string            `json:"apiVersion,omitempty"`
+	// Contact is whom the registry names for questions.
+	Contact string `json:"contact,omitempty"`
+	Refusal string `json:"refusal,omitempty"`
+	// Circuit is the worst of the routes that lead to it, OpenUntil when the next
+	// call may try an open one.
+	Circuit   string    `json:"circuit"`
+	OpenUntil time.Time `json:"openUntil,omitzero"`
+	// Announced is the registry's maintenance, now or to come; Switched ours, now.
+	Announced []Window           `json:"announcedMaintenance,omitempty"`
+	Switched  *admin.Maintenance `json:"switchedMaintenance,omitempty"`
+}
+
+// Window is a stretch of time.
+type Window struct {
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
 }
 
 // RouteStatus is one route.
@@ -99,14 +124,18 @@ type RouteStatus struct {
 	Path     string   `json:"path"`
 	Upstream string   `json:"upstream"`
 	Methods  []string `json:"methods"`
+	// Providers says that it leads to the Document Providers.
+	Providers bool `json:"providers,omitempty"`
 }
 
 // Status gathers how the gateway stands with everything around it.
 func (g *Gateway) Status() Status {
 	now := g.current.Load()
+	health := g.health()
 	s := Status{
-		Version: g.o.Version, Environment: string(now.cfg.Environment), StartedAt: g.started,
-		Health: g.health().Status, Ready: g.ready() == "", Clients: now.tokens.Status(), Directory: now.directoryStatus(),
+		Version: g.o.Version, Environment: string(now.cfg.Environment), StartedAt: g.started.UTC(), Now: g.o.Now().UTC(),
+		Health: health.Status, Ready: g.ready() == "", Attention: g.attention(health), Maintenance: g.pool.switches.list(),
+		Clients: now.tokens.Status(), Directory: now.directoryStatus(), Refused: g.activity.Refused(shownRefused),
 	}
 	s.Configuration.Hash, s.Configuration.Since, s.Configuration.Files = now.cfg.Hash(), now.since, now.cfg.Files()
 	t := now.cfg.Tenancy
@@ -122,7 +151,7 @@ func (g *Gateway) Status() Status {
 		s.Listeners.Admin = append(s.Listeners.Admin, a.String())
 	}
 	for _, r := range now.cfg.Routes {
-		route := RouteStatus{Name: r.Name, Path: r.Path, Methods: r.Methods, Upstream: "the provider named in the path"}
+		route := RouteStatus{Name: r.Name, Path: r.Path, Methods: r.Methods, Upstream: "the provider named in the path", Providers: r.Registry}
 		if r.Upstream != nil {
 			route.Upstream = r.Upstream.String()
 		}
@@ -145,11 +174,7 @@ func (g *generation) directoryStatus() DirectoryStatus {
 	}
 	now := g.now()
 	for _, p := range g.directory.List() {
-		entry := ProviderStatus{ID: p.ID, State: string(p.State(now)), APIVersion: p.APIVersion, Refusal: p.Refusal}
-		if p.Base != nil {
-			entry.Base = p.Base.String()
-		}
-		s.Providers = append(s.Providers, entry)
+		s.Providers = append(s.Providers, g.providerStatus(p, now))
 	}
 	return s
 }
@@ -177,6 +202,11 @@ func (g *Gateway) ready() string {
 func (g *Gateway) health() admin.Health {
 	if reason := g.ready(); reason != "" {
 		return admin.Health{Status: admin.Down, Reason: reason}
+	}
+	if m, ok := g.pool.switches.gateway(); ok {
+		// Still ready: a gateway that says until when it is away serves its callers better
+		// than a balancer that has nobody left.
+		return admin.Health{Status: admin.Down, Reason: "the gateway is " + sentence(m)}
 	}
 	h := g.current.Load().health()
 	if r := g.rejected.Load(); r != nil {
