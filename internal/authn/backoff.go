@@ -79,7 +79,7 @@ func (f *failure) status() *FailureStatus {
 	if f == nil {
 		return nil
 	}
-	s := &FailureStatus{Code: "unavailable", Text: f.err.Error(), Since: f.since, Until: f.until}
+	s := &FailureStatus{Code: Unavailable, Text: f.err.Error(), Since: f.since, Until: f.until}
 	var r *RefusedError
 	if errors.As(f.err, &r) {
 		s.Code = r.Code

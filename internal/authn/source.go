@@ -39,7 +39,7 @@ type Source struct {
 	// forced is when the 401 of an upstream, by name, last forced a renewal.
 	forced map[string]time.Time
 
-	requests, refusals, outages, renewals uint64
+	requests, granted, refusals, outages, renewals uint64
 }
 
 // flight is one token request and those who wait for it. token and err are set
@@ -178,6 +178,7 @@ func (s *Source) land(f *flight, key *Key, t Token, err error) {
 	s.flight = nil
 	now := tokens.now()
 	if err == nil {
+		s.granted++
 		f.token = t
 		s.store(t.h, key)
 		return

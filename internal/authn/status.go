@@ -62,7 +62,7 @@ type PendingStatus struct {
 
 // FailureStatus is a failure that lasts.
 type FailureStatus struct {
-	// Code is the OAuth error code of a refusal, "unavailable" for an outage,
+	// Code is the OAuth error code of a refusal, Unavailable for an outage,
 	// "key" for a key that cannot be loaded.
 	Code string `json:"code"`
 	// Text is for people.
@@ -84,13 +84,17 @@ type TokenStatus struct {
 	Extra []string `json:"extraScopes,omitempty"`
 	// Error is the last failure, if the last request failed.
 	Error *FailureStatus `json:"error,omitempty"`
-	// Requests counts the token requests, Refusals and Outages those that failed
-	// so, Forced the renewals that an upstream's 401 forced.
+	// Requests counts the token requests, Granted those that brought a token (be it
+	// another replica's), Refusals and Outages those that failed so, Forced the renewals that an upstream's 401 forced.
 	Requests uint64 `json:"requests"`
+	Granted  uint64 `json:"granted"`
 	Refusals uint64 `json:"refusals"`
 	Outages  uint64 `json:"outages"`
 	Forced   uint64 `json:"forcedRenewals"`
 }
+
+// Unavailable is FailureStatus.Code for an outage.
+const Unavailable = "unavailable"
 
 // expiryWarning is how long before its end a certificate is a warning: ordering
 // and registering a new one takes weeks.
@@ -157,7 +161,7 @@ func (s *Source) status(now time.Time) TokenStatus {
 	defer s.mu.Unlock()
 	status := TokenStatus{
 		Scopes: s.scopes, Error: s.failure.status(),
-		Requests: s.requests, Refusals: s.refusals, Outages: s.outages, Forced: s.renewals,
+		Requests: s.requests, Granted: s.granted, Refusals: s.refusals, Outages: s.outages, Forced: s.renewals,
 	}
 	if h := s.current.Load(); h != nil && h.valid(now) {
 		status.Hash, status.Obtained, status.Expires, status.Extra = h.hash, h.obtained, h.expires, h.extra

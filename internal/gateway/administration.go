@@ -29,7 +29,7 @@ func (g *Gateway) administration() http.Handler {
 		Activity: func() any { return recently{g.activity.Snapshot()} },
 		Refused:  func() any { return g.activity.Refused(0) },
 		Confirm:  g.Confirm, Purge: g.Purge, Maintain: g.Maintain, Maintenance: g.pool.switches.list,
-		Token: g.adminToken, Now: g.o.Now,
+		Metrics: g.metrics, Token: g.adminToken, Now: g.o.Now,
 	}
 	if g.o.Level != nil {
 		o.SetLevel = func(level slog.Level) {

@@ -14,6 +14,7 @@ import (
 // admission is what callers and enterprises may ask a second.
 type admission struct {
 	limits      *resilience.Limits
+	refused     *rateRefusals
 	enterprises map[enterprise.Number]resilience.Rate // those that have one
 	callers     map[string]callerPace
 }
@@ -24,8 +25,8 @@ type callerPace struct {
 	wait  time.Duration
 }
 
-func newAdmission(cfg *config.Config, limits *resilience.Limits) *admission {
-	a := &admission{limits: limits, enterprises: make(map[enterprise.Number]resilience.Rate), callers: make(map[string]callerPace)}
+func newAdmission(cfg *config.Config, p *pool) *admission {
+	a := &admission{limits: p.limits, refused: &p.refusedRates, enterprises: make(map[enterprise.Number]resilience.Rate), callers: make(map[string]callerPace)}
 	for _, e := range cfg.Tenancy.Enterprises {
 		if e.Rate != nil {
 			a.enterprises[e.Number] = rateOf(e.Rate)
@@ -57,11 +58,11 @@ func (a *admission) admit(ctx context.Context, caller *tenancy.Caller, tenant te
 	}
 	if rate, ok := a.enterprises[tenant.Number]; ok {
 		if err := a.limits.Take(ctx, resilience.Key{Kind: resilience.ByEnterprise, Enterprise: tenant.Number}, rate, pace); err != nil {
-			return err
+			return note(&a.refused.enterprise, err)
 		}
 	}
 	if c.rate.PerSecond > 0 {
-		return a.limits.Take(ctx, resilience.Key{Kind: resilience.ByCaller, Name: caller.Name}, c.rate, pace)
+		return note(&a.refused.caller, a.limits.Take(ctx, resilience.Key{Kind: resilience.ByCaller, Name: caller.Name}, c.rate, pace))
 	}
 	return nil
 }

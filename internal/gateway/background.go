@@ -36,6 +36,9 @@ func parts(g *generation) []runner {
 	if g.redis.shared != nil {
 		list = append(list, g.redis.shared)
 	}
+	if g.tracing.tracer != nil {
+		list = append(list, g.tracing.tracer)
+	}
 	return list
 }
 

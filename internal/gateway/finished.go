@@ -9,6 +9,8 @@ func (g *Gateway) finished() func(*exchange.Record) {
 	observers := []func(*exchange.Record){
 		g.o.Done, // the access log
 		g.activity.Done,
+		g.metrics.Done,
+		g.trace,
 	}
 	return func(r *exchange.Record) {
 		for _, observe := range observers {

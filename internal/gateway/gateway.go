@@ -29,6 +29,7 @@ import (
 	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/server"
+	"ebox-gateway/internal/telemetry"
 )
 
 // Options are what a gateway takes from its process.
@@ -60,6 +61,9 @@ type Gateway struct {
 	done func(*exchange.Record)
 	// activity is what happened in the last minutes.
 	activity *activity.Recent
+	metrics  *telemetry.Metrics
+	// evidenceCounts tells how the evidence log is doing; nil if there is none.
+	evidenceCounts atomic.Pointer[func() telemetry.EvidenceSnapshot]
 
 	// current is what serves. replacing serialises its replacement.
 	current   atomic.Pointer[generation]
@@ -93,6 +97,10 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	}
 	g := &Gateway{o: o, started: o.Now(), pool: newPool(int64(cfg.Cache.Memory), o), background: newBackground(), certificates: make(certificates)}
 	g.activity = g.newActivity()
+	var err error
+	if g.metrics, err = g.newMetrics(); err != nil {
+		return nil, err
+	}
 	g.done = g.finished()
 	first, err := newGeneration(cfg, o, g.pool, nil, g.done)
 	if err != nil {
@@ -100,6 +108,8 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	}
 	g.pool.join(first)
 	first.useRedis()
+	first.useTracer()
+	g.useMetrics(first)
 	g.current.Store(first)
 	g.internal = server.New(http.HandlerFunc(g.serveInternal), cfg.Server.Drain.Timeout, o.Log)
 	g.admin = server.New(g.administration(), cfg.Server.Drain.Timeout, o.Log)
@@ -110,12 +120,14 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 // the request is done.
 func (g *Gateway) serveInternal(w http.ResponseWriter, r *http.Request) {
 	if g.state.Load() == refusing {
+		g.metrics.Stopping()
 		problem.Write(w, r, problem.Unavailable("The gateway is stopping. Send the request again; another one will take it.", time.Second), exchange.NewID(), 0)
 		return
 	}
 	now := g.enter()
 	defer now.leave()
 	if now.active.Load() > int64(now.cfg.Server.Limits.MaxRequests) {
+		g.metrics.Overloaded()
 		problem.Write(w, r, problem.Unavailable("The gateway is serving as many requests as server.limits.maxRequests allows. Nothing was sent. Try again shortly, with fewer requests at once.", time.Second).
 			Proxy(problem.ProxyConnectionLimit), exchange.NewID(), 0)
 		return

@@ -35,6 +35,8 @@ type generation struct {
 	caFile    []byte // content of egress.caFile
 	egress    *egress.Egress
 	redis     redis
+	version   string // of the program
+	tracing   tracing
 	tokens    *authn.Tokens
 	directory *directory.Directory
 	// registryToken is the source of the registry's token, nil if it needs none.
@@ -55,7 +57,7 @@ func (g *generation) leave() { g.active.Add(-1) }
 // newGeneration builds a generation. old is the one in force, nil at the start; it
 // is not changed.
 func newGeneration(cfg *config.Config, o Options, p *pool, old *generation, done func(*exchange.Record)) (*generation, error) {
-	g := &generation{cfg: cfg, log: o.Log, now: o.Now, since: o.Now(), done: done, pool: p}
+	g := &generation{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, since: o.Now(), done: done, pool: p}
 	if err := g.build(old); err != nil {
 		g.discard(old) // what it took and made before it failed
 		return nil, err
@@ -76,6 +78,9 @@ func (g *generation) build(old *generation) error {
 	}
 	if err := g.newTokens(old); err != nil {
 		return fmt.Errorf("preparing the OAuth clients: %w", err)
+	}
+	if err := g.newTracing(old); err != nil {
+		return fmt.Errorf("preparing traces: %w", err)
 	}
 	var err error
 	if g.callers, err = newCallers(cfg.Callers); err != nil {
@@ -153,7 +158,7 @@ func (g *generation) newEndpoint(f forwarder, routes []*server.Route, done func(
 	return server.NewEndpoint(server.Options{
 		Edge: g.edge, PublicURL: g.cfg.Server.PublicURL, TrustedProxies: g.cfg.Server.TrustedProxies,
 		MaxTarget: int(g.cfg.Server.Limits.MaxTargetBytes), MaxParameters: g.cfg.Server.Limits.MaxQueryParameters,
-		Callers: g.callers, Resolver: switchable{g.resolver, g.pool.switches}, Admit: newAdmission(g.cfg, g.pool.limits).admit, Proxy: f, Keeper: keeper, Providers: g.listProviders, Routes: routes,
+		Callers: g.callers, Resolver: switchable{g.resolver, g.pool.switches}, Admit: newAdmission(g.cfg, g.pool).admit, Proxy: f, Keeper: keeper, Providers: g.listProviders, Routes: routes,
 		Absent: absent, Environment: string(g.cfg.Environment), CredentialKey: authn.SourceKey, Done: done,
 	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/resilience"
 )
 
@@ -30,6 +31,11 @@ type pool struct {
 	cache *cache.Cache
 	// switches are what was switched to maintenance.
 	switches *switches
+	// refusedRates counts what limits refused.
+	refusedRates rateRefusals
+	// tracer is told of every try; nil for none. instance names this process in traces.
+	tracer   tracerInForce
+	instance string
 	// alive are the generations that may still be serving requests.
 	alive map[*generation]bool
 }
@@ -53,8 +59,9 @@ type stacked struct {
 func newPool(memory int64, o Options) *pool {
 	now := o.Now
 	return &pool{
-		cache:  cache.New(cache.Options{Memory: memory, Log: o.Log, Now: now}),
-		limits: resilience.NewLimits(0, now), switches: newSwitches(now),
+		instance: exchange.NewID(),
+		cache:    cache.New(cache.Options{Memory: memory, Log: o.Log, Now: now}),
+		limits:   resilience.NewLimits(0, now), switches: newSwitches(now),
 		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList), alive: make(map[*generation]bool),
 	}
 }

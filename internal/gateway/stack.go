@@ -13,6 +13,7 @@ import (
 	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/resilience"
+	"ebox-gateway/internal/telemetry"
 )
 
 // upstreamOptions are what the stack of one upstream is made of. They are compared,
@@ -87,6 +88,7 @@ func (g *generation) stackOf(o upstreamOptions) (*stacked, stackKey) {
 //	breaker      none while it fails
 //	counter      counts what is handed to the transport and names each try by a
 //	             trace id of its own
+//	tries        tells the collector of traces of each try, if there is one
 //	credentials  sets Authorization: lowest above the transport, so that nothing
 //	             above it can log, strip or store a token
 //	transport    connections, time-outs, the check of addresses
@@ -106,6 +108,7 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 	if !o.withoutToken {
 		rt = authn.NewCredentials(rt, o.allowHTTP)
 	}
+	rt = telemetry.NewTries(rt, g.pool.tracer.Load)
 	rt = proxy.NewCounter(rt, g.exchanges)
 	rt = s.protection.Breaker(rt)
 	rt = s.protection.Bulkhead(rt)

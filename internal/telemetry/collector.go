@@ -63,8 +63,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	if e := s.Evidence; e != nil {
 		p.gauge(evidenceQueued, float64(e.Queued))
 		p.count(evidenceWritten, e.Written)
-		p.count(evidenceFailed, e.Failed)
-		p.time(evidenceSync, e.LastSync)
+		p.count(evidenceLost, e.Lost)
+		p.truth(evidenceFailing, e.Failing)
+		p.truth(evidenceRefusing, e.Refusing)
 	}
 	if t := s.Traces; t != nil {
 		p.count(spansExported, t.Exported)

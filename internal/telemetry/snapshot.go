@@ -95,7 +95,11 @@ type RedisSnapshot struct {
 
 // EvidenceSnapshot is how the evidence log is doing.
 type EvidenceSnapshot struct {
-	Queued          int
-	Written, Failed uint64
-	LastSync        time.Time
+	// Queued are records in memory, Written those on disk, Lost those that were not
+	// taken because too many waited.
+	Queued        int
+	Written, Lost uint64
+	// Failing says that records cannot be written, Refusing that requests are refused
+	// for it.
+	Failing, Refusing bool
 }

@@ -1,0 +1,144 @@
+package gateway
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+
+	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/resilience"
+	"ebox-gateway/internal/telemetry"
+)
+
+// newMetrics makes the metrics, which outlive configurations.
+func (g *Gateway) newMetrics() (*telemetry.Metrics, error) {
+	return telemetry.NewMetrics(telemetry.MetricsOptions{
+		Version: g.o.Version, Snapshot: g.snapshot,
+		IsProvider: func(id string) bool {
+			_, ok := g.current.Load().directory.Lookup(id)
+			return ok
+		},
+	})
+}
+
+// useMetrics makes the routes that are counted those of the generation.
+func (g *Gateway) useMetrics(now *generation) {
+	names := make([]string, len(now.cfg.Routes))
+	for i, r := range now.cfg.Routes {
+		names[i] = r.Name
+	}
+	g.metrics.UseRoutes(names)
+}
+
+// snapshot gathers what metrics say of everything but requests.
+func (g *Gateway) snapshot() telemetry.Snapshot {
+	now := g.current.Load()
+	s := telemetry.Snapshot{
+		Ready: g.ready() == "", Health: g.health().Status, InFlight: g.underway(),
+		ConfigHash: now.cfg.Hash(), Environment: string(now.cfg.Environment), ConfigSince: now.since, ConfigRejected: g.rejected.Load() != nil,
+		Listed: len(now.cfg.Tenancy.Enterprises), Suspended: now.resolver.suspended(),
+		Upstreams: upstreamSnapshots(g.pool.status()),
+	}
+	if counts := g.evidenceCounts.Load(); counts != nil {
+		evidence := (*counts)()
+		s.Evidence = &evidence
+	}
+	s.RateRefusals = map[string]uint64{"enterprise": g.pool.refusedRates.enterprise.Load(), "caller": g.pool.refusedRates.caller.Load()}
+	for i := range s.Upstreams {
+		s.RateRefusals["upstream"] += s.Upstreams[i].RefusedRate
+	}
+	for _, c := range now.tokens.Status() {
+		s.Clients = append(s.Clients, clientSnapshot(&c))
+	}
+	d := now.directory.Status()
+	s.Registry = telemetry.RegistrySnapshot{
+		Configured: now.cfg.Registry.URL != nil, Fetched: d.LastSuccess, Failing: d.LastError != "", States: make(map[string]int, len(d.States)),
+	}
+	for state, n := range d.States {
+		s.Registry.States[string(state)] = n
+	}
+	c := g.pool.cache.Stats()
+	s.Cache = telemetry.CacheSnapshot{
+		Bytes: c.Bytes, Resources: c.Resources, Hits: c.Hits, Misses: c.Misses, Stale: c.Stale, Validated: c.Validated,
+		Collapsed: c.Collapsed, Stored: c.Stored, Evicted: c.Evicted, Invalidations: c.Invalidations, StoreFailures: c.StoreFailures,
+	}
+	if r := now.redis.shared; r != nil {
+		is := r.Status()
+		s.Redis = &telemetry.RedisSnapshot{State: is.State, Opened: is.Opened, Unreadable: is.Unreadable, Subscribed: is.Subscribed, Untold: is.Untold}
+	}
+	if t := now.tracing.tracer; t != nil {
+		stats := t.Stats()
+		s.Traces = &stats
+	}
+	return s
+}
+
+// upstreamSnapshots gives each name once. Two stacks have the same while requests of
+// a configuration that was replaced are under way; then counts are added up, and the
+// worse circuit is shown.
+func upstreamSnapshots(list []UpstreamStatus) []telemetry.UpstreamSnapshot {
+	all := make([]telemetry.UpstreamSnapshot, 0, len(list))
+	for _, u := range list { // sorted by name
+		if n := len(all); n == 0 || all[n-1].Name != u.Name {
+			all = append(all, telemetry.UpstreamSnapshot{Name: u.Name, Circuit: string(resilience.Closed)})
+		}
+		sum := &all[len(all)-1]
+		if u.Circuit != string(resilience.Closed) && sum.Circuit != string(resilience.Open) {
+			sum.Circuit = u.Circuit
+		}
+		sum.Opened += u.Opened
+		sum.InFlight += u.InFlight
+		sum.Queued += u.Queued
+		sum.Retries += u.Retries
+		sum.RetriesDenied += u.RetriesDenied
+		sum.RefusedOpen += u.RefusedOpen
+		sum.RefusedFull += u.RefusedFull
+		sum.RefusedRate += u.RefusedRate
+	}
+	return all
+}
+
+func clientSnapshot(c *authn.ClientStatus) telemetry.ClientSnapshot {
+	s := telemetry.ClientSnapshot{Name: c.Name, Pending: c.Pending != nil, KeyFailing: c.KeyError != nil}
+	if c.Key != nil {
+		s.CertificateExpiry = c.Key.NotAfter
+	}
+	if c.Pending != nil {
+		s.PendingExpiry = c.Pending.NotAfter
+	}
+	for _, t := range c.Tokens {
+		s.Tokens = append(s.Tokens, telemetry.TokenSnapshot{
+			Scopes: strings.Join(t.Scopes, " "), Expires: t.Expires,
+			Granted: t.Granted, Refused: t.Refusals, Unavailable: t.Outages, Forced: t.Forced,
+			Away:     t.Error != nil && t.Error.Code == authn.Unavailable,
+			Refusing: t.Error != nil && t.Error.Code != authn.Unavailable,
+		})
+	}
+	return s
+}
+
+// rateRefusals counts calls that a rate refused at the door. What an upstream's rate
+// refused, the upstream counts itself.
+type rateRefusals struct{ enterprise, caller atomic.Uint64 }
+
+// note counts err if it is such a refusal, and gives it back.
+func note(count *atomic.Uint64, err error) error {
+	if errors.Is(err, resilience.ErrRate) {
+		count.Add(1)
+	}
+	return err
+}
+
+// takeLevel makes the level of the logs that of a configuration, if it is another than
+// the one before had: a level that somebody set meanwhile outlives other changes.
+func (g *Gateway) takeLevel(old, next *config.Config) {
+	if g.o.Level == nil || old.Log.Level == next.Log.Level {
+		return
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(next.Log.Level)); err == nil { // it was checked with the configuration
+		g.o.Level.Set(level)
+	}
+}
