@@ -1,0 +1,18 @@
+// Package audit keeps the evidence of who read or changed what in an e-Box, for whom
+// and when, so that nobody can later deny it or quietly change it.
+//
+// A record is a line of JSON (RFC 8259). Each holds the SHA-256 of the one before it,
+// so that none can be changed, taken out or moved without breaking the chain behind
+// it; signed records (Ed25519, RFC 8032) at least once a minute keep the whole chain
+// from being made anew by somebody who has the files and not the key. Signed records
+// also go to a file or stream of their own: shipped off the machine at once, they
+// show when the end of the chain was cut off.
+//
+// What a write is about to do is on disk before it is sent; many at once share one
+// sync. Reads cost their caller an append to a queue in memory and are on disk within
+// a second. What the queue or a dead process lost is said in the chain itself. When
+// the disk fails, records wait in memory and the chain goes on where it was.
+//
+// Records lie in segments, one a day or more, that are dropped when the law no longer
+// asks for them; a signed record of the drop is what the rest is verified from.
+package audit

@@ -1,0 +1,392 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ebox-gateway/internal/exchange"
+)
+
+// Never is the StopAfter of a gateway that goes on without evidence.
+const Never time.Duration = -1
+
+// Options are what a Log is made of. What is zero gets the default that is named.
+type Options struct {
+	// Dir is the directory of all replicas, Replica the name of this one, whose chain
+	// lies in a directory of that name. Both are required.
+	Dir, Replica string
+	// KeyFile holds the Ed25519 key that signs. Default: one that the log makes for
+	// itself, beside the chain.
+	KeyFile string
+	// Ship receives every signed record, a line at a time, besides the file beside the
+	// chain. Nil for none.
+	Ship io.Writer
+	// SegmentSize is the size in bytes at which a segment is ended (64 MB); one is
+	// ended with its day (UTC) in any case.
+	SegmentSize int64
+	// CheckpointEvery is the longest time that records stay unsigned (1m).
+	CheckpointEvery time.Duration
+	// KeepYears is how many whole years a record is kept beyond the one it is of (10).
+	KeepYears int
+	// StopAfter is how long evidence may fail to be written before Refused says so; 0
+	// is at once, Never is never. There is no default.
+	StopAfter time.Duration
+	// Queue is how many records wait in memory at most (20,000); reads get half of it.
+	Queue int
+	// Version is the program's, for the record of the start.
+	Version string
+	// Now is time.Now if nil, OpenFile os.OpenFile.
+	Now      func() time.Time
+	OpenFile OpenFile
+	// Log hears of trouble. Required.
+	Log *slog.Logger
+}
+
+func (o *Options) complete() {
+	def := func(v *int64, d int64) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def(&o.SegmentSize, 64e6)
+	if o.CheckpointEvery <= 0 {
+		o.CheckpointEvery = time.Minute
+	}
+	if o.KeepYears <= 0 {
+		o.KeepYears = 10
+	}
+	if o.Queue <= 0 {
+		o.Queue = 20_000
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.OpenFile == nil {
+		o.OpenFile = openFile
+	}
+}
+
+// The times of a log.
+const (
+	// flushEvery is how long a read waits in memory at most. With the sync behind it,
+	// a process that is killed loses less than a second.
+	flushEvery = 400 * time.Millisecond
+	// retryEvery is the pause between two tries to write when the last one failed.
+	retryEvery = time.Second
+	// patience is how long a write waits for its intent, and how long the disk may take
+	// before it counts as failing.
+	patience = 5 * time.Second
+	// flushAt is how many records are written without waiting for flushEvery.
+	flushAt = 2048
+)
+
+// ErrNotRecorded is what a write gets whose intent cannot be written and that must not
+// be sent without.
+var ErrNotRecorded = errors.New("recording the intent of a write: the evidence cannot be written")
+
+// Log is one chain of evidence that is being written. It is safe for concurrent use.
+type Log struct {
+	o    Options
+	dir  string
+	key  *Key
+	lock *os.File
+
+	mu      sync.Mutex
+	pending []entry
+	batch   *batch // of those pending that somebody waits for; nil if none
+	// held counts the records that are in memory and not on disk; lost those that were
+	// not taken since the last gap record.
+	held      int
+	lost      losses
+	closing   bool
+	wake      chan struct{}
+	finish    chan struct{}
+	done      chan struct{}
+	closeOnce sync.Once
+
+	// trouble is why records cannot be written, nil if they can.
+	trouble atomic.Pointer[trouble]
+	// busy is when the writer began to write, in Unix nanoseconds; 0 if it does not.
+	busy atomic.Int64
+	// stopAfter may change while the log is open.
+	stopAfter atomic.Int64
+	totals    totals
+
+	w writer
+}
+
+// losses counts records that the queue did not take.
+type losses struct{ reads, writes, events int64 }
+
+func (l losses) any() bool { return l != losses{} }
+
+// batch is what waits for one sync together.
+type batch struct {
+	done chan struct{}
+	err  error
+}
+
+// trouble is a failure that lasts.
+type trouble struct {
+	since time.Time
+	cause string
+}
+
+// Open opens or begins the chain of a replica: it takes the lock, looks where the
+// chain ended, sets aside what a crash left half written, says in the chain what may
+// be missing, and signs the start.
+func Open(o Options) (*Log, error) {
+	l, err := prepare(o)
+	if err != nil {
+		return nil, err
+	}
+	go l.run()
+	return l, nil
+}
+
+// prepare is Open without the goroutine that writes.
+func prepare(o Options) (*Log, error) {
+	o.complete()
+	if !validReplica(o.Replica) {
+		return nil, fmt.Errorf("opening the evidence: %q cannot be the name of a replica: letters, digits, \"-\", \"_\" and \".\" are expected; set audit.replica", o.Replica)
+	}
+	dir := filepath.Join(o.Dir, o.Replica)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the directory of the evidence: %w", err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("closing the directory of the evidence to others: %w", err)
+	}
+	l := &Log{o: o, dir: dir, wake: make(chan struct{}, 1), finish: make(chan struct{}), done: make(chan struct{})}
+	l.stopAfter.Store(int64(o.StopAfter))
+	var err error
+	if l.lock, err = lock(dir); err != nil {
+		return nil, err
+	}
+	l.w.checkpoints = newShipper(dir, o.OpenFile, o.Ship, l.shippingFails)
+	if err := l.begin(); err != nil {
+		l.w.giveUp()
+		return nil, errors.Join(err, l.w.checkpoints.close(), l.lock.Close())
+	}
+	return l, nil
+}
+
+// begin finds the key and the end of the chain.
+func (l *Log) begin() error {
+	var err error
+	if l.key, err = keyOf(l.dir, l.o.KeyFile); err != nil {
+		return err
+	}
+	if err := l.key.publish(l.dir); err != nil {
+		return err
+	}
+	return l.recover()
+}
+
+// validReplica tells a name that is a file name on every system.
+func validReplica(name string) bool {
+	if name == "" || len(name) > 128 || strings.Trim(name, ".") == "" {
+		return false
+	}
+	for _, c := range []byte(name) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+// Dir is the directory of the chain, PublicKey what verifies it.
+func (l *Log) Dir() string { return l.dir }
+
+// Key is the key that signs.
+func (l *Log) Key() *Key { return l.key }
+
+// SetStopAfter changes Options.StopAfter.
+func (l *Log) SetStopAfter(d time.Duration) { l.stopAfter.Store(int64(d)) }
+
+// Intent records that a write is about to be sent, and returns when that is on disk.
+// ids are the messages that its body names, more that there are others. The error is
+// ErrNotRecorded, or that of ctx; then the write must not be sent. While evidence may
+// be late (Options.StopAfter), a failing disk is no error: the record waits in memory.
+func (l *Log) Intent(ctx context.Context, r *exchange.Record, ids []string, more bool) error {
+	r.Intent = true
+	e := entry{kind: KindIntent, at: l.o.Now(), call: *r, ids: ids, more: more}
+	e.call.Cause = nil
+	if t := l.trouble.Load(); t != nil {
+		if l.refuses(t) {
+			r.Intent = false
+			return ErrNotRecorded
+		}
+		if !l.add(&e) {
+			return l.tolerated()
+		}
+		return nil
+	}
+	b := l.addWaiting(&e)
+	if b == nil {
+		return l.tolerated()
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-b.done:
+		if b.err != nil {
+			return l.tolerated()
+		}
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		l.inTrouble(fmt.Errorf("the disk has not answered for %s", patience))
+		return l.tolerated()
+	}
+}
+
+// tolerated is what becomes of a write whose intent is not on disk.
+func (l *Log) tolerated() error {
+	if t := l.trouble.Load(); l.stopAfter.Load() == 0 || t != nil && l.refuses(t) {
+		return ErrNotRecorded
+	}
+	return nil
+}
+
+func (l *Log) refuses(t *trouble) bool {
+	after := time.Duration(l.stopAfter.Load())
+	return after >= 0 && l.o.Now().Sub(t.since) >= after
+}
+
+// Refused says that no request may be served, since evidence has not been written for
+// longer than Options.StopAfter allows.
+func (l *Log) Refused() bool {
+	if began := l.busy.Load(); began != 0 && l.trouble.Load() == nil && l.o.Now().UnixNano()-began > int64(patience) {
+		l.inTrouble(fmt.Errorf("the disk has not answered for %s", patience))
+	}
+	t := l.trouble.Load()
+	return t != nil && l.refuses(t)
+}
+
+// Event records something other than a call. It does not wait.
+func (l *Log) Event(e Event) { l.add(&entry{kind: e.Kind, at: l.o.Now(), event: &e}) }
+
+// add queues a record, or counts it as lost.
+func (l *Log) add(e *entry) bool {
+	l.mu.Lock()
+	ok := l.take(e)
+	full := len(l.pending) >= flushAt
+	l.mu.Unlock()
+	if full {
+		l.rouse()
+	}
+	return ok
+}
+
+// addWaiting queues a record and gives the batch that will be done when it is on disk;
+// nil if it was not taken.
+func (l *Log) addWaiting(e *entry) *batch {
+	l.mu.Lock()
+	if !l.take(e) {
+		l.mu.Unlock()
+		return nil
+	}
+	if l.batch == nil {
+		l.batch = &batch{done: make(chan struct{})}
+	}
+	b := l.batch
+	l.mu.Unlock()
+	l.rouse()
+	return b
+}
+
+// take queues a record under the lock. Half of the places are kept for what must not
+// be lost.
+func (l *Log) take(e *entry) bool {
+	limit := l.o.Queue
+	if e.kind == KindRead {
+		limit /= 2
+	}
+	if l.closing || l.held >= limit {
+		switch {
+		case e.kind == KindRead || e.kind == KindOpening:
+			l.lost.reads++
+		case e.event != nil:
+			l.lost.events++
+		default:
+			l.lost.writes++
+		}
+		l.totals.lost.Add(1)
+		return false
+	}
+	l.held++
+	l.pending = append(l.pending, *e)
+	return true
+}
+
+func (l *Log) rouse() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run writes until the log is closed.
+func (l *Log) run() {
+	defer close(l.done)
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.wake:
+			l.turn()
+		case <-tick.C:
+			l.turn()
+		case <-l.finish:
+			l.turn()
+			l.end()
+			return
+		}
+	}
+}
+
+// Close writes what waits, signs the end and gives the chain up. What cannot be
+// written within some seconds is lost, and the next start says so.
+func (l *Log) Close() error {
+	var err error
+	l.closeOnce.Do(func() {
+		l.mu.Lock()
+		l.closing = true
+		l.mu.Unlock()
+		close(l.finish)
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		select {
+		case <-l.done:
+			err = l.w.failure
+		case <-timer.C:
+			err = fmt.Errorf("closing the evidence: the disk has not answered for %s", patience)
+		}
+	})
+	return err
+}
+
+func (l *Log) inTrouble(err error) {
+	t := &trouble{since: l.o.Now(), cause: err.Error()}
+	if l.trouble.CompareAndSwap(nil, t) {
+		l.o.Log.Error("the evidence cannot be written; records wait in memory", "directory", l.dir, "cause", t.cause)
+	}
+}
+
+func (l *Log) recovered() {
+	if t := l.trouble.Swap(nil); t != nil {
+		l.o.Log.Info("the evidence is written again", "directory", l.dir, "after", l.o.Now().Sub(t.since).Round(time.Millisecond).String())
+	}
+}

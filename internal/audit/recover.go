@@ -1,0 +1,151 @@
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// tail is how a segment ends.
+type tail struct {
+	last  line   // the last whole record, if found
+	end   int64  // where it ends, its line break included
+	found bool   // there is one
+	size  int64  // of the file
+	text  []byte // the last record's content, a copy
+}
+
+// recover finds where the chain ended, sets aside what stands behind its last whole
+// record, and writes the record of the start, with one of the gap before it unless the
+// process before ended in order.
+func (l *Log) recover() error {
+	segments, err := segmentsOf(l.dir)
+	if err != nil {
+		return err
+	}
+	now := l.o.Now()
+	var aside []string
+	var last tail
+	for i := len(segments) - 1; i >= 0; i-- {
+		if last, err = tailOf(segments[i].path); err != nil {
+			return err
+		}
+		if last.size > last.end {
+			name, err := l.setAside(segments[i], last, now)
+			if err != nil {
+				return err
+			}
+			aside = append(aside, name)
+		}
+		if last.found {
+			l.w.at = link{last.last.seq, last.last.hash}
+			if last.end < l.o.SegmentSize && sameDay(segments[i].day, now) {
+				l.w.path, l.w.size, l.w.day = segments[i].path, last.end, segments[i].day
+			}
+			break
+		}
+	}
+	if len(aside) > 0 || last.found && last.last.kind != KindStop {
+		if err := l.writeGap(now, &last, aside); err != nil {
+			return err
+		}
+	}
+	if err := l.commitSigned(KindStart, now, func(b []byte) []byte {
+		b = appendText(b, "version", l.o.Version)
+		b = appendText(b, "key", Fingerprint(l.key.Public()))
+		return appendText(b, "publicKey", l.key.publicText())
+	}); err != nil {
+		return err
+	}
+	l.shipSigned()
+	// What is too old is not dropped at the start: a machine's clock may be wrong then.
+	l.w.swept = now
+	return nil
+}
+
+func (l *Log) writeGap(now time.Time, last *tail, aside []string) error {
+	next := l.w.at
+	b := next.begin(nil, KindGap, now)
+	b = appendText(b, "reason", "the process before did not end in order: reads of its last second may be missing, and of writes without an outcome it is not known what became of them")
+	if last.found {
+		b = appendText(b, "since", last.last.time)
+	}
+	b = appendTexts(b, "setAside", aside)
+	b = next.end(b, 0, nil)
+	l.o.Log.Warn("the process before did not end in order: up to a second of reads may be missing in the evidence, which says so", "directory", l.dir, "setAside", aside)
+	return l.commit(b, next, now)
+}
+
+// setAside copies what stands behind the last whole record of a segment into a file of
+// its own, and cuts it off.
+func (l *Log) setAside(s segment, t tail, now time.Time) (string, error) {
+	f, err := os.OpenFile(s.path, os.O_RDWR, 0)
+	if err != nil {
+		return "", fmt.Errorf("setting aside the torn end of the evidence: %w", err)
+	}
+	defer f.Close()
+	name := fmt.Sprintf("torn-%s-%012d.txt", now.UTC().Format("20060102T150405.000000000"), s.first)
+	torn, err := io.ReadAll(io.NewSectionReader(f, t.end, t.size-t.end))
+	if err != nil {
+		return "", fmt.Errorf("setting aside the torn end of the evidence: %w", err)
+	}
+	if err := writeOnce(filepath.Join(l.dir, name), torn); err != nil {
+		return "", err
+	}
+	if err := errors.Join(syncDir(l.o.OpenFile, l.dir), f.Truncate(t.end), f.Sync()); err != nil {
+		return "", fmt.Errorf("setting aside the torn end of the evidence: %w", err)
+	}
+	return name, nil
+}
+
+// tailOf finds the last record of a segment that is whole.
+func tailOf(path string) (tail, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return tail{}, fmt.Errorf("reading the end of the evidence: %w", err)
+	}
+	defer f.Close()
+	var t tail
+	r := bufio.NewReaderSize(f, 64<<10)
+	for {
+		text, err := readLine(r)
+		t.size += int64(len(text))
+		if err != nil && !errors.Is(err, io.EOF) {
+			return tail{}, fmt.Errorf("reading the end of the evidence: %w", err)
+		}
+		if whole, ok := bytes.CutSuffix(text, []byte{'\n'}); ok {
+			if l, err := parseLine(whole); err == nil && l.intact() {
+				t.text = append(t.text[:0], l.content...)
+				l.content = t.text
+				t.last, t.found, t.end = l, true, t.size
+			}
+		}
+		if err != nil {
+			return t, nil
+		}
+	}
+}
+
+// readLine reads up to and with the next line break. A longer line than any record is
+// given in parts, none of which is a record.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var long []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		if err == nil && long == nil {
+			return part, nil
+		}
+		long = append(long, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) || len(long) > maxLine {
+			if errors.Is(err, bufio.ErrBufferFull) {
+				err = nil
+			}
+			return long, err
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package audit
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// File is what the log needs of a file. An *os.File is one.
+type File interface {
+	io.Writer
+	Stat() (fs.FileInfo, error)
+	Sync() error
+	Truncate(size int64) error
+	Close() error
+}
+
+// OpenFile opens a file as os.OpenFile does.
+type OpenFile func(name string, flag int, perm fs.FileMode) (File, error)
+
+func openFile(name string, flag int, perm fs.FileMode) (File, error) {
+	f, err := os.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err // not a nil *os.File that is no nil File
+	}
+	return f, nil
+}
+
+// segment is a file of the chain: records of about one day.
+type segment struct {
+	path string
+	// first is the sequence number of its first record, day (UTC) the day on which it
+	// was begun.
+	first uint64
+	day   time.Time
+}
+
+const (
+	segmentPrefix = "evidence-"
+	segmentSuffix = ".jsonl"
+	dayForm       = "20060102"
+	// checkpointsName is the file of the signed records.
+	checkpointsName = "checkpoints.jsonl"
+	lockName        = "lock"
+)
+
+func segmentPath(dir string, first uint64, day time.Time) string {
+	return filepath.Join(dir, fmt.Sprintf("%s%s-%012d%s", segmentPrefix, day.UTC().Format(dayForm), first, segmentSuffix))
+}
+
+func parseSegment(path string) (segment, bool) {
+	name, ok := strings.CutPrefix(filepath.Base(path), segmentPrefix)
+	if name, ok = strings.CutSuffix(name, segmentSuffix); !ok {
+		return segment{}, false
+	}
+	day, seq, ok := strings.Cut(name, "-")
+	if !ok {
+		return segment{}, false
+	}
+	at, err := time.Parse(dayForm, day)
+	if err != nil {
+		return segment{}, false
+	}
+	first, err := strconv.ParseUint(seq, 10, 63)
+	if err != nil || first == 0 {
+		return segment{}, false
+	}
+	return segment{path: path, first: first, day: at}, true
+}
+
+// segmentsOf lists the segments of a chain, in its order.
+func segmentsOf(dir string) ([]segment, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("listing the evidence: %w", err)
+	}
+	var list []segment
+	for _, e := range entries {
+		if s, ok := parseSegment(filepath.Join(dir, e.Name())); ok && e.Type().IsRegular() {
+			list = append(list, s)
+		}
+	}
+	slices.SortFunc(list, func(a, b segment) int {
+		return cmp.Or(cmp.Compare(a.first, b.first), strings.Compare(a.path, b.path))
+	})
+	return list, nil
+}
+
+// Chains gives the directories of chains at or directly below dir.
+func Chains(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("looking for evidence: %w", err)
+	}
+	if isChain(dir) {
+		return []string{dir}, nil
+	}
+	var chains []string
+	for _, e := range entries {
+		if sub := filepath.Join(dir, e.Name()); e.IsDir() && isChain(sub) {
+			chains = append(chains, sub)
+		}
+	}
+	if len(chains) == 0 {
+		return nil, fmt.Errorf("looking for evidence: %s holds none; give the directory of audit.dir, or one replica's in it", dir)
+	}
+	return chains, nil
+}
+
+// isChain tells a directory in which a chain is or was.
+func isChain(dir string) bool {
+	if segments, err := segmentsOf(dir); err == nil && len(segments) > 0 {
+		return true
+	}
+	_, err := os.Stat(filepath.Join(dir, checkpointsName))
+	return err == nil
+}
+
+// lock makes sure that one process alone writes to a chain. It is given up by closing
+// the file, and by the end of the process, however it ends.
+func lock(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking the evidence: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("locking the evidence: another process writes to %s: give each replica a name of its own (audit.replica)", dir)
+		}
+		return nil, fmt.Errorf("locking the evidence in %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+// syncDir has the names of a directory on disk.
+func syncDir(open OpenFile, dir string) error {
+	d, err := open(dir, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

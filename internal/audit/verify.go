@@ -1,0 +1,391 @@
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// VerifyOptions say what a chain is verified against.
+type VerifyOptions struct {
+	// Keys are trusted. Without any, those that lie beside the chain are taken, which
+	// whoever could replace the chain could replace as well.
+	Keys []ed25519.PublicKey
+	// Checkpoints are files of signed records that were shipped, besides the one beside
+	// the chain. They may be of other replicas as well.
+	Checkpoints []string
+}
+
+// Finding is a place where the evidence is not as it was written.
+type Finding struct {
+	// File and Line are the place, Seq the record, 0 if it cannot be told.
+	File string
+	Line int
+	Seq  uint64
+	// What is wrong there.
+	What string
+}
+
+// String is file:line: seq N: what.
+func (f Finding) String() string {
+	place := f.File
+	if f.Line > 0 {
+		place = fmt.Sprintf("%s:%d", f.File, f.Line)
+	}
+	if f.Seq > 0 {
+		place = fmt.Sprintf("%s: seq %d", place, f.Seq)
+	}
+	return place + ": " + f.What
+}
+
+// Report is what verifying found.
+type Report struct {
+	Findings []Finding
+	// Segments and Records count what was read, from First to Last.
+	Segments    int
+	Records     uint64
+	First, Last uint64
+	From, To    string
+	// Signed is the last record that a signature covers. What comes after it could
+	// have been put there or taken away without a trace.
+	Signed uint64
+	// Ended tells that the last record is that of an orderly end.
+	Ended bool
+	// Gaps are the places where the chain itself says that something may be missing.
+	Gaps []Finding
+	// OwnKeys tells that the keys lay beside the chain.
+	OwnKeys bool
+	// Checkpoints counts the signed records that were compared.
+	Checkpoints int
+}
+
+// Verify reads the chain in dir and finds every place where a record was changed,
+// removed, moved or added, or the chain cut. The error is that of reading.
+func Verify(dir string, o VerifyOptions) (Report, error) {
+	v := &verifier{keys: o.Keys, shipped: make(map[uint64]checkpoint)}
+	if len(v.keys) == 0 {
+		var err error
+		if v.keys, err = publicKeys(dir); err != nil {
+			return Report{}, err
+		}
+		v.report.OwnKeys = true
+		if len(v.keys) == 0 {
+			v.find(dir, 0, 0, "there is no public key beside the chain: give one")
+		}
+	}
+	if err := v.load(filepath.Join(dir, checkpointsName), true); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return v.report, err
+	}
+	segments, err := segmentsOf(dir)
+	if err != nil {
+		return v.report, err
+	}
+	replica, err := replicaOf(dir, segments)
+	if err != nil {
+		return v.report, err
+	}
+	v.replica = replica
+	for _, file := range o.Checkpoints {
+		if err := v.load(file, false); err != nil {
+			return v.report, err
+		}
+	}
+	for _, s := range segments {
+		if err := v.segment(s); err != nil {
+			return v.report, err
+		}
+	}
+	v.conclude(dir)
+	return v.report, nil
+}
+
+// checkpoint is a signed record as it was handed out.
+type checkpoint struct {
+	hash digest
+	time string
+	file string
+	line int
+}
+
+// verifier goes along a chain.
+type verifier struct {
+	keys    []ed25519.PublicKey
+	replica string
+	shipped map[uint64]checkpoint
+	// dropped are the ends of segments that were dropped, by a signed record.
+	dropped []link
+	report  Report
+
+	// last is the record before; known tells that its hash is, blind that the line
+	// before could not be read, so that its number is not known either.
+	last         link
+	known, blind bool
+	started      bool
+	first        link // what the first record names as the one before it
+	firstAt      Finding
+	lastFile     string
+	lastLine     int
+}
+
+func (v *verifier) find(file string, n int, seq uint64, format string, args ...any) {
+	v.report.Findings = append(v.report.Findings, Finding{file, n, seq, fmt.Sprintf(format, args...)})
+}
+
+// signedFields are members of signed records that verifying looks at.
+type signedFields struct {
+	Replica  string `json:"replica"`
+	Last     uint64 `json:"last"`
+	LastHash string `json:"lastHash"`
+}
+
+func fieldsOf(text []byte) (signedFields, error) {
+	var f signedFields
+	err := json.Unmarshal(text, &f)
+	return f, err
+}
+
+// replicaOf finds whose chain it is.
+func replicaOf(dir string, segments []segment) (string, error) {
+	replica := filepath.Base(dir)
+	for _, s := range segments {
+		err := eachLine(s.path, func(_ int, text []byte, _ bool) error {
+			l, err := parseLine(text)
+			if err != nil || !l.kind.signed() {
+				return nil
+			}
+			if f, err := fieldsOf(text); err == nil && f.Replica != "" {
+				replica = f.Replica
+				return errFound
+			}
+			return nil
+		})
+		if errors.Is(err, errFound) {
+			return replica, nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	return replica, nil
+}
+
+var errFound = errors.New("found")
+
+// load reads a file of checkpoints. Those of other replicas are passed over in one that
+// was shipped.
+func (v *verifier) load(file string, beside bool) error {
+	return eachLine(file, func(n int, text []byte, whole bool) error {
+		l, err := parseLine(text)
+		if err != nil && !whole && beside {
+			return nil // a crash may have torn it; the chain has the record
+		}
+		if err != nil || !l.intact() || l.signature == nil || !verifies(v.keys, &l) {
+			if err == nil && l.signature != nil && l.intact() && !beside {
+				if f, err := fieldsOf(text); err == nil && f.Replica != v.replica {
+					return nil // another's, with a key of its own
+				}
+			}
+			v.find(file, n, l.seq, "this checkpoint does not verify: it was changed, or signed by another key")
+			return nil
+		}
+		if f, err := fieldsOf(text); err != nil || !beside && f.Replica != v.replica {
+			return nil
+		}
+		if known, ok := v.shipped[l.seq]; ok && known.hash != l.hash {
+			v.find(file, n, l.seq, "this checkpoint and %s:%d are of two different chains", known.file, known.line)
+		}
+		v.shipped[l.seq] = checkpoint{l.hash, l.time, file, n}
+		v.noteDropped(&l, text)
+		return nil
+	})
+}
+
+func (v *verifier) noteDropped(l *line, text []byte) {
+	if l.kind != KindDropped {
+		return
+	}
+	f, err := fieldsOf(text)
+	var end link
+	if err == nil && len(f.LastHash) == hexLen && unhex(&end.hash, []byte(f.LastHash)) {
+		end.seq = f.Last
+		v.dropped = append(v.dropped, end)
+	}
+}
+
+func (v *verifier) segment(s segment) error {
+	v.report.Segments++
+	firstLine := true
+	return eachLine(s.path, func(n int, text []byte, whole bool) error {
+		v.line(s, n, text, whole, firstLine)
+		firstLine = false
+		return nil
+	})
+}
+
+// line verifies one line and its place.
+func (v *verifier) line(s segment, n int, text []byte, whole, first bool) {
+	v.lastFile, v.lastLine = s.path, n
+	l, err := parseLine(text)
+	if err != nil || !whole {
+		what := "this line is no record: it was changed"
+		if !whole {
+			what = "the file ends within a record: its end was cut off, or the gateway is writing it at this moment"
+		}
+		v.find(s.path, n, 0, "%s", what)
+		v.blind, v.known = true, false
+		return
+	}
+	if first && l.seq != s.first {
+		v.find(s.path, n, l.seq, "the file begins with this record, and its name says seq %d", s.first)
+	}
+	sound := l.intact()
+	if !sound {
+		v.find(s.path, n, l.seq, "this record was changed: it is not what its hash was made of")
+	}
+	v.place(s.path, n, &l)
+	v.signature(s.path, n, &l, text, sound)
+	v.count(s.path, n, &l)
+	v.last, v.known, v.blind = link{l.seq, l.hash}, true, false
+}
+
+// place compares a record with the one before.
+func (v *verifier) place(file string, n int, l *line) {
+	if !v.started {
+		v.started = true
+		v.first = link{l.seq - 1, l.prev}
+		v.firstAt = Finding{File: file, Line: n, Seq: l.seq}
+		v.report.First, v.report.From = l.seq, l.time
+		return
+	}
+	expected := v.last.seq + 1
+	switch {
+	case v.blind && l.seq > expected+1:
+		v.find(file, n, l.seq, "records are missing before this one: the last that could be read was seq %d", v.last.seq)
+	case v.blind && l.seq >= expected:
+	case l.seq > expected:
+		v.find(file, n, l.seq, "seq %d to %d are missing before this record", expected, l.seq-1)
+	case l.seq < expected:
+		v.find(file, n, l.seq, "this record is out of order: it follows seq %d", v.last.seq)
+	case v.known && l.prev != v.last.hash:
+		v.find(file, n, l.seq, "the record before this one is not the one that was there: it was replaced")
+	}
+}
+
+// signature verifies a signature, and that one is there where it has to be.
+func (v *verifier) signature(file string, n int, l *line, text []byte, sound bool) {
+	if shipped, ok := v.shipped[l.seq]; ok && shipped.hash != l.hash {
+		v.find(file, n, l.seq, "this record is not the one of the checkpoint in %s:%d: the chain was made anew", shipped.file, shipped.line)
+	}
+	if !l.kind.signed() {
+		if l.signature != nil {
+			v.find(file, n, l.seq, "this record carries a signature, which its kind never does")
+		}
+		return
+	}
+	switch {
+	case l.signature == nil:
+		v.find(file, n, l.seq, "the signature of this record is missing")
+	case !verifies(v.keys, l):
+		v.find(file, n, l.seq, "the signature of this record does not verify: it was changed, or made with another key")
+	case sound:
+		v.report.Signed = l.seq
+		v.noteDropped(l, text)
+	}
+}
+
+func (v *verifier) count(file string, n int, l *line) {
+	v.report.Records++
+	v.report.Last, v.report.To = l.seq, l.time
+	v.report.Ended = l.kind == KindStop
+	if _, ok := v.shipped[l.seq]; ok {
+		v.report.Checkpoints++
+	}
+	if l.kind == KindGap {
+		v.report.Gaps = append(v.report.Gaps, Finding{file, n, l.seq, gapText(l.content)})
+	}
+}
+
+// gapText is what a gap record says, in a sentence.
+func gapText(content []byte) string {
+	var g struct {
+		Reason     string `json:"reason"`
+		Since      string `json:"since"`
+		LostReads  int64  `json:"lostReads"`
+		LostWrites int64  `json:"lostWrites"`
+		LostEvents int64  `json:"lostEvents"`
+	}
+	if json.Unmarshal(append(bytes.Clone(content), '}'), &g) != nil {
+		return "a gap"
+	}
+	text := g.Reason
+	if g.LostReads+g.LostWrites+g.LostEvents > 0 {
+		text += fmt.Sprintf(" (lost: %d reads, %d writes, %d events)", g.LostReads, g.LostWrites, g.LostEvents)
+	}
+	if g.Since != "" {
+		text += ", since " + g.Since
+	}
+	return text
+}
+
+// conclude looks at the two ends.
+func (v *verifier) conclude(dir string) {
+	if v.started && v.first.seq > 0 {
+		ok := false
+		for _, d := range v.dropped {
+			ok = ok || d == v.first
+		}
+		if !ok {
+			v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq, "everything before this record is missing, and no signed record says that it was dropped in order")
+		}
+	} else if v.started && v.first.hash != (digest{}) {
+		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq, "this record names one before it, and its number says that it is the first")
+	}
+	var newest uint64
+	for seq := range v.shipped {
+		newest = max(newest, seq)
+	}
+	if newest > v.last.seq {
+		c := v.shipped[newest]
+		file, n := v.lastFile, v.lastLine
+		if file == "" {
+			file = dir
+		}
+		v.find(file, n, v.last.seq, "the end of the chain was cut off: it ends here, and the checkpoint in %s:%d shows that it went to seq %d at %s", c.file, c.line, newest, c.time)
+	}
+	if !v.started && newest == 0 {
+		v.find(dir, 0, 0, "there is no record here")
+	}
+}
+
+// eachLine gives the lines of a file, numbered from 1, without their line breaks; whole
+// tells that there was one. The text is valid until do returns.
+func eachLine(path string, do func(n int, text []byte, whole bool) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("reading the evidence: %w", err)
+	}
+	defer f.Close()
+	r := bufio.NewReaderSize(f, 256<<10)
+	for n := 1; ; n++ {
+		text, err := readLine(r)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("reading the evidence: %w", err)
+		}
+		if len(text) > 0 {
+			line, whole := bytes.CutSuffix(text, []byte{'\n'})
+			if err := do(n, line, whole); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			return nil
+		}
+	}
+}
