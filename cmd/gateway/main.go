@@ -26,6 +26,7 @@ const (
 // process is what a command sees of the process that it runs in.
 type process struct {
 	ctx            context.Context
+	stdin          *os.File
 	stdout, stderr io.Writer
 	lookup         func(string) (string, bool)
 }
@@ -42,7 +43,7 @@ type command struct {
 // commands are all of them, in the order of help.
 func commands() []command {
 	return []command{
-		serveCommand(), demoCommand(), simulatorCommand(), checkCommand(), routesCommand(), tokenCommand(), cacheCommand(),
+		serveCommand(), demoCommand(), simulatorCommand(), checkCommand(), routesCommand(), tokenCommand(), enterprisesCommand(), cacheCommand(),
 		dataCommand(), schemaCommand(), healthcheckCommand(), versionCommand(),
 	}
 }
@@ -56,7 +57,7 @@ func (e usageError) Error() string { return e.text }
 var errReported = errors.New("reported")
 
 func main() {
-	p := &process{ctx: context.Background(), stdout: os.Stdout, stderr: os.Stderr, lookup: os.LookupEnv}
+	p := &process{ctx: context.Background(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, lookup: os.LookupEnv}
 	os.Exit(run(p, os.Args[1:]))
 }
 

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/gateway"
+)
+
+func enterprisesCommand() command {
+	return command{
+		name: "enterprises", usage: "enterprises check FILE [--config config.yaml] [--providers ID,…] [--rate 5] [--limit N] [--dmfa] [--resume RESULTS] [--csv | --json] [--yes]",
+		summary: "ask each provider for each enterprise of a file whether its mandate can be used",
+		about: `
+FILE is CSV or YAML as in tenancy.enterpriseFiles, or plain numbers, one a line. Its
+enterprises need not be in the configuration yet.
+
+Each provider is asked for the list of messages, one entry of it, which is not read
+and marks nothing read; it may show as the last consultation of the e-Box. The
+calls take the way that batch callers take: with the client's key, within the rates,
+and leaving a third of every upstream to the others. No running gateway is needed.
+
+The result of each is usable, refused (with the provider's status and problem) or
+not tested (with the reason). Results go to standard output as they come, all else
+to standard error. An interrupted check (Ctrl-C) says so in its last row; give its
+results with --resume, and write to another file, and what was usable or refused is
+taken over instead of asked again. The exit code is 0 only if all were usable.`,
+		run: runEnterprises,
+	}
+}
+
+func runEnterprises(p *process, flags *flag.FlagSet, args []string) error {
+	path := configFlag(flags)
+	providers := flags.String("providers", "", "ask these `ids` alone, with commas between (default: all that can be called)")
+	perSecond := flags.Float64("rate", 5, "calls a second, to all providers together")
+	limit := flags.Int("limit", 0, "ask for this `number` of enterprises and stop (default: all)")
+	dmfa := flags.Bool("dmfa", false, "ask grant/citizen for its list of citizen mandates too; the answer stays unread")
+	resume := flags.String("resume", "", "take over what is usable or refused in this `file` of results")
+	asCSV := flags.Bool("csv", false, "print CSV")
+	asJSON := flags.Bool("json", false, "print a JSON object a line")
+	yes := flags.Bool("yes", false, "do not ask before the first call")
+	if len(args) > 0 && args[0] == "check" {
+		args = args[1:]
+	} else if len(args) == 0 || !strings.HasPrefix(args[0], "-") {
+		return usageError{`say what to do with them: "enterprises check FILE"`}
+	}
+	rest, err := parse(flags, args)
+	switch {
+	case err != nil:
+		return err
+	case len(rest) != 1:
+		return usageError{"give one file of enterprises"}
+	case *asCSV && *asJSON:
+		return usageError{"give one of --csv and --json"}
+	case *perSecond <= 0 || *limit < 0:
+		return usageError{"--rate and --limit are above zero"}
+	}
+	cfg, g, err := buildGateway(p, *path)
+	if err != nil {
+		return err
+	}
+	list, err := cfg.EnterprisesIn(rest[0])
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(p.ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	check, err := g.NewEnterpriseCheck(ctx, idList(*providers), *dmfa)
+	if err != nil {
+		return err
+	}
+	check.PerSecond = *perSecond
+
+	out := newMandateReport(p.stdout, format(*asCSV, *asJSON))
+	earlier := make(answered)
+	if *resume != "" {
+		if err := earlier.takeOver(*resume, list, out); err != nil {
+			return err
+		}
+	}
+	open := earlier.open(list, check, *limit)
+	for _, u := range check.Untested {
+		fmt.Fprintf(p.stderr, "not tested: %s: %s\n", mandateAt(u.Mandate, u.Provider), u.Reason)
+	}
+	if check.Upstreams() == 0 {
+		return errors.New("no upstream can be asked")
+	}
+	if err := confirm(p, len(open), check, *yes); err != nil {
+		return err
+	}
+	return runEnterpriseCheck(ctx, p, check, open, earlier, out)
+}
+
+// runEnterpriseCheck asks, reports as it goes, and words the end.
+func runEnterpriseCheck(ctx context.Context, p *process, check *gateway.EnterpriseCheck, list []config.Enterprise, earlier answered, out *mandateReport) error {
+	done := 0
+	err := check.Run(ctx, list, earlier.has, func(findings []gateway.MandateFinding) error {
+		done++
+		for _, f := range findings {
+			if err := out.write(f); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	partial := ""
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
+			return err
+		}
+		partial = fmt.Sprintf("interrupted: %d of %d enterprises were asked for", done, len(list))
+	}
+	if err := out.close(partial); err != nil {
+		return err
+	}
+	for _, line := range out.summary() {
+		fmt.Fprintln(p.stderr, line)
+	}
+	if partial != "" {
+		fmt.Fprintf(p.stderr, "%s; give these results with --resume to go on\n", partial)
+		return errReported
+	}
+	if out.count[gateway.MandateRefused]+out.count[gateway.MandateNotTested] > 0 {
+		return errReported
+	}
+	return nil
+}
+
+// idList takes a list with commas apart.
+func idList(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// confirm says what is about to happen, and waits for a yes if a person is there.
+func confirm(p *process, enterprises int, check *gateway.EnterpriseCheck, yes bool) error {
+	calls := enterprises * check.Upstreams()
+	lasts := time.Duration(math.Ceil(float64(calls)/check.PerSecond)) * time.Second
+	fmt.Fprintf(p.stderr, "%d enterprises at %d upstreams: up to %d calls at %g a second, about %s.\nNothing is opened or marked read; a provider may show a call as the last consultation of the e-Box.\n",
+		enterprises, check.Upstreams(), calls, check.PerSecond, lasts)
+	if yes || calls == 0 {
+		return nil
+	}
+	if !isTerminal(p.stdin) {
+		return usageError{"nobody is at the terminal to agree: give --yes"}
+	}
+	fmt.Fprint(p.stderr, "Go on? [y/N] ")
+	answer, err := bufio.NewReader(p.stdin).ReadString('\n')
+	if err != nil || !strings.HasPrefix(strings.ToLower(strings.TrimSpace(answer)), "y") {
+		return errors.New("not agreed to; nothing was asked")
+	}
+	return nil
+}
+
+// isTerminal tells whether a person can answer.
+func isTerminal(f *os.File) bool {
+	if f == nil {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && info.Name() != "null"
+}

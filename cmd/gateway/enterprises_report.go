@@ -1,0 +1,291 @@
+package main
+
+import (
+	"bufio"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/gateway"
+)
+
+// The forms of a report.
+const (
+	formTable = iota
+	formCSV
+	formJSON
+)
+
+func format(asCSV, asJSON bool) int {
+	switch {
+	case asCSV:
+		return formCSV
+	case asJSON:
+		return formJSON
+	}
+	return formTable
+}
+
+// columns of the CSV, and the members of the JSON objects.
+var columns = []string{"enterprise", "name", "mandate", "provider", "result", "status", "problem", "reason", "at"}
+
+// incomplete is the result of the last row of a check that was interrupted.
+const incomplete = "incomplete"
+
+// mandateReport writes findings as they come, one row each, and counts them.
+type mandateReport struct {
+	form  int
+	table *bufio.Writer
+	csv   *csv.Writer
+	json  *json.Encoder
+	begun bool
+
+	count map[string]int // by result
+	parts map[string]map[string]int
+}
+
+func newMandateReport(w io.Writer, form int) *mandateReport {
+	r := &mandateReport{form: form, count: make(map[string]int), parts: make(map[string]map[string]int)}
+	switch form {
+	case formCSV:
+		r.csv = csv.NewWriter(w)
+	case formJSON:
+		r.json = json.NewEncoder(w)
+		r.json.SetEscapeHTML(false)
+	default:
+		r.table = bufio.NewWriter(w)
+	}
+	return r
+}
+
+// foundRow is a finding as a row.
+type foundRow struct {
+	Enterprise string `json:"enterprise,omitempty"`
+	Name       string `json:"name,omitempty"`
+	Mandate    string `json:"mandate,omitempty"`
+	Provider   string `json:"provider,omitempty"`
+	Result     string `json:"result"`
+	Status     int    `json:"status,omitempty"`
+	Problem    string `json:"problem,omitempty"`
+	Reason     string `json:"reason,omitempty"`
+	At         string `json:"at,omitempty"`
+}
+
+func (r *mandateReport) write(f gateway.MandateFinding) error {
+	return r.row(foundRow{
+		f.Enterprise.String(), f.Name, f.Mandate, f.Provider, f.Result, f.Status, f.Problem, f.Reason, f.At.UTC().Format(time.RFC3339),
+	})
+}
+
+// row writes a row and counts it; each is on its way when row returns, so that
+// whatever ends the process leaves whole rows.
+func (r *mandateReport) row(f foundRow) error {
+	if f.Result != incomplete {
+		r.count[f.Result]++
+		at := mandateAt(f.Mandate, f.Provider)
+		if r.parts[at] == nil {
+			r.parts[at] = make(map[string]int)
+		}
+		r.parts[at][f.Result]++
+	}
+	first := !r.begun
+	r.begun = true
+	switch r.form {
+	case formJSON:
+		return r.json.Encode(f)
+	case formCSV:
+		if first {
+			if err := r.csv.Write(columns); err != nil {
+				return err
+			}
+		}
+		if err := r.csv.Write(f.cells()); err != nil {
+			return err
+		}
+		r.csv.Flush()
+		return r.csv.Error()
+	}
+	const line = "%-10s  %-24s  %-14s  %-10s  %-6s  %s\n"
+	if first {
+		fmt.Fprintf(r.table, line, "ENTERPRISE", "MANDATE", "PROVIDER", "RESULT", "STATUS", "REASON")
+	}
+	if f.Result == incomplete {
+		fmt.Fprintf(r.table, "%s: %s\n", strings.ToUpper(incomplete), f.Reason)
+		return r.table.Flush()
+	}
+	why := f.Reason
+	if f.Problem != "" {
+		why += " (" + f.Problem + ")"
+	}
+	fmt.Fprintf(r.table, line, f.Enterprise, f.Mandate, f.Provider, f.Result, number(f.Status), why)
+	return r.table.Flush()
+}
+
+// cells are those of a CSV row. A text that a spreadsheet would take for a formula
+// gets an apostrophe before it: some of them are the provider's own words.
+func (f foundRow) cells() []string {
+	cells := []string{f.Enterprise, f.Name, f.Mandate, f.Provider, f.Result, number(f.Status), f.Problem, f.Reason, f.At}
+	for i, c := range cells {
+		if c != "" && strings.ContainsRune("=+-@", rune(c[0])) {
+			cells[i] = "'" + c
+		}
+	}
+	return cells
+}
+
+func number(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+// close ends the report; partial says why it is not whole, empty if it is.
+func (r *mandateReport) close(partial string) error {
+	if partial == "" {
+		return nil
+	}
+	return r.row(foundRow{Result: incomplete, Reason: partial, At: time.Now().UTC().Format(time.RFC3339)})
+}
+
+// summary says for each kind of mandate and provider how many there were of what.
+func (r *mandateReport) summary() []string {
+	var lines []string
+	for at, counts := range r.parts {
+		lines = append(lines, fmt.Sprintf("%s: %d usable, %d refused, %d not tested", at,
+			counts[gateway.MandateUsable], counts[gateway.MandateRefused], counts[gateway.MandateNotTested]))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// mandateAt names a kind of mandate and who was asked about it.
+func mandateAt(mandate, provider string) string {
+	if provider == "" {
+		return mandate
+	}
+	return mandate + " at " + provider
+}
+
+// answered are the questions that earlier results answer.
+type answered map[question]bool
+
+type question struct {
+	enterprise        enterprise.Number
+	mandate, provider string
+}
+
+func (a answered) has(n enterprise.Number, mandate, provider string) bool {
+	return a[question{n, mandate, provider}]
+}
+
+// takeOver reads the results of an earlier check, CSV or JSON, and writes those that
+// are final, and about an enterprise of the list, into the new report.
+func (a answered) takeOver(path string, list []config.Enterprise, out *mandateReport) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("reading earlier results: %w", err)
+	}
+	defer file.Close()
+	wanted := make(map[enterprise.Number]bool, len(list))
+	for _, e := range list {
+		wanted[e.Number] = true
+	}
+	words := make(map[string]string) // kinds and ids repeat: each is kept once
+	keep := func(s string) string {
+		if kept, ok := words[s]; ok {
+			return kept
+		}
+		s = strings.Clone(s)
+		words[s] = s
+		return s
+	}
+	return eachRow(file, func(f foundRow) error {
+		if f.Result != gateway.MandateUsable && f.Result != gateway.MandateRefused {
+			return nil
+		}
+		n, err := enterprise.Parse(f.Enterprise)
+		if err != nil || !wanted[n] {
+			return nil
+		}
+		q := question{n, keep(f.Mandate), keep(f.Provider)}
+		if a[q] {
+			return nil
+		}
+		a[q] = true
+		return out.row(f)
+	})
+}
+
+// eachRow reads results row by row. The last one may be cut short, where a machine
+// went down.
+func eachRow(r io.Reader, take func(foundRow) error) error {
+	in := bufio.NewReader(r)
+	start, err := in.Peek(1)
+	switch {
+	case errors.Is(err, io.EOF):
+		return errors.New("reading earlier results: the file is empty; a shell empties the file that it writes to, so write to another one")
+	case err != nil:
+		return fmt.Errorf("reading earlier results: %w", err)
+	}
+	if start[0] == '{' {
+		for d := json.NewDecoder(in); ; {
+			var f foundRow
+			switch err := d.Decode(&f); {
+			case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+				return nil
+			case err != nil:
+				return fmt.Errorf("reading earlier results: %w", err)
+			}
+			if err := take(f); err != nil {
+				return err
+			}
+		}
+	}
+	rows := csv.NewReader(in)
+	rows.FieldsPerRecord, rows.ReuseRecord = -1, true
+	header, err := rows.Read()
+	if err != nil || !slices.Equal(header, columns) {
+		return errors.New("reading earlier results: they are neither the CSV nor the JSON of this command (a table cannot be resumed)")
+	}
+	for {
+		cells, err := rows.Read()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			if _, more := in.Peek(1); errors.Is(more, io.EOF) {
+				return nil
+			}
+			return fmt.Errorf("reading earlier results: %w", err)
+		case len(cells) != len(columns):
+			continue
+		}
+		for i := range cells {
+			cells[i] = strings.TrimPrefix(cells[i], "'")
+		}
+		status, _ := strconv.Atoi(cells[5]) // empty where there was no answer
+		if err := take(foundRow{cells[0], cells[1], cells[2], cells[3], cells[4], status, cells[6], cells[7], cells[8]}); err != nil {
+			return err
+		}
+	}
+}
+
+// open gives the enterprises for which something is still to be asked, the first most
+// of them if most is above zero.
+func (a answered) open(list []config.Enterprise, check *gateway.EnterpriseCheck, most int) []config.Enterprise {
+	open := slices.DeleteFunc(list, func(e config.Enterprise) bool { return check.Done(e.Number, a.has) })
+	if most > 0 && len(open) > most {
+		open = open[:most]
+	}
+	return open
+}
