@@ -1,0 +1,264 @@
+package inbox
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"ebox-gateway/internal/problem"
+)
+
+// MaxChanges is the most that the body of a PATCH may have, in bytes: 1 MB.
+const MaxChanges = 1e6
+
+// deepest is how many objects and arrays of a body may stand in one another.
+const deepestBody = 64
+
+// Changes are the changes of a PATCH, by provider.
+type Changes struct {
+	contentType []string
+	parts       []part
+}
+
+// part is what one provider gets.
+type part struct {
+	provider string
+	items    [][]byte // without their providerId
+	body     []byte
+}
+
+// CheckChanges refuses a PATCH whose body need not be read to know that it cannot be
+// split: 400.
+func CheckChanges(h http.Header) error {
+	if coding := strings.Trim(strings.Join(h["Content-Encoding"], ","), " \t"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return badChanges("header", "Content-Encoding", problem.IssueInvalidInput, "send the body without a content coding")
+	}
+	media, params, err := mime.ParseMediaType(strings.Join(h["Content-Type"], ","))
+	if err != nil || media != "application/merge-patch+json" && media != "application/json" {
+		return badChanges("header", "Content-Type", problem.IssueInvalidInput, "send application/merge-patch+json (RFC 7396)")
+	}
+	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return badChanges("header", "Content-Type", problem.IssueInvalidInput, "send JSON in UTF-8, which needs no charset")
+	}
+	return nil
+}
+
+func badChanges(in, name, kind, detail string) error {
+	return problem.BadRequest("The changes cannot be shared out among the Document Providers. Nothing was sent to any of them; correct the request and send it again.",
+		problem.Issue{Type: kind, In: in, Name: name, Detail: detail})
+}
+
+// ParseChanges takes a body apart by the providerId of its items. known are the ids of
+// the active providers. The error is a *problem.Problem, 400 with the issues, and
+// nothing of such a body may be sent.
+func ParseChanges(body []byte, contentType []string, known []Provider) (*Changes, error) {
+	if err := checkBody(body); err != nil {
+		return nil, err
+	}
+	whole := bytes.TrimSpace(body)
+	if len(whole) == 0 || whole[0] != '{' {
+		return nil, badChanges("body", "", problem.IssueSchemaViolation, "an object with items is expected")
+	}
+	var items []byte
+	counted := false
+	members(whole, func(m member) bool {
+		switch string(m.key) {
+		case "items":
+			items = m.value
+		case "totalItems":
+			counted = true
+		}
+		return true
+	})
+	if len(items) == 0 || items[0] != '[' || blanks(items[1:])[0] == ']' {
+		return nil, badChanges("body", "/items", problem.IssueRequiredInput, "an array with at least one item is expected")
+	}
+	c := &Changes{contentType: contentType}
+	var issues []problem.Issue
+	index := 0
+	elements(items, func(item []byte) bool {
+		if issue := c.add(item, known); issue != nil {
+			issue.In, issue.Name = "body", "/items/"+strconv.Itoa(index)+issue.Name
+			issues = append(issues, *issue)
+		}
+		index++
+		const enough = 100 // nobody reads more
+		return len(issues) < enough
+	})
+	if len(issues) > 0 {
+		return nil, problem.BadRequest("The changes cannot be shared out among the Document Providers. Nothing was sent to any of them; give each item the providerId that the list shows for the message.", issues...)
+	}
+	others := without(asObject(without(whole, "items")), "totalItems")
+	for i := range c.parts {
+		c.parts[i].write(others, counted)
+	}
+	return c, nil
+}
+
+func asObject(inside []byte) []byte { return append(append([]byte{'{'}, inside...), '}') }
+
+// add puts an item to those of its provider.
+func (c *Changes) add(item []byte, known []Provider) *problem.Issue {
+	if item[0] != '{' {
+		return &problem.Issue{Type: problem.IssueSchemaViolation, Detail: "an object is expected"}
+	}
+	var id string
+	there := false
+	members(item, func(m member) bool {
+		if string(m.key) != "providerId" {
+			return true
+		}
+		there = m.value[0] == '"'
+		if there {
+			id = text(m.value)
+		}
+		return false
+	})
+	switch {
+	case !there:
+		return &problem.Issue{Type: problem.IssueRequiredInput, Name: "/providerId", Detail: "the id of the Document Provider that has the message is expected, as a text"}
+	case !slices.ContainsFunc(known, func(p Provider) bool { return p.ID == id }):
+		return &problem.Issue{Type: problem.IssueInvalidInput, Name: "/providerId", Value: clip(id), Detail: "no Document Provider that is active has this id: GET /ebox/providers lists them"}
+	}
+	i := slices.IndexFunc(c.parts, func(p part) bool { return p.provider == id })
+	if i < 0 {
+		i = len(c.parts)
+		c.parts = append(c.parts, part{provider: id})
+	}
+	c.parts[i].items = append(c.parts[i].items, without(item, "providerId"))
+	return nil
+}
+
+// write puts the provider's body together. others are the further members of the
+// caller's.
+func (p *part) write(others []byte, counted bool) {
+	b := []byte(`{"items":[`)
+	for i, item := range p.items {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, '{'), item...), '}')
+	}
+	b = append(b, ']')
+	if counted {
+		b = strconv.AppendInt(append(b, `,"totalItems":`...), int64(len(p.items)), 10)
+	}
+	if len(others) > 0 {
+		b = append(append(b, ','), others...)
+	}
+	p.body = append(b, '}')
+}
+
+// checkBody refuses what two readers could read in two ways: invalid UTF-8 or JSON, a
+// byte order mark, a key that is repeated within its object, in whatever case.
+func checkBody(body []byte) error {
+	wrong := func(name, detail string) error {
+		return badChanges("body", name, problem.IssueSchemaViolation, detail)
+	}
+	switch {
+	case bytes.HasPrefix(body, []byte("\ufeff")):
+		return wrong("", "it begins with a byte order mark: send the JSON without one")
+	case !utf8.Valid(body):
+		return wrong("", "it is not valid UTF-8")
+	case !json.Valid(body):
+		return wrong("", "it is not valid JSON")
+	}
+	return checkKeys(blanks(body), "", 0, wrong)
+}
+
+func checkKeys(value []byte, at string, depth int, wrong func(name, detail string) error) (err error) {
+	if depth > deepestBody {
+		return wrong(at, "it is nested deeper than "+strconv.Itoa(deepestBody))
+	}
+	switch value[0] {
+	case '{':
+		seen := make(map[string]struct{})
+		members(value, func(m member) bool {
+			key := strings.ToLower(string(m.key))
+			name := at + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(clip(string(m.key)))
+			if _, twice := seen[key]; twice {
+				err = wrong(name, "the key is repeated within its object")
+				return false
+			}
+			seen[key] = struct{}{}
+			err = checkKeys(m.value, name, depth+1, wrong)
+			return err == nil
+		})
+	case '[':
+		i := 0
+		elements(value, func(e []byte) bool {
+			err = checkKeys(e, at+"/"+strconv.Itoa(i), depth+1, wrong)
+			i++
+			return err == nil
+		})
+	}
+	return err
+}
+
+// outcome is what became of one provider's part.
+type outcome struct {
+	status  int
+	missing *Missing // the problem, nil for a success
+}
+
+// Change sends each provider its own changes, all at once, and says what became of
+// each: 200 if all of them succeeded, else 207. A provider that cannot be called now
+// has not got them. Writes have no time limit but their own: how they ended would not
+// be known. If the caller has gone, the error is that of ctx.
+func (in *Inbox) Change(ctx context.Context, round *Round, c *Changes) (*Result, int, error) {
+	result := new(Result)
+	outcomes := make([]outcome, len(c.parts))
+	each(len(c.parts), func(i int) { outcomes[i] = in.change(ctx, round, c, &c.parts[i]) })
+	if isGone(ctx) {
+		return result, 0, ctx.Err()
+	}
+	status := http.StatusOK
+	b := []byte(`{"providers":[`)
+	for i, o := range outcomes {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		p := &c.parts[i]
+		b = append(append(b, `{"providerId":`...), quoted(p.provider)...)
+		b = strconv.AppendInt(append(b, `,"status":`...), int64(o.status), 10)
+		b = strconv.AppendInt(append(b, `,"items":`...), int64(len(p.items)), 10)
+		if o.missing != nil {
+			status = http.StatusMultiStatus
+			result.Missing = append(result.Missing, o.missing)
+			b = append(append(b, `,"problem":`...), o.missing.Problem...)
+		}
+		b = append(b, '}')
+	}
+	result.Asked, result.Body = len(c.parts), append(b, "]}\n"...)
+	return result, status, nil
+}
+
+func (in *Inbox) change(ctx context.Context, round *Round, c *Changes, p *part) outcome {
+	now := in.o.Now()
+	for _, known := range round.Providers {
+		if known.ID == p.provider && known.Refusal != nil {
+			m := notAsked(known, round.ID, now)
+			return outcome{m.Status, m}
+		}
+	}
+	a, err := round.Asker.Ask(ctx, &Request{
+		Provider: p.provider, Method: http.MethodPatch, Path: MessagesPath, ContentType: c.contentType, Body: p.body,
+	})
+	if err != nil {
+		m := failed(p.provider, round.ID, err, now)
+		return outcome{m.Status, m}
+	}
+	defer a.Body.Close()
+	if a.Reason == "" && a.Status >= 200 && a.Status < 300 {
+		drain(a)
+		return outcome{status: a.Status}
+	}
+	m := refused(p.provider, a, now)
+	return outcome{m.Status, m}
+}

@@ -1,0 +1,249 @@
+package inbox
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Round is one request to all providers.
+type Round struct {
+	// ID names the caller's request in the logs.
+	ID string
+	// Providers are those that are active, with those that cannot be called now.
+	Providers []Provider
+	Asker     Asker
+}
+
+// Result is what all answers have in common.
+type Result struct {
+	// Asked counts the providers that were asked; Missing are those of which the answer
+	// lacks something, by id.
+	Asked   int
+	Missing []*Missing
+	// Body is the answer, as JSON.
+	Body []byte
+}
+
+// resultOf sorts out who is asked, in the order of the ids.
+func (in *Inbox) resultOf(round *Round) (asked []Provider, r *Result) {
+	r = new(Result)
+	for _, p := range round.Providers {
+		if p.Refusal != nil {
+			r.Missing = append(r.Missing, notAsked(p, round.ID, in.o.Now()))
+			continue
+		}
+		asked = append(asked, p)
+	}
+	slices.SortFunc(asked, func(a, b Provider) int { return strings.Compare(a.ID, b.ID) })
+	r.Asked = len(asked)
+	return asked, r
+}
+
+// settle adds who has not answered, and gives the refusal if that leaves no answer to
+// give. answered counts those who have something to give.
+func (in *Inbox) settle(r *Result, more []*Missing, answered int, whole bool) error {
+	r.Missing = append(r.Missing, more...)
+	slices.SortFunc(r.Missing, func(a, b *Missing) int { return strings.Compare(a.Provider, b.Provider) })
+	if answered == 0 || whole && len(r.Missing) > 0 {
+		return Refusal(r.Missing, answered > 0, in.o.Now())
+	}
+	return nil
+}
+
+// List gives one page of the list over all providers. self is the URL of the list, as
+// this caller reaches it, for links.
+//
+// Messages come newest first; those of the same moment by the id of their provider, and
+// one provider's in its own order. Result is never nil. The error is a *problem.Problem,
+// 503, if no provider has answered, or not all where all were wanted; if the caller has
+// gone, it is that of ctx.
+func (in *Inbox) List(ctx context.Context, round *Round, q *Query, self string) (*Result, error) {
+	asked, result := in.resultOf(round)
+	streams := make([]*stream, len(asked))
+	limited, cancel := context.WithTimeout(ctx, in.o.Timeout)
+	defer cancel()
+	each(len(asked), func(i int) {
+		streams[i] = in.newStream(round, asked[i].ID, q)
+		streams[i].head(limited)
+	})
+	w := listWriter{q: q, self: self, streams: streams}
+	for i := range q.last() {
+		s := newest(limited, streams)
+		if s == nil {
+			break
+		}
+		w.take(s, i >= q.last()-q.PageSize)
+	}
+	if isGone(ctx) {
+		return result, ctx.Err()
+	}
+	var missing []*Missing
+	answered := 0
+	for _, s := range streams {
+		if s.missing != nil {
+			missing = append(missing, s.missing)
+		}
+		if s.missing == nil || s.count > 0 {
+			answered++
+		}
+	}
+	if err := in.settle(result, missing, answered, q.Whole); err != nil {
+		return result, err
+	}
+	w.missing = result.Missing
+	result.Body = w.write()
+	return result, nil
+}
+
+// newest finds the list with the newest message; of the same moment, the one of the
+// first provider. Every list has to show its head for that.
+func newest(ctx context.Context, streams []*stream) *stream {
+	var best *stream
+	for _, s := range streams {
+		if m := s.head(ctx); m != nil && (best == nil || m.at.After(best.unread[0].at)) {
+			best = s
+		}
+	}
+	return best
+}
+
+// listWriter writes the answer: items, totalItems and links as the API has them, and
+// the member incomplete.
+type listWriter struct {
+	q       *Query
+	self    string
+	streams []*stream
+	missing []*Missing
+	// page are the messages of the page, from the streams that they are of.
+	page []message
+	from []*stream
+	// latest is when the last message of the page was received, to the millisecond, and
+	// tied how many of the list's, up to it, are of that very moment.
+	latest time.Time
+	tied   int
+}
+
+// take takes the head of a stream, into the page if it belongs there.
+func (w *listWriter) take(s *stream, wanted bool) {
+	m := &s.unread[0]
+	if wanted {
+		w.page, w.from = append(w.page, *m), append(w.from, s)
+	}
+	if at := m.received.Truncate(time.Millisecond); at.Equal(w.latest) {
+		w.tied++
+	} else {
+		w.latest, w.tied = at, 1
+	}
+	s.take()
+}
+
+func (w *listWriter) write() []byte {
+	size := 1024
+	for _, m := range w.page {
+		size += len(m.raw) + 64
+	}
+	b := append(make([]byte, 0, size), `{"items":[`...)
+	ids := make(map[*stream][]byte, len(w.streams))
+	for i, m := range w.page {
+		s := w.from[i]
+		if ids[s] == nil {
+			ids[s] = quoted(s.provider)
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = named(b, m.raw, ids[s])
+	}
+	b = append(b, ']')
+	total, counted := w.total()
+	if counted {
+		b = append(b, `,"totalItems":`...)
+		b = strconv.AppendInt(b, int64(total), 10)
+	}
+	b = append(b, `,"_links":{`...)
+	b = w.links(b)
+	b = append(b, '}')
+	if len(w.missing) > 0 {
+		b = append(b, `,"incomplete":`...)
+		b = appendMissing(b, w.missing)
+	}
+	return append(b, "}\n"...)
+}
+
+// total is the sum of what the providers count, if it is true.
+func (w *listWriter) total() (sum int, counted bool) {
+	if len(w.missing) > 0 {
+		return 0, false
+	}
+	for _, s := range w.streams {
+		n, known := s.sum()
+		if !known {
+			return 0, false
+		}
+		sum += n
+	}
+	return sum, true
+}
+
+// links appends self, first, prev and next. All but self hold the list to the messages
+// up to the newest one that there is now: what comes in later has a later date, and so
+// moves nothing from one page to another.
+func (w *listWriter) links(b []byte) []byte {
+	q := w.q
+	before := q.before
+	if anchor := w.anchor(); !anchor.IsZero() {
+		before = receivedBefore(anchor)
+	}
+	b = w.link(b, "self", q.before, q.Page, q.skip)
+	b = w.link(append(b, ','), "first", before, 1, q.skip)
+	if q.Page > 1 {
+		b = w.link(append(b, ','), "prev", before, q.Page-1, q.skip)
+	}
+	switch more := slices.ContainsFunc(w.streams, (*stream).more); {
+	case !more || len(w.page) == 0:
+	case (q.Page+1)*q.PageSize <= Deepest:
+		b = w.link(append(b, ','), "next", before, q.Page+1, q.skip)
+	case !w.latest.IsZero() && w.tied <= Deepest:
+		// No page reaches deeper, so the list is taken up again at the moment of the
+		// last message, without those of that moment that were given.
+		b = w.link(append(b, ','), "next", receivedBefore(above(w.latest)), 1, w.tied)
+	}
+	return b
+}
+
+func (w *listWriter) anchor() time.Time {
+	var newest time.Time
+	for _, s := range w.streams {
+		if s.newest.After(newest) {
+			newest = s.newest
+		}
+	}
+	if newest.IsZero() {
+		return w.q.window.receivedBefore // there are no dates to go by
+	}
+	return above(newest)
+}
+
+// above is the first moment behind t in whole milliseconds, which is as much as
+// programs that write dates tell apart.
+func above(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond).Add(time.Millisecond) }
+
+func receivedBefore(t time.Time) string {
+	return "receivedBefore=" + t.UTC().Format("2006-01-02T15:04:05.999Z07:00")
+}
+
+func (w *listWriter) link(b []byte, name, before string, page, skip int) []byte {
+	query := join(join(w.q.filters, before), w.q.partial)
+	query = join(query, "page="+strconv.Itoa(page)+"&pageSize="+strconv.Itoa(w.q.PageSize))
+	if skip > 0 {
+		query += "&skip=" + strconv.Itoa(skip)
+	}
+	b = append(b, '"')
+	b = append(b, name...)
+	b = append(b, `":{"href":`...)
+	b = append(b, quoted(w.self+"?"+query)...)
+	return append(b, '}')
+}

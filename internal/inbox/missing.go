@@ -1,0 +1,238 @@
+package inbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"ebox-gateway/internal/problem"
+)
+
+// Header names what an answer lacks: a list of providers, each with its reason.
+const Header = "X-EBox-Incomplete"
+
+// Reasons that this package gives. Those of an Answer or a Provider join them.
+const (
+	// ReasonRefused is an answer of the provider that is no success, below 500, and
+	// ReasonFailed one from there on.
+	ReasonRefused = "refused"
+	ReasonFailed  = "failed"
+	// ReasonMalformed is an answer that cannot be used, ReasonCut one that broke off.
+	ReasonMalformed = "malformed"
+	ReasonCut       = "cut-short"
+	// ReasonTimeout is a provider that was too slow.
+	ReasonTimeout = "timeout"
+	// ReasonUnavailable is any other way of not being there.
+	ReasonUnavailable = "unavailable"
+)
+
+// maxProblem is the most of a provider's problem that is repeated, in bytes.
+const maxProblem = 64 << 10
+
+// Missing is a provider of which an answer lacks something, or everything.
+type Missing struct {
+	Provider string
+	// Reason is a token, Status what the provider's own route would have answered.
+	Reason string
+	Status int
+	// Problem is the problem document, as JSON.
+	Problem json.RawMessage
+
+	retry time.Time // when to try again, zero if that is not known
+}
+
+// notAsked is a provider that cannot be called now. id names the caller's request.
+func notAsked(p Provider, id string, now time.Time) *Missing {
+	return own(p.ID, p.Reason, p.Refusal, id, now)
+}
+
+// own is a problem of the gateway's own making.
+func own(provider, reason string, p *problem.Problem, id string, now time.Time) *Missing {
+	retryAfter := ""
+	if v := p.Header["Retry-After"]; len(v) > 0 {
+		retryAfter = v[0]
+	}
+	return &Missing{
+		Provider: provider, Reason: reason, Status: p.Status,
+		Problem: slices.Clip(trim(p.Append(nil, id))), retry: retryTime(retryAfter, now),
+	}
+}
+
+func trim(b []byte) []byte { return []byte(strings.TrimSpace(string(b))) }
+
+// failed is a provider that could not be asked: err is a problem.Reporter.
+func failed(provider, id string, err error, now time.Time) *Missing {
+	p := problem.From(err)
+	reason := ReasonUnavailable
+	if p.Status < http.StatusInternalServerError {
+		reason = ReasonRefused
+	}
+	return own(provider, reason, p, id, now)
+}
+
+// refused makes of an answer that is no success what it means for the whole. It reads
+// the answer's body.
+func refused(provider string, a *Answer, now time.Time) *Missing {
+	m := &Missing{Provider: provider, Reason: a.Reason, Status: a.Status, retry: retryTime(a.RetryAfter, now)}
+	if m.Reason == "" {
+		m.Reason = ReasonRefused
+		if a.Status >= http.StatusInternalServerError {
+			m.Reason = ReasonFailed
+		}
+	}
+	if a.Status < http.StatusBadRequest { // a redirect, which is never followed, or a success without content
+		m.Reason, m.Status = ReasonMalformed, http.StatusBadGateway
+		m.Problem = trim(problem.BadGateway("The Document Provider answered with status "+strconv.Itoa(a.Status)+", which is no answer to this request.",
+			problem.ProxyProtocolError).Append(nil, a.ID))
+		return m
+	}
+	body, err := io.ReadAll(io.LimitReader(a.Body, maxProblem+1))
+	// A whole object of JSON goes on: a problem document as it is, a StatusMessage of
+	// version 2 within a problem that says so. Anything else says nothing to a program.
+	if err == nil && len(body) <= maxProblem && saysJSON(a.ContentType) && json.Valid(body) && utf8.Valid(body) {
+		if body = trim(body); body[0] == '{' {
+			m.Problem = body
+			if !strings.HasPrefix(a.ContentType, problem.ContentType) {
+				p := plain(a.Status, "The Document Provider answered in the form of an older version of the API, which is in statusMessage.")
+				m.Problem = trim(p.With("statusMessage", json.RawMessage(body)).Append(nil, a.ID))
+			}
+			return m
+		}
+	}
+	m.Problem = trim(plain(a.Status, "The Document Provider answered with status "+strconv.Itoa(a.Status)+" and without a problem document.").Append(nil, a.ID))
+	return m
+}
+
+// plain is a problem that says no more than its status (RFC 9457, section 4.2.1).
+func plain(status int, detail string) *problem.Problem {
+	title := http.StatusText(status)
+	if title == "" {
+		title = "Status " + strconv.Itoa(status)
+	}
+	return &problem.Problem{Type: "about:blank", Title: title, Status: status, Detail: detail}
+}
+
+// broken is an answer that began well and could not be read to its end.
+func broken(ctx context.Context, provider string, a *Answer, err error, now time.Time) *Missing {
+	switch {
+	case unusable(err):
+		return own(provider, ReasonMalformed, problem.BadGateway("The answer of the Document Provider cannot be used: it "+err.Error()+
+			". Call the provider itself to see it, and tell its help desk.", problem.ProxyProtocolError).Because(err), a.ID, now)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return own(provider, ReasonTimeout, problem.Timeout("The Document Provider had not answered to the end when the time for the whole list was over. Try again later.",
+			problem.ProxyConnectionReadTimeout).Because(err), a.ID, now)
+	}
+	return own(provider, ReasonCut, problem.BadGateway("The answer of the Document Provider was cut short. Try again later.",
+		problem.ProxyResponseIncomplete).Because(err), a.ID, now)
+}
+
+func retryTime(retryAfter string, now time.Time) time.Time {
+	if s, err := strconv.Atoi(retryAfter); err == nil && s >= 0 {
+		return now.Add(time.Duration(min(s, 1<<30)) * time.Second)
+	}
+	t, _ := http.ParseTime(retryAfter)
+	return t
+}
+
+// HeaderOf is the value of Header for an answer that lacks these (RFC 9651).
+func HeaderOf(missing []*Missing) string {
+	var b strings.Builder
+	for i, m := range missing {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(item(m.Provider))
+		b.WriteString(";reason=")
+		b.WriteString(m.Reason)
+	}
+	return b.String()
+}
+
+// item writes an id as a token, or as a string if it cannot be one.
+func item(id string) string {
+	const others = "!#$%&'*+-.^_`|~:/"
+	token := id[0] >= 'a' && id[0] <= 'z' || id[0] >= 'A' && id[0] <= 'Z'
+	for i := range len(id) {
+		c := id[i]
+		token = token && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte(others, c) >= 0)
+	}
+	if token {
+		return id
+	}
+	return `"` + url.PathEscape(id) + `"`
+}
+
+// Refusal is the problem of an answer that may not, or cannot, be given without these.
+// some tells that others did answer.
+func Refusal(missing []*Missing, some bool, now time.Time) *problem.Problem {
+	names := make([]string, len(missing))
+	for i, m := range missing {
+		names[i] = m.Provider + " (" + m.Reason + ")"
+	}
+	detail := "No Document Provider could be asked: there is none in the gateway's list that is active."
+	switch {
+	case some:
+		detail = "These Document Providers did not answer, and the answer was to be whole: " + strings.Join(names, ", ") +
+			". Leave out partial=false to get what the others have, if the caller's rule allows it, or try again later."
+	case len(missing) > 0:
+		detail = "No Document Provider has answered: " + strings.Join(names, ", ") + ". The member incomplete has the problem of each."
+	}
+	p := problem.Unavailable(detail, wait(missing, some, now))
+	if len(missing) > 0 {
+		p.With("incomplete", json.RawMessage(appendMissing(nil, missing)))
+		if p.Header == nil {
+			p.Header = make(http.Header, 1)
+		}
+		p.Header[Header] = []string{HeaderOf(missing)}
+	}
+	return p
+}
+
+// wait is how long to wait before the whole can be had (all), or something of it; zero
+// if nobody knows.
+func wait(missing []*Missing, all bool, now time.Time) time.Duration {
+	var until time.Time
+	for _, m := range missing {
+		switch {
+		case m.retry.IsZero() && all:
+			return 0
+		case m.retry.IsZero():
+		case until.IsZero(), all == m.retry.After(until):
+			until = m.retry
+		}
+	}
+	if until.IsZero() {
+		return 0
+	}
+	return max(until.Sub(now), time.Second)
+}
+
+// appendMissing appends the value of the member incomplete.
+func appendMissing(b []byte, missing []*Missing) []byte {
+	b = append(b, '[')
+	for i, m := range missing {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"providerId":`...)
+		b = append(b, quoted(m.Provider)...)
+		b = append(b, `,"reason":`...)
+		b = append(b, quoted(m.Reason)...)
+		b = append(b, `,"problem":`...)
+		b = append(b, m.Problem...)
+		b = append(b, '}')
+	}
+	return append(b, ']')
+}
+
+// drain reads what is left of a body, within reason, so that its connection can be used
+// again.
+func drain(a *Answer) { _, _ = io.CopyN(io.Discard, a.Body, maxProblem) }

@@ -1,0 +1,284 @@
+package inbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+const (
+	// maxAnswer is the most of one answer that is read, in bytes: a hundred messages
+	// of 80 KB each.
+	maxAnswer = 8 << 20
+	// maxMessage is the most that one message of a list may take, in bytes. One with
+	// forty attachments takes ten.
+	maxMessage = 256 << 10
+)
+
+// The ways in which an answer cannot be used. Their texts are for callers.
+var (
+	errNotJSON  = errors.New("is not JSON")
+	errBroken   = errors.New("is not valid JSON")
+	errNoList   = errors.New("is no list of messages in the form of the API")
+	errNoID     = errors.New("holds a message without a messageId")
+	errTooLarge = fmt.Errorf("is larger than a list may be: %d bytes, of which one message may have %d", maxAnswer, maxMessage)
+	errEndless  = errors.New("repeats itself from page to page, so that the list has no end")
+	errChanging = errors.New("became shorter again and again while it was read")
+)
+
+// unusable tells the errors above from those of the connection.
+func unusable(err error) bool {
+	for _, e := range [...]error{errNotJSON, errBroken, errNoList, errNoID, errTooLarge, errEndless, errChanging, errNoSummary} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// message is one message of a provider's list.
+type message struct {
+	id string
+	// raw is the message as the provider wrote it, its links rewritten.
+	raw []byte
+	// received and expires are its own dates, zero if it has none that can be read.
+	received, expires time.Time
+	// at is where it stands in the list, by which lists are merged.
+	at time.Time
+}
+
+// listing is what a page of a list says beside its messages.
+type listing struct {
+	total   int
+	counted bool // there is a total
+	next    string
+	// paged says that the page has links to others, so that none to a next one means
+	// that there is none.
+	paged bool
+}
+
+// guard bounds what is read of an answer: up to a mark that moves with what was
+// understood.
+type guard struct {
+	r        io.Reader
+	read     int64
+	most     int64
+	exceeded bool
+}
+
+func (g *guard) Read(p []byte) (int, error) {
+	if g.read >= g.most {
+		g.exceeded = true
+		return 0, errTooLarge
+	}
+	n, err := g.r.Read(p[:min(int64(len(p)), g.most-g.read)])
+	g.read += int64(n)
+	return n, err
+}
+
+// reader reads one page of a list as it comes, one message at a time.
+type reader struct {
+	guard guard
+	d     *json.Decoder
+}
+
+// readList reads a page and calls each for every message, whose raw is only good until
+// each returns. An error of each ends the reading.
+func readList(body io.Reader, each func(*message) error) (listing, error) {
+	r := reader{guard: guard{r: body, most: maxMessage}}
+	r.d = json.NewDecoder(&r.guard)
+	l, err := r.list(each)
+	var syntax *json.SyntaxError
+	switch {
+	case r.guard.exceeded:
+		err = errTooLarge
+	case errors.As(err, &syntax), errors.Is(err, io.EOF):
+		err = errBroken
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		// The decoder says so of a text that ends early, and a connection of one that
+		// was cut. What the body itself says is the better reason.
+		if _, cause := r.guard.Read(make([]byte, 1)); cause == nil || cause == io.EOF {
+			err = errBroken
+		} else {
+			err = cause
+		}
+	}
+	return l, err
+}
+
+// value reads the next value into v.
+func (r *reader) value(v any) error {
+	r.guard.most = min(r.d.InputOffset()+maxMessage, maxAnswer)
+	return r.d.Decode(v)
+}
+
+// delim reads a delimiter; errNoList if something else comes.
+func (r *reader) delim(want json.Delim) error {
+	t, err := r.d.Token()
+	if err == nil && t != want {
+		err = errNoList
+	}
+	return err
+}
+
+func (r *reader) list(each func(*message) error) (listing, error) {
+	var l listing
+	found := false
+	if err := r.delim('{'); err != nil {
+		return l, err
+	}
+	for r.d.More() {
+		r.guard.most = min(r.d.InputOffset()+maxMessage, maxAnswer)
+		key, err := r.d.Token()
+		if err != nil {
+			return l, err
+		}
+		var raw json.RawMessage
+		switch key {
+		case "items":
+			found = true
+			err = r.items(each)
+		case "totalItems":
+			if err = r.value(&raw); err == nil {
+				l.counted = json.Unmarshal(raw, &l.total) == nil && l.total >= 0 && string(raw) != "null"
+			}
+		case "_links":
+			if err = r.value(&raw); err == nil {
+				l.links(raw)
+			}
+		default:
+			err = r.value(&raw)
+		}
+		if err != nil {
+			return l, err
+		}
+	}
+	if err := r.delim('}'); err != nil {
+		return l, err
+	}
+	if !found && !(l.counted && l.total == 0) {
+		return l, errNoList
+	}
+	// Whatever stands behind is read as well: an answer that was not read to its end
+	// costs its connection and is kept by no cache.
+	r.guard.most = maxAnswer
+	if _, err := r.d.Token(); err != io.EOF {
+		if err == nil {
+			err = errBroken
+		}
+		return l, err
+	}
+	return l, nil
+}
+
+func (r *reader) items(each func(*message) error) error {
+	if err := r.delim('['); err != nil {
+		return err
+	}
+	var raw json.RawMessage // used again for each
+	for r.d.More() {
+		if err := r.value(&raw); err != nil {
+			return err
+		}
+		m, err := newMessage(raw)
+		if err != nil {
+			return err
+		}
+		if err := each(&m); err != nil {
+			return err
+		}
+		r.guard.most = min(r.d.InputOffset()+maxMessage, maxAnswer)
+	}
+	return r.delim(']')
+}
+
+// newMessage takes what is needed out of a message, which is valid JSON.
+func newMessage(raw []byte) (message, error) {
+	m := message{raw: raw}
+	switch {
+	case raw[0] != '{':
+		return m, errNoList
+	case !utf8.Valid(raw): // it would spoil the whole answer for strict readers
+		return m, errBroken
+	}
+	members(raw, func(f member) bool {
+		switch string(f.key) {
+		case "messageId":
+			if f.value[0] == '"' {
+				m.id = text(f.value)
+			} else if f.value[0] != 'n' && f.value[0] != '{' && f.value[0] != '[' {
+				m.id = string(f.value)
+			}
+		case "receiptDate":
+			m.received = moment(f.value)
+		case "expirationDate":
+			m.expires = moment(f.value)
+		}
+		return true
+	})
+	if m.id == "" {
+		return m, errNoID
+	}
+	return m, nil
+}
+
+// links reads a page's HAL links.
+func (l *listing) links(raw []byte) {
+	if raw[0] != '{' {
+		return
+	}
+	members(raw, func(f member) bool {
+		switch string(f.key) {
+		case "first", "last", "prev":
+			l.paged = true
+		case "next":
+			l.paged = true
+			if f.value[0] == '{' {
+				members(f.value, func(h member) bool {
+					if string(h.key) == "href" && h.value[0] == '"' {
+						l.next = text(h.value)
+					}
+					return true
+				})
+			}
+		}
+		return true
+	})
+}
+
+// moment reads a date-time as providers write it: RFC 3339, its offset without a colon
+// or left out (then in UTC), a day alone, or the milliseconds since 1970 of a program
+// that was told nothing about dates. Zero if it is none of these.
+func moment(value []byte) time.Time {
+	if value[0] >= '1' && value[0] <= '9' {
+		var ms int64
+		if json.Unmarshal(value, &ms) == nil {
+			return time.UnixMilli(ms)
+		}
+		return time.Time{}
+	}
+	if value[0] != '"' {
+		return time.Time{}
+	}
+	s := text(value)
+	for _, layout := range [...]string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700", "2006-01-02T15:04:05.999999999", time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t
+		}
+	}
+	return time.Time{}
+}
+
+// saysJSON tells whether a Content-Type is one of JSON, or says nothing.
+func saysJSON(contentType string) bool {
+	if contentType == "" {
+		return true
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (media == "application/json" || media == "text/json" || strings.HasSuffix(media, "+json"))
+}

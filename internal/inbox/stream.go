@@ -1,0 +1,227 @@
+package inbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+const (
+	// maxPages is how many pages of a provider are read for one of ours. The deepest
+	// page takes a tenth of it from a provider with ten messages a page.
+	maxPages = 250
+	// maxRepeats is how many pages in a row may bring nothing new: so many messages came
+	// in while we read, or the provider gives the same page for ever.
+	maxRepeats = 3
+	// maxRestarts is how often a list is read anew because it became shorter.
+	maxRestarts = 2
+)
+
+// distant is later than any date of a message.
+var distant = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+
+// stream is the list of one provider, newest first, of which no more is read than is
+// asked for. It belongs to one goroutine at a time.
+type stream struct {
+	in       *Inbox
+	round    *Round
+	q        *Query
+	provider string
+
+	// unread are messages that were read and not yet taken; need is how many are wanted
+	// in all, count how many there have been.
+	unread      []message
+	need, count int
+	seen        map[string]struct{}
+	last        time.Time // where the latest message stands
+
+	// size is the page size that is asked for, page the number of the next page, query
+	// its query.
+	size, page int
+	query      string
+	pages      int
+	repeats    int
+	restarts   int
+
+	ended   bool // there are no more messages
+	beyond  bool // there were messages beyond what is needed
+	missing *Missing
+
+	came    int // messages in all pages since the last start, whatever became of them
+	total   int
+	counted bool
+	left    int // those left out by the window
+	newest  time.Time
+}
+
+func (in *Inbox) newStream(round *Round, provider string, q *Query) *stream {
+	s := &stream{
+		in: in, round: round, q: q, provider: provider, need: q.last(), size: min(q.last(), maxPageSize),
+		seen: make(map[string]struct{}), last: distant,
+	}
+	s.start()
+	return s
+}
+
+// start goes to the first page.
+func (s *stream) start() {
+	s.page, s.came = 1, 0
+	s.query = s.pageQuery()
+}
+
+func (s *stream) pageQuery() string {
+	return join(s.q.sent, "page="+strconv.Itoa(s.page)+"&pageSize="+strconv.Itoa(s.size))
+}
+
+// head gives the next message without taking it; nil at the end of the list, or of what
+// can be had of it. It asks the provider if it has to.
+func (s *stream) head(ctx context.Context) *message {
+	for len(s.unread) == 0 && !s.ended && s.missing == nil {
+		s.load(ctx)
+	}
+	if len(s.unread) == 0 {
+		return nil
+	}
+	return &s.unread[0]
+}
+
+func (s *stream) take() { s.unread = s.unread[1:] }
+
+// more tells whether there may be messages behind those that were taken.
+func (s *stream) more() bool { return len(s.unread) > 0 || s.beyond || !s.ended && s.missing == nil }
+
+// load asks for one more page. It has an end, whatever the provider does: the list ends,
+// something is missing, or the pages are used up.
+func (s *stream) load(ctx context.Context) {
+	now := s.in.o.Now()
+	if s.pages++; s.pages > maxPages {
+		s.missing = broken(ctx, s.provider, &Answer{ID: s.round.ID}, errEndless, now)
+		return
+	}
+	a, err := s.round.Asker.Ask(ctx, &Request{Provider: s.provider, Method: http.MethodGet, Path: MessagesPath, Query: s.query})
+	if err != nil {
+		s.missing = failed(s.provider, s.round.ID, err, now)
+		return
+	}
+	defer a.Body.Close()
+	switch {
+	case a.Status == http.StatusOK && a.Reason == "" && saysJSON(a.ContentType):
+	case a.Status == http.StatusOK && a.Reason == "":
+		s.missing = broken(ctx, s.provider, a, errNotJSON, now)
+		return
+	case a.Status == http.StatusNotFound && a.Reason == "" && s.pages > 1:
+		s.ended = true // so the API says that a page has no messages
+		return
+	default:
+		s.missing = refused(s.provider, a, now)
+		return
+	}
+	fresh, came := 0, 0
+	l, err := readList(a.Body, func(m *message) error {
+		came++
+		if s.admit(m) {
+			fresh++
+		}
+		return nil
+	})
+	if err != nil {
+		// What came is good. If it is enough, so is the answer.
+		if s.count < s.need {
+			s.missing = broken(ctx, s.provider, a, err, now)
+		}
+		s.counted, s.beyond = false, s.count >= s.need
+		return
+	}
+	if err := s.advance(&l, fresh, came); err != nil {
+		s.missing = broken(ctx, s.provider, a, err, now)
+	}
+}
+
+// admit takes a message in, if it is new and within the window; it tells whether it is
+// new. m and its raw are the reader's.
+func (s *stream) admit(m *message) bool {
+	if _, twice := s.seen[m.id]; twice {
+		return false
+	}
+	if s.count == s.need {
+		s.beyond = true
+		return true // of no interest, but a sign of life
+	}
+	s.seen[m.id] = struct{}{}
+	if !s.q.window.admits(m) {
+		s.left++
+		return true
+	}
+	if m.received.After(s.newest) {
+		s.newest = m.received
+	}
+	// A message stands where the provider put it: never before the one in front of it,
+	// and with no date of its own beside it.
+	if !m.received.IsZero() && m.received.Before(s.last) {
+		s.last = m.received
+	}
+	m.at = s.last
+	kept := *m
+	kept.raw = bytes.Clone(m.raw)
+	s.unread = append(s.unread, kept)
+	s.count++
+	return true
+}
+
+// advance decides from a page what comes after it.
+func (s *stream) advance(l *listing, fresh, came int) error {
+	if s.page > 1 && l.counted && s.counted && l.total < s.total {
+		// Messages went away while we read, and others may have slipped from the pages
+		// to come into those that were read. Those that we have are known by their ids.
+		if s.restarts++; s.restarts > maxRestarts {
+			return errChanging
+		}
+		s.total = l.total
+		s.start()
+		return nil
+	}
+	s.total, s.counted = l.total, l.counted
+	s.came += came
+	more := l.next != "" || l.counted && s.came < l.total
+	if s.repeats++; fresh > 0 {
+		s.repeats = 0
+	}
+	switch {
+	case came == 0:
+		s.ended = true
+	case s.repeats >= maxRepeats && more:
+		return errEndless
+	case s.repeats >= maxRepeats:
+		s.ended = true
+	case !more && (l.counted || l.paged):
+		s.ended = true
+	}
+	s.page++
+	s.query = s.pageQuery()
+	if l.next != "" {
+		// The provider's own link knows best how it goes on, by a page of another size
+		// or by a mark of its own.
+		if u, err := url.Parse(l.next); err == nil && u.RawQuery != "" {
+			s.query = u.RawQuery
+		}
+	}
+	return nil
+}
+
+// sum is how many messages there are in all, false if that is not known.
+func (s *stream) sum() (int, bool) {
+	if s.ended && s.missing == nil && !s.beyond {
+		return s.count, true // they have all been counted
+	}
+	if !s.counted || s.missing != nil || !s.q.window.countable() {
+		return 0, false
+	}
+	return max(s.total-s.left, s.count), true
+}
+
+// isGone tells that the caller is not there any more.
+func isGone(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }

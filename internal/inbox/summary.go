@@ -1,0 +1,193 @@
+package inbox
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// maxSummary is the most that a provider's summary may take, in bytes.
+const maxSummary = 64 << 10
+
+var errNoSummary = errors.New("is no summary in the form of the API")
+
+// summary is what one provider says of an e-Box.
+type summary struct {
+	provider string
+	raw      []byte
+
+	messages, unread *int64
+	size             *float64
+	// received and consulted are as the provider wrote them, nil if they are not there
+	// or cannot be read; the times are for comparing.
+	received, consulted     []byte
+	receivedAt, consultedAt time.Time
+}
+
+// Summary gives the summary of all providers together, with each one's own under
+// providers. query is sent on. self and list are the URLs of the summary and of the list
+// as this caller reaches them. The error is as List's.
+func (in *Inbox) Summary(ctx context.Context, round *Round, query string, whole bool, self, list string) (*Result, error) {
+	asked, result := in.resultOf(round)
+	all, missing := make([]*summary, len(asked)), make([]*Missing, len(asked))
+	limited, cancel := context.WithTimeout(ctx, in.o.Timeout)
+	defer cancel()
+	each(len(asked), func(i int) {
+		all[i], missing[i] = in.summaryOf(limited, round, asked[i].ID, query)
+	})
+	if isGone(ctx) {
+		return result, ctx.Err()
+	}
+	var absent []*Missing
+	there := all[:0]
+	for i, m := range missing {
+		if m != nil {
+			absent = append(absent, m)
+		} else {
+			there = append(there, all[i])
+		}
+	}
+	if err := in.settle(result, absent, len(there), whole); err != nil {
+		return result, err
+	}
+	b := []byte{'{'}
+	if len(result.Missing) == 0 {
+		b = appendCounters(b, there)
+	}
+	b = append(b, `"providers":[`...)
+	for i, s := range there {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = named(b, s.raw, quoted(s.provider))
+	}
+	b = append(b, `],"_links":{"self":{"href":`...)
+	b = append(b, quoted(self)...)
+	b = append(b, `},"messages":{"href":`...)
+	b = append(b, quoted(list)...)
+	b = append(b, "}}"...)
+	if len(result.Missing) > 0 {
+		b = append(b, `,"incomplete":`...)
+		b = appendMissing(b, result.Missing)
+	}
+	result.Body = append(b, "}\n"...)
+	return result, nil
+}
+
+func (in *Inbox) summaryOf(ctx context.Context, round *Round, provider, query string) (*summary, *Missing) {
+	now := in.o.Now()
+	a, err := round.Asker.Ask(ctx, &Request{Provider: provider, Method: http.MethodGet, Path: SummaryPath, Query: query})
+	if err != nil {
+		return nil, failed(provider, round.ID, err, now)
+	}
+	defer a.Body.Close()
+	if a.Status != http.StatusOK || a.Reason != "" {
+		return nil, refused(provider, a, now)
+	}
+	s, err := readSummary(a)
+	if err != nil {
+		return nil, broken(ctx, provider, a, err, now)
+	}
+	s.provider = provider
+	return s, nil
+}
+
+func readSummary(a *Answer) (*summary, error) {
+	if !saysJSON(a.ContentType) {
+		return nil, errNotJSON
+	}
+	body, err := io.ReadAll(io.LimitReader(a.Body, maxSummary+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(body) > maxSummary:
+		return nil, errTooLarge
+	case !json.Valid(body), !utf8.Valid(body):
+		return nil, errBroken
+	}
+	return newSummary(bytes.TrimSpace(body))
+}
+
+// newSummary reads a summary, which is valid JSON.
+func newSummary(raw []byte) (*summary, error) {
+	if raw[0] != '{' {
+		return nil, errNoSummary
+	}
+	s := &summary{raw: raw}
+	members(raw, func(m member) bool {
+		switch string(m.key) {
+		case "numberOfMessages":
+			s.messages = whole(m.value)
+		case "numberOfUnreadMessages":
+			s.unread = whole(m.value)
+		case "eboxSize":
+			var f *float64
+			if json.Unmarshal(m.value, &f) == nil {
+				s.size = f
+			}
+		case "lastReceiptDate":
+			s.received, s.receivedAt = m.value, moment(m.value)
+		case "lastConsultationDate":
+			s.consulted, s.consultedAt = m.value, moment(m.value)
+		}
+		return true
+	})
+	if s.messages == nil {
+		return nil, errNoSummary // the one member that the API requires
+	}
+	return s, nil
+}
+
+func whole(value []byte) *int64 {
+	if n, err := strconv.ParseInt(string(value), 10, 64); err == nil && n >= 0 {
+		return &n
+	}
+	return nil
+}
+
+// appendCounters appends those members of the summary that are true of all providers
+// together: a sum that one of them did not give is left out.
+func appendCounters(b []byte, all []*summary) []byte {
+	var messages, unread int64
+	var size float64
+	unreadKnown, sizeKnown, receivedKnown := true, true, true
+	var received, consulted *summary
+	for _, s := range all {
+		messages += *s.messages
+		if unreadKnown = unreadKnown && s.unread != nil; unreadKnown {
+			unread += *s.unread
+		}
+		if sizeKnown = sizeKnown && s.size != nil; sizeKnown {
+			size += *s.size
+		}
+		switch {
+		case s.receivedAt.IsZero():
+			receivedKnown = receivedKnown && *s.messages == 0 // an empty e-Box has no last message
+		case received == nil || s.receivedAt.After(received.receivedAt):
+			received = s
+		}
+		if !s.consultedAt.IsZero() && (consulted == nil || s.consultedAt.After(consulted.consultedAt)) {
+			consulted = s
+		}
+	}
+	b = strconv.AppendInt(append(b, `"numberOfMessages":`...), messages, 10)
+	if unreadKnown {
+		b = strconv.AppendInt(append(b, `,"numberOfUnreadMessages":`...), unread, 10)
+	}
+	if receivedKnown && received != nil {
+		b = append(append(b, `,"lastReceiptDate":`...), received.received...)
+	}
+	if consulted != nil {
+		b = append(append(b, `,"lastConsultationDate":`...), consulted.consulted...)
+	}
+	if sizeKnown {
+		b = strconv.AppendFloat(append(b, `,"eboxSize":`...), size, 'f', -1, 64)
+	}
+	return append(b, ',')
+}
