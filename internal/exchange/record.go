@@ -107,8 +107,9 @@ type Record struct {
 type Phases struct {
 	// Limits is the time spent waiting for rates and bulkheads, Token for a
 	// token, Header from the sending of the request to the upstream's header,
-	// Body from there to the end, Total the whole.
-	Limits, Token, Header, Body, Total time.Duration
+	// Body from there to the end, Redis the time spent waiting for Redis, which is
+	// a part of the others, Total the whole.
+	Limits, Token, Header, Body, Redis, Total time.Duration
 }
 
 type key struct{}

@@ -106,7 +106,7 @@ func (r *Redis) hear(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
 	limited, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
-	if err := s.Subscribe(limited, r.channel); err != nil {
+	if err := s.Subscribe(limited, r.channel, r.circuits); err != nil {
 		return err
 	}
 	asked := false
@@ -131,13 +131,17 @@ func (r *Redis) hear(ctx context.Context) error {
 		asked = false
 		switch n := news.(type) {
 		case *redis.Subscription:
-			if !r.heard.Swap(true) {
+			if n.Channel == r.channel && !r.heard.Swap(true) {
 				r.deaf.Store(nil)
 				r.flush() // what was kept while nobody listened
 				r.outbox.again(r.now())
 			}
 		case *redis.Message:
-			r.apply([]byte(n.Payload))
+			if n.Channel == r.circuits {
+				r.heed([]byte(n.Payload))
+			} else {
+				r.apply([]byte(n.Payload))
+			}
 		}
 	}
 }

@@ -57,8 +57,12 @@ func (r *Redis) look(ctx context.Context) error {
 		}
 		r.outbox.settle(due)
 	}
+	began := time.Now()
 	if err := r.client.Set(ctx, r.prefix+"probe:"+base64.RawURLEncoding.EncodeToString(r.self[:]), r.now().UnixMilli(), 10*r.pace).Err(); err != nil {
 		return err
+	}
+	if !r.circuit.closed() && time.Since(began) > r.patience/2 { // requests ask more than once
+		return errSlow
 	}
 	if err := r.storeLists(ctx); err != nil {
 		return err

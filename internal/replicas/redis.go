@@ -12,9 +12,13 @@
 // (NIST SP 800-38D), bound to the key that they stand under and to what they are for;
 // keys are named by HMAC-SHA-256 (RFC 2104). Without encryption keys, nothing that
 // belongs to an enterprise and no token is written.
+//
+// Replicas also spend rates together (Rate), each its own share of them while Redis is
+// away, and warn each other of upstreams whose circuits have opened (Warn).
 package replicas
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -33,10 +37,11 @@ import (
 
 // Defaults of Options.
 const (
-	// defaultPatience keeps a request that asks twice, for two partitions of the cache,
-	// within 50 ms even if Redis is only slow; one that meets a frozen Redis waits once.
+	// defaultPatience is half of what a request may wait in all: one that meets a frozen
+	// Redis waits once.
 	defaultPatience = 25 * time.Millisecond
 	defaultProbe    = time.Second
+	defaultReplicas = 3
 )
 
 // Options are what the shared store needs from outside.
@@ -51,6 +56,8 @@ type Options struct {
 	Namespace string
 	// Patience is the longest that one call may keep a request waiting; 25 ms if 0.
 	Patience time.Duration
+	// Replicas is how many replicas share a rate as long as Redis has not told; 3 if 0.
+	Replicas int
 	// Probe is how often Redis is looked at in the background, and so how soon it is
 	// used again after trouble; 1 s if 0.
 	Probe time.Duration
@@ -78,17 +85,27 @@ type Redis struct {
 	// prefix begins every name; epochs is the hash of the epochs, and channel is where
 	// replicas tell each other of invalidations. Channels know no databases.
 	prefix, epochs, channel string
+	// circuits is the channel on which they warn each other of open circuits.
+	circuits string
 	// self tells this replica's news from the others'.
 	self [8]byte
 
 	// ears are told of the other replicas' invalidations.
 	earsMu sync.Mutex
 	ears   []Listener
+	// heeding are told of the other replicas' open circuits.
+	heeding []func(Circuit)
 	// heard says that the subscription stands, deaf why it does not.
 	heard atomic.Bool
 	deaf  atomic.Pointer[Trouble]
 
 	outbox outbox
+	// warnings wait to be told to the other replicas.
+	warnings chan Circuit
+	// members are the replicas as this one sees them.
+	members *members
+	// slow counts the requests that Redis has kept for too long.
+	slow slowness
 	// lists wait to be stored: pointers to values, by their names.
 	lists sync.Map
 	// unreadable counts values that could not be opened.
@@ -105,7 +122,7 @@ type Listener interface {
 
 // New checks the options. Redis is not called: it may be down, and come later.
 func New(o Options) (*Redis, error) {
-	r := &Redis{address: o.Address, patience: o.Patience, pace: o.Probe, now: o.Now, random: o.Rand, log: o.Log}
+	r := &Redis{address: o.Address, patience: o.Patience, pace: o.Probe, now: o.Now, random: o.Rand, log: o.Log, warnings: make(chan Circuit, unpublished)}
 	if r.patience <= 0 {
 		r.patience = defaultPatience
 	}
@@ -127,6 +144,8 @@ func New(o Options) (*Redis, error) {
 		r.prefix += o.Namespace + ":"
 	}
 	r.epochs, r.channel = r.prefix+"epochs", r.prefix+"news:"+strconv.Itoa(o.Address.Database)
+	r.circuits = r.prefix + "circuits:" + strconv.Itoa(o.Address.Database)
+	r.members = newMembers(r, cmp.Or(max(o.Replicas, 0), defaultReplicas), r.now)
 	if r.ring, err = newRing(o.Keys, r.prefix, r.random); err != nil {
 		return nil, err
 	}
@@ -160,6 +179,8 @@ func (r *Redis) Run(ctx context.Context) {
 	var loops sync.WaitGroup
 	loops.Go(func() { r.subscribe(ctx) })
 	loops.Go(func() { r.probing(ctx) })
+	loops.Go(func() { r.mustering(ctx) })
+	loops.Go(func() { r.warning(ctx) })
 	loops.Wait()
 	_ = r.client.Close() // nothing is left to be lost
 }
@@ -174,13 +195,8 @@ func (r *Redis) Sealed() bool { return r.ring.sealed() }
 // errAway is what a call gets while nobody asks Redis.
 var errAway = errors.New("asking Redis: it is in trouble, and left alone until it is well")
 
-// call makes one call, or a few, bounded by the patience as a whole. Whoever gets an
-// error goes on without Redis. While the circuit is open the error comes at once.
-func (r *Redis) call(ctx context.Context, f func(ctx context.Context) error) error {
-	return r.attempt(ctx, false, r.patience, f)
-}
-
-// attempt is call with another patience, and for the probe.
+// attempt makes a call that belongs to no request: with a patience of its own, or as the
+// probe. See call.
 func (r *Redis) attempt(ctx context.Context, probing bool, patience time.Duration, f func(ctx context.Context) error) error {
 	done, err := r.circuit.admit(probing)
 	if err != nil {

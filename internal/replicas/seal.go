@@ -101,6 +101,9 @@ const (
 	forList   purpose = "list"
 	forAnswer purpose = "answer"
 	forNews   purpose = "news"
+	forRate   purpose = "rate"
+	// forCircuit is a warning of an open circuit.
+	forCircuit purpose = "circuit"
 )
 
 // ring is the keys, ready for use.

@@ -20,6 +20,10 @@ type Status struct {
 	Subscribed bool `json:"subscribed"`
 	// Untold counts invalidations that the other replicas have not been told yet.
 	Untold int `json:"untold"`
+	// Replicas counts the replicas that share rates, this one included; Apart those of
+	// them that have left without a word, or do not reach Redis.
+	Replicas int `json:"replicas,omitempty"`
+	Apart    int `json:"apart,omitempty"`
 	// Opened counts how often Redis had to be left alone, Unreadable the values that
 	// could not be opened.
 	Opened     uint64 `json:"opened"`
@@ -44,6 +48,9 @@ func (r *Redis) Status() Status {
 	}
 	for _, k := range r.ring.keys {
 		s.Keys = append(s.Keys, k.id)
+	}
+	if last := r.members.last.Load(); last != nil {
+		s.Replicas, s.Apart = last.known, last.apart
 	}
 	if t := cmp.Or(r.circuit.trouble.Load(), r.deaf.Load()); t != nil {
 		s.State, s.Reason, s.Since = StateTroubled, t.Reason, t.Since

@@ -131,7 +131,9 @@ func TestLimitsSpendARateOfTheClusterByKey(t *testing.T) {
 		return made[k]
 	})
 	caller := Key{Kind: ByCaller, Name: "desk"}
-	of := func(key Key, r Rate) error { return l.Take(exchange.With(context.Background(), new(exchange.Record)), key, r, 0) }
+	of := func(key Key, r Rate) error {
+		return l.Take(exchange.With(context.Background(), new(exchange.Record)), key, r, 0)
+	}
 	shared := Rate{PerSecond: 0.001, Burst: 2, Cluster: true}
 	for i, want := range []bool{true, true, false} {
 		if err := of(caller, shared); (err == nil) != want {
