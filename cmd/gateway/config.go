@@ -37,13 +37,13 @@ func buildGateway(p *process, path string) (*config.Config, *gateway.Gateway, er
 }
 
 // newLogs makes the logs that the configuration asks for, on standard error: the
-// program's and that of requests.
-func newLogs(p *process, cfg *config.Config) (*slog.Logger, *telemetry.AccessLog, error) {
-	var level slog.Level
+// program's and that of requests, of one level that can be set while they are written.
+func newLogs(p *process, cfg *config.Config) (*slog.Logger, *telemetry.AccessLog, *slog.LevelVar, error) {
+	level := new(slog.LevelVar)
 	if err := level.UnmarshalText([]byte(cfg.Log.Level)); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	w := telemetry.Locked(p.stderr)
 	log, err := telemetry.NewLogger(w, string(cfg.Log.Format), level)
-	return log, telemetry.NewAccessLog(w, string(cfg.Log.Format), level), err
+	return log, telemetry.NewAccessLog(w, string(cfg.Log.Format), level), level, err
 }

@@ -58,11 +58,11 @@ func runDemo(p *process, listen, admin string) (err error) {
 	if err != nil {
 		return err
 	}
-	log, access, err := newLogs(p, cfg)
+	log, access, level, err := newLogs(p, cfg)
 	if err != nil {
 		return err
 	}
-	g, err := gateway.New(cfg, gateway.Options{Log: log, Done: access.Done, Version: version()})
+	g, err := gateway.New(cfg, gateway.Options{Log: log, Done: access.Done, Level: level, Version: version()})
 	if err != nil {
 		return err
 	}

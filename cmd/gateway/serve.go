@@ -37,13 +37,13 @@ one that drops more than 5 % of the enterprises, unless SIGHUP confirms it.`,
 			if err != nil {
 				return err
 			}
-			log, access, err := newLogs(p, cfg)
+			log, access, level, err := newLogs(p, cfg)
 			if err != nil {
 				return err
 			}
 			limitMemory(log)
 			g, err := gateway.New(cfg, gateway.Options{
-				Log: log, Done: access.Done, Version: version(),
+				Log: log, Done: access.Done, Level: level, Version: version(),
 				Load: func() (*config.Config, error) { return loadConfig(p, *path) },
 			})
 			if err != nil {

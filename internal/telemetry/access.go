@@ -51,14 +51,16 @@ func (a *AccessLog) Done(r *exchange.Record) {
 // record leaves out what is empty, which keeps the common line short.
 func (l *line) record(r *exchange.Record) {
 	l.text("requestId", r.ID)
+	l.text("parent", r.Parent)
+	l.text("callerTraceId", traceIDOf(r.TraceParent))
 	l.text("caller", r.Caller)
 	if r.Source.IsValid() {
 		l.addr("source", r.Source)
 	}
 	l.text("listener", r.Listener)
-	l.text("actor", mask(r.Actor))
+	l.text("actor", Mask(r.Actor))
 	l.text("method", r.Method)
-	l.text("path", mask(r.Path))
+	l.text("path", Mask(r.Path))
 	l.text("protocol", r.Protocol)
 	l.text("route", r.Route)
 	l.text("provider", r.Provider)
@@ -69,7 +71,7 @@ func (l *line) record(r *exchange.Record) {
 		l.text("enterprise", r.Enterprise.String())
 	}
 	if r.Enterprise == 0 && !r.Own {
-		l.text("claimed", mask(r.Claimed)) // what was asked for and not granted
+		l.text("claimed", Mask(r.Claimed)) // what was asked for and not granted
 	}
 	l.text("client", r.Client)
 	l.text("tokenHash", r.TokenHash)
@@ -83,9 +85,9 @@ func (l *line) record(r *exchange.Record) {
 	l.count("status", int64(r.Status))
 	l.text("problem", r.ProblemType)
 	l.text("proxyError", r.ProxyError)
-	l.text("detail", r.Detail)
+	l.text("detail", Mask(r.Detail))
 	if r.Cause != nil {
-		l.text("cause", r.Cause.Error())
+		l.text("cause", Mask(r.Cause.Error()))
 	}
 	if r.Cut {
 		l.truth("cut")
@@ -99,39 +101,17 @@ func (l *line) record(r *exchange.Record) {
 	l.took("totalMs", r.Phases.Total)
 }
 
-// Mask is mask, for whatever else shows a path.
-func Mask(s string) string { return mask(s) }
-
-// mask hides the numbers of citizens (SSIN, eleven digits in a row, also with the
-// separators in which they are written) in a path. CBE numbers, which have ten,
-// stay: the line is about them.
-func mask(s string) string {
-	for i := 0; i < len(s); {
-		if s[i] < '0' || s[i] > '9' {
-			i++
-			continue
-		}
-		end, digits := i, 0
-		for end < len(s) && (isDigit(s[end]) || digits > 0 && isWrittenIn(s[end]) && end+1 < len(s) && isDigit(s[end+1])) {
-			if isDigit(s[end]) {
-				digits++
-			}
-			end++
-		}
-		if digits == 11 {
-			masked := []byte(s)
-			for j := i; j < end; j++ {
-				if isDigit(masked[j]) {
-					masked[j] = '*'
-				}
-			}
-			s = string(masked)
-		}
-		i = end
+// traceIDOf is the trace id of a traceparent (W3C Trace Context), empty if it has none.
+func traceIDOf(parent string) string {
+	const begins, ends = 3, 35 // "00-", 32 digits, "-"
+	if len(parent) <= ends || parent[begins-1] != '-' || parent[ends] != '-' {
+		return ""
 	}
-	return s
+	id := parent[begins:ends]
+	for i := range len(id) {
+		if c := id[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return ""
+		}
+	}
+	return id
 }
-
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }
-
-func isWrittenIn(c byte) bool { return c == '.' || c == '-' }
