@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -10,15 +9,23 @@ const (
 	shardCount = 64
 	// maxVariants is how many variants of one resource are kept. The oldest goes.
 	maxVariants = 32
-	// sweepStep is how many resources each new one has looked at, whether they are of
+	// sweepStep is how many entries each new one has looked at, whether they are of
 	// use yet: the dead go as fast as the living come.
 	sweepStep = 4
+	// readyCount is how many entries are kept ready to be given, beside their form in
+	// the slots.
+	readyCount = 1 << 12
 )
 
-// memory is the first level: resources by key, bounded by bytes. Each shard keeps them
-// in order of arrival and evicts by SIEVE: a hand goes from the oldest to the newest and
-// takes what was not asked for since it came by last. A hit writes one bit, and so needs
-// no lock but a reader's.
+// memory is the first level, bounded by bytes. Each shard keeps its entries in order of
+// arrival and evicts by SIEVE: a hand goes from the oldest to the newest and takes what
+// was not asked for since it came by last. A hit writes one bit, and so needs no lock but
+// a reader's.
+//
+// An entry rests as two pieces without a pointer, its head as codec.go writes it and its
+// body, in a slot of a table: millions of them are a few hundred thousand objects to the
+// collector rather than hundreds of millions. What is asked for often stays ready besides,
+// so that a hit reads nothing anew.
 type memory struct {
 	limit  atomic.Int64
 	bytes  atomic.Int64
@@ -26,37 +33,20 @@ type memory struct {
 	evicts atomic.Uint64
 	epochs *epochs
 	shards [shardCount]shard
+	ready  [readyCount]atomic.Pointer[readyEntry]
 }
 
-type shard struct {
-	mu        sync.RWMutex
-	resources map[string]*resource
-	// newest and oldest are the ends of the list; hand is where the next victim is
-	// looked for, nil for the oldest. sweep is the same for what is of no use.
-	newest, oldest, hand, sweep *resource
-}
-
-// resource is what is kept under one key. variants is replaced as a whole; whoever has
-// it may go on reading it.
-type resource struct {
-	key      Key
-	variants []*Entry
-	until    time.Time // when the last of them is of no use
-	size     int64
-	// passUntil says until when an answer is not to be waited for: the last could not be
-	// stored.
-	passUntil time.Time
-	passMark  Mark
-
-	asked        atomic.Bool
-	newer, older *resource
+// readyEntry is an entry as it was read from a slot.
+type readyEntry struct {
+	head  string
+	entry *Entry
 }
 
 func newMemory(limit int64, e *epochs) *memory {
 	m := &memory{epochs: e}
 	m.limit.Store(limit)
 	for i := range m.shards {
-		m.shards[i].resources = make(map[string]*resource)
+		m.shards[i].reset()
 	}
 	return m
 }
@@ -64,25 +54,54 @@ func newMemory(limit int64, e *epochs) *memory {
 // shard takes other bits than the scope of a resource does.
 func (m *memory) shard(k *Key) *shard { return &m.shards[k.hash>>58] }
 
-// load gives the variants kept under k, and whether its answers are known not to be
-// storable.
-func (m *memory) load(k *Key, mark Mark, now time.Time) (variants []*Entry, pass bool) {
+// load appends to found the variants kept under k that count, the newest first, and tells
+// whether its answers are known not to be storable.
+func (m *memory) load(found []*Entry, k *Key, mark Mark, now time.Time) (variants []*Entry, pass bool) {
+	at := now.UnixNano()
 	s := m.shard(k)
 	s.mu.RLock()
-	r := s.resources[k.id]
-	if r == nil {
-		s.mu.RUnlock()
-		return nil, false
+	defer s.mu.RUnlock()
+	for n := s.index[k.hash]; n != 0; {
+		sl := s.at(n)
+		if sl.mark == mark && at < sl.until && sl.is(k) {
+			if !sl.asked.Load() {
+				sl.asked.Store(true)
+			}
+			if sl.pass {
+				pass = true
+			} else if e := m.entry(sl, n); e != nil {
+				found = append(found, e)
+			}
+		}
+		n = sl.next
 	}
-	variants, pass = r.variants, r.passMark == mark && now.Before(r.passUntil)
-	if !now.Before(r.until) {
-		variants = nil
+	return found, pass
+}
+
+// entry gives the entry of a slot, whose shard is locked, at least for reading. That
+// keeps what was removed from becoming ready afterwards.
+func (m *memory) entry(sl *slot, n uint32) *Entry {
+	place := m.readyPlace(sl, n)
+	if r := place.Load(); r != nil && r.of(sl) {
+		return r.entry
 	}
-	s.mu.RUnlock()
-	if !r.asked.Load() {
-		r.asked.Store(true)
+	e, ok := readEntry(sl.head[sl.idLen:])
+	if !ok {
+		return nil // it was written by this process, so this cannot be
 	}
-	return variants, pass
+	e.Body, e.mark = sl.body, sl.mark
+	place.Store(&readyEntry{sl.head, e})
+	return e
+}
+
+func (m *memory) readyPlace(sl *slot, n uint32) *atomic.Pointer[readyEntry] {
+	return &m.ready[(sl.hash>>32^uint64(n))%readyCount]
+}
+
+// of tells whether this is what rests in a slot: the same pieces, not just equal ones.
+func (r *readyEntry) of(sl *slot) bool {
+	body := r.entry.Body
+	return r.head == sl.head && len(body) == len(sl.body) && (len(body) == 0 || &body[0] == &sl.body[0])
 }
 
 // store keeps an entry for a time, in place of the one with the same variant. It does
@@ -91,28 +110,37 @@ func (m *memory) store(k *Key, e *Entry, keep time.Duration, now time.Time) bool
 	if e.size() > m.limit.Load()/2 {
 		return false
 	}
+	var buf [1024]byte
+	b := append(buf[:0], k.id...)
+	b = e.appendVariant(b)
+	selected := len(b)
+	b = e.appendHead(b)
 	s := m.shard(k)
 	s.mu.Lock()
 	if m.epochs.mark(k) != e.mark {
 		s.mu.Unlock()
 		return false
 	}
-	r := m.resource(s, k)
-	kept := make([]*Entry, 0, len(r.variants)+1)
-	kept = append(kept, e)
-	for _, other := range r.variants { // newest first
-		if other.mark == e.mark && !sameVariant(other, e) && len(kept) < maxVariants {
-			kept = append(kept, other)
+	kept := 0
+	for n := s.index[k.hash]; n != 0; {
+		sl := s.at(n)
+		old := n
+		n = sl.next
+		if !sl.is(k) {
+			continue
 		}
+		if sl.pass || sl.mark != e.mark || sl.variant() == string(b[len(k.id):selected]) || kept >= maxVariants-1 {
+			m.remove(s, old)
+			continue
+		}
+		kept++
 	}
-	r.variants, r.passUntil = kept, time.Time{}
-	if until := now.Add(keep); until.After(r.until) {
-		r.until = until
-	}
-	m.resize(r)
+	just := m.add(s, k, &slot{
+		head: string(b), body: e.Body, variantEnd: uint32(selected), mark: e.mark, until: now.Add(keep).UnixNano(),
+	})
 	s.sweepSome(m, now)
 	s.mu.Unlock()
-	m.shrink(k, r)
+	m.shrink(k, just)
 	return true
 }
 
@@ -120,115 +148,69 @@ func (m *memory) store(k *Key, e *Entry, keep time.Duration, now time.Time) bool
 func (m *memory) pass(k *Key, mark Mark, until, now time.Time) {
 	s := m.shard(k)
 	s.mu.Lock()
-	r := m.resource(s, k)
-	r.passUntil, r.passMark = until, mark
-	if until.After(r.until) {
-		r.until = until
-	}
-	m.resize(r)
-	s.sweepSome(m, now)
-	s.mu.Unlock()
-	m.shrink(k, r)
-}
-
-func sameVariant(a, b *Entry) bool {
-	if len(a.Selecting) != len(b.Selecting) {
-		return false
-	}
-	for i := range a.Selecting {
-		if a.Selecting[i] != b.Selecting[i] {
-			return false
+	for n := s.index[k.hash]; n != 0; {
+		sl := s.at(n)
+		old := n
+		n = sl.next
+		if sl.pass && sl.is(k) {
+			m.remove(s, old)
 		}
 	}
-	return true
+	just := m.add(s, k, &slot{head: k.id, mark: mark, until: until.UnixNano(), pass: true})
+	s.sweepSome(m, now)
+	s.mu.Unlock()
+	m.shrink(k, just)
 }
 
-// resource gives the resource of a key, new if there is none. The shard is locked.
-func (m *memory) resource(s *shard, k *Key) *resource {
-	if r, ok := s.resources[k.id]; ok {
-		return r
-	}
-	r := &resource{key: *k, older: s.newest}
-	s.resources[k.id] = r
-	if s.newest != nil {
-		s.newest.newer = r
-	} else {
-		s.oldest = r
-	}
-	s.newest = r
+// add puts a new entry into a slot. The shard is locked.
+func (m *memory) add(s *shard, k *Key, with *slot) uint32 {
+	with.idLen, with.hash = uint32(len(k.id)), k.hash
+	with.scopes = [...]Scope{k.scopes[0], k.scopes[2], k.scopes[3]}
+	n := s.insert(with)
+	m.bytes.Add(s.at(n).size())
 	m.count.Add(1)
-	return r
+	return n
 }
 
-// resize counts a resource anew.
-func (m *memory) resize(r *resource) {
-	size := int64(300 + len(r.key.id))
-	for _, e := range r.variants {
-		size += e.size()
+// remove takes an entry out. The shard is locked.
+func (m *memory) remove(s *shard, n uint32) {
+	sl := s.at(n)
+	place := m.readyPlace(sl, n)
+	if r := place.Load(); r != nil && r.of(sl) {
+		place.CompareAndSwap(r, nil)
 	}
-	m.bytes.Add(size - r.size)
-	r.size = size
-}
-
-// remove takes a resource out. The shard is locked.
-func (m *memory) remove(s *shard, r *resource) {
-	delete(s.resources, r.key.id)
-	if r.newer != nil {
-		r.newer.older = r.older
-	} else {
-		s.newest = r.older
-	}
-	if r.older != nil {
-		r.older.newer = r.newer
-	} else {
-		s.oldest = r.newer
-	}
-	if s.hand == r {
-		s.hand = r.newer
-	}
-	if s.sweep == r {
-		s.sweep = r.newer
-	}
-	m.bytes.Add(-r.size)
+	m.bytes.Add(-sl.size())
 	m.count.Add(-1)
+	s.delete(n)
 }
 
-// sweepSome looks at a few resources, whether they are of use yet.
+// sweepSome looks at a few entries, whether they are of use yet.
 func (s *shard) sweepSome(m *memory, now time.Time) {
+	at := now.UnixNano()
 	for range sweepStep {
-		r := s.sweep
-		if r == nil {
-			if r = s.oldest; r == nil {
+		n := s.sweep
+		if n == 0 {
+			if n = s.oldest; n == 0 {
 				return
 			}
 		}
-		s.sweep = r.newer
-		if m.dead(r, now) {
-			m.remove(s, r)
+		sl := s.at(n)
+		s.sweep = sl.newer
+		if at >= sl.until || m.epochs.markOf(sl) != sl.mark {
+			m.remove(s, n)
 		}
 	}
-}
-
-// dead tells that a resource is past its time, or was invalidated.
-func (m *memory) dead(r *resource, now time.Time) bool {
-	if !now.Before(r.until) {
-		return true
-	}
-	mark := m.epochs.mark(&r.key)
-	for _, e := range r.variants {
-		if e.mark == mark {
-			return false
-		}
-	}
-	return r.passMark != mark || !now.Before(r.passUntil)
 }
 
 // shrink evicts until everything fits, from the shard of k first, but not just, which
 // has only come, unless nothing else is left.
-func (m *memory) shrink(k *Key, just *resource) {
+func (m *memory) shrink(k *Key, just uint32) {
 	first := int(k.hash >> 58)
 	for i := 0; m.bytes.Load() > m.limit.Load() && i < 2*shardCount; i++ {
 		s := &m.shards[(first+i)%shardCount]
+		if i > 0 {
+			just = 0
+		}
 		s.mu.Lock()
 		for m.bytes.Load() > m.limit.Load() && m.evict(s, just) {
 		}
@@ -236,20 +218,21 @@ func (m *memory) shrink(k *Key, just *resource) {
 	}
 }
 
-// evict takes one resource out of a shard; false if there is none to take.
-func (m *memory) evict(s *shard, just *resource) bool {
-	for range 2*len(s.resources) + 1 {
-		r := s.hand
-		if r == nil {
-			if r = s.oldest; r == nil {
+// evict takes one entry out of a shard; false if there is none to take.
+func (m *memory) evict(s *shard, just uint32) bool {
+	for range 2*s.count + 1 {
+		n := s.hand
+		if n == 0 {
+			if n = s.oldest; n == 0 {
 				return false
 			}
 		}
-		s.hand = r.newer
-		if r == just || r.asked.Swap(false) {
+		sl := s.at(n)
+		s.hand = sl.newer
+		if n == just || sl.asked.Swap(false) {
 			continue
 		}
-		m.remove(s, r)
+		m.remove(s, n)
 		m.evicts.Add(1)
 		return true
 	}
@@ -261,9 +244,10 @@ func (m *memory) clear() {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
-		for s.oldest != nil {
+		for s.oldest != 0 {
 			m.remove(s, s.oldest)
 		}
+		s.reset()
 		s.mu.Unlock()
 	}
 }

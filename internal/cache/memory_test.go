@@ -46,7 +46,7 @@ func TestWhatIsAskedForStays(t *testing.T) {
 	m.store(keyOf(0), filled(1000), time.Hour, now)
 	for i := 1; i < 5000; i++ {
 		m.store(keyOf(i), filled(1000), time.Hour, now)
-		if v, _ := m.load(keyOf(0), e.mark(keyOf(0)), now); len(v) == 0 {
+		if v, _ := m.load(nil, keyOf(0), e.mark(keyOf(0)), now); len(v) == 0 {
 			t.Fatalf("gone after %d others", i)
 		}
 	}
@@ -68,7 +68,7 @@ func TestTheDeadMakeRoom(t *testing.T) {
 	}
 	for i := 2000; i < 4000; i++ {
 		k := keyOf(i)
-		if v, _ := m.load(k, e.mark(k), now); len(v) != 1 {
+		if v, _ := m.load(nil, k, e.mark(k), now); len(v) != 1 {
 			t.Fatalf("%d is gone", i)
 		}
 	}
@@ -83,7 +83,7 @@ func TestVariantsAreBounded(t *testing.T) {
 		e.Selecting = []Selecting{{Name: "Accept", Value: fmt.Sprint(i)}}
 		m.store(k, e, time.Hour, now)
 	}
-	v, _ := m.load(k, 0, now)
+	v, _ := m.load(nil, k, 0, now)
 	if len(v) != maxVariants || v[0].Selecting[0].Value != fmt.Sprint(3*maxVariants-1) {
 		t.Errorf("%d variants, the first %v", len(v), v[0].Selecting)
 	}
@@ -99,7 +99,7 @@ func TestManyAtOnce(t *testing.T) {
 				k := keyOf((i * (g + 1)) % 300)
 				now := time.Now()
 				mark := e.mark(k)
-				if v, _ := m.load(k, mark, now); len(v) == 0 {
+				if v, _ := m.load(nil, k, mark, now); len(v) == 0 {
 					entry := filled(5000)
 					entry.mark = mark
 					m.store(k, entry, time.Minute, now)
@@ -116,8 +116,9 @@ func TestManyAtOnce(t *testing.T) {
 	wg.Wait()
 	var bytes, count int64
 	for i := range m.shards {
-		for r := m.shards[i].oldest; r != nil; r = r.newer {
-			bytes += r.size
+		s := &m.shards[i]
+		for n := s.oldest; n != 0; n = s.at(n).newer {
+			bytes += s.at(n).size()
 			count++
 		}
 	}
