@@ -1,23 +1,354 @@
 package telemetry
 
 import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/exchange"
 )
 
-func BenchmarkMetrics(b *testing.B) {
-	m, err := NewMetrics(MetricsOptions{Version: "test", Snapshot: func() Snapshot { return Snapshot{} }, IsProvider: func(id string) bool { return id == "nsso" }})
-	if err != nil {
-		b.Fatal(err)
+// everything is a snapshot in which nothing is left out.
+func everything() Snapshot {
+	at := time.Unix(1_800_000_000, 0)
+	return Snapshot{
+		Ready: true, Health: "DEGRADED", InFlight: 3, ConfigHash: "ab12", Environment: "test", ConfigSince: at, ConfigRejected: true,
+		Listed: 40_000, Suspended: 2, RateRefusals: map[string]uint64{"enterprise": 4, "caller": 5, "upstream": 6},
+		Upstreams: []UpstreamSnapshot{{Name: "provider nsso", Circuit: "open", Opened: 2, InFlight: 1, Queued: 7, Retries: 8, RetriesDenied: 9, RefusedOpen: 10, RefusedFull: 11, RefusedRate: 12}},
+		Clients: []ClientSnapshot{{
+			Name: "payroll", CertificateExpiry: at, PendingExpiry: at.Add(time.Hour), Pending: true,
+			Tokens: []TokenSnapshot{{Scopes: "a b", Expires: at, Granted: 3, Refused: 1, Refusing: true}, {Scopes: "c", Granted: 2, Unavailable: 4, Forced: 1}},
+		}},
+		Registry: RegistrySnapshot{Configured: true, Fetched: at, Failing: true, States: map[string]int{"active": 2, "maintenance": 1}},
+		Cache:    CacheSnapshot{Bytes: 1 << 20, Resources: 12, Hits: 5, Misses: 6, Stale: 1, Validated: 2, Collapsed: 3, Stored: 4, Evicted: 5, Invalidations: 6, StoreFailures: 7},
+		Redis:    &RedisSnapshot{State: "away", Opened: 1, Unreadable: 2, Untold: 3},
+		Evidence: &EvidenceSnapshot{Queued: 1, Written: 2, Lost: 3, Failing: true},
+		Traces:   &TraceStats{Exported: 100, Dropped: 4},
 	}
-	m.UseRoutes([]string{"ebox-providers"})
-	r := &exchange.Record{
-		Method: "GET", Route: "ebox-providers", Provider: "nsso", Action: ebox.List, Upstream: "provider nsso", Status: 200, UpstreamStatus: 200, Tries: 1, BytesOut: 2048,
+}
+
+func newTestMetrics(tb testing.TB) *Metrics {
+	tb.Helper()
+	m, err := NewMetrics(MetricsOptions{Version: "test", Snapshot: everything, IsProvider: func(id string) bool { return id == "nsso" || id == "regional" }})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	m.UseRoutes([]string{"ebox-providers", "grant-citizen"})
+	return m
+}
+
+// scrape gives what a Prometheus reads, by name; pass protobuf for one that knows
+// native histograms.
+func scrape(tb testing.TB, m *Metrics, accept string) map[string]*dto.MetricFamily {
+	tb.Helper()
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest("GET", "/metrics", nil)
+	r.Header.Set("Accept", accept)
+	m.ServeHTTP(w, r)
+	if w.Code != 200 {
+		tb.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	decoder := expfmt.NewDecoder(w.Body, expfmt.ResponseFormat(w.Header()))
+	read := make(map[string]*dto.MetricFamily)
+	for {
+		f := new(dto.MetricFamily)
+		if err := decoder.Decode(f); err != nil {
+			return read
+		}
+		read[f.GetName()] = f
+	}
+}
+
+const (
+	asText     = "text/plain"
+	asProtobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+)
+
+// series finds one by its labels, name=value.
+func series(f *dto.MetricFamily, labels ...string) *dto.Metric {
+	if f == nil {
+		return nil
+	}
+next:
+	for _, s := range f.Metric {
+		for _, want := range labels {
+			found := false
+			for _, l := range s.Label {
+				found = found || l.GetName()+"="+l.GetValue() == want
+			}
+			if !found {
+				continue next
+			}
+		}
+		return s
+	}
+	return nil
+}
+
+func call() *exchange.Record {
+	return &exchange.Record{
+		Method: "GET", Route: "ebox-providers", Provider: "nsso", Action: ebox.List, Upstream: "provider nsso", Status: 200, UpstreamStatus: 200,
+		Tries: 2, BytesIn: 10, BytesOut: 2048,
 		Phases: exchange.Phases{Total: 1500 * time.Microsecond, Token: 200, Header: 123 * time.Microsecond, Body: time.Millisecond},
 	}
+}
+
+func TestARequestIsCountedByRouteMethodClassAndAuthor(t *testing.T) {
+	m := newTestMetrics(t)
+	m.Done(call())
+	refused := call()
+	refused.Status, refused.ProblemType, refused.UpstreamStatus = 503, "urn:problem-type:belgif:serviceUnavailable", 0
+	refused.Cut = true
+	m.Done(refused)
+	gone := call()
+	gone.Status, gone.Method = 0, "PROPFIND"
+	m.Done(gone)
+	preflight := call()
+	preflight.Method, preflight.Upstream, preflight.Status = "OPTIONS", "", 204
+	m.Done(preflight)
+	got := scrape(t, m, asText)
+	for _, labels := range []string{
+		"route=ebox-providers method=GET code=2xx author=upstream",
+		"route=ebox-providers method=GET code=5xx author=gateway",
+		"route=ebox-providers method=OTHER code=none author=upstream",
+		"route=ebox-providers method=OPTIONS code=2xx author=gateway",
+	} {
+		s := series(got["ebox_gateway_requests_total"], strings.Fields(labels)...)
+		if s.GetCounter().GetValue() != 1 {
+			t.Errorf("%s: %v", labels, s)
+		}
+	}
+	for name, want := range map[string]float64{
+		"tries_total": 8, "request_body_bytes_total": 40, "response_body_bytes_total": 8192, "cut_answers_total": 1,
+	} {
+		if v := series(got[prefix+name], "route=ebox-providers").GetCounter().GetValue(); v != want {
+			t.Errorf("%s = %v, want %v", name, v, want)
+		}
+	}
+	if v := series(got["ebox_gateway_problems_total"], "type=serviceUnavailable").GetCounter().GetValue(); v != 1 {
+		t.Errorf("problems: %v", v)
+	}
+	if v := series(got["ebox_gateway_provider_requests_total"], "provider=nsso", "code=2xx").GetCounter().GetValue(); v != 2 {
+		t.Errorf("requests of the provider: %v", v)
+	}
+	phases := got["ebox_gateway_request_phase_seconds"]
+	if h := series(phases, "phase=header").GetHistogram(); h.GetSampleCount() != 4 || h.GetSampleSum() < 0.00049 || h.GetSampleSum() > 0.0005 {
+		t.Errorf("header: %v", h)
+	}
+	if series(phases, "phase=limits") != nil {
+		t.Error("a wait that was none is counted")
+	}
+}
+
+func TestAPartOfARequestIsNoRequest(t *testing.T) {
+	m := newTestMetrics(t)
+	part := call()
+	part.Parent = "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11"
+	m.Done(part)
+	got := scrape(t, m, asText)
+	if got["ebox_gateway_requests_total"] != nil || got["ebox_gateway_provider_requests_total"] != nil {
+		t.Error("it is counted as a request")
+	}
+	if v := series(got["ebox_gateway_part_requests_total"], "provider=nsso", "code=2xx").GetCounter().GetValue(); v != 1 {
+		t.Errorf("parts: %v", v)
+	}
+}
+
+func TestHistogramsComeInBothForms(t *testing.T) {
+	m := newTestMetrics(t)
+	for range 3 {
+		m.Done(call())
+	}
+	for form, accept := range map[string]string{"text": asText, "protobuf": asProtobuf} {
+		h := series(scrape(t, m, accept)["ebox_gateway_request_duration_seconds"], "route=ebox-providers", "code=2xx").GetHistogram()
+		if h.GetSampleCount() != 3 || len(h.Bucket) < 10 {
+			t.Errorf("%s has no classic buckets: %v", form, h)
+		}
+		if native := len(h.PositiveSpan) > 0; native != (form == "protobuf") {
+			t.Errorf("%s: native buckets %v", form, h.PositiveSpan)
+		}
+	}
+}
+
+func TestTheOutsideMakesNoSeries(t *testing.T) {
+	m := newTestMetrics(t)
+	count := func() (n int) {
+		for name, f := range scrape(t, m, asText) {
+			if strings.HasPrefix(name, prefix) {
+				n += len(f.Metric)
+			}
+		}
+		return n
+	}
+	hammer := func(rounds int, word func(int) string) {
+		random := rand.New(rand.NewPCG(1, 2))
+		for i := range rounds {
+			r := call()
+			r.Method = []string{"GET", "POST", word(i)}[i%3]
+			r.Route = []string{"ebox-providers", word(i)}[i%2]
+			r.Provider = []string{"nsso", word(i), ""}[i%3]
+			r.Path, r.Host, r.Caller, r.Claimed, r.Actor = word(i), word(i), word(i), word(i), word(i)
+			r.Status = random.IntN(1000) - 100
+			if i%2 == 0 {
+				r.ProblemType = "urn:problem-type:x:" + word(i)
+			}
+			if i%5 == 0 {
+				r.Parent = word(i)
+			}
+			r.Cause = errors.New(word(i))
+			m.Done(r)
+		}
+	}
+	hammer(5000, func(i int) string { return fmt.Sprint("a", i%3) })
+	before := count()
+	hammer(20_000, func(i int) string { return fmt.Sprint("w", i) })
+	if after := count(); after != before {
+		t.Errorf("%d series became %d", before, after)
+	}
+	for name, f := range scrape(t, m, asText) {
+		if series(f, "provider=w1") != nil || series(f, "route=w1") != nil {
+			t.Errorf("%s has a label from outside", name)
+		}
+	}
+}
+
+func TestARegistryThatChangesItsIDsFillsNoMemory(t *testing.T) {
+	m, err := NewMetrics(MetricsOptions{Snapshot: everything, IsProvider: func(string) bool { return true }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 * maxProviders {
+		r := call()
+		r.Provider = fmt.Sprint("p", i)
+		m.Done(r)
+	}
+	got := scrape(t, m, asText)["ebox_gateway_provider_requests_total"]
+	if n := len(got.Metric); n != maxProviders+1 {
+		t.Errorf("%d series", n)
+	}
+	if v := series(got, "provider=none").GetCounter().GetValue(); v != maxProviders {
+		t.Errorf("%v requests of unknown providers", v)
+	}
+}
+
+func TestTheSeriesOfARouteGoWithIt(t *testing.T) {
+	m := newTestMetrics(t)
+	m.Done(call())
+	m.UseRoutes([]string{"grant-citizen"})
+	m.Done(call()) // still under way when the configuration was replaced
+	for name, f := range scrape(t, m, asText) {
+		if series(f, "route=ebox-providers") != nil {
+			t.Errorf("%s still has the route", name)
+		}
+	}
+	if v := series(scrape(t, m, asText)["ebox_gateway_requests_total"], "route=none").GetCounter().GetValue(); v != 1 {
+		t.Errorf("%v requests without a route", v)
+	}
+	m.UseRoutes([]string{"grant-citizen", "ebox-providers"})
+	m.Done(call())
+	if v := series(scrape(t, m, asText)["ebox_gateway_requests_total"], "route=ebox-providers").GetCounter().GetValue(); v != 1 {
+		t.Errorf("the route came back with %v requests", v)
+	}
+}
+
+func TestWhatASnapshotSaysIsShown(t *testing.T) {
+	got := scrape(t, newTestMetrics(t), asText)
+	for labels, want := range map[string]float64{
+		"ready": 1, "health status=DEGRADED": 1, "health status=UP": 0, "requests_in_flight": 3,
+		"config_last_reload_successful": 0, "config_last_reload_success_timestamp_seconds": 1.8e9, "config_info hash=ab12 environment=test": 1,
+		"enterprises state=suspended": 2, "rate_refusals_total kind=caller": 5,
+		"upstream_circuit_state upstream=provider_nsso state=open": 1, "upstream_circuit_state state=closed": 0,
+		"upstream_refusals_total reason=bulkhead": 11, "upstream_requests_queued": 7,
+		"token_requests_total outcome=granted": 5, "token_requests_total outcome=unavailable": 4, "token_failing reason=refused": 1, "token_failing reason=key": 0,
+		"token_expiry_timestamp_seconds scopes=a_b": 1.8e9, "certificate_expiry_timestamp_seconds key=pending": 1.8e9 + 3600, "key_pending client=payroll": 1,
+		"registry_list_timestamp_seconds": 1.8e9, "registry_last_try_failed": 1, "providers state=maintenance": 1,
+		"cache_memory_bytes": 1 << 20, "redis_up": 0, "redis_state state=away": 1, "evidence_lost_total": 3, "evidence_failing": 1, "trace_spans_dropped_total": 4,
+	} {
+		fields := strings.Fields(labels)
+		for i := range fields {
+			if i > 0 { // blanks within a value
+				fields[i] = strings.NewReplacer("provider_nsso", "provider nsso", "a_b", "a b").Replace(fields[i])
+			}
+		}
+		s := series(got[prefix+fields[0]], fields[1:]...)
+		if s == nil || s.GetCounter().GetValue()+s.GetGauge().GetValue() != want {
+			t.Errorf("%s: %v, want %v", labels, s, want)
+		}
+	}
+	if series(got[prefix+"token_expiry_timestamp_seconds"], "scopes=c") != nil {
+		t.Error("a token that there is not has an expiry")
+	}
+}
+
+func TestWhatThereIsNotHasNoSeries(t *testing.T) {
+	m, err := NewMetrics(MetricsOptions{Snapshot: func() Snapshot { return Snapshot{} }, IsProvider: func(string) bool { return false }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range scrape(t, m, asText) {
+		for _, part := range []string{"redis", "evidence", "trace_", "registry", "expiry", "success_timestamp"} {
+			if strings.HasPrefix(name, prefix+part) {
+				t.Errorf("%s is there", name)
+			}
+		}
+	}
+}
+
+func TestMetricsAreNamedByTheGuide(t *testing.T) {
+	m := newTestMetrics(t)
+	m.Done(call())
+	part := call()
+	part.Parent, part.Phases.Limits = "x", 1
+	m.Done(part)
+	gathered, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := promlint.NewWithMetricFamilies(gathered).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, problem := range found {
+		if strings.HasPrefix(problem.Metric, prefix) {
+			t.Errorf("%s: %s", problem.Metric, problem.Text)
+		}
+	}
+	there := make(map[string]bool)
+	for _, f := range gathered {
+		if strings.HasPrefix(f.GetName(), prefix) && !model.LegacyValidation.IsValidMetricName(f.GetName()) {
+			t.Errorf("%s is no name", f.GetName())
+		}
+		there[f.GetName()] = true
+	}
+	for _, f := range families() {
+		if !there[f.name] {
+			t.Errorf("%s is listed and never shown", f.name)
+		}
+	}
+}
+
+func TestCountingAllocatesNothing(t *testing.T) {
+	m := newTestMetrics(t)
+	r := call()
+	m.Done(r)
+	if n := testing.AllocsPerRun(1000, func() { m.Done(r) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkMetrics(b *testing.B) {
+	m := newTestMetrics(b)
+	r := call()
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		r.Phases.Total = time.Duration(i%5000+1) * time.Microsecond
