@@ -1,0 +1,392 @@
+package telemetry
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	collected "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
+
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/exchange"
+)
+
+// receiver is a collector.
+type receiver struct {
+	*httptest.Server
+	mu      sync.Mutex
+	spans   []*otlp.Span
+	header  http.Header
+	path    string
+	service map[string]string
+	arrived chan struct{}
+}
+
+func newReceiver(t *testing.T) *receiver {
+	t.Helper()
+	r := &receiver{arrived: make(chan struct{}, 1000)}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body := io.Reader(req.Body)
+		if req.Header.Get("Content-Encoding") == "gzip" {
+			unzipped, err := gzip.NewReader(body)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			body = unzipped
+		}
+		raw, err := io.ReadAll(body)
+		var batch collected.ExportTraceServiceRequest
+		if err == nil {
+			err = proto.Unmarshal(raw, &batch)
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.header, r.path, r.service = req.Header, req.URL.Path, make(map[string]string)
+		for _, resource := range batch.ResourceSpans {
+			for _, a := range resource.Resource.Attributes {
+				r.service[a.Key] = a.Value.GetStringValue()
+			}
+			for _, scope := range resource.ScopeSpans {
+				r.spans = append(r.spans, scope.Spans...)
+			}
+		}
+		w.Header().Set("Content-Type", "application/x-protobuf")
+		r.arrived <- struct{}{}
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+func newTestTracer(t *testing.T, endpoint string, ratio float64, log io.Writer) *Tracer {
+	t.Helper()
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tracer, err := NewTracer(TracerOptions{
+		Endpoint: u, Headers: map[string]string{"Authorization": "Bearer collector-key"}, SampleRatio: ratio,
+		ServiceName: "ebox", Version: "1.2", Environment: "test", Instance: "i1", Log: slog.New(slog.NewTextHandler(log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tracer
+}
+
+// told runs the tracer, lets do tell it, and stops it, which sends what is there.
+func told(t *testing.T, tracer *Tracer, do func()) time.Duration {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); tracer.Run(ctx) }()
+	do()
+	began := time.Now()
+	stop()
+	<-ended
+	return time.Since(began)
+}
+
+const (
+	requestID = "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11"
+	tryID     = "b5a2b7d4-11a1-4b1e-8f52-7a61b8f9c0de"
+)
+
+func tracedCall() *exchange.Record {
+	return &exchange.Record{
+		ID: requestID, Start: time.Now().Add(-time.Second), Method: "GET", Path: "/enterprises/0206731645/ebox/messages/79072300048", Protocol: "HTTP/2.0",
+		Caller: "hr", Actor: "an.peeters@example.be", Route: "ebox-providers", Provider: "nsso", Action: ebox.List, Enterprise: 206731645, Claimed: "0206.731.645", Client: "payroll", TokenHash: strings.Repeat("ab", 32),
+		Upstream: "provider nsso", UpstreamHost: "services.example.be", UpstreamStatus: 200, Status: 200, Tries: 2, TraceID: tryID,
+		Phases: exchange.Phases{Token: time.Millisecond, Header: 300 * time.Millisecond, Body: 200 * time.Millisecond, Total: time.Second},
+	}
+}
+
+func attributesOf(s *otlp.Span) map[string]any {
+	m := make(map[string]any)
+	for _, a := range s.Attributes {
+		switch {
+		case a.Value.GetStringValue() != "":
+			m[a.Key] = a.Value.GetStringValue()
+		case a.Value.GetDoubleValue() != 0:
+			m[a.Key] = a.Value.GetDoubleValue()
+		default:
+			m[a.Key] = a.Value.GetIntValue()
+		}
+	}
+	return m
+}
+
+func TestARequestAndItsTryAreOneTrace(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	collector := newReceiver(t)
+	defer collector.Close()
+	tracer := newTestTracer(t, collector.URL, 1, io.Discard)
+	r := tracedCall()
+	told(t, tracer, func() {
+		upstream := NewTries(roundTrip(func(req *http.Request) (*http.Response, error) {
+			for _, name := range []string{"Traceparent", "Tracestate", "Baggage"} {
+				if req.Header[name] != nil {
+					t.Errorf("%s is sent", name)
+				}
+			}
+			return &http.Response{StatusCode: 503, Header: http.Header{"Belgov-Trace-Id": {"theirs"}}, Body: http.NoBody}, nil
+		}), func() *Tracer { return tracer })
+		req := httptest.NewRequest("GET", "https://services.example.be:8443/REST/ebox/messages?q=79072300048", nil)
+		if _, err := upstream.RoundTrip(req.WithContext(exchange.With(context.Background(), r))); err != nil {
+			t.Fatal(err)
+		}
+		tracer.Done(r, "/ebox/providers/{providerId}")
+	})
+	if len(collector.spans) != 2 {
+		t.Fatalf("%d spans", len(collector.spans))
+	}
+	try, request := collector.spans[0], collector.spans[1]
+	if got := trace.TraceID(request.TraceId).String(); got != strings.ReplaceAll(requestID, "-", "") {
+		t.Errorf("the trace is %s, which nobody who has the request id would find", got)
+	}
+	if !bytes.Equal(try.TraceId, request.TraceId) || !bytes.Equal(try.ParentSpanId, request.SpanId) || len(request.ParentSpanId) != 0 {
+		t.Errorf("%v is not below %v", try, request)
+	}
+	if request.Name != "GET /ebox/providers/{providerId}" || request.Kind != otlp.Span_SPAN_KIND_SERVER || try.Name != "GET" || try.Kind != otlp.Span_SPAN_KIND_CLIENT {
+		t.Errorf("%s %s, %s %s", request.Name, request.Kind, try.Name, try.Kind)
+	}
+	for key, want := range map[string]any{
+		"http.request.method": "GET", "http.route": "/ebox/providers/{providerId}", "http.response.status_code": int64(200), "network.protocol.version": "2",
+		"ebox.request_id": requestID, "ebox.caller": "hr", "ebox.provider": "nsso", "ebox.phase.header_ms": 300.0, "ebox.tries": int64(2),
+	} {
+		if got := attributesOf(request)[key]; got != want {
+			t.Errorf("request: %s = %v, want %v", key, got, want)
+		}
+	}
+	for key, want := range map[string]any{
+		"belgov.trace_id": tryID, "belgov.answer_trace_id": "theirs", "http.response.status_code": int64(503), "error.type": "503",
+		"server.address": "services.example.be", "server.port": int64(8443), "http.request.resend_count": int64(1), "ebox.upstream": "provider nsso",
+	} {
+		if got := attributesOf(try)[key]; got != want {
+			t.Errorf("try: %s = %v, want %v", key, got, want)
+		}
+	}
+	if took := time.Duration(request.EndTimeUnixNano - request.StartTimeUnixNano); took != time.Second {
+		t.Errorf("the request took %s", took)
+	}
+	if at := time.Duration(request.EndTimeUnixNano - request.Events[0].TimeUnixNano); len(request.Events) != 1 || at != 200*time.Millisecond {
+		t.Errorf("events: %v", request.Events)
+	}
+	if collector.path != "/v1/traces" || collector.header.Get("Authorization") != "Bearer collector-key" {
+		t.Errorf("%s with %v", collector.path, collector.header)
+	}
+	if collector.service["service.name"] != "ebox" || collector.service["service.version"] != "1.2" || collector.service["deployment.environment.name"] != "test" {
+		t.Errorf("service %v", collector.service)
+	}
+	all := collector.spans[0].String() + collector.spans[1].String()
+	for _, secret := range []string{"79072300048", "0206", "206731645", "peeters", "q=", "abab", "messages"} {
+		if strings.Contains(all, secret) {
+			t.Errorf("a span holds %q", secret)
+		}
+	}
+	if s := tracer.Stats(); s.Exported != 2 || s.Dropped != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestTheCallersTraceGoesOn(t *testing.T) {
+	collector := newReceiver(t)
+	tracer := newTestTracer(t, collector.URL, 0, io.Discard)
+	const theirs, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+	told(t, tracer, func() {
+		for _, parent := range []string{
+			"00-" + theirs + "-" + span + "-01", // traced: the ratio has no say
+			"00-" + theirs + "-" + span + "-00", // not traced
+			"ff-" + theirs + "-" + span + "-01", // a version that cannot be
+			"00-00000000000000000000000000000000-" + span + "-01",
+			"x",
+			"",
+		} {
+			r := tracedCall()
+			r.TraceParent, r.TraceState = parent, "vendor=a"
+			tracer.Done(r, "/x")
+		}
+		part := tracedCall()
+		part.ID, part.Parent, part.TraceParent = tryID, requestID, "00-"+theirs+"-"+span+"-01"
+		tracer.Done(part, "/x")
+	})
+	if len(collector.spans) != 2 {
+		t.Fatalf("%d spans: %v", len(collector.spans), collector.spans)
+	}
+	whole, part := collector.spans[0], collector.spans[1]
+	if trace.TraceID(whole.TraceId).String() != theirs || trace.SpanID(whole.ParentSpanId).String() != span || whole.TraceState != "vendor=a" {
+		t.Errorf("%v does not go on from the caller's", whole)
+	}
+	if trace.TraceID(part.TraceId).String() != theirs || !bytes.Equal(part.ParentSpanId, whole.SpanId) || part.Kind != otlp.Span_SPAN_KIND_INTERNAL {
+		t.Errorf("the part %v is not below %v", part, whole)
+	}
+}
+
+func TestTheRatioDecidesWhatIsTraced(t *testing.T) {
+	for ratio, want := range map[float64][2]int{0: {0, 0}, 1: {4000, 4000}, 0.25: {850, 1150}} {
+		tracer := newTestTracer(t, "http://127.0.0.1:1", ratio, io.Discard)
+		n := 0
+		for range 4000 {
+			if _, sampled := tracer.lineageOf(&exchange.Record{ID: exchange.NewID()}); sampled {
+				n++
+			}
+		}
+		if n < want[0] || n > want[1] {
+			t.Errorf("%v: %d of 4000", ratio, n)
+		}
+	}
+}
+
+func TestSpansAreSentWithoutAStop(t *testing.T) {
+	collector := newReceiver(t)
+	tracer := newTestTracer(t, collector.URL, 1, io.Discard)
+	told(t, tracer, func() {
+		for range batchSize {
+			tracer.Done(tracedCall(), "")
+		}
+		<-collector.arrived
+	})
+}
+
+func TestACollectorInTroubleHoldsNobodyUp(t *testing.T) {
+	frozen, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer frozen.Close()
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = gone.Close()
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "I do not know "+r.Header.Get("Authorization"), http.StatusForbidden)
+	}))
+	defer refusing.Close()
+	for name, endpoint := range map[string]string{"frozen": "http://" + frozen.Addr().String(), "gone": "http://" + gone.Addr().String(), "refusing": refusing.URL} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log lockedLog
+			tracer := newTestTracer(t, endpoint, 1, &log)
+			const calls = 3 * queueSize
+			var slowest time.Duration
+			stopped := told(t, tracer, func() {
+				for range calls {
+					began := time.Now()
+					tracer.Done(tracedCall(), "/x")
+					slowest = max(slowest, time.Since(began))
+				}
+			})
+			if stopped > flushTime+time.Second {
+				t.Errorf("the stop took %s", stopped)
+			}
+			if slowest > time.Second {
+				t.Errorf("a request waited %s", slowest)
+			}
+			if s := tracer.Stats(); s.Exported != 0 || s.Dropped != calls {
+				t.Errorf("%+v of %d", s, calls)
+			}
+			if text := log.String(); strings.Count(text, "does not take traces") != 1 || strings.Contains(text, "collector-key") {
+				t.Errorf("the log says %q", text)
+			}
+		})
+	}
+}
+
+type lockedLog struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func TestATryThatFailedIsTold(t *testing.T) {
+	collector := newReceiver(t)
+	tracer := newTestTracer(t, collector.URL, 1, io.Discard)
+	gone, cancel := context.WithCancel(context.Background())
+	told(t, tracer, func() {
+		upstream := NewTries(roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused by 10.0.0.1") }), func() *Tracer { return tracer })
+		req := httptest.NewRequest("GET", "http://services.example.be/x", nil)
+		_, _ = upstream.RoundTrip(req.WithContext(exchange.With(context.Background(), tracedCall())))
+		cancel()
+		_, _ = upstream.RoundTrip(req.WithContext(exchange.With(gone, tracedCall())))
+	})
+	for i, want := range []string{"transport", "cancelled"} {
+		if got := attributesOf(collector.spans[i])["error.type"]; got != want || collector.spans[i].Status.Code != otlp.Status_STATUS_CODE_ERROR {
+			t.Errorf("%v, want %s", got, want)
+		}
+	}
+}
+
+func TestWithoutATracerATryCostsNothing(t *testing.T) {
+	answer := &http.Response{}
+	layer := NewTries(roundTrip(func(*http.Request) (*http.Response, error) { return answer, nil }), func() *Tracer { return nil })
+	req := httptest.NewRequest("GET", "http://x/", nil)
+	if n := testing.AllocsPerRun(100, func() { _, _ = layer.RoundTrip(req) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestHeadersOfTheCollector(t *testing.T) {
+	got, err := ParseHeaders([]byte("# of the tenant\nAuthorization: Bearer a:b\r\n\nx-scope-orgid:ebox\n"))
+	if err != nil || len(got) != 2 || got["Authorization"] != "Bearer a:b" || got["X-Scope-Orgid"] != "ebox" {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, bad := range []string{"hunter2", ": hunter2", "a b: hunter2", "x: hunter2\x01"} {
+		if _, err := ParseHeaders([]byte("ok: 1\n" + bad)); err == nil || !strings.Contains(err.Error(), "line 2") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func FuzzTraceParent(f *testing.F) {
+	f.Add("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "a=b", requestID)
+	f.Add("", "", "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c1")
+	u := &url.URL{Scheme: "http", Host: "127.0.0.1:1"}
+	tracer, err := NewTracer(TracerOptions{Endpoint: u, SampleRatio: 1, ServiceName: "x", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, parent, state, id string) {
+		l, sampled := tracer.lineageOf(&exchange.Record{ID: id, TraceParent: parent, TraceState: state})
+		if sampled && (!l.own.IsValid() && id != "00000000-0000-0000-0000-000000000000" || l.parent.IsValid() && l.parent.TraceID() != l.trace) {
+			t.Fatalf("%q %q %q: %+v", parent, state, id, l)
+		}
+		if traced := traceIDOf(parent); traced != "" && len(traced) != 32 {
+			t.Fatalf("%q gives %q", parent, traced)
+		}
+	})
+}
