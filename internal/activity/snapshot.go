@@ -1,0 +1,156 @@
+package activity
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Activity is what /activity shows of the last minutes.
+type Activity struct {
+	// Now is the gateway's clock, From the beginning of the first slot.
+	Now         time.Time `json:"now"`
+	From        time.Time `json:"from"`
+	SlotSeconds int       `json:"slotSeconds"`
+	// Total counts what callers asked. Routes and Providers split it, each in its own
+	// way, and count the parts of a federated answer one by one.
+	Total     Series   `json:"total"`
+	Routes    []Series `json:"routes"`
+	Providers []Series `json:"providers"`
+	// Problems are the last ones, the newest first.
+	Problems []Problem `json:"problems"`
+}
+
+// Series is one line of the charts. Each list has a number for every slot, the oldest
+// first; the last slot is still running.
+type Series struct {
+	// Name is that of the route, empty for what no route took, or the provider's id.
+	Name     string   `json:"name"`
+	Requests []uint32 `json:"requests"`
+	// GatewayErrors and UpstreamErrors are answers of 500 and more by their author.
+	GatewayErrors  []uint32 `json:"gatewayErrors"`
+	UpstreamErrors []uint32 `json:"upstreamErrors"`
+	// P50, P95 and P99 are milliseconds until the first byte of the answer; 0 where
+	// there was no request.
+	P50 []float64 `json:"p50"`
+	P95 []float64 `json:"p95"`
+	P99 []float64 `json:"p99"`
+	// Minute sums up the last minute, Window everything shown.
+	Minute Summary `json:"minute"`
+	Window Summary `json:"window"`
+}
+
+// Summary is a stretch of a series in a few numbers.
+type Summary struct {
+	Requests  uint64  `json:"requests"`
+	PerSecond float64 `json:"perSecond"`
+	// Refused are answers of 400 to 499, by whomever; Gone callers that did not wait.
+	GatewayErrors  uint64  `json:"gatewayErrors"`
+	UpstreamErrors uint64  `json:"upstreamErrors"`
+	Refused        uint64  `json:"refused"`
+	Gone           uint64  `json:"gone"`
+	P50            float64 `json:"p50"`
+	P95            float64 `json:"p95"`
+	P99            float64 `json:"p99"`
+}
+
+// Errors are those of the gateway and of the upstream.
+func (s Summary) Errors() uint64 { return s.GatewayErrors + s.UpstreamErrors }
+
+// Snapshot shows the last minutes, the series in the order of their names. Those
+// without a request are left out.
+func (a *Recent) Snapshot() Activity {
+	now := a.o.Now()
+	running := slotOf(now)
+	var all window
+	a.all.addTo(&all, running)
+	routes, providers := make(map[string]*window), make(map[string]*window)
+	for k, part := range *a.parts.Load() {
+		if part.idleAt(now) {
+			continue
+		}
+		part.addTo(named(routes, k.route), running)
+		if k.provider != "" {
+			part.addTo(named(providers, k.provider), running)
+		}
+	}
+	return Activity{
+		Now: now.UTC(), From: time.Unix(0, (running-Slots+1)*int64(SlotLength)).UTC(), SlotSeconds: int(SlotLength / time.Second),
+		Total: a.show("", &all, now), Routes: a.showAll(routes, now), Providers: a.showAll(providers, now), Problems: a.Problems(),
+	}
+}
+
+func named(windows map[string]*window, name string) *window {
+	w, ok := windows[name]
+	if !ok {
+		w = new(window)
+		windows[name] = w
+	}
+	return w
+}
+
+// Minutes sums up the last minute of every route, and provider, that had a request.
+func (a *Recent) Minutes(each func(route, provider string, last Summary)) {
+	now := a.o.Now()
+	for k, part := range *a.parts.Load() {
+		var w window
+		part.addTo(&w, slotOf(now))
+		if sum := a.summary(w[Slots-minute-1:], now); sum.Requests > 0 {
+			each(k.route, k.provider, sum)
+		}
+	}
+}
+
+func (a *Recent) showAll(windows map[string]*window, now time.Time) []Series {
+	list := make([]Series, 0, len(windows))
+	for name, w := range windows {
+		list = append(list, a.show(name, w, now))
+	}
+	slices.SortFunc(list, func(a, b Series) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+func (a *Recent) show(name string, w *window, now time.Time) Series {
+	s := Series{
+		Name:     name,
+		Requests: make([]uint32, Slots), GatewayErrors: make([]uint32, Slots), UpstreamErrors: make([]uint32, Slots),
+		P50: make([]float64, Slots), P95: make([]float64, Slots), P99: make([]float64, Slots),
+	}
+	for i := range w {
+		was := &w[i]
+		s.Requests[i], s.GatewayErrors[i], s.UpstreamErrors[i] = was.requests(), was.ends[failedHere], was.ends[failedThere]
+		if s.Requests[i] > 0 {
+			s.P50[i], s.P95[i], s.P99[i] = was.quantiles()
+		}
+	}
+	s.Minute = a.summary(w[Slots-minute-1:], now)
+	s.Window = a.summary(w[:], now)
+	return s
+}
+
+// summary adds slots up, of which the last is the running one.
+func (a *Recent) summary(slots []slot, now time.Time) Summary {
+	var sum slot
+	for i := range slots {
+		sum.merge(&slots[i])
+	}
+	s := Summary{
+		Requests: uint64(sum.requests()), GatewayErrors: uint64(sum.ends[failedHere]), UpstreamErrors: uint64(sum.ends[failedThere]),
+		Refused: uint64(sum.ends[refusedHere]) + uint64(sum.ends[refusedThere]), Gone: uint64(sum.ends[gone]),
+	}
+	begun := time.Unix(0, (slotOf(now)-int64(len(slots))+1)*int64(SlotLength))
+	if a.started.After(begun) {
+		begun = a.started
+	}
+	s.PerSecond = rounded(float64(s.Requests) / max(now.Sub(begun).Seconds(), 1))
+	s.P50, s.P95, s.P99 = sum.quantiles()
+	return s
+}
+
+func (s *slot) quantiles() (p50, p95, p99 float64) {
+	return rounded(s.times.quantile(0.50)), rounded(s.times.quantile(0.95)), rounded(s.times.quantile(0.99))
+}
+
+// rounded keeps two digits behind the point.
+func rounded(f float64) float64 { return math.Round(f*100) / 100 }

@@ -1,0 +1,118 @@
+// What works behind the requests: keys and tokens, the cache, Redis, the evidence, the
+// configuration, the registry; and the enterprises that somebody has to see to.
+
+import { h } from './dom.js';
+import { badge, code, facts, quiet, table } from './parts.js';
+import { ago, ahead, bytes, count, enterprise, moment, percent, span } from './format.js';
+
+// refused lists enterprises that an upstream refuses.
+export function refused(view) {
+  const { total, enterprises } = view.status.refused;
+  if (total === 0) return quiet('No upstream has refused an enterprise since the start, or all have been served again.');
+  return [
+    table('Enterprises refused upstream', [
+      { name: 'Enterprise' }, { name: 'Refused by' }, { name: 'Status', number: true }, { name: 'Since' }, { name: 'Last' }, { name: 'Times', number: true }, { name: 'Last asked by' },
+    ], enterprises.map((r) => ({
+      key: `${r.enterprise} ${r.route} ${r.provider}`,
+      cells: [
+        h('span', { class: 'name' }, enterprise(r.enterprise)), [r.provider, r.route].filter(Boolean).join(' · '), r.status, moment(r.since, view.now),
+        ago(r.last, view.now), count(r.count), [r.caller || 'a caller without a rule', h('small', {}, h('a', { href: `#${r.requestId}` }, r.requestId))],
+      ],
+    }))),
+    total > enterprises.length && h('p', { class: 'quiet' }, `The latest ${count(enterprises.length)} of ${count(total)}. All of them: `, h('a', { href: '/enterprises/refused' }, '/enterprises/refused'), '.'),
+  ];
+}
+
+const keyTones = { usable: 'good', 'no-certificate': 'none', expiring: 'warning', expired: 'bad', 'not-yet-valid': 'bad' };
+
+function token(t, view) {
+  if (t.error && !t.expires) return [badge('bad', t.error.code), h('small', {}, t.error.text)];
+  if (!t.expires) return h('span', { class: 'quiet' }, 'none yet');
+  return [badge(t.error ? 'warning' : 'good', 'valid'), h('small', {}, ` expires ${ahead(t.expires, view.now)}`), t.error && h('small', {}, `renewal fails: ${t.error.text}`)];
+}
+
+// clients shows each OAuth client with its key and its tokens; never either itself.
+export function clients(view) {
+  if (view.status.clients.length === 0) return quiet('There is no OAuth client.');
+  return view.status.clients.map((c) => h('div', { class: 'client', key: `client ${c.name}` },
+    h('h3', {}, c.name),
+    facts(
+      ['Client id', code(c.clientId)],
+      ['Certificate', c.key && [badge(keyTones[c.key.state] ?? 'none', c.key.state), c.key.notAfter && ` until ${c.key.notAfter.slice(0, 10)}, ${count(c.key.daysLeft)} days left`]],
+      ['Subject', c.key?.subject],
+      ['Signs with', c.key?.algorithm],
+      ['Key', c.keyError && [badge('bad', 'cannot be loaded'), h('small', {}, `${c.keyError.text} (since ${ago(c.keyError.since, view.now)})`)]],
+      ['New key', c.pendingKey && [badge('warning', 'does not sign yet'), h('small', {}, `${c.pendingKey.reason}${c.pendingKey.nextTry ? `; next try ${ahead(c.pendingKey.nextTry, view.now)}` : ''}`)]],
+      ['Authorization Server', c.tokenUrl]),
+    c.tokens.length > 0 && table(`Tokens of ${c.name}`, [{ name: 'Scopes', class: 'scopes' }, { name: 'Token' }, { name: 'Requests', number: true }, { name: 'Refused', number: true }, { name: 'Outages', number: true }],
+      c.tokens.map((t) => ({ key: `${c.name} ${t.scopes.join(' ')}`, cells: [t.scopes.map((s) => h('div', { class: 'scope' }, s)), token(t, view), count(t.requests), count(t.refusals), count(t.outages)] })))));
+}
+
+export function cache(view) {
+  const c = view.status.cache;
+  return facts(
+    ['Hit rate', percent(c.hits, c.hits + c.misses)], ['Hits', count(c.hits)], ['Misses', count(c.misses)], ['Size', bytes(c.bytes)], ['Answers kept', count(c.resources)],
+    ['Served stale', count(c.stale)], ['Confirmed upstream', count(c.validated)], ['Shared by waiting callers', count(c.collapsed)], ['Put out for want of room', count(c.evicted)],
+    ['Made void', count(c.invalidations)], ['Not stored in Redis', c.storeFailures && count(c.storeFailures)]);
+}
+
+const redisTones = { up: 'good', troubled: 'warning', away: 'bad' };
+
+export function redis(view) {
+  const r = view.status.redis;
+  if (!r) return quiet('Not configured: this replica shares nothing with others.');
+  return facts(
+    ['State', [badge(redisTones[r.state] ?? 'none', r.state), r.since && h('small', {}, ` since ${ago(r.since, view.now)}`)]], ['Why', r.reason], ['Kind', r.kind], ['Hosts', (r.hosts ?? []).join(', ')],
+    ['Sealed', r.encrypted ? `yes, keys ${(r.keys ?? []).join(', ')}` : 'no: tokens and what belongs to an enterprise are not shared'],
+    ['Hears other replicas', r.subscribed ? 'yes' : 'no'], ['Waiting to be told', count(r.untold)], ['Left alone', `${count(r.opened)} times`], ['Unreadable values', count(r.unreadable)]);
+}
+
+const named = (key) => key.replace(/([a-z])([A-Z])/g, '$1 $2').toLowerCase().replace(/^./, (c) => c.toUpperCase());
+
+// plain shows a value of whatever kind that belongs to a part which has its own words.
+function plain(value, view) {
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  if (typeof value === 'number') return count(value);
+  if (typeof value === 'string' && /^\d{4}-\d\d-\d\dT/.test(value)) return [moment(value, view.now), `, ${ago(value, view.now)}`];
+  if (Array.isArray(value)) return value.map((v) => h('div', {}, plain(v, view)));
+  if (value && typeof value === 'object') return facts(...Object.entries(value).map(([k, v]) => [named(k), plain(v, view)]));
+  return value;
+}
+
+export function evidence(view) {
+  const e = view.status.evidence;
+  if (!e) return quiet('Not configured: nobody records who read what.');
+  return plain(e, view);
+}
+
+export function configuration(view) {
+  const c = view.status.configuration;
+  return [
+    c.rejected && h('div', { class: 'rejected' },
+      badge('warning', 'the files hold another that was not taken'),
+      h('p', {}, moment(c.rejected.at, view.now), `, ${ago(c.rejected.at, view.now)}:`),
+      h('ul', {}, c.rejected.errors.map((e) => h('li', {}, e)))),
+    facts(
+      ['In force since', [moment(c.since, view.now), `, ${ago(c.since, view.now)}`]], ['Hash', code(c.hash)], ['Environment', view.status.environment],
+      ['Files', (c.files ?? []).map((f) => h('div', {}, code(f)))], ['Version', view.status.version], ['Log level', view.status.logLevel]),
+  ];
+}
+
+export function directory(view) {
+  const d = view.status.directory;
+  return [
+    d.lastError && h('div', { class: 'rejected' }, badge('warning', 'the last try failed'), h('p', {}, d.lastError)),
+    facts(
+      ['List from', d.source], ['Age', d.ageSeconds !== undefined && d.lastSuccess && span(view.now - Date.parse(d.lastSuccess))], ['Last try', d.lastTry && ago(d.lastTry, view.now)],
+      ['Providers', count(d.providers.length)]),
+    (d.problems ?? []).length > 0 && h('ul', { class: 'remarks' }, d.problems.map((p) => h('li', {}, p))),
+  ];
+}
+
+export function tenancy(view) {
+  const t = view.status.tenancy;
+  const l = view.status.listeners;
+  return facts(
+    ['Enterprises', t.mode === 'any' ? 'every valid number' : count(t.enterprises)], ['Suspended', count(t.suspended)], ['Caller rules', count(t.callers)],
+    ['Internal endpoint', (l.internal ?? []).map((a) => h('div', {}, code(a)))], ['Admin listener', (l.admin ?? []).map((a) => h('div', {}, code(a)))]);
+}

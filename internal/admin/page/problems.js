@@ -1,0 +1,82 @@
+// The last problems, to be searched by whatever somebody has: a request id from a
+// caller, an enterprise, a status.
+
+import { h } from './dom.js';
+import { badge, code, facts } from './parts.js';
+import { ago, count, enterprise, milliseconds, moment, shortType } from './format.js';
+
+const firstShown = 40;
+
+// searched is what the search looks through, all in lower case.
+function searched(p) {
+  return [p.requestId, p.parentId, p.status, p.by, p.type, p.proxyError, p.detail, p.method, p.path, p.route, p.provider, p.caller, p.source, p.actor,
+    p.enterprise, p.enterprise && enterprise(p.enterprise), p.upstream, p.upstreamHost, p.upstreamStatus, p.traceId, p.answerTraceId, p.cut && 'cut']
+    .filter(Boolean).join('\n').toLowerCase();
+}
+
+// found are the problems that the search is for: each of its words stands somewhere.
+export function found(problems, query, kind) {
+  const words = query.toLowerCase().split(/\s+/).filter(Boolean);
+  return problems.filter((p) => {
+    const error = p.status >= 500 || p.cut;
+    if ((kind === 'errors' && !error) || (kind === 'refusals' && error)) return false;
+    if (words.length === 0) return true;
+    const text = searched(p);
+    return words.every((w) => text.includes(w));
+  });
+}
+
+const toneOf = (p) => (p.status >= 500 || (p.cut && p.by !== 'caller') ? 'bad' : p.by === 'caller' ? 'none' : 'warning');
+
+function what(p) {
+  if (p.by === 'caller') return 'the caller did not wait for its answer';
+  if (p.cut) return 'the upstream did not finish its answer';
+  if (p.type) return shortType(p.type);
+  return 'answered so by the upstream';
+}
+
+function row(p, view, ui) {
+  const open = ui.open.has(p.requestId);
+  return h('details', {
+    key: p.requestId, id: p.requestId, class: ui.target === p.requestId ? 'problem target' : 'problem',
+    ontoggle: (event) => ui.toggled(p.requestId, event.currentTarget.open),
+  },
+  h('summary', {},
+    h('span', { class: 'when' }, moment(p.time, view.now)),
+    badge(toneOf(p), `${p.status} ${p.by}`),
+    h('span', { class: 'where' }, [p.route, p.provider].filter(Boolean).join(' · ') || 'no route'),
+    h('span', { class: 'what' }, what(p)),
+    h('span', { class: 'id' }, p.requestId)),
+  open && facts(
+    ['When', [moment(p.time, view.now), `, ${ago(p.time, view.now)}, after ${milliseconds(p.milliseconds)}`]],
+    ['What the caller was told', p.detail],
+    ['Problem type', p.type && code(p.type)],
+    ['Kind of failure', p.proxyError && code(p.proxyError)],
+    ['Request', code(`${p.method} ${p.path}`)],
+    ['Caller', [p.caller, p.source].filter(Boolean).join(', from ')],
+    ['Actor', p.actor],
+    ['Enterprise', p.enterprise && enterprise(p.enterprise)],
+    ['Upstream', [p.upstream, p.upstreamHost, p.upstreamStatus ? `answered ${p.upstreamStatus}` : 'gave no answer', p.tries && `${p.tries} ${p.tries === 1 ? 'try' : 'tries'}`].filter(Boolean).join(', ')],
+    ['Request id', [code(p.requestId), ' ', h('a', { href: `#${p.requestId}` }, 'link to this')]],
+    ['Part of request', p.parentId && h('a', { href: `#${p.parentId}` }, code(p.parentId))],
+    ['BelGov-Trace-Id sent', p.traceId && code(p.traceId)],
+    ['BelGov-Trace-Id answered', p.answerTraceId && code(p.answerTraceId)]));
+}
+
+// problems lists them, the newest first.
+export function problems(view, ui) {
+  const all = view.activity.problems;
+  const list = found(all, ui.query, ui.kind);
+  const shown = list.slice(0, ui.all ? list.length : firstShown);
+  // What a link names is shown wherever it stands in the list.
+  const named = ui.target && !shown.some((p) => p.requestId === ui.target) && all.find((p) => p.requestId === ui.target);
+  const missing = ui.target && !all.some((p) => p.requestId === ui.target);
+  return [
+    missing && h('p', { class: 'missing', role: 'status' }, 'The request ', code(ui.target),
+      ' is not among the problems that this replica remembers. Every request has a line in the access log of the replica that served it: search that for the id.'),
+    h('p', { class: 'quiet', 'aria-live': 'polite' }, all.length === 0 ? 'No request has had a problem since the start.' : `${count(list.length)} of ${count(all.length)} problems, the newest first`),
+    h('div', { class: 'list' }, named && row(named, view, ui), shown.map((p) => row(p, view, ui))),
+    list.length > shown.length && h('button', { type: 'button', onclick: ui.showAll }, `Show all ${count(list.length)}`),
+  ];
+}
+

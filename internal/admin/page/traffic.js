@@ -1,0 +1,98 @@
+// Document Providers and routes: how they stand, and how their calls fare.
+
+import { h } from './dom.js';
+import { badge, quiet, table } from './parts.js';
+import * as charts from './charts.js';
+import { ahead, count, milliseconds, moment, percent, rate } from './format.js';
+
+const states = {
+  active: ['good', 'active'],
+  maintenance: ['notice', 'maintenance'],
+  'not-yet-active': ['none', 'not yet active'],
+  deactivated: ['none', 'deactivated'],
+  'host-not-allowed': ['warning', 'host not allowed'],
+};
+
+function circuit(state, until, view) {
+  if (state === 'open') return [badge('bad', 'open'), h('small', {}, ` next probe ${ahead(until, view.now)}`)];
+  if (state === 'half-open') return [badge('warning', 'half-open'), h('small', {}, ' being tried')];
+  return badge('good', 'closed');
+}
+
+const window = (w, view) => [moment(w.start, view.now), ' to ', moment(w.end, view.now)];
+
+function maintenance(p, view) {
+  const lines = [];
+  if (p.switchedMaintenance) {
+    const m = p.switchedMaintenance;
+    lines.push(h('div', {}, 'switched, ends ', ahead(m.until, view.now), m.reason ? `: ${m.reason}` : ''));
+  }
+  for (const w of (p.announcedMaintenance ?? []).slice(0, 2)) {
+    lines.push(h('div', {}, Date.parse(w.start) <= view.now ? ['announced, ends ', ahead(w.end, view.now)] : ['announced ', window(w, view)]));
+  }
+  return lines;
+}
+
+const nothing = { minute: {}, window: {} };
+
+// traffic is the cells that providers and routes have in common.
+function traffic(series) {
+  const s = series ?? nothing;
+  if (!series) return ['', h('span', { class: 'quiet' }, 'no requests'), '', ''];
+  const failed = s.minute.gatewayErrors + s.minute.upstreamErrors;
+  const before = s.window.gatewayErrors + s.window.upstreamErrors;
+  return [
+    charts.requests(s),
+    [`${rate(s.minute.perSecond)} /s`, h('small', {}, `${count(s.window.requests)} in 15 min`)],
+    [failed ? badge('bad', `${count(failed)}, ${percent(failed, s.minute.requests)}`) : '0', h('small', {}, `${count(before)} in 15 min`)],
+    s.minute.requests
+      ? [milliseconds(s.minute.p50), ' / ', milliseconds(s.minute.p95), ' / ', milliseconds(s.minute.p99)]
+      : [h('span', { class: 'quiet' }, '–')],
+  ];
+}
+
+const columns = [
+  { name: 'Last 15 minutes', class: 'charted' }, { name: 'Requests', number: true }, { name: 'Errors, last minute', number: true },
+  { name: 'Latency p50 / p95 / p99', number: true },
+];
+
+const nameOf = (p) => p.name?.en ?? p.name?.fr ?? p.name?.nl ?? p.name?.de ?? p.name?.[''] ?? '';
+
+const worseFirst = (a, b) => rank(a) - rank(b) || a.providerId.localeCompare(b.providerId);
+const rank = (p) => (p.circuit !== 'closed' ? 0 : ({ 'host-not-allowed': 1, maintenance: 2, active: 3, 'not-yet-active': 4 })[p.state] ?? 5);
+
+// providers are listed with those in trouble first.
+export function providers(view) {
+  const list = [...view.status.directory.providers].sort(worseFirst);
+  if (list.length === 0) return quiet('No Document Provider is known. The Provider Registry below says why.');
+  const series = new Map(view.activity.providers.map((s) => [s.name, s]));
+  return table('Document Providers, their state and their calls', [{ name: 'Provider' }, { name: 'State' }, { name: 'Circuit' }, ...columns], list.map((p) => ({
+    key: p.providerId,
+    cells: [
+      [h('span', { class: 'name' }, p.providerId), nameOf(p) && h('small', {}, nameOf(p)), p.contact && p.circuit !== 'closed' && h('small', {}, `contact: ${p.contact}`)],
+      [badge(...(states[p.state] ?? ['none', p.state])), h('small', {}, maintenance(p, view)), p.refusal && h('small', {}, p.refusal)],
+      p.state === 'active' || p.state === 'maintenance' ? circuit(p.circuit, p.openUntil, view) : h('span', { class: 'quiet' }, '–'),
+      ...traffic(series.get(p.providerId)),
+    ],
+  })));
+}
+
+// routes show the circuit of their own upstream, if it is one for all.
+export function routes(view) {
+  const series = new Map(view.activity.routes.map((s) => [s.name, s]));
+  const upstreams = new Map(view.status.upstreams.map((u) => [u.name, u]));
+  const known = view.status.routes.map((r) => r.name);
+  const others = [...series.keys()].filter((name) => !known.includes(name)).map((name) => ({ name, path: name ? '' : 'no route took these' }));
+  return table('Routes and their calls', [{ name: 'Route' }, { name: 'Circuit' }, ...columns, { name: 'In flight', number: true }], [...view.status.routes, ...others].map((r) => {
+    const u = upstreams.get(r.name);
+    return {
+      key: `route ${r.name}`,
+      cells: [
+        [h('span', { class: 'name' }, r.name || 'none'), r.path && h('small', {}, r.path)],
+        u ? circuit(u.circuit, u.openUntil, view) : h('span', { class: 'quiet' }, r.providers ? 'one for each provider' : '–'),
+        ...traffic(series.get(r.name)),
+        u ? [count(u.inFlight), u.queued > 0 && h('small', {}, `${count(u.queued)} queued`)] : h('span', { class: 'quiet' }, '–'),
+      ],
+    };
+  }));
+}
