@@ -32,7 +32,7 @@ COPY . .
 # GOTOOLCHAIN=local: the compiler is the image's, never one fetched on the way.
 RUN CGO_ENABLED=0 GOTOOLCHAIN=local GOOS=${TARGETOS} GOARCH=${TARGETARCH} \
     go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.release=${VERSION}" -o /out/gateway ./cmd/gateway
-RUN mkdir -p -m 0755 /out/root/etc/ssl/certs /out/state \
+RUN mkdir -p /out/root/etc/ssl/certs /out/root/var/lib /out/state \
  && mkdir -m 1777 /out/root/tmp \
  && mkdir -m 0700 /out/state/ebox-gateway \
  && install -m 0555 /out/gateway /out/root/gateway \
