@@ -1,10 +1,13 @@
 package main
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"flag"
 	"fmt"
 	"net/http"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -15,8 +18,14 @@ import (
 
 func routesCommand() command {
 	return command{
-		name: "routes", usage: "routes [--config config.yaml] [--explain METHOD URL [--from ADDRESS] [--listener NAME] [--header 'Name: value']]",
+		name: "routes", usage: "routes [--config config.yaml] [--explain METHOD URL [--from ADDRESS] [--listener NAME] [--header 'Name: value'] [--cert FILE] [--body FILE] [--online]]",
 		summary: "show the routes as resolved, or explain what becomes of one request",
+		about: `
+--explain sends nothing to the upstream. It takes the request through all that
+decides about it: who the caller is, whether it may, for which enterprise, with which
+client and scopes, to which URL, what the cache does, which limits there are, and
+which callers may do the same. With --online the registry is asked for its list
+first, so that a provider's real URL and API version count.`,
 		run: func(p *process, flags *flag.FlagSet, args []string) error {
 			path := configFlag(flags)
 			explain := flags.Bool("explain", false, "explain the request METHOD URL instead")
@@ -31,6 +40,9 @@ func routesCommand() command {
 				header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
 				return nil
 			})
+			certFile := flags.String("cert", "", "the caller's client certificate, a PEM `file`, taken for verified")
+			bodyFile := flags.String("body", "", "a `file` with the body, in which grant/citizen names the enterprise")
+			online := flags.Bool("online", false, "ask the registry for the list of providers first")
 			rest, err := parse(flags, args)
 			if err != nil {
 				return err
@@ -56,7 +68,19 @@ func routesCommand() command {
 			if !slices.ContainsFunc(cfg.Server.Listen, func(l config.Listener) bool { return l.Name == *listener }) {
 				return usageError{fmt.Sprintf("there is no listener %q in %s", *listener, *path)}
 			}
-			x, err := g.Explain(strings.ToUpper(rest[0]), rest[1], addr, *listener, header)
+			q := gateway.ExplainRequest{Method: strings.ToUpper(rest[0]), Target: rest[1], From: addr, Listener: *listener, Header: header, Online: *online}
+			if q.Certificate, err = readCertificate(*certFile); err != nil {
+				return err
+			}
+			if *bodyFile != "" {
+				if q.Body, err = os.ReadFile(*bodyFile); err != nil {
+					return fmt.Errorf("reading the body: %w", err)
+				}
+				if header.Get("Content-Type") == "" {
+					header.Set("Content-Type", "application/json")
+				}
+			}
+			x, err := g.Explain(p.ctx, q)
 			if err != nil {
 				return err
 			}
@@ -125,10 +149,25 @@ func printExplanation(p *process, x gateway.Explanation, callers int) error {
 	row("scopes", strings.Join(x.Scopes, " "))
 	row("upstream", x.Upstream)
 	if x.Assumed {
-		row("", "(the host is a placeholder: the provider's base URL comes from the registry, which was not asked; the scopes are those for version 3 of its API)")
+		row("", "(the host is a placeholder: the provider's base URL comes from the registry, which was not asked; the scopes are those for version 3 of its API; --online asks)")
 	}
+	row("header", x.Header)
+	row("cache", x.Cache)
+	row("retry", x.Retry)
+	row("caller's class", x.Class)
+	row("caller's rate", x.CallerRate)
+	row("enterprise's rate", x.EnterpriseRate)
+	row("upstream's rate", x.UpstreamRate)
+	row("concurrency", x.Concurrency)
+	row("time-outs", x.Timeouts)
+	row("circuit", x.Breaker)
 	if x.MaxBody > 0 {
 		row("body", fmt.Sprintf("at most %d bytes", x.MaxBody))
+	} else if x.Upstream != "" {
+		row("body", "of any size")
+	}
+	if x.Upstream != "" {
+		row("who may", orDefault(strings.Join(x.WhoMay, ", "), "nobody else"))
 	}
 	if x.Upstream == "" {
 		row("answer", fmt.Sprintf("%d, from the gateway itself", x.Status))
@@ -145,4 +184,21 @@ func orDefault(s, fallback string) string {
 		return fallback
 	}
 	return s
+}
+
+// readCertificate reads the first certificate of a PEM file, nil without a file.
+func readCertificate(file string) (*x509.Certificate, error) {
+	if file == "" {
+		return nil, nil
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the client certificate: %w", err)
+	}
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			return x509.ParseCertificate(block.Bytes)
+		}
+	}
+	return nil, fmt.Errorf("reading the client certificate: %s holds no PEM certificate", file)
 }

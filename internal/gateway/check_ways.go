@@ -240,7 +240,7 @@ func (w *way) tlsStep(now time.Time) Check {
 
 // answer is the row of the upstream itself.
 func (w *way) answer() Check {
-	c := Check{Part: w.probe.part, Where: w.probe.base.Host + w.probe.base.EscapedPath(), Took: w.took}
+	c := Check{Part: w.probe.part, Where: w.probe.base.Host, Took: w.took}
 	switch {
 	case w.err == nil && w.status >= 500:
 		c.OK, c.Warning = true, true

@@ -3,11 +3,15 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/exchange"
@@ -27,35 +31,76 @@ type Explanation struct {
 	// base URL is not known, since the registry was not asked.
 	Upstream string
 	Assumed  bool
+	// Header is what the upstream is told about the enterprise, empty for nothing.
+	Header string
 	// MaxBody is the route's limit in bytes, 0 for none.
 	MaxBody int64
+	// EnterpriseRate, CallerRate and UpstreamRate are in words; Class is the caller's.
+	EnterpriseRate, CallerRate, UpstreamRate, Class string
+	// Concurrency, Timeouts, Retry, Breaker and Cache say in words how the upstream is
+	// called.
+	Concurrency, Timeouts, Retry, Breaker, Cache string
+	// WhoMay are the names of the callers that may make this call for this enterprise.
+	WhoMay []string
 	// Status and Problem are the gateway's own answer, if it would not send the
 	// request on.
 	Status  int
 	Problem string
 }
 
-// explain takes a request through the endpoint up to the point where it would be
-// sent. target is a path with its query, from the caller's address, listener the
-// name of the listener it would come in by.
-func (g *generation) explain(method, target string, from netip.Addr, listener string, header http.Header) (Explanation, error) {
+// ExplainRequest is a request that is only thought of.
+type ExplainRequest struct {
+	Method string
+	// Target is a path with its query, or a whole URL.
+	Target string
+	// From is the caller's address, Listener the name of the listener it comes in by.
+	From     netip.Addr
+	Listener string
+	Header   http.Header
+	// Certificate is the client certificate, taken for verified; nil for none.
+	Certificate *x509.Certificate
+	// Body is what grant/citizen is asked in.
+	Body []byte
+	// Online has the registry asked first, so that a provider's real URL is known.
+	Online bool
+}
+
+// explain takes a request through the endpoint up to the point where it would be sent.
+func (g *generation) explain(ctx context.Context, q ExplainRequest) (Explanation, error) {
 	// The path is parsed by the endpoint itself; this is for http.Request's sake.
-	u, err := url.ParseRequestURI(target)
+	u, err := url.ParseRequestURI(q.Target)
 	if err != nil {
-		return Explanation{}, fmt.Errorf("reading %q: give a path such as /enterprises/0206731645/ebox/providers/nsso/ebox/messages", target)
+		return Explanation{}, fmt.Errorf("reading %q: give a path such as /enterprises/0206731645/ebox/providers/nsso/ebox/messages", q.Target)
+	}
+	if q.Online {
+		if err := g.directory.Refresh(ctx); err != nil {
+			return Explanation{}, err
+		}
 	}
 	x := &explainer{gateway: g}
-	endpoint := g.newEndpoint(x, x.assuming(g.routes), x.done)
+	endpoint := g.newEndpoint(x, x.watching(g.routes), x.done)
 
 	r := &http.Request{
-		Method: method, URL: u, RequestURI: target, Host: "localhost", Header: header, Body: http.NoBody,
+		Method: q.Method, URL: u, RequestURI: q.Target, Host: "localhost", Header: q.Header, Body: http.NoBody,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
+	if len(q.Body) > 0 {
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(q.Body)), int64(len(q.Body))
+	}
+	if q.Certificate != nil {
+		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{q.Certificate}, VerifiedChains: [][]*x509.Certificate{{q.Certificate}}}
+	}
 	var answer recorder
-	endpoint.ServeHTTP(&answer, r.WithContext(server.WithPeer(context.Background(), listener, from)))
+	endpoint.ServeHTTP(&answer, r.WithContext(server.WithPeer(ctx, q.Listener, q.From)))
 	x.found.Status = answer.status
 	if x.found.Upstream == "" {
 		x.found.Problem = answer.body.String()
+	}
+	for i, route := range g.cfg.Routes {
+		if route.Name == x.found.Route && x.found.Upstream != "" {
+			x.explainLimits(q.Method, &route)
+			x.found.WhoMay = x.whoMay(q.Method, g.routes[i])
+		}
 	}
 	return x.found, nil
 }
@@ -64,6 +109,10 @@ func (g *generation) explain(method, target string, from netip.Addr, listener st
 type explainer struct {
 	gateway *generation
 	found   Explanation
+	// record is the request's, kept and path are what the cache would be told.
+	record exchange.Record
+	kept   any
+	path   string
 }
 
 // Serve is called with everything decided and nothing sent.
@@ -71,7 +120,10 @@ func (x *explainer) Serve(w http.ResponseWriter, r *http.Request, c *proxy.Call)
 	if source, ok := r.Context().Value(authn.SourceKey).(*authn.Source); ok {
 		x.found.Client, x.found.Scopes = source.Client(), source.Scopes()
 	}
-	x.found.MaxBody = c.MaxBody
+	x.found.MaxBody, x.path = c.MaxBody, c.Path
+	for _, f := range c.Set {
+		x.found.Header = f.Name + ": " + strings.Join(f.Values, ", ")
+	}
 	if u, err := proxy.Join(c.Upstream.Base, c.Path, c.RawQuery); err == nil {
 		x.found.Upstream = u.String()
 	}
@@ -79,6 +131,7 @@ func (x *explainer) Serve(w http.ResponseWriter, r *http.Request, c *proxy.Call)
 }
 
 func (x *explainer) done(r *exchange.Record) {
+	x.record = *r
 	x.found.Caller, x.found.Listener, x.found.Route = r.Caller, r.Listener, r.Route
 	x.found.Action, x.found.Provider = r.Action.String(), r.Provider
 	x.found.Enterprise = r.Enterprise.String()
@@ -87,13 +140,15 @@ func (x *explainer) done(r *exchange.Record) {
 	}
 }
 
-// assuming lets federated routes lead to providers that are not known yet.
-func (x *explainer) assuming(routes []*server.Route) []*server.Route {
+// watching notes how answers would be kept, and lets federated routes lead to
+// providers that are not known yet.
+func (x *explainer) watching(routes []*server.Route) []*server.Route {
 	list := make([]*server.Route, len(routes))
 	for i, r := range routes {
 		assumed := *r
 		assumed.Target = func(t server.TargetRequest) (server.Target, error) {
 			target, err := r.Target(t)
+			x.kept = target.Kept
 			if err == nil || t.Provider == "" || !x.gateway.directoryEmpty() {
 				return target, err
 			}
@@ -120,6 +175,9 @@ func (x *explainer) assume(route int, t server.TargetRequest) (server.Target, er
 		return server.Target{}, err
 	}
 	credential, err := rules.credential(t, apiVersion)
+	if k := x.gateway.newKept(x.gateway.cfg.Routes[route], rules, base.String()); k != nil {
+		x.kept = k
+	}
 	return server.Target{Upstream: up, Credential: credential}, err
 }
 

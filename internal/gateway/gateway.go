@@ -16,7 +16,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -270,17 +269,13 @@ func (g *Gateway) drained(ctx context.Context) error {
 // underway counts the requests that are being served, by whatever generation.
 func (g *Gateway) underway() int64 { return g.pool.underway() }
 
-// Explain takes a request through the endpoint up to the point where it would be
-// sent. target is a path with its query, from the caller's address, listener the
-// name of the listener it would come in by.
-func (g *Gateway) Explain(method, target string, from netip.Addr, listener string, header http.Header) (Explanation, error) {
-	return g.current.Load().explain(method, target, from, listener, header)
+// Explain takes a request through the endpoint up to the point where it would be sent.
+func (g *Gateway) Explain(ctx context.Context, q ExplainRequest) (Explanation, error) {
+	return g.current.Load().explain(ctx, q)
 }
 
-// CheckOnline asks the Authorization Server for each token that the configuration
-// needs, the registry for its list, and every upstream whether it answers. The
-// upstreams are asked without a token and for nothing in particular: any answer
-// shows that the way there works, and no e-Box is touched.
+// CheckOnline goes the way that calls go, one step after the other, and says of each
+// whether it works and if not, why. No e-Box is touched.
 func (g *Gateway) CheckOnline(ctx context.Context) []Check { return g.current.Load().checkOnline(ctx) }
 
 // Token asks for one token, with the key of src if it is not nil, and keeps nothing.
