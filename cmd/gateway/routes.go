@@ -169,7 +169,8 @@ func printExplanation(p *process, x gateway.Explanation, callers int) error {
 	if x.Upstream != "" {
 		row("who may", orDefault(strings.Join(x.WhoMay, ", "), "nobody else"))
 	}
-	if x.Upstream == "" {
+	row("asks", x.Inbox)
+	if x.Upstream == "" && x.Inbox == "" {
 		row("answer", fmt.Sprintf("%d, from the gateway itself", x.Status))
 	}
 	_ = table.Flush() // what standard output does not take is lost either way

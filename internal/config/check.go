@@ -53,6 +53,7 @@ func (k *check) all() {
 	k.checkRoutes()
 	k.memory()
 	k.registry()
+	k.inbox()
 	k.egress()
 	k.redis()
 	k.tracing()

@@ -38,6 +38,8 @@ type Config struct {
 	Callers []Caller `yaml:"callers"`
 	// Registry is where the list of Document Providers comes from.
 	Registry Registry `yaml:"registry"`
+	// Inbox is the e-Box over all Document Providers.
+	Inbox Inbox `yaml:"inbox"`
 	// Egress is how the gateway leaves the company network.
 	Egress Egress `yaml:"egress"`
 	// Redis is an optional store that replicas share.

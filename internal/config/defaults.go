@@ -43,6 +43,7 @@ func defaults() *Config {
 				APIVersion:       "apiSupportedVersion",
 			},
 		},
+		Inbox:   Inbox{Timeout: 10 * time.Second},
 		Redis:   Redis{Timeout: 25 * time.Millisecond, Replicas: 3},
 		Cache:   Memory{Memory: 64e6},
 		Log:     Log{Format: LogJSON, Level: LogInfo},

@@ -96,6 +96,10 @@ type Record struct {
 	Cause       error
 	// Cut is true if the answer was cut short.
 	Cut bool
+	// Asked counts the Document Providers that were asked for one answer over all of
+	// them, Missing those that are not in it, asked or not. What each was asked is in
+	// a record of its own, whose Parent this is.
+	Asked, Missing int
 	// BytesIn and BytesOut count the bytes of the bodies.
 	BytesIn, BytesOut int64
 

@@ -15,6 +15,7 @@ import (
 
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/server"
 )
@@ -42,6 +43,9 @@ type Explanation struct {
 	Concurrency, Timeouts, Retry, Breaker, Cache string
 	// WhoMay are the names of the callers that may make this call for this enterprise.
 	WhoMay []string
+	// Inbox says which providers a call to the federated inbox would be made to, and
+	// which not and why; empty for any other call.
+	Inbox string
 	// Status and Problem are the gateway's own answer, if it would not send the
 	// request on.
 	Status  int
@@ -78,7 +82,7 @@ func (g *generation) explain(ctx context.Context, q ExplainRequest) (Explanation
 		}
 	}
 	x := &explainer{gateway: g}
-	endpoint := g.newEndpoint(x, x.watching(g.routes), x.done)
+	endpoint := g.newEndpoint(x, x.watching(g.routes), x.show, x.done)
 
 	r := &http.Request{
 		Method: q.Method, URL: u, RequestURI: q.Target, Host: "localhost", Header: q.Header, Body: http.NoBody,
@@ -114,6 +118,9 @@ type explainer struct {
 	kept   any
 	path   string
 }
+
+// show is called in place of asking all providers.
+func (x *explainer) show(providers []inbox.Provider) { x.found.Inbox = describeInbox(providers) }
 
 // Serve is called with everything decided and nothing sent.
 func (x *explainer) Serve(w http.ResponseWriter, r *http.Request, c *proxy.Call) {

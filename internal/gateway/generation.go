@@ -15,6 +15,7 @@ import (
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/tenancy"
@@ -116,7 +117,7 @@ func (g *generation) build(old *generation) error {
 		g.tokens.Adopt(old.tokens)
 	}
 	g.edge = server.NewEdge(cfg.Server.PublicURL, cfg.Server.AllowedHosts, cfg.Server.AllowedOrigins)
-	g.endpoint = g.newEndpoint(&keeper{Proxy: exchanges, cache: g.pool.cache}, g.routes, g.done)
+	g.endpoint = g.newEndpoint(&keeper{Proxy: exchanges, cache: g.pool.cache}, g.routes, nil, g.done)
 	return nil
 }
 
@@ -149,7 +150,8 @@ type forwarder interface {
 	Serve(http.ResponseWriter, *http.Request, *proxy.Call)
 }
 
-func (g *generation) newEndpoint(f forwarder, routes []*server.Route, done func(*exchange.Record)) *server.Endpoint {
+// newEndpoint makes the endpoint. show is newInbox's.
+func (g *generation) newEndpoint(f forwarder, routes []*server.Route, show func([]inbox.Provider), done func(*exchange.Record)) *server.Endpoint {
 	absent := make(map[string]string, len(g.cfg.Absent))
 	for _, a := range g.cfg.Absent {
 		absent[a.Path] = a.Reason
@@ -158,7 +160,7 @@ func (g *generation) newEndpoint(f forwarder, routes []*server.Route, done func(
 	return server.NewEndpoint(server.Options{
 		Edge: g.edge, PublicURL: g.cfg.Server.PublicURL, TrustedProxies: g.cfg.Server.TrustedProxies,
 		MaxTarget: int(g.cfg.Server.Limits.MaxTargetBytes), MaxParameters: g.cfg.Server.Limits.MaxQueryParameters,
-		Callers: g.callers, Resolver: switchable{g.resolver, g.pool.switches}, Admit: newAdmission(g.cfg, g.pool).admit, Proxy: f, Keeper: keeper, Providers: g.listProviders, Routes: routes,
+		Callers: g.callers, Resolver: switchable{g.resolver, g.pool.switches}, Admit: newAdmission(g.cfg, g.pool).admit, Proxy: f, Keeper: keeper, Providers: g.listProviders, Routes: routes, Inbox: g.newInbox(routes, show),
 		Absent: absent, Environment: string(g.cfg.Environment), CredentialKey: authn.SourceKey, Done: done,
 	})
 }

@@ -29,6 +29,7 @@ import (
 
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/tenancy"
@@ -40,7 +41,7 @@ type Keeper interface {
 }
 
 // Options are what the endpoint is made of. All but PublicURL, the lists,
-// Keeper and CredentialKey are required.
+// Keeper, Inbox and CredentialKey are required.
 type Options struct {
 	Edge *Edge
 	// PublicURL is how callers name the gateway, for links; nil: as each names it.
@@ -67,6 +68,8 @@ type Options struct {
 	// before there has been a list of the registry.
 	Providers func() (list []Provider, complete bool)
 	Routes    []*Route
+	// Inbox is the e-Box over all providers; nil if no route leads to them.
+	Inbox *Inbox
 	// Absent are paths of APIs that the environment does not have, with the reason.
 	Absent map[string]string
 	// Environment is the value of X-EBox-Environment.
@@ -206,10 +209,14 @@ func (e *Endpoint) routes() http.Handler {
 	}
 	router.Handle("/ebox/providers", e.listProviders())
 	router.Handle("/ebox/providers/", e.listProviders())
-	inbox := e.refuse(func(c *call) error { return e.withoutProvider(c) })
-	router.Handle("/ebox", inbox)
-	router.Handle("/ebox/messages", inbox)
-	router.Handle("/ebox/messages/*", inbox)
+	nameless := e.refuse(func(c *call) error { return e.withoutProvider(c) })
+	summary, messages := nameless, nameless
+	if e.o.Inbox != nil {
+		summary, messages = e.federated(inbox.SummaryPath, summaryMethods), e.federated(inbox.MessagesPath, listMethods)
+	}
+	router.Handle(inbox.SummaryPath, summary)
+	router.Handle(inbox.MessagesPath, messages)
+	router.Handle(inbox.MessagesPath+"/*", nameless)
 	for _, route := range e.o.Routes {
 		h := e.forward(route)
 		router.Handle(route.Path, h)

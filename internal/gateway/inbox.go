@@ -1,0 +1,98 @@
+package gateway
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/inbox"
+	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/resilience"
+	"ebox-gateway/internal/server"
+)
+
+// newInbox makes the e-Box over all providers, which are reached as the first e-Box
+// route that leads to providers reaches them; nil if there is none. show is nil, or
+// told who would be asked.
+func (g *generation) newInbox(routes []*server.Route, show func([]inbox.Provider)) *server.Inbox {
+	for i, route := range g.cfg.Routes {
+		if route.Registry && route.Kind == config.KindEBox {
+			return &server.Inbox{
+				Inbox: inbox.New(inbox.Options{Timeout: g.cfg.Inbox.Timeout, Now: g.now}),
+				Route: routes[i], Providers: g.inboxProviders, Reason: missingReason, Show: show,
+			}
+		}
+	}
+	return nil
+}
+
+// inboxProviders are the providers that have a part in an e-Box: those that are active,
+// be it that they cannot be called now. What is not active yet, or no longer, has none.
+func (g *generation) inboxProviders() ([]inbox.Provider, error) {
+	if g.directoryEmpty() && len(g.directory.List()) == 0 {
+		return nil, g.noListYet()
+	}
+	now := g.now()
+	known := g.directory.List()
+	list := make([]inbox.Provider, 0, len(known))
+	for _, p := range known {
+		switch state := p.State(now); state {
+		case directory.NotYetActive, directory.Deactivated:
+		case directory.Active:
+			entry := inbox.Provider{ID: p.ID}
+			if off := g.switchedOff(p.ID); off != nil {
+				entry.Refusal, entry.Reason = off, string(directory.Maintenance)
+			}
+			list = append(list, entry)
+		default:
+			list = append(list, inbox.Provider{ID: p.ID, Refusal: p.Problem(now), Reason: string(state)})
+		}
+	}
+	return list, nil
+}
+
+// missingReason says in a word why the gateway has no answer of an upstream.
+func missingReason(r *exchange.Record) string {
+	switch {
+	case errors.Is(r.Cause, resilience.ErrCircuitOpen):
+		return "circuit-open"
+	case errors.Is(r.Cause, resilience.ErrBulkheadFull):
+		return "busy"
+	case r.Status == http.StatusTooManyRequests:
+		return "rate-exceeded"
+	case r.Status == http.StatusGatewayTimeout:
+		return inbox.ReasonTimeout
+	case r.ProxyError == problem.ProxyResponseIncomplete:
+		return inbox.ReasonCut
+	case r.ProblemType == problem.ClientRefused("", "", "").Type:
+		return "client-refused"
+	case r.Status == http.StatusForbidden, r.Status == http.StatusUnauthorized:
+		return inbox.ReasonRefused
+	case r.Status == http.StatusBadGateway:
+		return "unreachable"
+	}
+	return inbox.ReasonUnavailable
+}
+
+// describeInbox says who would be asked, and who would not and why.
+func describeInbox(providers []inbox.Provider) string {
+	var asked, others []string
+	for _, p := range providers {
+		if p.Refusal == nil {
+			asked = append(asked, p.ID)
+		} else {
+			others = append(others, p.ID+" ("+p.Reason+")")
+		}
+	}
+	s := strings.Join(asked, ", ")
+	if len(asked) == 0 {
+		s = "nobody"
+	}
+	if len(others) > 0 {
+		s += "; not asked: " + strings.Join(others, ", ")
+	}
+	return s
+}
