@@ -139,7 +139,7 @@ func messageIDs(text []byte) (ids []string, more bool) {
 	for {
 		token, err := d.Token()
 		if err != nil {
-			return ids, more || !errors.Is(err, io.EOF)
+			return ids, more || !errors.Is(err, io.EOF) || len(stack) > 0
 		}
 		top := len(stack) - 1
 		name := top >= 0 && stack[top].object && !stack[top].value

@@ -252,7 +252,15 @@ func (v *verifier) line(s segment, n int, text []byte, whole, first bool) {
 	v.place(s.path, n, &l)
 	v.signature(s.path, n, &l, text, sound)
 	v.count(s.path, n, &l)
-	v.last, v.known, v.blind = link{l.seq, l.hash}, true, false
+	v.follow(&l)
+}
+
+// follow makes a record the last one, unless it is out of order: what comes after it
+// follows the one that it does not.
+func (v *verifier) follow(l *line) {
+	if l.seq > v.last.seq {
+		v.last, v.known, v.blind = link{l.seq, l.hash}, true, false
+	}
 }
 
 // place compares a record with the one before.
@@ -302,7 +310,7 @@ func (v *verifier) signature(file string, n int, l *line, text []byte, sound boo
 
 func (v *verifier) count(file string, n int, l *line) {
 	v.report.Records++
-	v.report.Last, v.report.To = l.seq, l.time
+	v.report.Last, v.report.To = max(v.report.Last, l.seq), l.time
 	v.report.Ended = l.kind == KindStop
 	if _, ok := v.shipped[l.seq]; ok {
 		v.report.Checkpoints++

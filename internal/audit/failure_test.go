@@ -1,0 +1,219 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A disk that fails in whatever way: records wait in memory, the chain goes on where
+// it was, and nothing is there twice.
+func TestAFailingDiskCostsNoRecord(t *testing.T) {
+	for _, c := range []struct {
+		name              string
+		open, write, sync error
+	}{
+		{"it is full", nil, syscall.ENOSPC, nil},
+		{"a sync fails", nil, nil, syscall.EIO},
+		{"it became read-only", syscall.EROFS, syscall.EROFS, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir, disk := t.TempDir(), &faulty{}
+				o := options(dir)
+				o.OpenFile = disk.openFile
+				l := mustOpen(t, o)
+				l.Done(call("before"))
+				time.Sleep(time.Second)
+				disk.set(c.open, c.write, c.sync)
+				if err := l.Intent(context.Background(), write("w1"), nil, false); err != nil {
+					t.Errorf("evidence may be late here: %v", err)
+				}
+				for range 5 {
+					l.Done(call("during"))
+					time.Sleep(time.Second)
+				}
+				if s := l.Status(); s.Failing == "" || s.Waiting != 6 || s.Refusing {
+					t.Errorf("%+v", s)
+				}
+				disk.set(nil, nil, nil)
+				time.Sleep(2 * time.Second)
+				if s := l.Status(); s.Failing != "" || s.Waiting != 0 {
+					t.Errorf("%+v", s)
+				}
+				mustClose(t, l)
+				sound(t, dir)
+				if got := kindsIn(t, dir); got != "start read intent read read read read read stop" {
+					t.Error(got)
+				}
+			})
+		})
+	}
+}
+
+func TestTrafficStopsWhenEvidenceFailsForTooLong(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		after       time.Duration
+		first, late error // of an intent at once and after a minute
+	}{
+		{"at once", 0, ErrNotRecorded, ErrNotRecorded},
+		{"after half a minute", 30 * time.Second, nil, ErrNotRecorded},
+		{"never", Never, nil, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir, disk := t.TempDir(), &faulty{}
+				o := options(dir)
+				o.OpenFile, o.StopAfter = disk.openFile, c.after
+				l := mustOpen(t, o)
+				disk.set(nil, nil, syscall.EIO)
+				if err := l.Intent(context.Background(), write("w1"), nil, false); !errors.Is(err, c.first) {
+					t.Errorf("the first: %v", err)
+				}
+				if got := l.Refused(); got != (c.first != nil) {
+					t.Errorf("refused at once: %v", got)
+				}
+				time.Sleep(time.Minute)
+				if err := l.Intent(context.Background(), write("w2"), nil, false); !errors.Is(err, c.late) {
+					t.Errorf("after a minute: %v", err)
+				}
+				if got := l.Refused(); got != (c.late != nil) {
+					t.Errorf("refused after a minute: %v", got)
+				}
+				disk.set(nil, nil, nil)
+				time.Sleep(2 * time.Second)
+				if err := l.Intent(context.Background(), write("w3"), nil, false); err != nil || l.Refused() {
+					t.Errorf("the disk is back: %v", err)
+				}
+				mustClose(t, l)
+				sound(t, dir)
+			})
+		})
+	}
+}
+
+func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, disk := t.TempDir(), &faulty{}
+		o := options(dir)
+		o.OpenFile, o.StopAfter = disk.openFile, time.Hour
+		l := mustOpen(t, o)
+		hang := make(chan struct{})
+		disk.mu.Lock()
+		disk.hang = hang
+		disk.mu.Unlock()
+		began := time.Now()
+		if err := l.Intent(context.Background(), write("w1"), nil, false); err != nil || time.Since(began) != patience {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		began = time.Now()
+		if err := l.Intent(context.Background(), write("w2"), nil, false); err != nil || time.Since(began) != 0 {
+			t.Errorf("the second: %v after %s", err, time.Since(began))
+		}
+		if s := l.Status(); !strings.Contains(s.Failing, "has not answered") {
+			t.Errorf("%+v", s)
+		}
+		close(hang)
+		time.Sleep(2 * time.Second)
+		if s := l.Status(); s.Failing != "" || s.Waiting != 0 {
+			t.Errorf("%+v", s)
+		}
+		mustClose(t, l)
+		sound(t, dir)
+	})
+}
+
+func TestReadsAloneNoticeADiskThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &faulty{}
+		o := options(t.TempDir())
+		o.OpenFile, o.StopAfter = disk.openFile, 0
+		l := mustOpen(t, o)
+		hang := make(chan struct{})
+		disk.mu.Lock()
+		disk.hang = hang
+		disk.mu.Unlock()
+		l.Done(call("r"))
+		time.Sleep(time.Second)
+		if l.Refused() {
+			t.Error("refused while the disk is only slow")
+		}
+		time.Sleep(2 * patience)
+		if !l.Refused() {
+			t.Error("not refused")
+		}
+		close(hang)
+		mustClose(t, l)
+	})
+}
+
+func TestACallerThatGoesAwayDoesNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &faulty{}
+		o := options(t.TempDir())
+		o.OpenFile = disk.openFile
+		l := mustOpen(t, o)
+		hang := make(chan struct{})
+		disk.mu.Lock()
+		disk.hang = hang
+		disk.mu.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if err := l.Intent(ctx, write("w"), nil, false); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		close(hang)
+		mustClose(t, l)
+	})
+}
+
+func TestAFileThatIsTakenAwayIsNotForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, disk := t.TempDir(), &faulty{}
+		o := options(dir)
+		o.OpenFile = disk.openFile
+		l := mustOpen(t, o)
+		l.Done(call("r"))
+		time.Sleep(time.Second)
+		segments, err := segmentsOf(l.Dir())
+		if err != nil || len(segments) != 1 {
+			t.Fatal(segments, err)
+		}
+		if err := os.Remove(segments[0].path); err != nil {
+			t.Fatal(err)
+		}
+		disk.set(nil, nil, syscall.EIO) // the file is opened anew after a failure
+		l.Done(call("r"))
+		time.Sleep(time.Second)
+		disk.set(nil, nil, nil)
+		time.Sleep(2 * time.Second)
+		mustClose(t, l)
+		if r := verify(t, dir, VerifyOptions{}); len(r.Findings) != 1 || !strings.Contains(r.Findings[0].What, "everything before this record is missing") {
+			t.Errorf("%v", r.Findings)
+		}
+	})
+}
+
+func TestWhatCannotBeOpenedIsToldAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/file", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, o := range map[string]Options{
+		"a file in place of the directory": options(dir + "/file"),
+		"a key that is none":               func() Options { o := options(dir); o.KeyFile = dir + "/file"; return o }(),
+		"a name with a slash":              func() Options { o := options(dir); o.Replica = "../x"; return o }(),
+		"no name":                          func() Options { o := options(dir); o.Replica = ""; return o }(),
+	} {
+		if l, err := Open(o); err == nil {
+			t.Errorf("%s: it opened", name)
+			_ = l.Close()
+		}
+	}
+}

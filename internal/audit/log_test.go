@@ -1,0 +1,284 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/exchange"
+)
+
+func TestARecordSaysWhoReadWhatForWhom(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, options(dir))
+	r := call("req-1")
+	r.Path = "/enterprises/0206731645/ebox/providers/nsso/ebox/messages/M1/attachments/A1/content"
+	r.Action, r.Opening, r.Cut = ebox.Open, true, true
+	l.Done(r)
+	mustClose(t, l)
+	sound(t, dir)
+	var got map[string]any
+	if err := json.Unmarshal([]byte(lines(t, dir)[1]), &got); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]any{
+		"seq": 2.0, "kind": "opening", "requestId": "req-1", "caller": "hr", "source": "10.1.2.3", "listener": "main", "actor": "an.peeters",
+		"enterprise": "0206731645", "client": "payroll", "tokenHash": strings.Repeat("ab", 32), "route": "ebox-providers", "provider": "nsso",
+		"upstream": "services.socialsecurity.be", "action": "open", "method": "GET", "url": r.Path, "attachment": "A1", "status": 200.0,
+		"upstreamStatus": 200.0, "cut": true, "bytesOut": 2048.0, "answerFrom": "upstream", "cache": "fwd=uri-miss", "traceId": "t1", "answerTraceId": "t2",
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %v, want %v", name, got[name], want)
+		}
+	}
+	if ids := got["messages"].([]any); len(ids) != 1 || ids[0] != "M1" {
+		t.Errorf("messages: %v", ids)
+	}
+}
+
+func TestWhatIsEvidence(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		edit func(*exchange.Record)
+		want Kind
+	}{
+		{"a read", func(*exchange.Record) {}, KindRead},
+		{"a read that was not modified", func(r *exchange.Record) { r.Status = 304 }, KindRead},
+		{"an answer from the cache", func(r *exchange.Record) { r.Tries, r.Sent, r.UpstreamStatus, r.Cache = 0, false, 0, "hit; ttl=60" }, KindRead},
+		{"a read that was cut", func(r *exchange.Record) { r.Cut = true }, KindRead},
+		{"a search by POST", func(r *exchange.Record) { r.Method = "POST" }, KindRead},
+		{"a mandate that was read", func(r *exchange.Record) { r.Action = ebox.Mandates }, KindRead},
+		{"a read that the upstream refused", func(r *exchange.Record) { r.Status, r.UpstreamStatus = 403, 403 }, ""},
+		{"a read that the gateway refused", func(r *exchange.Record) { r.Status, r.ProblemType, r.Upstream = 403, "x", "" }, ""},
+		{"a read whose caller went away", func(r *exchange.Record) { r.Status = 499 }, ""},
+		{"reference data", func(r *exchange.Record) { r.Path = "/ebox/providers/nsso/referenceData/senders" }, ""},
+		{"health", func(r *exchange.Record) { r.Action = ebox.None }, ""},
+		{"the list of providers", func(r *exchange.Record) { r.Upstream = "" }, ""},
+		{"an opening", func(r *exchange.Record) { r.Opening, r.Action = true, ebox.Open }, KindOpening},
+		{"an opening that failed at the provider", func(r *exchange.Record) { r.Opening, r.Action, r.Status, r.UpstreamStatus = true, ebox.Open, 500, 500 }, KindOpening},
+		{"an opening that got no answer", func(r *exchange.Record) {
+			r.Opening, r.Action, r.Status, r.UpstreamStatus, r.ProblemType = true, ebox.Open, 504, 0, "x"
+		}, KindOpening},
+		{"an opening that never reached the provider", func(r *exchange.Record) { r.Opening, r.Action, r.Status, r.Sent = true, ebox.Open, 503, false }, ""},
+		{"a write", func(r *exchange.Record) { *r = *write("w") }, KindOutcome},
+		{"a write that the provider refused", func(r *exchange.Record) { *r = *write("w"); r.Status = 400 }, KindOutcome},
+		{"a write whose intent was recorded and that was not sent", func(r *exchange.Record) { *r = *write("w"); r.Intent, r.Sent = true, false }, KindOutcome},
+		{"a write that certainly did not happen", func(r *exchange.Record) { *r = *write("w"); r.Sent = false }, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := call("x")
+			c.edit(r)
+			if got, ok := kindOfCall(r); ok != (c.want != "") || ok && got != c.want {
+				t.Errorf("%q, %v", got, ok)
+			}
+		})
+	}
+}
+
+func TestNumbersOfCitizensAreNotRecorded(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, options(dir))
+	r := call("req-1")
+	r.Path, r.Action = "/grant/citizen/mandates/79072300048", ebox.Mandates
+	l.Done(r)
+	mustClose(t, l)
+	if text := strings.Join(lines(t, dir), ""); strings.Contains(text, "79072300048") || !strings.Contains(text, "/grant/citizen/mandates/***********") {
+		t.Error(text)
+	}
+}
+
+func TestAnIntentIsOnDiskBeforeItReturns(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, options(dir))
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			r := write("w" + strconv.Itoa(i))
+			if err := l.Intent(context.Background(), r, []string{"M1", "M2"}, false); err != nil {
+				t.Error(err)
+			}
+			if !r.Intent {
+				t.Error("the record does not say that its outcome is awaited")
+			}
+			if text := strings.Join(lines(t, dir), ""); !strings.Contains(text, `"requestId":"`+r.ID+`"`) {
+				t.Errorf("%s is not there", r.ID)
+			}
+		})
+	}
+	wg.Wait()
+	mustClose(t, l)
+	sound(t, dir)
+}
+
+func TestManyIntentsShareASync(t *testing.T) {
+	disk := &faulty{hang: make(chan struct{})}
+	close(disk.hang)
+	o := options(t.TempDir())
+	o.OpenFile = disk.openFile
+	l := mustOpen(t, o)
+	disk.mu.Lock()
+	before, hang := disk.syncs, make(chan struct{})
+	disk.hang = hang
+	disk.mu.Unlock()
+	var wg sync.WaitGroup
+	const n = 100
+	for range n {
+		wg.Go(func() {
+			if err := l.Intent(context.Background(), write("w"), nil, false); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for l.Status().Waiting < n {
+		time.Sleep(time.Millisecond)
+	}
+	close(hang)
+	wg.Wait()
+	disk.mu.Lock()
+	defer disk.mu.Unlock()
+	if syncs := disk.syncs - before; syncs > 3 {
+		t.Errorf("%d syncs for %d intents", syncs, n)
+	}
+}
+
+func TestReadsAreOnDiskWithinASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := mustOpen(t, options(dir))
+		l.Done(call("r1"))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := kindsIn(t, dir); got != "start read" {
+			t.Error(got)
+		}
+		mustClose(t, l)
+	})
+}
+
+func TestRecordsAreSignedAtLeastOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		o := options(dir)
+		var shipped strings.Builder
+		o.Ship = &shipped
+		l := mustOpen(t, o)
+		for range 3 {
+			l.Done(call("r"))
+			time.Sleep(70 * time.Second)
+		}
+		time.Sleep(time.Hour) // nothing new, nothing to sign
+		mustClose(t, l)
+		if got := kindsIn(t, dir); got != "start read checkpoint read checkpoint read checkpoint stop" {
+			t.Error(got)
+		}
+		beside, err := os.ReadFile(filepath.Join(dir, "r1", checkpointsName))
+		if err != nil || string(beside) != shipped.String() || strings.Count(shipped.String(), "\n") != 5 {
+			t.Errorf("%v: beside the chain\n%sshipped\n%s", err, beside, shipped.String())
+		}
+		if r := sound(t, dir); r.Signed != r.Last || !r.Ended || r.Checkpoints != 5 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestSegmentsEndWithTheirSizeAndTheirDay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		o := options(dir)
+		o.SegmentSize = 4000
+		l := mustOpen(t, o)
+		for range 20 {
+			l.Done(call("r"))
+			time.Sleep(time.Second)
+		}
+		segments, err := segmentsOf(l.Dir())
+		if err != nil || len(segments) < 3 {
+			t.Fatalf("%v, %v", segments, err)
+		}
+		time.Sleep(24 * time.Hour)
+		l.Done(call("r"))
+		mustClose(t, l)
+		after, err := segmentsOf(l.Dir())
+		if err != nil || len(after) != len(segments)+1 || !after[len(after)-1].day.After(segments[0].day) {
+			t.Fatalf("%v, %v", after, err)
+		}
+		if r := sound(t, dir); r.Segments != len(after) {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestADirectoryHasOneWriter(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, options(dir))
+	if _, err := Open(options(dir)); err == nil || !strings.Contains(err.Error(), "audit.replica") {
+		t.Errorf("a second one: %v", err)
+	}
+	other := options(dir)
+	other.Replica = "r2"
+	mustClose(t, mustOpen(t, other))
+	mustClose(t, l)
+	mustClose(t, mustOpen(t, options(dir)))
+	chains, err := Chains(dir)
+	if err != nil || len(chains) != 2 {
+		t.Errorf("%v, %v", chains, err)
+	}
+	for path, want := range map[string]os.FileMode{"r1": 0o700, "r1/signing.key": 0o600, "r1/checkpoints.jsonl": 0o600, "r1/lock": 0o600} {
+		info, err := os.Stat(filepath.Join(dir, path))
+		if err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+}
+
+func TestAQueueThatIsFullIsSaidInTheChain(t *testing.T) {
+	disk := &faulty{}
+	dir := t.TempDir()
+	o := options(dir)
+	o.OpenFile, o.Queue = disk.openFile, 10
+	l := mustOpen(t, o)
+	hang := make(chan struct{})
+	disk.mu.Lock()
+	disk.hang = hang
+	disk.mu.Unlock()
+	for range 30 {
+		l.Done(call("r"))
+	}
+	for range 7 {
+		w := write("w")
+		w.Intent = true
+		l.Done(w)
+	}
+	if s := l.Status(); s.Waiting != 10 || s.Lost != 27 {
+		t.Errorf("%+v", s)
+	}
+	close(hang)
+	for l.Status().Waiting > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	mustClose(t, l)
+	r := sound(t, dir)
+	if len(r.Gaps) == 0 || !strings.Contains(r.Gaps[0].What, "lost: 25 reads, 2 writes") {
+		t.Errorf("%v in %s", r.Gaps, kindsIn(t, dir))
+	}
+}
+
+func TestEventsAreEvidence(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, options(dir))
+	l.Event(Event{Kind: KindConfiguration, Source: call("").Source, Fields: []Field{{"result", "taken"}, {"newHash", "new\"\n"}}})
+	mustClose(t, l)
+	sound(t, dir)
+	var got map[string]any
+	if err := json.Unmarshal([]byte(lines(t, dir)[1]), &got); err != nil || got["newHash"] != "new\"\n" || got["source"] != "10.1.2.3" {
+		t.Errorf("%v, %v", err, got)
+	}
+}

@@ -1,0 +1,193 @@
+package audit
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// victim is a process that writes evidence until it is killed: for each write it says
+// "sent" once the intent has returned, and reads come one each millisecond.
+func victim(dir string) {
+	l, err := Open(options(dir))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for i := 1; ; i++ {
+		id := fmt.Sprintf("%d-%d", os.Getpid(), i)
+		if i%20 == 0 {
+			if err := l.Intent(context.Background(), write("w"+id), nil, false); err != nil {
+				fmt.Println(err)
+				return
+			}
+			fmt.Println("sent w" + id)
+		}
+		r := call("r" + id)
+		l.Done(r)
+		fmt.Println("read", r.ID, r.Start.UnixNano())
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// A process that is killed loses no intent of a write that it went on to send, at most
+// a second of reads, and the chain says that it may have.
+func TestAProcessThatIsKilled(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for round := range 3 {
+		cmd := exec.Command(self)
+		cmd.Env = append(os.Environ(), "AUDIT_TEST_VICTIM="+dir)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var sent []string
+		read := make(map[string]time.Time)
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			f := strings.Fields(lines.Text())
+			switch f[0] {
+			case "sent":
+				sent = append(sent, f[1])
+			case "read":
+				ns, _ := strconv.ParseInt(f[2], 10, 64)
+				read[f[1]] = time.Unix(0, ns)
+			default:
+				t.Fatal(lines.Text())
+			}
+			if len(read) == 1000+200*round {
+				if err := cmd.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		killed := time.Now()
+		_ = cmd.Wait() // it was killed
+
+		text := whole(t, dir)
+		for _, id := range sent {
+			if !strings.Contains(text, `"requestId":"`+id+`"`) {
+				t.Errorf("the write %s was sent and its intent is not there", id)
+			}
+		}
+		for id, at := range read {
+			if killed.Sub(at) > time.Second && !strings.Contains(text, `"requestId":"`+id+`"`) {
+				t.Errorf("the read %s of %s before the end is not there", id, killed.Sub(at))
+			}
+		}
+		l := mustOpen(t, options(dir))
+		mustClose(t, l)
+		report := sound(t, dir)
+		if len(report.Gaps) != round+1 {
+			t.Errorf("%d gaps after %d kills", len(report.Gaps), round+1)
+		}
+	}
+}
+
+func mustSegments(t testing.TB, dir string) []segment {
+	t.Helper()
+	list, err := segmentsOf(filepath.Join(dir, "r1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// whole is the text of a chain.
+func whole(t testing.TB, dir string) string {
+	t.Helper()
+	var all strings.Builder
+	for _, s := range mustSegments(t, dir) {
+		text, err := os.ReadFile(s.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(text)
+	}
+	return all.String()
+}
+
+// What a crash can leave at the end of a file is set aside, and the chain goes on
+// behind the last whole record.
+func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		tear func(text string) string
+		want string // the kinds afterwards
+	}{
+		{"half a line", func(s string) string { return s[:len(s)-40] }, "start read read gap start stop"},
+		{"a line without its break", func(s string) string { return s[:len(s)-1] }, "start read read gap start stop"},
+		{"zeros, as a file system leaves them", func(s string) string { return s + strings.Repeat("\x00", 5000) }, "start read read stop gap start stop"},
+		{"a line of rubbish", func(s string) string { return s + "rubbish\n" }, "start read read stop gap start stop"},
+		{"nothing", func(s string) string { return s }, "start read read stop start stop"},
+		{"nothing but a first line that was never finished", func(string) string { return `{"seq":1,"pr` }, "gap start stop"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			l := mustOpen(t, options(dir))
+			l.Done(call("r1"))
+			l.Done(call("r2"))
+			mustClose(t, l)
+			path := mustSegments(t, dir)[0].path
+			text := c.tear(whole(t, dir))
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			// The signed records that were torn off had been handed out in this test; a
+			// crash tears off only what was not synced, and so never handed out.
+			if err := os.Remove(filepath.Join(dir, "r1", checkpointsName)); err != nil {
+				t.Fatal(err)
+			}
+			mustClose(t, mustOpen(t, options(dir)))
+			sound(t, dir)
+			if got := kindsIn(t, dir); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+			torn, err := filepath.Glob(filepath.Join(dir, "r1", "torn-*"))
+			if err != nil || len(torn) != 1 && c.name != "nothing" {
+				t.Fatalf("%v, %v", torn, err)
+			}
+			if c.name == "nothing" {
+				return
+			}
+			aside, err := os.ReadFile(torn[0])
+			if err != nil || !strings.HasSuffix(text, string(aside)) || len(aside) == 0 {
+				t.Errorf("%v: %q", err, aside)
+			}
+			if !strings.Contains(whole(t, dir), filepath.Base(torn[0])) {
+				t.Error("the gap record does not name it")
+			}
+		})
+	}
+}
+
+func TestAnotherKeyGoesOnWithTheChain(t *testing.T) {
+	dir := t.TempDir()
+	mustClose(t, mustOpen(t, options(dir)))
+	if err := os.Rename(filepath.Join(dir, "r1", keyName), filepath.Join(dir, "old.key")); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, mustOpen(t, options(dir)))
+	sound(t, dir)
+	old, err := LoadKey(filepath.Join(dir, "old.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := verify(t, dir, VerifyOptions{Keys: []ed25519PublicKey{old.Public()}}); len(r.Findings) == 0 {
+		t.Error("the first key alone verifies what the second has signed")
+	}
+}

@@ -1,0 +1,148 @@
+package audit
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// at opens, uses and closes a chain on a day.
+func at(t *testing.T, dir string, day string, id string) {
+	t.Helper()
+	now, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options(dir)
+	o.Now = func() time.Time { return now.Add(12 * time.Hour) }
+	l := mustOpen(t, o)
+	r := call(id)
+	r.Start = o.Now()
+	l.Done(r)
+	mustClose(t, l)
+}
+
+func keep(t *testing.T, dir, day string) int {
+	t.Helper()
+	now, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options(dir)
+	o.Now = func() time.Time { return now.Add(time.Minute) }
+	n, err := Keep(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestSegmentsAreKeptUntilTheLegalEndAndDroppedWithoutBreakingTheChain(t *testing.T) {
+	dir := t.TempDir()
+	at(t, dir, "2026-03-01", "a")
+	at(t, dir, "2026-12-31", "b")
+	at(t, dir, "2027-01-01", "c")
+	for day, want := range map[string]int{"2037-01-01": 0} {
+		if n := keep(t, dir, day); n != want {
+			t.Errorf("on %s %d were dropped", day, n)
+		}
+	}
+	if n := keep(t, dir, "2037-01-02"); n != 2 {
+		t.Errorf("%d were dropped", n)
+	}
+	sound(t, dir)
+	text := whole(t, dir)
+	if strings.Contains(text, `"requestId":"a"`) || strings.Contains(text, `"requestId":"b"`) || !strings.Contains(text, `"requestId":"c"`) {
+		t.Error(text)
+	}
+	at(t, dir, "2037-01-03", "d")
+	sound(t, dir)
+
+	// Without the signed record of the drop the beginning is missing.
+	for _, s := range mustSegments(t, dir)[1:] {
+		if err := os.Remove(s.path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, "r1", checkpointsName)); err != nil {
+		t.Fatal(err)
+	}
+	r := verify(t, dir, VerifyOptions{})
+	if len(r.Findings) != 1 || !strings.Contains(r.Findings[0].What, "no signed record says that it was dropped") {
+		t.Errorf("%v", r.Findings)
+	}
+}
+
+func TestADropThatWasInterruptedGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	at(t, dir, "2026-03-01", "a")
+	at(t, dir, "2026-04-01", "b")
+	at(t, dir, "2026-05-01", "c")
+	before := make(map[string][]byte)
+	for _, s := range mustSegments(t, dir) {
+		text, err := os.ReadFile(s.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before[s.path] = text
+	}
+	keep(t, dir, "2037-06-01")
+	sound(t, dir)
+	// The process died between the record of the drop and the removal of the file.
+	for path, text := range before {
+		if strings.Contains(path, "20260401") || strings.Contains(path, "20260501") {
+			if err := os.WriteFile(path, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	sound(t, dir)
+	if n := keep(t, dir, "2037-06-02"); n != 2 {
+		t.Errorf("%d were dropped", n)
+	}
+	sound(t, dir)
+}
+
+// The day in a segment's name is that of a clock that may have been wrong; the records
+// say it too.
+func TestAWrongClockAtTheStartDropsNothing(t *testing.T) {
+	dir := t.TempDir()
+	clock := time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)
+	o := options(dir)
+	o.Now = func() time.Time { return clock }
+	l := mustOpen(t, o)
+	r := call("a")
+	r.Start = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	l.Done(r)
+	for l.Status().Waiting > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	dir = crashed(t, dir)
+	if n := keep(t, dir, "2026-03-02"); n != 0 {
+		t.Errorf("%d were dropped", n)
+	}
+}
+
+func TestLegalEnd(t *testing.T) {
+	for day, want := range map[string]string{"2026-01-01": "2037-01-02", "2026-12-31": "2037-01-02", "2027-01-01": "2038-01-02"} {
+		d, err := time.Parse(time.DateOnly, day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := legalEnd(d, 10).Format(time.DateOnly); got != want {
+			t.Errorf("%s: %s", day, got)
+		}
+	}
+}
+
+// crashed is a copy of a chain as it is at this moment, as if its process had died.
+func crashed(t *testing.T, dir string) string {
+	t.Helper()
+	copied := t.TempDir()
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return copied
+}

@@ -1,0 +1,284 @@
+package audit
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// Query says which records are sought. A record has to meet all that is given.
+type Query struct {
+	Message, Attachment, Enterprise, Caller, Actor, Provider, RequestID string
+	// From and To bound the time, To exclusive. Zero is no bound.
+	From, To time.Time
+	// Events asks for the records that are not about calls as well.
+	Events bool
+}
+
+// Found is a call of the evidence, or an event: who did what, when, for whom.
+type Found struct {
+	Seq       uint64    `json:"seq"`
+	Time      time.Time `json:"time"`
+	Kind      Kind      `json:"kind"`
+	RequestID string    `json:"requestId,omitempty"`
+	ParentID  string    `json:"parentId,omitempty"`
+	Caller    string    `json:"caller,omitempty"`
+	Source    string    `json:"source,omitempty"`
+	Listener  string    `json:"listener,omitempty"`
+	Actor     string    `json:"actor,omitempty"`
+	// Enterprise is the represented enterprise, or "own".
+	Enterprise   string   `json:"enterprise,omitempty"`
+	Client       string   `json:"client,omitempty"`
+	TokenHash    string   `json:"tokenHash,omitempty"`
+	Route        string   `json:"route,omitempty"`
+	Provider     string   `json:"provider,omitempty"`
+	Upstream     string   `json:"upstream,omitempty"`
+	Action       string   `json:"action,omitempty"`
+	Method       string   `json:"method,omitempty"`
+	URL          string   `json:"url,omitempty"`
+	Messages     []string `json:"messages,omitempty"`
+	MoreMessages bool     `json:"moreMessages,omitempty"`
+	Attachment   string   `json:"attachment,omitempty"`
+	// Intent is the record of a write's intent; Outcome is false where there is none of
+	// what became of it: it may have taken effect.
+	Intent         uint64 `json:"intent,omitempty"`
+	Outcome        bool   `json:"outcome"`
+	Sent           *bool  `json:"sent,omitempty"`
+	Status         int    `json:"status,omitempty"`
+	UpstreamStatus int    `json:"upstreamStatus,omitempty"`
+	Problem        string `json:"problem,omitempty"`
+	Cut            bool   `json:"cut,omitempty"`
+	BytesIn        int64  `json:"bytesIn,omitempty"`
+	BytesOut       int64  `json:"bytesOut,omitempty"`
+	AnswerFrom     string `json:"answerFrom,omitempty"`
+	Cache          string `json:"cache,omitempty"`
+	TraceID        string `json:"traceId,omitempty"`
+	AnswerTraceID  string `json:"answerTraceId,omitempty"`
+	// File and Line are where the record stands; Replica is whose it is.
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	Replica string `json:"replica"`
+	// Text is the record itself.
+	Text string `json:"-"`
+}
+
+// Searched is what a search went over.
+type Searched struct {
+	// Segments counts the files that were read, Skipped those whose days are out of
+	// the time that was asked for.
+	Segments, Skipped int
+	Records           uint64
+	// Findings are places in what was read that do not verify.
+	Findings []Finding
+}
+
+// Search goes over the chain in dir and gives what it finds, in the chain's order: a
+// write with its outcome at the outcome, and without one at the end. The hash chain of
+// what it reads is verified on the way, the signatures are not. A search ends early
+// with the error of give.
+func Search(dir string, q Query, give func(*Found) error) (Searched, error) {
+	segments, err := segmentsOf(dir)
+	if err != nil {
+		return Searched{}, err
+	}
+	replica, err := replicaOf(dir, segments)
+	if err != nil {
+		return Searched{}, err
+	}
+	s := &search{q: q, give: give, replica: replica, open: make(map[string]*Found)}
+	s.prepare()
+	for i, seg := range segments {
+		if s.passes(seg, i+1 < len(segments)) {
+			s.result.Skipped++
+			s.chain = verifier{} // it goes on elsewhere
+			continue
+		}
+		s.result.Segments++
+		if err := s.segment(seg); err != nil {
+			return s.result, err
+		}
+	}
+	for _, id := range s.order {
+		if f, ok := s.open[id]; ok {
+			if err := s.give(f); err != nil {
+				return s.result, err
+			}
+		}
+	}
+	return s.result, nil
+}
+
+// search is one search under way.
+type search struct {
+	q       Query
+	give    func(*Found) error
+	replica string
+	chain   verifier
+	result  Searched
+	// needles are texts that the line of a record that is sought has to hold.
+	needles [][]byte
+	// open are writes whose outcome did not come yet, by request, in the order of order.
+	open  map[string]*Found
+	order []string
+}
+
+// prepare makes the texts that can be looked for before a line is read as JSON.
+func (s *search) prepare() {
+	for _, v := range []string{s.q.Message, s.q.Attachment, s.q.Enterprise, s.q.Caller, s.q.Actor, s.q.Provider, s.q.RequestID} {
+		if v != "" {
+			s.needles = append(s.needles, appendQuoted(nil, v))
+		}
+	}
+}
+
+// slack is how far the time of a record may be from the day of its segment: a request
+// that took long is recorded under the time at which it ended, and written after.
+const slack = 24 * time.Hour
+
+// passes tells a segment that cannot hold anything of the time that was asked for.
+func (s *search) passes(seg segment, hasNext bool) bool {
+	if !s.q.To.IsZero() && seg.day.Add(-slack).After(s.q.To) {
+		return true
+	}
+	return !s.q.From.IsZero() && hasNext && seg.day.Add(24*time.Hour+slack).Before(s.q.From)
+}
+
+func (s *search) segment(seg segment) error {
+	first := true
+	err := eachLine(seg.path, func(n int, text []byte, whole bool) error {
+		l, err := parseLine(text)
+		s.verify(seg, n, &l, err == nil && whole, first)
+		first = false
+		if err != nil {
+			return nil
+		}
+		s.result.Records++
+		if !s.mayMatch(text, &l) {
+			return nil
+		}
+		return s.record(seg.path, n, text, &l)
+	})
+	return err
+}
+
+// verify follows the hashes.
+func (s *search) verify(seg segment, n int, l *line, ok, first bool) {
+	c := &s.chain
+	c.report.Findings = nil
+	switch {
+	case !ok:
+		c.find(seg.path, n, 0, "this line is no whole record")
+		c.blind, c.known = true, false
+	default:
+		if !l.intact() {
+			c.find(seg.path, n, l.seq, "this record was changed: it is not what its hash was made of")
+		}
+		if first && l.seq != seg.first {
+			c.find(seg.path, n, l.seq, "the file begins with this record, and its name says seq %d", seg.first)
+		}
+		c.place(seg.path, n, l)
+		c.follow(l)
+	}
+	const most = 100
+	if len(s.result.Findings) < most {
+		s.result.Findings = append(s.result.Findings, c.report.Findings...)
+	}
+}
+
+// mayMatch is false only for lines that cannot be what is sought. The outcome of a
+// write does not name the messages of its body; it is found by its request.
+func (s *search) mayMatch(text []byte, l *line) bool {
+	switch l.kind {
+	case KindRead, KindOpening, KindIntent:
+	case KindOutcome:
+		if s.q.Message != "" {
+			return len(s.open) > 0 || bytes.Contains(text, s.needles[0])
+		}
+	default:
+		return s.q.Events
+	}
+	for _, n := range s.needles {
+		if !bytes.Contains(text, n) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *search) record(file string, n int, text []byte, l *line) error {
+	f := &Found{}
+	if err := json.Unmarshal(text, f); err != nil {
+		return nil // a changed record, which was told already
+	}
+	f.File, f.Line, f.Replica, f.Text = file, n, s.replica, string(text)
+	switch l.kind {
+	case KindIntent:
+		if s.matches(f) {
+			f.Intent = f.Seq
+			s.open[f.RequestID] = f
+			s.order = append(s.order, f.RequestID)
+		}
+		return nil
+	case KindOutcome:
+		intent, ok := s.open[f.RequestID]
+		if ok {
+			delete(s.open, f.RequestID)
+			f.Intent, f.Messages, f.MoreMessages = intent.Intent, intent.Messages, intent.MoreMessages
+			f.Text = intent.Text + "\n" + f.Text
+		}
+		f.Outcome = true
+		if !ok && !s.matches(f) {
+			return nil
+		}
+		return s.give(f)
+	case KindRead, KindOpening:
+		f.Outcome = true
+		if !s.matches(f) {
+			return nil
+		}
+		return s.give(f)
+	}
+	if !s.matches(f) {
+		return nil
+	}
+	f.Outcome = true
+	return s.give(f)
+}
+
+func (s *search) matches(f *Found) bool {
+	q := &s.q
+	is := func(want, got string) bool { return want == "" || want == got }
+	if !is(q.Enterprise, f.Enterprise) || !is(q.Caller, f.Caller) || !is(q.Actor, f.Actor) || !is(q.Provider, f.Provider) ||
+		!is(q.Attachment, f.Attachment) || q.RequestID != "" && q.RequestID != f.RequestID && q.RequestID != f.ParentID {
+		return false
+	}
+	if !q.From.IsZero() && f.Time.Before(q.From) || !q.To.IsZero() && !f.Time.Before(q.To) {
+		return false
+	}
+	if q.Message == "" {
+		return true
+	}
+	for _, id := range f.Messages {
+		if id == q.Message {
+			return true
+		}
+	}
+	return false
+}
+
+// ParseTime reads a day (Brussels), as 2026-01-31, or an instant in RFC 3339. As the
+// end of a time, a day is meant to its end.
+func ParseTime(s string, end bool, brussels *time.Location) (time.Time, error) {
+	if day, err := time.ParseInLocation(time.DateOnly, s, brussels); err == nil {
+		if end {
+			day = day.AddDate(0, 0, 1)
+		}
+		return day, nil
+	}
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return time.Time{}, errors.New("is neither a day, as 2026-01-31, nor an instant, as 2026-01-31T14:00:00+01:00")
+	}
+	return at, nil
+}

@@ -1,0 +1,131 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/ebox"
+)
+
+func find(t *testing.T, dir string, q Query) (all []*Found, s Searched) {
+	t.Helper()
+	s, err := Search(dir+"/r1", q, func(f *Found) error { all = append(all, f); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all, s
+}
+
+func ids(all []*Found) string {
+	var words []string
+	for _, f := range all {
+		words = append(words, f.RequestID)
+	}
+	return strings.Join(words, " ")
+}
+
+func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, options(dir))
+	l.Done(call("r1"))
+	r := call("r2")
+	r.Path, r.Caller, r.Actor, r.Enterprise, r.Provider = "/ebox/providers/regional/ebox/messages/M2/attachments/A2/content", "legal", "jan", 212148896, "regional"
+	r.Action, r.Opening = ebox.Open, true
+	l.Done(r)
+	child := call("r3")
+	child.Parent, child.Path = "r9", "/ebox/providers/nsso/ebox/messages"
+	l.Done(child)
+	w := write("w1")
+	if err := l.Intent(context.Background(), w, []string{"M1", "M5"}, false); err != nil {
+		t.Fatal(err)
+	}
+	l.Done(w)
+	lost := write("w2")
+	if err := l.Intent(context.Background(), lost, []string{"M5"}, true); err != nil {
+		t.Fatal(err)
+	}
+	l.Event(Event{Kind: KindConfiguration, Fields: []Field{{"result", "taken"}}})
+	mustClose(t, l)
+
+	for _, c := range []struct {
+		name string
+		q    Query
+		want string
+	}{
+		{"everything", Query{}, "r1 r2 r3 w1 w2"},
+		{"a message that was read and written", Query{Message: "M1"}, "r1 w1"},
+		{"a message that was written alone", Query{Message: "M5"}, "w1 w2"},
+		{"an attachment", Query{Attachment: "A2"}, "r2"},
+		{"an enterprise", Query{Enterprise: "0212148896"}, "r2"},
+		{"a caller", Query{Caller: "legal"}, "r2"},
+		{"an actor", Query{Actor: "jan"}, "r2"},
+		{"a provider", Query{Provider: "regional"}, "r2"},
+		{"a request", Query{RequestID: "r1"}, "r1"},
+		{"the request of a caller that was sent in parts", Query{RequestID: "r9"}, "r3"},
+		{"a message and a caller that did not read it", Query{Message: "M1", Caller: "legal"}, ""},
+		{"a message of which the id is a part", Query{Message: "M"}, ""},
+		{"a time before", Query{To: time.Now().Add(-time.Hour)}, ""},
+		{"a time after", Query{From: time.Now().Add(time.Hour)}, ""},
+		{"a time around", Query{From: time.Now().Add(-time.Hour), To: time.Now().Add(time.Hour), Caller: "hr"}, "r1 r3 w1 w2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			all, s := find(t, dir, c.q)
+			if got := ids(all); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+			if len(s.Findings) > 0 {
+				t.Error(s.Findings)
+			}
+		})
+	}
+	all, _ := find(t, dir, Query{Message: "M5"})
+	if w := all[0]; !w.Outcome || w.Intent == 0 || w.Status != 200 || len(w.Messages) != 2 || w.Actor != "an.peeters" || w.Enterprise != "0206731645" {
+		t.Errorf("%+v", w)
+	}
+	if w := all[1]; w.Outcome || !w.MoreMessages {
+		t.Errorf("a write without an outcome: %+v", w)
+	}
+	if all, _ = find(t, dir, Query{Events: true}); len(all) != 8 { // with start, stop
+		t.Errorf("%d with events", len(all))
+	}
+}
+
+func TestSearchSkipsTheDaysThatWereNotAskedFor(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 9 {
+		at(t, dir, fmt.Sprintf("2026-03-%02d", i+1), fmt.Sprintf("d%d", i+1))
+	}
+	all, s := find(t, dir, Query{From: time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC), To: time.Date(2026, 3, 6, 0, 0, 0, 0, time.UTC)})
+	if got := ids(all); got != "d4 d5" || s.Skipped < 3 || s.Segments+s.Skipped != 9 || len(s.Findings) > 0 {
+		t.Errorf("%q, %+v", got, s)
+	}
+}
+
+func TestSearchSaysWhatDoesNotVerify(t *testing.T) {
+	dir := t.TempDir()
+	chainOf(t, dir, 5, 64e6)
+	path := mustSegments(t, dir)[0].path
+	text := strings.Replace(whole(t, dir), `"caller":"hr"`, `"caller":"xx"`, 1)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all, s := find(t, dir, Query{Caller: "xx"})
+	if len(all) != 1 || len(s.Findings) != 1 || s.Findings[0].Seq != 2 {
+		t.Errorf("%d found, %v", len(all), s.Findings)
+	}
+}
+
+func TestSearchEndsWhenItsReaderDoes(t *testing.T) {
+	dir := t.TempDir()
+	chainOf(t, dir, 5, 64e6)
+	enough, n := errors.New("enough"), 0
+	_, err := Search(dir+"/r1", Query{}, func(*Found) error { n++; return enough })
+	if !errors.Is(err, enough) || n != 1 {
+		t.Errorf("%v after %d", err, n)
+	}
+}

@@ -1,0 +1,174 @@
+package audit
+
+import (
+	"encoding/base64"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/exchange"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("AUDIT_TEST_VICTIM"); dir != "" {
+		victim(dir)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func options(dir string) Options {
+	return Options{Dir: dir, Replica: "r1", StopAfter: Never, Version: "test", Log: slog.New(slog.DiscardHandler)}
+}
+
+func mustOpen(t testing.TB, o Options) *Log {
+	t.Helper()
+	l, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() }) // a test that cares closes it itself
+	return l
+}
+
+func mustClose(t testing.TB, l *Log) {
+	t.Helper()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// call is a finished read of a message by hr.
+func call(id string) *exchange.Record {
+	return &exchange.Record{
+		ID: id, Start: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Listener: "main", Caller: "hr", Actor: "an.peeters",
+		Method: "GET", Path: "/ebox/providers/nsso/ebox/messages/M1", Route: "ebox-providers", Provider: "nsso", Action: ebox.List,
+		Enterprise: 206731645, Client: "payroll", TokenHash: strings.Repeat("ab", 32), Upstream: "provider nsso", UpstreamHost: "services.socialsecurity.be",
+		UpstreamStatus: 200, Status: 200, Tries: 1, Sent: true, TraceID: "t1", AnswerTraceID: "t2", BytesOut: 2048, Cache: "fwd=uri-miss",
+	}
+}
+
+func write(id string) *exchange.Record {
+	r := call(id)
+	r.Method, r.Action, r.Path = "PATCH", ebox.Change, "/ebox/providers/nsso/ebox/messages"
+	return r
+}
+
+func verify(t testing.TB, dir string, o VerifyOptions) Report {
+	t.Helper()
+	report, err := Verify(filepath.Join(dir, "r1"), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// sound verifies that nothing is wrong.
+func sound(t testing.TB, dir string) Report {
+	t.Helper()
+	report := verify(t, dir, VerifyOptions{})
+	for _, f := range report.Findings {
+		t.Errorf("%s", f)
+	}
+	return report
+}
+
+// lines are all lines of a chain, in order.
+func lines(t testing.TB, dir string) []string {
+	t.Helper()
+	segments, err := segmentsOf(filepath.Join(dir, "r1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, s := range segments {
+		text, err := os.ReadFile(s.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, strings.SplitAfter(string(text), "\n")...)
+		all = all[:len(all)-1]
+	}
+	return all
+}
+
+func kindsIn(t testing.TB, dir string) string {
+	t.Helper()
+	var words []string
+	for _, text := range lines(t, dir) {
+		l, err := parseLine([]byte(strings.TrimSuffix(text, "\n")))
+		if err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+		words = append(words, string(l.kind))
+	}
+	return strings.Join(words, " ")
+}
+
+// faulty is a disk that fails when it is told to.
+type faulty struct {
+	mu sync.Mutex
+	// open, write and sync are what the calls return. A write that fails has written
+	// half.
+	open, write, sync error
+	// hang, unless nil, is waited for by each sync.
+	hang  chan struct{}
+	syncs int
+}
+
+func (d *faulty) set(open, write, sync error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open, d.write, d.sync = open, write, sync
+}
+
+func (d *faulty) openFile(name string, flag int, perm fs.FileMode) (File, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open != nil {
+		return nil, d.open
+	}
+	f, err := os.OpenFile(name, flag, perm)
+	return &faultyFile{f, d}, err
+}
+
+type faultyFile struct {
+	*os.File
+	d *faulty
+}
+
+func (f *faultyFile) Write(b []byte) (int, error) {
+	f.d.mu.Lock()
+	err := f.d.write
+	f.d.mu.Unlock()
+	if err != nil {
+		n, _ := f.File.Write(b[:len(b)/2])
+		return n, err
+	}
+	return f.File.Write(b)
+}
+
+func (f *faultyFile) Sync() error {
+	f.d.mu.Lock()
+	err, hang := f.d.sync, f.d.hang
+	f.d.syncs++
+	f.d.mu.Unlock()
+	if hang != nil {
+		<-hang
+	}
+	if err != nil {
+		return err
+	}
+	return f.File.Sync()
+}
+
+func base64Text(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
