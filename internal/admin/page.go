@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"path"
+	"strings"
 
 	"github.com/go-chi/chi/v5"
 )
@@ -74,10 +75,25 @@ func file(content []byte, mediaType string) http.HandlerFunc {
 	}
 }
 
-// Visit tells a request for the page itself, which may come from anywhere: somebody
-// follows a link in an alert or a ticket, and a browser says of that what it says of
-// any other site's doing. What it gets holds nothing but itself, in nobody's frame; what
-// the page shows it then asks for, as its own site.
-func Visit(r *http.Request) bool {
-	return r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) && len(r.Header["Origin"]) == 0
+// Visit gives a request for the page itself, or one of its files, without what a
+// browser says of where it comes from, and any other request as it is. Somebody who
+// follows a link in an alert or a ticket comes from another site, and modules are
+// fetched with an Origin even from their own. What is served holds nothing but itself,
+// in nobody's frame; what the page shows it then asks for, as its own site. The Host
+// still has to be known, and another site's script still gets nothing.
+func Visit(r *http.Request) *http.Request {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.URL.Path != "/" && !strings.HasPrefix(r.URL.Path, "/page/") {
+		return r
+	}
+	scheme := "http://"
+	if r.TLS != nil {
+		scheme = "https://"
+	}
+	visit := r.Clone(r.Context())
+	if origin := r.Header["Origin"]; len(origin) == 1 && strings.EqualFold(origin[0], scheme+r.Host) {
+		visit.Header.Del("Origin")
+	}
+	visit.Header.Del("Referer")
+	visit.Header.Del("Sec-Fetch-Site")
+	return visit
 }

@@ -39,14 +39,7 @@ func (g *Gateway) administration() http.Handler {
 	}
 	handler := admin.New(o)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		checked := r
-		if admin.Visit(r) { // from a link elsewhere; the Host still has to be ours
-			checked = r.Clone(r.Context())
-			for _, field := range []string{"Referer", "Sec-Fetch-Site"} {
-				delete(checked.Header, field)
-			}
-		}
-		g.current.Load().edge.Guard(handler).ServeHTTP(w, checked)
+		g.current.Load().edge.Guard(handler).ServeHTTP(w, admin.Visit(r))
 	})
 }
 

@@ -58,6 +58,9 @@ func (g *Gateway) attention(h admin.Health) []Attention {
 		part := "route " + cmp.Or(route, "none")
 		if provider != "" {
 			part = "provider " + provider
+			if p, ok := now.directory.Lookup(provider); ok && now.providerStatus(p, g.o.Now()).State == string(directory.Maintenance) {
+				return // refused, as it is meant to be
+			}
 		}
 		note(severity, part, fmt.Sprintf("%d of %d requests by route %s failed in the last minute", failed, last.Requests, cmp.Or(route, "none")))
 	})
