@@ -22,7 +22,7 @@ import (
 // The rights that docs/redis.md says a Redis user needs, and no others.
 var rights = []any{
 	"resetkeys", "resetchannels", "nocommands", "~ebox:*", "&ebox:*",
-	"+hello", "+auth", "+select", "+ping", "+subscribe", "+unsubscribe", "+publish", "+eval", "+evalsha",
+	"+hello", "+auth", "+select", "+ping", "+time", "+subscribe", "+unsubscribe", "+publish", "+eval", "+evalsha",
 	"+get", "+set", "+setnx", "+del", "+pttl", "+pexpire", "+hget", "+hmget", "+hgetall", "+hset", "+hsetnx", "+hincrby", "+hdel", "+hexists", "+hlen",
 }
 
@@ -67,6 +67,32 @@ func works(t *testing.T, a Address) {
 	}
 	awaitUp(t, r)
 	awaitUp(t, other)
+
+	// A rate for both, and a warning of a circuit.
+	awaitTogether(t, r, other)
+	spec := Spec{PerSecond: 0.001, Burst: 3, BatchShare: 0.7}
+	ours, theirs := r.Rate("caller desk", spec), other.Rate("caller desk", spec)
+	for i, one := range []*Rate{ours, theirs, ours} {
+		if short := one.Take(t.Context(), false); short != 0 {
+			t.Errorf("call %d of the burst has to wait for %s", i, short)
+		}
+	}
+	if ours.Take(t.Context(), false) == 0 || theirs.Take(t.Context(), false) == 0 {
+		t.Error("there are more calls than the burst")
+	}
+	warned := make(chan Circuit, 8)
+	other.Heed(func(c Circuit) { warned <- c })
+	r.Heed(func(Circuit) { t.Error("a replica heeds itself") })
+	want := Circuit{Upstream: IdentifyUpstream("nsso", "https://provider.example"), Open: 15 * time.Second}
+	r.Warn(want)
+	select {
+	case got := <-warned:
+		if got != want {
+			t.Errorf("%+v", got)
+		}
+	case <-time.After(relaxed):
+		t.Error("nobody was warned")
+	}
 }
 
 func TestASocketAndADatabase(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +36,9 @@ const (
 // replicas there are and how many of them are on their own.
 //
 // A place is "until share". A newcomer gets what the others leave of the whole, which is
-// its part when all of them have renewed their places once.
+// its part when all of them have renewed their places once. If Redis has lost the places,
+// the first to return, with the share ARGV[5] that it had, knows what the others had: that
+// is apart, under "lost", until each has come back for its own.
 const musterText = `
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
@@ -71,6 +74,21 @@ else
   if ARGV[3] == '0' then birth = now - 3600000000 end
 end
 local self, others, speed = ARGV[1], 0, 1
+local lost, had = places.lost, tonumber(ARGV[5])
+if birth == now and had > 0 then
+  lost = {now, 1 - had}
+elseif lost and not places[self] then
+  lost[2] = lost[2] - had
+end
+if lost then
+  places.lost = lost
+  if lost[2] < 0.001 then
+    places.lost = nil
+    redis.call('HDEL', KEYS[1], 'lost')
+  else
+    redis.call('HSET', KEYS[1], 'lost', string.format('%.0f %.6f', lost[1], lost[2]))
+  end
+end
 for name, p in pairs(places) do
   if name ~= self then
     known, others = known + 1, others + p[2]
@@ -100,6 +118,8 @@ type reading struct {
 	speed, share float64
 	// known are the replicas, apart those among them that are on their own.
 	known, apart int
+	// era is how often Redis had been away.
+	era uint64
 }
 
 // members is a replica's view of the others.
@@ -121,12 +141,12 @@ type members struct {
 
 // ledger is Redis as the rates see it. An error means that it is away.
 type ledger interface {
-	// muster renews the place; known is the latest rate clock.
-	muster(ctx context.Context, lease time.Duration, known int64) (reading, error)
+	// muster renews the place, or gives it up if lease is 0; last is the reading before.
+	muster(ctx context.Context, lease time.Duration, last reading) (reading, error)
 	// take asks for tokens.
 	take(ctx context.Context, ask *ask) (grant, error)
-	// away tells that asking is useless for now.
-	away() bool
+	// era tells how often Redis has been away, and whether it is.
+	era() (era uint64, away bool)
 }
 
 func newMembers(l ledger, assumed int, now func() time.Time) *members {
@@ -136,18 +156,20 @@ func newMembers(l ledger, assumed int, now func() time.Time) *members {
 // renew renews the place. One that may have been renewed without our being told is held
 // to be: counted as ours by Redis, it must not count as a share of our own as well.
 func (m *members) renew(ctx context.Context) error {
-	if m.ledger.away() {
+	era, away := m.ledger.era()
+	if away {
 		return errAway
 	}
-	known := int64(0)
-	if last := m.last.Load(); last != nil {
-		known = last.clock
+	var last reading
+	if known := m.last.Load(); known != nil {
+		last = *known
 	}
-	r, err := m.ledger.muster(ctx, leasing, known)
+	r, err := m.ledger.muster(ctx, leasing, last)
 	now := m.now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err == nil {
+		r.era = era
 		m.last.Store(&r)
 	}
 	if err == nil || !m.lapsed {
@@ -158,10 +180,14 @@ func (m *members) renew(ctx context.Context) error {
 	return err
 }
 
-// joined gives the last reading while the place counts, and Redis can be asked.
+// joined gives the last reading while the place counts, and Redis can be asked. A Redis
+// that was away since then may be another one, which knows no clock yet.
 func (m *members) joined(now time.Time) *reading {
 	last := m.last.Load()
-	if last == nil || m.ledger.away() {
+	if last == nil {
+		return nil
+	}
+	if era, away := m.ledger.era(); away || era != last.era {
 		return nil
 	}
 	m.mu.Lock()
@@ -192,22 +218,22 @@ func (r *Redis) mustering(ctx context.Context) {
 		_ = r.members.renew(ctx) // the probe finds out what is wrong
 		select {
 		case <-ctx.Done():
-			_, _ = r.muster(context.WithoutCancel(ctx), 0, 0)
+			_, _ = r.muster(context.WithoutCancel(ctx), 0, reading{})
 			return
 		case <-tick.C:
 		}
 	}
 }
 
-// away implements ledger.
-func (r *Redis) away() bool { return !r.circuit.closed() }
+// era implements ledger.
+func (r *Redis) era() (uint64, bool) { return r.circuit.opened.Load(), !r.circuit.closed() }
 
 // muster implements ledger.
-func (r *Redis) muster(ctx context.Context, lease time.Duration, known int64) (reading, error) {
+func (r *Redis) muster(ctx context.Context, lease time.Duration, last reading) (reading, error) {
 	var got reading
 	err := r.call(ctx, func(ctx context.Context) error {
-		numbers, err := muster.Run(ctx, r.client, []string{r.prefix + "replicas"}, base64.RawURLEncoding.EncodeToString(r.self[:]),
-			lease.Microseconds(), known, forgetting.Microseconds()).Int64Slice()
+		numbers, err := muster.Run(ctx, r.client, []string{r.prefix + "replicas"},
+			musterArgs(base64.RawURLEncoding.EncodeToString(r.self[:]), lease, last)...).Int64Slice()
 		if err != nil {
 			return r.discard(ctx, r.prefix+"replicas", err)
 		}
@@ -215,6 +241,10 @@ func (r *Redis) muster(ctx context.Context, lease time.Duration, known int64) (r
 		return err
 	})
 	return got, err
+}
+
+func musterArgs(self string, lease time.Duration, last reading) []any {
+	return []any{self, lease.Microseconds(), last.clock, forgetting.Microseconds(), strconv.FormatFloat(last.share, 'f', 6, 64)}
 }
 
 func readingOf(n []int64) (reading, error) {

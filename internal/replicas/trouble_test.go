@@ -242,10 +242,12 @@ type delayed struct {
 	by   time.Duration
 }
 
-func (d *delayed) hurry() {
+func (d *delayed) hurry() { d.set(0) }
+
+func (d *delayed) set(by time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.by = 0
+	d.by = by
 }
 
 func (d *delayed) delay() time.Duration {
