@@ -1,0 +1,108 @@
+package k8s_test
+
+import (
+	"net"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// The rights of the example are those that docs/redis.md says the gateway needs.
+func TestTheACLIsThatOfTheDocumentation(t *testing.T) {
+	rights := func(text string) map[string]bool {
+		set := make(map[string]bool)
+		for _, word := range regexp.MustCompile(`[+~&][a-z:*|]+|\b(resetkeys|resetchannels|nocommands)\b`).FindAllString(text, -1) {
+			set[word] = true
+		}
+		return set
+	}
+	_, documented, found := strings.Cut(read(t, "../docs/redis.md"), "ACL SETUSER gateway")
+	if !found {
+		t.Fatal("docs/redis.md has no ACL")
+	}
+	documented, _, _ = strings.Cut(documented, "```")
+	want, got := rights(documented), rights(read(t, "components/redis/users.acl.example"))
+	for word := range want {
+		if !got[word] {
+			t.Errorf("users.acl.example lacks %s", word)
+		}
+	}
+	for word := range got {
+		if !want[word] {
+			t.Errorf("users.acl.example gives %s, which docs/redis.md does not ask for", word)
+		}
+	}
+}
+
+// A real server takes configuration and users, keeps strangers out and writes nothing.
+func TestRedisTakesItsConfiguration(t *testing.T) {
+	server, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("there is no redis-server to try it with")
+	}
+	var conf string
+	for _, m := range all[*corev1.ConfigMap](overlay(t, "production")) {
+		if strings.HasPrefix(m.Name, "ebox-redis-") {
+			conf = m.Data["redis.conf"]
+		}
+	}
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "users.acl"), read(t, "components/redis/users.acl.example"))
+	socket := filepath.Join(dir, "redis.sock")
+	conf = strings.NewReplacer("/etc/redis/acl", dir, "port 6379", "port 0\nunixsocket "+socket, "dir /tmp", "dir "+dir).Replace(conf)
+	write(t, filepath.Join(dir, "redis.conf"), conf)
+	run := exec.CommandContext(t.Context(), server, filepath.Join(dir, "redis.conf"))
+	var said strings.Builder
+	run.Stdout, run.Stderr = &said, &said
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = run.Wait() }()
+	t.Cleanup(func() { _ = run.Process.Kill(); <-ended })
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if c, err := net.Dial("unix", socket); err == nil {
+			_ = c.Close()
+			break
+		}
+		select {
+		case <-ended:
+			t.Fatalf("Redis does not start:\n%s", said.String())
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("Redis does not listen")
+		}
+	}
+	as := func(user, password string) *redis.Client {
+		c := redis.NewClient(&redis.Options{Network: "unix", Addr: socket, Username: user, Password: password, DisableIdentity: true})
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	ctx := t.Context()
+	if err := as("", "").Ping(ctx).Err(); err == nil {
+		t.Error("everybody may use Redis")
+	}
+	gateway := as("gateway", "change-this-password")
+	if err := gateway.Set(ctx, "ebox:test:a", "b", time.Minute).Err(); err != nil {
+		t.Errorf("the gateway may not write: %v", err)
+	}
+	for what, err := range map[string]error{
+		"another's key":     gateway.Set(ctx, "shop:a", "b", time.Minute).Err(),
+		"FLUSHALL":          gateway.FlushAll(ctx).Err(),
+		"the configuration": gateway.ConfigGet(ctx, "*").Err(),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "NOPERM") {
+			t.Errorf("the gateway may touch %s: %v", what, err)
+		}
+	}
+	if files, _ := filepath.Glob(filepath.Join(dir, "*.rdb")); len(files) > 0 {
+		t.Errorf("Redis wrote %v", files)
+	}
+}
