@@ -42,6 +42,8 @@ type Options struct {
 	StopAfter time.Duration
 	// Queue is how many records wait in memory at most (20,000); reads get half of it.
 	Queue int
+	// Mask hides the numbers of citizens in a path. Nil hides nothing.
+	Mask func(string) string
 	// Version is the program's, for the record of the start.
 	Version string
 	// Now is time.Now if nil, OpenFile os.OpenFile.
@@ -69,6 +71,9 @@ func (o *Options) complete() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Mask == nil {
+		o.Mask = func(s string) string { return s }
 	}
 	if o.OpenFile == nil {
 		o.OpenFile = openFile

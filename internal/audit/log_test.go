@@ -83,9 +83,11 @@ func TestWhatIsEvidence(t *testing.T) {
 	}
 }
 
-func TestNumbersOfCitizensAreNotRecorded(t *testing.T) {
+func TestPathsAreMasked(t *testing.T) {
 	dir := t.TempDir()
-	l := mustOpen(t, options(dir))
+	o := options(dir)
+	o.Mask = func(s string) string { return strings.ReplaceAll(s, "79072300048", "***********") }
+	l := mustOpen(t, o)
 	r := call("req-1")
 	r.Path, r.Action = "/grant/citizen/mandates/79072300048", ebox.Mandates
 	l.Done(r)

@@ -86,8 +86,8 @@ type entry struct {
 	event *Event
 }
 
-// appendTo writes the line of an entry.
-func (e *entry) appendTo(b []byte, l *link) []byte {
+// appendTo writes the line of an entry, with its path masked.
+func (e *entry) appendTo(b []byte, l *link, mask func(string) string) []byte {
 	start := len(b)
 	b = l.begin(b, e.kind, e.at)
 	if e.event != nil {
@@ -96,7 +96,7 @@ func (e *entry) appendTo(b []byte, l *link) []byte {
 			b = appendText(b, f.Name, f.Value)
 		}
 	} else {
-		b = e.appendCall(b)
+		b = e.appendCall(b, mask)
 	}
 	return l.end(b, start, nil)
 }
@@ -104,7 +104,7 @@ func (e *entry) appendTo(b []byte, l *link) []byte {
 // maxActor bounds what a caller can have written by X-Actor, in bytes.
 const maxActor = 256
 
-func (e *entry) appendCall(b []byte) []byte {
+func (e *entry) appendCall(b []byte, mask func(string) string) []byte {
 	r := &e.call
 	b = appendText(b, "requestId", r.ID)
 	b = appendText(b, "parentId", r.Parent)
@@ -124,7 +124,7 @@ func (e *entry) appendCall(b []byte) []byte {
 	b = appendText(b, "upstream", r.UpstreamHost)
 	b = appendText(b, "action", r.Action.String())
 	b = appendText(b, "method", r.Method)
-	b = appendText(b, "url", ebox.MaskCitizens(r.Path))
+	b = appendText(b, "url", mask(r.Path))
 	message, attachment := ebox.IDs(r.Path)
 	if message != "" {
 		b = append(appendName(b, "messages"), '[')

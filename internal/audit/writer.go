@@ -76,7 +76,7 @@ func (l *Log) write(now time.Time, lost losses) error {
 		buf = appendLost(buf, &next, now, lost, l.trouble.Load())
 	}
 	for i := range w.backlog {
-		buf = w.backlog[i].appendTo(buf, &next)
+		buf = w.backlog[i].appendTo(buf, &next, l.o.Mask)
 	}
 	signed := -1
 	if due {

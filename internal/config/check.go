@@ -56,6 +56,7 @@ func (k *check) all() {
 	k.inbox()
 	k.egress()
 	k.redis()
+	k.audit()
 	k.tracing()
 	k.tokens()
 	k.callers()

@@ -50,6 +50,8 @@ type Config struct {
 	Routes []Route `yaml:"routes"`
 	// Log says how the gateway writes its logs.
 	Log Log `yaml:"log"`
+	// Audit is the evidence of who read or changed what.
+	Audit Audit `yaml:"audit"`
 	// Tracing sends OpenTelemetry traces to a collector.
 	Tracing Tracing `yaml:"tracing"`
 

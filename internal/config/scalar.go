@@ -86,6 +86,8 @@ func reader(v reflect.Value, tag string, d *decoder) func(string) error {
 		return into(p, parseNumber)
 	case *netip.Prefix:
 		return into(p, parseNetwork)
+	case *StopAfter:
+		return into(p, parseStopAfter)
 	case **url.URL:
 		return into(p, parseURL)
 	case *time.Time:
@@ -136,12 +138,16 @@ func (d *decoder) text(s, tag string) (string, error) {
 	}
 	switch tag {
 	case "file":
-		path := s
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(d.dir, path)
-		}
+		path := d.path(s)
 		d.files = append(d.files, path)
 		return path, nil
+	case "output":
+		if s == "stdout" || s == "stderr" {
+			return s, nil
+		}
+		return d.path(s), nil
+	case "path": // written to, not read: its content is not the configuration's
+		return d.path(s), nil
 	case "url":
 		u, err := parseURL(s)
 		if err != nil {
@@ -157,6 +163,14 @@ func (d *decoder) text(s, tag string) (string, error) {
 		return parseOrigin(s)
 	}
 	return s, nil
+}
+
+// path makes a path absolute: it begins where the configuration lies.
+func (d *decoder) path(s string) string {
+	if filepath.IsAbs(s) {
+		return s
+	}
+	return filepath.Join(d.dir, s)
 }
 
 func (d *decoder) actions(at string, n *node, v reflect.Value) {

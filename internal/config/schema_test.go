@@ -180,6 +180,8 @@ func generate(t *testing.T) []byte {
 		switch typ {
 		case reflect.TypeFor[time.Duration]():
 			return text(`^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$|^0$`)
+		case reflect.TypeFor[StopAfter]():
+			return text(`^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$|^0$|^never$`)
 		case reflect.TypeFor[Size]():
 			return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer", Minimum: "1"}, text(`^[0-9.]+ ?([kKMG]i?B|B)?$|^unlimited$`)}}
 		case reflect.TypeFor[enterprise.Number]():

@@ -1,0 +1,71 @@
+package config
+
+import (
+	"errors"
+	"strings"
+	"time"
+)
+
+// Audit is the evidence of who read or changed what, for whom. Without a directory
+// there is none.
+type Audit struct {
+	// Dir is the directory of the evidence, on a disk that survives the process. Each
+	// replica writes into a directory of its own name in it. Default none: no evidence
+	// is kept. It cannot change while the gateway runs.
+	Dir string `yaml:"dir" config:"path,blank"`
+	// Replica is this replica's name: letters, digits, "-", "_" and ".". Two that run
+	// at once must not share one. Default: the name of the host, or of the pod.
+	Replica string `yaml:"replica" config:",blank"`
+	// KeyFile holds the Ed25519 key that signs, in PEM. Default: one that is made at the
+	// first start and lies beside the evidence; whoever can read it could sign other
+	// evidence, so a mounted secret is better.
+	KeyFile string `yaml:"keyFile" config:"file,blank"`
+	// Checkpoints is where signed records go besides the evidence, so that they leave the
+	// machine at once: a file, or stdout. Default none. Without them nobody can tell that
+	// the end of the evidence was cut off together with the file of them beside it.
+	Checkpoints string `yaml:"checkpoints" config:"output,blank"`
+	// CheckpointEvery is the longest time between two signatures. Default 1m.
+	CheckpointEvery time.Duration `yaml:"checkpointEvery"`
+	// SegmentSize is the size at which a file of the evidence is ended, as it is with
+	// each day. At least 1MB. Default 64MB.
+	SegmentSize Size `yaml:"segmentSize"`
+	// KeepYears is how many years evidence is kept beyond the 1 January after it.
+	// Default 10, which is what the federation asks of those who serve e-Box.
+	KeepYears int `yaml:"keepYears"`
+	// StopAfter is how long evidence may fail to be written before requests are refused
+	// with 503: a duration, 0s for at once, or never. Until then records wait in memory
+	// and writes go out without their intent on disk. Default 4h.
+	StopAfter StopAfter `yaml:"stopAfter"`
+}
+
+// StopAfter is a duration, or never.
+type StopAfter time.Duration
+
+// StopNever is the StopAfter of a gateway that goes on without evidence.
+const StopNever StopAfter = -1
+
+func parseStopAfter(s string) (StopAfter, error) {
+	if s == "never" {
+		return StopNever, nil
+	}
+	d, err := parseDuration(s)
+	if err != nil {
+		return 0, errors.New(strings.Replace(err.Error(), "is no duration: write", "is no duration: write never, or", 1))
+	}
+	return StopAfter(d), nil
+}
+
+func (k *check) audit() {
+	a := &k.c.Audit
+	for _, key := range []string{"replica", "keyFile", "checkpoints", "checkpointEvery", "segmentSize", "keepYears", "stopAfter"} {
+		if at := "audit." + key; a.Dir == "" && k.given(at) && !k.given("audit.dir") {
+			k.fail(at, "there is no audit.dir, so no evidence is kept: add it or leave this out")
+		}
+	}
+	if a.Replica != "" && (!isName(a.Replica) || strings.Trim(a.Replica, ".") == "") {
+		k.fail("audit.replica", "%s is no name: letters, digits, \"-\", \"_\" and \".\" are expected", quote(a.Replica))
+	}
+	k.positive("audit.checkpointEvery", a.CheckpointEvery)
+	k.atLeast("audit.segmentSize", int64(a.SegmentSize), 1e6, "1MB")
+	k.atLeast("audit.keepYears", int64(a.KeepYears), 1, "1")
+}
