@@ -24,7 +24,7 @@ const (
 
 // Options are what a Cache takes from outside. All but Store are required.
 type Options struct {
-	// Memory bounds the first level, in bytes.
+	// Memory bounds the first level, in bytes; 0 is for none.
 	Memory int64
 	// Store is the second level, nil for none.
 	Store Store
@@ -131,8 +131,13 @@ func (c *Cache) store() Store {
 	return nil
 }
 
-// Resize changes the bound of the first level, in bytes.
-func (c *Cache) Resize(limit int64) { c.memory.limit.Store(limit) }
+// Resize changes the bound of the first level, in bytes; 0 is for none.
+func (c *Cache) Resize(limit int64) {
+	c.memory.limit.Store(limit)
+	if limit == 0 {
+		c.memory.clear()
+	}
+}
 
 // Stats tells how the cache stands.
 func (c *Cache) Stats() Stats {

@@ -29,6 +29,11 @@ type Policy struct {
 	StaleWhileRevalidate, StaleIfError time.Duration
 	// WhenSilent has these two count only for answers that say no lifetime.
 	WhenSilent bool
+	// Cookies says that the upstream's cookies reach the callers, and so are kept.
+	Cookies bool
+	// StrictAge has an Age that is not one number make an answer stale, where RFC 9111,
+	// section 5.1, would have it ignored or its first member taken.
+	StrictAge bool
 	// Sharing is what enterprises share.
 	Sharing Sharing
 	// MaxBody is the largest body that is kept, in bytes.
@@ -64,6 +69,9 @@ func saidLifetime(cc *directives, h http.Header, date time.Time) (time.Duration,
 // lifetime is how long the entry is fresh.
 func (e *Entry) lifetime(p *Policy) time.Duration {
 	f := &e.facts
+	if f.oddAge && p.StrictAge {
+		return 0
+	}
 	if f.saysLifetime {
 		return f.lifetime
 	}
@@ -164,11 +172,11 @@ func (e *Entry) excuses(cc *directives, p *Policy, now time.Time) bool {
 }
 
 // ageOf reads Age (section 5.1): the first member counts, and what is no number is
-// ignored.
-func ageOf(h http.Header) time.Duration {
-	first, _, _ := strings.Cut(one(h["Age"]), ",")
-	age, _ := parseSeconds(strings.Trim(first, " \t"))
-	return age
+// ignored. odd tells that there was more to it than one number.
+func ageOf(values []string) (age time.Duration, odd bool) {
+	first, _, more := strings.Cut(one(values), ",")
+	age, ok := parseSeconds(strings.Trim(first, " \t"))
+	return age, len(values) > 0 && (!ok || more || len(values) > 1)
 }
 
 // httpDate reads a date in any of its three forms (RFC 9110, section 5.6.7).

@@ -146,6 +146,9 @@ func (m *memory) store(k *Key, e *Entry, keep time.Duration, now time.Time) bool
 
 // pass remembers that answers to k cannot be stored, so that nobody waits for one.
 func (m *memory) pass(k *Key, mark Mark, until, now time.Time) {
+	if m.limit.Load() == 0 {
+		return
+	}
 	s := m.shard(k)
 	s.mu.Lock()
 	for n := s.index[k.hash]; n != 0; {

@@ -63,7 +63,7 @@ func fetched(tb testing.TB, i int) *Entry {
 	whole, _ := io.ReadAll(resp.Body)
 	now := time.Now()
 	e := &Entry{
-		Status: 200, ProtoMajor: 1, ProtoMinor: 1, Header: storedHeader(resp.Header), Body: append(make([]byte, 0, len(whole)), whole...),
+		Status: 200, ProtoMajor: 1, ProtoMinor: 1, Header: storedHeader(resp.Header, &Policy{}), Body: append(make([]byte, 0, len(whole)), whole...),
 		Requested: now, Received: now, Selecting: []Selecting{{Name: "Accept-Language", Value: strings.Clone("fr")}},
 	}
 	return e.prepare()

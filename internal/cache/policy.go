@@ -16,11 +16,12 @@ type query struct {
 	// conditional says that the caller has a precondition of its own, demanding that it
 	// is one that only the upstream can judge (If-Match and its like).
 	conditional, demanding bool
-	// credentials says that the caller sent some of its own.
-	credentials bool
+	// credentials says that the caller sent some of its own, passed that the upstream gets
+	// them.
+	credentials, passed bool
 }
 
-func newQuery(r *http.Request) query {
+func newQuery(r *http.Request, field func(string) []string) query {
 	h := r.Header
 	q := query{method: r.Method, header: h, cc: noDirectives}
 	if values, ok := h["Cache-Control"]; ok {
@@ -30,7 +31,8 @@ func newQuery(r *http.Request) query {
 	}
 	q.conditional = len(h["If-None-Match"]) > 0 || len(h["If-Modified-Since"]) > 0
 	q.demanding = len(h["If-Match"]) > 0 || len(h["If-Unmodified-Since"]) > 0
-	q.credentials = len(h["Authorization"]) > 0
+	q.passed = len(h["Authorization"]) > 0 && len(field("Authorization")) > 0 || len(h["Cookie"]) > 0 && len(field("Cookie")) > 0
+	q.credentials = q.passed || len(h["Authorization"]) > 0
 	return q
 }
 
@@ -52,11 +54,11 @@ func newEntry(q *query, resp *http.Response, field func(string) []string, p *Pol
 		return nil
 	}
 	e := &Entry{
-		Status: resp.StatusCode, Header: storedHeader(resp.Header), ProtoMajor: resp.ProtoMajor, ProtoMinor: resp.ProtoMinor,
+		Status: resp.StatusCode, Header: storedHeader(resp.Header, p), ProtoMajor: resp.ProtoMajor, ProtoMinor: resp.ProtoMinor,
 		Requested: requested, Received: received, Selecting: selecting,
 	}
 	e.prepare()
-	if !e.mayBeStored() || e.keep(p) <= 0 {
+	if !e.mayBeStored(q) || e.keep(p) <= 0 {
 		return nil
 	}
 	for _, name := range e.facts.cc.privateFields {
@@ -70,9 +72,14 @@ func mayStoreStatus(status int) bool {
 	return status >= 200 && status != http.StatusPartialContent && status != http.StatusNotModified
 }
 
-// mayBeStored is what the answer itself has to say about it.
-func (e *Entry) mayBeStored() bool {
+// mayBeStored is what the answer itself has to say about it, and whether it is only for
+// the caller that asked. Cookies are taken for credentials too, and a cookie that is set
+// for that caller's alone unless the answer says its lifetime.
+func (e *Entry) mayBeStored(q *query) bool {
 	cc, f := &e.facts.cc, &e.facts
+	if q.passed && !cc.forAll() || !f.saysLifetime && len(e.Header["Set-Cookie"]) > 0 {
+		return false
+	}
 	switch {
 	case cc.mustUnderstand:
 		if !understood(e.Status) { // no-store is for those who do not understand it
@@ -92,17 +99,23 @@ func (e *Entry) mayBeStored() bool {
 // whether or not they went on (section 3.5).
 func (e *Entry) sharable(q *query, s Sharing) bool {
 	cc := &e.facts.cc
-	if q.credentials && !cc.public && cc.sMaxAge == absent && !cc.mustRevalidate {
+	if q.credentials && !cc.forAll() {
 		return false
 	}
 	return s == SharedAlways || s == SharedPublic && cc.public
 }
 
+// forAll tells that the answer to one caller with credentials may be given to others
+// (section 3.5).
+func (cc *directives) forAll() bool {
+	return cc.public || cc.sMaxAge != absent || cc.mustRevalidate
+}
+
 // storedHeader copies what may be stored of a header (section 3.1).
-func storedHeader(from http.Header) http.Header {
+func storedHeader(from http.Header, p *Policy) http.Header {
 	h := make(http.Header, len(from)+2)
 	for name, values := range from {
-		if !unstored(name) {
+		if !unstored(name) || p.Cookies && (name == "Set-Cookie" || name == "Set-Cookie2") {
 			h[name] = values
 		}
 	}
@@ -112,8 +125,8 @@ func storedHeader(from http.Header) http.Header {
 	return h
 }
 
-// unstored tells the fields that speak of one connection, and cookies, which no caller
-// of the gateway gets.
+// unstored tells the fields that speak of one connection, and cookies, which callers of
+// the gateway get only where a route says so.
 func unstored(name string) bool {
 	switch name {
 	case "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",

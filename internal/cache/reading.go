@@ -34,6 +34,8 @@ type reading struct {
 	at    *place
 	// flight is the one that this request leads, if it leads one.
 	flight *flight
+	// posted says that this is a POST, whose answer may answer a GET.
+	posted bool
 	// why is the reason for forwarding, as in Cache-Status.
 	why string
 

@@ -111,7 +111,7 @@ func (rd *reading) confirmed(answer *http.Response, now time.Time) *http.Respons
 	answer.Body.Close()
 	c := rd.c
 	c.counts.validated.Add(1)
-	e := rd.entry.freshened(answer.Header, rd.requested, now)
+	e := rd.entry.freshened(answer.Header, rd.t.Policy, rd.requested, now)
 	status := rd.why + "; fwd-status=304"
 	if rd.mayKeep(e, answer.Header) {
 		e.mark = rd.at.mark
@@ -119,7 +119,9 @@ func (rd *reading) confirmed(answer *http.Response, now time.Time) *http.Respons
 		status += "; stored"
 		rd.land(landed, e)
 	} else {
-		c.invalidate(rd.x.Request().Context(), rd.at.key.Resource())
+		if !rd.q.passed { // what is said to one caller's credentials changes nothing for others
+			c.invalidate(rd.x.Request().Context(), rd.at.key.Resource())
+		}
 		rd.land(unshared, nil)
 	}
 	return rd.instead(e, now, status, true)
@@ -132,7 +134,7 @@ func (rd *reading) mayKeep(e *Entry, answer http.Header) bool {
 	if rd.at.key.shared && rd.t.Policy.Sharing != SharedAlways && !parseCacheControl(answer["Cache-Control"]).public {
 		return false
 	}
-	return e.mayBeStored() && e.keep(rd.t.Policy) > 0
+	return e.mayBeStored(&rd.q) && e.keep(rd.t.Policy) > 0
 }
 
 // invalidate makes void what the answer says is no more.
@@ -217,7 +219,7 @@ func (rd *reading) placeFor(e *Entry) *place {
 // as this one, so that nobody should wait for it: it was whole and the request plain.
 func (rd *reading) wouldNever(resp *http.Response) bool {
 	q := &rd.q
-	return q.method == http.MethodGet && !q.cc.noStore && !q.demanding && !q.conditional && !q.credentials &&
+	return q.method == http.MethodGet && !q.cc.noStore && !q.demanding && !q.conditional && !q.credentials && !rd.posted &&
 		len(q.header["Range"]) == 0 && resp.StatusCode < 500
 }
 
@@ -230,7 +232,7 @@ func (rd *reading) compareHead(resp *http.Response, now time.Time) {
 		rd.c.invalidate(rd.x.Request().Context(), rd.at.key.Resource())
 		return
 	}
-	if e := rd.entry.freshened(resp.Header, rd.requested, now); rd.mayKeep(e, resp.Header) {
+	if e := rd.entry.freshened(resp.Header, rd.t.Policy, rd.requested, now); rd.mayKeep(e, resp.Header) {
 		e.mark = rd.at.mark
 		rd.save(rd.at, e, now)
 	}
@@ -240,7 +242,10 @@ func (rd *reading) compareHead(resp *http.Response, now time.Time) {
 func (rd *reading) save(at *place, e *Entry, now time.Time) {
 	c := rd.c
 	keep := e.keep(rd.t.Policy) - max(now.Sub(e.Received), 0)
-	if keep <= 0 || !c.memory.store(&at.key, e, keep, now) {
+	if keep <= 0 {
+		return
+	}
+	if here := c.memory.store(&at.key, e, keep, now); !here && (c.memory.limit.Load() > 0 || at.store == nil) {
 		return
 	}
 	c.counts.stored.Add(1)

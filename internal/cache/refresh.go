@@ -19,7 +19,7 @@ func (rd *reading) refresh() {
 	}
 	later := &reading{
 		c: c, t: rd.t, flight: f, entry: rd.entry, known: true, n: 1, why: "fwd=stale", record: new(exchange.Record),
-		q: query{method: http.MethodGet, cc: noDirectives, header: http.Header{}},
+		q: query{method: http.MethodGet, cc: noDirectives, header: http.Header{}, credentials: rd.q.credentials, passed: rd.q.passed},
 	}
 	later.places[0] = *at
 	later.at = &later.places[0]

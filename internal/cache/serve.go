@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"ebox-gateway/internal/exchange"
 )
@@ -22,7 +23,7 @@ func (c *Cache) Serve(x Exchange, t *Task) {
 	case t.Policy == nil || r.ContentLength != 0:
 		c.bypass(x, t)
 	default:
-		rd := reading{c: c, x: x, t: t, q: newQuery(r), record: exchange.From(r.Context())}
+		rd := reading{c: c, x: x, t: t, q: newQuery(r, x.Field), record: exchange.From(r.Context())}
 		rd.serve(r.Context())
 	}
 }
@@ -45,6 +46,7 @@ func (c *Cache) bypass(x Exchange, t *Task) {
 func (c *Cache) write(x Exchange, t *Task, status string) {
 	told := false
 	forwarded := false
+	requested := c.o.Now()
 	defer func() {
 		if !told && (!forwarded || exchange.From(x.Request().Context()).Sent) {
 			c.wrote(x, t, nil)
@@ -64,11 +66,48 @@ func (c *Cache) write(x Exchange, t *Task, status string) {
 		told = true
 		c.wrote(x, t, resp)
 		if t.Policy != nil {
+			if c.keepPosted(x, t, resp, requested) {
+				status += "; stored"
+				exchange.From(x.Request().Context()).Cache = status
+			}
 			addStatus(resp, status)
 		}
 		return resp, nil
 	})
 	forwarded = true
+}
+
+// keepPosted stores the answer to a POST for later reads, if it says that it is what a
+// GET of the same target would bring, and for how long (RFC 9110, section 9.3.3). What
+// the POST made void is void already, so this is kept under the new epoch.
+func (c *Cache) keepPosted(x Exchange, t *Task, resp *http.Response, requested time.Time) bool {
+	r := x.Request()
+	if r.Method != http.MethodPost || t.Opening || resp.StatusCode != http.StatusOK {
+		return false
+	}
+	location := one(resp.Header["Content-Location"])
+	if location == "" {
+		return false
+	}
+	if target, ok := x.Locate(location); !ok || target != t.Target {
+		return false
+	}
+	cc := parseCacheControl(resp.Header["Cache-Control"])
+	if _, says := saidLifetime(&cc, resp.Header, requested); !says {
+		return false
+	}
+	rd := reading{c: c, x: x, t: t, q: newQuery(r, x.Field), record: exchange.From(r.Context()), posted: true, requested: requested}
+	rd.q.method = http.MethodGet
+	rd.open()
+	if store := c.store(); store != nil {
+		for i := range rd.n {
+			at := &rd.places[i]
+			if _, mark, err := store.Load(r.Context(), &at.key); err == nil && !c.owed.concerns(&at.key) {
+				at.second, at.store = mark, store
+			}
+		}
+	}
+	return rd.keep(resp, c.o.Now())
 }
 
 // wrote makes void what a write has changed: all of the enterprise's, and of what is

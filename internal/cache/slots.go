@@ -10,7 +10,7 @@ const chunkSlots = 256
 
 // slotBytes is about what an entry takes beside its head and its body: its slot, its place
 // in the index, and what the allocator rounds up.
-const slotBytes = 224
+const slotBytes = 256
 
 // shard is a part of the memory with a lock of its own: a table of slots, numbered from
 // 1, that never move; what is free in it; and a list from the oldest to the newest. Numbers

@@ -110,14 +110,14 @@ func (e *Entry) confirms(answer http.Header, own http.Header) bool {
 
 // freshened gives the entry with what a 304, or the answer to a HEAD, says anew
 // (section 3.2).
-func (e *Entry) freshened(answer http.Header, requested, received time.Time) *Entry {
+func (e *Entry) freshened(answer http.Header, p *Policy, requested, received time.Time) *Entry {
 	h := maps.Clone(e.Header)
 	for name := range h {
 		if name == "Age" || name == "Date" { // of the old answer
 			delete(h, name)
 		}
 	}
-	for name, values := range storedHeader(answer) {
+	for name, values := range storedHeader(answer, p) {
 		if !describesStored(name) {
 			h[name] = values
 		}

@@ -94,7 +94,7 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	if o.Done == nil {
 		o.Done = func(*exchange.Record) {}
 	}
-	g := &Gateway{o: o, started: o.Now(), pool: newPool(int64(cfg.Cache.Memory), o), background: newBackground(), certificates: make(certificates)}
+	g := &Gateway{o: o, started: o.Now(), pool: newPool(memoryOf(cfg.Cache), o), background: newBackground(), certificates: make(certificates)}
 	g.activity = g.newActivity()
 	var err error
 	if g.metrics, err = g.newMetrics(); err != nil {

@@ -73,7 +73,7 @@ func (g *Gateway) replace(cfg *config.Config, confirmed string) error {
 	next.useTracer()
 	g.useMetrics(next)
 	g.takeLevel(old.cfg, cfg)
-	g.pool.cache.Resize(int64(cfg.Cache.Memory))
+	g.pool.cache.Resize(memoryOf(cfg.Cache))
 	g.background.wg.Go(func() { g.retire(old) })
 	g.o.Log.Info("the configuration was replaced", "hash", cfg.Hash(), "enterprises", len(cfg.Tenancy.Enterprises), "routes", len(cfg.Routes))
 	return nil
