@@ -43,7 +43,7 @@ func rateOf(r *config.Rate) resilience.Rate {
 	if r == nil {
 		return resilience.Rate{}
 	}
-	return resilience.Rate{PerSecond: r.PerSecond, Burst: r.Burst}
+	return resilience.Rate{PerSecond: r.PerSecond, Burst: r.Burst, Cluster: r.Scope == config.ClusterRate}
 }
 
 // admit spends the rates of the enterprise and of the caller, in this order: an

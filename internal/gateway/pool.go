@@ -9,11 +9,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/replicas"
 	"ebox-gateway/internal/resilience"
 )
 
@@ -27,6 +29,9 @@ type pool struct {
 	lists map[string]*lastList
 	// limits are the rates of enterprises and callers.
 	limits *resilience.Limits
+	// shared is the store of the generation in force that replicas share, nil if there
+	// is none.
+	shared atomic.Pointer[replicas.Redis]
 	// cache is what all routes keep of their answers.
 	cache *cache.Cache
 	// switches are what was switched to maintenance.
@@ -49,6 +54,8 @@ type stackKey struct {
 
 // stacked is one stack.
 type stacked struct {
+	// id is what replicas call the upstream among themselves.
+	id         replicas.UpstreamID
 	stack      http.RoundTripper
 	transport  *egress.Transport
 	protection *resilience.Upstream
@@ -58,12 +65,14 @@ type stacked struct {
 
 func newPool(memory int64, o Options) *pool {
 	now := o.Now
-	return &pool{
+	p := &pool{
 		instance: exchange.NewID(),
 		cache:    cache.New(cache.Options{Memory: memory, Log: o.Log, Now: now}),
 		limits:   resilience.NewLimits(0, now), switches: newSwitches(now),
 		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList), alive: make(map[*generation]bool),
 	}
+	p.limits.Share(p.limitJoint)
+	return p
 }
 
 // listOf is the memory of one registry's list.
@@ -117,7 +126,7 @@ func (p *pool) status() []UpstreamStatus {
 	for key, s := range p.stacks {
 		now := s.protection.State()
 		list = append(list, UpstreamStatus{
-			Name: key.options.name, Base: key.options.base, Circuit: string(now.Circuit), OpenUntil: now.Until, Opened: now.Opened,
+			Name: key.options.name, Base: key.options.base, Circuit: string(now.Circuit), OpenUntil: now.Until, SuspectedUntil: now.SuspectedUntil, Opened: now.Opened,
 			InFlight: now.InFlight, Queued: now.Queued, Retries: now.Retries, RetriesDenied: now.RetriesDenied,
 			RefusedOpen: now.RefusedOpen, RefusedFull: now.RefusedFull, RefusedRate: now.RefusedRate,
 		})

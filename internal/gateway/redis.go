@@ -52,10 +52,11 @@ func (g *generation) newRedis(old *generation) error {
 	if err != nil {
 		return err
 	}
-	if g.redis.shared, err = replicas.New(replicas.Options{Address: address, Keys: g.redis.keys, Namespace: string(g.cfg.Environment), Patience: c.Timeout, Now: g.now, Log: g.log}); err != nil {
+	if g.redis.shared, err = replicas.New(replicas.Options{Address: address, Keys: g.redis.keys, Namespace: string(g.cfg.Environment), Patience: c.Timeout, Replicas: c.Replicas, Now: g.now, Log: g.log}); err != nil {
 		return err
 	}
 	g.redis.shared.Listen(g.pool.cache)
+	g.redis.shared.Heed(g.pool.heed)
 	if len(g.redis.keys) == 0 {
 		g.log.Warn("redis.encryptionKeys is not set: replicas share neither tokens nor what belongs to an enterprise")
 	}
@@ -140,8 +141,10 @@ func (r *redis) list(registry string, memory *lastList) directory.Shared {
 	return &bothLists{memory, r.shared.List(registry)}
 }
 
-// useRedis makes the store of a generation the second level of the cache.
+// useRedis makes the store of a generation the second level of the cache, and counts the
+// rates of the cluster there.
 func (g *generation) useRedis() {
+	g.pool.shared.Store(g.redis.shared)
 	if g.redis.shared == nil {
 		g.pool.cache.UseStore(nil)
 		return

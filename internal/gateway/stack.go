@@ -12,6 +12,7 @@ import (
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/proxy"
+	"ebox-gateway/internal/replicas"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/telemetry"
 )
@@ -65,7 +66,8 @@ func (p protection) settings() resilience.Settings {
 		},
 	}
 	if p.rate.PerSecond > 0 {
-		s.Rate = &resilience.Rate{PerSecond: p.rate.PerSecond, Burst: p.rate.Burst}
+		rate := rateOf(&p.rate)
+		s.Rate = &rate
 	}
 	return s
 }
@@ -96,12 +98,15 @@ func (g *generation) stackOf(o upstreamOptions) (*stacked, stackKey) {
 // The transport and the protection are the upstream's own, shared with no other
 // upstream, even on the same host.
 func (g *generation) newStack(o upstreamOptions) *stacked {
+	id := replicas.IdentifyUpstream(o.name, o.base)
 	s := &stacked{
+		id: id,
 		transport: g.egress.Transport(egress.Timeouts{
 			Connect: o.timeouts.Connect, Header: o.timeouts.Header, Idle: o.timeouts.Idle,
 		}, o.guard()),
 		protection: resilience.NewUpstream(resilience.Options{
 			Name: o.name, Settings: o.protection.settings(), Now: g.now, Log: g.log, Classify: classifyFailure, Neutral: isHealthCheck,
+			Joint: g.pool.upstreamJoint(o), Opened: g.pool.warnOf(id),
 		}),
 	}
 	var rt http.RoundTripper = s.transport

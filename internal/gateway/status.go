@@ -61,18 +61,21 @@ type Status struct {
 // UpstreamStatus is one upstream and how its circuit, bulkhead and retries stand.
 // The counts only grow.
 type UpstreamStatus struct {
-	Name          string    `json:"name"`
-	Base          string    `json:"baseUrl"`
-	Circuit       string    `json:"circuit"`
-	OpenUntil     time.Time `json:"openUntil,omitzero"`
-	Opened        uint64    `json:"opened"`
-	InFlight      int       `json:"inFlight"`
-	Queued        int       `json:"queued"`
-	Retries       uint64    `json:"retries"`
-	RetriesDenied uint64    `json:"retriesDenied"`
-	RefusedOpen   uint64    `json:"refusedOpen"`
-	RefusedFull   uint64    `json:"refusedFull"`
-	RefusedRate   uint64    `json:"refusedRate"`
+	Name      string    `json:"name"`
+	Base      string    `json:"baseUrl"`
+	Circuit   string    `json:"circuit"`
+	OpenUntil time.Time `json:"openUntil,omitzero"`
+	// SuspectedUntil is until when a few failures open the circuit, since another
+	// replica's has opened.
+	SuspectedUntil time.Time `json:"suspectedUntil,omitzero"`
+	Opened         uint64    `json:"opened"`
+	InFlight       int       `json:"inFlight"`
+	Queued         int       `json:"queued"`
+	Retries        uint64    `json:"retries"`
+	RetriesDenied  uint64    `json:"retriesDenied"`
+	RefusedOpen    uint64    `json:"refusedOpen"`
+	RefusedFull    uint64    `json:"refusedFull"`
+	RefusedRate    uint64    `json:"refusedRate"`
 }
 
 // RejectedStatus is a configuration that was not taken.

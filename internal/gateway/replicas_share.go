@@ -1,0 +1,82 @@
+package gateway
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"ebox-gateway/internal/replicas"
+	"ebox-gateway/internal/resilience"
+)
+
+// clusterRate is this replica's end of a rate for all replicas. It outlives the Redis
+// that it is counted in, which a new configuration may replace.
+type clusterRate struct {
+	shared *atomic.Pointer[replicas.Redis]
+	name   string
+	spec   replicas.Spec
+	bound  atomic.Pointer[boundRate]
+}
+
+// boundRate is a rate and the Redis that it is counted in.
+type boundRate struct {
+	in   *replicas.Redis
+	rate *replicas.Rate
+}
+
+// Take implements resilience.Joint. Without a Redis, which the configuration does not
+// allow for long, nothing is bound.
+func (c *clusterRate) Take(ctx context.Context, batch bool) time.Duration {
+	b := c.bound.Load()
+	if in := c.shared.Load(); in != nil && (b == nil || b.in != in) {
+		next := &boundRate{in, in.Rate(c.name, c.spec)}
+		if !c.bound.CompareAndSwap(b, next) {
+			next = c.bound.Load()
+		}
+		b = next
+	}
+	if b == nil {
+		return 0
+	}
+	return b.rate.Take(ctx, batch)
+}
+
+// limitJoint makes the rates of enterprises and callers that are for all replicas.
+func (p *pool) limitJoint(key resilience.Key, r resilience.Rate) resilience.Joint {
+	name := "caller " + key.Name
+	if key.Kind == resilience.ByEnterprise {
+		name = "enterprise " + key.Enterprise.String()
+	}
+	return &clusterRate{shared: &p.shared, name: name, spec: replicas.Spec{PerSecond: r.PerSecond, Burst: r.Burst}}
+}
+
+// upstreamJoint makes the rate of an upstream that is for all replicas. Upstreams of the
+// same name and base URL share one.
+func (p *pool) upstreamJoint(o upstreamOptions) func(resilience.Rate) resilience.Joint {
+	return func(r resilience.Rate) resilience.Joint {
+		return &clusterRate{shared: &p.shared, name: "upstream " + o.name + "\x00" + o.base, spec: replicas.Spec{
+			PerSecond: r.PerSecond, Burst: r.Burst, BatchShare: resilience.BatchShare,
+		}}
+	}
+}
+
+// warnOf tells the other replicas that the circuit of an upstream has opened here.
+func (p *pool) warnOf(id replicas.UpstreamID) func(time.Duration) {
+	return func(open time.Duration) {
+		if r := p.shared.Load(); r != nil {
+			r.Warn(replicas.Circuit{Upstream: id, Open: open})
+		}
+	}
+}
+
+// heed makes the circuit of an upstream open sooner, since another replica's has opened:
+// what is down for one is probably down for all, but only a call of its own can tell.
+func (p *pool) heed(c replicas.Circuit) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.stacks {
+		if s.id == c.Upstream {
+			s.protection.Suspect(c.Open)
+		}
+	}
+}
