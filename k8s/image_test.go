@@ -152,9 +152,13 @@ func TestTheSameSourceGivesTheSameBinary(t *testing.T) {
 	}
 	const version = "1.2.3-test"
 	command := buildCommand(t)
+	folders := [2]string{context(t), t.TempDir()}
+	if err := os.CopyFS(folders[1], os.DirFS(folders[0])); err != nil {
+		t.Fatal(err)
+	}
 	var sums [2]string
-	for i := range sums {
-		from, to := context(t), filepath.Join(t.TempDir(), "gateway")
+	for i, from := range folders {
+		to := filepath.Join(t.TempDir(), "gateway")
 		compile := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(command, "/out/gateway", to))
 		compile.Dir = from
 		compile.Env = append(os.Environ(), "TARGETOS=", "TARGETARCH=", "VERSION="+version)

@@ -33,12 +33,18 @@ type (
 		metav1.TypeMeta   `json:",inline"`
 		metav1.ObjectMeta `json:"metadata"`
 		Spec              struct {
+			JobLabel  string               `json:"jobLabel"`
 			Selector  metav1.LabelSelector `json:"selector"`
 			Endpoints []struct {
 				Port          string `json:"port"`
 				Path          string `json:"path"`
 				Interval      string `json:"interval"`
 				ScrapeTimeout string `json:"scrapeTimeout"`
+				Relabelings   []struct {
+					SourceLabels []string `json:"sourceLabels"`
+					Separator    string   `json:"separator"`
+					TargetLabel  string   `json:"targetLabel"`
+				} `json:"relabelings"`
 			} `json:"endpoints"`
 		} `json:"spec"`
 	}
