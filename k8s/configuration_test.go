@@ -2,6 +2,7 @@ package k8s_test
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
@@ -159,17 +160,28 @@ func secret(t *testing.T, name, key string) string {
 		return "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"
 	case "tls.key":
 		private, _ := selfSigned(t)
-		der, err := x509.MarshalPKCS8PrivateKey(private)
+		return pkcs8(t, private)
+	case "signing.pem":
+		_, private, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+		return pkcs8(t, private)
 	case "tls.crt", "ca.crt":
 		_, certificate := selfSigned(t)
 		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw}))
 	}
 	t.Fatalf("this test cannot make %s of %s", key, name)
 	return ""
+}
+
+func pkcs8(t *testing.T, private any) string {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 // selfSigned makes a key and its certificate.
@@ -311,6 +323,25 @@ func TestTheGatewayKnowsTheNamesOfItsService(t *testing.T) {
 		if len(known) != 4 {
 			t.Errorf("allowedHosts has others too: %v", known)
 		}
+	})
+}
+
+// Evidence in the image or in memory would be gone with the pod, and two replicas in
+// one folder would write one chain.
+func TestEvidenceIsOnTheVolumeOfItsReplica(t *testing.T) {
+	eachVariant(t, func(t *testing.T, m *manifests) {
+		p := newPod(t, m)
+		dir := strings.TrimPrefix(p.load(t, m).Audit.Dir, p.root)
+		claims := make(map[string]bool)
+		for _, c := range named[*appsv1.StatefulSet](t, m, "ebox-gateway").Spec.VolumeClaimTemplates {
+			claims[c.Name] = true
+		}
+		for _, mount := range container(t, m).VolumeMounts {
+			if claims[mount.Name] && strings.HasPrefix(dir, mount.MountPath+"/") {
+				return
+			}
+		}
+		t.Errorf("the evidence is in %q, on no volume of the replica's own", dir)
 	})
 }
 
