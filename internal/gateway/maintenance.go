@@ -181,6 +181,9 @@ func (g *Gateway) Maintain(ctx context.Context, m admin.Maintenance) error {
 	now := g.current.Load()
 	if !m.Gateway && !m.Until.IsZero() {
 		if _, ok := now.directory.Lookup(m.Provider); !ok {
+			if now.directoryEmpty() {
+				return now.noListYet()
+			}
 			return directory.Unknown(m.Provider, now.directory.ActiveIDs())
 		}
 	}

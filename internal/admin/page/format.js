@@ -30,9 +30,15 @@ export function bytes(n) {
 // milliseconds is a latency.
 export function milliseconds(ms) {
   if (ms === undefined || ms === null) return '–';
-  if (ms < 1) return '< 1 ms';
-  if (ms < 1000) return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
-  return `${(ms / 1000).toFixed(ms < 10000 ? 2 : 1)} s`;
+  return ms < 1000 ? `${small(ms)} ms` : `${(ms / 1000).toFixed(ms < 10000 ? 2 : 1)} s`;
+}
+
+const small = (ms) => (ms < 10 ? ms.toFixed(1) : String(Math.round(ms)));
+
+// quantiles are three latencies in one unit.
+export function quantiles({ p50, p95, p99 }) {
+  const all = [p50, p95, p99];
+  return p99 < 1000 ? `${all.map(small).join(' / ')} ms` : `${all.map((ms) => (ms / 1000).toFixed(ms < 10000 ? 2 : 1)).join(' / ')} s`;
 }
 
 // span is a stretch of time, given in milliseconds, to two units at most.

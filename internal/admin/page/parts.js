@@ -6,7 +6,7 @@ import { h } from './dom.js';
 // beside them in any case.
 const shapes = {
   good: 'M3.2 8.4l3.1 3.2 6.5-7.2',
-  notice: 'M8 7.2v4.4M8 4.2v.4',
+  notice: 'M8 1.4a6.6 6.6 0 1 0 .01 0ZM8 7.4v3.9M8 4.7v.2',
   warning: 'M8 1.8 14.6 13.6H1.4ZM8 6v3.6M8 11.4v.3',
   bad: 'M4 4l8 8M12 4l-8 8',
   none: 'M4 8h8',

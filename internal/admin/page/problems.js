@@ -5,7 +5,7 @@ import { h } from './dom.js';
 import { badge, code, facts } from './parts.js';
 import { ago, count, enterprise, milliseconds, moment, shortType } from './format.js';
 
-const firstShown = 40;
+const firstShown = 25;
 
 // searched is what the search looks through, all in lower case.
 function searched(p) {
@@ -32,7 +32,7 @@ function what(p) {
   if (p.by === 'caller') return 'the caller did not wait for its answer';
   if (p.cut) return 'the upstream did not finish its answer';
   if (p.type) return shortType(p.type);
-  return 'answered so by the upstream';
+  return 'the upstream’s own answer';
 }
 
 function row(p, view, ui) {
@@ -44,7 +44,8 @@ function row(p, view, ui) {
   h('summary', {},
     h('span', { class: 'when' }, moment(p.time, view.now)),
     badge(toneOf(p), `${p.status} ${p.by}`),
-    h('span', { class: 'where' }, [p.route, p.provider].filter(Boolean).join(' · ') || 'no route'),
+    h('span', { class: 'where' }, p.provider || p.route || 'no route', p.provider && h('small', {}, p.route)),
+    h('span', { class: 'who' }, p.enterprise && enterprise(p.enterprise), p.caller && h('small', {}, p.caller)),
     h('span', { class: 'what' }, what(p)),
     h('span', { class: 'id' }, p.requestId)),
   open && facts(
@@ -56,7 +57,7 @@ function row(p, view, ui) {
     ['Caller', [p.caller, p.source].filter(Boolean).join(', from ')],
     ['Actor', p.actor],
     ['Enterprise', p.enterprise && enterprise(p.enterprise)],
-    ['Upstream', [p.upstream, p.upstreamHost, p.upstreamStatus ? `answered ${p.upstreamStatus}` : 'gave no answer', p.tries && `${p.tries} ${p.tries === 1 ? 'try' : 'tries'}`].filter(Boolean).join(', ')],
+    ['Upstream', [p.upstream, p.upstreamHost, p.upstreamStatus ? `answered ${p.upstreamStatus}` : p.tries ? 'gave no answer' : 'was not asked', p.tries && `${p.tries} ${p.tries === 1 ? 'try' : 'tries'}`].filter(Boolean).join(', ')],
     ['Request id', [code(p.requestId), ' ', h('a', { href: `#${p.requestId}` }, 'link to this')]],
     ['Part of request', p.parentId && h('a', { href: `#${p.parentId}` }, code(p.parentId))],
     ['BelGov-Trace-Id sent', p.traceId && code(p.traceId)],

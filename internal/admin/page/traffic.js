@@ -3,7 +3,7 @@
 import { h } from './dom.js';
 import { badge, quiet, table } from './parts.js';
 import * as charts from './charts.js';
-import { ahead, count, milliseconds, moment, percent, rate } from './format.js';
+import { ahead, count, moment, percent, quantiles, rate } from './format.js';
 
 const states = {
   active: ['good', 'active'],
@@ -46,7 +46,7 @@ function traffic(series) {
     [`${rate(s.minute.perSecond)} /s`, h('small', {}, `${count(s.window.requests)} in 15 min`)],
     [failed ? badge('bad', `${count(failed)}, ${percent(failed, s.minute.requests)}`) : '0', h('small', {}, `${count(before)} in 15 min`)],
     s.minute.requests
-      ? [milliseconds(s.minute.p50), ' / ', milliseconds(s.minute.p95), ' / ', milliseconds(s.minute.p99)]
+      ? quantiles(s.minute)
       : [h('span', { class: 'quiet' }, '–')],
   ];
 }

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"ebox-gateway/internal/admin"
+)
+
+func maintenanceCommand() command {
+	return command{
+		name: "maintenance", usage: "maintenance [list | begin | end] [--provider ID | --gateway] [--for 2h] [--reason TEXT] [--admin URL[,URL]] [--token-file FILE]",
+		summary: "switch a provider, or the whole gateway, to maintenance",
+		about: `
+"begin" needs --for, at most 168h: it ends by itself, or by "end". A provider in
+maintenance gets no calls; callers get 503 with Retry-After at its end, and
+/ebox/providers shows it. With --gateway that is so for every request, while
+/readyz stays 200. The reason is for colleagues; callers do not see it.
+
+Replicas that share a Redis follow within two seconds, and a restart keeps the
+switch. Without Redis each replica has its own: name all of their admin listeners,
+with commas. From another machine they want the token of admin.tokenFile.`,
+		run: func(p *process, flags *flag.FlagSet, args []string) error {
+			provider := flags.String("provider", "", "the `id` of the Document Provider")
+			whole := flags.Bool("gateway", false, "the whole gateway")
+			last := flags.Duration("for", 0, "how long it lasts, at most 168h (`time`)")
+			reason := flags.String("reason", "", "a word for colleagues (`text`)")
+			address := flags.String("admin", "http://127.0.0.1:9090", "the `URL` of the admin listener; several with commas")
+			tokenFile := flags.String("token-file", "", "the `file` that holds the admin listener's token")
+			rest, err := parse(flags, args)
+			if err != nil {
+				return err
+			}
+			what := "list"
+			if len(rest) == 1 {
+				what = rest[0]
+			}
+			method, ok := map[string]string{"list": http.MethodGet, "begin": http.MethodPost, "end": http.MethodDelete}[what]
+			if !ok || len(rest) > 1 {
+				return usageError{fmt.Sprintf(`say one of "list", "begin" and "end", not %q`, strings.Join(rest, " "))}
+			}
+			query := make(url.Values)
+			if what != "list" {
+				if (*provider != "") == *whole {
+					return usageError{"give exactly one of --provider and --gateway"}
+				}
+				if *whole {
+					query.Set("gateway", "true")
+				} else {
+					query.Set("provider", *provider)
+				}
+			}
+			if what == "begin" {
+				if *last <= 0 {
+					return usageError{"say how long it lasts: --for 2h"}
+				}
+				query.Set("for", last.String())
+				if *reason != "" {
+					query.Set("reason", *reason)
+				}
+			}
+			token := ""
+			if *tokenFile != "" {
+				content, err := os.ReadFile(*tokenFile)
+				if err != nil {
+					return fmt.Errorf("reading the token: %w", err)
+				}
+				token = strings.TrimSpace(string(content))
+			}
+			var failed []error
+			for base := range strings.SplitSeq(*address, ",") {
+				base = strings.TrimRight(strings.TrimSpace(base), "/")
+				if err := maintain(p, method, base, query, token); err != nil {
+					failed = append(failed, fmt.Errorf("%s: %w", base, err))
+				}
+			}
+			return errors.Join(failed...)
+		},
+	}
+}
+
+// maintain asks one admin listener and prints what is switched there after it.
+func maintain(p *process, method, base string, query url.Values, token string) error {
+	ctx, cancel := context.WithTimeout(p.ctx, 10*time.Second)
+	defer cancel()
+	target := base + "/maintenance"
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, nil)
+	if err != nil {
+		return usageError{err.Error()}
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return fmt.Errorf("asking the admin listener: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return fmt.Errorf("reading the admin listener's answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		var why struct{ Detail string }
+		_ = json.Unmarshal(body, &why) // without a detail the status is all there is
+		return fmt.Errorf("the admin listener answers %s: %s", resp.Status, why.Detail)
+	}
+	var list struct{ Items []admin.Maintenance }
+	if err := json.Unmarshal(body, &list); err != nil {
+		return fmt.Errorf("reading the admin listener's answer: %w", err)
+	}
+	if len(list.Items) == 0 {
+		_, err := fmt.Fprintf(p.stdout, "%s: nothing is switched to maintenance\n", base)
+		return err
+	}
+	fmt.Fprintf(p.stdout, "%s: in maintenance\n", base)
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	for _, m := range list.Items {
+		what := "the whole gateway"
+		if !m.Gateway {
+			what = "provider " + m.Provider
+		}
+		fmt.Fprintf(table, "  %s\tuntil %s\tby %s\t%s\n", what, m.Until.Local().Format("2006-01-02 15:04:05 MST"), m.By, m.Reason)
+	}
+	return table.Flush()
+}
