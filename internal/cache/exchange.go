@@ -3,6 +3,8 @@ package cache
 import (
 	"context"
 	"net/http"
+
+	"ebox-gateway/internal/exchange"
 )
 
 // Exchange is one request of a caller, with the ways to answer it. It is handed in by
@@ -18,9 +20,9 @@ type Exchange interface {
 	// Forward sends the request and delivers what receive makes of what came back: an
 	// answer, or an error. prepare, unless nil, may change the header that is sent.
 	Forward(prepare func(http.Header), receive func(*http.Response, error) (*http.Response, error))
-	// Send gives what sends the request once more, after the exchange has ended if need
-	// be, under a context that it is then given, and not to the caller.
-	Send() func(ctx context.Context, prepare func(http.Header)) (*http.Response, error)
+	// Again prepares to send the request once more, after the exchange has ended if need
+	// be, and not for the caller.
+	Again() Again
 	// Failing tells whether an error of the way to the upstream is a reason to give what
 	// is there instead.
 	Failing(err error) bool
@@ -32,6 +34,15 @@ type Exchange interface {
 	// Locate gives the target, as in Task, of a URL reference that the answer to this
 	// request holds; false if it leads elsewhere.
 	Locate(reference string) (target string, ok bool)
+}
+
+// Again is a request that is sent in the background.
+type Again struct {
+	// Send sends it, once, under a context of its own.
+	Send func(ctx context.Context, prepare func(http.Header)) (*http.Response, error)
+	// Record is its own record. End is called when all is done and written there.
+	Record *exchange.Record
+	End    func()
 }
 
 // Extra are the fields that an answer from the cache has beside its own.

@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -546,4 +547,159 @@ func TestPurges(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestARefreshHasARecordOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, always("body", "Cache-Control: max-age=1, stale-while-revalidate=60", `Etag: "1"`))
+		r.get("/a")
+		time.Sleep(2 * time.Second)
+		g := r.get("/a")
+		mustGet(t, g, 200, "body", "hit; ttl=-1")
+		synctest.Wait()
+		if len(r.beside) != 1 || r.beside[0].Cache != "fwd=stale; fwd-status=304; stored" || g.record.Cache != "hit; ttl=-1" {
+			t.Errorf("%d records beside %+v", len(r.beside), g.record)
+		}
+		r.origin = func(*http.Request) (*http.Response, error) { return nil, errDown }
+		time.Sleep(2 * time.Second)
+		r.get("/a")
+		synctest.Wait()
+		if len(r.beside) != 2 || !errors.Is(r.beside[1].Cause, errDown) {
+			t.Errorf("%d records beside", len(r.beside))
+		}
+		r.cache.Close()
+	})
+}
+
+func TestWhatBroughtACallersCredentials(t *testing.T) {
+	for _, of := range []struct {
+		name, cacheControl, sent string
+		kept                     bool
+	}{
+		{"is that caller's alone", "max-age=60", "Authorization: Basic x", false},
+		{"even if it is a cookie", "max-age=60", "Cookie: session=1", false},
+		{"unless it is public", "public, max-age=60", "Authorization: Basic x", true},
+		{"or has a lifetime for shared caches", "s-maxage=60", "Cookie: session=1", true},
+		{"or must be validated when stale", "max-age=60, must-revalidate", "Authorization: Basic x", true},
+	} {
+		t.Run(of.name, func(t *testing.T) {
+			r := newRig(t, always("body", "Cache-Control: "+of.cacheControl))
+			for _, sharing := range []Sharing{SharedNever, SharedAlways} {
+				r.policy.Sharing = sharing
+				path := fmt.Sprint("/", sharing)
+				r.get(path, of.sent)
+				if g := r.get(path); g.fromCache() != of.kept {
+					t.Errorf("sharing %d: %s", sharing, g.cache())
+				}
+			}
+		})
+	}
+}
+
+func TestCookiesAreKeptWhereTheyPassAndTheAnswerSaysItsLifetime(t *testing.T) {
+	for _, of := range []struct {
+		name    string
+		passes  bool
+		answer  []string
+		kept    bool
+		cookies int
+	}{
+		{"with a lifetime", true, []string{"Cache-Control: max-age=60"}, true, 1},
+		{"by guess", true, []string{"Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT"}, false, 1},
+		{"where none passes", false, []string{"Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT"}, true, 0},
+	} {
+		t.Run(of.name, func(t *testing.T) {
+			r := newRig(t, always("body", append(of.answer, "Set-Cookie: a=b")...))
+			r.policy.Cookies, r.policy.Heuristics = of.passes, true
+			r.get("/a")
+			g := r.get("/a")
+			if g.fromCache() != of.kept || len(g.header["Set-Cookie"]) != of.cookies {
+				t.Errorf("%s with %v", g.cache(), g.header)
+			}
+		})
+	}
+}
+
+func TestAnOddAge(t *testing.T) {
+	for _, of := range []struct {
+		age    []string
+		left   string // by RFC 9111, section 5.1
+		strict bool   // whether it may be given where Age has to be one number
+	}{
+		{[]string{"7"}, "ttl=53", true},
+		{[]string{" 7 "}, "ttl=53", true},
+		{[]string{"7, 9"}, "ttl=53", false},
+		{[]string{"7", "9"}, "ttl=53", false},
+		{[]string{"-7"}, "ttl=60", false},
+		{[]string{"7.0"}, "ttl=60", false},
+		{[]string{"7;a=b"}, "ttl=60", false},
+		{[]string{""}, "ttl=60", false},
+	} {
+		t.Run(strings.Join(of.age, "|"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, func(*http.Request) (*http.Response, error) {
+					resp := reply(200, "body", "Cache-Control: max-age=60")
+					resp.Header["Age"] = of.age
+					return resp, nil
+				})
+				r.get("/a")
+				mustGet(t, r.get("/a"), 200, "body", "hit; "+of.left)
+				r.policy.StrictAge = true
+				if g := r.get("/a"); g.fromCache() != of.strict {
+					t.Errorf("strictly: %s", g.cache())
+				}
+				r.cache.Close()
+			})
+		})
+	}
+}
+
+func TestAPostThatSaysWhatAGetBrings(t *testing.T) {
+	const lifetime = "Cache-Control: max-age=60"
+	for _, of := range []struct {
+		name   string
+		status int
+		fields []string
+		kept   bool
+	}{
+		{"is kept", 200, []string{lifetime, "Content-Location: /a"}, true},
+		{"is kept by its whole URL too", 200, []string{lifetime, "Content-Location: http://upstream.test/a"}, true},
+		{"but not without a lifetime", 200, []string{"Content-Location: /a", `Etag: "1"`}, false},
+		{"nor about another resource", 200, []string{lifetime, "Content-Location: /b"}, false},
+		{"nor about none", 200, []string{lifetime}, false},
+		{"nor if it created something", 201, []string{lifetime, "Content-Location: /a"}, false},
+		{"nor against its will", 200, []string{lifetime + ", no-store", "Content-Location: /a"}, false},
+	} {
+		t.Run(of.name, func(t *testing.T) {
+			r := newRig(t, func(req *http.Request) (*http.Response, error) {
+				if req.Method == "POST" {
+					return reply(of.status, "posted", of.fields...), nil
+				}
+				return reply(200, "got", lifetime), nil
+			})
+			r.get("/a")
+			r.do(asked{method: "POST", path: "/a"})
+			g := r.get("/a")
+			if g.fromCache() != of.kept || (g.body == "posted") != of.kept {
+				t.Errorf("%q, %s", g.body, g.cache())
+			}
+		})
+	}
+}
+
+func TestWithoutMemoryTheStoreAnswers(t *testing.T) {
+	a, b, _ := replicas(t, always("body", "Cache-Control: max-age=60"))
+	for _, r := range []*rig{a, b} {
+		r.cache.Resize(0)
+	}
+	mustGet(t, a.get("/a"), 200, "body", "fwd=uri-miss; stored")
+	saved(t, a)
+	for _, r := range []*rig{a, b, a} {
+		mustGet(t, r.get("/a"), 200, "body", "hit")
+	}
+	if n := a.cache.Stats().Resources + b.cache.Stats().Resources; n != 0 {
+		t.Errorf("%d in memory", n)
+	}
+	b.do(asked{method: "PUT", path: "/a"})
+	mustGet(t, a.get("/a"), 200, "body", "fwd=uri-miss; stored")
 }

@@ -38,6 +38,8 @@ type rig struct {
 
 	mu   sync.Mutex
 	seen []*http.Request
+	// beside are the records of what was sent in the background.
+	beside []*exchange.Record
 }
 
 func newRig(t *testing.T, origin func(r *http.Request) (*http.Response, error)) *rig {
@@ -242,12 +244,19 @@ func (x *ex) Forward(prepare func(http.Header), receive func(*http.Response, err
 	}
 }
 
-func (x *ex) Send() func(context.Context, func(http.Header)) (*http.Response, error) {
-	return func(ctx context.Context, prepare func(http.Header)) (*http.Response, error) {
-		out := x.r.Clone(ctx)
+func (x *ex) Again() Again {
+	rec := &exchange.Record{Enterprise: exchange.From(x.r.Context()).Enterprise}
+	send := func(ctx context.Context, prepare func(http.Header)) (*http.Response, error) {
+		out := x.r.Clone(exchange.With(ctx, rec))
 		prepare(out.Header)
 		return x.rig.roundTrip(out)
 	}
+	end := func() {
+		x.rig.mu.Lock()
+		defer x.rig.mu.Unlock()
+		x.rig.beside = append(x.rig.beside, rec)
+	}
+	return Again{Send: send, Record: rec, End: end}
 }
 
 // from tells how an answer came about: from here or from the origin.

@@ -18,16 +18,18 @@ func (rd *reading) refresh() {
 		return
 	}
 	later := &reading{
-		c: c, t: rd.t, flight: f, entry: rd.entry, known: true, n: 1, why: "fwd=stale", record: new(exchange.Record),
+		c: c, t: rd.t, flight: f, entry: rd.entry, known: true, n: 1, why: "fwd=stale",
 		q: query{method: http.MethodGet, cc: noDirectives, header: http.Header{}, credentials: rd.q.credentials, passed: rd.q.passed},
 	}
 	later.places[0] = *at
 	later.at = &later.places[0]
-	send, x := rd.x.Send(), rd.x
+	again, x := rd.x.Again(), rd.x
+	later.record = again.Record
 	begun := c.aside(c.refreshes, func() {
 		ctx, cancel := context.WithTimeout(c.ctx, refreshTime)
 		defer cancel()
-		later.fetch(ctx, x, send)
+		defer again.End()
+		later.fetch(ctx, x, again.Send)
 	})
 	if !begun {
 		c.flights.land(&at.key, f, unshared, nil)
@@ -37,7 +39,7 @@ func (rd *reading) refresh() {
 // fetch asks and stores what comes.
 func (rd *reading) fetch(ctx context.Context, x Exchange, send func(context.Context, func(http.Header)) (*http.Response, error)) {
 	defer func() { rd.land(abandoned, nil) }()
-	b := &backstage{Exchange: x, ctx: ctx, send: send}
+	b := &backstage{Exchange: x, ctx: exchange.With(ctx, rd.record)}
 	rd.x = b
 	if store := rd.c.store(); store != nil && rd.at.store == nil && !rd.c.owed.concerns(&rd.at.key) {
 		if _, mark, err := store.Load(ctx, &rd.at.key); err == nil {
@@ -53,6 +55,7 @@ func (rd *reading) fetch(ctx context.Context, x Exchange, send func(context.Cont
 	})
 	resp, err = rd.receive(resp, err)
 	if err != nil {
+		rd.record.Cache, rd.record.Cause = rd.why, err
 		rd.c.o.Log.Debug("refreshing a stored answer failed", "error", err)
 		return
 	}
@@ -63,15 +66,11 @@ func (rd *reading) fetch(ctx context.Context, x Exchange, send func(context.Cont
 // backstage is the exchange of a refresh: nobody is there to be answered.
 type backstage struct {
 	Exchange
-	ctx  context.Context
-	send func(context.Context, func(http.Header)) (*http.Response, error)
+	ctx context.Context
 }
 
 func (b *backstage) Request() *http.Request { return b.Exchange.Request().WithContext(b.ctx) }
 func (b *backstage) Note(string)            {}
-func (b *backstage) Send() func(context.Context, func(http.Header)) (*http.Response, error) {
-	return b.send
-}
 
 // Field gives the fields that the refreshed variant was selected by; a part is never
 // asked for.

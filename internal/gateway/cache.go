@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/cache"
@@ -139,6 +140,9 @@ func (k *kept) policyOf(path string) *cache.Policy {
 type keeper struct {
 	*proxy.Proxy
 	cache *cache.Cache
+	// logged receives the records of what is asked in the background, which nobody
+	// waits for: the access log shows them, and evidence of what was read does not.
+	logged func(*exchange.Record)
 }
 
 // Keep implements server.Keeper.
@@ -203,17 +207,28 @@ func (x *keptExchange) Forward(prepare func(http.Header), receive func(*http.Res
 	x.keeper.Serve(x.w, x.r, x.call)
 }
 
-// Send gives what sends the call with a record and a context of its own, and the
-// credential of this one.
-func (x *keptExchange) Send() func(context.Context, func(http.Header)) (*http.Response, error) {
+// Again prepares the call with a record of its own, a part of this one's, and the
+// credential of this one. Nobody gets its answer, so that its record has no status.
+func (x *keptExchange) Again() cache.Again {
 	credential := x.r.Context().Value(authn.SourceKey)
-	record := *exchange.From(x.r.Context())
-	record.ID, record.Tries, record.Sent, record.Cause, record.Batch = exchange.NewID(), 0, false, nil, false
-	return func(ctx context.Context, prepare func(http.Header)) (*http.Response, error) {
-		again := record
-		ctx = exchange.With(context.WithValue(ctx, authn.SourceKey, credential), &again)
+	from := exchange.From(x.r.Context())
+	rec := &exchange.Record{
+		ID: exchange.NewID(), Parent: from.ID, TraceParent: from.TraceParent, TraceState: from.TraceState, Start: time.Now(),
+		Source: from.Source, Listener: from.Listener, Caller: from.Caller, Actor: from.Actor,
+		Method: http.MethodGet, Host: from.Host, Path: from.Path, Protocol: from.Protocol,
+		Route: from.Route, Provider: from.Provider, Action: from.Action,
+		Enterprise: from.Enterprise, Own: from.Own, Claimed: from.Claimed, Client: from.Client,
+		Upstream: x.call.Upstream.Name, UpstreamHost: x.call.Upstream.Base.Host,
+	}
+	send := func(ctx context.Context, prepare func(http.Header)) (*http.Response, error) {
+		ctx = exchange.With(context.WithValue(ctx, authn.SourceKey, credential), rec)
 		return x.keeper.Send(ctx, x.r, x.call, prepare)
 	}
+	end := func() {
+		rec.Phases.Total = time.Since(rec.Start)
+		x.keeper.logged(rec)
+	}
+	return cache.Again{Send: send, Record: rec, End: end}
 }
 
 // Failing tells an upstream that cannot serve from one that will not: a client that the

@@ -30,6 +30,8 @@ type generation struct {
 	now   func() time.Time
 	since time.Time
 	done  func(*exchange.Record)
+	// logged is told of what was asked in the background.
+	logged func(*exchange.Record)
 
 	exchanges proxy.Options
 	pool      *pool
@@ -58,7 +60,7 @@ func (g *generation) leave() { g.active.Add(-1) }
 // newGeneration builds a generation. old is the one in force, nil at the start; it
 // is not changed.
 func newGeneration(cfg *config.Config, o Options, p *pool, old *generation, done func(*exchange.Record)) (*generation, error) {
-	g := &generation{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, since: o.Now(), done: done, pool: p}
+	g := &generation{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, since: o.Now(), done: done, logged: o.Done, pool: p}
 	if err := g.build(old); err != nil {
 		g.discard(old) // what it took and made before it failed
 		return nil, err
@@ -117,7 +119,7 @@ func (g *generation) build(old *generation) error {
 		g.tokens.Adopt(old.tokens)
 	}
 	g.edge = server.NewEdge(cfg.Server.PublicURL, cfg.Server.AllowedHosts, cfg.Server.AllowedOrigins)
-	g.endpoint = g.newEndpoint(&keeper{Proxy: exchanges, cache: g.pool.cache}, g.routes, nil, g.done)
+	g.endpoint = g.newEndpoint(&keeper{Proxy: exchanges, cache: g.pool.cache, logged: g.logged}, g.routes, nil, g.done)
 	return nil
 }
 
