@@ -1,0 +1,559 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/demo"
+	"ebox-gateway/internal/redistest"
+	"ebox-gateway/internal/simulator"
+)
+
+// Three gateways as processes of their own, the program as it is shipped, with a real
+// Redis between them and a simulator behind them: they act as one, and callers do not
+// notice how many there are or what becomes of one of them.
+func TestThreeProcessesActAsOne(t *testing.T) {
+	f := newFleet(t, 3)
+	for _, step := range []struct {
+		name string
+		run  func(*testing.T, *fleet)
+	}{
+		{"one token for all", oneToken},
+		{"a purge and a write are seen by all", invalidations},
+		{"a rate holds for the sum", sumOfRates},
+		{"a rolling change of the configuration loses no request", rollingChange},
+		{"a rolling restart loses no request", rollingRestart},
+		{"one is killed and one freezes", killedAndFrozen},
+		{"the list of providers outlives a restart of all", restartOfAll},
+	} {
+		if !t.Run(step.name, func(t *testing.T) {
+			f.t = t
+			step.run(t, f)
+		}) {
+			return
+		}
+	}
+}
+
+const (
+	ebox      = "/enterprises/0206731645/ebox/providers/nsso/ebox"
+	messages  = ebox + "/messages"
+	reference = "/enterprises/0206731645/ebox/providers/nsso/referenceData/messageTypes"
+	limited   = "/enterprises/0212148896/ebox/providers/nsso/ebox"
+	perSecond = 40
+)
+
+func oneToken(t *testing.T, f *fleet) {
+	var calls sync.WaitGroup
+	for range 10 {
+		for _, r := range f.replicas {
+			calls.Go(func() {
+				if got := f.get(r, ebox); got.status != http.StatusOK {
+					t.Errorf("%d %s", got.status, got.body)
+				}
+			})
+		}
+	}
+	calls.Wait()
+	for what, n := range f.sim.TokensIssuedFor() {
+		if n != 1 {
+			t.Errorf("%d tokens were issued for %s", n, what)
+		}
+	}
+}
+
+func invalidations(t *testing.T, f *fleet) {
+	asked := func() uint64 { return f.sim.RequestCount(simulator.ProviderUpstream("nsso")) }
+	for _, r := range f.replicas {
+		f.eventually("an answer to be kept", func() bool { return strings.Contains(f.get(r, reference).header.Get("Cache-Status"), "hit") })
+	}
+	before, began := asked(), time.Now()
+	f.post(f.replicas[0], "/cache/purge?all=true")
+	for _, r := range f.replicas[1:] {
+		f.eventually("the provider to be asked again", func() bool {
+			f.get(r, reference)
+			return asked() > before
+		})
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("the purge was seen after %s", took)
+	}
+	// A provider that lets its list be kept, and a write elsewhere.
+	says := func(body string) int {
+		id, err := f.sim.Fault(simulator.Fault{
+			Upstream: simulator.ProviderUpstream("nsso"), Method: http.MethodGet, Path: "/ebox/messages", Kind: simulator.FaultStatus,
+			Status: http.StatusOK, Body: body, ContentType: "application/json", Header: http.Header{"Cache-Control": {"max-age=3600"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	old := says(`{"read":false}`)
+	for _, r := range f.replicas {
+		f.eventually("the list to be kept", func() bool { return strings.Contains(f.get(r, messages).header.Get("Cache-Status"), "hit") })
+	}
+	f.sim.RemoveFault(old)
+	says(`{"read":true}`)
+	if got := f.do(f.replicas[1], http.MethodPatch, messages, `{"items":[{"messageId":"`+simulator.FirstMessage+`","visible":true}]}`); got.status >= 300 {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	began = time.Now()
+	for _, r := range f.replicas {
+		f.eventually("the new list", func() bool { return f.get(r, messages).body == `{"read":true}` })
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("the write was seen after %s", took)
+	}
+	f.sim.ClearFaults()
+}
+
+func sumOfRates(t *testing.T, f *fleet) {
+	for _, r := range f.replicas {
+		f.eventually("the replicas to know of each other", func() bool { return f.status(r).Redis.Replicas == len(f.replicas) })
+	}
+	time.Sleep(time.Second) // until each has its part
+	var admitted atomic.Int64
+	began := time.Now()
+	var callers sync.WaitGroup
+	for i := range 2 * len(f.replicas) {
+		r := f.replicas[i%len(f.replicas)]
+		callers.Go(func() {
+			for time.Since(began) < 2500*time.Millisecond {
+				switch got := f.get(r, limited); got.status {
+				case http.StatusOK:
+					admitted.Add(1)
+				case http.StatusTooManyRequests:
+					time.Sleep(5 * time.Millisecond)
+				default:
+					t.Errorf("%d %s", got.status, got.body)
+					return
+				}
+			}
+		})
+	}
+	callers.Wait()
+	took, n := time.Since(began).Seconds(), float64(admitted.Load())
+	t.Logf("%v calls in %.1f s", n, took)
+	if most := 1.1*perSecond*took + perSecond; n > most || n < 0.7*perSecond*took {
+		t.Errorf("%v calls in %.1f s at %d a second, and as many at once", n, took, perSecond)
+	}
+}
+
+func rollingChange(t *testing.T, f *fleet) {
+	stop := f.load(false)
+	for _, r := range f.replicas {
+		before := f.status(r).Configuration.Hash
+		f.edit(r, "name: With a mandate as well", "name: With another name")
+		r.signal(syscall.SIGHUP)
+		f.eventually("the new configuration", func() bool { return f.status(r).Configuration.Hash != before })
+	}
+	stop()
+}
+
+func rollingRestart(t *testing.T, f *fleet) {
+	stop := f.load(false)
+	for _, r := range f.replicas {
+		r.signal(syscall.SIGTERM)
+		if err := r.wait(); err != nil {
+			t.Errorf("the stop: %v\n%s", err, r.log.String())
+		}
+		f.start(r)
+		f.eventually("the balancer to see it", func() bool { return r.healthy.Load() })
+	}
+	stop()
+}
+
+func killedAndFrozen(t *testing.T, f *fleet) {
+	killed, frozen := f.replicas[0], f.replicas[1]
+	stop := f.load(true)
+	killed.signal(syscall.SIGKILL)
+	_ = killed.wait()
+	f.eventually("the balancer to see that it is gone", func() bool { return !killed.healthy.Load() })
+	frozen.signal(syscall.SIGSTOP)
+	f.eventually("the balancer to see that it is frozen", func() bool { return !frozen.healthy.Load() })
+	time.Sleep(500 * time.Millisecond) // served by the one that is left
+	frozen.signal(syscall.SIGCONT)
+	f.eventually("the frozen one to be back", func() bool { return frozen.healthy.Load() })
+	f.start(killed)
+	f.eventually("the killed one to be back", func() bool { return killed.healthy.Load() })
+	time.Sleep(300 * time.Millisecond)
+	stop()
+}
+
+func restartOfAll(t *testing.T, f *fleet) {
+	for _, r := range f.replicas {
+		r.signal(syscall.SIGTERM)
+	}
+	for _, r := range f.replicas {
+		if err := r.wait(); err != nil {
+			t.Errorf("the stop: %v", err)
+		}
+	}
+	if _, err := f.sim.Fault(simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultClose}); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range f.replicas {
+		f.start(r)
+	}
+	for _, r := range f.replicas {
+		f.eventually("the list", func() bool { return f.get(r, ebox).status == http.StatusOK })
+		if s := f.status(r).Directory.Source; s != "shared" {
+			t.Errorf("the list came from %q", s)
+		}
+	}
+	for _, r := range f.replicas {
+		r.signal(syscall.SIGTERM)
+		if err := r.wait(); err != nil {
+			t.Errorf("the stop: %v", err)
+		}
+	}
+}
+
+// fleet is replicas, what is behind them, and a balancer in front.
+type fleet struct {
+	t        *testing.T
+	sim      *simulator.Simulator
+	program  string
+	replicas []*replica
+	http     *http.Client
+	turn     atomic.Uint64
+}
+
+// replica is one gateway process.
+type replica struct {
+	config  string
+	mu      sync.Mutex
+	process *exec.Cmd
+	ended   chan struct{}
+	err     error // valid once ended is closed
+	log     *lockedLog
+	// base and admin are where it listens, healthy whether the balancer sends it calls.
+	base, admin atomic.Pointer[string]
+	healthy     atomic.Bool
+}
+
+// newFleet builds the program and starts n of it.
+func newFleet(t *testing.T, n int) *fleet {
+	t.Helper()
+	server := redistest.Start(t)
+	dir := t.TempDir()
+	f := &fleet{t: t, program: filepath.Join(dir, "gateway")}
+	if out, err := exec.Command("go", "build", "-o", f.program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	client, err := demo.NewClient(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.sim, err = simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0", Clients: []simulator.Client{client}}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.sim.Close() })
+	var key [32]byte
+	_, _ = rand.Read(key[:])
+	if err := os.WriteFile(filepath.Join(dir, "k1.key"), []byte(base64.StdEncoding.EncodeToString(key[:])), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := demo.Config(f.sim, "127.0.0.1:0", "127.0.0.1:0")
+	for old, new := range map[string]string{
+		"drain: {delay: 0s, timeout: 5s}": "drain: {delay: 500ms, timeout: 5s}",
+		"number: 0212.148.896,":           fmt.Sprintf("number: 0212.148.896, rate: {perSecond: %d, burst: %[1]d, scope: cluster},", perSecond),
+	} {
+		if !strings.Contains(text, old) {
+			t.Fatalf("no %q in\n%s", old, text)
+		}
+		text = strings.Replace(text, old, new, 1)
+	}
+	text += "redis: {url: \"redis://" + server.Addr + "/0\", encryptionKeys: [{id: k1, file: k1.key}]}\n"
+	transport := &http.Transport{MaxIdleConnsPerHost: 20}
+	t.Cleanup(transport.CloseIdleConnections)
+	f.http = &http.Client{Transport: transport}
+	for i := range n {
+		r := &replica{config: filepath.Join(dir, fmt.Sprintf("config-%d.yaml", i))}
+		if err := os.WriteFile(r.config, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f.replicas = append(f.replicas, r)
+	}
+	t.Cleanup(func() {
+		for _, r := range f.replicas {
+			if r.process != nil {
+				_ = r.process.Process.Kill()
+				_ = r.wait()
+			}
+		}
+		if t.Failed() {
+			for i, r := range f.replicas {
+				t.Logf("replica %d:\n%s", i, r.log.String())
+			}
+		}
+	})
+	var starting sync.WaitGroup
+	for _, r := range f.replicas { // at once, as a rollout of nothing before would
+		starting.Go(func() { f.start(r) })
+	}
+	starting.Wait()
+	for _, r := range f.replicas {
+		f.eventually("the list of providers", func() bool { return strings.Contains(f.get(r, "/ebox/providers").body, `"nsso"`) })
+		f.eventually("Redis", func() bool { s := f.status(r).Redis; return s.State == "up" && s.Subscribed })
+	}
+	return f
+}
+
+var listening = regexp.MustCompile(`msg=listening address=(\S+) for=(\w+)`)
+
+// start starts a replica, which listens where there is room.
+func (f *fleet) start(r *replica) {
+	f.t.Helper()
+	log := new(lockedLog)
+	cmd := exec.Command(f.program, "serve", "--config", r.config)
+	cmd.Stdout, cmd.Stderr = io.Discard, log
+	ended := make(chan struct{})
+	r.mu.Lock()
+	r.process, r.log, r.ended = cmd, log, ended
+	err := cmd.Start()
+	r.mu.Unlock()
+	if err != nil {
+		f.t.Error(err)
+		return
+	}
+	go func() {
+		r.err = cmd.Wait()
+		close(ended)
+	}()
+	f.eventually("the listeners", func() bool {
+		all := listening.FindAllStringSubmatch(log.String(), -1)
+		for _, m := range all {
+			at := "http://" + m[1]
+			if m[2] == "callers" {
+				r.base.Store(&at)
+			} else {
+				r.admin.Store(&at)
+			}
+		}
+		return len(all) == 2
+	})
+}
+
+func (r *replica) signal(s syscall.Signal) { _ = r.process.Process.Signal(s) }
+
+// wait waits for the end of the process.
+func (r *replica) wait() error {
+	select {
+	case <-r.ended:
+		return r.err
+	case <-time.After(15 * time.Second):
+		return errors.New("it does not end")
+	}
+}
+
+// edit changes a replica's configuration.
+func (f *fleet) edit(r *replica, old, new string) {
+	f.t.Helper()
+	text, err := os.ReadFile(r.config)
+	if err != nil || !bytes.Contains(text, []byte(old)) {
+		f.t.Fatalf("%q: %v", old, err)
+	}
+	if err := os.WriteFile(r.config, bytes.Replace(text, []byte(old), []byte(new), 1), 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// reply is an answer, read to its end.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (f *fleet) get(r *replica, path string) reply { return f.do(r, http.MethodGet, path, "") }
+
+// do makes a call to one replica; status is 0 if there was no answer.
+func (f *fleet) do(r *replica, method, path, body string) reply {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	got, err := f.call(ctx, *r.base.Load()+path, method, body)
+	if err != nil {
+		got.body = err.Error()
+	}
+	return got
+}
+
+func (f *fleet) call(ctx context.Context, url, method, body string) (reply, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		return reply{}, err
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/merge-patch+json")
+	}
+	resp, err := f.http.Do(req)
+	if err != nil {
+		return reply{}, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return reply{resp.StatusCode, resp.Header, string(text)}, err
+}
+
+func (f *fleet) post(r *replica, path string) {
+	f.t.Helper()
+	if got, err := f.call(f.t.Context(), *r.admin.Load()+path, http.MethodPost, ""); err != nil || got.status >= 300 {
+		f.t.Fatalf("%s: %d %s %v", path, got.status, got.body, err)
+	}
+}
+
+// fleetStatus is what the tests read of a replica's status.
+type fleetStatus struct {
+	Configuration struct {
+		Hash string `json:"hash"`
+	} `json:"configuration"`
+	Directory struct {
+		Source string `json:"source"`
+	} `json:"directory"`
+	Redis struct {
+		State      string `json:"state"`
+		Subscribed bool   `json:"subscribed"`
+		Replicas   int    `json:"replicas"`
+	} `json:"redis"`
+}
+
+func (f *fleet) status(r *replica) (s fleetStatus) {
+	f.t.Helper()
+	got, err := f.call(f.t.Context(), *r.admin.Load()+"/status", http.MethodGet, "")
+	if err == nil {
+		err = json.Unmarshal([]byte(got.body), &s)
+	}
+	if err != nil {
+		f.t.Fatalf("%v: %s", err, got.body)
+	}
+	return s
+}
+
+// load has callers at work behind a balancer, until stop is called. Any answer but 200
+// is an error. Callers that repeat do so once, at another replica, and wait for a second
+// at most each time.
+func (f *fleet) load(repeat bool) (stop func()) {
+	t := f.t
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	for _, r := range f.replicas {
+		r.healthy.Store(true)
+		running.Go(func() { f.probe(ctx, r) })
+	}
+	var served, repeated atomic.Int64
+	for range 6 {
+		running.Go(func() {
+			for ctx.Err() == nil {
+				first := f.pick(nil)
+				got, err := f.try(first, time.Second)
+				if repeat && (err != nil || got.status >= 500) {
+					repeated.Add(1)
+					got, err = f.try(f.pick(first), 2*time.Second)
+				}
+				if err != nil || got.status != http.StatusOK {
+					t.Errorf("a caller saw %d %s %v", got.status, got.body, err)
+					return
+				}
+				served.Add(1)
+				time.Sleep(3 * time.Millisecond)
+			}
+		})
+	}
+	f.eventually("callers at work", func() bool { return served.Load() > 50 })
+	return func() {
+		t.Helper()
+		before := served.Load()
+		f.eventually("callers to go on", func() bool { return served.Load() > before+50 || t.Failed() })
+		cancel()
+		running.Wait()
+		t.Logf("%d calls served, %d repeated", served.Load(), repeated.Load())
+	}
+}
+
+// try makes one call of a caller. Its time is bounded but not by the test's end, so that
+// none is cut that the gateway would have served.
+func (f *fleet) try(r *replica, limit time.Duration) (reply, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	return f.call(ctx, *r.base.Load()+ebox, http.MethodGet, "")
+}
+
+// pick gives the replicas in turn, of those that are healthy, and not the one that has
+// just failed.
+func (f *fleet) pick(failed *replica) *replica {
+	var last *replica
+	for range 2 * len(f.replicas) {
+		r := f.replicas[f.turn.Add(1)%uint64(len(f.replicas))]
+		if r != failed {
+			if r.healthy.Load() {
+				return r
+			}
+			last = r
+		}
+	}
+	return last
+}
+
+// probe asks a replica for its readiness, as a balancer does.
+func (f *fleet) probe(ctx context.Context, r *replica) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		limited, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		got, err := f.call(limited, *r.admin.Load()+"/readyz", http.MethodGet, "")
+		cancel()
+		r.healthy.Store(err == nil && got.status == http.StatusOK)
+	}
+}
+
+func (f *fleet) eventually(what string, holds func() bool) {
+	f.t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			f.t.Errorf("waited in vain for %s", what)
+			return
+		}
+	}
+}
+
+// lockedLog is a log that can be read while it is written.
+type lockedLog struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
