@@ -17,7 +17,7 @@ import (
 // MaxChanges is the most that the body of a PATCH may have, in bytes: 1 MB.
 const MaxChanges = 1e6
 
-// deepest is how many objects and arrays of a body may stand in one another.
+// deepestBody is how many objects and arrays of a body may stand in one another.
 const deepestBody = 64
 
 // Changes are the changes of a PATCH, by provider.

@@ -34,10 +34,13 @@ type stream struct {
 
 	// unread are messages that were read and not yet taken; need is how many are wanted
 	// in all, count how many there have been.
-	unread      []message
-	need, count int
-	seen        map[string]struct{}
-	last        time.Time // where the latest message stands
+	unread []message
+	need   int
+	seen   map[string]struct{}
+	tally
+	// before is the tally before the latest page, added the ids that it brought.
+	before tally
+	added  []string
 
 	// size is the page size that is asked for, page the number of the next page, query
 	// its query.
@@ -54,14 +57,20 @@ type stream struct {
 	came    int // messages in all pages since the last start, whatever became of them
 	total   int
 	counted bool
-	left    int // those left out by the window
-	newest  time.Time
+}
+
+// tally is what has come of a list so far.
+type tally struct {
+	count  int       // messages that were taken in
+	left   int       // those left out by the window
+	last   time.Time // where the latest message stands
+	newest time.Time // the latest date of all
 }
 
 func (in *Inbox) newStream(round *Round, provider string, q *Query) *stream {
 	s := &stream{
 		in: in, round: round, q: q, provider: provider, need: q.last(), size: min(q.last(), maxPageSize),
-		seen: make(map[string]struct{}), last: distant,
+		seen: make(map[string]struct{}), tally: tally{last: distant},
 	}
 	s.start()
 	return s
@@ -120,6 +129,7 @@ func (s *stream) load(ctx context.Context) {
 		s.missing = refused(s.provider, a, now)
 		return
 	}
+	s.before, s.added = s.tally, s.added[:0]
 	fresh, came := 0, 0
 	l, err := readList(a.Body, func(m *message) error {
 		came++
@@ -152,6 +162,7 @@ func (s *stream) admit(m *message) bool {
 		return true // of no interest, but a sign of life
 	}
 	s.seen[m.id] = struct{}{}
+	s.added = append(s.added, m.id)
 	if !s.q.window.admits(m) {
 		s.left++
 		return true
@@ -175,11 +186,16 @@ func (s *stream) admit(m *message) bool {
 // advance decides from a page what comes after it.
 func (s *stream) advance(l *listing, fresh, came int) error {
 	if s.page > 1 && l.counted && s.counted && l.total < s.total {
-		// Messages went away while we read, and others may have slipped from the pages
-		// to come into those that were read. Those that we have are known by their ids.
+		// Messages went away while we read, and others may have slipped from the pages to
+		// come into those that were read. This page is forgotten, since what is missing
+		// comes before it, and those before it are read again for what they have now.
 		if s.restarts++; s.restarts > maxRestarts {
 			return errChanging
 		}
+		for _, id := range s.added {
+			delete(s.seen, id)
+		}
+		s.unread, s.tally, s.beyond = s.unread[:0], s.before, false
 		s.total = l.total
 		s.start()
 		return nil

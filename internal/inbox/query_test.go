@@ -1,0 +1,110 @@
+package inbox
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/problem"
+)
+
+func TestQueryThatIsNotValidNamesEachParameter(t *testing.T) {
+	for query, want := range map[string]string{
+		"page=0":                             "page:schemaViolation",
+		"page=x&pageSize=101":                "page:schemaViolation pageSize:schemaViolation",
+		"page=11&pageSize=100":               "page:invalidInput",
+		"page=41":                            "page:invalidInput",
+		"page=1&page=2":                      "page:invalidInput",
+		"pageSize=0":                         "pageSize:schemaViolation",
+		"skip=-1":                            "skip:schemaViolation",
+		"partial=no":                         "partial:schemaViolation",
+		"readStatus=":                        "readStatus:schemaViolation",
+		"visible=1&registeredMail=TRUE":      "visible:schemaViolation registeredMail:schemaViolation",
+		"receivedBefore=yesterday":           "receivedBefore:schemaViolation",
+		"receivedAfter=2026-02-30":           "receivedAfter:schemaViolation",
+		"expiredBefore=2026-01-01T00:00":     "expiredBefore:schemaViolation",
+		"expiredAfter=&q=x":                  "expiredAfter:schemaViolation qlang:requiredInput",
+		"q=x&qlang=en":                       "qlang:invalidInput",
+		"q=a&q=b&qlang=nl":                   "q:invalidInput",
+		"page=1000&pageSize=1":               "",
+		"page=40":                            "",
+		"q=x&qlang=nl":                       "",
+		"anything=1&anything=2&&x":           "",
+		"receivedAfter=2026-01-01T00:00:00Z": "",
+	} {
+		_, err := ParseQuery(query)
+		var p *problem.Problem
+		var got []string
+		if errors.As(err, &p) {
+			if p.Status != 400 {
+				t.Errorf("%s: status %d", query, p.Status)
+			}
+			for _, i := range p.Issues {
+				got = append(got, i.Name+":"+i.Type)
+				if i.In != "query" || i.Detail == "" {
+					t.Errorf("%s: %+v", query, i)
+				}
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %v, want %s", query, got, want)
+		}
+	}
+}
+
+// The day that is sent for a moment has to include all that the moment admits, whether
+// the provider's days begin at midnight in UTC or in Brussels.
+func FuzzDayOfAMoment(f *testing.F) {
+	brussels, err := time.LoadLocation("Europe/Brussels")
+	if err != nil {
+		f.Skip("there are no time zones on this machine")
+	}
+	for _, s := range []string{"2026-11-22T23:30:00Z", "2026-07-01T21:59:59.999Z", "2026-07-01T22:00:00Z", "2026-03-29T00:59:59Z", "2026-10-25T01:00:00Z"} {
+		at, _ := time.Parse(time.RFC3339, s)
+		f.Add(at.Unix())
+	}
+	f.Fuzz(func(t *testing.T, seconds int64) {
+		at := time.Unix(seconds, 0)
+		if at.Year() < 1980 || at.Year() > 9000 {
+			return
+		}
+		for _, zone := range []*time.Location{time.UTC, brussels} {
+			begins := func(day time.Time, plus int) time.Time {
+				y, m, d := day.Date()
+				return time.Date(y, m, d+plus, 0, 0, 0, 0, zone)
+			}
+			if b := begins(later(at.UTC()), 0); b.Before(at) {
+				t.Errorf("before %s: the day begins at %s", at, b)
+			}
+			if e := begins(earlier(at.UTC()), 1); e.After(at) {
+				t.Errorf("after %s: the day ends at %s", at, e)
+			}
+		}
+	})
+}
+
+func FuzzParseQuery(f *testing.F) {
+	for _, s := range []string{"", "page=2&pageSize=10", "q=%26&qlang=nl&x", "receivedBefore=2026-01-01T00:00:00%2B01:00", "receivedBefore=2026-01-01T00:00:00+01:00&partial=false&skip=3", "%zz=1", "page=%31"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		q, err := ParseQuery(raw)
+		if err != nil {
+			return
+		}
+		if q.Page < 1 || q.PageSize < 1 || q.Page*q.PageSize > Deepest || q.last() > 2*Deepest {
+			t.Fatalf("%q: page %d of %d", raw, q.Page, q.PageSize)
+		}
+		sent, err := url.ParseQuery(q.sent)
+		if err != nil && !strings.Contains(raw, ";") {
+			t.Fatalf("%q is sent as %q: %v", raw, q.sent, err)
+		}
+		for _, own := range []string{"page", "pageSize", "skip", "partial"} {
+			if sent.Has(own) {
+				t.Fatalf("%q is sent as %q", raw, q.sent)
+			}
+		}
+	})
+}
