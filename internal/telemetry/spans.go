@@ -173,7 +173,7 @@ func (t *Tracer) Done(r *exchange.Record, template string) {
 	if r.Tries > 0 {
 		attributes = append(attributes, attribute.Int("ebox.tries", r.Tries))
 	}
-	failed := r.Status >= 500 || r.Cut || r.Status == 0
+	failed := r.Status >= 500 || r.Cut || r.Status == 0 && (r.Parent == "" || r.Cause != nil) // a part answers nobody
 	if failed {
 		text("error.type", errorType(r))
 	}
