@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -204,24 +203,10 @@ func (g *Gateway) Maintain(ctx context.Context, m admin.Maintenance) error {
 	attrs := []any{"what", what, "by", m.By}
 	if m.Until.IsZero() {
 		g.o.Log.Warn("maintenance was ended", attrs...)
-		g.tell("maintenance-ended", m, what)
 		return nil
 	}
 	g.o.Log.Warn("maintenance was switched on", append(attrs, "until", m.Until, "reason", m.Reason)...)
-	g.tell("maintenance-begun", m, what)
 	return nil
-}
-
-// tell hands an operator's act to whoever keeps evidence of it.
-func (g *Gateway) tell(kind string, m admin.Maintenance, what string) {
-	if g.o.Event == nil {
-		return
-	}
-	attrs := []slog.Attr{slog.String("what", what), slog.String("by", m.By)}
-	if !m.Until.IsZero() {
-		attrs = append(attrs, slog.Time("until", m.Until), slog.String("reason", m.Reason))
-	}
-	g.o.Event(kind, attrs...)
 }
 
 // unlessSwitched is target for providers that nobody has switched to maintenance: to

@@ -1,0 +1,339 @@
+package activity
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/problem"
+)
+
+// night is a Recent at a time that the test sets.
+type night struct {
+	*Recent
+	now time.Time
+}
+
+func newNight() *night {
+	n := &night{now: time.Date(2026, 11, 22, 3, 0, 5, 0, time.UTC)}
+	n.Recent = New(Options{
+		Now:   func() time.Time { return n.now },
+		Mask:  func(s string) string { return strings.ReplaceAll(s, "79072300048", "***********") },
+		Known: func(p string) bool { return p == "nsso" || p == "regional" },
+	})
+	return n
+}
+
+// done is a request that ended now, after took.
+func (n *night) done(r exchange.Record, took time.Duration) {
+	r.Start, r.Phases.Total = n.now.Add(-took), took
+	if r.ID == "" {
+		r.ID = exchange.NewID()
+	}
+	n.Done(&r)
+}
+
+func sum(list []uint32) (total uint32) {
+	for _, v := range list {
+		total += v
+	}
+	return total
+}
+
+func TestHowARequestEnded(t *testing.T) {
+	for name, c := range map[string]struct {
+		record exchange.Record
+		want   outcome
+		by     string
+	}{
+		"answered":                            {exchange.Record{Status: 200, UpstreamStatus: 200}, answered, "gateway"},
+		"not modified":                        {exchange.Record{Status: 304, UpstreamStatus: 304}, answered, "gateway"},
+		"refused by the gateway":              {exchange.Record{Status: 403, ProblemType: "urn:x"}, refusedHere, "gateway"},
+		"refused by the upstream":             {exchange.Record{Status: 403, UpstreamStatus: 403}, refusedThere, "upstream"},
+		"no way to the upstream":              {exchange.Record{Status: 502, ProblemType: "urn:x"}, failedHere, "gateway"},
+		"an upstream's own error":             {exchange.Record{Status: 503, UpstreamStatus: 503}, failedThere, "upstream"},
+		"an upstream's error that was mapped": {exchange.Record{Status: 502, UpstreamStatus: 200, ProblemType: "urn:x"}, failedHere, "gateway"},
+		"cut by the upstream":                 {exchange.Record{Status: 200, Cut: true, ProxyError: problem.ProxyResponseIncomplete}, failedThere, "upstream"},
+		"cut by the caller":                   {exchange.Record{Status: 200, Cut: true, Cause: errors.New("broken pipe")}, gone, "caller"},
+		"a caller that did not wait":          {exchange.Record{Status: 499, Cut: true}, gone, "caller"},
+		"a panic":                             {exchange.Record{Status: 500, ProblemType: "urn:x", ProxyError: problem.ProxyInternalError}, failedHere, "gateway"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := outcomeOf(&c.record); got != c.want || got.by() != c.by {
+				t.Errorf("%d by %s, want %d by %s", got, got.by(), c.want, c.by)
+			}
+		})
+	}
+}
+
+func TestSeriesSplitByRouteAndProvider(t *testing.T) {
+	n := newNight()
+	for range 8 {
+		n.done(exchange.Record{Route: "ebox", Provider: "nsso", Status: 200}, 20*time.Millisecond)
+	}
+	n.done(exchange.Record{Route: "ebox", Provider: "nsso", Status: 502, ProblemType: "urn:x"}, 3*time.Second)
+	n.done(exchange.Record{Route: "inbox", Provider: "nsso", Parent: "p", Status: 503, UpstreamStatus: 503}, time.Millisecond)
+	n.done(exchange.Record{Route: "inbox", Status: 200}, time.Millisecond)
+	n.done(exchange.Record{Status: 404, ProblemType: "urn:x"}, 0)
+
+	s := n.Snapshot()
+	if got := s.Total.Window; got.Requests != 11 || got.GatewayErrors != 1 || got.UpstreamErrors != 0 || got.Refused != 1 {
+		t.Errorf("in all %+v: parts of an answer are no requests of a caller", got)
+	}
+	names := []string{}
+	for _, r := range s.Routes {
+		names = append(names, r.Name)
+	}
+	if fmt.Sprint(names) != "[ ebox inbox]" {
+		t.Errorf("routes %q", names)
+	}
+	if len(s.Providers) != 1 || s.Providers[0].Name != "nsso" {
+		t.Fatalf("providers %+v", s.Providers)
+	}
+	nsso := s.Providers[0]
+	if nsso.Window.Requests != 10 || nsso.Window.Errors() != 2 || nsso.Minute != nsso.Window {
+		t.Errorf("nsso %+v, last minute %+v", nsso.Window, nsso.Minute)
+	}
+	if last := len(nsso.Requests) - 1; nsso.Requests[last] != 10 || nsso.GatewayErrors[last] != 1 || nsso.UpstreamErrors[last] != 1 {
+		t.Errorf("the running slot has %d requests", nsso.Requests[last])
+	}
+	if nsso.Minute.P50 < 15 || nsso.Minute.P50 > 20 || nsso.Minute.P99 < 2000 || nsso.Minute.P99 > 3000 {
+		t.Errorf("latencies %+v", nsso.Minute)
+	}
+}
+
+// The last minutes move on, and what is older than they are is forgotten.
+func TestWhatIsOldLeaves(t *testing.T) {
+	n := newNight()
+	n.done(exchange.Record{Route: "ebox", Status: 200}, 0)
+	begun := n.now
+	for _, c := range []struct {
+		after          time.Duration
+		window, minute uint64
+	}{{0, 1, 1}, {59 * time.Second, 1, 1}, {71 * time.Second, 1, 0}, {14 * time.Minute, 1, 0}, {15*time.Minute + 6*time.Second, 0, 0}, {15 * 24 * time.Hour, 0, 0}} {
+		n.now = begun.Add(c.after)
+		s := n.Snapshot().Total
+		if s.Window.Requests != c.window || s.Minute.Requests != c.minute || uint64(sum(s.Requests)) != c.window {
+			t.Errorf("after %s: %d and %d in the last minute, want %d and %d", c.after, s.Window.Requests, s.Minute.Requests, c.window, c.minute)
+		}
+	}
+	n.now = begun.Add(15 * 24 * time.Hour)
+	n.done(exchange.Record{Route: "ebox", Status: 200}, 0)
+	if s := n.Snapshot(); s.Total.Window.Requests != 1 || len(s.Routes) != 1 {
+		t.Errorf("after days %+v", s.Total.Window)
+	}
+}
+
+func TestASlowCallerIsNoSlowUpstream(t *testing.T) {
+	n := newNight()
+	n.done(exchange.Record{Status: 200, Phases: exchange.Phases{Body: 29 * time.Second}}, 30*time.Second)
+	if p := n.Snapshot().Total.Minute.P50; p < 700 || p > 1000 {
+		t.Errorf("%v ms until the first byte", p)
+	}
+}
+
+// Whoever can send requests can make names up, of providers and in paths.
+func TestTheOutsideCannotMakeSeries(t *testing.T) {
+	n := newNight()
+	for i := range 2000 {
+		n.done(exchange.Record{Route: "ebox", Provider: fmt.Sprint("made-up-", i), Status: 404, ProblemType: "urn:x", Path: "/" + strings.Repeat("x", 8000)}, 0)
+	}
+	s := n.Snapshot()
+	if len(s.Providers) != 0 || len(s.Routes) != 1 || len(*n.parts.Load()) != 1 {
+		t.Errorf("%d providers, %d series", len(s.Providers), len(*n.parts.Load()))
+	}
+	if len(s.Problems) != keptRefusals {
+		t.Errorf("%d problems are kept", len(s.Problems))
+	}
+	for _, p := range s.Problems {
+		if len(p.Path) > maxText+3 || p.Provider != "" {
+			t.Fatalf("a path of %d bytes, provider %q", len(p.Path), p.Provider)
+		}
+	}
+}
+
+func TestSeriesAreBoundedHoweverManyRoutesThereAre(t *testing.T) {
+	n := newNight()
+	for i := range maxSeries + 50 {
+		n.done(exchange.Record{Route: fmt.Sprint("route-", i), Status: 200}, 0)
+	}
+	if len(*n.parts.Load()) > maxSeries+1 {
+		t.Errorf("%d series", len(*n.parts.Load()))
+	}
+	if got := n.Snapshot().Total.Window.Requests; got != maxSeries+50 {
+		t.Errorf("%d requests in all", got)
+	}
+	n.now = n.now.Add(time.Hour) // those of long ago make room
+	n.done(exchange.Record{Route: "new", Status: 200}, 0)
+	if s := n.Snapshot(); len(s.Routes) != 1 || s.Routes[0].Name != "new" {
+		t.Errorf("%d routes", len(s.Routes))
+	}
+}
+
+func TestAFloodOfRefusalsLeavesTheErrors(t *testing.T) {
+	n := newNight()
+	n.done(exchange.Record{ID: "the-one", Status: 502, ProblemType: "urn:x"}, 0)
+	for range 5000 {
+		n.done(exchange.Record{Status: 429, ProblemType: "urn:y"}, 0)
+	}
+	for _, p := range n.Problems() {
+		if p.RequestID == "the-one" {
+			return
+		}
+	}
+	t.Error("the error was pushed out by refusals")
+}
+
+func TestAProblemNamesWhoForWhomAndWhere(t *testing.T) {
+	n := newNight()
+	n.done(exchange.Record{
+		ID: "req", Parent: "whole", Status: 502, ProblemType: "urn:problem-type:belgif:badGateway", ProxyError: "connection_refused",
+		Detail: "The upstream of 79072300048 refused.", Cause: errors.New("dial tcp 10.9.8.7:443"), TokenHash: "0ddba11", Method: "GET", Path: "/grant/citizen/mandates/79072300048",
+		Route: "grant", Provider: "nsso", Caller: "hr", Source: netip.MustParseAddr("10.1.2.3"), Actor: "jan 79072300048", Enterprise: 206731645,
+		Upstream: "grant", UpstreamHost: "services.example", Tries: 3, TraceID: "t1", AnswerTraceID: "t2",
+	}, 1500*time.Microsecond)
+	got := n.Problems()[0]
+	want := Problem{
+		Time: n.now, RequestID: "req", ParentID: "whole", Status: 502, By: "gateway", Type: "urn:problem-type:belgif:badGateway", ProxyError: "connection_refused",
+		Detail: "The upstream of *********** refused.", Method: "GET", Path: "/grant/citizen/mandates/***********", Route: "grant", Provider: "nsso", Caller: "hr",
+		Source: "10.1.2.3", Actor: "jan ***********", Enterprise: "0206731645", Upstream: "grant", UpstreamHost: "services.example", Tries: 3,
+		TraceID: "t1", AnswerTraceID: "t2", Milliseconds: 1.5,
+	}
+	if got != want {
+		t.Errorf("%+v\nwant %+v", got, want)
+	}
+}
+
+func TestProblemsCameTheNewestFirst(t *testing.T) {
+	n := newNight()
+	for i := range 400 {
+		n.now = n.now.Add(time.Second)
+		status := 502 - i%2*98 // 502 and 404
+		n.done(exchange.Record{ID: fmt.Sprintf("%04d", i), Status: status, ProblemType: "urn:x"}, 0)
+	}
+	list := n.Problems()
+	for i := 1; i < len(list); i++ {
+		if list[i].Time.After(list[i-1].Time) {
+			t.Fatalf("%s stands after %s", list[i].RequestID, list[i-1].RequestID)
+		}
+	}
+	if list[0].RequestID != "0399" {
+		t.Errorf("the newest is %s", list[0].RequestID)
+	}
+}
+
+func refusal(number enterprise.Number, id string) exchange.Record {
+	return exchange.Record{ID: id, Route: "ebox", Provider: "nsso", Caller: "hr", Enterprise: number, Status: 403, UpstreamStatus: 403, Tries: 1, TraceID: "t-" + id}
+}
+
+func TestAnEnterpriseIsRefusedUntilItIsServed(t *testing.T) {
+	n := newNight()
+	first := n.now
+	n.done(refusal(206731645, "1"), 0)
+	n.now = n.now.Add(time.Hour)
+	n.done(refusal(206731645, "2"), 0)
+	want := Refused{Enterprise: "0206731645", Route: "ebox", Provider: "nsso", Status: 403, Since: first, Last: n.now, Count: 2, Caller: "hr", RequestID: "2", TraceID: "t-2"}
+	if got := n.Refused(0); got.Total != 1 || got.Enterprises[0] != want {
+		t.Fatalf("%+v, want %+v", got, want)
+	}
+	for name, r := range map[string]exchange.Record{
+		"another provider's answer": {Route: "ebox", Provider: "regional", Enterprise: 206731645, Status: 200, UpstreamStatus: 200, Tries: 1},
+		"another enterprise's":      {Route: "ebox", Provider: "nsso", Enterprise: 212148896, Status: 200, UpstreamStatus: 200, Tries: 1},
+		"one from the cache":        {Route: "ebox", Provider: "nsso", Enterprise: 206731645, Status: 200},
+		"an error":                  {Route: "ebox", Provider: "nsso", Enterprise: 206731645, Status: 503, UpstreamStatus: 503, Tries: 1},
+		"the gateway's own 403":     {Route: "ebox", Provider: "nsso", Enterprise: 212148896, Status: 403, ProblemType: "urn:x"},
+		"no answer":                 {Route: "ebox", Provider: "nsso", Enterprise: 206731645, Status: 504, ProblemType: "urn:x", Tries: 1},
+	} {
+		n.done(r, 0)
+		if got := n.Refused(0); got.Total != 1 || got.Enterprises[0].Count != 2 {
+			t.Errorf("after %s: %+v", name, got)
+		}
+	}
+	n.done(exchange.Record{Route: "ebox", Provider: "nsso", Enterprise: 206731645, Status: 200, UpstreamStatus: 200, Tries: 1}, 0)
+	if got := n.Refused(0); got.Total != 0 || got.Enterprises == nil {
+		t.Errorf("it is served again: %+v", got)
+	}
+}
+
+func TestRefusedEnterprisesAreBoundedAndTheOldestLeave(t *testing.T) {
+	n := newNight()
+	for i := range 12_000 {
+		n.now = n.now.Add(time.Millisecond)
+		n.done(refusal(enterprise.Number(200_000_000+i), fmt.Sprint(i)), 0)
+	}
+	got := n.Refused(100)
+	if got.Total > 10_000 || got.Total < 9_000 || len(got.Enterprises) != 100 || int64(len(n.Refused(0).Enterprises)) != n.refused.known.Load() {
+		t.Errorf("%d of %d, %d known", len(got.Enterprises), got.Total, n.refused.known.Load())
+	}
+	if got.Enterprises[0].RequestID != "11999" {
+		t.Errorf("the latest is %s", got.Enterprises[0].RequestID)
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	n := newNight()
+	const goroutines, each = 8, 2000
+	var wg sync.WaitGroup
+	for i := range goroutines {
+		wg.Go(func() {
+			r := refusal(enterprise.Number(200_000_000+i), "x")
+			r.Start = n.now
+			for j := range each {
+				r.Provider = []string{"nsso", "regional"}[j%2]
+				n.Done(&r)
+				if j%500 == 0 {
+					n.Snapshot()
+					n.Minutes(func(string, string, Summary) {})
+					n.Refused(10)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	s := n.Snapshot()
+	if s.Total.Window.Requests != goroutines*each || s.Providers[0].Window.Requests+s.Providers[1].Window.Requests != goroutines*each {
+		t.Errorf("%d requests were counted", s.Total.Window.Requests)
+	}
+	if got := n.Refused(0); got.Total != 2*goroutines {
+		t.Errorf("%d refused", got.Total)
+	}
+}
+
+func TestAnAnswerAllocatesNothing(t *testing.T) {
+	n := newNight()
+	r := exchange.Record{Start: n.now, Route: "ebox", Provider: "nsso", Status: 200, UpstreamStatus: 200, Tries: 1, Enterprise: 206731645, Phases: exchange.Phases{Total: time.Millisecond}}
+	n.done(refusal(212148896, "1"), 0) // so that a success looks among the refused
+	if got := testing.AllocsPerRun(100, func() { n.Done(&r) }); got != 0 {
+		t.Errorf("%v allocations", got)
+	}
+}
+
+func BenchmarkAnswer(b *testing.B) {
+	n := newNight()
+	r := exchange.Record{Start: n.now, Route: "ebox", Provider: "nsso", Status: 200, UpstreamStatus: 200, Tries: 1, Enterprise: 206731645, Phases: exchange.Phases{Total: time.Millisecond}}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			n.Done(&r)
+		}
+	})
+}
+
+func BenchmarkSnapshot(b *testing.B) {
+	n := newNight()
+	for i := range 20 {
+		for range 100 {
+			n.done(exchange.Record{Route: fmt.Sprint(i % 5), Provider: []string{"nsso", "regional"}[i%2], Status: 200 + 302*(i%2), ProblemType: "urn:x"}, time.Millisecond)
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		n.Snapshot()
+	}
+}
