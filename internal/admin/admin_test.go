@@ -1,56 +1,122 @@
 package admin
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"io/fs"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path"
+	"regexp"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"ebox-gateway/internal/problem"
 )
 
-func TestAnswers(t *testing.T) {
-	reason := ""
-	health := Health{Status: Up}
-	h := New(Options{
-		Ready:  func() string { return reason },
-		Health: func() Health { return health },
-		Status: func() any { return map[string]string{"version": "1"} },
-	})
-	check := func(method, path string, status int, want string) {
-		t.Helper()
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
-		if w.Code != status {
-			t.Errorf("%s %s: %d, want %d", method, path, w.Code, status)
-		}
-		if method == http.MethodHead {
-			if w.Body.Len() != 0 {
-				t.Errorf("HEAD %s has a body", path)
-			}
-			return
-		}
-		var got map[string]any
-		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
-			t.Fatalf("%s %s: %v", method, path, err)
-		}
-		if want != "" && got["status"] != want {
-			t.Errorf("%s %s: status %v, want %s", method, path, got["status"], want)
-		}
+// ask sends one request from this machine.
+func ask(h http.Handler, method, target string, fields ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, nil)
+	r.RemoteAddr = "127.0.0.1:999"
+	for _, f := range fields {
+		name, value, _ := strings.Cut(f, ": ")
+		r.Header.Set(name, value)
 	}
-	check("GET", "/livez", 200, Up)
-	check("HEAD", "/livez", 200, "")
-	check("GET", "/readyz", 200, Up)
-	check("GET", "/health", 200, Up)
-	check("GET", "/status", 200, "")
-	check("GET", "/nothing", 404, "")
-	check("POST", "/livez", 405, "")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
 
-	reason = "stopping"
-	check("GET", "/readyz", 503, Down)
-	check("GET", "/livez", 200, Up)
-	health.Status = Degraded
-	check("GET", "/health", 200, Degraded)
-	health.Status = Down
-	check("GET", "/health", 503, Down)
+func TestAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reason := ""
+		health := Health{Status: Up}
+		h := New(Options{
+			Ready:    func() string { return reason },
+			Health:   func() Health { return health },
+			Status:   func() any { return map[string]string{"version": "1"} },
+			Activity: func() any { return map[string]string{} },
+			Refused:  func() any { return map[string]string{} },
+		})
+		check := func(method, path string, status int, want string) {
+			t.Helper()
+			w := ask(h, method, path)
+			if w.Code != status {
+				t.Errorf("%s %s: %d, want %d", method, path, w.Code, status)
+			}
+			if method == http.MethodHead {
+				if w.Body.Len() != 0 {
+					t.Errorf("HEAD %s has a body", path)
+				}
+				return
+			}
+			var got map[string]any
+			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+				t.Fatalf("%s %s: %v", method, path, err)
+			}
+			if want != "" && got["status"] != want {
+				t.Errorf("%s %s: status %v, want %s", method, path, got["status"], want)
+			}
+		}
+		check("GET", "/livez", 200, Up)
+		check("HEAD", "/livez", 200, "")
+		check("GET", "/readyz", 200, Up)
+		check("GET", "/health", 200, Up)
+		check("GET", "/status", 200, "")
+		check("GET", "/activity", 200, "")
+		check("GET", "/enterprises/refused", 200, "")
+		check("GET", "/nothing", 404, "")
+		check("POST", "/livez", 405, "")
+
+		time.Sleep(goodFor)
+		health.Status = Degraded
+		check("GET", "/health", 200, Degraded)
+		time.Sleep(badFor)
+		health.Status = Down
+		check("GET", "/health", 503, Down)
+		reason = "stopping"
+		check("GET", "/readyz", 503, Down)
+		check("GET", "/livez", 200, Up)
+	})
+}
+
+// Trouble shows within two seconds and is gone within five, however many ask.
+func TestHealthIsRememberedForSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		computed, status, reason := 0, Up, ""
+		h := New(Options{
+			Ready:  func() string { return reason },
+			Health: func() Health { computed++; return Health{Status: status} },
+		})
+		says := func(want string, times int) {
+			t.Helper()
+			for range 10 {
+				if w := ask(h, "GET", "/health"); !strings.Contains(w.Body.String(), `"status": "`+want+`"`) {
+					t.Fatalf("%s, want %s", w.Body, want)
+				}
+			}
+			if computed != times {
+				t.Errorf("computed %d times, want %d", computed, times)
+			}
+		}
+		says(Up, 1)
+		status = Degraded
+		time.Sleep(goodFor - time.Millisecond)
+		says(Up, 1)
+		time.Sleep(time.Millisecond)
+		says(Degraded, 2)
+		status = Up
+		time.Sleep(badFor - time.Millisecond)
+		says(Degraded, 2)
+		time.Sleep(time.Millisecond)
+		says(Up, 3)
+		reason = "stopping" // is nothing to wait for
+		says(Down, 3)
+	})
 }
 
 func TestChangesNeedTheMachineItselfOrTheToken(t *testing.T) {
@@ -84,5 +150,178 @@ func TestChangesNeedTheMachineItselfOrTheToken(t *testing.T) {
 	}
 	if len(confirmed) != 3 || confirmed[0] != "ab" {
 		t.Errorf("confirmed %q", confirmed)
+	}
+}
+
+// changing is a listener that notes what it was asked to change.
+func changing(changes *[]string) http.Handler {
+	note := func(what string) { *changes = append(*changes, what) }
+	return New(Options{
+		Confirm:     func(hash string) error { note("confirm " + hash); return nil },
+		Purge:       func(_ context.Context, p Purge) error { note("purge " + p.Route); return nil },
+		Maintenance: func() []Maintenance { return []Maintenance{} },
+		Maintain: func(_ context.Context, m Maintenance) error {
+			if m.Provider == "nobody" {
+				return problem.NotFound("no such provider")
+			}
+			if m.Until.IsZero() {
+				note("end " + m.Provider)
+				return nil
+			}
+			note("begin " + m.Provider + " " + m.Until.Sub(m.Since).String() + " " + m.Reason + " by " + m.By)
+			return nil
+		},
+		SetLevel: func(l slog.Level) { note("level " + l.String()) },
+		Token:    func() (string, error) { return "", nil },
+		Now:      func() time.Time { return time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC) },
+	})
+}
+
+// A browser on the machine itself is on loopback too, whatever page it shows.
+func TestNoPageInABrowserChangesAnything(t *testing.T) {
+	var changes []string
+	h := changing(&changes)
+	for _, target := range []string{
+		"POST /configuration/confirm?hash=ab", "POST /cache/purge?route=a", "POST /maintenance?provider=nsso&for=1h", "DELETE /maintenance?provider=nsso", "POST /log?level=debug",
+	} {
+		method, url, _ := strings.Cut(target, " ")
+		for _, field := range []string{
+			"Origin: https://evil.example", "Origin: null", "Origin: http://127.0.0.1:9090", "Referer: http://127.0.0.1:9090/", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: none",
+			"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: empty",
+		} {
+			if w := ask(h, method, url, field); w.Code != 403 || !strings.Contains(w.Body.String(), "browsers") {
+				t.Errorf("%s with %s: %d", target, field, w.Code)
+			}
+		}
+		if w := ask(h, method, url); w.Code != 200 {
+			t.Errorf("%s without a browser: %d %s", target, w.Code, w.Body)
+		}
+	}
+	if len(changes) != 5 {
+		t.Errorf("changed %q", changes)
+	}
+}
+
+func TestMaintenanceSaysWhatAndForHowLong(t *testing.T) {
+	for name, c := range map[string]struct {
+		target string
+		status int
+		want   string
+	}{
+		"a provider":               {"POST /maintenance?provider=nsso&for=2h&reason=new%20disks", 200, "begin nsso 2h0m0s new disks by 127.0.0.1"},
+		"the gateway":              {"POST /maintenance?gateway=true&for=30m", 200, "begin  30m0s  by 127.0.0.1"},
+		"to its end":               {"DELETE /maintenance?provider=nsso", 200, "end nsso"},
+		"without a time":           {"POST /maintenance?provider=nsso", 400, ""},
+		"for no time":              {"POST /maintenance?provider=nsso&for=0s", 400, ""},
+		"for less than none":       {"POST /maintenance?provider=nsso&for=-1h", 400, ""},
+		"for too long":             {"POST /maintenance?provider=nsso&for=169h", 400, ""},
+		"for what is no time":      {"POST /maintenance?provider=nsso&for=2", 400, ""},
+		"of nothing":               {"POST /maintenance?for=2h", 400, ""},
+		"of both":                  {"POST /maintenance?provider=nsso&gateway=true&for=2h", 400, ""},
+		"of two":                   {"POST /maintenance?provider=a&provider=b&for=2h", 400, ""},
+		"gateway=false":            {"POST /maintenance?gateway=false&for=2h", 400, ""},
+		"a misspelt parameter":     {"POST /maintenance?provider=nsso&four=2h", 400, ""},
+		"an end with a time":       {"DELETE /maintenance?provider=nsso&for=2h", 400, ""},
+		"a reason over two lines":  {"POST /maintenance?provider=nsso&for=2h&reason=a%0Ab", 400, ""},
+		"a reason that is a novel": {"POST /maintenance?provider=nsso&for=2h&reason=" + strings.Repeat("a", 201), 400, ""},
+		"of somebody unknown":      {"POST /maintenance?provider=nobody&for=2h", 404, ""},
+		"what is switched":         {"GET /maintenance", 200, ""},
+		"another method":           {"PUT /maintenance?provider=nsso", 405, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var changes []string
+			method, url, _ := strings.Cut(c.target, " ")
+			w := ask(changing(&changes), method, url)
+			if got := strings.Join(changes, ","); w.Code != c.status || got != c.want {
+				t.Errorf("%d, changed %q: %s", w.Code, got, w.Body)
+			}
+			if c.status == 405 && w.Header().Get("Allow") != "GET, HEAD, POST, DELETE" {
+				t.Errorf("Allow: %s", w.Header().Get("Allow"))
+			}
+		})
+	}
+}
+
+func TestTheLevelIsOneOfFour(t *testing.T) {
+	var changes []string
+	h := changing(&changes)
+	for query, status := range map[string]int{"level=debug": 200, "level=WARN": 200, "level=loud": 400, "level=": 400, "": 400, "level=info&level=warn": 400, "level=info&x=1": 400} {
+		if w := ask(h, "POST", "/log?"+query); w.Code != status {
+			t.Errorf("%s: %d, want %d", query, w.Code, status)
+		}
+	}
+	if len(changes) != 2 {
+		t.Errorf("%q", changes)
+	}
+	if w := ask(New(Options{Token: func() (string, error) { return "", nil }}), "POST", "/log?level=debug"); w.Code != 404 {
+		t.Errorf("where it cannot be changed: %d", w.Code)
+	}
+}
+
+func TestThePageIsItsOwnFilesAndNothingElse(t *testing.T) {
+	h := New(Options{})
+	entries, err := files.ReadDir("page")
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := regexp.MustCompile(`(?i)\b(https?:)?//[a-z0-9]`)
+	markup := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser|srcdoc`)
+	for _, e := range entries {
+		target := "/page/" + e.Name()
+		if e.Name() == "index.html" {
+			target = "/"
+		}
+		w := ask(h, "GET", target)
+		content, _ := fs.ReadFile(files, "page/"+e.Name())
+		if w.Code != 200 || !bytes.Equal(w.Body.Bytes(), content) {
+			t.Errorf("%s: %d", target, w.Code)
+		}
+		if got := w.Header().Get("Content-Type"); got == "" || got != mediaTypes[path.Ext(e.Name())] {
+			t.Errorf("%s is %q", target, got)
+		}
+		for _, wanted := range []string{"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"} {
+			if !strings.Contains(w.Header().Get("Content-Security-Policy"), wanted) {
+				t.Errorf("%s: policy without %s", target, wanted)
+			}
+		}
+		if again := ask(h, "GET", target, "If-None-Match: "+w.Header().Get("ETag")); again.Code != 304 || again.Body.Len() != 0 {
+			t.Errorf("%s again: %d", target, again.Code)
+		}
+		// The namespace of SVG is a name and is fetched by nobody.
+		text := strings.ReplaceAll(string(content), "http://www.w3.org/2000/svg", "")
+		if found := elsewhere.FindString(strings.ReplaceAll(text, "// ", "")); found != "" {
+			t.Errorf("%s leads elsewhere: %s", e.Name(), found)
+		}
+		if found := markup.FindString(text); found != "" {
+			t.Errorf("%s makes markup of text: %s", e.Name(), found)
+		}
+		if strings.HasSuffix(e.Name(), ".html") && regexp.MustCompile(`(?i)<script>|<style|\sstyle=|\son[a-z]+=`).MatchString(text) {
+			t.Errorf("%s has something inline, which the policy forbids", e.Name())
+		}
+	}
+}
+
+func TestAVisitIsToThePageAlone(t *testing.T) {
+	from := func(method, target string, fields ...string) http.Header {
+		r := httptest.NewRequest(method, target, nil) // its Host is example.com
+		for _, f := range fields {
+			name, value, _ := strings.Cut(f, ": ")
+			r.Header.Set(name, value)
+		}
+		return Visit(r).Header
+	}
+	const link = "Sec-Fetch-Site: cross-site"
+	if len(from("GET", "/", link, "Referer: https://tickets.example/7")) != 0 {
+		t.Error("a link to the page is refused")
+	}
+	if len(from("GET", "/page/main.js", "Origin: http://example.com", "Sec-Fetch-Site: same-origin")) != 0 {
+		t.Error("the page's own module is refused")
+	}
+	for _, h := range []http.Header{
+		from("GET", "/status", link), from("POST", "/", link), from("GET", "/pages", link), from("GET", "/page/main.js", "Origin: https://evil.example"), from("GET", "/", "Origin: null"),
+	} {
+		if len(h) != 1 {
+			t.Errorf("what a browser says of a request is forgotten: %v", h)
+		}
 	}
 }
