@@ -25,12 +25,14 @@ type Sentinels struct {
 
 // StartSentinels starts a group that notices within half a second that its master is
 // gone.
-func StartSentinels(t testing.TB) *Sentinels {
+func StartSentinels(t testing.TB) *Sentinels { return startSentinels(t, nil) }
+
+func startSentinels(t testing.TB, guard *Guard) *Sentinels {
 	t.Helper()
 	g := &Sentinels{Master: "ebox", t: t}
-	master := Start(t)
+	master := startNode(t, guard)
 	host, port, _ := net.SplitHostPort(master.Addr)
-	replica := Start(t, "--replicaof", host+" "+port, "--repl-diskless-sync-delay", "0")
+	replica := startNode(t, guard, "--replicaof", host+" "+port, "--repl-diskless-sync-delay", "0")
 	g.Servers = []*Server{master, replica}
 	Eventually(t, "the replica", func() error {
 		if info := replica.Do("INFO", "replication").(string); !strings.Contains(info, "master_link_status:up") {
@@ -41,12 +43,13 @@ func StartSentinels(t testing.TB) *Sentinels {
 	for range 3 {
 		port := Port(t)
 		file := filepath.Join(t.TempDir(), "sentinel.conf")
-		conf := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor %s %s %s 2\n"+
-			"sentinel down-after-milliseconds %[3]s 500\nsentinel failover-timeout %[3]s 3000\n", port, filepath.Dir(file), g.Master, host, portOf(master))
+		conf := fmt.Sprintf("bind 127.0.0.1\ndir %s\nsentinel monitor %s %s %s 2\n"+
+			"sentinel down-after-milliseconds %[2]s 500\nsentinel failover-timeout %[2]s 3000\n", filepath.Dir(file), g.Master, host, portOf(master)) +
+			guard.sentinel(port, g.Master)
 		if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s := start(t, port, file, "--sentinel")
+		s := start(t, guard, port, file, "--sentinel")
 		g.sentinels = append(g.sentinels, s)
 		g.Addrs = append(g.Addrs, s.Addr)
 	}

@@ -52,16 +52,17 @@ type Server struct {
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	port := Port(t)
-	return start(t, port, append([]string{"--port", port, "--save", "", "--appendonly", "no"}, args...)...)
+	return start(t, nil, port, append([]string{"--port", port, "--save", "", "--appendonly", "no"}, args...)...)
 }
 
-func start(t testing.TB, port string, args ...string) *Server {
+// start starts a server that the test may speak to as guard says, nil for an open one.
+func start(t testing.TB, guard *Guard, port string, args ...string) *Server {
 	t.Helper()
 	binary(t)
 	s := &Server{Addr: "127.0.0.1:" + port, t: t, dir: Dir(t), args: args}
 	redis.SetLogger(quiet{}) // refused connections are what tests provoke
 	s.client = redis.NewClient(&redis.Options{
-		Addr: s.Addr, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true, DisableIdentity: true, PipelinePoolSize: -1,
+		Addr: s.Addr, Password: guard.password(), TLSConfig: guard.tls(), MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true, DisableIdentity: true, PipelinePoolSize: -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 	t.Cleanup(func() {
@@ -147,6 +148,12 @@ func (s *Server) Do(args ...any) any {
 	ctx, cancel := context.WithTimeout(context.Background(), ready)
 	defer cancel()
 	v, err := s.client.Do(ctx, args...).Result()
+	for range 3 {
+		if !errors.Is(err, io.EOF) {
+			break
+		}
+		v, err = s.client.Do(ctx, args...).Result() // Sentinels end all connections to a new master
+	}
 	if err != nil && err != redis.Nil {
 		s.t.Fatalf("%v: %v", args, err)
 	}

@@ -2,8 +2,12 @@ package replicas
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -99,6 +103,60 @@ func TestAFailoverUnderLoad(t *testing.T) {
 		t.Errorf("%d tokens were asked for", n)
 	}
 	group.Servers[0].Thaw()
+}
+
+// The rights that docs/redis.md says a user needs at the Sentinels.
+var sentinelRights = []string{
+	"resetkeys", "resetchannels", "nocommands", "&+switch-master", "&+replica-reconf-done",
+	"+hello", "+auth", "+ping", "+subscribe", "+sentinel|get-master-addr-by-name", "+sentinel|sentinels",
+}
+
+func TestSentinelsThatAskForTLSAndUsers(t *testing.T) {
+	t.Parallel()
+	dir := redistest.Dir(t)
+	trusted := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: certificate(t, dir)}
+	guard := redistest.Guard{CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"), TLS: trusted, SentinelRights: sentinelRights}
+	for _, r := range rights {
+		guard.Rights = append(guard.Rights, r.(string))
+	}
+	text, err := os.ReadFile("../../docs/redis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range sentinelRights[2:] {
+		if !strings.Contains(string(text), r) {
+			t.Errorf("docs/redis.md does not name %s", r)
+		}
+	}
+	group := redistest.StartGuardedSentinels(t, guard)
+	address := Address{
+		Kind: Sentinel, Hosts: group.Addrs, Master: group.Master, TLS: trusted,
+		Username: "gateway", Password: "p@ss", SentinelUsername: "watch", SentinelPassword: "q&r",
+	}
+	r := replica(t, address)
+	awaitWell(t, r)
+	if _, err := r.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	as := &issuer{t: t}
+	as.obtain(r, "")
+	for what, change := range map[string]func(*Address){
+		"a wrong password for the data":      func(a *Address) { a.Password = "wrong" },
+		"a wrong password for the Sentinels": func(a *Address) { a.SentinelPassword = "wrong" },
+		"no TLS":                             func(a *Address) { a.TLS = nil },
+		"an authority that is not trusted":   func(a *Address) { a.TLS = &tls.Config{MinVersion: tls.VersionTLS12} },
+	} {
+		wrong := address
+		change(&wrong)
+		if s := awaitState(t, replica(t, wrong), StateAway); s.Reason == "" || strings.Contains(s.Reason, "wrong\"") {
+			t.Errorf("%s: %+v", what, s)
+		}
+	}
+	// A failover, with all of that.
+	group.Servers[0].Stop()
+	awaitState(t, r, StateAway)
+	group.AwaitMaster(group.Servers[1])
+	awaitWell(t, r)
 }
 
 func TestACluster(t *testing.T) {

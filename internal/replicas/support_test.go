@@ -21,7 +21,11 @@ import (
 	"ebox-gateway/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The library looks once a second whether a server that refused it is back, and notices
+// only then that its client was closed.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+}
 
 // relaxed is the patience of tests that are not about time: the machine may be busy.
 const relaxed = 5 * time.Second
