@@ -37,7 +37,7 @@ func (g *Gateway) administration() http.Handler {
 			g.o.Log.Warn("the level of the logs was set", "level", level.String())
 		}
 	}
-	handler := admin.New(o)
+	handler := g.pool.evidence.administered(admin.New(o))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.current.Load().edge.Guard(handler).ServeHTTP(w, admin.Visit(r))
 	})

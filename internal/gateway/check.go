@@ -63,7 +63,7 @@ func CheckKeys(cfg *config.Config, now time.Time) []Check {
 	for _, name := range sortedClients(cfg) {
 		checks = append(checks, checkKey(name, KeySource(cfg.OAuth.Clients[name]), now))
 	}
-	return append(checks, checkEncryption(cfg.Redis)...)
+	return append(append(checks, checkEncryption(cfg.Redis)...), checkEvidence(cfg))
 }
 
 func checkKey(client string, src authn.KeySource, now time.Time) Check {

@@ -11,6 +11,7 @@ func (g *Gateway) finished() func(*exchange.Record) {
 		g.activity.Done,
 		g.metrics.Done,
 		g.trace,
+		g.record, // the evidence, and the log of refusals
 	}
 	return func(r *exchange.Record) {
 		for _, observe := range observers {

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/activity"
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/exchange"
@@ -44,9 +45,8 @@ type Options struct {
 	Load func() (*config.Config, error)
 	// Level is that of the logs, which the admin listener may set; nil if it may not.
 	Level *slog.LevelVar
-	// Event is told of what operators do: switches to maintenance. It may wait, and is
-	// called by one goroutine for each. Nil for nobody.
-	Event func(kind string, attrs ...slog.Attr)
+	// OpenFile opens the files of the evidence; os.OpenFile if nil.
+	OpenFile audit.OpenFile
 	// Now is time.Now if nil.
 	Now func() time.Time
 }
@@ -168,12 +168,15 @@ func limitsOf(cfg *config.Config) server.Limits {
 	}
 }
 
-// Start opens the listeners, or none of them.
+// Start opens the evidence and the listeners, or none of them.
 func (g *Gateway) Start() error {
+	if err := g.openEvidence(); err != nil {
+		return err
+	}
 	if err := g.listen(g.current.Load().cfg); err != nil {
 		ended, end := context.WithCancel(context.Background())
 		end()
-		return errors.Join(err, ignore(g.admin.Shutdown(ended), context.Canceled), ignore(g.internal.Shutdown(ended), context.Canceled))
+		return errors.Join(err, g.closeEvidence(), ignore(g.admin.Shutdown(ended), context.Canceled), ignore(g.internal.Shutdown(ended), context.Canceled))
 	}
 	return nil
 }
@@ -217,10 +220,12 @@ func (g *Gateway) AdminAddrs() []net.Addr { return g.admin.Addrs() }
 //
 // A second context ends the draining: what is under way when cut is done is cut
 // at once.
-func (g *Gateway) Run(ctx, cut context.Context) error {
+func (g *Gateway) Run(ctx, cut context.Context) (err error) {
+	defer func() { err = errors.Join(err, g.closeEvidence()) }()
 	g.background.start(g.current.Load())
 	g.background.wg.Go(func() { g.pool.cache.Run(g.background.ctx) })
 	g.background.wg.Go(func() { g.followSwitches(g.background.ctx) })
+	g.background.wg.Go(func() { g.followKeys(g.background.ctx) })
 	defer g.pool.cache.Close()
 	defer g.background.stop()
 
@@ -243,7 +248,7 @@ func (g *Gateway) Run(ctx, cut context.Context) error {
 	g.state.Store(refusing)
 	deadline, cancel := context.WithTimeout(cut, drain.Timeout)
 	defer cancel()
-	err := g.drained(deadline)
+	err = g.drained(deadline)
 	if err != nil {
 		g.o.Log.Warn("stopping: requests are cut", "requests", g.underway(), "after", drain.Timeout.String())
 		err = fmt.Errorf("stopping: %d requests were cut after %s: %w", g.underway(), drain.Timeout, err)

@@ -49,7 +49,9 @@ type generation struct {
 	routes        []*server.Route
 	federated     []*federated
 	edge          *server.Edge
-	endpoint      *server.Endpoint
+	// impersonal are the routes whose answers are about nobody.
+	impersonal map[string]bool
+	endpoint   *server.Endpoint
 
 	// active counts the requests that the generation is serving.
 	active atomic.Int64
@@ -118,6 +120,7 @@ func (g *generation) build(old *generation) error {
 		// that wait to be accepted would be lost.
 		g.tokens.Adopt(old.tokens)
 	}
+	g.impersonal = impersonalRoutes(cfg.Routes)
 	g.edge = server.NewEdge(cfg.Server.PublicURL, cfg.Server.AllowedHosts, cfg.Server.AllowedOrigins)
 	g.endpoint = g.newEndpoint(&keeper{Proxy: exchanges, cache: g.pool.cache, logged: g.logged}, g.routes, nil, g.done)
 	return nil
@@ -162,7 +165,7 @@ func (g *generation) newEndpoint(f forwarder, routes []*server.Route, show func(
 	return server.NewEndpoint(server.Options{
 		Edge: g.edge, PublicURL: g.cfg.Server.PublicURL, TrustedProxies: g.cfg.Server.TrustedProxies,
 		MaxTarget: int(g.cfg.Server.Limits.MaxTargetBytes), MaxParameters: g.cfg.Server.Limits.MaxQueryParameters,
-		Callers: g.callers, Resolver: switchable{g.resolver, g.pool.switches}, Admit: newAdmission(g.cfg, g.pool).admit, Proxy: f, Keeper: keeper, Providers: g.listProviders, Routes: routes, Inbox: g.newInbox(routes, show),
+		Callers: g.callers, Resolver: switchable{g.resolver, g.pool.switches}, Admit: g.pool.evidence.admission(newAdmission(g.cfg, g.pool).admit), Proxy: f, Keeper: keeper, Providers: g.listProviders, Routes: routes, Inbox: g.newInbox(routes, show),
 		Absent: absent, Environment: string(g.cfg.Environment), CredentialKey: authn.SourceKey, Done: done,
 	})
 }

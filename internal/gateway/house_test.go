@@ -71,8 +71,10 @@ type house struct {
 	log  *lockedBuffer
 	// access holds the access lines.
 	access *lockedBuffer
-	http   *http.Client
-	stop   func() error
+	// disk is where the evidence is written.
+	disk disk
+	http *http.Client
+	stop func() error
 	// cut is the second signal; stopped says that the test looked at the end itself.
 	cut     func()
 	stopped bool
@@ -161,7 +163,7 @@ func buildBefore(t *testing.T, sim *simulator.Simulator, dir string, load func()
 	h := &house{t: t, sim: sim, log: new(lockedBuffer), access: new(lockedBuffer)}
 	h.gw, err = gateway.New(cfg, gateway.Options{
 		Log: slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Version: "test", Load: load,
-		Done: telemetry.NewAccessLog(h.access, "json", slog.LevelInfo).Done,
+		OpenFile: h.disk.open, Done: telemetry.NewAccessLog(h.access, "json", slog.LevelInfo).Done,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -23,8 +23,10 @@ import (
 // its connections among it, is not forgotten because another line of the
 // configuration changed.
 type pool struct {
-	mu     sync.Mutex
-	stacks map[stackKey]*stacked
+	// evidence is who read or changed what.
+	evidence evidence
+	mu       sync.Mutex
+	stacks   map[stackKey]*stacked
 	// lists are the last good ones, by the URL of the registry.
 	lists map[string]*lastList
 	// limits are the rates of enterprises and callers.

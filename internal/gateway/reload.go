@@ -58,6 +58,9 @@ func (g *Gateway) replace(cfg *config.Config, confirmed string) error {
 	if dropped := droppedEnterprises(old.cfg, cfg); float64(dropped) > dropLimit*float64(len(old.cfg.Tenancy.Enterprises)) && confirmed != cfg.Hash() {
 		return &DropError{Hash: cfg.Hash(), Dropped: dropped, Before: len(old.cfg.Tenancy.Enterprises)}
 	}
+	if err := fixedEvidence(old.cfg, cfg); err != nil {
+		return err
+	}
 	next, err := newGeneration(cfg, g.o, g.pool, old, g.done)
 	if err != nil {
 		return err
@@ -66,6 +69,7 @@ func (g *Gateway) replace(cfg *config.Config, confirmed string) error {
 		next.discard(old)
 		return err
 	}
+	g.replaceEvidence(old.cfg, cfg)
 	g.pool.join(next)
 	g.background.start(next)
 	g.current.Store(next)
@@ -138,6 +142,7 @@ func (g *Gateway) reject(cfg *config.Config, err error) {
 		return
 	}
 	g.rejected.Store(r)
+	g.rejectedEvidence(r)
 	g.o.Log.Error("the configuration was not taken; the one before stays in force", "cause", err.Error())
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
@@ -81,6 +82,7 @@ func (g *generation) stackOf(o upstreamOptions) (*stacked, stackKey) {
 
 // newStack puts the layers of one upstream together, from the outside in:
 //
+//	evidence     has the intent of a write on disk before anything of it is sent
 //	retry        repeats what may be repeated, within a budget
 //	token        gets a token before anything else is spent on the try, so that a
 //	             missing one is never held against the upstream; on a 401 drops the
@@ -121,7 +123,7 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 	if !o.withoutToken {
 		rt = authn.NewTokenLayer(rt, o.name, g.now)
 	}
-	s.stack = s.protection.Retry(rt)
+	s.stack = audit.NewLayer(s.protection.Retry(rt), &g.pool.evidence)
 	return s
 }
 

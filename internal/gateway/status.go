@@ -6,6 +6,7 @@ import (
 
 	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/admin"
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/directory"
@@ -54,6 +55,8 @@ type Status struct {
 	Redis *replicas.Status `json:"redis,omitempty"`
 	// Cache is how the kept answers stand, of all routes.
 	Cache cache.Stats `json:"cache"`
+	// Evidence is how the evidence stands; nil if none is kept.
+	Evidence *audit.Status `json:"evidence,omitempty"`
 	// Refused are the enterprises that an upstream refuses, the latest hundred.
 	Refused activity.RefusedList `json:"refused"`
 }
@@ -162,6 +165,7 @@ func (g *Gateway) Status() Status {
 	}
 	s.Upstreams = g.pool.status()
 	s.Cache = g.pool.cache.Stats()
+	s.Evidence = g.pool.evidence.status()
 	if r := now.redis.shared; r != nil {
 		shared := r.Status()
 		s.Redis = &shared
@@ -189,6 +193,9 @@ func (g *Gateway) ready() string {
 	if g.state.Load() != serving {
 		return "the gateway is stopping"
 	}
+	if log := g.pool.evidence.log.Load(); log != nil && log.Refused() {
+		return g.pool.evidence.trouble()
+	}
 	clients := g.current.Load().tokens.Status()
 	for _, c := range clients {
 		if c.Key != nil {
@@ -215,6 +222,10 @@ func (g *Gateway) health() admin.Health {
 	if r := g.rejected.Load(); r != nil {
 		h.Status = admin.Degraded
 		h.Details["configuration"] = admin.Health{Status: admin.Degraded, Reason: "a new configuration was not taken: " + r.errors[0]}
+	}
+	if why := g.pool.evidence.trouble(); why != "" {
+		h.Status = admin.Degraded
+		h.Details["evidence"] = admin.Health{Status: admin.Degraded, Reason: why}
 	}
 	return h
 }

@@ -1,0 +1,344 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/telemetry"
+	"ebox-gateway/internal/tenancy"
+)
+
+// evidence is who read or changed what, for whom, and beside it the log of refusals.
+// Both outlive configurations. Its zero value keeps nothing: a gateway that was built
+// and not started opens no file.
+type evidence struct {
+	log      atomic.Pointer[audit.Log]
+	ship     io.Closer
+	refusals atomic.Pointer[telemetry.RefusalLog]
+}
+
+// AuditOptions says what a chain of evidence of a configuration is made of.
+func AuditOptions(cfg *config.Config) (audit.Options, error) {
+	a := cfg.Audit
+	o := audit.Options{
+		Dir: a.Dir, Replica: a.Replica, KeyFile: a.KeyFile, SegmentSize: int64(a.SegmentSize), CheckpointEvery: a.CheckpointEvery,
+		KeepYears: a.KeepYears, StopAfter: stopAfter(a), Mask: telemetry.Mask,
+	}
+	if o.Replica == "" {
+		var err error
+		if o.Replica, err = os.Hostname(); err != nil {
+			return o, fmt.Errorf("naming this replica's evidence: %w; set audit.replica", err)
+		}
+	}
+	return o, nil
+}
+
+func stopAfter(a config.Audit) time.Duration {
+	if a.StopAfter == config.StopNever {
+		return audit.Never
+	}
+	return time.Duration(a.StopAfter)
+}
+
+// openEvidence begins to keep evidence, before the first request is served.
+func (g *Gateway) openEvidence() error {
+	cfg := g.current.Load().cfg
+	e := &g.pool.evidence
+	if err := e.useRefusals(cfg.Log.Security); err != nil {
+		return err
+	}
+	if cfg.Audit.Dir == "" {
+		if demandsEvidence(cfg.Environment) {
+			g.o.Log.Warn("no evidence is kept of who read or changed what: set audit.dir")
+		}
+		return nil
+	}
+	o, err := AuditOptions(cfg)
+	if err != nil {
+		return err
+	}
+	o.Version, o.OpenFile, o.Now, o.Log = g.o.Version, g.o.OpenFile, g.o.Now, g.o.Log
+	switch to := cfg.Audit.Checkpoints; to {
+	case "":
+	case "stdout":
+		o.Ship = os.Stdout
+	case "stderr":
+		o.Ship = os.Stderr
+	default:
+		f, err := os.OpenFile(to, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+		if err != nil {
+			return fmt.Errorf("opening audit.checkpoints: %w", err)
+		}
+		o.Ship, e.ship = f, f
+	}
+	log, err := audit.Open(o)
+	if err != nil {
+		return errors.Join(err, e.closeShip())
+	}
+	e.log.Store(log)
+	e.event(audit.KindConfiguration, netip.Addr{}, "result", "started", "newHash", cfg.Hash())
+	counts := func() telemetry.EvidenceSnapshot {
+		s := log.Status()
+		return telemetry.EvidenceSnapshot{Queued: s.Waiting, Written: s.Written, Lost: s.Lost, Failing: s.Failing != "", Refusing: s.Refusing}
+	}
+	g.evidenceCounts.Store(&counts)
+	g.o.Log.Info("evidence is kept", "directory", log.Dir(), "key", audit.Fingerprint(log.Key().Public()))
+	return nil
+}
+
+// demandsEvidence tells the environments in which there are real messages.
+func demandsEvidence(e config.Environment) bool {
+	return e == config.Production || e == config.Acceptance
+}
+
+// closeEvidence signs the end. Requests that were cut a moment ago are waited for.
+func (g *Gateway) closeEvidence() error {
+	const patience = 2 * time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	e := &g.pool.evidence
+	log := e.log.Load()
+	if log == nil {
+		return e.refusals.Load().Close()
+	}
+	if g.drained(ctx) != nil {
+		g.o.Log.Error("requests are still under way at the end: the evidence has no word of how they end", "requests", g.underway())
+	}
+	return errors.Join(log.Close(), e.closeShip(), e.refusals.Load().Close())
+}
+
+func (e *evidence) closeShip() error {
+	if e.ship == nil {
+		return nil
+	}
+	return e.ship.Close()
+}
+
+// replaceEvidence takes over what of a new configuration can change while the gateway
+// runs.
+func (g *Gateway) replaceEvidence(old, next *config.Config) {
+	e := &g.pool.evidence
+	if log := e.log.Load(); log != nil {
+		log.SetStopAfter(stopAfter(next.Audit))
+	}
+	if old.Log.Security != next.Log.Security {
+		if err := e.useRefusals(next.Log.Security); err != nil {
+			g.o.Log.Error("the log of refusals stays where it was", "cause", err.Error())
+		}
+	}
+	e.event(audit.KindConfiguration, netip.Addr{}, "result", "taken", "oldHash", old.Hash(), "newHash", next.Hash())
+}
+
+// fixedEvidence refuses a configuration whose evidence would begin elsewhere: a chain
+// belongs to a process.
+func fixedEvidence(old, next *config.Config) error {
+	a, b := old.Audit, next.Audit
+	a.StopAfter, b.StopAfter = 0, 0
+	if a != b {
+		return errors.New("audit cannot change while the gateway runs, but for stopAfter: restart it")
+	}
+	return nil
+}
+
+// rejectedEvidence records that a configuration was not taken.
+func (g *Gateway) rejectedEvidence(r *rejection) {
+	g.pool.evidence.event(audit.KindConfiguration, netip.Addr{}, "result", "rejected", "oldHash", g.current.Load().cfg.Hash(), "newHash", r.hash,
+		"errors", strconv.Itoa(len(r.errors)), "firstError", r.errors[0])
+}
+
+func (e *evidence) useRefusals(to string) error {
+	log, err := telemetry.OpenRefusalLog(to)
+	if err != nil {
+		return fmt.Errorf("opening log.security: %w", err)
+	}
+	return e.refusals.Swap(log).Close()
+}
+
+// event records something that is no call. The fields are names and values in turn.
+func (e *evidence) event(kind audit.Kind, source netip.Addr, fields ...string) {
+	log := e.log.Load()
+	if log == nil {
+		return
+	}
+	event := audit.Event{Kind: kind, Source: source}
+	for i := 0; i+1 < len(fields); i += 2 {
+		event.Fields = append(event.Fields, audit.Field{Name: fields[i], Value: fields[i+1]})
+	}
+	log.Event(event)
+}
+
+// record keeps a finished request, if it is evidence. What the Provider Registry says
+// is about nobody.
+func (g *Gateway) record(r *exchange.Record) {
+	e := &g.pool.evidence
+	e.refusals.Load().Done(r)
+	if log := e.log.Load(); log != nil && (r.Intent || !g.current.Load().impersonal[r.Route]) {
+		log.Done(r)
+	}
+}
+
+// impersonalRoutes are those whose answers are about nobody.
+func impersonalRoutes(routes []config.Route) map[string]bool {
+	names := make(map[string]bool)
+	for _, r := range routes {
+		if r.Kind == config.KindRegistry {
+			names[r.Name] = true
+		}
+	}
+	return names
+}
+
+// Intent implements audit.Intents for the stacks of upstreams, which are made before
+// there is a log.
+func (e *evidence) Intent(ctx context.Context, r *exchange.Record, ids []string, more bool) error {
+	log := e.log.Load()
+	if log == nil {
+		return nil
+	}
+	return log.Intent(ctx, r, ids, more)
+}
+
+// admission lets nobody in while evidence has been failing for longer than it may.
+func (e *evidence) admission(next func(context.Context, *tenancy.Caller, tenancy.Tenant) error) func(context.Context, *tenancy.Caller, tenancy.Tenant) error {
+	return func(ctx context.Context, caller *tenancy.Caller, tenant tenancy.Tenant) error {
+		if log := e.log.Load(); log != nil && log.Refused() {
+			return problem.Unavailable("The gateway cannot write its evidence, and serves nobody without it. Nothing was sent. The platform team finds the reason in its status; try again later.", 10*time.Second).
+				Proxy(problem.ProxyInternalError)
+		}
+		return next(ctx, caller, tenant)
+	}
+}
+
+// status is nil if no evidence is kept.
+func (e *evidence) status() *audit.Status {
+	log := e.log.Load()
+	if log == nil {
+		return nil
+	}
+	s := log.Status()
+	return &s
+}
+
+// trouble says what is wrong with the evidence, empty if nothing is.
+func (s *evidence) trouble() string {
+	switch now := s.status(); {
+	case now == nil:
+		return ""
+	case now.Refusing:
+		return "evidence cannot be written, and requests are refused for it (audit.stopAfter): " + now.Failing
+	case now.Failing != "":
+		return fmt.Sprintf("evidence cannot be written since %s; %d records wait in memory: %s", now.Since.UTC().Format(time.RFC3339), now.Waiting, now.Failing)
+	case now.Shipping != "":
+		return now.Shipping
+	}
+	return ""
+}
+
+// administered records what is changed by the admin listener: purges, switches, levels.
+func (e *evidence) administered(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions {
+			next.ServeHTTP(w, r)
+			return
+		}
+		noted := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(noted, r)
+		if noted.status >= http.StatusBadRequest {
+			return // nothing changed
+		}
+		const most = 1024
+		from, _ := netip.ParseAddrPort(r.RemoteAddr) // invalid is left out
+		query := telemetry.Mask(r.URL.RawQuery)
+		e.event(audit.KindAdministration, from.Addr().Unmap(), "method", r.Method, "url", strings.TrimSuffix(r.URL.Path+"?"+query[:min(len(query), most)], "?"),
+			"requestId", w.Header().Get("X-Request-Id"), "result", strconv.Itoa(noted.status))
+	})
+}
+
+// statusWriter notes the status of an answer.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// followKeys records when an OAuth client signs with another key.
+func (g *Gateway) followKeys(ctx context.Context) {
+	const every = 10 * time.Second
+	if g.pool.evidence.log.Load() == nil {
+		return
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	known := make(map[string]string)
+	for {
+		for _, c := range g.current.Load().tokens.Status() {
+			if c.Key == nil || known[c.Name] == c.Key.Fingerprint {
+				continue
+			}
+			g.pool.evidence.event(audit.KindKey, netip.Addr{}, "client", c.Name, "clientId", c.ID, "oldKey", known[c.Name], "newKey", c.Key.Fingerprint, "subject", c.Key.Subject)
+			known[c.Name] = c.Key.Fingerprint
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// checkEvidence says where evidence is kept.
+func checkEvidence(cfg *config.Config) Check {
+	a := cfg.Audit
+	c := Check{Part: "evidence", Where: a.Dir, OK: true}
+	if a.Dir == "" {
+		c.Warning = demandsEvidence(cfg.Environment)
+		c.Detail = "audit.dir is not set: who reads or changes what is not recorded"
+		if c.Warning {
+			c.Advice = "set audit.dir to a directory on a disk that is kept for ten years"
+		}
+		return c
+	}
+	o, err := AuditOptions(cfg)
+	if err != nil {
+		c.OK, c.Detail = false, err.Error()
+		return c
+	}
+	c.Detail = fmt.Sprintf("kept for %d years after the year, as replica %s", a.KeepYears, o.Replica)
+	if a.KeyFile != "" {
+		if _, err := audit.LoadKey(a.KeyFile); err != nil {
+			c.OK, c.Detail = false, err.Error()
+			return c
+		}
+	}
+	if info, err := os.Stat(a.Dir); err == nil && !info.IsDir() {
+		c.OK, c.Detail = false, "audit.dir is no directory"
+		return c
+	}
+	switch {
+	case a.KeepYears < 10:
+		c.Warning, c.Advice = true, "the federation asks for ten years: set audit.keepYears"
+	case a.Checkpoints == "" && demandsEvidence(cfg.Environment):
+		c.Warning, c.Advice = true, "set audit.checkpoints to have signed records leave this machine: without them nobody can tell that the end was cut off together with its signatures"
+	}
+	return c
+}
