@@ -122,7 +122,7 @@ func (g *generation) build(old *generation) error {
 	}
 	g.impersonal = impersonalRoutes(cfg.Routes)
 	g.edge = server.NewEdge(cfg.Server.PublicURL, cfg.Server.AllowedHosts, cfg.Server.AllowedOrigins)
-	g.endpoint = g.newEndpoint(&keeper{Proxy: exchanges, cache: g.pool.cache, logged: g.logged}, g.routes, nil, g.done)
+	g.endpoint = g.newEndpoint(&keeper{Proxy: exchanges, cache: g.pool.cache, logged: g.tell}, g.routes, nil, g.done)
 	return nil
 }
 

@@ -68,8 +68,17 @@ func (g *generation) newTracing(old *generation) error {
 func (g *generation) useTracer() { g.pool.tracer.Store(g.tracing.tracer) }
 
 // trace tells of a finished request.
-func (g *Gateway) trace(r *exchange.Record) {
-	if t := &g.current.Load().tracing; t.tracer != nil {
+func (g *Gateway) trace(r *exchange.Record) { g.current.Load().tracing.done(r) }
+
+func (t *tracing) done(r *exchange.Record) {
+	if t.tracer != nil {
 		t.tracer.Done(r, t.templates[r.Route])
 	}
+}
+
+// tell tells of what was asked in the background: the access log and the collector of
+// traces, which would not know otherwise where its tries belong.
+func (g *generation) tell(r *exchange.Record) {
+	g.logged(r)
+	g.tracing.done(r)
 }
