@@ -1,0 +1,128 @@
+package bench
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/telemetry"
+)
+
+// BenchmarkTelemetry measures what it costs to tell of a request, apart from the
+// request: time and allocations for one record. CPU time is the whole process's, the
+// collector's included where there is one.
+func BenchmarkTelemetry(b *testing.B) {
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer null.Close()
+	access := telemetry.NewAccessLog(telemetry.Locked(null), "json", slog.LevelInfo)
+	metrics, err := telemetry.NewMetrics(telemetry.MetricsOptions{
+		Snapshot: func() telemetry.Snapshot { return telemetry.Snapshot{} }, IsProvider: func(string) bool { return true },
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	metrics.UseRoutes([]string{"ebox-providers"})
+	for _, c := range []struct {
+		name string
+		tell func(*exchange.Record)
+	}{
+		{"access-line", access.Done},
+		{"metrics", metrics.Done},
+		{"traces-of-one-in-ten", traced(b, 0.1)},
+		{"traces-of-all", traced(b, 1)},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			r := finished()
+			b.ReportAllocs()
+			before := processTime()
+			for i := 0; b.Loop(); i++ {
+				// Not always the same bucket, and not always the same trace.
+				r.Phases.Total = time.Duration(i%5000+1) * time.Microsecond
+				r.ID = identities[i%len(identities)]
+				c.tell(r)
+			}
+			b.ReportMetric(float64(processTime()-before)/float64(b.N), "cpu-ns/op")
+		})
+	}
+	b.Run("scrape", func(b *testing.B) {
+		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		before := processTime()
+		for b.Loop() {
+			metrics.ServeHTTP(httptest.NewRecorder(), r)
+		}
+		b.ReportMetric(float64(processTime()-before)/float64(b.N), "cpu-ns/op")
+	})
+}
+
+// processTime is the CPU time that the process has used, in nanoseconds: what others
+// on the machine do shows in it less than in the time on the clock.
+func processTime() int64 {
+	var used syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &used)
+	return used.Utime.Nano() + used.Stime.Nano()
+}
+
+// identities are ids of requests.
+var identities = func() (list [1000]string) {
+	for i := range list {
+		list[i] = exchange.NewID()
+	}
+	return list
+}()
+
+// traced tells a collector that takes everything of a request and of its try.
+func traced(b *testing.B, ratio float64) func(*exchange.Record) {
+	b.Helper()
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	b.Cleanup(collector.Close)
+	endpoint, err := url.Parse(collector.URL)
+	if err != nil {
+		b.Fatal(err)
+	}
+	tracer, err := telemetry.NewTracer(telemetry.TracerOptions{Endpoint: endpoint, SampleRatio: ratio, ServiceName: "bench", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); tracer.Run(ctx) }()
+	b.Cleanup(func() { stop(); <-ended })
+	answer := &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}
+	try := telemetry.NewTries(answers{answer}, func() *telemetry.Tracer { return tracer })
+	sent := httptest.NewRequest(http.MethodGet, "https://services.socialsecurity.be/REST/ebox/messages", nil)
+	return func(r *exchange.Record) {
+		if _, err := try.RoundTrip(sent.WithContext(exchange.With(context.Background(), r))); err != nil {
+			b.Fatal(err)
+		}
+		tracer.Done(r, "/ebox/providers/{providerId}")
+	}
+}
+
+type answers struct{ *http.Response }
+
+func (a answers) RoundTrip(*http.Request) (*http.Response, error) { return a.Response, nil }
+
+// finished is the record of a usual call.
+func finished() *exchange.Record {
+	return &exchange.Record{
+		ID: identities[0], Start: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Caller: "hr", Listener: "main",
+		Method: "GET", Path: "/enterprises/0206731645/ebox/providers/nsso/ebox/messages", Protocol: "HTTP/1.1", Route: "ebox-providers", Provider: "nsso",
+		Action: ebox.List, Enterprise: 206731645, TokenHash: strings.Repeat("ab", 32), Upstream: "provider nsso", UpstreamHost: "services.socialsecurity.be",
+		Client: "payroll", Status: 200, UpstreamStatus: 200, Tries: 1, TraceID: identities[1], BytesOut: 2048,
+		Phases: exchange.Phases{Token: 200, Header: 700 * time.Microsecond, Body: 300 * time.Microsecond, Total: 1500 * time.Microsecond},
+	}
+}
