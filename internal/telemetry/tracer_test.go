@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
@@ -331,6 +332,36 @@ func (l *lockedLog) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+func TestACollectorIsTrustedByItsAuthorities(t *testing.T) {
+	collector := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	collector.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	collector.StartTLS()
+	defer collector.Close()
+	u, err := url.Parse(collector.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: collector.Certificate().Raw})
+	for name, c := range map[string]struct {
+		authorities []byte
+		exported    uint64
+	}{"with the file": {own, 1}, "without it": {nil, 0}} {
+		t.Run(name, func(t *testing.T) {
+			tracer, err := NewTracer(TracerOptions{Endpoint: u, Authorities: c.authorities, SampleRatio: 1, ServiceName: "ebox", Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			told(t, tracer, func() { tracer.Done(tracedCall(), "") })
+			if s := tracer.Stats(); s.Exported != c.exported || s.Exported+s.Dropped != 1 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+	if _, err := NewTracer(TracerOptions{Endpoint: u, Authorities: []byte("none"), ServiceName: "ebox", Log: slog.New(slog.DiscardHandler)}); err == nil {
+		t.Error("a file without a certificate is taken")
+	}
 }
 
 func TestATryThatFailedIsTold(t *testing.T) {
