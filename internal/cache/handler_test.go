@@ -703,3 +703,39 @@ func TestWithoutMemoryTheStoreAnswers(t *testing.T) {
 	b.do(asked{method: "PUT", path: "/a"})
 	mustGet(t, a.get("/a"), 200, "body", "fwd=uri-miss; stored")
 }
+
+func TestAPartIsKeptForTheSameRange(t *testing.T) {
+	r := newRig(t, func(req *http.Request) (*http.Response, error) {
+		switch req.Header.Get("Range") {
+		case "bytes=-5":
+			return reply(206, "56789", "Cache-Control: max-age=60", "Content-Range: bytes 5-9/10", `Etag: "1"`), nil
+		case "bytes=0-1,8-9":
+			return reply(206, "--x...", "Cache-Control: max-age=60", "Content-Type: multipart/byteranges; boundary=x"), nil
+		}
+		return reply(200, "0123456789", "Cache-Control: max-age=60", `Etag: "1"`), nil
+	})
+	for _, of := range []struct {
+		name   string
+		fields []string
+		status int
+		body   string
+		how    string
+	}{
+		{"it is stored", []string{"Range: bytes=-5"}, 206, "56789", "fwd=uri-miss; stored"},
+		{"and given again", []string{"Range: bytes=-5"}, 206, "56789", "hit"},
+		{"or said to be what the caller has", []string{"Range: bytes=-5", `If-None-Match: "1"`}, 304, "", "hit"},
+		{"several are not", []string{"Range: bytes=0-1,8-9"}, 206, "--x...", "fwd=vary-miss"},
+		{"and so not again", []string{"Range: bytes=0-1,8-9"}, 206, "--x...", "fwd=vary-miss"},
+		{"under a condition it is another matter", []string{"Range: bytes=-5", `If-Range: "1"`}, 206, "56789", "fwd=vary-miss"},
+		{"it is never given for the whole", nil, 200, "0123456789", "fwd=vary-miss; stored"},
+		{"from which all ranges are", []string{"Range: bytes=1-2"}, 206, "12", "hit"},
+	} {
+		g := r.get("/a", of.fields...)
+		if g.status != of.status || g.body != of.body || !strings.Contains(g.cache(), of.how) || strings.Contains(g.cache(), "stored") != strings.Contains(of.how, "stored") {
+			t.Errorf("%s: %d %q %s", of.name, g.status, g.body, g.cache())
+		}
+	}
+	if g := r.do(asked{method: "HEAD", path: "/b", header: fieldsOf([]string{"Range: bytes=-5"})}); g.fromCache() {
+		t.Errorf("HEAD: %s", g.cache())
+	}
+}

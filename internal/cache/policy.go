@@ -42,6 +42,9 @@ func newEntry(q *query, resp *http.Response, field func(string) []string, p *Pol
 	if q.method != http.MethodGet || q.cc.noStore || q.demanding || !mayStoreStatus(resp.StatusCode) {
 		return nil
 	}
+	if resp.StatusCode == http.StatusPartialContent && !isPart(resp.Header, field) {
+		return nil
+	}
 	if resp.ContentLength < 0 && resp.ProtoMajor == 1 && len(resp.TransferEncoding) == 0 && resp.Body != http.NoBody {
 		// Its end is the end of the connection, and so is any accident.
 		return nil
@@ -49,7 +52,7 @@ func newEntry(q *query, resp *http.Response, field func(string) []string, p *Pol
 	if resp.ContentLength > p.MaxBody {
 		return nil
 	}
-	selecting, ok := selectingFields(resp.Header, field)
+	selecting, ok := selectingFields(resp, field)
 	if !ok {
 		return nil
 	}
@@ -67,10 +70,8 @@ func newEntry(q *query, resp *http.Response, field func(string) []string, p *Pol
 	return e
 }
 
-// mayStoreStatus leaves out what is no whole answer of its own.
-func mayStoreStatus(status int) bool {
-	return status >= 200 && status != http.StatusPartialContent && status != http.StatusNotModified
-}
+// mayStoreStatus leaves out what is no answer of its own.
+func mayStoreStatus(status int) bool { return status >= 200 && status != http.StatusNotModified }
 
 // mayBeStored is what the answer itself has to say about it, and whether it is only for
 // the caller that asked. Cookies are taken for credentials too, and a cookie that is set
@@ -152,10 +153,14 @@ func listed(values []string) func(func(string) bool) {
 }
 
 // selectingFields reads Vary; false if no request can be the same (section 4.1). field
-// gives a field of the request as the upstream got it.
-func selectingFields(h http.Header, field func(string) []string) ([]Selecting, bool) {
+// gives a field of the request as the upstream got it. A part is selected by the very
+// range that brought it.
+func selectingFields(resp *http.Response, field func(string) []string) ([]Selecting, bool) {
 	var fields []Selecting
-	for name := range listed(h["Vary"]) {
+	if resp.StatusCode == http.StatusPartialContent {
+		fields = append(fields, selectingField("Range", field), selectingField("If-Range", field))
+	}
+	for name := range listed(resp.Header["Vary"]) {
 		if name == "*" {
 			return nil, false
 		}

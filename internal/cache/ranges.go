@@ -68,6 +68,13 @@ func (e *Entry) ifRange(values []string) bool {
 	return ok && !e.facts.lastModified.IsZero() && t.Equal(e.facts.lastModified)
 }
 
+// isPart tells whether a 206 is the one part that the request asked for, without a
+// condition. It is kept as what it is, an answer to that range, and given to whoever asks
+// for the same (RFC 9111, section 3.3); it is neither cut nor joined to others.
+func isPart(h http.Header, field func(string) []string) bool {
+	return len(field("Range")) == 1 && len(field("If-Range")) == 0 && strings.HasPrefix(one(h["Content-Range"]), "bytes ")
+}
+
 // part gives the status and body of an answer to a request, and the value of
 // Content-Range, empty if the whole is given.
 func (e *Entry) part(method string, field func(string) []string) (status int, body []byte, contentRange string) {

@@ -128,6 +128,9 @@ func (rd *reading) consider(at *place, variants []*Entry) {
 		rd.known = rd.known || v.mark == at.mark
 	}
 	e := choose(variants, at.mark, rd.x.Field)
+	if e != nil && e.Status == http.StatusPartialContent && rd.q.method != http.MethodGet {
+		return // only GET knows of ranges
+	}
 	if e != nil && (rd.entry == nil || e.Received.After(rd.entry.Received)) {
 		rd.entry, rd.at = e, at
 	}

@@ -49,7 +49,7 @@ func nextTag(s string) (tag, rest string) {
 // notModified judges the caller's own precondition by a stored answer (section 4.3.2):
 // If-None-Match if there is one, else If-Modified-Since.
 func (e *Entry) notModified(h http.Header) bool {
-	if e.Status != http.StatusOK {
+	if e.Status != http.StatusOK && e.Status != http.StatusPartialContent {
 		return false
 	}
 	if tags := h["If-None-Match"]; len(tags) > 0 {
