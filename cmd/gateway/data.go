@@ -65,8 +65,38 @@ func resting(cfg *config.Config) []rest {
 			list = append(list, rest{"key of client " + name, c.Key.File, encrypted, "while the file is there", "by deleting the file"})
 		}
 	}
+	list = append(list, evidenceOf(cfg)...)
 	if cfg.Redis.URL != "" {
 		list = append(list, inRedis(len(cfg.Redis.EncryptionKeys) > 0)...)
+	}
+	return list
+}
+
+// evidenceOf is what is kept to be able to say who read or changed what.
+func evidenceOf(cfg *config.Config) (list []rest) {
+	if to := cfg.Log.Security; to != "" {
+		r := rest{"refusals: source, caller, enterprise asked for, path with citizens' numbers masked", to, "no", "the last 64 to 128 MB", "by deleting the file and FILE.1"}
+		if to == "stdout" || to == "stderr" {
+			r.encrypted, r.howLong, r.erased = "as your log store does", "as your log store does", "in your log store"
+		}
+		list = append(list, r)
+	}
+	a := cfg.Audit
+	if a.Dir == "" {
+		return append(list, rest{"evidence of who read or changed what", "nowhere: audit.dir is not set", "-", "-", "-"})
+	}
+	howLong := fmt.Sprintf("until 1 January after the act plus %d years", a.KeepYears)
+	list = append(list,
+		rest{"evidence: caller, source address, X-Actor, enterprise, message and attachment ids, path with citizens' numbers masked, hash of the token", a.Dir, "no: files are 0600, use an encrypted disk", howLong, "by the gateway, a file at a time; gateway audit keep for replicas that are gone"},
+		rest{"evidence in memory", "memory of the process, at most 20,000 records", "no", "under a second; longer while the disk fails", "by being written"},
+	)
+	key := rest{"key that signs the evidence", a.KeyFile, "no", "while the file is there", "by deleting the file"}
+	if a.KeyFile == "" {
+		key.where = a.Dir + "/REPLICA/signing.key"
+	}
+	list = append(list, key)
+	if a.Checkpoints != "" {
+		list = append(list, rest{"signed records of the evidence: numbers, times and hashes, nobody's data", a.Checkpoints, "no", "as you keep it", "by deleting it"})
 	}
 	return list
 }

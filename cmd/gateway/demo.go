@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -54,7 +55,9 @@ func runDemo(p *process, listen, admin string) (err error) {
 	}
 	defer func() { err = errors.Join(err, sim.Close()) }()
 
-	cfg, err := config.Parse("demo", []byte(demo.Config(sim, listen, admin)), dir, p.lookup)
+	evidence := filepath.Join(dir, "evidence")
+	text := demo.Config(sim, listen, admin) + fmt.Sprintf("audit: {dir: %q, replica: demo}\n", evidence)
+	cfg, err := config.Parse("demo", []byte(text), dir, p.lookup)
 	if err != nil {
 		return err
 	}
@@ -73,7 +76,7 @@ func runDemo(p *process, listen, admin string) (err error) {
 	defer cancel()
 	tried := make(chan error, 1)
 	go func() {
-		err := introduce(ctx, p.stdout, g, sim)
+		err := introduce(ctx, p.stdout, g, sim, evidence)
 		if err != nil {
 			cancel() // a demo that cannot show anything ends
 		}
@@ -88,7 +91,7 @@ func runDemo(p *process, listen, admin string) (err error) {
 }
 
 // introduce waits until the gateway can be used and prints what to try.
-func introduce(ctx context.Context, w io.Writer, g *gateway.Gateway, sim *simulator.Simulator) error {
+func introduce(ctx context.Context, w io.Writer, g *gateway.Gateway, sim *simulator.Simulator, evidence string) error {
 	base := "http://" + reachable(g.Addrs()[0])
 	document, err := firstDocument(ctx, g, base)
 	if err != nil {
@@ -117,7 +120,11 @@ Try these, and stop with Ctrl-C:
 6. See a problem: the mandate of this enterprise has ended, and the provider says so:
    curl -si %[1]s/enterprises/0474028805/ebox/providers/nsso/ebox/messages
 
-`, base, reachable(g.AdminAddrs()[0]), demo.Host(sim.TokenURL()), document)
+7. Who read or changed what, for whom? And is it as it was written?
+   gateway audit search %[5]s
+   gateway audit verify %[5]s
+
+`, base, reachable(g.AdminAddrs()[0]), demo.Host(sim.TokenURL()), document, evidence)
 	return nil
 }
 

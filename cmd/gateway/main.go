@@ -44,7 +44,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		serveCommand(), demoCommand(), simulatorCommand(), checkCommand(), routesCommand(), tokenCommand(), enterprisesCommand(), cacheCommand(),
-		maintenanceCommand(), dataCommand(), schemaCommand(), healthcheckCommand(), versionCommand(),
+		maintenanceCommand(), auditCommand(), dataCommand(), schemaCommand(), healthcheckCommand(), versionCommand(),
 	}
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -55,7 +57,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("CONTROL", sim.ControlURL())
 			return os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(demo.Config(sim, gate, admin)), 0o600)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "post": post},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "post": post, "fetch": fetch},
 	})
 }
 
@@ -96,5 +98,24 @@ func post(ts *testscript.TestScript, neg bool, args []string) {
 	defer resp.Body.Close()
 	if resp.StatusCode >= 300 {
 		ts.Fatalf("%s answers %s", args[0], resp.Status)
+	}
+}
+
+// fetch gets a URL, once it can be got: the gateway may have to fetch a list first.
+func fetch(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: fetch URL")
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		resp, err := http.Get(args[0])
+		ts.Check(err)
+		_, err = io.Copy(io.Discard, resp.Body)
+		ts.Check(errors.Join(err, resp.Body.Close()))
+		if resp.StatusCode == http.StatusOK {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s answers %s", args[0], resp.Status)
+		}
 	}
 }

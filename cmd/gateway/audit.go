@@ -1,0 +1,213 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"ebox-gateway/internal/audit"
+)
+
+func auditCommand() command {
+	return command{
+		name: "audit", usage: "audit verify|search|keep|key [DIR] [flags]", summary: "verify and search the evidence of who read or changed what",
+		about: `
+  audit verify [DIR]   read the whole chain of every replica and name each place where a
+                       record was changed, removed, moved or cut off; exit code 1 if any
+  audit search [DIR]   who, when, for whom: by message, attachment, enterprise, caller,
+                       actor, provider, request and time
+  audit keep [DIR]     drop what is past its legal end in chains that no gateway writes
+                       any more; a running gateway does so for its own
+  audit key [DIR]      print the public keys, to be kept where the evidence is not
+
+DIR is the directory of audit.dir, or one replica's in it; without it, that of the
+configuration. A gateway may be running meanwhile, except for keep.`,
+		run: func(p *process, flags *flag.FlagSet, args []string) error {
+			if len(args) == 0 {
+				return usageError{"say what to do: verify, search, keep or key"}
+			}
+			path := configFlag(flags)
+			do, ok := map[string]func(*process, *flag.FlagSet, *string, []string) error{
+				"verify": auditVerify, "search": auditSearch, "keep": auditKeep, "key": auditKey,
+			}[args[0]]
+			if !ok {
+				if strings.HasPrefix(args[0], "-") {
+					_, err := parse(flags, args) // help, or a flag before its word
+					if err != nil {
+						return err
+					}
+				}
+				return usageError{fmt.Sprintf("there is no %q: say verify, search, keep or key", args[0])}
+			}
+			return do(p, flags, path, args[1:])
+		},
+	}
+}
+
+// auditDir is the directory that was given, or that of the configuration.
+func auditDir(p *process, config string, args []string) (string, error) {
+	switch len(args) {
+	case 0:
+	case 1:
+		return args[0], nil
+	default:
+		return "", usageError{fmt.Sprintf("unexpected argument %q", args[1])}
+	}
+	cfg, err := loadConfig(p, config)
+	if err != nil {
+		return "", fmt.Errorf("%w\nOr name the directory of the evidence: gateway audit … DIR", err)
+	}
+	if cfg.Audit.Dir == "" {
+		return "", errors.New("this configuration keeps no evidence: audit.dir is not set")
+	}
+	return cfg.Audit.Dir, nil
+}
+
+// several is a flag that may be given more than once.
+type several []string
+
+func (s *several) String() string { return strings.Join(*s, ",") }
+
+func (s *several) Set(value string) error {
+	*s = append(*s, value)
+	return nil
+}
+
+func auditVerify(p *process, flags *flag.FlagSet, config *string, args []string) error {
+	var keyFiles, checkpoints several
+	flags.Var(&keyFiles, "key", "the `file` of a public key that is trusted; may be given again (default: those beside the evidence)")
+	flags.Var(&checkpoints, "checkpoints", "a `file` of signed records that were shipped off the machine; may be given again")
+	rest, err := parse(flags, args)
+	if err != nil {
+		return err
+	}
+	dir, err := auditDir(p, *config, rest)
+	if err != nil {
+		return err
+	}
+	o := audit.VerifyOptions{Checkpoints: checkpoints}
+	for _, file := range keyFiles {
+		key, err := audit.LoadPublicKey(file)
+		if err != nil {
+			return err
+		}
+		o.Keys = append(o.Keys, key)
+	}
+	chains, err := audit.Chains(dir)
+	if err != nil {
+		return err
+	}
+	findings := 0
+	for _, chain := range chains {
+		report, err := audit.Verify(chain, o)
+		if err != nil {
+			return err
+		}
+		findings += len(report.Findings)
+		printReport(p, chain, &report)
+	}
+	if findings > 0 {
+		fmt.Fprintf(p.stdout, "\n%d places are not as they were written\n", findings)
+		return errReported
+	}
+	return nil
+}
+
+// printReport says what verifying one chain found. What is wrong comes first, to a
+// bound: whoever tore out a page wants no thousand lines.
+func printReport(p *process, chain string, r *audit.Report) {
+	const most = 100
+	for i, f := range r.Findings {
+		if i == most {
+			fmt.Fprintf(p.stdout, "… and %d more\n", len(r.Findings)-most)
+			break
+		}
+		fmt.Fprintln(p.stdout, f)
+	}
+	for _, g := range r.Gaps {
+		fmt.Fprintf(p.stdout, "note: %s\n", g)
+	}
+	word := "verified"
+	if len(r.Findings) > 0 {
+		word = "NOT AS IT WAS WRITTEN"
+	}
+	fmt.Fprintf(p.stdout, "%s: %s: %d records in %d files, seq %d to %d, %s to %s, %d checkpoints compared\n",
+		chain, word, r.Records, r.Segments, r.First, r.Last, r.From, r.To, r.Checkpoints)
+	if unsigned := r.Last - min(r.Signed, r.Last); unsigned > 0 {
+		fmt.Fprintf(p.stdout, "note: the last %d records are not signed yet: what comes after seq %d could be cut off or added to without a trace\n", unsigned, r.Signed)
+	}
+	if r.OwnKeys {
+		fmt.Fprintln(p.stdout, "note: the keys lay beside the evidence; with --key and a copy kept elsewhere this says more")
+	}
+}
+
+func auditKey(p *process, flags *flag.FlagSet, config *string, args []string) error {
+	rest, err := parse(flags, args)
+	if err != nil {
+		return err
+	}
+	dir, err := auditDir(p, *config, rest)
+	if err != nil {
+		return err
+	}
+	chains, err := audit.Chains(dir)
+	if err != nil {
+		return err
+	}
+	for _, chain := range chains {
+		files, err := filepath.Glob(filepath.Join(chain, "public-*.pem"))
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			var key ed25519.PublicKey
+			if key, err = audit.LoadPublicKey(file); err != nil {
+				return err
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return fmt.Errorf("reading a public key of the evidence: %w", err)
+			}
+			fmt.Fprintf(p.stdout, "# %s, SHA-256 %s\n%s", file, audit.Fingerprint(key), text)
+		}
+	}
+	return nil
+}
+
+func auditKeep(p *process, flags *flag.FlagSet, config *string, args []string) error {
+	years := flags.Int("years", 10, "how many whole `years` after its own a record is kept")
+	keyFile := flags.String("key-file", "", "the private key that signs, if it does not lie beside the evidence")
+	rest, err := parse(flags, args)
+	if err != nil {
+		return err
+	}
+	if *years < 1 {
+		return usageError{"--years has to be at least 1"}
+	}
+	dir, err := auditDir(p, *config, rest)
+	if err != nil {
+		return err
+	}
+	chains, err := audit.Chains(dir)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, chain := range chains {
+		n, err := audit.Keep(audit.Options{
+			Dir: filepath.Dir(chain), Replica: filepath.Base(chain), KeyFile: *keyFile, KeepYears: *years, Version: version(),
+			Log: slog.New(slog.NewTextHandler(p.stderr, nil)),
+		})
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		fmt.Fprintf(p.stdout, "%s: %d files were dropped\n", chain, n)
+	}
+	return errors.Join(failed...)
+}

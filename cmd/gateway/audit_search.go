@@ -1,0 +1,184 @@
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+	_ "time/tzdata" // where this runs there may be no time zones
+
+	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/enterprise"
+)
+
+func auditSearch(p *process, flags *flag.FlagSet, config *string, args []string) error {
+	var q audit.Query
+	flags.StringVar(&q.Message, "message", "", "the `id` of a message")
+	flags.StringVar(&q.Attachment, "attachment", "", "the `id` of an attachment")
+	of := flags.String("enterprise", "", "the CBE `number` of the represented enterprise, or own")
+	flags.StringVar(&q.Caller, "caller", "", "the `name` of the caller's rule")
+	flags.StringVar(&q.Actor, "actor", "", "the `name` that the caller asserted in X-Actor")
+	flags.StringVar(&q.Provider, "provider", "", "the `id` of the Document Provider")
+	flags.StringVar(&q.RequestID, "request-id", "", "the X-Request-Id that the caller got")
+	from := flags.String("from", "", "the first `day`, in Brussels, or an instant (RFC 3339)")
+	to := flags.String("to", "", "the last `day`, inclusive, or an instant")
+	flags.BoolVar(&q.Events, "events", false, "show configurations, purges, switches, keys, starts and gaps as well")
+	asJSON := flags.Bool("json", false, "print one JSON object a line, with everything that was recorded")
+	rest, err := parse(flags, args)
+	if err != nil {
+		return err
+	}
+	if err := bounds(&q, *of, *from, *to); err != nil {
+		return err
+	}
+	dir, err := auditDir(p, *config, rest)
+	if err != nil {
+		return err
+	}
+	chains, err := audit.Chains(dir)
+	if err != nil {
+		return err
+	}
+	out := newFoundWriter(p.stdout, *asJSON)
+	var sum audit.Searched
+	for _, chain := range chains {
+		s, err := audit.Search(chain, q, out.write)
+		if err != nil {
+			return err
+		}
+		sum.Segments += s.Segments
+		sum.Skipped += s.Skipped
+		sum.Records += s.Records
+		sum.Findings = append(sum.Findings, s.Findings...)
+	}
+	if err := out.flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stderr, "%d found in %d records of %d files; %d files of other days were not read\n", out.n, sum.Records, sum.Segments, sum.Skipped)
+	for _, f := range sum.Findings {
+		fmt.Fprintf(p.stderr, "DOES NOT VERIFY: %s\n", f)
+	}
+	if len(sum.Findings) > 0 {
+		fmt.Fprintln(p.stderr, "run gateway audit verify for the whole of it")
+		return errReported
+	}
+	return nil
+}
+
+// bounds reads what has more than one written form.
+func bounds(q *audit.Query, of, from, to string) error {
+	if q.Enterprise = of; of != "" && of != "own" {
+		number, err := enterprise.Parse(of)
+		if err != nil {
+			return usageError{fmt.Sprintf("--enterprise %q: %v", of, err)}
+		}
+		q.Enterprise = number.String()
+	}
+	brussels, err := time.LoadLocation("Europe/Brussels")
+	if err != nil {
+		return fmt.Errorf("finding the Brussels time zone: %w", err)
+	}
+	for _, b := range []struct {
+		name, text string
+		to         *time.Time
+		end        bool
+	}{{"--from", from, &q.From, false}, {"--to", to, &q.To, true}} {
+		if b.text == "" {
+			continue
+		}
+		if *b.to, err = audit.ParseTime(b.text, b.end, brussels); err != nil {
+			return usageError{fmt.Sprintf("%s %q %v", b.name, b.text, err)}
+		}
+	}
+	return nil
+}
+
+// foundWriter prints what a search finds, as it finds it.
+type foundWriter struct {
+	n     int
+	json  *json.Encoder
+	table *tabwriter.Writer
+}
+
+func newFoundWriter(w io.Writer, asJSON bool) *foundWriter {
+	f := &foundWriter{}
+	if asJSON {
+		f.json = json.NewEncoder(w)
+		f.json.SetEscapeHTML(false)
+		return f
+	}
+	f.table = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	return f
+}
+
+// tableBlock is how many rows are lined up with one another; a search may find more
+// than fit in memory.
+const tableBlock = 500
+
+func (f *foundWriter) write(r *audit.Found) error {
+	f.n++
+	if f.json != nil {
+		return f.json.Encode(r)
+	}
+	if f.n%tableBlock == 1 {
+		if err := f.table.Flush(); err != nil {
+			return err
+		}
+		fmt.Fprintln(f.table, "TIME\tWHO\tFROM\tFOR\tDID\tWHAT\tRESULT\tANSWERED BY\tREQUEST\tRECORD")
+	}
+	who := r.Caller
+	if r.Actor != "" {
+		who += " (" + r.Actor + ")"
+	}
+	did := strings.TrimSpace(r.Method + " " + r.Action)
+	if r.Method == "" {
+		did = string(r.Kind)
+	}
+	what := r.URL
+	if len(r.Messages) > 0 && !strings.Contains(what, r.Messages[0]) {
+		what += " messages " + strings.Join(r.Messages, ",")
+	}
+	if r.MoreMessages {
+		what += " and more"
+	}
+	_, err := fmt.Fprintf(f.table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s/%d\n", r.Time.Format("2006-01-02T15:04:05.000Z"), printable(who), r.Source, r.Enterprise, did,
+		printable(what), result(r), r.AnswerFrom, r.RequestID, r.Replica, r.Seq)
+	return err
+}
+
+// result is what became of a call.
+func result(r *audit.Found) string {
+	switch {
+	case !r.Outcome:
+		return "not known: it may have taken effect"
+	case r.Sent != nil && !*r.Sent:
+		return fmt.Sprintf("%d, not sent", r.Status)
+	case r.Status == 0 && r.Method != "":
+		return "no answer"
+	case r.Status == 0:
+		return ""
+	case r.Cut:
+		return fmt.Sprintf("%d, cut after %d bytes", r.Status, r.BytesOut)
+	}
+	return fmt.Sprintf("%d, %d bytes", r.Status, r.BytesOut)
+}
+
+// printable keeps what a caller asserted from steering a terminal or a table.
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c >= 0x7f && c < 0xa0 {
+			return '�'
+		}
+		return c
+	}, s)
+}
+
+func (f *foundWriter) flush() error {
+	if f.table == nil {
+		return nil
+	}
+	return f.table.Flush()
+}
