@@ -9,6 +9,7 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/resilience"
+	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/telemetry"
 )
 
@@ -25,9 +26,9 @@ func (g *Gateway) newMetrics() (*telemetry.Metrics, error) {
 
 // useMetrics makes the routes that are counted those of the generation.
 func (g *Gateway) useMetrics(now *generation) {
-	names := make([]string, len(now.cfg.Routes))
-	for i, r := range now.cfg.Routes {
-		names[i] = r.Name
+	names := []string{server.InboxRoute}
+	for _, r := range now.cfg.Routes {
+		names = append(names, r.Name)
 	}
 	g.metrics.UseRoutes(names)
 }

@@ -79,6 +79,37 @@ func TestMetricsTellHowItStands(t *testing.T) {
 	}
 }
 
+// The federated inbox is one request and a part for each provider.
+func TestThePartsOfAnInboxAreCountedAndTracedApart(t *testing.T) {
+	c := newCollector(t)
+	h := open(t, add("tracing: {endpoint: "+c.URL+", sampleRatio: 1}\n"))
+	got := h.get("/enterprises/0206731645/ebox/messages").want(t, 200)
+	const inbox = `ebox_gateway_requests_total{author="gateway",code="2xx",method="GET",route="ebox-inbox"}`
+	eventually(t, "the request to be counted", func() bool { return h.metric(inbox) == 1 })
+	for _, provider := range []string{"nsso", "regional"} {
+		if n := h.metric(`ebox_gateway_part_requests_total{code="2xx",provider="` + provider + `"}`); n != 1 {
+			t.Errorf("%v parts of %s", n, provider)
+		}
+		if n := h.metric(`ebox_gateway_provider_requests_total{code="2xx",provider="` + provider + `"}`); n > 0 {
+			t.Errorf("the part of %s is counted as a request", provider)
+		}
+	}
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	whole := c.of("ebox.request_id", got.header.Get("X-Request-Id"))
+	if len(whole) != 1 {
+		t.Fatalf("%d spans of the request", len(whole))
+	}
+	for _, provider := range []string{"nsso", "regional"} {
+		parts := c.of("ebox.provider", provider)
+		tries := c.of("ebox.upstream", "provider "+provider)
+		if len(parts) != 1 || len(tries) != 1 || string(parts[0].ParentSpanId) != string(whole[0].SpanId) || string(tries[0].ParentSpanId) != string(parts[0].SpanId) {
+			t.Errorf("%s: parts %v, tries %v", provider, parts, tries)
+		}
+	}
+}
+
 func TestMetricsTellWhoseRateRefused(t *testing.T) {
 	h := open(t, edit("{number: 0206.731.645,", "{number: 0206.731.645, rate: {perSecond: 0.01, burst: 1},"),
 		add("callers: [{name: slow, networks: [127.0.0.0/8], enterprises: all, rate: {perSecond: 0.01, burst: 3}}]\n"))

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/telemetry"
 )
 
@@ -32,7 +33,7 @@ func (g *generation) newTracing(old *generation) error {
 		return nil
 	}
 	t := &g.tracing
-	t.templates = make(map[string]string, len(g.cfg.Routes))
+	t.templates = map[string]string{server.InboxRoute: "/ebox/*"}
 	for _, r := range g.cfg.Routes {
 		t.templates[r.Name] = r.Path
 	}
