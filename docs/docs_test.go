@@ -100,6 +100,29 @@ func anchors(t *testing.T, page string) []string {
 	return list
 }
 
+// What protects from a threat is held by the tests that the threat model names.
+func TestTheThreatModelNamesTestsThatThereAre(t *testing.T) {
+	var there strings.Builder
+	for _, where := range []string{"../internal/*/*_test.go", "../internal/*/*/*_test.go", "../cmd/gateway/*_test.go"} {
+		files, err := filepath.Glob(where)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			there.WriteString(read(t, file))
+		}
+	}
+	named := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(read(t, "security.md"), -1)
+	if len(named) < 50 {
+		t.Errorf("only %d tests are named", len(named))
+	}
+	for _, m := range named {
+		if !strings.Contains(there.String(), "\nfunc "+m[1]+"(") {
+			t.Errorf("security.md names a test %s, which there is not", m[1])
+		}
+	}
+}
+
 // A command of a page is one that there is, with flags that it has.
 func TestCommandsExist(t *testing.T) {
 	commands := make(map[string]string) // name: source
