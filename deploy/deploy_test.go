@@ -1,6 +1,3 @@
-// Package deploy holds what a platform team puts beside the gateway: alert rules and a
-// scrape for Prometheus, and a dashboard for Grafana. It has no code, only what tries
-// them.
 package deploy
 
 import (
