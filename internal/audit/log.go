@@ -106,7 +106,8 @@ type Log struct {
 	lock *os.File
 
 	mu      sync.Mutex
-	pending []entry
+	pending queue
+	spare   chunks
 	batch   *batch // of those pending that somebody waits for; nil if none
 	// held counts the records that are in memory and not on disk; lost those that were
 	// not taken since the last gap record.
@@ -287,7 +288,7 @@ func (l *Log) Event(e Event) { l.add(&entry{kind: e.Kind, at: l.o.Now(), event: 
 func (l *Log) add(e *entry) bool {
 	l.mu.Lock()
 	ok := l.take(e)
-	full := len(l.pending) >= flushAt
+	full := l.pending.n >= flushAt
 	l.mu.Unlock()
 	if full {
 		l.rouse()
@@ -332,7 +333,7 @@ func (l *Log) take(e *entry) bool {
 		return false
 	}
 	l.held++
-	l.pending = append(l.pending, *e)
+	l.pending.add(e, &l.spare)
 	return true
 }
 

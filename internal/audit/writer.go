@@ -18,8 +18,8 @@ type writer struct {
 	size    int64 // of the segment, as synced
 	at      link  // the last record that is on disk
 	signed  uint64
-	backlog []entry
-	spare   []entry // for the next swap
+	backlog queue
+	empty   queue // takes the place of what is taken
 	buf     []byte
 	// lastSigned is when the last signature was made, lastTry when writing failed last,
 	// swept when segments were last looked at.
@@ -32,12 +32,16 @@ type writer struct {
 func (l *Log) turn() {
 	l.mu.Lock()
 	taken, b, lost := l.pending, l.batch, l.lost
-	l.pending, l.batch = l.w.spare[:0], nil
+	l.pending, l.batch = l.w.empty, nil
 	l.mu.Unlock()
 	w := &l.w
-	w.backlog = append(w.backlog, taken...)
-	clear(taken) // so that nothing of a request outlives its record
-	w.spare = taken
+	emptied := w.backlog.append(&taken)
+	w.empty = taken
+	if len(emptied) > 0 {
+		l.mu.Lock()
+		l.spare.give(emptied)
+		l.mu.Unlock()
+	}
 
 	now := l.o.Now()
 	var err error
@@ -59,7 +63,7 @@ var errStillFailing = errors.New("writing the evidence: the last try failed a mo
 func (l *Log) write(now time.Time, lost losses) error {
 	w := &l.w
 	due := w.at.seq > w.signed && now.Sub(w.lastSigned) >= l.o.CheckpointEvery
-	if len(w.backlog) == 0 && !lost.any() && !due && l.trouble.Load() == nil {
+	if w.backlog.n == 0 && !lost.any() && !due && l.trouble.Load() == nil {
 		l.shipSigned()
 		l.sweep(now)
 		return nil
@@ -75,8 +79,10 @@ func (l *Log) write(now time.Time, lost losses) error {
 	if lost.any() {
 		buf = appendLost(buf, &next, now, lost, l.trouble.Load())
 	}
-	for i := range w.backlog {
-		buf = w.backlog[i].appendTo(buf, &next, l.o.Mask)
+	for _, c := range w.backlog.chunks {
+		for i := range c.n {
+			buf = c.entries[i].appendTo(buf, &next, l.o.Mask)
+		}
 	}
 	signed := -1
 	if due {
@@ -86,9 +92,7 @@ func (l *Log) write(now time.Time, lost losses) error {
 	if err := l.commit(buf, next, now); err != nil {
 		return l.failed(err)
 	}
-	l.settle(len(w.backlog), lost)
-	clear(w.backlog)
-	w.backlog = w.backlog[:0]
+	l.settle(lost)
 	if signed >= 0 {
 		l.wasSigned(buf[signed:], now)
 	}
@@ -103,9 +107,17 @@ func (l *Log) write(now time.Time, lost losses) error {
 }
 
 // settle forgets what is on disk.
-func (l *Log) settle(n int, lost losses) {
+func (l *Log) settle(lost losses) {
+	backlog := &l.w.backlog
+	for _, c := range backlog.chunks {
+		c.clear()
+	}
+	n := backlog.n
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.spare.give(backlog.chunks)
+	clear(backlog.chunks)
+	backlog.chunks, backlog.n = backlog.chunks[:0], 0
 	l.held -= n
 	l.lost.reads -= lost.reads
 	l.lost.writes -= lost.writes
@@ -249,9 +261,9 @@ func (l *Log) end() {
 	l.mu.Lock()
 	lost := l.lost
 	l.mu.Unlock()
-	if len(w.backlog) > 0 || lost.any() {
+	if w.backlog.n > 0 || lost.any() {
 		if w.failure = l.write(now, lost); w.failure != nil {
-			l.o.Log.Error("records of the evidence are lost with the process", "records", len(w.backlog), "cause", w.failure.Error())
+			l.o.Log.Error("records of the evidence are lost with the process", "records", w.backlog.n, "cause", w.failure.Error())
 		}
 	}
 	if w.failure == nil {
