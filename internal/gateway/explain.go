@@ -120,7 +120,12 @@ type explainer struct {
 }
 
 // show is called in place of asking all providers.
-func (x *explainer) show(providers []inbox.Provider) { x.found.Inbox = describeInbox(providers) }
+func (x *explainer) show(providers []inbox.Provider) {
+	x.found.Inbox = describeInbox(providers)
+	if x.gateway.directoryEmpty() {
+		x.found.Inbox = "every active provider of the registry, which was not asked: --online asks it"
+	}
+}
 
 // Serve is called with everything decided and nothing sent.
 func (x *explainer) Serve(w http.ResponseWriter, r *http.Request, c *proxy.Call) {

@@ -18,23 +18,42 @@ import (
 // route that leads to providers reaches them; nil if there is none. show is nil, or
 // told who would be asked.
 func (g *generation) newInbox(routes []*server.Route, show func([]inbox.Provider)) *server.Inbox {
+	providers := g.inboxProviders
+	if show != nil { // what is only shown asks nobody, the registry neither
+		providers = func() ([]inbox.Provider, error) { return g.activeProviders(), nil }
+	}
 	for i, route := range g.cfg.Routes {
 		if route.Registry && route.Kind == config.KindEBox {
 			return &server.Inbox{
 				Inbox: inbox.New(inbox.Options{Timeout: g.cfg.Inbox.Timeout, Now: g.now}),
-				Route: routes[i], Providers: g.inboxProviders, Reason: missingReason, Show: show,
+				Route: routes[i], Providers: providers, Reason: missingReason, Show: show,
 			}
 		}
 	}
 	return nil
 }
 
-// inboxProviders are the providers that have a part in an e-Box: those that are active,
-// be it that they cannot be called now. What is not active yet, or no longer, has none.
+// theOthers stands for the providers of a registry that has not given its list yet,
+// where the configuration has some of its own: an e-Box of these alone is not whole.
+const theOthers = "*"
+
+// inboxProviders are the providers that an e-Box is made of. The error is a problem:
+// nobody knows them yet.
 func (g *generation) inboxProviders() ([]inbox.Provider, error) {
-	if g.directoryEmpty() && len(g.directory.List()) == 0 {
-		return nil, g.noListYet()
+	list := g.activeProviders()
+	if !g.directoryEmpty() {
+		return list, nil
 	}
+	err := g.noListYet()
+	if len(list) == 0 {
+		return nil, err
+	}
+	return append(list, inbox.Provider{ID: theOthers, Refusal: problem.From(err), Reason: "registry"}), nil
+}
+
+// activeProviders are those that have a part in an e-Box: the active ones, be it that
+// they cannot be called now. What is not active yet, or no longer, has none.
+func (g *generation) activeProviders() []inbox.Provider {
 	now := g.now()
 	known := g.directory.List()
 	list := make([]inbox.Provider, 0, len(known))
@@ -51,7 +70,7 @@ func (g *generation) inboxProviders() ([]inbox.Provider, error) {
 			list = append(list, inbox.Provider{ID: p.ID, Refusal: p.Problem(now), Reason: string(state)})
 		}
 	}
-	return list, nil
+	return list
 }
 
 // missingReason says in a word why the gateway has no answer of an upstream.

@@ -15,6 +15,9 @@ type Round struct {
 	// Providers are those that are active, with those that cannot be called now.
 	Providers []Provider
 	Asker     Asker
+	// Pace is how long a call of this caller may be held back, in favour of others. It
+	// comes on top of the time that all providers have.
+	Pace time.Duration
 }
 
 // Result is what all answers have in common.
@@ -63,7 +66,7 @@ func (in *Inbox) settle(r *Result, more []*Missing, answered int, whole bool) er
 func (in *Inbox) List(ctx context.Context, round *Round, q *Query, self string) (*Result, error) {
 	asked, result := in.resultOf(round)
 	streams := make([]*stream, len(asked))
-	limited, cancel := context.WithTimeout(ctx, in.o.Timeout)
+	limited, cancel := context.WithTimeout(ctx, in.o.Timeout+round.Pace)
 	defer cancel()
 	each(len(asked), func(i int) {
 		streams[i] = in.newStream(round, asked[i].ID, q)

@@ -159,7 +159,7 @@ func HeaderOf(missing []*Missing) string {
 // item writes an id as a token, or as a string if it cannot be one.
 func item(id string) string {
 	const others = "!#$%&'*+-.^_`|~:/"
-	token := id[0] >= 'a' && id[0] <= 'z' || id[0] >= 'A' && id[0] <= 'Z'
+	token := id[0] >= 'a' && id[0] <= 'z' || id[0] >= 'A' && id[0] <= 'Z' || id[0] == '*'
 	for i := range len(id) {
 		c := id[i]
 		token = token && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte(others, c) >= 0)

@@ -36,7 +36,7 @@ type summary struct {
 func (in *Inbox) Summary(ctx context.Context, round *Round, query string, whole bool, self, list string) (*Result, error) {
 	asked, result := in.resultOf(round)
 	all, missing := make([]*summary, len(asked)), make([]*Missing, len(asked))
-	limited, cancel := context.WithTimeout(ctx, in.o.Timeout)
+	limited, cancel := context.WithTimeout(ctx, in.o.Timeout+round.Pace)
 	defer cancel()
 	each(len(asked), func(i int) {
 		all[i], missing[i] = in.summaryOf(limited, round, asked[i].ID, query)

@@ -123,7 +123,7 @@ func (b *bundle) round(caller *tenancy.Caller, providers []inbox.Provider) (*inb
 		return nil, err
 	}
 	b.header = sharedHeader(b.r)
-	return &inbox.Round{ID: b.c.record.ID, Providers: providers, Asker: b}, nil
+	return &inbox.Round{ID: b.c.record.ID, Providers: providers, Asker: b, Pace: b.c.record.Pace}, nil
 }
 
 // read asks all providers and answers with what they have together.
