@@ -52,6 +52,8 @@ func play(role, upstream string) error {
 		serving, err = serve(reverseProxy(upstream))
 	case "gateway", "gateway-quiet":
 		serving, err = serveGateway(upstream, role == "gateway", "{enabled: false}")
+	case "gateway-polled":
+		serving, err = servePolls(upstream)
 	case "gateway-cache":
 		serving, err = serveGateway(upstream, false, "{enabled: true, rules: [{paths: [/kept/**], defaultTtl: 1h}]}")
 	default:
