@@ -147,7 +147,9 @@ func (r *reference) walk(path string, typ reflect.Type) {
 		inner := objectOf(f.Type)
 		k.kind = kindOf(f.Type)
 		switch form, _, _ := strings.Cut(f.Tag.Get("config"), ","); form { // as the decoder reads it
-		case "file":
+		case "output":
+			k.kind = "path, `stdout` or `stderr`"
+		case "file", "path":
 			k.kind = strings.Replace(k.kind, "text", "path", 1)
 		case "url":
 			k.kind = "URL"

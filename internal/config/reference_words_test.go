@@ -50,6 +50,9 @@ func dangers() map[string]string {
 		"registry.allowedHosts":         "Every host here receives tokens.",
 		"registry.allowHttp":            "Whoever listens on the way gets tokens and documents.",
 		"registry.allowPrivateNetworks": "A registry that was tampered with could lead calls into the company's network.",
+		"audit.stopAfter":               "`never` lets reads and writes go on of which nothing is proven.",
+		"tracing.allowHttp":             "Whoever is on the way reads the collector's credentials.",
+		"routes.callerCredentials":      "What a caller sends as its own credentials reaches the upstream.",
 		"routes.scopes":                 "A scope too many is one that the receiver of the token could use elsewhere.",
 		"routes.allowHttp":              "Whoever listens on the way gets tokens and documents.",
 		"routes.allowPrivateNetworks":   "A name that resolves inside the company is believed.",
@@ -98,6 +101,12 @@ func examples() map[string]string {
   allowedHosts: ["*.socialsecurity.be", "ebox.example.be"]
   refresh: 10m
 `,
+		"inbox": `inbox: {timeout: 5s}
+`,
+		"audit": `audit: {dir: /var/lib/ebox-gateway/evidence, keyFile: signing.pem, checkpoints: stdout}
+`,
+		"tracing": `tracing: {endpoint: "https://collector.intra.example.be:4318", sampleRatio: 0.01}
+`,
 		"egress": `egress: {proxy: "http://${PROXY_USER}:${PROXY_PASSWORD}@proxy.example.be:3128", noProxy: [".intra.example.be"], caFile: company-ca.pem}
 `,
 		"redis": `redis:
@@ -117,7 +126,7 @@ func examples() map[string]string {
     scopes: ["scope:of:the:other:service"]
     methods: [GET]
 `,
-		"log": `log: {format: json, level: info}
+		"log": `log: {format: json, level: info, security: /var/log/ebox-gateway/refusals.jsonl}
 `,
 	}
 }
