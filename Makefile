@@ -3,10 +3,11 @@
 .PHONY: conformance examples
 # The public suite for HTTP caches (npm, Node 20) against a gateway that caches for
 # everybody. Fails if a result differs from conformance/expected.json; docs/cache.md
-# explains what fails there. With REDIS_URL=redis://… the same over Redis.
-# "make conformance UPDATE=1" writes the results anew.
+# explains what fails there. STORE=redis keeps everything in a Redis of its own, or in that
+# of REDIS_URL, and nothing in memory. SUITE=directory runs another version of the suite,
+# made ready there. "make conformance UPDATE=1" writes the results anew.
 conformance:
-	conformance/run.sh $(if $(UPDATE),--update)
+	STORE='$(STORE)' SUITE='$(SUITE)' conformance/run.sh $(if $(UPDATE),--update)
 
 # The programs of docs/examples against a gateway and a simulator. Those whose runtime
 # (Python, PHP, Java) is not on this machine are skipped, and named.

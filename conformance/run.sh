@@ -5,6 +5,7 @@
 # REDIS_URL. With SUITE=directory another version of the suite runs, one that has been
 # made ready there (npm install), and only its numbers and failures are shown.
 set -eu
+[ -z "${SUITE:-}" ] || SUITE=$(cd "$SUITE" && pwd)
 cd "$(dirname "$0")/.."
 here=$PWD/conformance
 release=http-cache-tests@0.4.5
