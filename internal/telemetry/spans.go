@@ -69,9 +69,10 @@ func remote(parent, state string) trace.SpanContext {
 	return trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))
 }
 
-// bytesOf gives the sixteen bytes of a UUID.
+// bytesOf gives the sixteen bytes of a UUID whose second half can be the id of a span,
+// which zero cannot.
 func bytesOf(uuid string) (raw [16]byte, ok bool) {
-	if len(uuid) != 36 {
+	if len(uuid) != 36 || uuid[8] != '-' || uuid[13] != '-' || uuid[18] != '-' || uuid[23] != '-' {
 		return raw, false
 	}
 	n := 0
@@ -82,7 +83,7 @@ func bytesOf(uuid string) (raw [16]byte, ok bool) {
 		}
 		n += wrote
 	}
-	return raw, true
+	return raw, second(raw).IsValid()
 }
 
 func second(id [16]byte) trace.SpanID { return trace.SpanID(id[8:]) }

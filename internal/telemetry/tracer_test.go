@@ -406,6 +406,7 @@ func TestHeadersOfTheCollector(t *testing.T) {
 func FuzzTraceParent(f *testing.F) {
 	f.Add("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "a=b", requestID)
 	f.Add("", "", "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c1")
+	f.Add("00-00000000000000000000000000000000-0000000000000000-00", "a=\xee0", "00000000-0000-0000-0000-000000000000")
 	u := &url.URL{Scheme: "http", Host: "127.0.0.1:1"}
 	tracer, err := NewTracer(TracerOptions{Endpoint: u, SampleRatio: 1, ServiceName: "x", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -413,7 +414,7 @@ func FuzzTraceParent(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, parent, state, id string) {
 		l, sampled := tracer.lineageOf(&exchange.Record{ID: id, TraceParent: parent, TraceState: state})
-		if sampled && (!l.own.IsValid() && id != "00000000-0000-0000-0000-000000000000" || l.parent.IsValid() && l.parent.TraceID() != l.trace) {
+		if sampled && (!l.own.IsValid() || !l.trace.IsValid() || l.parent.IsValid() && l.parent.TraceID() != l.trace) {
 			t.Fatalf("%q %q %q: %+v", parent, state, id, l)
 		}
 		if traced := traceIDOf(parent); traced != "" && len(traced) != 32 {
