@@ -14,6 +14,8 @@ const (
 	// maxPages is how many pages of a provider are read for one of ours. The deepest
 	// page takes a tenth of it from a provider with ten messages a page.
 	maxPages = 250
+	// maxQuery is the longest query of a provider's link that is followed, in bytes.
+	maxQuery = 4 << 10
 	// maxRepeats is how many pages in a row may bring nothing new: so many messages came
 	// in while we read, or the provider gives the same page for ever.
 	maxRepeats = 3
@@ -221,11 +223,26 @@ func (s *stream) advance(l *listing, fresh, came int) error {
 	if l.next != "" {
 		// The provider's own link knows best how it goes on, by a page of another size
 		// or by a mark of its own.
-		if u, err := url.Parse(l.next); err == nil && u.RawQuery != "" {
+		if u, err := url.Parse(l.next); err == nil && followable(u.RawQuery) {
 			s.query = u.RawQuery
 		}
 	}
 	return nil
+}
+
+// followable tells whether a query that a provider wrote can stand in a request line:
+// what url.Parse lets through, a blank among it, need not be fit for one.
+func followable(query string) bool {
+	if query == "" || len(query) > maxQuery {
+		return false
+	}
+	for i := range len(query) {
+		if c := query[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '<' || c == '>' || c == '\\' {
+			return false
+		}
+	}
+	_, err := url.ParseQuery(query)
+	return err == nil
 }
 
 // sum is how many messages there are in all, false if that is not known.

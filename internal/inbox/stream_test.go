@@ -1,0 +1,134 @@
+package inbox
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/problem"
+)
+
+// scripted answers with one text after the other, and notes the queries.
+type scripted struct {
+	mu      sync.Mutex
+	answers []string
+	queries []string
+}
+
+func (s *scripted) Ask(_ context.Context, r *Request) (*Answer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queries = append(s.queries, r.Query)
+	if len(s.answers) == 0 {
+		return nil, problem.Unavailable("nothing is left", 7*time.Second)
+	}
+	text := s.answers[0]
+	s.answers = s.answers[1:]
+	status := http.StatusOK
+	if text == "404" {
+		status = http.StatusNotFound
+	}
+	return &Answer{Status: status, ContentType: "application/json", Body: io.NopCloser(strings.NewReader(text))}, nil
+}
+
+func TestStreamFollowsItsProvider(t *testing.T) {
+	page := func(rest string, ids ...int) string {
+		items := make([]string, len(ids))
+		for i, id := range ids {
+			items[i] = fmt.Sprintf(`{"messageId":"%d","receiptDate":"2026-11-20T12:00:%02dZ"}`, id, 59-id)
+		}
+		return `{"items":[` + strings.Join(items, ",") + `]` + rest + `}`
+	}
+	next := func(href string) string { return `,"_links":{"next":{"href":"` + href + `"}}` }
+	const first, second = "page=1&pageSize=25", "page=2&pageSize=25"
+	for _, c := range []struct {
+		name    string
+		answers []string
+		queries []string
+		count   int
+		missing string
+	}{
+		{"a count that is reached", []string{page(`,"totalItems":2`, 1, 2)}, []string{first}, 2, ""},
+		{"a count that is not", []string{page(`,"totalItems":3`, 1, 2), page(`,"totalItems":3`, 3)}, []string{first, second}, 3, ""},
+		{"links, and none to a next page", []string{page(`,"_links":{"first":{"href":"x"}}`, 1)}, []string{first}, 1, ""},
+		{"a link of its own", []string{page(next("https://x/ebox/messages?cursor=a%26b"), 1), page(`,"totalItems":2`, 2)}, []string{first, "cursor=a%26b"}, 2, ""},
+		{"a link that fits no request line", []string{page(next("/x?a=1 HTTP/1.1"), 1), page("", 2), page("")}, []string{first, second, "page=3&pageSize=25"}, 2, ""},
+		{"neither count nor links", []string{page("", 1), page("", 2), page("")}, []string{first, second, "page=3&pageSize=25"}, 2, ""},
+		{"the API's word for no messages on a page", []string{page("", 1), "404"}, []string{first, second}, 1, ""},
+		{"no messages at all", []string{"404"}, []string{first}, 0, ReasonRefused},
+		{"an empty box", []string{`{"totalItems":0}`}, []string{first}, 0, ""},
+		{"a next page that fails", []string{page(`,"totalItems":5`, 1)}, []string{first, second}, 1, ReasonUnavailable},
+		{"a count that is a text", []string{page(`,"totalItems":"1"`, 1), page("")}, []string{first, second}, 1, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			asker := &scripted{answers: c.answers}
+			in := New(Options{Timeout: time.Minute, Now: time.Now})
+			q, err := ParseQuery("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := in.newStream(&Round{ID: "r", Asker: asker}, "p", q)
+			n := 0
+			for s.head(t.Context()) != nil {
+				s.take()
+				n++
+			}
+			missing := ""
+			if s.missing != nil {
+				missing = s.missing.Reason
+			}
+			if n != c.count || missing != c.missing || !slices.Equal(asker.queries, c.queries) {
+				t.Errorf("%d messages, missing %q, asked for %q", n, missing, asker.queries)
+			}
+		})
+	}
+}
+
+func TestHeaderOfWhatIsMissing(t *testing.T) {
+	got := HeaderOf([]*Missing{{Provider: "nsso", Reason: "timeout"}, {Provider: "é 1", Reason: "busy"}, {Provider: "7", Reason: "x"}, {Provider: "*", Reason: "registry"}})
+	if want := `nsso;reason=timeout, "%C3%A9%201";reason=busy, "7";reason=x, *;reason=registry`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestWhoHasToWaitHowLong(t *testing.T) {
+	now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+	soon, late, unknown := &Missing{Provider: "a", Reason: "x", retry: now.Add(10 * time.Second)}, &Missing{Provider: "b", Reason: "x", retry: now.Add(time.Minute)}, &Missing{Provider: "c", Reason: "x"}
+	for _, m := range []*Missing{soon, late, unknown} {
+		m.Problem = []byte("{}")
+	}
+	for _, c := range []struct {
+		name    string
+		missing []*Missing
+		some    bool
+		want    string
+	}{
+		{"for all of them, until the last is back", []*Missing{soon, late}, true, "60"},
+		{"for all of them, one of which does not say", []*Missing{soon, unknown}, true, ""},
+		{"for any of them, until the first is back", []*Missing{late, unknown, soon}, false, "10"},
+		{"for nobody in particular", []*Missing{unknown}, false, ""},
+	} {
+		if got := Refusal(c.missing, c.some, now).Header.Get("Retry-After"); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestAPanicEndsTheCallersGoroutine(t *testing.T) {
+	defer func() {
+		if recover() != "fault" {
+			t.Error("the panic was lost")
+		}
+	}()
+	each(3, func(i int) {
+		if i == 1 {
+			panic("fault")
+		}
+	})
+}
