@@ -66,7 +66,7 @@ export function providers(view) {
   const list = [...view.status.directory.providers].sort(worseFirst);
   if (list.length === 0) return quiet('No Document Provider is known. The Provider Registry below says why.');
   const series = new Map(view.activity.providers.map((s) => [s.name, s]));
-  return table('Document Providers, their state and their calls', [{ name: 'Provider' }, { name: 'State' }, { name: 'Circuit' }, ...columns], list.map((p) => ({
+  return table('Document Providers, their state and their calls', [{ name: 'Provider' }, { name: 'State' }, { name: 'Circuit', class: 'circuit' }, ...columns], list.map((p) => ({
     key: p.providerId,
     cells: [
       [h('span', { class: 'name' }, p.providerId), nameOf(p) && h('small', {}, nameOf(p)), p.contact && p.circuit !== 'closed' && h('small', {}, `contact: ${p.contact}`)],
@@ -83,7 +83,7 @@ export function routes(view) {
   const upstreams = new Map(view.status.upstreams.map((u) => [u.name, u]));
   const known = view.status.routes.map((r) => r.name);
   const others = [...series.keys()].filter((name) => !known.includes(name)).map((name) => ({ name, path: name ? '' : 'no route took these' }));
-  return table('Routes and their calls', [{ name: 'Route' }, { name: 'Circuit' }, ...columns, { name: 'In flight', number: true }], [...view.status.routes, ...others].map((r) => {
+  return table('Routes and their calls', [{ name: 'Route' }, { name: 'Circuit', class: 'circuit' }, ...columns, { name: 'In flight', number: true }], [...view.status.routes, ...others].map((r) => {
     const u = upstreams.get(r.name);
     return {
       key: `route ${r.name}`,
