@@ -57,6 +57,7 @@ func TestAProcessThatIsKilled(t *testing.T) {
 		}
 		var sent []string
 		read := make(map[string]time.Time)
+		var killed time.Time
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
 			f := strings.Fields(lines.Text())
@@ -70,12 +71,12 @@ func TestAProcessThatIsKilled(t *testing.T) {
 				t.Fatal(lines.Text())
 			}
 			if len(read) == 1400 {
+				killed = time.Now()
 				if err := cmd.Process.Kill(); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
-		killed := time.Now()
 		_ = cmd.Wait() // it was killed
 
 		text := whole(t, dir)
