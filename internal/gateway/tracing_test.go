@@ -180,7 +180,7 @@ func TestACollectorThatIsFrozenHoldsNobodyUp(t *testing.T) {
 	if err := h.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if d := time.Since(began); d > 5*time.Second {
+	if d := time.Since(began); d > 8*time.Second { // one batch alone may take ten
 		t.Errorf("the stop took %s", d)
 	}
 }

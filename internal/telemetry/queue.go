@@ -108,6 +108,10 @@ func (q *queue) run(ctx context.Context) {
 
 // send gives a batch to the collector or gives it up.
 func (q *queue) send(ctx context.Context, batch []sdktrace.ReadOnlySpan) {
+	if ctx.Err() != nil { // the time of the stop is over: not even the batch is put together
+		q.dropped.Add(uint64(len(batch)))
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()
 	err := q.exporter.ExportSpans(ctx, batch)
