@@ -67,22 +67,14 @@ export function redis(view) {
     ['Hears other replicas', r.subscribed ? 'yes' : 'no'], ['Waiting to be told', count(r.untold)], ['Left alone', `${count(r.opened)} times`], ['Unreadable values', count(r.unreadable)]);
 }
 
-const named = (key) => key.replace(/([a-z])([A-Z])/g, '$1 $2').toLowerCase().replace(/^./, (c) => c.toUpperCase());
-
-// plain shows a value of whatever kind that belongs to a part which has its own words.
-function plain(value, view) {
-  if (typeof value === 'boolean') return value ? 'yes' : 'no';
-  if (typeof value === 'number') return count(value);
-  if (typeof value === 'string' && /^\d{4}-\d\d-\d\dT/.test(value)) return [moment(value, view.now), `, ${ago(value, view.now)}`];
-  if (Array.isArray(value)) return value.map((v) => h('div', {}, plain(v, view)));
-  if (value && typeof value === 'object') return facts(...Object.entries(value).map(([k, v]) => [named(k), plain(v, view)]));
-  return value;
-}
-
 export function evidence(view) {
   const e = view.status.evidence;
   if (!e) return quiet('Not configured: nobody records who read what.');
-  return plain(e, view);
+  const state = e.failing ? badge('bad', e.refusing ? 'failing, requests are refused' : 'failing') : e.shipping || e.lost > 0 ? badge('warning', 'with remarks') : badge('good', 'being kept');
+  return facts(
+    ['State', [state, e.since && h('small', {}, ` since ${ago(e.since, view.now)}`)]], ['Cannot be written', e.failing], ['Checkpoints are not handed out', e.shipping],
+    ['Lost', e.lost > 0 && `${count(e.lost)} records, for want of room`], ['Last record', `number ${count(e.sequence)}`], ['Signed up to', `number ${count(e.signed)}`],
+    ['Recorded since the start', count(e.written)], ['Waiting for the disk', count(e.waiting)], ['Directory', e.directory && code(e.directory)], ['Replica', e.replica], ['Verifying key', e.key && code(e.key)]);
 }
 
 export function configuration(view) {
