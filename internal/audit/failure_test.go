@@ -41,6 +41,9 @@ func TestAFailingDiskCostsNoRecord(t *testing.T) {
 				if s := l.Status(); s.Failing == "" || s.Waiting != 6 || s.Refusing {
 					t.Errorf("%+v", s)
 				}
+				if c.sync == nil {
+					sound(t, dir) // no half line is left meanwhile
+				}
 				disk.set(nil, nil, nil)
 				time.Sleep(2 * time.Second)
 				if s := l.Status(); s.Failing != "" || s.Waiting != 0 {

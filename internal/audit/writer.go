@@ -153,6 +153,9 @@ func (l *Log) commit(lines []byte, next link, now time.Time) error {
 		return err
 	}
 	if _, err := w.file.Write(lines); err != nil {
+		// A full disk has taken half a line. What is cut off here is cut off again, and
+		// synced, before the next try; now it is for those who verify meanwhile.
+		_ = w.file.Truncate(w.size)
 		w.giveUp()
 		return fmt.Errorf("writing the evidence: %w", err)
 	}
