@@ -68,6 +68,9 @@ func resting(cfg *config.Config) []rest {
 	list = append(list, evidenceOf(cfg)...)
 	if cfg.Redis.URL != "" {
 		list = append(list, inRedis(len(cfg.Redis.EncryptionKeys) > 0)...)
+		if hasClusterRates(cfg) {
+			list = append(list, rest{"what is left of the rates for all replicas", "Redis", "no: numbers, under names made with redis.encryptionKeys if there are any", "a day at most after the last call", "delete ebox:*:rate:*"})
+		}
 	}
 	return list
 }
@@ -115,6 +118,14 @@ func inRedis(sealed bool) []rest {
 		{"list of Document Providers", "Redis", sealing, "30 days after the last replica fetched it", "delete ebox:*:list:*"},
 		{"answers of routes that cache", "Redis", sealing, "as long as they may be given", "gateway cache purge, or by giving up the keys"},
 	}
+}
+
+// hasClusterRates tells whether a rate is counted in Redis.
+func hasClusterRates(cfg *config.Config) bool {
+	cluster := func(r *config.Rate) bool { return r != nil && r.Scope == config.ClusterRate }
+	return slices.ContainsFunc(cfg.Routes, func(r config.Route) bool { return cluster(r.Rate) }) ||
+		slices.ContainsFunc(cfg.Callers, func(c config.Caller) bool { return cluster(c.Rate) }) ||
+		slices.ContainsFunc(cfg.Tenancy.Enterprises, func(e config.Enterprise) bool { return cluster(e.Rate) })
 }
 
 func first(list []string) string {
