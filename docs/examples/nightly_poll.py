@@ -83,7 +83,8 @@ class Poll:
     def __init__(self, gateway, database, night):
         self.gateway, self.night = gateway, night
         self.db = sqlite3.connect(database, check_same_thread=False)
-        self.db.executescript(SCHEMA)
+        # Whole after a crash, with the last boxes missing at worst: they are asked again.
+        self.db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + SCHEMA)
         self.lock = threading.Lock()
         self.away = {}  # provider: boxes in a row without an answer
         self.count = {"done": 0, "new": 0, "refused": 0, "left": 0}
