@@ -56,6 +56,10 @@ func play(role, upstream string) error {
 		serving, err = servePolls(upstream)
 	case "gateway-cache":
 		serving, err = serveGateway(upstream, false, "{enabled: true, rules: [{paths: [/kept/**], defaultTtl: 1h}]}")
+	case roleProviders:
+		serving, err = serve(providersHandler())
+	case roleGatewayInbox:
+		serving, err = serveGatewayInbox(upstream)
 	default:
 		err = fmt.Errorf("there is no role %q", role)
 	}
