@@ -98,8 +98,8 @@ func introduce(ctx context.Context, w io.Writer, g *gateway.Gateway, sim *simula
 		return fmt.Errorf("trying the demo: %w", err)
 	}
 	fmt.Fprintf(w, `
-The gateway is ready: %s for applications, http://%s for the platform team
-(/status, /health). Its upstreams are a simulator on %s.
+The gateway is ready: %s for applications, http://%s/ for the platform team,
+a page that shows what happens. Its upstreams are a simulator on %s.
 Try these, and stop with Ctrl-C:
 
 1. Which Document Providers are there?

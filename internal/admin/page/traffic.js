@@ -35,8 +35,9 @@ function maintenance(p, view) {
 
 const nothing = { minute: {}, window: {} };
 
-// traffic is the cells that providers and routes have in common.
-function traffic(series) {
+// traffic is the cells that providers and routes have in common; meant says that
+// whoever calls is refused on purpose.
+function traffic(series, meant = false) {
   const s = series ?? nothing;
   if (!series) return ['', h('span', { class: 'quiet' }, 'no requests'), '', ''];
   const failed = s.minute.gatewayErrors + s.minute.upstreamErrors;
@@ -44,7 +45,7 @@ function traffic(series) {
   return [
     charts.requests(s),
     [`${rate(s.minute.perSecond)} /s`, h('small', {}, `${count(s.window.requests)} in 15 min`)],
-    [failed ? badge('bad', `${count(failed)}, ${percent(failed, s.minute.requests)}`) : '0', h('small', {}, `${count(before)} in 15 min`)],
+    [failed ? badge(meant ? 'notice' : 'bad', `${count(failed)}, ${percent(failed, s.minute.requests)}`) : '0', h('small', {}, `${count(before)} in 15 min`)],
     s.minute.requests
       ? quantiles(s.minute)
       : [h('span', { class: 'quiet' }, '–')],
@@ -72,7 +73,7 @@ export function providers(view) {
       [h('span', { class: 'name' }, p.providerId), nameOf(p) && h('small', {}, nameOf(p)), p.contact && p.circuit !== 'closed' && h('small', {}, `contact: ${p.contact}`)],
       [badge(...(states[p.state] ?? ['none', p.state])), h('small', {}, maintenance(p, view)), p.refusal && h('small', {}, p.refusal)],
       p.state === 'active' || p.state === 'maintenance' ? circuit(p.circuit, p.openUntil, view) : h('span', { class: 'quiet' }, '–'),
-      ...traffic(series.get(p.providerId)),
+      ...traffic(series.get(p.providerId), p.state === 'maintenance'),
     ],
   })));
 }
