@@ -98,8 +98,16 @@ func (g *generation) walk(ctx context.Context, p probe) *way {
 	ctx, cancel := context.WithTimeout(ctx, probePatience)
 	defer cancel()
 	began := g.now()
-	var notes sync.Mutex // several addresses may be dialled at once
-	note := func(f func(now time.Time)) { notes.Lock(); defer notes.Unlock(); f(g.now()) }
+	// Several addresses may be dialled at once, and one that lost may report late.
+	var notes sync.Mutex
+	taken := false
+	note := func(f func(now time.Time)) {
+		notes.Lock()
+		defer notes.Unlock()
+		if !taken {
+			f(g.now())
+		}
+	}
 	var lookup, dial time.Time
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		DNSStart: func(httptrace.DNSStartInfo) { note(func(now time.Time) { lookup = now }) },
@@ -133,8 +141,9 @@ func (g *generation) walk(ctx context.Context, p probe) *way {
 	sent := g.now()
 	resp, err := transport.RoundTrip(req)
 	arrived := g.now()
-	notes.Lock() // a dial that lost the race may still be reporting
-	defer notes.Unlock()
+	notes.Lock()
+	taken = true
+	notes.Unlock()
 	w.took = arrived.Sub(began)
 	if err != nil {
 		w.err, w.failure = err, egress.Classify(err)

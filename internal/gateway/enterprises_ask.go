@@ -47,16 +47,19 @@ func (c *EnterpriseCheck) ask(ctx context.Context, t *mandateTarget, e *config.E
 		return f, wait
 	}
 	defer resp.Body.Close()
+	const most = 64 << 10
 	f.Status = resp.StatusCode
 	switch {
 	case resp.StatusCode/100 == 2:
-		f.Result = MandateUsable // its body is other people's data and stays unread
+		// The body is other people's data, which nobody looks at; it is let through so
+		// that the connection can be used again.
+		_, _ = io.CopyN(io.Discard, resp.Body, most)
+		f.Result = MandateUsable
 		return f, 0
 	case resp.StatusCode/100 == 3:
 		f.Reason = "the upstream sends the call elsewhere, where it is not followed"
 		return f, -1
 	}
-	const most = 64 << 10
 	body, err := io.ReadAll(io.LimitReader(resp.Body, most))
 	if err != nil {
 		f.Reason = "the answer broke off"
