@@ -64,7 +64,7 @@ func (r *Redis) warning(ctx context.Context) {
 			if err != nil {
 				continue // no randomness: everything else says so
 			}
-			_ = r.call(ctx, func(ctx context.Context) error { return r.client.Publish(ctx, r.circuits, message).Err() })
+			_ = r.attempt(ctx, false, saving*r.patience, func(ctx context.Context) error { return r.client.Publish(ctx, r.circuits, message).Err() })
 		}
 	}
 }

@@ -228,10 +228,10 @@ func (r *Redis) mustering(ctx context.Context) {
 // era implements ledger.
 func (r *Redis) era() (uint64, bool) { return r.circuit.opened.Load(), !r.circuit.closed() }
 
-// muster implements ledger.
+// muster implements ledger. No request waits for it, so that it has more time than one.
 func (r *Redis) muster(ctx context.Context, lease time.Duration, last reading) (reading, error) {
 	var got reading
-	err := r.call(ctx, func(ctx context.Context) error {
+	err := r.attempt(ctx, false, saving*r.patience, func(ctx context.Context) error {
 		numbers, err := muster.Run(ctx, r.client, []string{r.prefix + "replicas"},
 			musterArgs(base64.RawURLEncoding.EncodeToString(r.self[:]), lease, last)...).Int64Slice()
 		if err != nil {

@@ -75,9 +75,10 @@ func (r *Rate) Take(ctx context.Context, batch bool) time.Duration {
 	r.wanting++
 	defer func() { r.wanting-- }()
 	r.demand.count(r.now())
+	batch = batch && r.spec.BatchShare > 0
 	for {
 		now := r.now()
-		if r.ahead > 0 && !batch {
+		if r.ahead > 0 && !batch { // what a batch call may have, Redis knows alone
 			r.ahead--
 			return 0
 		}
@@ -105,7 +106,7 @@ func (r *Rate) Take(ctx context.Context, batch bool) time.Duration {
 }
 
 func (r *Rate) emptyUntil(batch bool) time.Time {
-	if batch && r.spec.BatchShare > 0 && r.emptyBatch.After(r.empty) {
+	if batch && r.emptyBatch.After(r.empty) {
 		return r.emptyBatch
 	}
 	return r.empty
@@ -148,7 +149,7 @@ func (r *Rate) ask(ctx context.Context, place *reading, batch bool) (spent bool,
 	case got.tokens > 0:
 		r.ahead += got.tokens - 1
 		return true, nil
-	case batch && r.spec.BatchShare > 0:
+	case batch:
 		r.emptyBatch = r.now().Add(got.wait)
 	default:
 		r.empty = r.now().Add(got.wait)

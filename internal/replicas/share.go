@@ -46,7 +46,7 @@ func (h *share) take(s *Spec, m *members, now time.Time, batch bool) time.Durati
 		return left + wait(missing, rate)
 	}
 	h.level--
-	if batch && s.BatchShare > 0 {
+	if batch {
 		h.paced--
 	}
 	return 0
@@ -54,7 +54,7 @@ func (h *share) take(s *Spec, m *members, now time.Time, batch bool) time.Durati
 
 // missing is how many tokens a call lacks. A batch call leaves the others their part.
 func (h *share) missing(s *Spec, top float64, batch bool) float64 {
-	if !batch || s.BatchShare <= 0 {
+	if !batch {
 		return 1 - h.level
 	}
 	reserve := min(top*(1-s.BatchShare), top-1)
