@@ -56,6 +56,10 @@ func play(role, upstream string) error {
 		serving, err = servePolls(upstream)
 	case "gateway-cache":
 		serving, err = serveGateway(upstream, false, "{enabled: true, rules: [{paths: [/kept/**], defaultTtl: 1h}]}")
+	case roleReplica:
+		serving, err = serveReplica(upstream, "")
+	case roleReplicaRate:
+		serving, err = serveReplica(upstream, ", rate: {perSecond: 1000000, burst: 1000000, scope: cluster}")
 	case roleProviders:
 		serving, err = serve(providersHandler())
 	case roleGatewayInbox:
