@@ -300,7 +300,7 @@ func TestManyAtOnce(t *testing.T) {
 	if s.Total.Window.Requests != goroutines*each || s.Providers[0].Window.Requests+s.Providers[1].Window.Requests != goroutines*each {
 		t.Errorf("%d requests were counted", s.Total.Window.Requests)
 	}
-	if got := n.Refused(0); got.Total != 2*goroutines {
+	if got := n.Refused(0); got.Total != 2*goroutines || n.RefusedTotal() != got.Total {
 		t.Errorf("%d refused", got.Total)
 	}
 }

@@ -117,6 +117,9 @@ func (s *refusedShard) forgetOldest() {
 	delete(s.list, oldest)
 }
 
+// RefusedTotal counts the enterprises that an upstream refuses.
+func (a *Recent) RefusedTotal() int { return int(a.refused.known.Load()) }
+
 // Refused are the enterprises that an upstream refuses, the latest first and at most
 // so many; all of them if most is 0.
 func (a *Recent) Refused(most int) RefusedList {

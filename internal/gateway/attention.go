@@ -74,7 +74,7 @@ func (g *Gateway) attention(h admin.Health) []Attention {
 			note(severityNotice, "provider "+p.ID, "in announced maintenance until "+end.UTC().Format("2006-01-02 15:04 MST"))
 		}
 	}
-	if n := g.activity.Refused(1).Total; n == 1 {
+	if n := g.activity.RefusedTotal(); n == 1 {
 		note(severityNotice, "enterprises", "one enterprise is refused upstream")
 	} else if n > 1 {
 		note(severityNotice, "enterprises", fmt.Sprintf("%d times an enterprise is refused by a route or provider upstream", n))
