@@ -90,7 +90,7 @@ func BenchmarkIntent(b *testing.B) {
 					r := finishedRead()
 					r.Method, r.Action = "PATCH", ebox.Change
 					for left.Add(-1) >= 0 {
-						if err := l.Intent(context.Background(), r, []string{"1000001"}, false); err != nil {
+						if err := l.Intent(context.Background(), r); err != nil {
 							done <- err
 							return
 						}

@@ -31,7 +31,7 @@ func TestAFailingDiskCostsNoRecord(t *testing.T) {
 				l.Done(call("before"))
 				time.Sleep(time.Second)
 				disk.set(c.open, c.write, c.sync)
-				if err := l.Intent(context.Background(), write("w1"), nil, false); err != nil {
+				if err := l.Intent(context.Background(), write("w1")); err != nil {
 					t.Errorf("evidence may be late here: %v", err)
 				}
 				for range 5 {
@@ -76,14 +76,14 @@ func TestTrafficStopsWhenEvidenceFailsForTooLong(t *testing.T) {
 				o.OpenFile, o.StopAfter = disk.openFile, c.after
 				l := mustOpen(t, o)
 				disk.set(nil, nil, syscall.EIO)
-				if err := l.Intent(context.Background(), write("w1"), nil, false); !errors.Is(err, c.first) {
+				if err := l.Intent(context.Background(), write("w1")); !errors.Is(err, c.first) {
 					t.Errorf("the first: %v", err)
 				}
 				if got := l.Refused(); got != (c.first != nil) {
 					t.Errorf("refused at once: %v", got)
 				}
 				time.Sleep(time.Minute)
-				if err := l.Intent(context.Background(), write("w2"), nil, false); !errors.Is(err, c.late) {
+				if err := l.Intent(context.Background(), write("w2")); !errors.Is(err, c.late) {
 					t.Errorf("after a minute: %v", err)
 				}
 				if got := l.Refused(); got != (c.late != nil) {
@@ -91,7 +91,7 @@ func TestTrafficStopsWhenEvidenceFailsForTooLong(t *testing.T) {
 				}
 				disk.set(nil, nil, nil)
 				time.Sleep(2 * time.Second)
-				if err := l.Intent(context.Background(), write("w3"), nil, false); err != nil || l.Refused() {
+				if err := l.Intent(context.Background(), write("w3")); err != nil || l.Refused() {
 					t.Errorf("the disk is back: %v", err)
 				}
 				mustClose(t, l)
@@ -112,11 +112,11 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 		disk.hang = hang
 		disk.mu.Unlock()
 		began := time.Now()
-		if err := l.Intent(context.Background(), write("w1"), nil, false); err != nil || time.Since(began) != patience {
+		if err := l.Intent(context.Background(), write("w1")); err != nil || time.Since(began) != patience {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 		began = time.Now()
-		if err := l.Intent(context.Background(), write("w2"), nil, false); err != nil || time.Since(began) != 0 {
+		if err := l.Intent(context.Background(), write("w2")); err != nil || time.Since(began) != 0 {
 			t.Errorf("the second: %v after %s", err, time.Since(began))
 		}
 		if s := l.Status(); !strings.Contains(s.Failing, "has not answered") {
@@ -168,7 +168,7 @@ func TestACallerThatGoesAwayDoesNotWait(t *testing.T) {
 		disk.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if err := l.Intent(ctx, write("w"), nil, false); !errors.Is(err, context.DeadlineExceeded) {
+		if err := l.Intent(ctx, write("w")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		close(hang)

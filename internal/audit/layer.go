@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"ebox-gateway/internal/ebox"
@@ -18,7 +19,9 @@ import (
 // Intents is where a write is announced before it is sent; a *Log, or what stands for
 // one.
 type Intents interface {
-	Intent(ctx context.Context, r *exchange.Record, ids []string, more bool) error
+	// Kept says that evidence is kept at all.
+	Kept() bool
+	Intent(ctx context.Context, r *exchange.Record) error
 }
 
 const (
@@ -37,7 +40,9 @@ const (
 // tolerated, gets a problem (503).
 //
 // Of a call that names messages in its body, that is read ahead, up to 1 MiB, and then
-// sent unchanged; every other body passes as it comes.
+// sent unchanged; every other body passes as it comes. A caller that waits for a 100
+// waits for the upstream's word: then the body is read as it passes, and the outcome
+// names the messages.
 func NewLayer(next http.RoundTripper, to Intents) http.RoundTripper {
 	return &layer{next, to}
 }
@@ -50,18 +55,22 @@ type layer struct {
 // RoundTrip implements http.RoundTripper.
 func (l *layer) RoundTrip(r *http.Request) (*http.Response, error) {
 	rec := exchange.From(r.Context())
-	if rec.Route == "" || !writes(r.Method, rec.Action) {
+	if rec.Route == "" || !writes(r.Method, rec.Action) || !l.to.Kept() {
 		return l.next.RoundTrip(r)
 	}
-	var ids []string
-	more := false
+	var passing *tee
 	if namesMessages(r) {
-		var err error
-		if r, ids, more, err = readAhead(r); err != nil {
-			return nil, err
+		if r.Header.Get("Expect") != "" {
+			r, passing = readInPassing(r)
+			rec.MoreMessages = true // for the intent
+		} else {
+			var err error
+			if r, err = readAhead(r, rec); err != nil {
+				return nil, err
+			}
 		}
 	}
-	if err := l.to.Intent(r.Context(), rec, ids, more); err != nil {
+	if err := l.to.Intent(r.Context(), rec); err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close()
 		}
@@ -71,7 +80,11 @@ func (l *layer) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	return l.next.RoundTrip(r)
+	answer, err := l.next.RoundTrip(r)
+	if passing != nil {
+		rec.Messages, rec.MoreMessages = passing.ids()
+	}
+	return answer, err
 }
 
 // writes tells a call that changes something. The one that reads by a POST, a search,
@@ -99,26 +112,83 @@ func namesMessages(r *http.Request) bool {
 	return false
 }
 
-// readAhead reads the body and gives the request with the same body. more tells that
-// not all ids were found.
-func readAhead(r *http.Request) (_ *http.Request, ids []string, more bool, err error) {
+// readAhead reads the body, notes the messages that it names, and gives the request
+// with the same body.
+func readAhead(r *http.Request, rec *exchange.Record) (*http.Request, error) {
 	head, err := io.ReadAll(io.LimitReader(r.Body, maxAhead+1))
 	if err != nil {
 		_ = r.Body.Close() // the error of reading says more
-		return nil, nil, false, err
+		return nil, err
 	}
-	ids, more = messageIDs(head)
+	rec.Messages, rec.MoreMessages = messageIDs(head)
 	same := r.WithContext(r.Context())
 	rest := r.Body
 	if len(head) > maxAhead {
 		same.Body = body{io.MultiReader(bytes.NewReader(head), rest), rest}
-		return same, ids, true, nil
+		rec.MoreMessages = true
+		return same, nil
 	}
 	same.Body = body{bytes.NewReader(head), rest}
 	if r.GetBody != nil {
 		same.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(head)), nil }
 	}
-	return same, ids, more, nil
+	return same, nil
+}
+
+// readInPassing gives the request with a body that is noted as it is sent. A second
+// sending is noted once more from its beginning.
+func readInPassing(r *http.Request) (*http.Request, *tee) {
+	t := new(tee)
+	same := r.WithContext(r.Context())
+	same.Body = t.begin(r.Body)
+	if again := r.GetBody; again != nil {
+		same.GetBody = func() (io.ReadCloser, error) {
+			b, err := again()
+			if err != nil {
+				return nil, err
+			}
+			return t.begin(b), nil
+		}
+	}
+	return same, t
+}
+
+// tee notes a body that passes. The transport may still read when the answer is there.
+type tee struct {
+	mu      sync.Mutex
+	current *teeBody
+	text    []byte
+}
+
+type teeBody struct {
+	io.ReadCloser
+	tee *tee
+}
+
+func (t *tee) begin(b io.ReadCloser) io.ReadCloser {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.current, t.text = &teeBody{b, t}, t.text[:0]
+	return t.current
+}
+
+// Read implements io.Reader.
+func (b *teeBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	t := b.tee
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.current == b {
+		t.text = append(t.text, p[:min(n, maxAhead-len(t.text))]...)
+	}
+	return n, err
+}
+
+// ids are those in what has passed.
+func (t *tee) ids() ([]string, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return messageIDs(t.text)
 }
 
 // body reads from one and closes another.

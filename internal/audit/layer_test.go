@@ -17,6 +17,7 @@ import (
 
 // announced is what a layer was told and sent.
 type announced struct {
+	off     bool
 	intents int
 	ids     []string
 	more    bool
@@ -26,9 +27,11 @@ type announced struct {
 	again   string
 }
 
-func (a *announced) Intent(_ context.Context, _ *exchange.Record, ids []string, more bool) error {
+func (a *announced) Kept() bool { return !a.off }
+
+func (a *announced) Intent(_ context.Context, r *exchange.Record) error {
 	a.intents++
-	a.ids, a.more = ids, more
+	a.ids, a.more = r.Messages, r.MoreMessages
 	if a.sent {
 		panic("the intent came after the write")
 	}
@@ -146,4 +149,33 @@ func FuzzMessageIDs(f *testing.F) {
 			t.Errorf("%d ids", len(ids))
 		}
 	})
+}
+
+// A caller that waits for a 100 gets the upstream's: nothing of its body is read before
+// that, and the messages are known when it has passed.
+func TestABodyThatIsWaitedForIsReadInPassing(t *testing.T) {
+	const text = `{"items":[{"messageId":"M1"}]}`
+	a := &announced{}
+	rec := &exchange.Record{Route: "r", Action: ebox.Change}
+	r, err := http.NewRequestWithContext(exchange.With(context.Background(), rec), "PATCH", "http://upstream/ebox/messages", strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Expect", "100-continue")
+	if _, err := NewLayer(a, a).RoundTrip(r); err != nil {
+		t.Fatal(err)
+	}
+	if a.intents != 1 || len(a.ids) != 0 || !a.more {
+		t.Errorf("the intent: %d, %v, %v", a.intents, a.ids, a.more)
+	}
+	if !slices.Equal(rec.Messages, []string{"M1"}) || rec.MoreMessages || a.body != text || a.again != text {
+		t.Errorf("the outcome: %v, %v; sent %q, again %q", rec.Messages, rec.MoreMessages, a.body, a.again)
+	}
+}
+
+func TestWithoutEvidenceNoBodyIsReadAhead(t *testing.T) {
+	a := &announced{off: true}
+	if err := send(t, a, "PATCH", "/ebox/messages", `{"messageId":"M1"}`, ebox.Change); err != nil || a.intents != 0 || !a.sent {
+		t.Errorf("%v, %d intents, sent %v", err, a.intents, a.sent)
+	}
 }

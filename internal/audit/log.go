@@ -221,12 +221,12 @@ func (l *Log) Key() *Key { return l.key }
 func (l *Log) SetStopAfter(d time.Duration) { l.stopAfter.Store(int64(d)) }
 
 // Intent records that a write is about to be sent, and returns when that is on disk.
-// ids are the messages that its body names, more that there are others. The error is
-// ErrNotRecorded, or that of ctx; then the write must not be sent. While evidence may
-// be late (Options.StopAfter), a failing disk is no error: the record waits in memory.
-func (l *Log) Intent(ctx context.Context, r *exchange.Record, ids []string, more bool) error {
+// The error is ErrNotRecorded, or that of ctx; then the write must not be sent. While
+// evidence may be late (Options.StopAfter), a failing disk is no error: the record
+// waits in memory.
+func (l *Log) Intent(ctx context.Context, r *exchange.Record) error {
 	r.Intent = true
-	e := entry{kind: KindIntent, at: l.o.Now(), call: *r, ids: ids, more: more}
+	e := entry{kind: KindIntent, at: l.o.Now(), call: *r}
 	e.call.Cause = nil
 	if t := l.trouble.Load(); t != nil {
 		if l.refuses(t) {
@@ -280,6 +280,9 @@ func (l *Log) Refused() bool {
 	t := l.trouble.Load()
 	return t != nil && l.refuses(t)
 }
+
+// Kept says that evidence is kept.
+func (l *Log) Kept() bool { return true }
 
 // Event records something other than a call. It does not wait.
 func (l *Log) Event(e Event) { l.add(&entry{kind: e.Kind, at: l.o.Now(), event: &e}) }

@@ -104,7 +104,7 @@ func TestAnIntentIsOnDiskBeforeItReturns(t *testing.T) {
 	for i := range 50 {
 		wg.Go(func() {
 			r := write("w" + strconv.Itoa(i))
-			if err := l.Intent(context.Background(), r, []string{"M1", "M2"}, false); err != nil {
+			if err := l.Intent(context.Background(), r); err != nil {
 				t.Error(err)
 			}
 			if !r.Intent {
@@ -134,7 +134,7 @@ func TestManyIntentsShareASync(t *testing.T) {
 	const n = 100
 	for range n {
 		wg.Go(func() {
-			if err := l.Intent(context.Background(), write("w"), nil, false); err != nil {
+			if err := l.Intent(context.Background(), write("w")); err != nil {
 				t.Error(err)
 			}
 		})

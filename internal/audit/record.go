@@ -76,13 +76,9 @@ type Field struct{ Name, Value string }
 
 // entry is a record that is not in the chain yet.
 type entry struct {
-	kind Kind
-	at   time.Time
-	call exchange.Record
-	// ids are messages that the body names; more tells that it names more than are
-	// recorded, or could not be read.
-	ids   []string
-	more  bool
+	kind  Kind
+	at    time.Time
+	call  exchange.Record
 	event *Event
 }
 
@@ -131,10 +127,10 @@ func (e *entry) appendCall(b []byte, mask func(string) string) []byte {
 		b = appendQuoted(b, message)
 		b = append(b, ']')
 	} else {
-		b = appendTexts(b, "messages", e.ids)
+		b = appendTexts(b, "messages", r.Messages)
 	}
 	b = appendText(b, "attachment", attachment)
-	if e.more {
+	if r.MoreMessages {
 		b = appendTruth(b, "moreMessages", true)
 	}
 	if e.kind == KindIntent {

@@ -24,7 +24,7 @@ func victim(dir string) {
 	for i := 1; ; i++ {
 		id := fmt.Sprintf("%d-%d", os.Getpid(), i)
 		if i%20 == 0 {
-			if err := l.Intent(context.Background(), write("w"+id), nil, false); err != nil {
+			if err := l.Intent(context.Background(), write("w"+id)); err != nil {
 				fmt.Println(err)
 				return
 			}

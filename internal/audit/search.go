@@ -187,7 +187,7 @@ func (s *search) verify(seg segment, n int, l *line, ok, first bool) {
 }
 
 // mayMatch is false only for lines that cannot be what is sought. The outcome of a
-// write does not name the messages of its body; it is found by its request.
+// write belongs to the intent that was found, whatever it says itself.
 func (s *search) mayMatch(text []byte, l *line) bool {
 	switch l.kind {
 	case KindRead, KindOpening, KindIntent:
@@ -224,7 +224,7 @@ func (s *search) record(file string, n int, text []byte, l *line) error {
 		intent, ok := s.open[f.RequestID]
 		if ok {
 			delete(s.open, f.RequestID)
-			f.Intent, f.Messages, f.MoreMessages = intent.Intent, intent.Messages, intent.MoreMessages
+			f.Intent = intent.Intent
 			f.Text = intent.Text + "\n" + f.Text
 		}
 		f.Outcome = true

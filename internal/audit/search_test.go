@@ -41,12 +41,14 @@ func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 	child.Parent, child.Path = "r9", "/ebox/providers/nsso/ebox/messages"
 	l.Done(child)
 	w := write("w1")
-	if err := l.Intent(context.Background(), w, []string{"M1", "M5"}, false); err != nil {
+	w.Messages = []string{"M1", "M5"}
+	if err := l.Intent(context.Background(), w); err != nil {
 		t.Fatal(err)
 	}
 	l.Done(w)
 	lost := write("w2")
-	if err := l.Intent(context.Background(), lost, []string{"M5"}, true); err != nil {
+	lost.Messages, lost.MoreMessages = []string{"M5"}, true
+	if err := l.Intent(context.Background(), lost); err != nil {
 		t.Fatal(err)
 	}
 	l.Event(Event{Kind: KindConfiguration, Fields: []Field{{"result", "taken"}}})

@@ -81,6 +81,10 @@ type Record struct {
 	// if an upstream may have seen one.
 	Tries int
 	Sent  bool
+	// Messages are the ids of messages that the body of a write names, where evidence is
+	// kept; MoreMessages says that it names others, or could not be read to its end.
+	Messages     []string
+	MoreMessages bool
 	// Intent is true if the evidence was told of this write before it was sent, and
 	// waits for its outcome.
 	Intent bool

@@ -203,13 +203,16 @@ func impersonalRoutes(routes []config.Route) map[string]bool {
 
 // Intent implements audit.Intents for the stacks of upstreams, which are made before
 // there is a log.
-func (e *evidence) Intent(ctx context.Context, r *exchange.Record, ids []string, more bool) error {
+func (e *evidence) Intent(ctx context.Context, r *exchange.Record) error {
 	log := e.log.Load()
 	if log == nil {
 		return nil
 	}
-	return log.Intent(ctx, r, ids, more)
+	return log.Intent(ctx, r)
 }
+
+// Kept implements audit.Intents.
+func (e *evidence) Kept() bool { return e.log.Load() != nil }
 
 // admission lets nobody in while evidence has been failing for longer than it may.
 func (e *evidence) admission(next func(context.Context, *tenancy.Caller, tenancy.Tenant) error) func(context.Context, *tenancy.Caller, tenancy.Tenant) error {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -132,6 +133,24 @@ func TestAnswersFromTheCacheAreRecordedOneByOne(t *testing.T) {
 	}
 	const one = "\nread GET list cache OK"
 	if text := summary(h.evidence(dir)); text != "read GET list upstream OK"+one+one+one {
+		t.Error(text)
+	}
+}
+
+// A caller that waits for a 100 is answered by the upstream, with evidence as without.
+func TestEvidenceDoesNotAskForABodyThatTheUpstreamDoesNotWant(t *testing.T) {
+	h, dir := recording(t, "4h")
+	body := `{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":true}]}`
+	start := "PATCH " + messages + " HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n"
+	refused := h.dial("")
+	refused.write(start + "Content-Type: text/plain\r\n\r\n")
+	refused.read("PATCH").want(t, http.StatusUnsupportedMediaType)
+	wanted := h.dial("")
+	wanted.write(start + merging + "\r\n\r\n")
+	wanted.read("PATCH").want(t, http.StatusContinue)
+	wanted.write(body)
+	wanted.read("PATCH").want(t, 200)
+	if text := summary(h.evidence(dir)); text != "outcome PATCH change upstream Unsupported Media Type\noutcome PATCH change upstream OK "+simulator.FirstMessage {
 		t.Error(text)
 	}
 }
