@@ -28,8 +28,11 @@ const (
 	// maxAhead is how much of a body is read before it is sent, in bytes, to find the
 	// messages that it names.
 	maxAhead = 1 << 20
-	// maxIDs is how many messages one record names at most.
-	maxIDs = 1000
+	// maxIDs is how many messages one record names at most, and maxIDBytes how many bytes
+	// their ids have together: what a caller writes must not make a line that is longer
+	// than a record can be (maxLine), not even with all of it escaped.
+	maxIDs     = 1000
+	maxIDBytes = 64 << 10
 	// refusedWait is when a write that was refused may be sent again.
 	refusedWait = 10 * time.Second
 )
@@ -60,10 +63,13 @@ func (l *layer) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	var passing *tee
 	if namesMessages(r) {
-		if r.Header.Get("Expect") != "" {
+		switch {
+		case isCoded(r.Header):
+			rec.MoreMessages = true // which ones, only the upstream can read
+		case r.Header.Get("Expect") != "":
 			r, passing = readInPassing(r)
 			rec.MoreMessages = true // for the intent
-		} else {
+		default:
 			var err error
 			if r, err = readAhead(r, rec); err != nil {
 				return nil, err
@@ -97,19 +103,29 @@ func writes(method string, action ebox.Action) bool {
 	return action != ebox.List
 }
 
-// namesMessages tells the calls whose JSON body names the messages that they are about.
+// namesMessages tells the calls whose JSON body names the messages that they are about,
+// in whatever form an upstream may take their path.
 func namesMessages(r *http.Request) bool {
-	if r.Body == nil || r.Body == http.NoBody || r.Header.Get("Content-Encoding") != "" {
+	if r.Body == nil || r.Body == http.NoBody || r.Method != http.MethodPatch && r.Method != http.MethodPost {
 		return false
 	}
-	path := strings.TrimRight(strings.ToLower(r.URL.Path), "/")
-	switch r.Method {
-	case http.MethodPatch:
-		return strings.HasSuffix(path, "/messages")
-	case http.MethodPost:
-		return strings.HasSuffix(path, "/linkeboxmessage")
+	segments := ebox.Segments(r.URL.EscapedPath())
+	if len(segments) == 0 {
+		return false
+	}
+	switch segments[len(segments)-1] {
+	case "messages":
+		return r.Method == http.MethodPatch
+	case "linkeboxmessage":
+		return r.Method == http.MethodPost
 	}
 	return false
+}
+
+// isCoded tells a body that is not the JSON itself.
+func isCoded(h http.Header) bool {
+	coding := strings.Trim(strings.Join(h["Content-Encoding"], ","), " \t")
+	return coding != "" && !strings.EqualFold(coding, "identity")
 }
 
 // readAhead reads the body, notes the messages that it names, and gives the request
@@ -198,14 +214,14 @@ type body struct {
 }
 
 // messageIDs finds the values of messageId, wherever they stand in a JSON text. more
-// tells that there are too many, or that the text ends early or is none.
+// tells that there are too many or too long ones, or that the text ends early or is none.
 func messageIDs(text []byte) (ids []string, more bool) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	// Whether a string is a name or a value is known by counting in each object.
 	type level struct{ object, value bool }
 	var stack []level
-	wanted := false
+	wanted, size := false, 0
 	for {
 		token, err := d.Token()
 		if err != nil {
@@ -239,7 +255,12 @@ func messageIDs(text []byte) (ids []string, more bool) {
 			if len(ids) == maxIDs {
 				return ids, true
 			}
-			ids = append(ids, s)
+			if size+len(s) > maxIDBytes {
+				more = true // it is left out, and hides no other
+			} else {
+				size += len(s)
+				ids = append(ids, s)
+			}
 		}
 		wanted = false
 	}

@@ -1,0 +1,55 @@
+package audit
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/exchange"
+)
+
+// Whoever may change messages writes what stands in the record of it. A line that no
+// reader takes for a record would look like tampering, and be cut off at the next start.
+func TestNoCallerWritesARecordThatDoesNotVerify(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, options(dir))
+	for name, body := range map[string]string{
+		"one id of a megabyte":     `{"items":[{"messageId":"` + strings.Repeat("<", 1<<20-100) + `"}]}`,
+		"a thousand of a kilobyte": `{"items":[` + strings.Repeat(`{"messageId":"`+strings.Repeat("\x7f", 1000)+`"},`, 1000) + `{}]}`,
+	} {
+		r := write(name)
+		r.Messages, r.MoreMessages = messageIDs([]byte(body))
+		if !r.MoreMessages {
+			t.Errorf("%s: the record does not say that there are more", name)
+		}
+		if err := l.Intent(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		l.Done(r)
+	}
+	mustClose(t, l)
+	sound(t, dir)
+}
+
+func TestNoFormOfAPathOrBodyHidesWhichMessagesAreChanged(t *testing.T) {
+	const body = `{"items":[{"messageId":"M1","readStatus":true}]}`
+	for _, path := range []string{"/ebox/messages", "/ebox/messages/", "/ebox/messages;v=1", "/ebox/%6dessages", "/ebox/Messages%20", "/ebox/messages/;x", "/ebox/messages.json"} {
+		a := new(announced)
+		if err := send(t, a, "PATCH", path, body, ebox.Change); err != nil || len(a.ids) != 1 || a.ids[0] != "M1" || a.more {
+			t.Errorf("%s: %q, more: %v, %v", path, a.ids, a.more, err)
+		}
+	}
+	for coding, want := range map[string]bool{"gzip": true, "Identity": false} {
+		rec := &exchange.Record{Route: "r", Method: "PATCH", Action: ebox.Change}
+		r, err := http.NewRequestWithContext(exchange.With(t.Context(), rec), "PATCH", "http://upstream/ebox/messages", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Encoding", coding)
+		a := new(announced)
+		if _, err := NewLayer(a, a).RoundTrip(r); err != nil || a.more != want || a.body != body {
+			t.Errorf("%s: the record says that it names all: %v; %v", coding, !a.more, err)
+		}
+	}
+}
