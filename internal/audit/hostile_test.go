@@ -15,8 +15,8 @@ func TestNoCallerWritesARecordThatDoesNotVerify(t *testing.T) {
 	dir := t.TempDir()
 	l := mustOpen(t, options(dir))
 	for name, body := range map[string]string{
-		"one id of a megabyte":     `{"items":[{"messageId":"` + strings.Repeat("<", 1<<20-100) + `"}]}`,
-		"a thousand of a kilobyte": `{"items":[` + strings.Repeat(`{"messageId":"`+strings.Repeat("\x7f", 1000)+`"},`, 1000) + `{}]}`,
+		"one id of a megabyte":     `{"items":[{"messageId":"é` + strings.Repeat("<", 1<<20-100) + `"}]}`,
+		"a thousand of a kilobyte": `{"items":[` + strings.Repeat(`{"messageId":"`+strings.Repeat("é<&", 250)+`"},`, 1000) + `{}]}`,
 	} {
 		r := write(name)
 		r.Messages, r.MoreMessages = messageIDs([]byte(body))
