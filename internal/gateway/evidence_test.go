@@ -178,6 +178,7 @@ func TestEachProviderOfTheInboxIsARead(t *testing.T) {
 // A write is not sent before its intent is on disk: with a disk that takes nothing, and
 // no patience, the upstream never hears of it.
 func TestNoWriteWithoutItsIntent(t *testing.T) {
+	t.Parallel()
 	h, dir := recording(t, "0s")
 	h.get(messages).want(t, 200)
 	h.disk.full.Store(true)
@@ -209,6 +210,7 @@ func TestNoWriteWithoutItsIntent(t *testing.T) {
 }
 
 func TestTrafficGoesOnWhileEvidenceMayBeLate(t *testing.T) {
+	t.Parallel()
 	h, dir := recording(t, "1h")
 	h.disk.full.Store(true)
 	h.patchMessage().want(t, 200)

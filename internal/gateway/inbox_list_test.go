@@ -121,6 +121,7 @@ func TestInboxPageStandsForItself(t *testing.T) {
 }
 
 func TestInboxGoesOnBeyondItsDeepestPage(t *testing.T) {
+	t.Parallel()
 	providers := []*registryOfMail{{id: "nsso", counts: true}, {id: "other", limit: 60, links: true}}
 	h := open(t, startRegistries(t, providers...))
 	base := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)

@@ -24,6 +24,7 @@ func some(n int) []mail {
 }
 
 func TestInboxNamesAProviderInTroubleAndGivesTheOthers(t *testing.T) {
+	t.Parallel()
 	a, b, c := &registryOfMail{id: "nsso", counts: true}, &registryOfMail{id: "b", counts: true, v2: true}, &registryOfMail{id: "c", counts: true}
 	all := []*registryOfMail{a, b, c}
 	h := open(t, startRegistries(t, all...), edit("routes:", "inbox: {timeout: 700ms}\nroutes:"))

@@ -205,6 +205,7 @@ func TestNoPageSwitchesTheGatewayOff(t *testing.T) {
 
 // Replicas that share a Redis switch together, and a new one knows.
 func TestReplicasSwitchTogether(t *testing.T) {
+	t.Parallel()
 	section := redisSection(t, redistest.Start(t), false)
 	houses := group(t, 2, add(section))
 	houses[0].operate("POST", "/maintenance?provider=nsso&for=1h&reason=both").want(t, 200)

@@ -10,6 +10,7 @@ import (
 
 // Whatever happens to an opening, upstream sees it once. Retries are for the others.
 func TestAnOpeningIsSentOnceWhateverHappens(t *testing.T) {
+	t.Parallel()
 	h := open(t, edit("path: /ebox/providers/{providerId}\n", "path: /ebox/providers/{providerId}\n    timeouts: {header: 300ms}\n    breaker: {enabled: false}\n"))
 	const (
 		content = box + "/messages/" + simulator.FirstMessage + "/attachments/1/content"

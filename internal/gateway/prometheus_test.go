@@ -201,6 +201,7 @@ func (p *prometheus) firing() map[string]string {
 }
 
 func TestAlertsFireInARealPrometheus(t *testing.T) {
+	t.Parallel()
 	f := watched(t)
 	p := startPrometheus(t, f.adm)
 	f.get(box).want(t, 200)
@@ -263,6 +264,7 @@ func dashboardExpressions(t *testing.T) map[string]string {
 }
 
 func TestPrometheusReadsNativeHistograms(t *testing.T) {
+	t.Parallel()
 	h := open(t)
 	p := startPrometheus(t, h.adm, "--enable-feature=native-histograms")
 	eventually(t, "a quantile of a native histogram", func() bool {

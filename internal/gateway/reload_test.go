@@ -261,6 +261,7 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 }
 
 func TestDrainServesThenRefusesThenEnds(t *testing.T) {
+	t.Parallel()
 	h := open(t, edit("drain: {delay: 0s, timeout: 5s}", "drain: {delay: 400ms, timeout: 20s}"))
 	if _, err := h.sim.Fault(slow(nsso, 900*time.Millisecond)); err != nil {
 		t.Fatal(err)

@@ -24,6 +24,7 @@ func isEnded(t *testing.T, conn net.Conn, what string) {
 }
 
 func TestCallersThatStandStillAreEnded(t *testing.T) {
+	t.Parallel()
 	h := open(t, edit("server: {", "server: {limits: {readHeaderTimeout: 300ms, bodyIdleTimeout: 300ms, idleTimeout: 300ms}, "))
 	t.Run("in the header", func(t *testing.T) {
 		conn := h.dial("").conn
@@ -62,6 +63,7 @@ func TestCallersThatStandStillAreEnded(t *testing.T) {
 // A caller that sends a few bytes at a time, always within the time, must not be cut,
 // though the whole takes far longer than any single limit.
 func TestASlowButHonestUploadIsNotCut(t *testing.T) {
+	t.Parallel()
 	h := open(t, edit("server: {", "server: {limits: {bodyIdleTimeout: 400ms}, "))
 	body := `{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"0206731645"}`
 	conn := h.dial("").conn

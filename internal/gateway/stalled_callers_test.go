@@ -48,6 +48,7 @@ func TestABodyThatNobodyReadsHoldsNoConnection(t *testing.T) {
 // The window of a stream is the caller's to open. One that never does held the answer
 // and the request upstream for ever, though its connection was alive.
 func TestAStreamWhoseWindowStaysShutIsEnded(t *testing.T) {
+	t.Parallel()
 	h := open(t, edit("server: {", shortPatience))
 	id, err := h.sim.AddMessage("nsso", 206731645, largeDraft())
 	if err != nil {

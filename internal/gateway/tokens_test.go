@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -152,6 +153,7 @@ func TestAnOpeningIsNotRepeatedOnA401(t *testing.T) {
 }
 
 func TestTheAuthorizationServerIsDownAtTheStart(t *testing.T) {
+	t.Parallel()
 	var tokens tap
 	tokens.down.Store(true)
 	h := build(t, tokens.before(`tokenUrl: http://([^/]+)`), func(t *testing.T, text string) string {
@@ -335,6 +337,30 @@ func TestANewKeySignsOnceATokenWasObtainedWithIt(t *testing.T) {
 		r.h.get(box).want(t, 200)
 		r.h.keepsSecrets(rotatedPassword)
 	}
+}
+
+func TestFilesThatHoldNoKeyAreShownWhileTheFormerOneSigns(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "client.p12")
+	whole, err := os.ReadFile(filepath.Join(clientDir, "client.p12"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := open(t, edit("file: client.p12", "file: "+file))
+	h.get(box).want(t, 200)
+	if err := os.WriteFile(file, []byte("half a key store"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the status to tell", func() bool {
+		s := h.status()
+		return s.Health == "DEGRADED" && slices.ContainsFunc(s.Attention, func(a gateway.Attention) bool {
+			return a.Part == "client demo" && strings.Contains(a.Text, "client.p12") && strings.Contains(a.Text, "do not restart")
+		})
+	})
+	h.sim.RevokeTokens()
+	h.get(box).want(t, 200) // the key in memory gets another token
 }
 
 func TestAKeyStoreThatCannotBeOpenedStopsNothingElse(t *testing.T) {

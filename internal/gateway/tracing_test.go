@@ -139,6 +139,7 @@ func TestACallIsTracedFromTheCallerToEachTry(t *testing.T) {
 }
 
 func TestTracesFollowTheConfiguration(t *testing.T) {
+	t.Parallel()
 	c := newCollector(t)
 	f := watched(t)
 	f.get(box).want(t, 200)
@@ -167,6 +168,7 @@ func TestTracesFollowTheConfiguration(t *testing.T) {
 }
 
 func TestACollectorThatIsFrozenHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
