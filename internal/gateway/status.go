@@ -239,8 +239,10 @@ func (g *generation) health() admin.Health {
 	for _, c := range g.tokens.Status() {
 		part := "client " + c.Name
 		switch {
-		case c.Key == nil && c.KeyError != nil:
+		case c.KeyError != nil && c.Key == nil:
 			degraded(part, c.KeyError.Text)
+		case c.KeyError != nil: // nothing fails yet, and everything will after a restart
+			degraded(part, c.KeyError.Text+". The former key goes on signing until the process ends: do not restart it")
 		case c.Key != nil && c.Key.State != authn.KeyUsable && c.Key.State != authn.KeyNoCertificate:
 			degraded(part, fmt.Sprintf("its certificate is %s (until %s): request a new one", c.Key.State, c.Key.NotAfter.Format(time.DateOnly)))
 		}
