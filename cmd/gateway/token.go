@@ -62,7 +62,7 @@ renewed certificate is tried before it takes the old one's place. Without
 			began := time.Now()
 			token, err := g.Token(ctx, name, scopes, src)
 			if err != nil {
-				return err
+				return fmt.Errorf("%w%s", err, signedWith(c, src))
 			}
 			return printToken(p, cfg, c, src, token, scopes, time.Since(began))
 		},
@@ -101,6 +101,24 @@ func otherKey(present authn.KeySource, file, passwordFile string) (*authn.KeySou
 	return &src, nil
 }
 
+// signedWith tells which key signed the request for a token that failed: with another
+// one than the running gateway's, its status does not show it.
+func signedWith(c config.Client, src *authn.KeySource) string {
+	if src == nil {
+		s := gateway.KeySource(c)
+		src = &s
+	}
+	key, err := authn.LoadKey(*src)
+	if err != nil {
+		return "" // the error itself says so
+	}
+	line := "\nIt was signed with " + src.Keystore + src.KeyFile + ", the " + key.Algorithm() + " key " + key.Fingerprint()
+	if validity := gateway.Validity(key, time.Now()); validity != "" {
+		line += ", certificate " + validity
+	}
+	return line + "."
+}
+
 func printToken(p *process, cfg *config.Config, c config.Client, src *authn.KeySource, token authn.Token, scopes []string, took time.Duration) error {
 	if src == nil {
 		s := gateway.KeySource(c)
@@ -115,8 +133,8 @@ func printToken(p *process, cfg *config.Config, c config.Client, src *authn.KeyS
 	row("token endpoint", cfg.OAuth.TokenURL)
 	row("client id", c.ClientID)
 	row("key", key.Algorithm()+", SHA-256 of the public key "+key.Fingerprint())
-	if end := key.NotAfter(); !end.IsZero() {
-		row("certificate", fmt.Sprintf("%s, until %s (%d days)", key.Subject(), end.Format(time.DateOnly), int(time.Until(end).Hours()/24)))
+	if !key.NotAfter().IsZero() {
+		row("certificate", gateway.Validity(key, time.Now()))
 	}
 	slices.Sort(scopes)
 	row("scopes", strings.Join(scopes, "\n\t"))

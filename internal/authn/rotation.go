@@ -203,12 +203,18 @@ func (c *client) postpone(p *pendingKey, err error) {
 	defer c.mu.Unlock()
 	p.last = p.last.next(err, c.tokens.now(), c.tokens.jitter())
 	if p.last.inRow == 1 && c.pending == p {
-		c.tokens.log.Warn("the new key gets no token: the former one goes on signing", "client", c.Name, "key", p.key, "error", err, "reason", p.reason())
+		c.tokens.log.Warn("the new key gets no token: the former one goes on signing", "client", c.Name, "key", p.key, "error", err, "reason", p.reason(c.tokens.now()))
 	}
 }
 
 // reason says to people why the key does not sign yet.
-func (p *pendingKey) reason() string {
+func (p *pendingKey) reason(now time.Time) string {
+	switch end, start := p.key.NotAfter(), p.key.NotBefore(); {
+	case !end.IsZero() && now.After(end):
+		return "Its certificate (" + p.key.Subject() + ") has expired on " + end.UTC().Format(time.DateOnly) + ": put a valid one into its files. The former key goes on signing."
+	case !end.IsZero() && now.Before(start):
+		return "Its certificate (" + p.key.Subject() + ") is not valid before " + start.UTC().Format(time.DateTime) + " UTC: wait for it, or set this machine's clock if it is behind. The former key goes on signing."
+	}
 	if p.last == nil {
 		return "No token was asked for with it yet; that happens within seconds once a route of this client is in use."
 	}
@@ -218,8 +224,16 @@ func (p *pendingKey) reason() string {
 	}
 	switch refused.Code {
 	case "invalid_client":
-		return "The Authorization Server answers invalid_client: is its certificate not yet registered in Chaman? The former key goes on signing."
+		return "The Authorization Server answers invalid_client: is its certificate" + named(p.key) + " not yet registered in Chaman? The former key goes on signing."
 	default:
 		return "The Authorization Server answers " + refused.Code + ": look up the client's registration in Chaman and its onboarding. The former key goes on signing."
 	}
+}
+
+// named is the subject of a key's certificate in brackets, if it has one.
+func named(key *Key) string {
+	if subject := key.Subject(); subject != "" {
+		return " (" + subject + ")"
+	}
+	return ""
 }

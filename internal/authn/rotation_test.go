@@ -78,7 +78,8 @@ func TestANewKeySignsOnceItEarnedAToken(t *testing.T) {
 		if status.Key.Fingerprint != oldKey.Fingerprint() || status.Pending == nil || status.Pending.Fingerprint != newKey.Fingerprint() {
 			t.Fatalf("%+v, pending %+v", status.Key, status.Pending)
 		}
-		if !strings.Contains(status.Pending.Reason, "not yet registered in Chaman?") || status.Pending.NextTry.IsZero() || status.Pending.Subject != "O=Elliptic,C=BE" {
+		// The clock of the bubble begins before the certificate does.
+		if !strings.Contains(status.Pending.Reason, "is not valid before") || status.Pending.NextTry.IsZero() || status.Pending.Subject != "O=Elliptic,C=BE" {
 			t.Errorf("pending %+v", status.Pending)
 		}
 		if mustToken(t, s) != first {
@@ -389,4 +390,27 @@ func TestAnExpiringCertificateIsLoggedOnceADay(t *testing.T) {
 			t.Errorf("%d warnings in the first 28 hours of the last thirty days", n)
 		}
 	})
+}
+
+func TestTheReasonOfAPendingKeyNamesACertificateOutOfItsTime(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	day := 24 * time.Hour
+	refused := (*failure)(nil).next(&RefusedError{Client: "office", Code: "invalid_client"}, now, 0)
+	for name, c := range map[string]struct {
+		from, to time.Duration
+		want     string
+	}{
+		"it has expired":           {-400 * day, -10 * day, "has expired on 2026-11-12: put a valid one"},
+		"it is not valid yet":      {2 * day, 400 * day, "is not valid before 2026-11-24 12:00:00 UTC"},
+		"it is valid, and unknown": {-day, 400 * day, ") not yet registered in Chaman?"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "key.pem")
+			write(t, file, selfSigned(t, now.Add(c.from), now.Add(c.to)))
+			p := &pendingKey{key: mustLoad(t, KeySource{KeyFile: file}), since: now, last: refused}
+			if got := p.reason(now); !strings.Contains(got, c.want) || !strings.Contains(got, p.key.Subject()) || !strings.Contains(got, "The former key goes on signing") {
+				t.Errorf("%q", got)
+			}
+		})
+	}
 }

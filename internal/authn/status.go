@@ -118,7 +118,7 @@ func (c *client) status(now time.Time) ClientStatus {
 	}
 	c.mu.Lock()
 	if p := c.pending; p != nil {
-		s.Pending = &PendingStatus{KeyStatus: p.key.status(now), Since: p.since, Reason: p.reason()}
+		s.Pending = &PendingStatus{KeyStatus: p.key.status(now), Since: p.since, Reason: p.reason(now)}
 		if p.last != nil {
 			s.Pending.NextTry = p.last.until
 		}

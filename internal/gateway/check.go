@@ -76,19 +76,34 @@ func checkKey(client string, src authn.KeySource, now time.Time) Check {
 	c.OK, c.Detail = true, key.Algorithm()+", no certificate beside it"
 	if end := key.NotAfter(); !end.IsZero() {
 		days := int(end.Sub(now).Hours() / 24)
-		c.Detail = fmt.Sprintf("%s, %s, valid until %s (%d days)", key.Algorithm(), key.Subject(), end.Format(time.DateOnly), days)
+		c.Detail = key.Algorithm() + ", " + Validity(key, now)
 		switch {
 		case now.After(end):
-			c.OK, c.Detail = false, c.Detail+": it has expired"
+			c.OK = false
 			c.Advice = "request a new certificate, register it in Chaman, and put it in this file's place"
 		case now.Before(key.NotBefore()):
-			c.OK, c.Detail = false, c.Detail+": it is not valid before "+key.NotBefore().Format(time.DateTime)+" UTC"
+			c.OK = false
 			c.Advice = "set this machine's clock if it is behind, or keep the old certificate until then"
 		case days < 30:
 			c.Warning, c.Advice = true, "request a new certificate now: ordering and registering one takes weeks"
 		}
 	}
 	return c
+}
+
+// Validity says to people whose a key's certificate is and when it is valid; nothing
+// if there is none beside the key.
+func Validity(key *authn.Key, now time.Time) string {
+	start, end := key.NotBefore(), key.NotAfter()
+	switch {
+	case end.IsZero():
+		return ""
+	case now.After(end):
+		return fmt.Sprintf("%s: it has expired on %s, %d days ago", key.Subject(), end.UTC().Format(time.DateOnly), int(now.Sub(end).Hours()/24))
+	case now.Before(start):
+		return fmt.Sprintf("%s: it is not valid before %s UTC", key.Subject(), start.UTC().Format(time.DateTime))
+	}
+	return fmt.Sprintf("%s, valid until %s (%d days)", key.Subject(), end.UTC().Format(time.DateOnly), int(end.Sub(now).Hours()/24))
 }
 
 func sortedClients(cfg *config.Config) []string {
