@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -22,24 +23,35 @@ func simulatorCommand() command {
 		name: "simulator", usage: "simulator [--listen 127.0.0.1:8090] [--regional-listen 127.0.0.1:8091] [--client ID=CERT.pem …] [--new-client DIR]",
 		summary: "run the other side alone: Authorization Server, registry, providers, grant/citizen",
 		about: `
---client registers the certificate of a client of yours, as Chaman would.
+--client registers the certificate of a client of yours, as Chaman would. Given
+again with the same ID, it registers a further one, as while a certificate is renewed.
 --new-client makes a key store client.p12 and a config.yaml that fits this
 simulator in a directory of your choice.
 
 The control endpoint, for curl: GET /_control/state, GET|POST|DELETE
 /_control/faults, GET|DELETE /_control/requests, POST /_control/token-lifetime,
-POST /_control/revoke, POST /_control/messages, POST /_control/grant-health. A
-fault: {"upstream":"provider:nsso","kind":"latency","delay":"2s","count":3}`,
+POST /_control/revoke, POST /_control/messages, POST /_control/grant-health;
+PUT|DELETE /_control/clients/ID, /_control/providers/ID and /_control/mandates. A
+fault: {"upstream":"provider:nsso","kind":"latency","delay":"2s","count":3}
+Its kind is latency, status, reset, close, freeze, slowBody, truncate, malformed,
+malformedJSON, unauthorized or redirect; without a count it stays until a DELETE.`,
 		run: func(p *process, flags *flag.FlagSet, args []string) error {
 			listen := flags.String("listen", "127.0.0.1:8090", "the `address` of the host that most upstreams share")
 			regional := flags.String("regional-listen", "127.0.0.1:8091", "the `address` of the provider regional")
 			lifetime := flags.Duration("token-lifetime", 5*time.Minute, "how long tokens are valid")
 			dir := flags.String("new-client", "", "make a client and its configuration in this `directory`")
 			var clients []simulator.Client
-			flags.Func("client", "register the client `ID=CERT.pem`; may be repeated", func(s string) error {
+			flags.Func("client", "register the client `ID=CERT.pem`; may be repeated, also for one client", func(s string) error {
 				c, err := readClient(s)
+				if err != nil {
+					return err
+				}
+				if i := slices.IndexFunc(clients, func(o simulator.Client) bool { return o.ID == c.ID }); i >= 0 {
+					clients[i].Renewed = append(clients[i].Renewed, c.Certificate)
+					return nil
+				}
 				clients = append(clients, c)
-				return err
+				return nil
 			})
 			if err := parseNone(flags, args); err != nil {
 				return err

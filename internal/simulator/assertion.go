@@ -1,6 +1,8 @@
 package simulator
 
 import (
+	"crypto/x509"
+	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -41,11 +43,16 @@ func (a *authorizationServer) authenticate(assertion string) (Client, *oauthErro
 		return refused("the client is not registered")
 	}
 	var claims jwt.Claims
-	if err := token.Claims(client.PublicKey, &claims); err != nil {
+	registered := client.registrations()
+	signer := slices.IndexFunc(registered, func(r registration) bool {
+		claims = jwt.Claims{}
+		return token.Claims(r.key, &claims) == nil
+	})
+	if signer < 0 {
 		return refused("the assertion is not signed with the key of the registered certificate")
 	}
 	now := a.now()
-	if why := headerFault(token.Headers[0], client, now); why != "" {
+	if why := headerFault(token.Headers[0], registered[signer].certificate, now); why != "" {
 		return refused(why)
 	}
 	if why := a.claimsFault(claims, client, now); why != "" {
@@ -57,11 +64,11 @@ func (a *authorizationServer) authenticate(assertion string) (Client, *oauthErro
 	return client, nil
 }
 
-func headerFault(h jose.Header, client Client, now time.Time) string {
+// headerFault says what is wrong with the header; cert is nil if only a key is registered.
+func headerFault(h jose.Header, cert *x509.Certificate, now time.Time) string {
 	if typ, ok := h.ExtraHeaders[jose.HeaderType]; ok && typ != "JWT" {
 		return "typ must be JWT"
 	}
-	cert := client.Certificate
 	if cert == nil {
 		return ""
 	}

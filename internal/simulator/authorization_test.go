@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/x509"
 	"net/http"
 	"net/url"
 	"strings"
@@ -54,6 +55,27 @@ func TestAnECKeySignsWithES256(t *testing.T) {
 	r = l.send("POST", l.TokenURL(), tokenForm(l.assertion(nil), "").Encode(), "Content-Type", formType)
 	if r.status != 401 {
 		t.Fatalf("the former key is still accepted: %d", r.status)
+	}
+}
+
+func TestBothCertificatesOfARenewalGetTokens(t *testing.T) {
+	l := newLab(t)
+	renewed, err := SelfSigned("Renewed", l.now.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(key any) int {
+		return l.send("POST", l.TokenURL(), tokenForm(l.signed(jwt.SigningMethodRS256, key, nil, nil), "").Encode(), "Content-Type", formType).status
+	}
+	if status := ask(renewed.Key); status != 401 {
+		t.Fatalf("before it was registered: %d", status)
+	}
+	err = l.RegisterClient(Client{ID: clientID, Certificate: identity().Certificate, Renewed: []*x509.Certificate{renewed.Certificate}, Enterprise: office})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if former, next := ask(identity().Key), ask(renewed.Key); former != 200 || next != 200 {
+		t.Errorf("former %d, renewed %d", former, next)
 	}
 }
 

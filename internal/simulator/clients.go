@@ -37,6 +37,8 @@ type Client struct {
 	ID string
 	// Certificate is the registered X.509 certificate. An expired one is refused.
 	Certificate *x509.Certificate
+	// Renewed are certificates that are registered besides it, as while one is renewed.
+	Renewed []*x509.Certificate
 	// PublicKey stands in for a certificate: *rsa.PublicKey or *ecdsa.PublicKey.
 	PublicKey crypto.PublicKey
 	// Enterprise is the office itself: whose e-Box a call without the
@@ -49,6 +51,21 @@ type Client struct {
 	CitizenTermsRefused bool
 }
 
+// registration is one of the keys that may sign a client's assertions; the certificate
+// is nil if only the public key is registered.
+type registration struct {
+	key         crypto.PublicKey
+	certificate *x509.Certificate
+}
+
+func (c *Client) registrations() []registration {
+	list := []registration{{c.PublicKey, c.Certificate}}
+	for _, renewed := range c.Renewed {
+		list = append(list, registration{renewed.PublicKey, renewed})
+	}
+	return list
+}
+
 // RegisterClient registers a client, or replaces the one with its id, so that
 // assertions of its former key are refused from now on.
 func (s *Simulator) RegisterClient(c Client) error {
@@ -58,14 +75,16 @@ func (s *Simulator) RegisterClient(c Client) error {
 	if c.PublicKey == nil && c.Certificate != nil {
 		c.PublicKey = c.Certificate.PublicKey
 	}
-	switch key := c.PublicKey.(type) {
-	case *rsa.PublicKey:
-		if key.N.BitLen() < 2048 {
-			return fmt.Errorf("registering client %s: its RSA key has %d bits, use at least 2048", c.ID, key.N.BitLen())
+	for _, r := range c.registrations() {
+		switch key := r.key.(type) {
+		case *rsa.PublicKey:
+			if key.N.BitLen() < 2048 {
+				return fmt.Errorf("registering client %s: its RSA key has %d bits, use at least 2048", c.ID, key.N.BitLen())
+			}
+		case *ecdsa.PublicKey:
+		default:
+			return fmt.Errorf("registering client %s: give it a certificate or public key of kind RSA or EC", c.ID)
 		}
-	case *ecdsa.PublicKey:
-	default:
-		return fmt.Errorf("registering client %s: give it a certificate or public key of kind RSA or EC", c.ID)
 	}
 	if len(c.Scopes) == 0 {
 		c.Scopes = allScopes
