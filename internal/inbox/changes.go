@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"ebox-gateway/internal/problem"
@@ -255,6 +256,9 @@ func (in *Inbox) change(ctx context.Context, round *Round, c *Changes, p *part) 
 		return outcome{m.Status, m}
 	}
 	defer a.Body.Close()
+	// How the write ended is known. What is said of it besides must not hold the others'
+	// answers back, however slowly it comes.
+	defer time.AfterFunc(in.o.Timeout, func() { _ = a.Body.Close() }).Stop()
 	if a.Reason == "" && a.Status >= 200 && a.Status < 300 {
 		drain(a)
 		return outcome{status: a.Status}
