@@ -19,6 +19,9 @@ const (
 	// maxRepeats is how many pages in a row may bring nothing new: so many messages came
 	// in while we read, or the provider gives the same page for ever.
 	maxRepeats = 3
+	// maxSeen is the most that the ids of a list may take while it is read, in bytes: a
+	// hundred thousand messages that the window leaves out.
+	maxSeen = 8 << 20
 	// maxRestarts is how often a list is read anew because it became shorter.
 	maxRestarts = 2
 )
@@ -39,6 +42,7 @@ type stream struct {
 	unread []message
 	need   int
 	seen   map[string]struct{}
+	known  int // how many bytes the ids in seen take, about
 	tally
 	// before is the tally before the latest page, added the ids that it brought.
 	before tally
@@ -138,6 +142,9 @@ func (s *stream) load(ctx context.Context) {
 		if s.admit(m) {
 			fresh++
 		}
+		if s.known > maxSeen {
+			return errTooLarge
+		}
 		return nil
 	})
 	if err != nil {
@@ -163,6 +170,8 @@ func (s *stream) admit(m *message) bool {
 		s.beyond = true
 		return true // of no interest, but a sign of life
 	}
+	const entry = 40 // what the map itself takes for one
+	s.known += len(m.id) + entry
 	s.seen[m.id] = struct{}{}
 	s.added = append(s.added, m.id)
 	if !s.q.window.admits(m) {
