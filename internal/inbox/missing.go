@@ -97,7 +97,7 @@ func refused(provider string, a *Answer, now time.Time) *Missing {
 	body, err := io.ReadAll(io.LimitReader(a.Body, maxProblem+1))
 	// A whole object of JSON goes on: a problem document as it is, a StatusMessage of
 	// version 2 within a problem that says so. Anything else says nothing to a program.
-	if err == nil && len(body) <= maxProblem && saysJSON(a.ContentType) && json.Valid(body) && utf8.Valid(body) {
+	if err == nil && len(body) <= maxProblem && saysJSON(a.ContentType) && json.Valid(body) && utf8.Valid(body) && readable(body) {
 		if body = trim(body); body[0] == '{' {
 			m.Problem = body
 			if !strings.HasPrefix(a.ContentType, problem.ContentType) {

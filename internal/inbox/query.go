@@ -206,8 +206,20 @@ func (r *queryReader) date(pair, name, value string, moment *time.Time, day func
 // later gives a day that begins after t, and earlier one that is over before t,
 // whether a provider's days begin at midnight in UTC or in Brussels, which is one or
 // two hours ahead.
-func later(t time.Time) time.Time   { return t.Add(26 * time.Hour) }
-func earlier(t time.Time) time.Time { return t.Add(-24 * time.Hour) }
+// The first and the last day that can be written stand for those beyond them.
+func later(t time.Time) time.Time {
+	if day := t.Add(26 * time.Hour); day.Year() <= 9999 {
+		return day
+	}
+	return distant
+}
+
+func earlier(t time.Time) time.Time {
+	if day := t.Add(-24 * time.Hour); day.Year() >= 0 {
+		return day
+	}
+	return t
+}
 
 func join(query, pair string) string {
 	if query == "" || pair == "" {

@@ -18,6 +18,9 @@ const (
 	// maxMessage is the most that one message of a list may take, in bytes. One with
 	// forty attachments takes ten.
 	maxMessage = 256 << 10
+	// maxCount is the most that a provider may count, be it messages or bytes, for its
+	// word to be believed. So many of a thousand providers can still be added up.
+	maxCount = 1e15
 )
 
 // The ways in which an answer cannot be used. Their texts are for callers.
@@ -27,13 +30,14 @@ var (
 	errNoList   = errors.New("is no list of messages in the form of the API")
 	errNoID     = errors.New("holds a message without a messageId")
 	errTooLarge = fmt.Errorf("is larger than a list may be: %d bytes, of which one message may have %d", maxAnswer, maxMessage)
+	errStrange  = errors.New("holds a message that not every reader of JSON takes, for its nesting or its surrogates")
 	errEndless  = errors.New("repeats itself from page to page, so that the list has no end")
 	errChanging = errors.New("became shorter again and again while it was read")
 )
 
 // unusable tells the errors above from those of the connection.
 func unusable(err error) bool {
-	for _, e := range [...]error{errNotJSON, errBroken, errNoList, errNoID, errTooLarge, errEndless, errChanging, errNoSummary} {
+	for _, e := range [...]error{errNotJSON, errBroken, errNoList, errNoID, errTooLarge, errStrange, errEndless, errChanging, errNoSummary} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -92,6 +96,7 @@ type reader struct {
 func readList(body io.Reader, each func(*message) error) (listing, error) {
 	r := reader{guard: guard{r: body, most: maxMessage}}
 	r.d = json.NewDecoder(&r.guard)
+	r.d.UseNumber() // one that fits nowhere is no fault of the connection
 	l, err := r.list(each)
 	var syntax *json.SyntaxError
 	switch {
@@ -145,7 +150,7 @@ func (r *reader) list(each func(*message) error) (listing, error) {
 			err = r.items(each)
 		case "totalItems":
 			if err = r.value(&raw); err == nil {
-				l.counted = json.Unmarshal(raw, &l.total) == nil && l.total >= 0 && string(raw) != "null"
+				l.counted = json.Unmarshal(raw, &l.total) == nil && l.total >= 0 && l.total <= maxCount && string(raw) != "null"
 			}
 		case "_links":
 			if err = r.value(&raw); err == nil {
@@ -205,6 +210,8 @@ func newMessage(raw []byte) (message, error) {
 		return m, errNoList
 	case !utf8.Valid(raw): // it would spoil the whole answer for strict readers
 		return m, errBroken
+	case !readable(raw):
+		return m, errStrange
 	}
 	members(raw, func(f member) bool {
 		switch string(f.key) {
@@ -253,12 +260,13 @@ func (l *listing) links(raw []byte) {
 
 // moment reads a date-time as providers write it: RFC 3339, its offset without a colon
 // or left out (then in UTC), a day alone, or the milliseconds since 1970 of a program
-// that was told nothing about dates. Zero if it is none of these.
+// that was told nothing about dates. Zero if it is none of these, or in the last year that
+// dates can write: the moment behind it, which links name, could not be written.
 func moment(value []byte) time.Time {
 	if value[0] >= '1' && value[0] <= '9' {
 		var ms int64
 		if json.Unmarshal(value, &ms) == nil {
-			return time.UnixMilli(ms)
+			return writable(time.UnixMilli(ms))
 		}
 		return time.Time{}
 	}
@@ -268,10 +276,17 @@ func moment(value []byte) time.Time {
 	s := text(value)
 	for _, layout := range [...]string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700", "2006-01-02T15:04:05.999999999", time.DateOnly} {
 		if t, err := time.Parse(layout, s); err == nil {
-			return t
+			return writable(t)
 		}
 	}
 	return time.Time{}
+}
+
+func writable(t time.Time) time.Time {
+	if y := t.UTC().Year(); y < 1 || y >= 9999 {
+		return time.Time{}
+	}
+	return t
 }
 
 // saysJSON tells whether a Content-Type is one of JSON, or says nothing.

@@ -96,6 +96,74 @@ func elements(array []byte, yield func([]byte) bool) {
 	}
 }
 
+// deepest is how many objects and arrays of what a provider says may stand in one
+// another: the API's messages have six, and common readers give up at 64.
+const deepest = 32
+
+// readable tells whether every reader of JSON takes a value: one that does not would
+// refuse the whole answer for it, the messages of the others included. It may not be
+// nested too deep, nor hold half of a surrogate pair (RFC 8259, sections 8.2 and 9).
+func readable(value []byte) bool {
+	depth := 0
+	for i := 0; i < len(value); i++ {
+		switch value[i] {
+		case '"':
+			n := stringEnd(value[i:])
+			if !isText(value[i : i+n]) {
+				return false
+			}
+			i += n - 1
+		case '{', '[':
+			if depth++; depth > deepest {
+				return false
+			}
+		case '}', ']':
+			depth--
+		}
+	}
+	return true
+}
+
+// isText tells whether the escapes of a string are whole characters.
+func isText(quoted []byte) bool {
+	for {
+		i := bytes.IndexByte(quoted, '\\')
+		if i < 0 {
+			return true
+		}
+		escape := quoted[i:]
+		if escape[1] != 'u' {
+			quoted = escape[2:]
+			continue
+		}
+		switch half(escape) {
+		case 'h':
+			if half(escape[6:]) != 'l' {
+				return false
+			}
+			escape = escape[6:]
+		case 'l':
+			return false
+		}
+		quoted = escape[6:]
+	}
+}
+
+// half tells the high ('h') and the low ('l') half of a surrogate pair at the beginning
+// of b; 0 if there is neither.
+func half(b []byte) byte {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' || b[2]|0x20 != 'd' {
+		return 0
+	}
+	switch c := b[3] | 0x20; {
+	case c == '8' || c == '9' || c == 'a' || c == 'b':
+		return 'h'
+	case c >= 'c' && c <= 'f':
+		return 'l'
+	}
+	return 0
+}
+
 // inside gives what a string means, without its escapes.
 func inside(quoted []byte) []byte {
 	if bytes.IndexByte(quoted, '\\') < 0 {
@@ -108,18 +176,19 @@ func inside(quoted []byte) []byte {
 
 func text(quoted []byte) string { return string(inside(quoted)) }
 
-// without gives the inside of an object but for its members of a name: what stands
-// between its braces. It is empty if nothing is left.
+// without gives the inside of an object but for its members of a name, in whatever case:
+// what stands between its braces. It is empty if nothing is left. Many readers take
+// ProviderId for providerId, and the last of them for the one that counts.
 func without(object []byte, key string) []byte {
 	all := bytes.TrimRight(blanks(object[1:len(object)-1]), " \t\r\n")
-	there := false
-	members(object, func(m member) bool { there = string(m.key) == key; return !there })
+	name, there := []byte(key), false
+	members(object, func(m member) bool { there = bytes.EqualFold(m.key, name); return !there })
 	if !there {
 		return all
 	}
 	kept := make([]byte, 0, len(all))
 	members(object, func(m member) bool {
-		if string(m.key) != key {
+		if !bytes.EqualFold(m.key, name) {
 			if len(kept) > 0 {
 				kept = append(kept, ',')
 			}

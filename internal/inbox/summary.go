@@ -110,6 +110,8 @@ func readSummary(a *Answer) (*summary, error) {
 		return nil, errTooLarge
 	case !json.Valid(body), !utf8.Valid(body):
 		return nil, errBroken
+	case !readable(body):
+		return nil, errStrange
 	}
 	return newSummary(bytes.TrimSpace(body))
 }
@@ -128,7 +130,7 @@ func newSummary(raw []byte) (*summary, error) {
 			s.unread = whole(m.value)
 		case "eboxSize":
 			var f *float64
-			if json.Unmarshal(m.value, &f) == nil {
+			if json.Unmarshal(m.value, &f) == nil && f != nil && *f >= 0 && *f <= maxCount {
 				s.size = f
 			}
 		case "lastReceiptDate":
@@ -145,7 +147,7 @@ func newSummary(raw []byte) (*summary, error) {
 }
 
 func whole(value []byte) *int64 {
-	if n, err := strconv.ParseInt(string(value), 10, 64); err == nil && n >= 0 {
+	if n, err := strconv.ParseInt(string(value), 10, 64); err == nil && n >= 0 && n <= maxCount {
 		return &n
 	}
 	return nil

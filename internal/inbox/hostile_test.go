@@ -1,0 +1,192 @@
+package inbox
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// answers are what each provider says, whatever it is asked.
+type answers map[string]func() *Answer
+
+func (a answers) Ask(_ context.Context, r *Request) (*Answer, error) { return a[r.Provider](), nil }
+
+func (a answers) round() *Round {
+	round := &Round{ID: "r", Asker: a}
+	for id := range a {
+		round.Providers = append(round.Providers, Provider{ID: id})
+	}
+	return round
+}
+
+func says(body string) func() *Answer {
+	return func() *Answer {
+		return &Answer{ID: "x", Status: http.StatusOK, ContentType: "application/json", Body: io.NopCloser(strings.NewReader(body))}
+	}
+}
+
+const (
+	honest      = `{"items":[{"messageId":"H","receiptDate":"2026-11-20T12:00:00Z"}],"totalItems":1}`
+	honestCount = `{"numberOfMessages":1,"eboxSize":2}`
+)
+
+// listed is the list as readers take it that do not look at the case of names.
+type listed struct {
+	Items []struct {
+		ID       string `json:"messageId"`
+		Provider string `json:"providerId"`
+	} `json:"items"`
+	Total *int64                           `json:"totalItems"`
+	Links map[string]struct{ Href string } `json:"_links"`
+}
+
+func list(t *testing.T, a answers, query string) (*Result, listed) {
+	t.Helper()
+	q, err := ParseQuery(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := New(Options{Timeout: time.Minute, Now: time.Now}).List(t.Context(), a.round(), q, "http://localhost/ebox/messages")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var l listed
+	if err := json.Unmarshal(r.Body, &l); err != nil {
+		t.Fatalf("%v in %.300s", err, r.Body)
+	}
+	return r, l
+}
+
+func TestNoProviderGivesItsMessagesAsAnothers(t *testing.T) {
+	for _, key := range []string{"providerId", "ProviderId", "PROVIDERID", `provider\u0049d`, `\u0050roviderId`} {
+		_, l := list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B","` + key + `":"a","receiptDate":"2026-11-20T11:00:00Z"}]}`)}, "")
+		if len(l.Items) != 2 || l.Items[1].ID != "B" || l.Items[1].Provider != "b" {
+			t.Errorf("%s: %v", key, l.Items)
+		}
+	}
+}
+
+func TestNoDateOfAProviderSpoilsTheLinks(t *testing.T) {
+	for _, date := range []string{`"9999-12-31T23:59:59.9999Z"`, `"9999-12-31T23:59:59-10:00"`, `"9999-12-30"`, `"9998-12-31T23:59:59-12:00"`, `9223372036854775807`, `253402300799999`, `"0000-01-01T00:00:00Z"`, `-1`} {
+		_, l := list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B","receiptDate":` + date + `}],"totalItems":3}`)}, "pageSize=1")
+		for name, link := range l.Links {
+			_, query, _ := strings.Cut(link.Href, "?")
+			q, err := ParseQuery(query)
+			if err != nil {
+				t.Errorf("%s: %s leads to %s: %v", date, name, link.Href, err)
+			} else if day, _, _ := strings.Cut(strings.TrimPrefix(q.sent, "receivedBefore="), "&"); name != "self" && day != "2026-11-21" {
+				t.Errorf("%s: %s asks for %s", date, name, q.sent)
+			}
+		}
+	}
+}
+
+func TestAMomentAtTheEndOfTimeIsSentAsADay(t *testing.T) {
+	for query, want := range map[string]string{
+		"receivedBefore=9999-12-31T23:59:59Z": "receivedBefore=9999-12-31",
+		"receivedAfter=0000-01-01T00:00:00Z":  "receivedAfter=0000-01-01",
+	} {
+		if q, err := ParseQuery(query); err != nil || q.sent != want {
+			t.Errorf("%s: %q, want %q; %v", query, q.sent, want, err)
+		}
+	}
+}
+
+func TestNoCountOfAProviderSpoilsTheSum(t *testing.T) {
+	for _, n := range []string{"9223372036854775807", "1000000000000001", "-1", "1e308"} {
+		if _, l := list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B"}],"totalItems":` + n + `}`)}, "pageSize=1"); l.Total != nil {
+			t.Errorf("totalItems of %s gives %d", n, *l.Total)
+		}
+		a := answers{"a": says(honestCount), "b": says(`{"numberOfMessages":1,"eboxSize":` + n + `}`), "c": says(`{"numberOfMessages":1,"eboxSize":1.7e308}`), "d": says(`{"numberOfMessages":` + n + `}`)}
+		r, err := New(Options{Timeout: time.Minute, Now: time.Now}).Summary(t.Context(), a.round(), "", false, "self", "list")
+		if err != nil || !json.Valid(r.Body) || HeaderOf(r.Missing) != "d;reason=malformed" {
+			t.Errorf("%s: %v, missing %v, %.300s", n, err, HeaderOf(r.Missing), r.Body)
+		}
+	}
+}
+
+// What a caller's reader refuses would cost it the messages of all.
+func TestNothingThatAReaderMayRefuseIsPassedOn(t *testing.T) {
+	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+	for value, whole := range map[string]bool{
+		deep(deepest - 1): true, deep(deepest): false, deep(9000): false,
+		`"\ud83d\ude00 \\ud800 \u00e9 \n"`: true, `"\ud800"`: false, `"\udc00"`: false, `"\uD83D\u0041"`: false, `"\uDE00\uD83D"`: false, `{"\ud800":1}`: false,
+		`["[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["]`: true,
+	} {
+		missing := ""
+		if !whole {
+			missing = "b;reason=malformed"
+		}
+		if r, l := list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B","receiptDate":"2026-11-19","x":` + value + `}]}`)}, ""); HeaderOf(r.Missing) != missing || l.Items[0].ID != "H" {
+			t.Errorf("a message with %.40s: missing %q", value, HeaderOf(r.Missing))
+		}
+		a := answers{"a": says(honestCount), "b": says(`{"numberOfMessages":1,"x":` + value + `}`)}
+		if r, err := New(Options{Timeout: time.Minute, Now: time.Now}).Summary(t.Context(), a.round(), "", false, "self", "list"); err != nil || HeaderOf(r.Missing) != missing {
+			t.Errorf("a summary with %.40s: missing %q, %v", value, HeaderOf(r.Missing), err)
+		}
+		a["a"], a["b"] = says(honest), func() *Answer {
+			return &Answer{ID: "x", Status: 403, ContentType: "application/problem+json", Body: io.NopCloser(strings.NewReader(`{"status":403,"x":` + value + `}`))}
+		}
+		if r, _ := list(t, a, ""); strings.Contains(string(r.Body), value) != whole || HeaderOf(r.Missing) == "" {
+			t.Errorf("a problem with %.40s is passed on: %v", value, !whole)
+		}
+	}
+}
+
+// A provider that takes no notice of the window has all its messages left out, and none
+// of them counts as read.
+func TestAListWithoutAnEndIsNotRemembered(t *testing.T) {
+	asked, n := 0, 0
+	a := answers{"b": func() *Answer {
+		asked++
+		var b strings.Builder
+		b.WriteString(`{"items":[{"messageId":"x"}`)
+		for range 50_000 {
+			n++
+			fmt.Fprintf(&b, `,{"messageId":"%030d","receiptDate":"2027-01-01"}`, n)
+		}
+		b.WriteString(`]}`)
+		return says(b.String())()
+	}}
+	r, _ := list(t, answers{"a": says(honest), "b": a["b"]}, "receivedBefore=2026-12-01T00:00:00Z")
+	if HeaderOf(r.Missing) != "b;reason=malformed" || asked > 3 {
+		t.Errorf("missing %q after %d pages", HeaderOf(r.Missing), asked)
+	}
+}
+
+// How the write ended is in the header, for which the other providers' changes wait.
+func TestAnAnswerThatDripsHoldsNoChangeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		drips := func(status int) func() *Answer {
+			return func() *Answer {
+				r, w := io.Pipe()
+				go func() {
+					for {
+						if _, err := w.Write([]byte(" ")); err != nil {
+							return
+						}
+						time.Sleep(10 * time.Second)
+					}
+				}()
+				return &Answer{ID: "x", Status: status, ContentType: "application/json", Body: r}
+			}
+		}
+		a := answers{"a": says("{}"), "b": drips(200), "c": drips(403)}
+		c, err := ParseChanges([]byte(`{"items":[{"providerId":"a","messageId":"1"},{"providerId":"b","messageId":"1"},{"providerId":"c","messageId":"1"}]}`), nil, a.round().Providers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		r, status, err := New(Options{Timeout: 15 * time.Second, Now: time.Now}).Change(t.Context(), a.round(), c)
+		if err != nil || status != http.StatusMultiStatus || HeaderOf(r.Missing) != "c;reason=refused" || time.Since(began) > 15*time.Second {
+			t.Errorf("%d after %s, %v: %s", status, time.Since(began), err, r.Body)
+		}
+		time.Sleep(time.Minute) // both drips end
+	})
+}
