@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"strings"
 
 	"ebox-gateway/internal/exchange"
 )
@@ -10,6 +11,9 @@ import (
 // traceHeader is BelGov-Trace-Id in canonical form: unique for every outgoing
 // call, at most 36 characters.
 const traceHeader = "Belgov-Trace-Id"
+
+// maxTraceID bounds what is noted of an upstream's, in bytes.
+const maxTraceID = 128
 
 // NewCounter makes the layer that counts the tries of a request: it gives each one
 // a trace id of its own and notes in the exchange record the id, the number of
@@ -65,7 +69,8 @@ func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
 	rec.Sent = true
 	rec.UpstreamStatus = resp.StatusCode
 	if v := resp.Header[traceHeader]; len(v) > 0 {
-		rec.AnswerTraceID = v[0]
+		// The record may wait in a queue, and the header not with it.
+		rec.AnswerTraceID = strings.Clone(v[0][:min(len(v[0]), maxTraceID)])
 	}
 	return resp, nil
 }

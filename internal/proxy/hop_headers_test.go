@@ -181,3 +181,16 @@ func FuzzFolding(f *testing.F) {
 		}
 	})
 }
+
+// The record may wait where thousands do, for a disk, and what it says is evidence.
+func TestNoUpstreamFillsTheRecordsWithItsTraceID(t *testing.T) {
+	g := behind(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("BelGov-Trace-Id", strings.Repeat("x", 50_000))
+	})
+	if a := g.get("GET", "/x", nil, nil); len(a.header("Belgov-Trace-Id")) != 50_000 {
+		t.Errorf("the caller gets %d bytes of it", len(a.header("Belgov-Trace-Id")))
+	}
+	if rec := g.record(); rec.AnswerTraceID != strings.Repeat("x", maxTraceID) {
+		t.Errorf("the record has %d bytes of it", len(rec.AnswerTraceID))
+	}
+}
