@@ -22,9 +22,15 @@ type interim struct {
 	// over says so.
 	mu   sync.Mutex
 	over bool
+	// passed counts what was handed on.
+	passed int
 	// http10 tells a caller that does not know of interim answers.
 	http10 bool
 }
+
+// maxInterim is how many interim answers of one call are handed on. The transport takes
+// as many as come, and a caller has to read them all: many clients give up on a flood.
+const maxInterim = 100
 
 // trace gives the context under which the call is sent, and what its body is told of.
 func (i *interim) trace(ctx context.Context) (context.Context, *httptrace.ClientTrace) {
@@ -43,9 +49,10 @@ func (i *interim) got(status int, header textproto.MIMEHeader) error {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.over {
+	if i.over || i.passed == maxInterim {
 		return nil
 	}
+	i.passed++
 	// The fields of the final answer wait in the same map.
 	h := i.w.Header()
 	final := maps.Clone(h)

@@ -44,6 +44,23 @@ func TestInterimAnswersPass(t *testing.T) {
 	})
 }
 
+func TestAFloodOfInterimAnswersStopsAtTheGateway(t *testing.T) {
+	c := behindRaw(t, func(_ int, c *wire) {
+		for c.head() != "" {
+			c.send(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 1000) + "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		}
+	}).dial()
+	c.send("GET /x HTTP/1.1", "Host: a", "", "")
+	passed := 0
+	head := c.head()
+	for ; strings.Contains(head, " 102 "); head = c.head() {
+		passed++
+	}
+	if passed != maxInterim || !strings.Contains(head, " 200 OK\r\n") {
+		t.Errorf("%d pass, and then\n%s", passed, head)
+	}
+}
+
 func TestCallerCredentialsPassWhereTheUpstreamIsSaidToKnowItsCallers(t *testing.T) {
 	for _, passes := range []bool{false, true} {
 		heads := make(chan string, 1)
