@@ -21,12 +21,14 @@ func auditCommand() command {
                        record was changed, removed, moved or cut off; exit code 1 if any
   audit search [DIR]   who, when, for whom: by message, attachment, enterprise, caller,
                        actor, provider, request and time
-  audit keep [DIR]     drop what is past its legal end in chains that no gateway writes
-                       any more; a running gateway does so for its own
+  audit keep [DIR]     drop what is past its legal end, and compress what has ended, in
+                       chains that no gateway writes any more; a running gateway does
+                       both for its own
   audit key [DIR]      print the public keys, to be kept where the evidence is not
 
 DIR is the directory of audit.dir, or one replica's in it; without it, that of the
-configuration. A gateway may be running meanwhile, except for keep.`,
+configuration. A gateway may be running meanwhile, except for keep. Compressed files
+(.jsonl.gz) are read as they are, also by --checkpoints; no line of them is changed.`,
 		run: func(p *process, flags *flag.FlagSet, args []string) error {
 			if len(args) == 0 {
 				return usageError{"say what to do: verify, search, keep or key"}
@@ -108,7 +110,7 @@ func auditVerify(p *process, flags *flag.FlagSet, config *string, args []string)
 		if err != nil {
 			return err
 		}
-		findings += len(report.Findings)
+		findings += len(report.Findings) + report.More
 		printReport(p, chain, &report)
 	}
 	if findings > 0 {
@@ -124,7 +126,7 @@ func printReport(p *process, chain string, r *audit.Report) {
 	const most = 100
 	for i, f := range r.Findings {
 		if i == most {
-			fmt.Fprintf(p.stdout, "… and %d more\n", len(r.Findings)-most)
+			fmt.Fprintf(p.stdout, "… and %d more\n", len(r.Findings)+r.More-most)
 			break
 		}
 		fmt.Fprintln(p.stdout, f)
@@ -136,8 +138,8 @@ func printReport(p *process, chain string, r *audit.Report) {
 	if len(r.Findings) > 0 {
 		word = "NOT AS IT WAS WRITTEN"
 	}
-	fmt.Fprintf(p.stdout, "%s: %s: %d records in %d files, seq %d to %d, %s to %s, %d checkpoints compared\n",
-		chain, word, r.Records, r.Segments, r.First, r.Last, r.From, r.To, r.Checkpoints)
+	fmt.Fprintf(p.stdout, "%s: %s: %d records in %d files (%d compressed), seq %d to %d, %s to %s, %d checkpoints compared\n",
+		chain, word, r.Records, r.Segments, r.Compressed, r.First, r.Last, r.From, r.To, r.Checkpoints)
 	if unsigned := r.Last - min(r.Signed, r.Last); unsigned > 0 {
 		fmt.Fprintf(p.stdout, "note: the last %d records are not signed yet: what comes after seq %d could be cut off or added to without a trace\n", unsigned, r.Signed)
 	}

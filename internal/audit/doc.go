@@ -13,6 +13,7 @@
 // a second. What the queue or a dead process lost is said in the chain itself. When
 // the disk fails, records wait in memory and the chain goes on where it was.
 //
-// Records lie in segments, one a day or more, that are dropped when the law no longer
+// Records lie in segments, one a day or more, that are compressed (gzip, RFC 1952) when
+// they are ended, without a change to any line, and dropped when the law no longer
 // asks for them; a signed record of the drop is what the rest is verified from.
 package audit

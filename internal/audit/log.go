@@ -127,6 +127,13 @@ type Log struct {
 	stopAfter atomic.Int64
 	totals    totals
 
+	// files is held by whoever takes a segment away, and for current, the path of the
+	// one that is written. ended wakes the compressor, background is done with it.
+	files      sync.Mutex
+	current    string
+	ended      chan struct{}
+	background sync.WaitGroup
+
 	w writer
 }
 
@@ -155,11 +162,12 @@ func Open(o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.background.Go(l.compressEnded)
 	go l.run()
 	return l, nil
 }
 
-// prepare is Open without the goroutine that writes.
+// prepare is Open without the goroutines that write and compress.
 func prepare(o Options) (*Log, error) {
 	o.complete()
 	if !validReplica(o.Replica) {
@@ -172,7 +180,7 @@ func prepare(o Options) (*Log, error) {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("closing the directory of the evidence to others: %w", err)
 	}
-	l := &Log{o: o, dir: dir, wake: make(chan struct{}, 1), finish: make(chan struct{}), done: make(chan struct{})}
+	l := &Log{o: o, dir: dir, wake: make(chan struct{}, 1), ended: make(chan struct{}, 1), finish: make(chan struct{}), done: make(chan struct{})}
 	l.stopAfter.Store(int64(o.StopAfter))
 	var err error
 	if l.lock, err = lock(dir); err != nil {

@@ -16,8 +16,10 @@ type tail struct {
 	last  line   // the last whole record, if found
 	end   int64  // where it ends, its line break included
 	found bool   // there is one
-	size  int64  // of the file
+	size  int64  // of the lines that were read
 	text  []byte // the last record's content, a copy
+	// damage is why a compressed one cannot be read to its end, nil if it can.
+	damage *damage
 }
 
 // recover finds where the chain ended, sets aside what stands behind its last whole
@@ -35,7 +37,7 @@ func (l *Log) recover() error {
 		if last, err = tailOf(segments[i].path); err != nil {
 			return err
 		}
-		if last.size > last.end {
+		if last.size > last.end || last.damage != nil {
 			name, err := l.setAside(segments[i], last, now)
 			if err != nil {
 				return err
@@ -44,8 +46,9 @@ func (l *Log) recover() error {
 		}
 		if last.found {
 			l.w.at = link{last.last.seq, last.last.hash}
-			if last.end < l.o.SegmentSize && sameDay(segments[i].day, now) {
-				l.w.path, l.w.size, l.w.day = segments[i].path, last.end, segments[i].day
+			if s := segments[i]; !s.compressed && !s.twin && last.end < l.o.SegmentSize && sameDay(s.day, now) {
+				l.w.path, l.w.size, l.w.day = s.path, last.end, s.day
+				l.setCurrent(s.path)
 			}
 			break
 		}
@@ -82,14 +85,26 @@ func (l *Log) writeGap(now time.Time, last *tail, aside []string) error {
 }
 
 // setAside copies what stands behind the last whole record of a segment into a file of
-// its own, and cuts it off.
+// its own, and cuts it off. A compressed file stays as it is, for whoever can make
+// something of it: under its name, unless nothing in it is a record and the chain goes
+// on where it began.
 func (l *Log) setAside(s segment, t tail, now time.Time) (string, error) {
+	name := fmt.Sprintf("torn-%s-%012d.txt", now.UTC().Format("20060102T150405.000000000"), s.first)
+	if s.compressed {
+		if t.found {
+			return filepath.Base(s.path), nil
+		}
+		name += compressedSuffix
+		if err := errors.Join(os.Rename(s.path, filepath.Join(l.dir, name)), syncDir(l.o.OpenFile, l.dir)); err != nil {
+			return "", fmt.Errorf("setting aside a file of the evidence: %w", err)
+		}
+		return name, nil
+	}
 	f, err := os.OpenFile(s.path, os.O_RDWR, 0)
 	if err != nil {
 		return "", fmt.Errorf("setting aside the torn end of the evidence: %w", err)
 	}
 	defer f.Close()
-	name := fmt.Sprintf("torn-%s-%012d.txt", now.UTC().Format("20060102T150405.000000000"), s.first)
 	torn, err := io.ReadAll(io.NewSectionReader(f, t.end, t.size-t.end))
 	if err != nil {
 		return "", fmt.Errorf("setting aside the torn end of the evidence: %w", err)
@@ -105,7 +120,7 @@ func (l *Log) setAside(s segment, t tail, now time.Time) (string, error) {
 
 // tailOf finds the last record of a segment that is whole.
 func tailOf(path string) (tail, error) {
-	f, err := os.Open(path)
+	f, err := openLines(path)
 	if err != nil {
 		return tail{}, fmt.Errorf("reading the end of the evidence: %w", err)
 	}
@@ -115,6 +130,9 @@ func tailOf(path string) (tail, error) {
 	for {
 		text, err := readLine(r)
 		t.size += int64(len(text))
+		if errors.As(err, &t.damage) {
+			return t, nil
+		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			return tail{}, fmt.Errorf("reading the end of the evidence: %w", err)
 		}

@@ -16,7 +16,9 @@ import (
 // victim is a process that writes evidence until it is killed: for each write it says
 // "sent" once the intent has returned, and reads come one each millisecond.
 func victim(dir string) {
-	l, err := Open(options(dir))
+	o := options(dir)
+	o.SegmentSize = 50_000 // so that it is killed while it compresses, often enough
+	l, err := Open(o)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -57,7 +59,7 @@ func TestAProcessThatIsKilled(t *testing.T) {
 		}
 		var sent []string
 		read := make(map[string]time.Time)
-		var killed time.Time
+		var first, killed time.Time
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
 			f := strings.Fields(lines.Text())
@@ -67,10 +69,13 @@ func TestAProcessThatIsKilled(t *testing.T) {
 			case "read":
 				ns, _ := strconv.ParseInt(f[2], 10, 64)
 				read[f[1]] = time.Unix(0, ns)
+				if first.IsZero() {
+					first = read[f[1]]
+				}
 			default:
 				t.Fatal(lines.Text())
 			}
-			if len(read) == 1400 {
+			if killed.IsZero() && time.Since(first) > 1300*time.Millisecond && len(read) > 100 {
 				killed = time.Now()
 				if err := cmd.Process.Kill(); err != nil {
 					t.Fatal(err)
@@ -79,6 +84,12 @@ func TestAProcessThatIsKilled(t *testing.T) {
 		}
 		_ = cmd.Wait() // it was killed
 
+		// As it was left, before anything is finished.
+		for _, f := range verify(t, dir, VerifyOptions{}).Findings {
+			if !strings.Contains(f.What, "ends within a record") {
+				t.Error(f)
+			}
+		}
 		text := whole(t, dir)
 		for _, id := range sent {
 			if !strings.Contains(text, `"requestId":"`+id+`"`) {
@@ -113,11 +124,7 @@ func whole(t testing.TB, dir string) string {
 	t.Helper()
 	var all strings.Builder
 	for _, s := range mustSegments(t, dir) {
-		text, err := os.ReadFile(s.path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all.Write(text)
+		all.Write(textOf(t, s))
 	}
 	return all.String()
 }

@@ -4,8 +4,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -39,8 +41,14 @@ func (l *Log) drop(now time.Time) (dropped int, err error) {
 		if err != nil {
 			return dropped, err
 		}
-		if !t.found {
-			return dropped, fmt.Errorf("dropping %s: it holds no whole record", filepath.Base(s.path))
+		if t.size == 0 && t.damage == nil { // a process died before its first record
+			if err := l.removeSegment(s); err != nil {
+				return dropped, err
+			}
+			continue
+		}
+		if !t.found || t.damage != nil {
+			return dropped, fmt.Errorf("dropping %s: it holds no whole record, or cannot be read to its end", filepath.Base(s.path))
 		}
 		// The day of the name is that of the clock when it was begun.
 		if at, err := time.Parse(time.RFC3339Nano, t.last.time); err != nil || now.Before(legalEnd(at, l.o.KeepYears)) {
@@ -66,8 +74,19 @@ func (l *Log) dropSegment(s segment, last *line, now time.Time) error {
 		return err
 	}
 	l.shipSigned()
-	if err := os.Remove(s.path); err != nil {
-		return fmt.Errorf("dropping a segment of the evidence: %w", err)
+	return l.removeSegment(s)
+}
+
+// removeSegment removes a segment in either form: it may have been compressed since it
+// was listed.
+func (l *Log) removeSegment(s segment) error {
+	l.files.Lock()
+	defer l.files.Unlock()
+	plain := strings.TrimSuffix(s.path, compressedSuffix)
+	for _, path := range []string{plain, plain + compressedSuffix} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("dropping a segment of the evidence: %w", err)
+		}
 	}
 	if err := syncDir(l.o.OpenFile, l.dir); err != nil {
 		return fmt.Errorf("dropping a segment of the evidence: %w", err)
@@ -83,13 +102,16 @@ func legalEnd(at time.Time, years int) time.Time {
 }
 
 // Keep drops what is over in a chain that no gateway writes any more, as that of a
-// replica that is gone, and gives the number of segments that went.
+// replica that is gone, and gives the number of segments that went. What is left of
+// ended ones it compresses.
 func Keep(o Options) (dropped int, err error) {
 	l, err := prepare(o)
 	if err != nil {
 		return 0, err
 	}
 	dropped, err = l.drop(l.o.Now())
+	c := &compressor{l: l, told: make(map[string]string)}
+	c.round()
 	l.end()
 	return dropped, errors.Join(err, l.w.failure)
 }

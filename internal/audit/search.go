@@ -145,11 +145,17 @@ func (s *search) passes(seg segment, hasNext bool) bool {
 }
 
 func (s *search) segment(seg segment) error {
-	first := true
+	var r rubbish
+	first, at := true, 0
 	err := eachLine(seg.path, func(n int, text []byte, whole bool) error {
 		l, err := parseLine(text)
-		s.verify(seg, n, &l, err == nil && whole, first)
-		first = false
+		sound := s.verify(seg, n, &l, err == nil && whole, first)
+		first, at = false, n
+		if !sound {
+			if err := r.add(text); err != nil {
+				return err
+			}
+		}
 		if err != nil {
 			return nil
 		}
@@ -159,11 +165,26 @@ func (s *search) segment(seg segment) error {
 		}
 		return s.record(seg.path, n, text, &l)
 	})
-	return err
+	d, damaged := errors.AsType[*damage](err)
+	switch {
+	case damaged:
+		s.unread(seg.path, d.line, d)
+	case errors.Is(err, errRubbish):
+		s.unread(seg.path, at, err)
+	default:
+		return err
+	}
+	return nil
 }
 
-// verify follows the hashes.
-func (s *search) verify(seg segment, n int, l *line, ok, first bool) {
+// unread notes that a segment could not be read to its end.
+func (s *search) unread(file string, n int, why error) {
+	s.result.Findings = append(s.result.Findings, Finding{File: file, Line: n, What: why.Error()})
+	s.chain.blind, s.chain.known = true, false
+}
+
+// verify follows the hashes, and tells whether a line is as it was written.
+func (s *search) verify(seg segment, n int, l *line, ok, first bool) bool {
 	c := &s.chain
 	c.report.Findings = nil
 	switch {
@@ -184,6 +205,7 @@ func (s *search) verify(seg segment, n int, l *line, ok, first bool) {
 	if len(s.result.Findings) < most {
 		s.result.Findings = append(s.result.Findings, c.report.Findings...)
 	}
+	return len(c.report.Findings) == 0
 }
 
 // mayMatch is false only for lines that cannot be what is sought. The outcome of a

@@ -38,6 +38,9 @@ func openFile(name string, flag int, perm fs.FileMode) (File, error) {
 // segment is a file of the chain: records of about one day.
 type segment struct {
 	path string
+	// compressed tells the form of the file, twin that it lies there in both: a process
+	// died, or is at work, between the last two steps of compressing it.
+	compressed, twin bool
 	// first is the sequence number of its first record, day (UTC) the day on which it
 	// was begun.
 	first uint64
@@ -58,7 +61,11 @@ func segmentPath(dir string, first uint64, day time.Time) string {
 }
 
 func parseSegment(path string) (segment, bool) {
-	name, ok := strings.CutPrefix(filepath.Base(path), segmentPrefix)
+	plain, compressed := strings.CutSuffix(filepath.Base(path), compressedSuffix)
+	name, ok := strings.CutPrefix(plain, segmentPrefix)
+	if !ok {
+		return segment{}, false
+	}
 	if name, ok = strings.CutSuffix(name, segmentSuffix); !ok {
 		return segment{}, false
 	}
@@ -74,24 +81,37 @@ func parseSegment(path string) (segment, bool) {
 	if err != nil || first == 0 {
 		return segment{}, false
 	}
-	return segment{path: path, first: first, day: at}, true
+	return segment{path: path, compressed: compressed, first: first, day: at}, true
 }
 
-// segmentsOf lists the segments of a chain, in its order.
+// segmentsOf lists the segments of a chain, in its order. Of one that lies there in
+// both forms the plain one is given.
 func segmentsOf(dir string) ([]segment, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("listing the evidence: %w", err)
-	}
 	var list []segment
-	for _, e := range entries {
-		if s, ok := parseSegment(filepath.Join(dir, e.Name())); ok && e.Type().IsRegular() {
-			list = append(list, s)
+	// Twice: of a segment that is compressed at this moment, a listing that takes its
+	// time may show neither form.
+	for range 2 {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return nil, fmt.Errorf("listing the evidence: %w", err)
+		}
+		for _, e := range entries {
+			if s, ok := parseSegment(filepath.Join(dir, e.Name())); ok && e.Type().IsRegular() {
+				list = append(list, s)
+			}
 		}
 	}
+	// A plain name is the beginning of the compressed one, and so comes first.
 	slices.SortFunc(list, func(a, b segment) int {
 		return cmp.Or(cmp.Compare(a.first, b.first), strings.Compare(a.path, b.path))
 	})
+	list = slices.CompactFunc(list, func(a, b segment) bool { return a.path == b.path })
+	for i := 0; i+1 < len(list); i++ {
+		if list[i].path+compressedSuffix == list[i+1].path {
+			list[i].twin = true
+			list = slices.Delete(list, i+1, i+2)
+		}
+	}
 	return list, nil
 }
 

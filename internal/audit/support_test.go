@@ -2,6 +2,7 @@ package audit
 
 import (
 	"encoding/base64"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/netip"
@@ -91,14 +92,37 @@ func lines(t testing.TB, dir string) []string {
 	}
 	var all []string
 	for _, s := range segments {
-		text, err := os.ReadFile(s.path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, strings.SplitAfter(string(text), "\n")...)
+		all = append(all, strings.SplitAfter(string(textOf(t, s)), "\n")...)
 		all = all[:len(all)-1]
 	}
 	return all
+}
+
+// textOf is what a segment holds, in whichever form it lies there.
+func textOf(t testing.TB, s segment) []byte {
+	t.Helper()
+	in, err := openLines(s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	text, err := io.ReadAll(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// openPlain is mustOpen of a log that leaves ended segments as they are.
+func openPlain(t testing.TB, o Options) *Log {
+	t.Helper()
+	l, err := prepare(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go l.run()
+	t.Cleanup(func() { _ = l.Close() }) // a test that cares closes it itself
+	return l
 }
 
 func kindsIn(t testing.TB, dir string) string {

@@ -19,7 +19,7 @@ func chainOf(t testing.TB, dir string, n int, segmentSize int64) {
 	t.Helper()
 	o := options(dir)
 	o.SegmentSize = segmentSize
-	l := mustOpen(t, o)
+	l := openPlain(t, o)
 	for i := range n {
 		l.Done(call(fmt.Sprintf("r%d", i)))
 		if i%5 == 4 {

@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
+	"time"
 )
 
 // VerifyOptions say what a chain is verified against.
@@ -47,9 +47,13 @@ func (f Finding) String() string {
 
 // Report is what verifying found.
 type Report struct {
+	// Findings are the first thousand; More counts the others.
 	Findings []Finding
-	// Segments and Records count what was read, from First to Last.
+	More     int
+	// Segments and Records count what was read, from First to Last; Compressed is how
+	// many of the segments are.
 	Segments    int
+	Compressed  int
 	Records     uint64
 	First, Last uint64
 	From, To    string
@@ -134,7 +138,14 @@ type verifier struct {
 	lastLine     int
 }
 
+// mostFindings bounds Report.Findings.
+const mostFindings = 1000
+
 func (v *verifier) find(file string, n int, seq uint64, format string, args ...any) {
+	if len(v.report.Findings) == mostFindings {
+		v.report.More++
+		return
+	}
 	v.report.Findings = append(v.report.Findings, Finding{file, n, seq, fmt.Sprintf(format, args...)})
 }
 
@@ -155,9 +166,16 @@ func fieldsOf(text []byte) (signedFields, error) {
 func replicaOf(dir string, segments []segment) (string, error) {
 	replica := filepath.Base(dir)
 	for _, s := range segments {
+		var r rubbish
+		var before uint64
 		err := eachLine(s.path, func(_ int, text []byte, _ bool) error {
 			l, err := parseLine(text)
-			if err != nil || !l.kind.signed() {
+			follows := l.seq == before+1 || before == 0
+			before = l.seq
+			if err != nil || !follows || !l.intact() {
+				return r.add(text)
+			}
+			if !l.kind.signed() {
 				return nil
 			}
 			if f, err := fieldsOf(text); err == nil && f.Replica != "" {
@@ -169,7 +187,7 @@ func replicaOf(dir string, segments []segment) (string, error) {
 		if errors.Is(err, errFound) {
 			return replica, nil
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, errRubbish) && !errors.As(err, new(*damage)) {
 			return "", err
 		}
 	}
@@ -178,33 +196,91 @@ func replicaOf(dir string, segments []segment) (string, error) {
 
 var errFound = errors.New("found")
 
+// rubbish bounds what is read of a file that is not what it should be: a compressed one
+// of a few megabytes can become terabytes.
+type rubbish struct {
+	lines int
+	bytes int64
+}
+
+const (
+	mostRubbishLines = 1000
+	mostRubbishBytes = 16 << 20
+)
+
+// errRubbish says that the rest of a file is not worth reading.
+var errRubbish = errors.New("too much in this file is not as it was written; the rest of it was not read")
+
+// add counts a line that is wrong.
+func (r *rubbish) add(text []byte) error {
+	r.lines++
+	r.bytes += int64(len(text))
+	if r.lines > mostRubbishLines || r.bytes > mostRubbishBytes {
+		return errRubbish
+	}
+	return nil
+}
+
+// each gives the lines of a file to do, which tells by its findings whether they are
+// as they were written. What keeps a file from being read to its end is a finding.
+func (v *verifier) each(file string, do func(n int, text []byte, whole bool)) error {
+	var r rubbish
+	at := 0
+	err := eachLine(file, func(n int, text []byte, whole bool) error {
+		before := len(v.report.Findings) + v.report.More
+		do(n, text, whole)
+		if at = n; len(v.report.Findings)+v.report.More > before {
+			return r.add(text)
+		}
+		return nil
+	})
+	d, damaged := errors.AsType[*damage](err)
+	switch {
+	case damaged:
+		v.find(file, d.line, 0, "%s", d)
+	case errors.Is(err, errRubbish):
+		v.find(file, at, 0, "%s", err)
+	default:
+		return err
+	}
+	return errUnread
+}
+
+// errUnread is a file that was not read to its end, which is a finding already.
+var errUnread = errors.New("was not read to its end")
+
 // load reads a file of checkpoints. Those of other replicas are passed over in one that
 // was shipped.
 func (v *verifier) load(file string, beside bool) error {
-	return eachLine(file, func(n int, text []byte, whole bool) error {
-		l, err := parseLine(text)
-		if err != nil && !whole && beside {
-			return nil // a crash may have torn it; the chain has the record
-		}
-		if err != nil || !l.intact() || l.signature == nil || !verifies(v.keys, &l) {
-			if err == nil && l.signature != nil && l.intact() && !beside {
-				if f, err := fieldsOf(text); err == nil && f.Replica != v.replica {
-					return nil // another's, with a key of its own
-				}
-			}
-			v.find(file, n, l.seq, "this checkpoint does not verify: it was changed, or signed by another key")
-			return nil
-		}
-		if f, err := fieldsOf(text); err != nil || !beside && f.Replica != v.replica {
-			return nil
-		}
-		if known, ok := v.shipped[l.seq]; ok && known.hash != l.hash {
-			v.find(file, n, l.seq, "this checkpoint and %s:%d are of two different chains", known.file, known.line)
-		}
-		v.shipped[l.seq] = checkpoint{l.hash, l.time, file, n}
-		v.noteDropped(&l, text)
+	err := v.each(file, func(n int, text []byte, whole bool) { v.checkpoint(file, beside, n, text, whole) })
+	if errors.Is(err, errUnread) {
 		return nil
-	})
+	}
+	return err
+}
+
+func (v *verifier) checkpoint(file string, beside bool, n int, text []byte, whole bool) {
+	l, err := parseLine(text)
+	if err != nil && !whole && beside {
+		return // a crash may have torn it; the chain has the record
+	}
+	if err != nil || !l.intact() || l.signature == nil || !verifies(v.keys, &l) {
+		if err == nil && l.signature != nil && l.intact() && !beside {
+			if f, err := fieldsOf(text); err == nil && f.Replica != v.replica {
+				return // another's, with a key of its own
+			}
+		}
+		v.find(file, n, l.seq, "this checkpoint does not verify: it was changed, or signed by another key")
+		return
+	}
+	if f, err := fieldsOf(text); err != nil || !beside && f.Replica != v.replica {
+		return
+	}
+	if known, ok := v.shipped[l.seq]; ok && known.hash != l.hash {
+		v.find(file, n, l.seq, "this checkpoint and %s:%d are of two different chains", known.file, known.line)
+	}
+	v.shipped[l.seq] = checkpoint{l.hash, l.time, file, n}
+	v.noteDropped(&l, text)
 }
 
 func (v *verifier) noteDropped(l *line, text []byte) {
@@ -221,12 +297,45 @@ func (v *verifier) noteDropped(l *line, text []byte) {
 
 func (v *verifier) segment(s segment) error {
 	v.report.Segments++
+	if s.compressed {
+		v.report.Compressed++
+	}
 	firstLine := true
-	return eachLine(s.path, func(n int, text []byte, whole bool) error {
+	err := v.each(s.path, func(n int, text []byte, whole bool) {
 		v.line(s, n, text, whole, firstLine)
 		firstLine = false
-		return nil
 	})
+	if errors.Is(err, errUnread) {
+		v.lastFile, v.blind, v.known = s.path, true, false
+		return nil
+	}
+	if err == nil && s.twin {
+		err = v.twin(s.path)
+	}
+	return err
+}
+
+// twin compares a segment with its compressed form, where it lies there in both.
+func (v *verifier) twin(path string) error {
+	plain, err := openLines(path)
+	if err != nil {
+		return fmt.Errorf("reading the evidence: %w", err)
+	}
+	defer plain.Close()
+	compressed, err := openLines(path + compressedSuffix)
+	if err != nil {
+		return fmt.Errorf("reading the evidence: %w", err)
+	}
+	defer compressed.Close()
+	same, err := sameContent(plain, compressed, func(time.Duration) error { return nil })
+	if d, ok := errors.AsType[*damage](err); ok {
+		v.find(path+compressedSuffix, 0, 0, "this compressed form of the file before cannot be read from byte %d of %d; the next start of the gateway makes it anew", d.at, d.size)
+		return nil
+	}
+	if err == nil && !same {
+		v.find(path+compressedSuffix, 0, 0, "this compressed form of the file before holds other lines: one of the two was put there")
+	}
+	return err
 }
 
 // line verifies one line and its place.
@@ -372,10 +481,11 @@ func (v *verifier) conclude(dir string) {
 	}
 }
 
-// eachLine gives the lines of a file, numbered from 1, without their line breaks; whole
-// tells that there was one. The text is valid until do returns.
+// eachLine gives the lines of a file in either form, numbered from 1, without their
+// line breaks; whole tells that there was one. The text is valid until do returns. The
+// error is a *damage where a compressed file is at fault.
 func eachLine(path string, do func(n int, text []byte, whole bool) error) error {
-	f, err := os.Open(path)
+	f, err := openLines(path)
 	if err != nil {
 		return fmt.Errorf("reading the evidence: %w", err)
 	}
@@ -383,6 +493,10 @@ func eachLine(path string, do func(n int, text []byte, whole bool) error) error 
 	r := bufio.NewReaderSize(f, 256<<10)
 	for n := 1; ; n++ {
 		text, err := readLine(r)
+		if d, ok := errors.AsType[*damage](err); ok {
+			d.line = n // what came of this line is no record
+			return d
+		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("reading the evidence: %w", err)
 		}

@@ -200,6 +200,7 @@ func (l *Log) open(now time.Time) error {
 		l.o.Log.Error("the evidence was cut or removed while it was written; it goes on in a new file", "file", w.path)
 	}
 	path := segmentPath(l.dir, w.at.seq+1, now)
+	l.setCurrent(path) // before it can be listed
 	f, err := l.o.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("beginning a segment of the evidence: %w", err)
@@ -209,7 +210,19 @@ func (l *Log) open(now time.Time) error {
 		return fmt.Errorf("beginning a segment of the evidence: %w", err)
 	}
 	w.file, w.path, w.size, w.day = f, path, 0, now
+	select {
+	case l.ended <- struct{}{}:
+	default:
+	}
 	return nil
+}
+
+// setCurrent keeps the compressor from the segment that is written. The one before is
+// never written again.
+func (l *Log) setCurrent(path string) {
+	l.files.Lock()
+	l.current = path
+	l.files.Unlock()
 }
 
 // rotate ends the segment with a signature, so that each one can be verified by itself.
@@ -277,6 +290,7 @@ func (l *Log) end() {
 	if w.file != nil {
 		w.failure = errors.Join(w.failure, w.file.Close())
 	}
+	l.background.Wait() // it works under the lock as well
 	w.failure = errors.Join(w.failure, w.checkpoints.close(), l.lock.Close())
 }
 

@@ -1,0 +1,453 @@
+package audit
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// compressed is a chain of several segments, all but the last compressed.
+func compressed(t testing.TB, n int, segmentSize int64) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	chainOf(t, dir, n, segmentSize)
+	if _, err := Keep(options(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// forms says of each segment whether it is plain (p), compressed (c) or both (b), and
+// names files that should not be there.
+func forms(t testing.TB, dir string) string {
+	t.Helper()
+	var all strings.Builder
+	for _, s := range mustSegments(t, dir) {
+		switch {
+		case s.twin:
+			all.WriteByte('b')
+		case s.compressed:
+			all.WriteByte('c')
+		default:
+			all.WriteByte('p')
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "r1", "*"+unfinishedSuffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all.String() + strings.Join(left, " ")
+}
+
+func mustWrite(t testing.TB, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustRead(t testing.TB, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+// zipped is what compressing some bytes gives.
+func zipped(t testing.TB, text []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestEndedSegmentsAreCompressedAndTheChainDoesNotNotice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		o := options(dir)
+		o.SegmentSize = 4000
+		l := mustOpen(t, o)
+		for i := range 20 {
+			l.Done(call(fmt.Sprintf("r%d", i)))
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		if got := forms(t, dir); len(got) < 4 || got != strings.Repeat("c", len(got)-1)+"p" {
+			t.Errorf("while it runs: %s", got)
+		}
+		for _, s := range mustSegments(t, dir) {
+			info, err := os.Stat(s.path)
+			if err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("%s: %v, %v", s.path, info.Mode(), err)
+			}
+		}
+		mustClose(t, l)
+		report := sound(t, dir)
+		if report.Compressed != report.Segments-1 || report.Records != 20+report.Signed-uint64(strings.Count(kindsIn(t, dir), "read")) {
+			t.Errorf("%+v", report)
+		}
+		all, s := find(t, dir, Query{Caller: "hr"})
+		if len(all) != 20 || len(s.Findings) > 0 {
+			t.Errorf("%d found, %v", len(all), s.Findings)
+		}
+		mustClose(t, mustOpen(t, o))
+		sound(t, dir)
+	})
+}
+
+// Whenever the process dies, one whole copy is there: the chain verifies as it was
+// left, and the next start finishes what was begun.
+func TestCompressingThatWasInterruptedIsFinished(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		leave func(t *testing.T, plain string, text []byte)
+	}{
+		{"while it wrote", func(t *testing.T, plain string, text []byte) {
+			half := zipped(t, text)
+			mustWrite(t, plain+compressedSuffix+unfinishedSuffix, half[:len(half)/2])
+		}},
+		{"before the new file had its name", func(t *testing.T, plain string, text []byte) {
+			mustWrite(t, plain+compressedSuffix+unfinishedSuffix, zipped(t, text))
+		}},
+		{"before the old file was gone", func(t *testing.T, plain string, text []byte) {
+			mustWrite(t, plain+compressedSuffix, zipped(t, text))
+		}},
+		{"after all of it", func(t *testing.T, plain string, text []byte) {
+			mustWrite(t, plain+compressedSuffix, zipped(t, text))
+			if err := os.Remove(plain); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				chainOf(t, dir, 20, 4000)
+				text := whole(t, dir)
+				first := mustSegments(t, dir)[0]
+				c.leave(t, first.path, textOf(t, first))
+				sound(t, dir)
+				if got := whole(t, dir); got != text {
+					t.Error("there is another text")
+				}
+				l := mustOpen(t, options(dir))
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if got := forms(t, dir); got != strings.Repeat("c", len(got)-1)+"p" {
+					t.Error(got)
+				}
+				mustClose(t, l)
+				sound(t, dir)
+				if got := whole(t, dir); !strings.HasPrefix(got, text) {
+					t.Error("there is another text")
+				}
+			})
+		})
+	}
+}
+
+func TestADiskThatCannotTakeTheCompressedFormKeepsThePlainOne(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		write, sync error
+	}{{"it is full", syscall.ENOSPC, nil}, {"a sync fails", nil, syscall.EIO}} {
+		t.Run(c.name, func(t *testing.T) {
+			dir, disk := t.TempDir(), &faulty{}
+			chainOf(t, dir, 20, 4000)
+			before := forms(t, dir)
+			o := options(dir)
+			o.OpenFile = disk.openFile
+			l := openPlain(t, o)
+			work := &compressor{l: l, told: make(map[string]string)}
+			disk.set(nil, c.write, c.sync)
+			work.round()
+			if got := forms(t, dir); got != before || len(work.told) != 1 {
+				t.Errorf("%s after %s, %v", got, before, work.told)
+			}
+			disk.set(nil, nil, nil)
+			work.round()
+			if got := forms(t, dir); got != strings.Repeat("c", len(before)-1)+"p" || len(work.told) != 0 {
+				t.Errorf("%s, %v", got, work.told)
+			}
+			mustClose(t, l)
+			sound(t, dir)
+		})
+	}
+}
+
+// Two files that both claim to be one segment are left for somebody to look at, unless
+// the compressed one is broken, which the plain one replaces.
+func TestTwoFormsOfASegmentThatDiffer(t *testing.T) {
+	for _, c := range []struct {
+		name, want, finding string
+		form                func(t *testing.T, text []byte) []byte
+	}{
+		{"other records", "b", "holds other lines", func(t *testing.T, text []byte) []byte { return zipped(t, text[:len(text)-1]) }},
+		{"broken", "c", "cannot be read from byte", func(t *testing.T, text []byte) []byte { return zipped(t, text)[:60] }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			chainOf(t, dir, 20, 4000)
+			first := mustSegments(t, dir)[0]
+			mustWrite(t, first.path+compressedSuffix, c.form(t, textOf(t, first)))
+			if r := verify(t, dir, VerifyOptions{}); len(r.Findings) != 1 || !strings.Contains(r.Findings[0].What, c.finding) {
+				t.Error(r.Findings)
+			}
+			if _, err := Keep(options(dir)); err != nil {
+				t.Fatal(err)
+			}
+			if got := forms(t, dir); got[:1] != c.want || got[1:2] != "c" {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+// Compressing goes on in no segment that was dropped meanwhile.
+func TestASegmentThatWasDroppedDoesNotComeBack(t *testing.T) {
+	dir := t.TempDir()
+	chainOf(t, dir, 20, 4000)
+	l := openPlain(t, options(dir))
+	first := mustSegments(t, dir)[0]
+	unfinished := first.path + compressedSuffix + unfinishedSuffix
+	work := &compressor{l: l, told: make(map[string]string)}
+	if err := work.write(first.path, unfinished); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.removeSegment(first); err != nil {
+		t.Fatal(err)
+	}
+	if err := work.replace(first.path, unfinished, first.path+compressedSuffix); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(first.path + "*")
+	if err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+	mustClose(t, l)
+}
+
+func TestCompressedSegmentsAreDroppedAtTheLegalEnd(t *testing.T) {
+	dir := t.TempDir()
+	at(t, dir, "2026-03-01", "a")
+	at(t, dir, "2027-01-01", "b")
+	keep(t, dir, "2027-01-02")
+	if got := forms(t, dir); got != "ccp" {
+		t.Fatal(got)
+	}
+	if n := keep(t, dir, "2037-01-02"); n != 1 {
+		t.Errorf("%d were dropped", n)
+	}
+	sound(t, dir)
+	if text := whole(t, dir); strings.Contains(text, `"requestId":"a"`) || !strings.Contains(text, `"requestId":"b"`) {
+		t.Error(text)
+	}
+}
+
+// Whatever is done to the bytes of a compressed segment is found, unless its lines are
+// what they were: gzip has a few bytes that say nothing about them.
+func TestEveryTamperingOfACompressedSegmentIsFound(t *testing.T) {
+	dir := compressed(t, 15, 3000)
+	segments := mustSegments(t, dir)
+	if got := forms(t, dir); got != strings.Repeat("c", len(segments)-1)+"p" || len(segments) < 3 {
+		t.Fatal(got)
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		s := segments[rapid.IntRange(0, len(segments)-2).Draw(rt, "segment")]
+		original, text := mustRead(t, s.path), textOf(t, s)
+		at, b := rapid.IntRange(0, len(original)-1).Draw(rt, "offset"), rapid.Byte().Draw(rt, "byte")
+		changed := append([]byte(nil), original...)
+		switch rapid.SampledFrom([]string{"cut", "edit", "insert", "add", "lines", "remove"}).Draw(rt, "what") {
+		case "cut":
+			changed = changed[:at]
+		case "edit":
+			changed[at] = b
+		case "insert":
+			changed = append(append(append([]byte(nil), original[:at]...), b), original[at:]...)
+		case "add":
+			changed = append(changed, b)
+		case "lines":
+			if other := tamper(rt, text); other != nil {
+				changed = zipped(t, other)
+			}
+		default:
+			changed = nil
+		}
+		mustWrite(t, s.path, changed)
+		if changed == nil {
+			_ = os.Remove(s.path)
+		}
+		r, err := Verify(filepath.Join(dir, "r1"), VerifyOptions{})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		mustWrite(t, s.path, original)
+		z, err := gzip.NewReader(bytes.NewReader(changed))
+		var now []byte
+		if err == nil {
+			now, err = io.ReadAll(z)
+		}
+		if len(r.Findings) == 0 && (err != nil || !bytes.Equal(now, text)) {
+			rt.Fatal("nothing was found")
+		}
+	})
+}
+
+func TestTheFindingNamesWhereACompressedSegmentIsDamaged(t *testing.T) {
+	dir := compressed(t, 40, 4000)
+	second := mustSegments(t, dir)[1]
+	original := mustRead(t, second.path)
+	place := second.path + ":"
+	for _, c := range []struct {
+		name    string
+		content []byte
+		want    []string
+	}{
+		{"cut off", original[:len(original)-300], []string{"byte", "of", "its end was cut off"}},
+		{"without its checksum", original[:len(original)-8], []string{"its end was cut off"}},
+		{"empty", nil, []string{":1: ", "byte 0 of 0: its end was cut off"}},
+		{"no gzip at all", []byte("rubbish rubbish"), []string{":1: ", "it was changed"}},
+		{"something behind it", append(append([]byte(nil), original...), "rubbish rubbish"...), []string{"it was changed"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			mustWrite(t, second.path, c.content)
+			r := verify(t, dir, VerifyOptions{})
+			found := false
+			for _, f := range r.Findings {
+				ok := strings.HasPrefix(f.String(), place)
+				for _, w := range c.want {
+					ok = ok && strings.Contains(f.String(), w)
+				}
+				found = found || ok
+			}
+			if !found {
+				t.Error(r.Findings)
+			}
+			// Of the other segments nothing is wrong but that the one before them is gone.
+			if len(r.Findings) > 2 {
+				t.Error(r.Findings)
+			}
+			if _, s := find(t, dir, Query{}); len(s.Findings) == 0 {
+				t.Error("the search says nothing")
+			}
+		})
+	}
+}
+
+// A few kilobytes that become gigabytes cost verifying and searching neither the memory
+// nor the time.
+func TestADecompressionBombIsNotReadToItsEnd(t *testing.T) {
+	dir := compressed(t, 40, 4000)
+	first := mustSegments(t, dir)[0]
+	line := bytes.SplitAfter(textOf(t, first), []byte("\n"))[2]
+	for name, part := range map[string][]byte{
+		"zeros":                      make([]byte, 4<<20),
+		"empty lines":                bytes.Repeat([]byte("\n"), 1<<20),
+		"the same record ever again": bytes.Repeat(line, 1000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			mustWrite(t, first.path, bytes.Repeat(zipped(t, part), 2000)) // of which a part is read
+			r := verify(t, dir, VerifyOptions{})
+			if len(r.Findings) == 0 || len(r.Findings) > mostFindings || r.Records > 2*mostRubbishLines {
+				t.Errorf("%d findings, %d records", len(r.Findings), r.Records)
+			}
+			if !strings.Contains(fmt.Sprint(r.Findings), errRubbish.Error()) && r.More == 0 {
+				t.Error(r.Findings)
+			}
+			_, s := find(t, dir, Query{Caller: "nobody"})
+			if len(s.Findings) == 0 || s.Records > 2*mostRubbishLines {
+				t.Errorf("%d findings, %d records", len(s.Findings), s.Records)
+			}
+		})
+	}
+}
+
+// The last segment may be compressed, by whoever put the files away: the chain goes on
+// behind it.
+func TestAChainWhoseEndIsCompressedGoesOn(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		damage   func([]byte) []byte
+		findings int
+	}{
+		{"whole", func(b []byte) []byte { return b }, 0},
+		{"cut off", func(b []byte) []byte { return b[:len(b)-200] }, 1},
+		{"nothing of it can be read", func([]byte) []byte { return []byte("rubbish") }, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			chainOf(t, dir, 20, 4000)
+			// A crash tears off nothing that was signed and handed out; here it was.
+			if err := os.Remove(filepath.Join(dir, "r1", checkpointsName)); err != nil {
+				t.Fatal(err)
+			}
+			segments := mustSegments(t, dir)
+			last := segments[len(segments)-1]
+			mustWrite(t, last.path+compressedSuffix, c.damage(zipped(t, textOf(t, last))))
+			if err := os.Remove(last.path); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				mustClose(t, mustOpen(t, options(dir)))
+			}
+			if r := verify(t, dir, VerifyOptions{}); len(r.Findings) != c.findings {
+				t.Error(r.Findings)
+			}
+			if got := strings.Contains(readableKinds(t, dir), "gap"); got != (c.name != "whole") {
+				t.Errorf("a gap: %v", got)
+			}
+		})
+	}
+}
+
+// readableKinds is kindsIn of a chain of which not all can be read.
+func readableKinds(t *testing.T, dir string) string {
+	t.Helper()
+	var words []string
+	for _, s := range mustSegments(t, dir) {
+		_ = eachLine(s.path, func(_ int, text []byte, _ bool) error {
+			if l, err := parseLine(text); err == nil {
+				words = append(words, string(l.kind))
+			}
+			return nil
+		}) // one of them is damaged
+	}
+	return strings.Join(words, " ")
+}
+
+func TestShippedCheckpointsMayBeCompressed(t *testing.T) {
+	dir := compressed(t, 10, 4000)
+	shipped := filepath.Join(t.TempDir(), "shipped.jsonl.gz")
+	mustWrite(t, shipped, zipped(t, mustRead(t, filepath.Join(dir, "r1", checkpointsName))))
+	o := VerifyOptions{Checkpoints: []string{shipped}}
+	if r := verify(t, dir, o); len(r.Findings) > 0 {
+		t.Error(r.Findings)
+	}
+	segments := mustSegments(t, dir)
+	for _, path := range []string{segments[len(segments)-1].path, filepath.Join(dir, "r1", checkpointsName)} {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := verify(t, dir, o); len(r.Findings) != 1 || !strings.Contains(r.Findings[0].What, "the end of the chain was cut off") {
+		t.Error(r.Findings)
+	}
+}
