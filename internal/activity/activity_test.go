@@ -289,7 +289,7 @@ func TestManyAtOnce(t *testing.T) {
 				n.Done(&r)
 				if j%500 == 0 {
 					n.Snapshot()
-					n.Minutes(func(string, string, Summary) {})
+					n.Minutes(func(Lately) {})
 					n.Refused(10)
 				}
 			}

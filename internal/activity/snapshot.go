@@ -90,14 +90,22 @@ func named(windows map[string]*window, name string) *window {
 	return w
 }
 
-// Minutes sums up the last minute of every route, and provider, that had a request.
-func (a *Recent) Minutes(each func(route, provider string, last Summary)) {
+// Lately is how a route, and provider, has been doing.
+type Lately struct {
+	Route, Provider string
+	// Minute is the last minute, Now its last ten to twenty seconds, Before what was
+	// before the minute.
+	Minute, Now, Before Summary
+}
+
+// Minutes sums up every route, and provider, that had a request in the last minute.
+func (a *Recent) Minutes(each func(Lately)) {
 	now := a.o.Now()
 	for k, part := range *a.parts.Load() {
 		var w window
 		part.addTo(&w, slotOf(now))
 		if sum := a.summary(w[Slots-minute-1:], now); sum.Requests > 0 {
-			each(k.route, k.provider, sum)
+			each(Lately{k.route, k.provider, sum, a.summary(w[Slots-2:], now), a.summary(w[:Slots-minute-1], now)})
 		}
 	}
 }

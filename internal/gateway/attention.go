@@ -46,24 +46,28 @@ func (g *Gateway) attention(h admin.Health) []Attention {
 		note(severityDegraded, part, d.Reason)
 	}
 	now := g.current.Load()
-	g.activity.Minutes(func(route, provider string, last activity.Summary) {
-		failed := last.Errors()
-		if few := failed < 3 && 2*failed < last.Requests; failed == 0 || few || 20*failed < last.Requests {
-			return
-		}
-		severity := severityNotice
-		if 2*failed >= last.Requests {
-			severity = severityFailing
-		}
-		part := "route " + cmp.Or(route, "none")
-		if provider != "" {
-			part = "provider " + provider
-			if p, ok := now.directory.Lookup(provider); ok && now.providerStatus(p, g.o.Now()).State == string(directory.Maintenance) {
+	answering := make(map[string]bool)
+	g.activity.Minutes(func(l activity.Lately) {
+		part := "route " + cmp.Or(l.Route, "none")
+		if l.Provider != "" {
+			part = "provider " + l.Provider
+			if p, ok := now.directory.Lookup(l.Provider); ok && now.providerStatus(p, g.o.Now()).State == string(directory.Maintenance) {
 				return // refused, as it is meant to be
 			}
+			answering[part] = answering[part] || l.Now.Requests > 0
+		} else {
+			answering[l.Route] = l.Now.Requests > 0
 		}
-		note(severity, part, fmt.Sprintf("%d of %d requests by route %s failed in the last minute", failed, last.Requests, cmp.Or(route, "none")))
+		if severity, text := troubleOf(l); text != "" {
+			note(severity, part, text)
+		}
 	})
+	for _, u := range g.pool.status() {
+		// Callers that wait are in no figure until they were answered or gave up.
+		if u.InFlight >= 3 && !answering[u.Name] {
+			note(severityNotice, u.Name, fmt.Sprintf("%d calls wait, and none has ended in the last ten seconds", u.InFlight))
+		}
+	}
 	for _, m := range g.pool.switches.list() {
 		if !m.Gateway { // health says that
 			note(severityNotice, "provider "+m.Provider, sentence(m))
@@ -83,6 +87,52 @@ func (g *Gateway) attention(h admin.Health) []Attention {
 		return cmp.Or(severities[a.Severity]-severities[b.Severity], cmp.Compare(a.Part, b.Part), cmp.Compare(a.Text, b.Text))
 	})
 	return list
+}
+
+const (
+	// slowness is how much later than before answers begin that count as slow, and
+	// slowest how late they begin at least, in milliseconds; without a before to compare
+	// with, unheardOf.
+	slowness  = 4
+	slowest   = 1000
+	unheardOf = 5000
+)
+
+// troubleOf says what is wrong with a route and provider, and how badly; an empty text
+// if nothing is. What began seconds ago counts as what it is, however well the rest of
+// the minute went; a frozen upstream shows in callers that gave up waiting.
+func troubleOf(l activity.Lately) (severity, text string) {
+	route := cmp.Or(l.Route, "none")
+	lost := l.Now.Errors()
+	if l.Now.P50 >= slowest {
+		lost += l.Now.Gone
+	}
+	failed, minute := l.Minute.Errors(), l.Minute.Requests
+	switch {
+	case failed > 0 && 2*failed >= minute:
+		return severityFailing, fmt.Sprintf("%d of %d requests by route %s failed in the last minute", failed, minute, route)
+	case lost >= 3 && 2*lost >= l.Now.Requests && l.Now.Errors() >= l.Now.Gone:
+		return severityFailing, fmt.Sprintf("%d of %d requests by route %s failed in the last seconds", lost, l.Now.Requests, route)
+	case lost >= 3 && 2*lost >= l.Now.Requests:
+		return severityFailing, fmt.Sprintf("%d of %d callers by route %s gave up waiting in the last seconds, half of them after %s or more", l.Now.Gone, l.Now.Requests, route, seconds(l.Now.P50))
+	case failed >= 3 && 20*failed >= minute:
+		return severityNotice, fmt.Sprintf("%d of %d requests by route %s failed in the last minute", failed, minute, route)
+	case l.Now.Requests < 3 || l.Now.P50 < slowest:
+		return "", ""
+	case l.Before.Requests >= 10 && l.Now.P50 >= slowness*l.Before.P50:
+		return severityNotice, fmt.Sprintf("slow: half of the answers by route %s begin after %s or more, in the minutes before after %s", route, seconds(l.Now.P50), seconds(l.Before.P50))
+	case l.Before.Requests < 10 && l.Now.P50 >= unheardOf:
+		return severityNotice, fmt.Sprintf("slow: half of the answers by route %s begin after %s or more", route, seconds(l.Now.P50))
+	}
+	return "", ""
+}
+
+// seconds writes milliseconds as people say them.
+func seconds(ms float64) string {
+	if ms < 1000 {
+		return fmt.Sprintf("%.0f ms", ms)
+	}
+	return fmt.Sprintf("%.1f s", ms/1000)
 }
 
 // shownRefused is how many refused enterprises /status lists.

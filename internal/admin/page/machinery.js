@@ -38,7 +38,7 @@ export function clients(view) {
     h('h3', {}, c.name),
     facts(
       ['Client id', code(c.clientId)],
-      ['Certificate', c.key && [badge(keyTones[c.key.state] ?? 'none', c.key.state), c.key.notAfter && ` until ${c.key.notAfter.slice(0, 10)}, ${count(c.key.daysLeft)} days left`]],
+      ['Certificate', c.key && [badge(keyTones[c.key.state] ?? 'none', c.key.state), c.key.notAfter && ` until ${c.key.notAfter.slice(0, 10)}, ${c.key.daysLeft < 0 ? `${count(-c.key.daysLeft)} days ago` : `${count(c.key.daysLeft)} days left`}`]],
       ['Subject', c.key?.subject],
       ['Signs with', c.key?.algorithm],
       ['Key', c.keyError && [badge('bad', 'cannot be loaded'), h('small', {}, `${c.keyError.text} (since ${ago(c.keyError.since, view.now)})`)]],

@@ -59,18 +59,19 @@ const columns = [
 
 const nameOf = (p) => p.name?.en ?? p.name?.fr ?? p.name?.nl ?? p.name?.de ?? p.name?.[''] ?? '';
 
-const worseFirst = (a, b) => rank(a) - rank(b) || a.providerId.localeCompare(b.providerId);
-const rank = (p) => (p.circuit !== 'closed' ? 0 : ({ 'host-not-allowed': 1, maintenance: 2, active: 3, 'not-yet-active': 4 })[p.state] ?? 5);
+const rank = (p, troubled) => (p.circuit !== 'closed' ? 0 : troubled.has(`provider ${p.providerId}`) && p.state === 'active' ? 1
+  : ({ 'host-not-allowed': 2, maintenance: 3, active: 4, 'not-yet-active': 5 })[p.state] ?? 6);
 
 // providers are listed with those in trouble first.
 export function providers(view) {
-  const list = [...view.status.directory.providers].sort(worseFirst);
+  const troubled = new Set(view.status.attention.map((a) => a.part));
+  const list = [...view.status.directory.providers].sort((a, b) => rank(a, troubled) - rank(b, troubled) || a.providerId.localeCompare(b.providerId));
   if (list.length === 0) return quiet('No Document Provider is known. The Provider Registry below says why.');
   const series = new Map(view.activity.providers.map((s) => [s.name, s]));
   return table('Document Providers, their state and their calls', [{ name: 'Provider' }, { name: 'State' }, { name: 'Circuit', class: 'circuit' }, ...columns], list.map((p) => ({
     key: p.providerId,
     cells: [
-      [h('span', { class: 'name' }, p.providerId), nameOf(p) && h('small', {}, nameOf(p)), p.contact && p.circuit !== 'closed' && h('small', {}, `contact: ${p.contact}`)],
+      [h('span', { class: 'name' }, p.providerId), nameOf(p) && h('small', {}, nameOf(p)), p.contact && rank(p, troubled) < 3 && h('small', {}, `contact: ${p.contact}`)],
       [badge(...(states[p.state] ?? ['none', p.state])), h('small', {}, maintenance(p, view)), p.refusal && h('small', {}, p.refusal)],
       p.state === 'active' || p.state === 'maintenance' ? circuit(p.circuit, p.openUntil, view) : h('span', { class: 'quiet' }, '–'),
       ...traffic(series.get(p.providerId), p.state === 'maintenance'),
