@@ -4,10 +4,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/problem"
 )
+
+// levels are those that can be set: one above error would silence every log.
+var levels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
 
 // logLevel sets the level of the logs until the next start, or until the
 // configuration says another. Debug lines name more of the machinery, and no secret.
@@ -16,9 +20,9 @@ func (a *administration) logLevel(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, problem.NotFound("The level of this gateway's logs cannot be changed while it runs."), exchange.NewID(), 0)
 		return
 	}
-	var level slog.Level
 	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil || len(query) != 1 || len(query["level"]) != 1 || level.UnmarshalText([]byte(query.Get("level"))) != nil {
+	level, known := levels[strings.ToLower(query.Get("level"))]
+	if err != nil || len(query) != 1 || len(query["level"]) != 1 || !known {
 		problem.Write(w, r, problem.BadRequest("Say the level, by one parameter: level=debug, info, warn or error."), exchange.NewID(), 0)
 		return
 	}

@@ -32,15 +32,19 @@ func (g *Gateway) administration() http.Handler {
 		Metrics: g.metrics, Token: g.adminToken, Now: g.o.Now,
 	}
 	if g.o.Level != nil {
-		o.SetLevel = func(level slog.Level) {
-			g.o.Level.Set(level)
-			g.o.Log.Warn("the level of the logs was set", "level", level.String())
-		}
+		o.SetLevel = g.setLevel
 	}
 	handler := g.pool.evidence.administered(admin.New(o))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.current.Load().edge.Guard(handler).ServeHTTP(w, admin.Visit(r))
 	})
+}
+
+// setLevel sets the level of the logs, which say so whatever it is and will be.
+func (g *Gateway) setLevel(level slog.Level) {
+	g.o.Level.Set(min(g.o.Level.Level(), slog.LevelWarn))
+	g.o.Log.Warn("the level of the logs was set", "level", level.String())
+	g.o.Level.Set(level)
 }
 
 // recently is thousands of numbers.

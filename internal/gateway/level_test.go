@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"bytes"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"ebox-gateway/internal/config"
@@ -24,4 +26,19 @@ func TestAReloadSetsTheLevelThatItChanges(t *testing.T) {
 		t.Errorf("it is %s after a reload that says error", g.o.Level.Level())
 	}
 	(&Gateway{}).takeLevel(with("info"), with("debug")) // nobody may set it
+}
+
+func TestTheLogsSayThatTheyAreSilenced(t *testing.T) {
+	for _, from := range []slog.Level{slog.LevelInfo, slog.LevelError} {
+		for _, to := range []slog.Level{slog.LevelDebug, slog.LevelError} {
+			var log bytes.Buffer
+			level := new(slog.LevelVar)
+			level.Set(from)
+			g := &Gateway{o: Options{Level: level, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level}))}}
+			g.setLevel(to)
+			if !strings.Contains(log.String(), "level="+to.String()) || level.Level() != to {
+				t.Errorf("from %s to %s: %q, now %s", from, to, log.String(), level.Level())
+			}
+		}
+	}
 }
