@@ -153,6 +153,20 @@ func TestChangesNeedTheMachineItselfOrTheToken(t *testing.T) {
 	}
 }
 
+// nginx beside the gateway connects from loopback for the whole network.
+func TestAProxyOnTheMachineIsNotTheMachine(t *testing.T) {
+	var changes []string
+	h := changing(&changes)
+	for _, field := range []string{"X-Forwarded-For: 10.0.0.1", "Forwarded: for=10.0.0.1", "Via: 1.1 nginx", "X-Real-Ip: 10.0.0.1", "X-Forwarded-Host: gw.example.be"} {
+		if w := ask(h, "POST", "/cache/purge?all=true", field); w.Code != 403 {
+			t.Errorf("%s: %d", field, w.Code)
+		}
+	}
+	if len(changes) > 0 {
+		t.Errorf("changed %q", changes)
+	}
+}
+
 // changing is a listener that notes what it was asked to change.
 func changing(changes *[]string) http.Handler {
 	note := func(what string) { *changes = append(*changes, what) }
@@ -245,7 +259,7 @@ func TestMaintenanceSaysWhatAndForHowLong(t *testing.T) {
 func TestTheLevelIsOneOfFour(t *testing.T) {
 	var changes []string
 	h := changing(&changes)
-	for query, status := range map[string]int{"level=debug": 200, "level=WARN": 200, "level=loud": 400, "level=": 400, "": 400, "level=info&level=warn": 400, "level=info&x=1": 400} {
+	for query, status := range map[string]int{"level=debug": 200, "level=WARN": 200, "level=loud": 400, "level=error%2B1000": 400, "level=debug-4": 400, "level=": 400, "": 400, "level=info&level=warn": 400, "level=info&x=1": 400} {
 		if w := ask(h, "POST", "/log?"+query); w.Code != status {
 			t.Errorf("%s: %d, want %d", query, w.Code, status)
 		}

@@ -61,7 +61,14 @@ func equal(a, b string) bool {
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
+// onThisMachine tells a connection from the machine itself. One that a proxy on the
+// machine makes for somebody else is none.
 func onThisMachine(r *http.Request) bool {
+	for _, field := range [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
+		if len(r.Header[field]) > 0 {
+			return false
+		}
+	}
 	addr, err := netip.ParseAddrPort(r.RemoteAddr)
 	return err == nil && addr.Addr().Unmap().IsLoopback()
 }
