@@ -2,8 +2,11 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -12,6 +15,7 @@ import (
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/exchange"
 )
 
@@ -108,38 +112,112 @@ func BenchmarkIntent(b *testing.B) {
 	}
 }
 
-// BenchmarkVerify is how fast a chain is verified and searched.
-func BenchmarkVerify(b *testing.B) {
-	const records = 100_000
-	dir := b.TempDir()
-	l, err := audit.Open(audit.Options{Dir: dir, Replica: "bench", StopAfter: audit.Never, Queue: 4 * records, Log: slog.New(slog.DiscardHandler)})
+// variedRead is a read as a day has them: each with ids of its own, of many
+// enterprises and messages, by some callers and people.
+func variedRead(random *rand.Rand, i int) *exchange.Record {
+	r := finishedRead()
+	id := func() string {
+		return fmt.Sprintf("%08x-%04x-4%03x-a%03x-%012x", random.Uint32(), random.IntN(1<<16), random.IntN(1<<12), random.IntN(1<<12), random.Uint64N(1<<48))
+	}
+	trace := func() string { return fmt.Sprintf("%016x%016x", random.Uint64(), random.Uint64()) }
+	r.ID, r.TraceID, r.AnswerTraceID = id(), trace(), trace()
+	r.Enterprise = enterprise.Number(200_000_000 + random.IntN(100_000))
+	r.Provider = fmt.Sprintf("provider-%d", random.IntN(5))
+	r.UpstreamHost = r.Provider + ".example.be"
+	r.Caller, r.Actor = fmt.Sprintf("team-%d", random.IntN(8)), fmt.Sprintf("person.%d", random.IntN(300))
+	r.TokenHash = strings.Repeat(fmt.Sprintf("%016x", uint64(i/50_000)*0x9e3779b97f4a7c15), 4) // another each hour
+	r.BytesOut = 1000 + random.Int64N(20_000)
+	r.Path = fmt.Sprintf("/enterprises/%s/ebox/providers/%s/ebox/messages/%d", r.Enterprise, r.Provider, 1_000_000+random.IntN(9_000_000))
+	return r
+}
+
+// variedChain is a chain of such reads in one file, which ends with the next start.
+func variedChain(b *testing.B, records int) audit.Options {
+	b.Helper()
+	o := audit.Options{Dir: b.TempDir(), Replica: "bench", StopAfter: audit.Never, Queue: 4 * records, SegmentSize: 1 << 40, Log: slog.New(slog.DiscardHandler)}
+	l, err := audit.Open(o)
 	if err != nil {
 		b.Fatal(err)
 	}
-	r := finishedRead()
-	for range records {
-		l.Done(r)
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range records {
+		l.Done(variedRead(random, i))
 	}
 	if err := l.Close(); err != nil {
 		b.Fatal(err)
 	}
-	chain := filepath.Join(dir, "bench")
-	b.Run("verify", func(b *testing.B) {
+	o.SegmentSize = 1
+	return o
+}
+
+// bytesOf is the size of a chain's records on disk.
+func bytesOf(b *testing.B, o audit.Options) (size int64) {
+	b.Helper()
+	files, err := filepath.Glob(filepath.Join(o.Dir, o.Replica, "evidence-*"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err != nil {
+			b.Fatal(err)
+		}
+		size += info.Size()
+	}
+	return size
+}
+
+// BenchmarkCompress is what compressing the ended files of a chain costs and saves.
+func BenchmarkCompress(b *testing.B) {
+	var before, after int64
+	for range b.N {
+		b.StopTimer()
+		o := variedChain(b, 50_000)
+		was := bytesOf(b, o)
+		b.StartTimer()
+		if _, err := audit.Keep(o); err != nil { // without the rests that a gateway takes
+			b.Fatal(err)
+		}
+		before, after = before+was, after+bytesOf(b, o)
+	}
+	b.ReportMetric(float64(before)/float64(after), "times-smaller")
+	b.ReportMetric(float64(before)/1e6/b.Elapsed().Seconds(), "MB/s")
+}
+
+// BenchmarkVerify is how fast a chain is verified and searched, before and after its
+// file is compressed.
+func BenchmarkVerify(b *testing.B) {
+	const records = 100_000
+	o := variedChain(b, records)
+	verifyAndSearch(b, "plain", o, records)
+	if _, err := audit.Keep(o); err != nil {
+		b.Fatal(err)
+	}
+	verifyAndSearch(b, "compressed", o, records)
+}
+
+func verifyAndSearch(b *testing.B, form string, o audit.Options, records uint64) {
+	b.Helper()
+	chain := filepath.Join(o.Dir, o.Replica)
+	rate := func(b *testing.B) {
+		b.ReportMetric(float64(records)*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+	}
+	b.Run(form+"/verify", func(b *testing.B) {
 		for b.Loop() {
 			report, err := audit.Verify(chain, audit.VerifyOptions{})
 			if err != nil || len(report.Findings) > 0 || report.Records < records {
 				b.Fatal(err, report)
 			}
 		}
-		b.ReportMetric(records*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+		rate(b)
 	})
-	b.Run("search for what is not there", func(b *testing.B) {
+	b.Run(form+"/search for what is not there", func(b *testing.B) {
 		for b.Loop() {
 			s, err := audit.Search(chain, audit.Query{Message: "none"}, func(*audit.Found) error { return nil })
 			if err != nil || s.Records < records {
 				b.Fatal(err, s)
 			}
 		}
-		b.ReportMetric(records*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+		rate(b)
 	})
 }

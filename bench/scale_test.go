@@ -27,6 +27,8 @@ const (
 	peakEach      = 740    // bytes for each, while a file of them is read (Enterprises)
 	resident      = 32e6   // bytes of a gateway that knows a thousand (Enterprises)
 	evidenceBytes = 4060   // for a poll: one record for each provider that was read (Poll)
+	compressed    = 7      // times that it is smaller once its file is ended (the file of Poll; Compress)
+	compressCPU   = 60e-6  // seconds of a core to compress that of a poll, in the background (Compress)
 	logBytes      = 4220   // for a poll: an access line for it and one for each provider (Poll)
 	cacheMemory   = 64e6   // bytes, the default of cache.memory
 )
@@ -77,7 +79,7 @@ type demand struct {
 	cores, replicas                       float64
 	memory                                float64 // bytes of each replica, while its list is replaced
 	redisCommands, redisCores, redisBytes float64
-	evidence, log                         float64 // bytes a day, of all replicas
+	evidence, kept, log                   float64 // bytes a day, of all replicas: as written, as kept
 	days                                  float64 // until the shipped volume of a replica is full
 	parallel                              float64 // calls under way to one provider, from one replica
 }
@@ -85,7 +87,7 @@ type demand struct {
 // demandOf reckons with an hourly poll of every enterprise.
 func demandOf(enterprises float64, s shipped) demand {
 	d := demand{enterprises: enterprises, polls: enterprises / 3600}
-	d.cores = d.polls * pollCPU
+	d.cores = d.polls * (pollCPU + compressCPU)
 	d.replicas = max(3, math.Ceil(d.cores/fullCore))
 	// The old list, the new one while it is read, and the cache with what the collector
 	// lets it grow by.
@@ -93,7 +95,8 @@ func demandOf(enterprises float64, s shipped) demand {
 	d.redisCommands, d.redisCores = d.polls*redisCommands, d.polls*redisCPU
 	d.redisBytes = enterprises * providers * redisAnswer
 	d.evidence, d.log = d.polls*86400*evidenceBytes, d.polls*86400*logBytes
-	d.days = s.volume / (d.evidence / d.replicas)
+	d.kept = d.evidence / compressed
+	d.days = s.volume / (d.kept / d.replicas)
 	d.parallel = d.polls * distanceOfProvider / d.replicas
 	return d
 }
@@ -145,8 +148,9 @@ func demandTable(s shipped) string {
 	row("Redis: commands a second", func(d demand) string { return number(d.redisCommands) })
 	row("Redis: cores", func(d demand) string { return number(d.redisCores) })
 	row("Redis: memory, to keep every answer for an hour", func(d demand) string { return size(d.redisBytes) })
-	row("evidence a day", func(d demand) string { return size(d.evidence) })
-	row("evidence in ten years", func(d demand) string { return size(d.evidence * 3652) })
+	row("evidence written a day", func(d demand) string { return size(d.evidence) })
+	row("evidence kept of a day, compressed", func(d demand) string { return size(d.kept) })
+	row("evidence in ten years", func(d demand) string { return size(d.kept * 3652) })
 	row("access log a day", func(d demand) string { return size(d.log) })
 	row("a replica's volume is full after", func(d demand) string { return duration(d.days) })
 	return b.String()
