@@ -28,9 +28,9 @@ type Maintenance struct {
 }
 
 const (
-	// maxMaintenance is the longest time that can be switched at once. Whatever is
+	// MaxMaintenance is the longest time that can be switched at once. Whatever is
 	// down for longer belongs into the configuration.
-	maxMaintenance = 7 * 24 * time.Hour
+	MaxMaintenance = 7 * 24 * time.Hour
 	minMaintenance = time.Second
 	maxReason      = 200 // characters
 )
@@ -73,7 +73,7 @@ func readMaintenance(raw string, end bool, now time.Time) (m Maintenance, err er
 		case name == "gateway" && value == "true":
 			m.Gateway = true
 		case name == "for" && !end:
-			if last, err = time.ParseDuration(value); err != nil || last < minMaintenance || last > maxMaintenance {
+			if last, err = time.ParseDuration(value); err != nil || last < minMaintenance || last > MaxMaintenance {
 				return m, problem.BadRequest("The parameter for is no time between 1s and 168h, such as 30m or 2h.")
 			}
 		case name == "reason" && !end:

@@ -139,10 +139,27 @@ func (s *switches) look(ctx context.Context, store directory.Shared) (changed bo
 	}
 	s.seen = body
 	next := new(switched)
-	if json.Unmarshal(body, next) != nil || !next.Changed.After(s.current.Load().Changed) {
+	if json.Unmarshal(body, next) != nil || !next.Changed.After(s.current.Load().Changed) || !next.believable(s.now()) {
 		return false
 	}
 	s.current.Store(next)
+	return true
+}
+
+// believable tells what a replica can have switched: nothing in the days to come, nor
+// for longer than anybody may. Whoever can write to Redis could otherwise have the
+// gateway down for ever, and no switch after it passed on.
+func (s *switched) believable(now time.Time) bool {
+	const skew = 24 * time.Hour // of another replica's clock
+	last := now.Add(admin.MaxMaintenance + skew)
+	if s.Changed.After(now.Add(skew)) || s.Gateway != nil && s.Gateway.Until.After(last) {
+		return false
+	}
+	for _, m := range s.Providers {
+		if m.Until.After(last) {
+			return false
+		}
+	}
 	return true
 }
 
