@@ -56,6 +56,7 @@ func (l *Log) compressEnded() {
 	c := &compressor{l: l, rest: restFor, stop: l.finish, told: make(map[string]string)}
 	again := time.NewTicker(sweepEvery)
 	defer again.Stop()
+	c.removeUnfinished()
 	for {
 		c.round()
 		select {
@@ -75,7 +76,6 @@ func (c *compressor) round() {
 		c.tell(c.l.dir, err)
 		return
 	}
-	c.removeUnfinished()
 	for _, s := range segments {
 		if s.compressed || !c.l.isEnded(s.path) {
 			continue
@@ -148,7 +148,7 @@ func (c *compressor) compress(s segment) error {
 		err = c.replace(s.path, unfinished, target)
 	}
 	if err != nil {
-		_ = os.Remove(unfinished) // what went wrong before says more; the next round removes it too
+		_ = os.Remove(unfinished) // what went wrong before says more; the next try writes over it
 	}
 	return err
 }

@@ -108,6 +108,14 @@ func TestAProcessThatIsKilled(t *testing.T) {
 			t.Errorf("%d gaps after %d kills", len(report.Gaps), round+1)
 		}
 	}
+	// What was being compressed is finished, and nothing but the chain is left.
+	if _, err := Keep(options(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if got := forms(t, dir); len(got) < 5 || got != strings.Repeat("c", len(got)-1)+"p" {
+		t.Error(got)
+	}
+	sound(t, dir)
 }
 
 func mustSegments(t testing.TB, dir string) []segment {

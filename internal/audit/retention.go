@@ -111,6 +111,7 @@ func Keep(o Options) (dropped int, err error) {
 	}
 	dropped, err = l.drop(l.o.Now())
 	c := &compressor{l: l, told: make(map[string]string)}
+	c.removeUnfinished()
 	c.round()
 	l.end()
 	return dropped, errors.Join(err, l.w.failure)
