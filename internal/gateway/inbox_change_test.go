@@ -174,3 +174,20 @@ func TestInboxShowsAChangeAtOnce(t *testing.T) {
 	}
 	h.send("PATCH", inboxPath, strings.NewReader(`{"items":[{"providerId":"retired","messageId":"1"}]}`), mergePatch).want(t, 400)
 }
+
+// A provider that checks the digest of another body would refuse its own.
+func TestInboxChangesCarryNoDigestOfTheWhole(t *testing.T) {
+	a := &registryOfMail{id: "nsso"}
+	h := open(t, startRegistries(t, a))
+	a.breakDown(func(w http.ResponseWriter, _ *http.Request) bool { return true })
+	h.change(`{"items":[{"providerId":"nsso","messageId":"1"}]}`, "Digest: SHA-256=x", "Repr-Digest: sha-256=:x:", "Content-Digest: sha-256=:x:", "Content-Md5: x", "If-Match: x", "X-Other: x")
+	r := a.seen()
+	if len(r) != 1 || r[0].header.Get("X-Other") != "x" {
+		t.Fatalf("%+v", r)
+	}
+	for _, name := range []string{"Digest", "Repr-Digest", "Content-Digest", "Content-Md5", "If-Match"} {
+		if v := r[0].header.Get(name); v != "" {
+			t.Errorf("%s: %s passes", name, v)
+		}
+	}
+}

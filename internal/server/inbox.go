@@ -250,13 +250,14 @@ func (b *bundle) answer(status int, body []byte) {
 	}
 }
 
-// sharedHeader is the caller's header without what belongs to this one answer: its
-// form, its parts and what the caller has of it already.
+// sharedHeader is the caller's header without what belongs to this one answer, its form,
+// its parts and what the caller has of it already, and without what describes its body,
+// of which each provider gets another.
 func sharedHeader(r *http.Request) http.Header {
 	h := make(http.Header, len(r.Header)+1)
 	for name, values := range r.Header {
 		switch name {
-		case "Accept", "Accept-Encoding", "Range", "Expect", "Te", "Trailer", "Transfer-Encoding":
+		case "Accept", "Accept-Encoding", "Range", "Expect", "Te", "Trailer", "Transfer-Encoding", "Digest", "Repr-Digest":
 		default:
 			if !strings.HasPrefix(name, "If-") && !strings.HasPrefix(name, "Content-") {
 				h[name] = values
