@@ -451,3 +451,35 @@ func TestShippedCheckpointsMayBeCompressed(t *testing.T) {
 		t.Error(r.Findings)
 	}
 }
+
+func TestTheCompressorRestsNineTimesAsLongAsItWorks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stop := make(chan struct{})
+		c := &compressor{rest: restFor, stop: stop}
+		began := time.Now()
+		if err := c.pause(time.Millisecond); err != nil || time.Since(began) != 9*time.Millisecond {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		time.AfterFunc(time.Second, func() { close(stop) })
+		began = time.Now()
+		if err := c.pause(time.Hour); err != errStopped || time.Since(began) != time.Second {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+	})
+}
+
+// A gateway that ends does not wait for a file to be compressed, and leaves nothing of it.
+func TestCompressingEndsWithTheGateway(t *testing.T) {
+	dir := t.TempDir()
+	chainOf(t, dir, 20, 4000)
+	before := forms(t, dir)
+	l := openPlain(t, options(dir))
+	stop := make(chan struct{})
+	close(stop)
+	c := &compressor{l: l, rest: restFor, stop: stop, told: make(map[string]string)}
+	c.round()
+	if got := forms(t, dir); got != before || len(c.told) > 0 {
+		t.Errorf("%s after %s, %v", got, before, c.told)
+	}
+	mustClose(t, l)
+}
