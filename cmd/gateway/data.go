@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"slices"
 	"text/tabwriter"
 
@@ -41,7 +42,10 @@ func resting(cfg *config.Config) []rest {
 		{"documents, mandates", "nowhere: they pass through in pieces of 32 KiB", "-", "while they pass", "-"},
 		{"bodies of grant/citizen calls (citizens' numbers)", "memory, one call at a time", "no", "until the call is answered", "with the call"},
 		{"list of Document Providers", "memory of the process", "no", "until the next list", "with the process"},
-		{"access lines: caller, enterprise, path with citizens' numbers masked, hash of the token", "standard error", "as your log store does", "as your log store does", "in your log store"},
+		{"access lines: caller, source address, X-Actor, enterprise, path with citizens' numbers masked, hash of the token", "standard error", "as your log store does", "as your log store does", "in your log store"},
+		{"last problems, for the page: source address, caller, X-Actor, enterprise, path with citizens' numbers masked", "memory of the process, at most 500", "no", "until as many newer ones came", "with the process"},
+		{"enterprises that an upstream refuses: since when, which caller asked last", "memory of the process, at most 10,000", "no", "until the upstream serves them again", "with the process"},
+		{maintenance, "memory of the process", "no", "until its end, at most 168 hours", "gateway maintenance end"},
 		{"configuration: enterprises represented", orDefault(first(cfg.Files()), "config.yaml"), "no", "while the file is there", "by deleting the line"},
 	}
 	if slices.ContainsFunc(cfg.Routes, func(r config.Route) bool { return r.Cache.Enabled }) {
@@ -53,7 +57,8 @@ func resting(cfg *config.Config) []rest {
 	for _, f := range cfg.Tenancy.SuspendedFiles {
 		list = append(list, rest{"suspended enterprises", f, "no", "while the file is there", "by deleting the line"})
 	}
-	for name, c := range cfg.OAuth.Clients {
+	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth.Clients)) {
+		c := cfg.OAuth.Clients[name]
 		switch {
 		case c.Keystore != nil:
 			list = append(list, rest{"key of client " + name, c.Keystore.File, "by its password", "while the file is there", "by deleting the file"})
@@ -65,13 +70,52 @@ func resting(cfg *config.Config) []rest {
 			list = append(list, rest{"key of client " + name, c.Key.File, encrypted, "while the file is there", "by deleting the file"})
 		}
 	}
+	list = append(list, secretsOf(cfg)...)
 	list = append(list, evidenceOf(cfg)...)
+	if u := cfg.Tracing.Endpoint; u != nil {
+		list = append(list,
+			rest{"traces: routes, providers, statuses, times, trace ids; no enterprise, no citizen", "the collector at " + u.Host, "as your collector does", "as your collector does", "in your collector"},
+			rest{"traces on their way", "memory of the process, at most 4,096 spans", "no", "until the collector took them, seconds", "with the process"})
+	}
 	if cfg.Redis.URL != "" {
 		list = append(list, inRedis(len(cfg.Redis.EncryptionKeys) > 0)...)
 		if hasClusterRates(cfg) {
 			list = append(list, rest{"what is left of the rates for all replicas", "Redis", "no: numbers, under names made with redis.encryptionKeys if there are any", "a day at most after the last call", "delete ebox:*:rate:*"})
 		}
 	}
+	return list
+}
+
+// maintenance is what is known of a switch, wherever it rests.
+const maintenance = "what is switched to maintenance: provider, times, reason, the address that did it"
+
+// secretsOf are the files with secrets besides the clients' keys.
+func secretsOf(cfg *config.Config) (list []rest) {
+	secret := func(what, file string) {
+		if file != "" {
+			list = append(list, rest{what, file, "no: for its owner alone to read", "while the file is there", "by deleting the file"})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth.Clients)) {
+		c := cfg.OAuth.Clients[name]
+		if c.Keystore != nil {
+			secret("password of client "+name, c.Keystore.PasswordFile)
+			secret("key password of client "+name, c.Keystore.KeyPasswordFile)
+		}
+		if c.Key != nil {
+			secret("password of client "+name, c.Key.PasswordFile)
+		}
+	}
+	for _, l := range slices.Concat(cfg.Server.Listen, cfg.Admin.Listen) {
+		if l.TLS != nil {
+			secret("TLS key of listener "+orDefault(l.Name, l.Address), l.TLS.KeyFile)
+		}
+	}
+	secret("token of the admin listener", cfg.Admin.TokenFile)
+	for _, k := range cfg.Redis.EncryptionKeys {
+		secret("encryption key "+k.ID+" of Redis", k.File)
+	}
+	secret("header lines for the trace collector", cfg.Tracing.HeadersFile)
 	return list
 }
 
@@ -106,18 +150,25 @@ func evidenceOf(cfg *config.Config) (list []rest) {
 
 // inRedis is what replicas share.
 func inRedis(sealed bool) []rest {
-	if !sealed {
+	const nobodys = "counters that make answers void, places of replicas: random names and numbers, nobody's data"
+	others := func(encrypted string) []rest {
 		return []rest{
-			{"list of Document Providers", "Redis", "no", "30 days after the last replica fetched it", "delete ebox:*:list:*"},
-			{"answers that belong to no enterprise", "Redis", "no", "as long as they may be given", "gateway cache purge"},
+			{maintenance, "Redis", encrypted, "30 days after the last switch; it counts until its end", "delete ebox:*:list:*"},
+			{nobodys, "Redis", "no", "as long as replicas run", "delete ebox:*"},
 		}
 	}
+	if !sealed {
+		return append(others("no"), []rest{
+			{"list of Document Providers", "Redis", "no", "30 days after the last replica fetched it", "delete ebox:*:list:*"},
+			{"answers that belong to no enterprise", "Redis", "no", "as long as they may be given", "gateway cache purge"},
+		}...)
+	}
 	const sealing = "AES-256-GCM, by redis.encryptionKeys"
-	return []rest{
+	return append(others(sealing), []rest{
 		{"access tokens", "Redis", sealing, "until just before they expire", "delete ebox:*:token:*"},
 		{"list of Document Providers", "Redis", sealing, "30 days after the last replica fetched it", "delete ebox:*:list:*"},
 		{"answers of routes that cache", "Redis", sealing, "as long as they may be given", "gateway cache purge, or by giving up the keys"},
-	}
+	}...)
 }
 
 // hasClusterRates tells whether a rate is counted in Redis.
