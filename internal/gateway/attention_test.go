@@ -37,3 +37,15 @@ func TestTroubleShowsWithinSeconds(t *testing.T) {
 		})
 	}
 }
+
+func TestTheFirstMistakeIsASentence(t *testing.T) {
+	quoted := "config.yaml:3:9: admin.listn: unknown key\n    admin: {listn: x}"
+	for want, mistakes := range map[string][]string{
+		"config.yaml:3:9: admin.listn: unknown key":             {quoted},
+		"config.yaml:3:9: admin.listn: unknown key, and 2 more": {quoted, "second", "third"},
+	} {
+		if got := firstOf(mistakes); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"ebox-gateway/internal/activity"
@@ -221,13 +222,23 @@ func (g *Gateway) health() admin.Health {
 	h := g.current.Load().health()
 	if r := g.rejected.Load(); r != nil {
 		h.Status = admin.Degraded
-		h.Details["configuration"] = admin.Health{Status: admin.Degraded, Reason: "a new configuration was not taken: " + r.errors[0]}
+		h.Details["configuration"] = admin.Health{Status: admin.Degraded, Reason: "a new configuration was not taken: " + firstOf(r.errors)}
 	}
 	if why := g.pool.evidence.trouble(); why != "" {
 		h.Status = admin.Degraded
 		h.Details["evidence"] = admin.Health{Status: admin.Degraded, Reason: why}
 	}
 	return h
+}
+
+// firstOf is the first mistake, without the line that it quotes, and how many more
+// there are: gateway check and the status list them all.
+func firstOf(mistakes []string) string {
+	first, _, _ := strings.Cut(mistakes[0], "\n")
+	if n := len(mistakes) - 1; n > 0 {
+		return fmt.Sprintf("%s, and %d more", first, n)
+	}
+	return first
 }
 
 func (g *generation) health() admin.Health {
