@@ -24,8 +24,8 @@ const (
 	// compressStep is how much is compressed before the compressor rests, in bytes:
 	// less than a millisecond's work, for which a request on the same core may wait.
 	compressStep = 32 << 10
-	// restFor is how many times as long as it worked the compressor rests: it takes a
-	// tenth of a core at most, and that is some 10 MB of records a second.
+	// restFor is how many times as long as it worked the compressor rests: it takes
+	// about a tenth of a core, in which it does some 5 MB of records a second.
 	restFor = 9
 	// syncStep is how much is compressed between syncs, in bytes, so that the last one
 	// holds up nobody who waits for his own.
