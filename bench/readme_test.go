@@ -1,0 +1,37 @@
+package bench
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// Who looks for a number finds the benchmark that it is from.
+func TestTheReadmeNamesEveryBenchmark(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared, found := regexp.MustCompile(`(?m)^func (Benchmark\w+)\(b \*testing\.B\)`), 0
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range declared.FindAllSubmatch(source, -1) {
+			found++
+			if !strings.Contains(string(readme), "`"+string(name[1])+"`") {
+				t.Errorf("README.md does not name %s of %s", name[1], file)
+			}
+		}
+	}
+	if found < 10 {
+		t.Fatalf("%d benchmarks found", found)
+	}
+}
