@@ -57,13 +57,15 @@ func (c Check) MarshalJSON() ([]byte, error) {
 	}{c.Result(), c.Part, c.Where, float64(c.Took.Microseconds()) / 1000, c.Detail, c.Advice})
 }
 
-// CheckKeys loads the key of every client and the encryption keys, offline.
+// CheckKeys loads the key of every client and the encryption keys, and looks where
+// evidence and refusals are written, offline.
 func CheckKeys(cfg *config.Config, now time.Time) []Check {
 	var checks []Check
 	for _, name := range sortedClients(cfg) {
 		checks = append(checks, checkKey(name, KeySource(cfg.OAuth.Clients[name]), now))
 	}
-	return append(append(checks, checkEncryption(cfg.Redis)...), checkEvidence(cfg))
+	checks = append(append(checks, checkEncryption(cfg.Redis)...), checkEvidence(cfg))
+	return append(checks, checkPlaces(cfg)...)
 }
 
 func checkKey(client string, src authn.KeySource, now time.Time) Check {
@@ -148,6 +150,7 @@ func (g *generation) checkOnline(ctx context.Context) []Check {
 	if g.redis.shared != nil {
 		checks = append(checks, g.redis.check(ctx))
 	}
+	checks = append(checks, g.checkCollector(ctx)...)
 	return append(checks, g.checkProviders(ctx, ways)...)
 }
 

@@ -278,3 +278,32 @@ func writePEM(t *testing.T, file string, certificate []byte) {
 		t.Fatal(err)
 	}
 }
+
+func TestCheckLooksWhereTheGatewayWrites(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody.Close()
+	sim := startSimulator(t, simulator.Options{})
+	for name, c := range map[string]struct {
+		lines string
+		want  row
+	}{
+		"the security log has no folder": {"log: {security: nowhere/refusals.jsonl}", row{"security log", "failed", "there is no folder", "log.security"}},
+		"the security log has one":       {"log: {security: refusals.jsonl}", row{"security log", "ok", "", ""}},
+		"the checkpoints have no folder": {"audit: {dir: evidence, checkpoints: nowhere/shipped.jsonl}", row{"checkpoints", "failed", "there is no folder", "audit.checkpoints"}},
+		"nobody listens for traces":      {"tracing: {endpoint: \"http://" + nobody.Addr().String() + "\"}", row{"trace collector", "warning", "traces would be given up", "tracing.endpoint"}},
+		"somebody listens for traces":    {"tracing: {endpoint: \"http://" + l.Addr().String() + "\"}", row{"trace collector", "ok", "takes connections", ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			without := func(_ *testing.T, text string) string { return strings.Replace(text, "log: {format: text}\n", "", 1) }
+			expectRow(t, checkOnline(t, sim, clientDir, without, add(c.lines+"\n")), c.want)
+		})
+	}
+}
