@@ -271,6 +271,8 @@ func plainKind(t reflect.Type) string {
 	switch t {
 	case reflect.TypeFor[time.Duration]():
 		return "duration"
+	case reflect.TypeFor[StopAfter]():
+		return "duration or `never`"
 	case reflect.TypeFor[Size]():
 		return "size"
 	case reflect.TypeFor[enterprise.Number]():
