@@ -164,6 +164,12 @@ func TestTheNightlyPollResumes(t *testing.T) {
 	}
 	poll(0, "0 boxes to ask")
 
+	// A row that nobody could serve does not keep the others from being asked.
+	if err := os.WriteFile(list, []byte("number;name\n206731645;First\n0212.148.897;Mistyped\n0212.148.896;Second\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	poll(0, "0212.148.897 is no enterprise number: it is left out")
+
 	// The next night brings what is new, and nothing twice.
 	if _, err := sim.AddMessage("nsso", 206731645, simulator.Draft{Subject: "New"}); err != nil {
 		t.Fatal(err)

@@ -152,8 +152,14 @@ def read_enterprises(path):
         numbers = [row["number"] for row in csv.DictReader(text.splitlines(), delimiter=delimiter)]
     else:
         numbers = [line.partition("#")[0] for line in text.splitlines()]
-    digits = (re.sub(r"\D", "", n).zfill(10) for n in numbers if n and n.strip())
-    return list(dict.fromkeys(digits))
+    digits = {}
+    for number in filter(None, map(str.strip, filter(None, numbers))):
+        ten = re.sub(r"\D", "", number).zfill(10)
+        if re.fullmatch("[01][0-9]{9}", ten) and 97 - int(ten[:8]) % 97 == int(ten[8:]):
+            digits[ten] = None
+        else:  # one bad row is no reason to leave the others
+            print(f"{number} is no enterprise number: it is left out", file=sys.stderr)
+    return list(digits)
 
 
 def main():
