@@ -175,6 +175,22 @@ func BadRequest(detail string, issues ...Issue) *Problem {
 	return p
 }
 
+// Unreadable is a request that is no HTTP, or none that the gateway speaks: 400, or what
+// its status says (RFC 6585, section 5: 431; RFC 9110, sections 15.6.2 and 15.6.6).
+func Unreadable(status int, detail string) *Problem {
+	p := BadRequest(detail)
+	names := map[int]string{
+		http.StatusRequestHeaderFieldsTooLarge: "requestHeaderFieldsTooLarge",
+		http.StatusNotImplemented:              "notImplemented",
+		http.StatusHTTPVersionNotSupported:     "httpVersionNotSupported",
+	}
+	if name, ok := names[status]; ok {
+		p.Type, p.Href = own+name, ""
+	}
+	p.Status, p.Title = status, http.StatusText(status)
+	return p
+}
+
 // NotFound is a path, provider or API that is not there: 404.
 func NotFound(detail string, issues ...Issue) *Problem {
 	p := standard("resourceNotFound", "Resource Not Found", http.StatusNotFound, detail, ProxyDestinationNotFound)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"sync"
@@ -49,10 +50,18 @@ type accepted struct {
 	net.Conn
 	slots    slots
 	patience time.Duration // 0 waits for ever
+	log      *slog.Logger
 	once     sync.Once
 }
 
-func (c *accepted) Write(b []byte) (n int, err error) {
+func (c *accepted) Write(b []byte) (int, error) {
+	if status, what, ok := refusal(b); ok {
+		return len(b), c.refuse(status, what)
+	}
+	return c.send(b)
+}
+
+func (c *accepted) send(b []byte) (n int, err error) {
 	if c.patience == 0 {
 		return c.Conn.Write(b)
 	}

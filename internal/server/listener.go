@@ -215,7 +215,7 @@ func (s *Server) accept(b *bound) {
 			return
 		}
 		select {
-		case b.conns <- &accepted{Conn: conn, slots: free, patience: idle}:
+		case b.conns <- &accepted{Conn: conn, slots: free, patience: idle, log: s.log}:
 		case <-s.closed:
 			_ = conn.Close() // it came too late
 			free.give()
