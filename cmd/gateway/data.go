@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"text/tabwriter"
 
 	"ebox-gateway/internal/config"
 )
@@ -23,12 +22,14 @@ func dataCommand() command {
 			if err != nil {
 				return err
 			}
-			table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(table, "WHAT\tWHERE\tENCRYPTED\tHOW LONG\tHOW ERASED")
-			for _, r := range resting(cfg) {
-				fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", r.what, r.where, r.encrypted, r.howLong, r.erased)
+			// One below the other: side by side they fit on no screen and no page.
+			for i, r := range resting(cfg) {
+				if i > 0 {
+					fmt.Fprintln(p.stdout)
+				}
+				fmt.Fprintf(p.stdout, "%s\n  where      %s\n  encrypted  %s\n  how long   %s\n  erased     %s\n", r.what, r.where, r.encrypted, r.howLong, r.erased)
 			}
-			return table.Flush()
+			return nil
 		},
 	}
 }
