@@ -71,7 +71,7 @@ func purge(p *process, address, tokenFile string) error {
 	}
 	resp, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("asking the admin listener: %w", err)
+		return fmt.Errorf("asking the admin listener: %w; does the gateway run, and is --admin the address of its admin.listen?", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusOK {

@@ -106,7 +106,7 @@ func maintain(p *process, method, base string, query url.Values, token string) e
 	}
 	resp, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("asking the admin listener: %w", err)
+		return fmt.Errorf("asking the admin listener: %w; does the gateway run, and is --admin the address of its admin.listen?", err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
