@@ -55,6 +55,7 @@ type stream struct {
 	pages      int
 	repeats    int
 	restarts   int
+	reread     int // up to this page, a restart brings what was read before
 
 	ended   bool // there are no more messages
 	beyond  bool // there were messages beyond what is needed
@@ -207,15 +208,18 @@ func (s *stream) advance(l *listing, fresh, came int) error {
 			delete(s.seen, id)
 		}
 		s.unread, s.tally, s.beyond = s.unread[:0], s.before, false
-		s.total = l.total
+		s.total, s.reread = l.total, s.page-1
 		s.start()
 		return nil
 	}
 	s.total, s.counted = l.total, l.counted
 	s.came += came
 	more := l.next != "" || l.counted && s.came < l.total
-	if s.repeats++; fresh > 0 {
+	switch {
+	case fresh > 0:
 		s.repeats = 0
+	case s.page > s.reread:
+		s.repeats++
 	}
 	switch {
 	case came == 0:
