@@ -188,13 +188,21 @@ func (s *source) again() (io.ReadCloser, error) {
 	return s.current, nil
 }
 
+// beside runs f unless somebody makes the first read of the caller's body just then: the
+// server writes a 100 in it, to the very connection that f writes to.
+func (s *source) beside(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.reading || s.read > 0 {
+		f()
+	}
+}
+
 // answerBegins and goOn are what the transport sees of the upstream's answer to
 // Expect: its first byte, and each of its informational answers. Any of these but
 // 100 decides nothing.
-func (s *source) answerBegins() { s.answer(true, false) }
-func (s *source) goOn(is100 bool) {
-	s.answer(false, is100)
-}
+func (s *source) answerBegins()   { s.answer(true, false) }
+func (s *source) goOn(is100 bool) { s.answer(false, is100) }
 
 func (s *source) answer(begins, is100 bool) {
 	s.mu.Lock()

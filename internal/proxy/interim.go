@@ -53,7 +53,16 @@ func (i *interim) got(status int, header textproto.MIMEHeader) error {
 		return nil
 	}
 	i.passed++
-	// The fields of the final answer wait in the same map.
+	if i.source != nil {
+		i.source.beside(func() { i.pass(status, header) })
+		return nil
+	}
+	i.pass(status, header)
+	return nil
+}
+
+// pass writes an interim answer. The fields of the final one wait in the same map.
+func (i *interim) pass(status int, header textproto.MIMEHeader) {
 	h := i.w.Header()
 	final := maps.Clone(h)
 	clear(h)
@@ -70,7 +79,6 @@ func (i *interim) got(status int, header textproto.MIMEHeader) error {
 	i.w.WriteHeader(status)
 	clear(h)
 	maps.Copy(h, final)
-	return nil
 }
 
 // end has nothing more pass: the final answer is there, or none will be.

@@ -61,6 +61,30 @@ func TestAFloodOfInterimAnswersStopsAtTheGateway(t *testing.T) {
 	}
 }
 
+// The server writes a 100 when a caller's body is first read, which the transport does
+// while it reads on from the upstream.
+func TestAnInterimAnswerDoesNotBreakIntoA100(t *testing.T) {
+	g := behindRaw(t, func(_ int, c *wire) {
+		for c.head() != "" {
+			c.send("HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" + strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 50))
+			c.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+		}
+	})
+	for range 10 {
+		c := g.dial()
+		c.send("POST /x HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 4", "", "")
+		if head := c.head(); head != "HTTP/1.1 102 Processing\r\n" {
+			t.Fatalf("before the 100\n%s", head)
+		}
+		head := c.head()
+		for ; head == "HTTP/1.1 102 Processing\r\n" || head == "HTTP/1.1 100 Continue\r\n"; head = c.head() {
+		}
+		if !strings.HasPrefix(head, "HTTP/1.1 200 OK\r\n") {
+			t.Fatalf("at last\n%s", head)
+		}
+	}
+}
+
 func TestCallerCredentialsPassWhereTheUpstreamIsSaidToKnowItsCallers(t *testing.T) {
 	for _, passes := range []bool{false, true} {
 		heads := make(chan string, 1)

@@ -127,11 +127,33 @@ func (m *linkMap) append(dst []byte, absolute bool, slash string, rest []byte) [
 		dst = appendSlashes(dst, m.base.Origin, slash)
 	}
 	dst = appendSlashes(dst, m.base.Prefix, slash)
-	dst = append(dst, rest...)
+	fragment := len(rest)
+	if i := bytes.IndexByte(rest, '#'); i >= 0 {
+		fragment = i
+	}
+	dst = append(dst, rest[:fragment]...)
 	if len(dst) == start { // the root, where the gateway's prefix is the root too
 		dst = append(dst, slash...)
 	}
-	return dst
+	dst = m.appendNamed(dst, rest[:fragment])
+	return append(dst, rest[fragment:]...)
+}
+
+// appendNamed appends the parameter that a link needs, unless it has it. One whose name
+// is written with escapes is not seen: the link then names the enterprise twice, and
+// whoever follows it is told so.
+func (m *linkMap) appendNamed(dst, link []byte) []byte {
+	if m.base.Named == "" {
+		return dst
+	}
+	mark := byte('?')
+	if i := bytes.IndexByte(link, '?'); i >= 0 {
+		if bytes.Contains(link[i:], []byte(m.base.NamedBy)) {
+			return dst
+		}
+		mark = '&'
+	}
+	return append(append(dst, mark), m.base.Named...)
 }
 
 func appendSlashes(dst []byte, s, slash string) []byte {

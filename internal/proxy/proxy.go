@@ -69,6 +69,10 @@ type LinkBase struct {
 	// Prefix is the path that stands for the upstream's base, escaped, without a
 	// trailing slash: "/enterprises/0206731645/ebox/providers/nsso".
 	Prefix string
+	// Named is a query parameter, "name=value", without which the upstream would not
+	// know for whom a link is followed; empty for none. A link stays as it is if its
+	// query has a parameter that begins with NamedBy.
+	Named, NamedBy string
 }
 
 // Call is one request as it is to be sent.
