@@ -687,6 +687,22 @@ func TestAPostThatSaysWhatAGetBrings(t *testing.T) {
 	}
 }
 
+func TestAPostThatAnotherWriteOvertookIsNotKept(t *testing.T) {
+	var r *rig
+	r = newRig(t, func(req *http.Request) (*http.Response, error) {
+		switch req.Method {
+		case "POST": // the upstream has made its answer, and before it arrives
+			r.do(asked{method: "PUT", path: "/a"})
+			return reply(200, "posted", "Cache-Control: max-age=60", "Content-Location: /a"), nil
+		case "PUT":
+			return reply(204, ""), nil
+		}
+		return reply(200, "put", "Cache-Control: max-age=60"), nil
+	})
+	r.do(asked{method: "POST", path: "/a"})
+	mustGet(t, r.get("/a"), 200, "put", "fwd=uri-miss; stored")
+}
+
 func TestWithoutMemoryTheStoreAnswers(t *testing.T) {
 	a, b, _ := replicas(t, always("body", "Cache-Control: max-age=60"))
 	for _, r := range []*rig{a, b} {

@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"ebox-gateway/internal/exchange"
 )
@@ -46,7 +45,7 @@ func (c *Cache) bypass(x Exchange, t *Task) {
 func (c *Cache) write(x Exchange, t *Task, status string) {
 	told := false
 	forwarded := false
-	requested := c.o.Now()
+	posted := c.newPosted(x, t)
 	defer func() {
 		if !told && (!forwarded || exchange.From(x.Request().Context()).Sent) {
 			c.wrote(x, t, nil)
@@ -64,9 +63,10 @@ func (c *Cache) write(x Exchange, t *Task, status string) {
 			return nil, err
 		}
 		told = true
+		alone := posted != nil && posted.untouched()
 		c.wrote(x, t, resp)
 		if t.Policy != nil {
-			if c.keepPosted(x, t, resp, requested) {
+			if alone && posted.keepPosted(resp) {
 				status += "; stored"
 				exchange.From(x.Request().Context()).Cache = status
 			}
@@ -77,34 +77,53 @@ func (c *Cache) write(x Exchange, t *Task, status string) {
 	forwarded = true
 }
 
+// newPosted makes ready to keep the answer to a POST; nil if it cannot be kept.
+func (c *Cache) newPosted(x Exchange, t *Task) *reading {
+	r := x.Request()
+	if r.Method != http.MethodPost || t.Opening || t.Policy == nil {
+		return nil
+	}
+	rd := &reading{c: c, x: x, t: t, q: newQuery(r, x.Field), record: exchange.From(r.Context()), posted: true, requested: c.o.Now()}
+	rd.q.method = http.MethodGet
+	rd.open()
+	return rd
+}
+
+// untouched tells that nothing was made void where the answer would be kept since the
+// request began. After another write, it may say what was true before that.
+func (rd *reading) untouched() bool {
+	for i := range rd.n {
+		if at := &rd.places[i]; rd.c.epochs.mark(&at.key) != at.mark {
+			return false
+		}
+	}
+	return true
+}
+
 // keepPosted stores the answer to a POST for later reads, if it says that it is what a
 // GET of the same target would bring, and for how long (RFC 9110, section 9.3.3). What
 // the POST made void is void already, so this is kept under the new epoch.
-func (c *Cache) keepPosted(x Exchange, t *Task, resp *http.Response, requested time.Time) bool {
-	r := x.Request()
-	if r.Method != http.MethodPost || t.Opening || resp.StatusCode != http.StatusOK {
-		return false
-	}
+func (rd *reading) keepPosted(resp *http.Response) bool {
 	location := one(resp.Header["Content-Location"])
-	if location == "" {
+	if resp.StatusCode != http.StatusOK || location == "" {
 		return false
 	}
-	if target, ok := x.Locate(location); !ok || target != t.Target {
+	if target, ok := rd.x.Locate(location); !ok || target != rd.t.Target {
 		return false
 	}
 	cc := parseCacheControl(resp.Header["Cache-Control"])
-	if _, says := saidLifetime(&cc, resp.Header, requested); !says {
+	if _, says := saidLifetime(&cc, resp.Header, rd.requested); !says {
 		return false
 	}
-	rd := reading{c: c, x: x, t: t, q: newQuery(r, x.Field), record: exchange.From(r.Context()), posted: true, requested: requested}
-	rd.q.method = http.MethodGet
-	rd.open()
-	if store := c.store(); store != nil {
-		for i := range rd.n {
-			at := &rd.places[i]
-			if _, mark, err := store.Load(r.Context(), &at.key); err == nil && !c.owed.concerns(&at.key) {
-				at.second, at.store = mark, store
-			}
+	c, store := rd.c, rd.c.store()
+	for i := range rd.n {
+		at := &rd.places[i]
+		at.mark = c.epochs.mark(&at.key)
+		if store == nil {
+			continue
+		}
+		if _, mark, err := store.Load(rd.x.Request().Context(), &at.key); err == nil && !c.owed.concerns(&at.key) {
+			at.second, at.store = mark, store
 		}
 	}
 	return rd.keep(resp, c.o.Now())
