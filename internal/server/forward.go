@@ -173,6 +173,9 @@ func (e *Endpoint) serve(c *call, r *http.Request, route *Route) error {
 	if e.origin == "" {
 		out.Links.Origin = c.conn.originOf(r.Host)
 	}
+	if route.Tenancy.Mandates && tenant.Number != 0 {
+		out.Links.Named, out.Links.NamedBy = tenancy.NamedIn(tenant.Number)
+	}
 	if target.Kept != nil && e.o.Keeper != nil {
 		e.o.Keeper.Keep(c, r, &out, target.Kept)
 		return nil

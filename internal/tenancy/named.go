@@ -52,6 +52,12 @@ const (
 	createWithRepresentative = "createMandateWithRepresentative"
 )
 
+// NamedIn gives the query parameter by which grant/citizen knows for whom a call is, and
+// how the names of parameters that say so begin.
+func NamedIn(number enterprise.Number) (parameter, names string) {
+	return representedNumber + "=" + number.String(), representedName
+}
+
 // mostNumbers bounds how many different numbers are collected. Two are already a
 // contradiction; the rest is for the order of the checks.
 const mostNumbers = 8
