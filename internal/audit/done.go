@@ -48,3 +48,12 @@ func kindOfCall(r *exchange.Record) (Kind, bool) {
 	}
 	return KindRead, true
 }
+
+// MayRecord tells a request that may end as a record of its own, before it is known
+// how it ends.
+func MayRecord(r *exchange.Record) bool {
+	if writes(r.Method, r.Action) {
+		return true
+	}
+	return r.Action != ebox.None && r.Method != http.MethodOptions && !ebox.IsReference(r.Path)
+}

@@ -132,6 +132,74 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 	})
 }
 
+// A disk that hangs, and more traffic than the queue holds: what begins is refused from
+// half of it on, what was under way by then still finds its place, and the chain has no
+// gap.
+func TestAFullQueueLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, disk := t.TempDir(), &faulty{}
+		o := options(dir)
+		o.OpenFile, o.StopAfter, o.Queue = disk.openFile, time.Hour, 10
+		l := mustOpen(t, o)
+		disk.set(nil, syscall.ENOSPC, nil)
+		for i := range 5 {
+			if l.Full() {
+				t.Errorf("full with %d records", i)
+			}
+			l.Done(call("r"))
+			time.Sleep(time.Second)
+		}
+		if s := l.Status(); !l.Full() || !s.Full || !s.Refusing || l.Refused() {
+			t.Errorf("with half of the queue: %+v", s)
+		}
+		for range 4 { // reads that were under way
+			l.Done(call("r"))
+		}
+		w := write("w")
+		if err := l.Intent(context.Background(), w); err != nil || !w.Intent {
+			t.Errorf("a write that was under way: %v", err)
+		}
+		if w := write("late"); !errors.Is(l.Intent(context.Background(), w), ErrNotRecorded) || w.Intent {
+			t.Error("a write is sent whose intent found no place")
+		}
+		disk.set(nil, nil, nil)
+		time.Sleep(2 * time.Second)
+		if s := l.Status(); s.Full || s.Refusing || s.Lost != 0 {
+			t.Errorf("the disk is back: %+v", s)
+		}
+		mustClose(t, l)
+		if r := sound(t, dir); len(r.Gaps) > 0 {
+			t.Error(r.Gaps)
+		}
+		if got := kindsIn(t, dir); got != "start read read read read read read read read read intent stop" {
+			t.Error(got)
+		}
+	})
+}
+
+// With audit.stopAfter never, traffic goes on whatever is lost by it.
+func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &faulty{}
+		o := options(t.TempDir())
+		o.OpenFile, o.Queue = disk.openFile, 4
+		l := mustOpen(t, o)
+		disk.set(nil, syscall.ENOSPC, nil)
+		for i := range 8 {
+			w := write("w")
+			if err := l.Intent(context.Background(), w); err != nil || !w.Intent || l.Full() {
+				t.Errorf("write %d: %v", i, err)
+			}
+			time.Sleep(time.Second)
+		}
+		if s := l.Status(); s.Lost != 4 || s.Refusing {
+			t.Errorf("%+v", s)
+		}
+		disk.set(nil, nil, nil)
+		mustClose(t, l)
+	})
+}
+
 func TestReadsAloneNoticeADiskThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &faulty{}

@@ -40,7 +40,8 @@ type Options struct {
 	// StopAfter is how long evidence may fail to be written before Refused says so; 0
 	// is at once, Never is never. There is no default.
 	StopAfter time.Duration
-	// Queue is how many records wait in memory at most (20,000); reads get half of it.
+	// Queue is how many records wait in memory at most (20,000). From half of it on,
+	// Full says so; where StopAfter is Never, reads are lost from there on.
 	Queue int
 	// Mask hides the numbers of citizens in a path. Nil hides nothing.
 	Mask func(string) string
@@ -148,12 +149,6 @@ type batch struct {
 	err  error
 }
 
-// trouble is a failure that lasts.
-type trouble struct {
-	since time.Time
-	cause string
-}
-
 // Open opens or begins the chain of a replica: it takes the lock, looks where the
 // chain ended, sets aside what a crash left half written, says in the chain what may
 // be missing, and signs the start.
@@ -231,7 +226,7 @@ func (l *Log) SetStopAfter(d time.Duration) { l.stopAfter.Store(int64(d)) }
 // Intent records that a write is about to be sent, and returns when that is on disk.
 // The error is ErrNotRecorded, or that of ctx; then the write must not be sent. While
 // evidence may be late (Options.StopAfter), a failing disk is no error: the record
-// waits in memory.
+// waits in memory, as long as there is room for it.
 func (l *Log) Intent(ctx context.Context, r *exchange.Record) error {
 	r.Intent = true
 	e := entry{kind: KindIntent, at: l.o.Now(), call: *r}
@@ -242,13 +237,13 @@ func (l *Log) Intent(ctx context.Context, r *exchange.Record) error {
 			return ErrNotRecorded
 		}
 		if !l.add(&e) {
-			return l.tolerated()
+			return l.untaken(r)
 		}
 		return nil
 	}
 	b := l.addWaiting(&e)
 	if b == nil {
-		return l.tolerated()
+		return l.untaken(r)
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -264,29 +259,6 @@ func (l *Log) Intent(ctx context.Context, r *exchange.Record) error {
 		l.inTrouble(fmt.Errorf("the disk has not answered for %s", patience))
 		return l.tolerated()
 	}
-}
-
-// tolerated is what becomes of a write whose intent is not on disk.
-func (l *Log) tolerated() error {
-	if t := l.trouble.Load(); l.stopAfter.Load() == 0 || t != nil && l.refuses(t) {
-		return ErrNotRecorded
-	}
-	return nil
-}
-
-func (l *Log) refuses(t *trouble) bool {
-	after := time.Duration(l.stopAfter.Load())
-	return after >= 0 && l.o.Now().Sub(t.since) >= after
-}
-
-// Refused says that no request may be served, since evidence has not been written for
-// longer than Options.StopAfter allows.
-func (l *Log) Refused() bool {
-	if began := l.busy.Load(); began != 0 && l.trouble.Load() == nil && l.o.Now().UnixNano()-began > int64(patience) {
-		l.inTrouble(fmt.Errorf("the disk has not answered for %s", patience))
-	}
-	t := l.trouble.Load()
-	return t != nil && l.refuses(t)
 }
 
 // Kept says that evidence is kept.
@@ -324,15 +296,18 @@ func (l *Log) addWaiting(e *entry) *batch {
 	return b
 }
 
-// take queues a record under the lock. Half of the places are kept for what must not
-// be lost.
+// take queues a record under the lock, or counts it as lost. Half of the places are
+// kept for what must not be lost: where no request is refused, for what is no read;
+// otherwise for whatever was under way when the log was Full.
 func (l *Log) take(e *entry) bool {
 	limit := l.o.Queue
-	if e.kind == KindRead {
+	if e.kind == KindRead && l.mayLose() {
 		limit /= 2
 	}
 	if l.closing || l.held >= limit {
 		switch {
+		case e.kind == KindIntent && !l.mayLose():
+			return false // its write is not sent: nothing is lost
 		case e.kind == KindRead || e.kind == KindOpening:
 			l.lost.reads++
 		case e.event != nil:
@@ -393,17 +368,4 @@ func (l *Log) Close() error {
 		}
 	})
 	return err
-}
-
-func (l *Log) inTrouble(err error) {
-	t := &trouble{since: l.o.Now(), cause: err.Error()}
-	if l.trouble.CompareAndSwap(nil, t) {
-		l.o.Log.Error("the evidence cannot be written; records wait in memory", "directory", l.dir, "cause", t.cause)
-	}
-}
-
-func (l *Log) recovered() {
-	if t := l.trouble.Swap(nil); t != nil {
-		l.o.Log.Info("the evidence is written again", "directory", l.dir, "after", l.o.Now().Sub(t.since).Round(time.Millisecond).String())
-	}
 }

@@ -27,10 +27,11 @@ type Status struct {
 	Lost    uint64 `json:"lost"`
 	Waiting int    `json:"waiting"`
 	// Failing says why records cannot be written, since when, and Refusing whether
-	// requests are refused for it.
+	// requests are refused for it, or since more records wait than may (Full).
 	Failing  string    `json:"failing,omitempty"`
 	Since    time.Time `json:"since,omitzero"`
 	Refusing bool      `json:"refusing,omitempty"`
+	Full     bool      `json:"full,omitempty"`
 	// Shipping says why checkpoints cannot be handed out.
 	Shipping string `json:"shipping,omitempty"`
 }
@@ -39,9 +40,10 @@ type Status struct {
 func (l *Log) Status() Status {
 	s := Status{
 		Directory: l.dir, Replica: l.o.Replica, Key: Fingerprint(l.key.Public()),
-		Refusing: l.Refused(), Sequence: l.totals.seq.Load(), Signed: l.totals.signed.Load(),
+		Full: l.Full(), Sequence: l.totals.seq.Load(), Signed: l.totals.signed.Load(),
 		Written: l.totals.records.Load(), Lost: l.totals.lost.Load(),
 	}
+	s.Refusing = s.Full || l.Refused()
 	if t := l.trouble.Load(); t != nil {
 		s.Failing, s.Since = t.cause, t.since
 	}

@@ -36,6 +36,9 @@ func AuditOptions(cfg *config.Config) (audit.Options, error) {
 	o := audit.Options{
 		Dir: a.Dir, Replica: a.Replica, KeyFile: a.KeyFile, SegmentSize: int64(a.SegmentSize), CheckpointEvery: a.CheckpointEvery,
 		KeepYears: a.KeepYears, StopAfter: stopAfter(a), Mask: telemetry.Mask,
+		// From half of it on no request begins: the other half has room for an intent and
+		// an outcome of all that may be under way.
+		Queue: max(20_000, 4*cfg.Server.Limits.MaxRequests),
 	}
 	if o.Replica == "" {
 		var err error
@@ -214,11 +217,22 @@ func (e *evidence) Intent(ctx context.Context, r *exchange.Record) error {
 // Kept implements audit.Intents.
 func (e *evidence) Kept() bool { return e.log.Load() != nil }
 
-// admission lets nobody in while evidence has been failing for longer than it may.
-func (e *evidence) admission(next func(context.Context, *tenancy.Caller, tenancy.Tenant) error) func(context.Context, *tenancy.Caller, tenancy.Tenant) error {
+// admission lets nobody in while evidence has been failing for longer than it may, and
+// nobody who would leave a record while too many wait. impersonal are the routes that
+// leave none.
+func (e *evidence) admission(impersonal map[string]bool, next func(context.Context, *tenancy.Caller, tenancy.Tenant) error) func(context.Context, *tenancy.Caller, tenancy.Tenant) error {
+	const again = 10 * time.Second
 	return func(ctx context.Context, caller *tenancy.Caller, tenant tenancy.Tenant) error {
-		if log := e.log.Load(); log != nil && log.Refused() {
-			return problem.Unavailable("The gateway cannot write its evidence, and serves nobody without it. Nothing was sent. The platform team finds the reason in its status; try again later.", 10*time.Second).
+		log := e.log.Load()
+		if log == nil {
+			return next(ctx, caller, tenant)
+		}
+		if log.Refused() {
+			return problem.Unavailable("The gateway cannot write its evidence, and serves nobody without it. Nothing was sent. The platform team finds the reason in its status; try again later.", again).
+				Proxy(problem.ProxyInternalError)
+		}
+		if rec := exchange.From(ctx); log.Full() && !impersonal[rec.Route] && audit.MayRecord(rec) {
+			return problem.Unavailable("The gateway holds as many records of its evidence as it may that are not on disk yet, and begins nothing of which it could lose the record. Nothing was sent. The platform team finds the reason in its status; try again later.", again).
 				Proxy(problem.ProxyInternalError)
 		}
 		return next(ctx, caller, tenant)
@@ -240,6 +254,8 @@ func (s *evidence) trouble() string {
 	switch now := s.status(); {
 	case now == nil:
 		return ""
+	case now.Full:
+		return strings.TrimSuffix(fmt.Sprintf("%d records of the evidence wait in memory, and requests are refused since no more may (audit.stopAfter): %s", now.Waiting, now.Failing), ": ")
 	case now.Refusing:
 		return "evidence cannot be written, and requests are refused for it (audit.stopAfter): " + now.Failing
 	case now.Failing != "":

@@ -194,7 +194,7 @@ func (g *Gateway) ready() string {
 	if g.state.Load() != serving {
 		return "the gateway is stopping"
 	}
-	if log := g.pool.evidence.log.Load(); log != nil && log.Refused() {
+	if s := g.pool.evidence.status(); s != nil && s.Refusing {
 		return g.pool.evidence.trouble()
 	}
 	clients := g.current.Load().tokens.Status()

@@ -100,7 +100,7 @@ var (
 	evidenceWritten  = define(counter, "evidence_records_total", "Evidence records on disk.")
 	evidenceLost     = define(counter, "evidence_lost_total", "Evidence records that were not taken because too many waited.")
 	evidenceFailing  = define(gauge, "evidence_failing", "1 while evidence cannot be written.")
-	evidenceRefusing = define(gauge, "evidence_refusing", "1 while requests are refused because evidence cannot be written.")
+	evidenceRefusing = define(gauge, "evidence_refusing", "1 while requests are refused because evidence cannot be written, or waits in too great a number.")
 
 	spansExported = define(counter, "trace_spans_exported_total", "Spans that the collector took.")
 	spansDropped  = define(counter, "trace_spans_dropped_total", "Spans that were given up: the queue was full or the collector did not take them.")

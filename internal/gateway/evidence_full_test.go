@@ -1,0 +1,86 @@
+package gateway
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/tenancy"
+)
+
+// fullDisk takes nothing while it is full.
+type fullDisk struct {
+	*os.File
+	full *atomic.Bool
+}
+
+func (d fullDisk) Write(b []byte) (int, error) {
+	if d.full.Load() {
+		return 0, syscall.ENOSPC
+	}
+	return d.File.Write(b)
+}
+
+// While as many records wait as may, what would leave another one is refused, and what
+// leaves none is served.
+func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
+	var full atomic.Bool
+	log, err := audit.Open(audit.Options{
+		Dir: t.TempDir(), Replica: "r1", StopAfter: time.Hour, Queue: 8, Log: slog.New(slog.DiscardHandler),
+		OpenFile: func(name string, flag int, perm fs.FileMode) (audit.File, error) {
+			f, err := os.OpenFile(name, flag, perm)
+			return fullDisk{f, &full}, err
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e evidence
+	e.log.Store(log)
+	admit := e.admission(map[string]bool{"registry": true}, func(context.Context, *tenancy.Caller, tenancy.Tenant) error { return nil })
+	asks := func(r exchange.Record) error {
+		return admit(exchange.With(t.Context(), &r), nil, tenancy.Tenant{})
+	}
+	read := exchange.Record{Route: "ebox-providers", Method: http.MethodGet, Path: "/ebox/messages", Action: ebox.List}
+	full.Store(true)
+	for range 4 {
+		if err := asks(read); err != nil {
+			t.Errorf("refused too soon: %v", err)
+		}
+		e.event(audit.KindKey, netip.Addr{})
+	}
+	change := read
+	change.Method, change.Action = http.MethodPatch, ebox.Change
+	for name, r := range map[string]exchange.Record{"a read": read, "a change": change} {
+		if asks(r) == nil {
+			t.Errorf("%s is served, and its record may be lost", name)
+		}
+	}
+	registry, health, reference := read, read, read
+	registry.Route, health.Action, reference.Path = "registry", ebox.None, "/ebox/referenceData/messageTypes"
+	for name, r := range map[string]exchange.Record{"the registry": registry, "a health check": health, "the reference data": reference} {
+		if err := asks(r); err != nil {
+			t.Errorf("%s leaves no record and is refused: %v", name, err)
+		}
+	}
+	if s := e.status(); !s.Refusing || e.trouble() == "" {
+		t.Errorf("nobody is told: %+v", s)
+	}
+	full.Store(false)
+	if err := log.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := asks(read); err != nil {
+		t.Errorf("still refused when all is on disk: %v", err)
+	}
+}
