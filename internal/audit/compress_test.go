@@ -380,6 +380,37 @@ func TestADecompressionBombIsNotReadToItsEnd(t *testing.T) {
 	}
 }
 
+// Neither does one cost a start, or retention, more than a part of it, whatever it
+// becomes.
+func TestADecompressionBombDoesNotHoldUpAStart(t *testing.T) {
+	for name, part := range map[string]func(line []byte) []byte{
+		"zeros":                      func([]byte) []byte { return make([]byte, 1<<20) },
+		"empty lines":                func([]byte) []byte { return bytes.Repeat([]byte("\n"), 1<<20) },
+		"the same record ever again": func(line []byte) []byte { return bytes.Repeat(line, 1000) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := compressed(t, 40, 4000)
+			segments := mustSegments(t, dir)
+			last := segments[len(segments)-1]
+			text := textOf(t, last)
+			line, _, _ := bytes.Cut(text, []byte("\n"))
+			bomb := bytes.Repeat(zipped(t, part(append(line, '\n'))), 500)
+			mustWrite(t, last.path+compressedSuffix, append(zipped(t, text), bomb...))
+			if err := os.Remove(last.path); err != nil {
+				t.Fatal(err)
+			}
+			end, err := tailOf(last.path + compressedSuffix)
+			if err != nil || end.damage == nil || end.size > mostRubbishBytes+2*maxLine {
+				t.Errorf("%d bytes were read, %v, %v", end.size, end.damage, err)
+			}
+			mustClose(t, mustOpen(t, options(dir)))
+			if report := verify(t, dir, VerifyOptions{}); !report.Ended || report.Last != end.last.seq+3 { // a gap, the start, the stop
+				t.Errorf("the chain did not go on behind seq %d: %+v", end.last.seq, report)
+			}
+		})
+	}
+}
+
 // The last segment may be compressed, by whoever put the files away: the chain goes on
 // behind it.
 func TestAChainWhoseEndIsCompressedGoesOn(t *testing.T) {

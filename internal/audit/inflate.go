@@ -103,9 +103,14 @@ func (in *inflater) Read(p []byte) (n int, err error) {
 	case in.count.failed != nil:
 		in.failed = in.count.failed
 	default:
-		in.failed = &damage{at: in.count.n - int64(in.packed.Buffered()), size: in.size, cause: err}
+		in.failed = in.damaged(err)
 	}
 	return n, in.failed
+}
+
+// damaged says that the file is at fault here.
+func (in *inflater) damaged(cause error) *damage {
+	return &damage{at: in.count.n - int64(in.packed.Buffered()), size: in.size, cause: cause}
 }
 
 // Close implements io.Closer.

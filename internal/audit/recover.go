@@ -118,14 +118,17 @@ func (l *Log) setAside(s segment, t tail, now time.Time) (string, error) {
 	return name, nil
 }
 
-// tailOf finds the last record of a segment that is whole.
+// tailOf finds the last record of a segment that is whole. Of a compressed one no more
+// is read than may be wrong in it (rubbish): its size says nothing of what it becomes.
 func tailOf(path string) (tail, error) {
 	f, err := openLines(path)
 	if err != nil {
 		return tail{}, fmt.Errorf("reading the end of the evidence: %w", err)
 	}
 	defer f.Close()
+	packed, compressed := f.(*inflater)
 	var t tail
+	var wrong rubbish
 	r := bufio.NewReaderSize(f, 64<<10)
 	for {
 		text, err := readLine(r)
@@ -137,11 +140,15 @@ func tailOf(path string) (tail, error) {
 			return tail{}, fmt.Errorf("reading the end of the evidence: %w", err)
 		}
 		if whole, ok := bytes.CutSuffix(text, []byte{'\n'}); ok {
-			if l, err := parseLine(whole); err == nil && l.intact() {
+			if l, err := parseLine(whole); err == nil && l.intact() && (!compressed || l.seq > t.last.seq) {
 				t.text = append(t.text[:0], l.content...)
 				l.content = t.text
 				t.last, t.found, t.end = l, true, t.size
 			}
+		}
+		if compressed && t.end != t.size && wrong.add(text) != nil {
+			t.damage = packed.damaged(errRubbish)
+			return t, nil
 		}
 		if err != nil {
 			return t, nil
