@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,14 +34,12 @@ func evidence(b *testing.B) *audit.Log {
 	return l
 }
 
+// finishedRead is the record of a message that was fetched for somebody.
 func finishedRead() *exchange.Record {
-	const id = "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11"
-	return &exchange.Record{
-		ID: id, Start: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Caller: "hr", Listener: "main", Actor: "an.peeters",
-		Method: "GET", Path: "/enterprises/0206731645/ebox/providers/nsso/ebox/messages/1000001", Route: "ebox-providers", Provider: "nsso",
-		Action: ebox.List, Enterprise: 206731645, TokenHash: strings.Repeat("ab", 32), Upstream: "provider nsso", UpstreamHost: "services.socialsecurity.be",
-		Client: "payroll", Status: 200, UpstreamStatus: 200, Tries: 1, Sent: true, TraceID: id, AnswerTraceID: id, BytesOut: 2048, Cache: "fwd=uri-miss; stored",
-	}
+	r := finished()
+	r.Path += "/1000001"
+	r.Actor, r.Sent, r.AnswerTraceID, r.Cache = "an.peeters", true, r.TraceID, "fwd=uri-miss; stored"
+	return r
 }
 
 // BenchmarkEvidenceOfARead is what the record of a read costs its caller: by itself,

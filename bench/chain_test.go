@@ -40,16 +40,7 @@ func load(b *testing.B, proxy *child, path string) {
 	addr := strings.TrimPrefix(proxy.url, "http://")
 	request := "GET " + path + " HTTP/1.1\r\nHost: " + addr + "\r\nOn-Behalf-Of-Enterprise-Number: 0206731645\r\nAccept: application/json\r\nUser-Agent: bench/1.0\r\n\r\n"
 	ask(b, addr, request, 2000) // warm up: connections, token, pools
-	before := proxy.spent(b)
-	b.ResetTimer()
-	ask(b, addr, request, b.N)
-	b.StopTimer()
-	after := proxy.spent(b)
-	n := float64(b.N)
-	b.ReportMetric(float64((after.CPU-before.CPU).Nanoseconds())/n/1000, "cpu-µs/req")
-	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/n, "allocs/req")
-	b.ReportMetric(float64(after.Bytes-before.Bytes)/n, "B/req")
-	b.ReportMetric(n/b.Elapsed().Seconds(), "req/s")
+	report(b, proxy, b.N, func() { ask(b, addr, request, b.N) })
 }
 
 func ask(tb testing.TB, addr, request string, n int) {

@@ -1,14 +1,11 @@
 package bench
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,10 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/gateway"
 )
 
 const (
@@ -45,10 +39,7 @@ type served struct {
 func providersHandler() http.Handler {
 	var requests, notModified, bytes atomic.Int64
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /token", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"access_token":"benchmark-token-of-a-usual-length-0123456789","token_type":"Bearer","expires_in":3600,"scope":"messages"}`)
-	})
+	mux.HandleFunc("POST /token", tokenEndpoint)
 	mux.HandleFunc("GET /served", func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(served{requests.Load(), notModified.Load(), bytes.Load()})
 	})
@@ -75,46 +66,30 @@ func providersHandler() http.Handler {
 	return mux
 }
 
+// serveGatewayInbox starts a gateway whose callers are of class batch. The providers are
+// far, unless upstream ends in #near.
 func serveGatewayInbox(upstream string) (net.Addr, error) {
-	dir, err := os.MkdirTemp("", "gateway-bench-")
-	if err != nil {
-		return nil, err
+	upstream, distance, near := strings.Cut(upstream, "#")
+	if !near {
+		distance = "far"
 	}
-	defer os.RemoveAll(dir) // the key is read while the gateway is built
-	if _, err := demo.NewClient(dir); err != nil {
-		return nil, err
-	}
-	distance := "far"
-	if near, ok := strings.CutSuffix(upstream, "#near"); ok {
-		upstream, distance = near, "near"
-	}
-	var providers []string
-	for i := range federation {
-		providers = append(providers, fmt.Sprintf("{id: p%d, url: %s/%s/%d, apiVersion: '3.0'}", i, upstream, distance, i))
-	}
-	text := fmt.Sprintf(`environment: custom
-server: {listen: 127.0.0.1:0}
-admin: {listen: 127.0.0.1:0}
-oauth: {tokenUrl: %[1]s/token, clients: {bench: {clientId: bench, keystore: {file: client.p12, password: demo}}}}
-tenancy: {mode: any}
+	r := recipe{upstream: upstream, text: fmt.Sprintf(`tenancy: {mode: any}
 callers: [{name: poller, networks: [127.0.0.0/8], class: batch}]
 cache: {memory: 2GB}
-registry: {providers: [%[2]s]}
+registry: {providers: [%s]}
 routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", upstream: {registry: true}, scopes: [messages]}]
-`, upstream, strings.Join(providers, ", "))
-	cfg, err := config.Parse("bench.yaml", []byte(text), dir, os.LookupEnv)
-	if err != nil {
-		return nil, err
+`, federated(upstream+"/"+distance+"/"))}
+	return r.serve()
+}
+
+// federated lists the providers as a configuration does; base and a number are the URL
+// of each.
+func federated(base string) string {
+	list := make([]string, federation)
+	for i := range list {
+		list[i] = fmt.Sprintf(`{id: p%d, url: %s%[1]d, apiVersion: "3.0"}`, i, base)
 	}
-	g, err := gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return nil, err
-	}
-	if err := g.Start(); err != nil {
-		return nil, err
-	}
-	go func() { _ = g.Run(context.Background(), context.Background()) }()
-	return g.Addrs()[0], nil
+	return strings.Join(list, ", ")
 }
 
 // BenchmarkInboxPage measures a page over five providers beside the same page of the
@@ -159,36 +134,14 @@ func BenchmarkInboxPolling(b *testing.B) {
 	providers := start(b, roleProviders, "")
 	gateway := start(b, roleGatewayInbox, providers.url+"#near")
 	for _, round := range []string{"first", "nothing-new"} {
-		b.Run(round, func(b *testing.B) { poll(b, gateway, providers) })
+		b.Run(round, func(b *testing.B) { pollMeasured(b, gateway, providers) })
 	}
 }
 
-func poll(b *testing.B, gateway, providers *child) {
-	const connections = 16
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
-	defer client.CloseIdleConnections()
-	var next atomic.Int64
+func pollMeasured(b *testing.B, gateway, providers *child) {
 	before, upstream := gateway.spent(b), servedBy(b, providers)
 	b.ResetTimer()
-	var wg sync.WaitGroup
-	for range connections {
-		wg.Go(func() {
-			for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
-				resp, err := client.Get(gateway.url + "/enterprises/" + numbered(int(i)).String() + "/ebox/messages")
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				n, err := io.Copy(io.Discard, resp.Body)
-				_ = resp.Body.Close()
-				if err != nil || resp.StatusCode != 200 || n < 1024 || resp.Header.Get("X-EBox-Incomplete") != "" {
-					b.Errorf("status %d, %d bytes, without %q, %v", resp.StatusCode, n, resp.Header.Get("X-EBox-Incomplete"), err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
+	gateway.poll(b, 16, b.N)
 	b.StopTimer()
 	after, answered := gateway.spent(b), servedBy(b, providers)
 	n := float64(b.N)
@@ -201,10 +154,44 @@ func poll(b *testing.B, gateway, providers *child) {
 	b.ReportMetric(100*float64(answered.NotModified-upstream.NotModified)/requests, "%-304")
 }
 
-// numbered is the nth of many enterprises, with its check digits.
-func numbered(n int) enterprise.Number {
-	first := 2000000 + n // eight digits
-	return enterprise.Number(first*100 + 97 - first%97)
+// poll asks a gateway for the inbox of each of the first n enterprises once.
+func (c *child) poll(tb testing.TB, connections, n int) {
+	tb.Helper()
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
+	defer client.CloseIdleConnections()
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range connections {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				if err := c.inboxOf(client, int(i)); err != nil {
+					tb.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// inboxOf reads the inbox of the i-th enterprise, which all providers have to be in.
+func (c *child) inboxOf(client *http.Client, i int) error {
+	resp, err := client.Get(c.url + "/enterprises/" + represented(i) + "/ebox/messages")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	length, err := io.Copy(io.Discard, resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK || length < federation*1024 || resp.Header.Get("X-EBox-Incomplete") != "" {
+		return fmt.Errorf("status %d with %d bytes, without %q, %v", resp.StatusCode, length, resp.Header.Get("X-EBox-Incomplete"), err)
+	}
+	return nil
+}
+
+// represented is the i-th of a great many enterprises.
+func represented(i int) string {
+	n := 2_000_000 + i // eight digits, and two that check them
+	return enterprise.Number(n*100 + 97 - n%97).String()
 }
 
 func servedBy(tb testing.TB, providers *child) served {

@@ -2,9 +2,7 @@ package bench
 
 import (
 	"bufio"
-	"context"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -15,12 +13,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/telemetry"
@@ -31,20 +26,13 @@ import (
 // the response cache, Redis with a key. docs/scale.md reckons with these numbers.
 
 const (
-	// providers is how many the inbox asks.
-	providers = 5
+	roleGatewayPolled = "gateway-polled"
 	// folderVariable is where the gateway keeps its log and evidence, redisVariable its
 	// Redis, listedVariable how many enterprises it may represent.
 	folderVariable = "BENCH_FOLDER"
 	redisVariable  = "BENCH_REDIS"
 	listedVariable = "BENCH_LISTED"
 )
-
-// represented is the i-th of a great many enterprises.
-func represented(i int) string {
-	n := 2_000_000 + i
-	return fmt.Sprintf("%08d%02d", n, 97-n%97)
-}
 
 // servePolls starts a gateway as in production.
 func servePolls(upstream string) (net.Addr, error) {
@@ -53,54 +41,32 @@ func servePolls(upstream string) (net.Addr, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := demo.NewClient(dir); err != nil {
-		return nil, err
-	}
 	var rows strings.Builder
+	rows.WriteString("number,name\n")
 	for i := range listed {
 		fmt.Fprintf(&rows, "%s,Enterprise %d\n", represented(i), i)
-	}
-	var known strings.Builder
-	for i := range providers {
-		fmt.Fprintf(&known, "{id: p%d, url: %s/p%[1]d, apiVersion: \"3.0\"}, ", i, upstream)
-	}
-	for name, content := range map[string]string{"enterprises.csv": "number,name\n" + rows.String(), "k1.key": strings.Repeat("0", 64)} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			return nil, err
-		}
 	}
 	redis := ""
 	if url := os.Getenv(redisVariable); url != "" {
 		redis = "redis: {url: \"" + url + "\", timeout: 1s, encryptionKeys: [{id: k1, file: k1.key}]}"
 	}
-	text := fmt.Sprintf(`environment: custom
-server: {listen: 127.0.0.1:0}
-admin: {listen: 127.0.0.1:0}
-oauth: {tokenUrl: %[1]s/token, clients: {bench: {clientId: bench, keystore: {file: client.p12, password: demo}}}}
-tenancy: {enterpriseFiles: [enterprises.csv]}
-registry: {providers: [%[2]s]}
-routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", upstream: {registry: true}, scopes: [messages]}]
-cache: {memory: 256MB}
-audit: {dir: evidence}
-%[3]s
-`, upstream, strings.TrimSuffix(known.String(), ", "), redis)
-	cfg, err := config.Parse("poll.yaml", []byte(text), dir, os.LookupEnv)
-	if err != nil {
-		return nil, err
-	}
 	log, err := os.Create(filepath.Join(dir, "access.log"))
 	if err != nil {
 		return nil, err
 	}
-	g, err := gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler), Done: telemetry.NewAccessLog(telemetry.Locked(log), "json", slog.LevelInfo).Done})
-	if err != nil {
-		return nil, err
+	r := recipe{
+		upstream: upstream, folder: dir,
+		files:   map[string]string{"enterprises.csv": rows.String(), "k1.key": strings.Repeat("0", 64)},
+		options: gateway.Options{Done: telemetry.NewAccessLog(telemetry.Locked(log), "json", slog.LevelInfo).Done},
+		text: fmt.Sprintf(`tenancy: {enterpriseFiles: [enterprises.csv]}
+registry: {providers: [%s]}
+routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", upstream: {registry: true}, scopes: [messages]}]
+cache: {memory: 256MB}
+audit: {dir: evidence}
+%s
+`, federated(upstream+"/p"), redis),
 	}
-	if err := g.Start(); err != nil {
-		return nil, err
-	}
-	go func() { _ = g.Run(context.Background(), context.Background()) }()
-	return g.Addrs()[0], nil
+	return r.serve()
 }
 
 // polled is a gateway that is polled, and where it keeps what it writes.
@@ -112,12 +78,7 @@ type polled struct {
 func startPolled(tb testing.TB, upstream, redis string, listed int) *polled {
 	tb.Helper()
 	folder := tb.TempDir()
-	for name, value := range map[string]string{folderVariable: folder, redisVariable: redis, listedVariable: strconv.Itoa(listed)} {
-		if err := os.Setenv(name, value); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	return &polled{start(tb, "gateway-polled", upstream), folder}
+	return &polled{start(tb, roleGatewayPolled, upstream, folderVariable+"="+folder, redisVariable+"="+redis, listedVariable+"="+strconv.Itoa(listed)), folder}
 }
 
 // written is the size of what is in the folder below a name.
@@ -169,54 +130,6 @@ func (p *polled) heap(tb testing.TB) float64 {
 	return 0
 }
 
-// poll asks for the inbox of each of the first n enterprises once.
-func (p *polled) poll(tb testing.TB, n int) {
-	tb.Helper()
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers}}
-	defer client.CloseIdleConnections()
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range callers {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
-				resp, err := client.Get(p.url + "/enterprises/" + represented(int(i)) + "/ebox/messages")
-				if err != nil {
-					tb.Error(err)
-					return
-				}
-				length, err := io.Copy(io.Discard, resp.Body)
-				_ = resp.Body.Close()
-				if err != nil || resp.StatusCode != http.StatusOK || length < providers*1024 || resp.Header.Get("X-EBox-Incomplete") != "" {
-					tb.Errorf("status %d with %d bytes, incomplete %q, %v", resp.StatusCode, length, resp.Header.Get("X-EBox-Incomplete"), err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-}
-
-// total reads a counter of Redis.
-func total(tb testing.TB, server *redistest.Server, section, name string) float64 {
-	tb.Helper()
-	for line := range strings.Lines(server.Do("INFO", section).(string)) {
-		if value, found := strings.CutPrefix(line, name+":"); found {
-			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			if err != nil {
-				tb.Fatal(err)
-			}
-			return n
-		}
-	}
-	tb.Fatalf("Redis does not tell %s", name)
-	return 0
-}
-
-// busySeconds is the processor time that Redis has used.
-func busySeconds(tb testing.TB, server *redistest.Server) float64 {
-	return total(tb, server, "cpu", "used_cpu_user") + total(tb, server, "cpu", "used_cpu_sys")
-}
-
 // BenchmarkPoll polls b.N enterprises: for the first time, again when nothing is new
 // (each provider says 304), and from a gateway that was just started and finds in
 // Redis what the other one kept.
@@ -225,17 +138,16 @@ func BenchmarkPoll(b *testing.B) {
 	server := redistest.Start(b)
 	polls := func(b *testing.B, p *polled, do func()) {
 		b.Helper()
-		cpu, log, evidence := p.spent(b), p.written(b, "access.log"), p.settled(b, "evidence")
-		commands, memory, busy := total(b, server, "stats", "total_commands_processed"), total(b, server, "memory", "used_memory"), busySeconds(b, server)
+		before, log, evidence, redis := p.spent(b), p.written(b, "access.log"), p.settled(b, "evidence"), redisSpent(b, server)
 		b.ResetTimer()
 		do()
 		b.StopTimer()
-		n, after := float64(b.N), p.spent(b)
-		b.ReportMetric(float64((after.CPU-cpu.CPU).Microseconds())/n, "cpu-µs/poll")
-		b.ReportMetric(float64(after.Mallocs-cpu.Mallocs)/n, "allocs/poll")
-		b.ReportMetric((total(b, server, "stats", "total_commands_processed")-commands)/n, "redis-commands/poll")
-		b.ReportMetric((busySeconds(b, server)-busy)*1e6/n, "redis-cpu-µs/poll")
-		b.ReportMetric((total(b, server, "memory", "used_memory")-memory)/n, "redis-B/poll")
+		n, after, redisAfter := float64(b.N), p.spent(b), redisSpent(b, server)
+		b.ReportMetric(float64((after.CPU-before.CPU).Microseconds())/n, "cpu-µs/poll")
+		b.ReportMetric(float64(after.Mallocs-before.Mallocs)/n, "allocs/poll")
+		b.ReportMetric((redisAfter.commands-redis.commands)/n, "redis-commands/poll")
+		b.ReportMetric((redisAfter.cpu-redis.cpu)*1e6/n, "redis-cpu-µs/poll")
+		b.ReportMetric((redisAfter.held-redis.held)/n, "redis-B/poll")
 		b.ReportMetric(float64(p.written(b, "access.log")-log)/n, "log-B/poll")
 		b.ReportMetric(float64(p.settled(b, "evidence")-evidence)/n, "evidence-B/poll")
 		b.ReportMetric(n/b.Elapsed().Seconds(), "polls/s")
@@ -244,19 +156,19 @@ func BenchmarkPoll(b *testing.B) {
 		b.Run(state, func(b *testing.B) {
 			server.Do("FLUSHALL")
 			p := startPolled(b, upstream.url, "redis://"+server.Addr, max(b.N, 1000))
-			p.poll(b, 200) // connections, the token, pools
+			p.poll(b, callers, 200) // connections, the token, pools
 			if state == "first" {
 				server.Do("FLUSHALL")
 				p = startPolled(b, upstream.url, "redis://"+server.Addr, max(b.N, 1000))
-				p.poll(b, 1)
+				p.poll(b, callers, 1)
 			} else {
-				p.poll(b, b.N)
+				p.poll(b, callers, b.N)
 			}
 			if state == "unchanged-restarted" {
 				p = startPolled(b, upstream.url, "redis://"+server.Addr, max(b.N, 1000))
-				p.poll(b, 1)
+				p.poll(b, callers, 1)
 			}
-			polls(b, p, func() { p.poll(b, b.N) })
+			polls(b, p, func() { p.poll(b, callers, b.N) })
 		})
 	}
 }
@@ -271,7 +183,7 @@ func BenchmarkRate(b *testing.B) {
 		b.Run(fmt.Sprintf("%dx", times), func(b *testing.B) {
 			server.Do("FLUSHALL")
 			p := startPolled(b, upstream.url, "redis://"+server.Addr, max(b.N, 1000))
-			p.poll(b, 200)
+			p.poll(b, callers, 200)
 			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 			defer client.CloseIdleConnections()
 			before, pause := p.spent(b), time.Hour/time.Duration(100_000*times)
@@ -283,15 +195,8 @@ func BenchmarkRate(b *testing.B) {
 				due := began.Add(time.Duration(i) * pause)
 				time.Sleep(time.Until(due))
 				wg.Go(func() {
-					resp, err := client.Get(p.url + "/enterprises/" + represented(i) + "/ebox/messages")
-					if err != nil {
+					if err := p.inboxOf(client, i); err != nil {
 						b.Error(err)
-						return
-					}
-					_, err = io.Copy(io.Discard, resp.Body)
-					_ = resp.Body.Close()
-					if err != nil || resp.StatusCode != http.StatusOK {
-						b.Errorf("status %d, %v", resp.StatusCode, err)
 					}
 					waited[i] = time.Since(due)
 				})

@@ -7,10 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,9 +16,6 @@ import (
 	"time"
 
 	"ebox-gateway/internal/authn"
-	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/demo"
-	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/replicas"
 )
@@ -213,40 +207,15 @@ func redisReport(b *testing.B, server *redistest.Server, do func(), requests int
 // serveReplica starts a gateway with a Redis; at is the upstream's URL and Redis's.
 func serveReplica(at, rate string) (net.Addr, error) {
 	upstream, redis, _ := strings.Cut(at, " ")
-	dir, err := os.MkdirTemp("", "gateway-bench-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir) // the keys are read while the gateway is built
-	if _, err := demo.NewClient(dir); err != nil {
-		return nil, err
-	}
-	var key [32]byte // all replicas have the same
-	copy(key[:], redis)
-	if err := os.WriteFile(filepath.Join(dir, "k1.key"), []byte(base64.StdEncoding.EncodeToString(key[:])), 0o600); err != nil {
-		return nil, err
-	}
-	text := fmt.Sprintf(`environment: custom
-server: {listen: 127.0.0.1:0}
-admin: {listen: 127.0.0.1:0}
-oauth: {tokenUrl: %[1]s/token, clients: {bench: {clientId: bench, keystore: {file: client.p12, password: demo}}}}
-tenancy: {enterprises: [{number: 0206.731.645}]}
+	r := recipe{
+		upstream: upstream,
+		files:    map[string]string{"k1.key": strings.Repeat("0", 64)}, // all replicas have the same
+		text: fmt.Sprintf(`tenancy: {enterprises: [{number: 0206.731.645}]}
 callers: [{name: bench, networks: [127.0.0.1/32]%[3]s}]
 registry: {providers: [{id: nsso, url: %[1]s/base, apiVersion: "3.0"}]}
 redis: {url: "%[2]s", timeout: 1s, encryptionKeys: [{id: k1, file: k1.key}]}
 routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", upstream: {registry: true}, scopes: [messages], cache: {enabled: true, rules: [{paths: [/kept/**], defaultTtl: 1h}]}}]
-`, upstream, redis, rate)
-	cfg, err := config.Parse("bench.yaml", []byte(text), dir, os.LookupEnv)
-	if err != nil {
-		return nil, err
+`, upstream, redis, rate),
 	}
-	g, err := gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return nil, err
-	}
-	if err := g.Start(); err != nil {
-		return nil, err
-	}
-	go func() { _ = g.Run(context.Background(), context.Background()) }()
-	return g.Addrs()[0], nil
+	return r.serve()
 }

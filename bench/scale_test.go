@@ -93,7 +93,7 @@ func demandOf(enterprises float64, s shipped) demand {
 	// lets it grow by.
 	d.memory = resident + enterprises*(heapEach+peakEach) + 2*cacheMemory
 	d.redisCommands, d.redisCores = d.polls*redisCommands, d.polls*redisCPU
-	d.redisBytes = enterprises * providers * redisAnswer
+	d.redisBytes = enterprises * federation * redisAnswer
 	d.evidence, d.log = d.polls*86400*evidenceBytes, d.polls*86400*logBytes
 	d.kept = d.evidence / compressed
 	d.days = s.volume / (d.kept / d.replicas)
