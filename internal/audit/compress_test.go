@@ -176,7 +176,7 @@ func TestADiskThatCannotTakeTheCompressedFormKeepsThePlainOne(t *testing.T) {
 			o := options(dir)
 			o.OpenFile = disk.openFile
 			l := openPlain(t, o)
-			work := &compressor{l: l, told: make(map[string]string)}
+			work := &keeper{l: l, told: make(map[string]string)}
 			disk.set(nil, c.write, c.sync)
 			work.round()
 			if got := forms(t, dir); got != before || len(work.told) != 1 {
@@ -228,7 +228,7 @@ func TestASegmentThatWasDroppedDoesNotComeBack(t *testing.T) {
 	l := openPlain(t, options(dir))
 	first := mustSegments(t, dir)[0]
 	unfinished := first.path + compressedSuffix + unfinishedSuffix
-	work := &compressor{l: l, told: make(map[string]string)}
+	work := &keeper{l: l, told: make(map[string]string)}
 	if err := work.write(first.path, unfinished); err != nil {
 		t.Fatal(err)
 	}
@@ -486,7 +486,7 @@ func TestShippedCheckpointsMayBeCompressed(t *testing.T) {
 func TestTheCompressorRestsNineTimesAsLongAsItWorks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stop := make(chan struct{})
-		c := &compressor{rest: restFor, stop: stop}
+		c := &keeper{rest: restFor, stop: stop}
 		began := time.Now()
 		if err := c.pause(time.Millisecond); err != nil || time.Since(began) != 9*time.Millisecond {
 			t.Errorf("%v after %s", err, time.Since(began))
@@ -507,7 +507,7 @@ func TestCompressingEndsWithTheGateway(t *testing.T) {
 	l := openPlain(t, options(dir))
 	stop := make(chan struct{})
 	close(stop)
-	c := &compressor{l: l, rest: restFor, stop: stop, told: make(map[string]string)}
+	c := &keeper{l: l, rest: restFor, stop: stop, told: make(map[string]string)}
 	c.round()
 	if got := forms(t, dir); got != before || len(c.told) > 0 {
 		t.Errorf("%s after %s, %v", got, before, c.told)

@@ -129,10 +129,12 @@ type Log struct {
 	totals    totals
 
 	// files is held by whoever takes a segment away, and for current, the path of the
-	// one that is written. ended wakes the compressor, background is done with it.
+	// one that is written. ended wakes the keeper, errands are what it has the writer do,
+	// background is done with it.
 	files      sync.Mutex
 	current    string
 	ended      chan struct{}
+	errands    chan errand
 	background sync.WaitGroup
 
 	w writer
@@ -157,12 +159,12 @@ func Open(o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.background.Go(l.compressEnded)
+	l.background.Go(l.tend)
 	go l.run()
 	return l, nil
 }
 
-// prepare is Open without the goroutines that write and compress.
+// prepare is Open without the goroutines that write and tend.
 func prepare(o Options) (*Log, error) {
 	o.complete()
 	if !validReplica(o.Replica) {
@@ -175,7 +177,7 @@ func prepare(o Options) (*Log, error) {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("closing the directory of the evidence to others: %w", err)
 	}
-	l := &Log{o: o, dir: dir, wake: make(chan struct{}, 1), ended: make(chan struct{}, 1), finish: make(chan struct{}), done: make(chan struct{})}
+	l := &Log{o: o, dir: dir, wake: make(chan struct{}, 1), ended: make(chan struct{}, 1), errands: make(chan errand), finish: make(chan struct{}), done: make(chan struct{})}
 	l.stopAfter.Store(int64(o.StopAfter))
 	var err error
 	if l.lock, err = lock(dir); err != nil {
@@ -341,6 +343,8 @@ func (l *Log) run() {
 			l.turn()
 		case <-tick.C:
 			l.turn()
+		case e := <-l.errands:
+			e.run(l)
 		case <-l.finish:
 			l.turn()
 			l.end()

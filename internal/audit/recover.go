@@ -66,8 +66,6 @@ func (l *Log) recover() error {
 		return err
 	}
 	l.shipSigned()
-	// What is too old is not dropped at the start: a machine's clock may be wrong then.
-	l.w.swept = now
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -103,6 +104,87 @@ func TestADropThatWasInterruptedGoesOn(t *testing.T) {
 		t.Errorf("%d were dropped", n)
 	}
 	sound(t, dir)
+}
+
+// A gateway that runs drops what is over beside its traffic, and with it the signed
+// records beside the chain: their file would grow without end.
+func TestCheckpointsGoWithTheSegmentsThatTheyCover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		at(t, dir, "2026-03-01", "a")
+		at(t, dir, "2026-04-01", "b")
+		at(t, dir, "2027-01-01", "c")
+		path := filepath.Join(dir, "r1", checkpointsName)
+		before, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := options(dir)
+		ahead := time.Date(2037, 1, 2, 0, 0, 0, 0, time.UTC).Sub(time.Now())
+		o.Now = func() time.Time { return time.Now().Add(ahead) }
+		l := mustOpen(t, o)
+		record := func(id string) {
+			r := call(id)
+			r.Start = o.Now()
+			l.Done(r)
+			time.Sleep(2 * time.Minute)
+		}
+		record("d")
+		if text := whole(t, dir); !strings.Contains(text, `"requestId":"a"`) {
+			t.Error("dropped at once, whatever the clock says")
+		}
+		time.Sleep(tendEvery)
+		record("e")
+		after, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Of each process that is over, the start and the stop were signed.
+		kept := strings.SplitAfter(string(before), "\n")[4:]
+		if !strings.HasPrefix(string(after), strings.Join(kept, "")) || len(after) <= len(strings.Join(kept, "")) {
+			t.Errorf("left are\n%sof\n%s", after, before)
+		}
+		if text := whole(t, dir); strings.Contains(text, `"requestId":"b"`) || !strings.Contains(text, `"requestId":"c"`) {
+			t.Error(text)
+		}
+		sound(t, dir)
+		mustClose(t, l)
+		sound(t, dir)
+		text, err := os.ReadFile(path)
+		if err != nil || !strings.HasSuffix(strings.TrimSpace(whole(t, dir)), strings.TrimSpace(string(text[strings.LastIndexByte(strings.TrimSpace(string(text)), '\n')+1:]))) {
+			t.Errorf("%v: the file does not end as the chain does", err)
+		}
+		if left, err := filepath.Glob(path + "?*"); err != nil || len(left) > 0 {
+			t.Error(left, err)
+		}
+	})
+}
+
+// Of a file that is not what it was, nothing is taken away that is behind what was
+// dropped.
+func TestPruningKeepsWhatItCannotRead(t *testing.T) {
+	dir := t.TempDir()
+	at(t, dir, "2026-03-01", "a")
+	at(t, dir, "2027-01-01", "c")
+	path := filepath.Join(dir, "r1", checkpointsName)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("torn\n"+string(text)+"half a li"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n := keep(t, dir, "2037-01-02"); n != 1 {
+		t.Errorf("%d were dropped", n)
+	}
+	pruned, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(text), "\n")
+	if want := strings.Join(lines[2:], "") + "half a li"; !strings.HasPrefix(string(pruned), want) {
+		t.Errorf("%s\nwant\n%s", pruned, want)
+	}
 }
 
 // The day in a segment's name is that of a clock that may have been wrong; the records

@@ -87,19 +87,25 @@ func (s *shipper) flush() error {
 	}
 	_, err := s.file.Write(s.waiting)
 	if err := errors.Join(err, s.file.Sync()); err != nil {
-		_ = s.file.Close() // opened anew the next time
-		s.file = nil
+		_ = s.giveUp() // what went wrong before says more
 		return fmt.Errorf("writing the file of checkpoints: %w", err)
 	}
 	s.waiting = s.waiting[:0]
 	return nil
 }
 
-func (s *shipper) close() (err error) {
-	if s.file != nil {
-		err = s.file.Close()
-		s.file = nil
+// giveUp closes the file, which the next flush opens anew.
+func (s *shipper) giveUp() error {
+	if s.file == nil {
+		return nil
 	}
+	err := s.file.Close()
+	s.file = nil
+	return err
+}
+
+func (s *shipper) close() error {
+	err := s.giveUp()
 	if s.away == nil {
 		return err
 	}

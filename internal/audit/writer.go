@@ -21,11 +21,10 @@ type writer struct {
 	backlog queue
 	empty   queue // takes the place of what is taken
 	buf     []byte
-	// lastSigned is when the last signature was made, lastTry when writing failed last,
-	// swept when segments were last looked at.
-	lastSigned, lastTry, swept time.Time
-	checkpoints                shipper
-	failure                    error
+	// lastSigned is when the last signature was made, lastTry when writing failed last.
+	lastSigned, lastTry time.Time
+	checkpoints         shipper
+	failure             error
 }
 
 // turn writes what waits.
@@ -59,13 +58,12 @@ func (l *Log) turn() {
 var errStillFailing = errors.New("writing the evidence: the last try failed a moment ago")
 
 // write brings the backlog into the chain and on disk. What is due besides, a
-// signature, another segment, the end of an old one, is done on the way.
+// signature, another segment, is done on the way.
 func (l *Log) write(now time.Time, lost losses) error {
 	w := &l.w
 	due := w.at.seq > w.signed && now.Sub(w.lastSigned) >= l.o.CheckpointEvery
 	if w.backlog.n == 0 && !lost.any() && !due && l.trouble.Load() == nil {
 		l.shipSigned()
-		l.sweep(now)
 		return nil
 	}
 	l.busy.Store(now.UnixNano())
@@ -102,7 +100,6 @@ func (l *Log) write(now time.Time, lost losses) error {
 	w.buf = buf
 	l.recovered()
 	l.shipSigned()
-	l.sweep(now)
 	return nil
 }
 
@@ -217,8 +214,8 @@ func (l *Log) open(now time.Time) error {
 	return nil
 }
 
-// setCurrent keeps the compressor from the segment that is written. The one before is
-// never written again.
+// setCurrent has the keeper leave the segment that is written. The one before is never
+// written again.
 func (l *Log) setCurrent(path string) {
 	l.files.Lock()
 	l.current = path
