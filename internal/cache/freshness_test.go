@@ -2,7 +2,9 @@ package cache
 
 import (
 	"net/http"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -44,4 +46,38 @@ func FuzzDates(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAnOddAge(t *testing.T) {
+	for _, of := range []struct {
+		age    []string
+		left   string // by RFC 9111, section 5.1
+		strict bool   // whether it may be given where Age has to be one number
+	}{
+		{[]string{"7"}, "ttl=53", true},
+		{[]string{" 7 "}, "ttl=53", true},
+		{[]string{"7, 9"}, "ttl=53", false},
+		{[]string{"7", "9"}, "ttl=53", false},
+		{[]string{"-7"}, "ttl=60", false},
+		{[]string{"7.0"}, "ttl=60", false},
+		{[]string{"7;a=b"}, "ttl=60", false},
+		{[]string{""}, "ttl=60", false},
+	} {
+		t.Run(strings.Join(of.age, "|"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, func(*http.Request) (*http.Response, error) {
+					resp := reply(200, "body", "Cache-Control: max-age=60")
+					resp.Header["Age"] = of.age
+					return resp, nil
+				})
+				r.get("/a")
+				mustGet(t, r.get("/a"), 200, "body", "hit; "+of.left)
+				r.policy.StrictAge = true
+				if g := r.get("/a"); g.fromCache() != of.strict {
+					t.Errorf("strictly: %s", g.cache())
+				}
+				r.cache.Close()
+			})
+		})
+	}
 }

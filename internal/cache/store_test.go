@@ -199,3 +199,20 @@ func TestAFlushLeavesTheSecondLevel(t *testing.T) {
 		t.Errorf("%d requests", a.count())
 	}
 }
+
+func TestWithoutMemoryTheStoreAnswers(t *testing.T) {
+	a, b, _ := replicas(t, always("body", "Cache-Control: max-age=60"))
+	for _, r := range []*rig{a, b} {
+		r.cache.Resize(0)
+	}
+	mustGet(t, a.get("/a"), 200, "body", "fwd=uri-miss; stored")
+	saved(t, a)
+	for _, r := range []*rig{a, b, a} {
+		mustGet(t, r.get("/a"), 200, "body", "hit")
+	}
+	if n := a.cache.Stats().Resources + b.cache.Stats().Resources; n != 0 {
+		t.Errorf("%d in memory", n)
+	}
+	b.do(asked{method: "PUT", path: "/a"})
+	mustGet(t, a.get("/a"), 200, "body", "fwd=uri-miss; stored")
+}

@@ -1,0 +1,126 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestOnlyAWholeIsStored(t *testing.T) {
+	const fresh = "Cache-Control: max-age=60"
+	for _, c := range []struct {
+		name   string
+		answer func() *http.Response
+		ctx    func() context.Context
+	}{
+		{"cut short", func() *http.Response {
+			resp := reply(200, "", fresh)
+			resp.ContentLength, resp.Body = 10, brokenBody{bytes.NewReader([]byte("body"))}
+			return resp
+		}, nil},
+		{"larger than it may be, unannounced", func() *http.Response {
+			resp := reply(200, "body that is too long", fresh)
+			resp.ContentLength, resp.TransferEncoding = -1, []string{"chunked"}
+			return resp
+		}, nil},
+		{"ended by the end of the connection", func() *http.Response {
+			resp := reply(200, "body", fresh)
+			resp.ContentLength = -1
+			return resp
+		}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, func(*http.Request) (*http.Response, error) { return c.answer(), nil })
+			r.policy.MaxBody = 12
+			r.get("/a")
+			r.origin = func(*http.Request) (*http.Response, error) { return reply(200, "whole", fresh), nil }
+			r.cache.Flush() // of the memory that such answers are not to be waited for
+			mustGet(t, r.get("/a"), 200, "whole", "fwd=uri-miss; stored")
+		})
+	}
+	t.Run("chunked and whole", func(t *testing.T) {
+		r := newRig(t, func(*http.Request) (*http.Response, error) {
+			resp := reply(200, "a body of some length", fresh)
+			resp.ContentLength, resp.TransferEncoding = -1, []string{"chunked"}
+			return resp, nil
+		})
+		r.get("/a")
+		g := r.get("/a")
+		mustGet(t, g, 200, "a body of some length", "hit")
+		if g.header.Get("Content-Length") != "21" {
+			t.Errorf("header %v", g.header)
+		}
+	})
+	t.Run("a caller that goes away", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		r := newRig(t, func(*http.Request) (*http.Response, error) {
+			resp := reply(200, "", fresh)
+			resp.ContentLength = 20
+			resp.Body = io.NopCloser(io.MultiReader(strings.NewReader("a body of "), cancelling{cancel}, strings.NewReader("some length")))
+			return resp, nil
+		})
+		if g := r.do(asked{path: "/a", ctx: ctx}); !g.aborted {
+			t.Errorf("%d %q", g.status, g.body)
+		}
+		r.origin = always("whole", fresh)
+		mustGet(t, r.get("/a"), 200, "whole", "fwd=uri-miss; stored")
+	})
+}
+
+// cancelling is a reader of nothing that ends the request.
+type cancelling struct{ cancel func() }
+
+func (c cancelling) Read([]byte) (int, error) { c.cancel(); return 0, io.EOF }
+
+func TestWhatBroughtACallersCredentials(t *testing.T) {
+	for _, of := range []struct {
+		name, cacheControl, sent string
+		kept                     bool
+	}{
+		{"is that caller's alone", "max-age=60", "Authorization: Basic x", false},
+		{"even if it is a cookie", "max-age=60", "Cookie: session=1", false},
+		{"unless it is public", "public, max-age=60", "Authorization: Basic x", true},
+		{"or has a lifetime for shared caches", "s-maxage=60", "Cookie: session=1", true},
+		{"or must be validated when stale", "max-age=60, must-revalidate", "Authorization: Basic x", true},
+	} {
+		t.Run(of.name, func(t *testing.T) {
+			r := newRig(t, always("body", "Cache-Control: "+of.cacheControl))
+			for _, sharing := range []Sharing{SharedNever, SharedAlways} {
+				r.policy.Sharing = sharing
+				path := fmt.Sprint("/", sharing)
+				r.get(path, of.sent)
+				if g := r.get(path); g.fromCache() != of.kept {
+					t.Errorf("sharing %d: %s", sharing, g.cache())
+				}
+			}
+		})
+	}
+}
+
+func TestCookiesAreKeptWhereTheyPassAndTheAnswerSaysItsLifetime(t *testing.T) {
+	for _, of := range []struct {
+		name    string
+		passes  bool
+		answer  []string
+		kept    bool
+		cookies int
+	}{
+		{"with a lifetime", true, []string{"Cache-Control: max-age=60"}, true, 1},
+		{"by guess", true, []string{"Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT"}, false, 1},
+		{"where none passes", false, []string{"Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT"}, true, 0},
+	} {
+		t.Run(of.name, func(t *testing.T) {
+			r := newRig(t, always("body", append(of.answer, "Set-Cookie: a=b")...))
+			r.policy.Cookies, r.policy.Heuristics = of.passes, true
+			r.get("/a")
+			g := r.get("/a")
+			if g.fromCache() != of.kept || len(g.header["Set-Cookie"]) != of.cookies {
+				t.Errorf("%s with %v", g.cache(), g.header)
+			}
+		})
+	}
+}

@@ -1,0 +1,74 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestARefreshInTheBackgroundServesTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		r := newRig(t, func(*http.Request) (*http.Response, error) {
+			n++
+			return reply(200, fmt.Sprint(n), "Cache-Control: max-age=10, stale-while-revalidate=60"), nil
+		})
+		defer r.cache.Close()
+		mustGet(t, r.get("/a"), 200, "1", "fwd=uri-miss; stored")
+		time.Sleep(20 * time.Second)
+		mustGet(t, r.get("/a", "Range: bytes=0-0", `If-None-Match: "x"`), 206, "1", "hit; ttl=-10")
+		synctest.Wait()
+		if got := r.last().Header; len(got) != 0 {
+			t.Errorf("the refresh was sent with %v", got)
+		}
+		mustGet(t, r.get("/a"), 200, "2", "hit; ttl=10")
+	})
+}
+
+func TestARefreshEndsWithTheCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		r := newRig(t, func(req *http.Request) (*http.Response, error) {
+			if n++; n > 1 {
+				<-req.Context().Done()
+				return nil, req.Context().Err()
+			}
+			return reply(200, "1", "Cache-Control: max-age=1, stale-while-revalidate=60"), nil
+		})
+		r.get("/a")
+		time.Sleep(2 * time.Second)
+		for range 3 {
+			mustGet(t, r.get("/a"), 200, "1", "hit; ttl=-1")
+		}
+		synctest.Wait()
+		if n != 2 {
+			t.Errorf("%d requests for one refresh", n-1)
+		}
+		r.cache.Close() // hangs if the refresh does not end
+	})
+}
+
+func TestARefreshHasARecordOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, always("body", "Cache-Control: max-age=1, stale-while-revalidate=60", `Etag: "1"`))
+		r.get("/a")
+		time.Sleep(2 * time.Second)
+		g := r.get("/a")
+		mustGet(t, g, 200, "body", "hit; ttl=-1")
+		synctest.Wait()
+		if len(r.beside) != 1 || r.beside[0].Cache != "fwd=stale; fwd-status=304; stored" || g.record.Cache != "hit; ttl=-1" {
+			t.Errorf("%d records beside %+v", len(r.beside), g.record)
+		}
+		r.origin = func(*http.Request) (*http.Response, error) { return nil, errDown }
+		time.Sleep(2 * time.Second)
+		r.get("/a")
+		synctest.Wait()
+		if len(r.beside) != 2 || !errors.Is(r.beside[1].Cause, errDown) {
+			t.Errorf("%d records beside", len(r.beside))
+		}
+		r.cache.Close()
+	})
+}
