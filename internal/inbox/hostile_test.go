@@ -139,6 +139,18 @@ func TestNothingThatAReaderMayRefuseIsPassedOn(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatIsTooLargeIsCalledWhatItIs(t *testing.T) {
+	long := `{"numberOfMessages":1,"x":"` + strings.Repeat("x", maxSummary) + `"}`
+	r, err := New(Options{Timeout: time.Minute, Now: time.Now}).Summary(t.Context(), answers{"a": says(honestCount), "b": says(long)}.round(), "", false, "self", "list")
+	if err != nil || len(r.Missing) != 1 || !strings.Contains(string(r.Missing[0].Problem), "larger than a summary") {
+		t.Errorf("%v: %s", err, r.Body)
+	}
+	r, _ = list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B","x":"` + strings.Repeat("x", maxMessage) + `"}]}`)}, "")
+	if len(r.Missing) != 1 || !strings.Contains(string(r.Missing[0].Problem), "larger than a list") {
+		t.Errorf("%.500s", r.Body)
+	}
+}
+
 // A provider that takes no notice of the window has all its messages left out, and none
 // of them counts as read.
 func TestAListWithoutAnEndIsNotRemembered(t *testing.T) {

@@ -1,13 +1,13 @@
 package inbox
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,11 +62,9 @@ func own(provider, reason string, p *problem.Problem, id string, now time.Time) 
 	}
 	return &Missing{
 		Provider: provider, Reason: reason, Status: p.Status,
-		Problem: slices.Clip(trim(p.Append(nil, id))), retry: retryTime(retryAfter, now),
+		Problem: bytes.TrimSpace(p.Append(nil, id)), retry: retryTime(retryAfter, now),
 	}
 }
-
-func trim(b []byte) []byte { return []byte(strings.TrimSpace(string(b))) }
 
 // failed is a provider that could not be asked: err is a problem.Reporter.
 func failed(provider, id string, err error, now time.Time) *Missing {
@@ -90,7 +88,7 @@ func refused(provider string, a *Answer, now time.Time) *Missing {
 	}
 	if a.Status < http.StatusBadRequest { // a redirect, which is never followed, or a success without content
 		m.Reason, m.Status = ReasonMalformed, http.StatusBadGateway
-		m.Problem = trim(problem.BadGateway("The Document Provider answered with status "+strconv.Itoa(a.Status)+", which is no answer to this request.",
+		m.Problem = bytes.TrimSpace(problem.BadGateway("The Document Provider answered with status "+strconv.Itoa(a.Status)+", which is no answer to this request.",
 			problem.ProxyProtocolError).Append(nil, a.ID))
 		return m
 	}
@@ -98,16 +96,16 @@ func refused(provider string, a *Answer, now time.Time) *Missing {
 	// A whole object of JSON goes on: a problem document as it is, a StatusMessage of
 	// version 2 within a problem that says so. Anything else says nothing to a program.
 	if err == nil && len(body) <= maxProblem && saysJSON(a.ContentType) && json.Valid(body) && utf8.Valid(body) && readable(body) {
-		if body = trim(body); body[0] == '{' {
+		if body = bytes.TrimSpace(body); body[0] == '{' {
 			m.Problem = body
 			if !strings.HasPrefix(a.ContentType, problem.ContentType) {
 				p := plain(a.Status, "The Document Provider answered in the form of an older version of the API, which is in statusMessage.")
-				m.Problem = trim(p.With("statusMessage", json.RawMessage(body)).Append(nil, a.ID))
+				m.Problem = bytes.TrimSpace(p.With("statusMessage", json.RawMessage(body)).Append(nil, a.ID))
 			}
 			return m
 		}
 	}
-	m.Problem = trim(plain(a.Status, "The Document Provider answered with status "+strconv.Itoa(a.Status)+" and without a problem document.").Append(nil, a.ID))
+	m.Problem = bytes.TrimSpace(plain(a.Status, "The Document Provider answered with status "+strconv.Itoa(a.Status)+" and without a problem document.").Append(nil, a.ID))
 	return m
 }
 
@@ -122,9 +120,10 @@ func plain(status int, detail string) *problem.Problem {
 
 // broken is an answer that began well and could not be read to its end.
 func broken(ctx context.Context, provider string, a *Answer, err error, now time.Time) *Missing {
+	var why unusable
 	switch {
-	case unusable(err):
-		return own(provider, ReasonMalformed, problem.BadGateway("The answer of the Document Provider cannot be used: it "+err.Error()+
+	case errors.As(err, &why):
+		return own(provider, ReasonMalformed, problem.BadGateway("The answer of the Document Provider cannot be used: it "+why.Error()+
 			". Call the provider itself to see it, and tell its help desk.", problem.ProxyProtocolError).Because(err), a.ID, now)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return own(provider, ReasonTimeout, problem.Timeout("The Document Provider had not answered to the end when the time for the whole list was over. Try again later.",

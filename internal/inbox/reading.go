@@ -18,32 +18,31 @@ const (
 	// maxMessage is the most that one message of a list may take, in bytes. One with
 	// forty attachments takes ten.
 	maxMessage = 256 << 10
+	// maxSummary is the most that a summary may take, in bytes.
+	maxSummary = 64 << 10
 	// maxCount is the most that a provider may count, be it messages or bytes, for its
 	// word to be believed. So many of a thousand providers can still be added up.
 	maxCount = 1e15
 )
 
-// The ways in which an answer cannot be used. Their texts are for callers.
-var (
-	errNotJSON  = errors.New("is not JSON")
-	errBroken   = errors.New("is not valid JSON")
-	errNoList   = errors.New("is no list of messages in the form of the API")
-	errNoID     = errors.New("holds a message without a messageId")
-	errTooLarge = fmt.Errorf("is larger than a list may be: %d bytes, of which one message may have %d", maxAnswer, maxMessage)
-	errStrange  = errors.New("holds a message that not every reader of JSON takes, for its nesting or its surrogates")
-	errEndless  = errors.New("repeats itself from page to page, so that the list has no end")
-	errChanging = errors.New("became shorter again and again while it was read")
-)
+// unusable is why an answer cannot be used, for callers: it goes on from "the answer". All
+// other errors of reading are those of the connection.
+type unusable string
 
-// unusable tells the errors above from those of the connection.
-func unusable(err error) bool {
-	for _, e := range [...]error{errNotJSON, errBroken, errNoList, errNoID, errTooLarge, errStrange, errEndless, errChanging, errNoSummary} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
+func (u unusable) Error() string { return string(u) }
+
+var (
+	errNotJSON   error = unusable("is not JSON")
+	errBroken    error = unusable("is not valid JSON")
+	errNoList    error = unusable("is no list of messages in the form of the API")
+	errNoID      error = unusable("holds a message without a messageId")
+	errTooLarge  error = unusable(fmt.Sprintf("is larger than a list may be: %d bytes, of which one message may have %d", maxAnswer, maxMessage))
+	errStrange   error = unusable("holds something that not every reader of JSON takes, for its nesting or its surrogates")
+	errEndless   error = unusable("repeats itself from page to page, so that the list has no end")
+	errChanging  error = unusable("became shorter again and again while it was read")
+	errNoSummary error = unusable("is no summary in the form of the API")
+	errLong      error = unusable(fmt.Sprintf("is larger than a summary may be: %d bytes", maxSummary))
+)
 
 // message is one message of a provider's list.
 type message struct {

@@ -3,6 +3,7 @@ package inbox
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -87,7 +88,7 @@ func FuzzReadList(f *testing.F) {
 		if err == nil && (!json.Valid(body) || l.total < 0) {
 			t.Fatalf("%q was taken for a list", body)
 		}
-		if err != nil && !unusable(err) {
+		if err != nil && !errors.As(err, new(unusable)) {
 			t.Fatalf("%q: %v", body, err)
 		}
 	})

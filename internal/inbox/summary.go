@@ -4,18 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"strconv"
 	"time"
 	"unicode/utf8"
 )
-
-// maxSummary is the most that a provider's summary may take, in bytes.
-const maxSummary = 64 << 10
-
-var errNoSummary = errors.New("is no summary in the form of the API")
 
 // summary is what one provider says of an e-Box.
 type summary struct {
@@ -107,7 +101,7 @@ func readSummary(a *Answer) (*summary, error) {
 	case err != nil:
 		return nil, err
 	case len(body) > maxSummary:
-		return nil, errTooLarge
+		return nil, errLong
 	case !json.Valid(body), !utf8.Valid(body):
 		return nil, errBroken
 	case !readable(body):
