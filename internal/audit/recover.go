@@ -153,22 +153,3 @@ func tailOf(path string) (tail, error) {
 		}
 	}
 }
-
-// readLine reads up to and with the next line break. A longer line than any record is
-// given in parts, none of which is a record.
-func readLine(r *bufio.Reader) ([]byte, error) {
-	var long []byte
-	for {
-		part, err := r.ReadSlice('\n')
-		if err == nil && long == nil {
-			return part, nil
-		}
-		long = append(long, part...)
-		if !errors.Is(err, bufio.ErrBufferFull) || len(long) > maxLine {
-			if errors.Is(err, bufio.ErrBufferFull) {
-				err = nil
-			}
-			return long, err
-		}
-	}
-}

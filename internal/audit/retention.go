@@ -141,6 +141,7 @@ func (l *Log) replaceCheckpoints(in io.Reader, out File, unfinished string) erro
 	if err != nil {
 		return err
 	}
+	s.size = -1
 	return errors.Join(s.giveUp(), syncDir(l.o.OpenFile, l.dir))
 }
 

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,8 @@ type shipper struct {
 	// waiting are lines that are not in the file yet.
 	waiting []byte
 	file    File
+	// size is that of the file as synced, -1 if it is not known.
+	size int64
 
 	// away goes to a goroutine of its own: who takes lines off the machine may be a
 	// pipe that nobody reads. Nil if nobody does.
@@ -37,7 +40,7 @@ const (
 )
 
 func newShipper(dir string, open OpenFile, to io.Writer, failing func(error)) shipper {
-	s := shipper{path: filepath.Join(dir, checkpointsName), open: open}
+	s := shipper{path: filepath.Join(dir, checkpointsName), open: open, size: -1}
 	if to != nil {
 		s.away, s.done = make(chan []byte, shipQueue), make(chan struct{})
 		go func() {
@@ -78,20 +81,57 @@ func (s *shipper) flush() error {
 	if len(s.waiting) == 0 {
 		return nil
 	}
-	if s.file == nil {
-		f, err := s.open(s.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-		if err != nil {
-			return fmt.Errorf("opening the file of checkpoints: %w", err)
-		}
-		s.file = f
+	if err := s.openFile(); err != nil {
+		return fmt.Errorf("opening the file of checkpoints: %w", err)
 	}
 	_, err := s.file.Write(s.waiting)
 	if err := errors.Join(err, s.file.Sync()); err != nil {
 		_ = s.giveUp() // what went wrong before says more
 		return fmt.Errorf("writing the file of checkpoints: %w", err)
 	}
+	s.size += int64(len(s.waiting))
 	s.waiting = s.waiting[:0]
 	return nil
+}
+
+// openFile opens the file, and cuts off what a crash or a full disk has left of a line:
+// together with the next one it would look like tampering.
+func (s *shipper) openFile() error {
+	if s.file != nil {
+		return nil
+	}
+	f, err := s.open(s.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err == nil && s.size < 0 {
+		s.size, err = wholeLines(s.path, info.Size())
+	}
+	if err == nil && info.Size() > s.size {
+		err = f.Truncate(s.size)
+	}
+	if err != nil {
+		_ = f.Close() // what went wrong before says more
+		return err
+	}
+	s.file, s.size = f, min(s.size, info.Size())
+	return nil
+}
+
+// wholeLines is where the last whole line of a file ends, which is no longer than a
+// record can be.
+func wholeLines(path string, size int64) (int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	end := make([]byte, min(size, maxLine))
+	if _, err := f.ReadAt(end, size-int64(len(end))); err != nil {
+		return 0, err
+	}
+	return size - int64(len(end)-1-bytes.LastIndexByte(end, '\n')), nil
 }
 
 // giveUp closes the file, which the next flush opens anew.

@@ -144,6 +144,8 @@ type faulty struct {
 	// open, write and sync are what the calls return. A write that fails has written
 	// half.
 	open, write, sync error
+	// only, unless empty, is the one file whose writing fails.
+	only string
 	// hang, unless nil, is waited for by each sync.
 	hang  chan struct{}
 	syncs int
@@ -162,6 +164,9 @@ func (d *faulty) openFile(name string, flag int, perm fs.FileMode) (File, error)
 		return nil, d.open
 	}
 	f, err := os.OpenFile(name, flag, perm)
+	if d.only != "" && filepath.Base(name) != d.only {
+		return f, err
+	}
 	return &faultyFile{f, d}, err
 }
 

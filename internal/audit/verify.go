@@ -1,14 +1,12 @@
 package audit
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
+	"math"
 	"path/filepath"
 	"time"
 )
@@ -74,6 +72,7 @@ type Report struct {
 // removed, moved or added, or the chain cut. The error is that of reading.
 func Verify(dir string, o VerifyOptions) (Report, error) {
 	v := &verifier{keys: o.Keys, shipped: make(map[uint64]checkpoint)}
+	defer func() { _ = v.beside.close() }() // it was read
 	if len(v.keys) == 0 {
 		var err error
 		if v.keys, err = publicKeys(dir); err != nil {
@@ -84,7 +83,8 @@ func Verify(dir string, o VerifyOptions) (Report, error) {
 			v.find(dir, 0, 0, "there is no public key beside the chain: give one")
 		}
 	}
-	if err := v.load(filepath.Join(dir, checkpointsName), true); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	// Before the segments are listed, so that none of the checkpoints in it is newer.
+	if err := v.openBeside(filepath.Join(dir, checkpointsName)); err != nil {
 		return v.report, err
 	}
 	segments, err := segmentsOf(dir)
@@ -97,7 +97,7 @@ func Verify(dir string, o VerifyOptions) (Report, error) {
 	}
 	v.replica = replica
 	for _, file := range o.Checkpoints {
-		if err := v.load(file, false); err != nil {
+		if err := v.load(file); err != nil {
 			return v.report, err
 		}
 	}
@@ -106,23 +106,23 @@ func Verify(dir string, o VerifyOptions) (Report, error) {
 			return v.report, err
 		}
 	}
+	if _, _, err := v.upTo(math.MaxUint64); err != nil {
+		return v.report, err
+	}
 	v.conclude(dir)
 	return v.report, nil
-}
-
-// checkpoint is a signed record as it was handed out.
-type checkpoint struct {
-	hash digest
-	time string
-	file string
-	line int
 }
 
 // verifier goes along a chain.
 type verifier struct {
 	keys    []ed25519.PublicKey
 	replica string
+	// beside are the checkpoints beside the chain, shipped those that were shipped, by
+	// number; newest is the last of either.
+	beside  beside
 	shipped map[uint64]checkpoint
+	newest  newest
+	files   []string // of checkpoints
 	// dropped are the ends of segments that were dropped, by a signed record.
 	dropped []link
 	report  Report
@@ -148,6 +148,8 @@ func (v *verifier) find(file string, n int, seq uint64, format string, args ...a
 	}
 	v.report.Findings = append(v.report.Findings, Finding{file, n, seq, fmt.Sprintf(format, args...)})
 }
+
+func (v *verifier) found() int { return len(v.report.Findings) + v.report.More }
 
 // signedFields are members of signed records that verifying looks at.
 type signedFields struct {
@@ -196,43 +198,18 @@ func replicaOf(dir string, segments []segment) (string, error) {
 
 var errFound = errors.New("found")
 
-// rubbish bounds what is read of a file that is not what it should be: a compressed one
-// of a few megabytes can become terabytes.
-type rubbish struct {
-	lines int
-	bytes int64
-}
-
-const (
-	mostRubbishLines = 1000
-	mostRubbishBytes = 16 << 20
-)
-
-// errRubbish says that the rest of a file is not worth reading.
-var errRubbish = errors.New("too much in this file is not as it was written; the rest of it was not read")
-
-// add counts a line that is wrong.
-func (r *rubbish) add(text []byte) error {
-	r.lines++
-	r.bytes += int64(len(text))
-	if r.lines > mostRubbishLines || r.bytes > mostRubbishBytes {
-		return errRubbish
-	}
-	return nil
-}
-
-// each gives the lines of a file to do, which tells by its findings whether they are
-// as they were written. What keeps a file from being read to its end is a finding.
-func (v *verifier) each(file string, do func(n int, text []byte, whole bool)) error {
+// each gives the lines of a file to do, which tells whether they are as they were
+// written. What keeps a file from being read to its end is a finding.
+func (v *verifier) each(file string, do func(n int, text []byte, whole bool) (sound bool, err error)) error {
 	var r rubbish
 	at := 0
 	err := eachLine(file, func(n int, text []byte, whole bool) error {
-		before := len(v.report.Findings) + v.report.More
-		do(n, text, whole)
-		if at = n; len(v.report.Findings)+v.report.More > before {
+		at = n
+		sound, err := do(n, text, whole)
+		if err == nil && !sound {
 			return r.add(text)
 		}
-		return nil
+		return err
 	})
 	d, damaged := errors.AsType[*damage](err)
 	switch {
@@ -249,61 +226,16 @@ func (v *verifier) each(file string, do func(n int, text []byte, whole bool)) er
 // errUnread is a file that was not read to its end, which is a finding already.
 var errUnread = errors.New("was not read to its end")
 
-// load reads a file of checkpoints. Those of other replicas are passed over in one that
-// was shipped.
-func (v *verifier) load(file string, beside bool) error {
-	err := v.each(file, func(n int, text []byte, whole bool) { v.checkpoint(file, beside, n, text, whole) })
-	if errors.Is(err, errUnread) {
-		return nil
-	}
-	return err
-}
-
-func (v *verifier) checkpoint(file string, beside bool, n int, text []byte, whole bool) {
-	l, err := parseLine(text)
-	if err != nil && !whole && beside {
-		return // a crash may have torn it; the chain has the record
-	}
-	if err != nil || !l.intact() || l.signature == nil || !verifies(v.keys, &l) {
-		if err == nil && l.signature != nil && l.intact() && !beside {
-			if f, err := fieldsOf(text); err == nil && f.Replica != v.replica {
-				return // another's, with a key of its own
-			}
-		}
-		v.find(file, n, l.seq, "this checkpoint does not verify: it was changed, or signed by another key")
-		return
-	}
-	if f, err := fieldsOf(text); err != nil || !beside && f.Replica != v.replica {
-		return
-	}
-	if known, ok := v.shipped[l.seq]; ok && known.hash != l.hash {
-		v.find(file, n, l.seq, "this checkpoint and %s:%d are of two different chains", known.file, known.line)
-	}
-	v.shipped[l.seq] = checkpoint{l.hash, l.time, file, n}
-	v.noteDropped(&l, text)
-}
-
-func (v *verifier) noteDropped(l *line, text []byte) {
-	if l.kind != KindDropped {
-		return
-	}
-	f, err := fieldsOf(text)
-	var end link
-	if err == nil && len(f.LastHash) == hexLen && unhex(&end.hash, []byte(f.LastHash)) {
-		end.seq = f.Last
-		v.dropped = append(v.dropped, end)
-	}
-}
-
 func (v *verifier) segment(s segment) error {
 	v.report.Segments++
 	if s.compressed {
 		v.report.Compressed++
 	}
 	firstLine := true
-	err := v.each(s.path, func(n int, text []byte, whole bool) {
-		v.line(s, n, text, whole, firstLine)
+	err := v.each(s.path, func(n int, text []byte, whole bool) (bool, error) {
+		sound, err := v.line(s, n, text, whole, firstLine)
 		firstLine = false
+		return sound, err
 	})
 	if errors.Is(err, errUnread) {
 		v.lastFile, v.blind, v.known = s.path, true, false
@@ -338,8 +270,9 @@ func (v *verifier) twin(path string) error {
 	return err
 }
 
-// line verifies one line and its place.
-func (v *verifier) line(s segment, n int, text []byte, whole, first bool) {
+// line verifies one line and its place, and tells whether nothing is wrong with it. The
+// error is that of reading the checkpoints beside the chain.
+func (v *verifier) line(s segment, n int, text []byte, whole, first bool) (sound bool, err error) {
 	v.lastFile, v.lastLine = s.path, n
 	l, err := parseLine(text)
 	if err != nil || !whole {
@@ -349,19 +282,42 @@ func (v *verifier) line(s segment, n int, text []byte, whole, first bool) {
 		}
 		v.find(s.path, n, 0, "%s", what)
 		v.blind, v.known = true, false
-		return
+		return false, nil
 	}
+	beside, signed, err := v.upTo(l.seq)
+	if err != nil {
+		return false, err
+	}
+	before := v.found()
 	if first && l.seq != s.first {
 		v.find(s.path, n, l.seq, "the file begins with this record, and its name says seq %d", s.first)
 	}
-	sound := l.intact()
-	if !sound {
+	intact := l.intact()
+	if !intact {
 		v.find(s.path, n, l.seq, "this record was changed: it is not what its hash was made of")
 	}
 	v.place(s.path, n, &l)
-	v.signature(s.path, n, &l, text, sound)
+	shipped, ok := v.shipped[l.seq]
+	if ok {
+		v.compare(s.path, n, &l, shipped)
+	}
+	if signed {
+		v.compare(s.path, n, &l, beside)
+	}
+	if ok || signed {
+		v.report.Checkpoints++
+	}
+	v.signature(s.path, n, &l, text, intact)
 	v.count(s.path, n, &l)
 	v.follow(&l)
+	return v.found() == before, nil
+}
+
+// compare compares a record with the checkpoint of its number.
+func (v *verifier) compare(file string, n int, l *line, c checkpoint) {
+	if c.hash != l.hash {
+		v.find(file, n, l.seq, "this record is not the one of the checkpoint in %s:%d: the chain was made anew", v.files[c.file], c.line)
+	}
 }
 
 // follow makes a record the last one, unless it is out of order: what comes after it
@@ -397,9 +353,6 @@ func (v *verifier) place(file string, n int, l *line) {
 
 // signature verifies a signature, and that one is there where it has to be.
 func (v *verifier) signature(file string, n int, l *line, text []byte, sound bool) {
-	if shipped, ok := v.shipped[l.seq]; ok && shipped.hash != l.hash {
-		v.find(file, n, l.seq, "this record is not the one of the checkpoint in %s:%d: the chain was made anew", shipped.file, shipped.line)
-	}
 	if !l.kind.signed() {
 		if l.signature != nil {
 			v.find(file, n, l.seq, "this record carries a signature, which its kind never does")
@@ -421,9 +374,6 @@ func (v *verifier) count(file string, n int, l *line) {
 	v.report.Records++
 	v.report.Last, v.report.To = max(v.report.Last, l.seq), l.time
 	v.report.Ended = l.kind == KindStop
-	if _, ok := v.shipped[l.seq]; ok {
-		v.report.Checkpoints++
-	}
 	if l.kind == KindGap {
 		v.report.Gaps = append(v.report.Gaps, Finding{file, n, l.seq, gapText(l.content)})
 	}
@@ -464,50 +414,14 @@ func (v *verifier) conclude(dir string) {
 	} else if v.started && v.first.hash != (digest{}) {
 		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq, "this record names one before it, and its number says that it is the first")
 	}
-	var newest uint64
-	for seq := range v.shipped {
-		newest = max(newest, seq)
-	}
-	if newest > v.last.seq {
-		c := v.shipped[newest]
+	if v.newest.seq > v.last.seq {
 		file, n := v.lastFile, v.lastLine
 		if file == "" {
 			file = dir
 		}
-		v.find(file, n, v.last.seq, "the end of the chain was cut off: it ends here, and the checkpoint in %s:%d shows that it went to seq %d at %s", c.file, c.line, newest, c.time)
+		v.find(file, n, v.last.seq, "the end of the chain was cut off: it ends here, and the checkpoint in %s:%d shows that it went to seq %d at %s", v.files[v.newest.file], v.newest.line, v.newest.seq, v.newest.time)
 	}
-	if !v.started && newest == 0 {
+	if !v.started && v.newest.seq == 0 {
 		v.find(dir, 0, 0, "there is no record here")
-	}
-}
-
-// eachLine gives the lines of a file in either form, numbered from 1, without their
-// line breaks; whole tells that there was one. The text is valid until do returns. The
-// error is a *damage where a compressed file is at fault.
-func eachLine(path string, do func(n int, text []byte, whole bool) error) error {
-	f, err := openLines(path)
-	if err != nil {
-		return fmt.Errorf("reading the evidence: %w", err)
-	}
-	defer f.Close()
-	r := bufio.NewReaderSize(f, 256<<10)
-	for n := 1; ; n++ {
-		text, err := readLine(r)
-		if d, ok := errors.AsType[*damage](err); ok {
-			d.line = n // what came of this line is no record
-			return d
-		}
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("reading the evidence: %w", err)
-		}
-		if len(text) > 0 {
-			line, whole := bytes.CutSuffix(text, []byte{'\n'})
-			if err := do(n, line, whole); err != nil {
-				return err
-			}
-		}
-		if err != nil {
-			return nil
-		}
 	}
 }

@@ -1,0 +1,97 @@
+package audit
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// What a crash or a full disk leaves of a line in the file beside the chain would make
+// the next one unreadable, and an honest chain look changed.
+func TestHalfACheckpointIsNotTakenForTampering(t *testing.T) {
+	t.Run("the process died", func(t *testing.T) {
+		dir := t.TempDir()
+		mustClose(t, mustOpen(t, options(dir)))
+		path := filepath.Join(dir, "r1", checkpointsName)
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString(`{"seq":3,"prev":"00`); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		sound(t, dir)
+		mustClose(t, mustOpen(t, options(dir)))
+		if r := sound(t, dir); r.Checkpoints != 4 {
+			t.Errorf("%d checkpoints", r.Checkpoints)
+		}
+	})
+	t.Run("the disk is full", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			dir, disk := t.TempDir(), &faulty{only: checkpointsName}
+			o := options(dir)
+			o.OpenFile = disk.openFile
+			l := mustOpen(t, o)
+			for _, failure := range []error{syscall.ENOSPC, nil} {
+				disk.set(nil, failure, nil)
+				l.Done(call("r"))
+				time.Sleep(2 * time.Minute)
+				if got := l.Status().Shipping != ""; got != (failure != nil) {
+					t.Errorf("failing: %v", got)
+				}
+			}
+			mustClose(t, l)
+			if r := sound(t, dir); r.Checkpoints != 4 {
+				t.Errorf("%d checkpoints", r.Checkpoints)
+			}
+		})
+	})
+}
+
+// The file beside the chain is read along with it, and the findings say where.
+func TestCheckpointsBesideTheChainThatWereChanged(t *testing.T) {
+	dir := t.TempDir()
+	for range 3 {
+		mustClose(t, mustOpen(t, options(dir)))
+	}
+	path := filepath.Join(dir, "r1", checkpointsName)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := strings.SplitAfter(string(text), "\n")
+	foreign := t.TempDir()
+	mustClose(t, mustOpen(t, options(foreign)))
+	other, err := os.ReadFile(filepath.Join(foreign, "r1", checkpointsName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, text, want string }{
+		{"one is missing", strings.Replace(string(text), line[2], "", 1), ""},
+		{"two changed places", line[1] + line[0] + strings.Join(line[2:], ""), ":2: seq 1: this checkpoint is out of order: it follows that of seq 2"},
+		{"one was changed", strings.Replace(string(text), "checkpoint", "chequepoint", 1) + "x\n", ":7: this checkpoint does not verify"},
+		{"one is another chain's", string(text) + string(other), ":7: seq 1: this checkpoint does not verify"},
+		{"nothing of it is what it was", strings.Repeat(strings.Repeat("x", 1<<17)+"\n", 200), errRubbish.Error()},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			r := verify(t, dir, VerifyOptions{})
+			all := ""
+			for _, f := range r.Findings {
+				all += f.String() + "\n"
+			}
+			if !strings.Contains(all, c.want) || (c.want == "") != (all == "") || r.Records != 6 {
+				t.Errorf("%d records, %d more, %s", r.Records, r.More, all)
+			}
+		})
+	}
+}
