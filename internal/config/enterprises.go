@@ -62,12 +62,7 @@ func (d *decoder) enterprises(c *Config, k *check, files *fileSet) {
 		if !t.isText(src) {
 			continue
 		}
-		switch strings.ToLower(filepath.Ext(path)) {
-		case ".csv":
-			t.csv(src)
-		case ".yaml", ".yml":
-			t.yaml(src)
-		default:
+		if !t.table(src) {
 			d.fail(at, "%s is neither .csv nor .yaml", quote(filepath.Base(path)))
 		}
 	}
@@ -90,6 +85,19 @@ func (d *decoder) enterprises(c *Config, k *check, files *fileSet) {
 			k.listed[n] = true
 		}
 	}
+}
+
+// table reads a file in the form that its extension says; false if that is none.
+func (t *enterpriseTable) table(src *source) bool {
+	switch strings.ToLower(filepath.Ext(src.name)) {
+	case ".csv":
+		t.csv(src)
+	case ".yaml", ".yml":
+		t.yaml(src)
+	default:
+		return false
+	}
+	return true
 }
 
 var byteOrderMark = []byte("\xef\xbb\xbf")

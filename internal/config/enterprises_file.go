@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"ebox-gateway/internal/enterprise"
@@ -33,15 +32,8 @@ func (c *Config) EnterprisesIn(path string) ([]Enterprise, error) {
 	k := &check{decoder: d, c: c}
 	k.references()
 	t := newEnterpriseTable(d, k)
-	if t.isText(src) {
-		switch strings.ToLower(filepath.Ext(path)) {
-		case ".csv":
-			t.csv(src)
-		case ".yaml", ".yml":
-			t.yaml(src)
-		default:
-			t.numbers(src)
-		}
+	if t.isText(src) && !t.table(src) {
+		t.numbers(src)
 	}
 	if err := m.errors(); err != nil {
 		return nil, err
