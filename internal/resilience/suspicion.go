@@ -25,12 +25,13 @@ func (u *Upstream) Suspect(lasting time.Duration) {
 		return
 	}
 	now := b.clock()
-	if b.suspicion.until.Swap(int64(now+lasting)) <= int64(now) {
+	if !b.suspicion.active(now) { // its calls are counted from here on, and none before
 		b.suspicion.calls.Store(0)
 		b.suspicion.failures.Store(0)
 		b.log.Info("another replica's circuit is open: this one opens after a few failures of its own",
 			"upstream", b.name, "for", lasting)
 	}
+	b.suspicion.until.Store(int64(now + lasting))
 }
 
 // active tells whether a suspicion lasts.
