@@ -26,16 +26,18 @@ type interim struct {
 	passed int
 	// http10 tells a caller that does not know of interim answers.
 	http10 bool
+	// hooks are what the transport calls.
+	hooks httptrace.ClientTrace
 }
 
 // maxInterim is how many interim answers of one call are handed on. The transport takes
 // as many as come, and a caller has to read them all: many clients give up on a flood.
 const maxInterim = 100
 
-// trace gives the context under which the call is sent, and what its body is told of.
-func (i *interim) trace(ctx context.Context) (context.Context, *httptrace.ClientTrace) {
-	t := &httptrace.ClientTrace{Got1xxResponse: i.got}
-	return httptrace.WithClientTrace(ctx, t), t
+// trace gives the context under which the call is sent.
+func (i *interim) trace(ctx context.Context) context.Context {
+	i.hooks.Got1xxResponse = i.got
+	return httptrace.WithClientTrace(ctx, &i.hooks)
 }
 
 // got takes one interim answer. The transport calls it before RoundTrip returns, or

@@ -171,13 +171,12 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, c *Call) {
 	target.RawQuery, target.ForceQuery = c.RawQuery, c.ForceQuery
 
 	early := &interim{w: w, c: c, http10: !r.ProtoAtLeast(1, 1)}
-	ctx, trace := early.trace(r.Context())
-	out := p.outgoing(ctx, r, c, target)
+	out := p.outgoing(early.trace(r.Context()), r, c, target)
 	s := setBody(out, r, c)
 	if s != nil {
 		defer finishBody(w, r, rec, s)
 		if s.expects { // the caller gets its 100 from the upstream, and from nobody else
-			early.source, trace.GotFirstResponseByte = s, s.answerBegins
+			early.source, early.hooks.GotFirstResponseByte = s, s.answerBegins
 		}
 	} else {
 		rec.BytesIn = int64(len(c.Body))
