@@ -68,7 +68,7 @@ func (l *line) record(r *exchange.Record) {
 	if r.Own {
 		l.text("enterprise", "own")
 	} else {
-		l.text("enterprise", r.Enterprise.String())
+		l.number("enterprise", r.Enterprise)
 	}
 	if r.Enterprise == 0 && !r.Own {
 		l.text("claimed", Mask(r.Claimed)) // what was asked for and not granted

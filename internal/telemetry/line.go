@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
+
+	"ebox-gateway/internal/enterprise"
 )
 
 // line is one log line that is being written, in the form of slog's JSON or text
@@ -67,6 +69,21 @@ func (l *line) text(name, value string) {
 	default:
 		l.b = append(l.b, value...)
 	}
+}
+
+// number writes an enterprise's number as ten digits.
+func (l *line) number(name string, n enterprise.Number) {
+	if n == 0 {
+		return
+	}
+	l.name(name)
+	if l.json {
+		l.b = append(l.b, '"')
+		l.b = n.AppendText10(l.b)
+		l.b = append(l.b, '"')
+		return
+	}
+	l.b = n.AppendText10(l.b)
 }
 
 func (l *line) addr(name string, a netip.Addr) {
