@@ -11,10 +11,12 @@ import (
 
 	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/proxy"
 )
 
 // call is one request inside the gateway. It is its context, its answer's writer
-// and its record in one, so that a request costs one allocation for all three.
+// and its record in one, and what is sent for it, so that a request costs one allocation
+// for all of them.
 type call struct {
 	context.Context // the request's own: cancelled when the caller goes away
 
@@ -30,6 +32,10 @@ type call struct {
 	enterprise    string
 	rest          string
 	hasEnterprise bool
+
+	// out is the call as it is to be sent, and represented its field of that name.
+	out         proxy.Call
+	represented [1]proxy.Field
 
 	// credential is what the upstream stack finds under credentialKey.
 	credentialKey, credential any
@@ -76,7 +82,9 @@ func (c *call) WriteHeader(status int) {
 		c.wroteHeader = true
 		c.record.Status = status
 		h := c.w.Header()
-		h["X-Request-Id"] = []string{c.record.ID}
+		if id := h["X-Request-Id"]; len(id) != 1 || id[0] != c.record.ID { // the proxy has set it
+			h["X-Request-Id"] = []string{c.record.ID}
+		}
 		delete(h, "X-Ebox-Environment") // an upstream's word for it
 		h["X-EBox-Environment"] = c.environment
 		if c.origin != "" {

@@ -129,7 +129,8 @@ func (e *Endpoint) serve(c *call, r *http.Request, route *Route) error {
 	rec.Opening = rec.Action == ebox.Open
 
 	claim := c.claim(r.Header)
-	out := proxy.Call{
+	out := &c.out
+	*out = proxy.Call{
 		Path: rest, RawQuery: c.query, ForceQuery: c.bareQuery,
 		Opening: rec.Opening, Document: ebox.IsDocument(rest), MaxBody: route.MaxBody,
 	}
@@ -167,7 +168,8 @@ func (e *Endpoint) serve(c *call, r *http.Request, route *Route) error {
 
 	out.Upstream = target.Upstream
 	if tenant.Header != nil {
-		out.Set = []proxy.Field{{Name: tenancy.RepresentedHeader, Values: tenant.Header}}
+		c.represented[0] = proxy.Field{Name: tenancy.RepresentedHeader, Values: tenant.Header}
+		out.Set = c.represented[:]
 	}
 	out.Links = proxy.LinkBase{Origin: e.origin, Prefix: e.mount + prefix}
 	if e.origin == "" {
@@ -177,10 +179,10 @@ func (e *Endpoint) serve(c *call, r *http.Request, route *Route) error {
 		out.Links.Named, out.Links.NamedBy = tenancy.NamedIn(tenant.Number)
 	}
 	if target.Kept != nil && e.o.Keeper != nil {
-		e.o.Keeper.Keep(c, r, &out, target.Kept)
+		e.o.Keeper.Keep(c, r, out, target.Kept)
 		return nil
 	}
-	e.o.Proxy.Serve(c, r, &out)
+	e.o.Proxy.Serve(c, r, out)
 	return nil
 }
 
