@@ -200,30 +200,44 @@ func (e *Endpoint) splitTarget(c *call, target string) error {
 }
 
 // routes builds the router. /enterprises/{number} is off the path by then.
+//
+// Chi finds the route, but does not serve it: it would note the path's parameters in the
+// request for every call once more, and nobody looks for them there.
 func (e *Endpoint) routes() http.Handler {
-	router := chi.NewRouter()
+	router, handlers := chi.NewRouter(), make(map[string]http.Handler)
+	handle := func(pattern string, h http.Handler) {
+		router.Handle(pattern, h)
+		handlers[pattern] = h
+	}
 	for path, reason := range e.o.Absent {
 		absent := e.refuse(func(*call) error { return problem.NotFound(reason) })
-		router.Handle(path, absent)
-		router.Handle(path+"/*", absent)
+		handle(path, absent)
+		handle(path+"/*", absent)
 	}
-	router.Handle("/ebox/providers", e.listProviders())
-	router.Handle("/ebox/providers/", e.listProviders())
+	handle("/ebox/providers", e.listProviders())
+	handle("/ebox/providers/", e.listProviders())
 	nameless := e.refuse(func(c *call) error { return e.withoutProvider(c) })
 	summary, messages := nameless, nameless
 	if e.o.Inbox != nil {
 		summary, messages = e.federated(inbox.SummaryPath, summaryMethods), e.federated(inbox.MessagesPath, listMethods)
 	}
-	router.Handle(inbox.SummaryPath, summary)
-	router.Handle(inbox.MessagesPath, messages)
-	router.Handle(inbox.MessagesPath+"/*", nameless)
+	handle(inbox.SummaryPath, summary)
+	handle(inbox.MessagesPath, messages)
+	handle(inbox.MessagesPath+"/*", nameless)
 	for _, route := range e.o.Routes {
 		h := e.forward(route)
-		router.Handle(route.Path, h)
-		router.Handle(route.Path+"/*", h)
+		handle(route.Path, h)
+		handle(route.Path+"/*", h)
 	}
-	router.NotFound(e.refuse(func(*call) error { return noRoute() }))
-	return router
+	unknown := e.refuse(func(*call) error { return noRoute() })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		routing := from(r).routing
+		if h := handlers[router.Find(routing, routing.RouteMethod, routing.RoutePath)]; h != nil {
+			h.ServeHTTP(w, r)
+			return
+		}
+		unknown(w, r)
+	})
 }
 
 // refuse makes a handler that always answers with a problem. To somebody whom no
