@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/demo"
+	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/simulator"
 	"ebox-gateway/internal/telemetry"
@@ -69,8 +71,10 @@ type house struct {
 	base string // of the internal endpoint
 	adm  string // of the admin listener
 	log  *lockedBuffer
-	// access holds the access lines.
-	access *lockedBuffer
+	// access holds the access lines, redisWaits how many requests waited for Redis as long
+	// as the shortest of timeouts here.
+	access     *lockedBuffer
+	redisWaits atomic.Int64
 	// disk is where the evidence is written.
 	disk disk
 	http *http.Client
@@ -161,9 +165,16 @@ func buildBefore(t *testing.T, sim *simulator.Simulator, dir string, load func()
 		t.Fatalf("%v\n%s", err, text)
 	}
 	h := &house{t: t, sim: sim, log: new(lockedBuffer), access: new(lockedBuffer)}
+	access := telemetry.NewAccessLog(h.access, "json", slog.LevelInfo)
 	h.gw, err = gateway.New(cfg, gateway.Options{
 		Log: slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Version: "test", Load: load,
-		OpenFile: h.disk.open, Done: telemetry.NewAccessLog(h.access, "json", slog.LevelInfo).Done,
+		OpenFile: h.disk.open,
+		Done: func(r *exchange.Record) {
+			if r.Phases.Redis >= 20*time.Millisecond {
+				h.redisWaits.Add(1)
+			}
+			access.Done(r)
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

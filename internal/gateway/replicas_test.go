@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -246,34 +245,19 @@ func TestTheGatewayNeedsNoRedis(t *testing.T) {
 	h.waitForRedis(replicas.StateUp)
 	eventually(t, "the health to heal", func() bool { return !degraded() })
 
-	// One request waits a moment for a frozen Redis, and then none.
-	before, extra := h.typical(), time.Hour
-	for range 3 {
-		server.Freeze()
-		extra = min(extra, h.typical()-before)
-		h.waitForRedis(replicas.StateAway)
-		server.Thaw()
-		h.waitForRedis(replicas.StateUp)
-		if extra < 10*time.Millisecond {
-			break
-		}
+	// One request waits a moment for a frozen Redis, and then none. What they wait is
+	// their own word: on a busy machine a request may take as long for other reasons.
+	server.Freeze()
+	defer server.Thaw()
+	const asked = 20
+	before := h.redisWaits.Load()
+	for range asked {
+		h.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
 	}
-	if extra > 25*time.Millisecond {
-		t.Errorf("every request takes %s longer", extra)
+	if waited := h.redisWaits.Load() - before; waited > asked/2 {
+		t.Errorf("%d of %d requests waited for Redis", waited, asked)
 	}
-}
-
-// typical is how long a request takes, more often than not.
-func (h *house) typical() time.Duration {
-	h.t.Helper()
-	var took []time.Duration
-	for range 21 {
-		began := time.Now()
-		h.get("/enterprises/"+mandated+nsso+"/ebox").want(h.t, 200)
-		took = append(took, time.Since(began))
-	}
-	slices.Sort(took)
-	return took[len(took)/2]
+	h.waitForRedis(replicas.StateAway)
 }
 
 func TestCheckOnlineAsksRedis(t *testing.T) {
