@@ -67,6 +67,9 @@ func (g *Gateway) attention(h admin.Health) []Attention {
 		if u.InFlight >= 3 && !answering[u.Name] {
 			note(severityNotice, u.Name, fmt.Sprintf("%d calls wait, and none has ended in the last ten seconds", u.InFlight))
 		}
+		if !u.UntriedSince.IsZero() {
+			note(severityNotice, u.Name, "it had been failing, and too few have called since "+u.UntriedSince.UTC().Format("2006-01-02 15:04:05 MST")+" to know whether it still does: the next calls find out")
+		}
 	}
 	for _, m := range g.pool.switches.list() {
 		if !m.Gateway { // health says that

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -71,6 +72,32 @@ func (h *house) breakCircuit(calls int) (fault int) {
 		}
 	}
 	return fault
+}
+
+// A monitor that was alarmed by a circuit is not kept alarmed by a provider that nobody
+// has called since; whether it still fails only a call can tell.
+func TestACircuitThatNobodyTriesLeavesTheGatewayWell(t *testing.T) {
+	t.Parallel()
+	h := open(t, providers("retry: {tries: 1}", "breaker: {minRequests: 10, window: 2s, open: 1s}"))
+	h.breakCircuit(10)
+	if s := h.status(); s.Health != "DEGRADED" {
+		t.Errorf("a circuit is open and the gateway is %s", s.Health)
+	}
+	eventually(t, "the gateway to be well again", func() bool { return h.status().Health == "UP" })
+	s := h.status()
+	if u := h.upstreamStatus("provider nsso"); u.Circuit != "half-open" || u.UntriedSince.IsZero() || u.Opened != 1 {
+		t.Errorf("%+v", u)
+	}
+	if !slices.ContainsFunc(s.Attention, func(a gateway.Attention) bool {
+		return a.Severity == "notice" && a.Part == "provider nsso" && strings.Contains(a.Text, "had been failing")
+	}) {
+		t.Errorf("nobody is told: %+v", s.Attention)
+	}
+	eventually(t, "those who call to find out", func() bool {
+		h.get(box)
+		h.get(anothersBox)
+		return h.status().Health == "DEGRADED"
+	})
 }
 
 // retryAfterOf reads Retry-After, which must say the same as the problem.

@@ -69,6 +69,9 @@ type UpstreamStatus struct {
 	Base      string    `json:"baseUrl"`
 	Circuit   string    `json:"circuit"`
 	OpenUntil time.Time `json:"openUntil,omitzero"`
+	// UntriedSince is since when a half-open circuit has seen no failure, once that is
+	// longer than its window: the next calls find out.
+	UntriedSince time.Time `json:"untriedSince,omitzero"`
 	// SuspectedUntil is until when a few failures open the circuit, since another
 	// replica's has opened.
 	SuspectedUntil time.Time `json:"suspectedUntil,omitzero"`
@@ -274,7 +277,9 @@ func (g *generation) health() admin.Health {
 		}
 	}
 	for _, u := range g.pool.status() {
-		if u.Circuit != string(resilience.Closed) {
+		// One that nobody has tried for so long says nothing about now: a provider that is
+		// asked once a night would be in trouble all day. It is listed as a notice.
+		if u.Circuit != string(resilience.Closed) && u.UntriedSince.IsZero() {
 			degraded("upstream "+u.Name, "its circuit is "+u.Circuit+": it has been failing")
 		}
 	}

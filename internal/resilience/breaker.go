@@ -55,6 +55,7 @@ type breaker struct {
 	// era counts the changes of state, with the state itself in the last two bits.
 	era       atomic.Uint64
 	openUntil atomic.Int64 // a time.Duration
+	quietFrom atomic.Int64 // a time.Duration: half-open, and no probe has failed, since then
 	opened    atomic.Uint64
 	refused   atomic.Uint64
 	suspicion suspicion
@@ -129,6 +130,9 @@ func (b *breaker) changed(_ string, from, to gobreaker.State) {
 	if to == gobreaker.StateOpen {
 		b.openUntil.Store(int64(b.clock() + b.settings.Open))
 		b.opened.Add(1)
+	}
+	if to == gobreaker.StateHalfOpen {
+		b.quietFrom.Store(b.openUntil.Load()) // which was over, perhaps long before anybody looked
 	}
 	b.ledger.forget()
 	b.suspicion.end()
@@ -295,6 +299,7 @@ func (b *breaker) verdict(who tenant, o outcome, now time.Duration) error {
 		return errFailed
 	}
 	b.barred, b.barredUntil = who, now+b.settings.Open
+	b.quietFrom.Store(int64(now))
 	return errNeutral
 }
 
@@ -321,4 +326,14 @@ func (b *breaker) circuit() (Circuit, time.Time) {
 		return HalfOpen, time.Time{}
 	}
 	return Closed, time.Time{}
+}
+
+// untried is since when a half-open circuit has seen no failure, if that is longer
+// than the window in which a closed one would have forgotten it; else zero.
+func (b *breaker) untried() time.Time {
+	quiet := time.Duration(b.quietFrom.Load())
+	if stateOf(b.era.Load()) != gobreaker.StateHalfOpen || b.clock()-quiet <= b.settings.Window {
+		return time.Time{}
+	}
+	return b.base.Add(quiet)
 }

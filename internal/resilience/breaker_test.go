@@ -528,3 +528,41 @@ func TestWithoutABreakerNothingIsBetween(t *testing.T) {
 		t.Fatalf("state %+v", s)
 	}
 }
+
+// A provider that nobody has called for longer than the window says nothing about now,
+// and its circuit alone must not keep a monitor alarmed until somebody calls.
+func TestAHalfOpenCircuitThatNobodyTriesSaysSinceWhen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := protect(trusting)
+		down := true
+		rt := u.Breaker(tripper(func(r *http.Request) (*http.Response, error) {
+			if down || exchange.From(r.Context()).Enterprise == first {
+				return answer(503, ""), nil
+			}
+			return answer(200, ""), nil
+		}))
+		two(t, rt)
+		ends := u.State().Until
+		is := func(when string, circuit Circuit, untried time.Time) {
+			t.Helper()
+			if s := u.State(); s.Circuit != circuit || !s.UntriedSince.Equal(untried) {
+				t.Errorf("%s: %s, untried since %s; want %s, %s", when, s.Circuit, s.UntriedSince, circuit, untried)
+			}
+		}
+		is("while it is open", Open, time.Time{})
+		time.Sleep(seconds(14))
+		is("within the window", HalfOpen, time.Time{})
+		time.Sleep(seconds(2))
+		is("after it", HalfOpen, ends)
+		down = false
+		repeat(t, 1, rt, second)
+		is("when one call was answered", HalfOpen, ends)
+		repeat(t, 1, rt, first)
+		failed := time.Now()
+		is("when one enterprise's failed", HalfOpen, time.Time{})
+		time.Sleep(seconds(11))
+		is("a window later", HalfOpen, failed)
+		repeat(t, probes, rt, second)
+		is("when enough were answered", Closed, time.Time{})
+	})
+}

@@ -87,6 +87,9 @@ type State struct {
 	// half-open, zero otherwise.
 	Circuit Circuit
 	Until   time.Time
+	// UntriedSince is since when a half-open circuit has seen no failure, once that is
+	// longer than its window: nobody calls, or too few do to close it. Zero otherwise.
+	UntriedSince time.Time
 	// Opened counts how often the circuit opened.
 	Opened uint64
 	// SuspectedUntil is until when a few failures open the circuit, since another
@@ -112,6 +115,7 @@ func (u *Upstream) State() State {
 	}
 	if b := u.breaker; b != nil {
 		s.Circuit, s.Until = b.circuit()
+		s.UntriedSince = b.untried()
 		s.Opened, s.RefusedOpen = b.opened.Load(), b.refused.Load()
 		if b.suspicion.active(b.clock()) {
 			s.SuspectedUntil = b.base.Add(time.Duration(b.suspicion.until.Load()))
