@@ -49,10 +49,18 @@ func NewEdge(publicURL *url.URL, hosts, origins []string) *Edge {
 // Check refuses a request that is not for this gateway or that a page sent which
 // may not. It returns the origin that was allowed, empty if there was none.
 func (e *Edge) Check(r *http.Request) (origin string, err error) {
+	return e.check(r, notThisGateway)
+}
+
+func (e *Edge) check(r *http.Request, refusal string) (origin string, err error) {
 	if !e.knows(r) {
 		return "", problem.Misdirected("This gateway does not answer for the host that the request names. Use localhost, the gateway's address or its public URL, or have the platform team add the name to server.allowedHosts.")
 	}
-	return e.page(r)
+	origin, foreign := e.page(r)
+	if foreign != "" {
+		return "", foreignPage(foreign, refusal)
+	}
+	return origin, nil
 }
 
 func (e *Edge) knows(r *http.Request) bool {
@@ -87,35 +95,42 @@ func hostname(host string) string {
 }
 
 // page tells requests that a browser's page sent from all others, by the fields
-// that a script cannot set.
-func (e *Edge) page(r *http.Request) (origin string, err error) {
+// that a script cannot set: origin is that of a page which may, foreign the field that
+// names one which may not.
+func (e *Edge) page(r *http.Request) (origin, foreign string) {
 	h := r.Header
 	if origins := h["Origin"]; len(origins) > 0 {
 		if len(origins) == 1 && e.origins[strings.ToLower(origins[0])] {
-			return origins[0], nil
+			return origins[0], ""
 		}
-		return "", foreignPage("Origin")
+		return "", "Origin"
 	}
 	for _, site := range h["Sec-Fetch-Site"] {
 		if site != "same-origin" && site != "none" {
-			return "", foreignPage("Sec-Fetch-Site")
+			return "", "Sec-Fetch-Site"
 		}
 	}
 	for _, referer := range h["Referer"] {
 		from, err := url.Parse(referer)
 		if err != nil || !e.sameSite(from, r) {
-			return "", foreignPage("Referer")
+			return "", "Referer"
 		}
 	}
-	return "", nil
+	return "", ""
 }
 
 func (e *Edge) sameSite(from *url.URL, r *http.Request) bool {
 	return from.Host != "" && strings.EqualFold(from.Host, r.Host) || e.origins[strings.ToLower(from.Scheme+"://"+from.Host)]
 }
 
-func foreignPage(field string) error {
-	return problem.Forbidden("A page in a browser may not use this gateway. If it must, have the platform team add its origin to server.allowedOrigins.",
+// What a page is told that may not use the endpoint, or what Guard guards.
+const (
+	notThisGateway  = "A page in a browser may not use this gateway. If it must, have the platform team add its origin to server.allowedOrigins."
+	notThisListener = "A page in a browser may not use this listener. Use curl, the gateway's own commands, or the page that the listener serves."
+)
+
+func foreignPage(field, detail string) error {
+	return problem.Forbidden(detail,
 		problem.Issue{Type: problem.IssueInvalidInput, In: "header", Name: field, Detail: "names a site that is not allowed"})
 }
 
@@ -170,10 +185,11 @@ func preflight(h http.Header, r *http.Request, allow string) {
 }
 
 // Guard puts the edge's rules in front of a handler that is not part of the
-// endpoint, such as the admin listener's.
+// endpoint, such as the admin listener's. Nothing there is for pages of other sites, so
+// whoever is refused is not told how to allow them.
 func (e *Edge) Guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := e.Check(r); err != nil {
+		if _, err := e.check(r, notThisListener); err != nil {
 			problem.Write(w, r, problem.From(err), exchange.NewID(), 0)
 			return
 		}
