@@ -2,16 +2,21 @@ package gateway
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"ebox-gateway/internal/config"
 )
 
 // checkPlaces looks whether the files that the gateway opens at its start can be there:
-// without the folder of one it does not start. Nothing is made or written.
+// without one of them it does not start. Nothing is left behind.
 func checkPlaces(cfg *config.Config) (checks []Check) {
 	for _, place := range []struct{ part, key, file string }{
 		{"security log", "log.security", cfg.Log.Security},
@@ -26,6 +31,8 @@ func checkPlaces(cfg *config.Config) (checks []Check) {
 			c.OK, c.Detail = false, "there is no folder "+folder
 		} else if !info.IsDir() {
 			c.OK, c.Detail = false, folder+" is no folder"
+		} else if err := appendable(place.file); err != nil {
+			c.OK, c.Detail = false, "it cannot be written: "+bare(err)
 		}
 		if !c.OK {
 			c.Advice = "make the folder, writable for the gateway's user, or change " + place.key + ": the gateway does not start without it"
@@ -33,6 +40,63 @@ func checkPlaces(cfg *config.Config) (checks []Check) {
 		checks = append(checks, c)
 	}
 	return checks
+}
+
+// appendable tells whether a file can be written, or made.
+func appendable(file string) error {
+	info, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return makeable(filepath.Dir(file))
+	case err != nil:
+		return err
+	case info.IsDir():
+		return errors.New("it is a folder")
+	case !info.Mode().IsRegular():
+		return nil // a pipe would wait for its reader
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// makeable tells whether something can be made in a folder, which may be missing
+// itself, by making an empty folder in the nearest that there is and removing it again:
+// permissions alone do not tell of file systems that are read-only, full, or none at all.
+func makeable(folder string) error {
+	for {
+		info, err := os.Stat(folder)
+		parent := filepath.Dir(folder)
+		if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) && parent != folder {
+			folder = parent
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !info.IsDir() {
+			return fmt.Errorf("%s is no folder", folder)
+		}
+		break
+	}
+	trial, err := os.MkdirTemp(folder, ".gateway-check-*")
+	if err != nil {
+		return fmt.Errorf("nothing can be made in %s: %w", folder, err)
+	}
+	return os.Remove(trial)
+}
+
+// bare is an error without the name of the trial or of a file that is named beside it.
+func bare(err error) string {
+	var of *fs.PathError
+	if errors.As(err, &of) {
+		if text, _, cut := strings.Cut(err.Error(), of.Error()); cut {
+			return text + of.Err.Error()
+		}
+	}
+	return err.Error()
 }
 
 // collectorPatience is how long the check waits for the collector of traces.

@@ -298,6 +298,10 @@ func TestCheckLooksWhereTheGatewayWrites(t *testing.T) {
 		"the security log has no folder": {"log: {security: nowhere/refusals.jsonl}", row{"security log", "failed", "there is no folder", "log.security"}},
 		"the security log has one":       {"log: {security: refusals.jsonl}", row{"security log", "ok", "", ""}},
 		"the checkpoints have no folder": {"audit: {dir: evidence, checkpoints: nowhere/shipped.jsonl}", row{"checkpoints", "failed", "there is no folder", "audit.checkpoints"}},
+		"the security log is a folder":   {"log: {security: " + t.TempDir() + "}", row{"security log", "failed", "is a folder", "log.security"}},
+		"the evidence cannot be made":    {"audit: {dir: /proc/evidence}", row{"evidence", "failed", "nothing can be made in /proc", "audit.dir"}},
+		"the evidence lies in a file":    {"audit: {dir: client.p12/evidence}", row{"evidence", "failed", "is no folder", "audit.dir"}},
+		"the evidence is made later":     {"audit: {dir: a/b/evidence}", row{"evidence", "ok", "kept for 10 years", ""}},
 		"nobody listens for traces":      {"tracing: {endpoint: \"http://" + nobody.Addr().String() + "\"}", row{"trace collector", "warning", "traces would be given up", "tracing.endpoint"}},
 		"somebody listens for traces":    {"tracing: {endpoint: \"http://" + l.Addr().String() + "\"}", row{"trace collector", "ok", "takes connections", ""}},
 	} {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -351,6 +352,11 @@ func checkEvidence(cfg *config.Config) Check {
 	}
 	if info, err := os.Stat(a.Dir); err == nil && !info.IsDir() {
 		c.OK, c.Detail = false, "audit.dir is no directory"
+		return c
+	}
+	if err := makeable(filepath.Join(a.Dir, o.Replica)); err != nil {
+		c.OK, c.Detail = false, "no evidence can be written here: "+bare(err)
+		c.Advice = "give the gateway's user a directory that it can make and write, or change audit.dir: the gateway does not start without it"
 		return c
 	}
 	switch {
