@@ -4,8 +4,10 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -52,13 +54,46 @@ type accepted struct {
 	patience time.Duration // 0 waits for ever
 	log      *slog.Logger
 	once     sync.Once
+	// stage says whose words are written.
+	stage atomic.Uint32
 }
 
+// The stages of a connection.
+const (
+	// awaiting is before the next request was read: whatever is written is net/http's.
+	awaiting uint32 = iota
+	// answering is from when a handler was called to when its answer was written.
+	answering
+	// multiplexed is a connection of HTTP/2 for good.
+	multiplexed
+)
+
 func (c *accepted) Write(b []byte) (int, error) {
-	if status, what, ok := refusal(b); ok {
-		return len(b), c.refuse(status, what)
+	if c.stage.Load() == awaiting {
+		if status, what, ok := refusal(b); ok {
+			return len(b), c.refuse(status, what)
+		}
 	}
 	return c.send(b)
+}
+
+// begin is told that a handler is called on the connection of r.
+func begin(r *http.Request) {
+	c := connOf(r.Context()).accepted
+	switch {
+	case c == nil:
+	case r.ProtoMajor == 1:
+		c.stage.Store(answering)
+	default:
+		c.stage.Store(multiplexed)
+	}
+}
+
+// idle is http.Server.ConnState: it is told that an answer was written to its end.
+func idle(nc net.Conn, state http.ConnState) {
+	if c, ok := nc.(*accepted); ok && state == http.StateIdle {
+		c.stage.CompareAndSwap(answering, awaiting)
+	}
 }
 
 func (c *accepted) send(b []byte) (n int, err error) {

@@ -20,6 +20,8 @@ type conn struct {
 	// origin remembers how the caller named the gateway last, since it says the
 	// same with every request.
 	origin atomic.Pointer[namedOrigin]
+	// accepted is the connection itself; nil over TLS.
+	accepted *accepted
 }
 
 type namedOrigin struct{ host, origin string }
@@ -59,6 +61,7 @@ func (l Listener) connContext(ctx context.Context, nc net.Conn) context.Context 
 	if l.TLS != nil {
 		c.scheme = "https"
 	}
+	c.accepted, _ = nc.(*accepted)
 	return context.WithValue(ctx, connKey, c)
 }
 

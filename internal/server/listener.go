@@ -151,6 +151,7 @@ func (s *Server) take(b *bound, l Listener) *charge {
 	limits := s.limits
 	c.Server = &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			begin(r)
 			if s.closing.Load() || c.retired.Load() {
 				w.Header()["Connection"] = []string{"close"}
 			}
@@ -165,6 +166,7 @@ func (s *Server) take(b *bound, l Listener) *charge {
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: limits.MaxStreams},
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnContext:       l.connContext,
+		ConnState:         idle,
 		Protocols:         new(http.Protocols),
 		// An answer to OPTIONS * that is not ours would lack what ours carry.
 		DisableGeneralOptionsHandler: true,

@@ -13,9 +13,9 @@ import (
 // A request that net/http cannot read never reaches a handler: the server writes a line
 // of plain text to the connection and closes it. Callers of this gateway are promised a
 // problem whenever it is the gateway that refuses, so that line is replaced on its way.
-// It is known by its bytes, all of them in one write and in an order that no answer of a
-// handler has; should net/http ever write something else, that passes as it is. Over TLS
-// it cannot be seen, and passes too.
+// It is known by its bytes, all of them in one write, while no handler answers: the body
+// of an answer may have the same bytes. Should net/http ever write something else, that
+// passes as it is. Over TLS it cannot be seen, and passes too.
 
 // refusalHeader is what net/http puts between the status line and the text.
 var refusalHeader = []byte("\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n")
