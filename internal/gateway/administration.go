@@ -6,6 +6,7 @@ import (
 
 	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/admin"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/telemetry"
 )
 
@@ -45,6 +46,18 @@ func (g *Gateway) setLevel(level slog.Level) {
 	g.o.Level.Set(min(g.o.Level.Level(), slog.LevelWarn))
 	g.o.Log.Warn("the level of the logs was set", "level", level.String())
 	g.o.Level.Set(level)
+}
+
+// takeLevel makes the level of the logs that of a configuration, if it is another than
+// the one before had: a level that somebody set meanwhile outlives other changes.
+func (g *Gateway) takeLevel(old, next *config.Config) {
+	if g.o.Level == nil || old.Log.Level == next.Log.Level {
+		return
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(next.Log.Level)); err == nil { // it was checked with the configuration
+		g.o.Level.Set(level)
+	}
 }
 
 // recently is thousands of numbers.

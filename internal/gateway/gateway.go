@@ -171,7 +171,7 @@ func limitsOf(cfg *config.Config) server.Limits {
 // Start opens the evidence and the listeners, or none of them.
 func (g *Gateway) Start() error {
 	if err := g.openEvidence(); err != nil {
-		return err
+		return errors.Join(err, g.closeEvidence())
 	}
 	if err := g.listen(g.current.Load().cfg); err != nil {
 		ended, end := context.WithCancel(context.Background())

@@ -2,12 +2,10 @@ package gateway
 
 import (
 	"errors"
-	"log/slog"
 	"strings"
 	"sync/atomic"
 
 	"ebox-gateway/internal/authn"
-	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/telemetry"
@@ -130,16 +128,4 @@ func note(count *atomic.Uint64, err error) error {
 		count.Add(1)
 	}
 	return err
-}
-
-// takeLevel makes the level of the logs that of a configuration, if it is another than
-// the one before had: a level that somebody set meanwhile outlives other changes.
-func (g *Gateway) takeLevel(old, next *config.Config) {
-	if g.o.Level == nil || old.Log.Level == next.Log.Level {
-		return
-	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(next.Log.Level)); err == nil { // it was checked with the configuration
-		g.o.Level.Set(level)
-	}
 }

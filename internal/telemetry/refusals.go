@@ -85,11 +85,12 @@ func (l *RefusalLog) Close() error {
 
 // limitedFile is a file that is begun anew when it has grown.
 type limitedFile struct {
-	mu   sync.Mutex
-	path string
-	file *os.File
-	size int64
-	most int64
+	mu     sync.Mutex
+	path   string
+	file   *os.File // nil after a failure, until the next line
+	closed bool
+	size   int64
+	most   int64
 }
 
 func openLimited(path string, most int64) (*limitedFile, error) {
@@ -114,6 +115,9 @@ func (l *limitedFile) open() error {
 func (l *limitedFile) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed { // a request ends that began before another file was configured
+		return 0, os.ErrClosed
+	}
 	if l.file != nil && l.size+int64(len(p)) > l.most {
 		if err := errors.Join(l.file.Close(), os.Rename(l.path, l.path+".1")); err != nil {
 			l.file = nil
@@ -131,10 +135,11 @@ func (l *limitedFile) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close closes the file.
+// Close closes the file for good.
 func (l *limitedFile) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.closed = true
 	if l.file == nil {
 		return nil
 	}

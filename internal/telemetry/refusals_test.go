@@ -68,6 +68,25 @@ func TestAFileOfRefusalsDoesNotGrowForEver(t *testing.T) {
 	}
 }
 
+// A request that began under another configuration ends after its file was closed.
+func TestALogOfRefusalsThatWasClosedOpensNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "security.log")
+	l, err := OpenRefusalLog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	l.Done(&exchange.Record{ID: "late", Status: 403, ProblemType: "x"})
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("it was opened again: %v", err)
+	}
+}
+
 func TestNoLogOfRefusals(t *testing.T) {
 	l, err := OpenRefusalLog("")
 	if err != nil {
