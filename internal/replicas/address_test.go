@@ -153,6 +153,9 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	server.Do("ACL", "SETUSER", "deaf", "on", ">p", "~*", "+@all", "resetchannels")
 	deaf := single(server)
 	deaf.Username, deaf.Password = "deaf", "p"
+	server.Do("ACL", "SETUSER", "half", "on", ">p", "~*", "+@all", "resetchannels", "&ebox:news:*")
+	half := single(server)
+	half.Username, half.Password = "half", "p"
 	slow := delay(t, server.Addr, 60*time.Millisecond)
 	server.Do("ACL", "SETUSER", "reader", "on", ">p", "~*", "&*", "+@read", "+@connection", "+@pubsub")
 	reader := single(server)
@@ -161,10 +164,11 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 		address Address
 		want    string
 	}{
-		"refused":              {Address{Kind: Single, Hosts: []string{"127.0.0.1:" + redistest.Port(t)}}, "refused"},
-		"no right to listen":   {deaf, "NOPERM"},
-		"no right to write":    {reader, "NOPERM"},
-		"slower than is borne": {Address{Kind: Single, Hosts: []string{slow.addr}}, "no request waits longer"},
+		"refused":               {Address{Kind: Single, Hosts: []string{"127.0.0.1:" + redistest.Port(t)}}, "refused"},
+		"no right to listen":    {deaf, "NOPERM"},
+		"to invalidations only": {half, "ebox:circuits:0"},
+		"no right to write":     {reader, "NOPERM"},
+		"slower than is borne":  {Address{Kind: Single, Hosts: []string{slow.addr}}, "no request waits longer"},
 	} {
 		if _, err := idle(t, c.address, withPatience(0)).Check(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
