@@ -194,6 +194,11 @@ func TestPathsWithoutARoute(t *testing.T) {
 		"/ebox/providers/retired/ebox":             "retired",
 		"/ebox/providers/upcoming/ebox":            "upcoming",
 		"/ebox/providers/../registry/foo":          "",
+		// What a base URL and a path make that do not fit together.
+		"/enterprises/0206731645//ebox/messages": "two slashes in a row",
+		"/ebox/":                                 "ends with a slash",
+		"/Ebox/Messages":                         "Capital letters count",
+		"/enterprises/0206731645/ebox/messages/": "use /enterprises/0206731645/ebox/messages.",
 	} {
 		got := h.get(path, "On-Behalf-Of-Enterprise-Number: 0206731645")
 		if strings.Contains(path, "..") {

@@ -229,7 +229,7 @@ func (e *Endpoint) routes() http.Handler {
 		handle(route.Path, h)
 		handle(route.Path+"/*", h)
 	}
-	unknown := e.refuse(func(*call) error { return noRoute() })
+	unknown := e.refuse(noRoute)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		routing := from(r).routing
 		if h := handlers[router.Find(routing, routing.RouteMethod, routing.RoutePath)]; h != nil {
@@ -256,13 +256,30 @@ func (e *Endpoint) refuse(why func(*call) error) http.HandlerFunc {
 // anyMethod are the methods that some route or other may have.
 var anyMethod = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
-func noRoute() error {
-	return problem.NotFound("No route of this gateway has this path. The e-Box APIs are under /ebox/providers/{providerId}, /ebox/registry, /ebox/partition and /ebox/federation, citizen mandates under /grant/citizen, each optionally after /enterprises/{number}. GET /ebox/providers lists the Document Providers.")
+// noRoute says what there is, and what may be wrong with a path that was put together
+// from a base URL and the rest.
+func noRoute(c *call) error {
+	slip := ""
+	switch {
+	case strings.Contains(c.path, "//"):
+		slip = "It holds two slashes in a row: does the base URL end with one?"
+	case len(c.path) > 1 && strings.HasSuffix(c.path, "/"):
+		slip = "It ends with a slash: leave that out."
+	case strings.ToLower(c.path) != c.path:
+		slip = "Capital letters count."
+	}
+	if slip != "" {
+		slip = " " + slip
+	}
+	return problem.NotFound("No route of this gateway has this path." + slip + " The messages of all providers are at /ebox/messages, their summary at /ebox; the e-Box APIs are under /ebox/providers/{providerId}, /ebox/registry, /ebox/partition and /ebox/federation, citizen mandates under /grant/citizen, each optionally after /enterprises/{number}. GET /ebox/providers lists the Document Providers.")
 }
 
 // withoutProvider names the paths to use for a call that needs a provider.
 func (e *Endpoint) withoutProvider(c *call) error {
 	prefix := c.path[:len(c.path)-len(c.rest)]
+	if c.rest == inbox.MessagesPath+"/" {
+		return problem.NotFound("There is nothing at this path. The list of messages has no slash at its end: use " + prefix + inbox.MessagesPath + ".")
+	}
 	var issues []problem.Issue
 	list, _ := e.o.Providers()
 	for _, p := range list {
