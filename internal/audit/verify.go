@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -19,53 +18,6 @@ type VerifyOptions struct {
 	// Checkpoints are files of signed records that were shipped, besides the one beside
 	// the chain. They may be of other replicas as well.
 	Checkpoints []string
-}
-
-// Finding is a place where the evidence is not as it was written.
-type Finding struct {
-	// File and Line are the place, Seq the record, 0 if it cannot be told.
-	File string
-	Line int
-	Seq  uint64
-	// What is wrong there.
-	What string
-}
-
-// String is file:line: seq N: what.
-func (f Finding) String() string {
-	place := f.File
-	if f.Line > 0 {
-		place = fmt.Sprintf("%s:%d", f.File, f.Line)
-	}
-	if f.Seq > 0 {
-		place = fmt.Sprintf("%s: seq %d", place, f.Seq)
-	}
-	return place + ": " + f.What
-}
-
-// Report is what verifying found.
-type Report struct {
-	// Findings are the first thousand; More counts the others.
-	Findings []Finding
-	More     int
-	// Segments and Records count what was read, from First to Last; Compressed is how
-	// many of the segments are.
-	Segments    int
-	Compressed  int
-	Records     uint64
-	First, Last uint64
-	From, To    string
-	// Signed is the last record that a signature covers. What comes after it could
-	// have been put there or taken away without a trace.
-	Signed uint64
-	// Ended tells that the last record is that of an orderly end.
-	Ended bool
-	// Gaps are the places where the chain itself says that something may be missing.
-	Gaps []Finding
-	// OwnKeys tells that the keys lay beside the chain.
-	OwnKeys bool
-	// Checkpoints counts the signed records that were compared.
-	Checkpoints int
 }
 
 // Verify reads the chain in dir and finds every place where a record was changed,
@@ -137,19 +89,6 @@ type verifier struct {
 	lastFile     string
 	lastLine     int
 }
-
-// mostFindings bounds Report.Findings.
-const mostFindings = 1000
-
-func (v *verifier) find(file string, n int, seq uint64, format string, args ...any) {
-	if len(v.report.Findings) == mostFindings {
-		v.report.More++
-		return
-	}
-	v.report.Findings = append(v.report.Findings, Finding{file, n, seq, fmt.Sprintf(format, args...)})
-}
-
-func (v *verifier) found() int { return len(v.report.Findings) + v.report.More }
 
 // signedFields are members of signed records that verifying looks at.
 type signedFields struct {
@@ -377,28 +316,6 @@ func (v *verifier) count(file string, n int, l *line) {
 	if l.kind == KindGap {
 		v.report.Gaps = append(v.report.Gaps, Finding{file, n, l.seq, gapText(l.content)})
 	}
-}
-
-// gapText is what a gap record says, in a sentence.
-func gapText(content []byte) string {
-	var g struct {
-		Reason     string `json:"reason"`
-		Since      string `json:"since"`
-		LostReads  int64  `json:"lostReads"`
-		LostWrites int64  `json:"lostWrites"`
-		LostEvents int64  `json:"lostEvents"`
-	}
-	if json.Unmarshal(append(bytes.Clone(content), '}'), &g) != nil {
-		return "a gap"
-	}
-	text := g.Reason
-	if g.LostReads+g.LostWrites+g.LostEvents > 0 {
-		text += fmt.Sprintf(" (lost: %d reads, %d writes, %d events)", g.LostReads, g.LostWrites, g.LostEvents)
-	}
-	if g.Since != "" {
-		text += ", since " + g.Since
-	}
-	return text
 }
 
 // conclude looks at the two ends.

@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"time"
 
 	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/admin"
 	"ebox-gateway/internal/directory"
-	"ebox-gateway/internal/resilience"
 )
 
 // Attention is one thing that somebody should know, in the order in which they should
@@ -136,33 +134,4 @@ func seconds(ms float64) string {
 		return fmt.Sprintf("%.0f ms", ms)
 	}
 	return fmt.Sprintf("%.1f s", ms/1000)
-}
-
-// shownRefused is how many refused enterprises /status lists.
-const shownRefused = 100
-
-// providerStatus is one provider as /status shows it.
-func (g *generation) providerStatus(p *directory.Provider, now time.Time) ProviderStatus {
-	s := ProviderStatus{
-		ID: p.ID, Name: p.Name, State: string(p.State(now)), APIVersion: p.APIVersion, Contact: p.Contact, Refusal: p.Refusal,
-		Circuit: string(resilience.Closed),
-	}
-	if p.Base != nil {
-		s.Base = p.Base.String()
-	}
-	for _, w := range p.Maintenance {
-		if w.End.After(now) {
-			s.Announced = append(s.Announced, Window{w.Start.UTC(), w.End.UTC()})
-		}
-	}
-	if m, ok := g.pool.switches.provider(p.ID); ok {
-		s.State, s.Switched = string(directory.Maintenance), &m
-	}
-	for _, f := range g.federated {
-		state := f.circuit(p.ID)
-		if state.Circuit == resilience.Open || s.Circuit == string(resilience.Closed) {
-			s.Circuit, s.OpenUntil = string(state.Circuit), state.Until
-		}
-	}
-	return s
 }

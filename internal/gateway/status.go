@@ -295,3 +295,32 @@ func (g *generation) health() admin.Health {
 	}
 	return h
 }
+
+// shownRefused is how many refused enterprises /status lists.
+const shownRefused = 100
+
+// providerStatus is one provider as /status shows it.
+func (g *generation) providerStatus(p *directory.Provider, now time.Time) ProviderStatus {
+	s := ProviderStatus{
+		ID: p.ID, Name: p.Name, State: string(p.State(now)), APIVersion: p.APIVersion, Contact: p.Contact, Refusal: p.Refusal,
+		Circuit: string(resilience.Closed),
+	}
+	if p.Base != nil {
+		s.Base = p.Base.String()
+	}
+	for _, w := range p.Maintenance {
+		if w.End.After(now) {
+			s.Announced = append(s.Announced, Window{w.Start.UTC(), w.End.UTC()})
+		}
+	}
+	if m, ok := g.pool.switches.provider(p.ID); ok {
+		s.State, s.Switched = string(directory.Maintenance), &m
+	}
+	for _, f := range g.federated {
+		state := f.circuit(p.ID)
+		if state.Circuit == resilience.Open || s.Circuit == string(resilience.Closed) {
+			s.Circuit, s.OpenUntil = string(state.Circuit), state.Until
+		}
+	}
+	return s
+}
