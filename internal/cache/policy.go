@@ -70,8 +70,11 @@ func newEntry(q *query, resp *http.Response, field func(string) []string, p *Pol
 	return e
 }
 
-// mayStoreStatus leaves out what is no answer of its own.
-func mayStoreStatus(status int) bool { return status >= 200 && status != http.StatusNotModified }
+// mayStoreStatus leaves out what is no answer of its own, and the one that is about a
+// range and not about the resource: whoever asks for the whole would get it too.
+func mayStoreStatus(status int) bool {
+	return status >= 200 && status != http.StatusNotModified && status != http.StatusRequestedRangeNotSatisfiable
+}
 
 // mayBeStored is what the answer itself has to say about it, and whether it is only for
 // the caller that asked. Cookies are taken for credentials too, and a cookie that is set

@@ -77,3 +77,18 @@ func TestAPartIsKeptForTheSameRange(t *testing.T) {
 		t.Errorf("HEAD: %s", g.cache())
 	}
 }
+
+func TestARangeThatCannotBeIsNotKeptForTheWhole(t *testing.T) {
+	r := newRig(t, func(req *http.Request) (*http.Response, error) {
+		if len(req.Header["Range"]) > 0 {
+			return reply(416, "", "Cache-Control: max-age=60", "Content-Range: bytes */10"), nil
+		}
+		return reply(200, "0123456789", "Cache-Control: max-age=60", "Content-Type: text/plain"), nil
+	})
+	mustGet(t, r.get("/a", "Range: bytes=20-30"), 416, "", "fwd=uri-miss")
+	mustGet(t, r.get("/a"), 200, "0123456789", "fwd=uri-miss; stored")
+	mustGet(t, r.get("/a", "Range: bytes=20-30"), 416, "", "hit")
+	if g := r.get("/a"); g.status != 200 || len(g.header["Content-Type"]) != 1 {
+		t.Errorf("%d with %v", g.status, g.header)
+	}
+}

@@ -228,10 +228,10 @@ func (rd *reading) response(e *Entry, validated bool) (*http.Response, []byte) {
 	if contentRange != "" {
 		resp.Header["Content-Range"] = []string{contentRange}
 		resp.Header["Content-Length"] = []string{strconv.Itoa(len(body))}
-	}
-	if resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
-		delete(resp.Header, "Content-Type")
-		delete(resp.Header, "Content-Encoding")
+		if resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
+			delete(resp.Header, "Content-Type")
+			delete(resp.Header, "Content-Encoding")
+		}
 	}
 	if !validated {
 		for _, name := range without {
