@@ -37,6 +37,11 @@ type part struct {
 // CheckChanges refuses a PATCH whose body need not be read to know that it cannot be
 // split: 400.
 func CheckChanges(h http.Header) error {
+	for _, name := range [...]string{"If-Match", "If-None-Match", "If-Unmodified-Since", "If-Modified-Since"} {
+		if len(h[name]) > 0 { // RFC 9110, section 13.1: who cannot judge it must not write
+			return badChanges("header", name, problem.IssueInvalidInput, "no condition is true of all Document Providers: send it to the one that it is about, at /ebox/providers/{providerId}/ebox/messages")
+		}
+	}
 	if coding := strings.Trim(strings.Join(h["Content-Encoding"], ","), " \t"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return badChanges("header", "Content-Encoding", problem.IssueInvalidInput, "send the body without a content coding")
 	}
