@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"errors"
 	"flag"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/config"
 )
 
 func auditCommand() command {
@@ -51,23 +53,26 @@ configuration. A gateway may be running meanwhile, except for keep. Compressed f
 	}
 }
 
-// auditDir is the directory that was given, or that of the configuration.
-func auditDir(p *process, config string, args []string) (string, error) {
+// auditChains are the directories of the chains at the directory that was given, or at
+// that of the configuration, which then comes with them.
+func auditChains(p *process, file string, args []string) ([]string, *config.Config, error) {
 	switch len(args) {
 	case 0:
 	case 1:
-		return args[0], nil
+		chains, err := audit.Chains(args[0])
+		return chains, nil, err
 	default:
-		return "", usageError{fmt.Sprintf("unexpected argument %q", args[1])}
+		return nil, nil, usageError{fmt.Sprintf("unexpected argument %q", args[1])}
 	}
-	cfg, err := loadConfig(p, config)
+	cfg, err := loadConfig(p, file)
 	if err != nil {
-		return "", fmt.Errorf("%w\nOr name the directory of the evidence: gateway audit … DIR", err)
+		return nil, nil, fmt.Errorf("%w\nOr name the directory of the evidence: gateway audit … DIR", err)
 	}
 	if cfg.Audit.Dir == "" {
-		return "", errors.New("this configuration keeps no evidence: audit.dir is not set")
+		return nil, nil, errors.New("this configuration keeps no evidence: audit.dir is not set")
 	}
-	return cfg.Audit.Dir, nil
+	chains, err := audit.Chains(cfg.Audit.Dir)
+	return chains, cfg, err
 }
 
 // several is a flag that may be given more than once.
@@ -80,7 +85,7 @@ func (s *several) Set(value string) error {
 	return nil
 }
 
-func auditVerify(p *process, flags *flag.FlagSet, config *string, args []string) error {
+func auditVerify(p *process, flags *flag.FlagSet, file *string, args []string) error {
 	var keyFiles, checkpoints several
 	flags.Var(&keyFiles, "key", "the `file` of a public key that is trusted; may be given again (default: those beside the evidence)")
 	flags.Var(&checkpoints, "checkpoints", "a `file` of signed records that were shipped off the machine; may be given again")
@@ -88,7 +93,7 @@ func auditVerify(p *process, flags *flag.FlagSet, config *string, args []string)
 	if err != nil {
 		return err
 	}
-	dir, err := auditDir(p, *config, rest)
+	chains, _, err := auditChains(p, *file, rest)
 	if err != nil {
 		return err
 	}
@@ -99,10 +104,6 @@ func auditVerify(p *process, flags *flag.FlagSet, config *string, args []string)
 			return err
 		}
 		o.Keys = append(o.Keys, key)
-	}
-	chains, err := audit.Chains(dir)
-	if err != nil {
-		return err
 	}
 	findings := 0
 	for _, chain := range chains {
@@ -148,16 +149,12 @@ func printReport(p *process, chain string, r *audit.Report) {
 	}
 }
 
-func auditKey(p *process, flags *flag.FlagSet, config *string, args []string) error {
+func auditKey(p *process, flags *flag.FlagSet, file *string, args []string) error {
 	rest, err := parse(flags, args)
 	if err != nil {
 		return err
 	}
-	dir, err := auditDir(p, *config, rest)
-	if err != nil {
-		return err
-	}
-	chains, err := audit.Chains(dir)
+	chains, _, err := auditChains(p, *file, rest)
 	if err != nil {
 		return err
 	}
@@ -181,30 +178,28 @@ func auditKey(p *process, flags *flag.FlagSet, config *string, args []string) er
 	return nil
 }
 
-func auditKeep(p *process, flags *flag.FlagSet, config *string, args []string) error {
-	years := flags.Int("years", 10, "how many whole `years` after its own a record is kept")
-	keyFile := flags.String("key-file", "", "the private key that signs, if it does not lie beside the evidence")
+func auditKeep(p *process, flags *flag.FlagSet, file *string, args []string) error {
+	years := flags.Int("years", 0, "how many whole `years` after its own a record is kept (default: the configuration's, 10 with DIR)")
+	keyFile := flags.String("key-file", "", "the `file` of the private key that signs (default: the configuration's, or the one beside the evidence)")
 	rest, err := parse(flags, args)
 	if err != nil {
 		return err
 	}
-	if *years < 1 {
+	if *years < 0 {
 		return usageError{"--years has to be at least 1"}
 	}
-	dir, err := auditDir(p, *config, rest)
+	chains, cfg, err := auditChains(p, *file, rest)
 	if err != nil {
 		return err
 	}
-	chains, err := audit.Chains(dir)
-	if err != nil {
-		return err
+	o := audit.Options{KeyFile: *keyFile, KeepYears: *years, Version: version(), Log: slog.New(slog.NewTextHandler(p.stderr, nil))}
+	if cfg != nil {
+		o.KeyFile, o.KeepYears = cmp.Or(o.KeyFile, cfg.Audit.KeyFile), cmp.Or(o.KeepYears, cfg.Audit.KeepYears)
 	}
 	var failed []error
 	for _, chain := range chains {
-		n, err := audit.Keep(audit.Options{
-			Dir: filepath.Dir(chain), Replica: filepath.Base(chain), KeyFile: *keyFile, KeepYears: *years, Version: version(),
-			Log: slog.New(slog.NewTextHandler(p.stderr, nil)),
-		})
+		o.Dir, o.Replica = filepath.Dir(chain), filepath.Base(chain)
+		n, err := audit.Keep(o)
 		if err != nil {
 			failed = append(failed, err)
 			continue

@@ -14,7 +14,7 @@ import (
 	"ebox-gateway/internal/enterprise"
 )
 
-func auditSearch(p *process, flags *flag.FlagSet, config *string, args []string) error {
+func auditSearch(p *process, flags *flag.FlagSet, file *string, args []string) error {
 	var q audit.Query
 	flags.StringVar(&q.Message, "message", "", "the `id` of a message")
 	flags.StringVar(&q.Attachment, "attachment", "", "the `id` of an attachment")
@@ -34,11 +34,7 @@ func auditSearch(p *process, flags *flag.FlagSet, config *string, args []string)
 	if err := bounds(&q, *of, *from, *to); err != nil {
 		return err
 	}
-	dir, err := auditDir(p, *config, rest)
-	if err != nil {
-		return err
-	}
-	chains, err := audit.Chains(dir)
+	chains, _, err := auditChains(p, *file, rest)
 	if err != nil {
 		return err
 	}
