@@ -70,7 +70,7 @@ export function redis(view) {
 export function evidence(view) {
   const e = view.status.evidence;
   if (!e) return quiet('Not configured: nobody records who read what.');
-  const state = e.failing ? badge('bad', e.refusing ? 'failing, requests are refused' : 'failing') : e.shipping || e.lost > 0 ? badge('warning', 'with remarks') : badge('good', 'being kept');
+  const state = e.failing || e.refusing ? badge('bad', [e.failing ? 'failing' : 'late', e.refusing && 'requests are refused'].filter(Boolean).join(', ')) : e.shipping || e.lost > 0 ? badge('warning', 'with remarks') : badge('good', 'being kept');
   return facts(
     ['State', [state, e.since && h('small', {}, ` since ${ago(e.since, view.now)}`)]], ['Cannot be written', e.failing], ['Checkpoints are not handed out', e.shipping],
     ['Lost', e.lost > 0 && `${count(e.lost)} records, for want of room`], ['Last record', `number ${count(e.sequence)}`], ['Signed up to', `number ${count(e.signed)}`],

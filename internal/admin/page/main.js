@@ -102,7 +102,7 @@ function render() {
 
 // follow opens the problem that the address names.
 function follow() {
-  const id = decodeURIComponent(location.hash.slice(1));
+  const id = location.hash.slice(1);
   if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)) {
     ui.target = '';
     return;
