@@ -139,8 +139,8 @@ func printReport(p *process, chain string, r *audit.Report) {
 	if len(r.Findings) > 0 {
 		word = "NOT AS IT WAS WRITTEN"
 	}
-	fmt.Fprintf(p.stdout, "%s: %s: %d records in %d files (%d compressed), seq %d to %d, %s to %s, %d checkpoints compared\n",
-		chain, word, r.Records, r.Segments, r.Compressed, r.First, r.Last, r.From, r.To, r.Checkpoints)
+	fmt.Fprintf(p.stdout, "%s: %s: %s in %s (%d compressed), seq %d to %d, %s to %s, %s compared\n",
+		chain, word, counted(r.Records, "record"), counted(r.Segments, "file"), r.Compressed, r.First, r.Last, r.From, r.To, counted(r.Checkpoints, "checkpoint"))
 	if unsigned := r.Last - min(r.Signed, r.Last); unsigned > 0 {
 		fmt.Fprintf(p.stdout, "note: the last %d records are not signed yet: what comes after seq %d could be cut off or added to without a trace\n", unsigned, r.Signed)
 	}

@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -53,7 +55,7 @@ func auditSearch(p *process, flags *flag.FlagSet, file *string, args []string) e
 	if err := out.flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stderr, "%d found in %d records of %d files; %d files of other days were not read\n", out.n, sum.Records, sum.Segments, sum.Skipped)
+	fmt.Fprintf(p.stderr, "%d found in %s of %s; %s of other days not read\n", out.n, counted(sum.Records, "record"), counted(sum.Segments, "file"), counted(sum.Skipped, "file"))
 	for _, f := range sum.Findings {
 		fmt.Fprintf(p.stderr, "DOES NOT VERIFY: %s\n", f)
 	}
@@ -116,8 +118,12 @@ const tableBlock = 500
 
 func (f *foundWriter) write(r *audit.Found) error {
 	f.n++
+	about := particulars(r)
 	if f.json != nil {
-		return f.json.Encode(r)
+		return f.json.Encode(struct {
+			*audit.Found
+			Details map[string]json.RawMessage `json:"details,omitempty"`
+		}{r, about})
 	}
 	if f.n%tableBlock == 1 {
 		if err := f.table.Flush(); err != nil {
@@ -140,9 +146,30 @@ func (f *foundWriter) write(r *audit.Found) error {
 	if r.MoreMessages {
 		what += " and more"
 	}
+	for _, name := range slices.Sorted(maps.Keys(about)) {
+		what = strings.TrimSpace(what + " " + name + "=" + strings.Trim(string(about[name]), `"`))
+	}
 	_, err := fmt.Fprintf(f.table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s/%d\n", r.Time.Format("2006-01-02T15:04:05.000Z"), printable(who), r.Source, r.Enterprise, did,
 		printable(what), result(r), r.AnswerFrom, r.RequestID, r.Replica, r.Seq)
 	return err
+}
+
+// particulars are the members that a record has of its own which is not about a call:
+// which configuration was taken, what a switch came to, why something may be missing.
+func particulars(r *audit.Found) map[string]json.RawMessage {
+	switch r.Kind {
+	case audit.KindConfiguration, audit.KindAdministration, audit.KindKey, audit.KindGap, audit.KindDropped:
+	default:
+		return nil
+	}
+	var about map[string]json.RawMessage
+	if json.Unmarshal([]byte(r.Text), &about) != nil {
+		return nil // a record that was found can be read
+	}
+	for _, name := range [...]string{"seq", "prev", "time", "kind", "hash", "sig", "replica", "source", "method", "url"} {
+		delete(about, name) // shown elsewhere, or of the chain
+	}
+	return about
 }
 
 // result is what became of a call.

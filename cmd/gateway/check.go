@@ -42,8 +42,8 @@ its failure and, after an arrow, what to do. The exit code is 1 if a row failed.
 			if *asJSON {
 				return printChecksJSON(p.stdout, checks)
 			}
-			fmt.Fprintf(p.stdout, "%s: well-formed (environment %s, %d routes, %d enterprises, %d callers)\n\n",
-				*path, cfg.Environment, len(cfg.Routes), len(cfg.Tenancy.Enterprises), len(cfg.Callers))
+			fmt.Fprintf(p.stdout, "%s: well-formed (environment %s, %s, %s, %s)\n\n",
+				*path, cfg.Environment, counted(len(cfg.Routes), "route"), counted(len(cfg.Tenancy.Enterprises), "enterprise"), counted(len(cfg.Callers), "caller"))
 			if failed := printChecks(p.stdout, checks); failed > 0 {
 				fmt.Fprintf(p.stdout, "\n%d of %d failed\n", failed, len(checks))
 				return errReported

@@ -121,11 +121,20 @@ Try these, and stop with Ctrl-C:
    curl -si %[1]s/enterprises/0474028805/ebox/providers/nsso/ebox/messages
 
 7. Who read or changed what, for whom? And is it as it was written?
-   gateway audit search %[5]s
-   gateway audit verify %[5]s
+   %[6]s audit search %[5]s
+   %[6]s audit verify %[5]s
 
-`, base, reachable(g.AdminAddrs()[0]), demo.Host(sim.TokenURL()), document, evidence)
+`, base, reachable(g.AdminAddrs()[0]), demo.Host(sim.TokenURL()), document, evidence, calledAs(os.Args[0]))
 	return nil
+}
+
+// calledAs is how to call the program again: what "go run" has built has no name that
+// anybody could type.
+func calledAs(name string) string {
+	if strings.Contains(filepath.ToSlash(name), "/go-build") {
+		return "go run ./cmd/gateway"
+	}
+	return name
 }
 
 // reachable is an address that can be called: a listener on every address is

@@ -145,8 +145,8 @@ func idList(s string) []string {
 func confirm(p *process, enterprises int, check *gateway.EnterpriseCheck, yes bool) error {
 	calls := enterprises * check.Upstreams()
 	lasts := time.Duration(math.Ceil(float64(calls)/check.PerSecond)) * time.Second
-	fmt.Fprintf(p.stderr, "%d enterprises at %d upstreams: up to %d calls at %g a second, about %s.\nNothing is opened or marked read; a provider may show a call as the last consultation of the e-Box.\n",
-		enterprises, check.Upstreams(), calls, check.PerSecond, lasts)
+	fmt.Fprintf(p.stderr, "%s at %s: up to %s at %g a second, about %s.\nNothing is opened or marked read; a provider may show a call as the last consultation of the e-Box.\n",
+		counted(enterprises, "enterprise"), counted(check.Upstreams(), "upstream"), counted(calls, "call"), check.PerSecond, lasts)
 	if yes || calls == 0 {
 		return nil
 	}

@@ -171,3 +171,11 @@ func printCommand(w io.Writer, c command, flags *flag.FlagSet) {
 		flags.PrintDefaults()
 	}
 }
+
+// counted says how many of something there are: "1 file", "2 files".
+func counted[N int | uint64](n N, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}

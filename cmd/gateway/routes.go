@@ -92,6 +92,11 @@ first, so that a provider's real URL and API version count.`,
 func printRoutes(p *process, cfg *config.Config) {
 	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "PATH\tMETHODS\tENTERPRISE\tUPSTREAM\tSCOPES\tROUTE")
+	if providers := slices.IndexFunc(cfg.Routes, func(r config.Route) bool { return r.Registry && r.Kind == config.KindEBox }); providers >= 0 {
+		fmt.Fprintf(table, "/ebox/providers\tGET\tnone\tthe gateway itself: the providers, their state and their paths\t\t%s\n", cfg.Routes[providers].Name)
+		fmt.Fprintln(table, "/ebox\tGET\trequired\tevery active provider at once: one summary\tas for each provider\tebox-inbox")
+		fmt.Fprintln(table, "/ebox/messages\tGET PATCH\trequired\tevery active provider at once: one list\tas for each provider\tebox-inbox")
+	}
 	for _, r := range cfg.Routes {
 		upstream := "the provider's base URL, from the registry"
 		if r.Upstream != nil {
@@ -99,7 +104,7 @@ func printRoutes(p *process, cfg *config.Config) {
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Path, strings.Join(r.Methods, " "), r.Enterprise, upstream, orNone(r.Scopes), r.Name)
 		for _, rule := range r.Rules {
-			fmt.Fprintf(table, "  %s\t%s\t\t\t%s\t\n", orAll(rule.Paths), strings.Join(rule.Methods, " ")+versions(rule.APIVersions), orNone(rule.Scopes))
+			fmt.Fprintf(table, "  %s\t%s\t\t\t%s\t\n", orAll(rule.Paths), strings.TrimSpace(strings.Join(rule.Methods, " ")+versions(rule.APIVersions)), orNone(rule.Scopes))
 		}
 	}
 	for _, a := range cfg.Absent {
@@ -112,7 +117,7 @@ func versions(list []string) string {
 	if len(list) == 0 {
 		return ""
 	}
-	return " v" + strings.Join(list, ",v")
+	return " (API v" + strings.Join(list, ", v") + ")"
 }
 
 func orAll(list []string) string {
