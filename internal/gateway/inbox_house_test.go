@@ -75,8 +75,11 @@ func TestInboxMethods(t *testing.T) {
 		}
 	}
 	h.send("PATCH", "/enterprises/0206731645/ebox", strings.NewReader("{}"), mergePatch).want(t, 405)
-	for _, path := range []string{inboxPath + "/1000001", inboxPath + "/", inboxPath + "/1/attachments/1/content"} {
-		if doc := h.get(path).want(t, 404).problem(t); !strings.Contains(fmt.Sprint(doc["detail"]), "/ebox/providers/{providerId}") {
+	for path, instead := range map[string]string{
+		inboxPath + "/1000001": "/ebox/providers/{providerId}", inboxPath + "/1/attachments/1/content": "/ebox/providers/{providerId}",
+		inboxPath + "/": "use " + inboxPath + ".",
+	} {
+		if doc := h.get(path).want(t, 404).problem(t); !strings.Contains(fmt.Sprint(doc["detail"]), instead) {
 			t.Errorf("%s: %v", path, doc)
 		}
 	}
