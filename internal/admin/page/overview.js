@@ -67,7 +67,7 @@ export function figures(view) {
       `${count(minute.gatewayErrors)} by the gateway, ${count(minute.upstreamErrors)} upstream; ${count(minute.refused)} refused (4xx)`, charts.errors(total)),
     figure('Latency, 95th percentile', minute.requests ? milliseconds(minute.p95) : '–',
       minute.requests ? `median ${milliseconds(minute.p50)}, 99th ${milliseconds(minute.p99)}` : 'no request in the last minute', charts.latency(total)),
-    figure('Cache hits', percent(cache.hits, asked), `${count(cache.hits)} of ${count(asked)} since the start`,
+    figure('Cache hits', percent(cache.hits, asked), `${count(cache.hits)} of ${count(asked)} since the start${cache.validated ? `; ${count(cache.validated)} more after a 304 from upstream` : ''}`,
       h('svg', { class: 'chart meter', role: 'img', 'aria-label': `Cache hits: ${percent(cache.hits, asked)}`, viewBox: '0 0 90 28', preserveAspectRatio: 'none', focusable: 'false' },
         h('path', { class: 'rest', d: 'M0 22H90V28H0Z' }),
         h('path', { class: 'share', d: `M0 22H${asked ? ((90 * cache.hits) / asked).toFixed(1) : 0}V28H0Z` }))),
