@@ -221,7 +221,10 @@ func (g *Gateway) AdminAddrs() []net.Addr { return g.admin.Addrs() }
 // A second context ends the draining: what is under way when cut is done is cut
 // at once.
 func (g *Gateway) Run(ctx, cut context.Context) (err error) {
-	defer func() { err = errors.Join(err, g.closeEvidence()) }()
+	defer func() {
+		err = errors.Join(err, g.closeEvidence())
+		g.o.Log.Info("stopped")
+	}()
 	g.background.start(g.current.Load())
 	g.background.wg.Go(func() { g.pool.cache.Run(g.background.ctx) })
 	g.background.wg.Go(func() { g.followSwitches(g.background.ctx) })
@@ -254,7 +257,6 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 		err = fmt.Errorf("stopping: %d requests were cut after %s: %w", g.underway(), drain.Timeout, err)
 	}
 	// What is still under way is cut by a deadline that is over; nothing else waits.
-	defer g.o.Log.Info("stopped")
 	return errors.Join(failure, err, ignore(g.internal.Shutdown(deadline), deadline.Err()), ignore(g.admin.Shutdown(deadline), deadline.Err()))
 }
 
