@@ -230,7 +230,7 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 	g.background.wg.Go(func() { g.followSwitches(g.background.ctx) })
 	g.background.wg.Go(func() { g.followKeys(g.background.ctx) })
 	defer g.pool.cache.Close()
-	defer g.background.stop()
+	defer g.stopBackground()
 
 	var failure error
 	select {
@@ -258,6 +258,14 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 	}
 	// What is still under way is cut by a deadline that is over; nothing else waits.
 	return errors.Join(failure, err, ignore(g.internal.Shutdown(deadline), deadline.Err()), ignore(g.admin.Shutdown(deadline), deadline.Err()))
+}
+
+// stopBackground ends what works by itself. No configuration that is being taken can
+// start anything after it.
+func (g *Gateway) stopBackground() {
+	g.replacing.Lock()
+	defer g.replacing.Unlock()
+	g.background.stop()
 }
 
 // drained waits until no request is under way.

@@ -54,6 +54,9 @@ func (g *Gateway) Replace(cfg *config.Config, confirmed string) error {
 }
 
 func (g *Gateway) replace(cfg *config.Config, confirmed string) error {
+	if g.background.ctx.Err() != nil {
+		return errors.New("the gateway has stopped: the next start takes the new configuration")
+	}
 	old := g.current.Load()
 	if dropped := droppedEnterprises(old.cfg, cfg); float64(dropped) > dropLimit*float64(len(old.cfg.Tenancy.Enterprises)) && confirmed != cfg.Hash() {
 		return &DropError{Hash: cfg.Hash(), Dropped: dropped, Before: len(old.cfg.Tenancy.Enterprises)}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/demo"
 )
 
 // files is a house whose configuration is in files that the test changes.
@@ -331,5 +332,26 @@ func TestASecondSignalCutsWhatIsUnderWay(t *testing.T) {
 	h.stopped = true
 	if err := <-cut; err == nil || strings.Contains(err.Error(), "answered") {
 		t.Errorf("the cut is not visible: %v", err)
+	}
+}
+
+// A file may change, or a SIGHUP come, while the gateway ends: what it would start ran on.
+func TestNothingStartsForAConfigurationThatComesAfterTheEnd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "security.log")
+	h := open(t)
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	text := demo.Config(h.sim, "127.0.0.1:0", "127.0.0.1:0") + "tracing: {endpoint: \"http://127.0.0.1:1\"}\n"
+	text = strings.Replace(text, "log: {format: text}", "log: {format: text, security: "+path+"}", 1)
+	cfg, err := config.Parse("test.yaml", []byte(text), clientDir, func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.gw.Replace(cfg, ""); err == nil || !strings.Contains(err.Error(), "stopped") {
+		t.Errorf("it is taken: %v", err)
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("its log of refusals was opened: %v", err)
 	}
 }
