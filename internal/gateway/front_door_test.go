@@ -179,6 +179,18 @@ func TestTargetsThatCanBeReadInTwoWaysAreRefused(t *testing.T) {
 	}
 }
 
+// A slash at the end of the list's own path must not become a second one in the paths that
+// it gives, which would lead nowhere.
+func TestTheListOfProvidersWithASlashGivesPathsThatWork(t *testing.T) {
+	h := open(t)
+	for _, list := range []string{"/ebox/providers", "/ebox/providers/", "/enterprises/0206731645/ebox/providers/"} {
+		got := h.get(list).want(t, 200)
+		if want := `"path":"` + strings.TrimSuffix(list, "/") + `/nsso"`; !strings.Contains(got.body, want) {
+			t.Errorf("%s: no %s in %s", list, want, got.body)
+		}
+	}
+}
+
 func TestPathsWithoutARoute(t *testing.T) {
 	h := open(t)
 	for path, hint := range map[string]string{

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"ebox-gateway/internal/ebox"
@@ -74,7 +75,7 @@ func (e *Endpoint) writeProviders(c *call, r *http.Request) error {
 		list.Items = []Provider{}
 	}
 	for i := range list.Items {
-		list.Items[i].Path = c.path + "/" + url.PathEscape(list.Items[i].ID)
+		list.Items[i].Path = strings.TrimSuffix(c.path, "/") + "/" + url.PathEscape(list.Items[i].ID)
 	}
 	body, err := json.Marshal(list)
 	if err != nil {
