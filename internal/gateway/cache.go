@@ -241,7 +241,7 @@ func (x *keptExchange) Failing(err error) bool {
 }
 
 func (x *keptExchange) Refuse() {
-	x.keeper.Refuse(x.w, x.r, problem.Timeout("Nothing that could answer this is stored, and the request allows nothing else (only-if-cached). Leave that directive out to have the upstream asked.", ""))
+	x.keeper.Refuse(x.w, x.r, problem.Timeout("Nothing that could answer this is stored, and the request allows nothing else (only-if-cached). Leave that directive out to have the upstream asked.", problem.ProxyInternalResponse))
 }
 
 func (x *keptExchange) Locate(reference string) (string, bool) {

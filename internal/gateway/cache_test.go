@@ -173,7 +173,8 @@ func TestARouteThatKeepsAnswersForEverybody(t *testing.T) {
 	if n != 6 {
 		t.Errorf("%d requests reached the upstream", n)
 	}
-	if got := h.get("/rates/none", "Cache-Control: only-if-cached"); got.status != 504 || got.problem(t)["type"] != "urn:problem-type:ebox-gateway:gatewayTimeout" {
+	if got := h.get("/rates/none", "Cache-Control: only-if-cached"); got.status != 504 || got.problem(t)["type"] != "urn:problem-type:ebox-gateway:gatewayTimeout" ||
+		!strings.Contains(got.header.Get("Proxy-Status"), "ebox-gateway; error=proxy_internal_response") {
 		t.Errorf("%d %s", got.status, got.body)
 	}
 }
