@@ -144,6 +144,6 @@ func (c *client) warnOfExpiry() {
 	c.mu.Unlock()
 	if !recently {
 		c.tokens.log.Warn("the certificate of an OAuth client needs attention: register a new one in Chaman in time", "client", c.Name,
-			"state", s.State, "subject", s.Subject, "not_before", s.NotBefore, "not_after", s.NotAfter, "days_left", *s.DaysLeft)
+			"state", s.State, "subject", s.Subject, "notBefore", s.NotBefore, "notAfter", s.NotAfter, "daysLeft", *s.DaysLeft)
 	}
 }

@@ -91,7 +91,7 @@ func (c *client) reload() {
 		c.pending = nil
 		c.keyFailure = c.keyFailure.next(err, now, 0)
 		c.keyFailure.until = time.Time{} // the next try comes with the next change
-		log.Error("the key cannot be loaded", "error", err, "former_key_signs", current != nil)
+		log.Error("the key cannot be loaded", "error", err, "formerKeySigns", current != nil)
 		return
 	}
 	c.keyFailure = nil
@@ -99,12 +99,12 @@ func (c *client) reload() {
 	case current == nil:
 		// Nothing is lost by using a key that was never tried where there is no other.
 		c.key.Store(key)
-		log.Info("key loaded", "key", key, "subject", key.Subject(), "not_after", key.NotAfter())
+		log.Info("key loaded", "key", key, "subject", key.Subject(), "notAfter", key.NotAfter())
 	case key.same(current):
 		c.pending = nil
 	case c.pending == nil || !key.same(c.pending.key):
 		c.pending = &pendingKey{key: key, since: now}
-		log.Info("a new key is there: it signs once a token was obtained with it", "key", key, "subject", key.Subject(), "not_after", key.NotAfter())
+		log.Info("a new key is there: it signs once a token was obtained with it", "key", key, "subject", key.Subject(), "notAfter", key.NotAfter())
 	}
 }
 
@@ -178,7 +178,7 @@ func (c *client) promote(p *pendingKey, s *Source, t Token) {
 	c.pending = nil
 	c.warned = time.Time{}
 	c.mu.Unlock()
-	c.tokens.log.Info("the new key signs from now on", "client", c.Name, "key", p.key, "former", former, "subject", p.key.Subject(), "not_after", p.key.NotAfter())
+	c.tokens.log.Info("the new key signs from now on", "client", c.Name, "key", p.key, "former", former, "subject", p.key.Subject(), "notAfter", p.key.NotAfter())
 
 	// The former key's tokens are good until they expire, and are replaced in the
 	// background all the same: its registration may end any moment.

@@ -217,7 +217,7 @@ func (s *Source) land(f *flight, key *Key, t Token, err error) {
 func (s *Source) store(h *held, key *Key) {
 	tokens := s.client.tokens
 	if s.failure != nil {
-		tokens.log.Info("tokens are issued again", "client", s.client.Name, "scopes", s.scopes, "failing_since", s.failure.since)
+		tokens.log.Info("tokens are issued again", "client", s.client.Name, "scopes", s.scopes, "failingSince", s.failure.since)
 		s.failure = nil
 	}
 	if s.suspect != nil && s.suspect.hash != h.hash {
@@ -320,5 +320,5 @@ func (s *Source) logFailure(f *failure) {
 		log.Warn("no token", "client", s.client.Name, "scopes", s.scopes, "error", f.err, "retry", f.until)
 		return
 	}
-	log.Debug("still no token", "client", s.client.Name, "scopes", s.scopes, "error", f.err, "in_row", f.inRow, "since", f.since, "retry", f.until)
+	log.Debug("still no token", "client", s.client.Name, "scopes", s.scopes, "error", f.err, "inRow", f.inRow, "since", f.since, "retry", f.until)
 }

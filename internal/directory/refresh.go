@@ -33,8 +33,11 @@ func (d *Directory) Run(ctx context.Context) {
 			return
 		} else if err != nil {
 			wait, retry = min(retry, d.o.Refresh), min(2*retry, d.o.Refresh)
-			d.o.Log.Warn("the list of Document Providers could not be refreshed; the one there was stays in force",
-				"error", err, "retryIn", wait.String(), "providers", len(d.List()))
+			said := "the list of Document Providers could not be refreshed; the one there was stays in force"
+			if len(d.List()) == 0 {
+				said = "there is no list of Document Providers yet: it could not be fetched"
+			}
+			d.o.Log.Warn(said, "error", err, "retryIn", wait.String(), "providers", len(d.List()))
 			d.takeShared(ctx)
 		} else {
 			retry = firstRetry

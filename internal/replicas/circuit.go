@@ -188,6 +188,6 @@ func reason(err error) string {
 // clear forgets the trouble.
 func (c *circuit) clear() {
 	if last := c.trouble.Swap(nil); last != nil {
-		c.log.Info("Redis is well again", "trouble_since", last.Since)
+		c.log.Info("Redis is well again", "troubleSince", last.Since)
 	}
 }
