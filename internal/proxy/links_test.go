@@ -217,11 +217,11 @@ func TestLinksNameTheEnterpriseThatTheyAreFollowedFor(t *testing.T) {
 	m := testLinks(t, "https://services.socialsecurity.be/REST/v1")
 	m.base.Named, m.base.NamedBy = "representedEnterpriseNumber=0206731645", "representedEnterprise"
 	for link, want := range map[string]string{
-		"/REST/v1/mandates/7":                                      "/enterprises/1/nsso/mandates/7?representedEnterpriseNumber=0206731645",
-		"/REST/v1":                                                 "/enterprises/1/nsso?representedEnterpriseNumber=0206731645",
-		"/REST/v1/mandates?page=2":                                 "/enterprises/1/nsso/mandates?page=2&representedEnterpriseNumber=0206731645",
-		"/REST/v1/mandates?page=2#top":                             "/enterprises/1/nsso/mandates?page=2&representedEnterpriseNumber=0206731645#top",
-		"/REST/v1/mandates#top":                                    "/enterprises/1/nsso/mandates?representedEnterpriseNumber=0206731645#top",
+		"/REST/v1/mandates/7":          "/enterprises/1/nsso/mandates/7?representedEnterpriseNumber=0206731645",
+		"/REST/v1":                     "/enterprises/1/nsso?representedEnterpriseNumber=0206731645",
+		"/REST/v1/mandates?page=2":     "/enterprises/1/nsso/mandates?page=2&representedEnterpriseNumber=0206731645",
+		"/REST/v1/mandates?page=2#top": "/enterprises/1/nsso/mandates?page=2&representedEnterpriseNumber=0206731645#top",
+		"/REST/v1/mandates#top":        "/enterprises/1/nsso/mandates?representedEnterpriseNumber=0206731645#top",
 		"/REST/v1/mandates?representedEnterpriseNumber=0212148896": "/enterprises/1/nsso/mandates?representedEnterpriseNumber=0212148896",
 		"/REST/v1/mandates?a=b&representedEnterprise=0212148896":   "/enterprises/1/nsso/mandates?a=b&representedEnterprise=0212148896",
 		"https://services.socialsecurity.be/REST/v1/mandates/7":    "http://gw:8080/enterprises/1/nsso/mandates/7?representedEnterpriseNumber=0206731645",
