@@ -1,16 +1,11 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
-	"time"
 )
 
 func cacheCommand() command {
@@ -49,39 +44,11 @@ a Redis. From another machine the admin listener wants the token of admin.tokenF
 			if len(query) != 1 {
 				return usageError{"give exactly one of --enterprise, --route and --all"}
 			}
-			return purge(p, strings.TrimRight(*admin, "/")+"/cache/purge?"+query.Encode(), *tokenFile)
+			if _, err := askAdministration(p, http.MethodPost, strings.TrimRight(*admin, "/")+"/cache/purge?"+query.Encode(), *tokenFile); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(p.stdout, "dropped")
+			return err
 		},
 	}
-}
-
-// purge asks the admin listener and shows its reason if it refuses.
-func purge(p *process, address, tokenFile string) error {
-	ctx, cancel := context.WithTimeout(p.ctx, 10*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, nil)
-	if err != nil {
-		return usageError{err.Error()}
-	}
-	if tokenFile != "" {
-		token, err := os.ReadFile(tokenFile)
-		if err != nil {
-			return fmt.Errorf("reading the token: %w", err)
-		}
-		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
-	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		return fmt.Errorf("asking the admin listener: %w; does the gateway run, and is --admin the address of its admin.listen?", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusOK {
-		_, err = fmt.Fprintln(p.stdout, "dropped")
-		return err
-	}
-	var why struct{ Detail string }
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if err != nil || json.Unmarshal(body, &why) != nil || why.Detail == "" {
-		return fmt.Errorf("the admin listener answers %s", resp.Status)
-	}
-	return fmt.Errorf("the admin listener answers %s: %s", resp.Status, why.Detail)
 }

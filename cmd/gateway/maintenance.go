@@ -1,18 +1,14 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"ebox-gateway/internal/admin"
 )
@@ -69,18 +65,10 @@ with commas. From another machine they want the token of admin.tokenFile.`,
 					query.Set("reason", *reason)
 				}
 			}
-			token := ""
-			if *tokenFile != "" {
-				content, err := os.ReadFile(*tokenFile)
-				if err != nil {
-					return fmt.Errorf("reading the token: %w", err)
-				}
-				token = strings.TrimSpace(string(content))
-			}
 			var failed []error
 			for base := range strings.SplitSeq(*address, ",") {
 				base = strings.TrimRight(strings.TrimSpace(base), "/")
-				if err := maintain(p, method, base, query, token); err != nil {
+				if err := maintain(p, method, base, query, *tokenFile); err != nil {
 					failed = append(failed, fmt.Errorf("%s: %w", base, err))
 				}
 			}
@@ -90,33 +78,14 @@ with commas. From another machine they want the token of admin.tokenFile.`,
 }
 
 // maintain asks one admin listener and prints what is switched there after it.
-func maintain(p *process, method, base string, query url.Values, token string) error {
-	ctx, cancel := context.WithTimeout(p.ctx, 10*time.Second)
-	defer cancel()
+func maintain(p *process, method, base string, query url.Values, tokenFile string) error {
 	target := base + "/maintenance"
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, method, target, nil)
+	body, err := askAdministration(p, method, target, tokenFile)
 	if err != nil {
-		return usageError{err.Error()}
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		return fmt.Errorf("asking the admin listener: %w; does the gateway run, and is --admin the address of its admin.listen?", err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		return fmt.Errorf("reading the admin listener's answer: %w", err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		var why struct{ Detail string }
-		_ = json.Unmarshal(body, &why) // without a detail the status is all there is
-		return fmt.Errorf("the admin listener answers %s: %s", resp.Status, why.Detail)
+		return err
 	}
 	var list struct{ Items []admin.Maintenance }
 	if err := json.Unmarshal(body, &list); err != nil {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -198,7 +199,7 @@ func (g *generation) neededTokens() (needs []neededToken) {
 		}
 	}
 	for _, client := range sortedClients(g.cfg) {
-		if client == orDefault(g.cfg.Registry.Client, g.cfg.Tenancy.DefaultClient) && g.cfg.Registry.URL != nil {
+		if client == cmp.Or(g.cfg.Registry.Client, g.cfg.Tenancy.DefaultClient) && g.cfg.Registry.URL != nil {
 			add(client, g.cfg.Registry.Scopes)
 		}
 		for _, route := range g.cfg.Routes {
@@ -212,13 +213,6 @@ func (g *generation) neededTokens() (needs []neededToken) {
 		}
 	}
 	return needs
-}
-
-func orDefault(s, fallback string) string {
-	if s == "" {
-		return fallback
-	}
-	return s
 }
 
 // shortScopes keeps the last part of each scope, which is what tells them apart.
