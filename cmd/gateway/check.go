@@ -17,7 +17,8 @@ func checkCommand() command {
 		name: "check", usage: "check [--config config.yaml] [--online] [--json]", summary: "check the configuration, with --online also everything it leads to",
 		about: `
 Without --online nothing leaves the machine: the file, the files it names and the
-keys are read. With --online a token is asked for every client and set of scopes,
+keys are read, and an empty folder is made and removed where evidence and logs are to
+be written. Run it as the gateway's user. With --online a token is asked for every client and set of scopes,
 the registry for its list, and each upstream whether it answers, without a token
 and without touching an e-Box: DNS, TCP, TLS and the clock on the way, the egress
 proxy, Redis, and each provider that the registry names. Each row has the reason of
