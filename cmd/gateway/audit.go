@@ -139,6 +139,10 @@ func printReport(p *process, chain string, r *audit.Report) {
 	if len(r.Findings) > 0 {
 		word = "NOT AS IT WAS WRITTEN"
 	}
+	if r.Records == 0 {
+		fmt.Fprintf(p.stdout, "%s: %s: there is no record in it\n", chain, word)
+		return
+	}
 	fmt.Fprintf(p.stdout, "%s: %s: %s in %s (%d compressed), seq %d to %d, %s to %s, %s compared\n",
 		chain, word, counted(r.Records, "record"), counted(r.Segments, "file"), r.Compressed, r.First, r.Last, r.From, r.To, counted(r.Checkpoints, "checkpoint"))
 	if unsigned := r.Last - min(r.Signed, r.Last); unsigned > 0 {

@@ -129,7 +129,7 @@ func (f *foundWriter) write(r *audit.Found) error {
 		if err := f.table.Flush(); err != nil {
 			return err
 		}
-		fmt.Fprintln(f.table, "TIME\tWHO\tFROM\tFOR\tDID\tWHAT\tRESULT\tANSWERED BY\tREQUEST\tRECORD")
+		fmt.Fprintln(f.table, "TIME\tWHO\tFROM\tFOR\tDID\tWHAT\tRESULT\tANSWERED BY\tREQUEST\tTRACE\tRECORD")
 	}
 	who := r.Caller
 	if r.Actor != "" {
@@ -149,8 +149,8 @@ func (f *foundWriter) write(r *audit.Found) error {
 	for _, name := range slices.Sorted(maps.Keys(about)) {
 		what = strings.TrimSpace(what + " " + name + "=" + strings.Trim(string(about[name]), `"`))
 	}
-	_, err := fmt.Fprintf(f.table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s/%d\n", r.Time.Format("2006-01-02T15:04:05.000Z"), printable(who), r.Source, r.Enterprise, did,
-		printable(what), result(r), r.AnswerFrom, r.RequestID, r.Replica, r.Seq)
+	_, err := fmt.Fprintf(f.table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s/%d\n", r.Time.Format("2006-01-02T15:04:05.000Z"), printable(who), r.Source, r.Enterprise, did,
+		printable(what), result(r), r.AnswerFrom, r.RequestID, r.TraceID, r.Replica, r.Seq)
 	return err
 }
 
