@@ -4,7 +4,7 @@
 # set, metrics on and an access line in JSON for each request. Nothing of theirs is kept:
 # they are built through Go's module proxy in a temporary folder.
 #
-#   bench/compare.sh              # CADDY=v2.11.9 TRAEFIK=v3.7.13 ROUNDS=3 SECONDS_EACH=8
+#   bench/compare.sh              # CADDY=v2.11.9 TRAEFIK=v3.7.13 ROUNDS=3 SECONDS_EACH=5
 #   WORK=/tmp/compare bench/compare.sh        # keeps the folder, and builds only once
 #
 # Wants go, wrk, curl, openssl and taskset. Each proxy has one P and the first core to
@@ -13,7 +13,7 @@
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
 caddy=${CADDY:-v2.11.9} traefik=${TRAEFIK:-v3.7.13}
-rounds=${ROUNDS:-3} seconds=${SECONDS_EACH:-8} port=${PORT:-18080}
+rounds=${ROUNDS:-3} seconds=${SECONDS_EACH:-5} port=${PORT:-18080}
 cores=$(nproc)
 work=${WORK:-$(mktemp -d)}
 mkdir -p "$work/bin"
