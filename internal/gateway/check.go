@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"slices"
 	"strings"
@@ -74,6 +75,9 @@ func checkKey(client string, src authn.KeySource, now time.Time) Check {
 	key, err := authn.LoadKey(src)
 	if err != nil {
 		c.Detail = err.Error()
+		if errors.Is(err, fs.ErrNotExist) {
+			c.Advice = "put the file there, readable for the gateway's user alone, or correct oauth.clients." + client
+		}
 		return c
 	}
 	c.OK, c.Detail = true, key.Algorithm()+", no certificate beside it"
