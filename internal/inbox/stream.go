@@ -175,6 +175,11 @@ func (s *stream) admit(m *message) bool {
 	s.known += len(m.id) + entry
 	s.seen[m.id] = struct{}{}
 	s.added = append(s.added, m.id)
+	if !s.before.newest.IsZero() && m.received.After(s.before.newest) {
+		// Newer than the newest of the pages before, it came in after the first of them,
+		// and is beyond the moment to which links hold the list.
+		return true
+	}
 	if !s.q.window.admits(m) {
 		s.left++
 		return true

@@ -1,0 +1,60 @@
+package inbox
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// moving gives a list of one provider that is read while it moves: its ids, what it says
+// beside them, and what is missing.
+func moving(t *testing.T, m *mailbox, letters int, query string) (ids []string, l listed, missing string) {
+	t.Helper()
+	m.id = "p"
+	for n := range letters {
+		m.letters = append(m.letters, &letter{provider: "p", id: strconv.Itoa(n), received: noon.Add(-time.Duration(n) * time.Second)})
+	}
+	q, err := ParseQuery(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	round := &Round{ID: "r", Asker: mailboxes{"p": m}, Providers: []Provider{{ID: "p"}}}
+	r, err := New(Options{Timeout: time.Minute, Now: time.Now}).List(t.Context(), round, q, "http://localhost/ebox/messages")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(r.Body, &l); err != nil {
+		t.Fatalf("%v in %s", err, r.Body)
+	}
+	for _, item := range l.Items {
+		ids = append(ids, item.ID)
+	}
+	return ids, l, HeaderOf(r.Missing)
+}
+
+// upTo are the ids of the first messages.
+func upTo(n int) (ids []string) {
+	for i := range n {
+		ids = append(ids, strconv.Itoa(i))
+	}
+	return ids
+}
+
+// Two more come in than a page has, so that the second page has one of them, which is
+// newer than all that was given. Or one goes away as well, and the first page has it when
+// it is read again.
+func TestWhatComesInWhileAListIsReadIsNotInTheMiddleOfIt(t *testing.T) {
+	for _, c := range []change{{ask: 2, arrive: 4}, {ask: 2, arrive: 1, leave: []int{1, 2}}} {
+		m := &mailbox{limit: 3, counts: true, changes: []change{c}}
+		ids, l, missing := moving(t, m, 9, "pageSize=9")
+		if !slices.Equal(ids, upTo(9)) || missing != "" {
+			t.Errorf("%+v: %q, missing %q", c, ids, missing)
+		}
+		if want := "http://localhost/ebox/messages?receivedBefore=2026-11-20T12:00:00.001Z&page=1&pageSize=9"; l.Links["first"].Href != want {
+			t.Errorf("%+v: the list is held to %s", c, fmt.Sprint(l.Links["first"]))
+		}
+	}
+}

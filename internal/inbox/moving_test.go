@@ -1,0 +1,391 @@
+package inbox
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// noon is the latest date of a message that is there from the beginning.
+var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+// letter is a message of a mailbox.
+type letter struct {
+	provider, id string
+	received     time.Time
+	read         bool
+	late         bool // it came in after the first page was given
+}
+
+// before is the order of the list over all providers.
+func (a *letter) before(b *letter) int {
+	return cmp.Or(b.received.Compare(a.received), strings.Compare(a.provider, b.provider))
+}
+
+// change is what happens to a mailbox before it is asked for the nth time.
+type change struct {
+	ask    int
+	arrive int   // so many come in
+	leave  []int // these go away, by their place
+	marked []int // these are marked as read
+}
+
+// mailbox is a provider whose messages move while its list is read.
+type mailbox struct {
+	id     string
+	limit  int  // the most messages of a page
+	counts bool // gives totalItems
+	links  bool // gives links from page to page
+	v2     bool // has no problems, other dates, and ids that are numbers
+	gone   bool // a page without messages is a 404
+
+	letters []*letter // newest first
+	changes []change
+	asks    int
+	arrived int
+	shrunk  int // how often the list became shorter
+	moved   bool
+}
+
+// drawMailbox draws one with as much of everything as the properties can bear: a
+// provider that neither counts nor links cannot be told from one that gives the same
+// page for ever if maxRepeats pages of messages come in.
+func drawMailbox(t *rapid.T, id string, moves bool) *mailbox {
+	m := &mailbox{
+		id: id, limit: rapid.IntRange(1, 12).Draw(t, "limit"), counts: rapid.Bool().Draw(t, "counts"), links: rapid.Bool().Draw(t, "links"),
+		v2: rapid.Bool().Draw(t, "v2"), gone: rapid.Bool().Draw(t, "gone"),
+	}
+	at := noon
+	for n := range rapid.IntRange(0, 30).Draw(t, "letters") {
+		at = at.Add(-time.Duration(rapid.SampledFrom([]int{0, 1, 1, 7200}).Draw(t, "gap")) * time.Second)
+		m.letters = append(m.letters, &letter{provider: id, id: strconv.Itoa(1000 + n), received: at})
+	}
+	spare := (maxRepeats - 1) * m.limit
+	places := rapid.SliceOfN(rapid.IntRange(0, 30), 0, 4)
+	for range rapid.IntRange(0, 3).Draw(t, "changes") {
+		c := change{ask: rapid.IntRange(2, 12).Draw(t, "ask"), arrive: rapid.IntRange(0, min(spare, 6)).Draw(t, "arrive")}
+		spare -= c.arrive
+		if moves {
+			c.leave, c.marked = places.Draw(t, "go"), places.Draw(t, "marked")
+		}
+		m.changes = append(m.changes, c)
+	}
+	return m
+}
+
+// listed gives what a query selects.
+func (m *mailbox) listed(q url.Values) (list []*letter) {
+	for _, l := range m.letters {
+		if (!q.Has("readStatus") || strconv.FormatBool(l.read) == q.Get("readStatus")) && (!q.Has("receivedBefore") || l.received.Before(dayOf(q.Get("receivedBefore")))) {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// dayOf reads a date as providers do, and a moment as the gateway does.
+func dayOf(s string) time.Time {
+	if t, err := time.Parse(time.DateOnly, s); err == nil {
+		return t
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+// move makes the changes that are due.
+func (m *mailbox) move(q url.Values) {
+	for _, c := range m.changes {
+		if c.ask != m.asks {
+			continue
+		}
+		before := len(m.listed(q))
+		for _, place := range c.marked {
+			if place < len(m.letters) {
+				// The letters of the model are not changed: others may hold them as they were.
+				l := *m.letters[place]
+				l.read = true
+				m.letters = slices.Clone(m.letters)
+				m.letters[place] = &l
+			}
+		}
+		for _, place := range c.leave {
+			if place < len(m.letters) {
+				m.letters = slices.Concat(m.letters[:place], m.letters[place+1:])
+			}
+		}
+		if len(m.listed(q)) < before {
+			m.shrunk++
+		}
+		for range c.arrive {
+			m.arrived++
+			m.letters = slices.Concat([]*letter{{provider: m.id, id: strconv.Itoa(5000 + m.arrived), received: noon.Add(time.Duration(m.arrived) * time.Second), late: true}}, m.letters)
+		}
+		m.moved = true
+	}
+}
+
+func (m *mailbox) answer(raw string) *Answer {
+	q, err := url.ParseQuery(raw)
+	if err != nil {
+		panic(err)
+	}
+	m.asks++
+	m.move(q)
+	page, _ := strconv.Atoi(q.Get("page"))
+	size, _ := strconv.Atoi(q.Get("pageSize"))
+	size = min(size, m.limit)
+	all := m.listed(q)
+	from := min((page-1)*size, len(all))
+	to := min(from+size, len(all))
+	if m.gone && page > 1 && from == to {
+		body, kind := `{"type":"about:blank","title":"Not Found","status":404}`, "application/problem+json"
+		if m.v2 {
+			body, kind = `{"id":"1","code":"NOT_FOUND"}`, "application/json"
+		}
+		return &Answer{ID: "x", Status: http.StatusNotFound, ContentType: kind, Body: io.NopCloser(strings.NewReader(body))}
+	}
+	var b strings.Builder
+	b.WriteString(`{"items":[`)
+	for i, l := range all[from:to] {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		if m.v2 {
+			fmt.Fprintf(&b, `{"messageId":%s,"receiptDate":%q}`, l.id, l.received.In(time.FixedZone("", 3600)).Format("2006-01-02T15:04:05.000Z0700"))
+		} else {
+			fmt.Fprintf(&b, `{"messageId":%q,"receiptDate":%q}`, l.id, l.received.Format(time.RFC3339))
+		}
+	}
+	b.WriteByte(']')
+	if m.counts {
+		fmt.Fprintf(&b, `,"totalItems":%d`, len(all))
+	}
+	if m.links {
+		b.WriteString(`,"_links":{"first":{"href":"x"}`)
+		if to < len(all) {
+			q.Set("page", strconv.Itoa(page+1))
+			q.Set("pageSize", strconv.Itoa(size))
+			fmt.Fprintf(&b, `,"next":{"href":"https://p.example/ebox/messages?%s"}`, q.Encode())
+		}
+		b.WriteByte('}')
+	}
+	b.WriteByte('}')
+	return says(b.String())()
+}
+
+// mailboxes are the providers of one enterprise. Each is asked by one goroutine.
+type mailboxes map[string]*mailbox
+
+func (a mailboxes) Ask(_ context.Context, r *Request) (*Answer, error) {
+	return a[r.Provider].answer(r.Query), nil
+}
+
+// drawn draws up to three of them, with a round that asks them.
+func drawn(t *rapid.T, moves bool) (mailboxes, *Round) {
+	boxes := make(mailboxes)
+	round := &Round{ID: "r", Asker: boxes}
+	for _, id := range []string{"a", "b", "c"}[:rapid.IntRange(1, 3).Draw(t, "providers")] {
+		boxes[id] = drawMailbox(t, id, moves)
+		round.Providers = append(round.Providers, Provider{ID: id})
+	}
+	return boxes, round
+}
+
+// shown is one page that the gateway gave, with what there was to give.
+type shown struct {
+	letters []*letter
+	full    bool
+	total   *int64
+	missing map[string]bool
+	// was and is are what the query selects, in order, before and after the reading.
+	was, is []*letter
+	links   map[string]struct{ Href string }
+}
+
+// look asks for a page and holds it against all that is true of one page.
+func (a mailboxes) look(t *rapid.T, round *Round, query string) *shown {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := ParseQuery(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &shown{missing: make(map[string]bool)}
+	s.was = a.selected(values)
+	asks := make(map[string]int)
+	for id, m := range a {
+		asks[id] = m.asks
+		m.moved, m.shrunk = false, 0
+	}
+	result, err := New(Options{Timeout: time.Minute, Now: time.Now}).List(t.Context(), round, q, "http://localhost/ebox/messages")
+	var l struct {
+		Items []struct {
+			ID       json.RawMessage `json:"messageId"` // a number at version 2
+			Provider string          `json:"providerId"`
+		} `json:"items"`
+		Total *int64                           `json:"totalItems"`
+		Links map[string]struct{ Href string } `json:"_links"`
+	}
+	switch {
+	case err != nil && len(result.Missing) == len(a): // nobody has anything to give
+	case err != nil:
+		t.Fatal(err)
+	default:
+		if err := json.Unmarshal(result.Body, &l); err != nil {
+			t.Fatalf("%v in %s", err, result.Body)
+		}
+	}
+	s.is, s.links, s.total, s.full = a.selected(values), l.Links, l.Total, len(l.Items) == q.PageSize
+	for _, m := range result.Missing {
+		s.missing[m.Provider] = true
+	}
+	for id, m := range a {
+		size := min(q.last(), maxPageSize, m.limit)
+		most := (maxRestarts + 1) * ((q.last()+m.arrived+len(m.letters))/size + maxRepeats)
+		if n := m.asks - asks[id]; n < 1 || n > most {
+			t.Fatalf("%s was asked %d times for %d messages, %d a page", id, n, q.last(), size)
+		}
+		if m.shrunk <= maxRestarts && s.missing[id] {
+			t.Fatalf("%s is named for a list that became shorter %d times: %s", id, m.shrunk, result.Body)
+		}
+	}
+	for _, item := range l.Items {
+		i := slices.IndexFunc(s.was, func(w *letter) bool { return w.provider == item.Provider && w.id == strings.Trim(string(item.ID), `"`) })
+		if i < 0 {
+			t.Fatalf("%s of %s was not there when the list was begun: %s", item.ID, item.Provider, result.Body)
+		}
+		if slices.Contains(s.letters, s.was[i]) {
+			t.Fatalf("%s of %s is there twice: %s", item.ID, item.Provider, result.Body)
+		}
+		s.letters = append(s.letters, s.was[i])
+	}
+	if !slices.IsSortedFunc(s.letters, (*letter).before) {
+		t.Fatalf("not newest first: %s", result.Body)
+	}
+	a.checkTotal(t, s)
+	return s
+}
+
+// selected gives what a query of the gateway selects, in order.
+func (a mailboxes) selected(q url.Values) (all []*letter) {
+	for _, m := range a {
+		all = append(all, m.listed(q)...)
+	}
+	slices.SortStableFunc(all, (*letter).before)
+	return all
+}
+
+// stays tells whether a letter is there after the reading as well.
+func (s *shown) stays(w *letter) bool {
+	return slices.ContainsFunc(s.is, func(l *letter) bool { return l.provider == w.provider && l.id == w.id })
+}
+
+func (a mailboxes) checkTotal(t *rapid.T, s *shown) {
+	moved := false
+	for _, m := range a {
+		moved = moved || m.moved
+	}
+	switch {
+	case s.total == nil:
+		return
+	case len(s.missing) > 0:
+		t.Fatalf("totalItems %d, and %v missing", *s.total, s.missing)
+	case !moved && int(*s.total) != len(s.was):
+		t.Fatalf("totalItems %d of %d", *s.total, len(s.was))
+	case int(*s.total) > len(s.was):
+		t.Fatalf("totalItems %d, and there never were more than %d", *s.total, len(s.was))
+	}
+	least := 0
+	for _, w := range s.was {
+		if m := a[w.provider]; s.stays(w) && (m.counts || m.shrunk == 0) {
+			least++
+		}
+	}
+	if int(*s.total) < least {
+		t.Fatalf("totalItems %d, and there always were %d", *s.total, least)
+	}
+}
+
+// next is the query of the link next, empty at the end.
+func (s *shown) next() string {
+	_, query, _ := strings.Cut(s.links["next"].Href, "?")
+	return query
+}
+
+// What is on the first page is the beginning of the list, whatever goes away while it
+// is read. Of a provider that does not count nobody can know what has slipped.
+func TestThePageOfAListThatMovesLacksNothingInSilence(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		boxes, round := drawn(t, true)
+		query := fmt.Sprintf("pageSize=%d", rapid.IntRange(1, 40).Draw(t, "pageSize"))
+		if rapid.Bool().Draw(t, "unread") {
+			query += "&readStatus=false"
+		}
+		s := boxes.look(t, round, query)
+		for _, w := range s.was {
+			if s.full && w.before(s.letters[len(s.letters)-1]) >= 0 {
+				continue // behind the page, or beside its last message
+			}
+			if m := boxes[w.provider]; !slices.Contains(s.letters, w) && s.stays(w) && !s.missing[w.provider] && (m.counts || m.shrunk == 0) {
+				t.Fatalf("%s of %s was there all along and is not on the page", w.id, w.provider)
+			}
+		}
+	})
+}
+
+// Whoever follows the link next to its end has every message once, in order; of those
+// that stay, no more are passed over than others have gone away.
+func TestThePagesOfAListThatMovesGiveEachMessageOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		shrinks := rapid.Bool().Draw(t, "shrinks")
+		boxes, round := drawn(t, shrinks)
+		size := rapid.IntRange(1, 20).Draw(t, "pageSize")
+		filters := ""
+		if rapid.Bool().Draw(t, "unread") {
+			filters = "&readStatus=false"
+		}
+		var first, all []*letter
+		missing := false
+		pages := 0
+		for query := fmt.Sprintf("pageSize=%d%s", size, filters); query != ""; pages++ {
+			s := boxes.look(t, round, query)
+			if pages == 0 {
+				first = s.was
+			}
+			all = append(all, s.letters...)
+			missing = missing || len(s.missing) > 0
+			query = s.next()
+			if pages > len(first)/size+1 {
+				t.Fatalf("after %d pages it goes on with %s", pages, query)
+			}
+		}
+		for i, l := range all {
+			if l.late || i > 0 && all[i-1].before(l) > 0 || slices.ContainsFunc(all[:i], func(o *letter) bool { return o.provider == l.provider && o.id == l.id }) {
+				t.Fatalf("%s of %s, at %d, is late, out of order or there again", l.id, l.provider, i)
+			}
+		}
+		switch gone := len(first) - len(boxes.selected(url.Values{"receivedBefore": {noon.Add(time.Millisecond).Format(time.RFC3339Nano)}})); {
+		case missing:
+		case !shrinks && len(all) != len(first):
+			t.Fatalf("%d of %d messages on %d pages", len(all), len(first), pages)
+		case len(all) < len(first)-2*gone && filters == "" && !slices.ContainsFunc(round.Providers, func(p Provider) bool { return !boxes[p.ID].counts }):
+			t.Fatalf("%d of %d messages, of which %d went away", len(all), len(first), gone)
+		}
+	})
+}
