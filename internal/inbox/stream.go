@@ -64,6 +64,7 @@ type stream struct {
 	came    int // messages in all pages since the last start, whatever became of them
 	total   int
 	counted bool
+	moved   bool // the total was another on an earlier page
 }
 
 // tally is what has come of a list so far.
@@ -202,6 +203,7 @@ func (s *stream) admit(m *message) bool {
 
 // advance decides from a page what comes after it.
 func (s *stream) advance(l *listing, fresh, came int) error {
+	s.moved = s.moved || s.pages > 1 && l.total != s.total
 	if s.page > 1 && l.counted && s.counted && l.total < s.total {
 		// Messages went away while we read, and others may have slipped from the pages to
 		// come into those that were read. This page is forgotten, since what is missing
@@ -268,7 +270,8 @@ func (s *stream) sum() (int, bool) {
 	if s.ended && s.missing == nil && !s.beyond {
 		return s.count, true // they have all been counted
 	}
-	if !s.counted || s.missing != nil || !s.q.window.countable() {
+	// A count that changed is in part one of messages that the list is held not to have.
+	if !s.counted || s.moved || s.missing != nil || !s.q.window.countable() {
 		return 0, false
 	}
 	return max(s.total-s.left, s.count), true
