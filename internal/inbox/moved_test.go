@@ -76,3 +76,32 @@ func TestACountOfAListThatMovedIsNotGiven(t *testing.T) {
 		t.Errorf("all were read, and totalItems is %v", l.Total)
 	}
 }
+
+// Three of nine go away, so that there is no third page of three any more, which a
+// provider may say with a 404. The last three have slipped into the second.
+func TestAPageThatIsGoneTooEarlyIsAListThatBecameShorter(t *testing.T) {
+	for _, gone := range []bool{true, false} {
+		m := &mailbox{limit: 3, counts: true, gone: gone, changes: []change{{ask: 3, leave: []int{0, 0, 0}}}}
+		if ids, _, missing := moving(t, m, 9, "pageSize=9"); !slices.Equal(ids, upTo(9)) || missing != "" {
+			t.Errorf("404 is %t: %q, missing %q", gone, ids, missing)
+		}
+	}
+}
+
+func TestAProviderThatCountsTooManyIsReadToItsEnd(t *testing.T) {
+	page := `{"items":[{"messageId":"0","receiptDate":"2026-11-20T12:00:00Z"}],"totalItems":5}`
+	asker := &scripted{answers: []string{page, "404", page, "404"}}
+	q, err := ParseQuery("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(Options{Timeout: time.Minute, Now: time.Now}).newStream(&Round{ID: "r", Asker: asker}, "p", q)
+	s.head(t.Context())
+	s.take()
+	if m := s.head(t.Context()); m != nil || s.missing != nil || len(asker.answers) > 0 {
+		t.Errorf("%v, missing %v, %d answers left", m, s.missing, len(asker.answers))
+	}
+	if n, known := s.sum(); n != 1 || !known {
+		t.Errorf("%d, known %t", n, known)
+	}
+}

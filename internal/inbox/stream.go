@@ -65,6 +65,7 @@ type stream struct {
 	total   int
 	counted bool
 	moved   bool // the total was another on an earlier page
+	denied  int  // the total that a 404 was at odds with
 }
 
 // tally is what has come of a list so far.
@@ -125,19 +126,22 @@ func (s *stream) load(ctx context.Context) {
 		return
 	}
 	defer a.Body.Close()
+	s.before, s.added = s.tally, s.added[:0]
 	switch {
 	case a.Status == http.StatusOK && a.Reason == "" && saysJSON(a.ContentType):
 	case a.Status == http.StatusOK && a.Reason == "":
 		s.missing = broken(ctx, s.provider, a, errNotJSON, now)
 		return
 	case a.Status == http.StatusNotFound && a.Reason == "" && s.pages > 1:
-		s.ended = true // so the API says that a page has no messages
+		// So the API says that a page has no messages.
+		if err := s.advance(s.none(), 0, 0); err != nil {
+			s.missing = broken(ctx, s.provider, a, err, now)
+		}
 		return
 	default:
 		s.missing = refused(s.provider, a, now)
 		return
 	}
-	s.before, s.added = s.tally, s.added[:0]
 	fresh, came := 0, 0
 	l, err := readList(a.Body, func(m *message) error {
 		came++
@@ -160,6 +164,16 @@ func (s *stream) load(ctx context.Context) {
 	if err := s.advance(&l, fresh, came); err != nil {
 		s.missing = broken(ctx, s.provider, a, err, now)
 	}
+}
+
+// none is what a 404 says in place of a page: there are no more messages than came. A
+// provider that says so again, and counts the same as before, is bad at counting.
+func (s *stream) none() *listing {
+	l := &listing{total: s.total, counted: s.counted}
+	if s.came < s.total && s.total != s.denied {
+		s.denied, l.total = s.total, s.came
+	}
+	return l
 }
 
 // admit takes a message in, if it is new and within the window; it tells whether it is
