@@ -129,41 +129,38 @@ func (s *stream) load(ctx context.Context) {
 	s.before, s.added = s.tally, s.added[:0]
 	switch {
 	case a.Status == http.StatusOK && a.Reason == "" && saysJSON(a.ContentType):
+		err = s.read(a)
 	case a.Status == http.StatusOK && a.Reason == "":
-		s.missing = broken(ctx, s.provider, a, errNotJSON, now)
-		return
+		err = errNotJSON
 	case a.Status == http.StatusNotFound && a.Reason == "" && s.pages > 1:
-		// So the API says that a page has no messages.
-		if err := s.advance(s.none(), 0, 0); err != nil {
-			s.missing = broken(ctx, s.provider, a, err, now)
-		}
-		return
+		err = s.advance(s.none(), false, 0) // so the API says that a page has no messages
 	default:
 		s.missing = refused(s.provider, a, now)
-		return
 	}
-	fresh, came := 0, 0
+	if err != nil {
+		s.missing = broken(ctx, s.provider, a, err, now)
+	}
+}
+
+// read reads a page.
+func (s *stream) read(a *Answer) error {
+	fresh, came := false, 0
 	l, err := readList(a.Body, func(m *message) error {
 		came++
-		if s.admit(m) {
-			fresh++
-		}
+		fresh = s.admit(m) || fresh
 		if s.known > maxSeen {
 			return errTooLarge
 		}
 		return nil
 	})
-	if err != nil {
-		// What came is good. If it is enough, so is the answer.
-		if s.count < s.need {
-			s.missing = broken(ctx, s.provider, a, err, now)
-		}
-		s.counted, s.beyond = false, s.count >= s.need
-		return
+	if err == nil {
+		return s.advance(&l, fresh, came)
 	}
-	if err := s.advance(&l, fresh, came); err != nil {
-		s.missing = broken(ctx, s.provider, a, err, now)
+	s.counted, s.beyond = false, s.count >= s.need
+	if s.beyond {
+		return nil // what came is good, and is enough
 	}
+	return err
 }
 
 // none is what a 404 says in place of a page: there are no more messages than came. A
@@ -215,53 +212,63 @@ func (s *stream) admit(m *message) bool {
 	return true
 }
 
-// advance decides from a page what comes after it.
-func (s *stream) advance(l *listing, fresh, came int) error {
+// advance decides from a page what comes next: the list from its beginning, since it
+// became shorter; nothing, since it has ended or never will; or the page behind.
+func (s *stream) advance(l *listing, fresh bool, came int) error {
 	s.moved = s.moved || s.pages > 1 && l.total != s.total
 	if s.page > 1 && l.counted && s.counted && l.total < s.total {
-		// Messages went away while we read, and others may have slipped from the pages to
-		// come into those that were read. This page is forgotten, since what is missing
-		// comes before it, and those before it are read again for what they have now.
-		if s.restarts++; s.restarts > maxRestarts {
-			return errChanging
-		}
-		for _, id := range s.added {
-			delete(s.seen, id)
-		}
-		s.unread, s.tally, s.beyond = s.unread[:0], s.before, false
-		s.total, s.reread = l.total, s.page-1
-		s.start()
-		return nil
+		return s.restart()
 	}
 	s.total, s.counted = l.total, l.counted
 	s.came += came
-	more := l.next != "" || l.counted && s.came < l.total
 	switch {
-	case fresh > 0:
+	case fresh:
 		s.repeats = 0
 	case s.page > s.reread:
 		s.repeats++
 	}
+	repeating := s.repeats >= maxRepeats
+	more := l.next != "" || l.counted && s.came < l.total // as far as the provider says
 	switch {
-	case came == 0:
+	case came == 0, !more && (l.counted || l.paged || repeating):
 		s.ended = true
-	case s.repeats >= maxRepeats && more:
+	case repeating:
 		return errEndless
-	case s.repeats >= maxRepeats:
-		s.ended = true
-	case !more && (l.counted || l.paged):
-		s.ended = true
-	}
-	s.page++
-	s.query = s.pageQuery()
-	if l.next != "" {
-		// The provider's own link knows best how it goes on, by a page of another size
-		// or by a mark of its own.
-		if u, err := url.Parse(l.next); err == nil && followable(u.RawQuery) {
-			s.query = u.RawQuery
-		}
+	default:
+		s.turn(l.next)
 	}
 	return nil
+}
+
+// restart goes back to the first page. Messages went away while we read, and others may
+// have slipped from the pages to come into those that were read. The latest page is
+// forgotten, since what is missing comes before it, and those before it are read again
+// for what they have now.
+func (s *stream) restart() error {
+	if s.restarts++; s.restarts > maxRestarts {
+		return errChanging
+	}
+	for _, id := range s.added {
+		delete(s.seen, id)
+	}
+	s.unread, s.tally, s.beyond = s.unread[:0], s.before, false
+	s.reread = s.page - 1
+	s.start()
+	return nil
+}
+
+// turn goes to the next page.
+func (s *stream) turn(next string) {
+	s.page++
+	s.query = s.pageQuery()
+	if next == "" {
+		return
+	}
+	// The provider's own link knows best how it goes on, by a page of another size or by
+	// a mark of its own.
+	if u, err := url.Parse(next); err == nil && followable(u.RawQuery) {
+		s.query = u.RawQuery
+	}
 }
 
 // followable tells whether a query that a provider wrote can stand in a request line:
