@@ -105,3 +105,12 @@ func TestAProviderThatCountsTooManyIsReadToItsEnd(t *testing.T) {
 		t.Errorf("%d, known %t", n, known)
 	}
 }
+
+// The second time is noticed on a page that is read again, in front of others that bring
+// nothing new.
+func TestAListThatBecomesShorterTwiceIsNoListWithoutAnEnd(t *testing.T) {
+	m := &mailbox{limit: 1, counts: true, changes: []change{{ask: 6, leave: []int{7}}, {ask: 8, leave: []int{7}}}}
+	if ids, _, missing := moving(t, m, 9, "pageSize=9"); !slices.Equal(ids, upTo(7)) || missing != "" {
+		t.Errorf("%q, missing %q", ids, missing)
+	}
+}

@@ -252,7 +252,7 @@ func (s *stream) restart() error {
 		delete(s.seen, id)
 	}
 	s.unread, s.tally, s.beyond = s.unread[:0], s.before, false
-	s.reread = s.page - 1
+	s.reread = max(s.reread, s.page-1)
 	s.start()
 	return nil
 }
