@@ -90,12 +90,6 @@ func TestCheckOnlineNamesTheReasonOfEachFailure(t *testing.T) {
 		w.WriteHeader(http.StatusProxyAuthRequired)
 	}))
 	t.Cleanup(refusing.Close)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed := l.Addr().String()
-	l.Close()
 	_, tlsPort, _ := net.SplitHostPort(selfSigned.Listener.Addr().String())
 
 	for name, c := range map[string]struct {
@@ -118,7 +112,7 @@ func TestCheckOnlineNamesTheReasonOfEachFailure(t *testing.T) {
 			},
 		},
 		"a port where nobody listens": {
-			edits: []func(*testing.T, string) string{route("http://" + closed + "/x")},
+			edits: []func(*testing.T, string) string{route("http://" + nobody + "/x")},
 			want:  []row{{"TCP", "failed", "connection refused", "nothing listens on the port"}, {"route other", "failed", "not reached", ""}},
 		},
 		"an authority that is not trusted": {
@@ -167,12 +161,12 @@ func TestCheckOnlineNamesTheReasonOfEachFailure(t *testing.T) {
 			edits: []func(*testing.T, string) string{func(t *testing.T, text string) string {
 				i := strings.Index(text, "tokenUrl: ")
 				end := i + strings.Index(text[i:], "\n")
-				return text[:i] + "tokenUrl: http://" + closed + "/token" + text[end:]
+				return text[:i] + "tokenUrl: http://" + nobody + "/token" + text[end:]
 			}},
 			want: []row{{"token endpoint", "failed", "not reached", ""}, {"token demo for documentconsumer", "skipped", "see above", ""}},
 		},
 		"an egress proxy that is away": {
-			edits: []func(*testing.T, string) string{route("https://ebox.example/x"), add("egress: {proxy: \"http://" + closed + "\"}\n")},
+			edits: []func(*testing.T, string) string{route("https://ebox.example/x"), add("egress: {proxy: \"http://" + nobody + "\"}\n")},
 			want:  []row{{"egress proxy", "failed", "connection refused", "look at host and port in egress.proxy"}, {"DNS", "skipped", "left to the egress proxy", ""}, {"route other", "failed", "does not let us through", ""}},
 		},
 		"an egress proxy that wants a password": {
@@ -285,11 +279,6 @@ func TestCheckLooksWhereTheGatewayWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	nobody, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody.Close()
 	sim := startSimulator(t, simulator.Options{})
 	for name, c := range map[string]struct {
 		lines string
@@ -302,7 +291,7 @@ func TestCheckLooksWhereTheGatewayWrites(t *testing.T) {
 		"the evidence cannot be made":    {"audit: {dir: /proc/evidence}", row{"evidence", "failed", "nothing can be made in /proc", "audit.dir"}},
 		"the evidence lies in a file":    {"audit: {dir: client.p12/evidence}", row{"evidence", "failed", "is no folder", "audit.dir"}},
 		"the evidence is made later":     {"audit: {dir: a/b/evidence}", row{"evidence", "ok", "kept for 10 years", ""}},
-		"nobody listens for traces":      {"tracing: {endpoint: \"http://" + nobody.Addr().String() + "\"}", row{"trace collector", "warning", "traces would be given up", "tracing.endpoint"}},
+		"nobody listens for traces":      {"tracing: {endpoint: \"http://" + nobody + "\"}", row{"trace collector", "warning", "traces would be given up", "tracing.endpoint"}},
 		"somebody listens for traces":    {"tracing: {endpoint: \"http://" + l.Addr().String() + "\"}", row{"trace collector", "ok", "takes connections", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {

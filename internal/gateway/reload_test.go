@@ -149,7 +149,7 @@ func TestDroppingManyEnterprisesWaitsForConfirmation(t *testing.T) {
 
 func TestListenersMoveWithTheConfiguration(t *testing.T) {
 	f := watched(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.9.8.7:0") // where no other test gets a port of its own
 	if err != nil {
 		t.Fatal(err)
 	}
