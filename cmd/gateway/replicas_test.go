@@ -256,7 +256,10 @@ func newFleet(t *testing.T, n int) *fleet {
 	server := redistest.Start(t)
 	dir := t.TempDir()
 	f := &fleet{t: t, program: filepath.Join(dir, "gateway")}
-	if out, err := exec.Command("go", "build", "-o", f.program, ".").CombinedOutput(); err != nil {
+	// As the image's is built, so that what is compiled serves its tests as well.
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", f.program, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	client, err := demo.NewClient(dir)
