@@ -64,7 +64,7 @@ type stream struct {
 	came    int // messages in all pages since the last start, whatever became of them
 	total   int
 	counted bool
-	moved   bool // the total was another on an earlier page
+	moved   bool // the total was another on an earlier page, or a message came again
 	denied  int  // the total that a 404 was at odds with
 }
 
@@ -177,6 +177,7 @@ func (s *stream) none() *listing {
 // new. m and its raw are the reader's.
 func (s *stream) admit(m *message) bool {
 	if _, twice := s.seen[m.id]; twice {
+		s.moved = true // down, from the page before
 		return false
 	}
 	if s.count == s.need {
@@ -291,7 +292,7 @@ func (s *stream) sum() (int, bool) {
 	if s.ended && s.missing == nil && !s.beyond {
 		return s.count, true // they have all been counted
 	}
-	// A count that changed is in part one of messages that the list is held not to have.
+	// The count of a list that moved is in part one of messages that came in meanwhile.
 	if !s.counted || s.moved || s.missing != nil || !s.q.window.countable() {
 		return 0, false
 	}
