@@ -17,34 +17,36 @@ import (
 	"ebox-gateway/internal/redistest"
 )
 
-// load keeps asking, as requests would, until stop is called; that gives how many
-// there were and how many of them took longer than is bearable.
-func load(t *testing.T, r *Redis) (stop func() (count, late int64)) {
+// load keeps asking, as requests would, until stop is called; that gives how long each
+// write was kept of those that began while away was set, the shortest first. Reads are
+// given nothing anyway as long as a write is untold.
+func load(r *Redis, away *atomic.Bool) (stop func() []time.Duration) {
 	var done atomic.Bool
-	var count, late atomic.Int64
 	var running sync.WaitGroup
-	for i := range 4 {
+	took := make([][]time.Duration, 4)
+	for i := range took {
 		running.Go(func() {
 			for n := 0; !done.Load(); n++ {
 				k := keyOfAnswers(fmt.Sprintf("/messages/%d/%d", i, n%50))
-				began := time.Now()
+				write, without, began := n%10 == 0, away.Load(), time.Now()
 				_, mark, _ := r.Answers().Load(context.Background(), k)
-				if n%10 == 0 {
+				if write {
 					_ = r.Answers().Bump(context.Background(), k.Resource())
 				}
-				if time.Since(began) > bearable {
-					late.Add(1)
+				if write && without {
+					took[i] = append(took[i], time.Since(began))
 				}
 				_ = r.Answers().Save(context.Background(), k, answer(subject), mark, time.Hour)
-				count.Add(1)
 				time.Sleep(time.Millisecond) // the pace of the load
 			}
 		})
 	}
-	return func() (int64, int64) {
+	return func() []time.Duration {
 		done.Store(true)
 		running.Wait()
-		return count.Load(), late.Load()
+		all := slices.Concat(took...)
+		slices.Sort(all)
+		return all
 	}
 }
 
@@ -59,7 +61,8 @@ func TestAFailoverUnderLoad(t *testing.T) {
 	second.Listen(e)
 	as := &issuer{t: t}
 	token := as.obtain(first, "")
-	stopped := load(t, first)
+	var away atomic.Bool
+	stopped := load(first, &away)
 	k := keyOfAnswers("/written")
 	redistest.Eventually(t, "an answer to be kept", func() error { // the load makes Redis slow now and then
 		_, mark, err := first.Answers().Load(t.Context(), k)
@@ -69,19 +72,23 @@ func TestAFailoverUnderLoad(t *testing.T) {
 		return first.Answers().Save(t.Context(), k, answer(subject), mark, time.Hour)
 	})
 	group.Servers[0].Freeze()
+	away.Store(true)
 	if s := awaitState(t, first, StateAway); s.Reason == "" {
 		t.Errorf("%+v", s)
 	}
 	_ = first.Answers().Bump(t.Context(), k.Scopes()[0]) // a write in the worst of moments
 	group.AwaitMaster(group.Servers[1])
+	away.Store(false)
 	began := time.Now()
 	awaitWell(t, first)
 	awaitWell(t, second)
 	t.Logf("of use again %s after the failover", time.Since(began))
-	if count, late := stopped(); count < 500 || late > count/50 { // a busy machine has its moments
-		t.Errorf("of %d requests %d took longer than %s", count, late, bearable)
+	// A busy machine keeps some of them, and a Redis that is waited for all of them, for
+	// as long as the patience.
+	if took := stopped(); len(took) < 20 || took[len(took)/2] > defaultPatience/2 {
+		t.Errorf("%d writes without Redis, the middle one of %v", len(took), took[len(took)/2:min(len(took)/2+1, len(took))])
 	} else {
-		t.Logf("of %d requests %d took longer than %s", count, late, bearable)
+		t.Logf("%d writes without Redis: half of them within %s, all within %s", len(took), took[len(took)/2], took[len(took)-1])
 	}
 	// The other replica was told, or has subscribed anew after that, and its memory is
 	// empty; and Redis has nothing of before.
@@ -210,8 +217,14 @@ func TestACluster(t *testing.T) {
 	awaitUp(t, careful)
 	nodes[2].Freeze()
 	awaitState(t, careful, StateAway)
-	if d := min(request(t, careful), request(t, careful), request(t, careful)); d > bearable {
-		t.Errorf("a request was kept for %s", d)
+	best := time.Hour
+	for range 16 {
+		if best = min(best, request(t, careful)); best <= bearable {
+			break
+		}
+	}
+	if best > bearable {
+		t.Errorf("every request was kept for %s or more", best)
 	}
 	nodes[2].Thaw()
 	awaitWell(t, careful)

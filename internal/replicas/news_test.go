@@ -20,21 +20,27 @@ func TestEveryOtherReplicaHearsOfAWrite(t *testing.T) {
 			r.Listen(ears[i])
 			awaitUp(t, r)
 		}
-		scope := keyOfAnswers("/messages").Scopes()[0]
-		began := time.Now()
-		if err := writer.Answers().Bump(t.Context(), scope); err != nil {
-			t.Fatal(err)
+		// The best of a few: a busy machine is late now and then, and news that are not
+		// told at once but fetched are late each time.
+		best := time.Hour
+		for n := 1; n <= 5 && best > time.Second; n++ {
+			scope := keyOfAnswers(fmt.Sprintf("/messages/%d", n)).Scopes()[0]
+			began := time.Now()
+			if err := writer.Answers().Bump(t.Context(), scope); err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range ears[1:] {
+				redistest.Eventually(t, "the news", func() error {
+					if news, _ := e.heard(); len(news) != n || news[n-1].Scope != scope {
+						return fmt.Errorf("heard %v", news)
+					}
+					return nil
+				})
+			}
+			best = min(best, time.Since(began))
 		}
-		for _, e := range ears[1:] {
-			redistest.Eventually(t, "the news", func() error {
-				if news, _ := e.heard(); len(news) != 1 || news[0].Scope != scope {
-					return fmt.Errorf("heard %v", news)
-				}
-				return nil
-			})
-		}
-		if d := time.Since(began); d > time.Second {
-			t.Errorf("it took %s", d)
+		if best > time.Second {
+			t.Errorf("it took %s or more", best)
 		}
 		if news, _ := ears[0].heard(); len(news) != 0 {
 			t.Errorf("the writer heard itself: %v", news)
@@ -105,26 +111,33 @@ func TestALostSubscriptionEmptiesTheMemory(t *testing.T) {
 			e := new(ear)
 			r.Listen(e)
 			awaitUp(t, r)
-			_, before := e.heard()
-			lose.lose(server)
-			began := time.Now()
-			redistest.Eventually(t, "the memory to be emptied", func() error {
-				if _, n := e.heard(); n == before {
-					return errors.New("it is not")
+			// The best of a few, since the machine may be busy: who waits longer than two
+			// beats does so each time.
+			best := time.Hour
+			for range 5 {
+				_, before := e.heard()
+				lose.lose(server)
+				began := time.Now()
+				redistest.Eventually(t, "the memory to be emptied", func() error {
+					if _, n := e.heard(); n == before {
+						return errors.New("it is not")
+					}
+					return nil
+				})
+				best = min(best, time.Since(began))
+				lose.back(server)
+				redistest.Eventually(t, "it to be emptied of what came meanwhile", func() error {
+					if _, n := e.heard(); n < before+2 {
+						return errors.New("it is not")
+					}
+					return nil
+				})
+				awaitUp(t, r)
+				if best <= 1200*time.Millisecond {
+					return
 				}
-				return nil
-			})
-			if d := time.Since(began); d > 1200*time.Millisecond {
-				t.Errorf("after %s", d)
 			}
-			lose.back(server)
-			redistest.Eventually(t, "it to be emptied of what came meanwhile", func() error {
-				if _, n := e.heard(); n < before+2 {
-					return errors.New("it is not")
-				}
-				return nil
-			})
-			awaitUp(t, r)
+			t.Errorf("each time after %s or more", best)
 		})
 	}
 }
