@@ -59,8 +59,9 @@ func (c *accepted) refuse(status int, what string) error {
 	id := exchange.NewID()
 	var answer bytes.Buffer
 	w := plainWriter{header: http.Header{"Connection": {"close"}, "X-Request-Id": {id}}, out: &answer}
-	problem.Write(&w, new(http.Request), unreadable(status, what), id, 0)
-	c.log.Info("a request could not be read", "requestId", id, "source", c.RemoteAddr().String(), "status", status, "cause", what)
+	p := unreadable(status, what)
+	problem.Write(&w, new(http.Request), p, id, 0)
+	c.log.Info("a request could not be read", "requestId", id, "source", c.RemoteAddr().String(), "status", status, "detail", p.Detail)
 	_, err := c.send(answer.Bytes())
 	return err
 }
