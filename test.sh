@@ -1,24 +1,31 @@
 #!/bin/sh
-# Formats checked, code vetted, every test run with the race detector. Besides Go it
-# needs a C compiler, for that detector, and redis-server, prometheus and chromium, which
-# tests start for themselves; on Debian and its like it installs what is missing.
+# Formats checked, code vetted, every test run with the race detector. Besides Go that
+# needs a C compiler, for the detector, and what the tests start for themselves: a Redis, a
+# Prometheus, a browser, and the runtimes of the examples. On Debian and its like what is
+# missing is installed, so that no test is skipped for want of it.
 set -eu
 cd "$(dirname "$0")"
 
-# Without these nothing can be tested; RUNLEVEL keeps a package from starting its daemon.
 missing=
-command -v cc >/dev/null 2>&1 || missing="gcc libc6-dev"
-command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
-# Without these the tests of the alerts and of the page skip themselves.
-wanted=
-command -v prometheus >/dev/null 2>&1 || wanted="prometheus"
-command -v chromium >/dev/null 2>&1 || wanted="$wanted chromium"
-if [ -n "$missing$wanted" ]; then
-	echo "installing $missing $wanted"
+need() { # command package...
+	command -v "$1" >/dev/null 2>&1 && return
+	shift
+	missing="$missing $*"
+}
+need cc gcc libc6-dev
+need redis-server redis-server
+need prometheus prometheus
+need promtool prometheus
+need chromium chromium
+need curl curl
+need python3 python3
+need php php-cli
+need javac default-jdk-headless
+if [ -n "$missing" ]; then
+	echo "installing$missing"
 	apt-get update -q
-	[ -z "$missing" ] || RUNLEVEL=1 apt-get install -q -y --no-install-recommends $missing
-	[ -z "$wanted" ] || RUNLEVEL=1 apt-get install -q -y --no-install-recommends $wanted ||
-		echo "$wanted cannot be installed: the tests that need it are skipped"
+	# RUNLEVEL keeps a package from starting its daemon.
+	RUNLEVEL=1 apt-get install -q -y --no-install-recommends $missing
 fi
 export EBOX_TEST_REDIS=required
 

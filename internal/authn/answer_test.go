@@ -150,7 +150,7 @@ func FuzzLoadKey(f *testing.F) {
 		if len(content) > 0 && content[0] == 0x30 {
 			var sealed encryptedPKCS8
 			if _, err := asn1.Unmarshal(content, &sealed); err == nil {
-				t.Skip("key derivation")
+				return
 			}
 		}
 		for _, src := range []KeySource{{KeyFile: "x"}, {Keystore: "x", KeyPassword: fixed(password)}} {
