@@ -259,49 +259,35 @@ func (d *delayed) delay() time.Duration {
 // delay makes a way to a server on which every answer comes late.
 func delay(t *testing.T, to string, by time.Duration) *delayed {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &delayed{addr: l.Addr().String(), by: by}
-	var running sync.WaitGroup
-	t.Cleanup(func() {
-		_ = l.Close()
-		running.Wait()
-	})
-	running.Go(func() {
+	d := &delayed{by: by}
+	d.addr = accepting(t, func(client net.Conn) {
+		server, err := net.Dial("tcp", to)
+		if err != nil {
+			_ = client.Close()
+			return
+		}
+		var asking sync.WaitGroup
+		defer asking.Wait()
+		asking.Go(func() {
+			_, _ = io.Copy(server, client)
+			_ = server.Close()
+		})
+		defer client.Close() // before the copying is waited for
+		b := make([]byte, 64<<10)
 		for {
-			client, err := l.Accept()
-			if err != nil {
+			n, err := server.Read(b)
+			time.Sleep(d.delay())
+			if _, failed := client.Write(b[:n]); err != nil || failed != nil {
 				return
 			}
-			server, err := net.Dial("tcp", to)
-			if err != nil {
-				_ = client.Close()
-				continue
-			}
-			running.Go(func() {
-				_, _ = io.Copy(server, client)
-				_ = server.Close()
-			})
-			running.Go(func() {
-				defer client.Close()
-				b := make([]byte, 64<<10)
-				for {
-					n, err := server.Read(b)
-					time.Sleep(d.delay())
-					if _, failed := client.Write(b[:n]); err != nil || failed != nil {
-						return
-					}
-				}
-			})
 		}
 	})
 	return d
 }
 
-// babbler answers everything with something that is not Redis's.
-func babbler(t *testing.T) string {
+// accepting gives an address whose connections are served, each in a goroutine of its
+// own. The test ends when all have.
+func accepting(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -318,12 +304,18 @@ func babbler(t *testing.T) string {
 			if err != nil {
 				return
 			}
-			running.Go(func() {
-				defer c.Close()
-				_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
-				_, _ = io.Copy(io.Discard, c)
-			})
+			running.Go(func() { serve(c) })
 		}
 	})
 	return l.Addr().String()
+}
+
+// babbler answers everything with something that is not Redis's.
+func babbler(t *testing.T) string {
+	t.Helper()
+	return accepting(t, func(c net.Conn) {
+		defer c.Close()
+		_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
+		_, _ = io.Copy(io.Discard, c)
+	})
 }
