@@ -126,16 +126,23 @@ func (b *bundle) round(caller *tenancy.Caller, providers []inbox.Provider) (*inb
 	return &inbox.Round{ID: b.c.record.ID, Providers: providers, Asker: b, Pace: b.c.record.Pace}, nil
 }
 
+// providers are those that there are. If they were only to be shown, that is done, and
+// nobody is asked.
+func (b *bundle) providers() (list []inbox.Provider, shown bool, err error) {
+	in := b.e.o.Inbox
+	if list, err = in.Providers(); err != nil || in.Show == nil {
+		return list, false, err
+	}
+	in.Show(list)
+	b.c.WriteHeader(http.StatusNoContent)
+	return list, true, nil
+}
+
 // read asks all providers and answers with what they have together.
 func (b *bundle) read(caller *tenancy.Caller, ask func(context.Context, *inbox.Round) (*inbox.Result, error)) error {
-	providers, err := b.e.o.Inbox.Providers()
-	if err != nil {
+	providers, shown, err := b.providers()
+	if err != nil || shown {
 		return err
-	}
-	if show := b.e.o.Inbox.Show; show != nil {
-		show(providers)
-		b.c.WriteHeader(http.StatusNoContent)
-		return nil
 	}
 	round, err := b.round(caller, providers)
 	if err != nil {
@@ -162,14 +169,9 @@ func (b *bundle) change(caller *tenancy.Caller) error {
 	if err := inbox.CheckChanges(b.r.Header); err != nil {
 		return err
 	}
-	providers, err := in.Providers()
-	if err != nil {
+	providers, shown, err := b.providers()
+	if err != nil || shown {
 		return err
-	}
-	if in.Show != nil {
-		in.Show(providers)
-		b.c.WriteHeader(http.StatusNoContent)
-		return nil
 	}
 	body, err := readBody(b.r, inbox.MaxChanges)
 	if err != nil {
