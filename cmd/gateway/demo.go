@@ -108,19 +108,22 @@ Try these, and stop with Ctrl-C:
 2. A legacy program that knows one base URL and HTTP/1.0 reads an e-Box:
    curl -s --http1.0 %[1]s/enterprises/0206731645/ebox/providers/nsso/ebox/messages
 
-3. A service says for whom in the official header, at a provider of the older API:
+3. The same e-Box over all providers at once, the newest message first:
+   curl -s '%[1]s/enterprises/0206731645/ebox/messages?pageSize=5'
+
+4. A service says for whom in the official header, at a provider of the older API:
    curl -s -H 'On-Behalf-Of-Enterprise-Number: 0212.148.896' '%[1]s/ebox/providers/regional/ebox/messages?pageSize=2'
 
-4. Download a document (which marks it read):
+5. Download a document (which marks it read):
    curl -sS -o document.bin -w '%%{http_code}, %%{size_download} bytes\n' %[4]s
 
-5. Create a citizen mandate:
+6. Create a citizen mandate:
    curl -si -H 'Content-Type: application/json' -d '{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"0206731645"}' %[1]s/enterprises/0206731645/grant/citizen/mandates
 
-6. See a problem: the mandate of this enterprise has ended, and the provider says so:
+7. See a problem: the mandate of this enterprise has ended, and the provider says so:
    curl -si %[1]s/enterprises/0474028805/ebox/providers/nsso/ebox/messages
 
-7. Who read or changed what, for whom? And is it as it was written?
+8. Who read or changed what, for whom? And is it as it was written?
    %[6]s audit search %[5]s
    %[6]s audit verify %[5]s
 
