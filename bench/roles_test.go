@@ -20,7 +20,7 @@ import (
 	"ebox-gateway/internal/telemetry"
 )
 
-// reverseProxy is what people would take otherwise: the standard library's proxy,
+// reverseProxy is what a gateway cannot do without: the standard library's proxy,
 // setting the two headers that the gateway sets.
 func reverseProxy(upstream string) http.Handler {
 	base := &url.URL{Scheme: "http", Host: strings.TrimPrefix(upstream, "http://")}
