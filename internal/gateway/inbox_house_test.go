@@ -170,8 +170,10 @@ func TestInboxTakesTheSameMemoryForALargeMailbox(t *testing.T) {
 	h := open(t, startRegistries(t, paged, careless))
 	paged.put(some(2000))
 	filler := strings.Repeat("x", 600)
-	var written int
+	wrote := make(chan int, 16) // how many messages of its mailbox the provider was rid of, for each call
 	careless.breakDown(func(w http.ResponseWriter, _ *http.Request) bool {
+		written := 0
+		defer func() { wrote <- written }()
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"items":[`)
 		at := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
@@ -202,8 +204,10 @@ func TestInboxTakesTheSameMemoryForALargeMailbox(t *testing.T) {
 	if got := read(); got > 24<<20 {
 		t.Errorf("%d MB were allocated", got>>20)
 	}
-	if written == large-1 {
-		t.Errorf("the whole mailbox was read")
+	for range 2 {
+		if <-wrote == large-1 {
+			t.Errorf("the whole mailbox was read")
+		}
 	}
 }
 
