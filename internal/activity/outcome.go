@@ -3,7 +3,7 @@ package activity
 import (
 	"net/http"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -41,7 +41,7 @@ func (o outcome) by() string {
 // an answer.
 const statusClientGone = 499
 
-func outcomeOf(r *exchange.Record) outcome {
+func outcomeOf(r *call.Record) outcome {
 	switch {
 	case r.ProblemType != "" && r.Status >= http.StatusInternalServerError:
 		return failedHere

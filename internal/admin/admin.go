@@ -35,7 +35,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -102,10 +102,10 @@ func New(o Options) http.Handler {
 	r.Post("/cache/purge", writes(o.Token, purge(o.Purge)))
 	r.Post("/log", writes(o.Token, a.logLevel))
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		problem.Write(w, r, problem.NotFound("The admin listener has a page at /, and /livez, /readyz, /health, /status, /activity and /metrics; it takes POST /configuration/confirm, /cache/purge, /maintenance and /log. The APIs are on the internal endpoint."), exchange.NewID(), 0)
+		problem.Write(w, r, problem.NotFound("The admin listener has a page at /, and /livez, /readyz, /health, /status, /activity and /metrics; it takes POST /configuration/confirm, /cache/purge, /maintenance and /log. The APIs are on the internal endpoint."), call.NewID(), 0)
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
-		problem.Write(w, req, problem.MethodNotAllowed(req.Method, allowed(r, req.URL.Path)), exchange.NewID(), 0)
+		problem.Write(w, req, problem.MethodNotAllowed(req.Method, allowed(r, req.URL.Path)), call.NewID(), 0)
 	})
 	return chi.Chain(headAsGet).Handler(r)
 }
@@ -133,11 +133,11 @@ func allowed(r chi.Router, path string) (list []string) {
 func (a *administration) confirm(w http.ResponseWriter, r *http.Request) {
 	hash := r.URL.Query().Get("hash")
 	if hash == "" {
-		problem.Write(w, r, problem.BadRequest("The hash of the configuration is missing: add ?hash= with the one that /status shows under configuration.rejected."), exchange.NewID(), 0)
+		problem.Write(w, r, problem.BadRequest("The hash of the configuration is missing: add ?hash= with the one that /status shows under configuration.rejected."), call.NewID(), 0)
 		return
 	}
 	if err := a.o.Confirm(hash); err != nil {
-		problem.Write(w, r, problem.BadRequest("The configuration was not taken: "+err.Error()), exchange.NewID(), 0)
+		problem.Write(w, r, problem.BadRequest("The configuration was not taken: "+err.Error()), call.NewID(), 0)
 		return
 	}
 	answer(w, r, http.StatusOK, Health{Status: Up})
@@ -173,7 +173,7 @@ func answer(w http.ResponseWriter, r *http.Request, status int, v any) {
 		body, err = json.MarshalIndent(v, "", "  ")
 	}
 	if err != nil {
-		problem.Write(w, r, problem.Internal(err), exchange.NewID(), 0)
+		problem.Write(w, r, problem.Internal(err), call.NewID(), 0)
 		return
 	}
 	h := w.Header()

@@ -3,8 +3,8 @@ package audit
 import (
 	"net/http"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
 )
 
 // Done records a finished request, if it is evidence:
@@ -15,7 +15,7 @@ import (
 //
 // What is about nobody, a health check or the reference data, is none, and neither are
 // reads that failed. Done does not wait and does not keep the record.
-func (l *Log) Done(r *exchange.Record) {
+func (l *Log) Done(r *call.Record) {
 	kind, ok := kindOfCall(r)
 	if !ok {
 		return
@@ -23,13 +23,13 @@ func (l *Log) Done(r *exchange.Record) {
 	l.addCall(kind, r)
 }
 
-func (l *Log) addCall(kind Kind, r *exchange.Record) {
+func (l *Log) addCall(kind Kind, r *call.Record) {
 	e := entry{kind: kind, at: r.Start.Add(r.Phases.Total), call: *r}
 	e.call.Cause = nil
 	l.add(&e)
 }
 
-func kindOfCall(r *exchange.Record) (Kind, bool) {
+func kindOfCall(r *call.Record) (Kind, bool) {
 	switch {
 	case r.Route == "" || r.Upstream == "":
 		return "", false // the gateway's own answer
@@ -51,7 +51,7 @@ func kindOfCall(r *exchange.Record) (Kind, bool) {
 
 // MayRecord tells a request that may end as a record of its own, before it is known
 // how it ends.
-func MayRecord(r *exchange.Record) bool {
+func MayRecord(r *call.Record) bool {
 	if writes(r.Method, r.Action) {
 		return true
 	}

@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/problem"
 )
 
@@ -21,7 +21,7 @@ import (
 type Intents interface {
 	// Kept says that evidence is kept at all.
 	Kept() bool
-	Intent(ctx context.Context, r *exchange.Record) error
+	Intent(ctx context.Context, r *call.Record) error
 }
 
 const (
@@ -46,21 +46,21 @@ const (
 // sent unchanged; every other body passes as it comes. A caller that waits for a 100
 // waits for the upstream's word: then the body is read as it passes, and the outcome
 // names the messages.
-func NewLayer(next http.RoundTripper, to Intents) http.RoundTripper {
+func NewLayer(next call.Sender, to Intents) call.Sender {
 	return &layer{next, to}
 }
 
 type layer struct {
-	next http.RoundTripper
+	next call.Sender
 	to   Intents
 }
 
-// RoundTrip implements http.RoundTripper.
-func (l *layer) RoundTrip(r *http.Request) (*http.Response, error) {
-	rec := exchange.From(r.Context())
-	if rec.Route == "" || !writes(r.Method, rec.Action) || !l.to.Kept() {
-		return l.next.RoundTrip(r)
+// Send implements call.Sender.
+func (l *layer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+	if c.Internal || !writes(c.Method, c.Action) || !l.to.Kept() {
+		return l.next.Send(ctx, c, r)
 	}
+	rec := c.Record
 	var passing *tee
 	if namesMessages(r) {
 		switch {
@@ -76,17 +76,15 @@ func (l *layer) RoundTrip(r *http.Request) (*http.Response, error) {
 			}
 		}
 	}
-	if err := l.to.Intent(r.Context(), rec); err != nil {
-		if r.Body != nil {
-			_ = r.Body.Close()
-		}
+	if err := l.to.Intent(ctx, rec); err != nil {
+		call.CloseBody(r)
 		if errors.Is(err, ErrNotRecorded) {
 			err = problem.Unavailable("The gateway cannot write its evidence and must not send a change without it. Nothing was sent. The platform team finds the reason in its status; send the request again later.", refusedWait).
 				Proxy(problem.ProxyInternalError).Because(err)
 		}
 		return nil, err
 	}
-	answer, err := l.next.RoundTrip(r)
+	answer, err := l.next.Send(ctx, c, r)
 	if passing != nil {
 		rec.Messages, rec.MoreMessages = passing.ids()
 	}
@@ -130,7 +128,7 @@ func isCoded(h http.Header) bool {
 
 // readAhead reads the body, notes the messages that it names, and gives the request
 // with the same body.
-func readAhead(r *http.Request, rec *exchange.Record) (*http.Request, error) {
+func readAhead(r *http.Request, rec *call.Record) (*http.Request, error) {
 	head, err := io.ReadAll(io.LimitReader(r.Body, maxAhead+1))
 	if err != nil {
 		_ = r.Body.Close() // the error of reading says more

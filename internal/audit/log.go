@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // Never is the StopAfter of a gateway that goes on without evidence.
@@ -229,7 +229,7 @@ func (l *Log) SetStopAfter(d time.Duration) { l.stopAfter.Store(int64(d)) }
 // The error is ErrNotRecorded, or that of ctx; then the write must not be sent. While
 // evidence may be late (Options.StopAfter), a failing disk is no error: the record
 // waits in memory, as long as there is room for it.
-func (l *Log) Intent(ctx context.Context, r *exchange.Record) error {
+func (l *Log) Intent(ctx context.Context, r *call.Record) error {
 	r.Intent = true
 	e := entry{kind: KindIntent, at: l.o.Now(), call: *r}
 	e.call.Cause = nil

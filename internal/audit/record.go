@@ -4,8 +4,8 @@ import (
 	"net/netip"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
 )
 
 // Kind is what a record is about.
@@ -78,7 +78,7 @@ type Field struct{ Name, Value string }
 type entry struct {
 	kind  Kind
 	at    time.Time
-	call  exchange.Record
+	call  call.Record
 	event *Event
 }
 

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // trouble is a failure that lasts.
@@ -22,7 +22,7 @@ func (l *Log) tolerated() error {
 }
 
 // untaken is what becomes of a write whose intent found no place in the queue.
-func (l *Log) untaken(r *exchange.Record) error {
+func (l *Log) untaken(r *call.Record) error {
 	if l.mayLose() {
 		return nil
 	}

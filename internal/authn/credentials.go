@@ -1,13 +1,14 @@
 package authn
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // errNoToken is a fault of the wiring, like errNoSource.
@@ -15,7 +16,7 @@ var errNoToken = errors.New("sending a request through the credentials layer: no
 
 // credentials is the layer that NewCredentials makes.
 type credentials struct {
-	next      http.RoundTripper
+	next      call.Sender
 	allowHTTP bool
 }
 
@@ -25,21 +26,20 @@ type credentials struct {
 //
 // A token travels over https only. The loopback interface needs no encryption;
 // allowHTTP lets tokens travel in the clear elsewhere too, for laboratories.
-func NewCredentials(next http.RoundTripper, allowHTTP bool) http.RoundTripper {
+func NewCredentials(next call.Sender, allowHTTP bool) call.Sender {
 	return &credentials{next, allowHTTP}
 }
 
-// RoundTrip implements http.RoundTripper. The request that it was given keeps its
-// headers as they were.
-func (l *credentials) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx := r.Context()
-	token, _ := ctx.Value(contextToken{}).(Token)
-	if token.h == nil {
-		closeBody(r)
+// Send implements call.Sender. The request that it was given keeps its header as it was.
+func (l *credentials) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+	session := sessionOf(c)
+	if session == nil || session.token.h == nil {
+		call.CloseBody(r)
 		return nil, errNoToken
 	}
+	token := session.token
 	if !mayCarryToken(r.URL, l.allowHTTP) {
-		closeBody(r)
+		call.CloseBody(r)
 		return nil, fmt.Errorf("sending a token to %s over plain http: tokens travel over https only; use an https URL, or allow http if this is a laboratory", r.URL.Host)
 	}
 	// The values are shared with the original; nobody below changes them in place.
@@ -54,8 +54,8 @@ func (l *credentials) RoundTrip(r *http.Request) (*http.Response, error) {
 	header["Authorization"] = token.h.header
 	out := *r
 	out.Header = header
-	exchange.From(ctx).TokenHash = token.h.hash
-	return l.next.RoundTrip(&out)
+	c.Record.TokenHash = token.h.hash
+	return l.next.Send(ctx, c, &out)
 }
 
 // isLoopback says whether a host of a URL is this machine: localhost or a loopback

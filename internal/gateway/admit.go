@@ -4,9 +4,9 @@ import (
 	"context"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/tenancy"
 )

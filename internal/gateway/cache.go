@@ -8,9 +8,9 @@ import (
 
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/proxy"
 )
@@ -142,7 +142,7 @@ type keeper struct {
 	cache *cache.Cache
 	// logged receives the records of what is asked in the background, which nobody
 	// waits for: the access log shows them, and evidence of what was read does not.
-	logged func(*exchange.Record)
+	logged func(*call.Record)
 }
 
 // Keep implements server.Keeper.
@@ -212,8 +212,8 @@ func (x *keptExchange) Forward(prepare func(http.Header), receive func(*http.Res
 func (x *keptExchange) Again() cache.Again {
 	credential := x.r.Context().Value(authn.SourceKey)
 	from := exchange.From(x.r.Context())
-	rec := &exchange.Record{
-		ID: exchange.NewID(), Parent: from.ID, TraceParent: from.TraceParent, TraceState: from.TraceState, Start: time.Now(),
+	rec := &call.Record{
+		ID: call.NewID(), Parent: from.ID, TraceParent: from.TraceParent, TraceState: from.TraceState, Start: time.Now(),
 		Source: from.Source, Listener: from.Listener, Caller: from.Caller, Actor: from.Actor,
 		Method: http.MethodGet, Host: from.Host, Path: from.Path, Protocol: from.Protocol,
 		Route: from.Route, Provider: from.Provider, Action: from.Action,

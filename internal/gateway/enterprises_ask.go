@@ -13,10 +13,10 @@ import (
 	"unicode"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/egress"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/tenancy"
@@ -90,8 +90,8 @@ func (c *EnterpriseCheck) request(ctx context.Context, t *mandateTarget, e *conf
 	if err != nil {
 		return nil, err
 	}
-	ctx = exchange.With(ctx, &exchange.Record{
-		ID: exchange.NewID(), Start: c.g.now(), Caller: "enterprises check", Batch: true, Pace: checkPace,
+	ctx = exchange.With(ctx, &call.Record{
+		ID: call.NewID(), Start: c.g.now(), Caller: "enterprises check", Batch: true, Pace: checkPace,
 		Method: http.MethodGet, Route: t.route, Provider: t.provider, Action: ebox.List, Enterprise: e.Number, Client: e.Client,
 	})
 	if source != nil {

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/telemetry"
 	"ebox-gateway/internal/tenancy"
@@ -186,7 +186,7 @@ func (e *evidence) event(kind audit.Kind, source netip.Addr, fields ...string) {
 
 // record keeps a finished request, if it is evidence. What the Provider Registry says
 // is about nobody.
-func (g *Gateway) record(r *exchange.Record) {
+func (g *Gateway) record(r *call.Record) {
 	e := &g.pool.evidence
 	e.refusals.Load().Done(r)
 	if log := e.log.Load(); log != nil && (r.Intent || !g.current.Load().impersonal[r.Route]) {
@@ -207,7 +207,7 @@ func impersonalRoutes(routes []config.Route) map[string]bool {
 
 // Intent implements audit.Intents for the stacks of upstreams, which are made before
 // there is a log.
-func (e *evidence) Intent(ctx context.Context, r *exchange.Record) error {
+func (e *evidence) Intent(ctx context.Context, r *call.Record) error {
 	log := e.log.Load()
 	if log == nil {
 		return nil

@@ -14,7 +14,7 @@ import (
 	"strings"
 
 	"ebox-gateway/internal/authn"
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/server"
@@ -114,7 +114,7 @@ type explainer struct {
 	gateway *generation
 	found   Explanation
 	// record is the request's, kept and path are what the cache would be told.
-	record exchange.Record
+	record call.Record
 	kept   any
 	path   string
 }
@@ -142,7 +142,7 @@ func (x *explainer) Serve(w http.ResponseWriter, r *http.Request, c *proxy.Call)
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (x *explainer) done(r *exchange.Record) {
+func (x *explainer) done(r *call.Record) {
 	x.record = *r
 	x.found.Caller, x.found.Listener, x.found.Route = r.Caller, r.Listener, r.Route
 	x.found.Action, x.found.Provider = r.Action.String(), r.Provider

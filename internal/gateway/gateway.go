@@ -25,8 +25,8 @@ import (
 	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/telemetry"
@@ -38,7 +38,7 @@ type Options struct {
 	Log *slog.Logger
 	// Done receives the record of each finished request, for the access log. It
 	// must not keep it. Nil for none.
-	Done func(*exchange.Record)
+	Done func(*call.Record)
 	// Version is shown in the status.
 	Version string
 	// Load reads the configuration anew; nil if it cannot change.
@@ -57,7 +57,7 @@ type Gateway struct {
 	started time.Time
 	pool    *pool
 	// done is told of each finished record.
-	done func(*exchange.Record)
+	done func(*call.Record)
 	// activity is what happened in the last minutes.
 	activity *activity.Recent
 	metrics  *telemetry.Metrics
@@ -92,7 +92,7 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 		o.Now = time.Now
 	}
 	if o.Done == nil {
-		o.Done = func(*exchange.Record) {}
+		o.Done = func(*call.Record) {}
 	}
 	g := &Gateway{o: o, started: o.Now(), pool: newPool(memoryOf(cfg.Cache), o), background: newBackground(), certificates: make(certificates)}
 	g.activity = g.newActivity()
@@ -120,7 +120,7 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 func (g *Gateway) serveInternal(w http.ResponseWriter, r *http.Request) {
 	if g.state.Load() == refusing {
 		g.metrics.Stopping()
-		problem.Write(w, r, problem.Unavailable("The gateway is stopping. Send the request again; another one will take it.", time.Second), exchange.NewID(), 0)
+		problem.Write(w, r, problem.Unavailable("The gateway is stopping. Send the request again; another one will take it.", time.Second), call.NewID(), 0)
 		return
 	}
 	now := g.enter()
@@ -128,7 +128,7 @@ func (g *Gateway) serveInternal(w http.ResponseWriter, r *http.Request) {
 	if now.active.Load() > int64(now.cfg.Server.Limits.MaxRequests) {
 		g.metrics.Overloaded()
 		problem.Write(w, r, problem.Unavailable("The gateway is serving as many requests as server.limits.maxRequests allows. Nothing was sent. Try again shortly, with fewer requests at once.", time.Second).
-			Proxy(problem.ProxyConnectionLimit), exchange.NewID(), 0)
+			Proxy(problem.ProxyConnectionLimit), call.NewID(), 0)
 		return
 	}
 	now.endpoint.ServeHTTP(w, r)

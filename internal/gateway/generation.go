@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/egress"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/server"
@@ -29,9 +29,9 @@ type generation struct {
 	log   *slog.Logger
 	now   func() time.Time
 	since time.Time
-	done  func(*exchange.Record)
+	done  func(*call.Record)
 	// logged is told of what was asked in the background.
-	logged func(*exchange.Record)
+	logged func(*call.Record)
 
 	exchanges proxy.Options
 	pool      *pool
@@ -61,7 +61,7 @@ func (g *generation) leave() { g.active.Add(-1) }
 
 // newGeneration builds a generation. old is the one in force, nil at the start; it
 // is not changed.
-func newGeneration(cfg *config.Config, o Options, p *pool, old *generation, done func(*exchange.Record)) (*generation, error) {
+func newGeneration(cfg *config.Config, o Options, p *pool, old *generation, done func(*call.Record)) (*generation, error) {
 	g := &generation{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, since: o.Now(), done: done, logged: o.Done, pool: p}
 	if err := g.build(old); err != nil {
 		g.discard(old) // what it took and made before it failed
@@ -73,7 +73,7 @@ func newGeneration(cfg *config.Config, o Options, p *pool, old *generation, done
 func (g *generation) build(old *generation) error {
 	cfg := g.cfg
 	g.exchanges = proxy.Options{
-		Environment: string(cfg.Environment), Log: g.log, NewID: exchange.NewID, Now: g.now, Classify: classify,
+		Environment: string(cfg.Environment), Log: g.log, NewID: call.NewID, Now: g.now, Classify: classify,
 	}
 	if err := g.newEgress(old); err != nil {
 		return fmt.Errorf("preparing the way out: %w", err)
@@ -156,7 +156,7 @@ type forwarder interface {
 }
 
 // newEndpoint makes the endpoint. show is newInbox's.
-func (g *generation) newEndpoint(f forwarder, routes []*server.Route, show func([]inbox.Provider), done func(*exchange.Record)) *server.Endpoint {
+func (g *generation) newEndpoint(f forwarder, routes []*server.Route, show func([]inbox.Provider), done func(*call.Record)) *server.Endpoint {
 	absent := make(map[string]string, len(g.cfg.Absent))
 	for _, a := range g.cfg.Absent {
 		absent[a.Path] = a.Reason

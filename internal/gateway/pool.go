@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/egress"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/replicas"
 	"ebox-gateway/internal/resilience"
 )
@@ -68,7 +68,7 @@ type stacked struct {
 func newPool(memory int64, o Options) *pool {
 	now := o.Now
 	p := &pool{
-		instance: exchange.NewID(),
+		instance: call.NewID(),
 		cache:    cache.New(cache.Options{Memory: memory, Log: o.Log, Now: now}),
 		limits:   resilience.NewLimits(0, now), switches: newSwitches(now),
 		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList), alive: make(map[*generation]bool),

@@ -8,10 +8,10 @@ import (
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/egress"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/replicas"
 	"ebox-gateway/internal/resilience"

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"strings"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -34,7 +34,7 @@ func via(major, minor int) []string {
 // links rewritten, and what the gateway adds. A rewritten body loses the fields that
 // describe its bytes. h may hold fields of the layers before, which stay unless the
 // upstream says otherwise; Vary of both counts.
-func (p *Proxy) answerHeader(h http.Header, resp *http.Response, c *Call, rec *exchange.Record, m *linkMap, rewritten bool) {
+func (p *Proxy) answerHeader(h http.Header, resp *http.Response, c *Call, rec *call.Record, m *linkMap, rewritten bool) {
 	vary := h["Vary"]
 	for name, values := range resp.Header {
 		if c.Upstream.dropsFromAnswer(name) || rewritten && describesBytes(name) {

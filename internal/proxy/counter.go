@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"strings"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // traceHeader is BelGov-Trace-Id in canonical form: unique for every outgoing

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -42,7 +42,7 @@ type delivery struct {
 	c    *Call
 	s    *source
 	resp *http.Response
-	rec  *exchange.Record
+	rec  *call.Record
 
 	// extra goes on top of the answer's header.
 	extra []Field

@@ -7,7 +7,7 @@ import (
 	"net"
 	"net/http"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -56,7 +56,7 @@ func gone(err error) bool {
 // clientGone ends the exchange of a caller that went away. Nothing is written: to
 // return without an answer would make net/http send an empty 200 to a caller that
 // only closed its sending side.
-func clientGone(rec *exchange.Record, cause error) {
+func clientGone(rec *call.Record, cause error) {
 	rec.Status, rec.Cause = statusClientGone, cause
 	panic(http.ErrAbortHandler)
 }

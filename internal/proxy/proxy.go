@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -217,7 +217,7 @@ func (p *Proxy) outgoing(ctx context.Context, r *http.Request, c *Call, target *
 }
 
 // finishBody ends all reading of the caller's body.
-func finishBody(w http.ResponseWriter, r *http.Request, rec *exchange.Record, s *source) {
+func finishBody(w http.ResponseWriter, r *http.Request, rec *call.Record, s *source) {
 	s.close()
 	var end error
 	if rec.BytesIn, end = s.state(); end == nil {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/proxy"
 )
@@ -20,7 +20,7 @@ import (
 type call struct {
 	context.Context // the request's own: cancelled when the caller goes away
 
-	record  exchange.Record
+	record  call.Record
 	routing *chi.Context
 	conn    *conn
 
@@ -151,7 +151,7 @@ func (e *Endpoint) begin(next http.Handler) http.Handler {
 		}
 		c.conn = connOf(c.Context)
 		rec := &c.record
-		rec.ID = exchange.NewID()
+		rec.ID = call.NewID()
 		rec.Start = time.Now()
 		rec.Method, rec.Host, rec.Protocol = r.Method, r.Host, r.Proto
 		rec.Listener = c.conn.listener

@@ -7,7 +7,7 @@ import (
 	"net/url"
 	"strings"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -190,7 +190,7 @@ func preflight(h http.Header, r *http.Request, allow string) {
 func (e *Edge) Guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := e.check(r, notThisListener); err != nil {
-			problem.Write(w, r, problem.From(err), exchange.NewID(), 0)
+			problem.Write(w, r, problem.From(err), call.NewID(), 0)
 			return
 		}
 		next.ServeHTTP(w, r)

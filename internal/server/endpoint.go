@@ -27,8 +27,8 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/proxy"
@@ -78,7 +78,7 @@ type Options struct {
 	// Target.Credential.
 	CredentialKey any
 	// Done receives each finished record. It must not keep the record.
-	Done func(*exchange.Record)
+	Done func(*call.Record)
 }
 
 // Resolver finds for whom a request is, and refuses; a *tenancy.Resolver, or what
@@ -93,7 +93,7 @@ type Endpoint struct {
 	o             Options
 	environment   []string
 	credentialKey any
-	done          func(*exchange.Record)
+	done          func(*call.Record)
 	origin        string // of PublicURL
 	mount         string // PublicURL's path, which a proxy in front takes off
 	handler       http.Handler

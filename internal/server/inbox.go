@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/tenancy"
@@ -31,7 +31,7 @@ type Inbox struct {
 	Providers func() ([]inbox.Provider, error)
 	// Reason says as a token why the gateway has no answer of an upstream, from the
 	// record of the call.
-	Reason func(*exchange.Record) string
+	Reason func(*call.Record) string
 	// Show, unless nil, is told who would be asked, and nobody is.
 	Show func([]inbox.Provider)
 }

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/problem"
 )
@@ -18,7 +18,7 @@ import (
 // two sides wait for each other, so that nothing heaps up between them.
 type part struct {
 	context.Context
-	record exchange.Record
+	record call.Record
 	bundle *bundle
 
 	credentialKey, credential any
@@ -41,8 +41,8 @@ func newPart(b *bundle, ctx context.Context, q *inbox.Request, target *Target, p
 	}
 	// The record is the caller's own up to where it is sent.
 	from := &b.c.record
-	p.record = exchange.Record{
-		ID: exchange.NewID(), Parent: from.ID, TraceParent: from.TraceParent, TraceState: from.TraceState, Start: time.Now(),
+	p.record = call.Record{
+		ID: call.NewID(), Parent: from.ID, TraceParent: from.TraceParent, TraceState: from.TraceState, Start: time.Now(),
 		Source: from.Source, Listener: from.Listener, Caller: from.Caller, Actor: from.Actor, Batch: from.Batch, Pace: from.Pace,
 		Method: q.Method, Host: from.Host, Path: path, Protocol: from.Protocol,
 		Route: b.e.o.Inbox.Route.Tenancy.Name, Provider: q.Provider, Action: from.Action,

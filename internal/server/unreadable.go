@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -56,7 +56,7 @@ func unreadable(status int, what string) *problem.Problem {
 
 // refuse writes the problem in place of net/http's text.
 func (c *accepted) refuse(status int, what string) error {
-	id := exchange.NewID()
+	id := call.NewID()
 	var answer bytes.Buffer
 	w := plainWriter{header: http.Header{"Connection": {"close"}, "X-Request-Id": {id}}, out: &answer}
 	p := unreadable(status, what)

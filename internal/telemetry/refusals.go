@@ -10,7 +10,7 @@ import (
 	"os"
 	"sync"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // RefusalLog is a log of its own for what was refused: who asked for what, for whom,
@@ -45,7 +45,7 @@ func OpenRefusalLog(to string) (*RefusalLog, error) {
 
 // Done writes a line about a finished request that the gateway refused. It does not
 // keep the record.
-func (l *RefusalLog) Done(r *exchange.Record) {
+func (l *RefusalLog) Done(r *call.Record) {
 	if l == nil || r.ProblemType == "" || r.Status < http.StatusBadRequest || r.Status >= http.StatusInternalServerError {
 		return
 	}

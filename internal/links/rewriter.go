@@ -1,4 +1,4 @@
-package proxy
+package links
 
 import "bytes"
 
@@ -6,7 +6,7 @@ import "bytes"
 // than any server accepts in a request line. It bounds the rewriter's memory.
 const maxLink = 8 << 10
 
-// rewriter copies a JSON text and turns the links in it, values of members named
+// Rewriter copies a JSON text and turns the links in it, values of members named
 // href, *Href or *Url, into links that the caller can follow. All other bytes stay
 // as they are, and a text that is not JSON passes without harm.
 //
@@ -14,8 +14,8 @@ const maxLink = 8 << 10
 // carried over to the next. It does not parse: a string is found by its quotes,
 // and is a key if a colon follows. That takes one jump per string, which for an
 // answer of a few kilobytes is about a microsecond.
-type rewriter struct {
-	links linkMap
+type Rewriter struct {
+	Links Map
 	state scanState
 	odd   bool   // inLong, the last chunk ended with a backslash that escapes
 	carry []byte // the beginning of a string, its quote first
@@ -30,8 +30,8 @@ const (
 	inLong                    // within a string that is too long to matter
 )
 
-// write appends to dst the part of the output that is certain after chunk.
-func (w *rewriter) write(dst, chunk []byte) []byte {
+// Write appends to dst the part of the output that is certain after chunk.
+func (w *Rewriter) Write(dst, chunk []byte) []byte {
 	if len(w.carry) > 0 {
 		w.carry = append(w.carry, chunk...)
 		chunk = w.carry
@@ -41,8 +41,8 @@ func (w *rewriter) write(dst, chunk []byte) []byte {
 	return dst
 }
 
-// end appends what was held back.
-func (w *rewriter) end(dst []byte) []byte {
+// End appends what was held back.
+func (w *Rewriter) End(dst []byte) []byte {
 	dst = append(dst, w.carry...)
 	w.carry = w.carry[:0]
 	return dst
@@ -50,7 +50,7 @@ func (w *rewriter) end(dst []byte) []byte {
 
 // scan copies from b to dst and returns what must wait for the next chunk: nothing,
 // or the beginning of a string.
-func (w *rewriter) scan(dst, b []byte) (out, left []byte) {
+func (w *Rewriter) scan(dst, b []byte) (out, left []byte) {
 	done := 0 // b[:done] is in dst
 	i := 0
 	for i < len(b) {
@@ -109,7 +109,7 @@ func (w *rewriter) scan(dst, b []byte) (out, left []byte) {
 				mark := len(dst)
 				dst = append(dst, b[done:i+1]...)
 				var ok bool
-				if dst, ok = w.links.appendLink(dst, text, true); ok {
+				if dst, ok = w.Links.appendLink(dst, text, true); ok {
 					done = i + 1 + end
 				} else {
 					dst = dst[:mark]

@@ -1,4 +1,6 @@
-package proxy
+// Package links turns links into an upstream into links that lead back through the
+// gateway, in header fields and in JSON, byte by byte and without parsing the whole.
+package links
 
 import (
 	"bytes"
@@ -6,8 +8,21 @@ import (
 	"strings"
 )
 
-// linkForms is what is known in advance about links into an upstream.
-type linkForms struct {
+// Base is where links into an upstream lead for one caller.
+type Base struct {
+	// Origin is the gateway as this caller reaches it: "http://host[:port]".
+	Origin string
+	// Prefix is the path that stands for the upstream's base, escaped, without a
+	// trailing slash: "/enterprises/0206731645/ebox/providers/nsso".
+	Prefix string
+	// Named is a query parameter, "name=value", without which the upstream would not
+	// know for whom a link is followed; empty for none. A link stays as it is if its
+	// query has a parameter that begins with NamedBy.
+	Named, NamedBy string
+}
+
+// Forms is what is known in advance about links into an upstream.
+type Forms struct {
 	host  string // lower case, IPv6 in brackets
 	port  string // empty for the default of the scheme
 	path  string // escaped, without a trailing slash
@@ -15,9 +30,11 @@ type linkForms struct {
 	exact string // the base as it is mostly written
 }
 
-func newLinkForms(base *url.URL, path string) linkForms {
+// NewForms prepares for links below a base URL, whose escaped path without a trailing slash
+// is path.
+func NewForms(base *url.URL, path string) Forms {
 	host, port := splitPort(strings.ToLower(base.Host))
-	f := linkForms{host: host, port: port, path: path, https: base.Scheme == "https"}
+	f := Forms{host: host, port: port, path: path, https: base.Scheme == "https"}
 	if port == defaultPort(f.https) {
 		f.port = ""
 	}
@@ -40,18 +57,21 @@ func splitPort(hostport string) (host, port string) {
 	return hostport[:i], hostport[i+1:]
 }
 
-// linkMap turns links into an upstream into links that one caller can follow.
-type linkMap struct {
-	forms *linkForms
-	base  LinkBase
+// Map turns links into an upstream into links that one caller can follow.
+type Map struct {
+	forms *Forms
+	base  Base
 }
+
+// NewMap makes the map of one upstream for one caller.
+func NewMap(forms *Forms, base Base) Map { return Map{forms: forms, base: base} }
 
 // appendLink appends to dst what the link becomes, and tells whether it leads into
 // the upstream at all; if not, dst is as it was. The link is the inside of a JSON
 // string if inJSON, and then may hold escapes; what the base does not cover is
 // copied as it stands, and new slashes are escaped the way the link escaped its
 // own. An absolute URL stays one, and so does an absolute path.
-func (m *linkMap) appendLink(dst, link []byte, inJSON bool) ([]byte, bool) {
+func (m *Map) appendLink(dst, link []byte, inJSON bool) ([]byte, bool) {
 	if len(link) == 0 {
 		return dst, false
 	}
@@ -94,7 +114,7 @@ func (m *linkMap) appendLink(dst, link []byte, inJSON bool) ([]byte, bool) {
 
 // authority consumes host and port and compares them. Any scheme will do: the
 // upstreams' own guides print http for what is only served over https.
-func (m *linkMap) authority(s *scanner, https bool) bool {
+func (m *Map) authority(s *scanner, https bool) bool {
 	if !s.skip(m.forms.host) {
 		return false
 	}
@@ -121,7 +141,7 @@ func (m *linkMap) authority(s *scanner, https bool) bool {
 	return !more || c == '/' || c == '?' || c == '#'
 }
 
-func (m *linkMap) append(dst []byte, absolute bool, slash string, rest []byte) []byte {
+func (m *Map) append(dst []byte, absolute bool, slash string, rest []byte) []byte {
 	start := len(dst)
 	if absolute {
 		dst = appendSlashes(dst, m.base.Origin, slash)
@@ -142,7 +162,7 @@ func (m *linkMap) append(dst []byte, absolute bool, slash string, rest []byte) [
 // appendNamed appends the parameter that a link needs, unless it has it. One whose name
 // is written with escapes is not seen: the link then names the enterprise twice, and
 // whoever follows it is told so.
-func (m *linkMap) appendNamed(dst, link []byte) []byte {
+func (m *Map) appendNamed(dst, link []byte) []byte {
 	if m.base.Named == "" {
 		return dst
 	}
@@ -209,6 +229,20 @@ func underBase(rest []byte, inJSON bool) bool {
 			s.next()
 		}
 	}
+}
+
+// Under gives the escaped path below the base, with its query, of an absolute URL; false
+// if it leads elsewhere.
+func (f *Forms) Under(u *url.URL) (path, query string, ok bool) {
+	host, port := splitPort(strings.ToLower(u.Host))
+	if port == defaultPort(u.Scheme == "https") {
+		port = ""
+	}
+	path, under := strings.CutPrefix(u.EscapedPath(), f.path)
+	if host != f.host || port != f.port || (u.Scheme == "https") != f.https || !under || path != "" && path[0] != '/' {
+		return "", "", false
+	}
+	return path, u.RawQuery, true
 }
 
 // scanner reads a link byte by byte; in a JSON string, an escape is one byte.
@@ -292,8 +326,8 @@ func (s *scanner) slash() string {
 	return "/"
 }
 
-// header rewrites a field whose value is one link: Location, Content-Location.
-func (m *linkMap) header(values []string) []string {
+// Header rewrites a field whose value is one link: Location, Content-Location.
+func (m *Map) Header(values []string) []string {
 	for i, v := range values {
 		if link, ok := m.appendLink(nil, []byte(v), false); ok {
 			values = replace(values, i, string(link))
@@ -302,9 +336,9 @@ func (m *linkMap) header(values []string) []string {
 	return values
 }
 
-// linkHeader rewrites the targets of Link fields (RFC 8288, section 3), all that
+// LinkHeader rewrites the targets of Link fields (RFC 8288, section 3), all that
 // stand in one value. An angle bracket within a quoted parameter is no target.
-func (m *linkMap) linkHeader(values []string) []string {
+func (m *Map) LinkHeader(values []string) []string {
 	for i, v := range values {
 		var out []byte
 		done, quoted := 0, false
@@ -345,4 +379,15 @@ func replace(values []string, i int, v string) []string {
 	copied := append([]string(nil), values...)
 	copied[i] = v
 	return copied
+}
+
+func ishex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f'
+}
+
+func unhex(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return (c | 0x20) - 'a' + 10
 }
