@@ -13,40 +13,24 @@ import (
 	"strings"
 	"syscall"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
-
-// Failure is what went wrong between the gateway and an upstream.
-type Failure struct {
-	// Kind is the error type of RFC 9209, one of the problem.Proxy… constants;
-	// empty if Cancelled.
-	Kind string
-	// Timeout is true if time ran out: a 504 instead of a 502.
-	Timeout bool
-	// Sent is true if the upstream could have seen the request. It is false only
-	// if that is certain: no connection came about, or the upstream said so.
-	Sent bool
-	// Cancelled is true if the request's own context was cancelled: the caller
-	// went away, and the upstream is not to blame.
-	Cancelled bool
-	// Proxy is true if it was the egress proxy that failed or refused.
-	Proxy bool
-}
 
 // Classify says what an error of Transport.RoundTrip, or of reading the body of
 // its answer, is. The error of a request body that could not be read, or a cause
 // given to the context by context.WithCancelCause, comes back from net/http as it
 // was; who made it has to look for it first.
-func Classify(err error) Failure {
+func Classify(err error) call.Failure {
 	if err == nil {
-		return Failure{}
+		return call.Failure{}
 	}
 	var connect *connectError
 	if errors.As(err, &connect) {
 		return connect.classify()
 	}
 	if errors.Is(err, context.Canceled) {
-		return Failure{Cancelled: true, Sent: true}
+		return call.Failure{Cancelled: true, Sent: true}
 	}
 	f := classifyExchange(err)
 	f.Sent = !refusedUnseen(err)
@@ -54,15 +38,15 @@ func Classify(err error) Failure {
 }
 
 // classify tells the stages of connecting apart. Nothing was sent in any of them.
-func (e *connectError) classify() Failure {
-	f := Failure{Proxy: e.proxy}
+func (e *connectError) classify() call.Failure {
+	f := call.Failure{Proxy: e.proxy}
 	var (
 		dns     *net.DNSError
 		refusal *tunnelRefusal
 	)
 	switch {
 	case errors.Is(e.err, context.Canceled):
-		return Failure{Cancelled: true}
+		return call.Failure{Cancelled: true}
 	case errors.As(e.err, &refusal):
 		switch {
 		case refusal.status == http.StatusGatewayTimeout:
@@ -114,7 +98,7 @@ func classifyTLS(err error) string {
 }
 
 // classifyExchange is for errors on a connection that had come about.
-func classifyExchange(err error) Failure {
+func classifyExchange(err error) call.Failure {
 	var (
 		body      *bodyError
 		operation *net.OpError
@@ -125,25 +109,25 @@ func classifyExchange(err error) Failure {
 	inBody := errors.As(err, &body)
 	switch {
 	case errors.Is(err, errStalled):
-		return Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true}
+		return call.Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true}
 	case errors.As(err, &operation) && operation.Op == "write" && operation.Timeout():
-		return Failure{Kind: problem.ProxyConnectionWriteTimeo, Timeout: true}
+		return call.Failure{Kind: problem.ProxyConnectionWriteTimeo, Timeout: true}
 	case isTimeout(err) && (inBody || errors.Is(err, syscall.ETIMEDOUT)):
-		return Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true}
+		return call.Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true}
 	case isTimeout(err):
-		return Failure{Kind: problem.ProxyResponseTimeout, Timeout: true}
+		return call.Failure{Kind: problem.ProxyResponseTimeout, Timeout: true}
 	case inBody && errors.Is(err, io.ErrUnexpectedEOF):
-		return Failure{Kind: problem.ProxyResponseIncomplete}
+		return call.Failure{Kind: problem.ProxyResponseIncomplete}
 	case isTerminated(err):
-		return Failure{Kind: problem.ProxyConnectionTerminated}
+		return call.Failure{Kind: problem.ProxyConnectionTerminated}
 	case operation != nil && operation.Op == "remote error":
-		return Failure{Kind: problem.ProxyTLSAlertReceived}
+		return call.Failure{Kind: problem.ProxyTLSAlertReceived}
 	case operation != nil && operation.Op == "local error", errors.As(err, &header):
-		return Failure{Kind: problem.ProxyTLSProtocolError}
+		return call.Failure{Kind: problem.ProxyTLSProtocolError}
 	case errors.As(err, &protocol):
-		return Failure{Kind: problem.ProxyProtocolError}
+		return call.Failure{Kind: problem.ProxyProtocolError}
 	case errors.As(err, &stream):
-		return Failure{Kind: stream.kind()}
+		return call.Failure{Kind: stream.kind()}
 	}
 	kind := kindByText(err)
 	switch {
@@ -153,7 +137,7 @@ func classifyExchange(err error) Failure {
 	default:
 		kind = problem.ProxyInternalError
 	}
-	return Failure{Kind: kind, Timeout: kind == problem.ProxyConnectionReadTimeout}
+	return call.Failure{Kind: kind, Timeout: kind == problem.ProxyConnectionReadTimeout}
 }
 
 func isTimeout(err error) bool {

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/problem"
 )
@@ -42,7 +43,7 @@ type way struct {
 	skew     time.Duration // how far the server's clock is ahead; see dated
 	dated    bool
 	err      error
-	failure  egress.Failure
+	failure  call.Failure
 }
 
 // step is one step of connecting.

@@ -218,25 +218,28 @@ func (e *evidence) Intent(ctx context.Context, r *call.Record) error {
 // Kept implements audit.Intents.
 func (e *evidence) Kept() bool { return e.log.Load() != nil }
 
+// admitter lets a call in, or gives the problem that it is refused with.
+type admitter = func(context.Context, *call.Call, *tenancy.Caller, tenancy.Tenant) error
+
 // admission lets nobody in while evidence has been failing for longer than it may, and
 // nobody who would leave a record while too many wait. impersonal are the routes that
 // leave none.
-func (e *evidence) admission(impersonal map[string]bool, next func(context.Context, *tenancy.Caller, tenancy.Tenant) error) func(context.Context, *tenancy.Caller, tenancy.Tenant) error {
+func (e *evidence) admission(impersonal map[string]bool, next admitter) admitter {
 	const again = 10 * time.Second
-	return func(ctx context.Context, caller *tenancy.Caller, tenant tenancy.Tenant) error {
+	return func(ctx context.Context, c *call.Call, caller *tenancy.Caller, tenant tenancy.Tenant) error {
 		log := e.log.Load()
 		if log == nil {
-			return next(ctx, caller, tenant)
+			return next(ctx, c, caller, tenant)
 		}
 		if log.Refused() {
 			return problem.Unavailable("The gateway cannot write its evidence, and serves nobody without it. Nothing was sent. The platform team finds the reason in its status; try again later.", again).
 				Proxy(problem.ProxyInternalError)
 		}
-		if rec := exchange.From(ctx); log.Full() && !impersonal[rec.Route] && audit.MayRecord(rec) {
+		if log.Full() && !impersonal[c.Route] && audit.MayRecord(c.Record) {
 			return problem.Unavailable("The gateway holds as many records of its evidence as it may that are not on disk yet, and begins nothing of which it could lose the record. Nothing was sent. The platform team finds the reason in its status; try again later.", again).
 				Proxy(problem.ProxyInternalError)
 		}
-		return next(ctx, caller, tenant)
+		return next(ctx, c, caller, tenant)
 	}
 }
 

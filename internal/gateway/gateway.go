@@ -94,7 +94,8 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	if o.Done == nil {
 		o.Done = func(*call.Record) {}
 	}
-	g := &Gateway{o: o, started: o.Now(), pool: newPool(memoryOf(cfg.Cache), o), background: newBackground(), certificates: make(certificates)}
+	g := &Gateway{o: o, started: o.Now(), background: newBackground(), certificates: make(certificates)}
+	g.pool = newPool(memoryOf(cfg.Cache), o, g.tell)
 	g.activity = g.newActivity()
 	var err error
 	if g.metrics, err = g.newMetrics(); err != nil {

@@ -30,10 +30,7 @@ type generation struct {
 	now   func() time.Time
 	since time.Time
 	done  func(*call.Record)
-	// logged is told of what was asked in the background.
-	logged func(*call.Record)
 
-	exchanges proxy.Options
 	pool      *pool
 	caFile    []byte // content of egress.caFile
 	egress    *egress.Egress
@@ -62,7 +59,7 @@ func (g *generation) leave() { g.active.Add(-1) }
 // newGeneration builds a generation. old is the one in force, nil at the start; it
 // is not changed.
 func newGeneration(cfg *config.Config, o Options, p *pool, old *generation, done func(*call.Record)) (*generation, error) {
-	g := &generation{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, since: o.Now(), done: done, logged: o.Done, pool: p}
+	g := &generation{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, since: o.Now(), done: done, pool: p}
 	if err := g.build(old); err != nil {
 		g.discard(old) // what it took and made before it failed
 		return nil, err
@@ -72,9 +69,6 @@ func newGeneration(cfg *config.Config, o Options, p *pool, old *generation, done
 
 func (g *generation) build(old *generation) error {
 	cfg := g.cfg
-	g.exchanges = proxy.Options{
-		Environment: string(cfg.Environment), Log: g.log, NewID: call.NewID, Now: g.now, Classify: classify,
-	}
 	if err := g.newEgress(old); err != nil {
 		return fmt.Errorf("preparing the way out: %w", err)
 	}
@@ -111,7 +105,7 @@ func (g *generation) build(old *generation) error {
 			}
 		}
 	}
-	exchanges, err := proxy.New(g.exchanges)
+	way, err := proxy.New(proxy.Options{Log: g.log, Cache: g.pool.cache, Classify: egress.Classify, Now: g.now})
 	if err != nil {
 		return err
 	}
@@ -122,7 +116,7 @@ func (g *generation) build(old *generation) error {
 	}
 	g.impersonal = impersonalRoutes(cfg.Routes)
 	g.edge = server.NewEdge(cfg.Server.PublicURL, cfg.Server.AllowedHosts, cfg.Server.AllowedOrigins)
-	g.endpoint = g.newEndpoint(&keeper{Proxy: exchanges, cache: g.pool.cache, logged: g.tell}, g.routes, nil, g.done)
+	g.endpoint = g.newEndpoint(way, g.routes, nil, g.done)
 	return nil
 }
 
@@ -143,16 +137,9 @@ func (g *generation) newEgress(old *generation) error {
 	return err
 }
 
-// classify translates what the transport's package says of an error into the
-// words of the proxy's, which know nothing of each other.
-func classify(err error) proxy.Failure {
-	f := egress.Classify(err)
-	return proxy.Failure{Kind: f.Kind, Timeout: f.Timeout, Sent: f.Sent, Cancelled: f.Cancelled}
-}
-
 // forwarder is what sends a call, or only looks at it.
 type forwarder interface {
-	Serve(http.ResponseWriter, *http.Request, *proxy.Call)
+	Serve(http.ResponseWriter, *http.Request, *call.Call)
 }
 
 // newEndpoint makes the endpoint. show is newInbox's.
@@ -161,11 +148,10 @@ func (g *generation) newEndpoint(f forwarder, routes []*server.Route, show func(
 	for _, a := range g.cfg.Absent {
 		absent[a.Path] = a.Reason
 	}
-	keeper, _ := f.(server.Keeper) // what only explains a call keeps nothing
 	return server.NewEndpoint(server.Options{
 		Edge: g.edge, PublicURL: g.cfg.Server.PublicURL, TrustedProxies: g.cfg.Server.TrustedProxies,
 		MaxTarget: int(g.cfg.Server.Limits.MaxTargetBytes), MaxParameters: g.cfg.Server.Limits.MaxQueryParameters,
-		Callers: g.callers, Resolver: switchable{g.resolver, g.pool.switches}, Admit: g.pool.evidence.admission(g.impersonal, newAdmission(g.cfg, g.pool).admit), Proxy: f, Keeper: keeper, Providers: g.listProviders, Routes: routes, Inbox: g.newInbox(routes, show),
-		Absent: absent, Environment: string(g.cfg.Environment), CredentialKey: authn.SourceKey, Done: done,
+		Callers: g.callers, Resolver: switchable{g.resolver, g.pool.switches}, Admit: g.pool.evidence.admission(g.impersonal, newAdmission(g.cfg, g.pool).admit), Proxy: f, Providers: g.listProviders, Routes: routes, Inbox: g.newInbox(routes, show),
+		Absent: absent, Environment: string(g.cfg.Environment), Done: done,
 	})
 }

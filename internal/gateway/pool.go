@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -58,18 +57,20 @@ type stackKey struct {
 type stacked struct {
 	// id is what replicas call the upstream among themselves.
 	id         replicas.UpstreamID
-	stack      http.RoundTripper
+	stack      call.Sender
 	transport  *egress.Transport
 	protection *resilience.Upstream
 	// users are the generations that have it.
 	users map[*generation]bool
 }
 
-func newPool(memory int64, o Options) *pool {
+// newPool makes the pool. done is given the records of what the cache asks in the
+// background.
+func newPool(memory int64, o Options, done func(*call.Record)) *pool {
 	now := o.Now
 	p := &pool{
 		instance: call.NewID(),
-		cache:    cache.New(cache.Options{Memory: memory, Log: o.Log, Now: now}),
+		cache:    cache.New(cache.Options{Memory: memory, Log: o.Log, Now: now, Classify: egress.Classify, Done: done}),
 		limits:   resilience.NewLimits(0, now), switches: newSwitches(now),
 		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList), alive: make(map[*generation]bool),
 	}

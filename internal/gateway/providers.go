@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/problem"
@@ -83,14 +84,14 @@ func (g *generation) registryFetch(r config.Registry) (func(context.Context) (di
 	}
 	target := r.URL.String()
 	registry := g.registryStack()
-	ask := func(ctx context.Context, target string) (directory.Answer, error) {
+	ask := func(ctx context.Context, c *call.Call, target string) (directory.Answer, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 		if err != nil {
 			return directory.Answer{}, err
 		}
 		req.Header.Set("Accept", "application/json")
 		req.Header.Set("User-Agent", "ebox-gateway")
-		resp, err := registry.stack.RoundTrip(req)
+		resp, err := registry.stack.Send(ctx, c, req)
 		if err != nil {
 			return directory.Answer{}, err
 		}
@@ -105,11 +106,12 @@ func (g *generation) registryFetch(r config.Registry) (func(context.Context) (di
 		return directory.Answer{Status: resp.StatusCode, Body: body}, nil
 	}
 	return func(ctx context.Context) (answer directory.Answer, err error) {
-		if source != nil {
-			ctx = authn.WithSource(ctx, source)
-		}
 		for _, list := range lists(target) {
-			if answer, err = ask(ctx, list); err != nil || answer.Status != http.StatusNotFound {
+			c := call.Internal("registry")
+			if source != nil {
+				c.Credential = source.Session()
+			}
+			if answer, err = ask(ctx, c, list); err != nil || answer.Status != http.StatusNotFound {
 				return answer, err
 			}
 		}

@@ -79,7 +79,7 @@ func (t *tracing) done(r *call.Record) {
 
 // tell tells of what was asked in the background: the access log and the collector of
 // traces, which would not know otherwise where its tries belong.
-func (g *generation) tell(r *call.Record) {
-	g.logged(r)
-	g.tracing.done(r)
+func (g *Gateway) tell(r *call.Record) {
+	g.o.Done(r)
+	g.trace(r)
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"strings"
 
 	"ebox-gateway/internal/call"
 )
@@ -45,16 +46,26 @@ func dropsFrom(u *call.Upstream, name string) bool {
 }
 
 // dropsFromAnswer tells whether a field of the upstream goes no further: it is
-// hop-by-hop, or it sets something for the upstream's origin, which is not the
-// origin that the caller talks to.
+// hop-by-hop, it is the gateway's own to say, or it acts on the origin of the page that
+// a browser shows, which is the gateway's and not the upstream's: cookies, transport
+// security, reports sent elsewhere, data cleared, hints and keys asked for, workers,
+// reloads.
 func dropsFromAnswer(name string) bool {
 	switch name {
 	case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authentication-Info",
 		"Te", "Trailer", "Transfer-Encoding", "Upgrade",
-		"Set-Cookie", "Set-Cookie2", "Alt-Svc", "Strict-Transport-Security":
+		"X-Ebox-Incomplete", "X-Request-Id", "X-Ebox-Environment",
+		"Set-Cookie", "Set-Cookie2", "Alt-Svc", "Strict-Transport-Security", "Expect-Ct", "Public-Key-Pins",
+		"Public-Key-Pins-Report-Only", "Clear-Site-Data", "Report-To", "Reporting-Endpoints", "Nel",
+		"Content-Security-Policy-Report-Only", "Accept-Ch", "Accept-Ch-Lifetime", "Critical-Ch", "Delegate-Ch",
+		"Service-Worker-Allowed", "Refresh", "Sourcemap", "X-Sourcemap", "Set-Login", "Idp-Signin-Status",
+		"Activate-Storage-Access", "Speculation-Rules", "Supports-Loading-Mode", "Origin-Trial", "Origin-Agent-Cluster",
+		"Use-As-Dictionary", "Observe-Browsing-Topics", "Permissions-Policy-Report-Only",
+		"Cross-Origin-Opener-Policy-Report-Only", "Cross-Origin-Embedder-Policy-Report-Only", "Document-Policy-Report-Only":
 		return true
 	}
-	return len(name) > 15 && name[0] == 'A' && name[:15] == "Access-Control-"
+	return strings.HasPrefix(name, "Access-Control-") || strings.HasPrefix(name, "Sec-") ||
+		strings.HasPrefix(name, "Attribution-Reporting-")
 }
 
 // describesBytes tells whether a field is about the very bytes of a body, and so

@@ -39,8 +39,11 @@ func (c *conn) originOf(host string) string {
 	return named.origin
 }
 
+// contextKey is the key of the connection in the context of its requests.
+type contextKey struct{}
+
 var (
-	connKey     any = &contextKey{"conn"}
+	connKey     any = contextKey{}
 	unknownConn     = &conn{scheme: "http"}
 )
 

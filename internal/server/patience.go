@@ -114,3 +114,6 @@ func (s *patientStream) FlushError() error {
 
 // Unwrap lets http.ResponseController reach the stream.
 func (s *patientStream) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// lingerUnread is how long a refusal waits for the body that it did not want.
+const lingerUnread = 500 * time.Millisecond
