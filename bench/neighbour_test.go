@@ -96,7 +96,7 @@ func occupy(ctx context.Context, client *http.Client, url string) {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, givenUp)
 			defer cancel()
-			call(ctx, client, url)
+			callOnce(ctx, client, url)
 		})
 	})
 	wg.Wait()
@@ -119,7 +119,7 @@ func every(ctx context.Context, d time.Duration, f func()) {
 }
 
 // call returns the status, 0 if there was no whole answer.
-func call(ctx context.Context, client *http.Client, url string) int {
+func callOnce(ctx context.Context, client *http.Client, url string) int {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -31,7 +32,7 @@ func TestABodyThatStandsStillIsCut(t *testing.T) {
 	for name, sent := range map[string]string{"from the start": "", "after its beginning": "beginning"} {
 		synctest.Test(t, func(t *testing.T) {
 			_, err, took := read(time.Minute, func(w *io.PipeWriter) { io.WriteString(w, sent) })
-			if !errors.Is(err, errStalled) || Classify(err) != (Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true, Sent: true}) {
+			if !errors.Is(err, errStalled) || Classify(err) != (call.Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true, Sent: true}) {
 				t.Errorf("%s: %v", name, err)
 			}
 			if took < time.Minute || took > 76*time.Second {
@@ -144,7 +145,7 @@ func TestStandingStillOverSockets(t *testing.T) {
 			if string(body) != "some" {
 				t.Errorf("read %q", body)
 			}
-			if got := Classify(err); got != (Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true, Sent: true}) {
+			if got := Classify(err); got != (call.Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true, Sent: true}) {
 				t.Errorf("%+v: %v", got, err)
 			}
 		})
