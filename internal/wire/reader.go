@@ -168,3 +168,14 @@ func sectionEnd(b []byte, seen int) int {
 		}
 	}
 }
+
+// Answer reads the head of an answer, interim ones included.
+func (r *Reader) Answer(l Limits) (code int, reason string, h http.Header, err error) {
+	start, h, err := r.Head(l)
+	if err != nil {
+		return 0, "", nil, err
+	}
+	var a http.Response
+	code, _, err = parseStatus(&a, start)
+	return code, a.Status, h, err
+}
