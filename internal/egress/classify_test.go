@@ -4,20 +4,15 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
@@ -116,15 +111,6 @@ func TestWhatFailsOnTheWayToAnAnswer(t *testing.T) {
 		"closed over TLS before the answer": {scheme: "https", upstream: func(t *testing.T) string {
 			return tlsServer(t, ca.config("up.example"), func(c *tls.Conn) { readRequest(c) })
 		}, want: call.Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
-		"an HTTP/2 upstream that speaks nonsense": {scheme: "https", upstream: func(t *testing.T) string {
-			config := ca.config("up.example")
-			config.NextProtos = []string{"h2"}
-			return tlsServer(t, config, func(c *tls.Conn) {
-				c.Read(make([]byte, 24)) // the preface
-				c.Write([]byte("\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
-				io.Copy(io.Discard, c)
-			})
-		}, want: call.Failure{Kind: problem.ProxyProtocolError, Sent: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -209,7 +195,7 @@ func TestConnectingThatNobodyAnswers(t *testing.T) {
 func TestWhatFailsInTheBody(t *testing.T) {
 	for name, c := range map[string]struct {
 		serve func(c net.Conn, headerSeen chan struct{})
-		want  Failure
+		want  call.Failure
 	}{
 		"closed before its length": {func(c net.Conn, _ chan struct{}) {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
@@ -255,134 +241,5 @@ func TestACallerThatGoesAwayIsNoFailureOfTheUpstream(t *testing.T) {
 	_, err := tr.RoundTrip(r)
 	if f := Classify(err); f != (call.Failure{Cancelled: true, Sent: true}) {
 		t.Fatalf("%+v: %v", f, err)
-	}
-}
-
-func TestHTTP2Failures(t *testing.T) {
-	ca := newAuthority(t)
-	dns := &names{addresses: map[string][]netip.Addr{"up.example.": {loopback}}}
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/abort":
-			panic(http.ErrAbortHandler)
-		case "/cut":
-			io.WriteString(w, "some")
-			w.(http.Flusher).Flush()
-			panic(http.ErrAbortHandler)
-		case "/silent":
-			<-r.Context().Done()
-		case "/big":
-			// Just over: far over, net/http ends the connection as a protocol error.
-			for range 65 {
-				w.Header().Add("X-Long", strings.Repeat("x", 1000))
-			}
-		case "/fine":
-			io.WriteString(w, r.Proto)
-		}
-	}))
-	server.EnableHTTP2 = true
-	server.TLS = ca.config("up.example")
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.StartTLS()
-	defer server.Close()
-	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
-	e := mustNew(t, Options{Resolver: dns.resolver(t), Roots: ca.pool()})
-	tr := transport(t, e, patient, toLoopback)
-	for path, want := range map[string]call.Failure{
-		"/abort":  {Kind: problem.ProxyConnectionTerminated, Sent: true},
-		"/cut":    {Kind: problem.ProxyConnectionTerminated, Sent: true},
-		"/silent": {Kind: problem.ProxyResponseTimeout, Timeout: true, Sent: true},
-		"/big":    {Kind: problem.ProxyHeaderSectionSize, Sent: true},
-		"/fine":   {},
-	} {
-		t.Run(path, func(t *testing.T) {
-			tr := tr
-			if path == "/silent" {
-				tr = transport(t, e, Timeouts{Connect: patient.Connect, Header: 200 * time.Millisecond}, toLoopback)
-			}
-			answer, err := get(t, tr, "https://up.example:"+port+path)
-			if err == nil {
-				var body []byte
-				body, err = io.ReadAll(answer.Body)
-				answer.Body.Close()
-				if path == "/fine" && string(body) != "HTTP/2.0" {
-					t.Errorf("spoken: %q", body)
-				}
-			}
-			if got := Classify(err); got != want {
-				t.Errorf("%+v, want %+v: %v", got, want, err)
-			}
-		})
-	}
-}
-
-// h2 is an HTTP/2 upstream that answers a request with frames of the test's own.
-// It hangs up if answer says so.
-func h2(t *testing.T, ca *authority, answer func(*http2.Framer, uint32) (hangUp bool)) string {
-	config := ca.config("up.example")
-	config.NextProtos = []string{"h2"}
-	return raw(t, func(c net.Conn) {
-		s := tls.Server(c, config)
-		defer s.Close()
-		if _, err := io.ReadFull(s, make([]byte, len(http2.ClientPreface))); err != nil {
-			return
-		}
-		framer := http2.NewFramer(s, s)
-		framer.WriteSettings()
-		for {
-			frame, err := framer.ReadFrame()
-			if err != nil {
-				return
-			}
-			if headers, ok := frame.(*http2.HeadersFrame); ok && answer(framer, headers.StreamID) {
-				return
-			}
-		}
-	})
-}
-
-func TestWhatAnHTTP2UpstreamSaysItDidWithTheRequest(t *testing.T) {
-	ca := newAuthority(t)
-	dns := &names{addresses: map[string][]netip.Addr{"up.example.": {loopback}}}
-	for name, c := range map[string]struct {
-		answer func(*http2.Framer, uint32) bool
-		want   Failure
-	}{
-		"it refused the stream": {func(f *http2.Framer, id uint32) bool { f.WriteRSTStream(id, http2.ErrCodeRefusedStream); return false },
-			call.Failure{Kind: problem.ProxyConnectionTerminated}},
-		"it goes away without it": {func(f *http2.Framer, id uint32) bool { f.WriteGoAway(0, http2.ErrCodeNo, nil); return false },
-			call.Failure{Kind: problem.ProxyConnectionTerminated}},
-		"it goes away in its midst": {func(f *http2.Framer, id uint32) bool { f.WriteGoAway(id, http2.ErrCodeInternal, nil); return true },
-			call.Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
-		"it gave up on the stream": {func(f *http2.Framer, id uint32) bool { f.WriteRSTStream(id, http2.ErrCodeInternal); return false },
-			call.Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
-		"it was confused": {func(f *http2.Framer, id uint32) bool { f.WriteRSTStream(id, http2.ErrCodeFlowControl); return false },
-			call.Failure{Kind: problem.ProxyProtocolError, Sent: true}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, port, _ := net.SplitHostPort(h2(t, ca, c.answer))
-			tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t), Roots: ca.pool()}), Timeouts{}, toLoopback)
-			// A body that was begun and cannot be had again: nothing is repeated.
-			reader, writer := io.Pipe()
-			defer writer.Close()
-			go io.WriteString(writer, "begun")
-			r, _ := http.NewRequestWithContext(t.Context(), "POST", "https://up.example:"+port+"/", reader)
-			answer, err := tr.RoundTrip(r)
-			if err == nil {
-				answer.Body.Close()
-				t.Fatal(answer.Status)
-			}
-			if got := Classify(err); got != c.want {
-				t.Errorf("%+v, want %+v: %v", got, c.want, err)
-			}
-		})
-	}
-}
-
-// Words of errors that would take a test too long to bring about.
-func TestAPingWithoutAnAnswerIsATimeout(t *testing.T) {
-	err := fmt.Errorf("asking: %w", errors.New("http2: client connection lost"))
-	if got := Classify(err); got != (call.Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true, Sent: true}) {
-		t.Errorf("%+v", got)
 	}
 }

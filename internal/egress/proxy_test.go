@@ -91,9 +91,9 @@ func TestThroughTheEgressProxy(t *testing.T) {
 		body          string
 	}{
 		"https in a tunnel": {false, "https://up.example/a?b", secure.Listener,
-			"CONNECT", "up.example:443", "HTTP/2.0 up.example /a?b"},
+			"CONNECT", "up.example:443", "HTTP/1.1 up.example /a?b"},
 		"https in a tunnel of an https proxy": {true, "https://up.example/a?b", secure.Listener,
-			"CONNECT", "up.example:443", "HTTP/2.0 up.example /a?b"},
+			"CONNECT", "up.example:443", "HTTP/1.1 up.example /a?b"},
 		"http in absolute form": {false, "http://up.example/a?b", clear.Listener,
 			"GET", "http://up.example/a?b", "HTTP/1.1 up.example /a?b"},
 		"http in absolute form to an https proxy": {true, "http://up.example/a?b", clear.Listener,
@@ -207,7 +207,7 @@ func TestWhatTheProxyRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		serve func(net.Conn)
 		tls   bool
-		want  Failure
+		want  call.Failure
 	}{
 		"credentials":       {answer("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"), false, call.Failure{Kind: problem.ProxyConfigurationError}},
 		"the host":          {answer("HTTP/1.1 403 Forbidden\r\n\r\n"), false, call.Failure{Kind: problem.ProxyConfigurationError}},
