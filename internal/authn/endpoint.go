@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
 
 	"github.com/google/uuid"
 )
@@ -55,10 +54,6 @@ func (e *endpoint) try(ctx context.Context, c *Client, key *Key, scopes []string
 	unavailable := func(reason string, err error) *UnavailableError {
 		return &UnavailableError{Client: c.Name, Reason: reason, Err: err}
 	}
-	var reused atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { reused.Store(info.Reused) },
-	})
 	sent := e.now()
 	r, err := e.request(ctx, c, key, scopes)
 	if err != nil {
@@ -73,16 +68,17 @@ func (e *endpoint) try(ctx context.Context, c *Client, key *Key, scopes []string
 			failed.Reason += " in time"
 		}
 		failed.RetryAfter = waitOf(err, sent)
-		return Token{}, reused.Load(), failed
+		var exchange *wire.Error
+		return Token{}, errors.As(err, &exchange) && exchange.Stale, failed
 	}
 	defer answer.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
-	if err != nil {
-		failed := unavailable("the Authorization Server's answer broke off", printable(err))
+	body, err := wire.Uncoded(answer.Header, answer.Body, maxAnswer)
+	if err != nil && !errors.Is(err, wire.ErrTooLong) {
+		failed := unavailable("the Authorization Server's answer cannot be read", printable(err))
 		failed.Status = answer.StatusCode
 		return Token{}, false, failed
 	}
-	if len(body) > maxAnswer {
+	if err != nil {
 		failed := unavailable(fmt.Sprintf("the Authorization Server's answer has more than %d bytes", maxAnswer), nil)
 		failed.Status = answer.StatusCode
 		return Token{}, false, failed
@@ -120,9 +116,7 @@ func (e *endpoint) request(ctx context.Context, c *Client, key *Key, scopes []st
 	if err != nil {
 		return nil, err
 	}
-	// Whoever below sends the request again (http.Transport does, if nothing was
-	// written or an HTTP/2 server said that it did not look at it) gets another
-	// assertion: a jti is sent once. Its length is the same, since only numbers of
+	// Whoever below sends the request again gets another assertion: a jti is sent once. Its length is the same, since only numbers of
 	// the same length and a signature change.
 	r.GetBody = func() (io.ReadCloser, error) {
 		again, err := form()
@@ -136,6 +130,7 @@ func (e *endpoint) request(ctx context.Context, c *Client, key *Key, scopes []st
 	}
 	r.Header = http.Header{
 		"Accept":          {"application/json"},
+		"Accept-Encoding": {"identity"},
 		"Content-Type":    {"application/x-www-form-urlencoded"},
 		"User-Agent":      {problem.Pseudonym},
 		"BelGov-Trace-Id": {trace.String()},

@@ -60,7 +60,7 @@ func (src KeySource) read() (material, error) {
 	if err != nil {
 		return material{}, fmt.Errorf("loading key: %w", err)
 	}
-	password, err := read(src.Password)
+	password, err := passwordOf(src.Password)
 	if err != nil {
 		return material{}, fmt.Errorf("loading key from %s: %w", file, err)
 	}
@@ -82,7 +82,7 @@ func (src KeySource) read() (material, error) {
 	return m, nil
 }
 
-func read(password func() ([]byte, error)) ([]byte, error) {
+func passwordOf(password func() ([]byte, error)) ([]byte, error) {
 	if password == nil {
 		return nil, nil
 	}

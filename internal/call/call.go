@@ -164,16 +164,18 @@ func (c *Call) PaceLeft(now time.Time) time.Duration {
 	return max(c.Pace-now.Sub(c.Start), 0)
 }
 
-// Party is whose answer the upstream will give: what belongs to one party must never
-// reach another. It is the same for two calls if and only if client, enterprise and
-// "own" are.
-func (c *Call) Party() Party { return Party{Client: c.Client, Enterprise: c.Enterprise, Own: c.Own} }
-
-// Party is whose data an upstream's answer holds.
-type Party struct {
-	Client     string
-	Enterprise enterprise.Number
-	Own        bool
+// Party names whose data the upstream's answer holds: what belongs to one party must never
+// reach another. It is empty for what belongs to nobody.
+func (c *Call) Party() string {
+	switch {
+	case len(c.Represented) > 0:
+		return c.Represented[0]
+	case c.Own:
+		return "own " + c.Client
+	case c.Enterprise != 0:
+		return c.Enterprise.String()
+	}
+	return ""
 }
 
 // TargetAndQuery is the target with its query, as it stands below the upstream's base.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/wire"
 )
 
@@ -29,6 +30,20 @@ func (e *Egress) Transport(t Timeouts, g Guard) *Transport {
 
 // Do sends one request. Classify explains its errors, and those of reading the answer's body.
 func (t *Transport) Do(ctx context.Context, r *http.Request, o wire.Options) (*http.Response, error) {
+	return t.wire.Do(ctx, r, o)
+}
+
+// Send implements call.Sender: the answer is for the call's party alone, and an opening is never sent twice.
+func (t *Transport) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+	o := wire.Options{Party: c.Party(), Once: c.Opening, Resent: &c.Record.Tries}
+	if pass := c.Interim; pass != nil {
+		o.Interim = func(status int, h http.Header) error {
+			if status != http.StatusContinue { // which is a matter of each connection
+				pass(status, h)
+			}
+			return nil
+		}
+	}
 	return t.wire.Do(ctx, r, o)
 }
 

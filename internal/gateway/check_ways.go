@@ -17,6 +17,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
 )
 
 // probe is an upstream that is asked whether it answers.
@@ -128,7 +129,6 @@ func (g *generation) walk(ctx context.Context, p probe) *way {
 				}
 			})
 		},
-		GotConn: func(httptrace.GotConnInfo) { note(func(now time.Time) { w.ready = now.Sub(began) }) },
 	})
 	transport := g.egress.Transport(egress.Timeouts{Connect: 3 * time.Second, Header: probePatience, Idle: probePatience}, p.options.guard())
 	defer transport.CloseIdleConnections()
@@ -139,7 +139,9 @@ func (g *generation) walk(ctx context.Context, p probe) *way {
 	}
 	req.Header.Set("User-Agent", "ebox-gateway")
 	sent := g.now()
-	resp, err := transport.RoundTrip(req)
+	resp, err := transport.Do(ctx, req, wire.Options{
+		Connected: func(bool) { note(func(now time.Time) { w.ready = now.Sub(began) }) },
+	})
 	arrived := g.now()
 	notes.Lock()
 	taken = true

@@ -16,6 +16,7 @@ import (
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/replicas"
 	"ebox-gateway/internal/resilience"
+	"ebox-gateway/internal/wire"
 )
 
 // pool keeps the stacks of upstreams across generations: what an upstream is to us,
@@ -33,6 +34,8 @@ type pool struct {
 	// shared is the store of the generation in force that replicas share, nil if there
 	// is none.
 	shared atomic.Pointer[replicas.Redis]
+	// calls are the trace ids under way, of all generations.
+	calls *wire.Calls
 	// cache is what all routes keep of their answers.
 	cache *cache.Cache
 	// switches are what was switched to maintenance.
@@ -69,9 +72,9 @@ type stacked struct {
 func newPool(memory int64, o Options, done func(*call.Record)) *pool {
 	now := o.Now
 	p := &pool{
-		instance: call.NewID(),
-		cache:    cache.New(cache.Options{Memory: memory, Log: o.Log, Now: now, Classify: egress.Classify, Done: done}),
-		limits:   resilience.NewLimits(0, now), switches: newSwitches(now),
+		instance: call.NewID(), calls: wire.NewCalls(),
+		cache:  cache.New(cache.Options{Memory: memory, Log: o.Log, Now: now, Classify: egress.Classify, Done: done}),
+		limits: resilience.NewLimits(0, now), switches: newSwitches(now),
 		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList), alive: make(map[*generation]bool),
 	}
 	p.limits.Share(p.limitJoint)

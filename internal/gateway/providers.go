@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"reflect"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
+	"ebox-gateway/internal/wire"
 )
 
 // registryWait is what a caller is told to wait for the first list of providers.
@@ -90,18 +90,19 @@ func (g *generation) registryFetch(r config.Registry) (func(context.Context) (di
 			return directory.Answer{}, err
 		}
 		req.Header.Set("Accept", "application/json")
+		req.Header.Set("Accept-Encoding", "identity")
 		req.Header.Set("User-Agent", "ebox-gateway")
 		resp, err := registry.stack.Send(ctx, c, req)
 		if err != nil {
 			return directory.Answer{}, err
 		}
 		defer resp.Body.Close()
-		body, err := io.ReadAll(io.LimitReader(resp.Body, directory.MaxBody+1))
+		body, err := wire.Uncoded(resp.Header, resp.Body, directory.MaxBody)
+		if errors.Is(err, wire.ErrTooLong) {
+			err = errors.New("the registry's list is larger than 4 MB")
+		}
 		if err != nil {
 			return directory.Answer{}, err
-		}
-		if len(body) > directory.MaxBody {
-			return directory.Answer{}, errors.New("the registry's list is larger than 4 MB")
 		}
 		return directory.Answer{Status: resp.StatusCode, Body: body}, nil
 	}

@@ -111,7 +111,7 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 			Joint: g.pool.upstreamJoint(o), Opened: g.pool.warnOf(id),
 		}),
 	}
-	rt := call.Transport(s.transport)
+	var rt call.Sender = s.transport
 	if !o.withoutToken {
 		rt = authn.NewCredentials(rt, o.allowHTTP)
 	}

@@ -27,7 +27,8 @@ type exchange struct {
 	t       *Transport
 	ctx     context.Context
 	party   string
-	trace   *Trace
+	resent  *int
+	opened  func(reused bool)
 	interim func(int, http.Header) error
 	traceID string
 	expects bool // the body waits for a 100
@@ -94,6 +95,9 @@ func (x *exchange) do(r *http.Request, once bool) (*http.Response, error) {
 			return nil, failure
 		}
 		t.resent.Add(1)
+		if x.resent != nil && failure.Sent {
+			*x.resent++
+		}
 	}
 }
 
@@ -117,8 +121,8 @@ func (x *exchange) begin(r *http.Request) {
 	if x.ctx.Done() != nil {
 		x.stop = context.AfterFunc(x.ctx, c.cancel)
 	}
-	if x.trace != nil {
-		x.trace.Reused, x.trace.Connected = c.used, time.Now()
+	if x.opened != nil {
+		x.opened(c.used)
 	}
 }
 
@@ -128,10 +132,6 @@ func (x *exchange) run(r *http.Request, b []byte, length int64, whole bool) *Err
 	reused := c.used
 	c.used = true
 	_, err := c.Write(b)
-	if x.trace != nil && x.wasSent() {
-		x.trace.Tries++
-		x.trace.Wrote = time.Now()
-	}
 	if err != nil && (!x.wasSent() || IsTimeout(err)) {
 		// If nothing was sent, nothing that waits here can be an answer to it.
 		e := x.fail(err, writing)
@@ -183,11 +183,6 @@ func (x *exchange) startUpload(r *http.Request, length int64) {
 func (x *exchange) readHead(r *http.Request, length int64) *Error {
 	c := x.c
 	for count := 0; ; {
-		if x.trace != nil && x.trace.FirstByte.IsZero() {
-			if c.r.Buffered() == 0 && c.r.Fill() == nil || c.r.Buffered() > 0 {
-				x.trace.FirstByte = time.Now()
-			}
-		}
 		start, h, err := c.r.Head(answerHead)
 		if err != nil {
 			if x.expects && x.up == nil && IsTimeout(err) && x.ctx.Err() == nil {

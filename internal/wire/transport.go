@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
@@ -49,17 +48,11 @@ type Options struct {
 	// Interim gets every answer of the class 1xx but 101; 100 is among them. It is called before Do returns, on the
 	// same goroutine. Its error ends the exchange. Nil means that nobody wants them.
 	Interim func(code int, h http.Header) error
-	// Trace is filled in; nil means that nobody wants to know.
-	Trace *Trace
-}
-
-// Trace is how an exchange went, as far as it had come when Do returned. A zero time did not happen.
-type Trace struct {
-	Reused    bool // the connection had served another exchange before
-	Tries     int  // requests of which something was sent: 0, 1 or 2
-	Connected time.Time
-	Wrote     time.Time // the head and a small body; larger ones go up in their own time
-	FirstByte time.Time
+	// Resent, unless nil, is incremented when the request is sent a second time, since the first connection had ended.
+	Resent *int
+	// Connected, unless nil, is told of each connection before anything is sent on it, and whether it had served
+	// another exchange before.
+	Connected func(reused bool)
 }
 
 // Counts are numbers since the Transport was made.
@@ -220,24 +213,9 @@ func isASCII(s string) bool {
 	return true
 }
 
-// RoundTrip is Do with zero Options, except that the hooks GotConn and Got1xxResponse of the context's httptrace are
-// called.
+// RoundTrip is Do with the request's context and zero Options.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	var o Options
-	hooks := httptrace.ContextClientTrace(r.Context())
-	if hooks == nil {
-		return t.Do(r.Context(), r, o)
-	}
-	if hooks.Got1xxResponse != nil {
-		o.Interim = func(code int, h http.Header) error { return hooks.Got1xxResponse(code, map[string][]string(h)) }
-	}
-	var trace Trace
-	o.Trace = &trace
-	answer, err := t.Do(r.Context(), r, o)
-	if hooks.GotConn != nil && !trace.Connected.IsZero() {
-		hooks.GotConn(httptrace.GotConnInfo{Reused: trace.Reused})
-	}
-	return answer, err
+	return t.Do(r.Context(), r, Options{})
 }
 
 // Do sends a request and gives the head of its answer, whose Body has to be closed. Once ctx is done, the exchange and
@@ -248,7 +226,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 // Header fields are written as they are; of r, Host, ContentLength, Body and Trailer frame the message, and Method,
 // URL and Close count. Errors that come after connecting are *Error.
 func (t *Transport) Do(ctx context.Context, r *http.Request, o Options) (*http.Response, error) {
-	x := &exchange{t: t, ctx: ctx, party: o.Party, trace: o.Trace, interim: o.Interim}
+	x := &exchange{t: t, ctx: ctx, party: o.Party, resent: o.Resent, opened: o.Connected, interim: o.Interim}
 	answer, err := x.do(r, o.Once)
 	if err != nil && r.Body != nil && x.up == nil {
 		r.Body.Close()
