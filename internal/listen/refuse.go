@@ -31,7 +31,10 @@ func unreadable(status int, what string) *problem.Problem {
 
 // unreadableHead is the problem of a head that is malformed or too large.
 func unreadableHead(err *wire.SyntaxError) *problem.Problem {
-	if err.TooLarge() {
+	switch {
+	case err == wire.ErrStartSize:
+		return unreadable(http.StatusRequestURITooLong, "")
+	case err.TooLarge():
 		return unreadable(http.StatusRequestHeaderFieldsTooLarge, "")
 	}
 	return unreadable(http.StatusBadRequest, err.Error())
