@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/tenancy"
@@ -127,6 +128,9 @@ func (e *Endpoint) serve(c *call, r *http.Request, route *Route) error {
 	rec.Provider = provider
 	rec.Action = route.Classify(r.Method, rest)
 	rec.Opening = rec.Action == ebox.Open
+	if rec.Opening {
+		listen.KeepServing(c) // a document is marked read, whoever gets it
+	}
 
 	claim := c.claim(r.Header)
 	out := &c.out
