@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // Whoever may change messages writes what stands in the record of it. A line that no
@@ -41,7 +41,7 @@ func TestNoFormOfAPathOrBodyHidesWhichMessagesAreChanged(t *testing.T) {
 		}
 	}
 	for coding, want := range map[string]bool{"gzip": true, "Identity": false} {
-		rec := &exchange.Record{Route: "r", Method: "PATCH", Action: ebox.Change}
+		rec := &call.Record{Route: "r", Method: "PATCH", Action: ebox.Change}
 		r, err := http.NewRequestWithContext(exchange.With(t.Context(), rec), "PATCH", "http://upstream/ebox/messages", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -29,7 +29,7 @@ type announced struct {
 
 func (a *announced) Kept() bool { return !a.off }
 
-func (a *announced) Intent(_ context.Context, r *exchange.Record) error {
+func (a *announced) Intent(_ context.Context, r *call.Record) error {
 	a.intents++
 	a.ids, a.more = r.Messages, r.MoreMessages
 	if a.sent {
@@ -60,7 +60,7 @@ func (a *announced) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func send(t *testing.T, a *announced, method, path, body string, action ebox.Action) error {
 	t.Helper()
-	r, err := http.NewRequestWithContext(exchange.With(context.Background(), &exchange.Record{Route: "r", Method: method, Action: action}), method, "http://upstream"+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(exchange.With(context.Background(), &call.Record{Route: "r", Method: method, Action: action}), method, "http://upstream"+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestAWriteWithoutItsIntentIsNotSent(t *testing.T) {
 
 func TestABodyThatBreaksOffIsNotSent(t *testing.T) {
 	a := &announced{}
-	r, err := http.NewRequestWithContext(exchange.With(context.Background(), &exchange.Record{Route: "r", Action: ebox.Change}), "PATCH", "http://upstream/ebox/messages",
+	r, err := http.NewRequestWithContext(exchange.With(context.Background(), &call.Record{Route: "r", Action: ebox.Change}), "PATCH", "http://upstream/ebox/messages",
 		io.MultiReader(strings.NewReader(`{"items":`), brokenReader{}))
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +156,7 @@ func FuzzMessageIDs(f *testing.F) {
 func TestABodyThatIsWaitedForIsReadInPassing(t *testing.T) {
 	const text = `{"items":[{"messageId":"M1"}]}`
 	a := &announced{}
-	rec := &exchange.Record{Route: "r", Action: ebox.Change}
+	rec := &call.Record{Route: "r", Action: ebox.Change}
 	r, err := http.NewRequestWithContext(exchange.With(context.Background(), rec), "PATCH", "http://upstream/ebox/messages", strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)

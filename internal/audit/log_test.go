@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 func TestARecordSaysWhoReadWhatForWhom(t *testing.T) {
@@ -47,31 +47,31 @@ func TestARecordSaysWhoReadWhatForWhom(t *testing.T) {
 func TestWhatIsEvidence(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		edit func(*exchange.Record)
+		edit func(*call.Record)
 		want Kind
 	}{
-		{"a read", func(*exchange.Record) {}, KindRead},
-		{"a read that was not modified", func(r *exchange.Record) { r.Status = 304 }, KindRead},
-		{"an answer from the cache", func(r *exchange.Record) { r.Tries, r.Sent, r.UpstreamStatus, r.Cache = 0, false, 0, "hit; ttl=60" }, KindRead},
-		{"a read that was cut", func(r *exchange.Record) { r.Cut = true }, KindRead},
-		{"a search by POST", func(r *exchange.Record) { r.Method = "POST" }, KindRead},
-		{"a mandate that was read", func(r *exchange.Record) { r.Action = ebox.Mandates }, KindRead},
-		{"a read that the upstream refused", func(r *exchange.Record) { r.Status, r.UpstreamStatus = 403, 403 }, ""},
-		{"a read that the gateway refused", func(r *exchange.Record) { r.Status, r.ProblemType, r.Upstream = 403, "x", "" }, ""},
-		{"a read whose caller went away", func(r *exchange.Record) { r.Status = 499 }, ""},
-		{"reference data", func(r *exchange.Record) { r.Path = "/ebox/providers/nsso/referenceData/senders" }, ""},
-		{"health", func(r *exchange.Record) { r.Action = ebox.None }, ""},
-		{"the list of providers", func(r *exchange.Record) { r.Upstream = "" }, ""},
-		{"an opening", func(r *exchange.Record) { r.Opening, r.Action = true, ebox.Open }, KindOpening},
-		{"an opening that failed at the provider", func(r *exchange.Record) { r.Opening, r.Action, r.Status, r.UpstreamStatus = true, ebox.Open, 500, 500 }, KindOpening},
-		{"an opening that got no answer", func(r *exchange.Record) {
+		{"a read", func(*call.Record) {}, KindRead},
+		{"a read that was not modified", func(r *call.Record) { r.Status = 304 }, KindRead},
+		{"an answer from the cache", func(r *call.Record) { r.Tries, r.Sent, r.UpstreamStatus, r.Cache = 0, false, 0, "hit; ttl=60" }, KindRead},
+		{"a read that was cut", func(r *call.Record) { r.Cut = true }, KindRead},
+		{"a search by POST", func(r *call.Record) { r.Method = "POST" }, KindRead},
+		{"a mandate that was read", func(r *call.Record) { r.Action = ebox.Mandates }, KindRead},
+		{"a read that the upstream refused", func(r *call.Record) { r.Status, r.UpstreamStatus = 403, 403 }, ""},
+		{"a read that the gateway refused", func(r *call.Record) { r.Status, r.ProblemType, r.Upstream = 403, "x", "" }, ""},
+		{"a read whose caller went away", func(r *call.Record) { r.Status = 499 }, ""},
+		{"reference data", func(r *call.Record) { r.Path = "/ebox/providers/nsso/referenceData/senders" }, ""},
+		{"health", func(r *call.Record) { r.Action = ebox.None }, ""},
+		{"the list of providers", func(r *call.Record) { r.Upstream = "" }, ""},
+		{"an opening", func(r *call.Record) { r.Opening, r.Action = true, ebox.Open }, KindOpening},
+		{"an opening that failed at the provider", func(r *call.Record) { r.Opening, r.Action, r.Status, r.UpstreamStatus = true, ebox.Open, 500, 500 }, KindOpening},
+		{"an opening that got no answer", func(r *call.Record) {
 			r.Opening, r.Action, r.Status, r.UpstreamStatus, r.ProblemType = true, ebox.Open, 504, 0, "x"
 		}, KindOpening},
-		{"an opening that never reached the provider", func(r *exchange.Record) { r.Opening, r.Action, r.Status, r.Sent = true, ebox.Open, 503, false }, ""},
-		{"a write", func(r *exchange.Record) { *r = *write("w") }, KindOutcome},
-		{"a write that the provider refused", func(r *exchange.Record) { *r = *write("w"); r.Status = 400 }, KindOutcome},
-		{"a write whose intent was recorded and that was not sent", func(r *exchange.Record) { *r = *write("w"); r.Intent, r.Sent = true, false }, KindOutcome},
-		{"a write that certainly did not happen", func(r *exchange.Record) { *r = *write("w"); r.Sent = false }, ""},
+		{"an opening that never reached the provider", func(r *call.Record) { r.Opening, r.Action, r.Status, r.Sent = true, ebox.Open, 503, false }, ""},
+		{"a write", func(r *call.Record) { *r = *write("w") }, KindOutcome},
+		{"a write that the provider refused", func(r *call.Record) { *r = *write("w"); r.Status = 400 }, KindOutcome},
+		{"a write whose intent was recorded and that was not sent", func(r *call.Record) { *r = *write("w"); r.Intent, r.Sent = true, false }, KindOutcome},
+		{"a write that certainly did not happen", func(r *call.Record) { *r = *write("w"); r.Sent = false }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := call("x")

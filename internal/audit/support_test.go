@@ -16,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 func TestMain(m *testing.M) {
@@ -49,8 +49,8 @@ func mustClose(t testing.TB, l *Log) {
 }
 
 // call is a finished read of a message by hr.
-func call(id string) *exchange.Record {
-	return &exchange.Record{
+func call(id string) *call.Record {
+	return &call.Record{
 		ID: id, Start: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Listener: "main", Caller: "hr", Actor: "an.peeters",
 		Method: "GET", Path: "/ebox/providers/nsso/ebox/messages/M1", Route: "ebox-providers", Provider: "nsso", Action: ebox.List,
 		Enterprise: 206731645, Client: "payroll", TokenHash: strings.Repeat("ab", 32), Upstream: "provider nsso", UpstreamHost: "services.socialsecurity.be",
@@ -58,7 +58,7 @@ func call(id string) *exchange.Record {
 	}
 }
 
-func write(id string) *exchange.Record {
+func write(id string) *call.Record {
 	r := call(id)
 	r.Method, r.Action, r.Path = "PATCH", ebox.Change, "/ebox/providers/nsso/ebox/messages"
 	return r

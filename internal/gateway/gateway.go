@@ -27,6 +27,7 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/telemetry"
@@ -64,6 +65,8 @@ type Gateway struct {
 	// evidenceCounts tells how the evidence log is doing; nil if there is none.
 	evidenceCounts atomic.Pointer[func() telemetry.EvidenceSnapshot]
 
+	// serving counts the requests under way, of all generations.
+	serving atomic.Int64
 	// current is what serves. replacing serialises its replacement.
 	current   atomic.Pointer[generation]
 	replacing sync.Mutex
@@ -74,7 +77,7 @@ type Gateway struct {
 	rejected atomic.Pointer[rejection]
 
 	certificates    certificates
-	internal, admin *server.Server
+	internal, admin *listen.Server
 	state           atomic.Int32 // one of serving, leaving, refusing
 }
 
@@ -94,7 +97,7 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	if o.Done == nil {
 		o.Done = func(*call.Record) {}
 	}
-	g := &Gateway{o: o, started: o.Now(), background: newBackground(), certificates: make(certificates)}
+	g := &Gateway{o: o, started: o.Now(), background: newBackground()}
 	g.pool = newPool(memoryOf(cfg.Cache), o, g.tell)
 	g.activity = g.newActivity()
 	var err error
@@ -106,13 +109,12 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.pool.join(first)
 	first.useRedis()
 	first.useTracer()
 	g.useMetrics(first)
 	g.current.Store(first)
-	g.internal = server.New(http.HandlerFunc(g.serveInternal), cfg.Server.Drain.Timeout, o.Log)
-	g.admin = server.New(g.administration(), cfg.Server.Drain.Timeout, o.Log)
+	g.internal = g.newServer(http.HandlerFunc(g.serveInternal))
+	g.admin = g.newServer(g.administration())
 	return g, nil
 }
 
@@ -126,7 +128,8 @@ func (g *Gateway) serveInternal(w http.ResponseWriter, r *http.Request) {
 	}
 	now := g.enter()
 	defer now.leave()
-	if now.active.Load() > int64(now.cfg.Server.Limits.MaxRequests) {
+	defer g.serving.Add(-1)
+	if g.serving.Add(1) > int64(now.cfg.Server.Limits.MaxRequests) {
 		g.metrics.Overloaded()
 		problem.Write(w, r, problem.Unavailable("The gateway is serving as many requests as server.limits.maxRequests allows. Nothing was sent. Try again shortly, with fewer requests at once.", time.Second).
 			Proxy(problem.ProxyConnectionLimit), call.NewID(), 0)
@@ -161,11 +164,16 @@ func (g *Gateway) adminToken() (string, error) {
 	return strings.TrimSpace(string(token)), nil
 }
 
-func limitsOf(cfg *config.Config) server.Limits {
+func (g *Gateway) newServer(h http.Handler) *listen.Server {
+	return listen.New(listen.Options{Handler: h, ConnContext: server.ConnContext, NewID: call.NewID, Log: g.o.Log})
+}
+
+func limitsOf(cfg *config.Config) listen.Limits {
 	l := cfg.Server.Limits
-	return server.Limits{
+	return listen.Limits{
 		MaxHeaderBytes: int(l.MaxHeaderBytes), MaxConnections: l.MaxConnections, MaxStreams: l.MaxStreams,
 		ReadHeaderTimeout: l.ReadHeaderTimeout, IdleTimeout: l.IdleTimeout, BodyIdleTimeout: l.BodyIdleTimeout,
+		Grace: cfg.Server.Drain.Timeout,
 	}
 }
 
@@ -174,31 +182,11 @@ func (g *Gateway) Start() error {
 	if err := g.openEvidence(); err != nil {
 		return errors.Join(err, g.closeEvidence())
 	}
-	if err := g.listen(g.current.Load().cfg); err != nil {
-		ended, end := context.WithCancel(context.Background())
-		end()
-		return errors.Join(err, g.closeEvidence(), ignore(g.admin.Shutdown(ended), context.Canceled), ignore(g.internal.Shutdown(ended), context.Canceled))
-	}
-	return nil
-}
-
-// listen makes the listeners those of a configuration.
-func (g *Gateway) listen(cfg *config.Config) error {
-	internal, err := g.certificates.listeners(cfg.Server.Listen)
+	change, err := g.prepareListeners(g.current.Load().cfg)
 	if err != nil {
-		return err
+		return errors.Join(err, g.closeEvidence())
 	}
-	administration, err := g.certificates.listeners(cfg.Admin.Listen)
-	if err != nil {
-		return err
-	}
-	limits := limitsOf(cfg)
-	if err := g.admin.Listen(administration, limits); err != nil {
-		return fmt.Errorf("opening the admin listener: %w", err)
-	}
-	if err := g.internal.Listen(internal, limits); err != nil {
-		return fmt.Errorf("opening the internal endpoint: %w", err)
-	}
+	change.commit()
 	return nil
 }
 
@@ -233,21 +221,14 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 	defer g.pool.cache.Close()
 	defer g.stopBackground()
 
-	var failure error
-	select {
-	case <-ctx.Done():
-	case failure = <-g.internal.Failed():
-	case failure = <-g.admin.Failed():
-	}
+	<-ctx.Done()
 	g.state.Store(leaving)
 	g.internal.Leave()
 	drain := g.current.Load().cfg.Server.Drain
-	if failure == nil {
-		g.o.Log.Info("stopping: still serving", "for", drain.Delay.String())
-		select {
-		case <-time.After(drain.Delay):
-		case <-cut.Done():
-		}
+	g.o.Log.Info("stopping: still serving", "for", drain.Delay.String())
+	select {
+	case <-time.After(drain.Delay):
+	case <-cut.Done():
 	}
 	g.state.Store(refusing)
 	deadline, cancel := context.WithTimeout(cut, drain.Timeout)
@@ -258,7 +239,7 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 		err = fmt.Errorf("stopping: %d requests were cut after %s: %w", g.underway(), drain.Timeout, err)
 	}
 	// What is still under way is cut by a deadline that is over; nothing else waits.
-	return errors.Join(failure, err, ignore(g.internal.Shutdown(deadline), deadline.Err()), ignore(g.admin.Shutdown(deadline), deadline.Err()))
+	return errors.Join(err, ignore(g.internal.Shutdown(deadline), deadline.Err()), ignore(g.admin.Shutdown(deadline), deadline.Err()))
 }
 
 // stopBackground ends what works by itself. No configuration that is being taken can
@@ -283,7 +264,7 @@ func (g *Gateway) drained(ctx context.Context) error {
 }
 
 // underway counts the requests that are being served, by whatever generation.
-func (g *Gateway) underway() int64 { return g.pool.underway() }
+func (g *Gateway) underway() int64 { return g.serving.Load() }
 
 // Explain takes a request through the endpoint up to the point where it would be sent.
 func (g *Gateway) Explain(ctx context.Context, q ExplainRequest) (Explanation, error) {

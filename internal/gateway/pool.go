@@ -45,8 +45,6 @@ type pool struct {
 	// tracer is told of every try; nil for none. instance names this process in traces.
 	tracer   tracerInForce
 	instance string
-	// alive are the generations that may still be serving requests.
-	alive map[*generation]bool
 }
 
 // stackKey is everything that decides what a stack is. If any of it changes, the
@@ -75,7 +73,7 @@ func newPool(memory int64, o Options, done func(*call.Record)) *pool {
 		instance: call.NewID(), calls: wire.NewCalls(),
 		cache:  cache.New(cache.Options{Memory: memory, Log: o.Log, Now: now, Classify: egress.Classify, Done: done}),
 		limits: resilience.NewLimits(0, now), switches: newSwitches(now),
-		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList), alive: make(map[*generation]bool),
+		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList),
 	}
 	p.limits.Share(p.limitJoint)
 	return p
@@ -105,23 +103,6 @@ func (p *pool) take(g *generation, key stackKey, build func() *stacked) *stacked
 	}
 	s.users[g] = true
 	return s
-}
-
-// join makes a generation one of those alive.
-func (p *pool) join(g *generation) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.alive[g] = true
-}
-
-// underway counts the requests of all generations alive.
-func (p *pool) underway() (n int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for g := range p.alive {
-		n += g.active.Load()
-	}
-	return n
 }
 
 // status shows every upstream, by name.
@@ -158,7 +139,6 @@ func (p *pool) leaveAll(g *generation) {
 	for key := range p.stacks {
 		p.drop(g, key)
 	}
-	delete(p.alive, g)
 }
 
 func (p *pool) drop(g *generation, key stackKey) {

@@ -68,14 +68,15 @@ func (g *Gateway) replace(cfg *config.Config, confirmed string) error {
 	if err != nil {
 		return err
 	}
-	if err := g.listen(cfg); err != nil {
+	listeners, err := g.prepareListeners(cfg)
+	if err != nil {
 		next.discard(old)
 		return err
 	}
 	g.replaceEvidence(old.cfg, cfg)
-	g.pool.join(next)
 	g.background.start(next)
 	g.current.Store(next)
+	listeners.commit() // a new listener's callers are known by now
 	next.useRedis()
 	next.useTracer()
 	g.useMetrics(next)

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"testing"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // BenchmarkServe runs a whole exchange over loopback sockets, through a bare
@@ -47,7 +47,7 @@ func BenchmarkServe(b *testing.B) {
 		b.Fatal(err)
 	}
 	ours := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := exchange.With(r.Context(), &exchange.Record{ID: "5f1d7a3e-0000-4000-8000-000000000001"})
+		ctx := exchange.With(r.Context(), &call.Record{ID: "5f1d7a3e-0000-4000-8000-000000000001"})
 		p.Serve(w, r.WithContext(ctx), &Call{
 			Upstream: up, Path: r.URL.EscapedPath(), RawQuery: r.URL.RawQuery,
 			Set:   []Field{{"On-Behalf-Of-Enterprise-Number", []string{"0206731645"}}},

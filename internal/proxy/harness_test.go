@@ -20,7 +20,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -40,7 +40,7 @@ type rig struct {
 	base    *url.URL
 	up      *Upstream
 	call    func(r *http.Request, c *Call) // changes the call that is made
-	records chan *exchange.Record          // of exchanges that ended
+	records chan *call.Record          // of exchanges that ended
 	server  *httptest.Server
 }
 
@@ -81,7 +81,7 @@ func newRig(t *testing.T, base string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &rig{t: t, base: u, records: make(chan *exchange.Record, 64), call: func(*http.Request, *Call) {}}
+	g := &rig{t: t, base: u, records: make(chan *call.Record, 64), call: func(*http.Request, *Call) {}}
 	o := testOptions()
 	g.out = &http.Transport{DisableCompression: true, ExpectContinueTimeout: patience}
 	t.Cleanup(g.out.CloseIdleConnections)
@@ -94,7 +94,7 @@ func newRig(t *testing.T, base string) *rig {
 		t.Fatal(err)
 	}
 	g.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := &exchange.Record{ID: "5f1d7a3e-0000-4000-8000-000000000001"}
+		rec := &call.Record{ID: "5f1d7a3e-0000-4000-8000-000000000001"}
 		defer func() { g.records <- rec }()
 		c := &Call{
 			Upstream: g.up, Path: r.URL.EscapedPath(), RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery,
@@ -115,7 +115,7 @@ func newRig(t *testing.T, base string) *rig {
 }
 
 // record waits for the record of the next exchange that ends.
-func (g *rig) record() *exchange.Record {
+func (g *rig) record() *call.Record {
 	g.t.Helper()
 	select {
 	case rec := <-g.records:

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // seen runs one request through the gateway and returns the header that the
@@ -155,7 +155,7 @@ func TestVaryOfBothCounts(t *testing.T) {
 	p := &Proxy{environment: []string{"test"}}
 	g := behind(t, func(http.ResponseWriter, *http.Request) {})
 	resp := &http.Response{StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{"Vary": {"Accept"}}}
-	p.answerHeader(h, resp, &Call{Upstream: g.up}, new(exchange.Record), nil, false)
+	p.answerHeader(h, resp, &Call{Upstream: g.up}, new(call.Record), nil, false)
 	if got := strings.Join(h["Vary"], ","); got != "Origin,Accept" || len(resp.Header["Vary"]) != 1 {
 		t.Fatalf("%s", got)
 	}

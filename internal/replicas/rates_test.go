@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/redistest"
 )
 
@@ -185,8 +185,8 @@ func TestAReplicaThatStopsGivesUpItsPlace(t *testing.T) {
 }
 
 // record gives the context of a request.
-func record(t testing.TB) (context.Context, *exchange.Record) {
-	rec := new(exchange.Record)
+func record(t testing.TB) (context.Context, *call.Record) {
+	rec := new(call.Record)
 	return exchange.With(t.Context(), rec), rec
 }
 

@@ -11,6 +11,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/links"
+	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/tenancy"
 )
@@ -120,6 +121,10 @@ func (x *exchange) forward(route *Route) error {
 	c.Action = route.Classify(c.Method, c.Target)
 	c.Opening, c.Document = c.Action == ebox.Open, ebox.IsDocument(c.Target)
 	c.MaxBody = route.MaxBody
+
+	if c.Opening {
+		listen.KeepServing(x) // a document is marked read, whoever gets it
+	}
 
 	claim := x.claim()
 	if route.Tenancy.Mandates {

@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // everything is a snapshot in which nothing is left out.
@@ -95,8 +95,8 @@ next:
 	return nil
 }
 
-func call() *exchange.Record {
-	return &exchange.Record{
+func call() *call.Record {
+	return &call.Record{
 		Method: "GET", Route: "ebox-providers", Provider: "nsso", Action: ebox.List, Upstream: "provider nsso", Status: 200, UpstreamStatus: 200,
 		Tries: 2, BytesIn: 10, BytesOut: 2048,
 		Phases: exchange.Phases{Total: 1500 * time.Microsecond, Token: 200, Header: 123 * time.Microsecond, Body: time.Millisecond},

@@ -24,7 +24,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // receiver is a collector.
@@ -112,8 +112,8 @@ const (
 	tryID     = "b5a2b7d4-11a1-4b1e-8f52-7a61b8f9c0de"
 )
 
-func tracedCall() *exchange.Record {
-	return &exchange.Record{
+func tracedCall() *call.Record {
+	return &call.Record{
 		ID: requestID, Start: time.Now().Add(-time.Second), Method: "GET", Path: "/enterprises/0206731645/ebox/messages/79072300048", Protocol: "HTTP/2.0",
 		Caller: "hr", Actor: "an.peeters@example.be", Route: "ebox-providers", Provider: "nsso", Action: ebox.List, Enterprise: 206731645, Claimed: "0206.731.645", Client: "payroll", TokenHash: strings.Repeat("ab", 32),
 		Upstream: "provider nsso", UpstreamHost: "services.example.be", UpstreamStatus: 200, Status: 200, Tries: 2, TraceID: tryID,
@@ -251,7 +251,7 @@ func TestTheRatioDecidesWhatIsTraced(t *testing.T) {
 		tracer := newTestTracer(t, "http://127.0.0.1:1", ratio, io.Discard)
 		n := 0
 		for range 4000 {
-			if _, sampled := tracer.lineageOf(&exchange.Record{ID: exchange.NewID()}); sampled {
+			if _, sampled := tracer.lineageOf(&call.Record{ID: call.NewID()}); sampled {
 				n++
 			}
 		}
@@ -413,7 +413,7 @@ func FuzzTraceParent(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, parent, state, id string) {
-		l, sampled := tracer.lineageOf(&exchange.Record{ID: id, TraceParent: parent, TraceState: state})
+		l, sampled := tracer.lineageOf(&call.Record{ID: id, TraceParent: parent, TraceState: state})
 		if sampled && (!l.own.IsValid() || !l.trace.IsValid() || l.parent.IsValid() && l.parent.TraceID() != l.trace) {
 			t.Fatalf("%q %q %q: %+v", parent, state, id, l)
 		}

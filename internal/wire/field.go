@@ -29,6 +29,9 @@ var (
 	errFold       = &SyntaxError{text: "a field value is folded"}
 	errFirstFold  = &SyntaxError{text: "the first field line begins with a blank"}
 	errStartLine  = &SyntaxError{text: "malformed start line"}
+
+	// ErrStartSize is a start line that is too long. Servers answer 414.
+	ErrStartSize error = &SyntaxError{"the start line is too long", true}
 )
 
 // Classes of bytes.

@@ -50,7 +50,7 @@ func TestHeads(t *testing.T) {
 		"too many fields":                    {text: "S\r\n" + strings.Repeat("A: 1\r\n", 257) + "\r\n", err: errFieldCount},
 		"as many fields as may be":           {text: "S\r\nB: 1\r\n" + strings.Repeat("A: 1\r\n", 255) + "\r\n", want: http.Header{"B": {"1"}, "A": slicesOf("1", 255)}},
 		"a line that is too long":            {text: "S\r\nA: " + strings.Repeat("x", 33<<10) + "\r\n\r\n", err: errLineSize},
-		"a start line that is too long":      {text: strings.Repeat("x", 33<<10) + "\r\n\r\n", err: errLineSize},
+		"a start line that is too long":      {text: strings.Repeat("x", 33<<10) + "\r\n\r\n", err: ErrStartSize},
 		"a head that is too large":           {text: "S\r\n" + strings.Repeat("A: "+strings.Repeat("x", 997)+"\r\n", 66) + "\r\n", err: errHeadSize},
 		"a head that never ends":             {text: "S\r\n" + strings.Repeat("A: "+strings.Repeat("x", 997)+"\r\n", 66), err: errHeadSize},
 		"a head larger than the buffer":      {text: "S\r\nA: " + strings.Repeat("x", 20<<10) + "\r\n\r\n", want: http.Header{"A": {strings.Repeat("x", 20<<10)}}},

@@ -112,7 +112,7 @@ func (r *Reader) Head(l Limits) (start string, h http.Header, err error) {
 	}
 	end := strings.IndexByte(text, '\n')
 	if end > l.Line {
-		return "", nil, errLineSize
+		return "", nil, ErrStartSize
 	}
 	start, text = strings.TrimSuffix(text[:end], "\r"), text[end+1:]
 	if start == "" || !IsValue(start) {
@@ -132,14 +132,14 @@ func (r *Reader) head(l Limits) (string, error) {
 		}
 		if end := sectionEnd(have, seen); end > 0 {
 			if end > l.Bytes {
-				return "", errHeadSize
+				return "", tooLarge(have, l)
 			}
 			text := string(have[:end])
 			r.skip(end)
 			return text, nil
 		}
 		if len(have) > l.Bytes {
-			return "", errHeadSize
+			return "", tooLarge(have, l)
 		}
 		seen = max(0, len(have)-2)
 		if err := r.Fill(); err != nil {
@@ -149,6 +149,14 @@ func (r *Reader) head(l Limits) (string, error) {
 			return "", err
 		}
 	}
+}
+
+// tooLarge tells whether it is the start line that makes a head too large.
+func tooLarge(head []byte, l Limits) error {
+	if line := bytes.IndexByte(head, '\n'); line < 0 || line > l.Line {
+		return ErrStartSize
+	}
+	return errHeadSize
 }
 
 // sectionEnd gives the index after the empty line that ends a section of lines, or 0. The first seen bytes hold no
