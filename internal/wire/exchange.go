@@ -283,6 +283,9 @@ func (x *exchange) begun(r *http.Request, h http.Header, http10 bool) *Error {
 	if framing.Length == Chunked && !bodiless {
 		a.TransferEncoding = chunkedCoding
 	}
+	if framing.Length == Chunked && !bodiless {
+		a.Trailer = make(http.Header) // filled at the end, announced or not
+	}
 	if names, ok := h["Trailer"]; ok {
 		delete(h, "Trailer")
 		if framing.Length == Chunked && !bodiless {
@@ -477,9 +480,6 @@ func (x *exchange) read(p []byte) (n int, err error) {
 		n, err = x.chunks.Read(p)
 		if err == io.EOF {
 			for name, values := range x.chunks.Trailer() {
-				if x.answer.Trailer == nil {
-					x.answer.Trailer = make(http.Header)
-				}
 				x.answer.Trailer[name] = values
 			}
 		}
