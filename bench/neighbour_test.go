@@ -76,7 +76,7 @@ func steady(b *testing.B, client *http.Client, url string, d time.Duration) []ti
 	every(b.Context(), d, func() {
 		wg.Go(func() {
 			began := time.Now()
-			if status := call(b.Context(), client, url); status != http.StatusOK {
+			if status := callOnce(b.Context(), client, url); status != http.StatusOK {
 				b.Errorf("status %d", status)
 			}
 			took := time.Since(began)
@@ -118,7 +118,7 @@ func every(ctx context.Context, d time.Duration, f func()) {
 	}
 }
 
-// call returns the status, 0 if there was no whole answer.
+// callOnce returns the status, 0 if there was no whole answer.
 func callOnce(ctx context.Context, client *http.Client, url string) int {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

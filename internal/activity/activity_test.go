@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 )
 
@@ -32,6 +32,9 @@ func newNight() *night {
 
 // done is a request that ended now, after took.
 func (n *night) done(r call.Record, took time.Duration) {
+	if r.Call == nil {
+		r.Call = new(call.Call)
+	}
 	r.Start, r.Phases.Total = n.now.Add(-took), took
 	if r.ID == "" {
 		r.ID = call.NewID()
@@ -75,11 +78,14 @@ func TestHowARequestEnded(t *testing.T) {
 func TestSeriesSplitByRouteAndProvider(t *testing.T) {
 	n := newNight()
 	for range 8 {
-		n.done(call.Record{Route: "ebox", Provider: "nsso", Status: 200}, 20*time.Millisecond)
+		n.done(call.Record{Call: &call.Call{Route: "ebox", Provider: "nsso"}, Status: 200}, 20*time.Millisecond)
 	}
-	n.done(call.Record{Route: "ebox", Provider: "nsso", Status: 502, ProblemType: "urn:x"}, 3*time.Second)
-	n.done(call.Record{Route: "inbox", Provider: "nsso", Parent: "p", Status: 503, UpstreamStatus: 503}, time.Millisecond)
-	n.done(call.Record{Route: "inbox", Status: 200}, time.Millisecond)
+	n.done(call.Record{Call: &call.Call{Route: "ebox", Provider: "nsso"}, Status: 502, ProblemType: "urn:x"}, 3*time.Second)
+	n.done(call.Record{
+		Call:   &call.Call{Route: "inbox", Provider: "nsso", Parent: "p"},
+		Status: 503, UpstreamStatus: 503,
+	}, time.Millisecond)
+	n.done(call.Record{Call: &call.Call{Route: "inbox"}, Status: 200}, time.Millisecond)
 	n.done(call.Record{Status: 404, ProblemType: "urn:x"}, 0)
 
 	s := n.Snapshot()
@@ -111,7 +117,7 @@ func TestSeriesSplitByRouteAndProvider(t *testing.T) {
 // The last minutes move on, and what is older than they are is forgotten.
 func TestWhatIsOldLeaves(t *testing.T) {
 	n := newNight()
-	n.done(call.Record{Route: "ebox", Status: 200}, 0)
+	n.done(call.Record{Call: &call.Call{Route: "ebox"}, Status: 200}, 0)
 	begun := n.now
 	for _, c := range []struct {
 		after          time.Duration
@@ -124,7 +130,7 @@ func TestWhatIsOldLeaves(t *testing.T) {
 		}
 	}
 	n.now = begun.Add(15 * 24 * time.Hour)
-	n.done(call.Record{Route: "ebox", Status: 200}, 0)
+	n.done(call.Record{Call: &call.Call{Route: "ebox"}, Status: 200}, 0)
 	if s := n.Snapshot(); s.Total.Window.Requests != 1 || len(s.Routes) != 1 {
 		t.Errorf("after days %+v", s.Total.Window)
 	}
@@ -132,7 +138,7 @@ func TestWhatIsOldLeaves(t *testing.T) {
 
 func TestASlowCallerIsNoSlowUpstream(t *testing.T) {
 	n := newNight()
-	n.done(call.Record{Status: 200, Phases: exchange.Phases{Body: 29 * time.Second}}, 30*time.Second)
+	n.done(call.Record{Status: 200, Phases: call.Phases{Body: 29 * time.Second}}, 30*time.Second)
 	if p := n.Snapshot().Total.Minute.P50; p < 700 || p > 1000 {
 		t.Errorf("%v ms until the first byte", p)
 	}
@@ -142,7 +148,10 @@ func TestASlowCallerIsNoSlowUpstream(t *testing.T) {
 func TestTheOutsideCannotMakeSeries(t *testing.T) {
 	n := newNight()
 	for i := range 2000 {
-		n.done(call.Record{Route: "ebox", Provider: fmt.Sprint("made-up-", i), Status: 404, ProblemType: "urn:x", Path: "/" + strings.Repeat("x", 8000)}, 0)
+		n.done(call.Record{
+			Call:   &call.Call{Route: "ebox", Provider: fmt.Sprint("made-up-", i), Path: "/" + strings.Repeat("x", 8000)},
+			Status: 404, ProblemType: "urn:x",
+		}, 0)
 	}
 	s := n.Snapshot()
 	if len(s.Providers) != 0 || len(s.Routes) != 1 || len(*n.parts.Load()) != 1 {
@@ -161,7 +170,7 @@ func TestTheOutsideCannotMakeSeries(t *testing.T) {
 func TestSeriesAreBoundedHoweverManyRoutesThereAre(t *testing.T) {
 	n := newNight()
 	for i := range maxSeries + 50 {
-		n.done(call.Record{Route: fmt.Sprint("route-", i), Status: 200}, 0)
+		n.done(call.Record{Call: &call.Call{Route: fmt.Sprint("route-", i)}, Status: 200}, 0)
 	}
 	if len(*n.parts.Load()) > maxSeries+1 {
 		t.Errorf("%d series", len(*n.parts.Load()))
@@ -170,7 +179,7 @@ func TestSeriesAreBoundedHoweverManyRoutesThereAre(t *testing.T) {
 		t.Errorf("%d requests in all", got)
 	}
 	n.now = n.now.Add(time.Hour) // those of long ago make room
-	n.done(call.Record{Route: "new", Status: 200}, 0)
+	n.done(call.Record{Call: &call.Call{Route: "new"}, Status: 200}, 0)
 	if s := n.Snapshot(); len(s.Routes) != 1 || s.Routes[0].Name != "new" {
 		t.Errorf("%d routes", len(s.Routes))
 	}
@@ -178,7 +187,7 @@ func TestSeriesAreBoundedHoweverManyRoutesThereAre(t *testing.T) {
 
 func TestAFloodOfRefusalsLeavesTheErrors(t *testing.T) {
 	n := newNight()
-	n.done(call.Record{ID: "the-one", Status: 502, ProblemType: "urn:x"}, 0)
+	n.done(call.Record{Call: &call.Call{ID: "the-one"}, Status: 502, ProblemType: "urn:x"}, 0)
 	for range 5000 {
 		n.done(call.Record{Status: 429, ProblemType: "urn:y"}, 0)
 	}
@@ -193,10 +202,15 @@ func TestAFloodOfRefusalsLeavesTheErrors(t *testing.T) {
 func TestAProblemNamesWhoForWhomAndWhere(t *testing.T) {
 	n := newNight()
 	n.done(call.Record{
-		ID: "req", Parent: "whole", Status: 502, ProblemType: "urn:problem-type:belgif:badGateway", ProxyError: "connection_refused",
-		Detail: "The upstream of 79072300048 refused.", Cause: errors.New("dial tcp 10.9.8.7:443"), TokenHash: "0ddba11", Method: "GET", Path: "/grant/citizen/mandates/79072300048",
-		Route: "grant", Provider: "nsso", Caller: "hr", Source: netip.MustParseAddr("10.1.2.3"), Actor: "jan 79072300048", Enterprise: 206731645,
-		Upstream: "grant", UpstreamHost: "services.example", Tries: 3, TraceID: "t1", AnswerTraceID: "t2",
+		Call: &call.Call{
+			ID: "req", Parent: "whole", Method: "GET", Path: "/grant/citizen/mandates/79072300048",
+			Route: "grant", Provider: "nsso", Caller: "hr", Source: netip.MustParseAddr("10.1.2.3"),
+			Actor: "jan 79072300048", Enterprise: 206731645, Upstream: "grant",
+			UpstreamHost: "services.example",
+		},
+		Status: 502, ProblemType: "urn:problem-type:belgif:badGateway", ProxyError: "connection_refused",
+		Detail: "The upstream of 79072300048 refused.", Cause: errors.New("dial tcp 10.9.8.7:443"),
+		TokenHash: "0ddba11", Tries: 3, TraceID: "t1", AnswerTraceID: "t2",
 	}, 1500*time.Microsecond)
 	got := n.Problems()[0]
 	want := Problem{
@@ -215,7 +229,7 @@ func TestProblemsCameTheNewestFirst(t *testing.T) {
 	for i := range 400 {
 		n.now = n.now.Add(time.Second)
 		status := 502 - i%2*98 // 502 and 404
-		n.done(call.Record{ID: fmt.Sprintf("%04d", i), Status: status, ProblemType: "urn:x"}, 0)
+		n.done(call.Record{Call: &call.Call{ID: fmt.Sprintf("%04d", i)}, Status: status, ProblemType: "urn:x"}, 0)
 	}
 	list := n.Problems()
 	for i := 1; i < len(list); i++ {
@@ -229,7 +243,10 @@ func TestProblemsCameTheNewestFirst(t *testing.T) {
 }
 
 func refusal(number enterprise.Number, id string) call.Record {
-	return call.Record{ID: id, Route: "ebox", Provider: "nsso", Caller: "hr", Enterprise: number, Status: 403, UpstreamStatus: 403, Tries: 1, TraceID: "t-" + id}
+	return call.Record{
+		Call:   &call.Call{ID: id, Route: "ebox", Provider: "nsso", Caller: "hr", Enterprise: number},
+		Status: 403, UpstreamStatus: 403, Tries: 1, TraceID: "t-" + id,
+	}
 }
 
 func TestAnEnterpriseIsRefusedUntilItIsServed(t *testing.T) {
@@ -243,19 +260,22 @@ func TestAnEnterpriseIsRefusedUntilItIsServed(t *testing.T) {
 		t.Fatalf("%+v, want %+v", got, want)
 	}
 	for name, r := range map[string]call.Record{
-		"another provider's answer": {Route: "ebox", Provider: "regional", Enterprise: 206731645, Status: 200, UpstreamStatus: 200, Tries: 1},
-		"another enterprise's":      {Route: "ebox", Provider: "nsso", Enterprise: 212148896, Status: 200, UpstreamStatus: 200, Tries: 1},
-		"one from the cache":        {Route: "ebox", Provider: "nsso", Enterprise: 206731645, Status: 200},
-		"an error":                  {Route: "ebox", Provider: "nsso", Enterprise: 206731645, Status: 503, UpstreamStatus: 503, Tries: 1},
-		"the gateway's own 403":     {Route: "ebox", Provider: "nsso", Enterprise: 212148896, Status: 403, ProblemType: "urn:x"},
-		"no answer":                 {Route: "ebox", Provider: "nsso", Enterprise: 206731645, Status: 504, ProblemType: "urn:x", Tries: 1},
+		"another provider's answer": {Call: &call.Call{Route: "ebox", Provider: "regional", Enterprise: 206731645}, Status: 200, UpstreamStatus: 200, Tries: 1},
+		"another enterprise's":      {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 212148896}, Status: 200, UpstreamStatus: 200, Tries: 1},
+		"one from the cache":        {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645}, Status: 200},
+		"an error":                  {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645}, Status: 503, UpstreamStatus: 503, Tries: 1},
+		"the gateway's own 403":     {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 212148896}, Status: 403, ProblemType: "urn:x"},
+		"no answer":                 {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645}, Status: 504, ProblemType: "urn:x", Tries: 1},
 	} {
 		n.done(r, 0)
 		if got := n.Refused(0); got.Total != 1 || got.Enterprises[0].Count != 2 {
 			t.Errorf("after %s: %+v", name, got)
 		}
 	}
-	n.done(call.Record{Route: "ebox", Provider: "nsso", Enterprise: 206731645, Status: 200, UpstreamStatus: 200, Tries: 1}, 0)
+	n.done(call.Record{
+		Call:   &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645},
+		Status: 200, UpstreamStatus: 200, Tries: 1,
+	}, 0)
 	if got := n.Refused(0); got.Total != 0 || got.Enterprises == nil {
 		t.Errorf("it is served again: %+v", got)
 	}
@@ -307,7 +327,10 @@ func TestManyAtOnce(t *testing.T) {
 
 func TestAnAnswerAllocatesNothing(t *testing.T) {
 	n := newNight()
-	r := call.Record{Start: n.now, Route: "ebox", Provider: "nsso", Status: 200, UpstreamStatus: 200, Tries: 1, Enterprise: 206731645, Phases: exchange.Phases{Total: time.Millisecond}}
+	r := call.Record{
+		Call:   &call.Call{Start: n.now, Route: "ebox", Provider: "nsso", Enterprise: 206731645},
+		Status: 200, UpstreamStatus: 200, Tries: 1, Phases: call.Phases{Total: time.Millisecond},
+	}
 	n.done(refusal(212148896, "1"), 0) // so that a success looks among the refused
 	if got := testing.AllocsPerRun(100, func() { n.Done(&r) }); got != 0 {
 		t.Errorf("%v allocations", got)
@@ -316,7 +339,10 @@ func TestAnAnswerAllocatesNothing(t *testing.T) {
 
 func BenchmarkAnswer(b *testing.B) {
 	n := newNight()
-	r := call.Record{Start: n.now, Route: "ebox", Provider: "nsso", Status: 200, UpstreamStatus: 200, Tries: 1, Enterprise: 206731645, Phases: exchange.Phases{Total: time.Millisecond}}
+	r := call.Record{
+		Call:   &call.Call{Start: n.now, Route: "ebox", Provider: "nsso", Enterprise: 206731645},
+		Status: 200, UpstreamStatus: 200, Tries: 1, Phases: call.Phases{Total: time.Millisecond},
+	}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -329,7 +355,10 @@ func BenchmarkSnapshot(b *testing.B) {
 	n := newNight()
 	for i := range 20 {
 		for range 100 {
-			n.done(call.Record{Route: fmt.Sprint(i % 5), Provider: []string{"nsso", "regional"}[i%2], Status: 200 + 302*(i%2), ProblemType: "urn:x"}, time.Millisecond)
+			n.done(call.Record{
+				Call:   &call.Call{Route: fmt.Sprint(i % 5), Provider: []string{"nsso", "regional"}[i%2]},
+				Status: 200 + 302*(i%2), ProblemType: "urn:x",
+			}, time.Millisecond)
 		}
 	}
 	b.ReportAllocs()

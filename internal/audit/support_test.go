@@ -15,8 +15,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/ebox"
 )
 
 func TestMain(m *testing.M) {
@@ -48,18 +48,22 @@ func mustClose(t testing.TB, l *Log) {
 	}
 }
 
-// call is a finished read of a message by hr.
-func call(id string) *call.Record {
+// finished is a finished read of a message by hr.
+func finished(id string) *call.Record {
 	return &call.Record{
-		ID: id, Start: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Listener: "main", Caller: "hr", Actor: "an.peeters",
-		Method: "GET", Path: "/ebox/providers/nsso/ebox/messages/M1", Route: "ebox-providers", Provider: "nsso", Action: ebox.List,
-		Enterprise: 206731645, Client: "payroll", TokenHash: strings.Repeat("ab", 32), Upstream: "provider nsso", UpstreamHost: "services.socialsecurity.be",
-		UpstreamStatus: 200, Status: 200, Tries: 1, Sent: true, TraceID: "t1", AnswerTraceID: "t2", BytesOut: 2048, Cache: "fwd=uri-miss",
+		Call: &call.Call{
+			ID: id, Start: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Listener: "main",
+			Caller: "hr", Actor: "an.peeters", Method: "GET", Path: "/ebox/providers/nsso/ebox/messages/M1",
+			Route: "ebox-providers", Provider: "nsso", Action: ebox.List, Enterprise: 206731645,
+			Client: "payroll", Upstream: "provider nsso", UpstreamHost: "services.socialsecurity.be",
+		},
+		TokenHash: strings.Repeat("ab", 32), UpstreamStatus: 200, Status: 200, Tries: 1, Sent: true,
+		TraceID: "t1", AnswerTraceID: "t2", BytesOut: 2048, Cache: "fwd=uri-miss",
 	}
 }
 
 func write(id string) *call.Record {
-	r := call(id)
+	r := finished(id)
 	r.Method, r.Action, r.Path = "PATCH", ebox.Change, "/ebox/providers/nsso/ebox/messages"
 	return r
 }

@@ -1,22 +1,24 @@
-package proxy
+package links
 
 import (
 	"bytes"
 	"encoding/json"
 	"math/rand/v2"
-	"net/http"
+	"net/url"
 	"reflect"
 	"strings"
 	"testing"
 )
 
-func testLinks(t testing.TB, base string) *linkMap {
+func testLinks(t testing.TB, base string) *Map {
 	t.Helper()
-	u, err := NewUpstream("nsso", mustURL(t, base), http.DefaultTransport, true)
+	u, err := url.Parse(base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &linkMap{forms: &u.links, base: LinkBase{Origin: "http://gw:8080", Prefix: "/enterprises/1/nsso"}}
+	forms := NewForms(u, strings.TrimRight(u.EscapedPath(), "/"))
+	m := NewMap(&forms, Base{Origin: "http://gw:8080", Prefix: "/enterprises/1/nsso"})
+	return &m
 }
 
 func TestLinksIntoTheUpstreamLeadBack(t *testing.T) {
@@ -77,9 +79,9 @@ func TestLinksIntoTheUpstreamLeadBack(t *testing.T) {
 	}
 }
 
-func rewriteWhole(m *linkMap, text string) string {
-	w := rewriter{links: *m}
-	return string(w.end(w.write(nil, []byte(text))))
+func rewriteWhole(m *Map, text string) string {
+	w := Rewriter{Links: *m}
+	return string(w.End(w.Write(nil, []byte(text))))
 }
 
 func TestJSONIsRewrittenInPlace(t *testing.T) {
@@ -114,14 +116,14 @@ func TestJSONIsRewrittenInPlace(t *testing.T) {
 				want = c.text
 			}
 			for size := 1; size <= len(c.text)+1; size = size*2 + 1 {
-				w := rewriter{links: *m}
+				w := Rewriter{Links: *m}
 				var got []byte
 				for rest := []byte(c.text); len(rest) > 0; {
 					n := min(size, len(rest))
-					got = w.write(got, rest[:n])
+					got = w.Write(got, rest[:n])
 					rest = rest[n:]
 				}
-				if got = w.end(got); string(got) != want {
+				if got = w.End(got); string(got) != want {
 					t.Fatalf("in chunks of %d\n got %s\nwant %s", size, got, want)
 				}
 			}
@@ -130,11 +132,11 @@ func TestJSONIsRewrittenInPlace(t *testing.T) {
 }
 
 func TestTheRewriterHoldsBackLittle(t *testing.T) {
-	w := rewriter{links: *testLinks(t, "https://h/b")}
+	w := Rewriter{Links: *testLinks(t, "https://h/b")}
 	chunk := bytes.Repeat([]byte("a"), 32<<10)
-	out := w.write(nil, []byte(`{"href":"`))
+	out := w.Write(nil, []byte(`{"href":"`))
 	for range 100 {
-		out = w.write(out[:0], chunk)
+		out = w.Write(out[:0], chunk)
 		if len(w.carry) > maxLink+1 || cap(w.carry) > 4*len(chunk) {
 			t.Fatalf("%d bytes held back in %d", len(w.carry), cap(w.carry))
 		}
@@ -154,14 +156,14 @@ func FuzzRewriter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, seed uint64) {
 		want := rewriteWhole(m, text)
 		random := rand.New(rand.NewPCG(seed, 1))
-		w := rewriter{links: *m}
+		w := Rewriter{Links: *m}
 		var got []byte
 		for rest := []byte(text); len(rest) > 0; {
 			n := 1 + random.IntN(len(rest))
-			got = w.write(got, rest[:n])
+			got = w.Write(got, rest[:n])
 			rest = rest[n:]
 		}
-		if got = w.end(got); string(got) != want {
+		if got = w.End(got); string(got) != want {
 			t.Fatalf("chunks change the output of %q\n got %q\nwant %q", text, got, want)
 		}
 		if !json.Valid([]byte(text)) {
@@ -246,7 +248,7 @@ func TestLinkHeaders(t *testing.T) {
 		`<x>; rel=a`: `<x>; rel=a`,
 	} {
 		values := []string{in}
-		if got := m.linkHeader(values); got[0] != want {
+		if got := m.LinkHeader(values); got[0] != want {
 			t.Errorf("%s\n got %s\nwant %s", in, got[0], want)
 		}
 		if values[0] != in {
@@ -277,7 +279,7 @@ func BenchmarkRewriter(b *testing.B) {
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()
 	for b.Loop() {
-		w := rewriter{links: *m}
-		out = w.end(w.write(out[:0], text))
+		w := Rewriter{Links: *m}
+		out = w.End(w.Write(out[:0], text))
 	}
 }

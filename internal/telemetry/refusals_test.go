@@ -19,12 +19,15 @@ func TestRefusalsHaveALogOfTheirOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Done(&call.Record{ID: "served", Status: 200})
-	l.Done(&call.Record{ID: "the upstream's own", Status: 403, UpstreamStatus: 403})
-	l.Done(&call.Record{ID: "an upstream that is down", Status: 502, ProblemType: "urn:x"})
+	l.Done(&call.Record{Call: &call.Call{ID: "served"}, Status: 200})
+	l.Done(&call.Record{Call: &call.Call{ID: "the upstream's own"}, Status: 403, UpstreamStatus: 403})
+	l.Done(&call.Record{Call: &call.Call{ID: "an upstream that is down"}, Status: 502, ProblemType: "urn:x"})
 	l.Done(&call.Record{
-		ID: "r1", Source: netip.MustParseAddr("10.9.9.9"), Listener: "main", Claimed: "0206731645", Route: "grant-citizen", Method: "GET",
-		Path: "/grant/citizen/mandates/79072300048", Status: 403, ProblemType: "urn:problem-type:belgif:missingPermission", Detail: "not allowed",
+		Call: &call.Call{
+			ID: "r1", Source: netip.MustParseAddr("10.9.9.9"), Listener: "main", Claimed: "0206731645",
+			Route: "grant-citizen", Method: "GET", Path: "/grant/citizen/mandates/79072300048",
+		},
+		Status: 403, ProblemType: "urn:problem-type:belgif:missingPermission", Detail: "not allowed",
 	})
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -55,7 +58,7 @@ func TestAFileOfRefusalsDoesNotGrowForEver(t *testing.T) {
 	}
 	l := &RefusalLog{log: slog.New(slog.NewJSONHandler(f, nil)), file: f}
 	for range 50 {
-		l.Done(&call.Record{ID: "r1", Status: 403, ProblemType: "x"})
+		l.Done(&call.Record{Call: &call.Call{ID: "r1"}, Status: 403, ProblemType: "x"})
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -81,7 +84,7 @@ func TestALogOfRefusalsThatWasClosedOpensNothing(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	l.Done(&call.Record{ID: "late", Status: 403, ProblemType: "x"})
+	l.Done(&call.Record{Call: &call.Call{ID: "late"}, Status: 403, ProblemType: "x"})
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("it was opened again: %v", err)
 	}
@@ -92,7 +95,7 @@ func TestNoLogOfRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Done(&call.Record{Status: 403, ProblemType: "x"})
+	l.Done(&call.Record{Call: new(call.Call), Status: 403, ProblemType: "x"})
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
