@@ -171,6 +171,7 @@ func FuzzRequest(f *testing.F) {
 		"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a?b=c HTTP/1.0\r\n\r\n", "POST / HTTP/1.1\nHost: a\nContent-Length: 3\n\nabc",
 		"POST /x?y? HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\n\r\n1\r\na\r\n0\r\nA: b\r\n\r\n",
 		"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://a/b HTTP/1.1\r\nHost: c\r\n\r\n",
+		"POST / HTTP/1.1\nHost:\nTransfer-Encoding: chunked\n\n0\r\nA: b\n\n",
 		"GET /%41 HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX:\r\nX: b \r\n\r\n",
 	} {
 		f.Add(s)
@@ -196,7 +197,10 @@ func FuzzRequest(f *testing.F) {
 		ours := e.req
 		body, ourErr := io.ReadAll(ours.Body)
 		theirBody, theirErr := io.ReadAll(theirs.Body)
-		if ourErr == nil && (theirErr != nil || string(body) != string(theirBody)) {
+		// Trailer fields may end in a bare LF like those of the head, which net/http does not
+		// look for when it wants to know whether they end.
+		loneLF := theirErr != nil && strings.Contains(theirErr.Error(), "suspiciously long trailer")
+		if ourErr == nil && !loneLF && (theirErr != nil || string(body) != string(theirBody)) {
 			t.Errorf("body %q, net/http has %q, %v", body, theirBody, theirErr)
 		}
 		delete(theirs.Header, "Host")
