@@ -68,7 +68,7 @@ routes:
     upstream: {registry: true}
     scopes: [%q]
     rules:
-      - {methods: [POST], paths: [/publishMessage, /linkEboxMessage, /searchMessageStatus, /ebox/messages], scopes: [%q]}
+      - {methods: [POST], paths: [/publishMessage, /linkEboxMessage, /searchMessageStatus, /ebox/messages], scopes: [%q, %q]}
       - {methods: [GET], paths: [/ebox], apiVersions: ["2"], scopes: [%q]}
       - {paths: [/ebox/messages/**], apiVersions: ["2"], scopes: [%q]}
       - {paths: [/referenceData/**], apiVersions: ["2"], scopes: [%q]}
@@ -79,7 +79,7 @@ routes:
 `,
 		listen, admin, sim.TokenURL(), clientID, password,
 		sim.RegistryURL(), simulator.ScopeRegistry, Host(sim.RegistryURL()), Host(sim.ProviderURL("regional")),
-		simulator.ScopeDocumentConsumer, simulator.ScopePublicationSender, simulator.ScopeSummaryOwnEbox,
+		simulator.ScopeDocumentConsumer, simulator.ScopePublicationSender, simulator.ScopeRepresentativePublication, simulator.ScopeSummaryOwnEbox,
 		simulator.ScopeMessagesFull, simulator.ScopeReferenceData,
 		sim.RegistryURL(), simulator.ScopeRegistry, sim.PartitionURL(), simulator.ScopeDocumentConsumer,
 		sim.FederationURL(), simulator.ScopePreference, sim.GrantURL(), simulator.ScopeCitizenMandates)
