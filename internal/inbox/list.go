@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ebox-gateway/internal/jsonscan"
 )
 
 // Round is one request to all providers.
@@ -153,7 +155,7 @@ func (w *listWriter) write() []byte {
 	for i, m := range w.page {
 		s := w.from[i]
 		if ids[s] == nil {
-			ids[s] = quoted(s.provider)
+			ids[s] = jsonscan.Quoted(s.provider)
 		}
 		if i > 0 {
 			b = append(b, ',')
@@ -247,6 +249,17 @@ func (w *listWriter) link(b []byte, name, before string, page, skip int) []byte 
 	b = append(b, '"')
 	b = append(b, name...)
 	b = append(b, `":{"href":`...)
-	b = append(b, quoted(w.self+"?"+query)...)
+	b = append(b, jsonscan.Quoted(w.self+"?"+query)...)
+	return append(b, '}')
+}
+
+// named appends the object with the provider's id as its first member. id is quoted.
+func named(b, object []byte, id []byte) []byte {
+	b = append(b, `{"providerId":`...)
+	b = append(b, id...)
+	if rest := jsonscan.Without(object, "providerId"); len(rest) > 0 {
+		b = append(b, ',')
+		b = append(b, rest...)
+	}
 	return append(b, '}')
 }

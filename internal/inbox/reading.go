@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"ebox-gateway/internal/jsonscan"
 )
 
 const (
@@ -209,21 +211,21 @@ func newMessage(raw []byte) (message, error) {
 		return m, errNoList
 	case !utf8.Valid(raw): // it would spoil the whole answer for strict readers
 		return m, errBroken
-	case !readable(raw):
+	case !jsonscan.Readable(raw):
 		return m, errStrange
 	}
-	members(raw, func(f member) bool {
-		switch string(f.key) {
+	jsonscan.Members(raw, func(f jsonscan.Member) bool {
+		switch string(f.Key) {
 		case "messageId":
-			if f.value[0] == '"' {
-				m.id = text(f.value)
-			} else if f.value[0] != 'n' && f.value[0] != '{' && f.value[0] != '[' {
-				m.id = string(f.value)
+			if f.Value[0] == '"' {
+				m.id = jsonscan.Text(f.Value)
+			} else if f.Value[0] != 'n' && f.Value[0] != '{' && f.Value[0] != '[' {
+				m.id = string(f.Value)
 			}
 		case "receiptDate":
-			m.received = moment(f.value)
+			m.received = moment(f.Value)
 		case "expirationDate":
-			m.expires = moment(f.value)
+			m.expires = moment(f.Value)
 		}
 		return true
 	})
@@ -238,16 +240,16 @@ func (l *listing) links(raw []byte) {
 	if raw[0] != '{' {
 		return
 	}
-	members(raw, func(f member) bool {
-		switch string(f.key) {
+	jsonscan.Members(raw, func(f jsonscan.Member) bool {
+		switch string(f.Key) {
 		case "first", "last", "prev":
 			l.paged = true
 		case "next":
 			l.paged = true
-			if f.value[0] == '{' {
-				members(f.value, func(h member) bool {
-					if string(h.key) == "href" && h.value[0] == '"' {
-						l.next = text(h.value)
+			if f.Value[0] == '{' {
+				jsonscan.Members(f.Value, func(h jsonscan.Member) bool {
+					if string(h.Key) == "href" && h.Value[0] == '"' {
+						l.next = jsonscan.Text(h.Value)
 					}
 					return true
 				})
@@ -272,7 +274,7 @@ func moment(value []byte) time.Time {
 	if value[0] != '"' {
 		return time.Time{}
 	}
-	s := text(value)
+	s := jsonscan.Text(value)
 	for _, layout := range [...]string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700", "2006-01-02T15:04:05.999999999", time.DateOnly} {
 		if t, err := time.Parse(layout, s); err == nil {
 			return writable(t)

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"ebox-gateway/internal/jsonscan"
 )
 
 // summary is what one provider says of an e-Box.
@@ -59,12 +61,12 @@ func (in *Inbox) Summary(ctx context.Context, round *Round, query string, whole 
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = named(b, s.raw, quoted(s.provider))
+		b = named(b, s.raw, jsonscan.Quoted(s.provider))
 	}
 	b = append(b, `],"_links":{"self":{"href":`...)
-	b = append(b, quoted(self)...)
+	b = append(b, jsonscan.Quoted(self)...)
 	b = append(b, `},"messages":{"href":`...)
-	b = append(b, quoted(list)...)
+	b = append(b, jsonscan.Quoted(list)...)
 	b = append(b, "}}"...)
 	if len(result.Missing) > 0 {
 		b = append(b, `,"incomplete":`...)
@@ -104,7 +106,7 @@ func readSummary(a *Answer) (*summary, error) {
 		return nil, errLong
 	case !json.Valid(body), !utf8.Valid(body):
 		return nil, errBroken
-	case !readable(body):
+	case !jsonscan.Readable(body):
 		return nil, errStrange
 	}
 	return newSummary(bytes.TrimSpace(body))
@@ -116,21 +118,21 @@ func newSummary(raw []byte) (*summary, error) {
 		return nil, errNoSummary
 	}
 	s := &summary{raw: raw}
-	members(raw, func(m member) bool {
-		switch string(m.key) {
+	jsonscan.Members(raw, func(m jsonscan.Member) bool {
+		switch string(m.Key) {
 		case "numberOfMessages":
-			s.messages = whole(m.value)
+			s.messages = whole(m.Value)
 		case "numberOfUnreadMessages":
-			s.unread = whole(m.value)
+			s.unread = whole(m.Value)
 		case "eboxSize":
 			var f *float64
-			if json.Unmarshal(m.value, &f) == nil && f != nil && *f >= 0 && *f <= maxCount {
+			if json.Unmarshal(m.Value, &f) == nil && f != nil && *f >= 0 && *f <= maxCount {
 				s.size = f
 			}
 		case "lastReceiptDate":
-			s.received, s.receivedAt = m.value, moment(m.value)
+			s.received, s.receivedAt = m.Value, moment(m.Value)
 		case "lastConsultationDate":
-			s.consulted, s.consultedAt = m.value, moment(m.value)
+			s.consulted, s.consultedAt = m.Value, moment(m.Value)
 		}
 		return true
 	})
