@@ -3,6 +3,7 @@ package inbox
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"mime"
 	"net/http"
@@ -174,9 +175,12 @@ type outcome struct {
 }
 
 // Change sends each provider its own changes, all at once, and says what became of
-// each: 200 if all of them succeeded, else 207. A provider that cannot be called now
-// has not got them. Writes have no time limit but their own: how they ended would not
-// be known. If the caller has gone, the error is that of ctx.
+// each: 200 if all of them succeeded, 207 if some did. If none did, the error is a
+// *problem.Problem: most clients look at the status alone, and would take a 207 for done.
+// Its status is that of all providers if they agree; else 400 if each of them refused (a
+// 4xx, and no use in sending it again), and 502 if not. A provider that cannot be called
+// now has not got its changes. Writes have no time limit but their own: how they ended
+// would not be known. If the caller has gone, the error is that of ctx.
 func (in *Inbox) Change(ctx context.Context, round *Round, c *Changes) (*Result, int, error) {
 	result := new(Result)
 	outcomes := make([]outcome, len(c.parts))
@@ -184,8 +188,7 @@ func (in *Inbox) Change(ctx context.Context, round *Round, c *Changes) (*Result,
 	if isGone(ctx) {
 		return result, 0, ctx.Err()
 	}
-	status := http.StatusOK
-	b := []byte(`{"providers":[`)
+	b := []byte{'['}
 	for i, o := range outcomes {
 		if i > 0 {
 			b = append(b, ',')
@@ -195,14 +198,55 @@ func (in *Inbox) Change(ctx context.Context, round *Round, c *Changes) (*Result,
 		b = strconv.AppendInt(append(b, `,"status":`...), int64(o.status), 10)
 		b = strconv.AppendInt(append(b, `,"items":`...), int64(len(p.items)), 10)
 		if o.missing != nil {
-			status = http.StatusMultiStatus
 			result.Missing = append(result.Missing, o.missing)
 			b = append(append(b, `,"problem":`...), o.missing.Problem...)
 		}
 		b = append(b, '}')
 	}
-	result.Asked, result.Body = len(c.parts), append(b, "]}\n"...)
+	b = append(b, ']')
+	result.Asked = len(c.parts)
+	if len(result.Missing) == len(c.parts) {
+		return result, 0, refusalOfAll(result.Missing, b, in.o.Now())
+	}
+	status := http.StatusOK
+	if len(result.Missing) > 0 {
+		status = http.StatusMultiStatus
+	}
+	result.Body = append(append([]byte(`{"providers":`), b...), "}\n"...)
 	return result, status, nil
+}
+
+// refusalOfAll is the problem of changes that no provider has accepted. providers says
+// what became of each.
+func refusalOfAll(missing []*Missing, providers []byte, now time.Time) *problem.Problem {
+	status, refused := missing[0].Status, true
+	for _, m := range missing {
+		if m.Status != status {
+			status = 0
+		}
+		refused = refused && m.Status < http.StatusInternalServerError
+	}
+	switch {
+	case status != 0:
+	case refused:
+		status = http.StatusBadRequest
+	default:
+		status = http.StatusBadGateway
+	}
+	author := problem.ProxyDestinationUnavail
+	if refused {
+		author = problem.ProxyRequestDenied
+	}
+	p := &problem.Problem{
+		Type: "urn:problem-type:ebox-gateway:changesRefused", Title: "Changes Refused", Status: status,
+		Detail: "No Document Provider has accepted its changes. The member providers has the status and the problem of each; where it says requestSent, the changes may have taken effect all the same.",
+	}
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		if d := wait(missing, true, now); d > 0 {
+			p.Header = http.Header{"Retry-After": {strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)}}
+		}
+	}
+	return p.With("providers", json.RawMessage(providers)).Proxy(author)
 }
 
 func (in *Inbox) change(ctx context.Context, round *Round, c *Changes, p *part) outcome {

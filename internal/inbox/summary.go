@@ -27,7 +27,7 @@ type summary struct {
 }
 
 // Summary gives the summary of all providers together, with each one's own under
-// providers. query is sent on. self and list are the URLs of the summary and of the list
+// providers; what counts only some of them says so by the member incomplete. query is sent on. self and list are the URLs of the summary and of the list
 // as this caller reaches them. The error is as List's.
 func (in *Inbox) Summary(ctx context.Context, round *Round, query string, whole bool, self, list string) (*Result, error) {
 	asked, result := in.resultOf(round)
@@ -53,9 +53,7 @@ func (in *Inbox) Summary(ctx context.Context, round *Round, query string, whole 
 		return result, err
 	}
 	b := []byte{'{'}
-	if len(result.Missing) == 0 {
-		b = appendCounters(b, there)
-	}
+	b = appendCounters(b, there)
 	b = append(b, `"providers":[`...)
 	for i, s := range there {
 		if i > 0 {
@@ -150,7 +148,9 @@ func whole(value []byte) *int64 {
 }
 
 // appendCounters appends those members of the summary that are true of all providers
-// together: a sum that one of them did not give is left out.
+// that answered, together: a sum that one of them did not give is left out. If some did
+// not answer, the sums are of the others: the API requires numberOfMessages, and a client
+// that reads 0 where it is missing would take a full e-Box for an empty one.
 func appendCounters(b []byte, all []*summary) []byte {
 	var messages, unread int64
 	var size float64
