@@ -30,11 +30,11 @@ simulator in a directory of your choice.
 
 The control endpoint, for curl: GET /_control/state, GET|POST|DELETE
 /_control/faults, GET|DELETE /_control/requests, POST /_control/token-lifetime,
-POST /_control/revoke, POST /_control/messages, POST /_control/grant-health;
+POST /_control/revoke, POST /_control/messages, POST /_control/page-form, POST /_control/grant-health;
 PUT|DELETE /_control/clients/ID, /_control/providers/ID and /_control/mandates. A
 fault: {"upstream":"provider:nsso","kind":"latency","delay":"2s","count":3}
-Its kind is latency, status, reset, close, freeze, slowBody, truncate, malformed,
-malformedJSON, unauthorized or redirect; without a count it stays until a DELETE.`,
+Its kind is latency, status, reset, close, freeze, slowBody, truncate, lost,
+malformed, malformedJSON, unauthorized or redirect; without a count it stays until a DELETE.`,
 		run: func(p *process, flags *flag.FlagSet, args []string) error {
 			listen := flags.String("listen", "127.0.0.1:8090", "the `address` of the host that most upstreams share")
 			regional := flags.String("regional-listen", "127.0.0.1:8091", "the `address` of the provider regional")

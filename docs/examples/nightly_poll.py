@@ -116,7 +116,8 @@ class Poll:
             while url:
                 page = get(url)
                 entries += page["items"]
-                url = page.get("_links", {}).get("next", {}).get("href")
+                # Two forms of a page are in use: the Belgif guide's plain link, and HAL.
+                url = page.get("next") or page.get("_links", {}).get("next", {}).get("href")
         except Refused as reason:
             refused = str(reason)
         except Away as reason:
@@ -133,7 +134,7 @@ class Poll:
             self.away[box[1]] = 0
             for entry in entries:
                 added = self.db.execute("INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?)",
-                                        (*box, entry["messageId"], entry["receiptDate"], json.dumps(entry)))
+                                        (*box, entry["messageId"], entry.get("publicationDate") or entry["receiptDate"], json.dumps(entry)))
                 self.count["new"] += added.rowcount
             # A refusal leaves the mark where it was: once the mandate is there, nothing is missing.
             self.db.execute("""INSERT INTO box VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET

@@ -90,7 +90,7 @@ func (a *Recent) Done(r *call.Record) {
 		a.all.add(at, out, took)
 	}
 	switch out {
-	case answered:
+	case answered, incomplete:
 	case failedHere, failedThere:
 		a.failures.add(a.problemOf(r, at, out, k.provider))
 	default:

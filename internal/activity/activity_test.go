@@ -57,6 +57,8 @@ func TestHowARequestEnded(t *testing.T) {
 	}{
 		"answered":                            {call.Record{Status: 200, UpstreamStatus: 200}, answered, "gateway"},
 		"not modified":                        {call.Record{Status: 304, UpstreamStatus: 304}, answered, "gateway"},
+		"an inbox that lacks a provider":      {call.Record{Status: 200, Asked: 2, Missing: 1}, incomplete, "gateway"},
+		"a change that not all accepted":      {call.Record{Status: 207, Asked: 2, Missing: 1}, incomplete, "gateway"},
 		"refused by the gateway":              {call.Record{Status: 403, ProblemType: "urn:x"}, refusedHere, "gateway"},
 		"refused by the upstream":             {call.Record{Status: 403, UpstreamStatus: 403}, refusedThere, "upstream"},
 		"no way to the upstream":              {call.Record{Status: 502, ProblemType: "urn:x"}, failedHere, "gateway"},

@@ -13,6 +13,8 @@ type outcome uint8
 const (
 	// answered is an answer below 400.
 	answered outcome = iota
+	// incomplete is such an answer over all Document Providers that lacks some of them.
+	incomplete
 	// refusedHere and refusedThere are an answer of 400 to 499 by the gateway and by
 	// the upstream.
 	refusedHere
@@ -53,6 +55,9 @@ func outcomeOf(r *call.Record) outcome {
 		return failedThere
 	case r.Status >= http.StatusBadRequest:
 		return refusedThere
+	}
+	if r.Missing > 0 {
+		return incomplete
 	}
 	return answered
 }

@@ -44,11 +44,11 @@ func (g *generation) newDirectory(old *generation) error {
 		Static: staticProviders(r.Providers),
 	}
 	if r.URL != nil {
-		fetch, err := g.registryFetch(r)
+		fetch, page, err := g.registryFetch(r)
 		if err != nil {
 			return err
 		}
-		o.Fetch, o.Shared = fetch, g.redis.list(r.URL.String(), g.pool.listOf(r.URL.String()))
+		o.Fetch, o.Page, o.Shared = fetch, page, g.redis.list(r.URL.String(), g.pool.listOf(r.URL.String()))
 	}
 	g.directory = directory.New(o)
 	if old != nil { // a first generation asks nobody before it runs
@@ -67,18 +67,19 @@ func staticProviders(list []config.StaticProvider) []directory.Provider {
 	return providers
 }
 
-// registryFetch makes the call that gets the registry's list, through an upstream
-// stack of its own and with a token for the registry alone.
-func (g *generation) registryFetch(r config.Registry) (func(context.Context) (directory.Answer, error), error) {
+// registryFetch makes the calls that get the registry's list and further pages of it,
+// through an upstream stack of its own and with a token for the registry alone.
+func (g *generation) registryFetch(r config.Registry) (
+	fetch func(context.Context) (directory.Answer, error), page func(context.Context, string) (directory.Answer, error), err error,
+) {
 	client := r.Client
 	if client == "" {
 		client = g.cfg.Tenancy.DefaultClient
 	}
 	var source *authn.Source
 	if len(r.Scopes) > 0 {
-		var err error
 		if source, err = g.tokens.Source(client, r.Scopes); err != nil {
-			return nil, fmt.Errorf("preparing the registry's token: %w", err)
+			return nil, nil, fmt.Errorf("preparing the registry's token: %w", err)
 		}
 		g.registryToken = source
 	}
@@ -104,20 +105,24 @@ func (g *generation) registryFetch(r config.Registry) (func(context.Context) (di
 		if err != nil {
 			return directory.Answer{}, err
 		}
-		return directory.Answer{Status: resp.StatusCode, Body: body}, nil
+		return directory.Answer{Status: resp.StatusCode, Body: body, URL: target}, nil
 	}
-	return func(ctx context.Context) (answer directory.Answer, err error) {
+	page = func(ctx context.Context, url string) (directory.Answer, error) {
+		c := call.Internal("registry")
+		if source != nil {
+			c.Credential = source.Session()
+		}
+		return ask(ctx, c, url)
+	}
+	fetch = func(ctx context.Context) (answer directory.Answer, err error) {
 		for _, list := range lists(target) {
-			c := call.Internal("registry")
-			if source != nil {
-				c.Credential = source.Session()
-			}
-			if answer, err = ask(ctx, c, list); err != nil || answer.Status != http.StatusNotFound {
+			if answer, err = page(ctx, list); err != nil || answer.Status != http.StatusNotFound {
 				return answer, err
 			}
 		}
 		return answer, err
-	}, nil
+	}
+	return fetch, page, nil
 }
 
 // registryStack is the stack of the registry's list.

@@ -150,6 +150,9 @@ func (b *bundle) read(caller *tenancy.Caller, ask func(context.Context, *inbox.R
 	if len(result.Missing) > 0 {
 		h[inbox.Header] = []string{inbox.HeaderOf(result.Missing)}
 	}
+	if result.Next != "" {
+		h["Link"] = []string{"<" + result.Next + `>; rel="next"`}
+	}
 	b.x.answer(http.StatusOK, result.Body)
 	return nil
 }
