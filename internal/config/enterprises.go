@@ -43,7 +43,7 @@ func newEnterpriseTable(d *decoder, k *check) *enterpriseTable {
 
 // enterprises reads the enterprise and suspended files and puts everything into
 // the tenancy.
-func (d *decoder) enterprises(c *Config, k *check, files *fileSet) {
+func (d *decoder) enterprises(c *Config, k *check, sums *fileSet) {
 	before := len(d.m.list)
 	inline := c.Tenancy.Enterprises
 	t := newEnterpriseTable(d, k)
@@ -53,7 +53,7 @@ func (d *decoder) enterprises(c *Config, k *check, files *fileSet) {
 			continue
 		}
 		at := "tenancy.enterpriseFiles[" + strconv.Itoa(i) + "]"
-		content, err := files.read(path)
+		content, err := sums.read(path)
 		if err != nil {
 			d.fail(at, "the file cannot be read: %s", clipPath(err))
 			continue
@@ -71,7 +71,7 @@ func (d *decoder) enterprises(c *Config, k *check, files *fileSet) {
 		if path == "" {
 			continue
 		}
-		content, err := files.read(path)
+		content, err := sums.read(path)
 		if err != nil {
 			d.fail("tenancy.suspendedFiles["+strconv.Itoa(i)+"]", "the file cannot be read: %s", clipPath(err))
 			continue

@@ -3,11 +3,11 @@ package config
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/files"
 )
 
 // EnterprisesIn reads a file of enterprises that need not be in the configuration
@@ -18,7 +18,7 @@ import (
 //
 // The error is an Errors with every mistake, or that of reading.
 func (c *Config) EnterprisesIn(path string) ([]Enterprise, error) {
-	content, err := os.ReadFile(path)
+	content, err := files.Read(path, files.Most)
 	if err != nil {
 		return nil, fmt.Errorf("reading the enterprises: %w", err)
 	}

@@ -5,13 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 	_ "time/tzdata" // days are Brussels days, also where the system has no zone files
+
+	"ebox-gateway/internal/files"
 )
 
 // Load reads the file at path, the environment through lookup (os.LookupEnv in
@@ -26,7 +27,7 @@ func Load(path string, lookup func(string) (string, bool)) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding %s: %w", path, err)
 	}
-	content, err := os.ReadFile(absolute)
+	content, err := files.Read(absolute, files.Most)
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
@@ -64,17 +65,17 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 		return nil, m.errors()
 	}
 	c, routeAt := d.config(src.root)
-	files := &fileSet{sums: make(map[string][sha256.Size]byte)}
+	sums := &fileSet{sums: make(map[string][sha256.Size]byte)}
 	k := &check{decoder: d, c: c, routeAt: routeAt}
 	k.references()
 	k.all()
-	d.enterprises(c, k, files)
+	d.enterprises(c, k, sums)
 	k.represented()
 	if err := m.errors(); err != nil {
 		return nil, err
 	}
 	c.files = unique(d.files)
-	c.hash = files.hash(content, c.files)
+	c.hash = sums.hash(content, c.files)
 	return c, nil
 }
 
@@ -134,7 +135,7 @@ type fileSet struct {
 }
 
 func (f *fileSet) read(path string) ([]byte, error) {
-	content, err := os.ReadFile(path)
+	content, err := files.Read(path, files.Most)
 	if err != nil {
 		return nil, err
 	}
@@ -144,19 +145,18 @@ func (f *fileSet) read(path string) ([]byte, error) {
 
 // hash is over the configuration and every file it names. One that cannot be
 // read counts as absent.
-func (f *fileSet) hash(content []byte, files []string) string {
+func (f *fileSet) hash(content []byte, paths []string) string {
 	whole := sha256.New()
 	own := sha256.Sum256(content)
 	whole.Write(own[:])
-	for _, path := range files {
+	for _, path := range paths {
 		sum, known := f.sums[path]
 		state := "read"
 		if !known {
-			other, err := os.ReadFile(path)
-			if err != nil {
+			var err error
+			if sum, err = files.Sum(path); err != nil {
 				state = "absent"
 			}
-			sum = sha256.Sum256(other)
 		}
 		fmt.Fprintf(whole, "%q %s %x\n", path, state, sum)
 	}

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/files"
 )
 
 // LoadSuspended reads a suspended file: CBE numbers, one a line, "#" begins a
@@ -15,7 +15,7 @@ import (
 // Errors, says that others could not: a slip in one line must not set another
 // enterprise free.
 func LoadSuspended(path string) ([]enterprise.Number, error) {
-	content, err := os.ReadFile(path)
+	content, err := files.Read(path, files.Most)
 	if err != nil {
 		return nil, fmt.Errorf("reading suspended enterprises: %w", err)
 	}

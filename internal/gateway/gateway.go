@@ -16,7 +16,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +26,7 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/telemetry"
@@ -153,7 +153,7 @@ func (g *Gateway) adminToken() (string, error) {
 	if file == "" {
 		return "", nil
 	}
-	token, err := os.ReadFile(file)
+	token, err := files.Text(file, files.Most)
 	if err != nil {
 		return "", fmt.Errorf("reading admin.tokenFile: %w", err)
 	}

@@ -150,7 +150,7 @@ func (g *Gateway) Status() Status {
 	s.Configuration.Hash, s.Configuration.Since, s.Configuration.Files = now.cfg.Hash(), now.since, now.cfg.Files()
 	t := now.cfg.Tenancy
 	s.Tenancy.Mode, s.Tenancy.Enterprises, s.Tenancy.Callers = string(t.Mode), len(t.Enterprises), len(now.cfg.Callers)
-	s.Tenancy.Suspended = now.resolver.suspended()
+	s.Tenancy.Suspended = now.suspendedCount()
 	if r := g.rejected.Load(); r != nil {
 		s.Configuration.Rejected = &RejectedStatus{At: r.at, Hash: r.hash, Errors: r.errors}
 	}
