@@ -3,6 +3,7 @@
 // what happened in the last minutes.
 //
 //	/livez     200 while the process answers
+//	/startupz  200 once everything that a start needs was tried, whether it worked or not
 //	/readyz    200 when requests should be sent here; no single provider decides it
 //	/health    the Belgif guide's health: UP and DEGRADED are 200, DOWN is 503
 //	/status    everything known, as JSON
@@ -41,8 +42,9 @@ import (
 
 // Options are the gateway's answers. Those that are nil are not offered.
 type Options struct {
-	// Ready says why the gateway is not ready, empty if it is.
-	Ready func() string
+	// Ready says why the gateway is not ready, empty if it is. Started does so for
+	// what has to be tried once before; Unable says why nothing is served.
+	Ready, Started, Unable func() string
 	// Health says how it is.
 	Health func() Health
 	// Status gives what /status shows, Activity what /activity does, Refused what
@@ -85,7 +87,8 @@ func New(o Options) http.Handler {
 	r := chi.NewRouter()
 	pages(r)
 	r.Get("/livez", a.livez)
-	r.Get("/readyz", a.readyz)
+	r.Get("/startupz", probe(o.Started))
+	r.Get("/readyz", probe(o.Ready))
 	r.Get("/health", a.health)
 	shows(r, "/status", o.Status)
 	shows(r, "/activity", o.Activity)
@@ -102,7 +105,7 @@ func New(o Options) http.Handler {
 	r.Post("/cache/purge", writes(o.Token, purge(o.Purge)))
 	r.Post("/log", writes(o.Token, a.logLevel))
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		problem.Write(w, r, problem.NotFound("The admin listener has a page at /, and /livez, /readyz, /health, /status, /activity and /metrics; it takes POST /configuration/confirm, /cache/purge, /maintenance and /log. The APIs are on the internal endpoint."), exchange.NewID(), 0)
+		problem.Write(w, r, problem.NotFound("The admin listener has a page at /, and /livez, /startupz, /readyz, /health, /status, /activity and /metrics; it takes POST /configuration/confirm, /cache/purge, /maintenance and /log. The APIs are on the internal endpoint."), exchange.NewID(), 0)
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
 		problem.Write(w, req, problem.MethodNotAllowed(req.Method, allowed(r, req.URL.Path)), exchange.NewID(), 0)

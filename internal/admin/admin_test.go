@@ -89,7 +89,7 @@ func TestHealthIsRememberedForSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		computed, status, reason := 0, Up, ""
 		h := New(Options{
-			Ready:  func() string { return reason },
+			Ready: func() string { return reason }, Unable: func() string { return reason }, Started: func() string { return "" },
 			Health: func() Health { computed++; return Health{Status: status} },
 		})
 		says := func(want string, times int) {

@@ -36,6 +36,8 @@ type Config struct {
 	// Callers narrow who may do what. Without them, everybody who reaches a
 	// loopback listener may do everything.
 	Callers []Caller `yaml:"callers"`
+	// Readiness is when a gateway that starts says that it is ready.
+	Readiness Readiness `yaml:"readiness"`
 	// Registry is where the list of Document Providers comes from.
 	Registry Registry `yaml:"registry"`
 	// Inbox is the e-Box over all Document Providers.

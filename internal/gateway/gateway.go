@@ -73,6 +73,7 @@ type Gateway struct {
 	// rejected is the last configuration that was not taken.
 	rejected atomic.Pointer[rejection]
 
+	readiness       readiness
 	certificates    certificates
 	internal, admin *server.Server
 	state           atomic.Int32 // one of serving, leaving, refusing
@@ -229,6 +230,7 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 	g.background.wg.Go(func() { g.pool.cache.Run(g.background.ctx) })
 	g.background.wg.Go(func() { g.followSwitches(g.background.ctx) })
 	g.background.wg.Go(func() { g.followKeys(g.background.ctx) })
+	g.background.wg.Go(func() { g.becomeReady(g.background.ctx) })
 	defer g.pool.cache.Close()
 	defer g.stopBackground()
 
