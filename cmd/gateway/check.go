@@ -3,12 +3,18 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
 	"text/tabwriter"
 	"time"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
 )
 
@@ -30,15 +36,22 @@ its failure and, after an arrow, what to do. The exit code is 1 if a row failed.
 			if err := parseNone(flags, args); err != nil {
 				return err
 			}
-			cfg, g, err := buildGateway(p, *path)
-			if err != nil {
+			cfg, g, err := checkable(p, *path)
+			var mistakes config.Errors
+			if *asJSON && errors.As(err, &mistakes) {
+				return printChecksJSON(p.stdout, mistaken(mistakes))
+			}
+			if err != nil && cfg == nil {
 				return err
 			}
-			checks := gateway.CheckKeys(cfg, time.Now())
-			if *online {
+			checks := gateway.CheckOffline(cfg, time.Now(), runningAt(p, *path))
+			if err != nil { // a part of it is broken, as the rows may say more fully
+				checks = append(checks, gateway.Check{Part: "start", Detail: err.Error(), Advice: "the gateway does not start like this"})
+			}
+			if *online && err == nil {
 				ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
 				defer cancel()
-				checks = g.CheckOnline(ctx)
+				checks = append(checks, g.CheckOnline(ctx)...)
 			}
 			if *asJSON {
 				return printChecksJSON(p.stdout, checks)
@@ -51,6 +64,55 @@ its failure and, after an arrow, what to do. The exit code is 1 if a row failed.
 			}
 			return nil
 		},
+	}
+}
+
+// checkable reads the configuration and builds a gateway of it. If that fails, the
+// configuration is returned with the error: its files can be looked at all the same.
+func checkable(p *process, path string) (*config.Config, *gateway.Gateway, error) {
+	cfg, err := loadConfig(p, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := quiet(cfg)
+	return cfg, g, err
+}
+
+// mistaken has a check for each mistake of a configuration.
+func mistaken(list config.Errors) (checks []gateway.Check) {
+	for _, m := range list {
+		c := gateway.Check{Part: "configuration", Where: m.File, Detail: m.Message}
+		if m.Line > 0 {
+			c.Where = fmt.Sprintf("%s:%d:%d", m.File, m.Line, m.Column)
+		}
+		if m.Path != "" {
+			c.Detail = m.Path + ": " + m.Message
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}
+
+// runningAt tells whether the gateway that runs with this configuration has a listener:
+// its admin listener is asked once, when it first matters.
+func runningAt(p *process, path string) func(config.Listener) bool {
+	ports := sync.OnceValue(func() map[string]bool {
+		open := make(map[string]bool)
+		none := ""
+		gateways, err := adminFlags{&path, &none, &none}.connect(&process{ctx: p.ctx, stdin: p.stdin, stdout: io.Discard, stderr: io.Discard, lookup: p.lookup})
+		var s gateway.Status
+		if err != nil || gateways[0].ask(p.ctx, http.MethodGet, "/status", &s) != nil {
+			return open
+		}
+		for _, address := range slices.Concat(s.Listeners.Internal, s.Listeners.Admin) {
+			_, port, _ := net.SplitHostPort(address)
+			open[port] = true
+		}
+		return open
+	})
+	return func(l config.Listener) bool {
+		_, port, _ := net.SplitHostPort(l.Address)
+		return ports()[port]
 	}
 }
 

@@ -32,8 +32,13 @@ func buildGateway(p *process, path string) (*config.Config, *gateway.Gateway, er
 	if err != nil {
 		return nil, nil, err
 	}
-	g, err := gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler), Version: version()})
+	g, err := quiet(cfg)
 	return cfg, g, err
+}
+
+// quiet builds a gateway that logs nothing.
+func quiet(cfg *config.Config) (*gateway.Gateway, error) {
+	return gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler), Version: version()})
 }
 
 // newLogs makes the logs that the configuration asks for, on standard error: the

@@ -42,6 +42,15 @@ one that drops more than 5 % of the enterprises, unless SIGHUP confirms it.`,
 				return err
 			}
 			limitMemory(log)
+			for _, risk := range gateway.Risks(cfg) {
+				log.Warn(risk)
+			}
+			for _, w := range cfg.Warnings() {
+				log.Warn("a value of the configuration looks like a slip", "file", w.File, "line", w.Line, "key", w.Path, "what", w.Message)
+			}
+			if c := gateway.CheckDescriptors(cfg); c != nil {
+				log.Warn(c.Detail + ": " + c.Advice)
+			}
 			g, err := gateway.New(cfg, gateway.Options{
 				Log: log, Done: access.Done, Level: level, Version: version(),
 				Load: func() (*config.Config, error) { return loadConfig(p, *path) },

@@ -18,6 +18,8 @@ type decoder struct {
 	lookup func(string) (string, bool)
 	day    *time.Location
 
+	warnings mistakes // what is allowed and looks like a slip
+
 	nodes map[string]*node // the value at each path, for later checks
 	files []string         // the paths named by file fields
 	// aliased is true within the target of an alias. An alias in there is

@@ -74,9 +74,36 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 	if err := m.errors(); err != nil {
 		return nil, err
 	}
+	c.warnings, _ = d.warnings.errors().(Errors)
 	c.files = unique(d.files)
 	c.hash = sums.hash(content, c.files)
 	return c, nil
+}
+
+// LoadAdmin reads the admin section alone, for commands that ask a gateway that runs: the
+// rest of the file may be large, or have mistakes.
+func LoadAdmin(path string, lookup func(string) (string, bool)) (Admin, error) {
+	admin := defaults().Admin
+	content, err := files.Read(path, files.Most)
+	if err != nil {
+		return admin, fmt.Errorf("reading the configuration: %w", err)
+	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return admin, fmt.Errorf("finding %s: %w", path, err)
+	}
+	m := &mistakes{}
+	src := &source{name: path, content: bytes.TrimPrefix(content, byteOrderMark)}
+	d := &decoder{src: src, m: m, dir: filepath.Dir(absolute), lookup: lookup, nodes: make(map[string]*node)}
+	if src.root = parseYAML(src, m); src.root != nil && src.root.Kind == mappingNode {
+		if n := member(src.root, "admin"); n != nil && !isNull(n) {
+			d.decode("admin", n, reflect.ValueOf(&admin).Elem(), "")
+		}
+	}
+	if err := m.errors(); err != nil {
+		return defaults().Admin, err
+	}
+	return admin, nil
 }
 
 // config decodes the document over defaults and presets.

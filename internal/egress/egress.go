@@ -163,7 +163,7 @@ func (e *Egress) trust(file string) error {
 	} else {
 		e.roots = e.roots.Clone()
 	}
-	if _, err := files.Authorities(e.roots, text); err != nil {
+	if err := files.Authorities(e.roots, text); err != nil {
 		return fmt.Errorf("reading egress.caFile %s: %w", file, err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -59,15 +60,21 @@ func (c Check) MarshalJSON() ([]byte, error) {
 	}{c.Result(), c.Part, c.Where, float64(c.Took.Microseconds()) / 1000, c.Detail, c.Advice})
 }
 
-// CheckKeys loads the key of every client and the encryption keys, and looks where
-// evidence and refusals are written, offline.
-func CheckKeys(cfg *config.Config, now time.Time) []Check {
-	var checks []Check
-	for _, name := range sortedClients(cfg) {
+// CheckOffline looks at everything on this machine that a start, or the night after it,
+// needs: keys, certificates, tokens, rights, addresses, and where evidence and refusals
+// are written. running tells whether a gateway that runs has a listener's address.
+func CheckOffline(cfg *config.Config, now time.Time, running func(config.Listener) bool) []Check {
+	checks := checkRisks(cfg)
+	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth.Clients)) {
 		checks = append(checks, checkKey(name, KeySource(cfg.OAuth.Clients[name]), now))
 	}
 	checks = append(append(checks, checkEncryption(cfg.Redis)...), checkEvidence(cfg))
-	return append(checks, checkPlaces(cfg)...)
+	checks = append(append(checks, checkPlaces(cfg)...), checkListeners(cfg, now)...)
+	checks = append(checks, checkPorts(cfg, running)...)
+	if c := CheckDescriptors(cfg); c != nil {
+		checks = append(checks, *c)
+	}
+	return checks
 }
 
 func checkKey(client string, src authn.KeySource, now time.Time) Check {
@@ -113,22 +120,13 @@ func Validity(key *authn.Key, now time.Time) string {
 	return fmt.Sprintf("%s, valid until %s (%d days)", key.Subject(), end.UTC().Format(time.DateOnly), int(end.Sub(now).Hours()/24))
 }
 
-func sortedClients(cfg *config.Config) []string {
-	names := make([]string, 0, len(cfg.OAuth.Clients))
-	for name := range cfg.OAuth.Clients {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
-// checkOnline goes the way that a call goes, in its order: the keys, the way to the
-// Authorization Server and its clock, a token for each client and set of scopes, the
+// checkOnline goes the way that a call goes, in its order: the way to the Authorization
+// Server and its clock, a token for each client and set of scopes, the
 // registry, Redis, and the way to every upstream. The upstreams are asked without a
 // token and for nothing in particular: any answer shows that the way there works,
 // and no e-Box is touched.
 func (g *generation) checkOnline(ctx context.Context) []Check {
-	checks := CheckKeys(g.cfg, g.now())
+	var checks []Check
 	ways := newWays(g)
 
 	tokenURL, err := url.Parse(g.cfg.OAuth.TokenURL)
@@ -202,7 +200,7 @@ func (g *generation) neededTokens() (needs []neededToken) {
 			needs = append(needs, neededToken{client, scopes})
 		}
 	}
-	for _, client := range sortedClients(g.cfg) {
+	for _, client := range slices.Sorted(maps.Keys(g.cfg.OAuth.Clients)) {
 		if client == cmp.Or(g.cfg.Registry.Client, g.cfg.Tenancy.DefaultClient) && g.cfg.Registry.URL != nil {
 			add(client, g.cfg.Registry.Scopes)
 		}

@@ -69,7 +69,7 @@ func (c certificates) config(t config.TLS) (*tls.Config, error) {
 	}
 	if authorities != nil {
 		made.ClientCAs = x509.NewCertPool()
-		if _, err := files.Authorities(made.ClientCAs, authorities); err != nil {
+		if err := files.Authorities(made.ClientCAs, authorities); err != nil {
 			return nil, fmt.Errorf("reading clientCaFile %s: %w", t.ClientCAFile, err)
 		}
 	}

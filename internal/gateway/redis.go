@@ -89,7 +89,7 @@ func addressOf(c config.Redis, ca []byte) (replicas.Address, error) {
 		if a.TLS.RootCAs, err = x509.SystemCertPool(); err != nil {
 			a.TLS.RootCAs = x509.NewCertPool()
 		}
-		if _, err := files.Authorities(a.TLS.RootCAs, ca); err != nil {
+		if err := files.Authorities(a.TLS.RootCAs, ca); err != nil {
 			return replicas.Address{}, fmt.Errorf("reading redis.caFile %s: %w", c.CAFile, err)
 		}
 	}

@@ -83,7 +83,7 @@ func NewTracer(o TracerOptions) (*Tracer, error) {
 		if err != nil {
 			pool = x509.NewCertPool()
 		}
-		if _, err := files.Authorities(pool, o.Authorities); err != nil {
+		if err := files.Authorities(pool, o.Authorities); err != nil {
 			return nil, fmt.Errorf("reading tracing.caFile: %w", err)
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
