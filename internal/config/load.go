@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -54,7 +53,7 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 		return nil, fmt.Errorf("finding the Brussels time zone: %w", err)
 	}
 	m := &mistakes{}
-	src := &source{name: name, content: bytes.TrimPrefix(content, byteOrderMark)}
+	src := textOf(name, content, 0, m)
 	d := &decoder{src: src, m: m, dir: dir, lookup: lookup, day: brussels, nodes: make(map[string]*node)}
 
 	src.root = parseYAML(src, m)
@@ -67,10 +66,9 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 	c, routeAt := d.config(src.root)
 	sums := &fileSet{sums: make(map[string][sha256.Size]byte)}
 	k := &check{decoder: d, c: c, routeAt: routeAt}
-	k.references()
-	k.all()
+	m.as(derived, func() { k.references(); k.all() })
 	d.enterprises(c, k, sums)
-	k.represented()
+	m.as(derived, k.represented)
 	if err := m.errors(); err != nil {
 		return nil, err
 	}
@@ -93,7 +91,7 @@ func LoadAdmin(path string, lookup func(string) (string, bool)) (Admin, error) {
 		return admin, fmt.Errorf("finding %s: %w", path, err)
 	}
 	m := &mistakes{}
-	src := &source{name: path, content: bytes.TrimPrefix(content, byteOrderMark)}
+	src := textOf(path, content, 0, m)
 	d := &decoder{src: src, m: m, dir: filepath.Dir(absolute), lookup: lookup, nodes: make(map[string]*node)}
 	if src.root = parseYAML(src, m); src.root != nil && src.root.Kind == mappingNode {
 		if n := member(src.root, "admin"); n != nil && !isNull(n) {

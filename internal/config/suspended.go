@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -20,7 +19,7 @@ func LoadSuspended(path string) ([]enterprise.Number, error) {
 		return nil, fmt.Errorf("reading suspended enterprises: %w", err)
 	}
 	m := &mistakes{}
-	numbers := suspended(&source{name: path, content: bytes.TrimPrefix(content, byteOrderMark)}, m)
+	numbers := suspended(textOf(path, content, 0, m), m)
 	return numbers, m.errors()
 }
 
