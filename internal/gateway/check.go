@@ -147,6 +147,9 @@ func (g *generation) checkOnline(ctx context.Context) []Check {
 	checks = append(checks, ways.rows(first)...)
 	checks = append(checks, ways.clocks()...)
 	checks = append(checks, g.checkTokens(ctx, ways.open(first[0]))...)
+	if ways.open(first[0]) {
+		checks = append(checks, g.checkDefaultScopes(ctx)...)
+	}
 	if g.cfg.Registry.URL != nil {
 		checks = append(checks, g.checkRegistry(ctx))
 	}
@@ -183,6 +186,47 @@ func (g *generation) checkTokens(ctx context.Context, open bool) []Check {
 		checks = append(checks, c)
 	}
 	return checks
+}
+
+// checkDefaultScopes asks for a token without scopes for each client: what is granted then
+// is what the client may by default, and a scope that a route asks for and that is not
+// among it is the first to look up in Chaman. The tokens are thrown away.
+func (g *generation) checkDefaultScopes(ctx context.Context) (checks []Check) {
+	asked := make(map[string][]string)
+	for _, n := range g.neededTokens() {
+		asked[n.client] = append(asked[n.client], n.scopes...)
+	}
+	for _, client := range g.usedClients() {
+		c := Check{Part: "default scopes of " + client, Where: hostOf(g.cfg.OAuth.TokenURL), OK: true}
+		token, err := g.tokens.Try(ctx, client, nil, nil)
+		switch granted := token.Granted(); {
+		case err != nil:
+			c.Skipped, c.Detail = true, "no token is given without a scope: "+err.Error()
+		case len(granted) == 0:
+			c.Skipped, c.Detail = true, "the answer to a request without a scope does not say what it grants"
+		default:
+			slices.Sort(granted)
+			c.Detail = "without a scope, it grants " + strings.Join(granted, " ")
+			if missing := beyond(asked[client], granted); len(missing) > 0 {
+				c.Detail += "; routes ask besides for " + strings.Join(missing, " ")
+			}
+			if more := beyond(granted, asked[client]); len(more) > 0 {
+				c.Detail += "; no route asks for " + strings.Join(more, " ")
+			}
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}
+
+// beyond gives the members of a that b has not, each once.
+func beyond(a, b []string) (list []string) {
+	for _, s := range a {
+		if !slices.Contains(b, s) && !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 // neededToken is one token that the configuration can ask for.
