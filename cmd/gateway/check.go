@@ -9,9 +9,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -49,6 +52,7 @@ its failure and, after an arrow, what to do. The exit code is 1 if a row failed.
 			if err != nil && !slices.ContainsFunc(checks, func(c gateway.Check) bool { return !c.OK && strings.HasSuffix(err.Error(), c.Detail) }) {
 				checks = append(checks, gateway.Check{Part: "start", Detail: err.Error(), Advice: "the gateway does not start like this"})
 			}
+			checks = append(checks, closedToService(cfg)...)
 			if *online && err == nil {
 				ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
 				defer cancel()
@@ -77,6 +81,59 @@ func checkable(p *process, path string) (*config.Config, *gateway.Gateway, error
 	}
 	g, err := quiet(cfg)
 	return cfg, g, err
+}
+
+// closedToService has a check for each file that root, who runs this, can read and the
+// user of the service cannot: after its next start the service would be without it.
+func closedToService(cfg *config.Config) (checks []gateway.Check) {
+	const path = "/etc/systemd/system/ebox-gateway.service"
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	u, err := readUnit(path)
+	if err != nil {
+		return nil // there is no service here
+	}
+	uid, _, groups, err := u.ids()
+	if err != nil || uid == 0 {
+		return nil
+	}
+	for _, file := range cfg.Files() {
+		if closed := closedTo(file, uid, groups); closed != "" {
+			checks = append(checks, gateway.Check{
+				Part: "rights", Where: file, Detail: "root can read it, and the service's user " + u.user + " cannot, because of " + closed,
+				Advice: "chgrp " + u.group + " it and chmod g+r (g+rx for a folder); \"gateway as-service check\" sees what the service sees",
+			})
+		}
+	}
+	return checks
+}
+
+// closedTo is the file, or the folder above it, that keeps a user from reading; empty if
+// none does. Files that are not there are no matter of rights.
+func closedTo(file string, uid int, groups []int) string {
+	need := uint32(4) // read; of a folder, search
+	for {
+		info, err := os.Stat(file)
+		if err != nil {
+			return ""
+		}
+		mode, owner := uint32(info.Mode().Perm()), info.Sys().(*syscall.Stat_t)
+		switch {
+		case int(owner.Uid) == uid:
+			mode >>= 6
+		case slices.Contains(groups, int(owner.Gid)):
+			mode >>= 3
+		}
+		if mode&need == 0 {
+			return file
+		}
+		parent := filepath.Dir(file)
+		if parent == file {
+			return ""
+		}
+		file, need = parent, 1
+	}
 }
 
 // mistaken has a check for each mistake of a configuration.

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
@@ -14,7 +16,7 @@ import (
 
 // configFlag is the flag that every command with a configuration has.
 func configFlag(flags *flag.FlagSet) *string {
-	return flags.String("config", "config.yaml", "the configuration `file`")
+	return flags.String("config", cmp.Or(os.Getenv(configVariable), "config.yaml"), "the configuration `file`")
 }
 
 // loadConfig reads the configuration and words what is wrong with it.

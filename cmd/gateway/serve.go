@@ -27,7 +27,8 @@ signal ends it at once.
 
 A change of the configuration, or of a file that it names, is noticed within
 seconds, SIGHUP asks for it now. A configuration with a mistake is not taken, nor
-one that drops more than 5 % of the enterprises, unless SIGHUP confirms it.`,
+one that drops more than 5 % of the enterprises or of the suspensions, unless SIGHUP
+confirms it. SIGHUP also asks at once for tokens that were refused.`,
 		run: func(p *process, flags *flag.FlagSet, args []string) error {
 			path := configFlag(flags)
 			if err := parseNone(flags, args); err != nil {
@@ -67,6 +68,7 @@ one that drops more than 5 % of the enterprises, unless SIGHUP confirms it.`,
 			for _, a := range g.AdminAddrs() {
 				log.Info("listening", "address", a.String(), "for", "administration")
 			}
+			notify("READY=1")
 			return watched(p.ctx, g, log)
 		},
 	}
@@ -121,6 +123,7 @@ func serve(ctx context.Context, g *gateway.Gateway, log *slog.Logger) error {
 			select {
 			case s := <-signals:
 				log.Info("stopping", "signal", s.String())
+				notify("STOPPING=1")
 				end()
 			case <-done:
 				return

@@ -16,6 +16,7 @@
 //	POST /cache/purge?enterprise=N       drop the stored answers of an enterprise, of
 //	                 ?route=NAME         a route, or
 //	                 ?all=true           all of them, in every replica
+//	POST /tokens/retry                   ask at once for tokens that were refused
 //	POST /maintenance?provider=ID&for=2h&reason=…   no calls to a provider
 //	                 ?gateway=true&for=30m          none at all
 //	DELETE /maintenance?provider=ID                 ends it
@@ -57,6 +58,8 @@ type Options struct {
 	// Confirm takes a configuration, named by its hash, that was refused for
 	// dropping enterprises.
 	Confirm func(hash string) error
+	// Retry asks at once for tokens that were refused.
+	Retry func()
 	// Purge drops stored answers. Its errors are problems.
 	Purge func(context.Context, Purge) error
 	// Maintain switches to maintenance, or ends it if there is no Until. Its errors
@@ -102,10 +105,14 @@ func New(o Options) http.Handler {
 		r.Delete("/maintenance", writes(o.Token, a.maintain))
 	}
 	r.Post("/configuration/confirm", writes(o.Token, a.confirm))
+	r.Post("/tokens/retry", writes(o.Token, func(w http.ResponseWriter, r *http.Request) {
+		o.Retry()
+		answer(w, r, http.StatusOK, Health{Status: Up})
+	}))
 	r.Post("/cache/purge", writes(o.Token, purge(o.Purge)))
 	r.Post("/log", writes(o.Token, a.logLevel))
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		problem.Write(w, r, problem.NotFound("The admin listener has a page at /, and /livez, /startupz, /readyz, /health, /status, /activity and /metrics; it takes POST /configuration/confirm, /cache/purge, /maintenance and /log. The APIs are on the internal endpoint."), exchange.NewID(), 0)
+		problem.Write(w, r, problem.NotFound("The admin listener has a page at /, and /livez, /startupz, /readyz, /health, /status, /activity and /metrics; it takes POST /configuration/confirm, /tokens/retry, /cache/purge, /maintenance and /log. The APIs are on the internal endpoint."), exchange.NewID(), 0)
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
 		problem.Write(w, req, problem.MethodNotAllowed(req.Method, allowed(r, req.URL.Path)), exchange.NewID(), 0)

@@ -226,6 +226,7 @@ func (g *Gateway) Watch(ctx context.Context, interval time.Duration, hup <-chan 
 		case <-ctx.Done():
 			return
 		case <-hup:
+			g.current.Load().tokens.Retry()
 			w.reload(ctx, true)
 		case <-tick.C:
 			w.look(ctx)
