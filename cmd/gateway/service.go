@@ -223,7 +223,7 @@ func (u *unit) run(args []string) error {
 		return err
 	}
 	if u.openFiles > 0 && os.Geteuid() == 0 {
-		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: u.openFiles, Max: u.openFiles}); err != nil {
+		if err := limitFiles(u.openFiles); err != nil {
 			return fmt.Errorf("setting the limit of open files: %w", err)
 		}
 	}
@@ -234,6 +234,21 @@ func (u *unit) run(args []string) error {
 	}
 	err = syscall.Exec(self, append([]string{os.Args[0]}, args...), append(environment, u.environment...))
 	return fmt.Errorf("starting %s as %s: %w", self, u.user, err)
+}
+
+// limitFiles sets the limit of open files, or as much of it as this process may: root of a
+// container may not raise it.
+func limitFiles(n uint64) error {
+	err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: n})
+	if !errors.Is(err, syscall.EPERM) {
+		return err
+	}
+	var now syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &now); err != nil {
+		return err
+	}
+	now.Cur = min(n, now.Max)
+	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &now)
 }
 
 // ids are the numbers of the unit's user and groups, which it may give as numbers itself.

@@ -121,7 +121,7 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 	defer sim.Close()
 	gate, admin := free(t), free(t)
 	config := demo.Config(sim, gate, admin)
-	config = strings.Replace(config, "clientId: "+client.ID, "clientId: ${EBOX_CLIENT_ID}", 1)
+	config = strings.Replace(config, "clientId: "+client.ID, "clientId: \"${EBOX_CLIENT_ID}\"", 1)
 	config = strings.Replace(config, "password: demo", "passwordFile: client.p12.password", 1)
 	config = strings.Replace(config, "tenancy:\n", "tenancy:\n  enterpriseFiles: [enterprises.csv]\n", 1)
 	first, _, _ := strings.Cut(config, "  enterprises:\n")
