@@ -87,7 +87,7 @@ first, so that a provider's real URL and API version count.`,
 			if err := printExplanation(p, x, len(cfg.Callers)); err != nil {
 				return err
 			}
-			if x.Status >= 400 { // the gateway's own refusal, which was printed
+			if x.Upstream == "" && x.Inbox == "" && x.Status >= 400 { // the gateway's own refusal, which was printed
 				return errReported
 			}
 			return nil
