@@ -266,7 +266,7 @@ func TestProbesAskTheAdminListener(t *testing.T) {
 			*corev1.Probe
 			path string
 		}{
-			"startup": {c.StartupProbe, "/livez"}, "readiness": {c.ReadinessProbe, "/readyz"}, "liveness": {c.LivenessProbe, "/livez"},
+			"startup": {c.StartupProbe, "/startupz"}, "readiness": {c.ReadinessProbe, "/readyz"}, "liveness": {c.LivenessProbe, "/livez"},
 		} {
 			if probe.Probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Port.StrVal != "admin" || probe.HTTPGet.Path != probe.path {
 				t.Errorf("the %s probe asks %+v", name, probe.Probe)

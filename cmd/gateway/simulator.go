@@ -57,6 +57,11 @@ malformed, malformedJSON, unauthorized or redirect; without a count it stays unt
 				return err
 			}
 			if *dir != "" {
+				for _, name := range []string{"client.p12", "config.yaml"} {
+					if _, err := os.Lstat(filepath.Join(*dir, name)); err == nil {
+						return usageError{filepath.Join(*dir, name) + " is there already and is not overwritten: give --new-client a directory without it"}
+					}
+				}
 				if err := os.MkdirAll(*dir, 0o700); err != nil {
 					return fmt.Errorf("making the directory of the new client: %w", err)
 				}

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"ebox-gateway/internal/problem"
@@ -30,6 +32,8 @@ type endpoint struct {
 	random      io.Reader
 	timeout     time.Duration
 	environment string
+	// clock is what the last answer said of the server's clock.
+	clock atomic.Pointer[ClockStatus]
 }
 
 // fetch asks for one token. The error is a *RefusedError or an *UnavailableError.
@@ -72,6 +76,7 @@ func (e *endpoint) try(ctx context.Context, c *Client, key *Key, scopes []string
 		return Token{}, errors.As(err, &exchange) && exchange.Stale, failed
 	}
 	defer answer.Body.Close()
+	e.tellTime(answer.Header, sent)
 	body, err := wire.Uncoded(answer.Header, answer.Body, maxAnswer)
 	if err != nil && !errors.Is(err, wire.ErrTooLong) {
 		failed := unavailable("the Authorization Server's answer cannot be read", printable(err))
@@ -185,6 +190,9 @@ func (e *endpoint) judge(c *Client, key *Key, scopes []string, answer *http.Resp
 		}
 	}
 	t := newToken(g.secret, c.tokenKey(key, scopes), sent, g.lifetime, extra)
+	if len(scopes) == 0 {
+		t.h.granted = without(g.scopes, nil)
+	}
 	if !t.Valid(e.now()) {
 		return Token{}, unavailable("the Authorization Server's token had expired when it arrived", nil)
 	}
@@ -207,6 +215,26 @@ func without(a, b []string) []string {
 		}
 	}
 	return rest
+}
+
+// ClockStatus compares the Authorization Server's clock with ours, by the Date of its last
+// answer. The field has whole seconds.
+type ClockStatus struct {
+	// AheadSeconds is how far the server's clock is ahead, negative if it is behind.
+	AheadSeconds float64   `json:"aheadSeconds"`
+	At           time.Time `json:"at"`
+}
+
+// tellTime remembers what an answer to a request sent at that moment says of the time.
+func (e *endpoint) tellTime(h http.Header, sent time.Time) {
+	theirs, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return
+	}
+	now := e.now()
+	// The field is cut to whole seconds, and was written somewhere between.
+	ahead := theirs.Add(500 * time.Millisecond).Sub(sent.Add(now.Sub(sent) / 2))
+	e.clock.Store(&ClockStatus{AheadSeconds: math.Round(ahead.Seconds()*10) / 10, At: now.UTC()})
 }
 
 // skew is how much the server's clock is ahead of ours, 0 if it does not matter.

@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -265,5 +266,30 @@ func TestAKeyNeverPrintsItself(t *testing.T) {
 	}
 	if !strings.Contains(logged.String(), k.Fingerprint()) {
 		t.Error("the log does not say which key")
+	}
+}
+
+// Editors of Windows put a byte order mark before what they save.
+func TestAByteOrderMarkBelongsToNoKeyCertificateOrPassword(t *testing.T) {
+	dir := t.TempDir()
+	const mark = "\xef\xbb\xbf"
+	for name, from := range map[string]string{"key.pem": oldSource.KeyFile, "certificate.pem": oldSource.CertificateFile} {
+		content, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), append([]byte(mark), content...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := LoadKey(KeySource{KeyFile: filepath.Join(dir, "key.pem"), CertificateFile: filepath.Join(dir, "certificate.pem")}); err != nil {
+		t.Error(err)
+	}
+	password := filepath.Join(dir, "password")
+	if err := os.WriteFile(password, []byte(mark+"secret\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := PasswordFile(password)(); err != nil || string(got) != "secret" {
+		t.Errorf("the password is %q, %v", got, err)
 	}
 }

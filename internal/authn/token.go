@@ -30,6 +30,8 @@ type held struct {
 	key    TokenKey
 	// extra are the scopes that were granted without being asked for.
 	extra []string
+	// granted are all scopes that the answer named, for one that was asked for without any.
+	granted []string
 
 	obtained time.Time
 	// expires has a monotonic reading, expiresWall has none: a token is over when
@@ -114,6 +116,15 @@ func (t Token) Key() TokenKey {
 		return TokenKey{}
 	}
 	return t.h.key
+}
+
+// Granted are the scopes that the server named for a token that was asked for without
+// any: those of the client by default.
+func (t Token) Granted() []string {
+	if t.h == nil {
+		return nil
+	}
+	return t.h.granted
 }
 
 // Extra are the scopes that the token opens though they were not asked for.

@@ -23,7 +23,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,7 +30,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +38,8 @@ import (
 	"ebox-gateway/internal/wire"
 
 	"golang.org/x/net/http/httpproxy"
+
+	"ebox-gateway/internal/files"
 )
 
 // Options is what the way out needs to know of the company it leaves.
@@ -168,7 +168,7 @@ func (e *Egress) trust(file string) error {
 	if file == "" {
 		return nil // with nil roots crypto/tls takes the system's
 	}
-	text, err := os.ReadFile(file)
+	text, err := files.Text(file, files.Most)
 	if err != nil {
 		return fmt.Errorf("reading the authorities of egress.caFile: %w", err)
 	}
@@ -179,20 +179,8 @@ func (e *Egress) trust(file string) error {
 	} else {
 		e.roots = e.roots.Clone()
 	}
-	count := 0
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		count++
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return fmt.Errorf("reading certificate %d of egress.caFile %s: %w", count, file, err)
-		}
-		e.roots.AddCert(certificate)
-	}
-	if count == 0 {
-		return fmt.Errorf("reading egress.caFile %s: it holds no PEM certificate; write the authority's certificate there, from -----BEGIN CERTIFICATE----- on", file)
+	if err := files.Authorities(e.roots, text); err != nil {
+		return fmt.Errorf("reading egress.caFile %s: %w", file, err)
 	}
 	return nil
 }

@@ -40,6 +40,9 @@ func (g *Gateway) attention(h admin.Health) []Attention {
 	if h.Status == admin.Down {
 		note(severityDown, "gateway", h.Reason)
 	}
+	if reason := g.ready(); reason != "" && h.Status != admin.Down {
+		note(severityDegraded, "gateway", "it is not ready: "+reason)
+	}
 	for part, d := range h.Details {
 		note(severityDegraded, part, d.Reason)
 	}

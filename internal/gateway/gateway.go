@@ -16,7 +16,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +26,7 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/server"
@@ -76,6 +76,7 @@ type Gateway struct {
 	// rejected is the last configuration that was not taken.
 	rejected atomic.Pointer[rejection]
 
+	readiness       readiness
 	certificates    certificates
 	internal, admin *listen.Server
 	state           atomic.Int32 // one of serving, leaving, refusing
@@ -157,7 +158,7 @@ func (g *Gateway) adminToken() (string, error) {
 	if file == "" {
 		return "", nil
 	}
-	token, err := os.ReadFile(file)
+	token, err := files.Text(file, files.Most)
 	if err != nil {
 		return "", fmt.Errorf("reading admin.tokenFile: %w", err)
 	}
@@ -218,6 +219,7 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 	g.background.wg.Go(func() { g.pool.cache.Run(g.background.ctx) })
 	g.background.wg.Go(func() { g.followSwitches(g.background.ctx) })
 	g.background.wg.Go(func() { g.followKeys(g.background.ctx) })
+	g.background.wg.Go(func() { g.becomeReady(g.background.ctx) })
 	defer g.pool.cache.Close()
 	defer g.stopBackground()
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"reflect"
 	"sync/atomic"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/server"
@@ -124,7 +124,7 @@ func (g *generation) newEgress(old *generation) error {
 	c := g.cfg.Egress
 	if c.CAFile != "" {
 		var err error
-		if g.caFile, err = os.ReadFile(c.CAFile); err != nil {
+		if g.caFile, err = files.Text(c.CAFile, files.Most); err != nil {
 			return fmt.Errorf("reading egress.caFile: %w", err)
 		}
 	}

@@ -5,9 +5,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"os"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/listen"
 )
 
@@ -71,17 +71,17 @@ func (c *listenersChange) listeners(list config.Listeners) ([]listen.Listener, e
 }
 
 func (c *listenersChange) config(t config.TLS) (*tls.Config, error) {
-	chain, err := os.ReadFile(t.CertFile)
+	chain, err := files.Text(t.CertFile, files.Most)
 	if err != nil {
 		return nil, fmt.Errorf("reading certFile: %w", err)
 	}
-	key, err := os.ReadFile(t.KeyFile)
+	key, err := files.Text(t.KeyFile, files.Most)
 	if err != nil {
 		return nil, fmt.Errorf("reading keyFile: %w", err)
 	}
 	var authorities []byte
 	if t.ClientCAFile != "" {
-		if authorities, err = os.ReadFile(t.ClientCAFile); err != nil {
+		if authorities, err = files.Text(t.ClientCAFile, files.Most); err != nil {
 			return nil, fmt.Errorf("reading clientCaFile: %w", err)
 		}
 	}
@@ -110,8 +110,8 @@ func (c *listenersChange) config(t config.TLS) (*tls.Config, error) {
 	}
 	if authorities != nil {
 		made.ClientCAs = x509.NewCertPool()
-		if !made.ClientCAs.AppendCertsFromPEM(authorities) {
-			return nil, fmt.Errorf("reading clientCaFile %s: no certificate in PEM is in it", t.ClientCAFile)
+		if err := files.Authorities(made.ClientCAs, authorities); err != nil {
+			return nil, fmt.Errorf("reading clientCaFile %s: %w", t.ClientCAFile, err)
 		}
 	}
 	c.certificates[sum] = made

@@ -37,7 +37,7 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 	s := telemetry.Snapshot{
 		Ready: g.ready() == "", Health: g.health().Status, InFlight: g.underway(),
 		ConfigHash: now.cfg.Hash(), Environment: string(now.cfg.Environment), ConfigSince: now.since, ConfigRejected: g.rejected.Load() != nil,
-		Listed: len(now.cfg.Tenancy.Enterprises), Suspended: now.resolver.suspended(),
+		Listed: len(now.cfg.Tenancy.Enterprises), Suspended: now.suspendedCount(),
 		Upstreams: upstreamSnapshots(g.pool.status()),
 	}
 	if counts := g.evidenceCounts.Load(); counts != nil {

@@ -3,11 +3,11 @@ package gateway
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"reflect"
 	"sync/atomic"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/telemetry"
 )
@@ -45,7 +45,7 @@ func (g *generation) newTracing(old *generation) error {
 			continue
 		}
 		var err error
-		if *file.content, err = os.ReadFile(file.name); err != nil {
+		if *file.content, err = files.Text(file.name, files.Most); err != nil {
 			return fmt.Errorf("reading %s: %w", file.key, err)
 		}
 	}
