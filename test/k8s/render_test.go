@@ -26,6 +26,15 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// The tests run beside the manifests.
+func TestMain(m *testing.M) {
+	if err := os.Chdir("../../k8s"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
 // The kinds of the Prometheus operator, as far as they are used here, so that a
 // mistyped field is found as in any other.
 type (
