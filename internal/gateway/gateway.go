@@ -73,9 +73,11 @@ type Gateway struct {
 	// rejected is the last configuration that was not taken.
 	rejected atomic.Pointer[rejection]
 
-	certificates    certificates
-	internal, admin *server.Server
-	state           atomic.Int32 // one of serving, leaving, refusing
+	certificates certificates
+	// listenerCertificates is when the certificates in use expire, by listener.
+	listenerCertificates atomic.Pointer[map[string]time.Time]
+	internal, admin      *server.Server
+	state                atomic.Int32 // one of serving, leaving, refusing
 }
 
 // The states of a gateway: requests are served; they are served, and callers asked
@@ -198,6 +200,7 @@ func (g *Gateway) listen(cfg *config.Config) error {
 	if err := g.internal.Listen(internal, limits); err != nil {
 		return fmt.Errorf("opening the internal endpoint: %w", err)
 	}
+	g.listenerCertificates.Store(listenerExpiry(internal, administration))
 	return nil
 }
 

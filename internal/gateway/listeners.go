@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"time"
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/server"
@@ -30,6 +31,19 @@ func (c certificates) listeners(list config.Listeners) ([]server.Listener, error
 		result = append(result, made)
 	}
 	return result, nil
+}
+
+// listenerExpiry is when the certificates of listeners expire, by the listener's name.
+func listenerExpiry(lists ...[]server.Listener) *map[string]time.Time {
+	all := make(map[string]time.Time)
+	for _, list := range lists {
+		for _, l := range list {
+			if l.TLS != nil && l.TLS.Certificates[0].Leaf != nil {
+				all[l.Name] = l.TLS.Certificates[0].Leaf.NotAfter
+			}
+		}
+	}
+	return &all
 }
 
 func (c certificates) config(t config.TLS) (*tls.Config, error) {
