@@ -368,3 +368,22 @@ func BenchmarkSnapshot(b *testing.B) {
 		n.Snapshot()
 	}
 }
+
+func TestRefusedEnterprisesAreCountedByProvider(t *testing.T) {
+	n := newNight()
+	refused := func(number enterprise.Number, route, provider string) {
+		n.done(call.Record{Call: &call.Call{Enterprise: number, Route: route, Provider: provider}, Tries: 1, Status: 403, UpstreamStatus: 403}, time.Millisecond)
+	}
+	refused(206731645, "a", "nsso")
+	refused(206731645, "b", "nsso") // the same enterprise by another route
+	refused(212148896, "a", "nsso")
+	refused(206731645, "a", "regional")
+	refused(206731645, "grant", "")
+	if got := n.RefusedBy(); len(got) != 3 || got["nsso"] != 2 || got["regional"] != 1 || got[""] != 1 {
+		t.Errorf("refused by %v", got)
+	}
+	n.done(call.Record{Call: &call.Call{Enterprise: 212148896, Route: "a", Provider: "nsso"}, Tries: 1, Status: 200, UpstreamStatus: 200}, time.Millisecond)
+	if got := n.RefusedBy(); got["nsso"] != 1 {
+		t.Errorf("after a success refused by %v", got)
+	}
+}

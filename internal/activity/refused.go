@@ -120,6 +120,29 @@ func (s *refusedShard) forgetOldest() {
 // RefusedTotal counts the enterprises that an upstream refuses.
 func (a *Recent) RefusedTotal() int { return int(a.refused.known.Load()) }
 
+// RefusedBy counts the enterprises that are refused, by the provider that refuses them. The
+// name is empty for upstreams that are none.
+func (a *Recent) RefusedBy() map[string]int {
+	type at struct {
+		provider string
+		number   enterprise.Number
+	}
+	seen := make(map[at]bool)
+	counts := make(map[string]int)
+	for i := range a.refused.shards {
+		s := &a.refused.shards[i]
+		s.mu.Lock()
+		for k := range s.list {
+			if who := (at{k.provider, k.number}); !seen[who] {
+				seen[who] = true
+				counts[k.provider]++
+			}
+		}
+		s.mu.Unlock()
+	}
+	return counts
+}
+
 // Refused are the enterprises that an upstream refuses, the latest first and at most
 // so many; all of them if most is 0.
 func (a *Recent) Refused(most int) RefusedList {

@@ -76,10 +76,12 @@ type Gateway struct {
 	// rejected is the last configuration that was not taken.
 	rejected atomic.Pointer[rejection]
 
-	readiness       readiness
-	certificates    certificates
-	internal, admin *listen.Server
-	state           atomic.Int32 // one of serving, leaving, refusing
+	readiness    readiness
+	certificates certificates
+	// listenerCertificates is when the certificates in use expire, by listener.
+	listenerCertificates atomic.Pointer[map[string]time.Time]
+	internal, admin      *listen.Server
+	state                atomic.Int32 // one of serving, leaving, refusing
 }
 
 // The states of a gateway: requests are served; they are served, and callers asked

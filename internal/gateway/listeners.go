@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"time"
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/files"
@@ -21,6 +22,7 @@ type listenersChange struct {
 	g               *Gateway
 	admin, internal *listen.Change
 	certificates    certificates
+	expiry          *map[string]time.Time // of the certificates, by listener
 }
 
 // prepareListeners opens what a configuration listens on. The result must be committed.
@@ -34,6 +36,7 @@ func (g *Gateway) prepareListeners(cfg *config.Config) (*listenersChange, error)
 	if err != nil {
 		return nil, err
 	}
+	c.expiry = listenerExpiry(internal, administration)
 	limits := limitsOf(cfg)
 	if c.admin, err = g.admin.Prepare(administration, limits); err != nil {
 		return nil, fmt.Errorf("opening the admin listener: %w", err)
@@ -51,6 +54,7 @@ func (c *listenersChange) commit() {
 	c.admin.Commit()
 	c.internal.Commit()
 	c.g.certificates = c.certificates
+	c.g.listenerCertificates.Store(c.expiry)
 }
 
 // listeners makes the listeners of a list.
@@ -68,6 +72,19 @@ func (c *listenersChange) listeners(list config.Listeners) ([]listen.Listener, e
 		result = append(result, made)
 	}
 	return result, nil
+}
+
+// listenerExpiry is when the certificates of listeners expire, by the listener's name.
+func listenerExpiry(lists ...[]listen.Listener) *map[string]time.Time {
+	all := make(map[string]time.Time)
+	for _, list := range lists {
+		for _, l := range list {
+			if l.TLS != nil && l.TLS.Certificates[0].Leaf != nil {
+				all[l.Name] = l.TLS.Certificates[0].Leaf.NotAfter
+			}
+		}
+	}
+	return &all
 }
 
 func (c *listenersChange) config(t config.TLS) (*tls.Config, error) {

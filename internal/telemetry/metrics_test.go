@@ -23,7 +23,7 @@ func everything() Snapshot {
 	at := time.Unix(1_800_000_000, 0)
 	return Snapshot{
 		Ready: true, Health: "DEGRADED", InFlight: 3, ConfigHash: "ab12", Environment: "test", ConfigSince: at, ConfigRejected: true,
-		Listed: 40_000, Suspended: 2, RateRefusals: map[string]uint64{"enterprise": 4, "caller": 5, "upstream": 6},
+		Listed: 40_000, Suspended: 2, RefusedEnterprises: map[string]int{"nsso": 3}, ListenerExpiry: map[string]time.Time{"services": at}, RateRefusals: map[string]uint64{"enterprise": 4, "caller": 5, "upstream": 6},
 		Upstreams: []UpstreamSnapshot{{Name: "provider nsso", Circuit: "open", Opened: 2, InFlight: 1, Queued: 7, Retries: 8, RetriesDenied: 9, RefusedOpen: 10, RefusedFull: 11, RefusedRate: 12}},
 		Clients: []ClientSnapshot{{
 			Name: "payroll", CertificateExpiry: at, PendingExpiry: at.Add(time.Hour), Pending: true,

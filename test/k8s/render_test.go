@@ -26,6 +26,15 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// The tests run beside the manifests.
+func TestMain(m *testing.M) {
+	if err := os.Chdir("../../k8s"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
 // The kinds of the Prometheus operator, as far as they are used here, so that a
 // mistyped field is found as in any other.
 type (
@@ -87,6 +96,8 @@ var kinds = map[string]func() metav1.Object{
 	"monitoring.coreos.com/v1/PrometheusRule": func() metav1.Object {
 		return new(prometheusRule)
 	},
+	"cert-manager.io/v1/Certificate":        func() metav1.Object { return new(certificate) },
+	"external-secrets.io/v1/ExternalSecret": func() metav1.Object { return new(externalSecret) },
 }
 
 // manifests is what one overlay renders to.
@@ -140,6 +151,19 @@ apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [../acceptance]
 components: [../../components/egress-proxy]
+`}, variant{name: "production-on-openshift", kustomization: `
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [../production]
+components: [../../components/openshift]
+`}, variant{name: "production-under-strict-policies", kustomization: `
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [../production]
+components: [../../components/strict-policies]
+images:
+  - {name: registry.example.be/ebox-gateway, digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000"}
+  - {name: registry.example.be/redis, digest: "sha256:1111111111111111111111111111111111111111111111111111111111111111"}
 `})
 }
 
@@ -193,6 +217,9 @@ func decode(text []byte) ([]metav1.Object, error) {
 		}
 		if err != nil {
 			return nil, err
+		}
+		if len(bytes.TrimSpace(document)) == 0 {
+			continue
 		}
 		var kind metav1.TypeMeta
 		if err := yaml.Unmarshal(document, &kind); err != nil {

@@ -165,8 +165,14 @@ func TestContainersHaveNothingLeftToDrop(t *testing.T) {
 				t.Errorf("%s shares a namespace", s.Name)
 			}
 			p := pod.SecurityContext
-			if p == nil || p.RunAsNonRoot == nil || !*p.RunAsNonRoot || p.RunAsUser == nil || *p.RunAsUser == 0 || p.RunAsGroup == nil || *p.RunAsGroup == 0 {
+			if p == nil || p.RunAsNonRoot == nil || !*p.RunAsNonRoot {
 				t.Errorf("%s may run as root", s.Name)
+			}
+			// On OpenShift the namespace's range decides: the SCC fills in all three.
+			fixed := p.RunAsUser != nil && *p.RunAsUser != 0 && p.RunAsGroup != nil && *p.RunAsGroup != 0 && p.FSGroup != nil
+			free := p.RunAsUser == nil && p.RunAsGroup == nil && p.FSGroup == nil
+			if onOpenShift := m.name == "production-on-openshift"; onOpenShift && !free || !onOpenShift && !fixed {
+				t.Errorf("%s has the users and groups %v %v %v", s.Name, p.RunAsUser, p.RunAsGroup, p.FSGroup)
 			}
 			if p.SeccompProfile == nil || p.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
 				t.Errorf("%s has no seccomp profile", s.Name)
@@ -175,7 +181,7 @@ func TestContainersHaveNothingLeftToDrop(t *testing.T) {
 				if v.HostPath != nil {
 					t.Errorf("%s mounts %s of the node", s.Name, v.HostPath.Path)
 				}
-				if v.Secret != nil && (v.Secret.DefaultMode == nil || *v.Secret.DefaultMode != 0o440 || p.FSGroup == nil) {
+				if v.Secret != nil && (v.Secret.DefaultMode == nil || *v.Secret.DefaultMode != 0o440) {
 					t.Errorf("the secret %s of %s is readable by others, or not by its own group", v.Name, s.Name)
 				}
 			}
@@ -204,6 +210,49 @@ func TestContainersHaveNothingLeftToDrop(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The SCC restricted-v2 of OpenShift: what else it asks for is in the test above.
+func TestOpenShiftMountsOnlyWhatItsSCCAllows(t *testing.T) {
+	for _, s := range all[*appsv1.StatefulSet](render(t, chosen(t, "production-on-openshift"))) {
+		for _, v := range s.Spec.Template.Spec.Volumes {
+			if v.ConfigMap == nil && v.Secret == nil && v.PersistentVolumeClaim == nil {
+				t.Errorf("the volume %s of %s is of another kind: %+v", v.Name, s.Name, v.VolumeSource)
+			}
+		}
+		for _, c := range s.Spec.Template.Spec.Containers {
+			if x := c.SecurityContext; x.RunAsUser != nil || x.RunAsGroup != nil {
+				t.Errorf("the container %s of %s has a fixed user", c.Name, s.Name)
+			}
+			for _, p := range c.Ports {
+				if p.HostPort != 0 {
+					t.Errorf("the container %s of %s takes a port of the node", c.Name, s.Name)
+				}
+			}
+		}
+	}
+}
+
+// What admission policies ask of every container beyond pod security "restricted".
+func TestStrictPoliciesAreMet(t *testing.T) {
+	sets := all[*appsv1.StatefulSet](render(t, chosen(t, "production-under-strict-policies")))
+	if len(sets) != 2 {
+		t.Fatalf("%d StatefulSets", len(sets))
+	}
+	for _, s := range sets {
+		for _, c := range s.Spec.Template.Spec.Containers {
+			if !regexp.MustCompile(`@sha256:[0-9a-f]{64}$`).MatchString(c.Image) {
+				t.Errorf("%s/%s runs %s, which is not named by its digest", s.Name, c.Name, c.Image)
+			}
+			for name, list := range map[string]corev1.ResourceList{"requests": c.Resources.Requests, "limits": c.Resources.Limits} {
+				for _, r := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
+					if q := list[r]; q.IsZero() {
+						t.Errorf("%s/%s has no %s in its %s", s.Name, c.Name, r, name)
+					}
+				}
+			}
+		}
+	}
 }
 
 // An image is one that a person chose.

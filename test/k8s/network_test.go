@@ -190,6 +190,10 @@ func TestTheGatewayReachesItsUpstreamsAndNothingElse(t *testing.T) {
 		}
 		at := func(s string) peer { return peer{address: netip.MustParseAddr(s)} }
 		byProxy := m.name == "acceptance-by-proxy"
+		dns, dnsPort := "kube-system", int32(53)
+		if m.name == "production-on-openshift" {
+			dns, dnsPort = "openshift-dns", 5353
+		}
 		redis := len(all[*appsv1.StatefulSet](m)) > 1
 		for name, c := range map[string]struct {
 			peer
@@ -204,7 +208,7 @@ func TestTheGatewayReachesItsUpstreamsAndNothingElse(t *testing.T) {
 			"a private address by v6":      {at("fd00::1"), 443, false},
 			"v4 wrapped for NAT64":         {at("64:ff9b::a01:203"), 443, false},
 			"the metadata service":         {at("169.254.169.254"), 443, false},
-			"the cluster's DNS":            {peer{namespace: labelled("kube-system", nil)}, 53, true},
+			"the cluster's DNS":            {peer{namespace: labelled(dns, nil)}, dnsPort, true},
 			"anything else in kube-system": {peer{namespace: labelled("kube-system", nil)}, 6443, false},
 			"Redis":                        {peer{namespace: n.home, labels: map[string]string{"app.kubernetes.io/name": "ebox-redis"}}, 6379, redis},
 			"a Redis of somebody else":     {peer{namespace: labelled("shop", nil), labels: map[string]string{"app.kubernetes.io/name": "ebox-redis"}}, 6379, false},

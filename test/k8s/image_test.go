@@ -161,7 +161,7 @@ func TestTheSameSourceGivesTheSameBinary(t *testing.T) {
 		to := filepath.Join(t.TempDir(), "gateway")
 		compile := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(command, "/out/gateway", to))
 		compile.Dir = from
-		compile.Env = append(os.Environ(), "TARGETOS=", "TARGETARCH=", "VERSION="+version)
+		compile.Env = append(os.Environ(), "GOWORK=off", "TARGETOS=", "TARGETARCH=", "VERSION="+version)
 		if out, err := compile.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}

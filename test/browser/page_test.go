@@ -1,4 +1,4 @@
-package gateway_test
+package browser_test
 
 import (
 	"context"
@@ -36,8 +36,8 @@ type tab struct {
 }
 
 // browse opens the admin listener's page in Chromium.
-func (h *house) browse(fragment string) *tab {
-	h.t.Helper()
+func (g *instance) browse(fragment string) *tab {
+	g.t.Helper()
 	program := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if found, err := exec.LookPath(name); err == nil {
@@ -46,33 +46,33 @@ func (h *house) browse(fragment string) *tab {
 		}
 	}
 	if program == "" {
-		h.t.Skip("there is no chromium on this machine: apt-get install chromium")
+		g.t.Skip("there is no chromium on this machine: apt-get install chromium")
 	}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(program), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.UserDataDir(h.t.TempDir()),
+		chromedp.ExecPath(program), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.UserDataDir(g.t.TempDir()),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
 		chromedp.Flag("disable-dev-shm-usage", true))
 	allocator, endBrowser := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, closeTab := chromedp.NewContext(allocator)
 	limited, end := context.WithTimeout(ctx, 90*time.Second)
-	h.t.Cleanup(func() {
+	g.t.Cleanup(func() {
 		if err := chromedp.Cancel(ctx); err != nil {
-			h.t.Logf("closing the browser: %v", err)
+			g.t.Logf("closing the browser: %v", err)
 		}
 		end()
 		closeTab()
 		endBrowser()
 	})
-	p := &tab{t: h.t, ctx: limited}
-	if err := chromedp.Listen(p.ctx, p.hear); err != nil {
-		h.t.Fatalf("starting %s: %v", program, err)
+	p := &tab{t: g.t, ctx: limited}
+	if err := chromedp.Listen(p.ctx, p.record); err != nil {
+		g.t.Fatalf("starting %s: %v", program, err)
 	}
-	p.do(chromedp.EmulateViewport(1440, 900), chromedp.Navigate(h.adm+"/"+fragment))
+	p.do(chromedp.EmulateViewport(1440, 900), chromedp.Navigate(g.admin+"/"+fragment))
 	p.wait("the first picture", `document.querySelectorAll('#figures .figure').length === 4 && document.querySelector('#providers table') !== null`)
 	return p
 }
 
-func (p *tab) hear(event any) {
+func (p *tab) record(event any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch e := event.(type) {
@@ -88,7 +88,7 @@ func (p *tab) hear(event any) {
 }
 
 // quiet checks that the browser had nothing to complain of and asked nobody else.
-func (p *tab) quiet(h *house) {
+func (p *tab) quiet(g *instance) {
 	p.t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -99,7 +99,7 @@ func (p *tab) quiet(h *house) {
 		p.t.Errorf("only %q was asked for", p.requests)
 	}
 	for _, r := range p.requests {
-		if u, err := url.Parse(r); err != nil || "http://"+u.Host != h.adm {
+		if u, err := url.Parse(r); err != nil || "http://"+u.Host != g.admin {
 			p.t.Errorf("the page asked %s", r)
 		}
 	}
@@ -171,17 +171,17 @@ func (p *tab) keep(name string) {
 // which a caller complains, and is told when the gateway itself is gone.
 func TestSomebodyAtNightFindsTheBrokenProvider(t *testing.T) {
 	t.Parallel()
-	h := open(t)
-	h.get(box+"/messages").want(t, 200)
-	p := h.browse("")
+	g := start(t, "")
+	g.get(box+"/messages").want(t, 200)
+	p := g.browse("")
 	p.wait("the state", `document.querySelector('#state-heading').textContent === 'Up'`)
 
-	h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultReset})
+	g.fault(simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultReset})
 	broke := time.Now()
-	id := h.get(box+"/messages/"+simulator.FirstMessage).want(t, 502).header.Get("X-Request-Id")
+	id := g.get(box+"/messages/"+simulator.FirstMessage).want(t, 502).header.Get("X-Request-Id")
 	for range 30 { // until its circuit opens
-		h.get(box + "/messages")
-		h.get("/enterprises/0212148896" + nsso + "/ebox/messages")
+		g.get(box + "/messages")
+		g.get("/enterprises/0212148896" + nsso + "/ebox/messages")
 	}
 	p.wait("the banner", `/calls fail/.test(document.querySelector('#state-heading').textContent) && /provider nsso/.test(document.querySelector('.attention').innerText)`)
 	p.wait("the circuit", `/open[^]*next probe/.test(document.querySelector('#providers tbody tr').innerText)`)
@@ -199,17 +199,16 @@ func TestSomebodyAtNightFindsTheBrokenProvider(t *testing.T) {
 	p.press(".problem summary")
 	p.wait("its facts", `/BelGov-Trace-Id sent/.test(document.querySelector('.problem').innerText)`)
 	p.keep("broken")
-	p.quiet(h)
+	p.quiet(g)
 
 	// A link to it does the same, and one to a request that nobody remembers says so.
-	p.do(chromedp.Navigate("about:blank"), chromedp.Navigate(h.adm+"/#"+id))
+	p.do(chromedp.Navigate("about:blank"), chromedp.Navigate(g.admin+"/#"+id))
 	p.wait("the one that the link names", `document.activeElement.parentElement?.id === '`+id+`' && document.activeElement.parentElement.open`)
 	p.do(chromedp.Evaluate[chromedp.Void](`location.hash = '00000000-0000-4000-8000-000000000000'`))
 	p.wait("the advice", `/not among the problems[^]*access log/.test(document.querySelector('#problems').innerText)`)
 
-	h.stopped = true
-	h.cut()
-	if err := h.stop(); err != nil {
+	g.disconnect()
+	if err := g.shutdown(); err != nil {
 		t.Logf("stopping: %v", err)
 	}
 	p.wait("the lost connection", `document.querySelector('#state-heading').textContent === 'Connection lost' && /\d+ s old/.test(document.querySelector('#picture').innerText) && /does not answer/.test(document.querySelector('#state').innerText)`)
@@ -220,9 +219,9 @@ func TestSomebodyAtNightFindsTheBrokenProvider(t *testing.T) {
 func TestWhatThePageShowsIsNeverMarkup(t *testing.T) {
 	t.Parallel()
 	const evil = `<img src=x onerror=window.pwned=1>`
-	h := open(t, often)
-	h.get("/enterprises/0474028805"+nsso+"/ebox", "X-Actor: "+evil).want(t, 403)
-	h.get("/<svg%20onload=window.pwned=3>79072300048?secret="+url.QueryEscape(evil), "X-Actor: "+evil).want(t, 404)
+	g := start(t, "  refresh: 200ms\n")
+	g.get("/enterprises/0474028805"+nsso+"/ebox", "X-Actor: "+evil).want(t, 403)
+	g.get("/<svg%20onload=window.pwned=3>79072300048?secret="+url.QueryEscape(evil), "X-Actor: "+evil).want(t, 404)
 	list, err := json.Marshal([]map[string]any{{
 		"messageProviderId": evil, "messageProviderName": map[string]string{"en": `"><script>window.pwned=2</script>`}, "messageProviderUrl": "https://evil.example/",
 		"messageProviderTechnicalContact": evil, "apiSupportedVersion": evil,
@@ -230,13 +229,19 @@ func TestWhatThePageShowsIsNeverMarkup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.fault(simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultStatus, Status: 200, ContentType: "application/json", Body: string(list)})
+	g.fault(simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultStatus, Status: 200, ContentType: "application/json", Body: string(list)})
 	eventually(t, "the registry's list", func() bool {
-		return len(h.status().Directory.Providers) == 1
+		var status struct {
+			Directory struct{ Providers []json.RawMessage } `json:"directory"`
+		}
+		if err := json.Unmarshal([]byte(g.send("GET", g.admin+"/status").want(t, 200).body), &status); err != nil {
+			t.Fatal(err)
+		}
+		return len(status.Directory.Providers) == 1
 	})
-	h.operate("POST", "/maintenance?provider="+url.QueryEscape(evil)+"&for=1h&reason="+url.QueryEscape("<b onclick=x>"+evil)).want(t, 200)
-	h.get("/enterprises/"+mandated+"/ebox/providers/"+url.PathEscape(evil)+"/ebox/messages").want(t, 503)
-	p := h.browse("")
+	g.operate("/maintenance?provider="+url.QueryEscape(evil)+"&for=1h&reason="+url.QueryEscape("<b onclick=x>"+evil)).want(t, 200)
+	g.get("/enterprises/"+mandated+"/ebox/providers/"+url.PathEscape(evil)+"/ebox/messages").want(t, 503)
+	p := g.browse("")
 	p.wait("the problems", `document.querySelectorAll('.problem').length === 3`)
 	p.do(chromedp.Evaluate[chromedp.Void](`for (const d of document.querySelectorAll('details')) d.open = true`))
 	p.wait("their facts", `document.querySelectorAll('.problem .facts').length === 3`)
@@ -257,7 +262,7 @@ func TestWhatThePageShowsIsNeverMarkup(t *testing.T) {
 	p.do(chromedp.EmulateViewport(390, 844))
 	p.fits()
 	p.keep("hostile")
-	p.quiet(h)
+	p.quiet(g)
 }
 
 // fits checks that nothing stands out at the side.
@@ -276,17 +281,17 @@ var contrast string
 // The page can be read on a phone and in the dark, and used without a mouse.
 func TestThePageCanBeReadAndUsedByAnybody(t *testing.T) {
 	t.Parallel()
-	h := open(t)
-	h.get(box+"/messages").want(t, 200)
-	h.get("/enterprises/0474028805"+nsso+"/ebox").want(t, 403)
-	h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultReset})
+	g := start(t, "")
+	g.get(box+"/messages").want(t, 200)
+	g.get("/enterprises/0474028805"+nsso+"/ebox").want(t, 403)
+	g.fault(simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultReset})
 	for range 30 {
-		h.get(box + "/messages")
-		h.get("/enterprises/0212148896" + nsso + "/ebox/messages")
+		g.get(box + "/messages")
+		g.get("/enterprises/0212148896" + nsso + "/ebox/messages")
 	}
-	h.get("/nothing").want(t, 404)
-	h.operate("POST", "/maintenance?provider=regional&for=2h&reason=new+disks").want(t, 200)
-	p := h.browse("")
+	g.get("/nothing").want(t, 404)
+	g.operate("/maintenance?provider=regional&for=2h&reason=new+disks").want(t, 200)
+	p := g.browse("")
 	p.wait("the problems", `document.querySelectorAll('.problem').length > 3 && document.querySelector('#refused table') !== null`)
 	p.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('details').open = true`))
 	p.wait("its facts", `document.querySelector('.problem .facts') !== null`)
@@ -344,5 +349,5 @@ func TestThePageCanBeReadAndUsedByAnybody(t *testing.T) {
 			t.Errorf("the page has not %s", what)
 		}
 	}
-	p.quiet(h)
+	p.quiet(g)
 }

@@ -221,7 +221,7 @@ func TestTheGatewayTakesTheConfiguration(t *testing.T) {
 				t.Errorf("%s: %s", c.Part, c.Detail)
 			}
 		}
-		if want := strings.TrimSuffix(m.name, "-by-proxy"); string(cfg.Environment) != want {
+		if want, _, _ := strings.Cut(m.name, "-"); string(cfg.Environment) != want {
 			t.Errorf("%s has the environment %s", m.name, cfg.Environment)
 		}
 	})

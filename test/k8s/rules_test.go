@@ -37,14 +37,14 @@ func TestTheComponentHasTheAlertsOfDeploy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text = append([]byte("# Made from deploy/prometheus-rules.yaml by \"go test ./k8s -update\": change it there.\n"), text...)
+		text = append([]byte("# Made from deploy/prometheus-rules.yaml by \"make generate\": change it there.\n"), text...)
 		if err := os.WriteFile(component, text, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got := named[*prometheusRule](t, overlay(t, "production"), "ebox-gateway")
 	if diff := cmp.Diff(want, got.Spec); diff != "" {
-		t.Errorf("%s is stale, run go test ./k8s -update (- deploy, + component):\n%s", component, diff)
+		t.Errorf("%s is stale, run make generate (- deploy, + component):\n%s", component, diff)
 	}
 }
 
