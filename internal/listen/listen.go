@@ -71,7 +71,8 @@ type Limits struct {
 type Options struct {
 	Handler http.Handler
 	// ConnContext, unless nil, gives the context that the requests of a connection
-	// get theirs from. It must not be one that can be cancelled.
+	// get theirs from. It must not be one that can be cancelled, which would cost each
+	// request a place among its children.
 	ConnContext func(Listener, net.Conn) context.Context
 	// NewID gives the id of a request that is refused before any handler sees it.
 	NewID func() string
