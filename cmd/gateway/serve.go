@@ -15,6 +15,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/telemetry"
 )
 
 func serveCommand() command {
@@ -41,6 +42,7 @@ one that drops more than 5 % of the enterprises, unless SIGHUP confirms it.`,
 			if err != nil {
 				return err
 			}
+			telemetry.TakeStandardLog(log)
 			limitMemory(log)
 			g, err := gateway.New(cfg, gateway.Options{
 				Log: log, Done: access.Done, Level: level, Version: version(),
