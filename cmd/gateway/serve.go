@@ -15,6 +15,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/telemetry"
 )
 
 func serveCommand() command {
@@ -42,6 +43,7 @@ confirms it. SIGHUP also asks at once for tokens that were refused.`,
 			if err != nil {
 				return err
 			}
+			telemetry.TakeStandardLog(log)
 			limitMemory(log)
 			for _, risk := range gateway.Risks(cfg) {
 				log.Warn(risk)

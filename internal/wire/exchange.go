@@ -411,7 +411,7 @@ func (x *exchange) finish(well bool) {
 			// Only the goroutine's last words are missing, most likely.
 			select {
 			case <-x.up.done:
-			case <-time.After(rest):
+			case <-time.After(settle):
 			}
 		}
 		x.mu.Lock()

@@ -9,10 +9,13 @@ import (
 )
 
 const (
-	// rest is how long a connection has been unused before it serves another party, or anybody after an answer
-	// without a body: an upstream that sends more than one answer to a request mostly does so at once. Bytes that
-	// arrive in that time close the connection.
-	rest = 50 * time.Millisecond
+	// rest is how long a connection has been unused before it serves another party: an upstream that sends more than
+	// one answer to a request mostly does so at once. Bytes that arrive in that time close the connection. It is far
+	// longer than 20 ms, since the upstream's machine may be busy.
+	rest = 250 * time.Millisecond
+
+	// settle is how long it has been unused before it serves even the same party, after an answer without a body.
+	settle = 50 * time.Millisecond
 
 	// mostIdle bounds the unused connections to one host.
 	mostIdle = 1024
@@ -135,7 +138,7 @@ func (p *pool) take(party string) *conn {
 			c.Close()
 			continue
 		}
-		if unused >= rest || c.party == party && !c.wary {
+		if unused >= rest || c.party == party && (!c.wary || unused >= settle) {
 			if best < 0 {
 				best = i
 			}
