@@ -107,7 +107,7 @@ func TestLoadKeySaysWhatToDo(t *testing.T) {
 		"no such password file":       {KeySource{Keystore: "modern.p12", Password: PasswordFile(at("absent"))}, []string{"modern.p12", "absent", "reading password"}},
 		"a folder":                    {KeySource{Keystore: dir}, []string{"is a directory"}},
 		"an empty file":               {KeySource{Keystore: at("empty")}, []string{"empty"}},
-		"a large file":                {KeySource{Keystore: at("large")}, []string{"this is no key"}},
+		"a large file":                {KeySource{Keystore: at("large")}, []string{"this is the wrong file"}},
 		"PKCS#12, wrong password":     {KeySource{Keystore: "modern.p12", Password: fixed("wrong-pass")}, []string{"modern.p12", "the password does not open it"}},
 		"RC2, wrong password":         {KeySource{Keystore: "legacy-rc2.p12", Password: fixed("wrong-pass")}, []string{"the password does not open it"}},
 		"alias, wrong password":       {KeySource{Keystore: "modern.p12", Alias: "payroll", Password: fixed("wrong-pass")}, []string{"the password does not open it"}},
