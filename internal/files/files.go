@@ -121,7 +121,7 @@ func open(path string) (*os.File, int64, error) {
 	if info, err := os.Stat(path); err != nil {
 		return nil, 0, err
 	} else if !info.Mode().IsRegular() {
-		return nil, 0, notRegular(path)
+		return nil, 0, notRegular(path, info)
 	}
 	// Between the two the path may have become a FIFO, whose opening waits for a writer
 	// unless it is told not to.
@@ -131,7 +131,7 @@ func open(path string) (*os.File, int64, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = notRegular(path)
+		err = notRegular(path, info)
 	}
 	if err != nil {
 		_ = f.Close() // nothing was written
@@ -140,7 +140,10 @@ func open(path string) (*os.File, int64, error) {
 	return f, info.Size(), nil
 }
 
-func notRegular(path string) error {
+func notRegular(path string, info fs.FileInfo) error {
+	if info.IsDir() {
+		return &fs.PathError{Op: "read", Path: path, Err: errors.New("is a directory, not a regular file")}
+	}
 	return &fs.PathError{Op: "read", Path: path, Err: errors.New("not a regular file")}
 }
 

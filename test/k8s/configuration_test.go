@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -159,8 +160,7 @@ func secret(t *testing.T, name, key string) string {
 	case "k1.key":
 		return "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"
 	case "tls.key":
-		private, _ := selfSigned(t)
-		return pkcs8(t, private)
+		return pkcs8(t, pairOf(t).private)
 	case "signing.pem":
 		_, private, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {
@@ -168,7 +168,7 @@ func secret(t *testing.T, name, key string) string {
 		}
 		return pkcs8(t, private)
 	case "tls.crt", "ca.crt":
-		_, certificate := selfSigned(t)
+		certificate := pairOf(t).certificate
 		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw}))
 	}
 	t.Fatalf("this test cannot make %s of %s", key, name)
@@ -182,6 +182,24 @@ func pkcs8(t *testing.T, private any) string {
 		t.Fatal(err)
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+// pair is a key and its certificate, which a listener needs to match.
+type pair struct {
+	private     *ecdsa.PrivateKey
+	certificate *x509.Certificate
+}
+
+var madePair struct {
+	sync.Once
+	pair
+}
+
+// pairOf gives the one pair of all tests.
+func pairOf(t *testing.T) pair {
+	t.Helper()
+	madePair.Do(func() { madePair.private, madePair.certificate = selfSigned(t) })
+	return madePair.pair
 }
 
 // selfSigned makes a key and its certificate.
