@@ -208,7 +208,7 @@ func (c *conn) next() bool {
 	c.current.Store(e)
 	goesOn := e.serve()
 	c.current.Store(nil)
-	e.cancel()
+	e.ctx.cancel()
 	c.reading = readNext
 	if c.asSet.Swap(false) {
 		c.until = unknown
@@ -336,7 +336,7 @@ func (c *conn) isClosing() bool {
 // cut ends the connection, and what a handler does for it, with a reset.
 func (c *conn) cut() {
 	if e := c.current.Load(); e != nil {
-		e.cancel()
+		e.ctx.cancel()
 	}
 	c.socket.reset()
 }

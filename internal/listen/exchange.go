@@ -1,7 +1,6 @@
 package listen
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -23,11 +22,11 @@ import (
 // written by the handler's goroutine, but others may flush it, write interim answers, or
 // cause a 100 by reading the body.
 type exchange struct {
-	c      *conn
-	req    *http.Request
-	url    url.URL
-	body   body
-	cancel context.CancelFunc
+	c    *conn
+	req  *http.Request
+	url  url.URL
+	body body
+	ctx  requestContext
 	// http10 and isHead are about the request.
 	http10, isHead bool
 	// kept tells that a caller is served that has closed its sending side.
@@ -421,7 +420,7 @@ func (e *exchange) send(p []byte) {
 		}
 	}
 	if e.failed != nil {
-		e.cancel()
+		e.ctx.cancel()
 	}
 }
 

@@ -1,7 +1,6 @@
 package listen
 
 import (
-	"context"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -58,9 +57,9 @@ func (c *conn) request(start string, header http.Header) (*exchange, *problem.Pr
 	if err != nil {
 		return malformed("its target is malformed")
 	}
-	ctx, cancel := context.WithCancel(c.base)
-	r := blank.WithContext(ctx)
-	e.req, e.cancel = r, cancel
+	e.ctx.Context = c.base
+	r := blank.WithContext(&e.ctx)
+	e.req = r
 	r.Method, r.RequestURI, r.URL, r.Header = method, target, u, header
 	r.Proto, r.ProtoMajor, r.ProtoMinor = proto, major, minor
 	r.RemoteAddr, r.TLS = c.remote, c.tls
@@ -74,7 +73,6 @@ func (c *conn) request(start string, header http.Header) (*exchange, *problem.Pr
 	e.kept.Store(http10 || method != http.MethodGet && method != http.MethodHead && method != http.MethodOptions)
 	e.setBody(framing.Length)
 	if expectsOther(r) {
-		cancel()
 		return nil, expectation()
 	}
 	return e, nil

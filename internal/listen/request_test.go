@@ -187,7 +187,7 @@ func FuzzRequest(f *testing.F) {
 		if p != nil {
 			return
 		}
-		defer e.cancel()
+		defer e.ctx.cancel()
 		theirs, err := http.ReadRequest(bufio.NewReader(strings.NewReader(strings.TrimLeft(text, "\r\n"))))
 		if err != nil {
 			// Empty lines before the request line, which net/http does not skip, are cut off

@@ -36,6 +36,6 @@ func (s *Server) watchCallers() {
 func (e *exchange) lookForCaller() {
 	_, closing, gone := e.c.socket.state()
 	if gone || closing && !e.kept.Load() {
-		e.cancel()
+		e.ctx.cancel()
 	}
 }

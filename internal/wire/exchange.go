@@ -118,7 +118,10 @@ func (x *exchange) begin(r *http.Request) {
 	if x.traceID != "" {
 		x.t.config.Calls.add(x.traceID, 1)
 	}
-	if x.ctx.Done() != nil {
+	// A context that has AfterFunc itself needs no other around it.
+	if direct, ok := x.ctx.(interface{ AfterFunc(func()) func() bool }); ok {
+		x.stop = direct.AfterFunc(c.cancel)
+	} else if x.ctx.Done() != nil {
 		x.stop = context.AfterFunc(x.ctx, c.cancel)
 	}
 	if x.opened != nil {
