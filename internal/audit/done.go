@@ -24,8 +24,7 @@ func (l *Log) Done(r *call.Record) {
 }
 
 func (l *Log) addCall(kind Kind, r *call.Record) {
-	e := entry{kind: kind, at: r.Start.Add(r.Phases.Total), call: *r}
-	e.call.Cause = nil
+	e := entry{kind: kind, at: r.Start.Add(r.Phases.Total), call: *r.Detached()}
 	l.add(&e)
 }
 

@@ -54,6 +54,10 @@ func newEntry(q *query, resp *http.Response, field func(string) []string, p *cal
 	if resp.ContentLength > p.MaxBody {
 		return nil
 	}
+	// Most answers that are not stored say so: nothing is copied for them.
+	if cc := parseCacheControl(resp.Header["Cache-Control"]); (cc.noStore || cc.private) && !cc.mustUnderstand {
+		return nil
+	}
 	selecting, ok := selectingFields(resp, field)
 	if !ok {
 		return nil

@@ -1,6 +1,10 @@
 package call
 
-import "time"
+import (
+	"time"
+
+	"ebox-gateway/internal/links"
+)
 
 // Record is what happened to one call, from its first byte to its last. The layers write
 // it while the request is served; the observers of finished requests read it together
@@ -61,4 +65,20 @@ type Phases struct {
 	// end, Redis the time spent waiting for Redis, which is a part of the others, Total
 	// the whole.
 	Limits, Token, Header, Body, Redis, Total time.Duration
+}
+
+// Detached is a copy that may outlive the request: it has what was decided and what
+// happened in words and numbers, and nothing that holds the caller's header, a body, a
+// credential, or the error that is for the log.
+func (r *Record) Detached() *Record {
+	both := new(struct {
+		call   Call
+		record Record
+	})
+	both.call, both.record = *r.Call, *r
+	c := &both.call
+	c.Header, c.Body, c.Credential, c.Interim, c.To, c.Represented = nil, nil, nil, nil, nil, nil
+	c.Keep, c.Links = Keep{}, links.Base{}
+	c.Record, both.record.Call, both.record.Cause = &both.record, c, nil
+	return &both.record
 }
