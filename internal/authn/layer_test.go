@@ -2,6 +2,7 @@ package authn
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"maps"
@@ -46,7 +47,21 @@ func newProvider(t *testing.T, accepts func(string) bool) *provider {
 func layers(t *testing.T, allowHTTP bool) call.Sender {
 	pool := &http.Transport{}
 	t.Cleanup(pool.CloseIdleConnections)
-	return NewTokenLayer(NewCredentials(call.Transport(pool), allowHTTP), "nsso", nil)
+	return NewTokenLayer(NewCredentials(carrier{call.Transport(pool)}, allowHTTP), "nsso", nil)
+}
+
+// carrier stands for the transport: what is below it sees the field where the wire has it.
+type carrier struct{ next call.Sender }
+
+func (c carrier) SendAs(ctx context.Context, x *call.Call, r *http.Request, authorization string) (*http.Response, error) {
+	sent := r.Clone(ctx)
+	for name := range sent.Header {
+		if strings.EqualFold(name, "Authorization") {
+			delete(sent.Header, name)
+		}
+	}
+	sent.Header.Set("Authorization", authorization)
+	return c.next.Send(ctx, x, sent)
 }
 
 // callOf makes a call with tokens of s.
@@ -170,7 +185,7 @@ func TestTheCredentialsLayerChangesNothingOfItsRequest(t *testing.T) {
 	})
 	c.Credential.(*Session).token = mustToken(t, c.Credential.(*Session).source)
 	r := httptest.NewRequest("GET", "https://nsso.example/", nil)
-	if _, err := NewCredentials(next, false).Send(t.Context(), c, r); err != nil || len(r.Header) != 0 {
+	if _, err := NewCredentials(carrier{next}, false).Send(t.Context(), c, r); err != nil || len(r.Header) != 0 {
 		t.Errorf("headers %v, %v", r.Header, err)
 	}
 }
@@ -271,7 +286,7 @@ func TestTokensTravelOverHTTPSOnly(t *testing.T) {
 			})
 			body := &closable{Reader: strings.NewReader("x")}
 			r, _ := http.NewRequestWithContext(t.Context(), "POST", c.url, body)
-			_, err := NewTokenLayer(NewCredentials(next, c.allowHTTP), "nsso", nil).Send(t.Context(), callOf(s), r)
+			_, err := NewTokenLayer(NewCredentials(carrier{next}, c.allowHTTP), "nsso", nil).Send(t.Context(), callOf(s), r)
 			if sent != c.sent || (err == nil) != c.sent {
 				t.Fatalf("sent %v, %v", sent, err)
 			}
@@ -302,9 +317,9 @@ func TestNoRequestLeavesWithoutAToken(t *testing.T) {
 	}{
 		"no credential":         {NewTokenLayer(next, "nsso", nil), none},
 		"one of somebody else":  {NewTokenLayer(next, "nsso", nil), foreign},
-		"no token layer above":  {NewCredentials(next, true), callOf(down)},
-		"none, without a layer": {NewCredentials(next, true), none},
-		"no token to be had":    {NewTokenLayer(NewCredentials(next, true), "nsso", nil), callOf(down)},
+		"no token layer above":  {NewCredentials(carrier{next}, true), callOf(down)},
+		"none, without a layer": {NewCredentials(carrier{next}, true), none},
+		"no token to be had":    {NewTokenLayer(NewCredentials(carrier{next}, true), "nsso", nil), callOf(down)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			body := &closable{Reader: strings.NewReader("x")}
@@ -355,7 +370,7 @@ func TestACallersAuthorizationNeverStandsBesideTheToken(t *testing.T) {
 	r, _ := http.NewRequestWithContext(t.Context(), "GET", "https://nsso.example/", nil)
 	r.Header["authorization"] = []string{"Basic caller"}
 	r.Header["Authorization"] = []string{"Basic caller"}
-	if _, err := NewTokenLayer(NewCredentials(next, false), "nsso", nil).Send(t.Context(), callOf(s), r); err != nil {
+	if _, err := NewTokenLayer(NewCredentials(carrier{next}, false), "nsso", nil).Send(t.Context(), callOf(s), r); err != nil {
 		t.Fatal(err)
 	}
 	if got := wire.String(); got != "Authorization: "+token.Authorization()+"\r\n" {
@@ -368,7 +383,7 @@ func BenchmarkLayers(b *testing.B) {
 	s := source(b, setup(b, as, nil))
 	answer := &http.Response{StatusCode: 200, Body: http.NoBody}
 	next := transport(func(*http.Request) (*http.Response, error) { return answer, nil })
-	layer := NewTokenLayer(NewCredentials(next, false), "nsso", nil)
+	layer := NewTokenLayer(NewCredentials(carrier{next}, false), "nsso", nil)
 	ctx, c := b.Context(), callOf(s)
 	r, _ := http.NewRequestWithContext(ctx, "GET", "https://nsso.example/", nil)
 	for _, name := range []string{"Accept", "Accept-Language", "User-Agent", "On-Behalf-Of-Enterprise-Number", "BelGov-Trace-Id"} {

@@ -35,7 +35,12 @@ func (t *Transport) Do(ctx context.Context, r *http.Request, o wire.Options) (*h
 
 // Send implements call.Sender: the answer is for the call's party alone, and an opening is never sent twice.
 func (t *Transport) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
-	o := wire.Options{Party: c.Party(), Once: c.Opening, Resent: &c.Record.Tries}
+	return t.SendAs(ctx, c, r, "")
+}
+
+// SendAs is Send with a value of Authorization, which goes in place of any that r has.
+func (t *Transport) SendAs(ctx context.Context, c *call.Call, r *http.Request, authorization string) (*http.Response, error) {
+	o := wire.Options{Party: c.Party(), Once: c.Opening, Resent: &c.Record.Tries, Authorization: authorization}
 	if pass := c.Interim; pass != nil {
 		o.Interim = func(status int, h http.Header) error {
 			if status != http.StatusContinue { // which is a matter of each connection

@@ -113,7 +113,7 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 	}
 	var rt call.Sender = s.transport
 	if !o.withoutToken {
-		rt = authn.NewCredentials(rt, o.allowHTTP)
+		rt = authn.NewCredentials(s.transport, o.allowHTTP)
 	}
 	rt = telemetry.NewTries(rt, g.pool.tracer.Load)
 	rt = proxy.NewCounter(rt, egress.Classify, g.now)

@@ -29,6 +29,8 @@ type exchange struct {
 	party   string
 	resent  *int
 	opened  func(reused bool)
+	// authorization goes in place of the request's, unless it is empty.
+	authorization string
 	interim func(int, http.Header) error
 	traceID string
 	expects bool // the body waits for a 100

@@ -76,6 +76,12 @@ func (x *exchange) appendHead(b []byte, r *http.Request, p *pool) (_ []byte, len
 	if p.proxyAuth != "" {
 		b = appendField(b, "Proxy-Authorization", p.proxyAuth)
 	}
+	if x.authorization != "" {
+		if !IsValue(x.authorization) {
+			return b, 0, fmt.Errorf("%w: bad value of a field", errRequest)
+		}
+		b = appendField(b, "Authorization", x.authorization)
+	}
 	for name, values := range r.Header {
 		switch len(name) {
 		case len("Host"):
@@ -93,6 +99,10 @@ func (x *exchange) appendHead(b []byte, r *http.Request, p *pool) (_ []byte, len
 		case len("User-Agent"):
 			// net/http's way to say that there is none.
 			if len(values) == 1 && values[0] == "" && equalFold(name, "user-agent") {
+				continue
+			}
+		case len("Authorization"):
+			if x.authorization != "" && equalFold(name, "authorization") {
 				continue
 			}
 		case len("Content-Length"):

@@ -48,6 +48,8 @@ type Options struct {
 	// Interim gets every answer of the class 1xx but 101; 100 is among them. It is called before Do returns, on the
 	// same goroutine. Its error ends the exchange. Nil means that nobody wants them.
 	Interim func(code int, h http.Header) error
+	// Authorization, unless empty, is written in place of any field of that name.
+	Authorization string
 	// Resent, unless nil, is incremented when the request is sent a second time, since the first connection had ended.
 	Resent *int
 	// Connected, unless nil, is told of each connection before anything is sent on it, and whether it had served
@@ -226,7 +228,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 // Header fields are written as they are; of r, Host, ContentLength, Body and Trailer frame the message, and Method,
 // URL and Close count. Errors that come after connecting are *Error.
 func (t *Transport) Do(ctx context.Context, r *http.Request, o Options) (*http.Response, error) {
-	x := &exchange{t: t, ctx: ctx, party: o.Party, resent: o.Resent, opened: o.Connected, interim: o.Interim}
+	x := &exchange{t: t, ctx: ctx, party: o.Party, resent: o.Resent, opened: o.Connected, interim: o.Interim, authorization: o.Authorization}
 	answer, err := x.do(r, o.Once)
 	if err != nil && r.Body != nil && x.up == nil {
 		r.Body.Close()
