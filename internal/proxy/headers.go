@@ -37,9 +37,10 @@ func mayTrail(name string) bool {
 	return true
 }
 
-// dropsFrom tells whether a field of an answer of this upstream goes no further.
+// dropsFrom tells whether a field of an answer of this upstream goes no further. One that
+// gets its callers' own credentials may set cookies, and clear them.
 func dropsFrom(u *call.Upstream, name string) bool {
-	if u.CallerCredentials && (name == "Set-Cookie" || name == "Set-Cookie2") {
+	if u.CallerCredentials && (name == "Set-Cookie" || name == "Set-Cookie2" || name == "Clear-Site-Data") {
 		return false
 	}
 	return dropsFromAnswer(name)
@@ -55,8 +56,7 @@ func dropsFromAnswer(name string) bool {
 	case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authentication-Info",
 		"Te", "Trailer", "Transfer-Encoding", "Upgrade",
 		"X-Ebox-Incomplete", "X-Request-Id", "X-Ebox-Environment",
-		"Set-Cookie", "Set-Cookie2", "Alt-Svc", "Strict-Transport-Security", "Expect-Ct", "Public-Key-Pins",
-		"Public-Key-Pins-Report-Only", "Clear-Site-Data", "Report-To", "Reporting-Endpoints", "Nel",
+		"Set-Cookie", "Set-Cookie2", "Alt-Svc", "Strict-Transport-Security", "Expect-Ct", "Clear-Site-Data", "Report-To", "Reporting-Endpoints", "Nel",
 		"Content-Security-Policy-Report-Only", "Accept-Ch", "Accept-Ch-Lifetime", "Critical-Ch", "Delegate-Ch",
 		"Service-Worker-Allowed", "Refresh", "Sourcemap", "X-Sourcemap", "Set-Login", "Idp-Signin-Status",
 		"Activate-Storage-Access", "Speculation-Rules", "Supports-Loading-Mode", "Origin-Trial", "Origin-Agent-Cluster",
