@@ -236,3 +236,25 @@ func TestALateOneTakesWhatHasJustCome(t *testing.T) {
 		t.Error("what came before the request is taken")
 	}
 }
+
+// Whoever waited for a frozen upstream's answer to somebody else would wait for two
+// time-outs, and the circuit breaker would see one failure for all of them.
+func TestNobodyWaitsForAnAnswerThatDoesNotBegin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const timeout = 30 * time.Second
+		r := newRig(t, func(*http.Request) (*http.Response, error) {
+			time.Sleep(timeout)
+			return nil, errDown
+		})
+		defer r.cache.Close()
+		start := time.Now()
+		for _, g := range crowd(r, 5, func(int) asked { return asked{path: "/a"} }) {
+			if g.err == nil {
+				t.Errorf("%d %q", g.status, g.body)
+			}
+		}
+		if took := time.Since(start); r.count() != 5 || took > timeout+headPatience {
+			t.Errorf("%d requests, the last answered after %v", r.count(), took)
+		}
+	})
+}

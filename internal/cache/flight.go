@@ -6,9 +6,15 @@ import (
 	"time"
 )
 
-// bodyPatience is how long a request waits for the body of an answer that another has
-// asked for, once its header is there. A slow body is no reason to be slow with it.
-const bodyPatience = 5 * time.Second
+const (
+	// headPatience is how long a request waits for the header of an answer that another
+	// has asked for. Then it asks for itself: an upstream that answers nothing is seen by
+	// each of its callers, and by the circuit breaker, after one time-out and not after two.
+	headPatience = 2 * time.Second
+	// bodyPatience is the same for the body, once the header is there. A slow body is no
+	// reason to be slow with it.
+	bodyPatience = 5 * time.Second
+)
 
 // ending is how a flight came to its end.
 type ending uint8
@@ -80,8 +86,12 @@ func (fl *flight) hasHeader() {
 
 // wait waits for the end of a flight; unshared if it takes too long or ctx is done.
 func (fl *flight) wait(ctx context.Context) (ending, *Entry) {
+	patience := time.NewTimer(headPatience)
+	defer patience.Stop()
 	select {
 	case <-fl.headed:
+	case <-patience.C:
+		return unshared, nil
 	case <-ctx.Done():
 		return unshared, nil
 	}
@@ -90,8 +100,7 @@ func (fl *flight) wait(ctx context.Context) (ending, *Entry) {
 		return fl.ending, fl.entry
 	default:
 	}
-	patience := time.NewTimer(bodyPatience)
-	defer patience.Stop()
+	patience.Reset(bodyPatience)
 	select {
 	case <-fl.done:
 		return fl.ending, fl.entry
