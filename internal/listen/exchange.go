@@ -95,6 +95,9 @@ func KeepServing(w http.ResponseWriter) {
 func (e *exchange) serve() bool {
 	c := e.c
 	c.reading = readBody
+	if e.body.ended.Load() {
+		c.r.Release() // an answer may take long, and nothing is read meanwhile
+	}
 	if !e.handle() {
 		c.cut()
 		return false

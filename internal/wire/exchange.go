@@ -62,9 +62,8 @@ func (x *exchange) do(r *http.Request, once bool) (*http.Response, error) {
 	if err != nil {
 		return nil, &Error{Kind: problem.ProxyInternalError, Err: err}
 	}
-	b := takeBuffer()[:0]
+	b, length, err := x.appendHead(takeBuffer()[:0], r, p)
 	defer func() { giveBuffer(b) }()
-	b, length, err := x.appendHead(b, r, p)
 	if err != nil {
 		return nil, &Error{Kind: problem.ProxyInternalError, Err: err}
 	}
@@ -87,7 +86,7 @@ func (x *exchange) do(r *http.Request, once bool) (*http.Response, error) {
 			return nil, err
 		}
 		x.begin(r)
-		failure := x.run(r, b, length, whole)
+		failure := x.run(r, &b, length, whole)
 		if failure == nil {
 			return &x.answer, nil
 		}
@@ -97,6 +96,11 @@ func (x *exchange) do(r *http.Request, once bool) (*http.Response, error) {
 			return nil, failure
 		}
 		t.resent.Add(1)
+		if b == nil {
+			if b, _, err = x.appendHead(takeBuffer()[:0], r, p); err != nil {
+				return nil, &Error{Kind: problem.ProxyInternalError, Err: err}
+			}
+		}
 		if x.resent != nil && failure.Sent {
 			*x.resent++
 		}
@@ -131,12 +135,17 @@ func (x *exchange) begin(r *http.Request) {
 	}
 }
 
-// run writes the request and reads the answer's head.
-func (x *exchange) run(r *http.Request, b []byte, length int64, whole bool) *Error {
+// run writes the request and reads the answer's head. A head without a body, which can be made again, is not held
+// while the answer is awaited: its buffer is given back.
+func (x *exchange) run(r *http.Request, b *[]byte, length int64, whole bool) *Error {
 	c := x.c
 	reused := c.used
 	c.used = true
-	_, err := c.Write(b)
+	_, err := c.Write(*b)
+	if length == 0 {
+		giveBuffer(*b)
+		*b = nil
+	}
 	if err != nil && (!x.wasSent() || IsTimeout(err)) {
 		// If nothing was sent, nothing that waits here can be an answer to it.
 		e := x.fail(err, writing)
