@@ -129,6 +129,9 @@ func (c *Chunks) end(b []byte) (complete bool, err error) {
 		return false, nil
 	}
 	if size > 2 {
+		if !bytes.HasSuffix(b[:size], []byte("\r\n\r\n")) {
+			return false, errChunkEnd
+		}
 		c.trailer = make(http.Header)
 		if err := parseFields(string(b[:size]), c.trailer, trailerLimits); err != nil {
 			return false, err

@@ -77,8 +77,9 @@ func (x *exchange) do(r *http.Request, once bool) (*http.Response, error) {
 		r.Body.Close()
 	}
 	repeatable := whole && !once && safe(r.Method)
+	settled := !safe(r.Method) && r.Method != http.MethodPost
 	for fresh := false; ; fresh = true {
-		x.c, err = t.connect(x.ctx, p, x.party, fresh)
+		x.c, err = t.connect(x.ctx, p, x.party, settled, fresh)
 		if err != nil {
 			if x.ctx.Err() != nil {
 				err = (&Error{Err: context.Cause(x.ctx)}).classify(waiting)
@@ -442,7 +443,7 @@ func (x *exchange) finish(well bool) {
 	}
 	c.socket.paced = false
 	if well && c.r.Buffered() > 0 {
-		x.t.surplus.Add(1)
+		c.pool.sawSurplus()
 		reuse = false
 	}
 	if !reuse {

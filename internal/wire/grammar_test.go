@@ -156,6 +156,7 @@ func TestChunkedBodies(t *testing.T) {
 		"a bare LF after data":               {text: "3\r\nabc\n0\r\n\r\n", err: errChunkEnd},
 		"a CR in an extension":               {text: "3;a\rb\r\nabc\r\n0\r\n\r\n", err: errChunkSize},
 		"a bare LF at the end":               {text: "0\r\n\n", err: errChunkEnd},
+		"a bare LF after the trailers":       {text: "0\r\nA: b\r\n\n", err: errChunkEnd},
 		"data longer than its size":          {text: "3\r\nabcd\r\n0\r\n\r\n", err: errChunkEnd},
 		"data shorter than its size":         {text: "4\r\nabc\r\n0\r\n\r\n", err: errChunkEnd},
 		"an end in the data":                 {text: "4\r\nabc", err: io.ErrUnexpectedEOF},

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 )
@@ -14,8 +15,13 @@ const (
 	// longer than 20 ms, since the upstream's machine may be busy.
 	rest = 250 * time.Millisecond
 
-	// settle is how long it has been unused before it serves even the same party, after an answer without a body.
+	// settle is how long it has been unused before it serves even the same party after an answer without a body, or
+	// with PATCH, PUT or DELETE: surplus must not turn their refusal into a success. POST does not wait: at thousands
+	// a second, that would open a thousand connections. It is protected once a host has had surplus: see distrust.
 	settle = 50 * time.Millisecond
+
+	// distrust is how long every connection to a host rests before any use, once one of them has had surplus bytes.
+	distrust = 10 * time.Minute
 
 	// mostIdle bounds the unused connections to one host.
 	mostIdle = 1024
@@ -37,7 +43,10 @@ type conn struct {
 	used       bool   // it has served an exchange
 	party      string // whom it served last
 	wary       bool   // it rests before it serves anybody
-	since      int64  // when it became unused, on nano's clock
+	// hurried is set for good once it was used again without a rest. Surplus may then have been taken for the next
+	// answer; the answer that is still to come takes as long as it likes, so no rest makes it safe for another party.
+	hurried bool
+	since   int64 // when it became unused, on nano's clock
 	// traces are the last trace ids sent here: an answer that names an earlier one came late.
 	traces [4]string
 	turn   int
@@ -118,16 +127,23 @@ type pool struct {
 
 	mu   sync.Mutex
 	idle []*conn // in the order in which they became unused
+	// distrusted is until when, on nano's clock, no connection is used without a rest.
+	distrusted int64
 }
 
 // take gives the connection that was used last and may serve party, or nil. First those that just served the same
-// one, for they need no rest.
-func (p *pool) take(party string) *conn {
+// one, for they need no rest. If settled, none that has just been used.
+func (p *pool) take(party string, settled bool) *conn {
 	now, age := nano(), p.t.config.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	last := len(p.idle)
+	hurry := now >= p.distrusted
+	if settled {
+		last = sort.Search(last, func(i int) bool { return time.Duration(now-p.idle[i].since) < settle })
+	}
 	best := -1
-	for i := len(p.idle) - 1; i >= 0; i-- {
+	for i := last - 1; i >= 0; i-- {
 		c := p.idle[i]
 		unused := time.Duration(now - c.since)
 		if unused >= p.t.config.IdleConn || age.After(c.until) {
@@ -138,11 +154,12 @@ func (p *pool) take(party string) *conn {
 			c.Close()
 			continue
 		}
-		if unused >= rest || c.party == party && (!c.wary || unused >= settle) {
+		own := c.party == party
+		if unused >= rest && (own || !c.hurried) || own && hurry && (!c.wary || unused >= settle) {
 			if best < 0 {
 				best = i
 			}
-			if c.party == party {
+			if own {
 				best = i
 				break
 			}
@@ -153,24 +170,52 @@ func (p *pool) take(party string) *conn {
 	}
 	c := p.idle[best]
 	p.idle = slices.Delete(p.idle, best, best+1)
+	c.hurried = c.hurried || time.Duration(now-c.since) < rest
 	return c
 }
 
-// put keeps a connection for the next exchange.
+// put keeps a connection for the next exchange. If there are too many, the one that was unused longest goes.
 func (p *pool) put(c *conn) {
 	c.r.Release()
 	c.since = nano()
 	p.mu.Lock()
-	if keep := len(p.idle) < mostIdle && c.generation == p.t.generation.Load(); !keep {
+	if c.generation != p.t.generation.Load() || c.hurried && c.since < p.distrusted {
 		p.mu.Unlock()
 		c.Close()
 		return
 	}
+	var old *conn
+	if len(p.idle) == mostIdle {
+		old = p.idle[0]
+		p.idle = slices.Delete(p.idle, 0, 1)
+	}
 	p.idle = append(p.idle, c)
 	first := len(p.idle) == 1
 	p.mu.Unlock()
+	if old != nil {
+		old.Close()
+	}
 	if first {
 		p.t.sweepIn(p.t.config.IdleConn)
+	}
+}
+
+// sawSurplus counts a connection with surplus bytes. Others, used without a rest, may have had them unseen: they are
+// closed, now or as their exchange ends.
+func (p *pool) sawSurplus() {
+	p.t.surplus.Add(1)
+	p.mu.Lock()
+	p.distrusted = nano() + int64(distrust)
+	var hurried []*conn
+	p.idle = slices.DeleteFunc(p.idle, func(c *conn) bool {
+		if c.hurried {
+			hurried = append(hurried, c)
+		}
+		return c.hurried
+	})
+	p.mu.Unlock()
+	for _, c := range hurried {
+		c.Close()
 	}
 }
 

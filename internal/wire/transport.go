@@ -41,7 +41,7 @@ type Config struct {
 // Options are those of one exchange.
 type Options struct {
 	// Party is whose bytes the answer may be; "" is nobody's. A connection that served one party rests before it
-	// serves another.
+	// serves another, and never does once the first used it again without a rest.
 	Party string
 	// Once has nothing sent a second time, even if the method is safe.
 	Once bool
@@ -237,9 +237,9 @@ func (t *Transport) Do(ctx context.Context, r *http.Request, o Options) (*http.R
 }
 
 // connect gives a connection that is good as far as can be seen: a kept one, or else, or if fresh, a new one.
-func (t *Transport) connect(ctx context.Context, p *pool, party string, fresh bool) (*conn, error) {
+func (t *Transport) connect(ctx context.Context, p *pool, party string, settled, fresh bool) (*conn, error) {
 	for !fresh {
-		c := p.take(party)
+		c := p.take(party, settled)
 		if c == nil {
 			break
 		}
@@ -247,7 +247,7 @@ func (t *Transport) connect(ctx context.Context, p *pool, party string, fresh bo
 		case quiet:
 			return c, nil
 		case surplus:
-			t.surplus.Add(1)
+			p.sawSurplus()
 		case ended:
 			t.ended.Add(1)
 		}
