@@ -100,7 +100,8 @@ type ReadRule struct {
 	Paths []string `yaml:"paths" jsonschema:"required"`
 }
 
-// Timeouts bound the stages of a call to an upstream.
+// Timeouts bound the stages of a call to an upstream, which is asked in HTTP/1.1 alone. More than 8 interim answers
+// (1xx) end a call.
 type Timeouts struct {
 	// Connect is the time to connect, TLS included. Default 3s.
 	Connect time.Duration `yaml:"connect"`

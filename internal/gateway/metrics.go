@@ -108,6 +108,7 @@ func upstreamSnapshots(list []UpstreamStatus) []telemetry.UpstreamSnapshot {
 		sum.RefusedOpen += u.RefusedOpen
 		sum.RefusedFull += u.RefusedFull
 		sum.RefusedRate += u.RefusedRate
+		sum.Connections = sum.Connections.Plus(u.Connections)
 	}
 	return all
 }

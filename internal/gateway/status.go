@@ -13,6 +13,7 @@ import (
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/replicas"
 	"ebox-gateway/internal/resilience"
+	"ebox-gateway/internal/wire"
 )
 
 // Status is what /status shows. Members are added over time and never renamed.
@@ -83,6 +84,8 @@ type UpstreamStatus struct {
 	RefusedOpen    uint64    `json:"refusedOpen"`
 	RefusedFull    uint64    `json:"refusedFull"`
 	RefusedRate    uint64    `json:"refusedRate"`
+	// Connections are shown by metrics alone.
+	Connections wire.Counts `json:"-"`
 }
 
 // RejectedStatus is a configuration that was not taken.

@@ -122,6 +122,11 @@ func (p putter) upstream(u *UpstreamSnapshot) {
 	p.count(refusals, u.RefusedOpen, u.Name, "circuit")
 	p.count(refusals, u.RefusedFull, u.Name, "bulkhead")
 	p.count(refusals, u.RefusedRate, u.Name, "rate")
+	p.count(connections, u.Connections.Opened, u.Name, "opened")
+	p.count(connections, u.Connections.Surplus, u.Name, "surplus")
+	p.count(connections, u.Connections.Ended, u.Name, "ended")
+	p.count(connections, u.Connections.Resent, u.Name, "resent")
+	p.count(connections, u.Connections.Foreign, u.Name, "foreign")
 }
 
 func (p putter) client(c *ClientSnapshot) {

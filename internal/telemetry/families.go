@@ -69,6 +69,8 @@ var (
 	retriesDenied  = define(counter, "upstream_retries_denied_total", "Tries that were not made because the budget was spent.", "upstream")
 	refusals       = define(counter, "upstream_refusals_total", "Tries that the protection of the upstream refused: by its circuit, bulkhead or rate.", "upstream", "reason")
 
+	connections = define(counter, "upstream_connections_total", "What happened to connections to the upstream: opened; surplus, closed since bytes came that no request had asked for; ended, found closed when it was to be used again; resent, a safe call went once more since its connection had ended; foreign, an answer named another call and was not delivered. Surplus and foreign are faults of the upstream.", "upstream", "event")
+
 	tokenRequests     = define(counter, "token_requests_total", "Ends of token requests: granted, refused (the Authorization Server said no) or unavailable.", "client", "outcome")
 	tokenForced       = define(counter, "token_forced_renewals_total", "Tokens dropped because an upstream answered 401.", "client")
 	tokenFailing      = define(gauge, "token_failing", "1 while some token of the client cannot be had: refused, unavailable, or key (its key cannot be loaded).", "client", "reason")
@@ -115,7 +117,7 @@ func families() []*family {
 		requests, requestDuration, requestPhase, inFlight, received, sent, tries, cuts, problems, overload, rateRefusals,
 		providerRequests, providerHeader, partRequests,
 		ready, health, reloadSuccessful, reloadTimestamp, configuration, build, enterprises, enterprisesRefused, listenerExpiry,
-		circuitState, circuitOpened, upstreamFlight, upstreamQueue, retries, retriesDenied, refusals,
+		circuitState, circuitOpened, upstreamFlight, upstreamQueue, retries, retriesDenied, refusals, connections,
 		tokenRequests, tokenForced, tokenFailing, tokenExpiry, certificateExpiry, keyPending,
 		listTimestamp, listFailing, providers,
 		cacheBytes, cacheResources, cacheHits, cacheMisses, cacheStale, cacheValidated, cacheCollapsed, cacheStored, cacheEvicted, cacheInvalidated, cacheFailures,

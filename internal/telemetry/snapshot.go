@@ -1,6 +1,10 @@
 package telemetry
 
-import "time"
+import (
+	"time"
+
+	"ebox-gateway/internal/wire"
+)
 
 // Snapshot is how the gateway stands at one moment: what metrics are read from when
 // they are asked for, and cost nothing until then. What is nil or zero time gives no
@@ -47,6 +51,7 @@ type UpstreamSnapshot struct {
 	InFlight, Queued                      int
 	Retries, RetriesDenied                uint64
 	RefusedOpen, RefusedFull, RefusedRate uint64
+	Connections                           wire.Counts
 }
 
 // ClientSnapshot is one OAuth client.

@@ -8,7 +8,8 @@
 // goroutine; only while a body of unknown or considerable length goes up there is a second one. Its promises:
 //
 //   - What comes back is exactly one answer, or the connection is closed. Bytes that no request asked for are never
-//     read as an answer: a connection is looked at before it is used again, and rests before it serves another party.
+//     read as another party's answer: a connection is looked at before it is used again, rests before it serves another
+//     party, and never does once it was used again without a rest.
 //   - An answer is whole or its body ends in an error. Without a length, over TLS, only close_notify makes it whole.
 //   - An answer that arrives while the request's body is still going up is the caller's.
 //   - Error.Sent is false exactly if no byte of the request can have been read by the upstream.

@@ -66,6 +66,11 @@ type Counts struct {
 	Foreign uint64 // answers of other calls that were not delivered
 }
 
+// Plus adds up.
+func (c Counts) Plus(d Counts) Counts {
+	return Counts{c.Opened + d.Opened, c.Surplus + d.Surplus, c.Ended + d.Ended, c.Resent + d.Resent, c.Foreign + d.Foreign}
+}
+
 // Transport sends requests to upstreams over HTTP/1.1. It follows no redirect, decodes nothing, and adds no field but
 // Host and what frames the body. It is safe for concurrent use.
 type Transport struct {
