@@ -9,6 +9,9 @@ import (
 // providerSegment stands in a route's path for the provider's id.
 const providerSegment = "{providerId}"
 
+// enterpriseSegment stands in enterpriseIn for the number.
+const enterpriseSegment = "{enterpriseNumber}"
+
 // decodeRoutes brings the file's routes over those of the environment: a known
 // name changes the route in place, a new one is added. It gives the path in the
 // file of each route that the file mentions.
