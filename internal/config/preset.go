@@ -98,8 +98,8 @@ func (p preset) apply(c *Config) {
 		// No scope is published for the Partition API. It is read by the consumer of the
 		// e-Box, so it gets the consumer's scope; a configuration that knows better
 		// overrides it.
-		partition := p.route(routePartition, "/ebox/partition", KindEBox, partitionPath, scopeConsumer)
-		partition.EnterpriseIn = "/ebox/" + enterpriseSegment
+		partition := p.route(routePartition, partitionRoute, KindEBox, partitionPath, scopeConsumer)
+		partition.EnterpriseIn = partitionPaths
 		c.Routes = append(c.Routes, providersRoute(), p.route(routeRegistry, "/ebox/registry", KindRegistry, registryPath, scopeRegistry), partition)
 	}
 	if p.federation {

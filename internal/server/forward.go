@@ -1,8 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -196,6 +198,7 @@ func (x *exchange) named(caller *tenancy.Caller, route *Route, claim *tenancy.Cl
 	if route.Named == nil {
 		return nil
 	}
+	var body []byte
 	streams := (c.Action == ebox.Publish || c.Action == ebox.Reply) && isMultipart(x.r.Header["Content-Type"])
 	if c.HasBody && !streams {
 		if err := x.e.o.Resolver.Check(caller, &route.Tenancy, c.Action, *claim); err != nil {
@@ -205,15 +208,20 @@ func (x *exchange) named(caller *tenancy.Caller, route *Route, claim *tenancy.Cl
 		if route.MaxBody > 0 {
 			limit = min(limit, route.MaxBody)
 		}
-		if c.Body, err = readBody(x.r, limit); err != nil {
+		if err := tenancy.CheckMedia(strings.Join(x.r.Header["Content-Type"], ","), strings.Join(x.r.Header["Content-Encoding"], ",")); err != nil {
 			return err
 		}
-		c.BodyRead = true
-		if err := tenancy.CheckMedia(c.Body, strings.Join(x.r.Header["Content-Type"], ","), strings.Join(x.r.Header["Content-Encoding"], ",")); err != nil {
+		trailer := maps.Clone(x.r.Trailer) // reading adds those that were not announced
+		if body, err = readBody(x.r, limit); err != nil {
 			return err
 		}
+		for name := range trailer {
+			trailer[name] = x.r.Trailer[name]
+		}
+		// It goes on from memory, framed and with trailers as it came.
+		x.r.Trailer, x.r.Body = trailer, io.NopCloser(bytes.NewReader(body))
 	}
-	return x.readNames(route, c.Target, c.Body, claim)
+	return x.readNames(route, c.Target, body, claim)
 }
 
 // readNames reads query and body for the enterprises that they name, and notes them.

@@ -29,7 +29,10 @@ const deepest = 64
 // names that matter here also after folding, nested deeper than 64, or a JSON
 // Patch (RFC 6902) that would write the represented enterprise.
 func NamedInBody(body []byte, contentType, contentEncoding string) (Named, error) {
-	if err := CheckMedia(body, contentType, contentEncoding); err != nil || len(body) == 0 {
+	if err := checkCoding(contentEncoding); err != nil || len(body) == 0 {
+		return Named{}, err
+	}
+	if err := checkMediaType(contentType); err != nil {
 		return Named{}, err
 	}
 	switch {
@@ -50,14 +53,25 @@ func NamedInBody(body []byte, contentType, contentEncoding string) (Named, error
 	return s.named, nil
 }
 
-// CheckMedia refuses a body that is not said to be JSON in UTF-8 without a content
-// coding. An empty one may have any media type; one without a type counts as JSON. The
-// headers' values are as for NamedInBody, and so is the error.
-func CheckMedia(body []byte, contentType, contentEncoding string) error {
+// CheckMedia refuses a body that is not said to be JSON in UTF-8 without a content coding;
+// one without a media type counts as JSON. The headers' values are as for NamedInBody, and
+// so is the error.
+func CheckMedia(contentType, contentEncoding string) error {
+	if err := checkCoding(contentEncoding); err != nil {
+		return err
+	}
+	return checkMediaType(contentType)
+}
+
+func checkCoding(contentEncoding string) error {
 	if coding := strings.Trim(contentEncoding, " \t"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return brokenBody("header", "Content-Encoding", "send the body without a content coding")
 	}
-	if len(body) == 0 || contentType == "" {
+	return nil
+}
+
+func checkMediaType(contentType string) error {
+	if contentType == "" {
 		return nil
 	}
 	t, params, err := mime.ParseMediaType(contentType)
