@@ -114,6 +114,7 @@ func (e *entry) appendCall(b []byte, mask func(string) string) []byte {
 	case r.Enterprise != 0:
 		b = appendText(b, "enterprise", r.Enterprise.String())
 	}
+	b = appendTexts(b, "named", r.Named)
 	b = appendText(b, "client", r.Client)
 	b = appendText(b, "route", r.Route)
 	b = appendText(b, "provider", r.Provider)

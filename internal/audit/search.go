@@ -28,7 +28,9 @@ type Found struct {
 	Listener  string    `json:"listener,omitempty"`
 	Actor     string    `json:"actor,omitempty"`
 	// Enterprise is the represented enterprise, or "own".
-	Enterprise   string   `json:"enterprise,omitempty"`
+	Enterprise string `json:"enterprise,omitempty"`
+	// Named are the enterprises that the request itself named, where that is read.
+	Named        []string `json:"named,omitempty"`
 	Client       string   `json:"client,omitempty"`
 	TokenHash    string   `json:"tokenHash,omitempty"`
 	Route        string   `json:"route,omitempty"`

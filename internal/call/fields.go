@@ -149,46 +149,76 @@ func fold(name string) string {
 
 // owned tells whether a name, in canonical form, is hop-by-hop, is written by the
 // transport, or speaks of what the gateway alone may say: who calls, for whom, with
-// which credentials, by which way, in which trace, to which resource.
+// which credentials, by which way, in which trace, by which method, to which resource. The
+// lists hold the names that proxies, identity services, clouds, servers and frameworks
+// are known to believe.
 func owned(name string) bool {
 	switch name {
-	case // hop-by-hop, and what the transport writes itself
+	case "", // hop-by-hop, and what the transport writes itself
 		"Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings",
 		"Content-Length", "Host",
 		// credentials and state
-		"Authorization", "Cookie", "Cookie2", "On-Behalf-Of-Enterprise-Number", "X-Actor",
+		"Authorization", "Cookie", "Cookie2", "Dpop",
 		// the way here and who came by it
-		"Forwarded", "Forwarded-For", "Via", "Proxy", "Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip",
-		"Fastly-Client-Ip", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Remote-Ip", "X-Remote-Addr",
-		"X-Originating-Ip", "X-Host", "X-Forwarded", "X-Client-Cert", "X-Ssl-Client-Cert", "Client-Cert",
-		"Client-Cert-Chain",
-		// another resource or method than the one that was checked
-		"X-Original-Url", "X-Original-Uri", "X-Original-Host", "X-Original-Method", "X-Rewrite-Url",
-		"X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
+		"Via", "Proxy", "Profile",
+		// another resource than the one that was checked (WebDAV)
+		"Destination",
 		// traces
-		"Traceparent", "Tracestate", "Baggage", "B3", "Uber-Trace-Id", "X-Request-Id", "X-Correlation-Id",
-		"X-Trace-Id", "X-Amzn-Trace-Id", "X-Cloud-Trace-Context", "Sentry-Trace", "Correlation-Context",
-		"Request-Id", "Correlation-Id", "X-Client-Trace-Id", "Belgov-Trace-Id", "Belgov-Related-Trace-Id",
-		"Grpc-Trace-Bin",
+		"Traceparent", "Tracestate", "Baggage", "B3", "Newrelic", "Sw8", "Elastic-Apm-Traceparent",
 		// a browser's word about the page that asked
 		"Origin", "Referer":
 		return true
 	}
-	if name == "" {
-		return true
+	if rest, ok := strings.CutPrefix(name, "X-"); ok {
+		return rest != "" && beginsWith(rest, extended[rest[0]])
 	}
-	switch name[0] {
-	case 'X':
-		return strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, "X-B3-") ||
-			strings.HasPrefix(name, "X-Datadog-") || strings.HasPrefix(name, "X-Ot-")
-	case 'S':
-		return strings.HasPrefix(name, "Sec-")
-	case 'P':
-		return strings.HasPrefix(name, "Proxy-")
-	case 'O':
-		return strings.HasPrefix(name, "Ot-")
-	case 'U':
-		return strings.HasPrefix(name, "Uberctx-")
+	return beginsWith(name, plain[name[0]])
+}
+
+func beginsWith(name string, prefixes []string) bool {
+	for _, prefix := range prefixes {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
 	}
 	return false
+}
+
+// extended are beginnings of names behind "X-", by their first letter.
+var extended = byFirst(
+	// who calls and for whom: asserted by what authenticates in front of a server
+	"Actor", "Purpose", "On-Behalf-Of", "Represented-", "Auth", "Access-Token", "Id-Token", "Token-", "Jwt-", "User", "Username",
+	"Remote-", "Webauth-", "Proxy-", "Proxyuser-", "Sso-", "Saml-", "Identity", "Principal", "Impersonate-", "Delegat", "Act-As", "Run-As",
+	"Consumer-", "Credential-", "Anonymous-Consumer", "Rh-Identity", "Scope-Orgid", "Vouch-", "Pomerium-", "Goog-", "Appengine-",
+	"Serverless-Authorization", "Apigateway-", "Endpoint-Api-", "Amzn-", "Amz-Cf-", "Amz-Security-Token", "Ms-Client-", "Ms-Token-", "Zumo-",
+	"Shib-", "Krb-", "Msisdn", "Wap-Profile", "Up-Calling-", "Nokia-Msisdn", "Custom-Ip-", "Peer-", "Spiffe-",
+	// client certificates
+	"Client-Cert", "Client-Verif", "Client-Dn", "Client-S-Dn", "Client-I-Dn", "Client-Subject", "Client-Issuer", "Client-Serial",
+	"Client-Fingerprint", "Client-Ssl", "Client-Tls", "Client-Principal", "Client-User", "Client-Identity", "Ssl", "Tls", "Mtls", "Cert", "Arr-",
+	// by which way, from where
+	"Forward", "Real-", "Client-Ip", "Client-Trace-Id", "Cluster-", "Originating-", "Source-Ip", "True-", "Host", "Scheme", "Proto", "Port",
+	"Server-Name", "Https", "Envoy-", "Istio-", "Azure-", "Fd-", "Akamai-", "Sucuri-", "Vercel-", "Nf-", "Zscaler-", "Traefik-", "Haproxy-", "Nginx-",
+	"Varnish", "Jforwarded", "Weblogic-",
+	// another resource or method than the one that was checked
+	"Original-", "Rewrite-", "Url", "Uri", "Request-Uri", "Request-Url", "Requested-Uri", "Requested-Url", "Script-Name", "Path-Info", "Http-", "Method",
+	"Override-", "Waws-", "Accel-", "Sendfile", "Lighttpd-", "Litespeed-", "Reproxy-",
+	// traces
+	"B3-", "Datadog-", "Ot-", "Request-Id", "Correlation-Id", "Trace-Id", "Cloud-Trace-Context", "Instana-", "Dynatrace", "Newrelic-",
+)
+
+// plain are beginnings of names without "X-", by their first letter.
+var plain = byFirst(
+	"Sec-", "Proxy-", "Forwarded", "Ot-", "Uberctx-", "Uber-Trace-Id", "Sentry-Trace", "Correlation-", "Request-Id", "Belgov-", "Grpc-Trace-Bin",
+	"On-Behalf-Of", "Represented-", "Remote-", "Auth-", "Webauth-", "Sm-", "Smuser", "Iv-", "Oidc-", "Shib-", "Eppn", "Saml-", "Impersonate-", "Krb-", "Msisdn",
+	"Ssl-", "Tls-", "Mtls-", "Client-Cert", "Client-Verif", "Client-Ip", "Client-Dn", "Client-S-Dn", "Client-I-Dn", "Cert-",
+	"True-", "Real-Ip", "Front-End-Https", "Https", "Cf-", "Fly-", "Fastly-", "Tailscale-", "Akamai-", "Incap-", "Ali-", "Cdn-", "Cloudfront-",
+	"Wl-Proxy-", "L5d-", "Ajp-", "Disguised-Host", "Was-Default-Hostname", "Request-Uri", "Request-Method", "Script-Name", "Path-Info",
+	"-Ws", // $WSRU and its kind, folded
+)
+
+func byFirst(prefixes ...string) (lists [256][]string) {
+	for _, p := range prefixes {
+		lists[p[0]] = append(lists[p[0]], p)
+	}
+	return lists
 }

@@ -32,6 +32,9 @@ type Record struct {
 	// kept; MoreMessages says that it names others, or could not be read to its end.
 	Messages     []string
 	MoreMessages bool
+	// Named are the enterprises that the request names in its path, query or body in the
+	// words of the API, each once, as ten digits. It may be other ones than Enterprise.
+	Named []string
 	// Intent is true if the evidence was told of this write before it was sent, and
 	// waits for its outcome.
 	Intent bool

@@ -58,6 +58,7 @@ func (k *check) route(at string, r *Route) {
 		k.fail(at, "scopes are missing: say what the token for this route carries, scopes: [] for no token at all")
 	}
 	k.scopes(at+".scopes", r.Scopes)
+	k.enterpriseIn(at+".enterpriseIn", r)
 	for i := range r.Rules {
 		k.scopeRule(at+".rules["+strconv.Itoa(i)+"]", &r.Rules[i], r.Kind)
 	}
@@ -132,6 +133,27 @@ func (k *check) routePath(at string, r *Route) {
 		k.fail(at, "/enterprises/{number} stands in front of every path and cannot be a route")
 	case r.Path == "/ebox" || below("/ebox/messages") || r.Path == "/ebox/providers" || below("/ebox/providers") && !r.Registry:
 		k.fail(at, "the gateway answers %s itself: choose another path", r.Path)
+	}
+}
+
+// enterpriseIn checks where a route has the number in its paths.
+func (k *check) enterpriseIn(at string, r *Route) {
+	if r.EnterpriseIn == "" {
+		return
+	}
+	number := 0
+	for segment := range strings.SplitSeq(r.EnterpriseIn, "/") {
+		if segment == enterpriseSegment {
+			number++
+		}
+	}
+	switch plain := strings.ReplaceAll(r.EnterpriseIn, enterpriseSegment, "n"); {
+	case number != 1 || !cleanPath(plain) || strings.ContainsAny(plain, "{}*"):
+		k.fail(at, "%s is no place of a number: write it as /ebox/%s, segments with %[2]s once", quote(r.EnterpriseIn), enterpriseSegment)
+	case r.Kind == KindMandates:
+		k.fail(at, "grant/citizen names the enterprise in body or query: leave the key out")
+	case r.Enterprise == None:
+		k.fail(at, "a route whose paths name enterprises cannot have enterprise: none")
 	}
 }
 

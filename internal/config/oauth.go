@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"ebox-gateway/internal/enterprise"
+)
 
 // OAuth says who the gateway is to the Authorization Server.
 type OAuth struct {
@@ -26,6 +30,10 @@ type OAuth struct {
 type Client struct {
 	// ClientID is the id that Chaman gave.
 	ClientID string `yaml:"clientId" jsonschema:"required"`
+	// Enterprise is the office's own CBE number, whose e-Box a call as the client itself is
+	// for. Where an API has the number in a path or body, as the preferences of the
+	// Federation API, callers with own may name it once it stands here.
+	Enterprise enterprise.Number `yaml:"enterprise"`
 	// Keystore is a PKCS#12 or JKS file.
 	Keystore *Keystore `yaml:"keystore"`
 	// Key is a private key in PEM, instead of a keystore.

@@ -95,11 +95,12 @@ func (p preset) apply(c *Config) {
 	c.Registry.AllowedHosts = []string{"*" + officialDomain}
 	if p.ebox {
 		c.Registry.URL = official(p.host, registryPath+registryList)
-		c.Routes = append(c.Routes, providersRoute(), p.route(routeRegistry, "/ebox/registry", KindRegistry, registryPath, scopeRegistry),
-			// No scope is published for the Partition API. It is read by the
-			// consumer of the e-Box, so it gets the consumer's scope; a
-			// configuration that knows better overrides it.
-			p.route(routePartition, "/ebox/partition", KindEBox, partitionPath, scopeConsumer))
+		// No scope is published for the Partition API. It is read by the consumer of the
+		// e-Box, so it gets the consumer's scope; a configuration that knows better
+		// overrides it.
+		partition := p.route(routePartition, partitionRoute, KindEBox, partitionPath, scopeConsumer)
+		partition.EnterpriseIn = partitionPaths
+		c.Routes = append(c.Routes, providersRoute(), p.route(routeRegistry, "/ebox/registry", KindRegistry, registryPath, scopeRegistry), partition)
 	}
 	if p.federation {
 		r := p.route(routeFederation, "/ebox/federation", KindEBox, federationPath, scopePreference)

@@ -39,6 +39,11 @@ type Route struct {
 	// Enterprise says whether a represented enterprise is required, optional or
 	// none (never sent on). Default optional; required for kind ebox.
 	Enterprise Demand `yaml:"enterprise"`
+	// EnterpriseIn says where below the upstream's base URL a path holds an enterprise's
+	// number, as /ebox/{enterpriseNumber}, the default of the Partition API's route. It
+	// must be one that the caller may represent and agree with path prefix and header, and
+	// stands for them if they are missing. Default nowhere.
+	EnterpriseIn string `yaml:"enterpriseIn"`
 	// Methods are those allowed; HEAD goes with GET, OPTIONS is answered by the
 	// gateway. A route of kind plain may name any other, as PROPFIND: it counts as a
 	// write. Default GET, POST, PUT, PATCH, DELETE.

@@ -9,6 +9,15 @@ import (
 // providerSegment stands in a route's path for the provider's id.
 const providerSegment = "{providerId}"
 
+// enterpriseSegment stands in enterpriseIn for the number.
+const enterpriseSegment = "{enterpriseNumber}"
+
+// partitionRoute is where the Partition API is, partitionPaths how its paths begin.
+const (
+	partitionRoute = "/ebox/partition"
+	partitionPaths = "/ebox/" + enterpriseSegment
+)
+
 // decodeRoutes brings the file's routes over those of the environment: a known
 // name changes the route in place, a new one is added. It gives the path in the
 // file of each route that the file mentions.
@@ -62,11 +71,16 @@ func (d *decoder) newRoute(name string, item *node) Route {
 			}
 		}
 	}
+	path := d.peek(item, "path")
 	if kind == "" {
 		upstream := member(item, "upstream")
-		kind = kindOfPath(d.peek(item, "path"), upstream != nil && upstream.Kind == mappingNode)
+		kind = kindOfPath(path, upstream != nil && upstream.Kind == mappingNode)
 	}
-	return newRoute(kind)
+	r := newRoute(kind)
+	if kind == KindEBox && (name == routePartition || path == partitionRoute || strings.HasPrefix(path, partitionRoute+"/")) {
+		r.EnterpriseIn = partitionPaths
+	}
+	return r
 }
 
 func kindOfPath(path string, registry bool) Kind {

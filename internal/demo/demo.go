@@ -49,7 +49,7 @@ log: {format: text}
 oauth:
   tokenUrl: %s
   clients:
-    demo: {clientId: %s, keystore: {file: client.p12, password: %s}}
+    demo: {clientId: %s, enterprise: %s, keystore: {file: client.p12, password: %s}}
 tenancy:
   enterprises:
     - {number: 0206.731.645, name: With a mandate}
@@ -82,7 +82,7 @@ routes:
     rules: [{paths: [/messageProviders/**], scopes: [%q]}]
   - {name: grant-citizen, kind: mandates, path: /grant/citizen, upstream: %q, scopes: [%q]}
 `,
-		listen, admin, sim.TokenURL(), clientID, password,
+		listen, admin, sim.TokenURL(), clientID, Office, password,
 		sim.RegistryURL(), simulator.ScopeRegistry, Host(sim.RegistryURL()), Host(sim.ProviderURL("regional")),
 		simulator.ScopeDocumentConsumer, simulator.ScopePublicationSender, simulator.ScopeRepresentativePublication, simulator.ScopeSummaryOwnEbox,
 		simulator.ScopeMessagesFull, simulator.ScopeReferenceData,

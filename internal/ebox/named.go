@@ -46,8 +46,8 @@ type Named struct {
 }
 
 // mostNamed bounds how many enterprises one call may name: an office asks about all of
-// its customers at once.
-const mostNamed = 100_000
+// its customers at once, and the evidence names them in one line.
+const mostNamed = 50_000
 
 // The members that hold the number of an enterprise. Version 2 and the Federation API
 // have eboxIdValue and eboxId around it, version 3 has enterpriseNumber.
@@ -86,7 +86,7 @@ type context struct {
 // what an upstream takes it for. Any other value passes, for the upstream's own 400.
 //
 // The error is a *problem.Problem, 400: that value; a body that could be read in two
-// ways (see jsonscan.Check); a JSON Patch (RFC 6902) of such a member; more than 100,000
+// ways (see jsonscan.Check); a JSON Patch (RFC 6902) of such a member; more than 50,000
 // enterprises. A multipart publication is not JSON: hand its part messageToPublish over.
 func NamedIn(method, path, query string, body []byte, reads Reads) ([]Named, error) {
 	s := Segments(path)
@@ -191,14 +191,48 @@ func (n *naming) points(pointer string) bool {
 	return false
 }
 
+// query notes what a query names, also for a server that decodes it once more than it is
+// encoded. A broken escape is refused; what decodes to one is not.
 func (n *naming) query(raw string) error {
+	if _, err := url.QueryUnescape(raw); err != nil {
+		return unreadable(problem.Issue{Type: problem.IssueSchemaViolation, In: "query", Detail: "a percent sign must be followed by two hexadecimal digits"})
+	}
+	for range 4 {
+		if err := n.pairs(raw); err != nil {
+			return err
+		}
+		again := Unescape(raw)
+		if again == raw {
+			return nil
+		}
+		raw = again
+	}
+	return unreadable(problem.Issue{Type: problem.IssueSchemaViolation, In: "query", Detail: "it is encoded several times: encode it once"})
+}
+
+// Unescape decodes every percent escape that is one, and leaves what is none.
+func Unescape(s string) string {
+	if strings.IndexByte(s, '%') < 0 {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b = append(b, byte(c))
+				i += 2
+				continue
+			}
+		}
+		b = append(b, s[i])
+	}
+	return string(b)
+}
+
+func (n *naming) pairs(raw string) error {
 	for pair := range strings.SplitSeq(raw, "&") {
 		rawName, rawValue, _ := strings.Cut(pair, "=")
-		name, errName := url.QueryUnescape(rawName)
-		value, errValue := url.QueryUnescape(rawValue)
-		if errName != nil || errValue != nil {
-			return unreadable(problem.Issue{Type: problem.IssueSchemaViolation, In: "query", Detail: "a percent sign must be followed by two hexadecimal digits"})
-		}
+		name, value := Unescape(strings.ReplaceAll(rawName, "+", " ")), Unescape(strings.ReplaceAll(rawValue, "+", " "))
 		// A dotted or bracketed name, as eboxId.eboxIdValue, means what one of its parts means.
 		c := n.base
 		for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return strings.ContainsRune(".[]/:", r) }) {

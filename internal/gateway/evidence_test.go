@@ -143,14 +143,14 @@ func TestEvidenceDoesNotAskForABodyThatTheUpstreamDoesNotWant(t *testing.T) {
 	body := `{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":true}]}`
 	start := "PATCH " + messages + " HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n"
 	refused := h.dial("")
-	refused.write(start + "Content-Type: text/plain\r\n\r\n")
-	refused.read("PATCH").want(t, http.StatusUnsupportedMediaType)
+	refused.write(strings.Replace(start, "PATCH", "POST", 1) + "Content-Type: multipart/mixed; boundary=x\r\n\r\n")
+	refused.read("POST").want(t, http.StatusUnsupportedMediaType)
 	wanted := h.dial("")
 	wanted.write(start + merging + "\r\n\r\n")
 	wanted.read("PATCH").want(t, http.StatusContinue)
 	wanted.write(body)
 	wanted.read("PATCH").want(t, 200)
-	if text := summary(h.evidence(dir)); text != "outcome PATCH change upstream Unsupported Media Type\noutcome PATCH change upstream OK "+simulator.FirstMessage {
+	if text := summary(h.evidence(dir)); text != "outcome POST publish upstream Unsupported Media Type\noutcome PATCH change upstream OK "+simulator.FirstMessage {
 		t.Error(text)
 	}
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/tenancy"
 )
@@ -12,7 +13,8 @@ import (
 func (g *generation) addRoute(route config.Route) error {
 	r := &server.Route{
 		Path: route.Path, Methods: route.Methods, MaxBody: int64(route.MaxBody),
-		Tenancy: tenancy.Route{Name: route.Name, Enterprise: demand(route.Enterprise)},
+		Tenancy:      tenancy.Route{Name: route.Name, Enterprise: demand(route.Enterprise), Own: g.ownNumber(route.Client)},
+		EnterpriseIn: route.EnterpriseIn,
 	}
 	reads := make(ebox.Reads, len(route.Reads))
 	for i, rule := range route.Reads {
@@ -22,6 +24,9 @@ func (g *generation) addRoute(route config.Route) error {
 	switch route.Kind {
 	case config.KindEBox, config.KindRegistry:
 		r.Tenancy.Group = "ebox"
+		r.Named = func(method, path, query string, body []byte) ([]ebox.Named, error) {
+			return ebox.NamedIn(method, path, query, body, reads)
+		}
 	case config.KindMandates:
 		r.Tenancy.Mandates = true
 		r.Classify = ebox.ClassifyMandates
@@ -44,6 +49,15 @@ func (g *generation) addRoute(route config.Route) error {
 	}
 	g.routes = append(g.routes, r)
 	return nil
+}
+
+// ownNumber is the office's own number by a client, the default one if client is empty; 0
+// if the configuration does not say it.
+func (g *generation) ownNumber(client string) enterprise.Number {
+	if client == "" {
+		client = g.cfg.Tenancy.DefaultClient
+	}
+	return g.cfg.OAuth.Clients[client].Enterprise
 }
 
 func demand(d config.Demand) tenancy.Rule {

@@ -377,7 +377,7 @@ func TestACallerThatGoesAwayEndsTheCallUpstream(t *testing.T) {
 	t.Run("within an upload", func(t *testing.T) {
 		h.sim.ResetRequests()
 		c := h.dial("")
-		c.write("PATCH " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/merge-patch+json\r\nContent-Length: 100000\r\n\r\n{")
+		c.write("POST " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 100000\r\n\r\n--x")
 		eventually(t, "the call upstream", func() bool { return h.sim.RequestCount("provider:nsso") == 1 })
 		_ = c.conn.Close()
 		eventually(t, "the end of the call upstream", done)

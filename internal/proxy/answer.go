@@ -65,7 +65,7 @@ func (d *delivery) answerHeader(h http.Header) {
 // this gateway's name: a provider that writes one would speak for the gateway.
 func notOurs(values []string) []string {
 	for i, v := range values {
-		if !strings.Contains(v, problem.Pseudonym) {
+		if !strings.Contains(strings.ToLower(v), problem.Pseudonym) {
 			continue
 		}
 		kept := append([]string(nil), values[:i]...)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/problem"
 )
 
@@ -123,6 +125,43 @@ func (e *Edge) sameSite(from *url.URL, r *http.Request) bool {
 	return from.Host != "" && strings.EqualFold(from.Host, r.Host) || e.origins[strings.ToLower(from.Scheme+"://"+from.Host)]
 }
 
+// sameOrigin refuses to a browser an opening or a write that no page of the gateway's own
+// origin asked for. Sec-Fetch-Site: none, which a typed address has, survives redirects: a
+// link in a mail to a site that redirects here would mark a document read.
+func (x *exchange) sameOrigin() error {
+	switch c := x.c; c.Action {
+	case ebox.Open, ebox.Change, ebox.Reply, ebox.Publish:
+	case ebox.Mandates:
+		if c.Method == http.MethodGet || c.Method == http.MethodHead {
+			return nil
+		}
+	default:
+		return nil
+	}
+	if x.origin != "" || !fetches(x.r.Header) {
+		return nil
+	}
+	if site := x.r.Header["Sec-Fetch-Site"]; len(site) == 1 && site[0] == "same-origin" {
+		return nil
+	}
+	return foreignPage("Sec-Fetch-Site", "A browser opens documents and changes something only for a page of this gateway's own. A program whose library adds Sec-Fetch fields sets Sec-Fetch-Site: same-origin.")
+}
+
+// fetches tells a request with fetch metadata. The fetch of server-side JavaScript adds
+// Sec-Fetch-Mode alone; no browser sends that without the site.
+func fetches(h http.Header) bool {
+	fields := 0
+	for name := range h {
+		if strings.HasPrefix(name, "Sec-Fetch-") {
+			fields++
+		}
+	}
+	if agent := h["User-Agent"]; fields == 1 && len(h["Sec-Fetch-Mode"]) == 1 && len(agent) == 1 {
+		return agent[0] != "node" && agent[0] != "undici" && !strings.HasPrefix(agent[0], "Deno/")
+	}
+	return fields > 0
+}
+
 // What a page is told that may not use the endpoint, or what Guard guards.
 const (
 	notThisGateway  = "A page in a browser may not use this gateway. If it must, have the platform team add its origin to server.allowedOrigins."
@@ -137,7 +176,7 @@ func foreignPage(field, detail string) error {
 // isBrowser tells requests that a browser wrote, by fields that programs do not send:
 // the second is all that comes with a visit by plain http to another machine.
 func isBrowser(h http.Header) bool {
-	return len(h["Sec-Fetch-Mode"]) > 0 || len(h["Sec-Fetch-Site"]) > 0 || len(h["Upgrade-Insecure-Requests"]) > 0
+	return fetches(h) || len(h["Upgrade-Insecure-Requests"]) > 0
 }
 
 var noSniffing = []string{"nosniff"}
@@ -145,17 +184,30 @@ var noSniffing = []string{"nosniff"}
 // contain keeps what a browser shows from acting. An attachment that is a page would
 // otherwise run in the gateway's own origin, and its script could read every e-Box
 // with requests that Check takes for the user's. In a sandbox its origin is null.
-// Other media types cannot run and are shown as ever.
-func contain(h http.Header) {
+// What cannot run is shown as ever. A 304 without a type leaves what the browser has.
+func contain(h http.Header, status int) {
 	h["X-Content-Type-Options"] = noSniffing
-	media := ""
-	if types := h["Content-Type"]; len(types) > 0 {
-		media = strings.ToLower(types[0])
+	types := h["Content-Type"]
+	if len(types) == 1 && cannotRun(types[0]) || len(types) == 0 && status == http.StatusNotModified {
+		return
 	}
-	if media == "" || strings.Contains(media, "html") || strings.Contains(media, "xml") || strings.Contains(media, "svg") || strings.Contains(media, "multipart/") {
-		own := h["Content-Security-Policy"] // perhaps shared with an answer in the cache
-		h["Content-Security-Policy"] = append(own[:len(own):len(own)], "sandbox")
+	own := h["Content-Security-Policy"] // perhaps shared with an answer in the cache
+	h["Content-Security-Policy"] = append(own[:len(own):len(own)], "sandbox")
+}
+
+// cannotRun tells the media types of which no browser makes a page with scripts. A list
+// in one field may be read as any of its items.
+func cannotRun(contentType string) bool {
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil || strings.IndexByte(contentType, ',') >= 0 {
+		return false
 	}
+	switch media {
+	case "application/json", "application/problem+json", "text/plain", "text/csv", "application/pdf", "application/zip",
+		"application/octet-stream", "image/png", "image/jpeg", "image/gif", "image/webp":
+		return true
+	}
+	return false
 }
 
 // exposeTo adds the CORS fields (Fetch standard) that let a page of an allowed

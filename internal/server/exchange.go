@@ -89,7 +89,7 @@ func (x *exchange) WriteHeader(status int) {
 			exposeTo(h, x.origin)
 		}
 		if x.browser {
-			contain(h)
+			contain(h, status)
 		}
 	}
 	x.w.WriteHeader(status)

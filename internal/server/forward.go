@@ -1,8 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -10,6 +12,7 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/links"
 	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/problem"
@@ -26,6 +29,12 @@ type Route struct {
 	Tenancy tenancy.Route
 	// Classify tells what a call does; path is below the route's own.
 	Classify func(method, path string) ebox.Action
+	// Named gives the enterprises that a call names in its query and its body; nil on a
+	// route whose calls name none. Its errors are problems.
+	Named func(method, path, query string, body []byte) ([]ebox.Named, error)
+	// EnterpriseIn says where in the path below the route's own an enterprise stands, as
+	// ebox.EnterpriseIn reads it; empty for nowhere.
+	EnterpriseIn string
 	// MaxBody is the most bytes of a request's body; 0 is unlimited.
 	MaxBody int64
 	// Target chooses upstream and credential. Its errors are problems.
@@ -122,6 +131,9 @@ func (x *exchange) forward(route *Route) error {
 	c.Opening, c.Document = c.Action == ebox.Open, ebox.IsDocument(c.Target)
 	c.MaxBody = route.MaxBody
 
+	if err := x.sameOrigin(); err != nil {
+		return err
+	}
 	if c.Opening {
 		listen.KeepServing(x) // a document is marked read, whoever gets it
 	}
@@ -143,6 +155,9 @@ func (x *exchange) forward(route *Route) error {
 			return err
 		}
 	}
+	if err := x.named(caller, route, &claim); err != nil {
+		return err
+	}
 	tenant, err := o.Resolver.Resolve(caller, &route.Tenancy, c.Action, c.Method, claim)
 	if err != nil {
 		return err
@@ -159,6 +174,79 @@ func (x *exchange) forward(route *Route) error {
 	}
 	o.Proxy.Serve(x, x.r, c)
 	return nil
+}
+
+// mostRead is how many bytes of a body that names enterprises are read at most.
+const mostRead = 4 << 20
+
+// named finds the enterprises that a call to an e-Box API names. A body is read whole for
+// that, but for a multipart publication: what is published is for its recipient, and who
+// may publish for whom the upstream asks by the header.
+func (x *exchange) named(caller *tenancy.Caller, route *Route, claim *tenancy.Claim) (err error) {
+	c := x.c
+	if route.EnterpriseIn != "" {
+		if claim.Target, _, err = ebox.EnterpriseIn(route.EnterpriseIn, c.Target); err != nil {
+			return err
+		}
+		if claim.Target != 0 {
+			c.Record.Named = []string{claim.Target.String()}
+			if c.Claimed == "" {
+				c.Claimed = claim.Target.String()
+			}
+		}
+	}
+	if route.Named == nil {
+		return nil
+	}
+	var body []byte
+	streams := (c.Action == ebox.Publish || c.Action == ebox.Reply) && isMultipart(x.r.Header["Content-Type"])
+	if c.HasBody && !streams {
+		if err := x.e.o.Resolver.Check(caller, &route.Tenancy, c.Action, *claim); err != nil {
+			return err
+		}
+		limit := int64(mostRead)
+		if route.MaxBody > 0 {
+			limit = min(limit, route.MaxBody)
+		}
+		if err := tenancy.CheckMedia(strings.Join(x.r.Header["Content-Type"], ","), strings.Join(x.r.Header["Content-Encoding"], ",")); err != nil {
+			return err
+		}
+		trailer := maps.Clone(x.r.Trailer) // reading adds those that were not announced
+		if body, err = readBody(x.r, limit); err != nil {
+			return err
+		}
+		for name := range trailer {
+			trailer[name] = x.r.Trailer[name]
+		}
+		// It goes on from memory, framed and with trailers as it came.
+		x.r.Trailer, x.r.Body = trailer, io.NopCloser(bytes.NewReader(body))
+	}
+	return x.readNames(route, c.Target, body, claim)
+}
+
+// readNames reads query and body for the enterprises that they name, and notes them.
+func (x *exchange) readNames(route *Route, path string, body []byte, claim *tenancy.Claim) (err error) {
+	c := x.c
+	if c.Query == "" && len(body) == 0 {
+		return nil
+	}
+	if claim.Named, err = route.Named(c.Method, path, c.Query, body); err != nil {
+		return err
+	}
+	noted := map[enterprise.Number]bool{claim.Target: true}
+	for i := range claim.Named {
+		if n := claim.Named[i].Number; !noted[n] {
+			noted[n] = true
+			c.Record.Named = append(c.Record.Named, n.String())
+		}
+	}
+	return nil
+}
+
+// isMultipart tells a body of parts, by exactly one field.
+func isMultipart(contentType []string) bool {
+	const prefix = "multipart/"
+	return len(contentType) == 1 && len(contentType[0]) > len(prefix) && strings.EqualFold(contentType[0][:len(prefix)], prefix)
 }
 
 // represent notes for whom the call is.

@@ -60,7 +60,14 @@ func (x *exchange) serveInbox(path string) error {
 		return err
 	}
 	c.Action = in.Route.Classify(c.Method, path)
-	tenant, err := x.e.o.Resolver.Resolve(caller, &in.Route.Tenancy, c.Action, c.Method, x.claim())
+	if err := x.sameOrigin(); err != nil {
+		return err
+	}
+	claim := x.claim()
+	if err := x.readNames(in.Route, path, nil, &claim); err != nil {
+		return err
+	}
+	tenant, err := x.e.o.Resolver.Resolve(caller, &in.Route.Tenancy, c.Action, c.Method, claim)
 	if err != nil {
 		return err
 	}
@@ -172,6 +179,13 @@ func (b *bundle) change(caller *tenancy.Caller) error {
 		return err
 	}
 	b.x.c.Record.BytesIn = int64(len(body))
+	claim := b.x.claim()
+	if err := b.x.readNames(in.Route, inbox.MessagesPath, body, &claim); err != nil {
+		return err
+	}
+	if _, err := b.x.e.o.Resolver.Resolve(caller, &in.Route.Tenancy, b.x.c.Action, b.x.c.Method, claim); err != nil {
+		return err
+	}
 	changes, err := inbox.ParseChanges(body, b.x.r.Header["Content-Type"], providers)
 	if err != nil {
 		return err

@@ -81,6 +81,9 @@ func (c *call) answerFault(f *Fault) {
 func (c *call) answerStatus(f *Fault) {
 	status := orDefault(f.Status, http.StatusServiceUnavailable)
 	switch {
+	case f.Body != "" && f.ContentType == "" && len(f.Header["Content-Type"]) > 0:
+		c.w.WriteHeader(status) // with as many of that field as the fault has
+		_, _ = c.w.Write([]byte(f.Body))
 	case f.Body != "":
 		contentType := f.ContentType
 		if contentType == "" {

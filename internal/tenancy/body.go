@@ -29,11 +29,8 @@ const deepest = 64
 // names that matter here also after folding, nested deeper than 64, or a JSON
 // Patch (RFC 6902) that would write the represented enterprise.
 func NamedInBody(body []byte, contentType, contentEncoding string) (Named, error) {
-	if coding := strings.Trim(contentEncoding, " \t"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return Named{}, brokenBody("header", "Content-Encoding", "send the body without a content coding")
-	}
-	if len(body) == 0 {
-		return Named{}, nil
+	if err := checkCoding(contentEncoding); err != nil || len(body) == 0 {
+		return Named{}, err
 	}
 	if err := checkMediaType(contentType); err != nil {
 		return Named{}, err
@@ -56,18 +53,44 @@ func NamedInBody(body []byte, contentType, contentEncoding string) (Named, error
 	return s.named, nil
 }
 
+// CheckMedia refuses a body that is not said to be JSON in UTF-8 without a content coding;
+// one without a media type counts as JSON. The headers' values are as for NamedInBody, and
+// so is the error.
+func CheckMedia(contentType, contentEncoding string) error {
+	if err := checkCoding(contentEncoding); err != nil {
+		return err
+	}
+	return checkMediaType(contentType)
+}
+
+func checkCoding(contentEncoding string) error {
+	if coding := strings.Trim(contentEncoding, " \t"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return brokenBody("header", "Content-Encoding", "send the body without a content coding")
+	}
+	return nil
+}
+
 func checkMediaType(contentType string) error {
 	if contentType == "" {
 		return nil
 	}
 	t, params, err := mime.ParseMediaType(contentType)
-	if err != nil || t != "application/json" && t != "text/json" && !(strings.HasPrefix(t, "application/") && strings.HasSuffix(t, "+json")) {
+	lower := strings.ToLower(contentType)
+	// Servers that look for a form's name anywhere in the field read a form.
+	form := strings.Contains(lower, "form-urlencoded") || strings.Contains(lower, "form-data") || strings.Contains(lower, "multipart/")
+	if err != nil || form || t != "text/json" && !isJSON(t) {
 		return brokenBody("header", "Content-Type", "send JSON, as application/json")
 	}
 	if charset, given := params["charset"]; given && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "us-ascii") {
 		return brokenBody("header", "Content-Type", "send JSON in UTF-8, which needs no charset")
 	}
 	return nil
+}
+
+// isJSON tells the media types that every reader takes for JSON.
+func isJSON(t string) bool {
+	name, ok := strings.CutPrefix(t, "application/")
+	return ok && (name == "json" || strings.HasSuffix(name, "+json"))
 }
 
 func brokenBody(in, name, detail string) error {

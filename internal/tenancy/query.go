@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/problem"
 )
 
@@ -13,8 +14,8 @@ import (
 // bracketed name counts if one of its segments does.
 //
 // The error is a *problem.Problem, 400: a query that does not parse (broken
-// escapes, ";", what is not UTF-8, the name of the represented enterprise encoded
-// twice), or a parameter that means the represented enterprise more than
+// escapes, ";", what is not UTF-8, the represented enterprise encoded twice, its name
+// or its value, or hidden in another value), or a parameter that means the represented enterprise more than
 // once, since upstream and gateway might each believe another one.
 func NamedInQuery(rawQuery string) (Named, error) {
 	var n Named
@@ -37,13 +38,12 @@ func NamedInQuery(rawQuery string) (Named, error) {
 		if !utf8.ValidString(name) || !utf8.ValidString(value) {
 			return Named{}, brokenQuery("write it in UTF-8: what other bytes stand for is every server's own guess")
 		}
-		if again, err := url.QueryUnescape(name); err == nil && again != name {
-			if m, _ := meaningOf(again); m == meansNumber || m == meansEnterprise {
-				return Named{}, brokenQuery("encode the name of the represented enterprise once: some servers decode it twice")
-			}
-		}
 		m, whole := meaningOf(name)
-		if m != meansNumber && m != meansEnterprise {
+		represents := m == meansNumber || m == meansEnterprise
+		if represents && strings.IndexByte(value, '%') >= 0 || hides(name) || hides(value) {
+			return Named{}, brokenQuery("encode the represented enterprise once: some servers decode it twice")
+		}
+		if !represents {
 			continue
 		}
 		if whole && seen[m] {
@@ -60,6 +60,33 @@ func NamedInQuery(rawQuery string) (Named, error) {
 		}
 	}
 	return n, nil
+}
+
+// hides tells whether a name or value, decoded once, holds the name of the represented
+// enterprise for whoever decodes it again, and so on to the end, or takes it apart as a
+// query of its own.
+func hides(s string) bool {
+	const deep = 8 // a value that is longer encoded than that is nobody's
+	for range deep {
+		pairs := strings.FieldsFunc(s, func(r rune) bool { return r == '&' || r == ';' || r == '?' || r == '#' })
+		if len(pairs) > 1 || strings.IndexByte(s, '=') >= 0 {
+			for _, pair := range pairs {
+				name, _, _ := strings.Cut(pair, "=")
+				if m, _ := meaningOf(name); m == meansNumber || m == meansEnterprise {
+					return true
+				}
+			}
+		}
+		decoded := ebox.Unescape(s)
+		if decoded == s {
+			return false
+		}
+		s = decoded
+		if m, _ := meaningOf(s); m == meansNumber || m == meansEnterprise {
+			return true
+		}
+	}
+	return true
 }
 
 func brokenQuery(detail string) error {

@@ -72,6 +72,9 @@ func NewResolver(o ResolverOptions) *Resolver {
 //     look in. Elsewhere it would be a decoy that the upstream passes over;
 //   - a value that is no CBE number passes, for the upstream to refuse it, and the
 //     Tenant has no number if nothing else names one.
+//
+// On every other route each enterprise of claim.Named must be one that its part in the
+// call allows, see checkNamed.
 func (r *Resolver) Resolve(c *Caller, route *Route, action ebox.Action, method string, claim Claim) (Tenant, error) {
 	s, err := r.before(c, route, action, &claim)
 	if err != nil {
@@ -80,6 +83,18 @@ func (r *Resolver) Resolve(c *Caller, route *Route, action ebox.Action, method s
 	if route.Mandates {
 		return r.resolveMandates(c, route, action, method, &claim, s)
 	}
+	t, err := r.resolve(c, route, s)
+	if err == nil {
+		err = r.checkNamed(c, route, &t, claim.Named)
+	}
+	if err != nil {
+		return Tenant{}, err
+	}
+	return t, nil
+}
+
+// resolve finds the Tenant of a call to any route without Mandates.
+func (r *Resolver) resolve(c *Caller, route *Route, s said) (Tenant, error) {
 	switch {
 	case s.own:
 		return r.own(c, s.form)
@@ -118,6 +133,9 @@ func (r *Resolver) before(c *Caller, route *Route, action ebox.Action, claim *Cl
 		return said{}, actionNotAllowed(c, action)
 	}
 	s, err := claim.said()
+	if err == nil && claim.Target != 0 {
+		s, err = s.with(claim.Target, claim, c, route)
+	}
 	if err == nil && s.own && !c.Own {
 		err = ownNotAllowed(c)
 	}
@@ -245,8 +263,11 @@ func (r *Resolver) own(c *Caller, form Form) (Tenant, error) {
 // admit tells whether c may act for n on route now. The row is nil for a number
 // that mode Any serves without one.
 func (r *Resolver) admit(c *Caller, route *Route, n enterprise.Number) (*Enterprise, error) {
-	if !c.mayRepresent(n) {
+	switch {
+	case !c.mayRepresent(n):
 		return nil, enterpriseNotAllowed(c, n)
+	case n == route.Own && !c.Own && c.Enterprises == nil:
+		return nil, ownNotAllowed(c) // all enterprises are not the office
 	}
 	if r.table.Suspended(n) {
 		return nil, suspended(n)

@@ -17,6 +17,7 @@
 package tenancy
 
 import (
+	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 )
 
@@ -28,8 +29,8 @@ const RepresentedHeader = "On-Behalf-Of-Enterprise-Number"
 // lead back in the same form.
 type Form uint8
 
-// The forms. FormNone is also the form of a grant/citizen call that names its
-// enterprise in the body or query alone.
+// The forms. FormNone is also the form of a call that names its enterprise in the path
+// of the API, in the body or in the query alone.
 const (
 	FormNone Form = iota
 	FormPath
@@ -61,6 +62,9 @@ type Route struct {
 	// Mandates is true for grant/citizen, which names the enterprise in the body
 	// or the query.
 	Mandates bool
+	// Own is the office's own number, whose e-Box a call as the client itself is for;
+	// 0 if it is not known.
+	Own enterprise.Number
 }
 
 // in tells whether the route is among names; nil names every route.
@@ -87,6 +91,12 @@ type Claim struct {
 	// Query and Body are what NamedInQuery and NamedInBody found; only read on a
 	// route with Mandates.
 	Query, Body Named
+	// Target is the number in the path of the API itself (ebox.EnterpriseIn), 0 if there
+	// is none. It stands for path and header if they say nothing.
+	Target enterprise.Number
+	// Named are the enterprises that the call names in an e-Box API's words
+	// (ebox.NamedIn), whatever their part.
+	Named []ebox.Named
 }
 
 // Tenant is whom a request acts for.
