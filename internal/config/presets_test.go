@@ -157,7 +157,7 @@ func TestDefaultsByKindOfRoute(t *testing.T) {
 		"ebox-federation": {Required, Unlimited, true, true, 5},
 		"ebox-registry":   {None, Unlimited, true, true, 1},
 		"grant-citizen":   {Optional, 1_000_000, true, false, 5},
-		"own":             {Optional, Unlimited, false, false, 5},
+		"own":             {Optional, Unlimited, true, false, 5},
 	} {
 		r := route(t, c, name)
 		if r.Enterprise != want.enterprise || r.MaxBody != want.maxBody || r.RewriteLinks != want.rewrite ||

@@ -58,8 +58,9 @@ type Route struct {
 	// MaxBody bounds the request body: bytes, a size as 1MB, or unlimited.
 	// Default unlimited; 1MB for kind mandates, whose bodies are read whole.
 	MaxBody Size `yaml:"maxBody"`
-	// RewriteLinks makes links of the upstream lead through the gateway.
-	// Default true, false for kind plain.
+	// RewriteLinks makes links of the upstream lead through the gateway. JSON is then
+	// asked for uncoded and whole; false passes it as it is, ranges and codings
+	// included. Default true.
 	RewriteLinks bool `yaml:"rewriteLinks"`
 	// CallerCredentials lets the caller's own Authorization and Cookie go to the
 	// upstream, and its Set-Cookie come back; otherwise none of them passes. Only for
