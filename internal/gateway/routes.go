@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"net/url"
+	"strings"
+
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/server"
@@ -22,6 +25,9 @@ func (g *generation) addRoute(route config.Route) error {
 	switch route.Kind {
 	case config.KindEBox, config.KindRegistry:
 		r.Tenancy.Group = "ebox"
+		if route.Kind == config.KindRegistry {
+			r.Elsewhere = g.throughProvider
+		}
 	case config.KindMandates:
 		r.Tenancy.Mandates = true
 		r.Classify = ebox.ClassifyMandates
@@ -44,6 +50,16 @@ func (g *generation) addRoute(route config.Route) error {
 	}
 	g.routes = append(g.routes, r)
 	return nil
+}
+
+// throughProvider gives the path of the gateway for a URL below a Document Provider's own:
+// the registry's answers hold these.
+func (g *generation) throughProvider(link string) (path string, ok bool) {
+	if len(g.federated) == 0 {
+		return "", false
+	}
+	id, rest, ok := g.directory.Locate(link)
+	return strings.Replace(g.federated[0].route.Path, "{providerId}", url.PathEscape(id), 1) + rest, ok
 }
 
 func demand(d config.Demand) tenancy.Rule {

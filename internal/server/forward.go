@@ -28,6 +28,9 @@ type Route struct {
 	Classify func(method, path string) ebox.Action
 	// MaxBody is the most bytes of a request's body; 0 is unlimited.
 	MaxBody int64
+	// Elsewhere, unless nil, gives the endpoint's path, without /enterprises/…, for a URL
+	// in an answer that leads to another upstream than this route's.
+	Elsewhere func(link string) (path string, ok bool)
 	// Target chooses upstream and credential. Its errors are problems.
 	Target func(TargetRequest) (Target, error)
 }
@@ -154,8 +157,12 @@ func (x *exchange) forward(route *Route) error {
 	if err := aim(c, route, x.e.mount+c.Path[:len(c.Path)-len(c.Target)], x.publicOrigin()); err != nil {
 		return err
 	}
-	if route.Tenancy.Mandates && tenant.Number != 0 {
-		c.Links.Named, c.Links.NamedBy = tenancy.NamedIn(tenant.Number)
+	if route.Elsewhere != nil {
+		prefix := x.e.mount + c.Path[:len(c.Path)-len(x.rest)]
+		c.Links.Elsewhere = func(link string) (string, bool) {
+			path, ok := route.Elsewhere(link)
+			return prefix + path, ok
+		}
 	}
 	o.Proxy.Serve(x, x.r, c)
 	return nil
@@ -165,6 +172,12 @@ func (x *exchange) forward(route *Route) error {
 func (x *exchange) represent(t tenancy.Tenant) {
 	c := x.c
 	c.Enterprise, c.Own, c.Client, c.Represented = t.Number, t.Own, t.Client, t.Header
+	if t.Query != "" {
+		if c.Query != "" {
+			c.Query += "&"
+		}
+		c.Query += t.Query
+	}
 }
 
 // aim decides where a call goes that knows for whom it is: the upstream, the credential,
