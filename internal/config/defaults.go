@@ -75,7 +75,8 @@ func newRoute(kind Kind) Route {
 		Cache:       Cache{Shared: SharedNever, MaxBody: 1e6},
 		MaxBody:     Unlimited,
 
-		RewriteLinks: true,
+		RewriteLinks:   true,
+		IdempotencyKey: KeyAdded,
 	}
 	switch kind {
 	case KindEBox:

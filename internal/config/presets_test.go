@@ -114,8 +114,10 @@ func TestEnvironmentsFillInWhatOfficiallyExists(t *testing.T) {
 // scope of the call and no more, in the parts that v2 knows.
 func TestARegistryTokenOpensNoMoreThanTheCallNeeds(t *testing.T) {
 	const ebox = "scope:document:management:consult:ws-eboxrestentreprise:"
+	publishing := []string{"/publishMessage", "/linkEboxMessage", "/searchMessageStatus", "/ebox/messages", "/messages"}
 	want := []ScopeRule{
-		{Methods: []string{"POST"}, Paths: []string{"/publishMessage", "/linkEboxMessage", "/searchMessageStatus", "/ebox/messages", "/messages"}, Scopes: []string{ebox + "publicationsender"}},
+		{Methods: []string{"POST"}, Paths: publishing, For: ForAnother, Scopes: []string{ebox + "eboxrepresentativepublication"}},
+		{Methods: []string{"POST"}, Paths: publishing, For: ForOwn, Scopes: []string{ebox + "publicationsender"}},
 		{Methods: []string{"GET"}, Paths: []string{"/ebox"}, APIVersions: []string{"2"}, Scopes: []string{ebox + "summaryownebox"}},
 		{Paths: []string{"/ebox/messages/**"}, APIVersions: []string{"2"}, Scopes: []string{ebox + "messagesfull"}},
 		{Methods: []string{"GET"}, Paths: []string{"/referenceData/**"}, APIVersions: []string{"2"}, Scopes: []string{ebox + "referencedata"}},
