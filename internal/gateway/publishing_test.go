@@ -110,3 +110,15 @@ func TestARouteMayLeaveTheKeyToItsCallers(t *testing.T) {
 		t.Errorf("%v", p)
 	}
 }
+
+func TestALostReplyNamesItsKey(t *testing.T) {
+	h := open(t)
+	h.fault(simulator.Fault{Upstream: "provider:nsso", Method: "POST", Kind: simulator.FaultReset, Count: 1})
+	reply := h.send("POST", box+"/messages/"+simulator.FirstMessage+"/replies", strings.NewReader(publication()), mixed).want(t, 502)
+	if key, _ := reply.problem(t)["idempotencyKey"].(string); !quotedUUID.MatchString(key) {
+		t.Errorf("%s", reply.body)
+	}
+	if n := h.sim.RequestCount("provider:nsso"); n != 1 {
+		t.Errorf("it was sent %d times", n)
+	}
+}
