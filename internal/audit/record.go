@@ -122,6 +122,7 @@ func (e *entry) appendCall(b []byte, mask func(string) string) []byte {
 	b = appendText(b, "action", r.Action.String())
 	b = appendText(b, "method", r.Method)
 	b = appendText(b, "url", mask(r.Path))
+	b = appendText(b, "idempotencyKey", r.IdempotencyKey)
 	message, attachment := ebox.IDs(r.Path)
 	if message != "" {
 		b = append(appendName(b, "messages"), '[')

@@ -30,18 +30,20 @@ type Found struct {
 	// Enterprise is the represented enterprise, or "own".
 	Enterprise string `json:"enterprise,omitempty"`
 	// Named are the enterprises that the request itself named, where that is read.
-	Named        []string `json:"named,omitempty"`
-	Client       string   `json:"client,omitempty"`
-	TokenHash    string   `json:"tokenHash,omitempty"`
-	Route        string   `json:"route,omitempty"`
-	Provider     string   `json:"provider,omitempty"`
-	Upstream     string   `json:"upstream,omitempty"`
-	Action       string   `json:"action,omitempty"`
-	Method       string   `json:"method,omitempty"`
-	URL          string   `json:"url,omitempty"`
-	Messages     []string `json:"messages,omitempty"`
-	MoreMessages bool     `json:"moreMessages,omitempty"`
-	Attachment   string   `json:"attachment,omitempty"`
+	Named     []string `json:"named,omitempty"`
+	Client    string   `json:"client,omitempty"`
+	TokenHash string   `json:"tokenHash,omitempty"`
+	Route     string   `json:"route,omitempty"`
+	Provider  string   `json:"provider,omitempty"`
+	Upstream  string   `json:"upstream,omitempty"`
+	Action    string   `json:"action,omitempty"`
+	Method    string   `json:"method,omitempty"`
+	URL       string   `json:"url,omitempty"`
+	// IdempotencyKey is that of a publication.
+	IdempotencyKey string   `json:"idempotencyKey,omitempty"`
+	Messages       []string `json:"messages,omitempty"`
+	MoreMessages   bool     `json:"moreMessages,omitempty"`
+	Attachment     string   `json:"attachment,omitempty"`
 	// Intent is the record of a write's intent; Outcome is false where there is none of
 	// what became of it: it may have taken effect.
 	Intent         uint64 `json:"intent,omitempty"`

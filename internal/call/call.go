@@ -102,6 +102,10 @@ type Call struct {
 	HasBody bool
 	MaxBody int64
 
+	// IdempotencyKey is the field of that name with which a publication goes up, the
+	// caller's or the gateway's own; empty for none.
+	IdempotencyKey string
+
 	// Keep is how the answer is kept.
 	Keep Keep
 	// Background says that nobody waits for the answer: the cache asks for itself.

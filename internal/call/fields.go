@@ -9,6 +9,9 @@ import (
 // RepresentedField names the represented enterprise to an upstream.
 const RepresentedField = "On-Behalf-Of-Enterprise-Number"
 
+// IdempotencyField lets an upstream know a publication that it has had before.
+const IdempotencyField = "Idempotency-Key"
+
 var (
 	identityToken = []string{"identity"}
 	trailersToken = []string{"trailers"}
@@ -40,6 +43,9 @@ func (c *Call) RequestHeader() http.Header {
 	}
 	if c.Represented != nil {
 		h[RepresentedField] = c.Represented
+	}
+	if c.IdempotencyKey != "" && h.Get(IdempotencyField) == "" {
+		h[IdempotencyField] = []string{c.IdempotencyKey}
 	}
 	return h
 }

@@ -173,8 +173,8 @@ func (k *check) scopes(at string, scopes []string) {
 var version = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*$`)
 
 func (k *check) scopeRule(at string, r *ScopeRule, kind Kind) {
-	if len(r.Methods)+len(r.Paths)+len(r.APIVersions) == 0 && !k.given(at+".methods") && !k.given(at+".paths") && !k.given(at+".apiVersions") {
-		k.fail(at, "this rule matches every call: add methods, paths or apiVersions, or use the route's scopes")
+	if len(r.Methods)+len(r.Paths)+len(r.APIVersions) == 0 && r.For == "" && !k.given(at+".for") && !k.given(at+".methods") && !k.given(at+".paths") && !k.given(at+".apiVersions") {
+		k.fail(at, "this rule matches every call: add methods, paths, apiVersions or for, or use the route's scopes")
 	}
 	k.methods(at+".methods", r.Methods, false, kind == KindPlain)
 	k.patterns(at+".paths", r.Paths)

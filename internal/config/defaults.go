@@ -74,19 +74,19 @@ func newRoute(kind Kind) Route {
 		Concurrency: Concurrency{Max: 200, Queue: 1000, Wait: time.Second},
 		Cache:       Cache{Shared: SharedNever, MaxBody: 1e6},
 		MaxBody:     Unlimited,
+
+		RewriteLinks:   true,
+		IdempotencyKey: KeyAdded,
 	}
 	switch kind {
 	case KindEBox:
 		r.Enterprise = Required
-		r.RewriteLinks = true
 		r.Cache.Enabled = true
 	case KindRegistry:
 		r.Enterprise = None
 		r.Methods = []string{"GET"}
-		r.RewriteLinks = true
 		r.Cache.Enabled = true
 	case KindMandates:
-		r.RewriteLinks = true
 		r.MaxBody = 1e6
 	}
 	return r

@@ -16,10 +16,15 @@ const (
 	scopeSummary       = scopeEBox + "summaryownebox"   // and its parts in v2
 	scopeMessages      = scopeEBox + "messagesfull"
 	scopeReferenceData = scopeEBox + "referencedata"
-	scopePublication   = scopeEBox + "publicationsender"
-	scopeRegistry      = scopeFederation + "registry"
-	scopePreference    = scopeFederation + "preference"
-	scopeMandates      = "scope:ksz-bcss:mandates:citizen:management:-managemandate"
+	scopePublication   = scopeEBox + "publicationsender" // for oneself
+	// To publish for an enterprise that one represents. The page that names this scope
+	// spells it in two ways; the other is
+	// scope:document:management:ws-eboxrestentreprise:eboxrepresentativepublication.
+	scopeRepresentativePublication = scopeEBox + "eboxrepresentativepublication"
+
+	scopeRegistry   = scopeFederation + "registry"
+	scopePreference = scopeFederation + "preference"
+	scopeMandates   = "scope:ksz-bcss:mandates:citizen:management:-managemandate"
 )
 
 // Names of the routes that environments fill in. Some exist in every
@@ -141,12 +146,10 @@ func providersRoute() Route {
 	r := newRoute(KindEBox)
 	r.Name, r.Path, r.Registry = routeProviders, "/ebox/providers/"+providerSegment, true
 	r.Scopes = []string{scopeConsumer}
+	publishing := []string{"/publishMessage", "/linkEboxMessage", "/searchMessageStatus", "/ebox/messages", "/messages"}
 	r.Rules = []ScopeRule{
-		{
-			Methods: []string{"POST"},
-			Paths:   []string{"/publishMessage", "/linkEboxMessage", "/searchMessageStatus", "/ebox/messages", "/messages"},
-			Scopes:  []string{scopePublication},
-		},
+		{Methods: []string{"POST"}, Paths: publishing, For: ForAnother, Scopes: []string{scopeRepresentativePublication}},
+		{Methods: []string{"POST"}, Paths: publishing, For: ForOwn, Scopes: []string{scopePublication}},
 		{Methods: []string{"GET"}, Paths: []string{"/ebox"}, APIVersions: []string{"2"}, Scopes: []string{scopeSummary}},
 		{Paths: []string{"/ebox/messages/**"}, APIVersions: []string{"2"}, Scopes: []string{scopeMessages}},
 		{Methods: []string{"GET"}, Paths: []string{"/referenceData/**"}, APIVersions: []string{"2"}, Scopes: []string{scopeReferenceData}},

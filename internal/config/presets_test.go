@@ -114,8 +114,10 @@ func TestEnvironmentsFillInWhatOfficiallyExists(t *testing.T) {
 // scope of the call and no more, in the parts that v2 knows.
 func TestARegistryTokenOpensNoMoreThanTheCallNeeds(t *testing.T) {
 	const ebox = "scope:document:management:consult:ws-eboxrestentreprise:"
+	publishing := []string{"/publishMessage", "/linkEboxMessage", "/searchMessageStatus", "/ebox/messages", "/messages"}
 	want := []ScopeRule{
-		{Methods: []string{"POST"}, Paths: []string{"/publishMessage", "/linkEboxMessage", "/searchMessageStatus", "/ebox/messages", "/messages"}, Scopes: []string{ebox + "publicationsender"}},
+		{Methods: []string{"POST"}, Paths: publishing, For: ForAnother, Scopes: []string{ebox + "eboxrepresentativepublication"}},
+		{Methods: []string{"POST"}, Paths: publishing, For: ForOwn, Scopes: []string{ebox + "publicationsender"}},
 		{Methods: []string{"GET"}, Paths: []string{"/ebox"}, APIVersions: []string{"2"}, Scopes: []string{ebox + "summaryownebox"}},
 		{Paths: []string{"/ebox/messages/**"}, APIVersions: []string{"2"}, Scopes: []string{ebox + "messagesfull"}},
 		{Methods: []string{"GET"}, Paths: []string{"/referenceData/**"}, APIVersions: []string{"2"}, Scopes: []string{ebox + "referencedata"}},
@@ -157,7 +159,7 @@ func TestDefaultsByKindOfRoute(t *testing.T) {
 		"ebox-federation": {Required, Unlimited, true, true, 5},
 		"ebox-registry":   {None, Unlimited, true, true, 1},
 		"grant-citizen":   {Optional, 1_000_000, true, false, 5},
-		"own":             {Optional, Unlimited, false, false, 5},
+		"own":             {Optional, Unlimited, true, false, 5},
 	} {
 		r := route(t, c, name)
 		if r.Enterprise != want.enterprise || r.MaxBody != want.maxBody || r.RewriteLinks != want.rewrite ||

@@ -63,9 +63,15 @@ type Route struct {
 	// MaxBody bounds the request body: bytes, a size as 1MB, or unlimited.
 	// Default unlimited; 1MB for kind mandates, whose bodies are read whole.
 	MaxBody Size `yaml:"maxBody"`
-	// RewriteLinks makes links of the upstream lead through the gateway.
-	// Default true, false for kind plain.
+	// RewriteLinks makes links of the upstream lead through the gateway. JSON is then
+	// asked for uncoded and whole; false passes it as it is, ranges and codings
+	// included. Default true.
 	RewriteLinks bool `yaml:"rewriteLinks"`
+	// IdempotencyKey says what becomes of a publication or reply without that header: add
+	// gives it a new UUID, which a 502 or 504 then names, so that the same can be sent
+	// again without taking effect twice; pass sends it without. A caller's own key always
+	// passes. Default add; only kind ebox has publications.
+	IdempotencyKey Keying `yaml:"idempotencyKey"`
 	// CallerCredentials lets the caller's own Authorization and Cookie go to the
 	// upstream, and its Set-Cookie come back; otherwise none of them passes. Only for
 	// kind plain, without scopes and with enterprise none: an upstream of your own that
@@ -91,6 +97,9 @@ type ScopeRule struct {
 	Paths []string `yaml:"paths"`
 	// APIVersions of the provider that match: "2" is every 2.x, "2.1" that one.
 	APIVersions []string `yaml:"apiVersions"`
+	// For matches calls for another, a represented enterprise, or for the client's own.
+	// Default both.
+	For Whom `yaml:"for"`
 	// Scopes of the token for these calls.
 	Scopes []string `yaml:"scopes" jsonschema:"required"`
 }

@@ -60,6 +60,25 @@ const (
 	None     Demand = "none"
 )
 
+// Whom says for whom a call is made.
+type Whom string
+
+// ForAnother is a call for a represented enterprise, ForOwn one of the client itself.
+const (
+	ForAnother Whom = "another"
+	ForOwn     Whom = "own"
+)
+
+// Keying says who gives publications their Idempotency-Key.
+type Keying string
+
+// KeyAdded has the gateway give one to a publication that has none, KeyPassed leaves that
+// to the callers.
+const (
+	KeyAdded  Keying = "add"
+	KeyPassed Keying = "pass"
+)
+
 // Sharing says whether enterprises share cached answers.
 type Sharing string
 
@@ -128,6 +147,8 @@ func (Mode) words() []string            { return []string{"listed", "any"} }
 func (Class) words() []string           { return []string{"interactive", "batch"} }
 func (Kind) words() []string            { return []string{"ebox", "registry", "mandates", "plain"} }
 func (Demand) words() []string          { return []string{"required", "optional", "none"} }
+func (Whom) words() []string            { return []string{"another", "own"} }
+func (Keying) words() []string          { return []string{"add", "pass"} }
 func (Sharing) words() []string         { return []string{"false", "true", "always"} }
 func (Algorithm) words() []string       { return []string{"RS256", "PS256", "ES256"} }
 func (AssertionHeader) words() []string { return []string{"kid", "x5t#S256", "x5c"} }

@@ -68,7 +68,8 @@ routes:
     upstream: {registry: true}
     scopes: [%q]
     rules:
-      - {methods: [POST], paths: [/publishMessage, /linkEboxMessage, /searchMessageStatus, /ebox/messages], scopes: [%q, %q]}
+      - {methods: [POST], paths: [/publishMessage, /linkEboxMessage, /searchMessageStatus, /ebox/messages], for: own, scopes: [%q]}
+      - {methods: [POST], paths: [/publishMessage, /linkEboxMessage, /searchMessageStatus, /ebox/messages], for: another, scopes: [%q]}
       - {methods: [GET], paths: [/ebox], apiVersions: ["2"], scopes: [%q]}
       - {paths: [/ebox/messages/**], apiVersions: ["2"], scopes: [%q]}
       - {paths: [/referenceData/**], apiVersions: ["2"], scopes: [%q]}

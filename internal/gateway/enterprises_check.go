@@ -143,7 +143,7 @@ func (f *federated) mandateTarget(p *directory.Provider, up *upstream) *mandateT
 		mandate: MandateConsumer, provider: p.ID, route: f.route.Name, upstream: up,
 		locate: func(enterprise.Number) (*url.URL, error) { return up.locate(path, query) },
 		source: func(client string) (*authn.Source, error) {
-			return f.rules.source(server.TargetRequest{Provider: p.ID, Client: client, Method: "GET", Path: path}, p.APIVersion)
+			return f.rules.source(server.TargetRequest{Provider: p.ID, Client: client, Method: "GET", Path: path, Another: true}, p.APIVersion)
 		},
 	}
 }
@@ -172,7 +172,7 @@ func (c *EnterpriseCheck) addDmfa(ask bool) error {
 			return f.upstream.locate(path, "pageSize=1&representedEnterpriseNumber="+n.String())
 		},
 		source: func(client string) (*authn.Source, error) {
-			return f.rules.source(server.TargetRequest{Client: client, Method: "GET", Path: path}, "")
+			return f.rules.source(server.TargetRequest{Client: client, Method: "GET", Path: path, Another: true}, "")
 		},
 	})
 	return nil

@@ -51,9 +51,9 @@ func TestLifeOfACitizenMandate(t *testing.T) {
 			created := h.post(c.prefix+grant+"/mandates", order, c.field).want(t, 201)
 			named := "?representedEnterpriseNumber=" + mandated
 			location := created.header.Get("Location")
-			self, ok := strings.CutSuffix(strings.TrimPrefix(location, h.base), named)
-			if !ok || !strings.HasPrefix(self, c.prefix+grant+"/mandates/") {
-				t.Fatalf("Location %q", location)
+			self := strings.TrimPrefix(location, h.base)
+			if id := self[strings.LastIndexByte(self, '/')+1:]; self != c.prefix+grant+"/mandates/"+id || !strings.Contains(created.body, `"mandateId":`+id) {
+				t.Fatalf("the id is not the last segment of Location %q", location)
 			}
 			sent := h.last(simulator.UpstreamGrant)
 			if sent.Enterprise != mandated {
@@ -62,7 +62,14 @@ func TestLifeOfACitizenMandate(t *testing.T) {
 			if sum := sha256.Sum256([]byte(order)); sent.BodySHA256 != hex.EncodeToString(sum[:]) {
 				t.Error("the body was changed on its way")
 			}
-			h.get(strings.TrimPrefix(location, h.base), c.field).want(t, 200)
+			if c.prefix != "" || strings.HasPrefix(c.field, "On-Behalf") {
+				h.get(self, c.field).want(t, 200)
+				if sent := h.last(simulator.UpstreamGrant); !strings.HasSuffix(sent.Target, named) {
+					t.Errorf("upstream saw %q", sent.Target)
+				}
+				h.get(c.prefix+grant+"/mandates", c.field).want(t, 200)
+			}
+			h.get(self+named, c.field).want(t, 200)
 			if list := h.get(c.prefix+grant+"/mandates"+named, c.field).want(t, 200); !strings.Contains(list.body, `"href":"`+location+`"`) {
 				t.Errorf("the list does not lead to %s: %s", self, list.body)
 			}
@@ -208,6 +215,11 @@ callers:
 		{"query escaped", "127.0.0.2", "GET", grant + "/mandates?%72epresentedEnterpriseNumber=" + another, "", "", 403, false},
 		{"another's number in the body", "127.0.0.2", "POST", grant + "/mandates", "", body(another), 403, false},
 		{"another's number in the query", "127.0.0.2", "GET", grant + "/mandates?representedEnterpriseNumber=" + another, "", "", 403, false},
+		{"GET by path alone, own", "127.0.0.1", "GET", "/enterprises/" + mandated + grant + "/mandates", "", "", 200, true},
+		{"GET by path alone, not own", "127.0.0.2", "GET", "/enterprises/" + mandated + grant + "/mandates?", "", "", 200, true},
+		{"GET by header alone, not own", "127.0.0.2", "GET", grant + "/mandates?pageSize=2", mandated, "", 200, true},
+		{"GET by header alone, another's", "127.0.0.2", "GET", grant + "/mandates", another, "", 403, false},
+		{"GET with an empty number", "127.0.0.1", "GET", "/enterprises/" + mandated + grant + "/mandates?representedEnterpriseNumber=", "", "", 400, false},
 		{"POST repeats it nowhere, path", "127.0.0.1", "POST", "/enterprises/" + mandated + grant + "/mandates", "", `{` + flexiJob + `}`, 400, false},
 		{"POST repeats it nowhere, header", "127.0.0.1", "POST", grant + "/mandates", mandated, `{` + flexiJob + `}`, 400, false},
 		{"POST repeats it as null", "127.0.0.1", "POST", "/enterprises/" + mandated + grant + "/mandates", "", `{` + flexiJob + `,"representedEnterpriseNumber":null}`, 400, false},

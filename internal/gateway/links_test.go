@@ -3,7 +3,9 @@ package gateway_test
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,20 +31,24 @@ func linksIn(t *testing.T, a answer) []string {
 	if !strings.HasPrefix(a.header.Get("Content-Type"), "application/json") {
 		return links
 	}
-	var walk func(any)
-	walk = func(v any) {
+	var walk func(v any, embedded bool)
+	walk = func(v any, embedded bool) {
 		switch v := v.(type) {
 		case []any:
 			for _, item := range v {
-				walk(item)
+				walk(item, embedded)
 			}
 		case map[string]any:
 			for name, value := range v {
 				text, isText := value.(string)
-				if isText && (name == "href" || strings.HasSuffix(name, "Href") || strings.HasSuffix(name, "Url")) {
+				switch {
+				case isText && (slices.Contains([]string{"href", "self", "first", "prev", "next", "last"}, name) ||
+					strings.HasSuffix(name, "Href") || strings.HasSuffix(name, "Url")):
 					links = append(links, text)
+				case embedded && strings.Contains(name, "/"):
+					links = append(links, name)
 				}
-				walk(value)
+				walk(value, embedded || name == "embedded")
 			}
 		}
 	}
@@ -50,7 +56,7 @@ func linksIn(t *testing.T, a answer) []string {
 	if err := json.Unmarshal([]byte(a.body), &doc); err != nil {
 		t.Errorf("%v in %s", err, a.body)
 	}
-	walk(doc)
+	walk(doc, false)
 	return links
 }
 
@@ -119,13 +125,122 @@ func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
 	} {
 		got := h.get(c.start)
 		for _, link := range linksIn(t, got) {
-			if strings.Contains(link, "/messageRegistry/") || strings.Contains(link, "regional/") || strings.Contains(link, "/v2") || strings.Contains(link, "/v3") {
-				continue // the providers' own base URLs, which the route's upstream does not cover
+			if strings.Contains(link, "/ebox/providers/") {
+				continue // TestTheRegistrysProvidersAreReachedThroughTheGateway
 			}
 			if !strings.HasPrefix(link, h.base+c.prefix+"/") && !strings.HasPrefix(link, c.prefix+"/") {
 				t.Errorf("%s holds %s", c.start, link)
 			}
 		}
+	}
+}
+
+// turnPages follows next as clients do that know nothing of the gateway, from the first
+// page to the last and back by prev, and gives how many pages there were.
+func (h *house) turnPages(t *testing.T, prefix, start string, fields ...string) (pages int) {
+	t.Helper()
+	first := start
+	for _, relation := range []string{"next", "prev"} {
+		for pages = 0; start != ""; pages++ {
+			if pages == 50 {
+				t.Fatal("no end of pages")
+			}
+			got := h.get(start, fields...).want(t, 200)
+			for _, link := range linksIn(t, got) {
+				if !strings.HasPrefix(link, h.base+prefix+"/") && !strings.HasPrefix(link, prefix+"/") {
+					t.Fatalf("%s holds %s, which leads out of the gateway: %s", start, link, got.body)
+				}
+			}
+			var page map[string]any
+			if err := json.Unmarshal([]byte(got.body), &page); err != nil {
+				t.Fatal(err)
+			}
+			target, _ := page[relation].(string)
+			if links, ok := page["_links"].(map[string]any); ok {
+				if link, ok := links[relation].(map[string]any); ok {
+					target, _ = link["href"].(string)
+				}
+			}
+			first, start = start, strings.TrimPrefix(target, h.base)
+		}
+		start = first // the page that was reached last
+	}
+	return pages
+}
+
+func TestPagingNeverLeavesTheGateway(t *testing.T) {
+	h := open(t)
+	for range 5 {
+		h.newMandate(mandated)
+	}
+	for _, form := range []simulator.PageForm{simulator.PagePlain, simulator.PageHAL} {
+		for _, provider := range []string{nsso, regional} {
+			if err := h.sim.SetPageForm(strings.TrimPrefix(provider, "/ebox/providers/"), form); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, start := range []string{
+			nsso + "/ebox/messages?pageSize=2", regional + "/ebox/messages?pageSize=2", nsso + "/referenceData/senderOrganizations?pageSize=1",
+			"/ebox/partition/ebox/" + mandated + "?pageSize=1", "/grant/citizen/mandates?pageSize=2",
+		} {
+			for _, c := range []struct{ name, prefix, field string }{
+				{"path", "/enterprises/" + mandated, "Accept: application/json"},
+				{"header", "", "On-Behalf-Of-Enterprise-Number: " + mandated},
+			} {
+				t.Run(string(form)+" "+start+" by "+c.name, func(t *testing.T) {
+					path, _, _ := strings.Cut(start, "?")
+					base := path[:strings.LastIndexByte(path, '/')]
+					if n := h.turnPages(t, c.prefix+base, c.prefix+start, c.field); n < 2 {
+						t.Errorf("%d pages show nothing", n)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestAPlainRouteRewritesLinksUnlessToldOtherwise(t *testing.T) {
+	t.Parallel()
+	var base string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"next":"` + base + `/items?page=2","text":"` + base + `/items","embedded":{"` + base + `/items/1":{}}}`))
+	}))
+	defer server.Close()
+	base = server.URL
+	want := func(at string) string {
+		return `{"next":"` + at + `/items?page=2","text":"` + base + `/items","embedded":{"` + at + `/items/1":{}}}`
+	}
+	h := open(t, theirOwn(server, ""))
+	if got := h.get("/mine/items").want(t, 200); got.body != want(h.base+"/mine") {
+		t.Errorf("%s", got.body)
+	}
+	h = open(t, theirOwn(server, "    rewriteLinks: false\n"))
+	if got := h.get("/mine/items").want(t, 200); got.body != want(base) {
+		t.Errorf("%s", got.body)
+	}
+}
+
+func TestTheRegistrysProvidersAreReachedThroughTheGateway(t *testing.T) {
+	h := open(t)
+	for _, prefix := range []string{"", "/enterprises/" + mandated} {
+		got := h.get(prefix+"/ebox/registry/messageRegistries").want(t, 200)
+		for _, provider := range []string{nsso, regional} {
+			if want := `"messageProviderUrl":"` + h.base + prefix + provider; !strings.Contains(got.body, want) {
+				t.Errorf("no %s in %s", want, got.body)
+			}
+		}
+		for _, link := range linksIn(t, got) {
+			if strings.HasPrefix(link, h.base+prefix+nsso) {
+				h.get(strings.TrimPrefix(link, h.base)+"/ebox", "On-Behalf-Of-Enterprise-Number: "+mandated).want(t, 200)
+			}
+		}
+	}
+	// Only the registry's answers are read so: elsewhere a provider's URL is another upstream's.
+	body := `{"messageProviderUrl":"` + h.sim.ProviderURL("regional") + `"}`
+	h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: http.StatusOK, Body: body})
+	if got := h.get(box+"/messages").want(t, 200); got.body != body {
+		t.Errorf("%s", got.body)
 	}
 }
 

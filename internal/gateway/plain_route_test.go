@@ -32,7 +32,7 @@ func TestARouteOfOnesOwnPassesCredentialsMethodsAndHints(t *testing.T) {
 	c := h.dial("")
 	c.write("GET /mine/a HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic x\r\nCookie: c=1\r\n\r\n")
 	hint := c.read("GET")
-	if hint.status != http.StatusEarlyHints || hint.header.Get("Link") != "</style>; rel=preload" {
+	if hint.status != http.StatusEarlyHints || hint.header.Get("Link") != "</mine/style>; rel=preload" {
 		t.Fatalf("%d %v", hint.status, hint.header)
 	}
 	first := c.read("GET").want(t, 200)

@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"net/url"
+	"strings"
+
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
@@ -12,7 +15,7 @@ import (
 // that it leads to.
 func (g *generation) addRoute(route config.Route) error {
 	r := &server.Route{
-		Path: route.Path, Methods: route.Methods, MaxBody: int64(route.MaxBody),
+		Path: route.Path, Methods: route.Methods, MaxBody: int64(route.MaxBody), PassKeys: route.IdempotencyKey == config.KeyPassed,
 		Tenancy:      tenancy.Route{Name: route.Name, Enterprise: demand(route.Enterprise), Own: g.ownNumber(route.Client)},
 		EnterpriseIn: route.EnterpriseIn,
 	}
@@ -26,6 +29,9 @@ func (g *generation) addRoute(route config.Route) error {
 		r.Tenancy.Group = "ebox"
 		r.Named = func(method, path, query string, body []byte) ([]ebox.Named, error) {
 			return ebox.NamedIn(method, path, query, body, reads)
+		}
+		if route.Kind == config.KindRegistry {
+			r.Elsewhere = g.throughProvider
 		}
 	case config.KindMandates:
 		r.Tenancy.Mandates = true
@@ -58,6 +64,16 @@ func (g *generation) ownNumber(client string) enterprise.Number {
 		client = g.cfg.Tenancy.DefaultClient
 	}
 	return g.cfg.OAuth.Clients[client].Enterprise
+}
+
+// throughProvider gives the path of the gateway for a URL below a Document Provider's own:
+// the registry's answers hold these.
+func (g *generation) throughProvider(link string) (path string, ok bool) {
+	if len(g.federated) == 0 {
+		return "", false
+	}
+	id, rest, ok := g.directory.Locate(link)
+	return strings.Replace(g.federated[0].route.Path, "{providerId}", url.PathEscape(id), 1) + rest, ok
 }
 
 func demand(d config.Demand) tenancy.Rule {

@@ -13,7 +13,7 @@ import (
 )
 
 // scopeRules decide which token a call carries: one with the scopes of the first
-// rule that matches method, path and the provider's API version, else with the
+// rule that matches method, path, the provider's API version and for whom it is, else with the
 // route's own. A third party's registry must never hold a token that opens more
 // than the call needs.
 type scopeRules struct {
@@ -26,6 +26,7 @@ type scopeRules struct {
 
 type scopeRule struct {
 	methods, versions []string
+	whom              config.Whom
 	paths             [][]string // segments, lower case
 }
 
@@ -38,7 +39,7 @@ func (g *generation) newScopeRules(route config.Route) (*scopeRules, error) {
 	s := &scopeRules{client: route.Client, sources: make(map[string][]*authn.Source)}
 	sets := [][]string{route.Scopes}
 	for _, r := range route.Rules {
-		rule := scopeRule{methods: r.Methods, versions: r.APIVersions}
+		rule := scopeRule{methods: r.Methods, versions: r.APIVersions, whom: r.For}
 		for _, p := range r.Paths {
 			rule.paths = append(rule.paths, ebox.Segments(p))
 		}
@@ -74,7 +75,7 @@ func (s *scopeRules) source(r server.TargetRequest, version string) (*authn.Sour
 	if !ok {
 		return nil, problem.Internal(fmt.Errorf("there is no OAuth client %q", client))
 	}
-	source := sources[s.choose(r.Method, r.Path, version)+1]
+	source := sources[s.choose(r, version)+1]
 	if source == nil {
 		// Asked for without scopes, a token would carry every scope of the client.
 		return nil, problem.Forbidden("This call has no scope in the gateway's configuration, so that no token can be asked for. Have the platform team add one to the route's rules.")
@@ -83,17 +84,23 @@ func (s *scopeRules) source(r server.TargetRequest, version string) (*authn.Sour
 }
 
 // choose gives the index of the rule that decides, -1 for none.
-func (s *scopeRules) choose(method, path, version string) int {
+func (s *scopeRules) choose(call server.TargetRequest, version string) int {
 	if len(s.rules) == 0 {
 		return -1
 	}
+	method, whom := call.Method, config.ForOwn
 	if method == "HEAD" {
 		method = "GET"
 	}
+	if call.Another {
+		whom = config.ForAnother
+	}
 	// The path is read as leniently as the most lenient upstream would, lest a
 	// variant of it be sent with the scopes of another call.
-	segments := ebox.Segments(path)
-	return slices.IndexFunc(s.rules, func(r scopeRule) bool { return r.matches(method, segments, version) })
+	segments := ebox.Segments(call.Path)
+	return slices.IndexFunc(s.rules, func(r scopeRule) bool {
+		return (r.whom == "" || r.whom == whom) && r.matches(method, segments, version)
+	})
 }
 
 func (r scopeRule) matches(method string, path []string, version string) bool {

@@ -6,6 +6,10 @@ import (
 	"bytes"
 	"net/url"
 	"strings"
+
+	"golang.org/x/net/idna"
+
+	"ebox-gateway/internal/jsonscan"
 )
 
 // Base is where links into an upstream lead for one caller.
@@ -15,16 +19,16 @@ type Base struct {
 	// Prefix is the path that stands for the upstream's base, escaped, without a
 	// trailing slash: "/enterprises/0206731645/ebox/providers/nsso".
 	Prefix string
-	// Named is a query parameter, "name=value", without which the upstream would not
-	// know for whom a link is followed; empty for none. A link stays as it is if its
-	// query has a parameter that begins with NamedBy.
-	Named, NamedBy string
+	// Elsewhere, unless nil, is asked about absolute URLs that do not lead into the
+	// upstream. It gives the gateway's escaped path, with its query, for those that it
+	// knows.
+	Elsewhere func(link string) (path string, ok bool)
 }
 
 // Forms is what is known in advance about links into an upstream.
 type Forms struct {
-	host  string // lower case, IPv6 in brackets
-	port  string // empty for the default of the scheme
+	host  string // as plainHost writes it
+	port  string // as plainPort writes it
 	path  string // escaped, without a trailing slash
 	https bool
 	exact string // the base as it is mostly written
@@ -33,20 +37,32 @@ type Forms struct {
 // NewForms prepares for links below a base URL, whose escaped path without a trailing slash
 // is path.
 func NewForms(base *url.URL, path string) Forms {
-	host, port := splitPort(strings.ToLower(base.Host))
-	f := Forms{host: host, port: port, path: path, https: base.Scheme == "https"}
-	if port == defaultPort(f.https) {
-		f.port = ""
-	}
+	host, port := splitPort(base.Host)
+	f := Forms{host: plainHost(host), port: plainPort(port), path: path, https: base.Scheme == "https"}
 	f.exact = base.Scheme + "://" + strings.ToLower(base.Host) + path
 	return f
 }
 
-func defaultPort(https bool) string {
-	if https {
-		return "443"
+// plainPort gives a port as it is compared: without leading zeros, and empty for those of
+// both schemes. The upstreams' own guides print http for what is only served over https,
+// and servers behind a proxy that ends TLS write http://host:443.
+func plainPort(port string) string {
+	for len(port) > 1 && port[0] == '0' {
+		port = port[1:]
 	}
-	return "80"
+	if port == "80" || port == "443" {
+		return ""
+	}
+	return port
+}
+
+// plainHost gives a host as it is compared: in lower case, without the root's dot, and
+// in ASCII (RFC 5891). IPv6 stays in brackets.
+func plainHost(host string) string {
+	if ascii, err := idna.Lookup.ToASCII(host); err == nil {
+		host = ascii
+	}
+	return strings.TrimSuffix(strings.ToLower(host), ".")
 }
 
 func splitPort(hostport string) (host, port string) {
@@ -92,33 +108,47 @@ func (m *Map) appendLink(dst, link []byte, inJSON bool) ([]byte, bool) {
 		}
 	}
 	s := scanner{b: link, inJSON: inJSON}
-	https := s.skip("https:")
-	scheme := https || s.skip("http:")
-	if !scheme {
-		https = m.forms.https
-	}
+	scheme := s.skip("https:") || s.skip("http:")
 	slash := s.slash()
 	absolute := s.skip("//")
-	if scheme && !absolute || absolute && !m.authority(&s, https) {
+	if scheme && !absolute {
 		return dst, false
 	}
-	if !s.skipExactly(m.forms.path) {
-		return dst, false
+	if !absolute || m.authority(&s) {
+		if s.skipExactly(m.forms.path) {
+			if rest := link[s.i:]; underBase(rest, inJSON) {
+				return m.append(dst, absolute, slash, rest), true
+			}
+		}
 	}
-	rest := link[s.i:]
-	if !underBase(rest, inJSON) {
-		return dst, false
+	if scheme && m.base.Elsewhere != nil {
+		return m.appendElsewhere(dst, link, slash, inJSON)
 	}
-	return m.append(dst, absolute, slash, rest), true
+	return dst, false
 }
 
-// authority consumes host and port and compares them. Any scheme will do: the
-// upstreams' own guides print http for what is only served over https.
-func (m *Map) authority(s *scanner, https bool) bool {
-	if !s.skip(m.forms.host) {
+// appendElsewhere appends what a URL becomes that Elsewhere knows.
+func (m *Map) appendElsewhere(dst, link []byte, slash string, inJSON bool) ([]byte, bool) {
+	text := string(link)
+	if inJSON && strings.IndexByte(text, '\\') >= 0 {
+		text = jsonscan.Text([]byte(`"` + text + `"`))
+	}
+	path, ok := m.base.Elsewhere(text)
+	if !ok || strings.ContainsAny(path, `"\`) { // neither stands in a URL, and both would end a JSON string
+		return dst, false
+	}
+	return appendSlashes(appendSlashes(dst, m.base.Origin, slash), path, slash), true
+}
+
+// authority consumes host and port and compares them. Any scheme will do.
+func (m *Map) authority(s *scanner) bool {
+	if !s.skip(m.forms.host) && !m.otherSpelling(s) {
 		return false
 	}
-	var digits [6]byte
+	if c, _ := s.peek(); c == '.' { // the root's
+		s.next()
+	}
+	var digits [8]byte
 	port := digits[:0]
 	if c, _ := s.peek(); c == ':' {
 		s.next()
@@ -131,14 +161,35 @@ func (m *Map) authority(s *scanner, https bool) bool {
 			s.next()
 		}
 	}
-	if string(port) == defaultPort(https) {
-		port = port[:0]
-	}
-	if string(port) != m.forms.port {
+	if len(port) > 0 && plainPort(string(port)) != m.forms.port || len(port) == 0 && m.forms.port != "" {
 		return false
 	}
 	c, more := s.peek()
 	return !more || c == '/' || c == '?' || c == '#'
+}
+
+// otherSpelling consumes the host if it is the upstream's, written in Unicode.
+func (m *Map) otherSpelling(s *scanner) bool {
+	if !strings.Contains(m.forms.host, "xn--") {
+		return false
+	}
+	end := *s
+	for {
+		c, more := end.peek()
+		if !more || c == ':' || c == '/' || c == '?' || c == '#' || c == '@' {
+			break
+		}
+		end.next()
+	}
+	host := string(s.b[s.i:end.i])
+	if s.inJSON && strings.IndexByte(host, '\\') >= 0 {
+		host = jsonscan.Text([]byte(`"` + host + `"`))
+	}
+	if plainHost(host) != m.forms.host {
+		return false
+	}
+	s.i = end.i
+	return true
 }
 
 func (m *Map) append(dst []byte, absolute bool, slash string, rest []byte) []byte {
@@ -147,33 +198,11 @@ func (m *Map) append(dst []byte, absolute bool, slash string, rest []byte) []byt
 		dst = appendSlashes(dst, m.base.Origin, slash)
 	}
 	dst = appendSlashes(dst, m.base.Prefix, slash)
-	fragment := len(rest)
-	if i := bytes.IndexByte(rest, '#'); i >= 0 {
-		fragment = i
-	}
-	dst = append(dst, rest[:fragment]...)
+	dst = append(dst, rest...)
 	if len(dst) == start { // the root, where the gateway's prefix is the root too
 		dst = append(dst, slash...)
 	}
-	dst = m.appendNamed(dst, rest[:fragment])
-	return append(dst, rest[fragment:]...)
-}
-
-// appendNamed appends the parameter that a link needs, unless it has it. One whose name
-// is written with escapes is not seen: the link then names the enterprise twice, and
-// whoever follows it is told so.
-func (m *Map) appendNamed(dst, link []byte) []byte {
-	if m.base.Named == "" {
-		return dst
-	}
-	mark := byte('?')
-	if i := bytes.IndexByte(link, '?'); i >= 0 {
-		if bytes.Contains(link[i:], []byte(m.base.NamedBy)) {
-			return dst
-		}
-		mark = '&'
-	}
-	return append(append(dst, mark), m.base.Named...)
+	return dst
 }
 
 func appendSlashes(dst []byte, s, slash string) []byte {
@@ -234,12 +263,9 @@ func underBase(rest []byte, inJSON bool) bool {
 // Under gives the escaped path below the base, with its query, of an absolute URL; false
 // if it leads elsewhere.
 func (f *Forms) Under(u *url.URL) (path, query string, ok bool) {
-	host, port := splitPort(strings.ToLower(u.Host))
-	if port == defaultPort(u.Scheme == "https") {
-		port = ""
-	}
+	host, port := splitPort(u.Host)
 	path, under := strings.CutPrefix(u.EscapedPath(), f.path)
-	if host != f.host || port != f.port || (u.Scheme == "https") != f.https || !under || path != "" && path[0] != '/' {
+	if plainHost(host) != f.host || plainPort(port) != f.port || (u.Scheme == "https") != f.https || !under || path != "" && path[0] != '/' {
 		return "", "", false
 	}
 	return path, u.RawQuery, true

@@ -114,16 +114,10 @@ func appendTo(values, more []string) []string {
 }
 
 // rewritesBody tells whether links in the body of the answer are to be rewritten: it is
-// JSON, whole, not coded, and no problem document, which reaches the caller byte for
-// byte.
+// JSON, whole, and no problem document, which reaches the caller byte for byte.
 func rewritesBody(a *call.Answer, c *call.Call) bool {
 	if !c.To.RewriteLinks || c.Document || a.Status == http.StatusPartialContent {
 		return false
-	}
-	for _, coding := range a.Header["Content-Encoding"] {
-		if coding != "" && !strings.EqualFold(coding, "identity") {
-			return false
-		}
 	}
 	types := a.Header["Content-Type"]
 	return len(types) > 0 && isJSON(types[0])

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/links"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
 )
 
 const (
@@ -55,12 +57,17 @@ func (x *exchange) links() links.Map { return links.NewMap(&x.c.To.Forms, x.c.Li
 // http.ErrAbortHandler to cut it short.
 func (x *exchange) deliver(a *call.Answer) {
 	d := delivery{exchange: x, a: a, links: x.links(), rewritten: rewritesBody(a, x.c), http10: !x.r.ProtoAtLeast(1, 1)}
-	length := a.Length
-	switch {
-	case !hasBody(x.c.Method, a.Status):
+	if !hasBody(x.c.Method, a.Status) {
 		d.header(-1)
-	case a.Body == nil:
-		d.whole(a.Bytes)
+		return
+	}
+	if d.rewritten && a.Length != 0 && wire.Coded(a.Header) != "" && !d.uncode() {
+		return
+	}
+	length := d.a.Length
+	switch {
+	case d.a.Body == nil:
+		d.whole(d.a.Bytes)
 	case d.http10 && (length < 0 || d.rewritten && length > holdRewritten):
 		d.hold(holdHTTP10)
 	case d.rewritten && length <= holdRewritten:
@@ -68,6 +75,46 @@ func (x *exchange) deliver(a *call.Answer) {
 	default:
 		d.stream(nil)
 	}
+}
+
+// uncode undoes the coding of a body whose links are to be rewritten. The upstream was
+// asked for none, but not all of them look. If it cannot, the caller is told.
+func (d *delivery) uncode() bool {
+	coded := io.Reader(d.a.Body)
+	if d.a.Body == nil {
+		coded = bytes.NewReader(d.a.Bytes)
+	}
+	plain, err := wire.Plain(d.a.Header, coded)
+	if err != nil {
+		d.failedHeld(err)
+		return false
+	}
+	a := *d.a // it may be one that is kept
+	a.Body, a.Length, a.Bytes = uncodedBody{plain, d.a}, -1, nil
+	d.a = &a
+	return true
+}
+
+// uncodedBody reads a body whose coding is undone. What follows the coding's end is read
+// too: the trailers come behind it.
+type uncodedBody struct {
+	plain io.Reader
+	coded *call.Answer
+}
+
+func (b uncodedBody) Read(p []byte) (int, error) {
+	n, err := b.plain.Read(p)
+	if err == io.EOF && b.coded.Body != nil {
+		if _, left := io.Copy(io.Discard, b.coded.Body); left != nil {
+			err = left
+		}
+	}
+	return n, err
+}
+
+func (b uncodedBody) Close() error {
+	b.coded.Close()
+	return nil
 }
 
 // hold reads up to limit bytes before the header leaves; a negative limit is one

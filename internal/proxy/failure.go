@@ -92,6 +92,9 @@ func upstreamProblem(f call.Failure, c *call.Call, sent bool) *problem.Problem {
 	switch {
 	case c.Opening && sent:
 		detail += " The request had been sent: the document may be marked as read. It was not sent again."
+	case c.IdempotencyKey != "" && sent:
+		detail += " The request had been sent and may have taken effect. Send the same again with the header Idempotency-Key: " + c.IdempotencyKey +
+			" (409 then says that it had taken effect)."
 	case safe:
 		detail += " Try again later."
 	case sent:
@@ -107,6 +110,9 @@ func upstreamProblem(f call.Failure, c *call.Call, sent bool) *problem.Problem {
 	}
 	if !safe {
 		p.With("requestSent", sent)
+		if c.IdempotencyKey != "" {
+			p.With("idempotencyKey", c.IdempotencyKey)
+		}
 	}
 	return p
 }

@@ -69,10 +69,10 @@ func dropsFromAnswer(name string) bool {
 }
 
 // describesBytes tells whether a field is about the very bytes of a body, and so
-// is wrong once links in it were rewritten.
+// is wrong once a coding was undone and links were rewritten.
 func describesBytes(name string) bool {
 	switch name {
-	case "Content-Length", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest":
+	case "Content-Length", "Content-Encoding", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest":
 		return true
 	}
 	return false

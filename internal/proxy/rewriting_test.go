@@ -1,12 +1,16 @@
 package proxy
 
 import (
-	"ebox-gateway/internal/call"
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
+
+	"ebox-gateway/internal/call"
 )
 
 func TestWhatIsAskedForOnARouteThatRewrites(t *testing.T) {
@@ -48,7 +52,8 @@ func TestAnswersThatAreRewritten(t *testing.T) {
 		{"JSON that says that it is not coded", "application/json", "identity", link, back, false, len(back)},
 		{"JSON of more than 64 KiB", "application/json", "", large, largeBack, false, -1},
 		{"a problem", "application/problem+json", "", link, link, false, len(link)},
-		{"JSON that is coded", "application/json", "gzip", link, link, false, len(link)},
+		{"JSON whose coding is none", "application/json", "none", link, back, false, len(back)},
+		{"JSON whose coding is a character set", "application/json", "UTF-8", link, back, false, len(back)},
 		{"a document that is JSON", "application/json", "", link, link, true, len(link)},
 		{"text", "text/plain", "", link, link, false, len(link)},
 		{"no type", "", "", link, link, false, len(link)},
@@ -98,6 +103,61 @@ func TestAnswersThatAreRewritten(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestJSONThatIsCodedAllTheSameIsRewritten(t *testing.T) {
+	const link, back = `{"next":"/REST/registry/v3/x?page=2"}`, `{"next":"` + gatewayPrefix + `/x?page=2"}`
+	large := `{"a":"` + strings.Repeat("a", 100<<10) + `","next":"/REST/registry/v3/x"}`
+	largeBack := strings.Replace(large, "/REST/registry/v3", gatewayPrefix, 1)
+	gzipped := func(text string) string {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		_, _ = io.WriteString(w, text)
+		_ = w.Close()
+		return b.String()
+	}
+	var deflated bytes.Buffer
+	w := zlib.NewWriter(&deflated)
+	_, _ = io.WriteString(w, link)
+	_ = w.Close()
+	for _, c := range []struct {
+		name, coding, body string
+		document           bool
+		status             int
+		want, wantCoding   string
+	}{
+		{"gzip", "gzip", gzipped(link), false, 200, back, ""},
+		{"gzip of more than 64 KiB", "gzip", gzipped(large), false, 200, largeBack, ""},
+		{"deflate", "deflate", deflated.String(), false, 200, back, ""},
+		{"an empty body", "gzip", "", false, 200, "", ""},
+		{"a document", "gzip", gzipped(link), true, 200, gzipped(link), "gzip"},
+		{"an unknown coding", "br", link, false, 502, "", ""},
+		{"two codings", "gzip, gzip", link, false, 502, "", ""},
+		{"what is not gzip", "gzip", link, false, 502, "", ""},
+		{"gzip that is cut short", "gzip", gzipped(link)[:20], false, 502, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := behind(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				w.Header().Set("Content-Encoding", c.coding)
+				w.Header().Set("Content-Length", strconv.Itoa(len(c.body)))
+				_, _ = io.WriteString(w, c.body)
+			})
+			g.call = func(_ *http.Request, made *call.Call) { made.Document = c.document }
+			for range 2 { // the connection is in order afterwards
+				a := g.get("GET", "/x", nil, nil)
+				if a.StatusCode != c.status || a.header("Content-Encoding") != c.wantCoding {
+					t.Fatalf("%d %q", a.StatusCode, a.header("Content-Encoding"))
+				}
+				if c.status == 200 && a.body != c.want {
+					t.Errorf("%.200s", a.body)
+				}
+				if c.status == 502 && (strings.Contains(a.body, "/REST") || !strings.Contains(a.header("Proxy-Status"), "error=")) {
+					t.Errorf("%s %s", a.header("Proxy-Status"), a.body)
+				}
+			}
+		})
 	}
 }
 

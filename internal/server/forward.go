@@ -37,6 +37,11 @@ type Route struct {
 	EnterpriseIn string
 	// MaxBody is the most bytes of a request's body; 0 is unlimited.
 	MaxBody int64
+	// PassKeys leaves it to the callers to give publications an Idempotency-Key.
+	PassKeys bool
+	// Elsewhere, unless nil, gives the endpoint's path, without /enterprises/…, for a URL
+	// in an answer that leads to another upstream than this route's.
+	Elsewhere func(link string) (path string, ok bool)
 	// Target chooses upstream and credential. Its errors are problems.
 	Target func(TargetRequest) (Target, error)
 }
@@ -47,8 +52,10 @@ type TargetRequest struct {
 	Provider string
 	// Client is the OAuth client's name.
 	Client string
-	// Method and Path, the path below the route's own, choose the scopes.
+	// Method and Path, the path below the route's own, choose the scopes, and Another, which
+	// tells a call for a represented enterprise from one of the client itself.
 	Method, Path string
+	Another      bool
 }
 
 // Target is where a call goes.
@@ -169,8 +176,15 @@ func (x *exchange) forward(route *Route) error {
 	if err := aim(c, route, x.e.mount+c.Path[:len(c.Path)-len(c.Target)], x.publicOrigin()); err != nil {
 		return err
 	}
-	if route.Tenancy.Mandates && tenant.Number != 0 {
-		c.Links.Named, c.Links.NamedBy = tenancy.NamedIn(tenant.Number)
+	if c.Method == http.MethodPost && (c.Action == ebox.Publish || c.Action == ebox.Reply) {
+		c.IdempotencyKey = idempotencyKey(c.Header, !route.PassKeys)
+	}
+	if route.Elsewhere != nil {
+		prefix := x.e.mount + c.Path[:len(c.Path)-len(x.rest)]
+		c.Links.Elsewhere = func(link string) (string, bool) {
+			path, ok := route.Elsewhere(link)
+			return prefix + path, ok
+		}
 	}
 	o.Proxy.Serve(x, x.r, c)
 	return nil
@@ -253,13 +267,19 @@ func isMultipart(contentType []string) bool {
 func (x *exchange) represent(t tenancy.Tenant) {
 	c := x.c
 	c.Enterprise, c.Own, c.Client, c.Represented = t.Number, t.Own, t.Client, t.Header
+	if t.Query != "" {
+		if c.Query != "" {
+			c.Query += "&"
+		}
+		c.Query += t.Query
+	}
 }
 
 // aim decides where a call goes that knows for whom it is: the upstream, the credential,
 // how its answer is kept, and where links lead. prefix is the path that stands for the
 // upstream's base.
 func aim(c *call.Call, route *Route, prefix, origin string) error {
-	target, err := route.Target(TargetRequest{Provider: c.Provider, Client: c.Client, Method: c.Method, Path: c.Target})
+	target, err := route.Target(TargetRequest{Provider: c.Provider, Client: c.Client, Method: c.Method, Path: c.Target, Another: c.Enterprise != 0})
 	if err != nil {
 		return err
 	}
@@ -268,6 +288,23 @@ func aim(c *call.Call, route *Route, prefix, origin string) error {
 	c.Keep.Partition.Enterprise, c.Keep.Partition.Own = c.Enterprise, c.Own
 	c.Links = links.Base{Origin: origin, Prefix: prefix}
 	return nil
+}
+
+// idempotencyKey gives the caller's key, as far as it is printable and no longer than 256
+// bytes, or a new one if there is none and add is true. The key is a quoted string
+// (draft-ietf-httpapi-idempotency-key-header, section 2.1).
+func idempotencyKey(h http.Header, add bool) string {
+	const most = 256
+	theirs := strings.TrimSpace(strings.Join(h[call.IdempotencyField], ", "))
+	if theirs == "" && add {
+		return `"` + call.NewID() + `"`
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, theirs[:min(len(theirs), most)])
 }
 
 // publicOrigin is the gateway as this caller reaches it.

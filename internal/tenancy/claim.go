@@ -145,12 +145,13 @@ func (c *Claim) direct(method string) bool {
 // its own or this request has nothing in it, else in the body, beside which a
 // number in the query may well be overlooked.
 func (c *Claim) place(method string) string {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodDelete:
-		return "query"
-	}
-	if c.Body.Content {
+	if !inQuery(method) && c.Body.Content {
 		return "body"
 	}
 	return "query"
+}
+
+// inQuery tells whether a method has no body of its own.
+func inQuery(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodDelete
 }

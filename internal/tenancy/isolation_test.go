@@ -180,7 +180,11 @@ func TestNoCallerActsForAnotherTenant(t *testing.T) {
 		if !route.Mandates {
 			return
 		}
-		switch acts := upstream(r); acts {
+		sent := r
+		if tenant.Query != "" {
+			sent.query = strings.TrimPrefix(sent.query+"&"+tenant.Query, "&")
+		}
+		switch acts := upstream(sent); acts {
 		case "refused":
 		case "itself":
 			excepted := r.method == "POST" && creating && tenant.Number != 0

@@ -80,12 +80,19 @@ func TestGrantCitizen(t *testing.T) {
 		"the same, with a number: upstream's 400":   {closed, call{"POST", "", "", "", `{"createMandateWithRepresentative":true,"representedEnterpriseNumber":"0206731645"}`}, bakery, false, FormNone, 0},
 		"the same, deep down":                       {open, call{"POST", "0206731645", "", "", `{"x":{"createMandateWithRepresentative":true}}`}, 0, false, 0, 400},
 		"GET, not repeated":                         {open, call{"GET", "0206731645", "", "", ""}, bakery, false, FormPath, 0},
-		"GET, not repeated, without own":            {closed, call{"GET", "0206731645", "", "", ""}, 0, false, 0, 400},
+		"GET, not repeated, without own":            {closed, call{"GET", "0206731645", "", "", ""}, bakery, false, FormPath, 0},
+		"DELETE, not repeated, without own":         {closed, call{"DELETE", "", "0206731645", "page=1", ""}, bakery, false, FormHeader, 0},
+		"HEAD, not repeated":                        {closed, call{"HEAD", "", "0206731645", "", ""}, bakery, false, FormHeader, 0},
+		"GET, not the caller's":                     {closed, call{"GET", "0474028805", "", "", ""}, 0, false, 0, 403},
+		"GET, an empty parameter":                   {open, call{"GET", "0206731645", "", "representedEnterpriseNumber=", ""}, 0, false, 0, 400},
+		"GET, a blank parameter in another case":    {open, call{"GET", "0206731645", "", "RepresentedEnterprise=%20", ""}, 0, false, 0, 400},
+		"GET, a decoy in the query":                 {closed, call{"GET", "0206731645", "", "REPRESENTEDENTERPRISENUMBER=0206731645", ""}, bakery, false, FormPath, 0},
+		"GET, a decoy that is no number, in none's": {closed, call{"GET", "", "", "x.representedEnterprise=y", ""}, 0, false, 0, 400},
 		"GET, repeated":                             {closed, call{"GET", "0206731645", "", query, ""}, bakery, false, FormPath, 0},
 		"PATCH, not repeated, without own":          {closed, call{"PATCH", "0206731645", "", "", `{"a":1}`}, 0, false, 0, 400},
 		"POST without content, in the query":        {closed, call{"POST", "0206731645", "", query, "{}"}, bakery, false, FormPath, 0},
 		"a decoy in the query":                      {closed, call{"POST", "", "", query, plain}, 0, false, 0, 400},
-		"a decoy in the body of a GET":              {closed, call{"GET", "", "", "", forBakery}, 0, false, 0, 400},
+		"the body of a GET alone":                   {closed, call{"GET", "", "", "", forBakery}, bakery, false, FormNone, 0},
 		"a decoy deep down":                         {closed, call{"POST", "", "", "", `{"x":` + forBakery + `}`}, 0, false, 0, 400},
 		"a decoy in another case":                   {closed, call{"POST", "", "", "", `{"REPRESENTEDENTERPRISENUMBER":"0206731645"}`}, 0, false, 0, 400},
 		"a decoy that is no number":                 {closed, call{"POST", "", "", "", `{"x":{"representedEnterpriseNumber":"x"}}`}, 0, false, 0, 400},
@@ -100,7 +107,7 @@ func TestGrantCitizen(t *testing.T) {
 		"default, not repeated":                     {defaulted, call{"POST", "", "", "", plain}, 0, false, 0, 400},
 		"default, with the representative":          {closedDefault, call{"POST", "", "", "", `{"createMandateWithRepresentative":true}`}, bakery, false, FormDefault, 0},
 		"default, GET":                              {defaulted, call{"GET", "", "", "", ""}, bakery, false, FormDefault, 0},
-		"default, GET, without own":                 {closedDefault, call{"GET", "", "", "", ""}, 0, false, 0, 400},
+		"default, GET, without own":                 {closedDefault, call{"GET", "", "", "", ""}, bakery, false, FormDefault, 0},
 		"default, another in the body":              {closedDefault, call{"POST", "", "", "", `{"representedEnterpriseNumber":"0212148896"}`}, chemist, false, FormNone, 0},
 		"default, no number in the body":            {closedDefault, call{"POST", "", "", "", `{"representedEnterpriseNumber":"x"}`}, 0, false, FormNone, 0},
 		"default, own in the path":                  {defaulted, call{"POST", "own", "", "", plain}, 0, true, FormPath, 0},
@@ -116,6 +123,13 @@ func TestGrantCitizen(t *testing.T) {
 			}
 			if got.Number != c.number || got.Own != c.own || got.Form != c.form {
 				t.Fatalf("got %+v", got)
+			}
+			want := ""
+			if inQuery(c.call.method) && c.number != 0 && !claim.Query.Direct {
+				want = "representedEnterpriseNumber=" + c.number.String()
+			}
+			if got.Query != want {
+				t.Fatalf("added to the query: %q", got.Query)
 			}
 			if header := strings.Join(got.Header, ","); header != c.number.String() {
 				t.Fatalf("header %q", header)
@@ -141,7 +155,7 @@ func TestHealthActsForNobody(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := resolver(t, Listed).Resolve(closed, grantRoute, ebox.None, "GET", c.claim)
-			if status(t, err) != c.status || got.Number != c.number || got.Own {
+			if status(t, err) != c.status || got.Number != c.number || got.Own || got.Query != "" {
 				t.Fatalf("%+v, %v", got, err)
 			}
 		})
@@ -167,7 +181,6 @@ func TestWhereToRepeatTheNumber(t *testing.T) {
 	}{
 		"POST":                        {"POST", "", `{"a":1}`, "body", "/representedEnterpriseNumber"},
 		"POST without a body":         {"POST", "", "", "body", "/representedEnterpriseNumber"},
-		"GET":                         {"GET", "", "", "query", "representedEnterpriseNumber"},
 		"PATCH":                       {"PATCH", "", `{"a":1}`, "body", "/representedEnterpriseNumber"},
 		"PATCH, a decoy in the query": {"PATCH", "representedEnterpriseNumber=0206731645", `{"a":1}`, "body", "/representedEnterpriseNumber"},
 	} {

@@ -33,6 +33,9 @@ type Named struct {
 	// Direct is true if that is so where the upstream looks: at a member of the
 	// body's outermost object or a parameter of the query, by its exact name.
 	Direct bool
+	// Blank is true if a parameter of the query means the represented enterprise and
+	// holds no text. Beside one that names it, a server may read the wrong one.
+	Blank bool
 	// CreateWithRepresentative is true if the body's outermost object has the
 	// member createMandateWithRepresentative with the value true.
 	CreateWithRepresentative bool
@@ -52,12 +55,6 @@ const (
 	representedName          = "representedEnterprise"
 	createWithRepresentative = "createMandateWithRepresentative"
 )
-
-// NamedIn gives the query parameter by which grant/citizen knows for whom a call is, and
-// how the names of parameters that say so begin.
-func NamedIn(number enterprise.Number) (parameter, names string) {
-	return representedNumber + "=" + number.String(), representedName
-}
 
 // mostNumbers bounds how many different numbers are collected. Two are already a
 // contradiction; the rest is for the order of the checks.

@@ -55,6 +55,7 @@ func NamedInQuery(rawQuery string) (Named, error) {
 		if !ok {
 			return Named{}, tooManyNumbers("query")
 		}
+		n.Blank = n.Blank || whole && !text
 		if text && (name == representedNumber || name == representedName) {
 			n.Direct = true
 		}

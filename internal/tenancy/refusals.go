@@ -63,6 +63,13 @@ func notRepeated(number enterprise.Number, in string) error {
 		})
 }
 
+// leftBlank refuses a query that names the represented enterprise without a value, where
+// the gateway would add the number beside it.
+func leftBlank(n enterprise.Number) error {
+	return problem.BadRequest("The query has the name of the represented enterprise without a number. Leave it out, or give it the number that the request is for.",
+		problem.Issue{Type: problem.IssueInvalidInput, In: "query", Name: representedNumber, Detail: "the request is for " + n.String()})
+}
+
 func unknownCaller() error {
 	return problem.Forbidden("No caller rule recognises this caller by its address, listener or client certificate. Ask the platform team for one.")
 }

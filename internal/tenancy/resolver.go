@@ -65,9 +65,11 @@ func NewResolver(o ResolverOptions) *Resolver {
 //   - a number in body or query goes before the caller's default;
 //   - a POST for a number from path, header or default that is not repeated is
 //     refused with 400, unless it creates a mandate with the representative;
+//   - a GET, HEAD or DELETE for a number that stands nowhere in the query where the
+//     upstream looks gets it there: the Tenant's Query says so;
 //   - other methods may leave it unrepeated only if the caller may act as the
 //     client itself;
-//   - for a caller who may not, the number must stand where the upstream looks:
+//   - for a caller who may not, the number of any other call must stand where the upstream looks:
 //     in the outermost object of the body, or in the query if there is no body to
 //     look in. Elsewhere it would be a decoy that the upstream passes over;
 //   - a value that is no CBE number passes, for the upstream to refuse it, and the
@@ -151,6 +153,12 @@ func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, 
 		return r.own(c, s.form)
 	}
 	free := action == ebox.None // /health acts for nobody
+	if !free && number == 0 && c.Default != 0 && !claim.Query.Present && !claim.Body.Present {
+		number, form = c.Default, FormDefault
+	}
+	if number != 0 && !free && inQuery(method) && !claim.Query.Direct {
+		return r.addedToQuery(c, route, number, form, claim)
+	}
 	if claim.Query.Present || claim.Body.Present {
 		switch {
 		case !free && !c.Own && !claim.direct(method):
@@ -160,9 +168,6 @@ func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, 
 		default:
 			return Tenant{Client: r.defaultClient}, nil
 		}
-	}
-	if number == 0 && !free && c.Default != 0 {
-		number, form = c.Default, FormDefault
 	}
 	if number == 0 {
 		switch {
@@ -186,6 +191,19 @@ func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, 
 	case !c.Own:
 		return Tenant{}, notRepeated(number, claim.place(method))
 	}
+	return t, nil
+}
+
+// addedToQuery makes the Tenant of a call whose query is to name the number.
+func (r *Resolver) addedToQuery(c *Caller, route *Route, n enterprise.Number, form Form, claim *Claim) (Tenant, error) {
+	t, err := r.tenant(c, route, n, form)
+	if err != nil {
+		return Tenant{}, err
+	}
+	if claim.Query.Blank {
+		return Tenant{}, leftBlank(n)
+	}
+	t.Query = representedNumber + "=" + n.String()
 	return t, nil
 }
 

@@ -114,6 +114,9 @@ type Tenant struct {
 	Enterprise *Enterprise
 	// Header is the value for RepresentedHeader, nil if it must not be sent.
 	Header []string
+	// Query is the parameter, "name=value", that the query needs on its way to the
+	// upstream so that this knows for whom the call is; empty for none.
+	Query string
 }
 
 // PathPrefix is what links that lead back to the same tenant begin with:

@@ -37,38 +37,43 @@ func Coded(h http.Header) string {
 	return strings.Join(codings, ",")
 }
 
-// Uncoded reads the JSON of an answer whole: at most limit bytes, after gzip or deflate (RFC 9110, section 8.4.1) are
-// undone, and without a byte order mark, which RFC 8259, section 8.1, lets a reader ignore. Other codings are refused,
-// and ErrTooLong is what has more bytes, coded or not.
-func Uncoded(h http.Header, body io.Reader, limit int64) ([]byte, error) {
-	coded := io.LimitReader(body, limit+1)
-	var plain io.Reader
+// Plain gives a body with gzip or deflate (RFC 9110, section 8.4.1) undone, as it comes. Other codings are refused.
+func Plain(h http.Header, body io.Reader) (io.Reader, error) {
 	switch Coded(h) {
 	case "":
-		plain = coded
+		return body, nil
 	case "gzip":
-		r, err := gzip.NewReader(coded)
+		r, err := gzip.NewReader(body)
 		if err != nil {
 			return nil, fmt.Errorf("reading its gzip: %w", err)
 		}
-		plain = r
+		return r, nil
 	case "deflate":
 		// Defined as zlib's format; some servers send the bare stream.
 		begun := make([]byte, 2)
-		n, err := io.ReadFull(coded, begun)
+		n, err := io.ReadFull(body, begun)
 		if err != nil && err != io.ErrUnexpectedEOF {
 			return nil, fmt.Errorf("reading its deflate: %w", err)
 		}
-		whole := io.MultiReader(bytes.NewReader(begun[:n]), coded)
-		if n == 2 && begun[0]&0x0f == 8 && (int(begun[0])<<8|int(begun[1]))%31 == 0 {
-			if plain, err = zlib.NewReader(whole); err != nil {
-				return nil, fmt.Errorf("reading its deflate: %w", err)
-			}
-		} else {
-			plain = flate.NewReader(whole)
+		whole := io.MultiReader(bytes.NewReader(begun[:n]), body)
+		if n < 2 || begun[0]&0x0f != 8 || (int(begun[0])<<8|int(begun[1]))%31 != 0 {
+			return flate.NewReader(whole), nil
 		}
-	default:
-		return nil, errCoding
+		r, err := zlib.NewReader(whole)
+		if err != nil {
+			return nil, fmt.Errorf("reading its deflate: %w", err)
+		}
+		return r, nil
+	}
+	return nil, errCoding
+}
+
+// Uncoded reads the JSON of an answer whole: at most limit bytes, as Plain gives them, and without a byte order mark,
+// which RFC 8259, section 8.1, lets a reader ignore. ErrTooLong is what has more bytes, coded or not.
+func Uncoded(h http.Header, body io.Reader, limit int64) ([]byte, error) {
+	plain, err := Plain(h, io.LimitReader(body, limit+1))
+	if err != nil {
+		return nil, err
 	}
 	text, err := io.ReadAll(io.LimitReader(plain, limit+1))
 	switch {
