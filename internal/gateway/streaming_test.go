@@ -203,8 +203,8 @@ func TestExpectContinueFromEndToEnd(t *testing.T) {
 	})
 	t.Run("upstream refuses before it", func(t *testing.T) {
 		c := h.dial("")
-		c.write(start + "Content-Type: text/plain\r\n\r\n")
-		c.read("PATCH").want(t, http.StatusUnsupportedMediaType)
+		c.write(strings.Replace(start, "PATCH", "POST", 1) + "Content-Type: multipart/mixed; boundary=x\r\n\r\n")
+		c.read("POST").want(t, http.StatusUnsupportedMediaType)
 		if r := h.last("provider:nsso"); r.BodyBytes != 0 {
 			t.Errorf("upstream saw %d bytes", r.BodyBytes)
 		}
