@@ -23,6 +23,7 @@ need php php-cli
 need javac default-jdk-headless
 need openssl openssl
 need ssh-keygen openssh-client
+need systemd-analyze systemd
 if [ -n "$missing" ]; then
 	echo "installing$missing"
 	apt-get update -q

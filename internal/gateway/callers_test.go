@@ -301,11 +301,13 @@ func secondClient(t *testing.T) (simulator.Client, string) {
 
 func TestAnEnterpriseWithAClientOfItsOwn(t *testing.T) {
 	second, file := secondClient(t)
-	h := open(t, edit("    demo: {", "    second: {clientId: second-office, keystore: {file: "+file+", password: second}}\n    demo: {"),
+	// Both are registered before the gateway starts, which asks a token for each and
+	// leaves a client that is refused alone for a while.
+	sim := startSimulator(t, simulator.Options{Clients: []simulator.Client{client, second}})
+	h := buildBefore(t, sim, clientDir, nil,
+		edit("    demo: {", "    second: {clientId: second-office, keystore: {file: "+file+", password: second}}\n    demo: {"),
 		edit("tenancy:\n", "tenancy:\n  defaultClient: demo\n"), edit("{number: 0212.148.896", "{number: 0212.148.896, client: second"))
-	if err := h.sim.RegisterClient(second); err != nil {
-		t.Fatal(err)
-	}
+	h.waitForProviders()
 	for number, id := range map[string]string{mandated: client.ID, another: second.ID} {
 		for _, path := range []string{"/enterprises/" + number + nsso + "/ebox", grant + "/mandates?representedEnterpriseNumber=" + number} {
 			h.sim.ResetRequests()

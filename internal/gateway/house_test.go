@@ -136,16 +136,7 @@ func build(t *testing.T, edits ...func(*testing.T, string) string) *house {
 // configuration anew.
 func buildIn(t *testing.T, dir string, load func() (*config.Config, error), edits ...func(*testing.T, string) string) *house {
 	t.Helper()
-	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0", Clients: []simulator.Client{client}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := sim.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return buildBefore(t, sim, dir, load, edits...)
+	return buildBefore(t, startSimulator(t, simulator.Options{}), dir, load, edits...)
 }
 
 // buildBefore is buildIn before a simulator that is there, as that of another replica.
