@@ -42,13 +42,13 @@ func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 	l.Done(child)
 	w := write("w1")
 	w.Messages = []string{"M1", "M5"}
-	if err := l.Intent(context.Background(), w); err != nil {
+	if _, err := l.Intent(context.Background(), w); err != nil {
 		t.Fatal(err)
 	}
 	l.Done(w)
 	lost := write("w2")
 	lost.Messages, lost.MoreMessages = []string{"M5"}, true
-	if err := l.Intent(context.Background(), lost); err != nil {
+	if _, err := l.Intent(context.Background(), lost); err != nil {
 		t.Fatal(err)
 	}
 	l.Event(Event{Kind: KindConfiguration, Fields: []Field{{"result", "taken"}}})

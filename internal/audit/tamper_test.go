@@ -38,7 +38,7 @@ func TestEveryTamperingIsFound(t *testing.T) {
 	dir := t.TempDir()
 	chainOf(t, dir, 40, 8000)
 	shipped := filepath.Join(t.TempDir(), "shipped.jsonl")
-	beside, err := os.ReadFile(filepath.Join(dir, "r1", checkpointsName))
+	beside, err := os.ReadFile(beside(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestEveryTamperingIsFound(t *testing.T) {
 		changed := tamper(rt, text)
 		withCheckpoints := rapid.Bool().Draw(rt, "checkpoints beside the chain too")
 		if !withCheckpoints {
-			_ = os.Remove(filepath.Join(dir, "r1", checkpointsName))
+			_ = os.Remove(beside(dir))
 		}
 		if changed == nil {
 			err = os.Remove(path)
@@ -83,7 +83,7 @@ func TestEveryTamperingIsFound(t *testing.T) {
 		if restore := os.WriteFile(path, text, 0o600); restore != nil {
 			rt.Fatal(restore)
 		}
-		if restore := os.WriteFile(filepath.Join(dir, "r1", checkpointsName), beside, 0o600); restore != nil {
+		if restore := os.WriteFile(beside(dir), beside, 0o600); restore != nil {
 			rt.Fatal(restore)
 		}
 		if err != nil {
@@ -210,7 +210,7 @@ func TestAChainThatWasMadeAnewIsFound(t *testing.T) {
 	if r := verify(t, forged, VerifyOptions{Keys: []ed25519.PublicKey{key.Public()}}); len(r.Findings) == 0 {
 		t.Error("the key does not tell")
 	}
-	if r := verify(t, forged, VerifyOptions{Checkpoints: []string{filepath.Join(dir, "r1", checkpointsName)}}); len(r.Findings) == 0 {
+	if r := verify(t, forged, VerifyOptions{Checkpoints: []string{beside(dir)}}); len(r.Findings) == 0 {
 		t.Error("the checkpoints do not tell")
 	}
 }
@@ -223,7 +223,14 @@ func FuzzParseLine(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(strings.TrimSuffix(string(at.end(at.begin(nil, KindStart, time.Unix(0, 0)), 0, key)), "\n"))
+	by, err := newSigner("r1", key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(strings.TrimSuffix(string(at.end(at.begin(nil, KindStart, time.Unix(0, 0)), 0, func(at link) string {
+		c := checkpoint{"r1", at, "1970-01-01T00:00:00Z"}
+		return by.sign(&c)
+	})), "\n"))
 	f.Add(`{"seq":1,"prev":"`)
 	f.Add(`,"hash":"","sig":""}`)
 	f.Fuzz(func(t *testing.T, text string) {

@@ -35,11 +35,12 @@ type Record struct {
 
 	// Source is the caller's address, after trusted proxies; Listener the name
 	// of the listener it came in by; Caller the caller rule that it matched;
-	// Actor what it asserted in X-Actor.
+	// Actor and Purpose what it asserted in X-Actor and X-Purpose, printable and bounded.
 	Source   netip.Addr
 	Listener string
 	Caller   string
 	Actor    string
+	Purpose  string
 	// Batch tells a caller of class batch, which is paced rather than refused, for
 	// at most Pace.
 	Batch bool
@@ -85,6 +86,11 @@ type Record struct {
 	// kept; MoreMessages says that it names others, or could not be read to its end.
 	Messages     []string
 	MoreMessages bool
+	// Created are the ids of what the upstream made, where evidence is kept.
+	Created []string
+	// IdempotencyKey is the Idempotency-Key of a write as it was sent, printable and
+	// bounded.
+	IdempotencyKey string
 	// Intent is true if the evidence was told of this write before it was sent, and
 	// waits for its outcome.
 	Intent bool

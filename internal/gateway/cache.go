@@ -214,7 +214,7 @@ func (x *keptExchange) Again() cache.Again {
 	from := exchange.From(x.r.Context())
 	rec := &exchange.Record{
 		ID: exchange.NewID(), Parent: from.ID, TraceParent: from.TraceParent, TraceState: from.TraceState, Start: time.Now(),
-		Source: from.Source, Listener: from.Listener, Caller: from.Caller, Actor: from.Actor,
+		Source: from.Source, Listener: from.Listener, Caller: from.Caller, Actor: from.Actor, Purpose: from.Purpose,
 		Method: http.MethodGet, Host: from.Host, Path: from.Path, Protocol: from.Protocol,
 		Route: from.Route, Provider: from.Provider, Action: from.Action,
 		Enterprise: from.Enterprise, Own: from.Own, Claimed: from.Claimed, Client: from.Client,

@@ -173,7 +173,7 @@ func owned(name string) bool {
 		"Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings",
 		"Content-Length", "Host",
 		// credentials and state
-		"Authorization", "Cookie", "Cookie2", "On-Behalf-Of-Enterprise-Number", "X-Actor",
+		"Authorization", "Cookie", "Cookie2", "On-Behalf-Of-Enterprise-Number", "X-Actor", "X-Purpose",
 		// the way here and who came by it
 		"Forwarded", "Forwarded-For", "Via", "Proxy", "Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip",
 		"Fastly-Client-Ip", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Remote-Ip", "X-Remote-Addr",

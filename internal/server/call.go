@@ -10,6 +10,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/proxy"
 )
@@ -141,6 +142,9 @@ func (c *call) traceContext(h http.Header) {
 	}
 }
 
+// maxMethod bounds a method in logs, in bytes: a caller may make one up.
+const maxMethod = 32
+
 // begin is the outermost layer: it makes the call, gives every fault an answer
 // and hands the finished record on.
 func (e *Endpoint) begin(next http.Handler) http.Handler {
@@ -153,7 +157,7 @@ func (e *Endpoint) begin(next http.Handler) http.Handler {
 		rec := &c.record
 		rec.ID = exchange.NewID()
 		rec.Start = time.Now()
-		rec.Method, rec.Host, rec.Protocol = r.Method, r.Host, r.Proto
+		rec.Method, rec.Host, rec.Protocol = printable.Text(r.Method, maxMethod), printable.Text(r.Host, printable.MaxAsserted), r.Proto
 		rec.Listener = c.conn.listener
 		defer e.end(c, r)
 		next.ServeHTTP(c, r.WithContext(c))

@@ -30,6 +30,7 @@ import (
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/inbox"
+	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/tenancy"
@@ -122,9 +123,8 @@ func (e *Endpoint) edge(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := from(r)
 		c.record.Source = tenancy.ClientAddr(c.conn.remote, r.Header["X-Forwarded-For"], e.o.TrustedProxies)
-		if actor := r.Header["X-Actor"]; len(actor) > 0 {
-			c.record.Actor = actor[0]
-		}
+		c.record.Actor = printable.Asserted(r.Header["X-Actor"])
+		c.record.Purpose = printable.Asserted(r.Header["X-Purpose"])
 		c.traceContext(r.Header)
 		c.browser = isBrowser(r.Header)
 		origin, err := e.o.Edge.Check(r)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/tenancy"
@@ -219,7 +220,7 @@ func (c *call) claim(h http.Header) tenancy.Claim {
 		c.record.Claimed = claim.Header[0]
 	}
 	const legible = 24 // no number is longer
-	c.record.Claimed = c.record.Claimed[:min(len(c.record.Claimed), legible)]
+	c.record.Claimed = printable.Text(c.record.Claimed, legible)
 	return claim
 }
 

@@ -43,7 +43,7 @@ func newPart(b *bundle, ctx context.Context, q *inbox.Request, target *Target, p
 	from := &b.c.record
 	p.record = exchange.Record{
 		ID: exchange.NewID(), Parent: from.ID, TraceParent: from.TraceParent, TraceState: from.TraceState, Start: time.Now(),
-		Source: from.Source, Listener: from.Listener, Caller: from.Caller, Actor: from.Actor, Batch: from.Batch, Pace: from.Pace,
+		Source: from.Source, Listener: from.Listener, Caller: from.Caller, Actor: from.Actor, Purpose: from.Purpose, Batch: from.Batch, Pace: from.Pace,
 		Method: q.Method, Host: from.Host, Path: path, Protocol: from.Protocol,
 		Route: b.e.o.Inbox.Route.Tenancy.Name, Provider: q.Provider, Action: from.Action,
 		Enterprise: from.Enterprise, Own: from.Own, Claimed: from.Claimed, Client: from.Client,
