@@ -1,6 +1,30 @@
-# What is not part of ./test.sh, since it needs more than Go and a C compiler.
+# What people of this house run. ./test.sh is what continuous integration runs.
 
-.PHONY: conformance examples
+.PHONY: build test lint generate bench conformance examples release
+
+build:
+	go build -o gateway ./cmd/gateway
+
+# Everything, with the race detector. Installs what is missing, see test.sh.
+test:
+	./test.sh
+
+# golangci-lint with .golangci.yml where it is installed, otherwise what it would run first.
+# The versions are fixed: a new one is a change to look at.
+lint:
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt wants to change: $$unformatted"; exit 1; }
+	@if command -v golangci-lint >/dev/null; then golangci-lint run; else \
+		go vet ./... && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./... && \
+		unformatted=$$(go run mvdan.cc/gofumpt@v0.12.0 -l .); test -z "$$unformatted" || { echo "gofumpt wants to change: $$unformatted"; exit 1; }; fi
+
+# Every committed file that is made from others. Review the difference before you commit it.
+generate:
+	go test ./internal/config ./internal/telemetry -update
+	go -C test/k8s test . -run TestTheComponentHasTheAlertsOfDeploy -update
+
+bench:
+	go test -run '^$$' -bench . ./bench
+
 # The public suite for HTTP caches (npm, Node 20) against a gateway that caches for
 # everybody. Fails if a result differs from conformance/expected.json; docs/cache.md
 # explains what fails there. STORE=redis keeps everything in a Redis of its own, or in that
@@ -13,3 +37,8 @@ conformance:
 # (Python, PHP, Java) is not on this machine are skipped, and named.
 examples:
 	go test ./docs/examples -count=1 -v
+
+# dist/: archives, SBOM, chart, checksums, and with KEY=file their signature. See docs/release.md.
+release:
+	@test -z "$$(git status --porcelain)" || { echo "there are changes that are not committed: a release is made from a commit"; exit 1; }
+	go run ./tools/release -version '$(VERSION)' -time "$$(git log -1 --format=%ct)" $(if $(KEY),-key '$(KEY)')

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/exchange"
 )
 
 func evidence(b *testing.B) *audit.Log {
@@ -35,7 +35,7 @@ func evidence(b *testing.B) *audit.Log {
 }
 
 // finishedRead is the record of a message that was fetched for somebody.
-func finishedRead() *exchange.Record {
+func finishedRead() *call.Record {
 	r := finished()
 	r.Path += "/1000001"
 	r.Actor, r.Sent, r.AnswerTraceID, r.Cache = "an.peeters", true, r.TraceID, "fwd=uri-miss; stored"
@@ -111,7 +111,7 @@ func BenchmarkIntent(b *testing.B) {
 
 // variedRead is a read as a day has them: each with ids of its own, of many
 // enterprises and messages, by some callers and people.
-func variedRead(random *rand.Rand, i int) *exchange.Record {
+func variedRead(random *rand.Rand, i int) *call.Record {
 	r := finishedRead()
 	id := func() string {
 		return fmt.Sprintf("%08x-%04x-4%03x-a%03x-%012x", random.Uint32(), random.IntN(1<<16), random.IntN(1<<12), random.IntN(1<<12), random.Uint64N(1<<48))

@@ -76,7 +76,7 @@ func steady(b *testing.B, client *http.Client, url string, d time.Duration) []ti
 	every(b.Context(), d, func() {
 		wg.Go(func() {
 			began := time.Now()
-			if status := call(b.Context(), client, url); status != http.StatusOK {
+			if status := callOnce(b.Context(), client, url); status != http.StatusOK {
 				b.Errorf("status %d", status)
 			}
 			took := time.Since(began)
@@ -96,7 +96,7 @@ func occupy(ctx context.Context, client *http.Client, url string) {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, givenUp)
 			defer cancel()
-			call(ctx, client, url)
+			callOnce(ctx, client, url)
 		})
 	})
 	wg.Wait()
@@ -118,8 +118,8 @@ func every(ctx context.Context, d time.Duration, f func()) {
 	}
 }
 
-// call returns the status, 0 if there was no whole answer.
-func call(ctx context.Context, client *http.Client, url string) int {
+// callOnce returns the status, 0 if there was no whole answer.
+func callOnce(ctx context.Context, client *http.Client, url string) int {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0

@@ -107,7 +107,7 @@ func rates(b *testing.B, server *redistest.Server) {
 	redisReport(b, server, func() {
 		b.ResetTimer()
 		for i := range b.N {
-			if r.Rate(round+strconv.Itoa(i), replicas.Spec{PerSecond: 20, Burst: 40}).Take(ctx, false) != 0 {
+			if r.Rate(round+strconv.Itoa(i), replicas.Spec{PerSecond: 20, Burst: 40}).Take(ctx, nil, false) != 0 {
 				b.Fatal("refused")
 			}
 		}

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/telemetry"
 )
 
@@ -37,7 +37,7 @@ func BenchmarkTelemetry(b *testing.B) {
 	metrics.UseRoutes([]string{"ebox-providers"})
 	for _, c := range []struct {
 		name string
-		tell func(*exchange.Record)
+		tell func(*call.Record)
 	}{
 		{"access-line", access.Done},
 		{"metrics", metrics.Done},
@@ -72,13 +72,13 @@ func BenchmarkTelemetry(b *testing.B) {
 // identities are ids of requests.
 var identities = func() (list [1000]string) {
 	for i := range list {
-		list[i] = exchange.NewID()
+		list[i] = call.NewID()
 	}
 	return list
 }()
 
 // traced tells a collector that takes everything of a request and of its try.
-func traced(b *testing.B, ratio float64) func(*exchange.Record) {
+func traced(b *testing.B, ratio float64) func(*call.Record) {
 	b.Helper()
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
 	b.Cleanup(collector.Close)
@@ -95,27 +95,26 @@ func traced(b *testing.B, ratio float64) func(*exchange.Record) {
 	go func() { defer close(ended); tracer.Run(ctx) }()
 	b.Cleanup(func() { stop(); <-ended })
 	answer := &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}
-	try := telemetry.NewTries(answers{answer}, func() *telemetry.Tracer { return tracer })
+	try := telemetry.NewTries(call.SenderFunc(func(context.Context, *call.Call, *http.Request) (*http.Response, error) { return answer, nil }), func() *telemetry.Tracer { return tracer })
 	sent := httptest.NewRequest(http.MethodGet, "https://services.socialsecurity.be/REST/ebox/messages", nil)
-	return func(r *exchange.Record) {
-		if _, err := try.RoundTrip(sent.WithContext(exchange.With(context.Background(), r))); err != nil {
+	return func(r *call.Record) {
+		if _, err := try.Send(context.Background(), r.Call, sent); err != nil {
 			b.Fatal(err)
 		}
 		tracer.Done(r, "/ebox/providers/{providerId}")
 	}
 }
 
-type answers struct{ *http.Response }
-
-func (a answers) RoundTrip(*http.Request) (*http.Response, error) { return a.Response, nil }
-
 // finished is the record of a usual call.
-func finished() *exchange.Record {
-	return &exchange.Record{
+func finished() *call.Record {
+	c := &call.Call{
 		ID: identities[0], Start: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Caller: "hr", Listener: "main",
 		Method: "GET", Path: "/enterprises/0206731645/ebox/providers/nsso/ebox/messages", Protocol: "HTTP/1.1", Route: "ebox-providers", Provider: "nsso",
-		Action: ebox.List, Enterprise: 206731645, TokenHash: strings.Repeat("ab", 32), Upstream: "provider nsso", UpstreamHost: "services.socialsecurity.be",
-		Client: "payroll", Status: 200, UpstreamStatus: 200, Tries: 1, TraceID: identities[1], BytesOut: 2048,
-		Phases: exchange.Phases{Token: 200, Header: 700 * time.Microsecond, Body: 300 * time.Microsecond, Total: 1500 * time.Microsecond},
+		Action: ebox.List, Enterprise: 206731645, Upstream: "provider nsso", UpstreamHost: "services.socialsecurity.be", Client: "payroll",
 	}
+	c.Record = &call.Record{
+		Call: c, TokenHash: strings.Repeat("ab", 32), Status: 200, UpstreamStatus: 200, Tries: 1, TraceID: identities[1], BytesOut: 2048,
+		Phases: call.Phases{Token: 200, Header: 700 * time.Microsecond, Body: 300 * time.Microsecond, Total: 1500 * time.Microsecond},
+	}
+	return c.Record
 }

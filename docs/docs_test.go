@@ -134,11 +134,11 @@ func TestCommandsExist(t *testing.T) {
 	for _, file := range files {
 		text := read(t, file)
 		all += text
-		for _, m := range regexp.MustCompile(`name: "([a-z]+)"`).FindAllStringSubmatch(text, -1) {
+		for _, m := range regexp.MustCompile(`name: "([a-z-]+)"`).FindAllStringSubmatch(text, -1) {
 			commands[m[1]] = text
 		}
 	}
-	use := regexp.MustCompile("(?:^|[ `/])gateway(?:\\.new)? ([a-z]+)((?: [^`\n|]*)?)")
+	use := regexp.MustCompile("(?:^|[ `/])gateway(?:\\.new)? ([a-z][a-z-]+)((?: [^`\n|]*)?)")
 	flag := regexp.MustCompile(`(?:^| )--([a-z-]+)`)
 	seen := 0
 	for _, page := range pages(t) {

@@ -3,7 +3,7 @@
 // tokens are revoked, and ends by comparing what the gateway then holds with what it
 // held at the start: goroutines, connections and memory. Nothing may have grown.
 //
-//	go run ./bench/soak -for 30m
+//	go -C bench/soak run . -for 30m
 //
 // The gateway is a process of its own, this binary again, so that its numbers are
 // those of nothing else; simulator and callers are here. What the callers got is

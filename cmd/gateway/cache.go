@@ -10,7 +10,7 @@ import (
 
 func cacheCommand() command {
 	return command{
-		name: "cache", usage: "cache purge --enterprise NUMBER | --route NAME | --all [--admin http://127.0.0.1:9090] [--token-file FILE]",
+		name: "cache", usage: "cache purge --enterprise NUMBER | --route NAME | --all [--config config.yaml] [--admin URL] [--token-file FILE]",
 		summary: "drop stored answers of a running gateway and its replicas",
 		about: `
 What is dropped is asked for anew when it is next needed; requests that are under
@@ -26,8 +26,7 @@ a Redis. From another machine the admin listener wants the token of admin.tokenF
 			enterprise := flags.String("enterprise", "", "the CBE `number` of the enterprise whose answers are dropped")
 			route := flags.String("route", "", "the `name` of the route whose answers are dropped")
 			all := flags.Bool("all", false, "drop everything")
-			admin := flags.String("admin", "http://127.0.0.1:9090", "the `URL` of the admin listener")
-			tokenFile := flags.String("token-file", "", "the `file` that holds the admin listener's token")
+			admin := addAdminFlags(flags)
 			if err := parseNone(flags, args[1:]); err != nil {
 				return err
 			}
@@ -44,10 +43,16 @@ a Redis. From another machine the admin listener wants the token of admin.tokenF
 			if len(query) != 1 {
 				return usageError{"give exactly one of --enterprise, --route and --all"}
 			}
-			if _, err := askAdministration(p, http.MethodPost, strings.TrimRight(*admin, "/")+"/cache/purge?"+query.Encode(), *tokenFile); err != nil {
+			gateways, err := admin.connect(p)
+			if err != nil {
 				return err
 			}
-			_, err := fmt.Fprintln(p.stdout, "dropped")
+			for _, g := range gateways {
+				if err := g.do(p.ctx, http.MethodPost, "/cache/purge?"+query.Encode()); err != nil {
+					return err
+				}
+			}
+			_, err = fmt.Fprintln(p.stdout, "dropped")
 			return err
 		},
 	}

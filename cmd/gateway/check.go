@@ -3,12 +3,22 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
 )
 
@@ -30,15 +40,23 @@ its failure and, after an arrow, what to do. The exit code is 1 if a row failed.
 			if err := parseNone(flags, args); err != nil {
 				return err
 			}
-			cfg, g, err := buildGateway(p, *path)
-			if err != nil {
+			cfg, g, err := checkable(p, *path)
+			var mistakes config.Errors
+			if *asJSON && errors.As(err, &mistakes) {
+				return printChecksJSON(p.stdout, mistaken(mistakes))
+			}
+			if err != nil && cfg == nil {
 				return err
 			}
-			checks := gateway.CheckKeys(cfg, time.Now())
-			if *online {
+			checks := gateway.CheckOffline(cfg, time.Now(), runningAt(p, *path))
+			if err != nil && !slices.ContainsFunc(checks, func(c gateway.Check) bool { return !c.OK && strings.HasSuffix(err.Error(), c.Detail) }) {
+				checks = append(checks, gateway.Check{Part: "start", Detail: err.Error(), Advice: "the gateway does not start like this"})
+			}
+			checks = append(checks, closedToService(cfg)...)
+			if *online && err == nil {
 				ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
 				defer cancel()
-				checks = g.CheckOnline(ctx)
+				checks = append(checks, g.CheckOnline(ctx)...)
 			}
 			if *asJSON {
 				return printChecksJSON(p.stdout, checks)
@@ -51,6 +69,108 @@ its failure and, after an arrow, what to do. The exit code is 1 if a row failed.
 			}
 			return nil
 		},
+	}
+}
+
+// checkable reads the configuration and builds a gateway of it. If that fails, the
+// configuration is returned with the error: its files can be looked at all the same.
+func checkable(p *process, path string) (*config.Config, *gateway.Gateway, error) {
+	cfg, err := loadConfig(p, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := quiet(cfg)
+	return cfg, g, err
+}
+
+// closedToService has a check for each file that root, who runs this, can read and the
+// user of the service cannot: after its next start the service would be without it.
+func closedToService(cfg *config.Config) (checks []gateway.Check) {
+	const path = "/etc/systemd/system/ebox-gateway.service"
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	u, err := readUnit(path)
+	if err != nil {
+		return nil // there is no service here
+	}
+	uid, _, groups, err := u.ids()
+	if err != nil || uid == 0 {
+		return nil
+	}
+	for _, file := range cfg.Files() {
+		if closed := closedTo(file, uid, groups); closed != "" {
+			checks = append(checks, gateway.Check{
+				Part: "rights", Where: file, Detail: "root can read it, and the service's user " + u.user + " cannot, because of " + closed,
+				Advice: "chgrp " + u.group + " it and chmod g+r (g+rx for a folder); \"gateway as-service check\" sees what the service sees",
+			})
+		}
+	}
+	return checks
+}
+
+// closedTo is the file, or the folder above it, that keeps a user from reading; empty if
+// none does. Files that are not there are no matter of rights.
+func closedTo(file string, uid int, groups []int) string {
+	need := uint32(4) // read; of a folder, search
+	for {
+		info, err := os.Stat(file)
+		if err != nil {
+			return ""
+		}
+		mode, owner := uint32(info.Mode().Perm()), info.Sys().(*syscall.Stat_t)
+		switch {
+		case int(owner.Uid) == uid:
+			mode >>= 6
+		case slices.Contains(groups, int(owner.Gid)):
+			mode >>= 3
+		}
+		if mode&need == 0 {
+			return file
+		}
+		parent := filepath.Dir(file)
+		if parent == file {
+			return ""
+		}
+		file, need = parent, 1
+	}
+}
+
+// mistaken has a check for each mistake of a configuration.
+func mistaken(list config.Errors) (checks []gateway.Check) {
+	for _, m := range list {
+		c := gateway.Check{Part: "configuration", Where: m.File, Detail: m.Message}
+		if m.Line > 0 {
+			c.Where = fmt.Sprintf("%s:%d:%d", m.File, m.Line, m.Column)
+		}
+		if m.Path != "" {
+			c.Detail = m.Path + ": " + m.Message
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}
+
+// runningAt tells whether the gateway that runs with this configuration has a listener:
+// its admin listener is asked once, when it first matters.
+func runningAt(p *process, path string) func(config.Listener) bool {
+	ports := sync.OnceValue(func() map[string]bool {
+		open := make(map[string]bool)
+		none := ""
+		gateways, err := adminFlags{&path, &none, &none}.connect(&process{ctx: p.ctx, stdin: p.stdin, stdout: io.Discard, stderr: io.Discard, lookup: p.lookup})
+		var s gateway.Status
+		if err != nil || gateways[0].ask(p.ctx, http.MethodGet, "/status", &s) != nil {
+			return open
+		}
+		for _, address := range slices.Concat(s.Listeners.Internal, s.Listeners.Admin) {
+			_, port, _ := net.SplitHostPort(address)
+			open[port] = true
+		}
+		return open
+	})
+	return func(l config.Listener) bool {
+		_, port, _ := net.SplitHostPort(l.Address)
+		return ports()[port]
 	}
 }
 

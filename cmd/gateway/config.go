@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
@@ -14,7 +16,7 @@ import (
 
 // configFlag is the flag that every command with a configuration has.
 func configFlag(flags *flag.FlagSet) *string {
-	return flags.String("config", "config.yaml", "the configuration `file`")
+	return flags.String("config", cmp.Or(os.Getenv(configVariable), "config.yaml"), "the configuration `file`")
 }
 
 // loadConfig reads the configuration and words what is wrong with it.
@@ -32,8 +34,13 @@ func buildGateway(p *process, path string) (*config.Config, *gateway.Gateway, er
 	if err != nil {
 		return nil, nil, err
 	}
-	g, err := gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler), Version: version()})
+	g, err := quiet(cfg)
 	return cfg, g, err
+}
+
+// quiet builds a gateway that logs nothing.
+func quiet(cfg *config.Config) (*gateway.Gateway, error) {
+	return gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler), Version: version()})
 }
 
 // newLogs makes the logs that the configuration asks for, on standard error: the

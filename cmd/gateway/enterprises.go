@@ -15,6 +15,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/progress"
 )
 
 func enterprisesCommand() command {
@@ -104,8 +105,12 @@ func runEnterprises(p *process, flags *flag.FlagSet, args []string) error {
 // runEnterpriseCheck asks, reports as it goes, and words the end.
 func runEnterpriseCheck(ctx context.Context, p *process, check *gateway.EnterpriseCheck, list []config.Enterprise, earlier answered, out *mandateReport) error {
 	done := 0
+	shown := progress.New(progress.Options{W: p.stderr, Terminal: progress.IsTerminal(p.stderr), What: "asking", Total: int64(len(list))})
+	defer shown.Clear()
 	err := check.Run(ctx, list, earlier.has, func(findings []gateway.MandateFinding) error {
 		done++
+		shown.Clear()
+		defer shown.Add(1)
 		for _, f := range findings {
 			if err := out.write(f); err != nil {
 				return err
@@ -113,6 +118,7 @@ func runEnterpriseCheck(ctx context.Context, p *process, check *gateway.Enterpri
 		}
 		return nil
 	})
+	shown.Clear()
 	partial := ""
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {

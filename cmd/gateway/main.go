@@ -43,8 +43,8 @@ type command struct {
 // commands are all of them, in the order of help.
 func commands() []command {
 	return []command{
-		serveCommand(), demoCommand(), simulatorCommand(), checkCommand(), routesCommand(), tokenCommand(), enterprisesCommand(), cacheCommand(),
-		maintenanceCommand(), auditCommand(), dataCommand(), schemaCommand(), healthcheckCommand(), versionCommand(),
+		serveCommand(), statusCommand(), demoCommand(), simulatorCommand(), checkCommand(), routesCommand(), tokenCommand(), enterprisesCommand(), cacheCommand(),
+		maintenanceCommand(), auditCommand(), dataCommand(), schemaCommand(), healthcheckCommand(), asServiceCommand(), manCommand(), completionCommand(), versionCommand(),
 	}
 }
 
@@ -68,6 +68,8 @@ func run(p *process, args []string) int {
 	}
 	name := args[0]
 	switch name {
+	case "--version", "-version":
+		return runCommand(p, "version", nil)
 	case "help", "-h", "-help", "--help":
 		if len(args) > 1 {
 			return runCommand(p, args[1], []string{"-h"})

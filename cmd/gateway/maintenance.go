@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,7 +14,7 @@ import (
 
 func maintenanceCommand() command {
 	return command{
-		name: "maintenance", usage: "maintenance [list | begin | end] [--provider ID | --gateway] [--for 2h] [--reason TEXT] [--admin URL[,URL]] [--token-file FILE]",
+		name: "maintenance", usage: "maintenance [list | begin | end] [--provider ID | --gateway] [--for 2h] [--reason TEXT] [--config config.yaml] [--admin URL[,URL]] [--token-file FILE]",
 		summary: "switch a provider, or the whole gateway, to maintenance",
 		about: `
 "begin" needs --for, at most 168h: it ends by itself, or by "end". A provider in
@@ -31,8 +30,7 @@ with commas. From another machine they want the token of admin.tokenFile.`,
 			whole := flags.Bool("gateway", false, "the whole gateway")
 			last := flags.Duration("for", 0, "how long it lasts, at most 168h (`time`)")
 			reason := flags.String("reason", "", "a word for colleagues (`text`)")
-			address := flags.String("admin", "http://127.0.0.1:9090", "the `URL` of the admin listener; several with commas")
-			tokenFile := flags.String("token-file", "", "the `file` that holds the admin listener's token")
+			admin := addAdminFlags(flags)
 			rest, err := parse(flags, args)
 			if err != nil {
 				return err
@@ -66,10 +64,13 @@ with commas. From another machine they want the token of admin.tokenFile.`,
 				}
 			}
 			var failed []error
-			for base := range strings.SplitSeq(*address, ",") {
-				base = strings.TrimRight(strings.TrimSpace(base), "/")
-				if err := maintain(p, method, base, query, *tokenFile); err != nil {
-					failed = append(failed, fmt.Errorf("%s: %w", base, err))
+			gateways, err := admin.connect(p)
+			if err != nil {
+				return err
+			}
+			for _, g := range gateways {
+				if err := maintain(p, method, g, query); err != nil {
+					failed = append(failed, fmt.Errorf("%s: %w", g.base, err))
 				}
 			}
 			return errors.Join(failed...)
@@ -78,26 +79,25 @@ with commas. From another machine they want the token of admin.tokenFile.`,
 }
 
 // maintain asks one admin listener and prints what is switched there after it.
-func maintain(p *process, method, base string, query url.Values, tokenFile string) error {
-	target := base + "/maintenance"
+func maintain(p *process, method string, g administration, query url.Values) error {
+	path := "/maintenance"
 	if len(query) > 0 {
-		target += "?" + query.Encode()
+		path += "?" + query.Encode()
 	}
-	body, err := askAdministration(p, method, target, tokenFile)
-	if err != nil {
+	var list struct{ Items *[]admin.Maintenance }
+	if err := g.ask(p.ctx, method, path, &list); err != nil {
 		return err
 	}
-	var list struct{ Items []admin.Maintenance }
-	if err := json.Unmarshal(body, &list); err != nil {
-		return fmt.Errorf("reading the admin listener's answer: %w", err)
+	if list.Items == nil {
+		return errors.New("it does not answer as a gateway's admin listener does: something else listens there")
 	}
-	if len(list.Items) == 0 {
-		_, err := fmt.Fprintf(p.stdout, "%s: nothing is switched to maintenance\n", base)
+	if len(*list.Items) == 0 {
+		_, err := fmt.Fprintf(p.stdout, "%s: nothing is switched to maintenance\n", g.base)
 		return err
 	}
-	fmt.Fprintf(p.stdout, "%s: in maintenance\n", base)
+	fmt.Fprintf(p.stdout, "%s: in maintenance\n", g.base)
 	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	for _, m := range list.Items {
+	for _, m := range *list.Items {
 		what := "the whole gateway"
 		if !m.Gateway {
 			what = "provider " + m.Provider

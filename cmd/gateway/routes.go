@@ -24,7 +24,7 @@ func routesCommand() command {
 --explain sends nothing to the upstream. It takes the request through all that
 decides about it: who the caller is, whether it may, for which enterprise, with which
 client and scopes, to which URL, what the cache does, which limits there are, and
-which callers may do the same. With --online the registry is asked for its list
+which callers may do the same. The exit code is 1 if it is refused. With --online the registry is asked for its list
 first, so that a provider's real URL and API version count.`,
 		run: func(p *process, flags *flag.FlagSet, args []string) error {
 			path := configFlag(flags)
@@ -84,7 +84,13 @@ first, so that a provider's real URL and API version count.`,
 			if err != nil {
 				return err
 			}
-			return printExplanation(p, x, len(cfg.Callers))
+			if err := printExplanation(p, x, len(cfg.Callers)); err != nil {
+				return err
+			}
+			if x.Upstream == "" && x.Inbox == "" && x.Status >= 400 { // the gateway's own refusal, which was printed
+				return errReported
+			}
+			return nil
 		},
 	}
 }

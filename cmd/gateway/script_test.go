@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,6 +53,17 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
+			// What answers everything with 200, as a proxy or a captive portal may.
+			foreign := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				body := `{"ok": true}`
+				if r.Host == "gateway.invalid:9090" { // asked as a proxy
+					body = `{"status": "UP", "items": []}`
+				}
+				_, _ = io.WriteString(w, body)
+			}))
+			e.Defer(foreign.Close)
+			e.Setenv("FOREIGN", foreign.URL)
 			e.Setenv("GATE", gate)
 			e.Setenv("ADMIN", admin)
 			e.Setenv("CONTROL", sim.ControlURL())

@@ -15,6 +15,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/telemetry"
 )
 
 func serveCommand() command {
@@ -27,7 +28,8 @@ signal ends it at once.
 
 A change of the configuration, or of a file that it names, is noticed within
 seconds, SIGHUP asks for it now. A configuration with a mistake is not taken, nor
-one that drops more than 5 % of the enterprises, unless SIGHUP confirms it.`,
+one that drops more than 5 % of the enterprises or of the suspensions, unless SIGHUP
+confirms it. SIGHUP also asks at once for tokens that were refused.`,
 		run: func(p *process, flags *flag.FlagSet, args []string) error {
 			path := configFlag(flags)
 			if err := parseNone(flags, args); err != nil {
@@ -41,7 +43,17 @@ one that drops more than 5 % of the enterprises, unless SIGHUP confirms it.`,
 			if err != nil {
 				return err
 			}
+			telemetry.TakeStandardLog(log)
 			limitMemory(log)
+			for _, risk := range gateway.Risks(cfg) {
+				log.Warn(risk)
+			}
+			for _, w := range cfg.Warnings() {
+				log.Warn("a value of the configuration looks like a slip", "file", w.File, "line", w.Line, "key", w.Path, "what", w.Message)
+			}
+			if c := gateway.CheckDescriptors(cfg); c != nil {
+				log.Warn(c.Detail + ": " + c.Advice)
+			}
 			g, err := gateway.New(cfg, gateway.Options{
 				Log: log, Done: access.Done, Level: level, Version: version(),
 				Load: func() (*config.Config, error) { return loadConfig(p, *path) },
@@ -58,6 +70,7 @@ one that drops more than 5 % of the enterprises, unless SIGHUP confirms it.`,
 			for _, a := range g.AdminAddrs() {
 				log.Info("listening", "address", a.String(), "for", "administration")
 			}
+			notify("READY=1")
 			return watched(p.ctx, g, log)
 		},
 	}
@@ -112,6 +125,7 @@ func serve(ctx context.Context, g *gateway.Gateway, log *slog.Logger) error {
 			select {
 			case s := <-signals:
 				log.Info("stopping", "signal", s.String())
+				notify("STOPPING=1")
 				end()
 			case <-done:
 				return

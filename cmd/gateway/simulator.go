@@ -30,11 +30,11 @@ simulator in a directory of your choice.
 
 The control endpoint, for curl: GET /_control/state, GET|POST|DELETE
 /_control/faults, GET|DELETE /_control/requests, POST /_control/token-lifetime,
-POST /_control/revoke, POST /_control/messages, POST /_control/grant-health;
+POST /_control/revoke, POST /_control/messages, POST /_control/page-form, POST /_control/grant-health;
 PUT|DELETE /_control/clients/ID, /_control/providers/ID and /_control/mandates. A
 fault: {"upstream":"provider:nsso","kind":"latency","delay":"2s","count":3}
-Its kind is latency, status, reset, close, freeze, slowBody, truncate, malformed,
-malformedJSON, unauthorized or redirect; without a count it stays until a DELETE.`,
+Its kind is latency, status, reset, close, freeze, slowBody, truncate, lost,
+malformed, malformedJSON, unauthorized or redirect; without a count it stays until a DELETE.`,
 		run: func(p *process, flags *flag.FlagSet, args []string) error {
 			listen := flags.String("listen", "127.0.0.1:8090", "the `address` of the host that most upstreams share")
 			regional := flags.String("regional-listen", "127.0.0.1:8091", "the `address` of the provider regional")
@@ -57,6 +57,11 @@ malformedJSON, unauthorized or redirect; without a count it stays until a DELETE
 				return err
 			}
 			if *dir != "" {
+				for _, name := range []string{"client.p12", "config.yaml"} {
+					if _, err := os.Lstat(filepath.Join(*dir, name)); err == nil {
+						return usageError{filepath.Join(*dir, name) + " is there already and is not overwritten: give --new-client a directory without it"}
+					}
+				}
 				if err := os.MkdirAll(*dir, 0o700); err != nil {
 					return fmt.Errorf("making the directory of the new client: %w", err)
 				}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net/http"
@@ -68,25 +69,31 @@ func version() string {
 
 func healthcheckCommand() command {
 	return command{
-		name: "healthcheck", usage: "healthcheck [--url http://127.0.0.1:9090/readyz]", summary: "ask a running gateway whether it is ready, for containers without a shell",
+		name: "healthcheck", usage: "healthcheck [--config config.yaml] [--url http://127.0.0.1:9090/readyz]", summary: "ask a running gateway whether it is ready, for containers without a shell",
+		about: `
+Without --url the admin listener is that of the configuration. The answer has to be the
+gateway's own, {"status": "UP"}: a 200 of something else that listens there is a failure.`,
 		run: func(p *process, flags *flag.FlagSet, args []string) error {
-			url := flags.String("url", "http://127.0.0.1:9090/readyz", "what to ask")
+			admin := adminFlags{configFlag(flags), flags.String("url", "", "what to ask"), new(string)}
 			if err := parseNone(flags, args); err != nil {
+				return err
+			}
+			path := ""
+			if *admin.address == "" {
+				path = "/readyz"
+			}
+			gateways, err := admin.connect(p)
+			if err != nil {
 				return err
 			}
 			ctx, cancel := context.WithTimeout(p.ctx, 3*time.Second)
 			defer cancel()
-			req, err := http.NewRequestWithContext(ctx, http.MethodGet, *url, nil)
-			if err != nil {
-				return usageError{err.Error()}
-			}
-			resp, err := http.DefaultTransport.RoundTrip(req)
-			if err != nil {
+			var health struct{ Status, Reason string }
+			if err := gateways[0].ask(ctx, http.MethodGet, path, &health); err != nil {
 				return err
 			}
-			defer resp.Body.Close()
-			if resp.StatusCode != http.StatusOK {
-				return fmt.Errorf("%s answers %s", *url, resp.Status)
+			if health.Status != "UP" && health.Status != "DEGRADED" {
+				return errors.New("the answer is not a gateway's: something else listens there")
 			}
 			return nil
 		},

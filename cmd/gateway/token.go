@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -17,14 +18,19 @@ import (
 
 func tokenCommand() command {
 	return command{
-		name: "token", usage: "token [--config config.yaml] [--client NAME] [--scope SCOPE …] [--keystore FILE [--password-file FILE]]",
+		name: "token", usage: "token [--config config.yaml] [--client NAME] [--scope SCOPE …] [--keystore FILE [--password-file FILE]] | --retry [--admin URL[,URL]]",
 		summary: "get one token and show what is known about it, never the token itself",
 		about: `
 With --keystore the key of another file signs, and nothing else is touched: so a
 renewed certificate is tried before it takes the old one's place. Without
---password-file, the password of the client's present key store opens it.`,
+--password-file, the password of the client's present key store opens it.
+
+--retry has the gateway that runs ask at once for what it was refused, instead of after
+its pause of up to five minutes: when a certificate was registered. SIGHUP does the same.`,
 		run: func(p *process, flags *flag.FlagSet, args []string) error {
-			path := configFlag(flags)
+			admin := addAdminFlags(flags)
+			path := admin.config
+			again := flags.Bool("retry", false, "have the running gateway ask at once for what was refused")
 			client := flags.String("client", "", "the `name` of the OAuth client (default: tenancy.defaultClient)")
 			keystore := flags.String("keystore", "", "a PKCS#12, JKS or PEM `file` to try")
 			passwordFile := flags.String("password-file", "", "the `file` with its password")
@@ -35,6 +41,9 @@ renewed certificate is tried before it takes the old one's place. Without
 			})
 			if err := parseNone(flags, args); err != nil {
 				return err
+			}
+			if *again {
+				return retry(p, admin)
 			}
 			if *passwordFile != "" && *keystore == "" {
 				return usageError{"--password-file goes with --keystore"}
@@ -67,6 +76,21 @@ renewed certificate is tried before it takes the old one's place. Without
 			return printToken(p, cfg, c, src, token, scopes, time.Since(began))
 		},
 	}
+}
+
+// retry asks the gateways that run to ask for tokens.
+func retry(p *process, admin adminFlags) error {
+	gateways, err := admin.connect(p)
+	if err != nil {
+		return err
+	}
+	for _, g := range gateways {
+		if err := g.do(p.ctx, http.MethodPost, "/tokens/retry"); err != nil {
+			return err
+		}
+		fmt.Fprintf(p.stdout, "%s: tokens are asked for; \"gateway status\" shows what comes of it\n", g.base)
+	}
+	return nil
 }
 
 // firstScopes are those of the first route that asks for any.

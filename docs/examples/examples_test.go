@@ -106,7 +106,10 @@ func TestExamplesReadAnEBoxAndSayWhatIsWrong(t *testing.T) {
 				number string
 				want   []string
 			}{{"0206731645", c.fine}, {"0474028805", c.wrong}} {
-				out, _ := run(t, base, append(words, try.number)...)
+				out, code := run(t, base, append(words, try.number)...)
+				if refused := try.number == "0474028805"; refused != (code != 0) {
+					t.Errorf("for %s, exit code %d", try.number, code)
+				}
 				for _, want := range try.want {
 					if !strings.Contains(out, want) {
 						t.Errorf("for %s, no %q in\n%s", try.number, want, out)
@@ -133,6 +136,75 @@ func TestProgramsTellTheGatewaysOwnErrors(t *testing.T) {
 	}
 }
 
+// each runs a test for every program, before a gateway of its own.
+func each(t *testing.T, test func(t *testing.T, base string, sim *simulator.Simulator, command []string)) {
+	for _, command := range []string{
+		"sh services/ebox.sh", "python3 services/ebox.py", "java services/Ebox.java", "php services/ebox.php",
+		"bash legacy/http10.sh", "python3 legacy/http10.py", "java legacy/Legacy.java", "php legacy/legacy.php",
+	} {
+		t.Run(command, func(t *testing.T) {
+			words := strings.Fields(command)
+			needs(t, words[0])
+			t.Parallel()
+			base, sim := start(t)
+			test(t, base, sim, words)
+		})
+	}
+}
+
+func lay(t *testing.T, sim *simulator.Simulator, f simulator.Fault) {
+	t.Helper()
+	f.Upstream = simulator.ProviderUpstream("nsso")
+	if _, err := sim.Fault(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestACutDocumentIsNotTakenForAWholeOne(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, base string, sim *simulator.Simulator, command []string) {
+		cut := simulator.Fault{Kind: simulator.FaultTruncate, Bytes: 300, Path: "/ebox/messages/" + simulator.FirstMessage + "/attachments"}
+		if command[1] == "legacy/http10.sh" {
+			cut.Path = "/ebox/messages" // it reads the list alone
+		}
+		lay(t, sim, cut)
+		out, code := run(t, base, command...)
+		if code == 0 || strings.Contains(out, "document of") {
+			t.Errorf("exit code %d\n%s", code, out)
+		}
+	})
+}
+
+func TestACutListIsNotTakenForAWholeOne(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, base string, sim *simulator.Simulator, command []string) {
+		lay(t, sim, simulator.Fault{Kind: simulator.FaultTruncate, Bytes: 300, Path: "/ebox/messages"})
+		if out, code := run(t, base, command...); code == 0 || strings.Contains(out, "document of") {
+			t.Errorf("exit code %d\n%s", code, out)
+		}
+	})
+}
+
+// Programs of services wait and ask again; legacy ones say what came.
+func TestATooManyRequestsIsNotAnAnswer(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, base string, sim *simulator.Simulator, command []string) {
+		service := strings.HasPrefix(command[1], "services/")
+		busy := simulator.Fault{Kind: simulator.FaultStatus, Status: 429, RetryAfter: "1", Path: "/ebox/messages"}
+		if service {
+			busy.Count = 1
+		}
+		lay(t, sim, busy)
+		out, code := run(t, base, command...)
+		switch fine := code == 0 && strings.Contains(out, "document of 736 bytes"); {
+		case service && !fine:
+			t.Errorf("it did not ask again: exit code %d\n%s", code, out)
+		case !service && (code == 0 || !strings.Contains(out, "429")):
+			t.Errorf("exit code %d\n%s", code, out)
+		}
+	})
+}
+
 // The night's poll goes on where an outage stopped it, and asks nobody twice.
 func TestTheNightlyPollResumes(t *testing.T) {
 	needs(t, "python3")
@@ -156,6 +228,12 @@ func TestTheNightlyPollResumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	poll(75, "2 done, 80 new, 0 refused, 2 left")
+	sim.ClearFaults()
+	// Nor is a list that is cut short one that was read.
+	if _, err := sim.Fault(simulator.Fault{Upstream: simulator.ProviderUpstream("regional"), Kind: simulator.FaultTruncate, Bytes: 200}); err != nil {
+		t.Fatal(err)
+	}
+	poll(75, "0 done, 0 new, 0 refused, 2 left")
 	sim.ClearFaults()
 	before := asked("nsso")
 	poll(0, "2 done, 24 new, 0 refused, 0 left")

@@ -88,6 +88,7 @@ class Poll:
         self.lock = threading.Lock()
         self.away = {}  # provider: boxes in a row without an answer
         self.count = {"done": 0, "new": 0, "refused": 0, "left": 0}
+        self.began = self.told = time.monotonic()
 
     def providers(self):
         """The providers that can be called now. One in maintenance is for the next run."""
@@ -116,7 +117,8 @@ class Poll:
             while url:
                 page = get(url)
                 entries += page["items"]
-                url = page.get("_links", {}).get("next", {}).get("href")
+                # Two forms of a page are in use: the Belgif guide's plain link, and HAL.
+                url = page.get("next") or page.get("_links", {}).get("next", {}).get("href")
         except Refused as reason:
             refused = str(reason)
         except Away as reason:
@@ -127,13 +129,23 @@ class Poll:
             return
         self.keep(box, entries, now, refused)
 
+    def tell(self, asked, total):
+        """How far it is: on a terminal each second, elsewhere a line a minute."""
+        now, terminal = time.monotonic(), sys.stderr.isatty()
+        if now - self.told < (1 if terminal else 60):
+            return
+        self.told, rate = now, asked / (now - self.began)
+        left = datetime.timedelta(seconds=round((total - asked) / rate))
+        line = f"{asked} of {total} boxes asked, {total - asked} left, {rate:.1f}/s, {left} to go"
+        print(f"\r{line}\x1b[K" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
+
     def keep(self, box, entries, now, refused):
         """Everything of one box, or nothing."""
         with self.lock, self.db:
             self.away[box[1]] = 0
             for entry in entries:
                 added = self.db.execute("INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?)",
-                                        (*box, entry["messageId"], entry["receiptDate"], json.dumps(entry)))
+                                        (*box, entry["messageId"], entry.get("publicationDate") or entry["receiptDate"], json.dumps(entry)))
                 self.count["new"] += added.rowcount
             # A refusal leaves the mark where it was: once the mandate is there, nothing is missing.
             self.db.execute("""INSERT INTO box VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
@@ -145,7 +157,7 @@ class Poll:
 def read_enterprises(path):
     """The numbers of a CSV with a column number, or of a file with one number a line."""
     with open(path, encoding="utf-8-sig", newline="") as file:
-        text = file.read()
+        text = file.read().lstrip("\r\n ")
     first = text.partition("\n")[0]
     if "number" in first.lower():
         delimiter = ";" if first.count(";") > first.count(",") else ","
@@ -181,8 +193,8 @@ def main():
     print(f"night {a.night}: {len(boxes)} boxes to ask at {', '.join(providers)}")
     with concurrent.futures.ThreadPoolExecutor(a.threads) as pool:
         try:
-            for _ in pool.map(run.poll, boxes):
-                pass
+            for asked, _ in enumerate(pool.map(run.poll, boxes), 1):
+                run.tell(asked, len(boxes))
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             return 75

@@ -22,7 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // Options are what a Recent needs.
@@ -77,7 +77,7 @@ func New(o Options) *Recent {
 }
 
 // Done takes in a finished record. It does not keep it.
-func (a *Recent) Done(r *exchange.Record) {
+func (a *Recent) Done(r *call.Record) {
 	at := r.Start.Add(r.Phases.Total)
 	out := outcomeOf(r)
 	took := firstByte(r)
@@ -90,7 +90,7 @@ func (a *Recent) Done(r *exchange.Record) {
 		a.all.add(at, out, took)
 	}
 	switch out {
-	case answered:
+	case answered, incomplete:
 	case failedHere, failedThere:
 		a.failures.add(a.problemOf(r, at, out, k.provider))
 	default:
@@ -101,7 +101,7 @@ func (a *Recent) Done(r *exchange.Record) {
 
 // firstByte is the time until the answer began. How long the rest takes depends on
 // its size and on the caller, and says nothing of how the upstream is doing.
-func firstByte(r *exchange.Record) time.Duration {
+func firstByte(r *call.Record) time.Duration {
 	return max(r.Phases.Total-r.Phases.Body, 0)
 }
 

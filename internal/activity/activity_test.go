@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/problem"
 )
 
@@ -31,10 +31,13 @@ func newNight() *night {
 }
 
 // done is a request that ended now, after took.
-func (n *night) done(r exchange.Record, took time.Duration) {
+func (n *night) done(r call.Record, took time.Duration) {
+	if r.Call == nil {
+		r.Call = new(call.Call)
+	}
 	r.Start, r.Phases.Total = n.now.Add(-took), took
 	if r.ID == "" {
-		r.ID = exchange.NewID()
+		r.ID = call.NewID()
 	}
 	n.Done(&r)
 }
@@ -48,21 +51,23 @@ func sum(list []uint32) (total uint32) {
 
 func TestHowARequestEnded(t *testing.T) {
 	for name, c := range map[string]struct {
-		record exchange.Record
+		record call.Record
 		want   outcome
 		by     string
 	}{
-		"answered":                            {exchange.Record{Status: 200, UpstreamStatus: 200}, answered, "gateway"},
-		"not modified":                        {exchange.Record{Status: 304, UpstreamStatus: 304}, answered, "gateway"},
-		"refused by the gateway":              {exchange.Record{Status: 403, ProblemType: "urn:x"}, refusedHere, "gateway"},
-		"refused by the upstream":             {exchange.Record{Status: 403, UpstreamStatus: 403}, refusedThere, "upstream"},
-		"no way to the upstream":              {exchange.Record{Status: 502, ProblemType: "urn:x"}, failedHere, "gateway"},
-		"an upstream's own error":             {exchange.Record{Status: 503, UpstreamStatus: 503}, failedThere, "upstream"},
-		"an upstream's error that was mapped": {exchange.Record{Status: 502, UpstreamStatus: 200, ProblemType: "urn:x"}, failedHere, "gateway"},
-		"cut by the upstream":                 {exchange.Record{Status: 200, Cut: true, ProxyError: problem.ProxyResponseIncomplete}, failedThere, "upstream"},
-		"cut by the caller":                   {exchange.Record{Status: 200, Cut: true, Cause: errors.New("broken pipe")}, gone, "caller"},
-		"a caller that did not wait":          {exchange.Record{Status: 499, Cut: true}, gone, "caller"},
-		"a panic":                             {exchange.Record{Status: 500, ProblemType: "urn:x", ProxyError: problem.ProxyInternalError}, failedHere, "gateway"},
+		"answered":                            {call.Record{Status: 200, UpstreamStatus: 200}, answered, "gateway"},
+		"not modified":                        {call.Record{Status: 304, UpstreamStatus: 304}, answered, "gateway"},
+		"an inbox that lacks a provider":      {call.Record{Status: 200, Asked: 2, Missing: 1}, incomplete, "gateway"},
+		"a change that not all accepted":      {call.Record{Status: 207, Asked: 2, Missing: 1}, incomplete, "gateway"},
+		"refused by the gateway":              {call.Record{Status: 403, ProblemType: "urn:x"}, refusedHere, "gateway"},
+		"refused by the upstream":             {call.Record{Status: 403, UpstreamStatus: 403}, refusedThere, "upstream"},
+		"no way to the upstream":              {call.Record{Status: 502, ProblemType: "urn:x"}, failedHere, "gateway"},
+		"an upstream's own error":             {call.Record{Status: 503, UpstreamStatus: 503}, failedThere, "upstream"},
+		"an upstream's error that was mapped": {call.Record{Status: 502, UpstreamStatus: 200, ProblemType: "urn:x"}, failedHere, "gateway"},
+		"cut by the upstream":                 {call.Record{Status: 200, Cut: true, ProxyError: problem.ProxyResponseIncomplete}, failedThere, "upstream"},
+		"cut by the caller":                   {call.Record{Status: 200, Cut: true, Cause: errors.New("broken pipe")}, gone, "caller"},
+		"a caller that did not wait":          {call.Record{Status: 499, Cut: true}, gone, "caller"},
+		"a panic":                             {call.Record{Status: 500, ProblemType: "urn:x", ProxyError: problem.ProxyInternalError}, failedHere, "gateway"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := outcomeOf(&c.record); got != c.want || got.by() != c.by {
@@ -75,12 +80,15 @@ func TestHowARequestEnded(t *testing.T) {
 func TestSeriesSplitByRouteAndProvider(t *testing.T) {
 	n := newNight()
 	for range 8 {
-		n.done(exchange.Record{Route: "ebox", Provider: "nsso", Status: 200}, 20*time.Millisecond)
+		n.done(call.Record{Call: &call.Call{Route: "ebox", Provider: "nsso"}, Status: 200}, 20*time.Millisecond)
 	}
-	n.done(exchange.Record{Route: "ebox", Provider: "nsso", Status: 502, ProblemType: "urn:x"}, 3*time.Second)
-	n.done(exchange.Record{Route: "inbox", Provider: "nsso", Parent: "p", Status: 503, UpstreamStatus: 503}, time.Millisecond)
-	n.done(exchange.Record{Route: "inbox", Status: 200}, time.Millisecond)
-	n.done(exchange.Record{Status: 404, ProblemType: "urn:x"}, 0)
+	n.done(call.Record{Call: &call.Call{Route: "ebox", Provider: "nsso"}, Status: 502, ProblemType: "urn:x"}, 3*time.Second)
+	n.done(call.Record{
+		Call:   &call.Call{Route: "inbox", Provider: "nsso", Parent: "p"},
+		Status: 503, UpstreamStatus: 503,
+	}, time.Millisecond)
+	n.done(call.Record{Call: &call.Call{Route: "inbox"}, Status: 200}, time.Millisecond)
+	n.done(call.Record{Status: 404, ProblemType: "urn:x"}, 0)
 
 	s := n.Snapshot()
 	if got := s.Total.Window; got.Requests != 11 || got.GatewayErrors != 1 || got.UpstreamErrors != 0 || got.Refused != 1 {
@@ -111,7 +119,7 @@ func TestSeriesSplitByRouteAndProvider(t *testing.T) {
 // The last minutes move on, and what is older than they are is forgotten.
 func TestWhatIsOldLeaves(t *testing.T) {
 	n := newNight()
-	n.done(exchange.Record{Route: "ebox", Status: 200}, 0)
+	n.done(call.Record{Call: &call.Call{Route: "ebox"}, Status: 200}, 0)
 	begun := n.now
 	for _, c := range []struct {
 		after          time.Duration
@@ -124,7 +132,7 @@ func TestWhatIsOldLeaves(t *testing.T) {
 		}
 	}
 	n.now = begun.Add(15 * 24 * time.Hour)
-	n.done(exchange.Record{Route: "ebox", Status: 200}, 0)
+	n.done(call.Record{Call: &call.Call{Route: "ebox"}, Status: 200}, 0)
 	if s := n.Snapshot(); s.Total.Window.Requests != 1 || len(s.Routes) != 1 {
 		t.Errorf("after days %+v", s.Total.Window)
 	}
@@ -132,7 +140,7 @@ func TestWhatIsOldLeaves(t *testing.T) {
 
 func TestASlowCallerIsNoSlowUpstream(t *testing.T) {
 	n := newNight()
-	n.done(exchange.Record{Status: 200, Phases: exchange.Phases{Body: 29 * time.Second}}, 30*time.Second)
+	n.done(call.Record{Status: 200, Phases: call.Phases{Body: 29 * time.Second}}, 30*time.Second)
 	if p := n.Snapshot().Total.Minute.P50; p < 700 || p > 1000 {
 		t.Errorf("%v ms until the first byte", p)
 	}
@@ -142,7 +150,10 @@ func TestASlowCallerIsNoSlowUpstream(t *testing.T) {
 func TestTheOutsideCannotMakeSeries(t *testing.T) {
 	n := newNight()
 	for i := range 2000 {
-		n.done(exchange.Record{Route: "ebox", Provider: fmt.Sprint("made-up-", i), Status: 404, ProblemType: "urn:x", Path: "/" + strings.Repeat("x", 8000)}, 0)
+		n.done(call.Record{
+			Call:   &call.Call{Route: "ebox", Provider: fmt.Sprint("made-up-", i), Path: "/" + strings.Repeat("x", 8000)},
+			Status: 404, ProblemType: "urn:x",
+		}, 0)
 	}
 	s := n.Snapshot()
 	if len(s.Providers) != 0 || len(s.Routes) != 1 || len(*n.parts.Load()) != 1 {
@@ -161,7 +172,7 @@ func TestTheOutsideCannotMakeSeries(t *testing.T) {
 func TestSeriesAreBoundedHoweverManyRoutesThereAre(t *testing.T) {
 	n := newNight()
 	for i := range maxSeries + 50 {
-		n.done(exchange.Record{Route: fmt.Sprint("route-", i), Status: 200}, 0)
+		n.done(call.Record{Call: &call.Call{Route: fmt.Sprint("route-", i)}, Status: 200}, 0)
 	}
 	if len(*n.parts.Load()) > maxSeries+1 {
 		t.Errorf("%d series", len(*n.parts.Load()))
@@ -170,7 +181,7 @@ func TestSeriesAreBoundedHoweverManyRoutesThereAre(t *testing.T) {
 		t.Errorf("%d requests in all", got)
 	}
 	n.now = n.now.Add(time.Hour) // those of long ago make room
-	n.done(exchange.Record{Route: "new", Status: 200}, 0)
+	n.done(call.Record{Call: &call.Call{Route: "new"}, Status: 200}, 0)
 	if s := n.Snapshot(); len(s.Routes) != 1 || s.Routes[0].Name != "new" {
 		t.Errorf("%d routes", len(s.Routes))
 	}
@@ -178,9 +189,9 @@ func TestSeriesAreBoundedHoweverManyRoutesThereAre(t *testing.T) {
 
 func TestAFloodOfRefusalsLeavesTheErrors(t *testing.T) {
 	n := newNight()
-	n.done(exchange.Record{ID: "the-one", Status: 502, ProblemType: "urn:x"}, 0)
+	n.done(call.Record{Call: &call.Call{ID: "the-one"}, Status: 502, ProblemType: "urn:x"}, 0)
 	for range 5000 {
-		n.done(exchange.Record{Status: 429, ProblemType: "urn:y"}, 0)
+		n.done(call.Record{Status: 429, ProblemType: "urn:y"}, 0)
 	}
 	for _, p := range n.Problems() {
 		if p.RequestID == "the-one" {
@@ -192,11 +203,16 @@ func TestAFloodOfRefusalsLeavesTheErrors(t *testing.T) {
 
 func TestAProblemNamesWhoForWhomAndWhere(t *testing.T) {
 	n := newNight()
-	n.done(exchange.Record{
-		ID: "req", Parent: "whole", Status: 502, ProblemType: "urn:problem-type:belgif:badGateway", ProxyError: "connection_refused",
-		Detail: "The upstream of 79072300048 refused.", Cause: errors.New("dial tcp 10.9.8.7:443"), TokenHash: "0ddba11", Method: "GET", Path: "/grant/citizen/mandates/79072300048",
-		Route: "grant", Provider: "nsso", Caller: "hr", Source: netip.MustParseAddr("10.1.2.3"), Actor: "jan 79072300048", Enterprise: 206731645,
-		Upstream: "grant", UpstreamHost: "services.example", Tries: 3, TraceID: "t1", AnswerTraceID: "t2",
+	n.done(call.Record{
+		Call: &call.Call{
+			ID: "req", Parent: "whole", Method: "GET", Path: "/grant/citizen/mandates/79072300048",
+			Route: "grant", Provider: "nsso", Caller: "hr", Source: netip.MustParseAddr("10.1.2.3"),
+			Actor: "jan 79072300048", Enterprise: 206731645, Upstream: "grant",
+			UpstreamHost: "services.example",
+		},
+		Status: 502, ProblemType: "urn:problem-type:belgif:badGateway", ProxyError: "connection_refused",
+		Detail: "The upstream of 79072300048 refused.", Cause: errors.New("dial tcp 10.9.8.7:443"),
+		TokenHash: "0ddba11", Tries: 3, TraceID: "t1", AnswerTraceID: "t2",
 	}, 1500*time.Microsecond)
 	got := n.Problems()[0]
 	want := Problem{
@@ -215,7 +231,7 @@ func TestProblemsCameTheNewestFirst(t *testing.T) {
 	for i := range 400 {
 		n.now = n.now.Add(time.Second)
 		status := 502 - i%2*98 // 502 and 404
-		n.done(exchange.Record{ID: fmt.Sprintf("%04d", i), Status: status, ProblemType: "urn:x"}, 0)
+		n.done(call.Record{Call: &call.Call{ID: fmt.Sprintf("%04d", i)}, Status: status, ProblemType: "urn:x"}, 0)
 	}
 	list := n.Problems()
 	for i := 1; i < len(list); i++ {
@@ -228,8 +244,11 @@ func TestProblemsCameTheNewestFirst(t *testing.T) {
 	}
 }
 
-func refusal(number enterprise.Number, id string) exchange.Record {
-	return exchange.Record{ID: id, Route: "ebox", Provider: "nsso", Caller: "hr", Enterprise: number, Status: 403, UpstreamStatus: 403, Tries: 1, TraceID: "t-" + id}
+func refusal(number enterprise.Number, id string) call.Record {
+	return call.Record{
+		Call:   &call.Call{ID: id, Route: "ebox", Provider: "nsso", Caller: "hr", Enterprise: number},
+		Status: 403, UpstreamStatus: 403, Tries: 1, TraceID: "t-" + id,
+	}
 }
 
 func TestAnEnterpriseIsRefusedUntilItIsServed(t *testing.T) {
@@ -242,20 +261,23 @@ func TestAnEnterpriseIsRefusedUntilItIsServed(t *testing.T) {
 	if got := n.Refused(0); got.Total != 1 || got.Enterprises[0] != want {
 		t.Fatalf("%+v, want %+v", got, want)
 	}
-	for name, r := range map[string]exchange.Record{
-		"another provider's answer": {Route: "ebox", Provider: "regional", Enterprise: 206731645, Status: 200, UpstreamStatus: 200, Tries: 1},
-		"another enterprise's":      {Route: "ebox", Provider: "nsso", Enterprise: 212148896, Status: 200, UpstreamStatus: 200, Tries: 1},
-		"one from the cache":        {Route: "ebox", Provider: "nsso", Enterprise: 206731645, Status: 200},
-		"an error":                  {Route: "ebox", Provider: "nsso", Enterprise: 206731645, Status: 503, UpstreamStatus: 503, Tries: 1},
-		"the gateway's own 403":     {Route: "ebox", Provider: "nsso", Enterprise: 212148896, Status: 403, ProblemType: "urn:x"},
-		"no answer":                 {Route: "ebox", Provider: "nsso", Enterprise: 206731645, Status: 504, ProblemType: "urn:x", Tries: 1},
+	for name, r := range map[string]call.Record{
+		"another provider's answer": {Call: &call.Call{Route: "ebox", Provider: "regional", Enterprise: 206731645}, Status: 200, UpstreamStatus: 200, Tries: 1},
+		"another enterprise's":      {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 212148896}, Status: 200, UpstreamStatus: 200, Tries: 1},
+		"one from the cache":        {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645}, Status: 200},
+		"an error":                  {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645}, Status: 503, UpstreamStatus: 503, Tries: 1},
+		"the gateway's own 403":     {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 212148896}, Status: 403, ProblemType: "urn:x"},
+		"no answer":                 {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645}, Status: 504, ProblemType: "urn:x", Tries: 1},
 	} {
 		n.done(r, 0)
 		if got := n.Refused(0); got.Total != 1 || got.Enterprises[0].Count != 2 {
 			t.Errorf("after %s: %+v", name, got)
 		}
 	}
-	n.done(exchange.Record{Route: "ebox", Provider: "nsso", Enterprise: 206731645, Status: 200, UpstreamStatus: 200, Tries: 1}, 0)
+	n.done(call.Record{
+		Call:   &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645},
+		Status: 200, UpstreamStatus: 200, Tries: 1,
+	}, 0)
 	if got := n.Refused(0); got.Total != 0 || got.Enterprises == nil {
 		t.Errorf("it is served again: %+v", got)
 	}
@@ -307,7 +329,10 @@ func TestManyAtOnce(t *testing.T) {
 
 func TestAnAnswerAllocatesNothing(t *testing.T) {
 	n := newNight()
-	r := exchange.Record{Start: n.now, Route: "ebox", Provider: "nsso", Status: 200, UpstreamStatus: 200, Tries: 1, Enterprise: 206731645, Phases: exchange.Phases{Total: time.Millisecond}}
+	r := call.Record{
+		Call:   &call.Call{Start: n.now, Route: "ebox", Provider: "nsso", Enterprise: 206731645},
+		Status: 200, UpstreamStatus: 200, Tries: 1, Phases: call.Phases{Total: time.Millisecond},
+	}
 	n.done(refusal(212148896, "1"), 0) // so that a success looks among the refused
 	if got := testing.AllocsPerRun(100, func() { n.Done(&r) }); got != 0 {
 		t.Errorf("%v allocations", got)
@@ -316,7 +341,10 @@ func TestAnAnswerAllocatesNothing(t *testing.T) {
 
 func BenchmarkAnswer(b *testing.B) {
 	n := newNight()
-	r := exchange.Record{Start: n.now, Route: "ebox", Provider: "nsso", Status: 200, UpstreamStatus: 200, Tries: 1, Enterprise: 206731645, Phases: exchange.Phases{Total: time.Millisecond}}
+	r := call.Record{
+		Call:   &call.Call{Start: n.now, Route: "ebox", Provider: "nsso", Enterprise: 206731645},
+		Status: 200, UpstreamStatus: 200, Tries: 1, Phases: call.Phases{Total: time.Millisecond},
+	}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -329,11 +357,33 @@ func BenchmarkSnapshot(b *testing.B) {
 	n := newNight()
 	for i := range 20 {
 		for range 100 {
-			n.done(exchange.Record{Route: fmt.Sprint(i % 5), Provider: []string{"nsso", "regional"}[i%2], Status: 200 + 302*(i%2), ProblemType: "urn:x"}, time.Millisecond)
+			n.done(call.Record{
+				Call:   &call.Call{Route: fmt.Sprint(i % 5), Provider: []string{"nsso", "regional"}[i%2]},
+				Status: 200 + 302*(i%2), ProblemType: "urn:x",
+			}, time.Millisecond)
 		}
 	}
 	b.ReportAllocs()
 	for b.Loop() {
 		n.Snapshot()
+	}
+}
+
+func TestRefusedEnterprisesAreCountedByProvider(t *testing.T) {
+	n := newNight()
+	refused := func(number enterprise.Number, route, provider string) {
+		n.done(call.Record{Call: &call.Call{Enterprise: number, Route: route, Provider: provider}, Tries: 1, Status: 403, UpstreamStatus: 403}, time.Millisecond)
+	}
+	refused(206731645, "a", "nsso")
+	refused(206731645, "b", "nsso") // the same enterprise by another route
+	refused(212148896, "a", "nsso")
+	refused(206731645, "a", "regional")
+	refused(206731645, "grant", "")
+	if got := n.RefusedBy(); len(got) != 3 || got["nsso"] != 2 || got["regional"] != 1 || got[""] != 1 {
+		t.Errorf("refused by %v", got)
+	}
+	n.done(call.Record{Call: &call.Call{Enterprise: 212148896, Route: "a", Provider: "nsso"}, Tries: 1, Status: 200, UpstreamStatus: 200}, time.Millisecond)
+	if got := n.RefusedBy(); got["nsso"] != 1 {
+		t.Errorf("after a success refused by %v", got)
 	}
 }

@@ -3,7 +3,7 @@ package activity
 import (
 	"net/http"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -13,6 +13,8 @@ type outcome uint8
 const (
 	// answered is an answer below 400.
 	answered outcome = iota
+	// incomplete is such an answer over all Document Providers that lacks some of them.
+	incomplete
 	// refusedHere and refusedThere are an answer of 400 to 499 by the gateway and by
 	// the upstream.
 	refusedHere
@@ -41,7 +43,7 @@ func (o outcome) by() string {
 // an answer.
 const statusClientGone = 499
 
-func outcomeOf(r *exchange.Record) outcome {
+func outcomeOf(r *call.Record) outcome {
 	switch {
 	case r.ProblemType != "" && r.Status >= http.StatusInternalServerError:
 		return failedHere
@@ -53,6 +55,9 @@ func outcomeOf(r *exchange.Record) outcome {
 		return failedThere
 	case r.Status >= http.StatusBadRequest:
 		return refusedThere
+	}
+	if r.Missing > 0 {
+		return incomplete
 	}
 	return answered
 }

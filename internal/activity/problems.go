@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // Problem is one request that did not get what it asked for.
@@ -54,7 +54,7 @@ const maxText = 200 // bytes of a text that the caller chose
 
 // problemOf copies what a problem needs of a record, and not a byte that shares
 // memory with the request.
-func (a *Recent) problemOf(r *exchange.Record, at time.Time, out outcome, provider string) Problem {
+func (a *Recent) problemOf(r *call.Record, at time.Time, out outcome, provider string) Problem {
 	p := Problem{
 		Time: at.UTC(), RequestID: r.ID, ParentID: r.Parent, Status: r.Status, By: out.by(), Type: r.ProblemType, ProxyError: r.ProxyError,
 		Detail: a.text(r.Detail, 4*maxText), Cut: r.Cut, Method: a.text(r.Method, 20), Path: a.text(r.Path, maxText), Route: r.Route,

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/exchange"
 )
 
 // Refused is an enterprise that an upstream refuses: its mandate has ended, or the
@@ -64,7 +64,7 @@ type refusedShard struct {
 
 // note takes in what an upstream said of an enterprise, if it said anything: an
 // answer from the cache is none, and only an answer below 400 says that it is well.
-func (e *refusedEnterprises) note(r *exchange.Record, at time.Time, provider string) {
+func (e *refusedEnterprises) note(r *call.Record, at time.Time, provider string) {
 	if r.Enterprise == 0 || r.Own || r.Tries == 0 {
 		return
 	}
@@ -100,7 +100,7 @@ func (e *refusedEnterprises) note(r *exchange.Record, at time.Time, provider str
 	}
 }
 
-func (f *Refused) again(r *exchange.Record, at time.Time) {
+func (f *Refused) again(r *call.Record, at time.Time) {
 	f.Status, f.Last, f.Count = r.UpstreamStatus, at.UTC(), f.Count+1
 	f.Caller, f.RequestID, f.TraceID = r.Caller, r.ID, r.TraceID
 }
@@ -119,6 +119,29 @@ func (s *refusedShard) forgetOldest() {
 
 // RefusedTotal counts the enterprises that an upstream refuses.
 func (a *Recent) RefusedTotal() int { return int(a.refused.known.Load()) }
+
+// RefusedBy counts the enterprises that are refused, by the provider that refuses them. The
+// name is empty for upstreams that are none.
+func (a *Recent) RefusedBy() map[string]int {
+	type at struct {
+		provider string
+		number   enterprise.Number
+	}
+	seen := make(map[at]bool)
+	counts := make(map[string]int)
+	for i := range a.refused.shards {
+		s := &a.refused.shards[i]
+		s.mu.Lock()
+		for k := range s.list {
+			if who := (at{k.provider, k.number}); !seen[who] {
+				seen[who] = true
+				counts[k.provider]++
+			}
+		}
+		s.mu.Unlock()
+	}
+	return counts
+}
 
 // Refused are the enterprises that an upstream refuses, the latest first and at most
 // so many; all of them if most is 0.

@@ -45,7 +45,9 @@ type Series struct {
 type Summary struct {
 	Requests  uint64  `json:"requests"`
 	PerSecond float64 `json:"perSecond"`
-	// Refused are answers of 400 to 499, by whomever; Gone callers that did not wait.
+	// Incomplete are answers over all Document Providers that lack some of them. Refused
+	// are answers of 400 to 499, by whomever; Gone callers that did not wait.
+	Incomplete     uint64  `json:"incomplete"`
 	GatewayErrors  uint64  `json:"gatewayErrors"`
 	UpstreamErrors uint64  `json:"upstreamErrors"`
 	Refused        uint64  `json:"refused"`
@@ -145,7 +147,7 @@ func (a *Recent) summary(slots []slot, now time.Time) Summary {
 	}
 	s := Summary{
 		Requests: uint64(sum.requests()), GatewayErrors: uint64(sum.ends[failedHere]), UpstreamErrors: uint64(sum.ends[failedThere]),
-		Refused: uint64(sum.ends[refusedHere]) + uint64(sum.ends[refusedThere]), Gone: uint64(sum.ends[gone]),
+		Incomplete: uint64(sum.ends[incomplete]), Refused: uint64(sum.ends[refusedHere]) + uint64(sum.ends[refusedThere]), Gone: uint64(sum.ends[gone]),
 	}
 	begun := time.Unix(0, (slotOf(now)-int64(len(slots))+1)*int64(SlotLength))
 	if a.started.After(begun) {

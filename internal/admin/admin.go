@@ -3,6 +3,7 @@
 // what happened in the last minutes.
 //
 //	/livez     200 while the process answers
+//	/startupz  200 once everything that a start needs was tried, whether it worked or not
 //	/readyz    200 when requests should be sent here; no single provider decides it
 //	/health    the Belgif guide's health: UP and DEGRADED are 200, DOWN is 503
 //	/status    everything known, as JSON
@@ -15,6 +16,7 @@
 //	POST /cache/purge?enterprise=N       drop the stored answers of an enterprise, of
 //	                 ?route=NAME         a route, or
 //	                 ?all=true           all of them, in every replica
+//	POST /tokens/retry                   ask at once for tokens that were refused
 //	POST /maintenance?provider=ID&for=2h&reason=…   no calls to a provider
 //	                 ?gateway=true&for=30m          none at all
 //	DELETE /maintenance?provider=ID                 ends it
@@ -35,14 +37,15 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
 // Options are the gateway's answers. Those that are nil are not offered.
 type Options struct {
-	// Ready says why the gateway is not ready, empty if it is.
-	Ready func() string
+	// Ready says why the gateway is not ready, empty if it is. Started does so for
+	// what has to be tried once before; Unable says why nothing is served.
+	Ready, Started, Unable func() string
 	// Health says how it is.
 	Health func() Health
 	// Status gives what /status shows, Activity what /activity does, Refused what
@@ -55,6 +58,8 @@ type Options struct {
 	// Confirm takes a configuration, named by its hash, that was refused for
 	// dropping enterprises.
 	Confirm func(hash string) error
+	// Retry asks at once for tokens that were refused.
+	Retry func()
 	// Purge drops stored answers. Its errors are problems.
 	Purge func(context.Context, Purge) error
 	// Maintain switches to maintenance, or ends it if there is no Until. Its errors
@@ -85,7 +90,8 @@ func New(o Options) http.Handler {
 	r := chi.NewRouter()
 	pages(r)
 	r.Get("/livez", a.livez)
-	r.Get("/readyz", a.readyz)
+	r.Get("/startupz", probe(o.Started))
+	r.Get("/readyz", probe(o.Ready))
 	r.Get("/health", a.health)
 	shows(r, "/status", o.Status)
 	shows(r, "/activity", o.Activity)
@@ -99,13 +105,17 @@ func New(o Options) http.Handler {
 		r.Delete("/maintenance", writes(o.Token, a.maintain))
 	}
 	r.Post("/configuration/confirm", writes(o.Token, a.confirm))
+	r.Post("/tokens/retry", writes(o.Token, func(w http.ResponseWriter, r *http.Request) {
+		o.Retry()
+		answer(w, r, http.StatusOK, Health{Status: Up})
+	}))
 	r.Post("/cache/purge", writes(o.Token, purge(o.Purge)))
 	r.Post("/log", writes(o.Token, a.logLevel))
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		problem.Write(w, r, problem.NotFound("The admin listener has a page at /, and /livez, /readyz, /health, /status, /activity and /metrics; it takes POST /configuration/confirm, /cache/purge, /maintenance and /log. The APIs are on the internal endpoint."), exchange.NewID(), 0)
+		problem.Write(w, r, problem.NotFound("The admin listener has a page at /, and /livez, /startupz, /readyz, /health, /status, /activity and /metrics; it takes POST /configuration/confirm, /tokens/retry, /cache/purge, /maintenance and /log. The APIs are on the internal endpoint."), call.NewID(), 0)
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
-		problem.Write(w, req, problem.MethodNotAllowed(req.Method, allowed(r, req.URL.Path)), exchange.NewID(), 0)
+		problem.Write(w, req, problem.MethodNotAllowed(req.Method, allowed(r, req.URL.Path)), call.NewID(), 0)
 	})
 	return chi.Chain(headAsGet).Handler(r)
 }
@@ -133,11 +143,11 @@ func allowed(r chi.Router, path string) (list []string) {
 func (a *administration) confirm(w http.ResponseWriter, r *http.Request) {
 	hash := r.URL.Query().Get("hash")
 	if hash == "" {
-		problem.Write(w, r, problem.BadRequest("The hash of the configuration is missing: add ?hash= with the one that /status shows under configuration.rejected."), exchange.NewID(), 0)
+		problem.Write(w, r, problem.BadRequest("The hash of the configuration is missing: add ?hash= with the one that /status shows under configuration.rejected."), call.NewID(), 0)
 		return
 	}
 	if err := a.o.Confirm(hash); err != nil {
-		problem.Write(w, r, problem.BadRequest("The configuration was not taken: "+err.Error()), exchange.NewID(), 0)
+		problem.Write(w, r, problem.BadRequest("The configuration was not taken: "+err.Error()), call.NewID(), 0)
 		return
 	}
 	answer(w, r, http.StatusOK, Health{Status: Up})
@@ -173,7 +183,7 @@ func answer(w http.ResponseWriter, r *http.Request, status int, v any) {
 		body, err = json.MarshalIndent(v, "", "  ")
 	}
 	if err != nil {
-		problem.Write(w, r, problem.Internal(err), exchange.NewID(), 0)
+		problem.Write(w, r, problem.Internal(err), call.NewID(), 0)
 		return
 	}
 	h := w.Header()

@@ -37,6 +37,8 @@ func TestAnswers(t *testing.T) {
 		health := Health{Status: Up}
 		h := New(Options{
 			Ready:    func() string { return reason },
+			Unable:   func() string { return reason },
+			Started:  func() string { return reason },
 			Health:   func() Health { return health },
 			Status:   func() any { return map[string]string{"version": "1"} },
 			Activity: func() any { return map[string]string{} },
@@ -65,6 +67,7 @@ func TestAnswers(t *testing.T) {
 		check("GET", "/livez", 200, Up)
 		check("HEAD", "/livez", 200, "")
 		check("GET", "/readyz", 200, Up)
+		check("GET", "/startupz", 200, Up)
 		check("GET", "/health", 200, Up)
 		check("GET", "/status", 200, "")
 		check("GET", "/activity", 200, "")
@@ -89,7 +92,7 @@ func TestHealthIsRememberedForSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		computed, status, reason := 0, Up, ""
 		h := New(Options{
-			Ready:  func() string { return reason },
+			Ready: func() string { return reason }, Unable: func() string { return reason }, Started: func() string { return "" },
 			Health: func() Health { computed++; return Health{Status: status} },
 		})
 		says := func(want string, times int) {

@@ -61,19 +61,22 @@ func (a *administration) livez(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, http.StatusOK, Health{Status: Up})
 }
 
-func (a *administration) readyz(w http.ResponseWriter, r *http.Request) {
-	if reason := a.o.Ready(); reason != "" {
-		answer(w, r, http.StatusServiceUnavailable, Health{Status: Down, Reason: reason})
-		return
+// probe answers 503 while why gives a reason.
+func probe(why func() string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if reason := why(); reason != "" {
+			answer(w, r, http.StatusServiceUnavailable, Health{Status: Down, Reason: reason})
+			return
+		}
+		answer(w, r, http.StatusOK, Health{Status: Up})
 	}
-	answer(w, r, http.StatusOK, Health{Status: Up})
 }
 
-// health answers from memory, unless the gateway is not ready: what stops is not well
-// from that moment on.
+// health answers from memory, unless nothing is served: what stops is not well from that
+// moment on.
 func (a *administration) health(w http.ResponseWriter, r *http.Request) {
 	h := Health{Status: Down}
-	if h.Reason = a.o.Ready(); h.Reason == "" {
+	if h.Reason = a.o.Unable(); h.Reason == "" {
 		h = a.remembered.health()
 	}
 	status := http.StatusOK

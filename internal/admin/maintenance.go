@@ -9,7 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -46,7 +46,7 @@ func (a *administration) maintain(w http.ResponseWriter, r *http.Request) {
 		err = a.o.Maintain(r.Context(), m)
 	}
 	if err != nil {
-		problem.Write(w, r, problem.From(err), exchange.NewID(), 0)
+		problem.Write(w, r, problem.From(err), call.NewID(), 0)
 		return
 	}
 	answer(w, r, http.StatusOK, maintenanceList{a.o.Maintenance()})

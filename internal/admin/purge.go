@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -26,7 +26,7 @@ func purge(do func(context.Context, Purge) error) http.HandlerFunc {
 			err = do(r.Context(), what)
 		}
 		if err != nil {
-			problem.Write(w, r, problem.From(err), exchange.NewID(), 0)
+			problem.Write(w, r, problem.From(err), call.NewID(), 0)
 			return
 		}
 		answer(w, r, http.StatusOK, Health{Status: Up})

@@ -7,7 +7,7 @@ import (
 	"net/netip"
 	"strings"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -22,7 +22,7 @@ import (
 func writes(token func() (string, error), next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if sentByBrowser(r.Header) {
-			problem.Write(w, r, problem.Forbidden("Changes are not taken from browsers. Use curl, or the gateway's own commands."), exchange.NewID(), 0)
+			problem.Write(w, r, problem.Forbidden("Changes are not taken from browsers. Use curl, or the gateway's own commands."), call.NewID(), 0)
 			return
 		}
 		if onThisMachine(r) {
@@ -31,12 +31,12 @@ func writes(token func() (string, error), next http.HandlerFunc) http.HandlerFun
 		}
 		want, err := token()
 		if err != nil {
-			problem.Write(w, r, problem.Internal(err), exchange.NewID(), 0)
+			problem.Write(w, r, problem.Internal(err), call.NewID(), 0)
 			return
 		}
 		got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if want == "" || !ok || !equal(got, want) {
-			problem.Write(w, r, problem.Forbidden("Changes need a connection from this machine itself, or the token of admin.tokenFile as a bearer token."), exchange.NewID(), 0)
+			problem.Write(w, r, problem.Forbidden("Changes need a connection from this machine itself, or the token of admin.tokenFile as a bearer token."), call.NewID(), 0)
 			return
 		}
 		next(w, r)

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -41,7 +40,7 @@ func TestHalfACheckpointIsNotTakenForTampering(t *testing.T) {
 			l := mustOpen(t, o)
 			for _, failure := range []error{syscall.ENOSPC, nil} {
 				disk.set(nil, failure, nil)
-				l.Done(call("r"))
+				l.Done(finished("r"))
 				time.Sleep(2 * time.Minute)
 				if got := l.Status().Shipping != ""; got != (failure != nil) {
 					t.Errorf("failing: %v", got)

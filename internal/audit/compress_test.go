@@ -86,7 +86,7 @@ func TestEndedSegmentsAreCompressedAndTheChainDoesNotNotice(t *testing.T) {
 		o.SegmentSize = 4000
 		l := mustOpen(t, o)
 		for i := range 20 {
-			l.Done(call(fmt.Sprintf("r%d", i)))
+			l.Done(finished(fmt.Sprintf("r%d", i)))
 			time.Sleep(time.Second)
 		}
 		synctest.Wait()

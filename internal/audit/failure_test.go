@@ -28,14 +28,14 @@ func TestAFailingDiskCostsNoRecord(t *testing.T) {
 				o := options(dir)
 				o.OpenFile = disk.openFile
 				l := mustOpen(t, o)
-				l.Done(call("before"))
+				l.Done(finished("before"))
 				time.Sleep(time.Second)
 				disk.set(c.open, c.write, c.sync)
 				if _, err := l.Intent(context.Background(), write("w1")); err != nil {
 					t.Errorf("evidence may be late here: %v", err)
 				}
 				for range 5 {
-					l.Done(call("during"))
+					l.Done(finished("during"))
 					time.Sleep(time.Second)
 				}
 				if s := l.Status(); s.Failing == "" || s.Waiting != 6 || s.Refusing {
@@ -146,14 +146,14 @@ func TestAFullQueueLosesNothing(t *testing.T) {
 			if l.Full() {
 				t.Errorf("full with %d records", i)
 			}
-			l.Done(call("r"))
+			l.Done(finished("r"))
 			time.Sleep(time.Second)
 		}
 		if s := l.Status(); !l.Full() || !s.Full || !s.Refusing || l.Refused() {
 			t.Errorf("with half of the queue: %+v", s)
 		}
 		for range 4 { // reads that were under way
-			l.Done(call("r"))
+			l.Done(finished("r"))
 		}
 		w := write("w")
 		if recorded, err := l.Intent(context.Background(), w); err != nil || !recorded {
@@ -210,7 +210,7 @@ func TestReadsAloneNoticeADiskThatHangs(t *testing.T) {
 		disk.mu.Lock()
 		disk.hang = hang
 		disk.mu.Unlock()
-		l.Done(call("r"))
+		l.Done(finished("r"))
 		time.Sleep(time.Second)
 		if l.Refused() {
 			t.Error("refused while the disk is only slow")
@@ -250,7 +250,7 @@ func TestAFileThatIsTakenAwayIsNotForgotten(t *testing.T) {
 		o := options(dir)
 		o.OpenFile = disk.openFile
 		l := mustOpen(t, o)
-		l.Done(call("r"))
+		l.Done(finished("r"))
 		time.Sleep(time.Second)
 		segments, err := listSegments(l.Dir())
 		if err != nil || len(segments) != 1 {
@@ -260,7 +260,7 @@ func TestAFileThatIsTakenAwayIsNotForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 		disk.set(nil, nil, syscall.EIO) // the file is opened anew after a failure
-		l.Done(call("r"))
+		l.Done(finished("r"))
 		time.Sleep(time.Second)
 		disk.set(nil, nil, nil)
 		time.Sleep(2 * time.Second)

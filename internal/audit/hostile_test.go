@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
 )
 
 // Whoever may change messages writes what stands in the record of it. A line that no
@@ -41,14 +40,13 @@ func TestNoFormOfAPathOrBodyHidesWhichMessagesAreChanged(t *testing.T) {
 		}
 	}
 	for coding, want := range map[string]bool{"gzip": true, "Identity": false} {
-		rec := &exchange.Record{Route: "r", Method: "PATCH", Action: ebox.Change}
-		r, err := http.NewRequestWithContext(exchange.With(t.Context(), rec), "PATCH", "http://upstream/ebox/messages", strings.NewReader(body))
+		r, err := http.NewRequestWithContext(t.Context(), "PATCH", "http://upstream/ebox/messages", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.Header.Set("Content-Encoding", coding)
 		a := new(announced)
-		if _, err := NewLayer(a, a).RoundTrip(r); err != nil || a.more != want || a.body != body {
+		if _, err := NewLayer(a, a).Send(t.Context(), callOf("PATCH", ebox.Change), r); err != nil || a.more != want || a.body != body {
 			t.Errorf("%s: the record says that it names all: %v; %v", coding, !a.more, err)
 		}
 	}

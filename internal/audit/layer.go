@@ -15,8 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 )
@@ -26,7 +26,7 @@ type Intents interface {
 	// Kept says that evidence is kept at all.
 	Kept() bool
 	// Intent is as that of a Log, of which the record takes note.
-	Intent(ctx context.Context, r *exchange.Record) error
+	Intent(ctx context.Context, r *call.Record) error
 }
 
 const (
@@ -53,21 +53,21 @@ const (
 // sent unchanged; every other body passes as it comes. A caller that waits for a 100
 // waits for the upstream's word: then the body is read as it passes, and the outcome
 // names the messages.
-func NewLayer(next http.RoundTripper, to Intents) http.RoundTripper {
+func NewLayer(next call.Sender, to Intents) call.Sender {
 	return &layer{next, to}
 }
 
 type layer struct {
-	next http.RoundTripper
+	next call.Sender
 	to   Intents
 }
 
-// RoundTrip implements http.RoundTripper.
-func (l *layer) RoundTrip(r *http.Request) (*http.Response, error) {
-	rec := exchange.From(r.Context())
-	if rec.Route == "" || !writes(r.Method, rec.Action) || !l.to.Kept() {
-		return l.next.RoundTrip(r)
+// Send implements call.Sender.
+func (l *layer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+	if c.Internal || !writes(c.Method, c.Action) || !l.to.Kept() {
+		return l.next.Send(ctx, c, r)
 	}
+	rec := c.Record
 	rec.IdempotencyKey = printable.Text(r.Header.Get("Idempotency-Key"), printable.MaxAsserted)
 	var passing *tee
 	if namesMessages(r) {
@@ -84,17 +84,15 @@ func (l *layer) RoundTrip(r *http.Request) (*http.Response, error) {
 			}
 		}
 	}
-	if err := l.to.Intent(r.Context(), rec); err != nil {
-		if r.Body != nil {
-			_ = r.Body.Close()
-		}
+	if err := l.to.Intent(ctx, rec); err != nil {
+		call.CloseBody(r)
 		if errors.Is(err, ErrNotRecorded) {
 			err = problem.Unavailable("The gateway cannot write its evidence and must not send a change without it. Nothing was sent. The platform team finds the reason in its status; send the request again later.", refusedWait).
 				Proxy(problem.ProxyInternalError).Because(err)
 		}
 		return nil, err
 	}
-	answer, err := l.next.RoundTrip(r)
+	answer, err := l.next.Send(ctx, c, r)
 	if passing != nil {
 		rec.Messages, rec.MoreMessages = passing.ids()
 	}
@@ -106,7 +104,7 @@ func (l *layer) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // noteCreated notes the id of what a POST made: the last segment of Location, and the id that
 // stands at the top of a JSON answer, which is read as it passes.
-func noteCreated(answer *http.Response, rec *exchange.Record) {
+func noteCreated(answer *http.Response, rec *call.Record) {
 	if location, err := url.Parse(answer.Header.Get("Location")); err == nil {
 		addCreated(rec, path.Base(location.EscapedPath()))
 	}
@@ -116,7 +114,7 @@ func noteCreated(answer *http.Response, rec *exchange.Record) {
 	answer.Body = &answerBody{ReadCloser: answer.Body, size: answer.ContentLength, rec: rec}
 }
 
-func addCreated(rec *exchange.Record, id string) {
+func addCreated(rec *call.Record, id string) {
 	id = printable.Text(id, printable.MaxAsserted)
 	if id != "" && id != "." && id != "/" && !slices.Contains(rec.Created, id) {
 		rec.Created = append(rec.Created, id)
@@ -128,7 +126,7 @@ type answerBody struct {
 	io.ReadCloser
 	text []byte
 	size int64 // -1 if it is not known
-	rec  *exchange.Record
+	rec  *call.Record
 }
 
 // Read implements io.Reader.
@@ -206,7 +204,7 @@ func isCoded(h http.Header) bool {
 
 // readAhead reads the body, notes the messages that it names, and gives the request
 // with the same body.
-func readAhead(r *http.Request, rec *exchange.Record) (*http.Request, error) {
+func readAhead(r *http.Request, rec *call.Record) (*http.Request, error) {
 	head, err := io.ReadAll(io.LimitReader(r.Body, maxAhead+1))
 	if err != nil {
 		_ = r.Body.Close() // the error of reading says more

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/problem"
 )
 
@@ -29,7 +29,7 @@ type announced struct {
 
 func (a *announced) Kept() bool { return !a.off }
 
-func (a *announced) Intent(_ context.Context, r *exchange.Record) error {
+func (a *announced) Intent(_ context.Context, r *call.Record) error {
 	a.intents++
 	a.ids, a.more = r.Messages, r.MoreMessages
 	if a.sent {
@@ -38,7 +38,7 @@ func (a *announced) Intent(_ context.Context, r *exchange.Record) error {
 	return a.refuse
 }
 
-func (a *announced) RoundTrip(r *http.Request) (*http.Response, error) {
+func (a *announced) Send(_ context.Context, _ *call.Call, r *http.Request) (*http.Response, error) {
 	a.sent = true
 	if r.Body != nil {
 		b, err := io.ReadAll(r.Body)
@@ -60,12 +60,19 @@ func (a *announced) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func send(t *testing.T, a *announced, method, path, body string, action ebox.Action) error {
 	t.Helper()
-	r, err := http.NewRequestWithContext(exchange.With(context.Background(), &exchange.Record{Route: "r", Method: method, Action: action}), method, "http://upstream"+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://upstream"+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = NewLayer(a, a).RoundTrip(r)
+	_, err = NewLayer(a, a).Send(t.Context(), callOf(method, action), r)
 	return err
+}
+
+// callOf is a call that is about to be sent.
+func callOf(method string, action ebox.Action) *call.Call {
+	c := call.New()
+	c.Route, c.Method, c.Action = "r", method, action
+	return c
 }
 
 func TestAWriteIsAnnouncedAndItsBodySentUnchanged(t *testing.T) {
@@ -126,12 +133,12 @@ func TestAWriteWithoutItsIntentIsNotSent(t *testing.T) {
 
 func TestABodyThatBreaksOffIsNotSent(t *testing.T) {
 	a := &announced{}
-	r, err := http.NewRequestWithContext(exchange.With(context.Background(), &exchange.Record{Route: "r", Action: ebox.Change}), "PATCH", "http://upstream/ebox/messages",
+	r, err := http.NewRequestWithContext(t.Context(), "PATCH", "http://upstream/ebox/messages",
 		io.MultiReader(strings.NewReader(`{"items":`), brokenReader{}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewLayer(a, a).RoundTrip(r); !errors.Is(err, io.ErrUnexpectedEOF) || a.sent || a.intents > 0 {
+	if _, err := NewLayer(a, a).Send(t.Context(), callOf("PATCH", ebox.Change), r); !errors.Is(err, io.ErrUnexpectedEOF) || a.sent || a.intents > 0 {
 		t.Errorf("%v, sent %v, intents %d", err, a.sent, a.intents)
 	}
 }
@@ -156,18 +163,19 @@ func FuzzMessageIDs(f *testing.F) {
 func TestABodyThatIsWaitedForIsReadInPassing(t *testing.T) {
 	const text = `{"items":[{"messageId":"M1"}]}`
 	a := &announced{}
-	rec := &exchange.Record{Route: "r", Action: ebox.Change}
-	r, err := http.NewRequestWithContext(exchange.With(context.Background(), rec), "PATCH", "http://upstream/ebox/messages", strings.NewReader(text))
+	c := callOf("PATCH", ebox.Change)
+	r, err := http.NewRequestWithContext(t.Context(), "PATCH", "http://upstream/ebox/messages", strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("Expect", "100-continue")
-	if _, err := NewLayer(a, a).RoundTrip(r); err != nil {
+	if _, err := NewLayer(a, a).Send(t.Context(), c, r); err != nil {
 		t.Fatal(err)
 	}
 	if a.intents != 1 || len(a.ids) != 0 || !a.more {
 		t.Errorf("the intent: %d, %v, %v", a.intents, a.ids, a.more)
 	}
+	rec := c.Record
 	if !slices.Equal(rec.Messages, []string{"M1"}) || rec.MoreMessages || a.body != text || a.again != text {
 		t.Errorf("the outcome: %v, %v; sent %q, again %q", rec.Messages, rec.MoreMessages, a.body, a.again)
 	}

@@ -19,7 +19,7 @@ import (
 func TestARecordSaysWhoReadWhatForWhom(t *testing.T) {
 	dir := t.TempDir()
 	l := mustOpen(t, options(dir))
-	r := call("req-1")
+	r := finished("req-1")
 	r.Path = "/enterprises/0206731645/ebox/providers/nsso/ebox/messages/M1/attachments/A1/content"
 	r.Action, r.Opening, r.Cut = ebox.Open, true, true
 	l.Done(r)
@@ -74,7 +74,7 @@ func TestWhatIsEvidence(t *testing.T) {
 		{"a write that certainly did not happen", func(r *Call) { *r = *write("w"); r.Sent = false }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := call("x")
+			r := finished("x")
 			c.edit(r)
 			if got, ok := r.kind(); ok != (c.want != "") || ok && got != c.want {
 				t.Errorf("%q, %v", got, ok)
@@ -88,7 +88,7 @@ func TestPathsAreMasked(t *testing.T) {
 	o := options(dir)
 	o.Mask = func(s string) string { return strings.ReplaceAll(s, "79072300048", "***********") }
 	l := mustOpen(t, o)
-	r := call("req-1")
+	r := finished("req-1")
 	r.Path, r.Action = "/grant/citizen/mandates/79072300048", ebox.Mandates
 	l.Done(r)
 	mustClose(t, l)
@@ -156,7 +156,7 @@ func TestReadsAreOnDiskWithinASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		l := mustOpen(t, options(dir))
-		l.Done(call("r1"))
+		l.Done(finished("r1"))
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if got := kindsIn(t, dir); got != "start read" {
@@ -174,7 +174,7 @@ func TestRecordsAreSignedAtLeastOnceAMinute(t *testing.T) {
 		o.Ship = &shipped
 		l := mustOpen(t, o)
 		for range 3 {
-			l.Done(call("r"))
+			l.Done(finished("r"))
 			time.Sleep(70 * time.Second)
 		}
 		time.Sleep(time.Hour) // nothing new, nothing to sign
@@ -199,7 +199,7 @@ func TestSegmentsEndWithTheirSizeAndTheirDay(t *testing.T) {
 		o.SegmentSize = 4000
 		l := mustOpen(t, o)
 		for range 20 {
-			l.Done(call("r"))
+			l.Done(finished("r"))
 			time.Sleep(time.Second)
 		}
 		segments, err := listSegments(l.Dir())
@@ -207,7 +207,7 @@ func TestSegmentsEndWithTheirSizeAndTheirDay(t *testing.T) {
 			t.Fatalf("%v, %v", segments, err)
 		}
 		time.Sleep(24 * time.Hour)
-		l.Done(call("r"))
+		l.Done(finished("r"))
 		mustClose(t, l)
 		after, err := listSegments(l.Dir())
 		if err != nil || len(after) != len(segments)+1 || !after[len(after)-1].day.After(segments[0].day) {
@@ -253,7 +253,7 @@ func TestAQueueThatIsFullIsSaidInTheChain(t *testing.T) {
 	disk.hang = hang
 	disk.mu.Unlock()
 	for range 30 {
-		l.Done(call("r"))
+		l.Done(finished("r"))
 	}
 	for range 7 {
 		w := write("w")
@@ -277,7 +277,7 @@ func TestAQueueThatIsFullIsSaidInTheChain(t *testing.T) {
 func TestEventsAreEvidence(t *testing.T) {
 	dir := t.TempDir()
 	l := mustOpen(t, options(dir))
-	l.Event(Event{Kind: KindConfiguration, Source: call("").Source, Fields: []Field{{"result", "taken"}, {"newHash", "new\"\n"}}})
+	l.Event(Event{Kind: KindConfiguration, Source: finished("").Source, Fields: []Field{{"result", "taken"}, {"newHash", "new\"\n"}}})
 	mustClose(t, l)
 	sound(t, dir)
 	var got map[string]any

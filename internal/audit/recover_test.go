@@ -32,7 +32,7 @@ func victim(dir string) {
 			}
 			fmt.Println("sent w" + id)
 		}
-		r := call("r" + id)
+		r := finished("r" + id)
 		l.Done(r)
 		fmt.Println("read", r.ID, r.At.UnixNano())
 		time.Sleep(time.Millisecond)
@@ -160,8 +160,8 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			l := mustOpen(t, options(dir))
-			l.Done(call("r1"))
-			l.Done(call("r2"))
+			l.Done(finished("r1"))
+			l.Done(finished("r2"))
 			mustClose(t, l)
 			path := mustSegments(t, dir)[0].path
 			text := c.tear(whole(t, dir))

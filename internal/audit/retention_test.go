@@ -19,7 +19,7 @@ func at(t *testing.T, dir string, day string, id string) {
 	o := options(dir)
 	o.Now = func() time.Time { return now.Add(12 * time.Hour) }
 	l := mustOpen(t, o)
-	r := call(id)
+	r := finished(id)
 	r.At = o.Now()
 	l.Done(r)
 	mustClose(t, l)
@@ -119,7 +119,7 @@ func TestCheckpointsGoWithTheYearsThatTheyCover(t *testing.T) {
 		o.Now = func() time.Time { return time.Now().Add(ahead) }
 		l := mustOpen(t, o)
 		record := func(id string) {
-			r := call(id)
+			r := finished(id)
 			r.At = o.Now()
 			l.Done(r)
 			time.Sleep(2 * time.Minute)
@@ -151,7 +151,7 @@ func TestAWrongClockAtTheStartDropsNothing(t *testing.T) {
 	o := options(dir)
 	o.Now = func() time.Time { return clock }
 	l := mustOpen(t, o)
-	r := call("a")
+	r := finished("a")
 	r.At = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	l.Done(r)
 	for l.Status().Waiting > 0 {

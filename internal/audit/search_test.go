@@ -32,12 +32,12 @@ func ids(all []*Found) string {
 func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 	dir := t.TempDir()
 	l := mustOpen(t, options(dir))
-	l.Done(call("r1"))
-	r := call("r2")
+	l.Done(finished("r1"))
+	r := finished("r2")
 	r.Path, r.Caller, r.Actor, r.Enterprise, r.Provider = "/ebox/providers/regional/ebox/messages/M2/attachments/A2/content", "legal", "jan", 212148896, "regional"
 	r.Action, r.Opening = ebox.Open, true
 	l.Done(r)
-	child := call("r3")
+	child := finished("r3")
 	child.Parent, child.Path = "r9", "/ebox/providers/nsso/ebox/messages"
 	l.Done(child)
 	w := write("w1")

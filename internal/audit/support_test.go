@@ -47,8 +47,8 @@ func mustClose(t testing.TB, l *Log) {
 	}
 }
 
-// call is a finished read of a message by hr.
-func call(id string) *Call {
+// finished is a finished read of a message by hr.
+func finished(id string) *Call {
 	return &Call{
 		ID: id, At: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Listener: "main", Caller: "hr", Actor: "an.peeters",
 		Method: "GET", Path: "/ebox/providers/nsso/ebox/messages/M1", Route: "ebox-providers", Provider: "nsso", Action: ebox.List,
@@ -58,7 +58,7 @@ func call(id string) *Call {
 }
 
 func write(id string) *Call {
-	r := call(id)
+	r := finished(id)
 	r.Method, r.Action, r.Path = "PATCH", ebox.Change, "/ebox/providers/nsso/ebox/messages"
 	return r
 }

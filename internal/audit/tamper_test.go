@@ -21,7 +21,7 @@ func chainOf(t testing.TB, dir string, n int, segmentSize int64) {
 	o.SegmentSize = segmentSize
 	l := openPlain(t, o)
 	for i := range n {
-		l.Done(call(fmt.Sprintf("r%d", i)))
+		l.Done(finished(fmt.Sprintf("r%d", i)))
 		if i%5 == 4 {
 			l.rouse()
 			for l.Status().Waiting > 0 {
@@ -38,11 +38,12 @@ func TestEveryTamperingIsFound(t *testing.T) {
 	dir := t.TempDir()
 	chainOf(t, dir, 40, 8000)
 	shipped := filepath.Join(t.TempDir(), "shipped.jsonl")
-	beside, err := os.ReadFile(beside(dir))
+	besideFile := beside(dir)
+	besideText, err := os.ReadFile(besideFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(shipped, beside, 0o600); err != nil {
+	if err := os.WriteFile(shipped, besideText, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	segments := mustSegments(t, dir)
@@ -69,7 +70,7 @@ func TestEveryTamperingIsFound(t *testing.T) {
 		changed := tamper(rt, text)
 		withCheckpoints := rapid.Bool().Draw(rt, "checkpoints beside the chain too")
 		if !withCheckpoints {
-			_ = os.Remove(beside(dir))
+			_ = os.Remove(besideFile)
 		}
 		if changed == nil {
 			err = os.Remove(path)
@@ -83,7 +84,7 @@ func TestEveryTamperingIsFound(t *testing.T) {
 		if restore := os.WriteFile(path, text, 0o600); restore != nil {
 			rt.Fatal(restore)
 		}
-		if restore := os.WriteFile(beside(dir), beside, 0o600); restore != nil {
+		if restore := os.WriteFile(besideFile, besideText, 0o600); restore != nil {
 			rt.Fatal(restore)
 		}
 		if err != nil {
@@ -143,7 +144,7 @@ func tamper(rt *rapid.T, text []byte) []byte {
 			rt.Fatal(err)
 		}
 		before := link{l.seq - 1, digest{1}}
-		e := entry{kind: KindRead, at: time.Now(), call: *call("forged")}
+		e := entry{kind: KindRead, at: time.Now(), call: *finished("forged")}
 		return join(lines[:i], []string{string(e.appendTo(nil, &before, strings.ToUpper))}, lines[i+1:])
 	default: // change a record and make every hash after it anew, without the key
 		i := line("line")
@@ -157,7 +158,7 @@ func tamper(rt *rapid.T, text []byte) []byte {
 			if n == 0 {
 				at = link{l.seq - 1, l.prev}
 			}
-			e := entry{kind: l.kind, at: time.Now(), call: *call("forged")}
+			e := entry{kind: l.kind, at: time.Now(), call: *finished("forged")}
 			made = append(made, string(e.appendTo(nil, &at, strings.ToUpper)))
 		}
 		return join(lines[:i], made)
@@ -217,7 +218,7 @@ func TestAChainThatWasMadeAnewIsFound(t *testing.T) {
 
 func FuzzParseLine(f *testing.F) {
 	var at link
-	e := entry{kind: KindRead, at: time.Unix(0, 0), call: *call("r")}
+	e := entry{kind: KindRead, at: time.Unix(0, 0), call: *finished("r")}
 	f.Add(strings.TrimSuffix(string(e.appendTo(nil, &at, strings.ToUpper)), "\n"))
 	key, err := GenerateKey()
 	if err != nil {

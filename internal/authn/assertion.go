@@ -10,12 +10,16 @@ import (
 	"github.com/google/uuid"
 )
 
-// Lifetimes of an assertion, from iat to exp. It is used at once, so that the
+// Lifetimes of an assertion, from its making to exp. It is used at once, so that the
 // default leaves room for nothing but the clocks.
 const (
 	defaultAssertionLifetime = 60 * time.Second
 	maxAssertionLifetime     = 10 * time.Minute
 )
+
+// issuedBefore is how far iat lies back: a server whose clock is a little behind would
+// otherwise refuse an assertion from its future.
+const issuedBefore = 10 * time.Second
 
 // assertion signs the JWT by which the client authenticates (RFC 7523, section
 // 3): issuer and subject are the client id, the audience is the Authorization
@@ -29,7 +33,7 @@ func (k *Key) assertion(c *Client, now time.Time, random io.Reader) (string, err
 		"iss": c.ID,
 		"sub": c.ID,
 		"aud": c.Audience,
-		"iat": now.Unix(),
+		"iat": now.Add(-issuedBefore).Unix(),
 		"exp": now.Add(c.AssertionLifetime).Unix(),
 		"jti": jti.String(),
 	})

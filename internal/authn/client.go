@@ -32,6 +32,8 @@ type client struct {
 	pending *pendingKey
 	// keyFailure says why the files as they are cannot be loaded; nil if they can.
 	keyFailure *failure
+	// wake has the files looked at, and a pending key tried, at once.
+	wake chan struct{}
 	// warned is when the expiry of the certificate was last logged.
 	warned time.Time
 }
@@ -45,6 +47,7 @@ func newClient(t *Tokens, c Client) *client {
 		files:     watch.NewFiles(c.Key.Keystore, c.Key.KeyFile, c.Key.CertificateFile),
 		passwords: c.Key.passwordDigest(),
 		sources:   make(map[string]*Source),
+		wake:      make(chan struct{}, 1),
 	}
 	n.reload()
 	n.warnOfExpiry()
@@ -112,6 +115,22 @@ func (c *client) obtain(ctx context.Context, key *Key, scopes []string, stale st
 		return t, err
 	}
 	return Token{}, &UnavailableError{Client: c.Name, Reason: "the shared copy of the tokens failed", Err: err}
+}
+
+// retry ends the pauses of the client's sources and of its pending key.
+func (c *client) retry() {
+	c.mu.Lock()
+	if c.pending != nil {
+		c.pending.last = nil
+	}
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default: // it will be looked at
+	}
+	for _, s := range c.sourceList() {
+		s.retry()
+	}
 }
 
 // noKey is the error of a client that has nothing to sign with.

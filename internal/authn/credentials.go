@@ -1,21 +1,28 @@
 package authn
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // errNoToken is a fault of the wiring, like errNoSource.
 var errNoToken = errors.New("sending a request through the credentials layer: no token layer gave it a token")
 
+// Carrier sends a call with a credential. It writes that to the wire in place of whatever
+// the request's header has under Authorization, and keeps it nowhere.
+type Carrier interface {
+	SendAs(ctx context.Context, c *call.Call, r *http.Request, authorization string) (*http.Response, error)
+}
+
 // credentials is the layer that NewCredentials makes.
 type credentials struct {
-	next      http.RoundTripper
+	next      Carrier
 	allowHTTP bool
 }
 
@@ -25,37 +32,25 @@ type credentials struct {
 //
 // A token travels over https only. The loopback interface needs no encryption;
 // allowHTTP lets tokens travel in the clear elsewhere too, for laboratories.
-func NewCredentials(next http.RoundTripper, allowHTTP bool) http.RoundTripper {
+func NewCredentials(next Carrier, allowHTTP bool) call.Sender {
 	return &credentials{next, allowHTTP}
 }
 
-// RoundTrip implements http.RoundTripper. The request that it was given keeps its
-// headers as they were.
-func (l *credentials) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx := r.Context()
-	token, _ := ctx.Value(contextToken{}).(Token)
-	if token.h == nil {
-		closeBody(r)
+// Send implements call.Sender. The token is in no header map: the request stays as it was.
+func (l *credentials) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+	session := sessionOf(c)
+	if session == nil || session.token.h == nil {
+		call.CloseBody(r)
 		return nil, errNoToken
 	}
 	if !mayCarryToken(r.URL, l.allowHTTP) {
-		closeBody(r)
-		return nil, fmt.Errorf("sending a token to %s over plain http: tokens travel over https only; use an https URL, or allow http if this is a laboratory", r.URL.Host)
+		call.CloseBody(r)
+		return nil, fmt.Errorf("sending a token to %s over plain http: tokens travel over https only; "+
+			"use an https URL, or allow http if this is a laboratory", r.URL.Host)
 	}
-	// The values are shared with the original; nobody below changes them in place.
-	header := make(http.Header, len(r.Header)+1)
-	for name, values := range r.Header {
-		// A key that is not in canonical form would stand beside ours on the wire.
-		if len(name) == len("Authorization") && strings.EqualFold(name, "Authorization") {
-			continue
-		}
-		header[name] = values
-	}
-	header["Authorization"] = token.h.header
-	out := *r
-	out.Header = header
-	exchange.From(ctx).TokenHash = token.h.hash
-	return l.next.RoundTrip(&out)
+	token := session.token
+	c.Record.TokenHash = token.h.hash
+	return l.next.SendAs(ctx, c, r, token.h.header)
 }
 
 // isLoopback says whether a host of a URL is this machine: localhost or a loopback

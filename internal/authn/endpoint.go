@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strings"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
 
 	"github.com/google/uuid"
 )
@@ -31,6 +32,8 @@ type endpoint struct {
 	random      io.Reader
 	timeout     time.Duration
 	environment string
+	// clock is what the last answer said of the server's clock.
+	clock atomic.Pointer[ClockStatus]
 }
 
 // fetch asks for one token. The error is a *RefusedError or an *UnavailableError.
@@ -55,10 +58,6 @@ func (e *endpoint) try(ctx context.Context, c *Client, key *Key, scopes []string
 	unavailable := func(reason string, err error) *UnavailableError {
 		return &UnavailableError{Client: c.Name, Reason: reason, Err: err}
 	}
-	var reused atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { reused.Store(info.Reused) },
-	})
 	sent := e.now()
 	r, err := e.request(ctx, c, key, scopes)
 	if err != nil {
@@ -73,16 +72,18 @@ func (e *endpoint) try(ctx context.Context, c *Client, key *Key, scopes []string
 			failed.Reason += " in time"
 		}
 		failed.RetryAfter = waitOf(err, sent)
-		return Token{}, reused.Load(), failed
+		var exchange *wire.Error
+		return Token{}, errors.As(err, &exchange) && exchange.Stale, failed
 	}
 	defer answer.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
-	if err != nil {
-		failed := unavailable("the Authorization Server's answer broke off", printable(err))
+	e.tellTime(answer.Header, sent)
+	body, err := wire.Uncoded(answer.Header, answer.Body, maxAnswer)
+	if err != nil && !errors.Is(err, wire.ErrTooLong) {
+		failed := unavailable("the Authorization Server's answer cannot be read", printable(err))
 		failed.Status = answer.StatusCode
 		return Token{}, false, failed
 	}
-	if len(body) > maxAnswer {
+	if err != nil {
 		failed := unavailable(fmt.Sprintf("the Authorization Server's answer has more than %d bytes", maxAnswer), nil)
 		failed.Status = answer.StatusCode
 		return Token{}, false, failed
@@ -120,9 +121,7 @@ func (e *endpoint) request(ctx context.Context, c *Client, key *Key, scopes []st
 	if err != nil {
 		return nil, err
 	}
-	// Whoever below sends the request again (http.Transport does, if nothing was
-	// written or an HTTP/2 server said that it did not look at it) gets another
-	// assertion: a jti is sent once. Its length is the same, since only numbers of
+	// Whoever below sends the request again gets another assertion: a jti is sent once. Its length is the same, since only numbers of
 	// the same length and a signature change.
 	r.GetBody = func() (io.ReadCloser, error) {
 		again, err := form()
@@ -136,6 +135,7 @@ func (e *endpoint) request(ctx context.Context, c *Client, key *Key, scopes []st
 	}
 	r.Header = http.Header{
 		"Accept":          {"application/json"},
+		"Accept-Encoding": {"identity"},
 		"Content-Type":    {"application/x-www-form-urlencoded"},
 		"User-Agent":      {problem.Pseudonym},
 		"BelGov-Trace-Id": {trace.String()},
@@ -190,6 +190,9 @@ func (e *endpoint) judge(c *Client, key *Key, scopes []string, answer *http.Resp
 		}
 	}
 	t := newToken(g.secret, c.tokenKey(key, scopes), sent, g.lifetime, extra)
+	if len(scopes) == 0 {
+		t.h.granted = without(g.scopes, nil)
+	}
 	if !t.Valid(e.now()) {
 		return Token{}, unavailable("the Authorization Server's token had expired when it arrived", nil)
 	}
@@ -212,6 +215,26 @@ func without(a, b []string) []string {
 		}
 	}
 	return rest
+}
+
+// ClockStatus compares the Authorization Server's clock with ours, by the Date of its last
+// answer. The field has whole seconds.
+type ClockStatus struct {
+	// AheadSeconds is how far the server's clock is ahead, negative if it is behind.
+	AheadSeconds float64   `json:"aheadSeconds"`
+	At           time.Time `json:"at"`
+}
+
+// tellTime remembers what an answer to a request sent at that moment says of the time.
+func (e *endpoint) tellTime(h http.Header, sent time.Time) {
+	theirs, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return
+	}
+	now := e.now()
+	// The field is cut to whole seconds, and was written somewhere between.
+	ahead := theirs.Add(500 * time.Millisecond).Sub(sent.Add(now.Sub(sent) / 2))
+	e.clock.Store(&ClockStatus{AheadSeconds: math.Round(ahead.Seconds()*10) / 10, At: now.UTC()})
 }
 
 // skew is how much the server's clock is ahead of ours, 0 if it does not matter.

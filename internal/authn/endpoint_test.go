@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
 )
 
 func TestAnswersThatAreNoToken(t *testing.T) {
@@ -161,7 +162,16 @@ func TestAStaleConnectionIsTriedOnceMoreWithAnotherAssertion(t *testing.T) {
 		as.ServeHTTP(w, r)
 	}))
 	defer server.Close()
-	transport := &http.Transport{}
+	transport := wire.New(wire.Config{
+		Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+			if err != nil {
+				return nil, err
+			}
+			return wire.NewSocket(c, time.Minute), nil
+		},
+		Header: time.Minute, IdleConn: time.Minute, Age: func() time.Duration { return time.Hour },
+	})
 	defer transport.CloseIdleConnections()
 	tokens := setup(t, as, func(o *Options) { o.Transport, o.Clients[0].TokenURL = transport, server.URL })
 	mustToken(t, source(t, tokens, "scope:a"))

@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -106,7 +107,7 @@ func TestLoadKeySaysWhatToDo(t *testing.T) {
 		"no such password file":       {KeySource{Keystore: "modern.p12", Password: PasswordFile(at("absent"))}, []string{"modern.p12", "absent", "reading password"}},
 		"a folder":                    {KeySource{Keystore: dir}, []string{"is a directory"}},
 		"an empty file":               {KeySource{Keystore: at("empty")}, []string{"empty"}},
-		"a large file":                {KeySource{Keystore: at("large")}, []string{"this is no key"}},
+		"a large file":                {KeySource{Keystore: at("large")}, []string{"this is the wrong file"}},
 		"PKCS#12, wrong password":     {KeySource{Keystore: "modern.p12", Password: fixed("wrong-pass")}, []string{"modern.p12", "the password does not open it"}},
 		"RC2, wrong password":         {KeySource{Keystore: "legacy-rc2.p12", Password: fixed("wrong-pass")}, []string{"the password does not open it"}},
 		"alias, wrong password":       {KeySource{Keystore: "modern.p12", Alias: "payroll", Password: fixed("wrong-pass")}, []string{"the password does not open it"}},
@@ -265,5 +266,30 @@ func TestAKeyNeverPrintsItself(t *testing.T) {
 	}
 	if !strings.Contains(logged.String(), k.Fingerprint()) {
 		t.Error("the log does not say which key")
+	}
+}
+
+// Editors of Windows put a byte order mark before what they save.
+func TestAByteOrderMarkBelongsToNoKeyCertificateOrPassword(t *testing.T) {
+	dir := t.TempDir()
+	const mark = "\xef\xbb\xbf"
+	for name, from := range map[string]string{"key.pem": oldSource.KeyFile, "certificate.pem": oldSource.CertificateFile} {
+		content, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), append([]byte(mark), content...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := LoadKey(KeySource{KeyFile: filepath.Join(dir, "key.pem"), CertificateFile: filepath.Join(dir, "certificate.pem")}); err != nil {
+		t.Error(err)
+	}
+	password := filepath.Join(dir, "password")
+	if err := os.WriteFile(password, []byte(mark+"secret\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := PasswordFile(password)(); err != nil || string(got) != "secret" {
+		t.Errorf("the password is %q, %v", got, err)
 	}
 }

@@ -8,11 +8,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/youmark/pkcs8"
+
+	"ebox-gateway/internal/files"
 )
 
 // maxKeyFile bounds what is read of a key, certificate or password file. A key
@@ -32,19 +32,7 @@ func PasswordFile(path string) func() ([]byte, error) {
 }
 
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err // names the file itself
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxKeyFile {
-		return nil, fmt.Errorf("reading %s: more than %d bytes: this is no key or certificate file", path, maxKeyFile)
-	}
-	return b, nil
+	return files.Text(path, maxKeyFile)
 }
 
 // read gives what the files of src hold.
@@ -60,7 +48,7 @@ func (src KeySource) read() (material, error) {
 	if err != nil {
 		return material{}, fmt.Errorf("loading key: %w", err)
 	}
-	password, err := call(src.Password)
+	password, err := passwordOf(src.Password)
 	if err != nil {
 		return material{}, fmt.Errorf("loading key from %s: %w", file, err)
 	}
@@ -82,7 +70,7 @@ func (src KeySource) read() (material, error) {
 	return m, nil
 }
 
-func call(password func() ([]byte, error)) ([]byte, error) {
+func passwordOf(password func() ([]byte, error)) ([]byte, error) {
 	if password == nil {
 		return nil, nil
 	}

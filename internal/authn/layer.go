@@ -7,35 +7,33 @@ import (
 	"net/http"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
-type (
-	contextSource struct{}
-	contextToken  struct{}
-)
-
-// SourceKey is the context key of the *Source, for a context that carries it
-// itself.
-var SourceKey any = contextSource{}
-
-// WithSource returns a context whose requests are sent with tokens of s.
-func WithSource(ctx context.Context, s *Source) context.Context {
-	return context.WithValue(ctx, SourceKey, s)
+// Session is the credential of one call: the source of its tokens, and the token that
+// the layers below send. It implements call.Credential and belongs to one call, whose
+// tries follow one another.
+type Session struct {
+	source *Source
+	token  Token
 }
 
-// tokenContext hands a token to the credentials layer, and to nobody who does not
-// know its key.
-type tokenContext struct {
-	context.Context
-	token Token
-}
+// Session makes the credential of one call.
+func (s *Source) Session() *Session { return &Session{source: s} }
 
-func (c *tokenContext) Value(key any) any {
-	if key == (contextToken{}) {
-		return c.token
-	}
-	return c.Context.Value(key)
+// Client implements call.Credential.
+func (s *Session) Client() string { return s.source.Client() }
+
+// Scopes implements call.Credential.
+func (s *Session) Scopes() []string { return s.source.Scopes() }
+
+// Again implements call.Credential.
+func (s *Session) Again() call.Credential { return s.source.Session() }
+
+// sessionOf gives a call's session, nil if it has none.
+func sessionOf(c *call.Call) *Session {
+	s, _ := c.Credential.(*Session)
+	return s
 }
 
 // maxDrained is how much of a 401's body is read so that its connection can be
@@ -44,59 +42,58 @@ const maxDrained = 16 << 10
 
 // errNoSource is a fault of the wiring: a request without a source must not go
 // out without credentials.
-var errNoSource = errors.New("sending a request through the token layer: its context has no token source")
+var errNoSource = errors.New("sending a request through the token layer: its call has no credential of this package")
 
 // tokenLayer is the layer that NewTokenLayer makes.
 type tokenLayer struct {
-	next     http.RoundTripper
+	next     call.Sender
 	upstream string
 	now      func() time.Time
 }
 
-// NewTokenLayer returns the layer that gets a token from the *Source in the
-// request's context and hands it to the credentials layer below. upstream names
+// NewTokenLayer returns the layer that gets a token for a call, whose credential must be a
+// *Session, and leaves it there for the credentials layer below. upstream names
 // the upstream that next leads to; now tells the time, time.Now if nil.
 //
 // A 401 of the upstream drops the token if it is still the one that was refused,
 // and the request goes once more with a new one, if its body can be sent again
 // and it opens no document. In every other case the caller gets the 401 as it came.
-func NewTokenLayer(next http.RoundTripper, upstream string, now func() time.Time) http.RoundTripper {
+func NewTokenLayer(next call.Sender, upstream string, now func() time.Time) call.Sender {
 	if now == nil {
 		now = time.Now
 	}
 	return &tokenLayer{next, upstream, now}
 }
 
-// RoundTrip implements http.RoundTripper. Besides the errors of the layers below
+// Send implements call.Sender. Besides the errors of the layers below
 // it returns those of Source.Token.
-func (l *tokenLayer) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx := r.Context()
-	source, _ := ctx.Value(SourceKey).(*Source)
-	if source == nil {
-		closeBody(r)
+func (l *tokenLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+	session := sessionOf(c)
+	if session == nil {
+		call.CloseBody(r)
 		return nil, errNoSource
 	}
-	record := exchange.From(ctx)
-	token, err := l.token(ctx, source, record)
+	token, err := l.token(ctx, c, session.source)
 	if err != nil {
-		closeBody(r)
+		call.CloseBody(r)
 		return nil, err
 	}
-	answer, err := l.next.RoundTrip(r.WithContext(&tokenContext{ctx, token}))
+	session.token = token
+	answer, err := l.next.Send(ctx, c, r)
 	if err != nil || answer.StatusCode != http.StatusUnauthorized {
 		return answer, err
 	}
 
 	// The order matters: everything that can fail comes before the 401 is given up.
-	again := source.Refused(token, l.upstream)
-	if !again || record.Opening {
+	again := session.source.Refused(token, l.upstream)
+	if !again || c.Opening {
 		return answer, nil
 	}
 	body, ok := bodyAgain(r)
 	if !ok {
 		return answer, nil
 	}
-	renewed, err := l.token(ctx, source, record)
+	renewed, err := l.token(ctx, c, session.source)
 	if err != nil || renewed.Hash() == token.Hash() { // some servers issue the same token again
 		if body != nil {
 			_ = body.Close()
@@ -104,16 +101,18 @@ func (l *tokenLayer) RoundTrip(r *http.Request) (*http.Response, error) {
 		return answer, nil
 	}
 	discard(answer)
-	second := r.WithContext(&tokenContext{ctx, renewed})
+	session.token = renewed
+	second := new(http.Request)
+	*second = *r
 	second.Body = body
-	return l.next.RoundTrip(second)
+	return l.next.Send(ctx, c, second)
 }
 
 // token gets a token and notes how long that took.
-func (l *tokenLayer) token(ctx context.Context, source *Source, record *exchange.Record) (Token, error) {
+func (l *tokenLayer) token(ctx context.Context, c *call.Call, source *Source) (Token, error) {
 	start := l.now()
 	token, err := source.Token(ctx)
-	record.Phases.Token += l.now().Sub(start)
+	c.Record.Phases.Token += l.now().Sub(start)
 	return token, err
 }
 
@@ -137,11 +136,4 @@ func discard(answer *http.Response) {
 		_, _ = io.CopyN(io.Discard, answer.Body, answer.ContentLength)
 	}
 	_ = answer.Body.Close()
-}
-
-// closeBody keeps the promise of RoundTrippers to close the body even if they fail.
-func closeBody(r *http.Request) {
-	if r.Body != nil {
-		_ = r.Body.Close()
-	}
 }

@@ -8,12 +8,13 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // provider is an upstream that accepts some tokens, over a real socket.
@@ -43,26 +44,46 @@ func newProvider(t *testing.T, accepts func(string) bool) *provider {
 	return p
 }
 
-func layers(t *testing.T, allowHTTP bool) http.RoundTripper {
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
-	return NewTokenLayer(NewCredentials(transport, allowHTTP), "nsso", nil)
+func layers(t *testing.T, allowHTTP bool) call.Sender {
+	pool := &http.Transport{}
+	t.Cleanup(pool.CloseIdleConnections)
+	return NewTokenLayer(NewCredentials(carrier{call.Transport(pool)}, allowHTTP), "nsso", nil)
 }
 
-func send(t *testing.T, rt http.RoundTripper, s *Source, record *exchange.Record, url string, body io.Reader) (int, string) {
+// carrier stands for the transport: what is below it sees the field where the wire has it.
+type carrier struct{ next call.Sender }
+
+func (c carrier) SendAs(ctx context.Context, x *call.Call, r *http.Request, authorization string) (*http.Response, error) {
+	sent := r.Clone(ctx)
+	for name := range sent.Header {
+		if strings.EqualFold(name, "Authorization") {
+			delete(sent.Header, name)
+		}
+	}
+	sent.Header.Set("Authorization", authorization)
+	return c.next.Send(ctx, x, sent)
+}
+
+// callOf makes a call with tokens of s.
+func callOf(s *Source) *call.Call {
+	c := call.New()
+	c.Credential = s.Session()
+	return c
+}
+
+func send(t *testing.T, layer call.Sender, c *call.Call, url string, body io.Reader) (int, string) {
 	t.Helper()
 	method := "GET"
 	if body != nil {
 		method = "POST"
 	}
-	ctx := exchange.With(WithSource(t.Context(), s), record)
-	r, err := http.NewRequestWithContext(ctx, method, url, body)
+	r, err := http.NewRequestWithContext(t.Context(), method, url, body)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("Accept", "application/json")
 	before := maps.Clone(r.Header)
-	answer, err := rt.RoundTrip(r)
+	answer, err := layer.Send(t.Context(), c, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,12 +100,12 @@ func TestTheTokenTravelsAndItsHashIsReported(t *testing.T) {
 	s := source(t, setup(t, as, nil))
 	token := mustToken(t, s)
 	p := newProvider(t, func(got string) bool { return got == token.Authorization() })
-	record := &exchange.Record{}
-	if status, body := send(t, layers(t, false), s, record, p.URL, nil); status != 200 || body != "fine" {
+	c := callOf(s)
+	if status, body := send(t, layers(t, false), c, p.URL, nil); status != 200 || body != "fine" {
 		t.Fatalf("%d %s", status, body)
 	}
-	if record.TokenHash != token.Hash() {
-		t.Errorf("hash %q", record.TokenHash)
+	if c.Record.TokenHash != token.Hash() {
+		t.Errorf("hash %q", c.Record.TokenHash)
 	}
 }
 
@@ -93,10 +114,10 @@ func TestTheTimeSpentOnATokenIsMeasured(t *testing.T) {
 	as.before = func(int, *http.Request) { time.Sleep(20 * time.Millisecond) }
 	s := source(t, setup(t, as, nil))
 	p := newProvider(t, func(string) bool { return true })
-	record := &exchange.Record{}
-	send(t, layers(t, false), s, record, p.URL, nil)
-	if record.Phases.Token < 20*time.Millisecond {
-		t.Errorf("%s", record.Phases.Token)
+	c := callOf(s)
+	send(t, layers(t, false), c, p.URL, nil)
+	if c.Record.Phases.Token < 20*time.Millisecond {
+		t.Errorf("%s", c.Record.Phases.Token)
 	}
 }
 
@@ -112,28 +133,29 @@ func TestA401IsTriedOnceMoreWithANewToken(t *testing.T) {
 		"a body that cannot be sent again": {io.MultiReader(strings.NewReader("content")), false, 401, 1},
 		"the opening of a document":        {nil, true, 401, 1},
 	}
-	for name, c := range cases {
+	for name, of := range cases {
 		t.Run(name, func(t *testing.T) {
 			as := newAuthServer(t, mustLoad(t, newSource))
 			s := source(t, setup(t, as, nil))
 			revoked := mustToken(t, s)
 			p := newProvider(t, func(got string) bool { return got != revoked.Authorization() })
-			record := &exchange.Record{Opening: c.opening}
-			status, body := send(t, layers(t, false), s, record, p.URL, c.body)
-			if status != c.status || p.requests.Load() != c.sent {
+			c := callOf(s)
+			c.Opening = of.opening
+			status, body := send(t, layers(t, false), c, p.URL, of.body)
+			if status != of.status || p.requests.Load() != of.sent {
 				t.Fatalf("%d %s after %d requests", status, body, p.requests.Load())
 			}
 			if status == 401 && body != "the upstream's own words" {
 				t.Errorf("the 401 was changed: %q", body)
 			}
-			if c.sent == 2 && p.bodies[0] != p.bodies[1] {
+			if of.sent == 2 && p.bodies[0] != p.bodies[1] {
 				t.Errorf("the second body is %q", p.bodies[1])
 			}
 			renewed := mustToken(t, s)
 			if renewed == revoked {
 				t.Error("the refused token was not dropped")
 			}
-			if c.sent == 2 && record.TokenHash != renewed.Hash() {
+			if of.sent == 2 && c.Record.TokenHash != renewed.Hash() {
 				t.Error("the record names the token that was refused")
 			}
 		})
@@ -144,12 +166,12 @@ func TestTheSecondTryHasTheWholeBody(t *testing.T) {
 	as := newAuthServer(t, mustLoad(t, newSource))
 	s := source(t, setup(t, as, nil))
 	var bodies []string
-	next := roundTripper(func(r *http.Request) (*http.Response, error) {
+	next := transport(func(r *http.Request) (*http.Response, error) {
 		body, _ := io.ReadAll(r.Body)
 		bodies = append(bodies, string(body))
 		return &http.Response{StatusCode: 401, Body: http.NoBody}, nil
 	})
-	send(t, NewTokenLayer(next, "nsso", nil), s, &exchange.Record{}, "https://nsso.example/", strings.NewReader("content"))
+	send(t, NewTokenLayer(next, "nsso", nil), callOf(s), "https://nsso.example/", strings.NewReader("content"))
 	if len(bodies) != 2 || bodies[0] != "content" || bodies[1] != "content" {
 		t.Errorf("sent %q", bodies)
 	}
@@ -157,12 +179,13 @@ func TestTheSecondTryHasTheWholeBody(t *testing.T) {
 
 func TestTheCredentialsLayerChangesNothingOfItsRequest(t *testing.T) {
 	as := newAuthServer(t, mustLoad(t, newSource))
-	token := mustToken(t, source(t, setup(t, as, nil)))
-	next := roundTripper(func(*http.Request) (*http.Response, error) {
+	c := callOf(source(t, setup(t, as, nil)))
+	next := transport(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
 	})
-	r, _ := http.NewRequestWithContext(&tokenContext{t.Context(), token}, "GET", "https://nsso.example/", nil)
-	if _, err := NewCredentials(next, false).RoundTrip(r); err != nil || len(r.Header) != 0 {
+	c.Credential.(*Session).token = mustToken(t, c.Credential.(*Session).source)
+	r := httptest.NewRequest("GET", "https://nsso.example/", nil)
+	if _, err := NewCredentials(carrier{next}, false).Send(t.Context(), c, r); err != nil || len(r.Header) != 0 {
 		t.Errorf("headers %v, %v", r.Header, err)
 	}
 }
@@ -171,9 +194,9 @@ func TestAnUpstreamThatRefusesEverythingCausesOneRenewal(t *testing.T) {
 	as := newAuthServer(t, mustLoad(t, newSource))
 	s := source(t, setup(t, as, nil))
 	p := newProvider(t, func(string) bool { return false })
-	rt := layers(t, false)
+	layer := layers(t, false)
 	for range 10 {
-		if status, body := send(t, rt, s, &exchange.Record{}, p.URL, nil); status != 401 || body != "the upstream's own words" {
+		if status, body := send(t, layer, callOf(s), p.URL, nil); status != 401 || body != "the upstream's own words" {
 			t.Fatalf("%d %s", status, body)
 		}
 	}
@@ -188,7 +211,7 @@ func TestTheUpstreams401StaysIfThereIsNoNewToken(t *testing.T) {
 	p := newProvider(t, func(string) bool { return false })
 	mustToken(t, s)
 	as.set(func(as *authServer) { as.answer = down })
-	if status, body := send(t, layers(t, false), s, &exchange.Record{}, p.URL, strings.NewReader("x")); status != 401 || body != "the upstream's own words" {
+	if status, body := send(t, layers(t, false), callOf(s), p.URL, strings.NewReader("x")); status != 401 || body != "the upstream's own words" {
 		t.Fatalf("%d %s", status, body)
 	}
 }
@@ -200,7 +223,7 @@ func TestAServerThatIssuesTheSameTokenAgainCausesNoSecondTry(t *testing.T) {
 	}
 	s := source(t, setup(t, as, nil))
 	p := newProvider(t, func(string) bool { return false })
-	if status, _ := send(t, layers(t, false), s, &exchange.Record{}, p.URL, nil); status != 401 || p.requests.Load() != 1 {
+	if status, _ := send(t, layers(t, false), callOf(s), p.URL, nil); status != 401 || p.requests.Load() != 1 {
 		t.Fatalf("%d after %d requests", status, p.requests.Load())
 	}
 }
@@ -209,16 +232,21 @@ func TestA403DropsNothing(t *testing.T) {
 	as := newAuthServer(t, mustLoad(t, newSource))
 	s := source(t, setup(t, as, nil))
 	token := mustToken(t, s)
-	next := roundTripper(func(*http.Request) (*http.Response, error) {
+	next := transport(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 403, Body: http.NoBody}, nil
 	})
-	rt := NewTokenLayer(next, "nsso", time.Now)
-	if status, _ := send(t, rt, s, &exchange.Record{}, "https://nsso.example/", nil); status != 403 {
+	layer := NewTokenLayer(next, "nsso", time.Now)
+	if status, _ := send(t, layer, callOf(s), "https://nsso.example/", nil); status != 403 {
 		t.Fatal(status)
 	}
 	if mustToken(t, s) != token {
 		t.Error("the token was dropped")
 	}
+}
+
+// transport makes a function the lowest layer.
+func transport(f func(*http.Request) (*http.Response, error)) call.Sender {
+	return call.Transport(roundTripper(f))
 }
 
 // closable notes that a request body was closed.
@@ -252,13 +280,13 @@ func TestTokensTravelOverHTTPSOnly(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			sent := false
-			next := roundTripper(func(r *http.Request) (*http.Response, error) {
+			next := transport(func(r *http.Request) (*http.Response, error) {
 				sent = r.Header.Get("Authorization") != ""
 				return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
 			})
 			body := &closable{Reader: strings.NewReader("x")}
-			r, _ := http.NewRequestWithContext(WithSource(t.Context(), s), "POST", c.url, body)
-			_, err := NewTokenLayer(NewCredentials(next, c.allowHTTP), "nsso", nil).RoundTrip(r)
+			r, _ := http.NewRequestWithContext(t.Context(), "POST", c.url, body)
+			_, err := NewTokenLayer(NewCredentials(carrier{next}, c.allowHTTP), "nsso", nil).Send(t.Context(), callOf(s), r)
 			if sent != c.sent || (err == nil) != c.sent {
 				t.Fatalf("sent %v, %v", sent, err)
 			}
@@ -273,28 +301,60 @@ func TestTokensTravelOverHTTPSOnly(t *testing.T) {
 }
 
 func TestNoRequestLeavesWithoutAToken(t *testing.T) {
-	next := roundTripper(func(r *http.Request) (*http.Response, error) {
+	next := transport(func(r *http.Request) (*http.Response, error) {
 		t.Error("a request was sent")
 		return nil, errors.New("no")
 	})
 	down := source(t, setup(t, nil, func(o *Options) {
 		o.Transport = roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("no route") })
 	}))
-	for name, c := range map[string]struct {
-		rt  http.RoundTripper
-		ctx context.Context
+	none := call.New()
+	foreign := call.New()
+	foreign.Credential = otherCredential{}
+	for name, of := range map[string]struct {
+		layer call.Sender
+		c     *call.Call
 	}{
-		"no source in the context": {NewTokenLayer(next, "nsso", nil), t.Context()},
-		"no token layer above":     {NewCredentials(next, true), WithSource(t.Context(), down)},
-		"no token to be had":       {NewTokenLayer(next, "nsso", nil), WithSource(t.Context(), down)},
+		"no credential":         {NewTokenLayer(next, "nsso", nil), none},
+		"one of somebody else":  {NewTokenLayer(next, "nsso", nil), foreign},
+		"no token layer above":  {NewCredentials(carrier{next}, true), callOf(down)},
+		"none, without a layer": {NewCredentials(carrier{next}, true), none},
+		"no token to be had":    {NewTokenLayer(NewCredentials(carrier{next}, true), "nsso", nil), callOf(down)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			body := &closable{Reader: strings.NewReader("x")}
-			r, _ := http.NewRequestWithContext(c.ctx, "POST", "https://nsso.example/", body)
-			if _, err := c.rt.RoundTrip(r); err == nil || !body.closed {
+			r, _ := http.NewRequestWithContext(t.Context(), "POST", "https://nsso.example/", body)
+			if _, err := of.layer.Send(t.Context(), of.c, r); err == nil || !body.closed {
 				t.Fatalf("%v, body closed: %v", err, body.closed)
 			}
 		})
+	}
+}
+
+// otherCredential is none of this package.
+type otherCredential struct{}
+
+func (otherCredential) Client() string         { return "other" }
+func (otherCredential) Scopes() []string       { return nil }
+func (otherCredential) Again() call.Credential { return otherCredential{} }
+
+func TestACredentialForAnotherCallHasNoTokenYet(t *testing.T) {
+	as := newAuthServer(t, mustLoad(t, newSource))
+	s := source(t, setup(t, as, nil), "a", "b")
+	p := newProvider(t, func(string) bool { return true })
+	c := callOf(s)
+	send(t, layers(t, false), c, p.URL, nil)
+	again, ok := c.Credential.Again().(*Session)
+	if !ok || again == c.Credential || again.token != (Token{}) {
+		t.Fatalf("%T that has a token", c.Credential.Again())
+	}
+	if again.Client() != s.Client() || !slices.Equal(again.Scopes(), s.Scopes()) {
+		t.Errorf("client %q, scopes %q", again.Client(), again.Scopes())
+	}
+	beside := call.New()
+	beside.Credential = again
+	if status, _ := send(t, layers(t, false), beside, p.URL, nil); status != 200 || beside.Record.TokenHash != c.Record.TokenHash {
+		t.Errorf("%d with token %q", status, beside.Record.TokenHash)
 	}
 }
 
@@ -303,14 +363,14 @@ func TestACallersAuthorizationNeverStandsBesideTheToken(t *testing.T) {
 	s := source(t, setup(t, as, nil))
 	token := mustToken(t, s)
 	var wire bytes.Buffer
-	next := roundTripper(func(r *http.Request) (*http.Response, error) {
+	next := transport(func(r *http.Request) (*http.Response, error) {
 		_ = r.Header.Write(&wire)
 		return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
 	})
-	r, _ := http.NewRequestWithContext(WithSource(t.Context(), s), "GET", "https://nsso.example/", nil)
+	r, _ := http.NewRequestWithContext(t.Context(), "GET", "https://nsso.example/", nil)
 	r.Header["authorization"] = []string{"Basic caller"}
 	r.Header["Authorization"] = []string{"Basic caller"}
-	if _, err := NewTokenLayer(NewCredentials(next, false), "nsso", nil).RoundTrip(r); err != nil {
+	if _, err := NewTokenLayer(NewCredentials(carrier{next}, false), "nsso", nil).Send(t.Context(), callOf(s), r); err != nil {
 		t.Fatal(err)
 	}
 	if got := wire.String(); got != "Authorization: "+token.Authorization()+"\r\n" {
@@ -322,15 +382,16 @@ func BenchmarkLayers(b *testing.B) {
 	as := newAuthServer(b, mustLoad(b, newSource))
 	s := source(b, setup(b, as, nil))
 	answer := &http.Response{StatusCode: 200, Body: http.NoBody}
-	rt := NewTokenLayer(NewCredentials(roundTripper(func(*http.Request) (*http.Response, error) { return answer, nil }), false), "nsso", nil)
-	ctx := exchange.With(WithSource(b.Context(), s), &exchange.Record{})
+	next := transport(func(*http.Request) (*http.Response, error) { return answer, nil })
+	layer := NewTokenLayer(NewCredentials(carrier{next}, false), "nsso", nil)
+	ctx, c := b.Context(), callOf(s)
 	r, _ := http.NewRequestWithContext(ctx, "GET", "https://nsso.example/", nil)
 	for _, name := range []string{"Accept", "Accept-Language", "User-Agent", "On-Behalf-Of-Enterprise-Number", "BelGov-Trace-Id"} {
 		r.Header.Set(name, "x")
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := rt.RoundTrip(r); err != nil {
+		if _, err := layer.Send(ctx, c, r); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -59,6 +59,7 @@ func (c *client) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-c.wake:
 		}
 		if c.changed() {
 			c.reload()

@@ -139,6 +139,28 @@ func (s *Source) board() (*flight, Token, error) {
 	return s.flight, Token{}, nil
 }
 
+// hasHadToken tells whether the source has, or had, a token.
+func (s *Source) hasHadToken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.granted > 0 || s.current.Load() != nil
+}
+
+// retry ends the pause after a failure and asks.
+func (s *Source) retry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure == nil {
+		return
+	}
+	ended := *s.failure
+	ended.until = s.client.tokens.now()
+	s.failure = &ended
+	if s.flight == nil {
+		s.launch()
+	}
+}
+
 // launch starts a flight. The caller holds mu and knows that there is none.
 func (s *Source) launch() bool {
 	f := &flight{done: make(chan struct{})}

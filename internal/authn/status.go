@@ -19,6 +19,8 @@ type ClientStatus struct {
 	Pending *PendingStatus `json:"pendingKey,omitempty"`
 	// KeyError says why the files as they are now cannot be loaded.
 	KeyError *FailureStatus `json:"keyError,omitempty"`
+	// Clock is the Authorization Server's clock against ours; nil before its first answer.
+	Clock *ClockStatus `json:"clock,omitempty"`
 	// Tokens are the tokens by their scopes, in order.
 	Tokens []TokenStatus `json:"tokens"`
 }
@@ -111,7 +113,7 @@ func (t *Tokens) Status() []ClientStatus {
 }
 
 func (c *client) status(now time.Time) ClientStatus {
-	s := ClientStatus{Name: c.Name, ID: c.ID, TokenURL: c.TokenURL, Audience: c.Audience, Tokens: []TokenStatus{}}
+	s := ClientStatus{Name: c.Name, ID: c.ID, TokenURL: c.TokenURL, Audience: c.Audience, Clock: c.tokens.endpoint.clock.Load(), Tokens: []TokenStatus{}}
 	if key := c.key.Load(); key != nil {
 		k := key.status(now)
 		s.Key = &k

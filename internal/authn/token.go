@@ -24,12 +24,14 @@ type Token struct {
 // held is what all copies of a Token share. Only next and used change after it
 // was made.
 type held struct {
-	// header is the value of the Authorization field, ready for a header map.
-	header []string
+	// header is the value of the Authorization field.
+	header string
 	hash   string
 	key    TokenKey
 	// extra are the scopes that were granted without being asked for.
 	extra []string
+	// granted are all scopes that the answer named, for one that was asked for without any.
+	granted []string
 
 	obtained time.Time
 	// expires has a monotonic reading, expiresWall has none: a token is over when
@@ -53,7 +55,7 @@ func newToken(secret string, key TokenKey, obtained time.Time, lifetime time.Dur
 	sum := sha256.Sum256([]byte(secret))
 	expires := obtained.Add(lifetime)
 	return Token{&held{
-		header:      []string{"Bearer " + secret},
+		header:      "Bearer " + secret,
 		hash:        hex.EncodeToString(sum[:]),
 		key:         key,
 		extra:       extra,
@@ -72,7 +74,7 @@ func (h *held) valid(now time.Time) bool {
 	return now.Before(h.expires) && now.UnixNano() < h.expiresWall
 }
 
-func (h *held) secret() string { return h.header[0][len("Bearer "):] }
+func (h *held) secret() string { return h.header[len("Bearer "):] }
 
 // Authorization is the value of the Authorization header field (RFC 6750,
 // section 2.1), "" for the zero Token. It is the secret itself.
@@ -80,7 +82,7 @@ func (t Token) Authorization() string {
 	if t.h == nil {
 		return ""
 	}
-	return t.h.header[0]
+	return t.h.header
 }
 
 // Hash is the SHA-256 of the token in hexadecimal, by which logs and evidence
@@ -114,6 +116,15 @@ func (t Token) Key() TokenKey {
 		return TokenKey{}
 	}
 	return t.h.key
+}
+
+// Granted are the scopes that the server named for a token that was asked for without
+// any: those of the client by default.
+func (t Token) Granted() []string {
+	if t.h == nil {
+		return nil
+	}
+	return t.h.granted
 }
 
 // Extra are the scopes that the token opens though they were not asked for.

@@ -29,6 +29,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -77,7 +78,7 @@ type Client struct {
 	Name, ID string
 	// TokenURL is the token endpoint; Audience the aud of assertions, TokenURL if "".
 	TokenURL, Audience string
-	// AssertionLifetime is from iat to exp of an assertion; 60 s if 0, at most 10 min.
+	// AssertionLifetime is until exp of an assertion; 60 s if 0, at most 10 min.
 	AssertionLifetime time.Duration
 	// Key is where its key is.
 	Key KeySource
@@ -200,6 +201,47 @@ func (t *Tokens) Source(client string, scopes []string) (*Source, error) {
 		return nil, fmt.Errorf("preparing tokens of %s: %w", client, err)
 	}
 	return c.source(canonical)
+}
+
+// Prime returns nil if a client has had a token, of whatever scopes, since it was made,
+// and otherwise asks for one, which Shared may have. A scope that is refused says
+// nothing about the client: the next set is tried. Failures are remembered as those of
+// callers are, so that Prime may be called every second. The source first, if it is not
+// nil and the client's, is tried first: one that is needed anyway.
+func (t *Tokens) Prime(ctx context.Context, client string, first *Source) error {
+	c := t.client(client)
+	if c == nil {
+		return fmt.Errorf("looking up OAuth client %q: there is none of this name", client)
+	}
+	var last error
+	list := c.sourceList()
+	if i := slices.Index(list, first); i > 0 {
+		list = slices.Insert(slices.Delete(list, i, i+1), 0, first)
+	}
+	for _, s := range list {
+		if s.hasHadToken() {
+			return nil
+		}
+	}
+	for _, s := range list {
+		if _, last = s.Token(ctx); last == nil {
+			return nil
+		}
+		var refused *RefusedError
+		if !errors.As(last, &refused) || refused.Code != "invalid_scope" {
+			return last
+		}
+	}
+	return last
+}
+
+// Retry ends every pause after a failure: what was refused, or did not answer, is asked
+// at once, and the key files are read. It is for somebody who has just registered a
+// certificate and does not want to wait for minutes.
+func (t *Tokens) Retry() {
+	for _, c := range t.clients {
+		c.retry()
+	}
 }
 
 // Try makes one token request that touches nothing: no source sees its result or

@@ -3,48 +3,38 @@ package cache
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
-// silent is an exchange that delivers to nobody, so that the cache alone is measured.
-type silent struct {
-	ex
-	answered int
-}
-
-func (x *silent) Answer(*http.Response, []byte, *Extra) { x.answered++ }
-
 func BenchmarkHit(b *testing.B) {
-	r := &rig{policy: Policy{MaxBody: 1 << 20}, origin: always("body", "Cache-Control: max-age=3600", "Vary: Accept")}
-	r.cache = New(Options{Memory: 16 << 20, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	r := &rig{policy: call.Policy{MaxBody: 1 << 20}, origin: always("body", "Cache-Control: max-age=3600", "Vary: Accept")}
+	r.cache = New(r.options(16<<20, time.Now))
 	defer r.cache.Close()
 	r.get("/a", "Accept: application/json")
-	req := httptest.NewRequest("GET", "http://upstream.test/a", nil).WithContext(exchange.With(context.Background(), new(exchange.Record)))
-	req.Header.Set("Accept", "application/json")
-	x := &silent{ex: ex{rig: r, r: req}}
-	task := &Task{Partition: Partition{Route: "route", Upstream: "http://upstream.test", Scopes: "s", Enterprise: example}, Target: "/a", Policy: &r.policy}
+	x := r.call(asked{path: "/a", header: http.Header{"Accept": {"application/json"}}})
+	ctx, hits := context.Background(), 0
 	b.ReportAllocs()
 	for b.Loop() {
-		r.cache.Serve(x, task)
+		if a, err := r.cache.Do(ctx, x, r.send); err == nil && a.Body == nil {
+			hits++
+		}
 	}
-	if x.answered == 0 {
-		b.Fatal("no hit")
+	if hits == 0 || r.count() != 1 {
+		b.Fatalf("%d hits after %d requests", hits, r.count())
 	}
 }
 
 func BenchmarkStore(b *testing.B) {
 	m := newMemory(64<<20, new(epochs))
 	now := time.Now()
-	p := Partition{Route: "route", Upstream: "http://upstream.test", Enterprise: example}
+	p := call.Partition{Route: "route", Upstream: "http://upstream.test", Enterprise: example}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		k := p.Key(fmt.Sprint("/", i%1_000_000))
+		k := KeyOf(p, fmt.Sprint("/", i%1_000_000))
 		m.store(&k, filled(500), time.Hour, now)
 	}
 }

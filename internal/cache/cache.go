@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 const (
@@ -28,19 +30,23 @@ type Options struct {
 	Memory int64
 	// Store is the second level, nil for none.
 	Store Store
-	Log   *slog.Logger
-	Now   func() time.Time
+	// Classify says what an error of the way to the upstream means.
+	Classify func(error) call.Failure
+	// Done is given the record of each call that was made in the background.
+	Done func(*call.Record)
+	Log  *slog.Logger
+	Now  func() time.Time
 }
 
 // Cache keeps answers, in memory and in a second level if there is one. It is safe for
 // concurrent use.
 type Cache struct {
-	o       Options
-	epochs  *epochs
-	memory  *memory
-	flights flights
-	second  atomic.Pointer[Store]
-	owed    owed
+	o         Options
+	epochs    *epochs
+	memory    *memory
+	flights   flights
+	second    atomic.Pointer[Store]
+	unsettled unsettled
 
 	refreshes, saves chan struct{}
 	ctx              context.Context // done when the cache is closed
@@ -163,16 +169,16 @@ func (c *Cache) Flush() {
 // Invalidate makes everything of a scope void, here and in every replica: what is stored
 // and what requests under way will bring. The error is the second level's; it will be
 // told again until it takes it, and until then this replica does not use what it keeps
-// of the scope.
-func (c *Cache) Invalidate(ctx context.Context, s Scope) error {
+// of the scope. a, unless nil, bounds how long the second level is waited for.
+func (c *Cache) Invalidate(ctx context.Context, a *call.Allowance, s Scope) error {
 	c.counts.bumps.Add(1)
 	// The second level goes first. The other way round, a request that began in between
 	// could bring back from there what was void already.
 	var err error
 	if store := c.store(); store != nil {
-		if err = store.Bump(context.WithoutCancel(ctx), s); err != nil {
+		if err = store.Bump(context.WithoutCancel(ctx), a, s); err != nil {
 			c.counts.failures.Add(1)
-			c.owed.add(s)
+			c.unsettled.add(s)
 		}
 	}
 	c.epochs.bump(s)
@@ -190,37 +196,37 @@ func (c *Cache) Run(ctx context.Context) {
 		case <-tick.C:
 		}
 		if store := c.store(); store != nil {
-			c.owed.settle(func(s Scope) bool { return store.Bump(ctx, s) == nil })
+			c.unsettled.settle(func(s Scope) bool { return store.Bump(ctx, nil, s) == nil })
 		}
 	}
 }
 
-// owed are the scopes that the second level could not be told of.
-type owed struct {
+// unsettled are the scopes that the second level could not be told of.
+type unsettled struct {
 	count atomic.Int64
 	mu    sync.Mutex
 	set   map[Scope]bool
 }
 
-func (o *owed) add(s Scope) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.set == nil {
-		o.set = make(map[Scope]bool)
+func (u *unsettled) add(s Scope) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.set == nil {
+		u.set = make(map[Scope]bool)
 	}
-	o.set[s] = true
-	o.count.Store(int64(len(o.set)))
+	u.set[s] = true
+	u.count.Store(int64(len(u.set)))
 }
 
 // concerns tells whether what the second level keeps under k may be void.
-func (o *owed) concerns(k *Key) bool {
-	if o.count.Load() == 0 {
+func (u *unsettled) concerns(k *Key) bool {
+	if u.count.Load() == 0 {
 		return false
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	for _, s := range k.scopes {
-		if o.set[s] {
+		if u.set[s] {
 			return true
 		}
 	}
@@ -228,20 +234,20 @@ func (o *owed) concerns(k *Key) bool {
 }
 
 // settle tells them, until one fails.
-func (o *owed) settle(tell func(Scope) bool) {
-	for o.count.Load() > 0 {
-		o.mu.Lock()
+func (u *unsettled) settle(tell func(Scope) bool) {
+	for u.count.Load() > 0 {
+		u.mu.Lock()
 		var next Scope
-		for next = range o.set {
+		for next = range u.set {
 			break
 		}
-		o.mu.Unlock()
+		u.mu.Unlock()
 		if !tell(next) {
 			return
 		}
-		o.mu.Lock()
-		delete(o.set, next)
-		o.count.Store(int64(len(o.set)))
-		o.mu.Unlock()
+		u.mu.Lock()
+		delete(u.set, next)
+		u.count.Store(int64(len(u.set)))
+		u.mu.Unlock()
 	}
 }

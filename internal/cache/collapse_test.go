@@ -222,10 +222,8 @@ func TestAFailureIsEverybodysOwn(t *testing.T) {
 
 func TestALateOneTakesWhatHasJustCome(t *testing.T) {
 	r := newRig(t, always("body", "Cache-Control: no-cache", `ETag: "a"`))
-	p := Partition{Route: "route", Upstream: "http://upstream.test", Scopes: "s", Enterprise: example}
-	rd := reading{c: r.cache, t: &Task{Partition: p, Target: "/a", Policy: &r.policy}, arrived: time.Now(), q: query{cc: noDirectives}}
+	rd := reading{c: r.cache, x: r.call(asked{path: "/a"}), arrived: time.Now(), q: query{cc: noDirectives}}
 	rd.open()
-	rd.x = &ex{rig: r, r: &http.Request{Header: http.Header{}}}
 	if e := rd.meanwhile(); e != nil {
 		t.Fatal("something is there already")
 	}

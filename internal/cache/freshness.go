@@ -4,41 +4,9 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
-
-// Sharing is what a route lets its enterprises share.
-type Sharing uint8
-
-// SharedNever keeps each enterprise's answers for itself; SharedPublic shares what the
-// upstream marks public; SharedAlways shares everything.
-const (
-	SharedNever Sharing = iota
-	SharedPublic
-	SharedAlways
-)
-
-// Policy is what a route says about answers, beside what they say of themselves.
-type Policy struct {
-	// DefaultTTL is the lifetime of successful answers that say none; 0 for none.
-	DefaultTTL time.Duration
-	// Heuristics gives answers that say no lifetime a tenth of the time since they
-	// were last modified, at most a day (RFC 9111, section 4.2.2).
-	Heuristics bool
-	// StaleWhileRevalidate and StaleIfError are those of RFC 5861 for answers that
-	// do not say theirs.
-	StaleWhileRevalidate, StaleIfError time.Duration
-	// WhenSilent has these two count only for answers that say no lifetime.
-	WhenSilent bool
-	// Cookies says that the upstream's cookies reach the callers, and so are kept.
-	Cookies bool
-	// StrictAge has an Age that is not one number make an answer stale, where RFC 9111,
-	// section 5.1, would have it ignored or its first member taken.
-	StrictAge bool
-	// Sharing is what enterprises share.
-	Sharing Sharing
-	// MaxBody is the largest body that is kept, in bytes.
-	MaxBody int64
-}
 
 const (
 	maxHeuristic = 24 * time.Hour
@@ -67,7 +35,7 @@ func saidLifetime(cc *directives, h http.Header, date time.Time) (time.Duration,
 }
 
 // lifetime is how long the entry is fresh.
-func (e *Entry) lifetime(p *Policy) time.Duration {
+func (e *Entry) lifetime(p *call.Policy) time.Duration {
 	f := &e.facts
 	if f.oddAge && p.StrictAge {
 		return 0
@@ -98,7 +66,7 @@ func (e *Entry) mayBeStale() bool {
 
 // window is how long past its lifetime the entry may be given, by what it says itself
 // or else by the route's word.
-func (e *Entry) window(said, route time.Duration, p *Policy) time.Duration {
+func (e *Entry) window(said, route time.Duration, p *call.Policy) time.Duration {
 	switch {
 	case !e.mayBeStale():
 		return 0
@@ -110,16 +78,16 @@ func (e *Entry) window(said, route time.Duration, p *Policy) time.Duration {
 	return route
 }
 
-func (e *Entry) staleWhile(p *Policy) time.Duration {
+func (e *Entry) staleWhile(p *call.Policy) time.Duration {
 	return e.window(e.facts.cc.staleWhile, p.StaleWhileRevalidate, p)
 }
 
-func (e *Entry) staleIfError(p *Policy) time.Duration {
+func (e *Entry) staleIfError(p *call.Policy) time.Duration {
 	return e.window(e.facts.cc.staleIfError, p.StaleIfError, p)
 }
 
 // keep is for how long the entry can be of use, 0 if it cannot.
-func (e *Entry) keep(p *Policy) time.Duration {
+func (e *Entry) keep(p *call.Policy) time.Duration {
 	if e.facts.cc.noCache && !e.validator() {
 		return 0
 	}
@@ -142,7 +110,7 @@ const (
 
 // judge tells what an entry is good for, to a request of these directives (section
 // 4.2.4 and 5.2.1), and how much of its lifetime is left, which is negative past it.
-func (e *Entry) judge(cc *directives, p *Policy, now time.Time) (usage, time.Duration) {
+func (e *Entry) judge(cc *directives, p *call.Policy, now time.Time) (usage, time.Duration) {
 	age := e.age(now)
 	left := e.lifetime(p) - age
 	if cc.noCache || e.facts.cc.noCache || cc.maxAge != absent && age > cc.maxAge {
@@ -163,7 +131,7 @@ func (e *Entry) judge(cc *directives, p *Policy, now time.Time) (usage, time.Dur
 }
 
 // excuses tells whether the entry may be given because the upstream fails.
-func (e *Entry) excuses(cc *directives, p *Policy, now time.Time) bool {
+func (e *Entry) excuses(cc *directives, p *call.Policy, now time.Time) bool {
 	stale := e.age(now) - e.lifetime(p)
 	if cc.noCache || cc.maxAge != absent && e.age(now) > cc.maxAge || !e.mayBeStale() {
 		return false

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 func TestWhatIsReused(t *testing.T) {
@@ -86,23 +88,23 @@ func TestWhatIsReused(t *testing.T) {
 func TestWhatTheRouteSays(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		policy Policy
+		policy call.Policy
 		answer []string
 		after  time.Duration
 		how    string
 	}{
-		{"a default lifetime", Policy{DefaultTTL: time.Minute}, nil, 59 * time.Second, "hit; ttl=1"},
-		{"that is over", Policy{DefaultTTL: time.Minute}, nil, 61 * time.Second, "fwd=uri-miss"},
-		{"not against the answer's own word", Policy{DefaultTTL: time.Minute}, []string{"Cache-Control: max-age=1"}, 2 * time.Second, "fwd=uri-miss"},
-		{"heuristics", Policy{Heuristics: true}, []string{"Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT"}, 2 * time.Hour, "hit"},
-		{"heuristics off", Policy{}, []string{"Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT"}, 0, "fwd=stale"},
-		{"stale while revalidate", Policy{StaleWhileRevalidate: time.Minute}, []string{"Cache-Control: max-age=10"}, 60 * time.Second, "hit; ttl=-50"},
-		{"stale while revalidate, over", Policy{StaleWhileRevalidate: time.Minute}, []string{"Cache-Control: max-age=10"}, 71 * time.Second, "fwd=uri-miss"},
-		{"the answer's own window first", Policy{StaleWhileRevalidate: time.Hour}, []string{"Cache-Control: max-age=10, stale-while-revalidate=5"}, 20 * time.Second, "fwd="},
-		{"must-revalidate forbids it", Policy{StaleWhileRevalidate: time.Hour}, []string{"Cache-Control: max-age=10, must-revalidate"}, 20 * time.Second, "fwd="},
-		{"only when silent, and it speaks", Policy{StaleWhileRevalidate: time.Hour, WhenSilent: true}, []string{"Cache-Control: max-age=10"}, 20 * time.Second, "fwd="},
-		{"only when silent, and it is", Policy{DefaultTTL: time.Second, StaleWhileRevalidate: time.Hour, WhenSilent: true}, nil, 20 * time.Second, "hit; ttl=-19"},
-		{"a body that is too large", Policy{MaxBody: 3}, []string{"Cache-Control: max-age=60"}, 0, "fwd=uri-miss"},
+		{"a default lifetime", call.Policy{DefaultTTL: time.Minute}, nil, 59 * time.Second, "hit; ttl=1"},
+		{"that is over", call.Policy{DefaultTTL: time.Minute}, nil, 61 * time.Second, "fwd=uri-miss"},
+		{"not against the answer's own word", call.Policy{DefaultTTL: time.Minute}, []string{"Cache-Control: max-age=1"}, 2 * time.Second, "fwd=uri-miss"},
+		{"heuristics", call.Policy{Heuristics: true}, []string{"Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT"}, 2 * time.Hour, "hit"},
+		{"heuristics off", call.Policy{}, []string{"Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT"}, 0, "fwd=stale"},
+		{"stale while revalidate", call.Policy{StaleWhileRevalidate: time.Minute}, []string{"Cache-Control: max-age=10"}, 60 * time.Second, "hit; ttl=-50"},
+		{"stale while revalidate, over", call.Policy{StaleWhileRevalidate: time.Minute}, []string{"Cache-Control: max-age=10"}, 71 * time.Second, "fwd=uri-miss"},
+		{"the answer's own window first", call.Policy{StaleWhileRevalidate: time.Hour}, []string{"Cache-Control: max-age=10, stale-while-revalidate=5"}, 20 * time.Second, "fwd="},
+		{"must-revalidate forbids it", call.Policy{StaleWhileRevalidate: time.Hour}, []string{"Cache-Control: max-age=10, must-revalidate"}, 20 * time.Second, "fwd="},
+		{"only when silent, and it speaks", call.Policy{StaleWhileRevalidate: time.Hour, WhenSilent: true}, []string{"Cache-Control: max-age=10"}, 20 * time.Second, "fwd="},
+		{"only when silent, and it is", call.Policy{DefaultTTL: time.Second, StaleWhileRevalidate: time.Hour, WhenSilent: true}, nil, 20 * time.Second, "hit; ttl=-19"},
+		{"a body that is too large", call.Policy{MaxBody: 3}, []string{"Cache-Control: max-age=60"}, 0, "fwd=uri-miss"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -2,11 +2,13 @@ package cache
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -17,8 +19,9 @@ import (
 
 	"go.uber.org/goleak"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/problem"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -29,26 +32,51 @@ const (
 )
 
 // rig is a cache before an origin that is a function, without sockets, so that it runs
-// in a bubble of synctest as well.
+// in a bubble of synctest as well. It does what the proxy does: it makes calls, sends
+// them, and delivers the answers.
 type rig struct {
 	cache  *Cache
-	policy Policy
+	policy call.Policy
 	// origin answers; body stands for what it reads. An error is one of the way there.
 	origin func(r *http.Request) (*http.Response, error)
 
 	mu   sync.Mutex
 	seen []*http.Request
 	// beside are the records of what was sent in the background.
-	beside []*exchange.Record
+	beside []*call.Record
 }
 
 func newRig(t *testing.T, origin func(r *http.Request) (*http.Response, error)) *rig {
 	t.Helper()
-	r := &rig{policy: Policy{MaxBody: 1 << 20}, origin: origin}
-	r.cache = New(Options{Memory: 16 << 20, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	r := &rig{policy: call.Policy{MaxBody: 1 << 20}, origin: origin}
+	r.cache = New(r.options(16<<20, time.Now))
 	t.Cleanup(r.cache.Close)
 	return r
 }
+
+func (r *rig) options(memory int64, now func() time.Time) Options {
+	return Options{
+		Memory: memory, Log: slog.New(slog.DiscardHandler), Now: now,
+		Classify: func(err error) call.Failure {
+			return call.Failure{Sent: !errors.Is(err, errNotSent), Cancelled: errors.Is(err, context.Canceled)}
+		},
+		Done: func(rec *call.Record) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.beside = append(r.beside, rec)
+		},
+	}
+}
+
+// upstream is one that gets the credentials of the callers, if they send any.
+var upstream = func() *call.Upstream {
+	u, err := call.NewUpstream("test", &url.URL{Scheme: "http", Host: "upstream.test"}, nil, false)
+	if err != nil {
+		panic(err)
+	}
+	u.CallerCredentials = true
+	return u
+}()
 
 func (r *rig) count() int {
 	r.mu.Lock()
@@ -62,14 +90,19 @@ func (r *rig) last() *http.Request {
 	return r.seen[len(r.seen)-1]
 }
 
-// roundTrip has the origin answer.
-func (r *rig) roundTrip(req *http.Request) (*http.Response, error) {
+// send has the origin answer.
+func (r *rig) send(ctx context.Context, x *call.Call, question *call.Question) (*http.Response, error) {
+	to, err := x.URL()
+	if err != nil {
+		return nil, err
+	}
+	req := (&http.Request{Method: x.Method, URL: to, Host: to.Host, Header: x.RequestHeader()}).WithContext(ctx)
+	question.Apply(req.Header)
 	r.mu.Lock()
 	r.seen = append(r.seen, req)
 	r.mu.Unlock()
-	exchange.From(req.Context()).Sent = true
 	resp, err := r.origin(req)
-	if ctxErr := req.Context().Err(); ctxErr != nil && err == nil {
+	if ctxErr := ctx.Err(); ctxErr != nil && err == nil {
 		resp.Body.Close()
 		return nil, ctxErr
 	}
@@ -123,7 +156,7 @@ type got struct {
 	// aborted says that the answer was cut short, err that the way failed.
 	aborted bool
 	err     error
-	record  *exchange.Record
+	record  *call.Record
 }
 
 func (g got) cache() string { return g.header.Get("Cache-Status") }
@@ -143,120 +176,84 @@ func fieldsOf(fields []string) http.Header {
 }
 
 func (r *rig) do(a asked) (g got) {
-	if a.method == "" {
-		a.method = "GET"
-	}
 	if a.ctx == nil {
 		a.ctx = context.Background()
 	}
-	if a.header == nil {
-		a.header = make(http.Header)
+	x := r.call(a)
+	g.record = x.Record
+	w := httptest.NewRecorder()
+	answer, err := r.cache.Do(a.ctx, x, r.send)
+	if answer != nil {
+		setHeader(w.Header(), answer)
 	}
-	if a.who == 0 {
-		a.who = example
-	}
-	g.record = &exchange.Record{Enterprise: a.who}
-	req := httptest.NewRequest(a.method, "http://upstream.test"+a.path, nil).WithContext(exchange.With(a.ctx, g.record))
-	req.Header = a.header
-	x := &ex{rig: r, r: req, w: httptest.NewRecorder(), got: &g}
-	defer func() {
-		if fault := recover(); fault != nil {
-			if fault != http.ErrAbortHandler {
-				panic(fault)
-			}
-			g.aborted = true
+	if err != nil {
+		g.err = err
+		status := 502
+		var refusal problem.Reporter
+		if errors.As(err, &refusal) {
+			status = refusal.Problem().Status
 		}
-		g.status, g.header, g.body = x.w.Code, x.w.Header(), x.w.Body.String()
-	}()
-	r.cache.Serve(x, &Task{
-		Partition: Partition{Route: "route", Upstream: "http://upstream.test", Client: a.client, Scopes: "s", Enterprise: a.who},
-		Target:    a.path, Policy: &r.policy, Shares: r.policy.Sharing != SharedNever, Opening: a.open,
-	})
+		w.WriteHeader(status)
+	} else {
+		g.aborted = !deliver(a.ctx, w, x, answer)
+	}
+	g.status, g.header, g.body = w.Code, w.Header(), w.Body.String()
 	return g
 }
 
-// ex is the exchange of a test.
-type ex struct {
-	rig *rig
-	r   *http.Request
-	w   *httptest.ResponseRecorder
-	got *got
+// call makes a call of what is asked.
+func (r *rig) call(a asked) *call.Call {
+	x := call.New()
+	x.Method, x.Header, x.Enterprise, x.Client = cmp.Or(a.method, "GET"), a.header, cmp.Or(a.who, example), a.client
+	if x.Header == nil {
+		x.Header = make(http.Header)
+	}
+	x.Path, x.Route, x.Opening, x.To = a.path, "route", a.open, upstream
+	x.Target, x.Query, x.BareQuery = strings.Cut(a.path, "?")
+	x.BareQuery = x.BareQuery && x.Query == ""
+	x.Keep = call.Keep{
+		Partition: call.Partition{
+			Route: "route", Upstream: "http://upstream.test", Client: a.client, Scopes: "s", Enterprise: x.Enterprise,
+		},
+		Policy: &r.policy, Told: true, Reads: true, Shares: r.policy.Sharing != call.SharedNever,
+	}
+	return x
 }
 
-func (x *ex) Request() *http.Request     { return x.r }
-func (x *ex) Field(name string) []string { return x.r.Header[name] }
-func (x *ex) Note(status string)         { x.w.Header()["Cache-Status"] = []string{status} }
-func (x *ex) Failing(error) bool         { return true }
-func (x *ex) Refuse()                    { x.w.WriteHeader(504) }
-
-func (x *ex) Locate(ref string) (string, bool) {
-	to, err := x.r.URL.Parse(ref)
-	if err != nil || to.Host != "upstream.test" {
-		return "", false
+// setHeader gives the caller the header of an answer, with what the cache says.
+func setHeader(h http.Header, a *call.Answer) {
+	maps.Copy(h, a.Header)
+	if a.Cache != "" {
+		before := a.Header["Cache-Status"]
+		h["Cache-Status"] = append(before[:len(before):len(before)], Pseudonym+"; "+a.Cache)
 	}
-	return (&url.URL{Path: to.Path, RawQuery: to.RawQuery}).String(), true
-}
-
-func (x *ex) Answer(resp *http.Response, body []byte, extra *Extra) {
-	h := x.w.Header()
-	for name, values := range resp.Header {
-		h[name] = values
-	}
-	h["Cache-Status"], h["Age"] = []string{extra.Status}, []string{extra.Age}
-	x.w.WriteHeader(resp.StatusCode)
-	if x.r.Method != "HEAD" {
-		_, _ = x.w.Write(body)
+	if a.Age != "" {
+		h["Age"] = []string{a.Age}
 	}
 }
 
-func (x *ex) Forward(prepare func(http.Header), receive func(*http.Response, error) (*http.Response, error)) {
-	out := x.r.Clone(x.r.Context())
-	if prepare != nil {
-		prepare(out.Header)
+// deliver gives the caller the body of an answer; false if it was cut short.
+func deliver(ctx context.Context, w http.ResponseWriter, x *call.Call, a *call.Answer) (whole bool) {
+	defer a.Close()
+	w.WriteHeader(a.Status)
+	if x.Method == http.MethodHead {
+		return true
 	}
-	resp, err := receive(x.rig.roundTrip(out))
-	if err != nil {
-		x.got.err = err
-		x.w.WriteHeader(502)
-		return
-	}
-	defer resp.Body.Close()
-	for name, values := range resp.Header {
-		x.w.Header()[name] = values
-	}
-	x.w.WriteHeader(resp.StatusCode)
-	if x.r.Method == "HEAD" {
-		return
+	if a.Body == nil {
+		_, _ = w.Write(a.Bytes)
+		return true
 	}
 	chunk := make([]byte, 7)
 	for {
-		if x.r.Context().Err() != nil {
-			panic(http.ErrAbortHandler)
+		if ctx.Err() != nil {
+			return false
 		}
-		n, err := resp.Body.Read(chunk)
-		_, _ = x.w.Write(chunk[:n])
-		if err == io.EOF {
-			return
-		}
+		n, err := a.Body.Read(chunk)
+		_, _ = w.Write(chunk[:n])
 		if err != nil {
-			panic(http.ErrAbortHandler)
+			return err == io.EOF
 		}
 	}
-}
-
-func (x *ex) Again() Again {
-	rec := &exchange.Record{Enterprise: exchange.From(x.r.Context()).Enterprise}
-	send := func(ctx context.Context, prepare func(http.Header)) (*http.Response, error) {
-		out := x.r.Clone(exchange.With(ctx, rec))
-		prepare(out.Header)
-		return x.rig.roundTrip(out)
-	}
-	end := func() {
-		x.rig.mu.Lock()
-		defer x.rig.mu.Unlock()
-		x.rig.beside = append(x.rig.beside, rec)
-	}
-	return Again{Send: send, Record: rec, End: end}
 }
 
 // from tells how an answer came about: from here or from the origin.

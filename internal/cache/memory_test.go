@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 func filled(size int) *Entry {
@@ -13,7 +15,7 @@ func filled(size int) *Entry {
 }
 
 func keyOf(i int) *Key {
-	k := Partition{Route: "r", Enterprise: example}.Key(fmt.Sprint("/", i))
+	k := KeyOf(call.Partition{Route: "r", Enterprise: example}, fmt.Sprint("/", i))
 	return &k
 }
 
@@ -130,8 +132,8 @@ func TestManyAtOnce(t *testing.T) {
 func TestScopesStayInTheirStretch(t *testing.T) {
 	seen := make(map[Scope]bool)
 	for i := range 10000 {
-		p := Partition{Route: fmt.Sprint(i), Upstream: fmt.Sprint("u", i), Enterprise: example}
-		k := p.Key("/")
+		p := call.Partition{Route: fmt.Sprint(i), Upstream: fmt.Sprint("u", i), Enterprise: example}
+		k := KeyOf(p, "/")
 		if k.scopes[0] >= resourceBase || k.scopes[1] < resourceBase || k.scopes[1] >= enterpriseBase ||
 			k.scopes[2] < enterpriseBase || k.scopes[2] >= routeBase || k.scopes[3] < routeBase || k.scopes[3] >= Everything {
 			t.Fatalf("%v", k.scopes)
@@ -141,7 +143,10 @@ func TestScopesStayInTheirStretch(t *testing.T) {
 	if len(seen) < 9500 {
 		t.Errorf("10000 partitions share %d places", len(seen))
 	}
-	if (Partition{Upstream: "u", Enterprise: example}).Scope() == (Partition{Upstream: "u", Enterprise: example, Own: true}).Scope() {
+	p := call.Partition{Upstream: "u", Enterprise: example}
+	own := p
+	own.Own = true
+	if scopeOf(&p) == scopeOf(&own) {
 		t.Error("an enterprise and the office's own share a scope")
 	}
 }

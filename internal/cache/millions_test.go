@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 // BenchmarkMillions measures what many small answers cost the collector: what an entry
@@ -21,10 +23,10 @@ func BenchmarkMillions(b *testing.B) {
 			m := newMemory(1<<40, new(epochs))
 			before := heap()
 			for i := range n {
-				k := Partition{
+				k := KeyOf(call.Partition{
 					Route: "ebox-providers", Upstream: "https://services.example.be/REST/messageRegistry/v3",
 					Client: "payroll self_service_expeditor_1234", Scopes: "scope:document:management:consult", Enterprise: example,
-				}.Key(fmt.Sprintf("/messages/%08d", i))
+				}, fmt.Sprintf("/messages/%08d", i))
 				m.store(&k, fetched(b, i), time.Hour, time.Now())
 			}
 			after := heap()
@@ -63,7 +65,7 @@ func fetched(tb testing.TB, i int) *Entry {
 	whole, _ := io.ReadAll(resp.Body)
 	now := time.Now()
 	e := &Entry{
-		Status: 200, ProtoMajor: 1, ProtoMinor: 1, Header: storedHeader(resp.Header, &Policy{}), Body: append(make([]byte, 0, len(whole)), whole...),
+		Status: 200, ProtoMajor: 1, ProtoMinor: 1, Header: storedHeader(resp.Header, &call.Policy{}), Body: append(make([]byte, 0, len(whole)), whole...),
 		Requested: now, Received: now, Selecting: []Selecting{{Name: "Accept-Language", Value: strings.Clone("fr")}},
 	}
 	return e.prepare()

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 // query is what a request says that matters to a cache.
@@ -21,9 +23,9 @@ type query struct {
 	credentials, passed bool
 }
 
-func newQuery(r *http.Request, field func(string) []string) query {
-	h := r.Header
-	q := query{method: r.Method, header: h, cc: noDirectives}
+func newQuery(x *call.Call) query {
+	h := x.Header
+	q := query{method: x.Method, header: h, cc: noDirectives}
 	if values, ok := h["Cache-Control"]; ok {
 		q.cc = parseCacheControl(values)
 	} else if pragma, ok := h["Pragma"]; ok { // section 5.4
@@ -31,14 +33,14 @@ func newQuery(r *http.Request, field func(string) []string) query {
 	}
 	q.conditional = len(h["If-None-Match"]) > 0 || len(h["If-Modified-Since"]) > 0
 	q.demanding = len(h["If-Match"]) > 0 || len(h["If-Unmodified-Since"]) > 0
-	q.passed = len(h["Authorization"]) > 0 && len(field("Authorization")) > 0 || len(h["Cookie"]) > 0 && len(field("Cookie")) > 0
+	q.passed = len(h["Authorization"]) > 0 && len(x.Field("Authorization")) > 0 || len(h["Cookie"]) > 0 && len(x.Field("Cookie")) > 0
 	q.credentials = q.passed || len(h["Authorization"]) > 0
 	return q
 }
 
 // newEntry makes the entry of an answer whose header has come, or nil if the answer may
 // not be stored (section 3). Its body is still to come.
-func newEntry(q *query, resp *http.Response, field func(string) []string, p *Policy, requested, received time.Time) *Entry {
+func newEntry(q *query, resp *http.Response, field func(string) []string, p *call.Policy, requested, received time.Time) *Entry {
 	if q.method != http.MethodGet || q.cc.noStore || q.demanding || !mayStoreStatus(resp.StatusCode) {
 		return nil
 	}
@@ -50,6 +52,10 @@ func newEntry(q *query, resp *http.Response, field func(string) []string, p *Pol
 		return nil
 	}
 	if resp.ContentLength > p.MaxBody {
+		return nil
+	}
+	// Most answers that are not stored say so: nothing is copied for them.
+	if cc := parseCacheControl(resp.Header["Cache-Control"]); (cc.noStore || cc.private) && !cc.mustUnderstand {
 		return nil
 	}
 	selecting, ok := selectingFields(resp, field)
@@ -101,12 +107,12 @@ func (e *Entry) mayBeStored(q *query) bool {
 // sharable tells whether what one caller got may be given to callers of other
 // enterprises. A caller with credentials of its own takes the answer for its own,
 // whether or not they went on (section 3.5).
-func (e *Entry) sharable(q *query, s Sharing) bool {
+func (e *Entry) sharable(q *query, s call.Sharing) bool {
 	cc := &e.facts.cc
 	if q.credentials && !cc.forAll() {
 		return false
 	}
-	return s == SharedAlways || s == SharedPublic && cc.public
+	return s == call.SharedAlways || s == call.SharedPublic && cc.public
 }
 
 // forAll tells that the answer to one caller with credentials may be given to others
@@ -116,7 +122,7 @@ func (cc *directives) forAll() bool {
 }
 
 // storedHeader copies what may be stored of a header (section 3.1).
-func storedHeader(from http.Header, p *Policy) http.Header {
+func storedHeader(from http.Header, p *call.Policy) http.Header {
 	h := make(http.Header, len(from)+2)
 	for name, values := range from {
 		if !unstored(name) || p.Cookies && (name == "Set-Cookie" || name == "Set-Cookie2") {

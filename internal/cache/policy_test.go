@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"ebox-gateway/internal/call"
 )
 
 func TestOnlyAWholeIsStored(t *testing.T) {
@@ -89,7 +91,7 @@ func TestWhatBroughtACallersCredentials(t *testing.T) {
 	} {
 		t.Run(of.name, func(t *testing.T) {
 			r := newRig(t, always("body", "Cache-Control: "+of.cacheControl))
-			for _, sharing := range []Sharing{SharedNever, SharedAlways} {
+			for _, sharing := range []call.Sharing{call.SharedNever, call.SharedAlways} {
 				r.policy.Sharing = sharing
 				path := fmt.Sprint("/", sharing)
 				r.get(path, of.sent)

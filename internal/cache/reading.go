@@ -7,7 +7,8 @@ import (
 	"strconv"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/problem"
 )
 
 // maxLeaders is how often a request waits for another, each time because the one before
@@ -16,11 +17,10 @@ const maxLeaders = 3
 
 // reading is one GET or HEAD that a policy is about.
 type reading struct {
-	c      *Cache
-	x      Exchange
-	t      *Task
-	q      query
-	record *exchange.Record
+	c    *Cache
+	x    *call.Call
+	send call.Send
+	q    query
 
 	// found is room for what is in memory.
 	found [2]*Entry
@@ -52,29 +52,27 @@ type place struct {
 	second Mark
 }
 
-func (rd *reading) serve(ctx context.Context) {
-	c, p := rd.c, rd.t.Policy
+func (rd *reading) do(ctx context.Context) (*call.Answer, error) {
+	c, p := rd.c, rd.x.Keep.Policy
 	rd.arrived = c.o.Now()
 	rd.open()
 	if rd.q.demanding { // only the upstream can judge that
 		rd.why = "fwd=request"
-		rd.forward()
-		return
+		return rd.forward(ctx)
 	}
 	pass := rd.look(rd.arrived)
-	if rd.answered(rd.arrived, "hit") {
-		return
+	if a := rd.kept(rd.arrived); a != nil {
+		return a, nil
 	}
 	if !pass && c.store() != nil {
 		rd.lookFurther(ctx)
-		if rd.answered(rd.arrived, "hit") {
-			return
+		if a := rd.kept(rd.arrived); a != nil {
+			return a, nil
 		}
 	}
 	if rd.q.cc.onlyIfCached {
-		c.note(rd.x, "fwd=request; detail=only-if-cached")
-		rd.x.Refuse()
-		return
+		rd.x.Record.Cache = "fwd=request; detail=only-if-cached"
+		return &call.Answer{Cache: rd.x.Record.Cache}, errNothingKept()
 	}
 	rd.why = "fwd=uri-miss"
 	switch {
@@ -89,20 +87,28 @@ func (rd *reading) serve(ctx context.Context) {
 	case rd.known:
 		rd.why = "fwd=vary-miss"
 	}
-	if !pass && rd.mayWait() && rd.waited(ctx) {
-		return
+	if !pass && rd.mayWait() {
+		if a := rd.waited(ctx); a != nil {
+			return a, nil
+		}
 	}
-	rd.forward()
+	return rd.forward(ctx)
+}
+
+// errNothingKept is the answer to a request that allows nothing but what is kept.
+func errNothingKept() error {
+	return problem.Timeout("Nothing that could answer this is stored, and the request allows nothing else (only-if-cached). "+
+		"Leave that directive out to have the upstream asked.", problem.ProxyInternalResponse)
 }
 
 // open makes the keys and notes the epochs. Everything that comes back counts from here.
 func (rd *reading) open() {
-	p := rd.t.Partition
-	if rd.t.Policy.Sharing != SharedAlways {
-		rd.add(p.Key(rd.t.Target))
+	p, target := rd.x.Keep.Partition, rd.x.TargetAndQuery()
+	if rd.x.Keep.Policy.Sharing != call.SharedAlways {
+		rd.add(KeyOf(p, target))
 	}
-	if rd.t.Policy.Sharing != SharedNever {
-		rd.add(p.SharedByAll().Key(rd.t.Target))
+	if rd.x.Keep.Policy.Sharing != call.SharedNever {
+		rd.add(KeyOf(p.SharedByAll(), target))
 	}
 }
 
@@ -127,7 +133,7 @@ func (rd *reading) consider(at *place, variants []*Entry) {
 	for _, v := range variants {
 		rd.known = rd.known || v.mark == at.mark
 	}
-	e := choose(variants, at.mark, rd.x.Field)
+	e := choose(variants, at.mark, rd.field)
 	if e != nil && e.Status == http.StatusPartialContent && rd.q.method != http.MethodGet {
 		return // only GET knows of ranges
 	}
@@ -142,10 +148,10 @@ func (rd *reading) lookFurther(ctx context.Context) {
 	store := c.store()
 	for i := range rd.n {
 		at := &rd.places[i]
-		if c.owed.concerns(&at.key) {
+		if c.unsettled.concerns(&at.key) {
 			continue
 		}
-		variants, mark, err := store.Load(ctx, &at.key)
+		variants, mark, err := store.Load(ctx, &rd.x.Redis, &at.key)
 		if err != nil {
 			c.counts.failures.Add(1)
 			continue
@@ -154,7 +160,7 @@ func (rd *reading) lookFurther(ctx context.Context) {
 		now := c.o.Now()
 		for _, e := range variants {
 			e.mark = at.mark
-			if keep := e.keep(rd.t.Policy) - max(now.Sub(e.Received), 0); keep > 0 {
+			if keep := e.keep(rd.x.Keep.Policy) - max(now.Sub(e.Received), 0); keep > 0 {
 				c.memory.store(&at.key, e, keep, now)
 			}
 		}
@@ -162,14 +168,14 @@ func (rd *reading) lookFurther(ctx context.Context) {
 	}
 }
 
-// answered answers from what is stored, if that is good enough as it is.
-func (rd *reading) answered(now time.Time, how string) bool {
+// kept answers from what is stored, if that is good enough as it is; nil if not.
+func (rd *reading) kept(now time.Time) *call.Answer {
 	if rd.entry == nil {
-		return false
+		return nil
 	}
-	use, left := rd.entry.judge(&rd.q.cc, rd.t.Policy, now)
+	use, left := rd.entry.judge(&rd.q.cc, rd.x.Keep.Policy, now)
 	if use == unusable {
-		return false
+		return nil
 	}
 	if use == refreshing && rd.q.method == http.MethodGet {
 		rd.refresh()
@@ -178,16 +184,7 @@ func (rd *reading) answered(now time.Time, how string) bool {
 	if left <= 0 {
 		rd.c.counts.stale.Add(1)
 	}
-	rd.give(rd.entry, now, how, left)
-	return true
-}
-
-// give answers with a stored entry.
-func (rd *reading) give(e *Entry, now time.Time, how string, left time.Duration) {
-	status := withTTL(how, left)
-	rd.record.Cache = status
-	resp, body := rd.response(e, false)
-	rd.x.Answer(resp, body, &Extra{Status: Pseudonym + "; " + status, Age: ageValue(e.age(now))})
+	return rd.answer(rd.entry, now, withTTL("hit", left), false)
 }
 
 func withTTL(how string, left time.Duration) string {
@@ -209,37 +206,48 @@ func ageValue(age time.Duration) string {
 	return strconv.FormatInt(min(int64(age/time.Second), int64(forever/time.Second)), 10)
 }
 
-// response makes the answer that an entry is to this request: whole, a part of it, or
-// the word that the caller has it already. Its header may be the entry's own, which
-// nobody may change. What no-cache names is left out of an answer that is not validated.
-func (rd *reading) response(e *Entry, validated bool) (*http.Response, []byte) {
-	resp := &http.Response{StatusCode: e.Status, Header: e.Header, ProtoMajor: e.ProtoMajor, ProtoMinor: e.ProtoMinor}
-	if rd.q.conditional && e.notModified(rd.q.header) {
-		resp.StatusCode, resp.Header = http.StatusNotModified, notModifiedHeader(e.Header)
-		return resp, nil
+// answer makes the answer that an entry is to this request: whole, a part of it, or the
+// word that the caller has it already. Its header may be the entry's own, which nobody
+// may change. What no-cache names is left out of an answer that is not validated.
+func (rd *reading) answer(e *Entry, now time.Time, status string, validated bool) *call.Answer {
+	rd.x.Record.Cache = status
+	a := &call.Answer{
+		Header: e.Header, ProtoMajor: e.ProtoMajor, ProtoMinor: e.ProtoMinor, Cache: status, Age: ageValue(e.age(now)),
 	}
-	var body []byte
+	if rd.q.conditional && e.notModified(rd.q.header) {
+		a.Status, a.Header = http.StatusNotModified, notModifiedHeader(e.Header)
+		return a
+	}
 	var contentRange string
-	resp.StatusCode, body, contentRange = e.part(rd.q.method, rd.x.Field)
+	a.Status, a.Bytes, contentRange = e.part(rd.q.method, rd.field)
+	a.Length = int64(len(a.Bytes))
 	without := e.facts.cc.noCacheFields
 	if contentRange != "" || !validated && len(without) > 0 {
-		resp.Header = maps.Clone(e.Header)
+		a.Header = maps.Clone(e.Header)
 	}
 	if contentRange != "" {
-		resp.Header["Content-Range"] = []string{contentRange}
-		resp.Header["Content-Length"] = []string{strconv.Itoa(len(body))}
-		if resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
-			delete(resp.Header, "Content-Type")
-			delete(resp.Header, "Content-Encoding")
+		a.Header["Content-Range"] = []string{contentRange}
+		a.Header["Content-Length"] = []string{strconv.Itoa(len(a.Bytes))}
+		if a.Status == http.StatusRequestedRangeNotSatisfiable {
+			delete(a.Header, "Content-Type")
+			delete(a.Header, "Content-Encoding")
 		}
 	}
 	if !validated {
 		for _, name := range without {
-			delete(resp.Header, name)
+			delete(a.Header, name)
 		}
 	}
-	resp.ContentLength = int64(len(body))
-	return resp, body
+	return a
+}
+
+// field gives a field of the request as the upstream gets it. What is asked in the
+// background never asks for a part.
+func (rd *reading) field(name string) []string {
+	if rd.x.Background && (name == "Range" || name == "If-Range") {
+		return nil
+	}
+	return rd.x.Field(name)
 }
 
 // notModifiedHeader keeps what a 304 carries (RFC 9110, section 15.4.5), and what
@@ -265,8 +273,9 @@ func (rd *reading) mayWait() bool {
 }
 
 // waited waits for the answer to the same request of another caller, if there is one
-// under way, and answers with it. If not, this request leads.
-func (rd *reading) waited(ctx context.Context) bool {
+// under way, and answers with it. If not, it is nil and this request leads, or asks for
+// itself.
+func (rd *reading) waited(ctx context.Context) *call.Answer {
 	at := &rd.places[0]
 	for range maxLeaders {
 		f, leads := rd.c.flights.join(&at.key, at.mark)
@@ -274,21 +283,24 @@ func (rd *reading) waited(ctx context.Context) bool {
 			rd.flight = f
 			// The flight before may have landed since this request looked.
 			e := rd.meanwhile()
-			if e == nil || !rd.giveCollapsed(e) {
-				return false
+			if e == nil {
+				return nil
 			}
-			rd.land(landed, e)
-			return true
+			a := rd.collapsed(e)
+			if a != nil {
+				rd.land(landed, e)
+			}
+			return a
 		}
 		switch end, e := f.wait(ctx); {
 		case end == abandoned:
-		case end == landed && e.selected(rd.x.Field):
-			return rd.giveCollapsed(e)
+		case end == landed && e.selected(rd.field):
+			return rd.collapsed(e)
 		default:
-			return false
+			return nil
 		}
 	}
-	return false
+	return nil
 }
 
 // meanwhile gives what has been stored since this request arrived, nil for nothing.
@@ -296,23 +308,22 @@ func (rd *reading) meanwhile() *Entry {
 	for i := range rd.n {
 		at := &rd.places[i]
 		variants, _ := rd.c.memory.load(rd.found[:0], &at.key, at.mark, rd.arrived)
-		if e := choose(variants, at.mark, rd.x.Field); e != nil && e != rd.entry && !e.Received.Before(rd.arrived) {
+		if e := choose(variants, at.mark, rd.field); e != nil && e != rd.entry && !e.Received.Before(rd.arrived) {
 			return e
 		}
 	}
 	return nil
 }
 
-// giveCollapsed answers with what another request has brought, if it may.
-func (rd *reading) giveCollapsed(e *Entry) bool {
+// collapsed answers with what another request has brought, if it may; nil if not.
+func (rd *reading) collapsed(e *Entry) *call.Answer {
 	now := rd.c.o.Now()
-	use, left := e.judge(&rd.q.cc, rd.t.Policy, now)
+	use, left := e.judge(&rd.q.cc, rd.x.Keep.Policy, now)
 	// This request was forwarded as one with the leader's (section 4). What came back
 	// since it arrived answers it too, whatever becomes of the answer later.
 	if use == unusable && e.Received.Before(rd.arrived) {
-		return false
+		return nil
 	}
 	rd.c.counts.collapsed.Add(1)
-	rd.give(e, now, rd.why+"; collapsed", left)
-	return true
+	return rd.answer(e, now, withTTL(rd.why+"; collapsed", left), false)
 }

@@ -1,36 +1,42 @@
 package cache
 
 import (
-	"bytes"
 	"context"
-	"io"
-	"maps"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
+
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/problem"
 )
 
 // forward sends the request, as a question whether what is stored still holds if there
 // is something, and answers with what comes back.
-func (rd *reading) forward() {
-	c := rd.c
-	c.counts.misses.Add(1)
-	c.note(rd.x, rd.why)
-	defer func() { rd.land(abandoned, nil) }()
-	var prepare func(http.Header)
+func (rd *reading) forward(ctx context.Context) (*call.Answer, error) {
+	rd.c.counts.misses.Add(1)
+	rd.x.Record.Cache = rd.why
+	returned := false
+	defer func() {
+		if !returned { // a panic on the way
+			rd.land(abandoned, nil)
+		}
+	}()
+	var question *call.Question
 	if rd.asks() {
-		prepare = rd.ask
+		question = rd.entry.question(rd.q.header)
 	}
-	rd.requested = c.o.Now()
-	rd.x.Forward(prepare, rd.receive)
+	rd.requested = rd.c.o.Now()
+	resp, err := rd.send(ctx, rd.x, question)
+	a, err := rd.receive(ctx, resp, err)
+	returned = true
+	return a, err
 }
 
 // asks tells whether the upstream is asked about what is stored.
 func (rd *reading) asks() bool {
 	return rd.entry != nil && rd.q.method == http.MethodGet && !rd.q.demanding && rd.entry.validator()
 }
-
-func (rd *reading) ask(h http.Header) { rd.entry.ask(h, rd.q.header) }
 
 func (rd *reading) land(end ending, e *Entry) {
 	if rd.flight != nil {
@@ -39,42 +45,50 @@ func (rd *reading) land(end ending, e *Entry) {
 }
 
 // receive makes of the upstream's answer, or of its failure, what the caller gets.
-func (rd *reading) receive(resp *http.Response, err error) (*http.Response, error) {
+func (rd *reading) receive(ctx context.Context, resp *http.Response, err error) (*call.Answer, error) {
 	now := rd.c.o.Now()
-	ctx := rd.x.Request().Context()
 	if rd.flight != nil && (err == nil || ctx.Err() == nil) {
 		rd.flight.hasHeader()
 	}
 	if err != nil {
 		if ctx.Err() != nil {
 			rd.land(abandoned, nil)
-			return nil, err
+			return with(rd.why, nil, err)
 		}
 		rd.land(unshared, nil)
-		if rd.entry != nil && rd.x.Failing(err) && rd.entry.excuses(&rd.q.cc, rd.t.Policy, now) {
+		if rd.entry != nil && rd.c.failing(err) && rd.entry.excuses(&rd.q.cc, rd.x.Keep.Policy, now) {
 			return rd.excused(now), nil
 		}
-		return nil, err
+		return with(rd.why, nil, err)
 	}
 	if resp.StatusCode == http.StatusNotModified && rd.asks() && rd.entry.confirms(resp.Header, rd.q.header) {
-		return rd.confirmed(resp, now), nil
+		return rd.confirmed(ctx, resp, now), nil
 	}
-	if failure(resp.StatusCode) && rd.entry != nil && rd.entry.excuses(&rd.q.cc, rd.t.Policy, now) {
+	if failure(resp.StatusCode) && rd.entry != nil && rd.entry.excuses(&rd.q.cc, rd.x.Keep.Policy, now) {
 		resp.Body.Close()
 		rd.land(unshared, nil)
 		return rd.excused(now), nil
 	}
-	rd.invalidate(resp)
+	rd.invalidate(ctx, resp.StatusCode)
 	status := rd.why
-	if stored := rd.keep(resp, now); stored {
+	if stored := rd.keep(ctx, resp, now); stored {
 		status += "; stored"
 	}
-	if rd.record.Tries > 0 && rd.entry != nil {
+	if rd.entry != nil {
 		status += "; fwd-status=" + strconv.Itoa(resp.StatusCode)
 	}
-	rd.record.Cache = status
-	addStatus(resp, status)
-	return resp, nil
+	rd.x.Record.Cache = status
+	return with(status, resp, nil)
+}
+
+// failing tells an upstream that cannot serve from one that will not: a client that the
+// Authorization Server refuses has no right to what it got before.
+func (c *Cache) failing(err error) bool {
+	var refusal problem.Reporter
+	if errors.As(err, &refusal) {
+		return refusal.Problem().Type != problem.ClientRefused("", "", "").Type
+	}
+	return !c.o.Classify(err).Cancelled
 }
 
 // failure tells the statuses for which stale-if-error is (RFC 5861, section 4).
@@ -82,36 +96,19 @@ func failure(status int) bool {
 	return status == 500 || status == 502 || status == 503 || status == 504
 }
 
-func unconditional(h http.Header) {
-	for _, name := range [...]string{"If-None-Match", "If-Modified-Since", "Range", "If-Range"} {
-		delete(h, name)
-	}
-}
-
 // excused answers with what is stored, past its lifetime, because the upstream fails.
-func (rd *reading) excused(now time.Time) *http.Response {
+func (rd *reading) excused(now time.Time) *call.Answer {
 	rd.c.counts.stale.Add(1)
-	left := rd.entry.lifetime(rd.t.Policy) - rd.entry.age(now)
-	return rd.instead(rd.entry, now, withTTL("hit", left)+"; detail=stale-if-error", false)
-}
-
-// instead makes the answer to a request that was forwarded from an entry.
-func (rd *reading) instead(e *Entry, now time.Time, status string, validated bool) *http.Response {
-	rd.record.Cache = status
-	resp, body := rd.response(e, validated)
-	resp.Header = maps.Clone(resp.Header)
-	resp.Header["Age"] = []string{ageValue(e.age(now))}
-	addStatus(resp, status)
-	resp.Body = io.NopCloser(bytes.NewReader(body))
-	return resp
+	left := rd.entry.lifetime(rd.x.Keep.Policy) - rd.entry.age(now)
+	return rd.answer(rd.entry, now, withTTL("hit", left)+"; detail=stale-if-error", false)
 }
 
 // confirmed answers with what is stored: the upstream says that it still holds.
-func (rd *reading) confirmed(answer *http.Response, now time.Time) *http.Response {
+func (rd *reading) confirmed(ctx context.Context, answer *http.Response, now time.Time) *call.Answer {
 	answer.Body.Close()
 	c := rd.c
 	c.counts.validated.Add(1)
-	e := rd.entry.freshened(answer.Header, rd.t.Policy, rd.requested, now)
+	e := rd.entry.freshened(answer.Header, rd.x.Keep.Policy, rd.requested, now)
 	status := rd.why + "; fwd-status=304"
 	if rd.mayKeep(e, answer.Header) {
 		e.mark = rd.at.mark
@@ -120,36 +117,36 @@ func (rd *reading) confirmed(answer *http.Response, now time.Time) *http.Respons
 		rd.land(landed, e)
 	} else {
 		if !rd.q.passed { // what is said to one caller's credentials changes nothing for others
-			c.invalidate(rd.x.Request().Context(), rd.at.key.Resource())
+			c.invalidate(ctx, rd.x, rd.at.key.Resource())
 		}
 		rd.land(unshared, nil)
 	}
-	return rd.instead(e, now, status, true)
+	return rd.answer(e, now, status, true)
 }
 
 // mayKeep tells whether an entry that the upstream has confirmed may stay where it is,
 // with what answer has brought. What was brought to one enterprise goes to others only if
 // it says itself that it may.
 func (rd *reading) mayKeep(e *Entry, answer http.Header) bool {
-	if rd.at.key.shared && rd.t.Policy.Sharing != SharedAlways && !parseCacheControl(answer["Cache-Control"]).public {
+	if rd.at.key.shared && rd.x.Keep.Policy.Sharing != call.SharedAlways && !parseCacheControl(answer["Cache-Control"]).public {
 		return false
 	}
-	return e.mayBeStored(&rd.q) && e.keep(rd.t.Policy) > 0
+	return e.mayBeStored(&rd.q) && e.keep(rd.x.Keep.Policy) > 0
 }
 
 // invalidate makes void what the answer says is no more.
-func (rd *reading) invalidate(resp *http.Response) {
+func (rd *reading) invalidate(ctx context.Context, status int) {
 	c := rd.c
-	switch resp.StatusCode {
+	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		c.refused(rd.x, rd.t, resp)
+		c.refused(ctx, rd.x, status)
 	case http.StatusNotFound, http.StatusGone:
 		if !rd.known {
 			return
 		}
 		for i := range rd.n {
 			at := &rd.places[i]
-			c.invalidate(rd.x.Request().Context(), at.key.Resource())
+			c.invalidate(ctx, rd.x, at.key.Resource())
 			// This answer itself is what holds now, unless more has happened than this.
 			at.mark++
 			at.second++
@@ -158,14 +155,14 @@ func (rd *reading) invalidate(resp *http.Response) {
 }
 
 // keep arranges that the answer is stored once it is there whole; false if it cannot be.
-func (rd *reading) keep(resp *http.Response, now time.Time) bool {
+func (rd *reading) keep(ctx context.Context, resp *http.Response, now time.Time) bool {
 	c := rd.c
 	if rd.q.method == http.MethodHead {
-		rd.compareHead(resp, now)
+		rd.compareHead(ctx, resp, now)
 		return false
 	}
 	var at *place
-	e := newEntry(&rd.q, resp, rd.x.Field, rd.t.Policy, rd.requested, now)
+	e := newEntry(&rd.q, resp, rd.field, rd.x.Keep.Policy, rd.requested, now)
 	if e != nil {
 		at = rd.placeFor(e)
 	}
@@ -173,7 +170,7 @@ func (rd *reading) keep(resp *http.Response, now time.Time) bool {
 		rd.land(unshared, nil)
 		if rd.wouldNever(resp) {
 			if rd.entry != nil { // what was stored is not what there is
-				c.invalidate(rd.x.Request().Context(), rd.at.key.Resource())
+				c.invalidate(ctx, rd.x, rd.at.key.Resource())
 				rd.places[0].mark = c.epochs.mark(&rd.places[0].key)
 			}
 			c.memory.pass(&rd.places[0].key, rd.places[0].mark, now.Add(passTime), now)
@@ -181,7 +178,7 @@ func (rd *reading) keep(resp *http.Response, now time.Time) bool {
 		return false
 	}
 	e.mark = at.mark
-	saved, ctx := *at, rd.x.Request().Context()
+	saved := *at
 	end := func(whole []byte, failed bool) {
 		switch {
 		case whole == nil && failed && ctx.Err() == nil:
@@ -199,14 +196,14 @@ func (rd *reading) keep(resp *http.Response, now time.Time) bool {
 		end([]byte{}, false)
 		return true
 	}
-	resp.Body = newRecorder(resp.Body, resp.ContentLength, rd.t.Policy.MaxBody, end)
+	resp.Body = newRecorder(resp.Body, resp.ContentLength, rd.x.Keep.Policy.MaxBody, end)
 	return true
 }
 
 // placeFor chooses where an entry goes, nil for nowhere. What may not be shared never
 // goes to a place that is, whatever places there are: a refresh knows only one.
 func (rd *reading) placeFor(e *Entry) *place {
-	shared := e.sharable(&rd.q, rd.t.Policy.Sharing)
+	shared := e.sharable(&rd.q, rd.x.Keep.Policy.Sharing)
 	for i := range rd.n {
 		if at := &rd.places[i]; at.key.shared == shared {
 			return at
@@ -224,15 +221,15 @@ func (rd *reading) wouldNever(resp *http.Response) bool {
 }
 
 // compareHead has a HEAD say whether what GET got still holds (section 4.3.5).
-func (rd *reading) compareHead(resp *http.Response, now time.Time) {
+func (rd *reading) compareHead(ctx context.Context, resp *http.Response, now time.Time) {
 	if rd.entry == nil || resp.StatusCode != http.StatusOK {
 		return
 	}
 	if !rd.entry.sameAs(resp) {
-		rd.c.invalidate(rd.x.Request().Context(), rd.at.key.Resource())
+		rd.c.invalidate(ctx, rd.x, rd.at.key.Resource())
 		return
 	}
-	if e := rd.entry.freshened(resp.Header, rd.t.Policy, rd.requested, now); rd.mayKeep(e, resp.Header) {
+	if e := rd.entry.freshened(resp.Header, rd.x.Keep.Policy, rd.requested, now); rd.mayKeep(e, resp.Header) {
 		e.mark = rd.at.mark
 		rd.save(rd.at, e, now)
 	}
@@ -241,7 +238,7 @@ func (rd *reading) compareHead(resp *http.Response, now time.Time) {
 // save stores an entry in memory at once and in the second level beside the request.
 func (rd *reading) save(at *place, e *Entry, now time.Time) {
 	c := rd.c
-	keep := e.keep(rd.t.Policy) - max(now.Sub(e.Received), 0)
+	keep := e.keep(rd.x.Keep.Policy) - max(now.Sub(e.Received), 0)
 	if keep <= 0 {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"sync/atomic"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
 )
 
@@ -52,14 +53,14 @@ func ScopeOfRoute(name string) Scope {
 
 func scopeOfResource(hash uint64) Scope { return resourceBase + Scope(hash%resourceScopes) }
 
-// Scope is everything of the partition's enterprise at its upstream, whatever the
+// scopeOf is everything of the partition's enterprise at its upstream, whatever the
 // client, the scopes and the route. A shared partition has one of its own.
-func (p Partition) Scope() Scope {
+func scopeOf(p *call.Partition) Scope {
 	who := uint64(p.Enterprise)
 	if p.Own {
 		who |= 1 << 40
 	}
-	if p.shared {
+	if p.Shared() {
 		who |= 1 << 41
 	}
 	return Scope(mix(who^hash(p.Upstream)) % tenantScopes)

@@ -3,6 +3,8 @@ package cache
 import (
 	"context"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 // Store is a second level behind the memory, which replicas share. It may be slow or
@@ -16,8 +18,8 @@ type Store interface {
 	// Load gives what is kept under k, all variants, and the sum of the counters of
 	// k.Scopes as they are now. Entries saved under another mark are left out. The
 	// mark counts with no entries too: it is what Save wants to know of the time when
-	// the request began.
-	Load(ctx context.Context, k *Key) ([]*Entry, Mark, error)
+	// the request began. a, unless nil, bounds how long the request waits.
+	Load(ctx context.Context, a *call.Allowance, k *Key) ([]*Entry, Mark, error)
 	// Save keeps an entry in place of the one with the same Variant. begun is the mark
 	// that Load gave before the request was sent; if it is no longer that of k, the
 	// entry must never be seen. keep is how long it can be of use. Save is called
@@ -25,5 +27,5 @@ type Store interface {
 	Save(ctx context.Context, k *Key, e *Entry, begun Mark, keep time.Duration) error
 	// Bump moves an epoch on and has every other replica Apply it. The answer to a
 	// write waits for it.
-	Bump(ctx context.Context, s Scope) error
+	Bump(ctx context.Context, a *call.Allowance, s Scope) error
 }

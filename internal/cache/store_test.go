@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 // shelf is a Store for caches in one process, each of which is a replica.
@@ -43,7 +45,7 @@ func (s *shelf) mark(k *Key) (m Mark) {
 	return m
 }
 
-func (s *shelf) Load(_ context.Context, k *Key) ([]*Entry, Mark, error) {
+func (s *shelf) Load(_ context.Context, _ *call.Allowance, k *Key) ([]*Entry, Mark, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loads++
@@ -79,7 +81,7 @@ func (s *shelf) Save(_ context.Context, k *Key, e *Entry, begun Mark, _ time.Dur
 	return nil
 }
 
-func (s *shelf) Bump(_ context.Context, scope Scope) error {
+func (s *shelf) Bump(_ context.Context, _ *call.Allowance, scope Scope) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down {
@@ -177,7 +179,7 @@ func TestAStoreThatMissedAWriteIsNotBelieved(t *testing.T) {
 	wg.Go(func() { a.cache.Run(ctx) })
 	defer wg.Wait()
 	defer stop()
-	for end := time.Now().Add(5 * time.Second); a.cache.owed.count.Load() > 0; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Second); a.cache.unsettled.count.Load() > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the store was never told")
 		}

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 // etagOf gives the entity tag of an answer as it is written, if it can be compared.
@@ -66,13 +68,11 @@ func (e *Entry) notModified(h http.Header) bool {
 	return !modified.After(since)
 }
 
-// ask writes the preconditions with which the upstream is asked whether the entry still
-// holds (section 4.3.1). The caller's tags are asked about as well, so that the upstream
-// can tell the caller that what it has is right.
-func (e *Entry) ask(h http.Header, own http.Header) {
-	for _, name := range [...]string{"Range", "If-Range", "If-None-Match", "If-Modified-Since"} {
-		delete(h, name)
-	}
+// question gives the preconditions with which the upstream is asked whether the entry
+// still holds (section 4.3.1), none if it cannot be. The caller's tags are asked about as
+// well, so that the upstream can tell the caller that what it has is right.
+func (e *Entry) question(own http.Header) *call.Question {
+	q := new(call.Question)
 	if e.facts.etag != "" {
 		tags := e.facts.etag
 		for _, list := range own["If-None-Match"] {
@@ -83,11 +83,12 @@ func (e *Entry) ask(h http.Header, own http.Header) {
 				}
 			}
 		}
-		h["If-None-Match"] = []string{tags}
+		q.IfNoneMatch = []string{tags}
 	}
 	if !e.facts.lastModified.IsZero() {
-		h["If-Modified-Since"] = e.Header["Last-Modified"][:1:1]
+		q.IfModifiedSince = e.Header["Last-Modified"][:1:1]
 	}
+	return q
 }
 
 // confirms tells whether a 304 is about this entry (section 4.3.4). If only its own tag
@@ -110,7 +111,7 @@ func (e *Entry) confirms(answer http.Header, own http.Header) bool {
 
 // freshened gives the entry with what a 304, or the answer to a HEAD, says anew
 // (section 3.2).
-func (e *Entry) freshened(answer http.Header, p *Policy, requested, received time.Time) *Entry {
+func (e *Entry) freshened(answer http.Header, p *call.Policy, requested, received time.Time) *Entry {
 	h := maps.Clone(e.Header)
 	for name := range h {
 		if name == "Age" || name == "Date" { // of the old answer

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+
+	"ebox-gateway/internal/call"
 )
 
 func TestWritesMakeVoid(t *testing.T) {
@@ -24,25 +26,25 @@ func TestWritesMakeVoid(t *testing.T) {
 	fresh := "Cache-Control: max-age=60"
 	for _, c := range []struct {
 		name                 string
-		sharing              Sharing
+		sharing              call.Sharing
 		write                func(*http.Request) (*http.Response, error)
 		ask                  asked
 		voidA, voidB, voidA2 bool
 	}{
-		{"all of the enterprise's", SharedNever, always("done"), asked{method: "POST", path: "/a"}, true, true, false},
-		{"whatever the path", SharedNever, always("done"), asked{method: "DELETE", path: "/elsewhere"}, true, true, false},
-		{"even if refused", SharedNever, func(*http.Request) (*http.Response, error) { return reply(500, "no"), nil }, asked{method: "PATCH", path: "/a"}, true, true, false},
-		{"even without an answer", SharedNever, func(*http.Request) (*http.Response, error) { return nil, errDown }, asked{method: "PUT", path: "/a"}, true, true, false},
-		{"an opening is one", SharedNever, always("document"), asked{path: "/a/content", open: true}, true, true, false},
-		{"401 voids as well", SharedNever, func(*http.Request) (*http.Response, error) { return reply(401, "no"), nil }, asked{path: "/c"}, true, true, false},
-		{"403 voids as well", SharedNever, func(*http.Request) (*http.Response, error) { return reply(403, "no"), nil }, asked{path: "/c"}, true, true, false},
-		{"404 does not", SharedNever, func(*http.Request) (*http.Response, error) { return reply(404, "no"), nil }, asked{path: "/c"}, false, false, false},
-		{"404 voids its own", SharedNever, func(*http.Request) (*http.Response, error) { return reply(404, "no"), nil }, asked{path: "/a", header: fieldsOf([]string{"Cache-Control: no-cache"})}, true, false, false},
-		{"of what is shared, the target alone", SharedAlways, always("done"), asked{method: "POST", path: "/a"}, true, false, false},
-		{"of what is shared, Location", SharedAlways, always("done", "Location: /b?x=1"), asked{method: "POST", path: "/c"}, false, true, false},
-		{"of what is shared, Content-Location", SharedAlways, always("done", "Content-Location: http://upstream.test/b?x=1"), asked{method: "POST", path: "/c"}, false, true, false},
-		{"of what is shared, not another host's Location", SharedAlways, always("done", "Location: http://elsewhere.test/b?x=1"), asked{method: "POST", path: "/c"}, false, false, false},
-		{"of what is shared, nothing if it failed", SharedAlways, func(*http.Request) (*http.Response, error) { return reply(500, "no"), nil }, asked{method: "POST", path: "/a"}, false, false, false},
+		{"all of the enterprise's", call.SharedNever, always("done"), asked{method: "POST", path: "/a"}, true, true, false},
+		{"whatever the path", call.SharedNever, always("done"), asked{method: "DELETE", path: "/elsewhere"}, true, true, false},
+		{"even if refused", call.SharedNever, func(*http.Request) (*http.Response, error) { return reply(500, "no"), nil }, asked{method: "PATCH", path: "/a"}, true, true, false},
+		{"even without an answer", call.SharedNever, func(*http.Request) (*http.Response, error) { return nil, errDown }, asked{method: "PUT", path: "/a"}, true, true, false},
+		{"an opening is one", call.SharedNever, always("document"), asked{path: "/a/content", open: true}, true, true, false},
+		{"401 voids as well", call.SharedNever, func(*http.Request) (*http.Response, error) { return reply(401, "no"), nil }, asked{path: "/c"}, true, true, false},
+		{"403 voids as well", call.SharedNever, func(*http.Request) (*http.Response, error) { return reply(403, "no"), nil }, asked{path: "/c"}, true, true, false},
+		{"404 does not", call.SharedNever, func(*http.Request) (*http.Response, error) { return reply(404, "no"), nil }, asked{path: "/c"}, false, false, false},
+		{"404 voids its own", call.SharedNever, func(*http.Request) (*http.Response, error) { return reply(404, "no"), nil }, asked{path: "/a", header: fieldsOf([]string{"Cache-Control: no-cache"})}, true, false, false},
+		{"of what is shared, the target alone", call.SharedAlways, always("done"), asked{method: "POST", path: "/a"}, true, false, false},
+		{"of what is shared, Location", call.SharedAlways, always("done", "Location: /b?x=1"), asked{method: "POST", path: "/c"}, false, true, false},
+		{"of what is shared, Content-Location", call.SharedAlways, always("done", "Content-Location: http://upstream.test/b?x=1"), asked{method: "POST", path: "/c"}, false, true, false},
+		{"of what is shared, not another host's Location", call.SharedAlways, always("done", "Location: http://elsewhere.test/b?x=1"), asked{method: "POST", path: "/c"}, false, false, false},
+		{"of what is shared, nothing if it failed", call.SharedAlways, func(*http.Request) (*http.Response, error) { return reply(500, "no"), nil }, asked{method: "POST", path: "/a"}, false, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, always("body", fresh))
@@ -54,7 +56,7 @@ func TestWritesMakeVoid(t *testing.T) {
 			if a, b := void(r, "/a", 1), void(r, "/b?x=1", 1); a != c.voidA || b != c.voidB {
 				t.Errorf("void: /a %v, /b %v", a, b)
 			}
-			if a2 := void(r, "/a", 2); a2 != c.voidA2 && c.sharing == SharedNever {
+			if a2 := void(r, "/a", 2); a2 != c.voidA2 && c.sharing == call.SharedNever {
 				t.Errorf("void: another's %v", a2)
 			}
 		})
@@ -97,7 +99,7 @@ func TestPurges(t *testing.T) {
 			r := newRig(t, always("body", "Cache-Control: max-age=60"))
 			r.get("/a")
 			r.do(asked{path: "/a", who: other})
-			if err := r.cache.Invalidate(t.Context(), c.scope); err != nil {
+			if err := r.cache.Invalidate(t.Context(), nil, c.scope); err != nil {
 				t.Fatal(err)
 			}
 			if own, them := !r.get("/a").fromCache(), !r.do(asked{path: "/a", who: other}).fromCache(); own != c.own || them != c.them {

@@ -111,6 +111,9 @@ func checkAddress(address string) string {
 	return ""
 }
 
+// OnLoopback tells whether a listener can be reached from this machine alone.
+func (l Listener) OnLoopback() bool { return isLoopback(l.Address) }
+
 // isLoopback tells whether an address can be reached from this machine alone.
 func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)

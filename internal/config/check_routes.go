@@ -61,6 +61,9 @@ func (k *check) route(at string, r *Route) {
 	for i := range r.Rules {
 		k.scopeRule(at+".rules["+strconv.Itoa(i)+"]", &r.Rules[i], r.Kind)
 	}
+	for i := range r.Reads {
+		k.readRule(at+".reads["+strconv.Itoa(i)+"]", &r.Reads[i], r.Kind)
+	}
 	if r.Client != "" {
 		k.client(at+".client", r.Client)
 	}
@@ -164,6 +167,16 @@ func (k *check) scopeRule(at string, r *ScopeRule, kind Kind) {
 	k.scopes(at+".scopes", r.Scopes)
 }
 
+func (k *check) readRule(at string, r *ReadRule, kind Kind) {
+	k.methods(at+".methods", r.Methods, false, kind == KindPlain)
+	for i, m := range r.Methods {
+		if m == "GET" {
+			k.fail(at+".methods["+strconv.Itoa(i)+"]", "GET reads without being named: name the other methods that do")
+		}
+	}
+	k.patterns(at+".paths", r.Paths)
+}
+
 func (k *check) patterns(at string, list []string) {
 	if k.given(at) && len(list) == 0 {
 		k.fail(at, "an empty list matches nothing: leave the key out for all paths")
@@ -203,7 +216,7 @@ func (k *check) methods(at string, list []string, route, plain bool) {
 		case m == "HEAD" && route && !slices.Contains(list, "GET"):
 			k.fail(item, "HEAD goes where GET goes: add GET")
 		case m == "HEAD" && !route:
-			k.fail(item, "HEAD has the scopes of GET: write GET")
+			k.fail(item, "HEAD goes with GET: write GET")
 		case plain && m != "PRI" && ownMethod.MatchString(m): // PRI begins HTTP/2
 		case !slices.Contains(methodNames, m):
 			k.fail(item, "%s is no method: allowed are %s", quote(m), strings.Join(methodNames, ", "))

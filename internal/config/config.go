@@ -36,6 +36,8 @@ type Config struct {
 	// Callers narrow who may do what. Without them, everybody who reaches a
 	// loopback listener may do everything.
 	Callers []Caller `yaml:"callers"`
+	// Readiness is when a gateway that starts says that it is ready.
+	Readiness Readiness `yaml:"readiness"`
 	// Registry is where the list of Document Providers comes from.
 	Registry Registry `yaml:"registry"`
 	// Inbox is the e-Box over all Document Providers.
@@ -59,8 +61,9 @@ type Config struct {
 	// one can be told so.
 	Absent []AbsentAPI `yaml:"-"`
 
-	files []string
-	hash  string
+	files    []string
+	hash     string
+	warnings Errors
 }
 
 // AbsentAPI is an API that the environment officially lacks. A request for Path
@@ -77,6 +80,9 @@ type AbsentAPI struct {
 // to, the configuration itself (if it was loaded from a file) first: what has
 // to be watched. Files that are not there are among them.
 func (c *Config) Files() []string { return c.files }
+
+// Warnings are values that are allowed and look like a slip.
+func (c *Config) Warnings() Errors { return c.warnings }
 
 // Hash is the SHA-256, in hex, over the configuration file and all files that it
 // refers to, key material included. Two configurations with the same hash are

@@ -18,6 +18,8 @@ type decoder struct {
 	lookup func(string) (string, bool)
 	day    *time.Location
 
+	warnings mistakes // what is allowed and looks like a slip
+
 	nodes map[string]*node // the value at each path, for later checks
 	files []string         // the paths named by file fields
 	// aliased is true within the target of an alias. An alias in there is
@@ -134,7 +136,7 @@ func (d *decoder) structure(at string, n *node, v reflect.Value) {
 			continue
 		}
 		if name := field.Tag.Get("yaml"); !d.given(join(at, name)) {
-			d.failAt(n, join(at, name), "%s is missing%s", name, allowedWords(field.Type))
+			d.m.as(derived, func() { d.failAt(n, join(at, name), "%s is missing%s", name, allowedWords(field.Type)) })
 		}
 	}
 }
@@ -184,7 +186,9 @@ func (d *decoder) unknown(at string, key, value *node, t reflect.Type) {
 	if near := nearest(key.Value, names); near != "" {
 		guess = "did you mean " + near + "? "
 	}
-	d.failAt(key, join(at, key.Value), "unknown key %s: %sallowed here: %s", quote(key.Value), guess, strings.Join(names, ", "))
+	d.m.as(unknownKey, func() {
+		d.failAt(key, join(at, key.Value), "unknown key %s: %sallowed here: %s", quote(key.Value), guess, strings.Join(names, ", "))
+	})
 }
 
 func (d *decoder) list(at string, n *node, v reflect.Value, tag string) {

@@ -1,14 +1,12 @@
 package config
 
 import (
-	"bytes"
 	"fmt"
 	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"ebox-gateway/internal/enterprise"
 )
@@ -43,7 +41,7 @@ func newEnterpriseTable(d *decoder, k *check) *enterpriseTable {
 
 // enterprises reads the enterprise and suspended files and puts everything into
 // the tenancy.
-func (d *decoder) enterprises(c *Config, k *check, files *fileSet) {
+func (d *decoder) enterprises(c *Config, k *check, sums *fileSet) {
 	before := len(d.m.list)
 	inline := c.Tenancy.Enterprises
 	t := newEnterpriseTable(d, k)
@@ -53,16 +51,12 @@ func (d *decoder) enterprises(c *Config, k *check, files *fileSet) {
 			continue
 		}
 		at := "tenancy.enterpriseFiles[" + strconv.Itoa(i) + "]"
-		content, err := files.read(path)
+		content, err := sums.read(path)
 		if err != nil {
 			d.fail(at, "the file cannot be read: %s", clipPath(err))
 			continue
 		}
-		src := &source{name: path, content: bytes.TrimPrefix(content, byteOrderMark), order: 1 + i}
-		if !t.isText(src) {
-			continue
-		}
-		if !t.table(src) {
+		if !t.table(textOf(path, content, 1+i, d.m)) {
 			d.fail(at, "%s is neither .csv nor .yaml", quote(filepath.Base(path)))
 		}
 	}
@@ -71,12 +65,12 @@ func (d *decoder) enterprises(c *Config, k *check, files *fileSet) {
 		if path == "" {
 			continue
 		}
-		content, err := files.read(path)
+		content, err := sums.read(path)
 		if err != nil {
 			d.fail("tenancy.suspendedFiles["+strconv.Itoa(i)+"]", "the file cannot be read: %s", clipPath(err))
 			continue
 		}
-		src := &source{name: path, content: bytes.TrimPrefix(content, byteOrderMark), order: 1 + len(c.Tenancy.EnterpriseFiles) + i}
+		src := textOf(path, content, 1+len(c.Tenancy.EnterpriseFiles)+i, d.m)
 		c.Tenancy.Suspended = append(c.Tenancy.Suspended, suspended(src, d.m)...)
 	}
 	if len(d.m.list) == before { // else what is missing may only be unreadable
@@ -98,25 +92,6 @@ func (t *enterpriseTable) table(src *source) bool {
 		return false
 	}
 	return true
-}
-
-var byteOrderMark = []byte("\xef\xbb\xbf")
-
-func (t *enterpriseTable) isText(src *source) bool {
-	if utf8.Valid(src.content) && bytes.IndexByte(src.content, 0) < 0 {
-		return true
-	}
-	at := 0
-	for at < len(src.content) && src.content[at] != 0 {
-		r, size := utf8.DecodeRune(src.content[at:])
-		if r == utf8.RuneError && size == 1 {
-			break
-		}
-		at += size
-	}
-	line, column := src.position(at)
-	t.d.m.add(src, line, column, "", "this is not UTF-8: save the file as UTF-8, with or without a byte order mark")
-	return false
 }
 
 // add takes an enterprise in, unless it is there already.
@@ -172,37 +147,9 @@ func (t *enterpriseTable) decoded(d *decoder, at string, list []Enterprise) {
 	}
 }
 
-// yaml reads a YAML file: a list like tenancy.enterprises, or a mapping with
-// that list under enterprises. What is not plain, or not right, is left to the
-// full reader, which understands it or says why not.
+// yaml reads a YAML file: a list like tenancy.enterprises, or a mapping with that list
+// under enterprises.
 func (t *enterpriseTable) yaml(src *source) {
-	if !t.plain(src) {
-		t.full(src)
-	}
-}
-
-// plain takes in a file that the fast reader understands and in which nothing is
-// wrong.
-func (t *enterpriseTable) plain(src *source) bool {
-	rows, ok := t.plainRows(src)
-	if !ok || !distinct(rows) {
-		return false
-	}
-	for i := range rows {
-		if _, message := t.wrong(&rows[i].Enterprise); message != "" {
-			return false
-		}
-		if _, twice := t.first[rows[i].Number]; twice {
-			return false
-		}
-	}
-	for i := range rows {
-		t.add(&rows[i].Enterprise, origin{src, rows[i].line})
-	}
-	return true
-}
-
-func (t *enterpriseTable) full(src *source) {
 	src.root = parseYAML(src, t.d.m)
 	if src.root == nil {
 		return
@@ -220,14 +167,6 @@ func (t *enterpriseTable) full(src *source) {
 		d.decode(at, src.root, reflect.ValueOf(&file.Enterprises).Elem(), "")
 	}
 	t.decoded(d, at, file.Enterprises)
-}
-
-func distinct(rows []plainRow) bool {
-	seen := make(map[enterprise.Number]struct{}, len(rows))
-	for i := range rows {
-		seen[rows[i].Number] = struct{}{}
-	}
-	return len(seen) == len(rows)
 }
 
 // word keeps one copy of a repeated text.

@@ -5,6 +5,8 @@ import (
 	"encoding/csv"
 	"errors"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -12,102 +14,146 @@ import (
 // columns of an enterprise file, in any order; number alone is needed.
 var columns = []string{"number", "name", "client", "routes", "from", "until", "suspended"}
 
-// csv reads an enterprise file of RFC 4180, with "," or ";" between the cells,
-// as spreadsheets write it in different countries.
+// csv reads an enterprise file of RFC 4180, with "," or ";" between the cells, as
+// spreadsheets write it in different countries: with empty columns and rows at the end,
+// with rows that end before the last columns, with empty lines above the first row.
 func (t *enterpriseTable) csv(src *source) {
+	if at := bytes.IndexByte(src.content, 0); at >= 0 {
+		line, column := src.position(at)
+		t.d.m.add(src, line, column, "", "a NUL byte: this is no text")
+		return
+	}
 	reader := csv.NewReader(bytes.NewReader(src.content))
-	header, _, _ := bytes.Cut(src.content, []byte{'\n'})
-	if bytes.Count(header, []byte{';'}) > bytes.Count(header, []byte{','}) {
-		reader.Comma = ';'
-	}
+	reader.Comma = delimiter(src.content)
 	reader.ReuseRecord = true
-	record, err := reader.Read()
-	if err != nil {
-		if errors.Is(err, io.EOF) {
-			t.d.m.add(src, 1, 1, "", "the file is empty: a first line with the columns is expected, "+strings.Join(columns, ","))
-			return
-		}
-		t.broken(src, err)
-		return
-	}
-	order, ok := t.header(src, reader, record)
-	if !ok {
-		return
-	}
-	for wrong := 0; wrong <= maxMistakes; {
+	reader.FieldsPerRecord = -1
+	var order *header
+	for {
 		record, err := reader.Read()
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(err, io.EOF):
+			if order == nil {
+				t.d.m.add(src, 1, 1, "", "the file is empty: a first line with the columns is expected, "+strings.Join(columns, ","))
+			}
 			return
-		}
-		if err != nil {
+		case err != nil:
 			t.broken(src, err)
-			wrong++
-			continue
-		}
-		if !t.row(src, reader, record, order) {
-			wrong++
+		case blank(record) || order == nil && strings.HasPrefix(record[0], "sep="):
+			// Rows of a spreadsheet in which nothing stands, and Excel's own first line.
+		case order == nil:
+			order = t.header(src, reader, record)
+		default:
+			t.row(src, reader, record, order)
 		}
 	}
 }
 
-// header gives the place of each column in a row, -1 if it is not there.
-func (t *enterpriseTable) header(src *source, reader *csv.Reader, record []string) (order [7]int, ok bool) {
-	for i := range order {
-		order[i] = -1
+// delimiter is ";" if the first line in which anything stands has more of those.
+func delimiter(content []byte) rune {
+	for line := range bytes.Lines(content) {
+		commas, semicolons := bytes.Count(line, []byte{','}), bytes.Count(line, []byte{';'})
+		if len(bytes.Trim(line, ",; \t\r\n")) == 0 || bytes.HasPrefix(line, []byte("sep=")) {
+			continue
+		}
+		if semicolons > commas {
+			return ';'
+		}
+		break
 	}
-	ok = true
+	return ','
+}
+
+func blank(record []string) bool {
+	for _, cell := range record {
+		if strings.TrimSpace(cell) != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// header says where the columns of a file stand.
+type header struct {
+	at [7]int // of columns, -1 if it is not there
+	// named says which cells of a row have a column, known or not.
+	named []bool
+}
+
+// header reads the first row. A column that nobody knows is a mistake; if one can be meant
+// by it, the rows are read as if it were that one, so that their mistakes show too.
+func (t *enterpriseTable) header(src *source, reader *csv.Reader, record []string) *header {
+	h := &header{named: make([]bool, len(record))}
+	for i := range h.at {
+		h.at[i] = -1
+	}
+	guessed := make(map[int]int)
 	for i, cell := range record {
 		name := strings.ToLower(strings.TrimSpace(cell))
-		at := -1
-		for j := range columns {
-			if columns[j] == name {
-				at = j
-			}
+		if name == "" {
+			continue // whatever stands below it is a mistake there
 		}
+		h.named[i] = true
+		at := slices.Index(columns, name)
 		switch {
 		case at < 0:
 			guess := ""
 			if near := nearest(name, columns); near != "" {
 				guess = "did you mean " + near + "? "
+				guessed[slices.Index(columns, near)] = i
 			}
-			t.cell(src, reader, i, "unknown column "+quote(cell)+": "+guess+"allowed are "+strings.Join(columns, ", "))
-			ok = false
-		case order[at] >= 0:
+			t.d.m.as(unknownKey, func() {
+				t.cell(src, reader, i, "unknown column "+quote(cell)+": "+guess+"allowed are "+strings.Join(columns, ", "))
+			})
+		case h.at[at] >= 0:
 			t.cell(src, reader, i, "the column "+name+" is there twice")
-			ok = false
 		default:
-			order[at] = i
+			h.at[at] = i
 		}
 	}
-	if order[0] < 0 && ok {
-		t.cell(src, reader, 0, "there is no column number")
-		ok = false
+	for at, i := range guessed {
+		if h.at[at] < 0 {
+			h.at[at] = i
+		}
 	}
-	return order, ok
+	if h.at[0] < 0 {
+		t.cell(src, reader, 0, "there is no column number")
+	}
+	return h
 }
 
-// row takes one row in and tells whether it was right.
-func (t *enterpriseTable) row(src *source, reader *csv.Reader, record []string, order [7]int) bool {
+// row takes one row in, if it is right.
+func (t *enterpriseTable) row(src *source, reader *csv.Reader, record []string, h *header) {
 	cell := func(column int) string {
-		if i := order[column]; i >= 0 {
+		if i := h.at[column]; i >= 0 && i < len(record) {
 			return strings.TrimSpace(record[i])
 		}
 		return ""
 	}
 	ok := true
 	fail := func(column int, message string) {
-		t.cell(src, reader, order[column], message)
+		at := h.at[column]
+		t.cell(src, reader, max(0, min(at, len(record)-1)), message)
 		ok = false
+	}
+	for i := range record {
+		if strings.TrimSpace(record[i]) != "" && (i >= len(h.named) || !h.named[i]) {
+			t.cell(src, reader, i, "there is no column above this cell; put a name with a "+string(reader.Comma)+" in it into double quotes")
+			return
+		}
 	}
 	var e Enterprise
 	var err error
-	if text := cell(0); text == "" {
-		if strings.TrimSpace(strings.Join(record, "")) == "" {
-			return true // the empty rows at the end of a spreadsheet
-		}
+	switch text := cell(0); {
+	case h.at[0] < 0: // reported with the first row
+		ok = false
+	case text == "":
 		fail(0, "the number is missing")
-	} else if e.Number, err = parseNumber(text); err != nil {
-		fail(0, quote(text)+" "+err.Error())
+	case scientific.MatchString(text):
+		fail(0, quote(text)+" is a number in scientific notation, in which digits are lost: in Excel, format the column as Text, enter the numbers again, and save")
+	default:
+		if e.Number, err = parseNumber(text); err != nil {
+			fail(0, quote(text)+" "+err.Error())
+		}
 	}
 	e.Name = strings.Clone(cell(1))
 	e.Client = t.word(cell(2))
@@ -137,13 +183,15 @@ func (t *enterpriseTable) row(src *source, reader *csv.Reader, record []string, 
 		}
 	}
 	if ok {
-		line, _ := reader.FieldPos(order[0])
+		line, _ := reader.FieldPos(h.at[0])
 		if message := t.add(&e, origin{src, line}); message != "" {
 			fail(0, message)
 		}
 	}
-	return ok
 }
+
+// scientific is what spreadsheets make of a number that is too wide for its cell.
+var scientific = regexp.MustCompile(`^[0-9]+([.,][0-9]+)?[eE][+-]?[0-9]+$`)
 
 // routeCell reads the routes of one cell, parted by blanks or "|".
 func (t *enterpriseTable) routeCell(text string) []string {
@@ -171,11 +219,7 @@ func (t *enterpriseTable) broken(src *source, err error) {
 		t.d.m.add(src, 0, 0, "", "this is no CSV: "+err.Error())
 		return
 	}
-	message := "this is no CSV: " + where.Err.Error()
-	if errors.Is(err, csv.ErrFieldCount) {
-		message = "this row has more or fewer cells than the first line; put a name with a comma in it into double quotes"
-	}
-	t.d.m.add(src, where.Line, src.characters(where.Line, where.Column), "", message)
+	t.d.m.add(src, where.Line, src.characters(where.Line, where.Column), "", "this is no CSV: "+where.Err.Error())
 }
 
 // characters turns a column counted in bytes into one counted in characters.

@@ -1,13 +1,12 @@
 package config
 
 import (
-	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/files"
 )
 
 // EnterprisesIn reads a file of enterprises that need not be in the configuration
@@ -18,7 +17,7 @@ import (
 //
 // The error is an Errors with every mistake, or that of reading.
 func (c *Config) EnterprisesIn(path string) ([]Enterprise, error) {
-	content, err := os.ReadFile(path)
+	content, err := files.Read(path, files.Most)
 	if err != nil {
 		return nil, fmt.Errorf("reading the enterprises: %w", err)
 	}
@@ -27,12 +26,12 @@ func (c *Config) EnterprisesIn(path string) ([]Enterprise, error) {
 		return nil, fmt.Errorf("finding the Brussels time zone: %w", err)
 	}
 	m := &mistakes{}
-	src := &source{name: path, content: bytes.TrimPrefix(content, byteOrderMark)}
+	src := textOf(path, content, 0, m)
 	d := &decoder{src: src, m: m, dir: filepath.Dir(path), lookup: func(string) (string, bool) { return "", false }, day: brussels, nodes: make(map[string]*node)}
 	k := &check{decoder: d, c: c}
 	k.references()
 	t := newEnterpriseTable(d, k)
-	if t.isText(src) && !t.table(src) {
+	if !t.table(src) {
 		t.numbers(src)
 	}
 	if err := m.errors(); err != nil {

@@ -1,17 +1,17 @@
 package config
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 	_ "time/tzdata" // days are Brussels days, also where the system has no zone files
+
+	"ebox-gateway/internal/files"
 )
 
 // Load reads the file at path, the environment through lookup (os.LookupEnv in
@@ -26,7 +26,7 @@ func Load(path string, lookup func(string) (string, bool)) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding %s: %w", path, err)
 	}
-	content, err := os.ReadFile(absolute)
+	content, err := files.Read(absolute, files.Most)
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
@@ -53,7 +53,7 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 		return nil, fmt.Errorf("finding the Brussels time zone: %w", err)
 	}
 	m := &mistakes{}
-	src := &source{name: name, content: bytes.TrimPrefix(content, byteOrderMark)}
+	src := textOf(name, content, 0, m)
 	d := &decoder{src: src, m: m, dir: dir, lookup: lookup, day: brussels, nodes: make(map[string]*node)}
 
 	src.root = parseYAML(src, m)
@@ -64,18 +64,44 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 		return nil, m.errors()
 	}
 	c, routeAt := d.config(src.root)
-	files := &fileSet{sums: make(map[string][sha256.Size]byte)}
+	sums := &fileSet{sums: make(map[string][sha256.Size]byte)}
 	k := &check{decoder: d, c: c, routeAt: routeAt}
-	k.references()
-	k.all()
-	d.enterprises(c, k, files)
-	k.represented()
+	m.as(derived, func() { k.references(); k.all() })
+	d.enterprises(c, k, sums)
+	m.as(derived, k.represented)
 	if err := m.errors(); err != nil {
 		return nil, err
 	}
+	c.warnings, _ = d.warnings.errors().(Errors)
 	c.files = unique(d.files)
-	c.hash = files.hash(content, c.files)
+	c.hash = sums.hash(content, c.files)
 	return c, nil
+}
+
+// LoadAdmin reads the admin section alone, for commands that ask a gateway that runs: the
+// rest of the file may be large, or have mistakes.
+func LoadAdmin(path string, lookup func(string) (string, bool)) (Admin, error) {
+	admin := defaults().Admin
+	content, err := files.Read(path, files.Most)
+	if err != nil {
+		return admin, fmt.Errorf("reading the configuration: %w", err)
+	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return admin, fmt.Errorf("finding %s: %w", path, err)
+	}
+	m := &mistakes{}
+	src := textOf(path, content, 0, m)
+	d := &decoder{src: src, m: m, dir: filepath.Dir(absolute), lookup: lookup, nodes: make(map[string]*node)}
+	if src.root = parseYAML(src, m); src.root != nil && src.root.Kind == mappingNode {
+		if n := member(src.root, "admin"); n != nil && !isNull(n) {
+			d.decode("admin", n, reflect.ValueOf(&admin).Elem(), "")
+		}
+	}
+	if err := m.errors(); err != nil {
+		return defaults().Admin, err
+	}
+	return admin, nil
 }
 
 // config decodes the document over defaults and presets.
@@ -134,7 +160,7 @@ type fileSet struct {
 }
 
 func (f *fileSet) read(path string) ([]byte, error) {
-	content, err := os.ReadFile(path)
+	content, err := files.Read(path, files.Most)
 	if err != nil {
 		return nil, err
 	}
@@ -144,19 +170,18 @@ func (f *fileSet) read(path string) ([]byte, error) {
 
 // hash is over the configuration and every file it names. One that cannot be
 // read counts as absent.
-func (f *fileSet) hash(content []byte, files []string) string {
+func (f *fileSet) hash(content []byte, paths []string) string {
 	whole := sha256.New()
 	own := sha256.Sum256(content)
 	whole.Write(own[:])
-	for _, path := range files {
+	for _, path := range paths {
 		sum, known := f.sums[path]
 		state := "read"
 		if !known {
-			other, err := os.ReadFile(path)
-			if err != nil {
+			var err error
+			if sum, err = files.Sum(path); err != nil {
 				state = "absent"
 			}
-			sum = sha256.Sum256(other)
 		}
 		fmt.Fprintf(whole, "%q %s %x\n", path, state, sum)
 	}

@@ -40,7 +40,8 @@ type Client struct {
 	// Headers are the parts of the assertion's header to derive from the
 	// certificate: kid, x5t#S256, x5c. Default none.
 	Headers []AssertionHeader `yaml:"headers"`
-	// AssertionLifetime is the time between iat and exp, at most 10m. Default 1m.
+	// AssertionLifetime is the time until exp, at most 10m; iat lies 10 s back,
+	// lest a server whose clock is a little behind refuse it. Default 1m.
 	AssertionLifetime time.Duration `yaml:"assertionLifetime"`
 }
 

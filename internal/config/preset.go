@@ -102,7 +102,10 @@ func (p preset) apply(c *Config) {
 			p.route(routePartition, "/ebox/partition", KindEBox, partitionPath, scopeConsumer))
 	}
 	if p.federation {
-		c.Routes = append(c.Routes, p.route(routeFederation, "/ebox/federation", KindEBox, federationPath, scopePreference))
+		r := p.route(routeFederation, "/ebox/federation", KindEBox, federationPath, scopePreference)
+		// The older registry stands below the same base, with a scope of its own.
+		r.Rules = []ScopeRule{{Paths: []string{"/messageProviders/**"}, Scopes: []string{scopeRegistry}}}
+		c.Routes = append(c.Routes, r)
 	}
 	if p.mandates {
 		c.Routes = append(c.Routes, p.route(routeMandates, "/grant/citizen", KindMandates, mandatesPath, scopeMandates))

@@ -31,6 +31,11 @@ type Route struct {
 	Scopes []string `yaml:"scopes"`
 	// Rules give other scopes to some calls. The first that matches counts.
 	Rules []ScopeRule `yaml:"rules"`
+	// Reads are calls by other methods than GET that change nothing: they need "list"
+	// rather than "change", may be repeated, and are recorded as reads. The Belgif guide's
+	// own need no mention: POST to /search, /query or /get of a collection whose path holds
+	// no id.
+	Reads []ReadRule `yaml:"reads"`
 	// Enterprise says whether a represented enterprise is required, optional or
 	// none (never sent on). Default optional; required for kind ebox.
 	Enterprise Demand `yaml:"enterprise"`
@@ -83,6 +88,16 @@ type ScopeRule struct {
 	APIVersions []string `yaml:"apiVersions"`
 	// Scopes of the token for these calls.
 	Scopes []string `yaml:"scopes" jsonschema:"required"`
+}
+
+// ReadRule names calls that read, whatever their method says. What publishes or
+// replies on an e-Box route stays what it is.
+type ReadRule struct {
+	// Methods that match. Default POST.
+	Methods []string `yaml:"methods"`
+	// Paths that match, below the upstream's base URL, as in a scope rule, but compared as
+	// they are written.
+	Paths []string `yaml:"paths" jsonschema:"required"`
 }
 
 // Timeouts bound the stages of a call to an upstream.

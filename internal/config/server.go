@@ -109,6 +109,15 @@ type Admin struct {
 	TokenFile string `yaml:"tokenFile" config:"file"`
 }
 
+// Readiness is when a gateway that starts says that it is ready (/readyz): once each
+// client that a route needs has had a token, and the list of Document Providers is there.
+type Readiness struct {
+	// Patience is how long that is waited for. After it the gateway is ready for what
+	// it can serve. Default 0s, for as long as it takes: a rolling update then replaces
+	// no good replica by one whose client is refused.
+	Patience time.Duration `yaml:"patience"`
+}
+
 // Log says how the gateway writes its logs, to standard error.
 type Log struct {
 	// Format is json (one object a line) or text. Default json.

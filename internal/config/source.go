@@ -3,9 +3,9 @@ package config
 import (
 	"bytes"
 	"cmp"
-	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -27,45 +27,108 @@ type source struct {
 // mistake is an Error whose excerpt is not made yet.
 type mistake struct {
 	src          *source
+	rank         rank
 	line, column int
 	path         string
 	message      string
 }
 
+// rank orders the mistakes of a file before their position does: a key that is misspelt
+// explains what is missing, and what does not fit together may follow from either.
+type rank int
+
+const (
+	unknownKey rank = iota - 1
+	wrongValue
+	derived
+)
+
 // mistakes collects everything that is wrong.
 type mistakes struct {
 	list []mistake
+	// rank is that of what is added now.
+	rank rank
+	// more counts, by file, what was not kept.
+	more map[*source]int
+	kept map[*source]int
 }
 
-// maxMistakes bounds what is printed: a file with the wrong delimiter would
+// maxMistakes bounds what is printed of one file: one with the wrong delimiter would
 // otherwise give an error for each of its lines.
 const maxMistakes = 100
 
+// maxKept bounds what is kept of one file, to be sorted.
+const maxKept = 100 * maxMistakes
+
 func (m *mistakes) add(src *source, line, column int, path, message string) {
-	m.list = append(m.list, mistake{src, line, column, path, message})
+	if m.kept[src] == maxKept {
+		if m.more == nil {
+			m.more = make(map[*source]int)
+		}
+		m.more[src]++
+		return
+	}
+	if m.kept == nil {
+		m.kept = make(map[*source]int)
+	}
+	m.kept[src]++
+	m.list = append(m.list, mistake{src, m.rank, line, column, path, message})
 }
 
-// errors gives everything collected in the order of the text, or nil.
+// as adds what do finds with another rank.
+func (m *mistakes) as(r rank, do func()) {
+	before := m.rank
+	m.rank = r
+	defer func() { m.rank = before }()
+	do()
+}
+
+// errors gives everything collected, file by file, in the order of ranks and of the text,
+// or nil.
 func (m *mistakes) errors() error {
 	if len(m.list) == 0 {
 		return nil
 	}
 	slices.SortStableFunc(m.list, func(a, b mistake) int {
-		return cmp.Or(cmp.Compare(a.src.order, b.src.order), cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column))
+		return cmp.Or(cmp.Compare(a.src.order, b.src.order), cmp.Compare(a.rank, b.rank), cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column))
 	})
 	m.list = slices.Compact(m.list)
-	kept := m.list[:min(len(m.list), maxMistakes)]
-	all := make(Errors, 0, len(kept)+1)
-	for _, one := range kept {
-		all = append(all, Error{
-			File: one.src.name, Line: one.line, Column: one.column,
-			Path: one.path, Message: one.message, Excerpt: one.src.excerpt(one.line),
-		})
-	}
-	if more := len(m.list) - len(kept); more > 0 {
-		all = append(all, Error{File: m.list[len(kept)].src.name, Message: fmt.Sprintf("and %d more mistakes; mend these first", more)})
+	var all Errors
+	for i, one := range m.list {
+		if i == 0 || m.list[i-1].src != one.src {
+			all = append(all, m.errorsOf(m.list[i:])...)
+		}
 	}
 	return all
+}
+
+// errorsOf gives the mistakes of the file that list begins with.
+func (m *mistakes) errorsOf(list []mistake) (all Errors) {
+	src, more := list[0].src, m.more[list[0].src]
+	for _, one := range list {
+		switch {
+		case one.src != src:
+		case len(all) == maxMistakes:
+			more++
+		default:
+			all = append(all, Error{
+				File: src.name, Line: one.line, Column: one.column, Path: one.path, Message: one.message, Excerpt: src.excerpt(one.line),
+			})
+		}
+	}
+	if more > 0 {
+		all = append(all, Error{File: src.name, Message: "and " + thousands(more) + " more mistakes; mend these first"})
+	}
+	return all
+}
+
+// thousands writes a number as people read it, 1,900.
+func thousands(n int) string {
+	s := strconv.Itoa(n)
+	for at := len(s) - 3; at > 0; at -= 3 {
+		s = s[:at] + "," + s[at:]
+	}
+	return s
 }
 
 // position gives the line and column of a byte offset, both from 1.

@@ -1,13 +1,12 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/files"
 )
 
 // LoadSuspended reads a suspended file: CBE numbers, one a line, "#" begins a
@@ -15,12 +14,12 @@ import (
 // Errors, says that others could not: a slip in one line must not set another
 // enterprise free.
 func LoadSuspended(path string) ([]enterprise.Number, error) {
-	content, err := os.ReadFile(path)
+	content, err := files.Read(path, files.Most)
 	if err != nil {
 		return nil, fmt.Errorf("reading suspended enterprises: %w", err)
 	}
 	m := &mistakes{}
-	numbers := suspended(&source{name: path, content: bytes.TrimPrefix(content, byteOrderMark)}, m)
+	numbers := suspended(textOf(path, content, 0, m), m)
 	return numbers, m.errors()
 }
 

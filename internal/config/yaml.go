@@ -32,6 +32,11 @@ func parseYAML(src *source, m *mistakes) *node {
 		m.add(src, line, column, "", "a NUL byte or a line break other than LF and CR LF: save the file as plain text")
 		return nil
 	}
+	if line := indentedByTab(src.content); line > 0 {
+		src.unparsed = true
+		m.add(src, line, 1, "", "a tab in the indentation: YAML takes blanks alone, two for each level")
+		return nil
+	}
 	decoder := yaml.NewDecoder(bytes.NewReader(src.content))
 	var document node
 	err := decoder.Decode(&document)
@@ -71,6 +76,20 @@ func strangeBreak(content []byte) int {
 		}
 	}
 	return -1
+}
+
+// indentedByTab finds the first line whose indentation has a tab and which is no comment;
+// 0 if there is none. Text in a block (|) may have tabs behind its blanks.
+func indentedByTab(content []byte) (line int) {
+	for text := range bytes.Lines(content) {
+		line++
+		if rest := bytes.TrimLeft(text, " "); bytes.HasPrefix(rest, []byte{'\t'}) {
+			if rest = bytes.TrimSpace(rest); len(rest) > 0 && rest[0] != '#' {
+				return line
+			}
+		}
+	}
+	return 0
 }
 
 func addSyntax(src *source, m *mistakes, err error) {

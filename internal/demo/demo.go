@@ -68,21 +68,26 @@ routes:
     upstream: {registry: true}
     scopes: [%q]
     rules:
-      - {methods: [POST], paths: [/publishMessage, /linkEboxMessage, /searchMessageStatus, /ebox/messages], scopes: [%q]}
+      - {methods: [POST], paths: [/publishMessage, /linkEboxMessage, /searchMessageStatus, /ebox/messages], scopes: [%q, %q]}
       - {methods: [GET], paths: [/ebox], apiVersions: ["2"], scopes: [%q]}
       - {paths: [/ebox/messages/**], apiVersions: ["2"], scopes: [%q]}
       - {paths: [/referenceData/**], apiVersions: ["2"], scopes: [%q]}
   - {name: ebox-registry, kind: registry, path: /ebox/registry, upstream: %q, scopes: [%q], enterprise: none, methods: [GET]}
   - {name: ebox-partition, kind: ebox, path: /ebox/partition, upstream: %q, scopes: [%q]}
-  - {name: ebox-federation, kind: ebox, path: /ebox/federation, upstream: %q, scopes: [%q]}
+  - name: ebox-federation
+    kind: ebox
+    path: /ebox/federation
+    upstream: %q
+    scopes: [%q]
+    rules: [{paths: [/messageProviders/**], scopes: [%q]}]
   - {name: grant-citizen, kind: mandates, path: /grant/citizen, upstream: %q, scopes: [%q]}
 `,
 		listen, admin, sim.TokenURL(), clientID, password,
 		sim.RegistryURL(), simulator.ScopeRegistry, Host(sim.RegistryURL()), Host(sim.ProviderURL("regional")),
-		simulator.ScopeDocumentConsumer, simulator.ScopePublicationSender, simulator.ScopeSummaryOwnEbox,
+		simulator.ScopeDocumentConsumer, simulator.ScopePublicationSender, simulator.ScopeRepresentativePublication, simulator.ScopeSummaryOwnEbox,
 		simulator.ScopeMessagesFull, simulator.ScopeReferenceData,
 		sim.RegistryURL(), simulator.ScopeRegistry, sim.PartitionURL(), simulator.ScopeDocumentConsumer,
-		sim.FederationURL(), simulator.ScopePreference, sim.GrantURL(), simulator.ScopeCitizenMandates)
+		sim.FederationURL(), simulator.ScopePreference, simulator.ScopeRegistry, sim.GrantURL(), simulator.ScopeCitizenMandates)
 }
 
 // Host is host:port of a URL.

@@ -2,7 +2,9 @@
 // there are, where their Message Registries are and whether they can be called.
 //
 // The list comes from the Provider Registry (API description 1.3, a JSON array,
-// or its successor with {"items": […]}) and is fetched anew every few minutes. It
+// or its successor with {"items": […]}, page by page) and is fetched anew every few
+// minutes. The successor's names of members are not public: where the known ones are
+// missing, what can be told by its shape is taken, with a warning. It
 // is believed entry by entry: a broken entry is reported and left out, while an
 // answer that is no list, or a list without one usable entry, changes nothing, and
 // the last good list stays in force for as long as it takes.
@@ -20,6 +22,8 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +38,8 @@ const MaxBody = 4 << 20
 type Answer struct {
 	Status int
 	Body   []byte
+	// URL is where it was asked; empty if the list has one page.
+	URL string
 }
 
 // Shared keeps the last good list where other replicas, and this one after a
@@ -50,6 +56,9 @@ type Options struct {
 	// Fetch gets the registry's list once. Nil means that there is no registry
 	// and Static is all there is.
 	Fetch func(ctx context.Context) (Answer, error)
+	// Page gets a further page of the list, by the link of the one before, which leads
+	// below the URL that Fetch asked. Nil if lists have one page.
+	Page func(ctx context.Context, url string) (Answer, error)
 	// Refresh is the time between two fetches; 0 means 5 minutes.
 	Refresh time.Duration
 	// Fields are the names of the list's members; the zero value means those of
@@ -146,6 +155,36 @@ func (d *Directory) Lookup(id string) (*Provider, bool) {
 // List returns all providers, those of the configuration first, then those of the
 // registry in its order. The slice is shared and must not be changed.
 func (d *Directory) List() []*Provider { return d.current.Load().list }
+
+// Locate finds the provider that a URL leads to: its id, and the rest of the URL, path and
+// query, below the provider's base. Of bases that lie in one another the longest counts.
+func (d *Directory) Locate(link string) (id, rest string, ok bool) {
+	u, err := url.Parse(link)
+	if err != nil || u.User != nil {
+		return "", "", false
+	}
+	tail := url.URL{RawQuery: u.RawQuery, ForceQuery: u.ForceQuery, Fragment: u.Fragment}
+	u.RawQuery, u.ForceQuery, u.Fragment = "", false, ""
+	slash := strings.HasSuffix(u.EscapedPath(), "/")
+	if u, err = cleanURL(u); err != nil {
+		return "", "", false
+	}
+	whole, longest := u.String(), -1
+	for _, p := range d.List() {
+		base := p.Base.String()
+		below, under := strings.CutPrefix(whole, base)
+		if under && (below == "" || below[0] == '/') && len(base) > longest {
+			id, rest, longest = p.ID, below, len(base)
+		}
+	}
+	if longest < 0 {
+		return "", "", false
+	}
+	if slash {
+		rest += "/"
+	}
+	return id, rest + tail.String(), true
+}
 
 // ActiveIDs returns the ids of the providers that can be called now, in the order
 // of List.

@@ -5,7 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 )
 
 // Fields names the members of a provider in the registry's list. An empty field
@@ -57,13 +61,14 @@ type object = map[string]json.RawMessage
 // parse reads a list in either shape. Entries that cannot be used are left out and
 // named in problems. An error means that the whole is not to be believed.
 func (p *parser) parse(body []byte) (list []*Provider, problems []string, err error) {
-	entries, err := p.entries(body)
+	entries, problems, err := p.entries(body)
 	if err != nil {
 		return nil, nil, err
 	}
 	if len(entries) == 0 {
 		return nil, nil, errors.New("its list is empty")
 	}
+	guessed := make(map[string]bool) // each guess is told once
 	seen := make(map[string]bool, len(entries))
 	for i, raw := range entries {
 		provider, remarks, err := p.provider(raw)
@@ -72,6 +77,12 @@ func (p *parser) parse(body []byte) (list []*Provider, problems []string, err er
 			name = fmt.Sprintf("provider %s", provider.ID)
 		}
 		for _, r := range remarks {
+			if strings.HasPrefix(r, guess) {
+				if guessed[r] {
+					continue
+				}
+				guessed[r] = true
+			}
 			problems = append(problems, name+": "+r)
 		}
 		if err == nil && seen[provider.ID] {
@@ -87,40 +98,160 @@ func (p *parser) parse(body []byte) (list []*Provider, problems []string, err er
 		list = append(list, provider)
 	}
 	if len(list) == 0 {
-		return nil, nil, fmt.Errorf("none of the %d entries of its list can be used; %s", len(entries), problems[0])
+		return nil, nil, fmt.Errorf("none of the %d entries of its list can be used; %s; its first entry has %s: name the right ones in registry.fields",
+			len(entries), firstOf(problems), membersOf(entries[0]))
 	}
 	return list, problems, nil
 }
 
-// entries finds the list in an array or an object.
-func (p *parser) entries(body []byte) (entries []json.RawMessage, err error) {
+// firstOf gives the first problem that is about an entry.
+func firstOf(problems []string) string {
+	for _, text := range problems {
+		if !strings.Contains(text, guess) {
+			return text
+		}
+	}
+	return problems[0]
+}
+
+// membersOf names the members of an object, in order, without their values.
+func membersOf(raw json.RawMessage) string {
+	var o object
+	if json.Unmarshal(raw, &o) != nil || o == nil {
+		return "no members, since it is not an object"
+	}
+	const most = 20
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(o)) {
+		if len(names) == most {
+			names = append(names, "and others")
+			break
+		}
+		names = append(names, shown(name))
+	}
+	if len(names) == 0 {
+		return "no members"
+	}
+	return "the members " + strings.Join(names, ", ")
+}
+
+// shown is a foreign name for a log: quoted, printable and short.
+func shown(name string) string {
+	const longest = 60
+	if len(name) > longest {
+		name = strings.ToValidUTF8(name[:longest], "") + "…"
+	}
+	return strconv.QuoteToGraphic(name)
+}
+
+// entries finds the list in an array or an object. A warning says where it was found, if
+// not where it was to be.
+func (p *parser) entries(body []byte) (entries []json.RawMessage, warnings []string, err error) {
 	if len(body) > MaxBody {
-		return nil, fmt.Errorf("its list is longer than %d MB", MaxBody>>20)
+		return nil, nil, fmt.Errorf("its list is longer than %d MB", MaxBody>>20)
 	}
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
 	switch {
 	case len(body) == 0:
-		return nil, errors.New("its answer is empty")
+		return nil, nil, errors.New("its answer is empty")
 	case body[0] == '<':
-		return nil, errors.New("its answer is a web page and no list; look whether the URL is right and no proxy answers instead")
+		return nil, nil, errors.New("its answer is a web page and no list; look whether the URL is right and no proxy answers instead")
 	case body[0] == '[':
 		if err := json.Unmarshal(body, &entries); err != nil {
-			return nil, fmt.Errorf("its answer is not whole or no JSON: %w", err)
+			return nil, nil, fmt.Errorf("its answer is not whole or no JSON: %w", err)
 		}
-		return entries, nil
+		return entries, nil, nil
 	}
 	var whole object
 	if err := json.Unmarshal(body, &whole); err != nil {
-		return nil, fmt.Errorf("its answer is not whole, no JSON, or no list: %w", err)
+		return nil, nil, fmt.Errorf("its answer is not whole, no JSON, or no list: %w", err)
 	}
 	raw, ok := whole[p.fields.Items]
-	if !ok || len(raw) == 0 || raw[0] != '[' {
-		return nil, fmt.Errorf("its answer is an object without a list %q; registry.fields can name another member", p.fields.Items)
+	if !ok {
+		var name string
+		name, raw = onlyMember(whole, func(_ string, v json.RawMessage) bool {
+			var list []object
+			return len(v) > 0 && v[0] == '[' && json.Unmarshal(v, &list) == nil && len(list) > 0
+		})
+		if name != "" {
+			warnings = append(warnings, "the registry's answer: "+guess+"its list is taken to be "+shown(name)+", the one member that is a list of objects")
+		}
+	}
+	if len(raw) == 0 || raw[0] != '[' {
+		return nil, nil, fmt.Errorf("its answer is an object without a list %q, but with %s; registry.fields can name another member", p.fields.Items, membersOf(body))
 	}
 	if err := json.Unmarshal(raw, &entries); err != nil {
-		return nil, fmt.Errorf("its answer is no list: %w", err)
+		return nil, nil, fmt.Errorf("its answer is no list: %w", err)
 	}
-	return entries, nil
+	return entries, warnings, nil
+}
+
+// guess begins a remark about what was found by its shape.
+const guess = "guessed: "
+
+// onlyMember gives the one member that fits, or nothing if none does or several do.
+func onlyMember(o object, fits func(name string, raw json.RawMessage) bool) (name string, raw json.RawMessage) {
+	for n, v := range o {
+		if !fits(n, v) {
+			continue
+		}
+		if raw != nil {
+			return "", nil
+		}
+		name, raw = n, v
+	}
+	return name, raw
+}
+
+// guessed gives the members of a provider under their known names, where those are missing
+// and the shape of another member leaves no doubt: the one https URL, the one id, and,
+// by what their names say, the dates, the version and the maintenance.
+func (p *parser) guessed(entry object) (_ object, remarks []string) {
+	named := (Fields{}).orDefaults()
+	_, hasID := entry[p.fields.ID]
+	_, hasURL := entry[p.fields.URL]
+	if hasID && hasURL || p.fields.ID != named.ID || p.fields.URL != named.URL {
+		return entry, nil // the names that are known are in use, or the operator knows better
+	}
+	entry = maps.Clone(entry)
+	says := func(words ...string) func(string, json.RawMessage) bool {
+		return func(name string, raw json.RawMessage) bool {
+			return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(strings.ToLower(name), w) }) && !absent(raw)
+		}
+	}
+	isURL := func(_ string, raw json.RawMessage) bool {
+		s, err := text(raw)
+		return err == nil && strings.HasPrefix(strings.ToLower(s), "https://")
+	}
+	isID := func(name string, raw json.RawMessage) bool {
+		s, err := text(raw)
+		return err == nil && (strings.EqualFold(name, "id") || strings.HasSuffix(name, "Id") || strings.HasSuffix(name, "ID")) && checkID(s) == nil
+	}
+	for _, m := range []struct {
+		known, what string
+		fits        func(string, json.RawMessage) bool
+	}{
+		{p.fields.ID, "id", isID}, {p.fields.URL, "URL", isURL},
+		{p.fields.Deactivation, "deactivation", says("deactivation", "enddate", "validuntil", "validto")},
+		{p.fields.Activation, "activation", func(name string, raw json.RawMessage) bool {
+			return says("activation", "startdate", "validfrom")(name, raw) && !says("deactivation")(name, raw)
+		}},
+		{p.fields.APIVersion, "version", says("version")}, {p.fields.Maintenance, "maintenance", says("maintenance")},
+	} {
+		if _, there := entry[m.known]; there {
+			continue
+		}
+		if m.what == "id" { // of several ids, the one that is called nothing else
+			if name, _ := onlyMember(entry, func(name string, _ json.RawMessage) bool { return strings.EqualFold(name, "id") }); name != "" {
+				m.fits = func(other string, raw json.RawMessage) bool { return other == name && isID(other, raw) }
+			}
+		}
+		if name, raw := onlyMember(entry, m.fits); name != "" {
+			entry[m.known] = raw
+			remarks = append(remarks, guess+"its "+m.what+" is taken to be "+shown(name)+"; if that is right, say so in registry.fields")
+		}
+	}
+	return entry, remarks
 }
 
 // provider reads one entry. An error means that it cannot be used; the provider is
@@ -131,6 +262,7 @@ func (p *parser) provider(raw json.RawMessage) (_ *Provider, remarks []string, e
 	if err := json.Unmarshal(raw, &entry); err != nil || entry == nil {
 		return nil, nil, errors.New("it is not an object")
 	}
+	entry, remarks = p.guessed(entry)
 	id, err := text(entry[p.fields.ID])
 	if err != nil {
 		return nil, nil, fmt.Errorf("its %s %w", p.fields.ID, err)
@@ -163,8 +295,9 @@ func (p *parser) provider(raw json.RawMessage) (_ *Provider, remarks []string, e
 	out.Name, out.Description = translated(entry[p.fields.Name]), translated(entry[p.fields.Description])
 	out.APIVersion, _ = text(entry[p.fields.APIVersion])
 	out.Contact, _ = text(entry[p.fields.Contact])
-	out.Maintenance, remarks = p.maintenance(entry[p.fields.Maintenance])
-	return out, remarks, nil
+	windows, ignored := p.maintenance(entry[p.fields.Maintenance])
+	out.Maintenance = windows
+	return out, append(remarks, ignored...), nil
 }
 
 // maintenance reads the windows. One that cannot be read is left out: at worst the

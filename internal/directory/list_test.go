@@ -66,6 +66,51 @@ func entry(id, rest string) string {
 	return `{"messageProviderId": "` + id + `", "messageProviderUrl": "https://a.socialsecurity.be/"` + rest + `}`
 }
 
+func TestWhatTheKnownNamesDoNotFindIsToldByItsShape(t *testing.T) {
+	body := `{"registries": [
+		{"id": "nsso", "ownerId": "0206731645", "endpoint": "https://a.socialsecurity.be/v3", "version": "3.5", "activationDate": [2020,1,1], "contactUrl": "mailto:x@example.be",
+		 "plannedMaintenance": [{"startDate": 1785230760, "endDate": 1785234360000}], "_links": {"self": {"href": "https://x.example.be"}}},
+		{"id": "gone", "ownerId": "0206731645", "endpoint": "https://b.socialsecurity.be/v3", "version": "3.5", "deactivationDate": "2021-01-01+01:00"}], "total": 2}`
+	list, problems, err := lab().parse([]byte(body))
+	if err != nil || len(list) != 2 {
+		t.Fatal(list, problems, err)
+	}
+	nsso, gone := list[0], list[1]
+	if nsso.ID != "nsso" || nsso.Base.String() != "https://a.socialsecurity.be/v3" || nsso.APIVersion != "3.5" || !nsso.Activation.Equal(at("2019-12-31T23:00:00Z")) ||
+		len(nsso.Maintenance) != 1 || !nsso.Maintenance[0].Start.Equal(at("2026-07-28T09:26:00Z")) || !nsso.Maintenance[0].End.Equal(at("2026-07-28T10:26:00Z")) {
+		t.Errorf("%+v", nsso)
+	}
+	if !gone.Deactivation.Equal(at("2021-01-01T23:00:00Z")) {
+		t.Errorf("deactivated at %s", gone.Deactivation)
+	}
+	said := strings.Join(problems, "\n")
+	for _, want := range []string{`"registries"`, `its id is taken to be "id"`, `its URL is taken to be "endpoint"`, `its deactivation is taken to be "deactivationDate"`, "registry.fields"} {
+		if strings.Count(said, want) < 1 || strings.HasPrefix(want, "its id") && strings.Count(said, want) != 1 {
+			t.Errorf("%q is not said once: %s", want, said)
+		}
+	}
+
+	for name, body := range map[string]string{
+		"two https URLs":                    `[{"id": "x", "a": "https://a.socialsecurity.be", "b": "https://b.socialsecurity.be"}]`,
+		"two ids":                           `[{"xId": "x", "yId": "y", "a": "https://a.socialsecurity.be"}]`,
+		"http":                              `[{"id": "x", "a": "http://a.socialsecurity.be"}]`,
+		"an end that is no date":            `[{"id": "x", "a": "https://a.socialsecurity.be", "endDate": "soon"}]`,
+		"an id that cannot stand in a path": `[{"id": "../x", "a": "https://a.socialsecurity.be"}]`,
+	} {
+		if list, _, err := lab().parse([]byte(body)); err == nil {
+			t.Errorf("%s: %+v", name, list[0])
+		}
+	}
+	p := lab()
+	p.fields.URL = "link" // the operator's own word, which is not guessed at
+	if _, _, err := p.parse([]byte(`[{"messageProviderId": "x", "a": "https://a.socialsecurity.be"}]`)); err == nil {
+		t.Error("what the configuration names is missing, and something else was taken")
+	}
+	if list, _, err := lab().parse([]byte(`[{"id": "x", "a": "https://evil.example"}]`)); err != nil || list[0].Refusal == "" {
+		t.Errorf("a host that is not allowed is believed: %v", err)
+	}
+}
+
 func TestOneBadEntryDoesNotVoidTheList(t *testing.T) {
 	good := entry("good", "")
 	for name, c := range map[string]struct{ bad, problem string }{
@@ -93,7 +138,7 @@ func TestOneBadEntryDoesNotVoidTheList(t *testing.T) {
 		"a URL with an encoded slash":    {`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/a%2Fb"}`, "encoded slash"},
 		"a URL with port 0":              {`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be:0/"}`, "port"},
 		"an activation that is no date":  {entry("x", `, "messageProviderActivationDate": "soon"`), "neither a date"},
-		"a deactivation that is no date": {entry("x", `, "messageProviderDeactivationDate": {}`), "no text"},
+		"a deactivation that is no date": {entry("x", `, "messageProviderDeactivationDate": {}`), "neither a date"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			list, problems, err := lab().parse([]byte("[" + good + "," + c.bad + "," + entry("also", "") + "]"))
@@ -144,11 +189,13 @@ func TestNonsenseIsNoList(t *testing.T) {
 		"something behind it":        {"[" + whole + "] []", "no JSON"},
 		"null":                       {"null", "items"},
 		"a number":                   {"3", "no list"},
-		"an object without items":    {`{"list": [` + whole + `]}`, "items"},
 		"items that are no list":     {`{"items": {"a": 1}}`, "items"},
 		"items that are null":        {`{"items": null}`, "items"},
 		"a problem document":         {`{"type": "about:blank", "status": 500}`, "items"},
 		"no entry with an id":        {`[{"name": "x"}, 3]`, "none of the 2"},
+		"names that are not known":   {`[{"code": "x", "baseUrl": "https://a.socialsecurity.be", "site": "https://b.socialsecurity.be"}]`, `"baseUrl", "code", "site": name the right ones in registry.fields`},
+		"two lists":                  {`{"a": [{"x": 1}], "b": [{"y": 1}]}`, `the members "a", "b"`},
+		"names that are odd":         {`[{"\u001b[31m\u202e": 1}]`, `"\x1b[31m\u202e"`},
 		"more than 4 MB":             {"[" + whole + strings.Repeat(" ", MaxBody) + "]", "4 MB"},
 		"deeper than JSON should be": {strings.Repeat("[", 100_000), "no JSON"},
 	} {

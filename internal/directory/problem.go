@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/problem"
 )
 
@@ -48,4 +49,4 @@ func providerIssue(id, detail string) problem.Issue {
 	return problem.Issue{Type: problem.IssueInvalidInput, In: "path", Name: "providerId", Value: id, Detail: detail}
 }
 
-func day(t time.Time) string { return t.In(brussels()).Format(time.DateOnly) }
+func day(t time.Time) string { return t.In(ebox.Brussels()).Format(time.DateOnly) }

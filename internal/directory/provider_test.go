@@ -78,6 +78,9 @@ func TestMoments(t *testing.T) {
 		`"2026-07-01T10:00+02:00"`:       "2026-07-01T08:00:00Z",
 		`"2026-07-01T10:00:00"`:          "2026-07-01T08:00:00Z",
 		`"2026-12-01T10:00"`:             "2026-12-01T09:00:00Z",
+		`[2026,1,1]`:                     "2025-12-31T23:00:00Z",
+		`1767225600000`:                  "2026-01-01T00:00:00Z",
+		`1767225600`:                     "2026-01-01T00:00:00Z",
 		`null`:                           "0001-01-01T00:00:00Z",
 		`""`:                             "0001-01-01T00:00:00Z",
 	} {
@@ -85,7 +88,7 @@ func TestMoments(t *testing.T) {
 			t.Errorf("%s is %v (%v), want %s", text, got, err, want)
 		}
 	}
-	for _, text := range []string{`"tomorrow"`, `"2026-02-30"`, `"01/02/2026"`, `{}`, `[2026,1,1]`, `true`, `1767225600000`} {
+	for _, text := range []string{`"tomorrow"`, `"2026-02-30"`, `"01/02/2026"`, `{}`, `[2026,1]`, `true`, `-5`} {
 		if got, err := moment([]byte(text), startOfDay); err == nil {
 			t.Errorf("%s is taken for %v", text, got)
 		}

@@ -2,9 +2,13 @@ package directory
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"reflect"
+	"strings"
 	"time"
 )
 
@@ -93,11 +97,96 @@ func (d *Directory) fetch(ctx context.Context) (list []*Provider, problems []str
 	case answer.Status != http.StatusOK:
 		return nil, nil, nil, fmt.Errorf("the registry answered with status %d", answer.Status)
 	}
-	list, problems, err = d.parser.parse(answer.Body)
+	if body, err = d.further(ctx, answer); err != nil {
+		return nil, nil, nil, err
+	}
+	list, problems, err = d.parser.parse(body)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("the registry gave no usable answer: %w", err)
 	}
-	return list, problems, answer.Body, nil
+	return list, problems, body, nil
+}
+
+// mostPages bounds the pages of a list.
+const mostPages = 100
+
+// further follows the links to next pages and gives the entries of all as one array; a
+// list of one page stays as it came. A list that does not end, or whose next page leads
+// elsewhere, is an error: a part of it would look like the whole.
+func (d *Directory) further(ctx context.Context, first Answer) ([]byte, error) {
+	next := nextPage(first.Body)
+	if next == "" || d.o.Page == nil || first.URL == "" {
+		return first.Body, nil
+	}
+	all, _, err := d.parser.entries(first.Body)
+	if err != nil {
+		return nil, fmt.Errorf("the registry gave no usable answer: %w", err)
+	}
+	size := len(first.Body)
+	seen := map[string]bool{first.URL: true}
+	for at := first.URL; next != ""; {
+		if at, err = follow(at, first.URL, next); err != nil {
+			return nil, err
+		}
+		if seen[at] || len(seen) == mostPages {
+			return nil, fmt.Errorf("the registry's list does not end: page %d leads to one that was read, or is the last of %d that are", len(seen), mostPages)
+		}
+		seen[at] = true
+		page, err := d.o.Page(ctx, at)
+		if err != nil {
+			return nil, fmt.Errorf("fetching page %d of the registry's list: %w", len(seen), err)
+		}
+		if page.Status != http.StatusOK {
+			return nil, fmt.Errorf("the registry answered with status %d to page %d of its list", page.Status, len(seen))
+		}
+		if size += len(page.Body); size > MaxBody {
+			return nil, fmt.Errorf("the registry's list is longer than %d MB", MaxBody>>20)
+		}
+		entries, _, err := d.parser.entries(page.Body)
+		if err != nil {
+			return nil, fmt.Errorf("page %d of the registry's list cannot be used: %w", len(seen), err)
+		}
+		all, next = append(all, entries...), nextPage(page.Body)
+	}
+	return json.Marshal(all)
+}
+
+// nextPage gives the link to the next page, in the form of the Belgif guide or of HAL;
+// empty if there is none.
+func nextPage(body []byte) string {
+	var page struct {
+		Next  string `json:"next"`
+		Links struct {
+			Next struct {
+				Href string `json:"href"`
+			} `json:"next"`
+		} `json:"_links"`
+	}
+	_ = json.Unmarshal(body, &page) // what is no object, or has other types there, has no next page
+	if page.Next != "" {
+		return page.Next
+	}
+	return page.Links.Next.Href
+}
+
+// follow resolves a link of the page at a URL. It must lead to the list's own place or
+// below, on the same host: the registry's token goes with it.
+func follow(at, list, link string) (string, error) {
+	base, err := url.Parse(at)
+	if err == nil {
+		var u, home *url.URL
+		if home, err = url.Parse(list); err == nil {
+			if u, err = base.Parse(link); err == nil {
+				own, theirs := strings.TrimRight(home.EscapedPath(), "/"), strings.TrimRight(u.EscapedPath(), "/")
+				same := u.Scheme == home.Scheme && strings.EqualFold(u.Host, home.Host) && u.User == nil
+				if same && (theirs == own || strings.HasPrefix(theirs, own+"/")) && checkBasePath(theirs) == nil {
+					u.Fragment = ""
+					return u.String(), nil
+				}
+			}
+		}
+	}
+	return "", errors.New("the registry's list goes on at a URL that is not its own, where its token does not go: set registry.url to the URL of the list as the registry writes it")
 }
 
 // Warm adopts the shared copy, if there is one, without asking the registry: for a

@@ -36,7 +36,7 @@ func (r *registry) fetch(context.Context) (Answer, error) {
 func (r *registry) say(status int, body string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.answer, r.err = Answer{status, []byte(body)}, err
+	r.answer, r.err = Answer{Status: status, Body: []byte(body)}, err
 }
 
 func (r *registry) times() []time.Time {
@@ -212,9 +212,9 @@ func TestASlowFetchDoesNotUndoALaterOne(t *testing.T) {
 			first = false
 			close(entered)
 			<-release
-			return Answer{200, []byte(list("old"))}, nil
+			return Answer{Status: 200, Body: []byte(list("old"))}, nil
 		}
-		return Answer{200, []byte(list("new"))}, nil
+		return Answer{Status: 200, Body: []byte(list("new"))}, nil
 	}
 	d := New(o)
 	done := make(chan error)
@@ -457,5 +457,134 @@ func TestLookingUpAllocatesNothing(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Fatalf("%v allocations", n)
+	}
+}
+
+// paged is a registry with several pages, by URL.
+type paged struct {
+	pages map[string]string
+	asked []string
+}
+
+func (p *paged) options() Options {
+	page := func(_ context.Context, url string) (Answer, error) {
+		p.asked = append(p.asked, url)
+		body, ok := p.pages[url]
+		if !ok {
+			return Answer{Status: 404, URL: url}, nil
+		}
+		return Answer{Status: 200, Body: []byte(body), URL: url}, nil
+	}
+	return Options{
+		AllowedHosts: []string{"*.socialsecurity.be"}, Page: page,
+		Fetch: func(ctx context.Context) (Answer, error) { return page(ctx, "https://r.socialsecurity.be/v1/list") },
+	}
+}
+
+func TestEveryPageOfTheListIsRead(t *testing.T) {
+	const first = "https://r.socialsecurity.be/v1/list"
+	entries := func(id string) string { return `{"items": [` + entry(id, "") + `]` }
+	for name, next := range map[string]func(string) string{
+		"plain": func(link string) string { return `, "next": "` + link + `"}` },
+		"HAL":   func(link string) string { return `, "_links": {"next": {"href": "` + link + `"}}}` },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &paged{pages: map[string]string{
+				first:             entries("a") + next("?page=2"),
+				first + "?page=2": entries("b") + next(`https:\/\/R.socialsecurity.be/v1/list?page=3`),
+				"https://R.socialsecurity.be/v1/list?page=3": entries("c") + "}",
+			}}
+			kept := new(copyOfList)
+			o := p.options()
+			o.Shared = kept
+			d := New(o)
+			if err := d.Refresh(t.Context()); err != nil || ids(d) != "a b c" {
+				t.Fatalf("%v, %q, asked %q", err, ids(d), p.asked)
+			}
+			// What other replicas get is the whole list.
+			other := New(Options{AllowedHosts: o.AllowedHosts, Shared: kept, Fetch: func(context.Context) (Answer, error) { return Answer{}, errors.New("down") }})
+			other.Warm(t.Context())
+			if ids(other) != "a b c" {
+				t.Errorf("another replica has %q", ids(other))
+			}
+		})
+	}
+	for name, c := range map[string]struct{ link, says string }{
+		"another host":          {"https://evil.example/v1/list?page=2", "not its own"},
+		"another scheme":        {"http://r.socialsecurity.be/v1/list?page=2", "not its own"},
+		"another port":          {"https://r.socialsecurity.be:8443/v1/list?page=2", "not its own"},
+		"another path":          {"/v1/lists?page=2", "not its own"},
+		"a path above":          {"/v1?page=2", "not its own"},
+		"a dot segment":         {"/v1/list/%2e%2e/x", "not its own"},
+		"a user":                {"https://x@r.socialsecurity.be/v1/list?page=2", "not its own"},
+		"itself":                {first, "does not end"},
+		"a page that is absent": {"?page=9", "status 404"},
+		"no URL":                {"https://[", "not its own"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &paged{pages: map[string]string{first: entries("a") + `, "next": "` + c.link + `"}`}}
+			d := New(p.options())
+			if err := d.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), c.says) || ids(d) != "" {
+				t.Errorf("%v, %q", err, ids(d))
+			}
+			for _, url := range p.asked {
+				if !strings.HasPrefix(url, first) {
+					t.Errorf("asked %s", url)
+				}
+			}
+		})
+	}
+	t.Run("without end", func(t *testing.T) {
+		n := 0
+		o := (&paged{}).options()
+		o.Page = func(_ context.Context, url string) (Answer, error) {
+			n++
+			return Answer{Status: 200, URL: url, Body: fmt.Appendf(nil, `{"items": [], "next": "?page=%d"}`, n+1)}, nil
+		}
+		o.Fetch = func(ctx context.Context) (Answer, error) { return o.Page(ctx, first) }
+		if err := New(o).Refresh(t.Context()); err == nil || n != mostPages {
+			t.Errorf("%v after %d pages", err, n)
+		}
+	})
+}
+
+// copyOfList is a Shared in memory.
+type copyOfList struct {
+	list []byte
+	at   time.Time
+}
+
+func (c *copyOfList) Load(context.Context) ([]byte, time.Time, error) { return c.list, c.at, nil }
+func (c *copyOfList) Store(_ context.Context, list []byte)            { c.list, c.at = list, time.Now() }
+
+func TestAURLIsFoundAtItsProvider(t *testing.T) {
+	base := func(s string) *url.URL {
+		u, err := url.Parse(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	d := New(Options{Static: []Provider{{ID: "outer", Base: base("https://a.example.be/v3")}, {ID: "inner", Base: base("https://a.example.be/v3/inner")}, {ID: "host", Base: base("https://b.example.be")}}})
+	for link, want := range map[string]string{
+		"https://a.example.be/v3":                          "outer ",
+		"https://a.example.be/v3/":                         "outer /",
+		"HTTPS://A.Example.be:443/v3/ebox/messages?page=2": "outer /ebox/messages?page=2",
+		"https://a.example.be/v3/inner/x":                  "inner /x",
+		"https://a.example.be/v3/innermost":                "outer /innermost",
+		"https://a.example.be/v30":                         "",
+		"https://a.example.be/":                            "",
+		"https://b.example.be/any":                         "host /any",
+		"http://b.example.be/any":                          "",
+		"https://b.example.be:8443/any":                    "",
+		"https://x@b.example.be/any":                       "",
+		"https://b.example.be/%2e%2e/any":                  "",
+		"/v3":                                              "",
+		"":                                                 "",
+	} {
+		id, rest, ok := d.Locate(link)
+		if got := id + " " + rest; ok != (want != "") || ok && got != want {
+			t.Errorf("%s: %q, %t; want %q", link, got, ok, want)
+		}
 	}
 }

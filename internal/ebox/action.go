@@ -1,7 +1,8 @@
 // Package ebox knows what a call to the e-Box and grant/citizen APIs means: which
 // calls list, which open a document, which change, reply or publish.
 //
-// Opening a document (the content of an attachment, the body of a message) marks
+// Opening a document (the content of an attachment, the body of a message, its
+// structured data) marks
 // it read for good. So a call is taken for an opening whenever an upstream could
 // take it for one: the path is compared after decoding, without regard to case,
 // empty segments, matrix parameters and format suffixes, all of which common
@@ -58,19 +59,21 @@ func (s Actions) Has(a Action) bool { return a == None || s&(1<<a) != 0 }
 
 // Classify tells what a call to a Message Registry, to the Provider Registry, the
 // Partition or the Federation API does. path is the escaped path below the API's
-// base URL.
+// base URL; reads are those that the route names.
 //
 // A multipart publication that names an originalMessageId is a reply that the path
 // does not show; it counts as publishing, since its body is not read.
-func Classify(method, path string) Action {
-	switch method {
-	case "GET", "HEAD", "OPTIONS":
+func Classify(method, path string, reads Reads) Action {
+	switch {
+	case method == "GET", method == "HEAD", method == "OPTIONS":
 		if opens(path) {
 			return Open
 		}
 		return List
-	case "POST":
-		return classifyPost(Segments(path))
+	case method == "POST":
+		return classifyPost(path, reads)
+	case reads.Name(method, path):
+		return reading(path)
 	default:
 		return Change
 	}
@@ -86,40 +89,70 @@ func ClassifyMandates(method, path string) Action {
 }
 
 // ClassifyPlain tells what a call does to an upstream of which nothing more is
-// known than that it speaks HTTP: safe methods read, all others change.
-func ClassifyPlain(method, _ string) Action {
-	switch method {
-	case "GET", "HEAD", "OPTIONS":
+// known than that it speaks HTTP and may follow the Belgif guide: safe methods read, and
+// so do the guide's reads by POST and those that the route names; all others change.
+func ClassifyPlain(method, path string, reads Reads) Action {
+	switch {
+	case method == "GET", method == "HEAD", method == "OPTIONS", reads.Name(method, path), method == "POST" && PlainRead(path):
 		return List
 	default:
 		return Change
 	}
 }
 
-func classifyPost(s []string) Action {
+// classifyPost knows a publication whatever stands around it, and a read only if its path
+// is exactly one that is known to be: who may only list must not publish by a path that
+// some server takes for another.
+func classifyPost(path string, reads Reads) Action {
+	s := Segments(path)
 	if len(s) == 0 {
 		return Change
 	}
+	for _, name := range s {
+		switch name {
+		case "publishmessage", "linkeboxmessage", "searchmessagestatus":
+			return Publish // the Document Sender's calls, its status query among them
+		}
+	}
+	if KnownRead(path) || reads.Name("POST", path) {
+		return reading(path)
+	}
 	switch last := s[len(s)-1]; {
-	case last == "search": // eboxPreferences/search reads by a list of ids
-		return List
-	case last == "publishmessage", last == "linkeboxmessage", last == "searchmessagestatus":
-		return Publish // the Document Sender's calls, its status query among them
+	case readsByPost(last) && opens(strings.Join(s[:len(s)-1], "/")):
+		return Open // a document, asked for by POST
+	case last == "update", last == "delete":
+		return Change
 	}
 	for i, name := range s {
-		if name == "messages" {
-			if i+1 < len(s) {
-				return Reply // POST below one message
-			}
-			return Publish
+		if name != "messages" {
+			continue
 		}
+		switch {
+		case i+1 == len(s):
+			return Publish
+		case i+2 < len(s) && s[i+2] == "actions":
+			return Change // marks a message, or does what else is done with one
+		}
+		return Reply // POST below one message
 	}
 	return Change
 }
 
+// reading is what a read by another method than GET does: it may still open.
+func reading(path string) Action {
+	s := Segments(path)
+	if n := len(s); n > 0 && readsByPost(s[n-1]) {
+		s = s[:n-1]
+	}
+	if opens(strings.Join(s, "/")) {
+		return Open
+	}
+	return List
+}
+
 // opens tells whether a GET of path marks a document read: …/content below a
-// message or …/body. The images of the reference data end in /content as well and
-// mark nothing.
+// message, …/body or version 3's …/structuredData, of which nobody has said that it does
+// not. The images of the reference data end in /content as well and mark nothing.
 func opens(path string) bool {
 	// Most paths are told at a glance, without taking them apart.
 	if !mayOpen(path) {
@@ -129,8 +162,9 @@ func opens(path string) bool {
 	if len(s) < 2 {
 		return false
 	}
-	last := s[len(s)-1]
-	if last != "content" && last != "body" {
+	switch s[len(s)-1] {
+	case "content", "body", "structureddata":
+	default:
 		return false
 	}
 	for _, name := range s[:len(s)-1] {
@@ -154,7 +188,7 @@ func IsDocument(path string) bool {
 	return len(s) > 0 && s[len(s)-1] == "content"
 }
 
-// mayOpen is false only if no reading of path ends in "content" or "body": its
+// mayOpen is false only if no reading of path ends in the name of a document: its
 // last letters, whatever their case, would have to be there, or an escape.
 func mayOpen(path string) bool {
 	if strings.IndexByte(path, ';') >= 0 || strings.IndexByte(path, '%') >= 0 {
@@ -162,7 +196,7 @@ func mayOpen(path string) bool {
 	}
 	i := strings.LastIndexByte(strings.TrimRight(path, "/"), '/')
 	last := path[i+1:]
-	return hasFold(last, "content") || hasFold(last, "body")
+	return hasFold(last, "content") || hasFold(last, "body") || hasFold(last, "structuredData")
 }
 
 func hasFold(s, prefix string) bool {

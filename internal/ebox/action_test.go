@@ -27,6 +27,11 @@ func TestClassify(t *testing.T) {
 		{"GET", "/ebox/messages/17/body;a=b/", Open},
 		{"GET", "/ebox/messages/17/body/;a=b", Open},
 		{"GET", "/ebox/messages/17/bodyguard", List},
+		{"GET", "/ebox/messages/17/structuredData", Open},
+		{"GET", "/ebox/messages/17/StructuredData.xml", Open},
+		{"GET", "/ebox/messages/17/structuredDataModel", List},
+		{"GET", "/ebox/sentMessages", List},
+		{"GET", "/statistics", List},
 		{"GET", "/ebox/messages/17/body%3Fx", Open},
 		{"GET", "/ebox/messages/17/attachments/3/content%23x", Open},
 		{"GET", "/ebox/messages/17/attachments/3/content%3fx/y.z", Open},
@@ -47,7 +52,7 @@ func TestClassify(t *testing.T) {
 		{"POST", "/", Change},
 	}
 	for _, c := range cases {
-		if got := Classify(c.method, c.path); got != c.want {
+		if got := Classify(c.method, c.path, nil); got != c.want {
 			t.Errorf("%s %s: %q, want %q", c.method, c.path, got, c.want)
 		}
 	}
@@ -97,12 +102,12 @@ func TestActionsAreSets(t *testing.T) {
 
 // The short cut must never hide an opening that the full reading finds.
 func FuzzOpens(f *testing.F) {
-	for _, s := range []string{"/ebox/messages/1/body", "/a/%62ody", "/a;b/content/", "/x/body.json;y", "/x/body%3Fy/z", "/x/body%23/"} {
+	for _, s := range []string{"/ebox/messages/1/body", "/a/%62ody", "/a;b/content/", "/x/body.json;y", "/x/body%3Fy/z", "/x/body%23/", "/x/structuredData"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
 		s := Segments(path)
-		if len(s) < 2 || (s[len(s)-1] != "content" && s[len(s)-1] != "body") {
+		if len(s) < 2 || (s[len(s)-1] != "content" && s[len(s)-1] != "body" && s[len(s)-1] != "structureddata") {
 			return
 		}
 		if !mayOpen(path) {

@@ -4,65 +4,50 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/textproto"
-	"os"
-	"strings"
 	"syscall"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
 )
 
-// Failure is what went wrong between the gateway and an upstream.
-type Failure struct {
-	// Kind is the error type of RFC 9209, one of the problem.Proxy… constants;
-	// empty if Cancelled.
-	Kind string
-	// Timeout is true if time ran out: a 504 instead of a 502.
-	Timeout bool
-	// Sent is true if the upstream could have seen the request. It is false only
-	// if that is certain: no connection came about, or the upstream said so.
-	Sent bool
-	// Cancelled is true if the request's own context was cancelled: the caller
-	// went away, and the upstream is not to blame.
-	Cancelled bool
-	// Proxy is true if it was the egress proxy that failed or refused.
-	Proxy bool
-}
-
-// Classify says what an error of Transport.RoundTrip, or of reading the body of
-// its answer, is. The error of a request body that could not be read, or a cause
-// given to the context by context.WithCancelCause, comes back from net/http as it
-// was; who made it has to look for it first.
-func Classify(err error) Failure {
+// Classify says what an error of Transport.Do, or of reading the body of its answer, is. The error of a request body
+// that could not be read, or a cause given to the context by context.WithCancelCause, is inside it as it was; who made
+// it has to look for it first.
+func Classify(err error) call.Failure {
 	if err == nil {
-		return Failure{}
+		return call.Failure{}
 	}
 	var connect *connectError
 	if errors.As(err, &connect) {
 		return connect.classify()
 	}
-	if errors.Is(err, context.Canceled) {
-		return Failure{Cancelled: true, Sent: true}
+	var exchange *wire.Error
+	switch {
+	case errors.As(err, &exchange) && errors.Is(err, context.Canceled):
+		return call.Failure{Cancelled: true, Sent: exchange.Sent}
+	case exchange != nil:
+		return call.Failure{Kind: exchange.Kind, Timeout: exchange.Timeout, Sent: exchange.Sent}
+	case errors.Is(err, context.Canceled):
+		return call.Failure{Cancelled: true, Sent: true}
+	case wire.IsTimeout(err):
+		return call.Failure{Kind: problem.ProxyResponseTimeout, Timeout: true, Sent: true}
 	}
-	f := classifyExchange(err)
-	f.Sent = !refusedUnseen(err)
-	return f
+	return call.Failure{Kind: problem.ProxyInternalError, Sent: true}
 }
 
 // classify tells the stages of connecting apart. Nothing was sent in any of them.
-func (e *connectError) classify() Failure {
-	f := Failure{Proxy: e.proxy}
+func (e *connectError) classify() call.Failure {
+	f := call.Failure{Proxy: e.proxy}
 	var (
 		dns     *net.DNSError
 		refusal *tunnelRefusal
 	)
 	switch {
 	case errors.Is(e.err, context.Canceled):
-		return Failure{Cancelled: true}
+		return call.Failure{Cancelled: true}
 	case errors.As(e.err, &refusal):
 		switch {
 		case refusal.status == http.StatusGatewayTimeout:
@@ -79,13 +64,13 @@ func (e *connectError) classify() Failure {
 		if dns.IsTimeout {
 			f.Kind, f.Timeout = problem.ProxyDNSTimeout, true
 		}
-	case e.late, isTimeout(e.err):
+	case e.late, wire.IsTimeout(e.err):
 		f.Kind, f.Timeout = problem.ProxyConnectionTimeout, true
 	case errors.Is(e.err, syscall.ECONNREFUSED):
 		f.Kind = problem.ProxyConnectionRefused
 	case errors.Is(e.err, syscall.ENETUNREACH), errors.Is(e.err, syscall.EHOSTUNREACH), errors.Is(e.err, syscall.EADDRNOTAVAIL):
 		f.Kind = problem.ProxyIPUnroutable
-	case isTerminated(e.err):
+	case wire.IsTerminated(e.err):
 		f.Kind = problem.ProxyConnectionTerminated
 	case e.stage == stageTLS:
 		f.Kind = classifyTLS(e.err)
@@ -111,136 +96,4 @@ func classifyTLS(err error) string {
 		return problem.ProxyTLSAlertReceived
 	}
 	return problem.ProxyTLSProtocolError
-}
-
-// classifyExchange is for errors on a connection that had come about.
-func classifyExchange(err error) Failure {
-	var (
-		body      *bodyError
-		operation *net.OpError
-		header    tls.RecordHeaderError
-		protocol  textproto.ProtocolError
-		stream    streamError
-	)
-	inBody := errors.As(err, &body)
-	switch {
-	case errors.Is(err, errStalled):
-		return Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true}
-	case errors.As(err, &operation) && operation.Op == "write" && operation.Timeout():
-		return Failure{Kind: problem.ProxyConnectionWriteTimeo, Timeout: true}
-	case isTimeout(err) && (inBody || errors.Is(err, syscall.ETIMEDOUT)):
-		return Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true}
-	case isTimeout(err):
-		return Failure{Kind: problem.ProxyResponseTimeout, Timeout: true}
-	case inBody && errors.Is(err, io.ErrUnexpectedEOF):
-		return Failure{Kind: problem.ProxyResponseIncomplete}
-	case isTerminated(err):
-		return Failure{Kind: problem.ProxyConnectionTerminated}
-	case operation != nil && operation.Op == "remote error":
-		return Failure{Kind: problem.ProxyTLSAlertReceived}
-	case operation != nil && operation.Op == "local error", errors.As(err, &header):
-		return Failure{Kind: problem.ProxyTLSProtocolError}
-	case errors.As(err, &protocol):
-		return Failure{Kind: problem.ProxyProtocolError}
-	case errors.As(err, &stream):
-		return Failure{Kind: stream.kind()}
-	}
-	kind := kindByText(err)
-	switch {
-	case kind != "":
-	case inBody:
-		kind = problem.ProxyResponseIncomplete
-	default:
-		kind = problem.ProxyInternalError
-	}
-	return Failure{Kind: kind, Timeout: kind == problem.ProxyConnectionReadTimeout}
-}
-
-func isTimeout(err error) bool {
-	var timeout interface{ Timeout() bool }
-	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.Is(err, syscall.ETIMEDOUT) || errors.As(err, &timeout) && timeout.Timeout()
-}
-
-// isTerminated reports whether the other side, or the network, ended the
-// connection.
-func isTerminated(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED)
-}
-
-// streamError has the fields of net/http's own type for a stream that was reset,
-// which is not exported but fills in any struct that looks like it.
-type streamError struct {
-	StreamID uint32
-	Code     uint32
-	Cause    error
-}
-
-func (e streamError) Error() string {
-	return fmt.Sprintf("stream %d reset with code %d", e.StreamID, e.Code)
-}
-
-// Error codes of RFC 9113, section 7.
-const (
-	codeInternal      = 0x2
-	codeRefusedStream = 0x7
-	codeCancel        = 0x8
-	codeCalm          = 0xb
-)
-
-func (e streamError) kind() string {
-	if e.Cause != nil { // the reset was ours, and this is why
-		if kind := kindByText(e.Cause); kind != "" {
-			return kind
-		}
-	}
-	switch e.Code {
-	case codeInternal, codeRefusedStream, codeCancel, codeCalm:
-		return problem.ProxyConnectionTerminated
-	}
-	return problem.ProxyProtocolError
-}
-
-// refusedUnseen reports whether the upstream said that it did nothing with the
-// request (RFC 9113, section 8.7). net/http repeats such a request itself; if it
-// cannot, because the body is gone, only its words tell why.
-func refusedUnseen(err error) bool {
-	var stream streamError
-	if errors.As(err, &stream) {
-		return stream.Code == codeRefusedStream
-	}
-	text := err.Error()
-	return strings.Contains(text, "cannot retry err") &&
-		(strings.Contains(text, "REFUSED_STREAM") || strings.Contains(text, "graceful shutdown GOAWAY"))
-}
-
-// kindByText knows the errors for which net/http has no type, only words; a test
-// makes each of them happen that a test can. Words are looked at nowhere but here
-// and in refusedUnseen.
-func kindByText(err error) string {
-	text := err.Error()
-	for _, known := range []struct{ words, kind string }{
-		{"server response headers exceeded", problem.ProxyHeaderSectionSize},
-		{"header list larger than advertised limit", problem.ProxyHeaderSectionSize},
-		{"server closed idle connection", problem.ProxyConnectionTerminated},
-		{"http2: client connection lost", problem.ProxyConnectionReadTimeout}, // a ping without an answer
-		{"GOAWAY", problem.ProxyConnectionTerminated},
-		{"REFUSED_STREAM", problem.ProxyConnectionTerminated},
-		{"client conn not usable", problem.ProxyConnectionTerminated},
-		{"client conn could not be established", problem.ProxyProtocolError},
-		{"client connection force closed", problem.ProxyConnectionTerminated},
-		{"malformed", problem.ProxyProtocolError},
-		{"HTTP/1.x transport connection broken", problem.ProxyProtocolError},
-		{"connection error: ", problem.ProxyProtocolError}, // HTTP/2, with its code
-		{"Content-Length", problem.ProxyProtocolError},
-		{"transfer encoding", problem.ProxyProtocolError},
-		{"chunk", problem.ProxyProtocolError},
-		{"trailer", problem.ProxyProtocolError},
-	} {
-		if strings.Contains(text, known.words) {
-			return known.kind
-		}
-	}
-	return ""
 }

@@ -4,21 +4,17 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -50,80 +46,71 @@ func TestWhatFailsOnTheWayToAnAnswer(t *testing.T) {
 		upstream     func(*testing.T) string // gives host:port
 		limits       Timeouts
 		body         io.Reader
-		want         Failure
+		want         call.Failure
 	}{
 		"a name that does not exist": {host: "nobody.example",
-			want: Failure{Kind: problem.ProxyDNSError}},
+			want: call.Failure{Kind: problem.ProxyDNSError}},
 		"nobody listens": {upstream: func(*testing.T) string { return "127.9.8.7:9" }, // of no other test
-			want: Failure{Kind: problem.ProxyConnectionRefused}},
+			want: call.Failure{Kind: problem.ProxyConnectionRefused}},
 		"closed before the answer": {upstream: func(t *testing.T) string { return raw(t, func(c net.Conn) { readRequest(c) }) },
-			want: Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
+			want: call.Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
 		"reset before the answer": {upstream: func(t *testing.T) string {
 			return raw(t, func(c net.Conn) { readRequest(c); reset(c) })
-		}, want: Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
+		}, want: call.Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
 		"closed in the header": {upstream: answering("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"),
-			want: Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
+			want: call.Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
 		"no HTTP": {upstream: answering("SSH-2.0-OpenSSH_9.6\r\n\r\n"),
-			want: Failure{Kind: problem.ProxyProtocolError, Sent: true}},
+			want: call.Failure{Kind: problem.ProxyProtocolError, Sent: true}},
 		"a status that is no number": {upstream: answering("HTTP/1.1 abc OK\r\n\r\n"),
-			want: Failure{Kind: problem.ProxyProtocolError, Sent: true}},
+			want: call.Failure{Kind: problem.ProxyProtocolError, Sent: true}},
 		"a header line without a colon": {upstream: answering("HTTP/1.1 200 OK\r\nno colon here\r\n\r\n"),
-			want: Failure{Kind: problem.ProxyProtocolError, Sent: true}},
+			want: call.Failure{Kind: problem.ProxyProtocolError, Sent: true}},
 		"two lengths": {upstream: answering("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
-			want: Failure{Kind: problem.ProxyProtocolError, Sent: true}},
+			want: call.Failure{Kind: problem.ProxyProtocolError, Sent: true}},
 		"an unknown transfer coding": {upstream: answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: rot13\r\n\r\n"),
-			want: Failure{Kind: problem.ProxyProtocolError, Sent: true}},
+			want: call.Failure{Kind: problem.ProxyProtocolError, Sent: true}},
 		"a header of 70 KB": {upstream: answering("HTTP/1.1 200 OK\r\nX-Long: " + strings.Repeat("x", 70<<10) + "\r\n\r\n"),
-			want: Failure{Kind: problem.ProxyHeaderSectionSize, Sent: true}},
+			want: call.Failure{Kind: problem.ProxyHeaderSectionSize, Sent: true}},
 		"silence instead of an answer": {upstream: func(t *testing.T) string {
 			return raw(t, func(c net.Conn) { readRequest(c); io.Copy(io.Discard, c) })
-		}, limits: Timeouts{Header: soon}, want: Failure{Kind: problem.ProxyResponseTimeout, Timeout: true, Sent: true}},
+		}, limits: Timeouts{Header: soon}, want: call.Failure{Kind: problem.ProxyResponseTimeout, Timeout: true, Sent: true}},
 		"an upload that nobody reads": {upstream: func(t *testing.T) string {
 			return raw(t, func(c net.Conn) { readRequest(c); <-t.Context().Done() })
-		}, limits: Timeouts{Idle: soon}, body: endless{}, want: Failure{Kind: problem.ProxyConnectionWriteTimeo, Timeout: true, Sent: true}},
+		}, limits: Timeouts{Idle: soon}, body: endless{}, want: call.Failure{Kind: problem.ProxyConnectionWriteTimeo, Timeout: true, Sent: true}},
 
 		"plain HTTP on a TLS port": {scheme: "https", upstream: func(t *testing.T) string {
 			return raw(t, func(c net.Conn) { c.Read(make([]byte, 5)); io.WriteString(c, "HTTP/1.0 400 Bad Request\r\n\r\n") })
 		},
-			want: Failure{Kind: problem.ProxyTLSProtocolError}},
+			want: call.Failure{Kind: problem.ProxyTLSProtocolError}},
 		"TLS 1.1": {scheme: "https", upstream: func(t *testing.T) string {
 			config := ca.config("up.example")
 			config.MinVersion, config.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 			return tlsServer(t, config, func(*tls.Conn) {})
-		}, want: Failure{Kind: problem.ProxyTLSAlertReceived}},
+		}, want: call.Failure{Kind: problem.ProxyTLSAlertReceived}},
 		"an expired certificate": {scheme: "https", upstream: func(t *testing.T) string {
 			return tlsServer(t, &tls.Config{Certificates: []tls.Certificate{ca.issue("up.example", time.Now().Add(-time.Minute))}}, func(*tls.Conn) {})
-		}, want: Failure{Kind: problem.ProxyTLSCertificateError}},
+		}, want: call.Failure{Kind: problem.ProxyTLSCertificateError}},
 		"an unknown authority": {scheme: "https", upstream: func(t *testing.T) string {
 			return tlsServer(t, newAuthority(t).config("up.example"), func(*tls.Conn) {})
-		}, want: Failure{Kind: problem.ProxyTLSCertificateError}},
+		}, want: call.Failure{Kind: problem.ProxyTLSCertificateError}},
 		"a certificate of another host": {scheme: "https", upstream: func(t *testing.T) string {
 			return tlsServer(t, ca.config("down.example"), func(*tls.Conn) {})
-		}, want: Failure{Kind: problem.ProxyTLSCertificateError}},
+		}, want: call.Failure{Kind: problem.ProxyTLSCertificateError}},
 		"a client certificate is asked for": {scheme: "https", upstream: func(t *testing.T) string {
 			config := ca.config("up.example")
 			config.ClientAuth = tls.RequireAnyClientCert
 			config.MaxVersion = tls.VersionTLS12
 			return tlsServer(t, config, func(*tls.Conn) {})
-		}, want: Failure{Kind: problem.ProxyTLSAlertReceived}},
+		}, want: call.Failure{Kind: problem.ProxyTLSAlertReceived}},
 		"a handshake that freezes": {scheme: "https", upstream: func(t *testing.T) string {
 			return raw(t, func(c net.Conn) { io.Copy(io.Discard, c) })
-		}, limits: Timeouts{Connect: soon}, want: Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
+		}, limits: Timeouts{Connect: soon}, want: call.Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
 		"a handshake that is cut": {scheme: "https", upstream: func(t *testing.T) string {
 			return raw(t, func(c net.Conn) { c.Read(make([]byte, 5)); reset(c) })
-		}, want: Failure{Kind: problem.ProxyConnectionTerminated}},
+		}, want: call.Failure{Kind: problem.ProxyConnectionTerminated}},
 		"closed over TLS before the answer": {scheme: "https", upstream: func(t *testing.T) string {
 			return tlsServer(t, ca.config("up.example"), func(c *tls.Conn) { readRequest(c) })
-		}, want: Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
-		"an HTTP/2 upstream that speaks nonsense": {scheme: "https", upstream: func(t *testing.T) string {
-			config := ca.config("up.example")
-			config.NextProtos = []string{"h2"}
-			return tlsServer(t, config, func(c *tls.Conn) {
-				c.Read(make([]byte, 24)) // the preface
-				c.Write([]byte("\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
-				io.Copy(io.Discard, c)
-			})
-		}, want: Failure{Kind: problem.ProxyProtocolError, Sent: true}},
+		}, want: call.Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -167,7 +154,7 @@ func TestNamesThatNobodyResolvesInTime(t *testing.T) {
 	dns := &names{frozen: true}
 	tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t)}), Timeouts{Connect: 100 * time.Millisecond}, Guard{})
 	_, err := get(t, tr, "http://up.example/")
-	if got := Classify(err); got != (Failure{Kind: problem.ProxyDNSTimeout, Timeout: true}) {
+	if got := Classify(err); got != (call.Failure{Kind: problem.ProxyDNSTimeout, Timeout: true}) {
 		t.Fatalf("%+v: %v", got, err)
 	}
 }
@@ -200,7 +187,7 @@ func TestConnectingThatNobodyAnswers(t *testing.T) {
 	}
 	tr := transport(t, mustNew(t, Options{}), Timeouts{Connect: 100 * time.Millisecond}, toLoopback)
 	_, err = get(t, tr, "http://"+l.Addr().String()+"/")
-	if got := Classify(err); got != (Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}) {
+	if got := Classify(err); got != (call.Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}) {
 		t.Fatalf("%+v: %v", got, err)
 	}
 }
@@ -208,23 +195,23 @@ func TestConnectingThatNobodyAnswers(t *testing.T) {
 func TestWhatFailsInTheBody(t *testing.T) {
 	for name, c := range map[string]struct {
 		serve func(c net.Conn, headerSeen chan struct{})
-		want  Failure
+		want  call.Failure
 	}{
 		"closed before its length": {func(c net.Conn, _ chan struct{}) {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
 		},
-			Failure{Kind: problem.ProxyResponseIncomplete, Sent: true}},
+			call.Failure{Kind: problem.ProxyResponseIncomplete, Sent: true}},
 		"closed before the last chunk": {func(c net.Conn, _ chan struct{}) {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
-		}, Failure{Kind: problem.ProxyResponseIncomplete, Sent: true}},
+		}, call.Failure{Kind: problem.ProxyResponseIncomplete, Sent: true}},
 		"reset": {func(c net.Conn, headerSeen chan struct{}) {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
 			<-headerSeen
 			reset(c)
-		}, Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
+		}, call.Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
 		"chunks that are none": {func(c net.Conn, _ chan struct{}) {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n")
-		}, Failure{Kind: problem.ProxyProtocolError, Sent: true}},
+		}, call.Failure{Kind: problem.ProxyProtocolError, Sent: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			seen := make(chan struct{})
@@ -252,136 +239,7 @@ func TestACallerThatGoesAwayIsNoFailureOfTheUpstream(t *testing.T) {
 	go func() { <-got; cancel() }()
 	r, _ := http.NewRequestWithContext(ctx, "GET", "http://"+address+"/", nil)
 	_, err := tr.RoundTrip(r)
-	if f := Classify(err); f != (Failure{Cancelled: true, Sent: true}) {
+	if f := Classify(err); f != (call.Failure{Cancelled: true, Sent: true}) {
 		t.Fatalf("%+v: %v", f, err)
-	}
-}
-
-func TestHTTP2Failures(t *testing.T) {
-	ca := newAuthority(t)
-	dns := &names{addresses: map[string][]netip.Addr{"up.example.": {loopback}}}
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/abort":
-			panic(http.ErrAbortHandler)
-		case "/cut":
-			io.WriteString(w, "some")
-			w.(http.Flusher).Flush()
-			panic(http.ErrAbortHandler)
-		case "/silent":
-			<-r.Context().Done()
-		case "/big":
-			// Just over: far over, net/http ends the connection as a protocol error.
-			for range 65 {
-				w.Header().Add("X-Long", strings.Repeat("x", 1000))
-			}
-		case "/fine":
-			io.WriteString(w, r.Proto)
-		}
-	}))
-	server.EnableHTTP2 = true
-	server.TLS = ca.config("up.example")
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.StartTLS()
-	defer server.Close()
-	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
-	e := mustNew(t, Options{Resolver: dns.resolver(t), Roots: ca.pool()})
-	tr := transport(t, e, patient, toLoopback)
-	for path, want := range map[string]Failure{
-		"/abort":  {Kind: problem.ProxyConnectionTerminated, Sent: true},
-		"/cut":    {Kind: problem.ProxyConnectionTerminated, Sent: true},
-		"/silent": {Kind: problem.ProxyResponseTimeout, Timeout: true, Sent: true},
-		"/big":    {Kind: problem.ProxyHeaderSectionSize, Sent: true},
-		"/fine":   {},
-	} {
-		t.Run(path, func(t *testing.T) {
-			tr := tr
-			if path == "/silent" {
-				tr = transport(t, e, Timeouts{Connect: patient.Connect, Header: 200 * time.Millisecond}, toLoopback)
-			}
-			answer, err := get(t, tr, "https://up.example:"+port+path)
-			if err == nil {
-				var body []byte
-				body, err = io.ReadAll(answer.Body)
-				answer.Body.Close()
-				if path == "/fine" && string(body) != "HTTP/2.0" {
-					t.Errorf("spoken: %q", body)
-				}
-			}
-			if got := Classify(err); got != want {
-				t.Errorf("%+v, want %+v: %v", got, want, err)
-			}
-		})
-	}
-}
-
-// h2 is an HTTP/2 upstream that answers a request with frames of the test's own.
-// It hangs up if answer says so.
-func h2(t *testing.T, ca *authority, answer func(*http2.Framer, uint32) (hangUp bool)) string {
-	config := ca.config("up.example")
-	config.NextProtos = []string{"h2"}
-	return raw(t, func(c net.Conn) {
-		s := tls.Server(c, config)
-		defer s.Close()
-		if _, err := io.ReadFull(s, make([]byte, len(http2.ClientPreface))); err != nil {
-			return
-		}
-		framer := http2.NewFramer(s, s)
-		framer.WriteSettings()
-		for {
-			frame, err := framer.ReadFrame()
-			if err != nil {
-				return
-			}
-			if headers, ok := frame.(*http2.HeadersFrame); ok && answer(framer, headers.StreamID) {
-				return
-			}
-		}
-	})
-}
-
-func TestWhatAnHTTP2UpstreamSaysItDidWithTheRequest(t *testing.T) {
-	ca := newAuthority(t)
-	dns := &names{addresses: map[string][]netip.Addr{"up.example.": {loopback}}}
-	for name, c := range map[string]struct {
-		answer func(*http2.Framer, uint32) bool
-		want   Failure
-	}{
-		"it refused the stream": {func(f *http2.Framer, id uint32) bool { f.WriteRSTStream(id, http2.ErrCodeRefusedStream); return false },
-			Failure{Kind: problem.ProxyConnectionTerminated}},
-		"it goes away without it": {func(f *http2.Framer, id uint32) bool { f.WriteGoAway(0, http2.ErrCodeNo, nil); return false },
-			Failure{Kind: problem.ProxyConnectionTerminated}},
-		"it goes away in its midst": {func(f *http2.Framer, id uint32) bool { f.WriteGoAway(id, http2.ErrCodeInternal, nil); return true },
-			Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
-		"it gave up on the stream": {func(f *http2.Framer, id uint32) bool { f.WriteRSTStream(id, http2.ErrCodeInternal); return false },
-			Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
-		"it was confused": {func(f *http2.Framer, id uint32) bool { f.WriteRSTStream(id, http2.ErrCodeFlowControl); return false },
-			Failure{Kind: problem.ProxyProtocolError, Sent: true}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, port, _ := net.SplitHostPort(h2(t, ca, c.answer))
-			tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t), Roots: ca.pool()}), Timeouts{}, toLoopback)
-			// A body that was begun and cannot be had again: nothing is repeated.
-			reader, writer := io.Pipe()
-			defer writer.Close()
-			go io.WriteString(writer, "begun")
-			r, _ := http.NewRequestWithContext(t.Context(), "POST", "https://up.example:"+port+"/", reader)
-			answer, err := tr.RoundTrip(r)
-			if err == nil {
-				answer.Body.Close()
-				t.Fatal(answer.Status)
-			}
-			if got := Classify(err); got != c.want {
-				t.Errorf("%+v, want %+v: %v", got, c.want, err)
-			}
-		})
-	}
-}
-
-// Words of errors that would take a test too long to bring about.
-func TestAPingWithoutAnAnswerIsATimeout(t *testing.T) {
-	err := fmt.Errorf("asking: %w", errors.New("http2: client connection lost"))
-	if got := Classify(err); got != (Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true, Sent: true}) {
-		t.Errorf("%+v", got)
 	}
 }

@@ -1,7 +1,6 @@
 package egress
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,9 +9,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"syscall"
 	"time"
+
+	"ebox-gateway/internal/wire"
 )
 
 // dialer opens the connections of one upstream. It does all that comes before the
@@ -63,18 +63,9 @@ func (e *tunnelRefusal) Error() string {
 	return fmt.Sprintf("it answered %d: ask its keepers to let the gateway reach this host", e.status)
 }
 
-// plain dials for plain http: the upstream itself or, since net/http asks for the
-// proxy's address then, the proxy.
-func (d *dialer) plain(ctx context.Context, _, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.limit)
-	defer cancel()
-	p := d.egress.proxy
-	return d.dial(ctx, address, p != nil && !p.tls && address == p.address)
-}
-
-// secure dials for https and returns the *tls.Conn that net/http looks for to
-// speak HTTP/2.
-func (d *dialer) secure(ctx context.Context, _, address string) (net.Conn, error) {
+// open connects for requests to scheme and address, by way of the egress proxy if that is for them. An http upstream is
+// then asked for in absolute form, an https one in a tunnel.
+func (d *dialer) open(ctx context.Context, scheme, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.limit)
 	defer cancel()
 	host, port, err := net.SplitHostPort(address)
@@ -82,14 +73,10 @@ func (d *dialer) secure(ctx context.Context, _, address string) (net.Conn, error
 		return nil, &connectError{stage: stageDial, err: err}
 	}
 	p := d.egress.proxy
-	switch {
-	case p != nil && p.tls && address == p.address:
-		// net/http on its way to the proxy itself, for a plain http upstream.
-		return d.reachProxy(ctx)
-	case p == nil || !p.applies("https", address):
+	if p == nil || !p.applies(scheme, address) {
 		raw, err := d.dial(ctx, address, false)
-		if err != nil {
-			return nil, err
+		if err != nil || scheme == "http" {
+			return raw, err
 		}
 		return d.handshake(ctx, raw, host, d.config, false)
 	}
@@ -97,14 +84,23 @@ func (d *dialer) secure(ctx context.Context, _, address string) (net.Conn, error
 		return nil, err
 	}
 	raw, err := d.reachProxy(ctx)
-	if err != nil {
-		return nil, err
+	if err != nil || scheme == "http" {
+		return raw, err
 	}
 	if err := tunnel(ctx, raw, address, p.authorization); err != nil {
 		raw.Close()
 		return nil, &connectError{stage: stageTunnel, proxy: true, late: ctx.Err() == context.DeadlineExceeded, err: err}
 	}
 	return d.handshake(ctx, raw, host, d.config, false)
+}
+
+// absolute says which requests go to the egress proxy in absolute form, and with which credentials.
+func (d *dialer) absolute(scheme, address string) (bool, string) {
+	p := d.egress.proxy
+	if p == nil || scheme != "http" || !p.applies(scheme, address) {
+		return false, ""
+	}
+	return true, p.authorization
 }
 
 // judge refuses a destination behind the proxy that is an address none may have. A
@@ -127,9 +123,7 @@ func (d *dialer) reachProxy(ctx context.Context) (net.Conn, error) {
 	if err != nil || !p.tls {
 		return raw, err
 	}
-	config := d.config.Clone()
-	config.NextProtos = nil // the proxy is spoken to in HTTP/1.1
-	return d.handshake(ctx, raw, p.host, config, true)
+	return d.handshake(ctx, raw, p.host, d.config, true)
 }
 
 // dial resolves and connects. The proxy's own address is the operator's word;
@@ -149,7 +143,7 @@ func (d *dialer) dial(ctx context.Context, address string, proxy bool) (net.Conn
 	if err != nil {
 		return nil, &connectError{stage: stageDial, proxy: proxy, late: ctx.Err() == context.DeadlineExceeded, err: err}
 	}
-	return &conn{Conn: raw, idle: d.idle}, nil
+	return wire.NewSocket(raw, d.idle), nil
 }
 
 func (d *dialer) handshake(ctx context.Context, raw net.Conn, host string, config *tls.Config, proxy bool) (net.Conn, error) {
@@ -157,7 +151,7 @@ func (d *dialer) handshake(ctx context.Context, raw net.Conn, host string, confi
 		config = config.Clone()
 		config.ServerName = host
 	}
-	secured := tls.Client(raw, config)
+	secured := wire.TLS(raw, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		return nil, &connectError{stage: stageTLS, proxy: proxy, late: ctx.Err() == context.DeadlineExceeded, err: err}
@@ -165,32 +159,32 @@ func (d *dialer) handshake(ctx context.Context, raw net.Conn, host string, confi
 	return secured, nil
 }
 
+// tunnelAnswer are the limits of what a proxy says to CONNECT.
+var tunnelAnswer = wire.Limits{Bytes: 16 << 10, Line: 8 << 10, Fields: 64}
+
 // tunnel asks the proxy on the connection for one to address (RFC 9110, section
 // 9.3.6). The credentials go to the proxy and nowhere else.
 func tunnel(ctx context.Context, proxy net.Conn, address, authorization string) error {
 	stop := context.AfterFunc(ctx, func() { proxy.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	request := &http.Request{
-		Method: http.MethodConnect, URL: &url.URL{Opaque: address}, Host: address,
-		Header: http.Header{"User-Agent": {""}}, // no name for our own
-	}
+	request := "CONNECT " + address + " HTTP/1.1\r\nHost: " + address + "\r\n"
 	if authorization != "" {
-		request.Header["Proxy-Authorization"] = []string{authorization}
+		request += "Proxy-Authorization: " + authorization + "\r\n"
 	}
-	if err := request.Write(proxy); err != nil {
+	if _, err := io.WriteString(proxy, request+"\r\n"); err != nil {
 		return err
 	}
-	const mostHeader = 16 << 10
-	// The upstream speaks TLS and says nothing before we do, so what is read past
-	// the header would be a mistake of the proxy's.
-	reader := bufio.NewReader(io.LimitReader(proxy, mostHeader))
-	answer, err := http.ReadResponse(reader, request)
+	reader := wire.NewReader(proxy)
+	defer reader.Discard()
+	status, _, _, err := reader.Answer(tunnelAnswer)
 	if err != nil {
 		return fmt.Errorf("reading its answer: %w", err)
 	}
-	if answer.StatusCode/100 != 2 {
-		return &tunnelRefusal{answer.StatusCode}
+	if status/100 != 2 {
+		return &tunnelRefusal{status}
 	}
+	// The upstream speaks TLS and says nothing before we do, so what is read past
+	// the header would be a mistake of the proxy's.
 	if reader.Buffered() > 0 {
 		return errors.New("reading its answer: it sent more than an answer")
 	}

@@ -9,6 +9,9 @@
 // section 9.3.6), the proxy resolves names and the callers' allow-list of hosts
 // decides.
 //
+// On the connections HTTP/1.1 is spoken, by package wire, and asked for by ALPN: many providers stand behind servers
+// whose HTTP/2 is the less tried part, and one connection per request keeps the bytes of two enterprises apart.
+//
 // Nothing waits for ever: connecting, the answer's header, a body that stands
 // still in either direction and an unused connection each have their limit, while
 // a body that makes progress may take hours. Classify turns what goes wrong into
@@ -20,20 +23,23 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
+	"ebox-gateway/internal/wire"
+
 	"golang.org/x/net/http/httpproxy"
+
+	"ebox-gateway/internal/files"
 )
 
 // Options is what the way out needs to know of the company it leaves.
@@ -59,6 +65,11 @@ type Options struct {
 	Now func() time.Time
 	// Random returns a number in [0,1) to spread that age; nil means math/rand.
 	Random func() float64
+	// Calls are the trace ids under way, which an answer to another call must not name. To notice that over a
+	// reload, the next Egress is given the same. Nil means that it has its own.
+	Calls *wire.Calls
+	// Log is told of answers that name another call; nil means nobody.
+	Log *slog.Logger
 }
 
 // Guard says which addresses an upstream may have. The zero value allows public
@@ -80,7 +91,8 @@ type Timeouts struct {
 	// CONNECT and TLS together; 0 means 3 s.
 	Connect time.Duration
 	// Header bounds the wait from the end of the request to the end of the
-	// answer's header; 0 means 30 s.
+	// answer's header, interim answers (1xx) included; 0 means 30 s. It is cut
+	// at most a quarter later.
 	Header time.Duration
 	// Idle is how long a body may stand still, in either direction; 0 means 60 s.
 	// It is cut at most a quarter later. A body that makes progress never is.
@@ -110,12 +122,13 @@ type Egress struct {
 	proxy    *proxy // nil: none
 	now      func() time.Time
 	random   func() float64
+	calls    *wire.Calls
+	log      *slog.Logger
 }
 
 // proxy is the egress proxy in the form that the dialer uses.
 type proxy struct {
-	url           *url.URL // as given, for requests to http upstreams
-	address       string   // host:port to dial
+	address       string // host:port to dial
 	host          string
 	tls           bool
 	authorization string // the Proxy-Authorization field, or ""
@@ -126,12 +139,15 @@ type proxy struct {
 // New reads CAFile and checks Proxy and NoProxy. The error names the setting that
 // is wrong, and never the proxy's password.
 func New(o Options) (*Egress, error) {
-	e := &Egress{roots: o.Roots, resolver: o.Resolver, now: o.Now, random: o.Random}
+	e := &Egress{roots: o.Roots, resolver: o.Resolver, now: o.Now, random: o.Random, calls: o.Calls, log: o.Log}
 	if e.now == nil {
 		e.now = time.Now
 	}
 	if e.random == nil {
-		e.random = defaultRandom
+		e.random = rand.Float64
+	}
+	if e.calls == nil {
+		e.calls = wire.NewCalls()
 	}
 	if err := e.trust(o.CAFile); err != nil {
 		return nil, err
@@ -152,7 +168,7 @@ func (e *Egress) trust(file string) error {
 	if file == "" {
 		return nil // with nil roots crypto/tls takes the system's
 	}
-	text, err := os.ReadFile(file)
+	text, err := files.Text(file, files.Most)
 	if err != nil {
 		return fmt.Errorf("reading the authorities of egress.caFile: %w", err)
 	}
@@ -163,20 +179,8 @@ func (e *Egress) trust(file string) error {
 	} else {
 		e.roots = e.roots.Clone()
 	}
-	count := 0
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		count++
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return fmt.Errorf("reading certificate %d of egress.caFile %s: %w", count, file, err)
-		}
-		e.roots.AddCert(certificate)
-	}
-	if count == 0 {
-		return fmt.Errorf("reading egress.caFile %s: it holds no PEM certificate; write the authority's certificate there, from -----BEGIN CERTIFICATE----- on", file)
+	if err := files.Authorities(e.roots, text); err != nil {
+		return fmt.Errorf("reading egress.caFile %s: %w", file, err)
 	}
 	return nil
 }
@@ -205,7 +209,7 @@ func newProxy(u *url.URL, noProxy []string) (*proxy, error) {
 			return nil, err
 		}
 	}
-	p := &proxy{url: u, address: net.JoinHostPort(u.Hostname(), port), host: u.Hostname(), tls: u.Scheme == "https"}
+	p := &proxy{address: net.JoinHostPort(u.Hostname(), port), host: u.Hostname(), tls: u.Scheme == "https"}
 	if u.User != nil {
 		password, _ := u.User.Password()
 		p.authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password))
@@ -242,58 +246,11 @@ func (e *Egress) tlsConfig() *tls.Config {
 	return &tls.Config{
 		RootCAs:    e.roots,
 		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"h2", "http/1.1"},
+		NextProtos: []string{"http/1.1"},
 		// Unused connections live for seconds, so many are opened; resumption
 		// spares them half of the handshake.
 		ClientSessionCache: tls.NewLRUClientSessionCache(32),
+		// Small first records would cost a system call each.
+		DynamicRecordSizingDisabled: true,
 	}
-}
-
-// transport makes one generation of an upstream's connections.
-func (e *Egress) transport(t Timeouts, d *dialer) *http.Transport {
-	out := &http.Transport{
-		DialContext:    d.plain,
-		DialTLSContext: d.secure,
-
-		// Bytes pass as they came: no Accept-Encoding of our own, no inflating.
-		DisableCompression: true,
-		ForceAttemptHTTP2:  true,
-
-		ResponseHeaderTimeout:  t.Header,
-		MaxResponseHeaderBytes: 64 << 10,
-		// An upstream that knows nothing of Expect costs a large upload one
-		// second, as curl would let it.
-		ExpectContinueTimeout: time.Second,
-
-		// Each upstream has a transport of its own: the limit is per upstream, and
-		// the bulkhead above bounds how many are busy.
-		MaxIdleConnsPerHost: 256,
-		IdleConnTimeout:     t.IdleConn,
-
-		// An answer of a few kilobytes and its header arrive in one read; larger
-		// reads and writes pass the buffers by.
-		ReadBufferSize:  8 << 10,
-		WriteBufferSize: 8 << 10,
-
-		HTTP2: &http.HTTP2Config{
-			// A connection whose packets vanish is given up in 20 s, not when the
-			// kernel does, and with it all that is multiplexed on it.
-			SendPingTimeout:  15 * time.Second,
-			PingTimeout:      5 * time.Second,
-			WriteByteTimeout: t.Idle,
-			// What a slow caller can make us hold per download.
-			MaxReceiveBufferPerStream: 512 << 10,
-		},
-	}
-	if p := e.proxy; p != nil {
-		// https upstreams reach the proxy in the dialer, with CONNECT; plain http
-		// is sent to it in absolute form, which is net/http's own work.
-		out.Proxy = func(r *http.Request) (*url.URL, error) {
-			if r.URL.Scheme != "http" || !p.applies("http", r.URL.Host) {
-				return nil, nil
-			}
-			return p.url, d.judge(r.URL.Hostname(), cmp.Or(r.URL.Port(), "80"))
-		}
-	}
-	return out
 }

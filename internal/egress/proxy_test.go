@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -90,9 +91,9 @@ func TestThroughTheEgressProxy(t *testing.T) {
 		body          string
 	}{
 		"https in a tunnel": {false, "https://up.example/a?b", secure.Listener,
-			"CONNECT", "up.example:443", "HTTP/2.0 up.example /a?b"},
+			"CONNECT", "up.example:443", "HTTP/1.1 up.example /a?b"},
 		"https in a tunnel of an https proxy": {true, "https://up.example/a?b", secure.Listener,
-			"CONNECT", "up.example:443", "HTTP/2.0 up.example /a?b"},
+			"CONNECT", "up.example:443", "HTTP/1.1 up.example /a?b"},
 		"http in absolute form": {false, "http://up.example/a?b", clear.Listener,
 			"GET", "http://up.example/a?b", "HTTP/1.1 up.example /a?b"},
 		"http in absolute form to an https proxy": {true, "http://up.example/a?b", clear.Listener,
@@ -189,7 +190,7 @@ func TestTheGuardStillHoldsBesideTheProxy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := get(t, transport(t, e, Timeouts{}, Guard{}), link)
-			if got := Classify(err); got != (Failure{Kind: problem.ProxyIPProhibited}) {
+			if got := Classify(err); got != (call.Failure{Kind: problem.ProxyIPProhibited}) {
 				t.Errorf("%+v: %v", got, err)
 			}
 		})
@@ -206,18 +207,18 @@ func TestWhatTheProxyRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		serve func(net.Conn)
 		tls   bool
-		want  Failure
+		want  call.Failure
 	}{
-		"credentials":       {answer("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"), false, Failure{Kind: problem.ProxyConfigurationError}},
-		"the host":          {answer("HTTP/1.1 403 Forbidden\r\n\r\n"), false, Failure{Kind: problem.ProxyConfigurationError}},
-		"cannot connect":    {answer("HTTP/1.1 502 Bad Gateway\r\n\r\n"), false, Failure{Kind: problem.ProxyDestinationUnavail}},
-		"not in time":       {answer("HTTP/1.1 504 Gateway Timeout\r\n\r\n"), false, Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
-		"it is no proxy":    {answer("220 mail ESMTP\r\n\r\n"), false, Failure{Kind: problem.ProxyProtocolError}},
-		"it talks on":       {answer("HTTP/1.1 200 OK\r\n\r\nhello"), false, Failure{Kind: problem.ProxyProtocolError}},
-		"it hangs up":       {func(c net.Conn) { readRequest(c) }, false, Failure{Kind: problem.ProxyConnectionTerminated}},
-		"it says nothing":   {silent, false, Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
-		"no TLS from it":    {silent, true, Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
-		"it is not trusted": {func(c net.Conn) { tls.Server(c, newAuthority(t).config("127.0.0.1")).Handshake() }, true, Failure{Kind: problem.ProxyTLSCertificateError}},
+		"credentials":       {answer("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"), false, call.Failure{Kind: problem.ProxyConfigurationError}},
+		"the host":          {answer("HTTP/1.1 403 Forbidden\r\n\r\n"), false, call.Failure{Kind: problem.ProxyConfigurationError}},
+		"cannot connect":    {answer("HTTP/1.1 502 Bad Gateway\r\n\r\n"), false, call.Failure{Kind: problem.ProxyDestinationUnavail}},
+		"not in time":       {answer("HTTP/1.1 504 Gateway Timeout\r\n\r\n"), false, call.Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
+		"it is no proxy":    {answer("220 mail ESMTP\r\n\r\n"), false, call.Failure{Kind: problem.ProxyProtocolError}},
+		"it talks on":       {answer("HTTP/1.1 200 OK\r\n\r\nhello"), false, call.Failure{Kind: problem.ProxyProtocolError}},
+		"it hangs up":       {func(c net.Conn) { readRequest(c) }, false, call.Failure{Kind: problem.ProxyConnectionTerminated}},
+		"it says nothing":   {silent, false, call.Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
+		"no TLS from it":    {silent, true, call.Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
+		"it is not trusted": {func(c net.Conn) { tls.Server(c, newAuthority(t).config("127.0.0.1")).Handshake() }, true, call.Failure{Kind: problem.ProxyTLSCertificateError}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

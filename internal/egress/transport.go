@@ -1,82 +1,63 @@
 package egress
 
 import (
-	"math/rand/v2"
+	"context"
 	"net/http"
-	"sync/atomic"
 	"time"
+
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/wire"
 )
 
-// defaultRandom is the randomness of a gateway that was given none.
-func defaultRandom() float64 { return rand.Float64() }
-
-// Transport is the lowest layer of an upstream's stack: an http.RoundTripper that
-// follows no redirect, decodes nothing and adds no header but Host, what frames
-// the body, and User-Agent unless the request has it, be it empty. It is safe for
-// concurrent use.
+// Transport is the lowest layer of an upstream's stack: it follows no redirect, decodes nothing and adds no header but
+// Host and what frames the body; a User-Agent that is empty is left out. It is safe for concurrent use.
 //
-// A connection that is never idle would never look its upstream's name up again,
-// and a failover by DNS would pass it by. So the connections have generations:
-// after MaxConnAge, or CloseIdleConnections, new requests open new ones, and the
-// old are closed as their last request ends.
-type Transport struct {
-	egress   *Egress
-	timeouts Timeouts
-	dialer   *dialer
-	watch    *stallWatch
-	current  atomic.Pointer[generation]
-}
-
-type generation struct {
-	*http.Transport
-	until time.Time
-}
+// A connection that is never idle would never look its upstream's name up again, and a failover by DNS would pass it
+// by. So connections are used for MaxConnAge and then closed as their exchange ends.
+type Transport struct{ wire *wire.Transport }
 
 // Transport makes the connections of one upstream, which it shares with no other.
 func (e *Egress) Transport(t Timeouts, g Guard) *Transport {
 	t = t.orDefaults()
-	out := &Transport{
-		egress: e, timeouts: t, watch: newStallWatch(t.Idle),
-		dialer: &dialer{egress: e, guard: newGuard(g), limit: t.Connect, idle: t.Idle, config: e.tlsConfig()},
-	}
-	out.current.Store(out.generation(e.now()))
-	return out
+	d := &dialer{egress: e, guard: newGuard(g), limit: t.Connect, idle: t.Idle, config: e.tlsConfig()}
+	return &Transport{wire.New(wire.Config{
+		Dial: d.open, Absolute: d.absolute, Header: t.Header, IdleConn: t.IdleConn, Now: e.now, Calls: e.calls, Log: e.log,
+		Age: func() time.Duration {
+			return t.MaxConnAge + time.Duration(float64(t.MaxConnAge)*0.1*(2*e.random()-1))
+		},
+	})}
 }
 
-func (t *Transport) generation(now time.Time) *generation {
-	age := t.timeouts.MaxConnAge
-	age += time.Duration(float64(age) * 0.1 * (2*t.egress.random() - 1))
-	return &generation{t.egress.transport(t.timeouts, t.dialer), now.Add(age)}
+// Do sends one request. Classify explains its errors, and those of reading the answer's body.
+func (t *Transport) Do(ctx context.Context, r *http.Request, o wire.Options) (*http.Response, error) {
+	return t.wire.Do(ctx, r, o)
 }
 
-// RoundTrip sends one request. Classify explains its errors, and those of reading
-// the answer's body.
-func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	g := t.current.Load()
-	if now := t.egress.now(); now.After(g.until) {
-		g = t.renew(g, now)
-	}
-	answer, err := g.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	if answer.Body != http.NoBody {
-		answer.Body = t.watch.body(answer.Body)
-	}
-	return answer, nil
+// Send implements call.Sender: the answer is for the call's party alone, and an opening is never sent twice.
+func (t *Transport) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+	return t.SendAs(ctx, c, r, "")
 }
 
-// CloseIdleConnections closes the connections that are not in use and has the name
-// looked up anew for the next ones. Requests under way are not cut.
-func (t *Transport) CloseIdleConnections() { t.renew(t.current.Load(), t.egress.now()) }
-
-// renew replaces a generation, unless somebody else just did, and returns the one
-// in force.
-func (t *Transport) renew(old *generation, now time.Time) *generation {
-	if t.current.CompareAndSwap(old, t.generation(now)) {
-		// Connections of the old that are busy close when they become idle: its
-		// pool takes none back from here on.
-		old.CloseIdleConnections()
+// SendAs is Send with a value of Authorization, which goes in place of any that r has.
+func (t *Transport) SendAs(ctx context.Context, c *call.Call, r *http.Request, authorization string) (*http.Response, error) {
+	o := wire.Options{Party: c.Party(), Once: c.Opening, Resent: &c.Record.Tries, Authorization: authorization}
+	if pass := c.Interim; pass != nil {
+		o.Interim = func(status int, h http.Header) error {
+			if status != http.StatusContinue { // which is a matter of each connection
+				pass(status, h)
+			}
+			return nil
+		}
 	}
-	return t.current.Load()
+	return t.wire.Do(ctx, r, o)
 }
+
+// RoundTrip is Do with the request's context and zero Options.
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) { return t.wire.RoundTrip(r) }
+
+// CloseIdleConnections closes the connections that are not in use, so that the name is looked up anew for the next
+// ones. Requests under way are not cut.
+func (t *Transport) CloseIdleConnections() { t.wire.CloseIdleConnections() }
+
+// Counts gives numbers of the connections so far.
+func (t *Transport) Counts() wire.Counts { return t.wire.Counts() }

@@ -25,11 +25,11 @@ func (g *Gateway) newActivity() *activity.Recent {
 // and Origin as the internal endpoint.
 func (g *Gateway) administration() http.Handler {
 	o := admin.Options{
-		Ready: g.ready, Health: g.health,
+		Ready: g.ready, Started: g.startedUp, Unable: g.unable, Health: g.health,
 		Status:   func() any { return g.Status() },
 		Activity: func() any { return recently{g.activity.Snapshot()} },
 		Refused:  func() any { return g.activity.Refused(0) },
-		Confirm:  g.Confirm, Purge: g.Purge, Maintain: g.Maintain, Maintenance: g.pool.switches.list,
+		Confirm:  g.Confirm, Retry: func() { g.current.Load().tokens.Retry() }, Purge: g.Purge, Maintain: g.Maintain, Maintenance: g.pool.switches.list,
 		Metrics: g.metrics, Token: g.adminToken, Now: g.o.Now,
 	}
 	if g.o.Level != nil {

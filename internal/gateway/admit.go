@@ -4,9 +4,9 @@ import (
 	"context"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/tenancy"
 )
@@ -46,23 +46,21 @@ func rateOf(r *config.Rate) resilience.Rate {
 	return resilience.Rate{PerSecond: r.PerSecond, Burst: r.Burst, Cluster: r.Scope == config.ClusterRate}
 }
 
-// admit spends the rates of the enterprise and of the caller, in this order: an
+// admit says of what class the call is, and spends the rates of the enterprise and of the
+// caller, in this order: an
 // enterprise beyond its own rate then uses up nothing of its caller's.
-func (a *admission) admit(ctx context.Context, caller *tenancy.Caller, tenant tenancy.Tenant) error {
-	c := a.callers[caller.Name]
-	var pace time.Duration
-	if c.batch {
-		rec := exchange.From(ctx)
-		rec.Batch, rec.Pace = true, c.wait
-		pace = c.wait
+func (a *admission) admit(ctx context.Context, c *call.Call, caller *tenancy.Caller, tenant tenancy.Tenant) error {
+	known := a.callers[caller.Name]
+	if known.batch {
+		c.Batch, c.Pace = true, known.wait
 	}
 	if rate, ok := a.enterprises[tenant.Number]; ok {
-		if err := a.limits.Take(ctx, resilience.Key{Kind: resilience.ByEnterprise, Enterprise: tenant.Number}, rate, pace); err != nil {
+		if err := a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByEnterprise, Enterprise: tenant.Number}, rate); err != nil {
 			return note(&a.refused.enterprise, err)
 		}
 	}
-	if c.rate.PerSecond > 0 {
-		return note(&a.refused.caller, a.limits.Take(ctx, resilience.Key{Kind: resilience.ByCaller, Name: caller.Name}, c.rate, pace))
+	if known.rate.PerSecond > 0 {
+		return note(&a.refused.caller, a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByCaller, Name: caller.Name}, known.rate))
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/admin"
@@ -40,11 +41,15 @@ func (g *Gateway) attention(h admin.Health) []Attention {
 	if h.Status == admin.Down {
 		note(severityDown, "gateway", h.Reason)
 	}
+	if reason := g.ready(); reason != "" && h.Status != admin.Down {
+		note(severityDegraded, "gateway", "it is not ready: "+reason)
+	}
 	for part, d := range h.Details {
 		note(severityDegraded, part, d.Reason)
 	}
 	now := g.current.Load()
 	answering := make(map[string]bool)
+	refusedBy := g.activity.RefusedBy()
 	g.activity.Minutes(func(l activity.Lately) {
 		part := "route " + cmp.Or(l.Route, "none")
 		if l.Provider != "" {
@@ -55,6 +60,11 @@ func (g *Gateway) attention(h admin.Health) []Attention {
 			answering[part] = answering[part] || l.Now.Requests > 0
 		} else {
 			answering[l.Route] = l.Now.Requests > 0
+		}
+		if l.Provider != "" {
+			if text := standing(l.Minute, refusedBy[l.Provider]); text != "" {
+				note(severityFailing, part, text)
+			}
 		}
 		if severity, text := troubleOf(l); text != "" {
 			note(severity, part, text)
@@ -77,6 +87,13 @@ func (g *Gateway) attention(h admin.Health) []Attention {
 	for _, p := range now.directory.List() {
 		if end, ok := p.MaintenanceEnd(g.o.Now()); ok && p.State(g.o.Now()) == directory.Maintenance {
 			note(severityNotice, "provider "+p.ID, "in announced maintenance until "+end.UTC().Format("2006-01-02 15:04 MST"))
+		}
+	}
+	if certificates := g.listenerCertificates.Load(); certificates != nil {
+		for listener, end := range *certificates {
+			if severity, text := expiring(end, g.o.Now()); text != "" {
+				note(severity, "listener "+listener, text)
+			}
 		}
 	}
 	if n := g.activity.RefusedTotal(); n == 1 {
@@ -124,6 +141,36 @@ func troubleOf(l activity.Lately) (severity, text string) {
 		return severityNotice, fmt.Sprintf("slow: half of the answers by route %s begin after %s or more, in the minutes before after %s", route, seconds(l.Now.P50), seconds(l.Before.P50))
 	case l.Before.Requests < 10 && l.Now.P50 >= unheardOf:
 		return severityNotice, fmt.Sprintf("slow: half of the answers by route %s begin after %s or more", route, seconds(l.Now.P50))
+	}
+	return "", ""
+}
+
+// manyRefused is from how many enterprises on a refusal of all of them is more likely to be
+// about the office than about each of their mandates.
+const manyRefused = 10
+
+// standing says that a provider refuses everybody, which is about the office itself: its
+// registration as Service Provider, or its scopes.
+func standing(minute activity.Summary, refused int) string {
+	if refused < manyRefused || minute.Refused == 0 || minute.Refused < minute.Requests {
+		return ""
+	}
+	return fmt.Sprintf("all of the last minute's %d requests were refused, and so are %d enterprises: "+
+		"is the office's own standing gone? Look at its registration and scopes in Chaman before each mandate", minute.Requests, refused)
+}
+
+// expiring says when a listener's certificate has to be renewed.
+func expiring(end, now time.Time) (severity, text string) {
+	const day = 24 * time.Hour
+	left := end.Sub(now)
+	on := end.UTC().Format("2006-01-02 15:04 MST")
+	switch {
+	case left <= 0:
+		return severityFailing, "its certificate expired on " + on + ": callers that check it cannot connect. Put a new one into certFile and keyFile"
+	case left < 7*day:
+		return severityDegraded, fmt.Sprintf("its certificate expires in %d days, on %s: put a new one into certFile and keyFile now", left/day, on)
+	case left < 30*day:
+		return severityNotice, fmt.Sprintf("its certificate expires in %d days, on %s: order a new one", left/day, on)
 	}
 	return "", ""
 }

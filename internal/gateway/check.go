@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -59,15 +60,21 @@ func (c Check) MarshalJSON() ([]byte, error) {
 	}{c.Result(), c.Part, c.Where, float64(c.Took.Microseconds()) / 1000, c.Detail, c.Advice})
 }
 
-// CheckKeys loads the key of every client and the encryption keys, and looks where
-// evidence and refusals are written, offline.
-func CheckKeys(cfg *config.Config, now time.Time) []Check {
-	var checks []Check
-	for _, name := range sortedClients(cfg) {
+// CheckOffline looks at everything on this machine that a start, or the night after it,
+// needs: keys, certificates, tokens, rights, addresses, and where evidence and refusals
+// are written. running tells whether a gateway that runs has a listener's address.
+func CheckOffline(cfg *config.Config, now time.Time, running func(config.Listener) bool) []Check {
+	checks := checkRisks(cfg)
+	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth.Clients)) {
 		checks = append(checks, checkKey(name, KeySource(cfg.OAuth.Clients[name]), now))
 	}
 	checks = append(append(checks, checkEncryption(cfg.Redis)...), checkEvidence(cfg))
-	return append(checks, checkPlaces(cfg)...)
+	checks = append(append(checks, checkPlaces(cfg)...), checkListeners(cfg, now)...)
+	checks = append(checks, checkPorts(cfg, running)...)
+	if c := CheckDescriptors(cfg); c != nil {
+		checks = append(checks, *c)
+	}
+	return checks
 }
 
 func checkKey(client string, src authn.KeySource, now time.Time) Check {
@@ -113,22 +120,13 @@ func Validity(key *authn.Key, now time.Time) string {
 	return fmt.Sprintf("%s, valid until %s (%d days)", key.Subject(), end.UTC().Format(time.DateOnly), int(end.Sub(now).Hours()/24))
 }
 
-func sortedClients(cfg *config.Config) []string {
-	names := make([]string, 0, len(cfg.OAuth.Clients))
-	for name := range cfg.OAuth.Clients {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
-// checkOnline goes the way that a call goes, in its order: the keys, the way to the
-// Authorization Server and its clock, a token for each client and set of scopes, the
+// checkOnline goes the way that a call goes, in its order: the way to the Authorization
+// Server and its clock, a token for each client and set of scopes, the
 // registry, Redis, and the way to every upstream. The upstreams are asked without a
 // token and for nothing in particular: any answer shows that the way there works,
 // and no e-Box is touched.
 func (g *generation) checkOnline(ctx context.Context) []Check {
-	checks := CheckKeys(g.cfg, g.now())
+	var checks []Check
 	ways := newWays(g)
 
 	tokenURL, err := url.Parse(g.cfg.OAuth.TokenURL)
@@ -149,6 +147,9 @@ func (g *generation) checkOnline(ctx context.Context) []Check {
 	checks = append(checks, ways.rows(first)...)
 	checks = append(checks, ways.clocks()...)
 	checks = append(checks, g.checkTokens(ctx, ways.open(first[0]))...)
+	if ways.open(first[0]) {
+		checks = append(checks, g.checkDefaultScopes(ctx)...)
+	}
 	if g.cfg.Registry.URL != nil {
 		checks = append(checks, g.checkRegistry(ctx))
 	}
@@ -187,6 +188,47 @@ func (g *generation) checkTokens(ctx context.Context, open bool) []Check {
 	return checks
 }
 
+// checkDefaultScopes asks for a token without scopes for each client: what is granted then
+// is what the client may by default, and a scope that a route asks for and that is not
+// among it is the first to look up in Chaman. The tokens are thrown away.
+func (g *generation) checkDefaultScopes(ctx context.Context) (checks []Check) {
+	asked := make(map[string][]string)
+	for _, n := range g.neededTokens() {
+		asked[n.client] = append(asked[n.client], n.scopes...)
+	}
+	for _, client := range g.usedClients() {
+		c := Check{Part: "default scopes of " + client, Where: hostOf(g.cfg.OAuth.TokenURL), OK: true}
+		token, err := g.tokens.Try(ctx, client, nil, nil)
+		switch granted := token.Granted(); {
+		case err != nil:
+			c.Skipped, c.Detail = true, "no token is given without a scope: "+err.Error()
+		case len(granted) == 0:
+			c.Skipped, c.Detail = true, "the answer to a request without a scope does not say what it grants"
+		default:
+			slices.Sort(granted)
+			c.Detail = "without a scope, it grants " + strings.Join(granted, " ")
+			if missing := beyond(asked[client], granted); len(missing) > 0 {
+				c.Detail += "; routes ask besides for " + strings.Join(missing, " ")
+			}
+			if more := beyond(granted, asked[client]); len(more) > 0 {
+				c.Detail += "; no route asks for " + strings.Join(more, " ")
+			}
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}
+
+// beyond gives the members of a that b has not, each once.
+func beyond(a, b []string) (list []string) {
+	for _, s := range a {
+		if !slices.Contains(b, s) && !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
 // neededToken is one token that the configuration can ask for.
 type neededToken struct {
 	client string
@@ -202,7 +244,7 @@ func (g *generation) neededTokens() (needs []neededToken) {
 			needs = append(needs, neededToken{client, scopes})
 		}
 	}
-	for _, client := range sortedClients(g.cfg) {
+	for _, client := range slices.Sorted(maps.Keys(g.cfg.OAuth.Clients)) {
 		if client == cmp.Or(g.cfg.Registry.Client, g.cfg.Tenancy.DefaultClient) && g.cfg.Registry.URL != nil {
 			add(client, g.cfg.Registry.Scopes)
 		}

@@ -54,7 +54,7 @@ func checkOnline(t *testing.T, sim *simulator.Simulator, dir string, edits ...fu
 	if err != nil {
 		t.Fatal(err)
 	}
-	return g.CheckOnline(t.Context())
+	return append(gateway.CheckOffline(cfg, time.Now(), nobodyRuns), g.CheckOnline(t.Context())...)
 }
 
 func startSimulator(t *testing.T, o simulator.Options) *simulator.Simulator {
@@ -245,7 +245,7 @@ func TestCheckSaysWhatIsWrongWithAKey(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.want.what = "key of client office"
-			checks := gateway.CheckKeys(cfg, now)
+			checks := gateway.CheckOffline(cfg, now, nobodyRuns)
 			expectRow(t, checks, c.want)
 			text, err := json.Marshal(checks)
 			if err != nil || strings.Contains(string(text), "right") {

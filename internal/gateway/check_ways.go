@@ -5,17 +5,21 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
 )
 
 // probe is an upstream that is asked whether it answers.
@@ -42,7 +46,7 @@ type way struct {
 	skew     time.Duration // how far the server's clock is ahead; see dated
 	dated    bool
 	err      error
-	failure  egress.Failure
+	failure  call.Failure
 }
 
 // step is one step of connecting.
@@ -127,7 +131,6 @@ func (g *generation) walk(ctx context.Context, p probe) *way {
 				}
 			})
 		},
-		GotConn: func(httptrace.GotConnInfo) { note(func(now time.Time) { w.ready = now.Sub(began) }) },
 	})
 	transport := g.egress.Transport(egress.Timeouts{Connect: 3 * time.Second, Header: probePatience, Idle: probePatience}, p.options.guard())
 	defer transport.CloseIdleConnections()
@@ -138,7 +141,9 @@ func (g *generation) walk(ctx context.Context, p probe) *way {
 	}
 	req.Header.Set("User-Agent", "ebox-gateway")
 	sent := g.now()
-	resp, err := transport.RoundTrip(req)
+	resp, err := transport.Do(ctx, req, wire.Options{
+		Connected: func(bool) { note(func(now time.Time) { w.ready = now.Sub(began) }) },
+	})
 	arrived := g.now()
 	notes.Lock()
 	taken = true
@@ -312,24 +317,31 @@ const (
 	harmfulSkew = 30 * time.Second
 )
 
-// clocks compares this machine's clock with that of the Authorization Server, which
-// judges the times in an assertion, or else with another server's.
-func (w *ways) clocks() []Check {
-	gone := w.gone[w.g.cfg.OAuth.TokenURL]
-	if gone == nil || !gone.dated {
-		for _, other := range w.gone {
-			if other.dated {
-				gone = other
-			}
+// clocks compares this machine's clock with each server's that told the time. That of the
+// Authorization Server judges the times in an assertion; a difference to it is a failure,
+// to the others a sign of whose clock is wrong.
+func (w *ways) clocks() (checks []Check) {
+	judge, _ := url.Parse(w.g.cfg.OAuth.TokenURL)
+	seen := make(map[string]bool)
+	for _, base := range slices.Sorted(maps.Keys(w.gone)) {
+		gone := w.gone[base]
+		if origin := gone.probe.origin(); gone.dated && !seen[origin] {
+			seen[origin] = true
+			checks = append(checks, gone.clock(judge != nil && gone.probe.base.Host == judge.Host))
 		}
 	}
-	if gone == nil || !gone.dated {
+	if len(checks) == 0 {
 		return []Check{{Part: "clock", OK: true, Skipped: true, Detail: "no server told the time"}}
 	}
-	skew := gone.skew.Round(time.Second)
-	c := Check{Part: "clock", Where: gone.probe.base.Host, OK: true, Detail: "the same as the server's, to the second"}
+	return checks
+}
+
+// clock is the row of one server's clock.
+func (w *way) clock(judges bool) Check {
+	skew := w.skew.Round(time.Second)
+	c := Check{Part: "clock", Where: w.probe.base.Host, OK: true, Detail: "the same as the server's, to the second"}
 	if skew == 0 {
-		return []Check{c}
+		return c
 	}
 	side := "behind"
 	if skew < 0 {
@@ -338,10 +350,8 @@ func (w *ways) clocks() []Check {
 	c.Detail = fmt.Sprintf("this machine is %s %s the server's clock", skew.Abs(), side)
 	if skew.Abs() >= notableSkew {
 		c.Warning = true
-		c.Advice = "have chronyd or systemd-timesyncd set this machine's clock: assertions with a wrong time are refused as invalid_client"
+		c.Advice = "have chronyd or systemd-timesyncd set this machine's clock, if all servers say so: assertions with a wrong time are refused as invalid_client"
 	}
-	if skew.Abs() >= harmfulSkew {
-		c.OK = false
-	}
-	return []Check{c}
+	c.OK = !judges || skew.Abs() < harmfulSkew
+	return c
 }

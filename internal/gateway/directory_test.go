@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -114,6 +115,31 @@ func TestAListThatMakesNoSenseLeavesTheLastInForce(t *testing.T) {
 		h.sim.RemoveFault(id)
 	}
 	eventually(t, "the registry to be believed again", func() bool { return h.status().Directory.LastError == "" })
+}
+
+func TestTheNextPageOfTheListIsReadWithItsToken(t *testing.T) {
+	t.Parallel()
+	h := open(t, often)
+	const entry = `{"messageProviderId":"%s","messageProviderUrl":"%s"}`
+	first := fmt.Sprintf(`{"items":[`+entry+`],"total":2,"next":"%s/messageRegistries?page=2"}`, "nsso", h.sim.ProviderURL("nsso"), h.sim.RegistryURL())
+	second := fmt.Sprintf(`{"items":[`+entry+`],"total":2}`, "onpage2", h.sim.ProviderURL("nsso"))
+	for _, body := range []string{first, second} {
+		h.fault(simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultStatus, Status: 200, Body: body, Count: 1})
+	}
+	eventually(t, "the second page to be asked for", func() bool {
+		for _, r := range h.sim.RequestsTo(simulator.UpstreamRegistry) {
+			if strings.HasSuffix(r.Target, "/messageRegistries?page=2") && r.Done {
+				if r.Status != 200 || len(r.Header["Authorization"]) != 1 {
+					t.Errorf("page 2: %+v", r)
+				}
+				return true
+			}
+		}
+		return false
+	})
+	eventually(t, "the provider of the second page to have been known", func() bool {
+		return strings.Contains(h.log.String(), "onpage2")
+	})
 }
 
 func TestHostsThatNobodyAllowedGetNoCallAndNoToken(t *testing.T) {

@@ -13,13 +13,11 @@ import (
 	"unicode"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/egress"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/problem"
-	"ebox-gateway/internal/proxy"
-	"ebox-gateway/internal/tenancy"
 )
 
 // checkPace is how long one ask waits at most for a rate or a place.
@@ -27,7 +25,7 @@ const checkPace = time.Minute
 
 // locate joins a path and a query to the upstream's base.
 func (u *upstream) locate(path, query string) (*url.URL, error) {
-	return proxy.Join(u.proxy.Base, path, query)
+	return call.Join(u.to.Base, path, query)
 }
 
 // ask asks one upstream for one enterprise, once. wait is how long to wait before it
@@ -36,12 +34,12 @@ func (c *EnterpriseCheck) ask(ctx context.Context, t *mandateTarget, e *config.E
 	f = MandateFinding{
 		Enterprise: e.Number, Name: e.Name, Mandate: t.mandate, Provider: t.provider, Result: MandateNotTested, At: c.g.now(),
 	}
-	req, err := c.request(ctx, t, e)
+	what, req, err := c.request(t, e)
 	if err != nil {
 		f.Reason = legible(err.Error())
 		return f, -1
 	}
-	resp, err := t.upstream.stack.stack.RoundTrip(req)
+	resp, err := t.upstream.stack.stack.Send(ctx, what, req)
 	if err != nil {
 		f.Reason, wait = whyUnanswered(err)
 		return f, wait
@@ -80,31 +78,31 @@ func (c *EnterpriseCheck) ask(ctx context.Context, t *mandateTarget, e *config.E
 	return f, 0
 }
 
-// request makes the call with a record of its own, as a caller of class batch.
-func (c *EnterpriseCheck) request(ctx context.Context, t *mandateTarget, e *config.Enterprise) (*http.Request, error) {
+// request makes the call, as one of a caller of class batch, and its request.
+func (c *EnterpriseCheck) request(t *mandateTarget, e *config.Enterprise) (*call.Call, *http.Request, error) {
 	u, err := t.locate(e.Number)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	source, err := t.source(e.Client)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	ctx = exchange.With(ctx, &exchange.Record{
-		ID: exchange.NewID(), Start: c.g.now(), Caller: "enterprises check", Batch: true, Pace: checkPace,
-		Method: http.MethodGet, Route: t.route, Provider: t.provider, Action: ebox.List, Enterprise: e.Number, Client: e.Client,
-	})
+	what := call.New()
+	what.ID, what.Start, what.Caller, what.Batch, what.Pace = call.NewID(), c.g.now(), "enterprises check", true, checkPace
+	what.Method, what.Route, what.Provider, what.Action = http.MethodGet, t.route, t.provider, ebox.List
+	what.Enterprise, what.Client, what.To = e.Number, e.Client, t.upstream.to
 	if source != nil {
-		ctx = authn.WithSource(ctx, source)
+		what.Credential = source.Session()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	req, err := http.NewRequest(http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "ebox-gateway")
-	req.Header.Set(tenancy.RepresentedHeader, e.Number.String())
-	return req, nil
+	req.Header.Set(call.RepresentedField, e.Number.String())
+	return what, req, nil
 }
 
 // whyUnanswered says why there is no answer of the upstream. It is for the platform

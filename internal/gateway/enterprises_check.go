@@ -143,7 +143,7 @@ func (f *federated) mandateTarget(p *directory.Provider, up *upstream) *mandateT
 		mandate: MandateConsumer, provider: p.ID, route: f.route.Name, upstream: up,
 		locate: func(enterprise.Number) (*url.URL, error) { return up.locate(path, query) },
 		source: func(client string) (*authn.Source, error) {
-			return sourceOf(f.rules, server.TargetRequest{Provider: p.ID, Client: client, Method: "GET", Path: path}, p.APIVersion)
+			return f.rules.source(server.TargetRequest{Provider: p.ID, Client: client, Method: "GET", Path: path}, p.APIVersion)
 		},
 	}
 }
@@ -172,17 +172,10 @@ func (c *EnterpriseCheck) addDmfa(ask bool) error {
 			return f.upstream.locate(path, "pageSize=1&representedEnterpriseNumber="+n.String())
 		},
 		source: func(client string) (*authn.Source, error) {
-			return sourceOf(f.rules, server.TargetRequest{Client: client, Method: "GET", Path: path}, "")
+			return f.rules.source(server.TargetRequest{Client: client, Method: "GET", Path: path}, "")
 		},
 	})
 	return nil
-}
-
-// sourceOf is the source of a call's token, nil if the route sends none.
-func sourceOf(rules *scopeRules, r server.TargetRequest, version string) (*authn.Source, error) {
-	credential, err := rules.credential(r, version)
-	source, _ := credential.(*authn.Source)
-	return source, err
 }
 
 // Upstreams counts the upstreams that are asked for each enterprise.

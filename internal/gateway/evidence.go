@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/logfile"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/telemetry"
@@ -33,7 +33,7 @@ type evidence struct {
 }
 
 // callOf is what the evidence takes of a request: the one place that knows both.
-func callOf(r *exchange.Record, at time.Time) audit.Call {
+func callOf(r *call.Record, at time.Time) audit.Call {
 	return audit.Call{
 		At: at, ID: r.ID, Parent: r.Parent, Source: r.Source, Listener: r.Listener, Caller: r.Caller,
 		Actor: r.Actor, Purpose: r.Purpose, Claimed: r.Claimed, Enterprise: r.Enterprise, Own: r.Own, Client: r.Client,
@@ -200,12 +200,12 @@ func (e *evidence) event(kind audit.Kind, source netip.Addr, fields ...string) {
 
 // record keeps a finished request, if it is evidence. What the Provider Registry says
 // is about nobody.
-func (g *Gateway) record(r *exchange.Record) {
+func (g *Gateway) record(r *call.Record) {
 	e := &g.pool.evidence
-	call := callOf(r, r.Start.Add(r.Phases.Total))
-	e.refusals.Done(&call)
+	done := callOf(r, r.Start.Add(r.Phases.Total))
+	e.refusals.Done(&done)
 	if log := e.log.Load(); log != nil && (r.Intent || !g.current.Load().impersonal[r.Route]) {
-		log.Done(&call)
+		log.Done(&done)
 	}
 }
 
@@ -222,13 +222,13 @@ func impersonalRoutes(routes []config.Route) map[string]bool {
 
 // Intent implements audit.Intents for the stacks of upstreams, which are made before
 // there is a log.
-func (e *evidence) Intent(ctx context.Context, r *exchange.Record) error {
+func (e *evidence) Intent(ctx context.Context, r *call.Record) error {
 	log := e.log.Load()
 	if log == nil {
 		return nil
 	}
-	call := callOf(r, time.Time{}) // the log says when
-	recorded, err := log.Intent(ctx, &call)
+	write := callOf(r, time.Time{}) // the log says when
+	recorded, err := log.Intent(ctx, &write)
 	r.Intent = recorded
 	return err
 }
@@ -236,25 +236,28 @@ func (e *evidence) Intent(ctx context.Context, r *exchange.Record) error {
 // Kept implements audit.Intents.
 func (e *evidence) Kept() bool { return e.log.Load() != nil }
 
+// admitter lets a call in, or gives the problem that it is refused with.
+type admitter = func(context.Context, *call.Call, *tenancy.Caller, tenancy.Tenant) error
+
 // admission lets nobody in while evidence has been failing for longer than it may, and
 // nobody who would leave a record while too many wait. impersonal are the routes that
 // leave none.
-func (e *evidence) admission(impersonal map[string]bool, next func(context.Context, *tenancy.Caller, tenancy.Tenant) error) func(context.Context, *tenancy.Caller, tenancy.Tenant) error {
+func (e *evidence) admission(impersonal map[string]bool, next admitter) admitter {
 	const again = 10 * time.Second
-	return func(ctx context.Context, caller *tenancy.Caller, tenant tenancy.Tenant) error {
+	return func(ctx context.Context, c *call.Call, caller *tenancy.Caller, tenant tenancy.Tenant) error {
 		log := e.log.Load()
 		if log == nil {
-			return next(ctx, caller, tenant)
+			return next(ctx, c, caller, tenant)
 		}
 		if log.Refused() {
 			return problem.Unavailable("The gateway cannot write its evidence, and serves nobody without it. Nothing was sent. The platform team finds the reason in its status; try again later.", again).
 				Proxy(problem.ProxyInternalError)
 		}
-		if rec := exchange.From(ctx); log.Full() && !impersonal[rec.Route] && audit.MayRecord(rec.Method, rec.Action, rec.Path) {
+		if log.Full() && !impersonal[c.Route] && audit.MayRecord(c.Method, c.Action, c.Path) {
 			return problem.Unavailable("The gateway holds as many records of its evidence as it may that are not on disk yet, and begins nothing of which it could lose the record. Nothing was sent. The platform team finds the reason in its status; try again later.", again).
 				Proxy(problem.ProxyInternalError)
 		}
-		return next(ctx, caller, tenant)
+		return next(ctx, c, caller, tenant)
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/tenancy"
 )
 
@@ -47,11 +47,15 @@ func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 	}
 	var e evidence
 	e.log.Store(log)
-	admit := e.admission(map[string]bool{"registry": true}, func(context.Context, *tenancy.Caller, tenancy.Tenant) error { return nil })
-	asks := func(r exchange.Record) error {
-		return admit(exchange.With(t.Context(), &r), nil, tenancy.Tenant{})
+	admit := e.admission(map[string]bool{"registry": true}, func(context.Context, *call.Call, *tenancy.Caller, tenancy.Tenant) error { return nil })
+	asks := func(decided call.Call) error {
+		c := call.New()
+		record := c.Record
+		*c = decided
+		c.Record = record
+		return admit(t.Context(), c, nil, tenancy.Tenant{})
 	}
-	read := exchange.Record{Route: "ebox-providers", Method: http.MethodGet, Path: "/ebox/messages", Action: ebox.List}
+	read := call.Call{Route: "ebox-providers", Method: http.MethodGet, Path: "/ebox/messages", Action: ebox.List}
 	full.Store(true)
 	for range 4 {
 		if err := asks(read); err != nil {
@@ -61,14 +65,14 @@ func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 	}
 	change := read
 	change.Method, change.Action = http.MethodPatch, ebox.Change
-	for name, r := range map[string]exchange.Record{"a read": read, "a change": change} {
+	for name, r := range map[string]call.Call{"a read": read, "a change": change} {
 		if asks(r) == nil {
 			t.Errorf("%s is served, and its record may be lost", name)
 		}
 	}
 	registry, health, reference := read, read, read
 	registry.Route, health.Action, reference.Path = "registry", ebox.None, "/ebox/referenceData/messageTypes"
-	for name, r := range map[string]exchange.Record{"the registry": registry, "a health check": health, "the reference data": reference} {
+	for name, r := range map[string]call.Call{"the registry": registry, "a health check": health, "the reference data": reference} {
 		if err := asks(r); err != nil {
 			t.Errorf("%s leaves no record and is refused: %v", name, err)
 		}

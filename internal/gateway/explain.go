@@ -13,10 +13,8 @@ import (
 	"net/url"
 	"strings"
 
-	"ebox-gateway/internal/authn"
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/inbox"
-	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/server"
 )
 
@@ -113,10 +111,9 @@ func (g *generation) explain(ctx context.Context, q ExplainRequest) (Explanation
 type explainer struct {
 	gateway *generation
 	found   Explanation
-	// record is the request's, kept and path are what the cache would be told.
-	record exchange.Record
-	kept   any
-	path   string
+	// record is the request's, keep what the cache would be told.
+	record call.Record
+	keep   call.Keep
 }
 
 // show is called in place of asking all providers.
@@ -128,21 +125,21 @@ func (x *explainer) show(providers []inbox.Provider) {
 }
 
 // Serve is called with everything decided and nothing sent.
-func (x *explainer) Serve(w http.ResponseWriter, r *http.Request, c *proxy.Call) {
-	if source, ok := r.Context().Value(authn.SourceKey).(*authn.Source); ok {
-		x.found.Client, x.found.Scopes = source.Client(), source.Scopes()
+func (x *explainer) Serve(w http.ResponseWriter, _ *http.Request, c *call.Call) {
+	if c.Credential != nil {
+		x.found.Client, x.found.Scopes = c.Credential.Client(), c.Credential.Scopes()
 	}
-	x.found.MaxBody, x.path = c.MaxBody, c.Path
-	for _, f := range c.Set {
-		x.found.Header = f.Name + ": " + strings.Join(f.Values, ", ")
+	x.found.MaxBody, x.keep = c.MaxBody, c.Keep
+	if c.Represented != nil {
+		x.found.Header = call.RepresentedField + ": " + strings.Join(c.Represented, ", ")
 	}
-	if u, err := proxy.Join(c.Upstream.Base, c.Path, c.RawQuery); err == nil {
+	if u, err := c.URL(); err == nil {
 		x.found.Upstream = u.String()
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (x *explainer) done(r *exchange.Record) {
+func (x *explainer) done(r *call.Record) {
 	x.record = *r
 	x.found.Caller, x.found.Listener, x.found.Route = r.Caller, r.Listener, r.Route
 	x.found.Action, x.found.Provider = r.Action.String(), r.Provider
@@ -160,7 +157,6 @@ func (x *explainer) watching(routes []*server.Route) []*server.Route {
 		assumed := *r
 		assumed.Target = func(t server.TargetRequest) (server.Target, error) {
 			target, err := r.Target(t)
-			x.kept = target.Kept
 			if err == nil || t.Provider == "" || !x.gateway.directoryEmpty() {
 				return target, err
 			}
@@ -177,7 +173,7 @@ func (x *explainer) assume(route int, t server.TargetRequest) (server.Target, er
 	if err != nil {
 		return server.Target{}, err
 	}
-	up, err := proxy.NewUpstream(t.Provider, base, nowhere{}, false)
+	to, err := call.NewUpstream(t.Provider, base, nowhere, false)
 	if err != nil {
 		return server.Target{}, err
 	}
@@ -186,19 +182,14 @@ func (x *explainer) assume(route int, t server.TargetRequest) (server.Target, er
 	if err != nil {
 		return server.Target{}, err
 	}
-	credential, err := rules.credential(t, apiVersion)
-	if k := x.gateway.newKept(x.gateway.cfg.Routes[route], rules, base.String()); k != nil {
-		x.kept = k
-	}
-	return server.Target{Upstream: up, Credential: credential}, err
+	up := &upstream{to: to, kept: x.gateway.newKept(x.gateway.cfg.Routes[route], rules, base.String())}
+	return up.target(rules, t, apiVersion)
 }
 
 // nowhere is the stack of an upstream that is never called.
-type nowhere struct{}
-
-func (nowhere) RoundTrip(*http.Request) (*http.Response, error) {
+var nowhere = call.SenderFunc(func(context.Context, *call.Call, *http.Request) (*http.Response, error) {
 	return nil, errors.New("a request that is only explained was sent")
-}
+})
 
 // recorder is the writer of an answer that nobody reads but us.
 type recorder struct {

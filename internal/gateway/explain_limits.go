@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/tenancy"
@@ -74,32 +74,29 @@ func (x *explainer) retryText(method string, route *config.Route) string {
 
 // cacheText says what the cache does with the call.
 func (x *explainer) cacheText(method string) string {
-	k, _ := x.kept.(*kept)
-	switch {
+	switch k := &x.keep; {
 	case x.record.Opening:
 		return "never kept: the call opens a document"
-	case k == nil:
+	case !k.Told:
 		return "nothing is kept on this route"
 	case method != http.MethodGet && method != http.MethodHead:
 		return "a write drops what is kept of this enterprise at this upstream"
-	case k.policy == nil:
+	case !k.Reads:
 		return "nothing is kept on this route"
-	}
-	p := k.policyOf(x.path)
-	if p == nil {
+	case k.Policy == nil:
 		return "off for this path"
 	}
-	return policyText(p)
+	return policyText(x.keep.Policy)
 }
 
-func policyText(p *cache.Policy) string {
+func policyText(p *call.Policy) string {
 	parts := []string{"by RFC 9111, for this client, scopes and enterprise alone"}
 	switch p.Sharing {
-	case cache.SharedAlways:
+	case call.SharedAlways:
 		parts[0] = "by RFC 9111, one answer for all enterprises"
-	case cache.SharedPublic:
+	case call.SharedPublic:
 		parts[0] = "by RFC 9111, what is marked public for all enterprises, else for this one alone"
-	case cache.SharedNever:
+	case call.SharedNever:
 	}
 	lifetime := "none unless the answer says one"
 	if p.DefaultTTL > 0 {

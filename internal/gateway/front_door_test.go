@@ -270,7 +270,8 @@ func TestEveryAnswerNamesRequestAndEnvironment(t *testing.T) {
 
 func TestAdminListener(t *testing.T) {
 	h := open(t)
-	for path, status := range map[string]int{"/livez": 200, "/readyz": 200, "/health": 200, "/status": 200, "/x": 404} {
+	eventually(t, "readiness", func() bool { return h.operate("GET", "/readyz").status == 200 })
+	for path, status := range map[string]int{"/livez": 200, "/startupz": 200, "/readyz": 200, "/health": 200, "/status": 200, "/x": 404} {
 		resp, err := h.http.Get(h.adm + path)
 		if err != nil {
 			t.Fatal(err)

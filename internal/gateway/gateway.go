@@ -16,7 +16,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,8 +24,10 @@ import (
 	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/files"
+	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/telemetry"
@@ -38,7 +39,7 @@ type Options struct {
 	Log *slog.Logger
 	// Done receives the record of each finished request, for the access log. It
 	// must not keep it. Nil for none.
-	Done func(*exchange.Record)
+	Done func(*call.Record)
 	// Version is shown in the status.
 	Version string
 	// Load reads the configuration anew; nil if it cannot change.
@@ -57,13 +58,15 @@ type Gateway struct {
 	started time.Time
 	pool    *pool
 	// done is told of each finished record.
-	done func(*exchange.Record)
+	done func(*call.Record)
 	// activity is what happened in the last minutes.
 	activity *activity.Recent
 	metrics  *telemetry.Metrics
 	// evidenceCounts tells how the evidence log is doing; nil if there is none.
 	evidenceCounts atomic.Pointer[func() telemetry.EvidenceSnapshot]
 
+	// serving counts the requests under way, of all generations.
+	serving atomic.Int64
 	// current is what serves. replacing serialises its replacement.
 	current   atomic.Pointer[generation]
 	replacing sync.Mutex
@@ -73,9 +76,12 @@ type Gateway struct {
 	// rejected is the last configuration that was not taken.
 	rejected atomic.Pointer[rejection]
 
-	certificates    certificates
-	internal, admin *server.Server
-	state           atomic.Int32 // one of serving, leaving, refusing
+	readiness    readiness
+	certificates certificates
+	// listenerCertificates is when the certificates in use expire, by listener.
+	listenerCertificates atomic.Pointer[map[string]time.Time]
+	internal, admin      *listen.Server
+	state                atomic.Int32 // one of serving, leaving, refusing
 }
 
 // The states of a gateway: requests are served; they are served, and callers asked
@@ -92,9 +98,10 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 		o.Now = time.Now
 	}
 	if o.Done == nil {
-		o.Done = func(*exchange.Record) {}
+		o.Done = func(*call.Record) {}
 	}
-	g := &Gateway{o: o, started: o.Now(), pool: newPool(memoryOf(cfg.Cache), o), background: newBackground(), certificates: make(certificates)}
+	g := &Gateway{o: o, started: o.Now(), background: newBackground()}
+	g.pool = newPool(memoryOf(cfg.Cache), o, g.tell)
 	g.activity = g.newActivity()
 	var err error
 	if g.metrics, err = g.newMetrics(); err != nil {
@@ -105,13 +112,12 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.pool.join(first)
 	first.useRedis()
 	first.useTracer()
 	g.useMetrics(first)
 	g.current.Store(first)
-	g.internal = server.New(http.HandlerFunc(g.serveInternal), cfg.Server.Drain.Timeout, o.Log)
-	g.admin = server.New(g.administration(), cfg.Server.Drain.Timeout, o.Log)
+	g.internal = g.newServer(http.HandlerFunc(g.serveInternal))
+	g.admin = g.newServer(g.administration())
 	return g, nil
 }
 
@@ -120,15 +126,16 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 func (g *Gateway) serveInternal(w http.ResponseWriter, r *http.Request) {
 	if g.state.Load() == refusing {
 		g.metrics.Stopping()
-		problem.Write(w, r, problem.Unavailable("The gateway is stopping. Send the request again; another one will take it.", time.Second), exchange.NewID(), 0)
+		problem.Write(w, r, problem.Unavailable("The gateway is stopping. Send the request again; another one will take it.", time.Second), call.NewID(), 0)
 		return
 	}
 	now := g.enter()
 	defer now.leave()
-	if now.active.Load() > int64(now.cfg.Server.Limits.MaxRequests) {
+	defer g.serving.Add(-1)
+	if g.serving.Add(1) > int64(now.cfg.Server.Limits.MaxRequests) {
 		g.metrics.Overloaded()
 		problem.Write(w, r, problem.Unavailable("The gateway is serving as many requests as server.limits.maxRequests allows. Nothing was sent. Try again shortly, with fewer requests at once.", time.Second).
-			Proxy(problem.ProxyConnectionLimit), exchange.NewID(), 0)
+			Proxy(problem.ProxyConnectionLimit), call.NewID(), 0)
 		return
 	}
 	now.endpoint.ServeHTTP(w, r)
@@ -153,18 +160,23 @@ func (g *Gateway) adminToken() (string, error) {
 	if file == "" {
 		return "", nil
 	}
-	token, err := os.ReadFile(file)
+	token, err := files.Text(file, files.Most)
 	if err != nil {
 		return "", fmt.Errorf("reading admin.tokenFile: %w", err)
 	}
 	return strings.TrimSpace(string(token)), nil
 }
 
-func limitsOf(cfg *config.Config) server.Limits {
+func (g *Gateway) newServer(h http.Handler) *listen.Server {
+	return listen.New(listen.Options{Handler: h, ConnContext: server.ConnContext, NewID: call.NewID, Log: g.o.Log})
+}
+
+func limitsOf(cfg *config.Config) listen.Limits {
 	l := cfg.Server.Limits
-	return server.Limits{
+	return listen.Limits{
 		MaxHeaderBytes: int(l.MaxHeaderBytes), MaxConnections: l.MaxConnections, MaxStreams: l.MaxStreams,
 		ReadHeaderTimeout: l.ReadHeaderTimeout, IdleTimeout: l.IdleTimeout, BodyIdleTimeout: l.BodyIdleTimeout,
+		Grace: cfg.Server.Drain.Timeout,
 	}
 }
 
@@ -173,31 +185,11 @@ func (g *Gateway) Start() error {
 	if err := g.openEvidence(); err != nil {
 		return errors.Join(err, g.closeEvidence())
 	}
-	if err := g.listen(g.current.Load().cfg); err != nil {
-		ended, end := context.WithCancel(context.Background())
-		end()
-		return errors.Join(err, g.closeEvidence(), ignore(g.admin.Shutdown(ended), context.Canceled), ignore(g.internal.Shutdown(ended), context.Canceled))
-	}
-	return nil
-}
-
-// listen makes the listeners those of a configuration.
-func (g *Gateway) listen(cfg *config.Config) error {
-	internal, err := g.certificates.listeners(cfg.Server.Listen)
+	change, err := g.prepareListeners(g.current.Load().cfg)
 	if err != nil {
-		return err
+		return errors.Join(err, g.closeEvidence())
 	}
-	administration, err := g.certificates.listeners(cfg.Admin.Listen)
-	if err != nil {
-		return err
-	}
-	limits := limitsOf(cfg)
-	if err := g.admin.Listen(administration, limits); err != nil {
-		return fmt.Errorf("opening the admin listener: %w", err)
-	}
-	if err := g.internal.Listen(internal, limits); err != nil {
-		return fmt.Errorf("opening the internal endpoint: %w", err)
-	}
+	change.commit()
 	return nil
 }
 
@@ -229,24 +221,18 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 	g.background.wg.Go(func() { g.pool.cache.Run(g.background.ctx) })
 	g.background.wg.Go(func() { g.followSwitches(g.background.ctx) })
 	g.background.wg.Go(func() { g.followKeys(g.background.ctx) })
+	g.background.wg.Go(func() { g.becomeReady(g.background.ctx) })
 	defer g.pool.cache.Close()
 	defer g.stopBackground()
 
-	var failure error
-	select {
-	case <-ctx.Done():
-	case failure = <-g.internal.Failed():
-	case failure = <-g.admin.Failed():
-	}
+	<-ctx.Done()
 	g.state.Store(leaving)
 	g.internal.Leave()
 	drain := g.current.Load().cfg.Server.Drain
-	if failure == nil {
-		g.o.Log.Info("stopping: still serving", "for", drain.Delay.String())
-		select {
-		case <-time.After(drain.Delay):
-		case <-cut.Done():
-		}
+	g.o.Log.Info("stopping: still serving", "for", drain.Delay.String())
+	select {
+	case <-time.After(drain.Delay):
+	case <-cut.Done():
 	}
 	g.state.Store(refusing)
 	deadline, cancel := context.WithTimeout(cut, drain.Timeout)
@@ -257,7 +243,7 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 		err = fmt.Errorf("stopping: %d requests were cut after %s: %w", g.underway(), drain.Timeout, err)
 	}
 	// What is still under way is cut by a deadline that is over; nothing else waits.
-	return errors.Join(failure, err, ignore(g.internal.Shutdown(deadline), deadline.Err()), ignore(g.admin.Shutdown(deadline), deadline.Err()))
+	return errors.Join(err, ignore(g.internal.Shutdown(deadline), deadline.Err()), ignore(g.admin.Shutdown(deadline), deadline.Err()))
 }
 
 // stopBackground ends what works by itself. No configuration that is being taken can
@@ -282,7 +268,7 @@ func (g *Gateway) drained(ctx context.Context) error {
 }
 
 // underway counts the requests that are being served, by whatever generation.
-func (g *Gateway) underway() int64 { return g.pool.underway() }
+func (g *Gateway) underway() int64 { return g.serving.Load() }
 
 // Explain takes a request through the endpoint up to the point where it would be sent.
 func (g *Gateway) Explain(ctx context.Context, q ExplainRequest) (Explanation, error) {

@@ -5,16 +5,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"reflect"
 	"sync/atomic"
 	"time"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/egress"
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/server"
@@ -29,11 +29,8 @@ type generation struct {
 	log   *slog.Logger
 	now   func() time.Time
 	since time.Time
-	done  func(*exchange.Record)
-	// logged is told of what was asked in the background.
-	logged func(*exchange.Record)
+	done  func(*call.Record)
 
-	exchanges proxy.Options
 	pool      *pool
 	caFile    []byte // content of egress.caFile
 	egress    *egress.Egress
@@ -61,8 +58,8 @@ func (g *generation) leave() { g.active.Add(-1) }
 
 // newGeneration builds a generation. old is the one in force, nil at the start; it
 // is not changed.
-func newGeneration(cfg *config.Config, o Options, p *pool, old *generation, done func(*exchange.Record)) (*generation, error) {
-	g := &generation{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, since: o.Now(), done: done, logged: o.Done, pool: p}
+func newGeneration(cfg *config.Config, o Options, p *pool, old *generation, done func(*call.Record)) (*generation, error) {
+	g := &generation{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, since: o.Now(), done: done, pool: p}
 	if err := g.build(old); err != nil {
 		g.discard(old) // what it took and made before it failed
 		return nil, err
@@ -72,9 +69,6 @@ func newGeneration(cfg *config.Config, o Options, p *pool, old *generation, done
 
 func (g *generation) build(old *generation) error {
 	cfg := g.cfg
-	g.exchanges = proxy.Options{
-		Environment: string(cfg.Environment), Log: g.log, NewID: exchange.NewID, Now: g.now, Classify: classify,
-	}
 	if err := g.newEgress(old); err != nil {
 		return fmt.Errorf("preparing the way out: %w", err)
 	}
@@ -111,7 +105,7 @@ func (g *generation) build(old *generation) error {
 			}
 		}
 	}
-	exchanges, err := proxy.New(g.exchanges)
+	way, err := proxy.New(proxy.Options{Log: g.log, Cache: g.pool.cache, Classify: egress.Classify, Now: g.now})
 	if err != nil {
 		return err
 	}
@@ -122,7 +116,7 @@ func (g *generation) build(old *generation) error {
 	}
 	g.impersonal = impersonalRoutes(cfg.Routes)
 	g.edge = server.NewEdge(cfg.Server.PublicURL, cfg.Server.AllowedHosts, cfg.Server.AllowedOrigins)
-	g.endpoint = g.newEndpoint(&keeper{Proxy: exchanges, cache: g.pool.cache, logged: g.tell}, g.routes, nil, g.done)
+	g.endpoint = g.newEndpoint(way, g.routes, nil, g.done)
 	return nil
 }
 
@@ -130,7 +124,7 @@ func (g *generation) newEgress(old *generation) error {
 	c := g.cfg.Egress
 	if c.CAFile != "" {
 		var err error
-		if g.caFile, err = os.ReadFile(c.CAFile); err != nil {
+		if g.caFile, err = files.Text(c.CAFile, files.Most); err != nil {
 			return fmt.Errorf("reading egress.caFile: %w", err)
 		}
 	}
@@ -139,33 +133,25 @@ func (g *generation) newEgress(old *generation) error {
 		return nil
 	}
 	var err error
-	g.egress, err = egress.New(egress.Options{Proxy: c.ProxyURL(), NoProxy: c.NoProxy, CAFile: c.CAFile, Now: g.now})
+	g.egress, err = egress.New(egress.Options{Proxy: c.ProxyURL(), NoProxy: c.NoProxy, CAFile: c.CAFile, Now: g.now, Calls: g.pool.calls, Log: g.log})
 	return err
-}
-
-// classify translates what the transport's package says of an error into the
-// words of the proxy's, which know nothing of each other.
-func classify(err error) proxy.Failure {
-	f := egress.Classify(err)
-	return proxy.Failure{Kind: f.Kind, Timeout: f.Timeout, Sent: f.Sent, Cancelled: f.Cancelled}
 }
 
 // forwarder is what sends a call, or only looks at it.
 type forwarder interface {
-	Serve(http.ResponseWriter, *http.Request, *proxy.Call)
+	Serve(http.ResponseWriter, *http.Request, *call.Call)
 }
 
 // newEndpoint makes the endpoint. show is newInbox's.
-func (g *generation) newEndpoint(f forwarder, routes []*server.Route, show func([]inbox.Provider), done func(*exchange.Record)) *server.Endpoint {
+func (g *generation) newEndpoint(f forwarder, routes []*server.Route, show func([]inbox.Provider), done func(*call.Record)) *server.Endpoint {
 	absent := make(map[string]string, len(g.cfg.Absent))
 	for _, a := range g.cfg.Absent {
 		absent[a.Path] = a.Reason
 	}
-	keeper, _ := f.(server.Keeper) // what only explains a call keeps nothing
 	return server.NewEndpoint(server.Options{
 		Edge: g.edge, PublicURL: g.cfg.Server.PublicURL, TrustedProxies: g.cfg.Server.TrustedProxies,
 		MaxTarget: int(g.cfg.Server.Limits.MaxTargetBytes), MaxParameters: g.cfg.Server.Limits.MaxQueryParameters,
-		Callers: g.callers, Resolver: switchable{g.resolver, g.pool.switches}, Admit: g.pool.evidence.admission(g.impersonal, newAdmission(g.cfg, g.pool).admit), Proxy: f, Keeper: keeper, Providers: g.listProviders, Routes: routes, Inbox: g.newInbox(routes, show),
-		Absent: absent, Environment: string(g.cfg.Environment), CredentialKey: authn.SourceKey, Done: done,
+		Callers: g.callers, Resolver: switchable{g.resolver, g.pool.switches}, Admit: g.pool.evidence.admission(g.impersonal, newAdmission(g.cfg, g.pool).admit), Proxy: f, Providers: g.listProviders, Routes: routes, Inbox: g.newInbox(routes, show),
+		Absent: absent, Environment: string(g.cfg.Environment), Done: done,
 	})
 }

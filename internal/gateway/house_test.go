@@ -26,9 +26,9 @@ import (
 
 	"go.uber.org/goleak"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/demo"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/simulator"
 	"ebox-gateway/internal/telemetry"
@@ -169,7 +169,7 @@ func buildBefore(t *testing.T, sim *simulator.Simulator, dir string, load func()
 	h.gw, err = gateway.New(cfg, gateway.Options{
 		Log: slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Version: "test", Load: load,
 		OpenFile: h.disk.open,
-		Done: func(r *exchange.Record) {
+		Done: func(r *call.Record) {
 			if r.Phases.Redis >= 20*time.Millisecond {
 				h.redisWaits.Add(1)
 			}

@@ -82,5 +82,5 @@ func (g *generation) tokenTransport() (http.RoundTripper, error) {
 		name: "token endpoint", base: g.cfg.OAuth.TokenURL, timeouts: config.Timeouts{Connect: min(t, 3*time.Second), Header: t, Idle: t},
 		allowPrivate: g.cfg.OAuth.AllowPrivateNetworks, allowed: written(u), withoutToken: true, protection: own,
 	})
-	return s.stack, nil
+	return internalSender{s.stack, "token endpoint"}, nil
 }

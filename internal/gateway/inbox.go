@@ -5,9 +5,9 @@ import (
 	"net/http"
 	"strings"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/resilience"
@@ -74,7 +74,7 @@ func (g *generation) activeProviders() []inbox.Provider {
 }
 
 // missingReason says in a word why the gateway has no answer of an upstream.
-func missingReason(r *exchange.Record) string {
+func missingReason(r *call.Record) string {
 	switch {
 	case errors.Is(r.Cause, resilience.ErrCircuitOpen):
 		return "circuit-open"

@@ -83,7 +83,10 @@ func TestInboxChangesGoToTheirProviders(t *testing.T) {
 		{200, 200, 200, "b 2×200, nsso 1×200"},
 		{404, 200, 207, "b 2×200, nsso 1×404"},
 		{200, 403, 207, "b 2×403, nsso 1×200"},
-		{503, 400, 207, "b 2×400, nsso 1×503"},
+		{503, 400, 502, "b 2×400, nsso 1×503"},
+		{403, 404, 400, "b 2×404, nsso 1×403"},
+		{404, 404, 404, "b 2×404, nsso 1×404"},
+		{503, 503, 503, "b 2×503, nsso 1×503"},
 	} {
 		status(a, m.nsso)
 		status(b, m.b)
@@ -102,8 +105,8 @@ func TestInboxChangesGoToTheirProviders(t *testing.T) {
 		t.Errorf("a change was sent %d times", n)
 	}
 	records := strings.Count(h.access.String(), `"method":"PATCH","path":"/enterprises/0206731645/ebox/providers/nsso/ebox/messages"`)
-	if records != 6 {
-		t.Errorf("%d changes at nsso in the log, want 6", records)
+	if records != 9 {
+		t.Errorf("%d changes at nsso in the log, want 9", records)
 	}
 }
 

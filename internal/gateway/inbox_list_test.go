@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,9 +39,9 @@ func merged(providers []*registryOfMail) []string {
 // habits are four providers no two of which are alike.
 func habits() []*registryOfMail {
 	return []*registryOfMail{
-		{id: "nsso", limit: 100, counts: true, links: true, layout: time.RFC3339Nano},
+		{id: "nsso", limit: 100, counts: true, links: true, plain: true, layout: time.RFC3339Nano},
 		{id: "brief", limit: 7, counts: true, layout: "2006-01-02T15:04:05Z07:00"},
-		{id: "linked", limit: 10, links: true, layout: "2006-01-02T15:04:05.000-0700"},
+		{id: "linked", limit: 10, links: true, plain: true, layout: "2006-01-02T15:04:05.000-0700"},
 		{id: "silent", limit: 30, v2: true, layout: "2006-01-02T15:04:05"},
 	}
 }
@@ -235,5 +236,84 @@ func TestInboxFiltersGoToEveryProvider(t *testing.T) {
 		if got[0].enterprise != "0206731645" || got[0].header.Get("Accept") != "application/json" {
 			t.Errorf("%s: %v", p.id, got[0].header)
 		}
+	}
+}
+
+// A caller may know one form of a page and no other: all of them lead through the list.
+func TestInboxIsPagedInEveryForm(t *testing.T) {
+	h := open(t)
+	forms := map[string]func(answer, *listed) string{
+		"plain": func(_ answer, l *listed) string { return l.Next },
+		"HAL":   func(_ answer, l *listed) string { return l.Links["next"].Href },
+		"header": func(a answer, _ *listed) string {
+			return strings.TrimSuffix(strings.TrimPrefix(a.header.Get("Link"), "<"), `>; rel="next"`)
+		},
+	}
+	want := 0
+	for name, next := range forms {
+		t.Run(name, func(t *testing.T) {
+			seen, target := make(map[string]bool), inboxPath+"?pageSize=10"
+			for pages := 0; target != ""; pages++ {
+				if pages > 10 {
+					t.Fatal("the list does not end")
+				}
+				a := h.get(target).want(t, 200)
+				var l listed
+				if err := json.Unmarshal([]byte(a.body), &l); err != nil {
+					t.Fatal(err)
+				}
+				for _, key := range l.keys() {
+					if seen[key] {
+						t.Fatalf("%s comes twice", key)
+					}
+					seen[key] = true
+				}
+				if target = next(a, &l); target != "" {
+					path, ours := strings.CutPrefix(target, h.base)
+					if !ours {
+						t.Fatalf("next leads elsewhere: %s", target)
+					}
+					target = path
+				}
+			}
+			if want == 0 {
+				want = len(seen)
+			}
+			if len(seen) != want || want < 50 {
+				t.Errorf("%d messages, %d in another form", len(seen), want)
+			}
+		})
+	}
+}
+
+func TestInboxRowCountsIncompleteAnswers(t *testing.T) {
+	h := open(t)
+	h.get(inboxPath).want(t, 200) // the simulator's utilities is in maintenance
+	h.get(inboxPath+"?partial=false").want(t, 503)
+	row := func() (requests, incomplete, failed int) {
+		resp, err := h.http.Get(h.adm + "/activity")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var doc struct {
+			Routes []struct {
+				Name   string
+				Window struct{ Requests, Incomplete, GatewayErrors int }
+			}
+		}
+		if err := json.NewDecoder(resp.Body).Decode(&doc); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range doc.Routes {
+			if r.Name == "ebox-inbox" {
+				return r.Window.Requests, r.Window.Incomplete, r.Window.GatewayErrors
+			}
+		}
+		return 0, 0, 0
+	}
+	eventually(t, "both are counted", func() bool { n, _, _ := row(); return n == 2 })
+	if _, incomplete, failed := row(); incomplete != 1 || failed != 1 {
+		t.Errorf("%d incomplete, %d failed", incomplete, failed)
 	}
 }

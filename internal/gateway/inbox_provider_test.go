@@ -29,7 +29,8 @@ type registryOfMail struct {
 	id     string
 	limit  int    // the most messages of a page, whatever is asked for
 	counts bool   // gives totalItems
-	links  bool   // gives HAL links from page to page
+	links  bool   // gives links from page to page
+	plain  bool   // writes count, links and dates as the Belgif guide and version 3 do
 	layout string // of its dates
 	v2     bool   // errors are StatusMessages
 
@@ -108,19 +109,35 @@ func (p *registryOfMail) list(w http.ResponseWriter, q url.Values, page, size in
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		fmt.Fprintf(&b, `{"messageId": %q, "receiptDate": %q, "readStatus": %t, "contentHref": "%s/base/ebox/messages/%s"}`,
-			m.id, m.received.Format(p.layout), m.read, p.server.URL, m.id)
+		date := "receiptDate"
+		if p.plain {
+			date = "publicationDate"
+		}
+		fmt.Fprintf(&b, `{"messageId": %q, %q: %q, "readStatus": %t, "contentHref": "%s/base/ebox/messages/%s"}`,
+			m.id, date, m.received.Format(p.layout), m.read, p.server.URL, m.id)
 	}
 	b.WriteString("]")
-	if p.counts {
+	if p.counts && p.plain {
+		fmt.Fprintf(&b, `, "total": %d`, len(all))
+	} else if p.counts {
 		fmt.Fprintf(&b, `, "totalItems": %d`, len(all))
 	}
-	if p.links {
+	next := ""
+	if to < len(all) {
+		q.Set("page", strconv.Itoa(page+1))
+		q.Set("pageSize", strconv.Itoa(size))
+		next = p.server.URL + "/base/ebox/messages?" + q.Encode()
+	}
+	switch {
+	case p.links && p.plain:
+		b.WriteString(`, "first": "x"`)
+		if next != "" {
+			fmt.Fprintf(&b, `, "next": "%s"`, next)
+		}
+	case p.links:
 		b.WriteString(`, "_links": {"first": {"href": "x"}`)
-		if to < len(all) {
-			q.Set("page", strconv.Itoa(page+1))
-			q.Set("pageSize", strconv.Itoa(size))
-			fmt.Fprintf(&b, `, "next": {"href": "%s/base/ebox/messages?%s"}`, p.server.URL, q.Encode())
+		if next != "" {
+			fmt.Fprintf(&b, `, "next": {"href": "%s"}`, next)
 		}
 		b.WriteString("}")
 	}
@@ -207,7 +224,9 @@ type listed struct {
 		ID       string `json:"messageId"`
 		Href     string `json:"contentHref"`
 	} `json:"items"`
-	Total *int `json:"totalItems"`
+	Total *int   `json:"totalItems"`
+	Sum   *int   `json:"total"`
+	Next  string `json:"next"`
 	Links map[string]struct {
 		Href string `json:"href"`
 	} `json:"_links"`

@@ -342,7 +342,11 @@ func TestInboxSummary(t *testing.T) {
 	}
 	say(b, `{"hello":1}`)
 	doc = get()
-	if _, there := doc["numberOfMessages"]; there || len(doc["incomplete"].([]any)) != 1 || len(doc["providers"].([]any)) != 1 {
-		t.Errorf("without one of them nothing is counted: %v", doc)
+	if doc["numberOfMessages"] != 3.0 || len(doc["incomplete"].([]any)) != 1 || len(doc["providers"].([]any)) != 1 {
+		t.Errorf("without one of them the others are counted, and it is named: %v", doc)
 	}
+	if got := h.get("/enterprises/0206731645/ebox"); !strings.HasPrefix(got.header.Get("X-EBox-Incomplete"), "b;reason=malformed") {
+		t.Errorf("%v", got.header)
+	}
+	h.get("/enterprises/0206731645/ebox?partial=false").want(t, 503)
 }

@@ -115,7 +115,7 @@ func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
 	for _, c := range []struct{ prefix, start string }{
 		{"/ebox/registry", "/ebox/registry/messageRegistries"},
 		{"/enterprises/" + mandated + "/ebox/registry", "/enterprises/" + mandated + "/ebox/registry/messageRegistries"},
-		{"/enterprises/" + mandated + "/ebox/partition", "/enterprises/" + mandated + "/ebox/partition/partitions"},
+		{"/enterprises/" + mandated + "/ebox/partition", "/enterprises/" + mandated + "/ebox/partition/ebox/" + mandated},
 	} {
 		got := h.get(c.start)
 		for _, link := range linksIn(t, got) {
@@ -173,12 +173,16 @@ func TestSlashesStayEscapedWhereTheyWere(t *testing.T) {
 func TestLocationAndLinkLeadBack(t *testing.T) {
 	h := open(t)
 	const mail = "multipart/form-data; boundary=x"
-	form := "--x\r\nContent-Disposition: form-data; name=\"messageToPublish\"\r\nContent-Type: application/json\r\n\r\n" +
-		`{"recipient":{"eboxType":"enterprise","eboxIdValue":"` + mandated + `"},"subject":{"nl":"x"},"bodyMainContent":true,"bodyContent":{"nl":"x"},"replyAuthorized":false}` +
-		"\r\n--x--\r\n"
-	for _, c := range []struct{ provider, path string }{{nsso, "/ebox/messages"}, {regional, "/publishMessage"}} { // an absolute URL, and an absolute path
+	form := func(description string) string {
+		return "--x\r\nContent-Disposition: form-data; name=\"messageToPublish\"\r\nContent-Type: application/json\r\n\r\n" + description + "\r\n--x--\r\n"
+	}
+	for _, c := range []struct{ provider, path, description string }{
+		// An absolute URL, and an absolute path.
+		{nsso, "/ebox/messages", `{"recipient":{"eboxType":"enterprise","enterpriseNumber":"` + mandated + `"},"subject":{"nl":"x"},"isBodyMainContent":true,"bodyContent":{"nl":"x"},"isReplyAuthorized":false}`},
+		{regional, "/publishMessage", `{"recipient":{"eboxType":"enterprise","eboxIdValue":"` + mandated + `"},"subject":{"nl":"x"},"bodyMainContent":true,"bodyContent":{"nl":"x"},"replyAuthorized":false}`},
+	} {
 		for prefix, field := range map[string]string{"/enterprises/" + mandated: "Accept: */*", "": "On-Behalf-Of-Enterprise-Number: " + mandated} {
-			sent := h.send("POST", prefix+c.provider+c.path, strings.NewReader(form), "Content-Type: "+mail, field).want(t, 201)
+			sent := h.send("POST", prefix+c.provider+c.path, strings.NewReader(form(c.description)), "Content-Type: "+mail, field).want(t, 201)
 			location := strings.TrimPrefix(sent.header.Get("Location"), h.base)
 			if !strings.HasPrefix(location, prefix+c.provider+"/ebox/messages/") {
 				t.Fatalf("Location %q", sent.header.Get("Location"))
@@ -186,8 +190,9 @@ func TestLocationAndLinkLeadBack(t *testing.T) {
 			h.get(location, field).want(t, 200)
 		}
 	}
-	list := h.get(box+"/messages?pageSize=2").want(t, 200)
-	if link := list.header.Get("Link"); !strings.HasPrefix(link, "<"+h.base+box+"/messages?") || !strings.HasSuffix(link, `>; rel="next"`) {
+	messages := "/enterprises/" + mandated + regional + "/ebox/messages?"
+	list := h.get(messages+"pageSize=2").want(t, 200)
+	if link := list.header.Get("Link"); !strings.HasPrefix(link, "<"+h.base+messages) || !strings.HasSuffix(link, `>; rel="next"`) {
 		t.Errorf("Link %q", link)
 	}
 }

@@ -5,21 +5,63 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"os"
+	"time"
 
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/server"
+	"ebox-gateway/internal/files"
+	"ebox-gateway/internal/listen"
 )
 
-// certificates remembers the TLS configurations made so far by what they were made
+// certificates are the TLS configurations of the listeners in force by what they were made
 // of, so that a listener whose files did not change is left alone by a reload.
 type certificates map[[sha256.Size]byte]*tls.Config
 
-// listeners makes the listeners of a configuration.
-func (c certificates) listeners(list config.Listeners) ([]server.Listener, error) {
-	result := make([]server.Listener, 0, len(list))
+// listenersChange is every listener of a configuration, opened and ready to serve. Nothing
+// of the listeners in force has changed before it is committed.
+type listenersChange struct {
+	g               *Gateway
+	admin, internal *listen.Change
+	certificates    certificates
+	expiry          *map[string]time.Time // of the certificates, by listener
+}
+
+// prepareListeners opens what a configuration listens on. The result must be committed.
+func (g *Gateway) prepareListeners(cfg *config.Config) (*listenersChange, error) {
+	c := &listenersChange{g: g, certificates: make(certificates)}
+	internal, err := c.listeners(cfg.Server.Listen)
+	if err != nil {
+		return nil, err
+	}
+	administration, err := c.listeners(cfg.Admin.Listen)
+	if err != nil {
+		return nil, err
+	}
+	c.expiry = listenerExpiry(internal, administration)
+	limits := limitsOf(cfg)
+	if c.admin, err = g.admin.Prepare(administration, limits); err != nil {
+		return nil, fmt.Errorf("opening the admin listener: %w", err)
+	}
+	if c.internal, err = g.internal.Prepare(internal, limits); err != nil {
+		c.admin.Discard()
+		return nil, fmt.Errorf("opening the internal endpoint: %w", err)
+	}
+	return c, nil
+}
+
+// commit puts the listeners in force. Keys of TLS that no listener has any more are
+// forgotten.
+func (c *listenersChange) commit() {
+	c.admin.Commit()
+	c.internal.Commit()
+	c.g.certificates = c.certificates
+	c.g.listenerCertificates.Store(c.expiry)
+}
+
+// listeners makes the listeners of a list.
+func (c *listenersChange) listeners(list config.Listeners) ([]listen.Listener, error) {
+	result := make([]listen.Listener, 0, len(list))
 	for _, l := range list {
-		made := server.Listener{Name: l.Name, Address: l.Address}
+		made := listen.Listener{Name: l.Name, Address: l.Address}
 		if l.TLS != nil {
 			t, err := c.config(*l.TLS)
 			if err != nil {
@@ -32,18 +74,31 @@ func (c certificates) listeners(list config.Listeners) ([]server.Listener, error
 	return result, nil
 }
 
-func (c certificates) config(t config.TLS) (*tls.Config, error) {
-	chain, err := os.ReadFile(t.CertFile)
+// listenerExpiry is when the certificates of listeners expire, by the listener's name.
+func listenerExpiry(lists ...[]listen.Listener) *map[string]time.Time {
+	all := make(map[string]time.Time)
+	for _, list := range lists {
+		for _, l := range list {
+			if l.TLS != nil && l.TLS.Certificates[0].Leaf != nil {
+				all[l.Name] = l.TLS.Certificates[0].Leaf.NotAfter
+			}
+		}
+	}
+	return &all
+}
+
+func (c *listenersChange) config(t config.TLS) (*tls.Config, error) {
+	chain, err := files.Text(t.CertFile, files.Most)
 	if err != nil {
 		return nil, fmt.Errorf("reading certFile: %w", err)
 	}
-	key, err := os.ReadFile(t.KeyFile)
+	key, err := files.Text(t.KeyFile, files.Most)
 	if err != nil {
 		return nil, fmt.Errorf("reading keyFile: %w", err)
 	}
 	var authorities []byte
 	if t.ClientCAFile != "" {
-		if authorities, err = os.ReadFile(t.ClientCAFile); err != nil {
+		if authorities, err = files.Text(t.ClientCAFile, files.Most); err != nil {
 			return nil, fmt.Errorf("reading clientCaFile: %w", err)
 		}
 	}
@@ -53,8 +108,11 @@ func (c certificates) config(t config.TLS) (*tls.Config, error) {
 		h.Write(part)
 	}
 	sum := [sha256.Size]byte(h.Sum(nil))
-	if made, ok := c[sum]; ok {
-		return made, nil
+	for _, known := range []certificates{c.g.certificates, c.certificates} {
+		if made, ok := known[sum]; ok {
+			c.certificates[sum] = made
+			return made, nil
+		}
 	}
 	pair, err := tls.X509KeyPair(chain, key)
 	if err != nil {
@@ -69,10 +127,10 @@ func (c certificates) config(t config.TLS) (*tls.Config, error) {
 	}
 	if authorities != nil {
 		made.ClientCAs = x509.NewCertPool()
-		if !made.ClientCAs.AppendCertsFromPEM(authorities) {
-			return nil, fmt.Errorf("reading clientCaFile %s: no certificate in PEM is in it", t.ClientCAFile)
+		if err := files.Authorities(made.ClientCAs, authorities); err != nil {
+			return nil, fmt.Errorf("reading clientCaFile %s: %w", t.ClientCAFile, err)
 		}
 	}
-	c[sum] = made
+	c.certificates[sum] = made
 	return made, nil
 }

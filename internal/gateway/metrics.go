@@ -37,8 +37,21 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 	s := telemetry.Snapshot{
 		Ready: g.ready() == "", Health: g.health().Status, InFlight: g.underway(),
 		ConfigHash: now.cfg.Hash(), Environment: string(now.cfg.Environment), ConfigSince: now.since, ConfigRejected: g.rejected.Load() != nil,
-		Listed: len(now.cfg.Tenancy.Enterprises), Suspended: now.resolver.suspended(),
+		Listed: len(now.cfg.Tenancy.Enterprises), Suspended: now.suspendedCount(),
 		Upstreams: upstreamSnapshots(g.pool.status()),
+	}
+	if certificates := g.listenerCertificates.Load(); certificates != nil {
+		s.ListenerExpiry = *certificates
+	}
+	s.RefusedEnterprises = make(map[string]int)
+	for _, p := range now.directory.List() {
+		s.RefusedEnterprises[p.ID] = 0
+	}
+	for provider, n := range g.activity.RefusedBy() {
+		if _, listed := s.RefusedEnterprises[provider]; !listed {
+			provider = "none" // no provider, or one that the directory has no more
+		}
+		s.RefusedEnterprises[provider] += n
 	}
 	if counts := g.evidenceCounts.Load(); counts != nil {
 		evidence := (*counts)()

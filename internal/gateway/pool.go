@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -13,10 +12,11 @@ import (
 	"time"
 
 	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/egress"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/replicas"
 	"ebox-gateway/internal/resilience"
+	"ebox-gateway/internal/wire"
 )
 
 // pool keeps the stacks of upstreams across generations: what an upstream is to us,
@@ -34,6 +34,8 @@ type pool struct {
 	// shared is the store of the generation in force that replicas share, nil if there
 	// is none.
 	shared atomic.Pointer[replicas.Redis]
+	// calls are the trace ids under way, of all generations.
+	calls *wire.Calls
 	// cache is what all routes keep of their answers.
 	cache *cache.Cache
 	// switches are what was switched to maintenance.
@@ -43,8 +45,6 @@ type pool struct {
 	// tracer is told of every try; nil for none. instance names this process in traces.
 	tracer   tracerInForce
 	instance string
-	// alive are the generations that may still be serving requests.
-	alive map[*generation]bool
 }
 
 // stackKey is everything that decides what a stack is. If any of it changes, the
@@ -58,20 +58,22 @@ type stackKey struct {
 type stacked struct {
 	// id is what replicas call the upstream among themselves.
 	id         replicas.UpstreamID
-	stack      http.RoundTripper
+	stack      call.Sender
 	transport  *egress.Transport
 	protection *resilience.Upstream
 	// users are the generations that have it.
 	users map[*generation]bool
 }
 
-func newPool(memory int64, o Options) *pool {
+// newPool makes the pool. done is given the records of what the cache asks in the
+// background.
+func newPool(memory int64, o Options, done func(*call.Record)) *pool {
 	now := o.Now
 	p := &pool{
-		instance: exchange.NewID(),
-		cache:    cache.New(cache.Options{Memory: memory, Log: o.Log, Now: now}),
-		limits:   resilience.NewLimits(0, now), switches: newSwitches(now),
-		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList), alive: make(map[*generation]bool),
+		instance: call.NewID(), calls: wire.NewCalls(),
+		cache:  cache.New(cache.Options{Memory: memory, Log: o.Log, Now: now, Classify: egress.Classify, Done: done}),
+		limits: resilience.NewLimits(0, now), switches: newSwitches(now),
+		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList),
 	}
 	p.limits.Share(p.limitJoint)
 	return p
@@ -101,23 +103,6 @@ func (p *pool) take(g *generation, key stackKey, build func() *stacked) *stacked
 	}
 	s.users[g] = true
 	return s
-}
-
-// join makes a generation one of those alive.
-func (p *pool) join(g *generation) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.alive[g] = true
-}
-
-// underway counts the requests of all generations alive.
-func (p *pool) underway() (n int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for g := range p.alive {
-		n += g.active.Load()
-	}
-	return n
 }
 
 // status shows every upstream, by name.
@@ -154,7 +139,6 @@ func (p *pool) leaveAll(g *generation) {
 	for key := range p.stacks {
 		p.drop(g, key)
 	}
-	delete(p.alive, g)
 }
 
 func (p *pool) drop(g *generation, key stackKey) {

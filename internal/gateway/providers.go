@@ -4,18 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"reflect"
 	"strings"
 	"time"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
+	"ebox-gateway/internal/wire"
 )
 
 // registryWait is what a caller is told to wait for the first list of providers.
@@ -43,11 +44,11 @@ func (g *generation) newDirectory(old *generation) error {
 		Static: staticProviders(r.Providers),
 	}
 	if r.URL != nil {
-		fetch, err := g.registryFetch(r)
+		fetch, page, err := g.registryFetch(r)
 		if err != nil {
 			return err
 		}
-		o.Fetch, o.Shared = fetch, g.redis.list(r.URL.String(), g.pool.listOf(r.URL.String()))
+		o.Fetch, o.Page, o.Shared = fetch, page, g.redis.list(r.URL.String(), g.pool.listOf(r.URL.String()))
 	}
 	g.directory = directory.New(o)
 	if old != nil { // a first generation asks nobody before it runs
@@ -66,55 +67,62 @@ func staticProviders(list []config.StaticProvider) []directory.Provider {
 	return providers
 }
 
-// registryFetch makes the call that gets the registry's list, through an upstream
-// stack of its own and with a token for the registry alone.
-func (g *generation) registryFetch(r config.Registry) (func(context.Context) (directory.Answer, error), error) {
+// registryFetch makes the calls that get the registry's list and further pages of it,
+// through an upstream stack of its own and with a token for the registry alone.
+func (g *generation) registryFetch(r config.Registry) (
+	fetch func(context.Context) (directory.Answer, error), page func(context.Context, string) (directory.Answer, error), err error,
+) {
 	client := r.Client
 	if client == "" {
 		client = g.cfg.Tenancy.DefaultClient
 	}
 	var source *authn.Source
 	if len(r.Scopes) > 0 {
-		var err error
 		if source, err = g.tokens.Source(client, r.Scopes); err != nil {
-			return nil, fmt.Errorf("preparing the registry's token: %w", err)
+			return nil, nil, fmt.Errorf("preparing the registry's token: %w", err)
 		}
 		g.registryToken = source
 	}
 	target := r.URL.String()
 	registry := g.registryStack()
-	ask := func(ctx context.Context, target string) (directory.Answer, error) {
+	ask := func(ctx context.Context, c *call.Call, target string) (directory.Answer, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 		if err != nil {
 			return directory.Answer{}, err
 		}
 		req.Header.Set("Accept", "application/json")
+		req.Header.Set("Accept-Encoding", "identity")
 		req.Header.Set("User-Agent", "ebox-gateway")
-		resp, err := registry.stack.RoundTrip(req)
+		resp, err := registry.stack.Send(ctx, c, req)
 		if err != nil {
 			return directory.Answer{}, err
 		}
 		defer resp.Body.Close()
-		body, err := io.ReadAll(io.LimitReader(resp.Body, directory.MaxBody+1))
+		body, err := wire.Uncoded(resp.Header, resp.Body, directory.MaxBody)
+		if errors.Is(err, wire.ErrTooLong) {
+			err = errors.New("the registry's list is larger than 4 MB")
+		}
 		if err != nil {
 			return directory.Answer{}, err
 		}
-		if len(body) > directory.MaxBody {
-			return directory.Answer{}, errors.New("the registry's list is larger than 4 MB")
-		}
-		return directory.Answer{Status: resp.StatusCode, Body: body}, nil
+		return directory.Answer{Status: resp.StatusCode, Body: body, URL: target}, nil
 	}
-	return func(ctx context.Context) (answer directory.Answer, err error) {
+	page = func(ctx context.Context, url string) (directory.Answer, error) {
+		c := call.Internal("registry")
 		if source != nil {
-			ctx = authn.WithSource(ctx, source)
+			c.Credential = source.Session()
 		}
+		return ask(ctx, c, url)
+	}
+	fetch = func(ctx context.Context) (answer directory.Answer, err error) {
 		for _, list := range lists(target) {
-			if answer, err = ask(ctx, list); err != nil || answer.Status != http.StatusNotFound {
+			if answer, err = page(ctx, list); err != nil || answer.Status != http.StatusNotFound {
 				return answer, err
 			}
 		}
 		return answer, err
-	}, nil
+	}
+	return fetch, page, nil
 }
 
 // registryStack is the stack of the registry's list.

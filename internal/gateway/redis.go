@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/replicas"
 )
 
@@ -40,7 +40,7 @@ func (g *generation) newRedis(old *generation) error {
 	}
 	if c.CAFile != "" {
 		var err error
-		if g.redis.ca, err = os.ReadFile(c.CAFile); err != nil {
+		if g.redis.ca, err = files.Text(c.CAFile, files.Most); err != nil {
 			return fmt.Errorf("reading redis.caFile: %w", err)
 		}
 	}
@@ -89,8 +89,8 @@ func addressOf(c config.Redis, ca []byte) (replicas.Address, error) {
 		if a.TLS.RootCAs, err = x509.SystemCertPool(); err != nil {
 			a.TLS.RootCAs = x509.NewCertPool()
 		}
-		if !a.TLS.RootCAs.AppendCertsFromPEM(ca) {
-			return replicas.Address{}, fmt.Errorf("reading redis.caFile %s: it has no certificate in PEM", c.CAFile)
+		if err := files.Authorities(a.TLS.RootCAs, ca); err != nil {
+			return replicas.Address{}, fmt.Errorf("reading redis.caFile %s: %w", c.CAFile, err)
 		}
 	}
 	return a, nil

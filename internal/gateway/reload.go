@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"ebox-gateway/internal/config"
@@ -18,29 +19,74 @@ type rejection struct {
 	at     time.Time
 	hash   string
 	errors []string
-	// drop is how many enterprises it would have dropped, if that was the reason;
-	// what is confirmed is taken all the same.
-	drop int
+	// confirmable says that it is taken all the same if somebody confirms it.
+	confirmable bool
 }
 
-// DropError is a configuration that would drop more enterprises than a slip should
-// be able to.
+// DropError is a configuration that would drop more enterprises, or lift more
+// suspensions, than a slip should be able to: a list that was cut off, or emptied by a
+// full disk, looks like one that somebody shortened.
 type DropError struct {
-	// Hash is the configuration's, Dropped and Before count enterprises.
-	Hash            string
-	Dropped, Before int
+	// Hash is the configuration's.
+	Hash string
+	// Dropped of Listed enterprises would be gone; Lifted of Suspended ones would be
+	// served again.
+	Dropped, Listed, Lifted, Suspended int
 }
 
 func (e *DropError) Error() string {
-	return fmt.Sprintf("the new configuration drops %d of %d enterprises: if that is meant, confirm it with SIGHUP, or with POST /configuration/confirm?hash=%s on the admin listener", e.Dropped, e.Before, e.Hash)
+	var what []string
+	if e.Dropped > 0 {
+		what = append(what, fmt.Sprintf("drops %d of %d enterprises", e.Dropped, e.Listed))
+	}
+	if e.Lifted > 0 {
+		what = append(what, fmt.Sprintf("lifts the suspension of %d of %d enterprises", e.Lifted, e.Suspended))
+	}
+	return "the new configuration " + strings.Join(what, " and ") +
+		": if that is meant, confirm it with SIGHUP, or with POST /configuration/confirm?hash=" + e.Hash + " on the admin listener"
 }
 
-// dropLimit is the share of the enterprises that a reload may drop unconfirmed.
+// dropLimit is the share of the enterprises, and of the suspensions, that a reload may
+// drop unconfirmed.
 const dropLimit = 0.05
+
+// tooManyDropped returns a DropError if next drops more than it may unconfirmed, with
+// those counts alone that are too high. All suspensions are always too many.
+func tooManyDropped(old *generation, next *config.Config) error {
+	e := &DropError{Hash: next.Hash()}
+	if n, listed := droppedEnterprises(old.cfg, next), len(old.cfg.Tenancy.Enterprises); float64(n) > dropLimit*float64(listed) {
+		e.Dropped, e.Listed = n, listed
+	}
+	suspended, _ := old.resolver.suspended()
+	after := suspendedIn(next.Tenancy)
+	n := liftedSuspensions(suspended, after, next.Tenancy)
+	if float64(n) > dropLimit*float64(len(suspended)) || n > 0 && len(after) == 0 {
+		e.Lifted, e.Suspended = n, len(suspended)
+	}
+	if e.Dropped == 0 && e.Lifted == 0 {
+		return nil
+	}
+	return e
+}
+
+// liftedSuspensions counts the suspended enterprises that next serves again.
+func liftedSuspensions(suspended, after map[enterprise.Number]bool, next config.Tenancy) (n int) {
+	listed := make(map[enterprise.Number]bool, len(next.Enterprises))
+	for _, e := range next.Enterprises {
+		listed[e.Number] = true
+	}
+	for number := range suspended {
+		if !after[number] && (next.Mode == config.Any || listed[number]) {
+			n++
+		}
+	}
+	return n
+}
 
 // Replace builds the configuration whole and swaps it in, with no request lost. On
 // an error everything is as it was. A configuration that drops more than 5 % of the
-// enterprises is refused with a DropError unless confirmed is its hash.
+// enterprises or of the suspensions is refused with a DropError unless confirmed is its
+// hash.
 func (g *Gateway) Replace(cfg *config.Config, confirmed string) error {
 	g.replacing.Lock()
 	defer g.replacing.Unlock()
@@ -58,8 +104,10 @@ func (g *Gateway) replace(cfg *config.Config, confirmed string) error {
 		return errors.New("the gateway has stopped: the next start takes the new configuration")
 	}
 	old := g.current.Load()
-	if dropped := droppedEnterprises(old.cfg, cfg); float64(dropped) > dropLimit*float64(len(old.cfg.Tenancy.Enterprises)) && confirmed != cfg.Hash() {
-		return &DropError{Hash: cfg.Hash(), Dropped: dropped, Before: len(old.cfg.Tenancy.Enterprises)}
+	if confirmed != cfg.Hash() {
+		if err := tooManyDropped(old, cfg); err != nil {
+			return err
+		}
 	}
 	if err := fixedEvidence(old.cfg, cfg); err != nil {
 		return err
@@ -68,14 +116,15 @@ func (g *Gateway) replace(cfg *config.Config, confirmed string) error {
 	if err != nil {
 		return err
 	}
-	if err := g.listen(cfg); err != nil {
+	listeners, err := g.prepareListeners(cfg)
+	if err != nil {
 		next.discard(old)
 		return err
 	}
 	g.replaceEvidence(old.cfg, cfg)
-	g.pool.join(next)
 	g.background.start(next)
 	g.current.Store(next)
+	listeners.commit() // a new listener's callers are known by now
 	next.useRedis()
 	next.useTracer()
 	g.useMetrics(next)
@@ -135,9 +184,7 @@ func (g *Gateway) reject(cfg *config.Config, err error) {
 		}
 	}
 	var drop *DropError
-	if errors.As(err, &drop) {
-		r.drop = drop.Dropped
-	}
+	r.confirmable = errors.As(err, &drop)
 	if cfg != nil {
 		r.hash = cfg.Hash()
 	}
@@ -149,7 +196,7 @@ func (g *Gateway) reject(cfg *config.Config, err error) {
 	g.o.Log.Error("the configuration was not taken; the one before stays in force", "cause", err.Error())
 }
 
-// Confirm takes the configuration that was refused for dropping enterprises, if it
+// Confirm takes the configuration that was refused with a DropError, if it
 // still is the one with this hash.
 func (g *Gateway) Confirm(hash string) error {
 	if g.o.Load == nil {
@@ -168,7 +215,9 @@ func (g *Gateway) Confirm(hash string) error {
 // Watch replaces the configuration when its files change, by their content, and on
 // every signal of hup, until ctx is done. A file has to be the same for two looks
 // before it is read, lest it be read half written. Suspended files need not wait for
-// anything: a number in them is stopped at once, and even while another file is bad.
+// anything: a number in them is stopped at once, and even while another file is bad. A
+// number that is gone from them is served again with the next configuration that is
+// taken, which has to be confirmed if there are many of them.
 func (g *Gateway) Watch(ctx context.Context, interval time.Duration, hup <-chan os.Signal) {
 	w := &watcher{gateway: g, files: watch.NewFiles(g.current.Load().cfg.Files()...)}
 	tick := time.NewTicker(interval)
@@ -181,9 +230,10 @@ func (g *Gateway) Watch(ctx context.Context, interval time.Duration, hup <-chan 
 			if err := g.pool.evidence.reopen(); err != nil {
 				g.o.Log.Error("a log of the evidence could not be opened anew", "cause", err.Error())
 			}
-			w.reload(true)
+			g.current.Load().tokens.Retry()
+			w.reload(ctx, true)
 		case <-tick.C:
-			w.look()
+			w.look(ctx)
 		}
 	}
 }
@@ -197,7 +247,7 @@ type watcher struct {
 	pending bool
 }
 
-func (w *watcher) look() {
+func (w *watcher) look(ctx context.Context) {
 	changed := w.files.Changed()
 	if len(changed) > 0 {
 		w.gateway.suspend(changed)
@@ -205,15 +255,38 @@ func (w *watcher) look() {
 		return // until it has been the same for two looks
 	}
 	if w.pending {
-		w.reload(false)
+		w.reload(ctx, false)
+	}
+}
+
+// load reads the configuration, or gives up when ctx is done: on a file system that
+// hangs it may take some seconds.
+func (w *watcher) load(ctx context.Context) (*config.Config, error) {
+	type result struct {
+		cfg *config.Config
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		cfg, err := w.gateway.o.Load()
+		done <- result{cfg, err}
+	}()
+	select {
+	case r := <-done:
+		return r.cfg, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 
 // reload reads the configuration. An operator who asks by a signal for what was
-// refused for dropping enterprises has confirmed it.
-func (w *watcher) reload(asked bool) {
+// refused with a DropError has confirmed it.
+func (w *watcher) reload(ctx context.Context, asked bool) {
 	g := w.gateway
-	cfg, err := g.o.Load()
+	cfg, err := w.load(ctx)
+	if ctx.Err() != nil {
+		return
+	}
 	if err != nil {
 		if asked {
 			g.rejected.Store(nil) // so that it is said again
@@ -223,10 +296,13 @@ func (w *watcher) reload(asked bool) {
 		return
 	}
 	confirmed := ""
-	if r := g.rejected.Load(); asked && r != nil && r.drop > 0 {
+	if r := g.rejected.Load(); asked && r != nil && r.confirmable {
 		confirmed = r.hash
 	}
-	if cfg.Hash() == g.current.Load().cfg.Hash() {
+	now := g.current.Load()
+	// A number that was added to a suspended file and taken out again leaves the hash as
+	// it was, and is still suspended.
+	if _, more := now.resolver.suspended(); cfg.Hash() == now.cfg.Hash() && !more {
 		if asked {
 			g.o.Log.Info("nothing has changed: the configuration in force is that of the files", "hash", cfg.Hash())
 		}
@@ -241,7 +317,8 @@ func (w *watcher) reload(asked bool) {
 	}
 }
 
-// suspend stops the numbers of suspended files that changed, whatever else is wrong.
+// suspend stops the numbers that are new in suspended files, whatever else is wrong. It
+// lifts no suspension: that waits for a whole configuration.
 func (g *Gateway) suspend(changed []string) {
 	now := g.current.Load()
 	if !slices.ContainsFunc(now.cfg.Tenancy.SuspendedFiles, func(f string) bool { return slices.Contains(changed, f) }) {
@@ -252,12 +329,16 @@ func (g *Gateway) suspend(changed []string) {
 		list, err := config.LoadSuspended(f)
 		if err != nil {
 			g.o.Log.Error("a suspended file has lines that cannot be read; the others are in force", "file", f, "cause", err.Error())
-			if len(list) == 0 { // unreadable as a whole: nobody is set free by that
-				numbers = append(numbers, now.cfg.Tenancy.Suspended...)
-			}
 		}
 		numbers = append(numbers, list...)
 	}
-	now.resolver.suspend(numbers)
-	g.o.Log.Info("the suspended enterprises changed", "suspended", len(numbers))
+	if added := now.resolver.suspend(numbers); added > 0 {
+		g.o.Log.Info("enterprises were suspended", "added", added, "suspended", now.suspendedCount())
+	}
+}
+
+// suspendedCount counts the enterprises that are suspended now.
+func (g *generation) suspendedCount() int {
+	numbers, _ := g.resolver.suspended()
+	return len(numbers)
 }

@@ -355,3 +355,61 @@ func TestNothingStartsForAConfigurationThatComesAfterTheEnd(t *testing.T) {
 		t.Errorf("its log of refusals was opened: %v", err)
 	}
 }
+
+// A full disk, or a program that truncates before it writes, empties a file for good or
+// for a moment.
+func TestAnEmptiedStopFileLiftsNoSuspension(t *testing.T) {
+	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
+	f.write(t, "stop.txt", "0206.731.645\n")
+	eventually(t, "the suspension", func() bool { return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 403 })
+	eventually(t, "the configuration with it", func() bool { return strings.Contains(f.log.String(), "the configuration was replaced") })
+	f.write(t, "stop.txt", "")
+	eventually(t, "the refusal", func() bool { return f.status().Configuration.Rejected != nil })
+	if e := f.status().Configuration.Rejected.Errors[0]; !strings.Contains(e, "lifts the suspension of 1 of 1 enterprises") {
+		t.Errorf("%s", e)
+	}
+	f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 403)
+	f.hup <- syscall.SIGHUP
+	eventually(t, "the end of the suspension", func() bool { return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 200 })
+}
+
+func TestASuspensionThatWasAMistakeIsTakenBackByTheSameSteps(t *testing.T) {
+	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
+	f.change(t, "registry:", "registries:") // nothing else can be taken meanwhile
+	eventually(t, "the rejection", func() bool { return f.status().Configuration.Rejected != nil })
+	f.write(t, "stop.txt", "0206.731.645\n")
+	eventually(t, "the suspension", func() bool { return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 403 })
+	f.write(t, "stop.txt", "# nobody yet\n")
+	f.change(t, "registries:", "registry:") // all files are what they were at the start
+	eventually(t, "the refusal to lift it", func() bool {
+		r := f.status().Configuration.Rejected
+		return r != nil && strings.Contains(r.Errors[0], "lifts the suspension of 1 of 1")
+	})
+	f.hup <- syscall.SIGHUP
+	eventually(t, "the end of the suspension", func() bool { return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 200 })
+}
+
+// Nobody writes to the FIFO. Reading it, or waiting for a writer, would last for ever.
+func TestAFIFOInPlaceOfAWatchedFileStopsNeitherReloadNorExit(t *testing.T) {
+	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
+	for _, name := range []string{"stop.txt", "client.p12"} {
+		if err := os.Remove(f.path(name)); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Mkfifo(f.path(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the rejection", func() bool { return f.status().Configuration.Rejected != nil })
+	if e := f.status().Configuration.Rejected.Errors[0]; !strings.Contains(e, "not a regular file") {
+		t.Errorf("%s", e)
+	}
+	f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
+	f.hup <- syscall.SIGHUP
+	if err := os.Remove(f.path("stop.txt")); err != nil {
+		t.Fatal(err)
+	}
+	f.write(t, "stop.txt", "# nobody yet\n")
+	f.change(t, "  suspendedFiles", "  # now\n  suspendedFiles")
+	eventually(t, "the next configuration", func() bool { return f.status().Configuration.Rejected == nil })
+} // the cleanup fails if the gateway does not stop

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/replicas"
 	"ebox-gateway/internal/resilience"
 )
@@ -26,19 +27,19 @@ type boundRate struct {
 
 // Take implements resilience.Joint. Without a Redis, which the configuration does not
 // allow for long, nothing is bound.
-func (c *clusterRate) Take(ctx context.Context, batch bool) time.Duration {
-	b := c.bound.Load()
-	if in := c.shared.Load(); in != nil && (b == nil || b.in != in) {
-		next := &boundRate{in, in.Rate(c.name, c.spec)}
-		if !c.bound.CompareAndSwap(b, next) {
-			next = c.bound.Load()
+func (r *clusterRate) Take(ctx context.Context, c *call.Call, batch bool) time.Duration {
+	b := r.bound.Load()
+	if in := r.shared.Load(); in != nil && (b == nil || b.in != in) {
+		next := &boundRate{in, in.Rate(r.name, r.spec)}
+		if !r.bound.CompareAndSwap(b, next) {
+			next = r.bound.Load()
 		}
 		b = next
 	}
 	if b == nil {
 		return 0
 	}
-	return b.rate.Take(ctx, batch)
+	return b.rate.Take(ctx, &c.Redis, batch)
 }
 
 // limitJoint makes the rates of enterprises and callers that are for all replicas.

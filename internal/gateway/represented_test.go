@@ -157,12 +157,12 @@ func TestEachUpstreamGetsATokenWithItsOwnScopesAlone(t *testing.T) {
 		regional + "/ebox/messages":                                       simulator.ScopeMessagesFull,
 		regional + "/referenceData/messageTypes":                          simulator.ScopeReferenceData,
 		"/ebox/registry/messageRegistries":                                simulator.ScopeRegistry,
-		"/ebox/federation/messageProviders":                               simulator.ScopePreference,
+		"/ebox/federation/messageProviders":                               simulator.ScopeRegistry,
 		"/grant/citizen/mandates?representedEnterpriseNumber=" + mandated: simulator.ScopeCitizenMandates,
 	} {
 		t.Run(path, func(t *testing.T) {
 			h.sim.ResetRequests()
-			got := h.get("/enterprises/" + mandated + path)
+			got := h.get("/enterprises/"+mandated+path).want(t, 200)
 			for _, r := range h.sim.Requests() {
 				if r.Upstream == simulator.UpstreamToken {
 					continue

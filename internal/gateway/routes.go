@@ -11,9 +11,14 @@ import (
 // that it leads to.
 func (g *generation) addRoute(route config.Route) error {
 	r := &server.Route{
-		Path: route.Path, Methods: route.Methods, MaxBody: int64(route.MaxBody), Classify: ebox.Classify,
+		Path: route.Path, Methods: route.Methods, MaxBody: int64(route.MaxBody),
 		Tenancy: tenancy.Route{Name: route.Name, Enterprise: demand(route.Enterprise)},
 	}
+	reads := make(ebox.Reads, len(route.Reads))
+	for i, rule := range route.Reads {
+		reads[i] = ebox.Read{Methods: rule.Methods, Paths: rule.Paths}
+	}
+	r.Classify = func(method, path string) ebox.Action { return ebox.Classify(method, path, reads) }
 	switch route.Kind {
 	case config.KindEBox, config.KindRegistry:
 		r.Tenancy.Group = "ebox"
@@ -21,7 +26,7 @@ func (g *generation) addRoute(route config.Route) error {
 		r.Tenancy.Mandates = true
 		r.Classify = ebox.ClassifyMandates
 	case config.KindPlain:
-		r.Classify = ebox.ClassifyPlain
+		r.Classify = func(method, path string) ebox.Action { return ebox.ClassifyPlain(method, path, reads) }
 	}
 	if route.Registry {
 		f, err := g.newFederated(route)

@@ -60,9 +60,9 @@ func (g *generation) newScopeRules(route config.Route) (*scopeRules, error) {
 	return s, nil
 }
 
-// credential gives the source of the token for a call. version is that of the
-// provider's API, empty where there is no provider.
-func (s *scopeRules) credential(r server.TargetRequest, version string) (any, error) {
+// source gives the source of the token for a call, nil for a route that sends none.
+// version is that of the provider's API, empty where there is no provider.
+func (s *scopeRules) source(r server.TargetRequest, version string) (*authn.Source, error) {
 	if s == nil {
 		return nil, nil
 	}

@@ -8,10 +8,10 @@ import (
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/egress"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/replicas"
 	"ebox-gateway/internal/resilience"
@@ -107,16 +107,16 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 			Connect: o.timeouts.Connect, Header: o.timeouts.Header, Idle: o.timeouts.Idle,
 		}, o.guard()),
 		protection: resilience.NewUpstream(resilience.Options{
-			Name: o.name, Settings: o.protection.settings(), Now: g.now, Log: g.log, Classify: classifyFailure, Neutral: isHealthCheck,
+			Name: o.name, Settings: o.protection.settings(), Now: g.now, Log: g.log, Classify: egress.Classify, Neutral: isHealthCheck,
 			Joint: g.pool.upstreamJoint(o), Opened: g.pool.warnOf(id),
 		}),
 	}
-	var rt http.RoundTripper = s.transport
+	var rt call.Sender = s.transport
 	if !o.withoutToken {
-		rt = authn.NewCredentials(rt, o.allowHTTP)
+		rt = authn.NewCredentials(s.transport, o.allowHTTP)
 	}
 	rt = telemetry.NewTries(rt, g.pool.tracer.Load)
-	rt = proxy.NewCounter(rt, g.exchanges)
+	rt = proxy.NewCounter(rt, egress.Classify, g.now)
 	rt = s.protection.Breaker(rt)
 	rt = s.protection.Bulkhead(rt)
 	rt = s.protection.Rate(rt)
@@ -127,18 +127,10 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 	return s
 }
 
-// classifyFailure is what the transport's package says of an error, in the words of
-// the protection.
-func classifyFailure(err error) resilience.Failure {
-	f := egress.Classify(err)
-	return resilience.Failure{Sent: f.Sent, Timeout: f.Timeout, Cancelled: f.Cancelled}
-}
-
 // isHealthCheck tells a health check that says DOWN with a 503, which is an answer
 // like any other, from an upstream that is down.
-func isHealthCheck(r *http.Request, resp *http.Response) bool {
-	rec := exchange.From(r.Context())
-	return resp.StatusCode == http.StatusServiceUnavailable && rec.Route != "" && rec.Action == ebox.None
+func isHealthCheck(c *call.Call, resp *http.Response) bool {
+	return resp.StatusCode == http.StatusServiceUnavailable && !c.Internal && c.Action == ebox.None
 }
 
 func (o upstreamOptions) guard() egress.Guard {
@@ -158,4 +150,17 @@ func written(u *url.URL) string {
 		return u.Host
 	}
 	return ""
+}
+
+// internalSender is the way of the gateway's own calls, as an http.RoundTripper.
+type internalSender struct {
+	stack call.Sender
+	name  string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (s internalSender) RoundTrip(r *http.Request) (*http.Response, error) {
+	c := call.Internal(s.name)
+	c.Method = r.Method
+	return s.stack.Send(r.Context(), c, r)
 }

@@ -3,10 +3,12 @@ package gateway_test
 import (
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -47,7 +49,7 @@ func TestTheGatewayStartsWithoutTheOthersAndHeals(t *testing.T) {
 			if took := time.Since(began); took > 5*time.Second {
 				t.Errorf("the start took %s", took)
 			}
-			for path, status := range map[string]int{"/livez": 200, "/readyz": 200, "/health": 200} {
+			for path, status := range map[string]int{"/livez": 200, "/readyz": 503, "/health": 200} {
 				resp, err := h.http.Get(h.adm + path)
 				if err != nil {
 					t.Fatal(err)
@@ -73,7 +75,39 @@ func TestTheGatewayStartsWithoutTheOthersAndHeals(t *testing.T) {
 			tokens.block(passing)
 			registry.block(passing)
 			eventually(t, "everything to work", func() bool { return h.get(box).status == 200 && h.get(mandates).status == 200 })
+			eventually(t, "readiness", func() bool { return h.operate("GET", "/readyz").status == 200 })
 			eventually(t, "health", func() bool { return h.status().Health == "UP" })
 		})
 	}
+}
+
+// A rolling update would otherwise replace every good replica by one that can do nothing.
+func TestAGatewayWhoseClientIsRefusedIsNotReady(t *testing.T) {
+	h := build(t, edit("clientId: "+client.ID, "clientId: somebody-else"))
+	eventually(t, "the end of the first tries", func() bool { return h.operate("GET", "/startupz").status == 200 })
+	got := h.operate("GET", "/readyz").want(t, 503)
+	if !strings.Contains(got.body, "client demo has had no token yet") || !strings.Contains(got.body, "invalid_client") {
+		t.Errorf("%s", got.body)
+	}
+	if s := h.status(); s.Ready || !slices.ContainsFunc(s.Attention, func(a gateway.Attention) bool { return strings.Contains(a.Text, "not ready") }) {
+		t.Errorf("%+v", s.Attention)
+	}
+}
+
+func TestPatienceMakesAGatewayReadyForWhatItCanServe(t *testing.T) {
+	h := build(t, edit("clientId: "+client.ID, "clientId: somebody-else"), add("readiness: {patience: 300ms}\n"))
+	h.operate("GET", "/readyz").want(t, 503)
+	eventually(t, "the end of the patience", func() bool { return h.operate("GET", "/readyz").status == 200 })
+}
+
+func TestOnceReadyAnOutageDoesNotMakeAGatewayUnready(t *testing.T) {
+	h := open(t)
+	eventually(t, "readiness", func() bool { return h.operate("GET", "/readyz").status == 200 })
+	for _, upstream := range []string{simulator.UpstreamToken, simulator.UpstreamRegistry, simulator.ProviderUpstream("nsso")} {
+		if _, err := h.sim.Fault(simulator.Fault{Upstream: upstream, Kind: simulator.FaultStatus, Status: 503}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.get(box).want(t, 503)
+	h.operate("GET", "/readyz").want(t, 200)
 }

@@ -150,7 +150,7 @@ func (g *Gateway) Status() Status {
 	s.Configuration.Hash, s.Configuration.Since, s.Configuration.Files = now.cfg.Hash(), now.since, now.cfg.Files()
 	t := now.cfg.Tenancy
 	s.Tenancy.Mode, s.Tenancy.Enterprises, s.Tenancy.Callers = string(t.Mode), len(t.Enterprises), len(now.cfg.Callers)
-	s.Tenancy.Suspended = now.resolver.suspended()
+	s.Tenancy.Suspended = now.suspendedCount()
 	if r := g.rejected.Load(); r != nil {
 		s.Configuration.Rejected = &RejectedStatus{At: r.at, Hash: r.hash, Errors: r.errors}
 	}
@@ -190,10 +190,9 @@ func (g *generation) directoryStatus() DirectoryStatus {
 	return s
 }
 
-// ready says why requests should go elsewhere. A provider, the registry or the
-// Authorization Server that is down is no reason: another replica would not do
-// better. One that has no key can do nothing, and perhaps another one can.
-func (g *Gateway) ready() string {
+// unable says why nothing is served. One that has no key can do nothing, and perhaps
+// another one can.
+func (g *Gateway) unable() string {
 	if g.state.Load() != serving {
 		return "the gateway is stopping"
 	}
@@ -214,7 +213,7 @@ func (g *Gateway) ready() string {
 
 // health is UP if everything the gateway needs works, DOWN if nothing does.
 func (g *Gateway) health() admin.Health {
-	if reason := g.ready(); reason != "" {
+	if reason := g.unable(); reason != "" {
 		return admin.Health{Status: admin.Down, Reason: reason}
 	}
 	if m, ok := g.pool.switches.gateway(); ok {

@@ -121,8 +121,8 @@ func TestRangesValidatorsAndHEAD(t *testing.T) {
 
 // description is the JSON part of a publication with one file.
 func description(digest string) string {
-	return `{"recipient":{"eboxType":"enterprise","eboxIdValue":"` + another + `"},"subject":{"nl":"Onderwerp"},"bodyMainContent":false,"replyAuthorized":false,` +
-		`"attachments":[{"attachmentTitle":{"nl":"Bijlage"},"httpPartName":"upload1","mainContent":true,"digest":{"digestValue":"` + digest + `","digestMethod":"sha_256"}}]}`
+	return `{"recipient":{"eboxType":"enterprise","enterpriseNumber":"` + another + `"},"subject":{"nl":"Onderwerp"},"isReplyAuthorized":false,` +
+		`"attachments":[{"attachmentTitle":{"nl":"Bijlage"},"httpPartName":"upload1","isMainContent":true,"digest":{"digestValue":"` + digest + `","digestMethod":"sha_256"}}]}`
 }
 
 func TestPublicationStreamsWhileItIsSent(t *testing.T) {

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -59,46 +61,64 @@ func (g *generation) newResolver() (*resolver, error) {
 	}
 	return newResolver(tenancy.ResolverOptions{
 		Mode: mode, Table: table, DefaultClient: g.cfg.Tenancy.DefaultClient, Now: g.now,
-	}, len(g.cfg.Tenancy.Suspended), suspendedRows(g.cfg.Tenancy)), nil
+	}, suspendedIn(g.cfg.Tenancy)), nil
 }
 
-// resolver is a tenancy.Resolver whose suspended numbers can be changed.
+// suspendedIn are the numbers that a configuration suspends, in its files and its rows.
+func suspendedIn(t config.Tenancy) map[enterprise.Number]bool {
+	numbers := make(map[enterprise.Number]bool, len(t.Suspended))
+	for _, n := range t.Suspended {
+		numbers[n] = true
+	}
+	for _, e := range t.Enterprises {
+		if e.Suspended {
+			numbers[e.Number] = true
+		}
+	}
+	return numbers
+}
+
+// resolver is a tenancy.Resolver to which suspended numbers can be added.
 type resolver struct {
 	mu      sync.Mutex
 	options tenancy.ResolverOptions
-	// stopped counts the suspended numbers, rows those of the table's own rows.
-	stopped, rows int
-	current       atomic.Pointer[tenancy.Resolver]
+	// numbers are those suspended now; added says that the configuration has fewer.
+	numbers map[enterprise.Number]bool
+	added   bool
+	current atomic.Pointer[tenancy.Resolver]
 }
 
-func newResolver(o tenancy.ResolverOptions, files, rows int) *resolver {
-	r := &resolver{options: o, stopped: files + rows, rows: rows}
+func newResolver(o tenancy.ResolverOptions, suspended map[enterprise.Number]bool) *resolver {
+	r := &resolver{options: o, numbers: suspended}
 	r.current.Store(tenancy.NewResolver(o))
 	return r
 }
 
-func suspendedRows(t config.Tenancy) (n int) {
-	for _, e := range t.Enterprises {
-		if e.Suspended {
-			n++
+// suspended are the numbers suspended now. more says that some were added after the
+// configuration was read. The map is not changed any more.
+func (r *resolver) suspended() (numbers map[enterprise.Number]bool, more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.numbers, r.added
+}
+
+// suspend adds numbers and returns how many of them are new.
+func (r *resolver) suspend(numbers []enterprise.Number) (added int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := maps.Clone(r.numbers)
+	for _, n := range numbers {
+		if !all[n] {
+			all[n] = true
+			added++
 		}
 	}
-	return n
-}
-
-// suspended counts the numbers of the suspended files and the rows that say so.
-func (r *resolver) suspended() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.stopped
-}
-
-func (r *resolver) suspend(numbers []enterprise.Number) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.options.Table = r.options.Table.WithSuspended(numbers)
-	r.stopped = len(numbers) + r.rows
-	r.current.Store(tenancy.NewResolver(r.options))
+	if added > 0 {
+		r.numbers, r.added = all, true
+		r.options.Table = r.options.Table.WithSuspended(slices.Collect(maps.Keys(all)))
+		r.current.Store(tenancy.NewResolver(r.options))
+	}
+	return added
 }
 
 // Check implements server.Resolver.

@@ -171,7 +171,7 @@ func TestTheAuthorizationServerIsDownAtTheStart(t *testing.T) {
 	if len(h.sim.Requests()) != 0 {
 		t.Errorf("upstreams saw %v", h.sim.Requests())
 	}
-	for path, health := range map[string]string{"/livez": "", "/readyz": "", "/health": "DEGRADED"} {
+	for path, health := range map[string]string{"/livez": "", "/health": "DEGRADED"} {
 		resp, err := h.http.Get(h.adm + path)
 		if err != nil {
 			t.Fatal(err)

@@ -3,11 +3,11 @@ package gateway
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"reflect"
 	"sync/atomic"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/telemetry"
 )
@@ -45,7 +45,7 @@ func (g *generation) newTracing(old *generation) error {
 			continue
 		}
 		var err error
-		if *file.content, err = os.ReadFile(file.name); err != nil {
+		if *file.content, err = files.Text(file.name, files.Most); err != nil {
 			return fmt.Errorf("reading %s: %w", file.key, err)
 		}
 	}
@@ -69,9 +69,9 @@ func (g *generation) newTracing(old *generation) error {
 func (g *generation) useTracer() { g.pool.tracer.Store(g.tracing.tracer) }
 
 // trace tells of a finished request.
-func (g *Gateway) trace(r *exchange.Record) { g.current.Load().tracing.done(r) }
+func (g *Gateway) trace(r *call.Record) { g.current.Load().tracing.done(r) }
 
-func (t *tracing) done(r *exchange.Record) {
+func (t *tracing) done(r *call.Record) {
 	if t.tracer != nil {
 		t.tracer.Done(r, t.templates[r.Route])
 	}
@@ -79,7 +79,7 @@ func (t *tracing) done(r *exchange.Record) {
 
 // tell tells of what was asked in the background: the access log and the collector of
 // traces, which would not know otherwise where its tries belong.
-func (g *generation) tell(r *exchange.Record) {
-	g.logged(r)
-	g.tracing.done(r)
+func (g *Gateway) tell(r *call.Record) {
+	g.o.Done(r)
+	g.trace(r)
 }

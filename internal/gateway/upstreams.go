@@ -5,17 +5,17 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/problem"
-	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
 )
 
 // upstream is one system behind the gateway. Its stack is the pool's.
 type upstream struct {
-	proxy *proxy.Upstream
+	to    *call.Upstream
 	stack *stacked
 	key   stackKey
 	// kept is how its answers are kept, nil if they are not.
@@ -27,21 +27,12 @@ type upstream struct {
 func (g *generation) newUpstream(o upstreamOptions, base *url.URL, rewriteLinks bool) (*upstream, error) {
 	o.base = base.String()
 	s, key := g.stackOf(o)
-	up, err := proxy.NewUpstream(o.name, base, s.stack, rewriteLinks)
+	up, err := call.NewUpstream(o.name, base, s.stack, rewriteLinks)
 	if err != nil {
 		g.pool.leave(g, key)
 		return nil, err
 	}
-	return &upstream{proxy: up, stack: s, key: key}, nil
-}
-
-// keptOf is what Target.Kept says of an upstream: nothing, rather than a nil of some
-// type, if its answers are not kept.
-func keptOf(u *upstream) any {
-	if u.kept == nil {
-		return nil
-	}
-	return u.kept
+	return &upstream{to: up, stack: s, key: key}, nil
 }
 
 // fixed is the target of a route whose upstream the configuration names.
@@ -64,7 +55,7 @@ func (g *generation) newFixed(route config.Route) (*fixed, error) {
 	if err != nil {
 		return nil, err
 	}
-	up.proxy.CallerCredentials = route.CallerCredentials
+	up.to.CallerCredentials = route.CallerCredentials
 	up.kept = g.newKept(route, rules, up.key.options.base)
 	return &fixed{g: g, route: route, rules: rules, upstream: up}, nil
 }
@@ -74,10 +65,7 @@ func (g *generation) newFixed(route config.Route) (*fixed, error) {
 func tokenless(route config.Route) bool { return len(route.Scopes) == 0 && len(route.Rules) == 0 }
 
 func (f *fixed) target(r server.TargetRequest) (server.Target, error) {
-	t := server.Target{Upstream: f.upstream.proxy, Kept: keptOf(f.upstream)}
-	var err error
-	t.Credential, err = f.rules.credential(r, "")
-	return t, err
+	return f.upstream.target(f.rules, r, "")
 }
 
 // federated is the target of a route that leads to the Document Providers.
@@ -189,6 +177,19 @@ func (f *federated) target(r server.TargetRequest) (server.Target, error) {
 	if err != nil {
 		return server.Target{}, problem.Internal(err)
 	}
-	credential, err := f.rules.credential(r, p.APIVersion)
-	return server.Target{Upstream: u.proxy, Credential: credential, Kept: keptOf(u)}, err
+	return u.target(f.rules, r, p.APIVersion)
+}
+
+// target is the upstream as the target of a call. version is that of the provider's API,
+// empty where there is no provider.
+func (u *upstream) target(rules *scopeRules, r server.TargetRequest, version string) (server.Target, error) {
+	source, err := rules.source(r, version)
+	if err != nil {
+		return server.Target{}, err
+	}
+	t := server.Target{Upstream: u.to, Keep: u.kept.of(source, r.Path)}
+	if source != nil {
+		t.Credential = source.Session()
+	}
+	return t, nil
 }

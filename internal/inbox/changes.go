@@ -4,22 +4,20 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"mime"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"ebox-gateway/internal/jsonscan"
 	"ebox-gateway/internal/problem"
 )
 
 // MaxChanges is the most that the body of a PATCH may have, in bytes: 1 MB.
 const MaxChanges = 1e6
-
-// deepestBody is how many objects and arrays of a body may stand in one another.
-const deepestBody = 64
 
 // Changes are the changes of a PATCH, by provider.
 type Changes struct {
@@ -73,22 +71,22 @@ func ParseChanges(body []byte, contentType []string, known []Provider) (*Changes
 	}
 	var items []byte
 	counted := false
-	members(whole, func(m member) bool {
-		switch string(m.key) {
+	jsonscan.Members(whole, func(m jsonscan.Member) bool {
+		switch string(m.Key) {
 		case "items":
-			items = m.value
+			items = m.Value
 		case "totalItems":
 			counted = true
 		}
 		return true
 	})
-	if len(items) == 0 || items[0] != '[' || blanks(items[1:])[0] == ']' {
+	if len(items) == 0 || items[0] != '[' || jsonscan.Blanks(items[1:])[0] == ']' {
 		return nil, badChanges("body", "/items", problem.IssueRequiredInput, "an array with at least one item is expected")
 	}
 	c := &Changes{contentType: contentType}
 	var issues []problem.Issue
 	index := 0
-	elements(items, func(item []byte) bool {
+	jsonscan.Elements(items, func(item []byte) bool {
 		if issue := c.add(item, known); issue != nil {
 			issue.In, issue.Name = "body", "/items/"+strconv.Itoa(index)+issue.Name
 			issues = append(issues, *issue)
@@ -100,7 +98,7 @@ func ParseChanges(body []byte, contentType []string, known []Provider) (*Changes
 	if len(issues) > 0 {
 		return nil, problem.BadRequest("The changes cannot be shared out among the Document Providers. Nothing was sent to any of them; give each item the providerId that the list shows for the message.", issues...)
 	}
-	others := without(asObject(without(whole, "items")), "totalItems")
+	others := jsonscan.Without(asObject(jsonscan.Without(whole, "items")), "totalItems")
 	for i := range c.parts {
 		c.parts[i].write(others, counted)
 	}
@@ -116,13 +114,13 @@ func (c *Changes) add(item []byte, known []Provider) *problem.Issue {
 	}
 	var id string
 	there := false
-	members(item, func(m member) bool {
-		if string(m.key) != "providerId" {
+	jsonscan.Members(item, func(m jsonscan.Member) bool {
+		if string(m.Key) != "providerId" {
 			return true
 		}
-		there = m.value[0] == '"'
+		there = m.Value[0] == '"'
 		if there {
-			id = text(m.value)
+			id = jsonscan.Text(m.Value)
 		}
 		return false
 	})
@@ -137,7 +135,7 @@ func (c *Changes) add(item []byte, known []Provider) *problem.Issue {
 		i = len(c.parts)
 		c.parts = append(c.parts, part{provider: id})
 	}
-	c.parts[i].items = append(c.parts[i].items, without(item, "providerId"))
+	c.parts[i].items = append(c.parts[i].items, jsonscan.Without(item, "providerId"))
 	return nil
 }
 
@@ -161,50 +159,13 @@ func (p *part) write(others []byte, counted bool) {
 	p.body = append(b, '}')
 }
 
-// checkBody refuses what two readers could read in two ways: invalid UTF-8 or JSON, a
-// byte order mark, a key that is repeated within its object, in whatever case.
+// checkBody refuses what two readers could read in two ways.
 func checkBody(body []byte) error {
-	wrong := func(name, detail string) error {
-		return badChanges("body", name, problem.IssueSchemaViolation, detail)
+	var fault *jsonscan.Fault
+	if errors.As(jsonscan.Check(body), &fault) {
+		return badChanges("body", fault.At, problem.IssueSchemaViolation, fault.Detail)
 	}
-	switch {
-	case bytes.HasPrefix(body, []byte("\ufeff")):
-		return wrong("", "it begins with a byte order mark: send the JSON without one")
-	case !utf8.Valid(body):
-		return wrong("", "it is not valid UTF-8")
-	case !json.Valid(body):
-		return wrong("", "it is not valid JSON")
-	}
-	return checkKeys(blanks(body), "", 0, wrong)
-}
-
-func checkKeys(value []byte, at string, depth int, wrong func(name, detail string) error) (err error) {
-	if depth > deepestBody {
-		return wrong(at, "it is nested deeper than "+strconv.Itoa(deepestBody))
-	}
-	switch value[0] {
-	case '{':
-		seen := make(map[string]struct{})
-		members(value, func(m member) bool {
-			key := strings.ToLower(string(m.key))
-			name := at + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(clip(string(m.key)))
-			if _, twice := seen[key]; twice {
-				err = wrong(name, "the key is repeated within its object")
-				return false
-			}
-			seen[key] = struct{}{}
-			err = checkKeys(m.value, name, depth+1, wrong)
-			return err == nil
-		})
-	case '[':
-		i := 0
-		elements(value, func(e []byte) bool {
-			err = checkKeys(e, at+"/"+strconv.Itoa(i), depth+1, wrong)
-			i++
-			return err == nil
-		})
-	}
-	return err
+	return nil
 }
 
 // outcome is what became of one provider's part.
@@ -214,9 +175,12 @@ type outcome struct {
 }
 
 // Change sends each provider its own changes, all at once, and says what became of
-// each: 200 if all of them succeeded, else 207. A provider that cannot be called now
-// has not got them. Writes have no time limit but their own: how they ended would not
-// be known. If the caller has gone, the error is that of ctx.
+// each: 200 if all of them succeeded, 207 if some did. If none did, the error is a
+// *problem.Problem: most clients look at the status alone, and would take a 207 for done.
+// Its status is that of all providers if they agree; else 400 if each of them refused (a
+// 4xx, and no use in sending it again), and 502 if not. A provider that cannot be called
+// now has not got its changes. Writes have no time limit but their own: how they ended
+// would not be known. If the caller has gone, the error is that of ctx.
 func (in *Inbox) Change(ctx context.Context, round *Round, c *Changes) (*Result, int, error) {
 	result := new(Result)
 	outcomes := make([]outcome, len(c.parts))
@@ -224,25 +188,65 @@ func (in *Inbox) Change(ctx context.Context, round *Round, c *Changes) (*Result,
 	if isGone(ctx) {
 		return result, 0, ctx.Err()
 	}
-	status := http.StatusOK
-	b := []byte(`{"providers":[`)
+	b := []byte{'['}
 	for i, o := range outcomes {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		p := &c.parts[i]
-		b = append(append(b, `{"providerId":`...), quoted(p.provider)...)
+		b = append(append(b, `{"providerId":`...), jsonscan.Quoted(p.provider)...)
 		b = strconv.AppendInt(append(b, `,"status":`...), int64(o.status), 10)
 		b = strconv.AppendInt(append(b, `,"items":`...), int64(len(p.items)), 10)
 		if o.missing != nil {
-			status = http.StatusMultiStatus
 			result.Missing = append(result.Missing, o.missing)
 			b = append(append(b, `,"problem":`...), o.missing.Problem...)
 		}
 		b = append(b, '}')
 	}
-	result.Asked, result.Body = len(c.parts), append(b, "]}\n"...)
+	b = append(b, ']')
+	result.Asked = len(c.parts)
+	if len(result.Missing) == len(c.parts) {
+		return result, 0, refusalOfAll(result.Missing, b, in.o.Now())
+	}
+	status := http.StatusOK
+	if len(result.Missing) > 0 {
+		status = http.StatusMultiStatus
+	}
+	result.Body = append(append([]byte(`{"providers":`), b...), "}\n"...)
 	return result, status, nil
+}
+
+// refusalOfAll is the problem of changes that no provider has accepted. providers says
+// what became of each.
+func refusalOfAll(missing []*Missing, providers []byte, now time.Time) *problem.Problem {
+	status, refused := missing[0].Status, true
+	for _, m := range missing {
+		if m.Status != status {
+			status = 0
+		}
+		refused = refused && m.Status < http.StatusInternalServerError
+	}
+	switch {
+	case status != 0:
+	case refused:
+		status = http.StatusBadRequest
+	default:
+		status = http.StatusBadGateway
+	}
+	author := problem.ProxyDestinationUnavail
+	if refused {
+		author = problem.ProxyRequestDenied
+	}
+	p := &problem.Problem{
+		Type: "urn:problem-type:ebox-gateway:changesRefused", Title: "Changes Refused", Status: status,
+		Detail: "No Document Provider has accepted its changes. The member providers has the status and the problem of each; where it says requestSent, the changes may have taken effect all the same.",
+	}
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		if d := wait(missing, true, now); d > 0 {
+			p.Header = http.Header{"Retry-After": {strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)}}
+		}
+	}
+	return p.With("providers", json.RawMessage(providers)).Proxy(author)
 }
 
 func (in *Inbox) change(ctx context.Context, round *Round, c *Changes, p *part) outcome {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/jsonscan"
 )
 
 // answers are what each provider says, whatever it is asked.
@@ -115,7 +117,7 @@ func TestNoCountOfAProviderSpoilsTheSum(t *testing.T) {
 func TestNothingThatAReaderMayRefuseIsPassedOn(t *testing.T) {
 	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 	for value, whole := range map[string]bool{
-		deep(deepest - 1): true, deep(deepest): false, deep(9000): false,
+		deep(jsonscan.Deepest - 1): true, deep(jsonscan.Deepest): false, deep(9000): false,
 		`"\ud83d\ude00 \\ud800 \u00e9 \n"`: true, `"\ud800"`: false, `"\udc00"`: false, `"\uD83D\u0041"`: false, `"\uDE00\uD83D"`: false, `{"\ud800":1}`: false,
 		`["[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["]`: true,
 	} {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ebox-gateway/internal/jsonscan"
 )
 
 // Round is one request to all providers.
@@ -26,8 +28,9 @@ type Result struct {
 	// lacks something, by id.
 	Asked   int
 	Missing []*Missing
-	// Body is the answer, as JSON.
+	// Body is the answer, as JSON; Next is the URL of the next page, empty if there is none.
 	Body []byte
+	Next string
 }
 
 // resultOf sorts out who is asked, in the order of the ids.
@@ -97,7 +100,13 @@ func (in *Inbox) List(ctx context.Context, round *Round, q *Query, self string) 
 		return result, err
 	}
 	w.missing = result.Missing
-	result.Body = w.write()
+	links := w.links()
+	for _, l := range links {
+		if l.relation == "next" {
+			result.Next = l.url
+		}
+	}
+	result.Body = w.write(links)
 	return result, nil
 }
 
@@ -113,8 +122,9 @@ func newest(ctx context.Context, streams []*stream) *stream {
 	return best
 }
 
-// listWriter writes the answer: items, totalItems and links as the API has them, and
-// the member incomplete.
+// listWriter writes the answer: items, and the count and the links as the API has them
+// before version 3 (totalItems, _links) and in the Belgif guide (total, next …), since
+// callers read the one or the other; and the member incomplete.
 type listWriter struct {
 	q       *Query
 	self    string
@@ -143,7 +153,10 @@ func (w *listWriter) take(s *stream, wanted bool) {
 	s.take()
 }
 
-func (w *listWriter) write() []byte {
+// pageLink is a link to a page of the list.
+type pageLink struct{ relation, url string }
+
+func (w *listWriter) write(links []pageLink) []byte {
 	size := 1024
 	for _, m := range w.page {
 		size += len(m.raw) + 64
@@ -153,7 +166,7 @@ func (w *listWriter) write() []byte {
 	for i, m := range w.page {
 		s := w.from[i]
 		if ids[s] == nil {
-			ids[s] = quoted(s.provider)
+			ids[s] = jsonscan.Quoted(s.provider)
 		}
 		if i > 0 {
 			b = append(b, ',')
@@ -163,12 +176,19 @@ func (w *listWriter) write() []byte {
 	b = append(b, ']')
 	total, counted := w.total()
 	if counted {
-		b = append(b, `,"totalItems":`...)
-		b = strconv.AppendInt(b, int64(total), 10)
+		b = strconv.AppendInt(append(b, `,"totalItems":`...), int64(total), 10)
+		b = strconv.AppendInt(append(b, `,"total":`...), int64(total), 10)
 	}
-	b = append(b, `,"_links":{`...)
-	b = w.links(b)
-	b = append(b, '}')
+	hal := []byte(`,"_links":{`)
+	for i, l := range links {
+		url := jsonscan.Quoted(l.url)
+		b = append(append(append(append(b, `,"`...), l.relation...), `":`...), url...)
+		if i > 0 {
+			hal = append(hal, ',')
+		}
+		hal = append(append(append(append(append(hal, '"'), l.relation...), `":{"href":`...), url...), '}')
+	}
+	b = append(append(b, hal...), '}')
 	if len(w.missing) > 0 {
 		b = append(b, `,"incomplete":`...)
 		b = appendMissing(b, w.missing)
@@ -191,30 +211,29 @@ func (w *listWriter) total() (sum int, counted bool) {
 	return sum, true
 }
 
-// links appends self, first, prev and next. All but self hold the list to the messages
+// links gives self, first, prev and next. All but self hold the list to the messages
 // up to the newest one that there is now: what comes in later has a later date, and so
 // moves nothing from one page to another.
-func (w *listWriter) links(b []byte) []byte {
+func (w *listWriter) links() []pageLink {
 	q := w.q
 	before := q.before
 	if anchor := w.anchor(); !anchor.IsZero() {
 		before = receivedBefore(anchor)
 	}
-	b = w.link(b, "self", q.before, q.Page, q.skip)
-	b = w.link(append(b, ','), "first", before, 1, q.skip)
+	list := []pageLink{w.link("self", q.before, q.Page, q.skip), w.link("first", before, 1, q.skip)}
 	if q.Page > 1 {
-		b = w.link(append(b, ','), "prev", before, q.Page-1, q.skip)
+		list = append(list, w.link("prev", before, q.Page-1, q.skip))
 	}
 	switch more := slices.ContainsFunc(w.streams, (*stream).more); {
 	case !more || len(w.page) == 0:
 	case (q.Page+1)*q.PageSize <= Deepest:
-		b = w.link(append(b, ','), "next", before, q.Page+1, q.skip)
+		list = append(list, w.link("next", before, q.Page+1, q.skip))
 	case !w.latest.IsZero() && w.tied <= Deepest:
 		// No page reaches deeper, so the list is taken up again at the moment of the
 		// last message, without those of that moment that were given.
-		b = w.link(append(b, ','), "next", receivedBefore(above(w.latest)), 1, w.tied)
+		list = append(list, w.link("next", receivedBefore(above(w.latest)), 1, w.tied))
 	}
-	return b
+	return list
 }
 
 func (w *listWriter) anchor() time.Time {
@@ -238,15 +257,22 @@ func receivedBefore(t time.Time) string {
 	return "receivedBefore=" + t.UTC().Format("2006-01-02T15:04:05.999Z07:00")
 }
 
-func (w *listWriter) link(b []byte, name, before string, page, skip int) []byte {
+func (w *listWriter) link(relation, before string, page, skip int) pageLink {
 	query := join(join(w.q.filters, before), w.q.partial)
 	query = join(query, "page="+strconv.Itoa(page)+"&pageSize="+strconv.Itoa(w.q.PageSize))
 	if skip > 0 {
 		query += "&skip=" + strconv.Itoa(skip)
 	}
-	b = append(b, '"')
-	b = append(b, name...)
-	b = append(b, `":{"href":`...)
-	b = append(b, quoted(w.self+"?"+query)...)
+	return pageLink{relation, w.self + "?" + query}
+}
+
+// named appends the object with the provider's id as its first member. id is quoted.
+func named(b, object []byte, id []byte) []byte {
+	b = append(b, `{"providerId":`...)
+	b = append(b, id...)
+	if rest := jsonscan.Without(object, "providerId"); len(rest) > 0 {
+		b = append(b, ',')
+		b = append(b, rest...)
+	}
 	return append(b, '}')
 }

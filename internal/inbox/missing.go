@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"ebox-gateway/internal/jsonscan"
 	"ebox-gateway/internal/problem"
 )
 
@@ -95,7 +96,7 @@ func refused(provider string, a *Answer, now time.Time) *Missing {
 	body, err := io.ReadAll(io.LimitReader(a.Body, maxProblem+1))
 	// A whole object of JSON goes on: a problem document as it is, a StatusMessage of
 	// version 2 within a problem that says so. Anything else says nothing to a program.
-	if err == nil && len(body) <= maxProblem && saysJSON(a.ContentType) && json.Valid(body) && utf8.Valid(body) && readable(body) {
+	if err == nil && len(body) <= maxProblem && saysJSON(a.ContentType) && json.Valid(body) && utf8.Valid(body) && jsonscan.Readable(body) {
 		if body = bytes.TrimSpace(body); body[0] == '{' {
 			m.Problem = body
 			if !strings.HasPrefix(a.ContentType, problem.ContentType) {
@@ -222,9 +223,9 @@ func appendMissing(b []byte, missing []*Missing) []byte {
 			b = append(b, ',')
 		}
 		b = append(b, `{"providerId":`...)
-		b = append(b, quoted(m.Provider)...)
+		b = append(b, jsonscan.Quoted(m.Provider)...)
 		b = append(b, `,"reason":`...)
-		b = append(b, quoted(m.Reason)...)
+		b = append(b, jsonscan.Quoted(m.Reason)...)
 		b = append(b, `,"problem":`...)
 		b = append(b, m.Problem...)
 		b = append(b, '}')

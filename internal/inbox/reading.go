@@ -9,6 +9,9 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/jsonscan"
 )
 
 const (
@@ -36,6 +39,7 @@ var (
 	errBroken    error = unusable("is not valid JSON")
 	errNoList    error = unusable("is no list of messages in the form of the API")
 	errNoID      error = unusable("holds a message without a messageId")
+	errNoDate    error = unusable("holds no message with a publicationDate or receiptDate that can be read, so that it cannot be put in order with the others")
 	errTooLarge  error = unusable(fmt.Sprintf("is larger than a list may be: %d bytes, of which one message may have %d", maxAnswer, maxMessage))
 	errStrange   error = unusable("holds something that not every reader of JSON takes, for its nesting or its surrogates")
 	errEndless   error = unusable("repeats itself from page to page, so that the list has no end")
@@ -147,13 +151,17 @@ func (r *reader) list(each func(*message) error) (listing, error) {
 		case "items":
 			found = true
 			err = r.items(each)
-		case "totalItems":
-			if err = r.value(&raw); err == nil {
-				l.counted = json.Unmarshal(raw, &l.total) == nil && l.total >= 0 && l.total <= maxCount && string(raw) != "null"
+		case "totalItems", "total": // before version 3, and in the Belgif guide
+			if err = r.value(&raw); err == nil && string(raw) != "null" {
+				l.counted = json.Unmarshal(raw, &l.total) == nil && l.total >= 0 && l.total <= maxCount
 			}
 		case "_links":
 			if err = r.value(&raw); err == nil {
 				l.links(raw)
+			}
+		case "first", "last", "prev", "next":
+			if err = r.value(&raw); err == nil && raw[0] == '"' {
+				l.link(key.(string), raw)
 			}
 		default:
 			err = r.value(&raw)
@@ -203,27 +211,33 @@ func (r *reader) items(each func(*message) error) error {
 
 // newMessage takes what is needed out of a message, which is valid JSON.
 func newMessage(raw []byte) (message, error) {
-	m := message{raw: raw}
+	m, published := message{raw: raw}, false
 	switch {
 	case raw[0] != '{':
 		return m, errNoList
 	case !utf8.Valid(raw): // it would spoil the whole answer for strict readers
 		return m, errBroken
-	case !readable(raw):
+	case !jsonscan.Readable(raw):
 		return m, errStrange
 	}
-	members(raw, func(f member) bool {
-		switch string(f.key) {
+	jsonscan.Members(raw, func(f jsonscan.Member) bool {
+		switch string(f.Key) {
 		case "messageId":
-			if f.value[0] == '"' {
-				m.id = text(f.value)
-			} else if f.value[0] != 'n' && f.value[0] != '{' && f.value[0] != '[' {
-				m.id = string(f.value)
+			if f.Value[0] == '"' {
+				m.id = jsonscan.Text(f.Value)
+			} else if f.Value[0] != 'n' && f.Value[0] != '{' && f.Value[0] != '[' {
+				m.id = string(f.Value)
+			}
+		case "publicationDate": // the order of version 3, which may have a receiptDate too
+			if t := moment(f.Value); !t.IsZero() {
+				m.received, published = t, true
 			}
 		case "receiptDate":
-			m.received = moment(f.value)
+			if t := moment(f.Value); !published {
+				m.received = t
+			}
 		case "expirationDate":
-			m.expires = moment(f.value)
+			m.expires = moment(f.Value)
 		}
 		return true
 	})
@@ -233,21 +247,30 @@ func newMessage(raw []byte) (message, error) {
 	return m, nil
 }
 
+// link notes a page's link to another.
+func (l *listing) link(relation string, target []byte) {
+	l.paged = true
+	if relation == "next" {
+		l.next = jsonscan.Text(target)
+	}
+}
+
 // links reads a page's HAL links.
 func (l *listing) links(raw []byte) {
 	if raw[0] != '{' {
 		return
 	}
-	members(raw, func(f member) bool {
-		switch string(f.key) {
-		case "first", "last", "prev":
+	jsonscan.Members(raw, func(f jsonscan.Member) bool {
+		switch relation := string(f.Key); relation {
+		case "first", "last", "prev", "next":
 			l.paged = true
-		case "next":
-			l.paged = true
-			if f.value[0] == '{' {
-				members(f.value, func(h member) bool {
-					if string(h.key) == "href" && h.value[0] == '"' {
-						l.next = text(h.value)
+			if f.Value[0] == '"' {
+				l.link(relation, f.Value)
+			}
+			if f.Value[0] == '{' {
+				jsonscan.Members(f.Value, func(h jsonscan.Member) bool {
+					if string(h.Key) == "href" && h.Value[0] == '"' {
+						l.link(relation, h.Value)
 					}
 					return true
 				})
@@ -257,28 +280,14 @@ func (l *listing) links(raw []byte) {
 	})
 }
 
-// moment reads a date-time as providers write it: RFC 3339, its offset without a colon
-// or left out (then in UTC), a day alone, or the milliseconds since 1970 of a program
-// that was told nothing about dates. Zero if it is none of these, or in the last year that
+// moment reads a date, without a zone in UTC. Zero if it is none, or in the last year that
 // dates can write: the moment behind it, which links name, could not be written.
 func moment(value []byte) time.Time {
-	if value[0] >= '1' && value[0] <= '9' {
-		var ms int64
-		if json.Unmarshal(value, &ms) == nil {
-			return writable(time.UnixMilli(ms))
-		}
+	t, _, ok := ebox.Date(value, time.UTC)
+	if !ok {
 		return time.Time{}
 	}
-	if value[0] != '"' {
-		return time.Time{}
-	}
-	s := text(value)
-	for _, layout := range [...]string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700", "2006-01-02T15:04:05.999999999", time.DateOnly} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return writable(t)
-		}
-	}
-	return time.Time{}
+	return writable(t)
 }
 
 func writable(t time.Time) time.Time {

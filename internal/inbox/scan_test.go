@@ -5,66 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
-	"strings"
 	"testing"
-	"unicode/utf8"
 )
-
-// FuzzScan compares what is found in a text with what encoding/json finds there.
-func FuzzScan(f *testing.F) {
-	for _, s := range []string{
-		`{}`, `[]`, `{"a":1}`, ` { "a" : [ 1 , {"b":"}]\""} ] , "providerId" : null } `, `{"providerId":"x"}`, `{"providerId":"x","b":2}`,
-		`{"b":2 ,"providerId":"x"}`, `["\\",{"a\u0022":-1e5}]`, `{"providerId":{"providerId":[]},"c":"é"}`, `"text"`, `12.5`, `null`,
-	} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		if !json.Valid(raw) || !utf8.Valid(raw) {
-			return
-		}
-		raw = bytes.TrimSpace(raw)
-		if n := valueEnd(raw); n != len(raw) {
-			t.Fatalf("%q ends at %d", raw, n)
-		}
-		switch raw[0] {
-		case '[':
-			var want []json.RawMessage
-			if err := json.Unmarshal(raw, &want); err != nil {
-				return // deeper than encoding/json goes
-			}
-			i := 0
-			elements(raw, func(e []byte) bool {
-				if i >= len(want) || !bytes.Equal(e, want[i]) {
-					t.Fatalf("element %d of %q is %q", i, raw, e)
-				}
-				i++
-				return true
-			})
-			if i != len(want) {
-				t.Fatalf("%d elements of %d in %q", i, len(want), raw)
-			}
-		case '{':
-			var want map[string]json.RawMessage
-			if err := json.Unmarshal(raw, &want); err != nil {
-				return
-			}
-			got := make(map[string]json.RawMessage)
-			members(raw, func(m member) bool { got[string(m.key)] = json.RawMessage(bytes.Clone(m.value)); return true })
-			if !reflect.DeepEqual(got, want) {
-				t.Fatalf("%q: %v, want %v", raw, got, want)
-			}
-			whole := named(nil, raw, quoted("p&q"))
-			var now map[string]json.RawMessage
-			if err := json.Unmarshal(whole, &now); err != nil {
-				t.Fatalf("%q became %q: %v", raw, whole, err)
-			}
-			want["providerId"] = json.RawMessage(`"p&q"`)
-			if !reflect.DeepEqual(now, want) || bytes.Count(whole, []byte(`"p&q"`)) != 1+strings.Count(string(without(raw, "providerId")), `"p&q"`) {
-				t.Fatalf("%q became %q", raw, whole)
-			}
-		}
-	})
-}
 
 // FuzzReadList has whatever bytes read as a list: no more is read of it than allowed,
 // and what is taken out of it is valid.

@@ -61,6 +61,10 @@ type stream struct {
 	beyond  bool // there were messages beyond what is needed
 	missing *Missing
 
+	// dated is the first date that any of its messages has: without one, nobody knows how
+	// it is ordered.
+	dated time.Time
+
 	came    int // messages in all pages since the last start, whatever became of them
 	total   int
 	counted bool
@@ -153,6 +157,19 @@ func (s *stream) read(a *Answer) error {
 		}
 		return nil
 	})
+	if came > 0 && s.dated.IsZero() {
+		s.unread, s.count, s.beyond = nil, 0, false
+		if err == nil {
+			err = errNoDate
+		}
+		return err
+	}
+	// Those in front of the first date stand where that one does.
+	for i := range s.unread {
+		if s.unread[i].at.Equal(distant) {
+			s.unread[i].at = s.dated
+		}
+	}
 	if err == nil {
 		return s.advance(&l, fresh, came)
 	}
@@ -176,6 +193,9 @@ func (s *stream) none() *listing {
 // admit takes a message in, if it is new and within the window; it tells whether it is
 // new. m and its raw are the reader's.
 func (s *stream) admit(m *message) bool {
+	if s.dated.IsZero() {
+		s.dated = m.received
+	}
 	if _, twice := s.seen[m.id]; twice {
 		s.moved = true // down, from the page before
 		return false

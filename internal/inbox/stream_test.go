@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -168,4 +169,63 @@ func TestAPanicEndsTheCallersGoroutine(t *testing.T) {
 			panic("fault")
 		}
 	})
+}
+
+func TestAListIsReadInEitherVersion(t *testing.T) {
+	for _, c := range []struct {
+		name, items, behind string
+		want                string // the order, with a second provider's message of 12:00
+		total               string
+		missing             string
+	}{
+		{"version 2", `{"messageId":"1","receiptDate":"2026-11-20T13:00:00Z"}`, `,"totalItems":1`, "1 b", `"totalItems":2`, ""},
+		{"version 3", `{"messageId":"1","publicationDate":"2026-11-20T13:30:00+02:00"}`, `,"total":1`, "b 1", `"total":2`, ""},
+		{"both dates", `{"messageId":"1","receiptDate":"2026-11-20T11:00:00Z","publicationDate":"2026-11-20T13:00:00Z"}`, `,"total":1`, "1 b", `"total":2`, ""},
+		{"a publication date that is none", `{"messageId":"1","publicationDate":"soon","receiptDate":"2026-11-20T13:00:00Z"}`, `,"total":1`, "1 b", `"total":2`, ""},
+		{"Java's dates", `{"messageId":"1","publicationDate":[2026,11,20,13,0]}`, `,"total":1`, "1 b", `"total":2`, ""},
+		{"seconds", `{"messageId":"1","publicationDate":1795179600.000000000}`, `,"total":1`, "1 b", `"total":2`, ""},
+		{"Java's zones", `{"messageId":"1","publicationDate":"2026-11-20T12:30:00+01:00[Europe/Brussels]"}`, `,"total":1`, "b 1", `"total":2`, ""},
+		{"one of two without a date", `{"messageId":"1"},{"messageId":"2","publicationDate":"2026-11-20T11:00:00Z"}`, `,"total":2`, "b 1 2", `"total":3`, ""},
+		{"no date that is known", `{"messageId":"1","date":"2026-11-20T13:00:00Z"}`, `,"total":1`, "b", "", "a;reason=malformed"},
+		{"dates that cannot be read", `{"messageId":"1","receiptDate":"20 november"},{"messageId":"2","publicationDate":null}`, `,"total":2`, "b", "", "a;reason=malformed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			says := func(body string) func() *Answer {
+				return func() *Answer {
+					return &Answer{Status: 200, ContentType: "application/json", Body: io.NopCloser(strings.NewReader(body))}
+				}
+			}
+			a := answers{
+				"a": says(`{"items":[` + c.items + `]` + c.behind + `}`),
+				"b": says(`{"items":[{"messageId":"b","receiptDate":"2026-11-20T12:00:00Z"}],"totalItems":1}`),
+			}
+			q, err := ParseQuery("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := New(Options{Timeout: time.Minute, Now: time.Now}).List(t.Context(), a.round(), q, "http://localhost/ebox/messages")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got struct {
+				Items []struct {
+					ID string `json:"messageId"`
+				}
+			}
+			if err := json.Unmarshal(r.Body, &got); err != nil {
+				t.Fatal(err)
+			}
+			var ids []string
+			for _, m := range got.Items {
+				ids = append(ids, m.ID)
+			}
+			missing := ""
+			if len(r.Missing) > 0 {
+				missing = HeaderOf(r.Missing)
+			}
+			if strings.Join(ids, " ") != c.want || missing != c.missing || !strings.Contains(string(r.Body), c.total) || (c.total == "") == strings.Contains(string(r.Body), `"total`) {
+				t.Errorf("%v, missing %q, %s", ids, missing, r.Body)
+			}
+		})
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"ebox-gateway/internal/jsonscan"
 )
 
 // summary is what one provider says of an e-Box.
@@ -25,7 +27,7 @@ type summary struct {
 }
 
 // Summary gives the summary of all providers together, with each one's own under
-// providers. query is sent on. self and list are the URLs of the summary and of the list
+// providers; what counts only some of them says so by the member incomplete. query is sent on. self and list are the URLs of the summary and of the list
 // as this caller reaches them. The error is as List's.
 func (in *Inbox) Summary(ctx context.Context, round *Round, query string, whole bool, self, list string) (*Result, error) {
 	asked, result := in.resultOf(round)
@@ -51,20 +53,18 @@ func (in *Inbox) Summary(ctx context.Context, round *Round, query string, whole 
 		return result, err
 	}
 	b := []byte{'{'}
-	if len(result.Missing) == 0 {
-		b = appendCounters(b, there)
-	}
+	b = appendCounters(b, there)
 	b = append(b, `"providers":[`...)
 	for i, s := range there {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = named(b, s.raw, quoted(s.provider))
+		b = named(b, s.raw, jsonscan.Quoted(s.provider))
 	}
 	b = append(b, `],"_links":{"self":{"href":`...)
-	b = append(b, quoted(self)...)
+	b = append(b, jsonscan.Quoted(self)...)
 	b = append(b, `},"messages":{"href":`...)
-	b = append(b, quoted(list)...)
+	b = append(b, jsonscan.Quoted(list)...)
 	b = append(b, "}}"...)
 	if len(result.Missing) > 0 {
 		b = append(b, `,"incomplete":`...)
@@ -104,7 +104,7 @@ func readSummary(a *Answer) (*summary, error) {
 		return nil, errLong
 	case !json.Valid(body), !utf8.Valid(body):
 		return nil, errBroken
-	case !readable(body):
+	case !jsonscan.Readable(body):
 		return nil, errStrange
 	}
 	return newSummary(bytes.TrimSpace(body))
@@ -116,21 +116,21 @@ func newSummary(raw []byte) (*summary, error) {
 		return nil, errNoSummary
 	}
 	s := &summary{raw: raw}
-	members(raw, func(m member) bool {
-		switch string(m.key) {
+	jsonscan.Members(raw, func(m jsonscan.Member) bool {
+		switch string(m.Key) {
 		case "numberOfMessages":
-			s.messages = whole(m.value)
+			s.messages = whole(m.Value)
 		case "numberOfUnreadMessages":
-			s.unread = whole(m.value)
+			s.unread = whole(m.Value)
 		case "eboxSize":
 			var f *float64
-			if json.Unmarshal(m.value, &f) == nil && f != nil && *f >= 0 && *f <= maxCount {
+			if json.Unmarshal(m.Value, &f) == nil && f != nil && *f >= 0 && *f <= maxCount {
 				s.size = f
 			}
 		case "lastReceiptDate":
-			s.received, s.receivedAt = m.value, moment(m.value)
+			s.received, s.receivedAt = m.Value, moment(m.Value)
 		case "lastConsultationDate":
-			s.consulted, s.consultedAt = m.value, moment(m.value)
+			s.consulted, s.consultedAt = m.Value, moment(m.Value)
 		}
 		return true
 	})
@@ -148,7 +148,9 @@ func whole(value []byte) *int64 {
 }
 
 // appendCounters appends those members of the summary that are true of all providers
-// together: a sum that one of them did not give is left out.
+// that answered, together: a sum that one of them did not give is left out. If some did
+// not answer, the sums are of the others: the API requires numberOfMessages, and a client
+// that reads 0 where it is missing would take a full e-Box for an empty one.
 func appendCounters(b []byte, all []*summary) []byte {
 	var messages, unread int64
 	var size float64

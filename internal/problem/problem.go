@@ -176,10 +176,14 @@ func BadRequest(detail string, issues ...Issue) *Problem {
 }
 
 // Unreadable is a request that is no HTTP, or none that the gateway speaks: 400, or what
-// its status says (RFC 6585, section 5: 431; RFC 9110, sections 15.6.2 and 15.6.6).
+// its status says (RFC 6585, section 5: 431; RFC 9110, sections 15.5.12, 15.5.15, 15.5.18,
+// 15.6.2 and 15.6.6).
 func Unreadable(status int, detail string) *Problem {
 	p := BadRequest(detail)
 	names := map[int]string{
+		http.StatusLengthRequired:              "lengthRequired",
+		http.StatusRequestURITooLong:           "uriTooLong",
+		http.StatusExpectationFailed:           "expectationFailed",
 		http.StatusRequestHeaderFieldsTooLarge: "requestHeaderFieldsTooLarge",
 		http.StatusNotImplemented:              "notImplemented",
 		http.StatusHTTPVersionNotSupported:     "httpVersionNotSupported",

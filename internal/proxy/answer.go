@@ -4,70 +4,105 @@ import (
 	"net/http"
 	"strings"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
-// Values that many messages share. Nobody changes them in place.
-var (
-	trailersToken = []string{"trailers"}
-	identityToken = []string{"identity"}
-	closeToken    = []string{"close"}
-
-	via10 = []string{"1.0 " + problem.Pseudonym}
-	via11 = []string{"1.1 " + problem.Pseudonym}
-	via20 = []string{"2.0 " + problem.Pseudonym}
-)
-
-// via is the gateway's entry in Via for a message received in this version.
-func via(major, minor int) []string {
-	switch {
-	case major == 2:
-		return via20
-	case major == 1 && minor == 0:
-		return via10
-	}
-	return via11
-}
-
-// answerHeader writes the header of resp into h, the caller's: what may pass, with
+// answerHeader writes the header of the answer into h, the caller's: what may pass, with
 // links rewritten, and what the gateway adds. A rewritten body loses the fields that
 // describe its bytes. h may hold fields of the layers before, which stay unless the
 // upstream says otherwise; Vary of both counts.
-func (p *Proxy) answerHeader(h http.Header, resp *http.Response, c *Call, rec *exchange.Record, m *linkMap, rewritten bool) {
+func (d *delivery) answerHeader(h http.Header) {
+	a, c := d.a, d.c
 	vary := h["Vary"]
-	for name, values := range resp.Header {
-		if c.Upstream.dropsFromAnswer(name) || rewritten && describesBytes(name) {
+	for name, values := range a.Header {
+		if dropsFrom(c.To, name) || d.rewritten && describesBytes(name) {
 			continue
 		}
 		h[name] = values
 	}
-	if len(vary) > 0 && len(resp.Header["Vary"]) > 0 {
-		h["Vary"] = append(vary[:len(vary):len(vary)], resp.Header["Vary"]...)
+	if theirs := a.Header["Vary"]; len(vary) > 0 && len(theirs) > 0 {
+		h["Vary"] = appendTo(vary, theirs)
 	}
-	dropListed(h, resp.Header)
+	if listed := a.Header["Connection"]; len(listed) > 0 {
+		call.DropListed(h, listed)
+	}
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // or the server would guess one
 	}
-	if c.Upstream.RewriteLinks {
+	if c.To.RewriteLinks {
 		if v, ok := h["Location"]; ok {
-			h["Location"] = m.header(v)
+			h["Location"] = d.links.Header(v)
 		}
 		if v, ok := h["Content-Location"]; ok {
-			h["Content-Location"] = m.header(v)
+			h["Content-Location"] = d.links.Header(v)
 		}
 		if v, ok := h["Link"]; ok {
-			h["Link"] = m.linkHeader(v)
+			h["Link"] = d.links.LinkHeader(v)
 		}
 	}
-	h["Via"] = appendTo(h["Via"], via(resp.ProtoMajor, resp.ProtoMinor))
-	h["X-Request-Id"] = []string{rec.ID}
-	h["X-Ebox-Environment"] = p.environment
-	// An upstream's success at the first try needs no explanation, nor does an
-	// answer that came from the cache.
-	if rec.Tries > 1 || rec.Tries == 1 && resp.StatusCode >= 400 {
-		h["Proxy-Status"] = appendTo(h["Proxy-Status"], []string{problem.ProxyStatus("", resp.StatusCode, rec.Tries)})
+	h["Via"] = appendTo(h["Via"], via(a.ProtoMajor, a.ProtoMinor))
+	if a.Cache != "" {
+		h["Cache-Status"] = appendTo(notOurs(h["Cache-Status"]), []string{problem.Pseudonym + "; " + a.Cache})
+	} else if v, ok := h["Cache-Status"]; ok {
+		h["Cache-Status"] = notOurs(v)
 	}
+	if a.Age != "" {
+		h["Age"] = []string{a.Age}
+	}
+	// An upstream's success at the first try needs no explanation, nor does an answer
+	// that came from the cache.
+	tries := c.Record.Tries
+	if v, ok := h["Proxy-Status"]; ok {
+		h["Proxy-Status"] = notOurs(v)
+	}
+	if tries > 1 || tries == 1 && a.Status >= 400 {
+		h["Proxy-Status"] = appendTo(h["Proxy-Status"], []string{problem.ProxyStatus("", a.Status, tries)})
+	}
+}
+
+// notOurs leaves out of the values of a list field (RFC 9209, RFC 9211) the members in
+// this gateway's name: a provider that writes one would speak for the gateway.
+func notOurs(values []string) []string {
+	for i, v := range values {
+		if !strings.Contains(v, problem.Pseudonym) {
+			continue
+		}
+		kept := append([]string(nil), values[:i]...)
+		for _, list := range values[i:] {
+			if left := membersNotOurs(list); left != "" {
+				kept = append(kept, left)
+			}
+		}
+		if len(kept) == 0 {
+			return nil
+		}
+		return kept
+	}
+	return values
+}
+
+// membersNotOurs leaves the gateway's members out of a list of structured items (RFC
+// 9651, section 3.1). A comma within quotes does not part.
+func membersNotOurs(list string) string {
+	var kept []string
+	quoted, start := false, 0
+	for i := 0; i <= len(list); i++ {
+		switch {
+		case i < len(list) && quoted && list[i] == '\\':
+			i++
+		case i < len(list) && list[i] == '"':
+			quoted = !quoted
+		case i == len(list) || list[i] == ',' && !quoted:
+			member := strings.Trim(list[start:i], " \t")
+			name, _, _ := strings.Cut(member, ";")
+			if name = strings.Trim(name, " \t\""); member != "" && !strings.EqualFold(name, problem.Pseudonym) {
+				kept = append(kept, member)
+			}
+			start = i + 1
+		}
+	}
+	return strings.Join(kept, ", ")
 }
 
 // appendTo joins the entries of a list field without touching either slice.
@@ -78,19 +113,19 @@ func appendTo(values, more []string) []string {
 	return append(values[:len(values):len(values)], more...)
 }
 
-// rewritesBody tells whether links in the body of resp are to be rewritten: it is
+// rewritesBody tells whether links in the body of the answer are to be rewritten: it is
 // JSON, whole, not coded, and no problem document, which reaches the caller byte for
 // byte.
-func rewritesBody(resp *http.Response, c *Call) bool {
-	if !c.Upstream.RewriteLinks || c.Document || resp.StatusCode == http.StatusPartialContent {
+func rewritesBody(a *call.Answer, c *call.Call) bool {
+	if !c.To.RewriteLinks || c.Document || a.Status == http.StatusPartialContent {
 		return false
 	}
-	for _, coding := range resp.Header["Content-Encoding"] {
+	for _, coding := range a.Header["Content-Encoding"] {
 		if coding != "" && !strings.EqualFold(coding, "identity") {
 			return false
 		}
 	}
-	types := resp.Header["Content-Type"]
+	types := a.Header["Content-Type"]
 	return len(types) > 0 && isJSON(types[0])
 }
 
@@ -113,9 +148,9 @@ func hasBody(method string, status int) bool {
 
 // announceTrailers names in h the trailers that the upstream announced and that may
 // pass.
-func announceTrailers(h http.Header, resp *http.Response, rewritten bool) {
+func announceTrailers(h, trailer http.Header, rewritten bool) {
 	var names []string
-	for name := range resp.Trailer {
+	for name := range trailer {
 		if passesAsTrailer(name, rewritten) {
 			names = append(names, name)
 		}
@@ -126,8 +161,8 @@ func announceTrailers(h http.Header, resp *http.Response, rewritten bool) {
 }
 
 // passTrailers hands on, after the body, the trailers that came, announced or not.
-func passTrailers(h http.Header, resp *http.Response, announced string, rewritten bool) {
-	for name, values := range resp.Trailer {
+func passTrailers(h, trailer http.Header, announced string, rewritten bool) {
+	for name, values := range trailer {
 		if len(values) == 0 || !passesAsTrailer(name, rewritten) {
 			continue
 		}

@@ -1,14 +1,18 @@
 package proxy
 
 import (
+	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"net/url"
 	"strconv"
 	"testing"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/links"
 )
 
 // BenchmarkServe runs a whole exchange over loopback sockets, through a bare
@@ -27,7 +31,7 @@ func BenchmarkServe(b *testing.B) {
 		_, _ = w.Write(text)
 	}))
 	defer upstream.Close()
-	base := mustURL(b, upstream.URL+"/REST/v3")
+	base := parsed(b, upstream.URL+"/REST/v3")
 	transport := func() *http.Transport { return &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64} }
 
 	bare := &httputil.ReverseProxy{Transport: transport(), Rewrite: func(r *httputil.ProxyRequest) {
@@ -36,23 +40,21 @@ func BenchmarkServe(b *testing.B) {
 		r.Out.Header["On-Behalf-Of-Enterprise-Number"] = []string{"0206731645"}
 	}}
 
-	o := testOptions()
-	p, err := New(o)
+	p, err := New(testOptions())
 	if err != nil {
 		b.Fatal(err)
 	}
-	out := transport()
-	up, err := NewUpstream("nsso", base, NewCounter(authorized{out}, o), true)
+	out := newTransport()
+	up, err := call.NewUpstream("nsso", base, counted(authorized{bottom(out)}), true)
 	if err != nil {
 		b.Fatal(err)
 	}
 	ours := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := exchange.With(r.Context(), &exchange.Record{ID: "5f1d7a3e-0000-4000-8000-000000000001"})
-		p.Serve(w, r.WithContext(ctx), &Call{
-			Upstream: up, Path: r.URL.EscapedPath(), RawQuery: r.URL.RawQuery,
-			Set:   []Field{{"On-Behalf-Of-Enterprise-Number", []string{"0206731645"}}},
-			Links: LinkBase{Origin: "http://127.0.0.1:8080", Prefix: gatewayPrefix},
-		})
+		c := call.New()
+		c.ID, c.Method, c.Header = "5f1d7a3e-0000-4000-8000-000000000001", r.Method, r.Header
+		c.To, c.Target, c.Query, c.Represented = up, r.URL.EscapedPath(), r.URL.RawQuery, []string{"0206731645"}
+		c.Links = links.Base{Origin: "http://127.0.0.1:8080", Prefix: gatewayPrefix}
+		p.Serve(w, r, c)
 	})
 	for _, c := range []struct {
 		name, path string
@@ -88,14 +90,38 @@ func BenchmarkServe(b *testing.B) {
 }
 
 // authorized stands for the credentials layer.
-type authorized struct{ next http.RoundTripper }
+type authorized struct{ next call.Sender }
 
-func (a authorized) RoundTrip(r *http.Request) (*http.Response, error) {
-	out := r.WithContext(r.Context())
+func (a authorized) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+	out := *r
 	out.Header = make(http.Header, len(r.Header)+1)
 	for k, v := range r.Header {
 		out.Header[k] = v
 	}
 	out.Header["Authorization"] = []string{"Bearer x"}
-	return a.next.RoundTrip(out)
+	return a.next.Send(ctx, c, &out)
+}
+
+// list is a list of messages of some two kilobytes, with links.
+func list() []byte {
+	var b bytes.Buffer
+	b.WriteString(`{"items":[`)
+	for i := range 10 {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(`{"id":"0190f7c2-4d2e-7f00-8000-0123456789ab","subject":{"nl":"Bericht","fr":"Message"},"read":false,"pages":12,` +
+			`"contentHref":"https://services.socialsecurity.be/REST/v3/ebox/messages/1/body","_links":{"self":{"href":"/REST/v3/ebox/messages/1"}}}`)
+	}
+	b.WriteString(`],"totalItems":10}`)
+	return b.Bytes()
+}
+
+func parsed(b *testing.B, s string) *url.URL {
+	b.Helper()
+	u, err := url.Parse(s)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return u
 }

@@ -18,9 +18,13 @@ var (
 	errBodySuperseded = errors.New("reading the request body: a later try sends it now")
 )
 
-// setBody gives the outgoing request its body. The source that it returns is nil
-// if nothing is read from the caller; it must be closed before the handler returns.
-func setBody(out, r *http.Request, c *Call) *source {
+// sendBody gives the outgoing request its body. What is read of the caller for it is read
+// through x.body, which endBody ends.
+func (x *exchange) sendBody(out *http.Request) {
+	c, r := x.c, x.r
+	if !x.expectsContinue() {
+		delete(out.Header, "Expect")
+	}
 	switch {
 	case c.BodyRead && len(c.Body) > 0:
 		body := c.Body
@@ -29,13 +33,11 @@ func setBody(out, r *http.Request, c *Call) *source {
 		if !c.Opening {
 			out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		}
-		return nil
+		return
 	case c.BodyRead || r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
-		out.ContentLength = 0
-		out.Body = nil
-		return nil
+		return
 	}
-	s := &source{body: r.Body, in: r, limit: c.MaxBody, expects: continueExpected(r, c)}
+	s := &source{body: r.Body, in: r, limit: c.MaxBody}
 	s.turn.L = &s.mu
 	out.ContentLength = r.ContentLength
 	out.Trailer = requestTrailer(r)
@@ -48,7 +50,17 @@ func setBody(out, r *http.Request, c *Call) *source {
 	if !c.Opening && out.Trailer == nil {
 		out.GetBody = s.again
 	}
-	return s
+	x.body = s
+}
+
+// endBody ends all reading of the caller's body, and notes how much of it there was.
+func (x *exchange) endBody() {
+	if x.body == nil {
+		x.c.Record.BytesIn = int64(len(x.c.Body))
+		return
+	}
+	x.body.close()
+	x.c.Record.BytesIn, _ = x.body.state()
 }
 
 // source is a request body that several tries may send, one after the other. What
@@ -63,18 +75,13 @@ type source struct {
 	trailer http.Header // of the outgoing request; its values are filled at the end
 
 	mu      sync.Mutex
-	turn    sync.Cond // waits for reading, answered and closed
+	turn    sync.Cond // waits for reading and closed
 	current *attempt
 	kept    []byte
 	read    int64 // bytes read from the caller
 	reading bool  // somebody reads from the caller, without the lock
 	err     error // how the caller's body ended
 	closed  bool
-
-	// A caller that expects a 100 gets one as soon as its body is read. When the
-	// upstream refuses without one, the transport reads all the same to keep its
-	// connection: expects, answered and continued hold that read back.
-	expects, answered, continued bool
 }
 
 // attempt is the body as one try sends it.
@@ -106,7 +113,7 @@ func (a *attempt) Read(p []byte) (int, error) {
 			return 0, errBodyNotKept
 		case s.err != nil:
 			return 0, s.end()
-		case s.reading, s.expects && s.answered && !s.continued:
+		case s.reading:
 			s.turn.Wait()
 		default:
 			return s.fetch(a, p)
@@ -183,33 +190,8 @@ func (s *source) again() (io.ReadCloser, error) {
 		return nil, s.err
 	}
 	s.current = &attempt{source: s}
-	s.answered = false // the next try has an answer of its own
 	s.turn.Broadcast()
 	return s.current, nil
-}
-
-// beside runs f unless somebody makes the first read of the caller's body just then: the
-// server writes a 100 in it, to the very connection that f writes to.
-func (s *source) beside(f func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.reading || s.read > 0 {
-		f()
-	}
-}
-
-// answerBegins and goOn are what the transport sees of the upstream's answer to
-// Expect: its first byte, and each of its informational answers. Any of these but
-// 100 decides nothing.
-func (s *source) answerBegins()   { s.answer(true, false) }
-func (s *source) goOn(is100 bool) { s.answer(false, is100) }
-
-func (s *source) answer(begins, is100 bool) {
-	s.mu.Lock()
-	s.answered = begins
-	s.continued = s.continued || is100
-	s.mu.Unlock()
-	s.turn.Broadcast()
 }
 
 // state tells how many bytes were read from the caller and how its body ended; the

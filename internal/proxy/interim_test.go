@@ -6,7 +6,7 @@ import (
 )
 
 func TestInterimAnswersPass(t *testing.T) {
-	serve := func(_ int, c *wire) {
+	serve := func(_ int, c *peer) {
 		for c.head() != "" {
 			c.send("HTTP/1.1 102 Processing", "", "")
 			c.send("HTTP/1.1 103 Early Hints", "Link: </REST/registry/v3/style>; rel=preload", "Set-Cookie: a=b",
@@ -44,8 +44,8 @@ func TestInterimAnswersPass(t *testing.T) {
 	})
 }
 
-func TestAFloodOfInterimAnswersStopsAtTheGateway(t *testing.T) {
-	c := behindRaw(t, func(_ int, c *wire) {
+func TestAFloodOfInterimAnswersEndsTheCall(t *testing.T) {
+	c := behindRaw(t, func(_ int, c *peer) {
 		for c.head() != "" {
 			c.send(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 1000) + "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 		}
@@ -56,7 +56,7 @@ func TestAFloodOfInterimAnswersStopsAtTheGateway(t *testing.T) {
 	for ; strings.Contains(head, " 102 "); head = c.head() {
 		passed++
 	}
-	if passed != maxInterim || !strings.Contains(head, " 200 OK\r\n") {
+	if passed > 20 || !strings.Contains(head, " 502 Bad Gateway\r\n") {
 		t.Errorf("%d pass, and then\n%s", passed, head)
 	}
 }
@@ -64,9 +64,9 @@ func TestAFloodOfInterimAnswersStopsAtTheGateway(t *testing.T) {
 // The server writes a 100 when a caller's body is first read, which the transport does
 // while it reads on from the upstream.
 func TestAnInterimAnswerDoesNotBreakIntoA100(t *testing.T) {
-	g := behindRaw(t, func(_ int, c *wire) {
+	g := behindRaw(t, func(_ int, c *peer) {
 		for c.head() != "" {
-			c.send("HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" + strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 50))
+			c.send("HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" + strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 5))
 			c.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
 		}
 	})
@@ -88,7 +88,7 @@ func TestAnInterimAnswerDoesNotBreakIntoA100(t *testing.T) {
 func TestCallerCredentialsPassWhereTheUpstreamIsSaidToKnowItsCallers(t *testing.T) {
 	for _, passes := range []bool{false, true} {
 		heads := make(chan string, 1)
-		g := behindRaw(t, func(_ int, c *wire) {
+		g := behindRaw(t, func(_ int, c *peer) {
 			heads <- c.head()
 			c.send("HTTP/1.1 200 OK", "Content-Length: 2", "Set-Cookie: s=1", "Strict-Transport-Security: max-age=1", "", "ok")
 		})

@@ -3,239 +3,160 @@ package proxy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
-// Upstream is one base URL and the stack of round trippers that leads there. It
-// is long-lived and safe for concurrent use; make it with NewUpstream.
-type Upstream struct {
-	// Name is the upstream's name in logs and metrics.
-	Name string
-	// Base is the base URL, with scheme, host and path and nothing else.
-	Base *url.URL
-	// Stack sends the request: retries, token, limits, credentials, transport.
-	Stack http.RoundTripper
-	// RewriteLinks turns links of the upstream into links of the gateway.
-	RewriteLinks bool
-	// CallerCredentials lets the caller's own Authorization and Cookie go to this
-	// upstream, and its Set-Cookie come back. It is for an upstream that gets no token
-	// of the gateway's and knows its callers itself.
-	CallerCredentials bool
-
-	basePath string // escaped, without a trailing slash
-	links    linkForms
+// Cache answers a call, or has it sent. See cache.Cache.
+type Cache interface {
+	Do(context.Context, *call.Call, call.Send) (*call.Answer, error)
 }
 
-// NewUpstream prepares an upstream. The base must be an absolute http or https URL
-// without user information, query or fragment, and without dot segments.
-func NewUpstream(name string, base *url.URL, stack http.RoundTripper, rewriteLinks bool) (*Upstream, error) {
-	switch {
-	case base.Scheme != "http" && base.Scheme != "https":
-		return nil, fmt.Errorf("preparing upstream %s: base URL has scheme %q, give it https", name, base.Scheme)
-	case base.Host == "":
-		return nil, fmt.Errorf("preparing upstream %s: base URL has no host", name)
-	case base.User != nil, base.RawQuery != "", base.ForceQuery, base.Fragment != "":
-		return nil, fmt.Errorf("preparing upstream %s: base URL has user information, a query or a fragment, remove it", name)
-	}
-	path := strings.TrimRight(base.EscapedPath(), "/")
-	if err := CheckPath(path); err != nil {
-		return nil, fmt.Errorf("preparing upstream %s: base URL has a path that cannot be joined to: %w", name, err)
-	}
-	return &Upstream{
-		Name: name, Base: base, Stack: stack, RewriteLinks: rewriteLinks,
-		basePath: path, links: newLinkForms(base, path),
-	}, nil
-}
-
-// Field is a header that the gateway owns and sets itself.
-type Field struct {
-	// Name is in canonical form.
-	Name   string
-	Values []string
-}
-
-// LinkBase is where links into an upstream lead for one caller.
-type LinkBase struct {
-	// Origin is the gateway as this caller reaches it: "http://host[:port]".
-	Origin string
-	// Prefix is the path that stands for the upstream's base, escaped, without a
-	// trailing slash: "/enterprises/0206731645/ebox/providers/nsso".
-	Prefix string
-	// Named is a query parameter, "name=value", without which the upstream would not
-	// know for whom a link is followed; empty for none. A link stays as it is if its
-	// query has a parameter that begins with NamedBy.
-	Named, NamedBy string
-}
-
-// Call is one request as it is to be sent.
-type Call struct {
-	Upstream *Upstream
-	// Path is what follows the upstream's base, escaped and accepted by CheckPath:
-	// empty, or beginning with "/".
-	Path string
-	// RawQuery was accepted by CheckQuery and is sent byte for byte; ForceQuery
-	// keeps a "?" with nothing behind it.
-	RawQuery   string
-	ForceQuery bool
-	// Set holds the headers that the gateway owns. They are set after cleaning, so
-	// that nothing the caller sent can replace or remove them.
-	Set []Field
-	// Links is where links of this upstream lead for this caller.
-	Links LinkBase
-	// Opening marks a call that must never be repeated once it was sent.
-	Opening bool
-	// Document marks a call for a document's bytes (…/content): its answer is never
-	// rewritten, so ranges and content codings pass.
-	Document bool
-	// Body is the whole body if it was read already, as BodyRead says.
-	Body     []byte
-	BodyRead bool
-	// MaxBody is the most bytes that a request body may have; 0 is unlimited.
-	MaxBody int64
-
-	// Prepare, unless nil, may change the header that is about to be sent.
-	Prepare func(http.Header)
-	// Receive, unless nil, is given what came back, once, and what it returns is what
-	// the caller gets. If that is another answer, the first is Receive's to close.
-	Receive func(*http.Response, error) (*http.Response, error)
-}
-
-// Failure says what an error of the transport means.
-type Failure struct {
-	// Kind is an error type of RFC 9209; empty if the error is not known.
-	Kind string
-	// Timeout tells that the upstream was too slow.
-	Timeout bool
-	// Sent tells that the upstream may have seen the request.
-	Sent bool
-	// Cancelled tells that the exchange was ended from this side. A caller that went
-	// away shows in the request's context; anything else is answered as a failure.
-	Cancelled bool
-}
-
-// Options are what a Proxy needs from outside; all are required.
+// Options are what a Proxy needs from outside; all but Cache are required.
 type Options struct {
-	// Environment is the value of X-EBox-Environment.
-	Environment string
-	Log         *slog.Logger
-	// NewID gives a new UUID, for BelGov-Trace-Id.
-	NewID func() string
-	// Classify tells what an error of the transport means.
-	Classify func(error) Failure
+	Log *slog.Logger
+	// Cache is asked before anything is sent; nil for none.
+	Cache Cache
+	// Classify tells what an error of the way to the upstream means.
+	Classify func(error) call.Failure
 	Now      func() time.Time
 }
 
 // Proxy serves calls. It is safe for concurrent use.
-type Proxy struct {
-	o           Options
-	environment []string
-}
+type Proxy struct{ o Options }
 
 // New makes a Proxy.
 func New(o Options) (*Proxy, error) {
-	if o.Environment == "" || o.Log == nil || o.NewID == nil || o.Classify == nil || o.Now == nil {
-		return nil, errors.New("making a proxy: an option is missing, all of them are required")
+	if o.Log == nil || o.Classify == nil || o.Now == nil {
+		return nil, errors.New("making a proxy: an option is missing; all but Cache are required")
 	}
-	return &Proxy{o: o, environment: []string{o.Environment}}, nil
+	return &Proxy{o: o}, nil
 }
 
-// Serve sends the call and answers w with what comes back. It fills the exchange
-// record of r's context: upstream, status, sizes, times and the cause of a failure;
-// what belongs to the single try is written by the layer that NewCounter makes.
+// exchange is one call on its way to an answer.
+type exchange struct {
+	p *Proxy
+	w http.ResponseWriter
+	r *http.Request
+	c *call.Call
+	// body is what is read of the caller, nil for nothing.
+	body *source
+}
+
+// Serve answers w with what the upstream, or the cache, has for the call. It writes into
+// the call's record: status, sizes, times and the cause of a failure; what belongs to the
+// single try is written by the layer that NewCounter makes.
 //
-// It panics with http.ErrAbortHandler when an answer has to be cut short or the
-// caller went away, which net/http turns into a connection that ends without the
-// end of an answer.
-func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, c *Call) {
-	rec := exchange.From(r.Context())
-	rec.Upstream, rec.UpstreamHost, rec.Opening = c.Upstream.Name, c.Upstream.Base.Host, c.Opening
+// It panics with http.ErrAbortHandler when an answer has to be cut short or the caller
+// went away, which the server turns into a connection that breaks off.
+func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, c *call.Call) {
+	x := exchange{p: p, w: w, r: r, c: c}
 	if c.MaxBody > 0 && r.ContentLength > c.MaxBody {
-		p.refuse(w, r, tooLarge(c.MaxBody))
-		leaveUnread(w, r)
+		x.refuse(tooLarge(c.MaxBody))
 		return
 	}
-	target := join(c.Upstream.Base, c.Upstream.basePath, c.Path)
-	if target == nil {
-		p.refuse(w, r, problem.From(errDoubleSlash))
-		leaveUnread(w, r)
-		return
+	defer x.endBody()
+	if r.ProtoAtLeast(1, 1) {
+		c.Interim = x.interim
 	}
-	target.RawQuery, target.ForceQuery = c.RawQuery, c.ForceQuery
-
-	early := &interim{w: w, c: c, http10: !r.ProtoAtLeast(1, 1)}
-	out := p.outgoing(early.trace(r.Context()), r, c, target)
-	s := setBody(out, r, c)
-	if s != nil {
-		defer finishBody(w, r, rec, s)
-		if s.expects { // the caller gets its 100 from the upstream, and from nobody else
-			early.source, early.hooks.GotFirstResponseByte = s, s.answerBegins
-		}
-	} else {
-		rec.BytesIn = int64(len(c.Body))
-	}
-	resp, err := c.Upstream.Stack.RoundTrip(out)
-	early.end()
-	if err == nil && resp.StatusCode < http.StatusOK {
-		resp.Body.Close()
-		err = errAnswerUnusable
-	}
-	if c.Receive != nil {
-		resp, err = c.Receive(resp, err)
-	}
+	a, err := x.answer(r.Context())
 	if err != nil {
-		p.failed(w, r, c, s, err)
+		x.failed(a, err)
 		return
 	}
-	defer resp.Body.Close()
+	defer a.Close()
 	start := p.o.Now()
-	defer func() { rec.Phases.Body = p.o.Now().Sub(start) }()
-	d := delivery{p: p, w: w, r: r, c: c, s: s, resp: resp, rec: rec}
-	d.deliver()
+	defer func() { c.Record.Phases.Body = p.o.Now().Sub(start) }()
+	x.deliver(a)
 }
 
-// outgoing makes the request as it is to be sent, without its body. It is a copy
-// of r for the sake of the context, which a request can get in no cheaper way.
-func (p *Proxy) outgoing(ctx context.Context, r *http.Request, c *Call, target *url.URL) *http.Request {
-	out := r.WithContext(ctx)
-	out.URL, out.Host, out.RequestURI, out.RemoteAddr = target, "", "", ""
-	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1
-	out.Header, out.Trailer = requestHeader(r, c), nil
-	if c.Prepare != nil {
-		c.Prepare(out.Header)
+func (x *exchange) answer(ctx context.Context) (*call.Answer, error) {
+	if x.p.o.Cache != nil {
+		return x.p.o.Cache.Do(ctx, x.c, x.send)
 	}
-	out.TransferEncoding, out.Close, out.TLS = nil, false, nil
-	out.Body, out.GetBody = nil, nil
-	return out
+	resp, err := x.send(ctx, x.c, nil)
+	if err != nil {
+		return nil, err
+	}
+	return call.AnswerOf(resp), nil
 }
 
-// finishBody ends all reading of the caller's body.
-func finishBody(w http.ResponseWriter, r *http.Request, rec *exchange.Record, s *source) {
-	s.close()
-	var end error
-	if rec.BytesIn, end = s.state(); end == nil {
-		leaveUnread(w, r)
+// send implements call.Send. c is the exchange's own call, or one that the cache makes in
+// the background for the same target.
+func (x *exchange) send(ctx context.Context, c *call.Call, q *call.Question) (*http.Response, error) {
+	target, err := c.URL()
+	if err != nil {
+		return nil, err
+	}
+	out := &http.Request{
+		Method: c.Method, URL: target, Header: c.RequestHeader(),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}
+	out.Header["Via"] = via(x.r.ProtoMajor, x.r.ProtoMinor)
+	q.Apply(out.Header)
+	if c.Background {
+		delete(out.Header, "Expect")
+	} else {
+		x.sendBody(out)
+	}
+	return c.To.Stack.Send(ctx, c, out)
+}
+
+// interim hands an informational answer (1xx) of the upstream on while the final one is
+// awaited, as RFC 9110, section 15.2, demands of a proxy. 103 (Early Hints) names what a
+// page will need, 102 says that a long call is alive. The fields of the final answer wait
+// in the same map meanwhile.
+func (x *exchange) interim(status int, header http.Header) {
+	h := x.w.Header()
+	final := make(http.Header, len(h))
+	for name, values := range h {
+		final[name] = values
+	}
+	clear(h)
+	for name, values := range header {
+		if !dropsFromAnswer(name) {
+			h[name] = values
+		}
+	}
+	call.DropListed(h, header["Connection"])
+	if v, ok := h["Link"]; ok && x.c.To.RewriteLinks {
+		m := x.links()
+		h["Link"] = m.LinkHeader(v)
+	}
+	x.w.WriteHeader(status)
+	clear(h)
+	for name, values := range final {
+		h[name] = values
 	}
 }
 
-// lingerUnread is how long a connection stays open for the rest of a body that
-// nobody will read.
-const lingerUnread = 500 * time.Millisecond
+// Values that many messages share. Nobody changes them in place.
+var (
+	via10 = []string{"1.0 " + problem.Pseudonym}
+	via11 = []string{"1.1 " + problem.Pseudonym}
+	via20 = []string{"2.0 " + problem.Pseudonym}
+)
 
-// leaveUnread is for an answer that came before the end of the request's body and
-// has said that the connection closes. Before it closes, the server reads on, without
-// any limit of its own in time: a caller that waits for a 100 would wait for the end
-// of the connection while the server waits for the body. A moment is right for
-// callers that send all the same, whom a close at once would cost the answer.
-func leaveUnread(w http.ResponseWriter, r *http.Request) {
-	if r.ProtoMajor == 1 && r.ContentLength != 0 {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingerUnread))
+// via is the gateway's entry in Via for a message received in this version.
+func via(major, minor int) []string {
+	switch {
+	case major == 2:
+		return via20
+	case major == 1 && minor == 0:
+		return via10
 	}
+	return via11
+}
+
+// expectsContinue tells whether the caller waits for a 100 (Continue) before it sends its
+// body. It gets one from the upstream, and from nobody else.
+func (x *exchange) expectsContinue() bool {
+	expect := x.r.Header["Expect"]
+	return len(expect) > 0 && !x.c.BodyRead && x.r.ContentLength != 0 && x.r.ProtoAtLeast(1, 1) &&
+		strings.EqualFold(expect[0], "100-continue")
 }

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"context"
+	"ebox-gateway/internal/call"
 	"errors"
 	"io"
 	"net/http"
@@ -20,7 +22,7 @@ type dyingConnections struct {
 	seen []string
 }
 
-func (d *dyingConnections) serve(_ int, c *wire) {
+func (d *dyingConnections) serve(_ int, c *peer) {
 	for i := range 2 {
 		head := c.head()
 		if head == "" {
@@ -59,7 +61,7 @@ func TestWhatTheTransportRepeatsByItself(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var up dyingConnections
 			g := behindRaw(t, up.serve)
-			g.call = func(r *http.Request, call *Call) { call.Opening = c.opening && r.URL.Path == "/x" }
+			g.call = func(r *http.Request, made *call.Call) { made.Opening = c.opening && r.URL.Path == "/x" }
 			if a := g.get("GET", "/warm", nil, nil); a.body != "ok" {
 				t.Fatal(a.err)
 			}
@@ -82,11 +84,11 @@ func TestWhatTheTransportRepeatsByItself(t *testing.T) {
 
 func TestAnOpeningIsSentWithoutABody(t *testing.T) {
 	got := make(chan string, 1)
-	g := behindRaw(t, func(_ int, c *wire) {
+	g := behindRaw(t, func(_ int, c *peer) {
 		got <- c.head()
 		c.send("HTTP/1.1 200 OK", "Content-Length: 2", "", "ok")
 	})
-	g.call = func(_ *http.Request, c *Call) { c.Opening, c.Document = true, true }
+	g.call = func(_ *http.Request, c *call.Call) { c.Opening, c.Document = true, true }
 	g.get("GET", "/x", nil, nil)
 	if head := <-got; strings.Contains(head, "Content-Length") || strings.Contains(head, "Transfer-Encoding") {
 		t.Fatal(head)
@@ -104,10 +106,10 @@ func TestTheIdempotencyKeyItselfPasses(t *testing.T) {
 
 // twice is a stack that sends every request two times, as the token layer does
 // after a 401, and fails if the body cannot be had again.
-type twice struct{ next http.RoundTripper }
+type twice struct{ next call.Sender }
 
-func (l twice) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := l.next.RoundTrip(r)
+func (l twice) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+	resp, err := l.next.Send(ctx, c, r)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +123,7 @@ func (l twice) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp.Body.Close()
 	again := r.WithContext(r.Context())
 	again.Body = body
-	return l.next.RoundTrip(again)
+	return l.next.Send(ctx, c, again)
 }
 
 func TestTheStackCanSendSmallBodiesAgain(t *testing.T) {
@@ -168,7 +170,7 @@ func TestABodyThatWasReadBeforeIsSentUnchanged(t *testing.T) {
 		}
 	})
 	g.up.Stack = twice{g.up.Stack}
-	g.call = func(r *http.Request, c *Call) {
+	g.call = func(r *http.Request, c *call.Call) {
 		c.Body, _ = io.ReadAll(r.Body)
 		c.BodyRead = true
 	}
@@ -189,8 +191,10 @@ func TestEveryTryReadsTheSameBody(t *testing.T) {
 			length = int64(size)
 		}
 		r := &http.Request{Method: "POST", ContentLength: length, Body: io.NopCloser(strings.NewReader(want))}
-		out := new(http.Request)
-		s := setBody(out, r, &Call{})
+		out := &http.Request{Header: make(http.Header)}
+		x := &exchange{r: r, c: call.New()}
+		x.sendBody(out)
+		s := x.body
 		body := out.Body
 		for range rapid.IntRange(0, 4).Draw(t, "tries") {
 			part := rapid.IntRange(0, size).Draw(t, "part")

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"ebox-gateway/internal/call"
 	"io"
 	"net/http"
 	"strconv"
@@ -22,7 +23,7 @@ func TestWhatIsAskedForOnARouteThatRewrites(t *testing.T) {
 			got := make(chan http.Header, 1)
 			g := behind(t, func(_ http.ResponseWriter, r *http.Request) { got <- r.Header })
 			g.up.RewriteLinks = c.rewrite
-			g.call = func(_ *http.Request, call *Call) { call.Document = c.document }
+			g.call = func(_ *http.Request, made *call.Call) { made.Document = c.document }
 			g.get("GET", "/x", http.Header{"Accept-Encoding": {"gzip"}, "Range": {"bytes=0-9"}, "If-Range": {`"x"`}}, nil)
 			h := <-got
 			if h.Get("Accept-Encoding") != c.coding || h.Get("Range") != c.rng || (h.Get("If-Range") == "") != (c.rng == "") {
@@ -72,7 +73,7 @@ func TestAnswersThatAreRewritten(t *testing.T) {
 					h.Set("Content-Length", strconv.Itoa(len(c.body)))
 					_, _ = io.WriteString(w, c.body)
 				})
-				g.call = func(_ *http.Request, call *Call) { call.Document = c.document }
+				g.call = func(_ *http.Request, made *call.Call) { made.Document = c.document }
 				a := g.get(method, "/x", nil, nil)
 				rewritten := c.body != c.want
 				for _, name := range digests {
@@ -121,7 +122,7 @@ func TestRedirectsArePassedOnAndLeadBack(t *testing.T) {
 			w.Header().Set("Link", `</REST/registry/v3/next>; rel="next"`)
 			w.WriteHeader(http.StatusTemporaryRedirect)
 		})
-		g.call = func(_ *http.Request, call *Call) { call.Document = document }
+		g.call = func(_ *http.Request, c *call.Call) { c.Document = document }
 		a := g.get("GET", "/x", nil, nil)
 		if a.StatusCode != 307 || a.header("Location") != "http://"+g.addr+gatewayPrefix+"/other?x=1" ||
 			a.header("Content-Location") != gatewayPrefix+"/here" || a.header("Link") != "<"+gatewayPrefix+`/next>; rel="next"` {

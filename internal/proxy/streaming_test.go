@@ -104,7 +104,7 @@ func (f flushing) Write(p []byte) (int, error) {
 func TestAnEarlyAnswerDoesNotEatTheBody(t *testing.T) {
 	const size = 200 << 10
 	got := make(chan int, 1)
-	g := behindRaw(t, func(_ int, c *wire) {
+	g := behindRaw(t, func(_ int, c *peer) {
 		c.head()
 		c.send("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "", "2\r\nhi\r\n")
 		got <- len(c.exactly(size))

@@ -9,7 +9,7 @@ import (
 
 func TestRequestTrailersPassIfAnnouncedAndAllowed(t *testing.T) {
 	got := make(chan string, 1)
-	g := behindRaw(t, func(_ int, c *wire) {
+	g := behindRaw(t, func(_ int, c *peer) {
 		head := c.head()
 		body := ""
 		for !strings.HasSuffix(body, "0\r\n") {

@@ -62,7 +62,7 @@ func works(t *testing.T, a Address) {
 	}
 	k := keyOfAnswers("/messages")
 	keep(t, r, k, subject)
-	if err := r.Answers().Bump(t.Context(), k.Scopes()[0]); err != nil || kept(t, other, k) {
+	if err := r.Answers().Bump(t.Context(), nil, k.Scopes()[0]); err != nil || kept(t, other, k) {
 		t.Errorf("a write does not count: %v", err)
 	}
 	awaitUp(t, r)
@@ -73,11 +73,11 @@ func works(t *testing.T, a Address) {
 	spec := Spec{PerSecond: 0.001, Burst: 3, BatchShare: 0.7}
 	ours, theirs := r.Rate("caller desk", spec), other.Rate("caller desk", spec)
 	for i, one := range []*Rate{ours, theirs, ours} {
-		if short := one.Take(t.Context(), false); short != 0 {
+		if short := one.Take(t.Context(), nil, false); short != 0 {
 			t.Errorf("call %d of the burst has to wait for %s", i, short)
 		}
 	}
-	if ours.Take(t.Context(), false) == 0 || theirs.Take(t.Context(), false) == 0 {
+	if ours.Take(t.Context(), nil, false) == 0 || theirs.Take(t.Context(), nil, false) == 0 {
 		t.Error("there are more calls than the burst")
 	}
 	warned := make(chan Circuit, 8)

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/call"
 )
 
 // Answers gives the second level of the response cache.
@@ -61,7 +62,7 @@ return 1`)
 func (s answers) keeps(k *cache.Key) bool { return s.r.Sealed() || k.Shared() }
 
 // Load implements cache.Store.
-func (s answers) Load(ctx context.Context, k *cache.Key) ([]*cache.Entry, cache.Mark, error) {
+func (s answers) Load(ctx context.Context, a *call.Allowance, k *cache.Key) ([]*cache.Entry, cache.Mark, error) {
 	if !s.keeps(k) {
 		return nil, 0, nil
 	}
@@ -71,7 +72,7 @@ func (s answers) Load(ctx context.Context, k *cache.Key) ([]*cache.Entry, cache.
 	names := s.names(k)
 	var mark cache.Mark
 	found := make([]map[string]string, len(names))
-	err := s.r.call(ctx, func(ctx context.Context) error {
+	err := s.r.call(ctx, a, func(ctx context.Context) error {
 		fields := scopeFields(k.Scopes())
 		pipe := s.r.client.Pipeline()
 		counted := pipe.HMGet(ctx, s.r.epochs, fields...)
@@ -175,8 +176,9 @@ func (s answers) Save(ctx context.Context, k *cache.Key, e *cache.Entry, begun c
 
 // Bump implements cache.Store. The context's end does not end it: a write may have
 // taken effect though its caller has gone.
-func (s answers) Bump(ctx context.Context, scope cache.Scope) error {
-	err := s.r.tell(context.WithoutCancel(ctx), s.r.call, []cache.Scope{scope})
+func (s answers) Bump(ctx context.Context, a *call.Allowance, scope cache.Scope) error {
+	within := func(ctx context.Context, f func(context.Context) error) error { return s.r.call(ctx, a, f) }
+	err := s.r.tell(context.WithoutCancel(ctx), within, []cache.Scope{scope})
 	if err != nil {
 		s.r.outbox.keep(scope)
 		return err

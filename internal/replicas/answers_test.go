@@ -15,7 +15,7 @@ func TestAnAnswerIsThereForEveryReplica(t *testing.T) {
 	server := redistest.Start(t)
 	k := keyOfAnswers("/messages")
 	keep(t, idle(t, single(server)), k, subject)
-	list, mark, err := idle(t, single(server)).Answers().Load(t.Context(), k)
+	list, mark, err := idle(t, single(server)).Answers().Load(t.Context(), nil, k)
 	if err != nil || len(list) != 1 || mark == 0 {
 		t.Fatalf("%d answers, mark %d, %v", len(list), mark, err)
 	}
@@ -69,7 +69,7 @@ func TestABumpEndsWhatWasKeptBefore(t *testing.T) {
 		if !kept(t, writer, k) {
 			t.Fatal("not kept")
 		}
-		if err := writer.Answers().Bump(t.Context(), scope); err != nil {
+		if err := writer.Answers().Bump(t.Context(), nil, scope); err != nil {
 			t.Fatal(err)
 		}
 		if kept(t, reader, k) || kept(t, writer, k) {
@@ -83,7 +83,7 @@ func TestABumpEndsWhatWasKeptBefore(t *testing.T) {
 			t.Fatalf("scope %d: old data came back", i)
 		}
 	}
-	if err := writer.Answers().Bump(t.Context(), cache.ScopeOfRoute("another")); err != nil {
+	if err := writer.Answers().Bump(t.Context(), nil, cache.ScopeOfRoute("another")); err != nil {
 		t.Fatal(err)
 	}
 	keep(t, reader, k, subject)
@@ -102,7 +102,7 @@ func TestEpochsThatAreLostBringNothingBack(t *testing.T) {
 		"one of them":     func() { server.Do("HDEL", r.epochs, scopeFields(k.Scopes())[0]) },
 		"another type":    func() { server.Do("DEL", r.epochs); server.Do("LPUSH", r.epochs, "x") },
 		"no number":       func() { server.Do("HSET", r.epochs, scopeFields(k.Scopes())[0], "x") },
-		"bumped and lost": func() { _ = r.Answers().Bump(t.Context(), k.Scopes()[0]); server.Do("DEL", r.epochs) },
+		"bumped and lost": func() { _ = r.Answers().Bump(t.Context(), nil, k.Scopes()[0]); server.Do("DEL", r.epochs) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			lose()
@@ -123,7 +123,7 @@ func TestVariantsStandSideBySide(t *testing.T) {
 	server := redistest.Start(t)
 	r := idle(t, single(server))
 	k := keyOfAnswers("/messages")
-	_, mark, err := r.Answers().Load(t.Context(), k)
+	_, mark, err := r.Answers().Load(t.Context(), nil, k)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,13 +138,13 @@ func TestVariantsStandSideBySide(t *testing.T) {
 		save("nl")
 		save("fr")
 	}
-	if list, _, err := r.Answers().Load(t.Context(), k); err != nil || len(list) != 2 {
+	if list, _, err := r.Answers().Load(t.Context(), nil, k); err != nil || len(list) != 2 {
 		t.Fatalf("%d variants, %v", len(list), err)
 	}
 	for i := range 2 * maxVariants {
 		save(fmt.Sprint(i))
 	}
-	if list, _, _ := r.Answers().Load(t.Context(), k); len(list) > maxVariants {
+	if list, _, _ := r.Answers().Load(t.Context(), nil, k); len(list) > maxVariants {
 		t.Fatalf("%d variants: a caller can fill Redis", len(list))
 	}
 }
@@ -153,7 +153,7 @@ func TestAnswersEndInRedis(t *testing.T) {
 	server := redistest.Start(t)
 	r := idle(t, single(server))
 	k := keyOfAnswers("/messages")
-	_, mark, _ := r.Answers().Load(t.Context(), k)
+	_, mark, _ := r.Answers().Load(t.Context(), nil, k)
 	for _, keep := range []time.Duration{time.Minute, time.Hour, time.Second} { // the longest counts
 		if err := r.Answers().Save(t.Context(), k, answer(subject), mark, keep); err != nil {
 			t.Fatal(err)
@@ -170,7 +170,7 @@ func TestAnswersTooLargeForTheWayStayOut(t *testing.T) {
 	server := redistest.Start(t)
 	r := idle(t, single(server))
 	k := keyOfAnswers("/messages")
-	_, mark, _ := r.Answers().Load(t.Context(), k)
+	_, mark, _ := r.Answers().Load(t.Context(), nil, k)
 	e := answer("")
 	var random bytes.Buffer
 	for i := range 2 * maxAnswer / 8 {
@@ -215,7 +215,7 @@ func TestAnswersThatCannotBeRead(t *testing.T) {
 			keep(t, r, other, "another enterprise's secret")
 			at := r.ring.names(forAnswer, digest(k))[0]
 			spoil(server, at, answer("").Variant(), r.ring.names(forAnswer, digest(other))[0])
-			if list, mark, err := r.Answers().Load(t.Context(), k); len(list) != 0 || mark == 0 || err != nil {
+			if list, mark, err := r.Answers().Load(t.Context(), nil, k); len(list) != 0 || mark == 0 || err != nil {
 				t.Fatalf("%d answers, mark %d, %v", len(list), mark, err)
 			}
 			// A value of another mark is passed over, as one of an epoch that is over is.
@@ -247,7 +247,7 @@ func TestARotationOfEncryptionKeysLosesNoAnswer(t *testing.T) {
 		t.Fatal("what the first key has sealed is not found any more")
 	}
 	// A write at a replica that is further in the rotation counts for all.
-	if err := during.Answers().Bump(t.Context(), k.Scopes()[0]); err != nil {
+	if err := during.Answers().Bump(t.Context(), nil, k.Scopes()[0]); err != nil {
 		t.Fatal(err)
 	}
 	if kept(t, before, k) {

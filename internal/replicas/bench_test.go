@@ -40,7 +40,7 @@ func BenchmarkOpen(b *testing.B) {
 func BenchmarkLoad(b *testing.B) {
 	r := idle(b, single(redistest.Start(b)))
 	k := keyOfAnswers("/messages")
-	_, mark, err := r.Answers().Load(b.Context(), k)
+	_, mark, err := r.Answers().Load(b.Context(), nil, k)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func BenchmarkLoad(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if list, _, err := r.Answers().Load(b.Context(), k); err != nil || len(list) != 1 {
+		if list, _, err := r.Answers().Load(b.Context(), nil, k); err != nil || len(list) != 1 {
 			b.Fatal(len(list), err)
 		}
 	}
@@ -63,10 +63,10 @@ func BenchmarkLoadWhileRedisIsAway(b *testing.B) {
 	r := idle(b, single(server))
 	server.Stop()
 	k := keyOfAnswers("/messages")
-	_, _, _ = r.Answers().Load(b.Context(), k)
+	_, _, _ = r.Answers().Load(b.Context(), nil, k)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, err := r.Answers().Load(b.Context(), k); err == nil {
+		if _, _, err := r.Answers().Load(b.Context(), nil, k); err == nil {
 			b.Fatal("it is there")
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // budget is how long one request may wait for Redis in all, however often it asks: for
@@ -29,15 +29,14 @@ var (
 )
 
 // call makes one call, or a few, bounded by the patience as a whole and by what is left
-// of the request's budget. Whoever gets an error goes on without Redis. While the circuit
+// of the request's allowance. Whoever gets an error goes on without Redis. While the circuit
 // is open the error comes at once.
-func (r *Redis) call(ctx context.Context, f func(ctx context.Context) error) error {
-	rec, ok := ctx.Value(exchange.Key).(*exchange.Record)
-	if !ok { // nobody's request
+func (r *Redis) call(ctx context.Context, a *call.Allowance, f func(ctx context.Context) error) error {
+	if a == nil { // nobody's request
 		return r.attempt(ctx, false, r.patience, f)
 	}
 	whole := max(budget, r.patience)
-	left := whole - rec.Phases.Redis
+	left := whole - a.Spent()
 	if left <= 0 {
 		return errSpent
 	}
@@ -50,23 +49,16 @@ func (r *Redis) call(ctx context.Context, f func(ctx context.Context) error) err
 	defer cancel()
 	began := time.Now()
 	err = f(limited)
-	rec.Phases.Redis += time.Since(began)
+	a.Spend(time.Since(began))
 	v := judge(ctx, err)
 	if v == away && patience < r.patience && limited.Err() != nil {
 		v = neutral // it had less time than Redis may take
 	}
-	if v != away && rec.Phases.Redis >= whole && r.slow.strike(r.now()) {
+	if v != away && a.Spent() >= whole && r.slow.strike(r.now()) {
 		v, err = away, errSlow
 	}
 	done(v, err)
 	return err
-}
-
-// charge notes that a request has waited for what another one asked Redis.
-func charge(ctx context.Context, waited time.Duration) {
-	if rec, ok := ctx.Value(exchange.Key).(*exchange.Record); ok {
-		rec.Phases.Redis += waited
-	}
 }
 
 // slowness counts the requests that used up their budget.

@@ -29,9 +29,9 @@ func load(r *Redis, away *atomic.Bool) (stop func() []time.Duration) {
 			for n := 0; !done.Load(); n++ {
 				k := keyOfAnswers(fmt.Sprintf("/messages/%d/%d", i, n%50))
 				write, without, began := n%10 == 0, away.Load(), time.Now()
-				_, mark, _ := r.Answers().Load(context.Background(), k)
+				_, mark, _ := r.Answers().Load(context.Background(), nil, k)
 				if write {
-					_ = r.Answers().Bump(context.Background(), k.Resource())
+					_ = r.Answers().Bump(context.Background(), nil, k.Resource())
 				}
 				if write && without {
 					took[i] = append(took[i], time.Since(began))
@@ -65,7 +65,7 @@ func TestAFailoverUnderLoad(t *testing.T) {
 	stopped := load(first, &away)
 	k := keyOfAnswers("/written")
 	redistest.Eventually(t, "an answer to be kept", func() error { // the load makes Redis slow now and then
-		_, mark, err := first.Answers().Load(t.Context(), k)
+		_, mark, err := first.Answers().Load(t.Context(), nil, k)
 		if err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func TestAFailoverUnderLoad(t *testing.T) {
 	if s := awaitState(t, first, StateAway); s.Reason == "" {
 		t.Errorf("%+v", s)
 	}
-	_ = first.Answers().Bump(t.Context(), k.Scopes()[0]) // a write in the worst of moments
+	_ = first.Answers().Bump(t.Context(), nil, k.Scopes()[0]) // a write in the worst of moments
 	group.AwaitMaster(group.Servers[1])
 	away.Store(false)
 	began := time.Now()
@@ -199,7 +199,7 @@ func TestACluster(t *testing.T) {
 		t.Fatalf("%q, %v", list, err)
 	}
 	k := keyOfAnswers("/messages/1")
-	if err := writer.Answers().Bump(t.Context(), k.Scopes()[0]); err != nil {
+	if err := writer.Answers().Bump(t.Context(), nil, k.Scopes()[0]); err != nil {
 		t.Fatal(err)
 	}
 	if kept(t, reader, k) {

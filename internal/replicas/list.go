@@ -29,7 +29,7 @@ var errNoList = errors.New("loading the list of Document Providers: Redis has no
 func (l *List) Load(ctx context.Context) ([]byte, time.Time, error) {
 	for _, at := range l.names {
 		var value []byte
-		err := l.r.call(ctx, func(ctx context.Context) (err error) {
+		err := l.r.call(ctx, nil, func(ctx context.Context) (err error) {
 			value, err = l.r.client.Get(ctx, at).Bytes()
 			return err
 		})

@@ -2,6 +2,7 @@ package replicas
 
 import (
 	"context"
+	"ebox-gateway/internal/call"
 	"encoding/base64"
 	"fmt"
 	"strconv"
@@ -144,7 +145,7 @@ type ledger interface {
 	// muster renews the place, or gives it up if lease is 0; last is the reading before.
 	muster(ctx context.Context, lease time.Duration, last reading) (reading, error)
 	// take asks for tokens.
-	take(ctx context.Context, ask *ask) (grant, error)
+	take(ctx context.Context, a *call.Allowance, ask *ask) (grant, error)
 	// era tells how often Redis has been away, and whether it is.
 	era() (era uint64, away bool)
 }

@@ -45,7 +45,7 @@ return 1`)
 
 // tell bumps scopes and has the other replicas hear of it. call is how: as a request,
 // or as the probe that closes the circuit.
-func (r *Redis) tell(ctx context.Context, call func(context.Context, func(context.Context) error) error, scopes []cache.Scope) error {
+func (r *Redis) tell(ctx context.Context, within func(context.Context, func(context.Context) error) error, scopes []cache.Scope) error {
 	for part := range slices.Chunk(scopes, batch) {
 		args := make([]any, 0, 2+2*len(part))
 		args = append(args, r.now().UnixMicro(), r.channel)
@@ -56,7 +56,7 @@ func (r *Redis) tell(ctx context.Context, call func(context.Context, func(contex
 			}
 			args = append(args, strconv.FormatUint(uint64(s), 10), message)
 		}
-		if err := call(ctx, func(ctx context.Context) error {
+		if err := within(ctx, func(ctx context.Context) error {
 			return r.discard(ctx, r.epochs, bump.Run(ctx, r.client, []string{r.epochs}, args...).Err())
 		}); err != nil {
 			return err

@@ -26,7 +26,7 @@ func TestEveryOtherReplicaHearsOfAWrite(t *testing.T) {
 		for n := 1; n <= 5 && best > time.Second; n++ {
 			scope := keyOfAnswers(fmt.Sprintf("/messages/%d", n)).Scopes()[0]
 			began := time.Now()
-			if err := writer.Answers().Bump(t.Context(), scope); err != nil {
+			if err := writer.Answers().Bump(t.Context(), nil, scope); err != nil {
 				t.Fatal(err)
 			}
 			for _, e := range ears[1:] {
@@ -86,7 +86,7 @@ func TestGatewaysOfTwoEnvironmentsDoNotMeet(t *testing.T) {
 		if kept(t, r, k) {
 			t.Error("an answer of another environment")
 		}
-		if err := r.Answers().Bump(t.Context(), cache.Everything); err != nil {
+		if err := r.Answers().Bump(t.Context(), nil, cache.Everything); err != nil {
 			t.Fatal(err)
 		}
 		awaitUp(t, r)
@@ -162,7 +162,7 @@ func TestWhatCouldNotBeToldIsToldBeforeRedisIsReadAgain(t *testing.T) {
 	k := keyOfAnswers("/messages")
 	keep(t, other, k, subject)
 	server.Stop()
-	if err := writer.Answers().Bump(t.Context(), k.Scopes()[0]); err == nil {
+	if err := writer.Answers().Bump(t.Context(), nil, k.Scopes()[0]); err == nil {
 		t.Fatal("it was told to nobody")
 	}
 	if n := writer.Status().Untold; n != 1 {
@@ -171,7 +171,7 @@ func TestWhatCouldNotBeToldIsToldBeforeRedisIsReadAgain(t *testing.T) {
 	server.Run()
 	// As soon as the writer reads again, or has told all, nothing old is there.
 	redistest.Eventually(t, "the writer to read again", func() error {
-		list, mark, err := writer.Answers().Load(t.Context(), k)
+		list, mark, err := writer.Answers().Load(t.Context(), nil, k)
 		if len(list) > 0 {
 			t.Fatal("the writer is given what it has written over")
 		}

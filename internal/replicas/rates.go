@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"ebox-gateway/internal/call"
 )
 
 // Spec is what a rate of the cluster allows.
@@ -68,8 +70,8 @@ func newRate(l ledger, m *members, name string, spec Spec, now func() time.Time)
 }
 
 // Take spends a token if there is one, and otherwise tells how long it takes until there
-// may be one. It waits for Redis as long as a request may, and no longer.
-func (r *Rate) Take(ctx context.Context, batch bool) time.Duration {
+// may be one. It waits for Redis as long as a allows, and no longer.
+func (r *Rate) Take(ctx context.Context, a *call.Allowance, batch bool) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.wanting++
@@ -92,9 +94,9 @@ func (r *Rate) Take(ctx context.Context, batch bool) time.Duration {
 		var spent bool
 		var err error
 		if r.asking != nil {
-			err = r.follow(ctx)
+			err = r.follow(ctx, a)
 		} else {
-			spent, err = r.ask(ctx, place, batch)
+			spent, err = r.ask(ctx, a, place, batch)
 		}
 		if err != nil {
 			return r.share.take(&r.spec, r.members, r.now(), batch)
@@ -113,12 +115,12 @@ func (r *Rate) emptyUntil(batch bool) time.Time {
 }
 
 // follow waits for the call that is under way. r.mu is held before and after.
-func (r *Rate) follow(ctx context.Context) error {
+func (r *Rate) follow(ctx context.Context, allowance *call.Allowance) error {
 	a := r.asking
 	r.mu.Unlock()
 	defer r.mu.Lock()
 	began := time.Now()
-	defer func() { charge(ctx, time.Since(began)) }()
+	defer func() { allowance.Spend(time.Since(began)) }()
 	select {
 	case <-a.done:
 		return a.err
@@ -128,7 +130,7 @@ func (r *Rate) follow(ctx context.Context) error {
 }
 
 // ask asks Redis for tokens, and spends one of them. r.mu is held before and after.
-func (r *Rate) ask(ctx context.Context, place *reading, batch bool) (spent bool, err error) {
+func (r *Rate) ask(ctx context.Context, allowance *call.Allowance, place *reading, batch bool) (spent bool, err error) {
 	q := &ask{name: r.name, spec: &r.spec, place: place, batch: batch, want: 1}
 	if !batch {
 		q.want = r.wanting + r.demand.ahead(r.spec.PerSecond*place.share)
@@ -136,7 +138,7 @@ func (r *Rate) ask(ctx context.Context, place *reading, batch bool) (spent bool,
 	a := &asking{done: make(chan struct{})}
 	r.asking = a
 	r.mu.Unlock()
-	got, err := r.ledger.take(context.WithoutCancel(ctx), q) // others wait for it too
+	got, err := r.ledger.take(context.WithoutCancel(ctx), allowance, q) // others wait for it too
 	r.mu.Lock()
 	r.asking = nil
 	if !errors.Is(err, errSpent) { // which is this request's affair: another one asks
@@ -251,8 +253,8 @@ return {0, math.ceil(math.min(missing / rate / math.max(speed, 0.000001), 3600) 
 var spend = redis.NewScript(takeText)
 
 // take implements ledger.
-func (r *Redis) take(ctx context.Context, q *ask) (got grant, err error) {
-	err = r.call(ctx, func(ctx context.Context) error {
+func (r *Redis) take(ctx context.Context, a *call.Allowance, q *ask) (got grant, err error) {
+	err = r.call(ctx, a, func(ctx context.Context) error {
 		numbers, err := spend.Run(ctx, r.client, []string{q.name}, q.args()...).Int64Slice()
 		if err != nil {
 			return r.discard(ctx, q.name, err)

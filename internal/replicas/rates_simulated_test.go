@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/redistest"
 )
 
@@ -101,7 +102,7 @@ func (r *simulatedReplica) muster(_ context.Context, lease time.Duration, last r
 	return readingOf(n)
 }
 
-func (r *simulatedReplica) take(_ context.Context, q *ask) (grant, error) {
+func (r *simulatedReplica) take(_ context.Context, _ *call.Allowance, q *ask) (grant, error) {
 	n, err := r.run(simulatedSpend, q.name, q.args()...)
 	if err != nil {
 		return grant{}, r.fatal(err)
@@ -132,7 +133,7 @@ func (w *world) pass(d time.Duration, load func(replica int) int) {
 				_ = r.members.renew(context.Background())
 			}
 			for range load(i) {
-				if r.rate.Take(context.Background(), i == 1 && r.rate.spec.BatchShare > 0) == 0 {
+				if r.rate.Take(context.Background(), nil, i == 1 && r.rate.spec.BatchShare > 0) == 0 {
 					w.admitted = append(w.admitted, w.now)
 				}
 			}
@@ -363,18 +364,18 @@ func TestRetryAfterIsTrueWithAndWithoutRedis(t *testing.T) {
 		r.reached = where != "without Redis"
 		w.pass(time.Second, none)
 		for range 5 {
-			for r.rate.Take(t.Context(), false) == 0 {
+			for r.rate.Take(t.Context(), nil, false) == 0 {
 			}
-			short := r.rate.Take(t.Context(), false)
+			short := r.rate.Take(t.Context(), nil, false)
 			if short > 5*time.Second {
 				t.Fatalf("%s: %s to wait", where, short)
 			}
 			w.pass(short-20*time.Millisecond, none)
-			if where == "in Redis" && r.rate.Take(t.Context(), false) == 0 { // a share fills up a little sooner
+			if where == "in Redis" && r.rate.Take(t.Context(), nil, false) == 0 { // a share fills up a little sooner
 				t.Fatalf("there was a token before %s had passed", short)
 			}
 			w.pass(30*time.Millisecond, none)
-			if left := r.rate.Take(t.Context(), false); left != 0 {
+			if left := r.rate.Take(t.Context(), nil, false); left != 0 {
 				t.Fatalf("%s: after %s there is none for another %s", where, short, left)
 			}
 		}

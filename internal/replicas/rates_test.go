@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/redistest"
 )
 
@@ -42,13 +42,13 @@ func TestManyCallsAtOnceAskTogether(t *testing.T) {
 	r := replica(t, single(server))
 	awaitTogether(t, r)
 	rate := r.Rate("upstream nsso", Spec{PerSecond: 1, Burst: 700})
-	rate.Take(t.Context(), false)
+	rate.Take(t.Context(), nil, false)
 	before := calls(server, "get")
 	var admitted atomic.Int64
 	var all sync.WaitGroup
 	for range 1000 {
 		all.Go(func() {
-			if rate.Take(context.Background(), false) == 0 {
+			if rate.Take(context.Background(), nil, false) == 0 {
 				admitted.Add(1)
 			}
 		})
@@ -63,7 +63,7 @@ func TestManyCallsAtOnceAskTogether(t *testing.T) {
 	// An empty bucket is not asked for what it cannot have.
 	before = calls(server, "get")
 	for range 1000 {
-		rate.Take(t.Context(), false)
+		rate.Take(t.Context(), nil, false)
 	}
 	if n := calls(server, "get") - before; n > 20 {
 		t.Errorf("a thousand refusals asked Redis %d times", n)
@@ -74,7 +74,7 @@ func TestARateShowsNothingOfWhoseItIs(t *testing.T) {
 	server := redistest.Start(t)
 	r := replica(t, single(server))
 	awaitTogether(t, r)
-	if short := r.Rate("enterprise "+number.String(), Spec{PerSecond: 1, Burst: 1}).Take(t.Context(), false); short != 0 {
+	if short := r.Rate("enterprise "+number.String(), Spec{PerSecond: 1, Burst: 1}).Take(t.Context(), nil, false); short != 0 {
 		t.Fatal(short)
 	}
 	all := string(server.Everything())
@@ -103,9 +103,9 @@ func TestABucketThatHoldsSomethingElseIsBegunAnew(t *testing.T) {
 		server.Do("DEL", rate.name)
 		server.Do(spoil...)
 		rate.empty = time.Time{}
-		rate.Take(t.Context(), false) // of its own share, if Redis had no answer
+		rate.Take(t.Context(), nil, false) // of its own share, if Redis had no answer
 		rate.empty, rate.ahead = time.Time{}, 0
-		if short := rate.Take(t.Context(), false); short != 0 {
+		if short := rate.Take(t.Context(), nil, false); short != 0 {
 			t.Errorf("%s: %s to wait", what, short)
 		}
 	}
@@ -128,8 +128,8 @@ func TestWithoutRedisEachReplicaHasItsShare(t *testing.T) {
 	awaitTogether(t, first, second)
 	spec := Spec{PerSecond: 100, Burst: 100}
 	one, other := first.Rate("a", spec), second.Rate("a", spec)
-	one.Take(t.Context(), false)
-	other.Take(t.Context(), false)
+	one.Take(t.Context(), nil, false)
+	other.Take(t.Context(), nil, false)
 	server.Stop()
 	awaitState(t, first, StateAway)
 	awaitState(t, second, StateAway)
@@ -142,13 +142,13 @@ func TestWithoutRedisEachReplicaHasItsShare(t *testing.T) {
 		return nil
 	})
 	for _, r := range []*Rate{one, other} {
-		for r.Take(t.Context(), false) == 0 { // what has gathered
+		for r.Take(t.Context(), nil, false) == 0 { // what has gathered
 		}
 	}
 	began, admitted := time.Now(), 0
 	for time.Since(began) < time.Second {
 		for _, r := range []*Rate{one, other} {
-			if r.Take(t.Context(), false) == 0 {
+			if r.Take(t.Context(), nil, false) == 0 {
 				admitted++
 			}
 		}
@@ -159,10 +159,10 @@ func TestWithoutRedisEachReplicaHasItsShare(t *testing.T) {
 	}
 	// One that has never reached Redis goes by what it was told.
 	stranger := idle(t, single(server), func(o *Options) { o.Replicas = 5 }).Rate("a", Spec{PerSecond: 5, Burst: 5})
-	if short := stranger.Take(t.Context(), false); short != 0 {
+	if short := stranger.Take(t.Context(), nil, false); short != 0 {
 		t.Errorf("%s to wait for the first call", short)
 	}
-	if short := stranger.Take(t.Context(), false); short < 250*time.Millisecond || short > time.Second {
+	if short := stranger.Take(t.Context(), nil, false); short < 250*time.Millisecond || short > time.Second {
 		t.Errorf("%s to wait for a fifth of five a second", short)
 	}
 }
@@ -184,12 +184,6 @@ func TestAReplicaThatStopsGivesUpItsPlace(t *testing.T) {
 	awaitTogether(t, stays)
 }
 
-// record gives the context of a request.
-func record(t testing.TB) (context.Context, *exchange.Record) {
-	rec := new(exchange.Record)
-	return exchange.With(t.Context(), rec), rec
-}
-
 func TestARequestWaitsForASlowRedisOnceAndNoLonger(t *testing.T) {
 	server := redistest.Start(t)
 	best := time.Hour
@@ -198,18 +192,18 @@ func TestARequestWaitsForASlowRedisOnceAndNoLonger(t *testing.T) {
 		var r *Redis
 		redistest.Eventually(t, "a connection", func() error { // a busy machine may be slow by itself
 			r = idle(t, Address{Kind: Single, Hosts: []string{slow.addr}}, withPatience(0)) // no probe looks at it
-			_, _, err := r.Answers().Load(t.Context(), keyOfAnswers("/messages"))
+			_, _, err := r.Answers().Load(t.Context(), nil, keyOfAnswers("/messages"))
 			return err
 		})
 		slow.set(20 * time.Millisecond)
-		ctx, rec := record(t)
+		c := call.New()
 		began := time.Now()
 		for i := range 10 { // rates, partitions, a write
-			_, _, _ = r.Answers().Load(ctx, keyOfAnswers(fmt.Sprint("/messages/", i)))
+			_, _, _ = r.Answers().Load(t.Context(), &c.Redis, keyOfAnswers(fmt.Sprint("/messages/", i)))
 		}
 		took := time.Since(began)
-		if took < 20*time.Millisecond || rec.Phases.Redis < 20*time.Millisecond {
-			t.Fatalf("it took %s, of which %s for Redis: nobody waited", took, rec.Phases.Redis)
+		if took < 20*time.Millisecond || c.Redis.Spent() < 20*time.Millisecond {
+			t.Fatalf("it took %s, of which %s for Redis: nobody waited", took, c.Redis.Spent())
 		}
 		best = min(best, took)
 	}
@@ -223,9 +217,9 @@ func TestARedisThatIsAlwaysSlowIsLeftAlone(t *testing.T) {
 	slow := delay(t, server.Addr, 20*time.Millisecond)
 	r := replica(t, Address{Kind: Single, Hosts: []string{slow.addr}}, withPatience(0), withKeys())
 	redistest.Eventually(t, "Redis to be left alone", func() error {
-		ctx, _ := record(t)
+		spent := new(call.Allowance)
 		for i := range 4 {
-			_, _, _ = r.Answers().Load(ctx, sharedKey(fmt.Sprint("/referenceData/", i)))
+			_, _, _ = r.Answers().Load(t.Context(), spent, sharedKey(fmt.Sprint("/referenceData/", i)))
 		}
 		if s := r.Status(); s.State != StateAway || s.Opened == 0 {
 			return fmt.Errorf("%+v", s)

@@ -14,9 +14,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
+
+	"ebox-gateway/internal/files"
 )
 
 // Key is one encryption key. However it is printed, the secret does not show.
@@ -30,7 +31,7 @@ const keySize = 32
 // LoadKey reads a key from a file: 32 bytes, in base64 or hex. id is written beside
 // what it seals. Errors hold nothing of the file's content.
 func LoadKey(id, file string) (Key, error) {
-	text, err := os.ReadFile(file)
+	text, err := files.Text(file, files.Most)
 	if err != nil {
 		return Key{}, fmt.Errorf("reading encryption key %s: %w", id, err)
 	}

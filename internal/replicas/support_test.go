@@ -17,6 +17,7 @@ import (
 
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/redistest"
 )
@@ -130,12 +131,13 @@ const number = enterprise.Number(206731645)
 
 // keyOfAnswers is a key of an enterprise's answers.
 func keyOfAnswers(target string) *cache.Key {
-	k := cache.Partition{Route: "ebox", Upstream: "https://provider.example/v3", Client: "payroll", Scopes: "read", Enterprise: number}.Key(target)
+	k := cache.KeyOf(call.Partition{Route: "ebox", Upstream: "https://provider.example/v3", Client: "payroll", Scopes: "read", Enterprise: number}, target)
 	return &k
 }
 
 func sharedKey(target string) *cache.Key {
-	k := cache.Partition{Route: "ebox", Upstream: "https://provider.example/v3", Client: "payroll", Scopes: "read"}.SharedByAll().Key(target)
+	p := call.Partition{Route: "ebox", Upstream: "https://provider.example/v3", Client: "payroll", Scopes: "read"}
+	k := cache.KeyOf(p.SharedByAll(), target)
 	return &k
 }
 
@@ -152,7 +154,7 @@ func answer(body string) *cache.Entry {
 // keep stores an answer the way the cache does: with the mark of the time before.
 func keep(t testing.TB, r *Redis, k *cache.Key, body string) cache.Mark {
 	t.Helper()
-	_, mark, err := r.Answers().Load(t.Context(), k)
+	_, mark, err := r.Answers().Load(t.Context(), nil, k)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +167,7 @@ func keep(t testing.TB, r *Redis, k *cache.Key, body string) cache.Mark {
 // kept tells whether an answer is found.
 func kept(t testing.TB, r *Redis, k *cache.Key) bool {
 	t.Helper()
-	list, _, err := r.Answers().Load(t.Context(), k)
+	list, _, err := r.Answers().Load(t.Context(), nil, k)
 	if err != nil && !errors.Is(err, errAway) {
 		t.Logf("loading: %v", err)
 	}

@@ -136,7 +136,7 @@ func (c *claim) obtain(ctx context.Context, patience time.Duration, fetch func(c
 
 // take looks for a token, and takes the lock if there is none.
 func (c *claim) take(ctx context.Context, lock time.Duration, useless []byte) (value []byte, left time.Duration, mine bool, err error) {
-	err = c.r.call(ctx, func(ctx context.Context) error {
+	err = c.r.call(ctx, nil, func(ctx context.Context) error {
 		reply, err := take.Run(ctx, c.r.client, []string{c.tokens[0], c.locks[0]}, c.owner, max(lock.Milliseconds(), 1), c.tag(c.stale), useless).Slice()
 		if redis.HasErrorPrefix(err, "WRONGTYPE") {
 			c.r.client.Del(ctx, c.tokens[0], c.locks[0]) // nobody else has a use for it
@@ -171,7 +171,7 @@ func (c *claim) ask(ctx context.Context, fetch func(context.Context) (authn.Toke
 	if err == nil && left > 0 {
 		value = c.seal(t)
 	}
-	_ = c.r.call(context.WithoutCancel(ctx), func(ctx context.Context) error {
+	_ = c.r.call(context.WithoutCancel(ctx), nil, func(ctx context.Context) error {
 		return give.Run(ctx, c.r.client, []string{c.tokens[0], c.locks[0]}, c.owner, value, max(left.Milliseconds(), 1)).Err()
 	})
 	return t, err
@@ -183,7 +183,7 @@ func (c *claim) older(ctx context.Context) (authn.Token, bool) {
 	for _, at := range c.tokens[1:] {
 		var value []byte
 		var left time.Duration
-		err := c.r.call(ctx, func(ctx context.Context) error {
+		err := c.r.call(ctx, nil, func(ctx context.Context) error {
 			pipe := c.r.client.Pipeline()
 			get, ttl := pipe.Get(ctx, at), pipe.PTTL(ctx, at)
 			_, err := pipe.Exec(ctx)

@@ -27,9 +27,9 @@ func request(t testing.TB, r *Redis) time.Duration {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	began := time.Now()
-	_, _, _ = r.Answers().Load(ctx, k)
+	_, _, _ = r.Answers().Load(ctx, nil, k)
 	as.obtain(r, "")
-	_ = r.Answers().Bump(ctx, k.Scopes()[0])
+	_ = r.Answers().Bump(ctx, nil, k.Scopes()[0])
 	_, _, _ = r.List("https://registry.example").Load(ctx)
 	return time.Since(began)
 }
@@ -155,14 +155,14 @@ func awaitWell(t *testing.T, r *Redis) {
 	t.Helper()
 	k := keyOfAnswers("/messages")
 	redistest.Eventually(t, "Redis to be of use again", func() error {
-		_, mark, err := r.Answers().Load(t.Context(), k)
+		_, mark, err := r.Answers().Load(t.Context(), nil, k)
 		if err == nil {
 			err = r.Answers().Save(t.Context(), k, answer(subject), mark, time.Hour)
 		}
 		if err != nil {
 			return err
 		}
-		if list, _, err := r.Answers().Load(t.Context(), k); err != nil || len(list) == 0 {
+		if list, _, err := r.Answers().Load(t.Context(), nil, k); err != nil || len(list) == 0 {
 			return errors.Join(err, errors.New("what was kept is not found"))
 		}
 		return nil
@@ -208,7 +208,7 @@ func TestAMemoryThatIsFullForgetsWhatWasWrittenOver(t *testing.T) {
 	if !kept(t, r, k) {
 		t.Fatal("a full memory can still be read")
 	}
-	if err := r.Answers().Bump(t.Context(), k.Scopes()[0]); err != nil {
+	if err := r.Answers().Bump(t.Context(), nil, k.Scopes()[0]); err != nil {
 		t.Fatalf("the write could not be told: %v", err)
 	}
 	if kept(t, r, k) {
@@ -227,7 +227,7 @@ func TestACallerWhoGoesAwaySaysNothingAboutRedis(t *testing.T) {
 	r := idle(t, single(server))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, _, err := r.Answers().Load(ctx, keyOfAnswers("/messages")); err == nil {
+	if _, _, err := r.Answers().Load(ctx, nil, keyOfAnswers("/messages")); err == nil {
 		t.Fatal("a frozen Redis answered")
 	}
 	if s := r.Status(); s.State != StateUp {

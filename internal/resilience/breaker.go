@@ -179,8 +179,8 @@ func (b *breaker) announce() {
 	}
 }
 
-// call is one call that the breaker let pass. It must be settled exactly once.
-type call struct {
+// try is one try that the breaker let pass. It must be settled exactly once.
+type try struct {
 	done  func(error)
 	who   tenant
 	era   uint64
@@ -190,30 +190,30 @@ type call struct {
 func stateOf(era uint64) gobreaker.State { return gobreaker.State(era & 3) }
 
 // probing tells whether the call decides about a half-open circuit.
-func (c *call) probing() bool { return stateOf(c.era) == gobreaker.StateHalfOpen }
+func (c *try) probing() bool { return stateOf(c.era) == gobreaker.StateHalfOpen }
 
 // admit lets a call pass or says why not: the error is a 503 with the time left.
-func (b *breaker) admit(who tenant) (call, error) {
+func (b *breaker) admit(who tenant) (try, error) {
 	now := b.clock()
 	b.ledger.arrived(who, now)
 	if stateOf(b.era.Load()) == gobreaker.StateHalfOpen {
 		if left := b.barredFor(who, now); left > 0 {
-			return call{}, b.refuse(left)
+			return try{}, b.refuse(left)
 		}
 	}
 	done, err := b.cb.Allow()
 	b.announce()
 	switch {
 	case err == nil:
-		c := call{done: done, who: who, era: b.era.Load(), began: now}
+		c := try{done: done, who: who, era: b.era.Load(), began: now}
 		if c.probing() {
 			c.done = b.bounded(done)
 		}
 		return c, nil
 	case errors.Is(err, gobreaker.ErrOpenState):
-		return call{}, b.refuse(max(time.Duration(b.openUntil.Load())-now, 1))
+		return try{}, b.refuse(max(time.Duration(b.openUntil.Load())-now, 1))
 	default:
-		return call{}, b.refuse(probeWait)
+		return try{}, b.refuse(probeWait)
 	}
 }
 
@@ -236,7 +236,7 @@ func (b *breaker) refuse(wait time.Duration) error {
 }
 
 // settle reports what came of a call.
-func (b *breaker) settle(c *call, o outcome) {
+func (b *breaker) settle(c *try, o outcome) {
 	now := b.clock()
 	switch {
 	case c.probing():
@@ -250,7 +250,7 @@ func (b *breaker) settle(c *call, o outcome) {
 }
 
 // count counts a call of a closed circuit.
-func (b *breaker) count(c *call, o outcome, now time.Duration) {
+func (b *breaker) count(c *try, o outcome, now time.Duration) {
 	var err error
 	switch o {
 	case neutral:

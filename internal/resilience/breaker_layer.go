@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -19,7 +19,7 @@ import (
 // breaks off; it counts when its body has ended. A probe of a half-open circuit is
 // judged by its header alone, since nobody else may call in the meantime. A caller
 // who goes away, or whose own body cannot be read, says nothing about the upstream.
-func (u *Upstream) Breaker(next http.RoundTripper) http.RoundTripper {
+func (u *Upstream) Breaker(next call.Sender) call.Sender {
 	if u.breaker == nil {
 		return next
 	}
@@ -28,42 +28,42 @@ func (u *Upstream) Breaker(next http.RoundTripper) http.RoundTripper {
 
 type breakerLayer struct {
 	u    *Upstream
-	next http.RoundTripper
+	next call.Sender
 }
 
-// RoundTrip implements http.RoundTripper.
-func (l *breakerLayer) RoundTrip(r *http.Request) (*http.Response, error) {
+// Send implements call.Sender.
+func (l *breakerLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
 	b := l.u.breaker
-	c, err := b.admit(tenantOf(exchange.From(r.Context())))
+	t, err := b.admit(tenantOf(c))
 	if err != nil {
-		closeBody(r)
+		call.CloseBody(r)
 		return nil, err
 	}
 	out := neutral // if the transport panics, the fault is the gateway's
 	settled := false
 	defer func() {
 		if !settled {
-			b.settle(&c, out)
+			b.settle(&t, out)
 		}
 	}()
 
 	sent, upload := watchUpload(r)
-	answer, err := l.next.RoundTrip(sent)
+	answer, err := l.next.Send(ctx, c, sent)
 	if err != nil {
 		if upload == nil || !upload.broken.Load() {
-			out = l.u.outcomeOf(r.Context(), err)
+			out = l.u.outcomeOf(ctx, err)
 		}
 		return nil, err
 	}
 	if failing(answer.StatusCode) {
-		if !l.u.o.Neutral(r, answer) {
+		if !l.u.o.Neutral(c, answer) {
 			out = failed
 		}
 		return answer, nil
 	}
 	out = succeeded
-	if !c.probing() && !empty(answer) {
-		answer.Body = &judgedBody{ReadCloser: answer.Body, u: l.u, ctx: r.Context(), call: c}
+	if !t.probing() && !empty(answer) {
+		answer.Body = &judgedBody{ReadCloser: answer.Body, u: l.u, ctx: ctx, try: t}
 		settled = true
 	}
 	return answer, nil
@@ -101,7 +101,7 @@ type judgedBody struct {
 	io.ReadCloser
 	u       *Upstream
 	ctx     context.Context
-	call    call
+	try     try
 	settled atomic.Bool
 }
 
@@ -135,7 +135,7 @@ func (b *judgedBody) Close() error {
 
 func (b *judgedBody) settle(o outcome) {
 	if b.settled.CompareAndSwap(false, true) {
-		b.u.breaker.settle(&b.call, o)
+		b.u.breaker.settle(&b.try, o)
 	}
 }
 
@@ -164,11 +164,4 @@ func watchUpload(r *http.Request) (*http.Request, *uploadBody) {
 	*sent = *r
 	sent.Body = body
 	return sent, body
-}
-
-// closeBody keeps the promise of RoundTrippers to close the body even if they fail.
-func closeBody(r *http.Request) {
-	if r.Body != nil {
-		_ = r.Body.Close()
-	}
 }

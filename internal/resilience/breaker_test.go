@@ -12,8 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/problem"
 )
 
@@ -23,7 +23,7 @@ var trusting = Settings{Breaker: BreakerSettings{
 }}
 
 // two calls ten times for each of two enterprises.
-func two(t *testing.T, rt http.RoundTripper) {
+func two(t *testing.T, rt call.Sender) {
 	t.Helper()
 	for range 10 {
 		repeat(t, 1, rt, first)
@@ -142,10 +142,10 @@ func TestACircuitClosesAfterEnoughProbes(t *testing.T) {
 }
 
 func TestOneEnterpriseAloneOpensNoCircuit(t *testing.T) {
-	broken := func(bad ...enterprise.Number) tripper {
-		return func(r *http.Request) (*http.Response, error) {
+	broken := func(bad ...enterprise.Number) byCall {
+		return func(c *call.Call) (*http.Response, error) {
 			for _, n := range bad {
-				if exchange.From(r.Context()).Enterprise == n {
+				if c.Enterprise == n {
 					return answer(503, ""), nil
 				}
 			}
@@ -153,25 +153,25 @@ func TestOneEnterpriseAloneOpensNoCircuit(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct {
-		next  tripper
-		calls func(*testing.T, http.RoundTripper)
+		next  byCall
+		calls func(*testing.T, call.Sender)
 		want  Circuit
 	}{
 		"one_of_two_fails": {broken(first), two, Closed},
-		"one_fails_fifty_times_another_once_succeeds": {broken(first), func(t *testing.T, rt http.RoundTripper) {
+		"one_fails_fifty_times_another_once_succeeds": {broken(first), func(t *testing.T, rt call.Sender) {
 			repeat(t, 1, rt, second)
 			repeat(t, 50, rt, first)
 		}, Closed},
-		"the_only_one_fails": {broken(first), func(t *testing.T, rt http.RoundTripper) { repeat(t, 10, rt, first) }, Open},
+		"the_only_one_fails": {broken(first), func(t *testing.T, rt call.Sender) { repeat(t, 10, rt, first) }, Open},
 		"both_fail":          {broken(first, second), two, Open},
-		"most_failures_are_one's_but_others_fail_too": {broken(first, second), func(t *testing.T, rt http.RoundTripper) {
+		"most_failures_are_one's_but_others_fail_too": {broken(first, second), func(t *testing.T, rt call.Sender) {
 			repeat(t, 1, rt, second)
 			repeat(t, 30, rt, first)
 		}, Open},
-		"one_always_fails_another_once_in_ten": {func() tripper {
+		"one_always_fails_another_once_in_ten": {func() byCall {
 			n := 0
-			return func(r *http.Request) (*http.Response, error) {
-				if exchange.From(r.Context()).Enterprise == second {
+			return func(c *call.Call) (*http.Response, error) {
+				if c.Enterprise == second {
 					if n++; n%10 != 1 {
 						return answer(200, ""), nil
 					}
@@ -179,15 +179,15 @@ func TestOneEnterpriseAloneOpensNoCircuit(t *testing.T) {
 				return answer(503, ""), nil
 			}
 		}(), two, Closed},
-		"one's_connections_are_not_made": {func(r *http.Request) (*http.Response, error) {
-			if exchange.From(r.Context()).Enterprise == first {
+		"one's_connections_are_not_made": {func(c *call.Call) (*http.Response, error) {
+			if c.Enterprise == first {
 				return nil, errNotMade
 			}
 			return answer(200, ""), nil
-		}, func(t *testing.T, rt http.RoundTripper) { two(t, rt); repeat(t, 2, rt, first) }, Open},
-		"own_and_enterprise_are_two": {broken(0), func(t *testing.T, rt http.RoundTripper) {
+		}, func(t *testing.T, rt call.Sender) { two(t, rt); repeat(t, 2, rt, first) }, Open},
+		"own_and_enterprise_are_two": {broken(0), func(t *testing.T, rt call.Sender) {
 			for range 10 {
-				_, _ = do(t, rt, requestOf(context.Background(), "GET", &exchange.Record{Own: true}))
+				_, _ = do(t, rt, requestOf(context.Background(), "GET", &call.Call{Own: true}))
 				repeat(t, 1, rt, first)
 			}
 		}, Closed},
@@ -206,8 +206,8 @@ func TestOneEnterpriseCannotKeepAHalfOpenCircuitFromTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := protect(trusting)
 		down := true
-		rt := u.Breaker(tripper(func(r *http.Request) (*http.Response, error) {
-			if down || exchange.From(r.Context()).Enterprise == first {
+		rt := u.Breaker(byCall(func(c *call.Call) (*http.Response, error) {
+			if down || c.Enterprise == first {
 				return answer(503, ""), nil
 			}
 			return answer(200, ""), nil
@@ -353,7 +353,7 @@ func TestNoProbeIsLost(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				u := NewUpstream(Options{
 					Settings: trusting, Classify: classify,
-					Neutral: func(_ *http.Request, a *http.Response) bool { return a.StatusCode == 502 },
+					Neutral: func(_ *call.Call, a *http.Response) bool { return a.StatusCode == 502 },
 				})
 				repeat(t, 10, u.Breaker(fails(errReset)), first)
 				time.Sleep(seconds(5.1))
@@ -361,7 +361,7 @@ func TestNoProbeIsLost(t *testing.T) {
 				for range 3 * probes {
 					go func() {
 						defer func() { _ = recover() }()
-						_, _ = u.Breaker(probe).RoundTrip(requestOf(ctx, "GET", &exchange.Record{Enterprise: first}))
+						_, _ = requestOf(ctx, "GET", &call.Call{Enterprise: first}).by(u.Breaker(probe))
 					}()
 				}
 				defer func() { cancel(); synctest.Wait() }()
@@ -424,7 +424,7 @@ func TestAProbeIsJudgedByItsHeader(t *testing.T) {
 		time.Sleep(seconds(5.1))
 		rt := u.Breaker(answers(200))
 		for range probes { // long downloads, of which nothing has been read yet
-			a, err := rt.RoundTrip(request("GET", first))
+			a, err := request("GET", first).by(rt)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -452,7 +452,7 @@ func TestTheBodyOfAnAnswerIsClosedThroughTheLayers(t *testing.T) {
 
 func TestWhatSaysNothingAboutTheUpstream(t *testing.T) {
 	t.Run("health_that_says_down", func(t *testing.T) {
-		u := NewUpstream(Options{Settings: trusting, Neutral: func(r *http.Request, a *http.Response) bool { return r.URL.Path == "/" && a.StatusCode == 503 }})
+		u := NewUpstream(Options{Settings: trusting, Neutral: func(c *call.Call, a *http.Response) bool { return c.Path == "/" && a.StatusCode == 503 }})
 		repeat(t, 30, u.Breaker(answers(503)), first)
 		if got := u.State().Circuit; got != Closed {
 			t.Fatalf("the circuit is %s", got)
@@ -466,7 +466,7 @@ func TestWhatSaysNothingAboutTheUpstream(t *testing.T) {
 		}))
 		for range 30 {
 			r := request("POST", first)
-			r.Body = &failingReader{io.ErrUnexpectedEOF}
+			r.r.Body = &failingReader{io.ErrUnexpectedEOF}
 			if _, err := do(t, rt, r); !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Fatalf("the error is %v", err)
 			}
@@ -480,7 +480,7 @@ func TestWhatSaysNothingAboutTheUpstream(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		for range 30 {
-			_, _ = do(t, u.Breaker(fails(errReset)), requestOf(ctx, "GET", &exchange.Record{}))
+			_, _ = do(t, u.Breaker(fails(errReset)), requestOf(ctx, "GET", &call.Call{}))
 		}
 		if got := u.State().Circuit; got != Closed {
 			t.Fatalf("the circuit is %s", got)
@@ -505,7 +505,7 @@ func TestARefusalClosesTheBody(t *testing.T) {
 	repeat(t, 10, u.Breaker(fails(errReset)), first)
 	r := request("POST", first)
 	body := &closable{}
-	r.Body = body
+	r.r.Body = body
 	if _, err := do(t, u.Breaker(answers(200)), r); !errors.Is(err, ErrCircuitOpen) || !body.closed {
 		t.Fatalf("error %v, body closed: %v", err, body.closed)
 	}
@@ -535,8 +535,8 @@ func TestAHalfOpenCircuitThatNobodyTriesSaysSinceWhen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := protect(trusting)
 		down := true
-		rt := u.Breaker(tripper(func(r *http.Request) (*http.Response, error) {
-			if down || exchange.From(r.Context()).Enterprise == first {
+		rt := u.Breaker(byCall(func(c *call.Call) (*http.Response, error) {
+			if down || c.Enterprise == first {
 				return answer(503, ""), nil
 			}
 			return answer(200, ""), nil

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -67,7 +68,7 @@ func shortage(limiter *rate.Limiter, want float64, now time.Time) time.Duration 
 
 // take spends a token if there is one. Otherwise it returns how long it takes until
 // there is, at least a nanosecond.
-func (b *bucket) take(_ context.Context, now time.Time) (short time.Duration) {
+func (b *bucket) take(_ context.Context, _ *call.Call, now time.Time) (short time.Duration) {
 	if b.whole.AllowN(now, 1) {
 		return 0
 	}
@@ -77,7 +78,7 @@ func (b *bucket) take(_ context.Context, now time.Time) (short time.Duration) {
 // await spends a token in the order of the line, waiting for at most pace. It
 // returns how long it would still take if that is not enough: 0 means that the
 // token is spent. The error is the cause of a ctx that was cancelled.
-func (b *bucket) await(ctx context.Context, now func() time.Time, pace time.Duration) (time.Duration, error) {
+func (b *bucket) await(ctx context.Context, _ *call.Call, now func() time.Time, pace time.Duration) (time.Duration, error) {
 	start := now()
 	short, waits := b.join(start, pace)
 	if !waits {

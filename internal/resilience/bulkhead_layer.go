@@ -1,12 +1,13 @@
 package resilience
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"sync/atomic"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -15,7 +16,7 @@ import (
 // time, is refused with ErrBulkheadFull as 503. A place is held until the answer's
 // body has ended or was closed, since a download uses the upstream as much as a
 // slow answer does.
-func (u *Upstream) Bulkhead(next http.RoundTripper) http.RoundTripper {
+func (u *Upstream) Bulkhead(next call.Sender) call.Sender {
 	if u.bulkhead == nil {
 		return next
 	}
@@ -24,15 +25,14 @@ func (u *Upstream) Bulkhead(next http.RoundTripper) http.RoundTripper {
 
 type bulkheadLayer struct {
 	u    *Upstream
-	next http.RoundTripper
+	next call.Sender
 }
 
-// RoundTrip implements http.RoundTripper.
-func (l *bulkheadLayer) RoundTrip(r *http.Request) (*http.Response, error) {
-	rec := exchange.From(r.Context())
-	batch := rec.Batch
-	if err := l.enter(r, rec); err != nil {
-		closeBody(r)
+// Send implements call.Sender.
+func (l *bulkheadLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+	batch := c.Batch
+	if err := l.enter(ctx, c); err != nil {
+		call.CloseBody(r)
 		return nil, err
 	}
 	held := true
@@ -41,7 +41,7 @@ func (l *bulkheadLayer) RoundTrip(r *http.Request) (*http.Response, error) {
 			l.u.bulkhead.leave(batch)
 		}
 	}()
-	answer, err := l.next.RoundTrip(r)
+	answer, err := l.next.Send(ctx, c, r)
 	if err != nil {
 		return nil, err
 	}
@@ -53,19 +53,14 @@ func (l *bulkheadLayer) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // enter waits for a place and notes for how long.
-func (l *bulkheadLayer) enter(r *http.Request, rec *exchange.Record) error {
-	ctx := r.Context()
+func (l *bulkheadLayer) enter(ctx context.Context, c *call.Call) error {
 	s := &l.u.o.Settings
-	if l.u.bulkhead.tryEnter(rec.Batch) {
+	if l.u.bulkhead.tryEnter(c.Batch) {
 		return nil
 	}
-	wait := s.Wait
-	if rec.Batch {
-		wait = max(wait, rec.Pace-rec.Phases.Limits)
-	}
 	start := l.u.o.Now()
-	placed, err := l.u.bulkhead.enter(ctx, rec.Batch, wait)
-	rec.Phases.Limits += l.u.o.Now().Sub(start)
+	placed, err := l.u.bulkhead.enter(ctx, c.Batch, max(s.Wait, c.PaceLeft(start)))
+	c.Record.Phases.Limits += l.u.o.Now().Sub(start)
 	if placed || err != nil {
 		return err
 	}

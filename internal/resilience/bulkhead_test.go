@@ -15,7 +15,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -31,15 +31,15 @@ type gate struct {
 
 func newGate() *gate { return &gate{let: make(chan struct{})} }
 
-func (g *gate) RoundTrip(r *http.Request) (*http.Response, error) {
+func (g *gate) Send(ctx context.Context, c *call.Call, _ *http.Request) (*http.Response, error) {
 	g.mu.Lock()
-	g.order = append(g.order, exchange.From(r.Context()).Caller)
+	g.order = append(g.order, c.Caller)
 	g.mu.Unlock()
 	select {
 	case <-g.let:
 		return answer(200, "text"), nil
-	case <-r.Context().Done():
-		return nil, r.Context().Err()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 
@@ -50,10 +50,11 @@ func (g *gate) arrivals() []string {
 }
 
 // send makes a call in a goroutine and returns where its error will be.
-func send(ctx context.Context, rt http.RoundTripper, rec *exchange.Record) <-chan error {
+func send(ctx context.Context, s call.Sender, c *call.Call) <-chan error {
 	end := make(chan error, 1)
+	o := requestOf(ctx, "GET", c)
 	go func() {
-		resp, err := rt.RoundTrip(requestOf(ctx, "GET", rec))
+		resp, err := o.by(s)
 		if err == nil {
 			_, err = io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
@@ -63,9 +64,9 @@ func send(ctx context.Context, rt http.RoundTripper, rec *exchange.Record) <-cha
 	return end
 }
 
-func interactive() *exchange.Record { return &exchange.Record{Caller: "interactive"} }
-func batch(pace time.Duration) *exchange.Record {
-	return &exchange.Record{Caller: "batch", Batch: true, Pace: pace}
+func interactive() *call.Call { return &call.Call{Caller: "interactive"} }
+func batch(pace time.Duration) *call.Call {
+	return &call.Call{Caller: "batch", Batch: true, Pace: pace}
 }
 
 func TestTheBulkheadBoundsCallsAndTheirQueue(t *testing.T) {
@@ -100,11 +101,11 @@ func TestWhoWaitsTooLongIsRefused(t *testing.T) {
 			send(context.Background(), rt, interactive())
 		}
 		synctest.Wait()
-		rec, start := interactive(), time.Now()
-		err := <-send(context.Background(), rt, rec)
+		c, start := interactive(), time.Now()
+		err := <-send(context.Background(), rt, c)
 		refusedWith(t, err, 503, ErrBulkheadFull, "1")
-		if took := time.Since(start); took != narrow.Wait || rec.Phases.Limits != narrow.Wait {
-			t.Errorf("refused after %s, %s noted", took, rec.Phases.Limits)
+		if took := time.Since(start); took != narrow.Wait || c.Record.Phases.Limits != narrow.Wait {
+			t.Errorf("refused after %s, %s noted", took, c.Record.Phases.Limits)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		defer cancel()
@@ -170,7 +171,7 @@ func TestTheQueueIsServedInOrderInteractiveFirst(t *testing.T) {
 		u, g := protect(Settings{Max: 1, Queue: 10, Wait: time.Minute}), newGate()
 		rt := u.Bulkhead(g)
 		queue := func(name string, isBatch bool) {
-			send(context.Background(), rt, &exchange.Record{Caller: name, Batch: isBatch, Pace: time.Minute})
+			send(context.Background(), rt, &call.Call{Caller: name, Batch: isBatch, Pace: time.Minute})
 			synctest.Wait()
 		}
 		queue("holds", false)
@@ -251,7 +252,7 @@ func TestAPlaceIsHeldUntilTheBodyEnds(t *testing.T) {
 			var a *http.Response
 			func() {
 				defer func() { _ = recover() }()
-				a, _ = u.Bulkhead(c.next).RoundTrip(request("GET", first))
+				a, _ = request("GET", first).by(u.Bulkhead(c.next))
 			}()
 			if got := u.State().InFlight; got != c.held {
 				t.Errorf("%d places held after the header, want %d", got, c.held)
@@ -279,7 +280,7 @@ func TestBulkheadProperty(t *testing.T) {
 				case 0, 1, 2:
 					ctx, cancel := context.WithCancel(context.Background())
 					cancels = append(cancels, cancel)
-					send(ctx, layer, &exchange.Record{Batch: step == 2, Pace: 2 * time.Second})
+					send(ctx, layer, &call.Call{Batch: step == 2, Pace: 2 * time.Second})
 				case 3:
 					select {
 					case g.let <- struct{}{}:
@@ -333,7 +334,7 @@ func TestTheBulkheadUnderManyCallers(t *testing.T) {
 				if j%5 == 0 {
 					time.AfterFunc(time.Duration(j)*time.Microsecond, cancel)
 				}
-				<-send(ctx, rt, &exchange.Record{Batch: i%2 == 0, Pace: time.Millisecond})
+				<-send(ctx, rt, &call.Call{Batch: i%2 == 0, Pace: time.Millisecond})
 				cancel()
 			}
 		})

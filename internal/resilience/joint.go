@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 // Joint is a rate that this replica spends together with others. How they agree is
@@ -13,8 +15,8 @@ type Joint interface {
 	// Take spends a token if there is one. Otherwise it returns how long it takes until
 	// there may be one, at least a nanosecond: another replica may be quicker. A batch
 	// call leaves the others what a Joint was told to leave them. Take does not wait
-	// for tokens; what it waits for an answer is bounded by a few milliseconds.
-	Take(ctx context.Context, batch bool) time.Duration
+	// for tokens; what it waits for an answer is bounded, by c.Redis too.
+	Take(ctx context.Context, c *call.Call, batch bool) time.Duration
 }
 
 // BatchShare is the part of an upstream's rate and bulkhead that is open to batch calls.
@@ -24,10 +26,10 @@ const BatchShare = share
 // of this replica in front of it.
 type pacer interface {
 	// take spends a token if there is one, and otherwise tells when there is.
-	take(ctx context.Context, now time.Time) (short time.Duration)
+	take(ctx context.Context, c *call.Call, now time.Time) (short time.Duration)
 	// await spends a token in the order of the line, waiting for at most pace. See
 	// bucket.await.
-	await(ctx context.Context, now func() time.Time, pace time.Duration) (time.Duration, error)
+	await(ctx context.Context, c *call.Call, now func() time.Time, pace time.Duration) (time.Duration, error)
 }
 
 // jointLine is the line of one replica in front of a Joint. As in front of a bucket, the
@@ -47,11 +49,11 @@ func newJointLine(j Joint, perSecond float64) *jointLine {
 	return &jointLine{joint: j, each: time.Duration(float64(time.Second) / perSecond), line: make(chan struct{}, 1)}
 }
 
-func (l *jointLine) take(ctx context.Context, _ time.Time) time.Duration {
-	return l.joint.Take(ctx, false)
+func (l *jointLine) take(ctx context.Context, c *call.Call, _ time.Time) time.Duration {
+	return l.joint.Take(ctx, c, false)
 }
 
-func (l *jointLine) await(ctx context.Context, now func() time.Time, pace time.Duration) (time.Duration, error) {
+func (l *jointLine) await(ctx context.Context, c *call.Call, now func() time.Time, pace time.Duration) (time.Duration, error) {
 	until := now().Add(pace)
 	ahead := l.join()
 	defer l.leave()
@@ -72,13 +74,13 @@ func (l *jointLine) await(ctx context.Context, now func() time.Time, pace time.D
 		}
 	}
 	defer func() { <-l.line }()
-	return l.head(ctx, now, until)
+	return l.head(ctx, c, now, until)
 }
 
 // head is the head of the line.
-func (l *jointLine) head(ctx context.Context, now func() time.Time, until time.Time) (time.Duration, error) {
+func (l *jointLine) head(ctx context.Context, c *call.Call, now func() time.Time, until time.Time) (time.Duration, error) {
 	for {
-		short := l.joint.Take(ctx, true)
+		short := l.joint.Take(ctx, c, true)
 		if short <= 0 {
 			return 0, nil
 		}

@@ -3,7 +3,6 @@ package resilience
 import (
 	"context"
 	"errors"
-	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -11,7 +10,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // agreed is a rate that several replicas spend, as a Joint, by one bucket for all.
@@ -21,7 +20,7 @@ type agreed struct {
 	asked []bool // batch or not
 }
 
-func (a *agreed) Take(_ context.Context, batch bool) time.Duration {
+func (a *agreed) Take(_ context.Context, _ *call.Call, batch bool) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.asked = append(a.asked, batch)
@@ -44,12 +43,12 @@ func TestTwoReplicasSpendOneRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &agreed{whole: rate.NewLimiter(0.5, 4)}
 		one, other := a.of(0.5, 4).Rate(answers(200)), a.of(0.5, 4).Rate(answers(200))
-		for i, rt := range []http.RoundTripper{one, other, one, other} {
+		for i, rt := range []call.Sender{one, other, one, other} {
 			if status, err := do(t, rt, request("GET", first)); status != 200 {
 				t.Fatalf("call %d of the burst: %d %v", i, status, err)
 			}
 		}
-		for _, rt := range []http.RoundTripper{one, other} {
+		for _, rt := range []call.Sender{one, other} {
 			_, err := do(t, rt, request("GET", first))
 			refusedWith(t, err, 429, ErrUpstreamRate, "2")
 		}
@@ -69,7 +68,7 @@ func TestARateOfTheClusterWithoutAClusterIsThisReplicas(t *testing.T) {
 func TestBatchIsPacedThroughARateOfTheCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &agreed{whole: rate.NewLimiter(10, 1)}
-		replicas := []http.RoundTripper{a.of(10, 1).Rate(answers(200)), a.of(10, 1).Rate(answers(200))}
+		replicas := []call.Sender{a.of(10, 1).Rate(answers(200)), a.of(10, 1).Rate(answers(200))}
 		began := time.Now()
 		var ends []<-chan error
 		for i := range 41 {
@@ -132,7 +131,7 @@ func TestLimitsSpendARateOfTheClusterByKey(t *testing.T) {
 	})
 	caller := Key{Kind: ByCaller, Name: "desk"}
 	of := func(key Key, r Rate) error {
-		return l.Take(exchange.With(context.Background(), new(exchange.Record)), key, r, 0)
+		return l.Take(context.Background(), call.New(), key, r)
 	}
 	shared := Rate{PerSecond: 0.001, Burst: 2, Cluster: true}
 	for i, want := range []bool{true, true, false} {

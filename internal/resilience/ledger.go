@@ -4,8 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/exchange"
 )
 
 // tenant is whom a call was for, as far as the blame for a failure goes.
@@ -14,7 +14,7 @@ type tenant struct {
 	own    bool
 }
 
-func tenantOf(rec *exchange.Record) tenant { return tenant{rec.Enterprise, rec.Own} }
+func tenantOf(c *call.Call) tenant { return tenant{c.Enterprise, c.Own} }
 
 const (
 	// windowSteps is in how many steps a window slides.

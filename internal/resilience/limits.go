@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/exchange"
 )
 
 // Kind says whose rate a Key stands for.
@@ -66,28 +66,26 @@ func NewLimits(max int, now func() time.Time) *Limits {
 }
 
 // Take spends one call of the rate r of key; a rate that changed since the last
-// time goes on from what was left. If there is nothing left, it waits in line for at
-// most pace, less what the exchange has waited for limits already; a pace of 0 does
-// not wait. What it waited is noted in the exchange's record.
+// time goes on from what was left. If there is nothing left, a batch call waits in line
+// for as long as its pace allows. What it waited is noted in its record.
 //
 // The error is a *problem.Problem, 429 with limit, retryAfterSec and Retry-After, or
 // the cause of ctx, if that was cancelled first. A refused call spends nothing. Take
 // the enterprise's rate before the caller's: an enterprise beyond its own rate then
 // uses up nothing of the others'.
-func (l *Limits) Take(ctx context.Context, key Key, r Rate, pace time.Duration) error {
+func (l *Limits) Take(ctx context.Context, c *call.Call, key Key, r Rate) error {
 	if r.PerSecond <= 0 {
 		return nil
 	}
 	start := l.now()
 	b := l.pacerOf(key, r, start)
 	var short time.Duration
-	if pace <= 0 {
-		short = b.take(ctx, start)
+	if !c.Batch {
+		short = b.take(ctx, c, start)
 	} else {
-		rec := exchange.From(ctx)
 		var err error
-		short, err = b.await(ctx, l.now, max(pace-rec.Phases.Limits, 0))
-		rec.Phases.Limits += l.now().Sub(start)
+		short, err = b.await(ctx, c, l.now, c.PaceLeft(start))
+		c.Record.Phases.Limits += l.now().Sub(start)
 		if err != nil {
 			return err
 		}

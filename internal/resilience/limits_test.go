@@ -8,10 +8,22 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/problem"
 )
+
+// take spends one call of a rate, one of batch if it has a pace.
+func take(ctx context.Context, l *Limits, key Key, r Rate, pace time.Duration) error {
+	c := interactive()
+	if pace > 0 {
+		c = batch(pace)
+	}
+	return l.Take(ctx, begun(c), key, r)
+}
+
+// begun completes a call that is not sent.
+func begun(c *call.Call) *call.Call { return requestOf(context.Background(), "GET", c).c }
 
 func byEnterprise(n enterprise.Number) Key { return Key{Kind: ByEnterprise, Enterprise: n} }
 
@@ -22,21 +34,21 @@ func TestEachKeyHasItsOwnRate(t *testing.T) {
 		keys := []Key{byEnterprise(first), byEnterprise(second), {Kind: ByCaller, Name: "hr"}, {Kind: ByClient, Name: "hr"}}
 		for _, k := range keys {
 			for range 2 {
-				if err := l.Take(context.Background(), k, r, 0); err != nil {
+				if err := take(context.Background(), l, k, r, 0); err != nil {
 					t.Fatal(err)
 				}
 			}
-			err := l.Take(context.Background(), k, r, 0)
+			err := take(context.Background(), l, k, r, 0)
 			refusedWith(t, err, 429, ErrRate, "1")
 			if p := problem.From(err); member(p, "limit") != 2 || p.Type != "urn:problem-type:belgif:tooManyRequests" {
 				t.Fatalf("problem %+v", p)
 			}
 		}
 		time.Sleep(time.Second / 2)
-		if err := l.Take(context.Background(), keys[0], r, 0); err != nil {
+		if err := take(context.Background(), l, keys[0], r, 0); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Take(context.Background(), keys[0], Rate{}, 0); err != nil || l.Len() != 4 {
+		if err := take(context.Background(), l, keys[0], Rate{}, 0); err != nil || l.Len() != 4 {
 			t.Fatalf("a rate of nothing is no limit: %v, %d keys", err, l.Len())
 		}
 	})
@@ -46,11 +58,11 @@ func TestRetryAfterOfARateIsTrue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimits(0, nil)
 		r := Rate{PerSecond: 0.1, Burst: 1}
-		_ = l.Take(context.Background(), byEnterprise(first), r, 0)
+		_ = take(context.Background(), l, byEnterprise(first), r, 0)
 		time.Sleep(seconds(2.5))
-		refusedWith(t, l.Take(context.Background(), byEnterprise(first), r, 0), 429, ErrRate, "8")
+		refusedWith(t, take(context.Background(), l, byEnterprise(first), r, 0), 429, ErrRate, "8")
 		time.Sleep(seconds(7.5)) // to the moment
-		if err := l.Take(context.Background(), byEnterprise(first), r, 0); err != nil {
+		if err := take(context.Background(), l, byEnterprise(first), r, 0); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -60,7 +72,7 @@ func TestMemoryForRatesIsBounded(t *testing.T) {
 	l := NewLimits(100, nil)
 	r := Rate{PerSecond: 0.001, Burst: 1}
 	for i := range 10_000 {
-		if err := l.Take(context.Background(), byEnterprise(enterprise.Number(i)), r, 0); err != nil {
+		if err := take(context.Background(), l, byEnterprise(enterprise.Number(i)), r, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -69,16 +81,16 @@ func TestMemoryForRatesIsBounded(t *testing.T) {
 	}
 	// The last ones are remembered, and who is used stays.
 	for i := range 200 {
-		if err := l.Take(context.Background(), byEnterprise(9_999), r, 0); err == nil {
+		if err := take(context.Background(), l, byEnterprise(9_999), r, 0); err == nil {
 			t.Fatal("a key in use was forgotten")
 		}
-		_ = l.Take(context.Background(), byEnterprise(enterprise.Number(20_000+i)), r, 0)
+		_ = take(context.Background(), l, byEnterprise(enterprise.Number(20_000+i)), r, 0)
 	}
 	// Who was forgotten gets its burst again, and no more.
-	if err := l.Take(context.Background(), byEnterprise(1), r, 0); err != nil {
+	if err := take(context.Background(), l, byEnterprise(1), r, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Take(context.Background(), byEnterprise(1), r, 0); err == nil {
+	if err := take(context.Background(), l, byEnterprise(1), r, 0); err == nil {
 		t.Fatal("more than the burst")
 	}
 }
@@ -91,17 +103,17 @@ func TestAPatientCallWaitsInLine(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 5 {
 			wg.Go(func() {
-				rec := new(exchange.Record)
-				if err := l.Take(exchange.With(context.Background(), rec), byEnterprise(first), r, 2*time.Second); err != nil {
+				c := begun(batch(2 * time.Second))
+				if err := l.Take(context.Background(), c, byEnterprise(first), r); err != nil {
 					t.Error(err)
 				}
-				if rec.Phases.Limits != time.Since(start) {
-					t.Errorf("waited %s, noted %s", time.Since(start), rec.Phases.Limits)
+				if c.Record.Phases.Limits != time.Since(start) {
+					t.Errorf("waited %s, noted %s", time.Since(start), c.Record.Phases.Limits)
 				}
 			})
 		}
 		synctest.Wait()
-		err := l.Take(context.Background(), byEnterprise(first), r, 2*time.Second)
+		err := take(context.Background(), l, byEnterprise(first), r, 2*time.Second)
 		refusedWith(t, err, 429, ErrRate, "3") // four are waiting: its turn is in two and a half
 		wg.Wait()
 		if took := time.Since(start); took < 2*time.Second || took > 2*time.Second+time.Microsecond {
@@ -114,14 +126,13 @@ func TestWhatWasWaitedElsewhereCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimits(0, nil)
 		r := Rate{PerSecond: 1, Burst: 1}
-		rec := &exchange.Record{}
-		ctx := exchange.With(context.Background(), rec)
+		ctx, c := context.Background(), begun(batch(2500*time.Millisecond))
 		for range 3 { // at once, and two waits of a second
-			if err := l.Take(ctx, byEnterprise(first), r, 2500*time.Millisecond); err != nil {
+			if err := l.Take(ctx, c, byEnterprise(first), r); err != nil {
 				t.Fatal(err)
 			}
 		}
-		refusedWith(t, l.Take(ctx, byEnterprise(first), r, 2500*time.Millisecond), 429, ErrRate, "1")
+		refusedWith(t, l.Take(ctx, c, byEnterprise(first), r), 429, ErrRate, "1")
 	})
 }
 
@@ -130,7 +141,7 @@ func TestBatchHasAllOfARateThatIsItsOwn(t *testing.T) {
 		l := NewLimits(0, nil)
 		start := time.Now()
 		for range 110 {
-			if err := l.Take(context.Background(), Key{Kind: ByCaller, Name: "payroll"}, Rate{PerSecond: 10, Burst: 10}, time.Minute); err != nil {
+			if err := take(context.Background(), l, Key{Kind: ByCaller, Name: "payroll"}, Rate{PerSecond: 10, Burst: 10}, time.Minute); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -144,10 +155,10 @@ func TestWhoGoesAwayStopsWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimits(0, nil)
 		r := Rate{PerSecond: 0.01, Burst: 1}
-		_ = l.Take(context.Background(), byEnterprise(first), r, 0)
+		_ = take(context.Background(), l, byEnterprise(first), r, 0)
 		ctx, cancel := context.WithCancelCause(context.Background())
 		end := make(chan error)
-		go func() { end <- l.Take(ctx, byEnterprise(first), r, time.Hour) }()
+		go func() { end <- take(ctx, l, byEnterprise(first), r, time.Hour) }()
 		synctest.Wait()
 		gone := errors.New("the caller is gone")
 		cancel(gone)
@@ -156,21 +167,21 @@ func TestWhoGoesAwayStopsWaiting(t *testing.T) {
 		}
 		limited, stop := context.WithTimeout(context.Background(), time.Second)
 		defer stop()
-		refusedWith(t, l.Take(limited, byEnterprise(first), r, time.Hour), 429, ErrRate, "99")
+		refusedWith(t, take(limited, l, byEnterprise(first), r, time.Hour), 429, ErrRate, "99")
 	})
 }
 
 func TestAChangedRateGoesOnFromWhatWasLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimits(0, nil)
-		take := func(r Rate) error { return l.Take(context.Background(), byEnterprise(first), r, 0) }
-		_ = take(Rate{PerSecond: 1, Burst: 1})
-		if err := take(Rate{PerSecond: 100, Burst: 50}); err == nil {
+		spend := func(r Rate) error { return take(context.Background(), l, byEnterprise(first), r, 0) }
+		_ = spend(Rate{PerSecond: 1, Burst: 1})
+		if err := spend(Rate{PerSecond: 100, Burst: 50}); err == nil {
 			t.Fatal("a reload gave a burst away")
 		}
 		time.Sleep(100 * time.Millisecond)
 		for i := range 10 {
-			if err := take(Rate{PerSecond: 100, Burst: 50}); err != nil {
+			if err := spend(Rate{PerSecond: 100, Burst: 50}); err != nil {
 				t.Fatalf("call %d under the new rate: %v", i, err)
 			}
 		}
@@ -183,7 +194,7 @@ func TestLimitsUnderManyCallers(t *testing.T) {
 	for i := range 16 {
 		wg.Go(func() {
 			for j := range 2000 {
-				_ = l.Take(context.Background(), byEnterprise(enterprise.Number((i*j)%200)), Rate{PerSecond: 1e6, Burst: 1 + j%2}, time.Duration(j%2)*time.Millisecond)
+				_ = take(context.Background(), l, byEnterprise(enterprise.Number((i*j)%200)), Rate{PerSecond: 1e6, Burst: 1 + j%2}, time.Duration(j%2)*time.Millisecond)
 			}
 		})
 	}

@@ -1,15 +1,16 @@
 package resilience
 
 import (
+	"context"
 	"net/http"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // Rate is the layer below the token. An interactive call beyond the upstream's rate
 // is refused with ErrUpstreamRate as 429 and the time until there is room; a batch
 // call waits in line for as long as its pace allows.
-func (u *Upstream) Rate(next http.RoundTripper) http.RoundTripper {
+func (u *Upstream) Rate(next call.Sender) call.Sender {
 	if u.bucket == nil {
 		return next
 	}
@@ -18,24 +19,23 @@ func (u *Upstream) Rate(next http.RoundTripper) http.RoundTripper {
 
 type rateLayer struct {
 	u    *Upstream
-	next http.RoundTripper
+	next call.Sender
 }
 
-// RoundTrip implements http.RoundTripper.
-func (l *rateLayer) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := l.take(r); err != nil {
-		closeBody(r)
+// Send implements call.Sender.
+func (l *rateLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+	if err := l.take(ctx, c); err != nil {
+		call.CloseBody(r)
 		return nil, err
 	}
-	return l.next.RoundTrip(r)
+	return l.next.Send(ctx, c, r)
 }
 
-func (l *rateLayer) take(r *http.Request) error {
-	rec := exchange.From(r.Context())
+func (l *rateLayer) take(ctx context.Context, c *call.Call) error {
 	now := l.u.o.Now
 	start := now()
-	if !rec.Batch {
-		short := l.u.bucket.take(r.Context(), start)
+	if !c.Batch {
+		short := l.u.bucket.take(ctx, c, start)
 		if short == 0 {
 			return nil
 		}
@@ -43,8 +43,8 @@ func (l *rateLayer) take(r *http.Request) error {
 		return tooMany(l.u.o.Settings.Rate.PerSecond, short,
 			"The rate at which the gateway may call this upstream is used up. Nothing was sent. Try again after the time in Retry-After.", ErrUpstreamRate)
 	}
-	short, err := l.u.bucket.await(r.Context(), now, max(rec.Pace-rec.Phases.Limits, 0))
-	rec.Phases.Limits += now().Sub(start)
+	short, err := l.u.bucket.await(ctx, c, now, c.PaceLeft(start))
+	c.Record.Phases.Limits += now().Sub(start)
 	if err != nil || short == 0 {
 		return err
 	}

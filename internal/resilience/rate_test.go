@@ -10,7 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -62,13 +62,13 @@ func TestBatchIsPacedToSevenTenths(t *testing.T) {
 		rt := u.Rate(answers(200))
 		start := time.Now()
 		for range 77 {
-			rec := batch(time.Minute)
+			c := batch(time.Minute)
 			before := time.Now()
-			if err := <-send(context.Background(), rt, rec); err != nil {
+			if err := <-send(context.Background(), rt, c); err != nil {
 				t.Fatal(err)
 			}
-			if rec.Phases.Limits != time.Since(before) {
-				t.Fatalf("waited %s, noted %s", time.Since(before), rec.Phases.Limits)
+			if c.Record.Phases.Limits != time.Since(before) {
+				t.Fatalf("waited %s, noted %s", time.Since(before), c.Record.Phases.Limits)
 			}
 		}
 		// Seven at once, seventy more at seven a second.
@@ -153,7 +153,7 @@ func TestBatchIsRefusedWhenItsPaceDoesNotSuffice(t *testing.T) {
 			t.Errorf("refused after %s although it was known at once", took)
 		}
 		spent := batch(10 * time.Second)
-		spent.Phases.Limits = 9 * time.Second
+		spent.Start = time.Now().Add(-9 * time.Second)
 		refusedWith(t, <-send(context.Background(), rt, spent), 429, ErrUpstreamRate, "2")
 		if err := <-send(context.Background(), rt, batch(2*time.Second)); err != nil {
 			t.Fatal(err)
@@ -236,9 +236,9 @@ func TestRateProperty(t *testing.T) {
 			u := limited(perSecond, burst)
 			start := time.Now()
 			var all, batches int
-			layer := u.Rate(tripper(func(r *http.Request) (*http.Response, error) {
+			layer := u.Rate(byCall(func(c *call.Call) (*http.Response, error) {
 				all++
-				if exchange.From(r.Context()).Batch {
+				if c.Batch {
 					batches++
 				}
 				return answer(200, ""), nil

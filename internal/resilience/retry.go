@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -40,7 +40,7 @@ const (
 // already; after the gateway's own refusals; while the circuit is not closed; when
 // the context has ended or would end before; or beyond the budget. The caller then
 // gets the failure as it was.
-func (u *Upstream) Retry(next http.RoundTripper) http.RoundTripper {
+func (u *Upstream) Retry(next call.Sender) call.Sender {
 	if u.o.Settings.Tries <= 1 {
 		return next
 	}
@@ -49,18 +49,18 @@ func (u *Upstream) Retry(next http.RoundTripper) http.RoundTripper {
 
 type retryLayer struct {
 	u    *Upstream
-	next http.RoundTripper
+	next call.Sender
 }
 
-// RoundTrip implements http.RoundTripper.
-func (l *retryLayer) RoundTrip(r *http.Request) (*http.Response, error) {
+// Send implements call.Sender.
+func (l *retryLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
 	budget := &l.u.budget
 	budget.begin()
 	defer budget.end()
-	answer, err := l.next.RoundTrip(r)
+	answer, err := l.next.Send(ctx, c, r)
 	final := false
-	for try := 1; !final && try < l.u.o.Settings.Tries && l.worthwhile(r, answer, err); try++ {
-		wait, ok := l.wait(r.Context(), try, answer)
+	for try := 1; !final && try < l.u.o.Settings.Tries && l.worthwhile(c, answer, err); try++ {
+		wait, ok := l.wait(ctx, try, answer)
 		if !ok {
 			break
 		}
@@ -69,22 +69,22 @@ func (l *retryLayer) RoundTrip(r *http.Request) (*http.Response, error) {
 			break
 		}
 		if !budget.retry() {
-			closeBody(again)
+			call.CloseBody(again)
 			break
 		}
-		answer, err, final = l.once(again, wait, answer, err)
+		answer, err, final = l.once(ctx, c, again, wait, answer, err)
 	}
 	return answer, err
 }
 
 // worthwhile tells whether what came back allows another try at all.
-func (l *retryLayer) worthwhile(r *http.Request, answer *http.Response, err error) bool {
+func (l *retryLayer) worthwhile(c *call.Call, answer *http.Response, err error) bool {
 	if err == nil && !failing(answer.StatusCode) || l.u.breaker != nil && !l.u.breaker.closed() {
 		return false
 	}
-	safe := safeMethod(r.Method) && !exchange.From(r.Context()).Opening
+	safe := safeMethod(c.Method) && !c.Opening
 	if err == nil {
-		return safe && !l.u.o.Neutral(r, answer)
+		return safe && !l.u.o.Neutral(c, answer)
 	}
 	if refused(err) {
 		return false
@@ -163,14 +163,14 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 // that, the caller gets what there was before it, if it could be kept: that its
 // upstream failed is nearer to the truth than that it called too often. Final tells
 // that there is nothing more to try.
-func (l *retryLayer) once(r *http.Request, wait time.Duration, answer *http.Response, failure error) (_ *http.Response, _ error, final bool) {
+func (l *retryLayer) once(ctx context.Context, c *call.Call, r *http.Request, wait time.Duration, answer *http.Response, failure error) (_ *http.Response, _ error, final bool) {
 	defer l.u.budget.retried()
 	kept := keep(r.Method, answer)
-	if err := l.pause(r.Context(), wait); err != nil {
-		closeBody(r)
+	if err := l.pause(ctx, c, wait); err != nil {
+		call.CloseBody(r)
 		return nil, err, true
 	}
-	answer, err := l.next.RoundTrip(r)
+	answer, err := l.next.Send(ctx, c, r)
 	switch {
 	case err == nil || !refused(err):
 		return answer, err, false
@@ -206,7 +206,7 @@ func keep(method string, answer *http.Response) *http.Response {
 }
 
 // pause waits, and notes it as time spent on limits.
-func (l *retryLayer) pause(ctx context.Context, wait time.Duration) error {
+func (l *retryLayer) pause(ctx context.Context, c *call.Call, wait time.Duration) error {
 	start := l.u.o.Now()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -216,6 +216,6 @@ func (l *retryLayer) pause(ctx context.Context, wait time.Duration) error {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	exchange.From(ctx).Phases.Limits += l.u.o.Now().Sub(start)
+	c.Record.Phases.Limits += l.u.o.Now().Sub(start)
 	return err
 }

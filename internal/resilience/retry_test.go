@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -26,7 +26,7 @@ type script struct {
 	closed int
 }
 
-func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
+func (s *script) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
 	i := min(len(s.tries), len(s.lines)-1)
 	s.tries = append(s.tries, time.Now())
 	if r.Body != nil {
@@ -34,7 +34,7 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Body.Close()
 		s.bodies = append(s.bodies, string(b))
 	}
-	a, err := s.lines[i].RoundTrip(r)
+	a, err := s.lines[i].Send(ctx, c, r)
 	if a != nil {
 		a.Body = &countedClose{a.Body, &s.closed}
 	}
@@ -95,15 +95,15 @@ func TestWhatIsTriedAgain(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				u := protect(thrice)
 				s := &script{lines: []tripper{c.next}}
-				r := requestOf(context.Background(), c.method, &exchange.Record{Opening: c.opening})
+				r := requestOf(context.Background(), c.method, &call.Call{Opening: c.opening})
 				if c.body != "" {
-					r.Body = io.NopCloser(strings.NewReader(c.body))
+					r.r.Body = io.NopCloser(strings.NewReader(c.body))
 				}
 				if c.body != "" && c.body != withoutGetBody {
-					r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(c.body)), nil }
+					r.r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(c.body)), nil }
 				}
 				wantStatus, wantErr := 0, error(nil)
-				if a, err := c.next(r); err != nil {
+				if a, err := c.next(r.r); err != nil {
 					wantErr = err
 				} else {
 					wantStatus = a.StatusCode
@@ -132,17 +132,17 @@ func TestARetryThatSucceedsIsAllTheCallerSees(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := protect(thrice)
 		s := &script{lines: []tripper{fails(errReset), answers(503), answers(200)}}
-		rec := new(exchange.Record)
+		c := new(call.Call)
 		start := time.Now()
-		status, err := do(t, u.Retry(s), requestOf(context.Background(), "GET", rec))
+		status, err := do(t, u.Retry(s), requestOf(context.Background(), "GET", c))
 		if status != 200 || err != nil || len(s.tries) != 3 {
 			t.Fatalf("%d %v after %d tries", status, err, len(s.tries))
 		}
 		if st := u.State(); st.Retries != 2 || st.RetriesDenied != 0 {
 			t.Errorf("state %+v", st)
 		}
-		if rec.Phases.Limits != time.Since(start) || rec.Phases.Limits == 0 {
-			t.Errorf("waited %s, noted %s", time.Since(start), rec.Phases.Limits)
+		if c.Record.Phases.Limits != time.Since(start) || c.Record.Phases.Limits == 0 {
+			t.Errorf("waited %s, noted %s", time.Since(start), c.Record.Phases.Limits)
 		}
 	})
 }
@@ -218,7 +218,7 @@ func TestTheCallersTimeIsRespected(t *testing.T) {
 			defer cancel()
 			s := &script{lines: []tripper{withRetryAfter(503, "1")}}
 			start := time.Now()
-			status, err := do(t, protect(thrice).Retry(s), requestOf(ctx, "GET", new(exchange.Record)))
+			status, err := do(t, protect(thrice).Retry(s), requestOf(ctx, "GET", new(call.Call)))
 			if status != 503 || err != nil || len(s.tries) != 1 || time.Since(start) != 0 {
 				t.Fatalf("%d %v after %d tries and %s", status, err, len(s.tries), time.Since(start))
 			}
@@ -228,7 +228,7 @@ func TestTheCallersTimeIsRespected(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			u, s := protect(thrice), &script{lines: []tripper{withRetryAfter(503, "1")}}
-			end := send(ctx, u.Retry(s), new(exchange.Record))
+			end := send(ctx, u.Retry(s), new(call.Call))
 			synctest.Wait()
 			cancel()
 			if err := <-end; !errors.Is(err, context.Canceled) || len(s.tries) != 1 || s.closed != 1 {
@@ -300,7 +300,7 @@ func TestTheUpstreamsWordOutlivesTheGatewaysRefusal(t *testing.T) {
 				if name == "answer_to_head" {
 					method = "HEAD"
 				}
-				a, err := protect(thrice).Retry(s).RoundTrip(request(method, first))
+				a, err := request(method, first).by(protect(thrice).Retry(s))
 				if len(s.tries) != 2 {
 					t.Fatalf("%d tries", len(s.tries))
 				}
@@ -324,7 +324,7 @@ func TestTheUpstreamsWordOutlivesTheGatewaysRefusal(t *testing.T) {
 }
 
 func TestNeutralAnswersAreNotTriedAgain(t *testing.T) {
-	u := NewUpstream(Options{Settings: thrice, Neutral: func(*http.Request, *http.Response) bool { return true }})
+	u := NewUpstream(Options{Settings: thrice, Neutral: func(*call.Call, *http.Response) bool { return true }})
 	s := &script{lines: []tripper{answers(503)}}
 	if status, err := do(t, u.Retry(s), request("GET", first)); status != 503 || err != nil || len(s.tries) != 1 {
 		t.Fatalf("%d %v after %d tries", status, err, len(s.tries))
@@ -334,7 +334,8 @@ func TestNeutralAnswersAreNotTriedAgain(t *testing.T) {
 func TestTheRequestIsNotTouched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := protect(Settings{Tries: 3, Max: 1, Breaker: trusting.Breaker, Rate: &Rate{PerSecond: 100, Burst: 100}})
-		r := request("POST", first)
+		o := request("POST", first)
+		r := o.r
 		body := io.NopCloser(strings.NewReader("text"))
 		r.Body = body
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("text")), nil }
@@ -344,7 +345,7 @@ func TestTheRequestIsNotTouched(t *testing.T) {
 				r.Header.Set("Try", "another") // as a layer below may
 			}
 			return nil, errNotMade
-		})), r)
+		})), o)
 		if r.Body != body || len(r.Header) > 0 || tries != 3 {
 			t.Fatalf("the caller's request was changed: %v, after %d tries", r.Header, tries)
 		}

@@ -4,7 +4,7 @@
 // The unit of protection is the Upstream: a route's base URL, a Document
 // Provider, a registry, a token endpoint; never a host, since many share one. It
 // has a circuit breaker, a bulkhead, a rate and a retry budget, each of them a
-// http.RoundTripper that knows nothing of what is being called. Limits hold the
+// call.Sender that knows nothing of what is being called. Limits hold the
 // rates of enterprises and callers and stand in front of everything.
 //
 // Every refusal is a problem (RFC 9457) with a true Retry-After (RFC 9110, section
@@ -20,6 +20,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 // Settings are how one upstream is protected. They do not change during the life
@@ -79,17 +81,6 @@ func (s Settings) Equal(other Settings) bool {
 	return a == nil || *a == *b
 }
 
-// Failure says what an error of the transport means.
-type Failure struct {
-	// Sent tells that the upstream may have seen the request; it is false only if
-	// that is certain not to be.
-	Sent bool
-	// Timeout tells that time ran out.
-	Timeout bool
-	// Cancelled tells that the caller ended the exchange: nobody's failure.
-	Cancelled bool
-}
-
 // Options are what an Upstream is made of.
 type Options struct {
 	// Name names the upstream in the log.
@@ -109,12 +100,12 @@ type Options struct {
 	Log *slog.Logger
 	// Classify says what an error of the transport means. Without it every error
 	// is a failure of an upstream that may have seen the request.
-	Classify func(error) Failure
+	Classify func(error) call.Failure
 	// Neutral picks the answers that say nothing about the upstream although their
 	// status is 502, 503 or 504, as that of a health check that says DOWN: the
-	// breaker does not count them and they are not retried. It may read the request
+	// breaker does not count them and they are not retried. It may read the call
 	// and the answer's header. Without it there are none.
-	Neutral func(*http.Request, *http.Response) bool
+	Neutral func(*call.Call, *http.Response) bool
 }
 
 // The causes of the refusals of this package, for errors.Is: what the caller gets

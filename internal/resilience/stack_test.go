@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // defaults are those of a route.
@@ -58,33 +58,33 @@ func TestUpstreamsOfOneHostAreProtectedEachForItself(t *testing.T) {
 	defer close(frozen)
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
-	call := func(ctx context.Context, u *Upstream, path string) (int, error) {
-		r := requestOf(ctx, "GET", &exchange.Record{Enterprise: first})
-		r.URL.Host, r.URL.Path = strings.TrimPrefix(server.URL, "http://"), path
-		return do(t, layers(u, transport), r)
+	ask := func(ctx context.Context, u *Upstream, path string) (int, error) {
+		r := requestOf(ctx, "GET", &call.Call{Enterprise: first})
+		r.r.URL.Host, r.r.URL.Path = strings.TrimPrefix(server.URL, "http://"), path
+		return do(t, layers(u, call.Transport(transport)), r)
 	}
 	s := defaults
 	s.Max, s.Queue, s.Tries = 2, 0, 1
 	failing, stuck, well := protect(s), protect(s), protect(s)
 	for range 20 {
-		_, _ = call(context.Background(), failing, "/failing")
+		_, _ = ask(context.Background(), failing, "/failing")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	for range 2 {
-		wg.Go(func() { _, _ = call(ctx, stuck, "/frozen") })
+		wg.Go(func() { _, _ = ask(ctx, stuck, "/frozen") })
 	}
 	for stuck.State().InFlight < 2 {
 		time.Sleep(time.Millisecond) // waits for the condition of the loop
 	}
-	if _, err := call(context.Background(), stuck, "/frozen"); err == nil {
+	if _, err := ask(context.Background(), stuck, "/frozen"); err == nil {
 		t.Error("the frozen upstream got a third call")
 	}
 	if got := failing.State().Circuit; got != Open {
 		t.Errorf("the circuit of the failing upstream is %s", got)
 	}
 	for range 50 {
-		if status, err := call(context.Background(), well, "/well"); status != 200 {
+		if status, err := ask(context.Background(), well, "/well"); status != 200 {
 			t.Fatalf("the one that is well: %d %v", status, err)
 		}
 	}
@@ -140,8 +140,8 @@ func TestTheStackUnderChaos(t *testing.T) {
 				func() {
 					defer func() { _ = recover() }()
 					method := [...]string{"GET", "HEAD", "POST"}[j%3]
-					r := requestOf(ctx, method, &exchange.Record{Enterprise: first + 1, Own: j%2 == 0, Batch: i%3 == 0, Pace: 3 * time.Millisecond})
-					a, err := rt.RoundTrip(r)
+					r := requestOf(ctx, method, &call.Call{Enterprise: first + 1, Own: j%2 == 0, Batch: i%3 == 0, Pace: 3 * time.Millisecond})
+					a, err := r.by(rt)
 					if err != nil {
 						return
 					}
@@ -175,12 +175,12 @@ func TestTheStackUnderChaos(t *testing.T) {
 func BenchmarkLayers(b *testing.B) {
 	body := "text"
 	next := tripper(func(*http.Request) (*http.Response, error) { return answer(200, body), nil })
-	for name, rt := range map[string]http.RoundTripper{"bare": next, "four": layers(protect(defaults), next)} {
+	for name, rt := range map[string]call.Sender{"bare": next, "four": layers(protect(defaults), next)} {
 		b.Run(name, func(b *testing.B) {
 			r := request("GET", first)
 			b.ReportAllocs()
 			for b.Loop() {
-				a, err := rt.RoundTrip(r)
+				a, err := r.by(rt)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -193,11 +193,11 @@ func BenchmarkLayers(b *testing.B) {
 
 func BenchmarkLimits(b *testing.B) {
 	l := NewLimits(0, nil)
-	ctx := context.Background()
+	ctx, c := context.Background(), call.New()
 	key := byEnterprise(first)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := l.Take(ctx, key, Rate{PerSecond: 1e9, Burst: 1e9}, 0); err != nil {
+		if err := l.Take(ctx, c, key, Rate{PerSecond: 1e9, Burst: 1e9}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/problem"
 )
 
@@ -29,23 +29,33 @@ var (
 	errNoConnect = errors.New("timeout connecting")
 )
 
-func classify(err error) Failure {
+func classify(err error) call.Failure {
 	switch {
 	case errors.Is(err, context.Canceled):
-		return Failure{Sent: true, Cancelled: true}
+		return call.Failure{Sent: true, Cancelled: true}
 	case errors.Is(err, errNotMade):
-		return Failure{}
+		return call.Failure{}
 	case errors.Is(err, errNoConnect):
-		return Failure{Timeout: true}
+		return call.Failure{Timeout: true}
 	case errors.Is(err, errTooSlow), errors.Is(err, context.DeadlineExceeded):
-		return Failure{Sent: true, Timeout: true}
+		return call.Failure{Sent: true, Timeout: true}
 	}
-	return Failure{Sent: true}
+	return call.Failure{Sent: true}
 }
 
+// tripper is a transport.
 type tripper func(*http.Request) (*http.Response, error)
 
-func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+func (f tripper) Send(ctx context.Context, _ *call.Call, r *http.Request) (*http.Response, error) {
+	return f(r.WithContext(ctx))
+}
+
+// byCall is an upstream that answers by whose call it is.
+type byCall func(*call.Call) (*http.Response, error)
+
+func (f byCall) Send(_ context.Context, c *call.Call, _ *http.Request) (*http.Response, error) {
+	return f(c)
+}
 
 // answer is an answer with a body of known length.
 func answer(status int, body string) *http.Response {
@@ -71,27 +81,45 @@ func protect(s Settings) *Upstream {
 }
 
 // layers puts the layers around next as the composition does, without a token.
-func layers(u *Upstream, next http.RoundTripper) http.RoundTripper {
+func layers(u *Upstream, next call.Sender) call.Sender {
 	return u.Retry(u.Rate(u.Bulkhead(u.Breaker(next))))
 }
 
-// request is a request with a record of its own.
-func request(method string, who enterprise.Number) *http.Request {
-	return requestOf(context.Background(), method, &exchange.Record{Enterprise: who})
+// outgoing is a call as it is to be sent.
+type outgoing struct {
+	ctx context.Context
+	c   *call.Call
+	r   *http.Request
 }
 
-func requestOf(ctx context.Context, method string, rec *exchange.Record) *http.Request {
-	r, err := http.NewRequestWithContext(exchange.With(ctx, rec), method, "http://upstream.test/", nil)
+// request is a call of its own for who.
+func request(method string, who enterprise.Number) *outgoing {
+	return requestOf(context.Background(), method, &call.Call{Enterprise: who})
+}
+
+// requestOf completes a call, which begins now unless it says otherwise.
+func requestOf(ctx context.Context, method string, c *call.Call) *outgoing {
+	r, err := http.NewRequestWithContext(ctx, method, "http://upstream.test/", nil)
 	if err != nil {
 		panic(err)
 	}
-	return r
+	c.Method, c.Path = method, "/"
+	if c.Start.IsZero() {
+		c.Start = time.Now()
+	}
+	if c.Record == nil {
+		c.Record = &call.Record{Call: c}
+	}
+	return &outgoing{ctx: ctx, c: c, r: r}
 }
 
+// by sends the call.
+func (o *outgoing) by(s call.Sender) (*http.Response, error) { return s.Send(o.ctx, o.c, o.r) }
+
 // do makes a call to its end and returns its status, or its error.
-func do(t *testing.T, rt http.RoundTripper, r *http.Request) (int, error) {
+func do(t *testing.T, s call.Sender, o *outgoing) (int, error) {
 	t.Helper()
-	resp, err := rt.RoundTrip(r)
+	resp, err := o.by(s)
 	if err != nil {
 		return 0, err
 	}
@@ -101,10 +129,10 @@ func do(t *testing.T, rt http.RoundTripper, r *http.Request) (int, error) {
 }
 
 // repeat makes n calls for who.
-func repeat(t *testing.T, n int, rt http.RoundTripper, who enterprise.Number) {
+func repeat(t *testing.T, n int, s call.Sender, who enterprise.Number) {
 	t.Helper()
 	for range n {
-		_, _ = do(t, rt, request("GET", who))
+		_, _ = do(t, s, request("GET", who))
 	}
 }
 

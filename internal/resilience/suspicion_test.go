@@ -2,6 +2,7 @@ package resilience
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -9,12 +10,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 // failingLater fails once it is told to.
 type failingLater struct{ failing atomic.Bool }
 
-func (f *failingLater) RoundTrip(r *http.Request) (*http.Response, error) {
+func (f *failingLater) Send(_ context.Context, _ *call.Call, r *http.Request) (*http.Response, error) {
 	if f.failing.Load() {
 		return answers(503)(r)
 	}
@@ -22,7 +25,7 @@ func (f *failingLater) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // busy makes an upstream whose window is full of old successes.
-func busy(t *testing.T, log *bytes.Buffer) (*Upstream, http.RoundTripper, *failingLater) {
+func busy(t *testing.T, log *bytes.Buffer) (*Upstream, call.Sender, *failingLater) {
 	t.Helper()
 	upstream := new(failingLater)
 	o := Options{Name: "nsso", Settings: trusting, Classify: classify}

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 // Upstream is the protection of one upstream. It outlives reloads and is safe for
@@ -40,13 +42,13 @@ func NewUpstream(o Options) *Upstream {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Classify == nil {
-		o.Classify = func(error) Failure { return Failure{Sent: true} }
+		o.Classify = func(error) call.Failure { return call.Failure{Sent: true} }
 	}
 	if o.Opened == nil {
 		o.Opened = func(time.Duration) {}
 	}
 	if o.Neutral == nil {
-		o.Neutral = func(*http.Request, *http.Response) bool { return false }
+		o.Neutral = func(*call.Call, *http.Response) bool { return false }
 	}
 	u := &Upstream{o: o}
 	u.budget.purse.Store(purseHolds)

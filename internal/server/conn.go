@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/netip"
 	"sync/atomic"
+
+	"ebox-gateway/internal/listen"
 )
 
 // conn is what is known of a connection, worked out once when it is accepted.
@@ -20,8 +22,6 @@ type conn struct {
 	// origin remembers how the caller named the gateway last, since it says the
 	// same with every request.
 	origin atomic.Pointer[namedOrigin]
-	// accepted is the connection itself; nil over TLS.
-	accepted *accepted
 }
 
 type namedOrigin struct{ host, origin string }
@@ -39,8 +39,11 @@ func (c *conn) originOf(host string) string {
 	return named.origin
 }
 
+// contextKey is the key of the connection in the context of its requests.
+type contextKey struct{}
+
 var (
-	connKey     any = &contextKey{"conn"}
+	connKey     any = contextKey{}
 	unknownConn     = &conn{scheme: "http"}
 )
 
@@ -52,8 +55,8 @@ func connOf(ctx context.Context) *conn {
 	return unknownConn
 }
 
-// connContext is http.Server.ConnContext for one listener.
-func (l Listener) connContext(ctx context.Context, nc net.Conn) context.Context {
+// ConnContext is listen.Options.ConnContext: what an Endpoint has to know of a connection.
+func ConnContext(l listen.Listener, nc net.Conn) context.Context {
 	c := &conn{listener: l.Name, scheme: "http", remote: addrOf(nc.RemoteAddr()), local: addrOf(nc.LocalAddr())}
 	if nc.LocalAddr() != nil {
 		c.host = nc.LocalAddr().String()
@@ -61,8 +64,7 @@ func (l Listener) connContext(ctx context.Context, nc net.Conn) context.Context 
 	if l.TLS != nil {
 		c.scheme = "https"
 	}
-	c.accepted, _ = nc.(*accepted)
-	return context.WithValue(ctx, connKey, c)
+	return context.WithValue(context.Background(), connKey, c)
 }
 
 // addrOf gives the IP address, v4-mapped ones as IPv4, without zone.

@@ -7,7 +7,7 @@ import (
 	"net/url"
 	"strings"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -49,11 +49,11 @@ func NewEdge(publicURL *url.URL, hosts, origins []string) *Edge {
 // Check refuses a request that is not for this gateway or that a page sent which
 // may not. It returns the origin that was allowed, empty if there was none.
 func (e *Edge) Check(r *http.Request) (origin string, err error) {
-	return e.check(r, notThisGateway)
+	return e.check(r, connOf(r.Context()), notThisGateway)
 }
 
-func (e *Edge) check(r *http.Request, refusal string) (origin string, err error) {
-	if !e.knows(r) {
+func (e *Edge) check(r *http.Request, c *conn, refusal string) (origin string, err error) {
+	if !e.knows(r, c) {
 		return "", problem.Misdirected("This gateway does not answer for the host that the request names. Use localhost, the gateway's address or its public URL, or have the platform team add the name to server.allowedHosts.")
 	}
 	origin, foreign := e.page(r)
@@ -63,7 +63,7 @@ func (e *Edge) check(r *http.Request, refusal string) (origin string, err error)
 	return origin, nil
 }
 
-func (e *Edge) knows(r *http.Request) bool {
+func (e *Edge) knows(r *http.Request, c *conn) bool {
 	if r.Host == "" {
 		// Only HTTP/1.0 may leave it out (RFC 9112, section 3.2).
 		return !r.ProtoAtLeast(1, 1)
@@ -78,7 +78,7 @@ func (e *Edge) knows(r *http.Request) bool {
 		}
 	}
 	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().WithZone("") == connOf(r.Context()).local
+	return err == nil && addr.Unmap().WithZone("") == c.local
 }
 
 // hostname strips port, brackets and a trailing dot.
@@ -189,8 +189,8 @@ func preflight(h http.Header, r *http.Request, allow string) {
 // whoever is refused is not told how to allow them.
 func (e *Edge) Guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := e.check(r, notThisListener); err != nil {
-			problem.Write(w, r, problem.From(err), exchange.NewID(), 0)
+		if _, err := e.check(r, connOf(r.Context()), notThisListener); err != nil {
+			problem.Write(w, r, problem.From(err), call.NewID(), 0)
 			return
 		}
 		next.ServeHTTP(w, r)

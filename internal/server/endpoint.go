@@ -1,14 +1,13 @@
 // Package server is the gateway's front door: the internal endpoint that the
 // company's applications call.
 //
-// A request passes these layers, each a func(http.Handler) http.Handler or a chi
-// route, in this order:
+// A request passes these steps, in this order:
 //
-//	begin      gives it a record, an id, and every fault an answer
+//	begin      gives it a call, a record and an id; end, every fault an answer
 //	edge       Host, pages in browsers (edge.go)
 //	target     the bytes of path and query, refused if they can be read in two ways;
 //	           /enterprises/{number} is taken off the front
-//	routing    the routes of the configuration, on chi
+//	route      the routes of the configuration, on chi
 //	forward    who is it for, may the caller, which upstream; then the proxy
 //
 // The path is looked at in one form only, as it was sent, escapes included: the
@@ -27,22 +26,16 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
 	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
-	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/tenancy"
 )
 
-// Keeper is a cache in front of the upstreams. how is what Target.Kept says.
-type Keeper interface {
-	Keep(w http.ResponseWriter, r *http.Request, c *proxy.Call, how any)
-}
-
-// Options are what the endpoint is made of. All but PublicURL, the lists,
-// Keeper, Inbox and CredentialKey are required.
+// Options are what the endpoint is made of. All but PublicURL, the lists and Inbox are
+// required.
 type Options struct {
 	Edge *Edge
 	// PublicURL is how callers name the gateway, for links; nil: as each names it.
@@ -56,15 +49,12 @@ type Options struct {
 	Callers  *tenancy.Callers
 	Resolver Resolver
 	// Admit spends the rates of caller and enterprise, and may wait.
-	Admit func(context.Context, *tenancy.Caller, tenancy.Tenant) error
+	Admit func(context.Context, *call.Call, *tenancy.Caller, tenancy.Tenant) error
 	// Proxy sends the call and answers; a *proxy.Proxy, except where a call is only
-	// explained.
+	// explained. It comes after everything that decides whether the caller may.
 	Proxy interface {
-		Serve(http.ResponseWriter, *http.Request, *proxy.Call)
+		Serve(http.ResponseWriter, *http.Request, *call.Call)
 	}
-	// Keeper answers from what is kept, or sends the call and keeps what comes back.
-	// It comes after everything that decides whether the caller may. Nil for none.
-	Keeper Keeper
 	// Providers lists the Document Providers for /ebox/providers. It is not complete
 	// before there has been a list of the registry.
 	Providers func() (list []Provider, complete bool)
@@ -75,11 +65,8 @@ type Options struct {
 	Absent map[string]string
 	// Environment is the value of X-EBox-Environment.
 	Environment string
-	// CredentialKey is the context key under which the upstream stack looks for
-	// Target.Credential.
-	CredentialKey any
 	// Done receives each finished record. It must not keep the record.
-	Done func(*exchange.Record)
+	Done func(*call.Record)
 }
 
 // Resolver finds for whom a request is, and refuses; a *tenancy.Resolver, or what
@@ -91,89 +78,101 @@ type Resolver interface {
 
 // Endpoint answers the internal endpoint's requests. It is an http.Handler.
 type Endpoint struct {
-	o             Options
-	environment   []string
-	credentialKey any
-	done          func(*exchange.Record)
-	origin        string // of PublicURL
-	mount         string // PublicURL's path, which a proxy in front takes off
-	handler       http.Handler
-	routing       sync.Pool // of *chi.Context
+	o           Options
+	environment []string
+	origin      string // of PublicURL
+	mount       string // PublicURL's path, which a proxy in front takes off
+	router      chi.Router
+	handlers    map[string]handler // by the router's patterns
+	routing     sync.Pool          // of *chi.Context
 }
 
-// NewEndpoint puts the layers together.
+// handler answers an exchange. An error is the answer, if there was none yet.
+type handler func(*exchange) error
+
+// NewEndpoint prepares the routes.
 func NewEndpoint(o Options) *Endpoint {
 	e := &Endpoint{
-		o: o, environment: []string{o.Environment}, credentialKey: o.CredentialKey, done: o.Done,
+		o: o, environment: []string{o.Environment}, router: chi.NewRouter(), handlers: make(map[string]handler),
 		routing: sync.Pool{New: func() any { return chi.NewRouteContext() }},
 	}
 	if o.PublicURL != nil {
 		e.origin = o.PublicURL.Scheme + "://" + o.PublicURL.Host
 		e.mount = strings.TrimRight(o.PublicURL.EscapedPath(), "/")
 	}
-	e.handler = chi.Chain(e.begin, e.edge, e.target).Handler(e.routes())
+	e.addRoutes()
 	return e
 }
 
 // ServeHTTP implements http.Handler.
-func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) { e.handler.ServeHTTP(w, r) }
+func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := e.begin(w, r)
+	defer x.end()
+	if err := x.serve(); err != nil {
+		x.fail(err)
+	}
+}
+
+// serve takes the request through the door: the edge, the target, the route.
+func (x *exchange) serve() error {
+	if err := x.edge(); err != nil {
+		return err
+	}
+	switch {
+	case x.r.Method == http.MethodConnect:
+		// Its target is an authority, which no route can have.
+		return problem.MethodNotAllowed(x.r.Method, anyMethod)
+	case x.r.RequestURI == "*" && x.r.Method == http.MethodOptions: // it asks about the gateway as a whole
+		x.Header()["Allow"] = []string{strings.Join(anyMethod, ", ")}
+		x.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	if err := x.target(); err != nil {
+		return err
+	}
+	return x.route()(x)
+}
 
 // edge turns away what is not meant for this gateway.
-func (e *Endpoint) edge(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := from(r)
-		c.record.Source = tenancy.ClientAddr(c.conn.remote, r.Header["X-Forwarded-For"], e.o.TrustedProxies)
-		c.record.Actor = printable.Asserted(r.Header["X-Actor"])
-		c.record.Purpose = printable.Asserted(r.Header["X-Purpose"])
-		c.traceContext(r.Header)
-		c.browser = isBrowser(r.Header)
-		origin, err := e.o.Edge.Check(r)
-		if err != nil {
-			c.fail(r, err)
-			return
-		}
-		c.origin = origin
-		next.ServeHTTP(w, r)
-	})
+func (x *exchange) edge() error {
+	c, h := x.c, x.r.Header
+	c.Source = tenancy.ClientAddr(x.conn.remote, h["X-Forwarded-For"], x.e.o.TrustedProxies)
+	c.Actor, c.Purpose = printable.Asserted(h["X-Actor"]), printable.Asserted(h["X-Purpose"])
+	x.traceContext()
+	x.browser = isBrowser(h)
+	var err error
+	x.origin, err = x.e.o.Edge.check(x.r, x.conn, notThisGateway)
+	return err
 }
 
 // target takes the request target apart and refuses what an upstream could read
 // otherwise than we do.
-func (e *Endpoint) target(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := from(r)
-		switch {
-		case r.Method == http.MethodConnect:
-			// Its target is an authority, which no route can have.
-			c.fail(r, problem.MethodNotAllowed(r.Method, anyMethod))
-			return
-		case r.RequestURI == "*" && r.Method == http.MethodOptions: // OPTIONS * asks about the gateway as a whole
-			c.Header()["Allow"] = []string{strings.Join(anyMethod, ", ")}
-			c.WriteHeader(http.StatusNoContent)
-			return
-		}
-		if err := e.splitTarget(c, r.RequestURI); err != nil {
-			c.fail(r, err)
-			return
-		}
-		c.record.Path = c.path
-		var err error
-		if c.enterprise, c.rest, c.hasEnterprise, err = tenancy.CutPath(c.path); err != nil {
-			c.fail(r, err)
-			return
-		}
-		// The path alone chooses the route: which methods it has, and what to answer
-		// to the others, the route itself knows.
-		c.routing.RouteMethod = http.MethodGet
-		c.routing.RoutePath = c.rest
-		if c.rest == "" {
-			c.routing.RoutePath = "/"
-		}
-		next.ServeHTTP(w, r)
-	})
+func (x *exchange) target() error {
+	if err := x.e.splitTarget(x.c, x.r.RequestURI); err != nil {
+		return err
+	}
+	var err error
+	x.enterprise, x.rest, x.hasEnterprise, err = tenancy.CutPath(x.c.Path)
+	return err
 }
 
-func (e *Endpoint) splitTarget(c *call, target string) error {
+// route finds the handler by the path alone: which methods it has, and what to answer to
+// the others, the handler itself knows.
+//
+// Chi finds the route, but does not serve it: it would note the path's parameters in the
+// request for every call once more, and nobody looks for them there.
+func (x *exchange) route() handler {
+	path := x.rest
+	if path == "" {
+		path = "/"
+	}
+	if h := x.e.handlers[x.e.router.Find(x.routing, http.MethodGet, path)]; h != nil {
+		return h
+	}
+	return refuse(noRoute)
+}
+
+func (e *Endpoint) splitTarget(c *call.Call, target string) error {
 	if len(target) > e.o.MaxTarget {
 		return problem.BadRequest("The request target is longer than this gateway takes. Shorten the query, or have the platform team raise server.limits.maxTargetBytes.")
 	}
@@ -189,34 +188,30 @@ func (e *Endpoint) splitTarget(c *call, target string) error {
 		}
 	}
 	path, query, found := strings.Cut(target, "?")
-	c.path, c.query, c.bareQuery = path, query, found && query == ""
-	if c.path == "" {
-		c.path = "/"
+	if path == "" {
+		path = "/"
 	}
-	if err := proxy.CheckPath(c.path); err != nil {
+	if err := call.CheckPath(path); err != nil {
 		return err
 	}
-	return proxy.CheckQuery(c.query, e.o.MaxParameters)
+	c.Path, c.Query, c.BareQuery = path, query, found && query == ""
+	return call.CheckQuery(c.Query, e.o.MaxParameters)
 }
 
-// routes builds the router. /enterprises/{number} is off the path by then.
-//
-// Chi finds the route, but does not serve it: it would note the path's parameters in the
-// request for every call once more, and nobody looks for them there.
-func (e *Endpoint) routes() http.Handler {
-	router, handlers := chi.NewRouter(), make(map[string]http.Handler)
-	handle := func(pattern string, h http.Handler) {
-		router.Handle(pattern, h)
-		handlers[pattern] = h
+// addRoutes fills the router. /enterprises/{number} is off the path by then.
+func (e *Endpoint) addRoutes() {
+	handle := func(pattern string, h handler) {
+		e.router.Handle(pattern, http.NotFoundHandler()) // chi's part is the pattern alone
+		e.handlers[pattern] = h
 	}
 	for path, reason := range e.o.Absent {
-		absent := e.refuse(func(*call) error { return problem.NotFound(reason) })
+		absent := refuse(func(*exchange) error { return problem.NotFound(reason) })
 		handle(path, absent)
 		handle(path+"/*", absent)
 	}
-	handle("/ebox/providers", e.listProviders())
-	handle("/ebox/providers/", e.listProviders())
-	nameless := e.refuse(func(c *call) error { return e.withoutProvider(c) })
+	handle("/ebox/providers", e.listProviders)
+	handle("/ebox/providers/", e.listProviders)
+	nameless := refuse(withoutProvider)
 	summary, messages := nameless, nameless
 	if e.o.Inbox != nil {
 		summary, messages = e.federated(inbox.SummaryPath, summaryMethods), e.federated(inbox.MessagesPath, listMethods)
@@ -229,27 +224,16 @@ func (e *Endpoint) routes() http.Handler {
 		handle(route.Path, h)
 		handle(route.Path+"/*", h)
 	}
-	unknown := e.refuse(noRoute)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		routing := from(r).routing
-		if h := handlers[router.Find(routing, routing.RouteMethod, routing.RoutePath)]; h != nil {
-			h.ServeHTTP(w, r)
-			return
-		}
-		unknown(w, r)
-	})
 }
 
 // refuse makes a handler that always answers with a problem. To somebody whom no
 // rule knows it is the same as everywhere, and tells nothing of what there is.
-func (e *Endpoint) refuse(why func(*call) error) http.HandlerFunc {
-	return func(_ http.ResponseWriter, r *http.Request) {
-		c := from(r)
-		if _, err := e.identify(c, r); err != nil {
-			c.fail(r, err)
-			return
+func refuse(why func(*exchange) error) handler {
+	return func(x *exchange) error {
+		if _, err := x.identify(); err != nil {
+			return err
 		}
-		c.fail(r, why(c))
+		return why(x)
 	}
 }
 
@@ -258,14 +242,14 @@ var anyMethod = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIO
 
 // noRoute says what there is, and what may be wrong with a path that was put together
 // from a base URL and the rest.
-func noRoute(c *call) error {
+func noRoute(x *exchange) error {
 	slip := ""
 	switch {
-	case strings.Contains(c.path, "//"):
+	case strings.Contains(x.c.Path, "//"):
 		slip = "It holds two slashes in a row: does the base URL end with one?"
-	case len(c.path) > 1 && strings.HasSuffix(c.path, "/"):
+	case len(x.c.Path) > 1 && strings.HasSuffix(x.c.Path, "/"):
 		slip = "It ends with a slash: leave that out."
-	case strings.ToLower(c.path) != c.path:
+	case strings.ToLower(x.c.Path) != x.c.Path:
 		slip = "Capital letters count."
 	}
 	if slip != "" {
@@ -275,20 +259,20 @@ func noRoute(c *call) error {
 }
 
 // withoutProvider names the paths to use for a call that needs a provider.
-func (e *Endpoint) withoutProvider(c *call) error {
-	prefix := c.path[:len(c.path)-len(c.rest)]
-	if c.rest == inbox.MessagesPath+"/" {
+func withoutProvider(x *exchange) error {
+	prefix := x.c.Path[:len(x.c.Path)-len(x.rest)]
+	if x.rest == inbox.MessagesPath+"/" {
 		return problem.NotFound("There is nothing at this path. The list of messages has no slash at its end: use " + prefix + inbox.MessagesPath + ".")
 	}
 	var issues []problem.Issue
-	list, _ := e.o.Providers()
+	list, _ := x.e.o.Providers()
 	for _, p := range list {
 		if p.State == "active" {
 			issues = append(issues, problem.Issue{
 				Type: problem.IssueInvalidInput, In: "path", Name: "providerId", Value: p.ID,
-				Detail: "Use " + prefix + "/ebox/providers/" + url.PathEscape(p.ID) + c.rest,
+				Detail: "Use " + prefix + "/ebox/providers/" + url.PathEscape(p.ID) + x.rest,
 			})
 		}
 	}
-	return problem.NotFound("Messages are kept by a Document Provider, which this path does not name. Use "+prefix+"/ebox/providers/{providerId}"+c.rest+"; GET "+prefix+"/ebox/providers lists the providers.", issues...)
+	return problem.NotFound("Messages are kept by a Document Provider, which this path does not name. Use "+prefix+"/ebox/providers/{providerId}"+x.rest+"; GET "+prefix+"/ebox/providers lists the providers.", issues...)
 }

@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strings"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/links"
+	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
-	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/tenancy"
 )
 
@@ -43,26 +45,22 @@ type TargetRequest struct {
 
 // Target is where a call goes.
 type Target struct {
-	Upstream *proxy.Upstream
-	// Credential is handed to the upstream stack in the context.
-	Credential any
-	// Kept is how the upstream's answers are kept, for Options.Keeper; nil if they are
-	// not.
-	Kept any
+	Upstream *call.Upstream
+	// Credential is where the call's token comes from; nil for none.
+	Credential call.Credential
+	// Keep is how the upstream's answers are kept; its partition lacks the enterprise.
+	Keep call.Keep
 }
 
 // forward handles the requests of one route.
-func (e *Endpoint) forward(route *Route) http.HandlerFunc {
+func (e *Endpoint) forward(route *Route) handler {
 	allow := allowed(route.Methods)
-	return func(_ http.ResponseWriter, r *http.Request) {
-		c := from(r)
-		c.record.Route = route.Tenancy.Name
-		if done := e.ownMethods(c, r, allow); done {
-			return
+	return func(x *exchange) error {
+		x.c.Route = route.Tenancy.Name
+		if done, err := x.ownMethods(allow); done || err != nil {
+			return err
 		}
-		if err := e.serve(c, r, route); err != nil {
-			c.fail(r, err)
-		}
+		return x.forward(route)
 	}
 }
 
@@ -80,120 +78,125 @@ func allowed(methods []string) []string {
 
 // ownMethods answers what is answered without an upstream: OPTIONS, preflights,
 // and methods that the route does not have.
-func (e *Endpoint) ownMethods(c *call, r *http.Request, allow []string) bool {
-	if r.Method == http.MethodOptions {
+func (x *exchange) ownMethods(allow []string) (done bool, err error) {
+	if x.r.Method == http.MethodOptions {
 		list := strings.Join(allow, ", ")
-		h := c.Header()
-		if isPreflight(r) && c.origin != "" {
-			preflight(h, r, list)
+		h := x.Header()
+		if isPreflight(x.r) && x.origin != "" {
+			preflight(h, x.r, list)
 		}
 		h["Allow"] = []string{list}
-		c.WriteHeader(http.StatusNoContent)
-		return true
+		x.WriteHeader(http.StatusNoContent)
+		return true, nil
 	}
-	if !slices.Contains(allow, r.Method) {
-		c.fail(r, problem.MethodNotAllowed(r.Method, allow))
-		return true
+	if !slices.Contains(allow, x.r.Method) {
+		return true, problem.MethodNotAllowed(x.r.Method, allow)
 	}
-	return false
+	return false, nil
 }
 
 // identify finds the caller's rule.
-func (e *Endpoint) identify(c *call, r *http.Request) (*tenancy.Caller, error) {
-	caller, ok := e.o.Callers.Identify(tenancy.Peer{
-		Addr: c.record.Source, Listener: c.conn.listener, Certificate: certificateOf(r),
+func (x *exchange) identify() (*tenancy.Caller, error) {
+	caller, ok := x.e.o.Callers.Identify(tenancy.Peer{
+		Addr: x.c.Source, Listener: x.conn.listener, Certificate: certificateOf(x.r),
 	})
 	if !ok {
 		return nil, problem.Forbidden("This gateway does not know the caller. Have the platform team add a rule to callers for the address, the listener or the client certificate that is used.")
 	}
-	c.record.Caller = caller.Name
+	x.c.Caller = caller.Name
 	return caller, nil
 }
 
-// serve resolves the call and hands it to the proxy. An error is returned only
+// forward decides about the call and hands it to the proxy. An error is returned only
 // while nothing was answered.
-func (e *Endpoint) serve(c *call, r *http.Request, route *Route) error {
-	caller, err := e.identify(c, r)
+func (x *exchange) forward(route *Route) error {
+	c, o := x.c, &x.e.o
+	caller, err := x.identify()
 	if err != nil {
 		return err
 	}
-	provider, err := decode(c.routing.URLParam("providerId"))
-	if err != nil {
+	if c.Provider, err = decode(x.routing.URLParam("providerId")); err != nil {
 		return err
 	}
-	rest := below(c)
-	prefix := c.path[:len(c.path)-len(rest)]
+	c.Target = x.below()
+	c.Action = route.Classify(c.Method, c.Target)
+	c.Opening, c.Document = c.Action == ebox.Open, ebox.IsDocument(c.Target)
+	c.MaxBody = route.MaxBody
 
-	rec := &c.record
-	rec.Provider = provider
-	rec.Action = route.Classify(r.Method, rest)
-	rec.Opening = rec.Action == ebox.Open
-
-	claim := c.claim(r.Header)
-	out := &c.out
-	*out = proxy.Call{
-		Path: rest, RawQuery: c.query, ForceQuery: c.bareQuery,
-		Opening: rec.Opening, Document: ebox.IsDocument(rest), MaxBody: route.MaxBody,
+	if c.Opening {
+		listen.KeepServing(x) // a document is marked read, whoever gets it
 	}
+
+	claim := x.claim()
 	if route.Tenancy.Mandates {
-		if claim.Query, err = tenancy.NamedInQuery(c.query); err != nil {
+		if claim.Query, err = tenancy.NamedInQuery(c.Query); err != nil {
 			return err
 		}
 		// What can be refused without the body is, before the caller is asked for it.
-		if err := e.o.Resolver.Check(caller, &route.Tenancy, rec.Action, claim); err != nil {
+		if err := o.Resolver.Check(caller, &route.Tenancy, c.Action, claim); err != nil {
 			return err
 		}
-		if out.Body, err = readBody(r, route.MaxBody); err != nil {
+		if c.Body, err = readBody(x.r, route.MaxBody); err != nil {
 			return err
 		}
-		out.BodyRead = true
-		if claim.Body, err = namedInBody(out.Body, r.Header); err != nil {
+		c.BodyRead = true
+		if claim.Body, err = namedInBody(c.Body, x.r.Header); err != nil {
 			return err
 		}
 	}
-	tenant, err := e.o.Resolver.Resolve(caller, &route.Tenancy, rec.Action, r.Method, claim)
+	tenant, err := o.Resolver.Resolve(caller, &route.Tenancy, c.Action, c.Method, claim)
 	if err != nil {
 		return err
 	}
-	rec.Enterprise, rec.Own, rec.Client = tenant.Number, tenant.Own, tenant.Client
-
-	if err := e.o.Admit(r.Context(), caller, tenant); err != nil {
+	x.represent(tenant)
+	if err := o.Admit(x.r.Context(), c, caller, tenant); err != nil {
 		return err
 	}
-	target, err := route.Target(TargetRequest{Provider: provider, Client: tenant.Client, Method: r.Method, Path: rest})
-	if err != nil {
+	if err := aim(c, route, x.e.mount+c.Path[:len(c.Path)-len(c.Target)], x.publicOrigin()); err != nil {
 		return err
-	}
-	c.credential = target.Credential
-	rec.Upstream, rec.UpstreamHost = target.Upstream.Name, target.Upstream.Base.Host
-
-	out.Upstream = target.Upstream
-	if tenant.Header != nil {
-		c.represented[0] = proxy.Field{Name: tenancy.RepresentedHeader, Values: tenant.Header}
-		out.Set = c.represented[:]
-	}
-	out.Links = proxy.LinkBase{Origin: e.origin, Prefix: e.mount + prefix}
-	if e.origin == "" {
-		out.Links.Origin = c.conn.originOf(r.Host)
 	}
 	if route.Tenancy.Mandates && tenant.Number != 0 {
-		out.Links.Named, out.Links.NamedBy = tenancy.NamedIn(tenant.Number)
+		c.Links.Named, c.Links.NamedBy = tenancy.NamedIn(tenant.Number)
 	}
-	if target.Kept != nil && e.o.Keeper != nil {
-		e.o.Keeper.Keep(c, r, out, target.Kept)
-		return nil
-	}
-	e.o.Proxy.Serve(c, r, out)
+	o.Proxy.Serve(x, x.r, c)
 	return nil
 }
 
+// represent notes for whom the call is.
+func (x *exchange) represent(t tenancy.Tenant) {
+	c := x.c
+	c.Enterprise, c.Own, c.Client, c.Represented = t.Number, t.Own, t.Client, t.Header
+}
+
+// aim decides where a call goes that knows for whom it is: the upstream, the credential,
+// how its answer is kept, and where links lead. prefix is the path that stands for the
+// upstream's base.
+func aim(c *call.Call, route *Route, prefix, origin string) error {
+	target, err := route.Target(TargetRequest{Provider: c.Provider, Client: c.Client, Method: c.Method, Path: c.Target})
+	if err != nil {
+		return err
+	}
+	c.To, c.Upstream, c.UpstreamHost = target.Upstream, target.Upstream.Name, target.Upstream.Base.Host
+	c.Credential, c.Keep = target.Credential, target.Keep
+	c.Keep.Partition.Enterprise, c.Keep.Partition.Own = c.Enterprise, c.Own
+	c.Links = links.Base{Origin: origin, Prefix: prefix}
+	return nil
+}
+
+// publicOrigin is the gateway as this caller reaches it.
+func (x *exchange) publicOrigin() string {
+	if x.e.origin != "" {
+		return x.e.origin
+	}
+	return x.conn.originOf(x.r.Host)
+}
+
 // below is what follows the route's own path, escaped: empty or with its slash.
-func below(c *call) string {
-	n := len(c.routing.URLParams.Keys)
-	for i := n - 1; i >= 0; i-- {
-		if c.routing.URLParams.Keys[i] == "*" {
-			wild := c.routing.URLParams.Values[i]
-			return c.path[len(c.path)-len(wild)-1:]
+func (x *exchange) below() string {
+	params := &x.routing.URLParams
+	for i := len(params.Keys) - 1; i >= 0; i-- {
+		if params.Keys[i] == "*" {
+			return x.c.Path[len(x.c.Path)-len(params.Values[i])-1:]
 		}
 	}
 	return ""
@@ -212,15 +215,16 @@ func decode(segment string) (string, error) {
 }
 
 // claim gathers what the request says of the enterprise that it is for.
-func (c *call) claim(h http.Header) tenancy.Claim {
-	claim := tenancy.Claim{Path: c.enterprise, HasPath: c.hasEnterprise, Header: tenancy.HeaderValues(h)}
+func (x *exchange) claim() tenancy.Claim {
+	claim := tenancy.Claim{Path: x.enterprise, HasPath: x.hasEnterprise, Header: tenancy.HeaderValues(x.r.Header)}
+	claimed := ""
 	if claim.HasPath {
-		c.record.Claimed = claim.Path
+		claimed = claim.Path
 	} else if len(claim.Header) > 0 {
-		c.record.Claimed = claim.Header[0]
+		claimed = claim.Header[0]
 	}
 	const legible = 24 // no number is longer
-	c.record.Claimed = printable.Text(c.record.Claimed, legible)
+	x.c.Claimed = printable.Text(claimed, legible)
 	return claim
 }
 

@@ -7,10 +7,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/inbox"
-	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/tenancy"
 )
 
@@ -31,7 +31,7 @@ type Inbox struct {
 	Providers func() ([]inbox.Provider, error)
 	// Reason says as a token why the gateway has no answer of an upstream, from the
 	// record of the call.
-	Reason func(*exchange.Record) string
+	Reason func(*call.Record) string
 	// Show, unless nil, is told who would be asked, and nobody is.
 	Show func([]inbox.Provider)
 }
@@ -42,40 +42,36 @@ var (
 )
 
 // federated answers for all providers at once.
-func (e *Endpoint) federated(path string, allow []string) http.HandlerFunc {
-	return func(_ http.ResponseWriter, r *http.Request) {
-		c := from(r)
-		c.record.Route = InboxRoute
-		if done := e.ownMethods(c, r, allow); done {
-			return
+func (e *Endpoint) federated(path string, allow []string) handler {
+	return func(x *exchange) error {
+		x.c.Route = InboxRoute
+		if done, err := x.ownMethods(allow); done || err != nil {
+			return err
 		}
-		if err := e.serveInbox(c, r, path); err != nil {
-			c.fail(r, err)
-		}
+		return x.serveInbox(path)
 	}
 }
 
 // serveInbox resolves the call as one to a provider is resolved, once for all of them.
-func (e *Endpoint) serveInbox(c *call, r *http.Request, path string) error {
-	in := e.o.Inbox
-	caller, err := e.identify(c, r)
+func (x *exchange) serveInbox(path string) error {
+	c, in := x.c, x.e.o.Inbox
+	caller, err := x.identify()
 	if err != nil {
 		return err
 	}
-	rec := &c.record
-	rec.Action = in.Route.Classify(r.Method, path)
-	tenant, err := e.o.Resolver.Resolve(caller, &in.Route.Tenancy, rec.Action, r.Method, c.claim(r.Header))
+	c.Action = in.Route.Classify(c.Method, path)
+	tenant, err := x.e.o.Resolver.Resolve(caller, &in.Route.Tenancy, c.Action, c.Method, x.claim())
 	if err != nil {
 		return err
 	}
-	rec.Enterprise, rec.Own, rec.Client = tenant.Number, tenant.Own, tenant.Client
+	x.represent(tenant)
 	whole := caller.Partial != nil && !*caller.Partial
-	b := &bundle{e: e, c: c, r: r, tenant: tenant, prefix: c.path[:len(c.path)-len(c.rest)]}
+	b := &bundle{x: x, tenant: tenant, prefix: c.Path[:len(c.Path)-len(x.rest)]}
 	switch {
-	case r.Method == http.MethodPatch:
+	case c.Method == http.MethodPatch:
 		return b.change(caller)
 	case path == inbox.SummaryPath:
-		query, wanted, err := inbox.ParseSummaryQuery(c.query)
+		query, wanted, err := inbox.ParseSummaryQuery(c.Query)
 		if err != nil {
 			return err
 		}
@@ -83,7 +79,7 @@ func (e *Endpoint) serveInbox(c *call, r *http.Request, path string) error {
 			return in.Inbox.Summary(ctx, round, query, whole || wanted, b.url(inbox.SummaryPath), b.url(inbox.MessagesPath))
 		})
 	}
-	query, err := inbox.ParseQuery(c.query)
+	query, err := inbox.ParseQuery(c.Query)
 	if err != nil {
 		return err
 	}
@@ -96,9 +92,7 @@ func (e *Endpoint) serveInbox(c *call, r *http.Request, path string) error {
 // bundle is one request of a caller as several, one to each provider. It implements
 // inbox.Asker.
 type bundle struct {
-	e      *Endpoint
-	c      *call
-	r      *http.Request
+	x      *exchange
 	tenant tenancy.Tenant
 	prefix string // /enterprises/{number}, if the path began so
 
@@ -110,31 +104,28 @@ type bundle struct {
 
 // url is where this caller reaches a path of the endpoint.
 func (b *bundle) url(path string) string {
-	origin := b.e.origin
-	if origin == "" {
-		origin = b.c.conn.originOf(b.r.Host)
-	}
-	return origin + b.e.mount + b.prefix + path
+	return b.x.publicOrigin() + b.x.e.mount + b.prefix + path
 }
 
 // round makes the request to all providers, once the caller was admitted.
 func (b *bundle) round(caller *tenancy.Caller, providers []inbox.Provider) (*inbox.Round, error) {
-	if err := b.e.o.Admit(b.r.Context(), caller, b.tenant); err != nil {
+	c := b.x.c
+	if err := b.x.e.o.Admit(b.x.r.Context(), c, caller, b.tenant); err != nil {
 		return nil, err
 	}
-	b.header = sharedHeader(b.r)
-	return &inbox.Round{ID: b.c.record.ID, Providers: providers, Asker: b, Pace: b.c.record.Pace}, nil
+	b.header = sharedHeader(b.x.r)
+	return &inbox.Round{ID: c.ID, Providers: providers, Asker: b, Pace: c.Pace}, nil
 }
 
 // providers are those that there are. If they were only to be shown, that is done, and
 // nobody is asked.
 func (b *bundle) providers() (list []inbox.Provider, shown bool, err error) {
-	in := b.e.o.Inbox
+	in := b.x.e.o.Inbox
 	if list, err = in.Providers(); err != nil || in.Show == nil {
 		return list, false, err
 	}
 	in.Show(list)
-	b.c.WriteHeader(http.StatusNoContent)
+	b.x.WriteHeader(http.StatusNoContent)
 	return list, true, nil
 }
 
@@ -154,31 +145,34 @@ func (b *bundle) read(caller *tenancy.Caller, ask func(context.Context, *inbox.R
 	if err != nil {
 		return b.gone(err)
 	}
-	h := b.c.Header()
+	h := b.x.Header()
 	h["Cache-Control"] = noCache
 	if len(result.Missing) > 0 {
 		h[inbox.Header] = []string{inbox.HeaderOf(result.Missing)}
 	}
-	b.answer(http.StatusOK, result.Body)
+	if result.Next != "" {
+		h["Link"] = []string{"<" + result.Next + `>; rel="next"`}
+	}
+	b.x.answer(http.StatusOK, result.Body)
 	return nil
 }
 
 // change sends each provider its own part of the changes.
 func (b *bundle) change(caller *tenancy.Caller) error {
-	in := b.e.o.Inbox
-	if err := inbox.CheckChanges(b.r.Header); err != nil {
+	in := b.x.e.o.Inbox
+	if err := inbox.CheckChanges(b.x.r.Header); err != nil {
 		return err
 	}
 	providers, shown, err := b.providers()
 	if err != nil || shown {
 		return err
 	}
-	body, err := readBody(b.r, inbox.MaxChanges)
+	body, err := readBody(b.x.r, inbox.MaxChanges)
 	if err != nil {
 		return err
 	}
-	b.c.record.BytesIn = int64(len(body))
-	changes, err := inbox.ParseChanges(body, b.r.Header["Content-Type"], providers)
+	b.x.c.Record.BytesIn = int64(len(body))
+	changes, err := inbox.ParseChanges(body, b.x.r.Header["Content-Type"], providers)
 	if err != nil {
 		return err
 	}
@@ -193,15 +187,15 @@ func (b *bundle) change(caller *tenancy.Caller) error {
 	if err != nil {
 		return b.gone(err)
 	}
-	b.c.Header()["Cache-Control"] = noStore
-	b.answer(status, result.Body)
+	b.x.Header()["Cache-Control"] = noStore
+	b.x.answer(status, result.Body)
 	return nil
 }
 
 // together has the providers asked, and leaves nothing running when it returns, be it
 // because of a panic.
 func (b *bundle) together(ask func(context.Context)) {
-	ctx, cancel := context.WithCancel(b.c)
+	ctx, cancel := context.WithCancel(b.x.r.Context())
 	defer b.parts.Wait()
 	defer cancel()
 	ask(ctx)
@@ -209,7 +203,7 @@ func (b *bundle) together(ask func(context.Context)) {
 
 // note records how many providers were asked and which of them are missing.
 func (b *bundle) note(result *inbox.Result) {
-	rec := &b.c.record
+	rec := b.x.c.Record
 	rec.Sent = b.sent
 	if result == nil {
 		return
@@ -223,10 +217,10 @@ func (b *bundle) note(result *inbox.Result) {
 // gone ends the request of a caller that is not there any more; any other error is its
 // answer.
 func (b *bundle) gone(err error) error {
-	if b.r.Context().Err() == nil {
+	if b.x.r.Context().Err() == nil {
 		return err
 	}
-	b.c.record.Status, b.c.record.Cause = statusClientGone, err
+	b.x.c.Record.Status, b.x.c.Record.Cause = statusClientGone, err
 	panic(http.ErrAbortHandler)
 }
 
@@ -241,14 +235,14 @@ var (
 )
 
 // answer sends a body of the gateway's own making.
-func (b *bundle) answer(status int, body []byte) {
-	h := b.c.Header()
+func (x *exchange) answer(status int, body []byte) {
+	h := x.Header()
 	h["Content-Type"] = contentJSON
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	b.c.own = true
-	b.c.WriteHeader(status)
-	if b.r.Method != http.MethodHead {
-		_, _ = b.c.Write(body) // a caller that went away is no error of ours
+	x.own = true
+	x.WriteHeader(status)
+	if x.r.Method != http.MethodHead {
+		_, _ = x.Write(body) // a caller that went away is no error of ours
 	}
 }
 
@@ -272,44 +266,44 @@ func sharedHeader(r *http.Request) http.Header {
 }
 
 // Ask implements inbox.Asker: it sends the request by the way that a call of this caller
-// to this provider takes, with a record of its own.
+// to this provider takes, with a call of its own.
 func (b *bundle) Ask(ctx context.Context, q *inbox.Request) (*inbox.Answer, error) {
-	route := b.e.o.Inbox.Route
-	target, err := route.Target(TargetRequest{Provider: q.Provider, Client: b.tenant.Client, Method: q.Method, Path: q.Path})
-	if err != nil {
-		return nil, err
+	e, route := b.x.e, b.x.e.o.Inbox.Route
+	header := b.header
+	if q.ContentType != nil {
+		header = b.header.Clone()
+		header["Content-Type"] = q.ContentType
 	}
 	path := b.prefix + strings.Replace(route.Path, "{providerId}", url.PathEscape(q.Provider), 1)
-	p := newPart(b, ctx, q, &target, path+q.Path)
-
-	out := &proxy.Call{
-		Upstream: target.Upstream, Path: q.Path, RawQuery: q.Query, Body: q.Body, BodyRead: true, MaxBody: route.MaxBody,
-		Links: proxy.LinkBase{Origin: b.e.origin, Prefix: b.e.mount + path},
+	c := b.call(q, header, path+q.Path)
+	c.MaxBody = route.MaxBody
+	if err := aim(c, route, e.mount+path, b.x.publicOrigin()); err != nil {
+		return nil, err
 	}
-	if b.tenant.Header != nil {
-		out.Set = []proxy.Field{{Name: tenancy.RepresentedHeader, Values: b.tenant.Header}}
-	}
-	if b.e.origin == "" {
-		out.Links.Origin = b.c.conn.originOf(b.r.Host)
-	}
-	r := b.r.WithContext(p)
-	r.Method, r.Header, r.Trailer, r.TransferEncoding = q.Method, b.header, nil, nil
-	r.Body, r.ContentLength = http.NoBody, int64(len(q.Body))
-	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
-	if q.ContentType != nil {
-		r.Header = b.header.Clone()
-		r.Header["Content-Type"] = q.ContentType
-	}
+	r := (&http.Request{
+		Method: q.Method, Header: header, Body: http.NoBody, ContentLength: int64(len(q.Body)),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(ctx)
+	p := newPart(ctx, b, c)
 	b.parts.Go(func() {
-		p.run(func() {
-			if target.Kept != nil && b.e.o.Keeper != nil {
-				b.e.o.Keeper.Keep(p, r, out, target.Kept)
-				return
-			}
-			b.e.o.Proxy.Serve(p, r, out)
-		})
+		p.run(func() { e.o.Proxy.Serve(p, r, c) })
 	})
 	return p.answer()
+}
+
+// call makes the call to one provider, which is the caller's own up to where it is sent.
+func (b *bundle) call(q *inbox.Request, header http.Header, path string) *call.Call {
+	c, from := call.New(), b.x.c
+	c.ID, c.Parent, c.Start = call.NewID(), from.ID, time.Now()
+	c.TraceParent, c.TraceState = from.TraceParent, from.TraceState
+	c.Source, c.Listener, c.Caller, c.Actor, c.Purpose = from.Source, from.Listener, from.Caller, from.Actor, from.Purpose
+	c.Batch, c.Pace = from.Batch, from.Pace
+	c.Method, c.Host, c.Path, c.Protocol, c.Header = q.Method, from.Host, path, from.Protocol, header
+	c.Route, c.Provider, c.Action = b.x.e.o.Inbox.Route.Tenancy.Name, q.Provider, from.Action
+	c.Enterprise, c.Own, c.Claimed, c.Client, c.Represented = from.Enterprise, from.Own, from.Claimed, from.Client, from.Represented
+	c.Target, c.Query = q.Path, q.Query
+	c.Body, c.BodyRead, c.HasBody = q.Body, true, len(q.Body) > 0
+	return c
 }
 
 var _ inbox.Asker = (*bundle)(nil)

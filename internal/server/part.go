@@ -8,20 +8,18 @@ import (
 	"net/http"
 	"time"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/problem"
 )
 
-// part is a call to one provider that is made for another call. It is its context, its
-// record and the writer of its answer in one. The answer is read as it is written: the
-// two sides wait for each other, so that nothing heaps up between them.
+// part is the answer to a call to one provider that is made for another call. It is read
+// as it is written: the two sides wait for each other, so that nothing heaps up between
+// them. It implements http.ResponseWriter.
 type part struct {
-	context.Context
-	record exchange.Record
+	ctx    context.Context
+	c      *call.Call
 	bundle *bundle
-
-	credentialKey, credential any
 
 	header http.Header
 	// given is closed when the header of the answer is there, or will not come. What
@@ -34,34 +32,10 @@ type part struct {
 	w *io.PipeWriter
 }
 
-func newPart(b *bundle, ctx context.Context, q *inbox.Request, target *Target, path string) *part {
-	p := &part{
-		Context: ctx, bundle: b, header: make(http.Header), given: make(chan struct{}),
-		credentialKey: b.e.credentialKey, credential: target.Credential,
-	}
-	// The record is the caller's own up to where it is sent.
-	from := &b.c.record
-	p.record = exchange.Record{
-		ID: exchange.NewID(), Parent: from.ID, TraceParent: from.TraceParent, TraceState: from.TraceState, Start: time.Now(),
-		Source: from.Source, Listener: from.Listener, Caller: from.Caller, Actor: from.Actor, Purpose: from.Purpose, Batch: from.Batch, Pace: from.Pace,
-		Method: q.Method, Host: from.Host, Path: path, Protocol: from.Protocol,
-		Route: b.e.o.Inbox.Route.Tenancy.Name, Provider: q.Provider, Action: from.Action,
-		Enterprise: from.Enterprise, Own: from.Own, Claimed: from.Claimed, Client: from.Client,
-		Upstream: target.Upstream.Name, UpstreamHost: target.Upstream.Base.Host,
-	}
+func newPart(ctx context.Context, b *bundle, c *call.Call) *part {
+	p := &part{ctx: ctx, c: c, bundle: b, header: make(http.Header), given: make(chan struct{})}
 	p.answered.Body, p.w = io.Pipe()
 	return p
-}
-
-// Value hands out what the layers below look for.
-func (p *part) Value(key any) any {
-	if key == exchange.Key {
-		return &p.record
-	}
-	if p.credentialKey != nil && key == p.credentialKey {
-		return p.credential
-	}
-	return p.Context.Value(key)
 }
 
 // answer waits for the header of the answer.
@@ -80,7 +54,7 @@ func (p *part) run(do func()) {
 }
 
 func (p *part) end(fault any) {
-	rec := &p.record
+	rec := p.c.Record
 	err, isError := fault.(error)
 	switch {
 	case fault == nil:
@@ -102,24 +76,25 @@ func (p *part) end(fault any) {
 		err = fmt.Errorf("reading the answer of a provider: %w", err)
 	}
 	_ = p.w.CloseWithError(err) // nil is the end of a whole answer
-	rec.Phases.Total = time.Since(rec.Start)
+	rec.Phases.Total = time.Since(p.c.Start)
 	p.bundle.mu.Lock()
 	p.bundle.sent = p.bundle.sent || rec.Sent
 	p.bundle.mu.Unlock()
-	p.bundle.e.done(rec)
+	rec.Phases.Redis = p.c.Redis.Spent()
+	p.bundle.x.e.o.Done(rec)
 }
 
 // failed is for a call that ended without any answer: the time for all of them was over
 // just then, the caller has gone, or the gateway itself is at fault.
 func (p *part) failed(err error) {
 	what := problem.Internal(err)
-	if errors.Is(p.Err(), context.DeadlineExceeded) {
+	if errors.Is(p.ctx.Err(), context.DeadlineExceeded) {
 		what = problem.Timeout("The Document Provider had not answered when the time for the whole list was over. Try again later.", problem.ProxyResponseTimeout).Because(err)
 	}
 	p.failure = what
-	if p.Err() == nil || errors.Is(p.Err(), context.DeadlineExceeded) {
-		p.record.Cut = false
-		p.record.Status, p.record.ProblemType, p.record.ProxyError = what.Status, what.Type, what.ProxyError
+	if p.ctx.Err() == nil || errors.Is(p.ctx.Err(), context.DeadlineExceeded) {
+		p.c.Record.Cut = false
+		p.c.Record.Status, p.c.Record.ProblemType, p.c.Record.ProxyError = what.Status, what.Type, what.ProxyError
 	}
 }
 
@@ -131,12 +106,12 @@ func (p *part) WriteHeader(status int) {
 	if status < http.StatusOK || p.isGiven {
 		return
 	}
-	p.record.Status = status
+	p.c.Record.Status = status
 	a := &p.answered
-	a.ID, a.Status = p.record.ID, status
+	a.ID, a.Status = p.c.Record.ID, status
 	a.ContentType, a.RetryAfter = first(p.header["Content-Type"]), first(p.header["Retry-After"])
-	if p.record.ProblemType != "" { // it was the gateway that answered
-		a.Reason = p.bundle.e.o.Inbox.Reason(&p.record)
+	if p.c.Record.ProblemType != "" { // it was the gateway that answered
+		a.Reason = p.bundle.x.e.o.Inbox.Reason(p.c.Record)
 	}
 	p.give()
 }
@@ -147,8 +122,8 @@ func (p *part) Write(b []byte) (int, error) {
 		p.WriteHeader(http.StatusOK)
 	}
 	n, err := p.w.Write(b)
-	if p.record.ProblemType != "" {
-		p.record.BytesOut += int64(n) // of an upstream's answer the proxy counts
+	if p.c.Record.ProblemType != "" {
+		p.c.Record.BytesOut += int64(n) // of an upstream's answer the proxy counts
 	}
 	return n, err
 }

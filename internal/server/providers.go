@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -40,27 +39,18 @@ type Window struct {
 var providersRoute = tenancy.Route{Name: "ebox-providers", Group: "ebox", Enterprise: tenancy.None}
 
 // listProviders answers /ebox/providers.
-func (e *Endpoint) listProviders() http.HandlerFunc {
-	allow := []string{http.MethodGet, http.MethodHead, http.MethodOptions}
-	return func(_ http.ResponseWriter, r *http.Request) {
-		c := from(r)
-		c.record.Route = providersRoute.Name
-		if done := e.ownMethods(c, r, allow); done {
-			return
-		}
-		if err := e.writeProviders(c, r); err != nil {
-			c.fail(r, err)
-		}
+func (e *Endpoint) listProviders(x *exchange) error {
+	c := x.c
+	c.Route = providersRoute.Name
+	if done, err := x.ownMethods(summaryMethods); done || err != nil {
+		return err
 	}
-}
-
-func (e *Endpoint) writeProviders(c *call, r *http.Request) error {
-	caller, err := e.identify(c, r)
+	caller, err := x.identify()
 	if err != nil {
 		return err
 	}
-	c.record.Action = ebox.List
-	if _, err := e.o.Resolver.Resolve(caller, &providersRoute, ebox.List, r.Method, c.claim(r.Header)); err != nil {
+	c.Action = ebox.List
+	if _, err := e.o.Resolver.Resolve(caller, &providersRoute, ebox.List, c.Method, x.claim()); err != nil {
 		return err
 	}
 	items, complete := e.o.Providers()
@@ -75,20 +65,13 @@ func (e *Endpoint) writeProviders(c *call, r *http.Request) error {
 		list.Items = []Provider{}
 	}
 	for i := range list.Items {
-		list.Items[i].Path = strings.TrimSuffix(c.path, "/") + "/" + url.PathEscape(list.Items[i].ID)
+		list.Items[i].Path = strings.TrimSuffix(c.Path, "/") + "/" + url.PathEscape(list.Items[i].ID)
 	}
 	body, err := json.Marshal(list)
 	if err != nil {
 		return err
 	}
-	h := c.Header()
-	h["Content-Type"] = []string{"application/json"}
-	h["Content-Length"] = []string{strconv.Itoa(len(body) + 1)}
-	h["Cache-Control"] = []string{"no-store"}
-	c.own = true
-	c.WriteHeader(http.StatusOK)
-	if r.Method != http.MethodHead {
-		_, _ = c.Write(append(body, '\n')) // a caller that went away is no error of ours
-	}
+	x.Header()["Cache-Control"] = noStore
+	x.answer(http.StatusOK, append(body, '\n'))
 	return nil
 }

@@ -79,15 +79,14 @@ func (c *call) represent() bool {
 		c.enterprise = own
 		return true
 	}
-	n, err := enterprise.Parse(fields[0])
-	if err != nil || len(fields) > 1 || n.String() != fields[0] {
-		detail := "expected once, as ten digits with valid check digits"
-		c.fail(problem.BadRequest("The header "+onBehalfOf+" is not valid.", problem.Issue{
-			Type: problem.IssueInvalidInput, In: "header", Name: onBehalfOf, Value: strings.Join(fields, ", "), Detail: detail,
-		}))
-		return false
-	}
-	if n != own {
+	n, ok := c.number("header", onBehalfOf, strings.Join(fields, ", "))
+	return ok && c.representFor(n)
+}
+
+// representFor has the call be for an enterprise, if it is the client's own or has given
+// it a mandate.
+func (c *call) representFor(n enterprise.Number) bool {
+	if own := c.token.client.Enterprise; n != own {
 		if standing := c.s.mahis.check(n, own, MandateEbox); standing != mandateActive {
 			c.fail(problem.Forbidden(standing.refusal()))
 			return false
@@ -95,6 +94,18 @@ func (c *call) represent() bool {
 	}
 	c.enterprise = n
 	return true
+}
+
+// number reads a number in exactly ten digits, or answers 400.
+func (c *call) number(in, name, text string) (enterprise.Number, bool) {
+	n, err := enterprise.Parse(text)
+	if err == nil && n.String() == text {
+		return n, true
+	}
+	c.fail(problem.BadRequest("The enterprise number in the "+in+" is not valid.", problem.Issue{
+		Type: problem.IssueInvalidInput, In: in, Name: name, Value: text, Detail: "expected once, as ten digits with valid check digits",
+	}))
+	return 0, false
 }
 
 // refusal says why a mandate does not hold and who can mend it.

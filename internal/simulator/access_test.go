@@ -79,9 +79,10 @@ func TestATokenOpensItsOwnAPIAlone(t *testing.T) {
 		{"version 2 messages with the summary scope", "GET", regional + "/ebox/messages", []string{ScopeSummaryOwnEbox}, 403},
 		{"version 2 reference data", "GET", regional + "/referenceData/messageTypes", []string{ScopeReferenceData}, 200},
 		{"version 2 messages with a version 3 scope", "GET", regional + "/ebox/messages", []string{ScopeDocumentConsumer}, 403},
-		{"partitions", "GET", l.PartitionURL() + "/partitions", []string{ScopeDocumentConsumer}, 200},
-		{"preferences", "GET", l.FederationURL() + "/eboxPreferences", []string{ScopePreference}, 200},
-		{"preferences with the registry scope", "GET", l.FederationURL() + "/eboxPreferences", []string{ScopeRegistry}, 403},
+		{"partitions", "GET", l.PartitionURL() + "/ebox/" + office.String(), []string{ScopeDocumentConsumer}, 200},
+		{"preferences", "POST", l.FederationURL() + "/eboxPreferences/search", []string{ScopePreference}, 415},
+		{"preferences with the registry scope", "POST", l.FederationURL() + "/eboxPreferences/search", []string{ScopeRegistry}, 403},
+		{"sent messages with the reader's scope", "GET", nsso + "/ebox/sentMessages", []string{ScopeDocumentConsumer}, 403},
 		{"citizen mandates", "GET", l.GrantURL() + "/mandates", []string{ScopeCitizenMandates}, 200},
 		{"citizen mandates with an e-Box scope", "GET", l.GrantURL() + "/mandates", []string{ScopeDocumentConsumer}, 403},
 	} {
@@ -90,8 +91,8 @@ func TestATokenOpensItsOwnAPIAlone(t *testing.T) {
 			if r.status != c.want {
 				t.Fatalf("%d %s, want %d", r.status, r.body, c.want)
 			}
-			if c.want == 403 && !strings.Contains(string(r.body), "missingScope") {
-				t.Errorf("no missingScope in %s", r.body)
+			if c.want == 403 && (!strings.Contains(string(r.body), "missingScope") || !strings.Contains(r.header.Get("WWW-Authenticate"), `scope="scope:`)) {
+				t.Errorf("no missingScope in %s, or no scope in %v", r.body, r.header)
 			}
 		})
 	}

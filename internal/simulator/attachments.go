@@ -7,22 +7,20 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// attachmentView is the metadata of an attachment as the API shows it.
+// attachmentView is the metadata of an attachment as the API shows it, in the names of
+// one version.
 type attachmentView struct {
 	ID       string     `json:"attachmentId"`
 	Title    translated `json:"attachmentTitle,omitempty"`
 	FileName string     `json:"fileName"`
-	Main     bool       `json:"mainContent"`
+	Main     *bool      `json:"mainContent,omitempty"`
+	IsMain   *bool      `json:"isMainContent,omitempty"`
 	Media    string     `json:"mediaType"`
 	Size     float64    `json:"size"` // kB
 	Digest   *digest    `json:"digest,omitempty"`
-	Signed   bool       `json:"attachmentSigned"`
+	Signed   *bool      `json:"attachmentSigned,omitempty"`
+	IsSigned *bool      `json:"isAttachmentSigned,omitempty"`
 	Content  string     `json:"contentHref"`
-}
-
-type attachmentPage struct {
-	Items []attachmentView `json:"items"`
-	Total int              `json:"totalItems"`
 }
 
 // digest is a hash in base64url, as RFC 4648 §5 has it.
@@ -33,8 +31,10 @@ type digest struct {
 
 const digestMethod = "sha_256"
 
-func (m *messageRegistry) attachmentViews(msg *message, whole bool) *attachmentPage {
-	page := &attachmentPage{Items: make([]attachmentView, len(msg.attachments)), Total: len(msg.attachments)}
+func (m *messageRegistry) attachmentViews(msg *message, whole bool) *itemPage[attachmentView] {
+	page := &itemPage[attachmentView]{
+		Items: make([]attachmentView, len(msg.attachments)), Total: len(msg.attachments), plain: m.api.plainPages.Load(),
+	}
 	for i, a := range msg.attachments {
 		page.Items[i] = m.attachmentView(msg, a, whole)
 	}
@@ -43,9 +43,13 @@ func (m *messageRegistry) attachmentViews(msg *message, whole bool) *attachmentP
 
 func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool) attachmentView {
 	v := attachmentView{
-		ID: a.id, Title: a.title, FileName: a.fileName, Main: a.main, Media: a.mediaType,
-		Size: float64(a.size) / 1024, Signed: a.signed,
+		ID: a.id, Title: a.title, FileName: a.fileName, Media: a.mediaType, Size: float64(a.size) / 1024,
 		Content: m.api.base() + "/ebox/messages/" + msg.id + "/attachments/" + a.id + "/content",
+	}
+	if m.old {
+		v.Main, v.Signed = &a.main, &a.signed
+	} else {
+		v.IsMain, v.IsSigned = &a.main, &a.signed
 	}
 	if whole {
 		v.Digest = &digest{a.digest(), digestMethod}

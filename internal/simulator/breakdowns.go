@@ -40,7 +40,7 @@ func (s *Simulator) applyFaults(c *call) bool {
 		c.takeConnection(func(conn net.Conn) { _, _ = io.WriteString(conn, "\x16\x03this is no HTTP\r\n\r\n") })
 	case FaultFreeze:
 		c.takeConnection(func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
-	case FaultSlowBody, FaultTruncate:
+	case FaultSlowBody, FaultTruncate, FaultLost:
 		c.w.shape = f
 		return false
 	default:

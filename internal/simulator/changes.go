@@ -44,7 +44,7 @@ func (m *messageRegistry) patch(c *call) {
 		Items []struct {
 			ID        string  `json:"messageId"`
 			Visible   *bool   `json:"visible"`
-			Partition *string `json:"partitionId"`
+			Partition *string `json:"partition"`
 		} `json:"items"`
 	}
 	if !c.readJSON("application/merge-patch+json", &changes) {
@@ -88,10 +88,13 @@ func (m *messageRegistry) patch(c *call) {
 // into further e-Boxes.
 func (m *messageRegistry) link(c *call) {
 	var order struct {
-		ID         string   `json:"messageId"`
-		Recipients []eboxID `json:"recipients"`
+		ID         string  `json:"messageId"`
+		Recipients []party `json:"recipients"`
 	}
 	if !c.readJSON("application/json", &order) {
+		return
+	}
+	if !c.maySend() {
 		return
 	}
 	original := m.sentBy(c.enterprise, order.ID)
@@ -107,11 +110,11 @@ func (m *messageRegistry) link(c *call) {
 		ID      string    `json:"messageId"`
 		Expires time.Time `json:"expirationDate"`
 		Links   int       `json:"nbSuccessLinks"`
-		Errors  []eboxID  `json:"errorCases"`
-	}{order.ID, original.expires.In(m.zone), 0, []eboxID{}}
+		Errors  []party   `json:"errorCases"`
+	}{order.ID, original.expires.In(m.zone), 0, []party{}}
 	for _, to := range order.Recipients {
-		n, err := enterprise.Parse(to.Value)
-		if err != nil || to.Type != "enterprise" || n.String() != to.Value || !m.linkInto(n, original) {
+		n, ok := to.enterprise(m.old)
+		if !ok || !m.linkInto(n, original) {
 			out.Errors = append(out.Errors, to)
 			continue
 		}
@@ -129,13 +132,7 @@ func (m *messageRegistry) linkInto(e enterprise.Number, original *message) bool 
 
 // sentBy finds a message that an enterprise published here, in whichever e-Box.
 func (m *messageRegistry) sentBy(sender enterprise.Number, id string) *message {
-	m.mu.Lock()
-	boxes := make([]*mailbox, 0, len(m.boxes))
-	for _, b := range m.boxes {
-		boxes = append(boxes, b)
-	}
-	m.mu.Unlock()
-	for _, b := range boxes {
+	for _, b := range m.allBoxes() {
 		if msg := b.lookup(id); msg != nil && msg.orgID == sender.String() {
 			copied := b.state(msg)
 			return &copied
@@ -149,22 +146,22 @@ func (m *messageRegistry) sentBy(sender enterprise.Number, id string) *message {
 func (m *messageRegistry) searchStatus(c *call) {
 	var asked []struct {
 		ID   string `json:"messageId"`
-		Ebox eboxID `json:"eboxId"`
+		Ebox party  `json:"eboxId"`
 	}
-	if !c.readJSON("application/json", &asked) {
+	if !c.readJSON("application/json", &asked) || !c.maySend() {
 		return
 	}
 	type status struct {
 		ID      string    `json:"messageId"`
-		Ebox    eboxID    `json:"eboxId"`
+		Ebox    party     `json:"eboxId"`
 		Expires time.Time `json:"expirationDate"`
 		Read    bool      `json:"readStatus"`
 		Visible bool      `json:"visible"`
 	}
 	out := []status{}
 	for _, q := range asked {
-		n, err := enterprise.Parse(q.Ebox.Value)
-		if err != nil {
+		n, ok := q.Ebox.enterprise(m.old)
+		if !ok {
 			continue
 		}
 		b := m.box(n)

@@ -16,19 +16,24 @@ import (
 
 // The scopes that the Authorization Server knows.
 const (
-	ScopeDocumentConsumer  = "scope:document:management:consult:ws-eboxrestentreprise:documentconsumer"
-	ScopeSummaryOwnEbox    = "scope:document:management:consult:ws-eboxrestentreprise:summaryownebox"
-	ScopeMessagesFull      = "scope:document:management:consult:ws-eboxrestentreprise:messagesfull"
-	ScopeReferenceData     = "scope:document:management:consult:ws-eboxrestentreprise:referencedata"
-	ScopePublicationSender = "scope:document:management:consult:ws-eboxrestentreprise:publicationsender"
-	ScopeRegistry          = "scope:documentmanagement:ebox:enterprise:federation-rest:registry"
-	ScopePreference        = "scope:documentmanagement:ebox:enterprise:federation-rest:preference"
-	ScopeCitizenMandates   = "scope:ksz-bcss:mandates:citizen:management:-managemandate"
+	ScopeDocumentConsumer = "scope:document:management:consult:ws-eboxrestentreprise:documentconsumer"
+	ScopeSummaryOwnEbox   = "scope:document:management:consult:ws-eboxrestentreprise:summaryownebox"
+	ScopeMessagesFull     = "scope:document:management:consult:ws-eboxrestentreprise:messagesfull"
+	ScopeReferenceData    = "scope:document:management:consult:ws-eboxrestentreprise:referencedata"
+	// ScopePublicationSender is for publishing for oneself, the other two, which are the
+	// two spellings of one page, for publishing for another enterprise.
+	ScopePublicationSender         = "scope:document:management:consult:ws-eboxrestentreprise:publicationsender"
+	ScopeRepresentativePublication = "scope:document:management:consult:ws-eboxrestentreprise:eboxrepresentativepublication"
+	ScopeRepresentativeElsewhere   = "scope:document:management:ws-eboxrestentreprise:eboxrepresentativepublication"
+
+	ScopeRegistry        = "scope:documentmanagement:ebox:enterprise:federation-rest:registry"
+	ScopePreference      = "scope:documentmanagement:ebox:enterprise:federation-rest:preference"
+	ScopeCitizenMandates = "scope:ksz-bcss:mandates:citizen:management:-managemandate"
 )
 
 var allScopes = []string{
 	ScopeDocumentConsumer, ScopeSummaryOwnEbox, ScopeMessagesFull, ScopeReferenceData,
-	ScopePublicationSender, ScopeRegistry, ScopePreference, ScopeCitizenMandates,
+	ScopePublicationSender, ScopeRepresentativePublication, ScopeRepresentativeElsewhere, ScopeRegistry, ScopePreference, ScopeCitizenMandates,
 }
 
 // Client is an OAuth client as an office registers it in Chaman.

@@ -48,9 +48,19 @@ func (s *Simulator) control(w http.ResponseWriter, r *http.Request, path string)
 		"GET providers":    s.controlProviders,
 		"PUT providers":    s.controlSetProvider,
 		"DELETE providers": func(_ *http.Request, id string) (any, error) { s.RemoveProvider(id); return nil, nil },
-		"PUT mandates":     s.controlMandate,
-		"DELETE mandates":  s.controlRemoveMandate,
-		"POST messages":    s.controlMessage,
+		"POST page-form": func(r *http.Request, _ string) (any, error) {
+			var order struct {
+				Provider string
+				Form     PageForm
+			}
+			if err := readControl(r, &order); err != nil {
+				return nil, err
+			}
+			return nil, s.SetPageForm(order.Provider, order.Form)
+		},
+		"PUT mandates":    s.controlMandate,
+		"DELETE mandates": s.controlRemoveMandate,
+		"POST messages":   s.controlMessage,
 		"POST grant-health": func(r *http.Request, _ string) (any, error) {
 			var order struct{ Up bool }
 			err := readControl(r, &order)

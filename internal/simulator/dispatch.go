@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 
@@ -29,6 +30,8 @@ type api struct {
 	representing bool
 	// statusMessages makes errors StatusMessages, the form before problem documents.
 	statusMessages bool
+	// plainPages writes pages in the form PagePlain.
+	plainPages atomic.Bool
 	// escapedSlashes writes "\/" in JSON, as many Java and PHP servers do.
 	escapedSlashes bool
 	// guard, if set, may answer in the place of every endpoint; it then returns true.
@@ -233,7 +236,7 @@ type answer struct {
 	http.ResponseWriter
 	ctx, request context.Context // the simulator's, and the request's
 	status       int
-	shape        *Fault // slowBody or truncate
+	shape        *Fault // slowBody, truncate or lost
 	sent         int64
 }
 
@@ -241,6 +244,9 @@ type answer struct {
 func (w *answer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *answer) WriteHeader(status int) {
+	if w.shape != nil && w.shape.Kind == FaultLost {
+		panic(http.ErrAbortHandler)
+	}
 	if status >= 200 && w.status == 0 {
 		w.status = status
 	}

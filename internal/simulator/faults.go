@@ -38,6 +38,8 @@ const (
 	FaultReset FaultKind = "reset"
 	// FaultClose reads the request and closes without an answer.
 	FaultClose FaultKind = "close"
+	// FaultLost does what was asked and closes without an answer.
+	FaultLost FaultKind = "lost"
 	// FaultFreeze accepts the request and never answers, until the client goes
 	// or the simulator is closed.
 	FaultFreeze FaultKind = "freeze"
@@ -60,7 +62,7 @@ const (
 
 var faultKinds = []FaultKind{
 	FaultLatency, FaultStatus, FaultReset, FaultClose, FaultFreeze, FaultSlowBody,
-	FaultTruncate, FaultMalformed, FaultMalformedJSON, FaultUnauthorized, FaultRedirect,
+	FaultTruncate, FaultLost, FaultMalformed, FaultMalformedJSON, FaultUnauthorized, FaultRedirect,
 }
 
 // Fault is something that goes wrong, and for which requests. Faults are tried in

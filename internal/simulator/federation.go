@@ -3,6 +3,7 @@ package simulator
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,23 +22,23 @@ func newPreferenceStore() *preferenceStore {
 }
 
 type preferencesView struct {
-	Ebox        eboxID    `json:"eboxId"`
+	Ebox        party     `json:"eboxId"`
 	Exclusively bool      `json:"exclusivelyEbox"`
 	Connected   time.Time `json:"lastConnectionDate"`
 	Total       int       `json:"totalNumberOfMessages"`
 	Unread      int       `json:"totalNumberOfUnreadMessages"`
 }
 
-// mountFederation puts the preferences where the public description has them.
-// GET /eboxPreferences, which it does not have, gives those of the one e-Box.
+// mountFederation puts the preferences and the citizens' consents where the public
+// description and the federation's pages have them.
 func (s *Simulator) mountFederation() {
 	scope := []string{ScopePreference}
 	s.mount(&api{
 		upstream: UpstreamFederation, site: s.main, path: federationPath, scopes: []string{ScopePreference, ScopeRegistry}, representing: true,
 		endpoints: []endpoint{
-			{"GET", "/eboxPreferences", scope, func(c *call) { c.send(http.StatusOK, s.preferencesOf(c.enterprise)) }},
 			{"PATCH", "/eboxPreferences", scope, s.patchPreferences},
 			{"POST", "/eboxPreferences/search", scope, s.searchPreferences},
+			{"POST", "/citizenEboxConsents/search", scope, searchConsents},
 		},
 	}, federationPath)
 }
@@ -45,17 +46,14 @@ func (s *Simulator) mountFederation() {
 func (s *Simulator) preferencesOf(e enterprise.Number) preferencesView {
 	p := s.preferences
 	p.mu.Lock()
-	v := preferencesView{Ebox: eboxID{"ENTERPRISE", e.String()}, Exclusively: p.exclusively[e], Connected: s.started.UTC().Truncate(time.Second)}
+	v := preferencesView{Ebox: party{Type: "ENTERPRISE", Value: e.String()}, Exclusively: p.exclusively[e], Connected: s.started.UTC().Truncate(time.Second)}
 	p.mu.Unlock()
 	for _, id := range []string{"nsso", "regional"} {
 		b := s.directory.registry(id).box(e)
 		b.mu.RLock()
-		for _, msg := range b.messages {
-			if v.Total++; !msg.read {
-				v.Unread++
-			}
-		}
+		total, unread := b.count()
 		b.mu.RUnlock()
+		v.Total, v.Unread = v.Total+total, v.Unread+unread
 	}
 	return v
 }
@@ -64,8 +62,8 @@ func (s *Simulator) preferencesOf(e enterprise.Number) preferencesView {
 // name the same.
 func (s *Simulator) patchPreferences(c *call) {
 	var change struct {
-		Ebox        *eboxID `json:"eboxId"`
-		Exclusively *bool   `json:"exclusivelyEbox"`
+		Ebox        *party `json:"eboxId"`
+		Exclusively *bool  `json:"exclusivelyEbox"`
 	}
 	if !c.readJSON("application/merge-patch+json", &change) {
 		return
@@ -84,13 +82,17 @@ func (s *Simulator) patchPreferences(c *call) {
 	}
 }
 
+// idList asks for several e-Boxes of one type.
+type idList struct {
+	Type   string   `json:"eboxType"`
+	IDType string   `json:"eboxIdType"`
+	Values []string `json:"eboxIdValueList"`
+}
+
 // searchPreferences gives those of a list of e-Boxes, which a sender may ask of any.
+// Those that do not exist are missing from the answer.
 func (s *Simulator) searchPreferences(c *call) {
-	var asked struct {
-		Type   string   `json:"eboxType"`
-		IDType string   `json:"eboxIdType"`
-		Values []string `json:"eboxIdValueList"`
-	}
+	var asked idList
 	if !c.readJSON("application/json", &asked) {
 		return
 	}
@@ -100,14 +102,39 @@ func (s *Simulator) searchPreferences(c *call) {
 	}
 	out := []preferencesView{}
 	for i, value := range asked.Values {
-		n, err := enterprise.Parse(value)
-		if err != nil || n.String() != value {
-			c.fail(problem.BadRequest("The list is not valid.", problem.Issue{
-				Type: problem.IssueInvalidInput, In: "body", Name: "/eboxIdValueList/" + strconv.Itoa(i), Value: value, Detail: "a ten-digit enterprise number is expected",
-			}))
+		n, ok := c.number("body", "/eboxIdValueList/"+strconv.Itoa(i), value)
+		if !ok {
 			return
 		}
-		out = append(out, s.preferencesOf(n))
+		if n == c.token.client.Enterprise || s.mahis.knows(n) {
+			out = append(out, s.preferencesOf(n))
+		}
+	}
+	c.send(http.StatusOK, out)
+}
+
+// searchConsents tells which citizens use the e-Box for citizens. Only the path is
+// public; body and answer are as those of the preferences. Whose number is even does.
+func searchConsents(c *call) {
+	var asked idList
+	if !c.readJSON("application/json", &asked) {
+		return
+	}
+	if asked.Type != "CITIZEN" || len(asked.Values) == 0 {
+		c.fail(problem.BadRequest("eboxType CITIZEN and a list of values are expected."))
+		return
+	}
+	type consent struct {
+		Ebox  party `json:"eboxId"`
+		Given bool  `json:"hasConsent"`
+	}
+	out := make([]consent, len(asked.Values))
+	for i, value := range asked.Values {
+		if len(value) != 11 || strings.Trim(value, "0123456789") != "" {
+			c.fail(problem.BadRequest("The list is not valid: numbers of eleven digits are expected."))
+			return
+		}
+		out[i] = consent{party{Type: "CITIZEN", Value: value}, value[10]%2 == 0}
 	}
 	c.send(http.StatusOK, out)
 }

@@ -86,7 +86,7 @@ func (s *Simulator) SetGrantHealth(up bool) { s.citizen.down.Store(!up) }
 func (s *Simulator) mountGrant() {
 	g := s.citizen
 	scope := []string{ScopeCitizenMandates}
-	s.mount(&api{
+	a := &api{
 		upstream: UpstreamGrant, site: s.main, path: grantPath, scopes: scope,
 		endpoints: []endpoint{
 			{"GET", "/health", nil, g.health},
@@ -98,7 +98,9 @@ func (s *Simulator) mountGrant() {
 			{"DELETE", "/mandates/{}", scope, g.stop},
 			{"PATCH", "/mandates/{}", scope, g.stop},
 		},
-	}, grantPath)
+	}
+	a.plainPages.Store(true)
+	s.mount(a, grantPath)
 }
 
 // health asks for no token and minds none.
@@ -173,20 +175,20 @@ func (g *citizenMandates) list(c *call) {
 		c.refuseGrant(badInput(ordered{{"in", issue.In}, {"detail", issue.Detail}, {"name", issue.Name}, {"value", issue.Value}}))
 		return
 	}
-	out, first, today := itemPage[citizenMandateView]{Items: []citizenMandateView{}}, (page-1)*size, g.today()
+	items, total, first, today := []citizenMandateView{}, 0, (page-1)*size, g.today()
 	g.mu.Lock()
 	for _, m := range slices.Backward(g.mandates) {
 		if m.mandatary != mandatary || !m.matches(q.query.Get("mandatorSsin"), q.query.Get("scope"), q.query.Get("status"), today) {
 			continue
 		}
-		if out.Total >= first && len(out.Items) < size {
-			out.Items = append(out.Items, m.view(c, today))
+		if total >= first && len(items) < size {
+			items = append(items, m.view(c, today))
 		}
-		out.Total++
+		total++
 	}
 	g.mu.Unlock()
 	c.w.Header().Set("Cache-Control", "no-store")
-	c.send(http.StatusOK, out)
+	c.send(http.StatusOK, newPage(c, items, page, size, total))
 }
 
 // read serves GET /mandates/{id}.

@@ -10,32 +10,32 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// messageView is a message as the API shows it.
+// messageView is a message as the API shows it. Names that version 3 has changed stand
+// in pairs, of which one is left out; those of which nothing is public are as before.
 type messageView struct {
-	ID         string          `json:"messageId"`
-	Original   string          `json:"originalMessageId,omitempty"`
-	Subject    translated      `json:"subject"`
-	Received   time.Time       `json:"receiptDate"`
-	Expires    time.Time       `json:"expirationDate"`
-	Read       bool            `json:"readStatus"`
-	Visible    bool            `json:"visible"`
-	Registered bool            `json:"registeredMail"`
-	Attention  *attention      `json:"forTheAttentionOf,omitempty"`
-	TypeID     string          `json:"messageTypeId"`
-	OrgID      string          `json:"senderOrganizationId"`
-	AppID      string          `json:"senderApplicationId"`
-	Partition  string          `json:"partitionId,omitempty"`
-	Documents  *attachmentPage `json:"attachments,omitempty"`
-	BodyMain   bool            `json:"bodyMainContent"`
-	Payment    *payment        `json:"paymentData,omitempty"`
-	Replies    bool            `json:"replyAuthorized"`
-	Links      links           `json:"_links"`
-}
+	ID         string     `json:"messageId"`
+	Original   string     `json:"originalMessageId,omitempty"`
+	Subject    translated `json:"subject"`
+	Received   time.Time  `json:"receiptDate,omitzero"`
+	Published  time.Time  `json:"publicationDate,omitzero"`
+	Expires    time.Time  `json:"expirationDate"`
+	Read       bool       `json:"readStatus"`
+	Visible    bool       `json:"visible"`
+	Registered bool       `json:"registeredMail"`
+	Attention  *attention `json:"forTheAttentionOf,omitempty"`
+	TypeID     string     `json:"messageTypeId"`
+	OrgID      string     `json:"senderOrganizationId,omitempty"`
+	Sender     *party     `json:"sender,omitempty"`
+	AppID      string     `json:"senderApplicationId"`
+	Partition  string     `json:"partition,omitempty"`
 
-type messagePage struct {
-	Items []messageView `json:"items"`
-	Total int           `json:"totalItems"`
-	Links links         `json:"_links"`
+	Documents  *itemPage[attachmentView] `json:"attachments,omitempty"`
+	BodyMain   *bool                     `json:"bodyMainContent,omitempty"`
+	IsBodyMain *bool                     `json:"isBodyMainContent,omitempty"`
+	Payment    *payment                  `json:"paymentData,omitempty"`
+	Replies    *bool                     `json:"replyAuthorized,omitempty"`
+	AreReplies *bool                     `json:"isReplyAuthorized,omitempty"`
+	Links      links                     `json:"_links"`
 }
 
 // state copies a message with what the box's lock guards.
@@ -50,13 +50,17 @@ func (b *mailbox) state(msg *message) message {
 func (m *messageRegistry) view(msg message, whole bool) messageView {
 	self := m.api.base() + "/ebox/messages/" + msg.id
 	v := messageView{
-		ID: msg.id, Original: msg.original, Subject: msg.subject, Received: msg.received.In(m.zone), Expires: msg.expires.In(m.zone),
+		ID: msg.id, Original: msg.original, Subject: msg.subject, Expires: msg.expires.In(m.zone),
 		Read: msg.read, Visible: !msg.hidden, Registered: msg.registered, Attention: msg.attention,
-		TypeID: msg.typeID, OrgID: msg.orgID, AppID: msg.appID, BodyMain: msg.bodyMain, Payment: msg.payment, Replies: msg.replies,
+		TypeID: msg.typeID, AppID: msg.appID, Payment: msg.payment,
 		Links: links{"self": {self}, "attachments": {self + "/attachments"}},
 	}
-	if !m.old {
-		v.Partition = msg.partition
+	if m.old {
+		v.Received, v.OrgID, v.BodyMain, v.Replies = msg.received.In(m.zone), msg.orgID, &msg.bodyMain, &msg.replies
+	} else {
+		v.Published, v.Sender = msg.received.In(m.zone), &party{Type: "enterprise", Number: msg.orgID, Partition: partitions[0].ID}
+		v.IsBodyMain, v.AreReplies, v.Partition = &msg.bodyMain, &msg.replies, msg.partition
+		v.Links["structuredData"] = link{self + structuredData}
 	}
 	if len(msg.attachments) > 0 {
 		v.Documents = m.attachmentViews(&msg, whole)
@@ -75,42 +79,20 @@ func (m *messageRegistry) list(c *call) {
 		return
 	}
 	b := m.box(c.enterprise)
-	page := messagePage{Items: []messageView{}}
+	items, total := []messageView{}, 0
 	first := (f.page - 1) * f.pageSize
 	b.mu.RLock()
 	for _, msg := range b.messages {
 		if !f.accepts(msg) {
 			continue
 		}
-		if page.Total >= first && len(page.Items) < f.pageSize {
-			page.Items = append(page.Items, m.view(*msg, false))
+		if total >= first && len(items) < f.pageSize {
+			items = append(items, m.view(*msg, false))
 		}
-		page.Total++
+		total++
 	}
 	b.mu.RUnlock()
-	page.Links = m.pageLinks(c, f, page.Total)
-	c.send(http.StatusOK, page)
-}
-
-// pageLinks keeps the filters of the request. The next page is also in a Link
-// header (RFC 8288).
-func (m *messageRegistry) pageLinks(c *call, f filter, total int) links {
-	query := c.r.URL.Query()
-	at := func(page int) link {
-		query.Set("page", strconv.Itoa(page))
-		query.Set("pageSize", strconv.Itoa(f.pageSize))
-		return link{m.api.base() + "/ebox/messages?" + query.Encode()}
-	}
-	last := max(1, (total+f.pageSize-1)/f.pageSize)
-	l := links{"self": at(f.page), "first": at(1), "last": at(last)}
-	if f.page > 1 {
-		l["prev"] = at(min(f.page-1, last))
-	}
-	if f.page < last {
-		l["next"] = at(f.page + 1)
-		c.w.Header().Set("Link", "<"+l["next"].Href+`>; rel="next"`)
-	}
-	return l
+	c.send(http.StatusOK, newPage(c, items, f.page, f.pageSize, total))
 }
 
 // filter is the query of a list, checked.
@@ -174,6 +156,15 @@ type queryReader struct {
 
 func (r *queryReader) wrong(name, kind, detail string) {
 	r.issues = append(r.issues, problem.Issue{Type: kind, In: "query", Name: name, Value: r.query.Get(name), Detail: detail})
+}
+
+// refuseQuery answers what is wrong with the query, if anything is.
+func (c *call) refuseQuery(r *queryReader) bool {
+	if len(r.issues) == 0 {
+		return false
+	}
+	c.fail(problem.BadRequest("The query is not valid.", r.issues...))
+	return true
 }
 
 func (r *queryReader) number(name string, otherwise, most int) int {

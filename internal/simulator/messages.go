@@ -1,7 +1,9 @@
 package simulator
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -25,6 +27,7 @@ type messageRegistry struct {
 
 	mu    sync.Mutex
 	boxes map[enterprise.Number]*mailbox
+	keys  map[string]bool // of publications that were accepted, by client
 }
 
 // mailbox is the e-Box of one enterprise at one provider.
@@ -47,6 +50,7 @@ type message struct {
 	bodyMain             bool
 	payment              *payment
 
+	published    bool   // by a sender, rather than there from the start
 	read, hidden bool   // guarded by the box
 	partition    string // guarded by the box
 }
@@ -64,10 +68,24 @@ type attachment struct {
 // translated is a text by language: nl, fr, de.
 type translated map[string]string
 
+// attention is whom a message is for: id, type and name before version 3, ssin and
+// label since.
 type attention struct {
-	ID   string `json:"id,omitempty"`
-	Type string `json:"type,omitempty"`
-	Name string `json:"name,omitempty"`
+	ID    string `json:"id,omitempty"`
+	Type  string `json:"type,omitempty"`
+	Name  string `json:"name,omitempty"`
+	SSIN  string `json:"ssin,omitempty"`
+	Label string `json:"label,omitempty"`
+}
+
+// party is who sends or gets a message, in the names of version 3; eboxIdValue is
+// theirs before it.
+type party struct {
+	Type      string `json:"eboxType"`
+	Value     string `json:"eboxIdValue,omitempty"`
+	Number    string `json:"enterpriseNumber,omitempty"`
+	SSIN      string `json:"ssin,omitempty"`
+	Partition string `json:"partition,omitempty"`
 }
 
 // payment is what a message asks to be paid.
@@ -85,12 +103,15 @@ type payment struct {
 const (
 	contentPattern = "/ebox/messages/{}/attachments/{}/content"
 	bodyPattern    = "/ebox/messages/{}/body"
+	// That structuredData is a path below a message is our reading.
+	structuredData    = "/structuredData"
+	structuredPattern = "/ebox/messages/{}" + structuredData
 	// keptMessages bounds an e-Box; publishing into a full one is refused.
 	keptMessages = 10_000
 )
 
 func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messageRegistry {
-	m := &messageRegistry{s: s, id: id, zone: time.UTC, boxes: map[enterprise.Number]*mailbox{}}
+	m := &messageRegistry{s: s, id: id, zone: time.UTC, boxes: map[enterprise.Number]*mailbox{}, keys: map[string]bool{}}
 	m.api = &api{
 		upstream: ProviderUpstream(id), site: at, path: path, representing: true, guard: s.directory.guard,
 	}
@@ -101,15 +122,24 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 		m.zone = time.FixedZone("CET", 3600)
 		m.api.statusMessages, m.api.escapedSlashes = true, true
 	}
-	send := []string{ScopePublicationSender}
-	publish := append([]string{ScopePublicationSender}, read...)
-	m.api.scopes = []string{summary[0], read[0], reference[0], ScopePublicationSender}
-	publication := endpoint{"POST", "/ebox/messages", publish, m.publish}
+	m.api.plainPages.Store(!m.old)
+	publish := slices.Concat(senders, read)
+	m.api.scopes = slices.Concat(summary, publish, reference)
 	if m.old {
-		publication.pattern = "/publishMessage"
+		m.api.endpoints = []endpoint{{"POST", "/publishMessage", publish, m.publish}}
+	} else {
+		// The federation's samples write the slash at the end. Of the last four no path is
+		// public: these are our reading of the names.
+		m.api.endpoints = []endpoint{
+			{"POST", "/ebox/messages", publish, m.publish},
+			{"POST", "/ebox/messages/", publish, m.publish},
+			{"GET", structuredPattern, read, m.structured},
+			{"POST", "/ebox/messages/{}/actions", read, m.act},
+			{"GET", "/ebox/sentMessages", senders, m.sent},
+			{"GET", "/statistics", summary, m.statistics},
+		}
 	}
-	m.api.endpoints = []endpoint{
-		publication,
+	m.api.endpoints = append(m.api.endpoints, []endpoint{
 		{"GET", "/ebox", summary, m.summary},
 		{"GET", "/ebox/messages", read, m.list},
 		{"PATCH", "/ebox/messages", read, m.patch},
@@ -120,9 +150,9 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 		{"GET", bodyPattern, read, m.body},
 		{"GET", "/ebox/messages/{}/paymentData", read, m.payment},
 		{"POST", "/ebox/messages/{}/replies", read, m.reply},
-		{"POST", "/linkEboxMessage", send, m.link},
-		{"POST", "/searchMessageStatus", send, m.searchStatus},
-	}
+		{"POST", "/linkEboxMessage", senders, m.link},
+		{"POST", "/searchMessageStatus", senders, m.searchStatus},
+	}...)
 	m.api.endpoints = append(m.api.endpoints, m.referenceEndpoints(reference)...)
 	return m
 }
@@ -190,17 +220,15 @@ func (m *messageRegistry) summary(c *call) {
 		Receipt  *time.Time `json:"lastReceiptDate,omitempty"`
 		Size     float64    `json:"eboxSize"`
 		Links    links      `json:"_links"`
-	}{Messages: len(b.messages), Links: links{
+	}{Links: links{
 		// Absolute paths here and absolute URLs elsewhere: both are seen in the wild.
 		"self": {m.api.path + "/ebox"}, "messages": {m.api.path + "/ebox/messages"},
 	}}
+	out.Messages, out.Unread = b.count()
 	for i, msg := range b.messages {
 		if i == 0 {
 			at := msg.received.In(m.zone)
 			out.Receipt = &at
-		}
-		if !msg.read {
-			out.Unread++
 		}
 		for _, a := range msg.attachments {
 			out.Size += float64(a.size) / 1024
@@ -243,6 +271,79 @@ func (m *messageRegistry) payment(c *call) {
 	default:
 		c.send(http.StatusOK, msg.payment)
 	}
+}
+
+// structured serves GET /ebox/messages/{id}/structuredData: what a program reads in
+// place of the letter, which opens the message.
+func (m *messageRegistry) structured(c *call) {
+	b, msg := m.find(c)
+	if msg == nil {
+		return
+	}
+	b.open(msg)
+	c.send(http.StatusOK, map[string]any{"messageId": msg.id, "messageTypeId": msg.typeID, "enterpriseNumber": c.enterprise})
+}
+
+// act serves POST /ebox/messages/{id}/actions: a message is marked read or unread.
+func (m *messageRegistry) act(c *call) {
+	b, msg := m.find(c)
+	var order struct {
+		Action string `json:"action"`
+	}
+	if msg == nil || !c.readJSON("application/json", &order) {
+		return
+	}
+	if order.Action != "markAsRead" && order.Action != "markAsUnread" {
+		c.fail(problem.BadRequest("action is markAsRead or markAsUnread."))
+		return
+	}
+	b.mu.Lock()
+	msg.read = order.Action == "markAsRead"
+	b.mu.Unlock()
+	c.w.WriteHeader(http.StatusNoContent)
+}
+
+// sent serves GET /ebox/sentMessages: what the enterprise published here, newest first.
+func (m *messageRegistry) sent(c *call) {
+	all := []messageView{}
+	for _, b := range m.allBoxes() {
+		b.mu.RLock()
+		for _, msg := range b.messages {
+			if msg.published && msg.orgID == c.enterprise.String() {
+				all = append(all, m.view(*msg, false))
+			}
+		}
+		b.mu.RUnlock()
+	}
+	slices.SortFunc(all, func(a, b messageView) int {
+		return cmp.Or(b.Published.Compare(a.Published), cmp.Compare(b.ID, a.ID))
+	})
+	sendPage(c, all)
+}
+
+// statistics serves GET /statistics: the counters of the enterprise's e-Box.
+func (m *messageRegistry) statistics(c *call) {
+	b := m.box(c.enterprise)
+	b.mu.RLock()
+	total, unread := b.count()
+	b.mu.RUnlock()
+	c.send(http.StatusOK, map[string]any{"enterpriseNumber": c.enterprise, "numberOfMessages": total, "numberOfUnreadMessages": unread})
+}
+
+// count counts the messages of a box whose lock is held.
+func (b *mailbox) count() (total, unread int) {
+	for _, msg := range b.messages {
+		if !msg.read {
+			unread++
+		}
+	}
+	return len(b.messages), unread
+}
+
+func (m *messageRegistry) allBoxes() []*mailbox {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Values(m.boxes))
 }
 
 // Draft is a message to put into an e-Box from outside the API.

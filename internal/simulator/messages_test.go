@@ -6,20 +6,77 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/enterprise"
 )
 
 func (l *lab) consumer() func(method, target, body string, headers ...string) reply {
 	return l.as(l.token(ScopeDocumentConsumer), mandated)
 }
 
+type (
+	messagePage    = itemPage[messageView]
+	attachmentPage = itemPage[attachmentView]
+)
+
+// UnmarshalJSON reads a page in either form, and fails for one that is a bit of both.
+func (p *itemPage[T]) UnmarshalJSON(text []byte) error {
+	var in struct {
+		Items []T
+		Total *int   `json:"total"`
+		Self  string `json:"self"`
+		First string `json:"first"`
+		Prev  string `json:"prev"`
+		Next  string `json:"next"`
+		Last  string `json:"last"`
+
+		TotalItems *int  `json:"totalItems"`
+		Links      links `json:"_links"`
+	}
+	if err := json.Unmarshal(text, &in); err != nil {
+		return err
+	}
+	if (in.Total == nil) == (in.TotalItems == nil) || in.Total != nil && in.Links != nil || in.TotalItems != nil && in.Self != "" {
+		return errors.New("the page is in no form, or in two")
+	}
+	p.Items, p.Links, p.plain = in.Items, in.Links, in.Total != nil
+	if !p.plain {
+		p.Total = *in.TotalItems
+		return nil
+	}
+	p.Total = *in.Total
+	p.Links = links{"self": {in.Self}, "first": {in.First}, "prev": {in.Prev}, "next": {in.Next}, "last": {in.Last}}
+	return nil
+}
+
 func TestMessagesArePagedNewestFirst(t *testing.T) {
 	l := newLab(t)
+	for _, form := range []PageForm{PagePlain, PageHAL} {
+		t.Run(string(form), func(t *testing.T) { l.pages(t, form) })
+	}
+	for _, c := range []struct {
+		provider string
+		form     PageForm
+	}{{"nobody", PageHAL}, {"nsso", "other"}} {
+		if l.SetPageForm(c.provider, c.form) == nil {
+			t.Errorf("%v was taken", c)
+		}
+	}
+}
+
+func (l *lab) pages(t *testing.T, form PageForm) {
+	if form != PagePlain { // else as it is from the start
+		if err := l.SetPageForm("nsso", form); err != nil {
+			t.Fatal(err)
+		}
+	}
 	get := l.consumer()
 	target, seen := l.ProviderURL("nsso")+"/ebox/messages?pageSize=15", map[string]bool{}
 	last := l.now.Now()
@@ -29,18 +86,18 @@ func TestMessagesArePagedNewestFirst(t *testing.T) {
 		}
 		r := get("GET", target, "")
 		page := decode[messagePage](t, r)
-		if page.Total != 40 {
-			t.Fatalf("totalItems %d", page.Total)
+		if page.Total != 40 || page.plain != (form == PagePlain) {
+			t.Fatalf("total %d, plain %t", page.Total, page.plain)
 		}
 		for _, m := range page.Items {
-			if seen[m.ID] || m.Received.After(last) {
-				t.Fatalf("message %s of %s is out of order or repeated", m.ID, m.Received)
+			if seen[m.ID] || m.Published.IsZero() || m.Published.After(last) {
+				t.Fatalf("message %s of %s is out of order or repeated", m.ID, m.Published)
 			}
-			seen[m.ID], last = true, m.Received
+			seen[m.ID], last = true, m.Published
 		}
 		target = page.Links["next"].Href
 		want := ""
-		if target != "" {
+		if target != "" && form == PageHAL {
 			want = "<" + target + `>; rel="next"`
 		}
 		if r.header.Get("Link") != want {
@@ -58,7 +115,7 @@ func TestMessagesAreFiltered(t *testing.T) {
 	base := l.ProviderURL("nsso") + "/ebox/messages?pageSize=100&"
 	list := func(query string) messagePage { return decode[messagePage](t, get("GET", base+query, "")) }
 	all := list("").Items
-	middle := all[9].Received.Format(time.RFC3339Nano)
+	middle := all[9].Published.Format(time.RFC3339Nano)
 	for query, want := range map[string]int{
 		"readStatus=true":                  12,
 		"readStatus=false":                 28,
@@ -229,6 +286,9 @@ func TestReferenceDataMayBeKept(t *testing.T) {
 	}
 	orgs := decode[itemPage[organizationView]](t, get("GET", base+"/referenceData/senderOrganizations?pageSize=1", ""))
 	href := orgs.Items[0].Logos[0].Content
+	if next := orgs.Links["next"].Href; !strings.HasSuffix(next, "/senderOrganizations?page=2&pageSize=1") {
+		t.Errorf("next %q", next)
+	}
 	if len(orgs.Items) != 1 || orgs.Total != 2 || !strings.HasPrefix(href, "/") {
 		t.Fatalf("%+v", orgs)
 	}
@@ -269,10 +329,10 @@ func TestPatchChangesAllOrNothing(t *testing.T) {
 	if page := decode[messagePage](t, send("GET", target+"?visible=false", "")); page.Total != 2 {
 		t.Errorf("%d hidden messages", page.Total)
 	}
-	if got := patch(`{"items":[{"messageId":"`+FirstMessage+`","partitionId":"hr"}]}`, merge); got != 200 {
+	if got := patch(`{"items":[{"messageId":"`+FirstMessage+`","partition":"HR"}]}`, merge); got != 200 {
 		t.Errorf("moving to a partition: %d", got)
 	}
-	if m := decode[messageView](t, send("GET", target+"/"+FirstMessage, "")); m.Partition != "hr" || m.Visible {
+	if m := decode[messageView](t, send("GET", target+"/"+FirstMessage, "")); m.Partition != "HR" || m.Visible {
 		t.Errorf("after moving: %+v", m)
 	}
 }
@@ -319,16 +379,47 @@ func TestAMessageCanBeAddedFromOutside(t *testing.T) {
 	}
 }
 
-func TestPartitionsAndPreferences(t *testing.T) {
+func TestThePartitionAPINamesTheEnterpriseInItsPath(t *testing.T) {
 	l := newLab(t)
-	get := l.consumer()
-	page := decode[itemPage[partitionView]](t, get("GET", l.PartitionURL()+"/partitions", ""))
+	token := l.token(ScopeDocumentConsumer)
+	base := l.PartitionURL() + "/ebox/" + mandated.String()
+	get := l.as(token, mandated)
+	page := decode[itemPage[partitionView]](t, get("GET", base, ""))
 	if page.Total != 2 || page.Items[1].Enterprise != mandated {
 		t.Fatalf("%+v", page)
 	}
-	if r := get("GET", page.Items[1].Links["self"].Href, ""); decode[partitionView](t, r).ID != "hr" {
+	if r := get("GET", page.Items[1].Links["self"].Href, ""); decode[partitionView](t, r).ID != "HR" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
+	if rules := decode[itemPage[routingRule]](t, l.as(token, 0)("GET", base+"/routingRules", "")).Items; len(rules) != 2 || rules[1].Target != "GENERAL" {
+		t.Errorf("%+v", rules)
+	}
+	for _, c := range []struct {
+		name, path string
+		represent  enterprise.Number
+		want       int
+		says       string
+	}{
+		{"a mandate", base + "/hasMandate?operation=publish", mandated, 200, "true"},
+		{"none", l.PartitionURL() + "/ebox/0800002352/hasMandate?operation=publish", 0, 200, "false"},
+		{"that of another office", base + "/hasMandate?operation=publish&mandataryEnterpriseNumber=0474028805", 0, 200, "true"},
+		{"no operation", base + "/hasMandate", 0, 400, "operation"},
+		{"a number with dots", l.PartitionURL() + "/ebox/0206.731.645/routingRules", 0, 400, "ten digits"},
+		{"header and path disagree", base + "/routingRules", alsoMandated, 400, "different"},
+		{"no mandate", l.PartitionURL() + "/ebox/0800002352/routingRules", 0, 403, "no mandate"},
+		{"the path that no source has", l.PartitionURL() + "/partitions", mandated, 404, ""},
+		{"an unknown partition", base + "/ABC", mandated, 404, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if r := l.as(token, c.represent)("GET", c.path, ""); r.status != c.want || !strings.Contains(string(r.body), c.says) {
+				t.Errorf("%d %s", r.status, r.body)
+			}
+		})
+	}
+}
+
+func TestPreferencesAndConsents(t *testing.T) {
+	l := newLab(t)
 	send := l.as(l.token(ScopePreference), mandated)
 	target := l.FederationURL() + "/eboxPreferences"
 	patch := func(number string) reply {
@@ -340,10 +431,17 @@ func TestPartitionsAndPreferences(t *testing.T) {
 	if r := patch(mandated.String()); r.status != 200 || !decode[preferencesView](t, r).Exclusively {
 		t.Errorf("%d %s", r.status, r.body)
 	}
-	search := `{"eboxType":"ENTERPRISE","eboxIdType":"EnterpriseNumber","eboxIdValueList":["0206731645","0212148896"]}`
+	search := `{"eboxType":"ENTERPRISE","eboxIdType":"EnterpriseNumber","eboxIdValueList":["0206731645","0800002352","0212148896"]}`
 	found := decode[[]preferencesView](t, send("POST", target+"/search", search, "Content-Type", "application/json"))
 	if len(found) != 2 || !found[0].Exclusively || found[1].Exclusively || found[0].Total != 52 {
-		t.Errorf("%+v", found)
+		t.Errorf("the one that is unknown is to be missing: %+v", found)
+	}
+	if r := send("GET", target, ""); r.status != 405 {
+		t.Errorf("GET, which the API does not have: %d", r.status)
+	}
+	consents := send("POST", l.FederationURL()+"/citizenEboxConsents/search", `{"eboxType":"CITIZEN","eboxIdValueList":["79072300048"]}`, "Content-Type", "application/json")
+	if consents.status != 200 || !strings.Contains(string(consents.body), `"hasConsent":true`) {
+		t.Errorf("%d %s", consents.status, consents.body)
 	}
 }
 
@@ -433,19 +531,52 @@ func TestTheListOfProvidersCanChange(t *testing.T) {
 	}
 }
 
-func TestTheJSONOfAMessageHasTheNamesOfTheDescription(t *testing.T) {
+func TestAMessageHasTheNamesOfItsVersion(t *testing.T) {
 	l := newLab(t)
-	r := l.consumer()("GET", l.ProviderURL("nsso")+"/ebox/messages/"+BodyMessage, "")
-	var m map[string]json.RawMessage
-	if err := json.Unmarshal(r.body, &m); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{
-		"messageId", "subject", "receiptDate", "expirationDate", "readStatus", "visible", "registeredMail", "messageTypeId",
-		"senderOrganizationId", "senderApplicationId", "bodyMainContent", "paymentData", "replyAuthorized", "_links",
+	both := []string{"messageId", "subject", "expirationDate", "readStatus", "visible", "registeredMail", "messageTypeId", "senderApplicationId", "_links"}
+	old := []string{"receiptDate", "senderOrganizationId", "bodyMainContent", "replyAuthorized"}
+	since := []string{"publicationDate", "sender", "isBodyMainContent", "isReplyAuthorized"}
+	for _, c := range []struct {
+		provider, scope string
+		has, lacks      []string
+		main            string
+	}{
+		{"nsso", ScopeDocumentConsumer, append(since, both...), old, `"isMainContent":true`},
+		{"regional", ScopeMessagesFull, append(old, both...), since, `"mainContent":true`},
 	} {
-		if m[name] == nil {
-			t.Errorf("no %s in %s", name, r.body)
+		r := l.as(l.token(c.scope), mandated)("GET", l.ProviderURL(c.provider)+"/ebox/messages/"+FirstMessage, "")
+		m := decode[map[string]json.RawMessage](t, r)
+		for _, name := range c.has {
+			if m[name] == nil {
+				t.Errorf("%s: no %s in %s", c.provider, name, r.body)
+			}
 		}
+		for _, name := range c.lacks {
+			if m[name] != nil {
+				t.Errorf("%s: the other version's %s in %s", c.provider, name, r.body)
+			}
+		}
+		if !strings.Contains(string(r.body), c.main) {
+			t.Errorf("%s: no %s in %s", c.provider, c.main, r.body)
+		}
+	}
+}
+
+func TestVersion3HasFurtherOperations(t *testing.T) {
+	l := newLab(t)
+	send := l.consumer()
+	message := l.ProviderURL("nsso") + "/ebox/messages/" + FirstMessage
+	read := func() bool { return decode[messageView](t, send("GET", message, "")).Read }
+	if r := send("GET", message+"/structuredData", ""); r.status != 200 || !strings.Contains(string(r.body), mandated.String()) || !read() {
+		t.Errorf("structured data: %d %s, read %t", r.status, r.body, read())
+	}
+	act := func(action string) int {
+		return send("POST", message+"/actions", `{"action":"`+action+`"}`, "Content-Type", "application/json").status
+	}
+	if act("markAsUnread") != 204 || read() || act("markAsRead") != 204 || !read() || act("burn") != 400 {
+		t.Errorf("actions; read %t", read())
+	}
+	if r := send("GET", l.ProviderURL("nsso")+"/statistics", ""); r.status != 200 || !strings.Contains(string(r.body), `"numberOfMessages":40`) {
+		t.Errorf("statistics: %d %s", r.status, r.body)
 	}
 }

@@ -34,33 +34,95 @@ const (
 
 // publication is the JSON part of a multipart publication.
 type publication struct {
-	Recipient   *eboxID      `json:"recipient"`
+	Recipient   *party       `json:"recipient"`
 	Attention   *attention   `json:"forTheAttentionOf"`
 	Original    string       `json:"originalMessageId"`
 	Subject     translated   `json:"subject"`
 	TypeID      string       `json:"messageTypeId"`
 	Expires     time.Time    `json:"expirationDate"`
 	OrgID       string       `json:"senderOrganizationId"`
+	Sender      *party       `json:"sender"`
 	AppID       string       `json:"senderApplicationId"`
 	Registered  bool         `json:"registeredMail"`
 	Attachments []fileToSend `json:"attachments"`
 	BodyMain    *bool        `json:"bodyMainContent"`
+	IsBodyMain  *bool        `json:"isBodyMainContent"`
 	Body        translated   `json:"bodyContent"`
 	Payment     *payment     `json:"paymentData"`
 	Replies     *bool        `json:"replyAuthorized"`
-}
-
-type eboxID struct {
-	Type  string `json:"eboxType"`
-	Value string `json:"eboxIdValue"`
+	AreReplies  *bool        `json:"isReplyAuthorized"`
 }
 
 type fileToSend struct {
-	Title  translated `json:"attachmentTitle"`
-	Part   string     `json:"httpPartName"`
-	Main   bool       `json:"mainContent"`
-	Digest *digest    `json:"digest"`
-	Signed bool       `json:"attachmentSigned"`
+	Title    translated `json:"attachmentTitle"`
+	Part     string     `json:"httpPartName"`
+	Main     *bool      `json:"mainContent"`
+	IsMain   *bool      `json:"isMainContent"`
+	Digest   *digest    `json:"digest"`
+	Signed   *bool      `json:"attachmentSigned"`
+	IsSigned *bool      `json:"isAttachmentSigned"`
+}
+
+// inNamesOf moves what version 3 calls otherwise to the older names, and gives the
+// names that the version at hand does not know.
+func (p *publication) inNamesOf(old bool) (unknown []string) {
+	pick := func(was, is **bool, before, since string) {
+		mine, other, name := is, was, before
+		if old {
+			mine, other, name = was, is, since
+		}
+		if *other != nil {
+			unknown = append(unknown, name)
+		}
+		*was = *mine
+	}
+	pick(&p.BodyMain, &p.IsBodyMain, "/bodyMainContent", "/isBodyMainContent")
+	pick(&p.Replies, &p.AreReplies, "/replyAuthorized", "/isReplyAuthorized")
+	for i := range p.Attachments {
+		a := &p.Attachments[i]
+		at := fmt.Sprintf("/attachments/%d", i)
+		pick(&a.Main, &a.IsMain, at+"/mainContent", at+"/isMainContent")
+		pick(&a.Signed, &a.IsSigned, at+"/attachmentSigned", at+"/isAttachmentSigned")
+	}
+	switch who := p.Attention; {
+	case old && p.Sender != nil:
+		unknown = append(unknown, "/sender")
+	case !old && p.OrgID != "":
+		unknown = append(unknown, "/senderOrganizationId")
+	case who != nil && (old && (who.SSIN != "" || who.Label != "") || !old && (who.ID != "" || who.Type != "" || who.Name != "")):
+		unknown = append(unknown, "/forTheAttentionOf")
+	}
+	if !old && p.BodyMain == nil { // version 3 takes it from whether there is a body
+		p.BodyMain = new(bool)
+	}
+	return unknown
+}
+
+// enterprise gives the number of a party that is an enterprise, in the name that the
+// version has for it.
+func (p *party) enterprise(old bool) (enterprise.Number, bool) {
+	text, other := p.Number, p.Value
+	if old {
+		text, other = p.Value, p.Number
+	}
+	n, err := enterprise.Parse(text)
+	return n, err == nil && p.Type == "enterprise" && n.String() == text && other == "" && p.SSIN == ""
+}
+
+// senders are the scopes of those who publish.
+var senders = []string{ScopePublicationSender, ScopeRepresentativePublication, ScopeRepresentativeElsewhere}
+
+// maySend tells whether the token is one for sending, for oneself or for another as the
+// call is, or answers 403.
+func (c *call) maySend() bool {
+	wanted := senders[1:]
+	if c.enterprise == c.token.client.Enterprise {
+		wanted = senders[:1]
+	}
+	if slices.ContainsFunc(c.token.scopes, func(s string) bool { return slices.Contains(wanted, s) }) {
+		return true
+	}
+	return c.missingScope(wanted, "The access token has no scope for publishing on this enterprise's behalf. Ask the Authorization Server for one of: "+strings.Join(wanted, " ")+".")
 }
 
 // received is a file part that has passed through.
@@ -95,16 +157,9 @@ func (m *messageRegistry) publish(c *call) {
 	if !ok {
 		return
 	}
-	if p.Original == "" && !slices.Contains(c.token.scopes, ScopePublicationSender) {
-		c.missingScope([]string{ScopePublicationSender}, "Publishing a message that is no reply needs the scope of a Document Sender.")
-		return
+	if p.Original == "" && c.maySend() || p.Original != "" && m.mayReply(c, p.Original) {
+		m.accept(c, p, files)
 	}
-	if p.Original != "" {
-		if !m.mayReply(c, p.Original) {
-			return
-		}
-	}
-	m.accept(c, p, files)
 }
 
 // reply serves POST /ebox/messages/{id}/replies: a publication whose original is
@@ -124,7 +179,10 @@ func (m *messageRegistry) reply(c *call) {
 	}
 	p.Original = original.id
 	if p.Recipient == nil {
-		p.Recipient = &eboxID{"enterprise", original.orgID}
+		p.Recipient = &party{Type: "enterprise", Number: original.orgID}
+		if m.old {
+			p.Recipient = &party{Type: "enterprise", Value: original.orgID}
+		}
 	}
 	m.accept(c, p, files)
 }
@@ -144,15 +202,24 @@ func (m *messageRegistry) mayReply(c *call, original string) bool {
 
 // accept checks the publication as a whole and puts it into the recipient's e-Box.
 func (m *messageRegistry) accept(c *call, p *publication, files []received) {
-	recipient, issues := p.check(files)
+	recipient, issues := p.check(files, m.old)
+	if s := p.Sender; s != nil {
+		if n, ok := s.enterprise(false); !ok || n != c.enterprise {
+			issues = append(issues, problem.Issue{Type: problem.IssueInvalidInput, In: "body", Name: "/sender", Detail: "is not the enterprise that the call is for"})
+		}
+	}
 	if len(issues) > 0 {
 		c.fail(problem.BadRequest("The message to publish is not valid.", issues...))
+		return
+	}
+	release, ok := m.takeKey(c)
+	if !ok {
 		return
 	}
 	msg := m.newMessage(recipient, m.seq.next(), m.s.now())
 	msg.original, msg.subject, msg.attention, msg.registered = p.Original, p.Subject, p.Attention, p.Registered
 	msg.body, msg.bodyMain, msg.payment, msg.replies = p.Body, *p.BodyMain, p.Payment, *p.Replies
-	msg.orgID = c.enterprise.String()
+	msg.orgID, msg.published = c.enterprise.String(), true
 	if p.TypeID != "" {
 		msg.typeID = p.TypeID
 	}
@@ -165,13 +232,14 @@ func (m *messageRegistry) accept(c *call, p *publication, files []received) {
 	for i, f := range files {
 		a := &attachment{id: fmt.Sprint(i + 1), fileName: f.fileName, mediaType: f.mediaType, size: f.size, digest: func() string { return f.digest }}
 		about := p.Attachments[slices.IndexFunc(p.Attachments, func(t fileToSend) bool { return t.Part == f.name })]
-		a.title, a.main, a.signed = about.Title, about.Main, about.Signed
+		a.title, a.main, a.signed = about.Title, isTrue(about.Main), isTrue(about.Signed)
 		if f.kept != nil {
 			a.content = keptDocument(f.kept)
 		}
 		msg.attachments = append(msg.attachments, a)
 	}
 	if !m.box(recipient).put(msg) {
+		release()
 		c.fail(refuse(http.StatusInsufficientStorage, "internalServerError", "Insufficient Storage", "The e-Box of the recipient is full."))
 		return
 	}
@@ -180,8 +248,47 @@ func (m *messageRegistry) accept(c *call, p *publication, files []received) {
 		location = m.api.path // an absolute path, which RFC 9110 §10.2.2 allows
 	}
 	c.w.Header().Set("Location", location+"/ebox/messages/"+msg.id)
-	c.send(http.StatusCreated, published{msg.id, msg.expires.In(m.zone), "PUBLISHED", "The message was published."})
+	out := published{msg.id, msg.expires.In(m.zone), "PUBLISHED", "The message was published."}
+	if !c.s.mahis.knows(recipient) {
+		out.Code, out.Message = "NO_DIGITAL_USER", "The message was published; the recipient has never opened its e-Box."
+	}
+	c.send(http.StatusCreated, out)
 }
+
+// takeKey takes the Idempotency-Key of a publication for its client, or answers 409 if
+// a publication with that key was accepted before, whatever that one held. release
+// gives it back. It waits for nobody: of two at once the second is refused.
+func (m *messageRegistry) takeKey(c *call) (release func(), ok bool) {
+	fields := c.r.Header.Values("Idempotency-Key")
+	if len(fields) == 0 {
+		return func() {}, true
+	}
+	key := fields[0]
+	if len(fields) > 1 || len(key) < 3 || key[0] != '"' || key[len(key)-1] != '"' || strings.Contains(key[1:len(key)-1], `"`) {
+		c.fail(problem.BadRequest("The header Idempotency-Key is not valid.", problem.Issue{
+			Type: problem.IssueInvalidInput, In: "header", Name: "Idempotency-Key", Detail: "one quoted string is expected",
+		}))
+		return nil, false
+	}
+	key = c.token.client.ID + " " + key
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.keys[key] {
+		c.fail(refuse(http.StatusConflict, "conflict", "Conflict", "A publication with this Idempotency-Key was accepted before."))
+		return nil, false
+	}
+	if len(m.keys) >= keptMessages {
+		clear(m.keys)
+	}
+	m.keys[key] = true
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.keys, key)
+	}, true
+}
+
+func isTrue(b *bool) bool { return b != nil && *b }
 
 // readPublication reads the parts as they come, keeping the description and a
 // bounded beginning of each file. It answers what is wrong with them itself.
@@ -263,18 +370,20 @@ func readFile(part *multipart.Part) (received, error) {
 }
 
 // check compares the description with the files that came with it.
-func (p *publication) check(files []received) (recipient enterprise.Number, issues []problem.Issue) {
+func (p *publication) check(files []received, old bool) (recipient enterprise.Number, issues []problem.Issue) {
 	wrong := func(kind, name, detail string) {
 		issues = append(issues, problem.Issue{Type: kind, In: "body", Name: name, Detail: detail})
+	}
+	for _, name := range p.inNamesOf(old) {
+		wrong(problem.IssueInvalidInput, name, "this version of the API does not know it")
 	}
 	if p.Recipient == nil {
 		wrong(problem.IssueRequiredInput, "/recipient", "is required")
 	} else {
-		n, err := enterprise.Parse(p.Recipient.Value)
-		if p.Recipient.Type != "enterprise" || err != nil || n.String() != p.Recipient.Value {
-			wrong(problem.IssueInvalidInput, "/recipient", "eboxType enterprise and a ten-digit enterprise number are expected")
+		var ok bool
+		if recipient, ok = p.Recipient.enterprise(old); !ok {
+			wrong(problem.IssueInvalidInput, "/recipient", "eboxType enterprise and a ten-digit enterprise number are expected, in the name of this version")
 		}
-		recipient = n
 	}
 	if len(p.Subject) == 0 {
 		wrong(problem.IssueRequiredInput, "/subject", "is required in at least one language")
@@ -293,7 +402,7 @@ func (p *publication) check(files []received) (recipient enterprise.Number, issu
 			wrong(problem.IssueInvalidInput, name+"/httpPartName", "there is no such part")
 			continue
 		}
-		main = main || a.Main
+		main = main || isTrue(a.Main)
 		if d := a.Digest; d != nil && (d.Method != digestMethod || strings.TrimRight(d.Value, "=") != files[at].digest) {
 			wrong(problem.IssueInvalidInput, name+"/digest", "does not match the bytes received; the base64url of their SHA-256 is expected")
 		}

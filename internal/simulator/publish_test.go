@@ -9,15 +9,24 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 	"testing"
+
+	"ebox-gateway/internal/enterprise"
 )
 
 // sheet is one file of a publication.
 type sheet struct{ part, fileName, mediaType, content string }
 
-const describeOne = `{"recipient":{"eboxType":"enterprise","eboxIdValue":"0206731645"},"subject":{"nl":"Nieuw"},"bodyMainContent":false,"replyAuthorized":true,` +
-	`"attachments":[{"httpPartName":"upfile1","mainContent":true%s}]%s}`
+const describeOne = `{"recipient":{"eboxType":"enterprise","enterpriseNumber":"0206731645"},"subject":{"nl":"Nieuw"},"isReplyAuthorized":true,` +
+	`"attachments":[{"httpPartName":"upfile1","isMainContent":true%s}]%s}`
+
+// inVersion2 writes a description in the names before version 3.
+func inVersion2(description string) string {
+	return strings.NewReplacer("enterpriseNumber", "eboxIdValue", "isReplyAuthorized", "replyAuthorized", `"isMainContent"`, `"mainContent"`,
+		`"subject"`, `"bodyMainContent":false,"subject"`).Replace(description)
+}
 
 func multipartBody(t *testing.T, description string, files ...sheet) (body, contentType string) {
 	t.Helper()
@@ -50,12 +59,15 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 	text := "attestation of employment"
 	sum := sha256.Sum256([]byte(text))
 	d := `,"digest":{"digestMethod":"sha_256","digestValue":"` + base64.URLEncoding.EncodeToString(sum[:]) + `"}`
-	body, contentType := multipartBody(t, fmt.Sprintf(describeOne, d, ""), sheet{"upfile1", "attest.txt", "text/plain", text})
-	for _, c := range []struct{ provider, path, read string }{
-		{"nsso", "/ebox/messages", ScopeDocumentConsumer}, {"regional", "/publishMessage", ScopeMessagesFull},
+	description := fmt.Sprintf(describeOne, d, "")
+	for _, c := range []struct{ provider, path, read, description, idName string }{
+		{"nsso", "/ebox/messages", ScopeDocumentConsumer, description, "enterpriseNumber"},
+		{"nsso", "/ebox/messages/", ScopeDocumentConsumer, description, "enterpriseNumber"},
+		{"regional", "/publishMessage", ScopeMessagesFull, inVersion2(description), "eboxIdValue"},
 	} {
-		t.Run(c.provider, func(t *testing.T) {
+		t.Run(c.provider+c.path, func(t *testing.T) {
 			base := l.ProviderURL(c.provider)
+			body, contentType := multipartBody(t, c.description, sheet{"upfile1", "attest.txt", "text/plain", text})
 			r := l.as(l.token(ScopePublicationSender), 0)("POST", base+c.path, body, "Content-Type", contentType)
 			if r.status != 201 {
 				t.Fatalf("%d %s", r.status, r.body)
@@ -66,18 +78,18 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 			}
 			get := l.as(l.token(c.read), mandated)
 			m := decode[messageView](t, get("GET", location, ""))
-			if m.ID != decode[published](t, r).ID || m.Subject["nl"] != "Nieuw" || m.OrgID != office.String() || m.Read || m.Documents.Total != 1 {
+			if m.ID != decode[published](t, r).ID || m.Subject["nl"] != "Nieuw" || senderOf(m) != office.String() || m.Read || m.Documents.Total != 1 {
 				t.Fatalf("%+v", m)
 			}
 			if got := get("GET", m.Documents.Items[0].Content, ""); string(got.body) != text || got.header.Get("Content-Type") != "text/plain" {
 				t.Errorf("content %q", got.body)
 			}
-			status := `[{"messageId":"` + m.ID + `","eboxId":{"eboxType":"enterprise","eboxIdValue":"0206731645"}}]`
+			status := `[{"messageId":"` + m.ID + `","eboxId":{"eboxType":"enterprise","` + c.idName + `":"0206731645"}}]`
 			r = l.as(l.token(ScopePublicationSender), 0)("POST", base+"/searchMessageStatus", status, "Content-Type", "application/json")
 			if r.status != 201 || !strings.Contains(string(r.body), `"readStatus":true`) {
 				t.Errorf("status: %d %s", r.status, r.body)
 			}
-			link := `{"messageId":"` + m.ID + `","recipients":[{"eboxType":"enterprise","eboxIdValue":"0212148896"},{"eboxType":"enterprise","eboxIdValue":"12"}]}`
+			link := `{"messageId":"` + m.ID + `","recipients":[{"eboxType":"enterprise","` + c.idName + `":"0212148896"},{"eboxType":"enterprise","` + c.idName + `":"12"}]}`
 			r = l.as(l.token(ScopePublicationSender), 0)("POST", base+"/linkEboxMessage", link, "Content-Type", "application/json")
 			if r.status != 201 || !strings.Contains(string(r.body), `"nbSuccessLinks":1`) {
 				t.Errorf("link: %d %s", r.status, r.body)
@@ -86,10 +98,92 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 			if decode[messageView](t, linked).Read {
 				t.Errorf("the linked message has the read mark of the other: %s", linked.body)
 			}
-			if r := l.as(l.token(ScopePublicationSender), alsoMandated)("POST", base+"/linkEboxMessage", link, "Content-Type", "application/json"); r.status != 404 {
+			if r := l.as(l.token(ScopeRepresentativePublication), alsoMandated)("POST", base+"/linkEboxMessage", link, "Content-Type", "application/json"); r.status != 404 {
 				t.Errorf("linking what another sent: %d", r.status)
 			}
 		})
+	}
+}
+
+func senderOf(m messageView) string {
+	if m.Sender != nil {
+		return m.Sender.Number
+	}
+	return m.OrgID
+}
+
+func TestPublishingForAnotherNeedsItsOwnScope(t *testing.T) {
+	l := newLab(t)
+	file := sheet{"upfile1", "a.txt", "text/plain", "x"}
+	body, contentType := multipartBody(t, fmt.Sprintf(describeOne, "", ""), file)
+	for _, c := range []struct {
+		name, scope string
+		represent   enterprise.Number
+		want        int
+		required    string
+	}{
+		{"for oneself", ScopePublicationSender, 0, 201, ""},
+		{"for oneself, named", ScopePublicationSender, office, 201, ""},
+		{"for another", ScopeRepresentativePublication, alsoMandated, 201, ""},
+		{"for another, in the other spelling", ScopeRepresentativeElsewhere, alsoMandated, 201, ""},
+		{"for another with the scope for oneself", ScopePublicationSender, alsoMandated, 403, ScopeRepresentativePublication},
+		{"for oneself with the scope for another", ScopeRepresentativePublication, 0, 403, ScopePublicationSender},
+		{"with the reader's", ScopeDocumentConsumer, alsoMandated, 403, ScopeRepresentativePublication},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := l.as(l.token(c.scope), c.represent)("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", contentType)
+			if r.status != c.want {
+				t.Fatalf("%d %s", r.status, r.body)
+			}
+			if c.required == "" {
+				return
+			}
+			p := decode[struct {
+				Type           string
+				RequiredScopes []string
+			}](t, r)
+			if !strings.HasSuffix(p.Type, ":missingScope") || !slices.Contains(p.RequiredScopes, c.required) ||
+				!strings.Contains(r.header.Get("WWW-Authenticate"), c.required) {
+				t.Errorf("%+v %s", p, r.header.Get("WWW-Authenticate"))
+			}
+		})
+	}
+	sent := decode[messagePage](t, l.as(l.token(ScopeRepresentativePublication), alsoMandated)("GET", l.ProviderURL("nsso")+"/ebox/sentMessages", ""))
+	if sent.Total != 2 || sent.Items[0].Sender.Number != alsoMandated.String() {
+		t.Errorf("sent: %+v", sent)
+	}
+}
+
+func TestAnIdempotencyKeyIsTakenOnce(t *testing.T) {
+	l := newLab(t)
+	token := l.token(ScopePublicationSender)
+	publish := func(text, key string) int {
+		body, contentType := multipartBody(t, fmt.Sprintf(describeOne, "", ""), sheet{"upfile1", "a.txt", "text/plain", text})
+		if text == "" {
+			body, contentType = multipartBody(t, "{}")
+		}
+		return l.as(token, 0)("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", contentType, "Idempotency-Key", key).status
+	}
+	for i, c := range []struct {
+		text, key string
+		want      int
+	}{
+		{"", `"one"`, 400}, {"x", `"one"`, 201}, {"x", `"one"`, 409}, {"another content", `"one"`, 409}, {"x", `"two"`, 201}, {"x", "bare", 400},
+	} {
+		if got := publish(c.text, c.key); got != c.want {
+			t.Errorf("%d. %s: %d, want %d", i, c.key, got, c.want)
+		}
+	}
+	if _, err := l.Fault(Fault{Upstream: ProviderUpstream("nsso"), Method: "POST", Kind: FaultLost, Count: 1}); err != nil {
+		t.Fatal(err)
+	}
+	body, contentType := multipartBody(t, fmt.Sprintf(describeOne, "", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
+	target := l.ProviderURL("nsso") + "/ebox/messages"
+	if r, err := l.try("POST", target, body, "Authorization", "Bearer "+token, "Content-Type", contentType, "Idempotency-Key", `"lost"`); err == nil {
+		t.Errorf("an answer that was to be lost: %d", r.status)
+	}
+	if got := publish("x", `"lost"`); got != 409 {
+		t.Errorf("it had taken effect: %d", got)
 	}
 }
 
@@ -135,8 +229,12 @@ func TestAPublicationIsRefusedFor(t *testing.T) {
 		{"a format that e-Box does not take", good, []sheet{{"upfile1", "a.exe", "application/octet-stream", "x"}}, "content type"},
 		{"a digest that does not match", fmt.Sprintf(describeOne, `,"digest":{"digestMethod":"sha_256","digestValue":"AAAA"}`, ""), []sheet{file}, "does not match"},
 		{"another digest method", fmt.Sprintf(describeOne, `,"digest":{"digestMethod":"md5","digestValue":"AAAA"}`, ""), []sheet{file}, "does not match"},
-		{"no main content", strings.Replace(good, `"mainContent":true`, `"mainContent":false`, 1), []sheet{file}, "main content"},
+		{"no main content", strings.Replace(good, `"isMainContent":true`, `"isMainContent":false`, 1), []sheet{file}, "main content"},
 		{"no subject", strings.Replace(good, `"subject"`, `"object"`, 1), []sheet{file}, "/subject"},
+		{"the names of version 2", inVersion2(good), []sheet{file}, "/attachments/0/mainContent"},
+		{"the sender in the name of version 2", fmt.Sprintf(describeOne, "", `,"senderOrganizationId":"0406798006"`), []sheet{file}, "/senderOrganizationId"},
+		{"a sender that is not the client", fmt.Sprintf(describeOne, "", `,"sender":{"eboxType":"enterprise","enterpriseNumber":"0212148896"}`), []sheet{file}, "/sender"},
+		{"an addressee in the names of version 2", fmt.Sprintf(describeOne, "", `,"forTheAttentionOf":{"id":"79072300048"}`), []sheet{file}, "/forTheAttentionOf"},
 		{"a recipient with dots", strings.Replace(good, "0206731645", "0206.731.645", 1), []sheet{file}, "/recipient"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

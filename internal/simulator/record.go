@@ -176,7 +176,7 @@ func (c *record) end(call *call, body *tap) {
 // opensDocument tells whether a path below a Message Registry's base is the
 // content of an attachment or the body of a message.
 func opensDocument(path string) bool {
-	for _, pattern := range []string{contentPattern, bodyPattern} {
+	for _, pattern := range []string{contentPattern, bodyPattern, structuredPattern} {
 		if _, ok := matchPath(pattern, path); ok {
 			return true
 		}

@@ -109,6 +109,7 @@ func TestOpeningsAreToldApart(t *testing.T) {
 	for path, want := range map[string]bool{
 		"/ebox/messages/" + FirstMessage + "/attachments/1/content": true,
 		"/ebox/messages/" + BodyMessage + "/body":                   true,
+		"/ebox/messages/" + BodyMessage + "/structuredData":         true,
 		"/ebox/messages/" + FirstMessage + "/attachments/1":         false,
 		"/ebox/messages/" + FirstMessage:                            false,
 		"/referenceData/senderApplications/dmfa/images/x/content":   false,

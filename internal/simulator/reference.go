@@ -83,23 +83,18 @@ type imageView struct {
 	Content string  `json:"contentHref"`
 }
 
-type itemPage[T any] struct {
-	Items []T `json:"items"`
-	Total int `json:"totalItems"`
-}
-
 func (m *messageRegistry) referenceEndpoints(scopes []string) []endpoint {
 	return []endpoint{
-		{"GET", "/referenceData/messageTypes", scopes, func(c *call) { sendPage(c, messageTypes) }},
+		{"GET", "/referenceData/messageTypes", scopes, func(c *call) { sendReference(c, messageTypes) }},
 		{"GET", "/referenceData/messageTypes/{}", scopes, func(c *call) {
 			sendOne(c, messageTypes, func(t messageType) bool { return t.ID == c.args[0] })
 		}},
-		{"GET", "/referenceData/senderOrganizations", scopes, func(c *call) { sendPage(c, m.organizationViews()) }},
+		{"GET", "/referenceData/senderOrganizations", scopes, func(c *call) { sendReference(c, m.organizationViews()) }},
 		{"GET", "/referenceData/senderOrganizations/{}", scopes, func(c *call) {
 			sendOne(c, m.organizationViews(), func(o organizationView) bool { return o.ID == c.args[0] })
 		}},
 		{"GET", "/referenceData/senderOrganizations/{}/images/{}/content", scopes, func(c *call) { sendImage(c, slices.Contains(orgIDs, c.args[0])) }},
-		{"GET", "/referenceData/senderApplications", scopes, func(c *call) { sendPage(c, m.applicationViews()) }},
+		{"GET", "/referenceData/senderApplications", scopes, func(c *call) { sendReference(c, m.applicationViews()) }},
 		{"GET", "/referenceData/senderApplications/{}", scopes, func(c *call) {
 			sendOne(c, m.applicationViews(), func(a applicationView) bool { return a.ID == c.args[0] })
 		}},
@@ -128,16 +123,9 @@ func logoView(owner string) []imageView {
 	return []imageView{{logoID, float64(len(logo())) / 1024, "image/png", owner + "/images/" + logoID + "/content"}}
 }
 
-func sendPage[T any](c *call, all []T) {
-	r := queryReader{query: c.r.URL.Query()}
-	page, size := r.number("page", 1, 1<<31-1), r.number("pageSize", 25, 100)
-	if len(r.issues) > 0 {
-		c.fail(problem.BadRequest("The query is not valid.", r.issues...))
-		return
-	}
-	from := min((page-1)*size, len(all))
+func sendReference[T any](c *call, all []T) {
 	c.w.Header().Set("Cache-Control", referenceCache)
-	c.send(http.StatusOK, itemPage[T]{all[from:min(from+size, len(all))], len(all)})
+	sendPage(c, all)
 }
 
 func sendOne[T any](c *call, all []T, is func(T) bool) {

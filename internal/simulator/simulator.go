@@ -19,6 +19,7 @@
 //	POST            /_control/revoke           every token issued so far is unknown from now on
 //	PUT|DELETE      /_control/clients/{id}     {"enterprise":"0406798006","certificate":"<PEM>","scopes":[…]}
 //	GET|PUT|DELETE  /_control/providers/{id}   one provider, by the member names of the registry
+//	POST            /_control/page-form        {"provider":"nsso","form":"hal"}
 //	PUT|DELETE      /_control/mandates         {"enterprise":"0206731645","kind":"e-box","until":"2026-01-31"}
 //	POST            /_control/messages         {"provider":"nsso","enterprise":"0206731645","subject":"…","sizes":[1024]}
 //	POST            /_control/grant-health     {"up":false}

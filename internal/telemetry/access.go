@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"sync"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
 )
 
@@ -29,7 +29,7 @@ func NewAccessLog(w io.Writer, format string, level slog.Leveler) *AccessLog {
 }
 
 // Done writes the line of a finished request. It does not keep the record.
-func (a *AccessLog) Done(r *exchange.Record) {
+func (a *AccessLog) Done(r *call.Record) {
 	level := slog.LevelInfo
 	if r.Cut || r.Status >= 500 && r.ProblemType != "" {
 		level = slog.LevelWarn
@@ -49,7 +49,7 @@ func (a *AccessLog) Done(r *exchange.Record) {
 }
 
 // record leaves out what is empty, which keeps the common line short.
-func (l *line) record(r *exchange.Record) {
+func (l *line) record(r *call.Record) {
 	l.text("requestId", r.ID)
 	l.text("parent", r.Parent)
 	l.text("callerTraceId", traceIDOf(r.TraceParent))
@@ -59,6 +59,7 @@ func (l *line) record(r *exchange.Record) {
 	}
 	l.text("listener", r.Listener)
 	l.text("actor", Mask(r.Actor))
+	l.text("purpose", Mask(r.Purpose))
 	l.text("method", r.Method)
 	l.text("path", Mask(r.Path))
 	l.text("protocol", r.Protocol)

@@ -11,11 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
 )
 
-func lineOf(t *testing.T, r *exchange.Record) map[string]any {
+func lineOf(t *testing.T, r *call.Record) map[string]any {
 	t.Helper()
 	var out bytes.Buffer
 	NewAccessLog(&out, "json", slog.LevelInfo).Done(r)
@@ -30,11 +30,14 @@ func lineOf(t *testing.T, r *exchange.Record) map[string]any {
 }
 
 func TestAccessLineNamesWhoForWhomAndWhere(t *testing.T) {
-	got := lineOf(t, &exchange.Record{
-		ID: "5e0c", Start: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Caller: "hr",
-		Method: "GET", Path: "/ebox/providers/nsso/ebox/messages", Route: "ebox-providers", Provider: "nsso",
-		Action: ebox.List, Enterprise: 206731645, TokenHash: "ab12", Status: 200, UpstreamStatus: 200, Tries: 1,
-		Phases: exchange.Phases{Total: 1500 * time.Microsecond},
+	got := lineOf(t, &call.Record{
+		Call: &call.Call{
+			ID: "5e0c", Start: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Caller: "hr",
+			Method: "GET", Path: "/ebox/providers/nsso/ebox/messages", Route: "ebox-providers",
+			Provider: "nsso", Action: ebox.List, Enterprise: 206731645,
+		},
+		TokenHash: "ab12", Status: 200, UpstreamStatus: 200, Tries: 1,
+		Phases: call.Phases{Total: 1500 * time.Microsecond},
 	})
 	want := map[string]any{
 		"requestId": "5e0c", "caller": "hr", "source": "10.1.2.3", "enterprise": "0206731645", "provider": "nsso",
@@ -54,14 +57,14 @@ func TestAccessLineHidesCitizens(t *testing.T) {
 		"/enterprises/0206731645/ebox":            "/enterprises/0206731645/ebox",
 		"/enterprises/0206.731.645/x":             "/enterprises/0206.731.645/x",
 	} {
-		if got := lineOf(t, &exchange.Record{Path: path}); got["path"] != want {
+		if got := lineOf(t, &call.Record{Call: &call.Call{Path: path}}); got["path"] != want {
 			t.Errorf("%s: %v, want %s", path, got["path"], want)
 		}
 	}
 }
 
 func TestAFaultOfOursIsAnError(t *testing.T) {
-	got := lineOf(t, &exchange.Record{Status: 500, Cut: true, ProblemType: "x", ProxyError: "proxy_internal_error", Cause: errors.New("panic: boom")})
+	got := lineOf(t, &call.Record{Call: new(call.Call), Status: 500, Cut: true, ProblemType: "x", ProxyError: "proxy_internal_error", Cause: errors.New("panic: boom")})
 	if got["level"] != "ERROR" || got["cause"] != "panic: boom" || got["cut"] != true {
 		t.Errorf("%v", got)
 	}
@@ -75,12 +78,17 @@ func TestUnknownFormatIsRefused(t *testing.T) {
 
 func BenchmarkAccessLine(b *testing.B) {
 	a := NewAccessLog(io.Discard, "json", slog.LevelInfo)
-	r := &exchange.Record{
-		ID: "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11", Start: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Caller: "hr", Listener: "main",
-		Method: "GET", Path: "/ebox/providers/nsso/ebox/messages", Protocol: "HTTP/1.1", Route: "ebox-providers", Provider: "nsso",
-		Action: ebox.List, Enterprise: 206731645, TokenHash: strings.Repeat("ab", 32), Upstream: "nsso", UpstreamHost: "services.socialsecurity.be",
-		Client: "payroll", Status: 200, UpstreamStatus: 200, Tries: 1, TraceID: "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11", BytesOut: 2048,
-		Phases: exchange.Phases{Total: 1500 * time.Microsecond, Header: time.Millisecond, Body: time.Millisecond},
+	r := &call.Record{
+		Call: &call.Call{
+			ID: "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11", Start: time.Now(),
+			Source: netip.MustParseAddr("10.1.2.3"), Caller: "hr", Listener: "main", Method: "GET",
+			Path: "/ebox/providers/nsso/ebox/messages", Protocol: "HTTP/1.1", Route: "ebox-providers",
+			Provider: "nsso", Action: ebox.List, Enterprise: 206731645, Upstream: "nsso",
+			UpstreamHost: "services.socialsecurity.be", Client: "payroll",
+		},
+		TokenHash: strings.Repeat("ab", 32), Status: 200, UpstreamStatus: 200, Tries: 1,
+		TraceID: "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11", BytesOut: 2048,
+		Phases: call.Phases{Total: 1500 * time.Microsecond, Header: time.Millisecond, Body: time.Millisecond},
 	}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -90,12 +98,12 @@ func BenchmarkAccessLine(b *testing.B) {
 
 func TestValuesCannotForgeALine(t *testing.T) {
 	const evil = "x\"}\n{\"status\":200 =é"
-	got := lineOf(t, &exchange.Record{Path: evil, Status: 404})
+	got := lineOf(t, &call.Record{Call: &call.Call{Path: evil}, Status: 404})
 	if got["path"] != evil || got["status"] != 404.0 {
 		t.Errorf("%v", got)
 	}
 	var out bytes.Buffer
-	NewAccessLog(&out, "text", slog.LevelInfo).Done(&exchange.Record{Path: evil, Status: 404})
+	NewAccessLog(&out, "text", slog.LevelInfo).Done(&call.Record{Call: &call.Call{Path: evil}, Status: 404})
 	if strings.Count(out.String(), "\n") != 1 || !strings.Contains(out.String(), `path="x\"}\n{\"status\":200 =é" status=404`) {
 		t.Errorf("%q", out.String())
 	}
@@ -104,11 +112,11 @@ func TestValuesCannotForgeALine(t *testing.T) {
 func TestLinesBelowTheLevelAreLeftOut(t *testing.T) {
 	var out bytes.Buffer
 	a := NewAccessLog(&out, "json", slog.LevelWarn)
-	a.Done(&exchange.Record{Status: 200})
+	a.Done(&call.Record{Call: new(call.Call), Status: 200})
 	if out.Len() != 0 {
 		t.Errorf("%q", out.String())
 	}
-	a.Done(&exchange.Record{Status: 503, ProblemType: "urn:problem-type:belgif:serviceUnavailable"})
+	a.Done(&call.Record{Call: new(call.Call), Status: 503, ProblemType: "urn:problem-type:belgif:serviceUnavailable"})
 	if !strings.Contains(out.String(), `"level":"WARN"`) {
 		t.Errorf("%q", out.String())
 	}

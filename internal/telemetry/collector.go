@@ -46,6 +46,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	p.gauge(configuration, 1, s.ConfigHash, s.Environment)
 	p.gauge(enterprises, float64(s.Listed), "listed")
 	p.gauge(enterprises, float64(s.Suspended), "suspended")
+	for provider, n := range s.RefusedEnterprises {
+		p.gauge(enterprisesRefused, float64(n), provider)
+	}
+	for name, at := range s.ListenerExpiry {
+		p.time(listenerExpiry, at, name)
+	}
 	for _, kind := range []string{"enterprise", "caller", "upstream"} {
 		p.count(rateRefusals, s.RateRefusals[kind], kind)
 	}

@@ -58,6 +58,9 @@ var (
 	build            = define(gauge, "build_info", "Always 1; the labels say what is running.", "version", "goversion")
 	enterprises      = define(gauge, "enterprises", "Enterprises in the configuration, listed or suspended.", "state")
 
+	enterprisesRefused = define(gauge, "enterprises_refused", "Enterprises that a Document Provider refused when they were asked for last (401 or 403), by provider; none for other upstreams.", "provider")
+	listenerExpiry     = define(gauge, "listener_certificate_expiry_timestamp_seconds", "When the certificate of a listener expires. Absent for a listener without TLS.", "listener")
+
 	circuitState   = define(gauge, "upstream_circuit_state", "1 for the state that the upstream's circuit is in, 0 for the others.", "upstream", "state")
 	circuitOpened  = define(counter, "upstream_circuit_opened_total", "Times that the upstream's circuit opened.", "upstream")
 	upstreamFlight = define(gauge, "upstream_requests_in_flight", "Calls that the upstream's bulkhead holds.", "upstream")
@@ -111,7 +114,7 @@ func families() []*family {
 	return []*family{
 		requests, requestDuration, requestPhase, inFlight, received, sent, tries, cuts, problems, overload, rateRefusals,
 		providerRequests, providerHeader, partRequests,
-		ready, health, reloadSuccessful, reloadTimestamp, configuration, build, enterprises,
+		ready, health, reloadSuccessful, reloadTimestamp, configuration, build, enterprises, enterprisesRefused, listenerExpiry,
 		circuitState, circuitOpened, upstreamFlight, upstreamQueue, retries, retriesDenied, refusals,
 		tokenRequests, tokenForced, tokenFailing, tokenExpiry, certificateExpiry, keyPending,
 		listTimestamp, listFailing, providers,

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // MetricsOptions are what metrics take from outside. All are required.
@@ -174,7 +174,7 @@ func (m *Metrics) Overloaded() { m.refused[0].Inc() }
 func (m *Metrics) Stopping() { m.refused[1].Inc() }
 
 // Done counts a finished request. It does not keep the record.
-func (m *Metrics) Done(r *exchange.Record) {
+func (m *Metrics) Done(r *call.Record) {
 	code := codeOf(r.Status)
 	provider := m.providerOf(r)
 	if r.Parent != "" {
@@ -222,7 +222,7 @@ func methodOf(method string) int {
 
 // authorOf is 1 for an answer that is the upstream's, be it kept, and 0 for the
 // gateway's own.
-func authorOf(r *exchange.Record) int {
+func authorOf(r *call.Record) int {
 	if r.ProblemType != "" || r.Upstream == "" {
 		return 0
 	}
@@ -230,7 +230,7 @@ func authorOf(r *exchange.Record) int {
 }
 
 // providerOf gives the series of the request's provider, nil if it is for none.
-func (m *Metrics) providerOf(r *exchange.Record) *providerMetrics {
+func (m *Metrics) providerOf(r *call.Record) *providerMetrics {
 	if r.Provider == "" {
 		return nil
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
 )
 
 // everything is a snapshot in which nothing is left out.
@@ -23,7 +23,7 @@ func everything() Snapshot {
 	at := time.Unix(1_800_000_000, 0)
 	return Snapshot{
 		Ready: true, Health: "DEGRADED", InFlight: 3, ConfigHash: "ab12", Environment: "test", ConfigSince: at, ConfigRejected: true,
-		Listed: 40_000, Suspended: 2, RateRefusals: map[string]uint64{"enterprise": 4, "caller": 5, "upstream": 6},
+		Listed: 40_000, Suspended: 2, RefusedEnterprises: map[string]int{"nsso": 3}, ListenerExpiry: map[string]time.Time{"services": at}, RateRefusals: map[string]uint64{"enterprise": 4, "caller": 5, "upstream": 6},
 		Upstreams: []UpstreamSnapshot{{Name: "provider nsso", Circuit: "open", Opened: 2, InFlight: 1, Queued: 7, Retries: 8, RetriesDenied: 9, RefusedOpen: 10, RefusedFull: 11, RefusedRate: 12}},
 		Clients: []ClientSnapshot{{
 			Name: "payroll", CertificateExpiry: at, PendingExpiry: at.Add(time.Hour), Pending: true,
@@ -95,25 +95,29 @@ next:
 	return nil
 }
 
-func call() *exchange.Record {
-	return &exchange.Record{
-		Method: "GET", Route: "ebox-providers", Provider: "nsso", Action: ebox.List, Upstream: "provider nsso", Status: 200, UpstreamStatus: 200,
-		Tries: 2, BytesIn: 10, BytesOut: 2048,
-		Phases: exchange.Phases{Total: 1500 * time.Microsecond, Token: 200, Header: 123 * time.Microsecond, Body: time.Millisecond},
+// finished is the record of a usual call.
+func finished() *call.Record {
+	return &call.Record{
+		Call: &call.Call{
+			Method: "GET", Route: "ebox-providers", Provider: "nsso", Action: ebox.List,
+			Upstream: "provider nsso",
+		},
+		Status: 200, UpstreamStatus: 200, Tries: 2, BytesIn: 10, BytesOut: 2048,
+		Phases: call.Phases{Total: 1500 * time.Microsecond, Token: 200, Header: 123 * time.Microsecond, Body: time.Millisecond},
 	}
 }
 
 func TestARequestIsCountedByRouteMethodClassAndAuthor(t *testing.T) {
 	m := newTestMetrics(t)
-	m.Done(call())
-	refused := call()
+	m.Done(finished())
+	refused := finished()
 	refused.Status, refused.ProblemType, refused.UpstreamStatus = 503, "urn:problem-type:belgif:serviceUnavailable", 0
 	refused.Cut = true
 	m.Done(refused)
-	gone := call()
+	gone := finished()
 	gone.Status, gone.Method = 0, "PROPFIND"
 	m.Done(gone)
-	preflight := call()
+	preflight := finished()
 	preflight.Method, preflight.Upstream, preflight.Status = "OPTIONS", "", 204
 	m.Done(preflight)
 	got := scrape(t, m, asText)
@@ -152,7 +156,7 @@ func TestARequestIsCountedByRouteMethodClassAndAuthor(t *testing.T) {
 
 func TestAPartOfARequestIsNoRequest(t *testing.T) {
 	m := newTestMetrics(t)
-	part := call()
+	part := finished()
 	part.Parent = "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11"
 	m.Done(part)
 	got := scrape(t, m, asText)
@@ -167,7 +171,7 @@ func TestAPartOfARequestIsNoRequest(t *testing.T) {
 func TestHistogramsComeInBothForms(t *testing.T) {
 	m := newTestMetrics(t)
 	for range 3 {
-		m.Done(call())
+		m.Done(finished())
 	}
 	for form, accept := range map[string]string{"text": asText, "protobuf": asProtobuf} {
 		h := series(scrape(t, m, accept)["ebox_gateway_request_duration_seconds"], "route=ebox-providers", "code=2xx").GetHistogram()
@@ -193,7 +197,7 @@ func TestTheOutsideMakesNoSeries(t *testing.T) {
 	hammer := func(rounds int, word func(int) string) {
 		random := rand.New(rand.NewPCG(1, 2))
 		for i := range rounds {
-			r := call()
+			r := finished()
 			r.Method = []string{"GET", "POST", word(i)}[i%3]
 			r.Route = []string{"ebox-providers", word(i)}[i%2]
 			r.Provider = []string{"nsso", word(i), ""}[i%3]
@@ -228,7 +232,7 @@ func TestARegistryThatChangesItsIDsFillsNoMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 2 * maxProviders {
-		r := call()
+		r := finished()
 		r.Provider = fmt.Sprint("p", i)
 		m.Done(r)
 	}
@@ -243,9 +247,9 @@ func TestARegistryThatChangesItsIDsFillsNoMemory(t *testing.T) {
 
 func TestTheSeriesOfARouteGoWithIt(t *testing.T) {
 	m := newTestMetrics(t)
-	m.Done(call())
+	m.Done(finished())
 	m.UseRoutes([]string{"grant-citizen"})
-	m.Done(call()) // still under way when the configuration was replaced
+	m.Done(finished()) // still under way when the configuration was replaced
 	for name, f := range scrape(t, m, asText) {
 		if series(f, "route=ebox-providers") != nil {
 			t.Errorf("%s still has the route", name)
@@ -255,7 +259,7 @@ func TestTheSeriesOfARouteGoWithIt(t *testing.T) {
 		t.Errorf("%v requests without a route", v)
 	}
 	m.UseRoutes([]string{"grant-citizen", "ebox-providers"})
-	m.Done(call())
+	m.Done(finished())
 	if v := series(scrape(t, m, asText)["ebox_gateway_requests_total"], "route=ebox-providers").GetCounter().GetValue(); v != 1 {
 		t.Errorf("the route came back with %v requests", v)
 	}
@@ -306,8 +310,8 @@ func TestWhatThereIsNotHasNoSeries(t *testing.T) {
 
 func TestMetricsAreNamedByTheGuide(t *testing.T) {
 	m := newTestMetrics(t)
-	m.Done(call())
-	part := call()
+	m.Done(finished())
+	part := finished()
 	part.Parent, part.Phases.Limits = "x", 1
 	m.Done(part)
 	gathered, err := m.registry.Gather()
@@ -339,7 +343,7 @@ func TestMetricsAreNamedByTheGuide(t *testing.T) {
 
 func TestCountingAllocatesNothing(t *testing.T) {
 	m := newTestMetrics(t)
-	r := call()
+	r := finished()
 	m.Done(r)
 	if n := testing.AllocsPerRun(1000, func() { m.Done(r) }); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -348,7 +352,7 @@ func TestCountingAllocatesNothing(t *testing.T) {
 
 func BenchmarkMetrics(b *testing.B) {
 	m := newTestMetrics(b)
-	r := call()
+	r := finished()
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		r.Phases.Total = time.Duration(i%5000+1) * time.Microsecond

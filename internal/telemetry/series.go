@@ -5,7 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // inc counts, with a counter that is made at the first time. Two that make it at once
@@ -38,7 +38,7 @@ func (s *routeMetrics) request(m *Metrics, method, code, author int) {
 }
 
 // observe notes how long it took and how much there was.
-func (s *routeMetrics) observe(m *Metrics, r *exchange.Record, code int) {
+func (s *routeMetrics) observe(m *Metrics, r *call.Record, code int) {
 	observe(&s.duration[code], m.duration, r.Phases.Total, func() []string { return []string{s.name, codeNames[code]} })
 	for i, took := range [...]time.Duration{r.Phases.Limits, r.Phases.Token, r.Phases.Header, r.Phases.Body} {
 		if took > 0 {
@@ -62,7 +62,7 @@ func (s *providerMetrics) part(m *Metrics, code int) {
 }
 
 // waited notes how long the provider took for its header, if it was asked.
-func (s *providerMetrics) waited(m *Metrics, r *exchange.Record) {
+func (s *providerMetrics) waited(m *Metrics, r *call.Record) {
 	if r.Phases.Header > 0 {
 		observe(&s.header, m.providerHeader, r.Phases.Header, func() []string { return []string{s.name} })
 	}

@@ -20,6 +20,11 @@ type Snapshot struct {
 
 	// Listed and Suspended count enterprises.
 	Listed, Suspended int
+	// RefusedEnterprises counts the enterprises that are refused, by the provider that
+	// refuses them: "none" for other upstreams.
+	RefusedEnterprises map[string]int
+	// ListenerExpiry is when the certificates of listeners expire, by the listener's name.
+	ListenerExpiry map[string]time.Time
 	// RateRefusals counts by whose rate it was: enterprise, caller, upstream.
 	RateRefusals map[string]uint64
 

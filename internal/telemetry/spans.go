@@ -15,7 +15,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
-	"ebox-gateway/internal/exchange"
+	"ebox-gateway/internal/call"
 )
 
 // lineage is where a record's span stands in its trace.
@@ -26,7 +26,7 @@ type lineage struct {
 }
 
 // lineageOf reads it from the ids of the record; false if it is not to be traced.
-func (t *Tracer) lineageOf(r *exchange.Record) (l lineage, sampled bool) {
+func (t *Tracer) lineageOf(r *call.Record) (l lineage, sampled bool) {
 	id, ok := bytesOf(r.ID)
 	if !ok {
 		return l, false
@@ -124,7 +124,7 @@ func (t *Tracer) start(name string, at time.Time, kind trace.SpanKind, given ids
 //
 // For whom it was and what its path and query were stays out: traces often leave for
 // another company's service. The access line of the same request id says it.
-func (t *Tracer) Done(r *exchange.Record, template string) {
+func (t *Tracer) Done(r *call.Record, template string) {
 	l, sampled := t.lineageOf(r)
 	if !sampled {
 		return
@@ -189,7 +189,7 @@ func (t *Tracer) Done(r *exchange.Record, template string) {
 	span.End(trace.WithTimestamp(end))
 }
 
-func errorType(r *exchange.Record) string {
+func errorType(r *call.Record) string {
 	switch {
 	case r.ProxyError != "":
 		return r.ProxyError
@@ -200,7 +200,7 @@ func errorType(r *exchange.Record) string {
 }
 
 // try tells of one try, which has just got its answer's header or failed.
-func (t *Tracer) try(r *exchange.Record, req *http.Request, start time.Time, resp *http.Response, err error) {
+func (t *Tracer) try(ctx context.Context, r *call.Record, req *http.Request, start time.Time, resp *http.Response, err error) {
 	l, sampled := t.lineageOf(r)
 	id, ok := bytesOf(r.TraceID)
 	if !sampled || !ok {
@@ -221,7 +221,7 @@ func (t *Tracer) try(r *exchange.Record, req *http.Request, start time.Time, res
 	failure := ""
 	if err != nil {
 		failure = "transport"
-		if req.Context().Err() != nil {
+		if ctx.Err() != nil {
 			failure = "cancelled"
 		}
 	} else {
@@ -247,23 +247,23 @@ func (t *Tracer) try(r *exchange.Record, req *http.Request, start time.Time, res
 // NewTries makes the layer that tells of each try. It belongs directly below the one
 // that counts them; tracer gives the Tracer in force, nil for none, and the layer then
 // costs that question. It adds nothing to what is sent: the trace stays inside.
-func NewTries(next http.RoundTripper, tracer func() *Tracer) http.RoundTripper {
+func NewTries(next call.Sender, tracer func() *Tracer) call.Sender {
 	return &tryLayer{next, tracer}
 }
 
 type tryLayer struct {
-	next   http.RoundTripper
+	next   call.Sender
 	tracer func() *Tracer
 }
 
-// RoundTrip implements http.RoundTripper.
-func (l *tryLayer) RoundTrip(r *http.Request) (*http.Response, error) {
+// Send implements call.Sender.
+func (l *tryLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
 	t := l.tracer()
 	if t == nil {
-		return l.next.RoundTrip(r)
+		return l.next.Send(ctx, c, r)
 	}
 	start := time.Now()
-	resp, err := l.next.RoundTrip(r)
-	t.try(exchange.From(r.Context()), r, start, resp, err)
+	resp, err := l.next.Send(ctx, c, r)
+	t.try(ctx, c.Record, r, start, resp, err)
 	return resp, err
 }

@@ -19,6 +19,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"ebox-gateway/internal/files"
 )
 
 // TracerOptions are what a Tracer is made of. Endpoint, ServiceName and Log are
@@ -81,8 +83,8 @@ func NewTracer(o TracerOptions) (*Tracer, error) {
 		if err != nil {
 			pool = x509.NewCertPool()
 		}
-		if !pool.AppendCertsFromPEM(o.Authorities) {
-			return nil, errors.New("reading the collector's authorities: there is no certificate in PEM in tracing.caFile")
+		if err := files.Authorities(pool, o.Authorities); err != nil {
+			return nil, fmt.Errorf("reading tracing.caFile: %w", err)
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}

@@ -23,8 +23,8 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/exchange"
 )
 
 // receiver is a collector.
@@ -112,13 +112,19 @@ const (
 	tryID     = "b5a2b7d4-11a1-4b1e-8f52-7a61b8f9c0de"
 )
 
-func tracedCall() *exchange.Record {
-	return &exchange.Record{
-		ID: requestID, Start: time.Now().Add(-time.Second), Method: "GET", Path: "/enterprises/0206731645/ebox/messages/79072300048", Protocol: "HTTP/2.0",
-		Caller: "hr", Actor: "an.peeters@example.be", Route: "ebox-providers", Provider: "nsso", Action: ebox.List, Enterprise: 206731645, Claimed: "0206.731.645", Client: "payroll", TokenHash: strings.Repeat("ab", 32),
-		Upstream: "provider nsso", UpstreamHost: "services.example.be", UpstreamStatus: 200, Status: 200, Tries: 2, TraceID: tryID,
-		Phases: exchange.Phases{Token: time.Millisecond, Header: 300 * time.Millisecond, Body: 200 * time.Millisecond, Total: time.Second},
+func tracedCall() *call.Record {
+	c := &call.Call{
+		ID: requestID, Start: time.Now().Add(-time.Second), Method: "GET",
+		Path: "/enterprises/0206731645/ebox/messages/79072300048", Protocol: "HTTP/2.0", Caller: "hr",
+		Actor: "an.peeters@example.be", Route: "ebox-providers", Provider: "nsso", Action: ebox.List,
+		Enterprise: 206731645, Claimed: "0206.731.645", Client: "payroll", Upstream: "provider nsso",
+		UpstreamHost: "services.example.be",
 	}
+	c.Record = &call.Record{
+		Call: c, TokenHash: strings.Repeat("ab", 32), UpstreamStatus: 200, Status: 200, Tries: 2, TraceID: tryID,
+		Phases: call.Phases{Token: time.Millisecond, Header: 300 * time.Millisecond, Body: 200 * time.Millisecond, Total: time.Second},
+	}
+	return c.Record
 }
 
 func attributesOf(s *otlp.Span) map[string]any {
@@ -152,7 +158,7 @@ func TestARequestAndItsTryAreOneTrace(t *testing.T) {
 			return &http.Response{StatusCode: 503, Header: http.Header{"Belgov-Trace-Id": {"theirs"}}, Body: http.NoBody}, nil
 		}), func() *Tracer { return tracer })
 		req := httptest.NewRequest("GET", "https://services.example.be:8443/REST/ebox/messages?q=79072300048", nil)
-		if _, err := upstream.RoundTrip(req.WithContext(exchange.With(context.Background(), r))); err != nil {
+		if _, err := upstream.Send(context.Background(), r.Call, req); err != nil {
 			t.Fatal(err)
 		}
 		tracer.Done(r, "/ebox/providers/{providerId}")
@@ -209,9 +215,12 @@ func TestARequestAndItsTryAreOneTrace(t *testing.T) {
 	}
 }
 
+// roundTrip is an upstream.
 type roundTrip func(*http.Request) (*http.Response, error)
 
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+func (f roundTrip) Send(_ context.Context, _ *call.Call, r *http.Request) (*http.Response, error) {
+	return f(r)
+}
 
 func TestTheCallersTraceGoesOn(t *testing.T) {
 	collector := newReceiver(t)
@@ -251,7 +260,7 @@ func TestTheRatioDecidesWhatIsTraced(t *testing.T) {
 		tracer := newTestTracer(t, "http://127.0.0.1:1", ratio, io.Discard)
 		n := 0
 		for range 4000 {
-			if _, sampled := tracer.lineageOf(&exchange.Record{ID: exchange.NewID()}); sampled {
+			if _, sampled := tracer.lineageOf(&call.Record{Call: &call.Call{ID: call.NewID()}}); sampled {
 				n++
 			}
 		}
@@ -371,9 +380,9 @@ func TestATryThatFailedIsTold(t *testing.T) {
 	told(t, tracer, func() {
 		upstream := NewTries(roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused by 10.0.0.1") }), func() *Tracer { return tracer })
 		req := httptest.NewRequest("GET", "http://services.example.be/x", nil)
-		_, _ = upstream.RoundTrip(req.WithContext(exchange.With(context.Background(), tracedCall())))
+		_, _ = upstream.Send(context.Background(), tracedCall().Call, req)
 		cancel()
-		_, _ = upstream.RoundTrip(req.WithContext(exchange.With(gone, tracedCall())))
+		_, _ = upstream.Send(gone, tracedCall().Call, req)
 	})
 	for i, want := range []string{"transport", "cancelled"} {
 		if got := attributesOf(collector.spans[i])["error.type"]; got != want || collector.spans[i].Status.Code != otlp.Status_STATUS_CODE_ERROR {
@@ -386,7 +395,8 @@ func TestWithoutATracerATryCostsNothing(t *testing.T) {
 	answer := &http.Response{}
 	layer := NewTries(roundTrip(func(*http.Request) (*http.Response, error) { return answer, nil }), func() *Tracer { return nil })
 	req := httptest.NewRequest("GET", "http://x/", nil)
-	if n := testing.AllocsPerRun(100, func() { _, _ = layer.RoundTrip(req) }); n != 0 {
+	ctx, c := t.Context(), call.New()
+	if n := testing.AllocsPerRun(100, func() { _, _ = layer.Send(ctx, c, req) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -413,7 +423,7 @@ func FuzzTraceParent(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, parent, state, id string) {
-		l, sampled := tracer.lineageOf(&exchange.Record{ID: id, TraceParent: parent, TraceState: state})
+		l, sampled := tracer.lineageOf(&call.Record{Call: &call.Call{ID: id, TraceParent: parent, TraceState: state}})
 		if sampled && (!l.own.IsValid() || !l.trace.IsValid() || l.parent.IsValid() && l.parent.TraceID() != l.trace) {
 			t.Fatalf("%q %q %q: %+v", parent, state, id, l)
 		}

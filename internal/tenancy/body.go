@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"ebox-gateway/internal/jsonscan"
 	"ebox-gateway/internal/problem"
 )
 
@@ -47,9 +48,9 @@ func NamedInBody(body []byte, contentType, contentEncoding string) (Named, error
 	if err := json.Unmarshal(body, &whole); err != nil {
 		return Named{}, brokenBody("body", "", "it is not valid JSON"+offset(err))
 	}
-	s := bodyScan{rest: body}
+	var s bodyScan
 	s.named.Content = true
-	if _, err := s.value(false); err != nil {
+	if _, err := s.value(jsonscan.Blanks(body), "", 0, false); err != nil {
 		return Named{}, err
 	}
 	return s.named, nil
@@ -84,111 +85,83 @@ func offset(err error) string {
 }
 
 // bodyScan walks a JSON text that is known to be valid.
-type bodyScan struct {
-	rest  []byte
-	named Named
-	// at is the path of keys and indexes to the value at hand.
-	at []string
-}
+type bodyScan struct{ named Named }
 
-// value walks one value. inside is true under a name that means the represented
-// enterprise. text tells whether the value holds any.
-func (s *bodyScan) value(inside bool) (text bool, err error) {
-	if len(s.at) > deepest {
+// value walks one value, at a JSON pointer and so deep. inside is true under a name that
+// means the represented enterprise. text tells whether the value holds any.
+func (s *bodyScan) value(raw []byte, at string, depth int, inside bool) (text bool, err error) {
+	if depth > deepest {
 		return false, brokenBody("body", "", "it is nested deeper than "+strconv.Itoa(deepest))
 	}
-	s.blanks()
-	switch s.rest[0] {
+	switch raw[0] {
 	case '{':
-		return s.object(inside)
+		return s.object(raw, at, depth, inside)
 	case '[':
-		return s.array(inside)
+		return s.array(raw, at, depth, inside)
 	case '"':
-		return s.string(inside)
+		return s.string(raw, at, inside)
 	default:
-		return s.literal(inside)
+		return s.literal(raw, inside)
 	}
 }
 
-func (s *bodyScan) object(inside bool) (text bool, err error) {
-	outermost := len(s.at) == 0
+func (s *bodyScan) object(raw []byte, at string, depth int, inside bool) (text bool, err error) {
 	keys := make(map[string]struct{})
 	var seen [meansCreate + 1]bool
-	s.rest = s.rest[1:]
-	for s.blanks(); s.rest[0] != '}'; s.blanks() {
-		if s.rest[0] == ',' {
-			s.rest = s.rest[1:]
-			s.blanks()
-		}
-		key := s.quoted()
+	jsonscan.Members(raw, func(member jsonscan.Member) bool {
+		key := string(member.Key)
 		m, whole := meaningOf(key)
 		if _, repeated := keys[key]; repeated || whole && seen[m] {
-			return false, brokenBody("body", s.pointer(key), "the key is repeated within its object")
+			err = brokenBody("body", jsonscan.Pointer(at, key), "the key is repeated within its object")
+			return false
 		}
 		keys[key] = struct{}{}
 		if whole {
 			seen[m] = true
 		}
-		s.blanks()
-		s.rest = s.rest[1:] // the colon
-		s.blanks()
-		if outermost && key == createWithRepresentative {
-			s.named.CreateWithRepresentative = s.rest[0] == 't'
+		if depth == 0 && key == createWithRepresentative {
+			s.named.CreateWithRepresentative = member.Value[0] == 't'
 		}
-		represented := m == meansNumber || m == meansEnterprise
-		s.at = append(s.at, key)
-		holds, err := s.value(inside || represented)
-		if err != nil {
-			return false, err
-		}
-		s.at = s.at[:len(s.at)-1]
+		var holds bool
+		holds, err = s.value(member.Value, jsonscan.Pointer(at, key), depth+1, inside || m == meansNumber || m == meansEnterprise)
 		text = text || holds
-		if outermost && holds && (key == representedNumber || key == representedName) {
+		if depth == 0 && holds && (key == representedNumber || key == representedName) {
 			s.named.Direct = true
 		}
-	}
-	if outermost && len(keys) == 0 {
+		return err == nil
+	})
+	if depth == 0 && len(keys) == 0 {
 		s.named.Content = false
 	}
-	s.rest = s.rest[1:]
-	return text, nil
+	return text, err
 }
 
-func (s *bodyScan) array(inside bool) (text bool, err error) {
-	s.rest = s.rest[1:]
+func (s *bodyScan) array(raw []byte, at string, depth int, inside bool) (text bool, err error) {
 	i := 0
-	for s.blanks(); s.rest[0] != ']'; s.blanks() {
-		if s.rest[0] == ',' {
-			s.rest = s.rest[1:]
-		}
-		s.at = append(s.at, strconv.Itoa(i))
-		holds, err := s.value(inside)
-		if err != nil {
-			return false, err
-		}
-		s.at = s.at[:len(s.at)-1]
+	jsonscan.Elements(raw, func(e []byte) bool {
+		var holds bool
+		holds, err = s.value(e, at+"/"+strconv.Itoa(i), depth+1, inside)
 		text = text || holds
 		i++
-	}
-	if len(s.at) == 0 && i == 0 {
+		return err == nil
+	})
+	if depth == 0 && i == 0 {
 		s.named.Content = false
 	}
-	s.rest = s.rest[1:]
-	return text, nil
+	return text, err
 }
 
-func (s *bodyScan) string(inside bool) (text bool, err error) {
+func (s *bodyScan) string(raw []byte, at string, inside bool) (text bool, err error) {
 	// A string that is a JSON pointer to the represented enterprise is the path
 	// of a JSON Patch, which says in another member what to write there.
-	mayPoint := s.rest[1] == '/' || s.rest[1] == '\\'
+	mayPoint := raw[1] == '/' || raw[1] == '\\'
 	if !inside && !mayPoint {
-		s.skipString()
 		return false, nil
 	}
-	value := s.quoted()
+	value := jsonscan.Text(raw)
 	if mayPoint && strings.HasPrefix(value, "/") {
 		if m, _ := meaningOf(value); m == meansNumber || m == meansEnterprise {
-			return false, brokenBody("body", s.pointer(""), "a JSON Patch of the represented enterprise is not understood here: send a merge patch (RFC 7396)")
+			return false, brokenBody("body", at, "a JSON Patch of the represented enterprise is not understood here: send a merge patch (RFC 7396)")
 		}
 	}
 	if !inside {
@@ -202,64 +175,12 @@ func (s *bodyScan) string(inside bool) (text bool, err error) {
 }
 
 // literal walks a number, true, false or null.
-func (s *bodyScan) literal(inside bool) (text bool, err error) {
-	end := 0
-	for end < len(s.rest) && bytes.IndexByte([]byte(" \t\r\n,]}"), s.rest[end]) < 0 {
-		end++
-	}
-	literal := s.rest[:end]
-	s.rest = s.rest[end:]
-	if !inside || literal[0] == 'n' {
+func (s *bodyScan) literal(raw []byte, inside bool) (text bool, err error) {
+	if !inside || raw[0] == 'n' {
 		return false, nil
 	}
-	if !s.named.noteLiteral(string(literal)) {
+	if !s.named.noteLiteral(string(raw)) {
 		return false, tooManyNumbers("body")
 	}
 	return true, nil
-}
-
-// blanks skips JSON's white space.
-func (s *bodyScan) blanks() {
-	for len(s.rest) > 0 && (s.rest[0] == ' ' || s.rest[0] == '\t' || s.rest[0] == '\r' || s.rest[0] == '\n') {
-		s.rest = s.rest[1:]
-	}
-}
-
-// skipString moves behind the string at hand and returns it with its quotes.
-func (s *bodyScan) skipString() []byte {
-	end := 1
-	for s.rest[end] != '"' {
-		if s.rest[end] == '\\' {
-			end++
-		}
-		end++
-	}
-	raw := s.rest[:end+1]
-	s.rest = s.rest[end+1:]
-	return raw
-}
-
-// quoted reads the string at hand, unescaped.
-func (s *bodyScan) quoted() string {
-	raw := s.skipString()
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return string(raw[1 : len(raw)-1])
-	}
-	var text string
-	_ = json.Unmarshal(raw, &text) // valid, as the whole is
-	return text
-}
-
-// pointer is the JSON pointer (RFC 6901) of the value at hand, or of its member.
-func (s *bodyScan) pointer(member string) string {
-	path := s.at
-	if member != "" {
-		path = append(path[:len(path):len(path)], member)
-	}
-	var b strings.Builder
-	for _, key := range path {
-		b.WriteByte('/')
-		b.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(clip(key)))
-	}
-	return b.String()
 }

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/jsonscan"
 	"ebox-gateway/internal/problem"
 )
 
@@ -98,38 +99,14 @@ func meaningOf(name string) (m meaning, whole bool) {
 
 func segmentMeaning(s string) meaning {
 	switch {
-	case spells(s, representedNumber):
+	case jsonscan.Spells(s, representedNumber):
 		return meansNumber
-	case spells(s, representedName):
+	case jsonscan.Spells(s, representedName):
 		return meansEnterprise
-	case spells(s, createWithRepresentative):
+	case jsonscan.Spells(s, createWithRepresentative):
 		return meansCreate
 	}
 	return meansNothing
-}
-
-// spells tells whether the letters of s are those of name, in any case that some
-// server folds: besides ASCII's that is every letter whose upper or lower case is
-// one of ASCII, such as the long s and the dotless i. Separators are passed over,
-// except those that part segments.
-func spells(s, name string) bool {
-	at := 0
-	for _, r := range s {
-		switch {
-		case r == '.' || r == '[' || r == ']' || r == '/' || r == ':':
-			return false
-		case !unicode.IsLetter(r) && !unicode.IsDigit(r):
-			continue
-		case at == len(name):
-			return false
-		}
-		want := rune(name[at] | 0x20)
-		if unicode.ToLower(r) != want && unicode.ToLower(unicode.ToUpper(r)) != want {
-			return false
-		}
-		at++
-	}
-	return at == len(name)
 }
 
 // note records a value found under a name that means the represented enterprise.

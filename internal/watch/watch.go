@@ -9,10 +9,12 @@ package watch
 import (
 	"context"
 	"crypto/sha256"
-	"io"
-	"os"
+	"maps"
 	"slices"
+	"sync"
 	"time"
+
+	"ebox-gateway/internal/files"
 )
 
 // Files is a set of files whose content is compared over time. It is not safe
@@ -30,25 +32,20 @@ type sum struct {
 
 // NewFiles reads the files once and remembers them.
 func NewFiles(paths ...string) *Files {
-	f := &Files{sums: make(map[string]sum, len(paths))}
-	for _, p := range paths {
-		if p != "" {
-			f.sums[p] = read(p)
-		}
-	}
-	return f
+	return &Files{sums: read(slices.DeleteFunc(slices.Clone(paths), func(p string) bool { return p == "" }))}
 }
 
 // Changed reads the files again and returns, sorted, those whose content is not
 // what it was at the last call.
 func (f *Files) Changed() []string {
 	var changed []string
+	now := read(slices.Collect(maps.Keys(f.sums)))
 	for p, old := range f.sums {
-		if now := read(p); now != old {
-			f.sums[p] = now
+		if now[p] != old {
 			changed = append(changed, p)
 		}
 	}
+	f.sums = now
 	slices.Sort(changed)
 	return changed
 }
@@ -69,17 +66,21 @@ func (f *Files) Poll(ctx context.Context, interval time.Duration, do func(change
 	}
 }
 
-func read(path string) sum {
-	file, err := os.Open(path)
-	if err != nil {
-		return sum{}
+// read reads all files at once, so that however many of them are on a file system that
+// hangs, it takes no longer than files.Patience.
+func read(paths []string) map[string]sum {
+	found := make([]sum, len(paths))
+	var wg sync.WaitGroup
+	for i, p := range paths {
+		wg.Go(func() {
+			digest, err := files.Sum(p)
+			found[i] = sum{digest, err == nil}
+		})
 	}
-	defer file.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, file); err != nil {
-		return sum{}
+	wg.Wait()
+	sums := make(map[string]sum, len(paths))
+	for i, p := range paths {
+		sums[p] = found[i]
 	}
-	s := sum{there: true}
-	h.Sum(s.digest[:0])
-	return s
+	return sums
 }

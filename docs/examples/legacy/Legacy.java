@@ -29,8 +29,13 @@ public class Legacy {
         InputStream in = status < 400 ? connection.getInputStream() : connection.getErrorStream();
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         byte[] piece = new byte[8192];
-        for (int n; (n = in.read(piece)) > 0; ) { // throws if the answer is cut short
+        for (int n; (n = in.read(piece)) > 0; ) {
             out.write(piece, 0, n);
+        }
+        // The connection's end looks like the answer's end: Java does not compare the length.
+        int length = connection.getContentLength(); // -1 if the answer does not say
+        if (length >= 0 && length != out.size()) {
+            throw new IOException("the answer was cut short: " + out.size() + " of " + length + " bytes");
         }
         if (status >= 400) {
             System.out.println(out.toString("UTF-8"));

@@ -30,4 +30,6 @@ if status != 200:
     sys.exit(body.decode())
 link = re.search(rb'"contentHref":"([^"]+)"', body)[1].decode().replace("\\/", "/")
 status, document = get(link)  # the link leads through the gateway, in the same form
+if status != 200:
+    sys.exit(f"status {status}: {document.decode()}")
 print("document of", len(document), "bytes")

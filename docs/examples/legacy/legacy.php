@@ -3,17 +3,35 @@
 // Usage: php legacy.php [CBE number]
 $base = (getenv('GATEWAY') ?: 'http://127.0.0.1:8080') . '/enterprises/' . (isset($argv[1]) ? $argv[1] : '0206731645');
 
-$list = @file_get_contents($base . '/ebox/providers/nsso/ebox/messages?pageSize=1');
-if ($list === false) {
-    echo isset($http_response_header) ? $http_response_header[0] : 'no answer', "\n";
+function fail($text)
+{
+    echo $text, "\n";
     exit(1);
 }
-echo $http_response_header[0], "\n";
-$list = json_decode($list, true);
-$document = file_get_contents($list['items'][0]['attachments']['items'][0]['contentHref']);
-foreach ($http_response_header as $line) { // PHP does not say when an answer is cut short
-    if (preg_match('/^content-length: *(\d+)/i', $line, $m) && (int) $m[1] !== strlen($document)) {
-        exit("the document was cut short\n");
+
+// PHP does not say when an answer is cut short: it warns of a connection that was reset,
+// returns what there is, and does not compare the length.
+function get($url)
+{
+    error_clear_last();
+    $body = @file_get_contents($url);
+    if ($body === false) {
+        fail(isset($http_response_header) ? $http_response_header[0] : 'no answer');
     }
+    $cut = error_get_last() !== null;
+    foreach ($http_response_header as $line) {
+        if (preg_match('/^content-length: *(\d+)/i', $line, $m) && (int) $m[1] !== strlen($body)) {
+            $cut = true;
+        }
+    }
+    if ($cut) {
+        fail('the answer was cut short');
+    }
+    return [$http_response_header[0], $body];
 }
+
+list($status, $text) = get($base . '/ebox/providers/nsso/ebox/messages?pageSize=1');
+echo $status, "\n";
+$list = json_decode($text, true);
+list(, $document) = get($list['items'][0]['attachments']['items'][0]['contentHref']);
 echo 'document of ', strlen($document), " bytes\n";

@@ -37,7 +37,11 @@ function read(string $url, string $number): array
     for ($left = 2; ; $left--) {
         [$status, $header, $body] = call($url, $number);
         if ($left === 0 || !in_array($status, [429, 502, 503, 504], true)) {
-            return [$status, $header, stream_get_contents($body)];
+            $text = stream_get_contents($body);
+            if (isset($header['content-length']) && strlen($text) !== (int) $header['content-length']) {
+                throw new RuntimeException("the answer of $url was cut short");
+            }
+            return [$status, $header, $text];
         }
         sleep(min((int) ($header['retry-after'] ?? 1), 60));
     }

@@ -45,7 +45,8 @@ function traffic(series, meant = false) {
   return [
     charts.requests(s),
     [`${rate(s.minute.perSecond)} /s`, h('small', {}, `${count(s.window.requests)} in 15 min`)],
-    [failed ? badge(meant ? 'notice' : 'bad', `${count(failed)}, ${percent(failed, s.minute.requests)}`) : '0', h('small', {}, `${count(before)} in 15 min`)],
+    [failed ? badge(meant ? 'notice' : 'bad', `${count(failed)}, ${percent(failed, s.minute.requests)}`) : '0', h('small', {}, `${count(before)} in 15 min`),
+      s.window.incomplete > 0 && h('small', {}, `${count(s.minute.incomplete)} incomplete, ${count(s.window.incomplete)} in 15 min`)],
     s.minute.requests
       ? quantiles(s.minute)
       : [h('span', { class: 'quiet' }, '–')],

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os/signal"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"ebox-gateway/internal/gateway"
+)
+
+func statusCommand() command {
+	return command{
+		name: "status", usage: "status [--watch] [--json] [--config config.yaml] [--admin URL[,URL]]",
+		summary: "show how a running gateway is doing: what needs attention, providers, tokens, certificates",
+		about: `
+The essence of the page in a terminal. The exit code is 1 if the gateway is not ready, or
+if something fails; --json prints what /status answers.`,
+		run: func(p *process, flags *flag.FlagSet, args []string) error {
+			watching := flags.Bool("watch", false, "show it anew every two seconds")
+			asJSON := flags.Bool("json", false, "print the whole status as JSON")
+			admin := addAdminFlags(flags)
+			if err := parseNone(flags, args); err != nil {
+				return err
+			}
+			gateways, err := admin.connect(p)
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(p.ctx, syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			for {
+				well := true
+				for _, g := range gateways {
+					if *watching && !*asJSON {
+						fmt.Fprint(p.stdout, "\x1b[H\x1b[2J") // from the top of an empty screen
+					}
+					fine, err := g.show(ctx, p.stdout, *asJSON)
+					switch {
+					case ctx.Err() != nil:
+						return nil
+					case err != nil && !*watching:
+						return err
+					case err != nil:
+						fmt.Fprintln(p.stdout, err)
+					}
+					well = well && fine
+				}
+				if !*watching {
+					if !well {
+						return errReported
+					}
+					return nil
+				}
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-time.After(2 * time.Second):
+				}
+			}
+		},
+	}
+}
+
+// show prints how one gateway is doing, and tells whether it is well.
+func (a administration) show(ctx context.Context, w io.Writer, asJSON bool) (well bool, err error) {
+	var raw json.RawMessage
+	if err := a.ask(ctx, http.MethodGet, "/status", &raw); err != nil {
+		return false, err
+	}
+	var s gateway.Status
+	if err := json.Unmarshal(raw, &s); err != nil || s.StartedAt.IsZero() {
+		return false, fmt.Errorf("%s does not answer as a gateway's admin listener does: something else listens there", a.base)
+	}
+	well = s.Ready
+	for _, item := range s.Attention {
+		well = well && item.Severity != "down" && item.Severity != "failing"
+	}
+	if asJSON {
+		_, err := fmt.Fprintf(w, "%s\n", raw)
+		return well, err
+	}
+	return well, printStatus(w, a.base, s)
+}
+
+func printStatus(w io.Writer, base string, s gateway.Status) error {
+	ready := "ready"
+	if !s.Ready {
+		ready = "NOT READY"
+	}
+	fmt.Fprintf(w, "%s  %s, %s  %s, version %s, up %s\n", base, s.Health, ready, s.Environment, s.Version, s.Now.Sub(s.StartedAt).Round(time.Second))
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if len(s.Attention) > 0 {
+		fmt.Fprintln(table, "\nATTENTION\tWHAT\tWHY")
+	}
+	for _, a := range s.Attention {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", a.Severity, a.Part, a.Text)
+	}
+	if r := s.Configuration.Rejected; r != nil {
+		fmt.Fprintf(table, "\nA configuration was not taken at %s:\n", r.At.Local().Format(time.DateTime))
+		for _, e := range r.Errors {
+			fmt.Fprintf(table, "  %s\n", strings.ReplaceAll(e, "\n", "\n  "))
+		}
+	}
+	fmt.Fprintln(table, "\nPROVIDER\tSTATE\tCIRCUIT\tURL")
+	for _, p := range s.Directory.Providers {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", p.ID, p.State, p.Circuit, p.Base)
+	}
+	fmt.Fprintln(table, "\nCLIENT\tKEY\tCERTIFICATE\tCLOCK\tTOKENS")
+	for _, c := range s.Clients {
+		key, certificate, clock := "none", "", ""
+		if c.Key != nil {
+			key = c.Key.State
+			if c.Key.DaysLeft != nil {
+				certificate = fmt.Sprintf("%d days left", *c.Key.DaysLeft)
+			}
+		}
+		if c.Pending != nil {
+			key += ", a new one waits"
+		}
+		if c.Clock != nil {
+			clock = fmt.Sprintf("server %+.1f s", c.Clock.AheadSeconds)
+		}
+		good := 0
+		for _, t := range c.Tokens {
+			if t.Hash != "" {
+				good++
+			}
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\n", c.Name, key, certificate, clock, good)
+		for _, t := range c.Tokens {
+			if t.Error != nil {
+				fmt.Fprintf(table, "\t%s\t\t\tnext try %s\n", t.Error.Code, t.Error.Until.Local().Format(time.TimeOnly))
+			}
+		}
+	}
+	fmt.Fprintf(table, "\n%d enterprises, %d suspended, %d refused upstream; list of providers %s old\n",
+		s.Tenancy.Enterprises, s.Tenancy.Suspended, s.Refused.Total, time.Duration(s.Directory.AgeSeconds)*time.Second)
+	return table.Flush()
+}

@@ -1,0 +1,211 @@
+package examples
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/demo"
+	"ebox-gateway/internal/simulator"
+)
+
+// blocks are the commands of one section of docs/operations.md, in order.
+func blocks(t *testing.T, heading string) (list []string) {
+	t.Helper()
+	text, err := os.ReadFile("../operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(text), "\n## "+heading+"\n")
+	if !ok {
+		t.Fatalf("docs/operations.md has no section %q", heading)
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	for i, block := range strings.Split(section, "```") {
+		if code, isShell := strings.CutPrefix(block, "sh\n"); i%2 == 1 && isShell {
+			list = append(list, code)
+		}
+	}
+	return list
+}
+
+// machine is what the procedures need of one: /etc, /usr/local and /var/lib of their own,
+// and a systemctl that starts what the units say, as their users, without systemd.
+const machine = `set -eu
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/up /mnt/work /mnt/shims
+mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/up,workdir=/mnt/work /etc
+mount -t tmpfs tmpfs /usr/local
+mkdir -p /usr/local/bin /usr/local/lib
+export PATH=/mnt/shims:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+cat >/mnt/shims/sudo <<'END'
+#!/bin/sh
+exec "$@"
+END
+cat >/mnt/shims/go <<'END'
+#!/bin/sh
+: # the test has built it
+END
+cat >/mnt/shims/systemctl <<'END'
+#!/bin/sh
+set -eu
+stop() { [ ! -f /mnt/pid ] || { kill "$(cat /mnt/pid)"; while kill -0 "$(cat /mnt/pid)" 2>/dev/null; do sleep 0.05; done; }; }
+case "$*" in
+daemon-reload) ;;
+"enable --now ebox-gateway" | "restart ebox-gateway")
+	stop
+	gateway as-service serve >>/mnt/log 2>&1 &
+	echo $! >/mnt/pid
+	;;
+"enable --now ebox-nightly.timer")
+	# LoadCredential: a copy that the service's own user alone can read.
+	mkdir -p /mnt/credentials /var/lib/ebox-nightly
+	mount -t tmpfs tmpfs /var/lib/ebox-nightly
+	from=$(sed -n 's/^LoadCredential=enterprises.csv://p' /etc/systemd/system/ebox-nightly.service)
+	install -m 0400 -o 64001 -g 64001 "$from" /mnt/credentials/enterprises.csv
+	chown 64001:64001 /var/lib/ebox-nightly
+	command=$(sed -n 's/^ExecStart=//p' /etc/systemd/system/ebox-nightly.service | sed "s|%d|/mnt/credentials|")
+	exec setpriv --reuid 64001 --regid 64001 --clear-groups $command --gateway "http://$GATE"
+	;;
+"stop ebox-gateway") stop ;;
+*) echo "systemctl $*?" >&2; exit 1 ;;
+esac
+END
+chmod 0755 /mnt /mnt/shims/*
+trap 'systemctl stop ebox-gateway; cat /mnt/log >&2' EXIT
+ready() { for _ in $(seq 200); do gateway healthcheck --url "http://$ADMIN/readyz" 2>/dev/null && return; sleep 0.1; done; echo "never ready" >&2; exit 1; }
+`
+
+// The pages tell what to type. It is typed here, by root, before a service that runs as
+// its own user.
+func TestProceduresWorkAsWritten(t *testing.T) {
+	for _, tool := range []string{"unshare", "setpriv", "useradd", "python3"} {
+		needs(t, tool)
+	}
+	isolated := []string{"unshare", "--mount"}
+	if os.Geteuid() != 0 {
+		isolated = []string{"unshare", "--mount", "--map-root-user", "--map-auto"}
+	}
+	if out, err := exec.Command(isolated[0], append(isolated[1:], "mount", "-t", "tmpfs", "tmpfs", "/mnt")...).CombinedOutput(); err != nil {
+		t.Skipf("no mounts of one's own on this machine: %v %s", err, out)
+	}
+	dir := t.TempDir()
+	write := func(name, content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client, err := demo.NewClient(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renewed, err := simulator.SelfSigned("Demo office", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := renewed.PKCS12("another")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Renewed = append(client.Renewed, renewed.Certificate)
+	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0", Clients: []simulator.Client{client}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sim.Close()
+	gate, admin := free(t), free(t)
+	config := demo.Config(sim, gate, admin)
+	config = strings.Replace(config, "clientId: "+client.ID, "clientId: \"${EBOX_CLIENT_ID}\"", 1)
+	config = strings.Replace(config, "password: demo", "passwordFile: client.p12.password", 1)
+	config = strings.Replace(config, "tenancy:\n", "tenancy:\n  enterpriseFiles: [enterprises.csv]\n", 1)
+	first, _, _ := strings.Cut(config, "  enterprises:\n")
+	_, rest, _ := strings.Cut(config, "registry:\n")
+	write("config.yaml", first+"registry:\n"+rest)
+	write("client.p12.password", "demo\n")
+	write("new.p12", string(store))
+	write("new.password", "another\n")
+	write("enterprises.csv", "number,name\n0206.731.645,A\n0212.148.896,B\n")
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "gateway"), "../../cmd/gateway")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	if err := os.Link(filepath.Join(dir, "gateway"), filepath.Join(dir, "gateway-new")); err != nil {
+		t.Fatal(err)
+	}
+	docs, err := filepath.Abs("..")
+	if err == nil {
+		err = os.Symlink(docs, filepath.Join(dir, "docs"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	install := strings.Replace(strings.Join(blocks(t, "Install"), "\n"), "EBOX_CLIENT_ID=…", "EBOX_CLIENT_ID="+client.ID, 1)
+	// The list is installed as it is changed, before the first start.
+	install = strings.Replace(install, "sudo systemctl daemon-reload\n", blocks(t, "Add 200 enterprises")[1]+"sudo systemctl daemon-reload\n", 1)
+	rotate := strings.Join(blocks(t, "Rotate a certificate"), "\n")
+	nightly := blocks(t, "A nightly poll of 40,000 boxes")
+	upgrade := blocks(t, "Upgrade and roll back")[0]
+	script := machine + fmt.Sprintf("export GATE=%s ADMIN=%s\n", gate, admin) +
+		install + "ready\n[ \"$(ps -o user= -p $(cat /mnt/pid))\" = ebox-gateway ]\n" +
+		rotate + "sudo systemctl restart ebox-gateway\nready\ngateway status --config /etc/ebox-gateway/config.yaml --admin http://$ADMIN\n" +
+		upgrade + "ready\n" +
+		nightly[1] +
+		// What the page warns of: seen by root, and by the service.
+		"chmod 0600 /etc/ebox-gateway/client.p12\n! gateway as-service check\n" +
+		"EBOX_CLIENT_ID=x; export EBOX_CLIENT_ID; ! gateway check --config /etc/ebox-gateway/config.yaml\necho \"all done\"\n"
+	write("procedures.sh", script)
+	command := exec.Command(isolated[0], append(isolated[1:], "sh", "-x", "procedures.sh")...)
+	command.Dir = dir
+	out, err := command.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "all done") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"permission denied", "root can read it, and the service's user ebox-gateway cannot", "boxes to ask at"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+}
+
+// free finds a port that was free a moment ago.
+func free(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func TestUnitsAreWellFormedAndClosed(t *testing.T) {
+	needs(t, "systemd-analyze")
+	dir := t.TempDir()
+	for _, name := range []string{"ebox-gateway.service", "ebox-nightly.service", "ebox-nightly.timer"} {
+		text, err := os.ReadFile(filepath.Join("systemd", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Nothing is installed here: what is started is another program.
+		content := strings.NewReplacer("/usr/local/bin/gateway", "/bin/true", "/usr/local/lib/ebox/nightly_poll.py", "/bin/true").Replace(string(text))
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command("systemd-analyze", "verify", filepath.Join(dir, name)).CombinedOutput()
+		if err != nil || strings.Contains(string(out), name+":") {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+	// The threshold is in tenths.
+	out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", filepath.Join(dir, "ebox-gateway.service")).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

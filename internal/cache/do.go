@@ -1,0 +1,195 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/problem"
+)
+
+// Pseudonym names this cache in Cache-Status.
+const Pseudonym = problem.Pseudonym
+
+// Do answers a call from what is kept, or has it sent and keeps what comes back. The
+// answer's body must be closed; what is kept of it is kept when it has been read to its
+// end. An error comes as send gave it, or is a problem of the cache's own; the answer
+// beside it has nothing but Cache, for the gateway's own answer, and may be nil.
+//
+// send is called once at most while Do runs, and perhaps later once more, with a call of
+// its own, to ask in the background whether what was given still holds.
+func (c *Cache) Do(ctx context.Context, x *call.Call, send call.Send) (*call.Answer, error) {
+	safe := x.Method == http.MethodGet || x.Method == http.MethodHead
+	switch {
+	case !x.Keep.Told || safe && !x.Opening && !x.Keep.Reads:
+		return plain(send(ctx, x, nil))
+	case !safe:
+		return c.change(ctx, x, send, "fwd=method")
+	case x.Opening:
+		return c.change(ctx, x, send, "fwd=bypass; detail=opening")
+	case x.Keep.Policy == nil || x.HasBody:
+		return c.bypass(ctx, x, send)
+	}
+	rd := reading{c: c, x: x, send: send, q: newQuery(x)}
+	return rd.do(ctx)
+}
+
+func plain(resp *http.Response, err error) (*call.Answer, error) {
+	if err != nil {
+		return nil, err
+	}
+	return call.AnswerOf(resp), nil
+}
+
+// with gives what came back with the cache's word.
+func with(status string, resp *http.Response, err error) (*call.Answer, error) {
+	if err != nil {
+		return &call.Answer{Cache: status}, err
+	}
+	a := call.AnswerOf(resp)
+	a.Cache = status
+	return a, nil
+}
+
+// bypass sends a request that nothing stored can answer and nothing is stored for.
+func (c *Cache) bypass(ctx context.Context, x *call.Call, send call.Send) (*call.Answer, error) {
+	const status = "fwd=bypass"
+	x.Record.Cache = status
+	resp, err := send(ctx, x, nil)
+	if err == nil {
+		c.refused(ctx, x, resp.StatusCode)
+	}
+	return with(status, resp, err)
+}
+
+// change sends what may change something. Before its answer leaves, everything of its
+// enterprise at that upstream is void: an answer that did not come says nothing about
+// what was done.
+func (c *Cache) change(ctx context.Context, x *call.Call, send call.Send, status string) (*call.Answer, error) {
+	if x.Keep.Policy == nil {
+		status = ""
+	}
+	x.Record.Cache = status
+	posted := c.newPosted(x)
+	told := false
+	defer func() {
+		if !told { // a panic on the way: nobody knows what was sent
+			c.changed(ctx, x, nil)
+		}
+	}()
+	resp, err := send(ctx, x, nil)
+	told = true
+	if err != nil {
+		if c.mayHaveArrived(err) {
+			c.changed(ctx, x, nil)
+		}
+		return with(status, nil, err)
+	}
+	alone := posted != nil && posted.untouched()
+	c.changed(ctx, x, resp)
+	if alone && posted.keepPosted(ctx, resp) {
+		status += "; stored"
+		x.Record.Cache = status
+	}
+	return with(status, resp, nil)
+}
+
+// mayHaveArrived tells whether the upstream may have got a request that ended with err. A
+// refusal of the gateway's own is one of a request that was not sent.
+func (c *Cache) mayHaveArrived(err error) bool {
+	var refusal problem.Reporter
+	return !errors.As(err, &refusal) && c.o.Classify(err).Sent
+}
+
+// newPosted makes ready to keep the answer to a POST; nil if it cannot be kept.
+func (c *Cache) newPosted(x *call.Call) *reading {
+	if x.Method != http.MethodPost || x.Opening || x.Keep.Policy == nil {
+		return nil
+	}
+	rd := &reading{c: c, x: x, q: newQuery(x), posted: true, requested: c.o.Now()}
+	rd.q.method = http.MethodGet
+	rd.open()
+	return rd
+}
+
+// untouched tells that nothing was made void where the answer would be kept since the
+// request began. After another write, it may say what was true before that.
+func (rd *reading) untouched() bool {
+	for i := range rd.n {
+		if at := &rd.places[i]; rd.c.epochs.mark(&at.key) != at.mark {
+			return false
+		}
+	}
+	return true
+}
+
+// keepPosted stores the answer to a POST for later reads, if it says that it is what a
+// GET of the same target would bring, and for how long (RFC 9110, section 9.3.3). What
+// the POST made void is void already, so this is kept under the new epoch.
+func (rd *reading) keepPosted(ctx context.Context, resp *http.Response) bool {
+	location := one(resp.Header["Content-Location"])
+	if resp.StatusCode != http.StatusOK || location == "" {
+		return false
+	}
+	if target, ok := rd.x.Locate(location); !ok || target != rd.x.TargetAndQuery() {
+		return false
+	}
+	cc := parseCacheControl(resp.Header["Cache-Control"])
+	if _, says := saidLifetime(&cc, resp.Header, rd.requested); !says {
+		return false
+	}
+	c, store := rd.c, rd.c.store()
+	for i := range rd.n {
+		at := &rd.places[i]
+		at.mark = c.epochs.mark(&at.key)
+		if store == nil {
+			continue
+		}
+		if _, mark, err := store.Load(ctx, &rd.x.Redis, &at.key); err == nil && !c.unsettled.concerns(&at.key) {
+			at.second, at.store = mark, store
+		}
+	}
+	return rd.keep(ctx, resp, c.o.Now())
+}
+
+// changed makes void what a write has changed: all of the enterprise's, and of what is
+// shared the target and whatever else the answer names (section 4.4). resp is nil if
+// there was no answer.
+func (c *Cache) changed(ctx context.Context, x *call.Call, resp *http.Response) {
+	c.invalidate(ctx, x, scopeOf(&x.Keep.Partition))
+	if !x.Keep.Shares || resp != nil && resp.StatusCode >= 400 {
+		return
+	}
+	shared := x.Keep.Partition.SharedByAll()
+	drop := func(target string) {
+		k := KeyOf(shared, target)
+		c.invalidate(ctx, x, k.Resource())
+	}
+	own := x.TargetAndQuery()
+	drop(own)
+	if resp == nil {
+		return
+	}
+	for _, name := range [...]string{"Location", "Content-Location"} {
+		if v := one(resp.Header[name]); v != "" {
+			if target, ok := x.Locate(v); ok && target != own {
+				drop(target)
+			}
+		}
+	}
+}
+
+// invalidate is Invalidate where a failure changes nothing: Run sees to it.
+func (c *Cache) invalidate(ctx context.Context, x *call.Call, s Scope) {
+	if err := c.Invalidate(ctx, &x.Redis, s); err != nil {
+		c.o.Log.Debug("invalidating in the shared cache failed and will be tried again", "error", err)
+	}
+}
+
+// refused makes void what the upstream will not give any more, to this enterprise.
+func (c *Cache) refused(ctx context.Context, x *call.Call, status int) {
+	if status == http.StatusUnauthorized || status == http.StatusForbidden {
+		c.invalidate(ctx, x, scopeOf(&x.Keep.Partition))
+	}
+}

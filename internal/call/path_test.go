@@ -1,0 +1,210 @@
+package call
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"ebox-gateway/internal/problem"
+)
+
+func TestCheckPath(t *testing.T) {
+	cases := []struct {
+		name, path string
+		ok         bool
+	}{
+		{"nothing", "", true},
+		{"a slash", "/", true},
+		{"an ordinary path", "/ebox/messages/17/attachments/3/content", true},
+		{"a trailing slash", "/ebox/", true},
+		{"an empty segment, as a base URL with a slash makes it", "//ebox//messages", true},
+		{"all of pchar", "/-._~!$&'()*+,=:@", true},
+		{"an encoded space", "/a%20b", true},
+		{"an encoded letter", "/%63ontent", true},
+		{"encoded UTF-8", "/caf%C3%A9", true},
+		{"an encoded percent sign", "/100%25", true},
+		{"an encoded percent sign that begins no escape", "/100%25zz", true},
+		{"three dots", "/.../a", true},
+		{"a name with dots", "/a..b/..c/d..", true},
+		{"a matrix parameter", "/a;v=1.2/b", true},
+
+		{"no leading slash", "ebox", false},
+		{"a dot segment", "/a/../b", false},
+		{"a dot segment at the end", "/a/..", false},
+		{"a single dot", "/a/./b", false},
+		{"an encoded dot segment", "/a/%2e%2E/b", false},
+		{"a half encoded dot segment", "/a/.%2e/b", false},
+		{"a dot segment with a matrix parameter", "/a/..;x=1/b", false},
+		{"a dot segment with an encoded matrix parameter", "/a/..%3Bx/b", false},
+		{"an encoded slash", "/a%2Fb", false},
+		{"a backslash", `/a\b`, false},
+		{"an encoded backslash", "/a%5cb", false},
+		{"an encoded NUL", "/a%00", false},
+		{"an encoded line feed", "/a%0a", false},
+		{"an encoded DEL", "/a%7f", false},
+		{"double encoding", "/a%252e", false},
+		{"double encoding, the digits encoded too", "/a%25%32%65", false},
+		{"double encoding, one digit encoded", "/a%252%65", false},
+		{"a broken escape", "/a%2", false},
+		{"an escape of no digits", "/a%zz", false},
+		{"an overlong dot", "/%c0%ae%c0%ae/", false},
+		{"latin 1", "/caf%E9", false},
+		{"a raw byte beyond ASCII", "/café", false},
+		{"a space", "/a b", false},
+		{"a question mark", "/a?b", false},
+		{"a fragment", "/a#b", false},
+		{"a bracket", "/a[1]", false},
+		{"a control character", "/a\x01", false},
+		{"more than 8 KiB", "/" + strings.Repeat("a", 8<<10), false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			err := CheckPath(c.path)
+			if (err == nil) != c.ok {
+				t.Fatalf("%q: %v", c.path, err)
+			}
+			var p *problem.Problem
+			if err != nil && (!errors.As(err, &p) || p.Status != 400 || len(p.Issues) == 0) {
+				t.Fatalf("%q: not a 400 with issues: %v", c.path, err)
+			}
+		})
+	}
+}
+
+func TestCheckQuery(t *testing.T) {
+	cases := []struct {
+		name, query string
+		ok          bool
+	}{
+		{"nothing", "", true},
+		{"parameters", "page=1&pageSize=20", true},
+		{"the most parameters", "a&b&c&d", true},
+		{"one too many", "a&b&c&d&e", false},
+		{"an escape", "q=%C3%A9+b", true},
+		{"a second question mark", "q=a?b/c", true},
+		{"a semicolon, which two servers split differently", "x=1;y=2&z=3", false},
+		{"a broken escape", "q=%", false},
+		{"an escape of no digits", "q=%zz", false},
+		{"a space, which would end the request line", "q=a HTTP/1.1", false},
+		{"a line feed", "q=a\nb", false},
+		{"more than 16 KiB", strings.Repeat("a", 16<<10+1), false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if err := CheckQuery(c.query, 4); (err == nil) != c.ok {
+				t.Fatalf("%v", err)
+			}
+			if n := testing.AllocsPerRun(10, func() { _ = CheckQuery(c.query, 4) }); c.ok && n != 0 {
+				t.Fatalf("%v allocations", n)
+			}
+		})
+	}
+}
+
+func FuzzCheckQueryAgreesWithParseQuery(f *testing.F) {
+	for _, q := range []string{"a=b", "a;b", "%", "a=%41&b", "=&=&", "+"} {
+		f.Add(q)
+	}
+	f.Fuzz(func(t *testing.T, q string) {
+		if CheckQuery(q, 1000) != nil {
+			return
+		}
+		if _, err := url.ParseQuery(q); err != nil {
+			t.Fatalf("%q is accepted: %v", q, err)
+		}
+	})
+}
+
+func mustURL(t testing.TB, s string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func TestJoin(t *testing.T) {
+	for _, c := range []struct{ base, path, want string }{
+		{"https://h/a/b", "/c", "https://h/a/b/c"},
+		{"https://h/a/b/", "/c", "https://h/a/b/c"},
+		{"https://h/a/b", "", "https://h/a/b"},
+		{"https://h", "", "https://h"},
+		{"https://h", "/x%20y", "https://h/x%20y"},
+		{"https://h/a%20b", "/%63!'()*", "https://h/a%20b/%63!'()*"},
+		{"https://h/a", "//c", "https://h/a//c"},
+	} {
+		u, err := Join(mustURL(t, c.base), c.path, "")
+		if err != nil || u.String() != c.want {
+			t.Errorf("%s + %s: %v, %v; want %s", c.base, c.path, u, err, c.want)
+		}
+	}
+	if u, err := Join(mustURL(t, "https://h"), "//evil.example/x", ""); err == nil {
+		t.Errorf("two slashes became %s", u)
+	}
+	if u, err := Join(mustURL(t, "https://h/a"), "/../x", ""); err == nil {
+		t.Errorf("a dot segment became %s", u)
+	}
+}
+
+// checkJoined says whether a path that CheckPath accepts stays below the base,
+// however an upstream decodes it, and goes out byte for byte.
+func checkJoined(t interface{ Fatalf(string, ...any) }, base *url.URL, path string) {
+	u, err := Join(base, path, "a=b")
+	if err != nil {
+		if CheckPath(path) == nil && !strings.HasPrefix(path, "//") {
+			t.Fatalf("%q is accepted and cannot be joined: %v", path, err)
+		}
+		return
+	}
+	prefix := strings.TrimRight(base.EscapedPath(), "/")
+	if got := u.EscapedPath(); got != prefix+path {
+		t.Fatalf("%q is sent as %q", path, got)
+	}
+	want := prefix + path + "?a=b"
+	if want[0] == '?' {
+		want = "/" + want
+	}
+	if got := u.RequestURI(); got != want {
+		t.Fatalf("%q makes the request line %q", path, got)
+	}
+	if u.Host != base.Host || u.Scheme != base.Scheme || u.User != nil || u.Opaque != "" {
+		t.Fatalf("%q leads to %s", path, u)
+	}
+	decoded := u.EscapedPath()
+	for range 3 { // a server that decodes too often
+		for _, s := range strings.FieldsFunc(decoded, func(r rune) bool { return r == '/' || r == '\\' }) {
+			if name, _, _ := strings.Cut(s, ";"); name == "." || name == ".." {
+				t.Fatalf("%q holds a dot segment for somebody: %q", path, decoded)
+			}
+		}
+		next, err := url.PathUnescape(decoded)
+		if err != nil {
+			return
+		}
+		if strings.Count(next, "/") != strings.Count(path+prefix, "/") {
+			t.Fatalf("%q holds a slash for somebody: %q", path, next)
+		}
+		decoded = next
+	}
+}
+
+func TestJoinCannotLeaveTheBase(t *testing.T) {
+	bases := []*url.URL{mustURL(t, "https://h/REST/v3"), mustURL(t, "https://h"), mustURL(t, "https://h:8443/a%20b/")}
+	piece := rapid.SampledFrom([]string{"/", "a", ".", "..", "%2e", "%2F", "%5c", "%25", "2e", "%32", "%65", ";", "%3b", "\\", "%00", "%c0%ae", "é", "!", "'", "(", "*", "%", "[", "~", "%20", ":", "@"})
+	rapid.Check(t, func(t *rapid.T) {
+		path := "/" + strings.Join(rapid.SliceOfN(piece, 0, 8).Draw(t, "path"), "")
+		checkJoined(t, rapid.SampledFrom(bases).Draw(t, "base"), path)
+	})
+}
+
+func FuzzJoin(f *testing.F) {
+	for _, s := range []string{"/a/b", "/a%2fb", "/%2e%2e/x", "/..;/x", "//x", "/%25%32%65", "/a%20b'"} {
+		f.Add(s)
+	}
+	base := mustURL(f, "https://h/REST/v3")
+	f.Fuzz(func(t *testing.T, path string) { checkJoined(t, base, path) })
+}

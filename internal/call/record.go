@@ -1,0 +1,89 @@
+package call
+
+import (
+	"time"
+
+	"ebox-gateway/internal/links"
+)
+
+// Record is what happened to one call, from its first byte to its last. The layers write
+// it while the request is served; the observers of finished requests read it together
+// with the Call. It belongs to the goroutine that serves the request; layers that work in
+// another hand their findings back before the handler returns.
+//
+// A record never holds a token, a body or a query string.
+type Record struct {
+	// Call is what was decided about the request.
+	*Call
+
+	// TokenHash is the SHA-256 of the token that was sent last, in hexadecimal.
+	TokenHash string
+	// UpstreamStatus is what the upstream answered, 0 if it did not.
+	UpstreamStatus int
+	// TraceID is the BelGov-Trace-Id of the last try, AnswerTraceID the one that the
+	// upstream answered with.
+	TraceID       string
+	AnswerTraceID string
+	// Tries counts how often a request was handed to the transport; Sent is true if an
+	// upstream may have seen one.
+	Tries int
+	Sent  bool
+	// Messages are the ids of messages that the body of a write names, where evidence is
+	// kept; MoreMessages says that it names others, or could not be read to its end.
+	Messages     []string
+	MoreMessages bool
+	// Created are the ids of what the upstream made, where evidence is kept.
+	Created []string
+	// IdempotencyKey is the Idempotency-Key of a write as it was sent, printable and
+	// bounded.
+	IdempotencyKey string
+	// Intent is true if the evidence was told of this write before it was sent, and
+	// waits for its outcome.
+	Intent bool
+	// Cache is what the cache did, as in Cache-Status.
+	Cache string
+
+	// Status is what the caller got, ProblemType, Detail and Cause why, if the gateway
+	// was the author; Cause is for the log alone.
+	Status      int
+	ProblemType string
+	ProxyError  string
+	Detail      string
+	Cause       error
+	// Cut is true if the answer was cut short.
+	Cut bool
+	// Asked counts the Document Providers that were asked for one answer over all of
+	// them, Missing those that are not in it, asked or not. What each was asked is in a
+	// record of its own, whose Parent this is.
+	Asked, Missing int
+	// BytesIn and BytesOut count the bytes of the bodies.
+	BytesIn, BytesOut int64
+
+	// Phases are how long the parts took.
+	Phases Phases
+}
+
+// Phases are the parts of the time that a request takes.
+type Phases struct {
+	// Limits is the time spent waiting for rates and bulkheads, Token for a token, Header
+	// from the sending of the request to the upstream's header, Body from there to the
+	// end, Redis the time spent waiting for Redis, which is a part of the others, Total
+	// the whole.
+	Limits, Token, Header, Body, Redis, Total time.Duration
+}
+
+// Detached is a copy that may outlive the request: it has what was decided and what
+// happened in words and numbers, and nothing that holds the caller's header, a body, a
+// credential, or the error that is for the log.
+func (r *Record) Detached() *Record {
+	both := new(struct {
+		call   Call
+		record Record
+	})
+	both.call, both.record = *r.Call, *r
+	c := &both.call
+	c.Header, c.Body, c.Credential, c.Interim, c.To, c.Represented = nil, nil, nil, nil, nil, nil
+	c.Keep, c.Links = Keep{}, links.Base{}
+	c.Record, both.record.Call, both.record.Cause = &both.record, c, nil
+	return &both.record
+}

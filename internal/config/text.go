@@ -1,0 +1,73 @@
+package config
+
+import (
+	"bytes"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/unicode"
+)
+
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// inExcel is how a spreadsheet becomes a file that is read here.
+const inExcel = "save it as UTF-8; in Excel: Save As, file type \"CSV UTF-8 (Comma delimited)\""
+
+// textOf makes the source of a text file. One that is not UTF-8 is a mistake, and is read
+// all the same as what it must be, so that whatever else is wrong in it is found too.
+func textOf(name string, content []byte, order int, m *mistakes) *source {
+	src := &source{name: name, content: bytes.TrimPrefix(content, byteOrderMark), order: order}
+	if looksLikeUTF16(content) {
+		decoder := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewDecoder()
+		if len(content) > 1 && content[0] == 0 { // without a mark, its first character tells
+			decoder = unicode.UTF16(unicode.BigEndian, unicode.UseBOM).NewDecoder()
+		}
+		text, err := decoder.Bytes(content)
+		if err == nil {
+			src.content = text
+		}
+		m.add(src, 1, 1, "", "this is UTF-16 (\"Unicode Text\"), not UTF-8: "+inExcel)
+		return src
+	}
+	at, invalid := firstInvalid(src.content)
+	if !invalid {
+		return src
+	}
+	line, column := src.position(at)
+	if text, err := charmap.Windows1252.NewDecoder().Bytes(src.content); err == nil {
+		src.content = text
+	}
+	m.add(src, line, column, "", "this is not UTF-8, but looks like Windows-1252 (cp1252, \"ANSI\"): "+inExcel)
+	return src
+}
+
+// looksLikeUTF16 tells by the byte order mark, or by the zero that every second byte of
+// plain letters is.
+func looksLikeUTF16(content []byte) bool {
+	if len(content) < 2 {
+		return false
+	}
+	switch {
+	case content[0] == 0xff && content[1] == 0xfe, content[0] == 0xfe && content[1] == 0xff:
+		return true
+	case len(content) < 4:
+		return false
+	}
+	return content[0] != 0 && content[1] == 0 && content[2] != 0 && content[3] == 0 ||
+		content[0] == 0 && content[1] != 0 && content[2] == 0 && content[3] != 0
+}
+
+// firstInvalid finds the first byte that is no UTF-8.
+func firstInvalid(content []byte) (at int, invalid bool) {
+	if utf8.Valid(content) {
+		return 0, false
+	}
+	for at < len(content) {
+		r, size := utf8.DecodeRune(content[at:])
+		if r == utf8.RuneError && size == 1 {
+			return at, true
+		}
+		at += size
+	}
+	return 0, false
+}

@@ -1,0 +1,295 @@
+package ebox
+
+import (
+	"errors"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/jsonscan"
+	"ebox-gateway/internal/problem"
+)
+
+// Part is what an enterprise has to do with the call that names it.
+type Part uint8
+
+const (
+	// Asked is an enterprise whose e-Box is read. The caller must be allowed to represent
+	// it, or be allowed to act for the office itself if it is that one.
+	Asked Part = iota
+	// Changed is one whose e-Box is changed. It must be, besides, the one that path or
+	// header name.
+	Changed
+	// Sender is in whose name a message is published: the enterprise that the call is
+	// for, or the office itself.
+	Sender
+	// Recipient is who gets a message. It can be anybody.
+	Recipient
+	// Mandatary is whose mandate is asked about: the office itself, or one of those that the
+	// caller may represent.
+	Mandatary
+)
+
+// String names the part for problems and records.
+func (p Part) String() string {
+	return [...]string{"asked", "changed", "sender", "recipient", "mandatary"}[p]
+}
+
+// Named is an enterprise that the body or the query of a call names.
+type Named struct {
+	Number enterprise.Number
+	Part   Part
+	// In is "body" or "query", At the JSON pointer of the value or the parameter's name.
+	In, At string
+}
+
+// mostNamed bounds how many enterprises one call may name: an office asks about all of
+// its customers at once.
+const mostNamed = 100_000
+
+// The members that hold the number of an enterprise. Version 2 and the Federation API
+// have eboxIdValue and eboxId around it, version 3 has enterpriseNumber.
+var numberNames = []string{
+	"eboxId", "eboxIds", "eboxIdValue", "eboxIdValueList", "eboxIdList", "enterpriseNumber", "enterpriseNumbers", "enterpriseNumberList",
+	"representedEnterpriseNumber", "onBehalfOfEnterpriseNumber", "cbeNumber", "cbeNumberList",
+}
+
+// context is what the names around a value say of it.
+type context struct {
+	part Part
+	held bool // a name says that the value holds numbers
+	free bool // a name says that numbers in it are nobody's concern
+}
+
+// NamedIn gives the enterprises that a call to an e-Box API names in its query and in its
+// body, which is empty or JSON, each once for each part. What the operations of the API
+// files make of them:
+//
+//	POST  /eboxPreferences/search            eboxIdValueList: Asked
+//	POST  /citizenEboxConsents/search        eboxIdValueList: citizens; what is a CBE number all the same: Asked
+//	PATCH /eboxPreferences                   eboxId: Changed
+//	POST  /publishMessage, /ebox/messages    recipient: Recipient; sender, senderOrganizationId: Sender
+//	POST  …/{messageId}/replies              the same
+//	POST  /linkEboxMessage                   recipients: Recipient
+//	POST  /searchMessageStatus               eboxId: Recipient, of what the caller itself sent
+//	POST  /ebox/messages/search (and query)  sender, senderOrganizationId: a filter, nobody's part; the rest: Asked
+//	PATCH /ebox/messages                     none; what is there all the same: Changed
+//	GET   …/hasMandate                       mandataryEnterpriseNumber: Mandatary
+//	any other                                Asked in a read, Changed in all others
+//
+// It is read on the principle that the upstream must not find a number where the gateway
+// finds none: names are compared as jsonscan.Spells does, and at any depth. A value that
+// is written as a CBE number in any form counts. One that has digits enough to be read
+// as one, and is written as none and as no SSIN, is refused: it would have to be guessed
+// what an upstream takes it for. Any other value passes, for the upstream's own 400.
+//
+// The error is a *problem.Problem, 400: that value; a body that could be read in two
+// ways (see jsonscan.Check); a JSON Patch (RFC 6902) of such a member; more than 100,000
+// enterprises. A multipart publication is not JSON: hand its part messageToPublish over.
+func NamedIn(method, path, query string, body []byte, reads Reads) ([]Named, error) {
+	s := Segments(path)
+	n := naming{seen: make(map[Named]struct{}), citizens: len(s) > 0 && s[0] == "citizeneboxconsents"}
+	switch Classify(method, path, reads) {
+	case List, Open:
+		n.base = context{part: Asked}
+		n.filter = true
+	case Publish, Reply:
+		n.base = context{part: Recipient}
+	default:
+		n.base = context{part: Changed}
+	}
+	if err := n.query(query); err != nil {
+		return nil, err
+	}
+	if len(body) == 0 {
+		return n.list, nil
+	}
+	var fault *jsonscan.Fault
+	if errors.As(jsonscan.Check(body), &fault) {
+		return nil, unreadable(problem.Issue{Type: problem.IssueSchemaViolation, In: "body", Name: fault.At, Detail: fault.Detail})
+	}
+	if err := n.value(jsonscan.Blanks(body), "", n.base); err != nil {
+		return nil, err
+	}
+	return n.list, nil
+}
+
+func unreadable(issue problem.Issue) error {
+	return problem.BadRequest("The enterprises that the request names cannot be told for certain. Correct it and send it again.", issue)
+}
+
+// naming collects what a call names.
+type naming struct {
+	base     context
+	filter   bool // senders are what is looked for
+	citizens bool // eleven digits are an SSIN
+	list     []Named
+	seen     map[Named]struct{}
+}
+
+// below gives the context of the values under a name.
+func (n *naming) below(c context, name string) context {
+	switch {
+	case jsonscan.Spells(name, "mandataryEnterpriseNumber"):
+		return context{part: Mandatary, held: true}
+	case jsonscan.Spells(name, "recipient"), jsonscan.Spells(name, "recipients"):
+		if n.base.part == Recipient {
+			return context{part: Recipient}
+		}
+	case jsonscan.Spells(name, "sender"):
+		return context{part: Sender, free: n.filter}
+	case jsonscan.Spells(name, "senderOrganizationId"), jsonscan.Spells(name, "senderOrganizationIds"):
+		return context{part: Sender, held: true, free: n.filter}
+	}
+	for _, known := range numberNames {
+		if jsonscan.Spells(name, known) {
+			c.held = true
+			break
+		}
+	}
+	return c
+}
+
+func (n *naming) value(raw []byte, at string, c context) (err error) {
+	switch raw[0] {
+	case '{':
+		jsonscan.Members(raw, func(m jsonscan.Member) bool {
+			key := string(m.Key)
+			err = n.value(m.Value, jsonscan.Pointer(at, key), n.below(c, key))
+			return err == nil
+		})
+	case '[':
+		i := 0
+		jsonscan.Elements(raw, func(e []byte) bool {
+			err = n.value(e, at+"/"+strconv.Itoa(i), c)
+			i++
+			return err == nil
+		})
+	case '"':
+		text := jsonscan.Text(raw)
+		if strings.HasPrefix(text, "/") && n.points(text) {
+			return unreadable(problem.Issue{Type: problem.IssueInvalidInput, In: "body", Name: at,
+				Detail: "a JSON Patch of an enterprise is not understood here: send a merge patch (RFC 7396)"})
+		}
+		return n.note("body", at, text, c)
+	case 't', 'f', 'n':
+	default:
+		return n.note("body", at, string(raw), c)
+	}
+	return err
+}
+
+// points tells whether a JSON pointer leads to, or below, a member with a number.
+func (n *naming) points(pointer string) bool {
+	for segment := range strings.SplitSeq(pointer, "/") {
+		if n.below(context{}, segment).held {
+			return true
+		}
+	}
+	return false
+}
+
+func (n *naming) query(raw string) error {
+	for pair := range strings.SplitSeq(raw, "&") {
+		rawName, rawValue, _ := strings.Cut(pair, "=")
+		name, errName := url.QueryUnescape(rawName)
+		value, errValue := url.QueryUnescape(rawValue)
+		if errName != nil || errValue != nil {
+			return unreadable(problem.Issue{Type: problem.IssueSchemaViolation, In: "query", Detail: "a percent sign must be followed by two hexadecimal digits"})
+		}
+		// A dotted or bracketed name, as eboxId.eboxIdValue, means what one of its parts means.
+		c := n.base
+		for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return strings.ContainsRune(".[]/:", r) }) {
+			c = n.below(c, part)
+		}
+		for one := range strings.SplitSeq(value, ",") {
+			if err := n.note("query", name, one, c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// note records a value, if it is a number.
+func (n *naming) note(in, at, text string, c context) error {
+	if !c.held || c.free {
+		return nil
+	}
+	number, err := enterprise.Parse(text)
+	if err != nil {
+		if isSSIN := len(text) == 11 && isDigits(text); isSSIN && (n.citizens || text[0] != '0') || !couldBeNumber(text) {
+			return nil
+		}
+		if len(text) > 32 {
+			text = "" // whatever it is, it is no number to repeat
+		}
+		return unreadable(problem.Issue{Type: problem.IssueInvalidInput, In: in, Name: at, Value: strings.ToValidUTF8(text, ""),
+			Detail: "write an enterprise number as ten digits with valid check digits"})
+	}
+	key := Named{Number: number, Part: c.part}
+	if _, there := n.seen[key]; there {
+		return nil
+	}
+	if len(n.list) == mostNamed {
+		return unreadable(problem.Issue{Type: problem.IssueInvalidInput, In: in, Name: at, Detail: "the request names more than " + strconv.Itoa(mostNamed) + " enterprises: send several"})
+	}
+	n.seen[key] = struct{}{}
+	n.list = append(n.list, Named{number, c.part, in, at})
+	return nil
+}
+
+func isDigits(s string) bool { return strings.Trim(s, "0123456789") == "" }
+
+// couldBeNumber tells whether a text that is no CBE number has digits enough, of whatever
+// script, for a lenient reader to find one in it.
+func couldBeNumber(text string) bool {
+	digits, exponent := 0, false
+	for _, r := range text {
+		if unicode.IsDigit(r) {
+			digits++
+		}
+		exponent = exponent || r == 'e' || r == 'E'
+	}
+	return digits >= 9 || exponent && digits >= 2 && strings.Trim(text, "0123456789.eE+- ") == ""
+}
+
+// EnterpriseIn finds the enterprise that a path names where a template says, as
+// /ebox/{enterpriseNumber} for the Partition API; what stands below is of no concern.
+// found is false for a path that does not begin like the template, by however lenient a
+// reading. The error is a *problem.Problem, 400: the path is one that only some servers
+// take for such a path, or the number is none.
+func EnterpriseIn(template, path string) (n enterprise.Number, found bool, err error) {
+	exact, lenient := "", ""
+	pattern, got := strings.Split(template, "/")[1:], Segments(path)
+	rest := strings.TrimPrefix(path, "/")
+	written := true // every segment so far stands there as the template has it
+	for i, want := range pattern {
+		if i >= len(got) {
+			return 0, false, nil
+		}
+		segment, below, _ := cutSegment(rest)
+		rest = strings.TrimPrefix(below, "/")
+		if strings.HasPrefix(want, "{") {
+			exact, lenient = segment, got[i]
+			written = written && strings.EqualFold(exact, lenient)
+			continue
+		}
+		if got[i] != strings.ToLower(want) {
+			return 0, false, nil
+		}
+		written = written && segment == want
+	}
+	issue := problem.Issue{Type: problem.IssueInvalidInput, In: "path", Name: "enterpriseNumber", Detail: "expected as ten digits with valid check digits"}
+	if !written {
+		issue.Detail = "write the path as " + template + ", without escapes, parameters and empty segments"
+		return 0, true, unreadable(issue)
+	}
+	if n, err = enterprise.Parse(exact); err != nil || n.String() != exact {
+		issue.Value = exact
+		return 0, true, unreadable(issue)
+	}
+	return n, true, nil
+}

@@ -1,0 +1,306 @@
+// Package jsonscan walks JSON texts (RFC 8259) that are known to be valid, and takes
+// them apart without changing or copying a byte. Check is where a text from elsewhere
+// becomes one that is known to be valid.
+package jsonscan
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// deepestBody is how many objects and arrays Check lets stand in one another.
+const deepestBody = 64
+
+// Fault is why a text could be read in two ways.
+type Fault struct {
+	// At is the place, as a JSON pointer (RFC 6901) with long keys cut.
+	At string
+	// Detail goes on from the name of the place.
+	Detail string
+}
+
+// Error implements error.
+func (f *Fault) Error() string { return f.At + ": " + f.Detail }
+
+// Check refuses what two readers could read in two ways: invalid UTF-8 or JSON, a
+// byte order mark, a key that is repeated within its object, in whatever case, and what
+// is nested deeper than 64. The error is a *Fault.
+func Check(body []byte) error {
+	switch {
+	case bytes.HasPrefix(body, []byte("\ufeff")):
+		return &Fault{"", "it begins with a byte order mark: send the JSON without one"}
+	case !utf8.Valid(body):
+		return &Fault{"", "it is not valid UTF-8"}
+	case !json.Valid(body):
+		return &Fault{"", "it is not valid JSON"}
+	}
+	return checkKeys(Blanks(body), "", 0)
+}
+
+func checkKeys(value []byte, at string, depth int) (err error) {
+	if depth > deepestBody {
+		return &Fault{at, "it is nested deeper than " + strconv.Itoa(deepestBody)}
+	}
+	switch value[0] {
+	case '{':
+		seen := make(map[string]struct{})
+		Members(value, func(m Member) bool {
+			key := strings.ToLower(string(m.Key))
+			name := Pointer(at, string(m.Key))
+			if _, twice := seen[key]; twice {
+				err = &Fault{name, "the key is repeated within its object"}
+				return false
+			}
+			seen[key] = struct{}{}
+			err = checkKeys(m.Value, name, depth+1)
+			return err == nil
+		})
+	case '[':
+		i := 0
+		Elements(value, func(e []byte) bool {
+			err = checkKeys(e, at+"/"+strconv.Itoa(i), depth+1)
+			i++
+			return err == nil
+		})
+	}
+	return err
+}
+
+// Pointer appends a key to a JSON pointer. Of a long key it takes the beginning.
+func Pointer(at, key string) string {
+	const most = 64
+	if len(key) > most {
+		key = strings.ToValidUTF8(key[:most], "") + "…"
+	}
+	return at + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+}
+
+// Spells tells whether the letters of s are those of name, in any case that some
+// server folds: besides ASCII's that is every letter whose upper or lower case is
+// one of ASCII, such as the long s and the dotless i. What stands between the letters
+// is passed over, except for the signs that part segments: a dot, a colon, a slash,
+// brackets.
+func Spells(s, name string) bool {
+	at := 0
+	for _, r := range s {
+		switch {
+		case r == '.' || r == '[' || r == ']' || r == '/' || r == ':':
+			return false
+		case !unicode.IsLetter(r) && !unicode.IsDigit(r):
+			continue
+		case at == len(name):
+			return false
+		}
+		want := rune(name[at] | 0x20)
+		if unicode.ToLower(r) != want && unicode.ToLower(unicode.ToUpper(r)) != want {
+			return false
+		}
+		at++
+	}
+	return at == len(name)
+}
+
+// Blanks returns b without the white space in front.
+func Blanks(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t' || b[0] == '\r' || b[0] == '\n') {
+		b = b[1:]
+	}
+	return b
+}
+
+// stringEnd gives the length of the string that b begins with, its quotes included.
+func stringEnd(b []byte) int {
+	i := 1
+	for b[i] != '"' {
+		if b[i] == '\\' {
+			i++
+		}
+		i++
+	}
+	return i + 1
+}
+
+// valueEnd gives the length of the value that b begins with.
+func valueEnd(b []byte) int {
+	switch b[0] {
+	case '"':
+		return stringEnd(b)
+	case '{', '[':
+		depth := 0
+		for i := 0; ; {
+			switch b[i] {
+			case '"':
+				i += stringEnd(b[i:])
+				continue
+			case '{', '[':
+				depth++
+			case '}', ']':
+				if depth--; depth == 0 {
+					return i + 1
+				}
+			}
+			i++
+		}
+	}
+	if end := bytes.IndexAny(b, " \t\r\n,]}"); end >= 0 {
+		return end
+	}
+	return len(b)
+}
+
+// Member is one member of an object: its key without escapes, its value as written,
+// and where it stands, from its key to the end of its value.
+type Member struct {
+	Key, Value []byte
+	Start, End int
+}
+
+// Members calls yield for each member of the object, until it returns false.
+func Members(object []byte, yield func(Member) bool) {
+	at := func(rest []byte) int { return len(object) - len(rest) }
+	for rest := Blanks(object[1:]); rest[0] != '}'; {
+		m := Member{Start: at(rest)}
+		n := stringEnd(rest)
+		m.Key = inside(rest[:n])
+		rest = Blanks(Blanks(rest[n:])[1:])
+		n = valueEnd(rest)
+		m.Value, rest = rest[:n], rest[n:]
+		m.End = at(rest)
+		if !yield(m) {
+			return
+		}
+		if rest = Blanks(rest); rest[0] == ',' {
+			rest = Blanks(rest[1:])
+		}
+	}
+}
+
+// Elements calls yield for each element of the array, until it returns false.
+func Elements(array []byte, yield func([]byte) bool) {
+	for rest := Blanks(array[1:]); rest[0] != ']'; {
+		n := valueEnd(rest)
+		if !yield(rest[:n]) {
+			return
+		}
+		if rest = Blanks(rest[n:]); rest[0] == ',' {
+			rest = Blanks(rest[1:])
+		}
+	}
+}
+
+// Deepest is how many objects and arrays of what a provider says may stand in one
+// another: the API's messages have six, and common readers give up at 64.
+const Deepest = 32
+
+// Readable tells whether every reader of JSON takes a value: one that does not would
+// refuse the whole answer for it, the messages of the others included. It may not be
+// nested too deep, nor hold half of a surrogate pair (RFC 8259, sections 8.2 and 9).
+func Readable(value []byte) bool {
+	depth := 0
+	for i := 0; i < len(value); i++ {
+		switch value[i] {
+		case '"':
+			n := stringEnd(value[i:])
+			if !isText(value[i : i+n]) {
+				return false
+			}
+			i += n - 1
+		case '{', '[':
+			if depth++; depth > Deepest {
+				return false
+			}
+		case '}', ']':
+			depth--
+		}
+	}
+	return true
+}
+
+// isText tells whether the escapes of a string are whole characters.
+func isText(quoted []byte) bool {
+	for {
+		i := bytes.IndexByte(quoted, '\\')
+		if i < 0 {
+			return true
+		}
+		escape := quoted[i:]
+		if escape[1] != 'u' {
+			quoted = escape[2:]
+			continue
+		}
+		switch half(escape) {
+		case 'h':
+			if half(escape[6:]) != 'l' {
+				return false
+			}
+			escape = escape[6:]
+		case 'l':
+			return false
+		}
+		quoted = escape[6:]
+	}
+}
+
+// half tells the high ('h') and the low ('l') half of a surrogate pair at the beginning
+// of b; 0 if there is neither.
+func half(b []byte) byte {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' || b[2]|0x20 != 'd' {
+		return 0
+	}
+	switch c := b[3] | 0x20; {
+	case c == '8' || c == '9' || c == 'a' || c == 'b':
+		return 'h'
+	case c >= 'c' && c <= 'f':
+		return 'l'
+	}
+	return 0
+}
+
+// inside gives what a string means, without its escapes.
+func inside(quoted []byte) []byte {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1]
+	}
+	var s string
+	_ = json.Unmarshal(quoted, &s) // valid, as the whole is
+	return []byte(s)
+}
+
+// Text gives what a string, with its quotes, means.
+func Text(quoted []byte) string { return string(inside(quoted)) }
+
+// Without gives the inside of an object but for its members of a name, in whatever case:
+// what stands between its braces. It is empty if nothing is left. Many readers take
+// ProviderId for providerId, and the last of them for the one that counts.
+func Without(object []byte, key string) []byte {
+	all := bytes.TrimRight(Blanks(object[1:len(object)-1]), " \t\r\n")
+	name, there := []byte(key), false
+	Members(object, func(m Member) bool { there = bytes.EqualFold(m.Key, name); return !there })
+	if !there {
+		return all
+	}
+	kept := make([]byte, 0, len(all))
+	Members(object, func(m Member) bool {
+		if !bytes.EqualFold(m.Key, name) {
+			if len(kept) > 0 {
+				kept = append(kept, ',')
+			}
+			kept = append(kept, object[m.Start:m.End]...)
+		}
+		return true
+	})
+	return kept
+}
+
+// Quoted is s as JSON, with nothing escaped that need not be.
+func Quoted(s string) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(s) // a string always can be
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}

@@ -1,0 +1,393 @@
+// Package links turns links into an upstream into links that lead back through the
+// gateway, in header fields and in JSON, byte by byte and without parsing the whole.
+package links
+
+import (
+	"bytes"
+	"net/url"
+	"strings"
+)
+
+// Base is where links into an upstream lead for one caller.
+type Base struct {
+	// Origin is the gateway as this caller reaches it: "http://host[:port]".
+	Origin string
+	// Prefix is the path that stands for the upstream's base, escaped, without a
+	// trailing slash: "/enterprises/0206731645/ebox/providers/nsso".
+	Prefix string
+	// Named is a query parameter, "name=value", without which the upstream would not
+	// know for whom a link is followed; empty for none. A link stays as it is if its
+	// query has a parameter that begins with NamedBy.
+	Named, NamedBy string
+}
+
+// Forms is what is known in advance about links into an upstream.
+type Forms struct {
+	host  string // lower case, IPv6 in brackets
+	port  string // empty for the default of the scheme
+	path  string // escaped, without a trailing slash
+	https bool
+	exact string // the base as it is mostly written
+}
+
+// NewForms prepares for links below a base URL, whose escaped path without a trailing slash
+// is path.
+func NewForms(base *url.URL, path string) Forms {
+	host, port := splitPort(strings.ToLower(base.Host))
+	f := Forms{host: host, port: port, path: path, https: base.Scheme == "https"}
+	if port == defaultPort(f.https) {
+		f.port = ""
+	}
+	f.exact = base.Scheme + "://" + strings.ToLower(base.Host) + path
+	return f
+}
+
+func defaultPort(https bool) string {
+	if https {
+		return "443"
+	}
+	return "80"
+}
+
+func splitPort(hostport string) (host, port string) {
+	i := strings.LastIndexByte(hostport, ':')
+	if i < 0 || strings.IndexByte(hostport[i:], ']') >= 0 {
+		return hostport, ""
+	}
+	return hostport[:i], hostport[i+1:]
+}
+
+// Map turns links into an upstream into links that one caller can follow.
+type Map struct {
+	forms *Forms
+	base  Base
+}
+
+// NewMap makes the map of one upstream for one caller.
+func NewMap(forms *Forms, base Base) Map { return Map{forms: forms, base: base} }
+
+// appendLink appends to dst what the link becomes, and tells whether it leads into
+// the upstream at all; if not, dst is as it was. The link is the inside of a JSON
+// string if inJSON, and then may hold escapes; what the base does not cover is
+// copied as it stands, and new slashes are escaped the way the link escaped its
+// own. An absolute URL stays one, and so does an absolute path.
+func (m *Map) appendLink(dst, link []byte, inJSON bool) ([]byte, bool) {
+	if len(link) == 0 {
+		return dst, false
+	}
+	switch link[0] {
+	case 'h', 'H', '/', '\\':
+	default:
+		return dst, false
+	}
+	// The common cases cost one comparison.
+	if exact := m.forms.exact; len(link) >= len(exact) && string(link[:len(exact)]) == exact {
+		if rest := link[len(exact):]; underBase(rest, inJSON) {
+			return m.append(dst, true, "/", rest), true
+		}
+	}
+	if path := m.forms.path; path != "" && len(link) > 1 && link[1] != '/' && len(link) >= len(path) && string(link[:len(path)]) == path {
+		if rest := link[len(path):]; underBase(rest, inJSON) {
+			return m.append(dst, false, "/", rest), true
+		}
+	}
+	s := scanner{b: link, inJSON: inJSON}
+	https := s.skip("https:")
+	scheme := https || s.skip("http:")
+	if !scheme {
+		https = m.forms.https
+	}
+	slash := s.slash()
+	absolute := s.skip("//")
+	if scheme && !absolute || absolute && !m.authority(&s, https) {
+		return dst, false
+	}
+	if !s.skipExactly(m.forms.path) {
+		return dst, false
+	}
+	rest := link[s.i:]
+	if !underBase(rest, inJSON) {
+		return dst, false
+	}
+	return m.append(dst, absolute, slash, rest), true
+}
+
+// authority consumes host and port and compares them. Any scheme will do: the
+// upstreams' own guides print http for what is only served over https.
+func (m *Map) authority(s *scanner, https bool) bool {
+	if !s.skip(m.forms.host) {
+		return false
+	}
+	var digits [6]byte
+	port := digits[:0]
+	if c, _ := s.peek(); c == ':' {
+		s.next()
+		for len(port) < len(digits) {
+			c, _ := s.peek()
+			if c < '0' || c > '9' {
+				break
+			}
+			port = append(port, c)
+			s.next()
+		}
+	}
+	if string(port) == defaultPort(https) {
+		port = port[:0]
+	}
+	if string(port) != m.forms.port {
+		return false
+	}
+	c, more := s.peek()
+	return !more || c == '/' || c == '?' || c == '#'
+}
+
+func (m *Map) append(dst []byte, absolute bool, slash string, rest []byte) []byte {
+	start := len(dst)
+	if absolute {
+		dst = appendSlashes(dst, m.base.Origin, slash)
+	}
+	dst = appendSlashes(dst, m.base.Prefix, slash)
+	fragment := len(rest)
+	if i := bytes.IndexByte(rest, '#'); i >= 0 {
+		fragment = i
+	}
+	dst = append(dst, rest[:fragment]...)
+	if len(dst) == start { // the root, where the gateway's prefix is the root too
+		dst = append(dst, slash...)
+	}
+	dst = m.appendNamed(dst, rest[:fragment])
+	return append(dst, rest[fragment:]...)
+}
+
+// appendNamed appends the parameter that a link needs, unless it has it. One whose name
+// is written with escapes is not seen: the link then names the enterprise twice, and
+// whoever follows it is told so.
+func (m *Map) appendNamed(dst, link []byte) []byte {
+	if m.base.Named == "" {
+		return dst
+	}
+	mark := byte('?')
+	if i := bytes.IndexByte(link, '?'); i >= 0 {
+		if bytes.Contains(link[i:], []byte(m.base.NamedBy)) {
+			return dst
+		}
+		mark = '&'
+	}
+	return append(append(dst, mark), m.base.Named...)
+}
+
+func appendSlashes(dst []byte, s, slash string) []byte {
+	if slash == "/" {
+		return append(dst, s...)
+	}
+	for i := range len(s) {
+		if s[i] == '/' {
+			dst = append(dst, slash...)
+		} else {
+			dst = append(dst, s[i])
+		}
+	}
+	return dst
+}
+
+// underBase tells whether what follows the base begins at a path boundary and has
+// no dot segments, with which it could lead out of the base again.
+func underBase(rest []byte, inJSON bool) bool {
+	if len(rest) == 0 {
+		return true
+	}
+	s := scanner{b: rest, inJSON: inJSON}
+	switch c, _ := s.peek(); c {
+	case '?', '#':
+		return true
+	case '/':
+	default:
+		return false
+	}
+	if bytes.IndexByte(rest, '.') < 0 && bytes.IndexByte(rest, '%') < 0 && bytes.IndexByte(rest, '\\') < 0 {
+		return true
+	}
+	for dots, others := 0, 0; ; {
+		c, more := s.peek()
+		switch {
+		case !more || c == '/' || c == '\\' || c == '?' || c == '#':
+			if others == 0 && (dots == 1 || dots == 2) {
+				return false
+			}
+			if c != '/' && c != '\\' { // the path ends
+				return true
+			}
+			dots, others = 0, 0
+			s.next()
+		case c == '.':
+			dots++
+			s.next()
+		case s.skip("%2e"):
+			dots++
+		default:
+			others++
+			s.next()
+		}
+	}
+}
+
+// Under gives the escaped path below the base, with its query, of an absolute URL; false
+// if it leads elsewhere.
+func (f *Forms) Under(u *url.URL) (path, query string, ok bool) {
+	host, port := splitPort(strings.ToLower(u.Host))
+	if port == defaultPort(u.Scheme == "https") {
+		port = ""
+	}
+	path, under := strings.CutPrefix(u.EscapedPath(), f.path)
+	if host != f.host || port != f.port || (u.Scheme == "https") != f.https || !under || path != "" && path[0] != '/' {
+		return "", "", false
+	}
+	return path, u.RawQuery, true
+}
+
+// scanner reads a link byte by byte; in a JSON string, an escape is one byte.
+type scanner struct {
+	b      []byte
+	i      int
+	inJSON bool
+}
+
+// peek gives the next byte, decoded, without consuming it; a character beyond
+// ASCII that is escaped gives 0xff. More is false at the end.
+func (s *scanner) peek() (c byte, more bool) {
+	c, width := s.decode()
+	return c, width > 0
+}
+
+func (s *scanner) next() {
+	_, width := s.decode()
+	s.i += width
+}
+
+func (s *scanner) decode() (c byte, width int) {
+	if s.i >= len(s.b) {
+		return 0, 0
+	}
+	c = s.b[s.i]
+	if c != '\\' || !s.inJSON || s.i+1 >= len(s.b) {
+		return c, 1
+	}
+	switch e := s.b[s.i+1]; e {
+	case 'u':
+		if s.i+6 > len(s.b) {
+			return 0xff, 2
+		}
+		v := 0
+		for _, d := range s.b[s.i+2 : s.i+6] {
+			if !ishex(d) {
+				return 0xff, 2
+			}
+			v = v<<4 | int(unhex(d))
+		}
+		if v > 0x7f {
+			v = 0xff
+		}
+		return byte(v), 6
+	case 'b', 'f', 'n', 'r', 't':
+		return ' ', 2 // a control character; none can stand in a link
+	default:
+		return e, 2 // \/ \" \\
+	}
+}
+
+// skip consumes text if it comes next, letters in either case. Text is in lower
+// case.
+func (s *scanner) skip(text string) bool { return s.match(text, true) }
+
+// skipExactly consumes text if it comes next.
+func (s *scanner) skipExactly(text string) bool { return s.match(text, false) }
+
+func (s *scanner) match(text string, fold bool) bool {
+	start := s.i
+	for i := range len(text) {
+		c, width := s.decode()
+		if fold && 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		if width == 0 || c != text[i] {
+			s.i = start
+			return false
+		}
+		s.i += width
+	}
+	return true
+}
+
+// slash gives the next slash as it is written here.
+func (s *scanner) slash() string {
+	if c, width := s.decode(); c == '/' && width > 1 {
+		return string(s.b[s.i : s.i+width])
+	}
+	return "/"
+}
+
+// Header rewrites a field whose value is one link: Location, Content-Location.
+func (m *Map) Header(values []string) []string {
+	for i, v := range values {
+		if link, ok := m.appendLink(nil, []byte(v), false); ok {
+			values = replace(values, i, string(link))
+		}
+	}
+	return values
+}
+
+// LinkHeader rewrites the targets of Link fields (RFC 8288, section 3), all that
+// stand in one value. An angle bracket within a quoted parameter is no target.
+func (m *Map) LinkHeader(values []string) []string {
+	for i, v := range values {
+		var out []byte
+		done, quoted := 0, false
+		for j := 0; j < len(v); j++ {
+			switch {
+			case quoted && v[j] == '\\':
+				j++
+			case v[j] == '"':
+				quoted = !quoted
+			case !quoted && v[j] == '<':
+				end := strings.IndexByte(v[j:], '>')
+				if end < 0 {
+					j = len(v)
+					break
+				}
+				target := []byte(v[j+1 : j+end])
+				mark := len(out)
+				out = append(out, v[done:j+1]...)
+				var ok bool
+				if out, ok = m.appendLink(out, target, false); ok {
+					done = j + end
+				} else {
+					out = out[:mark]
+				}
+				j += end
+			}
+		}
+		if done > 0 {
+			values = replace(values, i, string(append(out, v[done:]...)))
+		}
+	}
+	return values
+}
+
+// replace gives a copy of values with one of them changed: the slice may belong to
+// an answer in the cache.
+func replace(values []string, i int, v string) []string {
+	copied := append([]string(nil), values...)
+	copied[i] = v
+	return copied
+}
+
+func ishex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f'
+}
+
+func unhex(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return (c | 0x20) - 'a' + 10
+}

@@ -1,0 +1,285 @@
+package links
+
+import (
+	"bytes"
+	"encoding/json"
+	"math/rand/v2"
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func testLinks(t testing.TB, base string) *Map {
+	t.Helper()
+	u, err := url.Parse(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forms := NewForms(u, strings.TrimRight(u.EscapedPath(), "/"))
+	m := NewMap(&forms, Base{Origin: "http://gw:8080", Prefix: "/enterprises/1/nsso"})
+	return &m
+}
+
+func TestLinksIntoTheUpstreamLeadBack(t *testing.T) {
+	const base = "https://services.socialsecurity.be/REST/v3"
+	cases := []struct{ name, base, link, want string }{
+		{"an absolute URL", base, "https://services.socialsecurity.be/REST/v3/ebox", "http://gw:8080/enterprises/1/nsso/ebox"},
+		{"the base itself", base, "https://services.socialsecurity.be/REST/v3", "http://gw:8080/enterprises/1/nsso"},
+		{"the base with a slash", base, "https://services.socialsecurity.be/REST/v3/", "http://gw:8080/enterprises/1/nsso/"},
+		{"the base with a query", base, "https://services.socialsecurity.be/REST/v3?a=b", "http://gw:8080/enterprises/1/nsso?a=b"},
+		{"the base with a fragment", base, "https://services.socialsecurity.be/REST/v3#a", "http://gw:8080/enterprises/1/nsso#a"},
+		{"http for what is https", base, "http://services.socialsecurity.be/REST/v3/x", "http://gw:8080/enterprises/1/nsso/x"},
+		{"a host in capitals", base, "HTTPS://Services.SocialSecurity.BE/REST/v3/x", "http://gw:8080/enterprises/1/nsso/x"},
+		{"the default port", base, "https://services.socialsecurity.be:443/REST/v3/x", "http://gw:8080/enterprises/1/nsso/x"},
+		{"the default port of http", base, "http://services.socialsecurity.be:80/REST/v3/x", "http://gw:8080/enterprises/1/nsso/x"},
+		{"a host without scheme", base, "//services.socialsecurity.be/REST/v3/x", "http://gw:8080/enterprises/1/nsso/x"},
+		{"an absolute path", base, "/REST/v3/x?page=2", "/enterprises/1/nsso/x?page=2"},
+		{"a URL in a parameter stays", base, "/REST/v3/x?next=https://services.socialsecurity.be/REST/v3/y", "/enterprises/1/nsso/x?next=https://services.socialsecurity.be/REST/v3/y"},
+		{"dots in a query are no dot segments", base, "/REST/v3/x?a=/../b", "/enterprises/1/nsso/x?a=/../b"},
+		{"a name with dots", base, "/REST/v3/x..y/.../z.pdf", "/enterprises/1/nsso/x..y/.../z.pdf"},
+		{"an encoded percent sign", base, "/REST/v3/100%25/%20", "/enterprises/1/nsso/100%25/%20"},
+		{"slashes escaped with a backslash", base, `https:\/\/services.socialsecurity.be\/REST\/v3\/x`, `http:\/\/gw:8080\/enterprises\/1\/nsso\/x`},
+		{"slashes escaped as code points", base, `https:\u002f\u002fservices.socialsecurity.be\u002fREST\u002Fv3\u002fx`, `http:\u002f\u002fgw:8080\u002fenterprises\u002f1\u002fnsso\u002fx`},
+		{"an escaped ampersand behind the base", base, `/REST/v3/x?a=1\u0026b=2`, `/enterprises/1/nsso/x?a=1\u0026b=2`},
+		{"a path with escaped slashes", base, `\/REST\/v3\/x`, `\/enterprises\/1\/nsso\/x`},
+		{"a letter escaped", base, `\u0068ttps://services.socialsecurity.be/REST/v3/x`, `http://gw:8080/enterprises/1/nsso/x`},
+		{"a base of another port", "https://h:8443/a", "https://h:8443/a/x", "http://gw:8080/enterprises/1/nsso/x"},
+		{"a base that names its default port", "https://h:443/a", "https://h/a/x", "http://gw:8080/enterprises/1/nsso/x"},
+		{"a base without a path", "https://h", "https://h:443/x", "http://gw:8080/enterprises/1/nsso/x"},
+		{"a path where the base has none", "https://h", "/x", "/enterprises/1/nsso/x"},
+		{"an IPv6 host", "http://[::1]:8080/a", "http://[::1]:8080/a/x", "http://gw:8080/enterprises/1/nsso/x"},
+
+		{"another host", base, "https://example.be/REST/v3/x", ""},
+		{"a host that only begins alike", base, "https://services.socialsecurity.be.evil.example/REST/v3/x", ""},
+		{"user information", base, "https://services.socialsecurity.be@evil.example/REST/v3/x", ""},
+		{"user information before the host", base, "https://a@services.socialsecurity.be/REST/v3/x", ""},
+		{"another port", base, "https://services.socialsecurity.be:8443/REST/v3/x", ""},
+		{"the port of the other scheme", base, "https://services.socialsecurity.be:80/REST/v3/x", ""},
+		{"a path beside the base", base, "https://services.socialsecurity.be/REST/v30/x", ""},
+		{"a path above the base", base, "https://services.socialsecurity.be/REST", ""},
+		{"a path in other letters", base, "/rest/v3/x", ""},
+		{"dot segments that lead out", base, "/REST/v3/../v4", ""},
+		{"encoded dot segments", base, "/REST/v3/%2E%2e/v4", ""},
+		{"dot segments in escaped slashes", base, `\/REST\/v3\/..\/v4`, ""},
+		{"an absolute URL with dot segments", base, "https://services.socialsecurity.be/REST/v3/a/..", ""},
+		{"a relative path", base, "ebox/messages", ""},
+		{"another scheme", base, "mailto:a@services.socialsecurity.be", ""},
+		{"half a scheme", base, "https:/services.socialsecurity.be/REST/v3", ""},
+		{"nothing", base, "", ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			got, ok := testLinks(t, c.base).appendLink([]byte("before "), []byte(c.link), true)
+			want := "before " + c.want
+			if ok != (c.want != "") || string(got) != want {
+				t.Fatalf("%s\n got %s %v\nwant %s", c.link, got, ok, want)
+			}
+		})
+	}
+}
+
+func rewriteWhole(m *Map, text string) string {
+	w := Rewriter{Links: *m}
+	return string(w.End(w.Write(nil, []byte(text))))
+}
+
+func TestJSONIsRewrittenInPlace(t *testing.T) {
+	m := testLinks(t, "https://h/b")
+	cases := []struct{ name, text, want string }{
+		{"href", `{"href":"https://h/b/1"}`, `{"href":"http://gw:8080/enterprises/1/nsso/1"}`},
+		{"a name that ends in Href", `{"contentHref":"/b/1"}`, `{"contentHref":"/enterprises/1/nsso/1"}`},
+		{"a name that ends in Url", `{"imageUrl":"/b/1"}`, `{"imageUrl":"/enterprises/1/nsso/1"}`},
+		{"nested, with white space", "{ \"_links\" :\r\n { \"self\":\t{\"href\" : \"/b/1\"} } }", "{ \"_links\" :\r\n { \"self\":\t{\"href\" : \"/enterprises/1/nsso/1\"} } }"},
+		{"a name with escapes", `{"h\u0072ef":"/b/1","x\u0055rl":"/b/2","x\u0048re\u0066":"/b"}`, `{"h\u0072ef":"/enterprises/1/nsso/1","x\u0055rl":"/enterprises/1/nsso/2","x\u0048re\u0066":"/enterprises/1/nsso"}`},
+		{"two after one another", `[{"href":"/b"},{"href":"/b"}]`, `[{"href":"/enterprises/1/nsso"},{"href":"/enterprises/1/nsso"}]`},
+		{"a value that looks like a name", `{"a":"href","b":"/b/1","href":"/b/2"}`, `{"a":"href","b":"/b/1","href":"/enterprises/1/nsso/2"}`},
+
+		{"another name", `{"link":"/b/1","HREF":"/b/1","xhref":"/b/1","url":"/b/1","x_url":"/b/1"}`, ""},
+		{"a name in an array", `["href","/b/1"]`, ""},
+		{"a number", `{"href":1,"x":"/b/1"}`, ""},
+		{"null", `{"href":null,"x":"/b/1"}`, ""},
+		{"an object", `{"href":{"x":"/b/1"}}`, ""},
+		{"quotes in strings", `{"a":"\"href\":\"/b/1\"","b\\":"\\\\","c":"\\\"href\":"}`, ""},
+		{"a text in quotes that mentions links", `{"text":"see \"href\": \"/b/1\" there"}`, ""},
+		{"nothing", ``, ""},
+		{"an unfinished string", `{"href":"/b/1`, ""},
+		{"an unfinished escape", `{"href":"/b/1\`, ""},
+		{"no JSON", `<a href="/b/1">`, ""},
+		{"a link longer than any request line", `{"href":"/b/` + strings.Repeat("a", maxLink) + `"}`, ""},
+		{"a name longer than any", `{"` + strings.Repeat("a", maxLink) + `Url":"/b/1"}`, ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			want := c.want
+			if want == "" {
+				want = c.text
+			}
+			for size := 1; size <= len(c.text)+1; size = size*2 + 1 {
+				w := Rewriter{Links: *m}
+				var got []byte
+				for rest := []byte(c.text); len(rest) > 0; {
+					n := min(size, len(rest))
+					got = w.Write(got, rest[:n])
+					rest = rest[n:]
+				}
+				if got = w.End(got); string(got) != want {
+					t.Fatalf("in chunks of %d\n got %s\nwant %s", size, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestTheRewriterHoldsBackLittle(t *testing.T) {
+	w := Rewriter{Links: *testLinks(t, "https://h/b")}
+	chunk := bytes.Repeat([]byte("a"), 32<<10)
+	out := w.Write(nil, []byte(`{"href":"`))
+	for range 100 {
+		out = w.Write(out[:0], chunk)
+		if len(w.carry) > maxLink+1 || cap(w.carry) > 4*len(chunk) {
+			t.Fatalf("%d bytes held back in %d", len(w.carry), cap(w.carry))
+		}
+	}
+}
+
+// Any chunking gives the same output; JSON stays JSON, and apart from links into
+// the upstream it stays equal.
+func FuzzRewriter(f *testing.F) {
+	for _, s := range []string{
+		`{"href":"https://h/b/1","a":["x\"",1,null]}`, `{"h\u0072ef" : "\/b\/1\u0026x"}`,
+		`{"href":"/b/..","xUrl":"\\"}`, `{"a\\":"\\\"","href":"//h/b?x"}`, `"href"`, `{"href":"HTTP://H:80/b#"}`,
+	} {
+		f.Add(s, uint64(1))
+	}
+	m := testLinks(f, "https://h/b")
+	f.Fuzz(func(t *testing.T, text string, seed uint64) {
+		want := rewriteWhole(m, text)
+		random := rand.New(rand.NewPCG(seed, 1))
+		w := Rewriter{Links: *m}
+		var got []byte
+		for rest := []byte(text); len(rest) > 0; {
+			n := 1 + random.IntN(len(rest))
+			got = w.Write(got, rest[:n])
+			rest = rest[n:]
+		}
+		if got = w.End(got); string(got) != want {
+			t.Fatalf("chunks change the output of %q\n got %q\nwant %q", text, got, want)
+		}
+		if !json.Valid([]byte(text)) {
+			return
+		}
+		var before, after any
+		if err := json.Unmarshal([]byte(text), &before); err != nil {
+			return
+		}
+		if err := json.Unmarshal(got, &after); err != nil {
+			t.Fatalf("%q became %q: %v", text, got, err)
+		}
+		if !equalButLinks("", before, after) {
+			t.Fatalf("%q became %q", text, got)
+		}
+	})
+}
+
+func equalButLinks(name string, a, b any) bool {
+	switch a := a.(type) {
+	case map[string]any:
+		b, ok := b.(map[string]any)
+		if !ok || len(a) != len(b) {
+			return false
+		}
+		for k, v := range a {
+			if !equalButLinks(k, v, b[k]) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		b, ok := b.([]any)
+		if !ok || len(a) != len(b) {
+			return false
+		}
+		for i := range a {
+			if !equalButLinks("", a[i], b[i]) {
+				return false
+			}
+		}
+		return true
+	case string:
+		if name == "href" || strings.HasSuffix(name, "Href") || strings.HasSuffix(name, "Url") {
+			s, ok := b.(string)
+			return ok && (s == a || strings.HasPrefix(s, "http://gw:8080/enterprises/1/nsso") || strings.HasPrefix(s, "/enterprises/1/nsso"))
+		}
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+func TestLinksNameTheEnterpriseThatTheyAreFollowedFor(t *testing.T) {
+	m := testLinks(t, "https://services.socialsecurity.be/REST/v1")
+	m.base.Named, m.base.NamedBy = "representedEnterpriseNumber=0206731645", "representedEnterprise"
+	for link, want := range map[string]string{
+		"/REST/v1/mandates/7":          "/enterprises/1/nsso/mandates/7?representedEnterpriseNumber=0206731645",
+		"/REST/v1":                     "/enterprises/1/nsso?representedEnterpriseNumber=0206731645",
+		"/REST/v1/mandates?page=2":     "/enterprises/1/nsso/mandates?page=2&representedEnterpriseNumber=0206731645",
+		"/REST/v1/mandates?page=2#top": "/enterprises/1/nsso/mandates?page=2&representedEnterpriseNumber=0206731645#top",
+		"/REST/v1/mandates#top":        "/enterprises/1/nsso/mandates?representedEnterpriseNumber=0206731645#top",
+		"/REST/v1/mandates?representedEnterpriseNumber=0212148896": "/enterprises/1/nsso/mandates?representedEnterpriseNumber=0212148896",
+		"/REST/v1/mandates?a=b&representedEnterprise=0212148896":   "/enterprises/1/nsso/mandates?a=b&representedEnterprise=0212148896",
+		"https://services.socialsecurity.be/REST/v1/mandates/7":    "http://gw:8080/enterprises/1/nsso/mandates/7?representedEnterpriseNumber=0206731645",
+	} {
+		if got, ok := m.appendLink(nil, []byte(link), false); !ok || string(got) != want {
+			t.Errorf("%s: %s, want %s", link, got, want)
+		}
+	}
+	if got, ok := m.appendLink([]byte("x"), []byte("https://elsewhere.example/REST/v1/a"), false); ok || string(got) != "x" {
+		t.Errorf("%s", got)
+	}
+}
+
+func TestLinkHeaders(t *testing.T) {
+	m := testLinks(t, "https://h/b")
+	for in, want := range map[string]string{
+		`</b/1>; rel="next"`:                         `</enterprises/1/nsso/1>; rel="next"`,
+		`<https://h/b/1>;rel=a, <https://h/b/2>;b`:   `<http://gw:8080/enterprises/1/nsso/1>;rel=a, <http://gw:8080/enterprises/1/nsso/2>;b`,
+		`<https://x/1>; title="</b/1>", </b/2>`:      `<https://x/1>; title="</b/1>", </enterprises/1/nsso/2>`,
+		`<https://x/1>; title="a\"</b/1>", </b/2>;c`: `<https://x/1>; title="a\"</b/1>", </enterprises/1/nsso/2>;c`,
+		`</b/1`:      `</b/1`,
+		`<x>; rel=a`: `<x>; rel=a`,
+	} {
+		values := []string{in}
+		if got := m.LinkHeader(values); got[0] != want {
+			t.Errorf("%s\n got %s\nwant %s", in, got[0], want)
+		}
+		if values[0] != in {
+			t.Error("the upstream's own slice was changed")
+		}
+	}
+}
+
+// list is an answer of the usual size: about two kilobytes with twenty links.
+func list() []byte {
+	var b bytes.Buffer
+	b.WriteString(`{"items":[`)
+	for i := range 10 {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(`{"id":"0190f7c2-4d2e-7f00-8000-0123456789ab","subject":{"nl":"Bericht","fr":"Message"},"read":false,"pages":12,` +
+			`"contentHref":"https://services.socialsecurity.be/REST/v3/ebox/messages/1/body","_links":{"self":{"href":"/REST/v3/ebox/messages/1"}}}`)
+	}
+	b.WriteString(`],"totalItems":10}`)
+	return b.Bytes()
+}
+
+func BenchmarkRewriter(b *testing.B) {
+	m := testLinks(b, "https://services.socialsecurity.be/REST/v3")
+	text := list()
+	out := make([]byte, 0, 4*len(text))
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		w := Rewriter{Links: *m}
+		out = w.End(w.Write(out[:0], text))
+	}
+}

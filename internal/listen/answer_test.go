@@ -1,0 +1,544 @@
+package listen
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+// wantReset reads to the end, which must be a reset.
+func (c *caller) wantReset() {
+	c.t.Helper()
+	if text, err := c.rest(); !errors.Is(err, syscall.ECONNRESET) {
+		c.t.Errorf("the caller cannot tell that the answer was cut: %d bytes, %v", len(text), err)
+	}
+}
+
+func TestEveryCutIsAReset(t *testing.T) {
+	long := bytes.Repeat([]byte("x"), 100<<10)
+	for name, handler := range map[string]http.HandlerFunc{
+		"before anything":      func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"of an unknown length": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(long); panic(http.ErrAbortHandler) },
+		"flushed": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "some")
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		},
+		"of a known length": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "200000")
+			_, _ = w.Write(long)
+			panic(http.ErrAbortHandler)
+		},
+		"shorter than its length": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "200000")
+			_, _ = w.Write(long)
+		},
+		"longer than its length": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "5")
+			if _, err := w.Write(long); !errors.Is(err, http.ErrContentLength) {
+				t.Errorf("writing too much: %v", err)
+			}
+		},
+		"by a fault behind the header": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(200)
+			panic("fault")
+		},
+	} {
+		for _, over := range []string{"plain", "TLS"} {
+			for _, version := range []string{"1.0", "1.1"} {
+				t.Run(name+", "+over+", "+version, func(t *testing.T) {
+					f := newFront(t, handler)
+					dial := f.dial
+					if over == "TLS" {
+						f.listen(tlsConfig(t))
+						dial = f.dialTLS
+					} else {
+						f.listen(nil)
+					}
+					who := dial()
+					who.send("GET / HTTP/" + version + "\r\nHost: a\r\n\r\n")
+					who.wantReset()
+				})
+			}
+		}
+	}
+}
+
+func TestAFaultBeforeTheHeaderIsAProblem(t *testing.T) {
+	f := listening(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		panic("secret\n")
+	})
+	f.dial().ask(get).problem(t, 500)
+	if log := f.log.String(); !strings.Contains(log, "a handler panicked") || !strings.Contains(log, "requestId="+testID) {
+		t.Errorf("%s", log)
+	}
+}
+
+func TestAnswersAreFramed(t *testing.T) {
+	long := strings.Repeat("0123456789abcdef", 1<<12)
+	for _, c := range []struct {
+		name, request string
+		handler       http.HandlerFunc
+		status        int
+		header        string // name: value, or name: for none
+		body          string
+		keeps         bool
+	}{
+		{"nothing", get, func(http.ResponseWriter, *http.Request) {}, 200, "Content-Length: 0", "", true},
+		{"a short body gets a length", get, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "abc") }, 200, "Content-Length: 3", "abc", true},
+		{"a long body is chunked", get, func(w http.ResponseWriter, _ *http.Request) {
+			for i := range 16 {
+				_, _ = io.WriteString(w, long[i<<12:(i+1)<<12])
+			}
+		}, 200, "Content-Length:", long, true},
+		{"many small writes", get, func(w http.ResponseWriter, _ *http.Request) {
+			for i := range len(long) {
+				_, _ = io.WriteString(w, long[i:i+1])
+			}
+		}, 200, "Content-Length:", long, true},
+		{"one long write", get, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, long) }, 200, "Content-Length:", long, true},
+		{"a length that is given", get, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", strconv.Itoa(len(long)))
+			_, _ = io.WriteString(w, long[:5])
+			_, _ = io.WriteString(w, long[5:])
+		}, 200, "Content-Length: 65536", long, true},
+		{"a flush makes chunks", get, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "ab")
+			_ = http.NewResponseController(w).Flush()
+			_, _ = io.WriteString(w, "c")
+		}, 200, "Content-Length:", "abc", true},
+		{"HTTP/1.0 has no chunks", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, long) }, 200, "Transfer-Encoding:", long, false},
+		{"HTTP/1.0 keeps a connection if asked", "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "abc") }, 200, "Connection: keep-alive", "abc", true},
+		{"HTTP/1.0 closes", "GET / HTTP/1.0\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "abc") }, 200, "Connection: close", "abc", false},
+		{"the caller closes", "GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n", func(http.ResponseWriter, *http.Request) {}, 200, "Connection: close", "", false},
+		{"the handler closes", get, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") }, 200, "Connection: close", "", false},
+		{"HEAD", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, long) }, 200, "Content-Length: 65536", "", true},
+		{"HEAD with a length", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "7") }, 200, "Content-Length: 7", "", true},
+		{"HEAD of an unknown length", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) { _ = http.NewResponseController(w).Flush() }, 200, "Content-Length:", "", true},
+		{"204 has no length", get, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "0")
+			w.WriteHeader(204)
+		}, 204, "Content-Length:", "", true},
+		{"304 keeps its length", get, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "7")
+			w.WriteHeader(304)
+		}, 304, "Content-Length: 7", "", true},
+		{"no media type is guessed", get, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, 200, "Content-Type:", "<html>", true},
+		{"a field cannot end the header", get, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-A", "1\r\nX-B: 2")
+			w.Header()["X C"] = []string{"3"}
+		}, 200, "X-B:", "", true},
+		{"a Date of the handler's", get, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Date", "then") }, 200, "Date: then", "", true},
+		{"a header longer than the buffer", get, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-A", long[:5000])
+			_, _ = io.WriteString(w, "abc")
+		}, 200, "X-A: " + long[:5000], "abc", true},
+	} {
+		for _, over := range []string{"plain", "TLS"} {
+			t.Run(c.name+", "+over, func(t *testing.T) {
+				f := newFront(t, c.handler)
+				dial := f.dial
+				if over == "TLS" {
+					f.listen(tlsConfig(t))
+					dial = f.dialTLS
+				} else {
+					f.listen(nil)
+				}
+				who := dial()
+				for range 2 {
+					a := who.ask(c.request)
+					name, value, _ := strings.Cut(c.header, ":")
+					if a.StatusCode != c.status || a.body != c.body || len(a.Header["Date"]) != 1 {
+						t.Errorf("%s %v %d bytes", a.Status, a.Header, len(a.body))
+					}
+					got := a.Header.Get(name)
+					switch name {
+					case "Content-Length":
+						if got == "" && a.ContentLength > 0 {
+							got = strconv.FormatInt(a.ContentLength, 10)
+						}
+					case "Connection":
+						if a.Close {
+							got = "close"
+						}
+					}
+					if got != strings.TrimSpace(value) {
+						t.Errorf("%s: %q", name, got)
+					}
+					if !c.keeps {
+						who.ends()
+						return
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestTrailersFollowTheBody(t *testing.T) {
+	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/announced" {
+			w.Header().Set("Trailer", "X-A, X-B")
+		}
+		_, _ = io.WriteString(w, "abc")
+		w.Header().Set("X-A", "1")
+		w.Header().Set(http.TrailerPrefix+"X-C", "3")
+	})
+	who := f.dial()
+	for path, want := range map[string]string{"/announced": "1", "/": ""} {
+		a := who.ask("GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n")
+		if a.body != "abc" || a.Trailer.Get("X-A") != want || a.Trailer.Get("X-C") != "3" || a.Header.Get("X-C") != "" {
+			t.Errorf("%s: %v %q %v", path, a.Header, a.body, a.Trailer)
+		}
+	}
+	if a := who.ask("GET /announced HTTP/1.0\r\n\r\n"); a.body != "abc" || len(a.Trailer) > 0 {
+		t.Errorf("HTTP/1.0: %v %q %v", a.Header, a.body, a.Trailer)
+	}
+}
+
+func TestInterimAnswersPrecedeTheFinalOne(t *testing.T) {
+	f := listening(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Link", "</style>")
+		w.WriteHeader(103)
+		w.WriteHeader(102)
+		w.Header().Del("Link")
+		w.WriteHeader(201)
+		w.WriteHeader(103)
+		_, _ = io.WriteString(w, "abc")
+	})
+	who := f.dial()
+	who.send(get)
+	if a := who.read("GET"); a.StatusCode != 103 || a.Header.Get("Link") != "</style>" {
+		t.Errorf("%s %v", a.Status, a.Header)
+	}
+	if a := who.read("GET"); a.StatusCode != 102 {
+		t.Errorf("%s %v", a.Status, a.Header)
+	}
+	if a := who.read("GET"); a.StatusCode != 201 || a.Header.Get("Link") != "" || a.body != "abc" {
+		t.Errorf("%s %v", a.Status, a.Header)
+	}
+	if a := f.dial().ask("GET / HTTP/1.0\r\n\r\n"); a.StatusCode != 201 {
+		t.Errorf("HTTP/1.0 knows no interim answers: %s", a.Status)
+	}
+}
+
+const expects = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+
+func TestABodyIsAskedForWhenItIsRead(t *testing.T) {
+	f := listening(t, echo)
+	who := f.dial()
+	for range 2 {
+		who.send(expects)
+		if a := who.read("POST"); a.StatusCode != 100 {
+			t.Fatalf("%s", a.Status)
+		}
+		if a := who.ask("abc"); a.body != "POST / abc" || a.Close {
+			t.Fatalf("%q %v", a.body, a.Header)
+		}
+	}
+	if a := f.dial().ask("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc"); a.body != "POST / abc" {
+		t.Errorf("HTTP/1.0 knows no 100: %q", a.body)
+	}
+}
+
+func TestARefusalBeforeTheBodySendsNo100AndCloses(t *testing.T) {
+	f := listening(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) })
+	who := f.dial()
+	if a := who.ask(expects); a.StatusCode != 403 || !a.Close {
+		t.Errorf("%s %v", a.Status, a.Header)
+	}
+	who.ends()
+}
+
+// The transport of a proxy reads the body in a goroutine of its own, which may go on while
+// the answer begins.
+func TestNo100ComesBehindTheFinalHeader(t *testing.T) {
+	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, _ = r.Body.Read(make([]byte, 1))
+		}()
+		w.WriteHeader(403)
+		_ = http.NewResponseController(w).Flush()
+		_ = r.Context()
+		t.Cleanup(func() { <-done })
+	})
+	for range 50 {
+		who := f.dial()
+		who.send(expects)
+		a := who.read("POST")
+		if a.StatusCode == 100 {
+			a = who.read("POST")
+		}
+		if a.StatusCode != 403 {
+			t.Fatalf("%s", a.Status)
+		}
+		who.ends()
+	}
+}
+
+// Callers that send everything before they read: with the connection closed under them, the
+// kernel answers what they still send with a reset, which destroys what they had not read.
+func TestARefusalReachesACallerThatSendsEverythingFirst(t *testing.T) {
+	f := newFront(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(413)
+		_, _ = io.WriteString(w, "too much")
+	})
+	for _, over := range []string{"plain", "TLS"} {
+		dial := f.dial
+		if over == "TLS" {
+			f = newFront(t, f.o.Handler.ServeHTTP)
+			f.listen(tlsConfig(t))
+			dial = f.dialTLS
+		} else {
+			f.listen(nil)
+		}
+		for _, framing := range []string{"Content-Length: 16777216\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n1000000\r\n"} {
+			t.Run(over+" "+framing, func(t *testing.T) {
+				for range 5 {
+					who := dial()
+					who.send("POST / HTTP/1.1\r\nHost: a\r\n" + framing)
+					if _, err := who.conn.Write(make([]byte, 16<<20)); err != nil {
+						t.Fatalf("sending: %v", err)
+					}
+					if a := who.read("POST"); a.StatusCode != 413 || a.body != "too much" || !a.Close {
+						t.Errorf("%s %v", a.Status, a.Header)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestACallerThatNeverStopsSendingIsNotReadForEver(t *testing.T) {
+	f := listening(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(413) }, func(l *Limits) { l.BodyIdleTimeout = 50 * time.Millisecond })
+	who := f.dial()
+	if a := who.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\nx"); a.StatusCode != 413 {
+		t.Fatalf("%s", a.Status)
+	}
+	eventually(t, "the end of the connection", func() bool { return len(f.of(nil)) == 0 })
+}
+
+func TestBeyondTheLimitRefusedCallersAreNotReadFrom(t *testing.T) {
+	f := listening(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(413) })
+	f.lingering.Store(mostLingering)
+	who := f.dial()
+	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\nx")
+	eventually(t, "the end of the connection", func() bool { return len(f.of(nil)) == 0 })
+}
+
+func TestAShortBodyThatNobodyReadKeepsTheConnection(t *testing.T) {
+	f := listening(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+	who := f.dial()
+	for range 3 {
+		if a := who.ask("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"); a.body != "ok" || a.Close {
+			t.Fatalf("%q %v", a.body, a.Header)
+		}
+	}
+}
+
+func TestABodyCanBeReadWhileTheAnswerIsWritten(t *testing.T) {
+	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		if err := control.EnableFullDuplex(); err != nil {
+			t.Error(err)
+		}
+		buf := make([]byte, 1)
+		for {
+			n, err := r.Body.Read(buf)
+			_, _ = w.Write(buf[:n])
+			_ = control.Flush()
+			if err != nil {
+				return
+			}
+		}
+	})
+	who := f.dial()
+	who.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+	resp, err := http.ReadResponse(who.r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	buf := make([]byte, 1)
+	for _, b := range "bcd" {
+		if _, err := io.ReadFull(resp.Body, buf); err != nil || buf[0] != byte(b-1) {
+			t.Fatalf("%q %v", buf, err)
+		}
+		who.send("1\r\n" + string(b) + "\r\n")
+	}
+	who.send("0\r\n\r\n")
+	if rest, err := io.ReadAll(resp.Body); string(rest) != "d" || err != nil {
+		t.Errorf("%q %v", rest, err)
+	}
+}
+
+func TestNothingIsWrittenAfterTheHandlerHasReturned(t *testing.T) {
+	late := make(chan http.ResponseWriter, 1)
+	body := make(chan io.Reader, 1)
+	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "ok")
+		select {
+		case late <- w:
+			body <- r.Body
+		default:
+		}
+	})
+	who := f.dial()
+	who.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
+	w := <-late
+	if _, err := io.WriteString(w, "more"); err == nil {
+		t.Error("a write was taken")
+	}
+	w.WriteHeader(500)
+	if http.NewResponseController(w).Flush() == nil {
+		t.Error("a flush was taken")
+	}
+	if _, err := (<-body).Read(make([]byte, 1)); !errors.Is(err, http.ErrBodyReadAfterClose) {
+		t.Errorf("reading the body: %v", err)
+	}
+	if a := who.ask(get); a.body != "ok" {
+		t.Errorf("%q", a.body)
+	}
+}
+
+func TestAReadOfTheBodyEndsWithTheHandler(t *testing.T) {
+	read := make(chan error, 1)
+	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		begun := make(chan struct{})
+		go func() {
+			close(begun)
+			_, err := io.ReadAll(r.Body)
+			read <- err
+		}()
+		<-begun
+		w.WriteHeader(403)
+	})
+	who := f.dial()
+	if a := who.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel"); a.StatusCode != 403 {
+		t.Errorf("%s", a.Status)
+	}
+	if err := <-read; err == nil {
+		t.Error("half a body was taken for the whole")
+	}
+}
+
+func TestHalfABodyIsAnError(t *testing.T) {
+	read := make(chan error, 1)
+	f := listening(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, err := io.ReadAll(r.Body)
+		read <- err
+	})
+	for _, framing := range []string{"Content-Length: 5\r\n\r\nhel", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"} {
+		who := f.dial()
+		who.send("POST / HTTP/1.1\r\nHost: a\r\n" + framing)
+		_ = who.conn.(*net.TCPConn).CloseWrite()
+		if err := <-read; !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%q: %v", framing, err)
+		}
+	}
+}
+
+func TestACallerThatClosesItsSendingSideIsServed(t *testing.T) {
+	waited := make(chan error, 1)
+	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/opening" {
+			KeepServing(wrapped{w})
+		}
+		select {
+		case <-r.Context().Done():
+			waited <- r.Context().Err()
+		case <-time.After(4 * lookEvery):
+			waited <- nil
+			_, _ = io.WriteString(w, "served")
+		}
+	})
+	for _, c := range []struct {
+		name, request string
+		served        bool
+	}{
+		{"HTTP/1.0", "GET / HTTP/1.0\r\n\r\n", true},
+		{"a write", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", true},
+		{"an opening", "GET /opening HTTP/1.1\r\nHost: a\r\n\r\n", true},
+		{"another read", get, false},
+		{"another read with bytes behind it", get + get, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			who := f.dial()
+			who.send(c.request)
+			_ = who.conn.(*net.TCPConn).CloseWrite()
+			if err := <-waited; (err == nil) != c.served {
+				t.Errorf("the context ended with %v", err)
+			}
+			if c.served {
+				if a := who.read("GET"); a.body != "served" {
+					t.Errorf("%q", a.body)
+				}
+			}
+		})
+	}
+}
+
+// wrapped is what a layer above makes of a writer.
+type wrapped struct{ http.ResponseWriter }
+
+func (w wrapped) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func TestACallerThatIsResetEndsWhateverItAskedFor(t *testing.T) {
+	begun, ended := make(chan struct{}), make(chan struct{})
+	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		KeepServing(w)
+		close(begun)
+		<-r.Context().Done()
+		close(ended)
+	})
+	who := f.dial()
+	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+	<-begun
+	_ = who.conn.(*net.TCPConn).SetLinger(0)
+	who.conn.Close()
+	<-ended
+}
+
+func TestACallerThatLeftOverTLSIsNoticed(t *testing.T) {
+	begun, ended := make(chan struct{}), make(chan struct{})
+	f := newFront(t, func(_ http.ResponseWriter, r *http.Request) {
+		close(begun)
+		<-r.Context().Done()
+		close(ended)
+	})
+	f.listen(tlsConfig(t))
+	who := f.dialTLS()
+	who.send(get)
+	<-begun
+	who.conn.Close()
+	<-ended
+}
+
+func TestAWriteToACallerThatIsGoneCancelsTheRequest(t *testing.T) {
+	ended := make(chan struct{})
+	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			_, _ = w.Write(make([]byte, 64<<10))
+		}
+		close(ended)
+	})
+	who := f.dial()
+	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+	if _, err := who.r.Peek(100); err != nil {
+		t.Fatal(err)
+	}
+	who.conn.Close()
+	<-ended
+}

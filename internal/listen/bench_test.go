@@ -1,0 +1,98 @@
+package listen
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// BenchmarkServer compares with net/http's server, over one kept connection.
+func BenchmarkServer(b *testing.B) {
+	page := make([]byte, 2<<10)
+	for _, c := range []struct {
+		name, request string
+		handler       http.HandlerFunc
+	}{
+		{"GET of a few bytes", get, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Content-Type"] = []string{"text/plain"}
+			_, _ = w.Write(page[:5])
+		}},
+		{"GET of 2 KB", "GET /enterprises/0206731645/ebox/messages?page=1 HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: test\r\nAccept: application/json\r\nAccept-Encoding: gzip\r\n\r\n",
+			func(w http.ResponseWriter, _ *http.Request) {
+				h := w.Header()
+				h["Content-Type"] = []string{"application/json"}
+				h["Content-Length"] = []string{"2048"}
+				_, _ = w.Write(page)
+			}},
+		{"POST of 4 KB", "POST / HTTP/1.1\r\nHost: localhost:8080\r\nContent-Type: application/json\r\nContent-Length: 4096\r\n\r\n" + strings.Repeat("x", 4096),
+			func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				w.Header()["Content-Type"] = []string{"text/plain"}
+				_, _ = w.Write(page[:5])
+			}},
+	} {
+		for _, whose := range []string{"ours", "net-http"} {
+			b.Run(fmt.Sprintf("%s/%s", c.name, whose), func(b *testing.B) {
+				var addr string
+				if whose == "ours" {
+					s := New(Options{Handler: c.handler, NewID: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
+					if err := s.Listen([]Listener{{Address: "127.0.0.1:0"}}, limits); err != nil {
+						b.Fatal(err)
+					}
+					defer s.Shutdown(ended()) //nolint:errcheck // it says what was open
+					addr = s.Addrs()[0].String()
+				} else {
+					l, err := net.Listen("tcp", "127.0.0.1:0")
+					if err != nil {
+						b.Fatal(err)
+					}
+					s := &http.Server{Handler: c.handler, ReadHeaderTimeout: limits.ReadHeaderTimeout, IdleTimeout: limits.IdleTimeout}
+					go s.Serve(l) //nolint:errcheck // it ends with the test
+					defer s.Close()
+					addr = l.Addr().String()
+				}
+				conn, err := net.Dial("tcp", addr)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer conn.Close()
+				request, r, answer := []byte(c.request), bufio.NewReader(conn), make([]byte, 8<<10)
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := conn.Write(request); err != nil {
+						b.Fatal(err)
+					}
+					if err := skipAnswer(r, answer); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// skipAnswer reads one answer with a Content-Length, at little cost.
+func skipAnswer(r *bufio.Reader, buf []byte) error {
+	length := 0
+	for {
+		line, err := r.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		if len(line) == 2 {
+			break
+		}
+		if name := "Content-Length: "; len(line) > len(name) && string(line[:len(name)]) == name {
+			for _, d := range line[len(name) : len(line)-2] {
+				length = 10*length + int(d-'0')
+			}
+		}
+	}
+	_, err := io.ReadFull(r, buf[:length])
+	return err
+}

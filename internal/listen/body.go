@@ -1,0 +1,129 @@
+package listen
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ebox-gateway/internal/wire"
+)
+
+// body is the body of a request. It may be read by another goroutine than the handler's.
+type body struct {
+	e *exchange
+	// ended tells that nothing of it is left on the connection.
+	ended atomic.Bool
+
+	mu      sync.Mutex
+	left    int64 // of a body whose length is known
+	chunks  wire.Chunks
+	expects bool // a 100 has to be sent before it comes
+	closed  bool
+	err     error
+}
+
+// Read implements io.Reader. Of a caller that waits for a 100 it first writes one, unless
+// the answer has begun.
+func (b *body) Read(p []byte) (n int, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.closed:
+		return 0, http.ErrBodyReadAfterClose
+	case b.err != nil:
+		return 0, b.err
+	case len(p) == 0:
+		return 0, nil
+	case b.expects:
+		b.expects = false
+		b.e.sendContinue()
+	}
+	n, b.err = b.read(p)
+	if b.err == io.EOF {
+		b.ended.Store(true)
+		b.passTrailer()
+	}
+	return n, b.err
+}
+
+func (b *body) read(p []byte) (n int, err error) {
+	if b.e.req.ContentLength < 0 {
+		return b.chunks.Read(p)
+	}
+	n, err = b.e.c.r.Read(p[:min(int64(len(p)), b.left)])
+	switch b.left -= int64(n); {
+	case b.left == 0:
+		return n, io.EOF
+	case err == io.EOF:
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// passTrailer makes the trailer fields those of the request, announced or not.
+func (b *body) passTrailer() {
+	trailer, r := b.chunks.Trailer(), b.e.req
+	if r.Trailer == nil {
+		r.Trailer = trailer
+		return
+	}
+	for name, values := range trailer {
+		r.Trailer[name] = values
+	}
+}
+
+// Close implements io.Closer. What was not read is the server's to deal with.
+func (b *body) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	return nil
+}
+
+// takeBack ends all reading by others, and a read that is under way with an error.
+func (b *body) takeBack() {
+	if !b.mu.TryLock() {
+		_ = b.e.c.socket.SetReadDeadline(unknown) // it ends the read
+		b.mu.Lock()
+		b.e.c.until = unknown
+	}
+	defer b.mu.Unlock()
+	b.closed = true
+}
+
+// mostUnread is how much of a body that nobody read is read by the server, in bytes, to
+// keep the connection.
+const mostUnread = 64 << 10
+
+// isShort tells that a body is so short that the connection is kept although nobody may
+// read it: the caller sends it in any case.
+func (b *body) isShort() bool {
+	n := b.e.req.ContentLength
+	return b.ended.Load() || n > 0 && n <= mostUnread && !wire.HasToken(b.e.req.Header["Expect"], "100-continue")
+}
+
+// skip reads a short body to its end, if that comes soon.
+func (b *body) skip() bool {
+	if b.ended.Load() {
+		return true
+	}
+	c := b.e.c
+	if c.socket.SetReadDeadline(time.Now().Add(c.stillness())) != nil {
+		return false
+	}
+	c.asSet.Store(true)
+	buf := waste.Get().(*[32 << 10]byte)
+	defer waste.Put(buf)
+	for !b.ended.Load() {
+		n, err := b.read(buf[:])
+		if err == io.EOF {
+			return true
+		}
+		if err != nil || n == 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,89 @@
+package listen
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// requestContext is the context of a request. It is done when the caller has left, or the
+// request has been answered. It does what context.WithCancel does and is a part of the
+// exchange, so that a request which nobody cancels costs no channel and no allocation.
+//
+// Package context knows the method AfterFunc and uses it for what is derived from it.
+type requestContext struct {
+	context.Context // the connection's, which is never done
+
+	mu    sync.Mutex
+	err   error
+	done  chan struct{} // made when somebody asks for it
+	after []*func()     // to be run when it is done
+}
+
+// closed is the channel of contexts that were done before anybody asked.
+var closed = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// Done implements context.Context.
+func (c *requestContext) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done == nil {
+		if c.err != nil {
+			c.done = closed
+		} else {
+			c.done = make(chan struct{})
+		}
+	}
+	return c.done
+}
+
+// Err implements context.Context.
+func (c *requestContext) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// AfterFunc has f run in a goroutine of its own once the context is done. stop takes that
+// back; it is false if f was started before.
+func (c *requestContext) AfterFunc(f func()) (stop func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		go f()
+		return func() bool { return false }
+	}
+	entry := &f
+	c.after = append(c.after, entry)
+	return func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		i := slices.Index(c.after, entry)
+		if i < 0 {
+			return false
+		}
+		c.after = slices.Delete(c.after, i, i+1)
+		return true
+	}
+}
+
+// cancel makes the context done.
+func (c *requestContext) cancel() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return
+	}
+	c.err = context.Canceled
+	if c.done != nil {
+		close(c.done)
+	}
+	for _, f := range c.after {
+		go (*f)()
+	}
+	c.after = nil
+}

@@ -1,0 +1,578 @@
+package listen
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
+)
+
+// exchange is one request and its answer, whose http.ResponseWriter it is. The answer is
+// written by the handler's goroutine, but others may flush it, write interim answers, or
+// cause a 100 by reading the body.
+type exchange struct {
+	c    *conn
+	req  *http.Request
+	url  url.URL
+	body body
+	ctx  requestContext
+	// http10 and isHead are about the request.
+	http10, isHead bool
+	// kept tells that a caller is served that has closed its sending side.
+	kept atomic.Bool
+
+	header http.Header
+
+	mu     sync.Mutex
+	over   bool  // the handler has returned
+	failed error // the caller cannot be written to any more
+	status int   // 0 until the header was written
+	closes bool  // the connection ends with this answer
+	how    how
+	// length is what Content-Length said, -1 if nothing; written counts the body's bytes.
+	length, written int64
+	trailers        []string // those announced
+
+	// out is what is to be written: the head, then the body. While it is not known how
+	// the body is framed, the head's first lines stand at the end of out[:fields], where
+	// there is room for them, and the body begins at out[text:].
+	out          []byte
+	fields, text int
+	buffers      net.Buffers
+	space        [2][]byte // of buffers
+}
+
+// how an answer's body is framed.
+type how int
+
+const (
+	undecided how = iota // it is held back until it ends, or is too long for that
+	counted              // Content-Length
+	chunked
+	toEnd  // by the end of the connection, on HTTP/1.0
+	noBody // of HEAD, 204 and 304
+)
+
+const (
+	outSize = 4 << 10
+	// room is for the status line and the fields that frame the body.
+	room = 128
+)
+
+var outs = sync.Pool{New: func() any { return new([outSize]byte) }}
+
+// KeepServing is for a request whose answer must not be lost, because what it asks for
+// happens once: a caller that closes its sending side is served from now on, and only the
+// reset of its connection cancels the request. Requests by HTTP/1.0 and methods other than
+// GET, HEAD and OPTIONS are served so in any case. It does nothing for HTTP/2, whose callers
+// say when they cancel.
+func KeepServing(w http.ResponseWriter) {
+	for {
+		switch t := w.(type) {
+		case *exchange:
+			t.kept.Store(true)
+			return
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = t.Unwrap()
+		default:
+			return
+		}
+	}
+}
+
+// serve has the request answered. It is false if the connection is not to be used any more.
+func (e *exchange) serve() bool {
+	c := e.c
+	c.reading = readBody
+	if !e.handle() {
+		c.cut()
+		return false
+	}
+	return e.finish()
+}
+
+// handle runs the handler. It is false if the answer is to be cut.
+func (e *exchange) handle() (whole bool) {
+	defer func() {
+		e.body.takeBack()
+		fault := recover()
+		if fault != nil && !isAbort(fault) {
+			id := e.c.s.panicked(fault)
+			if e.status == 0 {
+				clear(e.header)
+				e.Header()["X-Request-Id"] = []string{id}
+				problem.Write(e, e.req, problem.Internal(nil), id, 0)
+				fault = nil
+			}
+		}
+		whole = fault == nil
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.over = true
+	}()
+	e.c.s.o.Handler.ServeHTTP(e, e.req)
+	return true
+}
+
+func isAbort(fault any) bool {
+	err, ok := fault.(error)
+	return ok && errors.Is(err, http.ErrAbortHandler)
+}
+
+// panicked logs a fault of a handler under an id.
+func (s *Server) panicked(fault any) string {
+	id := s.o.NewID()
+	s.o.Log.Error("a handler panicked", "requestId", id, "cause", fmt.Sprintf("%.200q", fmt.Sprint(fault)), "stack", string(debug.Stack()))
+	return id
+}
+
+// finish writes what is left of the answer. It is false if the connection is not to be
+// used any more.
+func (e *exchange) finish() bool {
+	c := e.c
+	e.mu.Lock()
+	e.end()
+	failed, closes := e.failed, e.closes
+	e.giveBack()
+	e.mu.Unlock()
+	switch {
+	case failed != nil:
+		c.cut()
+		return false
+	case !closes:
+		return e.body.skip()
+	}
+	pending := c.r.Buffered() > 0 || !e.body.ended.Load()
+	if !pending {
+		pending, _, _ = c.socket.state()
+	}
+	if pending {
+		c.linger()
+	}
+	return false
+}
+
+// Header implements http.ResponseWriter.
+func (e *exchange) Header() http.Header {
+	if e.header == nil {
+		e.header = make(http.Header, 16)
+	}
+	return e.header
+}
+
+var errOver = errors.New("writing an answer: its handler has returned")
+
+// WriteHeader implements http.ResponseWriter. A status of 1xx is written at once, and only
+// before the final one.
+func (e *exchange) WriteHeader(status int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.over {
+		e.writeHeader(status)
+	}
+}
+
+func (e *exchange) writeHeader(status int) {
+	switch {
+	case status < 100 || status > 999:
+		panic(fmt.Sprintf("writing an answer: %d is no status", status))
+	case e.status != 0:
+		return
+	case status < http.StatusOK:
+		if !e.http10 && status != http.StatusSwitchingProtocols {
+			e.writeInterim(status)
+		}
+		return
+	}
+	e.status = status
+	e.decide()
+	e.out = outs.Get().(*[outSize]byte)[:room]
+	e.fields = room
+	for name, values := range e.header {
+		if !e.omits(name) {
+			e.field(name, values)
+		}
+	}
+	if _, ok := e.header["Date"]; !ok {
+		e.out = append(append(append(e.out, "Date: "...), e.c.s.date.text()...), "\r\n"...)
+	}
+	e.out = append(e.out, "\r\n"...)
+	e.text = len(e.out)
+	if e.how != undecided && !e.isHead {
+		e.frame()
+	}
+}
+
+// decide chooses how the body is framed, as far as the header says, and whether the
+// connection ends.
+func (e *exchange) decide() {
+	h := e.header
+	e.closes = e.closes || wire.HasToken(h["Connection"], "close") || !e.body.isShort() || e.c.isClosing()
+	switch {
+	case !bodyAllowed(e.status):
+		e.how = noBody
+		if e.status != http.StatusNotModified {
+			delete(h, "Content-Length")
+		}
+	case e.isHead:
+		e.how = noBody
+	}
+	if v := h["Content-Length"]; len(v) > 0 {
+		n, err := strconv.ParseInt(v[0], 10, 64)
+		switch {
+		case err != nil || n < 0:
+			delete(h, "Content-Length")
+		case e.how == undecided:
+			e.how, e.length = counted, n
+		}
+	}
+	if e.how == undecided && !e.http10 {
+		for name := range elements(h["Trailer"]) {
+			e.trailers = append(e.trailers, http.CanonicalHeaderKey(name))
+		}
+		if len(e.trailers) > 0 {
+			e.how = chunked
+		}
+	}
+}
+
+// omits tells that a field of the handler's is not written in the head: it is the server's
+// own, or comes behind the body.
+func (e *exchange) omits(name string) bool {
+	switch name {
+	case "Connection", "Transfer-Encoding", "Keep-Alive":
+		return true
+	case "Trailer":
+		return e.how != chunked
+	}
+	return len(e.trailers) > 0 && slices.Contains(e.trailers, name) || strings.HasPrefix(name, http.TrailerPrefix)
+}
+
+// field appends the lines of a field. Line ends and NUL in a value would be the end of the
+// field, or of the answer, and become blanks; what cannot be a name is left out.
+func (e *exchange) field(name string, values []string) {
+	for _, v := range values {
+		b, err := wire.AppendField(e.out, name, v)
+		if err != nil && wire.IsToken(name) {
+			b, err = wire.AppendField(e.out, name, strings.Map(legible, v))
+		}
+		if err == nil {
+			e.out = b
+		}
+	}
+}
+
+func legible(r rune) rune {
+	if r < ' ' && r != '\t' || r == 0x7f {
+		return ' '
+	}
+	return r
+}
+
+// frame puts the head's first lines in front of the others, now that it is known how the
+// body is framed.
+func (e *exchange) frame() {
+	var first [room]byte
+	b := first[:0]
+	if e.http10 {
+		b = append(b, "HTTP/1.0 "...)
+	} else {
+		b = append(b, "HTTP/1.1 "...)
+	}
+	b = strconv.AppendInt(b, int64(e.status), 10)
+	b = append(b, ' ')
+	b = append(b, http.StatusText(e.status)...)
+	b = append(b, "\r\n"...)
+	switch e.how {
+	case undecided: // all of it is here
+		e.length = int64(len(e.out) - e.text)
+		b = append(strconv.AppendInt(append(b, "Content-Length: "...), e.length, 10), "\r\n"...)
+	case chunked:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	case toEnd:
+		e.closes = true
+	case counted, noBody:
+	}
+	switch {
+	case e.closes:
+		b = append(b, "Connection: close\r\n"...)
+	case e.http10:
+		b = append(b, "Connection: keep-alive\r\n"...)
+	}
+	e.fields -= len(b)
+	copy(e.out[e.fields:], b)
+}
+
+// Write implements http.ResponseWriter.
+func (e *exchange) Write(p []byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.write(p)
+}
+
+// WriteString implements io.StringWriter.
+func (e *exchange) WriteString(s string) (int, error) { return e.Write([]byte(s)) }
+
+func (e *exchange) write(p []byte) (int, error) {
+	if e.over {
+		return 0, errOver
+	}
+	if e.status == 0 {
+		e.writeHeader(http.StatusOK)
+	}
+	switch {
+	case e.failed != nil:
+		return 0, e.failed
+	case len(p) == 0:
+		return 0, nil
+	case e.how == noBody && !e.isHead:
+		return 0, http.ErrBodyNotAllowed
+	case e.how == noBody:
+		e.written += int64(len(p))
+		return len(p), nil
+	case e.length >= 0 && e.written+int64(len(p)) > e.length:
+		return 0, http.ErrContentLength
+	}
+	e.written += int64(len(p))
+	const spare = 16 // for the lines of a chunk
+	if e.how == undecided {
+		if len(e.out)+len(p)+spare <= cap(e.out) {
+			e.out = append(e.out, p...)
+			return len(p), nil
+		}
+		e.stream()
+	}
+	if e.how == chunked {
+		return e.writeChunk(p)
+	}
+	if len(e.out)+len(p) <= cap(e.out) {
+		e.out = append(e.out, p...)
+		return len(p), nil
+	}
+	e.send(p)
+	return len(p), e.failed
+}
+
+// stream frames a body whose end is not known.
+func (e *exchange) stream() {
+	e.how = chunked
+	if e.http10 {
+		e.how = toEnd
+	}
+	held := len(e.out) - e.text
+	if e.how == chunked && held > 0 {
+		var line [8]byte
+		size := wire.AppendChunkSize(line[:0], held)
+		e.out = slices.Insert(e.out, e.text, size...)
+		e.out = append(e.out, "\r\n"...)
+	}
+	e.frame()
+}
+
+// writeChunk writes a chunk, or appends it to what is to be written if it is small.
+func (e *exchange) writeChunk(p []byte) (int, error) {
+	const lines = 16
+	if len(e.out)+lines > cap(e.out) {
+		e.send(nil)
+	}
+	e.out = wire.AppendChunkSize(e.out, len(p))
+	if len(e.out)+len(p)+2 <= cap(e.out) {
+		e.out = append(e.out, p...)
+	} else {
+		e.send(p)
+	}
+	e.out = append(e.out, "\r\n"...)
+	return len(p), e.failed
+}
+
+// send writes what is to be written, and p behind it.
+func (e *exchange) send(p []byte) {
+	head := e.out[e.fields:]
+	e.out, e.fields = e.out[:0], 0
+	switch {
+	case e.failed != nil:
+	case len(p) == 0:
+		if len(head) > 0 {
+			_, e.failed = e.c.nc.Write(head)
+		}
+	case len(head) == 0:
+		_, e.failed = e.c.nc.Write(p)
+	case e.c.tls == nil:
+		e.space = [2][]byte{head, p}
+		e.buffers = e.space[:]
+		e.failed = e.c.socket.writeBuffers(&e.buffers)
+		e.space = [2][]byte{}
+	default: // a record of TLS for each
+		n := copy(head[len(head):cap(head)], p)
+		if _, e.failed = e.c.nc.Write(head[:len(head)+n]); e.failed == nil && n < len(p) {
+			_, e.failed = e.c.nc.Write(p[n:])
+		}
+	}
+	if e.failed != nil {
+		e.ctx.cancel()
+	}
+}
+
+// FlushError lets http.ResponseController flush.
+func (e *exchange) FlushError() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.over {
+		return errOver
+	}
+	if e.status == 0 {
+		e.writeHeader(http.StatusOK)
+	}
+	if e.isHead && e.fields == room || e.how == undecided {
+		e.decideNow()
+	}
+	e.send(nil)
+	return e.failed
+}
+
+// Flush implements http.Flusher.
+func (e *exchange) Flush() { _ = e.FlushError() }
+
+// decideNow frames the body without waiting for its end.
+func (e *exchange) decideNow() {
+	if e.how == noBody {
+		e.frame()
+		return
+	}
+	e.stream()
+}
+
+// end completes the answer.
+func (e *exchange) end() {
+	if e.status == 0 {
+		e.writeHeader(http.StatusOK)
+	}
+	switch e.how {
+	case undecided:
+		if !e.http10 && e.hasTrailer() {
+			e.stream()
+			e.endChunks()
+			break
+		}
+		e.frame()
+	case counted:
+		if e.written < e.length && e.failed == nil {
+			e.send(nil)
+			e.failed = errShort
+		}
+	case chunked:
+		e.endChunks()
+	case noBody:
+		if e.isHead && e.fields == room {
+			e.frameHead()
+		}
+	case toEnd:
+	}
+	e.send(nil)
+}
+
+var errShort = errors.New("writing an answer: it is shorter than its Content-Length")
+
+// frameHead ends the answer to a HEAD request. Its length, if the handler gave none, is that
+// of what the handler wrote.
+func (e *exchange) frameHead() {
+	if e.written > 0 && len(e.header["Content-Length"]) == 0 && bodyAllowed(e.status) {
+		e.out = e.out[:len(e.out)-2]
+		e.out = append(strconv.AppendInt(append(e.out, "Content-Length: "...), e.written, 10), "\r\n\r\n"...)
+	}
+	e.frame()
+}
+
+func (e *exchange) hasTrailer() bool {
+	for name := range e.header {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// endChunks writes the last chunk and the trailer section.
+func (e *exchange) endChunks() {
+	e.out = append(e.out, "0\r\n"...)
+	for name, values := range e.header {
+		if bare, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
+			e.field(bare, values)
+		} else if slices.Contains(e.trailers, name) {
+			e.field(name, values)
+		}
+	}
+	e.out = append(e.out, "\r\n"...)
+}
+
+// giveBack gives back the buffer, unless the header was so long that it moved.
+func (e *exchange) giveBack() {
+	if cap(e.out) == outSize {
+		outs.Put((*[outSize]byte)(e.out[:outSize]))
+	}
+	e.out = nil
+}
+
+// writeInterim writes an informational answer (RFC 9110, section 15.2).
+func (e *exchange) writeInterim(status int) {
+	out := outs.Get().(*[outSize]byte)
+	e.out = append(append(append(strconv.AppendInt(append(out[:0], "HTTP/1.1 "...), int64(status), 10), ' '), http.StatusText(status)...), "\r\n"...)
+	for name, values := range e.header {
+		switch name {
+		case "Connection", "Transfer-Encoding", "Content-Length":
+		default:
+			e.field(name, values)
+		}
+	}
+	e.out = append(e.out, "\r\n"...)
+	e.send(nil)
+	e.giveBack()
+}
+
+// sendContinue asks for the body, unless the answer has begun.
+func (e *exchange) sendContinue() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.status == 0 && !e.over && e.failed == nil {
+		_, e.failed = e.c.nc.Write(continued)
+	}
+}
+
+var continued = []byte("HTTP/1.1 100 Continue\r\n\r\n")
+
+// SetReadDeadline lets http.ResponseController set the deadline for reading the body. From
+// then on it is the handler's own.
+func (e *exchange) SetReadDeadline(t time.Time) error {
+	e.c.asSet.Store(true)
+	return e.c.socket.SetReadDeadline(t)
+}
+
+// SetWriteDeadline lets http.ResponseController set the deadline for writing. From then on
+// it is the handler's own.
+func (e *exchange) SetWriteDeadline(t time.Time) error {
+	e.c.socket.asSet.Store(true)
+	return e.c.socket.SetWriteDeadline(t)
+}
+
+// EnableFullDuplex lets http.ResponseController ask for what is always so: a body can be
+// read after the answer has begun.
+func (e *exchange) EnableFullDuplex() error { return nil }
+
+// bodyAllowed tells whether an answer of this status can have a body (RFC 9110,
+// section 6.4.1).
+func bodyAllowed(status int) bool {
+	return status >= http.StatusOK && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
+func equalFold(s, t string) bool { return strings.EqualFold(strings.Trim(s, " \t"), t) }

@@ -1,0 +1,251 @@
+package listen
+
+import (
+	"context"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"ebox-gateway/internal/problem"
+)
+
+// http2Server serves the connections of a charge that speak HTTP/2. It is net/http's, fed
+// with connections whose protocol is known.
+type http2Server struct {
+	server *http.Server
+	feed   *feed
+	start  sync.Once
+}
+
+func newHTTP2Server(s *Server, c *charge) *http2Server {
+	h := &http2Server{feed: &feed{conns: make(chan net.Conn), done: make(chan struct{})}}
+	h.server = &http.Server{
+		Handler:           &streams{s, c},
+		ReadHeaderTimeout: c.limits.ReadHeaderTimeout,
+		IdleTimeout:       c.limits.IdleTimeout,
+		MaxHeaderBytes:    c.limits.MaxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: c.limits.MaxStreams},
+		// What net/http says of a connection holds bytes of the caller.
+		ErrorLog: log.New(constant{s.o.Log}, "", 0),
+		ConnContext: func(_ context.Context, nc net.Conn) context.Context {
+			return s.connContext(c.Listener, nc)
+		},
+		Protocols: new(http.Protocols),
+		// An answer to OPTIONS * that is not the handler's would lack what its answers carry.
+		DisableGeneralOptionsHandler: true,
+	}
+	h.server.Protocols.SetHTTP2(true)
+	h.server.Protocols.SetUnencryptedHTTP2(true)
+	return h
+}
+
+// constant is a writer that logs that something was written, and nothing of it.
+type constant struct{ log *slog.Logger }
+
+func (c constant) Write(p []byte) (int, error) {
+	c.log.Debug("an HTTP/2 connection ended with an error")
+	return len(p), nil
+}
+
+// serve hands a connection over.
+func (h *http2Server) serve(s *Server, nc net.Conn) {
+	h.start.Do(func() {
+		s.working.Go(func() { _ = h.server.Serve(h.feed) }) // ends with the feed
+	})
+	select {
+	case h.feed.conns <- nc:
+	case <-h.feed.done:
+		_ = nc.Close() // it came too late
+	}
+}
+
+// shutdown lets the connections end, with GOAWAY, and closes them when ctx is done.
+func (h *http2Server) shutdown(ctx context.Context) error {
+	h.feed.stop()
+	h.start.Do(func() {}) // from now on none is started
+	if h.server.Shutdown(ctx) == nil {
+		return nil
+	}
+	_ = h.server.Close() // what it returns is that connections were open, which we know
+	return ctx.Err()
+}
+
+// feed is the net.Listener of an http.Server whose connections come from a channel.
+type feed struct {
+	conns chan net.Conn
+	once  sync.Once
+	done  chan struct{}
+}
+
+func (f *feed) Accept() (net.Conn, error) {
+	select {
+	case c := <-f.conns:
+		return c, nil
+	case <-f.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (f *feed) stop() { f.once.Do(func() { close(f.done) }) }
+
+func (f *feed) Close() error {
+	f.stop()
+	return nil
+}
+
+func (f *feed) Addr() net.Addr { return &net.TCPAddr{} }
+
+// streams is the handler of HTTP/2 requests.
+type streams struct {
+	s *Server
+	c *charge
+}
+
+func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.s.leaving.Load() || h.c.retired.Load() {
+		w.Header()["Connection"] = []string{"close"} // net/http sends GOAWAY for it
+	}
+	st := &stream{ResponseWriter: w, control: http.NewResponseController(w), idle: h.c.limits.BodyIdleTimeout, length: -1, head: r.Method == http.MethodHead}
+	if st.idle > 0 && r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody {
+		r.Body = &streamBody{ReadCloser: r.Body, control: st.control, idle: st.idle}
+	}
+	defer func() {
+		fault := recover()
+		if fault != nil && !isAbort(fault) {
+			_ = h.s.panicked(fault) // the stream has no place for the id
+		}
+		if fault != nil {
+			panic(http.ErrAbortHandler) // the stream is reset
+		}
+	}()
+	if expectsOther(r) {
+		h.s.refuse(st, r, expectation(), r.RemoteAddr)
+		return
+	}
+	h.s.o.Handler.ServeHTTP(st, r)
+	st.end()
+}
+
+// streamBody is a request's body on HTTP/2, whose caller may pause while it is read for
+// the idle time and no longer. A limit that passes while nobody reads, because the upstream
+// takes its time, would end the stream.
+type streamBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+	idle    time.Duration
+}
+
+func (b *streamBody) Read(p []byte) (int, error) {
+	if err := b.control.SetReadDeadline(time.Now().Add(b.idle)); err != nil {
+		return 0, err
+	}
+	defer b.control.SetReadDeadline(time.Time{})
+	return b.ReadCloser.Read(p)
+}
+
+// mostAtOnce is what a caller on HTTP/2 has to take of an answer, in bytes, within the
+// idle time: one frame as large as any receiver must accept.
+const mostAtOnce = 16 << 10
+
+// stream is the answer on an HTTP/2 stream. Its caller decides by the stream's window how
+// much is sent, and one that opens none would hold the answer, and the upstream behind it,
+// while the connection itself is in the best of health. Nothing runs between writes: an
+// upstream that is slow is no fault of the caller.
+type stream struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	idle    time.Duration
+	head    bool
+	wrote   bool
+	// length is what Content-Length said, -1 if nothing; written counts the body's bytes.
+	length, written int64
+}
+
+func (s *stream) arm() {
+	if s.idle > 0 {
+		_ = s.control.SetWriteDeadline(time.Now().Add(s.idle)) // HTTP/2 has deadlines
+	}
+}
+
+func (s *stream) disarm() {
+	if s.idle > 0 {
+		_ = s.control.SetWriteDeadline(time.Time{})
+	}
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (s *stream) WriteHeader(status int) {
+	if status >= http.StatusOK && !s.wrote {
+		s.wrote = true
+		h := s.Header()
+		switch {
+		case !bodyAllowed(status):
+			// A length where there is no body (RFC 9110, section 8.6) is an error to
+			// many clients, who count what came.
+			if status != http.StatusNotModified {
+				delete(h, "Content-Length")
+			}
+		case s.head:
+		case len(h["Content-Length"]) > 0:
+			if n, err := strconv.ParseInt(h["Content-Length"][0], 10, 64); err == nil {
+				s.length = n
+			}
+		}
+	}
+	s.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (s *stream) Write(p []byte) (n int, err error) {
+	if !s.wrote {
+		s.WriteHeader(http.StatusOK)
+	}
+	defer s.disarm()
+	for {
+		s.arm()
+		m, err := s.ResponseWriter.Write(p[n:min(len(p), n+mostAtOnce)])
+		s.written += int64(m)
+		if n += m; err != nil || n == len(p) {
+			return n, err
+		}
+	}
+}
+
+// FlushError lets http.ResponseController flush.
+func (s *stream) FlushError() error {
+	if !s.wrote {
+		s.WriteHeader(http.StatusOK)
+	}
+	s.arm()
+	defer s.disarm()
+	return s.control.Flush()
+}
+
+// Unwrap lets http.ResponseController reach the stream.
+func (s *stream) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// end is for when the handler has returned. An answer that lacks a part of its length is
+// cut short.
+func (s *stream) end() {
+	if s.length > s.written {
+		_ = s.control.Flush()
+		panic(http.ErrAbortHandler)
+	}
+	s.arm() // until the stream has ended
+}
+
+// expectsOther tells that a request expects what this server cannot do (RFC 9110,
+// section 10.1.1).
+func expectsOther(r *http.Request) bool {
+	return slices.ContainsFunc(r.Header["Expect"], func(v string) bool { return !equalFold(v, "100-continue") })
+}
+
+func expectation() *problem.Problem {
+	return problem.Unreadable(http.StatusExpectationFailed, "The request has an Expect field that asks for something else than 100-continue, which is all that this gateway knows. Send it without.")
+}

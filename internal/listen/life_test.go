@@ -1,0 +1,505 @@
+package listen
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// closesSoon waits for the server to end a caller's connection.
+func (c *caller) closesSoon() {
+	c.t.Helper()
+	if _, err := io.Copy(io.Discard, c.conn); errors.Is(err, os.ErrDeadlineExceeded) {
+		c.t.Error("the connection stays open")
+	}
+}
+
+func TestSlowCallersAreEnded(t *testing.T) {
+	f := listening(t, echo, func(l *Limits) {
+		l.ReadHeaderTimeout, l.IdleTimeout, l.BodyIdleTimeout = 100*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
+	})
+	for name, text := range map[string]string{
+		"before anything": "", "in the header": "GET / HTTP/1.1\r\nHost", "between requests": get,
+		"in the header of a second request": get + "GET / HT", "in a body": "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel",
+		"in a chunk": "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+	} {
+		t.Run(name, func(t *testing.T) {
+			who := f.dial()
+			who.send(text)
+			who.closesSoon()
+		})
+	}
+	t.Run("in a TLS handshake", func(t *testing.T) {
+		f := newFront(t, echo)
+		f.listen(tlsConfig(t), func(l *Limits) { l.ReadHeaderTimeout = 100 * time.Millisecond })
+		f.dial().closesSoon()
+	})
+	t.Run("while taking an answer", func(t *testing.T) {
+		ended := make(chan error, 1)
+		f := listening(t, func(w http.ResponseWriter, _ *http.Request) {
+			for {
+				if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+					ended <- err
+					return
+				}
+			}
+		}, func(l *Limits) { l.BodyIdleTimeout = 100 * time.Millisecond })
+		f.dial().send(get)
+		if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestASlowUploadIsNotCut(t *testing.T) {
+	f := listening(t, echo, func(l *Limits) { l.ReadHeaderTimeout, l.BodyIdleTimeout = 400*time.Millisecond, 400*time.Millisecond })
+	who := f.dial()
+	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n")
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for range 10 {
+		<-tick.C
+		who.send("x")
+	}
+	if a := who.read("POST"); a.body != "POST / xxxxxxxxxx" {
+		t.Errorf("%q", a.body)
+	}
+}
+
+func newPipe() (*socket, net.Conn) {
+	ours, theirs := net.Pipe()
+	return &socket{Conn: ours, idle: time.Second, closed: func() {}}, theirs
+}
+
+func TestAnAnswerThatIsTakenSlowlyIsNotCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, theirs := newPipe()
+		defer theirs.Close()
+		defer s.Close()
+		go func() {
+			for range 10 {
+				time.Sleep(900 * time.Millisecond)
+				_, _ = io.ReadFull(theirs, make([]byte, 10))
+			}
+		}()
+		if n, err := s.Write(make([]byte, 100)); n != 100 || err != nil {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+	})
+}
+
+func TestAnAnswerThatNobodyTakesIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, theirs := newPipe()
+		defer theirs.Close()
+		defer s.Close()
+		began := time.Now()
+		n, err := s.Write(make([]byte, 100))
+		if after := time.Since(began); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) || after < time.Second || after > 2*time.Second {
+			t.Errorf("%d bytes after %s, %v", n, after, err)
+		}
+	})
+}
+
+func TestAHandlersOwnDeadlineHoldsForItsRequest(t *testing.T) {
+	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		if err := errors.Join(control.SetReadDeadline(time.Now().Add(-time.Second)), control.SetWriteDeadline(time.Now().Add(time.Minute))); err != nil {
+			t.Error(err)
+		}
+		if _, err := r.Body.Read(make([]byte, 1)); r.ContentLength > 0 && !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("reading: %v", err)
+		}
+	})
+	who := f.dial()
+	who.ask(get)
+	if a := who.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"); a.StatusCode != 200 {
+		t.Errorf("%s", a.Status)
+	}
+}
+
+func TestConnectionsBeyondTheLimitWaitForAPlace(t *testing.T) {
+	f := newFront(t, echo)
+	l := limits
+	l.MaxConnections = 2
+	both := []Listener{{Name: "a", Address: "127.0.0.1:0"}, {Name: "b", Address: "127.0.0.1:0"}}
+	if err := f.Listen(both, l); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(i int) *caller {
+		conn, err := net.Dial("tcp", f.Addrs()[i].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		who := f.caller(conn)
+		who.send(get)
+		return who
+	}
+	first, second := ask(0), ask(1)
+	first.read("GET")
+	second.read("GET")
+	third := ask(0)
+	_ = third.conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if _, err := third.conn.Read(make([]byte, 1)); err == nil {
+		t.Fatal("a third connection found a place")
+	}
+	_ = third.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	first.conn.Close()
+	third.read("GET")
+	// The limit is one, whatever it was when a connection was accepted.
+	l.MaxConnections = 3
+	if err := f.Listen(both, l); err != nil {
+		t.Fatal(err)
+	}
+	ask(1).read("GET")
+	fifth := ask(0)
+	_ = fifth.conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if _, err := fifth.conn.Read(make([]byte, 1)); err == nil {
+		t.Fatal("a connection found a place beyond the new limit")
+	}
+}
+
+func TestNothingChangesIfOneListenerCannotBeOpened(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	f := listening(t, echo)
+	who := f.dial()
+	who.ask(get)
+	_, err = f.Prepare([]Listener{{Address: "127.0.0.1:0"}, {Address: taken.Addr().String()}}, Limits{})
+	if err == nil || len(f.Addrs()) != 1 || f.Addrs()[0].String() != f.addr {
+		t.Errorf("%v, listening on %v", err, f.Addrs())
+	}
+	if a := who.ask(get); a.Close {
+		t.Error("a connection is to be closed for a change that was refused")
+	}
+	f.dial().ask(get)
+}
+
+func TestADiscardedChangeListensNowhere(t *testing.T) {
+	f := listening(t, echo)
+	change, err := f.Prepare([]Listener{{Address: "127.0.0.1:0"}}, limits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened := change.opened
+	change.Discard()
+	f.dial().ask(get)
+	for _, b := range opened {
+		if conn, err := net.Dial("tcp", b.socket.Addr().String()); err == nil {
+			conn.Close()
+			t.Error("it is listened on")
+		}
+	}
+}
+
+func TestAConnectionWhoseListenerGoesIsServedAndClosed(t *testing.T) {
+	f := newFront(t, echo)
+	two := []Listener{{Name: "stays", Address: "127.0.0.1:0"}, {Name: "goes", Address: "127.0.0.1:0"}}
+	if err := f.Listen(two, limits); err != nil {
+		t.Fatal(err)
+	}
+	gone := f.Addrs()[1].String()
+	f.addr = gone
+	idle, busy := f.dial(), f.dial()
+	idle.ask(get)
+	busy.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na")
+	eventually(t, "the request under way", func() bool {
+		n := 0
+		for _, c := range f.of(nil) {
+			if c.current.Load() != nil {
+				n++
+			}
+		}
+		return n == 1
+	})
+	if err := f.Listen(two[:1], limits); err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := net.Dial("tcp", gone); err == nil {
+		conn.Close()
+		t.Error("the address is still listened on")
+	}
+	for _, who := range []*caller{idle, busy} {
+		request := get
+		if who == busy {
+			request = "b"
+		}
+		if a := who.ask(request); a.StatusCode != 200 || !a.Close {
+			t.Errorf("%s %v", a.Status, a.Header)
+		}
+		who.ends()
+	}
+}
+
+func TestAfterTheGraceConnectionsAreClosed(t *testing.T) {
+	stuck := make(chan struct{})
+	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/stuck" {
+			close(stuck)
+			<-r.Context().Done()
+		}
+	}, func(l *Limits) { l.Grace = 10 * time.Millisecond })
+	idle, busy := f.dial(), f.dial()
+	idle.ask(get)
+	busy.send("GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n")
+	<-stuck
+	if err := f.Listen(nil, limits); err != nil {
+		t.Fatal(err)
+	}
+	idle.ends()
+	busy.wantReset()
+}
+
+func TestACertificateChangesWithoutClosingTheAddress(t *testing.T) {
+	f := newFront(t, echo)
+	f.listen(tlsConfig(t))
+	before := f.dialTLS()
+	first := before.conn.(*tls.Conn).ConnectionState().PeerCertificates[0]
+	if a := before.ask(get); a.Close {
+		t.Error("it closes")
+	}
+	next := tlsConfig(t)
+	if err := f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0", TLS: next}}, limits); err != nil {
+		t.Fatal(err)
+	}
+	if f.Addrs()[0].String() != f.addr {
+		t.Fatal("the address is another")
+	}
+	after := f.dialTLS()
+	if after.conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Equal(first) {
+		t.Error("the certificate is the one before")
+	}
+	after.ask(get)
+	if a := before.ask(get); !a.Close {
+		t.Error("a connection under the certificate before is kept")
+	}
+}
+
+func TestLeavingClosesWithEachAnswer(t *testing.T) {
+	f := listening(t, echo)
+	who, idle := f.dial(), f.dial()
+	who.ask(get)
+	idle.ask(get)
+	f.Leave()
+	if a := who.ask(get); !a.Close {
+		t.Error("it is kept")
+	}
+	who.ends()
+	if a := idle.ask(get); a.StatusCode != 200 {
+		t.Error("an idle connection was closed under a request")
+	}
+}
+
+func TestShutdownWaitsForRequestsAndClosesIdleConnections(t *testing.T) {
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			close(begun)
+			<-goOn
+		}
+		_, _ = io.WriteString(w, "ok")
+	})
+	fresh, idle, busy := f.dial(), f.dial(), f.dial()
+	idle.ask(get)
+	busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+	<-begun
+	down := make(chan error, 1)
+	go func() { down <- f.Shutdown(t.Context()) }()
+	fresh.ends()
+	idle.ends()
+	close(goOn)
+	if a := busy.read("GET"); a.body != "ok" || !a.Close {
+		t.Errorf("%q %v", a.body, a.Header)
+	}
+	if err := <-down; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestShutdownCutsWhatIsLeft(t *testing.T) {
+	begun := make(chan struct{})
+	f := listening(t, func(_ http.ResponseWriter, r *http.Request) {
+		close(begun)
+		<-r.Context().Done()
+	})
+	who := f.dial()
+	who.send(get)
+	<-begun
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := f.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	who.wantReset()
+}
+
+// A request that comes while the connection is closed for idleness is answered, or the
+// connection ends without a byte of it having been read: it may be sent again.
+func TestNoRequestIsLostWhileAServerEnds(t *testing.T) {
+	for range 20 {
+		var served atomic.Int64
+		f := listening(t, func(w http.ResponseWriter, _ *http.Request) { served.Add(1) })
+		const callers = 20
+		var answered atomic.Int64
+		var begun, wg sync.WaitGroup
+		begun.Add(callers)
+		for range callers {
+			who := f.dial()
+			wg.Go(func() {
+				defer who.conn.Close()
+				for i := 0; ; i++ {
+					if i == 3 {
+						begun.Done()
+					}
+					if _, err := io.WriteString(who.conn, get); err != nil {
+						break
+					}
+					a, err := who.tryRead("GET")
+					if err != nil {
+						break
+					}
+					answered.Add(1)
+					if a.Close {
+						break
+					}
+				}
+			})
+		}
+		begun.Wait()
+		if err := f.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
+		if answered.Load() != served.Load() {
+			t.Fatalf("%d of %d answers arrived", answered.Load(), served.Load())
+		}
+	}
+}
+
+// What the kernel has accepted would be reset when its socket is closed.
+func TestConnectionsThatWaitToBeAcceptedAreServedWhenAListenerGoes(t *testing.T) {
+	f := listening(t, echo)
+	callers := make([]*caller, 50)
+	for i := range callers {
+		callers[i] = f.dial()
+	}
+	if err := f.Listen(nil, limits); err != nil {
+		t.Fatal(err)
+	}
+	for i, who := range callers {
+		who.send(get)
+		if a, err := who.tryRead("GET"); err != nil || a.StatusCode != 200 {
+			t.Fatalf("caller %d: %v", i, err)
+		}
+	}
+}
+
+// exhausted is a socket for whose first connection there is no file descriptor.
+type exhausted struct {
+	net.Listener
+	failed bool
+}
+
+func (l *exhausted) Accept() (net.Conn, error) {
+	if !l.failed {
+		l.failed = true
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: syscall.EMFILE}
+	}
+	return l.Listener.Accept()
+}
+
+func TestAcceptingGoesOnSoonAfterDescriptorsRanOut(t *testing.T) {
+	f := listening(t, echo)
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBound(&exhausted{Listener: socket})
+	b.charge.Store(f.bound[0].charge.Load())
+	f.working.Go(func() { f.accept(b) })
+	f.addr = socket.Addr().String()
+	f.dial().ask(get)
+	close(b.stop)
+	<-b.stopped
+}
+
+func TestNothingIsLeftOfMisbehavingCallers(t *testing.T) {
+	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/cut":
+			panic(http.ErrAbortHandler)
+		case "/refused":
+			w.WriteHeader(403)
+		case "/long":
+			_, _ = w.Write(make([]byte, 1<<20))
+		default:
+			echo(w, r)
+		}
+	}, func(l *Limits) {
+		l.ReadHeaderTimeout, l.IdleTimeout, l.BodyIdleTimeout = 200*time.Millisecond, 200*time.Millisecond, 200*time.Millisecond
+	})
+	rounds := 3
+	if s := os.Getenv("LISTEN_SOAK"); s != "" {
+		_, _ = fmt.Sscan(s, &rounds)
+	}
+	texts := []string{
+		"", "GET", get, get + get + get, "GET /cut HTTP/1.1\r\nHost: a\r\n\r\n", "GET /long HTTP/1.1\r\nHost: a\r\n\r\n", "x\r\n\r\n",
+		"POST /refused HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nxxx", expects, expects + "ab", expects + "abc",
+		"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\ngarbage", "PRI * HTTP/2.0\r\n\r\nxx", "PRI * HTTP/2.0\r\n\r\n",
+	}
+	for range rounds {
+		var wg sync.WaitGroup
+		for _, text := range texts {
+			for how := range 4 {
+				wg.Go(func() {
+					conn, err := net.Dial("tcp", f.addr)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer conn.Close()
+					_, _ = io.WriteString(conn, text)
+					switch how {
+					case 0: // leaves at once
+					case 1:
+						_ = conn.(*net.TCPConn).CloseWrite()
+						_, _ = io.Copy(io.Discard, conn)
+					case 2:
+						_ = conn.(*net.TCPConn).SetLinger(0)
+					case 3:
+						_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+						_, _ = io.Copy(io.Discard, conn)
+					}
+				})
+			}
+		}
+		wg.Wait()
+	}
+	eventually(t, "the end of all connections", func() bool {
+		f.slots.mu.Lock()
+		defer f.slots.mu.Unlock()
+		return f.slots.used == 0 && f.lingering.Load() == 0
+	})
+	if open := f.of(nil); len(open) != 0 {
+		t.Errorf("%d connections are remembered", len(open))
+	}
+	if log := f.log.String(); strings.Contains(log, "panicked") || strings.Contains(log, "garbage") {
+		t.Error(log)
+	}
+}

@@ -1,0 +1,232 @@
+package listen
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// limits are generous; tests that need others change a copy.
+var limits = Limits{
+	MaxHeaderBytes: 64 << 10, MaxConnections: 1000, MaxStreams: 100,
+	ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, BodyIdleTimeout: time.Minute, Grace: time.Minute,
+}
+
+// front is a Server that listens on loopback.
+type front struct {
+	*Server
+	t    *testing.T
+	addr string
+	log  *logged
+}
+
+type logged struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+const testID = "11111111-2222-4333-8444-555555555555"
+
+// newFront makes a server that is shut down with the test.
+func newFront(t *testing.T, h http.HandlerFunc) *front {
+	t.Helper()
+	f := &front{t: t, log: new(logged)}
+	f.Server = New(Options{
+		Handler: h, NewID: func() string { return testID },
+		Log: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	t.Cleanup(func() {
+		if err := f.Shutdown(ended()); err != nil && !strings.Contains(err.Error(), "canceled") {
+			t.Errorf("shutting down: %v", err)
+		}
+	})
+	return f
+}
+
+// listening makes a server that listens without TLS, with limits that edits change.
+func listening(t *testing.T, h http.HandlerFunc, edits ...func(*Limits)) *front {
+	t.Helper()
+	f := newFront(t, h)
+	f.listen(nil, edits...)
+	return f
+}
+
+func (f *front) listen(config *tls.Config, edits ...func(*Limits)) {
+	f.t.Helper()
+	l := limits
+	for _, edit := range edits {
+		edit(&l)
+	}
+	if err := f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0", TLS: config}}, l); err != nil {
+		f.t.Fatal(err)
+	}
+	f.addr = f.Addrs()[0].String()
+}
+
+// caller is a connection of somebody who writes HTTP by hand.
+type caller struct {
+	t    *testing.T
+	conn net.Conn
+	r    *bufio.Reader
+}
+
+func (f *front) dial() *caller {
+	f.t.Helper()
+	conn, err := net.Dial("tcp", f.addr)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return f.caller(conn)
+}
+
+func (f *front) dialTLS() *caller {
+	f.t.Helper()
+	conn, err := tls.Dial("tcp", f.addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return f.caller(conn)
+}
+
+func (f *front) caller(conn net.Conn) *caller {
+	f.t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	return &caller{f.t, conn, bufio.NewReader(conn)}
+}
+
+func (c *caller) send(text string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c.conn, text); err != nil {
+		c.t.Fatalf("sending %.60q: %v", text, err)
+	}
+}
+
+type answer struct {
+	*http.Response
+	body string
+}
+
+// read reads one answer to the end of its body.
+func (c *caller) read(method string) answer {
+	c.t.Helper()
+	a, err := c.tryRead(method)
+	if err != nil {
+		c.t.Fatalf("reading an answer: %v, after %q", err, a.body)
+	}
+	return a
+}
+
+func (c *caller) tryRead(method string) (answer, error) {
+	resp, err := http.ReadResponse(c.r, &http.Request{Method: method})
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return answer{resp, string(body)}, err
+}
+
+// ask sends a request and reads its answer.
+func (c *caller) ask(request string) answer {
+	c.t.Helper()
+	c.send(request)
+	method, _, _ := strings.Cut(request, " ")
+	return c.read(method)
+}
+
+// rest reads to the end of the connection.
+func (c *caller) rest() (string, error) {
+	b, err := io.ReadAll(c.r)
+	return string(b), err
+}
+
+// ends wants nothing more to come but the end of the connection.
+func (c *caller) ends() {
+	c.t.Helper()
+	if text, err := c.rest(); text != "" || err != nil {
+		c.t.Errorf("instead of the end came %q, %v", text, err)
+	}
+}
+
+// problem reads the answer as a problem document with an id.
+func (a answer) problem(t *testing.T, status int) map[string]any {
+	t.Helper()
+	var doc map[string]any
+	if err := json.Unmarshal([]byte(a.body), &doc); err != nil {
+		t.Fatalf("%s %v %q: %v", a.Status, a.Header, a.body, err)
+	}
+	if a.StatusCode != status || doc["status"] != float64(status) || a.Header.Get("Content-Type") != "application/problem+json" ||
+		a.Header.Get("X-Request-Id") != testID || doc["instance"] != "urn:uuid:"+testID {
+		t.Fatalf("want a problem %d: %s %v %s", status, a.Status, a.Header, a.body)
+	}
+	return doc
+}
+
+// certificate makes a certificate for a test's server.
+func certificate(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func tlsConfig(t *testing.T) *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{certificate(t)}}
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if holds() {
+			return
+		}
+	}
+	t.Fatalf("waited in vain for %s", what)
+}
+
+// echo answers with what it got.
+func echo(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	_, _ = io.WriteString(w, r.Method+" "+r.RequestURI+" "+string(body))
+}

@@ -1,0 +1,179 @@
+package listen
+
+import (
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
+)
+
+// blank makes requests: only WithContext can give one a context.
+var blank http.Request
+
+// request makes a request of its head. The problem is for the caller if it is none.
+func (c *conn) request(start string, header http.Header) (*exchange, *problem.Problem) {
+	malformed := func(what string) (*exchange, *problem.Problem) {
+		return nil, unreadable(http.StatusBadRequest, what)
+	}
+	method, rest, _ := strings.Cut(start, " ")
+	target, proto, ok := strings.Cut(rest, " ")
+	if !ok || !wire.IsToken(method) {
+		return malformed("its first line is not a method, a target and a version, with one blank between them")
+	}
+	major, minor, ok := http.ParseHTTPVersion(proto)
+	switch {
+	case !ok:
+		return malformed("its version is malformed")
+	case major != 1:
+		return nil, unreadable(http.StatusHTTPVersionNotSupported, "")
+	}
+	http10 := minor == 0
+	hosts := header["Host"]
+	switch {
+	case len(hosts) == 0 && !http10:
+		return malformed("it has no Host")
+	case len(hosts) > 1:
+		return malformed("it has more than one Host")
+	case len(hosts) == 1 && !httpguts.ValidHostHeader(hosts[0]):
+		return malformed("its Host is malformed")
+	}
+	framing, err := wire.ParseFraming(header, http10)
+	switch {
+	case err == wire.ErrCoding:
+		return nil, unreadable(http.StatusNotImplemented, "")
+	case err != nil:
+		return malformed(err.Error())
+	case http10 && framing.Length == wire.Undeclared && expectsBody(method):
+		// HTTP/1.0 has no other way to say where a body ends (RFC 1945, section 7.2.2).
+		return nil, unreadable(http.StatusLengthRequired, "")
+	}
+	e := &exchange{c: c, length: -1, http10: http10, isHead: method == http.MethodHead}
+	u, err := parseTarget(&e.url, method, target)
+	if err != nil {
+		return malformed("its target is malformed")
+	}
+	e.ctx.Context = c.base
+	r := blank.WithContext(&e.ctx)
+	e.req = r
+	r.Method, r.RequestURI, r.URL, r.Header = method, target, u, header
+	r.Proto, r.ProtoMajor, r.ProtoMinor = proto, major, minor
+	r.RemoteAddr, r.TLS = c.remote, c.tls
+	if r.Host = u.Host; r.Host == "" && len(hosts) == 1 {
+		r.Host = hosts[0]
+	}
+	delete(header, "Host")
+	connection := header["Connection"]
+	e.closes = framing.Close || wire.HasToken(connection, "close") || http10 && !wire.HasToken(connection, "keep-alive")
+	r.Close = e.closes
+	e.kept.Store(http10 || method != http.MethodGet && method != http.MethodHead && method != http.MethodOptions)
+	e.setBody(framing.Length)
+	if expectsOther(r) {
+		return nil, expectation()
+	}
+	return e, nil
+}
+
+func expectsBody(method string) bool {
+	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
+}
+
+// setBody gives the request its body, whose length is one of wire.Framing.
+func (e *exchange) setBody(length int64) {
+	r, b := e.req, &e.body
+	b.e = e
+	switch {
+	case length == wire.Undeclared || length == 0:
+		r.Body = http.NoBody
+		b.ended.Store(true)
+		return
+	case length == wire.Chunked:
+		r.TransferEncoding = chunkedCoding
+		b.chunks = wire.NewChunks(e.c.r)
+		r.Trailer = announcedTrailer(r.Header)
+	default:
+		b.left = length
+	}
+	r.Body, r.ContentLength = b, length
+	b.expects = !e.http10 && wire.HasToken(r.Header["Expect"], "100-continue")
+}
+
+var chunkedCoding = []string{"chunked"}
+
+// announcedTrailer is Request.Trailer before the body was read.
+func announcedTrailer(h http.Header) http.Header {
+	names, ok := h["Trailer"]
+	if !ok {
+		return nil
+	}
+	delete(h, "Trailer")
+	trailer := make(http.Header)
+	for name := range elements(names) {
+		if name = textproto.CanonicalMIMEHeaderKey(name); wire.IsToken(name) && wire.MayTrail(name) {
+			trailer[name] = nil
+		}
+	}
+	return trailer
+}
+
+// elements are the elements of a list field.
+func elements(values []string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for _, v := range values {
+			for element := range strings.SplitSeq(v, ",") {
+				if element = strings.Trim(element, " \t"); element != "" && !yield(element) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// parseTarget reads a request target (RFC 9112, section 3.2). Most are a plain path and
+// query, for which u is filled without looking further; what it gives is always as
+// url.ParseRequestURI has it.
+func parseTarget(u *url.URL, method, target string) (*url.URL, error) {
+	if plain(target) {
+		var query bool
+		u.Path, u.RawQuery, query = strings.Cut(target, "?")
+		u.ForceQuery = query && u.RawQuery == ""
+		return u, nil
+	}
+	if method != http.MethodConnect || strings.HasPrefix(target, "/") {
+		return url.ParseRequestURI(target)
+	}
+	u, err := url.ParseRequestURI("http://" + target) // an authority
+	if err == nil {
+		u.Scheme = ""
+	}
+	return u, err
+}
+
+// plain tells that a target is a path whose bytes all stand for themselves, perhaps with a
+// query behind it.
+func plain(target string) bool {
+	if target == "" || target[0] != '/' {
+		return false
+	}
+	for i := range len(target) {
+		switch b := target[i]; {
+		case b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9':
+		case strings.IndexByte("/-_.~$&+:=@", b) >= 0:
+		case b == '?':
+			query := target[i+1:]
+			for j := range len(query) {
+				if query[j] <= ' ' || query[j] == 0x7f {
+					return false
+				}
+			}
+			return true
+		default:
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,234 @@
+package listen
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+
+	"ebox-gateway/internal/wire"
+)
+
+func TestARequestThatCannotBeReadGetsAProblem(t *testing.T) {
+	f := listening(t, func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("%s %s reached the handler", r.Method, r.RequestURI)
+	},
+		func(l *Limits) { l.MaxHeaderBytes = 8 << 10 })
+	for _, c := range []struct {
+		name, request string
+		status        int
+	}{
+		{"no HTTP", "HELO gateway\r\n\r\n", 400},
+		{"HTTP/0.9", "GET /\r\n\r\n", 400},
+		{"two blanks in the request line", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+		{"a tab in the request line", "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+		{"a blank behind the version", "GET / HTTP/1.1 \r\nHost: a\r\n\r\n", 400},
+		{"a method that is none", "GE(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+		{"a target that is none", "GET foo HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+		{"a bad escape", "GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+		{"no Host", "GET / HTTP/1.1\r\n\r\n", 400},
+		{"two Hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400},
+		{"a Host with a blank", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400},
+		{"a blank in a name", "GET / HTTP/1.1\r\nHost: a\r\nX Y: 1\r\n\r\n", 400},
+		{"a blank before the colon", "GET / HTTP/1.1\r\nHost: a\r\nX-Y : 1\r\n\r\n", 400},
+		{"no colon", "GET / HTTP/1.1\r\nHost: a\r\nXY\r\n\r\n", 400},
+		{"a folded value", "GET / HTTP/1.1\r\nHost: a\r\nX-Y: 1\r\n 2\r\n\r\n", 400},
+		{"a blank before the first field", "GET / HTTP/1.1\r\n Host: a\r\n\r\n", 400},
+		{"a NUL", "GET / HTTP/1.1\r\nHost: a\r\nX-Y: a\x00b\r\n\r\n", 400},
+		{"a bare CR", "GET / HTTP/1.1\r\nHost: a\r\nX-Y: a\rb\r\n\r\n", 400},
+		{"a bare CR in the request line", "GET /\r HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+		{"two lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400},
+		{"a length with a sign", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\na", 400},
+		{"an empty length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", 400},
+		{"an unknown transfer coding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501},
+		{"chunked twice", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 501},
+		{"a transfer coding on HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+		{"a body of unknown length on HTTP/1.0", "POST / HTTP/1.0\r\n\r\nbody", 411},
+		{"an older version", "GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505},
+		{"a version to come", "GET / HTTP/3.7\r\nHost: a\r\n\r\n", 505},
+		{"a malformed version", "GET / HTTP/11\r\nHost: a\r\n\r\n", 400},
+		{"too long a header", "GET / HTTP/1.1\r\nHost: a\r\nX-Y: " + strings.Repeat("x", 9<<10) + "\r\n\r\n", 431},
+		{"too many fields", "GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("a:b\r\n", 1001) + "\r\n", 431},
+		{"too long a request line", "GET /" + strings.Repeat("x", 9<<10) + " HTTP/1.1\r\nHost: a\r\n\r\n", 414},
+		{"an expectation that is not known", "POST / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\nContent-Length: 5\r\n\r\n", 417},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			who := f.dial()
+			a := who.ask(c.request)
+			a.problem(t, c.status)
+			if !a.Close {
+				t.Errorf("it does not say that the connection closes: %v", a.Header)
+			}
+			who.ends()
+		})
+	}
+	if log := f.log.String(); !strings.Contains(log, "requestId="+testID) || strings.Contains(log, "HELO") {
+		t.Error("no log line with the id, or one with the caller's bytes")
+	}
+}
+
+func TestAnExpectationThatIsNotKnownIsAProblemToHEADAsWell(t *testing.T) {
+	who := listening(t, echo).dial()
+	if a := who.ask("HEAD / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n"); a.StatusCode != 417 || a.Header.Get("X-Request-Id") == "" {
+		t.Errorf("%s %v", a.Status, a.Header)
+	}
+	who.ends()
+}
+
+func TestMalformedRequestsGetAProblemOverTLS(t *testing.T) {
+	f := newFront(t, echo)
+	f.listen(tlsConfig(t))
+	who := f.dialTLS()
+	who.ask("GET / HTTP/1.1\r\nHost: a\r\nX Y: 1\r\n\r\n").problem(t, 400)
+	who.ends()
+}
+
+func TestARequestWithoutTLSOnATLSListenerGetsAProblem(t *testing.T) {
+	f := newFront(t, echo)
+	f.listen(tlsConfig(t))
+	who := f.dial()
+	if doc := who.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").problem(t, 400); !strings.Contains(doc["detail"].(string), "https") {
+		t.Errorf("%v", doc)
+	}
+}
+
+func TestMalformedRequestsBehindOthersGetAProblem(t *testing.T) {
+	who := listening(t, echo).dial()
+	for range 2 {
+		if a := who.ask("GET /x HTTP/1.1\r\nHost: a\r\n\r\n"); a.body != "GET /x " {
+			t.Fatalf("%q", a.body)
+		}
+	}
+	who.ask("GET / HTTP/1.1\r\nHost a\r\n\r\n").problem(t, 400)
+	who.ends()
+}
+
+func TestBothFramingsTogetherCloseTheConnection(t *testing.T) {
+	who := listening(t, echo).dial()
+	a := who.ask("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
+	if a.body != "POST /a hello" || !a.Close {
+		t.Errorf("%q %v", a.body, a.Header)
+	}
+	who.ends()
+}
+
+func TestPipelinedRequestsAreAnsweredInTurn(t *testing.T) {
+	who := listening(t, echo).dial()
+	who.send("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab" +
+		"POST /2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\ncd\r\n0\r\n\r\n" +
+		"\r\nGET /3 HTTP/1.1\r\nHost: a\r\n\r\nGET /4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /5 HTTP/1.1\r\nHost: a\r\n\r\n")
+	for _, want := range []string{"POST /1 ab", "POST /2 cd", "GET /3 ", "GET /4 "} {
+		if a := who.read("GET"); a.body != want {
+			t.Errorf("%q instead of %q", a.body, want)
+		}
+	}
+	who.ends()
+}
+
+func TestARequestMayComeByteByByte(t *testing.T) {
+	who := listening(t, echo).dial()
+	for _, b := range []byte("POST /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n") {
+		who.send(string(b))
+	}
+	if a := who.read("POST"); a.body != "POST /1 ab" {
+		t.Errorf("%q", a.body)
+	}
+}
+
+func TestTrailersOfARequestAreRead(t *testing.T) {
+	got := make(chan http.Header, 2)
+	f := listening(t, func(_ http.ResponseWriter, r *http.Request) {
+		announced := r.Trailer.Clone()
+		_, _ = io.Copy(io.Discard, r.Body)
+		got <- announced
+		got <- r.Trailer
+	})
+	f.dial().ask("POST / HTTP/1.1\r\nHost: a\r\nTrailer: X-A, Content-Length\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-A: 1\r\nX-B: 2\r\nHost: evil\r\n\r\n")
+	if announced, trailer := <-got, <-got; len(announced) != 1 || !reflect.DeepEqual(trailer, http.Header{"X-A": {"1"}, "X-B": {"2"}}) {
+		t.Errorf("announced %v, came %v", announced, trailer)
+	}
+}
+
+func TestTheHostOfAnAbsoluteTargetCounts(t *testing.T) {
+	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.Host+" "+r.URL.Path+" "+r.RequestURI)
+	})
+	if a := f.dial().ask("GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n"); a.body != "b /x http://b/x" {
+		t.Errorf("%q", a.body)
+	}
+	if a := f.dial().ask("GET /x HTTP/1.0\r\n\r\n"); a.body != " /x /x" {
+		t.Errorf("%q", a.body)
+	}
+}
+
+// FuzzRequest compares with net/http: what this package takes, net/http takes as the same
+// request.
+func FuzzRequest(f *testing.F) {
+	for _, s := range []string{
+		"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a?b=c HTTP/1.0\r\n\r\n", "POST / HTTP/1.1\nHost: a\nContent-Length: 3\n\nabc",
+		"POST /x?y? HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\n\r\n1\r\na\r\n0\r\nA: b\r\n\r\n",
+		"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://a/b HTTP/1.1\r\nHost: c\r\n\r\n",
+		"POST / HTTP/1.1\nHost:\nTransfer-Encoding: chunked\n\n0\r\nA: b\n\n",
+		"GET /%41 HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX:\r\nX: b \r\n\r\n",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c := &conn{r: wire.NewReader(strings.NewReader(text)), base: t.Context()}
+		start, header, err := c.r.Head(wire.Limits{Bytes: 1 << 16, Line: 1 << 16, Fields: mostFields, Request: true})
+		if err != nil {
+			return
+		}
+		both := header["Content-Length"] != nil && header["Transfer-Encoding"] != nil
+		e, p := c.request(start, header)
+		if p != nil {
+			return
+		}
+		defer e.ctx.cancel()
+		theirs, err := http.ReadRequest(bufio.NewReader(strings.NewReader(strings.TrimLeft(text, "\r\n"))))
+		if err != nil {
+			// Empty lines before the request line, which net/http does not skip, are cut off
+			// above; a lone CR among them is not one.
+			t.Fatalf("net/http refuses %q: %v", text, err)
+		}
+		ours := e.req
+		body, ourErr := io.ReadAll(ours.Body)
+		theirBody, theirErr := io.ReadAll(theirs.Body)
+		// Trailer fields may end in a bare LF like those of the head, which net/http does not
+		// look for when it wants to know whether they end.
+		loneLF := theirErr != nil && strings.Contains(theirErr.Error(), "suspiciously long trailer")
+		if ourErr == nil && !loneLF && (theirErr != nil || string(body) != string(theirBody)) {
+			t.Errorf("body %q, net/http has %q, %v", body, theirBody, theirErr)
+		}
+		delete(theirs.Header, "Host")
+		// RFC 9111, section 5.4, leaves Pragma to caches; net/http makes a Cache-Control of it.
+		if theirs.Header["Pragma"] != nil {
+			delete(theirs.Header, "Cache-Control")
+			delete(ours.Header, "Cache-Control")
+		}
+		if !reflect.DeepEqual(ours.Header, theirs.Header) && ours.Header.Get("Trailer") == "" {
+			t.Errorf("header %q, net/http has %q", ours.Header, theirs.Header)
+		}
+		if ours.Method != theirs.Method || ours.RequestURI != theirs.RequestURI || ours.Host != theirs.Host || !reflect.DeepEqual(ours.URL, theirs.URL) ||
+			ours.ContentLength != theirs.ContentLength || ours.Close != theirs.Close && !both {
+			t.Errorf("%+v\nnet/http has\n%+v", ours, theirs)
+		}
+	})
+}
+
+// FuzzTarget compares the quick reading of a target with that of net/url.
+func FuzzTarget(f *testing.F) {
+	for _, s := range []string{"/", "/a/b?c=d", "/?", "/a?b?", "//a/b", "/a%20b", "*", "http://a/b", "/a;b,c", "/é", "/a?é#b", "/a#b"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, target string) {
+		ours, err := parseTarget(new(url.URL), "GET", target)
+		theirs, theirErr := url.ParseRequestURI(target)
+		if (err == nil) != (theirErr == nil) || err == nil && !reflect.DeepEqual(ours, theirs) {
+			t.Errorf("%+v, %v; net/url has %+v, %v", ours, err, theirs, theirErr)
+		}
+	})
+}

@@ -1,0 +1,21 @@
+package listen
+
+import "golang.org/x/sys/unix"
+
+// state looks at the connection without reading from it. closing tells that the caller has
+// closed its sending side, or the whole connection: the two are the same until something
+// is sent to it. gone tells that the connection is reset. pending tells that there are bytes
+// to read, or an end.
+func (s *socket) state() (pending, closing, gone bool) {
+	s.control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
+		if n, err := unix.Poll(fds, 0); err != nil || n == 0 {
+			return
+		}
+		events := fds[0].Revents
+		pending = events&unix.POLLIN != 0
+		closing = events&unix.POLLRDHUP != 0
+		gone = events&(unix.POLLERR|unix.POLLHUP) != 0
+	})
+	return pending, closing, gone
+}

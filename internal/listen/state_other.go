@@ -1,0 +1,23 @@
+//go:build unix && !linux
+
+package listen
+
+import "syscall"
+
+// state looks at the connection without reading from it. closing tells that the caller has
+// closed its sending side, or the whole connection: the two are the same until something
+// is sent to it. It does not show behind bytes that wait to be read. gone tells that the
+// connection is reset. pending tells that there are bytes to read, or an end.
+func (s *socket) state() (pending, closing, gone bool) {
+	s.control(func(fd uintptr) {
+		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK) // it does not block
+		switch {
+		case err == syscall.EAGAIN || err == syscall.EINTR:
+		case err != nil:
+			pending, gone = true, true
+		default:
+			pending, closing = true, n == 0
+		}
+	})
+	return pending, closing, gone
+}

@@ -1,0 +1,131 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/problem"
+)
+
+// exchange is one request at the door and the answer to it. It is an http.ResponseWriter
+// that adds what every answer of the gateway carries.
+type exchange struct {
+	e    *Endpoint
+	w    http.ResponseWriter
+	r    *http.Request
+	conn *conn
+	// c is what is decided about the request.
+	c       *call.Call
+	routing *chi.Context
+
+	// enterprise is the segment after /enterprises/, decoded, if the path begins so; rest
+	// is the path behind it.
+	enterprise    string
+	rest          string
+	hasEnterprise bool
+
+	own         bool // the answer is the gateway's own
+	wroteHeader bool
+	origin      string // the allowed Origin, for CORS
+	browser     bool   // the caller is one
+}
+
+// begin gives the request a call, a record and an id.
+func (e *Endpoint) begin(w http.ResponseWriter, r *http.Request) *exchange {
+	x := &exchange{e: e, w: w, r: r, conn: connOf(r.Context()), c: call.New(), routing: e.routing.Get().(*chi.Context)}
+	c := x.c
+	c.ID, c.Start = call.NewID(), time.Now()
+	c.Method, c.Host, c.Protocol, c.Header = r.Method, r.Host, r.Proto, r.Header
+	c.HasBody = r.ContentLength != 0
+	c.Listener = x.conn.listener
+	return x
+}
+
+// end runs when the request was answered, or something panicked: it gives every fault an
+// answer, and hands the finished record on.
+func (x *exchange) end() {
+	fault := recover()
+	x.routing.Reset()
+	x.e.routing.Put(x.routing)
+	rec := x.c.Record
+	abort := fault != nil
+	if err, ok := fault.(error); fault != nil && (!ok || !errors.Is(err, http.ErrAbortHandler)) {
+		cause := panicError{value: fault, stack: stack()}
+		if !x.wroteHeader {
+			x.fail(problem.Internal(cause))
+			abort = false
+		} else {
+			rec.Cause = cause
+		}
+	}
+	rec.Cut = rec.Cut || abort
+	rec.Phases.Redis = x.c.Redis.Spent()
+	rec.Phases.Total = time.Since(x.c.Start)
+	x.e.o.Done(rec)
+	if abort {
+		// The server breaks the connection off or resets the stream, so that a cut answer
+		// cannot be taken for a whole one.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// Header implements http.ResponseWriter.
+func (x *exchange) Header() http.Header { return x.w.Header() }
+
+// WriteHeader implements http.ResponseWriter.
+func (x *exchange) WriteHeader(status int) {
+	if status >= 200 && !x.wroteHeader {
+		x.wroteHeader = true
+		x.c.Record.Status = status
+		h := x.w.Header()
+		h["X-Request-Id"] = []string{x.c.ID}
+		h["X-EBox-Environment"] = x.e.environment
+		if x.origin != "" {
+			exposeTo(h, x.origin)
+		}
+		if x.browser {
+			contain(h)
+		}
+	}
+	x.w.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (x *exchange) Write(b []byte) (int, error) {
+	if !x.wroteHeader {
+		x.WriteHeader(http.StatusOK)
+	}
+	n, err := x.w.Write(b)
+	if x.own {
+		x.c.Record.BytesOut += int64(n) // the proxy counts what it passes on itself
+	}
+	return n, err
+}
+
+// FlushError lets http.ResponseController flush.
+func (x *exchange) FlushError() error { return http.NewResponseController(x.w).Flush() }
+
+// Unwrap lets http.ResponseController reach the connection.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.w }
+
+// fail answers with the problem that err is to the caller.
+func (x *exchange) fail(err error) {
+	p := problem.From(err)
+	rec := x.c.Record
+	rec.ProblemType, rec.ProxyError, rec.Detail, rec.Cause = p.Type, p.ProxyError, p.Detail, p.Cause
+	x.own = true
+	problem.Write(x, x.r, p, x.c.ID, rec.Tries)
+}
+
+// traceContext notes the caller's W3C trace context. Said twice it says nothing
+// (Trace Context, section 3.2), and tracestate alone neither.
+func (x *exchange) traceContext() {
+	if parent := x.r.Header["Traceparent"]; len(parent) == 1 {
+		x.c.TraceParent, x.c.TraceState = parent[0], strings.Join(x.r.Header["Tracestate"], ",")
+	}
+}

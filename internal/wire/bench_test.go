@@ -1,0 +1,52 @@
+package wire
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// BenchmarkExchange stands beside net/http's client, whose limits on the head cost it what ours cost us.
+func BenchmarkExchange(b *testing.B) {
+	for _, c := range []struct {
+		name, method string
+		up, down     int
+	}{{"GET of 2 KB", "GET", 0, 2 << 10}, {"POST of 4 KB", "POST", 4 << 10, 200}, {"GET of 10 MB", "GET", 0, 10 << 20}} {
+		answer := append([]byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nDate: Sat, 28 Nov 2026 12:00:00 GMT\r\nContent-Length: "+
+			strconv.Itoa(c.down)+"\r\n\r\n"), make([]byte, c.down)...)
+		link := "http://" + upstream(b, nil, func(_ int, conn net.Conn) {
+			limits := Limits{Bytes: 1 << 16, Line: 1 << 16, Fields: 100, Request: true}
+			for r, p := NewReader(conn), make([]byte, 8<<10); ; {
+				if _, _, err := r.Head(limits); err != nil {
+					return
+				}
+				if _, err := io.ReadFull(r, p[:c.up]); err != nil {
+					return
+				}
+				conn.Write(answer)
+			}
+		})
+		bare := &http.Transport{DisableCompression: true, ResponseHeaderTimeout: 30 * time.Second}
+		defer bare.CloseIdleConnections()
+		for name, tr := range map[string]http.RoundTripper{"wire": client(b, nil), "net/http": bare} {
+			b.Run(c.name+"/"+name, func(b *testing.B) {
+				b.ReportAllocs()
+				sent := make([]byte, c.up)
+				for b.Loop() {
+					r, _ := http.NewRequestWithContext(b.Context(), c.method, link, bytes.NewReader(sent))
+					r.Header.Set("Authorization", "Bearer bench-token")
+					a, err := tr.RoundTrip(r)
+					if err != nil {
+						b.Fatal(err)
+					}
+					io.Copy(io.Discard, a.Body)
+					a.Body.Close()
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package wire
+
+import (
+	"crypto/tls"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// rest is how long a connection has been unused before it serves another party: an upstream that sends more than
+	// one answer to a request mostly does so at once. Bytes that arrive in that time close the connection. It is far
+	// longer than 20 ms, since the upstream's machine may be busy.
+	rest = 250 * time.Millisecond
+
+	// settle is how long it has been unused before it serves even the same party, after an answer without a body.
+	settle = 50 * time.Millisecond
+
+	// mostIdle bounds the unused connections to one host.
+	mostIdle = 1024
+)
+
+// conn is a connection with HTTP/1.1 on it. One exchange at a time owns it, or its pool.
+type conn struct {
+	net.Conn // *tls.Conn or *Socket
+	socket   *Socket
+	records  *records             // below TLS; nil without
+	state    *tls.ConnectionState // nil without TLS
+	cancel   func()               // socket.Cancel, made once
+	r        Reader
+	pool     *pool
+	one      [1]byte
+
+	until      time.Time // its age
+	generation uint64
+	used       bool   // it has served an exchange
+	party      string // whom it served last
+	wary       bool   // it rests before it serves anybody
+	since      int64  // when it became unused, on nano's clock
+	// traces are the last trace ids sent here: an answer that names an earlier one came late.
+	traces [4]string
+	turn   int
+}
+
+// newConn takes what Config.Dial gave.
+func newConn(p *pool, raw net.Conn) (*conn, error) {
+	c := &conn{Conn: raw, pool: p}
+	for under := raw; c.socket == nil; {
+		switch u := under.(type) {
+		case *Socket:
+			c.socket = u
+		case *tls.Conn:
+			r, ok := u.NetConn().(*records)
+			if !ok {
+				return nil, errUnwrapped
+			}
+			if c.records == nil {
+				state := u.ConnectionState()
+				c.records, c.state = r, &state
+			}
+			under = r.Conn
+		default:
+			return nil, errUnwrapped
+		}
+	}
+	c.cancel = c.socket.Cancel
+	c.r.src = raw
+	return c, nil
+}
+
+// verdict is what look found.
+type verdict int
+
+const (
+	quiet   verdict = iota
+	surplus         // bytes that nobody asked for
+	ended           // the end
+)
+
+// look sees, without waiting, what is on an unused connection. Over TLS there may be records that are no answer, such
+// as session tickets: they are taken in. A record that has begun and not ended counts as surplus.
+func (c *conn) look() verdict {
+	if c.r.Buffered() > 0 {
+		return surplus
+	}
+	if c.socket.raw == nil {
+		return ended // what cannot be looked at is not used again
+	}
+	c.socket.looking = true
+	n, err := c.Conn.Read(c.one[:])
+	c.socket.looking = false
+	switch _, nothing := err.(unreadiness); {
+	case n > 0:
+		return surplus
+	case !nothing:
+		return ended
+	case c.records != nil && c.records.within():
+		return surplus
+	}
+	return quiet
+}
+
+// drop closes the connection at once; what waits in it is lost.
+func (c *conn) drop() {
+	c.r.Discard()
+	c.socket.Conn.Close()
+}
+
+// pool keeps the connections to one host.
+type pool struct {
+	t            *Transport
+	scheme, host string // as in URLs
+	address      string // host:port, in ASCII
+	hostField    string
+	absolute     bool // requests go to an http proxy in absolute form
+	proxyAuth    string
+
+	mu   sync.Mutex
+	idle []*conn // in the order in which they became unused
+}
+
+// take gives the connection that was used last and may serve party, or nil. First those that just served the same
+// one, for they need no rest.
+func (p *pool) take(party string) *conn {
+	now, age := nano(), p.t.config.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	best := -1
+	for i := len(p.idle) - 1; i >= 0; i-- {
+		c := p.idle[i]
+		unused := time.Duration(now - c.since)
+		if unused >= p.t.config.IdleConn || age.After(c.until) {
+			p.idle = slices.Delete(p.idle, i, i+1)
+			if best > i {
+				best--
+			}
+			c.Close()
+			continue
+		}
+		if unused >= rest || c.party == party && (!c.wary || unused >= settle) {
+			if best < 0 {
+				best = i
+			}
+			if c.party == party {
+				best = i
+				break
+			}
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	c := p.idle[best]
+	p.idle = slices.Delete(p.idle, best, best+1)
+	return c
+}
+
+// put keeps a connection for the next exchange.
+func (p *pool) put(c *conn) {
+	c.r.Release()
+	c.since = nano()
+	p.mu.Lock()
+	if keep := len(p.idle) < mostIdle && c.generation == p.t.generation.Load(); !keep {
+		p.mu.Unlock()
+		c.Close()
+		return
+	}
+	p.idle = append(p.idle, c)
+	first := len(p.idle) == 1
+	p.mu.Unlock()
+	if first {
+		p.t.sweepIn(p.t.config.IdleConn)
+	}
+}
+
+// sweep closes what has been unused for too long, or all, and gives the time until the next has been; 0 if none is
+// left.
+func (p *pool) sweep(all bool) time.Duration {
+	now := nano()
+	p.mu.Lock()
+	n := 0
+	for n < len(p.idle) && (all || time.Duration(now-p.idle[n].since) >= p.t.config.IdleConn) {
+		n++
+	}
+	old := slices.Clone(p.idle[:n])
+	p.idle = slices.Delete(p.idle, 0, n)
+	var next time.Duration
+	if len(p.idle) > 0 {
+		next = max(time.Millisecond, p.t.config.IdleConn-time.Duration(now-p.idle[0].since))
+	}
+	p.mu.Unlock()
+	for _, c := range old {
+		c.Close()
+	}
+	return next
+}

@@ -1,0 +1,268 @@
+package wire
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+// appendHead appends the head of a request and says how its body is framed: its length, or Chunked. With a nil body
+// it is 0.
+func (x *exchange) appendHead(b []byte, r *http.Request, p *pool) (_ []byte, length int64, err error) {
+	method := r.Method
+	if method == "" {
+		method = http.MethodGet
+	}
+	if !IsToken(method) || method == http.MethodConnect {
+		return b, 0, fmt.Errorf("%w: bad method", errRequest)
+	}
+	b = append(b, method...)
+	b = append(b, ' ')
+	host := p.hostField
+	if r.Host != "" && r.Host != p.host {
+		if host, err = hostField(r.Host); err != nil {
+			return b, 0, fmt.Errorf("%w: bad Host", errRequest)
+		}
+	}
+	if p.absolute {
+		b = append(append(append(b, p.scheme...), "://"...), p.hostField...)
+	}
+	target := len(b)
+	if r.URL.Opaque != "" {
+		b = append(b, r.URL.RequestURI()...)
+	} else {
+		if path := r.URL.EscapedPath(); path == "" || path[0] != '/' {
+			b = append(append(b, '/'), path...)
+		} else {
+			b = append(b, path...)
+		}
+		if r.URL.ForceQuery || r.URL.RawQuery != "" {
+			b = append(append(b, '?'), r.URL.RawQuery...)
+		}
+	}
+	for _, c := range b[target:] {
+		if c <= ' ' || c == 0x7f {
+			return b, 0, fmt.Errorf("%w: a blank or control character in its URL", errRequest)
+		}
+	}
+	b = append(b, " HTTP/1.1\r\n"...)
+	b = appendField(b, "Host", host)
+
+	length = r.ContentLength
+	switch {
+	case r.Body == nil || r.Body == http.NoBody:
+		length = 0
+	case length <= 0:
+		length = Chunked
+	}
+	switch {
+	case length == Chunked:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+		for name := range r.Trailer {
+			if b, err = AppendField(b, "Trailer", name); err != nil || !IsToken(name) || !MayTrail(http.CanonicalHeaderKey(name)) {
+				return b, 0, fmt.Errorf("%w: bad trailer name", errRequest)
+			}
+		}
+	case length > 0 || method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch:
+		b = append(b, "Content-Length: "...)
+		b = append(strconv.AppendInt(b, length, 10), "\r\n"...)
+	}
+	if r.Close {
+		b = append(b, "Connection: close\r\n"...)
+	}
+	if p.proxyAuth != "" {
+		b = appendField(b, "Proxy-Authorization", p.proxyAuth)
+	}
+	if x.authorization != "" {
+		if !IsValue(x.authorization) {
+			return b, 0, fmt.Errorf("%w: bad value of a field", errRequest)
+		}
+		b = appendField(b, "Authorization", x.authorization)
+	}
+	for name, values := range r.Header {
+		switch len(name) {
+		case len("Host"):
+			if equalFold(name, "host") {
+				continue
+			}
+		case len("Expect"):
+			if equalFold(name, "expect") {
+				x.expects = length != 0 && HasToken(values, "100-continue")
+			}
+		case len("Trailer"):
+			if equalFold(name, "trailer") {
+				continue
+			}
+		case len("User-Agent"):
+			// net/http's way to say that there is none.
+			if len(values) == 1 && values[0] == "" && equalFold(name, "user-agent") {
+				continue
+			}
+		case len("Authorization"):
+			if x.authorization != "" && equalFold(name, "authorization") {
+				continue
+			}
+		case len("Content-Length"):
+			if equalFold(name, "content-length") {
+				continue
+			}
+		case len("BelGov-Trace-Id"):
+			if len(values) == 1 && equalFold(name, "belgov-trace-id") {
+				x.traceID = strings.ToLower(values[0])
+			}
+		case len("Transfer-Encoding"):
+			if equalFold(name, "transfer-encoding") {
+				continue
+			}
+		}
+		if !IsToken(name) {
+			return b, 0, fmt.Errorf("%w: bad field name", errRequest)
+		}
+		for _, v := range values {
+			if !IsValue(v) {
+				return b, 0, fmt.Errorf("%w: bad value of a field", errRequest)
+			}
+			b = appendField(b, name, v)
+		}
+	}
+	return append(b, "\r\n"...), length, nil
+}
+
+// appendBody appends a body of a known length.
+func appendBody(b []byte, body io.Reader, length int64) ([]byte, error) {
+	at := len(b)
+	b = b[:at+int(length)]
+	if n, err := io.ReadFull(body, b[at:]); err != nil {
+		return b[:at+n], short(err)
+	}
+	return b, atEnd(body)
+}
+
+// atEnd reads the end of a body whose last byte should have come.
+func atEnd(body io.Reader) error {
+	var one [1]byte
+	for range 100 {
+		switch n, err := body.Read(one[:]); {
+		case n > 0:
+			return errBodyLong
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}
+
+func short(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return errBodyShort
+	}
+	return err
+}
+
+// upload sends a body while the answer is awaited.
+type upload struct {
+	x      *exchange
+	c      *conn
+	body   io.ReadCloser
+	length int64 // or Chunked
+	r      *http.Request
+	ending atomic.Bool   // the last piece is being written, or has been
+	done   chan struct{} // closed when it has ended
+
+	// Guarded by x.mu.
+	over    bool  // it has ended, with err
+	err     error // nil: all of it was sent
+	writing bool  // err is the connection's
+}
+
+// run sends the body and then has the wait for the answer begin.
+func (u *upload) run() {
+	failed, err := u.send()
+	u.body.Close()
+	x := u.x
+	defer close(u.done)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	u.over, u.err, u.writing = true, err, failed
+	if x.headSeen {
+		return
+	}
+	switch {
+	case err == nil, failed && !IsTimeout(err):
+		// A connection that takes nothing more may have an answer all the same, which explains why.
+		u.c.socket.within(x.t.config.Header)
+	default:
+		u.c.socket.Cancel()
+	}
+}
+
+// send reports, with an error, whether it was the connection's.
+func (u *upload) send() (writing bool, err error) {
+	b := takeBuffer()
+	if u.length == Chunked || u.length > bufferSize {
+		giveBuffer(b)
+		b = make([]byte, mostWrite)
+	}
+	defer giveBuffer(b)
+	if u.length == Chunked {
+		return u.sendChunked(b)
+	}
+	for left := u.length; left > 0; {
+		n, err := u.body.Read(b[:min(int64(len(b)), left)])
+		if n > 0 {
+			left -= int64(n)
+			u.ending.Store(left == 0)
+			if _, err := u.c.Write(b[:n]); err != nil {
+				return true, err
+			}
+		}
+		if err != nil && left > 0 {
+			return false, short(err)
+		}
+		if err == io.EOF {
+			return false, nil
+		}
+	}
+	return false, atEnd(u.body)
+}
+
+// sendChunked leaves room around each piece for the line before and the line end after it, so that a chunk is one
+// write.
+func (u *upload) sendChunked(b []byte) (writing bool, err error) {
+	const before, after = len("8000\r\n"), len("\r\n")
+	for {
+		n, err := u.body.Read(b[before : len(b)-after])
+		end := err == io.EOF
+		if err != nil && !end {
+			return false, err
+		}
+		start, stop := before, before
+		if n > 0 {
+			var line [before]byte
+			size := AppendChunkSize(line[:0], n)
+			start = before - len(size)
+			copy(b[start:], size)
+			stop = before + n + copy(b[before+n:], "\r\n")
+		}
+		out := b[start:stop]
+		if end {
+			if out, err = AppendLastChunk(out, u.r.Trailer); err != nil {
+				return false, fmt.Errorf("%w: bad trailer field", errRequest)
+			}
+		}
+		u.ending.Store(end)
+		if len(out) > 0 {
+			if _, err := u.c.Write(out); err != nil {
+				return true, err
+			}
+		}
+		if end {
+			return false, nil
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package wire
+
+import (
+	"crypto/tls"
+	"io"
+	"math"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// epoch is the beginning of the clock for deadlines, which is cheaper to read than time.Now.
+var epoch = time.Now()
+
+func nano() int64 { return int64(time.Since(epoch)) }
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
+
+// mostWrite is the largest piece that has idle to itself: a slow link that takes less than this within idle is taken
+// for standing still.
+const mostWrite = 32 << 10
+
+// Socket is a connection on the network, below TLS if there is any. It bounds how long a Write may stand still, and a
+// Read while paced. Deadlines are set anew only when less than what is needed is left of the last one, so that they
+// cost next to nothing; what stands still is cut at most a quarter later than the limit says.
+type Socket struct {
+	net.Conn
+	idle time.Duration
+
+	readBy, writeBy int64 // deadlines on nano's clock
+	paced           bool  // each Read has idle to itself; else the deadline of within stands
+	cancelled       atomic.Bool
+	sent            atomic.Int64 // bytes that the kernel took
+
+	// For looking at what waits without waiting for it.
+	raw     syscall.RawConn // nil: the connection cannot be looked at
+	attempt func(fd uintptr)
+	looking bool
+	p       []byte
+	n       int
+	err     error
+}
+
+// NewSocket wraps a connection just dialled. idle is how long it may stand still within a body, in either direction.
+func NewSocket(c net.Conn, idle time.Duration) *Socket {
+	s := &Socket{Conn: c, idle: idle, readBy: math.MinInt64, writeBy: math.MinInt64}
+	if conn, ok := c.(syscall.Conn); ok {
+		s.raw, _ = conn.SyscallConn()
+	}
+	s.attempt = func(fd uintptr) {
+		for {
+			if s.n, s.err = syscall.Read(int(fd), s.p); s.err != syscall.EINTR {
+				return
+			}
+		}
+	}
+	return s
+}
+
+// Cancel ends a Read and a Write under way, and all to come.
+func (s *Socket) Cancel() {
+	s.cancelled.Store(true)
+	s.Conn.SetDeadline(past)
+}
+
+// within gives the Reads to come limit, or up to a quarter more, together.
+func (s *Socket) within(limit time.Duration) error {
+	now := nano()
+	if left := s.readBy - now; s.readBy != math.MinInt64 && left >= int64(limit) && left <= int64(limit+limit/4) {
+		return nil
+	}
+	s.readBy = now + int64(limit+limit/4)
+	return s.set(s.Conn.SetReadDeadline, limit+limit/4)
+}
+
+// unlimited gives the Reads to come all the time they need.
+func (s *Socket) unlimited() error {
+	if s.readBy == math.MinInt64 {
+		return nil
+	}
+	s.readBy = math.MinInt64
+	return s.set(s.Conn.SetReadDeadline, 0)
+}
+
+// set sets a deadline, unless Cancel came before or comes at the same time.
+func (s *Socket) set(deadline func(time.Time) error, in time.Duration) error {
+	var at time.Time
+	if in > 0 {
+		at = time.Now().Add(in) // the real clock: it is the kernel's deadline
+	}
+	err := deadline(at)
+	if s.cancelled.Load() {
+		err = s.Conn.SetDeadline(past)
+	}
+	return err
+}
+
+func (s *Socket) Read(p []byte) (int, error) {
+	switch {
+	case s.looking:
+		return s.try(p)
+	case s.paced:
+		if err := s.within(s.idle); err != nil {
+			return 0, err
+		}
+	}
+	return s.Conn.Read(p)
+}
+
+func (s *Socket) Write(p []byte) (n int, err error) {
+	for {
+		if now := nano(); s.writeBy < now+int64(s.idle) {
+			s.writeBy = now + int64(s.idle+s.idle/4)
+			if err := s.set(s.Conn.SetWriteDeadline, s.idle+s.idle/4); err != nil {
+				return n, err
+			}
+		}
+		m, err := s.Conn.Write(p[:min(len(p), mostWrite)])
+		s.sent.Add(int64(m))
+		n, p = n+m, p[m:]
+		if err != nil || len(p) == 0 {
+			return n, err
+		}
+	}
+}
+
+// try reads what is there already: unreadiness if nothing is.
+func (s *Socket) try(p []byte) (int, error) {
+	s.p = p
+	err := s.raw.Control(s.attempt)
+	s.p = nil
+	switch {
+	case err != nil:
+		return 0, err
+	case s.err == syscall.EAGAIN:
+		return 0, unreadiness{}
+	case s.err != nil:
+		return 0, s.err
+	case s.n == 0:
+		return 0, io.EOF
+	}
+	return s.n, nil
+}
+
+// unreadiness is a net.Error after which crypto/tls goes on where it was.
+type unreadiness struct{}
+
+func (unreadiness) Error() string   { return errNoReadiness.Error() }
+func (unreadiness) Timeout() bool   { return true }
+func (unreadiness) Temporary() bool { return true }
+
+// TLS is tls.Client with eyes below it: on whether the connection ended without close_notify, and on whether it is
+// in the middle of a record. under is a *Socket, or what TLS returned.
+func TLS(under net.Conn, config *tls.Config) *tls.Conn {
+	return tls.Client(&records{Conn: under}, config)
+}
+
+// records follows the records of TLS (RFC 8446, section 5.1): five bytes, of which the last two are the length of
+// what follows.
+type records struct {
+	net.Conn
+	ended  bool // the connection ended; crypto/tls says io.EOF for close_notify too
+	header [5]byte
+	have   int // bytes of the header
+	left   int // bytes of the record
+}
+
+func (r *records) Read(p []byte) (int, error) {
+	n, err := r.Conn.Read(p)
+	if err == io.EOF {
+		r.ended = true
+	}
+	for p = p[:n]; len(p) > 0; {
+		if r.have < len(r.header) {
+			m := copy(r.header[r.have:], p)
+			r.have, p = r.have+m, p[m:]
+			if r.have < len(r.header) {
+				break
+			}
+			r.left = int(r.header[3])<<8 | int(r.header[4])
+		}
+		m := min(r.left, len(p))
+		r.left, p = r.left-m, p[m:]
+		if r.left == 0 {
+			r.have = 0
+		}
+	}
+	return n, err
+}
+
+// within reports whether a record has begun and not ended.
+func (r *records) within() bool { return r.have > 0 }

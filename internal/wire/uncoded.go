@@ -1,0 +1,81 @@
+package wire
+
+import (
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// ErrTooLong is a body that has more bytes than its reader takes.
+var ErrTooLong = errors.New("it is longer than the limit")
+
+// errCoding is a body in a coding that was not asked for and is not known here. The coding's name is the upstream's
+// and not in the text.
+var errCoding = errors.New("its Content-Encoding is unknown; only gzip and deflate are")
+
+// Coded gives the content coding of a message, in lower case, "" if there is none. Servers are known to write
+// "identity", "none" or the name of a character set there, which are no codings. Several are given as they stand.
+func Coded(h http.Header) string {
+	var codings []string
+	for _, list := range h["Content-Encoding"] {
+		for coding := range strings.SplitSeq(list, ",") {
+			switch coding = strings.ToLower(trimBlanks(coding)); {
+			case coding == "", coding == "identity", coding == "none", coding == "binary",
+				strings.HasPrefix(coding, "utf"), strings.HasPrefix(coding, "iso-8859"), strings.HasPrefix(coding, "windows-"),
+				coding == "us-ascii", coding == "ascii", coding == "latin1":
+			default:
+				codings = append(codings, strings.TrimPrefix(coding, "x-"))
+			}
+		}
+	}
+	return strings.Join(codings, ",")
+}
+
+// Uncoded reads the JSON of an answer whole: at most limit bytes, after gzip or deflate (RFC 9110, section 8.4.1) are
+// undone, and without a byte order mark, which RFC 8259, section 8.1, lets a reader ignore. Other codings are refused,
+// and ErrTooLong is what has more bytes, coded or not.
+func Uncoded(h http.Header, body io.Reader, limit int64) ([]byte, error) {
+	coded := io.LimitReader(body, limit+1)
+	var plain io.Reader
+	switch Coded(h) {
+	case "":
+		plain = coded
+	case "gzip":
+		r, err := gzip.NewReader(coded)
+		if err != nil {
+			return nil, fmt.Errorf("reading its gzip: %w", err)
+		}
+		plain = r
+	case "deflate":
+		// Defined as zlib's format; some servers send the bare stream.
+		begun := make([]byte, 2)
+		n, err := io.ReadFull(coded, begun)
+		if err != nil && err != io.ErrUnexpectedEOF {
+			return nil, fmt.Errorf("reading its deflate: %w", err)
+		}
+		whole := io.MultiReader(bytes.NewReader(begun[:n]), coded)
+		if n == 2 && begun[0]&0x0f == 8 && (int(begun[0])<<8|int(begun[1]))%31 == 0 {
+			if plain, err = zlib.NewReader(whole); err != nil {
+				return nil, fmt.Errorf("reading its deflate: %w", err)
+			}
+		} else {
+			plain = flate.NewReader(whole)
+		}
+	default:
+		return nil, errCoding
+	}
+	text, err := io.ReadAll(io.LimitReader(plain, limit+1))
+	switch {
+	case int64(len(text)) > limit:
+		return nil, ErrTooLong
+	case err != nil:
+		return nil, err
+	}
+	return bytes.TrimPrefix(text, []byte("\ufeff")), nil
+}

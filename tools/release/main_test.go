@@ -1,0 +1,243 @@
+package main
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"crypto/sha256"
+	"debug/buildinfo"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	if err := os.Chdir("../.."); err != nil { // a release is made in the root
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// current is the newest version that CHANGELOG.md has.
+func current(t *testing.T) string {
+	t.Helper()
+	content, err := os.ReadFile("CHANGELOG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(content)) {
+		if name, ok := strings.CutPrefix(line, "## "); ok {
+			if version := strings.Fields(name)[0]; semantic.MatchString(version) {
+				return version
+			}
+		}
+	}
+	t.Fatal("CHANGELOG.md has no version")
+	return ""
+}
+
+// hashes gives the SHA-256 of every file of a release but the signature.
+func hashes(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := make(map[string]string)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		content, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[e.Name()] = fmt.Sprintf("%x", sha256.Sum256(content))
+	}
+	return all
+}
+
+// unpack gives the files of an archive.
+func unpack(t *testing.T, path string) map[string][]byte {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	zip, err := gzip.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := make(map[string][]byte)
+	for r := tar.NewReader(zip); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			return files
+		}
+		if err == nil && h.Typeflag != tar.TypeReg {
+			t.Errorf("%s is not a file", h.Name)
+		}
+		content, readErr := io.ReadAll(r)
+		if err != nil || readErr != nil {
+			t.Fatal(err, readErr)
+		}
+		files[h.Name] = content
+	}
+}
+
+func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
+	dir := t.TempDir()
+	key := filepath.Join(dir, "key")
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "release", "-f", key).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	platform := runtime.GOOS + "/" + runtime.GOARCH
+	r := release{version: current(t), time: time.Unix(1_790_000_000, 0).UTC()}
+	for _, name := range []string{"first", "second"} {
+		r.out = filepath.Join(dir, name)
+		if err := r.make([]string{platform}, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, second := hashes(t, filepath.Join(dir, "first")), hashes(t, filepath.Join(dir, "second"))
+	if len(first) != 5 {
+		t.Errorf("a release of one platform has the files %v", first)
+	}
+	for name, sum := range first {
+		if second[name] != sum {
+			t.Errorf("%s is another the second time", name)
+		}
+	}
+
+	// As docs/release.md has people do it.
+	public, err := os.ReadFile(key + ".pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "allowed_signers"), []byte("ebox-gateway "+string(public)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	verify := func() error {
+		command := exec.Command("sh", "-euc", "sha256sum --check --strict SHA256SUMS >&2\n"+
+			"ssh-keygen -Y verify -f ../allowed_signers -I ebox-gateway -n ebox-gateway -s SHA256SUMS.sig <SHA256SUMS")
+		command.Dir = r.out
+		out, err := command.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	}
+	if err := verify(); err != nil {
+		t.Errorf("the release cannot be verified: %v", err)
+	}
+
+	base := fmt.Sprintf("ebox-gateway-%s-%s-%s", r.version, runtime.GOOS, runtime.GOARCH)
+	files := unpack(t, filepath.Join(r.out, base+".tar.gz"))
+	for _, want := range []string{"gateway", "README.md", "CHANGELOG.md", "config.yaml", "deploy/prometheus-rules.yaml", "docs/operations.md"} {
+		if len(files[base+"/"+want]) == 0 {
+			t.Errorf("the archive lacks %s", want)
+		}
+	}
+	binary := filepath.Join(dir, "gateway")
+	if err := os.WriteFile(binary, files[base+"/gateway"], 0o700); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(binary, "version").Output()
+	if err != nil || !strings.HasPrefix(string(out), "ebox-gateway "+r.version+",") {
+		t.Errorf("the binary says %q, %v", out, err)
+	}
+	bomHasAll(t, filepath.Join(r.out, base+".cdx.json"), binary)
+
+	chart := unpack(t, filepath.Join(r.out, "ebox-gateway-chart-"+r.version+".tgz"))
+	for _, want := range []string{"Chart.yaml", "values.yaml", "values.schema.json", "templates/gateway.yaml", "base/statefulset.yaml", "components/redis/redis.conf"} {
+		if len(chart["ebox-gateway/"+want]) == 0 {
+			t.Errorf("the chart lacks %s", want)
+		}
+	}
+
+	// Whoever changes a file and its sum is found by the signature.
+	sums := filepath.Join(r.out, "SHA256SUMS")
+	content, err := os.ReadFile(sums)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(sums, content[:strings.IndexByte(string(content), '\n')+1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := verify(); err == nil {
+		t.Error("a changed list of sums is taken for the signed one")
+	}
+}
+
+// bomHasAll compares the list with what Go says of the binary.
+func bomHasAll(t *testing.T, path, binary string) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list bom
+	if err := json.Unmarshal(content, &list); err != nil {
+		t.Fatal(err)
+	}
+	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(info.Deps) < 20 || len(list.Components) != len(info.Deps)+1 {
+		t.Errorf("%d components for %d modules and Go's own library", len(list.Components), len(info.Deps))
+	}
+	for _, d := range info.Deps {
+		if !slices.ContainsFunc(list.Components, func(c component) bool { return c.PURL == "pkg:golang/"+d.Path+"@"+d.Version }) {
+			t.Errorf("the list lacks %s %s", d.Path, d.Version)
+		}
+	}
+	binaryContent, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h := list.Metadata.Component.Hashes; len(h) != 1 || h[0].Content != fmt.Sprintf("%x", sha256.Sum256(binaryContent)) {
+		t.Errorf("the list is of a binary with the hash %v", h)
+	}
+}
+
+func TestAReleaseThatNobodyWasToldOfIsRefused(t *testing.T) {
+	for version, want := range map[string]string{
+		"1.0":       "not Semantic Versioning",
+		"v1.0.0":    "not Semantic Versioning",
+		"01.0.0":    "not Semantic Versioning",
+		"1.0.0-":    "not Semantic Versioning",
+		"987.6.5":   "has no line",
+		"987.6.5-a": "has no line",
+	} {
+		r := release{version: version, out: filepath.Join(t.TempDir(), "dist")}
+		if err := r.make(nil, ""); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", version, err)
+		}
+	}
+	r := release{version: current(t), out: t.TempDir()}
+	if err := os.WriteFile(filepath.Join(r.out, "left"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.make(nil, ""); err == nil || !strings.Contains(err.Error(), "not empty") {
+		t.Errorf("a release is written over another: %v", err)
+	}
+}
+
+func TestTheImageIsBuiltWithTheFlagsOfTheRelease(t *testing.T) {
+	dockerfile, err := os.ReadFile("Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := (&release{version: "${VERSION}"}).buildArguments("/out/gateway")
+	args[4] = `"` + args[4] + `"`
+	if want := "go " + strings.Join(args, " "); !strings.Contains(string(dockerfile), want) {
+		t.Errorf("the Dockerfile does not run %s", want)
+	}
+}
