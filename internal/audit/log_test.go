@@ -234,10 +234,17 @@ func TestADirectoryHasOneWriter(t *testing.T) {
 	if err != nil || len(chains) != 2 {
 		t.Errorf("%v, %v", chains, err)
 	}
-	for path, want := range map[string]os.FileMode{"r1": 0o700, "r1/signing.key": 0o600, "r1/checkpoints.jsonl": 0o600, "r1/lock": 0o600} {
+	checkpoints, err := filepath.Rel(dir, beside(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]os.FileMode{"r1": 0o700, "r1/signing.key": 0o600, checkpoints: 0o600, "r1/lock": 0o600} {
 		info, err := os.Stat(filepath.Join(dir, path))
-		if err != nil || info.Mode().Perm() != want {
-			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != want {
+			t.Errorf("%s: %v", path, info.Mode())
 		}
 	}
 }

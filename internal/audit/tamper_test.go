@@ -172,11 +172,11 @@ func TestTheFindingNamesThePlace(t *testing.T) {
 	text := whole(t, dir)
 	lines := strings.SplitAfter(text, "\n")
 	for _, c := range []struct{ name, text, want string }{
-		{"changed", strings.Replace(text, `"requestId":"r3"`, `"requestId":"r9"`, 1), ":5: seq 5: this record was changed"},
+		{"changed", strings.Replace(text, `"requestId":"r3"`, `"requestId":"r9"`, 1), ":6: seq 6: this record was changed"},
 		{"removed", strings.Replace(text, lines[4], "", 1), ":5: seq 6: seq 5 to 5 are missing before this record"},
 		{"moved", strings.Replace(strings.Replace(text, lines[4], "", 1), lines[6], lines[6]+lines[4], 1), ":7: seq 5: this record is out of order"},
-		{"cut at the end", strings.TrimSuffix(text, lines[11]), ":11: seq 11: the end of the chain was cut off"},
-		{"cut within a record", text[:len(text)-5], ":12: the file ends within a record"},
+		{"cut at the end", strings.TrimSuffix(text, lines[12]), ":12: seq 12: the end of the chain was cut off"},
+		{"cut within a record", text[:len(text)-5], ":13: the file ends within a record"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.text == text {
