@@ -219,6 +219,7 @@ func TestADirectoryThatIsRemovedOrReplacedUnderTheGatewayIsNoticed(t *testing.T)
 					l := mustOpen(t, o)
 					l.Done(finished("before"))
 					time.Sleep(2 * time.Minute)
+					synctest.Wait()
 					c.tamper(t, l.Dir())
 					if busy {
 						l.Done(finished("after"))

@@ -122,6 +122,21 @@ func TestEvidenceOfWhatACallerDid(t *testing.T) {
 	}
 }
 
+// What a caller says of itself neither makes long lines nor steers a terminal that shows them.
+func TestWhatACallerAssertsIsBoundedAndPrintable(t *testing.T) {
+	h, dir := recording(t, "4h")
+	h.get(messages, "X-Actor: an\u009b\u202e"+strings.Repeat("é", 30_000), "X-Purpose: yearly audit").want(t, 200)
+	got := h.evidence(dir)
+	want := "an\ufffd\ufffd" + strings.Repeat("é", 124)
+	if len(got) != 1 || got[0].Actor != want || got[0].Purpose != "yearly audit" {
+		t.Fatalf("%+v", got)
+	}
+	eventually(t, "the access line says the same", func() bool {
+		line := h.access.String()
+		return strings.Contains(line, `"actor":"`+want+`","purpose":"yearly audit"`) && len(line) < 4096
+	})
+}
+
 func TestAnswersFromTheCacheAreRecordedOneByOne(t *testing.T) {
 	h, dir := recording(t, "4h")
 	h.fault(simulator.Fault{
