@@ -319,3 +319,31 @@ func TestEvidenceOfANewerVersionIsAnError(t *testing.T) {
 		})
 	}
 }
+
+// Evidence of before there were formats verifies, is searched, and goes on in a new file.
+// testdata/format1 was written by such a version.
+func TestEvidenceOfFormat1GoesOn(t *testing.T) {
+	dir := t.TempDir()
+	mustCopy(t, filepath.Join("testdata", "format1"), dir)
+	if r := sound(t, dir); r.Records != 6 || r.Checkpoints != 4 || r.Signed != 6 || r.Replica != "r1" {
+		t.Errorf("%+v", r)
+	}
+	day := time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)
+	if all, s := find(t, dir, Query{From: day.Add(-24 * time.Hour), To: day}); ids(all) != "old-1" || len(s.Findings) > 0 {
+		t.Errorf("%q, %+v", ids(all), s)
+	}
+	o := options(dir)
+	o.Now = func() time.Time { return day.Add(23*time.Hour + 59*time.Minute + 30*time.Second) } // the day of the last file
+	l := mustOpen(t, o)
+	if s := l.Status(); s.Missing != "" {
+		t.Error(s.Missing)
+	}
+	l.Done(finished("new"))
+	mustClose(t, l)
+	if r := sound(t, dir); r.Records != 10 || r.Segments != 3 {
+		t.Errorf("%+v", r)
+	}
+	if all, _ := find(t, dir, Query{}); ids(all) != "old-1 old-2 new" {
+		t.Errorf("%q", ids(all))
+	}
+}

@@ -18,6 +18,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/logfile"
+	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/telemetry"
 	"ebox-gateway/internal/tenancy"
@@ -38,7 +39,7 @@ func callOf(r *call.Record, at time.Time) audit.Call {
 		At: at, ID: r.ID, Parent: r.Parent, Source: r.Source, Listener: r.Listener, Caller: r.Caller,
 		Actor: r.Actor, Purpose: r.Purpose, Claimed: r.Claimed, Enterprise: r.Enterprise, Own: r.Own, Client: r.Client,
 		Route: r.Route, Provider: r.Provider, Upstream: r.Upstream, UpstreamHost: r.UpstreamHost,
-		Action: r.Action, Opening: r.Opening, Method: r.Method, Path: r.Path,
+		Action: r.Action, Opening: r.Opening, Method: printable.Text(r.Method, printable.MaxAsserted), Path: r.Path,
 		Messages: r.Messages, MoreMessages: r.MoreMessages, Created: r.Created, IdempotencyKey: r.IdempotencyKey,
 		TokenHash: r.TokenHash, Intent: r.Intent, Sent: r.Sent, Tries: r.Tries, Status: r.Status, UpstreamStatus: r.UpstreamStatus,
 		ProblemType: r.ProblemType, Detail: r.Detail, Cut: r.Cut, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
