@@ -13,6 +13,7 @@ import (
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/progress"
 )
 
 func auditCommand() command {
@@ -113,7 +114,10 @@ func auditVerify(p *process, flags *flag.FlagSet, file *string, args []string) e
 		}
 		o.Keys = append(o.Keys, key)
 	}
+	shown := auditProgress(p, "verifying", audit.Size(dirs, append(several{}, checkpoints...)))
+	o.Read = shown.Add
 	reports, between, err := audit.VerifyAll(dirs, o)
+	shown.Clear()
 	if err != nil {
 		return err
 	}
@@ -130,6 +134,13 @@ func auditVerify(p *process, flags *flag.FlagSet, file *string, args []string) e
 		return errReported
 	}
 	return nil
+}
+
+// auditProgress shows how many of some bytes of evidence were read.
+func auditProgress(p *process, what string, total int64) *progress.Reporter {
+	return progress.New(progress.Options{
+		W: p.stderr, Terminal: progress.IsTerminal(p.stderr), What: what, Total: total, Amount: progress.Bytes,
+	})
 }
 
 // printReport says what verifying one chain found. What is wrong comes first, to a

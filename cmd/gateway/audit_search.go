@@ -45,8 +45,15 @@ func auditSearch(p *process, flags *flag.FlagSet, file *string, args []string) e
 	}
 	out := newFoundWriter(p.stdout, *asJSON)
 	var sum audit.Searched
+	shown := auditProgress(p, "searching", audit.Size(chains, nil))
+	defer shown.Clear()
+	q.Read = shown.Add
+	write := func(f *audit.Found) error {
+		shown.Clear()
+		return out.write(f)
+	}
 	for _, chain := range chains {
-		s, err := audit.Search(chain, q, out.write)
+		s, err := audit.Search(chain, q, write)
 		if err != nil {
 			return err
 		}
@@ -55,6 +62,7 @@ func auditSearch(p *process, flags *flag.FlagSet, file *string, args []string) e
 		sum.Records += s.Records
 		sum.Findings = append(sum.Findings, s.Findings...)
 	}
+	shown.Clear()
 	if err := out.flush(); err != nil {
 		return err
 	}

@@ -102,7 +102,8 @@ func strangeIn(dir string, chains []string) ([]Finding, error) {
 	return findings, nil
 }
 
-// Size is how many bytes verifying or searching these directories reads, for VerifyOptions.Read.
+// Size is how many bytes verifying these directories with files of checkpoints reads, for
+// VerifyOptions.Read; with nil for the files, how many searching them does, for Query.Read.
 func Size(dirs, checkpoints []string) (total int64) {
 	add := func(path string) {
 		if info, err := os.Stat(path); err == nil {
