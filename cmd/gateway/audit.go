@@ -13,11 +13,12 @@ import (
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/progress"
 )
 
 func auditCommand() command {
 	return command{
-		name: "audit", usage: "audit verify|search|keep|key [DIR] [flags]", summary: "verify and search the evidence of who read or changed what",
+		name: "audit", usage: "audit verify|search|keep|key [DIR …] [flags]", summary: "verify and search the evidence of who read or changed what",
 		about: `
   audit verify [DIR]   read the whole chain of every replica and name each place where a
                        record was changed, removed, moved or cut off; exit code 1 if any
@@ -28,8 +29,8 @@ func auditCommand() command {
                        both for its own
   audit key [DIR]      print the public keys, to be kept where the evidence is not
 
-DIR is the directory of audit.dir, or one replica's in it; without it, that of the
-configuration. A gateway may be running meanwhile, except for keep. Compressed files
+DIR is the directory of audit.dir, or one replica's in it; without any, that of the
+configuration. Give several for replicas whose evidence lies on volumes of their own. A gateway may be running meanwhile, except for keep. Compressed files
 (.jsonl.gz) are read as they are, also by --checkpoints; no line of them is changed.`,
 		run: func(p *process, flags *flag.FlagSet, args []string) error {
 			if len(args) == 0 {
@@ -53,16 +54,11 @@ configuration. A gateway may be running meanwhile, except for keep. Compressed f
 	}
 }
 
-// auditChains are the directories of the chains at the directory that was given, or at
-// that of the configuration, which then comes with them.
-func auditChains(p *process, file string, args []string) ([]string, *config.Config, error) {
-	switch len(args) {
-	case 0:
-	case 1:
-		chains, err := audit.Chains(args[0])
-		return chains, nil, err
-	default:
-		return nil, nil, usageError{fmt.Sprintf("unexpected argument %q", args[1])}
+// auditDirs are the directories that were given, or that of the configuration, which then
+// comes with it.
+func auditDirs(p *process, file string, args []string) ([]string, *config.Config, error) {
+	if len(args) > 0 {
+		return args, nil, nil
 	}
 	cfg, err := loadConfig(p, file)
 	if err != nil {
@@ -71,7 +67,20 @@ func auditChains(p *process, file string, args []string) ([]string, *config.Conf
 	if cfg.Audit.Dir == "" {
 		return nil, nil, errors.New("this configuration keeps no evidence: audit.dir is not set")
 	}
-	chains, err := audit.Chains(cfg.Audit.Dir)
+	return []string{cfg.Audit.Dir}, cfg, nil
+}
+
+// auditChains are the directories of the chains there.
+func auditChains(p *process, file string, args []string) ([]string, *config.Config, error) {
+	dirs, cfg, err := auditDirs(p, file, args)
+	var chains []string
+	for _, dir := range dirs {
+		list, failed := audit.Chains(dir)
+		if failed != nil {
+			return nil, nil, failed
+		}
+		chains = append(chains, list...)
+	}
 	return chains, cfg, err
 }
 
@@ -93,7 +102,7 @@ func auditVerify(p *process, flags *flag.FlagSet, file *string, args []string) e
 	if err != nil {
 		return err
 	}
-	chains, _, err := auditChains(p, *file, rest)
+	dirs, _, err := auditDirs(p, *file, rest)
 	if err != nil {
 		return err
 	}
@@ -105,14 +114,20 @@ func auditVerify(p *process, flags *flag.FlagSet, file *string, args []string) e
 		}
 		o.Keys = append(o.Keys, key)
 	}
-	findings := 0
-	for _, chain := range chains {
-		report, err := audit.Verify(chain, o)
-		if err != nil {
-			return err
-		}
-		findings += len(report.Findings) + report.More
-		printReport(p, chain, &report)
+	shown := auditProgress(p, "verifying", audit.Size(dirs, append(several{}, checkpoints...)))
+	o.Read = shown.Add
+	reports, between, err := audit.VerifyAll(dirs, o)
+	shown.Clear()
+	if err != nil {
+		return err
+	}
+	findings := len(between)
+	for _, f := range between {
+		fmt.Fprintln(p.stdout, f)
+	}
+	for i := range reports {
+		findings += len(reports[i].Findings) + reports[i].More
+		printReport(p, &reports[i])
 	}
 	if findings > 0 {
 		fmt.Fprintf(p.stdout, "\n%d places are not as they were written\n", findings)
@@ -121,9 +136,16 @@ func auditVerify(p *process, flags *flag.FlagSet, file *string, args []string) e
 	return nil
 }
 
+// auditProgress shows how many of some bytes of evidence were read.
+func auditProgress(p *process, what string, total int64) *progress.Reporter {
+	return progress.New(progress.Options{
+		W: p.stderr, Terminal: progress.IsTerminal(p.stderr), What: what, Total: total, Amount: progress.Bytes,
+	})
+}
+
 // printReport says what verifying one chain found. What is wrong comes first, to a
 // bound: whoever tore out a page wants no thousand lines.
-func printReport(p *process, chain string, r *audit.Report) {
+func printReport(p *process, r *audit.Report) {
 	const most = 100
 	for i, f := range r.Findings {
 		if i == most {
@@ -132,19 +154,19 @@ func printReport(p *process, chain string, r *audit.Report) {
 		}
 		fmt.Fprintln(p.stdout, f)
 	}
-	for _, g := range r.Gaps {
-		fmt.Fprintf(p.stdout, "note: %s\n", g)
+	for _, n := range r.Notes {
+		fmt.Fprintf(p.stdout, "note: %s\n", n)
 	}
 	word := "verified"
 	if len(r.Findings) > 0 {
 		word = "NOT AS IT WAS WRITTEN"
 	}
 	if r.Records == 0 {
-		fmt.Fprintf(p.stdout, "%s: %s: there is no record in it\n", chain, word)
+		fmt.Fprintf(p.stdout, "%s: %s: there is no record in it\n", r.Dir, word)
 		return
 	}
 	fmt.Fprintf(p.stdout, "%s: %s: %s in %s (%d compressed), seq %d to %d, %s to %s, %s compared\n",
-		chain, word, counted(r.Records, "record"), counted(r.Segments, "file"), r.Compressed, r.First, r.Last, r.From, r.To, counted(r.Checkpoints, "checkpoint"))
+		r.Dir, word, counted(r.Records, "record"), counted(r.Segments, "file"), r.Compressed, r.First, r.Last, r.From, r.To, counted(r.Checkpoints, "checkpoint"))
 	if unsigned := r.Last - min(r.Signed, r.Last); unsigned > 0 {
 		fmt.Fprintf(p.stdout, "note: the last %d records are not signed yet: what comes after seq %d could be cut off or added to without a trace\n", unsigned, r.Signed)
 	}

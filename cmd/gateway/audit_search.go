@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -14,6 +15,7 @@ import (
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/printable"
 )
 
 func auditSearch(p *process, flags *flag.FlagSet, file *string, args []string) error {
@@ -23,6 +25,7 @@ func auditSearch(p *process, flags *flag.FlagSet, file *string, args []string) e
 	of := flags.String("enterprise", "", "the CBE `number` of the represented enterprise, or own")
 	flags.StringVar(&q.Caller, "caller", "", "the `name` of the caller's rule")
 	flags.StringVar(&q.Actor, "actor", "", "the `name` that the caller asserted in X-Actor")
+	flags.StringVar(&q.Purpose, "purpose", "", "the `text` that the caller gave in X-Purpose")
 	flags.StringVar(&q.Provider, "provider", "", "the `id` of the Document Provider")
 	flags.StringVar(&q.RequestID, "request-id", "", "the X-Request-Id that the caller got")
 	from := flags.String("from", "", "the first `day`, in Brussels, or an instant (RFC 3339)")
@@ -42,8 +45,15 @@ func auditSearch(p *process, flags *flag.FlagSet, file *string, args []string) e
 	}
 	out := newFoundWriter(p.stdout, *asJSON)
 	var sum audit.Searched
+	shown := auditProgress(p, "searching", audit.Size(chains, nil))
+	defer shown.Clear()
+	q.Read = shown.Add
+	write := func(f *audit.Found) error {
+		shown.Clear()
+		return out.write(f)
+	}
 	for _, chain := range chains {
-		s, err := audit.Search(chain, q, out.write)
+		s, err := audit.Search(chain, q, write)
 		if err != nil {
 			return err
 		}
@@ -52,6 +62,7 @@ func auditSearch(p *process, flags *flag.FlagSet, file *string, args []string) e
 		sum.Records += s.Records
 		sum.Findings = append(sum.Findings, s.Findings...)
 	}
+	shown.Clear()
 	if err := out.flush(); err != nil {
 		return err
 	}
@@ -135,6 +146,9 @@ func (f *foundWriter) write(r *audit.Found) error {
 	if r.Actor != "" {
 		who += " (" + r.Actor + ")"
 	}
+	if r.Purpose != "" {
+		who += ": " + r.Purpose
+	}
 	did := strings.TrimSpace(r.Method + " " + r.Action)
 	if r.Method == "" {
 		did = string(r.Kind)
@@ -146,11 +160,14 @@ func (f *foundWriter) write(r *audit.Found) error {
 	if r.MoreMessages {
 		what += " and more"
 	}
+	if len(r.Created) > 0 {
+		what += " created " + strings.Join(r.Created, ",")
+	}
 	for _, name := range slices.Sorted(maps.Keys(about)) {
 		what = strings.TrimSpace(what + " " + name + "=" + strings.Trim(string(about[name]), `"`))
 	}
-	_, err := fmt.Fprintf(f.table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s/%d\n", r.Time.Format("2006-01-02T15:04:05.000Z"), printable(who), r.Source, r.Enterprise, did,
-		printable(what), result(r), r.AnswerFrom, r.RequestID, r.TraceID, r.Replica, r.Seq)
+	_, err := fmt.Fprintf(f.table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s/%d\n", r.Time.Format("2006-01-02T15:04:05.000Z"), printable.Text(who, math.MaxInt), r.Source, r.Enterprise, did,
+		printable.Text(what, math.MaxInt), result(r), r.AnswerFrom, r.RequestID, r.TraceID, r.Replica, r.Seq)
 	return err
 }
 
@@ -187,16 +204,6 @@ func result(r *audit.Found) string {
 		return fmt.Sprintf("%d, cut after %d bytes", r.Status, r.BytesOut)
 	}
 	return fmt.Sprintf("%d, %d bytes", r.Status, r.BytesOut)
-}
-
-// printable keeps what a caller asserted from steering a terminal or a table.
-func printable(s string) string {
-	return strings.Map(func(c rune) rune {
-		if c < ' ' || c >= 0x7f && c < 0xa0 {
-			return '�'
-		}
-		return c
-	}, s)
 }
 
 func (f *foundWriter) flush() error {

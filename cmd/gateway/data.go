@@ -43,7 +43,7 @@ func resting(cfg *config.Config) []rest {
 		{"documents, mandates", "nowhere: they pass through in pieces of 32 KiB", "-", "while they pass", "-"},
 		{"bodies of grant/citizen calls (citizens' numbers)", "memory, one call at a time", "no", "until the call is answered", "with the call"},
 		{"list of Document Providers", "memory of the process", "no", "until the next list", "with the process"},
-		{"access lines: caller, source address, X-Actor, enterprise, path with citizens' numbers masked, hash of the token", "standard error", "as your log store does", "as your log store does", "in your log store"},
+		{"access lines: caller, source address, X-Actor, X-Purpose, enterprise, path with citizens' numbers masked, hash of the token", "standard error", "as your log store does", "as your log store does", "in your log store"},
 		{"last problems, for the page: source address, caller, X-Actor, enterprise, path with citizens' numbers masked", "memory of the process, at most 500", "no", "until as many newer ones came", "with the process"},
 		{"enterprises that an upstream refuses: since when, which caller asked last", "memory of the process, at most 10,000", "no", "until the upstream serves them again", "with the process"},
 		{maintenance, "memory of the process", "no", "until its end, at most 168 hours", "gateway maintenance end"},
@@ -123,7 +123,7 @@ func secretsOf(cfg *config.Config) (list []rest) {
 // evidenceOf is what is kept to be able to say who read or changed what.
 func evidenceOf(cfg *config.Config) (list []rest) {
 	if to := cfg.Log.Security; to != "" {
-		r := rest{"refusals: source, caller, enterprise asked for, path with citizens' numbers masked", to, "no", "the last 64 to 128 MB", "by deleting the file and FILE.1"}
+		r := rest{"refusals: source, caller, enterprise asked for, path with citizens' numbers masked", to, "no", "the last 320 to 384 MB", "by deleting the file and FILE.1 to FILE.5"}
 		if to == "stdout" || to == "stderr" {
 			r.encrypted, r.howLong, r.erased = "as your log store does", "as your log store does", "in your log store"
 		}
@@ -135,7 +135,7 @@ func evidenceOf(cfg *config.Config) (list []rest) {
 	}
 	howLong := fmt.Sprintf("until 1 January after the act plus %d years", a.KeepYears)
 	list = append(list,
-		rest{"evidence: caller, source address, X-Actor, enterprise, message and attachment ids, path with citizens' numbers masked, hash of the token", a.Dir, "no: files are 0600, use an encrypted disk", howLong, "by the gateway, a file at a time; gateway audit keep for replicas that are gone"},
+		rest{"evidence: caller, source address, X-Actor, X-Purpose, enterprise, message and attachment ids, path with citizens' numbers masked, hash of the token", a.Dir, "no: files are 0600, use an encrypted disk", howLong, "by the gateway, a file at a time; gateway audit keep for replicas that are gone"},
 		rest{"evidence in memory", "memory of the process, at most 20,000 records", "no", "under a second; longer while the disk fails", "by being written"},
 	)
 	key := rest{"key that signs the evidence", a.KeyFile, "no", "while the file is there", "by deleting the file"}

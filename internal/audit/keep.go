@@ -1,37 +1,29 @@
 package audit
 
 import (
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 )
 
-// What is ended is tended beside the writer, by little and little, so that nobody who
-// waits for a record waits for it.
-const (
-	// tendEvery is how often what is ended is looked at.
-	tendEvery = time.Hour
-	// step is how much is read before the keeper rests, in bytes: less than a
-	// millisecond's work, for which a request on the same core may wait.
-	step = 32 << 10
-	// restFor is how many times as long as it worked the keeper rests: it takes about a
-	// tenth of a core, in which it compresses some 5 MB of records a second.
-	restFor = 9
-	// syncStep is how much is read between syncs, in bytes, so that the last one holds up
-	// nobody who waits for his own.
-	syncStep = 16 << 20
-)
+// tendEvery is how often what is ended is looked at.
+const tendEvery = time.Hour
 
-// keeper compresses the segments of a log that are ended, and drops those that the law
-// no longer asks for.
+// keeper compresses the segments of a log that are ended (gzip, RFC 1952), and drops those
+// that the law no longer asks for. It works beside the writer, on one file at a time, so that
+// nobody who waits for a record waits for it.
 type keeper struct {
 	l *Log
-	// rest is how many times as long as it worked it rests.
-	rest int
-	// stop ends it between two steps, with errStopped.
+	// stop ends it between two reads, with errStopped.
 	stop <-chan struct{}
 	// asWriter has something done that the writer alone may do.
 	asWriter func(do func() error) error
@@ -41,22 +33,20 @@ type keeper struct {
 
 var errStopped = errors.New("tending the evidence: the gateway ends")
 
-// unreadable is the error of a file that is read: another one may be readable.
-type unreadable struct{ error }
-
 // tend runs beside the writer until the log is closed. What is too old is not dropped
 // at the start: a machine's clock may be wrong then.
 func (l *Log) tend() {
-	k := &keeper{l: l, rest: restFor, stop: l.finish, asWriter: l.asWriter, told: make(map[string]string)}
+	k := &keeper{l: l, stop: l.finish, asWriter: l.asWriter, told: make(map[string]string)}
 	again := time.NewTicker(tendEvery)
 	defer again.Stop()
-	k.removeUnfinished()
 	for {
-		k.round()
+		k.compressEnded()
 		select {
 		case <-l.ended:
 		case <-again.C:
-			k.sweep(l.o.Now())
+			if _, err := k.drop(l.o.Now()); err != nil && !errors.Is(err, errStopped) {
+				l.o.Log.Error("an old file of the evidence could not be dropped; it is tried again in an hour", "cause", err.Error())
+			}
 		case <-l.finish:
 			return
 		}
@@ -107,66 +97,253 @@ func (l *Log) isEnded(path string) bool {
 	return path != l.current
 }
 
-// removeUnfinished removes what a process that died was writing.
-func (k *keeper) removeUnfinished() {
-	names, err := filepath.Glob(filepath.Join(k.l.dir, segmentPrefix+"*"+unfinishedSuffix))
+// compressEnded compresses what is ended, the oldest first. What fails stays as it is, and
+// the next round tries again.
+func (k *keeper) compressEnded() {
+	files, err := filesOf(k.l.dir)
 	if err != nil {
-		return // not for this pattern
+		k.tell(k.l.dir, err)
+		return
 	}
-	names = append(names, k.l.w.checkpoints.path+unfinishedSuffix)
-	for _, name := range names {
-		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			k.tell(name, err)
+	for _, s := range files.segments {
+		if s.compressed || !k.l.isEnded(s.path) {
+			continue
 		}
+		err := k.compress(s)
+		if errors.Is(err, errStopped) {
+			return
+		}
+		if err != nil {
+			k.tell(s.path, fmt.Errorf("compressing the evidence: %w", err))
+			continue
+		}
+		delete(k.told, s.path)
 	}
 }
 
-// copy copies a file with rests, and syncs now and then. The error is unreadable if it
-// is that of the file.
-func (k *keeper) copy(to io.Writer, from *os.File, sync func() error) error {
-	part := make([]byte, step)
-	for unsynced := 0; ; {
-		began := time.Now()
-		n, err := from.Read(part)
-		if n > 0 {
-			if _, err := to.Write(part[:n]); err != nil {
-				return err
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
+var errDiffer = errors.New("the file and its compressed form hold different records: both are left, and gateway audit verify shows which one is right")
+
+// compress puts the compressed form of a segment into its place: it is written, synced, read
+// back, and renamed, and then the plain file goes. Whenever the process dies, one whole copy
+// is there, and the next round finishes what was begun. Hashes are over the lines, so the
+// chain does not notice.
+func (k *keeper) compress(s segment) error {
+	target := s.path + compressedSuffix
+	if s.twin { // a process died between the last two steps
+		plain, err := k.sum(s.path)
 		if err != nil {
-			return unreadable{err}
+			return err
 		}
-		if unsynced += n; unsynced >= syncStep {
-			unsynced = 0
-			if err := sync(); err != nil {
-				return err
-			}
+		if compressed, err := k.sum(target); err != nil || plain != compressed {
+			return errDiffer
 		}
-		if err := k.pause(time.Since(began)); err != nil {
+		return k.removePlain(s.path)
+	}
+	unfinished := target + unfinishedSuffix
+	plain, err := k.write(s.path, unfinished)
+	if err != nil {
+		_ = os.Remove(unfinished) // what went wrong before says more; the next try writes over it
+		return err
+	}
+	k.l.files.Lock()
+	_, err = os.Lstat(s.path)
+	if errors.Is(err, fs.ErrNotExist) { // it was dropped, and does not come back
+		err = os.Remove(unfinished)
+		k.l.files.Unlock()
+		return err
+	}
+	if err == nil {
+		err = os.Rename(unfinished, target)
+	}
+	if err == nil {
+		err = syncDir(k.l.o.OpenFile, k.l.dir)
+	}
+	k.l.files.Unlock()
+	if err != nil {
+		return err
+	}
+	if compressed, err := k.sum(target); err != nil || compressed != plain {
+		return errDiffer
+	}
+	return k.removePlain(s.path)
+}
+
+// write compresses one file into another, has that on disk, and gives the SHA-256 of the
+// lines.
+func (k *keeper) write(from, to string) (sum digest, err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return sum, err
+	}
+	defer in.Close()
+	out, err := k.l.o.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return sum, err
+	}
+	z, h := gzip.NewWriter(out), sha256.New()
+	_, err = io.Copy(z, io.TeeReader(stoppable{in, k.stop}, h))
+	err = errors.Join(err, z.Close())
+	if err == nil {
+		err = out.Sync()
+	}
+	return digest(h.Sum(nil)), errors.Join(err, out.Close())
+}
+
+// sum is the SHA-256 of the lines of a file in either form.
+func (k *keeper) sum(path string) (sum digest, err error) {
+	in, err := openLines(path, nil)
+	if err != nil {
+		return sum, err
+	}
+	defer in.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, stoppable{in, k.stop})
+	return digest(h.Sum(nil)), err
+}
+
+// stoppable ends reading when the gateway ends.
+type stoppable struct {
+	io.Reader
+	stop <-chan struct{}
+}
+
+func (s stoppable) Read(p []byte) (int, error) {
+	select {
+	case <-s.stop:
+		return 0, errStopped
+	default:
+		return s.Reader.Read(p)
+	}
+}
+
+func (k *keeper) removePlain(path string) error {
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	return syncDir(k.l.o.OpenFile, k.l.dir)
+}
+
+// drop removes the segments that the law no longer asks for, the oldest first, and the files
+// of checkpoints of those years; it gives the number of segments. The record of a drop, which
+// is signed, is on disk before the file goes: it holds where the segment ended, and what is
+// left is verified from there.
+func (k *keeper) drop(now time.Time) (dropped int, err error) {
+	files, err := filesOf(k.l.dir)
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range files.segments {
+		end, over, err := k.expired(s, now)
+		if err != nil {
+			return dropped, err
+		}
+		if !over {
+			break
+		}
+		if err := k.dropSegment(s, end, now); err != nil {
+			return dropped, err
+		}
+		if end != nil {
+			dropped++
+			k.l.o.Log.Info("a file of the evidence was dropped: its legal end is past", "file", filepath.Base(s.path))
+		}
+	}
+	return dropped, k.dropCheckpoints(files.checkpoints, now)
+}
+
+// expired tells whether a segment need no longer be kept, and its last record, nil if
+// it has none.
+func (k *keeper) expired(s segment, now time.Time) (last *line, over bool, err error) {
+	if !k.l.isEnded(s.path) || now.Before(legalEnd(s.day, k.l.o.KeepYears)) {
+		return nil, false, nil
+	}
+	t, err := tailOf(s.path)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case t.size == 0 && t.damage == nil: // a process died before its first record
+		return nil, true, nil
+	case !t.found || t.damage != nil:
+		return nil, false, fmt.Errorf("dropping %s: it holds no whole record, or cannot be read to its end: look at it with gateway audit verify, and take it away", filepath.Base(s.path))
+	}
+	// The day of the name is that of the clock when it was begun.
+	at, err := time.Parse(time.RFC3339Nano, t.last.time)
+	return &t.last, err == nil && !now.Before(legalEnd(at, k.l.o.KeepYears)), nil
+}
+
+// dropSegment removes a segment, with a record of it if there is a last one.
+func (k *keeper) dropSegment(s segment, last *line, now time.Time) error {
+	l := k.l
+	if last != nil {
+		err := k.asWriter(func() error {
+			return l.commitSigned(KindDropped, now, func(b []byte) []byte {
+				b = appendText(b, "file", filepath.Base(s.path))
+				b = appendCount(b, "first", int64(s.first))
+				b = appendCount(b, "last", int64(last.seq))
+				b = appendText(b, "lastHash", hex.EncodeToString(last.hash[:]))
+				return appendText(b, "lastTime", last.time)
+			})
+		})
+		if err != nil {
 			return err
 		}
 	}
+	// In either form: it may have been compressed since it was listed.
+	l.files.Lock()
+	defer l.files.Unlock()
+	plain := strings.TrimSuffix(s.path, compressedSuffix)
+	for _, path := range []string{plain, plain + compressedSuffix, plain + compressedSuffix + unfinishedSuffix} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("dropping a file of the evidence: %w", err)
+		}
+	}
+	if err := syncDir(l.o.OpenFile, l.dir); err != nil {
+		return fmt.Errorf("dropping a file of the evidence: %w", err)
+	}
+	return nil
 }
 
-// pause rests from work. It returns errStopped if there is no time for more.
-func (k *keeper) pause(worked time.Duration) error {
-	select {
-	case <-k.stop:
-		return errStopped
-	default:
+// dropCheckpoints removes the files of years that are over: who has the later ones has what
+// they said. That of format 1 names no year and goes with its last change.
+func (k *keeper) dropCheckpoints(files []string, now time.Time) error {
+	for _, path := range files {
+		name := strings.TrimSuffix(filepath.Base(path), segmentSuffix)
+		year, err := strconv.Atoi(strings.TrimPrefix(name, checkpointsPrefix+"-"))
+		if err != nil {
+			info, err := os.Stat(path)
+			if err != nil {
+				return fmt.Errorf("dropping checkpoints: %w", err)
+			}
+			year = info.ModTime().UTC().Year()
+		}
+		if now.Before(legalEnd(time.Date(year, time.December, 31, 0, 0, 0, 0, time.UTC), k.l.o.KeepYears)) {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("dropping checkpoints: %w", err)
+		}
 	}
-	if k.rest == 0 {
-		return nil
+	return nil
+}
+
+// legalEnd is when a record of an instant need no longer be kept: the first of January
+// after it and years more. A day is added, since the years begin earlier in Brussels
+// than the days of the segments, and a day too long hurts nobody.
+func legalEnd(at time.Time, years int) time.Time {
+	return time.Date(at.UTC().Year()+1+years, time.January, 2, 0, 0, 0, 0, time.UTC)
+}
+
+// Keep drops what is over in a chain that no gateway writes any more, as that of a
+// replica that is gone, and gives the number of segments that went. What is left of
+// ended ones it compresses.
+func Keep(o Options) (dropped int, err error) {
+	l, err := prepare(o)
+	if err != nil {
+		return 0, err
 	}
-	timer := time.NewTimer(time.Duration(k.rest) * worked)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-k.stop:
-		return errStopped
-	}
+	k := &keeper{l: l, asWriter: func(do func() error) error { return do() }, told: make(map[string]string)}
+	dropped, err = k.drop(l.o.Now())
+	k.compressEnded()
+	l.end()
+	return dropped, errors.Join(err, l.w.failure)
 }

@@ -19,13 +19,6 @@ type Key struct {
 	private ed25519.PrivateKey
 }
 
-// context keeps a signature from meaning anything elsewhere.
-const signingContext = "ebox-gateway evidence\x00"
-
-func signedMessage(hash digest) []byte { return append([]byte(signingContext), hash[:]...) }
-
-func (k *Key) sign(hash digest) []byte { return ed25519.Sign(k.private, signedMessage(hash)) }
-
 // Public is the key that verifies.
 func (k *Key) Public() ed25519.PublicKey { return k.private.Public().(ed25519.PublicKey) }
 
@@ -156,13 +149,4 @@ func publicKeys(dir string) ([]ed25519.PublicKey, error) {
 		keys = append(keys, key)
 	}
 	return keys, nil
-}
-
-func verifies(keys []ed25519.PublicKey, l *line) bool {
-	for _, k := range keys {
-		if ed25519.Verify(k, signedMessage(l.hash), l.signature) {
-			return true
-		}
-	}
-	return false
 }

@@ -7,20 +7,25 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 )
 
-// Intents is where a write is announced before it is sent; a *Log, or what stands for
-// one.
+// Intents is where a write is announced before it is sent.
 type Intents interface {
 	// Kept says that evidence is kept at all.
 	Kept() bool
+	// Intent is as that of a Log, of which the record takes note.
 	Intent(ctx context.Context, r *call.Record) error
 }
 
@@ -33,6 +38,8 @@ const (
 	// than a record can be (maxLine), not even with all of it escaped.
 	maxIDs     = 1000
 	maxIDBytes = 64 << 10
+	// maxAnswer is the longest answer in which the id of what was made is looked for, in bytes.
+	maxAnswer = 64 << 10
 	// refusedWait is when a write that was refused may be sent again.
 	refusedWait = 10 * time.Second
 )
@@ -88,7 +95,75 @@ func (l *layer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.
 	if passing != nil {
 		rec.Messages, rec.MoreMessages = passing.ids()
 	}
+	if err == nil && r.Method == http.MethodPost && answer.StatusCode/100 == 2 {
+		noteCreated(answer, rec)
+	}
 	return answer, err
+}
+
+// noteCreated notes the id of what a POST made: the last segment of Location, and the id that
+// stands at the top of a JSON answer, which is read as it passes.
+func noteCreated(answer *http.Response, rec *call.Record) {
+	if location, err := url.Parse(answer.Header.Get("Location")); err == nil {
+		addCreated(rec, path.Base(location.EscapedPath()))
+	}
+	if !strings.Contains(answer.Header.Get("Content-Type"), "json") || isCoded(answer.Header) || answer.ContentLength > maxAnswer {
+		return
+	}
+	answer.Body = &answerBody{ReadCloser: answer.Body, size: answer.ContentLength, rec: rec}
+}
+
+func addCreated(rec *call.Record, id string) {
+	id = printable.Text(id, printable.MaxAsserted)
+	if id != "" && id != "." && id != "/" && !slices.Contains(rec.Created, id) {
+		rec.Created = append(rec.Created, id)
+	}
+}
+
+// answerBody keeps a short answer as it passes.
+type answerBody struct {
+	io.ReadCloser
+	text []byte
+	size int64 // -1 if it is not known
+	rec  *call.Record
+}
+
+// Read implements io.Reader.
+func (b *answerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.rec == nil {
+		return n, err
+	}
+	b.text = append(b.text, p[:n]...)
+	switch {
+	case len(b.text) > maxAnswer, err != nil && !errors.Is(err, io.EOF):
+		b.rec, b.text = nil, nil
+	case err != nil || int64(len(b.text)) == b.size:
+		var made struct {
+			ID        json.RawMessage `json:"id"`
+			MandateID json.RawMessage `json:"mandateId"`
+			MessageID json.RawMessage `json:"messageId"`
+		}
+		if json.Unmarshal(b.text, &made) == nil { // or the answer is something else
+			for _, raw := range [...]json.RawMessage{made.ID, made.MandateID, made.MessageID} {
+				addCreated(b.rec, simpleID(raw))
+			}
+		}
+		b.rec, b.text = nil, nil
+	}
+	return n, err
+}
+
+// simpleID is an id that is a string or a whole number, empty if it is neither.
+func simpleID(raw json.RawMessage) string {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		return text
+	}
+	if _, err := strconv.ParseInt(string(raw), 10, 64); err == nil {
+		return string(raw)
+	}
+	return ""
 }
 
 // writes tells a call that changes something. The one that reads by a POST, a search,
@@ -257,7 +332,7 @@ func messageIDs(text []byte) (ids []string, more bool) {
 				more = true // it is left out, and hides no other
 			} else {
 				size += len(s)
-				ids = append(ids, s)
+				ids = append(ids, printable.Text(s, len(s)))
 			}
 		}
 		wanted = false

@@ -18,8 +18,9 @@ import (
 //	{"seq":7,"prev":"<hash of 6>","time":"…","kind":"read",…,"hash":"<hash>"}
 //
 // where the hash is the SHA-256 of everything before `,"hash":`. A signed line ends in
-// `,"hash":"<hash>","sig":"<signature>"}`. The order of the first members and of the
-// last is fixed, so that a line can be verified without reading its JSON.
+// `,"hash":"<hash>","sig":"<signature>"}`, where the signature is that of a signed note
+// (note.go). The order of the first members and of the last is fixed, so that a line can
+// be verified without reading its JSON.
 const (
 	lineStart = `{"seq":`
 	prevStart = `,"prev":"`
@@ -30,10 +31,12 @@ const (
 	lineEnd   = `"}`
 
 	hexLen      = 2 * sha256.Size
-	sigLen      = 88 // 64 bytes in base64
 	unsignedEnd = len(hashStart) + hexLen + len(lineEnd)
-	signedEnd   = unsignedEnd + len(sigStart) + sigLen
 )
+
+// sigLens are the lengths of a signature in base64: that of a note is 68 bytes, that of
+// format 1 was 64.
+var sigLens = [...]int{92, 88}
 
 // maxLine bounds a line that is read, in bytes. No record comes near it.
 const maxLine = 1 << 20
@@ -61,15 +64,15 @@ func (l *link) begin(b []byte, kind Kind, at time.Time) []byte {
 }
 
 // end closes the line that began at start and makes it the last of the chain. With a
-// key it is signed.
-func (l *link) end(b []byte, start int, key *Key) []byte {
+// sign it is signed.
+func (l *link) end(b []byte, start int, sign func(link) string) []byte {
 	l.seq++
 	l.hash = sha256.Sum256(b[start:])
 	b = append(b, hashStart...)
 	b = hex.AppendEncode(b, l.hash[:])
-	if key != nil {
+	if sign != nil {
 		b = append(b, sigStart...)
-		b = base64.StdEncoding.AppendEncode(b, key.sign(l.hash))
+		b = append(b, sign(*l)...)
 	}
 	return append(b, lineEnd+"\n"...)
 }
@@ -92,27 +95,28 @@ var errNoRecord = errors.New("is no record")
 // nothing yet of its hash and signature.
 func parseLine(b []byte) (line, error) {
 	var l line
-	end := len(b) - unsignedEnd
-	if end > 0 && string(b[end:end+len(hashStart)]) != hashStart {
-		end = len(b) - signedEnd
-		if end > 0 && string(b[len(b)-len(lineEnd)-sigLen-len(sigStart):len(b)-len(lineEnd)-sigLen]) == sigStart {
-			var err error
-			l.signature, err = base64.StdEncoding.Strict().DecodeString(string(b[len(b)-len(lineEnd)-sigLen : len(b)-len(lineEnd)]))
-			if err != nil || len(l.signature) != ed25519.SignatureSize {
-				return line{}, errNoRecord
-			}
-		} else {
+	rest, ok := bytes.CutSuffix(b, []byte(lineEnd))
+	if !ok {
+		return line{}, errNoRecord
+	}
+	for _, n := range sigLens {
+		at := len(rest) - n - len(sigStart)
+		if at < 0 || string(rest[at:at+len(sigStart)]) != sigStart {
+			continue
+		}
+		var err error
+		l.signature, err = base64.StdEncoding.Strict().DecodeString(string(rest[at+len(sigStart):]))
+		if err != nil || len(l.signature) != noteSignature && len(l.signature) != ed25519.SignatureSize {
 			return line{}, errNoRecord
 		}
+		rest = rest[:at]
+		break
 	}
-	if end <= 0 || string(b[end:end+len(hashStart)]) != hashStart || string(b[len(b)-len(lineEnd):]) != lineEnd {
+	end := len(rest) - len(hashStart) - hexLen
+	if end <= 0 || string(rest[end:end+len(hashStart)]) != hashStart || !unhex(&l.hash, rest[end+len(hashStart):]) {
 		return line{}, errNoRecord
 	}
-	hash := b[end+len(hashStart):]
-	if !unhex(&l.hash, hash) {
-		return line{}, errNoRecord
-	}
-	l.content = b[:end]
+	l.content = rest[:end]
 	return l, l.readStart()
 }
 

@@ -12,8 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"ebox-gateway/internal/call"
 )
 
 // Never is the StopAfter of a gateway that goes on without evidence.
@@ -27,9 +25,11 @@ type Options struct {
 	// KeyFile holds the Ed25519 key that signs. Default: one that the log makes for
 	// itself, beside the chain.
 	KeyFile string
-	// Ship receives every signed record, a line at a time, besides the file beside the
-	// chain. Nil for none.
-	Ship io.Writer
+	// Ship receives every checkpoint, a line at a time, besides the file beside the
+	// chain. Nil for none. Shipped is the file of those that were shipped before, if it can
+	// be read here: a start looks there for what the chain should hold.
+	Ship    io.Writer
+	Shipped string
 	// SegmentSize is the size in bytes at which a segment is ended (64 MB); one is
 	// ended with its day (UTC) in any case.
 	SegmentSize int64
@@ -41,7 +41,8 @@ type Options struct {
 	// is at once, Never is never. There is no default.
 	StopAfter time.Duration
 	// Queue is how many records wait in memory at most (20,000). From half of it on,
-	// Full says so; where StopAfter is Never, reads are lost from there on.
+	// Full says so, and refusals are not recorded; where StopAfter is Never, reads are
+	// lost from there on.
 	Queue int
 	// Mask hides the numbers of citizens in a path. Nil hides nothing.
 	Mask func(string) string
@@ -50,7 +51,7 @@ type Options struct {
 	// Now is time.Now if nil, OpenFile os.OpenFile.
 	Now      func() time.Time
 	OpenFile OpenFile
-	// Log hears of trouble. Required.
+	// Log receives what is wrong with the evidence. Required.
 	Log *slog.Logger
 }
 
@@ -101,14 +102,14 @@ var ErrNotRecorded = errors.New("recording the intent of a write: the evidence c
 
 // Log is one chain of evidence that is being written. It is safe for concurrent use.
 type Log struct {
-	o    Options
-	dir  string
-	key  *Key
-	lock *os.File
+	o      Options
+	dir    string
+	key    *Key
+	signer *signer
+	lock   *os.File
 
 	mu      sync.Mutex
-	pending queue
-	spare   chunks
+	pending []entry
 	batch   *batch // of those pending that somebody waits for; nil if none
 	// held counts the records that are in memory and not on disk; lost those that were
 	// not taken since the last gap record.
@@ -120,8 +121,9 @@ type Log struct {
 	done      chan struct{}
 	closeOnce sync.Once
 
-	// trouble is why records cannot be written, nil if they can.
-	trouble atomic.Pointer[trouble]
+	// trouble is why records cannot be written, nil if they can. missing is what was
+	// removed or replaced; it stays until the process ends.
+	trouble, missing atomic.Pointer[trouble]
 	// busy is when the writer began to write, in Unix nanoseconds; 0 if it does not.
 	busy atomic.Int64
 	// stopAfter may change while the log is open.
@@ -183,10 +185,10 @@ func prepare(o Options) (*Log, error) {
 	if l.lock, err = lock(dir); err != nil {
 		return nil, err
 	}
-	l.w.checkpoints = newShipper(dir, o.OpenFile, o.Ship, l.shippingFails)
+	l.w.ship = newShipper(l)
 	if err := l.begin(); err != nil {
 		l.w.giveUp()
-		return nil, errors.Join(err, l.w.checkpoints.close(), l.lock.Close())
+		return nil, errors.Join(err, l.w.ship.close(), l.lock.Close())
 	}
 	return l, nil
 }
@@ -195,6 +197,9 @@ func prepare(o Options) (*Log, error) {
 func (l *Log) begin() error {
 	var err error
 	if l.key, err = keyOf(l.dir, l.o.KeyFile); err != nil {
+		return err
+	}
+	if l.signer, err = newSigner(l.o.Replica, l.key); err != nil {
 		return err
 	}
 	if err := l.key.publish(l.dir); err != nil {
@@ -228,43 +233,49 @@ func (l *Log) SetStopAfter(d time.Duration) { l.stopAfter.Store(int64(d)) }
 // Intent records that a write is about to be sent, and returns when that is on disk.
 // The error is ErrNotRecorded, or that of ctx; then the write must not be sent. While
 // evidence may be late (Options.StopAfter), a failing disk is no error: the record
-// waits in memory, as long as there is room for it.
-func (l *Log) Intent(ctx context.Context, r *call.Record) error {
-	r.Intent = true
-	e := entry{kind: KindIntent, at: l.o.Now(), call: *r}
-	e.call.Cause = nil
-	if t := l.trouble.Load(); t != nil {
-		if l.refuses(t) {
-			r.Intent = false
-			return ErrNotRecorded
-		}
+// waits in memory, as long as there is room for it. recorded tells that the intent has a
+// place in the chain, or in the count of what is missing there, so that Done has to be told
+// of the outcome (Call.Intent).
+func (l *Log) Intent(ctx context.Context, c *Call) (recorded bool, err error) {
+	if l.Refused() {
+		return false, ErrNotRecorded
+	}
+	e := entry{kind: KindIntent, at: l.o.Now(), call: *c}
+	if l.trouble.Load() != nil {
 		if !l.add(&e) {
-			return l.untaken(r)
+			return l.untaken()
 		}
-		return nil
+		return true, nil
 	}
 	b := l.addWaiting(&e)
 	if b == nil {
-		return l.untaken(r)
+		return l.untaken()
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case <-b.done:
 		if b.err != nil {
-			return l.tolerated()
+			return true, l.tolerated()
 		}
-		return nil
+		return true, nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return true, context.Cause(ctx)
 	case <-timer.C:
 		l.inTrouble(fmt.Errorf("the disk has not answered for %s", patience))
-		return l.tolerated()
+		return true, l.tolerated()
 	}
 }
 
-// Kept says that evidence is kept.
-func (l *Log) Kept() bool { return true }
+// Done records a finished call, if it is evidence. It does not wait.
+func (l *Log) Done(c *Call) {
+	if kind, ok := c.kind(); ok {
+		l.add(&entry{kind: kind, at: c.At, call: *c})
+	}
+}
+
+// Refusal records a call that the gateway refused, or some that were left out (LeftOut).
+func (l *Log) Refusal(c *Call) { l.add(&entry{kind: KindRefusal, at: c.At, call: *c}) }
 
 // Event records something other than a call. It does not wait.
 func (l *Log) Event(e Event) { l.add(&entry{kind: e.Kind, at: l.o.Now(), event: &e}) }
@@ -273,7 +284,7 @@ func (l *Log) Event(e Event) { l.add(&entry{kind: e.Kind, at: l.o.Now(), event: 
 func (l *Log) add(e *entry) bool {
 	l.mu.Lock()
 	ok := l.take(e)
-	full := l.pending.n >= flushAt
+	full := len(l.pending) >= flushAt
 	l.mu.Unlock()
 	if full {
 		l.rouse()
@@ -299,11 +310,11 @@ func (l *Log) addWaiting(e *entry) *batch {
 }
 
 // take queues a record under the lock, or counts it as lost. Half of the places are
-// kept for what must not be lost: where no request is refused, for what is no read;
-// otherwise for whatever was under way when the log was Full.
+// kept for what must not be lost: from refusals always; from reads where no request is
+// refused; otherwise for whatever was under way when the log was Full.
 func (l *Log) take(e *entry) bool {
 	limit := l.o.Queue
-	if e.kind == KindRead && l.mayLose() {
+	if e.kind == KindRefusal || e.kind == KindRead && l.mayLose() {
 		limit /= 2
 	}
 	if l.closing || l.held >= limit {
@@ -312,7 +323,7 @@ func (l *Log) take(e *entry) bool {
 			return false // its write is not sent: nothing is lost
 		case e.kind == KindRead || e.kind == KindOpening:
 			l.lost.reads++
-		case e.event != nil:
+		case e.event != nil || e.kind == KindRefusal:
 			l.lost.events++
 		default:
 			l.lost.writes++
@@ -321,7 +332,7 @@ func (l *Log) take(e *entry) bool {
 		return false
 	}
 	l.held++
-	l.pending.add(e, &l.spare)
+	l.pending = append(l.pending, *e)
 	return true
 }
 

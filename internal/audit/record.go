@@ -1,11 +1,13 @@
 package audit
 
 import (
+	"net/http"
 	"net/netip"
 	"time"
 
-	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/printable"
 )
 
 // Kind is what a record is about.
@@ -21,10 +23,14 @@ const (
 	// KindIntent is a write that is about to be sent, KindOutcome what became of it.
 	KindIntent  Kind = "intent"
 	KindOutcome Kind = "outcome"
+	// KindRefusal is a request that the gateway refused.
+	KindRefusal Kind = "refusal"
 
 	// KindStart and KindStop are the beginning and the orderly end of a process.
 	KindStart Kind = "start"
 	KindStop  Kind = "stop"
+	// KindSegment is the first record of a file: its format, and whose it is.
+	KindSegment Kind = "segment"
 	// KindGap says what may be missing before it, and why.
 	KindGap Kind = "gap"
 	// KindCheckpoint is a signature over everything before it.
@@ -41,8 +47,8 @@ const (
 )
 
 var kinds = [...]Kind{
-	KindRead, KindOpening, KindIntent, KindOutcome, KindStart, KindStop, KindGap, KindCheckpoint, KindDropped,
-	KindConfiguration, KindAdministration, KindKey,
+	KindRead, KindOpening, KindIntent, KindOutcome, KindRefusal, KindStart, KindStop, KindSegment, KindGap, KindCheckpoint,
+	KindDropped, KindConfiguration, KindAdministration, KindKey,
 }
 
 // kindOf gives a kind that was read, without an allocation if it is known.
@@ -58,6 +64,101 @@ func kindOf(b []byte) Kind {
 // signed tells the kinds that carry a signature.
 func (k Kind) signed() bool {
 	return k == KindStart || k == KindStop || k == KindCheckpoint || k == KindDropped
+}
+
+// Call is what the evidence takes of one request.
+type Call struct {
+	// At is when the call ended. Intent does not look at it.
+	At time.Time
+	// ID is the X-Request-Id of the answer, Parent that of the caller's request of which
+	// this one is a part.
+	ID, Parent string
+	// Source is the caller's address, Listener and Caller by which it came in and whose
+	// rule it matched.
+	Source           netip.Addr
+	Listener, Caller string
+	// Actor and Purpose are what the caller asserted in X-Actor and X-Purpose, Claimed
+	// what it said of the enterprise; all printable and bounded.
+	Actor, Purpose, Claimed string
+	// Enterprise is the represented enterprise; with Own the client's own e-Box.
+	Enterprise enterprise.Number
+	Own        bool
+	Client     string
+	// Route is empty for the gateway's own answers, Upstream for what goes to none.
+	Route, Provider, Upstream, UpstreamHost string
+	Action                                  ebox.Action
+	// Opening tells a call that marks a document read.
+	Opening bool
+	// Method and Path are the request's own; Path is still escaped.
+	Method, Path string
+	// Messages are the ids of messages that the body of a write names; MoreMessages says
+	// that it names others. Created are the ids of what the upstream made.
+	Messages     []string
+	MoreMessages bool
+	Created      []string
+	// Named are the enterprises that the request itself named, where that is read.
+	Named []string
+	// IdempotencyKey is the Idempotency-Key as it was sent upstream.
+	IdempotencyKey string
+	// TokenHash is the SHA-256 of the token, in hexadecimal.
+	TokenHash string
+	// Intent tells a write whose intent was recorded, Sent whether an upstream may have
+	// seen the request, Tries how often it was sent.
+	Intent, Sent           bool
+	Tries                  int
+	Status, UpstreamStatus int
+	// ProblemType is set if the gateway itself was the author of the answer, Detail its
+	// sentence.
+	ProblemType, Detail string
+	// Cut is true if the answer was cut short.
+	Cut                    bool
+	BytesIn, BytesOut      int64
+	Cache                  string
+	TraceID, AnswerTraceID string
+	// LeftOut counts refusals of the same source that have no record of their own.
+	LeftOut int
+}
+
+// kind tells whether a finished call is evidence:
+//
+//   - a read that its caller got, from the upstream or the cache;
+//   - an opening that reached the provider, whatever came of it;
+//   - the outcome of every write whose intent was recorded or that was sent.
+//
+// What is about nobody, a health check or the reference data, is none, and neither are
+// reads that failed.
+func (c *Call) kind() (Kind, bool) {
+	switch {
+	case c.Route == "" || c.Upstream == "":
+		return "", false // the gateway's own answer
+	case c.Intent:
+		return KindOutcome, true
+	case writes(c.Method, c.Action):
+		return KindOutcome, c.Sent
+	case c.Action == ebox.None:
+		return "", false
+	case c.Opening:
+		return KindOpening, c.Sent
+	case c.Status == 0 || c.Status >= http.StatusBadRequest || c.ProblemType != "":
+		return "", false
+	case c.Method == http.MethodOptions || ebox.IsReference(c.Path):
+		return "", false
+	}
+	return KindRead, true
+}
+
+// MayRecord tells a request that may end as a record of its own, before it is known
+// how it ends.
+func MayRecord(method string, action ebox.Action, path string) bool {
+	if writes(method, action) {
+		return true
+	}
+	return action != ebox.None && method != http.MethodOptions && !ebox.IsReference(path)
+}
+
+// refused tells a call that the gateway itself refused.
+func (c *Call) refused() bool {
+	return c.ProblemType != "" && c.Status >= http.StatusBadRequest && c.Status < http.StatusInternalServerError
 }
 
 // Event is something other than a call that belongs into the evidence.
@@ -78,7 +179,7 @@ type Field struct{ Name, Value string }
 type entry struct {
 	kind  Kind
 	at    time.Time
-	call  call.Record
+	call  Call
 	event *Event
 }
 
@@ -97,68 +198,75 @@ func (e *entry) appendTo(b []byte, l *link, mask func(string) string) []byte {
 	return l.end(b, start, nil)
 }
 
-// maxActor bounds what a caller can have written by X-Actor, in bytes.
-const maxActor = 256
+// maxURL bounds the path in a record, in bytes. Whoever is refused may have sent a long one.
+const maxURL = 4096
 
 func (e *entry) appendCall(b []byte, mask func(string) string) []byte {
-	r := &e.call
-	b = appendText(b, "requestId", r.ID)
-	b = appendText(b, "parentId", r.Parent)
-	b = appendText(b, "caller", r.Caller)
-	b = appendAddr(b, "source", r.Source)
-	b = appendText(b, "listener", r.Listener)
-	b = appendText(b, "actor", r.Actor[:min(len(r.Actor), maxActor)])
+	c := &e.call
+	b = appendText(b, "requestId", c.ID)
+	b = appendText(b, "parentId", c.Parent)
+	b = appendText(b, "caller", c.Caller)
+	b = appendAddr(b, "source", c.Source)
+	b = appendText(b, "listener", c.Listener)
+	b = appendText(b, "actor", c.Actor)
+	b = appendText(b, "purpose", c.Purpose)
 	switch {
-	case r.Own:
+	case c.Own:
 		b = appendText(b, "enterprise", "own")
-	case r.Enterprise != 0:
-		b = appendText(b, "enterprise", r.Enterprise.String())
+	case c.Enterprise != 0:
+		b = appendText(b, "enterprise", c.Enterprise.String())
+	case e.kind == KindRefusal:
+		b = appendText(b, "claimed", mask(c.Claimed))
 	}
-	b = appendTexts(b, "named", r.Named)
-	b = appendText(b, "client", r.Client)
-	b = appendText(b, "route", r.Route)
-	b = appendText(b, "provider", r.Provider)
-	b = appendText(b, "upstream", r.UpstreamHost)
-	b = appendText(b, "action", r.Action.String())
-	b = appendText(b, "method", r.Method)
-	b = appendText(b, "url", mask(r.Path))
-	b = appendText(b, "idempotencyKey", r.IdempotencyKey)
-	message, attachment := ebox.IDs(r.Path)
+	b = appendTexts(b, "named", c.Named)
+	b = appendText(b, "client", c.Client)
+	b = appendText(b, "route", c.Route)
+	b = appendText(b, "provider", c.Provider)
+	b = appendText(b, "upstream", c.UpstreamHost)
+	b = appendText(b, "action", c.Action.String())
+	b = appendText(b, "method", c.Method)
+	b = appendText(b, "url", printable.Text(mask(c.Path), maxURL))
+	message, attachment := ebox.IDs(c.Path)
 	if message != "" {
 		b = append(appendName(b, "messages"), '[')
-		b = appendQuoted(b, message)
+		b = appendQuoted(b, printable.Text(message, maxURL))
 		b = append(b, ']')
 	} else {
-		b = appendTexts(b, "messages", r.Messages)
+		b = appendTexts(b, "messages", c.Messages)
 	}
-	b = appendText(b, "attachment", attachment)
-	if r.MoreMessages {
+	b = appendText(b, "attachment", printable.Text(attachment, maxURL))
+	if c.MoreMessages {
 		b = appendTruth(b, "moreMessages", true)
 	}
+	b = appendText(b, "idempotencyKey", c.IdempotencyKey)
 	if e.kind == KindIntent {
 		return b
 	}
-	b = appendText(b, "tokenHash", r.TokenHash)
-	b = appendCount(b, "status", int64(r.Status))
-	b = appendCount(b, "upstreamStatus", int64(r.UpstreamStatus))
-	b = appendText(b, "problem", r.ProblemType)
-	if e.kind == KindOutcome {
-		b = appendTruth(b, "sent", r.Sent)
+	b = appendTexts(b, "created", c.Created)
+	b = appendText(b, "tokenHash", c.TokenHash)
+	b = appendCount(b, "status", int64(c.Status))
+	b = appendCount(b, "upstreamStatus", int64(c.UpstreamStatus))
+	b = appendText(b, "problem", c.ProblemType)
+	if e.kind == KindRefusal {
+		return appendCount(b, "leftOut", int64(c.LeftOut))
 	}
-	if r.Cut {
+	if e.kind == KindOutcome {
+		b = appendTruth(b, "sent", c.Sent)
+	}
+	if c.Cut {
 		b = appendTruth(b, "cut", true)
 	}
-	b = appendCount(b, "bytesIn", r.BytesIn)
-	b = appendCount(b, "bytesOut", r.BytesOut)
+	b = appendCount(b, "bytesIn", c.BytesIn)
+	b = appendCount(b, "bytesOut", c.BytesOut)
 	from := "upstream"
-	if r.Tries == 0 {
+	if c.Tries == 0 {
 		from = "cache"
 	}
-	if r.ProblemType != "" {
+	if c.ProblemType != "" {
 		from = "gateway"
 	}
 	b = appendText(b, "answerFrom", from)
-	b = appendText(b, "cache", r.Cache)
-	b = appendText(b, "traceId", r.TraceID)
-	return appendText(b, "answerTraceId", r.AnswerTraceID)
+	b = appendText(b, "cache", c.Cache)
+	b = appendText(b, "traceId", c.TraceID)
+	return appendText(b, "answerTraceId", c.AnswerTraceID)
 }

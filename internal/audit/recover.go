@@ -3,9 +3,11 @@ package audit
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -23,22 +25,30 @@ type tail struct {
 }
 
 // recover finds where the chain ended, sets aside what stands behind its last whole
-// record, and writes the record of the start, with one of the gap before it unless the
-// process before ended in order.
+// record, and writes the record of the start, with one of the gap before it if the
+// process before did not end in order, or evidence is missing.
 func (l *Log) recover() error {
-	segments, err := segmentsOf(l.dir)
+	files, err := filesOf(l.dir)
+	if err == nil {
+		err = files.newer()
+	}
 	if err != nil {
 		return err
 	}
 	now := l.o.Now()
 	var aside []string
 	var last tail
-	for i := len(segments) - 1; i >= 0; i-- {
-		if last, err = tailOf(segments[i].path); err != nil {
+	for i := len(files.segments) - 1; i >= 0 && !last.found; i-- {
+		s := files.segments[i]
+		if last, err = tailOf(s.path); err != nil {
+			return err
+		}
+		head, err := firstOf(s.path)
+		if err != nil {
 			return err
 		}
 		if last.size > last.end || last.damage != nil {
-			name, err := l.setAside(segments[i], last, now)
+			name, err := l.setAside(s, last, now)
 			if err != nil {
 				return err
 			}
@@ -46,40 +56,93 @@ func (l *Log) recover() error {
 		}
 		if last.found {
 			l.w.at = link{last.last.seq, last.last.hash}
-			if s := segments[i]; !s.compressed && !s.twin && last.end < l.o.SegmentSize && sameDay(s.day, now) {
+			if !s.compressed && !s.twin && last.end < l.o.SegmentSize && sameDay(s.day, now) && head.Format == Format {
 				l.w.path, l.w.size, l.w.day = s.path, last.end, s.day
 				l.setCurrent(s.path)
 			}
-			break
 		}
 	}
-	if len(aside) > 0 || last.found && last.last.kind != KindStop {
-		if err := l.writeGap(now, &last, aside); err != nil {
-			return err
-		}
+	missing, err := l.missingAtStart(files.checkpoints)
+	if err != nil {
+		return err
+	}
+	if missing != nil || len(aside) > 0 || last.found && last.last.kind != KindStop {
+		l.gapAtStart(missing, &last, aside)
 	}
 	if err := l.commitSigned(KindStart, now, func(b []byte) []byte {
 		b = appendText(b, "version", l.o.Version)
 		b = appendText(b, "key", Fingerprint(l.key.Public()))
-		return appendText(b, "publicKey", l.key.publicText())
+		return appendText(b, "publicKey", base64.StdEncoding.EncodeToString(l.key.Public()))
 	}); err != nil {
 		return err
 	}
-	l.shipSigned()
+	l.shipSigned(now)
 	return nil
 }
 
-func (l *Log) writeGap(now time.Time, last *tail, aside []string) error {
-	next := l.w.at
-	b := next.begin(nil, KindGap, now)
-	b = appendText(b, "reason", "the process before did not end in order: reads of its last second may be missing, and of writes without an outcome it is not known what became of them")
-	if last.found {
-		b = appendText(b, "since", last.last.time)
+// missingAtStart looks for checkpoints that are newer than the end of the chain: what they
+// sign was here once. The chain then goes on behind the newest one, so that no number comes
+// twice. A checkpoint that does not verify says no more than that something is wrong.
+func (l *Log) missingAtStart(files []string) (error, error) {
+	keys, err := publicKeys(l.dir)
+	if err != nil {
+		return nil, err
 	}
-	b = appendTexts(b, "setAside", aside)
-	b = next.end(b, 0, nil)
-	l.o.Log.Warn("the process before did not end in order: up to a second of reads may be missing in the evidence, which says so", "directory", l.dir, "setAside", aside)
-	return l.commit(b, next, now)
+	known := trust{keys: keys}
+	if l.o.Shipped != "" {
+		files = append(files, l.o.Shipped)
+	}
+	var newest checkpoint
+	var where string
+	verified := true
+	origin := []byte(originPrefix + l.o.Replica + `\n`) // as JSON has the first line of a note
+	for _, file := range files {
+		err := eachLine(file, nil, func(_ int, text []byte, whole bool) error {
+			if !whole || !bytes.Contains(text, origin) {
+				return nil
+			}
+			// Verifying costs more than reading, and few are newer than the chain.
+			if c, err := (&trust{}).open(text); errors.Is(err, errNoCheckpoint) || c.seq <= max(newest.seq, l.w.at.seq) {
+				return nil
+			}
+			c, err := known.open(text)
+			newest, where, verified = c, file, err == nil
+			return nil
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.As(err, new(*damage)) {
+			return nil, err
+		}
+	}
+	if newest.seq <= l.w.at.seq {
+		return nil, nil
+	}
+	missing := fmt.Errorf("the evidence in %s ends at record %d, and the checkpoints in %s show that it went to record %d of %s: "+
+		"it was removed, cut or replaced", l.dir, l.w.at.seq, where, newest.seq, newest.time)
+	if !verified {
+		return fmt.Errorf("%w, or another key signed them", missing), nil
+	}
+	l.w.at, l.w.path, l.w.size = newest.link, "", 0
+	return missing, nil
+}
+
+// gapAtStart has the chain say what may be missing before this start.
+func (l *Log) gapAtStart(missing error, last *tail, aside []string) {
+	reason := "the process before did not end in order: reads of its last second may be missing, and of writes without an outcome " +
+		"it is not known what became of them"
+	if missing != nil {
+		reason = missing.Error()
+		l.isMissing(missing)
+	} else {
+		l.o.Log.Warn("the process before did not end in order: up to a second of reads may be missing in the evidence, which says so",
+			"directory", l.dir, "setAside", aside)
+	}
+	l.w.gap = func(b []byte) []byte {
+		b = appendText(b, "reason", reason)
+		if last.found {
+			b = appendText(b, "since", last.last.time)
+		}
+		return appendTexts(b, "setAside", aside)
+	}
 }
 
 // setAside copies what stands behind the last whole record of a segment into a file of
@@ -87,7 +150,7 @@ func (l *Log) writeGap(now time.Time, last *tail, aside []string) error {
 // something of it: under its name, unless nothing in it is a record and the chain goes
 // on where it began.
 func (l *Log) setAside(s segment, t tail, now time.Time) (string, error) {
-	name := fmt.Sprintf("torn-%s-%012d.txt", now.UTC().Format("20060102T150405.000000000"), s.first)
+	name := fmt.Sprintf("%s%s-%012d.txt", tornPrefix, now.UTC().Format("20060102T150405.000000000"), s.first)
 	if s.compressed {
 		if t.found {
 			return filepath.Base(s.path), nil
@@ -116,17 +179,14 @@ func (l *Log) setAside(s segment, t tail, now time.Time) (string, error) {
 	return name, nil
 }
 
-// tailOf finds the last record of a segment that is whole. Of a compressed one no more
-// is read than may be wrong in it (rubbish): its size says nothing of what it becomes.
+// tailOf finds the last record of a segment that is whole.
 func tailOf(path string) (tail, error) {
-	f, err := openLines(path)
+	f, err := openLines(path, nil)
 	if err != nil {
 		return tail{}, fmt.Errorf("reading the end of the evidence: %w", err)
 	}
 	defer f.Close()
-	packed, compressed := f.(*inflater)
 	var t tail
-	var wrong rubbish
 	r := bufio.NewReaderSize(f, 64<<10)
 	for {
 		text, err := readLine(r)
@@ -138,15 +198,11 @@ func tailOf(path string) (tail, error) {
 			return tail{}, fmt.Errorf("reading the end of the evidence: %w", err)
 		}
 		if whole, ok := bytes.CutSuffix(text, []byte{'\n'}); ok {
-			if l, err := parseLine(whole); err == nil && l.intact() && (!compressed || l.seq > t.last.seq) {
+			if l, err := parseLine(whole); err == nil && l.intact() && (f.packed == nil || l.seq > t.last.seq) {
 				t.text = append(t.text[:0], l.content...)
 				l.content = t.text
 				t.last, t.found, t.end = l, true, t.size
 			}
-		}
-		if compressed && t.end != t.size && wrong.add(text) != nil {
-			t.damage = packed.damaged(errRubbish)
-			return t, nil
 		}
 		if err != nil {
 			return t, nil

@@ -26,7 +26,7 @@ func victim(dir string) {
 	for i := 1; ; i++ {
 		id := fmt.Sprintf("%d-%d", os.Getpid(), i)
 		if i%20 == 0 {
-			if err := l.Intent(context.Background(), write("w"+id)); err != nil {
+			if _, err := l.Intent(context.Background(), write("w"+id)); err != nil {
 				fmt.Println(err)
 				return
 			}
@@ -34,7 +34,7 @@ func victim(dir string) {
 		}
 		r := finished("r" + id)
 		l.Done(r)
-		fmt.Println("read", r.ID, r.Start.UnixNano())
+		fmt.Println("read", r.ID, r.At.UnixNano())
 		time.Sleep(time.Millisecond)
 	}
 }
@@ -104,8 +104,8 @@ func TestAProcessThatIsKilled(t *testing.T) {
 		l := mustOpen(t, options(dir))
 		mustClose(t, l)
 		report := sound(t, dir)
-		if len(report.Gaps) != round+1 {
-			t.Errorf("%d gaps after %d kills", len(report.Gaps), round+1)
+		if report.Gaps != round+1 {
+			t.Errorf("%d gaps after %d kills", report.Gaps, round+1)
 		}
 	}
 	// What was being compressed is finished, and nothing but the chain is left.
@@ -120,11 +120,16 @@ func TestAProcessThatIsKilled(t *testing.T) {
 
 func mustSegments(t testing.TB, dir string) []segment {
 	t.Helper()
-	list, err := segmentsOf(filepath.Join(dir, "r1"))
+	list, err := listSegments(filepath.Join(dir, "r1"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return list
+}
+
+func listSegments(dir string) ([]segment, error) {
+	files, err := filesOf(dir)
+	return files.segments, err
 }
 
 // whole is the text of a chain.
@@ -165,7 +170,7 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 			}
 			// The signed records that were torn off had been handed out in this test; a
 			// crash tears off only what was not synced, and so never handed out.
-			if err := os.Remove(filepath.Join(dir, "r1", checkpointsName)); err != nil {
+			if err := os.Remove(beside(dir)); err != nil {
 				t.Fatal(err)
 			}
 			mustClose(t, mustOpen(t, options(dir)))

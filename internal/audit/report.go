@@ -28,8 +28,10 @@ func (f Finding) String() string {
 	return place + ": " + f.What
 }
 
-// Report is what verifying found.
+// Report is what verifying a chain found.
 type Report struct {
+	// Dir is the directory, Replica whose chain it is, empty if no record says so.
+	Dir, Replica string
 	// Findings are the first thousand; More counts the others.
 	Findings []Finding
 	More     int
@@ -45,26 +47,30 @@ type Report struct {
 	Signed uint64
 	// Ended tells that the last record is that of an orderly end.
 	Ended bool
-	// Gaps are the places where the chain itself says that something may be missing.
-	Gaps []Finding
+	// Notes are what the chain itself says: where something may be missing, which Gaps
+	// counts, and where the clock was wrong.
+	Notes []Finding
+	Gaps  int
 	// OwnKeys tells that the keys lay beside the chain.
 	OwnKeys bool
-	// Checkpoints counts the signed records that were compared.
+	// Checkpoints counts the checkpoints that were compared.
 	Checkpoints int
 }
 
 // mostFindings bounds Report.Findings.
 const mostFindings = 1000
 
-func (v *verifier) find(file string, n int, seq uint64, format string, args ...any) {
-	if len(v.report.Findings) == mostFindings {
-		v.report.More++
+func (r *Report) find(f Finding) {
+	if len(r.Findings) == mostFindings {
+		r.More++
 		return
 	}
-	v.report.Findings = append(v.report.Findings, Finding{file, n, seq, fmt.Sprintf(format, args...)})
+	r.Findings = append(r.Findings, f)
 }
 
-func (v *verifier) found() int { return len(v.report.Findings) + v.report.More }
+func (v *verifier) find(file string, n int, seq uint64, format string, args ...any) {
+	v.report.find(Finding{file, n, seq, fmt.Sprintf(format, args...)})
+}
 
 // gapText is what a gap record says, in a sentence.
 func gapText(content []byte) string {

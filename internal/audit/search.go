@@ -4,16 +4,20 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 )
 
 // Query says which records are sought. A record has to meet all that is given.
 type Query struct {
-	Message, Attachment, Enterprise, Caller, Actor, Provider, RequestID string
+	// Message is also looked for among what a write created.
+	Message, Attachment, Enterprise, Caller, Actor, Purpose, Provider, RequestID string
 	// From and To bound the time, To exclusive. Zero is no bound.
 	From, To time.Time
-	// Events asks for the records that are not about calls as well.
+	// Events asks for refusals and the records that are not about calls as well.
 	Events bool
+	// Read, if not nil, is told of the bytes that were read or passed over.
+	Read func(int64)
 }
 
 // Found is a call of the evidence, or an event: who did what, when, for whom.
@@ -27,23 +31,25 @@ type Found struct {
 	Source    string    `json:"source,omitempty"`
 	Listener  string    `json:"listener,omitempty"`
 	Actor     string    `json:"actor,omitempty"`
+	Purpose   string    `json:"purpose,omitempty"`
 	// Enterprise is the represented enterprise, or "own".
 	Enterprise string `json:"enterprise,omitempty"`
 	// Named are the enterprises that the request itself named, where that is read.
-	Named     []string `json:"named,omitempty"`
-	Client    string   `json:"client,omitempty"`
-	TokenHash string   `json:"tokenHash,omitempty"`
-	Route     string   `json:"route,omitempty"`
-	Provider  string   `json:"provider,omitempty"`
-	Upstream  string   `json:"upstream,omitempty"`
-	Action    string   `json:"action,omitempty"`
-	Method    string   `json:"method,omitempty"`
-	URL       string   `json:"url,omitempty"`
-	// IdempotencyKey is that of a publication.
+	Named        []string `json:"named,omitempty"`
+	Client       string   `json:"client,omitempty"`
+	TokenHash    string   `json:"tokenHash,omitempty"`
+	Route        string   `json:"route,omitempty"`
+	Provider     string   `json:"provider,omitempty"`
+	Upstream     string   `json:"upstream,omitempty"`
+	Action       string   `json:"action,omitempty"`
+	Method       string   `json:"method,omitempty"`
+	URL          string   `json:"url,omitempty"`
+	Messages     []string `json:"messages,omitempty"`
+	MoreMessages bool     `json:"moreMessages,omitempty"`
+	Attachment   string   `json:"attachment,omitempty"`
+	// Created are the ids of what a write made.
+	Created        []string `json:"created,omitempty"`
 	IdempotencyKey string   `json:"idempotencyKey,omitempty"`
-	Messages       []string `json:"messages,omitempty"`
-	MoreMessages   bool     `json:"moreMessages,omitempty"`
-	Attachment     string   `json:"attachment,omitempty"`
 	// Intent is the record of a write's intent; Outcome is false where there is none of
 	// what became of it: it may have taken effect.
 	Intent         uint64 `json:"intent,omitempty"`
@@ -82,20 +88,31 @@ type Searched struct {
 // what it reads is verified on the way, the signatures are not. A search ends early
 // with the error of give.
 func Search(dir string, q Query, give func(*Found) error) (Searched, error) {
-	segments, err := segmentsOf(dir)
+	files, err := filesOf(dir)
+	if err == nil {
+		err = files.newer()
+	}
 	if err != nil {
 		return Searched{}, err
 	}
-	replica, err := replicaOf(dir, segments)
+	replica, err := replicaOf(files.segments)
 	if err != nil {
 		return Searched{}, err
 	}
 	s := &search{q: q, give: give, replica: replica, open: make(map[string]*Found)}
 	s.prepare()
-	for i, seg := range segments {
-		if s.passes(seg, i+1 < len(segments)) {
+	for i := range files.segments {
+		seg := &files.segments[i]
+		head, err := firstOf(seg.path)
+		if err != nil {
+			return s.result, err
+		}
+		if s.passes(head) {
 			s.result.Skipped++
-			s.chain = verifier{} // it goes on elsewhere
+			s.chain = chain{} // it goes on elsewhere
+			if q.Read != nil {
+				q.Read(seg.size)
+			}
 			continue
 		}
 		s.result.Segments++
@@ -118,7 +135,7 @@ type search struct {
 	q       Query
 	give    func(*Found) error
 	replica string
-	chain   verifier
+	chain   chain
 	result  Searched
 	// needles are texts that the line of a record that is sought has to hold.
 	needles [][]byte
@@ -129,7 +146,7 @@ type search struct {
 
 // prepare makes the texts that can be looked for before a line is read as JSON.
 func (s *search) prepare() {
-	for _, v := range []string{s.q.Message, s.q.Attachment, s.q.Enterprise, s.q.Caller, s.q.Actor, s.q.Provider, s.q.RequestID} {
+	for _, v := range []string{s.q.Message, s.q.Attachment, s.q.Enterprise, s.q.Caller, s.q.Actor, s.q.Purpose, s.q.Provider, s.q.RequestID} {
 		if v != "" {
 			s.needles = append(s.needles, appendQuoted(nil, v))
 		}
@@ -140,26 +157,34 @@ func (s *search) prepare() {
 // that took long is recorded under the time at which it ended, and written after.
 const slack = 24 * time.Hour
 
-// passes tells a segment that cannot hold anything of the time that was asked for.
-func (s *search) passes(seg segment, hasNext bool) bool {
-	if !s.q.To.IsZero() && seg.day.Add(-slack).After(s.q.To) {
-		return true
+// passes tells a segment that cannot hold anything of the time that was asked for, by its
+// first record: all of a segment is written on one day, and the first record says whether
+// something earlier waited for it. The name of the file says nothing here.
+func (s *search) passes(h header) bool {
+	if h.Time.IsZero() {
+		return false // it was changed, and is looked at
 	}
-	return !s.q.From.IsZero() && hasNext && seg.day.Add(24*time.Hour+slack).Before(s.q.From)
+	from := h.Time
+	if !h.Earliest.IsZero() {
+		from = h.Earliest
+	}
+	day := h.Time.UTC().Truncate(24 * time.Hour)
+	return !s.q.To.IsZero() && from.Add(-slack).After(s.q.To) || !s.q.From.IsZero() && day.Add(24*time.Hour+slack).Before(s.q.From)
 }
 
-func (s *search) segment(seg segment) error {
-	var r rubbish
-	first, at := true, 0
-	err := eachLine(seg.path, func(n int, text []byte, whole bool) error {
+func (s *search) segment(seg *segment) error {
+	err := eachLine(seg.path, s.q.Read, func(n int, text []byte, whole bool) error {
 		l, err := parseLine(text)
-		sound := s.verify(seg, n, &l, err == nil && whole, first)
-		first, at = false, n
-		if !sound {
-			if err := r.add(text); err != nil {
+		if n == 1 && err == nil {
+			h, err := headerOf(seg.path, text, &l)
+			if errors.As(err, new(*NewerError)) {
 				return err
 			}
+			for _, what := range seg.misnamed(&l, h) {
+				s.find(Finding{seg.path, n, l.seq, what})
+			}
 		}
+		s.verify(seg, n, &l, err == nil && whole)
 		if err != nil {
 			return nil
 		}
@@ -169,47 +194,37 @@ func (s *search) segment(seg segment) error {
 		}
 		return s.record(seg.path, n, text, &l)
 	})
-	d, damaged := errors.AsType[*damage](err)
-	switch {
-	case damaged:
-		s.unread(seg.path, d.line, d)
-	case errors.Is(err, errRubbish):
-		s.unread(seg.path, at, err)
-	default:
-		return err
+	if d, ok := errors.AsType[*damage](err); ok {
+		s.find(Finding{File: seg.path, Line: d.line, What: d.Error()})
+		s.chain.blind, s.chain.known = true, false
+		return nil
 	}
-	return nil
+	return err
 }
 
-// unread notes that a segment could not be read to its end.
-func (s *search) unread(file string, n int, why error) {
-	s.result.Findings = append(s.result.Findings, Finding{File: file, Line: n, What: why.Error()})
-	s.chain.blind, s.chain.known = true, false
-}
-
-// verify follows the hashes, and tells whether a line is as it was written.
-func (s *search) verify(seg segment, n int, l *line, ok, first bool) bool {
-	c := &s.chain
-	c.report.Findings = nil
-	switch {
-	case !ok:
-		c.find(seg.path, n, 0, "this line is no whole record")
-		c.blind, c.known = true, false
-	default:
-		if !l.intact() {
-			c.find(seg.path, n, l.seq, "this record was changed: it is not what its hash was made of")
-		}
-		if first && l.seq != seg.first {
-			c.find(seg.path, n, l.seq, "the file begins with this record, and its name says seq %d", seg.first)
-		}
-		c.place(seg.path, n, l)
-		c.follow(l)
-	}
+func (s *search) find(f Finding) {
 	const most = 100
 	if len(s.result.Findings) < most {
-		s.result.Findings = append(s.result.Findings, c.report.Findings...)
+		s.result.Findings = append(s.result.Findings, f)
 	}
-	return len(c.report.Findings) == 0
+}
+
+// verify follows the hashes.
+func (s *search) verify(seg *segment, n int, l *line, ok bool) {
+	if !ok {
+		s.find(Finding{File: seg.path, Line: n, What: "this line is no whole record"})
+		s.chain.blind, s.chain.known = true, false
+		return
+	}
+	if !l.intact() {
+		s.find(Finding{seg.path, n, l.seq, "this record was changed: it is not what its hash was made of"})
+	}
+	var r Report
+	s.chain.place(&r, seg.path, n, l)
+	s.chain.follow(l)
+	for _, f := range r.Findings {
+		s.find(f)
+	}
 }
 
 // mayMatch is false only for lines that cannot be what is sought. The outcome of a
@@ -220,6 +235,10 @@ func (s *search) mayMatch(text []byte, l *line) bool {
 	case KindOutcome:
 		if s.q.Message != "" {
 			return len(s.open) > 0 || bytes.Contains(text, s.needles[0])
+		}
+	case KindRefusal:
+		if !s.q.Events {
+			return false
 		}
 	default:
 		return s.q.Events
@@ -275,7 +294,7 @@ func (s *search) record(file string, n int, text []byte, l *line) error {
 func (s *search) matches(f *Found) bool {
 	q := &s.q
 	is := func(want, got string) bool { return want == "" || want == got }
-	if !is(q.Enterprise, f.Enterprise) || !is(q.Caller, f.Caller) || !is(q.Actor, f.Actor) || !is(q.Provider, f.Provider) ||
+	if !is(q.Enterprise, f.Enterprise) || !is(q.Caller, f.Caller) || !is(q.Actor, f.Actor) || !is(q.Purpose, f.Purpose) || !is(q.Provider, f.Provider) ||
 		!is(q.Attachment, f.Attachment) || q.RequestID != "" && q.RequestID != f.RequestID && q.RequestID != f.ParentID {
 		return false
 	}
@@ -285,12 +304,7 @@ func (s *search) matches(f *Found) bool {
 	if q.Message == "" {
 		return true
 	}
-	for _, id := range f.Messages {
-		if id == q.Message {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(f.Messages, q.Message) || slices.Contains(f.Created, q.Message)
 }
 
 // ParseTime reads a day (Brussels), as 2026-01-31, or an instant in RFC 3339. As the

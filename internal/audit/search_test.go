@@ -42,13 +42,13 @@ func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 	l.Done(child)
 	w := write("w1")
 	w.Messages = []string{"M1", "M5"}
-	if err := l.Intent(context.Background(), w); err != nil {
+	if _, err := l.Intent(context.Background(), w); err != nil {
 		t.Fatal(err)
 	}
 	l.Done(w)
 	lost := write("w2")
 	lost.Messages, lost.MoreMessages = []string{"M5"}, true
-	if err := l.Intent(context.Background(), lost); err != nil {
+	if _, err := l.Intent(context.Background(), lost); err != nil {
 		t.Fatal(err)
 	}
 	l.Event(Event{Kind: KindConfiguration, Fields: []Field{{"result", "taken"}}})
@@ -92,7 +92,7 @@ func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 	if w := all[1]; w.Outcome || !w.MoreMessages {
 		t.Errorf("a write without an outcome: %+v", w)
 	}
-	if all, _ = find(t, dir, Query{Events: true}); len(all) != 8 { // with start, stop
+	if all, _ = find(t, dir, Query{Events: true}); len(all) != 9 { // with segment, start, stop
 		t.Errorf("%d with events", len(all))
 	}
 }
@@ -117,7 +117,7 @@ func TestSearchSaysWhatDoesNotVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	all, s := find(t, dir, Query{Caller: "xx"})
-	if len(all) != 1 || len(s.Findings) != 1 || s.Findings[0].Seq != 2 {
+	if len(all) != 1 || len(s.Findings) != 1 || s.Findings[0].Seq != 3 {
 		t.Errorf("%d found, %v", len(all), s.Findings)
 	}
 }

@@ -1,25 +1,26 @@
 package audit
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
+
+	"ebox-gateway/internal/logfile"
 )
 
-// shipper hands signed records out once they are on disk: to the file beside the
-// chain, and to whatever takes them off the machine. That this fails stops nothing,
-// since the chain has them too.
+// shipper hands checkpoints out once the records that they sign are on disk: to the file
+// beside the chain, and to whatever takes them off the machine. That this fails stops
+// nothing, since the chain has the signatures too.
 type shipper struct {
-	path string
-	open OpenFile
+	// signature is the last one that was made, in base64.
+	signature string
 	// waiting are lines that are not in the file yet.
 	waiting []byte
-	file    File
-	// size is that of the file as synced, -1 if it is not known.
+	// path and size are those of the file as it was left.
+	path string
 	size int64
 
 	// away goes to a goroutine of its own: who takes lines off the machine may be a
@@ -33,21 +34,21 @@ type shipper struct {
 const (
 	// maxWaiting bounds what waits for the file, in bytes.
 	maxWaiting = 1 << 20
-	// shipQueue is how many times signed records may wait for their receiver.
+	// shipQueue is how many checkpoints may wait for their receiver.
 	shipQueue = 256
 	// shipPatience is how long the end of the process waits for the receiver.
 	shipPatience = time.Second
 )
 
-func newShipper(dir string, open OpenFile, to io.Writer, failing func(error)) shipper {
-	s := shipper{path: filepath.Join(dir, checkpointsName), open: open, size: -1}
-	if to != nil {
+func newShipper(l *Log) shipper {
+	var s shipper
+	if to := l.o.Ship; to != nil {
 		s.away, s.done = make(chan []byte, shipQueue), make(chan struct{})
 		go func() {
 			defer close(s.done)
-			for lines := range s.away {
-				if _, err := to.Write(lines); err != nil {
-					failing(fmt.Errorf("shipping checkpoints: %w", err))
+			for line := range s.away {
+				if _, err := to.Write(line); err != nil {
+					l.shippingFails(fmt.Errorf("shipping checkpoints: %w", err))
 				}
 			}
 		}()
@@ -55,15 +56,15 @@ func newShipper(dir string, open OpenFile, to io.Writer, failing func(error)) sh
 	return s
 }
 
-func (s *shipper) add(lines []byte) {
-	if len(s.waiting)+len(lines) <= maxWaiting {
-		s.waiting = append(s.waiting, lines...)
+func (s *shipper) add(line []byte) {
+	if len(s.waiting)+len(line) <= maxWaiting {
+		s.waiting = append(s.waiting, line...)
 	}
 	if s.away == nil {
 		return
 	}
 	select {
-	case s.away <- append([]byte(nil), lines...):
+	case s.away <- line:
 	default:
 		s.missed = true
 	}
@@ -72,8 +73,10 @@ func (s *shipper) add(lines []byte) {
 // errMissed is a receiver that is too slow.
 var errMissed = errors.New("shipping checkpoints: whoever receives them does not read; some were not handed out")
 
-// flush appends what waits to the file.
-func (s *shipper) flush() error {
+// flush appends what waits to the file of the year beside the chain. It is opened each time,
+// once a minute: so it is never one that was renamed or removed.
+func (l *Log) flush(now time.Time) (err error) {
+	s := &l.w.ship
 	if s.missed {
 		s.missed = false
 		return errMissed
@@ -81,90 +84,70 @@ func (s *shipper) flush() error {
 	if len(s.waiting) == 0 {
 		return nil
 	}
-	if err := s.openFile(); err != nil {
+	path := filepath.Join(l.dir, checkpointsPrefix+"-"+strconv.Itoa(now.UTC().Year())+segmentSuffix)
+	f, err := l.o.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
 		return fmt.Errorf("opening the file of checkpoints: %w", err)
 	}
-	_, err := s.file.Write(s.waiting)
-	if err := errors.Join(err, s.file.Sync()); err != nil {
-		_ = s.giveUp() // what went wrong before says more
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := wholeLines(f, path)
+	if err != nil {
+		return fmt.Errorf("opening the file of checkpoints: %w", err)
+	}
+	if s.path == path && size < s.size {
+		l.isMissing(fmt.Errorf("the file %s was removed, replaced or cut while the gateway ran", filepath.Base(path)))
+	}
+	s.path, s.size = path, size
+	if _, err := f.Write(s.waiting); err != nil {
 		return fmt.Errorf("writing the file of checkpoints: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("syncing the file of checkpoints: %w", err)
 	}
 	s.size += int64(len(s.waiting))
 	s.waiting = s.waiting[:0]
 	return nil
 }
 
-// openFile opens the file, and cuts off what a crash or a full disk has left of a line:
-// together with the next one it would look like tampering.
-func (s *shipper) openFile() error {
-	if s.file != nil {
-		return nil
-	}
-	f, err := s.open(s.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
+// wholeLines cuts off what a crash or a full disk has left of a line, which together with
+// the next one would look like tampering, and gives the size.
+func wholeLines(f File, path string) (int64, error) {
 	info, err := f.Stat()
-	if err == nil && s.size < 0 {
-		s.size, err = wholeLines(s.path, info.Size())
-	}
-	if err == nil && info.Size() > s.size {
-		err = f.Truncate(s.size)
-	}
-	if err != nil {
-		_ = f.Close() // what went wrong before says more
-		return err
-	}
-	s.file, s.size = f, min(s.size, info.Size())
-	return nil
-}
-
-// wholeLines is where the last whole line of a file ends, which is no longer than a
-// record can be.
-func wholeLines(path string, size int64) (int64, error) {
-	f, err := os.Open(path)
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
-	end := make([]byte, min(size, maxLine))
-	if _, err := f.ReadAt(end, size-int64(len(end))); err != nil {
+	in, err := os.Open(path)
+	if err != nil {
 		return 0, err
 	}
-	return size - int64(len(end)-1-bytes.LastIndexByte(end, '\n')), nil
-}
-
-// giveUp closes the file, which the next flush opens anew.
-func (s *shipper) giveUp() error {
-	if s.file == nil {
-		return nil
+	defer in.Close()
+	end, err := logfile.WholeLines(in, info.Size())
+	if err == nil && end < info.Size() {
+		err = f.Truncate(end)
 	}
-	err := s.file.Close()
-	s.file = nil
-	return err
+	return end, err
 }
 
 func (s *shipper) close() error {
-	err := s.giveUp()
 	if s.away == nil {
-		return err
+		return nil
 	}
 	close(s.away)
 	timer := time.NewTimer(shipPatience)
 	defer timer.Stop()
 	select {
 	case <-s.done:
+		return nil
 	case <-timer.C:
-		err = errors.Join(err, errMissed)
+		return errMissed
 	}
-	return err
 }
 
 // shipSigned hands out what was signed and is on disk.
-func (l *Log) shipSigned() {
-	s := &l.w.checkpoints
+func (l *Log) shipSigned(now time.Time) {
+	s := &l.w.ship
 	idle := len(s.waiting) == 0 && !s.missed
-	err := s.flush()
+	err := l.flush(now)
 	switch {
 	case err != nil && (s.failed == nil || s.failed.Error() != err.Error()):
 		s.failed = err

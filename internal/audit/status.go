@@ -1,9 +1,82 @@
 package audit
 
 import (
+	"fmt"
 	"sync/atomic"
 	"time"
 )
+
+// trouble is a failure that lasts.
+type trouble struct {
+	since time.Time
+	cause string
+}
+
+// tolerated is what becomes of a write whose intent is not on disk.
+func (l *Log) tolerated() error {
+	if l.stopAfter.Load() == 0 || l.Refused() {
+		return ErrNotRecorded
+	}
+	return nil
+}
+
+// untaken is what becomes of a write whose intent found no place in the queue.
+func (l *Log) untaken() (recorded bool, err error) {
+	if l.mayLose() {
+		return true, nil
+	}
+	return false, ErrNotRecorded
+}
+
+// mayLose says that requests are served of which there may be no record.
+func (l *Log) mayLose() bool { return time.Duration(l.stopAfter.Load()) == Never }
+
+func (l *Log) refuses(t *trouble) bool {
+	after := time.Duration(l.stopAfter.Load())
+	return t != nil && after >= 0 && l.o.Now().Sub(t.since) >= after
+}
+
+// Refused says that no request may be served, since evidence has not been written, or has
+// been missing, for longer than Options.StopAfter allows.
+func (l *Log) Refused() bool {
+	if began := l.busy.Load(); began != 0 && l.trouble.Load() == nil && l.o.Now().UnixNano()-began > int64(patience) {
+		l.inTrouble(fmt.Errorf("the disk has not answered for %s", patience))
+	}
+	return l.refuses(l.trouble.Load()) || l.refuses(l.missing.Load())
+}
+
+// Full says that so many records wait that no request may begin that would leave
+// another one (MayRecord): what is left of the queue is for those under way. It says
+// nothing where Options.StopAfter is Never.
+func (l *Log) Full() bool {
+	if l.mayLose() {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held >= l.o.Queue/2
+}
+
+func (l *Log) inTrouble(err error) {
+	t := &trouble{since: l.o.Now(), cause: err.Error()}
+	if l.trouble.CompareAndSwap(nil, t) {
+		l.o.Log.Error("the evidence cannot be written; records wait in memory", "directory", l.dir, "cause", t.cause)
+	}
+}
+
+func (l *Log) recovered() {
+	if t := l.trouble.Swap(nil); t != nil {
+		l.o.Log.Info("the evidence is written again", "directory", l.dir, "after", l.o.Now().Sub(t.since).Round(time.Millisecond).String())
+	}
+}
+
+// isMissing notes that evidence was removed or replaced. That does not pass by itself:
+// somebody has to look, and to start the gateway anew.
+func (l *Log) isMissing(cause error) {
+	l.missing.CompareAndSwap(nil, &trouble{since: l.o.Now(), cause: cause.Error()})
+	l.o.Log.Error("evidence is missing; put it back from a copy, find out who took it, and restart the gateway",
+		"directory", l.dir, "cause", cause.Error())
+}
 
 // totals are what Status shows and only the writer, or the queue, knows.
 type totals struct {
@@ -26,9 +99,11 @@ type Status struct {
 	Written uint64 `json:"written"`
 	Lost    uint64 `json:"lost"`
 	Waiting int    `json:"waiting"`
-	// Failing says why records cannot be written, since when, and Refusing whether
-	// requests are refused for it, or since more records wait than may (Full).
+	// Failing says why records cannot be written, Missing what was removed or replaced,
+	// Since from when on, and Refusing whether requests are refused for it, or since more
+	// records wait than may (Full).
 	Failing  string    `json:"failing,omitempty"`
+	Missing  string    `json:"missing,omitempty"`
 	Since    time.Time `json:"since,omitzero"`
 	Refusing bool      `json:"refusing,omitempty"`
 	Full     bool      `json:"full,omitempty"`
@@ -44,6 +119,9 @@ func (l *Log) Status() Status {
 		Written: l.totals.records.Load(), Lost: l.totals.lost.Load(),
 	}
 	s.Refusing = s.Full || l.Refused()
+	if t := l.missing.Load(); t != nil {
+		s.Missing, s.Since = t.cause, t.since
+	}
 	if t := l.trouble.Load(); t != nil {
 		s.Failing, s.Since = t.cause, t.since
 	}

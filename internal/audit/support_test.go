@@ -15,7 +15,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
 )
 
@@ -49,20 +48,16 @@ func mustClose(t testing.TB, l *Log) {
 }
 
 // finished is a finished read of a message by hr.
-func finished(id string) *call.Record {
-	return &call.Record{
-		Call: &call.Call{
-			ID: id, Start: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Listener: "main",
-			Caller: "hr", Actor: "an.peeters", Method: "GET", Path: "/ebox/providers/nsso/ebox/messages/M1",
-			Route: "ebox-providers", Provider: "nsso", Action: ebox.List, Enterprise: 206731645,
-			Client: "payroll", Upstream: "provider nsso", UpstreamHost: "services.socialsecurity.be",
-		},
-		TokenHash: strings.Repeat("ab", 32), UpstreamStatus: 200, Status: 200, Tries: 1, Sent: true,
-		TraceID: "t1", AnswerTraceID: "t2", BytesOut: 2048, Cache: "fwd=uri-miss",
+func finished(id string) *Call {
+	return &Call{
+		ID: id, At: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Listener: "main", Caller: "hr", Actor: "an.peeters",
+		Method: "GET", Path: "/ebox/providers/nsso/ebox/messages/M1", Route: "ebox-providers", Provider: "nsso", Action: ebox.List,
+		Enterprise: 206731645, Client: "payroll", TokenHash: strings.Repeat("ab", 32), Upstream: "provider nsso", UpstreamHost: "services.socialsecurity.be",
+		UpstreamStatus: 200, Status: 200, Tries: 1, Sent: true, TraceID: "t1", AnswerTraceID: "t2", BytesOut: 2048, Cache: "fwd=uri-miss",
 	}
 }
 
-func write(id string) *call.Record {
+func write(id string) *Call {
 	r := finished(id)
 	r.Method, r.Action, r.Path = "PATCH", ebox.Change, "/ebox/providers/nsso/ebox/messages"
 	return r
@@ -90,12 +85,8 @@ func sound(t testing.TB, dir string) Report {
 // lines are all lines of a chain, in order.
 func lines(t testing.TB, dir string) []string {
 	t.Helper()
-	segments, err := segmentsOf(filepath.Join(dir, "r1"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var all []string
-	for _, s := range segments {
+	for _, s := range mustSegments(t, dir) {
 		all = append(all, strings.SplitAfter(string(textOf(t, s)), "\n")...)
 		all = all[:len(all)-1]
 	}
@@ -105,7 +96,7 @@ func lines(t testing.TB, dir string) []string {
 // textOf is what a segment holds, in whichever form it lies there.
 func textOf(t testing.TB, s segment) []byte {
 	t.Helper()
-	in, err := openLines(s.path)
+	in, err := openLines(s.path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,6 +120,7 @@ func openPlain(t testing.TB, o Options) *Log {
 	return l
 }
 
+// kindsIn are the kinds of the records of a chain but for those that begin a segment.
 func kindsIn(t testing.TB, dir string) string {
 	t.Helper()
 	var words []string
@@ -137,7 +129,9 @@ func kindsIn(t testing.TB, dir string) string {
 		if err != nil {
 			t.Fatalf("%v: %s", err, text)
 		}
-		words = append(words, string(l.kind))
+		if l.kind != KindSegment {
+			words = append(words, string(l.kind))
+		}
 	}
 	return strings.Join(words, " ")
 }
@@ -148,7 +142,7 @@ type faulty struct {
 	// open, write and sync are what the calls return. A write that fails has written
 	// half.
 	open, write, sync error
-	// only, unless empty, is the one file whose writing fails.
+	// only, unless empty, begins the names of the files whose writing fails.
 	only string
 	// hang, unless nil, is waited for by each sync.
 	hang  chan struct{}
@@ -168,7 +162,7 @@ func (d *faulty) openFile(name string, flag int, perm fs.FileMode) (File, error)
 		return nil, d.open
 	}
 	f, err := os.OpenFile(name, flag, perm)
-	if d.only != "" && filepath.Base(name) != d.only {
+	if d.only != "" && !strings.HasPrefix(filepath.Base(name), d.only) {
 		return f, err
 	}
 	return &faultyFile{f, d}, err
@@ -205,3 +199,12 @@ func (f *faultyFile) Sync() error {
 }
 
 func base64Text(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
+
+// beside is the newest file of checkpoints beside a chain.
+func beside(dir string) string {
+	names, err := filepath.Glob(filepath.Join(dir, "r1", checkpointsPrefix+"*"))
+	if err != nil || len(names) == 0 {
+		return filepath.Join(dir, "r1", "no file of checkpoints")
+	}
+	return names[len(names)-1]
+}

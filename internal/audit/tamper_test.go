@@ -38,11 +38,12 @@ func TestEveryTamperingIsFound(t *testing.T) {
 	dir := t.TempDir()
 	chainOf(t, dir, 40, 8000)
 	shipped := filepath.Join(t.TempDir(), "shipped.jsonl")
-	beside, err := os.ReadFile(filepath.Join(dir, "r1", checkpointsName))
+	besideFile := beside(dir)
+	besideText, err := os.ReadFile(besideFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(shipped, beside, 0o600); err != nil {
+	if err := os.WriteFile(shipped, besideText, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	segments := mustSegments(t, dir)
@@ -69,7 +70,7 @@ func TestEveryTamperingIsFound(t *testing.T) {
 		changed := tamper(rt, text)
 		withCheckpoints := rapid.Bool().Draw(rt, "checkpoints beside the chain too")
 		if !withCheckpoints {
-			_ = os.Remove(filepath.Join(dir, "r1", checkpointsName))
+			_ = os.Remove(besideFile)
 		}
 		if changed == nil {
 			err = os.Remove(path)
@@ -83,7 +84,7 @@ func TestEveryTamperingIsFound(t *testing.T) {
 		if restore := os.WriteFile(path, text, 0o600); restore != nil {
 			rt.Fatal(restore)
 		}
-		if restore := os.WriteFile(filepath.Join(dir, "r1", checkpointsName), beside, 0o600); restore != nil {
+		if restore := os.WriteFile(besideFile, besideText, 0o600); restore != nil {
 			rt.Fatal(restore)
 		}
 		if err != nil {
@@ -171,11 +172,11 @@ func TestTheFindingNamesThePlace(t *testing.T) {
 	text := whole(t, dir)
 	lines := strings.SplitAfter(text, "\n")
 	for _, c := range []struct{ name, text, want string }{
-		{"changed", strings.Replace(text, `"requestId":"r3"`, `"requestId":"r9"`, 1), ":5: seq 5: this record was changed"},
+		{"changed", strings.Replace(text, `"requestId":"r3"`, `"requestId":"r9"`, 1), ":6: seq 6: this record was changed"},
 		{"removed", strings.Replace(text, lines[4], "", 1), ":5: seq 6: seq 5 to 5 are missing before this record"},
 		{"moved", strings.Replace(strings.Replace(text, lines[4], "", 1), lines[6], lines[6]+lines[4], 1), ":7: seq 5: this record is out of order"},
-		{"cut at the end", strings.TrimSuffix(text, lines[11]), ":11: seq 11: the end of the chain was cut off"},
-		{"cut within a record", text[:len(text)-5], ":12: the file ends within a record"},
+		{"cut at the end", strings.TrimSuffix(text, lines[12]), ":12: seq 12: the end of the chain was cut off"},
+		{"cut within a record", text[:len(text)-5], ":13: the file ends within a record"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.text == text {
@@ -210,7 +211,7 @@ func TestAChainThatWasMadeAnewIsFound(t *testing.T) {
 	if r := verify(t, forged, VerifyOptions{Keys: []ed25519.PublicKey{key.Public()}}); len(r.Findings) == 0 {
 		t.Error("the key does not tell")
 	}
-	if r := verify(t, forged, VerifyOptions{Checkpoints: []string{filepath.Join(dir, "r1", checkpointsName)}}); len(r.Findings) == 0 {
+	if r := verify(t, forged, VerifyOptions{Checkpoints: []string{beside(dir)}}); len(r.Findings) == 0 {
 		t.Error("the checkpoints do not tell")
 	}
 }
@@ -223,7 +224,14 @@ func FuzzParseLine(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(strings.TrimSuffix(string(at.end(at.begin(nil, KindStart, time.Unix(0, 0)), 0, key)), "\n"))
+	by, err := newSigner("r1", key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(strings.TrimSuffix(string(at.end(at.begin(nil, KindStart, time.Unix(0, 0)), 0, func(at link) string {
+		c := checkpoint{"r1", at, "1970-01-01T00:00:00Z"}
+		return by.sign(&c)
+	})), "\n"))
 	f.Add(`{"seq":1,"prev":"`)
 	f.Add(`,"hash":"","sig":""}`)
 	f.Fuzz(func(t *testing.T, text string) {

@@ -1,10 +1,10 @@
 package audit
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -12,34 +12,37 @@ import (
 // on only when a sync has succeeded: after a failure the file is cut back to it, and
 // what came after is written once more, under the same numbers.
 type writer struct {
-	file    File
-	path    string
-	day     time.Time
-	size    int64 // of the segment, as synced
-	at      link  // the last record that is on disk
-	signed  uint64
-	backlog queue
-	empty   queue // takes the place of what is taken
-	buf     []byte
-	// lastSigned is when the last signature was made, lastTry when writing failed last.
-	lastSigned, lastTry time.Time
-	checkpoints         shipper
-	failure             error
+	file   File
+	path   string // of the current segment, empty if none is begun
+	day    time.Time
+	size   int64 // of the segment, as synced
+	at     link  // the last record that is on disk
+	signed uint64
+	// backlog is what is to be written, spare takes the place of what is taken.
+	backlog, spare []entry
+	buf            []byte
+	// gap is to be said in the chain before anything else, nil if nothing is.
+	gap func(b []byte) []byte
+	// lastSigned is when the last signature was made, lastLook when the files were last
+	// looked at, lastTry when writing failed last.
+	lastSigned, lastLook, lastTry time.Time
+	ship                          shipper
+	failure                       error
 }
 
 // turn writes what waits.
 func (l *Log) turn() {
+	w := &l.w
 	l.mu.Lock()
 	taken, b, lost := l.pending, l.batch, l.lost
-	l.pending, l.batch = l.w.empty, nil
+	l.pending, l.batch = w.spare[:0], nil
 	l.mu.Unlock()
-	w := &l.w
-	emptied := w.backlog.append(&taken)
-	w.empty = taken
-	if len(emptied) > 0 {
-		l.mu.Lock()
-		l.spare.give(emptied)
-		l.mu.Unlock()
+	if len(w.backlog) == 0 {
+		w.backlog, w.spare = taken, w.backlog
+	} else {
+		w.backlog = append(w.backlog, taken...)
+		clear(taken)
+		w.spare = taken
 	}
 
 	now := l.o.Now()
@@ -62,66 +65,59 @@ var errStillFailing = errors.New("writing the evidence: the last try failed a mo
 func (l *Log) write(now time.Time, lost losses) error {
 	w := &l.w
 	due := w.at.seq > w.signed && now.Sub(w.lastSigned) >= l.o.CheckpointEvery
-	if w.backlog.n == 0 && !lost.any() && !due && l.trouble.Load() == nil {
-		l.shipSigned()
-		return nil
+	if len(w.backlog) == 0 && !lost.any() && !due && l.trouble.Load() == nil {
+		if now.Sub(w.lastLook) < l.o.CheckpointEvery || l.inPlace(now) == nil {
+			l.shipSigned(now)
+			return nil
+		}
 	}
 	l.busy.Store(now.UnixNano())
 	defer l.busy.Store(0)
-	if w.file != nil && (w.size >= l.o.SegmentSize || !sameDay(w.day, now)) {
-		if err := l.rotate(now); err != nil {
-			return l.failed(err)
-		}
-	}
-	next, buf := w.at, w.buf[:0]
-	if lost.any() {
-		buf = appendLost(buf, &next, now, lost, l.trouble.Load())
-	}
-	for _, c := range w.backlog.chunks {
-		for i := range c.n {
-			buf = c.entries[i].appendTo(buf, &next, l.o.Mask)
-		}
-	}
 	signed := -1
-	if due {
-		signed = len(buf)
-		buf = l.appendSigned(buf, &next, KindCheckpoint, now, nil)
-	}
-	if err := l.commit(buf, next, now); err != nil {
+	buf, err := l.append(now, func(buf []byte, next *link) []byte {
+		if lost.any() {
+			buf = appendLost(buf, next, now, lost, l.trouble.Load())
+		}
+		for i := range w.backlog {
+			buf = w.backlog[i].appendTo(buf, next, l.o.Mask)
+		}
+		if due {
+			signed = len(buf)
+			buf = l.appendSigned(buf, next, KindCheckpoint, now, nil)
+		}
+		return buf
+	})
+	if err != nil {
 		return l.failed(err)
 	}
 	l.settle(lost)
 	if signed >= 0 {
-		l.wasSigned(buf[signed:], now)
+		l.wasSigned(now)
 	}
-	if cap(buf) > 4<<20 {
-		buf = nil // after a flood
+	if w.buf = buf; cap(buf) > 4<<20 {
+		w.buf = nil // after a flood
 	}
-	w.buf = buf
 	l.recovered()
-	l.shipSigned()
+	l.shipSigned(now)
 	return nil
 }
 
 // settle forgets what is on disk.
 func (l *Log) settle(lost losses) {
-	backlog := &l.w.backlog
-	for _, c := range backlog.chunks {
-		c.clear()
+	w := &l.w
+	n := len(w.backlog)
+	clear(w.backlog) // nothing of a request outlives its record
+	if w.backlog = w.backlog[:0]; cap(w.backlog) > 2*flushAt {
+		w.backlog = nil // after a flood
 	}
-	n := backlog.n
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.spare.give(backlog.chunks)
-	clear(backlog.chunks)
-	backlog.chunks, backlog.n = backlog.chunks[:0], 0
 	l.held -= n
 	l.lost.reads -= lost.reads
 	l.lost.writes -= lost.writes
 	l.lost.events -= lost.events
-	l.totals.seq.Store(l.w.at.seq)
+	l.totals.seq.Store(w.at.seq)
 	l.totals.records.Add(uint64(n))
-	l.totals.signed.Store(l.w.signed)
 }
 
 // failed gives the file up. The next try opens it anew and cuts it back: after a sync
@@ -140,15 +136,197 @@ func (w *writer) giveUp() {
 	}
 }
 
-// commit appends lines and has them on disk; the chain then ends at next.
-func (l *Log) commit(lines []byte, next link, now time.Time) error {
+// append makes lines that follow the chain, in a segment of the day, and has them on disk.
+func (l *Log) append(now time.Time, lines func(b []byte, next *link) []byte) ([]byte, error) {
+	if err := l.ready(now); err != nil {
+		return nil, err
+	}
+	next := l.w.at
+	buf := lines(l.w.buf[:0], &next)
+	return buf, l.commit(buf, next)
+}
+
+// ready has a segment open that lines of now belong into, and says in the chain what is to
+// be said of files that are not what was left there.
+func (l *Log) ready(now time.Time) error {
+	w := &l.w
+	if err := l.reopen(now); err != nil {
+		return err
+	}
+	if w.file != nil && (w.size >= l.o.SegmentSize || !sameDay(w.day, now)) {
+		if err := l.endSegment(now); err != nil {
+			return err
+		}
+	}
+	if w.file == nil {
+		if err := l.beginSegment(now); err != nil {
+			return err
+		}
+	}
+	if w.size == 0 {
+		next := w.at
+		if err := l.commit(l.appendHeader(nil, &next, now), next); err != nil {
+			return err
+		}
+	}
+	if w.gap == nil {
+		return nil
+	}
+	next := w.at
+	b := w.gap(next.begin(nil, KindGap, now))
+	if err := l.commit(next.end(b, 0, nil), next); err != nil {
+		return err
+	}
+	w.gap = nil
+	return nil
+}
+
+// reopen has the current segment open, if it is what was left there. If it is not, the chain
+// goes on in another one that says so.
+func (l *Log) reopen(now time.Time) error {
+	w := &l.w
+	if w.path == "" {
+		return nil
+	}
+	if w.file == nil {
+		f, err := l.o.OpenFile(w.path, os.O_WRONLY|os.O_APPEND, 0o600)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("opening the evidence: %w", err)
+		}
+		if err == nil {
+			w.file = f
+			var size int64
+			if info, failed := f.Stat(); failed != nil {
+				err = failed
+			} else if size = info.Size(); size > w.size {
+				err = errors.Join(f.Truncate(w.size), f.Sync())
+			}
+			if err != nil {
+				return fmt.Errorf("opening the evidence: %w", err)
+			}
+		}
+	}
+	cause := l.inPlace(now)
+	if cause == nil {
+		return nil
+	}
+	l.isMissing(cause)
+	last := w.at.seq
+	w.gap = func(b []byte) []byte {
+		b = appendText(b, "reason", cause.Error())
+		return appendCount(b, "missingUpTo", int64(last))
+	}
+	w.giveUp()
+	w.path, w.size = "", 0
+	return l.remakeDir()
+}
+
+// inPlace looks whether the files on disk are those that are open. The error says what has
+// become of them.
+func (l *Log) inPlace(now time.Time) error {
+	w := &l.w
+	w.lastLook = now
+	if !isAt(filepath.Join(l.dir, lockName), l.lock) {
+		return fmt.Errorf("the directory %s was removed or replaced while the gateway wrote to it: what it held is to be put back from a copy", l.dir)
+	}
+	if w.path == "" {
+		return nil
+	}
+	if w.file == nil || !isAt(w.path, w.file) {
+		return fmt.Errorf("the file %s was removed or replaced while the gateway wrote to it", filepath.Base(w.path))
+	}
+	if info, err := w.file.Stat(); err == nil && info.Size() < w.size {
+		return fmt.Errorf("the file %s was cut while the gateway wrote to it", filepath.Base(w.path))
+	}
+	return nil
+}
+
+// remakeDir makes the directory and takes its lock, where that is no longer there.
+func (l *Log) remakeDir() error {
+	if isAt(filepath.Join(l.dir, lockName), l.lock) {
+		return nil
+	}
+	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+		return fmt.Errorf("making the directory of the evidence: %w", err)
+	}
+	again, err := lock(l.dir)
+	if err != nil {
+		return err
+	}
+	_ = l.lock.Close() // of a file that is gone
+	l.lock = again
+	return l.key.publish(l.dir)
+}
+
+// beginSegment makes the file of a segment.
+func (l *Log) beginSegment(now time.Time) error {
+	w := &l.w
+	if err := l.remakeDir(); err != nil {
+		return err
+	}
+	path := segmentPath(l.dir, w.at.seq+1, now)
+	l.setCurrent(path) // before it can be listed
+	f, err := l.o.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("beginning a segment of the evidence: %w", err)
+	}
+	if err := errors.Join(f.Truncate(0), syncDir(l.o.OpenFile, l.dir)); err != nil {
+		_ = f.Close() // what went wrong before says more
+		return fmt.Errorf("beginning a segment of the evidence: %w", err)
+	}
+	w.file, w.path, w.size, w.day = f, path, 0, now
+	return nil
+}
+
+// appendHeader writes the first record of a segment. What waited while the disk failed may
+// be of an earlier day.
+func (l *Log) appendHeader(b []byte, next *link, now time.Time) []byte {
+	earliest := now
+	for i := range l.w.backlog {
+		if at := l.w.backlog[i].at; at.Before(earliest) {
+			earliest = at
+		}
+	}
+	start := len(b)
+	b = next.begin(b, KindSegment, now)
+	b = appendCount(b, "format", Format)
+	b = appendText(b, "replica", l.o.Replica)
+	if !sameDay(earliest, now) {
+		b = appendTime(b, "earliest", earliest)
+	}
+	return next.end(b, start, nil)
+}
+
+// endSegment ends the segment with a signature, so that each one can be verified by itself.
+func (l *Log) endSegment(now time.Time) error {
+	w := &l.w
+	if w.at.seq > w.signed {
+		next := w.at
+		if err := l.commit(l.appendSigned(nil, &next, KindCheckpoint, now, nil), next); err != nil {
+			return err
+		}
+		l.wasSigned(now)
+	}
+	err := w.file.Close()
+	w.file, w.path, w.size = nil, "", 0
+	l.setCurrent("")
+	if err != nil {
+		return fmt.Errorf("ending a segment of the evidence: %w", err)
+	}
+	select {
+	case l.ended <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// commit appends lines to the open segment and has them on disk; the chain then ends at
+// next.
+func (l *Log) commit(lines []byte, next link) error {
 	if len(lines) == 0 {
 		return nil
 	}
 	w := &l.w
-	if err := l.open(now); err != nil {
-		return err
-	}
 	if _, err := w.file.Write(lines); err != nil {
 		// A full disk has taken half a line. What is cut off here is cut off again, and
 		// synced, before the next try; now it is for those who verify meanwhile.
@@ -165,55 +343,6 @@ func (l *Log) commit(lines []byte, next link, now time.Time) error {
 	return nil
 }
 
-// open opens the current segment, or begins one if there is none or it is not what was
-// left there.
-func (l *Log) open(now time.Time) error {
-	w := &l.w
-	if w.file != nil {
-		return nil
-	}
-	if w.path != "" {
-		f, err := l.o.OpenFile(w.path, os.O_WRONLY|os.O_APPEND, 0o600)
-		if err == nil {
-			var size int64
-			if info, failed := f.Stat(); failed != nil {
-				err = failed
-			} else if size = info.Size(); size > w.size {
-				err = errors.Join(f.Truncate(w.size), f.Sync())
-			}
-			switch {
-			case err != nil:
-				_ = f.Close() // what went wrong before says more
-			case size >= w.size:
-				w.file = f
-				return nil
-			default:
-				_ = f.Close() // it goes on in another one
-			}
-		}
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("opening the evidence: %w", err)
-		}
-		l.o.Log.Error("the evidence was cut or removed while it was written; it goes on in a new file", "file", w.path)
-	}
-	path := segmentPath(l.dir, w.at.seq+1, now)
-	l.setCurrent(path) // before it can be listed
-	f, err := l.o.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("beginning a segment of the evidence: %w", err)
-	}
-	if err := errors.Join(f.Truncate(0), syncDir(l.o.OpenFile, l.dir)); err != nil {
-		_ = f.Close() // what went wrong before says more
-		return fmt.Errorf("beginning a segment of the evidence: %w", err)
-	}
-	w.file, w.path, w.size, w.day = f, path, 0, now
-	select {
-	case l.ended <- struct{}{}:
-	default:
-	}
-	return nil
-}
-
 // setCurrent has the keeper leave the segment that is written. The one before is never
 // written again.
 func (l *Log) setCurrent(path string) {
@@ -222,30 +351,13 @@ func (l *Log) setCurrent(path string) {
 	l.files.Unlock()
 }
 
-// rotate ends the segment with a signature, so that each one can be verified by itself.
-func (l *Log) rotate(now time.Time) error {
-	w := &l.w
-	if w.at.seq > w.signed {
-		if err := l.commitSigned(KindCheckpoint, now, nil); err != nil {
-			return err
-		}
-	}
-	err := w.file.Close()
-	w.file, w.path, w.size = nil, "", 0
-	if err != nil {
-		return fmt.Errorf("ending a segment of the evidence: %w", err)
-	}
-	return nil
-}
-
 // commitSigned writes one signed record.
 func (l *Log) commitSigned(kind Kind, now time.Time, fields func([]byte) []byte) error {
-	next := l.w.at
-	buf := l.appendSigned(nil, &next, kind, now, fields)
-	if err := l.commit(buf, next, now); err != nil {
+	_, err := l.append(now, func(b []byte, next *link) []byte { return l.appendSigned(b, next, kind, now, fields) })
+	if err != nil {
 		return err
 	}
-	l.wasSigned(buf, now)
+	l.wasSigned(now)
 	l.totals.seq.Store(l.w.at.seq)
 	return nil
 }
@@ -257,14 +369,24 @@ func (l *Log) appendSigned(b []byte, next *link, kind Kind, now time.Time, field
 	if fields != nil {
 		b = fields(b)
 	}
-	return next.end(b, start, l.key)
+	return next.end(b, start, func(at link) string {
+		c := l.checkpoint(at, now)
+		l.w.ship.signature = l.signer.sign(&c)
+		return l.w.ship.signature
+	})
 }
 
-func (l *Log) wasSigned(lines []byte, now time.Time) {
+func (l *Log) checkpoint(at link, now time.Time) checkpoint {
+	return checkpoint{l.o.Replica, at, now.UTC().Format(time.RFC3339Nano)}
+}
+
+// wasSigned notes that the last record on disk is a signed one, and hands its note out.
+func (l *Log) wasSigned(now time.Time) {
 	w := &l.w
 	w.signed, w.lastSigned = w.at.seq, now
 	l.totals.signed.Store(w.signed)
-	w.checkpoints.add(lines)
+	c := l.checkpoint(w.at, now)
+	w.ship.add(checkpointLine(c.text() + "\n— " + l.signer.Name() + " " + w.ship.signature + "\n"))
 }
 
 // end signs the orderly end.
@@ -274,21 +396,21 @@ func (l *Log) end() {
 	l.mu.Lock()
 	lost := l.lost
 	l.mu.Unlock()
-	if w.backlog.n > 0 || lost.any() {
+	if len(w.backlog) > 0 || lost.any() {
 		if w.failure = l.write(now, lost); w.failure != nil {
-			l.o.Log.Error("records of the evidence are lost with the process", "records", w.backlog.n, "cause", w.failure.Error())
+			l.o.Log.Error("records of the evidence are lost with the process", "records", len(w.backlog), "cause", w.failure.Error())
 		}
 	}
 	if w.failure == nil {
 		if w.failure = l.commitSigned(KindStop, now, nil); w.failure == nil {
-			l.shipSigned()
+			l.shipSigned(now)
 		}
 	}
 	if w.file != nil {
 		w.failure = errors.Join(w.failure, w.file.Close())
 	}
 	l.background.Wait() // it works under the lock as well
-	w.failure = errors.Join(w.failure, w.checkpoints.close(), l.lock.Close())
+	w.failure = errors.Join(w.failure, w.ship.close(), l.lock.Close())
 }
 
 func appendLost(b []byte, next *link, now time.Time, lost losses, t *trouble) []byte {
@@ -310,6 +432,3 @@ func sameDay(a, b time.Time) bool {
 	a, b = a.UTC(), b.UTC()
 	return a.Year() == b.Year() && a.YearDay() == b.YearDay()
 }
-
-// publicText is the public key in one word, for the record of the start.
-func (k *Key) publicText() string { return base64.StdEncoding.EncodeToString(k.Public()) }

@@ -40,12 +40,13 @@ type Call struct {
 	Start time.Time
 
 	// Source is the caller's address, after trusted proxies; Listener the name of the
-	// listener it came in by; Caller the caller rule that it matched; Actor what it
-	// asserted in X-Actor.
+	// listener it came in by; Caller the caller rule that it matched; Actor and
+	// Purpose what it asserted in X-Actor and X-Purpose, printable and bounded.
 	Source   netip.Addr
 	Listener string
 	Caller   string
 	Actor    string
+	Purpose  string
 	// Batch tells a caller of class batch, which is paced rather than refused, until
 	// Pace has gone by since Start.
 	Batch bool

@@ -1,10 +1,6 @@
 package call
 
-import (
-	"time"
-
-	"ebox-gateway/internal/links"
-)
+import "time"
 
 // Record is what happened to one call, from its first byte to its last. The layers write
 // it while the request is served; the observers of finished requests read it together
@@ -35,6 +31,8 @@ type Record struct {
 	// Named are the enterprises that the request names in its path, query or body in the
 	// words of the API, each once, as ten digits. It may be other ones than Enterprise.
 	Named []string
+	// Created are the ids of what the upstream made, where evidence is kept.
+	Created []string
 	// Intent is true if the evidence was told of this write before it was sent, and
 	// waits for its outcome.
 	Intent bool
@@ -68,20 +66,4 @@ type Phases struct {
 	// end, Redis the time spent waiting for Redis, which is a part of the others, Total
 	// the whole.
 	Limits, Token, Header, Body, Redis, Total time.Duration
-}
-
-// Detached is a copy that may outlive the request: it has what was decided and what
-// happened in words and numbers, and nothing that holds the caller's header, a body, a
-// credential, or the error that is for the log.
-func (r *Record) Detached() *Record {
-	both := new(struct {
-		call   Call
-		record Record
-	})
-	both.call, both.record = *r.Call, *r
-	c := &both.call
-	c.Header, c.Body, c.Credential, c.Interim, c.To, c.Represented = nil, nil, nil, nil, nil, nil
-	c.Keep, c.Links = Keep{}, links.Base{}
-	c.Record, both.record.Call, both.record.Cause = &both.record, c, nil
-	return &both.record
 }

@@ -125,7 +125,7 @@ type Log struct {
 	// Level is debug, info, warn or error. Default info.
 	Level LogLevel `yaml:"level"`
 	// Security is where refusals go besides, one object a line: a file, stderr or stdout.
-	// A file is begun anew at 64 MB, with one before it kept as FILE.1. Default none: the
+	// A file is begun anew at 64 MB, with five before it kept (FILE.1 to FILE.5). Default none: the
 	// access line of a refusal says the same.
 	Security string `yaml:"security" config:"output,blank"`
 }

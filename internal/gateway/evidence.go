@@ -17,6 +17,8 @@ import (
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/logfile"
+	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/telemetry"
 	"ebox-gateway/internal/tenancy"
@@ -27,8 +29,23 @@ import (
 // and not started opens no file.
 type evidence struct {
 	log      atomic.Pointer[audit.Log]
-	ship     io.Closer
-	refusals atomic.Pointer[telemetry.RefusalLog]
+	ship     *logfile.File // nil if checkpoints go to a stream or nowhere
+	refusals audit.Refusals
+}
+
+// callOf is what the evidence takes of a request: the one place that knows both.
+func callOf(r *call.Record, at time.Time) audit.Call {
+	return audit.Call{
+		At: at, ID: r.ID, Parent: r.Parent, Source: r.Source, Listener: r.Listener, Caller: r.Caller,
+		Actor: r.Actor, Purpose: r.Purpose, Claimed: r.Claimed, Enterprise: r.Enterprise, Own: r.Own, Client: r.Client,
+		Route: r.Route, Provider: r.Provider, Upstream: r.Upstream, UpstreamHost: r.UpstreamHost,
+		Action: r.Action, Opening: r.Opening, Method: printable.Text(r.Method, printable.MaxAsserted), Path: r.Path,
+		Messages: r.Messages, MoreMessages: r.MoreMessages, Created: r.Created, Named: r.Named,
+		IdempotencyKey: printable.Text(r.IdempotencyKey, printable.MaxAsserted),
+		TokenHash:      r.TokenHash, Intent: r.Intent, Sent: r.Sent, Tries: r.Tries, Status: r.Status, UpstreamStatus: r.UpstreamStatus,
+		ProblemType: r.ProblemType, Detail: r.Detail, Cut: r.Cut, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
+		Cache: r.Cache, TraceID: r.TraceID, AnswerTraceID: r.AnswerTraceID,
+	}
 }
 
 // AuditOptions says what a chain of evidence of a configuration is made of.
@@ -61,10 +78,10 @@ func stopAfter(a config.Audit) time.Duration {
 func (g *Gateway) openEvidence() error {
 	cfg := g.current.Load().cfg
 	e := &g.pool.evidence
-	if err := e.useRefusals(cfg.Log.Security); err != nil {
-		return err
-	}
 	if cfg.Audit.Dir == "" {
+		if err := e.useRefusals(cfg.Log.Security); err != nil {
+			return err
+		}
 		if demandsEvidence(cfg.Environment) {
 			g.o.Log.Warn("no evidence is kept of who read or changed what: set audit.dir")
 		}
@@ -82,17 +99,19 @@ func (g *Gateway) openEvidence() error {
 	case "stderr":
 		o.Ship = os.Stderr
 	default:
-		f, err := os.OpenFile(to, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-		if err != nil {
+		if e.ship, err = logfile.Open(to, 0, 0); err != nil {
 			return fmt.Errorf("opening audit.checkpoints: %w", err)
 		}
-		o.Ship, e.ship = f, f
+		o.Ship, o.Shipped = e.ship, to
 	}
 	log, err := audit.Open(o)
 	if err != nil {
-		return errors.Join(err, e.closeShip())
+		return errors.Join(err, e.ship.Close())
 	}
 	e.log.Store(log)
+	if err := e.useRefusals(cfg.Log.Security); err != nil {
+		return err
+	}
 	e.event(audit.KindConfiguration, netip.Addr{}, "result", "started", "newHash", cfg.Hash())
 	counts := func() telemetry.EvidenceSnapshot {
 		s := log.Status()
@@ -116,20 +135,16 @@ func (g *Gateway) closeEvidence() error {
 	e := &g.pool.evidence
 	log := e.log.Load()
 	if log == nil {
-		return e.refusals.Load().Close()
+		return e.refusals.Close()
 	}
 	if g.drained(ctx) != nil {
 		g.o.Log.Error("requests are still under way at the end: the evidence has no word of how they end", "requests", g.underway())
 	}
-	return errors.Join(log.Close(), e.closeShip(), e.refusals.Load().Close())
+	return errors.Join(e.refusals.Close(), log.Close(), e.ship.Close())
 }
 
-func (e *evidence) closeShip() error {
-	if e.ship == nil {
-		return nil
-	}
-	return e.ship.Close()
-}
+// reopen opens the logs of the evidence anew, after they were moved away.
+func (e *evidence) reopen() error { return errors.Join(e.refusals.Reopen(), e.ship.Reopen()) }
 
 // replaceEvidence takes over what of a new configuration can change while the gateway
 // runs.
@@ -143,7 +158,8 @@ func (g *Gateway) replaceEvidence(old, next *config.Config) {
 			g.o.Log.Error("the log of refusals stays where it was", "cause", err.Error())
 		}
 	}
-	e.event(audit.KindConfiguration, netip.Addr{}, "result", "taken", "oldHash", old.Hash(), "newHash", next.Hash())
+	e.event(audit.KindConfiguration, netip.Addr{}, "result", "taken", "oldHash", old.Hash(), "newHash", next.Hash(),
+		"changed", strings.Join(config.Changed(old, next), " "))
 }
 
 // fixedEvidence refuses a configuration whose evidence would begin elsewhere: a chain
@@ -164,11 +180,11 @@ func (g *Gateway) rejectedEvidence(r *rejection) {
 }
 
 func (e *evidence) useRefusals(to string) error {
-	log, err := telemetry.OpenRefusalLog(to)
-	if err != nil {
+	streams := map[string]io.Writer{"stdout": telemetry.Locked(os.Stdout), "stderr": telemetry.Locked(os.Stderr)}
+	if err := e.refusals.Use(to, streams, e.log.Load(), telemetry.Mask); err != nil {
 		return fmt.Errorf("opening log.security: %w", err)
 	}
-	return e.refusals.Swap(log).Close()
+	return nil
 }
 
 // event records something that is no call. The fields are names and values in turn.
@@ -188,9 +204,10 @@ func (e *evidence) event(kind audit.Kind, source netip.Addr, fields ...string) {
 // is about nobody.
 func (g *Gateway) record(r *call.Record) {
 	e := &g.pool.evidence
-	e.refusals.Load().Done(r)
+	done := callOf(r, r.Start.Add(r.Phases.Total))
+	e.refusals.Done(&done)
 	if log := e.log.Load(); log != nil && (r.Intent || !g.current.Load().impersonal[r.Route]) {
-		log.Done(r)
+		log.Done(&done)
 	}
 }
 
@@ -212,7 +229,10 @@ func (e *evidence) Intent(ctx context.Context, r *call.Record) error {
 	if log == nil {
 		return nil
 	}
-	return log.Intent(ctx, r)
+	write := callOf(r, time.Time{}) // the log says when
+	recorded, err := log.Intent(ctx, &write)
+	r.Intent = recorded
+	return err
 }
 
 // Kept implements audit.Intents.
@@ -235,7 +255,7 @@ func (e *evidence) admission(impersonal map[string]bool, next admitter) admitter
 			return problem.Unavailable("The gateway cannot write its evidence, and serves nobody without it. Nothing was sent. The platform team finds the reason in its status; try again later.", again).
 				Proxy(problem.ProxyInternalError)
 		}
-		if log.Full() && !impersonal[c.Route] && audit.MayRecord(c.Record) {
+		if log.Full() && !impersonal[c.Route] && audit.MayRecord(c.Method, c.Action, c.Path) {
 			return problem.Unavailable("The gateway holds as many records of its evidence as it may that are not on disk yet, and begins nothing of which it could lose the record. Nothing was sent. The platform team finds the reason in its status; try again later.", again).
 				Proxy(problem.ProxyInternalError)
 		}
@@ -260,6 +280,12 @@ func (s *evidence) trouble() string {
 		return ""
 	case now.Full:
 		return strings.TrimSuffix(fmt.Sprintf("%d records of the evidence wait in memory, and requests are refused since no more may (audit.stopAfter): %s", now.Waiting, now.Failing), ": ")
+	case now.Missing != "" && now.Failing == "":
+		text := "evidence is missing since " + now.Since.UTC().Format(time.RFC3339) + ": " + now.Missing
+		if now.Refusing {
+			text += "; requests are refused for it (audit.stopAfter) until the gateway is restarted"
+		}
+		return text
 	case now.Refusing:
 		return "evidence cannot be written, and requests are refused for it (audit.stopAfter): " + now.Failing
 	case now.Failing != "":

@@ -122,6 +122,54 @@ func TestEvidenceOfWhatACallerDid(t *testing.T) {
 	}
 }
 
+// What a caller says of itself neither makes long lines nor steers a terminal that shows them.
+func TestWhatACallerAssertsIsBoundedAndPrintable(t *testing.T) {
+	h, dir := recording(t, "4h")
+	h.get(messages, "X-Actor: an\u009b\u202e"+strings.Repeat("é", 30_000), "X-Purpose: yearly audit").want(t, 200)
+	got := h.evidence(dir)
+	want := "an\ufffd\ufffd" + strings.Repeat("é", 124)
+	if len(got) != 1 || got[0].Actor != want || got[0].Purpose != "yearly audit" {
+		t.Fatalf("%+v", got)
+	}
+	eventually(t, "the access line says the same", func() bool {
+		line := h.access.String()
+		return strings.Contains(line, `"actor":"`+want+`","purpose":"yearly audit"`) && len(line) < 4096
+	})
+}
+
+// A log that was moved away is begun anew on SIGHUP, before anything else is refused.
+func TestLogsOfTheEvidenceAreBegunAnewOnSIGHUP(t *testing.T) {
+	dir := t.TempDir()
+	security, shipped := filepath.Join(dir, "security.log"), filepath.Join(dir, "shipped.jsonl")
+	f := watched(t, add("audit: {dir: "+dir+"/evidence, replica: r1, stopAfter: 4h, checkpoints: "+shipped+"}\n"),
+		edit("log: {format: text}", "log: {format: text, security: "+security+"}"))
+	const refused = "/enterprises/0206731644/ebox/providers/nsso/ebox/messages"
+	f.get(refused).want(t, 400)
+	eventually(t, "the line of a refusal", func() bool { text, _ := os.ReadFile(security); return strings.Contains(string(text), "0206731644") })
+	for _, path := range []string{security, shipped} {
+		if err := os.Rename(path, path+".old"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.hup <- syscall.SIGHUP
+	for _, path := range []string{security, shipped} {
+		eventually(t, "the new file "+path, func() bool { _, err := os.Stat(path); return err == nil })
+	}
+	if err := f.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(shipped); err != nil || !strings.Contains(string(text), "ebox-gateway-evidence/r1") {
+		t.Errorf("the last checkpoint is not in the new file: %v, %s", err, text)
+	}
+	kinds := ""
+	for _, found := range inChain(t, filepath.Join(dir, "evidence", "r1"), audit.Query{Events: true}) {
+		kinds += string(found.Kind) + " "
+	}
+	if !strings.Contains(kinds, "refusal") {
+		t.Errorf("the chain has no refusal: %s", kinds)
+	}
+}
+
 func TestAnswersFromTheCacheAreRecordedOneByOne(t *testing.T) {
 	h, dir := recording(t, "4h")
 	h.fault(simulator.Fault{

@@ -16,7 +16,7 @@ func TestWhatTheGatewayAloneMaySayIsNeverTakenFromTheCaller(t *testing.T) {
 	fields := []string{
 		"Authorization", "AUTHORIZATION", "Proxy-Authorization", "Cookie", "Cookie2",
 		"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X.Forwarded.For", "X_Forwarded_For", "X-Forwarded-Anything",
-		"X-Real-Ip", "Client-Ip", "True-Client-Ip", "Proxy", "Via", "X-Actor", "X_Actor",
+		"X-Real-Ip", "Client-Ip", "True-Client-Ip", "Proxy", "Via", "X-Actor", "X_Actor", "X-Purpose",
 		"Traceparent", "Tracestate", "Baggage", "B3", "X-B3-Traceid", "X-Request-Id", "X-Correlation-Id", "BelGov-Trace-Id", "BelGov-Related-Trace-Id", "BelGov_Trace_Id",
 		"X-Original-Url", "X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "Proxy-Connection", "Keep-Alive", "Te",
 	}

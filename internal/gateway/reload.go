@@ -227,6 +227,9 @@ func (g *Gateway) Watch(ctx context.Context, interval time.Duration, hup <-chan 
 		case <-ctx.Done():
 			return
 		case <-hup:
+			if err := g.pool.evidence.reopen(); err != nil {
+				g.o.Log.Error("a log of the evidence could not be opened anew", "cause", err.Error())
+			}
 			g.current.Load().tokens.Retry()
 			w.reload(ctx, true)
 		case <-tick.C:

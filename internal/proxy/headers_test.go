@@ -12,7 +12,7 @@ import (
 // What acts on the origin that a browser shows is the gateway's own to say.
 func TestFieldsThatActOnTheGatewaysOriginGoNoFurther(t *testing.T) {
 	for _, name := range strings.Fields(`
-		Set-Cookie Set-Cookie2 Alt-Svc Strict-Transport-Security Public-Key-Pins Expect-CT Clear-Site-Data Report-To Reporting-Endpoints NEL
+		Set-Cookie Set-Cookie2 Alt-Svc Strict-Transport-Security Expect-CT Clear-Site-Data Report-To Reporting-Endpoints NEL
 		Content-Security-Policy-Report-Only Cross-Origin-Opener-Policy-Report-Only Cross-Origin-Embedder-Policy-Report-Only Accept-CH Critical-CH
 		Service-Worker-Allowed Refresh SourceMap X-SourceMap Set-Login Speculation-Rules Origin-Trial Origin-Agent-Cluster Use-As-Dictionary
 		Access-Control-Allow-Origin Access-Control-Allow-Credentials Sec-Session-Registration Attribution-Reporting-Register-Source

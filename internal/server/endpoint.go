@@ -29,6 +29,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/inbox"
+	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/tenancy"
 )
@@ -136,9 +137,7 @@ func (x *exchange) serve() error {
 func (x *exchange) edge() error {
 	c, h := x.c, x.r.Header
 	c.Source = tenancy.ClientAddr(x.conn.remote, h["X-Forwarded-For"], x.e.o.TrustedProxies)
-	if actor := h["X-Actor"]; len(actor) > 0 {
-		c.Actor = actor[0]
-	}
+	c.Actor, c.Purpose = printable.Asserted(h["X-Actor"]), printable.Asserted(h["X-Purpose"])
 	x.traceContext()
 	x.browser = isBrowser(h)
 	var err error

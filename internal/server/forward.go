@@ -15,6 +15,7 @@ import (
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/links"
 	"ebox-gateway/internal/listen"
+	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/tenancy"
 )
@@ -348,7 +349,7 @@ func (x *exchange) claim() tenancy.Claim {
 		claimed = claim.Header[0]
 	}
 	const legible = 24 // no number is longer
-	x.c.Claimed = claimed[:min(len(claimed), legible)]
+	x.c.Claimed = printable.Text(claimed, legible)
 	return claim
 }
 

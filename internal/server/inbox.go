@@ -310,7 +310,8 @@ func (b *bundle) call(q *inbox.Request, header http.Header, path string) *call.C
 	c, from := call.New(), b.x.c
 	c.ID, c.Parent, c.Start = call.NewID(), from.ID, time.Now()
 	c.TraceParent, c.TraceState = from.TraceParent, from.TraceState
-	c.Source, c.Listener, c.Caller, c.Actor, c.Batch, c.Pace = from.Source, from.Listener, from.Caller, from.Actor, from.Batch, from.Pace
+	c.Source, c.Listener, c.Caller, c.Actor, c.Purpose = from.Source, from.Listener, from.Caller, from.Actor, from.Purpose
+	c.Batch, c.Pace = from.Batch, from.Pace
 	c.Method, c.Host, c.Path, c.Protocol, c.Header = q.Method, from.Host, path, from.Protocol, header
 	c.Route, c.Provider, c.Action = b.x.e.o.Inbox.Route.Tenancy.Name, q.Provider, from.Action
 	c.Enterprise, c.Own, c.Claimed, c.Client, c.Represented = from.Enterprise, from.Own, from.Claimed, from.Client, from.Represented

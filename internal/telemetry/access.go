@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 )
 
@@ -48,6 +49,9 @@ func (a *AccessLog) Done(r *call.Record) {
 	a.lines.Put(l)
 }
 
+// maxMethod and maxPath bound what a caller may write into a line, in bytes.
+const maxMethod, maxPath = 32, 4096
+
 // record leaves out what is empty, which keeps the common line short.
 func (l *line) record(r *call.Record) {
 	l.text("requestId", r.ID)
@@ -59,8 +63,9 @@ func (l *line) record(r *call.Record) {
 	}
 	l.text("listener", r.Listener)
 	l.text("actor", Mask(r.Actor))
-	l.text("method", r.Method)
-	l.text("path", Mask(r.Path))
+	l.text("purpose", Mask(r.Purpose))
+	l.text("method", printable.Text(r.Method, maxMethod))
+	l.text("path", printable.Text(Mask(r.Path), maxPath))
 	l.text("protocol", r.Protocol)
 	l.text("route", r.Route)
 	l.text("provider", r.Provider)

@@ -1,0 +1,457 @@
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// File is what the log needs of a file. An *os.File is one.
+type File interface {
+	io.Writer
+	Stat() (fs.FileInfo, error)
+	Sync() error
+	Truncate(size int64) error
+	Close() error
+}
+
+// OpenFile opens a file as os.OpenFile does.
+type OpenFile func(name string, flag int, perm fs.FileMode) (File, error)
+
+func openFile(name string, flag int, perm fs.FileMode) (File, error) {
+	f, err := os.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err // not a nil *os.File that is no nil File
+	}
+	return f, nil
+}
+
+const (
+	// Format is the version of the segments that are written and the newest that is read.
+	// Format 1 had no record of the segment, and other signatures.
+	Format = 2
+
+	segmentPrefix    = "evidence-"
+	segmentSuffix    = ".jsonl"
+	compressedSuffix = ".gz"
+	// unfinishedSuffix is that of a file that is being written.
+	unfinishedSuffix = ".tmp"
+	dayForm          = "20060102"
+	lockName         = "lock"
+	// checkpointsPrefix is that of the files of checkpoints, one a year.
+	checkpointsPrefix = "checkpoints"
+	tornPrefix        = "torn-"
+	publicPrefix      = "public-"
+)
+
+// segment is a file of the chain: records of one day.
+type segment struct {
+	path string
+	// compressed tells the form of the file, twin that it lies there in both: a process
+	// died, or is at work, between the last two steps of compressing it.
+	compressed, twin bool
+	size             int64
+	// first is the sequence number of its first record, day (UTC) the day on which it
+	// was begun; both as its name says.
+	first uint64
+	day   time.Time
+}
+
+func segmentPath(dir string, first uint64, day time.Time) string {
+	return filepath.Join(dir, fmt.Sprintf("%s%s-%012d%s", segmentPrefix, day.UTC().Format(dayForm), first, segmentSuffix))
+}
+
+func parseSegment(path string) (segment, bool) {
+	plain, compressed := strings.CutSuffix(filepath.Base(path), compressedSuffix)
+	name, ok := strings.CutPrefix(plain, segmentPrefix)
+	if !ok {
+		return segment{}, false
+	}
+	if name, ok = strings.CutSuffix(name, segmentSuffix); !ok {
+		return segment{}, false
+	}
+	day, seq, ok := strings.Cut(name, "-")
+	if !ok {
+		return segment{}, false
+	}
+	at, err := time.Parse(dayForm, day)
+	if err != nil {
+		return segment{}, false
+	}
+	first, err := strconv.ParseUint(seq, 10, 63)
+	if err != nil || first == 0 || filepath.Base(segmentPath("", first, at)) != plain {
+		return segment{}, false
+	}
+	return segment{path: path, compressed: compressed, first: first, day: at}, true
+}
+
+// chainFiles is what lies in the directory of a chain.
+type chainFiles struct {
+	// segments are in the order of their first numbers. Of one that lies there in both
+	// forms the plain one is given.
+	segments []segment
+	// checkpoints are the files of checkpoints, the oldest first.
+	checkpoints []string
+	// foreign are names that no gateway of this version gives.
+	foreign []string
+}
+
+// filesOf lists the directory of a chain.
+func filesOf(dir string) (chainFiles, error) {
+	var files chainFiles
+	// Twice: of a segment that is compressed at this moment, a listing that takes its
+	// time may show neither form.
+	for range 2 {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return files, fmt.Errorf("listing the evidence: %w", err)
+		}
+		for _, e := range entries {
+			path := filepath.Join(dir, e.Name())
+			s, ok := parseSegment(path)
+			info, err := e.Info()
+			switch {
+			case errors.Is(err, fs.ErrNotExist): // compressed since
+			case err != nil:
+				return files, fmt.Errorf("listing the evidence: %w", err)
+			case !e.Type().IsRegular():
+				files.foreign = append(files.foreign, path)
+			case ok:
+				s.size = info.Size()
+				files.segments = append(files.segments, s)
+			case isCheckpoints(e.Name()):
+				files.checkpoints = append(files.checkpoints, path)
+			case !isOwnFile(e.Name()):
+				files.foreign = append(files.foreign, path)
+			}
+		}
+	}
+	slices.Sort(files.foreign)
+	files.foreign = slices.Compact(files.foreign)
+	slices.Sort(files.checkpoints) // format 1 wrote checkpoints.jsonl, which is not last by its name
+	files.checkpoints = slices.Compact(files.checkpoints)
+	// A plain name is the beginning of the compressed one, and so comes first.
+	list := files.segments
+	slices.SortFunc(list, func(a, b segment) int {
+		return cmp.Or(cmp.Compare(a.first, b.first), strings.Compare(a.path, b.path))
+	})
+	list = slices.CompactFunc(list, func(a, b segment) bool { return a.path == b.path })
+	for i := 0; i+1 < len(list); i++ {
+		if list[i].path+compressedSuffix == list[i+1].path {
+			list[i].twin = true
+			list = slices.Delete(list, i+1, i+2)
+		}
+	}
+	files.segments = list
+	return files, nil
+}
+
+func isCheckpoints(name string) bool {
+	return strings.HasPrefix(name, checkpointsPrefix) && strings.HasSuffix(name, segmentSuffix)
+}
+
+// isOwnFile tells the other names that the log gives.
+func isOwnFile(name string) bool {
+	switch {
+	case name == lockName, name == keyName:
+		return true
+	case strings.HasPrefix(name, publicPrefix) && strings.HasSuffix(name, ".pem"), strings.HasPrefix(name, tornPrefix):
+		return true
+	}
+	plain, ok := strings.CutSuffix(name, unfinishedSuffix)
+	if _, segment := parseSegment(plain); ok && segment {
+		return true
+	}
+	return ok && isCheckpoints(plain)
+}
+
+// NewerError is a file that a newer version of the gateway has written.
+type NewerError struct {
+	File string
+	// Form is the format that it says, or empty if its name is not one that is known.
+	Form string
+}
+
+// Error implements error.
+func (e *NewerError) Error() string {
+	if e.Form == "" {
+		return fmt.Sprintf("%s has a name that this version of the gateway does not know: it was written by a newer version, "+
+			"or put there; use the version that wrote the evidence, or take the file away", e.File)
+	}
+	return fmt.Sprintf("%s was written by a newer version of the gateway, in format %s; this version knows formats up to %d: "+
+		"use the version that wrote it", e.File, e.Form, Format)
+}
+
+// newer is the error for a foreign file that is named like a segment, nil if there is none.
+func (f *chainFiles) newer() error {
+	for _, path := range f.foreign {
+		if strings.HasPrefix(filepath.Base(path), segmentPrefix) {
+			return &NewerError{File: path}
+		}
+	}
+	return nil
+}
+
+// header is what the first record of a segment says.
+type header struct {
+	Format  int       `json:"format"`
+	Replica string    `json:"replica"`
+	Time    time.Time `json:"time"`
+	// Earliest is the time of the earliest record that waited when the segment was begun.
+	Earliest time.Time `json:"earliest"`
+}
+
+// headerOf reads the first record of a segment. Format 1 has none: its Replica is empty.
+func headerOf(file string, text []byte, l *line) (header, error) {
+	h := header{Format: 1}
+	if l.kind != KindSegment {
+		h.Time, _ = time.Parse(time.RFC3339Nano, l.time) // zero of a record that was changed
+		return h, nil
+	}
+	if err := json.Unmarshal(text, &h); err != nil {
+		return h, errNoRecord
+	}
+	if h.Format > Format {
+		return h, &NewerError{file, strconv.Itoa(h.Format)}
+	}
+	return h, nil
+}
+
+// firstOf reads the first record of the file of a segment. The zero header is that of an
+// empty or changed one.
+func firstOf(path string) (header, error) {
+	var h header
+	err := eachLine(path, nil, func(_ int, text []byte, _ bool) error {
+		if l, err := parseLine(text); err == nil {
+			if h, err = headerOf(path, text, &l); err != nil && !errors.Is(err, errNoRecord) {
+				return err
+			}
+		}
+		return errStopped
+	})
+	if errors.Is(err, errStopped) || errors.As(err, new(*damage)) {
+		err = nil
+	}
+	return h, err
+}
+
+// Chains gives the directories of chains at or directly below dir.
+func Chains(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("looking for evidence: %w", err)
+	}
+	if isChain(dir) {
+		return []string{dir}, nil
+	}
+	var chains []string
+	for _, e := range entries {
+		if sub := filepath.Join(dir, e.Name()); e.IsDir() && isChain(sub) {
+			chains = append(chains, sub)
+		}
+	}
+	if len(chains) == 0 {
+		return nil, fmt.Errorf("looking for evidence: %s holds none; give the directory of audit.dir, or one replica's in it", dir)
+	}
+	return chains, nil
+}
+
+// isChain tells a directory in which a chain is or was.
+func isChain(dir string) bool {
+	files, err := filesOf(dir)
+	return err == nil && len(files.segments)+len(files.checkpoints) > 0
+}
+
+// lock makes sure that one process alone writes to a chain. It is given up by closing
+// the file, and by the end of the process, however it ends.
+func lock(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking the evidence: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("locking the evidence: another process writes to %s: give each replica a name of its own (audit.replica)", dir)
+		}
+		return nil, fmt.Errorf("locking the evidence in %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+// isAt tells whether a path leads to an open file.
+func isAt(path string, f interface{ Stat() (fs.FileInfo, error) }) bool {
+	at, err := os.Lstat(path)
+	if err != nil {
+		return false
+	}
+	own, err := f.Stat()
+	return err == nil && os.SameFile(at, own)
+}
+
+// syncDir has the names of a directory on disk.
+func syncDir(open OpenFile, dir string) error {
+	d, err := open(dir, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// damage is a compressed file that cannot be read beyond a place: it was cut off or
+// changed.
+type damage struct {
+	// line is the one after the last that could be read.
+	line int
+	// at is how many bytes of the file were taken in, of size.
+	at, size int64
+	cause    error
+}
+
+// Error implements error.
+func (d *damage) Error() string {
+	what := "it was changed"
+	if errors.Is(d.cause, io.ErrUnexpectedEOF) || errors.Is(d.cause, io.EOF) {
+		what = "its end was cut off"
+	}
+	return fmt.Sprintf("the compressed file cannot be read from here, byte %d of %d: %s", d.at, d.size, what)
+}
+
+// lineReader reads a file of lines, compressed if its name says so.
+type lineReader struct {
+	file *os.File
+	// taken tells of bytes of the file that were read, n counts them.
+	taken  func(int64)
+	n      int64
+	failed error // of the disk, not of what is on it
+	packed *bufio.Reader
+	z      *gzip.Reader
+}
+
+// openLines opens a file of lines. A segment that is not there any more in the one form is
+// looked for in the other: a gateway that runs may have compressed it since it was listed.
+func openLines(path string, taken func(int64)) (*lineReader, error) {
+	f, err := os.Open(path)
+	if _, ok := parseSegment(path); ok && errors.Is(err, fs.ErrNotExist) {
+		plain, compressed := strings.CutSuffix(path, compressedSuffix)
+		if path = plain; !compressed {
+			path = plain + compressedSuffix
+		}
+		if other, failed := os.Open(path); failed == nil {
+			f, err = other, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := &lineReader{file: f, taken: taken}
+	if strings.HasSuffix(path, compressedSuffix) {
+		r.packed = bufio.NewReaderSize(counted{r}, 64<<10)
+	}
+	return r, nil
+}
+
+// counted reads the file itself.
+type counted struct{ *lineReader }
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.file.Read(p)
+	c.n += int64(n)
+	if c.taken != nil {
+		c.taken(int64(n))
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.failed = err
+	}
+	return n, err
+}
+
+// Read implements io.Reader. Where a compressed file itself is at fault, the error is a
+// *damage.
+func (r *lineReader) Read(p []byte) (n int, err error) {
+	if r.packed == nil {
+		return counted{r}.Read(p)
+	}
+	if r.z == nil {
+		r.z, err = gzip.NewReader(r.packed)
+	}
+	if err == nil {
+		n, err = r.z.Read(p)
+	}
+	if err == nil || r.failed != nil || r.z != nil && errors.Is(err, io.EOF) {
+		return n, cmp.Or(r.failed, err)
+	}
+	r.z = nil // every further Read fails too
+	d := &damage{at: r.n - int64(r.packed.Buffered()), cause: err}
+	if info, err := r.file.Stat(); err == nil {
+		d.size = info.Size()
+	}
+	return n, d
+}
+
+// Close implements io.Closer.
+func (r *lineReader) Close() error { return r.file.Close() }
+
+// eachLine gives the lines of a file in either form, numbered from 1, without their
+// line breaks; whole tells that there was one. The text is valid until do returns. taken,
+// if not nil, gets the number of bytes on disk as they are read. The error is a *damage
+// where a compressed file is at fault.
+func eachLine(path string, taken func(int64), do func(n int, text []byte, whole bool) error) error {
+	f, err := openLines(path, taken)
+	if err != nil {
+		return fmt.Errorf("reading the evidence: %w", err)
+	}
+	defer f.Close()
+	r := bufio.NewReaderSize(f, 256<<10)
+	for n := 1; ; n++ {
+		text, err := readLine(r)
+		if d, ok := errors.AsType[*damage](err); ok {
+			d.line = n // what came of this line is no record
+			return d
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("reading the evidence: %w", err)
+		}
+		if len(text) > 0 {
+			line, whole := bytes.CutSuffix(text, []byte{'\n'})
+			if err := do(n, line, whole); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			return nil
+		}
+	}
+}
+
+// readLine reads up to and with the next line break. A longer line than any record is
+// given in parts, none of which is a record.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var long []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		if err == nil && long == nil {
+			return part, nil
+		}
+		long = append(long, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) || len(long) > maxLine {
+			if errors.Is(err, bufio.ErrBufferFull) {
+				err = nil
+			}
+			return long, err
+		}
+	}
+}

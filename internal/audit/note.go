@@ -1,0 +1,212 @@
+package audit
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// A signature over the chain is a signed note (https://c2sp.org/signed-note) that others can
+// cosign. Its text names whose chain it is, the number, hash and time of the signed record:
+//
+//	ebox-gateway-evidence/r1
+//	7
+//	<the SHA-256 of record 7, in base64>
+//	2026-11-28T18:00:00Z
+//
+// The lines are those of a checkpoint (https://c2sp.org/tlog-checkpoint), but the hash is that
+// of a chain and no root of a Merkle tree, so there are no proofs of consistency: who has a
+// later record has the hashes of all before it.
+//
+// In the chain the line of the record carries the signature alone, since it says the rest.
+// A file of checkpoints holds whole notes, one JSON object a line.
+const originPrefix = "ebox-gateway-evidence/"
+
+// noteSignature is the size of a note's signature: the id of the key, and that of Ed25519.
+const noteSignature = 4 + ed25519.SignatureSize
+
+// checkpoint is what a signed note says.
+type checkpoint struct {
+	replica string
+	link
+	time string
+}
+
+func (c *checkpoint) text() string {
+	return fmt.Sprintf("%s%s\n%d\n%s\n%s\n", originPrefix, c.replica, c.seq, base64.StdEncoding.EncodeToString(c.hash[:]), c.time)
+}
+
+// message is the note with a signature of the replica's key.
+func (c *checkpoint) message(signature []byte) string {
+	return c.text() + "\n— " + originPrefix + c.replica + " " + base64.StdEncoding.EncodeToString(signature) + "\n"
+}
+
+// parseCheckpoint reads the text of a note.
+func parseCheckpoint(text string) (checkpoint, error) {
+	var c checkpoint
+	lines := strings.SplitN(text, "\n", 5)
+	if len(lines) < 5 {
+		return c, errNoCheckpoint
+	}
+	var ok bool
+	if c.replica, ok = strings.CutPrefix(lines[0], originPrefix); !ok || !validReplica(c.replica) {
+		return c, errNoCheckpoint
+	}
+	hash, err := base64.StdEncoding.DecodeString(lines[2])
+	if err != nil || copy(c.hash[:], hash) != len(c.hash) {
+		return c, errNoCheckpoint
+	}
+	c.time = lines[3]
+	if c.seq, err = strconv.ParseUint(lines[1], 10, 63); err != nil || c.text() != text {
+		return c, errNoCheckpoint
+	}
+	return c, nil
+}
+
+var (
+	errNoCheckpoint = errors.New("is no checkpoint")
+	errNotSigned    = errors.New("this checkpoint does not verify: it was changed, or signed by another key")
+)
+
+// signer makes the notes of a replica.
+type signer struct {
+	note.Verifier
+	private ed25519.PrivateKey
+}
+
+// Sign implements note.Signer.
+func (s *signer) Sign(text []byte) ([]byte, error) { return ed25519.Sign(s.private, text), nil }
+
+func newSigner(replica string, key *Key) (*signer, error) {
+	v, err := noteVerifier(replica, key.Public())
+	if err != nil {
+		return nil, err
+	}
+	return &signer{v, key.private}, nil
+}
+
+// sign gives the signature of a note, in base64.
+func (s *signer) sign(c *checkpoint) string {
+	message, err := note.Sign(&note.Note{Text: c.text()}, s)
+	if err != nil { // not for a text of these lines
+		return ""
+	}
+	text := strings.TrimSuffix(string(message), "\n")
+	return text[strings.LastIndexByte(text, ' ')+1:]
+}
+
+func noteVerifier(replica string, key ed25519.PublicKey) (note.Verifier, error) {
+	text, err := note.NewEd25519VerifierKey(originPrefix+replica, key)
+	if err != nil {
+		return nil, fmt.Errorf("verifying notes of %s: %w", replica, err)
+	}
+	v, err := note.NewVerifier(text)
+	if err != nil {
+		return nil, fmt.Errorf("verifying notes of %s: %w", replica, err)
+	}
+	return v, nil
+}
+
+// trust verifies signatures of any of some keys, for whatever replica.
+type trust struct {
+	keys      []ed25519.PublicKey
+	verifiers map[string]note.Verifiers // by replica
+}
+
+func (t *trust) of(replica string) (note.Verifiers, error) {
+	if v, ok := t.verifiers[replica]; ok {
+		return v, nil
+	}
+	list := make([]note.Verifier, 0, len(t.keys))
+	for _, key := range t.keys {
+		v, err := noteVerifier(replica, key)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	if t.verifiers == nil {
+		t.verifiers = make(map[string]note.Verifiers)
+	}
+	t.verifiers[replica] = note.VerifierList(list...)
+	return t.verifiers[replica], nil
+}
+
+// record tells whether the signature of a record of a chain verifies.
+func (t *trust) record(replica string, l *line) bool {
+	if len(l.signature) == ed25519.SignatureSize {
+		return t.format1(l)
+	}
+	c := checkpoint{replica, link{l.seq, l.hash}, l.time}
+	v, err := t.of(replica)
+	if err != nil {
+		return false
+	}
+	_, err = note.Open([]byte(c.message(l.signature)), v)
+	return err == nil
+}
+
+// format1 verifies a signature as it was before there were notes.
+func (t *trust) format1(l *line) bool {
+	message := append([]byte("ebox-gateway evidence\x00"), l.hash[:]...)
+	for _, key := range t.keys {
+		if ed25519.Verify(key, message, l.signature) {
+			return true
+		}
+	}
+	return false
+}
+
+// open reads a line of a file of checkpoints and verifies it. If it does not verify, the
+// checkpoint is what it claims. A line of format 1 is the signed record itself.
+func (t *trust) open(text []byte) (checkpoint, error) {
+	var holds struct {
+		Note    string `json:"note"`
+		Replica string `json:"replica"`
+	}
+	if err := json.Unmarshal(text, &holds); err != nil {
+		return checkpoint{}, errNoCheckpoint
+	}
+	if holds.Note == "" {
+		l, err := parseLine(text)
+		c := checkpoint{holds.Replica, link{l.seq, l.hash}, l.time}
+		if err != nil || !validReplica(holds.Replica) {
+			return checkpoint{}, errNoCheckpoint
+		}
+		if !l.intact() || len(l.signature) != ed25519.SignatureSize || !t.format1(&l) {
+			return c, errNotSigned
+		}
+		return c, nil
+	}
+	body, _, _ := strings.Cut(holds.Note, "\n\n")
+	c, err := parseCheckpoint(body + "\n")
+	if err != nil {
+		return c, err
+	}
+	v, err := t.of(c.replica)
+	if err != nil {
+		return c, err
+	}
+	if _, err := note.Open([]byte(holds.Note), v); err != nil {
+		return c, errNotSigned
+	}
+	return c, nil
+}
+
+// checkpointLine is a note as a line of a file of checkpoints.
+func checkpointLine(message string) []byte {
+	b, err := json.Marshal(struct {
+		Log  string `json:"log"`
+		Note string `json:"note"`
+	}{"evidence checkpoint", message})
+	if err != nil { // no string fails
+		return nil
+	}
+	return append(b, '\n')
+}

@@ -1,0 +1,207 @@
+package audit
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"ebox-gateway/internal/logfile"
+	"ebox-gateway/internal/printable"
+)
+
+const (
+	// refusalBurst refusals of one source are recorded at once, then one each
+	// refusalPause; the others are counted.
+	refusalBurst = 20
+	refusalPause = 6 * time.Second
+	// Of all sources together, allPerSecond are recorded, and allBurst at once.
+	allPerSecond, allBurst = 20, 500
+	// maxSources bounds how many sources are told apart at a time; those beyond share.
+	maxSources = 4096
+	// leftOutAfter is how long those that were left out wait to be counted in a line.
+	leftOutAfter = time.Minute
+	// securitySize is where the file of refusals is rotated, in bytes, securityFiles how many
+	// older ones are kept.
+	securitySize  = 64e6
+	securityFiles = 5
+	// maxDetail bounds the sentence of a problem in a line, in bytes.
+	maxDetail = 512
+)
+
+// Refusals records who asked for what, for whom, and was refused: in the chain of evidence,
+// and a line each in a log of its own. Who is refused often gets no more than his share of
+// either. Its zero value records nothing; it is safe for concurrent use.
+type Refusals struct {
+	mu      sync.Mutex
+	log     *slog.Logger  // nil if there is no log of its own
+	file    *logfile.File // nil if it is a stream
+	chain   *Log          // nil if no evidence is kept
+	mask    func(string) string
+	all     *rate.Limiter
+	sources map[netip.Addr]*refusedSource
+	timer   *time.Timer // set while some were left out
+}
+
+type refusedSource struct {
+	limit   *rate.Limiter
+	leftOut int
+	last    time.Time
+}
+
+// Use sets where refusals go from now on: "stdout" and "stderr" are the streams that are
+// given, anything else is a file, empty none. chain may be nil.
+func (r *Refusals) Use(to string, streams map[string]io.Writer, chain *Log, mask func(string) string) error {
+	var file *logfile.File
+	w, ok := streams[to]
+	if !ok && to != "" {
+		var err error
+		if file, err = logfile.Open(to, securitySize, securityFiles); err != nil {
+			return err
+		}
+		w = file
+	}
+	var log *slog.Logger
+	if w != nil {
+		log = slog.New(slog.NewJSONHandler(w, nil)).With("log", "security")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := r.file
+	r.log, r.file, r.chain, r.mask = log, file, chain, mask
+	return old.Close()
+}
+
+// Done records a finished call, if the gateway refused it. It does not wait.
+func (r *Refusals) Done(c *Call) {
+	if !c.refused() {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.log == nil && r.chain == nil {
+		return
+	}
+	s := r.source(c.Source, c.At)
+	if s.last = c.At; !s.limit.AllowN(c.At, 1) || !r.all.AllowN(c.At, 1) {
+		if s.leftOut++; r.timer == nil {
+			r.timer = time.AfterFunc(leftOutAfter, r.countLeftOut)
+		}
+		return
+	}
+	counted := *c
+	counted.LeftOut, s.leftOut = s.leftOut, 0
+	r.write(&counted)
+}
+
+// source is where the refusals of an address are counted. Of IPv6 a /64 is one: whoever has
+// an address there has them all.
+func (r *Refusals) source(a netip.Addr, now time.Time) *refusedSource {
+	if a = a.Unmap(); a.Is6() {
+		if net, err := a.Prefix(64); err == nil {
+			a = net.Addr()
+		}
+	}
+	if r.sources == nil {
+		r.sources, r.all = make(map[netip.Addr]*refusedSource), rate.NewLimiter(allPerSecond, allBurst)
+	}
+	if s, ok := r.sources[a]; ok {
+		return s
+	}
+	if len(r.sources) >= maxSources {
+		for key, s := range r.sources { // what is full again says no more than a new one
+			if s.leftOut == 0 && now.Sub(s.last) > refusalBurst*refusalPause {
+				delete(r.sources, key)
+			}
+		}
+	}
+	if len(r.sources) >= maxSources {
+		a = netip.Addr{}
+		if s, ok := r.sources[a]; ok {
+			return s
+		}
+	}
+	s := &refusedSource{limit: rate.NewLimiter(rate.Every(refusalPause), refusalBurst)}
+	r.sources[a] = s
+	return s
+}
+
+// countLeftOut writes how many of each source were left out.
+func (r *Refusals) countLeftOut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.timer = nil
+	for a, s := range r.sources {
+		if s.leftOut > 0 {
+			r.write(&Call{At: time.Now(), Source: a, LeftOut: s.leftOut})
+			s.leftOut = 0
+		}
+	}
+}
+
+func (r *Refusals) write(c *Call) {
+	if r.chain != nil {
+		r.chain.Refusal(c)
+	}
+	if r.log == nil {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 16)
+	add := func(name, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(name, value))
+		}
+	}
+	add("requestId", c.ID)
+	add("parentId", c.Parent)
+	if c.Source.IsValid() {
+		add("source", c.Source.String())
+	}
+	add("listener", c.Listener)
+	add("caller", c.Caller)
+	add("actor", r.mask(c.Actor))
+	add("purpose", r.mask(c.Purpose))
+	add("claimed", r.mask(c.Claimed))
+	add("route", c.Route)
+	add("method", c.Method)
+	add("path", printable.Text(r.mask(c.Path), maxURL))
+	if c.Status > 0 {
+		attrs = append(attrs, slog.Int("status", c.Status))
+	}
+	add("problem", c.ProblemType)
+	add("detail", printable.Text(c.Detail, maxDetail))
+	if c.LeftOut > 0 {
+		attrs = append(attrs, slog.Int("leftOut", c.LeftOut))
+	}
+	message := "refused"
+	if c.ProblemType == "" {
+		message = "more were refused"
+	}
+	r.log.LogAttrs(context.Background(), slog.LevelWarn, message, attrs...)
+}
+
+// Reopen opens the file anew, after it was moved away.
+func (r *Refusals) Reopen() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.file.Reopen()
+}
+
+// Close counts what was left out, and closes the file. It comes before the chain is closed.
+func (r *Refusals) Close() error {
+	r.mu.Lock()
+	timer := r.timer
+	r.mu.Unlock()
+	if timer != nil && timer.Stop() {
+		r.countLeftOut()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.file.Close()
+	r.log, r.file, r.chain = nil, nil, nil
+	return err
+}

@@ -1,0 +1,137 @@
+package audit
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// refusal is a call that the gateway refused.
+func refusal(id, source string) *Call {
+	return &Call{
+		ID: id, At: time.Now(), Source: netip.MustParseAddr(source), Listener: "main", Claimed: "0206731645",
+		Route: "grant-citizen", Method: "GET", Path: "/grant/citizen/mandates/79072300048", Status: 403,
+		ProblemType: "urn:problem-type:belgif:missingPermission", Detail: "not allowed",
+	}
+}
+
+func maskCitizen(s string) string { return strings.ReplaceAll(s, "79072300048", "***********") }
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestRefusalsHaveALogOfTheirOwn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "security.log")
+	var r Refusals
+	if err := r.Use(path, nil, nil, maskCitizen); err != nil {
+		t.Fatal(err)
+	}
+	r.Done(&Call{ID: "served", Status: 200})
+	r.Done(&Call{ID: "the upstream's own", Status: 403, UpstreamStatus: 403})
+	r.Done(&Call{ID: "an upstream that is down", Status: 502, ProblemType: "urn:x"})
+	c := refusal("r1", "10.9.9.9")
+	c.Purpose = "yearly audit"
+	r.Done(c)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.Done(refusal("late", "10.9.9.9"))
+	text := readFile(t, path)
+	if strings.Count(text, "\n") != 1 {
+		t.Fatal(text)
+	}
+	var got map[string]any
+	if err := json.Unmarshal([]byte(text), &got); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]any{
+		"msg": "refused", "log": "security", "requestId": "r1", "source": "10.9.9.9", "listener": "main",
+		"claimed": "0206731645", "route": "grant-citizen", "path": "/grant/citizen/mandates/***********", "status": 403.0,
+		"problem": "urn:problem-type:belgif:missingPermission", "detail": "not allowed", "purpose": "yearly audit",
+	} {
+		if got[name] != want {
+			t.Errorf("%s: %v", name, got[name])
+		}
+	}
+}
+
+// Who is refused a thousand times neither drives out what others left in the log nor hides
+// how often it was.
+func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path, dir := filepath.Join(t.TempDir(), "security.log"), t.TempDir()
+		l := mustOpen(t, options(dir))
+		var r Refusals
+		if err := r.Use(path, nil, l, maskCitizen); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 1000 {
+			r.Done(refusal(fmt.Sprintf("f%d", i), fmt.Sprintf("2001:db8::%x", i))) // one /64 is one source
+		}
+		r.Done(refusal("another", "10.1.1.1"))
+		time.Sleep(2 * time.Minute)
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, l)
+		text := readFile(t, path)
+		if n := strings.Count(text, "\n"); n != refusalBurst+2 || !strings.Contains(text, `"requestId":"another"`) {
+			t.Errorf("%d lines: %s", n, text)
+		}
+		if !strings.Contains(text, `"msg":"more were refused","log":"security","source":"2001:db8::","leftOut":980`) {
+			t.Errorf("those that were left out are not counted: %s", text)
+		}
+		sound(t, dir)
+		chain := whole(t, dir)
+		if n := strings.Count(chain, `"kind":"refusal"`); n != refusalBurst+2 || !strings.Contains(chain, `"leftOut":980`) {
+			t.Errorf("%d in the chain: %s", n, chain)
+		}
+	})
+}
+
+func TestTheLogOfRefusalsIsOpenedAnewWhenItWasMovedAway(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "security.log")
+	var r Refusals
+	if err := r.Use(path, nil, nil, maskCitizen); err != nil {
+		t.Fatal(err)
+	}
+	r.Done(refusal("one", "10.1.1.1"))
+	mustRename(t, path, path+".old")
+	if err := r.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	r.Done(refusal("two", "10.1.1.2"))
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if old, now := readFile(t, path+".old"), readFile(t, path); !strings.Contains(old, "one") || !strings.Contains(now, "two") {
+		t.Errorf("%s\n%s", old, now)
+	}
+}
+
+func TestNoLogOfRefusals(t *testing.T) {
+	var r Refusals
+	r.Done(refusal("x", "10.1.1.1"))
+	if err := r.Use("", nil, nil, maskCitizen); err != nil {
+		t.Fatal(err)
+	}
+	r.Done(refusal("x", "10.1.1.1"))
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := r.Use(filepath.Join(t.TempDir(), "no", "such", "directory"), nil, nil, maskCitizen); err == nil {
+		t.Error("it opened")
+	}
+}
