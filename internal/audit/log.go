@@ -94,6 +94,9 @@ const (
 	patience = 5 * time.Second
 	// flushAt is how many records are written without waiting for flushEvery.
 	flushAt = 2048
+	// gather is how long the writer waits for more writes before it syncs, if the last
+	// sync was for several: a sync costs the same for one and for a hundred.
+	gather = time.Millisecond
 )
 
 // ErrNotRecorded is what a write gets whose intent cannot be written and that must not
@@ -149,8 +152,9 @@ func (l losses) any() bool { return l != losses{} }
 
 // batch is what waits for one sync together.
 type batch struct {
-	done chan struct{}
-	err  error
+	done    chan struct{}
+	waiting int // how many writes wait for it
+	err     error
 }
 
 // Open opens or begins the chain of a replica: it takes the lock, looks where the
@@ -304,6 +308,7 @@ func (l *Log) addWaiting(e *entry) *batch {
 		l.batch = &batch{done: make(chan struct{})}
 	}
 	b := l.batch
+	b.waiting++
 	l.mu.Unlock()
 	l.rouse()
 	return b
@@ -351,6 +356,9 @@ func (l *Log) run() {
 	for {
 		select {
 		case <-l.wake:
+			if l.w.several {
+				time.Sleep(gather)
+			}
 			l.turn()
 		case <-tick.C:
 			l.turn()

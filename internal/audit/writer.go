@@ -12,12 +12,14 @@ import (
 // on only when a sync has succeeded: after a failure the file is cut back to it, and
 // what came after is written once more, under the same numbers.
 type writer struct {
-	file   File
-	path   string // of the current segment, empty if none is begun
-	day    time.Time
-	size   int64 // of the segment, as synced
-	at     link  // the last record that is on disk
-	signed uint64
+	// several is true if more than one write waited for the last sync.
+	several bool
+	file    File
+	path    string // of the current segment, empty if none is begun
+	day     time.Time
+	size    int64 // of the segment, as synced
+	at      link  // the last record that is on disk
+	signed  uint64
 	// backlog is what is to be written, spare takes the place of what is taken.
 	backlog, spare []entry
 	buf            []byte
@@ -37,6 +39,7 @@ func (l *Log) turn() {
 	taken, b, lost := l.pending, l.batch, l.lost
 	l.pending, l.batch = w.spare[:0], nil
 	l.mu.Unlock()
+	w.several = b != nil && b.waiting > 1
 	if len(w.backlog) == 0 {
 		w.backlog, w.spare = taken, w.backlog
 	} else {
