@@ -24,16 +24,16 @@ const (
 
 // exchange is one request and its answer. It is the answer's body, too.
 type exchange struct {
-	t       *Transport
-	ctx     context.Context
-	party   string
-	resent  *int
-	opened  func(reused bool)
+	t      *Transport
+	ctx    context.Context
+	party  string
+	resent *int
+	opened func(reused bool)
 	// authorization goes in place of the request's, unless it is empty.
 	authorization string
-	interim func(int, http.Header) error
-	traceID string
-	expects bool // the body waits for a 100
+	interim       func(int, http.Header) error
+	traceID       string
+	expects       bool // the body waits for a 100
 
 	answer http.Response
 	c      *conn
