@@ -123,7 +123,7 @@ type breakdown struct {
 }
 
 func lay(f simulator.Fault) func(*cell) {
-	return func(c *cell) { f.Upstream = c.victim.upstream; c.h.fault(f) }
+	return func(c *cell) { f := f; f.Upstream = c.victim.upstream; c.h.fault(f) }
 }
 
 func block(b blockage) func(*cell) { return func(c *cell) { c.detour.block(b) } }
