@@ -157,13 +157,19 @@ func (n *naming) value(raw []byte, at string, c context) (err error) {
 	case '{':
 		jsonscan.Members(raw, func(m jsonscan.Member) bool {
 			key := string(m.Key)
-			err = n.value(m.Value, jsonscan.Pointer(at, key), n.below(c, key))
+			below := n.below(c, key)
+			if !says(m.Value, below) {
+				return true
+			}
+			err = n.value(m.Value, jsonscan.Pointer(at, key), below)
 			return err == nil
 		})
 	case '[':
 		i := 0
 		jsonscan.Elements(raw, func(e []byte) bool {
-			err = n.value(e, at+"/"+strconv.Itoa(i), c)
+			if says(e, c) {
+				err = n.value(e, at+"/"+strconv.Itoa(i), c)
+			}
 			i++
 			return err == nil
 		})
@@ -179,6 +185,20 @@ func (n *naming) value(raw []byte, at string, c context) (err error) {
 		return n.note("body", at, string(raw), c)
 	}
 	return err
+}
+
+// says tells whether a value can name an enterprise or hold one that does: most are a
+// number or a text that nobody takes for one, and cost no pointer.
+func says(raw []byte, c context) bool {
+	switch raw[0] {
+	case '{', '[':
+		return true
+	case '"':
+		if len(raw) > 1 && (raw[1] == '/' || raw[1] == '\\') { // it may be a JSON pointer
+			return true
+		}
+	}
+	return c.held && !c.free
 }
 
 // points tells whether a JSON pointer leads to, or below, a member with a number.

@@ -38,36 +38,45 @@ func Check(body []byte) error {
 	case !json.Valid(body):
 		return &Fault{"", "it is not valid JSON"}
 	}
-	return checkKeys(Blanks(body), "", 0)
+	if fault := checkKeys(Blanks(body), 0); fault != nil {
+		return fault
+	}
+	return nil
 }
 
-func checkKeys(value []byte, at string, depth int) (err error) {
+// checkKeys gives the fault with its place below value, to which each level adds its own:
+// a body without one costs no pointer.
+func checkKeys(value []byte, depth int) (fault *Fault) {
 	if depth > deepestBody {
-		return &Fault{at, "it is nested deeper than " + strconv.Itoa(deepestBody)}
+		return &Fault{"", "it is nested deeper than " + strconv.Itoa(deepestBody)}
 	}
 	switch value[0] {
 	case '{':
 		seen := make(map[string]struct{})
 		Members(value, func(m Member) bool {
 			key := strings.ToLower(string(m.Key))
-			name := Pointer(at, string(m.Key))
 			if _, twice := seen[key]; twice {
-				err = &Fault{name, "the key is repeated within its object"}
-				return false
+				fault = &Fault{"", "the key is repeated within its object"}
+			} else {
+				seen[key] = struct{}{}
+				fault = checkKeys(m.Value, depth+1)
 			}
-			seen[key] = struct{}{}
-			err = checkKeys(m.Value, name, depth+1)
-			return err == nil
+			if fault != nil {
+				fault.At = Pointer("", string(m.Key)) + fault.At
+			}
+			return fault == nil
 		})
 	case '[':
 		i := 0
 		Elements(value, func(e []byte) bool {
-			err = checkKeys(e, at+"/"+strconv.Itoa(i), depth+1)
+			if fault = checkKeys(e, depth+1); fault != nil {
+				fault.At = "/" + strconv.Itoa(i) + fault.At
+			}
 			i++
-			return err == nil
+			return fault == nil
 		})
 	}
-	return err
+	return fault
 }
 
 // Pointer appends a key to a JSON pointer. Of a long key it takes the beginning.
@@ -76,8 +85,14 @@ func Pointer(at, key string) string {
 	if len(key) > most {
 		key = strings.ToValidUTF8(key[:most], "") + "…"
 	}
-	return at + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+	if strings.ContainsAny(key, "~/") {
+		key = escapes.Replace(key)
+	}
+	return at + "/" + key
 }
+
+// escapes are those of a JSON pointer (RFC 6901, section 3).
+var escapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 // Spells tells whether the letters of s are those of name, in any case that some
 // server folds: besides ASCII's that is every letter whose upper or lower case is
