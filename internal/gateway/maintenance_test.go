@@ -117,7 +117,7 @@ func TestAGatewayInMaintenanceSaysSoToThoseWhoMayAsk(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	h.get(box).want(t, 200)
-	h.waitForProviders()
+	eventually(t, "the gateway to be ready", func() bool { return h.operate("GET", "/readyz").status == 200 })
 	h.operate("POST", "/maintenance?gateway=true&for=30m").want(t, 200)
 	h.sim.ResetRequests()
 	for path, status := range map[string]int{
