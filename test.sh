@@ -52,4 +52,4 @@ for module in $(find . -name go.mod -not -path './vendor/*' -exec dirname {} +);
 done
 # -vet=all is "go vet". Many tests wait for time-outs rather than compute: more of them at
 # once than cores.
-go test -race -vet=all -p 4 -parallel 6 -timeout 6m "$@" $packages
+go test -race -vet=all -p 4 -parallel 6 -timeout 15m "$@" $packages

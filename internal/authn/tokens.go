@@ -50,7 +50,8 @@ type Options struct {
 	// Clients are the OAuth clients; their names differ.
 	Clients []Client
 	// Transport carries token requests: the upstream stack of the token endpoint,
-	// without a token layer. http.DefaultTransport if nil.
+	// without a token layer. It has to tell a stale connection by a *wire.Error; http.DefaultTransport,
+	// which does not, if nil.
 	Transport http.RoundTripper
 	// Shared is a copy of the tokens that replicas share; nil for none.
 	Shared Shared
