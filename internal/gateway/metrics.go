@@ -47,11 +47,12 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 	for _, p := range now.directory.List() {
 		s.RefusedEnterprises[p.ID] = 0
 	}
-	for provider, n := range g.activity.RefusedBy() {
+	for _, standing := range g.activity.Standings() {
+		provider := standing.Provider
 		if _, listed := s.RefusedEnterprises[provider]; !listed {
 			provider = "none" // no provider, or one that the directory has no more
 		}
-		s.RefusedEnterprises[provider] += n
+		s.RefusedEnterprises[provider] += standing.Refused
 	}
 	if counts := g.evidenceCounts.Load(); counts != nil {
 		evidence := (*counts)()
