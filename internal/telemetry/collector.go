@@ -117,6 +117,7 @@ func (p putter) upstream(u *UpstreamSnapshot) {
 	p.count(circuitOpened, u.Opened, u.Name)
 	p.gauge(upstreamFlight, float64(u.InFlight), u.Name)
 	p.gauge(upstreamQueue, float64(u.Queued), u.Name)
+	p.gauge(upstreamOldest, u.OldestWait.Seconds(), u.Name)
 	p.count(retries, u.Retries, u.Name)
 	p.count(retriesDenied, u.RetriesDenied, u.Name)
 	p.count(refusals, u.RefusedOpen, u.Name, "circuit")
@@ -132,6 +133,9 @@ func (p putter) upstream(u *UpstreamSnapshot) {
 func (p putter) client(c *ClientSnapshot) {
 	p.time(certificateExpiry, c.CertificateExpiry, c.Name, "current")
 	p.time(certificateExpiry, c.PendingExpiry, c.Name, "pending")
+	if c.ClockKnown {
+		p.gauge(clockDifference, c.ClockAhead.Seconds(), c.Name)
+	}
 	p.truth(keyPending, c.Pending, c.Name)
 	var sum TokenSnapshot
 	for i := range c.Tokens {

@@ -65,6 +65,7 @@ var (
 	circuitOpened  = define(counter, "upstream_circuit_opened_total", "Times that the upstream's circuit opened.", "upstream")
 	upstreamFlight = define(gauge, "upstream_requests_in_flight", "Calls that the upstream's bulkhead holds.", "upstream")
 	upstreamQueue  = define(gauge, "upstream_requests_queued", "Calls that wait for a place in the upstream's bulkhead.", "upstream")
+	upstreamOldest = define(gauge, "upstream_oldest_call_seconds", "How long the oldest call has been waiting for the upstream's header, large uploads aside; 0 if none waits.", "upstream")
 	retries        = define(counter, "upstream_retries_total", "Tries after the first.", "upstream")
 	retriesDenied  = define(counter, "upstream_retries_denied_total", "Tries that were not made because the budget was spent.", "upstream")
 	refusals       = define(counter, "upstream_refusals_total", "Tries that the protection of the upstream refused: by its circuit, bulkhead or rate.", "upstream", "reason")
@@ -76,6 +77,7 @@ var (
 	tokenFailing      = define(gauge, "token_failing", "1 while some token of the client cannot be had: refused, unavailable, or key (its key cannot be loaded).", "client", "reason")
 	tokenExpiry       = define(gauge, "token_expiry_timestamp_seconds", "When the token for the scopes expires, while there is one.", "client", "scopes")
 	certificateExpiry = define(gauge, "certificate_expiry_timestamp_seconds", "When the client's certificate expires: that of the key that signs, or of one that is pending.", "client", "key")
+	clockDifference   = define(gauge, "clock_difference_seconds", "How far the clock of the client's Authorization Server is ahead of the gateway's, by the Date of its last answer, to half a second; negative if it is behind. Absent before the first answer.", "client")
 	keyPending        = define(gauge, "key_pending", "1 while a new key of the client was loaded and has not earned a token.", "client")
 
 	listTimestamp = define(gauge, "registry_list_timestamp_seconds", "When the list of Document Providers in force was fetched from the registry.")
@@ -117,8 +119,8 @@ func families() []*family {
 		requests, requestDuration, requestPhase, inFlight, received, sent, tries, cuts, problems, overload, rateRefusals,
 		providerRequests, providerHeader, partRequests,
 		ready, health, reloadSuccessful, reloadTimestamp, configuration, build, enterprises, enterprisesRefused, listenerExpiry,
-		circuitState, circuitOpened, upstreamFlight, upstreamQueue, retries, retriesDenied, refusals, connections,
-		tokenRequests, tokenForced, tokenFailing, tokenExpiry, certificateExpiry, keyPending,
+		circuitState, circuitOpened, upstreamFlight, upstreamQueue, upstreamOldest, retries, retriesDenied, refusals, connections,
+		tokenRequests, tokenForced, tokenFailing, tokenExpiry, certificateExpiry, clockDifference, keyPending,
 		listTimestamp, listFailing, providers,
 		cacheBytes, cacheResources, cacheHits, cacheMisses, cacheStale, cacheValidated, cacheCollapsed, cacheStored, cacheEvicted, cacheInvalidated, cacheFailures,
 		redisUp, redisState, redisOpened, redisUnreadable, redisSubscribed, redisUntold,

@@ -46,9 +46,11 @@ type Snapshot struct {
 type UpstreamSnapshot struct {
 	Name string
 	// Circuit is closed, open or half-open.
-	Circuit                               string
-	Opened                                uint64
-	InFlight, Queued                      int
+	Circuit          string
+	Opened           uint64
+	InFlight, Queued int
+	// OldestWait is how long the oldest call has been waiting for the upstream's header.
+	OldestWait                            time.Duration
 	Retries, RetriesDenied                uint64
 	RefusedOpen, RefusedFull, RefusedRate uint64
 	Connections                           wire.Counts
@@ -60,6 +62,10 @@ type ClientSnapshot struct {
 	// CertificateExpiry is that of the key that signs, PendingExpiry that of a newer
 	// one; zero without a certificate.
 	CertificateExpiry, PendingExpiry time.Time
+	// ClockKnown says that the Authorization Server has told its time, which is ClockAhead
+	// of ours.
+	ClockKnown bool
+	ClockAhead time.Duration
 	// Pending says that a newer key has not earned a token yet, KeyFailing that the
 	// files of the key cannot be loaded.
 	Pending, KeyFailing bool
