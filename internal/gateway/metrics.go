@@ -44,9 +44,9 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 	if certificates := g.listenerCertificates.Load(); certificates != nil {
 		s.ListenerExpiry = *certificates
 	}
-	s.RefusedEnterprises = make(map[string]int)
+	s.RefusedEnterprises, s.RefusedInARow = make(map[string]int), make(map[string]int)
 	for _, p := range now.directory.List() {
-		s.RefusedEnterprises[p.ID] = 0
+		s.RefusedEnterprises[p.ID], s.RefusedInARow[p.ID] = 0, 0
 	}
 	for _, standing := range g.activity.Standings() {
 		provider := standing.Provider
@@ -54,6 +54,7 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 			provider = "none" // no provider, or one that the directory has no more
 		}
 		s.RefusedEnterprises[provider] += standing.Refused
+		s.RefusedInARow[provider] = max(s.RefusedInARow[provider], standing.InARow)
 	}
 	if counts := g.evidenceCounts.Load(); counts != nil {
 		evidence := (*counts)()
@@ -107,6 +108,7 @@ func upstreamSnapshots(list []UpstreamStatus, now time.Time) []telemetry.Upstrea
 		sum.Queued += u.Queued
 		if !u.WaitingSince.IsZero() {
 			sum.OldestWait = max(sum.OldestWait, now.Sub(u.WaitingSince))
+			sum.Unanswered = max(sum.Unanswered, now.Sub(u.UnansweredSince))
 		}
 		sum.Retries += u.Retries
 		sum.RetriesDenied += u.RetriesDenied

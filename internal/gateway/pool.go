@@ -118,7 +118,7 @@ func (p *pool) status() []UpstreamStatus {
 			Name: key.options.name, Base: key.options.base, Circuit: string(now.Circuit), OpenUntil: now.Until, UntriedSince: now.UntriedSince, SuspectedUntil: now.SuspectedUntil, Opened: now.Opened,
 			InFlight: now.InFlight, Queued: now.Queued, Retries: now.Retries, RetriesDenied: now.RetriesDenied,
 			RefusedOpen: now.RefusedOpen, RefusedFull: now.RefusedFull, RefusedRate: now.RefusedRate,
-			Connections: s.transport.Counts(), Waiting: waiting.Calls, WaitingSince: waiting.Oldest, AnsweredAt: waiting.Answered,
+			Connections: s.transport.Counts(), Waiting: waiting.Calls, WaitingSince: waiting.Oldest, UnansweredSince: waiting.Unanswered,
 		})
 	}
 	slices.SortFunc(list, func(a, b UpstreamStatus) int {

@@ -58,12 +58,14 @@ func (l *counter) Send(ctx context.Context, c *call.Call, r *http.Request) (*htt
 	}
 	resp, err := l.next.Send(ctx, c, r)
 	end := l.now()
-	l.waiting.end(waits, end, err == nil)
 	rec.Phases.Header = end.Sub(start)
 	if err != nil {
-		rec.Sent = rec.Sent || l.classify(err).Sent
+		failure := l.classify(err)
+		l.waiting.end(waits, end, !failure.Timeout && !failure.Cancelled)
+		rec.Sent = rec.Sent || failure.Sent
 		return nil, err
 	}
+	l.waiting.end(waits, end, true)
 	rec.Sent = true
 	rec.UpstreamStatus = resp.StatusCode
 	if v := resp.Header[traceHeader]; len(v) > 0 {

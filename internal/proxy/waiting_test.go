@@ -2,13 +2,19 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"testing"
 	"time"
 
 	"ebox-gateway/internal/call"
 )
+
+func classifyTimeout(err error) call.Failure {
+	return call.Failure{Timeout: errors.Is(err, context.DeadlineExceeded)}
+}
 
 type senderFunc func(*http.Request) (*http.Response, error)
 
@@ -22,15 +28,19 @@ func TestTheOldestCallThatWaitsIsKnown(t *testing.T) {
 	now := time.Date(2026, 11, 28, 3, 0, 0, 0, time.UTC)
 	began := now
 	var w Waiting
-	var layer call.Sender
+	var fail error
+	errTimeout := &url.Error{Op: "Get", Err: context.DeadlineExceeded}
 	send := func(during func(), body int64) {
 		r := httptest.NewRequest("GET", "https://nsso.example/", nil)
 		r.ContentLength = body
-		layer = NewCounter(senderFunc(func(*http.Request) (*http.Response, error) {
+		layer := NewCounter(senderFunc(func(*http.Request) (*http.Response, error) {
 			during()
+			if fail != nil {
+				return nil, fail
+			}
 			return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
-		}), classify, func() time.Time { return now }, &w)
-		if _, err := layer.Send(t.Context(), call.New(), r); err != nil {
+		}), classifyTimeout, func() time.Time { return now }, &w)
+		if _, err := layer.Send(t.Context(), call.New(), r); err != fail {
 			t.Fatal(err)
 		}
 	}
@@ -42,12 +52,28 @@ func TestTheOldestCallThatWaitsIsKnown(t *testing.T) {
 	}
 	want(WaitingState{})
 	send(func() {
+		want(WaitingState{Calls: 1, Oldest: began, Unanswered: began})
 		now = now.Add(time.Second)
-		send(func() { want(WaitingState{Calls: 1, Oldest: began}) }, 2<<30)
+		send(func() { want(WaitingState{Calls: 1, Oldest: began, Unanswered: began}) }, 2<<30)
 		answered := now
-		send(func() { want(WaitingState{Calls: 2, Oldest: began, Answered: answered}) }, 100)
+		now = now.Add(time.Second)
+		send(func() { want(WaitingState{Calls: 2, Oldest: began, Unanswered: answered}) }, 100)
+		answered = now
 		now = now.Add(time.Minute)
-		want(WaitingState{Calls: 1, Oldest: began, Answered: answered})
+		want(WaitingState{Calls: 1, Oldest: began, Unanswered: answered})
 	}, 0)
-	want(WaitingState{Answered: now})
+	want(WaitingState{})
+
+	// One caller whose calls time out one after the other never has an old one.
+	fail = errTimeout
+	frozen := now
+	for range 3 {
+		send(func() { want(WaitingState{Calls: 1, Oldest: now, Unanswered: frozen}); now = now.Add(30 * time.Second) }, 0)
+		now = now.Add(time.Second)
+	}
+	now = now.Add(pause)
+	send(func() { want(WaitingState{Calls: 1, Oldest: now, Unanswered: now}) }, 0)
+	fail = errors.New("connection refused") // which is an answer of a kind
+	send(func() {}, 0)
+	send(func() { want(WaitingState{Calls: 1, Oldest: now, Unanswered: now}) }, 0)
 }

@@ -49,6 +49,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for provider, n := range s.RefusedEnterprises {
 		p.gauge(enterprisesRefused, float64(n), provider)
 	}
+	for provider, n := range s.RefusedInARow {
+		p.gauge(refusedInARow, float64(n), provider)
+	}
 	for name, at := range s.ListenerExpiry {
 		p.time(listenerExpiry, at, name)
 	}
@@ -118,6 +121,7 @@ func (p putter) upstream(u *UpstreamSnapshot) {
 	p.gauge(upstreamFlight, float64(u.InFlight), u.Name)
 	p.gauge(upstreamQueue, float64(u.Queued), u.Name)
 	p.gauge(upstreamOldest, u.OldestWait.Seconds(), u.Name)
+	p.gauge(upstreamUnanswered, u.Unanswered.Seconds(), u.Name)
 	p.count(retries, u.Retries, u.Name)
 	p.count(retriesDenied, u.RetriesDenied, u.Name)
 	p.count(refusals, u.RefusedOpen, u.Name, "circuit")

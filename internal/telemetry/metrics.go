@@ -147,7 +147,7 @@ func (m *Metrics) Done(r *call.Record) {
 		return
 	}
 	if provider != "" {
-		m.providerRequests.WithLabelValues(provider, code).Inc()
+		m.providerRequests.WithLabelValues(provider, code, authorOf(r)).Inc()
 	}
 	route, ok := (*m.routes.Load())[r.Route]
 	if !ok {

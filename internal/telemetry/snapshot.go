@@ -25,8 +25,9 @@ type Snapshot struct {
 	// Listed and Suspended count enterprises.
 	Listed, Suspended int
 	// RefusedEnterprises counts the enterprises that are refused, by the provider that
-	// refuses them: "none" for other upstreams.
-	RefusedEnterprises map[string]int
+	// refuses them: "none" for other upstreams. RefusedInARow counts those since any was
+	// served.
+	RefusedEnterprises, RefusedInARow map[string]int
 	// ListenerExpiry is when the certificates of listeners expire, by the listener's name.
 	ListenerExpiry map[string]time.Time
 	// RateRefusals counts by whose rate it was: enterprise, caller, upstream.
@@ -49,8 +50,9 @@ type UpstreamSnapshot struct {
 	Circuit          string
 	Opened           uint64
 	InFlight, Queued int
-	// OldestWait is how long the oldest call has been waiting for the upstream's header.
-	OldestWait                            time.Duration
+	// OldestWait is how long the oldest call has been waiting for the header, Unanswered for
+	// how long no call has been answered.
+	OldestWait, Unanswered                time.Duration
 	Retries, RetriesDenied                uint64
 	RefusedOpen, RefusedFull, RefusedRate uint64
 	Connections                           wire.Counts
