@@ -81,9 +81,8 @@ type context struct {
 // The error is a *problem.Problem, 400: that value; a body that could be read in two
 // ways (see jsonscan.Read); a JSON Patch (RFC 6902) of such a member; more than 50,000
 // enterprises. A multipart publication is not JSON: hand its part messageToPublish over.
-func NamedIn(method, path, query string, body []byte, reads Reads) ([]Named, error) {
-	s := Segments(path)
-	n := naming{citizens: len(s) > 0 && s[0] == "citizeneboxconsents"}
+func NamedIn(method string, path Path, query string, body []byte, reads Reads) ([]Named, error) {
+	n := naming{citizens: len(path.Segments) > 0 && path.Segments[0] == "citizeneboxconsents"}
 	switch Classify(method, path, reads) {
 	case List, Open:
 		n.base = context{part: Asked}
@@ -317,10 +316,10 @@ func couldBeNumber(text string) bool {
 // found is false for a path that does not begin like the template, by however lenient a
 // reading. The error is a *problem.Problem, 400: the path is one that only some servers
 // take for such a path, or the number is none.
-func EnterpriseIn(template, path string) (n enterprise.Number, found bool, err error) {
+func EnterpriseIn(template string, path Path) (n enterprise.Number, found bool, err error) {
 	exact, lenient := "", ""
-	pattern, got := strings.Split(template, "/")[1:], Segments(path)
-	rest := strings.TrimPrefix(path, "/")
+	pattern, got := strings.Split(template, "/")[1:], path.Segments
+	rest := strings.TrimPrefix(path.Escaped, "/")
 	written := true // every segment so far stands there as the template has it
 	for i, want := range pattern {
 		if i >= len(got) {
