@@ -196,7 +196,7 @@ func (rd *reading) keep(ctx context.Context, resp *http.Response, now time.Time)
 		end([]byte{}, false)
 		return true
 	}
-	resp.Body = newRecorder(resp.Body, resp.ContentLength, rd.x.Keep.Policy.MaxBody, end)
+	resp.Body = newRecorder(resp.Body, rd.x.Keep.Policy.MaxBody, rd.x.Memory, end)
 	return true
 }
 

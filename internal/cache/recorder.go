@@ -1,6 +1,10 @@
 package cache
 
-import "io"
+import (
+	"io"
+
+	held "ebox-gateway/internal/memory" // the package has a type of that name
+)
 
 // recorder is a body on its way to the caller, of which a copy is kept. It never makes
 // the caller wait, and it keeps nothing but a whole: what ends early, or is larger than
@@ -9,17 +13,15 @@ type recorder struct {
 	io.ReadCloser
 	limit int64
 	copy  []byte
+	// memory is what may be held for the request: what has no room there is not kept.
+	memory *held.Account
 	// end is told once how it ended: with the whole body, or with nil and whether the
 	// upstream is to blame.
 	end func(whole []byte, failed bool)
 }
 
-func newRecorder(body io.ReadCloser, length, limit int64, end func([]byte, bool)) *recorder {
-	r := &recorder{ReadCloser: body, limit: limit, end: end}
-	if length > 0 {
-		r.copy = make([]byte, 0, length)
-	}
-	return r
+func newRecorder(body io.ReadCloser, limit int64, account *held.Account, end func([]byte, bool)) *recorder {
+	return &recorder{ReadCloser: body, limit: limit, memory: account, end: end}
 }
 
 // Read implements io.Reader.
@@ -28,7 +30,7 @@ func (r *recorder) Read(p []byte) (int, error) {
 	if r.end == nil {
 		return n, err
 	}
-	if int64(len(r.copy)+n) > r.limit {
+	if int64(len(r.copy)+n) > r.limit || !r.grow(n) {
 		r.finish(nil, true)
 		return n, err
 	}
@@ -49,6 +51,20 @@ func (r *recorder) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// grow makes room for n more bytes.
+func (r *recorder) grow(n int) bool {
+	need := len(r.copy) + n
+	if need <= cap(r.copy) {
+		return true
+	}
+	size := max(need, min(2*cap(r.copy), int(r.limit)))
+	if !r.memory.Hold(int64(size - cap(r.copy))) {
+		return false
+	}
+	r.copy = append(make([]byte, 0, size), r.copy...)
+	return true
+}
+
 // Close implements io.Closer. A body that was not read to its end is no whole one.
 func (r *recorder) Close() error {
 	if r.end != nil {
@@ -59,6 +75,7 @@ func (r *recorder) Close() error {
 
 func (r *recorder) finish(whole []byte, failed bool) {
 	end := r.end
+	r.memory.Give(int64(cap(r.copy))) // from here on it is the cache's
 	r.end, r.copy = nil, nil
 	end(whole, failed)
 }

@@ -21,6 +21,7 @@ import (
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/links"
+	"ebox-gateway/internal/memory"
 )
 
 // Call is one request as the gateway has decided to handle it. It belongs to the
@@ -121,6 +122,9 @@ type Call struct {
 	// 100 (Continue), while the final one is awaited.
 	Interim func(status int, header http.Header)
 
+	// Memory is what is held in memory for the caller's request; nil for a call that is
+	// nobody's.
+	Memory *memory.Account
 	// Redis bounds how long the call waits for Redis.
 	Redis Allowance
 
@@ -157,6 +161,7 @@ func (c *Call) Beside(now time.Time) *Call {
 	b.Method, b.Header = http.MethodGet, c.Header.Clone()
 	b.Batch, b.Pace, b.Redis = false, 0, Allowance{}
 	b.Body, b.BodyRead, b.HasBody, b.Background, b.Interim = nil, true, false, true, nil
+	b.Memory = nil // it is the other call's, and ends with that
 	if c.Credential != nil {
 		b.Credential = c.Credential.Again()
 	}

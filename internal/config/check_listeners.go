@@ -24,6 +24,10 @@ func (k *check) server() {
 	k.atLeast("server.limits.maxQueryParameters", int64(l.MaxQueryParameters), 1, "1")
 	k.atLeast("server.limits.maxConnections", int64(l.MaxConnections), 1, "1")
 	k.atLeast("server.limits.maxRequests", int64(l.MaxRequests), 1, "1")
+	if l.MaxHeldBytes != 0 {
+		k.atLeast("server.limits.maxHeldBytes", int64(l.MaxHeldBytes), 8<<20, "8MiB")
+	}
+	k.atLeast("server.limits.minBodyRate", int64(l.MinBodyRate), 0, "0")
 	k.atLeast("server.limits.maxStreams", int64(l.MaxStreams), 1, "1")
 	k.positive("server.limits.readHeaderTimeout", l.ReadHeaderTimeout)
 	k.positive("server.limits.idleTimeout", l.IdleTimeout)

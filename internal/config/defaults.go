@@ -21,6 +21,7 @@ func defaults() *Config {
 				ReadHeaderTimeout:  10 * time.Second,
 				IdleTimeout:        2 * time.Minute,
 				BodyIdleTimeout:    time.Minute,
+				MinBodyRate:        16 << 10,
 			},
 			Drain: Drain{Delay: 5 * time.Second, Timeout: 30 * time.Second},
 		},

@@ -72,13 +72,19 @@ type Limits struct {
 	MaxTargetBytes Size `yaml:"maxTargetBytes"`
 	// MaxQueryParameters bounds their number. Default 1000.
 	MaxQueryParameters int `yaml:"maxQueryParameters"`
-	// MaxConnections bounds the connections of all listeners together; further
-	// ones wait. Default 10000.
+	// MaxConnections bounds the connections of all listeners together. Beyond it the
+	// one that has been idle longest is closed for a new one. One source address gets
+	// more than half only while an eighth is free. Default 10000.
 	MaxConnections int `yaml:"maxConnections"`
 	// MaxRequests bounds the requests being served at once, whatever they wait
 	// for; further ones get 503 at once, so that an overload stays short.
 	// Default 5000.
 	MaxRequests int `yaml:"maxRequests"`
+	// MaxHeldBytes bounds what is held in memory for callers, of all requests together:
+	// bodies that are read whole, merged inbox pages, answers kept back to be rewritten. One
+	// caller gets at most half. Beyond it a request gets 503. Default a quarter of the memory
+	// limit (GOMEMLIMIT, or the container's); 256MiB where there is none.
+	MaxHeldBytes Size `yaml:"maxHeldBytes"`
 	// MaxStreams bounds the HTTP/2 streams open at once on one
 	// connection. Default 250.
 	MaxStreams int `yaml:"maxStreams"`
@@ -87,8 +93,13 @@ type Limits struct {
 	// IdleTimeout closes connections without a request. Default 2m.
 	IdleTimeout time.Duration `yaml:"idleTimeout"`
 	// BodyIdleTimeout ends a request whose caller neither sends nor takes a
-	// byte for so long; one that makes progress is never cut. Default 1m.
+	// byte for so long. Default 1m.
 	BodyIdleTimeout time.Duration `yaml:"bodyIdleTimeout"`
+	// MinBodyRate is how much of a body a caller must send, or of an answer take, a
+	// minute, once it has been waited for for a minute in all; a request that is slower
+	// is ended. What is faster is never cut, and waiting for an upstream does not count.
+	// 0 is no such limit. Default 16KiB.
+	MinBodyRate Size `yaml:"minBodyRate"`
 }
 
 // Drain is what happens between SIGTERM and the end.

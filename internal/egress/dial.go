@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"ebox-gateway/internal/descriptors"
 	"ebox-gateway/internal/wire"
 )
 
@@ -142,6 +143,10 @@ func (d *dialer) dial(ctx context.Context, address string, proxy bool) (net.Conn
 	raw, err := out.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, &connectError{stage: stageDial, proxy: proxy, late: ctx.Err() == context.DeadlineExceeded, err: err}
+	}
+	if descriptors.Last(raw) {
+		_ = raw.Close() // nothing was sent
+		return nil, &connectError{stage: stageDial, proxy: proxy, err: fmt.Errorf("dialling: %w", syscall.EMFILE)}
 	}
 	return wire.NewSocket(raw, d.idle), nil
 }

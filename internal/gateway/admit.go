@@ -46,19 +46,28 @@ func rateOf(r *config.Rate) resilience.Rate {
 	return resilience.Rate{PerSecond: r.PerSecond, Burst: r.Burst, Cluster: r.Scope == config.ClusterRate}
 }
 
-// admit says of what class the call is, and spends the rates of the enterprise and of the
-// caller, in this order: an
-// enterprise beyond its own rate then uses up nothing of its caller's.
-func (a *admission) admit(ctx context.Context, c *call.Call, caller *tenancy.Caller, tenant tenancy.Tenant) error {
-	known := a.callers[caller.Name]
+// class says of what class the call is.
+func (a *admission) class(c *call.Call, known callerPace) {
 	if known.batch {
 		c.Batch, c.Pace = true, known.wait
 	}
+}
+
+// admit spends the rate of the enterprise.
+func (a *admission) admit(ctx context.Context, c *call.Call, caller *tenancy.Caller, tenant tenancy.Tenant) error {
+	a.class(c, a.callers[caller.Name])
 	if rate, ok := a.enterprises[tenant.Number]; ok {
 		if err := a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByEnterprise, Enterprise: tenant.Number}, rate); err != nil {
 			return note(&a.refused.enterprise, err)
 		}
 	}
+	return nil
+}
+
+// admitCaller spends the rate of the caller.
+func (a *admission) admitCaller(ctx context.Context, c *call.Call, caller *tenancy.Caller) error {
+	known := a.callers[caller.Name]
+	a.class(c, known)
 	if known.rate.PerSecond > 0 {
 		return note(&a.refused.caller, a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByCaller, Name: caller.Name}, known.rate))
 	}

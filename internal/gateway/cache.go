@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"math"
+	"runtime/debug"
 	"strings"
 
 	"ebox-gateway/internal/authn"
@@ -102,6 +104,18 @@ func memoryOf(c config.Memory) int64 {
 		return 0
 	}
 	return int64(c.Memory)
+}
+
+// heldOf is how much may be held in memory for callers, in bytes.
+func heldOf(l config.Limits) int64 {
+	const part, unlimited = 4, 256 << 20 // of the memory limit; where there is none
+	if l.MaxHeldBytes != 0 {
+		return int64(l.MaxHeldBytes)
+	}
+	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 { // which only asks
+		return limit / part
+	}
+	return unlimited
 }
 
 func sharing(s config.Sharing) call.Sharing {

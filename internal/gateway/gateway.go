@@ -101,7 +101,7 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 		o.Done = func(*call.Record) {}
 	}
 	g := &Gateway{o: o, started: o.Now(), background: newBackground()}
-	g.pool = newPool(memoryOf(cfg.Cache), o, g.tell)
+	g.pool = newPool(cfg, o, g.tell)
 	g.activity = g.newActivity()
 	var err error
 	if g.metrics, err = g.newMetrics(); err != nil {
@@ -116,8 +116,8 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	first.useTracer()
 	g.useMetrics(first)
 	g.current.Store(first)
-	g.internal = g.newServer(http.HandlerFunc(g.serveInternal))
-	g.admin = g.newServer(g.administration())
+	g.internal = g.newServer(http.HandlerFunc(g.serveInternal), true)
+	g.admin = g.newServer(g.administration(), false)
 	return g, nil
 }
 
@@ -167,15 +167,16 @@ func (g *Gateway) adminToken() (string, error) {
 	return strings.TrimSpace(string(token)), nil
 }
 
-func (g *Gateway) newServer(h http.Handler) *listen.Server {
-	return listen.New(listen.Options{Handler: h, ConnContext: server.ConnContext, NewID: call.NewID, Log: g.o.Log})
+// newServer makes a server. With reserve, it leaves the last file descriptors to the others.
+func (g *Gateway) newServer(h http.Handler, reserve bool) *listen.Server {
+	return listen.New(listen.Options{Handler: h, ConnContext: server.ConnContext, NewID: call.NewID, Log: g.o.Log, Reserve: reserve})
 }
 
 func limitsOf(cfg *config.Config) listen.Limits {
 	l := cfg.Server.Limits
 	return listen.Limits{
 		MaxHeaderBytes: int(l.MaxHeaderBytes), MaxConnections: l.MaxConnections, MaxStreams: l.MaxStreams,
-		ReadHeaderTimeout: l.ReadHeaderTimeout, IdleTimeout: l.IdleTimeout, BodyIdleTimeout: l.BodyIdleTimeout,
+		ReadHeaderTimeout: l.ReadHeaderTimeout, IdleTimeout: l.IdleTimeout, BodyIdleTimeout: l.BodyIdleTimeout, MinBodyRate: int64(l.MinBodyRate),
 		Grace: cfg.Server.Drain.Timeout,
 	}
 }

@@ -39,7 +39,7 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 		Ready: g.ready() == "", Health: g.health().Status, InFlight: g.underway(),
 		ConfigHash: now.cfg.Hash(), Environment: string(now.cfg.Environment), ConfigSince: now.since, ConfigRejected: g.rejected.Load() != nil,
 		Listed: len(now.cfg.Tenancy.Enterprises), Suspended: now.suspendedCount(),
-		Upstreams: upstreamSnapshots(g.pool.status(), g.o.Now()),
+		Held: g.pool.memory.State(), Upstreams: upstreamSnapshots(g.pool.status(), g.o.Now()),
 	}
 	if certificates := g.listenerCertificates.Load(); certificates != nil {
 		s.ListenerExpiry = *certificates

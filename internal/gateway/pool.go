@@ -13,7 +13,9 @@ import (
 
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/replicas"
 	"ebox-gateway/internal/resilience"
@@ -37,6 +39,8 @@ type pool struct {
 	shared atomic.Pointer[replicas.Redis]
 	// calls are the trace ids under way, of all generations.
 	calls *wire.Calls
+	// memory bounds what is held for callers.
+	memory *memory.Budget
 	// cache is what all routes keep of their answers.
 	cache *cache.Cache
 	// switches are what was switched to maintenance.
@@ -67,13 +71,13 @@ type stacked struct {
 	users map[*generation]bool
 }
 
-// newPool makes the pool. done is given the records of what the cache asks in the
+// newPool makes the pool for a configuration. done is given the records of what the cache asks in the
 // background.
-func newPool(memory int64, o Options, done func(*call.Record)) *pool {
+func newPool(cfg *config.Config, o Options, done func(*call.Record)) *pool {
 	now := o.Now
 	p := &pool{
-		instance: call.NewID(), calls: wire.NewCalls(),
-		cache:  cache.New(cache.Options{Memory: memory, Log: o.Log, Now: now, Classify: egress.Classify, Done: done}),
+		instance: call.NewID(), calls: wire.NewCalls(), memory: memory.NewBudget(heldOf(cfg.Server.Limits)),
+		cache:  cache.New(cache.Options{Memory: memoryOf(cfg.Cache), Log: o.Log, Now: now, Classify: egress.Classify, Done: done}),
 		limits: resilience.NewLimits(0, now), switches: newSwitches(now),
 		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList),
 	}

@@ -130,6 +130,7 @@ func (g *Gateway) replace(cfg *config.Config, confirmed string) error {
 	g.useMetrics(next)
 	g.takeLevel(old.cfg, cfg)
 	g.pool.cache.Resize(memoryOf(cfg.Cache))
+	g.pool.memory.Resize(heldOf(cfg.Server.Limits))
 	g.background.wg.Go(func() { g.retire(old) })
 	g.o.Log.Info("the configuration was replaced", "hash", cfg.Hash(), "enterprises", len(cfg.Tenancy.Enterprises), "routes", len(cfg.Routes))
 	return nil

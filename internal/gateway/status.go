@@ -235,6 +235,10 @@ func (g *Gateway) health() admin.Health {
 		h.Status = admin.Degraded
 		h.Details["configuration"] = admin.Health{Status: admin.Degraded, Reason: "a new configuration was not taken: " + firstOf(r.errors)}
 	}
+	if g.internal.Short() {
+		h.Status = admin.Degraded
+		h.Details["file descriptors"] = admin.Health{Status: admin.Degraded, Reason: "they are used up, and callers' idle connections are closed for new ones: raise the limit (ulimit -n, LimitNOFILE), or find what keeps so many connections open"}
+	}
 	if why := g.pool.evidence.trouble(); why != "" {
 		h.Status = admin.Degraded
 		h.Details["evidence"] = admin.Health{Status: admin.Degraded, Reason: why}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/jsonscan"
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/problem"
 )
 
@@ -60,8 +61,8 @@ func badChanges(in, name, kind, detail string) error {
 
 // ParseChanges takes a body apart by the providerId of its items. known are the ids of
 // the active providers. The error is a *problem.Problem, 400 with the issues, and
-// nothing of such a body may be sent.
-func ParseChanges(body []byte, contentType []string, known []Provider) (*Changes, error) {
+// nothing of such a body may be sent; 503 if there is no memory for the parts.
+func ParseChanges(body []byte, contentType []string, known []Provider, held *memory.Account) (*Changes, error) {
 	if err := checkBody(body); err != nil {
 		return nil, err
 	}
@@ -99,6 +100,9 @@ func ParseChanges(body []byte, contentType []string, known []Provider) (*Changes
 		return nil, problem.BadRequest("The changes cannot be shared out among the Document Providers. Nothing was sent to any of them; give each item the providerId that the list shows for the message.", issues...)
 	}
 	others := jsonscan.Without(asObject(jsonscan.Without(whole, "items")), "totalItems")
+	if !held.Hold(int64(len(items) + len(others)*(1+len(c.parts)))) {
+		return nil, memory.Full()
+	}
 	for i := range c.parts {
 		c.parts[i].write(others, counted)
 	}

@@ -192,7 +192,7 @@ func TestAnAnswerThatDripsHoldsNoChangeBack(t *testing.T) {
 			}
 		}
 		a := answers{"a": says("{}"), "b": drips(200), "c": drips(403)}
-		c, err := ParseChanges([]byte(`{"items":[{"providerId":"a","messageId":"1"},{"providerId":"b","messageId":"1"},{"providerId":"c","messageId":"1"}]}`), nil, a.round().Providers)
+		c, err := ParseChanges([]byte(`{"items":[{"providerId":"a","messageId":"1"},{"providerId":"b","messageId":"1"},{"providerId":"c","messageId":"1"}]}`), nil, a.round().Providers, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/jsonscan"
+	"ebox-gateway/internal/memory"
 )
 
 // Round is one request to all providers.
@@ -20,6 +21,8 @@ type Round struct {
 	// Pace is how long a call of this caller may be held back, in favour of others. It
 	// comes on top of the time that all providers have.
 	Pace time.Duration
+	// Memory is what may be held for the request.
+	Memory *memory.Account
 }
 
 // Result is what all answers have in common.
@@ -64,8 +67,8 @@ func (in *Inbox) settle(r *Result, more []*Missing, answered int, whole bool) er
 //
 // Messages come newest first; those of the same moment by the id of their provider, and
 // one provider's in its own order. Result is never nil. The error is a *problem.Problem,
-// 503, if no provider has answered, or not all where all were wanted; if the caller has
-// gone, it is that of ctx.
+// 503, if no provider has answered, or not all where all were wanted, or there is no memory
+// for the messages; if the caller has gone, it is that of ctx.
 func (in *Inbox) List(ctx context.Context, round *Round, q *Query, self string) (*Result, error) {
 	asked, result := in.resultOf(round)
 	streams := make([]*stream, len(asked))
@@ -75,7 +78,7 @@ func (in *Inbox) List(ctx context.Context, round *Round, q *Query, self string) 
 		streams[i] = in.newStream(round, asked[i].ID, q)
 		streams[i].head(limited)
 	})
-	w := listWriter{q: q, self: self, streams: streams}
+	w := listWriter{q: q, self: self, streams: streams, memory: round.Memory}
 	for i := range q.last() {
 		s := newest(limited, streams)
 		if s == nil {
@@ -89,6 +92,9 @@ func (in *Inbox) List(ctx context.Context, round *Round, q *Query, self string) 
 	var missing []*Missing
 	answered := 0
 	for _, s := range streams {
+		if s.full {
+			return result, memory.Full()
+		}
 		if s.missing != nil {
 			missing = append(missing, s.missing)
 		}
@@ -106,7 +112,9 @@ func (in *Inbox) List(ctx context.Context, round *Round, q *Query, self string) 
 			result.Next = l.url
 		}
 	}
-	result.Body = w.write(links)
+	if result.Body = w.write(links); result.Body == nil {
+		return result, memory.Full()
+	}
 	return result, nil
 }
 
@@ -130,6 +138,7 @@ type listWriter struct {
 	self    string
 	streams []*stream
 	missing []*Missing
+	memory  *memory.Account
 	// page are the messages of the page, from the streams that they are of.
 	page []message
 	from []*stream
@@ -139,11 +148,14 @@ type listWriter struct {
 	tied   int
 }
 
-// take takes the head of a stream, into the page if it belongs there.
+// take takes the head of a stream, into the page if it belongs there; if not, its bytes are
+// held no longer.
 func (w *listWriter) take(s *stream, wanted bool) {
 	m := &s.unread[0]
 	if wanted {
 		w.page, w.from = append(w.page, *m), append(w.from, s)
+	} else {
+		w.memory.Give(m.size())
 	}
 	if at := m.received.Truncate(time.Millisecond); at.Equal(w.latest) {
 		w.tied++
@@ -156,10 +168,14 @@ func (w *listWriter) take(s *stream, wanted bool) {
 // pageLink is a link to a page of the list.
 type pageLink struct{ relation, url string }
 
+// write gives the answer, nil if there is no memory for it.
 func (w *listWriter) write(links []pageLink) []byte {
-	size := 1024
-	for _, m := range w.page {
-		size += len(m.raw) + 64
+	size := int64(1024)
+	for i := range w.page {
+		size += w.page[i].size()
+	}
+	if !w.memory.Hold(size) {
+		return nil
 	}
 	b := append(make([]byte, 0, size), `{"items":[`...)
 	ids := make(map[*stream][]byte, len(w.streams))

@@ -59,6 +59,12 @@ type message struct {
 	at time.Time
 }
 
+// size is what the message takes in memory, in bytes, about.
+func (m *message) size() int64 {
+	const around = 256 // its dates, its id, and what is written around it
+	return int64(len(m.raw) + around)
+}
+
 // listing is what a page of a list says beside its messages.
 type listing struct {
 	total   int

@@ -45,7 +45,7 @@ func FuzzParseChanges(f *testing.F) {
 	}
 	known := []Provider{{ID: "a"}, {ID: "b"}}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		c, err := ParseChanges(body, nil, known)
+		c, err := ParseChanges(body, nil, known, nil)
 		if err != nil {
 			return
 		}

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"ebox-gateway/internal/memory"
 )
 
 const (
@@ -59,6 +61,7 @@ type stream struct {
 
 	ended   bool // there are no more messages
 	beyond  bool // there were messages beyond what is needed
+	full    bool // there was no memory for one
 	missing *Missing
 
 	// dated is the first date that any of its messages has: without one, nobody knows how
@@ -111,7 +114,10 @@ func (s *stream) head(ctx context.Context) *message {
 	return &s.unread[0]
 }
 
-func (s *stream) take() { s.unread = s.unread[1:] }
+func (s *stream) take() {
+	s.unread[0] = message{} // its bytes are not kept by the slice
+	s.unread = s.unread[1:]
+}
 
 // more tells whether there may be messages behind those that were taken.
 func (s *stream) more() bool { return len(s.unread) > 0 || s.beyond || !s.ended && s.missing == nil }
@@ -152,6 +158,9 @@ func (s *stream) read(a *Answer) error {
 	l, err := readList(a.Body, func(m *message) error {
 		came++
 		fresh = s.admit(m) || fresh
+		if s.full {
+			return memory.Full()
+		}
 		if s.known > maxSeen {
 			return errTooLarge
 		}
@@ -205,6 +214,9 @@ func (s *stream) admit(m *message) bool {
 		return true // of no interest, but a sign of life
 	}
 	const entry = 40 // what the map itself takes for one
+	if s.full = !s.round.Memory.Hold(int64(len(m.id) + entry)); s.full {
+		return false
+	}
 	s.known += len(m.id) + entry
 	s.seen[m.id] = struct{}{}
 	s.added = append(s.added, m.id)
@@ -226,6 +238,9 @@ func (s *stream) admit(m *message) bool {
 		s.last = m.received
 	}
 	m.at = s.last
+	if s.full = !s.round.Memory.Hold(m.size()); s.full {
+		return false
+	}
 	kept := *m
 	kept.raw = bytes.Clone(m.raw)
 	s.unread = append(s.unread, kept)
@@ -271,6 +286,9 @@ func (s *stream) restart() error {
 	}
 	for _, id := range s.added {
 		delete(s.seen, id)
+	}
+	for i := range s.unread {
+		s.round.Memory.Give(s.unread[i].size())
 	}
 	s.unread, s.tally, s.beyond = s.unread[:0], s.before, false
 	s.reread = max(s.reread, s.page-1)

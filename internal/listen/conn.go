@@ -29,7 +29,7 @@ type conn struct {
 	base   context.Context
 	remote string
 	// handed tells that the connection is HTTP/2's now.
-	handed bool
+	handed atomic.Bool
 
 	// current is the request that a handler works on; seen is what watchCallers found
 	// there before.
@@ -40,6 +40,8 @@ type conn struct {
 	// set, as far as it is known.
 	reading reading
 	until   time.Time
+	// upload is the pace of the body that is read.
+	upload pace
 	// asSet tells that a handler has set the deadline for reading by itself.
 	asSet atomic.Bool
 
@@ -64,8 +66,16 @@ const (
 // unknown is for a deadline that was set by somebody else; it is over in any case.
 var unknown = time.Unix(1, 0)
 
-func newConn(s *Server, c *charge, sock *socket) *conn {
-	conn := &conn{s: s, charge: c, socket: sock, nc: sock, remote: sock.RemoteAddr().String()}
+// newConn makes the connection of nc, whose charge is to be set when it has a place.
+func newConn(s *Server, nc net.Conn) *conn {
+	conn := &conn{s: s, remote: nc.RemoteAddr().String()}
+	sock := &socket{Conn: nc, owner: conn}
+	sock.closed = func() { s.slots.give(sock) }
+	if tcp, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		sock.source = tcp.AddrPort().Addr().Unmap()
+	}
+	sock.rests()
+	conn.socket, conn.nc = sock, sock
 	conn.r = wire.NewReader(conn)
 	return conn
 }
@@ -78,7 +88,7 @@ func (c *conn) serve() {
 			_ = c.s.panicked(fault) // nobody can be told the id
 			c.cut()
 		}
-		if !c.handed {
+		if !c.handed.Load() {
 			_ = c.nc.Close() // an error would be that it is closed
 			c.r.Discard()
 		}
@@ -128,7 +138,7 @@ func looksLikeHTTP(b [5]byte) bool {
 }
 
 func (c *conn) handOver(nc net.Conn) {
-	c.handed = true
+	c.handed.Store(true)
 	_ = c.socket.SetReadDeadline(time.Time{}) // a connection that is gone shows when it is read
 	c.socket.until = time.Time{}              // net/http begins with deadlines of its own
 	c.charge.http2.serve(c.s, nc)
@@ -206,8 +216,12 @@ func (c *conn) next() bool {
 		return false
 	}
 	c.current.Store(e)
+	// If it was to be closed just then, the answer closes it.
+	e.closes = c.socket.idleSince.Swap(0) == 0 || e.closes
+	c.upload, c.socket.pace = paceOf(&c.charge.limits), paceOf(&c.charge.limits)
 	goesOn := e.serve()
 	c.current.Store(nil)
+	c.socket.rests()
 	e.ctx.cancel()
 	c.reading = readNext
 	if c.asSet.Swap(false) {
@@ -301,9 +315,13 @@ func (c *conn) Read(p []byte) (int, error) {
 		if c.asSet.Load() {
 			break
 		}
-		if err := c.arm(c.charge.limits.BodyIdleTimeout); err != nil {
+		if err := c.arm(c.upload.patience()); err != nil {
 			return 0, err
 		}
+		began := time.Now()
+		n, err := c.nc.Read(p)
+		c.upload.note(time.Since(began), n)
+		return n, err
 	case readFirst, readNext, readBegun:
 	}
 	return c.nc.Read(p)
@@ -320,6 +338,17 @@ func (c *conn) closeWhenIdle() {
 		_ = c.socket.SetReadDeadline(unknown) // it ends the wait
 	case !c.lingers.IsZero():
 		_ = c.socket.SetReadDeadline(c.lingers.Add(lingerShort))
+	}
+}
+
+// expel closes the connection for another one, unless a request has come.
+func (c *conn) expel() {
+	c.mu.Lock()
+	waiting := c.waiting
+	c.mu.Unlock()
+	c.closeWhenIdle()
+	if !waiting && c.current.Load() == nil {
+		c.socket.reset()
 	}
 }
 
@@ -378,6 +407,7 @@ func (c *conn) linger() {
 	if c.socket.closeWrite() != nil {
 		return
 	}
+	c.socket.rests() // it may be closed for another one
 	c.r.Discard()
 	buf := waste.Get().(*[32 << 10]byte)
 	defer waste.Put(buf)

@@ -30,11 +30,24 @@ func newHTTP2Server(s *Server, c *charge) *http2Server {
 		ReadHeaderTimeout: c.limits.ReadHeaderTimeout,
 		IdleTimeout:       c.limits.IdleTimeout,
 		MaxHeaderBytes:    c.limits.MaxHeaderBytes,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: c.limits.MaxStreams},
+		// What a caller sends and no handler has read yet is held in memory, which only
+		// these windows bound.
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: c.limits.MaxStreams, MaxReceiveBufferPerStream: 64 << 10, MaxReceiveBufferPerConnection: 256 << 10,
+		},
 		// What net/http says of a connection holds bytes of the caller.
 		ErrorLog: log.New(constant{s.o.Log}, "", 0),
 		ConnContext: func(_ context.Context, nc net.Conn) context.Context {
 			return s.connContext(c.Listener, nc)
+		},
+		ConnState: func(nc net.Conn, state http.ConnState) {
+			switch socket := socketOf(nc); {
+			case socket == nil:
+			case state == http.StateActive:
+				socket.idleSince.Store(0)
+			case state == http.StateIdle:
+				socket.rests()
+			}
 		},
 		Protocols: new(http.Protocols),
 		// An answer to OPTIONS * that is not the handler's would lack what its answers carry.
@@ -111,9 +124,9 @@ func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.s.leaving.Load() || h.c.retired.Load() {
 		w.Header()["Connection"] = []string{"close"} // net/http sends GOAWAY for it
 	}
-	st := &stream{ResponseWriter: w, control: http.NewResponseController(w), idle: h.c.limits.BodyIdleTimeout, length: -1, head: r.Method == http.MethodHead}
-	if st.idle > 0 && r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody {
-		r.Body = &streamBody{ReadCloser: r.Body, control: st.control, idle: st.idle}
+	st := &stream{ResponseWriter: w, control: http.NewResponseController(w), pace: paceOf(&h.c.limits), length: -1, head: r.Method == http.MethodHead}
+	if r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody {
+		r.Body = &streamBody{ReadCloser: r.Body, control: st.control, pace: paceOf(&h.c.limits)}
 	}
 	defer func() {
 		fault := recover()
@@ -132,21 +145,26 @@ func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	st.end()
 }
 
-// streamBody is a request's body on HTTP/2, whose caller may pause while it is read for
-// the idle time and no longer. A limit that passes while nobody reads, because the upstream
+// streamBody is a request's body on HTTP/2, whose caller is waited for as its pace says while
+// it is read. A limit that passes while nobody reads, because the upstream
 // takes its time, would end the stream.
 type streamBody struct {
 	io.ReadCloser
 	control *http.ResponseController
-	idle    time.Duration
+	pace    pace
 }
 
 func (b *streamBody) Read(p []byte) (int, error) {
-	if err := b.control.SetReadDeadline(time.Now().Add(b.idle)); err != nil {
-		return 0, err
+	began := time.Now()
+	if patience := b.pace.patience(); patience > 0 {
+		if err := b.control.SetReadDeadline(began.Add(patience)); err != nil {
+			return 0, err
+		}
+		defer b.control.SetReadDeadline(time.Time{})
 	}
-	defer b.control.SetReadDeadline(time.Time{})
-	return b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(p)
+	b.pace.note(time.Since(began), n)
+	return n, err
 }
 
 // mostAtOnce is what a caller on HTTP/2 has to take of an answer, in bytes, within the
@@ -160,21 +178,23 @@ const mostAtOnce = 16 << 10
 type stream struct {
 	http.ResponseWriter
 	control *http.ResponseController
-	idle    time.Duration
+	pace    pace
 	head    bool
 	wrote   bool
 	// length is what Content-Length said, -1 if nothing; written counts the body's bytes.
 	length, written int64
 }
 
-func (s *stream) arm() {
-	if s.idle > 0 {
-		_ = s.control.SetWriteDeadline(time.Now().Add(s.idle)) // HTTP/2 has deadlines
+func (s *stream) arm() (began time.Time) {
+	began = time.Now()
+	if patience := s.pace.patience(); patience > 0 {
+		_ = s.control.SetWriteDeadline(began.Add(patience)) // HTTP/2 has deadlines
 	}
+	return began
 }
 
 func (s *stream) disarm() {
-	if s.idle > 0 {
+	if s.pace.patience() > 0 {
 		_ = s.control.SetWriteDeadline(time.Time{})
 	}
 }
@@ -208,8 +228,9 @@ func (s *stream) Write(p []byte) (n int, err error) {
 	}
 	defer s.disarm()
 	for {
-		s.arm()
+		began := s.arm()
 		m, err := s.ResponseWriter.Write(p[n:min(len(p), n+mostAtOnce)])
+		s.pace.note(time.Since(began), m)
 		s.written += int64(m)
 		if n += m; err != nil || n == len(p) {
 			return n, err
@@ -222,9 +243,11 @@ func (s *stream) FlushError() error {
 	if !s.wrote {
 		s.WriteHeader(http.StatusOK)
 	}
-	s.arm()
+	began := s.arm()
 	defer s.disarm()
-	return s.control.Flush()
+	err := s.control.Flush()
+	s.pace.note(time.Since(began), 0)
+	return err
 }
 
 // Unwrap lets http.ResponseController reach the stream.

@@ -164,7 +164,7 @@ func TestHTTP2ConnectionsLeaveWithTheirListener(t *testing.T) {
 	eventually(t, "one connection", func() bool {
 		f.slots.mu.Lock()
 		defer f.slots.mu.Unlock()
-		return f.slots.used == 1
+		return len(f.slots.open) == 1
 	})
 }
 

@@ -80,7 +80,7 @@ func TestASlowUploadIsNotCut(t *testing.T) {
 
 func newPipe() (*socket, net.Conn) {
 	ours, theirs := net.Pipe()
-	return &socket{Conn: ours, idle: time.Second, closed: func() {}}, theirs
+	return &socket{Conn: ours, pace: pace{idle: time.Second}, closed: func() {}}, theirs
 }
 
 func TestAnAnswerThatIsTakenSlowlyIsNotCut(t *testing.T) {
@@ -127,47 +127,6 @@ func TestAHandlersOwnDeadlineHoldsForItsRequest(t *testing.T) {
 	who.ask(get)
 	if a := who.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"); a.StatusCode != 200 {
 		t.Errorf("%s", a.Status)
-	}
-}
-
-func TestConnectionsBeyondTheLimitWaitForAPlace(t *testing.T) {
-	f := newFront(t, echo)
-	l := limits
-	l.MaxConnections = 2
-	both := []Listener{{Name: "a", Address: "127.0.0.1:0"}, {Name: "b", Address: "127.0.0.1:0"}}
-	if err := f.Listen(both, l); err != nil {
-		t.Fatal(err)
-	}
-	ask := func(i int) *caller {
-		conn, err := net.Dial("tcp", f.Addrs()[i].String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		who := f.caller(conn)
-		who.send(get)
-		return who
-	}
-	first, second := ask(0), ask(1)
-	first.read("GET")
-	second.read("GET")
-	third := ask(0)
-	_ = third.conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-	if _, err := third.conn.Read(make([]byte, 1)); err == nil {
-		t.Fatal("a third connection found a place")
-	}
-	_ = third.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-	first.conn.Close()
-	third.read("GET")
-	// The limit is one, whatever it was when a connection was accepted.
-	l.MaxConnections = 3
-	if err := f.Listen(both, l); err != nil {
-		t.Fatal(err)
-	}
-	ask(1).read("GET")
-	fifth := ask(0)
-	_ = fifth.conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-	if _, err := fifth.conn.Read(make([]byte, 1)); err == nil {
-		t.Fatal("a connection found a place beyond the new limit")
 	}
 }
 
@@ -494,7 +453,7 @@ func TestNothingIsLeftOfMisbehavingCallers(t *testing.T) {
 	eventually(t, "the end of all connections", func() bool {
 		f.slots.mu.Lock()
 		defer f.slots.mu.Unlock()
-		return f.slots.used == 0 && f.lingering.Load() == 0
+		return len(f.slots.open) == 0 && f.lingering.Load() == 0
 	})
 	if open := f.of(nil); len(open) != 0 {
 		t.Errorf("%d connections are remembered", len(open))

@@ -32,7 +32,10 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"ebox-gateway/internal/descriptors"
 )
 
 // Listener is one address that is listened on.
@@ -51,8 +54,8 @@ type Limits struct {
 	// MaxHeaderBytes bounds the request line and the header fields together, and the
 	// trailer fields behind a body.
 	MaxHeaderBytes int
-	// MaxConnections bounds the open connections of all listeners together, further
-	// ones wait to be accepted; 0 is unlimited. MaxStreams bounds the requests under
+	// MaxConnections bounds the open connections of all listeners together, as slots
+	// says; 0 is unlimited. MaxStreams bounds the requests under
 	// way on one HTTP/2 connection.
 	MaxConnections, MaxStreams int
 	// ReadHeaderTimeout is how long a caller may take to send a header, or for a TLS
@@ -60,8 +63,11 @@ type Limits struct {
 	// 0 is for ever.
 	ReadHeaderTimeout, IdleTimeout time.Duration
 	// BodyIdleTimeout is how long a caller may stand still while it sends a body or
-	// takes an answer; 0 is for ever. Progress renews it.
+	// takes an answer; 0 is for ever. Progress renews it, but see MinBodyRate.
 	BodyIdleTimeout time.Duration
+	// MinBodyRate is how many bytes a minute a caller must send of a body, or take of an
+	// answer, once a minute has been waited for it in all; 0 is no such limit.
+	MinBodyRate int64
 	// Grace is how long connections are served whose listener was taken away or
 	// changed.
 	Grace time.Duration
@@ -77,6 +83,9 @@ type Options struct {
 	// NewID gives the id of a request that is refused before any handler sees it.
 	NewID func() string
 	Log   *slog.Logger
+	// Reserve keeps the last file descriptors of the process free, and half of the others
+	// for upstreams (package descriptors).
+	Reserve bool
 }
 
 // Server serves one handler on a set of listeners that can be changed while it serves.
@@ -85,6 +94,10 @@ type Server struct {
 	slots slots
 	// lingering counts the connections that only wait for the end of a body.
 	lingering atomic.Int32
+	// shortAt is when file descriptors were last short, in nanoseconds since 1970.
+	shortAt atomic.Int64
+	// capped tells that it is these that limit the connections.
+	capped atomic.Bool
 
 	mu    sync.Mutex
 	bound []*bound
@@ -189,7 +202,15 @@ func (c *Change) Commit() {
 		s.watching = true
 		s.working.Go(s.watchCallers)
 	}
-	s.slots.setLimit(c.limits.MaxConnections)
+	limit := c.limits.MaxConnections
+	if s.o.Reserve {
+		most := descriptors.ForCallers()
+		s.capped.Store(limit <= 0 || limit > most)
+		if s.capped.Load() {
+			limit = most
+		}
+	}
+	s.slots.setLimit(limit)
 	for i, b := range c.kept {
 		s.put(b, c.listeners[i], c.limits)
 	}
@@ -269,6 +290,9 @@ func (s *Server) accept(b *bound) {
 				return
 			default:
 			}
+			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+				s.isShort()
+			}
 			s.o.Log.Warn("a connection could not be accepted", "cause", err.Error())
 			select {
 			case <-time.After(pause):
@@ -277,19 +301,68 @@ func (s *Server) accept(b *bound) {
 				return
 			}
 		}
-		// The slot is waited for with the connection in hand: a listener that only
-		// waits for callers must not keep a slot from the others.
-		if !s.slots.take(b.stop) {
-			_ = nc.Close() // it came too late
-			return
+		c := newConn(s, nc)
+		short := s.o.Reserve && descriptors.Last(nc)
+		if short {
+			s.isShort()
 		}
-		charge := b.charge.Load()
-		c := newConn(s, charge, &socket{Conn: nc, idle: charge.limits.BodyIdleTimeout, closed: s.slots.give})
-		s.mu.Lock()
-		s.conns[c] = struct{}{}
-		s.mu.Unlock()
+		if short || !s.slots.try(c.socket) {
+			if s.capped.Load() {
+				s.shortAt.Store(time.Now().UnixNano())
+			}
+			// The place is waited for with the connection in hand: a listener that only
+			// waits for callers must not keep a place from the others.
+			must, may := false, false
+			if !short {
+				must, may = s.slots.stepAside(c.socket)
+			}
+			switch {
+			case may:
+				s.working.Go(func() {
+					ok := s.slots.wait(c.socket, false, b.stop)
+					s.slots.leaveAside()
+					if ok {
+						s.start(c, b)
+						c.serve()
+					} else {
+						_ = nc.Close() // it came too late
+					}
+				})
+				continue
+			case must:
+				_ = nc.Close()
+				continue
+			case !s.slots.wait(c.socket, short, b.stop):
+				_ = nc.Close()
+				return
+			}
+		}
+		s.start(c, b)
 		s.working.Go(c.serve)
 	}
+}
+
+// start makes a connection that has a place one of the server's.
+func (s *Server) start(c *conn, b *bound) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.charge = b.charge.Load()
+	c.socket.pace = paceOf(&c.charge.limits)
+	s.conns[c] = struct{}{}
+}
+
+// isShort notes that the process has used up its file descriptors, and has one given back:
+// that of the connection that has been idle longest.
+func (s *Server) isShort() {
+	s.shortAt.Store(time.Now().UnixNano())
+	s.slots.makeRoom()
+}
+
+// Short tells that file descriptors were short within the last ten seconds, so that callers
+// had to wait.
+func (s *Server) Short() bool {
+	const lately = 10 * time.Second
+	return time.Since(time.Unix(0, s.shortAt.Load())) < lately
 }
 
 // forget is called by a connection that has ended or is HTTP/2's.

@@ -1,57 +1,168 @@
 package listen
 
-import "sync"
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
 
-// slots bound the connections that are open at once, over all listeners of a Server. A
-// connection that finds none waits, and with it those behind it in the kernel's backlog.
+// slots are the places of the connections that are open at once, over all listeners of a
+// Server. They are shared out by source address, so that nobody keeps the others out:
+//
+//   - The last eighth of the places is for sources that have less than half of all.
+//   - When no place is left for a connection, one without a request under way is closed for
+//     it, the one that has been so longest: of the same source, if that has half of the
+//     places or more; else of such sources first.
+//   - Where there is none to close, the connection waits. One whose source has half of the
+//     places waits aside, so that those behind it need not.
+//
 // The limit can change; one that was lowered is reached as connections end.
 type slots struct {
 	mu    sync.Mutex
 	limit int // 0 is unlimited
-	used  int
-	// freed is closed when there may be a slot; nil while nobody waits.
+	open  map[*socket]struct{}
+	of    map[netip.Addr]int
+	aside int // those that wait aside
+	// freed is closed when there may be a place; nil while nobody waits.
 	freed chan struct{}
 }
 
-// take waits for a slot; false if done was closed before there was one.
-func (s *slots) take(done <-chan struct{}) bool {
+const (
+	// mostAside is how many connections may wait aside. Further ones are closed.
+	mostAside = 64
+	// lookAgain is how often a connection that waits looks for one to close.
+	lookAgain = 250 * time.Millisecond
+)
+
+// try takes a place if there is one.
+func (l *slots) try(s *socket) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.take(s)
+}
+
+func (l *slots) take(s *socket) bool {
+	if l.limit > 0 && (len(l.open) >= l.limit || l.large(s.source) && len(l.open) >= l.limit-l.limit/8) {
+		return false
+	}
+	if l.open == nil {
+		l.open, l.of = make(map[*socket]struct{}), make(map[netip.Addr]int)
+	}
+	l.open[s] = struct{}{}
+	l.of[s.source]++
+	return true
+}
+
+// large tells that a source has half of the places or more.
+func (l *slots) large(source netip.Addr) bool { return l.limit > 0 && l.of[source] >= (l.limit+1)/2 }
+
+// stepAside tells whether s, which found no place, must not be waited for by those behind it,
+// and whether it may wait aside. leaveAside ends that.
+func (l *slots) stepAside(s *socket) (must, may bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.large(s.source) {
+		return false, false
+	}
+	if l.aside >= mostAside {
+		return true, false
+	}
+	l.aside++
+	return true, true
+}
+
+func (l *slots) leaveAside() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.aside--
+}
+
+// wait waits for a place, and has others closed for it; false if done was closed before there
+// was one. short says that it is a file descriptor that is missing: a connection has to end
+// in any case.
+func (l *slots) wait(s *socket, short bool, done <-chan struct{}) bool {
+	again := time.NewTicker(lookAgain)
+	defer again.Stop()
 	for {
-		s.mu.Lock()
-		if s.limit <= 0 || s.used < s.limit {
-			s.used++
-			s.mu.Unlock()
+		l.mu.Lock()
+		if !short && l.take(s) {
+			l.mu.Unlock()
 			return true
 		}
-		if s.freed == nil {
-			s.freed = make(chan struct{})
+		if l.freed == nil {
+			l.freed = make(chan struct{})
 		}
-		freed := s.freed
-		s.mu.Unlock()
+		freed := l.freed
+		idlest := l.idlest(s.source)
+		l.mu.Unlock()
+		if idlest != nil {
+			idlest.expel()
+		}
 		select {
 		case <-freed:
+			short = false
+		case <-again.C:
 		case <-done:
 			return false
 		}
 	}
 }
 
-func (s *slots) give() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.used--
-	s.wake()
+// makeRoom closes the connection that has been idle longest.
+func (l *slots) makeRoom() {
+	l.mu.Lock()
+	idlest := l.idlest(netip.Addr{})
+	l.mu.Unlock()
+	if idlest != nil {
+		idlest.expel()
+	}
 }
 
-func (s *slots) setLimit(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.limit = n
-	s.wake()
+// idlest finds the connection to be closed for one of source, nil if there is none. It is
+// found once.
+func (l *slots) idlest(source netip.Addr) *socket {
+	var best *socket
+	var bestLarge bool
+	var since int64
+	own := l.large(source)
+	for s := range l.open {
+		at, large := s.idleSince.Load(), l.large(s.source)
+		switch {
+		case at == 0, own && s.source != source, bestLarge && !large:
+		case best == nil, large && !bestLarge, at < since:
+			best, bestLarge, since = s, large, at
+		}
+	}
+	if best == nil || !best.idleSince.CompareAndSwap(since, 0) { // a request has just come
+		return nil
+	}
+	return best
 }
 
-func (s *slots) wake() {
-	if s.freed != nil {
-		close(s.freed)
-		s.freed = nil
+// give is called once for each connection that had a place.
+func (l *slots) give(s *socket) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.open[s]; !ok {
+		return // it never had one
+	}
+	delete(l.open, s)
+	if l.of[s.source]--; l.of[s.source] == 0 {
+		delete(l.of, s.source)
+	}
+	l.wake()
+}
+
+func (l *slots) setLimit(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limit = n
+	l.wake()
+}
+
+func (l *slots) wake() {
+	if l.freed != nil {
+		close(l.freed)
+		l.freed = nil
 	}
 }

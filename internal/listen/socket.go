@@ -1,8 +1,10 @@
 package listen
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -10,14 +12,20 @@ import (
 	"time"
 )
 
-// socket is a connection that came in, beneath TLS. It ends a caller that takes nothing
-// of its answer for the idle time; one that takes a little at a time is never cut, however
-// long it needs.
+// socket is a connection that came in, beneath TLS. It resets the connection of a caller that
+// takes what is written more slowly than its pace: HTTP/2 would keep one that can be written
+// to no more until something comes from it.
 type socket struct {
 	net.Conn
-	idle   time.Duration // 0 is for ever
-	closed func()        // called once, when it is closed
+	source netip.Addr
+	owner  *conn
+	closed func() // called once, when it is closed
 	once   sync.Once
+	// idleSince is since when there has been no request, in nanoseconds since 1970; 0 while
+	// there is one, or once the socket was chosen to be closed.
+	idleSince atomic.Int64
+	// pace is how long writers wait; only they, who take turns, know it.
+	pace pace
 	// until is the deadline for writing that is set; only writers, which take turns,
 	// know it.
 	until time.Time
@@ -32,12 +40,13 @@ const slack = 8
 // Write implements net.Conn.
 func (s *socket) Write(b []byte) (n int, err error) {
 	for {
-		if err := s.arm(); err != nil {
+		began, err := s.arm()
+		if err != nil {
 			return n, err
 		}
 		took, err := s.Conn.Write(b[n:])
 		n += took
-		if err == nil || took == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || s.asSet.Load() {
+		if !s.goesOn(began, took, err) {
 			return n, err
 		}
 	}
@@ -47,26 +56,71 @@ func (s *socket) Write(b []byte) (n int, err error) {
 // leaves b empty or not, as net.Buffers.WriteTo does.
 func (s *socket) writeBuffers(b *net.Buffers) error {
 	for {
-		if err := s.arm(); err != nil {
+		began, err := s.arm()
+		if err != nil {
 			return err
 		}
 		took, err := b.WriteTo(s.Conn)
-		if err == nil || took == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || s.asSet.Load() {
+		if !s.goesOn(began, int(took), err) {
 			return err
 		}
 	}
 }
 
-func (s *socket) arm() error {
-	if s.idle <= 0 || s.asSet.Load() {
-		return nil
+// arm sets the deadline for the next write, and gives the time.
+func (s *socket) arm() (now time.Time, err error) {
+	now = time.Now()
+	patience := s.pace.patience()
+	if patience <= 0 || s.asSet.Load() {
+		return now, nil
 	}
-	now := time.Now()
-	if s.until.Sub(now) >= s.idle {
-		return nil
+	if left := s.until.Sub(now); left >= patience && left <= patience+patience/slack {
+		return now, nil
 	}
-	s.until = now.Add(s.idle + s.idle/slack)
-	return s.SetWriteDeadline(s.until)
+	s.until = now.Add(patience + patience/slack)
+	return now, s.SetWriteDeadline(s.until)
+}
+
+// goesOn tells, of a write that took n bytes, whether the rest is to be tried again: the
+// deadline is over, and the caller has not been too slow. If it has, the connection is reset.
+func (s *socket) goesOn(began time.Time, n int, err error) bool {
+	s.pace.note(time.Since(began), n)
+	if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || s.asSet.Load() {
+		return false
+	}
+	if n > 0 && !s.pace.over() {
+		return true
+	}
+	s.reset()
+	return false
+}
+
+// rests notes that there is no request from now on.
+func (s *socket) rests() { s.idleSince.Store(time.Now().UnixNano()) }
+
+// expel closes the connection, which has no request, for another one.
+func (s *socket) expel() {
+	if s.owner.handed.Load() {
+		_ = s.Close() // an error would be that it is closed
+	} else {
+		s.owner.expel()
+	}
+}
+
+// socketOf is the socket beneath a connection of an http.Server, nil if it is another's.
+func socketOf(nc net.Conn) *socket {
+	for {
+		switch c := nc.(type) {
+		case *socket:
+			return c
+		case *replay:
+			nc = c.Conn
+		case *tls.Conn:
+			nc = c.NetConn()
+		default:
+			return nil
+		}
+	}
 }
 
 // Close implements net.Conn.

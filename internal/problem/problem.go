@@ -181,6 +181,7 @@ func BadRequest(detail string, issues ...Issue) *Problem {
 func Unreadable(status int, detail string) *Problem {
 	p := BadRequest(detail)
 	names := map[int]string{
+		http.StatusRequestTimeout:              "requestTimeout",
 		http.StatusLengthRequired:              "lengthRequired",
 		http.StatusRequestURITooLong:           "uriTooLong",
 		http.StatusExpectationFailed:           "expectationFailed",
@@ -193,6 +194,13 @@ func Unreadable(status int, detail string) *Problem {
 	}
 	p.Status, p.Title = status, http.StatusText(status)
 	return p
+}
+
+// Slow is a caller that sends its body too slowly, or stands still: 408 (RFC 9110, section
+// 15.5.9).
+func Slow() *Problem {
+	return Unreadable(http.StatusRequestTimeout, "The request's body came too slowly, or not at all. Nothing was sent, or not the whole of it. Send it again, "+
+		"faster than server.limits.minBodyRate and without pauses as long as server.limits.bodyIdleTimeout.")
 }
 
 // NotFound is a path, provider or API that is not there: 404.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"sync"
+
+	"ebox-gateway/internal/memory"
 )
 
 // keepLimit is how much of a request body is kept for a second sending, in bytes.
@@ -37,7 +39,7 @@ func (x *exchange) sendBody(out *http.Request) {
 	case c.BodyRead || r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
 		return
 	}
-	s := &source{body: r.Body, in: r, limit: c.MaxBody}
+	s := &source{body: r.Body, in: r, limit: c.MaxBody, memory: c.Memory}
 	s.turn.L = &s.mu
 	out.ContentLength = r.ContentLength
 	out.Trailer = requestTrailer(r)
@@ -73,6 +75,7 @@ type source struct {
 	body    io.ReadCloser
 	limit   int64       // of the whole body, in bytes; 0 is none
 	trailer http.Header // of the outgoing request; its values are filled at the end
+	memory  *memory.Account
 
 	mu      sync.Mutex
 	turn    sync.Cond // waits for reading and closed
@@ -167,11 +170,18 @@ func (s *source) keep(p []byte) {
 		return
 	}
 	if len(s.kept)+len(p) > keepLimit || s.in.ContentLength > keepLimit {
+		s.memory.Give(int64(cap(s.kept)))
 		s.kept = nil
 		return
 	}
-	if s.kept == nil && s.in.ContentLength > 0 {
-		s.kept = make([]byte, 0, s.in.ContentLength)
+	if need := len(s.kept) + len(p); need > cap(s.kept) { // it grows with what comes
+		size := min(max(need, 2*cap(s.kept)), keepLimit)
+		if !s.memory.Hold(int64(size - cap(s.kept))) {
+			s.memory.Give(int64(cap(s.kept)))
+			s.kept = nil
+			return
+		}
+		s.kept = append(make([]byte, 0, size), s.kept...)
 	}
 	s.kept = append(s.kept, p...)
 }

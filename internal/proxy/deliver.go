@@ -66,6 +66,11 @@ func (x *exchange) deliver(a *call.Answer) {
 	}
 	length := d.a.Length
 	switch {
+	case d.a.Body == nil && !d.holdsRewritten(len(d.a.Bytes)):
+		a := *d.a // it may be one that is kept
+		a.Body = io.NopCloser(bytes.NewReader(d.a.Bytes))
+		d.a = &a
+		d.stream(nil)
 	case d.a.Body == nil:
 		d.whole(d.a.Bytes)
 	case d.http10 && (length < 0 || d.rewritten && length > holdRewritten):
@@ -123,26 +128,36 @@ func (b uncodedBody) Close() error {
 func (d *delivery) hold(limit int64) {
 	chunk := chunks.Get().(*[chunkSize]byte)
 	defer chunks.Put(chunk)
-	buf, n := chunk[:], 0
+	buf, n, held := chunk[:], 0, 0
 	var err error
 	for err == nil && (n == 0 || int64(n) <= limit) {
 		if n == len(buf) { // more than a chunk: a buffer of its own
-			size := min(max(4*len(buf), int(max(d.a.Length, 0))+1), holdHTTP10+chunkSize)
+			size := min(2*len(buf), holdHTTP10+chunkSize)
+			if !d.c.Memory.Hold(int64(size)) {
+				break // it streams, without a length
+			}
+			d.c.Memory.Give(int64(held))
+			held = size
 			buf = append(make([]byte, 0, size), buf[:n]...)[:size]
 		}
 		var m int
 		m, err = d.a.Body.Read(buf[n:])
 		n += m
 	}
-	held := buf[:n]
 	switch {
-	case err == nil:
-		d.stream(held)
+	case err == nil, err == io.EOF && !d.holdsRewritten(n): // at its end, a body says so again
+		d.stream(buf[:n])
 	case err == io.EOF:
-		d.whole(held)
+		d.whole(buf[:n])
 	default:
 		d.failedHeld(err)
 	}
+}
+
+// holdsRewritten makes room for a body of n bytes beside itself, rewritten. Small ones have
+// a chunk for it.
+func (d *delivery) holdsRewritten(n int) bool {
+	return !d.rewritten || n <= chunkSize/2 || d.c.Memory.Hold(int64(n+n/4))
 }
 
 // whole sends a body that was read to its end.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
@@ -29,6 +30,9 @@ func (x *exchange) failed(a *call.Answer, err error) {
 		return
 	case errors.Is(ctx.Err(), context.Canceled), bodyErr != nil && gone(bodyErr):
 		x.clientGone(err)
+	case errors.Is(bodyErr, os.ErrDeadlineExceeded):
+		x.refuse(problem.Slow().Because(bodyErr))
+		return
 	case bodyErr != nil && bodyErr != io.EOF:
 		x.refuse(problem.BadRequest("The request body could not be read to its end. Send it again, whole and correctly framed.").Because(bodyErr))
 		return

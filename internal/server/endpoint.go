@@ -29,6 +29,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/inbox"
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/tenancy"
@@ -48,8 +49,13 @@ type Options struct {
 
 	Callers  *tenancy.Callers
 	Resolver Resolver
-	// Admit spends the rates of caller and enterprise, and may wait.
+	// AdmitCaller spends the rate of the caller, and may wait. It is asked before a body is
+	// read, and behind Admit where none is.
+	AdmitCaller func(context.Context, *call.Call, *tenancy.Caller) error
+	// Admit spends the rate of the enterprise, and may wait.
 	Admit func(context.Context, *call.Call, *tenancy.Caller, tenancy.Tenant) error
+	// Memory bounds what is held in memory for callers.
+	Memory *memory.Budget
 	// Proxy sends the call and answers; a *proxy.Proxy, except where a call is only
 	// explained. It comes after everything that decides whether the caller may.
 	Proxy interface {

@@ -9,6 +9,8 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/memory"
+	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 )
 
@@ -33,6 +35,8 @@ type exchange struct {
 	wroteHeader bool
 	origin      string // the allowed Origin, for CORS
 	browser     bool   // the caller is one
+	admitted    bool   // the caller's rate was spent
+	memory      memory.Account
 
 	id [1]string // the room for X-Request-Id
 }
@@ -42,9 +46,10 @@ func (e *Endpoint) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{e: e, w: w, r: r, conn: connOf(r.Context()), c: call.New(), routing: e.routing.Get().(*chi.Context)}
 	c := x.c
 	c.ID, c.Start = call.NewID(), time.Now()
-	c.Method, c.Host, c.Protocol, c.Header = r.Method, r.Host, r.Proto, r.Header
+	c.Method, c.Host, c.Protocol, c.Header = r.Method, printable.Text(r.Host, maxHost), r.Proto, r.Header
 	c.HasBody = r.ContentLength != 0
 	c.Listener = x.conn.listener
+	c.Memory = &x.memory
 	return x
 }
 
@@ -52,6 +57,7 @@ func (e *Endpoint) begin(w http.ResponseWriter, r *http.Request) *exchange {
 // answer, and hands the finished record on.
 func (x *exchange) end() {
 	fault := recover()
+	x.memory.Close()
 	x.routing.Reset()
 	x.e.routing.Put(x.routing)
 	rec := x.c.Record
@@ -125,10 +131,29 @@ func (x *exchange) fail(err error) {
 	problem.Write(x, x.r, p, x.c.ID, rec.Tries)
 }
 
+const (
+	// maxHost bounds what is noted of a Host, in bytes: the longest name of the DNS, with a
+	// port.
+	maxHost = 253 + len(":65535")
+	// maxTraceParent and maxTraceState bound the trace context that is noted, in bytes: that
+	// of version 00 has 55 (W3C Trace Context, section 3.2.2), of which later ones may add
+	// something, and 512 of the state go on (section 3.3.1.5).
+	maxTraceParent, maxTraceState = 128, 512
+)
+
 // traceContext notes the caller's W3C trace context. Said twice it says nothing
-// (Trace Context, section 3.2), and tracestate alone neither.
+// (Trace Context, section 3.2), and tracestate alone neither. What is too long, or not
+// printable, is none: cut, it would name something else.
 func (x *exchange) traceContext() {
-	if parent := x.r.Header["Traceparent"]; len(parent) == 1 {
-		x.c.TraceParent, x.c.TraceState = parent[0], strings.Join(x.r.Header["Tracestate"], ",")
+	parent := x.r.Header["Traceparent"]
+	if len(parent) != 1 || !isWhole(parent[0], maxTraceParent) {
+		return
+	}
+	x.c.TraceParent = parent[0]
+	if state := strings.Join(x.r.Header["Tracestate"], ","); isWhole(state, maxTraceState) {
+		x.c.TraceState = state
 	}
 }
+
+// isWhole tells that all of s is printable and no longer than most bytes.
+func isWhole(s string, most int) bool { return len(s) <= most && printable.Text(s, most) == s }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/links"
 	"ebox-gateway/internal/listen"
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/tenancy"
@@ -121,6 +123,11 @@ func (x *exchange) identify() (*tenancy.Caller, error) {
 		return nil, problem.Forbidden("This gateway does not know the caller. Have the platform team add a rule to callers for the address, the listener or the client certificate that is used.")
 	}
 	x.c.Caller = caller.Name
+	party := memory.Party{Caller: caller.Name}
+	if caller.Name == "" {
+		party.Source = x.c.Source
+	}
+	x.memory.Open(x.e.o.Memory, party)
 	return caller, nil
 }
 
@@ -157,7 +164,7 @@ func (x *exchange) forward(route *Route) error {
 		if err := o.Resolver.Check(caller, &route.Tenancy, c.Action, claim); err != nil {
 			return err
 		}
-		if c.Body, err = readBody(x.r, route.MaxBody); err != nil {
+		if c.Body, err = x.readBody(caller, route.MaxBody); err != nil {
 			return err
 		}
 		c.BodyRead = true
@@ -173,7 +180,7 @@ func (x *exchange) forward(route *Route) error {
 		return err
 	}
 	x.represent(tenant)
-	if err := o.Admit(x.r.Context(), c, caller, tenant); err != nil {
+	if err := x.admit(caller, tenant); err != nil {
 		return err
 	}
 	if err := aim(c, route, x.e.mount+c.Path[:len(c.Path)-len(c.Target)], x.publicOrigin()); err != nil {
@@ -229,7 +236,7 @@ func (x *exchange) named(caller *tenancy.Caller, route *Route, path ebox.Path, c
 			return err
 		}
 		trailer := maps.Clone(x.r.Trailer) // reading adds those that were not announced
-		if body, err = readBody(x.r, limit); err != nil {
+		if body, err = x.readBody(caller, limit); err != nil {
 			return err
 		}
 		for name := range trailer {
@@ -362,9 +369,29 @@ func namedInBody(body []byte, h http.Header) (tenancy.Named, error) {
 	return tenancy.NamedInBody(body, strings.Join(h["Content-Type"], ","), strings.Join(h["Content-Encoding"], ","))
 }
 
-// readBody reads a body whole, since what it says decides whether it may be sent.
-// A body that is too large by its own word is refused before it is asked for.
-func readBody(r *http.Request, limit int64) ([]byte, error) {
+// admitCaller spends the caller's rate, once for a request.
+func (x *exchange) admitCaller(caller *tenancy.Caller) error {
+	if x.admitted {
+		return nil
+	}
+	x.admitted = true
+	return x.e.o.AdmitCaller(x.r.Context(), x.c, caller)
+}
+
+// admit spends the rates of the enterprise and of the caller. An enterprise beyond its own
+// rate uses up nothing of its caller's, unless a body had to be read to know which it is.
+func (x *exchange) admit(caller *tenancy.Caller, tenant tenancy.Tenant) error {
+	if err := x.e.o.Admit(x.r.Context(), x.c, caller, tenant); err != nil {
+		return err
+	}
+	return x.admitCaller(caller)
+}
+
+// readBody reads a body whole, since what it says decides whether it may be sent. The
+// caller's rate is spent before: reading costs memory. A body that is too large by its own
+// word is refused before it is asked for.
+func (x *exchange) readBody(caller *tenancy.Caller, limit int64) ([]byte, error) {
+	r := x.r
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
@@ -377,19 +404,20 @@ func readBody(r *http.Request, limit int64) ([]byte, error) {
 	if _, err := namedInBody(nil, r.Header); err != nil {
 		return nil, err // its coding or charset already is one that is not read
 	}
+	if err := x.admitCaller(caller); err != nil {
+		return nil, err
+	}
 	src := io.Reader(r.Body)
 	if limit > 0 {
 		src = io.LimitReader(r.Body, limit+1)
 	}
-	var body []byte
-	var err error
-	if r.ContentLength > 0 {
-		body = make([]byte, r.ContentLength)
-		_, err = io.ReadFull(src, body)
-	} else {
-		body, err = io.ReadAll(src)
-	}
+	body, err := x.memory.ReadAll(src, r.ContentLength)
+	var own *problem.Problem
 	switch {
+	case errors.As(err, &own):
+		return nil, err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, problem.Slow().Because(err)
 	case err != nil && errors.Is(err, r.Context().Err()):
 		return nil, problem.BadRequest("The request's body ended early.").Because(err)
 	case err != nil:

@@ -119,11 +119,11 @@ func (b *bundle) url(path string) string {
 // round makes the request to all providers, once the caller was admitted.
 func (b *bundle) round(caller *tenancy.Caller, providers []inbox.Provider) (*inbox.Round, error) {
 	c := b.x.c
-	if err := b.x.e.o.Admit(b.x.r.Context(), c, caller, b.tenant); err != nil {
+	if err := b.x.admit(caller, b.tenant); err != nil {
 		return nil, err
 	}
 	b.header = sharedHeader(b.x.r)
-	return &inbox.Round{ID: c.ID, Providers: providers, Asker: b, Pace: c.Pace}, nil
+	return &inbox.Round{ID: c.ID, Providers: providers, Asker: b, Pace: c.Pace, Memory: &b.x.memory}, nil
 }
 
 // providers are those that there are. If they were only to be shown, that is done, and
@@ -176,7 +176,7 @@ func (b *bundle) change(caller *tenancy.Caller) error {
 	if err != nil || shown {
 		return err
 	}
-	body, err := readBody(b.x.r, inbox.MaxChanges)
+	body, err := b.x.readBody(caller, inbox.MaxChanges)
 	if err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func (b *bundle) change(caller *tenancy.Caller) error {
 	if _, err := b.x.e.o.Resolver.Resolve(caller, &in.Route.Tenancy, b.x.c.Action, b.x.c.Method, claim); err != nil {
 		return err
 	}
-	changes, err := inbox.ParseChanges(body, b.x.r.Header["Content-Type"], providers)
+	changes, err := inbox.ParseChanges(body, b.x.r.Header["Content-Type"], providers, &b.x.memory)
 	if err != nil {
 		return err
 	}
@@ -313,7 +313,7 @@ func (b *bundle) call(q *inbox.Request, header http.Header, path string) *call.C
 	c.ID, c.Parent, c.Start = call.NewID(), from.ID, time.Now()
 	c.TraceParent, c.TraceState = from.TraceParent, from.TraceState
 	c.Source, c.Listener, c.Caller, c.Actor, c.Purpose = from.Source, from.Listener, from.Caller, from.Actor, from.Purpose
-	c.Batch, c.Pace = from.Batch, from.Pace
+	c.Batch, c.Pace, c.Memory = from.Batch, from.Pace, from.Memory
 	c.Method, c.Host, c.Path, c.Protocol, c.Header = q.Method, from.Host, path, from.Protocol, header
 	c.Route, c.Provider, c.Action = b.x.e.o.Inbox.Route.Tenancy.Name, q.Provider, from.Action
 	c.Enterprise, c.Own, c.Claimed, c.Client, c.Represented = from.Enterprise, from.Own, from.Claimed, from.Client, from.Represented

@@ -58,6 +58,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, kind := range []string{"enterprise", "caller", "upstream"} {
 		p.count(rateRefusals, s.RateRefusals[kind], kind)
 	}
+	p.gauge(heldBytes, float64(s.Held.Held))
+	p.gauge(heldLimit, float64(s.Held.Limit))
+	p.count(heldRefused, s.Held.Refused)
 	for i := range s.Upstreams {
 		p.upstream(&s.Upstreams[i])
 	}

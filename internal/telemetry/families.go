@@ -62,6 +62,10 @@ var (
 	refusedInARow      = define(gauge, "enterprises_refused_in_a_row", "Enterprises that a Document Provider has refused since it last served any, by provider; for other upstreams, as none, the most of one of them. Many are about the office rather than their mandates.", "provider")
 	listenerExpiry     = define(gauge, "listener_certificate_expiry_timestamp_seconds", "When the certificate of a listener expires. Absent for a listener without TLS.", "listener")
 
+	heldBytes   = define(gauge, "held_bytes", "Bytes that are held in memory for callers: bodies read whole, merged inbox pages, answers kept back.")
+	heldLimit   = define(gauge, "held_bytes_limit", "Most bytes that may be held in memory for callers (server.limits.maxHeldBytes).")
+	heldRefused = define(counter, "held_bytes_refusals_total", "Times that something could not be held in memory for a caller. A body or an inbox page then gets 503; an answer passes without being kept.")
+
 	circuitState       = define(gauge, "upstream_circuit_state", "1 for the state that the upstream's circuit is in, 0 for the others.", "upstream", "state")
 	circuitOpened      = define(counter, "upstream_circuit_opened_total", "Times that the upstream's circuit opened.", "upstream")
 	upstreamFlight     = define(gauge, "upstream_requests_in_flight", "Calls that the upstream's bulkhead holds.", "upstream")
@@ -121,6 +125,7 @@ func families() []*family {
 		requests, requestDuration, requestPhase, inFlight, received, sent, tries, cuts, problems, overload, rateRefusals,
 		providerRequests, providerHeader, partRequests,
 		ready, health, reloadSuccessful, reloadTimestamp, configuration, build, enterprises, enterprisesRefused, refusedInARow, listenerExpiry,
+		heldBytes, heldLimit, heldRefused,
 		circuitState, circuitOpened, upstreamFlight, upstreamQueue, upstreamOldest, upstreamUnanswered, retries, retriesDenied, refusals, connections,
 		tokenRequests, tokenForced, tokenFailing, tokenExpiry, certificateExpiry, clockDifference, keyPending,
 		listTimestamp, listFailing, providers,

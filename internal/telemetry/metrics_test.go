@@ -16,6 +16,7 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/wire"
 )
 
@@ -25,6 +26,7 @@ func everything() Snapshot {
 	return Snapshot{
 		Ready: true, Health: "DEGRADED", InFlight: 3, ConfigHash: "ab12", Environment: "test", ConfigSince: at, ConfigRejected: true,
 		Listed: 40_000, Suspended: 2, RefusedEnterprises: map[string]int{"nsso": 3}, RefusedInARow: map[string]int{"nsso": 2}, ListenerExpiry: map[string]time.Time{"services": at}, RateRefusals: map[string]uint64{"enterprise": 4, "caller": 5, "upstream": 6},
+		Held:      memory.State{Held: 21, Limit: 22, Refused: 23},
 		Upstreams: []UpstreamSnapshot{{Name: "provider nsso", Circuit: "open", Opened: 2, InFlight: 1, Queued: 7, OldestWait: 42 * time.Second, Unanswered: 50 * time.Second, Retries: 8, RetriesDenied: 9, RefusedOpen: 10, RefusedFull: 11, RefusedRate: 12, Connections: wire.Counts{Opened: 13, Surplus: 14, Ended: 15, Resent: 16, Foreign: 17}}},
 		Clients: []ClientSnapshot{{
 			Name: "payroll", ClockKnown: true, ClockAhead: -90 * time.Second, CertificateExpiry: at, PendingExpiry: at.Add(time.Hour), Pending: true,

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"time"
 
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/wire"
 )
 
@@ -32,6 +33,9 @@ type Snapshot struct {
 	ListenerExpiry map[string]time.Time
 	// RateRefusals counts by whose rate it was: enterprise, caller, upstream.
 	RateRefusals map[string]uint64
+
+	// Held is what is held in memory for callers.
+	Held memory.State
 
 	// Upstreams have names of their own.
 	Upstreams []UpstreamSnapshot

@@ -1,0 +1,50 @@
+// Package descriptors keeps a few file descriptors free. A process that has used up all of
+// them can open no file and accept nobody, its administrators neither, just when they have to
+// see why. So callers and upstreams get none of the last ones: those are for files and for the
+// admin listener.
+package descriptors
+
+import (
+	"math"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// reserve is how many are kept free: for the admin listener's callers, and for the files that
+// are read and written meanwhile.
+const reserve = 32
+
+// limits are how many descriptors the process may have, and how many of them are kept free.
+func limits() (all, kept uint64) {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return math.MaxInt, 0
+	}
+	all = min(limit.Cur, math.MaxInt)
+	return all, min(reserve, all/4)
+}
+
+// ForCallers is how many connections of callers leave as many descriptors for the upstreams,
+// and some for what is open all the time: logs, evidence, Redis, the listeners.
+func ForCallers() int {
+	all, kept := limits()
+	return int((all - 2*kept) / 2)
+}
+
+// Last tells that the descriptor of a connection that was just opened is one of the last of
+// the process (RLIMIT_NOFILE). The kernel always gives the lowest one that is free, so all
+// below it are in use. What is no connection of the system's has none.
+func Last(nc any) (last bool) {
+	c, ok := nc.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	all, kept := limits()
+	_ = raw.Control(func(fd uintptr) { last = uint64(fd) >= all-kept }) // a closed one has none
+	return last
+}

@@ -1,0 +1,223 @@
+package listen
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+)
+
+// dialFrom connects from an address of the machine's own, as another one would.
+func (f *front) dialFrom(source string) *caller {
+	f.t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
+	conn, err := d.Dial("tcp", f.addr)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return f.caller(conn)
+}
+
+func (f *front) places() (open, aside int) {
+	f.slots.mu.Lock()
+	defer f.slots.mu.Unlock()
+	return len(f.slots.open), f.slots.aside
+}
+
+func TestIdleConnectionsMakeRoomForNewOnes(t *testing.T) {
+	const places = 8
+	for name, begin := range map[string]func(*caller){
+		"that have sent nothing": func(*caller) {},
+		"within a header":        func(c *caller) { c.send("GET / HTTP/1.1\r\nHost: loc") },
+		"between requests":       func(c *caller) { c.ask(get) },
+		"of HTTP/2": func(c *caller) {
+			c.send(http2.ClientPreface)
+			_ = http2.NewFramer(c.conn, nil).WriteSettings()
+			if _, err := http2.NewFramer(nil, c.r).ReadFrame(); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"whose refused body is thrown away": func(c *caller) {
+			c.ask("POST /refused HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, another := range []string{"127.0.0.1", "127.0.0.2"} {
+				f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == "/refused" {
+						w.WriteHeader(403)
+						return
+					}
+					echo(w, r)
+				}, func(l *Limits) { l.MaxConnections = places })
+				idle := make([]*caller, 0, 3*places)
+				for range 3 * places { // those in front make room for those behind, too
+					c := f.dial()
+					begin(c)
+					idle = append(idle, c)
+				}
+				for range places {
+					if a := f.dialFrom(another).ask(get); a.StatusCode != 200 {
+						t.Errorf("%s", a.Status)
+					}
+				}
+				idle[0].closesSoon()
+				if open, _ := f.places(); open > places {
+					t.Errorf("%d connections are open", open)
+				}
+			}
+		})
+	}
+}
+
+func TestOneSourceLeavesPlacesToOthers(t *testing.T) {
+	const places = 16
+	release, under := make(chan struct{}), make(chan struct{}, 10*places)
+	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/long" {
+			under <- struct{}{}
+			<-release
+		}
+		echo(w, r)
+	}, func(l *Limits) { l.MaxConnections = places })
+	const long = "GET /long HTTP/1.1\r\nHost: a\r\n\r\n"
+	var many []*caller
+	for range 2 * places {
+		c := f.dialFrom("127.0.0.2")
+		c.send(long)
+		many = append(many, c)
+	}
+	for range places - places/8 {
+		<-under
+	}
+	eventually(t, "the others to wait aside", func() bool { _, aside := f.places(); return aside == 2*places-(places-places/8) })
+	for range 5 * places {
+		c := f.dialFrom("127.0.0.1")
+		c.ask(get)
+		_ = c.conn.Close()
+	}
+	c := f.dialFrom("127.0.0.1")
+	for range 3 * mostAside { // a flood of the first source
+		if conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}}).Dial("tcp", f.addr); err == nil {
+			defer conn.Close()
+		}
+	}
+	c.ask(get)
+	f.dialFrom("127.0.0.1").ask(get)
+	close(release)
+	for _, c := range many { // nothing that was accepted is lost
+		if a := c.read("GET"); a.StatusCode != 200 {
+			t.Errorf("%s", a.Status)
+		}
+	}
+}
+
+func TestALowerLimitIsReachedAndAHigherOneIsUsed(t *testing.T) {
+	f := newFront(t, echo)
+	l := limits
+	both := []Listener{{Name: "a", Address: "127.0.0.1:0"}, {Name: "b", Address: "127.0.0.1:0"}}
+	for _, l.MaxConnections = range []int{5, 2, 0, 3} {
+		if err := f.Listen(both, l); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 10 {
+			f.addr = f.Addrs()[i%2].String()
+			f.dial().ask(get)
+		}
+		if open, _ := f.places(); l.MaxConnections > 0 && open > l.MaxConnections {
+			t.Errorf("%d of %d connections are open", open, l.MaxConnections)
+		}
+	}
+}
+
+// The kernel's limit holds for the whole process, so that it is tried in one of its own.
+func TestTheAdminListenerAnswersWhenDescriptorsAreUsedUp(t *testing.T) {
+	if os.Getenv("LISTEN_FEW_DESCRIPTORS") != "" {
+		serveWithFewDescriptors(t)
+		return
+	}
+	child := exec.Command("sh", "-c", `ulimit -n 100 && exec "$0" -test.run="^`+t.Name()+`$"`, os.Args[0])
+	child.Env = append(os.Environ(), "LISTEN_FEW_DESCRIPTORS=1")
+	child.Stderr = os.Stderr
+	in, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = in.Close()
+		if err := child.Wait(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var internal, admin string
+	if _, err := fmt.Fscan(out, &internal, &admin); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, out) }()
+	to := func(address, source string) *caller { f := &front{t: t, addr: address}; return f.dialFrom(source) }
+
+	if a := to(admin, "127.0.0.1").ask(get); a.body != "well" {
+		t.Errorf("before: %q", a.body)
+	}
+	for range 300 {
+		to(internal, "127.0.0.2").send("GET / HTTP/1.1\r\nHost")
+	}
+	// Each of its callers takes two descriptors, as those do for whom an upstream is called.
+	for range 60 {
+		to(internal, "127.0.0.3").send("GET /two HTTP/1.1\r\nHost: a\r\n\r\n")
+	}
+	for range 10 {
+		if a := to(admin, "127.0.0.1").ask(get); a.StatusCode != 200 || a.body != "short" {
+			t.Errorf("%s %q", a.Status, a.body)
+		}
+	}
+	if a := to(internal, "127.0.0.1").ask(get); a.StatusCode != 200 {
+		t.Errorf("%s", a.Status)
+	}
+}
+
+func serveWithFewDescriptors(t *testing.T) {
+	release := make(chan struct{})
+	internal := newFront(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/two" {
+			if conn, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
+				defer conn.Close()
+			}
+			<-release
+		}
+	})
+	internal.Server = New(Options{Handler: internal.o.Handler, NewID: internal.o.NewID, Log: internal.o.Log, Reserve: true})
+	internal.listen(nil, func(l *Limits) { l.MaxConnections = 10_000 })
+	admin := listening(t, func(w http.ResponseWriter, _ *http.Request) {
+		file, err := os.Open(os.DevNull) // as it reads its token
+		if err != nil {
+			w.WriteHeader(500)
+			return
+		}
+		_ = file.Close()
+		if internal.Short() {
+			_, _ = io.WriteString(w, "short")
+		} else {
+			_, _ = io.WriteString(w, "well")
+		}
+	})
+	fmt.Println(internal.addr, admin.addr)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	close(release)
+	if log := internal.log.String(); strings.Contains(log, "panicked") {
+		t.Error(log)
+	}
+}
