@@ -17,6 +17,7 @@ import (
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/operate/maintenance"
+	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/replicas"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/wire"
@@ -64,6 +65,7 @@ type stacked struct {
 	stack      call.Sender
 	transport  *egress.Transport
 	protection *resilience.Upstream
+	waiting    proxy.Waiting
 	// users are the generations that have it.
 	users map[*generation]bool
 }
@@ -124,12 +126,12 @@ func (p *pool) status() []operate.Upstream {
 	defer p.mu.Unlock()
 	list := make([]operate.Upstream, 0, len(p.stacks))
 	for key, s := range p.stacks {
-		now := s.protection.State()
+		now, waiting := s.protection.State(), s.waiting.State()
 		list = append(list, operate.Upstream{
 			Name: key.options.name, Base: key.options.base, Circuit: string(now.Circuit), OpenUntil: now.Until, UntriedSince: now.UntriedSince, SuspectedUntil: now.SuspectedUntil, Opened: now.Opened,
 			InFlight: now.InFlight, Queued: now.Queued, Retries: now.Retries, RetriesDenied: now.RetriesDenied,
 			RefusedOpen: now.RefusedOpen, RefusedFull: now.RefusedFull, RefusedRate: now.RefusedRate,
-			Connections: s.transport.Counts(),
+			Connections: s.transport.Counts(), Waiting: waiting.Calls, WaitingSince: waiting.Oldest, UnansweredSince: waiting.Unanswered,
 		})
 	}
 	slices.SortFunc(list, func(a, b operate.Upstream) int {

@@ -50,7 +50,10 @@ func attention(v *operate.View, h admin.Health) []Attention {
 		note(severityDegraded, part, d.Reason)
 	}
 	answering := make(map[string]bool)
-	refusedBy := v.Activity.RefusedBy()
+	refusedBy := make(map[string]int)
+	for _, standing := range v.Activity.Standings() {
+		refusedBy[standing.Provider] += standing.InARow
+	}
 	v.Activity.Minutes(func(l activity.Lately) {
 		part := "route " + cmp.Or(l.Route, "none")
 		if l.Provider != "" {
