@@ -119,6 +119,7 @@ func TestAnAnswerThatSurplusPushedBackReachesNoOtherParty(t *testing.T) {
 			if _, text, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, nil); text != "A, 1" || err != nil {
 				t.Fatalf("%q, %v", text, err)
 			}
+			unused(poolOf(t, tr, link), settle)
 		}
 		rested(t, tr, link)
 		if _, text, err := ask(t, tr, Options{Party: "B"}, "GET", link, nil, nil); text != "B, 1" || err != nil {
@@ -163,6 +164,7 @@ func TestAConnectionIsNotUsedBeyondItsAge(t *testing.T) {
 		opened uint64
 	}{{time.Minute, 1}, {time.Minute + time.Second, 2}, {2*time.Minute + time.Second, 2}, {2*time.Minute + 2*time.Second, 3}} {
 		passed.Store(int64(c.at))
+		unused(p, settle)
 		if _, body, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, nil); body != "fine" || err != nil {
 			t.Fatalf("%q, %v", body, err)
 		}
@@ -212,6 +214,7 @@ func TestATicketOnAnUnusedConnectionIsTakenIn(t *testing.T) {
 	c.party = "A"
 	p.put(c)
 	for range 2 {
+		unused(p, settle)
 		if _, body, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, nil); body != "fine" || err != nil {
 			t.Fatalf("%q, %v", body, err)
 		}
@@ -250,8 +253,9 @@ func TestCountsSayWhatBecameOfConnections(t *testing.T) {
 			if _, _, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, http.Header{"BelGov-Trace-Id": {earlier}}); err != nil {
 				t.Fatal(err)
 			}
+			p := poolOf(t, tr, link)
+			unused(p, settle)
 			if c.want.Ended > 0 {
-				p := poolOf(t, tr, link)
 				for p.idle[0].look() != ended {
 					time.Sleep(time.Millisecond) // until it has come through the loopback
 				}
@@ -295,6 +299,7 @@ func TestTrailersAndRangesComeThrough(t *testing.T) {
 		if want := (http.Header{"X-Sum": {"7"}, "X-Late": {"8"}}); string(text) != "fine" || err != nil || !reflect.DeepEqual(a.Trailer, want) {
 			t.Errorf("%q, %v, trailer %v", text, err, a.Trailer)
 		}
+		unused(poolOf(t, tr, link), settle)
 		r.Header.Set("Range", "bytes=2-3")
 		if a, err = tr.Do(t.Context(), r, Options{}); err != nil {
 			t.Fatal(err)
