@@ -235,7 +235,6 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 		g.o.Log.Info("stopped")
 	}()
 	g.background.start(g.current.Load())
-	g.background.wg.Go(func() { g.pool.cache.Run(g.background.ctx) })
 	g.background.wg.Go(func() { g.pool.switches.Follow(g.background.ctx) })
 	g.background.wg.Go(func() { g.followKeys(g.background.ctx) })
 	g.background.wg.Go(func() { g.becomeReady(g.background.ctx) })

@@ -24,7 +24,7 @@ import (
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/operate/maintenance"
-	"ebox-gateway/internal/replicas"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/tenancy"
@@ -44,7 +44,7 @@ type View struct {
 	Tokens    *authn.Tokens
 	Directory *directory.Directory
 	Egress    *egress.Egress
-	Redis     *replicas.Redis // nil if there is none
+	Redis     *redisstore.Store // nil if there is none
 	Callers   *tenancy.Callers
 	Resolver  server.Resolver
 	// Routes are in the order of Config.Routes.
@@ -109,12 +109,9 @@ type Upstream struct {
 	// UntriedSince is since when a half-open circuit has seen no failure, once that is
 	// longer than its window: the next calls find out.
 	UntriedSince time.Time `json:"untriedSince,omitzero"`
-	// SuspectedUntil is until when a few failures open the circuit, since another
-	// replica's has opened.
-	SuspectedUntil time.Time `json:"suspectedUntil,omitzero"`
-	Opened         uint64    `json:"opened"`
-	InFlight       int       `json:"inFlight"`
-	Queued         int       `json:"queued"`
+	Opened       uint64    `json:"opened"`
+	InFlight     int       `json:"inFlight"`
+	Queued       int       `json:"queued"`
 	// Waiting are the calls that wait for the upstream's header, large uploads aside, and
 	// WaitingSince since when the oldest of them does. UnansweredSince is since when there
 	// were calls and no answer, with those that timed out or gave up.

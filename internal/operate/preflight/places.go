@@ -15,7 +15,7 @@ import (
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
-	"ebox-gateway/internal/replicas"
+	"ebox-gateway/internal/redisstore"
 )
 
 // checkPlaces looks whether the files that the gateway opens at its start can be there:
@@ -143,7 +143,7 @@ func checkEncryption(c config.Redis) (checks []Check) {
 		if i == 0 {
 			check.Detail = "AES-256, writes and reads"
 		}
-		if _, err := replicas.LoadKey(k.ID, k.File); err != nil {
+		if _, err := redisstore.LoadKey(k.ID, k.File); err != nil {
 			check.OK, check.Detail = false, err.Error()
 		}
 		checks = append(checks, check)
@@ -152,7 +152,7 @@ func checkEncryption(c config.Redis) (checks []Check) {
 }
 
 // checkRedis asks Redis, which the gateway can do without: trouble is a warning.
-func checkRedis(ctx context.Context, r *replicas.Redis) Check {
+func checkRedis(ctx context.Context, r *redisstore.Store) Check {
 	took, err := r.Check(ctx)
 	c := Check{Part: "redis", OK: true, Detail: fmt.Sprintf("can be read, written and subscribed to, in %s", took.Round(100*time.Microsecond))}
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/operate/maintenance"
-	"ebox-gateway/internal/replicas"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/resilience"
 )
 
@@ -73,7 +73,7 @@ func causes(v *operate.View) (list []Attention) {
 		}
 	}
 	if r := v.Redis; r != nil {
-		if s := r.Status(); s.State != replicas.StateUp {
+		if s := r.Status(); s.State != redisstore.StateUp {
 			add(severityDegraded, "redis", "the gateway goes on without Redis where it has to: "+s.Reason, "Nothing here: mend Redis, and all of it comes back by itself.", "eboxredisaway")
 		}
 	}

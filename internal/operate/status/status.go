@@ -15,7 +15,7 @@ import (
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/operate/maintenance"
-	"ebox-gateway/internal/replicas"
+	"ebox-gateway/internal/redisstore"
 )
 
 // Status is what /status shows. Members are added over time and never renamed.
@@ -56,7 +56,7 @@ type Status struct {
 	// Upstreams are those that were called, each with its protection.
 	Upstreams []operate.Upstream `json:"upstreams"`
 	// Redis is how the store that replicas share is doing; nil if there is none.
-	Redis *replicas.Status `json:"redis,omitempty"`
+	Redis *redisstore.Status `json:"redis,omitempty"`
 	// Cache is how the kept answers stand, of all routes.
 	Cache cache.Stats `json:"cache"`
 	// Evidence is how the evidence stands; nil if none is kept.
