@@ -48,7 +48,7 @@ export function state(view) {
       view.status.attention.map((a) => h('li', {},
         badge(tones[a.severity] ?? 'none', words[a.severity] ?? a.severity),
         h('div', {}, h('strong', {}, a.part), ' ', h('span', {}, a.text),
-          (a.remedy || a.runbook) && h('p', { class: 'remedy' }, a.remedy, a.remedy && ' ', a.runbook && h('a', { href: a.runbook }, 'What to do'))))),
+          (a.remedy || a.runbook) && h('p', { class: 'remedy' }, a.remedy, a.remedy && ' ', a.runbook && h('a', { href: a.runbook }, 'What to do')))))),
   ];
 }
 
