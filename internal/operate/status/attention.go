@@ -1,4 +1,4 @@
-package gateway
+package status
 
 import (
 	"cmp"
@@ -9,6 +9,8 @@ import (
 	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/admin"
 	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/operate"
+	"ebox-gateway/internal/operate/maintenance"
 )
 
 // Attention is one thing that somebody should know, in the order in which they should
@@ -35,29 +37,28 @@ var severities = map[string]int{severityDown: 0, severityFailing: 1, severityDeg
 // attention lists what is not as it should be. Health decides by how things stand,
 // so that it is well again in the moment in which they are; what is listed besides
 // looks back at the last minute, and is no reason for a monitor to act.
-func (g *Gateway) attention(h admin.Health) []Attention {
+func attention(v *operate.View, h admin.Health) []Attention {
 	list := []Attention{}
 	note := func(severity, part, text string) { list = append(list, Attention{severity, part, text}) }
 	if h.Status == admin.Down {
 		note(severityDown, "gateway", h.Reason)
 	}
-	if reason := g.ready(); reason != "" && h.Status != admin.Down {
+	if reason := NotReady(v); reason != "" && h.Status != admin.Down {
 		note(severityDegraded, "gateway", "it is not ready: "+reason)
 	}
 	for part, d := range h.Details {
 		note(severityDegraded, part, d.Reason)
 	}
-	now := g.current.Load()
 	answering := make(map[string]bool)
 	refusedBy := make(map[string]int)
-	for _, standing := range g.activity.Standings() {
+	for _, standing := range v.Activity.Standings() {
 		refusedBy[standing.Provider] += standing.InARow
 	}
-	g.activity.Minutes(func(l activity.Lately) {
+	v.Activity.Minutes(func(l activity.Lately) {
 		part := "route " + cmp.Or(l.Route, "none")
 		if l.Provider != "" {
 			part = "provider " + l.Provider
-			if p, ok := now.directory.Lookup(l.Provider); ok && now.providerStatus(p, g.o.Now()).State == string(directory.Maintenance) {
+			if p, ok := v.Directory.Lookup(l.Provider); ok && providerStatus(v, p, v.Now()).State == string(directory.Maintenance) {
 				return // refused, as it is meant to be
 			}
 			answering[part] = answering[part] || l.Now.Requests > 0
@@ -73,7 +74,7 @@ func (g *Gateway) attention(h admin.Health) []Attention {
 			note(severity, part, text)
 		}
 	})
-	for _, u := range g.pool.status() {
+	for _, u := range v.Upstreams() {
 		// Callers that wait are in no figure until they were answered or gave up.
 		if u.InFlight >= 3 && !answering[u.Name] {
 			note(severityNotice, u.Name, fmt.Sprintf("%d calls wait, and none has ended in the last ten seconds", u.InFlight))
@@ -82,24 +83,22 @@ func (g *Gateway) attention(h admin.Health) []Attention {
 			note(severityNotice, u.Name, "it had been failing, and too few have called since "+u.UntriedSince.UTC().Format("2006-01-02 15:04:05 MST")+" to know whether it still does: the next calls find out")
 		}
 	}
-	for _, m := range g.pool.switches.list() {
+	for _, m := range v.Switches.List() {
 		if !m.Gateway { // health says that
-			note(severityNotice, "provider "+m.Provider, sentence(m))
+			note(severityNotice, "provider "+m.Provider, maintenance.Sentence(m))
 		}
 	}
-	for _, p := range now.directory.List() {
-		if end, ok := p.MaintenanceEnd(g.o.Now()); ok && p.State(g.o.Now()) == directory.Maintenance {
+	for _, p := range v.Directory.List() {
+		if end, ok := p.MaintenanceEnd(v.Now()); ok && p.State(v.Now()) == directory.Maintenance {
 			note(severityNotice, "provider "+p.ID, "in announced maintenance until "+end.UTC().Format("2006-01-02 15:04 MST"))
 		}
 	}
-	if certificates := g.listenerCertificates.Load(); certificates != nil {
-		for listener, end := range *certificates {
-			if severity, text := expiring(end, g.o.Now()); text != "" {
-				note(severity, "listener "+listener, text)
-			}
+	for listener, end := range v.ListenerExpiry {
+		if severity, text := expiring(end, v.Now()); text != "" {
+			note(severity, "listener "+listener, text)
 		}
 	}
-	if n := g.activity.RefusedTotal(); n == 1 {
+	if n := v.Activity.RefusedTotal(); n == 1 {
 		note(severityNotice, "enterprises", "one enterprise is refused upstream")
 	} else if n > 1 {
 		note(severityNotice, "enterprises", fmt.Sprintf("%d times an enterprise is refused by a route or provider upstream", n))

@@ -1,4 +1,6 @@
-package gateway
+// Package status says how a gateway stands with everything around it: for monitors in a word,
+// for people in sentences, for programs in numbers.
+package status
 
 import (
 	"fmt"
@@ -11,9 +13,10 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/operate"
+	"ebox-gateway/internal/operate/maintenance"
 	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/resilience"
-	"ebox-gateway/internal/wire"
 )
 
 // Status is what /status shows. Members are added over time and never renamed.
@@ -35,7 +38,7 @@ type Status struct {
 		Since time.Time `json:"since"`
 		Files []string  `json:"files"`
 		// Rejected is the last one that was not taken, if it came after.
-		Rejected *RejectedStatus `json:"rejected,omitempty"`
+		Rejected *operate.Rejected `json:"rejected,omitempty"`
 	} `json:"configuration"`
 	Listeners struct {
 		Internal []string `json:"internal"`
@@ -52,7 +55,7 @@ type Status struct {
 	Directory DirectoryStatus      `json:"directory"`
 	Routes    []RouteStatus        `json:"routes"`
 	// Upstreams are those that were called, each with its protection.
-	Upstreams []UpstreamStatus `json:"upstreams"`
+	Upstreams []operate.Upstream `json:"upstreams"`
 	// Redis is how the store that replicas share is doing; nil if there is none.
 	Redis *redisstore.Status `json:"redis,omitempty"`
 	// Cache is how the kept answers stand, of all routes.
@@ -61,41 +64,6 @@ type Status struct {
 	Evidence *audit.Status `json:"evidence,omitempty"`
 	// Refused are the enterprises that an upstream refuses, the latest hundred.
 	Refused activity.RefusedList `json:"refused"`
-}
-
-// UpstreamStatus is one upstream and how its circuit, bulkhead and retries stand.
-// The counts only grow.
-type UpstreamStatus struct {
-	Name      string    `json:"name"`
-	Base      string    `json:"baseUrl"`
-	Circuit   string    `json:"circuit"`
-	OpenUntil time.Time `json:"openUntil,omitzero"`
-	// UntriedSince is since when a half-open circuit has seen no failure, once that is
-	// longer than its window: the next calls find out.
-	UntriedSince time.Time `json:"untriedSince,omitzero"`
-	Opened       uint64    `json:"opened"`
-	InFlight     int       `json:"inFlight"`
-	Queued       int       `json:"queued"`
-	// Waiting are the calls that wait for the upstream's header, large uploads aside, and
-	// WaitingSince since when the oldest of them does. UnansweredSince is since when there
-	// were calls and no answer, with those that timed out or gave up.
-	Waiting         int       `json:"waiting"`
-	WaitingSince    time.Time `json:"waitingSince,omitzero"`
-	UnansweredSince time.Time `json:"unansweredSince,omitzero"`
-	Retries         uint64    `json:"retries"`
-	RetriesDenied   uint64    `json:"retriesDenied"`
-	RefusedOpen     uint64    `json:"refusedOpen"`
-	RefusedFull     uint64    `json:"refusedFull"`
-	RefusedRate     uint64    `json:"refusedRate"`
-	// Connections are shown by metrics alone.
-	Connections wire.Counts `json:"-"`
-}
-
-// RejectedStatus is a configuration that was not taken.
-type RejectedStatus struct {
-	At     time.Time `json:"at"`
-	Hash   string    `json:"hash,omitempty"`
-	Errors []string  `json:"errors"`
 }
 
 // DirectoryStatus is how the list of Document Providers stands.
@@ -144,68 +112,63 @@ type RouteStatus struct {
 	Providers bool `json:"providers,omitempty"`
 }
 
-// Status gathers how the gateway stands with everything around it.
-func (g *Gateway) Status() Status {
-	now := g.current.Load()
-	health := g.health()
+// Of gathers how the gateway stands with everything around it.
+func Of(v *operate.View) Status {
+	health := Health(v)
 	s := Status{
-		Version: g.o.Version, Environment: string(now.cfg.Environment), StartedAt: g.started.UTC(), Now: g.o.Now().UTC(),
-		Health: health.Status, Ready: g.ready() == "", Attention: g.attention(health), Maintenance: g.pool.switches.list(),
-		Clients: now.tokens.Status(), Directory: now.directoryStatus(), Refused: g.activity.Refused(shownRefused),
+		Version: v.Version, Environment: string(v.Config.Environment), StartedAt: v.Started.UTC(), Now: v.Now().UTC(),
+		Health: health.Status, Ready: NotReady(v) == "", Attention: attention(v, health), Maintenance: v.Switches.List(),
+		Clients: v.Tokens.Status(), Directory: directoryStatus(v), Refused: v.Activity.Refused(shownRefused),
+		Upstreams: v.Upstreams(), Cache: v.Cache.Stats(), Evidence: v.Evidence,
 	}
-	s.Configuration.Hash, s.Configuration.Since, s.Configuration.Files = now.cfg.Hash(), now.since, now.cfg.Files()
-	t := now.cfg.Tenancy
-	s.Tenancy.Mode, s.Tenancy.Enterprises, s.Tenancy.Callers = string(t.Mode), len(t.Enterprises), len(now.cfg.Callers)
-	s.Tenancy.Suspended = now.suspendedCount()
-	if r := g.rejected.Load(); r != nil {
-		s.Configuration.Rejected = &RejectedStatus{At: r.at, Hash: r.hash, Errors: r.errors}
-	}
-	for _, a := range g.Addrs() {
+	s.Configuration.Hash, s.Configuration.Since, s.Configuration.Files = v.Config.Hash(), v.Since, v.Config.Files()
+	s.Configuration.Rejected = v.Rejected
+	t := v.Config.Tenancy
+	s.Tenancy.Mode, s.Tenancy.Enterprises, s.Tenancy.Callers = string(t.Mode), len(t.Enterprises), len(v.Config.Callers)
+	s.Tenancy.Suspended = v.Suspended
+	for _, a := range v.Internal {
 		s.Listeners.Internal = append(s.Listeners.Internal, a.String())
 	}
-	for _, a := range g.AdminAddrs() {
+	for _, a := range v.Admin {
 		s.Listeners.Admin = append(s.Listeners.Admin, a.String())
 	}
-	for _, r := range now.cfg.Routes {
+	for _, r := range v.Config.Routes {
 		route := RouteStatus{Name: r.Name, Path: r.Path, Methods: r.Methods, Upstream: "the provider named in the path", Providers: r.Registry}
 		if r.Upstream != nil {
 			route.Upstream = r.Upstream.String()
 		}
 		s.Routes = append(s.Routes, route)
 	}
-	s.Upstreams = g.pool.status()
-	s.Cache = g.pool.cache.Stats()
-	s.Evidence = g.pool.evidence.status()
-	if r := now.redis.shared; r != nil {
-		shared := r.Status()
+	if v.Redis != nil {
+		shared := v.Redis.Status()
 		s.Redis = &shared
 	}
 	return s
 }
 
-func (g *generation) directoryStatus() DirectoryStatus {
-	d := g.directory.Status()
+func directoryStatus(v *operate.View) DirectoryStatus {
+	d := v.Directory.Status()
 	s := DirectoryStatus{
 		Source: d.Source, AgeSeconds: int64(d.Age / time.Second), LastTry: d.LastTry, LastSuccess: d.LastSuccess,
 		LastError: d.LastError, Problems: d.Problems, Providers: []ProviderStatus{},
 	}
-	now := g.now()
-	for _, p := range g.directory.List() {
-		s.Providers = append(s.Providers, g.providerStatus(p, now))
+	now := v.Now()
+	for _, p := range v.Directory.List() {
+		s.Providers = append(s.Providers, providerStatus(v, p, now))
 	}
 	return s
 }
 
-// unable says why nothing is served. One that has no key can do nothing, and perhaps
+// Unable says why nothing is served. One that has no key can do nothing, and perhaps
 // another one can.
-func (g *Gateway) unable() string {
-	if g.state.Load() != serving {
+func Unable(v *operate.View) string {
+	if v.Stopping {
 		return "the gateway is stopping"
 	}
-	if s := g.pool.evidence.status(); s != nil && s.Refusing {
-		return g.pool.evidence.trouble()
+	if s := v.Evidence; s != nil && s.Refusing {
+		return v.EvidenceTrouble
 	}
-	clients := g.current.Load().tokens.Status()
+	clients := v.Tokens.Status()
 	for _, c := range clients {
 		if c.Key != nil {
 			return ""
@@ -217,22 +180,22 @@ func (g *Gateway) unable() string {
 	return "no OAuth client has a key that can be loaded: " + clients[0].KeyError.Text
 }
 
-// health is UP if everything the gateway needs works, DOWN if nothing does.
-func (g *Gateway) health() admin.Health {
-	if reason := g.unable(); reason != "" {
+// Health is UP if everything the gateway needs works, DOWN if nothing does.
+func Health(v *operate.View) admin.Health {
+	if reason := Unable(v); reason != "" {
 		return admin.Health{Status: admin.Down, Reason: reason}
 	}
-	if m, ok := g.pool.switches.gateway(); ok {
+	if m, ok := v.Switches.Gateway(); ok {
 		// Still ready: a gateway that says until when it is away serves its callers better
 		// than a balancer that has nobody left.
-		return admin.Health{Status: admin.Down, Reason: "the gateway is " + sentence(m)}
+		return admin.Health{Status: admin.Down, Reason: "the gateway is " + maintenance.Sentence(m)}
 	}
-	h := g.current.Load().health()
-	if r := g.rejected.Load(); r != nil {
+	h := healthOfParts(v)
+	if r := v.Rejected; r != nil {
 		h.Status = admin.Degraded
-		h.Details["configuration"] = admin.Health{Status: admin.Degraded, Reason: "a new configuration was not taken: " + firstOf(r.errors)}
+		h.Details["configuration"] = admin.Health{Status: admin.Degraded, Reason: "a new configuration was not taken: " + firstOf(r.Errors)}
 	}
-	if why := g.pool.evidence.trouble(); why != "" {
+	if why := v.EvidenceTrouble; why != "" {
 		h.Status = admin.Degraded
 		h.Details["evidence"] = admin.Health{Status: admin.Degraded, Reason: why}
 	}
@@ -249,13 +212,13 @@ func firstOf(mistakes []string) string {
 	return first
 }
 
-func (g *generation) health() admin.Health {
+func healthOfParts(v *operate.View) admin.Health {
 	h := admin.Health{Status: admin.Up, Details: make(map[string]admin.Health)}
 	degraded := func(part, reason string) {
 		h.Status = admin.Degraded
 		h.Details[part] = admin.Health{Status: admin.Degraded, Reason: reason}
 	}
-	for _, c := range g.tokens.Status() {
+	for _, c := range v.Tokens.Status() {
 		part := "client " + c.Name
 		switch {
 		case c.KeyError != nil && c.Key == nil:
@@ -274,27 +237,27 @@ func (g *generation) health() admin.Health {
 			}
 		}
 	}
-	if d := g.directory.Status(); g.cfg.Registry.URL != nil && d.LastError != "" {
-		if len(g.directory.List()) == 0 {
+	if d := v.Directory.Status(); v.Config.Registry.URL != nil && d.LastError != "" {
+		if len(v.Directory.List()) == 0 {
 			degraded("registry", "there is no list of Document Providers: "+d.LastError)
-		} else if d.Age > 2*g.cfg.Registry.Refresh {
+		} else if d.Age > 2*v.Config.Registry.Refresh {
 			degraded("registry", fmt.Sprintf("the list of Document Providers is %s old: %s", d.Age.Round(time.Second), d.LastError))
 		}
 	}
-	for _, u := range g.pool.status() {
+	for _, u := range v.Upstreams() {
 		// One that nobody has tried for so long says nothing about now: a provider that is
 		// asked once a night would be in trouble all day. It is listed as a notice.
 		if u.Circuit != string(resilience.Closed) && u.UntriedSince.IsZero() {
 			degraded("upstream "+u.Name, "its circuit is "+u.Circuit+": it has been failing")
 		}
 	}
-	if r := g.redis.shared; r != nil {
+	if r := v.Redis; r != nil {
 		if s := r.Status(); s.State != redisstore.StateUp {
 			degraded("redis", "the gateway goes on without Redis where it has to: "+s.Reason)
 		}
 	}
-	for _, p := range g.directory.List() {
-		if p.State(g.now()) == directory.HostNotAllowed {
+	for _, p := range v.Directory.List() {
+		if p.State(v.Now()) == directory.HostNotAllowed {
 			degraded("provider "+p.ID, p.Refusal)
 		}
 	}
@@ -305,10 +268,9 @@ func (g *generation) health() admin.Health {
 const shownRefused = 100
 
 // providerStatus is one provider as /status shows it.
-func (g *generation) providerStatus(p *directory.Provider, now time.Time) ProviderStatus {
+func providerStatus(v *operate.View, p *directory.Provider, now time.Time) ProviderStatus {
 	s := ProviderStatus{
 		ID: p.ID, Name: p.Name, State: string(p.State(now)), APIVersion: p.APIVersion, Contact: p.Contact, Refusal: p.Refusal,
-		Circuit: string(resilience.Closed),
 	}
 	if p.Base != nil {
 		s.Base = p.Base.String()
@@ -318,14 +280,21 @@ func (g *generation) providerStatus(p *directory.Provider, now time.Time) Provid
 			s.Announced = append(s.Announced, Window{w.Start.UTC(), w.End.UTC()})
 		}
 	}
-	if m, ok := g.pool.switches.provider(p.ID); ok {
+	if m, ok := v.Switches.Provider(p.ID); ok {
 		s.State, s.Switched = string(directory.Maintenance), &m
 	}
-	for _, f := range g.federated {
-		state := f.circuit(p.ID)
-		if state.Circuit == resilience.Open || s.Circuit == string(resilience.Closed) {
-			s.Circuit, s.OpenUntil = string(state.Circuit), state.Until
-		}
-	}
+	state := v.Circuit(p.ID)
+	s.Circuit, s.OpenUntil = string(state.Circuit), state.Until
 	return s
+}
+
+// NotReady says why requests should go elsewhere, empty if they need not.
+func NotReady(v *operate.View) string {
+	if reason := Unable(v); reason != "" || v.ReadyBefore {
+		return reason
+	}
+	if v.Missing != "" {
+		return v.Missing
+	}
+	return "the first token and the first list are being fetched"
 }
