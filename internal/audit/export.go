@@ -170,7 +170,9 @@ func exportChain(chain, to string, from, until time.Time, o VerifyOptions) (*Rep
 		}
 	}
 	v := newVerifier(dir, o)
-	v.bundle = &bundleFiles{each: func(name string, content []byte) error { return writeOnce(filepath.Join(dir, name), content) }}
+	v.bundle = &bundleFiles{each: func(name string, content []byte) error {
+		return writeOnce(filepath.Join(dir, name), content)
+	}}
 	err = v.run(o)
 	return &v.report, err
 }

@@ -237,7 +237,8 @@ ess_cert_id_alg = sha256
 	openssl(append([]string{"req", "-x509", "-subj", "/CN=root", "-keyout", "root.key", "-out", "root.pem"}, curve...)...)
 	openssl(append([]string{"req", "-subj", "/CN=tsa", "-keyout", "tsa.key", "-out", "tsa.csr"}, curve...)...)
 	mustWrite(t, filepath.Join(dir, "ext"), []byte("extendedKeyUsage=critical,timeStamping\nkeyUsage=critical,digitalSignature\n"))
-	openssl("x509", "-req", "-in", "tsa.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial", "-extfile", "ext", "-out", "tsa.pem")
+	openssl("x509", "-req", "-in", "tsa.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial",
+		"-extfile", "ext", "-out", "tsa.pem")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		question, err := io.ReadAll(r.Body)
 		if err != nil || r.Header.Get("Content-Type") != "application/timestamp-query" {
@@ -247,7 +248,8 @@ ess_cert_id_alg = sha256
 		if err := os.WriteFile(filepath.Join(dir, "q"), question, 0o600); err != nil {
 			t.Error(err)
 		}
-		openssl("ts", "-reply", "-config", "tsa.cnf", "-queryfile", "q", "-signer", "tsa.pem", "-inkey", "tsa.key", "-out", "r")
+		openssl("ts", "-reply", "-config", "tsa.cnf", "-queryfile", "q",
+			"-signer", "tsa.pem", "-inkey", "tsa.key", "-out", "r")
 		answer, err := os.ReadFile(filepath.Join(dir, "r"))
 		if err != nil {
 			t.Error(err)

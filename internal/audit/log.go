@@ -112,8 +112,9 @@ const (
 	flushAt = 2048
 	// gather is how long the writer waits for more writes before it syncs, if one of the syncs
 	// of the last gatherFor was for several: a sync costs the same for one and for a hundred,
-	// some 300 µs of CPU. A caller that writes alone does not wait.
-	gather    = 2 * time.Millisecond
+	// some 300 µs of CPU, whatever the file is prepared with. A caller that writes
+	// alone does not wait. BenchmarkGrouping has the numbers.
+	gather    = 4 * time.Millisecond
 	gatherFor = 100 * time.Millisecond
 )
 

@@ -105,7 +105,8 @@ func (s *marks) upTo(seq uint64) (*mark, error) {
 			break
 		}
 		if m.seq < s.last {
-			s.find(&m, "this checkpoint is so far out of order that it was not compared: put the lines of this file in order, or give its parts as files of their own")
+			s.find(&m, "this checkpoint is so far out of order that it was not compared: "+
+				"put the lines of this file in order, or give its parts as files of their own")
 			continue
 		}
 		at, _ := slices.BinarySearchFunc(s.ahead, m.seq, func(m mark, seq uint64) int { return cmp.Compare(m.seq, seq) })

@@ -77,7 +77,9 @@ func (l *Log) stamp() {
 			last = now
 			l.totals.stamping.Store(nil)
 			l.Event(Event{Kind: KindTimestamp, Fields: []Field{
-				{"of", strconv.FormatUint(n.seq, 10)}, {"authority", l.o.StampURL}, {"token", base64.StdEncoding.EncodeToString(token)},
+				{"of", strconv.FormatUint(n.seq, 10)},
+				{"authority", l.o.StampURL},
+				{"token", base64.StdEncoding.EncodeToString(token)},
 			}})
 		}
 	}
@@ -99,7 +101,8 @@ func (l *Log) askForStamp(ctx context.Context, n noted) ([]byte, error) {
 	if err != nil {
 		return fail(err)
 	}
-	question, err := timestamp.CreateRequest(strings.NewReader(n.message), &timestamp.RequestOptions{Hash: crypto.SHA256, Certificates: true, Nonce: nonce})
+	question, err := timestamp.CreateRequest(strings.NewReader(n.message),
+		&timestamp.RequestOptions{Hash: crypto.SHA256, Certificates: true, Nonce: nonce})
 	if err != nil {
 		return fail(err)
 	}
@@ -139,7 +142,8 @@ func openStamp(token []byte, n noted, roots *x509.CertPool) (*timestamp.Timestam
 	if err != nil {
 		return nil, errors.New("the answer is no time stamp, or its signature does not verify")
 	}
-	if sum := sha256.Sum256([]byte(n.message)); stamp.HashAlgorithm != crypto.SHA256 || !bytes.Equal(stamp.HashedMessage, sum[:]) {
+	sum := sha256.Sum256([]byte(n.message))
+	if stamp.HashAlgorithm != crypto.SHA256 || !bytes.Equal(stamp.HashedMessage, sum[:]) {
 		return nil, errors.New("the time stamp is that of something else")
 	}
 	signed, err := pkcs7.Parse(stamp.RawToken)
@@ -147,10 +151,13 @@ func openStamp(token []byte, n noted, roots *x509.CertPool) (*timestamp.Timestam
 		err = errors.New("it has not one signature")
 	}
 	if err == nil {
-		err = signed.VerifyWithOpts(x509.VerifyOptions{Roots: rootsFor(roots, signed), CurrentTime: stamp.Time, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageTimeStamping}})
+		err = signed.VerifyWithOpts(x509.VerifyOptions{
+			Roots: rootsFor(roots, signed), CurrentTime: stamp.Time, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageTimeStamping},
+		})
 	}
 	if err != nil {
-		return nil, errors.New("the time stamp does not verify: it was changed, or its certificate leads to none of the authorities")
+		return nil, errors.New("the time stamp does not verify: it was changed, " +
+			"or its certificate leads to none of the authorities")
 	}
 	return stamp, nil
 }
@@ -203,7 +210,8 @@ func (v *verifier) stamp(file string, n int, l *line, text []byte) error {
 		}
 		v.report.Timestamps++
 		if at, err := time.Parse(time.RFC3339Nano, of.time); err == nil && stamp.Time.Sub(at).Abs() > ahead {
-			v.report.Notes = append(v.report.Notes, Finding{file, n, l.seq, fmt.Sprintf("seq %d says %s, and the authority stamped it at %s: the clock was wrong",
+			v.report.Notes = append(v.report.Notes, Finding{file, n, l.seq, fmt.Sprintf(
+				"seq %d says %s, and the authority stamped it at %s: the clock was wrong",
 				f.Of, of.time, stamp.Time.UTC().Format(time.RFC3339))})
 		}
 		name := fmt.Sprintf("%s%012d", stampPrefix, f.Of)

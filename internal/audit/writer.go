@@ -15,11 +15,11 @@ type writer struct {
 	// shared is when a sync last served more than one write.
 	shared time.Time
 	file   File
-	path    string // of the current segment, empty if none is begun
-	day     time.Time
-	size    int64 // of the segment, as synced
-	at      link  // the last record that is on disk
-	signed  uint64
+	path   string // of the current segment, empty if none is begun
+	day    time.Time
+	size   int64 // of the segment, as synced
+	at     link  // the last record that is on disk
+	signed uint64
 	// backlog is what is to be written, spare takes the place of what is taken.
 	backlog, spare []entry
 	buf            []byte
