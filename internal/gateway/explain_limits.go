@@ -33,6 +33,9 @@ func (x *explainer) explainLimits(method string, route *config.Route) {
 	}
 	f.UpstreamRate = rateText(route.Rate)
 	f.Concurrency = fmt.Sprintf("%d at once, %d may wait, each for at most %s", route.Concurrency.Max, route.Concurrency.Queue, route.Concurrency.Wait)
+	if s := route.Concurrency.Share; s < 1 {
+		f.Concurrency += fmt.Sprintf("; a caller or an enterprise beyond %g %% comes after the others", s*100)
+	}
 	f.Timeouts = fmt.Sprintf("connect %s, header %s, pause within a body %s", route.Timeouts.Connect, route.Timeouts.Header, route.Timeouts.Idle)
 	f.Retry = x.retryText(method, route)
 	f.Breaker = "none"

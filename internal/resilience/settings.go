@@ -35,6 +35,9 @@ type Settings struct {
 	// Max is how many calls are in flight at once, from sending to the end of the
 	// answer's body; 0 or less means no limit.
 	Max int
+	// Share is the part of Max and of Queue, above 0 and up to 1, that one caller or one
+	// enterprise has before others come first; 0 or 1 means that nothing is shared.
+	Share float64
 	// Queue is how many more may wait for a place.
 	Queue int
 	// Wait is how long one waits in the queue at most. A batch call waits for as

@@ -61,7 +61,7 @@ func NewUpstream(o Options) *Upstream {
 	if r := o.Settings.Rate; r != nil && r.PerSecond > 0 {
 		u.bucket = newSharedBucket(*r)
 		if r.Cluster && o.Joint != nil {
-			u.bucket = newJointLine(o.Joint(*r), r.PerSecond*share)
+			u.bucket = newJointLine(o.Joint(*r), r.PerSecond*batchPart)
 		}
 	}
 	return u
@@ -103,9 +103,10 @@ type State struct {
 	// Retries counts the tries after the first; RetriesDenied those that would
 	// have been made if the budget had allowed them.
 	Retries, RetriesDenied uint64
-	// RefusedOpen, RefusedFull and RefusedRate count the tries that were refused by
-	// the breaker, the bulkhead and the rate.
-	RefusedOpen, RefusedFull, RefusedRate uint64
+	// RefusedOpen, RefusedFull, RefusedShare and RefusedRate count the tries that were
+	// refused by the breaker, by the bulkhead since it was full, by the bulkhead since the
+	// caller or the enterprise had its share of it, and by the rate.
+	RefusedOpen, RefusedFull, RefusedShare, RefusedRate uint64
 }
 
 // State shows the upstream as it is now.
@@ -126,8 +127,8 @@ func (u *Upstream) State() State {
 	if h := u.bulkhead; h != nil {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		s.InFlight, s.InFlightBatch = h.taken, h.takenBatch
-		s.Queued, s.RefusedFull = h.interactive.Len()+h.batched.Len(), h.refused
+		s.InFlight, s.InFlightBatch = h.taken, h.batch
+		s.Queued, s.RefusedFull, s.RefusedShare = h.line.Len(), h.refused, h.refusedShare
 	}
 	return s
 }
