@@ -25,6 +25,10 @@ func (x *explainer) explainLimits(method string, route *config.Route) {
 	for _, c := range cfg.Callers {
 		if c.Name == f.Caller {
 			f.CallerRate = rateText(c.Rate)
+			f.CallerConcurrency = "none"
+			if c.Concurrency > 0 {
+				f.CallerConcurrency = fmt.Sprintf("%d under way at once", c.Concurrency)
+			}
 			f.Class = string(c.Class)
 			if c.Class == config.Batch {
 				f.Class += fmt.Sprintf(": paced for at most %s instead of refused, with at most 70 %% of the upstream's rate and places", orWait(c.Wait))

@@ -83,6 +83,7 @@ type UpstreamStatus struct {
 	RetriesDenied  uint64    `json:"retriesDenied"`
 	RefusedOpen    uint64    `json:"refusedOpen"`
 	RefusedFull    uint64    `json:"refusedFull"`
+	RefusedShare   uint64    `json:"refusedShare"`
 	RefusedRate    uint64    `json:"refusedRate"`
 	// Connections are shown by metrics alone.
 	Connections wire.Counts `json:"-"`

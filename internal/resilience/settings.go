@@ -122,4 +122,6 @@ var (
 	ErrUpstreamRate = errors.New("calling the upstream: its rate in the configuration is used up")
 	// ErrRate is a call beyond the rate of an enterprise or a caller.
 	ErrRate = errors.New("admitting the call: the rate in the configuration is used up")
+	// ErrConcurrency is a call of a caller that has as many under way as it may.
+	ErrConcurrency = errors.New("admitting the call: the caller has as many calls under way as callers.concurrency allows")
 )

@@ -29,7 +29,8 @@ type Snapshot struct {
 	RefusedEnterprises map[string]int
 	// ListenerExpiry is when the certificates of listeners expire, by the listener's name.
 	ListenerExpiry map[string]time.Time
-	// RateRefusals counts by whose rate it was: enterprise, caller, upstream.
+	// RateRefusals counts by whose rate it was: enterprise, caller, upstream; and concurrency, the
+	// calls that a caller had under way.
 	RateRefusals map[string]uint64
 
 	// Upstreams have names of their own.
@@ -50,7 +51,7 @@ type UpstreamSnapshot struct {
 	Opened                                uint64
 	InFlight, Queued                      int
 	Retries, RetriesDenied                uint64
-	RefusedOpen, RefusedFull, RefusedRate uint64
+	RefusedOpen, RefusedFull, RefusedShare, RefusedRate uint64
 	Connections                           wire.Counts
 }
 
