@@ -56,8 +56,6 @@ type stackKey struct {
 
 // stacked is one stack.
 type stacked struct {
-	// id is what replicas call the upstream among themselves.
-	id         replicas.UpstreamID
 	stack      call.Sender
 	transport  *egress.Transport
 	protection *resilience.Upstream
@@ -113,7 +111,7 @@ func (p *pool) status() []UpstreamStatus {
 	for key, s := range p.stacks {
 		now := s.protection.State()
 		list = append(list, UpstreamStatus{
-			Name: key.options.name, Base: key.options.base, Circuit: string(now.Circuit), OpenUntil: now.Until, UntriedSince: now.UntriedSince, SuspectedUntil: now.SuspectedUntil, Opened: now.Opened,
+			Name: key.options.name, Base: key.options.base, Circuit: string(now.Circuit), OpenUntil: now.Until, UntriedSince: now.UntriedSince, OpenFor: now.OpenFor, Opened: now.Opened,
 			InFlight: now.InFlight, Queued: now.Queued, Retries: now.Retries, RetriesDenied: now.RetriesDenied,
 			RefusedOpen: now.RefusedOpen, RefusedFull: now.RefusedFull, RefusedShare: now.RefusedShare, RefusedRate: now.RefusedRate,
 			Connections: s.transport.Counts(),

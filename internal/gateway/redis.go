@@ -56,7 +56,6 @@ func (g *generation) newRedis(old *generation) error {
 		return err
 	}
 	g.redis.shared.Listen(g.pool.cache)
-	g.redis.shared.Heed(g.pool.heed)
 	if len(g.redis.keys) == 0 {
 		g.log.Warn("redis.encryptionKeys is not set: replicas share neither tokens nor what belongs to an enterprise")
 	}

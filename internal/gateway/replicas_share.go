@@ -60,24 +60,3 @@ func (p *pool) upstreamJoint(o upstreamOptions) func(resilience.Rate) resilience
 		}}
 	}
 }
-
-// warnOf tells the other replicas that the circuit of an upstream has opened here.
-func (p *pool) warnOf(id replicas.UpstreamID) func(time.Duration) {
-	return func(open time.Duration) {
-		if r := p.shared.Load(); r != nil {
-			r.Warn(replicas.Circuit{Upstream: id, Open: open})
-		}
-	}
-}
-
-// heed makes the circuit of an upstream open sooner, since another replica's has opened:
-// what is down for one is probably down for all, but only a call of its own can tell.
-func (p *pool) heed(c replicas.Circuit) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, s := range p.stacks {
-		if s.id == c.Upstream {
-			s.protection.Suspect(c.Open)
-		}
-	}
-}

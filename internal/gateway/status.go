@@ -73,18 +73,17 @@ type UpstreamStatus struct {
 	// UntriedSince is since when a half-open circuit has seen no failure, once that is
 	// longer than its window: the next calls find out.
 	UntriedSince time.Time `json:"untriedSince,omitzero"`
-	// SuspectedUntil is until when a few failures open the circuit, since another
-	// replica's has opened.
-	SuspectedUntil time.Time `json:"suspectedUntil,omitzero"`
-	Opened         uint64    `json:"opened"`
-	InFlight       int       `json:"inFlight"`
-	Queued         int       `json:"queued"`
-	Retries        uint64    `json:"retries"`
-	RetriesDenied  uint64    `json:"retriesDenied"`
-	RefusedOpen    uint64    `json:"refusedOpen"`
-	RefusedFull    uint64    `json:"refusedFull"`
-	RefusedShare   uint64    `json:"refusedShare"`
-	RefusedRate    uint64    `json:"refusedRate"`
+	// OpenFor are the enterprises for which alone the circuit is not closed.
+	OpenFor       []string `json:"openFor,omitempty"`
+	Opened        uint64   `json:"opened"`
+	InFlight      int      `json:"inFlight"`
+	Queued        int      `json:"queued"`
+	Retries       uint64   `json:"retries"`
+	RetriesDenied uint64   `json:"retriesDenied"`
+	RefusedOpen   uint64   `json:"refusedOpen"`
+	RefusedFull   uint64   `json:"refusedFull"`
+	RefusedShare  uint64   `json:"refusedShare"`
+	RefusedRate   uint64   `json:"refusedRate"`
 	// Connections are shown by metrics alone.
 	Connections wire.Counts `json:"-"`
 }

@@ -68,7 +68,7 @@ func works(t *testing.T, a Address) {
 	awaitUp(t, r)
 	awaitUp(t, other)
 
-	// A rate for both, and a warning of a circuit.
+	// A rate for both.
 	awaitTogether(t, r, other)
 	spec := Spec{PerSecond: 0.001, Burst: 3, BatchShare: 0.7}
 	ours, theirs := r.Rate("caller desk", spec), other.Rate("caller desk", spec)
@@ -79,19 +79,6 @@ func works(t *testing.T, a Address) {
 	}
 	if ours.Take(t.Context(), nil, false) == 0 || theirs.Take(t.Context(), nil, false) == 0 {
 		t.Error("there are more calls than the burst")
-	}
-	warned := make(chan Circuit, 8)
-	other.Heed(func(c Circuit) { warned <- c })
-	r.Heed(func(Circuit) { t.Error("a replica heeds itself") })
-	want := Circuit{Upstream: IdentifyUpstream("nsso", "https://provider.example"), Open: 15 * time.Second}
-	r.Warn(want)
-	select {
-	case got := <-warned:
-		if got != want {
-			t.Errorf("%+v", got)
-		}
-	case <-time.After(relaxed):
-		t.Error("nobody was warned")
 	}
 }
 
@@ -153,9 +140,6 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	server.Do("ACL", "SETUSER", "deaf", "on", ">p", "~*", "+@all", "resetchannels")
 	deaf := single(server)
 	deaf.Username, deaf.Password = "deaf", "p"
-	server.Do("ACL", "SETUSER", "half", "on", ">p", "~*", "+@all", "resetchannels", "&ebox:news:*")
-	half := single(server)
-	half.Username, half.Password = "half", "p"
 	slow := delay(t, server.Addr, 60*time.Millisecond)
 	server.Do("ACL", "SETUSER", "reader", "on", ">p", "~*", "&*", "+@read", "+@connection", "+@pubsub")
 	reader := single(server)
@@ -164,11 +148,10 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 		address Address
 		want    string
 	}{
-		"refused":               {Address{Kind: Single, Hosts: []string{"127.0.0.1:" + redistest.Port(t)}}, "refused"},
-		"no right to listen":    {deaf, "NOPERM"},
-		"to invalidations only": {half, "ebox:circuits:0"},
-		"no right to write":     {reader, "NOPERM"},
-		"slower than is borne":  {Address{Kind: Single, Hosts: []string{slow.addr}}, "no request waits longer"},
+		"refused":              {Address{Kind: Single, Hosts: []string{"127.0.0.1:" + redistest.Port(t)}}, "refused"},
+		"no right to listen":   {deaf, "NOPERM"},
+		"no right to write":    {reader, "NOPERM"},
+		"slower than is borne": {Address{Kind: Single, Hosts: []string{slow.addr}}, "no request waits longer"},
 	} {
 		if _, err := idle(t, c.address, withPatience(0)).Check(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)

@@ -106,7 +106,7 @@ func (r *Redis) hear(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
 	limited, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
-	if err := s.Subscribe(limited, r.channel, r.circuits); err != nil {
+	if err := s.Subscribe(limited, r.channel); err != nil {
 		return err
 	}
 	asked := false
@@ -137,11 +137,7 @@ func (r *Redis) hear(ctx context.Context) error {
 				r.outbox.again(r.now())
 			}
 		case *redis.Message:
-			if n.Channel == r.circuits {
-				r.heed([]byte(n.Payload))
-			} else {
-				r.apply([]byte(n.Payload))
-			}
+			r.apply([]byte(n.Payload))
 		}
 	}
 }

@@ -81,10 +81,10 @@ func (r *Redis) Check(ctx context.Context) (time.Duration, error) {
 		return 0, fmt.Errorf("asking Redis: %w", err)
 	}
 	took := time.Since(began)
-	s := r.client.Subscribe(ctx, r.channel, r.circuits) // both at once, as hear does
+	s := r.client.Subscribe(ctx, r.channel)
 	defer s.Close()
 	if _, err := s.ReceiveTimeout(ctx, dialLimit); err != nil {
-		return took, fmt.Errorf("subscribing to %s and %s: %w", r.channel, r.circuits, err)
+		return took, fmt.Errorf("subscribing to %s: %w", r.channel, err)
 	}
 	if took > r.patience {
 		return took, fmt.Errorf("asking Redis: one look took %s, and no request waits longer than %s", took.Round(time.Millisecond), r.patience)

@@ -14,7 +14,7 @@
 // belongs to an enterprise and no token is written.
 //
 // Replicas also spend rates together (Rate), each its own share of them while Redis is
-// away, and warn each other of upstreams whose circuits have opened (Warn).
+// away.
 package replicas
 
 import (
@@ -85,23 +85,17 @@ type Redis struct {
 	// prefix begins every name; epochs is the hash of the epochs, and channel is where
 	// replicas tell each other of invalidations. Channels know no databases.
 	prefix, epochs, channel string
-	// circuits is the channel on which they warn each other of open circuits.
-	circuits string
 	// self tells this replica's news from the others'.
 	self [8]byte
 
 	// ears are told of the other replicas' invalidations.
 	earsMu sync.Mutex
 	ears   []Listener
-	// heeding are told of the other replicas' open circuits.
-	heeding []func(Circuit)
 	// heard says that the subscription stands, deaf why it does not.
 	heard atomic.Bool
 	deaf  atomic.Pointer[Trouble]
 
 	outbox outbox
-	// warnings wait to be told to the other replicas.
-	warnings chan Circuit
 	// members are the replicas as this one sees them.
 	members *members
 	// slow counts the requests that Redis has kept for too long.
@@ -122,7 +116,7 @@ type Listener interface {
 
 // New checks the options. Redis is not called: it may be down, and come later.
 func New(o Options) (*Redis, error) {
-	r := &Redis{address: o.Address, patience: o.Patience, pace: o.Probe, now: o.Now, random: o.Rand, log: o.Log, warnings: make(chan Circuit, unpublished)}
+	r := &Redis{address: o.Address, patience: o.Patience, pace: o.Probe, now: o.Now, random: o.Rand, log: o.Log}
 	if r.patience <= 0 {
 		r.patience = defaultPatience
 	}
@@ -144,7 +138,6 @@ func New(o Options) (*Redis, error) {
 		r.prefix += o.Namespace + ":"
 	}
 	r.epochs, r.channel = r.prefix+"epochs", r.prefix+"news:"+strconv.Itoa(o.Address.Database)
-	r.circuits = r.prefix + "circuits:" + strconv.Itoa(o.Address.Database)
 	r.members = newMembers(r, cmp.Or(max(o.Replicas, 0), defaultReplicas), r.now)
 	if r.ring, err = newRing(o.Keys, r.prefix, r.random); err != nil {
 		return nil, err
@@ -180,7 +173,6 @@ func (r *Redis) Run(ctx context.Context) {
 	loops.Go(func() { r.subscribe(ctx) })
 	loops.Go(func() { r.probing(ctx) })
 	loops.Go(func() { r.mustering(ctx) })
-	loops.Go(func() { r.warning(ctx) })
 	loops.Wait()
 	_ = r.client.Close() // nothing is left to be lost
 }

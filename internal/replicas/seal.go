@@ -103,8 +103,6 @@ const (
 	forAnswer purpose = "answer"
 	forNews   purpose = "news"
 	forRate   purpose = "rate"
-	// forCircuit is a warning of an open circuit.
-	forCircuit purpose = "circuit"
 )
 
 // ring is the keys, ready for use.

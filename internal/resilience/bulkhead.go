@@ -115,13 +115,13 @@ func (e *entry) held() int {
 type bulkhead struct {
 	places, queue bounds
 
-	mu                sync.Mutex
-	accounts          map[party]*account
-	taken, batch      int // places
-	line              list.List // of *entry, in the order of arrival
-	batchWaiting      int
-	refused           uint64
-	refusedShare      uint64
+	mu           sync.Mutex
+	accounts     map[party]*account
+	taken, batch int       // places
+	line         list.List // of *entry, in the order of arrival
+	batchWaiting int
+	refused      uint64
+	refusedShare uint64
 }
 
 // fullness is why a call got no place.
