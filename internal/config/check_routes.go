@@ -83,6 +83,9 @@ func (k *check) route(at string, r *Route) {
 	k.positive(at+".breaker.window", r.Breaker.Window)
 	k.positive(at+".breaker.open", r.Breaker.Open)
 	k.atLeast(at+".concurrency.max", int64(r.Concurrency.Max), 1, "1")
+	if c := r.Concurrency; c.Share <= 0 || c.Share > 1 {
+		k.fail(at+".concurrency.share", "more than 0 and at most 1 is allowed; 1 shares nothing")
+	}
 	k.rate(at+".rate", r.Rate, k.rateStore(), false)
 	k.cache(at+".cache", r)
 	if r.Kind == KindMandates && (r.MaxBody == Unlimited || r.MaxBody > 16<<20) {

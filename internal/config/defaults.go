@@ -71,7 +71,7 @@ func newRoute(kind Kind) Route {
 		Timeouts:    Timeouts{Connect: 3 * time.Second, Header: 30 * time.Second, Idle: time.Minute},
 		Retry:       Retry{Tries: 3},
 		Breaker:     Breaker{Enabled: true, FailureRatio: 0.5, MinRequests: 20, Window: 30 * time.Second, Open: 15 * time.Second},
-		Concurrency: Concurrency{Max: 200, Queue: 1000, Wait: time.Second},
+		Concurrency: Concurrency{Max: 200, Share: 0.5, Queue: 1000, Wait: time.Second},
 		Cache:       Cache{Shared: SharedNever, MaxBody: 1e6},
 		MaxBody:     Unlimited,
 

@@ -151,6 +151,10 @@ type Breaker struct {
 type Concurrency struct {
 	// Max is how many calls are in flight at once. Default 200.
 	Max int `yaml:"max"`
+	// Share is the part of Max and of Queue, above 0 and up to 1, that one caller or one
+	// enterprise has before others come first: while others wait it gets no more, and the
+	// last eighth of the places is never its. 1 shares nothing. Default 0.5.
+	Share float64 `yaml:"share"`
 	// Queue is how many may wait, each for at most Wait; the next one is refused.
 	// Default 1000, so that a burst of a thousand callers at a cold start finds place.
 	Queue int `yaml:"queue"`
