@@ -38,10 +38,13 @@ func causes(v *operate.View) (list []Attention) {
 		list = append(list, a)
 	}
 	if r := v.Rejected; r != nil {
-		add(severityDegraded, "configuration", "a new configuration was not taken: "+firstOf(r.Errors), "gateway check names every mistake with its line; a drop that is meant is confirmed by SIGHUP.", "eboxreloadfailed")
+		add(severityDegraded, "configuration", "a new configuration was not taken: "+firstOf(r.Errors),
+			"gateway check names every mistake with its line; a drop that is meant is confirmed by SIGHUP.",
+			"eboxreloadfailed")
 	}
 	if why := v.EvidenceTrouble; why != "" {
-		add(severityDegraded, "evidence", why, "Make room on the disk of audit.dir, or mend it; never delete segments.", "eboxevidencefailing")
+		add(severityDegraded, "evidence", why,
+			"Make room on the disk of audit.dir, or mend it; never delete segments.", "eboxevidencefailing")
 	}
 	if used, most := descriptors(); most > 0 && 5*used > 4*most {
 		severity := severityDegraded
@@ -54,7 +57,9 @@ func causes(v *operate.View) (list []Attention) {
 	for _, c := range v.Tokens.Status() {
 		if c.Clock != nil {
 			if ahead := time.Duration(c.Clock.AheadSeconds * float64(time.Second)); ahead.Abs() >= clockOff {
-				add(severityDegraded, "clock", "the Authorization Server's clock is "+aheadOf(ahead)+" this machine's: tokens are refused for it", "Have this machine's clock set: timedatectl says whether it is synchronised.", "eboxclockdiffers")
+				add(severityDegraded, "clock",
+					"the Authorization Server's clock is "+aheadOf(ahead)+" this machine's: tokens are refused for it",
+					"Have this machine's clock set: timedatectl says whether it is synchronised.", "eboxclockdiffers")
 				break // one server for all clients
 			}
 		}
@@ -65,16 +70,22 @@ func causes(v *operate.View) (list []Attention) {
 	if d := v.Directory.Status(); v.Config.Registry.URL != nil && d.LastError != "" {
 		const remedy = "gateway check --online has the step that fails."
 		if len(v.Directory.List()) == 0 {
-			add(severityFailing, "registry", "there is no list of Document Providers: "+d.LastError, remedy, "eboxregistryfails")
+			add(severityFailing, "registry", "there is no list of Document Providers: "+d.LastError, remedy,
+				"eboxregistryfails")
 		} else if d.Age > 2*v.Config.Registry.Refresh {
-			add(severityDegraded, "registry", fmt.Sprintf("the list of Document Providers is %s old: %s", d.Age.Round(time.Second), d.LastError), remedy, "eboxregistryfails")
+			add(severityDegraded,
+				"registry", fmt.Sprintf("the list of Document Providers is %s old: %s", d.Age.Round(time.Second), d.LastError), remedy,
+				"eboxregistryfails")
 		} else {
-			add(severityNotice, "registry", "it gave no list when it was last asked, and the one before is used: "+d.LastError, remedy, "eboxregistryfails")
+			add(severityNotice, "registry",
+				"it gave no list when it was last asked, and the one before is used: "+d.LastError, remedy,
+				"eboxregistryfails")
 		}
 	}
 	if r := v.Redis; r != nil {
 		if s := r.Status(); s.State != redisstore.StateUp {
-			add(severityDegraded, "redis", "the gateway goes on without Redis where it has to: "+s.Reason, "Nothing here: mend Redis, and all of it comes back by itself.", "eboxredisaway")
+			add(severityDegraded, "redis", "the gateway goes on without Redis where it has to: "+s.Reason,
+				"Nothing here: mend Redis, and all of it comes back by itself.", "eboxredisaway")
 		}
 	}
 	for _, u := range v.Upstreams() {
@@ -92,7 +103,9 @@ func causes(v *operate.View) (list []Attention) {
 		if now.Sub(s.Last) > refusedLately {
 			severity, text = severityNotice, "%d of %d enterprises were refused when they were last asked for, and none served since %s: is the office's own standing gone?"
 		}
-		add(severity, part, fmt.Sprintf(text, s.InARow, s.InARow, clock(s.Since, now)), "Look in Chaman at the office's registration as Service Provider and its scopes, before each mandate.", "eboxenterprisesrefused")
+		add(severity, part, fmt.Sprintf(text, s.InARow, s.InARow, clock(s.Since, now)),
+			"Look in Chaman at the office's registration as Service Provider and its scopes, before each mandate.",
+			"eboxenterprisesrefused")
 	}
 	for _, m := range v.Switches.List() {
 		if !m.Gateway { // health says that
@@ -104,7 +117,8 @@ func causes(v *operate.View) (list []Attention) {
 		case directory.Maintenance:
 			add(severityNotice, "provider "+p.ID, "in announced maintenance until "+clock(end, now), "", "maintenance")
 		case directory.HostNotAllowed:
-			add(severityDegraded, "provider "+p.ID, p.Refusal, "If you know the host to be right, add the line; it is never sent a token before.", "simulation-first")
+			add(severityDegraded, "provider "+p.ID, p.Refusal,
+				"If you know the host to be right, add the line; it is never sent a token before.", "simulation-first")
 		}
 	}
 	for listener, end := range v.ListenerExpiry {
@@ -126,9 +140,11 @@ func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 	unusable := c.Key != nil && (c.Key.State == authn.KeyExpired || c.Key.State == authn.KeyNotYetValid)
 	switch {
 	case c.KeyError != nil && c.Key == nil:
-		add(severityFailing, c.KeyError.Text, "gateway check says what is wrong with the files: password, rights, half a file.", "eboxkeycannotbeloaded")
+		add(severityFailing, c.KeyError.Text,
+			"gateway check says what is wrong with the files: password, rights, half a file.", "eboxkeycannotbeloaded")
 	case c.KeyError != nil: // nothing fails yet, and everything will after a restart
-		add(severityDegraded, c.KeyError.Text+". The former key goes on signing until the process ends: do not restart it", "gateway check says what is wrong with the files.", "eboxkeycannotbeloaded")
+		add(severityDegraded, c.KeyError.Text+". The former key goes on signing until the process ends: do not restart it",
+			"gateway check says what is wrong with the files.", "eboxkeycannotbeloaded")
 	case unusable:
 		severity, text := severityDegraded, "its certificate expired on "+c.Key.NotAfter.UTC().Format(time.DateOnly)
 		if c.Key.State == authn.KeyNotYetValid {
@@ -137,20 +153,24 @@ func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 		if refused != nil {
 			severity, text = severityFailing, fmt.Sprintf("%s, and the Authorization Server answers %s; next try %s", text, refused.Code, clock(refused.Until, now))
 		}
-		add(severity, text, "Put a valid certificate and its key into the client's files, and register it in Chaman.", "eboxcertificateexpires")
+		add(severity, text, "Put a valid certificate and its key into the client's files, and register it in Chaman.",
+			"eboxcertificateexpires")
 	case c.Key != nil && c.Key.State == authn.KeyExpiring:
 		section := "eboxcertificateexpiressoon"
 		if c.Key.DaysLeft != nil && *c.Key.DaysLeft < 7 {
 			section = "eboxcertificateexpires"
 		}
-		add(severityDegraded, "its certificate expires on "+c.Key.NotAfter.UTC().Format(time.DateOnly), "Order a new one and register it in Chaman: that takes weeks.", section)
+		add(severityDegraded, "its certificate expires on "+c.Key.NotAfter.UTC().Format(time.DateOnly),
+			"Order a new one and register it in Chaman: that takes weeks.", section)
 	}
 	if p := c.Pending; p != nil {
 		text := "a new key does not sign yet: " + p.Reason
 		if !p.NextTry.IsZero() {
 			text += " Next try " + clock(p.NextTry, now) + "."
 		}
-		add(severityDegraded, text, "Register its certificate in Chaman, then press Try now or run gateway token --retry. Do not restart.", "eboxkeypending")
+		add(severityDegraded, text,
+			"Register its certificate in Chaman, then press Try now or run gateway token --retry. Do not restart.",
+			"eboxkeypending")
 	}
 	if refused == nil || unusable {
 		return list
@@ -163,9 +183,13 @@ func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 	case authn.Unavailable:
 		add(severityFailing, text, "gateway check --online tells the network from the server.", "eboxtokenunavailable")
 	case "invalid_scope", "access_denied":
-		add(severityFailing, text, "Look in Chaman at the scopes, at the onboarding, and whether the terms of use were accepted; then press Try now.", "eboxtokenrefused")
+		add(severityFailing, text,
+			"Look in Chaman at the scopes, at the onboarding, and whether the terms of use were accepted; then press Try now.",
+			"eboxtokenrefused")
 	default:
-		add(severityFailing, text, "Look in Chaman at the client id and whether this certificate is registered for it; then press Try now.", "eboxtokenrefused")
+		add(severityFailing, text,
+			"Look in Chaman at the client id and whether this certificate is registered for it; then press Try now.",
+			"eboxtokenrefused")
 	}
 	return list
 }
