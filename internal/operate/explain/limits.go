@@ -1,4 +1,4 @@
-package gateway
+package explain
 
 import (
 	"fmt"
@@ -16,7 +16,7 @@ import (
 // explainLimits fills in what bounds the call, once it is known where it goes.
 func (x *explainer) explainLimits(method string, route *config.Route) {
 	f := &x.found
-	cfg := x.gateway.cfg
+	cfg := x.Config
 	for _, e := range cfg.Tenancy.Enterprises {
 		if e.Number == x.record.Enterprise && !x.record.Own {
 			f.EnterpriseRate = rateText(e.Rate)
@@ -122,14 +122,14 @@ func (x *explainer) whoMay(method string, route *server.Route) []string {
 		claim.HasPath, claim.Path = true, x.record.Enterprise.String()
 	}
 	var names []string
-	for _, c := range x.gateway.callers.List() {
-		if x.gateway.resolver.Check(c, &route.Tenancy, x.record.Action, claim) != nil {
+	for _, c := range x.Callers.List() {
+		if x.Resolver.Check(c, &route.Tenancy, x.record.Action, claim) != nil {
 			continue
 		}
 		// grant/citizen says in body or query whom a call is for, of which the check
 		// before it knows nothing but the number that was found there.
 		if !route.Tenancy.Mandates {
-			if _, err := x.gateway.resolver.Resolve(c, &route.Tenancy, x.record.Action, method, claim); err != nil {
+			if _, err := x.Resolver.Resolve(c, &route.Tenancy, x.record.Action, method, claim); err != nil {
 				continue
 			}
 		}
