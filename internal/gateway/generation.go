@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"reflect"
 	"sync/atomic"
 	"time"
@@ -148,8 +149,10 @@ func (g *generation) newEndpoint(f forwarder, routes []*server.Route, show func(
 	for _, a := range g.cfg.Absent {
 		absent[a.Path] = a.Reason
 	}
+	tokenURL, _ := url.Parse(g.cfg.OAuth.TokenURL) // the configuration's check has parsed it
 	return server.NewEndpoint(server.Options{
-		Edge: g.edge, PublicURL: g.cfg.Server.PublicURL, TrustedProxies: g.cfg.Server.TrustedProxies,
+		Edge: g.edge, ForwardProxy: g.cfg.Server.ForwardProxy, TokenStub: g.cfg.Server.TokenStub, TokenURL: tokenURL,
+		PublicURL: g.cfg.Server.PublicURL, TrustedProxies: g.cfg.Server.TrustedProxies,
 		MaxTarget: int(g.cfg.Server.Limits.MaxTargetBytes), MaxParameters: g.cfg.Server.Limits.MaxQueryParameters,
 		Callers: g.callers, Resolver: switchable{g.resolver, g.pool.switches}, Admit: g.pool.evidence.admission(g.impersonal, newAdmission(g.cfg, g.pool).admit), Proxy: f, Providers: g.listProviders, Routes: routes, Inbox: g.newInbox(routes, show),
 		Absent: absent, Environment: string(g.cfg.Environment), Done: done,

@@ -29,6 +29,8 @@ type exchange struct {
 	rest          string
 	hasEnterprise bool
 
+	proxied *proxied // nil for a request to the gateway itself
+
 	own         bool // the answer is the gateway's own
 	wroteHeader bool
 	origin      string // the allowed Origin, for CORS
