@@ -181,7 +181,7 @@ func TestAsAProxyTheGatewayReachesItsUpstreamsAlone(t *testing.T) {
 			}
 		})
 	}
-	list := h.raw("GET " + platform + "/REST/ebox/enterprise/federation/documentProviderRegistry/v1/messageRegistries HTTP/1.0\r\n\r\n").want(t, 200)
+	list := h.raw("GET "+platform+"/REST/ebox/enterprise/federation/documentProviderRegistry/v1/messageRegistries HTTP/1.0\r\n\r\n").want(t, 200)
 	for _, provider := range []string{platform + "/REST/ebox/enterprise/messageRegistry/v3", "http://ebox.regional.example/ebox/enterprise/v2"} {
 		if !strings.Contains(list.body, `"`+provider+`"`) {
 			t.Errorf("no %s in %s", provider, list.body)
@@ -192,7 +192,7 @@ func TestAsAProxyTheGatewayReachesItsUpstreamsAlone(t *testing.T) {
 func TestWithoutForwardProxyURLsOfUpstreamsAreRefused(t *testing.T) {
 	h := openPlatform(t, edit("forwardProxy: true, ", ""))
 	for _, line := range []string{"GET " + platform + "/REST/grant/citizen/v1/mandates", "CONNECT services.socialsecurity.be:443"} {
-		got := h.raw(line + " HTTP/1.1\r\nHost: services.socialsecurity.be\r\nConnection: close\r\n\r\n").want(t, 421)
+		got := h.raw(line+" HTTP/1.1\r\nHost: services.socialsecurity.be\r\nConnection: close\r\n\r\n").want(t, 421)
 		if detail, _ := got.problem(t)["detail"].(string); !strings.Contains(detail, "server.forwardProxy") {
 			t.Error(detail)
 		}
@@ -235,7 +235,7 @@ func TestTheTokenStubGivesATokenThatMeansNothing(t *testing.T) {
 	}
 
 	h = openPlatform(t, edit("tokenStub: /oauth/token, ", ""))
-	got := proxied(platform + "/REST/oauth/v5/token").want(t, 421)
+	got := proxied(platform+"/REST/oauth/v5/token").want(t, 421)
 	if detail, _ := got.problem(t)["detail"].(string); !strings.Contains(detail, "server.tokenStub") {
 		t.Error(detail)
 	}

@@ -92,7 +92,7 @@ type Endpoint struct {
 	router      chi.Router
 	handlers    map[string]handler // by the router's patterns
 	forwards    map[*Route]handler
-	routing     sync.Pool          // of *chi.Context
+	routing     sync.Pool // of *chi.Context
 }
 
 // handler answers an exchange. An error is the answer, if there was none yet.
