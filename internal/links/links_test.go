@@ -332,7 +332,7 @@ func TestLinksElsewhereInTheGateway(t *testing.T) {
 	m := testLinks(t, "https://h/b")
 	m.base.Elsewhere = func(link string) (string, bool) {
 		rest, ok := strings.CutPrefix(link, "https://provider.example/v3")
-		return "/ebox/providers/p" + rest, ok
+		return "http://gw:8080/ebox/providers/p" + rest, ok
 	}
 	const in = `{"messageProviderUrl":"https://provider.example/v3","aUrl":"https:\/\/provider.example\/v3\/x","bUrl":"https://h/b/1",` +
 		`"cUrl":"https://other.example/v3","text":"https://provider.example/v3"}`
