@@ -253,3 +253,24 @@ func TestCurlIsToldWhatToDoInPlaceOfATunnel(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestScopesThatAnUpstreamAsksForAreShown(t *testing.T) {
+	h := open(t)
+	const scope = "scope:document:management:consult:ws-eboxrestentreprise:other"
+	h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: 403, ContentType: "application/problem+json",
+		Body: `{"type":"urn:problem-type:belgif:missingScope","status":403,"requiredScopes":["` + scope + `","\u202ebad\n"]}`})
+	h.get(box+"/messages").want(t, 403)
+	eventually(t, "the access line", func() bool { return strings.Contains(h.access.String(), `"missingScopes":"`+scope+`"`) })
+	resp, err := h.http.Get(h.adm + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	status, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(status), `"missingScopes": "`+scope+`"`) {
+		t.Errorf("the refused enterprise is without the scope in %s", status)
+	}
+}
