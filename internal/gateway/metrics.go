@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/operate"
+	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/telemetry"
@@ -34,9 +36,9 @@ func (g *Gateway) useMetrics(now *generation) {
 
 // snapshot gathers what metrics say of everything but requests.
 func (g *Gateway) snapshot() telemetry.Snapshot {
-	now := g.current.Load()
+	now, v := g.current.Load(), g.View()
 	s := telemetry.Snapshot{
-		Ready: g.ready() == "", Health: g.health().Status, InFlight: g.underway(),
+		Ready: status.NotReady(v) == "", Health: status.Health(v).Status, InFlight: g.underway(),
 		ConfigHash: now.cfg.Hash(), Environment: string(now.cfg.Environment), ConfigSince: now.since, ConfigRejected: g.rejected.Load() != nil,
 		Listed: len(now.cfg.Tenancy.Enterprises), Suspended: now.suspendedCount(),
 		Upstreams: upstreamSnapshots(g.pool.status(), g.o.Now()),
@@ -93,7 +95,7 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 // upstreamSnapshots gives each name once. Two stacks have the same while requests of
 // a configuration that was replaced are under way; then counts are added up, and the
 // worse circuit is shown.
-func upstreamSnapshots(list []UpstreamStatus, now time.Time) []telemetry.UpstreamSnapshot {
+func upstreamSnapshots(list []operate.Upstream, now time.Time) []telemetry.UpstreamSnapshot {
 	all := make([]telemetry.UpstreamSnapshot, 0, len(list))
 	for _, u := range list { // sorted by name
 		if n := len(all); n == 0 || all[n-1].Name != u.Name {

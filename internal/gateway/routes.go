@@ -42,7 +42,7 @@ func (g *generation) addRoute(route config.Route) error {
 			return err
 		}
 		g.federated = append(g.federated, f)
-		r.Target, r.Below = g.unlessSwitched(f.target), f.below
+		r.Target, r.Below = g.pool.switches.Unless(f.target), f.below
 	} else {
 		f, err := g.newFixed(route)
 		if err != nil {

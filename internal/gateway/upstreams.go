@@ -9,6 +9,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/links"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/resilience"
@@ -51,7 +52,7 @@ func (g *generation) newFixed(route config.Route) (*fixed, error) {
 		return nil, err
 	}
 	up, err := g.newUpstream(upstreamOptions{
-		name: route.Name, timeouts: route.Timeouts, allowPrivate: route.AllowPrivateNetworks, allowed: written(route.Upstream),
+		name: route.Name, timeouts: route.Timeouts, allowPrivate: route.AllowPrivateNetworks, allowed: egress.Written(route.Upstream),
 		allowHTTP: route.AllowHTTP, withoutToken: tokenless(route), protection: protectionOf(route),
 	}, route.Upstream, route.RewriteLinks)
 	if err != nil {
@@ -170,7 +171,7 @@ func (f *federated) circuit(id string) resilience.State {
 func (g *generation) writtenProvider(id string) string {
 	for _, s := range g.cfg.Registry.Providers {
 		if s.ID == id {
-			return written(s.URL)
+			return egress.Written(s.URL)
 		}
 	}
 	return ""

@@ -75,6 +75,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		p.count(evidenceLost, e.Lost)
 		p.truth(evidenceFailing, e.Failing)
 		p.truth(evidenceRefusing, e.Refusing)
+		p.truth(evidenceUnstamped, e.Unstamped)
 	}
 	if t := s.Traces; t != nil {
 		p.count(spansExported, t.Exported)

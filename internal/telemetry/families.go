@@ -105,11 +105,12 @@ var (
 	redisSubscribed = define(gauge, "redis_subscribed", "1 if the other replicas' invalidations are heard.")
 	redisUntold     = define(gauge, "redis_untold_invalidations", "Invalidations that the other replicas have not been told yet.")
 
-	evidenceQueued   = define(gauge, "evidence_queued", "Evidence records that are not on disk yet.")
-	evidenceWritten  = define(counter, "evidence_records_total", "Evidence records on disk.")
-	evidenceLost     = define(counter, "evidence_lost_total", "Evidence records that were not taken because too many waited.")
-	evidenceFailing  = define(gauge, "evidence_failing", "1 while evidence cannot be written.")
-	evidenceRefusing = define(gauge, "evidence_refusing", "1 while requests are refused because evidence cannot be written, or waits in too great a number.")
+	evidenceQueued    = define(gauge, "evidence_queued", "Evidence records that are not on disk yet.")
+	evidenceWritten   = define(counter, "evidence_records_total", "Evidence records on disk.")
+	evidenceLost      = define(counter, "evidence_lost_total", "Evidence records that were not taken because too many waited.")
+	evidenceFailing   = define(gauge, "evidence_failing", "1 while evidence cannot be written.")
+	evidenceRefusing  = define(gauge, "evidence_refusing", "1 while requests are refused because evidence cannot be written, or waits in too great a number.")
+	evidenceUnstamped = define(gauge, "evidence_unstamped", "1 while the time-stamping authority gives no time stamps of checkpoints.")
 
 	spansExported = define(counter, "trace_spans_exported_total", "Spans that the collector took.")
 	spansDropped  = define(counter, "trace_spans_dropped_total", "Spans that were given up: the queue was full or the collector did not take them.")
@@ -126,7 +127,7 @@ func families() []*family {
 		listTimestamp, listFailing, providers,
 		cacheBytes, cacheResources, cacheHits, cacheMisses, cacheStale, cacheValidated, cacheCollapsed, cacheStored, cacheEvicted, cacheInvalidated, cacheFailures,
 		redisUp, redisState, redisOpened, redisUnreadable, redisSubscribed, redisUntold,
-		evidenceQueued, evidenceWritten, evidenceLost, evidenceFailing, evidenceRefusing,
+		evidenceQueued, evidenceWritten, evidenceLost, evidenceFailing, evidenceRefusing, evidenceUnstamped,
 		spansExported, spansDropped,
 	}
 }

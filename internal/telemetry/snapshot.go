@@ -120,4 +120,6 @@ type EvidenceSnapshot struct {
 	// Failing says that records cannot be written, Refusing that requests are refused
 	// for it.
 	Failing, Refusing bool
+	// Unstamped says that the time-stamping authority gives no time stamps.
+	Unstamped bool
 }

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -38,20 +40,24 @@ func TestWhomAnUnusedConnectionServes(t *testing.T) {
 		settled       bool
 		wary, hurried bool // as the answer before left it
 		surplus       bool // another connection has had surplus bytes
+		busy          bool // as many connections as may settle do so
 		unused        time.Duration
 		want          bool
 	}{
-		"the same party at once":                          {party: "A", want: true},
-		"the same party's PATCH not at once":              {party: "A", settled: true},
+		"the same party not at once":                      {party: "A"},
+		"the same party soon":                             {party: "A", unused: settle, want: true},
+		"the same party at once where many settle":        {party: "A", busy: true, want: true},
+		"another party not at once where many settle":     {party: "B", busy: true},
+		"the same party's PATCH not at once":              {party: "A", settled: true, busy: true},
 		"the same party's PATCH soon":                     {party: "A", settled: true, unused: settle, want: true},
-		"after an answer without a body nobody at once":   {party: "A", wary: true},
+		"after an answer without a body nobody at once":   {party: "A", wary: true, busy: true},
 		"after an answer without a body the same soon":    {party: "A", wary: true, unused: settle, want: true},
 		"another party not soon":                          {party: "B", unused: settle},
 		"another party after a rest":                      {party: "B", unused: rest, want: true},
 		"another party's PATCH after a rest":              {party: "B", settled: true, unused: rest, want: true},
 		"another party never after use without a rest":    {party: "B", hurried: true, unused: 100 * rest},
-		"the same party after use without a rest":         {party: "A", hurried: true, want: true},
-		"after surplus elsewhere nobody at once":          {party: "A", surplus: true},
+		"the same party after use without a rest":         {party: "A", hurried: true, busy: true, want: true},
+		"after surplus elsewhere nobody at once":          {party: "A", surplus: true, busy: true},
 		"after surplus elsewhere nobody soon":             {party: "A", surplus: true, unused: settle},
 		"after surplus elsewhere the same after a rest":   {party: "A", surplus: true, unused: rest, want: true},
 		"after surplus elsewhere another after a rest":    {party: "B", surplus: true, unused: rest, want: true},
@@ -64,7 +70,11 @@ func TestWhomAnUnusedConnectionServes(t *testing.T) {
 				p.sawSurplus()
 			}
 			unused(p, c.unused)
+			for c.busy && len(p.idle) < mostSettling+1 {
+				p.idle = append(p.idle, &conn{pool: p, party: "C", since: nano(), until: p.idle[0].until})
+			}
 			got := p.take(c.party, c.settled)
+			p.idle = slices.DeleteFunc(p.idle, func(c *conn) bool { return c.Conn == nil })
 			if (got != nil) != c.want {
 				t.Errorf("served: %v, want %v", got != nil, c.want)
 			}
@@ -72,6 +82,17 @@ func TestWhomAnUnusedConnectionServes(t *testing.T) {
 				got.drop()
 			}
 		})
+	}
+}
+
+func TestASecondTransportKnowsOfSurplus(t *testing.T) {
+	common := NewCalls()
+	_, p := kept(t, "A", func(c *Config) { c.Calls = common })
+	p.sawSurplus()
+	again := New(Config{Calls: common})
+	q, err := again.pool(&url.URL{Scheme: p.scheme, Host: p.host})
+	if err != nil || q.distrusted != p.distrusted || q.distrusted == 0 {
+		t.Errorf("distrusted until %d, want %d; %v", q.distrusted, p.distrusted, err)
 	}
 }
 
