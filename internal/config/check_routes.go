@@ -255,9 +255,6 @@ func (k *check) memory() {
 	if m := k.c.Cache.Memory; m < least && k.given("cache.memory") {
 		k.fail("cache.memory", "has to be at least 1MB; to keep nothing, turn the caches of the routes off")
 	}
-	if k.c.Cache.RedisOnly && k.c.Redis.URL == "" {
-		k.fail("cache.redisOnly", "there is no Redis to keep answers in: set redis.url, or leave it false")
-	}
 }
 
 func (k *check) cache(at string, r *Route) {

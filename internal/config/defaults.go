@@ -47,7 +47,7 @@ func defaults() *Config {
 		Redis:   Redis{Timeout: 25 * time.Millisecond, Replicas: 3},
 		Cache:   Memory{Memory: 64e6},
 		Log:     Log{Format: LogJSON, Level: LogInfo},
-		Audit:   Audit{CheckpointEvery: time.Minute, SegmentSize: 64e6, KeepYears: 10, StopAfter: StopAfter(4 * time.Hour)},
+		Audit:   Audit{CheckpointEvery: time.Minute, TimestampEvery: time.Hour, SegmentSize: 64e6, KeepYears: 10, StopAfter: StopAfter(4 * time.Hour)},
 		Tracing: Tracing{SampleRatio: 0.1, ServiceName: "ebox-gateway"},
 	}
 }

@@ -73,7 +73,7 @@ func (g *generation) newKept(route config.Route, rules *scopeRules, base string)
 		maxBody = whole / 4 // a larger one would put out most of what is there
 	}
 	k.policy = &call.Policy{
-		Cookies: route.CallerCredentials, StrictAge: c.StrictAge,
+		Cookies:    route.CallerCredentials,
 		DefaultTTL: c.DefaultTTL, Heuristics: c.Heuristics, StaleWhileRevalidate: c.StaleWhileRevalidate,
 		StaleIfError: c.StaleIfError, WhenSilent: c.WhenSilent, Sharing: sharing(c.Shared), MaxBody: maxBody,
 	}
@@ -85,7 +85,7 @@ func (g *generation) newKept(route config.Route, rules *scopeRules, base string)
 		}
 		if r.Enabled {
 			rule.policy = &call.Policy{
-				Cookies: route.CallerCredentials, StrictAge: c.StrictAge,
+				Cookies:    route.CallerCredentials,
 				DefaultTTL: r.DefaultTTL, Heuristics: c.Heuristics, StaleWhileRevalidate: r.StaleWhileRevalidate,
 				StaleIfError: r.StaleIfError, WhenSilent: r.WhenSilent, Sharing: sharing(r.Shared), MaxBody: maxBody,
 			}
@@ -94,14 +94,6 @@ func (g *generation) newKept(route config.Route, rules *scopeRules, base string)
 		k.rules = append(k.rules, rule)
 	}
 	return k
-}
-
-// memoryOf is how much this process keeps, in bytes.
-func memoryOf(c config.Memory) int64 {
-	if c.RedisOnly {
-		return 0
-	}
-	return int64(c.Memory)
 }
 
 func sharing(s config.Sharing) call.Sharing {
@@ -114,11 +106,10 @@ func sharing(s config.Sharing) call.Sharing {
 	return call.SharedNever
 }
 
-func (k *kept) policyOf(path string) *call.Policy {
+func (k *kept) policyOf(segments []string) *call.Policy {
 	if len(k.rules) == 0 {
 		return k.policy
 	}
-	segments := ebox.Segments(path)
 	for i := range k.rules {
 		for _, p := range k.rules[i].paths {
 			if matchPath(p, segments) {
@@ -131,7 +122,7 @@ func (k *kept) policyOf(path string) *call.Policy {
 
 // of is how the answer to a call is kept whose token comes from source, nil for none. A
 // nil kept keeps nothing.
-func (k *kept) of(source *authn.Source, path string) call.Keep {
+func (k *kept) of(source *authn.Source, segments []string) call.Keep {
 	if k == nil {
 		return call.Keep{}
 	}
@@ -141,7 +132,7 @@ func (k *kept) of(source *authn.Source, path string) call.Keep {
 	}
 	keep := call.Keep{Partition: partition, Told: true, Reads: k.policy != nil, Shares: k.shares}
 	if keep.Reads {
-		keep.Policy = k.policyOf(path)
+		keep.Policy = k.policyOf(segments)
 	}
 	return keep
 }

@@ -23,11 +23,11 @@ func (g *generation) addRoute(route config.Route) error {
 	for i, rule := range route.Reads {
 		reads[i] = ebox.Read{Methods: rule.Methods, Paths: rule.Paths}
 	}
-	r.Classify = func(method, path string) ebox.Action { return ebox.Classify(method, path, reads) }
+	r.Classify = func(method string, path ebox.Path) ebox.Action { return ebox.Classify(method, path, reads) }
 	switch route.Kind {
 	case config.KindEBox, config.KindRegistry:
 		r.Tenancy.Group = "ebox"
-		r.Named = func(method, path, query string, body []byte) ([]ebox.Named, error) {
+		r.Named = func(method string, path ebox.Path, query string, body []byte) ([]ebox.Named, error) {
 			return ebox.NamedIn(method, path, query, body, reads)
 		}
 		if route.Kind == config.KindRegistry {
@@ -37,7 +37,7 @@ func (g *generation) addRoute(route config.Route) error {
 		r.Tenancy.Mandates = true
 		r.Classify = ebox.ClassifyMandates
 	case config.KindPlain:
-		r.Classify = func(method, path string) ebox.Action { return ebox.ClassifyPlain(method, path, reads) }
+		r.Classify = func(method string, path ebox.Path) ebox.Action { return ebox.ClassifyPlain(method, path, reads) }
 	}
 	if route.Registry {
 		f, err := g.newFederated(route)
@@ -45,7 +45,7 @@ func (g *generation) addRoute(route config.Route) error {
 			return err
 		}
 		g.federated = append(g.federated, f)
-		r.Target = g.unlessSwitched(f.target)
+		r.Target = g.pool.switches.Unless(f.target)
 	} else {
 		f, err := g.newFixed(route)
 		if err != nil {

@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"net/http"
-	"net/netip"
-	"net/url"
 	"time"
 
 	"ebox-gateway/internal/audit"
@@ -113,7 +111,7 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 		rt = authn.NewCredentials(s.transport, o.allowHTTP)
 	}
 	rt = telemetry.NewTries(rt, g.pool.tracer.Load)
-	rt = proxy.NewCounter(rt, egress.Classify, g.now)
+	rt = proxy.NewCounter(rt, egress.Classify, g.now, &s.waiting)
 	rt = s.protection.Breaker(rt)
 	rt = s.protection.Bulkhead(rt)
 	rt = s.protection.Rate(rt)
@@ -136,17 +134,6 @@ func (o upstreamOptions) guard() egress.Guard {
 		guard.Hosts = []string{o.allowed}
 	}
 	return guard
-}
-
-// written gives the host of a URL that an operator wrote into the configuration if
-// it stands for itself: an address, or localhost. A name does not: it is somebody's
-// DNS that says where it leads.
-func written(u *url.URL) string {
-	host := u.Hostname()
-	if _, err := netip.ParseAddr(host); err == nil || host == "localhost" {
-		return u.Host
-	}
-	return ""
 }
 
 // internalSender is the way of the gateway's own calls, as an http.RoundTripper.

@@ -8,6 +8,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
@@ -49,7 +50,7 @@ func (g *generation) newFixed(route config.Route) (*fixed, error) {
 		return nil, err
 	}
 	up, err := g.newUpstream(upstreamOptions{
-		name: route.Name, timeouts: route.Timeouts, allowPrivate: route.AllowPrivateNetworks, allowed: written(route.Upstream),
+		name: route.Name, timeouts: route.Timeouts, allowPrivate: route.AllowPrivateNetworks, allowed: egress.Written(route.Upstream),
 		allowHTTP: route.AllowHTTP, withoutToken: tokenless(route), protection: protectionOf(route),
 	}, route.Upstream, route.RewriteLinks)
 	if err != nil {
@@ -156,7 +157,7 @@ func (f *federated) circuit(id string) resilience.State {
 func (g *generation) writtenProvider(id string) string {
 	for _, s := range g.cfg.Registry.Providers {
 		if s.ID == id {
-			return written(s.URL)
+			return egress.Written(s.URL)
 		}
 	}
 	return ""
@@ -187,7 +188,7 @@ func (u *upstream) target(rules *scopeRules, r server.TargetRequest, version str
 	if err != nil {
 		return server.Target{}, err
 	}
-	t := server.Target{Upstream: u.to, Keep: u.kept.of(source, r.Path)}
+	t := server.Target{Upstream: u.to, Keep: u.kept.of(source, r.Path.Segments)}
 	if source != nil {
 		t.Credential = source.Session()
 	}

@@ -46,7 +46,7 @@ var (
 	problems         = define(counter, "problems_total", "Answers of which the gateway is the author, by the last part of the problem's type (OTHER if it is not one of the gateway's own).", "type")
 	overload         = define(counter, "overload_refusals_total", "Requests refused before anything was looked at: capacity (server.limits.maxRequests) or stopping. They are counted here alone.", "reason")
 	rateRefusals     = define(counter, "rate_refusals_total", "Calls refused because a rate was used up: that of the enterprise, the caller or the upstream; or because of the caller's concurrency.", "kind")
-	providerRequests = define(counter, "provider_requests_total", "Requests for a Document Provider, by class of the status; none is an id that the directory does not have.", "provider", "code")
+	providerRequests = define(counter, "provider_requests_total", "Requests for a Document Provider, by class of the status and author of the answer; none is an id that the directory does not have.", "provider", "code", "author")
 	providerHeader   = define(histogram, "provider_header_seconds", "Time from sending a request to a Document Provider's header.", "provider")
 	partRequests     = define(counter, "part_requests_total", "Requests that the gateway made for a part of another one, as the federated inbox does of each provider. requests_total does not count them.", "provider", "code")
 
@@ -59,15 +59,18 @@ var (
 	enterprises      = define(gauge, "enterprises", "Enterprises in the configuration, listed or suspended.", "state")
 
 	enterprisesRefused = define(gauge, "enterprises_refused", "Enterprises that a Document Provider refused when they were asked for last (401 or 403), by provider; none for other upstreams.", "provider")
+	refusedInARow      = define(gauge, "enterprises_refused_in_a_row", "Enterprises that a Document Provider has refused since it last served any, by provider; for other upstreams, as none, the most of one of them. Many are about the office rather than their mandates.", "provider")
 	listenerExpiry     = define(gauge, "listener_certificate_expiry_timestamp_seconds", "When the certificate of a listener expires. Absent for a listener without TLS.", "listener")
 
-	circuitState   = define(gauge, "upstream_circuit_state", "1 for the state that the upstream's circuit is in, 0 for the others.", "upstream", "state")
-	circuitOpened  = define(counter, "upstream_circuit_opened_total", "Times that the upstream's circuit opened.", "upstream")
-	upstreamFlight = define(gauge, "upstream_requests_in_flight", "Calls that the upstream's bulkhead holds.", "upstream")
-	upstreamQueue  = define(gauge, "upstream_requests_queued", "Calls that wait for a place in the upstream's bulkhead.", "upstream")
-	retries        = define(counter, "upstream_retries_total", "Tries after the first.", "upstream")
-	retriesDenied  = define(counter, "upstream_retries_denied_total", "Tries that were not made because the budget was spent.", "upstream")
-	refusals       = define(counter, "upstream_refusals_total", "Tries that the protection of the upstream refused: by its circuit, its bulkhead, the caller's or enterprise's share of that, or its rate.", "upstream", "reason")
+	circuitState       = define(gauge, "upstream_circuit_state", "1 for the state that the upstream's circuit is in, 0 for the others.", "upstream", "state")
+	circuitOpened      = define(counter, "upstream_circuit_opened_total", "Times that the upstream's circuit opened.", "upstream")
+	upstreamFlight     = define(gauge, "upstream_requests_in_flight", "Calls that the upstream's bulkhead holds.", "upstream")
+	upstreamQueue      = define(gauge, "upstream_requests_queued", "Calls that wait for a place in the upstream's bulkhead.", "upstream")
+	upstreamOldest     = define(gauge, "upstream_oldest_call_seconds", "How long the oldest call has been waiting for the upstream's header, large uploads aside; 0 if none waits.", "upstream")
+	upstreamUnanswered = define(gauge, "upstream_unanswered_seconds", "For how long the upstream has had calls and answered none, with those that timed out or gave up; 0 if none waits.", "upstream")
+	retries            = define(counter, "upstream_retries_total", "Tries after the first.", "upstream")
+	retriesDenied      = define(counter, "upstream_retries_denied_total", "Tries that were not made because the budget was spent.", "upstream")
+	refusals           = define(counter, "upstream_refusals_total", "Tries that the protection of the upstream refused: by its circuit, its bulkhead, the caller's or enterprise's share of that, or its rate.", "upstream", "reason")
 
 	connections = define(counter, "upstream_connections_total", "What happened to connections to the upstream: opened; surplus, closed since bytes came that no request had asked for; ended, found closed when it was to be used again; resent, a safe call went once more since its connection had ended; foreign, an answer named another call and was not delivered. Surplus and foreign are faults of the upstream.", "upstream", "event")
 
@@ -76,6 +79,7 @@ var (
 	tokenFailing      = define(gauge, "token_failing", "1 while some token of the client cannot be had: refused, unavailable, or key (its key cannot be loaded).", "client", "reason")
 	tokenExpiry       = define(gauge, "token_expiry_timestamp_seconds", "When the token for the scopes expires, while there is one.", "client", "scopes")
 	certificateExpiry = define(gauge, "certificate_expiry_timestamp_seconds", "When the client's certificate expires: that of the key that signs, or of one that is pending.", "client", "key")
+	clockDifference   = define(gauge, "clock_difference_seconds", "How far the clock of the client's Authorization Server is ahead of the gateway's, by the Date of its last answer, to half a second; negative if it is behind. Absent before the first answer.", "client")
 	keyPending        = define(gauge, "key_pending", "1 while a new key of the client was loaded and has not earned a token.", "client")
 
 	listTimestamp = define(gauge, "registry_list_timestamp_seconds", "When the list of Document Providers in force was fetched from the registry.")
@@ -101,11 +105,12 @@ var (
 	redisSubscribed = define(gauge, "redis_subscribed", "1 if the other replicas' invalidations are heard.")
 	redisUntold     = define(gauge, "redis_untold_invalidations", "Invalidations that the other replicas have not been told yet.")
 
-	evidenceQueued   = define(gauge, "evidence_queued", "Evidence records that are not on disk yet.")
-	evidenceWritten  = define(counter, "evidence_records_total", "Evidence records on disk.")
-	evidenceLost     = define(counter, "evidence_lost_total", "Evidence records that were not taken because too many waited.")
-	evidenceFailing  = define(gauge, "evidence_failing", "1 while evidence cannot be written.")
-	evidenceRefusing = define(gauge, "evidence_refusing", "1 while requests are refused because evidence cannot be written, or waits in too great a number.")
+	evidenceQueued    = define(gauge, "evidence_queued", "Evidence records that are not on disk yet.")
+	evidenceWritten   = define(counter, "evidence_records_total", "Evidence records on disk.")
+	evidenceLost      = define(counter, "evidence_lost_total", "Evidence records that were not taken because too many waited.")
+	evidenceFailing   = define(gauge, "evidence_failing", "1 while evidence cannot be written.")
+	evidenceRefusing  = define(gauge, "evidence_refusing", "1 while requests are refused because evidence cannot be written, or waits in too great a number.")
+	evidenceUnstamped = define(gauge, "evidence_unstamped", "1 while the time-stamping authority gives no time stamps of checkpoints.")
 
 	spansExported = define(counter, "trace_spans_exported_total", "Spans that the collector took.")
 	spansDropped  = define(counter, "trace_spans_dropped_total", "Spans that were given up: the queue was full or the collector did not take them.")
@@ -116,13 +121,13 @@ func families() []*family {
 	return []*family{
 		requests, requestDuration, requestPhase, inFlight, received, sent, tries, cuts, problems, overload, rateRefusals,
 		providerRequests, providerHeader, partRequests,
-		ready, health, reloadSuccessful, reloadTimestamp, configuration, build, enterprises, enterprisesRefused, listenerExpiry,
-		circuitState, circuitOpened, upstreamFlight, upstreamQueue, retries, retriesDenied, refusals, connections,
-		tokenRequests, tokenForced, tokenFailing, tokenExpiry, certificateExpiry, keyPending,
+		ready, health, reloadSuccessful, reloadTimestamp, configuration, build, enterprises, enterprisesRefused, refusedInARow, listenerExpiry,
+		circuitState, circuitOpened, upstreamFlight, upstreamQueue, upstreamOldest, upstreamUnanswered, retries, retriesDenied, refusals, connections,
+		tokenRequests, tokenForced, tokenFailing, tokenExpiry, certificateExpiry, clockDifference, keyPending,
 		listTimestamp, listFailing, providers,
 		cacheBytes, cacheResources, cacheHits, cacheMisses, cacheStale, cacheValidated, cacheCollapsed, cacheStored, cacheEvicted, cacheInvalidated, cacheFailures,
 		redisUp, redisState, redisOpened, redisUnreadable, redisSubscribed, redisUntold,
-		evidenceQueued, evidenceWritten, evidenceLost, evidenceFailing, evidenceRefusing,
+		evidenceQueued, evidenceWritten, evidenceLost, evidenceFailing, evidenceRefusing, evidenceUnstamped,
 		spansExported, spansDropped,
 	}
 }
