@@ -20,9 +20,10 @@ type admission struct {
 }
 
 type callerPace struct {
-	rate  resilience.Rate
-	batch bool
-	wait  time.Duration
+	rate        resilience.Rate
+	concurrency int // 0 is no limit
+	batch       bool
+	wait        time.Duration
 }
 
 func newAdmission(cfg *config.Config, p *pool) *admission {
@@ -33,7 +34,7 @@ func newAdmission(cfg *config.Config, p *pool) *admission {
 		}
 	}
 	for _, c := range cfg.Callers {
-		a.callers[c.Name] = callerPace{rate: rateOf(c.Rate), batch: c.Class == config.Batch, wait: c.Wait}
+		a.callers[c.Name] = callerPace{rate: rateOf(c.Rate), concurrency: c.Concurrency, batch: c.Class == config.Batch, wait: c.Wait}
 	}
 	return a
 }
@@ -46,16 +47,21 @@ func rateOf(r *config.Rate) resilience.Rate {
 	return resilience.Rate{PerSecond: r.PerSecond, Burst: r.Burst, Cluster: r.Scope == config.ClusterRate}
 }
 
-// class says of what class the call is.
-func (a *admission) class(c *call.Call, known callerPace) {
+// enter says of what class the call is, and counts it among those that its caller has under
+// way. It comes before the body is read, so that slow writers are counted.
+func (a *admission) enter(ctx context.Context, c *call.Call, caller *tenancy.Caller) (leave func(), err error) {
+	known := a.callers[caller.Name]
 	if known.batch {
 		c.Batch, c.Pace = true, known.wait
 	}
+	if known.concurrency > 0 {
+		leave, err = a.limits.Enter(ctx, c, known.concurrency)
+	}
+	return leave, note(&a.refused.concurrency, err)
 }
 
 // admit spends the rate of the enterprise.
-func (a *admission) admit(ctx context.Context, c *call.Call, caller *tenancy.Caller, tenant tenancy.Tenant) error {
-	a.class(c, a.callers[caller.Name])
+func (a *admission) admit(ctx context.Context, c *call.Call, _ *tenancy.Caller, tenant tenancy.Tenant) error {
 	if rate, ok := a.enterprises[tenant.Number]; ok {
 		if err := a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByEnterprise, Enterprise: tenant.Number}, rate); err != nil {
 			return note(&a.refused.enterprise, err)
@@ -67,7 +73,6 @@ func (a *admission) admit(ctx context.Context, c *call.Call, caller *tenancy.Cal
 // admitCaller spends the rate of the caller.
 func (a *admission) admitCaller(ctx context.Context, c *call.Call, caller *tenancy.Caller) error {
 	known := a.callers[caller.Name]
-	a.class(c, known)
 	if known.rate.PerSecond > 0 {
 		return note(&a.refused.caller, a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByCaller, Name: caller.Name}, known.rate))
 	}

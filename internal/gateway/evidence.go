@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -53,6 +52,7 @@ func AuditOptions(cfg *config.Config) (audit.Options, error) {
 	a := cfg.Audit
 	o := audit.Options{
 		Dir: a.Dir, Replica: a.Replica, KeyFile: a.KeyFile, SegmentSize: int64(a.SegmentSize), CheckpointEvery: a.CheckpointEvery,
+		StampURL: a.TimestampURL, StampEvery: a.TimestampEvery,
 		KeepYears: a.KeepYears, StopAfter: stopAfter(a), Mask: telemetry.Mask,
 		// From half of it on no request begins: the other half has room for an intent and
 		// an outcome of all that may be under way.
@@ -82,7 +82,7 @@ func (g *Gateway) openEvidence() error {
 		if err := e.useRefusals(cfg.Log.Security); err != nil {
 			return err
 		}
-		if demandsEvidence(cfg.Environment) {
+		if DemandsEvidence(cfg.Environment) {
 			g.o.Log.Warn("no evidence is kept of who read or changed what: set audit.dir")
 		}
 		return nil
@@ -115,15 +115,15 @@ func (g *Gateway) openEvidence() error {
 	e.event(audit.KindConfiguration, netip.Addr{}, "result", "started", "newHash", cfg.Hash())
 	counts := func() telemetry.EvidenceSnapshot {
 		s := log.Status()
-		return telemetry.EvidenceSnapshot{Queued: s.Waiting, Written: s.Written, Lost: s.Lost, Failing: s.Failing != "", Refusing: s.Refusing}
+		return telemetry.EvidenceSnapshot{Queued: s.Waiting, Written: s.Written, Lost: s.Lost, Failing: s.Failing != "", Refusing: s.Refusing, Unstamped: s.Stamping != ""}
 	}
 	g.evidenceCounts.Store(&counts)
 	g.o.Log.Info("evidence is kept", "directory", log.Dir(), "key", audit.Fingerprint(log.Key().Public()))
 	return nil
 }
 
-// demandsEvidence tells the environments in which there are real messages.
-func demandsEvidence(e config.Environment) bool {
+// DemandsEvidence tells the environments in which there are real messages.
+func DemandsEvidence(e config.Environment) bool {
 	return e == config.Production || e == config.Acceptance
 }
 
@@ -292,6 +292,8 @@ func (s *evidence) trouble() string {
 		return fmt.Sprintf("evidence cannot be written since %s; %d records wait in memory: %s", now.Since.UTC().Format(time.RFC3339), now.Waiting, now.Failing)
 	case now.Shipping != "":
 		return now.Shipping
+	case now.Stamping != "":
+		return now.Stamping
 	}
 	return ""
 }
@@ -353,46 +355,4 @@ func (g *Gateway) followKeys(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
-}
-
-// checkEvidence says where evidence is kept.
-func checkEvidence(cfg *config.Config) Check {
-	a := cfg.Audit
-	c := Check{Part: "evidence", Where: a.Dir, OK: true}
-	if a.Dir == "" {
-		c.Warning = demandsEvidence(cfg.Environment)
-		c.Detail = "audit.dir is not set: who reads or changes what is not recorded"
-		if c.Warning {
-			c.Advice = "set audit.dir to a directory on a disk that is kept for ten years"
-		}
-		return c
-	}
-	o, err := AuditOptions(cfg)
-	if err != nil {
-		c.OK, c.Detail = false, err.Error()
-		return c
-	}
-	c.Detail = fmt.Sprintf("kept for %d years after the year, as replica %s", a.KeepYears, o.Replica)
-	if a.KeyFile != "" {
-		if _, err := audit.LoadKey(a.KeyFile); err != nil {
-			c.OK, c.Detail = false, err.Error()
-			return c
-		}
-	}
-	if info, err := os.Stat(a.Dir); err == nil && !info.IsDir() {
-		c.OK, c.Detail = false, "audit.dir is no directory"
-		return c
-	}
-	if err := makeable(filepath.Join(a.Dir, o.Replica)); err != nil {
-		c.OK, c.Detail = false, "no evidence can be written here: "+bare(err)
-		c.Advice = "give the gateway's user a directory that it can make and write, or change audit.dir: the gateway does not start without it"
-		return c
-	}
-	switch {
-	case a.KeepYears < 10:
-		c.Warning, c.Advice = true, "the federation asks for ten years: set audit.keepYears"
-	case a.Checkpoints == "" && demandsEvidence(cfg.Environment):
-		c.Warning, c.Advice = true, "set audit.checkpoints to have signed records leave this machine: without them nobody can tell that the end was cut off together with its signatures"
-	}
-	return c
 }

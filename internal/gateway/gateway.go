@@ -14,8 +14,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -101,7 +103,7 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 		o.Done = func(*call.Record) {}
 	}
 	g := &Gateway{o: o, started: o.Now(), background: newBackground()}
-	g.pool = newPool(cfg, o, g.tell)
+	g.pool = newPool(cfg, o, g.tell, g.knownProvider)
 	g.activity = g.newActivity()
 	var err error
 	if g.metrics, err = g.newMetrics(); err != nil {
@@ -191,7 +193,22 @@ func (g *Gateway) Start() error {
 		return errors.Join(err, g.closeEvidence())
 	}
 	change.commit()
+	g.logStart()
 	return nil
+}
+
+// logStart says in one line what was started.
+func (g *Gateway) logStart() {
+	cfg := g.current.Load().cfg
+	var callers, administration []string
+	for _, a := range g.Addrs() {
+		callers = append(callers, a.String())
+	}
+	for _, a := range g.AdminAddrs() {
+		administration = append(administration, a.String())
+	}
+	g.o.Log.Info("started", "version", g.o.Version, "environment", string(cfg.Environment), "hash", cfg.Hash(), "listeners", callers,
+		"admin", administration, "clients", slices.Sorted(maps.Keys(cfg.OAuth.Clients)), "enterprises", len(cfg.Tenancy.Enterprises), "callers", len(cfg.Callers), "routes", len(cfg.Routes))
 }
 
 func ignore(err, expected error) error {
@@ -219,8 +236,7 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 		g.o.Log.Info("stopped")
 	}()
 	g.background.start(g.current.Load())
-	g.background.wg.Go(func() { g.pool.cache.Run(g.background.ctx) })
-	g.background.wg.Go(func() { g.followSwitches(g.background.ctx) })
+	g.background.wg.Go(func() { g.pool.switches.Follow(g.background.ctx) })
 	g.background.wg.Go(func() { g.followKeys(g.background.ctx) })
 	g.background.wg.Go(func() { g.becomeReady(g.background.ctx) })
 	defer g.pool.cache.Close()
@@ -270,15 +286,6 @@ func (g *Gateway) drained(ctx context.Context) error {
 
 // underway counts the requests that are being served, by whatever generation.
 func (g *Gateway) underway() int64 { return g.serving.Load() }
-
-// Explain takes a request through the endpoint up to the point where it would be sent.
-func (g *Gateway) Explain(ctx context.Context, q ExplainRequest) (Explanation, error) {
-	return g.current.Load().explain(ctx, q)
-}
-
-// CheckOnline goes the way that calls go, one step after the other, and says of each
-// whether it works and if not, why. No e-Box is touched.
-func (g *Gateway) CheckOnline(ctx context.Context) []Check { return g.current.Load().checkOnline(ctx) }
 
 // Token asks for one token, with the key of src if it is not nil, and keeps nothing.
 func (g *Gateway) Token(ctx context.Context, client string, scopes []string, src *authn.KeySource) (authn.Token, error) {

@@ -13,7 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate"
+	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -37,7 +38,7 @@ func ofRoute(name, settings string) func(*testing.T, string) string {
 }
 
 // upstreamStatus is how one upstream stands.
-func (h *house) upstreamStatus(name string) gateway.UpstreamStatus {
+func (h *house) upstreamStatus(name string) operate.Upstream {
 	h.t.Helper()
 	for _, u := range h.status().Upstreams {
 		if u.Name == name {
@@ -45,7 +46,7 @@ func (h *house) upstreamStatus(name string) gateway.UpstreamStatus {
 		}
 	}
 	h.t.Fatalf("the status does not show %s", name)
-	return gateway.UpstreamStatus{}
+	return operate.Upstream{}
 }
 
 // untouched fails the test if a circuit is or was anything but closed.
@@ -88,7 +89,7 @@ func TestACircuitThatNobodyTriesLeavesTheGatewayWell(t *testing.T) {
 	if u := h.upstreamStatus("provider nsso"); u.Circuit != "half-open" || u.UntriedSince.IsZero() || u.Opened != 1 {
 		t.Errorf("%+v", u)
 	}
-	if !slices.ContainsFunc(s.Attention, func(a gateway.Attention) bool {
+	if !slices.ContainsFunc(s.Attention, func(a status.Attention) bool {
 		return a.Severity == "notice" && a.Part == "provider nsso" && strings.Contains(a.Text, "had been failing")
 	}) {
 		t.Errorf("nobody is told: %+v", s.Attention)
@@ -162,11 +163,13 @@ func TestWhatOpensNoCircuit(t *testing.T) {
 		t.Parallel()
 		h := open(t, providers(sensitive, "retry: {tries: 1}"))
 		h.fault(simulator.Fault{Upstream: "provider:nsso", Path: "/ebox/messages", Kind: simulator.FaultReset})
-		for range calls {
+		for i := range calls {
 			h.get(anothersBox).want(t, 200)
-			h.get(box+"/messages").want(t, 502)
+			h.get(box+"/messages").want(t, map[bool]int{true: 502, false: 503}[i < 5]) // its own circuit opens
 		}
-		h.untouched("provider nsso")
+		if u := h.upstreamStatus("provider nsso"); u.Circuit != "closed" || u.Opened != 0 || !slices.Equal(u.OpenFor, []string{mandated}) {
+			t.Errorf("%+v", u)
+		}
 	})
 	t.Run("callers that go away", func(t *testing.T) {
 		t.Parallel()

@@ -132,7 +132,8 @@ func (g *Gateway) replace(cfg *config.Config, confirmed string) error {
 	g.pool.cache.Resize(memoryOf(cfg.Cache))
 	g.pool.memory.Resize(heldOf(cfg.Server.Limits))
 	g.background.wg.Go(func() { g.retire(old) })
-	g.o.Log.Info("the configuration was replaced", "hash", cfg.Hash(), "enterprises", len(cfg.Tenancy.Enterprises), "routes", len(cfg.Routes))
+	g.o.Log.Info("the configuration was replaced", "hash", cfg.Hash(), "before", old.cfg.Hash(), "changed", config.Changed(old.cfg, cfg),
+		"enterprises", len(cfg.Tenancy.Enterprises), "dropped", droppedEnterprises(old.cfg, cfg))
 	return nil
 }
 

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/preflight"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/redistest"
-	"ebox-gateway/internal/replicas"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -52,17 +52,17 @@ func group(t *testing.T, n int, edits ...func(*testing.T, string) string) []*hou
 	}
 	for _, h := range houses {
 		h.waitForProviders()
-		h.waitForRedis(replicas.StateUp)
+		h.waitForRedis(redisstore.StateUp)
 	}
 	return houses
 }
 
-// waitForRedis waits until Redis is in a state, and heard if it is up.
-func (h *house) waitForRedis(state string) (s replicas.Status) {
+// waitForRedis waits until Redis is in a state, and subscribed to if it is up.
+func (h *house) waitForRedis(state string) (s redisstore.Status) {
 	h.t.Helper()
 	eventually(h.t, "Redis to be "+state, func() bool {
 		s = *h.status().Redis
-		return s.State == state && (state != replicas.StateUp || s.Subscribed)
+		return s.State == state && (state != redisstore.StateUp || s.Subscribed)
 	})
 	return s
 }
@@ -242,7 +242,7 @@ func TestTheGatewayNeedsNoRedis(t *testing.T) {
 		t.Error(text)
 	}
 	server.Run()
-	h.waitForRedis(replicas.StateUp)
+	h.waitForRedis(redisstore.StateUp)
 	eventually(t, "the health to heal", func() bool { return !degraded() })
 
 	// One request waits a moment for a frozen Redis, and then none. What they wait is
@@ -257,20 +257,20 @@ func TestTheGatewayNeedsNoRedis(t *testing.T) {
 	if waited := h.redisWaits.Load() - before; waited > asked/2 {
 		t.Errorf("%d of %d requests waited for Redis", waited, asked)
 	}
-	h.waitForRedis(replicas.StateAway)
+	h.waitForRedis(redisstore.StateAway)
 }
 
 func TestCheckOnlineAsksRedis(t *testing.T) {
 	server := redistest.Start(t)
 	h := group(t, 1, add(redisSection(t, server, true)))[0]
-	redisCheck := func() gateway.Check {
-		for _, c := range h.gw.CheckOnline(t.Context()) {
+	redisCheck := func() preflight.Check {
+		for _, c := range preflight.Online(t.Context(), h.gw.View()) {
 			if c.Part == "redis" {
 				return c
 			}
 		}
 		t.Fatal("Redis was not asked")
-		return gateway.Check{}
+		return preflight.Check{}
 	}
 	eventually(t, "Redis to be found well", func() bool { c := redisCheck(); return c.OK && !c.Warning })
 	server.Stop()
@@ -321,7 +321,7 @@ func TestTheListOfProvidersOutlivesARestartOfAll(t *testing.T) {
 func TestANewEncryptionKeyIsTakenWithoutARestart(t *testing.T) {
 	server := redistest.Start(t)
 	f := watched(t, func(t *testing.T, text string) string { return add(redisSection(t, server, true))(t, text) })
-	f.waitForRedis(replicas.StateUp)
+	f.waitForRedis(redisstore.StateUp)
 	f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
 	issued := f.sim.TokensIssued()
 	text, err := os.ReadFile(f.path("config.yaml"))
@@ -331,7 +331,7 @@ func TestANewEncryptionKeyIsTakenWithoutARestart(t *testing.T) {
 	f.write(t, "config.yaml", strings.Replace(string(text), "encryptionKeys: [", "encryptionKeys: [{id: k2, file: "+newKey(t)+"}, ", 1))
 	eventually(t, "the new key", func() bool {
 		s := f.status().Redis
-		return len(s.Keys) == 2 && s.Keys[0] == "k2" && s.State == replicas.StateUp && s.Subscribed
+		return len(s.Keys) == 2 && s.Keys[0] == "k2" && s.State == redisstore.StateUp && s.Subscribed
 	})
 	f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
 	if n := f.sim.TokensIssued(); n != issued {

@@ -2,12 +2,15 @@ package gateway
 
 import (
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/links"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
@@ -49,7 +52,7 @@ func (g *generation) newFixed(route config.Route) (*fixed, error) {
 		return nil, err
 	}
 	up, err := g.newUpstream(upstreamOptions{
-		name: route.Name, timeouts: route.Timeouts, allowPrivate: route.AllowPrivateNetworks, allowed: written(route.Upstream),
+		name: route.Name, timeouts: route.Timeouts, allowPrivate: route.AllowPrivateNetworks, allowed: egress.Written(route.Upstream),
 		allowHTTP: route.AllowHTTP, withoutToken: tokenless(route), protection: protectionOf(route),
 	}, route.Upstream, route.RewriteLinks)
 	if err != nil {
@@ -143,6 +146,18 @@ func (f *federated) takeOver(old *federated) {
 	}
 }
 
+// below finds the provider below whose base URL a URL lies, and what the path has behind
+// that base. Of bases that lie in one another the longest counts.
+func (f *federated) below(authority, path string) (id, rest string, ok bool) {
+	for _, p := range f.g.directory.List() {
+		forms := links.NewForms(p.Base, strings.TrimRight(p.Base.EscapedPath(), "/"))
+		if behind, under := forms.Below(authority, path); under && (!ok || len(behind) < len(rest)) {
+			id, rest, ok = p.ID, behind, true
+		}
+	}
+	return id, rest, ok
+}
+
 // circuit is the state of a provider's circuit, closed if it was never called.
 func (f *federated) circuit(id string) resilience.State {
 	if u, ok := (*f.upstreams.Load())[id]; ok {
@@ -156,7 +171,7 @@ func (f *federated) circuit(id string) resilience.State {
 func (g *generation) writtenProvider(id string) string {
 	for _, s := range g.cfg.Registry.Providers {
 		if s.ID == id {
-			return written(s.URL)
+			return egress.Written(s.URL)
 		}
 	}
 	return ""

@@ -129,7 +129,7 @@ func TestAnAnswerIsCutBelowTheMinimumRateAndNeverAboveIt(t *testing.T) {
 				if cut := errors.Is(err, os.ErrDeadlineExceeded); cut != c.cut || !cut && err != nil {
 					t.Errorf("after %s: %v", took, err)
 				}
-				if c.cut && (took < time.Minute || took > 3*time.Minute) {
+				if c.cut && (took < time.Minute || took > 4*time.Minute) {
 					t.Errorf("it ended after %s", took)
 				}
 			})

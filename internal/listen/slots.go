@@ -28,7 +28,8 @@ type slots struct {
 }
 
 const (
-	// mostAside is how many connections may wait aside. Further ones are closed.
+	// mostAside is how many connections may wait aside, and no more than a quarter of the
+	// places. Further ones are closed.
 	mostAside = 64
 	// lookAgain is how often a connection that waits looks for one to close.
 	lookAgain = 250 * time.Millisecond
@@ -64,7 +65,7 @@ func (l *slots) stepAside(s *socket) (must, may bool) {
 	if !l.large(s.source) {
 		return false, false
 	}
-	if l.aside >= mostAside {
+	if l.aside >= max(min(mostAside, l.limit/4), 1) {
 		return true, false
 	}
 	l.aside++

@@ -101,6 +101,7 @@ func TestGrantCitizen(t *testing.T) {
 		"no number at all, in a query":              {closed, call{"GET", "", "", "representedEnterpriseNumber=x", ""}, 0, false, FormNone, 0},
 		"no number at all, for one in the path":     {closed, call{"POST", "0206731645", "", "", `{"representedEnterpriseNumber":"09333875470"}`}, bakery, false, FormPath, 0},
 		"wrong check digits":                        {closed, call{"POST", "", "", "", `{"representedEnterpriseNumber":"0206731646"}`}, 0, false, 0, 400},
+		"digits of another script":                  {closed, call{"POST", "", "", "", `{"representedEnterpriseNumber":"٠٢٠٦٧٣١٦٤٥"}`}, 0, false, 0, 400},
 		"wrong check digits, in a query":            {closed, call{"GET", "", "", "representedEnterpriseNumber=0206.731.646", ""}, 0, false, 0, 400},
 		"wrong check digits, for one in the path":   {closed, call{"POST", "0206731645", "", "", `{"representedEnterpriseNumber":"0206731646"}`}, 0, false, 0, 400},
 		"default, repeated":                         {closedDefault, call{"POST", "", "", "", forBakery}, bakery, false, FormNone, 0},

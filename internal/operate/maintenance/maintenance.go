@@ -1,0 +1,292 @@
+// Package maintenance keeps what people have switched to maintenance, and refuses the calls
+// that it concerns.
+package maintenance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ebox-gateway/internal/admin"
+	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/server"
+	"ebox-gateway/internal/tenancy"
+)
+
+// Options are what the switches need of the gateway.
+type Options struct {
+	Now func() time.Time
+	Log *slog.Logger
+	// Store is where replicas share the switches; it gives nil without Redis.
+	Store func() directory.Shared
+	// Known gives the problem of a provider that cannot be switched: there is none of that id.
+	Known func(provider string) error
+}
+
+// Switches are what people have switched to maintenance: Document Providers, or the
+// whole gateway. They outlive every configuration, and end by themselves, so that one
+// that is forgotten does not stay. With Redis all replicas have the same within a
+// second or two, and a restart keeps them; without, each replica has its own, until
+// it ends.
+type Switches struct {
+	o   Options
+	now func() time.Time
+	// changing serialises changes and looks at the shared copy.
+	changing sync.Mutex
+	current  atomic.Pointer[switched]
+	seen     []byte // the shared copy, as it was last seen
+}
+
+// switched is one state of the switches, in the form in which replicas share it. It
+// does not change.
+type switched struct {
+	// Changed orders the states of all replicas.
+	Changed   time.Time                    `json:"changed"`
+	Gateway   *admin.Maintenance           `json:"gateway,omitempty"`
+	Providers map[string]admin.Maintenance `json:"providers,omitempty"`
+}
+
+// New makes switches of which none is on.
+func New(o Options) *Switches {
+	s := &Switches{o: o, now: o.Now}
+	s.current.Store(new(switched))
+	return s
+}
+
+// Gateway is the maintenance of the whole gateway, if it is in it.
+func (s *Switches) Gateway() (admin.Maintenance, bool) {
+	if m := s.current.Load().Gateway; m != nil && m.Until.After(s.now()) {
+		return *m, true
+	}
+	return admin.Maintenance{}, false
+}
+
+// Provider is the maintenance that a provider was switched to, if it is in it.
+func (s *Switches) Provider(id string) (admin.Maintenance, bool) {
+	now := s.current.Load()
+	if len(now.Providers) == 0 {
+		return admin.Maintenance{}, false
+	}
+	m, ok := now.Providers[id]
+	return m, ok && m.Until.After(s.now())
+}
+
+// List are those in force, the gateway's first, then by provider.
+func (s *Switches) List() []admin.Maintenance {
+	list := []admin.Maintenance{}
+	if m, ok := s.Gateway(); ok {
+		list = append(list, m)
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.current.Load().Providers)) {
+		if m, ok := s.Provider(id); ok {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// change makes the next state: with m, or without what m names if it has no end. It
+// returns false if there was nothing to end.
+func (s *Switches) change(m admin.Maintenance) bool {
+	old := s.current.Load()
+	next := &switched{Changed: s.now().UTC(), Gateway: old.Gateway, Providers: maps.Clone(old.Providers)}
+	if !next.Changed.After(old.Changed) { // the clock of another replica is ahead
+		next.Changed = old.Changed.Add(time.Millisecond)
+	}
+	maps.DeleteFunc(next.Providers, func(_ string, m admin.Maintenance) bool { return !m.Until.After(s.now()) })
+	if next.Providers == nil {
+		next.Providers = make(map[string]admin.Maintenance)
+	}
+	ends := m.Until.IsZero()
+	switch {
+	case m.Gateway && ends:
+		if _, on := s.Gateway(); !on {
+			return false
+		}
+		next.Gateway = nil
+	case m.Gateway:
+		next.Gateway = &m
+	case ends:
+		if _, on := s.Provider(m.Provider); !on {
+			return false
+		}
+		delete(next.Providers, m.Provider)
+	default:
+		next.Providers[m.Provider] = m
+	}
+	s.current.Store(next)
+	return true
+}
+
+// share gives the state to the other replicas; store may be nil.
+func (s *Switches) share(ctx context.Context, store directory.Shared) {
+	if store == nil {
+		return
+	}
+	body, err := json.Marshal(s.current.Load())
+	if err != nil { // nothing in it fails
+		return
+	}
+	s.seen = body
+	store.Store(ctx, body)
+}
+
+// look adopts what another replica has switched since.
+func (s *Switches) look(ctx context.Context, store directory.Shared) (changed bool) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	body, _, err := store.Load(ctx)
+	if err != nil || bytes.Equal(body, s.seen) {
+		return false
+	}
+	s.seen = body
+	next := new(switched)
+	if json.Unmarshal(body, next) != nil || !next.Changed.After(s.current.Load().Changed) || !next.believable(s.now()) {
+		return false
+	}
+	s.current.Store(next)
+	return true
+}
+
+// believable tells what a replica can have switched: nothing in the days to come, nor
+// for longer than anybody may. Whoever can write to Redis could otherwise have the
+// gateway down for ever, and no switch after it passed on.
+func (s *switched) believable(now time.Time) bool {
+	const skew = 24 * time.Hour // of another replica's clock
+	last := now.Add(admin.MaxMaintenance + skew)
+	if s.Changed.After(now.Add(skew)) || s.Gateway != nil && s.Gateway.Until.After(last) {
+		return false
+	}
+	for _, m := range s.Providers {
+		if m.Until.After(last) {
+			return false
+		}
+	}
+	return true
+}
+
+// lookPeriod is how often a replica looks for the others' switches.
+const lookPeriod = time.Second
+
+// Follow adopts the other replicas' switches until ctx is done.
+func (s *Switches) Follow(ctx context.Context) {
+	tick := time.NewTicker(lookPeriod)
+	defer tick.Stop()
+	for {
+		if store := s.o.Store(); store != nil && s.look(ctx, store) {
+			s.o.Log.Info("another replica changed what is in maintenance", "switched", len(s.List()))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Switch switches a Document Provider or the whole gateway to maintenance, or ends it if
+// m.Until is zero. Its errors are problems.
+func (s *Switches) Switch(ctx context.Context, m admin.Maintenance) error {
+	if !m.Gateway && !m.Until.IsZero() {
+		if err := s.o.Known(m.Provider); err != nil {
+			return err
+		}
+	}
+	what := "the whole gateway"
+	if !m.Gateway {
+		what = "provider " + m.Provider
+	}
+	s.changing.Lock()
+	changed := s.change(m)
+	if changed {
+		s.share(ctx, s.o.Store())
+	}
+	s.changing.Unlock()
+	if !changed {
+		return problem.NotFound(fmt.Sprintf("Nothing ends: %s was not switched to maintenance. What the registry announces cannot be ended here.", what))
+	}
+	attrs := []any{"what", what, "by", m.By}
+	if m.Until.IsZero() {
+		s.o.Log.Warn("maintenance was ended", attrs...)
+		return nil
+	}
+	s.o.Log.Warn("maintenance was switched on", append(attrs, "until", m.Until, "reason", m.Reason)...)
+	return nil
+}
+
+// Unless is target for providers that nobody has switched to maintenance: to
+// the others it is what their announced maintenance would be.
+func (s *Switches) Unless(target func(server.TargetRequest) (server.Target, error)) func(server.TargetRequest) (server.Target, error) {
+	return func(r server.TargetRequest) (server.Target, error) {
+		if refused := s.Refused(r.Provider); refused != nil {
+			return server.Target{}, refused
+		}
+		return target(r)
+	}
+}
+
+// Refused is the problem of a call to a provider that was switched to
+// maintenance, nil if it was not. The reason that was given is for the platform team.
+func (s *Switches) Refused(provider string) *problem.Problem {
+	m, ok := s.Provider(provider)
+	if !ok {
+		return nil
+	}
+	return problem.UnavailableUntil("The Document Provider "+provider+" is in maintenance, switched by the platform team. Try again after it ends.", m.Until)
+}
+
+// Resolver is r, which lets nobody through while the whole gateway is in maintenance.
+// Whoever may not call at all is told that instead.
+func (s *Switches) Resolver(r server.Resolver) server.Resolver { return switchable{r, s} }
+
+// switchable is a resolver that lets nobody through while the whole gateway is in
+// maintenance.
+type switchable struct {
+	server.Resolver
+	switches *Switches
+}
+
+// Check implements server.Resolver.
+func (s switchable) Check(c *tenancy.Caller, route *tenancy.Route, action ebox.Action, claim tenancy.Claim) error {
+	if err := s.Resolver.Check(c, route, action, claim); err != nil {
+		return err
+	}
+	return s.refused()
+}
+
+// Resolve implements server.Resolver.
+func (s switchable) Resolve(c *tenancy.Caller, route *tenancy.Route, action ebox.Action, method string, claim tenancy.Claim) (tenancy.Tenant, error) {
+	tenant, err := s.Resolver.Resolve(c, route, action, method, claim)
+	if err == nil {
+		err = s.refused()
+	}
+	return tenant, err
+}
+
+func (s switchable) refused() error {
+	m, ok := s.switches.Gateway()
+	if !ok {
+		return nil
+	}
+	return problem.UnavailableUntil("The gateway is in maintenance. Nothing was sent. Try again after it ends.", m.Until)
+}
+
+// Sentence says of a maintenance what the page and the health say.
+func Sentence(m admin.Maintenance) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "switched to maintenance until %s", m.Until.UTC().Format("2006-01-02 15:04 MST"))
+	if m.Reason != "" {
+		b.WriteString(": " + m.Reason)
+	}
+	return b.String()
+}

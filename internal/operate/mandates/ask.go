@@ -1,0 +1,159 @@
+package mandates
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/server"
+)
+
+// checkPace is how long one ask waits at most for a rate or a place.
+const checkPace = time.Minute
+
+// ask asks one upstream for one enterprise, once. wait is how long to wait before it
+// is asked again, 0 if nobody said, negative if asking again is of no use.
+func (c *Check) ask(ctx context.Context, t *mandateTarget, e *config.Enterprise) (f Finding, wait time.Duration) {
+	f = Finding{
+		Enterprise: e.Number, Name: e.Name, Mandate: t.mandate, Provider: t.provider, Result: NotTested, At: c.v.Now(),
+	}
+	what, req, err := c.request(t, e)
+	if err != nil {
+		f.Reason = legible(err.Error())
+		return f, -1
+	}
+	resp, err := what.To.Stack.Send(ctx, what, req)
+	if err != nil {
+		f.Reason, wait = whyUnanswered(err)
+		return f, wait
+	}
+	defer resp.Body.Close()
+	const most = 64 << 10
+	f.Status = resp.StatusCode
+	switch {
+	case resp.StatusCode/100 == 2:
+		// The body is other people's data, which nobody looks at; it is let through so
+		// that the connection can be used again.
+		_, _ = io.CopyN(io.Discard, resp.Body, most)
+		f.Result = Usable
+		return f, 0
+	case resp.StatusCode/100 == 3:
+		f.Reason = "the upstream sends the call elsewhere, where it is not followed"
+		return f, -1
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, most))
+	if err != nil {
+		f.Reason = "the answer broke off"
+		return f, 0
+	}
+	f.Problem, f.Reason = whatTheySay(body)
+	switch resp.StatusCode {
+	case http.StatusUnauthorized:
+		f.Reason = "the token is refused: " + f.Reason
+		return f, -1
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return f, retryAfter(resp.Header, c.v.Now())
+	}
+	if resp.StatusCode >= 500 {
+		return f, retryAfter(resp.Header, c.v.Now())
+	}
+	f.Result = Refused
+	return f, 0
+}
+
+// request makes the call, as one of a caller of class batch, and its request.
+func (c *Check) request(t *mandateTarget, e *config.Enterprise) (*call.Call, *http.Request, error) {
+	to, err := t.target(server.TargetRequest{Provider: t.provider, Client: e.Client, Method: http.MethodGet, Path: ebox.ParsePath(t.path), Another: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	u, err := call.Join(to.Upstream.Base, t.path, t.query(e.Number))
+	if err != nil {
+		return nil, nil, err
+	}
+	what := call.New()
+	what.ID, what.Start, what.Caller, what.Batch, what.Pace = call.NewID(), c.v.Now(), "enterprises check", true, checkPace
+	what.Method, what.Route, what.Provider, what.Action = http.MethodGet, t.route, t.provider, ebox.List
+	what.Enterprise, what.Client, what.To = e.Number, e.Client, to.Upstream
+	what.Credential = to.Credential
+	req, err := http.NewRequest(http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "ebox-gateway")
+	req.Header.Set(call.RepresentedField, e.Number.String())
+	return what, req, nil
+}
+
+// whyUnanswered says why there is no answer of the upstream. It is for the platform
+// team, so it may name hosts.
+func whyUnanswered(err error) (reason string, wait time.Duration) {
+	var (
+		refused *authn.RefusedError
+		known   problem.Reporter
+	)
+	switch {
+	case errors.As(err, &refused):
+		return legible(refused.Error() + ". " + refused.Problem().Detail), -1
+	case errors.As(err, &known):
+		p := known.Problem()
+		wait, _ := strconv.Atoi(p.Header.Get("Retry-After"))
+		return legible(p.Detail), time.Duration(wait) * time.Second
+	}
+	return legible(egress.Classify(err).Kind + ": " + err.Error()), 0
+}
+
+// retryAfter reads the field of RFC 9110, section 10.2.3; 0 if there is none.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	text := h.Get("Retry-After")
+	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
+		return time.Duration(min(seconds, 3600)) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil && at.After(now) {
+		return at.Sub(now)
+	}
+	return 0
+}
+
+// whatTheySay reads the type and the words of a problem document, or the code and
+// the words of a version 2 registry's StatusMessage.
+func whatTheySay(body []byte) (kind, words string) {
+	var said struct{ Type, Title, Detail, Code, Message string }
+	var other *json.UnmarshalTypeError // one member of another type spoils no other
+	if err := json.Unmarshal(body, &said); err != nil && !errors.As(err, &other) {
+		return "", "the answer is no problem document"
+	}
+	kind, words = said.Type, said.Detail
+	if kind == "" {
+		kind = said.Code
+	}
+	for _, other := range []string{said.Title, said.Message} {
+		if words == "" {
+			words = other
+		}
+	}
+	return legible(kind), legible(words)
+}
+
+// legible is a text of somebody else's, fit for one line of a terminal or a table.
+func legible(s string) string {
+	const most = 300
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+	if runes := []rune(s); len(runes) > most {
+		s = string(runes[:most]) + "…"
+	}
+	return s
+}

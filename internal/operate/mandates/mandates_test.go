@@ -1,0 +1,169 @@
+package mandates_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/demo"
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/mandates"
+	"ebox-gateway/internal/simulator"
+)
+
+// numbers makes n valid CBE numbers, none of them known in Mahis.
+func numbers(n int) []config.Enterprise {
+	list := make([]config.Enterprise, 0, n)
+	for eight := uint64(8_000_023); len(list) < n; eight++ {
+		list = append(list, config.Enterprise{Number: enterprise.Number(eight*100 + 97 - eight%97), Client: "demo"})
+	}
+	return list
+}
+
+// start starts a simulator and gives its client with the folder of its files.
+func start(t *testing.T) (*simulator.Simulator, simulator.Client, string) {
+	t.Helper()
+	dir := t.TempDir()
+	client, err := demo.NewClient(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0", Clients: []simulator.Client{client}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := sim.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return sim, client, dir
+}
+
+// newEnterpriseCheck prepares a check before a simulator, in haste. more is put into the
+// registry's section.
+func newEnterpriseCheck(t *testing.T, sim *simulator.Simulator, dir, more string) *mandates.Check {
+	t.Helper()
+	text := demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0")
+	text = strings.Replace(text, "registry:\n", "registry:\n"+more, 1)
+	cfg, err := config.Parse("test.yaml", []byte(text), dir, func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check, err := mandates.New(t.Context(), g.View(), []string{"nsso"}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check.PerSecond, check.Patience = 100_000, time.Millisecond
+	return check
+}
+
+func nothingKnown(enterprise.Number, string, string) bool { return false }
+
+func collect(t *testing.T, check *mandates.Check, list []config.Enterprise) []mandates.Finding {
+	t.Helper()
+	var all []mandates.Finding
+	err := check.Run(t.Context(), list, nothingKnown, func(f []mandates.Finding) error {
+		all = append(all, f...)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestAskingForAnEnterpriseMarksNothingReadAndShowsWhoItIsFor(t *testing.T) {
+	sim, _, dir := start(t)
+	check := newEnterpriseCheck(t, sim, dir, "")
+	found := collect(t, check, []config.Enterprise{{Number: 206731645, Client: "demo", Name: "Mandated"}})
+	if len(found) != 1 || found[0].Result != mandates.Usable || found[0].Name != "Mandated" {
+		t.Fatalf("%+v", found)
+	}
+	asked := sim.RequestsTo(simulator.ProviderUpstream("nsso"))
+	if len(asked) != 1 {
+		t.Fatalf("%d requests", len(asked))
+	}
+	r := asked[0]
+	if r.Method != "GET" || !strings.HasSuffix(r.Path, "/ebox/messages") || r.Header.Get("On-Behalf-Of-Enterprise-Number") != "0206731645" || r.Header.Get("Belgov-Trace-Id") == "" {
+		t.Errorf("%s %s %v", r.Method, r.Path, r.Header)
+	}
+}
+
+func TestAProviderThatFailsIsAskedAgainAndThenNoLonger(t *testing.T) {
+	fail := func(count int) simulator.Fault {
+		return simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus, Status: 500, Count: count}
+	}
+	t.Run("twice, and all is well", func(t *testing.T) {
+		sim, _, dir := start(t)
+		if _, err := sim.Fault(fail(2)); err != nil {
+			t.Fatal(err)
+		}
+		found := collect(t, newEnterpriseCheck(t, sim, dir, ""), []config.Enterprise{{Number: 206731645, Client: "demo"}})
+		if found[0].Result != mandates.Usable {
+			t.Errorf("%+v", found)
+		}
+	})
+	t.Run("for ever, and forty enterprises are not waited for", func(t *testing.T) {
+		sim, _, dir := start(t)
+		if _, err := sim.Fault(fail(0)); err != nil {
+			t.Fatal(err)
+		}
+		check := newEnterpriseCheck(t, sim, dir, "")
+		check.AtOnce = 1
+		found := collect(t, check, numbers(40))
+		for _, f := range found {
+			if f.Result != mandates.NotTested || f.Status != 500 {
+				t.Fatalf("%+v", f)
+			}
+		}
+		// Three enterprises three times, the others once.
+		if n := len(sim.RequestsTo(simulator.ProviderUpstream("nsso"))); len(found) != 40 || n != 3*3+37 {
+			t.Errorf("%d findings of %d requests", len(found), n)
+		}
+	})
+}
+
+func TestARefusedClientIsNoRefusedMandate(t *testing.T) {
+	sim, few, dir := start(t)
+	check := newEnterpriseCheck(t, sim, dir, "  client: demo\n")
+	few.Scopes = []string{simulator.ScopeRegistry}
+	if err := sim.RegisterClient(few); err != nil {
+		t.Fatal(err)
+	}
+	found := collect(t, check, []config.Enterprise{{Number: 206731645, Client: "demo"}})
+	if f := found[0]; f.Result != mandates.NotTested || !strings.Contains(f.Reason, "invalid_scope") {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestAnInterruptedCheckGivesWholeEnterprisesAndEnds(t *testing.T) {
+	sim, _, dir := start(t)
+	check := newEnterpriseCheck(t, sim, dir, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	seen := make(map[enterprise.Number]bool)
+	err := check.Run(ctx, numbers(10_000), nothingKnown, func(f []mandates.Finding) error {
+		for _, one := range f {
+			if one.Result != mandates.Refused || seen[one.Enterprise] {
+				t.Errorf("%+v", one)
+			}
+			seen[one.Enterprise] = true
+		}
+		if len(seen) == 50 {
+			cancel()
+		}
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) || len(seen) < 50 || len(seen) > 60 {
+		t.Errorf("%d enterprises, %v", len(seen), err)
+	}
+}

@@ -1,0 +1,261 @@
+package preflight
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/files"
+	"ebox-gateway/internal/gateway"
+)
+
+// Risks are the files of a configuration that others than the gateway's user and group
+// can read or change, in sentences.
+func Risks(cfg *config.Config) (risks []string) {
+	folders := make(map[string]bool)
+	public := publicFiles(cfg)
+	for _, file := range cfg.Files() {
+		info, err := os.Stat(file)
+		if err != nil {
+			continue // whoever needs it says so
+		}
+		switch mode := info.Mode().Perm(); {
+		case mode&0o002 != 0:
+			risks = append(risks, fmt.Sprintf("%s can be changed by every user of this machine (mode %04o): chmod o-rwx it", file, mode))
+		case mode&0o004 != 0 && !public[file]:
+			risks = append(risks, fmt.Sprintf("%s can be read by every user of this machine (mode %04o): chmod o-rwx it", file, mode))
+		}
+		folder := filepath.Dir(file)
+		if folders[folder] {
+			continue
+		}
+		folders[folder] = true
+		// With the sticky bit, as /tmp has it, nobody can replace another's file.
+		if info, err := os.Stat(folder); err == nil && info.Mode()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
+			risks = append(risks, folder+" is a folder in which every user of this machine can replace files: chmod o-w it")
+		}
+	}
+	return risks
+}
+
+// publicFiles are those that hold nothing secret: certificates.
+func publicFiles(cfg *config.Config) map[string]bool {
+	public := map[string]bool{cfg.Egress.CAFile: true, cfg.Redis.CAFile: true, cfg.Tracing.CAFile: true}
+	for _, l := range slices.Concat(cfg.Server.Listen, cfg.Admin.Listen) {
+		if l.TLS != nil {
+			public[l.TLS.CertFile], public[l.TLS.ClientCAFile] = true, true
+		}
+	}
+	for _, c := range cfg.OAuth.Clients {
+		if c.Certificate != nil {
+			public[c.Certificate.File] = true
+		}
+	}
+	return public
+}
+
+// checkRisks has a row for each risk.
+func checkRisks(cfg *config.Config) (checks []Check) {
+	for _, risk := range Risks(cfg) {
+		detail, advice, _ := strings.Cut(risk, ": ")
+		checks = append(checks, Check{Part: "rights", OK: true, Warning: true, Detail: detail, Advice: advice})
+	}
+	for _, w := range cfg.Warnings() {
+		checks = append(checks, Check{Part: "configuration", Where: fmt.Sprintf("%s:%d", filepath.Base(w.File), w.Line), OK: true, Warning: true, Detail: w.Path + ": " + w.Message})
+	}
+	return checks
+}
+
+// checkListeners looks at what a start would need: certificates, authorities, ports, and
+// the token of the admin listener.
+func checkListeners(cfg *config.Config, now time.Time) (checks []Check) {
+	for _, group := range []struct {
+		key  string
+		list config.Listeners
+	}{{"server.listen", cfg.Server.Listen}, {"admin.listen", cfg.Admin.Listen}} {
+		for _, l := range group.list {
+			if l.TLS != nil {
+				checks = append(checks, checkCertificate(group.key, l, now))
+			}
+		}
+	}
+	checks = append(checks, checkAuthorities(cfg, now)...)
+	return append(checks, checkAdminToken(cfg)...)
+}
+
+// checkCertificate looks at the certificate and key of one listener, and at the
+// authorities of its callers.
+func checkCertificate(key string, l config.Listener, now time.Time) Check {
+	c := Check{Part: "certificate of " + key, Where: l.TLS.CertFile}
+	made, err := gateway.ListenerTLS(*l.TLS)
+	if err != nil {
+		c.Detail = err.Error()
+		c.Advice = "the gateway does not start like this: put certificate and key there, in PEM, and the authorities of callers into clientCaFile"
+		return c
+	}
+	leaf, err := x509.ParseCertificate(made.Certificates[0].Certificate[0])
+	if err != nil {
+		c.Detail = err.Error()
+		return c
+	}
+	c.OK = true
+	return dated(c, leaf, now, "callers refuse it: put a new one in its place")
+}
+
+// soonExpired is how long before its end a certificate is a warning.
+const soonExpired = 30 * 24 * time.Hour
+
+// dated says how long a certificate is valid.
+func dated(c Check, leaf *x509.Certificate, now time.Time, expired string) Check {
+	end := leaf.NotAfter.UTC().Format(time.DateOnly)
+	switch left := leaf.NotAfter.Sub(now); {
+	case left < 0:
+		c.OK, c.Detail, c.Advice = false, fmt.Sprintf("%s: it has expired on %s", leaf.Subject, end), expired
+	case now.Before(leaf.NotBefore):
+		c.OK, c.Detail = false, fmt.Sprintf("%s: it is not valid before %s UTC", leaf.Subject, leaf.NotBefore.UTC().Format(time.DateTime))
+	default:
+		c.Detail = fmt.Sprintf("%s, valid until %s (%d days)", leaf.Subject, end, int(left.Hours()/24))
+		if left < soonExpired {
+			c.Warning, c.Advice = true, "request a new one now"
+		}
+	}
+	return c
+}
+
+// checkAuthorities reads the bundles of authorities, each on its own, so that a broken one
+// does not hide the next.
+func checkAuthorities(cfg *config.Config, now time.Time) (checks []Check) {
+	named := map[string]string{"egress.caFile": cfg.Egress.CAFile, "redis.caFile": cfg.Redis.CAFile, "tracing.caFile": cfg.Tracing.CAFile}
+	for _, l := range slices.Concat(cfg.Server.Listen, cfg.Admin.Listen) {
+		if l.TLS != nil && l.TLS.ClientCAFile != "" {
+			named["clientCaFile of "+l.Name] = l.TLS.ClientCAFile
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(named)) {
+		if named[key] == "" {
+			continue
+		}
+		c := Check{Part: key, Where: named[key]}
+		text, err := files.Text(named[key], files.Most)
+		var list []*x509.Certificate
+		if err == nil {
+			list, err = files.Certificates(text)
+		}
+		if err != nil {
+			c.Detail = bare(err)
+			checks = append(checks, c)
+			continue
+		}
+		c.OK, c.Detail = true, fmt.Sprintf("%d authorities", len(list))
+		for _, authority := range list {
+			if now.After(authority.NotAfter) {
+				c.Warning = true
+				c.Detail += fmt.Sprintf("; %s has expired on %s", authority.Subject, authority.NotAfter.UTC().Format(time.DateOnly))
+				c.Advice = "whatever it alone vouches for is refused: get its successor"
+			}
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}
+
+// leastToken is the fewest characters of an admin token that cannot be guessed, if they
+// are random.
+const leastToken = 16
+
+// checkAdminToken looks at what protects changes from elsewhere.
+func checkAdminToken(cfg *config.Config) (checks []Check) {
+	c := Check{Part: "admin token", Where: cfg.Admin.TokenFile}
+	beyond := slices.IndexFunc(cfg.Admin.Listen, func(l config.Listener) bool { return !l.OnLoopback() })
+	if cfg.Admin.TokenFile == "" {
+		if beyond < 0 {
+			return nil
+		}
+		c.Where, c.OK, c.Warning = cfg.Admin.Listen[beyond].Name, true, true
+		c.Detail = "the admin listener can be reached from elsewhere, and there is no admin.tokenFile: it can be read, and changed from this machine alone"
+		c.Advice = "if changes from elsewhere are wanted, add admin.tokenFile: openssl rand -hex 32"
+		return []Check{c}
+	}
+	text, err := files.Text(cfg.Admin.TokenFile, files.Most)
+	token := strings.TrimSpace(string(text))
+	distinct := make(map[rune]bool)
+	for _, r := range token {
+		distinct[r] = true
+	}
+	switch {
+	case err != nil:
+		c.Detail, c.Advice = bare(err), "without it no change from elsewhere is taken: openssl rand -hex 32 makes one"
+	case token == "":
+		c.Detail, c.Advice = "the file is empty", "openssl rand -hex 32 makes one"
+	case len(token) < leastToken || len(distinct) < leastToken/2:
+		c.OK, c.Warning, c.Detail = true, true, "the token can be guessed: it is short, or has few different characters"
+		c.Advice = "openssl rand -hex 32 makes a good one"
+	default:
+		c.OK, c.Detail = true, "there"
+	}
+	return []Check{c}
+}
+
+// descriptorsBesides are those that are needed besides callers' connections: files,
+// upstreams, Redis, the admin listener.
+const descriptorsBesides = 1000
+
+// Descriptors compares what the configuration lets in with what the system allows
+// this process; under another user or unit that may be another number. Nil if it fits.
+func Descriptors(cfg *config.Config) *Check {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return nil
+	}
+	most := cfg.Server.Limits.MaxConnections
+	if uint64(most)+descriptorsBesides <= limit.Cur {
+		return nil
+	}
+	return &Check{
+		Part: "open files", OK: true, Warning: true,
+		Detail: fmt.Sprintf("server.limits.maxConnections is %d, and this process may have %d files open, connections among them", most, limit.Cur),
+		Advice: fmt.Sprintf("raise LimitNOFILE of the unit (ulimit -n) to %d at least, or lower maxConnections", most+2*descriptorsBesides),
+	}
+}
+
+// checkPorts tries the addresses. One that is in use by a gateway with the same
+// listeners is as it should be: somebody checks the file beside the gateway that runs.
+func checkPorts(cfg *config.Config, running func(config.Listener) bool) (checks []Check) {
+	for _, l := range slices.Concat(cfg.Server.Listen, cfg.Admin.Listen) {
+		err := listenable(l.Address)
+		if err == nil {
+			continue
+		}
+		c := Check{Part: "address", Where: l.Address, Detail: err.Error()}
+		switch {
+		case errors.Is(err, syscall.EADDRINUSE) && running(l):
+			c.OK, c.Detail = true, "in use, by the gateway that runs"
+		case errors.Is(err, syscall.EADDRINUSE):
+			c.Detail = "another program uses it"
+			c.Advice = "find it with ss -ltnp, or take another port"
+		case errors.Is(err, fs.ErrPermission):
+			c.Advice = "ports below 1024 need AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit, or take another port"
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}
+
+// listenable opens an address and closes it again.
+func listenable(address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}

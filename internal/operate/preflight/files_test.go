@@ -1,0 +1,122 @@
+package preflight_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/operate/preflight"
+)
+
+func nobodyRuns(config.Listener) bool { return false }
+
+func everybodyRuns(config.Listener) bool { return true }
+
+// What a start or a night would find, a check finds first.
+func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
+	certFile, keyFile := certificate(t, "gateway.example")
+	_, otherKey := certificate(t, "another")
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"trivial": "secret\n", "same": strings.Repeat("a", 40), "empty": "", "good": "5f0c1d7a9be24c6f8d3a7b6c5e4f3a2b\n",
+		"broken.pem": "-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n",
+		"key.p12":    "", "$NAME": "",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tls := func(cert, key string) string {
+		return "server: {listen: [{address: 127.0.0.1:0, tls: {certFile: " + cert + ", keyFile: " + key + "}}]}"
+	}
+	for name, c := range map[string]struct {
+		lines string
+		now   time.Time
+		runs  func(config.Listener) bool
+		want  row
+	}{
+		"a listener's certificate is good":    {lines: tls(certFile, keyFile), want: row{"certificate of server.listen", "warning", "CN=gateway.example, valid until", "new one"}},
+		"it is not there":                     {lines: tls("none.pem", keyFile), want: row{"certificate of server.listen", "failed", "none.pem", "does not start"}},
+		"it is for another key":               {lines: tls(certFile, otherKey), want: row{"certificate of server.listen", "failed", "does not match", "does not start"}},
+		"it has expired":                      {lines: tls(certFile, keyFile), now: time.Now().AddDate(0, 0, 3), want: row{"certificate of server.listen", "failed", "has expired", "callers refuse it"}},
+		"an authority cannot be read":         {lines: "egress: {caFile: broken.pem}", want: row{"egress.caFile", "failed", "certificate 1 of 1", ""}},
+		"a bundle is not there":               {lines: "egress: {caFile: none.pem}", want: row{"egress.caFile", "failed", "no such file", ""}},
+		"the admin token is trivial":          {lines: "admin: {listen: 127.0.0.1:0, tokenFile: trivial}", want: row{"admin token", "warning", "can be guessed", "openssl rand"}},
+		"it is one character over and over":   {lines: "admin: {listen: 127.0.0.1:0, tokenFile: same}", want: row{"admin token", "warning", "can be guessed", ""}},
+		"it is empty":                         {lines: "admin: {listen: 127.0.0.1:0, tokenFile: empty}", want: row{"admin token", "failed", "empty", ""}},
+		"no token is there":                   {lines: "admin: {listen: 127.0.0.1:0, tokenFile: none}", want: row{"admin token", "failed", "no such file", ""}},
+		"it is good":                          {lines: "admin: {listen: 127.0.0.1:0, tokenFile: good}", want: row{"admin token", "ok", "there", ""}},
+		"the admin listener is open without":  {lines: "admin: {listen: \"0.0.0.0:0\"}", want: row{"admin token", "warning", "no admin.tokenFile", "openssl rand"}},
+		"an address is in use":                {lines: "server: {listen: \"" + busy.Addr().String() + "\"}", want: row{"address", "failed", "another program", "ss -ltnp"}},
+		"an address is in use by the gateway": {lines: "server: {listen: \"" + busy.Addr().String() + "\"}", runs: everybodyRuns, want: row{"address", "ok", "the gateway that runs", ""}},
+		"more connections than files":         {lines: "server: {limits: {maxConnections: 2000000000}}", want: row{"open files", "warning", "maxConnections is 2000000000", "LimitNOFILE"}},
+		"a variable without braces":           {lines: "server: {publicUrl: \"http://gw.example/$SITE_NAME\", listen: \"127.0.0.1:0\"}", want: row{"configuration", "warning", "$SITE_NAME without braces", ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.now.IsZero() {
+				c.now = time.Now()
+			}
+			if c.runs == nil {
+				c.runs = nobodyRuns
+			}
+			text := "environment: simulation\noauth: {clients: {office: {clientId: a, keystore: {file: key.p12, password: x}}}}\n" + c.lines + "\n"
+			for _, key := range []string{"server", "admin"} {
+				if !strings.Contains(c.lines, key+": {listen") && !strings.Contains(c.lines, key+":") {
+					text += key + ": {listen: \"127.0.0.1:0\"}\n"
+				}
+			}
+			cfg, err := config.Parse("test.yaml", []byte(text), dir, os.LookupEnv)
+			if err != nil {
+				t.Fatal(err)
+			}
+			expectRow(t, preflight.Offline(cfg, c.now, c.runs), c.want)
+		})
+	}
+}
+
+func TestFilesOpenToOthersAreRisks(t *testing.T) {
+	dir := t.TempDir()
+	open := filepath.Join(dir, "open")
+	if err := os.Mkdir(open, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range map[string]os.FileMode{"config.yaml": 0o640, "key.p12": 0o644, "open/stop.txt": 0o662, "ca.pem": 0o644} {
+		path := filepath.Join(dir, name)
+		content := "environment: simulation\noauth: {clients: {office: {clientId: a, keystore: {file: key.p12, password: x}}}}\n" +
+			"tenancy: {suspendedFiles: [open/stop.txt]}\negress: {caFile: ca.pem}\n"
+		if name != "config.yaml" {
+			content = ""
+		}
+		if err := os.WriteFile(path, []byte(content), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil { // whatever the umask
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(filepath.Join(dir, "config.yaml"), os.LookupEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	risks := preflight.Risks(cfg)
+	for _, want := range []string{"key.p12 can be read by every user", "stop.txt can be changed by every user", "open is a folder in which every user"} {
+		if !strings.Contains(strings.Join(risks, "\n"), want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+	if len(risks) != 3 { // neither the authorities, which are public, nor the group's right to read
+		t.Errorf("%q", risks)
+	}
+}

@@ -1,0 +1,204 @@
+package preflight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/redisstore"
+)
+
+// checkPlaces looks whether the files that the gateway opens at its start can be there:
+// without one of them it does not start. Nothing is left behind.
+func checkPlaces(cfg *config.Config) (checks []Check) {
+	for _, place := range []struct{ part, key, file string }{
+		{"security log", "log.security", cfg.Log.Security},
+		{"checkpoints", "audit.checkpoints", cfg.Audit.Checkpoints},
+	} {
+		if place.file == "" || place.file == "stdout" || place.file == "stderr" {
+			continue
+		}
+		c := Check{Part: place.part, Where: place.file, OK: true, Detail: "written here"}
+		folder := filepath.Dir(place.file)
+		if info, err := os.Stat(folder); err != nil {
+			c.OK, c.Detail = false, "there is no folder "+folder
+		} else if !info.IsDir() {
+			c.OK, c.Detail = false, folder+" is no folder"
+		} else if err := appendable(place.file); err != nil {
+			c.OK, c.Detail = false, "it cannot be written: "+bare(err)
+		}
+		if !c.OK {
+			c.Advice = "make the folder, writable for the gateway's user, or change " + place.key + ": the gateway does not start without it"
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}
+
+// appendable tells whether a file can be written, or made.
+func appendable(file string) error {
+	info, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return makeable(filepath.Dir(file))
+	case err != nil:
+		return err
+	case info.IsDir():
+		return errors.New("it is a folder")
+	case !info.Mode().IsRegular():
+		return nil // a pipe would wait for its reader
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// makeable tells whether something can be made in a folder, which may be missing
+// itself, by making an empty folder in the nearest that there is and removing it again:
+// permissions alone do not tell of file systems that are read-only, full, or none at all.
+func makeable(folder string) error {
+	for {
+		info, err := os.Stat(folder)
+		parent := filepath.Dir(folder)
+		if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) && parent != folder {
+			folder = parent
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !info.IsDir() {
+			return fmt.Errorf("%s is no folder", folder)
+		}
+		break
+	}
+	trial, err := os.MkdirTemp(folder, ".gateway-check-*")
+	if err != nil {
+		return fmt.Errorf("nothing can be made in %s: %w", folder, err)
+	}
+	return os.Remove(trial)
+}
+
+// bare is an error without the name of the trial or of a file that is named beside it.
+func bare(err error) string {
+	var of *fs.PathError
+	if errors.As(err, &of) {
+		if text, _, cut := strings.Cut(err.Error(), of.Error()); cut {
+			return text + of.Err.Error()
+		}
+	}
+	return err.Error()
+}
+
+// collectorPatience is how long the check waits for the collector of traces.
+const collectorPatience = 3 * time.Second
+
+// checkCollector looks whether somebody listens where traces are sent. Nothing is sent.
+// Traces are given up where nobody does, and no request notices.
+func (g check) checkCollector(ctx context.Context) (checks []Check) {
+	u := g.Config.Tracing.Endpoint
+	if u == nil {
+		return nil
+	}
+	port := u.Port()
+	switch {
+	case port == "" && u.Scheme == "https":
+		port = "443"
+	case port == "":
+		port = "80"
+	}
+	c := Check{Part: "trace collector", Where: u.Host, OK: true, Detail: "it takes connections"}
+	began := g.Now()
+	conn, err := (&net.Dialer{Timeout: collectorPatience}).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	c.Took = g.Now().Sub(began)
+	if err != nil {
+		c.Warning, c.Detail = true, "traces would be given up: "+err.Error()
+		c.Advice = "look at tracing.endpoint, and whether the collector runs; requests are served all the same"
+	} else {
+		_ = conn.Close() // nothing was sent
+	}
+	return append(checks, c)
+}
+
+// checkEncryption loads the encryption keys.
+func checkEncryption(c config.Redis) (checks []Check) {
+	if c.URL != "" && len(c.EncryptionKeys) == 0 {
+		return []Check{{Part: "encryption of Redis", OK: true, Warning: true, Detail: "redis.encryptionKeys is not set: " +
+			"every replica asks for tokens of its own, and what belongs to an enterprise is kept in memory alone"}}
+	}
+	for i, k := range c.EncryptionKeys {
+		check := Check{Part: "encryption key " + k.ID, OK: true, Detail: "AES-256, reads"}
+		if i == 0 {
+			check.Detail = "AES-256, writes and reads"
+		}
+		if _, err := redisstore.LoadKey(k.ID, k.File); err != nil {
+			check.OK, check.Detail = false, err.Error()
+		}
+		checks = append(checks, check)
+	}
+	return checks
+}
+
+// checkRedis asks Redis, which the gateway can do without: trouble is a warning.
+func checkRedis(ctx context.Context, r *redisstore.Store) Check {
+	took, err := r.Check(ctx)
+	c := Check{Part: "redis", OK: true, Detail: fmt.Sprintf("can be read, written and subscribed to, in %s", took.Round(100*time.Microsecond))}
+	if err != nil {
+		c.Warning, c.Detail = true, "the gateway would go on without it: "+err.Error()
+	}
+	return c
+}
+
+// checkEvidence says where evidence is kept.
+func checkEvidence(cfg *config.Config) Check {
+	a := cfg.Audit
+	c := Check{Part: "evidence", Where: a.Dir, OK: true}
+	if a.Dir == "" {
+		c.Warning = gateway.DemandsEvidence(cfg.Environment)
+		c.Detail = "audit.dir is not set: who reads or changes what is not recorded"
+		if c.Warning {
+			c.Advice = "set audit.dir to a directory on a disk that is kept for ten years"
+		}
+		return c
+	}
+	o, err := gateway.AuditOptions(cfg)
+	if err != nil {
+		c.OK, c.Detail = false, err.Error()
+		return c
+	}
+	c.Detail = fmt.Sprintf("kept for %d years after the year, as replica %s", a.KeepYears, o.Replica)
+	if a.KeyFile != "" {
+		if _, err := audit.LoadKey(a.KeyFile); err != nil {
+			c.OK, c.Detail = false, err.Error()
+			return c
+		}
+	}
+	if info, err := os.Stat(a.Dir); err == nil && !info.IsDir() {
+		c.OK, c.Detail = false, "audit.dir is no directory"
+		return c
+	}
+	if err := makeable(filepath.Join(a.Dir, o.Replica)); err != nil {
+		c.OK, c.Detail = false, "no evidence can be written here: "+bare(err)
+		c.Advice = "give the gateway's user a directory that it can make and write, or change audit.dir: the gateway does not start without it"
+		return c
+	}
+	switch {
+	case a.KeepYears < 10:
+		c.Warning, c.Advice = true, "the federation asks for ten years: set audit.keepYears"
+	case a.Checkpoints == "" && gateway.DemandsEvidence(cfg.Environment):
+		c.Warning, c.Advice = true, "set audit.checkpoints to have signed records leave this machine: without them nobody can tell that the end was cut off together with its signatures"
+	}
+	return c
+}

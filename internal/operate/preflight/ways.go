@@ -1,0 +1,357 @@
+package preflight
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
+)
+
+// probe is an upstream that is asked whether it answers.
+type probe struct {
+	part  string
+	base  *url.URL
+	guard egress.Guard
+}
+
+// origin is what connections are made to: several upstreams may share one.
+func (p probe) origin() string { return p.base.Scheme + "://" + p.base.Host }
+
+// way is what was seen on the way to one origin, and of the answer.
+type way struct {
+	probe probe
+	// proxy is the egress proxy's address, if the way leads through it.
+	proxy string
+	// dns and tcp are what took place before TLS; with a proxy, towards it.
+	dns, tcp step
+	ready    time.Duration // from the beginning to a usable connection
+	took     time.Duration // the whole
+	tls      *tls.ConnectionState
+	status   int
+	skew     time.Duration // how far the server's clock is ahead; see dated
+	dated    bool
+	err      error
+	failure  call.Failure
+}
+
+// step is one step of connecting.
+type step struct {
+	seen bool
+	took time.Duration
+	text string
+	err  error
+}
+
+// ways collects the ways that were gone, each upstream's once.
+type ways struct {
+	g     check
+	mu    sync.Mutex
+	gone  map[string]*way // by base URL
+	shown map[string]bool // origins that have their rows
+}
+
+func newWays(g check) *ways {
+	return &ways{g: g, gone: make(map[string]*way), shown: make(map[string]bool)}
+}
+
+// probePatience bounds one probe. It is longer than the default time to connect, so
+// that the reason comes from the step that failed.
+const probePatience = 5 * time.Second
+
+// walk goes to all of the upstreams, some at a time.
+func (w *ways) walk(ctx context.Context, probes []probe) {
+	const atOnce = 8
+	places := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	for _, p := range probes {
+		wg.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			gone := w.g.walk(ctx, p)
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.gone[p.base.String()] = gone
+		})
+	}
+	wg.Wait()
+}
+
+// walk asks for an upstream's base URL without a token, over the transport that its
+// calls have, and takes notes.
+func (g check) walk(ctx context.Context, p probe) *way {
+	w := &way{probe: p}
+	if proxy, through := g.Egress.Proxied(p.base); through {
+		w.proxy = proxy
+	}
+	ctx, cancel := context.WithTimeout(ctx, probePatience)
+	defer cancel()
+	began := g.Now()
+	// Several addresses may be dialled at once, and one that lost may report late.
+	var notes sync.Mutex
+	taken := false
+	note := func(f func(now time.Time)) {
+		notes.Lock()
+		defer notes.Unlock()
+		if !taken {
+			f(g.Now())
+		}
+	}
+	var lookup, dial time.Time
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		DNSStart: func(httptrace.DNSStartInfo) { note(func(now time.Time) { lookup = now }) },
+		DNSDone: func(info httptrace.DNSDoneInfo) {
+			note(func(now time.Time) { w.dns = step{true, now.Sub(lookup), addresses(info.Addrs), info.Err} })
+		},
+		ConnectStart: func(string, string) {
+			note(func(now time.Time) {
+				if dial.IsZero() {
+					dial = now
+				}
+			})
+		},
+		ConnectDone: func(_, address string, err error) {
+			note(func(now time.Time) {
+				if !w.tcp.seen || w.tcp.err != nil { // one address that answers is enough
+					w.tcp = step{true, now.Sub(dial), address, err}
+				}
+			})
+		},
+	})
+	transport := g.Egress.Transport(egress.Timeouts{Connect: 3 * time.Second, Header: probePatience, Idle: probePatience}, p.guard)
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base.String(), nil)
+	if err != nil {
+		w.err = err
+		return w
+	}
+	req.Header.Set("User-Agent", "ebox-gateway")
+	sent := g.Now()
+	resp, err := transport.Do(ctx, req, wire.Options{
+		Connected: func(bool) { note(func(now time.Time) { w.ready = now.Sub(began) }) },
+	})
+	arrived := g.Now()
+	notes.Lock()
+	taken = true
+	notes.Unlock()
+	w.took = arrived.Sub(began)
+	if err != nil {
+		w.err, w.failure = err, egress.Classify(err)
+		return w
+	}
+	_ = resp.Body.Close() // that it answered is all we wanted to know
+	w.status, w.tls = resp.StatusCode, resp.TLS
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		// The field is cut to whole seconds, and was written somewhere between.
+		w.dated, w.skew = true, date.Add(500*time.Millisecond).Sub(sent.Add(arrived.Sub(sent)/2))
+	}
+	return w
+}
+
+func addresses(list []net.IPAddr) string {
+	const shown = 3
+	var b strings.Builder
+	for i, a := range list {
+		if i == shown {
+			fmt.Fprintf(&b, " and %d more", len(list)-shown)
+			break
+		}
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(a.String())
+	}
+	return b.String()
+}
+
+// open tells whether an upstream could be reached.
+func (w *ways) open(p probe) bool { return w.gone[p.base.String()].err == nil }
+
+// rows are the steps to each origin, once, and behind them a row per upstream.
+func (w *ways) rows(probes []probe) (checks []Check) {
+	for _, p := range probes {
+		gone := w.gone[p.base.String()]
+		if origin := p.origin(); !w.shown[origin] {
+			w.shown[origin] = true
+			checks = append(checks, gone.steps(w.g.Now())...)
+		}
+		checks = append(checks, gone.answer())
+	}
+	return checks
+}
+
+// steps are the rows of DNS, TCP and TLS.
+func (w *way) steps(now time.Time) []Check {
+	host := w.probe.base.Host
+	if w.proxy != "" {
+		detail := "left to the egress proxy " + w.proxy
+		skipped := func(part string) Check {
+			return Check{Part: part, Where: host, OK: true, Skipped: true, Detail: detail}
+		}
+		return []Check{skipped("DNS"), skipped("TCP"), w.tlsStep(now)}
+	}
+	dns := Check{Part: "DNS", Where: w.probe.base.Hostname(), OK: w.dns.err == nil, Took: w.dns.took, Detail: w.dns.text}
+	_, err := netip.ParseAddr(w.probe.base.Hostname())
+	switch {
+	case err == nil:
+		dns.Skipped, dns.Detail = true, "an address, nothing to look up"
+	case w.dns.err != nil:
+		dns.Detail, dns.Advice = w.dns.err.Error(), adviceOnDNS(w.dns.err)
+	case !w.dns.seen:
+		dns.Skipped, dns.Detail = true, "looked up without a question"
+	case w.dns.text == "":
+		dns.OK, dns.Detail, dns.Advice = false, "the name has no address", "look at how it is spelled"
+	}
+	tcp := Check{Part: "TCP", Where: host, OK: w.tcp.seen && w.tcp.err == nil, Took: w.tcp.took, Detail: w.tcp.text}
+	switch {
+	case !dns.OK && !w.tcp.seen:
+		tcp.OK, tcp.Skipped, tcp.Detail = true, true, "there is no address to connect to"
+	case !tcp.OK:
+		tcp.Detail, tcp.Advice = reason(w.err), adviceOnTCP(w.failure.Kind)
+		tcp.Took = max(tcp.Took, w.took-w.dns.took)
+	}
+	return []Check{dns, tcp, w.tlsStep(now)}
+}
+
+func (w *way) tlsStep(now time.Time) Check {
+	c := Check{Part: "TLS", Where: w.probe.base.Host, OK: true}
+	switch {
+	case w.probe.base.Scheme != "https":
+		c.Skipped, c.Detail = true, "plain http"
+	case w.tls != nil:
+		leaf := w.tls.PeerCertificates[0]
+		c.Took = max(w.ready-w.dns.took-w.tcp.took, 0)
+		c.Detail = fmt.Sprintf("%s, %s by %s, valid until %s", tls.VersionName(w.tls.Version), leaf.Subject.CommonName, leaf.Issuer.CommonName, leaf.NotAfter.Format(time.DateOnly))
+		const soon = 14 * 24 * time.Hour // those of the platform are renewed a month ahead
+		if leaf.NotAfter.Sub(now) < soon {
+			c.Warning, c.Advice = true, "its keepers have to renew it; tell them"
+		}
+	case strings.HasPrefix(w.failure.Kind, "tls_"), w.proxy == "" && w.tcp.seen && w.tcp.err == nil && !w.failure.Sent:
+		c.OK, c.Took = false, w.took
+		c.Detail, c.Advice = adviceOnTLS(w.err, w.probe.base.Hostname(), now)
+	case w.failure.Sent:
+		c.Detail = "a connection came about"
+	default:
+		c.Skipped, c.Detail = true, "there is no connection to secure"
+	}
+	return c
+}
+
+// answer is the row of the upstream itself.
+func (w *way) answer() Check {
+	c := Check{Part: w.probe.part, Where: w.probe.base.Host, Took: w.took}
+	switch {
+	case w.err == nil && w.status >= 500:
+		c.OK, c.Warning = true, true
+		c.Detail = fmt.Sprintf("it answers, with %d", w.status)
+		c.Advice = "it is reachable and in trouble: look for an announcement of its keepers, and try again"
+	case w.err == nil:
+		c.OK, c.Detail = true, fmt.Sprintf("it answers (%d to a call without a token)", w.status)
+	case w.failure.Sent:
+		c.Detail = w.failure.Kind + ": " + reason(w.err)
+	case w.failure.Proxy:
+		c.Detail = "the egress proxy does not let us through: " + reason(w.err)
+	case w.failure.Kind == problem.ProxyIPProhibited:
+		c.Detail = "not called: " + reason(w.err)
+	default:
+		c.Detail = "not reached: " + reason(w.err)
+	}
+	return c
+}
+
+// reason is an error without the words that every failed connection begins with.
+func reason(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "no answer within " + probePatience.String()
+	}
+	text := err.Error()
+	for _, prefix := range []string{"connecting to the upstream: ", "connecting to the egress proxy: ", "dialling: ", "shaking hands over TLS: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	return text
+}
+
+// proxy is the row of the egress proxy, if there is one and a way leads through it.
+func (w *ways) proxy() []Check {
+	var failed *way
+	for _, gone := range w.gone {
+		if gone.proxy == "" {
+			continue
+		}
+		if !gone.failure.Proxy {
+			return []Check{{Part: "egress proxy", Where: gone.proxy, OK: true, Took: gone.tcp.took, Detail: "it lets us through"}}
+		}
+		failed = gone
+	}
+	if failed == nil {
+		return nil
+	}
+	c := Check{Part: "egress proxy", Where: failed.proxy, Took: failed.took, Detail: reason(failed.err)}
+	switch {
+	case failed.dns.err != nil:
+		c.Advice = "look at the host in egress.proxy. " + adviceOnDNS(failed.dns.err)
+	case failed.tcp.err != nil:
+		c.Advice = "look at host and port in egress.proxy. " + adviceOnTCP(failed.failure.Kind)
+	}
+	return []Check{c}
+}
+
+// Skews from which a clock is worth a word, and from which assertions are refused:
+// they are valid for a minute, and a server allows for some seconds.
+const (
+	notableSkew = 5 * time.Second
+	harmfulSkew = 30 * time.Second
+)
+
+// clocks compares this machine's clock with each server's that told the time. That of the
+// Authorization Server judges the times in an assertion; a difference to it is a failure,
+// to the others a sign of whose clock is wrong.
+func (w *ways) clocks() (checks []Check) {
+	judge, _ := url.Parse(w.g.Config.OAuth.TokenURL)
+	seen := make(map[string]bool)
+	for _, base := range slices.Sorted(maps.Keys(w.gone)) {
+		gone := w.gone[base]
+		if origin := gone.probe.origin(); gone.dated && !seen[origin] {
+			seen[origin] = true
+			checks = append(checks, gone.clock(judge != nil && gone.probe.base.Host == judge.Host))
+		}
+	}
+	if len(checks) == 0 {
+		return []Check{{Part: "clock", OK: true, Skipped: true, Detail: "no server told the time"}}
+	}
+	return checks
+}
+
+// clock is the row of one server's clock.
+func (w *way) clock(judges bool) Check {
+	skew := w.skew.Round(time.Second)
+	c := Check{Part: "clock", Where: w.probe.base.Host, OK: true, Detail: "the same as the server's, to the second"}
+	if skew == 0 {
+		return c
+	}
+	side := "behind"
+	if skew < 0 {
+		side = "ahead of"
+	}
+	c.Detail = fmt.Sprintf("this machine is %s %s the server's clock", skew.Abs(), side)
+	if skew.Abs() >= notableSkew {
+		c.Warning = true
+		c.Advice = "have chronyd or systemd-timesyncd set this machine's clock, if all servers say so: assertions with a wrong time are refused as invalid_client"
+	}
+	c.OK = !judges || skew.Abs() < harmfulSkew
+	return c
+}

@@ -1,0 +1,166 @@
+package redisstore
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/redistest"
+)
+
+// The rights that docs/redis.md says a Redis user needs, and no others.
+var rights = []any{
+	"resetkeys", "resetchannels", "nocommands", "~ebox:*", "&ebox:*",
+	"+hello", "+auth", "+select", "+ping", "+time", "+subscribe", "+unsubscribe", "+publish", "+eval", "+evalsha",
+	"+get", "+set", "+setnx", "+del", "+pttl", "+pexpire",
+	"+hget", "+hmget", "+hgetall", "+hset", "+hsetnx", "+hdel", "+hexists", "+hlen",
+}
+
+func TestTheDocumentedRightsAreEnough(t *testing.T) {
+	server := redistest.Start(t)
+	server.Do(append([]any{"ACL", "SETUSER", "gateway", "on", ">p@ss"}, rights...)...)
+	a := single(server)
+	a.Username, a.Password = "gateway", "p@ss"
+	works(t, a)
+	text, err := os.ReadFile("../../docs/redis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rights[2:] {
+		if !strings.Contains(string(text), r.(string)) {
+			t.Errorf("docs/redis.md does not name %s", r)
+		}
+	}
+}
+
+// works tries all that the gateway does with Redis.
+func works(t *testing.T, a Address) {
+	t.Helper()
+	r, other := replica(t, a), replica(t, a)
+	awaitWell(t, r)
+	if _, err := r.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	as := &issuer{t: t}
+	as.obtain(r, "")
+	if as.obtain(other, ""); as.asked.Load() != 1 {
+		t.Errorf("%d tokens were asked for", as.asked.Load())
+	}
+	r.List("https://registry.example").Store(t.Context(), []byte("list"))
+	if list, _, err := other.List("https://registry.example").Load(t.Context()); err != nil || string(list) != "list" {
+		t.Errorf("%q, %v", list, err)
+	}
+	k := keyOfAnswers("/messages")
+	keep(t, r, k, subject)
+	if err := r.Answers().Bump(t.Context(), nil, k.Scopes()[0]); err != nil || kept(t, other, k) {
+		t.Errorf("a write does not count: %v", err)
+	}
+	awaitUp(t, r)
+	awaitUp(t, other)
+
+	awaitTogether(t, r, other)
+	spec := Spec{PerSecond: 0.001, Burst: 3, BatchShare: 0.7}
+	ours, theirs := r.Rate("caller desk", spec), other.Rate("caller desk", spec)
+	for i, one := range []*Rate{ours, theirs, ours} {
+		if short := one.Take(t.Context(), nil, false); short != 0 {
+			t.Errorf("call %d of the burst has to wait for %s", i, short)
+		}
+	}
+	if ours.Take(t.Context(), nil, false) == 0 || theirs.Take(t.Context(), nil, false) == 0 {
+		t.Error("there are more calls than the burst")
+	}
+}
+
+func TestASocketAndADatabase(t *testing.T) {
+	socket := filepath.Join(redistest.Dir(t), "s")
+	redistest.Start(t, "--unixsocket", socket)
+	works(t, Address{Hosts: []string{socket}, Database: 3})
+}
+
+func TestRedisOverTLS(t *testing.T) {
+	dir := redistest.Dir(t)
+	pool := certificate(t, dir)
+	port := redistest.Port(t)
+	redistest.Start(t, "--tls-port", port, "--tls-cert-file", filepath.Join(dir, "cert.pem"), "--tls-key-file", filepath.Join(dir, "key.pem"),
+		"--tls-ca-cert-file", filepath.Join(dir, "cert.pem"), "--tls-auth-clients", "no")
+	a := Address{Hosts: []string{"127.0.0.1:" + port}, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}}
+	works(t, a)
+	a.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	if s := awaitState(t, replica(t, a), StateAway); !strings.Contains(s.Reason, "certificate") {
+		t.Errorf("a certificate that nobody vouches for: %+v", s)
+	}
+}
+
+// certificate writes a certificate for the loopback address, and its key.
+func certificate(t *testing.T, dir string) *x509.CertPool {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "redis"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: der}, "key.pem": {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pool := x509.NewCertPool()
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.AddCert(parsed)
+	return pool
+}
+
+func TestCheckSaysWhatIsWrong(t *testing.T) {
+	server := redistest.Start(t)
+	server.Do("ACL", "SETUSER", "silent", "on", ">p", "~*", "+@all", "resetchannels")
+	silent := single(server)
+	silent.Username, silent.Password = "silent", "p"
+	slow := delay(t, server.Addr, 60*time.Millisecond)
+	server.Do("ACL", "SETUSER", "reader", "on", ">p", "~*", "&*", "+@read", "+@connection", "+@pubsub")
+	reader := single(server)
+	reader.Username, reader.Password = "reader", "p"
+	for name, c := range map[string]struct {
+		address Address
+		want    string
+	}{
+		"refused":                   {Address{Hosts: []string{"127.0.0.1:" + redistest.Port(t)}}, "refused"},
+		"no right to subscribe":     {silent, "NOPERM"},
+		"no right to write":         {reader, "NOPERM"},
+		"slower than requests wait": {Address{Hosts: []string{slow.addr}}, "no request waits longer"},
+	} {
+		if _, err := idle(t, c.address, withTimeout(0)).Check(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAnAddressWithoutAHostIsRefused(t *testing.T) {
+	if _, err := New(Options{}); err == nil {
+		t.Error("no host")
+	}
+}

@@ -1,0 +1,360 @@
+package redisstore
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/redistest"
+)
+
+func TestAnAnswerIsThereForEveryReplica(t *testing.T) {
+	server := redistest.Start(t)
+	k := keyOfAnswers("/messages")
+	keep(t, idle(t, single(server)), k, subject)
+	list, mark, err := idle(t, single(server)).Answers().Load(t.Context(), nil, k)
+	if err != nil || len(list) != 1 || mark == 0 {
+		t.Fatalf("%d answers, mark %d, %v", len(list), mark, err)
+	}
+	if want := answer(subject); !bytes.Equal(list[0].Body, want.Body) || list[0].Header.Get("Etag") != `"1"` || list[0].Status != 200 {
+		t.Fatalf("another answer: %+v", list[0])
+	}
+	if kept(t, idle(t, single(server)), keyOfAnswers("/messages?page=2")) {
+		t.Fatal("one resource's answer is another's")
+	}
+}
+
+func TestRedisShowsNothingOfAnAnswer(t *testing.T) {
+	server := redistest.Start(t)
+	keep(t, idle(t, single(server)), keyOfAnswers("/messages/4711"), subject)
+	all := string(server.Everything())
+	if len(all) < 100 {
+		t.Fatalf("nothing was kept: %q", all)
+	}
+	for _, secret := range []string{"Aanslag", "0206731645", "206731645", "4711", "messages", "provider.example", "payroll", "application/json"} {
+		if strings.Contains(all, secret) {
+			t.Errorf("Redis shows %q", secret)
+		}
+	}
+}
+
+func TestWithoutEncryptionKeysOnlySharedAnswersAreKept(t *testing.T) {
+	server := redistest.Start(t)
+	r := idle(t, single(server), withKeys())
+	keep(t, r, keyOfAnswers("/messages"), subject)
+	if names := server.Keys(); len(names) != 0 {
+		t.Fatalf("written for an enterprise: %v", names)
+	}
+	if kept(t, r, keyOfAnswers("/messages")) {
+		t.Fatal("it was kept all the same")
+	}
+	keep(t, r, sharedKey("/referenceData"), subject)
+	if !kept(t, idle(t, single(server), withKeys()), sharedKey("/referenceData")) {
+		t.Fatal("what belongs to nobody is not shared")
+	}
+	if kept(t, idle(t, single(server)), sharedKey("/referenceData")) {
+		t.Fatal("a replica with keys believes what nobody has sealed")
+	}
+}
+
+func TestABumpEndsWhatWasKeptBefore(t *testing.T) {
+	server := redistest.Start(t)
+	writer, reader := idle(t, single(server)), idle(t, single(server))
+	k := keyOfAnswers("/messages")
+	for i, scope := range k.Scopes() {
+		before := keep(t, reader, k, subject)
+		if !kept(t, writer, k) {
+			t.Fatal("not kept")
+		}
+		if err := writer.Answers().Bump(t.Context(), nil, scope); err != nil {
+			t.Fatal(err)
+		}
+		if kept(t, reader, k) || kept(t, writer, k) {
+			t.Fatalf("scope %d: an answer of before the write is still there", i)
+		}
+		// A read that began before the write cannot put old data back.
+		if err := reader.Answers().Save(t.Context(), k, answer("old"), before, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if kept(t, reader, k) {
+			t.Fatalf("scope %d: old data came back", i)
+		}
+	}
+	if err := writer.Answers().Bump(t.Context(), nil, cache.ScopeOfRoute("another")); err != nil {
+		t.Fatal(err)
+	}
+	keep(t, reader, k, subject)
+	if !kept(t, writer, k) {
+		t.Fatal("another route's purge dropped it")
+	}
+}
+
+func TestEpochsThatAreLostBringNothingBack(t *testing.T) {
+	server := redistest.Start(t)
+	r := idle(t, single(server))
+	k := keyOfAnswers("/messages")
+	keep(t, r, k, subject)
+	for name, lose := range map[string]func(){
+		"evicted":         func() { server.Do("DEL", r.epochs) },
+		"one of them":     func() { server.Do("HDEL", r.epochs, scopeFields(k.Scopes())[0]) },
+		"another type":    func() { server.Do("DEL", r.epochs); server.Do("LPUSH", r.epochs, "x") },
+		"no number":       func() { server.Do("HSET", r.epochs, scopeFields(k.Scopes())[0], "x") },
+		"far ahead":       func() { server.Do("HSET", r.epochs, scopeFields(k.Scopes())[0], "9000000000000000") },
+		"bumped and lost": func() { _ = r.Answers().Bump(t.Context(), nil, k.Scopes()[0]); server.Do("DEL", r.epochs) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			lose()
+			for range 3 {
+				if kept(t, r, k) {
+					t.Fatal("an answer whose epoch is lost is given")
+				}
+			}
+			keep(t, r, k, subject)
+			if !kept(t, r, k) {
+				t.Fatal("nothing can be kept any more")
+			}
+		})
+	}
+}
+
+// Somebody who can write to Redis puts an old answer back, with the epochs of its time.
+func TestAnOldAnswerWithItsOldEpochsIsNotBelieved(t *testing.T) {
+	k := keyOfAnswers("/messages")
+	for who, write := range map[string]func(r, other *Store) error{
+		"this replica": func(r, _ *Store) error { return r.Answers().Bump(t.Context(), nil, k.Resource()) },
+		"another one, and this one read then": func(r, other *Store) error {
+			defer kept(t, r, k)
+			return other.Answers().Bump(t.Context(), nil, cache.Everything)
+		},
+	} {
+		server := redistest.Start(t)
+		r, other := idle(t, single(server)), idle(t, single(server))
+		keep(t, r, k, "old")
+		names := []string{r.ring.names(forAnswer, digest(k))[0], r.epochs}
+		copies := []any{server.Do("DUMP", names[0]), server.Do("DUMP", names[1])}
+		if err := write(r, other); err != nil {
+			t.Fatal(err)
+		}
+		for i, name := range names {
+			server.Do("RESTORE", name, 0, copies[i], "REPLACE")
+		}
+		if !kept(t, idle(t, single(server)), k) {
+			t.Fatal("what was put back is not what it was")
+		}
+		if kept(t, r, k) {
+			t.Fatalf("written by %s: the old answer is given", who)
+		}
+		if s := r.Status(); s.Untold == 0 || !strings.Contains(s.Reason, "lower than before") {
+			t.Errorf("nobody is told: %+v", s)
+		}
+		// The next look moves the epoch on, and then it counts for everybody.
+		if err := r.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if kept(t, r, k) || kept(t, other, k) {
+			t.Fatal("the old answer came back")
+		}
+		keep(t, r, k, "new")
+		if !kept(t, other, k) {
+			t.Fatal("nothing can be kept any more")
+		}
+	}
+}
+
+func TestVariantsStandSideBySide(t *testing.T) {
+	server := redistest.Start(t)
+	r := idle(t, single(server))
+	k := keyOfAnswers("/messages")
+	_, mark, err := r.Answers().Load(t.Context(), nil, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	save := func(language string) {
+		e := answer(language)
+		e.Selecting = []cache.Selecting{{Name: "Accept-Language", Value: language}}
+		if err := r.Answers().Save(t.Context(), k, e, mark, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // the second takes the first's place
+		save("nl")
+		save("fr")
+	}
+	if list, _, err := r.Answers().Load(t.Context(), nil, k); err != nil || len(list) != 2 {
+		t.Fatalf("%d variants, %v", len(list), err)
+	}
+	for i := range 2 * maxVariants {
+		save(fmt.Sprint(i))
+	}
+	if list, _, _ := r.Answers().Load(t.Context(), nil, k); len(list) > maxVariants {
+		t.Fatalf("%d variants: a caller can fill Redis", len(list))
+	}
+}
+
+func TestAnswersEndInRedis(t *testing.T) {
+	server := redistest.Start(t)
+	r := idle(t, single(server))
+	k := keyOfAnswers("/messages")
+	_, mark, _ := r.Answers().Load(t.Context(), nil, k)
+	for _, keep := range []time.Duration{time.Minute, time.Hour, time.Second} { // the longest counts
+		if err := r.Answers().Save(t.Context(), k, answer(subject), mark, keep); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range server.Keys() {
+		if left := server.Do("TTL", name).(int64); name != r.epochs && (left < 3000 || left > 3600) {
+			t.Errorf("%s is kept for %d s", name, left)
+		}
+	}
+}
+
+func TestAnswersTooLargeForTheWayStayOut(t *testing.T) {
+	server := redistest.Start(t)
+	r := idle(t, single(server))
+	k := keyOfAnswers("/messages")
+	_, mark, _ := r.Answers().Load(t.Context(), nil, k)
+	e := answer("")
+	var random bytes.Buffer
+	for i := range 2 * maxAnswer / 8 {
+		fmt.Fprintf(&random, "%08x", uint32(i)*2654435761)
+	}
+	e.Body = random.Bytes()
+	if err := r.Answers().Save(t.Context(), k, e, mark, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range server.Keys() {
+		if n := server.Do("MEMORY", "USAGE", name).(int64); n > 2*maxAnswer {
+			t.Errorf("%s takes %d bytes", name, n)
+		}
+	}
+}
+
+func TestAnswersThatCannotBeRead(t *testing.T) {
+	for name, spoil := range map[string]func(s *redistest.Server, at, field, other string){
+		"garbage": func(s *redistest.Server, at, field, _ string) { s.Do("HSET", at, field, "garbage") },
+		"cut short": func(s *redistest.Server, at, field, _ string) {
+			s.Do("HSET", at, field, s.Do("HGET", at, field).(string)[:40])
+		},
+		"another resource's, with this one's mark": func(s *redistest.Server, at, field, other string) {
+			mark := s.Do("HGET", at, field).(string)[:markSize]
+			s.Do("HSET", at, field, mark+s.Do("HGET", other, field).(string)[markSize:])
+		},
+		"another type": func(s *redistest.Server, at, _, _ string) { s.Do("SET", at, "x") },
+		"another resource's": func(s *redistest.Server, at, field, other string) {
+			s.Do("HSET", at, field, s.Do("HGET", other, field))
+		},
+		"the whole of another": func(s *redistest.Server, at, _, other string) { s.Do("COPY", other, at, "REPLACE") },
+		"another variant's": func(s *redistest.Server, at, field, _ string) {
+			s.Do("HSET", at, "other", s.Do("HGET", at, field))
+			s.Do("HDEL", at, field)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			r := idle(t, single(server))
+			k, other := keyOfAnswers("/messages"), keyOfAnswers("/other")
+			keep(t, r, k, subject)
+			keep(t, r, other, "another enterprise's secret")
+			at := r.ring.names(forAnswer, digest(k))[0]
+			spoil(server, at, answer("").Variant(), r.ring.names(forAnswer, digest(other))[0])
+			if list, mark, err := r.Answers().Load(t.Context(), nil, k); len(list) != 0 || mark == 0 || err != nil {
+				t.Fatalf("%d answers, mark %d, %v", len(list), mark, err)
+			}
+			// A value of another mark is passed over, as one of an epoch that is over is.
+			quiet := name == "garbage" || name == "another resource's" || name == "the whole of another"
+			if s := r.Status(); s.State != StateTroubled && !quiet {
+				t.Errorf("nobody is told: %+v", s)
+			}
+			server.Do("HDEL", at, "other")
+			keep(t, r, k, subject)
+			if !kept(t, r, k) {
+				t.Fatal("the place stays spoilt")
+			}
+		})
+	}
+}
+
+func digest(k *cache.Key) []byte {
+	d := k.Digest()
+	return d[:]
+}
+
+func TestARotationOfEncryptionKeysLosesNoAnswer(t *testing.T) {
+	server := redistest.Start(t)
+	k1, k2 := keyOf(t, "k1", 1), keyOf(t, "k2", 2)
+	k := keyOfAnswers("/messages")
+	before, during := idle(t, single(server), withKeys(k1)), idle(t, single(server), withKeys(k2, k1))
+	keep(t, before, k, subject)
+	if !kept(t, during, k) {
+		t.Fatal("what the first key has sealed is not found any more")
+	}
+	// A write at a replica that is further in the rotation counts for all.
+	if err := during.Answers().Bump(t.Context(), nil, k.Scopes()[0]); err != nil {
+		t.Fatal(err)
+	}
+	if kept(t, before, k) {
+		t.Fatal("the write was not seen")
+	}
+}
+
+func TestTheListOutlivesEveryReplica(t *testing.T) {
+	const list = `{"messageProviders": [{"messageProviderId": "x"}]}`
+	server := redistest.Start(t)
+	for name, keys := range map[string][]Key{"sealed": {keyOf(t, "k1", 1)}, "plain": nil} {
+		registry := "https://registry.example/" + name
+		writer := idle(t, single(server), withKeys(keys...))
+		if _, _, err := writer.List(registry).Load(t.Context()); err == nil {
+			t.Fatalf("%s: a list before there was one", name)
+		}
+		began := time.Now()
+		writer.List(registry).Store(t.Context(), []byte(list))
+		got, at, err := idle(t, single(server), withKeys(keys...)).List(registry).Load(t.Context())
+		if err != nil || string(got) != list || at.Before(began.Add(-time.Millisecond)) || at.After(time.Now()) {
+			t.Fatalf("%s: %q of %s, %v", name, got, at, err)
+		}
+		if _, _, err := writer.List(registry + "/other").Load(t.Context()); err == nil {
+			t.Fatalf("%s: one registry's list is another's", name)
+		}
+	}
+}
+
+func TestAListThatCameWhileRedisWasAwayIsKept(t *testing.T) {
+	server := redistest.Start(t)
+	r := replica(t, single(server), withTimeout(100*time.Millisecond))
+	awaitUp(t, r)
+	server.Stop()
+	r.List("https://registry.example").Store(t.Context(), []byte("old"))
+	r.List("https://registry.example").Store(t.Context(), []byte("new"))
+	server.Run()
+	redistest.Eventually(t, "the list to be kept", func() error {
+		list, _, err := idle(t, single(server)).List("https://registry.example").Load(t.Context())
+		if err == nil && string(list) != "new" {
+			t.Fatalf("%q", list)
+		}
+		return err
+	})
+}
+
+func TestAListThatCannotBeReadIsNone(t *testing.T) {
+	server := redistest.Start(t)
+	r := idle(t, single(server))
+	l := r.List("https://registry.example")
+	for name, spoil := range map[string]func(){
+		"garbage":      func() { server.Do("SET", l.names[0], "garbage") },
+		"too short":    func() { v, _ := r.ring.seal(forList, l.names[0], []byte("1234567")); server.Do("SET", l.names[0], v) },
+		"another type": func() { server.Do("DEL", l.names[0]); server.Do("LPUSH", l.names[0], "x") },
+	} {
+		l.Store(t.Context(), []byte("list"))
+		spoil()
+		if got, _, err := l.Load(t.Context()); err == nil {
+			t.Errorf("%s: %q", name, got)
+		}
+		l.Store(t.Context(), []byte("list"))
+		if got, _, err := l.Load(t.Context()); err != nil || string(got) != "list" {
+			t.Errorf("%s: the place stays spoilt: %v", name, err)
+		}
+	}
+}

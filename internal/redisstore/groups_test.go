@@ -1,0 +1,209 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/redistest"
+)
+
+// load keeps asking, as requests would, until stop is called.
+func load(r *Store) (stop func()) {
+	var done atomic.Bool
+	var running sync.WaitGroup
+	for i := range 4 {
+		running.Go(func() {
+			for n := 0; !done.Load(); n++ {
+				k := keyOfAnswers(fmt.Sprintf("/messages/%d/%d", i, n%50))
+				_, mark, _ := r.Answers().Load(context.Background(), nil, k)
+				if n%10 == 0 {
+					_ = r.Answers().Bump(context.Background(), nil, k.Resource())
+				}
+				_ = r.Answers().Save(context.Background(), k, answer(subject), mark, time.Hour)
+				time.Sleep(time.Millisecond) // the pace of the load
+			}
+		})
+	}
+	return func() {
+		done.Store(true)
+		running.Wait()
+	}
+}
+
+func TestAFailoverUnderLoad(t *testing.T) {
+	t.Parallel()
+	group := redistest.StartSentinels(t)
+	address := Address{Kind: config.RedisSentinel, Hosts: group.Addrs, Master: group.Master}
+	var l listener
+	first, second := replica(t, address, withTimeout(0)), replica(t, address, withTimeout(0), withListener(&l))
+	awaitWell(t, first)
+	awaitUp(t, second)
+	_, before := l.told()
+	as := &issuer{t: t}
+	token := as.obtain(first, "")
+	stop := load(first)
+	k := keyOfAnswers("/written")
+	redistest.Eventually(t, "an answer to be kept", func() error { // the load makes Redis slow now and then
+		_, mark, err := first.Answers().Load(t.Context(), nil, k)
+		if err != nil {
+			return err
+		}
+		return first.Answers().Save(t.Context(), k, answer(subject), mark, time.Hour)
+	})
+	group.Servers[0].Freeze()
+	if s := awaitState(t, first, StateAway); s.Reason == "" {
+		t.Errorf("%+v", s)
+	}
+	_ = first.Answers().Bump(t.Context(), nil, k.Scopes()[0]) // a write in the worst of moments
+	group.AwaitMaster(group.Servers[1])
+	awaitWell(t, first)
+	awaitWell(t, second)
+	stop()
+	// The other replica was told, or has subscribed anew after that, and its memory is
+	// empty; and Redis has nothing of before.
+	redistest.Eventually(t, "the other replica's memory to be emptied", func() error {
+		applied, flushed := l.told()
+		told := slices.ContainsFunc(applied, func(i cache.Invalidation) bool {
+			return i.Scope == k.Scopes()[0] || i.Scope == cache.Everything
+		})
+		if !told && flushed == before {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	if kept(t, second, k) {
+		t.Error("what was written over is still given")
+	}
+	if got := as.obtain(second, ""); got.Hash() != token.Hash() {
+		t.Log("the failover lost the token, which was asked for again")
+	}
+	if n := as.asked.Load(); n > 2 {
+		t.Errorf("%d tokens were asked for", n)
+	}
+	group.Servers[0].Thaw()
+}
+
+// The rights that docs/redis.md says a user needs at the Sentinels.
+var sentinelRights = []string{
+	"resetkeys", "resetchannels", "nocommands", "&+switch-master", "&+replica-reconf-done",
+	"+hello", "+auth", "+ping", "+subscribe", "+sentinel|get-master-addr-by-name", "+sentinel|sentinels",
+}
+
+func TestSentinelsThatAskForTLSAndUsers(t *testing.T) {
+	t.Parallel()
+	dir := redistest.Dir(t)
+	trusted := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: certificate(t, dir)}
+	guard := redistest.Guard{
+		CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"), TLS: trusted, SentinelRights: sentinelRights,
+	}
+	for _, r := range rights {
+		guard.Rights = append(guard.Rights, r.(string))
+	}
+	text, err := os.ReadFile("../../docs/redis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range sentinelRights[2:] {
+		if !strings.Contains(string(text), r) {
+			t.Errorf("docs/redis.md does not name %s", r)
+		}
+	}
+	group := redistest.StartGuardedSentinels(t, guard)
+	address := Address{
+		Kind: config.RedisSentinel, Hosts: group.Addrs, Master: group.Master, TLS: trusted,
+		Username: "gateway", Password: "p@ss", SentinelUsername: "watch", SentinelPassword: "q&r",
+	}
+	r := replica(t, address)
+	awaitWell(t, r)
+	if _, err := r.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	as := &issuer{t: t}
+	as.obtain(r, "")
+	for what, change := range map[string]func(*Address){
+		"a wrong password for the data":      func(a *Address) { a.Password = "wrong" },
+		"a wrong password for the Sentinels": func(a *Address) { a.SentinelPassword = "wrong" },
+		"no TLS":                             func(a *Address) { a.TLS = nil },
+		"an authority that is not trusted":   func(a *Address) { a.TLS = &tls.Config{MinVersion: tls.VersionTLS12} },
+	} {
+		wrong := address
+		change(&wrong)
+		if s := awaitState(t, replica(t, wrong), StateAway); s.Reason == "" || strings.Contains(s.Reason, "wrong\"") {
+			t.Errorf("%s: %+v", what, s)
+		}
+	}
+	// A failover, with all of that.
+	group.Servers[0].Stop()
+	awaitState(t, r, StateAway)
+	group.AwaitMaster(group.Servers[1])
+	awaitWell(t, r)
+}
+
+func TestACluster(t *testing.T) {
+	t.Parallel()
+	nodes := redistest.StartCluster(t)
+	address := Address{Kind: config.RedisCluster, Username: "gateway", Password: "p@ss"}
+	more := []any{"+cluster|slots", "+cluster|shards", "+command", "+readonly", "+asking"}
+	for _, n := range nodes {
+		n.Do(slices.Concat([]any{"ACL", "SETUSER", "gateway", "on", ">p@ss"}, rights, more)...)
+	}
+	for _, n := range nodes[:2] {
+		address.Hosts = append(address.Hosts, n.Addr)
+	}
+	var l listener
+	writer, reader := replica(t, address), replica(t, address, withListener(&l))
+	awaitWell(t, writer)
+	awaitUp(t, reader)
+
+	as := &issuer{t: t}
+	if as.obtain(writer, "").Hash() != as.obtain(reader, "").Hash() || as.asked.Load() != 1 {
+		t.Fatalf("%d tokens", as.asked.Load())
+	}
+	for i := range 30 { // on every node
+		k := keyOfAnswers(fmt.Sprintf("/messages/%d", i))
+		keep(t, writer, k, subject)
+		if !kept(t, reader, k) {
+			t.Fatalf("resource %d is not found", i)
+		}
+	}
+	writer.List("https://registry.example").Store(t.Context(), []byte("list"))
+	if list, _, err := reader.List("https://registry.example").Load(t.Context()); err != nil || string(list) != "list" {
+		t.Fatalf("%q, %v", list, err)
+	}
+	k := keyOfAnswers("/messages/1")
+	if err := writer.Answers().Bump(t.Context(), nil, k.Scopes()[0]); err != nil {
+		t.Fatal(err)
+	}
+	if kept(t, reader, k) {
+		t.Fatal("the write was not seen")
+	}
+	redistest.Eventually(t, "the invalidation", func() error {
+		if applied, _ := l.told(); len(applied) != 1 {
+			return fmt.Errorf("%v", applied)
+		}
+		return nil
+	})
+
+	// A node that is gone takes the Cluster with it; that costs nobody much either.
+	careful := replica(t, address, withTimeout(0))
+	awaitUp(t, careful)
+	nodes[2].Freeze()
+	awaitState(t, careful, StateAway)
+	if n := request(t, careful); n > 0 {
+		t.Errorf("a request waited %d times", n)
+	}
+	nodes[2].Thaw()
+	awaitWell(t, careful)
+}

@@ -1,0 +1,208 @@
+package redisstore
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/redistest"
+)
+
+func TestEveryOtherReplicaIsToldOfAWrite(t *testing.T) {
+	server := redistest.Start(t)
+	for _, keys := range [][]Key{{keyOf(t, "k1", 1)}, nil} {
+		var listeners [3]listener
+		var replicas [3]*Store
+		for i := range replicas {
+			replicas[i] = replica(t, single(server), withKeys(keys...), withListener(&listeners[i]))
+		}
+		for _, r := range replicas {
+			awaitUp(t, r)
+		}
+		scope := keyOfAnswers("/messages").Resource()
+		if err := replicas[0].Answers().Bump(t.Context(), nil, scope); err != nil {
+			t.Fatal(err)
+		}
+		for i := range listeners[1:] {
+			redistest.Eventually(t, "the invalidation", func() error {
+				if applied, _ := listeners[i+1].told(); len(applied) != 1 || applied[0].Scope != scope {
+					return fmt.Errorf("told %v", applied)
+				}
+				return nil
+			})
+		}
+		if applied, _ := listeners[0].told(); len(applied) != 0 {
+			t.Errorf("the writer told itself: %v", applied)
+		}
+	}
+}
+
+func TestAnInvalidationThatCannotBeReadEmptiesTheMemory(t *testing.T) {
+	server := redistest.Start(t)
+	var l listener
+	r := replica(t, single(server), withListener(&l))
+	awaitUp(t, r)
+	_, before := l.told()
+	server.Do("PUBLISH", r.channel, "nonsense")
+	redistest.Eventually(t, "the memory to be emptied", func() error {
+		if _, n := l.told(); n != before+1 {
+			return fmt.Errorf("flushed %d times", n-before)
+		}
+		return nil
+	})
+}
+
+func TestGatewaysOfTwoEnvironmentsDoNotMeet(t *testing.T) {
+	server := redistest.Start(t)
+	var l listener
+	in := func(namespace string, database int, key byte) *Store {
+		a := single(server)
+		a.Database = database
+		return replica(t, a, withKeys(keyOf(t, "k1", key)), withListener(&l), func(o *Options) { o.Namespace = namespace })
+	}
+	// One server, with a namespace or a database each; the ids of their keys are the same.
+	ours := in("production", 0, 1)
+	others := []*Store{in("acceptance", 0, 2), in("production", 1, 3)}
+	for _, r := range append(others, ours) {
+		awaitUp(t, r)
+	}
+	_, before := l.told()
+	k := keyOfAnswers("/messages")
+	keep(t, ours, k, subject)
+	for _, r := range others {
+		if kept(t, r, k) {
+			t.Error("an answer of another environment")
+		}
+		if err := r.Answers().Bump(t.Context(), nil, cache.Everything); err != nil {
+			t.Fatal(err)
+		}
+		awaitUp(t, r)
+	}
+	if !kept(t, ours, k) {
+		t.Error("another environment's purge counts here")
+	}
+	if applied, flushed := l.told(); len(applied) > 0 || flushed != before {
+		t.Errorf("told of another environment: %v, flushed %d times", applied, flushed-before)
+	}
+}
+
+func TestALostSubscriptionEmptiesTheMemory(t *testing.T) {
+	for name, lose := range map[string]struct{ lose, back func(*redistest.Server) }{
+		"cut":    {func(s *redistest.Server) { s.Do("CLIENT", "KILL", "TYPE", "pubsub") }, func(*redistest.Server) {}},
+		"frozen": {(*redistest.Server).Freeze, (*redistest.Server).Thaw},
+		"gone":   {(*redistest.Server).Stop, (*redistest.Server).Run},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			var l listener
+			r := replica(t, single(server), withListener(&l))
+			awaitUp(t, r)
+			_, before := l.told()
+			flushed := func(times int) func() error {
+				return func() error {
+					if _, n := l.told(); n < before+times {
+						return errors.New("it is not")
+					}
+					return nil
+				}
+			}
+			lose.lose(server)
+			redistest.Eventually(t, "the memory to be emptied", flushed(1))
+			lose.back(server)
+			redistest.Eventually(t, "it to be emptied of what came meanwhile", flushed(2))
+			awaitUp(t, r)
+		})
+	}
+}
+
+func TestAReplicaThatMayNotSubscribeIsShownSo(t *testing.T) {
+	server := redistest.Start(t)
+	server.Do("ACL", "SETUSER", "silent", "on", ">p", "~*", "+@all", "resetchannels")
+	r := replica(t, Address{Hosts: []string{server.Addr}, Username: "silent", Password: "p"})
+	if s := awaitState(t, r, StateTroubled); !strings.Contains(s.Reason, "NOPERM") || s.Subscribed {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestWhatCouldNotBeToldIsToldBeforeRedisIsReadAgain(t *testing.T) {
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	writer, other := replica(t, single(server), withTimeout(100*time.Millisecond)), idle(t, single(server))
+	awaitUp(t, writer)
+	k := keyOfAnswers("/messages")
+	keep(t, other, k, subject)
+	server.Stop()
+	if err := writer.Answers().Bump(t.Context(), nil, k.Resource()); err == nil {
+		t.Fatal("it was told to nobody")
+	}
+	if n := writer.Status().Untold; n != 1 {
+		t.Fatalf("%d untold", n)
+	}
+	// A Store with other settings that takes this one's place tells it as well.
+	next := idle(t, single(server))
+	next.TellLater(writer.Untold())
+	if _, _, err := next.Answers().Load(t.Context(), nil, k); !errors.Is(err, errAway) {
+		t.Fatalf("the next store reads before it has told: %v", err)
+	}
+	server.Run()
+	// As soon as the writer reads again, or has told all, nothing old is there.
+	redistest.Eventually(t, "the writer to read again", func() error {
+		list, mark, err := writer.Answers().Load(t.Context(), nil, k)
+		if len(list) > 0 {
+			t.Fatal("the writer is given what it has written over")
+		}
+		if err == nil && mark == 0 {
+			return errors.New("no mark")
+		}
+		return err
+	})
+	if kept(t, idle(t, single(server)), k) {
+		t.Fatal("the others are given what was written over")
+	}
+}
+
+func TestTheOutboxForgetsNothing(t *testing.T) {
+	var o outbox
+	now := time.Now()
+	for i := range cache.Scope(maxScopes) {
+		o.keep(i)
+	}
+	if n := len(o.list()); n != maxScopes {
+		t.Fatalf("%d of %d", n, maxScopes)
+	}
+	o.keep(maxScopes) // one too many
+	if due := o.list(); len(due) != 1 || due[cache.Everything] == 0 {
+		t.Fatalf("%v", due)
+	}
+
+	o = outbox{}
+	o.keep(1)
+	told := o.list()
+	o.keep(1) // written again while it was being told
+	o.settle(told)
+	if o.count() == 0 {
+		t.Fatal("the second write is forgotten")
+	}
+	o.settle(o.list())
+	if o.count() > 0 {
+		t.Fatal("what was told is still due")
+	}
+
+	o = outbox{}
+	o.told(1, now.Add(-2*repeatFor))
+	o.told(2, now)
+	o.repeat(now)
+	if due := o.list(); len(due) != 1 || due[2] == 0 {
+		t.Fatalf("told again: %v", due)
+	}
+	o = outbox{}
+	for i := range cache.Scope(maxScopes + 1) {
+		o.told(i, now)
+	}
+	o.repeat(now)
+	if due := o.list(); due[cache.Everything] == 0 {
+		t.Fatalf("%d scopes, and not everything", len(due))
+	}
+}

@@ -1,0 +1,187 @@
+package redisstore
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func keyOf(t fataler, id string, fill byte) Key {
+	t.Helper()
+	k, err := ParseKey(id, []byte(hex.EncodeToString(bytes.Repeat([]byte{fill}, keySize))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func ringOf(t fataler, keys ...Key) *ring {
+	t.Helper()
+	r, err := newRing(keys, "ebox:", rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestKeysInEveryNotation(t *testing.T) {
+	secret := bytes.Repeat([]byte{0xfb, 0xff}, keySize/2) // has + and / in base64
+	want := Key{"k1", secret}
+	for name, text := range map[string]string{
+		"hex":                     hex.EncodeToString(secret),
+		"hex in capitals":         strings.ToUpper(hex.EncodeToString(secret)),
+		"base64":                  base64.StdEncoding.EncodeToString(secret),
+		"base64 without padding":  base64.RawStdEncoding.EncodeToString(secret),
+		"base64 for URLs":         base64.URLEncoding.EncodeToString(secret),
+		"with the editor's break": base64.StdEncoding.EncodeToString(secret) + "\r\n",
+	} {
+		file := filepath.Join(t.TempDir(), "key")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if k, err := LoadKey("k1", file); err != nil || !k.Same(want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestKeysThatAreNone(t *testing.T) {
+	for name, text := range map[string]string{
+		"empty":            "",
+		"a password":       "correct horse battery staple 1234",
+		"16 bytes":         hex.EncodeToString(make([]byte, 16)),
+		"33 bytes":         base64.StdEncoding.EncodeToString(make([]byte, 33)),
+		"two lines of hex": strings.Repeat("00", 32) + "\n" + strings.Repeat("00", 32),
+	} {
+		k, err := ParseKey("k1", []byte(text))
+		if err == nil {
+			t.Errorf("%s: taken for a key", name)
+		} else if text != "" && strings.Contains(err.Error(), text) {
+			t.Errorf("%s: the error shows it: %v", name, err)
+		}
+		_ = k
+	}
+	if _, err := LoadKey("k1", filepath.Join(t.TempDir(), "missing")); err == nil {
+		t.Error("a missing file was taken for a key")
+	}
+}
+
+func TestAKeyDoesNotShow(t *testing.T) {
+	k := keyOf(t, "k1", 'S')
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q", "%d"} {
+		if s := fmt.Sprintf(format, k); s != "encryption key k1" {
+			t.Errorf("%s shows %s", format, s)
+		}
+	}
+}
+
+func TestWhatIsSealedOpensWhereItBelongs(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		first, second := keyOf(t, "k1", 1), keyOf(t, "k2", 2)
+		content := rapid.SliceOfN(rapid.Byte(), 0, 2000).Draw(t, "content")
+		if rapid.Bool().Draw(t, "repeats") {
+			content = bytes.Repeat(content, 10)
+		}
+		writer := ringOf(t, first, second)
+		at := writer.names(forAnswer, []byte("x"))[0]
+		value, err := writer.seal(forAnswer, at, content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, reader := range map[string]*ring{"itself": writer, "a replica ahead in rotation": ringOf(t, second, first), "one with the first alone": ringOf(t, first)} {
+			got, err := reader.open(forAnswer, at, value)
+			if err != nil || !bytes.Equal(got, content) {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		i := rapid.IntRange(0, len(value)-1).Draw(t, "broken at")
+		broken := bytes.Clone(value)
+		broken[i] ^= byte(rapid.IntRange(1, 255).Draw(t, "by"))
+		for name, open := range map[string]func() ([]byte, error){
+			"one byte changed":      func() ([]byte, error) { return writer.open(forAnswer, at, broken) },
+			"cut short":             func() ([]byte, error) { return writer.open(forAnswer, at, value[:i]) },
+			"under another name":    func() ([]byte, error) { return writer.open(forAnswer, at+"x", value) },
+			"for another purpose":   func() ([]byte, error) { return writer.open(forToken, at, value) },
+			"without the key":       func() ([]byte, error) { return ringOf(t, second).open(forAnswer, at, value) },
+			"another key of the id": func() ([]byte, error) { return ringOf(t, keyOf(t, "k1", 3)).open(forAnswer, at, value) },
+			"no keys at all":        func() ([]byte, error) { return ringOf(t).open(forAnswer, at, value) },
+		} {
+			if _, err := open(); err == nil {
+				t.Fatalf("%s: it opens", name)
+			}
+		}
+	})
+}
+
+func TestAPlainValueIsRefusedWhereKeysAreSet(t *testing.T) {
+	plain, err := ringOf(t).seal(forList, "at", []byte("list"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ringOf(t, keyOf(t, "k1", 1)).open(forList, "at", plain); err == nil {
+		t.Fatal("a value that nobody has sealed was believed")
+	}
+	if got, err := ringOf(t).open(forList, "at", plain); err != nil || string(got) != "list" {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
+func TestValuesAreCompressed(t *testing.T) {
+	content := []byte(strings.Repeat(`{"messageId": 1, "subject": "Aanslagbiljet"},`, 1000))
+	value, err := ringOf(t, keyOf(t, "k1", 1)).seal(forAnswer, "at", content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(value) > len(content)/10 {
+		t.Fatalf("%d of %d bytes", len(value), len(content))
+	}
+}
+
+func TestNamesShowNothingWithoutTheKey(t *testing.T) {
+	what := []byte("0206731645")
+	a, b := ringOf(t, keyOf(t, "k1", 1)).names(forAnswer, what), ringOf(t, keyOf(t, "k1", 2)).names(forAnswer, what)
+	if a[0] == b[0] {
+		t.Fatal("the name does not depend on the key: the numbers of enterprises could be guessed")
+	}
+	if strings.Contains(a[0], string(what)) {
+		t.Fatal(a[0])
+	}
+	both := ringOf(t, keyOf(t, "k2", 2), keyOf(t, "k1", 1)).names(forAnswer, what)
+	if len(both) != 2 || both[0] != b[0] || both[1] != a[0] {
+		t.Fatal("a replica that rotates does not find what the others have written")
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	sealed, plain := ringOf(f, keyOf(f, "k1", 1)), ringOf(f)
+	for _, r := range []*ring{sealed, plain} {
+		v, err := r.seal(forAnswer, "at", bytes.Repeat([]byte("x"), 300))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(v)
+	}
+	f.Add([]byte{version, flagCompressed, 0, 0xff})
+	f.Fuzz(func(t *testing.T, value []byte) {
+		if content, err := plain.open(forAnswer, "at", value); err == nil && len(content) > maxContent {
+			t.Fatal("it grew without bound")
+		}
+		if _, err := sealed.open(forList, "at", value); err == nil {
+			t.Fatal("a value that was never sealed for this was believed")
+		}
+	})
+}
+
+// fataler is a test of the standard library or of rapid.
+type fataler interface {
+	Helper()
+	Fatal(...any)
+}

@@ -1,0 +1,209 @@
+package redisstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/redistest"
+)
+
+// The library looks once a second whether a server that refused it is back, and notices
+// only then that its client was closed.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+}
+
+// relaxed is the time limit of tests that are not about time: the machine may be busy.
+const relaxed = 5 * time.Second
+
+func single(s *redistest.Server) Address {
+	return Address{Hosts: []string{s.Addr}}
+}
+
+// replica makes the Redis of one replica, which runs until the test ends.
+func replica(t testing.TB, address Address, change ...func(*Options)) *Store {
+	t.Helper()
+	r := idle(t, address, change...)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { r.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	return r
+}
+
+// idle makes one that nothing runs for.
+func idle(t testing.TB, address Address, change ...func(*Options)) *Store {
+	t.Helper()
+	o := Options{Address: address, Keys: []Key{keyOf(t, "k1", 1)}, Timeout: relaxed, Interval: 50 * time.Millisecond}
+	for _, c := range change {
+		c(&o)
+	}
+	r, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return r
+}
+
+func withKeys(keys ...Key) func(*Options) { return func(o *Options) { o.Keys = keys } }
+
+func withTimeout(d time.Duration) func(*Options) { return func(o *Options) { o.Timeout = d } }
+
+func withListener(l Listener) func(*Options) { return func(o *Options) { o.Listener = l } }
+
+// awaitUp waits until Redis is well and the other replicas' invalidations arrive.
+func awaitUp(t testing.TB, r *Store) {
+	t.Helper()
+	redistest.Eventually(t, "Redis to be well", func() error {
+		if s := r.Status(); s.State != StateUp || !s.Subscribed || s.Untold > 0 {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+}
+
+// awaitState waits for a state and gives the status.
+func awaitState(t testing.TB, r *Store, state string) (s Status) {
+	t.Helper()
+	redistest.Eventually(t, "Redis to be "+state, func() error {
+		if s = r.Status(); s.State != state {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+	return s
+}
+
+var payroll = authn.TokenKey{
+	TokenURL: "https://as.example/token", Audience: "https://as.example", ClientID: "payroll", KeyFingerprint: "f", Scopes: "a",
+}
+
+// tokenOf makes a token.
+func tokenOf(t testing.TB, key authn.TokenKey, secret string, lifetime time.Duration) authn.Token {
+	t.Helper()
+	b, err := json.Marshal(map[string]any{"key": key.Digest(), "secret": secret, "obtained": time.Now().UnixNano(), "lifetime": lifetime})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := authn.RestoreToken(b, key, time.Now(), lifetime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// issuer is an Authorization Server that counts.
+type issuer struct {
+	t     testing.TB
+	asked atomic.Int64
+}
+
+func (i *issuer) fetch(context.Context) (authn.Token, error) {
+	n := i.asked.Add(1)
+	return tokenOf(i.t, payroll, fmt.Sprintf("very-secret-token-%d", n), time.Hour), nil
+}
+
+func (i *issuer) obtain(r *Store, stale string) authn.Token {
+	i.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	token, err := r.Tokens().Obtain(ctx, payroll, stale, i.fetch)
+	if err != nil {
+		i.t.Error(err)
+	}
+	return token
+}
+
+const number = enterprise.Number(206731645)
+
+var partition = call.Partition{
+	Route: "ebox", Upstream: "https://provider.example/v3", Client: "payroll", Scopes: "read", Enterprise: number,
+}
+
+// keyOfAnswers is a key of an enterprise's answers.
+func keyOfAnswers(target string) *cache.Key {
+	k := cache.KeyOf(partition, target)
+	return &k
+}
+
+func sharedKey(target string) *cache.Key {
+	k := cache.KeyOf(partition.SharedByAll(), target)
+	return &k
+}
+
+const subject = "Aanslagbiljet vennootschapsbelasting"
+
+func answer(body string) *cache.Entry {
+	now := time.Now()
+	return &cache.Entry{
+		Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}, "Etag": {`"1"`}},
+		Body: bytes.Repeat([]byte(body), 20), ProtoMajor: 1, ProtoMinor: 1, Requested: now, Received: now,
+	}
+}
+
+// keep stores an answer the way the cache does: with the mark of the time before.
+func keep(t testing.TB, r *Store, k *cache.Key, body string) cache.Mark {
+	t.Helper()
+	_, mark, err := r.Answers().Load(t.Context(), nil, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Answers().Save(t.Context(), k, answer(body), mark, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	return mark
+}
+
+// kept tells whether an answer is found.
+func kept(t testing.TB, r *Store, k *cache.Key) bool {
+	t.Helper()
+	list, _, err := r.Answers().Load(t.Context(), nil, k)
+	if err != nil && !errors.Is(err, errAway) {
+		t.Logf("loading: %v", err)
+	}
+	return len(list) > 0
+}
+
+// listener is a cache that notes what it is told.
+type listener struct {
+	mu      sync.Mutex
+	applied []cache.Invalidation
+	flushed int
+}
+
+func (l *listener) Apply(i cache.Invalidation) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.applied = append(l.applied, i)
+}
+
+func (l *listener) Flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flushed++
+}
+
+func (l *listener) told() (applied []cache.Invalidation, flushed int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.applied), l.flushed
+}

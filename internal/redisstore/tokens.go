@@ -1,0 +1,265 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"ebox-gateway/internal/authn"
+)
+
+// Tokens gives the tokens that replicas share.
+//
+// A token stands sealed under a name made of its TokenKey, and is gone from Redis when
+// it expires. Whoever misses it takes a lock, which expires too, and asks the
+// Authorization Server; the others look again until the token is there. The lock is
+// the fence: a replica that lost it, by a pause longer than the lock lasts, uses the
+// token that it got and does not store it over a newer one.
+func (s *Store) Tokens() authn.Shared { return tokens{s} }
+
+type tokens struct{ s *Store }
+
+// fetcher asks the Authorization Server.
+type fetcher = func(context.Context) (authn.Token, error)
+
+const (
+	// askedFor is how long a replica may be asking if its context has no end.
+	askedFor = 10 * time.Second
+	// slack is the time that a value may have been under way to Redis.
+	slack = 2 * time.Second
+
+	firstLook, lastLook = 10 * time.Millisecond, 100 * time.Millisecond
+	// looks bounds the values of no use that are set aside in one call.
+	looks = 3
+
+	tagSize = 16
+)
+
+// take gives the token under KEYS[1] and its remaining time, unless it begins with one
+// of the tags of ARGV[3] and [4]; otherwise it tries to take the lock KEYS[2] for
+// ARGV[1], and says whether it did.
+var take = redis.NewScript(`
+local value = redis.call('GET', KEYS[1])
+if value then
+  local tag = string.sub(value, 1, 16)
+  if tag ~= ARGV[3] and tag ~= ARGV[4] then
+    return {value, redis.call('PTTL', KEYS[1])}
+  end
+end
+if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then
+  return {false, 1}
+end
+return {false, 0}`)
+
+// give stores a token if the lock is still ARGV[1]'s, and gives the lock up. With an
+// empty ARGV[2] there is no token.
+var give = redis.NewScript(`
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then
+  return 0
+end
+local stored = 0
+if ARGV[2] ~= '' then
+  stored = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+end
+redis.call('DEL', KEYS[2])
+return stored`)
+
+// claim is one call of Obtain.
+type claim struct {
+	s *Store
+	// key is what the token has to be for, stale the hash of the one that it must not be.
+	key   authn.TokenKey
+	stale string
+	// tokens and locks are the names in Redis, one for each encryption key; the first
+	// ones count, under the others an older key's token may be found.
+	tokens, locks []string
+	owner         string
+}
+
+// Obtain implements authn.Shared.
+func (t tokens) Obtain(ctx context.Context, key authn.TokenKey, stale string, fetch fetcher) (authn.Token, error) {
+	if !t.s.Sealed() {
+		return fetch(ctx)
+	}
+	owner, err := t.s.draw()
+	if err != nil {
+		return fetch(ctx)
+	}
+	what := []byte("token\x00" + key.Digest())
+	c := &claim{
+		s: t.s, key: key, stale: stale, owner: owner,
+		tokens: t.s.ring.names(forToken, what), locks: t.s.ring.names(forLock, what),
+	}
+	limit := askedFor
+	if end, ok := ctx.Deadline(); ok {
+		limit = time.Until(end) / 2 // the other half is for asking ourselves
+	}
+	return c.obtain(ctx, limit, fetch)
+}
+
+func (c *claim) obtain(ctx context.Context, limit time.Duration, fetch fetcher) (authn.Token, error) {
+	deadline := time.Now().Add(limit)
+	var useless []byte // the tag of a value that is no token
+	tries, pause := 0, firstLook
+	for {
+		value, left, mine, err := c.take(ctx, limit+slack, useless)
+		switch {
+		case err != nil:
+			return fetch(ctx)
+		case mine:
+			return c.ask(ctx, fetch)
+		case value != nil:
+			t, err := c.open(c.tokens[0], value, left)
+			if err == nil {
+				return t, nil
+			}
+			c.s.unreadableValue(err)
+			if tries++; tries == looks {
+				return fetch(ctx)
+			}
+			useless = tagOf(value)
+			continue
+		}
+		timer := time.NewTimer(pause) // another replica is asking
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return fetch(ctx) // which says what that means
+		case <-timer.C:
+		}
+		if time.Now().After(deadline) {
+			return fetch(ctx)
+		}
+		pause = min(2*pause, lastLook)
+	}
+}
+
+// take looks for a token, and takes the lock if there is none.
+func (c *claim) take(
+	ctx context.Context, lock time.Duration, useless []byte,
+) (value []byte, left time.Duration, mine bool, err error) {
+	err = c.s.ask(ctx, nil, func(ctx context.Context) error {
+		reply, err := take.Run(ctx, c.s.client, []string{c.tokens[0], c.locks[0]},
+			c.owner, max(lock.Milliseconds(), 1), c.tag(c.stale), useless).Slice()
+		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+			c.s.client.Del(ctx, c.tokens[0], c.locks[0]) // nobody else has a use for it
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		if len(reply) != 2 {
+			return errGarbage
+		}
+		n, _ := reply[1].(int64)
+		if text, ok := reply[0].(string); ok {
+			value, left = []byte(text), time.Duration(n)*time.Millisecond
+			return nil
+		}
+		mine = n == 1
+		return nil
+	})
+	return value, left, mine, err
+}
+
+// ask fetches the token and shares it. Whatever happens, the lock is given up.
+func (c *claim) ask(ctx context.Context, fetch fetcher) (authn.Token, error) {
+	t, ok := c.older(ctx)
+	var err error
+	if !ok {
+		t, err = fetch(ctx)
+	}
+	var value []byte
+	left := t.Expires().Sub(c.s.o.Now()) - slack
+	if err == nil && left > 0 {
+		value = c.seal(t)
+	}
+	_ = c.s.ask(context.WithoutCancel(ctx), nil, func(ctx context.Context) error {
+		return give.Run(ctx, c.s.client, []string{c.tokens[0], c.locks[0]},
+			c.owner, value, max(left.Milliseconds(), 1)).Err()
+	})
+	return t, err
+}
+
+// older finds a token that was sealed with an encryption key that is not the first any
+// more.
+func (c *claim) older(ctx context.Context) (authn.Token, bool) {
+	for _, at := range c.tokens[1:] {
+		var value []byte
+		var left time.Duration
+		err := c.s.ask(ctx, nil, func(ctx context.Context) error {
+			pipe := c.s.client.Pipeline()
+			get, ttl := pipe.Get(ctx, at), pipe.PTTL(ctx, at)
+			_, err := pipe.Exec(ctx)
+			value, _ = get.Bytes()
+			left = ttl.Val()
+			return err
+		})
+		if err != nil || value == nil {
+			continue
+		}
+		if t, err := c.open(at, value, left); err == nil && t.Hash() != c.stale {
+			return t, true
+		}
+	}
+	return authn.Token{}, false
+}
+
+// tag tells the values of one token from those of others, without showing which.
+func (c *claim) tag(hash string) []byte {
+	if hash == "" {
+		return nil
+	}
+	mac := hmac.New(sha256.New, c.s.ring.keys[0].names)
+	mac.Write([]byte("tag\x00" + hash))
+	return mac.Sum(nil)[:tagSize]
+}
+
+func tagOf(value []byte) []byte { return value[:min(len(value), tagSize)] }
+
+func (c *claim) seal(t authn.Token) []byte {
+	secret, err := t.MarshalSecret()
+	if err != nil {
+		return nil
+	}
+	value, err := c.s.ring.seal(forToken, c.tokens[0], secret)
+	if err != nil {
+		return nil
+	}
+	return append(c.tag(t.Hash()), value...)
+}
+
+var errNoEnd = errors.New("opening a token: Redis would keep it for ever, which is none of the gateway's doing")
+
+func (c *claim) open(at string, value []byte, left time.Duration) (authn.Token, error) {
+	if len(value) < tagSize {
+		return authn.Token{}, errGarbage
+	}
+	if left <= 0 {
+		return authn.Token{}, errNoEnd
+	}
+	secret, err := c.s.ring.open(forToken, at, value[tagSize:])
+	if err != nil {
+		return authn.Token{}, err
+	}
+	t, err := authn.RestoreToken(secret, c.key, c.s.o.Now(), left)
+	if err == nil && t.Hash() == c.stale {
+		return authn.Token{}, errSeal // under another tag than its own
+	}
+	return t, err
+}
+
+// draw gives a name that nobody else has.
+func (s *Store) draw() (string, error) {
+	var b [16]byte
+	if _, err := io.ReadFull(s.o.Rand, b[:]); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(b[:]), nil
+}

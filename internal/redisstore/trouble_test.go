@@ -1,0 +1,300 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/redistest"
+)
+
+// request does what a request does of all that touches Redis, one after the other, and
+// counts the calls that waited for Redis.
+func request(t testing.TB, r *Store) (waited int) {
+	t.Helper()
+	as := &issuer{t: t}
+	k := keyOfAnswers("/messages")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, _, load := r.Answers().Load(ctx, nil, k)
+	as.obtain(r, "")
+	bump := r.Answers().Bump(ctx, nil, k.Scopes()[0])
+	_, _, list := r.List("https://registry.example").Load(ctx)
+	for _, err := range []error{load, bump, list} {
+		if !errors.Is(err, errAway) {
+			waited++
+		}
+	}
+	return waited
+}
+
+// trouble is one way in which Redis fails.
+type trouble struct {
+	// address gives the Redis in trouble; mend heals it, nil if the test is about a
+	// Redis that never works.
+	address func(t *testing.T) (a Address, mend func())
+	// state is what the platform team sees.
+	state string
+}
+
+var troubles = map[string]trouble{
+	"down at the start, refused": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t)
+		s.Stop()
+		return single(s), s.Run
+	}, StateAway},
+	"frozen": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t)
+		s.Freeze()
+		t.Cleanup(s.Thaw)
+		return single(s), s.Thaw
+	}, StateAway},
+	"a black hole": {func(t *testing.T) (Address, func()) {
+		return Address{Hosts: []string{redistest.BlackHole(t)}}, nil
+	}, StateAway},
+	"a host that does not exist": {func(*testing.T) (Address, func()) {
+		return Address{Hosts: []string{"redis.invalid:6379"}}, nil
+	}, StateAway},
+	"slow": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t)
+		d := delay(t, s.Addr, 200*time.Millisecond)
+		return Address{Hosts: []string{d.addr}}, func() { d.set(0) }
+	}, StateAway},
+	"something else than Redis": {func(t *testing.T) (Address, func()) {
+		return Address{Hosts: []string{babbler(t)}}, nil
+	}, StateAway},
+	"out of memory": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
+		return single(s), func() { s.Do("CONFIG", "SET", "maxmemory", "0") }
+	}, StateTroubled},
+	"a replica that only reads": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t, "--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", "yes")
+		return single(s), func() { s.Do("REPLICAOF", "NO", "ONE") }
+	}, StateAway},
+	"a replica without its master": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t, "--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", "no")
+		return single(s), func() { s.Do("REPLICAOF", "NO", "ONE") }
+	}, StateAway},
+	"a wrong password": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t)
+		s.Do("ACL", "SETUSER", "gateway", "on", ">right", "~ebox:*", "&ebox:*", "+@all")
+		a := single(s)
+		a.Username, a.Password = "gateway", "wrong"
+		return a, func() { s.Do("ACL", "SETUSER", "gateway", ">wrong") }
+	}, StateAway},
+	"commands that are not allowed": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t)
+		s.Do("ACL", "SETUSER", "gateway", "on", ">p", "~ebox:*", "&ebox:*", "+@read", "+@connection", "+@pubsub")
+		a := single(s)
+		a.Username, a.Password = "gateway", "p"
+		return a, func() { s.Do("ACL", "SETUSER", "gateway", "+@all") }
+	}, StateTroubled},
+	"a wrong type under every key": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t)
+		ring := ringOf(t, keyOf(t, "k1", 1))
+		s.Do("LPUSH", "ebox:epochs", "x")
+		s.Do("LPUSH", ring.names(forAnswer, digest(keyOfAnswers("/messages")))[0], "x")
+		s.Do("LPUSH", ring.names(forToken, []byte("token\x00"+payroll.Digest()))[0], "x")
+		s.Do("LPUSH", ring.names(forList, []byte("list\x00https://registry.example"))[0], "x")
+		return single(s), func() {}
+	}, ""},
+	"too many clients": {func(t *testing.T) (Address, func()) {
+		s := redistest.Start(t, "--maxclients", "1")
+		s.Do("PING") // which takes the one place
+		return single(s), func() { s.Do("CONFIG", "SET", "maxclients", "1000") }
+	}, StateAway},
+}
+
+func TestRequestsGoOnWhateverRedisDoes(t *testing.T) {
+	for name, c := range troubles {
+		t.Run(name, func(t *testing.T) {
+			address, mend := c.address(t)
+			// The first request meets the trouble, with nobody to warn it, and waits once.
+			if n := request(t, idle(t, address, withTimeout(0))); c.state == StateAway && n > 1 {
+				t.Errorf("the first request waited %d times", n)
+			}
+			r := replica(t, address, withTimeout(0))
+			if c.state != "" {
+				if s := awaitState(t, r, c.state); s.Reason == "" || s.Since.IsZero() {
+					t.Errorf("nobody is told what is wrong: %+v", s)
+				}
+			}
+			if c.state == StateAway {
+				for range 100 { // from then on nobody waits at all
+					if n := request(t, r); n > 0 {
+						t.Fatalf("a request waited %d times", n)
+					}
+				}
+			}
+			if mend == nil {
+				return
+			}
+			mend()
+			awaitWell(t, r)
+		})
+	}
+}
+
+// awaitWell waits until Redis is of use again.
+func awaitWell(t *testing.T, r *Store) {
+	t.Helper()
+	k := keyOfAnswers("/messages")
+	redistest.Eventually(t, "Redis to be of use again", func() error {
+		_, mark, err := r.Answers().Load(t.Context(), nil, k)
+		if err == nil {
+			err = r.Answers().Save(t.Context(), k, answer(subject), mark, time.Hour)
+		}
+		if err != nil {
+			return err
+		}
+		if list, _, err := r.Answers().Load(t.Context(), nil, k); err != nil || len(list) == 0 {
+			return errors.Join(err, errors.New("what was kept is not found"))
+		}
+		return nil
+	})
+	awaitUp(t, r)
+}
+
+func TestARedisThatFreezesUnderLoadIsWaitedForOnce(t *testing.T) {
+	server := redistest.Start(t)
+	r := replica(t, single(server), withTimeout(0))
+	awaitWell(t, r)
+	server.Freeze()
+	var all sync.WaitGroup
+	for range 100 { // each of those that are there already waits once, and no other
+		all.Go(func() {
+			if n := request(t, r); n > 1 {
+				t.Errorf("a request waited %d times", n)
+			}
+		})
+	}
+	all.Wait()
+	server.Thaw()
+	awaitWell(t, r)
+	if s := r.Status(); s.Opened == 0 {
+		t.Error("nobody counted")
+	}
+}
+
+func TestAMemoryThatIsFullForgetsWhatWasWrittenOver(t *testing.T) {
+	server := redistest.Start(t, "--maxmemory-policy", "noeviction")
+	r := idle(t, single(server))
+	k := keyOfAnswers("/messages")
+	keep(t, r, k, subject)
+	server.Do("CONFIG", "SET", "maxmemory", "1")
+	if !kept(t, r, k) {
+		t.Fatal("a full memory can still be read")
+	}
+	if err := r.Answers().Bump(t.Context(), nil, k.Scopes()[0]); err != nil {
+		t.Fatalf("the write could not be told: %v", err)
+	}
+	if kept(t, r, k) {
+		t.Fatal("what was written over is still given")
+	}
+	server.Do("CONFIG", "SET", "maxmemory", "0")
+	if kept(t, r, k) {
+		t.Fatal("it came back")
+	}
+}
+
+func TestACallerWhoGoesAwaySaysNothingAboutRedis(t *testing.T) {
+	server := redistest.Start(t)
+	server.Freeze()
+	defer server.Thaw()
+	r := idle(t, single(server))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, _, err := r.Answers().Load(ctx, nil, keyOfAnswers("/messages")); err == nil {
+		t.Fatal("a frozen Redis answered")
+	}
+	if s := r.Status(); s.State != StateUp {
+		t.Fatalf("%+v", s)
+	}
+}
+
+// delayed passes bytes on late.
+type delayed struct {
+	addr string
+	mu   sync.Mutex
+	by   time.Duration
+}
+
+func (d *delayed) set(by time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.by = by
+}
+
+func (d *delayed) delay() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.by
+}
+
+// delay makes a way to a server on which every answer comes late.
+func delay(t *testing.T, to string, by time.Duration) *delayed {
+	t.Helper()
+	d := &delayed{by: by}
+	d.addr = accepting(t, func(client net.Conn) {
+		server, err := net.Dial("tcp", to)
+		if err != nil {
+			_ = client.Close()
+			return
+		}
+		var asking sync.WaitGroup
+		defer asking.Wait()
+		asking.Go(func() {
+			_, _ = io.Copy(server, client)
+			_ = server.Close()
+		})
+		defer client.Close() // before the copying is waited for
+		b := make([]byte, 64<<10)
+		for {
+			n, err := server.Read(b)
+			time.Sleep(d.delay())
+			if _, failed := client.Write(b[:n]); err != nil || failed != nil {
+				return
+			}
+		}
+	})
+	return d
+}
+
+// accepting gives an address whose connections are served, each in a goroutine of its
+// own. The test ends when all have.
+func accepting(t *testing.T, serve func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	t.Cleanup(func() {
+		_ = l.Close()
+		running.Wait()
+	})
+	running.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() { serve(c) })
+		}
+	})
+	return l.Addr().String()
+}
+
+// babbler answers everything with something that is not Redis's.
+func babbler(t *testing.T) string {
+	t.Helper()
+	return accepting(t, func(c net.Conn) {
+		defer c.Close()
+		_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
+		_, _ = io.Copy(io.Discard, c)
+	})
+}
