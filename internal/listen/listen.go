@@ -312,29 +312,23 @@ func (s *Server) accept(b *bound) {
 			}
 			// The place is waited for with the connection in hand: a listener that only
 			// waits for callers must not keep a place from the others.
-			must, may := false, false
-			if !short {
-				must, may = s.slots.stepAside(c.socket)
-			}
-			switch {
-			case may:
+			switch s.slots.wait(c.socket, short, true, b.stop) {
+			case placed:
+			case refused:
+				_ = nc.Close()
+				continue // the next wait says whether the listener goes
+			case aside:
 				s.working.Go(func() {
-					ok := s.slots.wait(c.socket, false, b.stop)
+					got := s.slots.wait(c.socket, false, false, b.stop)
 					s.slots.leaveAside()
-					if ok {
-						s.start(c, b)
-						c.serve()
-					} else {
+					if got != placed {
 						_ = nc.Close() // it came too late
+						return
 					}
+					s.start(c, b)
+					c.serve()
 				})
 				continue
-			case must:
-				_ = nc.Close()
-				continue
-			case !s.slots.wait(c.socket, short, b.stop):
-				_ = nc.Close()
-				return
 			}
 		}
 		s.start(c, b)

@@ -12,7 +12,7 @@ import (
 //   - The last eighth of the places is for sources that have less than half of all.
 //   - When no place is left for a connection, one without a request under way is closed for
 //     it, the one that has been so longest: of the same source, if that has half of the
-//     places or more; else of such sources first.
+//     places or more; else of such sources first. It is left a moment to send its request.
 //   - Where there is none to close, the connection waits. One whose source has half of the
 //     places waits aside, so that those behind it need not.
 //
@@ -23,6 +23,8 @@ type slots struct {
 	open  map[*socket]struct{}
 	of    map[netip.Addr]int
 	aside int // those that wait aside
+	// expelled are those that were told to close and have not yet.
+	expelled map[*socket]struct{}
 	// freed is closed when there may be a place; nil while nobody waits.
 	freed chan struct{}
 }
@@ -31,8 +33,10 @@ const (
 	// mostAside is how many connections may wait aside, and no more than a quarter of the
 	// places. Further ones are closed.
 	mostAside = 64
+	// moment is how long a connection without a request is not closed for another one.
+	moment = 100 * time.Millisecond
 	// lookAgain is how often a connection that waits looks for one to close.
-	lookAgain = 250 * time.Millisecond
+	lookAgain = 50 * time.Millisecond
 )
 
 // try takes a place if there is one.
@@ -57,38 +61,35 @@ func (l *slots) take(s *socket) bool {
 // large tells that a source has half of the places or more.
 func (l *slots) large(source netip.Addr) bool { return l.limit > 0 && l.of[source] >= (l.limit+1)/2 }
 
-// stepAside tells whether s, which found no place, must not be waited for by those behind it,
-// and whether it may wait aside. leaveAside ends that.
-func (l *slots) stepAside(s *socket) (must, may bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.large(s.source) {
-		return false, false
-	}
-	if l.aside >= max(min(mostAside, l.limit/4), 1) {
-		return true, false
-	}
-	l.aside++
-	return true, true
-}
+// place is what a connection that waited has got.
+type place int
 
-func (l *slots) leaveAside() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.aside--
-}
+const (
+	placed  place = iota
+	aside         // none yet: it is to go on waiting, where those behind it do not wait for it
+	refused       // none, and it is not to wait
+)
 
-// wait waits for a place, and has others closed for it; false if done was closed before there
-// was one. short says that it is a file descriptor that is missing: a connection has to end
-// in any case.
-func (l *slots) wait(s *socket, short bool, done <-chan struct{}) bool {
+// wait waits for a place, and has others closed for it. short says that it is a file
+// descriptor that is missing: a connection has to end in any case. inHand says that others
+// wait behind it, so that one whose source has half of the places is waited for only while one
+// of its own may make room in a moment.
+func (l *slots) wait(s *socket, short, inHand bool, done <-chan struct{}) place {
 	again := time.NewTicker(lookAgain)
 	defer again.Stop()
 	for {
 		l.mu.Lock()
 		if !short && l.take(s) {
 			l.mu.Unlock()
-			return true
+			return placed
+		}
+		if inHand && !short && l.large(s.source) && !l.mayEnd(s.source) {
+			defer l.mu.Unlock()
+			if l.aside >= max(min(mostAside, l.limit/4), 1) {
+				return refused
+			}
+			l.aside++
+			return aside
 		}
 		if l.freed == nil {
 			l.freed = make(chan struct{})
@@ -104,9 +105,32 @@ func (l *slots) wait(s *socket, short bool, done <-chan struct{}) bool {
 			short = false
 		case <-again.C:
 		case <-done:
-			return false
+			return refused
 		}
 	}
+}
+
+// leaveAside is for one that has waited aside.
+func (l *slots) leaveAside() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.aside--
+}
+
+// mayEnd tells whether a connection of source may make room in a moment: it has no request,
+// or was told to close.
+func (l *slots) mayEnd(source netip.Addr) bool {
+	for s := range l.expelled {
+		if s.source == source {
+			return true
+		}
+	}
+	for s := range l.open {
+		if s.source == source && s.idleSince.Load() != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // makeRoom closes the connection that has been idle longest.
@@ -125,11 +149,11 @@ func (l *slots) idlest(source netip.Addr) *socket {
 	var best *socket
 	var bestLarge bool
 	var since int64
-	own := l.large(source)
+	own, latest := l.large(source), time.Now().Add(-moment).UnixNano()
 	for s := range l.open {
 		at, large := s.idleSince.Load(), l.large(s.source)
 		switch {
-		case at == 0, own && s.source != source, bestLarge && !large:
+		case at == 0, at > latest, own && s.source != source, bestLarge && !large:
 		case best == nil, large && !bestLarge, at < since:
 			best, bestLarge, since = s, large, at
 		}
@@ -137,7 +161,18 @@ func (l *slots) idlest(source netip.Addr) *socket {
 	if best == nil || !best.idleSince.CompareAndSwap(since, 0) { // a request has just come
 		return nil
 	}
+	if l.expelled == nil {
+		l.expelled = make(map[*socket]struct{})
+	}
+	l.expelled[best] = struct{}{}
 	return best
+}
+
+// stays notes that a connection that was told to close has a request to answer first.
+func (l *slots) stays(s *socket) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.expelled, s)
 }
 
 // give is called once for each connection that had a place.
@@ -148,6 +183,7 @@ func (l *slots) give(s *socket) {
 		return // it never had one
 	}
 	delete(l.open, s)
+	delete(l.expelled, s)
 	if l.of[s.source]--; l.of[s.source] == 0 {
 		delete(l.of, s.source)
 	}
