@@ -167,6 +167,7 @@ func printExplanation(p *process, x explain.Explanation, callers int) error {
 	row("retry", x.Retry)
 	row("caller's class", x.Class)
 	row("caller's rate", x.CallerRate)
+	row("caller's calls", x.CallerConcurrency)
 	row("enterprise's rate", x.EnterpriseRate)
 	row("upstream's rate", x.UpstreamRate)
 	row("concurrency", x.Concurrency)

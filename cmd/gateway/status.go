@@ -102,6 +102,12 @@ func printStatus(w io.Writer, base string, s status.Status) error {
 	}
 	for _, a := range s.Attention {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", a.Severity, a.Part, a.Text)
+		if a.Remedy != "" {
+			fmt.Fprintf(table, "\t\t→ %s\n", a.Remedy)
+		}
+		if a.Runbook != "" {
+			fmt.Fprintf(table, "\t\t→ %s%s\n", base, a.Runbook)
+		}
 	}
 	if r := s.Configuration.Rejected; r != nil {
 		fmt.Fprintf(table, "\nA configuration was not taken at %s UTC:\n", r.At.UTC().Format(time.DateTime))

@@ -26,6 +26,11 @@ type Audit struct {
 	Checkpoints string `yaml:"checkpoints" config:"output,blank"`
 	// CheckpointEvery is the longest time between two signatures. Default 1m.
 	CheckpointEvery time.Duration `yaml:"checkpointEvery"`
+	// TimestampURL is a time-stamping authority (RFC 3161) that signs the time of a checkpoint.
+	// Default none. While it fails, evidence is kept without.
+	TimestampURL string `yaml:"timestampUrl" config:"url,blank"`
+	// TimestampEvery is how often a checkpoint gets a time stamp. Default 1h.
+	TimestampEvery time.Duration `yaml:"timestampEvery"`
 	// SegmentSize is the size at which a file of the evidence is ended, as it is with
 	// each day. At least 1MB. Default 64MB.
 	SegmentSize Size `yaml:"segmentSize"`
@@ -59,7 +64,7 @@ func parseStopAfter(s string) (StopAfter, error) {
 
 func (k *check) audit() {
 	a := &k.c.Audit
-	for _, key := range []string{"replica", "keyFile", "checkpoints", "checkpointEvery", "segmentSize", "keepYears", "stopAfter"} {
+	for _, key := range []string{"replica", "keyFile", "checkpoints", "checkpointEvery", "timestampUrl", "timestampEvery", "segmentSize", "keepYears", "stopAfter"} {
 		if at := "audit." + key; a.Dir == "" && k.given(at) && !k.given("audit.dir") {
 			k.fail(at, "there is no audit.dir, so no evidence is kept: add it or leave this out")
 		}
@@ -68,6 +73,7 @@ func (k *check) audit() {
 		k.fail("audit.replica", "%s is no name: letters, digits, \"-\", \"_\" and \".\" are expected", quote(a.Replica))
 	}
 	k.positive("audit.checkpointEvery", a.CheckpointEvery)
+	k.positive("audit.timestampEvery", a.TimestampEvery)
 	k.atLeast("audit.segmentSize", int64(a.SegmentSize), 1e6, "1MB")
 	k.atLeast("audit.keepYears", int64(a.KeepYears), 1, "1")
 }

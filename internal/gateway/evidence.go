@@ -52,6 +52,7 @@ func AuditOptions(cfg *config.Config) (audit.Options, error) {
 	a := cfg.Audit
 	o := audit.Options{
 		Dir: a.Dir, Replica: a.Replica, KeyFile: a.KeyFile, SegmentSize: int64(a.SegmentSize), CheckpointEvery: a.CheckpointEvery,
+		StampURL: a.TimestampURL, StampEvery: a.TimestampEvery,
 		KeepYears: a.KeepYears, StopAfter: stopAfter(a), Mask: telemetry.Mask,
 		// From half of it on no request begins: the other half has room for an intent and
 		// an outcome of all that may be under way.
@@ -114,7 +115,7 @@ func (g *Gateway) openEvidence() error {
 	e.event(audit.KindConfiguration, netip.Addr{}, "result", "started", "newHash", cfg.Hash())
 	counts := func() telemetry.EvidenceSnapshot {
 		s := log.Status()
-		return telemetry.EvidenceSnapshot{Queued: s.Waiting, Written: s.Written, Lost: s.Lost, Failing: s.Failing != "", Refusing: s.Refusing}
+		return telemetry.EvidenceSnapshot{Queued: s.Waiting, Written: s.Written, Lost: s.Lost, Failing: s.Failing != "", Refusing: s.Refusing, Unstamped: s.Stamping != ""}
 	}
 	g.evidenceCounts.Store(&counts)
 	g.o.Log.Info("evidence is kept", "directory", log.Dir(), "key", audit.Fingerprint(log.Key().Public()))
@@ -291,6 +292,8 @@ func (s *evidence) trouble() string {
 		return fmt.Sprintf("evidence cannot be written since %s; %d records wait in memory: %s", now.Since.UTC().Format(time.RFC3339), now.Waiting, now.Failing)
 	case now.Shipping != "":
 		return now.Shipping
+	case now.Stamping != "":
+		return now.Stamping
 	}
 	return ""
 }

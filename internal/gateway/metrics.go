@@ -62,7 +62,10 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 		evidence := (*counts)()
 		s.Evidence = &evidence
 	}
-	s.RateRefusals = map[string]uint64{"enterprise": g.pool.refusedRates.enterprise.Load(), "caller": g.pool.refusedRates.caller.Load()}
+	s.RateRefusals = map[string]uint64{
+		"enterprise": g.pool.refusedRates.enterprise.Load(), "caller": g.pool.refusedRates.caller.Load(),
+		"concurrency": g.pool.refusedRates.concurrency.Load(),
+	}
 	for i := range s.Upstreams {
 		s.RateRefusals["upstream"] += s.Upstreams[i].RefusedRate
 	}
@@ -116,6 +119,7 @@ func upstreamSnapshots(list []operate.Upstream, now time.Time) []telemetry.Upstr
 		sum.RetriesDenied += u.RetriesDenied
 		sum.RefusedOpen += u.RefusedOpen
 		sum.RefusedFull += u.RefusedFull
+		sum.RefusedShare += u.RefusedShare
 		sum.RefusedRate += u.RefusedRate
 		sum.Connections = sum.Connections.Plus(u.Connections)
 	}
@@ -144,13 +148,13 @@ func clientSnapshot(c *authn.ClientStatus) telemetry.ClientSnapshot {
 	return s
 }
 
-// rateRefusals counts calls that a rate refused at the door. What an upstream's rate
+// rateRefusals counts calls that a rate, or a caller's concurrency, refused at the door. What an upstream's rate
 // refused, the upstream counts itself.
-type rateRefusals struct{ enterprise, caller atomic.Uint64 }
+type rateRefusals struct{ enterprise, caller, concurrency atomic.Uint64 }
 
 // note counts err if it is such a refusal, and gives it back.
 func note(count *atomic.Uint64, err error) error {
-	if errors.Is(err, resilience.ErrRate) {
+	if errors.Is(err, resilience.ErrRate) || errors.Is(err, resilience.ErrConcurrency) {
 		count.Add(1)
 	}
 	return err

@@ -65,23 +65,16 @@ func (g *generation) newRedis(old *generation) error {
 	return nil
 }
 
-// addressOf translates the configuration's words into the store's.
+// addressOf reads redis.url, and makes TLS ready if it asks for that.
 func addressOf(c config.Redis, ca []byte) (redisstore.Address, error) {
 	from, err := c.Address()
 	if err != nil {
 		return redisstore.Address{}, fmt.Errorf("reading redis.url: %w", err)
 	}
 	a := redisstore.Address{
-		Hosts: from.Hosts, Master: from.Master, Database: from.Database,
-		Username: from.Username, Password: from.Password, SentinelUsername: from.SentinelUsername, SentinelPassword: from.SentinelPassword,
-	}
-	switch from.Kind {
-	case config.RedisSentinel:
-		a.Kind = redisstore.Sentinel
-	case config.RedisCluster:
-		a.Kind = redisstore.Cluster
-	case config.RedisSingle:
-		a.Kind = redisstore.Single
+		Kind: from.Kind, Hosts: from.Hosts, Master: from.Master, Database: from.Database,
+		Username: from.Username, Password: from.Password,
+		SentinelUsername: from.SentinelUsername, SentinelPassword: from.SentinelPassword,
 	}
 	if !from.TLS {
 		return a, nil

@@ -57,7 +57,7 @@ func group(t *testing.T, n int, edits ...func(*testing.T, string) string) []*hou
 	return houses
 }
 
-// waitForRedis waits until Redis is in a state, and heard if it is up.
+// waitForRedis waits until Redis is in a state, and subscribed to if it is up.
 func (h *house) waitForRedis(state string) (s redisstore.Status) {
 	h.t.Helper()
 	eventually(h.t, "Redis to be "+state, func() bool {

@@ -52,12 +52,12 @@ func protectionOf(r config.Route) protection {
 var own = protection{
 	tries:       1,
 	breaker:     config.Breaker{Enabled: true, FailureRatio: 0.5, MinRequests: 10, Window: 30 * time.Second, Open: 5 * time.Second},
-	concurrency: config.Concurrency{Max: 20, Queue: 100, Wait: 5 * time.Second},
+	concurrency: config.Concurrency{Max: 20, Share: 1, Queue: 100, Wait: 5 * time.Second},
 }
 
 func (p protection) settings() resilience.Settings {
 	s := resilience.Settings{
-		Tries: p.tries, Max: p.concurrency.Max, Queue: p.concurrency.Queue, Wait: p.concurrency.Wait,
+		Tries: p.tries, Max: p.concurrency.Max, Share: p.concurrency.Share, Queue: p.concurrency.Queue, Wait: p.concurrency.Wait,
 		Breaker: resilience.BreakerSettings{
 			Enabled: p.breaker.Enabled, FailureRatio: p.breaker.FailureRatio, MinRequests: p.breaker.MinRequests,
 			Window: p.breaker.Window, Open: p.breaker.Open,

@@ -109,9 +109,11 @@ type Upstream struct {
 	// UntriedSince is since when a half-open circuit has seen no failure, once that is
 	// longer than its window: the next calls find out.
 	UntriedSince time.Time `json:"untriedSince,omitzero"`
-	Opened       uint64    `json:"opened"`
-	InFlight     int       `json:"inFlight"`
-	Queued       int       `json:"queued"`
+	// OpenFor are the enterprises for which alone the circuit is not closed.
+	OpenFor  []string `json:"openFor,omitempty"`
+	Opened   uint64   `json:"opened"`
+	InFlight int      `json:"inFlight"`
+	Queued   int      `json:"queued"`
 	// Waiting are the calls that wait for the upstream's header, large uploads aside, and
 	// WaitingSince since when the oldest of them does. UnansweredSince is since when there
 	// were calls and no answer, with those that timed out or gave up.
@@ -122,6 +124,7 @@ type Upstream struct {
 	RetriesDenied   uint64    `json:"retriesDenied"`
 	RefusedOpen     uint64    `json:"refusedOpen"`
 	RefusedFull     uint64    `json:"refusedFull"`
+	RefusedShare    uint64    `json:"refusedShare"`
 	RefusedRate     uint64    `json:"refusedRate"`
 	// Connections are shown by metrics alone.
 	Connections wire.Counts `json:"-"`

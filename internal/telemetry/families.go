@@ -45,7 +45,7 @@ var (
 	cuts             = define(counter, "cut_answers_total", "Answers that were cut short, by the upstream, the caller or a stop.", "route")
 	problems         = define(counter, "problems_total", "Answers of which the gateway is the author, by the last part of the problem's type (OTHER if it is not one of the gateway's own).", "type")
 	overload         = define(counter, "overload_refusals_total", "Requests refused before anything was looked at: capacity (server.limits.maxRequests) or stopping. They are counted here alone.", "reason")
-	rateRefusals     = define(counter, "rate_refusals_total", "Calls refused because a rate was used up: that of the enterprise, the caller or the upstream.", "kind")
+	rateRefusals     = define(counter, "rate_refusals_total", "Calls refused because a rate was used up: that of the enterprise, the caller or the upstream; or because of the caller's concurrency.", "kind")
 	providerRequests = define(counter, "provider_requests_total", "Requests for a Document Provider, by class of the status and author of the answer; none is an id that the directory does not have.", "provider", "code", "author")
 	providerHeader   = define(histogram, "provider_header_seconds", "Time from sending a request to a Document Provider's header.", "provider")
 	partRequests     = define(counter, "part_requests_total", "Requests that the gateway made for a part of another one, as the federated inbox does of each provider. requests_total does not count them.", "provider", "code")
@@ -70,7 +70,7 @@ var (
 	upstreamUnanswered = define(gauge, "upstream_unanswered_seconds", "For how long the upstream has had calls and answered none, with those that timed out or gave up; 0 if none waits.", "upstream")
 	retries            = define(counter, "upstream_retries_total", "Tries after the first.", "upstream")
 	retriesDenied      = define(counter, "upstream_retries_denied_total", "Tries that were not made because the budget was spent.", "upstream")
-	refusals           = define(counter, "upstream_refusals_total", "Tries that the protection of the upstream refused: by its circuit, bulkhead or rate.", "upstream", "reason")
+	refusals           = define(counter, "upstream_refusals_total", "Tries that the protection of the upstream refused: by its circuit, its bulkhead, the caller's or enterprise's share of that, or its rate.", "upstream", "reason")
 
 	connections = define(counter, "upstream_connections_total", "What happened to connections to the upstream: opened; surplus, closed since bytes came that no request had asked for; ended, found closed when it was to be used again; resent, a safe call went once more since its connection had ended; foreign, an answer named another call and was not delivered. Surplus and foreign are faults of the upstream.", "upstream", "event")
 
@@ -105,11 +105,12 @@ var (
 	redisSubscribed = define(gauge, "redis_subscribed", "1 if the other replicas' invalidations are heard.")
 	redisUntold     = define(gauge, "redis_untold_invalidations", "Invalidations that the other replicas have not been told yet.")
 
-	evidenceQueued   = define(gauge, "evidence_queued", "Evidence records that are not on disk yet.")
-	evidenceWritten  = define(counter, "evidence_records_total", "Evidence records on disk.")
-	evidenceLost     = define(counter, "evidence_lost_total", "Evidence records that were not taken because too many waited.")
-	evidenceFailing  = define(gauge, "evidence_failing", "1 while evidence cannot be written.")
-	evidenceRefusing = define(gauge, "evidence_refusing", "1 while requests are refused because evidence cannot be written, or waits in too great a number.")
+	evidenceQueued    = define(gauge, "evidence_queued", "Evidence records that are not on disk yet.")
+	evidenceWritten   = define(counter, "evidence_records_total", "Evidence records on disk.")
+	evidenceLost      = define(counter, "evidence_lost_total", "Evidence records that were not taken because too many waited.")
+	evidenceFailing   = define(gauge, "evidence_failing", "1 while evidence cannot be written.")
+	evidenceRefusing  = define(gauge, "evidence_refusing", "1 while requests are refused because evidence cannot be written, or waits in too great a number.")
+	evidenceUnstamped = define(gauge, "evidence_unstamped", "1 while the time-stamping authority gives no time stamps of checkpoints.")
 
 	spansExported = define(counter, "trace_spans_exported_total", "Spans that the collector took.")
 	spansDropped  = define(counter, "trace_spans_dropped_total", "Spans that were given up: the queue was full or the collector did not take them.")
@@ -126,7 +127,7 @@ func families() []*family {
 		listTimestamp, listFailing, providers,
 		cacheBytes, cacheResources, cacheHits, cacheMisses, cacheStale, cacheValidated, cacheCollapsed, cacheStored, cacheEvicted, cacheInvalidated, cacheFailures,
 		redisUp, redisState, redisOpened, redisUnreadable, redisSubscribed, redisUntold,
-		evidenceQueued, evidenceWritten, evidenceLost, evidenceFailing, evidenceRefusing,
+		evidenceQueued, evidenceWritten, evidenceLost, evidenceFailing, evidenceRefusing, evidenceUnstamped,
 		spansExported, spansDropped,
 	}
 }

@@ -24,8 +24,8 @@ func everything() Snapshot {
 	at := time.Unix(1_800_000_000, 0)
 	return Snapshot{
 		Ready: true, Health: "DEGRADED", InFlight: 3, ConfigHash: "ab12", Environment: "test", ConfigSince: at, ConfigRejected: true,
-		Listed: 40_000, Suspended: 2, RefusedEnterprises: map[string]int{"nsso": 3}, RefusedInARow: map[string]int{"nsso": 2}, ListenerExpiry: map[string]time.Time{"services": at}, RateRefusals: map[string]uint64{"enterprise": 4, "caller": 5, "upstream": 6},
-		Upstreams: []UpstreamSnapshot{{Name: "provider nsso", Circuit: "open", Opened: 2, InFlight: 1, Queued: 7, OldestWait: 42 * time.Second, Unanswered: 50 * time.Second, Retries: 8, RetriesDenied: 9, RefusedOpen: 10, RefusedFull: 11, RefusedRate: 12, Connections: wire.Counts{Opened: 13, Surplus: 14, Ended: 15, Resent: 16, Foreign: 17}}},
+		Listed: 40_000, Suspended: 2, RefusedEnterprises: map[string]int{"nsso": 3}, RefusedInARow: map[string]int{"nsso": 2}, ListenerExpiry: map[string]time.Time{"services": at}, RateRefusals: map[string]uint64{"enterprise": 4, "caller": 5, "upstream": 6, "concurrency": 7},
+		Upstreams: []UpstreamSnapshot{{Name: "provider nsso", Circuit: "open", Opened: 2, InFlight: 1, Queued: 7, OldestWait: 42 * time.Second, Unanswered: 50 * time.Second, Retries: 8, RetriesDenied: 9, RefusedOpen: 10, RefusedFull: 11, RefusedShare: 18, RefusedRate: 12, Connections: wire.Counts{Opened: 13, Surplus: 14, Ended: 15, Resent: 16, Foreign: 17}}},
 		Clients: []ClientSnapshot{{
 			Name: "payroll", ClockKnown: true, ClockAhead: -90 * time.Second, CertificateExpiry: at, PendingExpiry: at.Add(time.Hour), Pending: true,
 			Tokens: []TokenSnapshot{{Scopes: "a b", Expires: at, Granted: 3, Refused: 1, Refusing: true}, {Scopes: "c", Granted: 2, Unavailable: 4, Forced: 1}},
@@ -275,7 +275,7 @@ func TestWhatASnapshotSaysIsShown(t *testing.T) {
 		"upstream_circuit_state upstream=provider_nsso state=open": 1, "upstream_circuit_state state=closed": 0,
 		"upstream_connections_total event=opened": 13, "upstream_connections_total event=surplus": 14,
 		"upstream_connections_total event=ended": 15, "upstream_connections_total event=resent": 16,
-		"upstream_connections_total event=foreign": 17, "upstream_refusals_total reason=bulkhead": 11, "upstream_requests_queued": 7,
+		"upstream_connections_total event=foreign": 17, "upstream_refusals_total reason=bulkhead": 11, "upstream_refusals_total reason=share": 18, "rate_refusals_total kind=concurrency": 7, "upstream_requests_queued": 7,
 		"token_requests_total outcome=granted": 5, "token_requests_total outcome=unavailable": 4, "token_failing reason=refused": 1, "token_failing reason=key": 0,
 		"token_expiry_timestamp_seconds scopes=a_b": 1.8e9, "certificate_expiry_timestamp_seconds key=pending": 1.8e9 + 3600, "key_pending client=payroll": 1,
 		"clock_difference_seconds client=payroll": -90, "upstream_oldest_call_seconds upstream=provider_nsso": 42,

@@ -36,6 +36,8 @@ type Explanation struct {
 	Header string
 	// MaxBody is the route's limit in bytes, 0 for none.
 	MaxBody int64
+	// CallerConcurrency is in words how many calls the caller may have under way.
+	CallerConcurrency string
 	// EnterpriseRate, CallerRate and UpstreamRate are in words; Class is the caller's.
 	EnterpriseRate, CallerRate, UpstreamRate, Class string
 	// Concurrency, Timeouts, Retry, Breaker and Cache say in words how the upstream is

@@ -25,6 +25,10 @@ func (x *explainer) explainLimits(method string, route *config.Route) {
 	for _, c := range cfg.Callers {
 		if c.Name == f.Caller {
 			f.CallerRate = rateText(c.Rate)
+			f.CallerConcurrency = "none"
+			if c.Concurrency > 0 {
+				f.CallerConcurrency = fmt.Sprintf("%d under way at once", c.Concurrency)
+			}
 			f.Class = string(c.Class)
 			if c.Class == config.Batch {
 				f.Class += fmt.Sprintf(": paced for at most %s instead of refused, with at most 70 %% of the upstream's rate and places", orWait(c.Wait))
@@ -33,6 +37,9 @@ func (x *explainer) explainLimits(method string, route *config.Route) {
 	}
 	f.UpstreamRate = rateText(route.Rate)
 	f.Concurrency = fmt.Sprintf("%d at once, %d may wait, each for at most %s", route.Concurrency.Max, route.Concurrency.Queue, route.Concurrency.Wait)
+	if s := route.Concurrency.Share; s < 1 {
+		f.Concurrency += fmt.Sprintf("; a caller or an enterprise beyond %g %% comes after the others", s*100)
+	}
 	f.Timeouts = fmt.Sprintf("connect %s, header %s, pause within a body %s", route.Timeouts.Connect, route.Timeouts.Header, route.Timeouts.Idle)
 	f.Retry = x.retryText(method, route)
 	f.Breaker = "none"

@@ -4,13 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"time"
+	"strings"
 
 	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/admin"
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/operate"
-	"ebox-gateway/internal/operate/maintenance"
 )
 
 // Attention is one thing that somebody should know, in the order in which they should
@@ -20,92 +19,93 @@ type Attention struct {
 	Severity string `json:"severity"`
 	// Part is what it is about: "provider nsso", "client payroll", "configuration".
 	Part string `json:"part"`
-	// Text is a sentence for people.
-	Text string `json:"text"`
+	// Text is a sentence for people, Remedy what to do about it.
+	Text   string `json:"text"`
+	Remedy string `json:"remedy,omitempty"`
+	// Runbook is the path of the section that has more, on the admin listener.
+	Runbook string `json:"runbook,omitempty"`
 }
+
+// runbook is the path of a section of the page on operations.
+func runbook(section string) string { return admin.Runbook + "#" + section }
 
 // The severities, the worst first.
 const (
 	severityDown     = "down"     // nothing is served
 	severityFailing  = "failing"  // calls fail now, most of them or all
-	severityDegraded = "degraded" // what /health says as well
+	severityDegraded = "degraded" // it works, in part or with something wrong
 	severityNotice   = "notice"   // as somebody meant it to be, or slight
 )
 
 var severities = map[string]int{severityDown: 0, severityFailing: 1, severityDegraded: 2, severityNotice: 3}
 
-// attention lists what is not as it should be. Health decides by how things stand,
-// so that it is well again in the moment in which they are; what is listed besides
-// looks back at the last minute, and is no reason for a monitor to act.
-func attention(v *operate.View, h admin.Health) []Attention {
-	list := []Attention{}
-	note := func(severity, part, text string) { list = append(list, Attention{severity, part, text}) }
+// attention lists what is not as it should be: how things stand, causes first, and below
+// them what the callers of the last minute met and no cause explains.
+func attention(v *operate.View, h admin.Health, standing []Attention) []Attention {
+	list := slices.Clone(standing)
 	if h.Status == admin.Down {
-		note(severityDown, "gateway", h.Reason)
+		list = append(list, Attention{Severity: severityDown, Part: "gateway", Text: h.Reason})
+	} else if reason := NotReady(v); reason != "" {
+		list = append(list, Attention{Severity: severityDegraded, Part: "gateway", Text: "it is not ready: " + reason, Runbook: runbook("eboxgatewaynotready")})
 	}
-	if reason := NotReady(v); reason != "" && h.Status != admin.Down {
-		note(severityDegraded, "gateway", "it is not ready: "+reason)
+	list = append(list, symptoms(v, list)...)
+	if n := v.Activity.RefusedTotal(); n > 0 {
+		text := fmt.Sprintf("%d times an enterprise is refused by a route or provider upstream", n)
+		if n == 1 {
+			text = "one enterprise is refused upstream"
+		}
+		list = append(list, Attention{
+			Severity: severityNotice, Part: "enterprises", Text: text,
+			Remedy: "See in the list below who: each one's mandate, its validation and its terms of use.", Runbook: runbook("the-paper-first-mahis-and-chaman"),
+		})
 	}
-	for part, d := range h.Details {
-		note(severityDegraded, part, d.Reason)
+	slices.SortStableFunc(list, func(a, b Attention) int { return severities[a.Severity] - severities[b.Severity] })
+	return list
+}
+
+// symptoms are what the callers of the last minute met. What never was sent, since there is
+// no token or a circuit is open, is no sign of the provider while such a cause is listed.
+func symptoms(v *operate.View, causes []Attention) (list []Attention) {
+	explained := make(map[string]bool) // parts that fail, or that are away as they are meant to be
+	first := -1
+	for i, c := range causes {
+		if c.Severity != severityFailing && c.Severity != severityDown {
+			continue
+		}
+		explained[c.Part] = true
+		if first < 0 && !strings.HasPrefix(c.Part, "listener ") {
+			first = i
+		}
 	}
-	answering := make(map[string]bool)
-	refusedBy := make(map[string]int)
-	for _, standing := range v.Activity.Standings() {
-		refusedBy[standing.Provider] += standing.InARow
+	for _, p := range v.Directory.List() {
+		if providerStatus(v, p, v.Now()).State == string(directory.Maintenance) {
+			explained["provider "+p.ID] = true
+		}
 	}
+	var unsent uint64
 	v.Activity.Minutes(func(l activity.Lately) {
 		part := "route " + cmp.Or(l.Route, "none")
 		if l.Provider != "" {
 			part = "provider " + l.Provider
-			if p, ok := v.Directory.Lookup(l.Provider); ok && providerStatus(v, p, v.Now()).State == string(directory.Maintenance) {
-				return // refused, as it is meant to be
-			}
-			answering[part] = answering[part] || l.Now.Requests > 0
-		} else {
-			answering[l.Route] = l.Now.Requests > 0
 		}
-		if l.Provider != "" {
-			if text := standing(l.Minute, refusedBy[l.Provider]); text != "" {
-				note(severityFailing, part, text)
+		if first >= 0 {
+			unsent += l.Minute.NotSent
+			for _, s := range []*activity.Summary{&l.Minute, &l.Now} {
+				s.Requests, s.GatewayErrors = s.Requests-s.NotSent, s.GatewayErrors-s.NotSent
 			}
 		}
-		if severity, text := troubleOf(l); text != "" {
-			note(severity, part, text)
+		if explained[part] {
+			return
+		}
+		if a := troubleOf(l); a.Text != "" {
+			a.Part = part
+			list = append(list, a)
 		}
 	})
-	for _, u := range v.Upstreams() {
-		// Callers that wait are in no figure until they were answered or gave up.
-		if u.InFlight >= 3 && !answering[u.Name] {
-			note(severityNotice, u.Name, fmt.Sprintf("%d calls wait, and none has ended in the last ten seconds", u.InFlight))
-		}
-		if !u.UntriedSince.IsZero() {
-			note(severityNotice, u.Name, "it had been failing, and too few have called since "+u.UntriedSince.UTC().Format("2006-01-02 15:04:05 MST")+" to know whether it still does: the next calls find out")
-		}
+	if unsent > 0 {
+		causes[first].Text += fmt.Sprintf(". %d requests of the last minute failed before anything was sent", unsent)
 	}
-	for _, m := range v.Switches.List() {
-		if !m.Gateway { // health says that
-			note(severityNotice, "provider "+m.Provider, maintenance.Sentence(m))
-		}
-	}
-	for _, p := range v.Directory.List() {
-		if end, ok := p.MaintenanceEnd(v.Now()); ok && p.State(v.Now()) == directory.Maintenance {
-			note(severityNotice, "provider "+p.ID, "in announced maintenance until "+end.UTC().Format("2006-01-02 15:04 MST"))
-		}
-	}
-	for listener, end := range v.ListenerExpiry {
-		if severity, text := expiring(end, v.Now()); text != "" {
-			note(severity, "listener "+listener, text)
-		}
-	}
-	if n := v.Activity.RefusedTotal(); n == 1 {
-		note(severityNotice, "enterprises", "one enterprise is refused upstream")
-	} else if n > 1 {
-		note(severityNotice, "enterprises", fmt.Sprintf("%d times an enterprise is refused by a route or provider upstream", n))
-	}
-	slices.SortStableFunc(list, func(a, b Attention) int {
-		return cmp.Or(severities[a.Severity]-severities[b.Severity], cmp.Compare(a.Part, b.Part), cmp.Compare(a.Text, b.Text))
-	})
+	slices.SortFunc(list, func(a, b Attention) int { return cmp.Or(cmp.Compare(a.Part, b.Part), cmp.Compare(a.Text, b.Text)) })
 	return list
 }
 
@@ -121,60 +121,58 @@ const (
 // troubleOf says what is wrong with a route and provider, and how badly; an empty text
 // if nothing is. What began seconds ago counts as what it is, however well the rest of
 // the minute went; a frozen upstream shows in callers that gave up waiting.
-func troubleOf(l activity.Lately) (severity, text string) {
+func troubleOf(l activity.Lately) Attention {
 	route := cmp.Or(l.Route, "none")
 	lost := l.Now.Errors()
 	if l.Now.P50 >= slowest {
 		lost += l.Now.Gone
 	}
 	failed, minute := l.Minute.Errors(), l.Minute.Requests
+	ofErrors := func(severity, text string) Attention {
+		a := Attention{Severity: severity, Text: text + whom(l), Runbook: runbook("eboxgatewayerrors"),
+			Remedy: "gateway check --online finds the step that fails: DNS, network, TLS, token."}
+		if 2*l.Minute.UpstreamErrors >= failed {
+			a.Runbook, a.Remedy = runbook("eboxupstreamerrors"), "Give the upstream's operators a trace id of the problems below; if it is all enterprises, call them."
+		}
+		return a
+	}
 	switch {
 	case failed > 0 && 2*failed >= minute:
-		return severityFailing, fmt.Sprintf("%d of %d requests by route %s failed in the last minute", failed, minute, route)
+		return ofErrors(severityFailing, fmt.Sprintf("%d of %d requests by route %s failed in the last minute", failed, minute, route))
 	case lost >= 3 && 2*lost >= l.Now.Requests && l.Now.Errors() >= l.Now.Gone:
-		return severityFailing, fmt.Sprintf("%d of %d requests by route %s failed in the last seconds", lost, l.Now.Requests, route)
+		return ofErrors(severityFailing, fmt.Sprintf("%d of %d requests by route %s failed in the last seconds", lost, l.Now.Requests, route))
 	case lost >= 3 && 2*lost >= l.Now.Requests:
-		return severityFailing, fmt.Sprintf("%d of %d callers by route %s gave up waiting in the last seconds, half of them after %s or more", l.Now.Gone, l.Now.Requests, route, seconds(l.Now.P50))
+		return Attention{Severity: severityFailing, Runbook: runbook("eboxupstreamfrozen"), Remedy: "Call the upstream's operators; gateway maintenance begin spares the callers the wait.",
+			Text: fmt.Sprintf("%d of %d callers by route %s gave up waiting in the last seconds, half of them after %s or more", l.Now.Gone, l.Now.Requests, route, seconds(l.Now.P50))}
+	case failed >= 3 && 10*failed >= minute:
+		return ofErrors(severityDegraded, fmt.Sprintf("%d of %d requests by route %s failed in the last minute", failed, minute, route))
 	case failed >= 3 && 20*failed >= minute:
-		return severityNotice, fmt.Sprintf("%d of %d requests by route %s failed in the last minute", failed, minute, route)
+		return ofErrors(severityNotice, fmt.Sprintf("%d of %d requests by route %s failed in the last minute", failed, minute, route))
 	case l.Now.Requests < 3 || l.Now.P50 < slowest:
-		return "", ""
-	case l.Before.Requests >= 10 && l.Now.P50 >= slowness*l.Before.P50:
-		return severityNotice, fmt.Sprintf("slow: half of the answers by route %s begin after %s or more, in the minutes before after %s", route, seconds(l.Now.P50), seconds(l.Before.P50))
-	case l.Before.Requests < 10 && l.Now.P50 >= unheardOf:
-		return severityNotice, fmt.Sprintf("slow: half of the answers by route %s begin after %s or more", route, seconds(l.Now.P50))
+		return Attention{}
 	}
-	return "", ""
-}
-
-// manyRefused is from how many enterprises on a refusal of all of them is more likely to be
-// about the office than about each of their mandates.
-const manyRefused = 10
-
-// standing says that a provider refuses everybody, which is about the office itself: its
-// registration as Service Provider, or its scopes.
-func standing(minute activity.Summary, refused int) string {
-	if refused < manyRefused || minute.Refused == 0 || minute.Refused < minute.Requests {
-		return ""
-	}
-	return fmt.Sprintf("all of the last minute's %d requests were refused, and so are %d enterprises: "+
-		"is the office's own standing gone? Look at its registration and scopes in Chaman before each mandate", minute.Requests, refused)
-}
-
-// expiring says when a listener's certificate has to be renewed.
-func expiring(end, now time.Time) (severity, text string) {
-	const day = 24 * time.Hour
-	left := end.Sub(now)
-	on := end.UTC().Format("2006-01-02 15:04 MST")
+	slow := Attention{Severity: severityNotice, Runbook: runbook("eboxgatewayslow"), Remedy: "The access lines say where the time goes: limits, token, header (the upstream) or body."}
 	switch {
-	case left <= 0:
-		return severityFailing, "its certificate expired on " + on + ": callers that check it cannot connect. Put a new one into certFile and keyFile"
-	case left < 7*day:
-		return severityDegraded, fmt.Sprintf("its certificate expires in %d days, on %s: put a new one into certFile and keyFile now", left/day, on)
-	case left < 30*day:
-		return severityNotice, fmt.Sprintf("its certificate expires in %d days, on %s: order a new one", left/day, on)
+	case l.Before.Requests >= 10 && l.Now.P50 >= slowness*l.Before.P50:
+		slow.Text = fmt.Sprintf("slow: half of the answers by route %s begin after %s or more, in the minutes before after %s", route, seconds(l.Now.P50), seconds(l.Before.P50))
+	case l.Before.Requests < 10 && l.Now.P50 >= unheardOf:
+		slow.Text = fmt.Sprintf("slow: half of the answers by route %s begin after %s or more", route, seconds(l.Now.P50))
 	}
-	return "", ""
+	return slow
+}
+
+// whom tells failures of one enterprise, which are about its data, from those of all.
+func whom(l activity.Lately) string {
+	others := l.Minute.Requests - l.Minute.Errors()
+	switch {
+	case l.FailedFor == 1 && others > 0:
+		return fmt.Sprintf(", all of them for one enterprise, %s; %d others did not", l.FailedOne, others)
+	case l.FailedFor == 1:
+		return ", for the one enterprise that was asked for, " + l.FailedOne
+	case l.FailedFor > 1:
+		return fmt.Sprintf(", for %d enterprises", l.FailedFor)
+	}
+	return ""
 }
 
 // seconds writes milliseconds as people say them.

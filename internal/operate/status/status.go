@@ -16,7 +16,6 @@ import (
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/operate/maintenance"
 	"ebox-gateway/internal/redisstore"
-	"ebox-gateway/internal/resilience"
 )
 
 // Status is what /status shows. Members are added over time and never renamed.
@@ -117,7 +116,7 @@ func Of(v *operate.View) Status {
 	health := Health(v)
 	s := Status{
 		Version: v.Version, Environment: string(v.Config.Environment), StartedAt: v.Started.UTC(), Now: v.Now().UTC(),
-		Health: health.Status, Ready: NotReady(v) == "", Attention: attention(v, health), Maintenance: v.Switches.List(),
+		Health: health.Status, Ready: NotReady(v) == "", Attention: attention(v, health, causes(v)), Maintenance: v.Switches.List(),
 		Clients: v.Tokens.Status(), Directory: directoryStatus(v), Refused: v.Activity.Refused(shownRefused),
 		Upstreams: v.Upstreams(), Cache: v.Cache.Stats(), Evidence: v.Evidence,
 	}
@@ -190,14 +189,19 @@ func Health(v *operate.View) admin.Health {
 		// than a balancer that has nobody left.
 		return admin.Health{Status: admin.Down, Reason: "the gateway is " + maintenance.Sentence(m)}
 	}
-	h := healthOfParts(v)
-	if r := v.Rejected; r != nil {
+	return healthOf(causes(v))
+}
+
+// healthOf is DEGRADED if something fails or is degraded, by its part. The first that is
+// said of a part is nearest to the cause.
+func healthOf(list []Attention) admin.Health {
+	h := admin.Health{Status: admin.Up, Details: make(map[string]admin.Health)}
+	for _, a := range list {
+		if _, said := h.Details[a.Part]; said || a.Severity == severityNotice {
+			continue
+		}
 		h.Status = admin.Degraded
-		h.Details["configuration"] = admin.Health{Status: admin.Degraded, Reason: "a new configuration was not taken: " + firstOf(r.Errors)}
-	}
-	if why := v.EvidenceTrouble; why != "" {
-		h.Status = admin.Degraded
-		h.Details["evidence"] = admin.Health{Status: admin.Degraded, Reason: why}
+		h.Details[a.Part] = admin.Health{Status: admin.Degraded, Reason: a.Text}
 	}
 	return h
 }
@@ -210,58 +214,6 @@ func firstOf(mistakes []string) string {
 		return fmt.Sprintf("%s, and %d more", first, n)
 	}
 	return first
-}
-
-func healthOfParts(v *operate.View) admin.Health {
-	h := admin.Health{Status: admin.Up, Details: make(map[string]admin.Health)}
-	degraded := func(part, reason string) {
-		h.Status = admin.Degraded
-		h.Details[part] = admin.Health{Status: admin.Degraded, Reason: reason}
-	}
-	for _, c := range v.Tokens.Status() {
-		part := "client " + c.Name
-		switch {
-		case c.KeyError != nil && c.Key == nil:
-			degraded(part, c.KeyError.Text)
-		case c.KeyError != nil: // nothing fails yet, and everything will after a restart
-			degraded(part, c.KeyError.Text+". The former key goes on signing until the process ends: do not restart it")
-		case c.Key != nil && c.Key.State != authn.KeyUsable && c.Key.State != authn.KeyNoCertificate:
-			degraded(part, fmt.Sprintf("its certificate is %s (until %s): request a new one", c.Key.State, c.Key.NotAfter.Format(time.DateOnly)))
-		}
-		if c.Pending != nil {
-			degraded(part, "a new key does not sign yet: "+c.Pending.Reason)
-		}
-		for _, t := range c.Tokens {
-			if t.Error != nil && t.Hash == "" {
-				degraded(part, t.Error.Text)
-			}
-		}
-	}
-	if d := v.Directory.Status(); v.Config.Registry.URL != nil && d.LastError != "" {
-		if len(v.Directory.List()) == 0 {
-			degraded("registry", "there is no list of Document Providers: "+d.LastError)
-		} else if d.Age > 2*v.Config.Registry.Refresh {
-			degraded("registry", fmt.Sprintf("the list of Document Providers is %s old: %s", d.Age.Round(time.Second), d.LastError))
-		}
-	}
-	for _, u := range v.Upstreams() {
-		// One that nobody has tried for so long says nothing about now: a provider that is
-		// asked once a night would be in trouble all day. It is listed as a notice.
-		if u.Circuit != string(resilience.Closed) && u.UntriedSince.IsZero() {
-			degraded("upstream "+u.Name, "its circuit is "+u.Circuit+": it has been failing")
-		}
-	}
-	if r := v.Redis; r != nil {
-		if s := r.Status(); s.State != redisstore.StateUp {
-			degraded("redis", "the gateway goes on without Redis where it has to: "+s.Reason)
-		}
-	}
-	for _, p := range v.Directory.List() {
-		if p.State(v.Now()) == directory.HostNotAllowed {
-			degraded("provider "+p.ID, p.Refusal)
-		}
-	}
-	return h
 }
 
 // shownRefused is how many refused enterprises /status lists.
