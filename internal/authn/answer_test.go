@@ -94,7 +94,7 @@ func TestRetryAfterIsReadInBothFormsAndBounded(t *testing.T) {
 		"-7":                            0,
 		"soon":                          0,
 		"99999999":                      longestWait,
-		"99999999999999999999":          0,
+		"99999999999999999999":          longestWait,
 		"Sun, 22 Nov 2026 12:00:30 GMT": 30 * time.Second,
 		"Sun, 22 Nov 2026 11:00:00 GMT": 0,
 		"Sun, 22 Nov 2037 12:00:00 GMT": longestWait,

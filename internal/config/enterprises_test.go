@@ -190,7 +190,7 @@ func TestAHundredThousandEnterprisesLoad(t *testing.T) {
 func BenchmarkLoad100000(b *testing.B) {
 	const n = 100_000
 	for name, content := range map[string]string{
-		"csv": manyCSV(n), "yaml": manyYAML(n),
+		"e.csv": manyCSV(n), "e.yaml": manyYAML(n),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
