@@ -35,7 +35,8 @@ func pages(t *testing.T) []string {
 
 func TestEachAlertHasASectionThatSaysWhatToDo(t *testing.T) {
 	var alerts, sections []string
-	for _, m := range regexp.MustCompile(`(?m)^ +- alert: (\w+)$`).FindAllStringSubmatch(read(t, "../deploy/prometheus-rules.yaml"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^ +- alert: (\w+)$`).FindAllStringSubmatch(read(t,
+		"../deploy/prometheus-rules.yaml"), -1) {
 		alerts = append(alerts, m[1])
 	}
 	_, about, _ := strings.Cut(read(t, "operations.md"), "\n## Alerts\n")
@@ -144,7 +145,8 @@ func TestCommandsExist(t *testing.T) {
 	for _, page := range pages(t) {
 		for line := range strings.Lines(strings.Join(code(read(t, page)), "\n")) {
 			for _, m := range use.FindAllStringSubmatch(line, -1) {
-				if m[1] == "help" || strings.Contains(line, "curl") || strings.Contains(line, "systemctl") || strings.Contains(line, "kubectl") || strings.Contains(line, "SETUSER") {
+				if m[1] == "help" || strings.Contains(line, "curl") || strings.Contains(line, "systemctl") ||
+					strings.Contains(line, "kubectl") || strings.Contains(line, "SETUSER") {
 					continue
 				}
 				seen++

@@ -66,7 +66,8 @@ func auditSearch(p *process, flags *flag.FlagSet, file *string, args []string) e
 	if err := out.flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stderr, "%d found in %s of %s; %s of other days not read\n", out.n, counted(sum.Records, "record"), counted(sum.Segments, "file"), counted(sum.Skipped, "file"))
+	fmt.Fprintf(p.stderr, "%d found in %s of %s; %s of other days not read\n", out.n, counted(sum.Records, "record"),
+		counted(sum.Segments, "file"), counted(sum.Skipped, "file"))
 	for _, f := range sum.Findings {
 		fmt.Fprintf(p.stderr, "DOES NOT VERIFY: %s\n", f)
 	}
@@ -166,7 +167,8 @@ func (f *foundWriter) write(r *audit.Found) error {
 	for _, name := range slices.Sorted(maps.Keys(about)) {
 		what = strings.TrimSpace(what + " " + name + "=" + strings.Trim(string(about[name]), `"`))
 	}
-	_, err := fmt.Fprintf(f.table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s/%d\n", r.Time.Format("2006-01-02T15:04:05.000Z"), printable.Text(who, math.MaxInt), r.Source, r.Enterprise, did,
+	_, err := fmt.Fprintf(f.table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s/%d\n",
+		r.Time.Format("2006-01-02T15:04:05.000Z"), printable.Text(who, math.MaxInt), r.Source, r.Enterprise, did,
 		printable.Text(what, math.MaxInt), result(r), r.AnswerFrom, r.RequestID, r.TraceID, r.Replica, r.Seq)
 	return err
 }

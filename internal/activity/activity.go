@@ -71,7 +71,8 @@ func New(o Options) *Recent {
 	if o.Known == nil {
 		o.Known = func(string) bool { return false }
 	}
-	a := &Recent{o: o, started: o.Now(), all: new(series), failures: newRing(keptFailures), refusals: newRing(keptRefusals)}
+	a := &Recent{o: o, started: o.Now(), all: new(series), failures: newRing(keptFailures),
+		refusals: newRing(keptRefusals)}
 	a.parts.Store(&map[key]*series{})
 	return a
 }

@@ -156,7 +156,8 @@ func (a *Recent) Refused(most int) RefusedList {
 		s.mu.Unlock()
 	}
 	slices.SortFunc(list, func(x, y Refused) int {
-		return cmp.Or(y.Last.Compare(x.Last), strings.Compare(x.Enterprise, y.Enterprise), strings.Compare(x.Route, y.Route), strings.Compare(x.Provider, y.Provider))
+		return cmp.Or(y.Last.Compare(x.Last), strings.Compare(x.Enterprise, y.Enterprise), strings.Compare(x.Route, y.Route),
+			strings.Compare(x.Provider, y.Provider))
 	})
 	all := RefusedList{Total: len(list), Enterprises: list}
 	if most > 0 && len(list) > most {

@@ -78,8 +78,10 @@ func (a *Recent) Snapshot() Activity {
 		}
 	}
 	return Activity{
-		Now: now.UTC(), From: time.Unix(0, (running-Slots+1)*int64(SlotLength)).UTC(), SlotSeconds: int(SlotLength / time.Second),
-		Total: a.show("", &all, now), Routes: a.showAll(routes, now), Providers: a.showAll(providers, now), Problems: a.Problems(),
+		Now: now.UTC(), From: time.Unix(0, (running-Slots+1)*int64(SlotLength)).UTC(),
+		SlotSeconds: int(SlotLength / time.Second),
+		Total:       a.show("", &all, now), Routes: a.showAll(routes, now), Providers: a.showAll(providers, now),
+		Problems: a.Problems(),
 	}
 }
 
@@ -146,8 +148,10 @@ func (a *Recent) summary(slots []slot, now time.Time) Summary {
 		sum.merge(&slots[i])
 	}
 	s := Summary{
-		Requests: uint64(sum.requests()), GatewayErrors: uint64(sum.ends[failedHere]), UpstreamErrors: uint64(sum.ends[failedThere]),
-		Incomplete: uint64(sum.ends[incomplete]), Refused: uint64(sum.ends[refusedHere]) + uint64(sum.ends[refusedThere]), Gone: uint64(sum.ends[gone]),
+		Requests: uint64(sum.requests()), GatewayErrors: uint64(sum.ends[failedHere]),
+		UpstreamErrors: uint64(sum.ends[failedThere]),
+		Incomplete:     uint64(sum.ends[incomplete]), Refused: uint64(sum.ends[refusedHere]) + uint64(sum.ends[refusedThere]),
+		Gone: uint64(sum.ends[gone]),
 	}
 	begun := time.Unix(0, (slotOf(now)-int64(len(slots))+1)*int64(SlotLength))
 	if a.started.After(begun) {

@@ -82,7 +82,8 @@ func file(content []byte, mediaType string) http.HandlerFunc {
 // in nobody's frame; what the page shows it then asks for, as its own site. The Host
 // still has to be known, and another site's script still gets nothing.
 func Visit(r *http.Request) *http.Request {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.URL.Path != "/" && !strings.HasPrefix(r.URL.Path, "/page/") {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.URL.Path != "/" &&
+		!strings.HasPrefix(r.URL.Path, "/page/") {
 		return r
 	}
 	scheme := "http://"

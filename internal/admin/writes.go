@@ -22,7 +22,8 @@ import (
 func writes(token func() (string, error), next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if sentByBrowser(r.Header) {
-			problem.Write(w, r, problem.Forbidden("Changes are not taken from browsers. Use curl, or the gateway's own commands."), call.NewID(), 0)
+			problem.Write(w, r, problem.Forbidden("Changes are not taken from browsers. Use curl, or the gateway's own "+
+				"commands."), call.NewID(), 0)
 			return
 		}
 		if onThisMachine(r) {
@@ -36,7 +37,8 @@ func writes(token func() (string, error), next http.HandlerFunc) http.HandlerFun
 		}
 		got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if want == "" || !ok || !equal(got, want) {
-			problem.Write(w, r, problem.Forbidden("Changes need a connection from this machine itself, or the token of admin.tokenFile as a bearer token."), call.NewID(), 0)
+			problem.Write(w, r, problem.Forbidden("Changes need a connection from this machine itself, or the token of "+
+				"admin.tokenFile as a bearer token."), call.NewID(), 0)
 			return
 		}
 		next(w, r)

@@ -63,7 +63,9 @@ func VerifyAll(dirs []string, o VerifyOptions) (reports []Report, findings []Fin
 			continue // which is a finding already
 		}
 		if other, ok := owners[r.Replica]; ok {
-			findings = append(findings, Finding{File: chain, What: fmt.Sprintf("this is a second chain of the replica %s: the other one is %s", r.Replica, other)})
+			findings = append(findings,
+				Finding{File: chain, What: fmt.Sprintf("this is a second chain of the replica %s: the other one is %s",
+					r.Replica, other)})
 		}
 		owners[r.Replica] = chain
 	}
@@ -73,8 +75,9 @@ func VerifyAll(dirs []string, o VerifyOptions) (reports []Report, findings []Fin
 		}
 		list := shipped.of[replica]
 		last := list[len(list)-1]
-		findings = append(findings, Finding{File: last.file, Line: last.line, Seq: last.seq, What: fmt.Sprintf("the replica %s has checkpoints, and its chain is not here: "+
-			"it was removed, or lies on a volume that was not given (name that directory too)", replica)})
+		findings = append(findings, Finding{File: last.file, Line: last.line, Seq: last.seq,
+			What: fmt.Sprintf("the replica %s has checkpoints, and its chain is not here: "+
+				"it was removed, or lies on a volume that was not given (name that directory too)", replica)})
 	}
 	for _, f := range shipped.wrong {
 		findings = append(findings, f)
@@ -94,9 +97,11 @@ func strangeIn(dir string, chains []string) ([]Finding, error) {
 		switch {
 		case slices.Contains(chains, path), e.Name() == "lost+found": // made by the file system
 		case e.IsDir():
-			findings = append(findings, Finding{File: path, What: "this directory holds no record: a replica's evidence was removed from it, or never began"})
+			findings = append(findings, Finding{File: path, What: "this directory holds no record: a replica's evidence was " +
+				"removed from it, or never began"})
 		case e.Type()&os.ModeSymlink != 0:
-			findings = append(findings, Finding{File: path, What: "this is a symbolic link, and was not followed: evidence lies where the gateway wrote it"})
+			findings = append(findings, Finding{File: path, What: "this is a symbolic link, and was not followed: evidence " +
+				"lies where the gateway wrote it"})
 		}
 	}
 	return findings, nil
@@ -204,7 +209,8 @@ func readMarks(file string, keys *trust, read func(int64)) (marks []mark, wrong 
 		c, err := keys.open(text)
 		switch {
 		case errors.Is(err, errNoCheckpoint) && whole:
-			wrong = append(wrong, Finding{File: file, Line: n, What: "this line is no checkpoint: it was changed, or something else writes into this file"})
+			wrong = append(wrong, Finding{File: file, Line: n, What: "this line is no checkpoint: it was changed, or " +
+				"something else writes into this file"})
 		case errors.Is(err, errNoCheckpoint): // a crash may have torn it; the chain has the record
 		default:
 			m := mark{checkpoint: c, file: file, line: n, sure: err == nil}
@@ -314,7 +320,8 @@ func verifyChain(dir string, o VerifyOptions, from *shipped) (Report, error) {
 func (v *verifier) inOrder(marks []mark) {
 	for i := 1; i < len(marks); i++ {
 		if before := marks[i-1].seq; marks[i].seq <= before {
-			v.find(marks[i].file, marks[i].line, marks[i].seq, "this checkpoint is out of order: it follows that of seq %d", before)
+			v.find(marks[i].file, marks[i].line, marks[i].seq, "this checkpoint is out of order: it follows that of seq %d",
+				before)
 		}
 	}
 }
@@ -326,7 +333,8 @@ func (v *verifier) nameOfDir() {
 		full = v.dir
 	}
 	if name := filepath.Base(full); v.replica != "" && name != v.replica {
-		v.find(v.dir, 0, 0, "the directory is named %s, and the chain in it is signed as that of the replica %s: it was copied or renamed", name, v.replica)
+		v.find(v.dir, 0, 0, "the directory is named %s, and the chain in it is signed as that of the replica %s: it was "+
+			"copied or renamed", name, v.replica)
 	}
 }
 
@@ -350,7 +358,8 @@ func (v *verifier) collect(beside []mark, from *shipped) {
 		}
 		if n := len(sound); n > 0 && sound[n-1].seq == m.seq {
 			if sound[n-1].link != m.link || sound[n-1].time != m.time {
-				v.find(m.file, m.line, m.seq, "this checkpoint and %s:%d are of two different chains", sound[n-1].file, sound[n-1].line)
+				v.find(m.file, m.line, m.seq, "this checkpoint and %s:%d are of two different chains",
+					sound[n-1].file, sound[n-1].line)
 			}
 			continue
 		}
@@ -426,11 +435,13 @@ func (v *verifier) twin(path string) error {
 	compressed, err := k.sum(path + compressedSuffix)
 	switch d, damaged := errors.AsType[*damage](err); {
 	case damaged:
-		v.find(path+compressedSuffix, 0, 0, "this compressed form of the file before cannot be read from byte %d of %d", d.at, d.size)
+		v.find(path+compressedSuffix, 0, 0, "this compressed form of the file before cannot be read from byte %d of %d",
+			d.at, d.size)
 	case err != nil:
 		return fmt.Errorf("reading the evidence: %w", err)
 	case plain != compressed:
-		v.find(path+compressedSuffix, 0, 0, "this compressed form of the file before holds other lines: one of the two was put there")
+		v.find(path+compressedSuffix, 0, 0, "this compressed form of the file before holds other lines: one "+
+			"of the two was put there")
 	}
 	return nil
 }
@@ -496,7 +507,8 @@ func (s *segment) misnamed(l *line, h header) (what []string) {
 	if s.day.Equal(day) || h.Format == 1 && s.day.Equal(day.Add(24*time.Hour)) {
 		return what
 	}
-	return append(what, fmt.Sprintf("the file begins with a record of %s, and its name says %s: it was renamed", day.Format(time.DateOnly), s.day.Format(time.DateOnly)))
+	return append(what, fmt.Sprintf("the file begins with a record of %s, and its name says %s: it was renamed",
+		day.Format(time.DateOnly), s.day.Format(time.DateOnly)))
 }
 
 // compare compares a record with the checkpoint of its number.
@@ -512,7 +524,8 @@ func (v *verifier) compare(file string, n int, l *line) {
 	v.report.Checkpoints++
 	switch {
 	case m.hash != l.hash:
-		v.find(file, n, l.seq, "this record is not the one of the checkpoint in %s:%d: the chain was made anew", m.file, m.line)
+		v.find(file, n, l.seq, "this record is not the one of the checkpoint in %s:%d: the chain was made anew",
+			m.file, m.line)
 	case m.time != l.time:
 		v.find(m.file, m.line, l.seq, "this checkpoint says %s, and its record in %s:%d %s", m.time, file, n, l.time)
 	}
@@ -610,14 +623,17 @@ func (v *verifier) count(file string, n int, l *line) {
 func (v *verifier) conclude() {
 	if v.started && v.first.seq > 0 && !slices.Contains(v.dropped, v.first) {
 		f := v.firstAt
-		v.find(f.File, f.Line, f.Seq, "everything before this record is missing, and no signed record says that it was dropped in order")
+		v.find(f.File, f.Line, f.Seq, "everything before this record is missing, and no signed record says that "+
+			"it was dropped in order")
 	} else if v.started && v.first.seq == 0 && v.first.hash != (digest{}) {
-		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq, "this record names one before it, and its number says that it is the first")
+		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq,
+			"this record names one before it, and its number says that it is the first")
 	}
 	if n := len(v.marks); n > 0 && v.marks[n-1].seq > v.last.seq {
 		newest := &v.marks[n-1]
 		file := cmp.Or(v.lastFile, v.dir)
-		v.find(file, v.lastLine, v.last.seq, "the end of the chain was cut off: it ends here, and the checkpoint in %s:%d shows that it went to seq %d at %s", newest.file, newest.line, newest.seq, newest.time)
+		v.find(file, v.lastLine, v.last.seq, "the end of the chain was cut off: it ends here, and the checkpoint in %s:%d "+
+			"shows that it went to seq %d at %s", newest.file, newest.line, newest.seq, newest.time)
 	}
 	if !v.started && len(v.marks) == 0 {
 		v.find(v.dir, 0, 0, "there is no record here")

@@ -53,7 +53,8 @@ func layers(t *testing.T, allowHTTP bool) call.Sender {
 // carrier stands for the transport: what is below it sees the field where the wire has it.
 type carrier struct{ next call.Sender }
 
-func (c carrier) SendAs(ctx context.Context, x *call.Call, r *http.Request, authorization string) (*http.Response, error) {
+func (c carrier) SendAs(ctx context.Context, x *call.Call, r *http.Request,
+	authorization string) (*http.Response, error) {
 	sent := r.Clone(ctx)
 	for name := range sent.Header {
 		if strings.EqualFold(name, "Authorization") {
@@ -211,7 +212,8 @@ func TestTheUpstreams401StaysIfThereIsNoNewToken(t *testing.T) {
 	p := newProvider(t, func(string) bool { return false })
 	mustToken(t, s)
 	as.set(func(as *authServer) { as.answer = down })
-	if status, body := send(t, layers(t, false), callOf(s), p.URL, strings.NewReader("x")); status != 401 || body != "the upstream's own words" {
+	if status, body := send(t, layers(t, false), callOf(s), p.URL, strings.NewReader("x")); status != 401 ||
+		body != "the upstream's own words" {
 		t.Fatalf("%d %s", status, body)
 	}
 }
@@ -353,7 +355,8 @@ func TestACredentialForAnotherCallHasNoTokenYet(t *testing.T) {
 	}
 	beside := call.New()
 	beside.Credential = again
-	if status, _ := send(t, layers(t, false), beside, p.URL, nil); status != 200 || beside.Record.TokenHash != c.Record.TokenHash {
+	if status, _ := send(t, layers(t, false), beside, p.URL, nil); status != 200 ||
+		beside.Record.TokenHash != c.Record.TokenHash {
 		t.Errorf("%d with token %q", status, beside.Record.TokenHash)
 	}
 }
@@ -370,7 +373,8 @@ func TestACallersAuthorizationNeverStandsBesideTheToken(t *testing.T) {
 	r, _ := http.NewRequestWithContext(t.Context(), "GET", "https://nsso.example/", nil)
 	r.Header["authorization"] = []string{"Basic caller"}
 	r.Header["Authorization"] = []string{"Basic caller"}
-	if _, err := NewTokenLayer(NewCredentials(carrier{next}, false), "nsso", nil).Send(t.Context(), callOf(s), r); err != nil {
+	if _, err := NewTokenLayer(NewCredentials(carrier{next}, false), "nsso", nil).Send(t.Context(),
+		callOf(s), r); err != nil {
 		t.Fatal(err)
 	}
 	if got := wire.String(); got != "Authorization: "+token.Authorization()+"\r\n" {
@@ -386,7 +390,8 @@ func BenchmarkLayers(b *testing.B) {
 	layer := NewTokenLayer(NewCredentials(carrier{next}, false), "nsso", nil)
 	ctx, c := b.Context(), callOf(s)
 	r, _ := http.NewRequestWithContext(ctx, "GET", "https://nsso.example/", nil)
-	for _, name := range []string{"Accept", "Accept-Language", "User-Agent", "On-Behalf-Of-Enterprise-Number", "BelGov-Trace-Id"} {
+	for _, name := range []string{"Accept", "Accept-Language", "User-Agent", "On-Behalf-Of-Enterprise-Number",
+		"BelGov-Trace-Id"} {
 		r.Header.Set(name, "x")
 	}
 	b.ReportAllocs()

@@ -59,7 +59,8 @@ func parseStopAfter(s string) (StopAfter, error) {
 
 func (k *check) audit() {
 	a := &k.c.Audit
-	for _, key := range []string{"replica", "keyFile", "checkpoints", "checkpointEvery", "segmentSize", "keepYears", "stopAfter"} {
+	for _, key := range []string{"replica", "keyFile", "checkpoints", "checkpointEvery", "segmentSize",
+		"keepYears", "stopAfter"} {
 		if at := "audit." + key; a.Dir == "" && k.given(at) && !k.given("audit.dir") {
 			k.fail(at, "there is no audit.dir, so no evidence is kept: add it or leave this out")
 		}

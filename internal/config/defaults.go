@@ -65,12 +65,13 @@ func (p *StaticProvider) setDefaults() { p.APIVersion = "3" }
 // say.
 func newRoute(kind Kind) Route {
 	r := Route{
-		Kind:        kind,
-		Enterprise:  Optional,
-		Methods:     []string{"GET", "POST", "PUT", "PATCH", "DELETE"},
-		Timeouts:    Timeouts{Connect: 3 * time.Second, Header: 30 * time.Second, Idle: time.Minute},
-		Retry:       Retry{Tries: 3},
-		Breaker:     Breaker{Enabled: true, FailureRatio: 0.5, MinRequests: 20, Window: 30 * time.Second, Open: 15 * time.Second},
+		Kind:       kind,
+		Enterprise: Optional,
+		Methods:    []string{"GET", "POST", "PUT", "PATCH", "DELETE"},
+		Timeouts:   Timeouts{Connect: 3 * time.Second, Header: 30 * time.Second, Idle: time.Minute},
+		Retry:      Retry{Tries: 3},
+		Breaker: Breaker{Enabled: true, FailureRatio: 0.5, MinRequests: 20, Window: 30 * time.Second,
+			Open: 15 * time.Second},
 		Concurrency: Concurrency{Max: 200, Queue: 1000, Wait: time.Second},
 		Cache:       Cache{Shared: SharedNever, MaxBody: 1e6},
 		MaxBody:     Unlimited,

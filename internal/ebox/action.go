@@ -93,7 +93,8 @@ func ClassifyMandates(method, path string) Action {
 // so do the guide's reads by POST and those that the route names; all others change.
 func ClassifyPlain(method, path string, reads Reads) Action {
 	switch {
-	case method == "GET", method == "HEAD", method == "OPTIONS", reads.Name(method, path), method == "POST" && PlainRead(path):
+	case method == "GET", method == "HEAD", method == "OPTIONS", reads.Name(method, path),
+		method == "POST" && PlainRead(path):
 		return List
 	default:
 		return Change

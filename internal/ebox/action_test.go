@@ -102,7 +102,8 @@ func TestActionsAreSets(t *testing.T) {
 
 // The short cut must never hide an opening that the full reading finds.
 func FuzzOpens(f *testing.F) {
-	for _, s := range []string{"/ebox/messages/1/body", "/a/%62ody", "/a;b/content/", "/x/body.json;y", "/x/body%3Fy/z", "/x/body%23/", "/x/structuredData"} {
+	for _, s := range []string{"/ebox/messages/1/body", "/a/%62ody", "/a;b/content/", "/x/body.json;y", "/x/body%3Fy/z",
+		"/x/body%23/", "/x/structuredData"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, path string) {

@@ -52,7 +52,8 @@ const mostNamed = 50_000
 // The members that hold the number of an enterprise. Version 2 and the Federation API
 // have eboxIdValue and eboxId around it, version 3 has enterpriseNumber.
 var numberNames = []string{
-	"eboxId", "eboxIds", "eboxIdValue", "eboxIdValueList", "eboxIdList", "enterpriseNumber", "enterpriseNumbers", "enterpriseNumberList",
+	"eboxId", "eboxIds", "eboxIdValue", "eboxIdValueList", "eboxIdList", "enterpriseNumber", "enterpriseNumbers",
+	"enterpriseNumberList",
 	"representedEnterpriseNumber", "onBehalfOfEnterpriseNumber", "cbeNumber", "cbeNumberList",
 }
 
@@ -108,7 +109,8 @@ func NamedIn(method, path, query string, body []byte, reads Reads) ([]Named, err
 	}
 	var fault *jsonscan.Fault
 	if errors.As(jsonscan.Check(body), &fault) {
-		return nil, unreadable(problem.Issue{Type: problem.IssueSchemaViolation, In: "body", Name: fault.At, Detail: fault.Detail})
+		return nil, unreadable(problem.Issue{Type: problem.IssueSchemaViolation, In: "body", Name: fault.At,
+			Detail: fault.Detail})
 	}
 	if err := n.value(jsonscan.Blanks(body), "", n.base); err != nil {
 		return nil, err
@@ -117,7 +119,8 @@ func NamedIn(method, path, query string, body []byte, reads Reads) ([]Named, err
 }
 
 func unreadable(issue problem.Issue) error {
-	return problem.BadRequest("The enterprises that the request names cannot be told for certain. Correct it and send it again.", issue)
+	return problem.BadRequest("The enterprises that the request names cannot be told for certain. Correct it "+
+		"and send it again.", issue)
 }
 
 // naming collects what a call names.
@@ -215,7 +218,8 @@ func (n *naming) points(pointer string) bool {
 // encoded. A broken escape is refused; what decodes to one is not.
 func (n *naming) query(raw string) error {
 	if _, err := url.QueryUnescape(raw); err != nil {
-		return unreadable(problem.Issue{Type: problem.IssueSchemaViolation, In: "query", Detail: "a percent sign must be followed by two hexadecimal digits"})
+		return unreadable(problem.Issue{Type: problem.IssueSchemaViolation, In: "query",
+			Detail: "a percent sign must be followed by two hexadecimal digits"})
 	}
 	for range 4 {
 		if err := n.pairs(raw); err != nil {
@@ -227,7 +231,8 @@ func (n *naming) query(raw string) error {
 		}
 		raw = again
 	}
-	return unreadable(problem.Issue{Type: problem.IssueSchemaViolation, In: "query", Detail: "it is encoded several times: encode it once"})
+	return unreadable(problem.Issue{Type: problem.IssueSchemaViolation, In: "query",
+		Detail: "it is encoded several times: encode it once"})
 }
 
 // Unescape decodes every percent escape that is one, and leaves what is none.
@@ -280,7 +285,8 @@ func (n *naming) note(in, at, text string, c context) error {
 		if len(text) > 32 {
 			text = "" // whatever it is, it is no number to repeat
 		}
-		return unreadable(problem.Issue{Type: problem.IssueInvalidInput, In: in, Name: at, Value: strings.ToValidUTF8(text, ""),
+		return unreadable(problem.Issue{Type: problem.IssueInvalidInput, In: in, Name: at,
+			Value:  strings.ToValidUTF8(text, ""),
 			Detail: "write an enterprise number as ten digits with valid check digits"})
 	}
 	key := Named{Number: number, Part: c.part}
@@ -288,7 +294,8 @@ func (n *naming) note(in, at, text string, c context) error {
 		return nil
 	}
 	if len(n.list) == mostNamed {
-		return unreadable(problem.Issue{Type: problem.IssueInvalidInput, In: in, Name: at, Detail: "the request names more than " + strconv.Itoa(mostNamed) + " enterprises: send several"})
+		return unreadable(problem.Issue{Type: problem.IssueInvalidInput, In: in, Name: at,
+			Detail: "the request names more than " + strconv.Itoa(mostNamed) + " enterprises: send several"})
 	}
 	n.seen[key] = struct{}{}
 	n.list = append(n.list, Named{number, c.part, in, at})
@@ -336,7 +343,8 @@ func EnterpriseIn(template, path string) (n enterprise.Number, found bool, err e
 		}
 		written = written && segment == want
 	}
-	issue := problem.Issue{Type: problem.IssueInvalidInput, In: "path", Name: "enterpriseNumber", Detail: "expected as ten digits with valid check digits"}
+	issue := problem.Issue{Type: problem.IssueInvalidInput, In: "path", Name: "enterpriseNumber",
+		Detail: "expected as ten digits with valid check digits"}
 	if !written {
 		issue.Detail = "write the path as " + template + ", without escapes, parameters and empty segments"
 		return 0, true, unreadable(issue)

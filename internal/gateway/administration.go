@@ -29,8 +29,9 @@ func (g *Gateway) administration() http.Handler {
 		Status:   func() any { return g.Status() },
 		Activity: func() any { return recently{g.activity.Snapshot()} },
 		Refused:  func() any { return g.activity.Refused(0) },
-		Confirm:  g.Confirm, Retry: func() { g.current.Load().tokens.Retry() }, Purge: g.Purge, Maintain: g.Maintain, Maintenance: g.pool.switches.list,
-		Metrics: g.metrics, Token: g.adminToken, Now: g.o.Now,
+		Confirm:  g.Confirm, Retry: func() { g.current.Load().tokens.Retry() }, Purge: g.Purge, Maintain: g.Maintain,
+		Maintenance: g.pool.switches.list,
+		Metrics:     g.metrics, Token: g.adminToken, Now: g.o.Now,
 	}
 	if g.o.Level != nil {
 		o.SetLevel = g.setLevel

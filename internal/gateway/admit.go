@@ -26,7 +26,8 @@ type callerPace struct {
 }
 
 func newAdmission(cfg *config.Config, p *pool) *admission {
-	a := &admission{limits: p.limits, refused: &p.refusedRates, enterprises: make(map[enterprise.Number]resilience.Rate), callers: make(map[string]callerPace)}
+	a := &admission{limits: p.limits, refused: &p.refusedRates, enterprises: make(map[enterprise.Number]resilience.Rate),
+		callers: make(map[string]callerPace)}
 	for _, e := range cfg.Tenancy.Enterprises {
 		if e.Rate != nil {
 			a.enterprises[e.Number] = rateOf(e.Rate)
@@ -55,12 +56,14 @@ func (a *admission) admit(ctx context.Context, c *call.Call, caller *tenancy.Cal
 		c.Batch, c.Pace = true, known.wait
 	}
 	if rate, ok := a.enterprises[tenant.Number]; ok {
-		if err := a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByEnterprise, Enterprise: tenant.Number}, rate); err != nil {
+		if err := a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByEnterprise, Enterprise: tenant.Number},
+			rate); err != nil {
 			return note(&a.refused.enterprise, err)
 		}
 	}
 	if known.rate.PerSecond > 0 {
-		return note(&a.refused.caller, a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByCaller, Name: caller.Name}, known.rate))
+		return note(&a.refused.caller, a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByCaller, Name: caller.Name},
+			known.rate))
 	}
 	return nil
 }

@@ -54,7 +54,8 @@ func (g *Gateway) attention(h admin.Health) []Attention {
 		part := "route " + cmp.Or(l.Route, "none")
 		if l.Provider != "" {
 			part = "provider " + l.Provider
-			if p, ok := now.directory.Lookup(l.Provider); ok && now.providerStatus(p, g.o.Now()).State == string(directory.Maintenance) {
+			if p, ok := now.directory.Lookup(l.Provider); ok &&
+				now.providerStatus(p, g.o.Now()).State == string(directory.Maintenance) {
 				return // refused, as it is meant to be
 			}
 			answering[part] = answering[part] || l.Now.Requests > 0
@@ -76,7 +77,8 @@ func (g *Gateway) attention(h admin.Health) []Attention {
 			note(severityNotice, u.Name, fmt.Sprintf("%d calls wait, and none has ended in the last ten seconds", u.InFlight))
 		}
 		if !u.UntriedSince.IsZero() {
-			note(severityNotice, u.Name, "it had been failing, and too few have called since "+u.UntriedSince.UTC().Format("2006-01-02 15:04:05 MST")+" to know whether it still does: the next calls find out")
+			note(severityNotice, u.Name, "it had been failing, and too few have called since "+
+				u.UntriedSince.UTC().Format("2006-01-02 15:04:05 MST")+" to know whether it still does: the next calls find out")
 		}
 	}
 	for _, m := range g.pool.switches.list() {
@@ -99,7 +101,8 @@ func (g *Gateway) attention(h admin.Health) []Attention {
 	if n := g.activity.RefusedTotal(); n == 1 {
 		note(severityNotice, "enterprises", "one enterprise is refused upstream")
 	} else if n > 1 {
-		note(severityNotice, "enterprises", fmt.Sprintf("%d times an enterprise is refused by a route or provider upstream", n))
+		note(severityNotice, "enterprises", fmt.Sprintf("%d times an enterprise is refused by a route or provider upstream",
+			n))
 	}
 	slices.SortStableFunc(list, func(a, b Attention) int {
 		return cmp.Or(severities[a.Severity]-severities[b.Severity], cmp.Compare(a.Part, b.Part), cmp.Compare(a.Text, b.Text))
@@ -130,17 +133,21 @@ func troubleOf(l activity.Lately) (severity, text string) {
 	case failed > 0 && 2*failed >= minute:
 		return severityFailing, fmt.Sprintf("%d of %d requests by route %s failed in the last minute", failed, minute, route)
 	case lost >= 3 && 2*lost >= l.Now.Requests && l.Now.Errors() >= l.Now.Gone:
-		return severityFailing, fmt.Sprintf("%d of %d requests by route %s failed in the last seconds", lost, l.Now.Requests, route)
+		return severityFailing, fmt.Sprintf("%d of %d requests by route %s failed in the last seconds", lost,
+			l.Now.Requests, route)
 	case lost >= 3 && 2*lost >= l.Now.Requests:
-		return severityFailing, fmt.Sprintf("%d of %d callers by route %s gave up waiting in the last seconds, half of them after %s or more", l.Now.Gone, l.Now.Requests, route, seconds(l.Now.P50))
+		return severityFailing, fmt.Sprintf("%d of %d callers by route %s gave up waiting in the last seconds, half of "+
+			"them after %s or more", l.Now.Gone, l.Now.Requests, route, seconds(l.Now.P50))
 	case failed >= 3 && 20*failed >= minute:
 		return severityNotice, fmt.Sprintf("%d of %d requests by route %s failed in the last minute", failed, minute, route)
 	case l.Now.Requests < 3 || l.Now.P50 < slowest:
 		return "", ""
 	case l.Before.Requests >= 10 && l.Now.P50 >= slowness*l.Before.P50:
-		return severityNotice, fmt.Sprintf("slow: half of the answers by route %s begin after %s or more, in the minutes before after %s", route, seconds(l.Now.P50), seconds(l.Before.P50))
+		return severityNotice, fmt.Sprintf("slow: half of the answers by route %s begin after %s or more, in the minutes "+
+			"before after %s", route, seconds(l.Now.P50), seconds(l.Before.P50))
 	case l.Before.Requests < 10 && l.Now.P50 >= unheardOf:
-		return severityNotice, fmt.Sprintf("slow: half of the answers by route %s begin after %s or more", route, seconds(l.Now.P50))
+		return severityNotice, fmt.Sprintf("slow: half of the answers by route %s begin after %s or more", route,
+			seconds(l.Now.P50))
 	}
 	return "", ""
 }
@@ -156,7 +163,8 @@ func standing(minute activity.Summary, refused int) string {
 		return ""
 	}
 	return fmt.Sprintf("all of the last minute's %d requests were refused, and so are %d enterprises: "+
-		"is the office's own standing gone? Look at its registration and scopes in Chaman before each mandate", minute.Requests, refused)
+		"is the office's own standing gone? Look at its registration and scopes in Chaman before each mandate",
+		minute.Requests, refused)
 }
 
 // expiring says when a listener's certificate has to be renewed.
@@ -166,9 +174,11 @@ func expiring(end, now time.Time) (severity, text string) {
 	on := end.UTC().Format("2006-01-02 15:04 MST")
 	switch {
 	case left <= 0:
-		return severityFailing, "its certificate expired on " + on + ": callers that check it cannot connect. Put a new one into certFile and keyFile"
+		return severityFailing, "its certificate expired on " + on + ": callers that check it cannot connect. Put a new " +
+			"one into certFile and keyFile"
 	case left < 7*day:
-		return severityDegraded, fmt.Sprintf("its certificate expires in %d days, on %s: put a new one into certFile and keyFile now", left/day, on)
+		return severityDegraded, fmt.Sprintf("its certificate expires in %d days, on %s: put a new one into certFile and "+
+			"keyFile now", left/day, on)
 	case left < 30*day:
 		return severityNotice, fmt.Sprintf("its certificate expires in %d days, on %s: order a new one", left/day, on)
 	}

@@ -113,11 +113,13 @@ func Validity(key *authn.Key, now time.Time) string {
 	case end.IsZero():
 		return ""
 	case now.After(end):
-		return fmt.Sprintf("%s: it has expired on %s, %d days ago", key.Subject(), end.UTC().Format(time.DateOnly), int(now.Sub(end).Hours()/24))
+		return fmt.Sprintf("%s: it has expired on %s, %d days ago", key.Subject(), end.UTC().Format(time.DateOnly),
+			int(now.Sub(end).Hours()/24))
 	case now.Before(start):
 		return fmt.Sprintf("%s: it is not valid before %s UTC", key.Subject(), start.UTC().Format(time.DateTime))
 	}
-	return fmt.Sprintf("%s, valid until %s (%d days)", key.Subject(), end.UTC().Format(time.DateOnly), int(end.Sub(now).Hours()/24))
+	return fmt.Sprintf("%s, valid until %s (%d days)", key.Subject(), end.UTC().Format(time.DateOnly),
+		int(end.Sub(now).Hours()/24))
 }
 
 // checkOnline goes the way that a call goes, in its order: the way to the Authorization
@@ -133,13 +135,16 @@ func (g *generation) checkOnline(ctx context.Context) []Check {
 	if err != nil {
 		return append(checks, Check{Part: "token endpoint", Where: g.cfg.OAuth.TokenURL, Detail: err.Error()})
 	}
-	first := []probe{{"token endpoint", tokenURL, upstreamOptions{allowPrivate: g.cfg.OAuth.AllowPrivateNetworks, allowed: written(tokenURL)}}}
+	first := []probe{{"token endpoint", tokenURL, upstreamOptions{allowPrivate: g.cfg.OAuth.AllowPrivateNetworks,
+		allowed: written(tokenURL)}}}
 	if u := g.cfg.Registry.URL; u != nil {
-		first = append(first, probe{"registry", u, upstreamOptions{allowPrivate: g.cfg.Registry.AllowPrivateNetworks, allowed: written(u)}})
+		first = append(first, probe{"registry", u, upstreamOptions{allowPrivate: g.cfg.Registry.AllowPrivateNetworks,
+			allowed: written(u)}})
 	}
 	for _, route := range g.cfg.Routes {
 		if route.Upstream != nil {
-			first = append(first, probe{"route " + route.Name, route.Upstream, upstreamOptions{allowPrivate: route.AllowPrivateNetworks, allowed: written(route.Upstream)}})
+			first = append(first, probe{"route " + route.Name, route.Upstream,
+				upstreamOptions{allowPrivate: route.AllowPrivateNetworks, allowed: written(route.Upstream)}})
 		}
 	}
 	ways.walk(ctx, first)
@@ -240,7 +245,10 @@ func (g *generation) neededTokens() (needs []neededToken) {
 		if len(scopes) == 0 {
 			return
 		}
-		if !slices.ContainsFunc(needs, func(n neededToken) bool { return n.client == client && slices.Equal(n.scopes, scopes) }) {
+		if !slices.ContainsFunc(needs, func(n neededToken) bool {
+			return n.client == client &&
+				slices.Equal(n.scopes, scopes)
+		}) {
 			needs = append(needs, neededToken{client, scopes})
 		}
 	}
@@ -298,7 +306,9 @@ func (g *generation) checkRegistry(ctx context.Context) Check {
 // entriesLeftOut are the problems of the list without those of refused hosts, which
 // have a row of their own.
 func entriesLeftOut(s directory.Status) []string {
-	return slices.DeleteFunc(slices.Clone(s.Problems), func(p string) bool { return strings.Contains(p, "allowedHosts: [") })
+	return slices.DeleteFunc(slices.Clone(s.Problems), func(p string) bool {
+		return strings.Contains(p, "allowedHosts: [")
+	})
 }
 
 // checkProviders goes to every provider that may be called now.
@@ -315,7 +325,8 @@ func (g *generation) checkProviders(ctx context.Context, ways *ways) []Check {
 				allowPrivate: g.cfg.Registry.AllowPrivateNetworks, allowed: g.writtenProvider(p.ID),
 			}})
 		default:
-			checks = append(checks, Check{Part: part, Where: p.Base.Host, OK: true, Skipped: true, Detail: string(state) + ", not asked"})
+			checks = append(checks, Check{Part: part, Where: p.Base.Host, OK: true, Skipped: true,
+				Detail: string(state) + ", not asked"})
 		}
 	}
 	ways.walk(ctx, probes)

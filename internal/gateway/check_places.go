@@ -35,7 +35,8 @@ func checkPlaces(cfg *config.Config) (checks []Check) {
 			c.OK, c.Detail = false, "it cannot be written: "+bare(err)
 		}
 		if !c.OK {
-			c.Advice = "make the folder, writable for the gateway's user, or change " + place.key + ": the gateway does not start without it"
+			c.Advice = "make the folder, writable for the gateway's user, or change " + place.key +
+				": the gateway does not start without it"
 		}
 		checks = append(checks, c)
 	}

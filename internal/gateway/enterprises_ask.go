@@ -30,7 +30,8 @@ func (u *upstream) locate(path, query string) (*url.URL, error) {
 
 // ask asks one upstream for one enterprise, once. wait is how long to wait before it
 // is asked again, 0 if nobody said, negative if asking again is of no use.
-func (c *EnterpriseCheck) ask(ctx context.Context, t *mandateTarget, e *config.Enterprise) (f MandateFinding, wait time.Duration) {
+func (c *EnterpriseCheck) ask(ctx context.Context, t *mandateTarget, e *config.Enterprise) (f MandateFinding,
+	wait time.Duration) {
 	f = MandateFinding{
 		Enterprise: e.Number, Name: e.Name, Mandate: t.mandate, Provider: t.provider, Result: MandateNotTested, At: c.g.now(),
 	}

@@ -104,12 +104,14 @@ func (g *Gateway) NewEnterpriseCheck(ctx context.Context, providers []string, dm
 func (c *EnterpriseCheck) addProviders(ids []string) error {
 	g := c.g
 	if len(g.federated) == 0 {
-		c.Untested = append(c.Untested, UntestedMandate{MandateConsumer, "", "no route of this configuration leads to Document Providers"})
+		c.Untested = append(c.Untested, UntestedMandate{MandateConsumer, "",
+			"no route of this configuration leads to Document Providers"})
 		return nil
 	}
 	for _, id := range ids {
 		if _, ok := g.directory.Lookup(id); !ok {
-			return fmt.Errorf("there is no Document Provider %q; those that can be called are %s", id, strings.Join(g.directory.ActiveIDs(), ", "))
+			return fmt.Errorf("there is no Document Provider %q; those that can be called are %s", id,
+				strings.Join(g.directory.ActiveIDs(), ", "))
 		}
 	}
 	f := g.federated[0]
@@ -143,21 +145,25 @@ func (f *federated) mandateTarget(p *directory.Provider, up *upstream) *mandateT
 		mandate: MandateConsumer, provider: p.ID, route: f.route.Name, upstream: up,
 		locate: func(enterprise.Number) (*url.URL, error) { return up.locate(path, query) },
 		source: func(client string) (*authn.Source, error) {
-			return f.rules.source(server.TargetRequest{Provider: p.ID, Client: client, Method: "GET", Path: path, Another: true}, p.APIVersion)
+			return f.rules.source(server.TargetRequest{Provider: p.ID, Client: client, Method: "GET", Path: path, Another: true},
+				p.APIVersion)
 		},
 	}
 }
 
 func (c *EnterpriseCheck) addDmfa(ask bool) error {
 	g := c.g
-	i := slices.IndexFunc(g.cfg.Routes, func(r config.Route) bool { return r.Kind == config.KindMandates && r.Upstream != nil })
+	i := slices.IndexFunc(g.cfg.Routes, func(r config.Route) bool {
+		return r.Kind == config.KindMandates && r.Upstream != nil
+	})
 	switch {
 	case i < 0:
 		c.Untested = append(c.Untested, UntestedMandate{MandateDmfa, "", "this environment has no REST/grant/citizen"})
 		return nil
 	case !ask:
 		c.Untested = append(c.Untested, UntestedMandate{MandateDmfa, "",
-			"grant/citizen has no call that only asks for the mandate; with --dmfa the list of citizen mandates is requested, and its answer left unread"})
+			"grant/citizen has no call that only asks for the mandate; with --dmfa the list of citizen mandates is requested, " +
+				"and its answer left unread"})
 		return nil
 	}
 	route := g.cfg.Routes[i]
@@ -182,7 +188,8 @@ func (c *EnterpriseCheck) addDmfa(ask bool) error {
 func (c *EnterpriseCheck) Upstreams() int { return len(c.targets) }
 
 // Done tells that nothing is left to be asked for an enterprise.
-func (c *EnterpriseCheck) Done(n enterprise.Number, known func(n enterprise.Number, mandate, provider string) bool) bool {
+func (c *EnterpriseCheck) Done(n enterprise.Number, known func(n enterprise.Number, mandate,
+	provider string) bool) bool {
 	return !slices.ContainsFunc(c.targets, func(t *mandateTarget) bool { return !known(n, t.mandate, t.provider) })
 }
 
@@ -190,7 +197,8 @@ func (c *EnterpriseCheck) Done(n enterprise.Number, known func(n enterprise.Numb
 // given what was found, an enterprise's findings one after the other, and never from
 // two goroutines at once. An error of found ends the check, as ctx does, whose error
 // is then returned; enterprises that were begun but not finished are left out.
-func (c *EnterpriseCheck) Run(ctx context.Context, list []config.Enterprise, known func(n enterprise.Number, mandate, provider string) bool, found func([]MandateFinding) error) error {
+func (c *EnterpriseCheck) Run(ctx context.Context, list []config.Enterprise, known func(n enterprise.Number, mandate,
+	provider string) bool, found func([]MandateFinding) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	pace := rate.NewLimiter(rate.Limit(c.PerSecond), 1)
@@ -228,7 +236,8 @@ feeding:
 }
 
 // askAll asks every upstream for one enterprise. The error is that of ctx.
-func (c *EnterpriseCheck) askAll(ctx context.Context, pace *rate.Limiter, e *config.Enterprise, known func(enterprise.Number, string, string) bool) ([]MandateFinding, error) {
+func (c *EnterpriseCheck) askAll(ctx context.Context, pace *rate.Limiter, e *config.Enterprise,
+	known func(enterprise.Number, string, string) bool) ([]MandateFinding, error) {
 	var findings []MandateFinding
 	for _, t := range c.targets {
 		if known(e.Number, t.mandate, t.provider) {
@@ -255,7 +264,8 @@ const (
 )
 
 // askPatiently asks until there is an answer or patience ends.
-func (c *EnterpriseCheck) askPatiently(ctx context.Context, pace *rate.Limiter, t *mandateTarget, e *config.Enterprise) (MandateFinding, error) {
+func (c *EnterpriseCheck) askPatiently(ctx context.Context, pace *rate.Limiter, t *mandateTarget,
+	e *config.Enterprise) (MandateFinding, error) {
 	for ask := 1; ; ask++ {
 		if err := pace.Wait(ctx); err != nil {
 			return MandateFinding{}, context.Cause(ctx)

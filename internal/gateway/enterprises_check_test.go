@@ -25,7 +25,8 @@ func numbers(n int) []config.Enterprise {
 }
 
 // newEnterpriseCheck prepares a check before a simulator, in haste.
-func newEnterpriseCheck(t *testing.T, sim *simulator.Simulator, edits ...func(*testing.T, string) string) *gateway.EnterpriseCheck {
+func newEnterpriseCheck(t *testing.T, sim *simulator.Simulator,
+	edits ...func(*testing.T, string) string) *gateway.EnterpriseCheck {
 	t.Helper()
 	text := demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0")
 	for _, e := range edits {
@@ -74,14 +75,16 @@ func TestAskingForAnEnterpriseMarksNothingReadAndShowsWhoItIsFor(t *testing.T) {
 		t.Fatalf("%d requests", len(asked))
 	}
 	r := asked[0]
-	if r.Method != "GET" || !strings.HasSuffix(r.Path, "/ebox/messages") || r.Header.Get("On-Behalf-Of-Enterprise-Number") != "0206731645" || r.Header.Get("Belgov-Trace-Id") == "" {
+	if r.Method != "GET" || !strings.HasSuffix(r.Path, "/ebox/messages") ||
+		r.Header.Get("On-Behalf-Of-Enterprise-Number") != "0206731645" || r.Header.Get("Belgov-Trace-Id") == "" {
 		t.Errorf("%s %s %v", r.Method, r.Path, r.Header)
 	}
 }
 
 func TestAProviderThatFailsIsAskedAgainAndThenNoLonger(t *testing.T) {
 	fail := func(count int) simulator.Fault {
-		return simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus, Status: 500, Count: count}
+		return simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus,
+			Status: 500, Count: count}
 	}
 	t.Run("twice, and all is well", func(t *testing.T) {
 		sim := startSimulator(t, simulator.Options{})

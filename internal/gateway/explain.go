@@ -72,7 +72,8 @@ func (g *generation) explain(ctx context.Context, q ExplainRequest) (Explanation
 	// The path is parsed by the endpoint itself; this is for http.Request's sake.
 	u, err := url.ParseRequestURI(q.Target)
 	if err != nil {
-		return Explanation{}, fmt.Errorf("reading %q: give a path such as /enterprises/0206731645/ebox/providers/nsso/ebox/messages", q.Target)
+		return Explanation{},
+			fmt.Errorf("reading %q: give a path such as /enterprises/0206731645/ebox/providers/nsso/ebox/messages", q.Target)
 	}
 	if q.Online {
 		if err := g.directory.Refresh(ctx); err != nil {
@@ -90,7 +91,8 @@ func (g *generation) explain(ctx context.Context, q ExplainRequest) (Explanation
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(q.Body)), int64(len(q.Body))
 	}
 	if q.Certificate != nil {
-		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{q.Certificate}, VerifiedChains: [][]*x509.Certificate{{q.Certificate}}}
+		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{q.Certificate},
+			VerifiedChains: [][]*x509.Certificate{{q.Certificate}}}
 	}
 	var answer recorder
 	endpoint.ServeHTTP(&answer, r.WithContext(server.WithPeer(ctx, q.Listener, q.From)))

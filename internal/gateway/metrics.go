@@ -36,8 +36,9 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 	now := g.current.Load()
 	s := telemetry.Snapshot{
 		Ready: g.ready() == "", Health: g.health().Status, InFlight: g.underway(),
-		ConfigHash: now.cfg.Hash(), Environment: string(now.cfg.Environment), ConfigSince: now.since, ConfigRejected: g.rejected.Load() != nil,
-		Listed: len(now.cfg.Tenancy.Enterprises), Suspended: now.suspendedCount(),
+		ConfigHash: now.cfg.Hash(), Environment: string(now.cfg.Environment), ConfigSince: now.since,
+		ConfigRejected: g.rejected.Load() != nil,
+		Listed:         len(now.cfg.Tenancy.Enterprises), Suspended: now.suspendedCount(),
 		Upstreams: upstreamSnapshots(g.pool.status()),
 	}
 	if certificates := g.listenerCertificates.Load(); certificates != nil {
@@ -57,7 +58,8 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 		evidence := (*counts)()
 		s.Evidence = &evidence
 	}
-	s.RateRefusals = map[string]uint64{"enterprise": g.pool.refusedRates.enterprise.Load(), "caller": g.pool.refusedRates.caller.Load()}
+	s.RateRefusals = map[string]uint64{"enterprise": g.pool.refusedRates.enterprise.Load(),
+		"caller": g.pool.refusedRates.caller.Load()}
 	for i := range s.Upstreams {
 		s.RateRefusals["upstream"] += s.Upstreams[i].RefusedRate
 	}
@@ -66,7 +68,8 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 	}
 	d := now.directory.Status()
 	s.Registry = telemetry.RegistrySnapshot{
-		Configured: now.cfg.Registry.URL != nil, Fetched: d.LastSuccess, Failing: d.LastError != "", States: make(map[string]int, len(d.States)),
+		Configured: now.cfg.Registry.URL != nil, Fetched: d.LastSuccess, Failing: d.LastError != "",
+		States: make(map[string]int, len(d.States)),
 	}
 	for state, n := range d.States {
 		s.Registry.States[string(state)] = n
@@ -74,11 +77,13 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 	c := g.pool.cache.Stats()
 	s.Cache = telemetry.CacheSnapshot{
 		Bytes: c.Bytes, Resources: c.Resources, Hits: c.Hits, Misses: c.Misses, Stale: c.Stale, Validated: c.Validated,
-		Collapsed: c.Collapsed, Stored: c.Stored, Evicted: c.Evicted, Invalidations: c.Invalidations, StoreFailures: c.StoreFailures,
+		Collapsed: c.Collapsed, Stored: c.Stored, Evicted: c.Evicted, Invalidations: c.Invalidations,
+		StoreFailures: c.StoreFailures,
 	}
 	if r := now.redis.shared; r != nil {
 		is := r.Status()
-		s.Redis = &telemetry.RedisSnapshot{State: is.State, Opened: is.Opened, Unreadable: is.Unreadable, Subscribed: is.Subscribed, Untold: is.Untold}
+		s.Redis = &telemetry.RedisSnapshot{State: is.State, Opened: is.Opened, Unreadable: is.Unreadable,
+			Subscribed: is.Subscribed, Untold: is.Untold}
 	}
 	if t := now.tracing.tracer; t != nil {
 		stats := t.Stats()

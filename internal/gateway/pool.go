@@ -113,7 +113,8 @@ func (p *pool) status() []UpstreamStatus {
 	for key, s := range p.stacks {
 		now := s.protection.State()
 		list = append(list, UpstreamStatus{
-			Name: key.options.name, Base: key.options.base, Circuit: string(now.Circuit), OpenUntil: now.Until, UntriedSince: now.UntriedSince, SuspectedUntil: now.SuspectedUntil, Opened: now.Opened,
+			Name: key.options.name, Base: key.options.base, Circuit: string(now.Circuit), OpenUntil: now.Until,
+			UntriedSince: now.UntriedSince, SuspectedUntil: now.SuspectedUntil, Opened: now.Opened,
 			InFlight: now.InFlight, Queued: now.Queued, Retries: now.Retries, RetriesDenied: now.RetriesDenied,
 			RefusedOpen: now.RefusedOpen, RefusedFull: now.RefusedFull, RefusedRate: now.RefusedRate,
 			Connections: s.transport.Counts(),

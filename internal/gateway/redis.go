@@ -44,7 +44,8 @@ func (g *generation) newRedis(old *generation) error {
 			return fmt.Errorf("reading redis.caFile: %w", err)
 		}
 	}
-	if old != nil && g.cfg.Environment == old.cfg.Environment && reflect.DeepEqual(c, old.cfg.Redis) && bytes.Equal(g.redis.ca, old.redis.ca) && slices.EqualFunc(g.redis.keys, old.redis.keys, replicas.Key.Same) {
+	if old != nil && g.cfg.Environment == old.cfg.Environment && reflect.DeepEqual(c, old.cfg.Redis) &&
+		bytes.Equal(g.redis.ca, old.redis.ca) && slices.EqualFunc(g.redis.keys, old.redis.keys, replicas.Key.Same) {
 		g.redis.shared = old.redis.shared
 		return nil
 	}
@@ -52,7 +53,9 @@ func (g *generation) newRedis(old *generation) error {
 	if err != nil {
 		return err
 	}
-	if g.redis.shared, err = replicas.New(replicas.Options{Address: address, Keys: g.redis.keys, Namespace: string(g.cfg.Environment), Patience: c.Timeout, Replicas: c.Replicas, Now: g.now, Log: g.log}); err != nil {
+	if g.redis.shared, err = replicas.New(replicas.Options{Address: address, Keys: g.redis.keys,
+		Namespace: string(g.cfg.Environment), Patience: c.Timeout, Replicas: c.Replicas, Now: g.now,
+		Log: g.log}); err != nil {
 		return err
 	}
 	g.redis.shared.Listen(g.pool.cache)
@@ -71,7 +74,8 @@ func addressOf(c config.Redis, ca []byte) (replicas.Address, error) {
 	}
 	a := replicas.Address{
 		Hosts: from.Hosts, Socket: from.Socket, Master: from.Master, Database: from.Database,
-		Username: from.Username, Password: from.Password, SentinelUsername: from.SentinelUsername, SentinelPassword: from.SentinelPassword,
+		Username: from.Username, Password: from.Password, SentinelUsername: from.SentinelUsername,
+		SentinelPassword: from.SentinelPassword,
 	}
 	switch from.Kind {
 	case config.RedisSentinel:
@@ -118,7 +122,8 @@ func checkEncryption(c config.Redis) (checks []Check) {
 // check asks Redis, which the gateway can do without: trouble is a warning.
 func (r *redis) check(ctx context.Context) Check {
 	took, err := r.shared.Check(ctx)
-	c := Check{Part: "redis", OK: true, Detail: fmt.Sprintf("can be read, written and subscribed to, in %s", took.Round(100*time.Microsecond))}
+	c := Check{Part: "redis", OK: true, Detail: fmt.Sprintf("can be read, written and subscribed to, in %s",
+		took.Round(100*time.Microsecond))}
 	if err != nil {
 		c.Warning, c.Detail = true, "the gateway would go on without it: "+err.Error()
 	}

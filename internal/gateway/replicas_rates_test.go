@@ -31,7 +31,8 @@ func TestARateOfTheClusterIsSpentByAllReplicas(t *testing.T) {
 		edit       func(*testing.T, string) string
 	}{
 		{"of an enterprise", box, edit("{number: 0206.731.645,", "{number: 0206.731.645, "+slow+",")},
-		{"of a caller", box, edit("tenancy:\n", "callers:\n  - {name: desk, networks: [127.0.0.1/32], "+slow+"}\ntenancy:\n")},
+		{"of a caller", box, edit("tenancy:\n", "callers:\n  - {name: desk, networks: [127.0.0.1/32], "+slow+
+			"}\ntenancy:\n")},
 		{"of a provider", box, providers(slow)},
 		{"of a route", mandates, ofRoute("grant-citizen", slow)},
 	} {
@@ -132,7 +133,8 @@ func TestARateOfTheClusterHoldsWhileRedisComesAndGoes(t *testing.T) {
 func TestBatchIsPacedThroughTheClustersRate(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	houses := group(t, 2, add(redisSection(t, server, true)), edit("tenancy:\n", twoClasses), providers("rate: {perSecond: 20, burst: 10, scope: cluster}"))
+	houses := group(t, 2, add(redisSection(t, server, true)), edit("tenancy:\n", twoClasses),
+		providers("rate: {perSecond: 20, burst: 10, scope: cluster}"))
 	together(t, houses)
 	began := time.Now()
 	var wg sync.WaitGroup
@@ -159,19 +161,23 @@ func TestBatchIsPacedThroughTheClustersRate(t *testing.T) {
 func TestACircuitOfOneReplicaIsAHintToTheOthers(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	houses := group(t, 2, add(redisSection(t, server, true)), providers("retry: {tries: 1}", "breaker: {minRequests: 20, window: 60s, open: 60s}"))
+	houses := group(t, 2, add(redisSection(t, server, true)),
+		providers("retry: {tries: 1}", "breaker: {minRequests: 20, window: 60s, open: 60s}"))
 	first, other := houses[0], houses[1]
 	for range 30 {
 		other.get(box).want(t, 200)
 		other.get(anothersBox).want(t, 200)
 	}
-	broken := first.fault(simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus, Status: 503})
+	broken := first.fault(simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus,
+		Status: 503})
 	eventually(t, "the circuit of the first replica to open", func() bool {
 		first.get(box)
 		first.get(anothersBox)
 		return first.upstreamStatus("provider nsso").Circuit == "open"
 	})
-	eventually(t, "the other replica to hear of it", func() bool { return !other.upstreamStatus("provider nsso").SuspectedUntil.IsZero() })
+	eventually(t, "the other replica to hear of it", func() bool {
+		return !other.upstreamStatus("provider nsso").SuspectedUntil.IsZero()
+	})
 	first.sim.RemoveFault(broken)
 	for range 10 { // what is well for the other replica stays open to it
 		other.get(box).want(t, 200)

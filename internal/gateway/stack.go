@@ -53,8 +53,9 @@ func protectionOf(r config.Route) protection {
 // registry and the token endpoint: one failure counts sooner, since there are fewer
 // calls, and whoever asks repeats in its own way.
 var own = protection{
-	tries:       1,
-	breaker:     config.Breaker{Enabled: true, FailureRatio: 0.5, MinRequests: 10, Window: 30 * time.Second, Open: 5 * time.Second},
+	tries: 1,
+	breaker: config.Breaker{Enabled: true, FailureRatio: 0.5, MinRequests: 10, Window: 30 * time.Second,
+		Open: 5 * time.Second},
 	concurrency: config.Concurrency{Max: 20, Queue: 100, Wait: 5 * time.Second},
 }
 
@@ -107,8 +108,9 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 			Connect: o.timeouts.Connect, Header: o.timeouts.Header, Idle: o.timeouts.Idle,
 		}, o.guard()),
 		protection: resilience.NewUpstream(resilience.Options{
-			Name: o.name, Settings: o.protection.settings(), Now: g.now, Log: g.log, Classify: egress.Classify, Neutral: isHealthCheck,
-			Joint: g.pool.upstreamJoint(o), Opened: g.pool.warnOf(id),
+			Name: o.name, Settings: o.protection.settings(), Now: g.now, Log: g.log, Classify: egress.Classify,
+			Neutral: isHealthCheck,
+			Joint:   g.pool.upstreamJoint(o), Opened: g.pool.warnOf(id),
 		}),
 	}
 	var rt call.Sender = s.transport

@@ -164,7 +164,8 @@ func (g *Gateway) Status() Status {
 		s.Listeners.Admin = append(s.Listeners.Admin, a.String())
 	}
 	for _, r := range now.cfg.Routes {
-		route := RouteStatus{Name: r.Name, Path: r.Path, Methods: r.Methods, Upstream: "the provider named in the path", Providers: r.Registry}
+		route := RouteStatus{Name: r.Name, Path: r.Path, Methods: r.Methods, Upstream: "the provider named in the path",
+			Providers: r.Registry}
 		if r.Upstream != nil {
 			route.Upstream = r.Upstream.String()
 		}
@@ -227,7 +228,8 @@ func (g *Gateway) health() admin.Health {
 	h := g.current.Load().health()
 	if r := g.rejected.Load(); r != nil {
 		h.Status = admin.Degraded
-		h.Details["configuration"] = admin.Health{Status: admin.Degraded, Reason: "a new configuration was not taken: " + firstOf(r.errors)}
+		h.Details["configuration"] = admin.Health{Status: admin.Degraded, Reason: "a new configuration was not taken: " +
+			firstOf(r.errors)}
 	}
 	if why := g.pool.evidence.trouble(); why != "" {
 		h.Status = admin.Degraded
@@ -260,7 +262,8 @@ func (g *generation) health() admin.Health {
 		case c.KeyError != nil: // nothing fails yet, and everything will after a restart
 			degraded(part, c.KeyError.Text+". The former key goes on signing until the process ends: do not restart it")
 		case c.Key != nil && c.Key.State != authn.KeyUsable && c.Key.State != authn.KeyNoCertificate:
-			degraded(part, fmt.Sprintf("its certificate is %s (until %s): request a new one", c.Key.State, c.Key.NotAfter.Format(time.DateOnly)))
+			degraded(part, fmt.Sprintf("its certificate is %s (until %s): request a new one", c.Key.State,
+				c.Key.NotAfter.Format(time.DateOnly)))
 		}
 		if c.Pending != nil {
 			degraded(part, "a new key does not sign yet: "+c.Pending.Reason)
@@ -275,7 +278,8 @@ func (g *generation) health() admin.Health {
 		if len(g.directory.List()) == 0 {
 			degraded("registry", "there is no list of Document Providers: "+d.LastError)
 		} else if d.Age > 2*g.cfg.Registry.Refresh {
-			degraded("registry", fmt.Sprintf("the list of Document Providers is %s old: %s", d.Age.Round(time.Second), d.LastError))
+			degraded("registry", fmt.Sprintf("the list of Document Providers is %s old: %s",
+				d.Age.Round(time.Second), d.LastError))
 		}
 	}
 	for _, u := range g.pool.status() {

@@ -40,7 +40,8 @@ func newTable(t config.Tenancy) (*tenancy.Table, error) {
 	list := make([]tenancy.Enterprise, 0, len(t.Enterprises))
 	for _, e := range t.Enterprises {
 		list = append(list, tenancy.Enterprise{
-			Number: e.Number, Name: e.Name, Client: e.Client, Routes: e.Routes, From: e.From, Until: e.Until, Suspended: e.Suspended,
+			Number: e.Number, Name: e.Name, Client: e.Client, Routes: e.Routes, From: e.From, Until: e.Until,
+			Suspended: e.Suspended,
 		})
 	}
 	table, err := tenancy.NewTable(list, t.Suspended)
@@ -127,6 +128,7 @@ func (r *resolver) Check(c *tenancy.Caller, route *tenancy.Route, action ebox.Ac
 }
 
 // Resolve implements server.Resolver.
-func (r *resolver) Resolve(c *tenancy.Caller, route *tenancy.Route, action ebox.Action, method string, claim tenancy.Claim) (tenancy.Tenant, error) {
+func (r *resolver) Resolve(c *tenancy.Caller, route *tenancy.Route, action ebox.Action, method string,
+	claim tenancy.Claim) (tenancy.Tenant, error) {
 	return r.current.Load().Resolve(c, route, action, method, claim)
 }

@@ -13,8 +13,10 @@ import (
 // FuzzScan compares what is found in a text with what encoding/json finds there.
 func FuzzScan(f *testing.F) {
 	for _, s := range []string{
-		`{}`, `[]`, `{"a":1}`, ` { "a" : [ 1 , {"b":"}]\""} ] , "providerId" : null } `, `{"providerId":"x"}`, `{"providerId":"x","b":2}`,
-		`{"b":2 ,"providerId":"x"}`, `["\\",{"a\u0022":-1e5}]`, `{"providerId":{"providerId":[]},"c":"é"}`, `"text"`, `12.5`, `null`,
+		`{}`, `[]`, `{"a":1}`, ` { "a" : [ 1 , {"b":"}]\""} ] , "providerId" : null } `, `{"providerId":"x"}`,
+		`{"providerId":"x","b":2}`,
+		`{"b":2 ,"providerId":"x"}`, `["\\",{"a\u0022":-1e5}]`, `{"providerId":{"providerId":[]},"c":"é"}`,
+		`"text"`, `12.5`, `null`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -102,7 +104,8 @@ func TestCheckRefusesWhatTwoReadersReadInTwoWays(t *testing.T) {
 
 func TestSpellsAsSomeServersFold(t *testing.T) {
 	for s, want := range map[string]bool{
-		"eboxId": true, "EBOXID": true, "ebox_id": true, "ebox-ıd": true, "ebox.id": false, "eboxIds": false, "ebox": false, "": false,
+		"eboxId": true, "EBOXID": true, "ebox_id": true, "ebox-ıd": true, "ebox.id": false, "eboxIds": false,
+		"ebox": false, "": false,
 	} {
 		if got := Spells(s, "eboxId"); got != want {
 			t.Errorf("%q: %t", s, got)

@@ -102,7 +102,8 @@ func (m *Map) appendLink(dst, link []byte, inJSON bool) ([]byte, bool) {
 			return m.append(dst, true, "/", rest), true
 		}
 	}
-	if path := m.forms.path; path != "" && len(link) > 1 && link[1] != '/' && len(link) >= len(path) && string(link[:len(path)]) == path {
+	if path := m.forms.path; path != "" && len(link) > 1 && link[1] != '/' && len(link) >= len(path) &&
+		string(link[:len(path)]) == path {
 		if rest := link[len(path):]; underBase(rest, inJSON) {
 			return m.append(dst, false, "/", rest), true
 		}
@@ -265,7 +266,8 @@ func underBase(rest []byte, inJSON bool) bool {
 func (f *Forms) Under(u *url.URL) (path, query string, ok bool) {
 	host, port := splitPort(u.Host)
 	path, under := strings.CutPrefix(u.EscapedPath(), f.path)
-	if plainHost(host) != f.host || plainPort(port) != f.port || (u.Scheme == "https") != f.https || !under || path != "" && path[0] != '/' {
+	if plainHost(host) != f.host || plainPort(port) != f.port || (u.Scheme == "https") != f.https || !under ||
+		path != "" && path[0] != '/' {
 		return "", "", false
 	}
 	return path, u.RawQuery, true

@@ -111,7 +111,8 @@ func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.s.leaving.Load() || h.c.retired.Load() {
 		w.Header()["Connection"] = []string{"close"} // net/http sends GOAWAY for it
 	}
-	st := &stream{ResponseWriter: w, control: http.NewResponseController(w), idle: h.c.limits.BodyIdleTimeout, length: -1, head: r.Method == http.MethodHead}
+	st := &stream{ResponseWriter: w, control: http.NewResponseController(w), idle: h.c.limits.BodyIdleTimeout, length: -1,
+		head: r.Method == http.MethodHead}
 	if st.idle > 0 && r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody {
 		r.Body = &streamBody{ReadCloser: r.Body, control: st.control, idle: st.idle}
 	}
@@ -247,5 +248,6 @@ func expectsOther(r *http.Request) bool {
 }
 
 func expectation() *problem.Problem {
-	return problem.Unreadable(http.StatusExpectationFailed, "The request has an Expect field that asks for something else than 100-continue, which is all that this gateway knows. Send it without.")
+	return problem.Unreadable(http.StatusExpectationFailed, "The request has an Expect field that asks for something "+
+		"else than 100-continue, which is all that this gateway knows. Send it without.")
 }

@@ -72,7 +72,8 @@ func (o odd) Error() string { return string(o) }
 // use as a whole. A server that only reads is of no use: epochs that nobody can move
 // on are no epochs.
 func judgeReply(text string) verdict {
-	for _, prefix := range []string{"LOADING ", "READONLY ", "CLUSTERDOWN ", "MASTERDOWN ", "NOREPLICAS ", "NOAUTH ", "WRONGPASS ", "MISCONF ", "ERR max number of clients"} {
+	for _, prefix := range []string{"LOADING ", "READONLY ", "CLUSTERDOWN ", "MASTERDOWN ", "NOREPLICAS ", "NOAUTH ",
+		"WRONGPASS ", "MISCONF ", "ERR max number of clients"} {
 		if strings.HasPrefix(text, prefix) {
 			return away
 		}
@@ -161,7 +162,8 @@ func (c *circuit) note(err error, gone bool) {
 			continue
 		}
 		if last == nil || last.Away != gone {
-			c.log.Warn("Redis is in trouble; the gateway goes on without it where it has to", "reason", next.Reason, "away", gone)
+			c.log.Warn("Redis is in trouble; the gateway goes on without it where it has to", "reason",
+				next.Reason, "away", gone)
 		}
 		return
 	}

@@ -64,7 +64,9 @@ func (r *Redis) warning(ctx context.Context) {
 			if err != nil {
 				continue // no randomness: everything else says so
 			}
-			_ = r.attempt(ctx, false, saving*r.patience, func(ctx context.Context) error { return r.client.Publish(ctx, r.circuits, message).Err() })
+			_ = r.attempt(ctx, false, saving*r.patience, func(ctx context.Context) error {
+				return r.client.Publish(ctx, r.circuits, message).Err()
+			})
 		}
 	}
 }
@@ -83,7 +85,8 @@ func (r *Redis) heed(message []byte) {
 	if [8]byte(content) == r.self {
 		return
 	}
-	c := Circuit{Upstream: UpstreamID(content[8:24]), Open: min(time.Duration(binary.BigEndian.Uint32(content[24:]))*time.Millisecond, longestHint)}
+	c := Circuit{Upstream: UpstreamID(content[8:24]),
+		Open: min(time.Duration(binary.BigEndian.Uint32(content[24:]))*time.Millisecond, longestHint)}
 	r.earsMu.Lock()
 	heeding := r.heeding
 	r.earsMu.Unlock()

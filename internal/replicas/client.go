@@ -72,21 +72,26 @@ func (a Address) client(patience time.Duration) (redis.UniversalClient, error) {
 		return redis.NewClient(&redis.Options{
 			Network: network, Addr: a.Hosts[0], DB: a.Database, Username: a.Username, Password: a.Password, TLSConfig: a.TLS,
 			MaxRetries: -1, DialTimeout: limit, DialerRetries: 1, ReadTimeout: limit, WriteTimeout: limit, PoolTimeout: limit,
-			ContextTimeoutEnabled: true, PoolSize: connections, ConnMaxIdleTime: idleLimit, PipelinePoolSize: -1, DisableIdentity: true,
+			ContextTimeoutEnabled: true, PoolSize: connections, ConnMaxIdleTime: idleLimit, PipelinePoolSize: -1,
+			DisableIdentity:          true,
 			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 		}), nil
 	case Sentinel:
 		return redis.NewFailoverClient(&redis.FailoverOptions{
-			MasterName: a.Master, SentinelAddrs: a.Hosts, SentinelUsername: a.SentinelUsername, SentinelPassword: a.SentinelPassword,
-			DB: a.Database, Username: a.Username, Password: a.Password, TLSConfig: a.TLS,
+			MasterName: a.Master, SentinelAddrs: a.Hosts, SentinelUsername: a.SentinelUsername,
+			SentinelPassword: a.SentinelPassword,
+			DB:               a.Database, Username: a.Username, Password: a.Password, TLSConfig: a.TLS,
 			MaxRetries: -1, DialTimeout: limit, DialerRetries: 1, ReadTimeout: limit, WriteTimeout: limit, PoolTimeout: limit,
-			ContextTimeoutEnabled: true, PoolSize: connections, ConnMaxIdleTime: idleLimit, PipelinePoolSize: -1, DisableIdentity: true,
+			ContextTimeoutEnabled: true, PoolSize: connections, ConnMaxIdleTime: idleLimit, PipelinePoolSize: -1,
+			DisableIdentity: true,
 		}), nil
 	case Cluster:
 		return redis.NewClusterClient(&redis.ClusterOptions{
 			Addrs: a.Hosts, Username: a.Username, Password: a.Password, TLSConfig: a.TLS,
-			MaxRedirects: 2, MaxRetries: -1, DialTimeout: limit, DialerRetries: 1, ReadTimeout: limit, WriteTimeout: limit, PoolTimeout: limit,
-			ContextTimeoutEnabled: true, PoolSize: connections, ConnMaxIdleTime: idleLimit, PipelinePoolSize: -1, DisableIdentity: true,
+			MaxRedirects: 2, MaxRetries: -1, DialTimeout: limit, DialerRetries: 1, ReadTimeout: limit, WriteTimeout: limit,
+			PoolTimeout:           limit,
+			ContextTimeoutEnabled: true, PoolSize: connections, ConnMaxIdleTime: idleLimit, PipelinePoolSize: -1,
+			DisableIdentity:          true,
 			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 		}), nil
 	default:

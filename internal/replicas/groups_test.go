@@ -88,13 +88,16 @@ func TestAFailoverUnderLoad(t *testing.T) {
 	if took := stopped(); len(took) < 20 || took[len(took)/2] > defaultPatience/2 {
 		t.Errorf("%d writes without Redis, the middle one of %v", len(took), took[len(took)/2:min(len(took)/2+1, len(took))])
 	} else {
-		t.Logf("%d writes without Redis: half of them within %s, all within %s", len(took), took[len(took)/2], took[len(took)-1])
+		t.Logf("%d writes without Redis: half of them within %s, all within %s", len(took), took[len(took)/2],
+			took[len(took)-1])
 	}
 	// The other replica was told, or has subscribed anew after that, and its memory is
 	// empty; and Redis has nothing of before.
 	redistest.Eventually(t, "the other replica's memory to be emptied", func() error {
 		news, flushed := e.heard()
-		told := slices.ContainsFunc(news, func(i cache.Invalidation) bool { return i.Scope == k.Scopes()[0] || i.Scope == cache.Everything })
+		told := slices.ContainsFunc(news, func(i cache.Invalidation) bool {
+			return i.Scope == k.Scopes()[0] || i.Scope == cache.Everything
+		})
 		if !told && flushed < 2 {
 			return fmt.Errorf("flushed %d times", flushed)
 		}
@@ -122,7 +125,8 @@ func TestSentinelsThatAskForTLSAndUsers(t *testing.T) {
 	t.Parallel()
 	dir := redistest.Dir(t)
 	trusted := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: certificate(t, dir)}
-	guard := redistest.Guard{CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"), TLS: trusted, SentinelRights: sentinelRights}
+	guard := redistest.Guard{CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"),
+		TLS: trusted, SentinelRights: sentinelRights}
 	for _, r := range rights {
 		guard.Rights = append(guard.Rights, r.(string))
 	}

@@ -245,12 +245,14 @@ func (r *Redis) muster(ctx context.Context, lease time.Duration, last reading) (
 }
 
 func musterArgs(self string, lease time.Duration, last reading) []any {
-	return []any{self, lease.Microseconds(), last.clock, forgetting.Microseconds(), strconv.FormatFloat(last.share, 'f', 6, 64)}
+	return []any{self, lease.Microseconds(), last.clock, forgetting.Microseconds(),
+		strconv.FormatFloat(last.share, 'f', 6, 64)}
 }
 
 func readingOf(n []int64) (reading, error) {
 	if len(n) != 7 {
 		return reading{}, fmt.Errorf("counting the replicas: %w", errGarbage)
 	}
-	return reading{at: n[0], clock: n[1], birth: n[2], speed: float64(n[3]) / 1e6, share: float64(n[4]) / 1e6, known: int(n[5]), apart: int(n[6])}, nil
+	return reading{at: n[0], clock: n[1], birth: n[2], speed: float64(n[3]) / 1e6, share: float64(n[4]) / 1e6,
+		known: int(n[5]), apart: int(n[6])}, nil
 }

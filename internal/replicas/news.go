@@ -45,7 +45,8 @@ return 1`)
 
 // tell bumps scopes and has the other replicas hear of it. call is how: as a request,
 // or as the probe that closes the circuit.
-func (r *Redis) tell(ctx context.Context, within func(context.Context, func(context.Context) error) error, scopes []cache.Scope) error {
+func (r *Redis) tell(ctx context.Context, within func(context.Context, func(context.Context) error) error,
+	scopes []cache.Scope) error {
 	for part := range slices.Chunk(scopes, batch) {
 		args := make([]any, 0, 2+2*len(part))
 		args = append(args, r.now().UnixMicro(), r.channel)
@@ -82,9 +83,11 @@ func (r *Redis) subscribe(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		r.deaf.CompareAndSwap(nil, &Trouble{Reason: "the other replicas' invalidations are not heard: " + reason(err), Since: r.now()})
+		r.deaf.CompareAndSwap(nil, &Trouble{Reason: "the other replicas' invalidations are not heard: " + reason(err),
+			Since: r.now()})
 		if heard {
-			r.log.Warn("the subscription to the other replicas' invalidations is lost: the memory of the cache is cleared", "reason", reason(err))
+			r.log.Warn("the subscription to the other replicas' invalidations is lost: the memory of the cache is cleared",
+				"reason", reason(err))
 			r.flush() // before anything else: what the others do now is not heard
 		}
 		timer := time.NewTimer(min(beat, r.pace))

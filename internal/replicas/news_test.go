@@ -14,7 +14,8 @@ import (
 func TestEveryOtherReplicaHearsOfAWrite(t *testing.T) {
 	server := redistest.Start(t)
 	for _, keys := range [][]Key{{keyOf(t, "k1", 1)}, nil} {
-		writer, first, second := replica(t, single(server), withKeys(keys...)), replica(t, single(server), withKeys(keys...)), replica(t, single(server), withKeys(keys...))
+		writer, first, second := replica(t, single(server), withKeys(keys...)), replica(t, single(server), withKeys(keys...)),
+			replica(t, single(server), withKeys(keys...))
 		ears := []*ear{{}, {}, {}}
 		for i, r := range []*Redis{writer, first, second} {
 			r.Listen(ears[i])

@@ -43,7 +43,9 @@ func (r *Redis) probe(ctx context.Context) {
 
 func (r *Redis) look(ctx context.Context) error {
 	if c, ok := r.client.(*redis.ClusterClient); ok {
-		if err := c.ForEachMaster(ctx, func(ctx context.Context, n *redis.Client) error { return n.Ping(ctx).Err() }); err != nil {
+		if err := c.ForEachMaster(ctx, func(ctx context.Context, n *redis.Client) error {
+			return n.Ping(ctx).Err()
+		}); err != nil {
 			return err
 		}
 	}
@@ -58,7 +60,8 @@ func (r *Redis) look(ctx context.Context) error {
 		r.outbox.settle(due)
 	}
 	began := time.Now()
-	if err := r.client.Set(ctx, r.prefix+"probe:"+base64.RawURLEncoding.EncodeToString(r.self[:]), r.now().UnixMilli(), 10*r.pace).Err(); err != nil {
+	if err := r.client.Set(ctx, r.prefix+"probe:"+base64.RawURLEncoding.EncodeToString(r.self[:]), r.now().UnixMilli(),
+		10*r.pace).Err(); err != nil {
 		return err
 	}
 	if !r.circuit.closed() && time.Since(began) > r.patience/2 { // requests ask more than once
@@ -87,7 +90,8 @@ func (r *Redis) Check(ctx context.Context) (time.Duration, error) {
 		return took, fmt.Errorf("subscribing to %s and %s: %w", r.channel, r.circuits, err)
 	}
 	if took > r.patience {
-		return took, fmt.Errorf("asking Redis: one look took %s, and no request waits longer than %s", took.Round(time.Millisecond), r.patience)
+		return took, fmt.Errorf("asking Redis: one look took %s, and no request waits longer than %s",
+			took.Round(time.Millisecond), r.patience)
 	}
 	return took, nil
 }
@@ -113,7 +117,8 @@ func (r *Redis) sameKeys(ctx context.Context) error {
 	}
 	for i, k := range r.ring.keys {
 		if v := known[i].Val(); v != "" && v != k.check() {
-			return odd(fmt.Sprintf("comparing encryption keys: another replica has another key under the id %q; give every key an id of its own", k.id))
+			return odd(fmt.Sprintf("comparing encryption keys: another replica has another key under the id %q; give every "+
+				"key an id of its own", k.id))
 		}
 	}
 	return nil

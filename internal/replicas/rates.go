@@ -271,7 +271,8 @@ func (q *ask) args() []any {
 		batch = 1
 	}
 	return []any{
-		strconv.FormatFloat(q.spec.PerSecond, 'f', -1, 64), q.spec.Burst, q.want, strconv.FormatFloat(q.spec.BatchShare, 'f', -1, 64), batch,
+		strconv.FormatFloat(q.spec.PerSecond, 'f', -1, 64), q.spec.Burst, q.want, strconv.FormatFloat(q.spec.BatchShare,
+			'f', -1, 64), batch,
 		q.place.clock, q.place.at, int64(q.place.speed * 1e6), q.place.birth,
 	}
 }

@@ -91,7 +91,8 @@ func (r *simulatedReplica) run(script *redis.Script, key string, args ...any) ([
 	}
 	r.w.asked++
 	now := r.w.now
-	return script.Run(context.Background(), r.w.client, []string{key}, append(args, now.Unix(), now.Nanosecond()/1000)...).Int64Slice()
+	return script.Run(context.Background(), r.w.client, []string{key},
+		append(args, now.Unix(), now.Nanosecond()/1000)...).Int64Slice()
 }
 
 func (r *simulatedReplica) muster(_ context.Context, lease time.Duration, last reading) (reading, error) {
@@ -168,7 +169,8 @@ func (w *world) holds(spec Spec) {
 	w.t.Helper()
 	allowed := int(1.1*60*spec.PerSecond) + max(spec.Burst, len(w.list))
 	most := w.most()
-	w.t.Logf("%d replicas, %v a second: at most %d in a minute, %d are promised, %d asked Redis", len(w.list), spec.PerSecond, most, allowed, w.asked)
+	w.t.Logf("%d replicas, %v a second: at most %d in a minute, %d are promised, %d asked Redis", len(w.list),
+		spec.PerSecond, most, allowed, w.asked)
 	if most > allowed {
 		w.t.Errorf("in one minute %d calls were admitted, and %d at most are promised", most, allowed)
 	}

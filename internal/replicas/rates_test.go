@@ -74,7 +74,8 @@ func TestARateShowsNothingOfWhoseItIs(t *testing.T) {
 	server := redistest.Start(t)
 	r := replica(t, single(server))
 	awaitTogether(t, r)
-	if short := r.Rate("enterprise "+number.String(), Spec{PerSecond: 1, Burst: 1}).Take(t.Context(), nil, false); short != 0 {
+	if short := r.Rate("enterprise "+number.String(), Spec{PerSecond: 1, Burst: 1}).Take(t.Context(), nil,
+		false); short != 0 {
 		t.Fatal(short)
 	}
 	all := string(server.Everything())
@@ -228,7 +229,8 @@ func TestARedisThatIsAlwaysSlowIsLeftAlone(t *testing.T) {
 	})
 	// Probes are answered in time, and yet requests stay away from it.
 	time.Sleep(300 * time.Millisecond)
-	if s := r.Status(); s.State != StateAway || !strings.Contains(s.Reason, "slow") && !strings.Contains(s.Reason, "in time") {
+	if s := r.Status(); s.State != StateAway || !strings.Contains(s.Reason, "slow") &&
+		!strings.Contains(s.Reason, "in time") {
 		t.Errorf("%+v", s)
 	}
 	slow.hurry()

@@ -122,7 +122,8 @@ type Listener interface {
 
 // New checks the options. Redis is not called: it may be down, and come later.
 func New(o Options) (*Redis, error) {
-	r := &Redis{address: o.Address, patience: o.Patience, pace: o.Probe, now: o.Now, random: o.Rand, log: o.Log, warnings: make(chan Circuit, unpublished)}
+	r := &Redis{address: o.Address, patience: o.Patience, pace: o.Probe, now: o.Now, random: o.Rand, log: o.Log,
+		warnings: make(chan Circuit, unpublished)}
 	if r.patience <= 0 {
 		r.patience = defaultPatience
 	}
@@ -197,7 +198,8 @@ var errAway = errors.New("asking Redis: it is in trouble, and left alone until i
 
 // attempt makes a call that belongs to no request: with a patience of its own, or as the
 // probe. See call.
-func (r *Redis) attempt(ctx context.Context, probing bool, patience time.Duration, f func(ctx context.Context) error) error {
+func (r *Redis) attempt(ctx context.Context, probing bool, patience time.Duration,
+	f func(ctx context.Context) error) error {
 	done, err := r.circuit.admit(probing)
 	if err != nil {
 		return err

@@ -49,7 +49,8 @@ func ParseKey(id string, text []byte) (Key, error) {
 	}
 	s := strings.TrimSpace(string(text))
 	for _, decode := range []func(string) ([]byte, error){
-		hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString, base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
+		hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString,
+		base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
 	} {
 		if secret, err := decode(s); err == nil && len(secret) == keySize {
 			return Key{id, secret}, nil
@@ -217,7 +218,8 @@ func (r *ring) open(p purpose, at string, value []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if content, err = aead.Open(nil, content[saltSize:saltSize+nonceSize], content[saltSize+nonceSize:], bound(p, at, value[:header])); err != nil {
+		if content, err = aead.Open(nil, content[saltSize:saltSize+nonceSize], content[saltSize+nonceSize:],
+			bound(p, at, value[:header])); err != nil {
 			return nil, errSeal
 		}
 	}

@@ -44,7 +44,8 @@ const (
 func (r *Redis) Status() Status {
 	s := Status{
 		Kind: r.address.Kind.String(), Hosts: r.address.Hosts, Encrypted: r.Sealed(), State: StateUp,
-		Subscribed: r.heard.Load(), Untold: len(r.outbox.list()), Opened: r.circuit.opened.Load(), Unreadable: r.unreadable.Load(),
+		Subscribed: r.heard.Load(), Untold: len(r.outbox.list()), Opened: r.circuit.opened.Load(),
+		Unreadable: r.unreadable.Load(),
 	}
 	for _, k := range r.ring.keys {
 		s.Keys = append(s.Keys, k.id)

@@ -50,7 +50,8 @@ func replica(t testing.TB, address Address, change ...func(*Options)) *Redis {
 // idle makes one that nothing runs for.
 func idle(t testing.TB, address Address, change ...func(*Options)) *Redis {
 	t.Helper()
-	o := Options{Address: address, Keys: []Key{keyOf(t, "k1", 1)}, Patience: relaxed, Probe: 50 * time.Millisecond, Log: slog.New(slog.DiscardHandler)}
+	o := Options{Address: address, Keys: []Key{keyOf(t, "k1", 1)}, Patience: relaxed, Probe: 50 * time.Millisecond,
+		Log: slog.New(slog.DiscardHandler)}
 	for _, c := range change {
 		c(&o)
 	}
@@ -89,12 +90,14 @@ func awaitState(t testing.TB, r *Redis, state string) (s Status) {
 	return s
 }
 
-var payroll = authn.TokenKey{TokenURL: "https://as.example/token", Audience: "https://as.example", ClientID: "payroll", KeyFingerprint: "f", Scopes: "a"}
+var payroll = authn.TokenKey{TokenURL: "https://as.example/token", Audience: "https://as.example", ClientID: "payroll",
+	KeyFingerprint: "f", Scopes: "a"}
 
 // tokenOf makes a token.
 func tokenOf(t testing.TB, key authn.TokenKey, secret string, lifetime time.Duration) authn.Token {
 	t.Helper()
-	b, err := json.Marshal(map[string]any{"key": key.Digest(), "secret": secret, "obtained": time.Now().UnixNano(), "lifetime": lifetime})
+	b, err := json.Marshal(map[string]any{"key": key.Digest(), "secret": secret, "obtained": time.Now().UnixNano(),
+		"lifetime": lifetime})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +134,8 @@ const number = enterprise.Number(206731645)
 
 // keyOfAnswers is a key of an enterprise's answers.
 func keyOfAnswers(target string) *cache.Key {
-	k := cache.KeyOf(call.Partition{Route: "ebox", Upstream: "https://provider.example/v3", Client: "payroll", Scopes: "read", Enterprise: number}, target)
+	k := cache.KeyOf(call.Partition{Route: "ebox", Upstream: "https://provider.example/v3", Client: "payroll",
+		Scopes: "read", Enterprise: number}, target)
 	return &k
 }
 

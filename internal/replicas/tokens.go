@@ -80,7 +80,8 @@ type claim struct {
 }
 
 // Obtain implements authn.Shared.
-func (s tokens) Obtain(ctx context.Context, key authn.TokenKey, stale string, fetch func(context.Context) (authn.Token, error)) (authn.Token, error) {
+func (s tokens) Obtain(ctx context.Context, key authn.TokenKey, stale string, fetch func(context.Context) (authn.Token,
+	error)) (authn.Token, error) {
 	if !s.r.Sealed() {
 		return fetch(ctx)
 	}
@@ -89,7 +90,8 @@ func (s tokens) Obtain(ctx context.Context, key authn.TokenKey, stale string, fe
 		return fetch(ctx)
 	}
 	what := []byte("token\x00" + key.Digest())
-	c := &claim{r: s.r, key: key, stale: stale, tokens: s.r.ring.names(forToken, what), locks: s.r.ring.names(forLock, what), owner: owner}
+	c := &claim{r: s.r, key: key, stale: stale, tokens: s.r.ring.names(forToken, what),
+		locks: s.r.ring.names(forLock, what), owner: owner}
 	patience := askedFor
 	if end, ok := ctx.Deadline(); ok {
 		patience = time.Until(end) / 2 // the other half is for asking ourselves
@@ -97,7 +99,8 @@ func (s tokens) Obtain(ctx context.Context, key authn.TokenKey, stale string, fe
 	return c.obtain(ctx, patience, fetch)
 }
 
-func (c *claim) obtain(ctx context.Context, patience time.Duration, fetch func(context.Context) (authn.Token, error)) (authn.Token, error) {
+func (c *claim) obtain(ctx context.Context, patience time.Duration, fetch func(context.Context) (authn.Token, error)) (
+	authn.Token, error) {
 	deadline := time.Now().Add(patience)
 	var useless []byte // the tag of a value that is no token
 	spent, pause := 0, firstLook
@@ -135,9 +138,11 @@ func (c *claim) obtain(ctx context.Context, patience time.Duration, fetch func(c
 }
 
 // take looks for a token, and takes the lock if there is none.
-func (c *claim) take(ctx context.Context, lock time.Duration, useless []byte) (value []byte, left time.Duration, mine bool, err error) {
+func (c *claim) take(ctx context.Context, lock time.Duration, useless []byte) (value []byte, left time.Duration,
+	mine bool, err error) {
 	err = c.r.call(ctx, nil, func(ctx context.Context) error {
-		reply, err := take.Run(ctx, c.r.client, []string{c.tokens[0], c.locks[0]}, c.owner, max(lock.Milliseconds(), 1), c.tag(c.stale), useless).Slice()
+		reply, err := take.Run(ctx, c.r.client, []string{c.tokens[0], c.locks[0]}, c.owner, max(lock.Milliseconds(), 1),
+			c.tag(c.stale), useless).Slice()
 		if redis.HasErrorPrefix(err, "WRONGTYPE") {
 			c.r.client.Del(ctx, c.tokens[0], c.locks[0]) // nobody else has a use for it
 			return err

@@ -106,7 +106,8 @@ func errOf(_ int, err error) error { return err }
 func TestACircuitClosesAfterEnoughProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		u := NewUpstream(Options{Name: "nsso", Settings: trusting, Classify: classify, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		u := NewUpstream(Options{Name: "nsso", Settings: trusting, Classify: classify,
+			Log: slog.New(slog.NewTextHandler(&log, nil))})
 		up := false
 		rt := u.Breaker(tripper(func(*http.Request) (*http.Response, error) {
 			if up {
@@ -133,7 +134,8 @@ func TestACircuitClosesAfterEnoughProbes(t *testing.T) {
 		if s := u.State(); s.Circuit != Closed || s.Opened != 2 || !s.Until.IsZero() {
 			t.Fatalf("state %+v", s)
 		}
-		for _, want := range []string{"circuit open: too many calls failed", "failures=10", "circuit half-open", "circuit open again", "circuit closed", "upstream=nsso"} {
+		for _, want := range []string{"circuit open: too many calls failed", "failures=10", "circuit half-open",
+			"circuit open again", "circuit closed", "upstream=nsso"} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log does not say %q:\n%s", want, &log)
 			}
@@ -452,7 +454,9 @@ func TestTheBodyOfAnAnswerIsClosedThroughTheLayers(t *testing.T) {
 
 func TestWhatSaysNothingAboutTheUpstream(t *testing.T) {
 	t.Run("health_that_says_down", func(t *testing.T) {
-		u := NewUpstream(Options{Settings: trusting, Neutral: func(c *call.Call, a *http.Response) bool { return c.Path == "/" && a.StatusCode == 503 }})
+		u := NewUpstream(Options{Settings: trusting, Neutral: func(c *call.Call, a *http.Response) bool {
+			return c.Path == "/" && a.StatusCode == 503
+		}})
 		repeat(t, 30, u.Breaker(answers(503)), first)
 		if got := u.State().Circuit; got != Closed {
 			t.Fatalf("the circuit is %s", got)

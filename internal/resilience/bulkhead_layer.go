@@ -65,7 +65,8 @@ func (l *bulkheadLayer) enter(ctx context.Context, c *call.Call) error {
 		return err
 	}
 	// After Wait all who wait now have left the queue: that much is known.
-	return problem.Unavailable("The upstream has as many calls in flight as the gateway allows, and the queue is full or did not move in time. "+
+	return problem.Unavailable("The upstream has as many calls in flight as the gateway allows, and the queue is full "+
+		"or did not move in time. "+
 		"Nothing was sent. Try again after the time in Retry-After, with fewer calls at once.", max(s.Wait, time.Second)).
 		Proxy(problem.ProxyConnectionLimit).Because(ErrBulkheadFull)
 }

@@ -242,10 +242,14 @@ func TestAPlaceIsHeldUntilTheBodyEnds(t *testing.T) {
 			a.Body = &failingReader{errReset}
 			return a, nil
 		}, func(a *http.Response) { _, _ = a.Body.Read(nil) }, 1},
-		"no_body":                {func(*http.Request) (*http.Response, error) { a := answer(204, ""); a.Body = http.NoBody; return a, nil }, func(*http.Response) {}, 0},
-		"body_of_no_length":      {func(*http.Request) (*http.Response, error) { return answer(200, ""), nil }, func(*http.Response) {}, 0},
-		"error":                  {fails(errReset), func(*http.Response) {}, 0},
-		"panic_in_the_transport": {func(*http.Request) (*http.Response, error) { panic("a fault below") }, func(*http.Response) {}, 0},
+		"no_body": {
+			func(*http.Request) (*http.Response, error) { a := answer(204, ""); a.Body = http.NoBody; return a, nil },
+			func(*http.Response) {}, 0},
+		"body_of_no_length": {
+			func(*http.Request) (*http.Response, error) { return answer(200, ""), nil }, func(*http.Response) {}, 0},
+		"error": {fails(errReset), func(*http.Response) {}, 0},
+		"panic_in_the_transport": {
+			func(*http.Request) (*http.Response, error) { panic("a fault below") }, func(*http.Response) {}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := protect(narrow)
@@ -269,7 +273,8 @@ func TestAPlaceIsHeldUntilTheBodyEnds(t *testing.T) {
 // in the end every place is free.
 func TestBulkheadProperty(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		s := Settings{Max: rapid.IntRange(1, 6).Draw(rt, "max"), Queue: rapid.IntRange(0, 6).Draw(rt, "queue"), Wait: time.Second}
+		s := Settings{Max: rapid.IntRange(1, 6).Draw(rt, "max"), Queue: rapid.IntRange(0, 6).Draw(rt, "queue"),
+			Wait: time.Second}
 		steps := rapid.SliceOfN(rapid.IntRange(0, 5), 1, 60).Draw(rt, "steps")
 		synctest.Test(t, func(t *testing.T) {
 			u, g := protect(s), newGate()

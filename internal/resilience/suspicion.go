@@ -58,5 +58,6 @@ func (s *suspicion) condemns(now time.Duration, minRequests int, ratio float64) 
 		return 0, 0, false
 	}
 	calls, failures = s.calls.Load(), s.failures.Load()
-	return calls, failures, int(calls) >= min(minRequests, suspectedCalls) && failures > 0 && float64(failures) >= ratio*float64(calls)
+	return calls, failures, int(calls) >= min(minRequests, suspectedCalls) && failures > 0 &&
+		float64(failures) >= ratio*float64(calls)
 }

@@ -81,7 +81,8 @@ func TestAfterAHintAFewFailuresOpenTheCircuit(t *testing.T) {
 		if s.Circuit != Open || !s.SuspectedUntil.IsZero() {
 			t.Fatalf("after three failures: %+v", s)
 		}
-		if text := log.String(); !strings.Contains(text, "another replica's circuit is open") || !strings.Contains(text, "circuit open") {
+		if text := log.String(); !strings.Contains(text, "another replica's circuit is open") ||
+			!strings.Contains(text, "circuit open") {
 			t.Error(text)
 		}
 	})
@@ -114,7 +115,9 @@ func TestAHintToAnOpenCircuitSaysNothing(t *testing.T) {
 func TestAnOpenCircuitIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told []time.Duration
-		u := NewUpstream(Options{Settings: trusting, Classify: classify, Opened: func(d time.Duration) { told = append(told, d) }})
+		u := NewUpstream(Options{Settings: trusting, Classify: classify, Opened: func(d time.Duration) {
+			told = append(told, d)
+		}})
 		rt := u.Breaker(answers(503))
 		two(t, rt)
 		time.Sleep(trusting.Breaker.Open + time.Millisecond)

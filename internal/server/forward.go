@@ -117,7 +117,8 @@ func (x *exchange) identify() (*tenancy.Caller, error) {
 		Addr: x.c.Source, Listener: x.conn.listener, Certificate: certificateOf(x.r),
 	})
 	if !ok {
-		return nil, problem.Forbidden("This gateway does not know the caller. Have the platform team add a rule to callers for the address, the listener or the client certificate that is used.")
+		return nil, problem.Forbidden("This gateway does not know the caller. Have the platform team add a rule to callers " +
+			"for the address, the listener or the client certificate that is used.")
 	}
 	x.c.Caller = caller.Name
 	return caller, nil
@@ -223,7 +224,8 @@ func (x *exchange) named(caller *tenancy.Caller, route *Route, claim *tenancy.Cl
 		if route.MaxBody > 0 {
 			limit = min(limit, route.MaxBody)
 		}
-		if err := tenancy.CheckMedia(strings.Join(x.r.Header["Content-Type"], ","), strings.Join(x.r.Header["Content-Encoding"], ",")); err != nil {
+		if err := tenancy.CheckMedia(strings.Join(x.r.Header["Content-Type"], ","),
+			strings.Join(x.r.Header["Content-Encoding"], ",")); err != nil {
 			return err
 		}
 		trailer := maps.Clone(x.r.Trailer) // reading adds those that were not announced
@@ -261,7 +263,8 @@ func (x *exchange) readNames(route *Route, path string, body []byte, claim *tena
 // isMultipart tells a body of parts, by exactly one field.
 func isMultipart(contentType []string) bool {
 	const prefix = "multipart/"
-	return len(contentType) == 1 && len(contentType[0]) > len(prefix) && strings.EqualFold(contentType[0][:len(prefix)], prefix)
+	return len(contentType) == 1 && len(contentType[0]) > len(prefix) &&
+		strings.EqualFold(contentType[0][:len(prefix)], prefix)
 }
 
 // represent notes for whom the call is.
@@ -280,7 +283,8 @@ func (x *exchange) represent(t tenancy.Tenant) {
 // how its answer is kept, and where links lead. prefix is the path that stands for the
 // upstream's base.
 func aim(c *call.Call, route *Route, prefix, origin string) error {
-	target, err := route.Target(TargetRequest{Provider: c.Provider, Client: c.Client, Method: c.Method, Path: c.Target, Another: c.Enterprise != 0})
+	target, err := route.Target(TargetRequest{Provider: c.Provider, Client: c.Client, Method: c.Method, Path: c.Target,
+		Another: c.Enterprise != 0})
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,8 @@ func TestAccessLineHidesCitizens(t *testing.T) {
 }
 
 func TestAFaultOfOursIsAnError(t *testing.T) {
-	got := lineOf(t, &call.Record{Call: new(call.Call), Status: 500, Cut: true, ProblemType: "x", ProxyError: "proxy_internal_error", Cause: errors.New("panic: boom")})
+	got := lineOf(t, &call.Record{Call: new(call.Call), Status: 500, Cut: true, ProblemType: "x",
+		ProxyError: "proxy_internal_error", Cause: errors.New("panic: boom")})
 	if got["level"] != "ERROR" || got["cause"] != "panic: boom" || got["cut"] != true {
 		t.Errorf("%v", got)
 	}
@@ -105,7 +106,8 @@ func TestValuesCannotForgeALine(t *testing.T) {
 	}
 	var out bytes.Buffer
 	NewAccessLog(&out, "text", slog.LevelInfo).Done(&call.Record{Call: &call.Call{Path: evil}, Status: 404})
-	if strings.Count(out.String(), "\n") != 1 || !strings.Contains(out.String(), `path="x\"}`+"\uFFFD"+`{\"status\":200 =é" status=404`) {
+	if strings.Count(out.String(), "\n") != 1 || !strings.Contains(out.String(), `path="x\"}`+"\uFFFD"+
+		`{\"status\":200 =é" status=404`) {
 		t.Errorf("%q", out.String())
 	}
 }

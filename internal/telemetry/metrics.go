@@ -64,7 +64,8 @@ var (
 	authorNames = [...]string{"gateway", "upstream"}
 	// problemNames are the types that the gateway answers with.
 	problemNames = [...]string{
-		"badRequest", "missingPermission", "resourceNotFound", "payloadTooLarge", "tooManyRequests", "internalServerError", "badGateway",
+		"badRequest", "missingPermission", "resourceNotFound", "payloadTooLarge", "tooManyRequests",
+		"internalServerError", "badGateway",
 		"serviceUnavailable", "methodNotAllowed", "misdirectedRequest", "clientRefused", "gatewayTimeout",
 	}
 )
@@ -99,8 +100,9 @@ func NewMetrics(o MetricsOptions) (*Metrics, error) {
 		requests: requests.counterVec(), received: received.counterVec(), sent: sent.counterVec(), tries: tries.counterVec(),
 		cuts: cuts.counterVec(), problems: problems.counterVec(), overload: overload.counterVec(),
 		providerRequests: providerRequests.counterVec(), partRequests: partRequests.counterVec(),
-		duration: requestDuration.histogramVec(), phase: requestPhase.histogramVec(), providerHeader: providerHeader.histogramVec(),
-		problem: make(map[string]prometheus.Counter),
+		duration: requestDuration.histogramVec(), phase: requestPhase.histogramVec(),
+		providerHeader: providerHeader.histogramVec(),
+		problem:        make(map[string]prometheus.Counter),
 	}
 	for _, c := range []prometheus.Collector{
 		m.requests, m.received, m.sent, m.tries, m.cuts, m.problems, m.overload, m.providerRequests, m.partRequests,

@@ -144,7 +144,8 @@ func (r *Resolver) before(c *Caller, route *Route, action ebox.Action, claim *Cl
 	return s, err
 }
 
-func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, method string, claim *Claim, s said) (Tenant, error) {
+func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, method string, claim *Claim,
+	s said) (Tenant, error) {
 	number, form, err := r.agreed(c, route, claim, s)
 	if err != nil {
 		return Tenant{}, err
@@ -232,7 +233,8 @@ func (r *Resolver) agreed(c *Caller, route *Route, claim *Claim, s said) (enterp
 			in, name = "body", "/"+representedNumber
 		}
 		if named.Misspelt != "" {
-			return 0, FormNone, problem.BadRequest("The number of the represented enterprise is not valid.", numberIssue(in, name, named.Misspelt, enterprise.ErrCheckDigits))
+			return 0, FormNone, problem.BadRequest("The number of the represented enterprise is not valid.",
+				numberIssue(in, name, named.Misspelt, enterprise.ErrCheckDigits))
 		}
 		for _, n := range named.Numbers {
 			switch {

@@ -84,8 +84,10 @@ func TestNoTableIsEmpty(t *testing.T) {
 }
 
 func TestNilAndEmptyRoutesStayApart(t *testing.T) {
-	tab := table(t, []Enterprise{{Number: bakery}, {Number: dairy, Routes: []string{}}, {Number: chemist, Routes: []string{"a b"}}, {Number: brewery, Routes: []string{"a", "b"}}})
-	for n, want := range map[enterprise.Number]string{bakery: "[]string(nil)", dairy: "[]string{}", chemist: `[]string{"a b"}`, brewery: `[]string{"a", "b"}`} {
+	tab := table(t, []Enterprise{{Number: bakery}, {Number: dairy, Routes: []string{}},
+		{Number: chemist, Routes: []string{"a b"}}, {Number: brewery, Routes: []string{"a", "b"}}})
+	for n, want := range map[enterprise.Number]string{bakery: "[]string(nil)", dairy: "[]string{}",
+		chemist: `[]string{"a b"}`, brewery: `[]string{"a", "b"}`} {
 		if row, _ := tab.Lookup(n); fmt.Sprintf("%#v", row.Routes) != want {
 			t.Errorf("%s: %#v", n, row.Routes)
 		}
@@ -94,7 +96,9 @@ func TestNilAndEmptyRoutesStayApart(t *testing.T) {
 
 func TestNumberSetHoldsExactlyItsNumbers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		any := rapid.Map(rapid.Uint32Range(1, 1_999_999_999), func(v uint32) enterprise.Number { return enterprise.Number(v) })
+		any := rapid.Map(rapid.Uint32Range(1, 1_999_999_999), func(v uint32) enterprise.Number {
+			return enterprise.Number(v)
+		})
 		list := rapid.SliceOf(any).Draw(t, "list")
 		set := newNumberSet(list)
 		want := make(map[enterprise.Number]bool)

@@ -58,7 +58,8 @@ func TestTheImageIsTheBinaryAndNothingElse(t *testing.T) {
 	if got := last(t, list, "USER"); !regexp.MustCompile(`^[1-9]\d*:[1-9]\d*$`).MatchString(got) {
 		t.Errorf("the user is %s: runAsNonRoot needs a number", got)
 	}
-	for name, want := range map[string]string{"ENTRYPOINT": `["/gateway"]`, "CMD": `["serve", "--config", "/etc/ebox-gateway/config.yaml"]`} {
+	for name, want := range map[string]string{"ENTRYPOINT": `["/gateway"]`,
+		"CMD": `["serve", "--config", "/etc/ebox-gateway/config.yaml"]`} {
 		if got := last(t, list, name); got != want {
 			t.Errorf("%s %s", name, got)
 		}
@@ -78,7 +79,8 @@ func TestEveryBuilderUnderstandsTheDockerfile(t *testing.T) {
 	for _, i := range dockerfile(t) {
 		text := i.name + " " + i.rest
 		switch {
-		case i.name == "RUN" && strings.HasPrefix(i.rest, "--"), strings.Contains(text, "<<"), strings.Contains(text, "BUILDPLATFORM"),
+		case i.name == "RUN" && strings.HasPrefix(i.rest, "--"), strings.Contains(text, "<<"),
+			strings.Contains(text, "BUILDPLATFORM"),
 			i.name == "COPY" && regexp.MustCompile(`--(chmod|link|parents|exclude)`).MatchString(i.rest), i.name == "ADD":
 			t.Errorf("BuildKit alone understands %s", text)
 		case i.name == "FROM" && i.rest != "scratch" && !strings.HasPrefix(i.rest, "${"):
