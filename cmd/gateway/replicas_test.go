@@ -26,9 +26,9 @@ import (
 	"ebox-gateway/internal/simulator"
 )
 
-// Three gateways as processes of their own, the program as it is shipped, with a real
-// Redis between them and a simulator behind them: they act as one, and callers do not
-// notice how many there are or what becomes of one of them.
+// Three gateways as processes of their own, with a real Redis between them and a simulator
+// behind them: they act as one, and callers do not notice how many there are or what
+// becomes of one of them.
 func TestThreeProcessesActAsOne(t *testing.T) {
 	f := newFleet(t, 3)
 	for _, step := range []struct {
@@ -241,7 +241,6 @@ func restartOfAll(t *testing.T, f *fleet) {
 type fleet struct {
 	t        *testing.T
 	sim      *simulator.Simulator
-	program  string
 	replicas []*replica
 	http     *http.Client
 	turn     atomic.Uint64
@@ -260,18 +259,12 @@ type replica struct {
 	healthy     atomic.Bool
 }
 
-// newFleet builds the program and starts n of it.
+// newFleet starts n of the program, which TestMain put into PATH.
 func newFleet(t *testing.T, n int) *fleet {
 	t.Helper()
 	server := redistest.Start(t)
 	dir := t.TempDir()
-	f := &fleet{t: t, program: filepath.Join(dir, "gateway")}
-	// As the image's is built, so that what is compiled serves its tests as well.
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", f.program, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	f := &fleet{t: t}
 	client, err := demo.NewClient(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -343,7 +336,7 @@ var listening = regexp.MustCompile(`msg=listening address=(\S+) for=(\w+)`)
 func (f *fleet) start(r *replica) {
 	f.t.Helper()
 	log := new(lockedLog)
-	cmd := exec.Command(f.program, "serve", "--config", r.config)
+	cmd := exec.Command("gateway", "serve", "--config", r.config)
 	cmd.Stdout, cmd.Stderr = io.Discard, log
 	ended := make(chan struct{})
 	r.mu.Lock()

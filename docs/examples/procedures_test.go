@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,6 +136,11 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 	write("new.password", "another\n")
 	write("enterprises.csv", "number,name\n0206.731.645,A\n0212.148.896,B\n")
 	build := exec.Command("go", "build", "-o", filepath.Join(dir, "gateway"), "../../cmd/gateway")
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings,
+		debug.BuildSetting{Key: "-race", Value: "true"}) {
+		// Compiled as this test is, what is compiled serves both.
+		build.Args = slices.Insert(build.Args, 2, "-race")
+	}
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
