@@ -103,7 +103,7 @@ func maintain(p *process, method string, g administration, query url.Values) err
 		if !m.Gateway {
 			what = "provider " + m.Provider
 		}
-		fmt.Fprintf(table, "  %s\tuntil %s\tby %s\t%s\n", what, m.Until.Local().Format("2006-01-02 15:04:05 MST"),
+		fmt.Fprintf(table, "  %s\tuntil %s\tby %s\t%s\n", what, m.Until.UTC().Format("2006-01-02 15:04:05 MST"),
 			m.By, m.Reason)
 	}
 	return table.Flush()

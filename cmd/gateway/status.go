@@ -106,7 +106,7 @@ func printStatus(w io.Writer, base string, s gateway.Status) error {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", a.Severity, a.Part, a.Text)
 	}
 	if r := s.Configuration.Rejected; r != nil {
-		fmt.Fprintf(table, "\nA configuration was not taken at %s:\n", r.At.Local().Format(time.DateTime))
+		fmt.Fprintf(table, "\nA configuration was not taken at %s UTC:\n", r.At.UTC().Format(time.DateTime))
 		for _, e := range r.Errors {
 			fmt.Fprintf(table, "  %s\n", strings.ReplaceAll(e, "\n", "\n  "))
 		}
@@ -139,7 +139,7 @@ func printStatus(w io.Writer, base string, s gateway.Status) error {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\n", c.Name, key, certificate, clock, good)
 		for _, t := range c.Tokens {
 			if t.Error != nil {
-				fmt.Fprintf(table, "\t%s\t\t\tnext try %s\n", t.Error.Code, t.Error.Until.Local().Format(time.TimeOnly))
+				fmt.Fprintf(table, "\t%s\t\t\tnext try %s UTC\n", t.Error.Code, t.Error.Until.UTC().Format(time.TimeOnly))
 			}
 		}
 	}

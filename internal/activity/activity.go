@@ -4,8 +4,8 @@
 // upstream refuses.
 //
 // It is fed with every finished record and kept in memory alone, bounded however
-// much happens: a ring of time slots for each series, rings of problems, and so many
-// enterprises. A restart forgets it. What must not be forgotten is in the log and in
+// much happens: a ring of time slots for each series, so many kinds of problems with the
+// last of each, and so many enterprises. A restart forgets it. What must not be forgotten is in the log and in
 // the evidence; what is to be compared over weeks is in the metrics.
 //
 // A record costs one look into a map that nobody locks and a short lock of one
@@ -45,23 +45,15 @@ type Recent struct {
 	// parts are the series; the map is replaced as a whole, with growing held.
 	parts   atomic.Pointer[map[key]*series]
 	growing sync.Mutex
-	// failures are problems with a status of 500 and more, refusals all others. They
-	// have a ring each, so that a caller who asks for what it may not have does not
-	// push out what went wrong.
-	failures, refusals ring
-	refused            refusedEnterprises
+	groups  groups
+	refused refusedEnterprises
 }
 
 // key names a series.
 type key struct{ route, provider string }
 
-const (
-	// maxSeries bounds the series: routes times providers.
-	maxSeries = 400
-	// keptFailures and keptRefusals are how many problems are kept.
-	keptFailures = 350
-	keptRefusals = 150
-)
+// maxSeries bounds the series: routes times providers.
+const maxSeries = 400
 
 // New makes a Recent in which nothing has happened.
 func New(o Options) *Recent {
@@ -71,8 +63,7 @@ func New(o Options) *Recent {
 	if o.Known == nil {
 		o.Known = func(string) bool { return false }
 	}
-	a := &Recent{o: o, started: o.Now(), all: new(series), failures: newRing(keptFailures),
-		refusals: newRing(keptRefusals)}
+	a := &Recent{o: o, started: o.Now(), all: new(series)}
 	a.parts.Store(&map[key]*series{})
 	return a
 }
@@ -86,18 +77,16 @@ func (a *Recent) Done(r *call.Record) {
 	if r.Provider != "" && a.o.Known(r.Provider) {
 		k.provider = r.Provider
 	}
-	a.seriesOf(k, at).add(at, out, took)
+	part := a.seriesOf(k, at)
+	part.add(at, out, took)
 	if r.Parent == "" {
 		a.all.add(at, out, took)
 	}
-	switch out {
-	case answered, incomplete:
-	case failedHere, failedThere:
-		a.failures.add(a.problemOf(r, at, out, k.provider))
-	default:
-		a.refusals.add(a.problemOf(r, at, out, k.provider))
+	if out != answered && out != incomplete {
+		a.groups.add(groupKey{k.route, k.provider, r.ProblemType, r.ProxyError, r.Status, out},
+			a.problemOf(r, at, out, k.provider), r)
 	}
-	a.refused.note(r, at, k.provider)
+	a.refused.note(r, at, k.provider, part)
 }
 
 // firstByte is the time until the answer began. How long the rest takes depends on

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -61,16 +62,18 @@ func TestHowARequestEnded(t *testing.T) {
 		"a change that not all accepted": {call.Record{Status: 207, Asked: 2, Missing: 1}, incomplete, "gateway"},
 		"refused by the gateway":         {call.Record{Status: 403, ProblemType: "urn:x"}, refusedHere, "gateway"},
 		"refused by the upstream":        {call.Record{Status: 403, UpstreamStatus: 403}, refusedThere, "upstream"},
-		"no way to the upstream":         {call.Record{Status: 502, ProblemType: "urn:x"}, failedHere, "gateway"},
-		"an upstream's own error":        {call.Record{Status: 503, UpstreamStatus: 503}, failedThere, "upstream"},
+		"no way to the upstream": {
+			call.Record{Status: 502, ProblemType: "urn:x", Tries: 1}, failedHere, "gateway"},
+		"no token to send":        {call.Record{Status: 502, ProblemType: "urn:x"}, notSent, "gateway"},
+		"an upstream's own error": {call.Record{Status: 503, UpstreamStatus: 503}, failedThere, "upstream"},
 		"an upstream's error that was mapped": {
-			call.Record{Status: 502, UpstreamStatus: 200, ProblemType: "urn:x"}, failedHere, "gateway"},
+			call.Record{Status: 502, UpstreamStatus: 200, ProblemType: "urn:x", Tries: 1}, failedHere, "gateway"},
 		"cut by the upstream": {call.Record{Status: 200, Cut: true, ProxyError: problem.ProxyResponseIncomplete},
 			failedThere, "upstream"},
 		"cut by the caller":          {call.Record{Status: 200, Cut: true, Cause: errors.New("broken pipe")}, gone, "caller"},
 		"a caller that did not wait": {call.Record{Status: 499, Cut: true}, gone, "caller"},
 		"a panic": {call.Record{Status: 500, ProblemType: "urn:x", ProxyError: problem.ProxyInternalError},
-			failedHere, "gateway"},
+			notSent, "gateway"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := outcomeOf(&c.record); got != c.want || got.by() != c.by {
@@ -166,8 +169,8 @@ func TestTheOutsideCannotMakeSeries(t *testing.T) {
 	if len(s.Providers) != 0 || len(s.Routes) != 1 || len(*n.parts.Load()) != 1 {
 		t.Errorf("%d providers, %d series", len(s.Providers), len(*n.parts.Load()))
 	}
-	if len(s.Problems) != keptRefusals {
-		t.Errorf("%d problems are kept", len(s.Problems))
+	if len(s.Problems) != keptOfGroup || len(s.Groups) != 1 || s.Groups[0].Count != 2000 {
+		t.Errorf("%d problems are kept, in %+v", len(s.Problems), s.Groups)
 	}
 	for _, p := range s.Problems {
 		if len(p.Path) > maxText+3 || p.Provider != "" {
@@ -194,18 +197,82 @@ func TestSeriesAreBoundedHoweverManyRoutesThereAre(t *testing.T) {
 	}
 }
 
-func TestAFloodOfRefusalsLeavesTheErrors(t *testing.T) {
+// A storm is one line, whatever else went wrong has its own, and what the gateway refuses
+// pushes no error out.
+func TestAStormIsOneGroup(t *testing.T) {
 	n := newNight()
-	n.done(call.Record{Call: &call.Call{ID: "the-one"}, Status: 502, ProblemType: "urn:x"}, 0)
-	for range 5000 {
-		n.done(call.Record{Status: 429, ProblemType: "urn:y"}, 0)
+	n.done(call.Record{Call: &call.Call{ID: "the-one", Route: "ebox"}, Status: 502, ProblemType: "urn:x", Tries: 1}, 0)
+	begun := n.now
+	for i := range 5000 {
+		n.now = begun.Add(time.Duration(i) * time.Millisecond)
+		n.done(call.Record{
+			Call:   &call.Call{ID: fmt.Sprint(i), Route: "ebox", Caller: "hr", Enterprise: enterprise.Number(206731645 + i%3)},
+			Status: 500, UpstreamStatus: 500, Tries: 1,
+		}, 0)
 	}
-	for _, p := range n.Problems() {
-		if p.RequestID == "the-one" {
-			return
-		}
+	for i := range 2 * maxGroups {
+		n.done(call.Record{Call: &call.Call{Route: fmt.Sprint("made-up-", i)}, Status: 404, ProblemType: "urn:x"}, 0)
 	}
-	t.Error("the error was pushed out by refusals")
+	problems, groups := n.Problems()
+	if len(groups) != maxGroups || groups[0].Status != 500 || groups[1].Status != 502 ||
+		groups[1].Problems[0] != "the-one" {
+		t.Fatalf("%d groups, %+v", len(groups), groups[:2])
+	}
+	storm := groups[0]
+	if storm.Count != 5000 || storm.Enterprises != 3 || storm.Callers != 1 || storm.By != "upstream" ||
+		storm.First != begun || storm.Last != n.now || len(storm.Problems) != keptOfGroup || storm.Problems[0] != "4999" ||
+		storm.Problems[19] != "4980" {
+		t.Errorf("%+v", storm)
+	}
+	if len(problems) != keptOfGroup+maxGroups-1 {
+		t.Errorf("%d problems", len(problems))
+	}
+
+	n.now = n.now.Add(quiet + time.Second)
+	n.done(call.Record{Call: &call.Call{Route: "ebox"}, Status: 500, UpstreamStatus: 500, Tries: 1}, 0)
+	if _, groups = n.Problems(); groups[0].Count != 1 || groups[0].First != n.now || groups[0].ID != storm.ID ||
+		len(groups[0].Problems) != keptOfGroup {
+		t.Errorf("after a pause %+v", groups[0])
+	}
+}
+
+func TestFailuresOfOneEnterpriseAreToldFromThoseOfAll(t *testing.T) {
+	n := newNight()
+	answer := func(number enterprise.Number, status int) {
+		n.done(call.Record{Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: number}, Status: status,
+			UpstreamStatus: status, Tries: 1}, 0)
+	}
+	lately := func() (l Lately) {
+		n.Minutes(func(m Lately) { l = m })
+		return l
+	}
+	for range 4 {
+		answer(206731645, 500)
+		answer(212148896, 200)
+	}
+	if l := lately(); l.FailedFor != 1 || l.FailedOne != "0206731645" || l.Minute.UpstreamErrors != 4 {
+		t.Errorf("%+v", l)
+	}
+	n.now = n.now.Add(59 * time.Second)
+	answer(212148896, 502) // of another kind
+	if l := lately(); l.FailedFor != 2 || l.FailedOne != "" {
+		t.Errorf("%+v", l)
+	}
+	n.now = n.now.Add(59 * time.Second)
+	if l := lately(); l.FailedFor != 1 || l.FailedOne != "0212148896" {
+		t.Errorf("a minute later %+v", l)
+	}
+}
+
+func TestANumberThatIsNotListedIsShown(t *testing.T) {
+	n := newNight()
+	n.done(call.Record{Call: &call.Call{Route: "ebox", Claimed: "0206.731.645"}, Status: 403, ProblemType: "urn:x"}, 0)
+	n.done(call.Record{Call: &call.Call{Route: "ebox", Claimed: "79072300048"}, Status: 403, ProblemType: "urn:x"}, 0)
+	problems, _ := n.Problems()
+	if got := []string{problems[0].Claimed, problems[1].Claimed}; fmt.Sprint(got) != "[*********** 0206.731.645]" &&
+		fmt.Sprint(got) != "[0206.731.645 ***********]" {
+		t.Errorf("claimed %q", got)
+	}
 }
 
 func TestAProblemNamesWhoForWhomAndWhere(t *testing.T) {
@@ -221,7 +288,8 @@ func TestAProblemNamesWhoForWhomAndWhere(t *testing.T) {
 		Detail: "The upstream of 79072300048 refused.", Cause: errors.New("dial tcp 10.9.8.7:443"),
 		TokenHash: "0ddba11", Tries: 3, TraceID: "t1", AnswerTraceID: "t2",
 	}, 1500*time.Microsecond)
-	got := n.Problems()[0]
+	problems, _ := n.Problems()
+	got := problems[0]
 	want := Problem{
 		Time: n.now, RequestID: "req", ParentID: "whole", Status: 502, By: "gateway",
 		Type: "urn:problem-type:belgif:badGateway", ProxyError: "connection_refused",
@@ -243,7 +311,7 @@ func TestProblemsCameTheNewestFirst(t *testing.T) {
 		status := 502 - i%2*98 // 502 and 404
 		n.done(call.Record{Call: &call.Call{ID: fmt.Sprintf("%04d", i)}, Status: status, ProblemType: "urn:x"}, 0)
 	}
-	list := n.Problems()
+	list, _ := n.Problems()
 	for i := 1; i < len(list); i++ {
 		if list[i].Time.After(list[i-1].Time) {
 			t.Fatalf("%s stands after %s", list[i].RequestID, list[i-1].RequestID)
@@ -283,6 +351,8 @@ func TestAnEnterpriseIsRefusedUntilItIsServed(t *testing.T) {
 			UpstreamStatus: 503, Tries: 1},
 		"the gateway's own 403": {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 212148896}, Status: 403,
 			ProblemType: "urn:x"},
+		"a token that was refused": {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 212148896}, Status: 503,
+			UpstreamStatus: 401, ProblemType: "urn:x", Tries: 1},
 		"no answer": {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645}, Status: 504,
 			ProblemType: "urn:x", Tries: 1},
 	} {
@@ -388,23 +458,37 @@ func BenchmarkSnapshot(b *testing.B) {
 	}
 }
 
-func TestRefusedEnterprisesAreCountedByProvider(t *testing.T) {
+// One success says that a provider does not refuse the office; refusals after it, that it
+// may do so since.
+func TestRefusalsInARowAreCountedSinceAnybodyWasServed(t *testing.T) {
 	n := newNight()
-	refused := func(number enterprise.Number, route, provider string) {
-		n.done(call.Record{Call: &call.Call{Enterprise: number, Route: route, Provider: provider}, Tries: 1, Status: 403,
-			UpstreamStatus: 403}, time.Millisecond)
+	answer := func(number enterprise.Number, route, provider string, status int) {
+		n.now = n.now.Add(time.Second)
+		n.done(call.Record{Call: &call.Call{Enterprise: number, Route: route, Provider: provider}, Tries: 1, Status: status,
+			UpstreamStatus: status}, time.Millisecond)
 	}
-	refused(206731645, "a", "nsso")
-	refused(206731645, "b", "nsso") // the same enterprise by another route
-	refused(212148896, "a", "nsso")
-	refused(206731645, "a", "regional")
-	refused(206731645, "grant", "")
-	if got := n.RefusedBy(); len(got) != 3 || got["nsso"] != 2 || got["regional"] != 1 || got[""] != 1 {
-		t.Errorf("refused by %v", got)
+	begun := n.now
+	at := func(seconds int) time.Time { return begun.Add(time.Duration(seconds) * time.Second) }
+	answer(206731645, "a", "nsso", 403)
+	answer(206731645, "b", "nsso", 403) // the same enterprise by another route
+	answer(212148896, "a", "nsso", 403)
+	answer(206731645, "grant", "", 403)
+	want := []Standing{
+		{Route: "grant", Refused: 1, InARow: 1, Since: at(4), Last: at(4)},
+		{Provider: "nsso", Refused: 2, InARow: 2, Since: at(1), Last: at(3)},
 	}
-	n.done(call.Record{Call: &call.Call{Enterprise: 212148896, Route: "a", Provider: "nsso"}, Tries: 1, Status: 200,
-		UpstreamStatus: 200}, time.Millisecond)
-	if got := n.RefusedBy(); got["nsso"] != 1 {
-		t.Errorf("after a success refused by %v", got)
+	if got := n.Standings(); !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	answer(200000001, "b", "nsso", 200)
+	answer(212148896, "a", "nsso", 403)
+	want[1] = Standing{Provider: "nsso", Refused: 2, InARow: 1, Since: at(5), Last: at(6)}
+	if got := n.Standings(); !slices.Equal(got, want) {
+		t.Errorf("after a success %+v, want %+v", got, want)
+	}
+	answer(212148896, "a", "nsso", 200)
+	want[1] = Standing{Provider: "nsso", Refused: 1}
+	if got := n.Standings(); !slices.Equal(got, want) {
+		t.Errorf("after another %+v, want %+v", got, want)
 	}
 }

@@ -19,11 +19,14 @@ const (
 	// the upstream.
 	refusedHere
 	refusedThere
-	// failedHere is an error of 500 and more that the gateway is the author of, be it
-	// because it could not reach the upstream; failedThere is one of the upstream's,
-	// or an answer that the upstream did not finish.
+	// failedHere is an error of 500 and more that the gateway is the author of, since the
+	// upstream did not answer as it should; failedThere is one of the upstream's, or an
+	// answer that the upstream did not finish.
 	failedHere
 	failedThere
+	// notSent is an error of the gateway's own for which nobody was asked: there was no
+	// token, the circuit was open, or the gateway is at fault.
+	notSent
 	// gone is a caller that did not wait for its answer.
 	gone
 )
@@ -45,6 +48,8 @@ const statusClientGone = 499
 
 func outcomeOf(r *call.Record) outcome {
 	switch {
+	case r.ProblemType != "" && r.Status >= http.StatusInternalServerError && r.Tries == 0:
+		return notSent
 	case r.ProblemType != "" && r.Status >= http.StatusInternalServerError:
 		return failedHere
 	case r.ProblemType != "":

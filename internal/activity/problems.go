@@ -1,10 +1,7 @@
 package activity
 
 import (
-	"cmp"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"ebox-gateway/internal/call"
@@ -31,13 +28,16 @@ type Problem struct {
 	Method string `json:"method"`
 	// Path is without its query, with the numbers of citizens masked, and cut at 200
 	// bytes.
-	Path       string `json:"path"`
-	Route      string `json:"route,omitempty"`
-	Provider   string `json:"provider,omitempty"`
-	Caller     string `json:"caller,omitempty"`
-	Source     string `json:"source,omitempty"`
-	Actor      string `json:"actor,omitempty"`
+	Path     string `json:"path"`
+	Route    string `json:"route,omitempty"`
+	Provider string `json:"provider,omitempty"`
+	Caller   string `json:"caller,omitempty"`
+	Source   string `json:"source,omitempty"`
+	Actor    string `json:"actor,omitempty"`
+	// Enterprise is whom the request was for; Claimed what it said of that, if it was not
+	// granted: a number that is not listed, or none at all.
 	Enterprise string `json:"enterprise,omitempty"`
+	Claimed    string `json:"claimed,omitempty"`
 
 	Upstream       string `json:"upstream,omitempty"`
 	UpstreamHost   string `json:"upstreamHost,omitempty"`
@@ -73,6 +73,8 @@ func (a *Recent) problemOf(r *call.Record, at time.Time, out outcome, provider s
 		p.Enterprise = "own"
 	case r.Enterprise != 0:
 		p.Enterprise = r.Enterprise.String()
+	default:
+		p.Claimed = a.text(r.Claimed, maxText)
 	}
 	return p
 }
@@ -88,39 +90,4 @@ func (a *Recent) text(s string, most int) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:most], "") + "…"
-}
-
-// ring keeps the last problems.
-type ring struct {
-	mu   sync.Mutex
-	list []Problem
-	next int
-}
-
-func newRing(n int) ring { return ring{list: make([]Problem, 0, n)} }
-
-func (r *ring) add(p Problem) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.list) < cap(r.list) {
-		r.list = append(r.list, p)
-		return
-	}
-	r.list[r.next] = p
-	r.next = (r.next + 1) % len(r.list)
-}
-
-func (r *ring) appendTo(list []Problem) []Problem {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append(list, r.list...)
-}
-
-// Problems are the last ones, the newest first.
-func (a *Recent) Problems() []Problem {
-	list := a.refusals.appendTo(a.failures.appendTo(make([]Problem, 0, keptFailures+keptRefusals)))
-	slices.SortStableFunc(list, func(x, y Problem) int {
-		return cmp.Or(y.Time.Compare(x.Time), strings.Compare(x.RequestID, y.RequestID))
-	})
-	return list
 }

@@ -63,13 +63,19 @@ type refusedShard struct {
 }
 
 // note takes in what an upstream said of an enterprise, if it said anything: an
-// answer from the cache is none, and only an answer below 400 says that it is well.
-func (e *refusedEnterprises) note(r *call.Record, at time.Time, provider string) {
+// answer from the cache is none, a refusal of the gateway's own token is not about the
+// enterprise, and only an answer below 400 says that it is well. from is the series of
+// the request.
+func (e *refusedEnterprises) note(r *call.Record, at time.Time, provider string, from *series) {
 	if r.Enterprise == 0 || r.Own || r.Tries == 0 {
 		return
 	}
-	refused := r.UpstreamStatus == http.StatusUnauthorized || r.UpstreamStatus == http.StatusForbidden
+	refused := r.ProblemType == "" && (r.UpstreamStatus == http.StatusUnauthorized ||
+		r.UpstreamStatus == http.StatusForbidden)
 	well := r.UpstreamStatus >= http.StatusOK && r.UpstreamStatus < http.StatusBadRequest
+	if well {
+		from.served.Store(at.UnixNano())
+	}
 	if !refused && (!well || e.known.Load() == 0) {
 		return
 	}
@@ -120,27 +126,79 @@ func (s *refusedShard) forgetOldest() {
 // RefusedTotal counts the enterprises that an upstream refuses.
 func (a *Recent) RefusedTotal() int { return int(a.refused.known.Load()) }
 
-// RefusedBy counts the enterprises that are refused, by the provider that refuses them. The
-// name is empty for upstreams that are none.
-func (a *Recent) RefusedBy() map[string]int {
-	type at struct {
-		provider string
-		number   enterprise.Number
+// Standing is how an upstream treats the enterprises that were asked for.
+type Standing struct {
+	// Provider is empty for an upstream that is none, which Route names then.
+	Route, Provider string
+	// Refused counts the enterprises that are refused, InARow those since any enterprise
+	// was last served: if there are many, it is hardly about each of their mandates.
+	Refused, InARow int
+	// Since is when an enterprise was last served, or the first refusal of those in a row
+	// if none was before; Last is the last of these refusals.
+	Since, Last time.Time
+}
+
+// Standings are those of the upstreams that refuse somebody, in the order of their names.
+func (a *Recent) Standings() []Standing {
+	type upstream struct{ route, provider string }
+	where := func(k key) upstream {
+		if k.provider != "" { // whatever routes lead to it
+			k.route = ""
+		}
+		return upstream(k)
 	}
-	seen := make(map[at]bool)
-	counts := make(map[string]int)
+	served := make(map[upstream]time.Time)
+	for k, s := range *a.parts.Load() {
+		if at := time.Unix(0, s.served.Load()); at.After(served[where(k)]) {
+			served[where(k)] = at
+		}
+	}
+	type refusals struct{ since, last time.Time }
+	all := make(map[upstream]map[enterprise.Number]refusals)
 	for i := range a.refused.shards {
 		s := &a.refused.shards[i]
 		s.mu.Lock()
-		for k := range s.list {
-			if who := (at{k.provider, k.number}); !seen[who] {
-				seen[who] = true
-				counts[k.provider]++
+		for k, f := range s.list {
+			u := where(key{k.route, k.provider})
+			if all[u] == nil {
+				all[u] = make(map[enterprise.Number]refusals)
 			}
+			was, again := all[u][k.number]
+			now := refusals{f.Since, f.Last}
+			if again && was.since.Before(now.since) {
+				now.since = was.since
+			}
+			if was.last.After(now.last) {
+				now.last = was.last
+			}
+			all[u][k.number] = now
 		}
 		s.mu.Unlock()
 	}
-	return counts
+	list := make([]Standing, 0, len(all))
+	for u, numbers := range all {
+		sum := Standing{Route: u.route, Provider: u.provider, Refused: len(numbers)}
+		for _, f := range numbers {
+			if !f.last.After(served[u]) {
+				continue
+			}
+			sum.InARow++
+			if sum.Since.IsZero() || f.since.Before(sum.Since) {
+				sum.Since = f.since
+			}
+			if f.last.After(sum.Last) {
+				sum.Last = f.last
+			}
+		}
+		if served[u].After(sum.Since) && sum.InARow > 0 {
+			sum.Since = served[u].UTC()
+		}
+		list = append(list, sum)
+	}
+	slices.SortFunc(list, func(x, y Standing) int {
+		return cmp.Or(strings.Compare(x.Provider, y.Provider), strings.Compare(x.Route, y.Route))
+	})
+	return list
 }
 
 // Refused are the enterprises that an upstream refuses, the latest first and at most

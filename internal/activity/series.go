@@ -3,6 +3,7 @@ package activity
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -95,6 +96,9 @@ type series struct {
 	mu    sync.Mutex
 	slots [Slots]slot
 	last  int64 // the newest slot
+	// served is when the upstream last served an enterprise, in nanoseconds since 1970; 0
+	// if it has not since the start.
+	served atomic.Int64
 }
 
 func slotOf(at time.Time) int64 { return at.UnixNano() / int64(SlotLength) }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ebox-gateway/internal/enterprise"
 )
 
 // Activity is what /activity shows of the last minutes.
@@ -18,8 +20,10 @@ type Activity struct {
 	Total     Series   `json:"total"`
 	Routes    []Series `json:"routes"`
 	Providers []Series `json:"providers"`
-	// Problems are the last ones, the newest first.
+	// Problems are the last ones of each group, the newest first.
 	Problems []Problem `json:"problems"`
+	// Groups are the kinds of problems, those of errors first and then by the last time.
+	Groups []Group `json:"groups"`
 }
 
 // Series is one line of the charts. Each list has a number for every slot, the oldest
@@ -47,8 +51,11 @@ type Summary struct {
 	PerSecond float64 `json:"perSecond"`
 	// Incomplete are answers over all Document Providers that lack some of them. Refused
 	// are answers of 400 to 499, by whomever; Gone callers that did not wait.
-	Incomplete     uint64  `json:"incomplete"`
+	Incomplete uint64 `json:"incomplete"`
+	// GatewayErrors are answers of 500 and more of the gateway's own, of which NotSent are
+	// those for which nobody was asked: there was no token, or the circuit was open.
 	GatewayErrors  uint64  `json:"gatewayErrors"`
+	NotSent        uint64  `json:"notSent"`
 	UpstreamErrors uint64  `json:"upstreamErrors"`
 	Refused        uint64  `json:"refused"`
 	Gone           uint64  `json:"gone"`
@@ -77,11 +84,12 @@ func (a *Recent) Snapshot() Activity {
 			part.addTo(named(providers, k.provider), running)
 		}
 	}
+	problems, groups := a.Problems()
 	return Activity{
 		Now: now.UTC(), From: time.Unix(0, (running-Slots+1)*int64(SlotLength)).UTC(),
 		SlotSeconds: int(SlotLength / time.Second),
 		Total:       a.show("", &all, now), Routes: a.showAll(routes, now), Providers: a.showAll(providers, now),
-		Problems: a.Problems(),
+		Problems: problems, Groups: groups,
 	}
 }
 
@@ -100,6 +108,10 @@ type Lately struct {
 	// Minute is the last minute, Now its last ten to twenty seconds, Before what was
 	// before the minute.
 	Minute, Now, Before Summary
+	// FailedFor counts the enterprises for which requests failed in the last minute, up to
+	// a hundred of each kind of failure; FailedOne is the number if it is one.
+	FailedFor int
+	FailedOne string
 }
 
 // Minutes sums up every route, and provider, that had a request in the last minute.
@@ -108,9 +120,19 @@ func (a *Recent) Minutes(each func(Lately)) {
 	for k, part := range *a.parts.Load() {
 		var w window
 		part.addTo(&w, slotOf(now))
-		if sum := a.summary(w[Slots-minute-1:], now); sum.Requests > 0 {
-			each(Lately{k.route, k.provider, sum, a.summary(w[Slots-2:], now), a.summary(w[:Slots-minute-1], now)})
+		sum := a.summary(w[Slots-minute-1:], now)
+		if sum.Requests == 0 {
+			continue
 		}
+		l := Lately{Route: k.route, Provider: k.provider, Minute: sum, Now: a.summary(w[Slots-2:], now),
+			Before: a.summary(w[:Slots-minute-1], now)}
+		if sum.Errors() > 0 {
+			var one enterprise.Number
+			if l.FailedFor, one = a.groups.failingFor(k.route, k.provider, now.Add(-minute*SlotLength)); l.FailedFor == 1 {
+				l.FailedOne = one.String()
+			}
+		}
+		each(l)
 	}
 }
 
@@ -131,7 +153,8 @@ func (a *Recent) show(name string, w *window, now time.Time) Series {
 	}
 	for i := range w {
 		was := &w[i]
-		s.Requests[i], s.GatewayErrors[i], s.UpstreamErrors[i] = was.requests(), was.ends[failedHere], was.ends[failedThere]
+		s.Requests[i], s.GatewayErrors[i], s.UpstreamErrors[i] = was.requests(), was.ends[failedHere]+was.ends[notSent],
+			was.ends[failedThere]
 		if s.Requests[i] > 0 {
 			s.P50[i], s.P95[i], s.P99[i] = was.quantiles()
 		}
@@ -148,9 +171,9 @@ func (a *Recent) summary(slots []slot, now time.Time) Summary {
 		sum.merge(&slots[i])
 	}
 	s := Summary{
-		Requests: uint64(sum.requests()), GatewayErrors: uint64(sum.ends[failedHere]),
-		UpstreamErrors: uint64(sum.ends[failedThere]),
-		Incomplete:     uint64(sum.ends[incomplete]), Refused: uint64(sum.ends[refusedHere]) + uint64(sum.ends[refusedThere]),
+		Requests: uint64(sum.requests()), GatewayErrors: uint64(sum.ends[failedHere]) + uint64(sum.ends[notSent]),
+		NotSent: uint64(sum.ends[notSent]), UpstreamErrors: uint64(sum.ends[failedThere]),
+		Incomplete: uint64(sum.ends[incomplete]), Refused: uint64(sum.ends[refusedHere]) + uint64(sum.ends[refusedThere]),
 		Gone: uint64(sum.ends[gone]),
 	}
 	begun := time.Unix(0, (slotOf(now)-int64(len(slots))+1)*int64(SlotLength))

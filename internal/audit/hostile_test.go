@@ -48,7 +48,7 @@ func TestNoFormOfAPathOrBodyHidesWhichMessagesAreChanged(t *testing.T) {
 		}
 		r.Header.Set("Content-Encoding", coding)
 		a := new(announced)
-		if _, err := NewLayer(a, a).Send(t.Context(), callOf("PATCH", ebox.Change), r); err != nil ||
+		if _, err := NewLayer(a, a).Send(t.Context(), callOf("PATCH", "/ebox/messages", ebox.Change), r); err != nil ||
 			a.more != want || a.body != body {
 			t.Errorf("%s: the record says that it names all: %v; %v", coding, !a.more, err)
 		}

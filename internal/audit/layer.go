@@ -69,7 +69,7 @@ func (l *layer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.
 	}
 	rec := c.Record
 	var passing *tee
-	if namesMessages(r) {
+	if namesMessages(c, r) {
 		switch {
 		case isCoded(r.Header):
 			rec.MoreMessages = true // which ones, only the upstream can read
@@ -180,15 +180,14 @@ func writes(method string, action ebox.Action) bool {
 
 // namesMessages tells the calls whose JSON body names the messages that they are about,
 // in whatever form an upstream may take their path.
-func namesMessages(r *http.Request) bool {
+func namesMessages(c *call.Call, r *http.Request) bool {
 	if r.Body == nil || r.Body == http.NoBody || r.Method != http.MethodPatch && r.Method != http.MethodPost {
 		return false
 	}
-	segments := ebox.Segments(r.URL.EscapedPath())
-	if len(segments) == 0 {
+	if len(c.Segments) == 0 {
 		return false
 	}
-	switch segments[len(segments)-1] {
+	switch c.Segments[len(c.Segments)-1] {
 	case "messages":
 		return r.Method == http.MethodPatch
 	case "linkeboxmessage":

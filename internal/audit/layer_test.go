@@ -64,14 +64,14 @@ func send(t *testing.T, a *announced, method, path, body string, action ebox.Act
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = NewLayer(a, a).Send(t.Context(), callOf(method, action), r)
+	_, err = NewLayer(a, a).Send(t.Context(), callOf(method, path, action), r)
 	return err
 }
 
 // callOf is a call that is about to be sent.
-func callOf(method string, action ebox.Action) *call.Call {
+func callOf(method, path string, action ebox.Action) *call.Call {
 	c := call.New()
-	c.Route, c.Method, c.Action = "r", method, action
+	c.Route, c.Method, c.Action, c.Segments = "r", method, action, ebox.Segments(path)
 	return c
 }
 
@@ -143,8 +143,8 @@ func TestABodyThatBreaksOffIsNotSent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewLayer(a, a).Send(t.Context(), callOf("PATCH", ebox.Change), r); !errors.Is(err, io.ErrUnexpectedEOF) ||
-		a.sent || a.intents > 0 {
+	if _, err := NewLayer(a, a).Send(t.Context(), callOf("PATCH", "/ebox/messages", ebox.Change), r); !errors.Is(err,
+		io.ErrUnexpectedEOF) || a.sent || a.intents > 0 {
 		t.Errorf("%v, sent %v, intents %d", err, a.sent, a.intents)
 	}
 }
@@ -169,7 +169,7 @@ func FuzzMessageIDs(f *testing.F) {
 func TestABodyThatIsWaitedForIsReadInPassing(t *testing.T) {
 	const text = `{"items":[{"messageId":"M1"}]}`
 	a := &announced{}
-	c := callOf("PATCH", ebox.Change)
+	c := callOf("PATCH", "/ebox/messages", ebox.Change)
 	r, err := http.NewRequestWithContext(t.Context(), "PATCH", "http://upstream/ebox/messages", strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)

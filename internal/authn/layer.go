@@ -5,9 +5,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/problem"
 )
 
 // Session is the credential of one call: the source of its tokens, and the token that
@@ -49,6 +51,9 @@ type tokenLayer struct {
 	next     call.Sender
 	upstream string
 	now      func() time.Time
+	// helped says that a renewal was the cure when the upstream last answered 401: its 401s
+	// are about the token.
+	helped atomic.Bool
 }
 
 // NewTokenLayer returns the layer that gets a token for a call, whose credential must be a
@@ -57,12 +62,14 @@ type tokenLayer struct {
 //
 // A 401 of the upstream drops the token if it is still the one that was refused,
 // and the request goes once more with a new one, if its body can be sent again
-// and it opens no document. In every other case the caller gets the 401 as it came.
+// and it opens no document. If the upstream refuses that token as well before it may
+// force another renewal, the caller gets a 503 that says so: it has no token that it
+// could see to. In every other case the caller gets the 401 as it came.
 func NewTokenLayer(next call.Sender, upstream string, now func() time.Time) call.Sender {
 	if now == nil {
 		now = time.Now
 	}
-	return &tokenLayer{next, upstream, now}
+	return &tokenLayer{next: next, upstream: upstream, now: now}
 }
 
 // Send implements call.Sender. Besides the errors of the layers below
@@ -85,7 +92,14 @@ func (l *tokenLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*
 	}
 
 	// The order matters: everything that can fail comes before the 401 is given up.
-	again := session.source.Refused(token, l.upstream)
+	again, wait := session.source.Refused(token, l.upstream)
+	if wait > 0 && l.helped.Load() {
+		discard(answer)
+		return nil, problem.Unavailable("The upstream refuses the gateway's access token again, less than a minute after "+
+			"it was renewed for the same reason, "+
+			"and the gateway renews it at most once a minute. The upstream did nothing, and this says nothing about the "+
+			"enterprise. Try again after the time in Retry-After.", wait)
+	}
 	if !again || c.Opening {
 		return answer, nil
 	}
@@ -105,7 +119,11 @@ func (l *tokenLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*
 	second := new(http.Request)
 	*second = *r
 	second.Body = body
-	return l.next.Send(ctx, c, second)
+	answer, err = l.next.Send(ctx, c, second)
+	if err == nil {
+		l.helped.Store(answer.StatusCode != http.StatusUnauthorized)
+	}
+	return answer, err
 }
 
 // token gets a token and notes how long that took.

@@ -9,12 +9,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/problem"
 )
 
 // provider is an upstream that accepts some tokens, over a real socket.
@@ -203,6 +205,32 @@ func TestAnUpstreamThatRefusesEverythingCausesOneRenewal(t *testing.T) {
 	}
 	if as.count() != 2 || p.requests.Load() != 11 {
 		t.Errorf("%d token requests, %d to the upstream", as.count(), p.requests.Load())
+	}
+}
+
+func TestASecondRevocationWithinAMinuteIsNoRefusalOfTheCaller(t *testing.T) {
+	as := newAuthServer(t, mustLoad(t, newSource))
+	s := source(t, setup(t, as, nil))
+	refused := mustToken(t, s).Authorization()
+	p := newProvider(t, func(got string) bool { return got != refused })
+	layer := layers(t, false)
+	if status, body := send(t, layer, callOf(s), p.URL, nil); status != 200 {
+		t.Fatalf("after the first revocation %d %s", status, body)
+	}
+	refused = mustToken(t, s).Authorization()
+	r := httptest.NewRequest("GET", p.URL, nil)
+	answer, err := layer.Send(t.Context(), callOf(s), r)
+	var told problem.Reporter
+	if !errors.As(err, &told) {
+		t.Fatalf("answer %v, error %v", answer, err)
+	}
+	got := told.Problem()
+	if seconds, _ := strconv.Atoi(got.Header.Get("Retry-After")); got.Status != 503 || seconds < 1 || seconds > 60 ||
+		!strings.Contains(got.Detail, "refuses the gateway's access token again") {
+		t.Errorf("%d, Retry-After %s: %s", got.Status, got.Header.Get("Retry-After"), got.Detail)
+	}
+	if mustToken(t, s).Authorization() != refused {
+		t.Error("the token was renewed twice within a minute")
 	}
 }
 

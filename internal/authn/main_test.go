@@ -269,3 +269,9 @@ func certificateOf(t testing.TB, path string) *x509.Certificate {
 func textLog(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
+
+// again tells that an upstream refused a token, and whether another is worth a try.
+func again(s *Source, t Token, upstream string) bool {
+	again, _ := s.Refused(t, upstream)
+	return again
+}

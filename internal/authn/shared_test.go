@@ -52,7 +52,7 @@ func TestReplicasWithASharedCopyAskOnce(t *testing.T) {
 		}
 		// What one replica was refused, none gets from the copy, and one asks anew.
 		for _, s := range replicas {
-			if !s.Refused(first, "nsso") {
+			if !again(s, first, "nsso") {
 				t.Fatal("no renewal")
 			}
 			if mustToken(t, s).Hash() == first.Hash() {

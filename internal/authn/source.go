@@ -289,27 +289,31 @@ func (s *Source) renewIfDue(h *held, now time.Time) {
 // dropped and a renewal is forced, at most once a minute for one upstream;
 // otherwise somebody has renewed it already. While the Authorization Server is
 // known to fail, the token stays: other upstreams may accept it, and there is no
-// other.
-func (s *Source) Refused(t Token, upstream string) bool {
+// other. wait is how long it takes until the upstream may force another renewal, if
+// that is why there is none.
+func (s *Source) Refused(t Token, upstream string) (again bool, wait time.Duration) {
 	if t.h == nil {
-		return false
+		return false, 0
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current.Load() != t.h {
-		return true
+		return true, 0
 	}
 	now := s.client.tokens.now()
 	if s.failure != nil && now.Before(s.failure.until) {
-		return false
+		return false, 0
 	}
 	for name, at := range s.forced {
 		if now.Sub(at) >= forcedPause {
 			delete(s.forced, name)
 		}
 	}
-	if _, recently := s.forced[upstream]; recently || len(s.forced) >= maxForced {
-		return false
+	if at, recently := s.forced[upstream]; recently {
+		return false, forcedPause - now.Sub(at)
+	}
+	if len(s.forced) >= maxForced {
+		return false, 0
 	}
 	if s.forced == nil {
 		s.forced = make(map[string]time.Time)
@@ -320,7 +324,7 @@ func (s *Source) Refused(t Token, upstream string) bool {
 	s.current.Store(nil)
 	s.client.tokens.log.Warn("an upstream refused the token: it is dropped", "client", s.client.Name, "scopes", s.scopes,
 		"upstream", upstream, "token", t)
-	return true
+	return true, 0
 }
 
 // adopt takes over a token of the generation before.

@@ -277,38 +277,38 @@ func TestA401DropsTheTokenThatWasRefusedAndNoOther(t *testing.T) {
 		as := newAuthServer(t, mustLoad(t, newSource))
 		s := source(t, setup(t, as, nil))
 		first := mustToken(t, s)
-		if !s.Refused(first, "nsso") {
+		if !again(s, first, "nsso") {
 			t.Fatal("the first renewal is not allowed")
 		}
-		if !s.Refused(first, "nsso") {
+		if !again(s, first, "nsso") {
 			t.Fatal("a second request with the same token may not use the new one")
 		}
 		second := mustToken(t, s)
 		if second == first {
 			t.Fatal("the refused token is handed out again")
 		}
-		if !s.Refused(first, "regional") || mustToken(t, s) != second {
+		if !again(s, first, "regional") || mustToken(t, s) != second {
 			t.Fatal("a late 401 to the old token dropped the new one")
 		}
-		if s.Refused(second, "nsso") || mustToken(t, s) != second {
+		if again(s, second, "nsso") || mustToken(t, s) != second {
 			t.Fatal("one upstream forced two renewals within a minute")
 		}
-		if !s.Refused(second, "regional") {
+		if !again(s, second, "regional") {
 			t.Fatal("another upstream may not force one")
 		}
 		third := mustToken(t, s)
 		time.Sleep(forcedPause - time.Nanosecond)
-		if s.Refused(third, "nsso") {
+		if again(s, third, "nsso") {
 			t.Fatal("nsso may force another renewal before the minute is over")
 		}
 		time.Sleep(time.Nanosecond)
-		if !s.Refused(third, "nsso") {
+		if !again(s, third, "nsso") {
 			t.Fatal("nsso may not force another renewal after a minute")
 		}
 		if as.count() != 3 {
 			t.Fatalf("%d requests", as.count())
 		}
-		if s.Refused(Token{}, "nsso") {
+		if again(s, Token{}, "nsso") {
 			t.Fatal("no token is no token")
 		}
 	})
@@ -320,7 +320,7 @@ func TestARefusedTokenComesBackIfTheServerIsDown(t *testing.T) {
 		s := source(t, setup(t, as, nil))
 		first := mustToken(t, s)
 		as.set(func(as *authServer) { as.answer = down })
-		if !s.Refused(first, "nsso") {
+		if !again(s, first, "nsso") {
 			t.Fatal("nothing is known of the outage yet")
 		}
 		if _, err := s.Token(t.Context()); err == nil {
@@ -329,7 +329,7 @@ func TestARefusedTokenComesBackIfTheServerIsDown(t *testing.T) {
 		if mustToken(t, s) != first {
 			t.Fatal("other upstreams lost a token that they may accept")
 		}
-		if s.Refused(first, "regional") {
+		if again(s, first, "regional") {
 			t.Fatal("a token is dropped though no other can be had")
 		}
 		as.set(func(as *authServer) { as.answer = nil })

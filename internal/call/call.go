@@ -88,6 +88,8 @@ type Call struct {
 	// BareQuery keeps a "?" with nothing behind it.
 	Target, Query string
 	BareQuery     bool
+	// Segments are those of Target, as ebox.Segments reads them.
+	Segments []string
 	// Represented are the values of On-Behalf-Of-Enterprise-Number, nil for no such field.
 	Represented []string
 	// Links is where links of this upstream lead for this caller.

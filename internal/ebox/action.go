@@ -63,17 +63,17 @@ func (s Actions) Has(a Action) bool { return a == None || s&(1<<a) != 0 }
 //
 // A multipart publication that names an originalMessageId is a reply that the path
 // does not show; it counts as publishing, since its body is not read.
-func Classify(method, path string, reads Reads) Action {
+func Classify(method string, path Path, reads Reads) Action {
 	switch {
 	case method == "GET", method == "HEAD", method == "OPTIONS":
-		if opens(path) {
+		if opens(path.Segments) {
 			return Open
 		}
 		return List
 	case method == "POST":
 		return classifyPost(path, reads)
-	case reads.Name(method, path):
-		return reading(path)
+	case reads.Name(method, path.Escaped):
+		return reading(path.Segments)
 	default:
 		return Change
 	}
@@ -81,8 +81,8 @@ func Classify(method, path string, reads Reads) Action {
 
 // ClassifyMandates tells the same of a call to grant/citizen. What needs no
 // permission is compared exactly: here a lenient reading would be the one that opens.
-func ClassifyMandates(method, path string) Action {
-	if (path == "/health" || path == "/health/") && (method == "GET" || method == "HEAD") {
+func ClassifyMandates(method string, path Path) Action {
+	if (path.Escaped == "/health" || path.Escaped == "/health/") && (method == "GET" || method == "HEAD") {
 		return None
 	}
 	return Mandates
@@ -91,10 +91,10 @@ func ClassifyMandates(method, path string) Action {
 // ClassifyPlain tells what a call does to an upstream of which nothing more is
 // known than that it speaks HTTP and may follow the Belgif guide: safe methods read, and
 // so do the guide's reads by POST and those that the route names; all others change.
-func ClassifyPlain(method, path string, reads Reads) Action {
+func ClassifyPlain(method string, path Path, reads Reads) Action {
 	switch {
-	case method == "GET", method == "HEAD", method == "OPTIONS", reads.Name(method, path),
-		method == "POST" && PlainRead(path):
+	case method == "GET", method == "HEAD", method == "OPTIONS", reads.Name(method, path.Escaped),
+		method == "POST" && PlainRead(path.Escaped):
 		return List
 	default:
 		return Change
@@ -104,8 +104,8 @@ func ClassifyPlain(method, path string, reads Reads) Action {
 // classifyPost knows a publication whatever stands around it, and a read only if its path
 // is exactly one that is known to be: who may only list must not publish by a path that
 // some server takes for another.
-func classifyPost(path string, reads Reads) Action {
-	s := Segments(path)
+func classifyPost(path Path, reads Reads) Action {
+	s := path.Segments
 	if len(s) == 0 {
 		return Change
 	}
@@ -115,11 +115,11 @@ func classifyPost(path string, reads Reads) Action {
 			return Publish // the Document Sender's calls, its status query among them
 		}
 	}
-	if KnownRead(path) || reads.Name("POST", path) {
-		return reading(path)
+	if KnownRead(path.Escaped) || reads.Name("POST", path.Escaped) {
+		return reading(s)
 	}
 	switch last := s[len(s)-1]; {
-	case readsByPost(last) && opens(strings.Join(s[:len(s)-1], "/")):
+	case readsByPost(last) && opens(s[:len(s)-1]):
 		return Open // a document, asked for by POST
 	case last == "update", last == "delete":
 		return Change
@@ -140,26 +140,20 @@ func classifyPost(path string, reads Reads) Action {
 }
 
 // reading is what a read by another method than GET does: it may still open.
-func reading(path string) Action {
-	s := Segments(path)
+func reading(s []string) Action {
 	if n := len(s); n > 0 && readsByPost(s[n-1]) {
 		s = s[:n-1]
 	}
-	if opens(strings.Join(s, "/")) {
+	if opens(s) {
 		return Open
 	}
 	return List
 }
 
-// opens tells whether a GET of path marks a document read: …/content below a
+// opens tells whether a GET of a path marks a document read: …/content below a
 // message, …/body or version 3's …/structuredData, of which nobody has said that it does
 // not. The images of the reference data end in /content as well and mark nothing.
-func opens(path string) bool {
-	// Most paths are told at a glance, without taking them apart.
-	if !mayOpen(path) {
-		return false
-	}
-	s := Segments(path)
+func opens(s []string) bool {
 	if len(s) < 2 {
 		return false
 	}
@@ -181,54 +175,48 @@ func opens(path string) bool {
 
 // IsDocument tells whether the path is that of a document's bytes (…/content), of
 // an attachment or of an image: what comes back is nobody's to rewrite.
-func IsDocument(path string) bool {
-	if !mayOpen(path) {
-		return false
-	}
-	s := Segments(path)
-	return len(s) > 0 && s[len(s)-1] == "content"
+func IsDocument(path Path) bool { return path.last() == "content" }
+
+// Path is the escaped path of a call below an API's base URL, taken apart once.
+type Path struct {
+	// Escaped is the path as it is sent.
+	Escaped string
+	// Segments are those that the most lenient server would read; see Segments.
+	Segments []string
 }
 
-// mayOpen is false only if no reading of path ends in the name of a document: its
-// last letters, whatever their case, would have to be there, or an escape.
-func mayOpen(path string) bool {
-	if strings.IndexByte(path, ';') >= 0 || strings.IndexByte(path, '%') >= 0 {
-		return true
-	}
-	i := strings.LastIndexByte(strings.TrimRight(path, "/"), '/')
-	last := path[i+1:]
-	return hasFold(last, "content") || hasFold(last, "body") || hasFold(last, "structuredData")
-}
+// ParsePath takes a path apart.
+func ParsePath(escaped string) Path { return Path{escaped, Segments(escaped)} }
 
-func hasFold(s, prefix string) bool {
-	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+// last is the last segment, empty for none.
+func (p Path) last() string {
+	if n := len(p.Segments); n > 0 {
+		return p.Segments[n-1]
+	}
+	return ""
 }
 
 // Segments gives the segments of a path as the most lenient server would read
 // them: decoded, in lower case, up to an encoded "?" or "#", without empty ones,
 // matrix parameters, blanks around them and the suffix of the last.
 func Segments(path string) []string {
-	parts := strings.Split(path, "/")
-	kept := parts[:0]
-	for _, p := range parts {
-		if i := strings.IndexByte(p, ';'); i >= 0 {
-			p = p[:i]
+	kept := make([]string, 0, strings.Count(path, "/")+1)
+	for p := range strings.SplitSeq(path, "/") {
+		p, _, _ = strings.Cut(p, ";")
+		ended := false
+		if strings.IndexByte(p, '%') >= 0 {
+			if decoded, err := url.PathUnescape(p); err == nil {
+				p = decoded
+			}
+			p, _, _ = strings.Cut(p, ";")
+			if end := strings.IndexAny(p, "?#"); end >= 0 {
+				p, ended = p[:end], true
+			}
 		}
-		if decoded, err := url.PathUnescape(p); err == nil {
-			p = decoded
-		}
-		if i := strings.IndexByte(p, ';'); i >= 0 {
-			p = p[:i]
-		}
-		end := strings.IndexAny(p, "?#")
-		if end >= 0 {
-			p = p[:end]
-		}
-		p = strings.ToLower(strings.TrimSpace(p))
-		if p != "" {
+		if p = strings.ToLower(strings.TrimSpace(p)); p != "" {
 			kept = append(kept, p)
 		}
-		if end >= 0 {
+		if ended {
 			break
 		}
 	}

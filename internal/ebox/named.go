@@ -49,14 +49,6 @@ type Named struct {
 // its customers at once, and the evidence names them in one line.
 const mostNamed = 50_000
 
-// The members that hold the number of an enterprise. Version 2 and the Federation API
-// have eboxIdValue and eboxId around it, version 3 has enterpriseNumber.
-var numberNames = []string{
-	"eboxId", "eboxIds", "eboxIdValue", "eboxIdValueList", "eboxIdList", "enterpriseNumber", "enterpriseNumbers",
-	"enterpriseNumberList",
-	"representedEnterpriseNumber", "onBehalfOfEnterpriseNumber", "cbeNumber", "cbeNumberList",
-}
-
 // context is what the names around a value say of it.
 type context struct {
 	part Part
@@ -81,17 +73,16 @@ type context struct {
 //	any other                                Asked in a read, Changed in all others
 //
 // It is read on the principle that the upstream must not find a number where the gateway
-// finds none: names are compared as jsonscan.Spells does, and at any depth. A value that
+// finds none: names are compared by jsonscan.Letters, and at any depth. A value that
 // is written as a CBE number in any form counts. One that has digits enough to be read
 // as one, and is written as none and as no SSIN, is refused: it would have to be guessed
 // what an upstream takes it for. Any other value passes, for the upstream's own 400.
 //
 // The error is a *problem.Problem, 400: that value; a body that could be read in two
-// ways (see jsonscan.Check); a JSON Patch (RFC 6902) of such a member; more than 50,000
+// ways (see jsonscan.Read); a JSON Patch (RFC 6902) of such a member; more than 50,000
 // enterprises. A multipart publication is not JSON: hand its part messageToPublish over.
-func NamedIn(method, path, query string, body []byte, reads Reads) ([]Named, error) {
-	s := Segments(path)
-	n := naming{seen: make(map[Named]struct{}), citizens: len(s) > 0 && s[0] == "citizeneboxconsents"}
+func NamedIn(method string, path Path, query string, body []byte, reads Reads) ([]Named, error) {
+	n := naming{citizens: len(path.Segments) > 0 && path.Segments[0] == "citizeneboxconsents"}
 	switch Classify(method, path, reads) {
 	case List, Open:
 		n.base = context{part: Asked}
@@ -101,18 +92,22 @@ func NamedIn(method, path, query string, body []byte, reads Reads) ([]Named, err
 	default:
 		n.base = context{part: Changed}
 	}
-	if err := n.query(query); err != nil {
-		return nil, err
+	if query != "" {
+		if err := n.query(query); err != nil {
+			return nil, err
+		}
 	}
 	if len(body) == 0 {
 		return n.list, nil
 	}
+	n.around[0] = n.base
 	var fault *jsonscan.Fault
-	if errors.As(jsonscan.Check(body), &fault) {
-		return nil, unreadable(problem.Issue{Type: problem.IssueSchemaViolation, In: "body", Name: fault.At,
-			Detail: fault.Detail})
-	}
-	if err := n.value(jsonscan.Blanks(body), "", n.base); err != nil {
+	switch err := jsonscan.Read(body, &n); {
+	case errors.As(err, &fault):
+		return nil, unreadable(problem.Issue{
+			Type: problem.IssueSchemaViolation, In: "body", Name: fault.At, Detail: fault.Detail,
+		})
+	case err != nil:
 		return nil, err
 	}
 	return n.list, nil
@@ -123,91 +118,87 @@ func unreadable(issue problem.Issue) error {
 		"and send it again.", issue)
 }
 
-// naming collects what a call names.
+// naming collects what a call names. It is the visitor of its body.
 type naming struct {
 	base     context
 	filter   bool // senders are what is looked for
 	citizens bool // eleven digits are an SSIN
 	list     []Named
-	seen     map[Named]struct{}
+	seen     map[place]struct{}
+	// around is what the names say of the value at each depth.
+	around [jsonscan.Depths]context
 }
 
-// below gives the context of the values under a name.
-func (n *naming) below(c context, name string) context {
-	switch {
-	case jsonscan.Spells(name, "mandataryEnterpriseNumber"):
+// place is what is listed once.
+type place struct {
+	number enterprise.Number
+	part   Part
+}
+
+// below gives the context of the values under a name. Version 2 and the Federation API
+// have eboxIdValue and eboxId around it, version 3 has enterpriseNumber.
+func (n *naming) below(c context, name []byte) context {
+	var room jsonscan.Name
+	switch string(jsonscan.Letters(name, &room)) {
+	case "mandataryenterprisenumber":
 		return context{part: Mandatary, held: true}
-	case jsonscan.Spells(name, "recipient"), jsonscan.Spells(name, "recipients"):
+	case "recipient", "recipients":
 		if n.base.part == Recipient {
 			return context{part: Recipient}
 		}
-	case jsonscan.Spells(name, "sender"):
+	case "sender":
 		return context{part: Sender, free: n.filter}
-	case jsonscan.Spells(name, "senderOrganizationId"), jsonscan.Spells(name, "senderOrganizationIds"):
+	case "senderorganizationid", "senderorganizationids":
 		return context{part: Sender, held: true, free: n.filter}
-	}
-	for _, known := range numberNames {
-		if jsonscan.Spells(name, known) {
-			c.held = true
-			break
-		}
+	case "eboxid", "eboxids", "eboxidvalue", "eboxidvaluelist", "eboxidlist",
+		"enterprisenumber", "enterprisenumbers", "enterprisenumberlist",
+		"representedenterprisenumber", "onbehalfofenterprisenumber", "cbenumber", "cbenumberlist":
+		c.held = true
 	}
 	return c
 }
 
-func (n *naming) value(raw []byte, at string, c context) (err error) {
+// Member implements jsonscan.Visitor.
+func (n *naming) Member(depth int, key []byte) {
+	c := n.around[depth-1]
+	if key != nil {
+		c = n.below(c, key)
+	}
+	n.around[depth] = c
+}
+
+// Scalar implements jsonscan.Visitor.
+func (n *naming) Scalar(depth int, raw []byte, at func() string) error {
+	c := n.around[depth]
+	counts := c.held && !c.free
 	switch raw[0] {
-	case '{':
-		jsonscan.Members(raw, func(m jsonscan.Member) bool {
-			key := string(m.Key)
-			below := n.below(c, key)
-			if !says(m.Value, below) {
-				return true
-			}
-			err = n.value(m.Value, jsonscan.Pointer(at, key), below)
-			return err == nil
-		})
-	case '[':
-		i := 0
-		jsonscan.Elements(raw, func(e []byte) bool {
-			if says(e, c) {
-				err = n.value(e, at+"/"+strconv.Itoa(i), c)
-			}
-			i++
-			return err == nil
-		})
 	case '"':
+		mayPoint := raw[1] == '/' || raw[1] == '\\'
+		if !counts && !mayPoint {
+			return nil
+		}
 		text := jsonscan.Text(raw)
-		if strings.HasPrefix(text, "/") && n.points(text) {
-			return unreadable(problem.Issue{Type: problem.IssueInvalidInput, In: "body", Name: at,
+		if mayPoint && strings.HasPrefix(text, "/") && n.points(text) {
+			return unreadable(problem.Issue{Type: problem.IssueInvalidInput, In: "body", Name: at(),
 				Detail: "a JSON Patch of an enterprise is not understood here: send a merge patch (RFC 7396)"})
+		}
+		if !counts {
+			return nil
 		}
 		return n.note("body", at, text, c)
 	case 't', 'f', 'n':
-	default:
-		return n.note("body", at, string(raw), c)
+		return nil
 	}
-	return err
-}
-
-// says tells whether a value can name an enterprise or hold one that does: most are a
-// number or a text that nobody takes for one, and cost no pointer.
-func says(raw []byte, c context) bool {
-	switch raw[0] {
-	case '{', '[':
-		return true
-	case '"':
-		if len(raw) > 1 && (raw[1] == '/' || raw[1] == '\\') { // it may be a JSON pointer
-			return true
-		}
+	if !counts {
+		return nil
 	}
-	return c.held && !c.free
+	return n.note("body", at, string(raw), c)
 }
 
 // points tells whether a JSON pointer leads to, or below, a member with a number.
 func (n *naming) points(pointer string) bool {
 	for segment := range strings.SplitSeq(pointer, "/") {
-		if n.below(context{}, segment).held {
+		if n.below(context{}, []byte(segment)).held {
 			return true
 		}
 	}
@@ -261,10 +252,10 @@ func (n *naming) pairs(raw string) error {
 		// A dotted or bracketed name, as eboxId.eboxIdValue, means what one of its parts means.
 		c := n.base
 		for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return strings.ContainsRune(".[]/:", r) }) {
-			c = n.below(c, part)
+			c = n.below(c, []byte(part))
 		}
 		for one := range strings.SplitSeq(value, ",") {
-			if err := n.note("query", name, one, c); err != nil {
+			if err := n.note("query", func() string { return name }, one, c); err != nil {
 				return err
 			}
 		}
@@ -273,7 +264,7 @@ func (n *naming) pairs(raw string) error {
 }
 
 // note records a value, if it is a number.
-func (n *naming) note(in, at, text string, c context) error {
+func (n *naming) note(in string, at func() string, text string, c context) error {
 	if !c.held || c.free {
 		return nil
 	}
@@ -285,20 +276,26 @@ func (n *naming) note(in, at, text string, c context) error {
 		if len(text) > 32 {
 			text = "" // whatever it is, it is no number to repeat
 		}
-		return unreadable(problem.Issue{Type: problem.IssueInvalidInput, In: in, Name: at,
-			Value:  strings.ToValidUTF8(text, ""),
-			Detail: "write an enterprise number as ten digits with valid check digits"})
+		return unreadable(problem.Issue{
+			Type: problem.IssueInvalidInput, In: in, Name: at(), Value: strings.ToValidUTF8(text, ""),
+			Detail: "write an enterprise number as ten digits with valid check digits",
+		})
 	}
-	key := Named{Number: number, Part: c.part}
-	if _, there := n.seen[key]; there {
+	once := place{number, c.part}
+	if _, there := n.seen[once]; there {
 		return nil
 	}
 	if len(n.list) == mostNamed {
-		return unreadable(problem.Issue{Type: problem.IssueInvalidInput, In: in, Name: at,
-			Detail: "the request names more than " + strconv.Itoa(mostNamed) + " enterprises: send several"})
+		return unreadable(problem.Issue{
+			Type: problem.IssueInvalidInput, In: in, Name: at(),
+			Detail: "the request names more than " + strconv.Itoa(mostNamed) + " enterprises: send several",
+		})
 	}
-	n.seen[key] = struct{}{}
-	n.list = append(n.list, Named{number, c.part, in, at})
+	if n.seen == nil {
+		n.seen = make(map[place]struct{})
+	}
+	n.seen[once] = struct{}{}
+	n.list = append(n.list, Named{number, c.part, in, at()})
 	return nil
 }
 
@@ -322,10 +319,10 @@ func couldBeNumber(text string) bool {
 // found is false for a path that does not begin like the template, by however lenient a
 // reading. The error is a *problem.Problem, 400: the path is one that only some servers
 // take for such a path, or the number is none.
-func EnterpriseIn(template, path string) (n enterprise.Number, found bool, err error) {
+func EnterpriseIn(template string, path Path) (n enterprise.Number, found bool, err error) {
 	exact, lenient := "", ""
-	pattern, got := strings.Split(template, "/")[1:], Segments(path)
-	rest := strings.TrimPrefix(path, "/")
+	pattern, got := strings.Split(template, "/")[1:], path.Segments
+	rest := strings.TrimPrefix(path.Escaped, "/")
 	written := true // every segment so far stands there as the template has it
 	for i, want := range pattern {
 		if i >= len(got) {

@@ -78,7 +78,7 @@ func TestEnterprisesThatACallNames(t *testing.T) {
 		{"no body", "GET", "/ebox", "", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := NamedIn(c.method, c.path, c.query, []byte(c.body), nil)
+			got, err := NamedIn(c.method, ParsePath(c.path), c.query, []byte(c.body), nil)
 			if err != nil || say(got) != c.want {
 				t.Errorf("%v %s\nwant %s", err, say(got), c.want)
 			}
@@ -109,7 +109,7 @@ func TestWhatCouldNameAnotherEnterpriseIsRefused(t *testing.T) {
 		{"a query that cannot be decoded", "eboxId=%zz", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := NamedIn("PATCH", "/eboxPreferences", c.query, []byte(c.body), nil)
+			got, err := NamedIn("PATCH", ParsePath("/eboxPreferences"), c.query, []byte(c.body), nil)
 			var p *problem.Problem
 			if !errors.As(err, &p) || p.Status != 400 || len(p.Issues) != 1 || c.at != "" && p.Issues[0].Name != c.at {
 				t.Fatalf("%s %v %+v", say(got), err, p)
@@ -127,11 +127,11 @@ func TestACallNamesNoMoreEnterprisesThanCanBeLookedAt(t *testing.T) {
 		}
 		return append(b, "]}"...)
 	}
-	list, err := NamedIn("POST", "/eboxPreferences/search", "", body(mostNamed), nil)
+	list, err := NamedIn("POST", ParsePath("/eboxPreferences/search"), "", body(mostNamed), nil)
 	if err != nil || len(list) != mostNamed {
 		t.Fatalf("%d, %v", len(list), err)
 	}
-	if _, err := NamedIn("POST", "/eboxPreferences/search", "", body(mostNamed+1), nil); err == nil {
+	if _, err := NamedIn("POST", ParsePath("/eboxPreferences/search"), "", body(mostNamed+1), nil); err == nil {
 		t.Error("one more was taken")
 	}
 }
@@ -167,16 +167,16 @@ func TestTheEnterpriseInAPath(t *testing.T) {
 		{"/ebox/0206731645.json", true, true},
 		{"/ebox/0206731645%3Fx", true, true},
 	} {
-		n, found, err := EnterpriseIn(template, c.path)
+		n, found, err := EnterpriseIn(template, ParsePath(c.path))
 		if found != c.found || (err != nil) != c.bad || found && !c.bad && n.String() != "0206731645" {
 			t.Errorf("%s: %s, %t, %v", c.path, n, found, err)
 		}
 	}
-	if n, found, err := EnterpriseIn("/v1/{n}/things", "/v1/0206731645/things/5"); n.String() != "0206731645" ||
+	if n, found, err := EnterpriseIn("/v1/{n}/things", ParsePath("/v1/0206731645/things/5")); n.String() != "0206731645" ||
 		!found || err != nil {
 		t.Errorf("%s %t %v", n, found, err)
 	}
-	if _, found, err := EnterpriseIn("/v1/{n}/things", "/v1/0206731645/others"); found || err != nil {
+	if _, found, err := EnterpriseIn("/v1/{n}/things", ParsePath("/v1/0206731645/others")); found || err != nil {
 		t.Errorf("another path: %t %v", found, err)
 	}
 }
@@ -193,7 +193,7 @@ func FuzzNamedIn(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		got, err := NamedIn("PATCH", "/eboxPreferences", "", body, nil)
+		got, err := NamedIn("PATCH", ParsePath("/eboxPreferences"), "", body, nil)
 		if err != nil {
 			if !errors.As(err, new(*problem.Problem)) {
 				t.Fatalf("%q: %v", body, err)

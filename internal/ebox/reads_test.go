@@ -61,14 +61,14 @@ func TestReadsByPost(t *testing.T) {
 		{"/ebox/messages/17/attachments/3/content/query", Open, Change},
 		{"/ebox/messages/17/structuredData/search", Open, Change},
 	} {
-		if got := Classify("POST", c.path, nil); got != c.ebox {
+		if got := Classify("POST", ParsePath(c.path), nil); got != c.ebox {
 			t.Errorf("POST %s: %q, want %q", c.path, got, c.ebox)
 		}
-		if got := ClassifyPlain("POST", c.path, nil); got != c.plain {
+		if got := ClassifyPlain("POST", ParsePath(c.path), nil); got != c.plain {
 			t.Errorf("POST %s on a plain route: %q, want %q", c.path, got, c.plain)
 		}
 		for _, method := range []string{"PUT", "PATCH", "DELETE"} {
-			if Classify(method, c.path, nil) != Change || ClassifyPlain(method, c.path, nil) != Change {
+			if Classify(method, ParsePath(c.path), nil) != Change || ClassifyPlain(method, ParsePath(c.path), nil) != Change {
 				t.Errorf("%s %s is no change", method, c.path)
 			}
 		}
@@ -104,15 +104,15 @@ func TestARouteNamesReadsOfItsOwn(t *testing.T) {
 		{"POST", "/ebox/messages/17/attachments/3/content", Open, List},
 		{"POST", "/ebox/messages/17/replies", Reply, Change},
 	} {
-		if got := Classify(c.method, c.path, reads); got != c.ebox {
+		if got := Classify(c.method, ParsePath(c.path), reads); got != c.ebox {
 			t.Errorf("%s %s: %q, want %q", c.method, c.path, got, c.ebox)
 		}
-		if got := ClassifyPlain(c.method, c.path, reads); got != c.plain {
+		if got := ClassifyPlain(c.method, ParsePath(c.path), reads); got != c.plain {
 			t.Errorf("%s %s on a plain route: %q, want %q", c.method, c.path, got, c.plain)
 		}
 	}
 	// What publishes is no read, whatever a route says.
-	if got := Classify("POST", "/publishMessage", Reads{{Paths: []string{"/**"}}}); got != Publish {
+	if got := Classify("POST", ParsePath("/publishMessage"), Reads{{Paths: []string{"/**"}}}); got != Publish {
 		t.Errorf("publishing: %q", got)
 	}
 }

@@ -49,7 +49,10 @@ func (g *Gateway) attention(h admin.Health) []Attention {
 	}
 	now := g.current.Load()
 	answering := make(map[string]bool)
-	refusedBy := g.activity.RefusedBy()
+	refusedBy := make(map[string]int)
+	for _, standing := range g.activity.Standings() {
+		refusedBy[standing.Provider] += standing.InARow
+	}
 	g.activity.Minutes(func(l activity.Lately) {
 		part := "route " + cmp.Or(l.Route, "none")
 		if l.Provider != "" {

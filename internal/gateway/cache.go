@@ -115,11 +115,10 @@ func sharing(s config.Sharing) call.Sharing {
 	return call.SharedNever
 }
 
-func (k *kept) policyOf(path string) *call.Policy {
+func (k *kept) policyOf(segments []string) *call.Policy {
 	if len(k.rules) == 0 {
 		return k.policy
 	}
-	segments := ebox.Segments(path)
 	for i := range k.rules {
 		for _, p := range k.rules[i].paths {
 			if matchPath(p, segments) {
@@ -132,7 +131,7 @@ func (k *kept) policyOf(path string) *call.Policy {
 
 // of is how the answer to a call is kept whose token comes from source, nil for none. A
 // nil kept keeps nothing.
-func (k *kept) of(source *authn.Source, path string) call.Keep {
+func (k *kept) of(source *authn.Source, segments []string) call.Keep {
 	if k == nil {
 		return call.Keep{}
 	}
@@ -142,7 +141,7 @@ func (k *kept) of(source *authn.Source, path string) call.Keep {
 	}
 	keep := call.Keep{Partition: partition, Told: true, Reads: k.policy != nil, Shares: k.shares}
 	if keep.Reads {
-		keep.Policy = k.policyOf(path)
+		keep.Policy = k.policyOf(segments)
 	}
 	return keep
 }

@@ -15,6 +15,7 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/server"
 )
@@ -145,8 +146,8 @@ func (f *federated) mandateTarget(p *directory.Provider, up *upstream) *mandateT
 		mandate: MandateConsumer, provider: p.ID, route: f.route.Name, upstream: up,
 		locate: func(enterprise.Number) (*url.URL, error) { return up.locate(path, query) },
 		source: func(client string) (*authn.Source, error) {
-			return f.rules.source(server.TargetRequest{Provider: p.ID, Client: client, Method: "GET", Path: path, Another: true},
-				p.APIVersion)
+			return f.rules.source(server.TargetRequest{Provider: p.ID, Client: client, Method: "GET", Path: ebox.ParsePath(path),
+				Another: true}, p.APIVersion)
 		},
 	}
 }
@@ -178,7 +179,8 @@ func (c *EnterpriseCheck) addDmfa(ask bool) error {
 			return f.upstream.locate(path, "pageSize=1&representedEnterpriseNumber="+n.String())
 		},
 		source: func(client string) (*authn.Source, error) {
-			return f.rules.source(server.TargetRequest{Client: client, Method: "GET", Path: path, Another: true}, "")
+			return f.rules.source(server.TargetRequest{Client: client, Method: "GET", Path: ebox.ParsePath(path),
+				Another: true}, "")
 		},
 	})
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/resilience"
@@ -39,20 +40,22 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 		ConfigHash: now.cfg.Hash(), Environment: string(now.cfg.Environment), ConfigSince: now.since,
 		ConfigRejected: g.rejected.Load() != nil,
 		Listed:         len(now.cfg.Tenancy.Enterprises), Suspended: now.suspendedCount(),
-		Upstreams: upstreamSnapshots(g.pool.status()),
+		Upstreams: upstreamSnapshots(g.pool.status(), g.o.Now()),
 	}
 	if certificates := g.listenerCertificates.Load(); certificates != nil {
 		s.ListenerExpiry = *certificates
 	}
-	s.RefusedEnterprises = make(map[string]int)
+	s.RefusedEnterprises, s.RefusedInARow = make(map[string]int), make(map[string]int)
 	for _, p := range now.directory.List() {
-		s.RefusedEnterprises[p.ID] = 0
+		s.RefusedEnterprises[p.ID], s.RefusedInARow[p.ID] = 0, 0
 	}
-	for provider, n := range g.activity.RefusedBy() {
+	for _, standing := range g.activity.Standings() {
+		provider := standing.Provider
 		if _, listed := s.RefusedEnterprises[provider]; !listed {
 			provider = "none" // no provider, or one that the directory has no more
 		}
-		s.RefusedEnterprises[provider] += n
+		s.RefusedEnterprises[provider] += standing.Refused
+		s.RefusedInARow[provider] = max(s.RefusedInARow[provider], standing.InARow)
 	}
 	if counts := g.evidenceCounts.Load(); counts != nil {
 		evidence := (*counts)()
@@ -95,7 +98,7 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 // upstreamSnapshots gives each name once. Two stacks have the same while requests of
 // a configuration that was replaced are under way; then counts are added up, and the
 // worse circuit is shown.
-func upstreamSnapshots(list []UpstreamStatus) []telemetry.UpstreamSnapshot {
+func upstreamSnapshots(list []UpstreamStatus, now time.Time) []telemetry.UpstreamSnapshot {
 	all := make([]telemetry.UpstreamSnapshot, 0, len(list))
 	for _, u := range list { // sorted by name
 		if n := len(all); n == 0 || all[n-1].Name != u.Name {
@@ -108,6 +111,10 @@ func upstreamSnapshots(list []UpstreamStatus) []telemetry.UpstreamSnapshot {
 		sum.Opened += u.Opened
 		sum.InFlight += u.InFlight
 		sum.Queued += u.Queued
+		if !u.WaitingSince.IsZero() {
+			sum.OldestWait = max(sum.OldestWait, now.Sub(u.WaitingSince))
+			sum.Unanswered = max(sum.Unanswered, now.Sub(u.UnansweredSince))
+		}
 		sum.Retries += u.Retries
 		sum.RetriesDenied += u.RetriesDenied
 		sum.RefusedOpen += u.RefusedOpen
@@ -122,6 +129,9 @@ func clientSnapshot(c *authn.ClientStatus) telemetry.ClientSnapshot {
 	s := telemetry.ClientSnapshot{Name: c.Name, Pending: c.Pending != nil, KeyFailing: c.KeyError != nil}
 	if c.Key != nil {
 		s.CertificateExpiry = c.Key.NotAfter
+	}
+	if c.Clock != nil {
+		s.ClockKnown, s.ClockAhead = true, time.Duration(c.Clock.AheadSeconds*float64(time.Second))
 	}
 	if c.Pending != nil {
 		s.PendingExpiry = c.Pending.NotAfter

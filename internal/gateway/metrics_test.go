@@ -54,8 +54,8 @@ func TestMetricsTellHowItStands(t *testing.T) {
 		`ebox_gateway_requests_total{author="gateway",code="4xx",method="GET",route="none"}`:               1,
 		`ebox_gateway_requests_total{author="gateway",code="4xx",method="GET",route="ebox-providers"}`:     1,
 		`ebox_gateway_requests_total{author="gateway",code="2xx",method="OPTIONS",route="ebox-providers"}`: 1,
-		`ebox_gateway_provider_requests_total{code="2xx",provider="nsso"}`:                                 2,
-		`ebox_gateway_provider_requests_total{code="4xx",provider="none"}`:                                 1,
+		`ebox_gateway_provider_requests_total{author="upstream",code="2xx",provider="nsso"}`:               2,
+		`ebox_gateway_provider_requests_total{author="gateway",code="4xx",provider="none"}`:                1,
 		`ebox_gateway_problems_total{type="resourceNotFound"}`:                                             2,
 		`ebox_gateway_upstream_circuit_state{state="closed",upstream="provider nsso"}`:                     1,
 		`ebox_gateway_upstream_circuit_state{state="open",upstream="provider nsso"}`:                       0,
@@ -91,7 +91,8 @@ func TestThePartsOfAnInboxAreCountedAndTracedApart(t *testing.T) {
 		if n := h.metric(`ebox_gateway_part_requests_total{code="2xx",provider="` + provider + `"}`); n != 1 {
 			t.Errorf("%v parts of %s", n, provider)
 		}
-		if n := h.metric(`ebox_gateway_provider_requests_total{code="2xx",provider="` + provider + `"}`); n > 0 {
+		if n := h.metric(`ebox_gateway_provider_requests_total{author="upstream",code="2xx",provider="` +
+			provider + `"}`); n > 0 {
 			t.Errorf("the part of %s is counted as a request", provider)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/replicas"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/wire"
@@ -61,6 +62,7 @@ type stacked struct {
 	stack      call.Sender
 	transport  *egress.Transport
 	protection *resilience.Upstream
+	waiting    proxy.Waiting
 	// users are the generations that have it.
 	users map[*generation]bool
 }
@@ -111,13 +113,14 @@ func (p *pool) status() []UpstreamStatus {
 	defer p.mu.Unlock()
 	list := make([]UpstreamStatus, 0, len(p.stacks))
 	for key, s := range p.stacks {
-		now := s.protection.State()
+		now, waiting := s.protection.State(), s.waiting.State()
 		list = append(list, UpstreamStatus{
 			Name: key.options.name, Base: key.options.base, Circuit: string(now.Circuit), OpenUntil: now.Until,
 			UntriedSince: now.UntriedSince, SuspectedUntil: now.SuspectedUntil, Opened: now.Opened,
 			InFlight: now.InFlight, Queued: now.Queued, Retries: now.Retries, RetriesDenied: now.RetriesDenied,
 			RefusedOpen: now.RefusedOpen, RefusedFull: now.RefusedFull, RefusedRate: now.RefusedRate,
-			Connections: s.transport.Counts(),
+			Connections: s.transport.Counts(), Waiting: waiting.Calls, WaitingSince: waiting.Oldest,
+			UnansweredSince: waiting.Unanswered,
 		})
 	}
 	slices.SortFunc(list, func(a, b UpstreamStatus) int {

@@ -24,11 +24,11 @@ func (g *generation) addRoute(route config.Route) error {
 	for i, rule := range route.Reads {
 		reads[i] = ebox.Read{Methods: rule.Methods, Paths: rule.Paths}
 	}
-	r.Classify = func(method, path string) ebox.Action { return ebox.Classify(method, path, reads) }
+	r.Classify = func(method string, path ebox.Path) ebox.Action { return ebox.Classify(method, path, reads) }
 	switch route.Kind {
 	case config.KindEBox, config.KindRegistry:
 		r.Tenancy.Group = "ebox"
-		r.Named = func(method, path, query string, body []byte) ([]ebox.Named, error) {
+		r.Named = func(method string, path ebox.Path, query string, body []byte) ([]ebox.Named, error) {
 			return ebox.NamedIn(method, path, query, body, reads)
 		}
 		if route.Kind == config.KindRegistry {
@@ -38,7 +38,7 @@ func (g *generation) addRoute(route config.Route) error {
 		r.Tenancy.Mandates = true
 		r.Classify = ebox.ClassifyMandates
 	case config.KindPlain:
-		r.Classify = func(method, path string) ebox.Action { return ebox.ClassifyPlain(method, path, reads) }
+		r.Classify = func(method string, path ebox.Path) ebox.Action { return ebox.ClassifyPlain(method, path, reads) }
 	}
 	if route.Registry {
 		f, err := g.newFederated(route)

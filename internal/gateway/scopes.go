@@ -98,9 +98,8 @@ func (s *scopeRules) choose(call server.TargetRequest, version string) int {
 	}
 	// The path is read as leniently as the most lenient upstream would, lest a
 	// variant of it be sent with the scopes of another call.
-	segments := ebox.Segments(call.Path)
 	return slices.IndexFunc(s.rules, func(r scopeRule) bool {
-		return (r.whom == "" || r.whom == whom) && r.matches(method, segments, version)
+		return (r.whom == "" || r.whom == whom) && r.matches(method, call.Path.Segments, version)
 	})
 }
 

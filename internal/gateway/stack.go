@@ -118,7 +118,7 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 		rt = authn.NewCredentials(s.transport, o.allowHTTP)
 	}
 	rt = telemetry.NewTries(rt, g.pool.tracer.Load)
-	rt = proxy.NewCounter(rt, egress.Classify, g.now)
+	rt = proxy.NewCounter(rt, egress.Classify, g.now, &s.waiting)
 	rt = s.protection.Breaker(rt)
 	rt = s.protection.Bulkhead(rt)
 	rt = s.protection.Rate(rt)

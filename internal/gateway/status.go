@@ -79,11 +79,17 @@ type UpstreamStatus struct {
 	Opened         uint64    `json:"opened"`
 	InFlight       int       `json:"inFlight"`
 	Queued         int       `json:"queued"`
-	Retries        uint64    `json:"retries"`
-	RetriesDenied  uint64    `json:"retriesDenied"`
-	RefusedOpen    uint64    `json:"refusedOpen"`
-	RefusedFull    uint64    `json:"refusedFull"`
-	RefusedRate    uint64    `json:"refusedRate"`
+	// Waiting are the calls that wait for the upstream's header, large uploads aside, and
+	// WaitingSince since when the oldest of them does. UnansweredSince is since when there
+	// were calls and no answer, with those that timed out or gave up.
+	Waiting         int       `json:"waiting"`
+	WaitingSince    time.Time `json:"waitingSince,omitzero"`
+	UnansweredSince time.Time `json:"unansweredSince,omitzero"`
+	Retries         uint64    `json:"retries"`
+	RetriesDenied   uint64    `json:"retriesDenied"`
+	RefusedOpen     uint64    `json:"refusedOpen"`
+	RefusedFull     uint64    `json:"refusedFull"`
+	RefusedRate     uint64    `json:"refusedRate"`
 	// Connections are shown by metrics alone.
 	Connections wire.Counts `json:"-"`
 }

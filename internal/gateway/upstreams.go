@@ -189,7 +189,7 @@ func (u *upstream) target(rules *scopeRules, r server.TargetRequest, version str
 	if err != nil {
 		return server.Target{}, err
 	}
-	t := server.Target{Upstream: u.to, Keep: u.kept.of(source, r.Path)}
+	t := server.Target{Upstream: u.to, Keep: u.kept.of(source, r.Path.Segments)}
 	if source != nil {
 		t.Credential = source.Session()
 	}

@@ -6,78 +6,8 @@ package jsonscan
 import (
 	"bytes"
 	"encoding/json"
-	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 )
-
-// deepestBody is how many objects and arrays Check lets stand in one another.
-const deepestBody = 64
-
-// Fault is why a text could be read in two ways.
-type Fault struct {
-	// At is the place, as a JSON pointer (RFC 6901) with long keys cut.
-	At string
-	// Detail goes on from the name of the place.
-	Detail string
-}
-
-// Error implements error.
-func (f *Fault) Error() string { return f.At + ": " + f.Detail }
-
-// Check refuses what two readers could read in two ways: invalid UTF-8 or JSON, a
-// byte order mark, a key that is repeated within its object, in whatever case, and what
-// is nested deeper than 64. The error is a *Fault.
-func Check(body []byte) error {
-	switch {
-	case bytes.HasPrefix(body, []byte("\ufeff")):
-		return &Fault{"", "it begins with a byte order mark: send the JSON without one"}
-	case !utf8.Valid(body):
-		return &Fault{"", "it is not valid UTF-8"}
-	case !json.Valid(body):
-		return &Fault{"", "it is not valid JSON"}
-	}
-	if fault := checkKeys(Blanks(body), 0); fault != nil {
-		return fault
-	}
-	return nil
-}
-
-// checkKeys gives the fault with its place below value, to which each level adds its own:
-// a body without one costs no pointer.
-func checkKeys(value []byte, depth int) (fault *Fault) {
-	if depth > deepestBody {
-		return &Fault{"", "it is nested deeper than " + strconv.Itoa(deepestBody)}
-	}
-	switch value[0] {
-	case '{':
-		seen := make(map[string]struct{})
-		Members(value, func(m Member) bool {
-			key := strings.ToLower(string(m.Key))
-			if _, twice := seen[key]; twice {
-				fault = &Fault{"", "the key is repeated within its object"}
-			} else {
-				seen[key] = struct{}{}
-				fault = checkKeys(m.Value, depth+1)
-			}
-			if fault != nil {
-				fault.At = Pointer("", string(m.Key)) + fault.At
-			}
-			return fault == nil
-		})
-	case '[':
-		i := 0
-		Elements(value, func(e []byte) bool {
-			if fault = checkKeys(e, depth+1); fault != nil {
-				fault.At = "/" + strconv.Itoa(i) + fault.At
-			}
-			i++
-			return fault == nil
-		})
-	}
-	return fault
-}
 
 // Pointer appends a key to a JSON pointer. Of a long key it takes the beginning.
 func Pointer(at, key string) string {
@@ -93,31 +23,6 @@ func Pointer(at, key string) string {
 
 // escapes are those of a JSON pointer (RFC 6901, section 3).
 var escapes = strings.NewReplacer("~", "~0", "/", "~1")
-
-// Spells tells whether the letters of s are those of name, in any case that some
-// server folds: besides ASCII's that is every letter whose upper or lower case is
-// one of ASCII, such as the long s and the dotless i. What stands between the letters
-// is passed over, except for the signs that part segments: a dot, a colon, a slash,
-// brackets.
-func Spells(s, name string) bool {
-	at := 0
-	for _, r := range s {
-		switch {
-		case r == '.' || r == '[' || r == ']' || r == '/' || r == ':':
-			return false
-		case !unicode.IsLetter(r) && !unicode.IsDigit(r):
-			continue
-		case at == len(name):
-			return false
-		}
-		want := rune(name[at] | 0x20)
-		if unicode.ToLower(r) != want && unicode.ToLower(unicode.ToUpper(r)) != want {
-			return false
-		}
-		at++
-	}
-	return at == len(name)
-}
 
 // Blanks returns b without the white space in front.
 func Blanks(b []byte) []byte {

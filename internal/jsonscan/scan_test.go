@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -109,6 +110,83 @@ func TestSpellsAsSomeServersFold(t *testing.T) {
 	} {
 		if got := Spells(s, "eboxId"); got != want {
 			t.Errorf("%q: %t", s, got)
+		}
+	}
+}
+
+// FuzzRead compares what is read with what encoding/json takes for valid, and with the
+// values that it finds.
+func FuzzRead(f *testing.F) {
+	for _, s := range []string{
+		`{}`, `[]`, ` {"a":1, "b" : [true,false,null,{"c":"\u00e9\n\"\\"}]} `, `-0.5e+10`, `01`, `1.`, `1e`, `-`, `"`, `"\x"`,
+		`"\u12"`, "\"\x01\"",
+		`{"a"}`, `{"a":}`, `{"a":1,}`, `[1,]`, `[1 2]`, `{,}`, `[`, `{`, `tru`, `nulll`, `1 2`, ``, ` `,
+		`{"A":1,"a":2}`, `{"":0}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var seen scalars
+		err := Read(raw, &seen)
+		var fault *Fault
+		valid := json.Valid(raw) && utf8.Valid(raw)
+		switch {
+		case err == nil && !valid:
+			t.Fatalf("%q is read", raw)
+		case err == nil:
+			var want any
+			if err := json.Unmarshal(raw, &want); err != nil {
+				t.Fatal(err)
+			}
+			if n := count(want); n != len(seen) {
+				t.Fatalf("%d values of %d in %q: %q", len(seen), n, raw, seen)
+			}
+		case !errors.As(err, &fault):
+			t.Fatal(err)
+		case valid && fault.Detail != "the key is repeated within its object" && !strings.Contains(fault.Detail, "nested"):
+			t.Fatalf("%q is refused: %v", raw, err)
+		}
+	})
+}
+
+// scalars are the values that are neither objects nor arrays.
+type scalars []string
+
+func (s *scalars) Member(int, []byte) {}
+
+func (s *scalars) Scalar(_ int, raw []byte, _ func() string) error {
+	*s = append(*s, string(raw))
+	return nil
+}
+
+func count(value any) (n int) {
+	switch v := value.(type) {
+	case map[string]any:
+		for _, below := range v {
+			n += count(below)
+		}
+	case []any:
+		for _, below := range v {
+			n += count(below)
+		}
+	default:
+		return 1
+	}
+	return n
+}
+
+func TestRepeatedKeysAreFoundAmongMany(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(`{"first":0`)
+	for i := range 1000 {
+		b.WriteString(`,"k` + strconv.Itoa(i) + `":{"k":0}`)
+	}
+	if err := Check([]byte(b.String() + "}")); err != nil {
+		t.Error(err)
+	}
+	for _, again := range []string{"FIRST", "k7", "K999", "k50", "F\u0131rst"} {
+		if err := Check([]byte(b.String() + `,"` + again + `":0}`)); err == nil {
+			t.Errorf("%s is not found", again)
 		}
 	}
 }

@@ -227,6 +227,9 @@ func FuzzRewriter(f *testing.F) {
 		if !json.Valid([]byte(text)) {
 			return
 		}
+		if want != text && !MayBeIn([]byte(text)) {
+			t.Fatalf("%q became %q, and no link is seen in it", text, got)
+		}
 		var before, after any
 		if err := json.Unmarshal([]byte(text), &before); err != nil {
 			return

@@ -197,6 +197,24 @@ func (w *Rewriter) bracket(c byte) {
 	}
 }
 
+// MayBeIn tells whether a whole JSON text can hold a link that a Rewriter would change. A
+// link is a string that begins with a slash, or holds "://", unless it is written with
+// escapes. Most answers hold neither, and need not be gone through string by string.
+func MayBeIn(text []byte) bool {
+	if bytes.IndexByte(text, '\\') >= 0 {
+		return true
+	}
+	for i := 0; ; i++ {
+		slash := bytes.IndexByte(text[i:], '/')
+		if slash < 0 {
+			return false
+		}
+		if i += slash; i > 0 && (text[i-1] == '"' || text[i-1] == ':') {
+			return true
+		}
+	}
+}
+
 func isBlank(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
 
 // mayBeLink tells whether a string begins as links do.

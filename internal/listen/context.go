@@ -2,7 +2,6 @@ package listen
 
 import (
 	"context"
-	"slices"
 	"sync"
 )
 
@@ -17,7 +16,28 @@ type requestContext struct {
 	mu    sync.Mutex
 	err   error
 	done  chan struct{} // made when somebody asks for it
-	after []*func()     // to be run when it is done
+	after *afterFunc    // what is to be run when it is done, the newest first
+	first afterFunc     // room for the first one, which is all that most requests have
+}
+
+// afterFunc is a function to be run, and the next one in the list.
+type afterFunc struct {
+	c    *requestContext
+	f    func()
+	next *afterFunc
+}
+
+// stop takes the function out of the list, and tells whether it was there.
+func (a *afterFunc) stop() bool {
+	a.c.mu.Lock()
+	defer a.c.mu.Unlock()
+	for at := &a.c.after; *at != nil; at = &(*at).next {
+		if *at == a {
+			*at = a.next
+			return true
+		}
+	}
+	return false
 }
 
 // closed is the channel of contexts that were done before anybody asked.
@@ -57,18 +77,13 @@ func (c *requestContext) AfterFunc(f func()) (stop func() bool) {
 		go f()
 		return func() bool { return false }
 	}
-	entry := &f
-	c.after = append(c.after, entry)
-	return func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		i := slices.Index(c.after, entry)
-		if i < 0 {
-			return false
-		}
-		c.after = slices.Delete(c.after, i, i+1)
-		return true
+	a := &c.first
+	if a.f != nil { // used, be it stopped: an earlier stop must not stop this one
+		a = new(afterFunc)
 	}
+	*a = afterFunc{c: c, f: f, next: c.after}
+	c.after = a
+	return a.stop
 }
 
 // cancel makes the context done.
@@ -82,8 +97,8 @@ func (c *requestContext) cancel() {
 	if c.done != nil {
 		close(c.done)
 	}
-	for _, f := range c.after {
-		go (*f)()
+	for a := c.after; a != nil; a = a.next {
+		go a.f()
 	}
 	c.after = nil
 }

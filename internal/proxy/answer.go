@@ -43,12 +43,12 @@ func (d *delivery) answerHeader(h http.Header) {
 	}
 	h["Via"] = appendTo(h["Via"], via(a.ProtoMajor, a.ProtoMinor))
 	if a.Cache != "" {
-		h["Cache-Status"] = appendTo(notOurs(h["Cache-Status"]), []string{problem.Pseudonym + "; " + a.Cache})
+		h["Cache-Status"] = appendTo(notOurs(h["Cache-Status"]), one(&d.cacheStatus, problem.Pseudonym+"; "+a.Cache))
 	} else if v, ok := h["Cache-Status"]; ok {
 		h["Cache-Status"] = notOurs(v)
 	}
 	if a.Age != "" {
-		h["Age"] = []string{a.Age}
+		h["Age"] = one(&d.age, a.Age)
 	}
 	// An upstream's success at the first try needs no explanation, nor does an answer
 	// that came from the cache.

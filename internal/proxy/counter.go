@@ -19,20 +19,26 @@ const maxTraceID = 128
 // NewCounter makes the layer that counts the tries of a request: it gives each one
 // a trace id of its own and notes in the record the id, the number of tries, whether the
 // upstream may have seen one, what it answered, and how long its header took. It belongs
-// below retries and directly above the credentials layer.
+// below retries and directly above the credentials layer. waiting has the calls that wait
+// for the header, but those with large bodies: how long those take is up to the caller.
 //
 // The first try's id goes into the header map that it is given: the map was made for
 // this one exchange, and a copy would be the second, since the credentials layer below
 // makes one anyway. A later try gets a copy, because an earlier one may still be written.
-func NewCounter(next call.Sender, classify func(error) call.Failure, now func() time.Time) call.Sender {
-	return &counter{next: next, classify: classify, now: now}
+func NewCounter(next call.Sender, classify func(error) call.Failure, now func() time.Time,
+	waiting *Waiting) call.Sender {
+	return &counter{next: next, classify: classify, now: now, waiting: waiting}
 }
 
 type counter struct {
 	next     call.Sender
 	classify func(error) call.Failure
 	now      func() time.Time
+	waiting  *Waiting
 }
+
+// largeBody is from how many bytes on a body may take its time.
+const largeBody = 64 << 10
 
 // Send implements call.Sender.
 func (l *counter) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
@@ -47,12 +53,20 @@ func (l *counter) Send(ctx context.Context, c *call.Call, r *http.Request) (*htt
 	rec.TraceID, rec.AnswerTraceID, rec.UpstreamStatus = id, "", 0
 	rec.Tries++
 	start := l.now()
+	var waits uint64
+	if r.ContentLength >= 0 && r.ContentLength <= largeBody {
+		waits = l.waiting.begin(start)
+	}
 	resp, err := l.next.Send(ctx, c, r)
-	rec.Phases.Header = l.now().Sub(start)
+	end := l.now()
+	rec.Phases.Header = end.Sub(start)
 	if err != nil {
-		rec.Sent = rec.Sent || l.classify(err).Sent
+		failure := l.classify(err)
+		l.waiting.end(waits, end, !failure.Timeout && !failure.Cancelled)
+		rec.Sent = rec.Sent || failure.Sent
 		return nil, err
 	}
+	l.waiting.end(waits, end, true)
 	rec.Sent = true
 	rec.UpstreamStatus = resp.StatusCode
 	if v := resp.Header[traceHeader]; len(v) > 0 {

@@ -147,7 +147,7 @@ func (d *delivery) hold(limit int64) {
 
 // whole sends a body that was read to its end.
 func (d *delivery) whole(body []byte) {
-	if d.rewritten {
+	if d.rewritten && links.MayBeIn(body) {
 		out := chunks.Get().(*[chunkSize]byte)
 		defer chunks.Put(out)
 		w := links.Rewriter{Links: d.links}
@@ -243,7 +243,7 @@ func (d *delivery) header(length int64) {
 	h := d.w.Header()
 	d.answerHeader(h)
 	if length >= 0 {
-		h["Content-Length"] = []string{strconv.FormatInt(length, 10)}
+		h["Content-Length"] = one(&d.length, strconv.FormatInt(length, 10))
 	}
 	if len(d.a.Trailer) > 0 && !d.http10 {
 		announceTrailers(h, d.a.Trailer, d.rewritten)

@@ -67,7 +67,7 @@ func testOptions() Options {
 }
 
 // counted puts the layer that counts tries above a way to the upstream.
-func counted(next call.Sender) call.Sender { return NewCounter(next, classify, time.Now) }
+func counted(next call.Sender) call.Sender { return NewCounter(next, classify, time.Now, new(Waiting)) }
 
 // bottom is the transport as egress.Transport is.
 func bottom(t *wire.Transport) call.Sender {

@@ -46,6 +46,14 @@ type exchange struct {
 	c *call.Call
 	// body is what is read of the caller, nil for nothing.
 	body *source
+	// Room for values that are made for this answer, so that each costs no allocation.
+	length, age, cacheStatus [1]string
+}
+
+// one gives the room as a field's value.
+func one(room *[1]string, value string) []string {
+	room[0] = value
+	return room[:1:1]
 }
 
 // Serve answers w with what the upstream, or the cache, has for the call. It writes into

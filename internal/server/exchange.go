@@ -33,6 +33,8 @@ type exchange struct {
 	wroteHeader bool
 	origin      string // the allowed Origin, for CORS
 	browser     bool   // the caller is one
+
+	id [1]string // the room for X-Request-Id
 }
 
 // begin gives the request a call, a record and an id.
@@ -83,7 +85,8 @@ func (x *exchange) WriteHeader(status int) {
 		x.wroteHeader = true
 		x.c.Record.Status = status
 		h := x.w.Header()
-		h["X-Request-Id"] = []string{x.c.ID}
+		x.id[0] = x.c.ID
+		h["X-Request-Id"] = x.id[:]
 		h["X-EBox-Environment"] = x.e.environment
 		if x.origin != "" {
 			exposeTo(h, x.origin)

@@ -29,10 +29,10 @@ type Route struct {
 	// Tenancy is what the resolver needs to know of the route.
 	Tenancy tenancy.Route
 	// Classify tells what a call does; path is below the route's own.
-	Classify func(method, path string) ebox.Action
+	Classify func(method string, path ebox.Path) ebox.Action
 	// Named gives the enterprises that a call names in its query and its body; nil on a
 	// route whose calls name none. Its errors are problems.
-	Named func(method, path, query string, body []byte) ([]ebox.Named, error)
+	Named func(method string, path ebox.Path, query string, body []byte) ([]ebox.Named, error)
 	// EnterpriseIn says where in the path below the route's own an enterprise stands, as
 	// ebox.EnterpriseIn reads it; empty for nowhere.
 	EnterpriseIn string
@@ -55,8 +55,9 @@ type TargetRequest struct {
 	Client string
 	// Method and Path, the path below the route's own, choose the scopes, and Another, which
 	// tells a call for a represented enterprise from one of the client itself.
-	Method, Path string
-	Another      bool
+	Method  string
+	Path    ebox.Path
+	Another bool
 }
 
 // Target is where a call goes.
@@ -135,9 +136,10 @@ func (x *exchange) forward(route *Route) error {
 	if c.Provider, err = decode(x.routing.URLParam("providerId")); err != nil {
 		return err
 	}
-	c.Target = x.below()
-	c.Action = route.Classify(c.Method, c.Target)
-	c.Opening, c.Document = c.Action == ebox.Open, ebox.IsDocument(c.Target)
+	path := ebox.ParsePath(x.below())
+	c.Target, c.Segments = path.Escaped, path.Segments
+	c.Action = route.Classify(c.Method, path)
+	c.Opening, c.Document = c.Action == ebox.Open, ebox.IsDocument(path)
 	c.MaxBody = route.MaxBody
 
 	if err := x.sameOrigin(); err != nil {
@@ -164,7 +166,7 @@ func (x *exchange) forward(route *Route) error {
 			return err
 		}
 	}
-	if err := x.named(caller, route, &claim); err != nil {
+	if err := x.named(caller, route, path, &claim); err != nil {
 		return err
 	}
 	tenant, err := o.Resolver.Resolve(caller, &route.Tenancy, c.Action, c.Method, claim)
@@ -198,10 +200,10 @@ const mostRead = 4 << 20
 // named finds the enterprises that a call to an e-Box API names. A body is read whole for
 // that, but for a multipart publication: what is published is for its recipient, and who
 // may publish for whom the upstream asks by the header.
-func (x *exchange) named(caller *tenancy.Caller, route *Route, claim *tenancy.Claim) (err error) {
+func (x *exchange) named(caller *tenancy.Caller, route *Route, path ebox.Path, claim *tenancy.Claim) (err error) {
 	c := x.c
 	if route.EnterpriseIn != "" {
-		if claim.Target, _, err = ebox.EnterpriseIn(route.EnterpriseIn, c.Target); err != nil {
+		if claim.Target, _, err = ebox.EnterpriseIn(route.EnterpriseIn, path); err != nil {
 			return err
 		}
 		if claim.Target != 0 {
@@ -238,11 +240,11 @@ func (x *exchange) named(caller *tenancy.Caller, route *Route, claim *tenancy.Cl
 		// It goes on from memory, framed and with trailers as it came.
 		x.r.Trailer, x.r.Body = trailer, io.NopCloser(bytes.NewReader(body))
 	}
-	return x.readNames(route, c.Target, body, claim)
+	return x.readNames(route, path, body, claim)
 }
 
 // readNames reads query and body for the enterprises that they name, and notes them.
-func (x *exchange) readNames(route *Route, path string, body []byte, claim *tenancy.Claim) (err error) {
+func (x *exchange) readNames(route *Route, path ebox.Path, body []byte, claim *tenancy.Claim) (err error) {
 	c := x.c
 	if c.Query == "" && len(body) == 0 {
 		return nil
@@ -283,8 +285,10 @@ func (x *exchange) represent(t tenancy.Tenant) {
 // how its answer is kept, and where links lead. prefix is the path that stands for the
 // upstream's base.
 func aim(c *call.Call, route *Route, prefix, origin string) error {
-	target, err := route.Target(TargetRequest{Provider: c.Provider, Client: c.Client, Method: c.Method, Path: c.Target,
-		Another: c.Enterprise != 0})
+	target, err := route.Target(TargetRequest{
+		Provider: c.Provider, Client: c.Client, Method: c.Method, Another: c.Enterprise != 0,
+		Path: ebox.Path{Escaped: c.Target, Segments: c.Segments},
+	})
 	if err != nil {
 		return err
 	}

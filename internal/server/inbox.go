@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/tenancy"
 )
@@ -59,12 +60,13 @@ func (x *exchange) serveInbox(path string) error {
 	if err != nil {
 		return err
 	}
-	c.Action = in.Route.Classify(c.Method, path)
+	parsed := ebox.ParsePath(path)
+	c.Action = in.Route.Classify(c.Method, parsed)
 	if err := x.sameOrigin(); err != nil {
 		return err
 	}
 	claim := x.claim()
-	if err := x.readNames(in.Route, path, nil, &claim); err != nil {
+	if err := x.readNames(in.Route, parsed, nil, &claim); err != nil {
 		return err
 	}
 	tenant, err := x.e.o.Resolver.Resolve(caller, &in.Route.Tenancy, c.Action, c.Method, claim)
@@ -180,7 +182,7 @@ func (b *bundle) change(caller *tenancy.Caller) error {
 	}
 	b.x.c.Record.BytesIn = int64(len(body))
 	claim := b.x.claim()
-	if err := b.x.readNames(in.Route, inbox.MessagesPath, body, &claim); err != nil {
+	if err := b.x.readNames(in.Route, ebox.ParsePath(inbox.MessagesPath), body, &claim); err != nil {
 		return err
 	}
 	if _, err := b.x.e.o.Resolver.Resolve(caller, &in.Route.Tenancy, b.x.c.Action, b.x.c.Method, claim); err != nil {
@@ -316,7 +318,7 @@ func (b *bundle) call(q *inbox.Request, header http.Header, path string) *call.C
 	c.Route, c.Provider, c.Action = b.x.e.o.Inbox.Route.Tenancy.Name, q.Provider, from.Action
 	c.Enterprise, c.Own, c.Claimed, c.Client, c.Represented = from.Enterprise, from.Own, from.Claimed,
 		from.Client, from.Represented
-	c.Target, c.Query = q.Path, q.Query
+	c.Target, c.Segments, c.Query = q.Path, ebox.Segments(q.Path), q.Query
 	c.Body, c.BodyRead, c.HasBody = q.Body, true, len(q.Body) > 0
 	return c
 }

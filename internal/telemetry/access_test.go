@@ -50,6 +50,25 @@ func TestAccessLineNamesWhoForWhomAndWhere(t *testing.T) {
 	}
 }
 
+// Log, access log, evidence and page can be laid side by side.
+func TestTimesAreUTCWhateverTheMachineHas(t *testing.T) {
+	brussels := time.FixedZone("CET", 3600)
+	at := time.Date(2026, 11, 28, 23, 30, 0, 0, brussels)
+	if got := lineOf(t, &call.Record{Call: &call.Call{Start: at}}); got["time"] != "2026-11-28T22:30:00Z" {
+		t.Errorf("access line at %v", got["time"])
+	}
+	var out bytes.Buffer
+	log, err := NewLogger(&out, "text", slog.LevelInfo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Info("x", "retry", at)
+	if !strings.Contains(out.String(), "retry=2026-11-28T22:30:00.000Z") ||
+		!strings.Contains(strings.Fields(out.String())[0], "Z") {
+		t.Error(out.String())
+	}
+}
+
 func TestAccessLineHidesCitizens(t *testing.T) {
 	for path, want := range map[string]string{
 		"/grant/citizen/mandates/79072300048":     "/grant/citizen/mandates/***********",

@@ -50,6 +50,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for provider, n := range s.RefusedEnterprises {
 		p.gauge(enterprisesRefused, float64(n), provider)
 	}
+	for provider, n := range s.RefusedInARow {
+		p.gauge(refusedInARow, float64(n), provider)
+	}
 	for name, at := range s.ListenerExpiry {
 		p.time(listenerExpiry, at, name)
 	}
@@ -118,6 +121,8 @@ func (p putter) upstream(u *UpstreamSnapshot) {
 	p.count(circuitOpened, u.Opened, u.Name)
 	p.gauge(upstreamFlight, float64(u.InFlight), u.Name)
 	p.gauge(upstreamQueue, float64(u.Queued), u.Name)
+	p.gauge(upstreamOldest, u.OldestWait.Seconds(), u.Name)
+	p.gauge(upstreamUnanswered, u.Unanswered.Seconds(), u.Name)
 	p.count(retries, u.Retries, u.Name)
 	p.count(retriesDenied, u.RetriesDenied, u.Name)
 	p.count(refusals, u.RefusedOpen, u.Name, "circuit")
@@ -133,6 +138,9 @@ func (p putter) upstream(u *UpstreamSnapshot) {
 func (p putter) client(c *ClientSnapshot) {
 	p.time(certificateExpiry, c.CertificateExpiry, c.Name, "current")
 	p.time(certificateExpiry, c.PendingExpiry, c.Name, "pending")
+	if c.ClockKnown {
+		p.gauge(clockDifference, c.ClockAhead.Seconds(), c.Name)
+	}
 	p.truth(keyPending, c.Pending, c.Name)
 	var sum TokenSnapshot
 	for i := range c.Tokens {

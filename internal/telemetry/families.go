@@ -60,7 +60,7 @@ var (
 	rateRefusals = define(counter, "rate_refusals_total", "Calls refused because a rate was used up: that of the "+
 		"enterprise, the caller or the upstream.", "kind")
 	providerRequests = define(counter, "provider_requests_total", "Requests for a Document Provider, by class of the "+
-		"status; none is an id that the directory does not have.", "provider", "code")
+		"status and author of the answer; none is an id that the directory does not have.", "provider", "code", "author")
 	providerHeader = define(histogram, "provider_header_seconds",
 		"Time from sending a request to a Document Provider's header.", "provider")
 	partRequests = define(counter, "part_requests_total", "Requests that the gateway made for a part of another one, as "+
@@ -79,15 +79,25 @@ var (
 
 	enterprisesRefused = define(gauge, "enterprises_refused", "Enterprises that a Document Provider refused when they "+
 		"were asked for last (401 or 403), by provider; none for other upstreams.", "provider")
+	refusedInARow = define(gauge, "enterprises_refused_in_a_row", "Enterprises that a Document Provider has refused "+
+		"since it last served any, by provider; for other upstreams, as none, the most of one of them. Many are about the "+
+		"office rather than their mandates.", "provider")
 	listenerExpiry = define(gauge, "listener_certificate_expiry_timestamp_seconds",
 		"When the certificate of a listener expires. Absent for a listener without TLS.", "listener")
 
-	circuitState = define(gauge, "upstream_circuit_state", "1 for the state that the upstream's circuit is in, 0 for "+
-		"the others.", "upstream", "state")
+	circuitState = define(gauge, "upstream_circuit_state", "1 for the state that the upstream's circuit is in, 0 "+
+		"for the others.", "upstream", "state")
 	circuitOpened = define(counter, "upstream_circuit_opened_total", "Times that the upstream's circuit opened.",
 		"upstream")
-	upstreamFlight = define(gauge, "upstream_requests_in_flight", "Calls that the upstream's bulkhead holds.", "upstream")
-	upstreamQueue  = define(gauge, "upstream_requests_queued", "Calls that wait for a place in the upstream's bulkhead.",
+	upstreamFlight = define(gauge, "upstream_requests_in_flight", "Calls that the upstream's bulkhead holds.",
+		"upstream")
+	upstreamQueue = define(gauge, "upstream_requests_queued",
+		"Calls that wait for a place in the upstream's bulkhead.", "upstream")
+	upstreamOldest = define(gauge, "upstream_oldest_call_seconds",
+		"How long the oldest call has been waiting for the upstream's header, large uploads aside; 0 if none waits.",
+		"upstream")
+	upstreamUnanswered = define(gauge, "upstream_unanswered_seconds",
+		"For how long the upstream has had calls and answered none, with those that timed out or gave up; 0 if none waits.",
 		"upstream")
 	retries       = define(counter, "upstream_retries_total", "Tries after the first.", "upstream")
 	retriesDenied = define(counter, "upstream_retries_denied_total",
@@ -110,6 +120,9 @@ var (
 		"When the token for the scopes expires, while there is one.", "client", "scopes")
 	certificateExpiry = define(gauge, "certificate_expiry_timestamp_seconds",
 		"When the client's certificate expires: that of the key that signs, or of one that is pending.", "client", "key")
+	clockDifference = define(gauge, "clock_difference_seconds", "How far the clock of the client's Authorization Server "+
+		"is ahead of the gateway's, by the Date of its last answer, to half a second; negative if it is behind. Absent "+
+		"before the first answer.", "client")
 	keyPending = define(gauge, "key_pending", "1 while a new key of the client was loaded and has not earned a token.",
 		"client")
 
@@ -161,10 +174,11 @@ func families() []*family {
 	return []*family{
 		requests, requestDuration, requestPhase, inFlight, received, sent, tries, cuts, problems, overload, rateRefusals,
 		providerRequests, providerHeader, partRequests,
-		ready, health, reloadSuccessful, reloadTimestamp, configuration, build, enterprises,
-		enterprisesRefused, listenerExpiry,
-		circuitState, circuitOpened, upstreamFlight, upstreamQueue, retries, retriesDenied, refusals, connections,
-		tokenRequests, tokenForced, tokenFailing, tokenExpiry, certificateExpiry, keyPending,
+		ready, health, reloadSuccessful, reloadTimestamp, configuration, build, enterprises, enterprisesRefused,
+		refusedInARow, listenerExpiry,
+		circuitState, circuitOpened, upstreamFlight, upstreamQueue, upstreamOldest, upstreamUnanswered, retries,
+		retriesDenied, refusals, connections,
+		tokenRequests, tokenForced, tokenFailing, tokenExpiry, certificateExpiry, clockDifference, keyPending,
 		listTimestamp, listFailing, providers,
 		cacheBytes, cacheResources, cacheHits, cacheMisses, cacheStale, cacheValidated, cacheCollapsed, cacheStored,
 		cacheEvicted, cacheInvalidated, cacheFailures,

@@ -19,9 +19,15 @@ import (
 	"sync"
 )
 
-// NewLogger makes the program's logger. format is "json" or "text".
+// NewLogger makes the program's logger. format is "json" or "text". Times are UTC, as in
+// the access log, the evidence and on the page, whatever zone the machine has.
 func NewLogger(w io.Writer, format string, level slog.Leveler) (*slog.Logger, error) {
-	o := &slog.HandlerOptions{Level: level}
+	o := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindTime {
+			a.Value = slog.TimeValue(a.Value.Time().UTC())
+		}
+		return a
+	}}
 	switch format {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, o)), nil

@@ -2,10 +2,13 @@ package telemetry
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -25,10 +28,6 @@ type MetricsOptions struct {
 
 // Metrics counts requests and shows everything to Prometheus. It is safe for
 // concurrent use.
-//
-// A request costs one look at the table of its route and one at that of its provider;
-// what is found there are the counters themselves, so that no series is looked up by
-// its labels and nothing is allocated. A series is made when it is first counted.
 type Metrics struct {
 	o        MetricsOptions
 	registry *prometheus.Registry
@@ -37,15 +36,10 @@ type Metrics struct {
 	requests, received, sent, tries, cuts, problems, overload, providerRequests, partRequests *prometheus.CounterVec
 	duration, phase, providerHeader                                                           *prometheus.HistogramVec
 
-	// routes and providers are replaced as a whole, under mu.
-	routes    atomic.Pointer[map[string]*routeMetrics]
-	providers atomic.Pointer[map[string]*providerMetrics]
-	mu        sync.Mutex
-
-	noRoute    *routeMetrics
-	noProvider *providerMetrics
-	problem    map[string]prometheus.Counter // by the last part of the type; never changed
-	refused    [2]prometheus.Counter
+	// routes and providers are the names that series may have, by themselves. They are
+	// replaced as a whole, under mu.
+	routes, providers atomic.Pointer[map[string]string]
+	mu                sync.Mutex
 }
 
 // none stands for a route or a provider that is not known: what the outside says of
@@ -56,41 +50,14 @@ const none = "none"
 // changed its ids at every refresh must not fill the memory.
 const maxProviders = 1000
 
-// The labels for methods, classes of a status and phases, by index.
-var (
-	methodNames = [...]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "OTHER"}
-	codeNames   = [...]string{none, "1xx", "2xx", "3xx", "4xx", "5xx"}
-	phaseNames  = [...]string{"limits", "token", "header", "body"}
-	authorNames = [...]string{"gateway", "upstream"}
-	// problemNames are the types that the gateway answers with.
-	problemNames = [...]string{
-		"badRequest", "missingPermission", "resourceNotFound", "payloadTooLarge", "tooManyRequests",
-		"internalServerError", "badGateway",
-		"serviceUnavailable", "methodNotAllowed", "misdirectedRequest", "clientRefused", "gatewayTimeout",
-	}
-)
-
+// other stands for a method or a type of problem that is not known.
 const other = "OTHER"
 
-// lazyCounter is a counter that is made when it is first needed.
-type lazyCounter = atomic.Pointer[prometheus.Counter]
-
-type lazyObserver = atomic.Pointer[prometheus.Observer]
-
-// routeMetrics are the series of one route.
-type routeMetrics struct {
-	name                        string
-	requests                    [len(methodNames)][len(codeNames)][len(authorNames)]lazyCounter
-	duration                    [len(codeNames)]lazyObserver
-	phases                      [len(phaseNames)]lazyObserver
-	received, sent, tries, cuts prometheus.Counter
-}
-
-// providerMetrics are the series of one Document Provider.
-type providerMetrics struct {
-	name            string
-	requests, parts [len(codeNames)]lazyCounter
-	header          lazyObserver
+// problemNames are the types that the gateway answers with, by the last part of the URN.
+var problemNames = []string{
+	"badRequest", "missingPermission", "resourceNotFound", "payloadTooLarge", "tooManyRequests",
+	"internalServerError", "badGateway",
+	"serviceUnavailable", "methodNotAllowed", "misdirectedRequest", "clientRefused", "gatewayTimeout", other,
 }
 
 // NewMetrics makes the metrics, with the runtime's and the process's.
@@ -102,7 +69,6 @@ func NewMetrics(o MetricsOptions) (*Metrics, error) {
 		providerRequests: providerRequests.counterVec(), partRequests: partRequests.counterVec(),
 		duration: requestDuration.histogramVec(), phase: requestPhase.histogramVec(),
 		providerHeader: providerHeader.histogramVec(),
-		problem:        make(map[string]prometheus.Counter),
 	}
 	for _, c := range []prometheus.Collector{
 		m.requests, m.received, m.sent, m.tries, m.cuts, m.problems, m.overload, m.providerRequests, m.partRequests,
@@ -114,14 +80,14 @@ func NewMetrics(o MetricsOptions) (*Metrics, error) {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}
 	}
-	for _, name := range append(problemNames[:len(problemNames):len(problemNames)], other) {
-		m.problem[name] = m.problems.WithLabelValues(name)
+	for _, name := range problemNames { // so that the first of its kind is an increase
+		m.problems.WithLabelValues(name)
 	}
-	m.refused = [...]prometheus.Counter{m.overload.WithLabelValues("capacity"), m.overload.WithLabelValues("stopping")}
-	m.noRoute = m.newRoute(none)
-	m.noProvider = &providerMetrics{name: none}
-	m.routes.Store(&map[string]*routeMetrics{})
-	m.providers.Store(&map[string]*providerMetrics{})
+	for _, reason := range []string{"capacity", "stopping"} {
+		m.overload.WithLabelValues(reason)
+	}
+	m.routes.Store(&map[string]string{})
+	m.providers.Store(&map[string]string{})
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		// A scrape that comes while others hang is told so rather than kept.
 		MaxRequestsInFlight: maxScrapes,
@@ -137,126 +103,132 @@ const maxScrapes = 8
 // ServeHTTP answers a scrape: text, or protobuf with native histograms if asked for.
 func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.handler.ServeHTTP(w, r) }
 
-func (m *Metrics) newRoute(name string) *routeMetrics {
-	return &routeMetrics{
-		name: name, received: m.received.WithLabelValues(name), sent: m.sent.WithLabelValues(name),
-		tries: m.tries.WithLabelValues(name), cuts: m.cuts.WithLabelValues(name),
-	}
-}
-
 // UseRoutes makes the routes those of a configuration. The series of one that is gone
 // are dropped; requests that it still serves count as none's.
 func (m *Metrics) UseRoutes(names []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	old := *m.routes.Load()
-	next := make(map[string]*routeMetrics, len(names))
+	next := make(map[string]string, len(names))
 	for _, name := range names {
-		if next[name] = old[name]; next[name] == nil {
-			next[name] = m.newRoute(name)
+		next[name] = name
+		for _, v := range []*prometheus.CounterVec{m.received, m.sent, m.tries, m.cuts} {
+			v.WithLabelValues(name)
 		}
 	}
-	m.routes.Store(&next)
+	old := *m.routes.Swap(&next)
 	for name := range old {
-		if next[name] == nil {
-			of := prometheus.Labels{"route": name}
-			for _, v := range []interface {
-				DeletePartialMatch(prometheus.Labels) int
-			}{m.requests, m.received, m.sent, m.tries, m.cuts, m.duration, m.phase} {
-				v.DeletePartialMatch(of)
-			}
+		if next[name] != "" {
+			continue
+		}
+		of := prometheus.Labels{"route": name}
+		for _, v := range []interface {
+			DeletePartialMatch(prometheus.Labels) int
+		}{m.requests, m.received, m.sent, m.tries, m.cuts, m.duration, m.phase} {
+			v.DeletePartialMatch(of)
 		}
 	}
 }
 
 // Overloaded counts a request that was refused since too many are being served.
-func (m *Metrics) Overloaded() { m.refused[0].Inc() }
+func (m *Metrics) Overloaded() { m.overload.WithLabelValues("capacity").Inc() }
 
 // Stopping counts a request that was refused since the gateway is stopping.
-func (m *Metrics) Stopping() { m.refused[1].Inc() }
+func (m *Metrics) Stopping() { m.overload.WithLabelValues("stopping").Inc() }
 
 // Done counts a finished request. It does not keep the record.
 func (m *Metrics) Done(r *call.Record) {
 	code := codeOf(r.Status)
 	provider := m.providerOf(r)
+	if provider != "" && r.Phases.Header > 0 {
+		m.providerHeader.WithLabelValues(provider).Observe(r.Phases.Header.Seconds())
+	}
 	if r.Parent != "" {
-		if provider != nil {
-			provider.part(m, code)
-			provider.waited(m, r)
+		if provider != "" {
+			m.partRequests.WithLabelValues(provider, code).Inc()
 		}
 		return
 	}
-	route := (*m.routes.Load())[r.Route]
-	if route == nil {
-		route = m.noRoute
+	if provider != "" {
+		m.providerRequests.WithLabelValues(provider, code, authorOf(r)).Inc()
 	}
-	route.request(m, methodOf(r.Method), code, authorOf(r))
-	route.observe(m, r, code)
-	if provider != nil {
-		provider.request(m, code)
-		provider.waited(m, r)
+	route, ok := (*m.routes.Load())[r.Route]
+	if !ok {
+		route = none
+	}
+	m.requests.WithLabelValues(route, methodOf(r.Method), code, authorOf(r)).Inc()
+	m.duration.WithLabelValues(route, code).Observe(r.Phases.Total.Seconds())
+	m.took(route, "limits", r.Phases.Limits)
+	m.took(route, "token", r.Phases.Token)
+	m.took(route, "header", r.Phases.Header)
+	m.took(route, "body", r.Phases.Body)
+	m.received.WithLabelValues(route).Add(float64(r.BytesIn))
+	m.sent.WithLabelValues(route).Add(float64(r.BytesOut))
+	m.tries.WithLabelValues(route).Add(float64(r.Tries))
+	if r.Cut {
+		m.cuts.WithLabelValues(route).Inc()
 	}
 	if r.ProblemType != "" {
-		last := r.ProblemType[strings.LastIndexByte(r.ProblemType, ':')+1:]
-		c, ok := m.problem[last]
-		if !ok {
-			c = m.problem[other]
+		name := other
+		if i := slices.Index(problemNames, r.ProblemType[strings.LastIndexByte(r.ProblemType, ':')+1:]); i >= 0 {
+			name = problemNames[i]
 		}
-		c.Inc()
+		m.problems.WithLabelValues(name).Inc()
 	}
 }
 
-func codeOf(status int) int {
+// took counts a part of a request that took some time.
+func (m *Metrics) took(route, phase string, d time.Duration) {
+	if d > 0 {
+		m.phase.WithLabelValues(route, phase).Observe(d.Seconds())
+	}
+}
+
+// codeOf is the class of a status.
+func codeOf(status int) string {
 	if status < 100 || status > 599 {
-		return 0
+		return none
 	}
-	return status / 100
+	return [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}[status/100-1]
 }
 
-func methodOf(method string) int {
-	for i, name := range methodNames {
+// methodOf is a method as a label: one that HTTP defines, in a string of our own.
+func methodOf(method string) string {
+	for _, name := range [...]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"} {
 		if name == method {
-			return i
+			return name
 		}
 	}
-	return len(methodNames) - 1
+	return other
 }
 
-// authorOf is 1 for an answer that is the upstream's, be it kept, and 0 for the
-// gateway's own.
-func authorOf(r *call.Record) int {
+// authorOf tells whose answer it was: that of the upstream even if it was kept.
+func authorOf(r *call.Record) string {
 	if r.ProblemType != "" || r.Upstream == "" {
-		return 0
+		return "gateway"
 	}
-	return 1
+	return "upstream"
 }
 
-// providerOf gives the series of the request's provider, nil if it is for none.
-func (m *Metrics) providerOf(r *call.Record) *providerMetrics {
+// providerOf is the request's provider as a label, empty if it is for none.
+func (m *Metrics) providerOf(r *call.Record) string {
 	if r.Provider == "" {
-		return nil
+		return ""
 	}
-	if p := (*m.providers.Load())[r.Provider]; p != nil {
-		return p
+	if name, ok := (*m.providers.Load())[r.Provider]; ok {
+		return name
 	}
 	if !m.o.IsProvider(r.Provider) {
-		return m.noProvider
+		return none
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old := *m.providers.Load()
-	if p := old[r.Provider]; p != nil {
-		return p
-	}
 	if len(old) >= maxProviders {
-		return m.noProvider
+		return none
 	}
-	next := make(map[string]*providerMetrics, len(old)+1)
-	for id, p := range old {
-		next[id] = p
-	}
-	made := &providerMetrics{name: strings.Clone(r.Provider)} // not a piece of a request's buffer
-	next[made.name] = made
+	next := maps.Clone(old)
+	name := strings.Clone(r.Provider) // not a piece of a request's buffer
+	next[name] = name
 	m.providers.Store(&next)
-	return made
+	return name
 }

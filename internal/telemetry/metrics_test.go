@@ -26,13 +26,15 @@ func everything() Snapshot {
 		Ready: true, Health: "DEGRADED", InFlight: 3, ConfigHash: "ab12", Environment: "test", ConfigSince: at,
 		ConfigRejected: true,
 		Listed:         40_000, Suspended: 2, RefusedEnterprises: map[string]int{"nsso": 3},
-		ListenerExpiry: map[string]time.Time{"services": at}, RateRefusals: map[string]uint64{"enterprise": 4,
-			"caller": 5, "upstream": 6},
-		Upstreams: []UpstreamSnapshot{{Name: "provider nsso", Circuit: "open", Opened: 2, InFlight: 1, Queued: 7, Retries: 8,
-			RetriesDenied: 9, RefusedOpen: 10, RefusedFull: 11, RefusedRate: 12, Connections: wire.Counts{Opened: 13,
-				Surplus: 14, Ended: 15, Resent: 16, Foreign: 17}}},
+		RefusedInARow: map[string]int{"nsso": 2}, ListenerExpiry: map[string]time.Time{"services": at},
+		RateRefusals: map[string]uint64{"enterprise": 4, "caller": 5, "upstream": 6},
+		Upstreams: []UpstreamSnapshot{{Name: "provider nsso", Circuit: "open", Opened: 2, InFlight: 1, Queued: 7,
+			OldestWait: 42 * time.Second, Unanswered: 50 * time.Second, Retries: 8, RetriesDenied: 9, RefusedOpen: 10,
+			RefusedFull: 11, RefusedRate: 12, Connections: wire.Counts{Opened: 13, Surplus: 14, Ended: 15,
+				Resent: 16, Foreign: 17}}},
 		Clients: []ClientSnapshot{{
-			Name: "payroll", CertificateExpiry: at, PendingExpiry: at.Add(time.Hour), Pending: true,
+			Name: "payroll", ClockKnown: true, ClockAhead: -90 * time.Second, CertificateExpiry: at,
+			PendingExpiry: at.Add(time.Hour), Pending: true,
 			Tokens: []TokenSnapshot{{Scopes: "a b", Expires: at, Granted: 3, Refused: 1, Refusing: true}, {
 				Scopes: "c", Granted: 2, Unavailable: 4, Forced: 1}},
 		}},
@@ -154,8 +156,8 @@ func TestARequestIsCountedByRouteMethodClassAndAuthor(t *testing.T) {
 	if v := series(got["ebox_gateway_problems_total"], "type=serviceUnavailable").GetCounter().GetValue(); v != 1 {
 		t.Errorf("problems: %v", v)
 	}
-	if v := series(got["ebox_gateway_provider_requests_total"], "provider=nsso",
-		"code=2xx").GetCounter().GetValue(); v != 2 {
+	if v := series(got["ebox_gateway_provider_requests_total"], "provider=nsso", "code=2xx",
+		"author=upstream").GetCounter().GetValue(); v != 1 {
 		t.Errorf("requests of the provider: %v", v)
 	}
 	phases := got["ebox_gateway_request_phase_seconds"]
@@ -296,7 +298,8 @@ func TestWhatASnapshotSaysIsShown(t *testing.T) {
 		"token_requests_total outcome=granted": 5, "token_requests_total outcome=unavailable": 4,
 		"token_failing reason=refused": 1, "token_failing reason=key": 0,
 		"token_expiry_timestamp_seconds scopes=a_b": 1.8e9, "certificate_expiry_timestamp_seconds key=pending": 1.8e9 + 3600,
-		"key_pending client=payroll":      1,
+		"key_pending client=payroll":              1,
+		"clock_difference_seconds client=payroll": -90, "upstream_oldest_call_seconds upstream=provider_nsso": 42,
 		"registry_list_timestamp_seconds": 1.8e9, "registry_last_try_failed": 1, "providers state=maintenance": 1,
 		"cache_memory_bytes": 1 << 20, "redis_up": 0, "redis_state state=away": 1, "evidence_lost_total": 3,
 		"evidence_failing": 1, "trace_spans_dropped_total": 4,

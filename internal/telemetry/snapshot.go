@@ -25,8 +25,9 @@ type Snapshot struct {
 	// Listed and Suspended count enterprises.
 	Listed, Suspended int
 	// RefusedEnterprises counts the enterprises that are refused, by the provider that
-	// refuses them: "none" for other upstreams.
-	RefusedEnterprises map[string]int
+	// refuses them: "none" for other upstreams. RefusedInARow counts those since any was
+	// served.
+	RefusedEnterprises, RefusedInARow map[string]int
 	// ListenerExpiry is when the certificates of listeners expire, by the listener's name.
 	ListenerExpiry map[string]time.Time
 	// RateRefusals counts by whose rate it was: enterprise, caller, upstream.
@@ -46,9 +47,12 @@ type Snapshot struct {
 type UpstreamSnapshot struct {
 	Name string
 	// Circuit is closed, open or half-open.
-	Circuit                               string
-	Opened                                uint64
-	InFlight, Queued                      int
+	Circuit          string
+	Opened           uint64
+	InFlight, Queued int
+	// OldestWait is how long the oldest call has been waiting for the header, Unanswered for
+	// how long no call has been answered.
+	OldestWait, Unanswered                time.Duration
 	Retries, RetriesDenied                uint64
 	RefusedOpen, RefusedFull, RefusedRate uint64
 	Connections                           wire.Counts
@@ -60,6 +64,10 @@ type ClientSnapshot struct {
 	// CertificateExpiry is that of the key that signs, PendingExpiry that of a newer
 	// one; zero without a certificate.
 	CertificateExpiry, PendingExpiry time.Time
+	// ClockKnown says that the Authorization Server has told its time, which is ClockAhead
+	// of ours.
+	ClockKnown bool
+	ClockAhead time.Duration
 	// Pending says that a newer key has not earned a token yet, KeyFailing that the
 	// files of the key cannot be loaded.
 	Pending, KeyFailing bool

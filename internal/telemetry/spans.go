@@ -132,7 +132,7 @@ func (t *Tracer) Done(r *call.Record, template string) {
 	if !sampled {
 		return
 	}
-	method, kind := methodNames[methodOf(r.Method)], trace.SpanKindServer
+	method, kind := methodOf(r.Method), trace.SpanKindServer
 	if r.Parent != "" {
 		kind = trace.SpanKindInternal
 	}
@@ -211,7 +211,7 @@ func (t *Tracer) try(ctx context.Context, r *call.Record, req *http.Request, sta
 	if !sampled || !ok {
 		return
 	}
-	method := methodNames[methodOf(req.Method)]
+	method := methodOf(req.Method)
 	attributes := make([]attribute.KeyValue, 0, 12)
 	host, port := req.URL.Hostname(), req.URL.Port()
 	attributes = append(attributes,

@@ -127,9 +127,9 @@ func (x *exchange) begin(r *http.Request) {
 	}
 	// A context that has AfterFunc itself needs no other around it.
 	if direct, ok := x.ctx.(interface{ AfterFunc(func()) func() bool }); ok {
-		x.stop = direct.AfterFunc(c.cancel)
+		x.stop = direct.AfterFunc(x.cancel)
 	} else if x.ctx.Done() != nil {
-		x.stop = context.AfterFunc(x.ctx, c.cancel)
+		x.stop = context.AfterFunc(x.ctx, x.cancel)
 	}
 	if x.opened != nil {
 		x.opened(c.used)

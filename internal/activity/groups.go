@@ -1,0 +1,186 @@
+package activity
+
+import (
+	"cmp"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/enterprise"
+)
+
+// Group is problems of one kind: of the same route and provider, with the same status,
+// author and type. A storm of thousands is one group, and pushes no other out.
+type Group struct {
+	// ID names the group as long as it is there.
+	ID         string `json:"id"`
+	Route      string `json:"route,omitempty"`
+	Provider   string `json:"provider,omitempty"`
+	Status     int    `json:"status"`
+	By         string `json:"by"`
+	Type       string `json:"type,omitempty"`
+	ProxyError string `json:"proxyError,omitempty"`
+	// Count is how many there were between First and Last without a pause of fifteen
+	// minutes. Enterprises and Callers count whom they met, up to a hundred.
+	Count       uint64    `json:"count"`
+	First       time.Time `json:"first"`
+	Last        time.Time `json:"last"`
+	Enterprises int       `json:"enterprises"`
+	Callers     int       `json:"callers"`
+	// Problems are the ids of the last requests, the newest first.
+	Problems []string `json:"problems"`
+}
+
+const (
+	// maxGroups bounds the groups, keptOfGroup the problems that each keeps.
+	maxGroups   = 100
+	keptOfGroup = 20
+	// maxMet bounds the enterprises and callers that a group counts.
+	maxMet = 100
+	// quiet is the time after which a group begins anew.
+	quiet = Slots * SlotLength
+)
+
+// groupKey is what the problems of a group have in common.
+type groupKey struct {
+	route, provider, problemType, proxyError string
+	status                                   int
+	out                                      outcome
+}
+
+func (k groupKey) isError() bool {
+	return k.out == failedHere || k.out == failedThere || k.out == notSent
+}
+
+// id is the same for the same kind, so that what a reader has opened stays open.
+func (k groupKey) id() string {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%q", []any{k.route, k.provider, k.problemType, k.proxyError, k.status, k.out})
+	return fmt.Sprintf("%016x", h.Sum64())
+}
+
+type group struct {
+	count       uint64
+	first, last time.Time
+	// enterprises and callers are those that were met, each with the last time.
+	enterprises map[enterprise.Number]time.Time
+	callers     map[string]bool
+	problems    []Problem // a ring: next is where the next one goes
+	next        int
+}
+
+// groups are the last problems, by their kind.
+type groups struct {
+	mu   sync.Mutex
+	list map[groupKey]*group
+}
+
+func (gs *groups) add(k groupKey, p Problem, r *call.Record) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	g, ok := gs.list[k]
+	if !ok {
+		if gs.list == nil {
+			gs.list = make(map[groupKey]*group)
+		}
+		if len(gs.list) >= maxGroups {
+			gs.forget()
+		}
+		k.route, k.provider = strings.Clone(k.route), strings.Clone(k.provider)
+		g = new(group)
+		gs.list[k] = g
+	}
+	if p.Time.Sub(g.last) > quiet {
+		g.count, g.first = 0, p.Time
+		g.enterprises, g.callers = make(map[enterprise.Number]time.Time), make(map[string]bool)
+	}
+	g.count++
+	g.last = p.Time
+	if _, known := g.enterprises[r.Enterprise]; r.Enterprise != 0 && (known || len(g.enterprises) < maxMet) {
+		g.enterprises[r.Enterprise] = p.Time
+	}
+	if len(g.callers) < maxMet {
+		g.callers[p.Caller] = true
+	}
+	if len(g.problems) < keptOfGroup {
+		g.problems = append(g.problems, p)
+		return
+	}
+	g.problems[g.next] = p
+	g.next = (g.next + 1) % keptOfGroup
+}
+
+// forget drops the group that was silent for the longest; one of errors only if all are.
+func (gs *groups) forget() {
+	var oldest groupKey
+	var last time.Time
+	errors := true
+	for k, g := range gs.list {
+		if last.IsZero() || errors && !k.isError() || errors == k.isError() && g.last.Before(last) {
+			oldest, last, errors = k, g.last, k.isError()
+		}
+	}
+	delete(gs.list, oldest)
+}
+
+// failingFor tells for how many enterprises requests by a route, to a provider, failed since
+// a moment, and the number of one of them.
+func (gs *groups) failingFor(route, provider string, since time.Time) (n int, one enterprise.Number) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	met := make(map[enterprise.Number]bool)
+	for k, g := range gs.list {
+		if k.route != route || k.provider != provider || !k.isError() || g.last.Before(since) {
+			continue
+		}
+		for number, at := range g.enterprises {
+			if !at.Before(since) {
+				met[number], one = true, number
+			}
+		}
+	}
+	return len(met), one
+}
+
+// newest are the problems of a group, the newest first.
+func (g *group) newest() []Problem {
+	list := slices.Concat(g.problems[g.next:], g.problems[:g.next])
+	slices.Reverse(list)
+	return list
+}
+
+// Problems are the last ones, the newest first, and the groups that they belong to, those
+// of errors first and then by the last time.
+func (a *Recent) Problems() ([]Problem, []Group) {
+	a.groups.mu.Lock()
+	defer a.groups.mu.Unlock()
+	problems, list := []Problem{}, []Group{}
+	keys := slices.SortedFunc(maps.Keys(a.groups.list), func(x, y groupKey) int {
+		if x.isError() != y.isError() {
+			return map[bool]int{true: -1, false: 1}[x.isError()]
+		}
+		return a.groups.list[y].last.Compare(a.groups.list[x].last)
+	})
+	for _, k := range keys {
+		g := a.groups.list[k]
+		shown := Group{
+			ID: k.id(), Route: k.route, Provider: k.provider, Status: k.status, By: k.out.by(), Type: k.problemType,
+			ProxyError: k.proxyError,
+			Count:      g.count, First: g.first, Last: g.last, Enterprises: len(g.enterprises), Callers: len(g.callers),
+		}
+		for _, p := range g.newest() {
+			shown.Problems = append(shown.Problems, p.RequestID)
+			problems = append(problems, p)
+		}
+		list = append(list, shown)
+	}
+	slices.SortStableFunc(problems, func(x, y Problem) int {
+		return cmp.Or(y.Time.Compare(x.Time), strings.Compare(x.RequestID, y.RequestID))
+	})
+	return problems, list
+}

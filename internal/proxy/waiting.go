@@ -1,0 +1,74 @@
+package proxy
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Waiting are the calls of one upstream that wait for its header: how a frozen one is
+// seen before the first time-out. The zero value is ready, and safe for concurrent use.
+type Waiting struct {
+	mu sync.Mutex
+	// calls are in the order in which they began, so that the oldest is the first.
+	calls []waitingCall
+	next  uint64
+	// unanswered is since when there were calls and no answer, ended when a call last went.
+	unanswered, ended time.Time
+}
+
+type waitingCall struct {
+	id    uint64
+	since time.Time
+}
+
+// WaitingState is what is shown of them.
+type WaitingState struct {
+	Calls int
+	// Oldest is since when the oldest waits, Unanswered since when the upstream has had calls
+	// and answered none, those included that gave up. Both are zero if none waits.
+	Oldest, Unanswered time.Time
+}
+
+// pause is how long there may be no call within one stretch without an answer.
+const pause = 10 * time.Second
+
+// State shows the calls that wait now.
+func (w *Waiting) State() WaitingState {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.calls) == 0 {
+		return WaitingState{}
+	}
+	return WaitingState{Calls: len(w.calls), Oldest: w.calls[0].since, Unanswered: w.unanswered}
+}
+
+func (w *Waiting) begin(now time.Time) (id uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.calls) == 0 && (w.unanswered.IsZero() || now.Sub(w.ended) > pause) {
+		w.unanswered = now
+	}
+	w.next++
+	w.calls = append(w.calls, waitingCall{w.next, now})
+	return w.next
+}
+
+// end takes a call out. known says that it ended by an answer or an error of the
+// connection: neither by a time-out nor since its caller gave up.
+func (w *Waiting) end(id uint64, now time.Time, known bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if i, ok := slices.BinarySearchFunc(w.calls, id,
+		func(c waitingCall, id uint64) int { return cmp.Compare(c.id, id) }); ok {
+		w.calls = slices.Delete(w.calls, i, i+1)
+	}
+	w.ended = now
+	switch {
+	case known && len(w.calls) > 0:
+		w.unanswered = now
+	case known:
+		w.unanswered = time.Time{}
+	}
+}
