@@ -13,8 +13,8 @@ import (
 type Redis struct {
 	// URL is redis://user:password@host:6379/0, or unix:///path/to/socket. Behind
 	// Sentinel it is redis-sentinel://user:password@host1:26379,host2:26379/master/0,
-	// with ?sentinelUsername= and sentinelPassword= if Sentinel itself asks for them,
-	// for a Cluster redis-cluster://user:password@host1:6379,host2:6379. With rediss
+	// with ?sentinelUsername= and sentinelPassword= if Sentinel itself asks for them.
+	// For a Cluster it is redis-cluster://user:password@host1:6379,host2:6379. With rediss
 	// in place of redis it is TLS. Default none.
 	URL Secret `yaml:"url" config:",blank"`
 	// CAFile holds, in PEM, certificate authorities trusted for TLS besides the

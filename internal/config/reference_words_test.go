@@ -18,9 +18,9 @@ const referenceHead = `# Configuration
 
 <!-- Generated from the types in internal/config by their tests. Change the comments there. -->
 
-One YAML file, ` + "`config.yaml`" + `, checked whole by ` + "`gateway check`" + `: a key that does not exist, a value
-of the wrong form, a name that leads nowhere are reported together, with file, line and column, and a
-gateway does not start with any of them. Editors complete it from
+One YAML file, ` + "`config.yaml`" + `, checked whole by ` + "`gateway check`" + `. A key that does not exist, a value
+of the wrong form, a name that leads nowhere are reported together, with file, line and column. A gateway does not
+start with any of them. Editors complete it from
 [` + "`config.schema.json`" + `](../config.schema.json), which ` + "`gateway schema`" + ` prints too.
 
 - ` + "`${NAME}`" + ` anywhere in a value is the environment variable; one that is not set is a mistake.

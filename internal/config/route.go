@@ -67,9 +67,9 @@ type Route struct {
 	// asked for uncoded and whole; false passes it as it is, ranges and codings
 	// included. Default true.
 	RewriteLinks bool `yaml:"rewriteLinks"`
-	// IdempotencyKey says what becomes of a publication or reply without that header: add
+	// IdempotencyKey says what becomes of a publication or reply without that header. add
 	// gives it a new UUID, which a 502 or 504 then names, so that the same can be sent
-	// again without taking effect twice; pass sends it without. A caller's own key always
+	// again without taking effect twice. pass sends it without. A caller's own key always
 	// passes. Default add; only kind ebox has publications.
 	IdempotencyKey Keying `yaml:"idempotencyKey"`
 	// CallerCredentials lets the caller's own Authorization and Cookie go to the
@@ -184,7 +184,7 @@ type Cache struct {
 	// first, and must-revalidate, no-cache and s-maxage forbid both. Default false.
 	WhenSilent bool `yaml:"whenSilent"`
 	// StrictAge has an answer whose Age is not one number count as stale. RFC 9111,
-	// section 5.1, would have such an Age ignored, or the first of several taken; where
+	// section 5.1, would have such an Age ignored, or the first of several taken. Where
 	// caches in front of the upstream write it carelessly, that can be a lifetime too
 	// long. Default false.
 	StrictAge bool `yaml:"strictAge"`
