@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/redistest"
-	"ebox-gateway/internal/replicas"
 )
 
 // Roles of gateways that share a Redis: one without a rate, one whose caller has a rate
@@ -107,7 +107,7 @@ func rates(b *testing.B, server *redistest.Server) {
 	redisReport(b, server, func() {
 		b.ResetTimer()
 		for i := range b.N {
-			if r.Rate(round+strconv.Itoa(i), replicas.Spec{PerSecond: 20, Burst: 40}).Take(ctx, nil, false) != 0 {
+			if r.Rate(round+strconv.Itoa(i), redisstore.Spec{PerSecond: 20, Burst: 40}).Take(ctx, nil, false) != 0 {
 				b.Fatal("refused")
 			}
 		}
@@ -122,15 +122,15 @@ func secretOf(n int) string {
 }
 
 // shared is the store of a replica.
-func shared(b *testing.B, server *redistest.Server) *replicas.Redis {
+func shared(b *testing.B, server *redistest.Server) *redisstore.Store {
 	b.Helper()
-	key, err := replicas.ParseKey("k1", []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))))
+	key, err := redisstore.ParseKey("k1", []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))))
 	if err != nil {
 		b.Fatal(err)
 	}
-	r, err := replicas.New(replicas.Options{
-		Address: replicas.Address{Hosts: []string{server.Addr}}, Keys: []replicas.Key{key}, Namespace: "inside",
-		Patience: time.Second,
+	r, err := redisstore.New(redisstore.Options{
+		Address: redisstore.Address{Hosts: []string{server.Addr}}, Keys: []redisstore.Key{key}, Namespace: "inside",
+		Timeout: time.Second,
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -141,7 +141,7 @@ func shared(b *testing.B, server *redistest.Server) *replicas.Redis {
 
 // tokens measures a token that one replica gets and another one finds.
 func tokens(b *testing.B, server *redistest.Server) {
-	list := [...]*replicas.Redis{shared(b, server), shared(b, server)}
+	list := [...]*redisstore.Store{shared(b, server), shared(b, server)}
 	redisReport(b, server, func() {
 		b.ResetTimer()
 		for i := range b.N {

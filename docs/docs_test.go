@@ -1,4 +1,3 @@
-// Package docs holds the pages for people; its tests hold them against the program.
 package docs
 
 import (

@@ -27,6 +27,7 @@ const (
 var calls = []struct{ name, method, path, contentType, body string }{
 	{"summary", "GET", enterprises + "0206731645/ebox/providers/nsso/ebox", "", ""},
 	{"summary of another", "GET", enterprises + "0212148896/ebox/providers/nsso/ebox", "", ""},
+	{"head of the list", "HEAD", enterprises + "0206731645/ebox/providers/nsso/ebox/messages?pageSize=100", "", ""},
 	{"list", "GET", enterprises + "0206731645/ebox/providers/nsso/ebox/messages?pageSize=100", "", ""},
 	{"document", "GET", enterprises + "0206731645/ebox/providers/nsso/ebox/messages/" + simulator.LargeMessage +
 		"/attachments/1/content", "", ""},
@@ -111,7 +112,10 @@ func (l *load) run(ctx context.Context, r *rand.Rand) {
 	}
 }
 
-var errInternal = errors.New("the gateway says that it is its own fault")
+var (
+	errInternal = errors.New("the gateway says that it is its own fault")
+	errForeign  = errors.New("the answer is one that nobody asked for")
+)
 
 // send returns the status; an error is an answer that did not come, or not whole.
 func (l *load) send(ctx context.Context, client *http.Client, method, path, contentType, body string) (int, error) {
@@ -134,7 +138,13 @@ func (l *load) send(ctx context.Context, client *http.Client, method, path, cont
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
 		return resp.StatusCode, fmt.Errorf("%w: %s", errInternal, bytes.TrimSpace(text))
 	}
-	_, err = io.Copy(io.Discard, resp.Body)
+	head, err := io.ReadAll(io.LimitReader(resp.Body, int64(len(simulator.SecondAnswer))))
+	if string(head) == simulator.SecondAnswer {
+		return resp.StatusCode, errForeign
+	}
+	if err == nil {
+		_, err = io.Copy(io.Discard, resp.Body)
+	}
 	return resp.StatusCode, err
 }
 
@@ -143,7 +153,7 @@ func (l *load) note(name string, status int, err error, impatient bool) {
 	defer l.mu.Unlock()
 	l.made++
 	switch {
-	case errors.Is(err, errInternal), errors.Is(err, context.DeadlineExceeded) && !impatient:
+	case errors.Is(err, errInternal), errors.Is(err, errForeign), errors.Is(err, context.DeadlineExceeded) && !impatient:
 		l.failures = append(l.failures, fmt.Sprintf("%s: %v", name, err))
 	case err != nil && impatient:
 		l.statuses["went away"]++

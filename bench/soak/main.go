@@ -128,6 +128,7 @@ func soak(ctx context.Context, length time.Duration, workers int, seed uint64) e
 var kinds = []simulator.Fault{
 	{Kind: simulator.FaultReset}, {Kind: simulator.FaultClose}, {Kind: simulator.FaultFreeze}, {
 		Kind: simulator.FaultMalformed},
+	{Kind: simulator.FaultSurplus}, {Kind: simulator.FaultSurplus, Delay: 10 * time.Millisecond},
 	{Kind: simulator.FaultMalformedJSON}, {Kind: simulator.FaultTruncate, Bytes: 20}, {Kind: simulator.FaultUnauthorized},
 	{Kind: simulator.FaultStatus, Status: 500}, {Kind: simulator.FaultStatus, Status: 503, RetryAfter: "2"},
 	{Kind: simulator.FaultLatency, Delay: 300 * time.Millisecond}, {Kind: simulator.FaultLatency, Delay: time.Minute},

@@ -10,6 +10,7 @@
 //	/activity  the last minutes and the last problems, as JSON
 //	/enterprises/refused   all enterprises that an upstream refuses, as JSON
 //	/          a page for people, made of the three (page.go)
+//	/docs/     the documentation, with the runbook (docs.go)
 //
 //	POST /configuration/confirm?hash=…   take the configuration that was refused for
 //	                                     dropping many enterprises
@@ -22,8 +23,9 @@
 //	DELETE /maintenance?provider=ID                 ends it
 //	POST /log?level=debug                           sets the level of the logs
 //
-// Changes are for the machine itself and for whoever has the admin token, and never
-// for a browser (writes.go). Reading needs neither: the listener is not for everybody.
+// Changes are for the machine itself and for whoever has the admin token, and not for a
+// browser, but for the retry that the page offers with the token (writes.go). Reading needs neither: the listener is
+// not for everybody.
 //
 // The package knows nothing of the request path: what it shows is handed to it.
 package admin
@@ -105,16 +107,17 @@ func New(o Options) http.Handler {
 		r.Delete("/maintenance", writes(o.Token, a.maintain))
 	}
 	r.Post("/configuration/confirm", writes(o.Token, a.confirm))
-	r.Post("/tokens/retry", writes(o.Token, func(w http.ResponseWriter, r *http.Request) {
+	r.Post(retryPath, writes(o.Token, func(w http.ResponseWriter, r *http.Request) {
 		o.Retry()
 		answer(w, r, http.StatusOK, Health{Status: Up})
 	}))
 	r.Post("/cache/purge", writes(o.Token, purge(o.Purge)))
 	r.Post("/log", writes(o.Token, a.logLevel))
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		problem.Write(w, r, problem.NotFound("The admin listener has a page at /, and /livez, /startupz, /readyz, /health, "+
-			"/status, /activity and /metrics; it takes POST /configuration/confirm, /tokens/retry, /cache/purge, /maintenance "+
-			"and /log. The APIs are on the internal endpoint."), call.NewID(), 0)
+		problem.Write(w, r, problem.NotFound("The admin listener has a page at /, the documentation at "+
+			"/docs/operations.md, and /livez, /startupz, /readyz, /health, /status, /activity and /metrics; it takes POST "+
+			"/configuration/confirm, /tokens/retry, /cache/purge, /maintenance and /log. The APIs are on the internal "+
+			"endpoint."), call.NewID(), 0)
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
 		problem.Write(w, req, problem.MethodNotAllowed(req.Method, allowed(r, req.URL.Path)), call.NewID(), 0)

@@ -224,6 +224,61 @@ func TestNoPageInABrowserChangesAnything(t *testing.T) {
 	}
 }
 
+// The page's own button is for whoever knows the token; another site's page neither knows
+// it nor may send it.
+func TestThePagesButtonNeedsTheToken(t *testing.T) {
+	retried := 0
+	for _, c := range []struct {
+		name, token string
+		fields      []string
+		status      int
+	}{
+		{"the page, with the token", "s3cret", []string{"Origin: http://example.com", "Sec-Fetch-Site: same-origin",
+			"Authorization: Bearer s3cret"}, 200},
+		{"over http beyond loopback", "s3cret", []string{"Origin: http://example.com", "Authorization: Bearer s3cret"}, 200},
+		{"with another token", "s3cret", []string{"Origin: http://example.com", "Authorization: Bearer s3cre"}, 403},
+		{"without a token", "s3cret", []string{"Origin: http://example.com"}, 403},
+		{"where there is none", "", []string{"Origin: http://example.com", "Authorization: Bearer "}, 403},
+		{"another site", "s3cret", []string{"Origin: https://evil.example", "Authorization: Bearer s3cret"}, 403},
+		{"another site that claims to be this", "s3cret", []string{"Origin: http://example.com", "Sec-Fetch-Site: cross-site",
+			"Authorization: Bearer s3cret"}, 403},
+		{"no origin", "s3cret", []string{"Sec-Fetch-Site: same-origin", "Authorization: Bearer s3cret"}, 403},
+	} {
+		h := New(Options{Retry: func() { retried++ }, Token: func() (string, error) { return c.token, nil }})
+		before := retried
+		w := ask(h, "POST", "/tokens/retry", c.fields...)
+		if w.Code != c.status || (retried > before) != (c.status == 200) {
+			t.Errorf("%s: %d %s", c.name, w.Code, w.Body)
+		}
+	}
+	h := New(Options{Confirm: func(string) error { t.Error("confirmed"); return nil }, Token: func() (string, error) {
+		return "s3cret", nil
+	}})
+	if w := ask(h, "POST", "/configuration/confirm?hash=ab", "Origin: http://example.com",
+		"Authorization: Bearer s3cret"); w.Code != 403 {
+		t.Errorf("another change from the page: %d", w.Code)
+	}
+}
+
+func TestTheRunbookIsAtHand(t *testing.T) {
+	w := ask(New(Options{}), "GET", Runbook)
+	for _, want := range []string{"<h3 id=\"eboxtokenrefused\">", "<title>Operations", "<table>",
+		"gateway check --online"} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	if w.Code != 200 || w.Header().Get("Content-Security-Policy") != policy ||
+		w.Header().Get("Content-Type") != mediaTypes[".html"] {
+		t.Errorf("%d, %v", w.Code, w.Header())
+	}
+	for _, path := range []string{"/docs/", "/docs/none.md", "/docs/../go.mod", "/docs/docs.go"} {
+		if w := ask(New(Options{}), "GET", path); w.Code != 404 {
+			t.Errorf("%s: %d", path, w.Code)
+		}
+	}
+}
+
 func TestMaintenanceSaysWhatAndForHowLong(t *testing.T) {
 	for name, c := range map[string]struct {
 		target string

@@ -50,6 +50,7 @@ func pages(r chi.Router) {
 		}
 		r.Get(target, file(content, mediaTypes[path.Ext(e.Name())]))
 	}
+	r.Get("/docs/*", document)
 }
 
 // file answers with one file, which a browser asks for again each time and gets only
@@ -75,23 +76,21 @@ func file(content []byte, mediaType string) http.HandlerFunc {
 	}
 }
 
-// Visit gives a request for the page itself, or one of its files, without what a
-// browser says of where it comes from, and any other request as it is. Somebody who
-// follows a link in an alert or a ticket comes from another site, and modules are
-// fetched with an Origin even from their own. What is served holds nothing but itself,
-// in nobody's frame; what the page shows it then asks for, as its own site. The Host
-// still has to be known, and another site's script still gets nothing.
+// Visit gives a request for the page itself, for one of its files, or of the page's own
+// for the one change that it offers, without what a browser says of where it comes from,
+// and any other request as it is. Somebody who follows a link in an alert or a ticket comes
+// from another site, and modules are fetched with an Origin even from their own. What is
+// served holds nothing but itself, in nobody's frame; what the page shows it then asks for,
+// as its own site. The Host still has to be known, and another site's script still gets
+// nothing.
 func Visit(r *http.Request) *http.Request {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.URL.Path != "/" &&
-		!strings.HasPrefix(r.URL.Path, "/page/") {
+	own := sentByPage(r)
+	if !own && (r.Method != http.MethodGet && r.Method != http.MethodHead || r.URL.Path != "/" &&
+		!strings.HasPrefix(r.URL.Path, "/page/") && !strings.HasPrefix(r.URL.Path, "/docs/")) {
 		return r
 	}
-	scheme := "http://"
-	if r.TLS != nil {
-		scheme = "https://"
-	}
 	visit := r.Clone(r.Context())
-	if origin := r.Header["Origin"]; len(origin) == 1 && strings.EqualFold(origin[0], scheme+r.Host) {
+	if origin := r.Header["Origin"]; own || len(origin) == 1 && strings.EqualFold(origin[0], ownOrigin(r)) {
 		visit.Header.Del("Origin")
 	}
 	visit.Header.Del("Referer")

@@ -18,15 +18,17 @@ import (
 // A browser on the machine is not whoever sits before it: any page that it shows can
 // have it send a POST to a loopback address, with no answer that it would have to be
 // able to read. So no browser changes anything, not even one that the internal
-// endpoint allows an origin, and not the gateway's own page, which only reads.
+// endpoint allows an origin, but for what the gateway's own page offers, and that with
+// the token alone, which another site's page does not know.
 func writes(token func() (string, error), next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if sentByBrowser(r.Header) {
+		browser := sentByBrowser(r.Header)
+		if browser && !sentByPage(r) {
 			problem.Write(w, r, problem.Forbidden("Changes are not taken from browsers. Use curl, or the gateway's own "+
 				"commands."), call.NewID(), 0)
 			return
 		}
-		if onThisMachine(r) {
+		if !browser && onThisMachine(r) {
 			next(w, r)
 			return
 		}
@@ -36,13 +38,38 @@ func writes(token func() (string, error), next http.HandlerFunc) http.HandlerFun
 			return
 		}
 		got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if want == "" || !ok || !equal(got, want) {
+		switch {
+		case want != "" && ok && equal(got, want):
+			next(w, r)
+		case browser:
+			problem.Write(w, r, problem.Forbidden("The page needs the token of admin.tokenFile for it. Without one, use the "+
+				"gateway's command on its machine."), call.NewID(), 0)
+		default:
 			problem.Write(w, r, problem.Forbidden("Changes need a connection from this machine itself, or the token of "+
 				"admin.tokenFile as a bearer token."), call.NewID(), 0)
-			return
 		}
-		next(w, r)
 	}
+}
+
+// retryPath is the one change that the page offers.
+const retryPath = "/tokens/retry"
+
+// sentByPage tells what the gateway's own page asks for from what another site's page may
+// have a browser send: that one has another Origin, and no Authorization without having
+// asked before (CORS, Fetch standard), which nobody answers.
+func sentByPage(r *http.Request) bool {
+	origin, site := r.Header["Origin"], r.Header["Sec-Fetch-Site"]
+	return r.Method == http.MethodPost && r.URL.Path == retryPath && len(r.Header["Authorization"]) == 1 &&
+		len(origin) == 1 && strings.EqualFold(origin[0], ownOrigin(r)) &&
+		(len(site) == 0 || len(site) == 1 && site[0] == "same-origin") // no Sec-Fetch fields on http beyond loopback
+}
+
+// ownOrigin is the origin of a page that this listener served.
+func ownOrigin(r *http.Request) string {
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
 }
 
 // sentByBrowser tells by the fields that every browser sends with a POST or DELETE

@@ -18,8 +18,6 @@ const (
 	// refreshTime bounds one such fetch, saveTime one such write.
 	refreshTime = time.Minute
 	saveTime    = time.Second
-	// retryBumps is how often the second level is told again what it did not take.
-	retryBumps = 500 * time.Millisecond
 	// passTime is how long it is remembered that an answer cannot be stored.
 	passTime = 30 * time.Second
 )
@@ -41,12 +39,11 @@ type Options struct {
 // Cache keeps answers, in memory and in a second level if there is one. It is safe for
 // concurrent use.
 type Cache struct {
-	o         Options
-	epochs    *epochs
-	memory    *memory
-	flights   flights
-	second    atomic.Pointer[Store]
-	unsettled unsettled
+	o       Options
+	epochs  *epochs
+	memory  *memory
+	flights flights
+	second  atomic.Pointer[Store]
 
 	refreshes, saves chan struct{}
 	ctx              context.Context // done when the cache is closed
@@ -167,9 +164,8 @@ func (c *Cache) Flush() {
 }
 
 // Invalidate makes everything of a scope void, here and in every replica: what is stored
-// and what requests under way will bring. The error is the second level's; it will be
-// told again until it takes it, and until then this replica does not use what it keeps
-// of the scope. a, unless nil, bounds how long the second level is waited for.
+// and what requests under way will bring. The error is the second level's, which sees to
+// it by itself later (Store.Bump). a, unless nil, bounds how long it is waited for.
 func (c *Cache) Invalidate(ctx context.Context, a *call.Allowance, s Scope) error {
 	c.counts.bumps.Add(1)
 	// The second level goes first. The other way round, a request that began in between
@@ -178,76 +174,8 @@ func (c *Cache) Invalidate(ctx context.Context, a *call.Allowance, s Scope) erro
 	if store := c.store(); store != nil {
 		if err = store.Bump(context.WithoutCancel(ctx), a, s); err != nil {
 			c.counts.failures.Add(1)
-			c.unsettled.add(s)
 		}
 	}
 	c.epochs.bump(s)
 	return err
-}
-
-// Run tells the second level what it did not take before, until ctx is done.
-func (c *Cache) Run(ctx context.Context) {
-	tick := time.NewTicker(retryBumps)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if store := c.store(); store != nil {
-			c.unsettled.settle(func(s Scope) bool { return store.Bump(ctx, nil, s) == nil })
-		}
-	}
-}
-
-// unsettled are the scopes that the second level could not be told of.
-type unsettled struct {
-	count atomic.Int64
-	mu    sync.Mutex
-	set   map[Scope]bool
-}
-
-func (u *unsettled) add(s Scope) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.set == nil {
-		u.set = make(map[Scope]bool)
-	}
-	u.set[s] = true
-	u.count.Store(int64(len(u.set)))
-}
-
-// concerns tells whether what the second level keeps under k may be void.
-func (u *unsettled) concerns(k *Key) bool {
-	if u.count.Load() == 0 {
-		return false
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for _, s := range k.scopes {
-		if u.set[s] {
-			return true
-		}
-	}
-	return false
-}
-
-// settle tells them, until one fails.
-func (u *unsettled) settle(tell func(Scope) bool) {
-	for u.count.Load() > 0 {
-		u.mu.Lock()
-		var next Scope
-		for next = range u.set {
-			break
-		}
-		u.mu.Unlock()
-		if !tell(next) {
-			return
-		}
-		u.mu.Lock()
-		delete(u.set, next)
-		u.count.Store(int64(len(u.set)))
-		u.mu.Unlock()
-	}
 }

@@ -146,7 +146,7 @@ func (rd *reading) keepPosted(ctx context.Context, resp *http.Response) bool {
 		if store == nil {
 			continue
 		}
-		if _, mark, err := store.Load(ctx, &rd.x.Redis, &at.key); err == nil && !c.unsettled.concerns(&at.key) {
+		if _, mark, err := store.Load(ctx, &rd.x.Redis, &at.key); err == nil {
 			at.second, at.store = mark, store
 		}
 	}
@@ -180,7 +180,7 @@ func (c *Cache) changed(ctx context.Context, x *call.Call, resp *http.Response) 
 	}
 }
 
-// invalidate is Invalidate where a failure changes nothing: Run sees to it.
+// invalidate is Invalidate where a failure changes nothing: the store sees to it.
 func (c *Cache) invalidate(ctx context.Context, x *call.Call, s Scope) {
 	if err := c.Invalidate(ctx, &x.Redis, s); err != nil {
 		c.o.Log.Debug("invalidating in the shared cache failed and will be tried again", "error", err)

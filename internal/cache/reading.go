@@ -149,9 +149,6 @@ func (rd *reading) lookFurther(ctx context.Context) {
 	store := c.store()
 	for i := range rd.n {
 		at := &rd.places[i]
-		if c.unsettled.concerns(&at.key) {
-			continue
-		}
 		variants, mark, err := store.Load(ctx, &rd.x.Redis, &at.key)
 		if err != nil {
 			c.counts.failures.Add(1)

@@ -26,6 +26,7 @@ type Store interface {
 	// beside the request, not in its way.
 	Save(ctx context.Context, k *Key, e *Entry, begun Mark, keep time.Duration) error
 	// Bump moves an epoch on and has every other replica Apply it. The answer to a
-	// write waits for it.
+	// write waits for it. After an error the store tries again by itself, and until that
+	// has succeeded, Load fails and Save keeps nothing.
 	Bump(ctx context.Context, a *call.Allowance, s Scope) error
 }

@@ -164,30 +164,6 @@ func TestAStoreThatIsAwayIsAMiss(t *testing.T) {
 	mustGet(t, a.get("/a"), 200, "body", "hit")
 }
 
-func TestAStoreThatMissedAWriteIsNotBelieved(t *testing.T) {
-	a, b, s := replicas(t, always("old", "Cache-Control: max-age=60"))
-	a.get("/a")
-	saved(t, a)
-	s.setDown(true)
-	a.do(asked{method: "POST", path: "/x"})
-	s.setDown(false)
-	a.origin = always("new", "Cache-Control: max-age=60")
-	mustGet(t, a.get("/a"), 200, "new", "fwd=uri-miss")
-
-	ctx, stop := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() { a.cache.Run(ctx) })
-	defer wg.Wait()
-	defer stop()
-	for end := time.Now().Add(5 * time.Second); a.cache.unsettled.count.Load() > 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the store was never told")
-		}
-	}
-	b.origin = always("new", "Cache-Control: max-age=60")
-	mustGet(t, b.get("/a"), 200, "new", "")
-}
-
 func TestAFlushLeavesTheSecondLevel(t *testing.T) {
 	a, _, _ := replicas(t, always("body", "Cache-Control: max-age=60"))
 	a.get("/a")

@@ -38,7 +38,9 @@ func (g *Gateway) administration() http.Handler {
 	}
 	handler := g.pool.evidence.administered(admin.New(o))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		g.current.Load().edge.Guard(handler).ServeHTTP(w, admin.Visit(r))
+		// What came is what is answered: whether a browser sent it matters there too.
+		asItCame := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { handler.ServeHTTP(w, r) })
+		g.current.Load().edge.Guard(asItCame).ServeHTTP(w, admin.Visit(r))
 	})
 }
 

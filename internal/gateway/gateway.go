@@ -14,8 +14,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -192,7 +194,24 @@ func (g *Gateway) Start() error {
 		return errors.Join(err, g.closeEvidence())
 	}
 	change.commit()
+	g.logStart()
 	return nil
+}
+
+// logStart says in one line what was started.
+func (g *Gateway) logStart() {
+	cfg := g.current.Load().cfg
+	var callers, administration []string
+	for _, a := range g.Addrs() {
+		callers = append(callers, a.String())
+	}
+	for _, a := range g.AdminAddrs() {
+		administration = append(administration, a.String())
+	}
+	g.o.Log.Info("started", "version", g.o.Version, "environment", string(cfg.Environment), "hash", cfg.Hash(),
+		"listeners", callers,
+		"admin", administration, "clients", slices.Sorted(maps.Keys(cfg.OAuth.Clients)), "enterprises",
+		len(cfg.Tenancy.Enterprises), "callers", len(cfg.Callers), "routes", len(cfg.Routes))
 }
 
 func ignore(err, expected error) error {
@@ -220,7 +239,6 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 		g.o.Log.Info("stopped")
 	}()
 	g.background.start(g.current.Load())
-	g.background.wg.Go(func() { g.pool.cache.Run(g.background.ctx) })
 	g.background.wg.Go(func() { g.followSwitches(g.background.ctx) })
 	g.background.wg.Go(func() { g.followKeys(g.background.ctx) })
 	g.background.wg.Go(func() { g.becomeReady(g.background.ctx) })

@@ -15,7 +15,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/proxy"
-	"ebox-gateway/internal/replicas"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/wire"
 )
@@ -34,7 +34,7 @@ type pool struct {
 	limits *resilience.Limits
 	// shared is the store of the generation in force that replicas share, nil if there
 	// is none.
-	shared atomic.Pointer[replicas.Redis]
+	shared atomic.Pointer[redisstore.Store]
 	// calls are the trace ids under way, of all generations.
 	calls *wire.Calls
 	// cache is what all routes keep of their answers.
@@ -57,8 +57,6 @@ type stackKey struct {
 
 // stacked is one stack.
 type stacked struct {
-	// id is what replicas call the upstream among themselves.
-	id         replicas.UpstreamID
 	stack      call.Sender
 	transport  *egress.Transport
 	protection *resilience.Upstream
@@ -116,7 +114,7 @@ func (p *pool) status() []UpstreamStatus {
 		now, waiting := s.protection.State(), s.waiting.State()
 		list = append(list, UpstreamStatus{
 			Name: key.options.name, Base: key.options.base, Circuit: string(now.Circuit), OpenUntil: now.Until,
-			UntriedSince: now.UntriedSince, SuspectedUntil: now.SuspectedUntil, Opened: now.Opened,
+			UntriedSince: now.UntriedSince, Opened: now.Opened,
 			InFlight: now.InFlight, Queued: now.Queued, Retries: now.Retries, RetriesDenied: now.RetriesDenied,
 			RefusedOpen: now.RefusedOpen, RefusedFull: now.RefusedFull, RefusedRate: now.RefusedRate,
 			Connections: s.transport.Counts(), Waiting: waiting.Calls, WaitingSince: waiting.Oldest,

@@ -14,13 +14,13 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/files"
-	"ebox-gateway/internal/replicas"
+	"ebox-gateway/internal/redisstore"
 )
 
 // redis is what a generation shares with other replicas, and what it was made of.
 type redis struct {
-	shared *replicas.Redis // nil if there is none
-	keys   []replicas.Key
+	shared *redisstore.Store // nil if there is none
+	keys   []redisstore.Key
 	ca     []byte // content of redis.caFile
 }
 
@@ -32,7 +32,7 @@ func (g *generation) newRedis(old *generation) error {
 		return nil
 	}
 	for _, k := range c.EncryptionKeys {
-		key, err := replicas.LoadKey(k.ID, k.File)
+		key, err := redisstore.LoadKey(k.ID, k.File)
 		if err != nil {
 			return err
 		}
@@ -45,7 +45,7 @@ func (g *generation) newRedis(old *generation) error {
 		}
 	}
 	if old != nil && g.cfg.Environment == old.cfg.Environment && reflect.DeepEqual(c, old.cfg.Redis) &&
-		bytes.Equal(g.redis.ca, old.redis.ca) && slices.EqualFunc(g.redis.keys, old.redis.keys, replicas.Key.Same) {
+		bytes.Equal(g.redis.ca, old.redis.ca) && slices.EqualFunc(g.redis.keys, old.redis.keys, redisstore.Key.Same) {
 		g.redis.shared = old.redis.shared
 		return nil
 	}
@@ -53,13 +53,12 @@ func (g *generation) newRedis(old *generation) error {
 	if err != nil {
 		return err
 	}
-	if g.redis.shared, err = replicas.New(replicas.Options{Address: address, Keys: g.redis.keys,
-		Namespace: string(g.cfg.Environment), Patience: c.Timeout, Replicas: c.Replicas, Now: g.now,
-		Log: g.log}); err != nil {
+	if g.redis.shared, err = redisstore.New(redisstore.Options{
+		Address: address, Keys: g.redis.keys, Namespace: string(g.cfg.Environment), Timeout: c.Timeout, Replicas: c.Replicas,
+		Listener: g.pool.cache, Now: g.now, Log: g.log,
+	}); err != nil {
 		return err
 	}
-	g.redis.shared.Listen(g.pool.cache)
-	g.redis.shared.Heed(g.pool.heed)
 	if len(g.redis.keys) == 0 {
 		g.log.Warn("redis.encryptionKeys is not set: replicas share neither tokens nor what belongs to an enterprise")
 	}
@@ -67,23 +66,23 @@ func (g *generation) newRedis(old *generation) error {
 }
 
 // addressOf translates the configuration's words into the store's.
-func addressOf(c config.Redis, ca []byte) (replicas.Address, error) {
+func addressOf(c config.Redis, ca []byte) (redisstore.Address, error) {
 	from, err := c.Address()
 	if err != nil {
-		return replicas.Address{}, fmt.Errorf("reading redis.url: %w", err)
+		return redisstore.Address{}, fmt.Errorf("reading redis.url: %w", err)
 	}
-	a := replicas.Address{
-		Hosts: from.Hosts, Socket: from.Socket, Master: from.Master, Database: from.Database,
+	a := redisstore.Address{
+		Hosts: from.Hosts, Master: from.Master, Database: from.Database,
 		Username: from.Username, Password: from.Password, SentinelUsername: from.SentinelUsername,
 		SentinelPassword: from.SentinelPassword,
 	}
 	switch from.Kind {
 	case config.RedisSentinel:
-		a.Kind = replicas.Sentinel
+		a.Kind = redisstore.Sentinel
 	case config.RedisCluster:
-		a.Kind = replicas.Cluster
+		a.Kind = redisstore.Cluster
 	case config.RedisSingle:
-		a.Kind = replicas.Single
+		a.Kind = redisstore.Single
 	}
 	if !from.TLS {
 		return a, nil
@@ -94,7 +93,7 @@ func addressOf(c config.Redis, ca []byte) (replicas.Address, error) {
 			a.TLS.RootCAs = x509.NewCertPool()
 		}
 		if err := files.Authorities(a.TLS.RootCAs, ca); err != nil {
-			return replicas.Address{}, fmt.Errorf("reading redis.caFile %s: %w", c.CAFile, err)
+			return redisstore.Address{}, fmt.Errorf("reading redis.caFile %s: %w", c.CAFile, err)
 		}
 	}
 	return a, nil
@@ -111,7 +110,7 @@ func checkEncryption(c config.Redis) (checks []Check) {
 		if i == 0 {
 			check.Detail = "AES-256, writes and reads"
 		}
-		if _, err := replicas.LoadKey(k.ID, k.File); err != nil {
+		if _, err := redisstore.LoadKey(k.ID, k.File); err != nil {
 			check.OK, check.Detail = false, err.Error()
 		}
 		checks = append(checks, check)
@@ -147,14 +146,18 @@ func (r *redis) list(registry string, memory *lastList) directory.Shared {
 }
 
 // useRedis makes the store of a generation the second level of the cache, and counts the
-// rates of the cluster there.
+// rates of the cluster there. Invalidations that the store before could not tell are
+// told by the new one.
 func (g *generation) useRedis() {
-	g.pool.shared.Store(g.redis.shared)
+	before := g.pool.shared.Swap(g.redis.shared)
 	if g.redis.shared == nil {
 		g.pool.cache.UseStore(nil)
 		return
 	}
 	g.pool.cache.UseStore(g.redis.shared.Answers())
+	if before != nil && before != g.redis.shared {
+		g.redis.shared.TellLater(before.Untold())
+	}
 }
 
 // discard gives up a generation that never came to serve.

@@ -133,8 +133,9 @@ func (g *Gateway) replace(cfg *config.Config, confirmed string) error {
 	g.takeLevel(old.cfg, cfg)
 	g.pool.cache.Resize(memoryOf(cfg.Cache))
 	g.background.wg.Go(func() { g.retire(old) })
-	g.o.Log.Info("the configuration was replaced", "hash", cfg.Hash(), "enterprises", len(cfg.Tenancy.Enterprises),
-		"routes", len(cfg.Routes))
+	g.o.Log.Info("the configuration was replaced", "hash", cfg.Hash(), "before", old.cfg.Hash(), "changed",
+		config.Changed(old.cfg, cfg),
+		"enterprises", len(cfg.Tenancy.Enterprises), "dropped", droppedEnterprises(old.cfg, cfg))
 	return nil
 }
 

@@ -95,6 +95,23 @@ func TestANewEnterpriseIsServedWithoutARestart(t *testing.T) {
 	}
 }
 
+// Whoever reads the log finds what runs, and what a reload made of it.
+func TestTheLogSaysWhatWasStartedAndWhatAReloadChanged(t *testing.T) {
+	f := watched(t)
+	for _, want := range []string{`"msg":"started","version":"test","environment":"custom","hash":"` +
+		f.status().Configuration.Hash, `"clients":["`, `"listeners":["127.0.0.1:`, `"admin":["127.0.0.1:`} {
+		if !strings.Contains(f.log.String(), want) {
+			t.Errorf("the start line lacks %s", want)
+		}
+	}
+	before := f.status().Configuration.Hash
+	f.change(t, "registry:", "inbox: {timeout: 7s}\nregistry:")
+	eventually(t, "the reload", func() bool { return f.status().Configuration.Hash != before })
+	eventually(t, "its line", func() bool {
+		return strings.Contains(f.log.String(), `"before":"`+before+`","changed":["inbox.timeout"]`)
+	})
+}
+
 func TestABadFileLeavesTheOldInForceAndSaysSo(t *testing.T) {
 	f := watched(t)
 	before := f.status().Configuration.Hash

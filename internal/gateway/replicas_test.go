@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/redistest"
-	"ebox-gateway/internal/replicas"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -52,17 +52,17 @@ func group(t *testing.T, n int, edits ...func(*testing.T, string) string) []*hou
 	}
 	for _, h := range houses {
 		h.waitForProviders()
-		h.waitForRedis(replicas.StateUp)
+		h.waitForRedis(redisstore.StateUp)
 	}
 	return houses
 }
 
 // waitForRedis waits until Redis is in a state, and heard if it is up.
-func (h *house) waitForRedis(state string) (s replicas.Status) {
+func (h *house) waitForRedis(state string) (s redisstore.Status) {
 	h.t.Helper()
 	eventually(h.t, "Redis to be "+state, func() bool {
 		s = *h.status().Redis
-		return s.State == state && (state != replicas.StateUp || s.Subscribed)
+		return s.State == state && (state != redisstore.StateUp || s.Subscribed)
 	})
 	return s
 }
@@ -249,7 +249,7 @@ func TestTheGatewayNeedsNoRedis(t *testing.T) {
 		t.Error(text)
 	}
 	server.Run()
-	h.waitForRedis(replicas.StateUp)
+	h.waitForRedis(redisstore.StateUp)
 	eventually(t, "the health to heal", func() bool { return !degraded() })
 
 	// One request waits a moment for a frozen Redis, and then none. What they wait is
@@ -264,7 +264,7 @@ func TestTheGatewayNeedsNoRedis(t *testing.T) {
 	if waited := h.redisWaits.Load() - before; waited > asked/2 {
 		t.Errorf("%d of %d requests waited for Redis", waited, asked)
 	}
-	h.waitForRedis(replicas.StateAway)
+	h.waitForRedis(redisstore.StateAway)
 }
 
 func TestCheckOnlineAsksRedis(t *testing.T) {
@@ -328,7 +328,7 @@ func TestTheListOfProvidersOutlivesARestartOfAll(t *testing.T) {
 func TestANewEncryptionKeyIsTakenWithoutARestart(t *testing.T) {
 	server := redistest.Start(t)
 	f := watched(t, func(t *testing.T, text string) string { return add(redisSection(t, server, true))(t, text) })
-	f.waitForRedis(replicas.StateUp)
+	f.waitForRedis(redisstore.StateUp)
 	f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
 	issued := f.sim.TokensIssued()
 	text, err := os.ReadFile(f.path("config.yaml"))
@@ -339,7 +339,7 @@ func TestANewEncryptionKeyIsTakenWithoutARestart(t *testing.T) {
 		newKey(t)+"}, ", 1))
 	eventually(t, "the new key", func() bool {
 		s := f.status().Redis
-		return len(s.Keys) == 2 && s.Keys[0] == "k2" && s.State == replicas.StateUp && s.Subscribed
+		return len(s.Keys) == 2 && s.Keys[0] == "k2" && s.State == redisstore.StateUp && s.Subscribed
 	})
 	f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
 	if n := f.sim.TokensIssued(); n != issued {

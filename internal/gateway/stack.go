@@ -13,7 +13,6 @@ import (
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/proxy"
-	"ebox-gateway/internal/replicas"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/telemetry"
 )
@@ -101,16 +100,14 @@ func (g *generation) stackOf(o upstreamOptions) (*stacked, stackKey) {
 // The transport and the protection are the upstream's own, shared with no other
 // upstream, even on the same host.
 func (g *generation) newStack(o upstreamOptions) *stacked {
-	id := replicas.IdentifyUpstream(o.name, o.base)
 	s := &stacked{
-		id: id,
 		transport: g.egress.Transport(egress.Timeouts{
 			Connect: o.timeouts.Connect, Header: o.timeouts.Header, Idle: o.timeouts.Idle,
 		}, o.guard()),
 		protection: resilience.NewUpstream(resilience.Options{
 			Name: o.name, Settings: o.protection.settings(), Now: g.now, Log: g.log, Classify: egress.Classify,
 			Neutral: isHealthCheck,
-			Joint:   g.pool.upstreamJoint(o), Opened: g.pool.warnOf(id),
+			Joint:   g.pool.upstreamJoint(o),
 		}),
 	}
 	var rt call.Sender = s.transport

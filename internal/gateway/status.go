@@ -11,7 +11,7 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/directory"
-	"ebox-gateway/internal/replicas"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/wire"
 )
@@ -54,7 +54,7 @@ type Status struct {
 	// Upstreams are those that were called, each with its protection.
 	Upstreams []UpstreamStatus `json:"upstreams"`
 	// Redis is how the store that replicas share is doing; nil if there is none.
-	Redis *replicas.Status `json:"redis,omitempty"`
+	Redis *redisstore.Status `json:"redis,omitempty"`
 	// Cache is how the kept answers stand, of all routes.
 	Cache cache.Stats `json:"cache"`
 	// Evidence is how the evidence stands; nil if none is kept.
@@ -73,12 +73,9 @@ type UpstreamStatus struct {
 	// UntriedSince is since when a half-open circuit has seen no failure, once that is
 	// longer than its window: the next calls find out.
 	UntriedSince time.Time `json:"untriedSince,omitzero"`
-	// SuspectedUntil is until when a few failures open the circuit, since another
-	// replica's has opened.
-	SuspectedUntil time.Time `json:"suspectedUntil,omitzero"`
-	Opened         uint64    `json:"opened"`
-	InFlight       int       `json:"inFlight"`
-	Queued         int       `json:"queued"`
+	Opened       uint64    `json:"opened"`
+	InFlight     int       `json:"inFlight"`
+	Queued       int       `json:"queued"`
 	// Waiting are the calls that wait for the upstream's header, large uploads aside, and
 	// WaitingSince since when the oldest of them does. UnansweredSince is since when there
 	// were calls and no answer, with those that timed out or gave up.
@@ -296,7 +293,7 @@ func (g *generation) health() admin.Health {
 		}
 	}
 	if r := g.redis.shared; r != nil {
-		if s := r.Status(); s.State != replicas.StateUp {
+		if s := r.Status(); s.State != redisstore.StateUp {
 			degraded("redis", "the gateway goes on without Redis where it has to: "+s.Reason)
 		}
 	}

@@ -20,6 +20,9 @@ import (
 const (
 	// chunkSize is how much of a body is read at once.
 	chunkSize = 32 << 10
+	// largeChunk is how much is read at once of a body that comes faster than that: each
+	// system call costs as much as copying some kilobytes.
+	largeChunk = 128 << 10
 	// holdRewritten is the largest body, in bytes, that is rewritten whole, so that
 	// it gets a Content-Length again.
 	holdRewritten = 64 << 10
@@ -34,7 +37,10 @@ const (
 
 var errCutShort = errors.New("reading the upstream's answer: it was cut short")
 
-var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
+var (
+	chunks      = sync.Pool{New: func() any { return new([chunkSize]byte) }}
+	largeChunks = sync.Pool{New: func() any { return new([largeChunk]byte) }}
+)
 
 // delivery is an answer on its way to the caller.
 type delivery struct {
@@ -211,10 +217,10 @@ func (d *delivery) stream(held []byte) {
 			d.flush()
 		}
 	}
-	chunk := chunks.Get().(*[chunkSize]byte)
-	defer chunks.Put(chunk)
-	for {
-		n, err := d.a.Body.Read(chunk[:])
+	small := chunks.Get().(*[chunkSize]byte)
+	defer chunks.Put(small)
+	for chunk := small[:]; ; {
+		n, err := d.a.Body.Read(chunk)
 		early.stop()
 		if n > 0 {
 			send(chunk[:n])
@@ -233,6 +239,10 @@ func (d *delivery) stream(held []byte) {
 			d.cut(err)
 		case flushes && n > 0 && n < len(chunk):
 			d.flush()
+		case n == chunkSize && len(chunk) == chunkSize && rw == nil:
+			large := largeChunks.Get().(*[largeChunk]byte)
+			defer largeChunks.Put(large)
+			chunk = large[:]
 		}
 	}
 }

@@ -58,9 +58,6 @@ type breaker struct {
 	quietFrom atomic.Int64 // a time.Duration: half-open, and no probe has failed, since then
 	opened    atomic.Uint64
 	refused   atomic.Uint64
-	suspicion suspicion
-	// tell is told, outside of gobreaker, for how long the circuit has opened.
-	tell func(time.Duration)
 
 	mu sync.Mutex
 	// barred failed as a probe: until barredUntil the circuit is open for it alone,
@@ -92,7 +89,7 @@ func newBreaker(o Options) *breaker {
 		s.Open = 15 * time.Second
 	}
 	b := &breaker{
-		settings: s, name: o.Name, log: o.Log, base: time.Now(), tell: o.Opened,
+		settings: s, name: o.Name, log: o.Log, base: time.Now(),
 		step: max(s.Window/windowSteps, 1), ledger: newLedger(s.Window),
 	}
 	b.cb = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
@@ -113,10 +110,7 @@ func (b *breaker) trips(c gobreaker.Counts) bool {
 	now := b.clock()
 	calls, failures := c.TotalSuccesses+c.TotalFailures, c.TotalFailures
 	if int64(calls) < int64(b.settings.MinRequests) || float64(failures) < b.settings.FailureRatio*float64(calls) {
-		var enough bool
-		if calls, failures, enough = b.suspicion.condemns(now, b.settings.MinRequests, b.settings.FailureRatio); !enough {
-			return false
-		}
+		return false
 	}
 	if !b.ledger.widespread(calls, failures, b.settings.FailureRatio, now) {
 		return false
@@ -135,7 +129,6 @@ func (b *breaker) changed(_ string, from, to gobreaker.State) {
 		b.quietFrom.Store(b.openUntil.Load()) // which was over, perhaps long before anybody looked
 	}
 	b.ledger.forget()
-	b.suspicion.end()
 	b.mu.Lock()
 	b.barredUntil = 0
 	b.mu.Unlock()
@@ -168,7 +161,6 @@ func (b *breaker) announce() {
 		case gobreaker.StateHalfOpen:
 			b.log.Info("circuit half-open: a few calls probe the upstream", "upstream", b.name)
 		case gobreaker.StateOpen:
-			b.tell(b.settings.Open)
 			if c.calls == 0 {
 				b.log.Warn("circuit open again: a probe failed", "upstream", b.name, "for", b.settings.Open)
 				continue
@@ -264,7 +256,6 @@ func (b *breaker) count(c *try, o outcome, now time.Duration) {
 		b.ledger.failed(c.who, now)
 		err = errFailed
 	}
-	b.suspicion.count(now, err != nil)
 	if now-c.began <= b.step {
 		c.done(err)
 		return

@@ -92,8 +92,6 @@ type Options struct {
 	// Joint gives what a rate of the whole cluster is spent from, made once; without it
 	// every rate is this replica's own.
 	Joint func(Rate) Joint
-	// Opened is told when the circuit has opened, and for how long. It must not wait.
-	Opened func(time.Duration)
 	// Rand gives numbers in [0, 1) for the jitter of retries; math/rand if nil.
 	Rand func() float64
 	// Log hears of circuits that open and close; nobody does if nil.

@@ -44,9 +44,6 @@ func NewUpstream(o Options) *Upstream {
 	if o.Classify == nil {
 		o.Classify = func(error) call.Failure { return call.Failure{Sent: true} }
 	}
-	if o.Opened == nil {
-		o.Opened = func(time.Duration) {}
-	}
 	if o.Neutral == nil {
 		o.Neutral = func(*call.Call, *http.Response) bool { return false }
 	}
@@ -94,9 +91,6 @@ type State struct {
 	UntriedSince time.Time
 	// Opened counts how often the circuit opened.
 	Opened uint64
-	// SuspectedUntil is until when a few failures open the circuit, since another
-	// replica's has opened; zero if they do not.
-	SuspectedUntil time.Time
 	// InFlight and Queued are the calls that have a place and that wait for one;
 	// InFlightBatch is how many of the former are batch.
 	InFlight, InFlightBatch, Queued int
@@ -119,9 +113,6 @@ func (u *Upstream) State() State {
 		s.Circuit, s.Until = b.circuit()
 		s.UntriedSince = b.untried()
 		s.Opened, s.RefusedOpen = b.opened.Load(), b.refused.Load()
-		if b.suspicion.active(b.clock()) {
-			s.SuspectedUntil = b.base.Add(time.Duration(b.suspicion.until.Load()))
-		}
 	}
 	if h := u.bulkhead; h != nil {
 		h.mu.Lock()

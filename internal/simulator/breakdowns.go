@@ -15,6 +15,9 @@ import (
 // so that the client gets the answer rather than a reset. In bytes.
 const drainedForFault = 1 << 20
 
+// SecondAnswer is the body that FaultSurplus sends behind its answer.
+const SecondAnswer = `{"answer": 2}`
+
 // applyFaults lets the faults that match the request happen. It returns true if
 // nothing is left to answer.
 func (s *Simulator) applyFaults(c *call) bool {
@@ -35,6 +38,16 @@ func (s *Simulator) applyFaults(c *call) bool {
 	case FaultClose:
 		_, _ = io.Copy(io.Discard, c.r.Body) // unread bytes would turn the close into a reset
 		c.takeConnection(func(net.Conn) {})
+	case FaultSurplus:
+		c.drain()
+		c.takeConnection(func(conn net.Conn) {
+			const header = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n"
+			_, _ = io.WriteString(conn, header+`{"answer": 1}`)
+			if pause(c.s.ctx, context.Background(), f.Delay) {
+				_, _ = io.WriteString(conn, header+SecondAnswer)
+			}
+			_, _ = io.Copy(io.Discard, conn)
+		})
 	case FaultMalformed:
 		c.drain()
 		c.takeConnection(func(conn net.Conn) { _, _ = io.WriteString(conn, "\x16\x03this is no HTTP\r\n\r\n") })

@@ -48,6 +48,9 @@ const (
 	// FaultTruncate cuts the connection after Bytes bytes of the body. A shorter
 	// body arrives whole.
 	FaultTruncate FaultKind = "truncate"
+	// FaultSurplus answers 200 with a body, to a HEAD too, and once more after Delay: what
+	// comes behind the answer belongs to nobody.
+	FaultSurplus FaultKind = "surplus"
 	// FaultMalformed sends bytes that are no HTTP.
 	FaultMalformed FaultKind = "malformed"
 	// FaultMalformedJSON answers 200 with JSON that breaks off.
@@ -62,7 +65,7 @@ const (
 
 var faultKinds = []FaultKind{
 	FaultLatency, FaultStatus, FaultReset, FaultClose, FaultFreeze, FaultSlowBody,
-	FaultTruncate, FaultLost, FaultMalformed, FaultMalformedJSON, FaultUnauthorized, FaultRedirect,
+	FaultTruncate, FaultLost, FaultSurplus, FaultMalformed, FaultMalformedJSON, FaultUnauthorized, FaultRedirect,
 }
 
 // Fault is something that goes wrong, and for which requests. Faults are tried in
@@ -81,7 +84,7 @@ type Fault struct {
 	Count int `json:"count,omitempty"`
 	// Kind is what happens.
 	Kind FaultKind `json:"kind"`
-	// Delay belongs to latency and slowBody.
+	// Delay belongs to latency, slowBody and surplus.
 	Delay time.Duration `json:"-"`
 	// Status, Body, ContentType and Header belong to status and redirect. Without a
 	// body the upstream's own form of an error is sent.

@@ -101,6 +101,9 @@ func TestFaultsThatBreakTheConnection(t *testing.T) {
 		!errors.Is(r.err, io.ErrUnexpectedEOF) {
 		t.Errorf("truncate: %v, %d bytes, %v", err, len(r.body), r.err)
 	}
+	if r, err := try(Fault{Kind: FaultSurplus}, ""); err != nil || r.status != 200 || string(r.body) != `{"answer": 1}` {
+		t.Errorf("surplus: %v", r)
+	}
 	if r, err := try(Fault{Kind: FaultTruncate}, ""); err != nil || r.status != 200 || len(r.body) != 0 || r.err == nil {
 		t.Errorf("truncate at once: %v, %d, %d bytes, %v", err, r.status, len(r.body), r.err)
 	}
@@ -111,7 +114,7 @@ func TestFaultsThatBreakTheConnection(t *testing.T) {
 	for _, r := range l.RequestsTo(ProviderUpstream("nsso")) {
 		kinds = append(kinds, r.Fault)
 	}
-	want := []FaultKind{FaultReset, FaultClose, FaultMalformed, FaultTruncate, FaultTruncate, FaultTruncate}
+	want := []FaultKind{FaultReset, FaultClose, FaultMalformed, FaultTruncate, FaultSurplus, FaultTruncate, FaultTruncate}
 	if len(kinds) != len(want) {
 		t.Fatalf("recorded faults %v", kinds)
 	}

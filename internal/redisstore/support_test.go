@@ -1,4 +1,4 @@
-package replicas
+package redisstore
 
 import (
 	"bytes"
@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,13 +28,15 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
-// relaxed is the patience of tests that are not about time: the machine may be busy.
+// relaxed is the time limit of tests that are not about time: the machine may be busy.
 const relaxed = 5 * time.Second
 
-func single(s *redistest.Server) Address { return Address{Kind: Single, Hosts: []string{s.Addr}} }
+func single(s *redistest.Server) Address {
+	return Address{Kind: Single, Hosts: []string{s.Addr}}
+}
 
 // replica makes the Redis of one replica, which runs until the test ends.
-func replica(t testing.TB, address Address, change ...func(*Options)) *Redis {
+func replica(t testing.TB, address Address, change ...func(*Options)) *Store {
 	t.Helper()
 	r := idle(t, address, change...)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -48,10 +50,9 @@ func replica(t testing.TB, address Address, change ...func(*Options)) *Redis {
 }
 
 // idle makes one that nothing runs for.
-func idle(t testing.TB, address Address, change ...func(*Options)) *Redis {
+func idle(t testing.TB, address Address, change ...func(*Options)) *Store {
 	t.Helper()
-	o := Options{Address: address, Keys: []Key{keyOf(t, "k1", 1)}, Patience: relaxed, Probe: 50 * time.Millisecond,
-		Log: slog.New(slog.DiscardHandler)}
+	o := Options{Address: address, Keys: []Key{keyOf(t, "k1", 1)}, Timeout: relaxed, Interval: 50 * time.Millisecond}
 	for _, c := range change {
 		c(&o)
 	}
@@ -65,10 +66,12 @@ func idle(t testing.TB, address Address, change ...func(*Options)) *Redis {
 
 func withKeys(keys ...Key) func(*Options) { return func(o *Options) { o.Keys = keys } }
 
-func withPatience(d time.Duration) func(*Options) { return func(o *Options) { o.Patience = d } }
+func withTimeout(d time.Duration) func(*Options) { return func(o *Options) { o.Timeout = d } }
 
-// awaitUp waits until Redis is well and the other replicas are heard.
-func awaitUp(t testing.TB, r *Redis) {
+func withListener(l Listener) func(*Options) { return func(o *Options) { o.Listener = l } }
+
+// awaitUp waits until Redis is well and the other replicas' invalidations arrive.
+func awaitUp(t testing.TB, r *Store) {
 	t.Helper()
 	redistest.Eventually(t, "Redis to be well", func() error {
 		if s := r.Status(); s.State != StateUp || !s.Subscribed || s.Untold > 0 {
@@ -79,7 +82,7 @@ func awaitUp(t testing.TB, r *Redis) {
 }
 
 // awaitState waits for a state and gives the status.
-func awaitState(t testing.TB, r *Redis, state string) (s Status) {
+func awaitState(t testing.TB, r *Store, state string) (s Status) {
 	t.Helper()
 	redistest.Eventually(t, "Redis to be "+state, func() error {
 		if s = r.Status(); s.State != state {
@@ -90,8 +93,10 @@ func awaitState(t testing.TB, r *Redis, state string) (s Status) {
 	return s
 }
 
-var payroll = authn.TokenKey{TokenURL: "https://as.example/token", Audience: "https://as.example", ClientID: "payroll",
-	KeyFingerprint: "f", Scopes: "a"}
+var payroll = authn.TokenKey{
+	TokenURL: "https://as.example/token", Audience: "https://as.example", ClientID: "payroll",
+	KeyFingerprint: "f", Scopes: "a",
+}
 
 // tokenOf makes a token.
 func tokenOf(t testing.TB, key authn.TokenKey, secret string, lifetime time.Duration) authn.Token {
@@ -119,7 +124,7 @@ func (i *issuer) fetch(context.Context) (authn.Token, error) {
 	return tokenOf(i.t, payroll, fmt.Sprintf("very-secret-token-%d", n), time.Hour), nil
 }
 
-func (i *issuer) obtain(r *Redis, stale string) authn.Token {
+func (i *issuer) obtain(r *Store, stale string) authn.Token {
 	i.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -132,16 +137,18 @@ func (i *issuer) obtain(r *Redis, stale string) authn.Token {
 
 const number = enterprise.Number(206731645)
 
+var partition = call.Partition{
+	Route: "ebox", Upstream: "https://provider.example/v3", Client: "payroll", Scopes: "read", Enterprise: number,
+}
+
 // keyOfAnswers is a key of an enterprise's answers.
 func keyOfAnswers(target string) *cache.Key {
-	k := cache.KeyOf(call.Partition{Route: "ebox", Upstream: "https://provider.example/v3", Client: "payroll",
-		Scopes: "read", Enterprise: number}, target)
+	k := cache.KeyOf(partition, target)
 	return &k
 }
 
 func sharedKey(target string) *cache.Key {
-	p := call.Partition{Route: "ebox", Upstream: "https://provider.example/v3", Client: "payroll", Scopes: "read"}
-	k := cache.KeyOf(p.SharedByAll(), target)
+	k := cache.KeyOf(partition.SharedByAll(), target)
 	return &k
 }
 
@@ -156,7 +163,7 @@ func answer(body string) *cache.Entry {
 }
 
 // keep stores an answer the way the cache does: with the mark of the time before.
-func keep(t testing.TB, r *Redis, k *cache.Key, body string) cache.Mark {
+func keep(t testing.TB, r *Store, k *cache.Key, body string) cache.Mark {
 	t.Helper()
 	_, mark, err := r.Answers().Load(t.Context(), nil, k)
 	if err != nil {
@@ -169,7 +176,7 @@ func keep(t testing.TB, r *Redis, k *cache.Key, body string) cache.Mark {
 }
 
 // kept tells whether an answer is found.
-func kept(t testing.TB, r *Redis, k *cache.Key) bool {
+func kept(t testing.TB, r *Store, k *cache.Key) bool {
 	t.Helper()
 	list, _, err := r.Answers().Load(t.Context(), nil, k)
 	if err != nil && !errors.Is(err, errAway) {
@@ -178,27 +185,27 @@ func kept(t testing.TB, r *Redis, k *cache.Key) bool {
 	return len(list) > 0
 }
 
-// ear is a cache that listens.
-type ear struct {
+// listener is a cache that notes what it is told.
+type listener struct {
 	mu      sync.Mutex
 	applied []cache.Invalidation
 	flushed int
 }
 
-func (e *ear) Apply(i cache.Invalidation) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.applied = append(e.applied, i)
+func (l *listener) Apply(i cache.Invalidation) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.applied = append(l.applied, i)
 }
 
-func (e *ear) Flush() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.flushed++
+func (l *listener) Flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flushed++
 }
 
-func (e *ear) heard() ([]cache.Invalidation, int) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return append([]cache.Invalidation(nil), e.applied...), e.flushed
+func (l *listener) told() (applied []cache.Invalidation, flushed int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.applied), l.flushed
 }

@@ -1,4 +1,4 @@
-package replicas
+package redisstore
 
 import (
 	"bytes"
@@ -104,6 +104,7 @@ func TestEpochsThatAreLostBringNothingBack(t *testing.T) {
 		"one of them":     func() { server.Do("HDEL", r.epochs, scopeFields(k.Scopes())[0]) },
 		"another type":    func() { server.Do("DEL", r.epochs); server.Do("LPUSH", r.epochs, "x") },
 		"no number":       func() { server.Do("HSET", r.epochs, scopeFields(k.Scopes())[0], "x") },
+		"far ahead":       func() { server.Do("HSET", r.epochs, scopeFields(k.Scopes())[0], "9000000000000000") },
 		"bumped and lost": func() { _ = r.Answers().Bump(t.Context(), nil, k.Scopes()[0]); server.Do("DEL", r.epochs) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -118,6 +119,50 @@ func TestEpochsThatAreLostBringNothingBack(t *testing.T) {
 				t.Fatal("nothing can be kept any more")
 			}
 		})
+	}
+}
+
+// Somebody who can write to Redis puts an old answer back, with the epochs of its time.
+func TestAnOldAnswerWithItsOldEpochsIsNotBelieved(t *testing.T) {
+	k := keyOfAnswers("/messages")
+	for who, write := range map[string]func(r, other *Store) error{
+		"this replica": func(r, _ *Store) error { return r.Answers().Bump(t.Context(), nil, k.Resource()) },
+		"another one, and this one read then": func(r, other *Store) error {
+			defer kept(t, r, k)
+			return other.Answers().Bump(t.Context(), nil, cache.Everything)
+		},
+	} {
+		server := redistest.Start(t)
+		r, other := idle(t, single(server)), idle(t, single(server))
+		keep(t, r, k, "old")
+		names := []string{r.ring.names(forAnswer, digest(k))[0], r.epochs}
+		copies := []any{server.Do("DUMP", names[0]), server.Do("DUMP", names[1])}
+		if err := write(r, other); err != nil {
+			t.Fatal(err)
+		}
+		for i, name := range names {
+			server.Do("RESTORE", name, 0, copies[i], "REPLACE")
+		}
+		if !kept(t, idle(t, single(server)), k) {
+			t.Fatal("what was put back is not what it was")
+		}
+		if kept(t, r, k) {
+			t.Fatalf("written by %s: the old answer is given", who)
+		}
+		if s := r.Status(); s.Untold == 0 || !strings.Contains(s.Reason, "lower than before") {
+			t.Errorf("nobody is told: %+v", s)
+		}
+		// The next look moves the epoch on, and then it counts for everybody.
+		if err := r.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if kept(t, r, k) || kept(t, other, k) {
+			t.Fatal("the old answer came back")
+		}
+		keep(t, r, k, "new")
+		if !kept(t, other, k) {
+			t.Fatal("nothing can be kept any more")
+		}
 	}
 }
 
@@ -280,7 +325,7 @@ func TestTheListOutlivesEveryReplica(t *testing.T) {
 
 func TestAListThatCameWhileRedisWasAwayIsKept(t *testing.T) {
 	server := redistest.Start(t)
-	r := replica(t, single(server), withPatience(100*time.Millisecond))
+	r := replica(t, single(server), withTimeout(100*time.Millisecond))
 	awaitUp(t, r)
 	server.Stop()
 	r.List("https://registry.example").Store(t.Context(), []byte("old"))

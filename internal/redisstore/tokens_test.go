@@ -1,4 +1,4 @@
-package replicas
+package redisstore
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 func TestTenReplicasAskForOneToken(t *testing.T) {
 	server := redistest.Start(t)
 	as := &issuer{t: t}
-	var replicas []*Redis
+	var replicas []*Store
 	for range 10 {
 		replicas = append(replicas, idle(t, single(server)))
 	}
@@ -155,7 +155,7 @@ func TestARotationOfEncryptionKeysLosesNoToken(t *testing.T) {
 	during := idle(t, single(server), withKeys(k2, k1))
 	after := idle(t, single(server), withKeys(k2))
 	first := as.obtain(before, "")
-	for _, r := range []*Redis{during, after} {
+	for _, r := range []*Store{during, after} {
 		if got := as.obtain(r, ""); got.Hash() != first.Hash() {
 			t.Fatal("another token")
 		}

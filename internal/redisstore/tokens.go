@@ -1,4 +1,4 @@
-package replicas
+package redisstore
 
 import (
 	"context"
@@ -21,9 +21,9 @@ import (
 // Authorization Server; the others look again until the token is there. The lock is
 // the fence: a replica that lost it, by a pause longer than the lock lasts, uses the
 // token that it got and does not store it over a newer one.
-func (r *Redis) Tokens() authn.Shared { return tokens{r} }
+func (s *Store) Tokens() authn.Shared { return tokens{s} }
 
-type tokens struct{ r *Redis }
+type tokens struct{ s *Store }
 
 const (
 	// askedFor is how long a replica may be asking if its context has no end.
@@ -69,7 +69,7 @@ return stored`)
 
 // claim is one call of Obtain.
 type claim struct {
-	r *Redis
+	s *Store
 	// key is what the token has to be for, stale the hash of the one that it must not be.
 	key   authn.TokenKey
 	stale string
@@ -80,32 +80,34 @@ type claim struct {
 }
 
 // Obtain implements authn.Shared.
-func (s tokens) Obtain(ctx context.Context, key authn.TokenKey, stale string, fetch func(context.Context) (authn.Token,
+func (t tokens) Obtain(ctx context.Context, key authn.TokenKey, stale string, fetch func(context.Context) (authn.Token,
 	error)) (authn.Token, error) {
-	if !s.r.Sealed() {
+	if !t.s.Sealed() {
 		return fetch(ctx)
 	}
-	owner, err := s.r.draw()
+	owner, err := t.s.draw()
 	if err != nil {
 		return fetch(ctx)
 	}
 	what := []byte("token\x00" + key.Digest())
-	c := &claim{r: s.r, key: key, stale: stale, tokens: s.r.ring.names(forToken, what),
-		locks: s.r.ring.names(forLock, what), owner: owner}
-	patience := askedFor
-	if end, ok := ctx.Deadline(); ok {
-		patience = time.Until(end) / 2 // the other half is for asking ourselves
+	c := &claim{
+		s: t.s, key: key, stale: stale, owner: owner,
+		tokens: t.s.ring.names(forToken, what), locks: t.s.ring.names(forLock, what),
 	}
-	return c.obtain(ctx, patience, fetch)
+	limit := askedFor
+	if end, ok := ctx.Deadline(); ok {
+		limit = time.Until(end) / 2 // the other half is for asking ourselves
+	}
+	return c.obtain(ctx, limit, fetch)
 }
 
-func (c *claim) obtain(ctx context.Context, patience time.Duration, fetch func(context.Context) (authn.Token, error)) (
+func (c *claim) obtain(ctx context.Context, limit time.Duration, fetch func(context.Context) (authn.Token, error)) (
 	authn.Token, error) {
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(limit)
 	var useless []byte // the tag of a value that is no token
-	spent, pause := 0, firstLook
+	tries, pause := 0, firstLook
 	for {
-		value, left, mine, err := c.take(ctx, patience+slack, useless)
+		value, left, mine, err := c.take(ctx, limit+slack, useless)
 		switch {
 		case err != nil:
 			return fetch(ctx)
@@ -116,8 +118,8 @@ func (c *claim) obtain(ctx context.Context, patience time.Duration, fetch func(c
 			if err == nil {
 				return t, nil
 			}
-			c.r.unreadableValue(err)
-			if spent++; spent == looks {
+			c.s.unreadableValue(err)
+			if tries++; tries == looks {
 				return fetch(ctx)
 			}
 			useless = tagOf(value)
@@ -140,11 +142,11 @@ func (c *claim) obtain(ctx context.Context, patience time.Duration, fetch func(c
 // take looks for a token, and takes the lock if there is none.
 func (c *claim) take(ctx context.Context, lock time.Duration, useless []byte) (value []byte, left time.Duration,
 	mine bool, err error) {
-	err = c.r.call(ctx, nil, func(ctx context.Context) error {
-		reply, err := take.Run(ctx, c.r.client, []string{c.tokens[0], c.locks[0]}, c.owner, max(lock.Milliseconds(), 1),
-			c.tag(c.stale), useless).Slice()
+	err = c.s.ask(ctx, nil, func(ctx context.Context) error {
+		reply, err := take.Run(ctx, c.s.client, []string{c.tokens[0], c.locks[0]},
+			c.owner, max(lock.Milliseconds(), 1), c.tag(c.stale), useless).Slice()
 		if redis.HasErrorPrefix(err, "WRONGTYPE") {
-			c.r.client.Del(ctx, c.tokens[0], c.locks[0]) // nobody else has a use for it
+			c.s.client.Del(ctx, c.tokens[0], c.locks[0]) // nobody else has a use for it
 			return err
 		}
 		if err != nil {
@@ -172,12 +174,13 @@ func (c *claim) ask(ctx context.Context, fetch func(context.Context) (authn.Toke
 		t, err = fetch(ctx)
 	}
 	var value []byte
-	left := t.Expires().Sub(c.r.now()) - slack
+	left := t.Expires().Sub(c.s.o.Now()) - slack
 	if err == nil && left > 0 {
 		value = c.seal(t)
 	}
-	_ = c.r.call(context.WithoutCancel(ctx), nil, func(ctx context.Context) error {
-		return give.Run(ctx, c.r.client, []string{c.tokens[0], c.locks[0]}, c.owner, value, max(left.Milliseconds(), 1)).Err()
+	_ = c.s.ask(context.WithoutCancel(ctx), nil, func(ctx context.Context) error {
+		return give.Run(ctx, c.s.client, []string{c.tokens[0], c.locks[0]},
+			c.owner, value, max(left.Milliseconds(), 1)).Err()
 	})
 	return t, err
 }
@@ -188,8 +191,8 @@ func (c *claim) older(ctx context.Context) (authn.Token, bool) {
 	for _, at := range c.tokens[1:] {
 		var value []byte
 		var left time.Duration
-		err := c.r.call(ctx, nil, func(ctx context.Context) error {
-			pipe := c.r.client.Pipeline()
+		err := c.s.ask(ctx, nil, func(ctx context.Context) error {
+			pipe := c.s.client.Pipeline()
 			get, ttl := pipe.Get(ctx, at), pipe.PTTL(ctx, at)
 			_, err := pipe.Exec(ctx)
 			value, _ = get.Bytes()
@@ -211,7 +214,7 @@ func (c *claim) tag(hash string) []byte {
 	if hash == "" {
 		return nil
 	}
-	mac := hmac.New(sha256.New, c.r.ring.keys[0].names)
+	mac := hmac.New(sha256.New, c.s.ring.keys[0].names)
 	mac.Write([]byte("tag\x00" + hash))
 	return mac.Sum(nil)[:tagSize]
 }
@@ -223,7 +226,7 @@ func (c *claim) seal(t authn.Token) []byte {
 	if err != nil {
 		return nil
 	}
-	value, err := c.r.ring.seal(forToken, c.tokens[0], secret)
+	value, err := c.s.ring.seal(forToken, c.tokens[0], secret)
 	if err != nil {
 		return nil
 	}
@@ -239,11 +242,11 @@ func (c *claim) open(at string, value []byte, left time.Duration) (authn.Token, 
 	if left <= 0 {
 		return authn.Token{}, errNoEnd
 	}
-	secret, err := c.r.ring.open(forToken, at, value[tagSize:])
+	secret, err := c.s.ring.open(forToken, at, value[tagSize:])
 	if err != nil {
 		return authn.Token{}, err
 	}
-	t, err := authn.RestoreToken(secret, c.key, c.r.now(), left)
+	t, err := authn.RestoreToken(secret, c.key, c.s.o.Now(), left)
 	if err == nil && t.Hash() == c.stale {
 		return authn.Token{}, errSeal // under another tag than its own
 	}
@@ -251,9 +254,9 @@ func (c *claim) open(at string, value []byte, left time.Duration) (authn.Token, 
 }
 
 // draw gives a name that nobody else has.
-func (r *Redis) draw() (string, error) {
+func (s *Store) draw() (string, error) {
 	var b [16]byte
-	if _, err := io.ReadFull(r.random, b[:]); err != nil {
+	if _, err := io.ReadFull(s.o.Rand, b[:]); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(b[:]), nil

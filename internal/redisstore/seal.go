@@ -1,4 +1,4 @@
-package replicas
+package redisstore
 
 import (
 	"bytes"
@@ -103,9 +103,7 @@ const (
 	forList   purpose = "list"
 	forAnswer purpose = "answer"
 	forNews   purpose = "news"
-	forRate   purpose = "rate"
-	// forCircuit is a warning of an open circuit.
-	forCircuit purpose = "circuit"
+	forRate   purpose = "gcra"
 )
 
 // ring is the keys, ready for use.
@@ -192,8 +190,8 @@ func (r *ring) seal(p purpose, at string, content []byte) ([]byte, error) {
 }
 
 var (
-	errGarbage error = odd("opening a value: nothing that this version of the gateway wrote")
-	errSeal    error = odd("opening a value: its seal is broken, or it was put in the place of another")
+	errGarbage error = unexpectedError("opening a value: nothing that this version of the gateway wrote")
+	errSeal    error = unexpectedError("opening a value: its seal is broken, or it was put in the place of another")
 )
 
 // open gives the content of a value that was found under at.

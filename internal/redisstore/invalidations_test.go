@@ -1,4 +1,4 @@
-package replicas
+package redisstore
 
 import (
 	"errors"
@@ -11,54 +11,44 @@ import (
 	"ebox-gateway/internal/redistest"
 )
 
-func TestEveryOtherReplicaHearsOfAWrite(t *testing.T) {
+func TestEveryOtherReplicaIsToldOfAWrite(t *testing.T) {
 	server := redistest.Start(t)
 	for _, keys := range [][]Key{{keyOf(t, "k1", 1)}, nil} {
-		writer, first, second := replica(t, single(server), withKeys(keys...)), replica(t, single(server), withKeys(keys...)),
-			replica(t, single(server), withKeys(keys...))
-		ears := []*ear{{}, {}, {}}
-		for i, r := range []*Redis{writer, first, second} {
-			r.Listen(ears[i])
+		var listeners [3]listener
+		var replicas [3]*Store
+		for i := range replicas {
+			replicas[i] = replica(t, single(server), withKeys(keys...), withListener(&listeners[i]))
+		}
+		for _, r := range replicas {
 			awaitUp(t, r)
 		}
-		// The best of a few: a busy machine is late now and then, and news that are not
-		// told at once but fetched are late each time.
-		best := time.Hour
-		for n := 1; n <= 5 && best > time.Second; n++ {
-			scope := keyOfAnswers(fmt.Sprintf("/messages/%d", n)).Scopes()[0]
-			began := time.Now()
-			if err := writer.Answers().Bump(t.Context(), nil, scope); err != nil {
-				t.Fatal(err)
-			}
-			for _, e := range ears[1:] {
-				redistest.Eventually(t, "the news", func() error {
-					if news, _ := e.heard(); len(news) != n || news[n-1].Scope != scope {
-						return fmt.Errorf("heard %v", news)
-					}
-					return nil
-				})
-			}
-			best = min(best, time.Since(began))
+		scope := keyOfAnswers("/messages").Resource()
+		if err := replicas[0].Answers().Bump(t.Context(), nil, scope); err != nil {
+			t.Fatal(err)
 		}
-		if best > time.Second {
-			t.Errorf("it took %s or more", best)
+		for i := range listeners[1:] {
+			redistest.Eventually(t, "the invalidation", func() error {
+				if applied, _ := listeners[i+1].told(); len(applied) != 1 || applied[0].Scope != scope {
+					return fmt.Errorf("told %v", applied)
+				}
+				return nil
+			})
 		}
-		if news, _ := ears[0].heard(); len(news) != 0 {
-			t.Errorf("the writer heard itself: %v", news)
+		if applied, _ := listeners[0].told(); len(applied) != 0 {
+			t.Errorf("the writer told itself: %v", applied)
 		}
 	}
 }
 
-func TestNewsThatCannotBeReadEmptiesTheMemory(t *testing.T) {
+func TestAnInvalidationThatCannotBeReadEmptiesTheMemory(t *testing.T) {
 	server := redistest.Start(t)
-	r := replica(t, single(server))
-	e := new(ear)
-	r.Listen(e)
+	var l listener
+	r := replica(t, single(server), withListener(&l))
 	awaitUp(t, r)
-	_, before := e.heard()
+	_, before := l.told()
 	server.Do("PUBLISH", r.channel, "nonsense")
 	redistest.Eventually(t, "the memory to be emptied", func() error {
-		if _, n := e.heard(); n != before+1 {
+		if _, n := l.told(); n != before+1 {
 			return fmt.Errorf("flushed %d times", n-before)
 		}
 		return nil
@@ -67,20 +57,19 @@ func TestNewsThatCannotBeReadEmptiesTheMemory(t *testing.T) {
 
 func TestGatewaysOfTwoEnvironmentsDoNotMeet(t *testing.T) {
 	server := redistest.Start(t)
-	in := func(namespace string, database int, key byte) *Redis {
+	var l listener
+	in := func(namespace string, database int, key byte) *Store {
 		a := single(server)
 		a.Database = database
-		return replica(t, a, withKeys(keyOf(t, "k1", key)), func(o *Options) { o.Namespace = namespace })
+		return replica(t, a, withKeys(keyOf(t, "k1", key)), withListener(&l), func(o *Options) { o.Namespace = namespace })
 	}
 	// One server, with a namespace or a database each; the ids of their keys are the same.
 	ours := in("production", 0, 1)
-	others := []*Redis{in("acceptance", 0, 2), in("production", 1, 3)}
-	e := new(ear)
+	others := []*Store{in("acceptance", 0, 2), in("production", 1, 3)}
 	for _, r := range append(others, ours) {
-		r.Listen(e)
 		awaitUp(t, r)
 	}
-	_, before := e.heard()
+	_, before := l.told()
 	k := keyOfAnswers("/messages")
 	keep(t, ours, k, subject)
 	for _, r := range others {
@@ -95,8 +84,8 @@ func TestGatewaysOfTwoEnvironmentsDoNotMeet(t *testing.T) {
 	if !kept(t, ours, k) {
 		t.Error("another environment's purge counts here")
 	}
-	if news, flushed := e.heard(); len(news) > 0 || flushed != before {
-		t.Errorf("heard of another environment: %v, flushed %d times", news, flushed-before)
+	if applied, flushed := l.told(); len(applied) > 0 || flushed != before {
+		t.Errorf("told of another environment: %v, flushed %d times", applied, flushed-before)
 	}
 }
 
@@ -108,66 +97,54 @@ func TestALostSubscriptionEmptiesTheMemory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t)
-			r := replica(t, single(server))
-			e := new(ear)
-			r.Listen(e)
+			var l listener
+			r := replica(t, single(server), withListener(&l))
 			awaitUp(t, r)
-			// The best of a few, since the machine may be busy: who waits longer than two
-			// beats does so each time.
-			best := time.Hour
-			for range 5 {
-				_, before := e.heard()
-				lose.lose(server)
-				began := time.Now()
-				redistest.Eventually(t, "the memory to be emptied", func() error {
-					if _, n := e.heard(); n == before {
+			_, before := l.told()
+			flushed := func(times int) func() error {
+				return func() error {
+					if _, n := l.told(); n < before+times {
 						return errors.New("it is not")
 					}
 					return nil
-				})
-				best = min(best, time.Since(began))
-				lose.back(server)
-				redistest.Eventually(t, "it to be emptied of what came meanwhile", func() error {
-					if _, n := e.heard(); n < before+2 {
-						return errors.New("it is not")
-					}
-					return nil
-				})
-				awaitUp(t, r)
-				if best <= 1200*time.Millisecond {
-					return
 				}
 			}
-			t.Errorf("each time after %s or more", best)
+			lose.lose(server)
+			redistest.Eventually(t, "the memory to be emptied", flushed(1))
+			lose.back(server)
+			redistest.Eventually(t, "it to be emptied of what came meanwhile", flushed(2))
+			awaitUp(t, r)
 		})
 	}
 }
 
-func TestAReplicaThatMayNotListenIsShownSo(t *testing.T) {
+func TestAReplicaThatMayNotSubscribeIsShownSo(t *testing.T) {
 	server := redistest.Start(t)
-	server.Do("ACL", "SETUSER", "deaf", "on", ">p", "~*", "+@all", "resetchannels")
-	r := replica(t, Address{Kind: Single, Hosts: []string{server.Addr}, Username: "deaf", Password: "p"})
-	s := awaitState(t, r, StateTroubled)
-	if !strings.Contains(s.Reason, "NOPERM") || s.Subscribed {
+	server.Do("ACL", "SETUSER", "silent", "on", ">p", "~*", "+@all", "resetchannels")
+	r := replica(t, Address{Hosts: []string{server.Addr}, Username: "silent", Password: "p"})
+	if s := awaitState(t, r, StateTroubled); !strings.Contains(s.Reason, "NOPERM") || s.Subscribed {
 		t.Fatalf("%+v", s)
 	}
 }
 
 func TestWhatCouldNotBeToldIsToldBeforeRedisIsReadAgain(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	writer, other := replica(t, single(server), withPatience(100*time.Millisecond)), idle(t, single(server))
-	e := new(ear)
-	listener := replica(t, single(server))
-	listener.Listen(e)
+	writer, other := replica(t, single(server), withTimeout(100*time.Millisecond)), idle(t, single(server))
 	awaitUp(t, writer)
 	k := keyOfAnswers("/messages")
 	keep(t, other, k, subject)
 	server.Stop()
-	if err := writer.Answers().Bump(t.Context(), nil, k.Scopes()[0]); err == nil {
+	if err := writer.Answers().Bump(t.Context(), nil, k.Resource()); err == nil {
 		t.Fatal("it was told to nobody")
 	}
 	if n := writer.Status().Untold; n != 1 {
 		t.Fatalf("%d untold", n)
+	}
+	// A Store with other settings that takes this one's place tells it as well.
+	next := idle(t, single(server))
+	next.TellLater(writer.Untold())
+	if _, _, err := next.Answers().Load(t.Context(), nil, k); !errors.Is(err, errAway) {
+		t.Fatalf("the next store reads before it has told: %v", err)
 	}
 	server.Run()
 	// As soon as the writer reads again, or has told all, nothing old is there.
@@ -205,18 +182,18 @@ func TestTheOutboxForgetsNothing(t *testing.T) {
 	told := o.list()
 	o.keep(1) // written again while it was being told
 	o.settle(told)
-	if !o.pending() {
+	if o.count() == 0 {
 		t.Fatal("the second write is forgotten")
 	}
 	o.settle(o.list())
-	if o.pending() {
+	if o.count() > 0 {
 		t.Fatal("what was told is still due")
 	}
 
 	o = outbox{}
-	o.told(1, now.Add(-2*remembered))
+	o.told(1, now.Add(-2*repeatFor))
 	o.told(2, now)
-	o.again(now)
+	o.repeat(now)
 	if due := o.list(); len(due) != 1 || due[2] == 0 {
 		t.Fatalf("told again: %v", due)
 	}
@@ -224,7 +201,7 @@ func TestTheOutboxForgetsNothing(t *testing.T) {
 	for i := range cache.Scope(maxScopes + 1) {
 		o.told(i, now)
 	}
-	o.again(now)
+	o.repeat(now)
 	if due := o.list(); due[cache.Everything] == 0 {
 		t.Fatalf("%d scopes, and not everything", len(due))
 	}

@@ -6,23 +6,23 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
-	"ebox-gateway/internal/replicas"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/resilience"
 )
 
-// clusterRate is this replica's end of a rate for all replicas. It outlives the Redis
+// clusterRate is this replica's end of a rate for all redisstore. It outlives the Redis
 // that it is counted in, which a new configuration may replace.
 type clusterRate struct {
-	shared *atomic.Pointer[replicas.Redis]
+	shared *atomic.Pointer[redisstore.Store]
 	name   string
-	spec   replicas.Spec
+	spec   redisstore.Spec
 	bound  atomic.Pointer[boundRate]
 }
 
 // boundRate is a rate and the Redis that it is counted in.
 type boundRate struct {
-	in   *replicas.Redis
-	rate *replicas.Rate
+	in   *redisstore.Store
+	rate *redisstore.Rate
 }
 
 // Take implements resilience.Joint. Without a Redis, which the configuration does not
@@ -42,42 +42,21 @@ func (r *clusterRate) Take(ctx context.Context, c *call.Call, batch bool) time.D
 	return b.rate.Take(ctx, &c.Redis, batch)
 }
 
-// limitJoint makes the rates of enterprises and callers that are for all replicas.
+// limitJoint makes the rates of enterprises and callers that are for all redisstore.
 func (p *pool) limitJoint(key resilience.Key, r resilience.Rate) resilience.Joint {
 	name := "caller " + key.Name
 	if key.Kind == resilience.ByEnterprise {
 		name = "enterprise " + key.Enterprise.String()
 	}
-	return &clusterRate{shared: &p.shared, name: name, spec: replicas.Spec{PerSecond: r.PerSecond, Burst: r.Burst}}
+	return &clusterRate{shared: &p.shared, name: name, spec: redisstore.Spec{PerSecond: r.PerSecond, Burst: r.Burst}}
 }
 
-// upstreamJoint makes the rate of an upstream that is for all replicas. Upstreams of the
+// upstreamJoint makes the rate of an upstream that is for all redisstore. Upstreams of the
 // same name and base URL share one.
 func (p *pool) upstreamJoint(o upstreamOptions) func(resilience.Rate) resilience.Joint {
 	return func(r resilience.Rate) resilience.Joint {
-		return &clusterRate{shared: &p.shared, name: "upstream " + o.name + "\x00" + o.base, spec: replicas.Spec{
+		return &clusterRate{shared: &p.shared, name: "upstream " + o.name + "\x00" + o.base, spec: redisstore.Spec{
 			PerSecond: r.PerSecond, Burst: r.Burst, BatchShare: resilience.BatchShare,
 		}}
-	}
-}
-
-// warnOf tells the other replicas that the circuit of an upstream has opened here.
-func (p *pool) warnOf(id replicas.UpstreamID) func(time.Duration) {
-	return func(open time.Duration) {
-		if r := p.shared.Load(); r != nil {
-			r.Warn(replicas.Circuit{Upstream: id, Open: open})
-		}
-	}
-}
-
-// heed makes the circuit of an upstream open sooner, since another replica's has opened:
-// what is down for one is probably down for all, but only a call of its own can tell.
-func (p *pool) heed(c replicas.Circuit) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, s := range p.stacks {
-		if s.id == c.Upstream {
-			s.protection.Suspect(c.Open)
-		}
 	}
 }

@@ -1,0 +1,228 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/call"
+)
+
+// Answers gives the second level of the response cache.
+//
+// The variants of one resource are the fields of one Redis hash, each value with the
+// mark that the epochs had when its request began; it counts while they have it. The
+// epochs are the fields of a hash of their own. One that is lost, by eviction or by a
+// failover, begins again with the time in microseconds, where no count ever was; and one
+// that is lower than this replica has seen it is not believed, but moved on.
+//
+// Without encryption keys, answers that belong to an enterprise stay in memory; the
+// epochs, which tell nothing, are shared all the same.
+func (s *Store) Answers() cache.Store { return answers{s} }
+
+type answers struct{ s *Store }
+
+const (
+	// maxAnswer is the largest sealed answer that goes to Redis, in bytes. Larger ones
+	// would take longer on their way than a request may wait.
+	maxAnswer = 1 << 20
+	// maxVariants is how many variants of one resource are kept.
+	maxVariants = 32
+
+	markSize = 8
+)
+
+// begin makes the epochs ARGV that are missing, and gives all of them.
+var begin = redis.NewScript(`
+local t = redis.call('TIME')
+for i = 1, #ARGV do
+  redis.call('HSETNX', KEYS[1], ARGV[i], string.format('%.0f', t[1] * 1000000 + t[2]))
+end
+return redis.call('HMGET', KEYS[1], unpack(ARGV))`)
+
+// save puts the value ARGV[2] under the variant ARGV[1], for ARGV[3] milliseconds.
+var save = redis.NewScript(`
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) then
+  redis.call('DEL', KEYS[1])
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+end
+return 1`)
+
+func (a answers) keeps(k *cache.Key) bool { return a.s.Sealed() || k.Shared() }
+
+// Load implements cache.Store.
+func (a answers) Load(ctx context.Context, allowance *call.Allowance, k *cache.Key) ([]*cache.Entry,
+	cache.Mark, error) {
+	s := a.s
+	if !a.keeps(k) {
+		return nil, 0, nil
+	}
+	if s.health.away() || s.untold.count() > 0 { // then an epoch there lags behind a write made here
+		return nil, 0, errAway
+	}
+	names := a.names(k)
+	var mark cache.Mark
+	found := make([]map[string]string, len(names))
+	err := s.ask(ctx, allowance, func(ctx context.Context) error {
+		fields := scopeFields(k.Scopes())
+		pipe := s.client.Pipeline()
+		epochs := pipe.HMGet(ctx, s.epochs, fields...)
+		got := make([]*redis.MapStringStringCmd, len(names))
+		for i, at := range names {
+			got[i] = pipe.HGetAll(ctx, at)
+		}
+		_, _ = pipe.Exec(ctx) // each command has its own error
+		var failure error
+		for i, at := range names {
+			var err error
+			if found[i], err = got[i].Result(); err != nil {
+				failure = errors.Join(failure, s.discard(ctx, at, err))
+			}
+		}
+		numbers, err := epochs.Result()
+		if err != nil {
+			return errors.Join(s.discard(ctx, s.epochs, err), failure)
+		}
+		if mark, err = s.mark(k.Scopes(), numbers); errors.Is(err, errGarbage) {
+			mark, err = s.begin(ctx, k.Scopes(), fields)
+		}
+		return errors.Join(err, failure)
+	})
+	if mark == 0 { // what was found cannot be told to count
+		return nil, 0, err
+	}
+	return a.open(names, found, mark), mark, nil
+}
+
+// begin gives the mark after making the epochs that were missing.
+func (s *Store) begin(ctx context.Context, scopes []cache.Scope, fields []string) (cache.Mark, error) {
+	args := make([]any, len(fields))
+	for i, f := range fields {
+		args[i] = f
+	}
+	numbers, err := begin.Run(ctx, s.client, []string{s.epochs}, args...).Slice()
+	if err != nil {
+		return 0, err
+	}
+	mark, err := s.mark(scopes, numbers)
+	if errors.Is(err, errGarbage) {
+		s.client.Del(ctx, s.epochs)
+	}
+	return mark, err
+}
+
+// mark adds up the epochs that HMGET gave. The error is errGarbage if any is missing or is
+// no epoch, and errBackwards if any is lower than before; that one will be moved on before
+// anything else is read.
+func (s *Store) mark(scopes []cache.Scope, numbers []any) (total cache.Mark, err error) {
+	latest := uint64(s.o.Now().Add(maxAhead).UnixMicro())
+	epochs := make([]uint64, len(numbers))
+	for i, n := range numbers {
+		text, _ := n.(string)
+		epoch, err := strconv.ParseUint(text, 10, 64)
+		if err != nil || epoch == 0 || epoch > latest {
+			return 0, errGarbage
+		}
+		epochs[i] = epoch
+		total += cache.Mark(epoch)
+	}
+	for i, epoch := range epochs {
+		if !s.seen.note(scopes[i], epoch) {
+			s.untold.keep(scopes[i])
+			err = errBackwards
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	return total, nil
+}
+
+// open gives the entries that count.
+func (a answers) open(names []string, found []map[string]string, mark cache.Mark) (list []*cache.Entry) {
+	for i, at := range names {
+		for variant, value := range found[i] {
+			if len(value) < markSize || cache.Mark(binary.BigEndian.Uint64([]byte(value[:markSize]))) != mark {
+				continue // of an epoch that is over
+			}
+			content, err := a.s.ring.open(forAnswer, place(at, variant, mark), []byte(value[markSize:]))
+			e := new(cache.Entry)
+			if err == nil {
+				err = e.UnmarshalBinary(content)
+			}
+			if err != nil {
+				a.s.unreadableValue(err)
+				continue
+			}
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// Save implements cache.Store.
+func (a answers) Save(ctx context.Context, k *cache.Key, e *cache.Entry, begun cache.Mark, keep time.Duration) error {
+	s := a.s
+	if begun == 0 || keep <= 0 || !a.keeps(k) || s.untold.count() > 0 || len(e.Body) > 8*maxAnswer {
+		return nil
+	}
+	if s.health.away() {
+		return errAway // before the work
+	}
+	content, err := e.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	at, variant := a.names(k)[0], e.Variant()
+	value, err := s.ring.seal(forAnswer, place(at, variant, begun), content)
+	if err != nil {
+		return err
+	}
+	if len(value) > maxAnswer {
+		return nil
+	}
+	value = append(binary.BigEndian.AppendUint64(make([]byte, 0, markSize+len(value)), uint64(begun)), value...)
+	return s.within(ctx, unhurried*s.o.Timeout, func(ctx context.Context) error {
+		err := save.Run(ctx, s.client, []string{at}, variant, value, max(keep.Milliseconds(), 1), maxVariants).Err()
+		return s.discard(ctx, at, err)
+	})
+}
+
+// Bump implements cache.Store. The context's end does not end it: a write may have
+// taken effect though its caller has gone. What fails is told with the next look.
+func (a answers) Bump(ctx context.Context, allowance *call.Allowance, scope cache.Scope) error {
+	within := func(ctx context.Context, f func(context.Context) error) error { return a.s.ask(ctx, allowance, f) }
+	err := a.s.tell(context.WithoutCancel(ctx), within, []cache.Scope{scope})
+	if err != nil {
+		a.s.untold.keep(scope)
+		return err
+	}
+	a.s.untold.told(scope, a.s.o.Now())
+	return nil
+}
+
+func (a answers) names(k *cache.Key) []string {
+	digest := k.Digest()
+	return a.s.ring.names(forAnswer, digest[:])
+}
+
+// place is what a value is bound to: the resource, the variant and the mark.
+func place(at, variant string, mark cache.Mark) string {
+	return at + "\x00" + variant + "\x00" + strconv.FormatUint(uint64(mark), 10)
+}
+
+func scopeFields(scopes []cache.Scope) []string {
+	fields := make([]string, len(scopes))
+	for i, s := range scopes {
+		fields[i] = strconv.FormatUint(uint64(s), 10)
+	}
+	return fields
+}

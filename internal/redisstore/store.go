@@ -1,0 +1,290 @@
+// Package redisstore keeps in Redis what the replicas of a gateway share:
+//
+//   - access tokens, so that ten replicas ask the Authorization Server once (Tokens);
+//   - upstreams' answers, as the second level of the response cache, and the epochs that
+//     invalidate them (Answers, Options.Listener);
+//   - rates for all replicas (Rate);
+//   - the last list of Document Providers and what was switched to maintenance (List).
+//
+// Redis is never needed. Each call has a time limit of a few milliseconds. The first that
+// gets no answer marks Redis as away; from then on nobody asks, until a look in the
+// background has found it well. Invalidations that Redis did not take are told before
+// anything is read from it again.
+//
+// Redis is not trusted either. Values are compressed and sealed with AES-256-GCM
+// (NIST SP 800-38D), bound to the key that they stand under and to what they are for;
+// keys are named by HMAC-SHA-256 (RFC 2104). Without encryption keys, nothing that
+// belongs to an enterprise and no token is written. docs/redis.md says what somebody who
+// can write to Redis can do.
+package redisstore
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/call"
+)
+
+const (
+	defaultTimeout  = 25 * time.Millisecond
+	defaultInterval = time.Second
+	defaultReplicas = 3
+	// unhurried is how many times Options.Timeout a call may take that no request waits for.
+	unhurried = 4
+)
+
+// Options are what a Store needs from outside.
+type Options struct {
+	// Address is where Redis is.
+	Address Address
+	// Keys seal what is written; the first writes, all read. Without any, nothing that
+	// belongs to an enterprise and no token is written.
+	Keys []Key
+	// Namespace separates the gateways of one environment from those of another that use
+	// the same server: it is part of every name.
+	Namespace string
+	// Timeout is the longest that a request waits for one call; 25 ms if 0.
+	Timeout time.Duration
+	// Replicas is how many replicas share a rate as long as Redis was never reached; 3 if 0.
+	Replicas int
+	// Interval is the time between two looks at Redis in the background, and so how soon it
+	// is used again after trouble; 1 s if 0.
+	Interval time.Duration
+	// Listener is told of the other replicas' invalidations; nil for nobody.
+	Listener Listener
+	// Now tells the time; time.Now if nil.
+	Now func() time.Time
+	// Rand gives nonces and names; crypto/rand.Reader if nil. It is used concurrently.
+	Rand io.Reader
+	// Log receives what the platform team should know; discarded if nil.
+	Log *slog.Logger
+}
+
+// Listener follows the invalidations of the other replicas.
+type Listener interface {
+	// Apply does here what another replica did there.
+	Apply(cache.Invalidation)
+	// Flush forgets everything: some invalidation may have been missed.
+	Flush()
+}
+
+// Store is what replicas share, as one of them sees it. It is safe for concurrent use.
+// Its methods can be called before Run and after it; only while Run runs does it recover
+// from trouble and follow the other replicas.
+type Store struct {
+	o      Options
+	client redis.UniversalClient
+	ring   *ring
+	health *health
+	// prefix begins every name. epochs is the hash of the epochs, members that of the
+	// replicas. On channel replicas tell one another of invalidations; channels know no
+	// databases, so that its name has the database's number.
+	prefix, epochs, members, channel string
+	// id tells this replica from the others.
+	id [8]byte
+
+	untold outbox
+	seen   seen
+	// subscribed says that the other replicas' invalidations arrive, unsubscribed why not.
+	subscribed   atomic.Bool
+	unsubscribed atomic.Pointer[Trouble]
+	// replicas is how many there were at the last look, 0 if Redis was never reached.
+	replicas atomic.Int64
+	// lists wait to be stored: pointers to values, by their names.
+	lists sync.Map
+	// unreadable counts values that could not be opened.
+	unreadable atomic.Uint64
+}
+
+// New checks the options. Redis is not called: it may be down, and come later.
+func New(o Options) (*Store, error) {
+	o.Timeout, o.Interval = cmp.Or(max(o.Timeout, 0), defaultTimeout), cmp.Or(max(o.Interval, 0), defaultInterval)
+	o.Replicas = cmp.Or(max(o.Replicas, 0), defaultReplicas)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{o: o, health: newHealth(o.Now, o.Log), prefix: "ebox:"}
+	if o.Namespace != "" {
+		s.prefix += o.Namespace + ":"
+	}
+	s.epochs, s.members = s.prefix+"epochs", s.prefix+"members"
+	s.channel = s.prefix + "news:" + strconv.Itoa(o.Address.Database)
+	var err error
+	if s.ring, err = newRing(o.Keys, s.prefix, o.Rand); err != nil {
+		return nil, err
+	}
+	if _, err := io.ReadFull(o.Rand, s.id[:]); err != nil {
+		return nil, fmt.Errorf("naming this replica: %w", err)
+	}
+	if s.client, err = o.Address.client(o.Timeout); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Run looks after Redis until ctx is done: it finds out when Redis is well again, and
+// follows what the other replicas do. At its end the connections are closed, and whoever
+// still asks goes on without Redis. Run is called at most once.
+func (s *Store) Run(ctx context.Context) {
+	var loops sync.WaitGroup
+	loops.Go(func() { s.subscribe(ctx) })
+	loops.Go(func() { s.watch(ctx) })
+	loops.Wait()
+	s.leave()
+	_ = s.client.Close() // nothing is left to be lost
+}
+
+// Close gives up the connections of a Store that Run was never called for.
+func (s *Store) Close() { _ = s.client.Close() }
+
+// Sealed tells whether encryption keys are set, and tokens and what belongs to an
+// enterprise therefore shared.
+func (s *Store) Sealed() bool { return s.ring.sealed() }
+
+// budget is how long one request may wait for Redis altogether, however often it asks:
+// for the rates of its enterprise, its caller and its upstream, for two partitions of the
+// cache. A Redis that answers each time just before the time limit would otherwise cost
+// it many times that.
+const budget = 50 * time.Millisecond
+
+var (
+	// errAway is what a call gets while nobody asks Redis.
+	errAway = errors.New("asking Redis: it is in trouble, and left alone until it is well")
+	// errSpent is what a request gets that has waited for Redis long enough.
+	errSpent = errors.New("asking Redis: this request has waited for it long enough")
+	errSlow  = errors.New("Redis answers, but so slowly that requests use up the time that they may wait for it")
+)
+
+// ask makes one call of a request, or a few, bounded as a whole by Options.Timeout and by
+// what is left of the request's allowance (nil for none). While Redis is away the error
+// comes at once. Whoever gets an error goes on without Redis.
+func (s *Store) ask(ctx context.Context, a *call.Allowance, f func(context.Context) error) error {
+	if a == nil {
+		return s.within(ctx, s.o.Timeout, f)
+	}
+	whole := max(budget, s.o.Timeout)
+	left := whole - a.Spent()
+	if left <= 0 {
+		return errSpent
+	}
+	if s.health.away() {
+		return errAway
+	}
+	limit := min(s.o.Timeout, left)
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	began := time.Now()
+	err := f(limited)
+	a.Spend(time.Since(began))
+	v := judge(ctx, err)
+	if v == away && limit < s.o.Timeout && limited.Err() != nil {
+		v = neutral // it had less time than Redis may take
+	}
+	if v != away && a.Spent() >= whole && s.health.tooSlow() {
+		v, err = away, errSlow
+	}
+	s.health.note(v, err)
+	return err
+}
+
+// within makes a call, or a few, that may take as long as limit. See ask.
+func (s *Store) within(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
+	if s.health.away() {
+		return errAway
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := f(limited)
+	s.health.note(judge(ctx, err), err)
+	return err
+}
+
+// discard removes what has another type than the gateway ever writes there, so that the
+// next one can. It gives back the error.
+func (s *Store) discard(ctx context.Context, at string, err error) error {
+	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		s.client.Del(ctx, at)
+	}
+	return err
+}
+
+// unreadableValue notes a value that could not be opened. It is trouble until the next
+// look: somebody has written there who should not, or keys differ.
+func (s *Store) unreadableValue(err error) {
+	s.unreadable.Add(1)
+	s.health.note(poor, err)
+}
+
+func (s *Store) name() string { return base64.RawURLEncoding.EncodeToString(s.id[:]) }
+
+// Status is what the platform team may know of Redis. It holds no secret.
+type Status struct {
+	Kind  string   `json:"kind"`
+	Hosts []string `json:"hosts"`
+	// Encrypted says that encryption keys are set, Keys their ids; the first seals.
+	Encrypted bool     `json:"encrypted"`
+	Keys      []string `json:"keys,omitempty"`
+	// State is one of the State… constants, Reason why it is not StateUp, since Since.
+	State  string    `json:"state"`
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
+	// Subscribed says that the other replicas' invalidations arrive here.
+	Subscribed bool `json:"subscribed"`
+	// Untold counts invalidations that the other replicas have not been told yet.
+	Untold int `json:"untold"`
+	// Replicas counts the replicas that share rates, this one included; 0 if Redis was
+	// never reached.
+	Replicas int `json:"replicas,omitempty"`
+	// Opened counts how often Redis had to be left alone, Unreadable the values that
+	// could not be opened.
+	Opened     uint64 `json:"opened"`
+	Unreadable uint64 `json:"unreadable"`
+}
+
+// States of Redis.
+const (
+	// StateUp is Redis as it should be.
+	StateUp = "up"
+	// StateTroubled is Redis that answers, but not as it should.
+	StateTroubled = "troubled"
+	// StateAway is Redis that is left alone until it is well.
+	StateAway = "away"
+)
+
+// Status tells how Redis is doing.
+func (s *Store) Status() Status {
+	now := Status{
+		Kind: s.o.Address.Kind.String(), Hosts: s.o.Address.Hosts, Encrypted: s.Sealed(), State: StateUp,
+		Subscribed: s.subscribed.Load(), Untold: s.untold.count(), Replicas: int(s.replicas.Load()),
+		Opened: s.health.opened.Load(), Unreadable: s.unreadable.Load(),
+	}
+	for _, k := range s.ring.keys {
+		now.Keys = append(now.Keys, k.id)
+	}
+	if t := cmp.Or(s.health.trouble.Load(), s.unsubscribed.Load()); t != nil {
+		now.State, now.Reason, now.Since = StateTroubled, t.Reason, t.Since
+		if t.Away {
+			now.State = StateAway
+		}
+	}
+	return now
+}
