@@ -208,9 +208,9 @@ func verifyAndSearch(b *testing.B, form string, o audit.Options, records uint64)
 	}
 	b.Run(form+"/verify", func(b *testing.B) {
 		for b.Loop() {
-			report, err := audit.Verify(chain, audit.VerifyOptions{})
-			if err != nil || len(report.Findings) > 0 || report.Records < records {
-				b.Fatal(err, report)
+			reports, _, err := audit.VerifyAll([]string{chain}, audit.VerifyOptions{})
+			if err != nil || len(reports[0].Findings) > 0 || reports[0].Records < records {
+				b.Fatal(err, reports)
 			}
 		}
 		rate(b)

@@ -88,7 +88,7 @@ func count(w http.ResponseWriter, g *gateway.Gateway) {
 	debug.FreeOSMemory()
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
-	h := holdings{Goroutines: runtime.NumGoroutine(), Heap: mem.HeapAlloc, Upstreams: len(g.Status().Upstreams)}
+	h := holdings{Goroutines: runtime.NumGoroutine(), Heap: mem.HeapAlloc, Upstreams: len(g.View().Upstreams())}
 	if open, err := os.ReadDir("/proc/self/fd"); err == nil {
 		for _, fd := range open {
 			if to, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(to, "socket:") {

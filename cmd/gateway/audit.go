@@ -18,28 +18,31 @@ import (
 
 func auditCommand() command {
 	return command{
-		name: "audit", usage: "audit verify|search|keep|key [DIR …] [flags]",
-		summary: "verify and search the evidence of who read or changed what",
+		name: "audit", usage: "audit verify|search|export|keep|key [DIR …] [flags]",
+		summary: "verify, search and export the evidence of who read or changed what",
 		about: `
   audit verify [DIR]   read the whole chain of every replica and name each place where a
                        record was changed, removed, moved or cut off; exit code 1 if any
   audit search [DIR]   who, when, for whom: by message, attachment, enterprise, caller,
-                       actor, provider, request and time
+                       actor, purpose, provider, request and time
+  audit export [DIR]   what search finds as CSV; or whole days as a bundle for an auditor,
+                       who verifies it with openssl and sha256sum alone
   audit keep [DIR]     drop what is past its legal end, and compress what has ended, in
                        chains that no gateway writes any more; a running gateway does
                        both for its own
   audit key [DIR]      print the public keys, to be kept where the evidence is not
 
 DIR is the directory of audit.dir, or one replica's in it; without any, that of the
-configuration. Give several for replicas whose evidence lies on volumes of their own. A gateway may be running meanwhile, except for keep. Compressed files
+configuration. Give several for replicas whose evidence lies on volumes of their own. A
+gateway may be running meanwhile, except for keep. Compressed files
 (.jsonl.gz) are read as they are, also by --checkpoints; no line of them is changed.`,
 		run: func(p *process, flags *flag.FlagSet, args []string) error {
 			if len(args) == 0 {
-				return usageError{"say what to do: verify, search, keep or key"}
+				return usageError{"say what to do: verify, search, export, keep or key"}
 			}
 			path := configFlag(flags)
 			do, ok := map[string]func(*process, *flag.FlagSet, *string, []string) error{
-				"verify": auditVerify, "search": auditSearch, "keep": auditKeep, "key": auditKey,
+				"verify": auditVerify, "search": auditSearch, "export": auditExport, "keep": auditKeep, "key": auditKey,
 			}[args[0]]
 			if !ok {
 				if strings.HasPrefix(args[0], "-") {
@@ -48,7 +51,7 @@ configuration. Give several for replicas whose evidence lies on volumes of their
 						return err
 					}
 				}
-				return usageError{fmt.Sprintf("there is no %q: say verify, search, keep or key", args[0])}
+				return usageError{fmt.Sprintf("there is no %q: say verify, search, export, keep or key", args[0])}
 			}
 			return do(p, flags, path, args[1:])
 		},
@@ -101,6 +104,9 @@ func auditVerify(p *process, flags *flag.FlagSet, file *string, args []string) e
 		"those beside the evidence)")
 	flags.Var(&checkpoints, "checkpoints", "a `file` of signed records that were shipped off the "+
 		"machine; may be given again")
+	authorities := flags.String("tsa", "", "a `file` with the certificates of the time-stamping "+
+		"authorities that are trusted")
+	bundle := flags.Bool("bundle", false, "the directories are bundles of audit export")
 	rest, err := parse(flags, args)
 	if err != nil {
 		return err
@@ -109,13 +115,14 @@ func auditVerify(p *process, flags *flag.FlagSet, file *string, args []string) e
 	if err != nil {
 		return err
 	}
-	o := audit.VerifyOptions{Checkpoints: checkpoints}
-	for _, file := range keyFiles {
-		key, err := audit.LoadPublicKey(file)
-		if err != nil {
+	o := audit.VerifyOptions{Checkpoints: checkpoints, Bundle: *bundle}
+	if o.Keys, err = publicKeys(keyFiles); err != nil {
+		return err
+	}
+	if *authorities != "" {
+		if o.Authorities, err = audit.LoadAuthorities(*authorities); err != nil {
 			return err
 		}
-		o.Keys = append(o.Keys, key)
 	}
 	shown := auditProgress(p, "verifying", audit.Size(dirs, append(several{}, checkpoints...)))
 	o.Read = shown.Add
@@ -137,6 +144,18 @@ func auditVerify(p *process, flags *flag.FlagSet, file *string, args []string) e
 		return errReported
 	}
 	return nil
+}
+
+func publicKeys(files []string) ([]ed25519.PublicKey, error) {
+	var keys []ed25519.PublicKey
+	for _, file := range files {
+		key, err := audit.LoadPublicKey(file)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
 }
 
 // auditProgress shows how many of some bytes of evidence were read.
@@ -168,9 +187,9 @@ func printReport(p *process, r *audit.Report) {
 		fmt.Fprintf(p.stdout, "%s: %s: there is no record in it\n", r.Dir, word)
 		return
 	}
-	fmt.Fprintf(p.stdout, "%s: %s: %s in %s (%d compressed), seq %d to %d, %s to %s, %s compared\n",
+	fmt.Fprintf(p.stdout, "%s: %s: %s in %s (%d compressed), seq %d to %d, %s to %s, %s compared, %s\n",
 		r.Dir, word, counted(r.Records, "record"), counted(r.Segments, "file"), r.Compressed, r.First, r.Last, r.From, r.To,
-		counted(r.Checkpoints, "checkpoint"))
+		counted(r.Checkpoints, "checkpoint"), counted(r.Timestamps, "time stamp"))
 	if unsigned := r.Last - min(r.Signed, r.Last); unsigned > 0 {
 		fmt.Fprintf(p.stdout, "note: the last %d records are not signed yet: what comes after seq %d could be cut off or "+
 			"added to without a trace\n", unsigned, r.Signed)

@@ -18,38 +18,54 @@ import (
 	"ebox-gateway/internal/printable"
 )
 
-func auditSearch(p *process, flags *flag.FlagSet, file *string, args []string) error {
+// searchFlags are those that say which records are sought. The function that it gives reads
+// them once they are parsed.
+func searchFlags(flags *flag.FlagSet) func() (audit.Query, error) {
 	var q audit.Query
-	flags.StringVar(&q.Message, "message", "", "the `id` of a message")
+	flags.StringVar(&q.Message, "message", "", "the `id` of a message, also of one that a write created")
 	flags.StringVar(&q.Attachment, "attachment", "", "the `id` of an attachment")
-	of := flags.String("enterprise", "", "the CBE `number` of the represented enterprise, or own")
+	of := flags.String("enterprise", "", "the CBE `number` of the represented enterprise, or of any that "+
+		"a request named; or own")
 	flags.StringVar(&q.Caller, "caller", "", "the `name` of the caller's rule")
 	flags.StringVar(&q.Actor, "actor", "", "the `name` that the caller asserted in X-Actor")
 	flags.StringVar(&q.Purpose, "purpose", "", "the `text` that the caller gave in X-Purpose")
 	flags.StringVar(&q.Provider, "provider", "", "the `id` of the Document Provider")
 	flags.StringVar(&q.RequestID, "request-id", "", "the X-Request-Id that the caller got")
-	from := flags.String("from", "", "the first `day`, in Brussels, or an instant (RFC 3339)")
+	from := flags.String("from", "", "the first `day`, in Brussels (for a bundle in UTC), or an instant (RFC 3339)")
 	to := flags.String("to", "", "the last `day`, inclusive, or an instant")
-	flags.BoolVar(&q.Events, "events", false, "show configurations, purges, switches, keys, starts and gaps as well")
+	flags.BoolVar(&q.Events, "events", false, "show refusals, configurations, purges, switches, keys, "+
+		"starts and gaps as well")
+	return func() (audit.Query, error) { return q, bounds(&q, *of, *from, *to) }
+}
+
+func auditSearch(p *process, flags *flag.FlagSet, file *string, args []string) error {
+	query := searchFlags(flags)
 	asJSON := flags.Bool("json", false, "print one JSON object a line, with everything that was recorded")
 	rest, err := parse(flags, args)
 	if err != nil {
 		return err
 	}
-	if err := bounds(&q, *of, *from, *to); err != nil {
-		return err
-	}
-	chains, _, err := auditChains(p, *file, rest)
+	q, err := query()
 	if err != nil {
 		return err
 	}
-	out := newFoundWriter(p.stdout, *asJSON)
+	return searchAll(p, *file, rest, q, newFoundWriter(p.stdout, *asJSON))
+}
+
+// searchAll goes over the chains and has each thing that is found written.
+func searchAll(p *process, file string, dirs []string, q audit.Query, out foundWriter) error {
+	chains, _, err := auditChains(p, file, dirs)
+	if err != nil {
+		return err
+	}
+	found := 0
 	var sum audit.Searched
 	shown := auditProgress(p, "searching", audit.Size(chains, nil))
 	defer shown.Clear()
 	q.Read = shown.Add
 	write := func(f *audit.Found) error {
 		shown.Clear()
+		found++
 		return out.write(f)
 	}
 	for _, chain := range chains {
@@ -66,7 +82,7 @@ func auditSearch(p *process, flags *flag.FlagSet, file *string, args []string) e
 	if err := out.flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stderr, "%d found in %s of %s; %s of other days not read\n", out.n, counted(sum.Records, "record"),
+	fmt.Fprintf(p.stderr, "%d found in %s of %s; %s of other days not read\n", found, counted(sum.Records, "record"),
 		counted(sum.Segments, "file"), counted(sum.Skipped, "file"))
 	for _, f := range sum.Findings {
 		fmt.Fprintf(p.stderr, "DOES NOT VERIFY: %s\n", f)
@@ -107,36 +123,42 @@ func bounds(q *audit.Query, of, from, to string) error {
 }
 
 // foundWriter prints what a search finds, as it finds it.
-type foundWriter struct {
-	n     int
-	json  *json.Encoder
-	table *tabwriter.Writer
+type foundWriter interface {
+	write(f *audit.Found) error
+	flush() error
 }
 
-func newFoundWriter(w io.Writer, asJSON bool) *foundWriter {
-	f := &foundWriter{}
+func newFoundWriter(w io.Writer, asJSON bool) foundWriter {
 	if asJSON {
-		f.json = json.NewEncoder(w)
-		f.json.SetEscapeHTML(false)
-		return f
+		j := jsonWriter{json.NewEncoder(w)}
+		j.SetEscapeHTML(false)
+		return j
 	}
-	f.table = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	return f
+	return &tableWriter{table: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+}
+
+type jsonWriter struct{ *json.Encoder }
+
+func (j jsonWriter) write(r *audit.Found) error {
+	return j.Encode(struct {
+		*audit.Found
+		Details map[string]json.RawMessage `json:"details,omitempty"`
+	}{r, particulars(r)})
+}
+
+func (jsonWriter) flush() error { return nil }
+
+type tableWriter struct {
+	n     int
+	table *tabwriter.Writer
 }
 
 // tableBlock is how many rows are lined up with one another; a search may find more
 // than fit in memory.
 const tableBlock = 500
 
-func (f *foundWriter) write(r *audit.Found) error {
+func (f *tableWriter) write(r *audit.Found) error {
 	f.n++
-	about := particulars(r)
-	if f.json != nil {
-		return f.json.Encode(struct {
-			*audit.Found
-			Details map[string]json.RawMessage `json:"details,omitempty"`
-		}{r, about})
-	}
 	if f.n%tableBlock == 1 {
 		if err := f.table.Flush(); err != nil {
 			return err
@@ -164,9 +186,7 @@ func (f *foundWriter) write(r *audit.Found) error {
 	if len(r.Created) > 0 {
 		what += " created " + strings.Join(r.Created, ",")
 	}
-	for _, name := range slices.Sorted(maps.Keys(about)) {
-		what = strings.TrimSpace(what + " " + name + "=" + strings.Trim(string(about[name]), `"`))
-	}
+	what = strings.TrimSpace(what + " " + details(r))
 	_, err := fmt.Fprintf(f.table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s/%d\n",
 		r.Time.Format("2006-01-02T15:04:05.000Z"), printable.Text(who, math.MaxInt), r.Source, r.Enterprise, did,
 		printable.Text(what, math.MaxInt), result(r), r.AnswerFrom, r.RequestID, r.TraceID, r.Replica, r.Seq)
@@ -191,6 +211,16 @@ func particulars(r *audit.Found) map[string]json.RawMessage {
 	return about
 }
 
+// details are those members in one line.
+func details(r *audit.Found) string {
+	about := particulars(r)
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(about)) {
+		all = append(all, name+"="+strings.Trim(string(about[name]), `"`))
+	}
+	return strings.Join(all, " ")
+}
+
 // result is what became of a call.
 func result(r *audit.Found) string {
 	switch {
@@ -208,9 +238,4 @@ func result(r *audit.Found) string {
 	return fmt.Sprintf("%d, %d bytes", r.Status, r.BytesOut)
 }
 
-func (f *foundWriter) flush() error {
-	if f.table == nil {
-		return nil
-	}
-	return f.table.Flush()
-}
+func (f *tableWriter) flush() error { return f.table.Flush() }

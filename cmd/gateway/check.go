@@ -20,6 +20,8 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/preflight"
+	"ebox-gateway/internal/operate/status"
 )
 
 func checkCommand() command {
@@ -49,19 +51,19 @@ its failure and, after an arrow, what to do. The exit code is 1 if a row failed.
 			if err != nil && cfg == nil {
 				return err
 			}
-			checks := gateway.CheckOffline(cfg, time.Now(), runningAt(p, *path))
-			if err != nil && !slices.ContainsFunc(checks, func(c gateway.Check) bool {
+			checks := preflight.Offline(cfg, time.Now(), runningAt(p, *path))
+			if err != nil && !slices.ContainsFunc(checks, func(c preflight.Check) bool {
 				return !c.OK &&
 					strings.HasSuffix(err.Error(), c.Detail)
 			}) {
-				checks = append(checks, gateway.Check{Part: "start", Detail: err.Error(),
+				checks = append(checks, preflight.Check{Part: "start", Detail: err.Error(),
 					Advice: "the gateway does not start like this"})
 			}
 			checks = append(checks, closedToService(cfg)...)
 			if *online && err == nil {
 				ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
 				defer cancel()
-				checks = append(checks, g.CheckOnline(ctx)...)
+				checks = append(checks, preflight.Online(ctx, g.View())...)
 			}
 			if *asJSON {
 				return printChecksJSON(p.stdout, checks)
@@ -91,7 +93,7 @@ func checkable(p *process, path string) (*config.Config, *gateway.Gateway, error
 
 // closedToService has a check for each file that root, who runs this, can read and the
 // user of the service cannot: after its next start the service would be without it.
-func closedToService(cfg *config.Config) (checks []gateway.Check) {
+func closedToService(cfg *config.Config) (checks []preflight.Check) {
 	const path = "/etc/systemd/system/ebox-gateway.service"
 	if os.Geteuid() != 0 {
 		return nil
@@ -106,7 +108,7 @@ func closedToService(cfg *config.Config) (checks []gateway.Check) {
 	}
 	for _, file := range cfg.Files() {
 		if closed := closedTo(file, uid, groups); closed != "" {
-			checks = append(checks, gateway.Check{
+			checks = append(checks, preflight.Check{
 				Part: "rights", Where: file, Detail: "root can read it, and the service's user " + u.user +
 					" cannot, because of " + closed,
 				Advice: "chgrp " + u.group + " it and chmod g+r (g+rx for a folder); \"gateway as-service check\" " +
@@ -145,9 +147,9 @@ func closedTo(file string, uid int, groups []int) string {
 }
 
 // mistaken has a check for each mistake of a configuration.
-func mistaken(list config.Errors) (checks []gateway.Check) {
+func mistaken(list config.Errors) (checks []preflight.Check) {
 	for _, m := range list {
-		c := gateway.Check{Part: "configuration", Where: m.File, Detail: m.Message}
+		c := preflight.Check{Part: "configuration", Where: m.File, Detail: m.Message}
 		if m.Line > 0 {
 			c.Where = fmt.Sprintf("%s:%d:%d", m.File, m.Line, m.Column)
 		}
@@ -167,7 +169,7 @@ func runningAt(p *process, path string) func(config.Listener) bool {
 		none := ""
 		gateways, err := adminFlags{&path, &none, &none}.connect(&process{ctx: p.ctx, stdin: p.stdin, stdout: io.Discard,
 			stderr: io.Discard, lookup: p.lookup})
-		var s gateway.Status
+		var s status.Status
 		if err != nil || gateways[0].ask(p.ctx, http.MethodGet, "/status", &s) != nil {
 			return open
 		}
@@ -185,7 +187,7 @@ func runningAt(p *process, path string) func(config.Listener) bool {
 
 // printChecks writes the table, what to do below each row that needs it, and counts
 // what failed.
-func printChecks(w io.Writer, checks []gateway.Check) (failed int) {
+func printChecks(w io.Writer, checks []preflight.Check) (failed int) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "RESULT\tWHAT\tWHERE\tTIME\tDETAIL")
 	for _, c := range checks {
@@ -208,7 +210,7 @@ func printChecks(w io.Writer, checks []gateway.Check) (failed int) {
 }
 
 // printChecksJSON writes {"failed": 0, "checks": […]}.
-func printChecksJSON(w io.Writer, checks []gateway.Check) error {
+func printChecksJSON(w io.Writer, checks []preflight.Check) error {
 	failed := 0
 	for _, c := range checks {
 		if !c.OK {

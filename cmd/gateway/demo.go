@@ -159,7 +159,7 @@ func reachable(a net.Addr) string {
 func firstDocument(ctx context.Context, g *gateway.Gateway, base string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	for g.Status().Directory.LastSuccess.IsZero() {
+	for g.View().Directory.Status().LastSuccess.IsZero() {
 		select {
 		case <-ctx.Done():
 			return "", fmt.Errorf("waiting for the list of Document Providers: %w", ctx.Err())

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/mandates"
 	"ebox-gateway/internal/progress"
 )
 
@@ -78,7 +78,7 @@ func runEnterprises(p *process, flags *flag.FlagSet, args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(p.ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	check, err := g.NewEnterpriseCheck(ctx, idList(*providers), *dmfa)
+	check, err := mandates.New(ctx, g.View(), idList(*providers), *dmfa)
 	if err != nil {
 		return err
 	}
@@ -105,13 +105,13 @@ func runEnterprises(p *process, flags *flag.FlagSet, args []string) error {
 }
 
 // runEnterpriseCheck asks, reports as it goes, and words the end.
-func runEnterpriseCheck(ctx context.Context, p *process, check *gateway.EnterpriseCheck, list []config.Enterprise,
+func runEnterpriseCheck(ctx context.Context, p *process, check *mandates.Check, list []config.Enterprise,
 	earlier answered, out *mandateReport) error {
 	done := 0
 	shown := progress.New(progress.Options{W: p.stderr, Terminal: progress.IsTerminal(p.stderr), What: "asking",
 		Total: int64(len(list))})
 	defer shown.Clear()
-	err := check.Run(ctx, list, earlier.has, func(findings []gateway.MandateFinding) error {
+	err := check.Run(ctx, list, earlier.has, func(findings []mandates.Finding) error {
 		done++
 		shown.Clear()
 		defer shown.Add(1)
@@ -140,7 +140,7 @@ func runEnterpriseCheck(ctx context.Context, p *process, check *gateway.Enterpri
 		fmt.Fprintf(p.stderr, "%s; give these results with --resume to go on\n", partial)
 		return errReported
 	}
-	if out.count[gateway.MandateRefused]+out.count[gateway.MandateNotTested] > 0 {
+	if out.count[mandates.Refused]+out.count[mandates.NotTested] > 0 {
 		return errReported
 	}
 	return nil
@@ -152,7 +152,7 @@ func idList(s string) []string {
 }
 
 // confirm says what is about to happen, and waits for a yes if a person is there.
-func confirm(p *process, enterprises int, check *gateway.EnterpriseCheck, yes bool) error {
+func confirm(p *process, enterprises int, check *mandates.Check, yes bool) error {
 	calls := enterprises * check.Upstreams()
 	lasts := time.Duration(math.Ceil(float64(calls)/check.PerSecond)) * time.Second
 	fmt.Fprintf(p.stderr, "%s at %s: up to %s at %g a second, about %s.\nNothing is opened or marked read; a provider "+

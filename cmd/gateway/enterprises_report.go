@@ -15,7 +15,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/mandates"
 )
 
 // The forms of a report.
@@ -80,7 +80,7 @@ type foundRow struct {
 	At         string `json:"at,omitempty"`
 }
 
-func (r *mandateReport) write(f gateway.MandateFinding) error {
+func (r *mandateReport) write(f mandates.Finding) error {
 	return r.row(foundRow{
 		f.Enterprise.String(), f.Name, f.Mandate, f.Provider, f.Result, f.Status, f.Problem, f.Reason,
 		f.At.UTC().Format(time.RFC3339),
@@ -163,7 +163,7 @@ func (r *mandateReport) summary() []string {
 	var lines []string
 	for at, counts := range r.parts {
 		lines = append(lines, fmt.Sprintf("%s: %d usable, %d refused, %d not tested", at,
-			counts[gateway.MandateUsable], counts[gateway.MandateRefused], counts[gateway.MandateNotTested]))
+			counts[mandates.Usable], counts[mandates.Refused], counts[mandates.NotTested]))
 	}
 	slices.Sort(lines)
 	return lines
@@ -211,7 +211,7 @@ func (a answered) takeOver(path string, list []config.Enterprise, out *mandateRe
 		return s
 	}
 	return eachRow(file, func(f foundRow) error {
-		if f.Result != gateway.MandateUsable && f.Result != gateway.MandateRefused {
+		if f.Result != mandates.Usable && f.Result != mandates.Refused {
 			return nil
 		}
 		n, err := enterprise.Parse(f.Enterprise)
@@ -286,7 +286,7 @@ func eachRow(r io.Reader, take func(foundRow) error) error {
 
 // open gives the enterprises for which something is still to be asked, the first most
 // of them if most is above zero.
-func (a answered) open(list []config.Enterprise, check *gateway.EnterpriseCheck, most int) []config.Enterprise {
+func (a answered) open(list []config.Enterprise, check *mandates.Check, most int) []config.Enterprise {
 	open := slices.DeleteFunc(list, func(e config.Enterprise) bool { return check.Done(e.Number, a.has) })
 	if most > 0 && len(open) > most {
 		open = open[:most]

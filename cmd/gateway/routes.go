@@ -13,7 +13,7 @@ import (
 	"text/tabwriter"
 
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/explain"
 )
 
 func routesCommand() command {
@@ -29,7 +29,7 @@ which callers may do the same. The exit code is 1 if it is refused. With --onlin
 first, so that a provider's real URL and API version count.`,
 		run: func(p *process, flags *flag.FlagSet, args []string) error {
 			path := configFlag(flags)
-			explain := flags.Bool("explain", false, "explain the request METHOD URL instead")
+			explained := flags.Bool("explain", false, "explain the request METHOD URL instead")
 			from := flags.String("from", "127.0.0.1", "the caller's `address`")
 			listener := flags.String("listener", "", "the `name` of the listener it comes in by (default: the first)")
 			header := make(http.Header)
@@ -48,7 +48,7 @@ first, so that a provider's real URL and API version count.`,
 			if err != nil {
 				return err
 			}
-			if *explain && len(rest) != 2 || !*explain && len(rest) != 0 {
+			if *explained && len(rest) != 2 || !*explained && len(rest) != 0 {
 				return usageError{"--explain takes a method and a URL, as in --explain GET " +
 					"/enterprises/0206731645/ebox/providers/nsso/ebox"}
 			}
@@ -60,7 +60,7 @@ first, so that a provider's real URL and API version count.`,
 			if err != nil {
 				return err
 			}
-			if !*explain {
+			if !*explained {
 				printRoutes(p, cfg)
 				return nil
 			}
@@ -70,7 +70,7 @@ first, so that a provider's real URL and API version count.`,
 			if !slices.ContainsFunc(cfg.Server.Listen, func(l config.Listener) bool { return l.Name == *listener }) {
 				return usageError{fmt.Sprintf("there is no listener %q in %s", *listener, *path)}
 			}
-			q := gateway.ExplainRequest{Method: strings.ToUpper(rest[0]), Target: rest[1], From: addr, Listener: *listener,
+			q := explain.Request{Method: strings.ToUpper(rest[0]), Target: rest[1], From: addr, Listener: *listener,
 				Header: header, Online: *online}
 			if q.Certificate, err = readCertificate(*certFile); err != nil {
 				return err
@@ -83,7 +83,7 @@ first, so that a provider's real URL and API version count.`,
 					header.Set("Content-Type", "application/json")
 				}
 			}
-			x, err := g.Explain(p.ctx, q)
+			x, err := explain.Explain(p.ctx, g.View(), q)
 			if err != nil {
 				return err
 			}
@@ -151,7 +151,7 @@ func orNone(list []string) string {
 	return strings.Join(list, " ")
 }
 
-func printExplanation(p *process, x gateway.Explanation, callers int) error {
+func printExplanation(p *process, x explain.Explanation, callers int) error {
 	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	row := func(name, value string) {
 		if value != "" {
@@ -179,6 +179,7 @@ func printExplanation(p *process, x gateway.Explanation, callers int) error {
 	row("retry", x.Retry)
 	row("caller's class", x.Class)
 	row("caller's rate", x.CallerRate)
+	row("caller's calls", x.CallerConcurrency)
 	row("enterprise's rate", x.EnterpriseRate)
 	row("upstream's rate", x.UpstreamRate)
 	row("concurrency", x.Concurrency)

@@ -15,6 +15,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/preflight"
 	"ebox-gateway/internal/telemetry"
 )
 
@@ -45,14 +46,14 @@ confirms it. SIGHUP also asks at once for tokens that were refused.`,
 			}
 			telemetry.TakeStandardLog(log)
 			limitMemory(log)
-			for _, risk := range gateway.Risks(cfg) {
+			for _, risk := range preflight.Risks(cfg) {
 				log.Warn(risk)
 			}
 			for _, w := range cfg.Warnings() {
 				log.Warn("a value of the configuration looks like a slip", "file", w.File, "line", w.Line, "key", w.Path,
 					"what", w.Message)
 			}
-			if c := gateway.CheckDescriptors(cfg); c != nil {
+			if c := preflight.Descriptors(cfg); c != nil {
 				log.Warn(c.Detail + ": " + c.Advice)
 			}
 			g, err := gateway.New(cfg, gateway.Options{

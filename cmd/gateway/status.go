@@ -13,7 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/status"
 )
 
 func statusCommand() command {
@@ -75,7 +75,7 @@ func (a administration) show(ctx context.Context, w io.Writer, asJSON bool) (wel
 	if err := a.ask(ctx, http.MethodGet, "/status", &raw); err != nil {
 		return false, err
 	}
-	var s gateway.Status
+	var s status.Status
 	if err := json.Unmarshal(raw, &s); err != nil || s.StartedAt.IsZero() {
 		return false, fmt.Errorf("%s does not answer as a gateway's admin listener does: something else listens there",
 			a.base)
@@ -91,7 +91,7 @@ func (a administration) show(ctx context.Context, w io.Writer, asJSON bool) (wel
 	return well, printStatus(w, a.base, s)
 }
 
-func printStatus(w io.Writer, base string, s gateway.Status) error {
+func printStatus(w io.Writer, base string, s status.Status) error {
 	ready := "ready"
 	if !s.Ready {
 		ready = "NOT READY"
@@ -104,6 +104,12 @@ func printStatus(w io.Writer, base string, s gateway.Status) error {
 	}
 	for _, a := range s.Attention {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", a.Severity, a.Part, a.Text)
+		if a.Remedy != "" {
+			fmt.Fprintf(table, "\t\t→ %s\n", a.Remedy)
+		}
+		if a.Runbook != "" {
+			fmt.Fprintf(table, "\t\t→ %s%s\n", base, a.Runbook)
+		}
 	}
 	if r := s.Configuration.Rejected; r != nil {
 		fmt.Fprintf(table, "\nA configuration was not taken at %s UTC:\n", r.At.UTC().Format(time.DateTime))

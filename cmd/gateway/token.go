@@ -14,6 +14,7 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/preflight"
 )
 
 func tokenCommand() command {
@@ -140,7 +141,7 @@ func signedWith(c config.Client, src *authn.KeySource) string {
 		return "" // the error itself says so
 	}
 	line := "\nIt was signed with " + src.Keystore + src.KeyFile + ", the " + key.Algorithm() + " key " + key.Fingerprint()
-	if validity := gateway.Validity(key, time.Now()); validity != "" {
+	if validity := preflight.Validity(key, time.Now()); validity != "" {
 		line += ", certificate " + validity
 	}
 	return line + "."
@@ -162,7 +163,7 @@ func printToken(p *process, cfg *config.Config, c config.Client, src *authn.KeyS
 	row("client id", c.ClientID)
 	row("key", key.Algorithm()+", SHA-256 of the public key "+key.Fingerprint())
 	if !key.NotAfter().IsZero() {
-		row("certificate", gateway.Validity(key, time.Now()))
+		row("certificate", preflight.Validity(key, time.Now()))
 	}
 	slices.Sort(scopes)
 	row("scopes", strings.Join(scopes, "\n\t"))

@@ -273,7 +273,7 @@ func TestEveryTamperingOfACompressedSegmentIsFound(t *testing.T) {
 		if changed == nil {
 			_ = os.Remove(s.path)
 		}
-		r, err := Verify(filepath.Join(dir, "r1"), VerifyOptions{})
+		r, err := verifyOne(filepath.Join(dir, "r1"), VerifyOptions{})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -408,13 +408,17 @@ func TestCompressingEndsWithTheGateway(t *testing.T) {
 	dir := t.TempDir()
 	chainOf(t, dir, 20, 4000)
 	before := forms(t, dir)
-	l := openPlain(t, options(dir))
-	stop := make(chan struct{})
-	close(stop)
-	c := &keeper{l: l, stop: stop, told: make(map[string]string)}
+	l, err := prepare(options(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(l.finish)
+	c := &keeper{l: l, told: make(map[string]string)}
 	c.compressEnded()
 	if got := forms(t, dir); got != before || len(c.told) > 0 {
 		t.Errorf("%s after %s, %v", got, before, c.told)
 	}
-	mustClose(t, l)
+	if l.end(); l.w.failure != nil {
+		t.Error(l.w.failure)
+	}
 }

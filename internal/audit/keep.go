@@ -23,10 +23,6 @@ const tendEvery = time.Hour
 // nobody who waits for a record waits for it.
 type keeper struct {
 	l *Log
-	// stop ends it between two reads, with errStopped.
-	stop <-chan struct{}
-	// asWriter has something done that the writer alone may do.
-	asWriter func(do func() error) error
 	// told are the troubles that were logged, by file, so that each is once.
 	told map[string]string
 }
@@ -36,7 +32,7 @@ var errStopped = errors.New("tending the evidence: the gateway ends")
 // tend runs beside the writer until the log is closed. What is too old is not dropped
 // at the start: a machine's clock may be wrong then.
 func (l *Log) tend() {
-	k := &keeper{l: l, stop: l.finish, asWriter: l.asWriter, told: make(map[string]string)}
+	k := &keeper{l: l, told: make(map[string]string)}
 	again := time.NewTicker(tendEvery)
 	defer again.Stop()
 	for {
@@ -54,33 +50,22 @@ func (l *Log) tend() {
 	}
 }
 
-// errand is what another goroutine has the writer do.
-type errand struct {
-	do   func() error
-	done chan<- error
-}
-
-// asWriter waits until the writer has done something. It returns errStopped if the log
-// is closed before.
-func (l *Log) asWriter(do func() error) error {
-	done := make(chan error, 1)
-	select {
-	case l.errands <- errand{do, done}:
-		return <-done
-	case <-l.finish:
+// sign writes a signed record for the keeper.
+func (l *Log) sign(kind Kind, now time.Time, fields func([]byte) []byte) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	l.mu.Lock()
+	closing := l.closing
+	l.mu.Unlock()
+	switch {
+	case closing:
 		return errStopped
-	}
-}
-
-// run does an errand, for the writer.
-func (e errand) run(l *Log) {
-	if l.trouble.Load() != nil {
-		e.done <- errStillFailing
-		return
+	case l.trouble.Load() != nil:
+		return errStillFailing
 	}
 	l.busy.Store(l.o.Now().UnixNano())
 	defer l.busy.Store(0)
-	e.done <- e.do()
+	return l.commitSigned(kind, now, fields)
 }
 
 // tell logs a trouble, unless it is the one of the last time.
@@ -94,9 +79,8 @@ func (k *keeper) tell(file string, err error) {
 
 // isEnded tells a segment that the writer has left for good.
 func (l *Log) isEnded(path string) bool {
-	l.files.Lock()
-	defer l.files.Unlock()
-	return path != l.current
+	current := l.current.Load()
+	return current == nil || path != *current
 }
 
 // compressEnded compresses what is ended, the oldest first. What fails stays as it is, and
@@ -126,81 +110,70 @@ func (k *keeper) compressEnded() {
 var errDiffer = errors.New("the file and its compressed form hold different records: both are left, and gateway " +
 	"audit verify shows which one is right")
 
-// compress puts the compressed form of a segment into its place: it is written, synced, read
-// back, and renamed, and then the plain file goes. Whenever the process dies, one whole copy
+// compress puts the compressed form of a segment into its place: it is written, synced, renamed
+// and read back, and then the plain file goes. Whenever the process dies, one whole copy
 // is there, and the next round finishes what was begun. Hashes are over the lines, so the
 // chain does not notice.
 func (k *keeper) compress(s segment) error {
 	target := s.path + compressedSuffix
-	if s.twin { // a process died between the last two steps
-		plain, err := k.sum(s.path)
-		if err != nil {
+	if !s.twin { // otherwise a process died between the last two steps
+		if err := k.write(s.path, target); err != nil {
 			return err
 		}
-		if compressed, err := k.sum(target); err != nil || plain != compressed {
-			return errDiffer
-		}
-		return k.removePlain(s.path)
 	}
-	unfinished := target + unfinishedSuffix
-	plain, err := k.write(s.path, unfinished)
+	plain, err := sumOf(s.path, k.l.finish)
+	if err != nil {
+		return err
+	}
+	compressed, err := sumOf(target, k.l.finish)
+	switch {
+	case errors.Is(err, errStopped):
+		return err
+	case err != nil || compressed != plain:
+		return errDiffer
+	}
+	if err := os.Remove(s.path); err != nil {
+		return err
+	}
+	return syncDir(k.l.o.OpenFile, k.l.dir)
+}
+
+// write compresses one file into another, which has its name only when it is whole and on disk.
+func (k *keeper) write(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	unfinished := to + unfinishedSuffix
+	out, err := k.l.o.OpenFile(unfinished, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	z := gzip.NewWriter(out)
+	_, err = io.Copy(z, stoppable{in, k.l.finish})
+	if err = errors.Join(err, z.Close()); err == nil {
+		err = out.Sync()
+	}
+	if err = errors.Join(err, out.Close()); err == nil {
+		err = os.Rename(unfinished, to)
+	}
 	if err != nil {
 		_ = os.Remove(unfinished) // what went wrong before says more; the next try writes over it
 		return err
 	}
-	k.l.files.Lock()
-	_, err = os.Lstat(s.path)
-	if errors.Is(err, fs.ErrNotExist) { // it was dropped, and does not come back
-		err = os.Remove(unfinished)
-		k.l.files.Unlock()
-		return err
-	}
-	if err == nil {
-		err = os.Rename(unfinished, target)
-	}
-	if err == nil {
-		err = syncDir(k.l.o.OpenFile, k.l.dir)
-	}
-	k.l.files.Unlock()
-	if err != nil {
-		return err
-	}
-	if compressed, err := k.sum(target); err != nil || compressed != plain {
-		return errDiffer
-	}
-	return k.removePlain(s.path)
+	return syncDir(k.l.o.OpenFile, k.l.dir)
 }
 
-// write compresses one file into another, has that on disk, and gives the SHA-256 of the
-// lines.
-func (k *keeper) write(from, to string) (sum digest, err error) {
-	in, err := os.Open(from)
-	if err != nil {
-		return sum, err
-	}
-	defer in.Close()
-	out, err := k.l.o.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return sum, err
-	}
-	z, h := gzip.NewWriter(out), sha256.New()
-	_, err = io.Copy(z, io.TeeReader(stoppable{in, k.stop}, h))
-	err = errors.Join(err, z.Close())
-	if err == nil {
-		err = out.Sync()
-	}
-	return digest(h.Sum(nil)), errors.Join(err, out.Close())
-}
-
-// sum is the SHA-256 of the lines of a file in either form.
-func (k *keeper) sum(path string) (sum digest, err error) {
+// sumOf is the SHA-256 of the lines of a file in either form.
+func sumOf(path string, stop <-chan struct{}) (sum digest, err error) {
 	in, err := openLines(path, nil)
 	if err != nil {
 		return sum, err
 	}
 	defer in.Close()
 	h := sha256.New()
-	_, err = io.Copy(h, stoppable{in, k.stop})
+	_, err = io.Copy(h, stoppable{in, stop})
 	return digest(h.Sum(nil)), err
 }
 
@@ -217,13 +190,6 @@ func (s stoppable) Read(p []byte) (int, error) {
 	default:
 		return s.Reader.Read(p)
 	}
-}
-
-func (k *keeper) removePlain(path string) error {
-	if err := os.Remove(path); err != nil {
-		return err
-	}
-	return syncDir(k.l.o.OpenFile, k.l.dir)
 }
 
 // drop removes the segments that the law no longer asks for, the oldest first, and the files
@@ -279,22 +245,17 @@ func (k *keeper) expired(s segment, now time.Time) (last *line, over bool, err e
 func (k *keeper) dropSegment(s segment, last *line, now time.Time) error {
 	l := k.l
 	if last != nil {
-		err := k.asWriter(func() error {
-			return l.commitSigned(KindDropped, now, func(b []byte) []byte {
-				b = appendText(b, "file", filepath.Base(s.path))
-				b = appendCount(b, "first", int64(s.first))
-				b = appendCount(b, "last", int64(last.seq))
-				b = appendText(b, "lastHash", hex.EncodeToString(last.hash[:]))
-				return appendText(b, "lastTime", last.time)
-			})
+		err := l.sign(KindDropped, now, func(b []byte) []byte {
+			b = appendText(b, "file", filepath.Base(s.path))
+			b = appendCount(b, "first", int64(s.first))
+			b = appendCount(b, "last", int64(last.seq))
+			b = appendText(b, "lastHash", hex.EncodeToString(last.hash[:]))
+			return appendText(b, "lastTime", last.time)
 		})
 		if err != nil {
 			return err
 		}
 	}
-	// In either form: it may have been compressed since it was listed.
-	l.files.Lock()
-	defer l.files.Unlock()
 	plain := strings.TrimSuffix(s.path, compressedSuffix)
 	for _, path := range []string{plain, plain + compressedSuffix, plain + compressedSuffix + unfinishedSuffix} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -345,7 +306,7 @@ func Keep(o Options) (dropped int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	k := &keeper{l: l, asWriter: func(do func() error) error { return do() }, told: make(map[string]string)}
+	k := &keeper{l: l, told: make(map[string]string)}
 	dropped, err = k.drop(l.o.Now())
 	k.compressEnded()
 	l.end()

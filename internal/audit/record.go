@@ -38,6 +38,9 @@ const (
 	// KindDropped says that a segment is no longer kept.
 	KindDropped Kind = "dropped"
 
+	// KindTimestamp is what an authority says of the time of a checkpoint.
+	KindTimestamp Kind = "timestamp"
+
 	// KindConfiguration is a configuration that was taken or refused.
 	KindConfiguration Kind = "configuration"
 	// KindAdministration is a change by the admin listener: a purge, a switch.
@@ -48,7 +51,7 @@ const (
 
 var kinds = [...]Kind{
 	KindRead, KindOpening, KindIntent, KindOutcome, KindRefusal, KindStart, KindStop, KindSegment, KindGap, KindCheckpoint,
-	KindDropped, KindConfiguration, KindAdministration, KindKey,
+	KindDropped, KindTimestamp, KindConfiguration, KindAdministration, KindKey,
 }
 
 // kindOf gives a kind that was read, without an allocation if it is known.

@@ -310,7 +310,7 @@ func TestEvidenceOfANewerVersionIsAnError(t *testing.T) {
 			newer("starting", err)
 			_, err = Search(filepath.Join(dir, "r1"), Query{}, func(*Found) error { return nil })
 			newer("searching", err)
-			r, err := Verify(filepath.Join(dir, "r1"), VerifyOptions{})
+			r, err := verifyOne(filepath.Join(dir, "r1"), VerifyOptions{})
 			if err != nil {
 				newer("verifying", err)
 			} else if len(r.Findings) == 0 {

@@ -53,8 +53,9 @@ type Report struct {
 	Gaps  int
 	// OwnKeys tells that the keys lay beside the chain.
 	OwnKeys bool
-	// Checkpoints counts the checkpoints that were compared.
-	Checkpoints int
+	// Checkpoints counts the records that were compared with a checkpoint, Timestamps the time
+	// stamps that verify.
+	Checkpoints, Timestamps int
 }
 
 // mostFindings bounds Report.Findings.

@@ -10,7 +10,8 @@ import (
 
 // Query says which records are sought. A record has to meet all that is given.
 type Query struct {
-	// Message is also looked for among what a write created.
+	// Message is also looked for among what a write created, Enterprise among all that a
+	// request named.
 	Message, Attachment, Enterprise, Caller, Actor, Purpose, Provider, RequestID string
 	// From and To bound the time, To exclusive. Zero is no bound.
 	From, To time.Time
@@ -296,8 +297,8 @@ func (s *search) record(file string, n int, text []byte, l *line) error {
 func (s *search) matches(f *Found) bool {
 	q := &s.q
 	is := func(want, got string) bool { return want == "" || want == got }
-	if !is(q.Enterprise, f.Enterprise) || !is(q.Caller, f.Caller) || !is(q.Actor, f.Actor) || !is(q.Purpose, f.Purpose) ||
-		!is(q.Provider, f.Provider) ||
+	if !is(q.Enterprise, f.Enterprise) && !slices.Contains(f.Named, q.Enterprise) || !is(q.Caller, f.Caller) ||
+		!is(q.Actor, f.Actor) || !is(q.Purpose, f.Purpose) || !is(q.Provider, f.Provider) ||
 		!is(q.Attachment, f.Attachment) || q.RequestID != "" && q.RequestID != f.RequestID && q.RequestID != f.ParentID {
 		return false
 	}

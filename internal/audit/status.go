@@ -84,6 +84,8 @@ type totals struct {
 	seq, signed, records, lost atomic.Uint64
 	// shipping is why checkpoints cannot be handed out, nil if they can.
 	shipping atomic.Pointer[string]
+	// stamping is why the authority gives no time stamps, nil if it does.
+	stamping atomic.Pointer[string]
 }
 
 // Status is how the evidence stands. It is fit for JSON.
@@ -108,8 +110,9 @@ type Status struct {
 	Since    time.Time `json:"since,omitzero"`
 	Refusing bool      `json:"refusing,omitempty"`
 	Full     bool      `json:"full,omitempty"`
-	// Shipping says why checkpoints cannot be handed out.
+	// Shipping says why checkpoints cannot be handed out, Stamping why they have no time stamps.
 	Shipping string `json:"shipping,omitempty"`
+	Stamping string `json:"stamping,omitempty"`
 }
 
 // Status tells how the evidence stands.
@@ -128,6 +131,9 @@ func (l *Log) Status() Status {
 	}
 	if why := l.totals.shipping.Load(); why != nil {
 		s.Shipping = *why
+	}
+	if why := l.totals.stamping.Load(); why != nil {
+		s.Stamping = *why
 	}
 	l.mu.Lock()
 	s.Waiting = l.held

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -68,7 +69,7 @@ func write(id string) *Call {
 
 func verify(t testing.TB, dir string, o VerifyOptions) Report {
 	t.Helper()
-	report, err := Verify(filepath.Join(dir, "r1"), o)
+	report, err := verifyOne(filepath.Join(dir, "r1"), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,4 +211,36 @@ func beside(dir string) string {
 		return filepath.Join(dir, "r1", "no file of checkpoints")
 	}
 	return names[len(names)-1]
+}
+
+// verifyOne verifies one chain, and gives what belongs to no chain with what does.
+func verifyOne(dir string, o VerifyOptions) (Report, error) {
+	reports, findings, err := VerifyAll([]string{dir}, o)
+	if err != nil {
+		return Report{}, err
+	}
+	for _, f := range findings {
+		reports[0].find(f)
+	}
+	return reports[0], nil
+}
+
+func waitFor(t testing.TB, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it never came to be")
+		}
+	}
+}
+
+func uitoa(n uint64) string { return strconv.FormatUint(n, 10) }
+
+func mustBase64(t testing.TB, text string) []byte {
+	t.Helper()
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,7 +81,7 @@ func TestEveryTamperingIsFound(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		r, err := Verify(filepath.Join(dir, "r1"), o)
+		r, err := verifyOne(filepath.Join(dir, "r1"), o)
 		if restore := os.WriteFile(path, text, 0o600); restore != nil {
 			rt.Fatal(restore)
 		}
@@ -215,6 +216,129 @@ func TestAChainThatWasMadeAnewIsFound(t *testing.T) {
 	}
 	if r := verify(t, forged, VerifyOptions{Checkpoints: []string{beside(dir)}}); len(r.Findings) == 0 {
 		t.Error("the checkpoints do not tell")
+	}
+}
+
+// Whoever has the files, and neither the key nor the checkpoints that were shipped, is found.
+func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
+	rename := func(t *testing.T, from, to string) {
+		t.Helper()
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lastLine := func(text []byte) string {
+		all := strings.SplitAfter(string(text), "\n")
+		return all[len(all)-2]
+	}
+	for _, c := range []struct {
+		name string
+		edit func(t *testing.T, dir, older string, files []segment)
+	}{
+		{"the names of two segments were swapped", func(t *testing.T, _, _ string, files []segment) {
+			rename(t, files[1].path, files[1].path+"x")
+			rename(t, files[2].path, files[1].path)
+			rename(t, files[1].path+"x", files[2].path)
+		}},
+		{"the last line was cut short", func(t *testing.T, _, _ string, files []segment) {
+			last := files[len(files)-1].path
+			text := mustRead(t, last)
+			mustWrite(t, last, text[:len(text)-len(lastLine(text))/2])
+		}},
+		{"the last line was written twice", func(t *testing.T, _, _ string, files []segment) {
+			last := files[len(files)-1].path
+			text := mustRead(t, last)
+			mustWrite(t, last, append(text, lastLine(text)...))
+		}},
+		{"a checkpoint was added that another key signed", func(t *testing.T, dir, _ string, _ []segment) {
+			key, err := GenerateKey()
+			if err != nil {
+				t.Fatal(err)
+			}
+			by, err := newSigner("r1", key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			forged := checkpoint{"r1", link{seq: 1_000}, "2026-11-28T18:00:00Z"}
+			signature := mustBase64(t, by.sign(&forged))
+			mustWrite(t, beside(dir), append(mustRead(t, beside(dir)), checkpointLine(forged.message(signature))...))
+		}},
+		{"a segment in the middle was removed", func(t *testing.T, _, _ string, files []segment) {
+			if err := os.Remove(files[1].path); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"the first segments were removed", func(t *testing.T, _, _ string, files []segment) {
+			for _, s := range files[:2] {
+				if err := os.Remove(s.path); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}},
+		{"an older copy of the directory was put there", func(t *testing.T, dir, older string, _ []segment) {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+			rename(t, older, dir)
+		}},
+		{"a compressed segment was replaced by another one", func(t *testing.T, _, _ string, files []segment) {
+			mustWrite(t, files[1].path+compressedSuffix, zipped(t, mustRead(t, files[2].path)))
+			if err := os.Remove(files[1].path); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"a compressed segment was replaced by what is none", func(t *testing.T, _, _ string, files []segment) {
+			mustWrite(t, files[1].path+compressedSuffix, zipped(t, []byte("nothing happened on this day\n")))
+			if err := os.Remove(files[1].path); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"a file was added", func(t *testing.T, dir, _ string, _ []segment) {
+			mustWrite(t, filepath.Join(dir, "r1", noteName), []byte("not exported"))
+		}},
+		{"the file of checkpoints is that of another chain", func(t *testing.T, dir, _ string, _ []segment) {
+			other := t.TempDir()
+			chainOf(t, other, 3, 64e6)
+			mustWrite(t, beside(dir), mustRead(t, beside(other)))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir, older := t.TempDir(), filepath.Join(t.TempDir(), "older")
+			chainOf(t, dir, 20, 4000)
+			if err := os.CopyFS(older, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			chainOf(t, dir, 5, 4000)
+			key, err := LoadKey(filepath.Join(dir, "r1", keyName))
+			if err != nil {
+				t.Fatal(err)
+			}
+			shipped := filepath.Join(t.TempDir(), "shipped.jsonl")
+			mustWrite(t, shipped, mustRead(t, beside(dir)))
+			o := VerifyOptions{Keys: []ed25519.PublicKey{key.Public()}, Checkpoints: []string{shipped}}
+			if r := verify(t, dir, o); len(r.Findings) > 0 || r.Checkpoints == 0 {
+				t.Fatalf("%+v", r)
+			}
+			c.edit(t, dir, older, mustSegments(t, dir))
+			if r := verify(t, dir, o); len(r.Findings) == 0 {
+				t.Errorf("nothing was found: %+v", r)
+			}
+		})
+	}
+}
+
+// Collectors of logs put lines a little out of order, and may hand one out twice.
+func TestShippedCheckpointsMayBeOutOfOrder(t *testing.T) {
+	dir := t.TempDir()
+	chainOf(t, dir, 40, 2000)
+	all := strings.SplitAfter(string(mustRead(t, beside(dir))), "\n")
+	all = append(all[:len(all)-1], all[1])
+	slices.Reverse(all)
+	shipped := filepath.Join(t.TempDir(), "shipped.jsonl")
+	mustWrite(t, shipped, []byte(strings.Join(all, "")))
+	r := verify(t, dir, VerifyOptions{Checkpoints: []string{shipped}})
+	if len(r.Findings) > 0 || r.Checkpoints != len(all)-1 {
+		t.Errorf("%d of %d were compared: %v", r.Checkpoints, len(all)-1, r.Findings)
 	}
 }
 

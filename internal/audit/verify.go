@@ -3,9 +3,12 @@ package audit
 import (
 	"cmp"
 	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +24,12 @@ type VerifyOptions struct {
 	// Checkpoints are files of checkpoints that were shipped, besides those beside the
 	// chain. They may be of several replicas.
 	Checkpoints []string
+	// Authorities are the roots that certificates of time-stamping authorities must lead to.
+	// Nil asks only that the token itself is sound.
+	Authorities *x509.CertPool
+	// Bundle says that the directories were made by Export: the chains in them may begin
+	// with any record.
+	Bundle bool
 	// Read, if not nil, is told of the bytes that were read; Size says how many there are.
 	Read func(int64)
 }
@@ -42,19 +51,19 @@ func VerifyAll(dirs []string, o VerifyOptions) (reports []Report, findings []Fin
 			continue
 		}
 		whole = true
-		strange, err := strangeIn(dir, list)
+		strange, err := strangeIn(dir, list, o.Bundle)
 		if err != nil {
 			return nil, nil, err
 		}
 		findings = append(findings, strange...)
 	}
-	shipped, err := loadShipped(o)
+	shipped, wrong, err := replicasIn(o.Checkpoints, o.Read)
 	if err != nil {
 		return nil, nil, err
 	}
 	owners := make(map[string]string)
 	for _, chain := range chains {
-		r, err := verifyChain(chain, o, shipped)
+		r, err := verifyChain(chain, o)
 		if err != nil {
 			return reports, findings, err
 		}
@@ -69,24 +78,20 @@ func VerifyAll(dirs []string, o VerifyOptions) (reports []Report, findings []Fin
 		}
 		owners[r.Replica] = chain
 	}
-	for _, replica := range shipped.replicas() {
-		if _, ok := owners[replica]; ok || !whole {
+	for _, replica := range slices.Sorted(maps.Keys(shipped)) {
+		if _, ok := owners[replica]; ok || !whole || o.Bundle {
 			continue
 		}
-		list := shipped.of[replica]
-		last := list[len(list)-1]
-		findings = append(findings, Finding{File: last.file, Line: last.line, Seq: last.seq,
-			What: fmt.Sprintf("the replica %s has checkpoints, and its chain is not here: "+
+		last := shipped[replica]
+		findings = append(findings, Finding{last.file, last.line, last.seq,
+			fmt.Sprintf("the replica %s has checkpoints, and its chain is not here: "+
 				"it was removed, or lies on a volume that was not given (name that directory too)", replica)})
 	}
-	for _, f := range shipped.wrong {
-		findings = append(findings, f)
-	}
-	return reports, findings, nil
+	return reports, append(findings, wrong...), nil
 }
 
 // strangeIn finds what lies beside the chains of a directory and is none.
-func strangeIn(dir string, chains []string) ([]Finding, error) {
+func strangeIn(dir string, chains []string, bundle bool) ([]Finding, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("looking for evidence: %w", err)
@@ -94,14 +99,18 @@ func strangeIn(dir string, chains []string) ([]Finding, error) {
 	var findings []Finding
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
+		what := ""
 		switch {
 		case slices.Contains(chains, path), e.Name() == "lost+found": // made by the file system
 		case e.IsDir():
-			findings = append(findings, Finding{File: path, What: "this directory holds no record: a replica's evidence was " +
-				"removed from it, or never began"})
+			what = "this directory holds no record: a replica's evidence was removed from it, or never began"
 		case e.Type()&os.ModeSymlink != 0:
-			findings = append(findings, Finding{File: path, What: "this is a symbolic link, and was not followed: evidence " +
-				"lies where the gateway wrote it"})
+			what = "this is a symbolic link, and was not followed: evidence lies where the gateway wrote it"
+		case bundle && e.Name() != pageName && e.Name() != sumsName:
+			what = "this is no file of a bundle: it was put there"
+		}
+		if what != "" {
+			findings = append(findings, Finding{File: path, What: what})
 		}
 	}
 	return findings, nil
@@ -110,121 +119,33 @@ func strangeIn(dir string, chains []string) ([]Finding, error) {
 // Size is how many bytes verifying these directories with files of checkpoints reads, for
 // VerifyOptions.Read; with nil for the files, how many searching them does, for Query.Read.
 func Size(dirs, checkpoints []string) (total int64) {
-	add := func(path string) {
-		if info, err := os.Stat(path); err == nil {
-			total += info.Size()
-		}
-	}
-	for _, dir := range dirs {
-		chains, err := Chains(dir)
+	size := func(path string) int64 {
+		info, err := os.Stat(path)
 		if err != nil {
-			continue // the reading itself says so
+			return 0 // the reading itself says so
 		}
+		return info.Size()
+	}
+	times := int64(1) // that each file of shipped checkpoints is read
+	for _, dir := range dirs {
+		chains, _ := Chains(dir) // the reading itself says so
+		times += int64(len(chains))
 		for _, chain := range chains {
-			files, err := filesOf(chain)
-			if err != nil {
-				continue
-			}
+			files, _ := filesOf(chain)
 			for _, s := range files.segments {
 				total += s.size
 			}
 			if checkpoints != nil {
 				for _, path := range files.checkpoints {
-					add(path)
+					total += size(path)
 				}
 			}
 		}
 	}
 	for _, path := range checkpoints {
-		add(path)
+		total += times * size(path)
 	}
 	return total
-}
-
-// Verify verifies one chain.
-func Verify(dir string, o VerifyOptions) (Report, error) {
-	shipped, err := loadShipped(o)
-	if err != nil {
-		return Report{}, err
-	}
-	r, err := verifyChain(dir, o, shipped)
-	for _, f := range shipped.wrong {
-		r.find(f)
-	}
-	return r, err
-}
-
-// mark is a checkpoint and where it stands.
-type mark struct {
-	checkpoint
-	file string
-	line int
-	sure bool // it verifies
-	text []byte
-}
-
-// shipped are checkpoints that left the machine, by replica and in the order of their numbers.
-type shipped struct {
-	of    map[string][]mark
-	wrong []Finding
-}
-
-func (s *shipped) replicas() []string {
-	names := make([]string, 0, len(s.of))
-	for name := range s.of {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
-// loadShipped reads the files of checkpoints. Those that the keys do not verify may be of a
-// replica whose key lies beside its chain: they are kept with their text.
-func loadShipped(o VerifyOptions) (*shipped, error) {
-	s := &shipped{of: make(map[string][]mark)}
-	keys := trust{keys: o.Keys}
-	for _, file := range o.Checkpoints {
-		marks, wrong, err := readMarks(file, &keys, o.Read)
-		if err != nil {
-			return nil, err
-		}
-		s.wrong = append(s.wrong, wrong...)
-		for _, m := range marks {
-			s.of[m.replica] = append(s.of[m.replica], m)
-		}
-	}
-	for _, list := range s.of {
-		sortMarks(list)
-	}
-	return s, nil
-}
-
-func sortMarks(list []mark) {
-	slices.SortStableFunc(list, func(a, b mark) int { return cmp.Compare(a.seq, b.seq) })
-}
-
-// readMarks reads a file of checkpoints.
-func readMarks(file string, keys *trust, read func(int64)) (marks []mark, wrong []Finding, err error) {
-	err = eachLine(file, read, func(n int, text []byte, whole bool) error {
-		c, err := keys.open(text)
-		switch {
-		case errors.Is(err, errNoCheckpoint) && whole:
-			wrong = append(wrong, Finding{File: file, Line: n, What: "this line is no checkpoint: it was changed, or " +
-				"something else writes into this file"})
-		case errors.Is(err, errNoCheckpoint): // a crash may have torn it; the chain has the record
-		default:
-			m := mark{checkpoint: c, file: file, line: n, sure: err == nil}
-			if err != nil {
-				m.text = slices.Clone(text)
-			}
-			marks = append(marks, m)
-		}
-		return nil
-	})
-	if d, ok := errors.AsType[*damage](err); ok {
-		return marks, append(wrong, Finding{File: file, Line: d.line, What: d.Error()}), nil
-	}
-	return marks, wrong, err
 }
 
 // verifier goes along a chain.
@@ -232,10 +153,12 @@ type verifier struct {
 	dir     string
 	replica string
 	trust   trust
-	// marks are the checkpoints of this chain in the order of their numbers; next is the
-	// first that was not compared yet.
-	marks []mark
-	next  int
+	// marks are the files of checkpoints; those of this chain are compared as it is read.
+	marks []*marks
+	// noted are the last signed records, for the time stamps of their notes.
+	noted  []noted
+	roots  *x509.CertPool
+	bundle *bundleFiles // nil if it is none
 	// dropped are the ends of segments that were dropped, by a signed record.
 	dropped []link
 	report  Report
@@ -261,68 +184,73 @@ type chain struct {
 	firstAt      Finding
 }
 
-func verifyChain(dir string, o VerifyOptions, from *shipped) (Report, error) {
-	v := &verifier{dir: dir, trust: trust{keys: o.Keys}, read: o.Read}
+func newVerifier(dir string, o VerifyOptions) *verifier {
+	v := &verifier{dir: dir, trust: trust{keys: o.Keys}, roots: o.Authorities, read: o.Read}
 	v.report.Dir = dir
+	return v
+}
+
+func verifyChain(dir string, o VerifyOptions) (Report, error) {
+	v := newVerifier(dir, o)
+	if o.Bundle {
+		v.bundle = &bundleFiles{each: v.compareBeside}
+	}
+	err := v.run(o)
+	return v.report, err
+}
+
+// run verifies the chain.
+func (v *verifier) run(o VerifyOptions) error {
+	dir := v.dir
 	if len(o.Keys) == 0 {
 		var err error
 		if v.trust.keys, err = publicKeys(dir); err != nil {
-			return v.report, err
+			return err
 		}
 		v.report.OwnKeys = true
 		if len(v.trust.keys) == 0 {
 			v.find(dir, 0, 0, "there is no public key beside the chain: give one")
 		}
 	}
-	// Before the segments are listed, so that none of the checkpoints in it is newer.
 	files, err := filesOf(dir)
 	if err != nil {
-		return v.report, err
-	}
-	var beside []mark
-	for _, file := range files.checkpoints {
-		marks, wrong, err := readMarks(file, &v.trust, o.Read)
-		if err != nil {
-			return v.report, err
-		}
-		for _, f := range wrong {
-			v.report.find(f)
-		}
-		v.inOrder(marks)
-		beside = append(beside, marks...)
-	}
-	if files, err = filesOf(dir); err != nil {
-		return v.report, err
-	}
-	for _, path := range files.foreign {
-		if strings.HasPrefix(filepath.Base(path), segmentPrefix) {
-			v.find(path, 0, 0, "%s", (&NewerError{File: path}).Error())
-			continue
-		}
-		v.find(path, 0, 0, "this is no file of the gateway's: it was put there")
+		return err
 	}
 	if v.replica, err = replicaOf(files.segments); err != nil {
-		return v.report, err
+		return err
 	}
 	v.report.Replica = v.replica
 	v.nameOfDir()
-	v.collect(beside, from)
-	for i := range files.segments {
-		if err := v.segment(&files.segments[i]); err != nil {
-			return v.report, err
+	// Before the segments are listed, so that none of the checkpoints in it is newer.
+	for _, file := range files.checkpoints {
+		v.marks = append(v.marks, v.openMarks(file, true))
+	}
+	for _, file := range o.Checkpoints {
+		v.marks = append(v.marks, v.openMarks(file, false))
+	}
+	defer v.close()
+	if files, err = filesOf(dir); err != nil {
+		return err
+	}
+	for _, path := range files.foreign {
+		switch {
+		case strings.HasPrefix(filepath.Base(path), segmentPrefix):
+			v.find(path, 0, 0, "%s", (&NewerError{File: path}).Error())
+		case v.bundle == nil:
+			v.find(path, 0, 0, "this is no file of the gateway's: it was put there")
 		}
 	}
-	v.conclude()
-	return v.report, nil
+	for i := range files.segments {
+		if err := v.segment(&files.segments[i]); err != nil {
+			return err
+		}
+	}
+	return v.conclude(files.foreign)
 }
 
-// inOrder finds checkpoints of a file beside the chain that are not where the gateway put them.
-func (v *verifier) inOrder(marks []mark) {
-	for i := 1; i < len(marks); i++ {
-		if before := marks[i-1].seq; marks[i].seq <= before {
-			v.find(marks[i].file, marks[i].line, marks[i].seq, "this checkpoint is out of order: it follows that of seq %d",
-				before)
-		}
+func (v *verifier) close() {
+	for _, m := range v.marks {
+		m.stop()
 	}
 }
 
@@ -336,36 +264,6 @@ func (v *verifier) nameOfDir() {
 		v.find(v.dir, 0, 0, "the directory is named %s, and the chain in it is signed as that of the replica %s: it was "+
 			"copied or renamed", name, v.replica)
 	}
-}
-
-// collect takes the checkpoints of this chain. One that does not verify is a finding.
-func (v *verifier) collect(beside []mark, from *shipped) {
-	v.marks = append(beside, from.of[v.replica]...)
-	sortMarks(v.marks)
-	sound := v.marks[:0]
-	for _, m := range v.marks {
-		if !m.sure {
-			_, err := v.trust.open(m.text)
-			m.sure, m.text = err == nil, nil
-		}
-		if !m.sure {
-			v.find(m.file, m.line, m.seq, "%s", errNotSigned)
-			continue
-		}
-		if m.replica != v.replica && v.replica != "" {
-			v.find(m.file, m.line, m.seq, "this checkpoint is of the replica %s", m.replica)
-			continue
-		}
-		if n := len(sound); n > 0 && sound[n-1].seq == m.seq {
-			if sound[n-1].link != m.link || sound[n-1].time != m.time {
-				v.find(m.file, m.line, m.seq, "this checkpoint and %s:%d are of two different chains",
-					sound[n-1].file, sound[n-1].line)
-			}
-			continue
-		}
-		sound = append(sound, m)
-	}
-	v.marks = sound
 }
 
 // signedFields are members of signed records that verifying looks at.
@@ -427,12 +325,11 @@ func (v *verifier) segment(s *segment) error {
 
 // twin compares a segment with its compressed form, where it lies there in both.
 func (v *verifier) twin(path string) error {
-	k := keeper{}
-	plain, err := k.sum(path)
+	plain, err := sumOf(path, nil)
 	if err != nil {
 		return fmt.Errorf("reading the evidence: %w", err)
 	}
-	compressed, err := k.sum(path + compressedSuffix)
+	compressed, err := sumOf(path+compressedSuffix, nil)
 	switch d, damaged := errors.AsType[*damage](err); {
 	case damaged:
 		v.find(path+compressedSuffix, 0, 0, "this compressed form of the file before cannot be read from byte %d of %d",
@@ -471,8 +368,15 @@ func (v *verifier) line(s *segment, n int, text []byte, whole bool) error {
 		v.find(s.path, n, l.seq, "a file begins with this record, and it does not stand at the beginning of one")
 	}
 	v.place(&v.report, s.path, n, &l)
-	v.compare(s.path, n, &l)
+	if err := v.compare(s.path, n, &l); err != nil {
+		return err
+	}
 	v.signature(s.path, n, &l, text, intact)
+	if l.kind == KindTimestamp && intact {
+		if err := v.stamp(s.path, n, &l, text); err != nil {
+			return err
+		}
+	}
 	v.count(s.path, n, &l)
 	v.follow(&l)
 	return nil
@@ -511,24 +415,35 @@ func (s *segment) misnamed(l *line, h header) (what []string) {
 		day.Format(time.DateOnly), s.day.Format(time.DateOnly)))
 }
 
-// compare compares a record with the checkpoint of its number.
-func (v *verifier) compare(file string, n int, l *line) {
-	for v.next < len(v.marks) && v.marks[v.next].seq < l.seq {
-		v.next++
+// compare compares a record with the checkpoints of its number.
+func (v *verifier) compare(file string, n int, l *line) error {
+	compared := false
+	for _, marks := range v.marks {
+		for {
+			m, err := marks.upTo(l.seq)
+			if err != nil {
+				return err
+			}
+			if m == nil {
+				break
+			}
+			if m.seq < l.seq {
+				continue // of what is no longer here, which is told or was dropped in order
+			}
+			compared = true
+			switch {
+			case m.hash != l.hash:
+				v.find(file, n, l.seq, "this record is not the one of the checkpoint in %s:%d: the chain was made anew",
+					m.file, m.line)
+			case m.time != l.time:
+				v.find(m.file, m.line, l.seq, "this checkpoint says %s, and its record in %s:%d %s", m.time, file, n, l.time)
+			}
+		}
 	}
-	if v.next == len(v.marks) || v.marks[v.next].seq != l.seq {
-		return
+	if compared {
+		v.report.Checkpoints++
 	}
-	m := &v.marks[v.next]
-	v.next++
-	v.report.Checkpoints++
-	switch {
-	case m.hash != l.hash:
-		v.find(file, n, l.seq, "this record is not the one of the checkpoint in %s:%d: the chain was made anew",
-			m.file, m.line)
-	case m.time != l.time:
-		v.find(m.file, m.line, l.seq, "this checkpoint says %s, and its record in %s:%d %s", m.time, file, n, l.time)
-	}
+	return nil
 }
 
 // follow makes a record the last one, unless it is out of order: what comes after it
@@ -582,6 +497,7 @@ func (v *verifier) signature(file string, n int, l *line, text []byte, intact bo
 		v.find(file, n, l.seq, "this record is of the replica %s, and the chain that of %s", f.Replica, v.replica)
 	case intact:
 		v.report.Signed = l.seq
+		v.note(l)
 		var end digest
 		if l.kind == KindDropped && len(f.LastHash) == hexLen && unhex(&end, []byte(f.LastHash)) {
 			v.dropped = append(v.dropped, link{f.Last, end})
@@ -619,23 +535,52 @@ func (v *verifier) count(file string, n int, l *line) {
 	v.clock = at
 }
 
-// conclude looks at the two ends.
-func (v *verifier) conclude() {
-	if v.started && v.first.seq > 0 && !slices.Contains(v.dropped, v.first) {
-		f := v.firstAt
-		v.find(f.File, f.Line, f.Seq, "everything before this record is missing, and no signed record says that "+
-			"it was dropped in order")
-	} else if v.started && v.first.seq == 0 && v.first.hash != (digest{}) {
+// conclude looks at the two ends, and at what lies beside the segments of a bundle.
+func (v *verifier) conclude(beside []string) error {
+	switch {
+	case v.started && v.first.seq == 0 && v.first.hash != (digest{}):
 		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq,
 			"this record names one before it, and its number says that it is the first")
+	case v.started && v.first.seq > 0 && v.bundle == nil && !slices.Contains(v.dropped, v.first):
+		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq, "everything before this record is missing, and no signed "+
+			"record says that it was dropped in order "+
+			"(of a bundle for an auditor it need not be there: say --bundle)")
 	}
-	if n := len(v.marks); n > 0 && v.marks[n-1].seq > v.last.seq {
-		newest := &v.marks[n-1]
-		file := cmp.Or(v.lastFile, v.dir)
-		v.find(file, v.lastLine, v.last.seq, "the end of the chain was cut off: it ends here, and the checkpoint in %s:%d "+
-			"shows that it went to seq %d at %s", newest.file, newest.line, newest.seq, newest.time)
+	var newest *mark
+	for _, marks := range v.marks {
+		for {
+			m, err := marks.upTo(math.MaxUint64)
+			if err != nil {
+				return err
+			}
+			if m == nil {
+				break
+			}
+			if newest == nil || m.seq > newest.seq {
+				newest = m
+			}
+		}
 	}
-	if !v.started && len(v.marks) == 0 {
+	if newest != nil && newest.seq > v.last.seq && v.bundle == nil {
+		v.find(cmp.Or(v.lastFile, v.dir), v.lastLine, v.last.seq, "the end of the chain was cut off: it ends here, and the "+
+			"checkpoint in %s:%d shows that it went to seq %d at %s",
+			newest.file, newest.line, newest.seq, newest.time)
+	}
+	if !v.started && newest == nil {
 		v.find(v.dir, 0, 0, "there is no record here")
 	}
+	if v.bundle == nil {
+		return nil
+	}
+	if n := len(v.noted); n == 0 || v.noted[n-1].seq != v.last.seq {
+		v.find(v.dir, 0, v.last.seq, "the last record of this bundle is not signed: its end was cut off")
+	} else if err := v.bundle.add(noteName, []byte(v.noted[n-1].message)); err != nil {
+		return err
+	}
+	for _, path := range beside {
+		if name := filepath.Base(path); !v.bundle.seen[name] && !strings.HasPrefix(name, segmentPrefix) {
+			v.find(path, 0, 0, "this is no file of a bundle: it was put there")
+		}
+	}
+	return nil
 }

@@ -12,14 +12,14 @@ import (
 // on only when a sync has succeeded: after a failure the file is cut back to it, and
 // what came after is written once more, under the same numbers.
 type writer struct {
-	// several is true if more than one write waited for the last sync.
-	several bool
-	file    File
-	path    string // of the current segment, empty if none is begun
-	day     time.Time
-	size    int64 // of the segment, as synced
-	at      link  // the last record that is on disk
-	signed  uint64
+	// shared is when a sync last served more than one write.
+	shared time.Time
+	file   File
+	path   string // of the current segment, empty if none is begun
+	day    time.Time
+	size   int64 // of the segment, as synced
+	at     link  // the last record that is on disk
+	signed uint64
 	// backlog is what is to be written, spare takes the place of what is taken.
 	backlog, spare []entry
 	buf            []byte
@@ -34,12 +34,13 @@ type writer struct {
 
 // turn writes what waits.
 func (l *Log) turn() {
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	w := &l.w
 	l.mu.Lock()
 	taken, b, lost := l.pending, l.batch, l.lost
 	l.pending, l.batch = w.spare[:0], nil
 	l.mu.Unlock()
-	w.several = b != nil && b.waiting > 1
 	if len(w.backlog) == 0 {
 		w.backlog, w.spare = taken, w.backlog
 	} else {
@@ -49,6 +50,9 @@ func (l *Log) turn() {
 	}
 
 	now := l.o.Now()
+	if b != nil && b.waiting > 1 {
+		w.shared = now
+	}
 	var err error
 	if l.trouble.Load() != nil && !w.lastTry.IsZero() && now.Sub(w.lastTry) < retryEvery {
 		err = errStillFailing
@@ -349,11 +353,7 @@ func (l *Log) commit(lines []byte, next link) error {
 
 // setCurrent has the keeper leave the segment that is written. The one before is never
 // written again.
-func (l *Log) setCurrent(path string) {
-	l.files.Lock()
-	l.current = path
-	l.files.Unlock()
-}
+func (l *Log) setCurrent(path string) { l.current.Store(&path) }
 
 // commitSigned writes one signed record.
 func (l *Log) commitSigned(kind Kind, now time.Time, fields func([]byte) []byte) error {
@@ -390,11 +390,17 @@ func (l *Log) wasSigned(now time.Time) {
 	w.signed, w.lastSigned = w.at.seq, now
 	l.totals.signed.Store(w.signed)
 	c := l.checkpoint(w.at, now)
-	w.ship.add(checkpointLine(c.text() + "\n— " + l.signer.Name() + " " + w.ship.signature + "\n"))
+	message := c.text() + "\n— " + l.signer.Name() + " " + w.ship.signature + "\n"
+	w.ship.add(checkpointLine(message))
+	select {
+	case l.notes <- noted{c.seq, c.time, message}:
+	default: // the authority has not answered for the one before
+	}
 }
 
 // end signs the orderly end.
 func (l *Log) end() {
+	l.writing.Lock()
 	w := &l.w
 	now := l.o.Now()
 	l.mu.Lock()
@@ -414,7 +420,8 @@ func (l *Log) end() {
 	if w.file != nil {
 		w.failure = errors.Join(w.failure, w.file.Close())
 	}
-	l.background.Wait() // it works under the lock as well
+	l.writing.Unlock()
+	l.background.Wait() // it works under the lock of the directory as well
 	w.failure = errors.Join(w.failure, w.ship.close(), l.lock.Close())
 }
 

@@ -50,7 +50,6 @@ type facts struct {
 	// date is when the answer was made, by its own word or else when it came.
 	date         time.Time
 	initialAge   time.Duration // corrected_initial_age of section 4.2.3
-	oddAge       bool          // its Age is not one number
 	lifetime     time.Duration // as the answer itself says
 	saysLifetime bool
 	etag         string // as written, with W/ and quotes; empty if there is none
@@ -67,8 +66,7 @@ func (e *Entry) prepare() *Entry {
 		f.date = d
 	}
 	apparent := max(e.Received.Sub(f.date), 0)
-	age, odd := ageOf(h["Age"])
-	f.initialAge, f.oddAge = max(apparent, age+max(e.Received.Sub(e.Requested), 0)), odd
+	f.initialAge = max(apparent, ageOf(h["Age"])+max(e.Received.Sub(e.Requested), 0))
 	f.etag = etagOf(h)
 	if t, ok := httpDate(one(h["Last-Modified"])); ok {
 		f.lastModified = t

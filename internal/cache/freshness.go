@@ -37,9 +37,6 @@ func saidLifetime(cc *directives, h http.Header, date time.Time) (time.Duration,
 // lifetime is how long the entry is fresh.
 func (e *Entry) lifetime(p *call.Policy) time.Duration {
 	f := &e.facts
-	if f.oddAge && p.StrictAge {
-		return 0
-	}
 	if f.saysLifetime {
 		return f.lifetime
 	}
@@ -140,11 +137,11 @@ func (e *Entry) excuses(cc *directives, p *call.Policy, now time.Time) bool {
 }
 
 // ageOf reads Age (section 5.1): the first member counts, and what is no number is
-// ignored. odd tells that there was more to it than one number.
-func ageOf(values []string) (age time.Duration, odd bool) {
-	first, _, more := strings.Cut(one(values), ",")
-	age, ok := parseSeconds(strings.Trim(first, " \t"))
-	return age, len(values) > 0 && (!ok || more || len(values) > 1)
+// ignored.
+func ageOf(values []string) time.Duration {
+	first, _, _ := strings.Cut(one(values), ",")
+	age, _ := parseSeconds(strings.Trim(first, " \t"))
+	return age
 }
 
 // httpDate reads a date in any of its three forms (RFC 9110, section 5.6.7). By RFC 9111,

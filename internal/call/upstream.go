@@ -146,9 +146,6 @@ type Policy struct {
 	WhenSilent bool
 	// Cookies says that the upstream's cookies reach the callers, and so are kept.
 	Cookies bool
-	// StrictAge has an Age that is not one number make an answer stale, where RFC 9111,
-	// section 5.1, would have it ignored or its first member taken.
-	StrictAge bool
 	// Sharing is what enterprises share.
 	Sharing Sharing
 	// MaxBody is the largest body that is kept, in bytes.

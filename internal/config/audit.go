@@ -26,6 +26,11 @@ type Audit struct {
 	Checkpoints string `yaml:"checkpoints" config:"output,blank"`
 	// CheckpointEvery is the longest time between two signatures. Default 1m.
 	CheckpointEvery time.Duration `yaml:"checkpointEvery"`
+	// TimestampURL is a time-stamping authority (RFC 3161) that signs the time of a checkpoint.
+	// Default none. While it fails, evidence is kept without.
+	TimestampURL string `yaml:"timestampUrl" config:"url,blank"`
+	// TimestampEvery is how often a checkpoint gets a time stamp. Default 1h.
+	TimestampEvery time.Duration `yaml:"timestampEvery"`
 	// SegmentSize is the size at which a file of the evidence is ended, as it is with
 	// each day. At least 1MB. Default 64MB.
 	SegmentSize Size `yaml:"segmentSize"`
@@ -34,9 +39,9 @@ type Audit struct {
 	KeepYears int `yaml:"keepYears"`
 	// StopAfter is how long evidence may fail to be written before requests are refused
 	// with 503: a duration, 0s for at once, or never. Until then records wait in memory
-	// and writes go out without their intent on disk. If the memory for them is used up
-	// sooner, requests that would be recorded are refused from there on. With never,
-	// records are lost instead. Default 4h.
+	// and writes go out without their intent on disk; if the memory for them is used up
+	// sooner, requests that would be recorded are refused from there on, but with never,
+	// which loses records. Default 4h.
 	StopAfter StopAfter `yaml:"stopAfter"`
 }
 
@@ -59,8 +64,8 @@ func parseStopAfter(s string) (StopAfter, error) {
 
 func (k *check) audit() {
 	a := &k.c.Audit
-	for _, key := range []string{"replica", "keyFile", "checkpoints", "checkpointEvery", "segmentSize",
-		"keepYears", "stopAfter"} {
+	for _, key := range []string{"replica", "keyFile", "checkpoints", "checkpointEvery", "timestampUrl", "timestampEvery",
+		"segmentSize", "keepYears", "stopAfter"} {
 		if at := "audit." + key; a.Dir == "" && k.given(at) && !k.given("audit.dir") {
 			k.fail(at, "there is no audit.dir, so no evidence is kept: add it or leave this out")
 		}
@@ -69,6 +74,7 @@ func (k *check) audit() {
 		k.fail("audit.replica", "%s is no name: letters, digits, \"-\", \"_\" and \".\" are expected", quote(a.Replica))
 	}
 	k.positive("audit.checkpointEvery", a.CheckpointEvery)
+	k.positive("audit.timestampEvery", a.TimestampEvery)
 	k.atLeast("audit.segmentSize", int64(a.SegmentSize), 1e6, "1MB")
 	k.atLeast("audit.keepYears", int64(a.KeepYears), 1, "1")
 }

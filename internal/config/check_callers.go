@@ -46,6 +46,9 @@ func (k *check) callers() {
 			k.fail(at+".may", "an empty list allows nothing: leave the key out for all of %s", strings.Join(actionWords(), ", "))
 		}
 		k.rate(at+".rate", c.Rate, k.rateStore(), false)
+		if c.Concurrency < 0 || c.Concurrency == 0 && k.given(at+".concurrency") {
+			k.fail(at+".concurrency", "has to be at least 1; without the key there is no limit")
+		}
 		switch {
 		case c.Class == Batch && !k.given(at+".wait"):
 			c.Wait = defaultWait

@@ -84,6 +84,9 @@ func (k *check) route(at string, r *Route) {
 	k.positive(at+".breaker.window", r.Breaker.Window)
 	k.positive(at+".breaker.open", r.Breaker.Open)
 	k.atLeast(at+".concurrency.max", int64(r.Concurrency.Max), 1, "1")
+	if c := r.Concurrency; c.Share <= 0 || c.Share > 1 {
+		k.fail(at+".concurrency.share", "more than 0 and at most 1 is allowed; 1 shares nothing")
+	}
 	k.rate(at+".rate", r.Rate, k.rateStore(), false)
 	k.cache(at+".cache", r)
 	if r.Kind == KindMandates && (r.MaxBody == Unlimited || r.MaxBody > 16<<20) {
@@ -258,9 +261,6 @@ func (k *check) memory() {
 	const least = 1e6
 	if m := k.c.Cache.Memory; m < least && k.given("cache.memory") {
 		k.fail("cache.memory", "has to be at least 1MB; to keep nothing, turn the caches of the routes off")
-	}
-	if k.c.Cache.RedisOnly && k.c.Redis.URL == "" {
-		k.fail("cache.redisOnly", "there is no Redis to keep answers in: set redis.url, or leave it false")
 	}
 }
 

@@ -43,11 +43,12 @@ func defaults() *Config {
 				APIVersion:       "apiSupportedVersion",
 			},
 		},
-		Inbox:   Inbox{Timeout: 10 * time.Second},
-		Redis:   Redis{Timeout: 25 * time.Millisecond, Replicas: 3},
-		Cache:   Memory{Memory: 64e6},
-		Log:     Log{Format: LogJSON, Level: LogInfo},
-		Audit:   Audit{CheckpointEvery: time.Minute, SegmentSize: 64e6, KeepYears: 10, StopAfter: StopAfter(4 * time.Hour)},
+		Inbox: Inbox{Timeout: 10 * time.Second},
+		Redis: Redis{Timeout: 25 * time.Millisecond, Replicas: 3},
+		Cache: Memory{Memory: 64e6},
+		Log:   Log{Format: LogJSON, Level: LogInfo},
+		Audit: Audit{CheckpointEvery: time.Minute, TimestampEvery: time.Hour, SegmentSize: 64e6, KeepYears: 10,
+			StopAfter: StopAfter(4 * time.Hour)},
 		Tracing: Tracing{SampleRatio: 0.1, ServiceName: "ebox-gateway"},
 	}
 }
@@ -72,7 +73,7 @@ func newRoute(kind Kind) Route {
 		Retry:      Retry{Tries: 3},
 		Breaker: Breaker{Enabled: true, FailureRatio: 0.5, MinRequests: 20, Window: 30 * time.Second,
 			Open: 15 * time.Second},
-		Concurrency: Concurrency{Max: 200, Queue: 1000, Wait: time.Second},
+		Concurrency: Concurrency{Max: 200, Share: 0.5, Queue: 1000, Wait: time.Second},
 		Cache:       Cache{Shared: SharedNever, MaxBody: 1e6},
 		MaxBody:     Unlimited,
 

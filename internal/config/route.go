@@ -67,9 +67,9 @@ type Route struct {
 	// asked for uncoded and whole; false passes it as it is, ranges and codings
 	// included. Default true.
 	RewriteLinks bool `yaml:"rewriteLinks"`
-	// IdempotencyKey says what becomes of a publication or reply without that header. add
+	// IdempotencyKey says what becomes of a publication or reply without that header: add
 	// gives it a new UUID, which a 502 or 504 then names, so that the same can be sent
-	// again without taking effect twice. pass sends it without. A caller's own key always
+	// again without taking effect twice; pass sends it without. A caller's own key always
 	// passes. Default add; only kind ebox has publications.
 	IdempotencyKey Keying `yaml:"idempotencyKey"`
 	// CallerCredentials lets the caller's own Authorization and Cookie go to the
@@ -151,6 +151,10 @@ type Breaker struct {
 type Concurrency struct {
 	// Max is how many calls are in flight at once. Default 200.
 	Max int `yaml:"max"`
+	// Share is the part of Max and of Queue, above 0 and up to 1, that one caller or one
+	// enterprise has before others come first: while others wait it gets no more, and the
+	// last eighth of the places is never its. 1 shares nothing. Default 0.5.
+	Share float64 `yaml:"share"`
 	// Queue is how many may wait, each for at most Wait; the next one is refused.
 	// Default 1000, so that a burst of a thousand callers at a cold start finds place.
 	Queue int `yaml:"queue"`
@@ -183,11 +187,6 @@ type Cache struct {
 	// that say no lifetime themselves. What an answer says of them always comes
 	// first, and must-revalidate, no-cache and s-maxage forbid both. Default false.
 	WhenSilent bool `yaml:"whenSilent"`
-	// StrictAge has an answer whose Age is not one number count as stale. RFC 9111,
-	// section 5.1, would have such an Age ignored, or the first of several taken. Where
-	// caches in front of the upstream write it carelessly, that can be a lifetime too
-	// long. Default false.
-	StrictAge bool `yaml:"strictAge"`
 	// MaxBody is the largest body kept; larger ones pass through. Default 1MB.
 	MaxBody Size `yaml:"maxBody"`
 	// Rules change the above for some paths. The first that matches counts.
@@ -219,7 +218,4 @@ type Memory struct {
 	// Memory bounds the answers kept in this process: bytes, or a size as 64MB. One
 	// answer takes its body, its header and about a quarter of a kilobyte. Default 64MB.
 	Memory Size `yaml:"memory"`
-	// RedisOnly keeps answers in Redis alone and none in this process: every hit asks
-	// there. Takes redis.url. Default false.
-	RedisOnly bool `yaml:"redisOnly"`
 }

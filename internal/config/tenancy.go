@@ -81,6 +81,9 @@ type Caller struct {
 	May ebox.Actions `yaml:"may"`
 	// Rate bounds its calls. Default none.
 	Rate *Rate `yaml:"rate"`
+	// Concurrency is how many calls it has under way at most, over all upstreams and from
+	// the request's header to the answer's last byte. Default 0: no limit.
+	Concurrency int `yaml:"concurrency"`
 	// Class is interactive, or batch: paced rather than refused, and leaving
 	// part of every upstream to the others. Default interactive.
 	Class Class `yaml:"class"`

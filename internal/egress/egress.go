@@ -85,6 +85,26 @@ type Guard struct {
 	Hosts []string
 }
 
+// Written gives the host of a URL that an operator wrote into the configuration if it
+// stands for itself: an address, or localhost. It is empty for a name, of which somebody's
+// DNS says where it leads.
+func Written(u *url.URL) string {
+	host := u.Hostname()
+	if _, err := netip.ParseAddr(host); err == nil || host == "localhost" {
+		return u.Host
+	}
+	return ""
+}
+
+// GuardOf is the guard of an upstream whose URL an operator wrote into the configuration.
+func GuardOf(u *url.URL, allowPrivate bool) Guard {
+	guard := Guard{AllowPrivate: allowPrivate}
+	if host := Written(u); host != "" {
+		guard.Hosts = []string{host}
+	}
+	return guard
+}
+
 // Timeouts are the time limits towards one upstream.
 type Timeouts struct {
 	// Connect bounds everything up to a usable connection: DNS, TCP, the proxy's

@@ -7,6 +7,7 @@ import (
 	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/admin"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/telemetry"
 )
 
@@ -25,13 +26,16 @@ func (g *Gateway) newActivity() *activity.Recent {
 // and Origin as the internal endpoint.
 func (g *Gateway) administration() http.Handler {
 	o := admin.Options{
-		Ready: g.ready, Started: g.startedUp, Unable: g.unable, Health: g.health,
-		Status:   func() any { return g.Status() },
+		Ready:    func() string { return status.NotReady(g.View()) },
+		Started:  g.startedUp,
+		Unable:   func() string { return status.Unable(g.View()) },
+		Health:   func() admin.Health { return status.Health(g.View()) },
+		Status:   func() any { return status.Of(g.View()) },
 		Activity: func() any { return recently{g.activity.Snapshot()} },
 		Refused:  func() any { return g.activity.Refused(0) },
-		Confirm:  g.Confirm, Retry: func() { g.current.Load().tokens.Retry() }, Purge: g.Purge, Maintain: g.Maintain,
-		Maintenance: g.pool.switches.list,
-		Metrics:     g.metrics, Token: g.adminToken, Now: g.o.Now,
+		Confirm:  g.Confirm, Retry: func() { g.current.Load().tokens.Retry() }, Purge: g.Purge,
+		Maintain: g.pool.switches.Switch, Maintenance: g.pool.switches.List,
+		Metrics: g.metrics, Token: g.adminToken, Now: g.o.Now,
 	}
 	if g.o.Level != nil {
 		o.SetLevel = g.setLevel

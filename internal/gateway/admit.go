@@ -20,9 +20,10 @@ type admission struct {
 }
 
 type callerPace struct {
-	rate  resilience.Rate
-	batch bool
-	wait  time.Duration
+	rate        resilience.Rate
+	concurrency int // 0 is no limit
+	batch       bool
+	wait        time.Duration
 }
 
 func newAdmission(cfg *config.Config, p *pool) *admission {
@@ -34,7 +35,8 @@ func newAdmission(cfg *config.Config, p *pool) *admission {
 		}
 	}
 	for _, c := range cfg.Callers {
-		a.callers[c.Name] = callerPace{rate: rateOf(c.Rate), batch: c.Class == config.Batch, wait: c.Wait}
+		a.callers[c.Name] = callerPace{rate: rateOf(c.Rate), concurrency: c.Concurrency, batch: c.Class == config.Batch,
+			wait: c.Wait}
 	}
 	return a
 }
@@ -47,14 +49,23 @@ func rateOf(r *config.Rate) resilience.Rate {
 	return resilience.Rate{PerSecond: r.PerSecond, Burst: r.Burst, Cluster: r.Scope == config.ClusterRate}
 }
 
-// admit says of what class the call is, and spends the rates of the enterprise and of the
-// caller, in this order: an
-// enterprise beyond its own rate then uses up nothing of its caller's.
-func (a *admission) admit(ctx context.Context, c *call.Call, caller *tenancy.Caller, tenant tenancy.Tenant) error {
+// enter says of what class the call is, and counts it among those that its caller has under
+// way. It comes before the body is read, so that slow writers are counted.
+func (a *admission) enter(ctx context.Context, c *call.Call, caller *tenancy.Caller) (leave func(), err error) {
 	known := a.callers[caller.Name]
 	if known.batch {
 		c.Batch, c.Pace = true, known.wait
 	}
+	if known.concurrency > 0 {
+		leave, err = a.limits.Enter(ctx, c, known.concurrency)
+	}
+	return leave, note(&a.refused.concurrency, err)
+}
+
+// admit spends the rates of the enterprise and of the caller, in this order: an enterprise
+// beyond its own rate then uses up nothing of its caller's.
+func (a *admission) admit(ctx context.Context, c *call.Call, caller *tenancy.Caller, tenant tenancy.Tenant) error {
+	known := a.callers[caller.Name]
 	if rate, ok := a.enterprises[tenant.Number]; ok {
 		if err := a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByEnterprise, Enterprise: tenant.Number},
 			rate); err != nil {

@@ -74,7 +74,7 @@ func (g *generation) newKept(route config.Route, rules *scopeRules, base string)
 		maxBody = whole / 4 // a larger one would put out most of what is there
 	}
 	k.policy = &call.Policy{
-		Cookies: route.CallerCredentials, StrictAge: c.StrictAge,
+		Cookies:    route.CallerCredentials,
 		DefaultTTL: c.DefaultTTL, Heuristics: c.Heuristics, StaleWhileRevalidate: c.StaleWhileRevalidate,
 		StaleIfError: c.StaleIfError, WhenSilent: c.WhenSilent, Sharing: sharing(c.Shared), MaxBody: maxBody,
 	}
@@ -86,7 +86,7 @@ func (g *generation) newKept(route config.Route, rules *scopeRules, base string)
 		}
 		if r.Enabled {
 			rule.policy = &call.Policy{
-				Cookies: route.CallerCredentials, StrictAge: c.StrictAge,
+				Cookies:    route.CallerCredentials,
 				DefaultTTL: r.DefaultTTL, Heuristics: c.Heuristics, StaleWhileRevalidate: r.StaleWhileRevalidate,
 				StaleIfError: r.StaleIfError, WhenSilent: r.WhenSilent, Sharing: sharing(r.Shared), MaxBody: maxBody,
 			}
@@ -95,14 +95,6 @@ func (g *generation) newKept(route config.Route, rules *scopeRules, base string)
 		k.rules = append(k.rules, rule)
 	}
 	return k
-}
-
-// memoryOf is how much this process keeps, in bytes.
-func memoryOf(c config.Memory) int64 {
-	if c.RedisOnly {
-		return 0
-	}
-	return int64(c.Memory)
 }
 
 func sharing(s config.Sharing) call.Sharing {

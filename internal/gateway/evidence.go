@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -55,7 +54,8 @@ func AuditOptions(cfg *config.Config) (audit.Options, error) {
 	o := audit.Options{
 		Dir: a.Dir, Replica: a.Replica, KeyFile: a.KeyFile, SegmentSize: int64(a.SegmentSize),
 		CheckpointEvery: a.CheckpointEvery,
-		KeepYears:       a.KeepYears, StopAfter: stopAfter(a), Mask: telemetry.Mask,
+		StampURL:        a.TimestampURL, StampEvery: a.TimestampEvery,
+		KeepYears: a.KeepYears, StopAfter: stopAfter(a), Mask: telemetry.Mask,
 		// From half of it on no request begins: the other half has room for an intent and
 		// an outcome of all that may be under way.
 		Queue: max(20_000, 4*cfg.Server.Limits.MaxRequests),
@@ -84,7 +84,7 @@ func (g *Gateway) openEvidence() error {
 		if err := e.useRefusals(cfg.Log.Security); err != nil {
 			return err
 		}
-		if demandsEvidence(cfg.Environment) {
+		if DemandsEvidence(cfg.Environment) {
 			g.o.Log.Warn("no evidence is kept of who read or changed what: set audit.dir")
 		}
 		return nil
@@ -118,15 +118,15 @@ func (g *Gateway) openEvidence() error {
 	counts := func() telemetry.EvidenceSnapshot {
 		s := log.Status()
 		return telemetry.EvidenceSnapshot{Queued: s.Waiting, Written: s.Written, Lost: s.Lost, Failing: s.Failing != "",
-			Refusing: s.Refusing}
+			Refusing: s.Refusing, Unstamped: s.Stamping != ""}
 	}
 	g.evidenceCounts.Store(&counts)
 	g.o.Log.Info("evidence is kept", "directory", log.Dir(), "key", audit.Fingerprint(log.Key().Public()))
 	return nil
 }
 
-// demandsEvidence tells the environments in which there are real messages.
-func demandsEvidence(e config.Environment) bool {
+// DemandsEvidence tells the environments in which there are real messages.
+func DemandsEvidence(e config.Environment) bool {
 	return e == config.Production || e == config.Acceptance
 }
 
@@ -302,6 +302,8 @@ func (s *evidence) trouble() string {
 			now.Since.UTC().Format(time.RFC3339), now.Waiting, now.Failing)
 	case now.Shipping != "":
 		return now.Shipping
+	case now.Stamping != "":
+		return now.Stamping
 	}
 	return ""
 }
@@ -365,48 +367,4 @@ func (g *Gateway) followKeys(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
-}
-
-// checkEvidence says where evidence is kept.
-func checkEvidence(cfg *config.Config) Check {
-	a := cfg.Audit
-	c := Check{Part: "evidence", Where: a.Dir, OK: true}
-	if a.Dir == "" {
-		c.Warning = demandsEvidence(cfg.Environment)
-		c.Detail = "audit.dir is not set: who reads or changes what is not recorded"
-		if c.Warning {
-			c.Advice = "set audit.dir to a directory on a disk that is kept for ten years"
-		}
-		return c
-	}
-	o, err := AuditOptions(cfg)
-	if err != nil {
-		c.OK, c.Detail = false, err.Error()
-		return c
-	}
-	c.Detail = fmt.Sprintf("kept for %d years after the year, as replica %s", a.KeepYears, o.Replica)
-	if a.KeyFile != "" {
-		if _, err := audit.LoadKey(a.KeyFile); err != nil {
-			c.OK, c.Detail = false, err.Error()
-			return c
-		}
-	}
-	if info, err := os.Stat(a.Dir); err == nil && !info.IsDir() {
-		c.OK, c.Detail = false, "audit.dir is no directory"
-		return c
-	}
-	if err := makeable(filepath.Join(a.Dir, o.Replica)); err != nil {
-		c.OK, c.Detail = false, "no evidence can be written here: "+bare(err)
-		c.Advice = "give the gateway's user a directory that it can make and write, or change audit.dir: the gateway " +
-			"does not start without it"
-		return c
-	}
-	switch {
-	case a.KeepYears < 10:
-		c.Warning, c.Advice = true, "the federation asks for ten years: set audit.keepYears"
-	case a.Checkpoints == "" && demandsEvidence(cfg.Environment):
-		c.Warning, c.Advice = true, "set audit.checkpoints to have signed records leave this machine: without them nobody "+
-			"can tell that the end was cut off together with its signatures"
-	}
-	return c
 }

@@ -65,9 +65,10 @@ func (h *house) evidence(dir string) []*audit.Found {
 
 func inChain(t *testing.T, dir string, q audit.Query) (all []*audit.Found) {
 	t.Helper()
-	report, err := audit.Verify(dir, audit.VerifyOptions{})
-	if err != nil || len(report.Findings) > 0 || !report.Ended || report.Signed != report.Last {
-		t.Fatalf("%v, %+v", err, report)
+	reports, _, err := audit.VerifyAll([]string{dir}, audit.VerifyOptions{})
+	if err != nil || len(reports) != 1 || len(reports[0].Findings) > 0 || !reports[0].Ended ||
+		reports[0].Signed != reports[0].Last {
+		t.Fatalf("%v, %+v", err, reports)
 	}
 	if _, err := audit.Search(dir, q, func(f *audit.Found) error { all = append(all, f); return nil }); err != nil {
 		t.Fatal(err)
@@ -338,24 +339,34 @@ func TestTheEvidenceDoesNotMoveWhileTheGatewayRuns(t *testing.T) {
 	var results []string
 	for _, f := range inChain(t, filepath.Join(dir, "r1"), audit.Query{Events: true}) {
 		if f.Kind == audit.KindConfiguration {
-			var e struct{ Result string }
+			var e struct{ Result, Changed string }
 			if err := json.Unmarshal([]byte(f.Text), &e); err != nil {
 				t.Fatal(err)
 			}
-			results = append(results, e.Result)
+			results = append(results, strings.TrimSpace(e.Result+" "+e.Changed))
 		}
 	}
-	if got := strings.Join(results, " "); got != "started rejected taken" {
+	if got := strings.Join(results, ", "); got != "started, rejected, taken audit.stopAfter" {
 		t.Error(got)
 	}
 }
 
-func TestRefusalsGoToALogOfTheirOwnAndNotIntoTheEvidence(t *testing.T) {
+func TestARefusalIsInTheEvidenceAndInALogOfItsOwn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "security.log")
 	h, dir := recording(t, "4h", edit("log: {format: text}", "log: {format: text, security: "+path+"}"))
 	h.get("/enterprises/"+unlisted+"/ebox/providers/nsso/ebox/messages").want(t, 403)
 	if got := h.evidence(dir); len(got) != 0 {
-		t.Error(summary(got))
+		t.Errorf("a refusal counts as a call: %s", summary(got))
+	}
+	refused := 0
+	for _, f := range inChain(t, dir, audit.Query{Events: true}) {
+		if f.Kind == audit.KindRefusal && strings.Contains(f.Text, `"claimed":"`+unlisted+`"`) &&
+			f.Status == http.StatusForbidden {
+			refused++
+		}
+	}
+	if refused != 1 {
+		t.Errorf("the evidence has %d refusals", refused)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil || !strings.Contains(string(text), `"claimed":"`+unlisted+`"`) || !strings.Contains(string(text),

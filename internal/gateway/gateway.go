@@ -103,7 +103,7 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 		o.Done = func(*call.Record) {}
 	}
 	g := &Gateway{o: o, started: o.Now(), background: newBackground()}
-	g.pool = newPool(memoryOf(cfg.Cache), o, g.tell)
+	g.pool = newPool(memoryOf(cfg.Cache), o, g.tell, g.knownProvider)
 	g.activity = g.newActivity()
 	var err error
 	if g.metrics, err = g.newMetrics(); err != nil {
@@ -239,7 +239,7 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 		g.o.Log.Info("stopped")
 	}()
 	g.background.start(g.current.Load())
-	g.background.wg.Go(func() { g.followSwitches(g.background.ctx) })
+	g.background.wg.Go(func() { g.pool.switches.Follow(g.background.ctx) })
 	g.background.wg.Go(func() { g.followKeys(g.background.ctx) })
 	g.background.wg.Go(func() { g.becomeReady(g.background.ctx) })
 	defer g.pool.cache.Close()
@@ -290,15 +290,6 @@ func (g *Gateway) drained(ctx context.Context) error {
 
 // underway counts the requests that are being served, by whatever generation.
 func (g *Gateway) underway() int64 { return g.serving.Load() }
-
-// Explain takes a request through the endpoint up to the point where it would be sent.
-func (g *Gateway) Explain(ctx context.Context, q ExplainRequest) (Explanation, error) {
-	return g.current.Load().explain(ctx, q)
-}
-
-// CheckOnline goes the way that calls go, one step after the other, and says of each
-// whether it works and if not, why. No e-Box is touched.
-func (g *Gateway) CheckOnline(ctx context.Context) []Check { return g.current.Load().checkOnline(ctx) }
 
 // Token asks for one token, with the key of src if it is not nil, and keeps nothing.
 func (g *Gateway) Token(ctx context.Context, client string, scopes []string,

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"reflect"
 	"sync/atomic"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/inbox"
+	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/tenancy"
@@ -139,23 +139,19 @@ func (g *generation) newEgress(old *generation) error {
 	return err
 }
 
-// forwarder is what sends a call, or only looks at it.
-type forwarder interface {
-	Serve(http.ResponseWriter, *http.Request, *call.Call)
-}
-
 // newEndpoint makes the endpoint. show is newInbox's.
-func (g *generation) newEndpoint(f forwarder, routes []*server.Route, show func([]inbox.Provider),
+func (g *generation) newEndpoint(f operate.Forwarder, routes []*server.Route, show func([]inbox.Provider),
 	done func(*call.Record)) *server.Endpoint {
 	absent := make(map[string]string, len(g.cfg.Absent))
 	for _, a := range g.cfg.Absent {
 		absent[a.Path] = a.Reason
 	}
+	admission := newAdmission(g.cfg, g.pool)
 	return server.NewEndpoint(server.Options{
 		Edge: g.edge, PublicURL: g.cfg.Server.PublicURL, TrustedProxies: g.cfg.Server.TrustedProxies,
 		MaxTarget: int(g.cfg.Server.Limits.MaxTargetBytes), MaxParameters: g.cfg.Server.Limits.MaxQueryParameters,
-		Callers: g.callers, Resolver: switchable{g.resolver, g.pool.switches}, Admit: g.pool.evidence.admission(g.impersonal,
-			newAdmission(g.cfg, g.pool).admit), Proxy: f, Providers: g.listProviders, Routes: routes,
+		Callers: g.callers, Resolver: g.pool.switches.Resolver(g.resolver), Enter: admission.enter,
+		Admit: g.pool.evidence.admission(g.impersonal, admission.admit), Proxy: f, Providers: g.listProviders, Routes: routes,
 		Inbox:  g.newInbox(routes, show),
 		Absent: absent, Environment: string(g.cfg.Environment), Done: done,
 	})

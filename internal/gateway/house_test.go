@@ -102,6 +102,24 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
+func startSimulator(t *testing.T, o simulator.Options) *simulator.Simulator {
+	t.Helper()
+	o.Listen, o.ListenRegional = "127.0.0.1:0", "127.0.0.1:0"
+	if o.Clients == nil {
+		o.Clients = []simulator.Client{client}
+	}
+	sim, err := simulator.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := sim.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return sim
+}
+
 // edit changes the text of the configuration: replace old by new, which must be there.
 func edit(old, new string) func(*testing.T, string) string {
 	return func(t *testing.T, text string) string {

@@ -9,6 +9,7 @@ import (
 
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/egress"
 )
 
 // newTokens makes the token source of all OAuth clients.
@@ -82,7 +83,7 @@ func (g *generation) tokenTransport() (http.RoundTripper, error) {
 	s, _ := g.stackOf(upstreamOptions{
 		name: "token endpoint", base: g.cfg.OAuth.TokenURL, timeouts: config.Timeouts{Connect: min(t, 3*time.Second),
 			Header: t, Idle: t},
-		allowPrivate: g.cfg.OAuth.AllowPrivateNetworks, allowed: written(u), withoutToken: true, protection: own,
+		allowPrivate: g.cfg.OAuth.AllowPrivateNetworks, allowed: egress.Written(u), withoutToken: true, protection: own,
 	})
 	return internalSender{s.stack, "token endpoint"}, nil
 }

@@ -3,7 +3,6 @@ package gateway
 import (
 	"errors"
 	"net/http"
-	"strings"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
@@ -62,7 +61,7 @@ func (g *generation) activeProviders() []inbox.Provider {
 		case directory.NotYetActive, directory.Deactivated:
 		case directory.Active:
 			entry := inbox.Provider{ID: p.ID}
-			if off := g.switchedOff(p.ID); off != nil {
+			if off := g.pool.switches.Refused(p.ID); off != nil {
 				entry.Refusal, entry.Reason = off, string(directory.Maintenance)
 			}
 			list = append(list, entry)
@@ -94,24 +93,4 @@ func missingReason(r *call.Record) string {
 		return "unreachable"
 	}
 	return inbox.ReasonUnavailable
-}
-
-// describeInbox says who would be asked, and who would not and why.
-func describeInbox(providers []inbox.Provider) string {
-	var asked, others []string
-	for _, p := range providers {
-		if p.Refusal == nil {
-			asked = append(asked, p.ID)
-		} else {
-			others = append(others, p.ID+" ("+p.Reason+")")
-		}
-	}
-	s := strings.Join(asked, ", ")
-	if len(asked) == 0 {
-		s = "nobody"
-	}
-	if len(others) > 0 {
-		s += "; not asked: " + strings.Join(others, ", ")
-	}
-	return s
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/explain"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -221,7 +221,7 @@ func TestInboxTakesTheSameMemoryForALargeMailbox(t *testing.T) {
 
 func TestInboxIsExplained(t *testing.T) {
 	h := open(t)
-	x, err := h.gw.Explain(t.Context(), gateway.ExplainRequest{Method: "GET", Target: inboxPath,
+	x, err := explain.Explain(t.Context(), h.gw.View(), explain.Request{Method: "GET", Target: inboxPath,
 		From: netip.MustParseAddr("127.0.0.1")})
 	if err != nil || x.Route != "ebox-inbox" || x.Inbox != "nsso, regional; not asked: utilities (maintenance)" ||
 		x.Enterprise != "0206731645" {

@@ -134,3 +134,8 @@ func (c *listenersChange) config(t config.TLS) (*tls.Config, error) {
 	c.certificates[sum] = made
 	return made, nil
 }
+
+// ListenerTLS makes the TLS configuration of one listener from its files.
+func ListenerTLS(t config.TLS) (*tls.Config, error) {
+	return (&listenersChange{g: new(Gateway), certificates: make(certificates)}).config(t)
+}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/activity"
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/simulator"
 )
@@ -46,7 +46,7 @@ func (h *house) lately() (a activity.Activity) {
 	return a
 }
 
-func (h *house) providerStatus(id string) gateway.ProviderStatus {
+func (h *house) providerStatus(id string) status.ProviderStatus {
 	h.t.Helper()
 	for _, p := range h.status().Directory.Providers {
 		if p.ID == id {
@@ -54,7 +54,7 @@ func (h *house) providerStatus(id string) gateway.ProviderStatus {
 		}
 	}
 	h.t.Fatalf("the status does not show provider %s", id)
-	return gateway.ProviderStatus{}
+	return status.ProviderStatus{}
 }
 
 // attends tells whether the status draws attention to a part.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/operate"
+	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/telemetry"
@@ -34,9 +36,9 @@ func (g *Gateway) useMetrics(now *generation) {
 
 // snapshot gathers what metrics say of everything but requests.
 func (g *Gateway) snapshot() telemetry.Snapshot {
-	now := g.current.Load()
+	now, v := g.current.Load(), g.View()
 	s := telemetry.Snapshot{
-		Ready: g.ready() == "", Health: g.health().Status, InFlight: g.underway(),
+		Ready: status.NotReady(v) == "", Health: status.Health(v).Status, InFlight: g.underway(),
 		ConfigHash: now.cfg.Hash(), Environment: string(now.cfg.Environment), ConfigSince: now.since,
 		ConfigRejected: g.rejected.Load() != nil,
 		Listed:         len(now.cfg.Tenancy.Enterprises), Suspended: now.suspendedCount(),
@@ -61,8 +63,10 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 		evidence := (*counts)()
 		s.Evidence = &evidence
 	}
-	s.RateRefusals = map[string]uint64{"enterprise": g.pool.refusedRates.enterprise.Load(),
-		"caller": g.pool.refusedRates.caller.Load()}
+	s.RateRefusals = map[string]uint64{
+		"enterprise": g.pool.refusedRates.enterprise.Load(), "caller": g.pool.refusedRates.caller.Load(),
+		"concurrency": g.pool.refusedRates.concurrency.Load(),
+	}
 	for i := range s.Upstreams {
 		s.RateRefusals["upstream"] += s.Upstreams[i].RefusedRate
 	}
@@ -98,7 +102,7 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 // upstreamSnapshots gives each name once. Two stacks have the same while requests of
 // a configuration that was replaced are under way; then counts are added up, and the
 // worse circuit is shown.
-func upstreamSnapshots(list []UpstreamStatus, now time.Time) []telemetry.UpstreamSnapshot {
+func upstreamSnapshots(list []operate.Upstream, now time.Time) []telemetry.UpstreamSnapshot {
 	all := make([]telemetry.UpstreamSnapshot, 0, len(list))
 	for _, u := range list { // sorted by name
 		if n := len(all); n == 0 || all[n-1].Name != u.Name {
@@ -119,6 +123,7 @@ func upstreamSnapshots(list []UpstreamStatus, now time.Time) []telemetry.Upstrea
 		sum.RetriesDenied += u.RetriesDenied
 		sum.RefusedOpen += u.RefusedOpen
 		sum.RefusedFull += u.RefusedFull
+		sum.RefusedShare += u.RefusedShare
 		sum.RefusedRate += u.RefusedRate
 		sum.Connections = sum.Connections.Plus(u.Connections)
 	}
@@ -147,13 +152,13 @@ func clientSnapshot(c *authn.ClientStatus) telemetry.ClientSnapshot {
 	return s
 }
 
-// rateRefusals counts calls that a rate refused at the door. What an upstream's rate
+// rateRefusals counts calls that a rate, or a caller's concurrency, refused at the door. What an upstream's rate
 // refused, the upstream counts itself.
-type rateRefusals struct{ enterprise, caller atomic.Uint64 }
+type rateRefusals struct{ enterprise, caller, concurrency atomic.Uint64 }
 
 // note counts err if it is such a refusal, and gives it back.
 func note(count *atomic.Uint64, err error) error {
-	if errors.Is(err, resilience.ErrRate) {
+	if errors.Is(err, resilience.ErrRate) || errors.Is(err, resilience.ErrConcurrency) {
 		count.Add(1)
 	}
 	return err

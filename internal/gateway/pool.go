@@ -13,7 +13,10 @@ import (
 
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/operate"
+	"ebox-gateway/internal/operate/maintenance"
 	"ebox-gateway/internal/proxy"
 	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/resilience"
@@ -40,7 +43,7 @@ type pool struct {
 	// cache is what all routes keep of their answers.
 	cache *cache.Cache
 	// switches are what was switched to maintenance.
-	switches *switches
+	switches *maintenance.Switches
 	// refusedRates counts what limits refused.
 	refusedRates rateRefusals
 	// tracer is told of every try; nil for none. instance names this process in traces.
@@ -66,17 +69,27 @@ type stacked struct {
 }
 
 // newPool makes the pool. done is given the records of what the cache asks in the
-// background.
-func newPool(memory int64, o Options, done func(*call.Record)) *pool {
+// background, known is maintenance.Options.Known.
+func newPool(memory int64, o Options, done func(*call.Record), known func(string) error) *pool {
 	now := o.Now
 	p := &pool{
 		instance: call.NewID(), calls: wire.NewCalls(),
 		cache:  cache.New(cache.Options{Memory: memory, Log: o.Log, Now: now, Classify: egress.Classify, Done: done}),
-		limits: resilience.NewLimits(0, now), switches: newSwitches(now),
+		limits: resilience.NewLimits(0, now),
 		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList),
 	}
 	p.limits.Share(p.limitJoint)
+	p.switches = maintenance.New(maintenance.Options{Now: now, Log: o.Log, Store: p.sharedSwitches, Known: known})
 	return p
+}
+
+// sharedSwitches is where replicas share their switches; nil without Redis. It lies
+// there as a list of a registry would, which replicas keep for each other already.
+func (p *pool) sharedSwitches() directory.Shared {
+	if r := p.shared.Load(); r != nil {
+		return r.List("maintenance")
+	}
+	return nil
 }
 
 // listOf is the memory of one registry's list.
@@ -106,22 +119,23 @@ func (p *pool) take(g *generation, key stackKey, build func() *stacked) *stacked
 }
 
 // status shows every upstream, by name.
-func (p *pool) status() []UpstreamStatus {
+func (p *pool) status() []operate.Upstream {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list := make([]UpstreamStatus, 0, len(p.stacks))
+	list := make([]operate.Upstream, 0, len(p.stacks))
 	for key, s := range p.stacks {
 		now, waiting := s.protection.State(), s.waiting.State()
-		list = append(list, UpstreamStatus{
+		list = append(list, operate.Upstream{
 			Name: key.options.name, Base: key.options.base, Circuit: string(now.Circuit), OpenUntil: now.Until,
-			UntriedSince: now.UntriedSince, Opened: now.Opened,
+			UntriedSince: now.UntriedSince, OpenFor: now.OpenFor, Opened: now.Opened,
 			InFlight: now.InFlight, Queued: now.Queued, Retries: now.Retries, RetriesDenied: now.RetriesDenied,
-			RefusedOpen: now.RefusedOpen, RefusedFull: now.RefusedFull, RefusedRate: now.RefusedRate,
+			RefusedOpen: now.RefusedOpen, RefusedFull: now.RefusedFull, RefusedShare: now.RefusedShare,
+			RefusedRate: now.RefusedRate,
 			Connections: s.transport.Counts(), Waiting: waiting.Calls, WaitingSince: waiting.Oldest,
 			UnansweredSince: waiting.Unanswered,
 		})
 	}
-	slices.SortFunc(list, func(a, b UpstreamStatus) int {
+	slices.SortFunc(list, func(a, b operate.Upstream) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Base, b.Base))
 	})
 	return list

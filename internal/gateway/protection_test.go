@@ -13,7 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate"
+	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -38,7 +39,7 @@ func ofRoute(name, settings string) func(*testing.T, string) string {
 }
 
 // upstreamStatus is how one upstream stands.
-func (h *house) upstreamStatus(name string) gateway.UpstreamStatus {
+func (h *house) upstreamStatus(name string) operate.Upstream {
 	h.t.Helper()
 	for _, u := range h.status().Upstreams {
 		if u.Name == name {
@@ -46,7 +47,7 @@ func (h *house) upstreamStatus(name string) gateway.UpstreamStatus {
 		}
 	}
 	h.t.Fatalf("the status does not show %s", name)
-	return gateway.UpstreamStatus{}
+	return operate.Upstream{}
 }
 
 // untouched fails the test if a circuit is or was anything but closed.
@@ -89,7 +90,7 @@ func TestACircuitThatNobodyTriesLeavesTheGatewayWell(t *testing.T) {
 	if u := h.upstreamStatus("provider nsso"); u.Circuit != "half-open" || u.UntriedSince.IsZero() || u.Opened != 1 {
 		t.Errorf("%+v", u)
 	}
-	if !slices.ContainsFunc(s.Attention, func(a gateway.Attention) bool {
+	if !slices.ContainsFunc(s.Attention, func(a status.Attention) bool {
 		return a.Severity == "notice" && a.Part == "provider nsso" && strings.Contains(a.Text, "had been failing")
 	}) {
 		t.Errorf("nobody is told: %+v", s.Attention)

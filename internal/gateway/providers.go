@@ -13,6 +13,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
@@ -133,7 +134,7 @@ func (g *generation) registryStack() *stacked {
 	s, _ := g.stackOf(upstreamOptions{
 		name: "registry", base: r.URL.String(), timeouts: config.Timeouts{Connect: 3 * time.Second, Header: 15 * time.Second,
 			Idle: 15 * time.Second},
-		allowPrivate: r.AllowPrivateNetworks, allowed: written(r.URL), allowHTTP: r.AllowHTTP,
+		allowPrivate: r.AllowPrivateNetworks, allowed: egress.Written(r.URL), allowHTTP: r.AllowHTTP,
 		withoutToken: len(r.Scopes) == 0, protection: own,
 	})
 	return s
@@ -173,14 +174,14 @@ func (g *generation) directoryEmpty() bool {
 }
 
 // circuit is the state of a provider's circuit; the worst, if several routes lead to it.
-func (g *generation) circuit(id string) string {
-	worst := resilience.Closed
+func (g *generation) circuit(id string) resilience.State {
+	worst := resilience.State{Circuit: resilience.Closed}
 	for _, f := range g.federated {
-		if c := f.circuit(id).Circuit; c == resilience.Open || worst == resilience.Closed {
-			worst = c
+		if s := f.circuit(id); s.Circuit == resilience.Open || worst.Circuit == resilience.Closed {
+			worst = s
 		}
 	}
-	return string(worst)
+	return worst
 }
 
 // listProviders is what /ebox/providers shows, but for the paths.
@@ -190,8 +191,8 @@ func (g *generation) listProviders() (list []server.Provider, complete bool) {
 	list = make([]server.Provider, 0, len(known))
 	for _, p := range known {
 		entry := server.Provider{
-			ID: p.ID, Name: p.Name, State: string(p.State(now)), Circuit: g.circuit(p.ID), APIVersion: p.APIVersion,
-			Advice: p.Refusal,
+			ID: p.ID, Name: p.Name, State: string(p.State(now)), Circuit: string(g.circuit(p.ID).Circuit),
+			APIVersion: p.APIVersion, Advice: p.Refusal,
 		}
 		for _, m := range p.Maintenance {
 			if m.End.After(now) {
@@ -199,7 +200,7 @@ func (g *generation) listProviders() (list []server.Provider, complete bool) {
 				break
 			}
 		}
-		if m, ok := g.pool.switches.provider(p.ID); ok {
+		if m, ok := g.pool.switches.Provider(p.ID); ok {
 			entry.State, entry.Maintenance = string(directory.Maintenance), &server.Window{Start: m.Since, End: m.Until}
 		}
 		list = append(list, entry)

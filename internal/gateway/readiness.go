@@ -114,17 +114,6 @@ func (g *generation) usedClients() []string {
 	return clients
 }
 
-// ready says why requests should go elsewhere, empty if they need not.
-func (g *Gateway) ready() string {
-	if reason := g.unable(); reason != "" || g.readiness.reached.Load() {
-		return reason
-	}
-	if missing := g.readiness.missing.Load(); missing != nil {
-		return *missing
-	}
-	return "the first token and the first list are being fetched"
-}
-
 // startedUp says what has not been tried once since the start, empty if all has.
 func (g *Gateway) startedUp() string {
 	if g.readiness.started.Load() {

@@ -65,24 +65,16 @@ func (g *generation) newRedis(old *generation) error {
 	return nil
 }
 
-// addressOf translates the configuration's words into the store's.
+// addressOf reads redis.url, and makes TLS ready if it asks for that.
 func addressOf(c config.Redis, ca []byte) (redisstore.Address, error) {
 	from, err := c.Address()
 	if err != nil {
 		return redisstore.Address{}, fmt.Errorf("reading redis.url: %w", err)
 	}
 	a := redisstore.Address{
-		Hosts: from.Hosts, Master: from.Master, Database: from.Database,
-		Username: from.Username, Password: from.Password, SentinelUsername: from.SentinelUsername,
-		SentinelPassword: from.SentinelPassword,
-	}
-	switch from.Kind {
-	case config.RedisSentinel:
-		a.Kind = redisstore.Sentinel
-	case config.RedisCluster:
-		a.Kind = redisstore.Cluster
-	case config.RedisSingle:
-		a.Kind = redisstore.Single
+		Kind: from.Kind, Hosts: from.Hosts, Master: from.Master, Database: from.Database,
+		Username: from.Username, Password: from.Password,
+		SentinelUsername: from.SentinelUsername, SentinelPassword: from.SentinelPassword,
 	}
 	if !from.TLS {
 		return a, nil
@@ -97,36 +89,6 @@ func addressOf(c config.Redis, ca []byte) (redisstore.Address, error) {
 		}
 	}
 	return a, nil
-}
-
-// checkEncryption loads the encryption keys.
-func checkEncryption(c config.Redis) (checks []Check) {
-	if c.URL != "" && len(c.EncryptionKeys) == 0 {
-		return []Check{{Part: "encryption of Redis", OK: true, Warning: true, Detail: "redis.encryptionKeys is not set: " +
-			"every replica asks for tokens of its own, and what belongs to an enterprise is kept in memory alone"}}
-	}
-	for i, k := range c.EncryptionKeys {
-		check := Check{Part: "encryption key " + k.ID, OK: true, Detail: "AES-256, reads"}
-		if i == 0 {
-			check.Detail = "AES-256, writes and reads"
-		}
-		if _, err := redisstore.LoadKey(k.ID, k.File); err != nil {
-			check.OK, check.Detail = false, err.Error()
-		}
-		checks = append(checks, check)
-	}
-	return checks
-}
-
-// check asks Redis, which the gateway can do without: trouble is a warning.
-func (r *redis) check(ctx context.Context) Check {
-	took, err := r.shared.Check(ctx)
-	c := Check{Part: "redis", OK: true, Detail: fmt.Sprintf("can be read, written and subscribed to, in %s",
-		took.Round(100*time.Microsecond))}
-	if err != nil {
-		c.Warning, c.Detail = true, "the gateway would go on without it: "+err.Error()
-	}
-	return c
 }
 
 // tokens are those that replicas share, nil for none.

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/preflight"
 	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/simulator"
@@ -57,7 +57,7 @@ func group(t *testing.T, n int, edits ...func(*testing.T, string) string) []*hou
 	return houses
 }
 
-// waitForRedis waits until Redis is in a state, and heard if it is up.
+// waitForRedis waits until Redis is in a state, and subscribed to if it is up.
 func (h *house) waitForRedis(state string) (s redisstore.Status) {
 	h.t.Helper()
 	eventually(h.t, "Redis to be "+state, func() bool {
@@ -270,14 +270,14 @@ func TestTheGatewayNeedsNoRedis(t *testing.T) {
 func TestCheckOnlineAsksRedis(t *testing.T) {
 	server := redistest.Start(t)
 	h := group(t, 1, add(redisSection(t, server, true)))[0]
-	redisCheck := func() gateway.Check {
-		for _, c := range h.gw.CheckOnline(t.Context()) {
+	redisCheck := func() preflight.Check {
+		for _, c := range preflight.Online(t.Context(), h.gw.View()) {
 			if c.Part == "redis" {
 				return c
 			}
 		}
 		t.Fatal("Redis was not asked")
-		return gateway.Check{}
+		return preflight.Check{}
 	}
 	eventually(t, "Redis to be found well", func() bool { c := redisCheck(); return c.OK && !c.Warning })
 	server.Stop()

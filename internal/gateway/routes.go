@@ -46,7 +46,7 @@ func (g *generation) addRoute(route config.Route) error {
 			return err
 		}
 		g.federated = append(g.federated, f)
-		r.Target = g.unlessSwitched(f.target)
+		r.Target = g.pool.switches.Unless(f.target)
 	} else {
 		f, err := g.newFixed(route)
 		if err != nil {

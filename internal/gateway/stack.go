@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"net/http"
-	"net/netip"
-	"net/url"
 	"time"
 
 	"ebox-gateway/internal/audit"
@@ -55,12 +53,13 @@ var own = protection{
 	tries: 1,
 	breaker: config.Breaker{Enabled: true, FailureRatio: 0.5, MinRequests: 10, Window: 30 * time.Second,
 		Open: 5 * time.Second},
-	concurrency: config.Concurrency{Max: 20, Queue: 100, Wait: 5 * time.Second},
+	concurrency: config.Concurrency{Max: 20, Share: 1, Queue: 100, Wait: 5 * time.Second},
 }
 
 func (p protection) settings() resilience.Settings {
 	s := resilience.Settings{
-		Tries: p.tries, Max: p.concurrency.Max, Queue: p.concurrency.Queue, Wait: p.concurrency.Wait,
+		Tries: p.tries, Max: p.concurrency.Max, Share: p.concurrency.Share, Queue: p.concurrency.Queue,
+		Wait: p.concurrency.Wait,
 		Breaker: resilience.BreakerSettings{
 			Enabled: p.breaker.Enabled, FailureRatio: p.breaker.FailureRatio, MinRequests: p.breaker.MinRequests,
 			Window: p.breaker.Window, Open: p.breaker.Open,
@@ -138,17 +137,6 @@ func (o upstreamOptions) guard() egress.Guard {
 		guard.Hosts = []string{o.allowed}
 	}
 	return guard
-}
-
-// written gives the host of a URL that an operator wrote into the configuration if
-// it stands for itself: an address, or localhost. A name does not: it is somebody's
-// DNS that says where it leads.
-func written(u *url.URL) string {
-	host := u.Hostname()
-	if _, err := netip.ParseAddr(host); err == nil || host == "localhost" {
-		return u.Host
-	}
-	return ""
 }
 
 // internalSender is the way of the gateway's own calls, as an http.RoundTripper.

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -91,7 +91,7 @@ func TestAGatewayWhoseClientIsRefusedIsNotReady(t *testing.T) {
 		t.Errorf("%s", got.body)
 	}
 	if s := h.status(); s.Ready || !slices.ContainsFunc(s.Attention,
-		func(a gateway.Attention) bool { return strings.Contains(a.Text, "not ready") }) {
+		func(a status.Attention) bool { return strings.Contains(a.Text, "not ready") }) {
 		t.Errorf("%+v", s.Attention)
 	}
 }

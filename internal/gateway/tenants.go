@@ -3,7 +3,6 @@ package gateway
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -35,26 +34,11 @@ func newCallers(list []config.Caller) (*tenancy.Callers, error) {
 	return callers, nil
 }
 
-// newTable makes the table of represented enterprises.
-func newTable(t config.Tenancy) (*tenancy.Table, error) {
-	list := make([]tenancy.Enterprise, 0, len(t.Enterprises))
-	for _, e := range t.Enterprises {
-		list = append(list, tenancy.Enterprise{
-			Number: e.Number, Name: e.Name, Client: e.Client, Routes: e.Routes, From: e.From, Until: e.Until,
-			Suspended: e.Suspended,
-		})
-	}
-	table, err := tenancy.NewTable(list, t.Suspended)
+func (g *generation) newResolver() (*resolver, error) {
+	suspended := suspendedIn(g.cfg.Tenancy)
+	table, err := tenancy.NewTable(g.cfg.Tenancy.Enterprises, suspended)
 	if err != nil {
 		return nil, fmt.Errorf("reading the enterprises: %w", err)
-	}
-	return table, nil
-}
-
-func (g *generation) newResolver() (*resolver, error) {
-	table, err := newTable(g.cfg.Tenancy)
-	if err != nil {
-		return nil, err
 	}
 	mode := tenancy.Listed
 	if g.cfg.Tenancy.Mode == config.Any {
@@ -62,7 +46,7 @@ func (g *generation) newResolver() (*resolver, error) {
 	}
 	return newResolver(tenancy.ResolverOptions{
 		Mode: mode, Table: table, DefaultClient: g.cfg.Tenancy.DefaultClient, Now: g.now,
-	}, suspendedIn(g.cfg.Tenancy)), nil
+	}, suspended), nil
 }
 
 // suspendedIn are the numbers that a configuration suspends, in its files and its rows.
@@ -116,7 +100,7 @@ func (r *resolver) suspend(numbers []enterprise.Number) (added int) {
 	}
 	if added > 0 {
 		r.numbers, r.added = all, true
-		r.options.Table = r.options.Table.WithSuspended(slices.Collect(maps.Keys(all)))
+		r.options.Table = r.options.Table.WithSuspended(all)
 		r.current.Store(tenancy.NewResolver(r.options))
 	}
 	return added

@@ -10,19 +10,19 @@ import (
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/simulator"
 )
 
 // status is what the admin listener shows.
-func (h *house) status() gateway.Status {
+func (h *house) status() status.Status {
 	h.t.Helper()
 	resp, err := h.http.Get(h.adm + "/status")
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var s gateway.Status
+	var s status.Status
 	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
 		h.t.Fatal(err)
 	}
@@ -361,7 +361,7 @@ func TestFilesThatHoldNoKeyAreShownWhileTheFormerOneSigns(t *testing.T) {
 	}
 	eventually(t, "the status to tell", func() bool {
 		s := h.status()
-		return s.Health == "DEGRADED" && slices.ContainsFunc(s.Attention, func(a gateway.Attention) bool {
+		return s.Health == "DEGRADED" && slices.ContainsFunc(s.Attention, func(a status.Attention) bool {
 			return a.Part == "client demo" && strings.Contains(a.Text, "client.p12") &&
 				strings.Contains(a.Text, "do not restart")
 		})

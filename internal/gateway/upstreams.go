@@ -8,6 +8,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
@@ -50,7 +51,7 @@ func (g *generation) newFixed(route config.Route) (*fixed, error) {
 	}
 	up, err := g.newUpstream(upstreamOptions{
 		name: route.Name, timeouts: route.Timeouts, allowPrivate: route.AllowPrivateNetworks,
-		allowed:   written(route.Upstream),
+		allowed:   egress.Written(route.Upstream),
 		allowHTTP: route.AllowHTTP, withoutToken: tokenless(route), protection: protectionOf(route),
 	}, route.Upstream, route.RewriteLinks)
 	if err != nil {
@@ -158,7 +159,7 @@ func (f *federated) circuit(id string) resilience.State {
 func (g *generation) writtenProvider(id string) string {
 	for _, s := range g.cfg.Registry.Providers {
 		if s.ID == id {
-			return written(s.URL)
+			return egress.Written(s.URL)
 		}
 	}
 	return ""

@@ -8,26 +8,13 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"ebox-gateway/internal/config"
 )
-
-// Kind is how Redis is set up.
-type Kind uint8
-
-// The kinds of Redis.
-const (
-	// Single is one server.
-	Single Kind = iota
-	// Sentinel is a master with replicas, watched by Sentinels.
-	Sentinel
-	// Cluster is a Redis Cluster.
-	Cluster
-)
-
-func (k Kind) String() string { return [...]string{"single", "sentinel", "cluster"}[k] }
 
 // Address is where Redis is and how to log in.
 type Address struct {
-	Kind Kind
+	Kind config.RedisKind
 	// Hosts are host:port: of the server, of the Sentinels, or of some nodes of the
 	// Cluster. The path of a Unix socket begins with a slash.
 	Hosts []string
@@ -69,11 +56,10 @@ func (a Address) client(timeout time.Duration) (redis.UniversalClient, error) {
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	switch a.Kind {
-	case Single:
-		o.Addrs = a.Hosts[:1] // one that begins with a slash is a Unix socket
-	case Sentinel:
+	case config.RedisSingle: // a host that begins with a slash is a Unix socket
+	case config.RedisSentinel:
 		o.MasterName, o.SentinelUsername, o.SentinelPassword = a.Master, a.SentinelUsername, a.SentinelPassword
-	case Cluster:
+	case config.RedisCluster:
 		o.IsClusterMode, o.MaxRedirects = true, 2
 	}
 	return redis.NewUniversalClient(o), nil

@@ -59,8 +59,9 @@ return 1`)
 func (a answers) keeps(k *cache.Key) bool { return a.s.Sealed() || k.Shared() }
 
 // Load implements cache.Store.
-func (a answers) Load(ctx context.Context, allowance *call.Allowance, k *cache.Key) ([]*cache.Entry,
-	cache.Mark, error) {
+func (a answers) Load(
+	ctx context.Context, allowance *call.Allowance, k *cache.Key,
+) ([]*cache.Entry, cache.Mark, error) {
 	s := a.s
 	if !a.keeps(k) {
 		return nil, 0, nil

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redistest"
 )
 
@@ -44,7 +45,7 @@ func load(r *Store) (stop func()) {
 func TestAFailoverUnderLoad(t *testing.T) {
 	t.Parallel()
 	group := redistest.StartSentinels(t)
-	address := Address{Kind: Sentinel, Hosts: group.Addrs, Master: group.Master}
+	address := Address{Kind: config.RedisSentinel, Hosts: group.Addrs, Master: group.Master}
 	var l listener
 	first, second := replica(t, address, withTimeout(0)), replica(t, address, withTimeout(0), withListener(&l))
 	awaitWell(t, first)
@@ -104,8 +105,10 @@ func TestSentinelsThatAskForTLSAndUsers(t *testing.T) {
 	t.Parallel()
 	dir := redistest.Dir(t)
 	trusted := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: certificate(t, dir)}
-	guard := redistest.Guard{CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"),
-		TLS: trusted, SentinelRights: sentinelRights}
+	guard := redistest.Guard{
+		CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"), TLS: trusted,
+		SentinelRights: sentinelRights,
+	}
 	for _, r := range rights {
 		guard.Rights = append(guard.Rights, r.(string))
 	}
@@ -120,7 +123,7 @@ func TestSentinelsThatAskForTLSAndUsers(t *testing.T) {
 	}
 	group := redistest.StartGuardedSentinels(t, guard)
 	address := Address{
-		Kind: Sentinel, Hosts: group.Addrs, Master: group.Master, TLS: trusted,
+		Kind: config.RedisSentinel, Hosts: group.Addrs, Master: group.Master, TLS: trusted,
 		Username: "gateway", Password: "p@ss", SentinelUsername: "watch", SentinelPassword: "q&r",
 	}
 	r := replica(t, address)
@@ -152,7 +155,7 @@ func TestSentinelsThatAskForTLSAndUsers(t *testing.T) {
 func TestACluster(t *testing.T) {
 	t.Parallel()
 	nodes := redistest.StartCluster(t)
-	address := Address{Kind: Cluster, Username: "gateway", Password: "p@ss"}
+	address := Address{Kind: config.RedisCluster, Username: "gateway", Password: "p@ss"}
 	more := []any{"+cluster|slots", "+cluster|shards", "+command", "+readonly", "+asking"}
 	for _, n := range nodes {
 		n.Do(slices.Concat([]any{"ACL", "SETUSER", "gateway", "on", ">p@ss"}, rights, more)...)

@@ -89,8 +89,8 @@ func (h *health) note(v verdict, err error) {
 			if next.Away {
 				h.opened.Add(1)
 			}
-			h.log.Warn("Redis is in trouble; the gateway goes on without it where it has to", "reason", next.Reason,
-				"away", next.Away)
+			h.log.Warn("Redis is in trouble; the gateway goes on without it where it has to",
+				"reason", next.Reason, "away", next.Away)
 		}
 		return
 	}

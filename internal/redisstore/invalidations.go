@@ -3,7 +3,6 @@ package redisstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -315,9 +314,8 @@ type seen struct {
 const maxAhead = time.Hour
 
 // errBackwards is an epoch that is lower than it was.
-var errBackwards = fmt.Errorf("reading epochs: %w",
-	unexpectedError("one is lower than before: Redis has lost writes, or somebody has put old "+
-		"values back; it is moved on"))
+var errBackwards error = unexpectedError("reading epochs: one is lower than before: Redis has lost writes, " +
+	"or somebody has put old values back; it is moved on")
 
 func (s *seen) highest(scope cache.Scope) uint64 {
 	s.mu.Lock()

@@ -216,8 +216,8 @@ func (r *ring) open(p purpose, at string, value []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if content, err = aead.Open(nil, content[saltSize:saltSize+nonceSize], content[saltSize+nonceSize:],
-			bound(p, at, value[:header])); err != nil {
+		nonce, sealed := content[saltSize:saltSize+nonceSize], content[saltSize+nonceSize:]
+		if content, err = aead.Open(nil, nonce, sealed, bound(p, at, value[:header])); err != nil {
 			return nil, errSeal
 		}
 	}

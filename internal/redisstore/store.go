@@ -273,7 +273,7 @@ const (
 // Status tells how Redis is doing.
 func (s *Store) Status() Status {
 	now := Status{
-		Kind: s.o.Address.Kind.String(), Hosts: s.o.Address.Hosts, Encrypted: s.Sealed(), State: StateUp,
+		Kind: string(s.o.Address.Kind), Hosts: s.o.Address.Hosts, Encrypted: s.Sealed(), State: StateUp,
 		Subscribed: s.subscribed.Load(), Untold: s.untold.count(), Replicas: int(s.replicas.Load()),
 		Opened: s.health.opened.Load(), Unreadable: s.unreadable.Load(),
 	}

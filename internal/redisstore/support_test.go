@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 const relaxed = 5 * time.Second
 
 func single(s *redistest.Server) Address {
-	return Address{Kind: Single, Hosts: []string{s.Addr}}
+	return Address{Hosts: []string{s.Addr}}
 }
 
 // replica makes the Redis of one replica, which runs until the test ends.

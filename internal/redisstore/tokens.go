@@ -25,6 +25,9 @@ func (s *Store) Tokens() authn.Shared { return tokens{s} }
 
 type tokens struct{ s *Store }
 
+// fetcher asks the Authorization Server.
+type fetcher = func(context.Context) (authn.Token, error)
+
 const (
 	// askedFor is how long a replica may be asking if its context has no end.
 	askedFor = 10 * time.Second
@@ -80,8 +83,7 @@ type claim struct {
 }
 
 // Obtain implements authn.Shared.
-func (t tokens) Obtain(ctx context.Context, key authn.TokenKey, stale string, fetch func(context.Context) (authn.Token,
-	error)) (authn.Token, error) {
+func (t tokens) Obtain(ctx context.Context, key authn.TokenKey, stale string, fetch fetcher) (authn.Token, error) {
 	if !t.s.Sealed() {
 		return fetch(ctx)
 	}
@@ -101,8 +103,7 @@ func (t tokens) Obtain(ctx context.Context, key authn.TokenKey, stale string, fe
 	return c.obtain(ctx, limit, fetch)
 }
 
-func (c *claim) obtain(ctx context.Context, limit time.Duration, fetch func(context.Context) (authn.Token, error)) (
-	authn.Token, error) {
+func (c *claim) obtain(ctx context.Context, limit time.Duration, fetch fetcher) (authn.Token, error) {
 	deadline := time.Now().Add(limit)
 	var useless []byte // the tag of a value that is no token
 	tries, pause := 0, firstLook
@@ -140,8 +141,9 @@ func (c *claim) obtain(ctx context.Context, limit time.Duration, fetch func(cont
 }
 
 // take looks for a token, and takes the lock if there is none.
-func (c *claim) take(ctx context.Context, lock time.Duration, useless []byte) (value []byte, left time.Duration,
-	mine bool, err error) {
+func (c *claim) take(
+	ctx context.Context, lock time.Duration, useless []byte,
+) (value []byte, left time.Duration, mine bool, err error) {
 	err = c.s.ask(ctx, nil, func(ctx context.Context) error {
 		reply, err := take.Run(ctx, c.s.client, []string{c.tokens[0], c.locks[0]},
 			c.owner, max(lock.Milliseconds(), 1), c.tag(c.stale), useless).Slice()
@@ -167,7 +169,7 @@ func (c *claim) take(ctx context.Context, lock time.Duration, useless []byte) (v
 }
 
 // ask fetches the token and shares it. Whatever happens, the lock is given up.
-func (c *claim) ask(ctx context.Context, fetch func(context.Context) (authn.Token, error)) (authn.Token, error) {
+func (c *claim) ask(ctx context.Context, fetch fetcher) (authn.Token, error) {
 	t, ok := c.older(ctx)
 	var err error
 	if !ok {

@@ -54,10 +54,10 @@ var troubles = map[string]trouble{
 		return single(s), s.Thaw
 	}, StateAway},
 	"a black hole": {func(t *testing.T) (Address, func()) {
-		return Address{Kind: Single, Hosts: []string{redistest.BlackHole(t)}}, nil
+		return Address{Hosts: []string{redistest.BlackHole(t)}}, nil
 	}, StateAway},
 	"a host that does not exist": {func(*testing.T) (Address, func()) {
-		return Address{Kind: Single, Hosts: []string{"redis.invalid:6379"}}, nil
+		return Address{Hosts: []string{"redis.invalid:6379"}}, nil
 	}, StateAway},
 	"slow": {func(t *testing.T) (Address, func()) {
 		s := redistest.Start(t)
@@ -65,7 +65,7 @@ var troubles = map[string]trouble{
 		return Address{Hosts: []string{d.addr}}, func() { d.set(0) }
 	}, StateAway},
 	"something else than Redis": {func(t *testing.T) (Address, func()) {
-		return Address{Kind: Single, Hosts: []string{babbler(t)}}, nil
+		return Address{Hosts: []string{babbler(t)}}, nil
 	}, StateAway},
 	"out of memory": {func(t *testing.T) (Address, func()) {
 		s := redistest.Start(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")

@@ -3,22 +3,32 @@ package resilience
 import (
 	"errors"
 	"log/slog"
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
 
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 )
 
-// probes is how many calls a half-open circuit lets pass, and how many of them
-// must succeed for it to close.
-const probes = 3
-
-// probeWait is the Retry-After of a call that came while others were probing. How
-// long they take is not known; a moment later it will be.
-const probeWait = time.Second
+const (
+	// probes is how many calls a half-open circuit lets pass, and how many of them
+	// must succeed for it to close.
+	probes = 3
+	// probeWait is the Retry-After of a call that came while others were probing. How
+	// long they take is not known; a moment later it will be.
+	probeWait = time.Second
+	// windowSteps is in how many steps a window slides.
+	windowSteps = 10
+	// maxSuspects bounds how many failing enterprises are told apart. Beyond it a new one
+	// takes the place of the one that failed least.
+	maxSuspects = 64
+)
 
 // outcome is what a call said about the upstream.
 type outcome uint8
@@ -30,8 +40,10 @@ const (
 	succeeded
 	// unreached is a connection that was never made, whoever the call was for.
 	unreached
-	// failed is a failure that may have to do with whom the call was for.
+	// failed is a failure that may have to do with whom the call was for; timedOut is one
+	// of no answer in time.
 	failed
+	timedOut
 )
 
 // What the breaker library is told about neutral calls and failures.
@@ -40,41 +52,162 @@ var (
 	errFailed  = errors.New("failed")
 )
 
-// breaker is gobreaker's two-step breaker with what it does not have: the time that
-// an open circuit has left, blame by enterprise, and calls that last longer than a
-// step of the window. All times are durations since base, of the monotonic clock.
-type breaker struct {
-	settings BreakerSettings
-	name     string
-	log      *slog.Logger
-	base     time.Time
-	step     time.Duration
-	cb       *gobreaker.TwoStepCircuitBreaker[struct{}]
-	ledger   *ledger
-
-	// era counts the changes of state, with the state itself in the last two bits.
-	era       atomic.Uint64
-	openUntil atomic.Int64 // a time.Duration
-	quietFrom atomic.Int64 // a time.Duration: half-open, and no probe has failed, since then
-	opened    atomic.Uint64
-	refused   atomic.Uint64
-
-	mu sync.Mutex
-	// barred failed as a probe: until barredUntil the circuit is open for it alone,
-	// so that it can neither open it again for all nor use up every probe.
-	barred      tenant
-	barredUntil time.Duration // 0 is none
-
-	// changes wait for the log: gobreaker tells of them under its mutex, where
-	// nobody may write or call it.
-	changesMu sync.Mutex
-	changes   []change
-	unlogged  atomic.Bool
+// tenant is whom a call was for, as far as the blame for a failure goes; zero is nobody.
+type tenant struct {
+	number enterprise.Number
+	own    bool
 }
 
-type change struct {
-	to              gobreaker.State
-	calls, failures uint32
+func tenantOf(c *call.Call) tenant { return tenant{c.Enterprise, c.Own} }
+
+func (t tenant) String() string {
+	if t.own {
+		return "own"
+	}
+	return t.number.String()
+}
+
+// circuit is gobreaker's two-step breaker, with the time that it stays open.
+//
+// gobreaker counts a call in the step of the window in which it began, and one that lasted
+// as long as the window not at all: an upstream that hangs until the header time-out would
+// never open its circuit. So the two steps of a call of a closed circuit are made together,
+// when it has ended; those of a probe are made as the library means them.
+type circuit struct {
+	*gobreaker.TwoStepCircuitBreaker[struct{}]
+	open   time.Duration
+	until  atomic.Pointer[time.Time] // when an open circuit becomes half-open
+	era    atomic.Uint64             // counts the changes of state
+	atOnce atomic.Bool               // the next failure opens it
+}
+
+// newCircuit makes a closed circuit. changed is told of changes, with the counts that opened
+// it, under the library's mutex: it must not call the circuit.
+func newCircuit(s BreakerSettings, changed func(from, to gobreaker.State, n gobreaker.Counts)) *circuit {
+	c := &circuit{open: s.Open}
+	c.until.Store(new(time.Time))
+	var counts gobreaker.Counts
+	c.TwoStepCircuitBreaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		MaxRequests: probes, Interval: s.Window, BucketPeriod: max(s.Window/windowSteps, 1), Timeout: s.Open,
+		IsSuccessful: func(err error) bool { return err == nil },
+		IsExcluded:   func(err error) bool { return err == errNeutral },
+		ReadyToTrip: func(n gobreaker.Counts) bool {
+			counts = n
+			calls := n.TotalSuccesses + n.TotalFailures
+			return c.atOnce.Load() || int64(calls) >= int64(s.MinRequests) &&
+				float64(n.TotalFailures) >= s.FailureRatio*float64(calls)
+		},
+		OnStateChange: func(_ string, from, to gobreaker.State) {
+			if to == gobreaker.StateOpen {
+				until := time.Now().Add(s.Open)
+				c.until.Store(&until)
+			}
+			c.era.Add(1)
+			changed(from, to, counts)
+			counts = gobreaker.Counts{}
+		},
+	})
+	return c
+}
+
+// pass is a call that a circuit let pass. done is its second step if it is a probe.
+type pass struct {
+	circuit *circuit // nil for none
+	era     uint64
+	done    func(error)
+}
+
+// enter lets a call pass, or says how long to wait.
+func (c *circuit) enter() (pass, time.Duration) {
+	p := pass{circuit: c, era: c.era.Load()}
+	switch c.State() {
+	case gobreaker.StateClosed:
+		return p, 0
+	case gobreaker.StateHalfOpen:
+		if done, err := c.Allow(); err == nil {
+			p.done = c.bounded(done)
+			return p, 0
+		}
+	case gobreaker.StateOpen:
+	}
+	if left := time.Until(*c.until.Load()); left > 0 {
+		return pass{}, left
+	}
+	return pass{}, probeWait
+}
+
+// bounded gives the place of a probe to another call if it has not ended when another could
+// have begun, as a long upload would not, and its end says nothing. Otherwise nobody else
+// could call while it lasts, and if it never ended, nobody ever.
+func (c *circuit) bounded(done func(error)) func(error) {
+	var once sync.Once
+	timer := time.AfterFunc(c.open, func() { once.Do(func() { done(errNeutral) }) })
+	return func(err error) {
+		timer.Stop()
+		once.Do(func() { done(err) })
+	}
+}
+
+// end reports what came of a call: nil, errFailed or errNeutral. With atOnce a failure opens
+// the circuit, however many calls there were.
+func (p *pass) end(err error, atOnce bool) {
+	c := p.circuit
+	switch {
+	case c == nil:
+	case p.done != nil:
+		p.done(err)
+	case err == errNeutral || c.era.Load() != p.era:
+	default:
+		if atOnce {
+			c.atOnce.Store(true)
+			defer c.atOnce.Store(false)
+		}
+		if done, refused := c.Allow(); refused == nil {
+			done(err)
+		}
+	}
+}
+
+// breaker is the circuit of an upstream, with one for each enterprise that fails.
+//
+// An enterprise's failures always count for its own circuit. For the one of all they count
+// only if another enterprise has failed as often in the window: what the worst one adds is
+// never held against the others. So an enterprise whose every call fails (a mandate that an
+// upstream answers with 503, a mailbox that times out) closes its own way alone, also when
+// nobody else calls. Failures to connect, and those of calls for nobody, are the upstream's.
+type breaker struct {
+	settings        BreakerSettings
+	name            string
+	log             *slog.Logger
+	all             *circuit
+	opened, refused atomic.Uint64
+	// watching is set while there are suspects or a silence: in good times a call that
+	// succeeds takes no lock of the breaker's own.
+	watching atomic.Bool
+
+	mu       sync.Mutex
+	suspects map[tenant]*suspect
+	// answered is when one who is no suspect was last answered while there were suspects.
+	answered time.Time
+	silence  silence
+	swept    time.Time
+	// quietFrom is since when no probe of the half-open circuit has failed.
+	quietFrom time.Time
+}
+
+// suspect is an enterprise that failed.
+type suspect struct {
+	*circuit
+	failed, answered time.Time // last
+}
+
+// silence are time-outs without any answer between them. Two of them one after the other
+// open the circuit, however few calls there are: an upstream that hangs gets few, since each
+// of its callers waits for long.
+type silence struct {
+	since   time.Time // when the first of them ended; zero for none
+	who     tenant
+	several bool // they are more than one enterprise's
 }
 
 func newBreaker(o Options) *breaker {
@@ -88,243 +221,290 @@ func newBreaker(o Options) *breaker {
 	if s.Open <= 0 {
 		s.Open = 15 * time.Second
 	}
-	b := &breaker{
-		settings: s, name: o.Name, log: o.Log, base: time.Now(),
-		step: max(s.Window/windowSteps, 1), ledger: newLedger(s.Window),
-	}
-	b.cb = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Name: o.Name, MaxRequests: probes, Interval: s.Window, BucketPeriod: b.step, Timeout: s.Open,
-		ReadyToTrip: b.trips, OnStateChange: b.changed,
-		IsSuccessful: func(err error) bool { return err == nil },
-		IsExcluded:   func(err error) bool { return err == errNeutral },
-	})
+	b := &breaker{settings: s, name: o.Name, log: o.Log, suspects: make(map[tenant]*suspect)}
+	b.all = newCircuit(s, b.changed)
 	return b
 }
 
-// clock is gobreaker's clock, which cannot be given another.
-func (b *breaker) clock() time.Duration { return time.Since(b.base) }
-
-// trips is asked by gobreaker, under its mutex, after each failure. Calls that have
-// not ended are left out: they have neither failed nor succeeded.
-func (b *breaker) trips(c gobreaker.Counts) bool {
-	now := b.clock()
-	calls, failures := c.TotalSuccesses+c.TotalFailures, c.TotalFailures
-	if int64(calls) < int64(b.settings.MinRequests) || float64(failures) < b.settings.FailureRatio*float64(calls) {
-		return false
-	}
-	if !b.ledger.widespread(calls, failures, b.settings.FailureRatio, now) {
-		return false
-	}
-	b.note(change{gobreaker.StateOpen, calls, failures})
-	return true
-}
-
-// changed is told by gobreaker, under its mutex.
-func (b *breaker) changed(_ string, from, to gobreaker.State) {
-	if to == gobreaker.StateOpen {
-		b.openUntil.Store(int64(b.clock() + b.settings.Open))
-		b.opened.Add(1)
-	}
-	if to == gobreaker.StateHalfOpen {
-		b.quietFrom.Store(b.openUntil.Load()) // which was over, perhaps long before anybody looked
-	}
-	b.ledger.forget()
+// changed is told by the circuit of all. Whatever it becomes, suspicion begins anew.
+func (b *breaker) changed(from, to gobreaker.State, n gobreaker.Counts) {
 	b.mu.Lock()
-	b.barredUntil = 0
+	clear(b.suspects)
+	b.silence = silence{}
+	b.quietFrom = *b.all.until.Load() // that was over perhaps long before anybody looked
+	b.watching.Store(false)
 	b.mu.Unlock()
-	b.era.Store((b.era.Load()>>2+1)<<2 | uint64(to))
-	if from != gobreaker.StateClosed { // opening was noted with its numbers
-		b.note(change{to: to})
-	}
-}
-
-func (b *breaker) note(c change) {
-	b.changesMu.Lock()
-	b.changes = append(b.changes, c)
-	b.changesMu.Unlock()
-	b.unlogged.Store(true)
-}
-
-// announce logs what changed; it must be called outside of gobreaker.
-func (b *breaker) announce() {
-	if !b.unlogged.Load() || !b.unlogged.CompareAndSwap(true, false) {
-		return
-	}
-	b.changesMu.Lock()
-	changes := b.changes
-	b.changes = nil
-	b.changesMu.Unlock()
-	for _, c := range changes {
-		switch c.to {
-		case gobreaker.StateClosed:
-			b.log.Info("circuit closed: the upstream answers again", "upstream", b.name)
-		case gobreaker.StateHalfOpen:
-			b.log.Info("circuit half-open: a few calls probe the upstream", "upstream", b.name)
-		case gobreaker.StateOpen:
-			if c.calls == 0 {
-				b.log.Warn("circuit open again: a probe failed", "upstream", b.name, "for", b.settings.Open)
-				continue
-			}
-			b.log.Warn("circuit open: too many calls failed", "upstream", b.name, "for", b.settings.Open,
-				"calls", c.calls, "failures", c.failures)
+	switch to {
+	case gobreaker.StateClosed:
+		b.log.Info("circuit closed: the upstream answers again", "upstream", b.name)
+	case gobreaker.StateHalfOpen:
+		b.log.Info("circuit half-open: a few calls probe the upstream", "upstream", b.name)
+	case gobreaker.StateOpen:
+		b.opened.Add(1)
+		if from == gobreaker.StateHalfOpen {
+			b.log.Warn("circuit open again: a probe failed", "upstream", b.name, "for", b.settings.Open)
+			return
 		}
+		b.log.Warn("circuit open: too many calls failed, or none was answered", "upstream", b.name, "for", b.settings.Open,
+			"calls", n.TotalSuccesses+n.TotalFailures, "failures", n.TotalFailures)
 	}
 }
 
 // try is one try that the breaker let pass. It must be settled exactly once.
 type try struct {
-	done  func(error)
-	who   tenant
-	era   uint64
-	began time.Duration
+	who      tenant
+	began    time.Time
+	all, own pass
 }
 
-func stateOf(era uint64) gobreaker.State { return gobreaker.State(era & 3) }
-
 // probing tells whether the call decides about a half-open circuit.
-func (c *try) probing() bool { return stateOf(c.era) == gobreaker.StateHalfOpen }
+func (t *try) probing() bool { return t.all.done != nil || t.own.done != nil }
 
 // admit lets a call pass or says why not: the error is a 503 with the time left.
 func (b *breaker) admit(who tenant) (try, error) {
-	now := b.clock()
-	b.ledger.arrived(who, now)
-	if stateOf(b.era.Load()) == gobreaker.StateHalfOpen {
-		if left := b.barredFor(who, now); left > 0 {
-			return try{}, b.refuse(left)
+	t := try{who: who, began: time.Now()}
+	var wait time.Duration
+	if t.all, wait = b.all.enter(); wait > 0 {
+		return try{}, b.refuse("The upstream has been failing", wait)
+	}
+	if s := b.suspect(who); s != nil {
+		if t.own, wait = s.enter(); wait > 0 {
+			t.all.end(errNeutral, false)
+			return try{}, b.refuse("The upstream has been failing for this enterprise", wait)
 		}
 	}
-	done, err := b.cb.Allow()
-	b.announce()
-	switch {
-	case err == nil:
-		c := try{done: done, who: who, era: b.era.Load(), began: now}
-		if c.probing() {
-			c.done = b.bounded(done)
-		}
-		return c, nil
-	case errors.Is(err, gobreaker.ErrOpenState):
-		return try{}, b.refuse(max(time.Duration(b.openUntil.Load())-now, 1))
-	default:
-		return try{}, b.refuse(probeWait)
-	}
+	return t, nil
 }
 
-// bounded lets a probe go that has not ended when another could have begun, as a
-// long upload would not: its place goes to another call, and its end says nothing.
-// Nobody else could call while it lasts, and if it never ended, nobody ever.
-func (b *breaker) bounded(done func(error)) func(error) {
-	var once sync.Once
-	timer := time.AfterFunc(b.settings.Open, func() { once.Do(func() { done(errNeutral) }) })
-	return func(err error) {
-		timer.Stop()
-		once.Do(func() { done(err) })
+// suspect is who's own circuit, nil if it has not failed.
+func (b *breaker) suspect(who tenant) *suspect {
+	if !b.watching.Load() {
+		return nil
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.suspects[who]
 }
 
-func (b *breaker) refuse(wait time.Duration) error {
+func (b *breaker) refuse(why string, wait time.Duration) error {
 	b.refused.Add(1)
-	return problem.Unavailable("The upstream has been failing and is not called for the moment, so that it can recover. "+
+	return problem.Unavailable(why+" and is not called for the moment, so that it can recover. "+
 		"Nothing was sent. Try again after the time in Retry-After.", wait).Because(ErrCircuitOpen)
 }
 
-// settle reports what came of a call.
-func (b *breaker) settle(c *try, o outcome) {
-	now := b.clock()
+// settle reports what came of a call. One that began before the circuit changed says nothing
+// any more.
+func (b *breaker) settle(t *try, o outcome) {
+	if t.all.done == nil && t.all.era != b.all.era.Load() {
+		o = neutral
+	}
+	switch o {
+	case neutral:
+		t.all.end(errNeutral, false)
+		t.own.end(errNeutral, false)
+	case succeeded:
+		if b.watching.Load() {
+			b.answer(t)
+		}
+		t.all.end(nil, false)
+		t.own.end(nil, false)
+	case unreached:
+		t.all.end(errFailed, false)
+		t.own.end(errNeutral, false)
+	case failed, timedOut:
+		all, own := b.blame(t, o == timedOut)
+		t.own.end(errFailed, own == atOnce)
+		if all == held {
+			t.all.end(errNeutral, false)
+		} else {
+			t.all.end(errFailed, all == atOnce)
+		}
+	}
+}
+
+// answer ends a silence, and notes who was answered.
+func (b *breaker) answer(t *try) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	b.silence = silence{}
+	if s := b.suspects[t.who]; s == nil {
+		b.answered = now
+	} else {
+		s.answered = now
+		b.attach(t, s)
+	}
+	if now.Sub(b.swept) > b.settings.Window {
+		b.sweep(now)
+	}
+	b.watching.Store(len(b.suspects) > 0)
+}
+
+// attach has a call count for a suspect's circuit that is younger than the call.
+func (b *breaker) attach(t *try, s *suspect) {
+	if t.own.circuit == nil {
+		t.own = pass{circuit: s.circuit, era: s.era.Load()}
+	}
+}
+
+// weight is how a failure counts for a circuit: not, like any other, or enough to open it.
+type weight uint8
+
+const (
+	held weight = iota
+	counted
+	atOnce
+)
+
+// blame says how a failure counts for the circuit of all and for the enterprise's own.
+func (b *breaker) blame(t *try, silent bool) (all, own weight) {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.watching.Store(true)
+	frozen := silent && b.silent(t, now)
+	if t.who == (tenant{}) {
+		if frozen {
+			return atOnce, held
+		}
+		return counted, held
+	}
+	s := b.suspects[t.who]
+	if s == nil {
+		s = b.newSuspect(t.who, now)
+	}
+	all, own = held, counted
+	if b.anotherFailedAsOften(s, now) {
+		all = counted
+	}
+	s.failed = now
+	b.attach(t, s)
 	switch {
-	case c.probing():
-		c.done(b.verdict(c.who, o, now))
-	case b.era.Load() != c.era: // it began before the circuit changed: an old story
-		c.done(errNeutral)
-	default:
-		b.count(c, o, now)
+	case frozen && b.silence.several:
+		all = atOnce
+	case frozen:
+		own = atOnce
 	}
-	b.announce()
+	if t.all.done != nil && all == held {
+		// The second enterprise to fail as a probe opens the circuit for all again. The
+		// first can neither do that nor use up every probe.
+		own = atOnce
+		b.quietFrom = now
+	}
+	return all, own
 }
 
-// count counts a call of a closed circuit.
-func (b *breaker) count(c *try, o outcome, now time.Duration) {
-	var err error
-	switch o {
-	case neutral:
-		c.done(errNeutral)
-		return
-	case succeeded:
-		b.ledger.succeeded(c.who, now)
-	case unreached:
-		err = errFailed
-	case failed:
-		b.ledger.failed(c.who, now)
-		err = errFailed
+// silent notes a time-out, and tells whether it came after another, not beside it.
+func (b *breaker) silent(t *try, now time.Time) (frozen bool) {
+	q := &b.silence
+	if q.since.IsZero() {
+		*q = silence{since: now, who: t.who, several: t.who == (tenant{})}
+		return false
 	}
-	if now-c.began <= b.step {
-		c.done(err)
-		return
-	}
-	// gobreaker counts a call where it began, and one that lasted as long as the
-	// window not at all. An upstream that hangs until the header time-out would
-	// never open its circuit; so the call is counted now, when its outcome is known.
-	c.done(errNeutral)
-	if done, refused := b.cb.Allow(); refused == nil {
-		done(err)
-	}
+	q.several = q.several || q.who != t.who
+	return !t.began.Before(q.since)
 }
 
-// verdict is what a probe decides. A failure that may be one enterprise's alone
-// shuts out that enterprise for as long as an open circuit would; the second
-// enterprise to fail opens the circuit for all.
-func (b *breaker) verdict(who tenant, o outcome, now time.Duration) error {
-	switch o {
-	case succeeded:
-		return nil
-	case neutral:
-		return errNeutral
-	case unreached:
-		return errFailed
+// newSuspect makes room for an enterprise that fails, and its circuit.
+func (b *breaker) newSuspect(who tenant, now time.Time) *suspect {
+	if least := b.sweep(now); len(b.suspects) >= maxSuspects {
+		delete(b.suspects, least)
 	}
-	if b.ledger.alone(now) {
-		return errFailed
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.barredUntil > now && b.barred != who {
-		return errFailed
-	}
-	b.barred, b.barredUntil = who, now+b.settings.Open
-	b.quietFrom.Store(int64(now))
-	return errNeutral
+	s := &suspect{failed: now}
+	s.circuit = newCircuit(b.settings, func(from, to gobreaker.State, _ gobreaker.Counts) {
+		switch to {
+		case gobreaker.StateOpen:
+			b.log.Warn("circuit open for one enterprise: its calls failed", "upstream", b.name, "enterprise", who.String(),
+				"for", b.settings.Open)
+		case gobreaker.StateClosed:
+			b.log.Info("circuit closed for one enterprise: its calls are answered again", "upstream", b.name,
+				"enterprise", who.String())
+		case gobreaker.StateHalfOpen:
+		}
+	})
+	b.suspects[who] = s
+	return s
 }
 
-func (b *breaker) barredFor(who tenant, now time.Duration) time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.barred != who {
+// sweep forgets those who have not failed in the window, and tells who failed least.
+func (b *breaker) sweep(now time.Time) (least tenant) {
+	b.swept = now
+	fewest := uint32(math.MaxUint32)
+	for who, s := range b.suspects {
+		if n := b.failures(s, now); n == 0 {
+			delete(b.suspects, who)
+		} else if n <= fewest {
+			least, fewest = who, n
+		}
+	}
+	return least
+}
+
+// failures is how often a suspect failed in the window; beyond counting while its circuit is
+// not closed. 0 means that it can be forgotten.
+func (b *breaker) failures(s *suspect, now time.Time) uint32 {
+	switch {
+	case s.State() == gobreaker.StateClosed:
+		return s.Counts().TotalFailures
+	case now.Sub(s.failed) > b.settings.Window+b.settings.Open:
 		return 0
 	}
-	return b.barredUntil - now
+	return math.MaxUint32
 }
 
-// closed tells whether calls pass freely.
-func (b *breaker) closed() bool { return stateOf(b.era.Load()) == gobreaker.StateClosed }
+func (b *breaker) anotherFailedAsOften(s *suspect, now time.Time) bool {
+	n := uint64(b.failures(s, now)) + 1
+	for _, other := range b.suspects {
+		// One whose circuit is not closed is beyond counting.
+		if f := b.failures(other, now); other != s && (uint64(f) >= n || f == math.MaxUint32) {
+			return true
+		}
+	}
+	return false
+}
 
-// circuit is the state for people, and until when an open one stays open.
-func (b *breaker) circuit() (Circuit, time.Time) {
-	state := b.cb.State() // an open circuit whose time is over becomes half-open here
-	b.announce()
-	switch state {
+// closedFor tells whether calls for who pass freely.
+func (b *breaker) closedFor(who tenant) bool {
+	s := b.suspect(who)
+	return b.all.State() == gobreaker.StateClosed && (s == nil || s.State() == gobreaker.StateClosed)
+}
+
+// show fills in the state for people. If nobody for whom the circuit is closed was answered
+// in the window, it is shown as it is for the others: more is not known of the upstream.
+func (b *breaker) show(s *State) {
+	s.Opened, s.RefusedOpen = b.opened.Load(), b.refused.Load()
+	switch b.all.State() {
 	case gobreaker.StateOpen:
-		return Open, b.base.Add(time.Duration(b.openUntil.Load()))
+		s.Circuit, s.Until = Open, *b.all.until.Load()
+		return
 	case gobreaker.StateHalfOpen:
-		return HalfOpen, time.Time{}
+		s.Circuit = HalfOpen
+	case gobreaker.StateClosed:
 	}
-	return Closed, time.Time{}
-}
-
-// untried is since when a half-open circuit has seen no failure, if that is longer
-// than the window in which a closed one would have forgotten it; else zero.
-func (b *breaker) untried() time.Time {
-	quiet := time.Duration(b.quietFrom.Load())
-	if stateOf(b.era.Load()) != gobreaker.StateHalfOpen || b.clock()-quiet <= b.settings.Window {
-		return time.Time{}
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s.Circuit == HalfOpen && now.Sub(b.quietFrom) > b.settings.Window {
+		s.UntriedSince = b.quietFrom
 	}
-	return b.base.Add(quiet)
+	alone := s.Circuit == Closed && now.Sub(b.answered) > b.settings.Window
+	for _, suspect := range b.suspects {
+		alone = alone && (b.failures(suspect, now) == math.MaxUint32 || now.Sub(suspect.answered) > b.settings.Window)
+	}
+	for who, suspect := range b.suspects {
+		if b.failures(suspect, now) != math.MaxUint32 {
+			continue
+		}
+		s.OpenFor = append(s.OpenFor, who.String())
+		switch until := *suspect.until.Load(); {
+		case !alone:
+		case !until.After(now):
+			if s.Circuit == Closed {
+				s.Circuit = HalfOpen
+			}
+		case s.Circuit != Open || until.Before(s.Until):
+			s.Circuit, s.Until = Open, until
+		}
+	}
+	slices.Sort(s.OpenFor)
 }

@@ -92,6 +92,8 @@ func (u *Upstream) outcomeOf(ctx context.Context, err error) outcome {
 		return neutral
 	case !f.Sent:
 		return unreached
+	case f.Timeout:
+		return timedOut
 	}
 	return failed
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -95,7 +96,8 @@ func TestAnOpenCircuitSaysHowLongItStaysOpen(t *testing.T) {
 			t.Errorf("%d calls reached the upstream, want 10", calls)
 		}
 		s := u.State()
-		if s.Circuit != Open || s.Opened != 1 || s.RefusedOpen != 4 || time.Until(s.Until) != 100*time.Millisecond {
+		if s.Circuit != Open || !slices.Equal(s.OpenFor, []string{"0206731645"}) || s.RefusedOpen != 4 ||
+			time.Until(s.Until) != 100*time.Millisecond {
 			t.Errorf("state %+v, open for another %s", s, time.Until(s.Until))
 		}
 	})
@@ -115,9 +117,10 @@ func TestACircuitClosesAfterEnoughProbes(t *testing.T) {
 			}
 			return nil, errReset
 		}))
-		repeat(t, 10, rt, first)
+		two(t, rt)
 		time.Sleep(seconds(5.1))
-		repeat(t, 1, rt, first) // a probe that fails
+		repeat(t, 1, rt, first) // two probes that fail
+		repeat(t, 1, rt, second)
 		if got := u.State().Circuit; got != Open {
 			t.Fatalf("after a failed probe the circuit is %s", got)
 		}
@@ -143,7 +146,7 @@ func TestACircuitClosesAfterEnoughProbes(t *testing.T) {
 	})
 }
 
-func TestOneEnterpriseAloneOpensNoCircuit(t *testing.T) {
+func TestOneEnterpriseAloneOpensNoCircuitForOthers(t *testing.T) {
 	broken := func(bad ...enterprise.Number) byCall {
 		return func(c *call.Call) (*http.Response, error) {
 			for _, n := range bad {
@@ -164,11 +167,11 @@ func TestOneEnterpriseAloneOpensNoCircuit(t *testing.T) {
 			repeat(t, 1, rt, second)
 			repeat(t, 50, rt, first)
 		}, Closed},
-		"the_only_one_fails": {broken(first), func(t *testing.T, rt call.Sender) { repeat(t, 10, rt, first) }, Open},
+		"the_only_one_fails": {broken(first), func(t *testing.T, rt call.Sender) { repeat(t, 50, rt, first) }, Closed},
 		"both_fail":          {broken(first, second), two, Open},
 		"most_failures_are_one's_but_others_fail_too": {broken(first, second), func(t *testing.T, rt call.Sender) {
-			repeat(t, 1, rt, second)
 			repeat(t, 30, rt, first)
+			repeat(t, 10, rt, second)
 		}, Open},
 		"one_always_fails_another_once_in_ten": {func() byCall {
 			n := 0
@@ -193,12 +196,17 @@ func TestOneEnterpriseAloneOpensNoCircuit(t *testing.T) {
 				repeat(t, 1, rt, first)
 			}
 		}, Closed},
+		"calls_for_nobody_fail": {broken(0), func(t *testing.T, rt call.Sender) { repeat(t, 10, rt, 0) }, Open},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := protect(trusting)
 			c.calls(t, u.Breaker(c.next))
-			if got := u.State().Circuit; got != c.want {
-				t.Fatalf("the circuit is %s, want %s", got, c.want)
+			got := Closed
+			if _, err := do(t, u.Breaker(answers(200)), request("GET", third)); errors.Is(err, ErrCircuitOpen) {
+				got = Open
+			}
+			if got != c.want {
+				t.Fatalf("for a third enterprise the circuit is %s, want %s", got, c.want)
 			}
 		})
 	}
@@ -307,7 +315,7 @@ func TestOldFailuresLeaveTheWindow(t *testing.T) {
 	})
 }
 
-func TestACircuitIsDeafToCallsFromBeforeItOpened(t *testing.T) {
+func TestCallsFromBeforeTheCircuitOpenedDoNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := protect(trusting)
 		late := make(chan struct{})
@@ -324,7 +332,7 @@ func TestACircuitIsDeafToCallsFromBeforeItOpened(t *testing.T) {
 			go func() { _, _ = do(t, rt, request("POST", first)) }()
 		}
 		synctest.Wait()
-		repeat(t, 10, rt, first)
+		two(t, rt)
 		time.Sleep(seconds(5.1))
 		for range probes {
 			_, _ = do(t, rt, request("HEAD", first))
@@ -357,7 +365,7 @@ func TestNoProbeIsLost(t *testing.T) {
 					Settings: trusting, Classify: classify,
 					Neutral: func(_ *call.Call, a *http.Response) bool { return a.StatusCode == 502 },
 				})
-				repeat(t, 10, u.Breaker(fails(errReset)), first)
+				two(t, u.Breaker(fails(errReset)))
 				time.Sleep(seconds(5.1))
 				ctx, cancel := context.WithCancel(context.Background())
 				for range 3 * probes {
@@ -393,7 +401,7 @@ func TestAProbeWithoutAConnectionOpensTheCircuitForAll(t *testing.T) {
 func TestAHalfOpenCircuitLetsFewPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := protect(trusting)
-		repeat(t, 10, u.Breaker(fails(errReset)), first)
+		two(t, u.Breaker(fails(errReset)))
 		time.Sleep(seconds(5.1))
 		let := make(chan struct{})
 		calls := make(chan struct{}, 100)
@@ -422,7 +430,7 @@ func TestAHalfOpenCircuitLetsFewPass(t *testing.T) {
 func TestAProbeIsJudgedByItsHeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := protect(trusting)
-		repeat(t, 10, u.Breaker(fails(errReset)), first)
+		two(t, u.Breaker(fails(errReset)))
 		time.Sleep(seconds(5.1))
 		rt := u.Breaker(answers(200))
 		for range probes { // long downloads, of which nothing has been read yet
@@ -506,7 +514,7 @@ func TestWhatSaysNothingAboutTheUpstream(t *testing.T) {
 
 func TestARefusalClosesTheBody(t *testing.T) {
 	u := protect(trusting)
-	repeat(t, 10, u.Breaker(fails(errReset)), first)
+	two(t, u.Breaker(fails(errReset)))
 	r := request("POST", first)
 	body := &closable{}
 	r.r.Body = body
@@ -568,5 +576,128 @@ func TestAHalfOpenCircuitThatNobodyTriesSaysSinceWhen(t *testing.T) {
 		is("a window later", HalfOpen, failed)
 		repeat(t, probes, rt, second)
 		is("when enough were answered", Closed, time.Time{})
+	})
+}
+
+// The circuit opens for whom the calls failed, not for the others, who would otherwise wait
+// for a mailbox that is not theirs.
+func TestOneEnterprisesFailuresOpenItsCircuitAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		u := NewUpstream(Options{Name: "nsso", Settings: trusting, Classify: classify,
+			Log: slog.New(slog.NewTextHandler(&log, nil))})
+		broken := true
+		rt := u.Breaker(byCall(func(c *call.Call) (*http.Response, error) {
+			if broken && c.Enterprise == first {
+				return answer(503, ""), nil
+			}
+			return answer(200, ""), nil
+		}))
+		repeat(t, 10, rt, first)
+		_, err := do(t, rt, request("GET", first))
+		refusedWith(t, err, 503, ErrCircuitOpen, "5")
+		if s := u.State(); s.Circuit != Open || s.Until.IsZero() || !slices.Equal(s.OpenFor, []string{"0206731645"}) {
+			t.Errorf("nobody else has called: %+v", s)
+		}
+		repeat(t, 1, rt, second)
+		if s := u.State(); s.Circuit != Closed || s.Opened != 0 || !slices.Equal(s.OpenFor, []string{"0206731645"}) {
+			t.Errorf("another was answered: %+v", s)
+		}
+		time.Sleep(seconds(5.1))
+		repeat(t, 1, rt, first) // a probe, which fails
+		_, err = do(t, rt, request("GET", first))
+		refusedWith(t, err, 503, ErrCircuitOpen, "5")
+		broken = false
+		time.Sleep(seconds(5.1))
+		for range probes {
+			if status, err := do(t, rt, request("GET", first)); status != 200 {
+				t.Fatalf("%d %v", status, err)
+			}
+		}
+		if s := u.State(); s.Circuit != Closed || len(s.OpenFor) != 0 {
+			t.Errorf("state %+v", s)
+		}
+		for _, want := range []string{"circuit open for one enterprise", "circuit closed for one enterprise",
+			"enterprise=0206731645"} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("the log does not say %q:\n%s", want, &log)
+			}
+		}
+	})
+}
+
+// With few callers, each waiting for its whole time-out, the calls that MinRequests asks for
+// never end within one window.
+func TestAFrozenUpstreamWithFewCallersOpensItsCircuitAfterTwoTimeouts(t *testing.T) {
+	const timeout = time.Minute
+	for name, c := range map[string]struct {
+		callers []enterprise.Number
+		third   Circuit // as an enterprise that has not called finds it
+	}{
+		"one_caller":               {[]enterprise.Number{first}, Closed},
+		"five_for_one_enterprise":  {[]enterprise.Number{first, first, first, first, first}, Closed},
+		"two_for_two_enterprises":  {[]enterprise.Number{first, second}, Open},
+		"one_caller_for_nobody":    {[]enterprise.Number{0}, Open},
+		"five_for_two_enterprises": {[]enterprise.Number{first, first, second, second, second}, Open},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				u := protect(trusting)
+				frozen := u.Breaker(tripper(func(*http.Request) (*http.Response, error) {
+					time.Sleep(timeout)
+					return nil, errTooSlow
+				}))
+				for _, who := range c.callers {
+					go repeat(t, 2, frozen, who)
+				}
+				time.Sleep(timeout + time.Second)
+				if s := u.State(); s.Circuit != Closed {
+					t.Fatalf("after one time-out: %+v", s)
+				}
+				time.Sleep(timeout)
+				if s := u.State(); s.Circuit != Open {
+					t.Fatalf("after two time-outs: %+v", s)
+				}
+				_, err := do(t, u.Breaker(answers(200)), request("GET", third))
+				if errors.Is(err, ErrCircuitOpen) != (c.third == Open) {
+					t.Errorf("another enterprise: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestTimeoutsWithAnAnswerBetweenThemOpenNoCircuit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := protect(trusting)
+		for range 5 {
+			repeat(t, 1, u.Breaker(fails(errTooSlow)), first)
+			repeat(t, 1, u.Breaker(answers(404)), second)
+			time.Sleep(trusting.Breaker.Window)
+		}
+		if s := u.State(); s.Circuit != Closed || len(s.OpenFor) != 0 {
+			t.Fatalf("state %+v", s)
+		}
+	})
+}
+
+func TestSuspectsAreBoundedAndForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := protect(trusting)
+		b := u.breaker
+		repeat(t, 5, u.Breaker(answers(503)), first)
+		for i := range 10 * maxSuspects { // answers keep the circuit of all closed
+			repeat(t, 1, u.Breaker(answers(503)), enterprise.Number(1+i))
+			repeat(t, 2, u.Breaker(answers(200)), second)
+		}
+		if s := b.suspects[tenant{number: first}]; len(b.suspects) != maxSuspects || s == nil ||
+			s.Counts().TotalFailures != 5 {
+			t.Fatalf("%d suspects, among them the one that failed most: %v", len(b.suspects), s != nil)
+		}
+		time.Sleep(trusting.Breaker.Window + time.Second)
+		repeat(t, 1, u.Breaker(answers(200)), second)
+		if len(b.suspects) != 0 || b.watching.Load() {
+			t.Errorf("after the window there are %d suspects", len(b.suspects))
+		}
 	})
 }

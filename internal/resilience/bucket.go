@@ -41,8 +41,8 @@ func newBucket(r Rate) *bucket {
 func newSharedBucket(r Rate) *bucket {
 	b := newBucket(r)
 	burst := max(r.Burst, 1)
-	b.paced = rate.NewLimiter(rate.Limit(r.PerSecond*share), batchShare(burst))
-	b.reserve = min(float64(burst)*(1-share), float64(burst-1))
+	b.paced = rate.NewLimiter(rate.Limit(r.PerSecond*batchPart), batchShare(burst))
+	b.reserve = min(float64(burst)*(1-batchPart), float64(burst-1))
 	return b
 }
 

@@ -4,154 +4,294 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"math"
+	"net/netip"
 	"sync"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
-// share is the part of a rate, a bulkhead and its queue that batch calls may use:
+// batchPart is the part of a rate, a bulkhead and its queue that batch calls may use:
 // three tenths stay with the others. Of very small limits it is at least one, since
 // otherwise batch would never be served.
-const share = 0.7
+const batchPart = 0.7
 
-func batchShare(whole int) int { return min(whole, max(1, int(float64(whole)*share))) }
+func batchShare(whole int) int { return min(whole, max(1, int(float64(whole)*batchPart))) }
 
-// bulkhead hands out places, in the order of arrival within a class, interactive
-// calls first. A place that is given back goes straight to the next in line, so
-// nobody who comes later can be quicker.
+// bounds are how many calls may be somewhere at once, and whose.
+type bounds struct {
+	max, batch int
+	// share is how many one caller, or one enterprise, has before it must leave the last
+	// places free for others: reserve of them if both are beyond their share, half of that
+	// if one is. So whoever comes new finds a place, also while one caller holds all others
+	// for hours. Of fewer than four places there is no reserve.
+	share, reserve int
+}
+
+func newBounds(whole int, share float64) bounds {
+	b := bounds{max: whole, batch: batchShare(whole), share: whole}
+	if share > 0 && share < 1 {
+		b.share = max(1, int(math.Ceil(float64(whole)*share)))
+	}
+	b.reserve = min((whole+4)/8, whole-b.share)
+	return b
+}
+
+// admits tells whether there is room for one more beside taken, of which batched are
+// batch. beyond is how many of the call's caller and enterprise have their share.
+func (b *bounds) admits(taken, batched, beyond int, batch bool) bool {
+	return taken < b.max-b.reserve*beyond/2 && (!batch || batched < b.batch)
+}
+
+// party is a caller or an enterprise, one of the two fields: those that share fairly. Where
+// the configuration names no callers, each address is one.
+type party struct {
+	caller     string
+	source     netip.Addr
+	enterprise tenant
+}
+
+// account is what one party has of an upstream.
+type account struct {
+	party         party
+	held, waiting int
+}
+
+// entry is a call that has a place, or waits for one. granted is closed when it has it.
+type entry struct {
+	caller     *account
+	enterprise *account // nil for a call that is for none
+	batch      bool
+	granted    chan struct{}
+}
+
+// heldBeyond is how many of caller and enterprise hold their share of the places, as
+// bounds.admits counts them; where there is no enterprise, the caller counts for both.
+func (e *entry) heldBeyond(share int) int {
+	return e.beyond(e.caller.held >= share, e.enterprise != nil && e.enterprise.held >= share)
+}
+
+func (e *entry) waitingBeyond(share int) int {
+	return e.beyond(e.caller.waiting >= share, e.enterprise != nil && e.enterprise.waiting >= share)
+}
+
+func (e *entry) beyond(caller, enterprise bool) (n int) {
+	if caller {
+		n++
+	}
+	if enterprise || caller && e.enterprise == nil {
+		n++
+	}
+	return n
+}
+
+// before tells whether e is served before o, who came earlier: the one who is less beyond
+// its share; then interactive before batch; then the one whose caller and enterprise hold
+// less.
+func (e *entry) before(o *entry, share int) bool {
+	if a, b := e.heldBeyond(share), o.heldBeyond(share); a != b {
+		return a < b
+	}
+	if e.batch != o.batch {
+		return o.batch
+	}
+	return e.held() < o.held()
+}
+
+func (e *entry) held() int {
+	if e.enterprise == nil {
+		return 2 * e.caller.held
+	}
+	return e.caller.held + e.enterprise.held
+}
+
+// bulkhead hands out places, and fairly. A call that finds one takes it. If there is none,
+// it waits in the queue, and a place that is given back goes to whoever is first by
+// entry.before. One caller alone has all places but the reserve; as soon as others want
+// in, they come first until they have as much.
+//
+// The queue is shared by the same rules, so that no caller can fill it.
 type bulkhead struct {
-	max, maxBatch     int
-	queue, queueBatch int
+	places, queue bounds
 
-	mu                   sync.Mutex
-	taken, takenBatch    int
-	interactive, batched list.List // of *waiter
-	refused              uint64
+	mu           sync.Mutex
+	accounts     map[party]*account
+	taken, batch int       // places
+	line         list.List // of *entry, in the order of arrival
+	batchWaiting int
+	refused      uint64
+	refusedShare uint64
 }
 
-// waiter is a call in the queue. granted is closed when it has its place.
-type waiter struct {
-	granted chan struct{}
-}
+// fullness is why a call got no place.
+type fullness uint8
+
+const (
+	// full is a bulkhead, or a queue, without a free place.
+	full fullness = iota + 1
+	// callerShare and enterpriseShare are those of a call whose caller or enterprise holds
+	// its share, so that what is free, or becomes free, is for others.
+	callerShare
+	enterpriseShare
+)
 
 func newBulkhead(s Settings) *bulkhead {
-	queue := max(s.Queue, 0)
-	h := &bulkhead{max: s.Max, maxBatch: batchShare(s.Max), queue: queue}
-	if queue > 0 {
-		h.queueBatch = batchShare(queue)
+	h := &bulkhead{places: newBounds(s.Max, s.Share), accounts: make(map[party]*account)}
+	if s.Queue > 0 {
+		h.queue = newBounds(s.Queue, s.Share)
 	}
 	return h
 }
 
-// tryEnter takes a place if one is free. Then nobody waits for it: a place that
+// entryOf finds or opens the accounts of a call.
+func (h *bulkhead) entryOf(c *call.Call) *entry {
+	e := &entry{batch: c.Batch}
+	p := party{caller: c.Caller}
+	if c.Caller == "" {
+		p.source = c.Source
+	}
+	e.caller = h.account(p)
+	if who := tenantOf(c); who != (tenant{}) {
+		e.enterprise = h.account(party{enterprise: who})
+	}
+	return e
+}
+
+func (h *bulkhead) account(p party) *account {
+	a := h.accounts[p]
+	if a == nil {
+		a = &account{party: p}
+		h.accounts[p] = a
+	}
+	return a
+}
+
+// settle adds to what the parties of e hold and how many of their calls wait, and closes
+// accounts that are empty.
+func (h *bulkhead) settle(e *entry, held, waiting int) {
+	for _, a := range [...]*account{e.caller, e.enterprise} {
+		if a == nil {
+			continue
+		}
+		a.held += held
+		a.waiting += waiting
+		if a.held == 0 && a.waiting == 0 {
+			delete(h.accounts, a.party)
+		}
+	}
+	h.taken += held
+	if e.batch {
+		h.batch += held
+		h.batchWaiting += waiting
+	}
+}
+
+// fits tells whether there is a place for e. If there is, nobody waits for it: a place that
 // somebody in the queue could use is never free.
-func (h *bulkhead) tryEnter(batch bool) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.tryLocked(batch)
+func (h *bulkhead) fits(e *entry) bool {
+	return h.places.admits(h.taken, h.batch, e.heldBeyond(h.places.share), e.batch)
 }
 
-func (h *bulkhead) tryLocked(batch bool) bool {
-	if !h.free(batch) {
-		return false
-	}
-	h.take(batch)
-	return true
-}
-
-// enter takes a place, waiting for one for at most wait. It returns whether it has
-// one; the error is the cause of ctx, if that was cancelled first.
-func (h *bulkhead) enter(ctx context.Context, batch bool, wait time.Duration) (bool, error) {
+// enter takes a place for c, waiting for one for at most wait. Without one it returns
+// why, or as error the cause of a ctx that was cancelled.
+func (h *bulkhead) enter(ctx context.Context, c *call.Call, wait time.Duration) (*entry, fullness, error) {
 	h.mu.Lock()
-	if h.tryLocked(batch) {
+	e := h.entryOf(c)
+	if h.fits(e) {
+		h.settle(e, 1, 0)
 		h.mu.Unlock()
-		return true, nil
+		return e, 0, nil
 	}
-	if !h.room(batch) || wait <= 0 {
-		h.refused++
+	if wait <= 0 || !h.queue.admits(h.line.Len(), h.batchWaiting, e.waitingBeyond(h.queue.share), e.batch) {
+		why := h.refuse(e)
+		h.settle(e, 0, 0)
 		h.mu.Unlock()
-		return false, nil
+		return nil, why, nil
 	}
-	w := &waiter{granted: make(chan struct{})}
-	place := h.line(batch).PushBack(w)
+	e.granted = make(chan struct{})
+	place := h.line.PushBack(e)
+	h.settle(e, 0, 1)
 	h.mu.Unlock()
 
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	var err error
 	select {
-	case <-w.granted:
-		return true, nil
+	case <-e.granted:
+		return e, 0, nil
 	case <-timer.C:
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.Canceled) { // out of time is a refusal like any other
 			err = context.Cause(ctx)
 		}
 	}
-	return h.leaveQueue(w, place, batch, err)
+	return h.leaveQueue(e, place, err)
 }
 
-// leaveQueue is for a waiter whose time is over or whose caller went away. It may
-// have got its place in the same moment: one in time is used, an abandoned one
-// given back.
-func (h *bulkhead) leaveQueue(w *waiter, place *list.Element, batch bool, err error) (bool, error) {
+// leaveQueue is for a call whose time is over or whose caller went away. It may have got
+// its place in the same moment: one in time is used, an abandoned one given back.
+func (h *bulkhead) leaveQueue(e *entry, place *list.Element, err error) (*entry, fullness, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	select {
-	case <-w.granted:
+	case <-e.granted:
 		if err != nil {
-			h.release(batch)
-			return false, err
+			h.release(e)
+			return nil, 0, err
 		}
-		return true, nil
+		return e, 0, nil
 	default:
 	}
-	h.line(batch).Remove(place)
+	h.line.Remove(place)
+	var why fullness
 	if err == nil {
-		h.refused++
+		why = h.refuse(e)
 	}
-	return false, err
+	h.settle(e, 0, -1)
+	return nil, why, err
+}
+
+// refuse counts a refusal and says why it is one.
+func (h *bulkhead) refuse(e *entry) fullness {
+	over := func(a *account) bool {
+		return a != nil && (a.held >= h.places.share || a.waiting >= h.queue.share && a.waiting > 0)
+	}
+	switch {
+	case h.places.share == h.places.max: // nothing is shared
+	case over(e.caller):
+		h.refusedShare++
+		return callerShare
+	case over(e.enterprise):
+		h.refusedShare++
+		return enterpriseShare
+	}
+	h.refused++
+	return full
 }
 
 // leave gives a place back.
-func (h *bulkhead) leave(batch bool) {
+func (h *bulkhead) leave(e *entry) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.release(batch)
+	h.release(e)
 }
 
-func (h *bulkhead) release(batch bool) {
-	h.taken--
-	if batch {
-		h.takenBatch--
-	}
-	for _, batch := range [...]bool{false, true} {
-		line := h.line(batch)
-		for line.Len() > 0 && h.free(batch) {
-			w := line.Remove(line.Front()).(*waiter)
-			h.take(batch)
-			close(w.granted)
+// release gives the place of e to whoever is first in the queue, if it is of use there.
+func (h *bulkhead) release(e *entry) {
+	h.settle(e, -1, 0)
+	for h.line.Len() > 0 && h.taken < h.places.max {
+		var first *list.Element
+		for at := h.line.Front(); at != nil; at = at.Next() {
+			if w := at.Value.(*entry); h.fits(w) && (first == nil || w.before(first.Value.(*entry), h.places.share)) {
+				first = at
+			}
 		}
+		if first == nil {
+			return
+		}
+		w := h.line.Remove(first).(*entry)
+		h.settle(w, 1, -1)
+		close(w.granted)
 	}
-}
-
-func (h *bulkhead) line(batch bool) *list.List {
-	if batch {
-		return &h.batched
-	}
-	return &h.interactive
-}
-
-func (h *bulkhead) free(batch bool) bool {
-	return h.taken < h.max && (!batch || h.takenBatch < h.maxBatch)
-}
-
-func (h *bulkhead) take(batch bool) {
-	h.taken++
-	if batch {
-		h.takenBatch++
-	}
-}
-
-func (h *bulkhead) room(batch bool) bool {
-	return h.interactive.Len()+h.batched.Len() < h.queue && (!batch || h.batched.Len() < h.queueBatch)
 }

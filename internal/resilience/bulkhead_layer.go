@@ -2,6 +2,7 @@ package resilience
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"sync/atomic"
@@ -11,11 +12,11 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// Bulkhead is the layer below Rate. It bounds how many calls are in flight and, if
-// none of the places is free, lets some wait; who finds no place, or gets none in
-// time, is refused with ErrBulkheadFull as 503. A place is held until the answer's
-// body has ended or was closed, since a download uses the upstream as much as a
-// slow answer does.
+// Bulkhead is the layer below Rate. It bounds how many calls are in flight, shares them
+// fairly between callers and enterprises and, if there is no place, lets some wait; who
+// finds no place, or gets none in time, is refused with ErrBulkheadFull as 503. A place is
+// held until the answer's body has ended or was closed, since a download uses the upstream
+// as much as a slow answer does.
 func (u *Upstream) Bulkhead(next call.Sender) call.Sender {
 	if u.bulkhead == nil {
 		return next
@@ -30,15 +31,15 @@ type bulkheadLayer struct {
 
 // Send implements call.Sender.
 func (l *bulkheadLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
-	batch := c.Batch
-	if err := l.enter(ctx, c); err != nil {
+	place, err := l.enter(ctx, c)
+	if err != nil {
 		call.CloseBody(r)
 		return nil, err
 	}
 	held := true
 	defer func() {
 		if held {
-			l.u.bulkhead.leave(batch)
+			l.u.bulkhead.leave(place)
 		}
 	}()
 	answer, err := l.next.Send(ctx, c, r)
@@ -46,36 +47,45 @@ func (l *bulkheadLayer) Send(ctx context.Context, c *call.Call, r *http.Request)
 		return nil, err
 	}
 	if !empty(answer) {
-		answer.Body = &placedBody{ReadCloser: answer.Body, bulkhead: l.u.bulkhead, batch: batch}
+		answer.Body = &placedBody{ReadCloser: answer.Body, bulkhead: l.u.bulkhead, place: place}
 		held = false
 	}
 	return answer, nil
 }
 
 // enter waits for a place and notes for how long.
-func (l *bulkheadLayer) enter(ctx context.Context, c *call.Call) error {
+func (l *bulkheadLayer) enter(ctx context.Context, c *call.Call) (*entry, error) {
 	s := &l.u.o.Settings
-	if l.u.bulkhead.tryEnter(c.Batch) {
-		return nil
-	}
 	start := l.u.o.Now()
-	placed, err := l.u.bulkhead.enter(ctx, c.Batch, max(s.Wait, c.PaceLeft(start)))
+	place, why, err := l.u.bulkhead.enter(ctx, c, max(s.Wait, c.PaceLeft(start)))
 	c.Record.Phases.Limits += l.u.o.Now().Sub(start)
-	if placed || err != nil {
-		return err
+	if place != nil || err != nil {
+		return place, err
+	}
+	share := l.u.bulkhead.places.share
+	text := "The upstream has as many calls in flight as the gateway allows, and the queue is full " +
+		"or did not move in time."
+	switch why {
+	case callerShare:
+		text = fmt.Sprintf("This caller has its share of the calls that this upstream may have in flight, %d of %d; "+
+			"what is left is for other callers. Wait for some of them to end.", share, s.Max)
+	case enterpriseShare:
+		text = fmt.Sprintf("The calls for this enterprise have their share of those that this upstream may "+
+			"have in flight, %d of %d; "+
+			"what is left is for other enterprises. Wait for some of them to end.", share, s.Max)
+	case full:
 	}
 	// After Wait all who wait now have left the queue: that much is known.
-	return problem.Unavailable("The upstream has as many calls in flight as the gateway allows, and the queue is full "+
-		"or did not move in time. "+
-		"Nothing was sent. Try again after the time in Retry-After, with fewer calls at once.", max(s.Wait, time.Second)).
-		Proxy(problem.ProxyConnectionLimit).Because(ErrBulkheadFull)
+	return nil, problem.Unavailable(text+" Nothing was sent. Try again after the time in Retry-After, "+
+		"with fewer calls at once.",
+		max(s.Wait, time.Second)).Proxy(problem.ProxyConnectionLimit).Because(ErrBulkheadFull)
 }
 
 // placedBody gives its place back when it ends.
 type placedBody struct {
 	io.ReadCloser
 	bulkhead *bulkhead
-	batch    bool
+	place    *entry
 	left     atomic.Bool
 }
 
@@ -96,6 +106,6 @@ func (b *placedBody) Close() error {
 
 func (b *placedBody) leave() {
 	if b.left.CompareAndSwap(false, true) {
-		b.bulkhead.leave(b.batch)
+		b.bulkhead.leave(b.place)
 	}
 }

@@ -16,11 +16,16 @@ import (
 	"pgregory.net/rapid"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 )
 
-// narrow has ten places and a queue of ten for a second.
+// narrow has ten places and a queue of ten for a second, and shares nothing.
 var narrow = Settings{Max: 10, Queue: 10, Wait: time.Second}
+
+// shared has twenty places, of which one caller or enterprise gets ten while others want
+// in, and never the last three.
+var shared = Settings{Max: 20, Share: 0.5, Queue: 20, Wait: time.Second}
 
 // gate is an upstream whose calls last until they are let go, each under a name.
 type gate struct {
@@ -152,15 +157,16 @@ func TestAPlaceGrantedTooLateIsNotLost(t *testing.T) {
 	}{"time_over": {nil, true}, "caller_gone": {context.Canceled, false}} {
 		t.Run(name, func(t *testing.T) {
 			h := newBulkhead(narrow)
-			h.take(true)
-			w := &waiter{granted: make(chan struct{})}
-			close(w.granted)
-			placed, err := h.leaveQueue(w, nil, true, c.err)
-			if placed != c.placed || err != c.err {
+			e, _, _ := h.enter(context.Background(), batch(0), 0)
+			e.granted = make(chan struct{})
+			close(e.granted)
+			placed, _, err := h.leaveQueue(e, nil, c.err)
+			if placed != nil != c.placed || err != c.err {
 				t.Errorf("placed: %v, error %v", placed, err)
 			}
-			if want := map[bool]int{true: 1, false: 0}[placed]; h.taken != want || h.takenBatch != want || h.refused != 0 {
-				t.Errorf("%d places taken, %d of batch, %d refused", h.taken, h.takenBatch, h.refused)
+			if want := map[bool]int{true: 1, false: 0}[c.placed]; h.taken != want || h.batch != want || h.refused != 0 ||
+				len(h.accounts) != want {
+				t.Errorf("%d places taken, %d of batch, %d refused", h.taken, h.batch, h.refused)
 			}
 		})
 	}
@@ -273,19 +279,24 @@ func TestAPlaceIsHeldUntilTheBodyEnds(t *testing.T) {
 // in the end every place is free.
 func TestBulkheadProperty(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		s := Settings{Max: rapid.IntRange(1, 6).Draw(rt, "max"), Queue: rapid.IntRange(0, 6).Draw(rt, "queue"),
-			Wait: time.Second}
+		s := Settings{
+			Max: rapid.IntRange(1, 12).Draw(rt, "max"), Queue: rapid.IntRange(0, 6).Draw(rt, "queue"), Wait: time.Second,
+			Share: rapid.SampledFrom([]float64{0, 0.3, 0.5, 1}).Draw(rt, "share"),
+		}
 		steps := rapid.SliceOfN(rapid.IntRange(0, 5), 1, 60).Draw(rt, "steps")
 		synctest.Test(t, func(t *testing.T) {
 			u, g := protect(s), newGate()
 			layer := u.Bulkhead(g)
 			var cancels []context.CancelFunc
-			for _, step := range steps {
+			for i, step := range steps {
 				switch step {
 				case 0, 1, 2:
 					ctx, cancel := context.WithCancel(context.Background())
 					cancels = append(cancels, cancel)
-					send(ctx, layer, &call.Call{Batch: step == 2, Pace: 2 * time.Second})
+					send(ctx, layer, &call.Call{
+						Batch: step == 2, Pace: 2 * time.Second,
+						Caller: [...]string{"a", "a", "b"}[i%3], Enterprise: [...]enterprise.Number{0, first, second, second}[i%4],
+					})
 				case 3:
 					select {
 					case g.let <- struct{}{}:
@@ -302,20 +313,30 @@ func TestBulkheadProperty(t *testing.T) {
 				st := u.State()
 				h := u.bulkhead
 				h.mu.Lock()
-				interactive, batched := h.interactive.Len(), h.batched.Len()
+				held, waiting := 0, 0
+				for p, a := range h.accounts {
+					if p.enterprise == (tenant{}) {
+						held, waiting = held+a.held, waiting+a.waiting
+					}
+				}
+				for at := h.line.Front(); at != nil; at = at.Next() {
+					if h.fits(at.Value.(*entry)) {
+						rt.Errorf("somebody waits for a place that is free: %+v under %+v", st, s)
+					}
+				}
 				h.mu.Unlock()
-				if st.InFlight > s.Max || st.InFlightBatch > h.maxBatch || st.Queued > s.Queue || batched > h.queueBatch ||
-					interactive > 0 && st.InFlight < s.Max ||
-					batched > 0 && st.InFlight < s.Max && st.InFlightBatch < h.maxBatch {
-					rt.Fatalf("%+v under %+v", st, s)
+				if st.InFlight > s.Max || st.InFlightBatch > h.places.batch || st.Queued > s.Queue ||
+					h.batchWaiting > h.queue.batch ||
+					held != st.InFlight || waiting != st.Queued {
+					rt.Fatalf("%+v under %+v; callers hold %d, %d wait", st, s, held, waiting)
 				}
 			}
 			for _, cancel := range cancels {
 				cancel()
 			}
 			synctest.Wait()
-			if st := u.State(); st.InFlight != 0 || st.InFlightBatch != 0 || st.Queued != 0 {
-				rt.Fatalf("left behind: %+v", st)
+			if st := u.State(); st.InFlight != 0 || st.InFlightBatch != 0 || st.Queued != 0 || len(u.bulkhead.accounts) != 0 {
+				rt.Fatalf("left behind: %+v and %d accounts", st, len(u.bulkhead.accounts))
 			}
 		})
 	})

@@ -20,7 +20,7 @@ type Joint interface {
 }
 
 // BatchShare is the part of an upstream's rate and bulkhead that is open to batch calls.
-const BatchShare = share
+const BatchShare = batchPart
 
 // pacer is what a rate is spent from: a bucket of this replica, or a Joint with a line
 // of this replica in front of it.

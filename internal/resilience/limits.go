@@ -8,6 +8,7 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/problem"
 )
 
 // Kind says whose rate a Key stands for.
@@ -44,6 +45,8 @@ type Limits struct {
 	mu      sync.Mutex // never held while anybody waits
 	entries map[Key]*list.Element
 	recent  list.List // of *limit, the last used in front
+	// underWay are the calls of callers that may have so many at once, by the caller's name.
+	underWay map[string]*bulkhead
 }
 
 type limit struct {
@@ -62,7 +65,7 @@ func NewLimits(max int, now func() time.Time) *Limits {
 	if now == nil {
 		now = time.Now
 	}
-	return &Limits{max: max, now: now, entries: make(map[Key]*list.Element)}
+	return &Limits{max: max, now: now, entries: make(map[Key]*list.Element), underWay: make(map[string]*bulkhead)}
 }
 
 // Take spends one call of the rate r of key; a rate that changed since the last
@@ -94,6 +97,39 @@ func (l *Limits) Take(ctx context.Context, c *call.Call, key Key, r Rate) error 
 		return nil
 	}
 	return tooMany(r.PerSecond, short, refusal(key.Kind), ErrRate)
+}
+
+// maxPaced is how many batch calls of one caller wait at most for others of its to end.
+const maxPaced = 1000
+
+// Enter lets a call of c.Caller in if that has fewer than max calls under way; leave ends
+// it. A batch call waits for as long as its pace allows. What it waited is noted in its
+// record. Beyond a max that was changed, calls from before are not counted.
+//
+// The error is a *problem.Problem, 429 with limit, retryAfterSec and Retry-After, or the
+// cause of ctx, if that was cancelled first.
+func (l *Limits) Enter(ctx context.Context, c *call.Call, max int) (leave func(), err error) {
+	l.mu.Lock()
+	h := l.underWay[c.Caller]
+	if h == nil || h.places.max != max {
+		h = newBulkhead(Settings{Max: max, Queue: maxPaced})
+		h.places.batch, h.queue.batch = max, maxPaced // all of them are of one class
+		l.underWay[c.Caller] = h
+	}
+	l.mu.Unlock()
+	start := l.now()
+	place, _, err := h.enter(ctx, c, c.PaceLeft(start))
+	c.Record.Phases.Limits += l.now().Sub(start)
+	switch {
+	case err != nil:
+		return nil, err
+	case place == nil:
+		// How long the caller's own calls take is not known; a moment later it may have room.
+		return nil, problem.TooMany(max, time.Second, "This caller has as many calls under way as it may at "+
+			"once. Nothing was sent. "+
+			"Wait for one of them to end; the platform team sets callers.concurrency.").Because(ErrConcurrency)
+	}
+	return func() { h.leave(place) }, nil
 }
 
 func refusal(k Kind) string {

@@ -205,3 +205,68 @@ func TestLimitsUnderManyCallers(t *testing.T) {
 		t.Fatalf("%d keys kept, %d in the index", l.Len(), len(l.entries))
 	}
 }
+
+func TestACallerHasNoMoreCallsUnderWayThanItMay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimits(0, nil)
+		enter := func(ctx context.Context, c *call.Call) (func(), error) { return l.Enter(ctx, begun(c), 2) }
+		var leave []func()
+		for range 2 {
+			end, err := enter(context.Background(), interactive())
+			if err != nil {
+				t.Fatal(err)
+			}
+			leave = append(leave, end)
+		}
+		_, err := enter(context.Background(), interactive())
+		refusedWith(t, err, 429, ErrConcurrency, "1")
+		if p := problem.From(err); member(p, "limit") != 2 || p.Type != "urn:problem-type:belgif:tooManyRequests" {
+			t.Errorf("problem %+v", p)
+		}
+		other, err := enter(context.Background(), &call.Call{Caller: "another"})
+		if err != nil {
+			t.Errorf("another caller: %v", err)
+		}
+		other()
+		leave[0]()
+		if leave[0], err = enter(context.Background(), interactive()); err != nil {
+			t.Errorf("after one has ended: %v", err)
+		}
+		leave[0]()
+		leave[1]()
+	})
+}
+
+// All calls of a caller of class batch are batch: it leaves none of its own calls to others.
+func TestABatchCallerWaitsForItsOwnCallsToEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimits(0, nil)
+		began := time.Now()
+		for range 10 {
+			go func() {
+				c := begun(batch(time.Minute))
+				leave, err := l.Enter(context.Background(), c, 2)
+				if err != nil || c.Record.Phases.Limits != time.Since(began) {
+					t.Errorf("%v, %s noted after %s", err, c.Record.Phases.Limits, time.Since(began))
+					return
+				}
+				time.Sleep(time.Second)
+				leave()
+			}()
+		}
+		synctest.Wait()
+		_, err := l.Enter(context.Background(), begun(batch(time.Second/2)), 2)
+		refusedWith(t, err, 429, ErrConcurrency, "1")
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(time.Second/4, cancel)
+		if _, err := l.Enter(ctx, begun(batch(time.Minute)), 2); !errors.Is(err, context.Canceled) {
+			t.Errorf("a caller that went away: %v", err)
+		}
+		time.Sleep(10 * time.Second)
+		for range 2 { // nothing was left behind
+			if _, err := l.Enter(context.Background(), begun(batch(0)), 2); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

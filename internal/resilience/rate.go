@@ -50,7 +50,7 @@ func (l *rateLayer) take(ctx context.Context, c *call.Call) error {
 		return err
 	}
 	l.u.refusedRate.Add(1)
-	return tooMany(l.u.o.Settings.Rate.PerSecond*share, short,
+	return tooMany(l.u.o.Settings.Rate.PerSecond*batchPart, short,
 		"The part of this upstream's rate that is open to batch callers is used up for longer than this caller may "+
 			"wait. Nothing was sent. "+
 			"Try again after the time in Retry-After, with fewer calls at once.", ErrUpstreamRate)

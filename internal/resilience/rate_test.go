@@ -256,7 +256,7 @@ func TestRateProperty(t *testing.T) {
 				if most := float64(burst) + perSecond*took + 1e-6; float64(all) > most {
 					rt.Fatalf("%d calls in %v s, at most %v are allowed", all, took, most)
 				}
-				if most := float64(batchShare(burst)) + share*perSecond*took + 1e-6; float64(batches) > most {
+				if most := float64(batchShare(burst)) + batchPart*perSecond*took + 1e-6; float64(batches) > most {
 					rt.Fatalf("%d batch calls in %v s, at most %v are allowed", batches, took, most)
 				}
 			}

@@ -79,7 +79,7 @@ func (l *retryLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*
 
 // worthwhile tells whether what came back allows another try at all.
 func (l *retryLayer) worthwhile(c *call.Call, answer *http.Response, err error) bool {
-	if err == nil && !failing(answer.StatusCode) || l.u.breaker != nil && !l.u.breaker.closed() {
+	if err == nil && !failing(answer.StatusCode) || l.u.breaker != nil && !l.u.breaker.closedFor(tenantOf(c)) {
 		return false
 	}
 	safe := safeMethod(c.Method) && !c.Opening

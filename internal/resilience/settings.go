@@ -35,6 +35,9 @@ type Settings struct {
 	// Max is how many calls are in flight at once, from sending to the end of the
 	// answer's body; 0 or less means no limit.
 	Max int
+	// Share is the part of Max and of Queue, above 0 and up to 1, that one caller or one
+	// enterprise has before others come first; 0 or 1 means that nothing is shared.
+	Share float64
 	// Queue is how many more may wait for a place.
 	Queue int
 	// Wait is how long one waits in the queue at most. A batch call waits for as
@@ -94,7 +97,7 @@ type Options struct {
 	Joint func(Rate) Joint
 	// Rand gives numbers in [0, 1) for the jitter of retries; math/rand if nil.
 	Rand func() float64
-	// Log hears of circuits that open and close; nobody does if nil.
+	// Log is told of circuits that open and close; nil for none.
 	Log *slog.Logger
 	// Classify says what an error of the transport means. Without it every error
 	// is a failure of an upstream that may have seen the request.
@@ -118,4 +121,6 @@ var (
 	ErrUpstreamRate = errors.New("calling the upstream: its rate in the configuration is used up")
 	// ErrRate is a call beyond the rate of an enterprise or a caller.
 	ErrRate = errors.New("admitting the call: the rate in the configuration is used up")
+	// ErrConcurrency is a call of a caller that has as many under way as it may.
+	ErrConcurrency = errors.New("admitting the call: the caller has as many calls under way as callers.concurrency allows")
 )

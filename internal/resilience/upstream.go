@@ -58,7 +58,7 @@ func NewUpstream(o Options) *Upstream {
 	if r := o.Settings.Rate; r != nil && r.PerSecond > 0 {
 		u.bucket = newSharedBucket(*r)
 		if r.Cluster && o.Joint != nil {
-			u.bucket = newJointLine(o.Joint(*r), r.PerSecond*share)
+			u.bucket = newJointLine(o.Joint(*r), r.PerSecond*batchPart)
 		}
 	}
 	return u
@@ -89,7 +89,10 @@ type State struct {
 	// UntriedSince is since when a half-open circuit has seen no failure, once that is
 	// longer than its window: nobody calls, or too few do to close it. Zero otherwise.
 	UntriedSince time.Time
-	// Opened counts how often the circuit opened.
+	// OpenFor are the enterprises, "own" for the client's own e-Box, for which alone the
+	// circuit is not closed. It is shown as theirs while nobody else was answered.
+	OpenFor []string
+	// Opened counts how often the circuit opened for all.
 	Opened uint64
 	// InFlight and Queued are the calls that have a place and that wait for one;
 	// InFlightBatch is how many of the former are batch.
@@ -97,9 +100,10 @@ type State struct {
 	// Retries counts the tries after the first; RetriesDenied those that would
 	// have been made if the budget had allowed them.
 	Retries, RetriesDenied uint64
-	// RefusedOpen, RefusedFull and RefusedRate count the tries that were refused by
-	// the breaker, the bulkhead and the rate.
-	RefusedOpen, RefusedFull, RefusedRate uint64
+	// RefusedOpen, RefusedFull, RefusedShare and RefusedRate count the tries that were
+	// refused by the breaker, by the bulkhead since it was full, by the bulkhead since the
+	// caller or the enterprise had its share of it, and by the rate.
+	RefusedOpen, RefusedFull, RefusedShare, RefusedRate uint64
 }
 
 // State shows the upstream as it is now.
@@ -110,15 +114,13 @@ func (u *Upstream) State() State {
 		RefusedRate: u.refusedRate.Load(),
 	}
 	if b := u.breaker; b != nil {
-		s.Circuit, s.Until = b.circuit()
-		s.UntriedSince = b.untried()
-		s.Opened, s.RefusedOpen = b.opened.Load(), b.refused.Load()
+		b.show(&s)
 	}
 	if h := u.bulkhead; h != nil {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		s.InFlight, s.InFlightBatch = h.taken, h.takenBatch
-		s.Queued, s.RefusedFull = h.interactive.Len()+h.batched.Len(), h.refused
+		s.InFlight, s.InFlightBatch = h.taken, h.batch
+		s.Queued, s.RefusedFull, s.RefusedShare = h.line.Len(), h.refused, h.refusedShare
 	}
 	return s
 }

@@ -48,6 +48,9 @@ type Options struct {
 
 	Callers  *tenancy.Callers
 	Resolver Resolver
+	// Enter lets a caller in that has no more calls under way than it may, or may wait.
+	// leave is called when the request has ended; nil if nothing is counted.
+	Enter func(context.Context, *call.Call, *tenancy.Caller) (leave func(), err error)
 	// Admit spends the rates of caller and enterprise, and may wait.
 	Admit func(context.Context, *call.Call, *tenancy.Caller, tenancy.Tenant) error
 	// Proxy sends the call and answers; a *proxy.Proxy, except where a call is only

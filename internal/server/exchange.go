@@ -29,7 +29,8 @@ type exchange struct {
 	rest          string
 	hasEnterprise bool
 
-	own         bool // the answer is the gateway's own
+	leave       func() // ends the caller's call, nil for nothing; see Options.Enter
+	own         bool   // the answer is the gateway's own
 	wroteHeader bool
 	origin      string // the allowed Origin, for CORS
 	browser     bool   // the caller is one
@@ -68,6 +69,9 @@ func (x *exchange) end() {
 	rec.Cut = rec.Cut || abort
 	rec.Phases.Redis = x.c.Redis.Spent()
 	rec.Phases.Total = time.Since(x.c.Start)
+	if x.leave != nil {
+		x.leave()
+	}
 	x.e.o.Done(rec)
 	if abort {
 		// The server breaks the connection off or resets the stream, so that a cut answer

@@ -112,7 +112,7 @@ func (x *exchange) ownMethods(allow []string) (done bool, err error) {
 	return false, nil
 }
 
-// identify finds the caller's rule.
+// identify finds the caller's rule, and lets the caller in.
 func (x *exchange) identify() (*tenancy.Caller, error) {
 	caller, ok := x.e.o.Callers.Identify(tenancy.Peer{
 		Addr: x.c.Source, Listener: x.conn.listener, Certificate: certificateOf(x.r),
@@ -122,7 +122,9 @@ func (x *exchange) identify() (*tenancy.Caller, error) {
 			"for the address, the listener or the client certificate that is used.")
 	}
 	x.c.Caller = caller.Name
-	return caller, nil
+	var err error
+	x.leave, err = x.e.o.Enter(x.r.Context(), x.c, caller)
+	return caller, err
 }
 
 // forward decides about the call and hands it to the proxy. An error is returned only

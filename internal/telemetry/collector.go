@@ -56,7 +56,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for name, at := range s.ListenerExpiry {
 		p.time(listenerExpiry, at, name)
 	}
-	for _, kind := range []string{"enterprise", "caller", "upstream"} {
+	for _, kind := range []string{"enterprise", "caller", "upstream", "concurrency"} {
 		p.count(rateRefusals, s.RateRefusals[kind], kind)
 	}
 	for i := range s.Upstreams {
@@ -76,6 +76,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		p.count(evidenceLost, e.Lost)
 		p.truth(evidenceFailing, e.Failing)
 		p.truth(evidenceRefusing, e.Refusing)
+		p.truth(evidenceUnstamped, e.Unstamped)
 	}
 	if t := s.Traces; t != nil {
 		p.count(spansExported, t.Exported)
@@ -127,6 +128,7 @@ func (p putter) upstream(u *UpstreamSnapshot) {
 	p.count(retriesDenied, u.RetriesDenied, u.Name)
 	p.count(refusals, u.RefusedOpen, u.Name, "circuit")
 	p.count(refusals, u.RefusedFull, u.Name, "bulkhead")
+	p.count(refusals, u.RefusedShare, u.Name, "share")
 	p.count(refusals, u.RefusedRate, u.Name, "rate")
 	p.count(connections, u.Connections.Opened, u.Name, "opened")
 	p.count(connections, u.Connections.Surplus, u.Name, "surplus")

@@ -36,14 +36,14 @@ func define(k kind, name, help string, labels ...string) *family {
 // providers the directory's, and everything else is one of a few words.
 var (
 	requests = define(counter, "requests_total", "Requests answered, by route (none if no route has the path), "+
-		"method (OTHER if HTTP does not define it), class of the status and author, gateway or upstream. The class is "+
-		"none if the caller went away before there was one. What the cache gives is the upstream's.", "route",
+		"method (OTHER if HTTP does not define it), class of the status (none if the caller went away before there was "+
+		"one) and author of the answer, gateway or upstream. What the cache gives is the upstream's.", "route",
 		"method", "code", "author")
 	requestDuration = define(histogram, "request_duration_seconds",
 		"Time from a request's header to the end of its answer.", "route", "code")
 	requestPhase = define(histogram, "request_phase_seconds",
 		"Time that a part of a request took: limits is waiting for rates and bulkheads, token for a token, header for the "+
-			"upstream's header (of the last try). body is passing the answer on. A part that took no time is not counted.",
+			"upstream's header (of the last try), body passing the answer on. A part that took no time is not counted.",
 		"route", "phase")
 	inFlight = define(gauge, "requests_in_flight", "Requests that are being served.")
 	received = define(counter, "request_body_bytes_total", "Bytes of the callers' bodies.", "route")
@@ -58,7 +58,7 @@ var (
 		"Requests refused before anything was looked at: capacity (server.limits.maxRequests) or stopping. They are "+
 			"counted here alone.", "reason")
 	rateRefusals = define(counter, "rate_refusals_total", "Calls refused because a rate was used up: that of the "+
-		"enterprise, the caller or the upstream.", "kind")
+		"enterprise, the caller or the upstream; or because of the caller's concurrency.", "kind")
 	providerRequests = define(counter, "provider_requests_total", "Requests for a Document Provider, by class of the "+
 		"status and author of the answer; none is an id that the directory does not have.", "provider", "code", "author")
 	providerHeader = define(histogram, "provider_header_seconds",
@@ -103,11 +103,11 @@ var (
 	retriesDenied = define(counter, "upstream_retries_denied_total",
 		"Tries that were not made because the budget was spent.", "upstream")
 	refusals = define(counter, "upstream_refusals_total", "Tries that the protection of the upstream refused: by its "+
-		"circuit, bulkhead or rate.", "upstream", "reason")
+		"circuit, its bulkhead, the caller's or enterprise's share of that, or its rate.", "upstream", "reason")
 
 	connections = define(counter, "upstream_connections_total", "What happened to connections to the upstream: opened; "+
-		"ended, found closed when it was to be used again; surplus, closed since bytes came that no request had asked for. "+
-		"resent: a safe call went once more since its connection had ended. foreign: an answer named another call and was "+
+		"surplus, closed since bytes came that no request had asked for; ended, found closed when it was to be used again; "+
+		"resent, a safe call went once more since its connection had ended; foreign, an answer named another call and was "+
 		"not delivered. Surplus and foreign are faults of the upstream.", "upstream", "event")
 
 	tokenRequests = define(counter, "token_requests_total",
@@ -163,6 +163,8 @@ var (
 	evidenceFailing  = define(gauge, "evidence_failing", "1 while evidence cannot be written.")
 	evidenceRefusing = define(gauge, "evidence_refusing", "1 while requests are refused because evidence cannot be "+
 		"written, or waits in too great a number.")
+	evidenceUnstamped = define(gauge, "evidence_unstamped",
+		"1 while the time-stamping authority gives no time stamps of checkpoints.")
 
 	spansExported = define(counter, "trace_spans_exported_total", "Spans that the collector took.")
 	spansDropped  = define(counter, "trace_spans_dropped_total", "Spans that were given up: the queue was full or the "+
@@ -183,7 +185,7 @@ func families() []*family {
 		cacheBytes, cacheResources, cacheHits, cacheMisses, cacheStale, cacheValidated, cacheCollapsed, cacheStored,
 		cacheEvicted, cacheInvalidated, cacheFailures,
 		redisUp, redisState, redisOpened, redisUnreadable, redisSubscribed, redisUntold,
-		evidenceQueued, evidenceWritten, evidenceLost, evidenceFailing, evidenceRefusing,
+		evidenceQueued, evidenceWritten, evidenceLost, evidenceFailing, evidenceRefusing, evidenceUnstamped,
 		spansExported, spansDropped,
 	}
 }

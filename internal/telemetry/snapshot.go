@@ -30,7 +30,8 @@ type Snapshot struct {
 	RefusedEnterprises, RefusedInARow map[string]int
 	// ListenerExpiry is when the certificates of listeners expire, by the listener's name.
 	ListenerExpiry map[string]time.Time
-	// RateRefusals counts by whose rate it was: enterprise, caller, upstream.
+	// RateRefusals counts by whose rate it was: enterprise, caller, upstream; and concurrency, the
+	// calls that a caller had under way.
 	RateRefusals map[string]uint64
 
 	// Upstreams have names of their own.
@@ -52,10 +53,10 @@ type UpstreamSnapshot struct {
 	InFlight, Queued int
 	// OldestWait is how long the oldest call has been waiting for the header, Unanswered for
 	// how long no call has been answered.
-	OldestWait, Unanswered                time.Duration
-	Retries, RetriesDenied                uint64
-	RefusedOpen, RefusedFull, RefusedRate uint64
-	Connections                           wire.Counts
+	OldestWait, Unanswered                              time.Duration
+	Retries, RetriesDenied                              uint64
+	RefusedOpen, RefusedFull, RefusedShare, RefusedRate uint64
+	Connections                                         wire.Counts
 }
 
 // ClientSnapshot is one OAuth client.
@@ -120,4 +121,6 @@ type EvidenceSnapshot struct {
 	// Failing says that records cannot be written, Refusing that requests are refused
 	// for it.
 	Failing, Refusing bool
+	// Unstamped says that the time-stamping authority gives no time stamps.
+	Unstamped bool
 }

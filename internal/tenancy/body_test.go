@@ -28,6 +28,9 @@ func seen(n Named) string {
 	if n.Direct {
 		s += "!"
 	}
+	if n.Misspelt != "" {
+		s += "?"
+	}
 	return s
 }
 
@@ -71,11 +74,12 @@ func TestNamedInBody(t *testing.T) {
 		"two in one text":             {`{"representedEnterpriseNumber":"0206731645,0474028805"}`, "0206731645,0474028805+!"},
 		"a line feed behind it":       {`{"representedEnterpriseNumber":"0206731645\n"}`, "0206731645+!"},
 		"blanks in between":           {`{"representedEnterpriseNumber":"02 06 73 16 45"}`, "0206731645+!"},
-		"full-width digits":           {`{"representedEnterpriseNumber":"０２０６７３１６４５"}`, "0206731645+!"},
-		"Arabic digits":               {`{"representedEnterpriseNumber":"٠٢٠٦٧٣١٦٤٥"}`, "0206731645+!"},
-		"mathematical digits":         {`{"representedEnterpriseNumber":"𝟎𝟐𝟎𝟔𝟕𝟑𝟏𝟔𝟒𝟓"}`, "0206731645+!"},
+		"full-width digits":           {`{"representedEnterpriseNumber":"０２０６７３１６４５"}`, "+!?"},
+		"Arabic digits":               {`{"representedEnterpriseNumber":"٠٢٠٦٧٣١٦٤٥"}`, "+!?"},
+		"mathematical digits":         {`{"representedEnterpriseNumber":"𝟎𝟐𝟎𝟔𝟕𝟑𝟏𝟔𝟒𝟓"}`, "+!?"},
+		"superscript digits":          {`{"representedEnterpriseNumber":"0206731⁶⁴⁵"}`, "+!?"},
 		"eleven digits":               {`{"representedEnterpriseNumber":"09333875470"}`, "+!"},
-		"wrong check digits":          {`{"representedEnterpriseNumber":"0206731646"}`, "+!"},
+		"wrong check digits":          {`{"representedEnterpriseNumber":"0206731646"}`, "+!?"},
 		"a word":                      {`{"representedEnterpriseNumber":"bakery"}`, "+!"},
 		"true":                        {`{"representedEnterpriseNumber":true}`, "+!"},
 		"null is no value":            {`{"representedEnterpriseNumber":null}`, ""},

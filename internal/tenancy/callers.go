@@ -43,7 +43,7 @@ type Caller struct {
 	Class   string
 	Partial *bool
 
-	numbers numberSet // Enterprises, if not nil
+	numbers map[enterprise.Number]bool // Enterprises, if not nil
 }
 
 // CertificateMatch recognises a client certificate by all the fields that are
@@ -73,7 +73,7 @@ type Peer struct {
 
 // mayRepresent tells whether the rule lets the caller act for n.
 func (c *Caller) mayRepresent(n enterprise.Number) bool {
-	return c.Enterprises == nil || c.numbers.has(n)
+	return c.Enterprises == nil || c.numbers[n]
 }
 
 // everybody is the caller of a gateway without caller rules.

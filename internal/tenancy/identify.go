@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"ebox-gateway/internal/enterprise"
 )
 
 // Callers are the caller rules, compiled. They are immutable.
@@ -51,7 +53,10 @@ func NewCallers(list []Caller) (*Callers, error) {
 	for i := range list {
 		caller := list[i]
 		caller.Enterprises, caller.Routes = slices.Clone(caller.Enterprises), slices.Clone(caller.Routes)
-		caller.numbers = newNumberSet(caller.Enterprises)
+		caller.numbers = make(map[enterprise.Number]bool, len(caller.Enterprises))
+		for _, n := range caller.Enterprises {
+			caller.numbers[n] = true
+		}
 		if err := caller.check(); err != nil {
 			return nil, fmt.Errorf("reading caller rule %d (%q): %w", i+1, caller.Name, err)
 		}

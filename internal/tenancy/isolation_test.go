@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
@@ -59,8 +60,8 @@ func TestNoCallerActsForAnotherTenant(t *testing.T) {
 	numbers := []enterprise.Number{bakery, brewery, chemist, dairy}
 	listed := []enterprise.Number{bakery, brewery, chemist}
 	stopped := chemist
-	tab, err := NewTable([]Enterprise{{Number: bakery}, {Number: brewery, Client: "brewing"}, {Number: chemist}},
-		[]enterprise.Number{stopped})
+	tab, err := NewTable([]config.Enterprise{{Number: bakery}, {Number: brewery, Client: "brewing"}, {Number: chemist}},
+		map[enterprise.Number]bool{stopped: true})
 	if err != nil {
 		t.Fatal(err)
 	}

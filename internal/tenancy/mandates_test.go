@@ -145,6 +145,8 @@ func TestGrantCitizen(t *testing.T) {
 			false, FormPath, 0},
 		"wrong check digits": {
 			closed, call{"POST", "", "", "", `{"representedEnterpriseNumber":"0206731646"}`}, 0, false, 0, 400},
+		"digits of another script": {
+			closed, call{"POST", "", "", "", `{"representedEnterpriseNumber":"٠٢٠٦٧٣١٦٤٥"}`}, 0, false, 0, 400},
 		"wrong check digits, in a query": {
 			closed, call{"GET", "", "", "representedEnterpriseNumber=0206.731.646", ""}, 0, false, 0, 400},
 		"wrong check digits, for one in the path": {

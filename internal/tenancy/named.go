@@ -20,7 +20,7 @@ import (
 // It is read on the principle that the upstream must not be able to find a number
 // where the gateway finds none. So names are compared without regard to case and
 // to what stands between the letters, values are read at any depth, and digits of
-// any script count. That may find a number that the upstream would overlook, at
+// other scripts are refused. That may find a number that the upstream would overlook, at
 // worst a refusal too many; it matters the other way round only for Direct, which
 // is why that one is exact.
 type Named struct {
@@ -39,8 +39,8 @@ type Named struct {
 	// CreateWithRepresentative is true if the body's outermost object has the
 	// member createMandateWithRepresentative with the value true.
 	CreateWithRepresentative bool
-	// Misspelt is the first value that is written as a CBE number and has the wrong
-	// check digits, empty if there is none. It names no enterprise that anybody may
+	// Misspelt is the first value that is written as a CBE number and has the wrong check
+	// digits, or that has digits of another script; empty if there is none. It names no enterprise that anybody may
 	// represent, and the upstream, which checks the digits' count alone, would take
 	// it.
 	Misspelt string
@@ -118,7 +118,7 @@ func (n *Named) note(value string) (text, ok bool) {
 	if err == nil {
 		return true, n.add(number)
 	}
-	if n.Misspelt == "" && errors.Is(err, enterprise.ErrCheckDigits) {
+	if n.Misspelt == "" && (errors.Is(err, enterprise.ErrCheckDigits) || strings.ContainsFunc(value, strange)) {
 		n.Misspelt = value
 	}
 	// Not as people write it. A lenient reader may still see a number: all digits
@@ -126,11 +126,10 @@ func (n *Named) note(value string) (text, ok bool) {
 	// one number, as in a list, or the whole as a number in scientific notation.
 	var all, run, group digits
 	for _, r := range value {
-		d, isDigit := digitOf(r)
-		if isDigit {
-			all.push(d)
-			run.push(d)
-			group.push(d)
+		if r >= '0' && r <= '9' {
+			all.push(byte(r))
+			run.push(byte(r))
+			group.push(byte(r))
 			continue
 		}
 		ended := [2]digits{run}
@@ -228,24 +227,6 @@ func (d *digits) number() (enterprise.Number, bool) {
 	return n, err == nil
 }
 
-// digitOf gives the ASCII digit that r stands for in some script.
-func digitOf(r rune) (byte, bool) {
-	if r <= unicode.MaxASCII {
-		return byte(r), r >= '0' && r <= '9'
-	}
-	if !unicode.IsDigit(r) {
-		return 0, false
-	}
-	// Decimal digits stand in tens, in order, each range beginning with a zero.
-	for _, block := range unicode.Nd.R16 {
-		if r <= rune(block.Hi) {
-			return '0' + byte((r-rune(block.Lo))%10), true
-		}
-	}
-	for _, block := range unicode.Nd.R32 {
-		if r <= rune(block.Hi) {
-			return '0' + byte((r-rune(block.Lo))%10), true
-		}
-	}
-	return 0, false
-}
+// strange tells a digit that is none of ASCII's, such as an Arabic or a full-width one.
+// Some servers would read a number of them, and others none.
+func strange(r rune) bool { return r > unicode.MaxASCII && unicode.IsNumber(r) }

@@ -33,7 +33,7 @@ func TestNamedInQuery(t *testing.T) {
 		"both names": {
 			"representedEnterpriseNumber=0206731645&representedEnterprise=0474028805", "0206731645,0474028805+!"},
 		"no number":          {"representedEnterpriseNumber=09333875470", "+!"},
-		"wrong check digits": {"representedEnterpriseNumber=0206731646", "+!"},
+		"wrong check digits": {"representedEnterpriseNumber=0206731646", "+!?"},
 		"no value":           {"representedEnterpriseNumber", ""},
 		"an empty value":     {"representedEnterpriseNumber=", ""},
 		"a blank value":      {"representedEnterpriseNumber=+%09", ""},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
@@ -59,7 +60,7 @@ func TestMediaTypesThatSomeServerTakesForAForm(t *testing.T) {
 }
 
 func TestWhatACallMayName(t *testing.T) {
-	list := table(t, []Enterprise{{Number: bakery}, {Number: chemist}})
+	list := table(t, []config.Enterprise{{Number: bakery}, {Number: chemist}})
 	for _, c := range []struct {
 		name   string
 		rule   Caller
@@ -120,7 +121,7 @@ func TestWhatACallMayName(t *testing.T) {
 }
 
 func TestTheNumberInTheTargetAgreesWithPathAndHeader(t *testing.T) {
-	r := NewResolver(ResolverOptions{Table: table(t, []Enterprise{{Number: bakery}, {Number: chemist}}),
+	r := NewResolver(ResolverOptions{Table: table(t, []config.Enterprise{{Number: bakery}, {Number: chemist}}),
 		DefaultClient: "demo"})
 	both, one := caller(t, Caller{Own: true, May: ebox.All}),
 		caller(t, Caller{Enterprises: []enterprise.Number{bakery}, May: ebox.All, Default: bakery})

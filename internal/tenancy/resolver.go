@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
@@ -233,8 +234,9 @@ func (r *Resolver) agreed(c *Caller, route *Route, claim *Claim, s said) (enterp
 			in, name = "body", "/"+representedNumber
 		}
 		if named.Misspelt != "" {
+			_, err := enterprise.Parse(named.Misspelt)
 			return 0, FormNone, problem.BadRequest("The number of the represented enterprise is not valid.",
-				numberIssue(in, name, named.Misspelt, enterprise.ErrCheckDigits))
+				numberIssue(in, name, named.Misspelt, err))
 		}
 		for _, n := range named.Numbers {
 			switch {
@@ -282,7 +284,7 @@ func (r *Resolver) own(c *Caller, form Form) (Tenant, error) {
 
 // admit tells whether c may act for n on route now. The row is nil for a number
 // that mode Any serves without one.
-func (r *Resolver) admit(c *Caller, route *Route, n enterprise.Number) (*Enterprise, error) {
+func (r *Resolver) admit(c *Caller, route *Route, n enterprise.Number) (*config.Enterprise, error) {
 	switch {
 	case !c.mayRepresent(n):
 		return nil, enterpriseNotAllowed(c, n)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
@@ -210,7 +211,7 @@ func TestModeAnyServesWhatIsNotListed(t *testing.T) {
 }
 
 func TestSuspendedIsRefusedInEveryMode(t *testing.T) {
-	tab := table(t, []Enterprise{{Number: bakery, Suspended: true}, {Number: chemist}}, chemist, dairy)
+	tab := table(t, []config.Enterprise{{Number: bakery, Suspended: true}, {Number: chemist}}, chemist, dairy)
 	for _, mode := range []Mode{Listed, Any} {
 		r := NewResolver(ResolverOptions{Mode: mode, Table: tab})
 		for _, n := range []enterprise.Number{bakery, chemist, dairy} {
@@ -240,7 +241,7 @@ func TestDatesAreHalfOpen(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, mode := range []Mode{Listed, Any} {
 				r := NewResolver(ResolverOptions{
-					Mode: mode, Table: table(t, []Enterprise{{Number: bakery, From: c.from, Until: c.until}}),
+					Mode: mode, Table: table(t, []config.Enterprise{{Number: bakery, From: c.from, Until: c.until}}),
 					Now: func() time.Time { return c.now },
 				})
 				if _, err := r.Resolve(anybody(t), eboxRoute, ebox.List, "GET", inPath("0206731645")); status(t, err) != c.status {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
@@ -35,9 +36,13 @@ func prefixes(list ...string) []netip.Prefix {
 	return p
 }
 
-func table(t testing.TB, list []Enterprise, suspended ...enterprise.Number) *Table {
+func table(t testing.TB, list []config.Enterprise, suspended ...enterprise.Number) *Table {
 	t.Helper()
-	built, err := NewTable(list, suspended)
+	numbers := make(map[enterprise.Number]bool)
+	for _, n := range suspended {
+		numbers[n] = true
+	}
+	built, err := NewTable(list, numbers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +96,7 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 func resolver(t testing.TB, mode Mode) *Resolver {
 	return NewResolver(ResolverOptions{
 		Mode: mode,
-		Table: table(t, []Enterprise{
+		Table: table(t, []config.Enterprise{
 			{Number: bakery, Name: "Bakery"},
 			{Number: brewery, Name: "Brewery", Client: "brewing", Routes: []string{"ebox"}},
 			{Number: chemist, Name: "Chemist"},

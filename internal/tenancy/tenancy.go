@@ -17,6 +17,7 @@
 package tenancy
 
 import (
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 )
@@ -111,7 +112,7 @@ type Tenant struct {
 	Form Form
 	// Enterprise is the row of the table, nil for a number that mode Any serves
 	// without one, and without a number.
-	Enterprise *Enterprise
+	Enterprise *config.Enterprise
 	// Header is the value for RepresentedHeader, nil if it must not be sent.
 	Header []string
 	// Query is the parameter, "name=value", that the query needs on its way to the

@@ -5,8 +5,9 @@ import (
 	"sync"
 )
 
-// Calls are the trace ids of the calls under way. An answer that names one which is not its own is somebody else's.
-// It is safe for concurrent use.
+// Calls are what several Transports know in common: the trace ids of the calls under way, for an answer that names one
+// which is not its own is somebody else's, and the hosts that have sent surplus bytes, which a new Transport must not
+// have to find out again. It is safe for concurrent use.
 type Calls struct {
 	seed   maphash.Seed
 	shards [16]struct {
@@ -14,6 +15,8 @@ type Calls struct {
 		ids map[string]int // a call can have several tries under way
 		_   [40]byte       // a cache line each
 	}
+	// distrusted is until when, on nano's clock, the connections to an address rest before any use.
+	distrusted sync.Map
 }
 
 // NewCalls makes an empty set.
@@ -23,6 +26,15 @@ func NewCalls() *Calls {
 		c.shards[i].ids = make(map[string]int)
 	}
 	return c
+}
+
+// distrust has the connections to an address rest until then.
+func (c *Calls) distrust(address string, until int64) { c.distrusted.Store(address, until) }
+
+func (c *Calls) distrustedUntil(address string) int64 {
+	until, _ := c.distrusted.Load(address)
+	at, _ := until.(int64)
+	return at
 }
 
 func (c *Calls) add(id string, by int) {

@@ -321,7 +321,9 @@ func TestBytesOrAnEndOnAnUnusedConnectionCloseIt(t *testing.T) {
 				if _, body, err := ask(t, tr, Options{}, "GET", link, nil, nil); body != "fine" || err != nil {
 					t.Fatalf("%q, %v", body, err)
 				}
-				kept := poolOf(t, tr, link).take("", false)
+				p := poolOf(t, tr, link)
+				unused(p, settle)
+				kept := p.take("", false)
 				defer kept.drop()
 				c.after(<-answered)
 				got := kept.look()

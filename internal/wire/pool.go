@@ -15,10 +15,13 @@ const (
 	// longer than 20 ms, since the upstream's machine may be busy.
 	rest = 250 * time.Millisecond
 
-	// settle is how long it has been unused before it serves even the same party after an answer without a body, or
-	// with PATCH, PUT or DELETE: surplus must not turn their refusal into a success. POST does not wait: at thousands
-	// a second, that would open a thousand connections. It is protected once a host has had surplus: see distrust.
-	settle = 50 * time.Millisecond
+	// settle is how long it has been unused before it serves even the same party: surplus must not become the answer
+	// to the next request. Where so many calls are made that mostSettling connections rest already, they serve the
+	// same party sooner, for at thousands of calls a second resting would take a thousand connections. PATCH, PUT
+	// and DELETE never do: surplus must not turn their refusal into a success. Nor does anything follow an answer
+	// without a body so soon.
+	settle       = 50 * time.Millisecond
+	mostSettling = 64
 
 	// distrust is how long every connection to a host rests before any use, once one of them has had surplus bytes.
 	distrust = 10 * time.Minute
@@ -42,7 +45,7 @@ type conn struct {
 	generation uint64
 	used       bool   // it has served an exchange
 	party      string // whom it served last
-	wary       bool   // it rests before it serves anybody
+	wary       bool   // it settles before it serves anybody, however busy the host is
 	// hurried is set for good once it was used again without a rest. Surplus may then have been taken for the next
 	// answer; the answer that is still to come takes as long as it likes, so no rest makes it safe for another party.
 	hurried bool
@@ -131,16 +134,17 @@ type pool struct {
 	distrusted int64
 }
 
-// take gives the connection that was used last and may serve party, or nil. First those that just served the same
-// one, for they need no rest. If settled, none that has just been used.
+// take gives the connection that was used last and may serve party, or nil. Those that served the same one come
+// first, for they need less rest. If settled, none that has just been used, however busy the host is.
 func (p *pool) take(party string, settled bool) *conn {
 	now, age := nano(), p.t.config.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	last := len(p.idle)
-	hurry := now >= p.distrusted
-	if settled {
-		last = sort.Search(last, func(i int) bool { return time.Duration(now-p.idle[i].since) < settle })
+	trusted := now >= p.distrusted
+	calm := sort.Search(len(p.idle), func(i int) bool { return time.Duration(now-p.idle[i].since) < settle })
+	last := calm
+	if trusted && !settled && len(p.idle)-calm >= mostSettling {
+		last = len(p.idle)
 	}
 	best := -1
 	for i := last - 1; i >= 0; i-- {
@@ -155,7 +159,7 @@ func (p *pool) take(party string, settled bool) *conn {
 			continue
 		}
 		own := c.party == party
-		if unused >= rest && (own || !c.hurried) || own && hurry && (!c.wary || unused >= settle) {
+		if unused >= rest && (own || !c.hurried) || own && trusted && (!c.wary || unused >= settle) {
 			if best < 0 {
 				best = i
 			}
@@ -204,8 +208,10 @@ func (p *pool) put(c *conn) {
 // closed, now or as their exchange ends.
 func (p *pool) sawSurplus() {
 	p.t.surplus.Add(1)
+	until := nano() + int64(distrust)
+	p.t.config.Calls.distrust(p.address, until)
 	p.mu.Lock()
-	p.distrusted = nano() + int64(distrust)
+	p.distrusted = until
 	var hurried []*conn
 	p.idle = slices.DeleteFunc(p.idle, func(c *conn) bool {
 		if c.hurried {

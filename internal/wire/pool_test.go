@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -38,20 +40,24 @@ func TestWhomAnUnusedConnectionServes(t *testing.T) {
 		settled       bool
 		wary, hurried bool // as the answer before left it
 		surplus       bool // another connection has had surplus bytes
+		busy          bool // as many connections as may settle do so
 		unused        time.Duration
 		want          bool
 	}{
-		"the same party at once":                          {party: "A", want: true},
-		"the same party's PATCH not at once":              {party: "A", settled: true},
+		"the same party not at once":                      {party: "A"},
+		"the same party soon":                             {party: "A", unused: settle, want: true},
+		"the same party at once where many settle":        {party: "A", busy: true, want: true},
+		"another party not at once where many settle":     {party: "B", busy: true},
+		"the same party's PATCH not at once":              {party: "A", settled: true, busy: true},
 		"the same party's PATCH soon":                     {party: "A", settled: true, unused: settle, want: true},
-		"after an answer without a body nobody at once":   {party: "A", wary: true},
+		"after an answer without a body nobody at once":   {party: "A", wary: true, busy: true},
 		"after an answer without a body the same soon":    {party: "A", wary: true, unused: settle, want: true},
 		"another party not soon":                          {party: "B", unused: settle},
 		"another party after a rest":                      {party: "B", unused: rest, want: true},
 		"another party's PATCH after a rest":              {party: "B", settled: true, unused: rest, want: true},
 		"another party never after use without a rest":    {party: "B", hurried: true, unused: 100 * rest},
-		"the same party after use without a rest":         {party: "A", hurried: true, want: true},
-		"after surplus elsewhere nobody at once":          {party: "A", surplus: true},
+		"the same party after use without a rest":         {party: "A", hurried: true, busy: true, want: true},
+		"after surplus elsewhere nobody at once":          {party: "A", surplus: true, busy: true},
 		"after surplus elsewhere nobody soon":             {party: "A", surplus: true, unused: settle},
 		"after surplus elsewhere the same after a rest":   {party: "A", surplus: true, unused: rest, want: true},
 		"after surplus elsewhere another after a rest":    {party: "B", surplus: true, unused: rest, want: true},
@@ -64,7 +70,11 @@ func TestWhomAnUnusedConnectionServes(t *testing.T) {
 				p.sawSurplus()
 			}
 			unused(p, c.unused)
+			for c.busy && len(p.idle) < mostSettling+1 {
+				p.idle = append(p.idle, &conn{pool: p, party: "C", since: nano(), until: p.idle[0].until})
+			}
 			got := p.take(c.party, c.settled)
+			p.idle = slices.DeleteFunc(p.idle, func(c *conn) bool { return c.Conn == nil })
 			if (got != nil) != c.want {
 				t.Errorf("served: %v, want %v", got != nil, c.want)
 			}
@@ -72,6 +82,17 @@ func TestWhomAnUnusedConnectionServes(t *testing.T) {
 				got.drop()
 			}
 		})
+	}
+}
+
+func TestASecondTransportKnowsOfSurplus(t *testing.T) {
+	common := NewCalls()
+	_, p := kept(t, "A", func(c *Config) { c.Calls = common })
+	p.sawSurplus()
+	again := New(Config{Calls: common})
+	q, err := again.pool(&url.URL{Scheme: p.scheme, Host: p.host})
+	if err != nil || q.distrusted != p.distrusted || q.distrusted == 0 {
+		t.Errorf("distrusted until %d, want %d; %v", q.distrusted, p.distrusted, err)
 	}
 }
 
@@ -99,6 +120,7 @@ func TestAnAnswerThatSurplusPushedBackReachesNoOtherParty(t *testing.T) {
 			if _, text, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, nil); text != "A, 1" || err != nil {
 				t.Fatalf("%q, %v", text, err)
 			}
+			unused(poolOf(t, tr, link), settle)
 		}
 		rested(t, tr, link)
 		if _, text, err := ask(t, tr, Options{Party: "B"}, "GET", link, nil, nil); text != "B, 1" || err != nil {
@@ -144,6 +166,7 @@ func TestAConnectionIsNotUsedBeyondItsAge(t *testing.T) {
 	}{{time.Minute, 1}, {time.Minute + time.Second, 2}, {2*time.Minute + time.Second, 2},
 		{2*time.Minute + 2*time.Second, 3}} {
 		passed.Store(int64(c.at))
+		unused(p, settle)
 		if _, body, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, nil); body != "fine" || err != nil {
 			t.Fatalf("%q, %v", body, err)
 		}
@@ -193,6 +216,7 @@ func TestATicketOnAnUnusedConnectionIsTakenIn(t *testing.T) {
 	c.party = "A"
 	p.put(c)
 	for range 2 {
+		unused(p, settle)
 		if _, body, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, nil); body != "fine" || err != nil {
 			t.Fatalf("%q, %v", body, err)
 		}
@@ -233,8 +257,9 @@ func TestCountsSayWhatBecameOfConnections(t *testing.T) {
 				http.Header{"BelGov-Trace-Id": {earlier}}); err != nil {
 				t.Fatal(err)
 			}
+			p := poolOf(t, tr, link)
+			unused(p, settle)
 			if c.want.Ended > 0 {
-				p := poolOf(t, tr, link)
 				for p.idle[0].look() != ended {
 					time.Sleep(time.Millisecond) // until it has come through the loopback
 				}
@@ -280,6 +305,7 @@ func TestTrailersAndRangesComeThrough(t *testing.T) {
 			!reflect.DeepEqual(a.Trailer, want) {
 			t.Errorf("%q, %v, trailer %v", text, err, a.Trailer)
 		}
+		unused(poolOf(t, tr, link), settle)
 		r.Header.Set("Range", "bytes=2-3")
 		if a, err = tr.Do(t.Context(), r, Options{}); err != nil {
 			t.Fatal(err)

@@ -32,7 +32,7 @@ type Config struct {
 	Age func() time.Duration
 	// Now is the clock for Age; nil means time.Now.
 	Now func() time.Time
-	// Calls are those under way; nil means those of this Transport alone.
+	// Calls are those under way, and what else Transports have in common; nil means those of this one alone.
 	Calls *Calls
 	// Log is told of answers that belong to another call; nil means nobody.
 	Log *slog.Logger
@@ -177,6 +177,7 @@ func (t *Transport) pool(u *url.URL) (*pool, error) {
 		}
 		p = &pool{t: t, scheme: u.Scheme, host: u.Host, hostField: host, address: net.JoinHostPort(name,
 			cmp.Or(u.Port(), port))}
+		p.distrusted = t.config.Calls.distrustedUntil(p.address)
 		if t.config.Absolute != nil {
 			p.absolute, p.proxyAuth = t.config.Absolute(p.scheme, p.address)
 		}

@@ -254,8 +254,10 @@ func TestWhatThePageShowsIsNeverMarkup(t *testing.T) {
 		evil)).want(t, 200)
 	g.get("/enterprises/"+mandated+"/ebox/providers/"+url.PathEscape(evil)+"/ebox/messages").want(t, 503)
 	p := g.browse("")
-	p.wait("the problems", `document.querySelectorAll('.problem').length === 3`)
-	p.do(chromedp.Evaluate[chromedp.Void](`for (const d of document.querySelectorAll('details')) d.open = true`))
+	p.wait("the problems", `document.querySelectorAll('.group').length > 0`)
+	p.do(chromedp.Evaluate[chromedp.Void](`for (const d of document.querySelectorAll('.group')) d.open = true`))
+	p.wait("each of them", `document.querySelectorAll('.members .problem').length === 3`)
+	p.do(chromedp.Evaluate[chromedp.Void](`for (const d of document.querySelectorAll('.members details')) d.open = true`))
 	p.wait("their facts", `document.querySelectorAll('.problem .facts').length === 3`)
 	text := tell[string](p, `document.body.innerText`)
 	for _, shown := range []string{evil, `"><script>window.pwned=2</script>`, "<b onclick=x>", "***********"} {
@@ -308,7 +310,9 @@ func TestThePageCanBeReadAndUsedByAnybody(t *testing.T) {
 	p := g.browse("")
 	p.wait("the problems",
 		`document.querySelectorAll('.problem').length > 3 && document.querySelector('#refused table') !== null`)
-	p.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('details').open = true`))
+	p.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('.group').open = true`))
+	p.wait("its members", `document.querySelector('.members .problem') !== null`)
+	p.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('.members details').open = true`))
 	p.wait("its facts", `document.querySelector('.problem .facts') !== null`)
 	for _, window := range []struct {
 		name          string

@@ -26,6 +26,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/preflight"
 )
 
 // pod is the gateway's container as the kubelet would start it, in a folder in place
@@ -234,7 +235,7 @@ func TestTheGatewayTakesTheConfiguration(t *testing.T) {
 		if _, err := gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler)}); err != nil {
 			t.Fatal(err)
 		}
-		for _, c := range gateway.CheckOffline(cfg, time.Now(), everyListenerRuns) {
+		for _, c := range preflight.Offline(cfg, time.Now(), everyListenerRuns) {
 			if !c.OK {
 				t.Errorf("%s: %s", c.Part, c.Detail)
 			}

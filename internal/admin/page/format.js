@@ -53,17 +53,13 @@ export function span(ms) {
   return `${grouped.format(Math.floor(hours / 24))} days`;
 }
 
-const two = (n) => String(n).padStart(2, '0');
-
-// moment is a time in the reader's own zone, with the date unless it is today's.
+// moment is a time in UTC, as in the logs, with the date unless it is today's.
 export function moment(text, now) {
   const t = new Date(text);
   if (Number.isNaN(t.getTime())) return '–';
-  const clock = `${two(t.getHours())}:${two(t.getMinutes())}:${two(t.getSeconds())}`;
-  const day = `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())}`;
-  const today = new Date(now);
-  const same = t.getFullYear() === today.getFullYear() && t.getMonth() === today.getMonth() && t.getDate() === today.getDate();
-  return h('time', { datetime: text }, same ? clock : `${day} ${clock}`);
+  const iso = t.toISOString();
+  const same = iso.slice(0, 10) === new Date(now).toISOString().slice(0, 10);
+  return h('time', { datetime: text }, same ? iso.slice(11, 19) : `${iso.slice(0, 10)} ${iso.slice(11, 19)}`);
 }
 
 // ago and ahead set a time against now, both as text.

@@ -26,15 +26,27 @@ export function refused(view) {
 const keyTones = { usable: 'good', 'no-certificate': 'none', expiring: 'warning', expired: 'bad', 'not-yet-valid': 'bad' };
 
 function token(t, view) {
-  if (t.error && !t.expires) return [badge('bad', t.error.code), h('small', {}, t.error.text)];
+  const next = t.error?.until && `; next try ${ahead(t.error.until, view.now)}`;
+  if (t.error && !t.expires) return [badge('bad', t.error.code), h('small', {}, t.error.text, next)];
   if (!t.expires) return h('span', { class: 'quiet' }, 'none yet');
-  return [badge(t.error ? 'warning' : 'good', 'valid'), h('small', {}, ` expires ${ahead(t.expires, view.now)}`), t.error && h('small', {}, `renewal fails: ${t.error.text}`)];
+  return [badge(t.error ? 'warning' : 'good', 'valid'), h('small', {}, ` expires ${ahead(t.expires, view.now)}`), t.error && h('small', {}, `renewal fails: ${t.error.text}`, next)];
 }
 
+// clock is how far another clock is from the gateway's.
+const clock = ({ aheadSeconds: s }) => (Math.abs(s) < 1 ? 'agrees with ours' : `${span(Math.abs(s) * 1000)} ${s > 0 ? 'ahead of' : 'behind'} ours`);
+
+// retry has the gateway ask at once for what it was refused.
+const retry = (ui) => h('form', { class: 'retry', key: 'retry', onsubmit: ui.retry },
+  h('label', { for: 'token' }, 'Registered just now? Admin token'),
+  h('input', { id: 'token', name: 'token', type: 'password', autocomplete: 'off', required: true }),
+  h('button', { type: 'submit' }, 'Try now'),
+  h('p', { class: 'quiet', role: 'status' }, ui.retried || 'On the machine itself: gateway token --retry'));
+
 // clients shows each OAuth client with its key and its tokens; never either itself.
-export function clients(view) {
+export function clients(view, ui) {
   if (view.status.clients.length === 0) return quiet('There is no OAuth client.');
-  return view.status.clients.map((c) => h('div', { class: 'client', key: `client ${c.name}` },
+  const waits = view.status.clients.some((c) => c.pendingKey || c.keyError || c.tokens.some((t) => t.error));
+  return [waits && retry(ui), view.status.clients.map((c) => h('div', { class: 'client', key: `client ${c.name}` },
     h('h3', {}, c.name),
     facts(
       ['Client id', code(c.clientId)],
@@ -43,9 +55,10 @@ export function clients(view) {
       ['Signs with', c.key?.algorithm],
       ['Key', c.keyError && [badge('bad', 'cannot be loaded'), h('small', {}, `${c.keyError.text} (since ${ago(c.keyError.since, view.now)})`)]],
       ['New key', c.pendingKey && [badge('warning', 'does not sign yet'), h('small', {}, `${c.pendingKey.reason}${c.pendingKey.nextTry ? `; next try ${ahead(c.pendingKey.nextTry, view.now)}` : ''}`)]],
-      ['Authorization Server', c.tokenUrl]),
+      ['Authorization Server', c.tokenUrl],
+      ['Its clock', c.clock && [Math.abs(c.clock.aheadSeconds) >= 30 ? badge('bad', clock(c.clock)) : clock(c.clock), h('small', {}, ` ${ago(c.clock.at, view.now)}`)]]),
     c.tokens.length > 0 && table(`Tokens of ${c.name}`, [{ name: 'Scopes', class: 'scopes' }, { name: 'Token' }, { name: 'Requests', number: true }, { name: 'Refused', number: true }, { name: 'Outages', number: true }],
-      c.tokens.map((t) => ({ key: `${c.name} ${t.scopes.join(' ')}`, cells: [t.scopes.map((s) => h('div', { class: 'scope' }, s)), token(t, view), count(t.requests), count(t.refusals), count(t.outages)] })))));
+      c.tokens.map((t) => ({ key: `${c.name} ${t.scopes.join(' ')}`, cells: [t.scopes.map((s) => h('div', { class: 'scope' }, s)), token(t, view), count(t.requests), count(t.refusals), count(t.outages)] })))))];
 }
 
 export function cache(view) {

@@ -31,6 +31,21 @@ const ui = {
     render();
   },
   showAll() { ui.all = true; render(); },
+  retried: '',
+  async retry(event) {
+    event.preventDefault();
+    const field = event.target.elements.token;
+    const token = field.value;
+    field.value = '';
+    try {
+      const response = await fetch('/tokens/retry', { method: 'POST', headers: { Authorization: `Bearer ${token}`, Accept: 'application/json' } });
+      ui.retried = response.ok ? 'The gateway is asking.' : ((await response.json()).detail ?? `The gateway answers ${response.status}.`);
+    } catch {
+      ui.retried = 'The gateway does not answer.';
+    }
+    render();
+    ask();
+  },
 };
 
 async function read(path, signal) {
@@ -89,7 +104,7 @@ function render() {
   show(content('routes'), traffic.routes(view));
   show(content('problems'), problems.problems(view, ui));
   for (const name of ['refused', 'clients', 'cache', 'redis', 'evidence', 'configuration', 'directory', 'tenancy']) {
-    show(content(name), machinery[name](view));
+    show(content(name), machinery[name](view, ui));
   }
   const { text } = overview.headline(view);
   document.title = `${text} · e-Box gateway ${view.status.environment}`;

@@ -3,7 +3,7 @@
 import { h } from './dom.js';
 import { badge, sign } from './parts.js';
 import * as charts from './charts.js';
-import { ago, count, milliseconds, percent, rate, span } from './format.js';
+import { ago, count, milliseconds, moment, percent, rate, span } from './format.js';
 
 const tones = { down: 'bad', failing: 'bad', degraded: 'warning', notice: 'notice' };
 const words = { down: 'Down', failing: 'Failing', degraded: 'Degraded', notice: 'Notice' };
@@ -47,7 +47,8 @@ export function state(view) {
     view.status.attention.length > 0 && h('ul', { class: 'attention', 'aria-label': 'What needs attention' },
       view.status.attention.map((a) => h('li', {},
         badge(tones[a.severity] ?? 'none', words[a.severity] ?? a.severity),
-        h('div', {}, h('strong', {}, a.part), ' ', h('span', {}, a.text))))),
+        h('div', {}, h('strong', {}, a.part), ' ', h('span', {}, a.text),
+          (a.remedy || a.runbook) && h('p', { class: 'remedy' }, a.remedy, a.remedy && ' ', a.runbook && h('a', { href: a.runbook }, 'What to do')))))),
   ];
 }
 
@@ -76,7 +77,7 @@ export function figures(view) {
 
 // identity says which gateway this is.
 export const identity = (view) => [
-  h('strong', {}, view.status.environment), ` · version ${view.status.version} · up for ${span(view.now - Date.parse(view.status.startedAt))}`,
+  h('strong', {}, view.status.environment), ` · version ${view.status.version} · up for ${span(view.now - Date.parse(view.status.startedAt))} · `, moment(new Date(view.now).toISOString(), view.now), ' UTC',
 ];
 
 // picture says how old what is shown is.

@@ -3,7 +3,7 @@
 import { h } from './dom.js';
 import { badge, quiet, table } from './parts.js';
 import * as charts from './charts.js';
-import { ahead, count, moment, percent, quantiles, rate } from './format.js';
+import { ahead, count, moment, percent, quantiles, rate, span } from './format.js';
 
 const states = {
   active: ['good', 'active'],
@@ -58,6 +58,13 @@ const columns = [
   { name: 'Latency p50 / p95 / p99', number: true },
 ];
 
+// calls are those in flight, and how long the oldest has been waiting for its answer.
+function calls(u, view) {
+  if (!u) return h('span', { class: 'quiet' }, '–');
+  const oldest = u.waitingSince ? view.now - Date.parse(u.waitingSince) : 0;
+  return [count(u.inFlight), oldest >= 1000 && h('small', {}, oldest >= 5000 ? badge('warning', `oldest ${span(oldest)}`) : `oldest ${span(oldest)}`), u.queued > 0 && h('small', {}, `${count(u.queued)} queued`)];
+}
+
 const nameOf = (p) => p.name?.en ?? p.name?.fr ?? p.name?.nl ?? p.name?.de ?? p.name?.[''] ?? '';
 
 const rank = (p, troubled) => (p.circuit !== 'closed' ? 0 : troubled.has(`provider ${p.providerId}`) && p.state === 'active' ? 1
@@ -69,13 +76,15 @@ export function providers(view) {
   const list = [...view.status.directory.providers].sort((a, b) => rank(a, troubled) - rank(b, troubled) || a.providerId.localeCompare(b.providerId));
   if (list.length === 0) return quiet('No Document Provider is known. The Provider Registry below says why.');
   const series = new Map(view.activity.providers.map((s) => [s.name, s]));
-  return table('Document Providers, their state and their calls', [{ name: 'Provider' }, { name: 'State' }, { name: 'Circuit', class: 'circuit' }, ...columns], list.map((p) => ({
+  const upstreams = new Map(view.status.upstreams.map((u) => [u.name, u]));
+  return table('Document Providers, their state and their calls', [{ name: 'Provider' }, { name: 'State' }, { name: 'Circuit', class: 'circuit' }, ...columns, { name: 'In flight', number: true }], list.map((p) => ({
     key: p.providerId,
     cells: [
       [h('span', { class: 'name' }, p.providerId), nameOf(p) && h('small', {}, nameOf(p)), p.contact && rank(p, troubled) < 3 && h('small', {}, `contact: ${p.contact}`)],
       [badge(...(states[p.state] ?? ['none', p.state])), h('small', {}, maintenance(p, view)), p.refusal && h('small', {}, p.refusal)],
       p.state === 'active' || p.state === 'maintenance' ? circuit(p.circuit, p.openUntil, view) : h('span', { class: 'quiet' }, '–'),
       ...traffic(series.get(p.providerId), p.state === 'maintenance'),
+      calls(upstreams.get(`provider ${p.providerId}`), view),
     ],
   })));
 }
@@ -94,7 +103,7 @@ export function routes(view) {
         [h('span', { class: 'name' }, r.name || 'none'), r.path && h('small', {}, r.path)],
         u ? circuit(u.circuit, u.openUntil, view) : h('span', { class: 'quiet' }, r.providers ? 'one for each provider' : '–'),
         ...traffic(series.get(r.name)),
-        u ? [count(u.inFlight), u.queued > 0 && h('small', {}, `${count(u.queued)} queued`)] : h('span', { class: 'quiet' }, '–'),
+        calls(u, view),
       ],
     };
   }));

@@ -1,4 +1,4 @@
-package gateway
+package preflight
 
 import (
 	"context"
@@ -12,7 +12,10 @@ import (
 	"syscall"
 	"time"
 
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/redisstore"
 )
 
 // checkPlaces looks whether the files that the gateway opens at its start can be there:
@@ -105,8 +108,8 @@ const collectorPatience = 3 * time.Second
 
 // checkCollector looks whether somebody listens where traces are sent. Nothing is sent.
 // Traces are given up where nobody does, and no request notices.
-func (g *generation) checkCollector(ctx context.Context) (checks []Check) {
-	u := g.cfg.Tracing.Endpoint
+func (g check) checkCollector(ctx context.Context) (checks []Check) {
+	u := g.Config.Tracing.Endpoint
 	if u == nil {
 		return nil
 	}
@@ -118,9 +121,9 @@ func (g *generation) checkCollector(ctx context.Context) (checks []Check) {
 		port = "80"
 	}
 	c := Check{Part: "trace collector", Where: u.Host, OK: true, Detail: "it takes connections"}
-	began := g.now()
+	began := g.Now()
 	conn, err := (&net.Dialer{Timeout: collectorPatience}).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
-	c.Took = g.now().Sub(began)
+	c.Took = g.Now().Sub(began)
 	if err != nil {
 		c.Warning, c.Detail = true, "traces would be given up: "+err.Error()
 		c.Advice = "look at tracing.endpoint, and whether the collector runs; requests are served all the same"
@@ -128,4 +131,78 @@ func (g *generation) checkCollector(ctx context.Context) (checks []Check) {
 		_ = conn.Close() // nothing was sent
 	}
 	return append(checks, c)
+}
+
+// checkEncryption loads the encryption keys.
+func checkEncryption(c config.Redis) (checks []Check) {
+	if c.URL != "" && len(c.EncryptionKeys) == 0 {
+		return []Check{{Part: "encryption of Redis", OK: true, Warning: true, Detail: "redis.encryptionKeys is not set: " +
+			"every replica asks for tokens of its own, and what belongs to an enterprise is kept in memory alone"}}
+	}
+	for i, k := range c.EncryptionKeys {
+		check := Check{Part: "encryption key " + k.ID, OK: true, Detail: "AES-256, reads"}
+		if i == 0 {
+			check.Detail = "AES-256, writes and reads"
+		}
+		if _, err := redisstore.LoadKey(k.ID, k.File); err != nil {
+			check.OK, check.Detail = false, err.Error()
+		}
+		checks = append(checks, check)
+	}
+	return checks
+}
+
+// checkRedis asks Redis, which the gateway can do without: trouble is a warning.
+func checkRedis(ctx context.Context, r *redisstore.Store) Check {
+	took, err := r.Check(ctx)
+	c := Check{Part: "redis", OK: true, Detail: fmt.Sprintf("can be read, written and subscribed to, in %s",
+		took.Round(100*time.Microsecond))}
+	if err != nil {
+		c.Warning, c.Detail = true, "the gateway would go on without it: "+err.Error()
+	}
+	return c
+}
+
+// checkEvidence says where evidence is kept.
+func checkEvidence(cfg *config.Config) Check {
+	a := cfg.Audit
+	c := Check{Part: "evidence", Where: a.Dir, OK: true}
+	if a.Dir == "" {
+		c.Warning = gateway.DemandsEvidence(cfg.Environment)
+		c.Detail = "audit.dir is not set: who reads or changes what is not recorded"
+		if c.Warning {
+			c.Advice = "set audit.dir to a directory on a disk that is kept for ten years"
+		}
+		return c
+	}
+	o, err := gateway.AuditOptions(cfg)
+	if err != nil {
+		c.OK, c.Detail = false, err.Error()
+		return c
+	}
+	c.Detail = fmt.Sprintf("kept for %d years after the year, as replica %s", a.KeepYears, o.Replica)
+	if a.KeyFile != "" {
+		if _, err := audit.LoadKey(a.KeyFile); err != nil {
+			c.OK, c.Detail = false, err.Error()
+			return c
+		}
+	}
+	if info, err := os.Stat(a.Dir); err == nil && !info.IsDir() {
+		c.OK, c.Detail = false, "audit.dir is no directory"
+		return c
+	}
+	if err := makeable(filepath.Join(a.Dir, o.Replica)); err != nil {
+		c.OK, c.Detail = false, "no evidence can be written here: "+bare(err)
+		c.Advice = "give the gateway's user a directory that it can make and write, or change audit.dir: the gateway " +
+			"does not start without it"
+		return c
+	}
+	switch {
+	case a.KeepYears < 10:
+		c.Warning, c.Advice = true, "the federation asks for ten years: set audit.keepYears"
+	case a.Checkpoints == "" && gateway.DemandsEvidence(cfg.Environment):
+		c.Warning, c.Advice = true, "set audit.checkpoints to have signed records leave this machine: without them nobody "+
+			"can tell that the end was cut off together with its signatures"
+	}
+	return c
 }

@@ -1,4 +1,4 @@
-package gateway
+package preflight
 
 import (
 	"crypto/x509"
@@ -16,6 +16,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/files"
+	"ebox-gateway/internal/gateway"
 )
 
 // Risks are the files of a configuration that others than the gateway's user and group
@@ -99,7 +100,7 @@ func checkListeners(cfg *config.Config, now time.Time) (checks []Check) {
 // authorities of its callers.
 func checkCertificate(key string, l config.Listener, now time.Time) Check {
 	c := Check{Part: "certificate of " + key, Where: l.TLS.CertFile}
-	made, err := (&listenersChange{g: new(Gateway), certificates: make(certificates)}).config(*l.TLS)
+	made, err := gateway.ListenerTLS(*l.TLS)
 	if err != nil {
 		c.Detail = err.Error()
 		c.Advice = "the gateway does not start like this: put certificate and key there, in PEM, and the authorities of " +
@@ -216,9 +217,9 @@ func checkAdminToken(cfg *config.Config) (checks []Check) {
 // upstreams, Redis, the admin listener.
 const descriptorsBesides = 1000
 
-// CheckDescriptors compares what the configuration lets in with what the system allows
+// Descriptors compares what the configuration lets in with what the system allows
 // this process; under another user or unit that may be another number. Nil if it fits.
-func CheckDescriptors(cfg *config.Config) *Check {
+func Descriptors(cfg *config.Config) *Check {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 		return nil

@@ -1,4 +1,4 @@
-package gateway
+package mandates
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -18,29 +17,24 @@ import (
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/server"
 )
 
 // checkPace is how long one ask waits at most for a rate or a place.
 const checkPace = time.Minute
 
-// locate joins a path and a query to the upstream's base.
-func (u *upstream) locate(path, query string) (*url.URL, error) {
-	return call.Join(u.to.Base, path, query)
-}
-
 // ask asks one upstream for one enterprise, once. wait is how long to wait before it
 // is asked again, 0 if nobody said, negative if asking again is of no use.
-func (c *EnterpriseCheck) ask(ctx context.Context, t *mandateTarget, e *config.Enterprise) (f MandateFinding,
-	wait time.Duration) {
-	f = MandateFinding{
-		Enterprise: e.Number, Name: e.Name, Mandate: t.mandate, Provider: t.provider, Result: MandateNotTested, At: c.g.now(),
+func (c *Check) ask(ctx context.Context, t *mandateTarget, e *config.Enterprise) (f Finding, wait time.Duration) {
+	f = Finding{
+		Enterprise: e.Number, Name: e.Name, Mandate: t.mandate, Provider: t.provider, Result: NotTested, At: c.v.Now(),
 	}
 	what, req, err := c.request(t, e)
 	if err != nil {
 		f.Reason = legible(err.Error())
 		return f, -1
 	}
-	resp, err := t.upstream.stack.stack.Send(ctx, what, req)
+	resp, err := what.To.Stack.Send(ctx, what, req)
 	if err != nil {
 		f.Reason, wait = whyUnanswered(err)
 		return f, wait
@@ -53,7 +47,7 @@ func (c *EnterpriseCheck) ask(ctx context.Context, t *mandateTarget, e *config.E
 		// The body is other people's data, which nobody looks at; it is let through so
 		// that the connection can be used again.
 		_, _ = io.CopyN(io.Discard, resp.Body, most)
-		f.Result = MandateUsable
+		f.Result = Usable
 		return f, 0
 	case resp.StatusCode/100 == 3:
 		f.Reason = "the upstream sends the call elsewhere, where it is not followed"
@@ -70,32 +64,31 @@ func (c *EnterpriseCheck) ask(ctx context.Context, t *mandateTarget, e *config.E
 		f.Reason = "the token is refused: " + f.Reason
 		return f, -1
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return f, retryAfter(resp.Header, c.g.now())
+		return f, retryAfter(resp.Header, c.v.Now())
 	}
 	if resp.StatusCode >= 500 {
-		return f, retryAfter(resp.Header, c.g.now())
+		return f, retryAfter(resp.Header, c.v.Now())
 	}
-	f.Result = MandateRefused
+	f.Result = Refused
 	return f, 0
 }
 
 // request makes the call, as one of a caller of class batch, and its request.
-func (c *EnterpriseCheck) request(t *mandateTarget, e *config.Enterprise) (*call.Call, *http.Request, error) {
-	u, err := t.locate(e.Number)
+func (c *Check) request(t *mandateTarget, e *config.Enterprise) (*call.Call, *http.Request, error) {
+	to, err := t.target(server.TargetRequest{Provider: t.provider, Client: e.Client, Method: http.MethodGet,
+		Path: ebox.ParsePath(t.path), Another: true})
 	if err != nil {
 		return nil, nil, err
 	}
-	source, err := t.source(e.Client)
+	u, err := call.Join(to.Upstream.Base, t.path, t.query(e.Number))
 	if err != nil {
 		return nil, nil, err
 	}
 	what := call.New()
-	what.ID, what.Start, what.Caller, what.Batch, what.Pace = call.NewID(), c.g.now(), "enterprises check", true, checkPace
+	what.ID, what.Start, what.Caller, what.Batch, what.Pace = call.NewID(), c.v.Now(), "enterprises check", true, checkPace
 	what.Method, what.Route, what.Provider, what.Action = http.MethodGet, t.route, t.provider, ebox.List
-	what.Enterprise, what.Client, what.To = e.Number, e.Client, t.upstream.to
-	if source != nil {
-		what.Credential = source.Session()
-	}
+	what.Enterprise, what.Client, what.To = e.Number, e.Client, to.Upstream
+	what.Credential = to.Credential
 	req, err := http.NewRequest(http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, nil, err

@@ -1,9 +1,9 @@
-package gateway
+// Package mandates asks upstreams for which enterprises there is a mandate.
+package mandates
 
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -12,11 +12,10 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
-	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/server"
 )
 
@@ -30,15 +29,15 @@ const (
 
 // Results of asking for an enterprise.
 const (
-	// MandateUsable is an answer, MandateRefused a refusal; both are final.
-	MandateUsable  = "usable"
-	MandateRefused = "refused"
-	// MandateNotTested says nothing of the mandate: there was no usable answer.
-	MandateNotTested = "not tested"
+	// Usable is an answer, Refused a refusal; both are final.
+	Usable  = "usable"
+	Refused = "refused"
+	// NotTested says nothing of the mandate: there was no usable answer.
+	NotTested = "not tested"
 )
 
-// MandateFinding is what one upstream says of one enterprise.
-type MandateFinding struct {
+// Finding is what one upstream says of one enterprise.
+type Finding struct {
 	Enterprise enterprise.Number
 	// Name is the enterprise's in the list.
 	Name string
@@ -53,15 +52,15 @@ type MandateFinding struct {
 	At              time.Time
 }
 
-// UntestedMandate is what is asked for no enterprise at all, and why.
-type UntestedMandate struct{ Mandate, Provider, Reason string }
+// Untested is what is asked for no enterprise at all, and why.
+type Untested struct{ Mandate, Provider, Reason string }
 
-// EnterpriseCheck asks upstreams for enterprises, one cheap call each, through the
+// Check asks upstreams for enterprises, one cheap call each, through the
 // stack that calls have: with its tokens, rates, bulkhead and breaker, as a caller of
 // class batch, which leaves 30 % of everything to the others.
-type EnterpriseCheck struct {
+type Check struct {
 	// Untested are the upstreams that are not asked.
-	Untested []UntestedMandate
+	Untested []Untested
 	// PerSecond bounds the calls to all upstreams together, AtOnce the enterprises
 	// that are asked for at the same time.
 	PerSecond float64
@@ -70,7 +69,7 @@ type EnterpriseCheck struct {
 	// again, twice at most.
 	Patience time.Duration
 
-	g       *generation
+	v       *operate.View
 	targets []*mandateTarget
 }
 
@@ -78,120 +77,91 @@ type EnterpriseCheck struct {
 type mandateTarget struct {
 	mandate, provider string
 	route             string
-	upstream          *upstream
-	// locate gives the URL to ask for an enterprise.
-	locate func(enterprise.Number) (*url.URL, error)
-	// source gives the token of a client.
-	source func(client string) (*authn.Source, error)
+	// path and query give what is asked for an enterprise.
+	path  string
+	query func(enterprise.Number) string
+	// target gives the upstream and the token of a client.
+	target func(server.TargetRequest) (server.Target, error)
 	// failing counts the enterprises in a row for which there was no answer.
 	failing atomic.Int32
 }
 
-// NewEnterpriseCheck prepares a check of the providers with the given ids, of all that
+// New prepares a check of the providers with the given ids, of all that
 // can be called if there are none. With dmfa it also lists citizen mandates, of which
 // the answers are not read. The registry is asked for its list.
-func (g *Gateway) NewEnterpriseCheck(ctx context.Context, providers []string, dmfa bool) (*EnterpriseCheck, error) {
-	now := g.current.Load()
-	if err := now.directory.Refresh(ctx); err != nil {
+func New(ctx context.Context, v *operate.View, providers []string, dmfa bool) (*Check, error) {
+	if err := v.Directory.Refresh(ctx); err != nil {
 		return nil, fmt.Errorf("%w; \"gateway check --online\" says where it fails", err)
 	}
-	c := &EnterpriseCheck{PerSecond: 5, AtOnce: 4, Patience: time.Minute, g: now}
+	c := &Check{PerSecond: 5, AtOnce: 4, Patience: time.Minute, v: v}
 	if err := c.addProviders(providers); err != nil {
 		return nil, err
 	}
-	return c, c.addDmfa(dmfa)
+	c.addDmfa(dmfa)
+	return c, nil
 }
 
-func (c *EnterpriseCheck) addProviders(ids []string) error {
-	g := c.g
-	if len(g.federated) == 0 {
-		c.Untested = append(c.Untested, UntestedMandate{MandateConsumer, "",
-			"no route of this configuration leads to Document Providers"})
+func (c *Check) addProviders(ids []string) error {
+	v := c.v
+	route := slices.IndexFunc(v.Config.Routes, func(r config.Route) bool { return r.Registry })
+	if route < 0 {
+		c.Untested = append(c.Untested,
+			Untested{MandateConsumer, "", "no route of this configuration leads to Document Providers"})
 		return nil
 	}
 	for _, id := range ids {
-		if _, ok := g.directory.Lookup(id); !ok {
+		if _, ok := v.Directory.Lookup(id); !ok {
 			return fmt.Errorf("there is no Document Provider %q; those that can be called are %s", id,
-				strings.Join(g.directory.ActiveIDs(), ", "))
+				strings.Join(v.Directory.ActiveIDs(), ", "))
 		}
 	}
-	f := g.federated[0]
-	for _, p := range g.directory.List() {
+	for _, p := range v.Directory.List() {
 		if len(ids) > 0 && !slices.Contains(ids, p.ID) {
 			continue
 		}
-		switch state := p.State(g.now()); state {
+		switch state := p.State(v.Now()); state {
 		case directory.Active:
-			up, err := f.upstreamOf(p)
-			if err != nil {
-				return fmt.Errorf("preparing provider %s: %w", p.ID, err)
-			}
-			c.targets = append(c.targets, f.mandateTarget(p, up))
+			// The newest message's entry in the list is what every program that reads begins
+			// with. Neither the list nor the summary marks anything read; the list needs the
+			// scope with which messages are read, and a registry of version 2 gives the
+			// summary to another.
+			c.targets = append(c.targets, &mandateTarget{
+				mandate: MandateConsumer, provider: p.ID, route: v.Config.Routes[route].Name, target: v.Routes[route].Target,
+				path: "/ebox/messages", query: func(enterprise.Number) string { return "pageSize=1" },
+			})
 		case directory.HostNotAllowed:
-			c.Untested = append(c.Untested, UntestedMandate{MandateConsumer, p.ID, p.Refusal})
+			c.Untested = append(c.Untested, Untested{MandateConsumer, p.ID, p.Refusal})
 		default:
-			c.Untested = append(c.Untested, UntestedMandate{MandateConsumer, p.ID, "the provider's state is " + string(state)})
+			c.Untested = append(c.Untested, Untested{MandateConsumer, p.ID, "the provider's state is " + string(state)})
 		}
 	}
 	return nil
 }
 
-// mandateTarget asks a provider for the newest message's entry in the list: what
-// every program that reads begins with. Neither the list nor the summary marks
-// anything read; the list needs the scope with which messages are read, and a
-// registry of version 2 gives the summary to another.
-func (f *federated) mandateTarget(p *directory.Provider, up *upstream) *mandateTarget {
-	const path, query = "/ebox/messages", "pageSize=1"
-	return &mandateTarget{
-		mandate: MandateConsumer, provider: p.ID, route: f.route.Name, upstream: up,
-		locate: func(enterprise.Number) (*url.URL, error) { return up.locate(path, query) },
-		source: func(client string) (*authn.Source, error) {
-			return f.rules.source(server.TargetRequest{Provider: p.ID, Client: client, Method: "GET", Path: ebox.ParsePath(path),
-				Another: true}, p.APIVersion)
-		},
-	}
-}
-
-func (c *EnterpriseCheck) addDmfa(ask bool) error {
-	g := c.g
-	i := slices.IndexFunc(g.cfg.Routes, func(r config.Route) bool {
-		return r.Kind == config.KindMandates && r.Upstream != nil
-	})
+func (c *Check) addDmfa(ask bool) {
+	routes := c.v.Config.Routes
+	i := slices.IndexFunc(routes, func(r config.Route) bool { return r.Kind == config.KindMandates && r.Upstream != nil })
 	switch {
 	case i < 0:
-		c.Untested = append(c.Untested, UntestedMandate{MandateDmfa, "", "this environment has no REST/grant/citizen"})
-		return nil
+		c.Untested = append(c.Untested, Untested{MandateDmfa, "", "this environment has no REST/grant/citizen"})
 	case !ask:
-		c.Untested = append(c.Untested, UntestedMandate{MandateDmfa, "",
+		c.Untested = append(c.Untested, Untested{MandateDmfa, "",
 			"grant/citizen has no call that only asks for the mandate; with --dmfa the list of citizen mandates is requested, " +
 				"and its answer left unread"})
-		return nil
+	default:
+		c.targets = append(c.targets, &mandateTarget{
+			mandate: MandateDmfa, route: routes[i].Name, target: c.v.Routes[i].Target,
+			path:  "/mandates",
+			query: func(n enterprise.Number) string { return "pageSize=1&representedEnterpriseNumber=" + n.String() },
+		})
 	}
-	route := g.cfg.Routes[i]
-	f, err := g.newFixed(route)
-	if err != nil {
-		return err
-	}
-	const path = "/mandates"
-	c.targets = append(c.targets, &mandateTarget{
-		mandate: MandateDmfa, route: route.Name, upstream: f.upstream,
-		locate: func(n enterprise.Number) (*url.URL, error) {
-			return f.upstream.locate(path, "pageSize=1&representedEnterpriseNumber="+n.String())
-		},
-		source: func(client string) (*authn.Source, error) {
-			return f.rules.source(server.TargetRequest{Client: client, Method: "GET", Path: ebox.ParsePath(path),
-				Another: true}, "")
-		},
-	})
-	return nil
 }
 
 // Upstreams counts the upstreams that are asked for each enterprise.
-func (c *EnterpriseCheck) Upstreams() int { return len(c.targets) }
+func (c *Check) Upstreams() int { return len(c.targets) }
 
 // Done tells that nothing is left to be asked for an enterprise.
-func (c *EnterpriseCheck) Done(n enterprise.Number, known func(n enterprise.Number, mandate,
-	provider string) bool) bool {
+func (c *Check) Done(n enterprise.Number, known func(n enterprise.Number, mandate, provider string) bool) bool {
 	return !slices.ContainsFunc(c.targets, func(t *mandateTarget) bool { return !known(n, t.mandate, t.provider) })
 }
 
@@ -199,8 +169,8 @@ func (c *EnterpriseCheck) Done(n enterprise.Number, known func(n enterprise.Numb
 // given what was found, an enterprise's findings one after the other, and never from
 // two goroutines at once. An error of found ends the check, as ctx does, whose error
 // is then returned; enterprises that were begun but not finished are left out.
-func (c *EnterpriseCheck) Run(ctx context.Context, list []config.Enterprise, known func(n enterprise.Number, mandate,
-	provider string) bool, found func([]MandateFinding) error) error {
+func (c *Check) Run(ctx context.Context, list []config.Enterprise, known func(n enterprise.Number, mandate,
+	provider string) bool, found func([]Finding) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	pace := rate.NewLimiter(rate.Limit(c.PerSecond), 1)
@@ -238,9 +208,9 @@ feeding:
 }
 
 // askAll asks every upstream for one enterprise. The error is that of ctx.
-func (c *EnterpriseCheck) askAll(ctx context.Context, pace *rate.Limiter, e *config.Enterprise,
-	known func(enterprise.Number, string, string) bool) ([]MandateFinding, error) {
-	var findings []MandateFinding
+func (c *Check) askAll(ctx context.Context, pace *rate.Limiter, e *config.Enterprise,
+	known func(enterprise.Number, string, string) bool) ([]Finding, error) {
+	var findings []Finding
 	for _, t := range c.targets {
 		if known(e.Number, t.mandate, t.provider) {
 			continue
@@ -266,17 +236,17 @@ const (
 )
 
 // askPatiently asks until there is an answer or patience ends.
-func (c *EnterpriseCheck) askPatiently(ctx context.Context, pace *rate.Limiter, t *mandateTarget,
-	e *config.Enterprise) (MandateFinding, error) {
+func (c *Check) askPatiently(ctx context.Context, pace *rate.Limiter, t *mandateTarget,
+	e *config.Enterprise) (Finding, error) {
 	for ask := 1; ; ask++ {
 		if err := pace.Wait(ctx); err != nil {
-			return MandateFinding{}, context.Cause(ctx)
+			return Finding{}, context.Cause(ctx)
 		}
 		f, wait := c.ask(ctx, t, e)
 		if err := context.Cause(ctx); err != nil {
-			return MandateFinding{}, err
+			return Finding{}, err
 		}
-		if f.Result != MandateNotTested {
+		if f.Result != NotTested {
 			t.failing.Store(0)
 			return f, nil
 		}
@@ -292,7 +262,7 @@ func (c *EnterpriseCheck) askPatiently(ctx context.Context, pace *rate.Limiter, 
 		case <-pause.C:
 		case <-ctx.Done():
 			pause.Stop()
-			return MandateFinding{}, context.Cause(ctx)
+			return Finding{}, context.Cause(ctx)
 		}
 	}
 }

@@ -1,4 +1,6 @@
-package gateway
+// Package preflight checks a configuration before it is used: what a start needs on this
+// machine, and every way that calls go, one step after the other.
+package preflight
 
 import (
 	"cmp"
@@ -16,6 +18,9 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate"
 )
 
 // Check is one thing that was looked at.
@@ -60,18 +65,18 @@ func (c Check) MarshalJSON() ([]byte, error) {
 	}{c.Result(), c.Part, c.Where, float64(c.Took.Microseconds()) / 1000, c.Detail, c.Advice})
 }
 
-// CheckOffline looks at everything on this machine that a start, or the night after it,
+// Offline looks at everything on this machine that a start, or the night after it,
 // needs: keys, certificates, tokens, rights, addresses, and where evidence and refusals
 // are written. running tells whether a gateway that runs has a listener's address.
-func CheckOffline(cfg *config.Config, now time.Time, running func(config.Listener) bool) []Check {
+func Offline(cfg *config.Config, now time.Time, running func(config.Listener) bool) []Check {
 	checks := checkRisks(cfg)
 	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth.Clients)) {
-		checks = append(checks, checkKey(name, KeySource(cfg.OAuth.Clients[name]), now))
+		checks = append(checks, checkKey(name, gateway.KeySource(cfg.OAuth.Clients[name]), now))
 	}
 	checks = append(append(checks, checkEncryption(cfg.Redis)...), checkEvidence(cfg))
 	checks = append(append(checks, checkPlaces(cfg)...), checkListeners(cfg, now)...)
 	checks = append(checks, checkPorts(cfg, running)...)
-	if c := CheckDescriptors(cfg); c != nil {
+	if c := Descriptors(cfg); c != nil {
 		checks = append(checks, *c)
 	}
 	return checks
@@ -122,29 +127,28 @@ func Validity(key *authn.Key, now time.Time) string {
 		int(end.Sub(now).Hours()/24))
 }
 
-// checkOnline goes the way that a call goes, in its order: the way to the Authorization
+// Online goes the way that a call goes, in its order: the way to the Authorization
 // Server and its clock, a token for each client and set of scopes, the
 // registry, Redis, and the way to every upstream. The upstreams are asked without a
 // token and for nothing in particular: any answer shows that the way there works,
 // and no e-Box is touched.
-func (g *generation) checkOnline(ctx context.Context) []Check {
+func Online(ctx context.Context, v *operate.View) []Check {
+	g := check{v}
 	var checks []Check
 	ways := newWays(g)
 
-	tokenURL, err := url.Parse(g.cfg.OAuth.TokenURL)
+	tokenURL, err := url.Parse(g.Config.OAuth.TokenURL)
 	if err != nil {
-		return append(checks, Check{Part: "token endpoint", Where: g.cfg.OAuth.TokenURL, Detail: err.Error()})
+		return append(checks, Check{Part: "token endpoint", Where: g.Config.OAuth.TokenURL, Detail: err.Error()})
 	}
-	first := []probe{{"token endpoint", tokenURL, upstreamOptions{allowPrivate: g.cfg.OAuth.AllowPrivateNetworks,
-		allowed: written(tokenURL)}}}
-	if u := g.cfg.Registry.URL; u != nil {
-		first = append(first, probe{"registry", u, upstreamOptions{allowPrivate: g.cfg.Registry.AllowPrivateNetworks,
-			allowed: written(u)}})
+	first := []probe{{"token endpoint", tokenURL, egress.GuardOf(tokenURL, g.Config.OAuth.AllowPrivateNetworks)}}
+	if u := g.Config.Registry.URL; u != nil {
+		first = append(first, probe{"registry", u, egress.GuardOf(u, g.Config.Registry.AllowPrivateNetworks)})
 	}
-	for _, route := range g.cfg.Routes {
+	for _, route := range g.Config.Routes {
 		if route.Upstream != nil {
 			first = append(first, probe{"route " + route.Name, route.Upstream,
-				upstreamOptions{allowPrivate: route.AllowPrivateNetworks, allowed: written(route.Upstream)}})
+				egress.GuardOf(route.Upstream, route.AllowPrivateNetworks)})
 		}
 	}
 	ways.walk(ctx, first)
@@ -155,30 +159,33 @@ func (g *generation) checkOnline(ctx context.Context) []Check {
 	if ways.open(first[0]) {
 		checks = append(checks, g.checkDefaultScopes(ctx)...)
 	}
-	if g.cfg.Registry.URL != nil {
+	if g.Config.Registry.URL != nil {
 		checks = append(checks, g.checkRegistry(ctx))
 	}
-	if g.redis.shared != nil {
-		checks = append(checks, g.redis.check(ctx))
+	if g.Redis != nil {
+		checks = append(checks, checkRedis(ctx, g.Redis))
 	}
 	checks = append(checks, g.checkCollector(ctx)...)
 	return append(checks, g.checkProviders(ctx, ways)...)
 }
 
+// check is the online check of one gateway.
+type check struct{ *operate.View }
+
 // checkTokens asks for one token per client and set of scopes, unless the way to the
 // token endpoint is not open.
-func (g *generation) checkTokens(ctx context.Context, open bool) []Check {
+func (g check) checkTokens(ctx context.Context, open bool) []Check {
 	var checks []Check
 	for _, n := range g.neededTokens() {
-		c := Check{Part: "token " + n.client + " for " + shortScopes(n.scopes), Where: hostOf(g.cfg.OAuth.TokenURL)}
+		c := Check{Part: "token " + n.client + " for " + shortScopes(n.scopes), Where: hostOf(g.Config.OAuth.TokenURL)}
 		if !open {
 			c.OK, c.Skipped, c.Detail = true, true, "the token endpoint cannot be reached, see above"
 			checks = append(checks, c)
 			continue
 		}
-		began := g.now()
-		token, err := g.tokens.Try(ctx, n.client, n.scopes, nil)
-		c.Took = g.now().Sub(began)
+		began := g.Now()
+		token, err := g.Tokens.Try(ctx, n.client, n.scopes, nil)
+		c.Took = g.Now().Sub(began)
 		var refused *authn.RefusedError
 		switch {
 		case errors.As(err, &refused):
@@ -196,14 +203,14 @@ func (g *generation) checkTokens(ctx context.Context, open bool) []Check {
 // checkDefaultScopes asks for a token without scopes for each client: what is granted then
 // is what the client may by default, and a scope that a route asks for and that is not
 // among it is the first to look up in Chaman. The tokens are thrown away.
-func (g *generation) checkDefaultScopes(ctx context.Context) (checks []Check) {
+func (g check) checkDefaultScopes(ctx context.Context) (checks []Check) {
 	asked := make(map[string][]string)
 	for _, n := range g.neededTokens() {
 		asked[n.client] = append(asked[n.client], n.scopes...)
 	}
-	for _, client := range g.usedClients() {
-		c := Check{Part: "default scopes of " + client, Where: hostOf(g.cfg.OAuth.TokenURL), OK: true}
-		token, err := g.tokens.Try(ctx, client, nil, nil)
+	for _, client := range g.UsedClients() {
+		c := Check{Part: "default scopes of " + client, Where: hostOf(g.Config.OAuth.TokenURL), OK: true}
+		token, err := g.Tokens.Try(ctx, client, nil, nil)
 		switch granted := token.Granted(); {
 		case err != nil:
 			c.Skipped, c.Detail = true, "no token is given without a scope: "+err.Error()
@@ -240,7 +247,7 @@ type neededToken struct {
 	scopes []string
 }
 
-func (g *generation) neededTokens() (needs []neededToken) {
+func (g check) neededTokens() (needs []neededToken) {
 	add := func(client string, scopes []string) {
 		if len(scopes) == 0 {
 			return
@@ -252,11 +259,11 @@ func (g *generation) neededTokens() (needs []neededToken) {
 			needs = append(needs, neededToken{client, scopes})
 		}
 	}
-	for _, client := range slices.Sorted(maps.Keys(g.cfg.OAuth.Clients)) {
-		if client == cmp.Or(g.cfg.Registry.Client, g.cfg.Tenancy.DefaultClient) && g.cfg.Registry.URL != nil {
-			add(client, g.cfg.Registry.Scopes)
+	for _, client := range slices.Sorted(maps.Keys(g.Config.OAuth.Clients)) {
+		if client == cmp.Or(g.Config.Registry.Client, g.Config.Tenancy.DefaultClient) && g.Config.Registry.URL != nil {
+			add(client, g.Config.Registry.Scopes)
 		}
-		for _, route := range g.cfg.Routes {
+		for _, route := range g.Config.Routes {
 			if route.Client != "" && route.Client != client {
 				continue
 			}
@@ -285,16 +292,16 @@ func hostOf(raw string) string {
 	return ""
 }
 
-func (g *generation) checkRegistry(ctx context.Context) Check {
-	c := Check{Part: "registry's list", Where: g.cfg.Registry.URL.Host}
-	began := g.now()
-	err := g.directory.Refresh(ctx)
-	c.Took = g.now().Sub(began)
+func (g check) checkRegistry(ctx context.Context) Check {
+	c := Check{Part: "registry's list", Where: g.Config.Registry.URL.Host}
+	began := g.Now()
+	err := g.Directory.Refresh(ctx)
+	c.Took = g.Now().Sub(began)
 	if err != nil {
 		c.Detail = err.Error()
 		return c
 	}
-	s := g.directory.Status()
+	s := g.Directory.Status()
 	c.OK, c.Detail = true, fmt.Sprintf("%d Document Providers", s.Providers)
 	if broken := entriesLeftOut(s); len(broken) > 0 {
 		c.Warning = true
@@ -312,18 +319,16 @@ func entriesLeftOut(s directory.Status) []string {
 }
 
 // checkProviders goes to every provider that may be called now.
-func (g *generation) checkProviders(ctx context.Context, ways *ways) []Check {
+func (g check) checkProviders(ctx context.Context, ways *ways) []Check {
 	var checks []Check
 	var probes []probe
-	for _, p := range g.directory.List() {
+	for _, p := range g.Directory.List() {
 		part := "provider " + p.ID
-		switch state := p.State(g.now()); state {
+		switch state := p.State(g.Now()); state {
 		case directory.HostNotAllowed:
 			checks = append(checks, Check{Part: part, Where: p.Base.Host, Detail: "it gets no token: " + p.Refusal})
 		case directory.Active:
-			probes = append(probes, probe{part, p.Base, upstreamOptions{
-				allowPrivate: g.cfg.Registry.AllowPrivateNetworks, allowed: g.writtenProvider(p.ID),
-			}})
+			probes = append(probes, probe{part, p.Base, g.ProviderGuard(p.ID)})
 		default:
 			checks = append(checks, Check{Part: part, Where: p.Base.Host, OK: true, Skipped: true,
 				Detail: string(state) + ", not asked"})

@@ -1,4 +1,4 @@
-package gateway
+package preflight
 
 import (
 	"context"
@@ -24,9 +24,9 @@ import (
 
 // probe is an upstream that is asked whether it answers.
 type probe struct {
-	part    string
-	base    *url.URL
-	options upstreamOptions
+	part  string
+	base  *url.URL
+	guard egress.Guard
 }
 
 // origin is what connections are made to: several upstreams may share one.
@@ -59,13 +59,13 @@ type step struct {
 
 // ways collects the ways that were gone, each upstream's once.
 type ways struct {
-	g     *generation
+	g     check
 	mu    sync.Mutex
 	gone  map[string]*way // by base URL
 	shown map[string]bool // origins that have their rows
 }
 
-func newWays(g *generation) *ways {
+func newWays(g check) *ways {
 	return &ways{g: g, gone: make(map[string]*way), shown: make(map[string]bool)}
 }
 
@@ -93,14 +93,14 @@ func (w *ways) walk(ctx context.Context, probes []probe) {
 
 // walk asks for an upstream's base URL without a token, over the transport that its
 // calls have, and takes notes.
-func (g *generation) walk(ctx context.Context, p probe) *way {
+func (g check) walk(ctx context.Context, p probe) *way {
 	w := &way{probe: p}
-	if proxy, through := g.egress.Proxied(p.base); through {
+	if proxy, through := g.Egress.Proxied(p.base); through {
 		w.proxy = proxy
 	}
 	ctx, cancel := context.WithTimeout(ctx, probePatience)
 	defer cancel()
-	began := g.now()
+	began := g.Now()
 	// Several addresses may be dialled at once, and one that lost may report late.
 	var notes sync.Mutex
 	taken := false
@@ -108,7 +108,7 @@ func (g *generation) walk(ctx context.Context, p probe) *way {
 		notes.Lock()
 		defer notes.Unlock()
 		if !taken {
-			f(g.now())
+			f(g.Now())
 		}
 	}
 	var lookup, dial time.Time
@@ -132,8 +132,8 @@ func (g *generation) walk(ctx context.Context, p probe) *way {
 			})
 		},
 	})
-	transport := g.egress.Transport(egress.Timeouts{Connect: 3 * time.Second, Header: probePatience, Idle: probePatience},
-		p.options.guard())
+	transport := g.Egress.Transport(egress.Timeouts{Connect: 3 * time.Second, Header: probePatience, Idle: probePatience},
+		p.guard)
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base.String(), nil)
 	if err != nil {
@@ -141,11 +141,11 @@ func (g *generation) walk(ctx context.Context, p probe) *way {
 		return w
 	}
 	req.Header.Set("User-Agent", "ebox-gateway")
-	sent := g.now()
+	sent := g.Now()
 	resp, err := transport.Do(ctx, req, wire.Options{
 		Connected: func(bool) { note(func(now time.Time) { w.ready = now.Sub(began) }) },
 	})
-	arrived := g.now()
+	arrived := g.Now()
 	notes.Lock()
 	taken = true
 	notes.Unlock()
@@ -188,7 +188,7 @@ func (w *ways) rows(probes []probe) (checks []Check) {
 		gone := w.gone[p.base.String()]
 		if origin := p.origin(); !w.shown[origin] {
 			w.shown[origin] = true
-			checks = append(checks, gone.steps(w.g.now())...)
+			checks = append(checks, gone.steps(w.g.Now())...)
 		}
 		checks = append(checks, gone.answer())
 	}
@@ -325,7 +325,7 @@ const (
 // Authorization Server judges the times in an assertion; a difference to it is a failure,
 // to the others a sign of whose clock is wrong.
 func (w *ways) clocks() (checks []Check) {
-	judge, _ := url.Parse(w.g.cfg.OAuth.TokenURL)
+	judge, _ := url.Parse(w.g.Config.OAuth.TokenURL)
 	seen := make(map[string]bool)
 	for _, base := range slices.Sorted(maps.Keys(w.gone)) {
 		gone := w.gone[base]

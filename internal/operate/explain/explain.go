@@ -1,11 +1,12 @@
-package gateway
+// Package explain says what would become of a request, by taking it through the endpoint up
+// to the point where it would be sent.
+package explain
 
 import (
 	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/inbox"
+	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/server"
 )
 
@@ -34,6 +36,8 @@ type Explanation struct {
 	Header string
 	// MaxBody is the route's limit in bytes, 0 for none.
 	MaxBody int64
+	// CallerConcurrency is in words how many calls the caller may have under way.
+	CallerConcurrency string
 	// EnterpriseRate, CallerRate and UpstreamRate are in words; Class is the caller's.
 	EnterpriseRate, CallerRate, UpstreamRate, Class string
 	// Concurrency, Timeouts, Retry, Breaker and Cache say in words how the upstream is
@@ -50,8 +54,8 @@ type Explanation struct {
 	Problem string
 }
 
-// ExplainRequest is a request that is only thought of.
-type ExplainRequest struct {
+// Request is a request that is only thought of.
+type Request struct {
 	Method string
 	// Target is a path with its query, or a whole URL.
 	Target string
@@ -67,8 +71,8 @@ type ExplainRequest struct {
 	Online bool
 }
 
-// explain takes a request through the endpoint up to the point where it would be sent.
-func (g *generation) explain(ctx context.Context, q ExplainRequest) (Explanation, error) {
+// Explain takes a request through the endpoint up to the point where it would be sent.
+func Explain(ctx context.Context, g *operate.View, q Request) (Explanation, error) {
 	// The path is parsed by the endpoint itself; this is for http.Request's sake.
 	u, err := url.ParseRequestURI(q.Target)
 	if err != nil {
@@ -76,12 +80,12 @@ func (g *generation) explain(ctx context.Context, q ExplainRequest) (Explanation
 			fmt.Errorf("reading %q: give a path such as /enterprises/0206731645/ebox/providers/nsso/ebox/messages", q.Target)
 	}
 	if q.Online {
-		if err := g.directory.Refresh(ctx); err != nil {
+		if err := g.Directory.Refresh(ctx); err != nil {
 			return Explanation{}, err
 		}
 	}
-	x := &explainer{gateway: g}
-	endpoint := g.newEndpoint(x, x.watching(g.routes), x.show, x.done)
+	x := &explainer{View: g}
+	endpoint := g.Endpoint(x, x.watching(g.Routes), x.show, x.done)
 
 	r := &http.Request{
 		Method: q.Method, URL: u, RequestURI: q.Target, Host: "localhost", Header: q.Header, Body: http.NoBody,
@@ -100,10 +104,10 @@ func (g *generation) explain(ctx context.Context, q ExplainRequest) (Explanation
 	if x.found.Upstream == "" {
 		x.found.Problem = answer.body.String()
 	}
-	for i, route := range g.cfg.Routes {
+	for i, route := range g.Config.Routes {
 		if route.Name == x.found.Route && x.found.Upstream != "" {
 			x.explainLimits(q.Method, &route)
-			x.found.WhoMay = x.whoMay(q.Method, g.routes[i])
+			x.found.WhoMay = x.whoMay(q.Method, g.Routes[i])
 		}
 	}
 	return x.found, nil
@@ -111,8 +115,8 @@ func (g *generation) explain(ctx context.Context, q ExplainRequest) (Explanation
 
 // explainer stands where the proxy does and writes down what it would have sent.
 type explainer struct {
-	gateway *generation
-	found   Explanation
+	*operate.View
+	found Explanation
 	// record is the request's, keep what the cache would be told.
 	record call.Record
 	keep   call.Keep
@@ -121,7 +125,7 @@ type explainer struct {
 // show is called in place of asking all providers.
 func (x *explainer) show(providers []inbox.Provider) {
 	x.found.Inbox = describeInbox(providers)
-	if x.gateway.directoryEmpty() {
+	if x.NoListYet() {
 		x.found.Inbox = "every active provider of the registry, which was not asked: --online asks it"
 	}
 }
@@ -159,7 +163,7 @@ func (x *explainer) watching(routes []*server.Route) []*server.Route {
 		assumed := *r
 		assumed.Target = func(t server.TargetRequest) (server.Target, error) {
 			target, err := r.Target(t)
-			if err == nil || t.Provider == "" || !x.gateway.directoryEmpty() {
+			if err == nil || t.Provider == "" || !x.NoListYet() {
 				return target, err
 			}
 			return x.assume(i, t)
@@ -170,28 +174,13 @@ func (x *explainer) watching(routes []*server.Route) []*server.Route {
 }
 
 func (x *explainer) assume(route int, t server.TargetRequest) (server.Target, error) {
-	const apiVersion = "3"
 	base, err := url.Parse("https://" + url.PathEscape(t.Provider) + ".invalid")
 	if err != nil {
 		return server.Target{}, err
 	}
-	to, err := call.NewUpstream(t.Provider, base, nowhere, false)
-	if err != nil {
-		return server.Target{}, err
-	}
 	x.found.Assumed = true
-	rules, err := x.gateway.newScopeRules(x.gateway.cfg.Routes[route])
-	if err != nil {
-		return server.Target{}, err
-	}
-	up := &upstream{to: to, kept: x.gateway.newKept(x.gateway.cfg.Routes[route], rules, base.String())}
-	return up.target(rules, t, apiVersion)
+	return x.Assume(route, base, t)
 }
-
-// nowhere is the stack of an upstream that is never called.
-var nowhere = call.SenderFunc(func(context.Context, *call.Call, *http.Request) (*http.Response, error) {
-	return nil, errors.New("a request that is only explained was sent")
-})
 
 // recorder is the writer of an answer that nobody reads but us.
 type recorder struct {
@@ -210,3 +199,23 @@ func (r *recorder) Header() http.Header {
 func (r *recorder) WriteHeader(status int) { r.status = status }
 
 func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }
+
+// describeInbox says who would be asked, and who would not and why.
+func describeInbox(providers []inbox.Provider) string {
+	var asked, others []string
+	for _, p := range providers {
+		if p.Refusal == nil {
+			asked = append(asked, p.ID)
+		} else {
+			others = append(others, p.ID+" ("+p.Reason+")")
+		}
+	}
+	s := strings.Join(asked, ", ")
+	if len(asked) == 0 {
+		s = "nobody"
+	}
+	if len(others) > 0 {
+		s += "; not asked: " + strings.Join(others, ", ")
+	}
+	return s
+}

@@ -1,4 +1,4 @@
-package gateway
+package explain
 
 import (
 	"fmt"
@@ -16,7 +16,7 @@ import (
 // explainLimits fills in what bounds the call, once it is known where it goes.
 func (x *explainer) explainLimits(method string, route *config.Route) {
 	f := &x.found
-	cfg := x.gateway.cfg
+	cfg := x.Config
 	for _, e := range cfg.Tenancy.Enterprises {
 		if e.Number == x.record.Enterprise && !x.record.Own {
 			f.EnterpriseRate = rateText(e.Rate)
@@ -25,6 +25,10 @@ func (x *explainer) explainLimits(method string, route *config.Route) {
 	for _, c := range cfg.Callers {
 		if c.Name == f.Caller {
 			f.CallerRate = rateText(c.Rate)
+			f.CallerConcurrency = "none"
+			if c.Concurrency > 0 {
+				f.CallerConcurrency = fmt.Sprintf("%d under way at once", c.Concurrency)
+			}
 			f.Class = string(c.Class)
 			if c.Class == config.Batch {
 				f.Class += fmt.Sprintf(": paced for at most %s instead of refused, with at most 70 %% of the upstream's rate "+
@@ -35,6 +39,9 @@ func (x *explainer) explainLimits(method string, route *config.Route) {
 	f.UpstreamRate = rateText(route.Rate)
 	f.Concurrency = fmt.Sprintf("%d at once, %d may wait, each for at most %s", route.Concurrency.Max,
 		route.Concurrency.Queue, route.Concurrency.Wait)
+	if s := route.Concurrency.Share; s < 1 {
+		f.Concurrency += fmt.Sprintf("; a caller or an enterprise beyond %g %% comes after the others", s*100)
+	}
 	f.Timeouts = fmt.Sprintf("connect %s, header %s, pause within a body %s", route.Timeouts.Connect,
 		route.Timeouts.Header, route.Timeouts.Idle)
 	f.Retry = x.retryText(method, route)
@@ -126,14 +133,14 @@ func (x *explainer) whoMay(method string, route *server.Route) []string {
 		claim.HasPath, claim.Path = true, x.record.Enterprise.String()
 	}
 	var names []string
-	for _, c := range x.gateway.callers.List() {
-		if x.gateway.resolver.Check(c, &route.Tenancy, x.record.Action, claim) != nil {
+	for _, c := range x.Callers.List() {
+		if x.Resolver.Check(c, &route.Tenancy, x.record.Action, claim) != nil {
 			continue
 		}
 		// grant/citizen says in body or query whom a call is for, of which the check
 		// before it knows nothing but the number that was found there.
 		if !route.Tenancy.Mandates {
-			if _, err := x.gateway.resolver.Resolve(c, &route.Tenancy, x.record.Action, method, claim); err != nil {
+			if _, err := x.Resolver.Resolve(c, &route.Tenancy, x.record.Action, method, claim); err != nil {
 				continue
 			}
 		}

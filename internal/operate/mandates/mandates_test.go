@@ -1,4 +1,4 @@
-package gateway_test
+package mandates_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/mandates"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -24,15 +25,34 @@ func numbers(n int) []config.Enterprise {
 	return list
 }
 
-// newEnterpriseCheck prepares a check before a simulator, in haste.
-func newEnterpriseCheck(t *testing.T, sim *simulator.Simulator,
-	edits ...func(*testing.T, string) string) *gateway.EnterpriseCheck {
+// start starts a simulator and gives its client with the folder of its files.
+func start(t *testing.T) (*simulator.Simulator, simulator.Client, string) {
+	t.Helper()
+	dir := t.TempDir()
+	client, err := demo.NewClient(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
+		Clients: []simulator.Client{client}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := sim.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return sim, client, dir
+}
+
+// newEnterpriseCheck prepares a check before a simulator, in haste. more is put into the
+// registry's section.
+func newEnterpriseCheck(t *testing.T, sim *simulator.Simulator, dir, more string) *mandates.Check {
 	t.Helper()
 	text := demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0")
-	for _, e := range edits {
-		text = e(t, text)
-	}
-	cfg, err := config.Parse("test.yaml", []byte(text), clientDir, func(string) (string, bool) { return "", false })
+	text = strings.Replace(text, "registry:\n", "registry:\n"+more, 1)
+	cfg, err := config.Parse("test.yaml", []byte(text), dir, func(string) (string, bool) { return "", false })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +60,7 @@ func newEnterpriseCheck(t *testing.T, sim *simulator.Simulator,
 	if err != nil {
 		t.Fatal(err)
 	}
-	check, err := g.NewEnterpriseCheck(t.Context(), []string{"nsso"}, false)
+	check, err := mandates.New(t.Context(), g.View(), []string{"nsso"}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,10 +70,10 @@ func newEnterpriseCheck(t *testing.T, sim *simulator.Simulator,
 
 func nothingKnown(enterprise.Number, string, string) bool { return false }
 
-func collect(t *testing.T, check *gateway.EnterpriseCheck, list []config.Enterprise) []gateway.MandateFinding {
+func collect(t *testing.T, check *mandates.Check, list []config.Enterprise) []mandates.Finding {
 	t.Helper()
-	var all []gateway.MandateFinding
-	err := check.Run(t.Context(), list, nothingKnown, func(f []gateway.MandateFinding) error {
+	var all []mandates.Finding
+	err := check.Run(t.Context(), list, nothingKnown, func(f []mandates.Finding) error {
 		all = append(all, f...)
 		return nil
 	})
@@ -64,10 +84,10 @@ func collect(t *testing.T, check *gateway.EnterpriseCheck, list []config.Enterpr
 }
 
 func TestAskingForAnEnterpriseMarksNothingReadAndShowsWhoItIsFor(t *testing.T) {
-	sim := startSimulator(t, simulator.Options{})
-	check := newEnterpriseCheck(t, sim)
+	sim, _, dir := start(t)
+	check := newEnterpriseCheck(t, sim, dir, "")
 	found := collect(t, check, []config.Enterprise{{Number: 206731645, Client: "demo", Name: "Mandated"}})
-	if len(found) != 1 || found[0].Result != gateway.MandateUsable || found[0].Name != "Mandated" {
+	if len(found) != 1 || found[0].Result != mandates.Usable || found[0].Name != "Mandated" {
 		t.Fatalf("%+v", found)
 	}
 	asked := sim.RequestsTo(simulator.ProviderUpstream("nsso"))
@@ -87,25 +107,25 @@ func TestAProviderThatFailsIsAskedAgainAndThenNoLonger(t *testing.T) {
 			Status: 500, Count: count}
 	}
 	t.Run("twice, and all is well", func(t *testing.T) {
-		sim := startSimulator(t, simulator.Options{})
+		sim, _, dir := start(t)
 		if _, err := sim.Fault(fail(2)); err != nil {
 			t.Fatal(err)
 		}
-		found := collect(t, newEnterpriseCheck(t, sim), []config.Enterprise{{Number: 206731645, Client: "demo"}})
-		if found[0].Result != gateway.MandateUsable {
+		found := collect(t, newEnterpriseCheck(t, sim, dir, ""), []config.Enterprise{{Number: 206731645, Client: "demo"}})
+		if found[0].Result != mandates.Usable {
 			t.Errorf("%+v", found)
 		}
 	})
 	t.Run("for ever, and forty enterprises are not waited for", func(t *testing.T) {
-		sim := startSimulator(t, simulator.Options{})
+		sim, _, dir := start(t)
 		if _, err := sim.Fault(fail(0)); err != nil {
 			t.Fatal(err)
 		}
-		check := newEnterpriseCheck(t, sim)
+		check := newEnterpriseCheck(t, sim, dir, "")
 		check.AtOnce = 1
 		found := collect(t, check, numbers(40))
 		for _, f := range found {
-			if f.Result != gateway.MandateNotTested || f.Status != 500 {
+			if f.Result != mandates.NotTested || f.Status != 500 {
 				t.Fatalf("%+v", f)
 			}
 		}
@@ -117,27 +137,26 @@ func TestAProviderThatFailsIsAskedAgainAndThenNoLonger(t *testing.T) {
 }
 
 func TestARefusedClientIsNoRefusedMandate(t *testing.T) {
-	sim := startSimulator(t, simulator.Options{})
-	check := newEnterpriseCheck(t, sim, edit("registry:\n", "registry:\n  client: demo\n"))
-	few := client
+	sim, few, dir := start(t)
+	check := newEnterpriseCheck(t, sim, dir, "  client: demo\n")
 	few.Scopes = []string{simulator.ScopeRegistry}
 	if err := sim.RegisterClient(few); err != nil {
 		t.Fatal(err)
 	}
 	found := collect(t, check, []config.Enterprise{{Number: 206731645, Client: "demo"}})
-	if f := found[0]; f.Result != gateway.MandateNotTested || !strings.Contains(f.Reason, "invalid_scope") {
+	if f := found[0]; f.Result != mandates.NotTested || !strings.Contains(f.Reason, "invalid_scope") {
 		t.Errorf("%+v", f)
 	}
 }
 
 func TestAnInterruptedCheckGivesWholeEnterprisesAndEnds(t *testing.T) {
-	sim := startSimulator(t, simulator.Options{})
-	check := newEnterpriseCheck(t, sim)
+	sim, _, dir := start(t)
+	check := newEnterpriseCheck(t, sim, dir, "")
 	ctx, cancel := context.WithCancel(t.Context())
 	seen := make(map[enterprise.Number]bool)
-	err := check.Run(ctx, numbers(10_000), nothingKnown, func(f []gateway.MandateFinding) error {
+	err := check.Run(ctx, numbers(10_000), nothingKnown, func(f []mandates.Finding) error {
 		for _, one := range f {
-			if one.Result != gateway.MandateRefused || seen[one.Enterprise] {
+			if one.Result != mandates.Refused || seen[one.Enterprise] {
 				t.Errorf("%+v", one)
 			}
 			seen[one.Enterprise] = true

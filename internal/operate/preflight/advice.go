@@ -1,4 +1,4 @@
-package gateway
+package preflight
 
 import (
 	"crypto/tls"

@@ -1,10 +1,13 @@
-package gateway
+// Package maintenance keeps what people have switched to maintenance, and refuses the calls
+// that it concerns.
+package maintenance
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -20,12 +23,23 @@ import (
 	"ebox-gateway/internal/tenancy"
 )
 
-// switches are what people have switched to maintenance: Document Providers, or the
+// Options are what the switches need of the gateway.
+type Options struct {
+	Now func() time.Time
+	Log *slog.Logger
+	// Store is where replicas share the switches; it gives nil without Redis.
+	Store func() directory.Shared
+	// Known gives the problem of a provider that cannot be switched: there is none of that id.
+	Known func(provider string) error
+}
+
+// Switches are what people have switched to maintenance: Document Providers, or the
 // whole gateway. They outlive every configuration, and end by themselves, so that one
 // that is forgotten does not stay. With Redis all replicas have the same within a
 // second or two, and a restart keeps them; without, each replica has its own, until
 // it ends.
-type switches struct {
+type Switches struct {
+	o   Options
 	now func() time.Time
 	// changing serialises changes and looks at the shared copy.
 	changing sync.Mutex
@@ -42,25 +56,23 @@ type switched struct {
 	Providers map[string]admin.Maintenance `json:"providers,omitempty"`
 }
 
-func newSwitches(now func() time.Time) *switches {
-	if now == nil {
-		now = time.Now
-	}
-	s := &switches{now: now}
+// New makes switches of which none is on.
+func New(o Options) *Switches {
+	s := &Switches{o: o, now: o.Now}
 	s.current.Store(new(switched))
 	return s
 }
 
-// gateway is the maintenance of the whole gateway, if it is in it.
-func (s *switches) gateway() (admin.Maintenance, bool) {
+// Gateway is the maintenance of the whole gateway, if it is in it.
+func (s *Switches) Gateway() (admin.Maintenance, bool) {
 	if m := s.current.Load().Gateway; m != nil && m.Until.After(s.now()) {
 		return *m, true
 	}
 	return admin.Maintenance{}, false
 }
 
-// provider is the maintenance that a provider was switched to, if it is in it.
-func (s *switches) provider(id string) (admin.Maintenance, bool) {
+// Provider is the maintenance that a provider was switched to, if it is in it.
+func (s *Switches) Provider(id string) (admin.Maintenance, bool) {
 	now := s.current.Load()
 	if len(now.Providers) == 0 {
 		return admin.Maintenance{}, false
@@ -69,14 +81,14 @@ func (s *switches) provider(id string) (admin.Maintenance, bool) {
 	return m, ok && m.Until.After(s.now())
 }
 
-// list are those in force, the gateway's first, then by provider.
-func (s *switches) list() []admin.Maintenance {
+// List are those in force, the gateway's first, then by provider.
+func (s *Switches) List() []admin.Maintenance {
 	list := []admin.Maintenance{}
-	if m, ok := s.gateway(); ok {
+	if m, ok := s.Gateway(); ok {
 		list = append(list, m)
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.current.Load().Providers)) {
-		if m, ok := s.provider(id); ok {
+		if m, ok := s.Provider(id); ok {
 			list = append(list, m)
 		}
 	}
@@ -85,7 +97,7 @@ func (s *switches) list() []admin.Maintenance {
 
 // change makes the next state: with m, or without what m names if it has no end. It
 // returns false if there was nothing to end.
-func (s *switches) change(m admin.Maintenance) bool {
+func (s *Switches) change(m admin.Maintenance) bool {
 	old := s.current.Load()
 	next := &switched{Changed: s.now().UTC(), Gateway: old.Gateway, Providers: maps.Clone(old.Providers)}
 	if !next.Changed.After(old.Changed) { // the clock of another replica is ahead
@@ -98,14 +110,14 @@ func (s *switches) change(m admin.Maintenance) bool {
 	ends := m.Until.IsZero()
 	switch {
 	case m.Gateway && ends:
-		if _, on := s.gateway(); !on {
+		if _, on := s.Gateway(); !on {
 			return false
 		}
 		next.Gateway = nil
 	case m.Gateway:
 		next.Gateway = &m
 	case ends:
-		if _, on := s.provider(m.Provider); !on {
+		if _, on := s.Provider(m.Provider); !on {
 			return false
 		}
 		delete(next.Providers, m.Provider)
@@ -117,7 +129,7 @@ func (s *switches) change(m admin.Maintenance) bool {
 }
 
 // share gives the state to the other replicas; store may be nil.
-func (s *switches) share(ctx context.Context, store directory.Shared) {
+func (s *Switches) share(ctx context.Context, store directory.Shared) {
 	if store == nil {
 		return
 	}
@@ -130,7 +142,7 @@ func (s *switches) share(ctx context.Context, store directory.Shared) {
 }
 
 // look adopts what another replica has switched since.
-func (s *switches) look(ctx context.Context, store directory.Shared) (changed bool) {
+func (s *Switches) look(ctx context.Context, store directory.Shared) (changed bool) {
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	body, _, err := store.Load(ctx)
@@ -166,13 +178,13 @@ func (s *switched) believable(now time.Time) bool {
 // lookPeriod is how often a replica looks for the others' switches.
 const lookPeriod = time.Second
 
-// followSwitches adopts the other replicas' switches until ctx is done.
-func (g *Gateway) followSwitches(ctx context.Context) {
+// Follow adopts the other replicas' switches until ctx is done.
+func (s *Switches) Follow(ctx context.Context) {
 	tick := time.NewTicker(lookPeriod)
 	defer tick.Stop()
 	for {
-		if store := g.sharedSwitches(); store != nil && g.pool.switches.look(ctx, store) {
-			g.o.Log.Info("another replica changed what is in maintenance", "switched", len(g.pool.switches.list()))
+		if store := s.o.Store(); store != nil && s.look(ctx, store) {
+			s.o.Log.Info("another replica changed what is in maintenance", "switched", len(s.List()))
 		}
 		select {
 		case <-ctx.Done():
@@ -182,36 +194,22 @@ func (g *Gateway) followSwitches(ctx context.Context) {
 	}
 }
 
-// sharedSwitches is where replicas share their switches; nil without Redis. It lies
-// there as a list of a registry would, which replicas keep for each other already.
-func (g *Gateway) sharedSwitches() directory.Shared {
-	if r := g.current.Load().redis.shared; r != nil {
-		return r.List("maintenance")
-	}
-	return nil
-}
-
-// Maintain switches a Document Provider or the whole gateway to maintenance, or ends
-// it if m.Until is zero. Its errors are problems.
-func (g *Gateway) Maintain(ctx context.Context, m admin.Maintenance) error {
-	now := g.current.Load()
+// Switch switches a Document Provider or the whole gateway to maintenance, or ends it if
+// m.Until is zero. Its errors are problems.
+func (s *Switches) Switch(ctx context.Context, m admin.Maintenance) error {
 	if !m.Gateway && !m.Until.IsZero() {
-		if _, ok := now.directory.Lookup(m.Provider); !ok {
-			if now.directoryEmpty() {
-				return now.noListYet()
-			}
-			return directory.Unknown(m.Provider, now.directory.ActiveIDs())
+		if err := s.o.Known(m.Provider); err != nil {
+			return err
 		}
 	}
 	what := "the whole gateway"
 	if !m.Gateway {
 		what = "provider " + m.Provider
 	}
-	s := g.pool.switches
 	s.changing.Lock()
 	changed := s.change(m)
 	if changed {
-		s.share(ctx, g.sharedSwitches())
+		s.share(ctx, s.o.Store())
 	}
 	s.changing.Unlock()
 	if !changed {
@@ -220,29 +218,29 @@ func (g *Gateway) Maintain(ctx context.Context, m admin.Maintenance) error {
 	}
 	attrs := []any{"what", what, "by", m.By}
 	if m.Until.IsZero() {
-		g.o.Log.Warn("maintenance was ended", attrs...)
+		s.o.Log.Warn("maintenance was ended", attrs...)
 		return nil
 	}
-	g.o.Log.Warn("maintenance was switched on", append(attrs, "until", m.Until, "reason", m.Reason)...)
+	s.o.Log.Warn("maintenance was switched on", append(attrs, "until", m.Until, "reason", m.Reason)...)
 	return nil
 }
 
-// unlessSwitched is target for providers that nobody has switched to maintenance: to
+// Unless is target for providers that nobody has switched to maintenance: to
 // the others it is what their announced maintenance would be.
-func (g *generation) unlessSwitched(target func(server.TargetRequest) (server.Target, error)) func(
-	server.TargetRequest) (server.Target, error) {
+func (s *Switches) Unless(target func(server.TargetRequest) (server.Target, error)) func(server.TargetRequest) (
+	server.Target, error) {
 	return func(r server.TargetRequest) (server.Target, error) {
-		if refused := g.switchedOff(r.Provider); refused != nil {
+		if refused := s.Refused(r.Provider); refused != nil {
 			return server.Target{}, refused
 		}
 		return target(r)
 	}
 }
 
-// switchedOff is the problem of a call to a provider that was switched to
+// Refused is the problem of a call to a provider that was switched to
 // maintenance, nil if it was not. The reason that was given is for the platform team.
-func (g *generation) switchedOff(provider string) *problem.Problem {
-	m, ok := g.pool.switches.provider(provider)
+func (s *Switches) Refused(provider string) *problem.Problem {
+	m, ok := s.Provider(provider)
 	if !ok {
 		return nil
 	}
@@ -250,11 +248,15 @@ func (g *generation) switchedOff(provider string) *problem.Problem {
 		"team. Try again after it ends.", m.Until)
 }
 
+// Resolver is r, which lets nobody through while the whole gateway is in maintenance.
+// Whoever may not call at all is told that instead.
+func (s *Switches) Resolver(r server.Resolver) server.Resolver { return switchable{r, s} }
+
 // switchable is a resolver that lets nobody through while the whole gateway is in
-// maintenance. Whoever may not call at all hears that instead.
+// maintenance.
 type switchable struct {
 	server.Resolver
-	switches *switches
+	switches *Switches
 }
 
 // Check implements server.Resolver.
@@ -276,15 +278,15 @@ func (s switchable) Resolve(c *tenancy.Caller, route *tenancy.Route, action ebox
 }
 
 func (s switchable) refused() error {
-	m, ok := s.switches.gateway()
+	m, ok := s.switches.Gateway()
 	if !ok {
 		return nil
 	}
 	return problem.UnavailableUntil("The gateway is in maintenance. Nothing was sent. Try again after it ends.", m.Until)
 }
 
-// sentence says of a maintenance what the page and the health say.
-func sentence(m admin.Maintenance) string {
+// Sentence says of a maintenance what the page and the health say.
+func Sentence(m admin.Maintenance) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "switched to maintenance until %s", m.Until.UTC().Format("2006-01-02 15:04 MST"))
 	if m.Reason != "" {

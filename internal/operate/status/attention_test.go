@@ -1,4 +1,4 @@
-package gateway
+package status
 
 import (
 	"strings"
@@ -27,7 +27,9 @@ func TestTroubleShowsWithinSeconds(t *testing.T) {
 			sum{Requests: 200, UpstreamErrors: 9}, sum{Requests: 9, UpstreamErrors: 9}, well, severityFailing,
 			"9 of 9 requests by route r failed in the last seconds"},
 		"one in ten": {
-			sum{Requests: 200, UpstreamErrors: 20}, sum{Requests: 40, UpstreamErrors: 4}, well, severityNotice, "20 of 200"},
+			sum{Requests: 200, UpstreamErrors: 20}, sum{Requests: 40, UpstreamErrors: 4}, well, severityDegraded, "20 of 200"},
+		"one in twenty": {
+			sum{Requests: 200, UpstreamErrors: 10}, sum{Requests: 40, UpstreamErrors: 2}, well, severityNotice, "10 of 200"},
 		"frozen, and callers give up": {
 			sum{Requests: 200, Gone: 9}, sum{Requests: 9, Gone: 9, P50: 8000}, well, severityFailing,
 			"9 of 9 callers by route r gave up waiting in the last seconds, half of them after 8.0 s"},
@@ -42,10 +44,13 @@ func TestTroubleShowsWithinSeconds(t *testing.T) {
 		"three times as slow, and still 60ms": {sum{Requests: 200}, sum{Requests: 40, P50: 100}, well, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			severity, text := troubleOf(activity.Lately{Route: "r", Provider: "p", Minute: c.minute, Now: c.now,
-				Before: c.before})
-			if severity != c.severity || (text == "") != (c.text == "") || !strings.Contains(text, c.text) {
-				t.Errorf("%q %q", severity, text)
+			got := troubleOf(activity.Lately{Route: "r", Provider: "p", Minute: c.minute, Now: c.now, Before: c.before})
+			if got.Text != "" && got.Severity != c.severity || (got.Text == "") != (c.text == "") ||
+				!strings.Contains(got.Text, c.text) {
+				t.Errorf("%+v", got)
+			}
+			if got.Text != "" && (got.Remedy == "" || !strings.HasPrefix(got.Runbook, "/docs/operations.md#ebox")) {
+				t.Errorf("nobody is told what to do: %+v", got)
 			}
 		})
 	}

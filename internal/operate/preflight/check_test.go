@@ -1,4 +1,4 @@
-package gateway_test
+package preflight_test
 
 import (
 	"encoding/json"
@@ -16,6 +16,7 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/preflight"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -23,7 +24,7 @@ import (
 type row struct{ what, result, detail, advice string }
 
 // expectRow finds the row of a name in the table.
-func expectRow(t *testing.T, checks []gateway.Check, want row) {
+func expectRow(t *testing.T, checks []preflight.Check, want row) {
 	t.Helper()
 	for _, c := range checks {
 		if c.Part != want.what || want.result != "" && c.Result() != want.result {
@@ -41,7 +42,7 @@ func expectRow(t *testing.T, checks []gateway.Check, want row) {
 
 // checkOnline makes a gateway before sim and checks everything. Nothing is started.
 func checkOnline(t *testing.T, sim *simulator.Simulator, dir string,
-	edits ...func(*testing.T, string) string) []gateway.Check {
+	edits ...func(*testing.T, string) string) []preflight.Check {
 	t.Helper()
 	text := demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0")
 	for _, e := range edits {
@@ -55,7 +56,7 @@ func checkOnline(t *testing.T, sim *simulator.Simulator, dir string,
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(gateway.CheckOffline(cfg, time.Now(), nobodyRuns), g.CheckOnline(t.Context())...)
+	return append(preflight.Offline(cfg, time.Now(), nobodyRuns), preflight.Online(t.Context(), g.View())...)
 }
 
 func startSimulator(t *testing.T, o simulator.Options) *simulator.Simulator {
@@ -266,7 +267,7 @@ func TestCheckSaysWhatIsWrongWithAKey(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.want.what = "key of client office"
-			checks := gateway.CheckOffline(cfg, now, nobodyRuns)
+			checks := preflight.Offline(cfg, now, nobodyRuns)
 			expectRow(t, checks, c.want)
 			text, err := json.Marshal(checks)
 			if err != nil || strings.Contains(string(text), "right") {

@@ -1,4 +1,4 @@
-package gateway_test
+package preflight_test
 
 import (
 	"net"
@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/preflight"
 )
 
 func nobodyRuns(config.Listener) bool { return false }
@@ -102,7 +102,7 @@ func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			expectRow(t, gateway.CheckOffline(cfg, c.now, c.runs), c.want)
+			expectRow(t, preflight.Offline(cfg, c.now, c.runs), c.want)
 		})
 	}
 }
@@ -136,7 +136,7 @@ func TestFilesOpenToOthersAreRisks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	risks := gateway.Risks(cfg)
+	risks := preflight.Risks(cfg)
 	for _, want := range []string{"key.p12 can be read by every user", "stop.txt can be changed by every user",
 		"open is a folder in which every user"} {
 		if !strings.Contains(strings.Join(risks, "\n"), want) {

@@ -1,4 +1,4 @@
-package gateway
+package maintenance
 
 import (
 	"context"
@@ -25,22 +25,22 @@ func TestNobodySwitchesTheGatewayOffForEverInRedis(t *testing.T) {
 		"what is no state of switches":   `[]`,
 		"a state whose time is not said": `{"gateway":{"gateway":true,"until":"2026-11-22T13:00:00Z"}}`,
 	} {
-		s, store := newSwitches(func() time.Time { return now }), &copied{body}
-		if s.look(t.Context(), store) || len(s.list()) > 0 {
-			t.Errorf("%s is believed: %v", name, s.list())
+		s, store := New(Options{Now: func() time.Time { return now }}), &copied{body}
+		if s.look(t.Context(), store) || len(s.List()) > 0 {
+			t.Errorf("%s is believed: %v", name, s.List())
 		}
 		// What people switch next is still shared.
 		s.change(admin.Maintenance{Provider: "b", Since: now, Until: now.Add(time.Hour)})
 		s.share(t.Context(), store)
-		other := newSwitches(func() time.Time { return now })
-		if !other.look(t.Context(), store) || len(other.list()) != 1 {
+		other := New(Options{Now: func() time.Time { return now }})
+		if !other.look(t.Context(), store) || len(other.List()) != 1 {
 			t.Errorf("after %s nothing is shared: %s", name, store.body)
 		}
 	}
-	s := newSwitches(func() time.Time { return now })
+	s := New(Options{Now: func() time.Time { return now }})
 	if !s.look(t.Context(),
 		&copied{`{"changed":"2026-11-22T12:00:01Z","gateway":{"gateway":true,"until":"2026-11-29T12:00:01Z"}}`}) ||
-		len(s.list()) != 1 {
+		len(s.List()) != 1 {
 		t.Error("the longest maintenance of a replica whose clock is ahead is not believed")
 	}
 }

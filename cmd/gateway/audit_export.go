@@ -1,0 +1,219 @@
+package main
+
+import (
+	"archive/tar"
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"ebox-gateway/internal/audit"
+)
+
+func auditExport(p *process, flags *flag.FlagSet, file *string, args []string) error {
+	query := searchFlags(flags)
+	csv := flags.String("csv", "", "write what search would find as CSV: a new `file`, or - for standard output")
+	bundle := flags.String("bundle", "", "write whole days (UTC), from --from to --to, for an auditor: a new "+
+		"`directory`, or a file.tar")
+	var keyFiles several
+	flags.Var(&keyFiles, "key", "the `file` of a public key against which a bundle is verified; may be given again")
+	rest, err := parse(flags, args)
+	if err != nil {
+		return err
+	}
+	q, err := query()
+	switch {
+	case (*csv == "") == (*bundle == ""):
+		return usageError{"say --csv FILE or --bundle DIR"}
+	case err != nil:
+		return err
+	case *csv != "":
+		return exportCSV(p, *file, rest, q, *csv)
+	}
+	bad := ""
+	days := make(map[string]time.Time)
+	flags.Visit(func(f *flag.Flag) {
+		switch f.Name {
+		case "bundle", "key", "config":
+		case "from", "to":
+			day, err := time.Parse(time.DateOnly, f.Value.String())
+			if days[f.Name] = day; err != nil {
+				bad = fmt.Sprintf("--%s %q: a bundle holds whole days: write one as 2026-01-31", f.Name, f.Value)
+			}
+		default:
+			bad = "--" + f.Name + " does not go with --bundle, which holds everything of whole days"
+		}
+	})
+	if bad != "" {
+		return usageError{bad}
+	}
+	return exportBundle(p, *file, rest, *bundle, days["from"], days["to"], keyFiles)
+}
+
+func exportBundle(p *process, file string, dirs []string, to string, from, until time.Time, keyFiles []string) error {
+	chains, _, err := auditChains(p, file, dirs)
+	if err != nil {
+		return err
+	}
+	o := audit.VerifyOptions{Bundle: true}
+	if o.Keys, err = publicKeys(keyFiles); err != nil {
+		return err
+	}
+	dir := to
+	if strings.HasSuffix(to, ".tar") {
+		if _, err := os.Lstat(to); err == nil {
+			return fmt.Errorf("making the bundle: %s is there already", to)
+		}
+		above, err := os.MkdirTemp(filepath.Dir(to), "bundle-*")
+		if err != nil {
+			return fmt.Errorf("making the bundle: %w", err)
+		}
+		defer os.RemoveAll(above) // a copy of what is in the tar
+		dir = filepath.Join(above, "bundle")
+	}
+	reports, err := audit.Export(chains, dir, from, until, o)
+	if err != nil {
+		return err
+	}
+	if len(reports) == 0 {
+		return errors.Join(errors.New("making the bundle: there is no signed record of these days"), os.RemoveAll(dir))
+	}
+	if dir != to {
+		if err := writeTar(to, dir); err != nil {
+			return fmt.Errorf("making the bundle: %w", err)
+		}
+	}
+	findings := 0
+	for i := range reports {
+		findings += len(reports[i].Findings) + reports[i].More
+		printReport(p, &reports[i])
+	}
+	if findings > 0 {
+		fmt.Fprintf(p.stdout, "\nThe bundle is written, and %d places in it are not as the gateway wrote them: run gateway "+
+			"audit verify\n", findings)
+		return errReported
+	}
+	fmt.Fprintf(p.stdout, "%s: VERIFY.md in it says how to verify it without this program\n", to)
+	return nil
+}
+
+func writeTar(to, dir string) error {
+	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	w := tar.NewWriter(f)
+	return errors.Join(w.AddFS(os.DirFS(dir)), w.Close(), f.Sync(), f.Close())
+}
+
+func exportCSV(p *process, file string, dirs []string, q audit.Query, to string) error {
+	out := p.stdout
+	if to != "-" {
+		f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return fmt.Errorf("writing CSV: %w", err)
+		}
+		defer f.Close() // what was buffered is flushed below
+		out = f
+	}
+	w := &csvWriter{bufio.NewWriter(out)}
+	w.header()
+	return searchAll(p, file, dirs, q, w)
+}
+
+// csvWriter writes CSV (RFC 4180) that a spreadsheet opens as it is: UTF-8 with a byte order
+// mark, every cell in quotes.
+type csvWriter struct{ *bufio.Writer }
+
+// csvColumns are the cells of a row.
+var csvColumns = []struct {
+	name string
+	cell func(*audit.Found) string
+}{
+	{"time", func(f *audit.Found) string { return f.Time.UTC().Format(time.RFC3339Nano) }},
+	{"replica", func(f *audit.Found) string { return f.Replica }},
+	{"record", func(f *audit.Found) string { return strconv.FormatUint(f.Seq, 10) }},
+	{"kind", func(f *audit.Found) string { return string(f.Kind) }},
+	{"caller", func(f *audit.Found) string { return f.Caller }},
+	{"actor", func(f *audit.Found) string { return f.Actor }},
+	{"purpose", func(f *audit.Found) string { return f.Purpose }},
+	{"source", func(f *audit.Found) string { return f.Source }},
+	{"enterprise", func(f *audit.Found) string { return f.Enterprise }},
+	{"named", func(f *audit.Found) string { return strings.Join(f.Named, " ") }},
+	{"client", func(f *audit.Found) string { return f.Client }},
+	{"provider", func(f *audit.Found) string { return f.Provider }},
+	{"upstream", func(f *audit.Found) string { return f.Upstream }},
+	{"action", func(f *audit.Found) string { return f.Action }},
+	{"method", func(f *audit.Found) string { return f.Method }},
+	{"url", func(f *audit.Found) string { return f.URL }},
+	{"messages", func(f *audit.Found) string { return strings.Join(f.Messages, " ") }},
+	{"moreMessages", func(f *audit.Found) string { return truth(f.MoreMessages) }},
+	{"attachment", func(f *audit.Found) string { return f.Attachment }},
+	{"created", func(f *audit.Found) string { return strings.Join(f.Created, " ") }},
+	{"idempotencyKey", func(f *audit.Found) string { return f.IdempotencyKey }},
+	{"result", result},
+	{"status", func(f *audit.Found) string { return count(int64(f.Status)) }},
+	{"upstreamStatus", func(f *audit.Found) string { return count(int64(f.UpstreamStatus)) }},
+	{"problem", func(f *audit.Found) string { return f.Problem }},
+	{"bytesIn", func(f *audit.Found) string { return count(f.BytesIn) }},
+	{"bytesOut", func(f *audit.Found) string { return count(f.BytesOut) }},
+	{"answerFrom", func(f *audit.Found) string { return f.AnswerFrom }},
+	{"cache", func(f *audit.Found) string { return f.Cache }},
+	{"requestId", func(f *audit.Found) string { return f.RequestID }},
+	{"parentId", func(f *audit.Found) string { return f.ParentID }},
+	{"traceId", func(f *audit.Found) string { return f.TraceID }},
+	{"tokenHash", func(f *audit.Found) string { return f.TokenHash }},
+	{"details", func(f *audit.Found) string { return details(f) }},
+}
+
+func truth(is bool) string {
+	if is {
+		return "true"
+	}
+	return ""
+}
+
+func count(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+func (w *csvWriter) header() {
+	w.WriteString("\ufeff")
+	w.row(func(i int) string { return csvColumns[i].name })
+}
+
+func (w *csvWriter) write(f *audit.Found) error {
+	return w.row(func(i int) string { return csvColumns[i].cell(f) })
+}
+
+func (w *csvWriter) row(cell func(int) string) error {
+	for i := range csvColumns {
+		if i > 0 {
+			w.WriteByte(',')
+		}
+		w.WriteByte('"')
+		w.WriteString(strings.ReplaceAll(harmless(cell(i)), `"`, `""`))
+		w.WriteByte('"')
+	}
+	_, err := io.WriteString(w, "\r\n")
+	return err
+}
+
+func (w *csvWriter) flush() error { return w.Flush() }
+
+// formula is where a spreadsheet would take a cell for a formula: at its beginning, and behind
+// whatever it may take for the end of a cell, as a semicolon in Belgium.
+var formula = regexp.MustCompile(`((?:^|[,;|\t\r\n"])\s*)([=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}])`)
+
+// harmless puts an apostrophe before what a spreadsheet would compute.
+func harmless(cell string) string { return formula.ReplaceAllString(cell, "$1'$2") }

@@ -1,0 +1,310 @@
+package audit
+
+import (
+	"crypto/ed25519"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// pageRun runs the commands of a bundle's page with the real openssl and sha256sum.
+func pageRun(t *testing.T, bundle string, env ...string) (string, error) {
+	t.Helper()
+	text := mustRead(t, filepath.Join(bundle, pageName))
+	var script strings.Builder
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllSubmatch(text, -1) {
+		script.Write(block[1])
+	}
+	if script.Len() == 0 {
+		t.Fatal("the page has no commands")
+	}
+	run := exec.Command("bash", "-c", script.String())
+	run.Dir, run.Env = bundle, append(os.Environ(), append(env, "TMPDIR="+t.TempDir())...)
+	out, err := run.CombinedOutput()
+	return string(out), err
+}
+
+// daysOf writes a chain of three days, by a clock of its own, and gives its public key's file.
+func daysOf(t *testing.T, dir string, stamps string) string {
+	t.Helper()
+	now := time.Date(2026, 3, 1, 22, 0, 0, 0, time.UTC)
+	for range 3 {
+		o := options(dir)
+		o.Now = func() time.Time { return now }
+		o.StampURL, o.Client = stamps, http.DefaultClient
+		l := mustOpen(t, o)
+		for _, id := range []string{"a", "b", "c"} {
+			c := finished(id)
+			c.At = now
+			l.Done(c)
+		}
+		if stamps != "" {
+			waitFor(t, func() bool { return strings.Contains(whole(t, dir), `"of":"`+uitoa(l.Status().Signed)+`"`) })
+		}
+		mustClose(t, l)
+		now = now.AddDate(0, 0, 1)
+	}
+	key, err := LoadKey(filepath.Join(dir, "r1", keyName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "trusted.pem")
+	mustWrite(t, file, key.PublicPEM())
+	return file
+}
+
+func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
+	dir := t.TempDir()
+	tsa, roots := authority(t)
+	trusted := daysOf(t, dir, tsa)
+	key, err := LoadPublicKey(trusted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := VerifyOptions{Keys: []ed25519.PublicKey{key}, Bundle: true, Checkpoints: []string{beside(dir)}}
+	if o.Authorities, err = LoadAuthorities(roots); err != nil {
+		t.Fatal(err)
+	}
+	second := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+	fresh := func(t *testing.T) string {
+		bundle := filepath.Join(t.TempDir(), "bundle")
+		reports, err := Export([]string{filepath.Join(dir, "r1")}, bundle, second, second, o)
+		if err != nil || len(reports) != 1 || len(reports[0].Findings) > 0 || reports[0].Timestamps == 0 {
+			t.Fatalf("%+v, %v", reports, err)
+		}
+		return bundle
+	}
+	env := []string{"KEY=" + trusted, "TSA=" + roots}
+	bundle := fresh(t)
+	out, err := pageRun(t, bundle, env...)
+	if err != nil || strings.Count(out, "Verification: OK") == 0 || !strings.Contains(out, "by "+trusted) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := pageRun(t, bundle); err != nil {
+		t.Errorf("without a key of one's own: %v\n%s", err, out)
+	}
+	var records func(string) string
+	edit := func(path func(string) string, old, text string) func(*testing.T, string) {
+		return func(t *testing.T, bundle string) {
+			was := string(mustRead(t, path(bundle)))
+			is := strings.Replace(was, old, text, 1)
+			if is == was {
+				t.Fatalf("nothing was done: %s", was)
+			}
+			mustWrite(t, path(bundle), []byte(is))
+		}
+	}
+	note := func(b string) string { return filepath.Join(b, "r1", noteName) }
+	if name, err := filepath.Glob(filepath.Join(bundle, "r1", segmentPrefix+"*")); err != nil || len(name) != 1 {
+		t.Fatal(name, err)
+	} else {
+		records = func(b string) string { return filepath.Join(b, "r1", filepath.Base(name[0])) }
+	}
+	for _, c := range []struct {
+		name   string
+		tamper func(t *testing.T, bundle string)
+	}{
+		{"a record was changed", edit(records, "an.peeters", "an.petersX")},
+		{"a record was changed with its hash", func(t *testing.T, bundle string) {
+			text := strings.SplitAfter(string(mustRead(t, records(bundle))), "\n")
+			l, err := parseLine([]byte(strings.TrimSuffix(text[2], "\n")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, at := entry{kind: KindRead, at: time.Now(), call: *finished("forged")}, link{l.seq - 1, l.prev}
+			text[2] = string(e.appendTo(nil, &at, strings.ToUpper))
+			mustWrite(t, records(bundle), []byte(strings.Join(text, "")))
+		}},
+		{"a record was removed", func(t *testing.T, bundle string) {
+			text := strings.SplitAfter(string(mustRead(t, records(bundle))), "\n")
+			mustWrite(t, records(bundle), []byte(strings.Join(slices.Delete(text, 2, 3), "")))
+		}},
+		{"the end was cut off", func(t *testing.T, bundle string) {
+			text := strings.SplitAfter(string(mustRead(t, records(bundle))), "\n")
+			mustWrite(t, records(bundle), []byte(strings.Join(text[:len(text)-2], "")))
+		}},
+		{"the note is of another time", edit(note, "2026-03-02", "2026-03-03")},
+		{"a file was added", func(t *testing.T, bundle string) {
+			mustWrite(t, filepath.Join(bundle, "r1", "timestamp-000000000099.tsr"), []byte("x"))
+		}},
+		{"a file was added beside the replicas", func(t *testing.T, bundle string) {
+			mustWrite(t, filepath.Join(bundle, "more.txt"), []byte("x"))
+		}},
+		{"a file was removed", func(t *testing.T, bundle string) {
+			if err := os.Remove(note(bundle)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bundle := fresh(t)
+			c.tamper(t, bundle)
+			if !strings.HasPrefix(c.name, "a file was added") {
+				// Whoever changes a file can write its sum as well. Only added files, of which
+				// nothing signed speaks, are found by the sums alone.
+				if err := os.Remove(filepath.Join(bundle, sumsName)); err != nil {
+					t.Fatal(err)
+				}
+				sums, err := sumsOf(bundle)
+				if err != nil {
+					t.Fatal(err)
+				}
+				mustWrite(t, filepath.Join(bundle, sumsName), sums)
+			}
+			if out, err := pageRun(t, bundle, env...); err == nil {
+				t.Errorf("the page's commands found nothing:\n%s", out)
+			}
+			reports, findings, err := VerifyAll([]string{bundle}, o)
+			if err != nil || len(reports[0].Findings)+len(findings) == 0 {
+				t.Errorf("verifying found nothing: %v", err)
+			}
+		})
+	}
+}
+
+func TestBundlesOfAllDaysHoldEveryRecord(t *testing.T) {
+	dir := t.TempDir()
+	o := options(dir)
+	now := time.Date(2026, 3, 1, 22, 0, 0, 0, time.UTC)
+	o.Now = func() time.Time { return now }
+	l, err := prepare(o) // a process that dies on the first day, with records behind its last signature
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Done(finished("of the first day"))
+	l.turn()
+	l.w.giveUp()
+	_ = l.lock.Close()
+	now = now.AddDate(0, 0, 1)
+	mustClose(t, mustOpen(t, o))
+	seen := make(map[string]bool)
+	for _, day := range []int{1, 2} {
+		at := time.Date(2026, 3, day, 0, 0, 0, 0, time.UTC)
+		bundle := filepath.Join(t.TempDir(), "bundle")
+		reports, err := Export([]string{filepath.Join(dir, "r1")}, bundle, at, at, VerifyOptions{})
+		if err != nil || len(reports) != 1 || len(reports[0].Findings) > 0 {
+			t.Fatalf("%+v, %v", reports, err)
+		}
+		if out, err := pageRun(t, bundle); err != nil {
+			t.Errorf("day %d: %v\n%s", day, err, out)
+		}
+		for _, line := range lines(t, bundle) {
+			seen[line] = true
+		}
+	}
+	for _, line := range lines(t, dir) {
+		if !seen[line] {
+			t.Errorf("in no bundle: %s", line)
+		}
+	}
+}
+
+// authority is a time-stamping authority: "openssl ts" behind HTTP. It gives its address and
+// the file of its root.
+func authority(t *testing.T) (url, roots string) {
+	t.Helper()
+	dir := t.TempDir()
+	mustWrite(t, filepath.Join(dir, "serial"), []byte("01\n"))
+	mustWrite(t, filepath.Join(dir, "tsa.cnf"), []byte(`
+[tsa]
+default_tsa = t
+[t]
+serial = `+dir+`/serial
+signer_digest = sha256
+default_policy = 1.2.3.4.1
+digests = sha256
+accuracy = secs:1
+ess_cert_id_alg = sha256
+`))
+	openssl := func(args ...string) {
+		t.Helper()
+		run := exec.Command("openssl", args...)
+		run.Dir = dir
+		if out, err := run.CombinedOutput(); err != nil {
+			t.Errorf("openssl %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	curve := []string{"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"}
+	openssl(append([]string{"req", "-x509", "-subj", "/CN=root", "-keyout", "root.key", "-out", "root.pem"}, curve...)...)
+	openssl(append([]string{"req", "-subj", "/CN=tsa", "-keyout", "tsa.key", "-out", "tsa.csr"}, curve...)...)
+	mustWrite(t, filepath.Join(dir, "ext"),
+		[]byte("extendedKeyUsage=critical,timeStamping\nkeyUsage=critical,digitalSignature\n"))
+	openssl("x509", "-req", "-in", "tsa.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial",
+		"-extfile", "ext", "-out", "tsa.pem")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		question, err := io.ReadAll(r.Body)
+		if err != nil || r.Header.Get("Content-Type") != "application/timestamp-query" {
+			http.Error(w, "no question", http.StatusBadRequest)
+			return
+		}
+		if err := os.WriteFile(filepath.Join(dir, "q"), question, 0o600); err != nil {
+			t.Error(err)
+		}
+		openssl("ts", "-reply", "-config", "tsa.cnf", "-queryfile", "q",
+			"-signer", "tsa.pem", "-inkey", "tsa.key", "-out", "r")
+		answer, err := os.ReadFile(filepath.Join(dir, "r"))
+		if err != nil {
+			t.Error(err)
+		}
+		_, _ = w.Write(answer)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, filepath.Join(dir, "root.pem")
+}
+
+func TestATimeStampOfAnotherAuthorityOrNoteIsFound(t *testing.T) {
+	dir := t.TempDir()
+	tsa, roots := authority(t)
+	trusted := daysOf(t, dir, tsa)
+	_, others := authority(t)
+	key, err := LoadPublicKey(trusted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, roots, want string
+	}{{"its own", roots, ""}, {"another", others, "leads to none of the authorities"}} {
+		pool, err := LoadAuthorities(c.roots)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := verify(t, dir, VerifyOptions{Keys: []ed25519.PublicKey{key}, Authorities: pool})
+		if got := len(r.Findings); (c.want == "") != (got == 0) || c.want == "" && r.Timestamps != 3 ||
+			c.want != "" && !strings.Contains(r.Findings[0].What, c.want) {
+			t.Errorf("%s: %+v", c.name, r)
+		}
+	}
+	token := regexp.MustCompile(`"token":"([^"]*)"`).FindStringSubmatch(whole(t, dir))
+	if token == nil {
+		t.Fatal("no token")
+	}
+	if _, err := openStamp(mustBase64(t, token[1]), noted{message: "something else"}, nil); err == nil {
+		t.Error("the token stands for another note")
+	}
+}
+
+func TestAnAuthorityThatFailsStopsNoEvidence(t *testing.T) {
+	failing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer failing.Close()
+	dir := t.TempDir()
+	o := options(dir)
+	o.StampURL, o.Client, o.Log = failing.URL, failing.Client(), slog.New(slog.DiscardHandler)
+	l := mustOpen(t, o)
+	waitFor(t, func() bool { return strings.Contains(l.Status().Stamping, "it answered 503") })
+	if _, err := l.Intent(t.Context(), write("w")); err != nil {
+		t.Error(err)
+	}
+	mustClose(t, l)
+	sound(t, dir)
+}

@@ -1,0 +1,197 @@
+package status
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"ebox-gateway/internal/activity"
+	"ebox-gateway/internal/admin"
+	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/operate"
+)
+
+// Attention is one thing that somebody should know, in the order in which they should
+// know it.
+type Attention struct {
+	// Severity is one of the words below.
+	Severity string `json:"severity"`
+	// Part is what it is about: "provider nsso", "client payroll", "configuration".
+	Part string `json:"part"`
+	// Text is a sentence for people, Remedy what to do about it.
+	Text   string `json:"text"`
+	Remedy string `json:"remedy,omitempty"`
+	// Runbook is the path of the section that has more, on the admin listener.
+	Runbook string `json:"runbook,omitempty"`
+}
+
+// runbook is the path of a section of the page on operations.
+func runbook(section string) string { return admin.Runbook + "#" + section }
+
+// The severities, the worst first.
+const (
+	severityDown     = "down"     // nothing is served
+	severityFailing  = "failing"  // calls fail now, most of them or all
+	severityDegraded = "degraded" // it works, in part or with something wrong
+	severityNotice   = "notice"   // as somebody meant it to be, or slight
+)
+
+var severities = map[string]int{severityDown: 0, severityFailing: 1, severityDegraded: 2, severityNotice: 3}
+
+// attention lists what is not as it should be: how things stand, causes first, and below
+// them what the callers of the last minute met and no cause explains.
+func attention(v *operate.View, h admin.Health, standing []Attention) []Attention {
+	list := slices.Clone(standing)
+	if h.Status == admin.Down {
+		list = append(list, Attention{Severity: severityDown, Part: "gateway", Text: h.Reason})
+	} else if reason := NotReady(v); reason != "" {
+		list = append(list, Attention{Severity: severityDegraded, Part: "gateway", Text: "it is not ready: " + reason,
+			Runbook: runbook("eboxgatewaynotready")})
+	}
+	list = append(list, symptoms(v, list)...)
+	if n := v.Activity.RefusedTotal(); n > 0 {
+		text := fmt.Sprintf("%d times an enterprise is refused by a route or provider upstream", n)
+		if n == 1 {
+			text = "one enterprise is refused upstream"
+		}
+		list = append(list, Attention{
+			Severity: severityNotice, Part: "enterprises", Text: text,
+			Remedy:  "See in the list below who: each one's mandate, its validation and its terms of use.",
+			Runbook: runbook("the-paper-first-mahis-and-chaman"),
+		})
+	}
+	slices.SortStableFunc(list, func(a, b Attention) int { return severities[a.Severity] - severities[b.Severity] })
+	return list
+}
+
+// symptoms are what the callers of the last minute met. What never was sent, since there is
+// no token or a circuit is open, is no sign of the provider while such a cause is listed.
+func symptoms(v *operate.View, causes []Attention) (list []Attention) {
+	explained := make(map[string]bool) // parts that fail, or that are away as they are meant to be
+	first := -1
+	for i, c := range causes {
+		if c.Severity != severityFailing && c.Severity != severityDown {
+			continue
+		}
+		explained[c.Part] = true
+		if first < 0 && !strings.HasPrefix(c.Part, "listener ") {
+			first = i
+		}
+	}
+	for _, p := range v.Directory.List() {
+		if providerStatus(v, p, v.Now()).State == string(directory.Maintenance) {
+			explained["provider "+p.ID] = true
+		}
+	}
+	var unsent uint64
+	v.Activity.Minutes(func(l activity.Lately) {
+		part := "route " + cmp.Or(l.Route, "none")
+		if l.Provider != "" {
+			part = "provider " + l.Provider
+		}
+		if first >= 0 {
+			unsent += l.Minute.NotSent
+			for _, s := range []*activity.Summary{&l.Minute, &l.Now} {
+				s.Requests, s.GatewayErrors = s.Requests-s.NotSent, s.GatewayErrors-s.NotSent
+			}
+		}
+		if explained[part] {
+			return
+		}
+		if a := troubleOf(l); a.Text != "" {
+			a.Part = part
+			list = append(list, a)
+		}
+	})
+	if unsent > 0 {
+		causes[first].Text += fmt.Sprintf(". %d requests of the last minute failed before anything was sent", unsent)
+	}
+	slices.SortFunc(list, func(a, b Attention) int {
+		return cmp.Or(cmp.Compare(a.Part, b.Part), cmp.Compare(a.Text, b.Text))
+	})
+	return list
+}
+
+const (
+	// slowness is how much later than before answers begin that count as slow, and
+	// slowest how late they begin at least, in milliseconds; without a before to compare
+	// with, unheardOf.
+	slowness  = 4
+	slowest   = 1000
+	unheardOf = 5000
+)
+
+// troubleOf says what is wrong with a route and provider, and how badly; an empty text
+// if nothing is. What began seconds ago counts as what it is, however well the rest of
+// the minute went; a frozen upstream shows in callers that gave up waiting.
+func troubleOf(l activity.Lately) Attention {
+	route := cmp.Or(l.Route, "none")
+	lost := l.Now.Errors()
+	if l.Now.P50 >= slowest {
+		lost += l.Now.Gone
+	}
+	failed, minute := l.Minute.Errors(), l.Minute.Requests
+	ofErrors := func(severity, text string) Attention {
+		a := Attention{Severity: severity, Text: text + whom(l), Runbook: runbook("eboxgatewayerrors"),
+			Remedy: "gateway check --online finds the step that fails: DNS, network, TLS, token."}
+		if 2*l.Minute.UpstreamErrors >= failed {
+			a.Runbook, a.Remedy = runbook("eboxupstreamerrors"), "Give the upstream's operators a trace id of the problems "+
+				"below; if it is all enterprises, call them."
+		}
+		return a
+	}
+	switch {
+	case failed > 0 && 2*failed >= minute:
+		return ofErrors(severityFailing, fmt.Sprintf("%d of %d requests by route %s failed in the last minute",
+			failed, minute, route))
+	case lost >= 3 && 2*lost >= l.Now.Requests && l.Now.Errors() >= l.Now.Gone:
+		return ofErrors(severityFailing, fmt.Sprintf("%d of %d requests by route %s failed in the last seconds", lost,
+			l.Now.Requests, route))
+	case lost >= 3 && 2*lost >= l.Now.Requests:
+		return Attention{Severity: severityFailing, Runbook: runbook("eboxupstreamfrozen"),
+			Remedy: "Call the upstream's operators; gateway maintenance begin spares the callers the wait.",
+			Text: fmt.Sprintf("%d of %d callers by route %s gave up waiting in the last seconds, half of them after %s "+
+				"or more", l.Now.Gone, l.Now.Requests, route, seconds(l.Now.P50))}
+	case failed >= 3 && 10*failed >= minute:
+		return ofErrors(severityDegraded, fmt.Sprintf("%d of %d requests by route %s failed in the last minute",
+			failed, minute, route))
+	case failed >= 3 && 20*failed >= minute:
+		return ofErrors(severityNotice, fmt.Sprintf("%d of %d requests by route %s failed in the last minute",
+			failed, minute, route))
+	case l.Now.Requests < 3 || l.Now.P50 < slowest:
+		return Attention{}
+	}
+	slow := Attention{Severity: severityNotice, Runbook: runbook("eboxgatewayslow"),
+		Remedy: "The access lines say where the time goes: limits, token, header (the upstream) or body."}
+	switch {
+	case l.Before.Requests >= 10 && l.Now.P50 >= slowness*l.Before.P50:
+		slow.Text = fmt.Sprintf("slow: half of the answers by route %s begin after %s or more, in the minutes before "+
+			"after %s", route, seconds(l.Now.P50), seconds(l.Before.P50))
+	case l.Before.Requests < 10 && l.Now.P50 >= unheardOf:
+		slow.Text = fmt.Sprintf("slow: half of the answers by route %s begin after %s or more", route, seconds(l.Now.P50))
+	}
+	return slow
+}
+
+// whom tells failures of one enterprise, which are about its data, from those of all.
+func whom(l activity.Lately) string {
+	others := l.Minute.Requests - l.Minute.Errors()
+	switch {
+	case l.FailedFor == 1 && others > 0:
+		return fmt.Sprintf(", all of them for one enterprise, %s; %d others did not", l.FailedOne, others)
+	case l.FailedFor == 1:
+		return ", for the one enterprise that was asked for, " + l.FailedOne
+	case l.FailedFor > 1:
+		return fmt.Sprintf(", for %d enterprises", l.FailedFor)
+	}
+	return ""
+}
+
+// seconds writes milliseconds as people say them.
+func seconds(ms float64) string {
+	if ms < 1000 {
+		return fmt.Sprintf("%.0f ms", ms)
+	}
+	return fmt.Sprintf("%.1f s", ms/1000)
+}

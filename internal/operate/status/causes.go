@@ -1,0 +1,279 @@
+package status
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/operate"
+	"ebox-gateway/internal/operate/maintenance"
+	"ebox-gateway/internal/redisstore"
+	"ebox-gateway/internal/resilience"
+)
+
+const (
+	clockOff = 30 * time.Second // from which a difference matters
+	// frozenAfter is how long no call is answered until the upstream counts as frozen: with
+	// several calls sooner, since one may just be slow.
+	frozenAfter, frozenAlone = 5 * time.Second, 15 * time.Second
+	// manyRefused is from how many enterprises on a refusal of all of them is more likely to
+	// be about the office than about each of their mandates.
+	manyRefused = 10
+	// refusedLately is how old the last of these refusals may be for that to be so now.
+	refusedLately = 15 * time.Minute
+)
+
+// causes lists how things stand, as far as they do not stand as they should: what is nearer
+// to the root of everything else comes first. Those that fail or are degraded are /health's
+// too, so that it is well again in the moment in which they are.
+func causes(v *operate.View) (list []Attention) {
+	now := v.Now()
+	add := func(severity, part, text, remedy, section string) {
+		a := Attention{Severity: severity, Part: part, Text: text, Remedy: remedy}
+		if section != "" {
+			a.Runbook = runbook(section)
+		}
+		list = append(list, a)
+	}
+	if r := v.Rejected; r != nil {
+		add(severityDegraded, "configuration", "a new configuration was not taken: "+firstOf(r.Errors),
+			"gateway check names every mistake with its line; a drop that is meant is confirmed by SIGHUP.",
+			"eboxreloadfailed")
+	}
+	if why := v.EvidenceTrouble; why != "" {
+		add(severityDegraded, "evidence", why,
+			"Make room on the disk of audit.dir, or mend it; never delete segments.", "eboxevidencefailing")
+	}
+	if used, most := descriptors(); most > 0 && 5*used > 4*most {
+		severity := severityDegraded
+		if 50*used > 49*most {
+			severity = severityFailing
+		}
+		add(severity, "descriptors", fmt.Sprintf("%d of %d file descriptors are in use: at the limit nobody is let in and "+
+			"no upstream reached", used, most),
+			"See who keeps so many connections (ss -tnp); lower server.limits or raise LimitNOFILE.", "eboxfiledescriptors")
+	}
+	for _, c := range v.Tokens.Status() {
+		if c.Clock != nil {
+			if ahead := time.Duration(c.Clock.AheadSeconds * float64(time.Second)); ahead.Abs() >= clockOff {
+				add(severityDegraded, "clock",
+					"the Authorization Server's clock is "+aheadOf(ahead)+" this machine's: tokens are refused for it",
+					"Have this machine's clock set: timedatectl says whether it is synchronised.", "eboxclockdiffers")
+				break // one server for all clients
+			}
+		}
+	}
+	for _, c := range v.Tokens.Status() {
+		list = append(list, causesOfClient(c, now)...)
+	}
+	if d := v.Directory.Status(); v.Config.Registry.URL != nil && d.LastError != "" {
+		const remedy = "gateway check --online has the step that fails."
+		if len(v.Directory.List()) == 0 {
+			add(severityFailing, "registry", "there is no list of Document Providers: "+d.LastError, remedy,
+				"eboxregistryfails")
+		} else if d.Age > 2*v.Config.Registry.Refresh {
+			add(severityDegraded,
+				"registry", fmt.Sprintf("the list of Document Providers is %s old: %s", d.Age.Round(time.Second),
+					d.LastError), remedy,
+				"eboxregistryfails")
+		} else {
+			add(severityNotice, "registry",
+				"it gave no list when it was last asked, and the one before is used: "+d.LastError, remedy,
+				"eboxregistryfails")
+		}
+	}
+	if r := v.Redis; r != nil {
+		if s := r.Status(); s.State != redisstore.StateUp {
+			add(severityDegraded, "redis", "the gateway goes on without Redis where it has to: "+s.Reason,
+				"Nothing here: mend Redis, and all of it comes back by itself.", "eboxredisaway")
+		}
+	}
+	for _, u := range v.Upstreams() {
+		list = append(list, causesOfUpstream(u, now)...)
+	}
+	for _, s := range v.Activity.Standings() {
+		if s.InARow < manyRefused {
+			continue
+		}
+		part := "provider " + s.Provider
+		if s.Provider == "" {
+			part = "route " + s.Route
+		}
+		severity, text := severityFailing, "%d of %d enterprises refused, and none served since %s: is the "+
+			"office's own standing gone?"
+		if now.Sub(s.Last) > refusedLately {
+			severity, text = severityNotice, "%d of %d enterprises were refused when they were last asked for, and none "+
+				"served since %s: is the office's own standing gone?"
+		}
+		add(severity, part, fmt.Sprintf(text, s.InARow, s.InARow, clock(s.Since, now)),
+			"Look in Chaman at the office's registration as Service Provider and its scopes, before each mandate.",
+			"eboxenterprisesrefused")
+	}
+	for _, m := range v.Switches.List() {
+		if !m.Gateway { // health says that
+			add(severityNotice, "provider "+m.Provider, maintenance.Sentence(m), "", "maintenance")
+		}
+	}
+	for _, p := range v.Directory.List() {
+		switch end, _ := p.MaintenanceEnd(now); p.State(now) {
+		case directory.Maintenance:
+			add(severityNotice, "provider "+p.ID, "in announced maintenance until "+clock(end, now), "", "maintenance")
+		case directory.HostNotAllowed:
+			add(severityDegraded, "provider "+p.ID, p.Refusal,
+				"If you know the host to be right, add the line; it is never sent a token before.", "simulation-first")
+		}
+	}
+	for listener, end := range v.ListenerExpiry {
+		if a := expiring(end, now); a.Text != "" {
+			a.Part = "listener " + listener
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// causesOfClient tells of a key that cannot be used before a token that is refused for it.
+func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
+	part := "client " + c.Name
+	refused := refusalOf(c)
+	add := func(severity, text, remedy, section string) {
+		list = append(list, Attention{severity, part, text, remedy, runbook(section)})
+	}
+	unusable := c.Key != nil && (c.Key.State == authn.KeyExpired || c.Key.State == authn.KeyNotYetValid)
+	switch {
+	case c.KeyError != nil && c.Key == nil:
+		add(severityFailing, c.KeyError.Text,
+			"gateway check says what is wrong with the files: password, rights, half a file.", "eboxkeycannotbeloaded")
+	case c.KeyError != nil: // nothing fails yet, and everything will after a restart
+		add(severityDegraded, c.KeyError.Text+". The former key goes on signing until the process ends: do not restart it",
+			"gateway check says what is wrong with the files.", "eboxkeycannotbeloaded")
+	case unusable:
+		severity, text := severityDegraded, "its certificate expired on "+c.Key.NotAfter.UTC().Format(time.DateOnly)
+		if c.Key.State == authn.KeyNotYetValid {
+			text = "its certificate is not valid before " + clock(c.Key.NotBefore, now)
+		}
+		if refused != nil {
+			severity, text = severityFailing, fmt.Sprintf("%s, and the Authorization Server answers %s; next try %s", text,
+				refused.Code, clock(refused.Until, now))
+		}
+		add(severity, text, "Put a valid certificate and its key into the client's files, and register it in Chaman.",
+			"eboxcertificateexpires")
+	case c.Key != nil && c.Key.State == authn.KeyExpiring:
+		section := "eboxcertificateexpiressoon"
+		if c.Key.DaysLeft != nil && *c.Key.DaysLeft < 7 {
+			section = "eboxcertificateexpires"
+		}
+		add(severityDegraded, "its certificate expires on "+c.Key.NotAfter.UTC().Format(time.DateOnly),
+			"Order a new one and register it in Chaman: that takes weeks.", section)
+	}
+	if p := c.Pending; p != nil {
+		text := "a new key does not sign yet: " + p.Reason
+		if !p.NextTry.IsZero() {
+			text += " Next try " + clock(p.NextTry, now) + "."
+		}
+		add(severityDegraded, text,
+			"Register its certificate in Chaman, then press Try now or run gateway token --retry. Do not restart.",
+			"eboxkeypending")
+	}
+	if refused == nil || unusable {
+		return list
+	}
+	text := refused.Text
+	if !refused.Until.IsZero() {
+		text += "; next try " + clock(refused.Until, now)
+	}
+	switch refused.Code {
+	case authn.Unavailable:
+		add(severityFailing, text, "gateway check --online tells the network from the server.", "eboxtokenunavailable")
+	case "invalid_scope", "access_denied":
+		add(severityFailing, text,
+			"Look in Chaman at the scopes, at the onboarding, and whether the terms of use were accepted; then press Try now.",
+			"eboxtokenrefused")
+	default:
+		add(severityFailing, text,
+			"Look in Chaman at the client id and whether this certificate is registered for it; then press Try now.",
+			"eboxtokenrefused")
+	}
+	return list
+}
+
+// refusalOf is why the client has no token for some scopes, nil if it has all that it needs.
+func refusalOf(c authn.ClientStatus) *authn.FailureStatus {
+	for _, t := range c.Tokens {
+		if t.Error != nil && t.Hash == "" && c.Key != nil {
+			return t.Error
+		}
+	}
+	return nil
+}
+
+func causesOfUpstream(u operate.Upstream, now time.Time) (list []Attention) {
+	part := "route " + u.Name
+	if strings.HasPrefix(u.Name, "provider ") || u.Name == "registry" || strings.Contains(u.Name, " ") {
+		part = u.Name
+	}
+	const whose = "Is it only us? gateway check --online. Otherwise tell its operators; it closes by itself."
+	switch {
+	case u.Circuit == string(resilience.Closed):
+	case !u.UntriedSince.IsZero():
+		// One that nobody has tried for so long says nothing about now: a provider that is
+		// asked once a night would be in trouble all day.
+		list = append(list, Attention{severityNotice, part, "it had been failing, and too few have called since " +
+			clock(u.UntriedSince, now) + " to know whether it still does: the next calls find out", "",
+			runbook("eboxcircuitopen")})
+	default:
+		text := "its circuit is " + u.Circuit + ": it has been failing"
+		if !u.OpenUntil.IsZero() {
+			text += "; next try " + clock(u.OpenUntil, now)
+		}
+		list = append(list, Attention{severityFailing, part, text, whose, runbook("eboxcircuitopen")})
+	}
+	if u.UnansweredSince.IsZero() {
+		return list
+	}
+	if frozen := now.Sub(u.UnansweredSince); frozen >= frozenAlone || frozen >= frozenAfter && u.Waiting >= 3 {
+		list = append(list, Attention{
+			severityFailing, part, fmt.Sprintf("frozen: it has answered no call for %s; %d wait, the oldest for %s",
+				frozen.Round(time.Second), u.Waiting, now.Sub(u.WaitingSince).Round(time.Second)),
+			"Call its operators; gateway maintenance begin spares the callers the wait.", runbook("eboxupstreamfrozen"),
+		})
+	}
+	return list
+}
+
+// expiring says when a listener's certificate has to be renewed.
+func expiring(end, now time.Time) Attention {
+	const day = 24 * time.Hour
+	left := end.Sub(now)
+	const remedy = "Put a new one into certFile and keyFile: it is taken without a restart."
+	switch {
+	case left <= 0:
+		return Attention{Severity: severityFailing, Text: "its certificate expired on " + clock(end, now) +
+			": callers that check it cannot connect", Remedy: remedy, Runbook: runbook("eboxlistenercertificateexpires")}
+	case left < 7*day:
+		return Attention{Severity: severityDegraded, Text: fmt.Sprintf("its certificate expires in %d days, on %s", left/day,
+			clock(end, now)), Remedy: remedy, Runbook: runbook("eboxlistenercertificateexpires")}
+	case left < 30*day:
+		return Attention{Severity: severityNotice, Text: fmt.Sprintf("its certificate expires in %d days, on %s", left/day,
+			clock(end, now)), Remedy: "Order a new one.", Runbook: runbook("eboxlistenercertificateexpiressoon")}
+	}
+	return Attention{}
+}
+
+// aheadOf is a difference of clocks in words.
+func aheadOf(d time.Duration) string {
+	if d < 0 {
+		return d.Abs().Round(time.Second).String() + " behind"
+	}
+	return d.Round(time.Second).String() + " ahead of"
+}
+
+// clock is a moment in UTC, as everywhere, with its day unless that is now's.
+func clock(t, now time.Time) string {
+	if t, now = t.UTC(), now.UTC(); t.YearDay() == now.YearDay() && t.Year() == now.Year() {
+		return t.Format("15:04:05 MST")
+	}
+	return t.Format("2006-01-02 15:04:05 MST")
+}

@@ -1,0 +1,131 @@
+// Package operate is what operators may see of a running gateway. The composition hands out
+// a View; the packages below answer questions from it:
+//
+//   - preflight checks a configuration before it is used, on this machine and online
+//   - explain says what would become of a request
+//   - mandates asks upstreams for which enterprises there is a mandate
+//   - maintenance keeps what people have switched to maintenance
+//   - status says how everything stands
+package operate
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"ebox-gateway/internal/activity"
+	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/inbox"
+	"ebox-gateway/internal/operate/maintenance"
+	"ebox-gateway/internal/redisstore"
+	"ebox-gateway/internal/resilience"
+	"ebox-gateway/internal/server"
+	"ebox-gateway/internal/tenancy"
+	"ebox-gateway/internal/wire"
+)
+
+// View is a gateway with the configuration in force at one moment. It is read and not
+// changed, and is good for one question: the next one takes a new View.
+type View struct {
+	// Version is the program's, Started when the process began, Since when the
+	// configuration came into force.
+	Version        string
+	Started, Since time.Time
+	Now            func() time.Time
+
+	Config    *config.Config
+	Tokens    *authn.Tokens
+	Directory *directory.Directory
+	Egress    *egress.Egress
+	Redis     *redisstore.Store // nil if there is none
+	Callers   *tenancy.Callers
+	Resolver  server.Resolver
+	// Routes are in the order of Config.Routes.
+	Routes []*server.Route
+
+	Switches *maintenance.Switches
+	Activity *activity.Recent
+	Cache    *cache.Cache
+	// Evidence is nil if none is kept; EvidenceTrouble says what is wrong with it, empty
+	// if nothing is.
+	Evidence        *audit.Status
+	EvidenceTrouble string
+
+	// Rejected is the last configuration that was not taken, if it came after the one in
+	// force; nil for none.
+	Rejected *Rejected
+	// Suspended counts the enterprises that are suspended now.
+	Suspended             int
+	Internal, Admin       []net.Addr           // of the listeners
+	ListenerExpiry        map[string]time.Time // of the certificates, by listener
+	Stopping, ReadyBefore bool
+	// Missing says what the first readiness still waits for, empty before the first look.
+	Missing string
+
+	// UsedClients are the OAuth clients that a call can need.
+	UsedClients func() []string
+	// NoListYet says that the registry has given no list of providers since the start.
+	NoListYet func() bool
+	// Upstreams are those that were called, by name; Circuit the worst circuit of the
+	// routes that lead to a provider, closed if it was never called.
+	Upstreams func() []Upstream
+	Circuit   func(provider string) resilience.State
+	// ProviderGuard says which addresses a provider may be called at.
+	ProviderGuard func(provider string) egress.Guard
+	// Endpoint makes an endpoint that hands calls to f instead of sending them. show is
+	// told which providers a call to the federated inbox would ask, and nobody is asked.
+	Endpoint func(f Forwarder, routes []*server.Route, show func([]inbox.Provider), done func(*call.Record)) http.Handler
+	// Assume is the target of a call to a provider that is not known, by the route of
+	// that index, as if the provider had that base URL. What is sent there fails.
+	Assume func(route int, base *url.URL, r server.TargetRequest) (server.Target, error)
+}
+
+// Forwarder takes a call with everything decided.
+type Forwarder interface {
+	Serve(http.ResponseWriter, *http.Request, *call.Call)
+}
+
+// Rejected is a configuration that was not taken.
+type Rejected struct {
+	At     time.Time `json:"at"`
+	Hash   string    `json:"hash,omitempty"`
+	Errors []string  `json:"errors"`
+}
+
+// Upstream is one upstream and how its circuit, bulkhead and retries stand.
+// The counts only grow.
+type Upstream struct {
+	Name      string    `json:"name"`
+	Base      string    `json:"baseUrl"`
+	Circuit   string    `json:"circuit"`
+	OpenUntil time.Time `json:"openUntil,omitzero"`
+	// UntriedSince is since when a half-open circuit has seen no failure, once that is
+	// longer than its window: the next calls find out.
+	UntriedSince time.Time `json:"untriedSince,omitzero"`
+	// OpenFor are the enterprises for which alone the circuit is not closed.
+	OpenFor  []string `json:"openFor,omitempty"`
+	Opened   uint64   `json:"opened"`
+	InFlight int      `json:"inFlight"`
+	Queued   int      `json:"queued"`
+	// Waiting are the calls that wait for the upstream's header, large uploads aside, and
+	// WaitingSince since when the oldest of them does. UnansweredSince is since when there
+	// were calls and no answer, with those that timed out or gave up.
+	Waiting         int       `json:"waiting"`
+	WaitingSince    time.Time `json:"waitingSince,omitzero"`
+	UnansweredSince time.Time `json:"unansweredSince,omitzero"`
+	Retries         uint64    `json:"retries"`
+	RetriesDenied   uint64    `json:"retriesDenied"`
+	RefusedOpen     uint64    `json:"refusedOpen"`
+	RefusedFull     uint64    `json:"refusedFull"`
+	RefusedShare    uint64    `json:"refusedShare"`
+	RefusedRate     uint64    `json:"refusedRate"`
+	// Connections are shown by metrics alone.
+	Connections wire.Counts `json:"-"`
+}
