@@ -36,14 +36,14 @@ func define(k kind, name, help string, labels ...string) *family {
 // providers the directory's, and everything else is one of a few words.
 var (
 	requests = define(counter, "requests_total", "Requests answered, by route (none if no route has the path), "+
-		"method (OTHER if HTTP does not define it), class of the status (none if the caller went away before there was "+
-		"one) and author of the answer, gateway or upstream. What the cache gives is the upstream's.", "route",
+		"method (OTHER if HTTP does not define it), class of the status and author, gateway or upstream. The class is "+
+		"none if the caller went away before there was one. What the cache gives is the upstream's.", "route",
 		"method", "code", "author")
 	requestDuration = define(histogram, "request_duration_seconds",
 		"Time from a request's header to the end of its answer.", "route", "code")
 	requestPhase = define(histogram, "request_phase_seconds",
 		"Time that a part of a request took: limits is waiting for rates and bulkheads, token for a token, header for the "+
-			"upstream's header (of the last try), body passing the answer on. A part that took no time is not counted.",
+			"upstream's header (of the last try). body is passing the answer on. A part that took no time is not counted.",
 		"route", "phase")
 	inFlight = define(gauge, "requests_in_flight", "Requests that are being served.")
 	received = define(counter, "request_body_bytes_total", "Bytes of the callers' bodies.", "route")
@@ -106,8 +106,8 @@ var (
 		"circuit, its bulkhead, the caller's or enterprise's share of that, or its rate.", "upstream", "reason")
 
 	connections = define(counter, "upstream_connections_total", "What happened to connections to the upstream: opened; "+
-		"surplus, closed since bytes came that no request had asked for; ended, found closed when it was to be used again; "+
-		"resent, a safe call went once more since its connection had ended; foreign, an answer named another call and was "+
+		"ended, found closed when it was to be used again; surplus, closed since bytes came that no request had asked for. "+
+		"resent: a safe call went once more since its connection had ended. foreign: an answer named another call and was "+
 		"not delivered. Surplus and foreign are faults of the upstream.", "upstream", "event")
 
 	tokenRequests = define(counter, "token_requests_total",
