@@ -16,6 +16,7 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -52,7 +53,7 @@ func start(t *testing.T) (string, *simulator.Simulator) {
 	ended := make(chan error, 1)
 	go func() { ended <- g.Run(ctx, ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
-	for deadline := time.Now().Add(10 * time.Second); g.Status().Directory.LastSuccess.IsZero(); time.Sleep(
+	for deadline := time.Now().Add(10 * time.Second); status.Of(g.View()).Directory.LastSuccess.IsZero(); time.Sleep(
 		5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the gateway has no list of providers")

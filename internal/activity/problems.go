@@ -42,7 +42,9 @@ type Problem struct {
 	Upstream       string `json:"upstream,omitempty"`
 	UpstreamHost   string `json:"upstreamHost,omitempty"`
 	UpstreamStatus int    `json:"upstreamStatus,omitempty"`
-	Tries          int    `json:"tries,omitempty"`
+	// MissingScopes are the scopes that the upstream's refusal asked for, parted by blanks.
+	MissingScopes string `json:"missingScopes,omitempty"`
+	Tries         int    `json:"tries,omitempty"`
 	// TraceID is the BelGov-Trace-Id of the last try, AnswerTraceID the upstream's own.
 	TraceID       string `json:"traceId,omitempty"`
 	AnswerTraceID string `json:"answerTraceId,omitempty"`
@@ -61,7 +63,8 @@ func (a *Recent) problemOf(r *call.Record, at time.Time, out outcome, provider s
 		Detail:     a.text(r.Detail, 4*maxText), Cut: r.Cut, Method: a.text(r.Method, 20), Path: a.text(r.Path, maxText),
 		Route:    r.Route,
 		Provider: strings.Clone(provider), Caller: r.Caller, Actor: a.text(r.Actor, maxText),
-		Upstream: r.Upstream, UpstreamHost: r.UpstreamHost, UpstreamStatus: r.UpstreamStatus, Tries: r.Tries,
+		Upstream: r.Upstream, UpstreamHost: r.UpstreamHost, UpstreamStatus: r.UpstreamStatus,
+		MissingScopes: strings.Join(r.MissingScopes, " "), Tries: r.Tries,
 		TraceID: r.TraceID, AnswerTraceID: a.text(r.AnswerTraceID, maxText),
 		Milliseconds: rounded(milliseconds(r.Phases.Total)),
 	}

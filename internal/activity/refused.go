@@ -21,6 +21,9 @@ type Refused struct {
 	Provider   string `json:"provider,omitempty"`
 	// Status is what the upstream answered last: 401 or 403.
 	Status int `json:"status"`
+	// MissingScopes are the scopes that this answer asked for, parted by blanks: then it is
+	// the token, and not the mandate, that lacks something.
+	MissingScopes string `json:"missingScopes,omitempty"`
 	// Since is the first refusal after the last success, Last the latest of Count.
 	Since time.Time `json:"since"`
 	Last  time.Time `json:"last"`
@@ -107,6 +110,7 @@ func (e *refusedEnterprises) note(r *call.Record, at time.Time, provider string,
 }
 
 func (f *Refused) again(r *call.Record, at time.Time) {
+	f.MissingScopes = strings.Join(r.MissingScopes, " ")
 	f.Status, f.Last, f.Count = r.UpstreamStatus, at.UTC(), f.Count+1
 	f.Caller, f.RequestID, f.TraceID = r.Caller, r.ID, r.TraceID
 }

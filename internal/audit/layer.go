@@ -108,11 +108,21 @@ func noteCreated(answer *http.Response, rec *call.Record) {
 	if location, err := url.Parse(answer.Header.Get("Location")); err == nil {
 		addCreated(rec, path.Base(location.EscapedPath()))
 	}
-	if !strings.Contains(answer.Header.Get("Content-Type"), "json") || isCoded(answer.Header) ||
-		answer.ContentLength > maxAnswer {
+	if !strings.Contains(answer.Header.Get("Content-Type"), "json") || isCoded(answer.Header) {
 		return
 	}
-	answer.Body = &answerBody{ReadCloser: answer.Body, size: answer.ContentLength, rec: rec}
+	call.Watch(answer, maxAnswer, func(body []byte) {
+		var made struct {
+			ID        json.RawMessage `json:"id"`
+			MandateID json.RawMessage `json:"mandateId"`
+			MessageID json.RawMessage `json:"messageId"`
+		}
+		if json.Unmarshal(body, &made) == nil { // or the answer is something else
+			for _, raw := range [...]json.RawMessage{made.ID, made.MandateID, made.MessageID} {
+				addCreated(rec, simpleID(raw))
+			}
+		}
+	})
 }
 
 func addCreated(rec *call.Record, id string) {
@@ -120,40 +130,6 @@ func addCreated(rec *call.Record, id string) {
 	if id != "" && id != "." && id != "/" && !slices.Contains(rec.Created, id) {
 		rec.Created = append(rec.Created, id)
 	}
-}
-
-// answerBody keeps a short answer as it passes.
-type answerBody struct {
-	io.ReadCloser
-	text []byte
-	size int64 // -1 if it is not known
-	rec  *call.Record
-}
-
-// Read implements io.Reader.
-func (b *answerBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if b.rec == nil {
-		return n, err
-	}
-	b.text = append(b.text, p[:n]...)
-	switch {
-	case len(b.text) > maxAnswer, err != nil && !errors.Is(err, io.EOF):
-		b.rec, b.text = nil, nil
-	case err != nil || int64(len(b.text)) == b.size:
-		var made struct {
-			ID        json.RawMessage `json:"id"`
-			MandateID json.RawMessage `json:"mandateId"`
-			MessageID json.RawMessage `json:"messageId"`
-		}
-		if json.Unmarshal(b.text, &made) == nil { // or the answer is something else
-			for _, raw := range [...]json.RawMessage{made.ID, made.MandateID, made.MessageID} {
-				addCreated(b.rec, simpleID(raw))
-			}
-		}
-		b.rec, b.text = nil, nil
-	}
-	return n, err
 }
 
 // simpleID is an id that is a string or a whole number, empty if it is neither.

@@ -33,6 +33,9 @@ type Record struct {
 	Named []string
 	// Created are the ids of what the upstream made, where evidence is kept.
 	Created []string
+	// MissingScopes are the scopes that an upstream's refusal asked for: well-formed scope
+	// tokens, at most ten.
+	MissingScopes []string
 	// Intent is true if the evidence was told of this write before it was sent, and
 	// waits for its outcome.
 	Intent bool

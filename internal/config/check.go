@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"path"
 	"slices"
@@ -168,6 +169,15 @@ func (k *check) egress() {
 			strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 			k.fail("egress.proxy", "this is no proxy: http://host:port or http://user:password@host:port is expected, special "+
 				"characters of the password as %%XX")
+		}
+	}
+	if u := k.c.Egress.ProxyURL(); u != nil {
+		for _, l := range k.c.Server.Listen {
+			if host, port, err := net.SplitHostPort(l.Address); err == nil && port != "0" && port == u.Port() &&
+				(isLoopbackHost(u.Hostname()) || host == u.Hostname()) {
+				k.fail("egress.proxy", "this is the gateway's own listener %s: its calls would come back to it. Name the "+
+					"company's proxy, or leave the key out", l.Address)
+			}
 		}
 	}
 	k.twice("egress.noProxy", k.c.Egress.NoProxy)

@@ -33,6 +33,42 @@ func (k *check) server() {
 		k.fail("server.limits.maxTargetBytes", "a path longer than maxHeaderBytes (%d) can never arrive", l.MaxHeaderBytes)
 	}
 	k.positive("server.drain.timeout", s.Drain.Timeout)
+	k.programs()
+}
+
+// programs checks what is there for programs that cannot be changed.
+func (k *check) programs() {
+	const at = "server.tokenStub"
+	stub := k.c.Server.TokenStub
+	below := func(prefix string) bool { return stub == prefix || strings.HasPrefix(stub, prefix+"/") }
+	switch {
+	case stub == "":
+	case !cleanPath(stub) || strings.ContainsAny(stub, "{}*"):
+		k.fail(at, "%s is no path: /segments are expected, as in /oauth/token", quote(stub))
+	case stub == "/ebox" || below("/ebox/messages") || below("/ebox/providers") || below("/enterprises"):
+		k.fail(at, "the gateway answers %s itself: choose another path", stub)
+	}
+	upstreams := make(map[string]string)
+	for i := range k.c.Routes {
+		r := &k.c.Routes[i]
+		if stub != "" && r.Path != "" && below(r.Path) {
+			k.fail(at, "%s lies below the route %s, which would lose it: choose another path", stub, r.Name)
+		}
+		if stub != "" && r.CallerCredentials {
+			k.warn(at, "the route "+r.Name+" has callerCredentials: its upstream gets the worthless token of "+
+				"programs that fetched one here")
+		}
+		if !k.c.Server.ForwardProxy || r.Upstream == nil {
+			continue
+		}
+		base := strings.TrimRight(r.Upstream.String(), "/")
+		if other := upstreams[base]; other != "" {
+			k.warn("server.forwardProxy", "the routes "+other+" and "+r.Name+" have the same upstream: calls by its URL take "+
+				"the route "+other+", with its rules and scopes")
+			continue
+		}
+		upstreams[base] = r.Name
+	}
 }
 
 func (k *check) admin() {

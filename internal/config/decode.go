@@ -56,6 +56,13 @@ func (d *decoder) failAt(n *node, at, format string, args ...any) {
 	d.m.add(d.src, n.Line, n.Column, at, fmt.Sprintf(format, args...))
 }
 
+// warn is fail for what is allowed and may not be meant.
+func (d *decoder) warn(at, message string) {
+	if n := d.nodes[at]; n != nil {
+		d.warnings.add(d.src, n.Line, n.Column, at, message)
+	}
+}
+
 // given tells whether the file says anything at this path.
 func (d *decoder) given(at string) bool { return d.nodes[at] != nil }
 

@@ -50,8 +50,7 @@ func (d *decoder) scalar(at string, n *node, v reflect.Value, tag string) bool {
 		if secret {
 			name = "NAME"
 		}
-		d.warnings.add(d.src, n.Line, n.Column, at, "$"+name+" without braces is text: write ${"+name+
-			"} for the environment variable")
+		d.warn(at, "$"+name+" without braces is text: write ${"+name+"} for the environment variable")
 	}
 	if blank && text == "" {
 		return true // the same as no key, for a variable that may be empty

@@ -23,6 +23,16 @@ type Server struct {
 	// call the endpoint from a browser. Default none; each one gives its pages
 	// the reach of whoever visits them.
 	AllowedOrigins []string `yaml:"allowedOrigins" config:"origin"`
+	// ForwardProxy makes the endpoint an HTTP proxy (http_proxy) as well, for programs
+	// that know the upstreams by their own URLs, http://services.socialsecurity.be/…, and
+	// cannot be changed. It reaches the upstreams of the routes and nothing else: other
+	// URLs, and https (CONNECT), are refused. Default false.
+	ForwardProxy bool `yaml:"forwardProxy"`
+	// TokenStub is a path, as /oauth/token, where programs that insist on fetching a
+	// token get one that means nothing; no request is forwarded from there. With
+	// forwardProxy, oauth.tokenUrl is answered so too, and this path at its host. Default
+	// none.
+	TokenStub string `yaml:"tokenStub"`
 	// TrustedProxies are networks whose X-Forwarded-For is believed when a
 	// caller is recognised by network. Default none. Whoever sits in one of
 	// them can pretend to be any caller.

@@ -22,8 +22,6 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
-	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,36 +153,6 @@ func (d *Directory) Lookup(id string) (*Provider, bool) {
 // List returns all providers, those of the configuration first, then those of the
 // registry in its order. The slice is shared and must not be changed.
 func (d *Directory) List() []*Provider { return d.current.Load().list }
-
-// Locate finds the provider that a URL leads to: its id, and the rest of the URL, path and
-// query, below the provider's base. Of bases that lie in one another the longest counts.
-func (d *Directory) Locate(link string) (id, rest string, ok bool) {
-	u, err := url.Parse(link)
-	if err != nil || u.User != nil {
-		return "", "", false
-	}
-	tail := url.URL{RawQuery: u.RawQuery, ForceQuery: u.ForceQuery, Fragment: u.Fragment}
-	u.RawQuery, u.ForceQuery, u.Fragment = "", false, ""
-	slash := strings.HasSuffix(u.EscapedPath(), "/")
-	if u, err = cleanURL(u); err != nil {
-		return "", "", false
-	}
-	whole, longest := u.String(), -1
-	for _, p := range d.List() {
-		base := p.Base.String()
-		below, under := strings.CutPrefix(whole, base)
-		if under && (below == "" || below[0] == '/') && len(base) > longest {
-			id, rest, longest = p.ID, below, len(base)
-		}
-	}
-	if longest < 0 {
-		return "", "", false
-	}
-	if slash {
-		rest += "/"
-	}
-	return id, rest + tail.String(), true
-}
 
 // ActiveIDs returns the ids of the providers that can be called now, in the order
 // of List.

@@ -563,36 +563,3 @@ type copyOfList struct {
 
 func (c *copyOfList) Load(context.Context) ([]byte, time.Time, error) { return c.list, c.at, nil }
 func (c *copyOfList) Store(_ context.Context, list []byte)            { c.list, c.at = list, time.Now() }
-
-func TestAURLIsFoundAtItsProvider(t *testing.T) {
-	base := func(s string) *url.URL {
-		u, err := url.Parse(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return u
-	}
-	d := New(Options{Static: []Provider{{ID: "outer", Base: base("https://a.example.be/v3")},
-		{ID: "inner", Base: base("https://a.example.be/v3/inner")}, {ID: "host", Base: base("https://b.example.be")}}})
-	for link, want := range map[string]string{
-		"https://a.example.be/v3":                          "outer ",
-		"https://a.example.be/v3/":                         "outer /",
-		"HTTPS://A.Example.be:443/v3/ebox/messages?page=2": "outer /ebox/messages?page=2",
-		"https://a.example.be/v3/inner/x":                  "inner /x",
-		"https://a.example.be/v3/innermost":                "outer /innermost",
-		"https://a.example.be/v30":                         "",
-		"https://a.example.be/":                            "",
-		"https://b.example.be/any":                         "host /any",
-		"http://b.example.be/any":                          "",
-		"https://b.example.be:8443/any":                    "",
-		"https://x@b.example.be/any":                       "",
-		"https://b.example.be/%2e%2e/any":                  "",
-		"/v3":                                              "",
-		"":                                                 "",
-	} {
-		id, rest, ok := d.Locate(link)
-		if got := id + " " + rest; ok != (want != "") || ok && got != want {
-			t.Errorf("%s: %q, %t; want %q", link, got, ok, want)
-		}
-	}
-}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"reflect"
 	"sync/atomic"
 	"time"
@@ -147,8 +148,10 @@ func (g *generation) newEndpoint(f operate.Forwarder, routes []*server.Route, sh
 		absent[a.Path] = a.Reason
 	}
 	admission := newAdmission(g.cfg, g.pool)
+	tokenURL, _ := url.Parse(g.cfg.OAuth.TokenURL) // the configuration's check has parsed it
 	return server.NewEndpoint(server.Options{
-		Edge: g.edge, PublicURL: g.cfg.Server.PublicURL, TrustedProxies: g.cfg.Server.TrustedProxies,
+		Edge: g.edge, ForwardProxy: g.cfg.Server.ForwardProxy, TokenStub: g.cfg.Server.TokenStub, TokenURL: tokenURL,
+		PublicURL: g.cfg.Server.PublicURL, TrustedProxies: g.cfg.Server.TrustedProxies,
 		MaxTarget: int(g.cfg.Server.Limits.MaxTargetBytes), MaxParameters: g.cfg.Server.Limits.MaxQueryParameters,
 		Callers: g.callers, Resolver: g.pool.switches.Resolver(g.resolver), Enter: admission.enter,
 		Admit: g.pool.evidence.admission(g.impersonal, admission.admit), Proxy: f, Providers: g.listProviders, Routes: routes,

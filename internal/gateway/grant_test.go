@@ -39,6 +39,20 @@ func (h *house) newMandate(enterprise string) string {
 	return strconv.FormatInt(mandate.ID, 10)
 }
 
+func TestTheEvidenceNamesTheMandateThatWasMade(t *testing.T) {
+	h, dir := recording(t, "0s")
+	id := h.newMandate(mandated)
+	for _, r := range h.evidence(dir) {
+		if r.Method == "POST" && r.Status == 201 {
+			if strings.Join(r.Created, " ") != id {
+				t.Errorf("made %s, recorded %q", id, r.Created)
+			}
+			return
+		}
+	}
+	t.Error("no outcome")
+}
+
 func TestLifeOfACitizenMandate(t *testing.T) {
 	h := open(t)
 	for _, c := range []struct{ name, prefix, field string }{

@@ -301,8 +301,9 @@ func (h *house) last(upstream string) simulator.Recorded {
 	return all[len(all)-1]
 }
 
-// certificate makes a key and a self-signed certificate for 127.0.0.1 as files.
-func certificate(t *testing.T, name string) (certFile, keyFile string) {
+// certificate makes a key and a self-signed certificate, for 127.0.0.1 and the names of
+// hosts, as files.
+func certificate(t *testing.T, name string, hosts ...string) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -310,6 +311,7 @@ func certificate(t *testing.T, name string) (certFile, keyFile string) {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames:  hosts,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true,
 		BasicConstraintsValid: true,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},

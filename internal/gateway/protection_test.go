@@ -169,11 +169,14 @@ func TestWhatOpensNoCircuit(t *testing.T) {
 		t.Parallel()
 		h := open(t, providers(sensitive, "retry: {tries: 1}"))
 		h.fault(simulator.Fault{Upstream: "provider:nsso", Path: "/ebox/messages", Kind: simulator.FaultReset})
-		for range calls {
+		for i := range calls {
 			h.get(anothersBox).want(t, 200)
-			h.get(box+"/messages").want(t, 502)
+			h.get(box+"/messages").want(t, map[bool]int{true: 502, false: 503}[i < 5]) // its own circuit opens
 		}
-		h.untouched("provider nsso")
+		if u := h.upstreamStatus("provider nsso"); u.Circuit != "closed" || u.Opened != 0 ||
+			!slices.Equal(u.OpenFor, []string{mandated}) {
+			t.Errorf("%+v", u)
+		}
 	})
 	t.Run("callers that go away", func(t *testing.T) {
 		t.Parallel()

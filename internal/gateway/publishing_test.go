@@ -113,6 +113,24 @@ func TestARouteMayLeaveTheKeyToItsCallers(t *testing.T) {
 	}
 }
 
+func TestAnUpstreamsOwn502NamesTheKeyInItsHeaderAlone(t *testing.T) {
+	h := open(t)
+	const body = `{"type":"about:blank","status":502}`
+	for _, status := range []int{502, 504, 503} {
+		h.sim.ClearFaults()
+		h.fault(simulator.Fault{Upstream: "provider:nsso", Method: "POST", Kind: simulator.FaultStatus, Status: status,
+			Body: body, ContentType: "application/problem+json"})
+		got := h.publish("/enterprises/own").want(t, status)
+		key := got.header.Get("Idempotency-Key")
+		if got.body != body || (status != 503) != quotedUUID.MatchString(key) || status == 503 && key != "" {
+			t.Errorf("%d: %q %s", status, key, got.body)
+		}
+		if sent := h.last("provider:nsso").Header.Get("Idempotency-Key"); status != 503 && key != sent {
+			t.Errorf("%q was sent, %q is named", sent, key)
+		}
+	}
+}
+
 func TestALostReplyNamesItsKey(t *testing.T) {
 	h := open(t)
 	h.fault(simulator.Fault{Upstream: "provider:nsso", Method: "POST", Kind: simulator.FaultReset, Count: 1})

@@ -1,9 +1,6 @@
 package gateway
 
 import (
-	"net/url"
-	"strings"
-
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
@@ -32,7 +29,7 @@ func (g *generation) addRoute(route config.Route) error {
 			return ebox.NamedIn(method, path, query, body, reads)
 		}
 		if route.Kind == config.KindRegistry {
-			r.Elsewhere = g.throughProvider
+			r.NamesProviders = true
 		}
 	case config.KindMandates:
 		r.Tenancy.Mandates = true
@@ -46,13 +43,17 @@ func (g *generation) addRoute(route config.Route) error {
 			return err
 		}
 		g.federated = append(g.federated, f)
-		r.Target = g.pool.switches.Unless(f.target)
+		r.Target, r.Below = g.pool.switches.Unless(f.target), f.below
 	} else {
 		f, err := g.newFixed(route)
 		if err != nil {
 			return err
 		}
 		r.Target = f.target
+		r.Below = func(authority, path string) (_, rest string, ok bool) {
+			rest, ok = f.upstream.to.Forms.Below(authority, path)
+			return "", rest, ok
+		}
 	}
 	g.routes = append(g.routes, r)
 	return nil
@@ -65,16 +66,6 @@ func (g *generation) ownNumber(client string) enterprise.Number {
 		client = g.cfg.Tenancy.DefaultClient
 	}
 	return g.cfg.OAuth.Clients[client].Enterprise
-}
-
-// throughProvider gives the path of the gateway for a URL below a Document Provider's own:
-// the registry's answers hold these.
-func (g *generation) throughProvider(link string) (path string, ok bool) {
-	if len(g.federated) == 0 {
-		return "", false
-	}
-	id, rest, ok := g.directory.Locate(link)
-	return strings.Replace(g.federated[0].route.Path, "{providerId}", url.PathEscape(id), 1) + rest, ok
 }
 
 func demand(d config.Demand) tenancy.Rule {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -9,6 +10,7 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/links"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
@@ -144,6 +146,18 @@ func (f *federated) takeOver(old *federated) {
 			_, _ = f.upstreamOf(p) // what cannot be made now fails when it is called, with its reason
 		}
 	}
+}
+
+// below finds the provider below whose base URL a URL lies, and what the path has behind
+// that base. Of bases that lie in one another the longest counts.
+func (f *federated) below(authority, path string) (id, rest string, ok bool) {
+	for _, p := range f.g.directory.List() {
+		forms := links.NewForms(p.Base, strings.TrimRight(p.Base.EscapedPath(), "/"))
+		if behind, under := forms.Below(authority, path); under && (!ok || len(behind) < len(rest)) {
+			id, rest, ok = p.ID, behind, true
+		}
+	}
+	return id, rest, ok
 }
 
 // circuit is the state of a provider's circuit, closed if it was never called.

@@ -20,9 +20,8 @@ type Base struct {
 	// trailing slash: "/enterprises/0206731645/ebox/providers/nsso".
 	Prefix string
 	// Elsewhere, unless nil, is asked about absolute URLs that do not lead into the
-	// upstream. It gives the gateway's escaped path, with its query, for those that it
-	// knows.
-	Elsewhere func(link string) (path string, ok bool)
+	// upstream. It gives the URL by which this caller follows those that it knows.
+	Elsewhere func(link string) (url string, ok bool)
 }
 
 // Forms is what is known in advance about links into an upstream.
@@ -134,11 +133,11 @@ func (m *Map) appendElsewhere(dst, link []byte, slash string, inJSON bool) ([]by
 	if inJSON && strings.IndexByte(text, '\\') >= 0 {
 		text = jsonscan.Text([]byte(`"` + text + `"`))
 	}
-	path, ok := m.base.Elsewhere(text)
-	if !ok || strings.ContainsAny(path, `"\`) { // neither stands in a URL, and both would end a JSON string
+	url, ok := m.base.Elsewhere(text)
+	if !ok || strings.ContainsAny(url, `"\`) { // neither stands in a URL, and both would end a JSON string
 		return dst, false
 	}
-	return appendSlashes(appendSlashes(dst, m.base.Origin, slash), path, slash), true
+	return appendSlashes(dst, url, slash), true
 }
 
 // authority consumes host and port and compares them. Any scheme will do.
@@ -264,13 +263,20 @@ func underBase(rest []byte, inJSON bool) bool {
 // Under gives the escaped path below the base, with its query, of an absolute URL; false
 // if it leads elsewhere.
 func (f *Forms) Under(u *url.URL) (path, query string, ok bool) {
-	host, port := splitPort(u.Host)
-	path, under := strings.CutPrefix(u.EscapedPath(), f.path)
-	if plainHost(host) != f.host || plainPort(port) != f.port || (u.Scheme == "https") != f.https || !under ||
-		path != "" && path[0] != '/' {
-		return "", "", false
+	path, ok = f.Below(u.Host, u.EscapedPath())
+	return path, u.RawQuery, ok && (u.Scheme == "https") == f.https
+}
+
+// Below gives what an escaped path at an authority, host[:port], has behind the base: empty
+// or with its slash. It is false if the path does not lie below the base. The scheme does
+// not matter, and the path must have no dot segments.
+func (f *Forms) Below(authority, path string) (rest string, ok bool) {
+	host, port := splitPort(authority)
+	rest, ok = strings.CutPrefix(path, f.path)
+	if !ok || rest != "" && rest[0] != '/' || plainPort(port) != f.port || plainHost(host) != f.host {
+		return "", false
 	}
-	return path, u.RawQuery, true
+	return rest, true
 }
 
 // scanner reads a link byte by byte; in a JSON string, an escape is one byte.

@@ -114,6 +114,33 @@ func TestLinksIntoTheUpstreamLeadBack(t *testing.T) {
 	}
 }
 
+func TestAURLIsFoundBelowItsBase(t *testing.T) {
+	for _, c := range []struct {
+		base, authority, path, rest string
+		ok                          bool
+	}{
+		{"https://a.example.be/v3", "a.example.be", "/v3", "", true},
+		{"https://a.example.be/v3", "A.Example.be:443", "/v3/ebox", "/ebox", true},
+		{"https://a.example.be/v3", "a.example.be.:80", "/v3/", "/", true},
+		{"https://a.example.be", "a.example.be", "/any", "/any", true},
+		{"https://a.example.be:8443/v3", "a.example.be:8443", "/v3/x", "/x", true},
+		{"https://a.example.be/v3", "a.example.be", "/v30", "", false},
+		{"https://a.example.be/v3", "a.example.be", "/", "", false},
+		{"https://a.example.be/v3", "a.example.be:8443", "/v3", "", false},
+		{"https://a.example.be/v3", "x@a.example.be", "/v3", "", false},
+		{"https://a.example.be/v3", "b.example.be", "/v3", "", false},
+	} {
+		u, err := url.Parse(c.base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forms := NewForms(u, u.EscapedPath())
+		if rest, ok := forms.Below(c.authority, c.path); rest != c.rest || ok != c.ok {
+			t.Errorf("%s below %s: %q, %t", c.authority+c.path, c.base, rest, ok)
+		}
+	}
+}
+
 func rewriteWhole(m *Map, text string) string {
 	w := Rewriter{Links: *m}
 	return string(w.End(w.Write(nil, []byte(text))))
@@ -337,7 +364,7 @@ func TestLinksElsewhereInTheGateway(t *testing.T) {
 	m := testLinks(t, "https://h/b")
 	m.base.Elsewhere = func(link string) (string, bool) {
 		rest, ok := strings.CutPrefix(link, "https://provider.example/v3")
-		return "/ebox/providers/p" + rest, ok
+		return "http://gw:8080/ebox/providers/p" + rest, ok
 	}
 	const in = `{"messageProviderUrl":"https://provider.example/v3","aUrl":"https:\/\/provider.example\/v3\/x","bUrl":"https://h/b/1",` +
 		`"cUrl":"https://other.example/v3","text":"https://provider.example/v3"}`

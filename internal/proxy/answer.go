@@ -50,6 +50,7 @@ func (d *delivery) answerHeader(h http.Header) {
 	if a.Age != "" {
 		h["Age"] = one(&d.age, a.Age)
 	}
+	nameKey(h, a.Status, c)
 	// An upstream's success at the first try needs no explanation, nor does an answer
 	// that came from the cache.
 	tries := c.Record.Tries
@@ -58,6 +59,15 @@ func (d *delivery) answerHeader(h http.Header) {
 	}
 	if tries > 1 || tries == 1 && a.Status >= 400 {
 		h["Proxy-Status"] = appendTo(h["Proxy-Status"], []string{problem.ProxyStatus("", a.Status, tries)})
+	}
+}
+
+// nameKey names the key of a publication in the header of a 502 or 504, be it the
+// gateway's or the upstream's own, whose body is not touched: sent again with it, the same
+// takes effect once.
+func nameKey(h http.Header, status int, c *call.Call) {
+	if c.IdempotencyKey != "" && (status == http.StatusBadGateway || status == http.StatusGatewayTimeout) {
+		h[call.IdempotencyField] = []string{c.IdempotencyKey}
 	}
 }
 
@@ -116,7 +126,7 @@ func appendTo(values, more []string) []string {
 // rewritesBody tells whether links in the body of the answer are to be rewritten: it is
 // JSON, whole, and no problem document, which reaches the caller byte for byte.
 func rewritesBody(a *call.Answer, c *call.Call) bool {
-	if !c.To.RewriteLinks || c.Document || a.Status == http.StatusPartialContent {
+	if !c.To.RewriteLinks || c.Document {
 		return false
 	}
 	types := a.Header["Content-Type"]

@@ -69,6 +69,7 @@ func (l *counter) Send(ctx context.Context, c *call.Call, r *http.Request) (*htt
 	l.waiting.end(waits, end, true)
 	rec.Sent = true
 	rec.UpstreamStatus = resp.StatusCode
+	noteScopes(resp, rec)
 	if v := resp.Header[traceHeader]; len(v) > 0 {
 		// The record may wait in a queue, and the header not with it.
 		rec.AnswerTraceID = strings.Clone(v[0][:min(len(v[0]), maxTraceID)])

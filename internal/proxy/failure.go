@@ -68,6 +68,7 @@ func (x *exchange) refuse(p *problem.Problem) {
 		x.p.o.Log.ErrorContext(x.r.Context(), "the gateway failed to handle a request", "request", rec.ID, "upstream",
 			rec.Upstream, "cause", p.Cause)
 	}
+	nameKey(x.w.Header(), p.Status, x.c)
 	problem.Write(x.w, x.r, p, rec.ID, rec.Tries)
 }
 

@@ -78,6 +78,12 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, c *call.Call) {
 		return
 	}
 	defer a.Close()
+	if a.Status == http.StatusPartialContent && len(c.Field("Range")) == 0 {
+		// RFC 9110, section 15.3.7. A part of JSON cannot have its links rewritten, and a
+		// caller whose Range went no further would take it for what it asked for.
+		x.refuse(upstreamProblem(call.Failure{Kind: problem.ProxyProtocolError, Sent: true}, c, c.Record.Sent))
+		return
+	}
 	start := p.o.Now()
 	defer func() { c.Record.Phases.Body = p.o.Now().Sub(start) }()
 	x.deliver(a)

@@ -161,7 +161,7 @@ func TestJSONThatIsCodedAllTheSameIsRewritten(t *testing.T) {
 	}
 }
 
-func TestAPartOfADocumentIsNotRewritten(t *testing.T) {
+func TestAPartThatNobodyAskedForIsRefused(t *testing.T) {
 	const part = `"href":"/REST/registry/v3/x"}`
 	g := behind(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -169,8 +169,16 @@ func TestAPartOfADocumentIsNotRewritten(t *testing.T) {
 		w.WriteHeader(http.StatusPartialContent)
 		_, _ = io.WriteString(w, part)
 	})
-	if a := g.get("GET", "/x", nil, nil); a.body != part {
-		t.Fatalf("%s", a.body)
+	// On this route no Range goes up, so that it makes no difference.
+	for _, header := range []http.Header{nil, {"Range": {"bytes=1-"}}} {
+		if a := g.get("GET", "/x", header, nil); a.StatusCode != 502 || strings.Contains(a.body, "/REST") ||
+			!strings.Contains(a.header("Proxy-Status"), "http_protocol_error") {
+			t.Fatalf("%d %s", a.StatusCode, a.body)
+		}
+	}
+	g.call = func(_ *http.Request, c *call.Call) { c.Document = true }
+	if a := g.get("GET", "/x", http.Header{"Range": {"bytes=1-"}}, nil); a.StatusCode != 206 || a.body != part {
+		t.Fatalf("%d %s", a.StatusCode, a.body)
 	}
 }
 

@@ -79,6 +79,7 @@ type circuit struct {
 	until  atomic.Pointer[time.Time] // when an open circuit becomes half-open
 	era    atomic.Uint64             // counts the changes of state
 	atOnce atomic.Bool               // the next failure opens it
+	held   atomic.Int64              // failures beside those counted, for MinRequests
 }
 
 // newCircuit makes a closed circuit. changed is told of changes, with the counts that opened
@@ -94,7 +95,7 @@ func newCircuit(s BreakerSettings, changed func(from, to gobreaker.State, n gobr
 		ReadyToTrip: func(n gobreaker.Counts) bool {
 			counts = n
 			calls := n.TotalSuccesses + n.TotalFailures
-			return c.atOnce.Load() || int64(calls) >= int64(s.MinRequests) &&
+			return c.atOnce.Load() || int64(calls)+c.held.Load() >= int64(s.MinRequests) &&
 				float64(n.TotalFailures) >= s.FailureRatio*float64(calls)
 		},
 		OnStateChange: func(_ string, from, to gobreaker.State) {
@@ -231,6 +232,7 @@ func (b *breaker) changed(from, to gobreaker.State, n gobreaker.Counts) {
 	b.mu.Lock()
 	clear(b.suspects)
 	b.silence = silence{}
+	b.all.held.Store(0)
 	b.quietFrom = *b.all.until.Load() // that was over perhaps long before anybody looked
 	b.watching.Store(false)
 	b.mu.Unlock()
@@ -374,9 +376,10 @@ func (b *breaker) blame(t *try, silent bool) (all, own weight) {
 		s = b.newSuspect(t.who, now)
 	}
 	all, own = held, counted
-	if b.anotherFailedAsOften(s, now) {
-		all = counted
+	if most := b.othersFailed(s, now); most == math.MaxUint32 || most > b.failures(s, now) {
+		all = counted // with this one it failed as often
 	}
+	b.all.held.Store(b.worst(now))
 	s.failed = now
 	b.attach(t, s)
 	switch {
@@ -452,15 +455,24 @@ func (b *breaker) failures(s *suspect, now time.Time) uint32 {
 	return math.MaxUint32
 }
 
-func (b *breaker) anotherFailedAsOften(s *suspect, now time.Time) bool {
-	n := uint64(b.failures(s, now)) + 1
+// othersFailed is how often the one of the others failed that failed most; beyond counting
+// if its circuit is not closed, and then more often than anybody.
+func (b *breaker) othersFailed(s *suspect, now time.Time) (most uint32) {
 	for _, other := range b.suspects {
-		// One whose circuit is not closed is beyond counting.
-		if f := b.failures(other, now); other != s && (uint64(f) >= n || f == math.MaxUint32) {
-			return true
+		if other != s {
+			most = max(most, b.failures(other, now))
 		}
 	}
-	return false
+	return most
+}
+
+// worst is how many failures of the enterprise that failed most the circuit of all has not
+// counted: those of one whose circuit is not closed are as many as that took.
+func (b *breaker) worst(now time.Time) (n int64) {
+	for _, s := range b.suspects {
+		n = max(n, int64(min(b.failures(s, now), uint32(max(b.settings.MinRequests, 0)))))
+	}
+	return n
 }
 
 // closedFor tells whether calls for who pass freely.

@@ -51,11 +51,17 @@ func NewEdge(publicURL *url.URL, hosts, origins []string) *Edge {
 // Check refuses a request that is not for this gateway or that a page sent which
 // may not. It returns the origin that was allowed, empty if there was none.
 func (e *Edge) Check(r *http.Request) (origin string, err error) {
-	return e.check(r, connOf(r.Context()), notThisGateway)
+	return e.check(r, connOf(r.Context()), false, notThisGateway)
 }
 
-func (e *Edge) check(r *http.Request, c *conn, refusal string) (origin string, err error) {
-	if !e.knows(r, c) {
+// check is Check. proxied tells a request that names an upstream in place of the gateway.
+func (e *Edge) check(r *http.Request, c *conn, proxied bool, refusal string) (origin string, err error) {
+	switch {
+	case proxied || e.knows(r, c):
+	case r.Method == http.MethodConnect || !strings.HasPrefix(r.RequestURI, "/") && r.RequestURI != "*":
+		return "", problem.Misdirected("This gateway is no proxy. Call its own paths, or, for a program that knows the " +
+			"upstream's URL alone, have the platform team set server.forwardProxy.")
+	default:
 		return "", problem.Misdirected("This gateway does not answer for the host that the request names. Use localhost, " +
 			"the gateway's address or its public URL, or have the platform team add the name to server.allowedHosts.")
 	}
@@ -246,7 +252,7 @@ func preflight(h http.Header, r *http.Request, allow string) {
 // whoever is refused is not told how to allow them.
 func (e *Edge) Guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := e.check(r, connOf(r.Context()), notThisListener); err != nil {
+		if _, err := e.check(r, connOf(r.Context()), false, notThisListener); err != nil {
 			problem.Write(w, r, problem.From(err), call.NewID(), 0)
 			return
 		}

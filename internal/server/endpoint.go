@@ -7,7 +7,8 @@
 //	edge       Host, pages in browsers (edge.go)
 //	target     the bytes of path and query, refused if they can be read in two ways;
 //	           /enterprises/{number} is taken off the front
-//	route      the routes of the configuration, on chi
+//	route      the routes of the configuration, on chi, or by the upstream's own URL for
+//	           a program to which the gateway is a proxy (programs.go)
 //	forward    who is it for, may the caller, which upstream; then the proxy
 //
 // The path is looked at in one form only, as it was sent, escapes included: the
@@ -42,6 +43,12 @@ type Options struct {
 	PublicURL *url.URL
 	// TrustedProxies may say in X-Forwarded-For for whom they ask.
 	TrustedProxies []netip.Prefix
+	// ForwardProxy makes the endpoint an HTTP proxy too, for the upstreams of Routes.
+	ForwardProxy bool
+	// TokenStub is the path where programs get a token that means nothing; empty for none.
+	// TokenURL is the token endpoint, whose requests are never forwarded; nil for none.
+	TokenStub string
+	TokenURL  *url.URL
 	// MaxTarget bounds the request target in bytes, MaxParameters its query's
 	// parameters.
 	MaxTarget, MaxParameters int
@@ -87,7 +94,8 @@ type Endpoint struct {
 	mount       string // PublicURL's path, which a proxy in front takes off
 	router      chi.Router
 	handlers    map[string]handler // by the router's patterns
-	routing     sync.Pool          // of *chi.Context
+	forwards    map[*Route]handler
+	routing     sync.Pool // of *chi.Context
 }
 
 // handler answers an exchange. An error is the answer, if there was none yet.
@@ -97,7 +105,8 @@ type handler func(*exchange) error
 func NewEndpoint(o Options) *Endpoint {
 	e := &Endpoint{
 		o: o, environment: []string{o.Environment}, router: chi.NewRouter(), handlers: make(map[string]handler),
-		routing: sync.Pool{New: func() any { return chi.NewRouteContext() }},
+		forwards: make(map[*Route]handler),
+		routing:  sync.Pool{New: func() any { return chi.NewRouteContext() }},
 	}
 	if o.PublicURL != nil {
 		e.origin = o.PublicURL.Scheme + "://" + o.PublicURL.Host
@@ -144,7 +153,10 @@ func (x *exchange) edge() error {
 	x.traceContext()
 	x.browser = isBrowser(h)
 	var err error
-	x.origin, err = x.e.o.Edge.check(x.r, x.conn, notThisGateway)
+	if err = x.asProxy(); err != nil {
+		return err
+	}
+	x.origin, err = x.e.o.Edge.check(x.r, x.conn, x.proxied != nil, notThisGateway)
 	return err
 }
 
@@ -153,6 +165,9 @@ func (x *exchange) edge() error {
 func (x *exchange) target() error {
 	if err := x.e.splitTarget(x.c, x.r.RequestURI); err != nil {
 		return err
+	}
+	if x.proxied != nil { // the path is the upstream's own
+		return nil
 	}
 	var err error
 	x.enterprise, x.rest, x.hasEnterprise, err = tenancy.CutPath(x.c.Path)
@@ -165,6 +180,13 @@ func (x *exchange) target() error {
 // Chi finds the route, but does not serve it: it would note the path's parameters in the
 // request for every call once more, and nobody looks for them there.
 func (x *exchange) route() handler {
+	switch p := x.proxied; {
+	case p == nil:
+	case p.stub:
+		return x.e.tokenStub
+	default:
+		return x.e.forwards[p.route]
+	}
 	path := x.rest
 	if path == "" {
 		path = "/"
@@ -181,15 +203,11 @@ func (e *Endpoint) splitTarget(c *call.Call, target string) error {
 			"platform team raise server.limits.maxTargetBytes.")
 	}
 	if target == "" || target[0] != '/' { // absolute form (RFC 9112, section 3.2.2)
-		_, rest, ok := strings.Cut(target, "://")
+		_, _, rest, ok := cutURL(target)
 		if !ok {
 			return problem.BadRequest("The request target is neither a path nor an absolute URL.")
 		}
-		if i := strings.IndexAny(rest, "/?"); i >= 0 {
-			target = rest[i:]
-		} else {
-			target = "/"
-		}
+		target = rest
 	}
 	path, query, found := strings.Cut(target, "?")
 	if path == "" {
@@ -215,6 +233,9 @@ func (e *Endpoint) addRoutes() {
 	}
 	handle("/ebox/providers", e.listProviders)
 	handle("/ebox/providers/", e.listProviders)
+	if e.o.TokenStub != "" {
+		handle(e.o.TokenStub, e.tokenStub)
+	}
 	nameless := refuse(withoutProvider)
 	summary, messages := nameless, nameless
 	if e.o.Inbox != nil {
@@ -225,6 +246,7 @@ func (e *Endpoint) addRoutes() {
 	handle(inbox.MessagesPath+"/*", nameless)
 	for _, route := range e.o.Routes {
 		h := e.forward(route)
+		e.forwards[route] = h
 		handle(route.Path, h)
 		handle(route.Path+"/*", h)
 	}

@@ -29,6 +29,8 @@ type exchange struct {
 	rest          string
 	hasEnterprise bool
 
+	proxied *proxied // nil for a request to the gateway itself
+
 	leave       func() // ends the caller's call, nil for nothing; see Options.Enter
 	own         bool   // the answer is the gateway's own
 	wroteHeader bool

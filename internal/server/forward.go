@@ -40,9 +40,11 @@ type Route struct {
 	MaxBody int64
 	// PassKeys leaves it to the callers to give publications an Idempotency-Key.
 	PassKeys bool
-	// Elsewhere, unless nil, gives the endpoint's path, without /enterprises/…, for a URL
-	// in an answer that leads to another upstream than this route's.
-	Elsewhere func(link string) (path string, ok bool)
+	// Below tells whether a URL lies below the base of the route's upstream, or of one of
+	// its providers, which it then names: what call.Upstream's Forms.Below tells.
+	Below func(authority, path string) (provider, rest string, ok bool)
+	// NamesProviders says that its answers hold URLs of Document Providers.
+	NamesProviders bool
 	// Target chooses upstream and credential. Its errors are problems.
 	Target func(TargetRequest) (Target, error)
 }
@@ -135,7 +137,9 @@ func (x *exchange) forward(route *Route) error {
 	if err != nil {
 		return err
 	}
-	if c.Provider, err = decode(x.routing.URLParam("providerId")); err != nil {
+	if x.proxied != nil {
+		c.Provider = x.proxied.provider
+	} else if c.Provider, err = decode(x.routing.URLParam("providerId")); err != nil {
 		return err
 	}
 	path := ebox.ParsePath(x.below())
@@ -179,18 +183,14 @@ func (x *exchange) forward(route *Route) error {
 	if err := o.Admit(x.r.Context(), c, caller, tenant); err != nil {
 		return err
 	}
-	if err := aim(c, route, x.e.mount+c.Path[:len(c.Path)-len(c.Target)], x.publicOrigin()); err != nil {
+	if err := aim(c, route, x.mount()+c.Path[:len(c.Path)-len(c.Target)], x.publicOrigin()); err != nil {
 		return err
 	}
 	if c.Method == http.MethodPost && (c.Action == ebox.Publish || c.Action == ebox.Reply) {
 		c.IdempotencyKey = idempotencyKey(c.Header, !route.PassKeys)
 	}
-	if route.Elsewhere != nil {
-		prefix := x.e.mount + c.Path[:len(c.Path)-len(x.rest)]
-		c.Links.Elsewhere = func(link string) (string, bool) {
-			path, ok := route.Elsewhere(link)
-			return prefix + path, ok
-		}
+	if route.NamesProviders {
+		c.Links.Elsewhere = x.elsewhere
 	}
 	o.Proxy.Serve(x, x.r, c)
 	return nil
@@ -318,16 +318,32 @@ func idempotencyKey(h http.Header, add bool) string {
 	}, theirs[:min(len(theirs), most)])
 }
 
-// publicOrigin is the gateway as this caller reaches it.
+// publicOrigin is the gateway as this caller reaches it, or the upstream, if it takes the
+// gateway for a proxy.
 func (x *exchange) publicOrigin() string {
-	if x.e.origin != "" {
+	switch {
+	case x.proxied != nil:
+		return x.proxied.origin
+	case x.e.origin != "":
 		return x.e.origin
 	}
 	return x.conn.originOf(x.r.Host)
 }
 
-// below is what follows the route's own path, escaped: empty or with its slash.
+// mount is the path that stands in front of every path that this caller uses.
+func (x *exchange) mount() string {
+	if x.proxied != nil {
+		return ""
+	}
+	return x.e.mount
+}
+
+// below is what follows the route's own path, or the upstream's base, escaped: empty or
+// with its slash.
 func (x *exchange) below() string {
+	if x.proxied != nil {
+		return x.proxied.rest
+	}
 	params := &x.routing.URLParams
 	for i := len(params.Keys) - 1; i >= 0; i-- {
 		if params.Keys[i] == "*" {

@@ -233,6 +233,9 @@ func (at *site) close() error {
 	return err
 }
 
+// Address is where the host that the upstreams share listens, whatever name its URLs have.
+func (s *Simulator) Address() string { return s.main.listener.Addr().String() }
+
 // TokenURL is the token endpoint, which is also the audience of an assertion.
 func (s *Simulator) TokenURL() string { return s.main.base + tokenPath }
 

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 
 	"ebox-gateway/internal/call"
@@ -83,6 +84,7 @@ func (l *line) record(r *call.Record) {
 	l.text("upstream", r.Upstream)
 	l.text("upstreamHost", r.UpstreamHost)
 	l.count("upstreamStatus", int64(r.UpstreamStatus))
+	l.text("missingScopes", strings.Join(r.MissingScopes, " "))
 	l.count("tries", int64(r.Tries))
 	l.text("traceId", r.TraceID)
 	l.text("answerTraceId", r.AnswerTraceID)

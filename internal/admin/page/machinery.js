@@ -15,7 +15,7 @@ export function refused(view) {
     ], enterprises.map((r) => ({
       key: `${r.enterprise} ${r.route} ${r.provider}`,
       cells: [
-        h('span', { class: 'name' }, enterprise(r.enterprise)), [r.provider, r.route].filter(Boolean).join(' · '), r.status, moment(r.since, view.now),
+        h('span', { class: 'name' }, enterprise(r.enterprise)), [r.provider, r.route].filter(Boolean).join(' · '), [r.status, r.missingScopes && h('small', {}, ` asks for ${r.missingScopes}`)], moment(r.since, view.now),
         ago(r.last, view.now), count(r.count), [r.caller || 'a caller without a rule', h('small', {}, h('a', { href: `#${r.requestId}` }, r.requestId))],
       ],
     }))),

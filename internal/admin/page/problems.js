@@ -10,7 +10,7 @@ const firstShown = 25;
 // searched is what the search looks through, all in lower case.
 function searched(p) {
   return [p.requestId, p.parentId, p.status, p.by, p.type, p.proxyError, p.detail, p.method, p.path, p.route, p.provider, p.caller, p.source, p.actor,
-    p.enterprise, p.enterprise && enterprise(p.enterprise), p.claimed, p.upstream, p.upstreamHost, p.upstreamStatus, p.traceId, p.answerTraceId, p.cut && 'cut']
+    p.enterprise, p.enterprise && enterprise(p.enterprise), p.claimed, p.upstream, p.upstreamHost, p.upstreamStatus, p.missingScopes, p.traceId, p.answerTraceId, p.cut && 'cut']
     .filter(Boolean).join('\n').toLowerCase();
 }
 
@@ -59,6 +59,7 @@ function row(p, view, ui) {
     ['Enterprise', p.enterprise && enterprise(p.enterprise)],
     ['Asked for', p.claimed],
     ['Upstream', [p.upstream, p.upstreamHost, p.upstreamStatus ? `answered ${p.upstreamStatus}` : p.tries ? 'gave no answer' : 'was not asked', p.tries && `${p.tries} ${p.tries === 1 ? 'try' : 'tries'}`].filter(Boolean).join(', ')],
+    ['Scopes that the upstream asks for', p.missingScopes && code(p.missingScopes)],
     ['Request id', [code(p.requestId), ' ', h('a', { href: `#${p.requestId}` }, 'link to this')]],
     ['Part of request', p.parentId && h('a', { href: `#${p.parentId}` }, code(p.parentId))],
     ['BelGov-Trace-Id sent', p.traceId && code(p.traceId)],

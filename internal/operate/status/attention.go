@@ -115,10 +115,10 @@ func symptoms(v *operate.View, causes []Attention) (list []Attention) {
 
 const (
 	// slowness is how much later than before answers begin that count as slow, and
-	// slowest how late they begin at least, in milliseconds; without a before to compare
+	// slowFrom how late they begin at least, in milliseconds; without a before to compare
 	// with, unheardOf.
 	slowness  = 4
-	slowest   = 1000
+	slowFrom  = 1000
 	unheardOf = 5000
 )
 
@@ -128,7 +128,7 @@ const (
 func troubleOf(l activity.Lately) Attention {
 	route := cmp.Or(l.Route, "none")
 	lost := l.Now.Errors()
-	if l.Now.P50 >= slowest {
+	if l.Now.P50 >= slowFrom {
 		lost += l.Now.Gone
 	}
 	failed, minute := l.Minute.Errors(), l.Minute.Requests
@@ -159,7 +159,7 @@ func troubleOf(l activity.Lately) Attention {
 	case failed >= 3 && 20*failed >= minute:
 		return ofErrors(severityNotice, fmt.Sprintf("%d of %d requests by route %s failed in the last minute",
 			failed, minute, route))
-	case l.Now.Requests < 3 || l.Now.P50 < slowest:
+	case l.Now.Requests < 3 || l.Now.P50 < slowFrom:
 		return Attention{}
 	}
 	slow := Attention{Severity: severityNotice, Runbook: runbook("eboxgatewayslow"),
