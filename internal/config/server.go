@@ -130,7 +130,7 @@ type Admin struct {
 	TokenFile string `yaml:"tokenFile" config:"file"`
 }
 
-// Readiness is when a gateway that starts says that it is ready (/readyz): once each
+// Readiness is when a gateway that starts says that it is ready (/readyz). It is once each
 // client that a route needs has had a token, and the list of Document Providers is there.
 type Readiness struct {
 	// Patience is how long that is waited for. After it the gateway is ready for what

@@ -54,8 +54,10 @@ func TestWhatTheTransportRepeatsByItself(t *testing.T) {
 		{"a HEAD of a document does not", "HEAD", "", nil, true, 502, []string{"GET /warm", "HEAD /x"}},
 		{"a write does not", "POST", "body", nil, false, 502, []string{"GET /warm", "POST /x body"}},
 		{"a write without a body does not", "POST", "", nil, false, 502, []string{"GET /warm", "POST /x"}},
-		{"a write does not, whatever the caller says of it", "POST", "body", http.Header{"Idempotency-Key": {"1"}}, false, 502, []string{"GET /warm", "POST /x body"}},
-		{"a write without a body does not either", "POST", "", http.Header{"X-Idempotency-Key": {"1"}}, false, 502, []string{"GET /warm", "POST /x"}},
+		{"a write does not, whatever the caller says of it", "POST", "body", http.Header{"Idempotency-Key": {"1"}}, false,
+			502, []string{"GET /warm", "POST /x body"}},
+		{"a write without a body does not either", "POST", "", http.Header{"X-Idempotency-Key": {"1"}}, false, 502,
+			[]string{"GET /warm", "POST /x"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -100,7 +100,8 @@ func TestASecondTransportKnowsOfSurplus(t *testing.T) {
 // likes: long after the rest, and then it must not be B's.
 func TestAnAnswerThatSurplusPushedBackReachesNoOtherParty(t *testing.T) {
 	both(t, func(t *testing.T, scheme string, config *tls.Config) {
-		const a1, a2, b = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nA, 1", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nA, 2",
+		const a1, a2, b = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nA, 1",
+			"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nA, 2",
 			"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nB, 1"
 		link := scheme + "://" + upstream(t, config, func(n int, c net.Conn) {
 			if n > 0 {
@@ -162,7 +163,8 @@ func TestAConnectionIsNotUsedBeyondItsAge(t *testing.T) {
 	for _, c := range []struct {
 		at     time.Duration
 		opened uint64
-	}{{time.Minute, 1}, {time.Minute + time.Second, 2}, {2*time.Minute + time.Second, 2}, {2*time.Minute + 2*time.Second, 3}} {
+	}{{time.Minute, 1}, {time.Minute + time.Second, 2}, {2*time.Minute + time.Second, 2},
+		{2*time.Minute + 2*time.Second, 3}} {
 		passed.Store(int64(c.at))
 		unused(p, settle)
 		if _, body, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, nil); body != "fine" || err != nil {
@@ -233,7 +235,8 @@ func TestCountsSayWhatBecameOfConnections(t *testing.T) {
 		"surplus at once":      {[]string{fine + "x", fine}, Counts{Opened: 2, Surplus: 1}},
 		"an end while unused":  {[]string{fine}, Counts{Opened: 2, Ended: 1}},
 		"an end at the second": {[]string{fine, ""}, Counts{Opened: 2, Resent: 1}},
-		"another call's answer": {[]string{fine, "HTTP/1.1 200 OK\r\nBelGov-Related-Trace-Id: " + earlier + "\r\nContent-Length: 0\r\n\r\n"},
+		"another call's answer": {[]string{fine, "HTTP/1.1 200 OK\r\nBelGov-Related-Trace-Id: " + earlier +
+			"\r\nContent-Length: 0\r\n\r\n"},
 			Counts{Opened: 1, Foreign: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -250,7 +253,8 @@ func TestCountsSayWhatBecameOfConnections(t *testing.T) {
 				}
 			})
 			tr := client(t, nil)
-			if _, _, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, http.Header{"BelGov-Trace-Id": {earlier}}); err != nil {
+			if _, _, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil,
+				http.Header{"BelGov-Trace-Id": {earlier}}); err != nil {
 				t.Fatal(err)
 			}
 			p := poolOf(t, tr, link)
@@ -270,7 +274,8 @@ func TestCountsSayWhatBecameOfConnections(t *testing.T) {
 
 func TestTrailersAndRangesComeThrough(t *testing.T) {
 	both(t, func(t *testing.T, scheme string, config *tls.Config) {
-		const chunked = "HTTP/1.1 200 OK\r\nTrailer: X-Sum, Content-Length\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\nX-Sum: 7\r\nx-late: 8\r\nContent-Length: 9\r\n\r\n"
+		const chunked = "HTTP/1.1 200 OK\r\nTrailer: X-Sum, Content-Length\r\nTransfer-Encoding: " +
+			"chunked\r\n\r\n4\r\nfine\r\n0\r\nX-Sum: 7\r\nx-late: 8\r\nContent-Length: 9\r\n\r\n"
 		const partial = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-3/9\r\nContent-Length: 2\r\n\r\nne"
 		link := scheme + "://" + upstream(t, config, func(_ int, c net.Conn) {
 			for {
@@ -296,7 +301,8 @@ func TestTrailersAndRangesComeThrough(t *testing.T) {
 		}
 		text, err := io.ReadAll(a.Body)
 		a.Body.Close()
-		if want := (http.Header{"X-Sum": {"7"}, "X-Late": {"8"}}); string(text) != "fine" || err != nil || !reflect.DeepEqual(a.Trailer, want) {
+		if want := (http.Header{"X-Sum": {"7"}, "X-Late": {"8"}}); string(text) != "fine" || err != nil ||
+			!reflect.DeepEqual(a.Trailer, want) {
 			t.Errorf("%q, %v, trailer %v", text, err, a.Trailer)
 		}
 		unused(poolOf(t, tr, link), settle)
@@ -306,7 +312,8 @@ func TestTrailersAndRangesComeThrough(t *testing.T) {
 		}
 		text, err = io.ReadAll(a.Body)
 		a.Body.Close()
-		if a.StatusCode != http.StatusPartialContent || string(text) != "ne" || err != nil || a.Header.Get("Content-Range") != "bytes 2-3/9" {
+		if a.StatusCode != http.StatusPartialContent || string(text) != "ne" || err != nil ||
+			a.Header.Get("Content-Range") != "bytes 2-3/9" {
 			t.Errorf("%d %v %q, %v", a.StatusCode, a.Header, text, err)
 		}
 		if n := tr.Counts().Opened; n != 1 {

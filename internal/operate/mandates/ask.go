@@ -75,7 +75,8 @@ func (c *Check) ask(ctx context.Context, t *mandateTarget, e *config.Enterprise)
 
 // request makes the call, as one of a caller of class batch, and its request.
 func (c *Check) request(t *mandateTarget, e *config.Enterprise) (*call.Call, *http.Request, error) {
-	to, err := t.target(server.TargetRequest{Provider: t.provider, Client: e.Client, Method: http.MethodGet, Path: ebox.ParsePath(t.path), Another: true})
+	to, err := t.target(server.TargetRequest{Provider: t.provider, Client: e.Client, Method: http.MethodGet,
+		Path: ebox.ParsePath(t.path), Another: true})
 	if err != nil {
 		return nil, nil, err
 	}
