@@ -185,6 +185,7 @@ func TestAStaleConnectionIsTriedOnceMoreWithAnotherAssertion(t *testing.T) {
 	defer transport.CloseIdleConnections()
 	tokens := setup(t, as, func(o *Options) { o.Transport, o.Clients[0].TokenURL = transport, server.URL })
 	mustToken(t, source(t, tokens, "scope:a"))
+	time.Sleep(wire.Settle)                    // the connection serves nobody before that
 	mustToken(t, source(t, tokens, "scope:b")) // the server checks the jti itself
 	if as.count() != 3 {
 		t.Fatalf("%d requests", as.count())

@@ -106,8 +106,9 @@ type Limits struct {
 	// byte for so long. Default 1m.
 	BodyIdleTimeout time.Duration `yaml:"bodyIdleTimeout"`
 	// MinBodyRate is how much of a body a caller must send, or of an answer take, a
-	// minute, once it has been waited for for a minute in all; a request that is slower
-	// is ended. What is faster is never cut, and waiting for an upstream does not count.
+	// minute. A request that is slower is ended once its caller has been waited for
+	// for a minute in all. What is faster is never cut, and waiting for an upstream does
+	// not count.
 	// 0 is no such limit. Default 16KiB.
 	MinBodyRate Size `yaml:"minBodyRate"`
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/wire"
 	"errors"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -67,6 +69,7 @@ func TestWhatTheTransportRepeatsByItself(t *testing.T) {
 			if a := g.get("GET", "/warm", nil, nil); a.body != "ok" {
 				t.Fatal(a.err)
 			}
+			time.Sleep(wire.Settle) // the connection serves nobody before that
 			var body io.Reader
 			if c.body != "" {
 				body = strings.NewReader(c.body)

@@ -85,21 +85,13 @@ var (
 	listenerExpiry = define(gauge, "listener_certificate_expiry_timestamp_seconds",
 		"When the certificate of a listener expires. Absent for a listener without TLS.", "listener")
 
-<<<<<<< HEAD
-	heldBytes   = define(gauge, "held_bytes", "Bytes that are held in memory for callers: bodies read whole, merged inbox pages, answers kept back.")
-	heldLimit   = define(gauge, "held_bytes_limit", "Most bytes that may be held in memory for callers (server.limits.maxHeldBytes).")
-	heldRefused = define(counter, "held_bytes_refusals_total", "Times that something could not be held in memory for a caller. A body or an inbox page then gets 503; an answer passes without being kept.")
+	heldBytes = define(gauge, "held_bytes",
+		"Bytes that are held in memory for callers: bodies read whole, merged inbox pages, answers kept back.")
+	heldLimit = define(gauge, "held_bytes_limit",
+		"Most bytes that may be held in memory for callers (server.limits.maxHeldBytes).")
+	heldRefused = define(counter, "held_bytes_refusals_total", "Times that something could not be held in memory for a "+
+		"caller. A body or an inbox page then gets 503; an answer passes without being kept.")
 
-	circuitState       = define(gauge, "upstream_circuit_state", "1 for the state that the upstream's circuit is in, 0 for the others.", "upstream", "state")
-	circuitOpened      = define(counter, "upstream_circuit_opened_total", "Times that the upstream's circuit opened.", "upstream")
-	upstreamFlight     = define(gauge, "upstream_requests_in_flight", "Calls that the upstream's bulkhead holds.", "upstream")
-	upstreamQueue      = define(gauge, "upstream_requests_queued", "Calls that wait for a place in the upstream's bulkhead.", "upstream")
-	upstreamOldest     = define(gauge, "upstream_oldest_call_seconds", "How long the oldest call has been waiting for the upstream's header, large uploads aside; 0 if none waits.", "upstream")
-	upstreamUnanswered = define(gauge, "upstream_unanswered_seconds", "For how long the upstream has had calls and answered none, with those that timed out or gave up; 0 if none waits.", "upstream")
-	retries            = define(counter, "upstream_retries_total", "Tries after the first.", "upstream")
-	retriesDenied      = define(counter, "upstream_retries_denied_total", "Tries that were not made because the budget was spent.", "upstream")
-	refusals           = define(counter, "upstream_refusals_total", "Tries that the protection of the upstream refused: by its circuit, its bulkhead, the caller's or enterprise's share of that, or its rate.", "upstream", "reason")
-=======
 	circuitState = define(gauge, "upstream_circuit_state", "1 for the state that the upstream's circuit is in, 0 "+
 		"for the others.", "upstream", "state")
 	circuitOpened = define(counter, "upstream_circuit_opened_total", "Times that the upstream's circuit opened.",
@@ -119,7 +111,6 @@ var (
 		"Tries that were not made because the budget was spent.", "upstream")
 	refusals = define(counter, "upstream_refusals_total", "Tries that the protection of the upstream refused: by its "+
 		"circuit, its bulkhead, the caller's or enterprise's share of that, or its rate.", "upstream", "reason")
->>>>>>> sweep
 
 	connections = define(counter, "upstream_connections_total", "What happened to connections to the upstream: opened; "+
 		"ended, found closed when it was to be used again; surplus, closed since bytes came that no request had asked for. "+
@@ -192,16 +183,10 @@ func families() []*family {
 	return []*family{
 		requests, requestDuration, requestPhase, inFlight, received, sent, tries, cuts, problems, overload, rateRefusals,
 		providerRequests, providerHeader, partRequests,
-<<<<<<< HEAD
-		ready, health, reloadSuccessful, reloadTimestamp, configuration, build, enterprises, enterprisesRefused, refusedInARow, listenerExpiry,
-		heldBytes, heldLimit, heldRefused,
-		circuitState, circuitOpened, upstreamFlight, upstreamQueue, upstreamOldest, upstreamUnanswered, retries, retriesDenied, refusals, connections,
-=======
 		ready, health, reloadSuccessful, reloadTimestamp, configuration, build, enterprises, enterprisesRefused,
-		refusedInARow, listenerExpiry,
+		refusedInARow, listenerExpiry, heldBytes, heldLimit, heldRefused,
 		circuitState, circuitOpened, upstreamFlight, upstreamQueue, upstreamOldest, upstreamUnanswered, retries,
 		retriesDenied, refusals, connections,
->>>>>>> sweep
 		tokenRequests, tokenForced, tokenFailing, tokenExpiry, certificateExpiry, clockDifference, keyPending,
 		listTimestamp, listFailing, providers,
 		cacheBytes, cacheResources, cacheHits, cacheMisses, cacheStale, cacheValidated, cacheCollapsed, cacheStored,

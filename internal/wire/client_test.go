@@ -322,7 +322,7 @@ func TestBytesOrAnEndOnAnUnusedConnectionCloseIt(t *testing.T) {
 					t.Fatalf("%q, %v", body, err)
 				}
 				p := poolOf(t, tr, link)
-				unused(p, settle)
+				unused(p, Settle)
 				kept := p.take("", false)
 				defer kept.drop()
 				c.after(<-answered)

@@ -427,7 +427,7 @@ func (x *exchange) finish(well bool) {
 			// Only the goroutine's last words are missing, most likely.
 			select {
 			case <-x.up.done:
-			case <-time.After(settle):
+			case <-time.After(Settle):
 			}
 		}
 		x.mu.Lock()

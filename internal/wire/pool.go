@@ -15,12 +15,12 @@ const (
 	// longer than 20 ms, since the upstream's machine may be busy.
 	rest = 250 * time.Millisecond
 
-	// settle is how long it has been unused before it serves even the same party: surplus must not become the answer
+	// Settle is how long it has been unused before it serves even the same party: surplus must not become the answer
 	// to the next request. Where so many calls are made that mostSettling connections rest already, they serve the
 	// same party sooner, for at thousands of calls a second resting would take a thousand connections. PATCH, PUT
 	// and DELETE never do: surplus must not turn their refusal into a success. Nor does anything follow an answer
 	// without a body so soon.
-	settle       = 50 * time.Millisecond
+	Settle       = 50 * time.Millisecond
 	mostSettling = 64
 
 	// distrust is how long every connection to a host rests before any use, once one of them has had surplus bytes.
@@ -141,7 +141,7 @@ func (p *pool) take(party string, settled bool) *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	trusted := now >= p.distrusted
-	calm := sort.Search(len(p.idle), func(i int) bool { return time.Duration(now-p.idle[i].since) < settle })
+	calm := sort.Search(len(p.idle), func(i int) bool { return time.Duration(now-p.idle[i].since) < Settle })
 	last := calm
 	if trusted && !settled && len(p.idle)-calm >= mostSettling {
 		last = len(p.idle)
@@ -159,7 +159,7 @@ func (p *pool) take(party string, settled bool) *conn {
 			continue
 		}
 		own := c.party == party
-		if unused >= rest && (own || !c.hurried) || own && trusted && (!c.wary || unused >= settle) {
+		if unused >= rest && (own || !c.hurried) || own && trusted && (!c.wary || unused >= Settle) {
 			if best < 0 {
 				best = i
 			}

@@ -45,20 +45,20 @@ func TestWhomAnUnusedConnectionServes(t *testing.T) {
 		want          bool
 	}{
 		"the same party not at once":                      {party: "A"},
-		"the same party soon":                             {party: "A", unused: settle, want: true},
+		"the same party soon":                             {party: "A", unused: Settle, want: true},
 		"the same party at once where many settle":        {party: "A", busy: true, want: true},
 		"another party not at once where many settle":     {party: "B", busy: true},
 		"the same party's PATCH not at once":              {party: "A", settled: true, busy: true},
-		"the same party's PATCH soon":                     {party: "A", settled: true, unused: settle, want: true},
+		"the same party's PATCH soon":                     {party: "A", settled: true, unused: Settle, want: true},
 		"after an answer without a body nobody at once":   {party: "A", wary: true, busy: true},
-		"after an answer without a body the same soon":    {party: "A", wary: true, unused: settle, want: true},
-		"another party not soon":                          {party: "B", unused: settle},
+		"after an answer without a body the same soon":    {party: "A", wary: true, unused: Settle, want: true},
+		"another party not soon":                          {party: "B", unused: Settle},
 		"another party after a rest":                      {party: "B", unused: rest, want: true},
 		"another party's PATCH after a rest":              {party: "B", settled: true, unused: rest, want: true},
 		"another party never after use without a rest":    {party: "B", hurried: true, unused: 100 * rest},
 		"the same party after use without a rest":         {party: "A", hurried: true, busy: true, want: true},
 		"after surplus elsewhere nobody at once":          {party: "A", surplus: true, busy: true},
-		"after surplus elsewhere nobody soon":             {party: "A", surplus: true, unused: settle},
+		"after surplus elsewhere nobody soon":             {party: "A", surplus: true, unused: Settle},
 		"after surplus elsewhere the same after a rest":   {party: "A", surplus: true, unused: rest, want: true},
 		"after surplus elsewhere another after a rest":    {party: "B", surplus: true, unused: rest, want: true},
 		"after surplus elsewhere nobody if it was in use": {party: "A", surplus: true, hurried: true, unused: rest},
@@ -120,7 +120,7 @@ func TestAnAnswerThatSurplusPushedBackReachesNoOtherParty(t *testing.T) {
 			if _, text, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, nil); text != "A, 1" || err != nil {
 				t.Fatalf("%q, %v", text, err)
 			}
-			unused(poolOf(t, tr, link), settle)
+			unused(poolOf(t, tr, link), Settle)
 		}
 		rested(t, tr, link)
 		if _, text, err := ask(t, tr, Options{Party: "B"}, "GET", link, nil, nil); text != "B, 1" || err != nil {
@@ -166,7 +166,7 @@ func TestAConnectionIsNotUsedBeyondItsAge(t *testing.T) {
 	}{{time.Minute, 1}, {time.Minute + time.Second, 2}, {2*time.Minute + time.Second, 2},
 		{2*time.Minute + 2*time.Second, 3}} {
 		passed.Store(int64(c.at))
-		unused(p, settle)
+		unused(p, Settle)
 		if _, body, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, nil); body != "fine" || err != nil {
 			t.Fatalf("%q, %v", body, err)
 		}
@@ -216,7 +216,7 @@ func TestATicketOnAnUnusedConnectionIsTakenIn(t *testing.T) {
 	c.party = "A"
 	p.put(c)
 	for range 2 {
-		unused(p, settle)
+		unused(p, Settle)
 		if _, body, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, nil); body != "fine" || err != nil {
 			t.Fatalf("%q, %v", body, err)
 		}
@@ -258,7 +258,7 @@ func TestCountsSayWhatBecameOfConnections(t *testing.T) {
 				t.Fatal(err)
 			}
 			p := poolOf(t, tr, link)
-			unused(p, settle)
+			unused(p, Settle)
 			if c.want.Ended > 0 {
 				for p.idle[0].look() != ended {
 					time.Sleep(time.Millisecond) // until it has come through the loopback
@@ -305,7 +305,7 @@ func TestTrailersAndRangesComeThrough(t *testing.T) {
 			!reflect.DeepEqual(a.Trailer, want) {
 			t.Errorf("%q, %v, trailer %v", text, err, a.Trailer)
 		}
-		unused(poolOf(t, tr, link), settle)
+		unused(poolOf(t, tr, link), Settle)
 		r.Header.Set("Range", "bytes=2-3")
 		if a, err = tr.Do(t.Context(), r, Options{}); err != nil {
 			t.Fatal(err)
