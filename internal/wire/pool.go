@@ -17,9 +17,9 @@ const (
 
 	// Settle is how long it has been unused before it serves even the same party: surplus must not become the answer
 	// to the next request. Where so many calls are made that mostSettling connections rest already, they serve the
-	// same party sooner, for at thousands of calls a second resting would take a thousand connections. PATCH, PUT
-	// and DELETE never do: surplus must not turn their refusal into a success. Nor does anything follow an answer
-	// without a body so soon.
+	// same party sooner, for at thousands of calls a second resting would take a thousand connections. Nothing
+	// follows an answer without a body so soon. PATCH, PUT and DELETE go over connections that rested as for
+	// another party: surplus must not turn their refusal into a success.
 	Settle       = 50 * time.Millisecond
 	mostSettling = 64
 
@@ -135,7 +135,7 @@ type pool struct {
 }
 
 // take gives the connection that was used last and may serve party, or nil. Those that served the same one come
-// first, for they need less rest. If settled, none that has just been used, however busy the host is.
+// first, for they need less rest. If settled, only one that rested as for another.
 func (p *pool) take(party string, settled bool) *conn {
 	now, age := nano(), p.t.config.Now()
 	p.mu.Lock()
@@ -159,7 +159,7 @@ func (p *pool) take(party string, settled bool) *conn {
 			continue
 		}
 		own := c.party == party
-		if unused >= rest && (own || !c.hurried) || own && trusted && (!c.wary || unused >= Settle) {
+		if unused >= rest && (own || !c.hurried) || own && trusted && !settled && (!c.wary || unused >= Settle) {
 			if best < 0 {
 				best = i
 			}
