@@ -196,7 +196,7 @@ func TestTheAuthorizationServerIsDownAtTheStart(t *testing.T) {
 func TestATokenIsUsedToItsEndWhileTheAuthorizationServerIsDown(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	h.sim.SetTokenLifetime(5 * time.Second)
+	h.sim.SetTokenLifetime(12 * time.Second)
 	h.get(box).want(t, 200)
 	h.fault(simulator.Fault{Upstream: simulator.UpstreamToken, Kind: simulator.FaultStatus, Status: 503})
 	h.sim.ResetRequests()
