@@ -20,7 +20,8 @@ import (
 func evidence(b *testing.B) *audit.Log {
 	b.Helper()
 	l, err := audit.Open(audit.Options{
-		Dir: b.TempDir(), Replica: "bench", StopAfter: audit.Never, Queue: 1 << 20, SegmentSize: 1 << 40, Log: slog.New(slog.DiscardHandler),
+		Dir: b.TempDir(), Replica: "bench", StopAfter: audit.Never, Queue: 1 << 20, SegmentSize: 1 << 40,
+		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -117,7 +118,8 @@ func BenchmarkIntent(b *testing.B) {
 func variedRead(random *rand.Rand, i int) *audit.Call {
 	r := finishedRead()
 	id := func() string {
-		return fmt.Sprintf("%08x-%04x-4%03x-a%03x-%012x", random.Uint32(), random.IntN(1<<16), random.IntN(1<<12), random.IntN(1<<12), random.Uint64N(1<<48))
+		return fmt.Sprintf("%08x-%04x-4%03x-a%03x-%012x", random.Uint32(), random.IntN(1<<16), random.IntN(1<<12),
+			random.IntN(1<<12), random.Uint64N(1<<48))
 	}
 	trace := func() string { return fmt.Sprintf("%016x%016x", random.Uint64(), random.Uint64()) }
 	r.ID, r.TraceID, r.AnswerTraceID = id(), trace(), trace()
@@ -127,14 +129,16 @@ func variedRead(random *rand.Rand, i int) *audit.Call {
 	r.Caller, r.Actor = fmt.Sprintf("team-%d", random.IntN(8)), fmt.Sprintf("person.%d", random.IntN(300))
 	r.TokenHash = strings.Repeat(fmt.Sprintf("%016x", uint64(i/50_000)*0x9e3779b97f4a7c15), 4) // another each hour
 	r.BytesOut = 1000 + random.Int64N(20_000)
-	r.Path = fmt.Sprintf("/enterprises/%s/ebox/providers/%s/ebox/messages/%d", r.Enterprise, r.Provider, 1_000_000+random.IntN(9_000_000))
+	r.Path = fmt.Sprintf("/enterprises/%s/ebox/providers/%s/ebox/messages/%d", r.Enterprise, r.Provider,
+		1_000_000+random.IntN(9_000_000))
 	return r
 }
 
 // variedChain is a chain of such reads in one file, which ends with the next start.
 func variedChain(b *testing.B, records int) audit.Options {
 	b.Helper()
-	o := audit.Options{Dir: b.TempDir(), Replica: "bench", StopAfter: audit.Never, Queue: 4 * records, SegmentSize: 1 << 40, Log: slog.New(slog.DiscardHandler)}
+	o := audit.Options{Dir: b.TempDir(), Replica: "bench", StopAfter: audit.Never, Queue: 4 * records,
+		SegmentSize: 1 << 40, Log: slog.New(slog.DiscardHandler)}
 	l, err := audit.Open(o)
 	if err != nil {
 		b.Fatal(err)

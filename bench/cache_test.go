@@ -78,7 +78,8 @@ func crowd(tb testing.TB, gateway *child, n int, next func() (string, bool)) {
 			defer conn.Close()
 			r := bufio.NewReaderSize(conn, 16<<10)
 			for path, more := next(); more; path, more = next() {
-				_, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: "+addr+"\r\nOn-Behalf-Of-Enterprise-Number: 0206731645\r\n\r\n")
+				_, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: "+addr+
+					"\r\nOn-Behalf-Of-Enterprise-Number: 0206731645\r\n\r\n")
 				if err == nil {
 					var resp *http.Response
 					if resp, err = http.ReadResponse(r, nil); err == nil {

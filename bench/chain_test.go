@@ -38,7 +38,8 @@ func BenchmarkChain(b *testing.B) {
 // load sends b.N requests over keep-alive connections.
 func load(b *testing.B, proxy *child, path string) {
 	addr := strings.TrimPrefix(proxy.url, "http://")
-	request := "GET " + path + " HTTP/1.1\r\nHost: " + addr + "\r\nOn-Behalf-Of-Enterprise-Number: 0206731645\r\nAccept: application/json\r\nUser-Agent: bench/1.0\r\n\r\n"
+	request := "GET " + path + " HTTP/1.1\r\nHost: " + addr + "\r\nOn-Behalf-Of-Enterprise-Number: " +
+		"0206731645\r\nAccept: application/json\r\nUser-Agent: bench/1.0\r\n\r\n"
 	ask(b, addr, request, 2000) // warm up: connections, token, pools
 	report(b, proxy, b.N, func() { ask(b, addr, request, b.N) })
 }

@@ -105,7 +105,8 @@ func BenchmarkInboxPage(b *testing.B) {
 			b.Fatal(err)
 		}
 		defer resp.Body.Close()
-		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 || resp.Header.Get("X-EBox-Incomplete") != "" {
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 ||
+			resp.Header.Get("X-EBox-Incomplete") != "" {
 			b.Fatalf("%s: %d %v", path, resp.StatusCode, err)
 		}
 		return time.Since(begin)
@@ -182,8 +183,10 @@ func (c *child) inboxOf(client *http.Client, i int) error {
 	}
 	defer resp.Body.Close()
 	length, err := io.Copy(io.Discard, resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK || length < federation*1024 || resp.Header.Get("X-EBox-Incomplete") != "" {
-		return fmt.Errorf("status %d with %d bytes, without %q, %v", resp.StatusCode, length, resp.Header.Get("X-EBox-Incomplete"), err)
+	if err != nil || resp.StatusCode != http.StatusOK || length < federation*1024 ||
+		resp.Header.Get("X-EBox-Incomplete") != "" {
+		return fmt.Errorf("status %d with %d bytes, without %q, %v", resp.StatusCode, length,
+			resp.Header.Get("X-EBox-Incomplete"), err)
 	}
 	return nil
 }

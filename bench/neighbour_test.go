@@ -14,7 +14,8 @@ const (
 	// pace is how many calls a second the healthy provider gets, and as many the
 	// frozen one.
 	pace = 300
-	// window is how long is measured at a time, and rounds how often, the states in turn, so that what else the machine does meets both alike.
+	// window is how long is measured at a time, and rounds how often, the states in turn, so that what else the machine
+	// does meets both alike.
 	window = 2 * time.Second
 	rounds = 10
 	// givenUp is how long a caller waits for the frozen provider. Callers that go

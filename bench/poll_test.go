@@ -78,7 +78,8 @@ type polled struct {
 func startPolled(tb testing.TB, upstream, redis string, listed int) *polled {
 	tb.Helper()
 	folder := tb.TempDir()
-	return &polled{start(tb, roleGatewayPolled, upstream, folderVariable+"="+folder, redisVariable+"="+redis, listedVariable+"="+strconv.Itoa(listed)), folder}
+	return &polled{start(tb, roleGatewayPolled, upstream, folderVariable+"="+folder, redisVariable+"="+redis,
+		listedVariable+"="+strconv.Itoa(listed)), folder}
 }
 
 // written is the size of what is in the folder below a name.
@@ -138,7 +139,8 @@ func BenchmarkPoll(b *testing.B) {
 	server := redistest.Start(b)
 	polls := func(b *testing.B, p *polled, do func()) {
 		b.Helper()
-		before, log, evidence, redis := p.spent(b), p.written(b, "access.log"), p.settled(b, "evidence"), redisSpent(b, server)
+		before, log, evidence, redis := p.spent(b), p.written(b, "access.log"), p.settled(b, "evidence"),
+			redisSpent(b, server)
 		b.ResetTimer()
 		do()
 		b.StopTimer()

@@ -129,7 +129,8 @@ func shared(b *testing.B, server *redistest.Server) *redisstore.Store {
 		b.Fatal(err)
 	}
 	r, err := redisstore.New(redisstore.Options{
-		Address: redisstore.Address{Hosts: []string{server.Addr}}, Keys: []redisstore.Key{key}, Namespace: "inside", Timeout: time.Second,
+		Address: redisstore.Address{Hosts: []string{server.Addr}}, Keys: []redisstore.Key{key}, Namespace: "inside",
+		Timeout: time.Second,
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -147,7 +148,8 @@ func tokens(b *testing.B, server *redistest.Server) {
 			want := authn.TokenKey{TokenURL: "https://as.example/token", ClientID: strconv.Itoa(i) + time.Now().String()}
 			for _, r := range list {
 				_, err := r.Tokens().Obtain(b.Context(), want, "", func(context.Context) (authn.Token, error) {
-					secret, _ := json.Marshal(map[string]any{"key": want.Digest(), "secret": secretOf(600), "obtained": time.Now().UnixNano(), "lifetime": time.Hour})
+					secret, _ := json.Marshal(map[string]any{"key": want.Digest(), "secret": secretOf(600),
+						"obtained": time.Now().UnixNano(), "lifetime": time.Hour})
 					return authn.RestoreToken(secret, want, time.Now(), time.Hour)
 				})
 				if err != nil {
@@ -161,7 +163,8 @@ func tokens(b *testing.B, server *redistest.Server) {
 
 // warm waits until a gateway answers and knows Redis.
 func warm(b *testing.B, gateway *child, path string) {
-	ask(b, strings.TrimPrefix(gateway.url, "http://"), "GET "+path+" HTTP/1.1\r\nHost: localhost\r\nOn-Behalf-Of-Enterprise-Number: 0206731645\r\n\r\n", callers)
+	ask(b, strings.TrimPrefix(gateway.url, "http://"),
+		"GET "+path+" HTTP/1.1\r\nHost: localhost\r\nOn-Behalf-Of-Enterprise-Number: 0206731645\r\n\r\n", callers)
 	time.Sleep(time.Second)
 }
 

@@ -105,7 +105,8 @@ routes: [{name: providers, kind: ebox, path: "/ebox/providers/{providerId}", ups
 // tokenEndpoint gives every client the same token.
 func tokenEndpoint(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = io.WriteString(w, `{"access_token":"benchmark-token-of-a-usual-length-0123456789","token_type":"Bearer","expires_in":3600,"scope":"messages"}`)
+	_, _ = io.WriteString(w,
+		`{"access_token":"benchmark-token-of-a-usual-length-0123456789","token_type":"Bearer","expires_in":3600,"scope":"messages"}`)
 }
 
 // upstreamHandler answers a token request, a document and, for every other path, a
@@ -168,7 +169,8 @@ func messages(n int) string {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		fmt.Fprintf(&b, `{"messageId":"%036d","subject":{"nl":"Bijdragebericht derde kwartaal","fr":"Avis de cotisation du troisième trimestre"},"receiptDate":"2026-11-%02dT09:26:00Z","senderOrganizationId":"0206731645","messageTypeId":"contribution","readStatus":false,"attachments":[{"attachmentId":"1","fileName":"bericht.pdf","mediaType":"application/pdf","mainContent":true,"size":1800.0,"contentHref":"/base/ebox/messages/%036d/attachments/1/content"}]}`, i, i+1, i)
+		fmt.Fprintf(&b,
+			`{"messageId":"%036d","subject":{"nl":"Bijdragebericht derde kwartaal","fr":"Avis de cotisation du troisième trimestre"},"receiptDate":"2026-11-%02dT09:26:00Z","senderOrganizationId":"0206731645","messageTypeId":"contribution","readStatus":false,"attachments":[{"attachmentId":"1","fileName":"bericht.pdf","mediaType":"application/pdf","mainContent":true,"size":1800.0,"contentHref":"/base/ebox/messages/%036d/attachments/1/content"}]}`, i, i+1, i)
 	}
 	b.WriteString(`],"totalItems":4,"_links":{"self":{"href":"/base/ebox/messages?page=1"}}}`)
 	return b.String()

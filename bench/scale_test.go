@@ -267,9 +267,11 @@ func TestScaleModelIsPlausible(t *testing.T) {
 // How numbers are written is part of the document.
 func TestScaleNumbersAreReadable(t *testing.T) {
 	for got, want := range map[string]string{
-		number(0.0389): "0.039", number(27.78): "28", number(9.96): "10", number(27_778): "28,000", number(1_000_000): "1,000,000", number(3): "3",
-		size(9.74e9): "9.7 GB", size(512): "510 B", duration(0.02): "29 minutes", duration(0.5): "12 hours", duration(6.3): "6.3 days",
-		share(0.482): "48 %", share(1.55): "155 %", share(46): "46 times",
+		number(0.0389): "0.039", number(27.78): "28", number(9.96): "10", number(27_778): "28,000",
+		number(1_000_000): "1,000,000", number(3): "3",
+		size(9.74e9): "9.7 GB", size(512): "510 B", duration(0.02): "29 minutes", duration(0.5): "12 hours",
+		duration(6.3): "6.3 days",
+		share(0.482):  "48 %", share(1.55): "155 %", share(46): "46 times",
 	} {
 		if got != want {
 			t.Errorf("%s, expected %s", got, want)

@@ -80,13 +80,16 @@ var identities = func() (list [1000]string) {
 // traced tells a collector that takes everything of a request and of its try.
 func traced(b *testing.B, ratio float64) func(*call.Record) {
 	b.Helper()
-	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+	}))
 	b.Cleanup(collector.Close)
 	endpoint, err := url.Parse(collector.URL)
 	if err != nil {
 		b.Fatal(err)
 	}
-	tracer, err := telemetry.NewTracer(telemetry.TracerOptions{Endpoint: endpoint, SampleRatio: ratio, ServiceName: "bench", Log: slog.New(slog.DiscardHandler)})
+	tracer, err := telemetry.NewTracer(telemetry.TracerOptions{Endpoint: endpoint, SampleRatio: ratio,
+		ServiceName: "bench", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -95,7 +98,9 @@ func traced(b *testing.B, ratio float64) func(*call.Record) {
 	go func() { defer close(ended); tracer.Run(ctx) }()
 	b.Cleanup(func() { stop(); <-ended })
 	answer := &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}
-	try := telemetry.NewTries(call.SenderFunc(func(context.Context, *call.Call, *http.Request) (*http.Response, error) { return answer, nil }), func() *telemetry.Tracer { return tracer })
+	try := telemetry.NewTries(call.SenderFunc(func(context.Context, *call.Call, *http.Request) (*http.Response, error) {
+		return answer, nil
+	}), func() *telemetry.Tracer { return tracer })
 	sent := httptest.NewRequest(http.MethodGet, "https://services.socialsecurity.be/REST/ebox/messages", nil)
 	return func(r *call.Record) {
 		if _, err := try.Send(context.Background(), r.Call, sent); err != nil {
@@ -109,12 +114,16 @@ func traced(b *testing.B, ratio float64) func(*call.Record) {
 func finished() *call.Record {
 	c := &call.Call{
 		ID: identities[0], Start: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Caller: "hr", Listener: "main",
-		Method: "GET", Path: "/enterprises/0206731645/ebox/providers/nsso/ebox/messages", Protocol: "HTTP/1.1", Route: "ebox-providers", Provider: "nsso",
-		Action: ebox.List, Enterprise: 206731645, Upstream: "provider nsso", UpstreamHost: "services.socialsecurity.be", Client: "payroll",
+		Method: "GET", Path: "/enterprises/0206731645/ebox/providers/nsso/ebox/messages", Protocol: "HTTP/1.1",
+		Route: "ebox-providers", Provider: "nsso",
+		Action: ebox.List, Enterprise: 206731645, Upstream: "provider nsso", UpstreamHost: "services.socialsecurity.be",
+		Client: "payroll",
 	}
 	c.Record = &call.Record{
-		Call: c, TokenHash: strings.Repeat("ab", 32), Status: 200, UpstreamStatus: 200, Tries: 1, TraceID: identities[1], BytesOut: 2048,
-		Phases: call.Phases{Token: 200, Header: 700 * time.Microsecond, Body: 300 * time.Microsecond, Total: 1500 * time.Microsecond},
+		Call: c, TokenHash: strings.Repeat("ab", 32), Status: 200, UpstreamStatus: 200, Tries: 1,
+		TraceID: identities[1], BytesOut: 2048,
+		Phases: call.Phases{Token: 200, Header: 700 * time.Microsecond, Body: 300 * time.Microsecond,
+			Total: 1500 * time.Microsecond},
 	}
 	return c.Record
 }

@@ -169,7 +169,8 @@ func TestTheDashboardIsWhole(t *testing.T) {
 			t.Errorf("%s and %s have the same id", before, p.Title)
 		}
 		ids[p.ID] = p.Title
-		if p.Type != "row" && (len(p.Targets) == 0 || p.Datasource.UID != "${datasource}" || p.FieldConfig.Defaults.Unit == "") {
+		if p.Type != "row" && (len(p.Targets) == 0 || p.Datasource.UID != "${datasource}" ||
+			p.FieldConfig.Defaults.Unit == "") {
 			t.Errorf("%s asks nothing, or not the data source that was chosen, or has no unit", p.Title)
 		}
 		g := p.GridPos
@@ -217,7 +218,8 @@ func metrics(t *testing.T) map[string][]string {
 		t.Fatal(err)
 	}
 	known := make(map[string][]string)
-	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| ([a-z]+) \\| ([^|]+) \\|").FindAllStringSubmatch(string(content), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| ([a-z]+) \\| ([^|]+) \\|").FindAllStringSubmatch(
+		string(content), -1) {
 		labels := regexp.MustCompile("[a-z]+").FindAllString(row[3], -1)
 		labels = append(labels, "instance", "job")
 		if row[2] == "histogram" {
@@ -242,7 +244,9 @@ var (
 
 func TestExpressionsUseMetricsThatThereAre(t *testing.T) {
 	known := metrics(t)
-	for _, name := range []string{"process_start_time_seconds", "process_max_fds", "go_gc_gomemlimit_bytes", "process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds", "go_goroutines", "go_memstats_heap_alloc_bytes"} {
+	for _, name := range []string{"process_start_time_seconds", "process_max_fds", "go_gc_gomemlimit_bytes",
+		"process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds", "go_goroutines",
+		"go_memstats_heap_alloc_bytes"} {
 		known[name] = []string{"instance", "job"}
 	}
 	d := readDashboard(t)

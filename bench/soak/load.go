@@ -29,9 +29,12 @@ var calls = []struct{ name, method, path, contentType, body string }{
 	{"summary of another", "GET", enterprises + "0212148896/ebox/providers/nsso/ebox", "", ""},
 	{"head of the list", "HEAD", enterprises + "0206731645/ebox/providers/nsso/ebox/messages?pageSize=100", "", ""},
 	{"list", "GET", enterprises + "0206731645/ebox/providers/nsso/ebox/messages?pageSize=100", "", ""},
-	{"document", "GET", enterprises + "0206731645/ebox/providers/nsso/ebox/messages/" + simulator.LargeMessage + "/attachments/1/content", "", ""},
-	{"large document", "GET", enterprises + "0206731645/ebox/providers/nsso/ebox/messages/" + simulator.LargeMessage + "/attachments/3/content", "", ""},
-	{"hiding a message", "PATCH", enterprises + "0206731645/ebox/providers/nsso/ebox/messages", "application/merge-patch+json", hide},
+	{"document", "GET", enterprises + "0206731645/ebox/providers/nsso/ebox/messages/" + simulator.LargeMessage +
+		"/attachments/1/content", "", ""},
+	{"large document", "GET", enterprises + "0206731645/ebox/providers/nsso/ebox/messages/" + simulator.LargeMessage +
+		"/attachments/3/content", "", ""},
+	{"hiding a message", "PATCH", enterprises + "0206731645/ebox/providers/nsso/ebox/messages",
+		"application/merge-patch+json", hide},
 	{"regional summary", "GET", enterprises + "0206731645/ebox/providers/regional/ebox", "", ""},
 	{"mandates", "GET", "/grant/citizen/mandates?representedEnterpriseNumber=0206731645", "", ""},
 	// One that is refused: those that are not would make the list longer all the time.
@@ -177,5 +180,6 @@ func (l *load) verdict() error {
 	if len(l.failures) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d calls had no proper answer, as: %s", len(l.failures), strings.Join(l.failures[:min(len(l.failures), 10)], "\n"))
+	return fmt.Errorf("%d calls had no proper answer, as: %s", len(l.failures),
+		strings.Join(l.failures[:min(len(l.failures), 10)], "\n"))
 }

@@ -54,7 +54,8 @@ func exitOn(err error) {
 var quick = strings.NewReplacer(
 	"oauth:\n", "oauth:\n  timeout: 2s\n",
 	"registry:\n", "registry:\n  refresh: 2s\n",
-	"name: ebox-providers\n", "name: ebox-providers\n    timeouts: {connect: 1s, header: 2s, idle: 2s}\n    breaker: {open: 1s}\n    concurrency: {max: 16, queue: 16, wait: 500ms}\n",
+	"name: ebox-providers\n", "name: ebox-providers\n    timeouts: {connect: 1s, header: 2s, idle: 2s}\n    breaker: "+
+		"{open: 1s}\n    concurrency: {max: 16, queue: 16, wait: 500ms}\n",
 	"name: grant-citizen,", "name: grant-citizen, timeouts: {connect: 1s, header: 2s, idle: 2s}, breaker: {open: 1s},",
 	"name: ebox-registry,", "name: ebox-registry, timeouts: {connect: 1s, header: 2s, idle: 2s}, breaker: {open: 1s},",
 )
@@ -69,7 +70,8 @@ func soak(ctx context.Context, length time.Duration, workers int, seed uint64) e
 	if err != nil {
 		return err
 	}
-	sim, err := simulator.Start(simulator.Options{ListenRegional: "127.0.0.1:0", Clients: []simulator.Client{client}, TokenLifetime: 20 * time.Second})
+	sim, err := simulator.Start(simulator.Options{ListenRegional: "127.0.0.1:0", Clients: []simulator.Client{client},
+		TokenLifetime: 20 * time.Second})
 	if err != nil {
 		return err
 	}
@@ -124,7 +126,8 @@ func soak(ctx context.Context, length time.Duration, workers int, seed uint64) e
 
 // kinds are the ways in which upstreams break down.
 var kinds = []simulator.Fault{
-	{Kind: simulator.FaultReset}, {Kind: simulator.FaultClose}, {Kind: simulator.FaultFreeze}, {Kind: simulator.FaultMalformed},
+	{Kind: simulator.FaultReset}, {Kind: simulator.FaultClose}, {Kind: simulator.FaultFreeze}, {
+		Kind: simulator.FaultMalformed},
 	{Kind: simulator.FaultSurplus}, {Kind: simulator.FaultSurplus, Delay: 10 * time.Millisecond},
 	{Kind: simulator.FaultMalformedJSON}, {Kind: simulator.FaultTruncate, Bytes: 20}, {Kind: simulator.FaultUnauthorized},
 	{Kind: simulator.FaultStatus, Status: 500}, {Kind: simulator.FaultStatus, Status: 503, RetryAfter: "2"},

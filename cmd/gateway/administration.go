@@ -27,7 +27,8 @@ type adminFlags struct{ config, address, tokenFile *string }
 func addAdminFlags(flags *flag.FlagSet) adminFlags {
 	return adminFlags{
 		configFlag(flags),
-		flags.String("admin", "", "the `URL` of the admin listener, several with commas (default: admin.listen of the configuration, or else http://127.0.0.1:9090)"),
+		flags.String("admin", "", "the `URL` of the admin listener, several with commas (default: admin.listen of the "+
+			"configuration, or else http://127.0.0.1:9090)"),
 		flags.String("token-file", "", "the `file` that holds the admin listener's token (default: admin.tokenFile)"),
 	}
 }
@@ -72,7 +73,8 @@ func (a adminFlags) connect(p *process) (list []administration, err error) {
 	// Never through a proxy: the token is for the gateway alone, and a proxy's answer is
 	// none of the gateway's.
 	client := &http.Client{
-		Transport:     &http.Transport{Proxy: nil, DisableKeepAlives: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: trusted, ServerName: name}},
+		Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true,
+			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: trusted, ServerName: name}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	for one := range strings.SplitSeq(base, ",") {
@@ -134,7 +136,8 @@ func (a administration) ask(ctx context.Context, method, path string, v any) err
 	}
 	resp, err := a.client.Do(req)
 	if err != nil {
-		return fmt.Errorf("asking the admin listener: %w; does the gateway run, and is %s the address of its admin.listen?", err, a.base)
+		return fmt.Errorf("asking the admin listener: %w; does the gateway run, and is %s the address of its admin.listen?",
+			err, a.base)
 	}
 	defer resp.Body.Close()
 	const most = 16 << 20
@@ -149,7 +152,8 @@ func (a administration) ask(ctx context.Context, method, path string, v any) err
 	if err != nil {
 		return fmt.Errorf("reading the admin listener's answer: %w", err)
 	}
-	if t, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); t != "application/json" || json.Unmarshal(body, v) != nil {
+	if t, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); t != "application/json" ||
+		json.Unmarshal(body, v) != nil {
 		return fmt.Errorf("%s does not answer as a gateway's admin listener does: something else listens there", a.base)
 	}
 	return nil

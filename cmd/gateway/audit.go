@@ -100,9 +100,12 @@ func (s *several) Set(value string) error {
 
 func auditVerify(p *process, flags *flag.FlagSet, file *string, args []string) error {
 	var keyFiles, checkpoints several
-	flags.Var(&keyFiles, "key", "the `file` of a public key that is trusted; may be given again (default: those beside the evidence)")
-	flags.Var(&checkpoints, "checkpoints", "a `file` of signed records that were shipped off the machine; may be given again")
-	authorities := flags.String("tsa", "", "a `file` with the certificates of the time-stamping authorities that are trusted")
+	flags.Var(&keyFiles, "key", "the `file` of a public key that is trusted; may be given again (default: "+
+		"those beside the evidence)")
+	flags.Var(&checkpoints, "checkpoints", "a `file` of signed records that were shipped off the "+
+		"machine; may be given again")
+	authorities := flags.String("tsa", "", "a `file` with the certificates of the time-stamping "+
+		"authorities that are trusted")
 	bundle := flags.Bool("bundle", false, "the directories are bundles of audit export")
 	rest, err := parse(flags, args)
 	if err != nil {
@@ -185,9 +188,11 @@ func printReport(p *process, r *audit.Report) {
 		return
 	}
 	fmt.Fprintf(p.stdout, "%s: %s: %s in %s (%d compressed), seq %d to %d, %s to %s, %s compared, %s\n",
-		r.Dir, word, counted(r.Records, "record"), counted(r.Segments, "file"), r.Compressed, r.First, r.Last, r.From, r.To, counted(r.Checkpoints, "checkpoint"), counted(r.Timestamps, "time stamp"))
+		r.Dir, word, counted(r.Records, "record"), counted(r.Segments, "file"), r.Compressed, r.First, r.Last, r.From, r.To,
+		counted(r.Checkpoints, "checkpoint"), counted(r.Timestamps, "time stamp"))
 	if unsigned := r.Last - min(r.Signed, r.Last); unsigned > 0 {
-		fmt.Fprintf(p.stdout, "note: the last %d records are not signed yet: what comes after seq %d could be cut off or added to without a trace\n", unsigned, r.Signed)
+		fmt.Fprintf(p.stdout, "note: the last %d records are not signed yet: what comes after seq %d could be cut off or "+
+			"added to without a trace\n", unsigned, r.Signed)
 	}
 	if r.OwnKeys {
 		fmt.Fprintln(p.stdout, "note: the keys lay beside the evidence; with --key and a copy kept elsewhere this says more")
@@ -224,8 +229,10 @@ func auditKey(p *process, flags *flag.FlagSet, file *string, args []string) erro
 }
 
 func auditKeep(p *process, flags *flag.FlagSet, file *string, args []string) error {
-	years := flags.Int("years", 0, "how many whole `years` after its own a record is kept (default: the configuration's, 10 with DIR)")
-	keyFile := flags.String("key-file", "", "the `file` of the private key that signs (default: the configuration's, or the one beside the evidence)")
+	years := flags.Int("years", 0, "how many whole `years` after its own a record is kept (default: the "+
+		"configuration's, 10 with DIR)")
+	keyFile := flags.String("key-file", "", "the `file` of the private key that signs (default: the configuration's, or "+
+		"the one beside the evidence)")
 	rest, err := parse(flags, args)
 	if err != nil {
 		return err
@@ -237,7 +244,8 @@ func auditKeep(p *process, flags *flag.FlagSet, file *string, args []string) err
 	if err != nil {
 		return err
 	}
-	o := audit.Options{KeyFile: *keyFile, KeepYears: *years, Version: version(), Log: slog.New(slog.NewTextHandler(p.stderr, nil))}
+	o := audit.Options{KeyFile: *keyFile, KeepYears: *years, Version: version(),
+		Log: slog.New(slog.NewTextHandler(p.stderr, nil))}
 	if cfg != nil {
 		o.KeyFile, o.KeepYears = cmp.Or(o.KeyFile, cfg.Audit.KeyFile), cmp.Or(o.KeepYears, cfg.Audit.KeepYears)
 	}

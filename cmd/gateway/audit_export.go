@@ -20,7 +20,8 @@ import (
 func auditExport(p *process, flags *flag.FlagSet, file *string, args []string) error {
 	query := searchFlags(flags)
 	csv := flags.String("csv", "", "write what search would find as CSV: a new `file`, or - for standard output")
-	bundle := flags.String("bundle", "", "write whole days (UTC), from --from to --to, for an auditor: a new `directory`, or a file.tar")
+	bundle := flags.String("bundle", "", "write whole days (UTC), from --from to --to, for an auditor: a new "+
+		"`directory`, or a file.tar")
 	var keyFiles several
 	flags.Var(&keyFiles, "key", "the `file` of a public key against which a bundle is verified; may be given again")
 	rest, err := parse(flags, args)
@@ -95,7 +96,8 @@ func exportBundle(p *process, file string, dirs []string, to string, from, until
 		printReport(p, &reports[i])
 	}
 	if findings > 0 {
-		fmt.Fprintf(p.stdout, "\nThe bundle is written, and %d places in it are not as the gateway wrote them: run gateway audit verify\n", findings)
+		fmt.Fprintf(p.stdout, "\nThe bundle is written, and %d places in it are not as the gateway wrote them: run gateway "+
+			"audit verify\n", findings)
 		return errReported
 	}
 	fmt.Fprintf(p.stdout, "%s: VERIFY.md in it says how to verify it without this program\n", to)

@@ -24,7 +24,8 @@ func searchFlags(flags *flag.FlagSet) func() (audit.Query, error) {
 	var q audit.Query
 	flags.StringVar(&q.Message, "message", "", "the `id` of a message, also of one that a write created")
 	flags.StringVar(&q.Attachment, "attachment", "", "the `id` of an attachment")
-	of := flags.String("enterprise", "", "the CBE `number` of the represented enterprise, or of any that a request named; or own")
+	of := flags.String("enterprise", "", "the CBE `number` of the represented enterprise, or of any that "+
+		"a request named; or own")
 	flags.StringVar(&q.Caller, "caller", "", "the `name` of the caller's rule")
 	flags.StringVar(&q.Actor, "actor", "", "the `name` that the caller asserted in X-Actor")
 	flags.StringVar(&q.Purpose, "purpose", "", "the `text` that the caller gave in X-Purpose")
@@ -32,7 +33,8 @@ func searchFlags(flags *flag.FlagSet) func() (audit.Query, error) {
 	flags.StringVar(&q.RequestID, "request-id", "", "the X-Request-Id that the caller got")
 	from := flags.String("from", "", "the first `day`, in Brussels (for a bundle in UTC), or an instant (RFC 3339)")
 	to := flags.String("to", "", "the last `day`, inclusive, or an instant")
-	flags.BoolVar(&q.Events, "events", false, "show refusals, configurations, purges, switches, keys, starts and gaps as well")
+	flags.BoolVar(&q.Events, "events", false, "show refusals, configurations, purges, switches, keys, "+
+		"starts and gaps as well")
 	return func() (audit.Query, error) { return q, bounds(&q, *of, *from, *to) }
 }
 
@@ -80,7 +82,8 @@ func searchAll(p *process, file string, dirs []string, q audit.Query, out foundW
 	if err := out.flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stderr, "%d found in %s of %s; %s of other days not read\n", found, counted(sum.Records, "record"), counted(sum.Segments, "file"), counted(sum.Skipped, "file"))
+	fmt.Fprintf(p.stderr, "%d found in %s of %s; %s of other days not read\n", found, counted(sum.Records, "record"),
+		counted(sum.Segments, "file"), counted(sum.Skipped, "file"))
 	for _, f := range sum.Findings {
 		fmt.Fprintf(p.stderr, "DOES NOT VERIFY: %s\n", f)
 	}
@@ -184,7 +187,8 @@ func (f *tableWriter) write(r *audit.Found) error {
 		what += " created " + strings.Join(r.Created, ",")
 	}
 	what = strings.TrimSpace(what + " " + details(r))
-	_, err := fmt.Fprintf(f.table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s/%d\n", r.Time.Format("2006-01-02T15:04:05.000Z"), printable.Text(who, math.MaxInt), r.Source, r.Enterprise, did,
+	_, err := fmt.Fprintf(f.table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s/%d\n",
+		r.Time.Format("2006-01-02T15:04:05.000Z"), printable.Text(who, math.MaxInt), r.Source, r.Enterprise, did,
 		printable.Text(what, math.MaxInt), result(r), r.AnswerFrom, r.RequestID, r.TraceID, r.Replica, r.Seq)
 	return err
 }

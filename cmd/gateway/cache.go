@@ -10,7 +10,8 @@ import (
 
 func cacheCommand() command {
 	return command{
-		name: "cache", usage: "cache purge --enterprise NUMBER | --route NAME | --all [--config config.yaml] [--admin URL] [--token-file FILE]",
+		name: "cache", usage: "cache purge --enterprise NUMBER | --route NAME | --all [--config config.yaml] [--admin " +
+			"URL] [--token-file FILE]",
 		summary: "drop stored answers of a running gateway and its replicas",
 		about: `
 What is dropped is asked for anew when it is next needed; requests that are under

@@ -26,7 +26,8 @@ import (
 
 func checkCommand() command {
 	return command{
-		name: "check", usage: "check [--config config.yaml] [--online] [--json]", summary: "check the configuration, with --online also everything it leads to",
+		name: "check", usage: "check [--config config.yaml] [--online] [--json]",
+		summary: "check the configuration, with --online also everything it leads to",
 		about: `
 Without --online nothing leaves the machine: the file, the files it names and the
 keys are read, and an empty folder is made and removed where evidence and logs are to
@@ -51,8 +52,12 @@ its failure and, after an arrow, what to do. The exit code is 1 if a row failed.
 				return err
 			}
 			checks := preflight.Offline(cfg, time.Now(), runningAt(p, *path))
-			if err != nil && !slices.ContainsFunc(checks, func(c preflight.Check) bool { return !c.OK && strings.HasSuffix(err.Error(), c.Detail) }) {
-				checks = append(checks, preflight.Check{Part: "start", Detail: err.Error(), Advice: "the gateway does not start like this"})
+			if err != nil && !slices.ContainsFunc(checks, func(c preflight.Check) bool {
+				return !c.OK &&
+					strings.HasSuffix(err.Error(), c.Detail)
+			}) {
+				checks = append(checks, preflight.Check{Part: "start", Detail: err.Error(),
+					Advice: "the gateway does not start like this"})
 			}
 			checks = append(checks, closedToService(cfg)...)
 			if *online && err == nil {
@@ -64,7 +69,8 @@ its failure and, after an arrow, what to do. The exit code is 1 if a row failed.
 				return printChecksJSON(p.stdout, checks)
 			}
 			fmt.Fprintf(p.stdout, "%s: well-formed (environment %s, %s, %s, %s)\n\n",
-				*path, cfg.Environment, counted(len(cfg.Routes), "route"), counted(len(cfg.Tenancy.Enterprises), "enterprise"), counted(len(cfg.Callers), "caller"))
+				*path, cfg.Environment, counted(len(cfg.Routes), "route"), counted(len(cfg.Tenancy.Enterprises), "enterprise"),
+				counted(len(cfg.Callers), "caller"))
 			if failed := printChecks(p.stdout, checks); failed > 0 {
 				fmt.Fprintf(p.stdout, "\n%d of %d failed\n", failed, len(checks))
 				return errReported
@@ -103,8 +109,10 @@ func closedToService(cfg *config.Config) (checks []preflight.Check) {
 	for _, file := range cfg.Files() {
 		if closed := closedTo(file, uid, groups); closed != "" {
 			checks = append(checks, preflight.Check{
-				Part: "rights", Where: file, Detail: "root can read it, and the service's user " + u.user + " cannot, because of " + closed,
-				Advice: "chgrp " + u.group + " it and chmod g+r (g+rx for a folder); \"gateway as-service check\" sees what the service sees",
+				Part: "rights", Where: file, Detail: "root can read it, and the service's user " + u.user +
+					" cannot, because of " + closed,
+				Advice: "chgrp " + u.group + " it and chmod g+r (g+rx for a folder); \"gateway as-service check\" " +
+					"sees what the service sees",
 			})
 		}
 	}
@@ -159,7 +167,8 @@ func runningAt(p *process, path string) func(config.Listener) bool {
 	ports := sync.OnceValue(func() map[string]bool {
 		open := make(map[string]bool)
 		none := ""
-		gateways, err := adminFlags{&path, &none, &none}.connect(&process{ctx: p.ctx, stdin: p.stdin, stdout: io.Discard, stderr: io.Discard, lookup: p.lookup})
+		gateways, err := adminFlags{&path, &none, &none}.connect(&process{ctx: p.ctx, stdin: p.stdin, stdout: io.Discard,
+			stderr: io.Discard, lookup: p.lookup})
 		var s status.Status
 		if err != nil || gateways[0].ask(p.ctx, http.MethodGet, "/status", &s) != nil {
 			return open

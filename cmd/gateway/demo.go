@@ -49,7 +49,8 @@ func runDemo(p *process, listen, admin string) (err error) {
 	if err != nil {
 		return err
 	}
-	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0", Clients: []simulator.Client{client}})
+	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
+		Clients: []simulator.Client{client}})
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,8 @@ import (
 
 func enterprisesCommand() command {
 	return command{
-		name: "enterprises", usage: "enterprises check FILE [--config config.yaml] [--providers ID,…] [--rate 5] [--limit N] [--dmfa] [--resume RESULTS] [--csv | --json] [--yes]",
+		name: "enterprises", usage: "enterprises check FILE [--config config.yaml] [--providers ID,…] [--rate 5] [--limit " +
+			"N] [--dmfa] [--resume RESULTS] [--csv | --json] [--yes]",
 		summary: "ask each provider for each enterprise of a file whether its mandate can be used",
 		about: `
 FILE is CSV or YAML as in tenancy.enterpriseFiles, or plain numbers, one a line. Its
@@ -42,7 +43,8 @@ taken over instead of asked again. The exit code is 0 only if all were usable.`,
 
 func runEnterprises(p *process, flags *flag.FlagSet, args []string) error {
 	path := configFlag(flags)
-	providers := flags.String("providers", "", "ask these `ids` alone, with commas between (default: all that can be called)")
+	providers := flags.String("providers", "", "ask these `ids` alone, with commas between (default: "+
+		"all that can be called)")
 	perSecond := flags.Float64("rate", 5, "calls a second, to all providers together")
 	limit := flags.Int("limit", 0, "ask for this `number` of enterprises and stop (default: all)")
 	dmfa := flags.Bool("dmfa", false, "ask grant/citizen for its list of citizen mandates too; the answer stays unread")
@@ -103,9 +105,11 @@ func runEnterprises(p *process, flags *flag.FlagSet, args []string) error {
 }
 
 // runEnterpriseCheck asks, reports as it goes, and words the end.
-func runEnterpriseCheck(ctx context.Context, p *process, check *mandates.Check, list []config.Enterprise, earlier answered, out *mandateReport) error {
+func runEnterpriseCheck(ctx context.Context, p *process, check *mandates.Check, list []config.Enterprise,
+	earlier answered, out *mandateReport) error {
 	done := 0
-	shown := progress.New(progress.Options{W: p.stderr, Terminal: progress.IsTerminal(p.stderr), What: "asking", Total: int64(len(list))})
+	shown := progress.New(progress.Options{W: p.stderr, Terminal: progress.IsTerminal(p.stderr), What: "asking",
+		Total: int64(len(list))})
 	defer shown.Clear()
 	err := check.Run(ctx, list, earlier.has, func(findings []mandates.Finding) error {
 		done++
@@ -151,8 +155,10 @@ func idList(s string) []string {
 func confirm(p *process, enterprises int, check *mandates.Check, yes bool) error {
 	calls := enterprises * check.Upstreams()
 	lasts := time.Duration(math.Ceil(float64(calls)/check.PerSecond)) * time.Second
-	fmt.Fprintf(p.stderr, "%s at %s: up to %s at %g a second, about %s.\nNothing is opened or marked read; a provider may show a call as the last consultation of the e-Box.\n",
-		counted(enterprises, "enterprise"), counted(check.Upstreams(), "upstream"), counted(calls, "call"), check.PerSecond, lasts)
+	fmt.Fprintf(p.stderr, "%s at %s: up to %s at %g a second, about %s.\nNothing is opened or marked read; a provider "+
+		"may show a call as the last consultation of the e-Box.\n",
+		counted(enterprises, "enterprise"), counted(check.Upstreams(), "upstream"), counted(calls, "call"),
+		check.PerSecond, lasts)
 	if yes || calls == 0 {
 		return nil
 	}

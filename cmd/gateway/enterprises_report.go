@@ -82,7 +82,8 @@ type foundRow struct {
 
 func (r *mandateReport) write(f mandates.Finding) error {
 	return r.row(foundRow{
-		f.Enterprise.String(), f.Name, f.Mandate, f.Provider, f.Result, f.Status, f.Problem, f.Reason, f.At.UTC().Format(time.RFC3339),
+		f.Enterprise.String(), f.Name, f.Mandate, f.Provider, f.Result, f.Status, f.Problem, f.Reason,
+		f.At.UTC().Format(time.RFC3339),
 	})
 }
 
@@ -233,7 +234,8 @@ func eachRow(r io.Reader, take func(foundRow) error) error {
 	start, err := in.Peek(1)
 	switch {
 	case errors.Is(err, io.EOF):
-		return errors.New("reading earlier results: the file is empty; a shell empties the file that it writes to, so write to another one")
+		return errors.New("reading earlier results: the file is empty; a shell empties the file that it writes to, " +
+			"so write to another one")
 	case err != nil:
 		return fmt.Errorf("reading earlier results: %w", err)
 	}
@@ -255,7 +257,8 @@ func eachRow(r io.Reader, take func(foundRow) error) error {
 	rows.FieldsPerRecord, rows.ReuseRecord = -1, true
 	header, err := rows.Read()
 	if err != nil || !slices.Equal(header, columns) {
-		return errors.New("reading earlier results: they are neither the CSV nor the JSON of this command (a table cannot be resumed)")
+		return errors.New("reading earlier results: they are neither the CSV nor the JSON of this command (a " +
+			"table cannot be resumed)")
 	}
 	for {
 		cells, err := rows.Read()
@@ -274,7 +277,8 @@ func eachRow(r io.Reader, take func(foundRow) error) error {
 			cells[i] = strings.TrimPrefix(cells[i], "'")
 		}
 		status, _ := strconv.Atoi(cells[5]) // empty where there was no answer
-		if err := take(foundRow{cells[0], cells[1], cells[2], cells[3], cells[4], status, cells[6], cells[7], cells[8]}); err != nil {
+		if err := take(foundRow{cells[0], cells[1], cells[2], cells[3], cells[4], status, cells[6], cells[7],
+			cells[8]}); err != nil {
 			return err
 		}
 	}

@@ -43,8 +43,10 @@ type command struct {
 // commands are all of them, in the order of help.
 func commands() []command {
 	return []command{
-		serveCommand(), statusCommand(), demoCommand(), simulatorCommand(), checkCommand(), routesCommand(), tokenCommand(), enterprisesCommand(), cacheCommand(),
-		maintenanceCommand(), auditCommand(), dataCommand(), schemaCommand(), healthcheckCommand(), asServiceCommand(), manCommand(), completionCommand(), versionCommand(),
+		serveCommand(), statusCommand(), demoCommand(), simulatorCommand(), checkCommand(), routesCommand(), tokenCommand(),
+		enterprisesCommand(), cacheCommand(),
+		maintenanceCommand(), auditCommand(), dataCommand(), schemaCommand(), healthcheckCommand(), asServiceCommand(),
+		manCommand(), completionCommand(), versionCommand(),
 	}
 }
 

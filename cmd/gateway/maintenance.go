@@ -14,7 +14,8 @@ import (
 
 func maintenanceCommand() command {
 	return command{
-		name: "maintenance", usage: "maintenance [list | begin | end] [--provider ID | --gateway] [--for 2h] [--reason TEXT] [--config config.yaml] [--admin URL[,URL]] [--token-file FILE]",
+		name: "maintenance", usage: "maintenance [list | begin | end] [--provider ID | --gateway] [--for 2h] [--reason " +
+			"TEXT] [--config config.yaml] [--admin URL[,URL]] [--token-file FILE]",
 		summary: "switch a provider, or the whole gateway, to maintenance",
 		about: `
 "begin" needs --for, at most 168h: it ends by itself, or by "end". A provider in
@@ -102,7 +103,8 @@ func maintain(p *process, method string, g administration, query url.Values) err
 		if !m.Gateway {
 			what = "provider " + m.Provider
 		}
-		fmt.Fprintf(table, "  %s\tuntil %s\tby %s\t%s\n", what, m.Until.UTC().Format("2006-01-02 15:04:05 MST"), m.By, m.Reason)
+		fmt.Fprintf(table, "  %s\tuntil %s\tby %s\t%s\n", what, m.Until.UTC().Format("2006-01-02 15:04:05 MST"),
+			m.By, m.Reason)
 	}
 	return table.Flush()
 }

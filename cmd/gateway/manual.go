@@ -83,17 +83,20 @@ func roff(text string) string {
 
 func overview() string {
 	var b strings.Builder
-	fmt.Fprint(&b, ".TH GATEWAY 1\n.SH NAME\ngateway \\- the e\\-Box gateway\n.SH SYNOPSIS\n.B gateway\n.I command\n[flags]\n.SH COMMANDS\n")
+	fmt.Fprint(&b, ".TH GATEWAY 1\n.SH NAME\ngateway \\- the e\\-Box gateway\n.SH SYNOPSIS\n.B gateway\n.I "+
+		"command\n[flags]\n.SH COMMANDS\n")
 	for _, c := range commands() {
 		fmt.Fprintf(&b, ".TP\n.BR gateway\\-%s (1)\n%s\n", roff(c.name), roff(c.summary))
 	}
-	fmt.Fprintf(&b, ".SH ENVIRONMENT\n.TP\n.B %s\nthe configuration, if no \\-\\-config says it\n.SH EXIT STATUS\n0 fine, 1 failed, 2 wrong usage\n", configVariable)
+	fmt.Fprintf(&b, ".SH ENVIRONMENT\n.TP\n.B %s\nthe configuration, if no \\-\\-config says it\n.SH EXIT STATUS\n0 "+
+		"fine, 1 failed, 2 wrong usage\n", configVariable)
 	return b.String()
 }
 
 func page(c command) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, ".TH GATEWAY-%s 1\n.SH NAME\ngateway\\-%s \\- %s\n.SH SYNOPSIS\n.nf\ngateway %s\n.fi\n", strings.ToUpper(c.name), roff(c.name), roff(c.summary), roff(c.usage))
+	fmt.Fprintf(&b, ".TH GATEWAY-%s 1\n.SH NAME\ngateway\\-%s \\- %s\n.SH SYNOPSIS\n.nf\ngateway %s\n.fi\n",
+		strings.ToUpper(c.name), roff(c.name), roff(c.summary), roff(c.usage))
 	if c.about != "" {
 		fmt.Fprintf(&b, ".SH DESCRIPTION\n.nf\n%s\n.fi\n", roff(strings.TrimSpace(c.about)))
 	}
@@ -144,14 +147,16 @@ func completions(c command) []string {
 func bashCompletion() string {
 	var b strings.Builder
 	var names []string
-	b.WriteString("# bash completion of gateway\n_gateway() {\n\tlocal cur=${COMP_WORDS[COMP_CWORD]} words\n\tcase ${COMP_WORDS[1]} in\n")
+	b.WriteString("# bash completion of gateway\n_gateway() {\n\tlocal cur=${COMP_WORDS[COMP_CWORD]} " +
+		"words\n\tcase ${COMP_WORDS[1]} in\n")
 	for _, c := range commands() {
 		names = append(names, c.name)
 		fmt.Fprintf(&b, "\t%s) words='%s' ;;\n", c.name, strings.Join(completions(c), " "))
 	}
 	slices.Sort(names)
 	fmt.Fprintf(&b, "\tesac\n\t[ \"$COMP_CWORD\" -eq 1 ] && words='%s help --version'\n", strings.Join(names, " "))
-	b.WriteString("\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n\tcase $cur in -*) ;; *) [ \"$COMP_CWORD\" -gt 1 ] && COMPREPLY+=($(compgen -f -- \"$cur\")) ;; esac\n}\ncomplete -o filenames -F _gateway gateway\n")
+	b.WriteString("\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n\tcase $cur in -*) ;; *) [ \"$COMP_CWORD\" -gt 1 " +
+		"] && COMPREPLY+=($(compgen -f -- \"$cur\")) ;; esac\n}\ncomplete -o filenames -F _gateway gateway\n")
 	return b.String()
 }
 
@@ -165,7 +170,8 @@ func fishCompletion() string {
 		}
 		for _, f := range flagsOf(c) {
 			_, usage := flag.UnquoteUsage(f)
-			fmt.Fprintf(&b, "complete -c gateway -n '__fish_seen_subcommand_from %s' -l %s -d %s\n", c.name, f.Name, quote(usage))
+			fmt.Fprintf(&b, "complete -c gateway -n '__fish_seen_subcommand_from %s' -l %s -d %s\n", c.name,
+				f.Name, quote(usage))
 		}
 	}
 	return b.String()

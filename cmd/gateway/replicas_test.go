@@ -26,9 +26,9 @@ import (
 	"ebox-gateway/internal/simulator"
 )
 
-// Three gateways as processes of their own, the program as it is shipped, with a real
-// Redis between them and a simulator behind them: they act as one, and callers do not
-// notice how many there are or what becomes of one of them.
+// Three gateways as processes of their own, with a real Redis between them and a simulator
+// behind them: they act as one, and callers do not notice how many there are or what
+// becomes of one of them.
 func TestThreeProcessesActAsOne(t *testing.T) {
 	f := newFleet(t, 3)
 	for _, step := range []struct {
@@ -82,7 +82,9 @@ func oneToken(t *testing.T, f *fleet) {
 func invalidations(t *testing.T, f *fleet) {
 	asked := func() uint64 { return f.sim.RequestCount(simulator.ProviderUpstream("nsso")) }
 	for _, r := range f.replicas {
-		f.eventually("an answer to be kept", func() bool { return strings.Contains(f.get(r, reference).header.Get("Cache-Status"), "hit") })
+		f.eventually("an answer to be kept", func() bool {
+			return strings.Contains(f.get(r, reference).header.Get("Cache-Status"), "hit")
+		})
 	}
 	before, began := asked(), time.Now()
 	f.post(f.replicas[0], "/cache/purge?all=true")
@@ -98,8 +100,10 @@ func invalidations(t *testing.T, f *fleet) {
 	// A provider that lets its list be kept, and a write elsewhere.
 	says := func(body string) int {
 		id, err := f.sim.Fault(simulator.Fault{
-			Upstream: simulator.ProviderUpstream("nsso"), Method: http.MethodGet, Path: "/ebox/messages", Kind: simulator.FaultStatus,
-			Status: http.StatusOK, Body: body, ContentType: "application/json", Header: http.Header{"Cache-Control": {"max-age=3600"}},
+			Upstream: simulator.ProviderUpstream("nsso"), Method: http.MethodGet, Path: "/ebox/messages",
+			Kind:   simulator.FaultStatus,
+			Status: http.StatusOK, Body: body, ContentType: "application/json", Header: http.Header{"Cache-Control": {
+				"max-age=3600"}},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -108,11 +112,14 @@ func invalidations(t *testing.T, f *fleet) {
 	}
 	old := says(`{"read":false}`)
 	for _, r := range f.replicas {
-		f.eventually("the list to be kept", func() bool { return strings.Contains(f.get(r, messages).header.Get("Cache-Status"), "hit") })
+		f.eventually("the list to be kept", func() bool {
+			return strings.Contains(f.get(r, messages).header.Get("Cache-Status"), "hit")
+		})
 	}
 	f.sim.RemoveFault(old)
 	says(`{"read":true}`)
-	if got := f.do(f.replicas[1], http.MethodPatch, messages, `{"items":[{"messageId":"`+simulator.FirstMessage+`","visible":true}]}`); got.status >= 300 {
+	if got := f.do(f.replicas[1], http.MethodPatch, messages, `{"items":[{"messageId":"`+simulator.FirstMessage+
+		`","visible":true}]}`); got.status >= 300 {
 		t.Fatalf("%d %s", got.status, got.body)
 	}
 	began = time.Now()
@@ -127,7 +134,9 @@ func invalidations(t *testing.T, f *fleet) {
 
 func sumOfRates(t *testing.T, f *fleet) {
 	for _, r := range f.replicas {
-		f.eventually("the replicas to know of each other", func() bool { return f.status(r).Redis.Replicas == len(f.replicas) })
+		f.eventually("the replicas to know of each other", func() bool {
+			return f.status(r).Redis.Replicas == len(f.replicas)
+		})
 	}
 	time.Sleep(time.Second) // until each has its part
 	var admitted atomic.Int64
@@ -207,7 +216,8 @@ func restartOfAll(t *testing.T, f *fleet) {
 			t.Errorf("the stop: %v", err)
 		}
 	}
-	if _, err := f.sim.Fault(simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultClose}); err != nil {
+	if _, err := f.sim.Fault(simulator.Fault{Upstream: simulator.UpstreamRegistry,
+		Kind: simulator.FaultClose}); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range f.replicas {
@@ -231,7 +241,6 @@ func restartOfAll(t *testing.T, f *fleet) {
 type fleet struct {
 	t        *testing.T
 	sim      *simulator.Simulator
-	program  string
 	replicas []*replica
 	http     *http.Client
 	turn     atomic.Uint64
@@ -250,35 +259,32 @@ type replica struct {
 	healthy     atomic.Bool
 }
 
-// newFleet builds the program and starts n of it.
+// newFleet starts n of the program, which TestMain put into PATH.
 func newFleet(t *testing.T, n int) *fleet {
 	t.Helper()
 	server := redistest.Start(t)
 	dir := t.TempDir()
-	f := &fleet{t: t, program: filepath.Join(dir, "gateway")}
-	// As the image's is built, so that what is compiled serves its tests as well.
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", f.program, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	f := &fleet{t: t}
 	client, err := demo.NewClient(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.sim, err = simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0", Clients: []simulator.Client{client}}); err != nil {
+	if f.sim, err = simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
+		Clients: []simulator.Client{client}}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.sim.Close() })
 	var key [32]byte
 	_, _ = rand.Read(key[:])
-	if err := os.WriteFile(filepath.Join(dir, "k1.key"), []byte(base64.StdEncoding.EncodeToString(key[:])), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "k1.key"), []byte(base64.StdEncoding.EncodeToString(key[:])),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	text := demo.Config(f.sim, "127.0.0.1:0", "127.0.0.1:0")
 	for old, new := range map[string]string{
 		"drain: {delay: 0s, timeout: 5s}": "drain: {delay: 500ms, timeout: 5s}",
-		"number: 0212.148.896,":           fmt.Sprintf("number: 0212.148.896, rate: {perSecond: %d, burst: %[1]d, scope: cluster},", perSecond),
+		"number: 0212.148.896,": fmt.Sprintf("number: 0212.148.896, rate: {perSecond: %d, burst: %[1]d, "+
+			"scope: cluster},", perSecond),
 	} {
 		if !strings.Contains(text, old) {
 			t.Fatalf("no %q in\n%s", old, text)
@@ -316,7 +322,9 @@ func newFleet(t *testing.T, n int) *fleet {
 	}
 	starting.Wait()
 	for _, r := range f.replicas {
-		f.eventually("the list of providers", func() bool { return strings.Contains(f.get(r, "/ebox/providers").body, `"nsso"`) })
+		f.eventually("the list of providers", func() bool {
+			return strings.Contains(f.get(r, "/ebox/providers").body, `"nsso"`)
+		})
 		f.eventually("Redis", func() bool { s := f.status(r).Redis; return s.State == "up" && s.Subscribed })
 	}
 	return f
@@ -328,7 +336,7 @@ var listening = regexp.MustCompile(`msg=listening address=(\S+) for=(\w+)`)
 func (f *fleet) start(r *replica) {
 	f.t.Helper()
 	log := new(lockedLog)
-	cmd := exec.Command(f.program, "serve", "--config", r.config)
+	cmd := exec.Command("gateway", "serve", "--config", r.config)
 	cmd.Stdout, cmd.Stderr = io.Discard, log
 	ended := make(chan struct{})
 	r.mu.Lock()

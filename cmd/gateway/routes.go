@@ -18,7 +18,8 @@ import (
 
 func routesCommand() command {
 	return command{
-		name: "routes", usage: "routes [--config config.yaml] [--explain METHOD URL [--from ADDRESS] [--listener NAME] [--header 'Name: value'] [--cert FILE] [--body FILE] [--online]]",
+		name: "routes", usage: "routes [--config config.yaml] [--explain METHOD URL [--from ADDRESS] [--listener NAME] " +
+			"[--header 'Name: value'] [--cert FILE] [--body FILE] [--online]]",
 		summary: "show the routes as resolved, or explain what becomes of one request",
 		about: `
 --explain sends nothing to the upstream. It takes the request through all that
@@ -48,7 +49,8 @@ first, so that a provider's real URL and API version count.`,
 				return err
 			}
 			if *explained && len(rest) != 2 || !*explained && len(rest) != 0 {
-				return usageError{"--explain takes a method and a URL, as in --explain GET /enterprises/0206731645/ebox/providers/nsso/ebox"}
+				return usageError{"--explain takes a method and a URL, as in --explain GET " +
+					"/enterprises/0206731645/ebox/providers/nsso/ebox"}
 			}
 			addr, err := netip.ParseAddr(*from)
 			if err != nil {
@@ -68,7 +70,8 @@ first, so that a provider's real URL and API version count.`,
 			if !slices.ContainsFunc(cfg.Server.Listen, func(l config.Listener) bool { return l.Name == *listener }) {
 				return usageError{fmt.Sprintf("there is no listener %q in %s", *listener, *path)}
 			}
-			q := explain.Request{Method: strings.ToUpper(rest[0]), Target: rest[1], From: addr, Listener: *listener, Header: header, Online: *online}
+			q := explain.Request{Method: strings.ToUpper(rest[0]), Target: rest[1], From: addr, Listener: *listener,
+				Header: header, Online: *online}
 			if q.Certificate, err = readCertificate(*certFile); err != nil {
 				return err
 			}
@@ -98,19 +101,27 @@ first, so that a provider's real URL and API version count.`,
 func printRoutes(p *process, cfg *config.Config) {
 	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "PATH\tMETHODS\tENTERPRISE\tUPSTREAM\tSCOPES\tROUTE")
-	if providers := slices.IndexFunc(cfg.Routes, func(r config.Route) bool { return r.Registry && r.Kind == config.KindEBox }); providers >= 0 {
-		fmt.Fprintf(table, "/ebox/providers\tGET\tnone\tthe gateway itself: the providers, their state and their paths\t\t%s\n", cfg.Routes[providers].Name)
-		fmt.Fprintln(table, "/ebox\tGET\trequired\tevery active provider at once: one summary\tas for each provider\tebox-inbox")
-		fmt.Fprintln(table, "/ebox/messages\tGET PATCH\trequired\tevery active provider at once: one list\tas for each provider\tebox-inbox")
+	if providers := slices.IndexFunc(cfg.Routes, func(r config.Route) bool {
+		return r.Registry &&
+			r.Kind == config.KindEBox
+	}); providers >= 0 {
+		fmt.Fprintf(table, "/ebox/providers\tGET\tnone\tthe gateway itself: the providers, their state and their "+
+			"paths\t\t%s\n", cfg.Routes[providers].Name)
+		fmt.Fprintln(table, "/ebox\tGET\trequired\tevery active provider at once: one summary\tas for "+
+			"each provider\tebox-inbox")
+		fmt.Fprintln(table, "/ebox/messages\tGET PATCH\trequired\tevery active provider at once: one list\tas for "+
+			"each provider\tebox-inbox")
 	}
 	for _, r := range cfg.Routes {
 		upstream := "the provider's base URL, from the registry"
 		if r.Upstream != nil {
 			upstream = r.Upstream.String()
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Path, strings.Join(r.Methods, " "), r.Enterprise, upstream, orNone(r.Scopes), r.Name)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Path, strings.Join(r.Methods, " "), r.Enterprise, upstream,
+			orNone(r.Scopes), r.Name)
 		for _, rule := range r.Rules {
-			fmt.Fprintf(table, "  %s\t%s\t\t\t%s\t\n", orAll(rule.Paths), strings.TrimSpace(strings.Join(rule.Methods, " ")+versions(rule.APIVersions)), orNone(rule.Scopes))
+			fmt.Fprintf(table, "  %s\t%s\t\t\t%s\t\n", orAll(rule.Paths),
+				strings.TrimSpace(strings.Join(rule.Methods, " ")+versions(rule.APIVersions)), orNone(rule.Scopes))
 		}
 	}
 	for _, a := range cfg.Absent {
@@ -160,7 +171,8 @@ func printExplanation(p *process, x explain.Explanation, callers int) error {
 	row("scopes", strings.Join(x.Scopes, " "))
 	row("upstream", x.Upstream)
 	if x.Assumed {
-		row("", "(the host is a placeholder: the provider's base URL comes from the registry, which was not asked; the scopes are those for version 3 of its API; --online asks)")
+		row("", "(the host is a placeholder: the provider's base URL comes from the registry, which was not asked; the "+
+			"scopes are those for version 3 of its API; --online asks)")
 	}
 	row("header", x.Header)
 	row("cache", x.Cache)

@@ -50,7 +50,8 @@ confirms it. SIGHUP also asks at once for tokens that were refused.`,
 				log.Warn(risk)
 			}
 			for _, w := range cfg.Warnings() {
-				log.Warn("a value of the configuration looks like a slip", "file", w.File, "line", w.Line, "key", w.Path, "what", w.Message)
+				log.Warn("a value of the configuration looks like a slip", "file", w.File, "line", w.Line, "key", w.Path,
+					"what", w.Message)
 			}
 			if c := preflight.Descriptors(cfg); c != nil {
 				log.Warn(c.Detail + ": " + c.Advice)
@@ -88,7 +89,8 @@ func limitMemory(log *slog.Logger) {
 	case err == nil && limit >= unlimited:
 	case err == nil:
 		log.Info("the memory limit is that of the cgroup", "bytes", limit)
-	case errors.Is(err, memlimit.ErrNoLimit), errors.Is(err, memlimit.ErrNoCgroup), errors.Is(err, memlimit.ErrCgroupsNotSupported):
+	case errors.Is(err, memlimit.ErrNoLimit), errors.Is(err, memlimit.ErrNoCgroup),
+		errors.Is(err, memlimit.ErrCgroupsNotSupported):
 	default:
 		log.Warn("the memory limit of the cgroup could not be read", "cause", err.Error())
 	}

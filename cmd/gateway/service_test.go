@@ -38,8 +38,10 @@ func TestAUnitSaysHowItsServiceRuns(t *testing.T) {
 	}
 	for file, content := range map[string]string{
 		environment: "# secrets\nONE=1\n TWO = \"a b\"\n; and\n\nTHREE='x=y'\n",
-		unitFile: "[Unit]\nUser=nobody\n[Service]\nUser=ebox\nGroup=ebox\nSupplementaryGroups=a b\nEnvironmentFile=" + environment + "\nEnvironmentFile=-" + dir + "/none\n" +
-			"Environment=\"FOUR=4 5\" FIVE=5\nLimitNOFILE=1024:65536\nExecStart=/usr/local/bin/gateway serve \\\n  --config /etc/ebox.yaml\n",
+		unitFile: "[Unit]\nUser=nobody\n[Service]\nUser=ebox\nGroup=ebox\nSupplementaryGroups=a b\nEnvironmentFile=" +
+			environment + "\nEnvironmentFile=-" + dir + "/none\n" +
+			"Environment=\"FOUR=4 5\" FIVE=5\nLimitNOFILE=1024:65536\nExecStart=/usr/local/bin/gateway serve \\\n  " +
+			"--config /etc/ebox.yaml\n",
 		unitFile + ".d/user.conf": "[Service]\nUser=other\n",
 	} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
@@ -50,7 +52,8 @@ func TestAUnitSaysHowItsServiceRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if u.user != "other" || u.group != "ebox" || u.config != "/etc/ebox.yaml" || u.openFiles != 65536 || !slices.Equal(u.groups, []string{"a", "b"}) ||
+	if u.user != "other" || u.group != "ebox" || u.config != "/etc/ebox.yaml" || u.openFiles != 65536 ||
+		!slices.Equal(u.groups, []string{"a", "b"}) ||
 		!slices.Equal(u.environment, []string{"ONE=1", "TWO=a b", "THREE=x=y", "FOUR=4 5", "FIVE=5"}) {
 		t.Errorf("%+v", u)
 	}

@@ -20,7 +20,8 @@ import (
 
 func simulatorCommand() command {
 	return command{
-		name: "simulator", usage: "simulator [--listen 127.0.0.1:8090] [--regional-listen 127.0.0.1:8091] [--client ID=CERT.pem …] [--new-client DIR]",
+		name: "simulator", usage: "simulator [--listen 127.0.0.1:8090] [--regional-listen 127.0.0.1:8091] [--client " +
+			"ID=CERT.pem …] [--new-client DIR]",
 		summary: "run the other side alone: Authorization Server, registry, providers, grant/citizen",
 		about: `
 --client registers the certificate of a client of yours, as Chaman would. Given
@@ -41,25 +42,27 @@ malformed, malformedJSON, unauthorized or redirect; without a count it stays unt
 			lifetime := flags.Duration("token-lifetime", 5*time.Minute, "how long tokens are valid")
 			dir := flags.String("new-client", "", "make a client and its configuration in this `directory`")
 			var clients []simulator.Client
-			flags.Func("client", "register the client `ID=CERT.pem`; may be repeated, also for one client", func(s string) error {
-				c, err := readClient(s)
-				if err != nil {
-					return err
-				}
-				if i := slices.IndexFunc(clients, func(o simulator.Client) bool { return o.ID == c.ID }); i >= 0 {
-					clients[i].Renewed = append(clients[i].Renewed, c.Certificate)
+			flags.Func("client", "register the client `ID=CERT.pem`; may be repeated, also for one client",
+				func(s string) error {
+					c, err := readClient(s)
+					if err != nil {
+						return err
+					}
+					if i := slices.IndexFunc(clients, func(o simulator.Client) bool { return o.ID == c.ID }); i >= 0 {
+						clients[i].Renewed = append(clients[i].Renewed, c.Certificate)
+						return nil
+					}
+					clients = append(clients, c)
 					return nil
-				}
-				clients = append(clients, c)
-				return nil
-			})
+				})
 			if err := parseNone(flags, args); err != nil {
 				return err
 			}
 			if *dir != "" {
 				for _, name := range []string{"client.p12", "config.yaml"} {
 					if _, err := os.Lstat(filepath.Join(*dir, name)); err == nil {
-						return usageError{filepath.Join(*dir, name) + " is there already and is not overwritten: give --new-client a directory without it"}
+						return usageError{filepath.Join(*dir, name) + " is there already and is not overwritten: give " +
+							"--new-client a directory without it"}
 					}
 				}
 				if err := os.MkdirAll(*dir, 0o700); err != nil {
@@ -74,7 +77,8 @@ malformed, malformedJSON, unauthorized or redirect; without a count it stays unt
 			if len(clients) == 0 {
 				return usageError{"no client could get a token: give --client or --new-client"}
 			}
-			return simulate(p, *dir, simulator.Options{Listen: *listen, ListenRegional: *regional, Clients: clients, TokenLifetime: *lifetime})
+			return simulate(p, *dir, simulator.Options{Listen: *listen, ListenRegional: *regional, Clients: clients,
+				TokenLifetime: *lifetime})
 		},
 	}
 }
@@ -111,7 +115,8 @@ func simulate(p *process, dir string, o simulator.Options) error {
 		}
 		fmt.Fprintf(p.stdout, "For a gateway to it: gateway serve --config %s\n", file)
 	}
-	fmt.Fprintf(p.stdout, "token endpoint     %s\nregistry           %s\nolder registry     %s\npartition          %s\nfederation         %s\ngrant/citizen      %s\n",
+	fmt.Fprintf(p.stdout, "token endpoint     %s\nregistry           %s\nolder registry     %s\npartition          "+
+		"%s\nfederation         %s\ngrant/citizen      %s\n",
 		sim.TokenURL(), sim.RegistryURL(), sim.OldRegistryURL(), sim.PartitionURL(), sim.FederationURL(), sim.GrantURL())
 	for _, provider := range sim.Providers() {
 		fmt.Fprintf(p.stdout, "provider %-9s %s\n", provider.ID, provider.URL)

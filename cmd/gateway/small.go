@@ -32,12 +32,14 @@ func schemaCommand() command {
 
 func versionCommand() command {
 	return command{
-		name: "version", usage: "version", summary: "print the version, and that of Go, whose patch level matters for security",
+		name: "version", usage: "version", summary: "print the version, and that of Go, whose patch " +
+			"level matters for security",
 		run: func(p *process, flags *flag.FlagSet, args []string) error {
 			if err := parseNone(flags, args); err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(p.stdout, "ebox-gateway %s, %s, %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(p.stdout, "ebox-gateway %s, %s, %s/%s\n", version(), runtime.Version(),
+				runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}
@@ -69,7 +71,8 @@ func version() string {
 
 func healthcheckCommand() command {
 	return command{
-		name: "healthcheck", usage: "healthcheck [--config config.yaml] [--url http://127.0.0.1:9090/readyz]", summary: "ask a running gateway whether it is ready, for containers without a shell",
+		name: "healthcheck", usage: "healthcheck [--config config.yaml] [--url http://127.0.0.1:9090/readyz]",
+		summary: "ask a running gateway whether it is ready, for containers without a shell",
 		about: `
 Without --url the admin listener is that of the configuration. The answer has to be the
 gateway's own, {"status": "UP"}: a 200 of something else that listens there is a failure.`,

@@ -77,7 +77,8 @@ func (a administration) show(ctx context.Context, w io.Writer, asJSON bool) (wel
 	}
 	var s status.Status
 	if err := json.Unmarshal(raw, &s); err != nil || s.StartedAt.IsZero() {
-		return false, fmt.Errorf("%s does not answer as a gateway's admin listener does: something else listens there", a.base)
+		return false, fmt.Errorf("%s does not answer as a gateway's admin listener does: something else listens there",
+			a.base)
 	}
 	well = s.Ready
 	for _, item := range s.Attention {
@@ -95,7 +96,8 @@ func printStatus(w io.Writer, base string, s status.Status) error {
 	if !s.Ready {
 		ready = "NOT READY"
 	}
-	fmt.Fprintf(w, "%s  %s, %s  %s, version %s, up %s\n", base, s.Health, ready, s.Environment, s.Version, s.Now.Sub(s.StartedAt).Round(time.Second))
+	fmt.Fprintf(w, "%s  %s, %s  %s, version %s, up %s\n", base, s.Health, ready, s.Environment, s.Version,
+		s.Now.Sub(s.StartedAt).Round(time.Second))
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if len(s.Attention) > 0 {
 		fmt.Fprintln(table, "\nATTENTION\tWHAT\tWHY")

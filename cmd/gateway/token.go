@@ -19,7 +19,8 @@ import (
 
 func tokenCommand() command {
 	return command{
-		name: "token", usage: "token [--config config.yaml] [--client NAME] [--scope SCOPE …] [--keystore FILE [--password-file FILE]] | --retry [--admin URL[,URL]]",
+		name: "token", usage: "token [--config config.yaml] [--client NAME] [--scope SCOPE …] [--keystore FILE " +
+			"[--password-file FILE]] | --retry [--admin URL[,URL]]",
 		summary: "get one token and show what is known about it, never the token itself",
 		about: `
 With --keystore the key of another file signs, and nothing else is touched: so a
@@ -36,10 +37,11 @@ its pause of up to five minutes: when a certificate was registered. SIGHUP does 
 			keystore := flags.String("keystore", "", "a PKCS#12, JKS or PEM `file` to try")
 			passwordFile := flags.String("password-file", "", "the `file` with its password")
 			var scopes []string
-			flags.Func("scope", "a `scope` to ask for; may be repeated (default: those of the first route)", func(s string) error {
-				scopes = append(scopes, strings.Fields(s)...)
-				return nil
-			})
+			flags.Func("scope", "a `scope` to ask for; may be repeated (default: those of the first route)",
+				func(s string) error {
+					scopes = append(scopes, strings.Fields(s)...)
+					return nil
+				})
 			if err := parseNone(flags, args); err != nil {
 				return err
 			}
@@ -111,7 +113,8 @@ func otherKey(present authn.KeySource, file, passwordFile string) (*authn.KeySou
 	if err != nil {
 		return nil, fmt.Errorf("reading the key to try: %w", err)
 	}
-	src := authn.KeySource{Algorithm: present.Algorithm, Headers: present.Headers, Password: present.Password, KeyPassword: present.KeyPassword}
+	src := authn.KeySource{Algorithm: present.Algorithm, Headers: present.Headers, Password: present.Password,
+		KeyPassword: present.KeyPassword}
 	if passwordFile != "" {
 		src.Password = authn.PasswordFile(passwordFile)
 	}
@@ -144,7 +147,8 @@ func signedWith(c config.Client, src *authn.KeySource) string {
 	return line + "."
 }
 
-func printToken(p *process, cfg *config.Config, c config.Client, src *authn.KeySource, token authn.Token, scopes []string, took time.Duration) error {
+func printToken(p *process, cfg *config.Config, c config.Client, src *authn.KeySource, token authn.Token,
+	scopes []string, took time.Duration) error {
 	if src == nil {
 		s := gateway.KeySource(c)
 		src = &s
@@ -166,7 +170,8 @@ func printToken(p *process, cfg *config.Config, c config.Client, src *authn.KeyS
 	if extra := token.Extra(); len(extra) > 0 {
 		row("not asked for", strings.Join(extra, "\n\t"))
 	}
-	row("expires", fmt.Sprintf("%s (in %s)", token.Expires().Format(time.RFC3339), time.Until(token.Expires()).Round(time.Second)))
+	row("expires", fmt.Sprintf("%s (in %s)", token.Expires().Format(time.RFC3339),
+		time.Until(token.Expires()).Round(time.Second)))
 	row("SHA-256", token.Hash())
 	row("took", took.Round(time.Millisecond).String())
 	return table.Flush()

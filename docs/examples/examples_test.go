@@ -16,6 +16,7 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -27,7 +28,8 @@ func start(t *testing.T) (string, *simulator.Simulator) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0", Clients: []simulator.Client{client}})
+	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
+		Clients: []simulator.Client{client}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +53,8 @@ func start(t *testing.T) (string, *simulator.Simulator) {
 	ended := make(chan error, 1)
 	go func() { ended <- g.Run(ctx, ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
-	for deadline := time.Now().Add(10 * time.Second); g.Status().Directory.LastSuccess.IsZero(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); status.Of(g.View()).Directory.LastSuccess.IsZero(); time.Sleep(
+		5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the gateway has no list of providers")
 		}
@@ -89,13 +92,20 @@ func TestExamplesReadAnEBoxAndSayWhatIsWrong(t *testing.T) {
 		fine    []string // with a mandate
 		wrong   []string // with one that has ended
 	}{
-		{"sh services/ebox.sh", []string{"message 1000001", "document of 736 bytes"}, []string{"status 403, said by the upstream; request ", "mandate for this enterprise has ended"}},
-		{"python3 services/ebox.py", []string{"message 1000001", "document of 736 bytes"}, []string{"status 403, said by the upstream; request ", "mandate for this enterprise has ended"}},
-		{"java services/Ebox.java", []string{"message 1000001", "document of 736 bytes"}, []string{"status 403, said by the upstream; request ", "mandate for this enterprise has ended"}},
-		{"php services/ebox.php", []string{"message 1000001", "document of 736 bytes"}, []string{"status 403, said by the upstream; request ", "mandate for this enterprise has ended"}},
-		{"bash legacy/http10.sh", []string{"HTTP/1.0 200 OK", `"messageId":"1000001"`}, []string{"HTTP/1.0 403", "mandate for this enterprise has ended"}},
-		{"python3 legacy/http10.py", []string{"status 200", "document of 736 bytes"}, []string{"status 403", "mandate for this enterprise has ended"}},
-		{"java legacy/Legacy.java", []string{"status 200", "document of 736 bytes"}, []string{"status 403", "mandate for this enterprise has ended"}},
+		{"sh services/ebox.sh", []string{"message 1000001", "document of 736 bytes"},
+			[]string{"status 403, said by the upstream; request ", "mandate for this enterprise has ended"}},
+		{"python3 services/ebox.py", []string{"message 1000001", "document of 736 bytes"},
+			[]string{"status 403, said by the upstream; request ", "mandate for this enterprise has ended"}},
+		{"java services/Ebox.java", []string{"message 1000001", "document of 736 bytes"},
+			[]string{"status 403, said by the upstream; request ", "mandate for this enterprise has ended"}},
+		{"php services/ebox.php", []string{"message 1000001", "document of 736 bytes"},
+			[]string{"status 403, said by the upstream; request ", "mandate for this enterprise has ended"}},
+		{"bash legacy/http10.sh", []string{"HTTP/1.0 200 OK", `"messageId":"1000001"`},
+			[]string{"HTTP/1.0 403", "mandate for this enterprise has ended"}},
+		{"python3 legacy/http10.py", []string{"status 200", "document of 736 bytes"},
+			[]string{"status 403", "mandate for this enterprise has ended"}},
+		{"java legacy/Legacy.java", []string{"status 200", "document of 736 bytes"},
+			[]string{"status 403", "mandate for this enterprise has ended"}},
 		{"php legacy/legacy.php", []string{"200 OK", "document of 736 bytes"}, []string{"403 Forbidden"}},
 	} {
 		t.Run(c.command, func(t *testing.T) {
@@ -123,7 +133,8 @@ func TestExamplesReadAnEBoxAndSayWhatIsWrong(t *testing.T) {
 func TestProgramsTellTheGatewaysOwnErrors(t *testing.T) {
 	t.Parallel()
 	base, _ := start(t)
-	for _, command := range []string{"sh services/ebox.sh", "python3 services/ebox.py", "java services/Ebox.java", "php services/ebox.php"} {
+	for _, command := range []string{"sh services/ebox.sh", "python3 services/ebox.py", "java services/Ebox.java",
+		"php services/ebox.php"} {
 		t.Run(command, func(t *testing.T) {
 			words := strings.Fields(command)
 			needs(t, words[0])
@@ -163,7 +174,8 @@ func lay(t *testing.T, sim *simulator.Simulator, f simulator.Fault) {
 func TestACutDocumentIsNotTakenForAWholeOne(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, base string, sim *simulator.Simulator, command []string) {
-		cut := simulator.Fault{Kind: simulator.FaultTruncate, Bytes: 300, Path: "/ebox/messages/" + simulator.FirstMessage + "/attachments"}
+		cut := simulator.Fault{Kind: simulator.FaultTruncate, Bytes: 300, Path: "/ebox/messages/" +
+			simulator.FirstMessage + "/attachments"}
 		if command[1] == "legacy/http10.sh" {
 			cut.Path = "/ebox/messages" // it reads the list alone
 		}
@@ -212,25 +224,29 @@ func TestTheNightlyPollResumes(t *testing.T) {
 	base, sim := start(t)
 	dir := t.TempDir()
 	list := filepath.Join(dir, "customers.csv")
-	if err := os.WriteFile(list, []byte("\xef\xbb\xbfnumber;name\n206731645;First\n0212.148.896;Second\n"), 0o600); err != nil {
+	if err := os.WriteFile(list, []byte("\xef\xbb\xbfnumber;name\n206731645;First\n0212.148.896;Second\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	poll := func(wantCode int, want string, more ...string) {
 		t.Helper()
-		out, code := run(t, base, append([]string{"python3", "nightly_poll.py", "--gateway", base, "--enterprises", list, "--database", filepath.Join(dir, "boxes.sqlite")}, more...)...)
+		out, code := run(t, base, append([]string{"python3", "nightly_poll.py", "--gateway", base, "--enterprises", list,
+			"--database", filepath.Join(dir, "boxes.sqlite")}, more...)...)
 		if code != wantCode || !strings.Contains(out, want) {
 			t.Errorf("exit code %d, want %d and %q in\n%s", code, wantCode, want, out)
 		}
 	}
 	asked := func(provider string) int { return len(sim.RequestsTo(simulator.ProviderUpstream(provider))) }
 
-	if _, err := sim.Fault(simulator.Fault{Upstream: simulator.ProviderUpstream("regional"), Kind: simulator.FaultStatus, Status: 503, RetryAfter: "1"}); err != nil {
+	if _, err := sim.Fault(simulator.Fault{Upstream: simulator.ProviderUpstream("regional"), Kind: simulator.FaultStatus,
+		Status: 503, RetryAfter: "1"}); err != nil {
 		t.Fatal(err)
 	}
 	poll(75, "2 done, 80 new, 0 refused, 2 left")
 	sim.ClearFaults()
 	// Nor is a list that is cut short one that was read.
-	if _, err := sim.Fault(simulator.Fault{Upstream: simulator.ProviderUpstream("regional"), Kind: simulator.FaultTruncate, Bytes: 200}); err != nil {
+	if _, err := sim.Fault(simulator.Fault{Upstream: simulator.ProviderUpstream("regional"), Kind: simulator.FaultTruncate,
+		Bytes: 200}); err != nil {
 		t.Fatal(err)
 	}
 	poll(75, "0 done, 0 new, 0 refused, 2 left")
@@ -243,7 +259,8 @@ func TestTheNightlyPollResumes(t *testing.T) {
 	poll(0, "0 boxes to ask")
 
 	// A row that nobody could serve does not keep the others from being asked.
-	if err := os.WriteFile(list, []byte("number;name\n206731645;First\n0212.148.897;Mistyped\n0212.148.896;Second\n"), 0o600); err != nil {
+	if err := os.WriteFile(list, []byte("number;name\n206731645;First\n0212.148.897;Mistyped\n0212.148.896;Second\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	poll(0, "0212.148.897 is no enterprise number: it is left out")

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,7 +93,8 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 	if os.Geteuid() != 0 {
 		isolated = []string{"unshare", "--mount", "--map-root-user", "--map-auto"}
 	}
-	if out, err := exec.Command(isolated[0], append(isolated[1:], "mount", "-t", "tmpfs", "tmpfs", "/mnt")...).CombinedOutput(); err != nil {
+	if out, err := exec.Command(isolated[0], append(isolated[1:], "mount", "-t", "tmpfs", "tmpfs", "/mnt")...).
+		CombinedOutput(); err != nil {
 		t.Skipf("no mounts of one's own on this machine: %v %s", err, out)
 	}
 	dir := t.TempDir()
@@ -114,7 +117,8 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	client.Renewed = append(client.Renewed, renewed.Certificate)
-	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0", Clients: []simulator.Client{client}})
+	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
+		Clients: []simulator.Client{client}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,6 +136,11 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 	write("new.password", "another\n")
 	write("enterprises.csv", "number,name\n0206.731.645,A\n0212.148.896,B\n")
 	build := exec.Command("go", "build", "-o", filepath.Join(dir, "gateway"), "../../cmd/gateway")
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings,
+		debug.BuildSetting{Key: "-race", Value: "true"}) {
+		// Compiled as this test is, what is compiled serves both.
+		build.Args = slices.Insert(build.Args, 2, "-race")
+	}
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
@@ -146,15 +155,18 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	install := strings.Replace(strings.Join(blocks(t, "Install"), "\n"), "EBOX_CLIENT_ID=…", "EBOX_CLIENT_ID="+client.ID, 1)
+	install := strings.Replace(strings.Join(blocks(t, "Install"), "\n"), "EBOX_CLIENT_ID=…",
+		"EBOX_CLIENT_ID="+client.ID, 1)
 	// The list is installed as it is changed, before the first start.
-	install = strings.Replace(install, "sudo systemctl daemon-reload\n", blocks(t, "Add 200 enterprises")[1]+"sudo systemctl daemon-reload\n", 1)
+	install = strings.Replace(install, "sudo systemctl daemon-reload\n", blocks(t, "Add 200 enterprises")[1]+
+		"sudo systemctl daemon-reload\n", 1)
 	rotate := strings.Join(blocks(t, "Rotate a certificate"), "\n")
 	nightly := blocks(t, "A nightly poll of 40,000 boxes")
 	upgrade := blocks(t, "Upgrade and roll back")[0]
 	script := machine + fmt.Sprintf("export GATE=%s ADMIN=%s\n", gate, admin) +
 		install + "ready\n[ \"$(ps -o user= -p $(cat /mnt/pid))\" = ebox-gateway ]\n" +
-		rotate + "sudo systemctl restart ebox-gateway\nready\ngateway status --config /etc/ebox-gateway/config.yaml --admin http://$ADMIN\n" +
+		rotate + "sudo systemctl restart ebox-gateway\nready\ngateway status --config /etc/ebox-gateway/config.yaml " +
+		"--admin http://$ADMIN\n" +
 		upgrade + "ready\n" +
 		nightly[1] +
 		// What the page warns of: seen by root, and by the service.
@@ -167,7 +179,8 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "all done") {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"permission denied", "root can read it, and the service's user ebox-gateway cannot", "boxes to ask at"} {
+	for _, want := range []string{"permission denied", "root can read it, and the service's user ebox-gateway cannot",
+		"boxes to ask at"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("%q is missing in\n%s", want, out)
 		}
@@ -194,7 +207,8 @@ func TestUnitsAreWellFormedAndClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Nothing is installed here: what is started is another program.
-		content := strings.NewReplacer("/usr/local/bin/gateway", "/bin/true", "/usr/local/lib/ebox/nightly_poll.py", "/bin/true").Replace(string(text))
+		content := strings.NewReplacer("/usr/local/bin/gateway", "/bin/true", "/usr/local/lib/ebox/nightly_poll.py",
+			"/bin/true").Replace(string(text))
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +218,8 @@ func TestUnitsAreWellFormedAndClosed(t *testing.T) {
 		}
 	}
 	// The threshold is in tenths.
-	out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", filepath.Join(dir, "ebox-gateway.service")).CombinedOutput()
+	out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15",
+		filepath.Join(dir, "ebox-gateway.service")).CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

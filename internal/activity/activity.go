@@ -83,7 +83,8 @@ func (a *Recent) Done(r *call.Record) {
 		a.all.add(at, out, took)
 	}
 	if out != answered && out != incomplete {
-		a.groups.add(groupKey{k.route, k.provider, r.ProblemType, r.ProxyError, r.Status, out}, a.problemOf(r, at, out, k.provider), r)
+		a.groups.add(groupKey{k.route, k.provider, r.ProblemType, r.ProxyError, r.Status, out},
+			a.problemOf(r, at, out, k.provider), r)
 	}
 	a.refused.note(r, at, k.provider, part)
 }

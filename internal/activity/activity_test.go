@@ -56,20 +56,24 @@ func TestHowARequestEnded(t *testing.T) {
 		want   outcome
 		by     string
 	}{
-		"answered":                            {call.Record{Status: 200, UpstreamStatus: 200}, answered, "gateway"},
-		"not modified":                        {call.Record{Status: 304, UpstreamStatus: 304}, answered, "gateway"},
-		"an inbox that lacks a provider":      {call.Record{Status: 200, Asked: 2, Missing: 1}, incomplete, "gateway"},
-		"a change that not all accepted":      {call.Record{Status: 207, Asked: 2, Missing: 1}, incomplete, "gateway"},
-		"refused by the gateway":              {call.Record{Status: 403, ProblemType: "urn:x"}, refusedHere, "gateway"},
-		"refused by the upstream":             {call.Record{Status: 403, UpstreamStatus: 403}, refusedThere, "upstream"},
-		"no way to the upstream":              {call.Record{Status: 502, ProblemType: "urn:x", Tries: 1}, failedHere, "gateway"},
-		"no token to send":                    {call.Record{Status: 502, ProblemType: "urn:x"}, notSent, "gateway"},
-		"an upstream's own error":             {call.Record{Status: 503, UpstreamStatus: 503}, failedThere, "upstream"},
-		"an upstream's error that was mapped": {call.Record{Status: 502, UpstreamStatus: 200, ProblemType: "urn:x", Tries: 1}, failedHere, "gateway"},
-		"cut by the upstream":                 {call.Record{Status: 200, Cut: true, ProxyError: problem.ProxyResponseIncomplete}, failedThere, "upstream"},
-		"cut by the caller":                   {call.Record{Status: 200, Cut: true, Cause: errors.New("broken pipe")}, gone, "caller"},
-		"a caller that did not wait":          {call.Record{Status: 499, Cut: true}, gone, "caller"},
-		"a panic":                             {call.Record{Status: 500, ProblemType: "urn:x", ProxyError: problem.ProxyInternalError}, notSent, "gateway"},
+		"answered":                       {call.Record{Status: 200, UpstreamStatus: 200}, answered, "gateway"},
+		"not modified":                   {call.Record{Status: 304, UpstreamStatus: 304}, answered, "gateway"},
+		"an inbox that lacks a provider": {call.Record{Status: 200, Asked: 2, Missing: 1}, incomplete, "gateway"},
+		"a change that not all accepted": {call.Record{Status: 207, Asked: 2, Missing: 1}, incomplete, "gateway"},
+		"refused by the gateway":         {call.Record{Status: 403, ProblemType: "urn:x"}, refusedHere, "gateway"},
+		"refused by the upstream":        {call.Record{Status: 403, UpstreamStatus: 403}, refusedThere, "upstream"},
+		"no way to the upstream": {
+			call.Record{Status: 502, ProblemType: "urn:x", Tries: 1}, failedHere, "gateway"},
+		"no token to send":        {call.Record{Status: 502, ProblemType: "urn:x"}, notSent, "gateway"},
+		"an upstream's own error": {call.Record{Status: 503, UpstreamStatus: 503}, failedThere, "upstream"},
+		"an upstream's error that was mapped": {
+			call.Record{Status: 502, UpstreamStatus: 200, ProblemType: "urn:x", Tries: 1}, failedHere, "gateway"},
+		"cut by the upstream": {call.Record{Status: 200, Cut: true, ProxyError: problem.ProxyResponseIncomplete},
+			failedThere, "upstream"},
+		"cut by the caller":          {call.Record{Status: 200, Cut: true, Cause: errors.New("broken pipe")}, gone, "caller"},
+		"a caller that did not wait": {call.Record{Status: 499, Cut: true}, gone, "caller"},
+		"a panic": {call.Record{Status: 500, ProblemType: "urn:x", ProxyError: problem.ProxyInternalError},
+			notSent, "gateway"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := outcomeOf(&c.record); got != c.want || got.by() != c.by {
@@ -84,7 +88,8 @@ func TestSeriesSplitByRouteAndProvider(t *testing.T) {
 	for range 8 {
 		n.done(call.Record{Call: &call.Call{Route: "ebox", Provider: "nsso"}, Status: 200}, 20*time.Millisecond)
 	}
-	n.done(call.Record{Call: &call.Call{Route: "ebox", Provider: "nsso"}, Status: 502, ProblemType: "urn:x"}, 3*time.Second)
+	n.done(call.Record{Call: &call.Call{Route: "ebox", Provider: "nsso"}, Status: 502, ProblemType: "urn:x"},
+		3*time.Second)
 	n.done(call.Record{
 		Call:   &call.Call{Route: "inbox", Provider: "nsso", Parent: "p"},
 		Status: 503, UpstreamStatus: 503,
@@ -110,7 +115,8 @@ func TestSeriesSplitByRouteAndProvider(t *testing.T) {
 	if nsso.Window.Requests != 10 || nsso.Window.Errors() != 2 || nsso.Minute != nsso.Window {
 		t.Errorf("nsso %+v, last minute %+v", nsso.Window, nsso.Minute)
 	}
-	if last := len(nsso.Requests) - 1; nsso.Requests[last] != 10 || nsso.GatewayErrors[last] != 1 || nsso.UpstreamErrors[last] != 1 {
+	if last := len(nsso.Requests) - 1; nsso.Requests[last] != 10 || nsso.GatewayErrors[last] != 1 ||
+		nsso.UpstreamErrors[last] != 1 {
 		t.Errorf("the running slot has %d requests", nsso.Requests[last])
 	}
 	if nsso.Minute.P50 < 15 || nsso.Minute.P50 > 20 || nsso.Minute.P99 < 2000 || nsso.Minute.P99 > 3000 {
@@ -126,11 +132,13 @@ func TestWhatIsOldLeaves(t *testing.T) {
 	for _, c := range []struct {
 		after          time.Duration
 		window, minute uint64
-	}{{0, 1, 1}, {59 * time.Second, 1, 1}, {71 * time.Second, 1, 0}, {14 * time.Minute, 1, 0}, {15*time.Minute + 6*time.Second, 0, 0}, {15 * 24 * time.Hour, 0, 0}} {
+	}{{0, 1, 1}, {59 * time.Second, 1, 1}, {71 * time.Second, 1, 0}, {14 * time.Minute, 1, 0},
+		{15*time.Minute + 6*time.Second, 0, 0}, {15 * 24 * time.Hour, 0, 0}} {
 		n.now = begun.Add(c.after)
 		s := n.Snapshot().Total
 		if s.Window.Requests != c.window || s.Minute.Requests != c.minute || uint64(sum(s.Requests)) != c.window {
-			t.Errorf("after %s: %d and %d in the last minute, want %d and %d", c.after, s.Window.Requests, s.Minute.Requests, c.window, c.minute)
+			t.Errorf("after %s: %d and %d in the last minute, want %d and %d", c.after, s.Window.Requests, s.Minute.Requests,
+				c.window, c.minute)
 		}
 	}
 	n.now = begun.Add(15 * 24 * time.Hour)
@@ -206,11 +214,14 @@ func TestAStormIsOneGroup(t *testing.T) {
 		n.done(call.Record{Call: &call.Call{Route: fmt.Sprint("made-up-", i)}, Status: 404, ProblemType: "urn:x"}, 0)
 	}
 	problems, groups := n.Problems()
-	if len(groups) != maxGroups || groups[0].Status != 500 || groups[1].Status != 502 || groups[1].Problems[0] != "the-one" {
+	if len(groups) != maxGroups || groups[0].Status != 500 || groups[1].Status != 502 ||
+		groups[1].Problems[0] != "the-one" {
 		t.Fatalf("%d groups, %+v", len(groups), groups[:2])
 	}
 	storm := groups[0]
-	if storm.Count != 5000 || storm.Enterprises != 3 || storm.Callers != 1 || storm.By != "upstream" || storm.First != begun || storm.Last != n.now || len(storm.Problems) != keptOfGroup || storm.Problems[0] != "4999" || storm.Problems[19] != "4980" {
+	if storm.Count != 5000 || storm.Enterprises != 3 || storm.Callers != 1 || storm.By != "upstream" ||
+		storm.First != begun || storm.Last != n.now || len(storm.Problems) != keptOfGroup || storm.Problems[0] != "4999" ||
+		storm.Problems[19] != "4980" {
 		t.Errorf("%+v", storm)
 	}
 	if len(problems) != keptOfGroup+maxGroups-1 {
@@ -219,7 +230,8 @@ func TestAStormIsOneGroup(t *testing.T) {
 
 	n.now = n.now.Add(quiet + time.Second)
 	n.done(call.Record{Call: &call.Call{Route: "ebox"}, Status: 500, UpstreamStatus: 500, Tries: 1}, 0)
-	if _, groups = n.Problems(); groups[0].Count != 1 || groups[0].First != n.now || groups[0].ID != storm.ID || len(groups[0].Problems) != keptOfGroup {
+	if _, groups = n.Problems(); groups[0].Count != 1 || groups[0].First != n.now || groups[0].ID != storm.ID ||
+		len(groups[0].Problems) != keptOfGroup {
 		t.Errorf("after a pause %+v", groups[0])
 	}
 }
@@ -227,7 +239,8 @@ func TestAStormIsOneGroup(t *testing.T) {
 func TestFailuresOfOneEnterpriseAreToldFromThoseOfAll(t *testing.T) {
 	n := newNight()
 	answer := func(number enterprise.Number, status int) {
-		n.done(call.Record{Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: number}, Status: status, UpstreamStatus: status, Tries: 1}, 0)
+		n.done(call.Record{Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: number}, Status: status,
+			UpstreamStatus: status, Tries: 1}, 0)
 	}
 	lately := func() (l Lately) {
 		n.Minutes(func(m Lately) { l = m })
@@ -256,7 +269,8 @@ func TestANumberThatIsNotListedIsShown(t *testing.T) {
 	n.done(call.Record{Call: &call.Call{Route: "ebox", Claimed: "0206.731.645"}, Status: 403, ProblemType: "urn:x"}, 0)
 	n.done(call.Record{Call: &call.Call{Route: "ebox", Claimed: "79072300048"}, Status: 403, ProblemType: "urn:x"}, 0)
 	problems, _ := n.Problems()
-	if got := []string{problems[0].Claimed, problems[1].Claimed}; fmt.Sprint(got) != "[*********** 0206.731.645]" && fmt.Sprint(got) != "[0206.731.645 ***********]" {
+	if got := []string{problems[0].Claimed, problems[1].Claimed}; fmt.Sprint(got) != "[*********** 0206.731.645]" &&
+		fmt.Sprint(got) != "[0206.731.645 ***********]" {
 		t.Errorf("claimed %q", got)
 	}
 }
@@ -277,9 +291,12 @@ func TestAProblemNamesWhoForWhomAndWhere(t *testing.T) {
 	problems, _ := n.Problems()
 	got := problems[0]
 	want := Problem{
-		Time: n.now, RequestID: "req", ParentID: "whole", Status: 502, By: "gateway", Type: "urn:problem-type:belgif:badGateway", ProxyError: "connection_refused",
-		Detail: "The upstream of *********** refused.", Method: "GET", Path: "/grant/citizen/mandates/***********", Route: "grant", Provider: "nsso", Caller: "hr",
-		Source: "10.1.2.3", Actor: "jan ***********", Enterprise: "0206731645", Upstream: "grant", UpstreamHost: "services.example", Tries: 3,
+		Time: n.now, RequestID: "req", ParentID: "whole", Status: 502, By: "gateway",
+		Type: "urn:problem-type:belgif:badGateway", ProxyError: "connection_refused",
+		Detail: "The upstream of *********** refused.", Method: "GET", Path: "/grant/citizen/mandates/***********",
+		Route: "grant", Provider: "nsso", Caller: "hr",
+		Source: "10.1.2.3", Actor: "jan ***********", Enterprise: "0206731645", Upstream: "grant",
+		UpstreamHost: "services.example", Tries: 3,
 		TraceID: "t1", AnswerTraceID: "t2", Milliseconds: 1.5,
 	}
 	if got != want {
@@ -318,18 +335,26 @@ func TestAnEnterpriseIsRefusedUntilItIsServed(t *testing.T) {
 	n.done(refusal(206731645, "1"), 0)
 	n.now = n.now.Add(time.Hour)
 	n.done(refusal(206731645, "2"), 0)
-	want := Refused{Enterprise: "0206731645", Route: "ebox", Provider: "nsso", Status: 403, Since: first, Last: n.now, Count: 2, Caller: "hr", RequestID: "2", TraceID: "t-2"}
+	want := Refused{Enterprise: "0206731645", Route: "ebox", Provider: "nsso", Status: 403, Since: first, Last: n.now,
+		Count: 2, Caller: "hr", RequestID: "2", TraceID: "t-2"}
 	if got := n.Refused(0); got.Total != 1 || got.Enterprises[0] != want {
 		t.Fatalf("%+v, want %+v", got, want)
 	}
 	for name, r := range map[string]call.Record{
-		"another provider's answer": {Call: &call.Call{Route: "ebox", Provider: "regional", Enterprise: 206731645}, Status: 200, UpstreamStatus: 200, Tries: 1},
-		"another enterprise's":      {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 212148896}, Status: 200, UpstreamStatus: 200, Tries: 1},
-		"one from the cache":        {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645}, Status: 200},
-		"an error":                  {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645}, Status: 503, UpstreamStatus: 503, Tries: 1},
-		"the gateway's own 403":     {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 212148896}, Status: 403, ProblemType: "urn:x"},
-		"a token that was refused":  {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 212148896}, Status: 503, UpstreamStatus: 401, ProblemType: "urn:x", Tries: 1},
-		"no answer":                 {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645}, Status: 504, ProblemType: "urn:x", Tries: 1},
+		"another provider's answer": {
+			Call: &call.Call{Route: "ebox", Provider: "regional", Enterprise: 206731645}, Status: 200,
+			UpstreamStatus: 200, Tries: 1},
+		"another enterprise's": {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 212148896}, Status: 200,
+			UpstreamStatus: 200, Tries: 1},
+		"one from the cache": {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645}, Status: 200},
+		"an error": {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645}, Status: 503,
+			UpstreamStatus: 503, Tries: 1},
+		"the gateway's own 403": {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 212148896}, Status: 403,
+			ProblemType: "urn:x"},
+		"a token that was refused": {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 212148896}, Status: 503,
+			UpstreamStatus: 401, ProblemType: "urn:x", Tries: 1},
+		"no answer": {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645}, Status: 504,
+			ProblemType: "urn:x", Tries: 1},
 	} {
 		n.done(r, 0)
 		if got := n.Refused(0); got.Total != 1 || got.Enterprises[0].Count != 2 {
@@ -352,7 +377,8 @@ func TestRefusedEnterprisesAreBoundedAndTheOldestLeave(t *testing.T) {
 		n.done(refusal(enterprise.Number(200_000_000+i), fmt.Sprint(i)), 0)
 	}
 	got := n.Refused(100)
-	if got.Total > 10_000 || got.Total < 9_000 || len(got.Enterprises) != 100 || int64(len(n.Refused(0).Enterprises)) != n.refused.known.Load() {
+	if got.Total > 10_000 || got.Total < 9_000 || len(got.Enterprises) != 100 ||
+		int64(len(n.Refused(0).Enterprises)) != n.refused.known.Load() {
 		t.Errorf("%d of %d, %d known", len(got.Enterprises), got.Total, n.refused.known.Load())
 	}
 	if got.Enterprises[0].RequestID != "11999" {
@@ -381,7 +407,8 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	s := n.Snapshot()
-	if s.Total.Window.Requests != goroutines*each || s.Providers[0].Window.Requests+s.Providers[1].Window.Requests != goroutines*each {
+	if s.Total.Window.Requests != goroutines*each ||
+		s.Providers[0].Window.Requests+s.Providers[1].Window.Requests != goroutines*each {
 		t.Errorf("%d requests were counted", s.Total.Window.Requests)
 	}
 	if got := n.Refused(0); got.Total != 2*goroutines || n.RefusedTotal() != got.Total {
@@ -437,7 +464,8 @@ func TestRefusalsInARowAreCountedSinceAnybodyWasServed(t *testing.T) {
 	n := newNight()
 	answer := func(number enterprise.Number, route, provider string, status int) {
 		n.now = n.now.Add(time.Second)
-		n.done(call.Record{Call: &call.Call{Enterprise: number, Route: route, Provider: provider}, Tries: 1, Status: status, UpstreamStatus: status}, time.Millisecond)
+		n.done(call.Record{Call: &call.Call{Enterprise: number, Route: route, Provider: provider}, Tries: 1, Status: status,
+			UpstreamStatus: status}, time.Millisecond)
 	}
 	begun := n.now
 	at := func(seconds int) time.Time { return begun.Add(time.Duration(seconds) * time.Second) }

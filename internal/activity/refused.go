@@ -73,7 +73,8 @@ func (e *refusedEnterprises) note(r *call.Record, at time.Time, provider string,
 	if r.Enterprise == 0 || r.Own || r.Tries == 0 {
 		return
 	}
-	refused := r.ProblemType == "" && (r.UpstreamStatus == http.StatusUnauthorized || r.UpstreamStatus == http.StatusForbidden)
+	refused := r.ProblemType == "" && (r.UpstreamStatus == http.StatusUnauthorized ||
+		r.UpstreamStatus == http.StatusForbidden)
 	well := r.UpstreamStatus >= http.StatusOK && r.UpstreamStatus < http.StatusBadRequest
 	if well {
 		from.served.Store(at.UnixNano())
@@ -217,7 +218,8 @@ func (a *Recent) Refused(most int) RefusedList {
 		s.mu.Unlock()
 	}
 	slices.SortFunc(list, func(x, y Refused) int {
-		return cmp.Or(y.Last.Compare(x.Last), strings.Compare(x.Enterprise, y.Enterprise), strings.Compare(x.Route, y.Route), strings.Compare(x.Provider, y.Provider))
+		return cmp.Or(y.Last.Compare(x.Last), strings.Compare(x.Enterprise, y.Enterprise), strings.Compare(x.Route, y.Route),
+			strings.Compare(x.Provider, y.Provider))
 	})
 	all := RefusedList{Total: len(list), Enterprises: list}
 	if most > 0 && len(list) > most {

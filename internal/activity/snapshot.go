@@ -86,8 +86,10 @@ func (a *Recent) Snapshot() Activity {
 	}
 	problems, groups := a.Problems()
 	return Activity{
-		Now: now.UTC(), From: time.Unix(0, (running-Slots+1)*int64(SlotLength)).UTC(), SlotSeconds: int(SlotLength / time.Second),
-		Total: a.show("", &all, now), Routes: a.showAll(routes, now), Providers: a.showAll(providers, now), Problems: problems, Groups: groups,
+		Now: now.UTC(), From: time.Unix(0, (running-Slots+1)*int64(SlotLength)).UTC(),
+		SlotSeconds: int(SlotLength / time.Second),
+		Total:       a.show("", &all, now), Routes: a.showAll(routes, now), Providers: a.showAll(providers, now),
+		Problems: problems, Groups: groups,
 	}
 }
 
@@ -122,7 +124,8 @@ func (a *Recent) Minutes(each func(Lately)) {
 		if sum.Requests == 0 {
 			continue
 		}
-		l := Lately{Route: k.route, Provider: k.provider, Minute: sum, Now: a.summary(w[Slots-2:], now), Before: a.summary(w[:Slots-minute-1], now)}
+		l := Lately{Route: k.route, Provider: k.provider, Minute: sum, Now: a.summary(w[Slots-2:], now),
+			Before: a.summary(w[:Slots-minute-1], now)}
 		if sum.Errors() > 0 {
 			var one enterprise.Number
 			if l.FailedFor, one = a.groups.failingFor(k.route, k.provider, now.Add(-minute*SlotLength)); l.FailedFor == 1 {
@@ -150,7 +153,8 @@ func (a *Recent) show(name string, w *window, now time.Time) Series {
 	}
 	for i := range w {
 		was := &w[i]
-		s.Requests[i], s.GatewayErrors[i], s.UpstreamErrors[i] = was.requests(), was.ends[failedHere]+was.ends[notSent], was.ends[failedThere]
+		s.Requests[i], s.GatewayErrors[i], s.UpstreamErrors[i] = was.requests(), was.ends[failedHere]+was.ends[notSent],
+			was.ends[failedThere]
 		if s.Requests[i] > 0 {
 			s.P50[i], s.P95[i], s.P99[i] = was.quantiles()
 		}
@@ -167,8 +171,10 @@ func (a *Recent) summary(slots []slot, now time.Time) Summary {
 		sum.merge(&slots[i])
 	}
 	s := Summary{
-		Requests: uint64(sum.requests()), GatewayErrors: uint64(sum.ends[failedHere]) + uint64(sum.ends[notSent]), NotSent: uint64(sum.ends[notSent]), UpstreamErrors: uint64(sum.ends[failedThere]),
-		Incomplete: uint64(sum.ends[incomplete]), Refused: uint64(sum.ends[refusedHere]) + uint64(sum.ends[refusedThere]), Gone: uint64(sum.ends[gone]),
+		Requests: uint64(sum.requests()), GatewayErrors: uint64(sum.ends[failedHere]) + uint64(sum.ends[notSent]),
+		NotSent: uint64(sum.ends[notSent]), UpstreamErrors: uint64(sum.ends[failedThere]),
+		Incomplete: uint64(sum.ends[incomplete]), Refused: uint64(sum.ends[refusedHere]) + uint64(sum.ends[refusedThere]),
+		Gone: uint64(sum.ends[gone]),
 	}
 	begun := time.Unix(0, (slotOf(now)-int64(len(slots))+1)*int64(SlotLength))
 	if a.started.After(begun) {

@@ -24,7 +24,8 @@
 //	POST /log?level=debug                           sets the level of the logs
 //
 // Changes are for the machine itself and for whoever has the admin token, and not for a
-// browser, but for the retry that the page offers with the token (writes.go). Reading needs neither: the listener is not for everybody.
+// browser, but for the retry that the page offers with the token (writes.go). Reading needs neither: the listener is
+// not for everybody.
 //
 // The package knows nothing of the request path: what it shows is handed to it.
 package admin
@@ -113,7 +114,10 @@ func New(o Options) http.Handler {
 	r.Post("/cache/purge", writes(o.Token, purge(o.Purge)))
 	r.Post("/log", writes(o.Token, a.logLevel))
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		problem.Write(w, r, problem.NotFound("The admin listener has a page at /, the documentation at /docs/operations.md, and /livez, /startupz, /readyz, /health, /status, /activity and /metrics; it takes POST /configuration/confirm, /tokens/retry, /cache/purge, /maintenance and /log. The APIs are on the internal endpoint."), call.NewID(), 0)
+		problem.Write(w, r, problem.NotFound("The admin listener has a page at /, the documentation at "+
+			"/docs/operations.md, and /livez, /startupz, /readyz, /health, /status, /activity and /metrics; it takes POST "+
+			"/configuration/confirm, /tokens/retry, /cache/purge, /maintenance and /log. The APIs are on the internal "+
+			"endpoint."), call.NewID(), 0)
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
 		problem.Write(w, req, problem.MethodNotAllowed(req.Method, allowed(r, req.URL.Path)), call.NewID(), 0)
@@ -144,7 +148,8 @@ func allowed(r chi.Router, path string) (list []string) {
 func (a *administration) confirm(w http.ResponseWriter, r *http.Request) {
 	hash := r.URL.Query().Get("hash")
 	if hash == "" {
-		problem.Write(w, r, problem.BadRequest("The hash of the configuration is missing: add ?hash= with the one that /status shows under configuration.rejected."), call.NewID(), 0)
+		problem.Write(w, r, problem.BadRequest("The hash of the configuration is missing: add ?hash= with the one that "+
+			"/status shows under configuration.rejected."), call.NewID(), 0)
 		return
 	}
 	if err := a.o.Confirm(hash); err != nil {

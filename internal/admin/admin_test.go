@@ -92,7 +92,9 @@ func TestHealthIsRememberedForSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		computed, status, reason := 0, Up, ""
 		h := New(Options{
-			Ready: func() string { return reason }, Unable: func() string { return reason }, Started: func() string { return "" },
+			Ready: func() string { return reason }, Unable: func() string { return reason }, Started: func() string {
+				return ""
+			},
 			Health: func() Health { computed++; return Health{Status: status} },
 		})
 		says := func(want string, times int) {
@@ -160,7 +162,8 @@ func TestChangesNeedTheMachineItselfOrTheToken(t *testing.T) {
 func TestAProxyOnTheMachineIsNotTheMachine(t *testing.T) {
 	var changes []string
 	h := changing(&changes)
-	for _, field := range []string{"X-Forwarded-For: 10.0.0.1", "Forwarded: for=10.0.0.1", "Via: 1.1 nginx", "X-Real-Ip: 10.0.0.1", "X-Forwarded-Host: gw.example.be"} {
+	for _, field := range []string{"X-Forwarded-For: 10.0.0.1", "Forwarded: for=10.0.0.1", "Via: 1.1 nginx",
+		"X-Real-Ip: 10.0.0.1", "X-Forwarded-Host: gw.example.be"} {
 		if w := ask(h, "POST", "/cache/purge?all=true", field); w.Code != 403 {
 			t.Errorf("%s: %d", field, w.Code)
 		}
@@ -199,11 +202,13 @@ func TestNoPageInABrowserChangesAnything(t *testing.T) {
 	var changes []string
 	h := changing(&changes)
 	for _, target := range []string{
-		"POST /configuration/confirm?hash=ab", "POST /cache/purge?route=a", "POST /maintenance?provider=nsso&for=1h", "DELETE /maintenance?provider=nsso", "POST /log?level=debug",
+		"POST /configuration/confirm?hash=ab", "POST /cache/purge?route=a", "POST /maintenance?provider=nsso&for=1h",
+		"DELETE /maintenance?provider=nsso", "POST /log?level=debug",
 	} {
 		method, url, _ := strings.Cut(target, " ")
 		for _, field := range []string{
-			"Origin: https://evil.example", "Origin: null", "Origin: http://127.0.0.1:9090", "Referer: http://127.0.0.1:9090/", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: none",
+			"Origin: https://evil.example", "Origin: null", "Origin: http://127.0.0.1:9090", "Referer: http://127.0.0.1:9090/",
+			"Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: none",
 			"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: empty",
 		} {
 			if w := ask(h, method, url, field); w.Code != 403 || !strings.Contains(w.Body.String(), "browsers") {
@@ -228,13 +233,15 @@ func TestThePagesButtonNeedsTheToken(t *testing.T) {
 		fields      []string
 		status      int
 	}{
-		{"the page, with the token", "s3cret", []string{"Origin: http://example.com", "Sec-Fetch-Site: same-origin", "Authorization: Bearer s3cret"}, 200},
+		{"the page, with the token", "s3cret", []string{"Origin: http://example.com", "Sec-Fetch-Site: same-origin",
+			"Authorization: Bearer s3cret"}, 200},
 		{"over http beyond loopback", "s3cret", []string{"Origin: http://example.com", "Authorization: Bearer s3cret"}, 200},
 		{"with another token", "s3cret", []string{"Origin: http://example.com", "Authorization: Bearer s3cre"}, 403},
 		{"without a token", "s3cret", []string{"Origin: http://example.com"}, 403},
 		{"where there is none", "", []string{"Origin: http://example.com", "Authorization: Bearer "}, 403},
 		{"another site", "s3cret", []string{"Origin: https://evil.example", "Authorization: Bearer s3cret"}, 403},
-		{"another site that claims to be this", "s3cret", []string{"Origin: http://example.com", "Sec-Fetch-Site: cross-site", "Authorization: Bearer s3cret"}, 403},
+		{"another site that claims to be this", "s3cret", []string{"Origin: http://example.com", "Sec-Fetch-Site: cross-site",
+			"Authorization: Bearer s3cret"}, 403},
 		{"no origin", "s3cret", []string{"Sec-Fetch-Site: same-origin", "Authorization: Bearer s3cret"}, 403},
 	} {
 		h := New(Options{Retry: func() { retried++ }, Token: func() (string, error) { return c.token, nil }})
@@ -244,20 +251,25 @@ func TestThePagesButtonNeedsTheToken(t *testing.T) {
 			t.Errorf("%s: %d %s", c.name, w.Code, w.Body)
 		}
 	}
-	h := New(Options{Confirm: func(string) error { t.Error("confirmed"); return nil }, Token: func() (string, error) { return "s3cret", nil }})
-	if w := ask(h, "POST", "/configuration/confirm?hash=ab", "Origin: http://example.com", "Authorization: Bearer s3cret"); w.Code != 403 {
+	h := New(Options{Confirm: func(string) error { t.Error("confirmed"); return nil }, Token: func() (string, error) {
+		return "s3cret", nil
+	}})
+	if w := ask(h, "POST", "/configuration/confirm?hash=ab", "Origin: http://example.com",
+		"Authorization: Bearer s3cret"); w.Code != 403 {
 		t.Errorf("another change from the page: %d", w.Code)
 	}
 }
 
 func TestTheRunbookIsAtHand(t *testing.T) {
 	w := ask(New(Options{}), "GET", Runbook)
-	for _, want := range []string{"<h3 id=\"eboxtokenrefused\">", "<title>Operations", "<table>", "gateway check --online"} {
+	for _, want := range []string{"<h3 id=\"eboxtokenrefused\">", "<title>Operations", "<table>",
+		"gateway check --online"} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("no %s", want)
 		}
 	}
-	if w.Code != 200 || w.Header().Get("Content-Security-Policy") != policy || w.Header().Get("Content-Type") != mediaTypes[".html"] {
+	if w.Code != 200 || w.Header().Get("Content-Security-Policy") != policy ||
+		w.Header().Get("Content-Type") != mediaTypes[".html"] {
 		t.Errorf("%d, %v", w.Code, w.Header())
 	}
 	for _, path := range []string{"/docs/", "/docs/none.md", "/docs/../go.mod", "/docs/docs.go"} {
@@ -273,7 +285,8 @@ func TestMaintenanceSaysWhatAndForHowLong(t *testing.T) {
 		status int
 		want   string
 	}{
-		"a provider":               {"POST /maintenance?provider=nsso&for=2h&reason=new%20disks", 200, "begin nsso 2h0m0s new disks by 127.0.0.1"},
+		"a provider": {
+			"POST /maintenance?provider=nsso&for=2h&reason=new%20disks", 200, "begin nsso 2h0m0s new disks by 127.0.0.1"},
 		"the gateway":              {"POST /maintenance?gateway=true&for=30m", 200, "begin  30m0s  by 127.0.0.1"},
 		"to its end":               {"DELETE /maintenance?provider=nsso", 200, "end nsso"},
 		"without a time":           {"POST /maintenance?provider=nsso", 400, ""},
@@ -310,7 +323,9 @@ func TestMaintenanceSaysWhatAndForHowLong(t *testing.T) {
 func TestTheLevelIsOneOfFour(t *testing.T) {
 	var changes []string
 	h := changing(&changes)
-	for query, status := range map[string]int{"level=debug": 200, "level=WARN": 200, "level=loud": 400, "level=error%2B1000": 400, "level=debug-4": 400, "level=": 400, "": 400, "level=info&level=warn": 400, "level=info&x=1": 400} {
+	for query, status := range map[string]int{"level=debug": 200, "level=WARN": 200, "level=loud": 400,
+		"level=error%2B1000": 400, "level=debug-4": 400, "level=": 400, "": 400, "level=info&level=warn": 400,
+		"level=info&x=1": 400} {
 		if w := ask(h, "POST", "/log?"+query); w.Code != status {
 			t.Errorf("%s: %d, want %d", query, w.Code, status)
 		}
@@ -318,7 +333,8 @@ func TestTheLevelIsOneOfFour(t *testing.T) {
 	if len(changes) != 2 {
 		t.Errorf("%q", changes)
 	}
-	if w := ask(New(Options{Token: func() (string, error) { return "", nil }}), "POST", "/log?level=debug"); w.Code != 404 {
+	if w := ask(New(Options{Token: func() (string, error) { return "", nil }}), "POST",
+		"/log?level=debug"); w.Code != 404 {
 		t.Errorf("where it cannot be changed: %d", w.Code)
 	}
 }
@@ -330,7 +346,8 @@ func TestThePageIsItsOwnFilesAndNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	elsewhere := regexp.MustCompile(`(?i)\b(https?:)?//[a-z0-9]`)
-	markup := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser|srcdoc`)
+	markup := regexp.MustCompile(
+		`innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser|srcdoc`)
 	for _, e := range entries {
 		target := "/page/" + e.Name()
 		if e.Name() == "index.html" {
@@ -344,12 +361,14 @@ func TestThePageIsItsOwnFilesAndNothingElse(t *testing.T) {
 		if got := w.Header().Get("Content-Type"); got == "" || got != mediaTypes[path.Ext(e.Name())] {
 			t.Errorf("%s is %q", target, got)
 		}
-		for _, wanted := range []string{"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"} {
+		for _, wanted := range []string{"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'",
+			"require-trusted-types-for 'script'"} {
 			if !strings.Contains(w.Header().Get("Content-Security-Policy"), wanted) {
 				t.Errorf("%s: policy without %s", target, wanted)
 			}
 		}
-		if again := ask(h, "GET", target, "If-None-Match: "+w.Header().Get("ETag")); again.Code != 304 || again.Body.Len() != 0 {
+		if again := ask(h, "GET", target, "If-None-Match: "+w.Header().Get("ETag")); again.Code != 304 ||
+			again.Body.Len() != 0 {
 			t.Errorf("%s again: %d", target, again.Code)
 		}
 		// The namespace of SVG is a name and is fetched by nobody.
@@ -360,7 +379,8 @@ func TestThePageIsItsOwnFilesAndNothingElse(t *testing.T) {
 		if found := markup.FindString(text); found != "" {
 			t.Errorf("%s makes markup of text: %s", e.Name(), found)
 		}
-		if strings.HasSuffix(e.Name(), ".html") && regexp.MustCompile(`(?i)<script>|<style|\sstyle=|\son[a-z]+=`).MatchString(text) {
+		if strings.HasSuffix(e.Name(), ".html") && regexp.MustCompile(`(?i)<script>|<style|\sstyle=|\son[a-z]+=`).
+			MatchString(text) {
 			t.Errorf("%s has something inline, which the policy forbids", e.Name())
 		}
 	}
@@ -383,7 +403,8 @@ func TestAVisitIsToThePageAlone(t *testing.T) {
 		t.Error("the page's own module is refused")
 	}
 	for _, h := range []http.Header{
-		from("GET", "/status", link), from("POST", "/", link), from("GET", "/pages", link), from("GET", "/page/main.js", "Origin: https://evil.example"), from("GET", "/", "Origin: null"),
+		from("GET", "/status", link), from("POST", "/", link), from("GET", "/pages", link),
+		from("GET", "/page/main.js", "Origin: https://evil.example"), from("GET", "/", "Origin: null"),
 	} {
 		if len(h) != 1 {
 			t.Errorf("what a browser says of a request is forgotten: %v", h)

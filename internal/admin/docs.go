@@ -22,7 +22,8 @@ const Runbook = "/docs/operations.md"
 
 // markdown makes HTML of the pages. Headings get the ids that links to them have; markup
 // within a page is left out.
-var markdown = goldmark.New(goldmark.WithExtensions(extension.GFM), goldmark.WithParserOptions(parser.WithAutoHeadingID()))
+var markdown = goldmark.New(goldmark.WithExtensions(extension.GFM),
+	goldmark.WithParserOptions(parser.WithAutoHeadingID()))
 
 // document shows one page of the documentation, so that a runbook is at hand wherever the
 // gateway is.
@@ -30,14 +31,18 @@ func document(w http.ResponseWriter, r *http.Request) {
 	name := chi.URLParam(r, "*")
 	text, err := docs.Pages.ReadFile(name)
 	if err != nil {
-		problem.Write(w, r, problem.NotFound("There is no such page of the documentation here. Begin at "+Runbook+"."), call.NewID(), 0)
+		problem.Write(w, r, problem.NotFound("There is no such page of the documentation here. Begin at "+Runbook+"."),
+			call.NewID(), 0)
 		return
 	}
 	title, _, _ := strings.Cut(strings.TrimPrefix(string(text), "# "), "\n")
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"+
-		"<meta name=\"color-scheme\" content=\"light dark\">\n<title>%s · e-Box gateway</title>\n<link rel=\"stylesheet\" href=\"/page/page.css\">\n</head>\n"+
-		"<body class=\"document\">\n<nav><a href=\"/\">e-Box gateway</a> · <a href=\"%s\">Operations</a></nav>\n", html.EscapeString(title), Runbook)
+	fmt.Fprintf(&b, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "+
+		"content=\"width=device-width, initial-scale=1\">\n"+
+		"<meta name=\"color-scheme\" content=\"light dark\">\n<title>%s · e-Box gateway</title>\n<link rel=\"stylesheet\" "+
+		"href=\"/page/page.css\">\n</head>\n"+
+		"<body class=\"document\">\n<nav><a href=\"/\">e-Box gateway</a> · <a href=\"%s\">Operations</a></nav>\n",
+		html.EscapeString(title), Runbook)
 	if err := markdown.Convert(text, &b); err != nil {
 		problem.Write(w, r, problem.Internal(err), call.NewID(), 0)
 		return

@@ -77,12 +77,14 @@ func readMaintenance(raw string, end bool, now time.Time) (m Maintenance, err er
 				return m, problem.BadRequest("The parameter for is no time between 1s and 168h, such as 30m or 2h.")
 			}
 		case name == "reason" && !end:
-			if utf8.RuneCountInString(value) > maxReason || strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			if utf8.RuneCountInString(value) > maxReason ||
+				strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) {
 				return m, problem.BadRequest("The reason is longer than 200 characters, or holds some that cannot be printed.")
 			}
 			m.Reason = value
 		default:
-			return m, problem.BadRequest("The parameter " + printable(name) + " is not one of this call, or has no value that it can have. " + maintenanceUsage(end))
+			return m, problem.BadRequest("The parameter " + printable(name) + " is not one of this call, or has no value that " +
+				"it can have. " + maintenanceUsage(end))
 		}
 	}
 	if (m.Provider != "") == m.Gateway {

@@ -85,7 +85,8 @@ func file(content []byte, mediaType string) http.HandlerFunc {
 // nothing.
 func Visit(r *http.Request) *http.Request {
 	own := sentByPage(r)
-	if !own && (r.Method != http.MethodGet && r.Method != http.MethodHead || r.URL.Path != "/" && !strings.HasPrefix(r.URL.Path, "/page/") && !strings.HasPrefix(r.URL.Path, "/docs/")) {
+	if !own && (r.Method != http.MethodGet && r.Method != http.MethodHead || r.URL.Path != "/" &&
+		!strings.HasPrefix(r.URL.Path, "/page/") && !strings.HasPrefix(r.URL.Path, "/docs/")) {
 		return r
 	}
 	visit := r.Clone(r.Context())

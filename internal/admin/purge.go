@@ -34,7 +34,8 @@ func purge(do func(context.Context, Purge) error) http.HandlerFunc {
 }
 
 func readPurge(raw string) (what Purge, err error) {
-	wrong := problem.BadRequest("Say which stored answers are to be dropped, by one parameter: enterprise=NUMBER, route=NAME or all=true.")
+	wrong := problem.BadRequest("Say which stored answers are to be dropped, by one parameter: enterprise=NUMBER, " +
+		"route=NAME or all=true.")
 	query, err := url.ParseQuery(raw)
 	if err != nil || len(query) != 1 {
 		return Purge{}, wrong

@@ -24,7 +24,8 @@ func writes(token func() (string, error), next http.HandlerFunc) http.HandlerFun
 	return func(w http.ResponseWriter, r *http.Request) {
 		browser := sentByBrowser(r.Header)
 		if browser && !sentByPage(r) {
-			problem.Write(w, r, problem.Forbidden("Changes are not taken from browsers. Use curl, or the gateway's own commands."), call.NewID(), 0)
+			problem.Write(w, r, problem.Forbidden("Changes are not taken from browsers. Use curl, or the gateway's own "+
+				"commands."), call.NewID(), 0)
 			return
 		}
 		if !browser && onThisMachine(r) {
@@ -41,9 +42,11 @@ func writes(token func() (string, error), next http.HandlerFunc) http.HandlerFun
 		case want != "" && ok && equal(got, want):
 			next(w, r)
 		case browser:
-			problem.Write(w, r, problem.Forbidden("The page needs the token of admin.tokenFile for it. Without one, use the gateway's command on its machine."), call.NewID(), 0)
+			problem.Write(w, r, problem.Forbidden("The page needs the token of admin.tokenFile for it. Without one, use the "+
+				"gateway's command on its machine."), call.NewID(), 0)
 		default:
-			problem.Write(w, r, problem.Forbidden("Changes need a connection from this machine itself, or the token of admin.tokenFile as a bearer token."), call.NewID(), 0)
+			problem.Write(w, r, problem.Forbidden("Changes need a connection from this machine itself, or the token of "+
+				"admin.tokenFile as a bearer token."), call.NewID(), 0)
 		}
 	}
 }

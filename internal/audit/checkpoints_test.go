@@ -74,7 +74,8 @@ func TestCheckpointsBesideTheChainThatWereChanged(t *testing.T) {
 	}
 	for _, c := range []struct{ name, text, want string }{
 		{"one is missing", strings.Replace(string(text), line[2], "", 1), ""},
-		{"two changed places", line[1] + line[0] + strings.Join(line[2:], ""), ":2: seq 2: this checkpoint is out of order: it follows that of seq 3"},
+		{"two changed places", line[1] + line[0] + strings.Join(line[2:], ""),
+			":2: seq 2: this checkpoint is out of order: it follows that of seq 3"},
 		{"one was changed", strings.Replace(string(text), `\n3\n`, `\n4\n`, 1), ":2: seq 4: this checkpoint does not verify"},
 		{"one is another chain's", string(text) + string(other), ":7: seq 2: this checkpoint does not verify"},
 		{"nothing of it is what it was", strings.Repeat("x\n", 200), ":200: this line is no checkpoint"},

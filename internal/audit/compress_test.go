@@ -101,7 +101,8 @@ func TestEndedSegmentsAreCompressedAndTheChainDoesNotNotice(t *testing.T) {
 		}
 		mustClose(t, l)
 		report := sound(t, dir)
-		if report.Compressed != report.Segments-1 || report.Records != 20+report.Signed-uint64(strings.Count(kindsIn(t, dir), "read")) {
+		if report.Compressed != report.Segments-1 ||
+			report.Records != 20+report.Signed-uint64(strings.Count(kindsIn(t, dir), "read")) {
 			t.Errorf("%+v", report)
 		}
 		all, s := find(t, dir, Query{Caller: "hr"})
@@ -199,7 +200,9 @@ func TestTwoFormsOfASegmentThatDiffer(t *testing.T) {
 		name, want, finding string
 		form                func(t *testing.T, text []byte) []byte
 	}{
-		{"other records", "b", "holds other lines", func(t *testing.T, text []byte) []byte { return zipped(t, text[:len(text)-1]) }},
+		{"other records", "b", "holds other lines", func(t *testing.T, text []byte) []byte {
+			return zipped(t, text[:len(text)-1])
+		}},
 		{"broken", "b", "cannot be read from byte", func(t *testing.T, text []byte) []byte { return zipped(t, text)[:60] }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -394,7 +397,8 @@ func TestShippedCheckpointsMayBeCompressed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if r := verify(t, dir, o); len(r.Findings) != 1 || !strings.Contains(r.Findings[0].What, "the end of the chain was cut off") {
+	if r := verify(t, dir, o); len(r.Findings) != 1 || !strings.Contains(r.Findings[0].What,
+		"the end of the chain was cut off") {
 		t.Error(r.Findings)
 	}
 }

@@ -236,7 +236,8 @@ ess_cert_id_alg = sha256
 	curve := []string{"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"}
 	openssl(append([]string{"req", "-x509", "-subj", "/CN=root", "-keyout", "root.key", "-out", "root.pem"}, curve...)...)
 	openssl(append([]string{"req", "-subj", "/CN=tsa", "-keyout", "tsa.key", "-out", "tsa.csr"}, curve...)...)
-	mustWrite(t, filepath.Join(dir, "ext"), []byte("extendedKeyUsage=critical,timeStamping\nkeyUsage=critical,digitalSignature\n"))
+	mustWrite(t, filepath.Join(dir, "ext"),
+		[]byte("extendedKeyUsage=critical,timeStamping\nkeyUsage=critical,digitalSignature\n"))
 	openssl("x509", "-req", "-in", "tsa.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial",
 		"-extfile", "ext", "-out", "tsa.pem")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -265,7 +265,8 @@ func TestAFileThatIsTakenAwayIsNotForgotten(t *testing.T) {
 		disk.set(nil, nil, nil)
 		time.Sleep(2 * time.Second)
 		mustClose(t, l)
-		if r := verify(t, dir, VerifyOptions{}); len(r.Findings) != 1 || !strings.Contains(r.Findings[0].What, "everything before this record is missing") {
+		if r := verify(t, dir, VerifyOptions{}); len(r.Findings) != 1 || !strings.Contains(r.Findings[0].What,
+			"everything before this record is missing") {
 			t.Errorf("%v", r.Findings)
 		}
 	})

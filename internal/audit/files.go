@@ -188,10 +188,12 @@ type NewerError struct {
 // Error implements error.
 func (e *NewerError) Error() string {
 	if e.Form == "" {
-		return fmt.Sprintf("%s has a name that this version of the gateway does not know: it was written by a newer version, "+
+		return fmt.Sprintf("%s has a name that this version of the gateway does not know: it was "+
+			"written by a newer version, "+
 			"or put there; use the version that wrote the evidence, or take the file away", e.File)
 	}
-	return fmt.Sprintf("%s was written by a newer version of the gateway, in format %s; this version knows formats up to %d: "+
+	return fmt.Sprintf("%s was written by a newer version of the gateway, in format %s; this version "+
+		"knows formats up to %d: "+
 		"use the version that wrote it", e.File, e.Form, Format)
 }
 
@@ -264,7 +266,8 @@ func Chains(dir string) ([]string, error) {
 		}
 	}
 	if len(chains) == 0 {
-		return nil, fmt.Errorf("looking for evidence: %s holds none; give the directory of audit.dir, or one replica's in it", dir)
+		return nil, fmt.Errorf("looking for evidence: %s holds none; give the directory of audit.dir, or one replica's in it",
+			dir)
 	}
 	return chains, nil
 }
@@ -285,7 +288,8 @@ func lock(dir string) (*os.File, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("locking the evidence: another process writes to %s: give each replica a name of its own (audit.replica)", dir)
+			return nil, fmt.Errorf("locking the evidence: another process writes to %s: give each replica a name of its "+
+				"own (audit.replica)", dir)
 		}
 		return nil, fmt.Errorf("locking the evidence in %s: %w", dir, err)
 	}

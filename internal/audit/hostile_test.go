@@ -14,8 +14,9 @@ func TestNoCallerWritesARecordThatDoesNotVerify(t *testing.T) {
 	dir := t.TempDir()
 	l := mustOpen(t, options(dir))
 	for name, body := range map[string]string{
-		"one id of a megabyte":     `{"items":[{"messageId":"é` + strings.Repeat("<", 1<<20-100) + `"}]}`,
-		"a thousand of a kilobyte": `{"items":[` + strings.Repeat(`{"messageId":"`+strings.Repeat("é<&", 250)+`"},`, 1000) + `{}]}`,
+		"one id of a megabyte": `{"items":[{"messageId":"é` + strings.Repeat("<", 1<<20-100) + `"}]}`,
+		"a thousand of a kilobyte": `{"items":[` + strings.Repeat(`{"messageId":"`+strings.Repeat("é<&", 250)+
+			`"},`, 1000) + `{}]}`,
 	} {
 		r := write(name)
 		r.Messages, r.MoreMessages = messageIDs([]byte(body))
@@ -33,7 +34,8 @@ func TestNoCallerWritesARecordThatDoesNotVerify(t *testing.T) {
 
 func TestNoFormOfAPathOrBodyHidesWhichMessagesAreChanged(t *testing.T) {
 	const body = `{"items":[{"messageId":"M1","readStatus":true}]}`
-	for _, path := range []string{"/ebox/messages", "/ebox/messages/", "/ebox/messages;v=1", "/ebox/%6dessages", "/ebox/Messages%20", "/ebox/messages/;x", "/ebox/messages.json"} {
+	for _, path := range []string{"/ebox/messages", "/ebox/messages/", "/ebox/messages;v=1", "/ebox/%6dessages",
+		"/ebox/Messages%20", "/ebox/messages/;x", "/ebox/messages.json"} {
 		a := new(announced)
 		if err := send(t, a, "PATCH", path, body, ebox.Change); err != nil || len(a.ids) != 1 || a.ids[0] != "M1" || a.more {
 			t.Errorf("%s: %q, more: %v, %v", path, a.ids, a.more, err)
@@ -46,7 +48,8 @@ func TestNoFormOfAPathOrBodyHidesWhichMessagesAreChanged(t *testing.T) {
 		}
 		r.Header.Set("Content-Encoding", coding)
 		a := new(announced)
-		if _, err := NewLayer(a, a).Send(t.Context(), callOf("PATCH", "/ebox/messages", ebox.Change), r); err != nil || a.more != want || a.body != body {
+		if _, err := NewLayer(a, a).Send(t.Context(), callOf("PATCH", "/ebox/messages", ebox.Change), r); err != nil ||
+			a.more != want || a.body != body {
 			t.Errorf("%s: the record says that it names all: %v; %v", coding, !a.more, err)
 		}
 	}

@@ -41,7 +41,8 @@ func (l *Log) tend() {
 		case <-l.ended:
 		case <-again.C:
 			if _, err := k.drop(l.o.Now()); err != nil && !errors.Is(err, errStopped) {
-				l.o.Log.Error("an old file of the evidence could not be dropped; it is tried again in an hour", "cause", err.Error())
+				l.o.Log.Error("an old file of the evidence could not be dropped; it is tried again in an hour",
+					"cause", err.Error())
 			}
 		case <-l.finish:
 			return
@@ -71,7 +72,8 @@ func (l *Log) sign(kind Kind, now time.Time, fields func([]byte) []byte) error {
 func (k *keeper) tell(file string, err error) {
 	if text := err.Error(); k.told[file] != text {
 		k.told[file] = text
-		k.l.o.Log.Warn("a file of the evidence could not be compressed and stays as it is; it is tried again in an hour", "file", file, "cause", text)
+		k.l.o.Log.Warn("a file of the evidence could not be compressed and stays as it is; it is tried again in an hour",
+			"file", file, "cause", text)
 	}
 }
 
@@ -105,7 +107,8 @@ func (k *keeper) compressEnded() {
 	}
 }
 
-var errDiffer = errors.New("the file and its compressed form hold different records: both are left, and gateway audit verify shows which one is right")
+var errDiffer = errors.New("the file and its compressed form hold different records: both are left, and gateway " +
+	"audit verify shows which one is right")
 
 // compress puts the compressed form of a segment into its place: it is written, synced, renamed
 // and read back, and then the plain file goes. Whenever the process dies, one whole copy
@@ -230,7 +233,8 @@ func (k *keeper) expired(s segment, now time.Time) (last *line, over bool, err e
 	case t.size == 0 && t.damage == nil: // a process died before its first record
 		return nil, true, nil
 	case !t.found || t.damage != nil:
-		return nil, false, fmt.Errorf("dropping %s: it holds no whole record, or cannot be read to its end: look at it with gateway audit verify, and take it away", filepath.Base(s.path))
+		return nil, false, fmt.Errorf("dropping %s: it holds no whole record, or cannot be read to its end: look at it "+
+			"with gateway audit verify, and take it away", filepath.Base(s.path))
 	}
 	// The day of the name is that of the clock when it was begun.
 	at, err := time.Parse(time.RFC3339Nano, t.last.time)

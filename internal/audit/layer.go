@@ -86,7 +86,8 @@ func (l *layer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.
 	if err := l.to.Intent(ctx, rec); err != nil {
 		call.CloseBody(r)
 		if errors.Is(err, ErrNotRecorded) {
-			err = problem.Unavailable("The gateway cannot write its evidence and must not send a change without it. Nothing was sent. The platform team finds the reason in its status; send the request again later.", refusedWait).
+			err = problem.Unavailable("The gateway cannot write its evidence and must not send a change without it. Nothing "+
+				"was sent. The platform team finds the reason in its status; send the request again later.", refusedWait).
 				Proxy(problem.ProxyInternalError).Because(err)
 		}
 		return nil, err

@@ -88,9 +88,13 @@ func TestAWriteIsAnnouncedAndItsBodySentUnchanged(t *testing.T) {
 		ids                      []string
 		more                     bool
 	}{
-		{"a change of messages", "PATCH", "/v3/ebox/messages", `{"items":[{"messageId":"M1","visible":true},{"visible":false,"messageId":"M2"}]}`, ebox.Change, 1, []string{"M1", "M2"}, false},
-		{"a message linked into other e-Boxes", "POST", "/v3/linkEboxMessage", `{"messageId":"M1","recipients":[{"eboxType":"messageId"}]}`, ebox.Publish, 1, []string{"M1"}, false},
-		{"a value that looks like the name", "PATCH", "/v3/ebox/messages", `{"items":[{"a":"messageId","b":"x"},["messageId","y"]]}`, ebox.Change, 1, nil, false},
+		{"a change of messages", "PATCH", "/v3/ebox/messages",
+			`{"items":[{"messageId":"M1","visible":true},{"visible":false,"messageId":"M2"}]}`, ebox.Change, 1,
+			[]string{"M1", "M2"}, false},
+		{"a message linked into other e-Boxes", "POST", "/v3/linkEboxMessage",
+			`{"messageId":"M1","recipients":[{"eboxType":"messageId"}]}`, ebox.Publish, 1, []string{"M1"}, false},
+		{"a value that looks like the name", "PATCH", "/v3/ebox/messages",
+			`{"items":[{"a":"messageId","b":"x"},["messageId","y"]]}`, ebox.Change, 1, nil, false},
 		{"no JSON", "PATCH", "/v3/ebox/messages", `{"items":[{"messageId":"M1"`, ebox.Change, 1, []string{"M1"}, true},
 		{"more than is read", "PATCH", "/v3/ebox/messages", long, ebox.Change, 1, nil, true},
 		{"more than is recorded", "PATCH", "/v3/ebox/messages", many, ebox.Change, 1, nil, true},
@@ -112,7 +116,8 @@ func TestAWriteIsAnnouncedAndItsBodySentUnchanged(t *testing.T) {
 				t.Errorf("ids %v", a.ids)
 			}
 			if a.intents != c.intents || a.more != c.more || !a.sent || a.body != c.body || a.again != c.body {
-				t.Errorf("intents %d, more %v, sent %v, body %t, again %t", a.intents, a.more, a.sent, a.body == c.body, a.again == c.body)
+				t.Errorf("intents %d, more %v, sent %v, body %t, again %t", a.intents, a.more, a.sent, a.body == c.body,
+					a.again == c.body)
 			}
 		})
 	}
@@ -138,7 +143,8 @@ func TestABodyThatBreaksOffIsNotSent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewLayer(a, a).Send(t.Context(), callOf("PATCH", "/ebox/messages", ebox.Change), r); !errors.Is(err, io.ErrUnexpectedEOF) || a.sent || a.intents > 0 {
+	if _, err := NewLayer(a, a).Send(t.Context(), callOf("PATCH", "/ebox/messages", ebox.Change), r); !errors.Is(err,
+		io.ErrUnexpectedEOF) || a.sent || a.intents > 0 {
 		t.Errorf("%v, sent %v, intents %d", err, a.sent, a.intents)
 	}
 }
@@ -183,7 +189,8 @@ func TestABodyThatIsWaitedForIsReadInPassing(t *testing.T) {
 
 func TestWithoutEvidenceNoBodyIsReadAhead(t *testing.T) {
 	a := &announced{off: true}
-	if err := send(t, a, "PATCH", "/ebox/messages", `{"messageId":"M1"}`, ebox.Change); err != nil || a.intents != 0 || !a.sent {
+	if err := send(t, a, "PATCH", "/ebox/messages", `{"messageId":"M1"}`, ebox.Change); err != nil ||
+		a.intents != 0 || !a.sent {
 		t.Errorf("%v, %d intents, sent %v", err, a.intents, a.sent)
 	}
 }

@@ -197,7 +197,8 @@ func Open(o Options) (*Log, error) {
 func prepare(o Options) (*Log, error) {
 	o.complete()
 	if !validReplica(o.Replica) {
-		return nil, fmt.Errorf("opening the evidence: %q cannot be the name of a replica: letters, digits, \"-\", \"_\" and \".\" are expected; set audit.replica", o.Replica)
+		return nil, fmt.Errorf("opening the evidence: %q cannot be the name of a replica: letters, digits, \"-\", \"_\" "+
+			"and \".\" are expected; set audit.replica", o.Replica)
 	}
 	dir := filepath.Join(o.Dir, o.Replica)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -206,7 +207,8 @@ func prepare(o Options) (*Log, error) {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("closing the directory of the evidence to others: %w", err)
 	}
-	l := &Log{o: o, dir: dir, wake: make(chan struct{}, 1), ended: make(chan struct{}, 1), notes: make(chan noted, 1), finish: make(chan struct{}), done: make(chan struct{})}
+	l := &Log{o: o, dir: dir, wake: make(chan struct{}, 1), ended: make(chan struct{}, 1), notes: make(chan noted, 1),
+		finish: make(chan struct{}), done: make(chan struct{})}
 	l.stopAfter.Store(int64(o.StopAfter))
 	var err error
 	if l.lock, err = lock(dir); err != nil {

@@ -30,10 +30,14 @@ func TestARecordSaysWhoReadWhatForWhom(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]any{
-		"seq": 3.0, "kind": "opening", "requestId": "req-1", "caller": "hr", "source": "10.1.2.3", "listener": "main", "actor": "an.peeters",
-		"enterprise": "0206731645", "client": "payroll", "tokenHash": strings.Repeat("ab", 32), "route": "ebox-providers", "provider": "nsso",
-		"upstream": "services.socialsecurity.be", "action": "open", "method": "GET", "url": r.Path, "attachment": "A1", "status": 200.0,
-		"upstreamStatus": 200.0, "cut": true, "bytesOut": 2048.0, "answerFrom": "upstream", "cache": "fwd=uri-miss", "traceId": "t1", "answerTraceId": "t2",
+		"seq": 3.0, "kind": "opening", "requestId": "req-1", "caller": "hr", "source": "10.1.2.3", "listener": "main",
+		"actor":      "an.peeters",
+		"enterprise": "0206731645", "client": "payroll", "tokenHash": strings.Repeat("ab", 32), "route": "ebox-providers",
+		"provider": "nsso",
+		"upstream": "services.socialsecurity.be", "action": "open", "method": "GET", "url": r.Path,
+		"attachment": "A1", "status": 200.0,
+		"upstreamStatus": 200.0, "cut": true, "bytesOut": 2048.0, "answerFrom": "upstream", "cache": "fwd=uri-miss",
+		"traceId": "t1", "answerTraceId": "t2",
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %v, want %v", name, got[name], want)
@@ -52,7 +56,9 @@ func TestWhatIsEvidence(t *testing.T) {
 	}{
 		{"a read", func(*Call) {}, KindRead},
 		{"a read that was not modified", func(r *Call) { r.Status = 304 }, KindRead},
-		{"an answer from the cache", func(r *Call) { r.Tries, r.Sent, r.UpstreamStatus, r.Cache = 0, false, 0, "hit; ttl=60" }, KindRead},
+		{"an answer from the cache", func(r *Call) {
+			r.Tries, r.Sent, r.UpstreamStatus, r.Cache = 0, false, 0, "hit; ttl=60"
+		}, KindRead},
 		{"a read that was cut", func(r *Call) { r.Cut = true }, KindRead},
 		{"a search by POST", func(r *Call) { r.Method = "POST" }, KindRead},
 		{"a mandate that was read", func(r *Call) { r.Action = ebox.Mandates }, KindRead},
@@ -63,14 +69,22 @@ func TestWhatIsEvidence(t *testing.T) {
 		{"health", func(r *Call) { r.Action = ebox.None }, ""},
 		{"the list of providers", func(r *Call) { r.Upstream = "" }, ""},
 		{"an opening", func(r *Call) { r.Opening, r.Action = true, ebox.Open }, KindOpening},
-		{"an opening that failed at the provider", func(r *Call) { r.Opening, r.Action, r.Status, r.UpstreamStatus = true, ebox.Open, 500, 500 }, KindOpening},
+		{"an opening that failed at the provider", func(r *Call) {
+			r.Opening, r.Action, r.Status, r.UpstreamStatus = true,
+				ebox.Open, 500, 500
+		}, KindOpening},
 		{"an opening that got no answer", func(r *Call) {
 			r.Opening, r.Action, r.Status, r.UpstreamStatus, r.ProblemType = true, ebox.Open, 504, 0, "x"
 		}, KindOpening},
-		{"an opening that never reached the provider", func(r *Call) { r.Opening, r.Action, r.Status, r.Sent = true, ebox.Open, 503, false }, ""},
+		{"an opening that never reached the provider", func(r *Call) {
+			r.Opening, r.Action, r.Status, r.Sent = true, ebox.Open, 503, false
+		}, ""},
 		{"a write", func(r *Call) { *r = *write("w") }, KindOutcome},
 		{"a write that the provider refused", func(r *Call) { *r = *write("w"); r.Status = 400 }, KindOutcome},
-		{"a write whose intent was recorded and that was not sent", func(r *Call) { *r = *write("w"); r.Intent, r.Sent = true, false }, KindOutcome},
+		{"a write whose intent was recorded and that was not sent", func(r *Call) {
+			*r = *write("w")
+			r.Intent, r.Sent = true, false
+		}, KindOutcome},
 		{"a write that certainly did not happen", func(r *Call) { *r = *write("w"); r.Sent = false }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -92,7 +106,8 @@ func TestPathsAreMasked(t *testing.T) {
 	r.Path, r.Action = "/grant/citizen/mandates/79072300048", ebox.Mandates
 	l.Done(r)
 	mustClose(t, l)
-	if text := strings.Join(lines(t, dir), ""); strings.Contains(text, "79072300048") || !strings.Contains(text, "/grant/citizen/mandates/***********") {
+	if text := strings.Join(lines(t, dir), ""); strings.Contains(text, "79072300048") ||
+		!strings.Contains(text, "/grant/citizen/mandates/***********") {
 		t.Error(text)
 	}
 }
@@ -238,7 +253,8 @@ func TestADirectoryHasOneWriter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]os.FileMode{"r1": 0o700, "r1/signing.key": 0o600, checkpoints: 0o600, "r1/lock": 0o600} {
+	for path, want := range map[string]os.FileMode{"r1": 0o700, "r1/signing.key": 0o600, checkpoints: 0o600,
+		"r1/lock": 0o600} {
 		info, err := os.Stat(filepath.Join(dir, path))
 		if err != nil {
 			t.Fatal(err)
@@ -284,11 +300,13 @@ func TestAQueueThatIsFullIsSaidInTheChain(t *testing.T) {
 func TestEventsAreEvidence(t *testing.T) {
 	dir := t.TempDir()
 	l := mustOpen(t, options(dir))
-	l.Event(Event{Kind: KindConfiguration, Source: finished("").Source, Fields: []Field{{"result", "taken"}, {"newHash", "new\"\n"}}})
+	l.Event(Event{Kind: KindConfiguration, Source: finished("").Source, Fields: []Field{{"result", "taken"}, {
+		"newHash", "new\"\n"}}})
 	mustClose(t, l)
 	sound(t, dir)
 	var got map[string]any
-	if err := json.Unmarshal([]byte(lines(t, dir)[2]), &got); err != nil || got["newHash"] != "new\"\n" || got["source"] != "10.1.2.3" {
+	if err := json.Unmarshal([]byte(lines(t, dir)[2]), &got); err != nil || got["newHash"] != "new\"\n" ||
+		got["source"] != "10.1.2.3" {
 		t.Errorf("%v, %v", err, got)
 	}
 }

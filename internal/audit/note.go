@@ -39,7 +39,8 @@ type checkpoint struct {
 }
 
 func (c *checkpoint) text() string {
-	return fmt.Sprintf("%s%s\n%d\n%s\n%s\n", originPrefix, c.replica, c.seq, base64.StdEncoding.EncodeToString(c.hash[:]), c.time)
+	return fmt.Sprintf("%s%s\n%d\n%s\n%s\n", originPrefix, c.replica, c.seq,
+		base64.StdEncoding.EncodeToString(c.hash[:]), c.time)
 }
 
 // message is the note with a signature of the replica's key.

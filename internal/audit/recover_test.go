@@ -152,7 +152,8 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 	}{
 		{"half a line", func(s string) string { return s[:len(s)-40] }, "start read read gap start stop"},
 		{"a line without its break", func(s string) string { return s[:len(s)-1] }, "start read read gap start stop"},
-		{"zeros, as a file system leaves them", func(s string) string { return s + strings.Repeat("\x00", 5000) }, "start read read stop gap start stop"},
+		{"zeros, as a file system leaves them", func(s string) string { return s + strings.Repeat("\x00", 5000) },
+			"start read read stop gap start stop"},
 		{"a line of rubbish", func(s string) string { return s + "rubbish\n" }, "start read read stop gap start stop"},
 		{"nothing", func(s string) string { return s }, "start read read stop start stop"},
 		{"nothing but a first line that was never finished", func(string) string { return `{"seq":1,"pr` }, "gap start stop"},

@@ -116,7 +116,8 @@ func TestTheLogOfRefusalsIsOpenedAnewWhenItWasMovedAway(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if old, now := readFile(t, path+".old"), readFile(t, path); !strings.Contains(old, "one") || !strings.Contains(now, "two") {
+	if old, now := readFile(t, path+".old"), readFile(t, path); !strings.Contains(old, "one") ||
+		!strings.Contains(now, "two") {
 		t.Errorf("%s\n%s", old, now)
 	}
 }

@@ -57,7 +57,8 @@ func TestSegmentsAreKeptUntilTheLegalEndAndDroppedWithoutBreakingTheChain(t *tes
 	}
 	sound(t, dir)
 	text := whole(t, dir)
-	if strings.Contains(text, `"requestId":"a"`) || strings.Contains(text, `"requestId":"b"`) || !strings.Contains(text, `"requestId":"c"`) {
+	if strings.Contains(text, `"requestId":"a"`) || strings.Contains(text, `"requestId":"b"`) ||
+		!strings.Contains(text, `"requestId":"c"`) {
 		t.Error(text)
 	}
 	at(t, dir, "2037-01-03", "d")
@@ -168,7 +169,8 @@ func TestAWrongClockAtTheStartDropsNothing(t *testing.T) {
 }
 
 func TestLegalEnd(t *testing.T) {
-	for day, want := range map[string]string{"2026-01-01": "2037-01-02", "2026-12-31": "2037-01-02", "2027-01-01": "2038-01-02"} {
+	for day, want := range map[string]string{"2026-01-01": "2037-01-02", "2026-12-31": "2037-01-02",
+		"2027-01-01": "2038-01-02"} {
 		d, err := time.Parse(time.DateOnly, day)
 		if err != nil {
 			t.Fatal(err)

@@ -147,7 +147,8 @@ type search struct {
 
 // prepare makes the texts that can be looked for before a line is read as JSON.
 func (s *search) prepare() {
-	for _, v := range []string{s.q.Message, s.q.Attachment, s.q.Enterprise, s.q.Caller, s.q.Actor, s.q.Purpose, s.q.Provider, s.q.RequestID} {
+	for _, v := range []string{s.q.Message, s.q.Attachment, s.q.Enterprise, s.q.Caller, s.q.Actor, s.q.Purpose,
+		s.q.Provider, s.q.RequestID} {
 		if v != "" {
 			s.needles = append(s.needles, appendQuoted(nil, v))
 		}
@@ -170,7 +171,8 @@ func (s *search) passes(h header) bool {
 		from = h.Earliest
 	}
 	day := h.Time.UTC().Truncate(24 * time.Hour)
-	return !s.q.To.IsZero() && from.Add(-slack).After(s.q.To) || !s.q.From.IsZero() && day.Add(24*time.Hour+slack).Before(s.q.From)
+	return !s.q.To.IsZero() && from.Add(-slack).After(s.q.To) || !s.q.From.IsZero() &&
+		day.Add(24*time.Hour+slack).Before(s.q.From)
 }
 
 func (s *search) segment(seg *segment) error {
@@ -295,7 +297,8 @@ func (s *search) record(file string, n int, text []byte, l *line) error {
 func (s *search) matches(f *Found) bool {
 	q := &s.q
 	is := func(want, got string) bool { return want == "" || want == got }
-	if !is(q.Enterprise, f.Enterprise) && !slices.Contains(f.Named, q.Enterprise) || !is(q.Caller, f.Caller) || !is(q.Actor, f.Actor) || !is(q.Purpose, f.Purpose) || !is(q.Provider, f.Provider) ||
+	if !is(q.Enterprise, f.Enterprise) && !slices.Contains(f.Named, q.Enterprise) || !is(q.Caller, f.Caller) ||
+		!is(q.Actor, f.Actor) || !is(q.Purpose, f.Purpose) || !is(q.Provider, f.Provider) ||
 		!is(q.Attachment, f.Attachment) || q.RequestID != "" && q.RequestID != f.RequestID && q.RequestID != f.ParentID {
 		return false
 	}

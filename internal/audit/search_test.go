@@ -34,7 +34,8 @@ func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 	l := mustOpen(t, options(dir))
 	l.Done(finished("r1"))
 	r := finished("r2")
-	r.Path, r.Caller, r.Actor, r.Enterprise, r.Provider = "/ebox/providers/regional/ebox/messages/M2/attachments/A2/content", "legal", "jan", 212148896, "regional"
+	r.Path, r.Caller, r.Actor, r.Enterprise, r.Provider =
+		"/ebox/providers/regional/ebox/messages/M2/attachments/A2/content", "legal", "jan", 212148896, "regional"
 	r.Action, r.Opening = ebox.Open, true
 	l.Done(r)
 	child := finished("r3")
@@ -73,7 +74,8 @@ func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 		{"a message of which the id is a part", Query{Message: "M"}, ""},
 		{"a time before", Query{To: time.Now().Add(-time.Hour)}, ""},
 		{"a time after", Query{From: time.Now().Add(time.Hour)}, ""},
-		{"a time around", Query{From: time.Now().Add(-time.Hour), To: time.Now().Add(time.Hour), Caller: "hr"}, "r1 r3 w1 w2"},
+		{"a time around", Query{From: time.Now().Add(-time.Hour), To: time.Now().Add(time.Hour), Caller: "hr"},
+			"r1 r3 w1 w2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			all, s := find(t, dir, c.q)
@@ -86,7 +88,8 @@ func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 		})
 	}
 	all, _ := find(t, dir, Query{Message: "M5"})
-	if w := all[0]; !w.Outcome || w.Intent == 0 || w.Status != 200 || len(w.Messages) != 2 || w.Actor != "an.peeters" || w.Enterprise != "0206731645" {
+	if w := all[0]; !w.Outcome || w.Intent == 0 || w.Status != 200 || len(w.Messages) != 2 || w.Actor != "an.peeters" ||
+		w.Enterprise != "0206731645" {
 		t.Errorf("%+v", w)
 	}
 	if w := all[1]; w.Outcome || !w.MoreMessages {
@@ -102,7 +105,8 @@ func TestSearchSkipsTheDaysThatWereNotAskedFor(t *testing.T) {
 	for i := range 9 {
 		at(t, dir, fmt.Sprintf("2026-03-%02d", i+1), fmt.Sprintf("d%d", i+1))
 	}
-	all, s := find(t, dir, Query{From: time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC), To: time.Date(2026, 3, 6, 0, 0, 0, 0, time.UTC)})
+	all, s := find(t, dir, Query{From: time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC),
+		To: time.Date(2026, 3, 6, 0, 0, 0, 0, time.UTC)})
 	if got := ids(all); got != "d4 d5" || s.Skipped < 3 || s.Segments+s.Skipped != 9 || len(s.Findings) > 0 {
 		t.Errorf("%q, %+v", got, s)
 	}

@@ -66,7 +66,8 @@ func (l *Log) inTrouble(err error) {
 
 func (l *Log) recovered() {
 	if t := l.trouble.Swap(nil); t != nil {
-		l.o.Log.Info("the evidence is written again", "directory", l.dir, "after", l.o.Now().Sub(t.since).Round(time.Millisecond).String())
+		l.o.Log.Info("the evidence is written again", "directory", l.dir, "after",
+			l.o.Now().Sub(t.since).Round(time.Millisecond).String())
 	}
 }
 

@@ -52,9 +52,12 @@ func mustClose(t testing.TB, l *Log) {
 func finished(id string) *Call {
 	return &Call{
 		ID: id, At: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Listener: "main", Caller: "hr", Actor: "an.peeters",
-		Method: "GET", Path: "/ebox/providers/nsso/ebox/messages/M1", Route: "ebox-providers", Provider: "nsso", Action: ebox.List,
-		Enterprise: 206731645, Client: "payroll", TokenHash: strings.Repeat("ab", 32), Upstream: "provider nsso", UpstreamHost: "services.socialsecurity.be",
-		UpstreamStatus: 200, Status: 200, Tries: 1, Sent: true, TraceID: "t1", AnswerTraceID: "t2", BytesOut: 2048, Cache: "fwd=uri-miss",
+		Method: "GET", Path: "/ebox/providers/nsso/ebox/messages/M1", Route: "ebox-providers", Provider: "nsso",
+		Action:     ebox.List,
+		Enterprise: 206731645, Client: "payroll", TokenHash: strings.Repeat("ab", 32), Upstream: "provider nsso",
+		UpstreamHost:   "services.socialsecurity.be",
+		UpstreamStatus: 200, Status: 200, Tries: 1, Sent: true, TraceID: "t1", AnswerTraceID: "t2", BytesOut: 2048,
+		Cache: "fwd=uri-miss",
 	}
 }
 

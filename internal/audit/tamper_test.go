@@ -110,7 +110,8 @@ func tamper(rt *rapid.T, text []byte) []byte {
 		}
 		return []byte(strings.Join(all, ""))
 	}
-	switch rapid.SampledFrom([]string{"edit", "insert", "delete", "remove", "swap", "repeat", "cut", "cut lines", "rechain", "drop file", "foreign"}).Draw(rt, "what") {
+	switch rapid.SampledFrom([]string{"edit", "insert", "delete", "remove", "swap", "repeat", "cut", "cut lines",
+		"rechain", "drop file", "foreign"}).Draw(rt, "what") {
 	case "edit":
 		i, b := at(), rapid.Byte().Draw(rt, "byte")
 		return append(append(append([]byte(nil), text[:i]...), b), text[i+1:]...)
@@ -175,7 +176,8 @@ func TestTheFindingNamesThePlace(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"changed", strings.Replace(text, `"requestId":"r3"`, `"requestId":"r9"`, 1), ":6: seq 6: this record was changed"},
 		{"removed", strings.Replace(text, lines[4], "", 1), ":5: seq 6: seq 5 to 5 are missing before this record"},
-		{"moved", strings.Replace(strings.Replace(text, lines[4], "", 1), lines[6], lines[6]+lines[4], 1), ":7: seq 5: this record is out of order"},
+		{"moved", strings.Replace(strings.Replace(text, lines[4], "", 1), lines[6], lines[6]+lines[4], 1),
+			":7: seq 5: this record is out of order"},
 		{"cut at the end", strings.TrimSuffix(text, lines[12]), ":12: seq 12: the end of the chain was cut off"},
 		{"cut within a record", text[:len(text)-5], ":13: the file ends within a record"},
 	} {

@@ -72,7 +72,9 @@ func VerifyAll(dirs []string, o VerifyOptions) (reports []Report, findings []Fin
 			continue // which is a finding already
 		}
 		if other, ok := owners[r.Replica]; ok {
-			findings = append(findings, Finding{File: chain, What: fmt.Sprintf("this is a second chain of the replica %s: the other one is %s", r.Replica, other)})
+			findings = append(findings,
+				Finding{File: chain, What: fmt.Sprintf("this is a second chain of the replica %s: the other one is %s",
+					r.Replica, other)})
 		}
 		owners[r.Replica] = chain
 	}
@@ -81,8 +83,9 @@ func VerifyAll(dirs []string, o VerifyOptions) (reports []Report, findings []Fin
 			continue
 		}
 		last := shipped[replica]
-		findings = append(findings, Finding{last.file, last.line, last.seq, fmt.Sprintf("the replica %s has checkpoints, and its chain is not here: "+
-			"it was removed, or lies on a volume that was not given (name that directory too)", replica)})
+		findings = append(findings, Finding{last.file, last.line, last.seq,
+			fmt.Sprintf("the replica %s has checkpoints, and its chain is not here: "+
+				"it was removed, or lies on a volume that was not given (name that directory too)", replica)})
 	}
 	return reports, append(findings, wrong...), nil
 }
@@ -258,7 +261,8 @@ func (v *verifier) nameOfDir() {
 		full = v.dir
 	}
 	if name := filepath.Base(full); v.replica != "" && name != v.replica {
-		v.find(v.dir, 0, 0, "the directory is named %s, and the chain in it is signed as that of the replica %s: it was copied or renamed", name, v.replica)
+		v.find(v.dir, 0, 0, "the directory is named %s, and the chain in it is signed as that of the replica %s: it was "+
+			"copied or renamed", name, v.replica)
 	}
 }
 
@@ -328,11 +332,13 @@ func (v *verifier) twin(path string) error {
 	compressed, err := sumOf(path+compressedSuffix, nil)
 	switch d, damaged := errors.AsType[*damage](err); {
 	case damaged:
-		v.find(path+compressedSuffix, 0, 0, "this compressed form of the file before cannot be read from byte %d of %d", d.at, d.size)
+		v.find(path+compressedSuffix, 0, 0, "this compressed form of the file before cannot be read from byte %d of %d",
+			d.at, d.size)
 	case err != nil:
 		return fmt.Errorf("reading the evidence: %w", err)
 	case plain != compressed:
-		v.find(path+compressedSuffix, 0, 0, "this compressed form of the file before holds other lines: one of the two was put there")
+		v.find(path+compressedSuffix, 0, 0, "this compressed form of the file before holds other lines: one "+
+			"of the two was put there")
 	}
 	return nil
 }
@@ -405,7 +411,8 @@ func (s *segment) misnamed(l *line, h header) (what []string) {
 	if s.day.Equal(day) || h.Format == 1 && s.day.Equal(day.Add(24*time.Hour)) {
 		return what
 	}
-	return append(what, fmt.Sprintf("the file begins with a record of %s, and its name says %s: it was renamed", day.Format(time.DateOnly), s.day.Format(time.DateOnly)))
+	return append(what, fmt.Sprintf("the file begins with a record of %s, and its name says %s: it was renamed",
+		day.Format(time.DateOnly), s.day.Format(time.DateOnly)))
 }
 
 // compare compares a record with the checkpoints of its number.
@@ -426,7 +433,8 @@ func (v *verifier) compare(file string, n int, l *line) error {
 			compared = true
 			switch {
 			case m.hash != l.hash:
-				v.find(file, n, l.seq, "this record is not the one of the checkpoint in %s:%d: the chain was made anew", m.file, m.line)
+				v.find(file, n, l.seq, "this record is not the one of the checkpoint in %s:%d: the chain was made anew",
+					m.file, m.line)
 			case m.time != l.time:
 				v.find(m.file, m.line, l.seq, "this checkpoint says %s, and its record in %s:%d %s", m.time, file, n, l.time)
 			}
@@ -531,9 +539,11 @@ func (v *verifier) count(file string, n int, l *line) {
 func (v *verifier) conclude(beside []string) error {
 	switch {
 	case v.started && v.first.seq == 0 && v.first.hash != (digest{}):
-		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq, "this record names one before it, and its number says that it is the first")
+		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq,
+			"this record names one before it, and its number says that it is the first")
 	case v.started && v.first.seq > 0 && v.bundle == nil && !slices.Contains(v.dropped, v.first):
-		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq, "everything before this record is missing, and no signed record says that it was dropped in order "+
+		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq, "everything before this record is missing, and no signed "+
+			"record says that it was dropped in order "+
 			"(of a bundle for an auditor it need not be there: say --bundle)")
 	}
 	var newest *mark
@@ -552,7 +562,8 @@ func (v *verifier) conclude(beside []string) error {
 		}
 	}
 	if newest != nil && newest.seq > v.last.seq && v.bundle == nil {
-		v.find(cmp.Or(v.lastFile, v.dir), v.lastLine, v.last.seq, "the end of the chain was cut off: it ends here, and the checkpoint in %s:%d shows that it went to seq %d at %s",
+		v.find(cmp.Or(v.lastFile, v.dir), v.lastLine, v.last.seq, "the end of the chain was cut off: it ends here, and the "+
+			"checkpoint in %s:%d shows that it went to seq %d at %s",
 			newest.file, newest.line, newest.seq, newest.time)
 	}
 	if !v.started && newest == nil {

@@ -234,7 +234,8 @@ func (l *Log) inPlace(now time.Time) error {
 	w := &l.w
 	w.lastLook = now
 	if !isAt(filepath.Join(l.dir, lockName), l.lock) {
-		return fmt.Errorf("the directory %s was removed or replaced while the gateway wrote to it: what it held is to be put back from a copy", l.dir)
+		return fmt.Errorf("the directory %s was removed or replaced while the gateway wrote to it: what it held is to be "+
+			"put back from a copy", l.dir)
 	}
 	if w.path == "" {
 		return nil
@@ -407,7 +408,8 @@ func (l *Log) end() {
 	l.mu.Unlock()
 	if len(w.backlog) > 0 || lost.any() {
 		if w.failure = l.write(now, lost); w.failure != nil {
-			l.o.Log.Error("records of the evidence are lost with the process", "records", len(w.backlog), "cause", w.failure.Error())
+			l.o.Log.Error("records of the evidence are lost with the process", "records", len(w.backlog), "cause",
+				w.failure.Error())
 		}
 	}
 	if w.failure == nil {

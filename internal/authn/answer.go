@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ebox-gateway/internal/wire"
 )
 
 const (
@@ -160,15 +162,7 @@ func lifetimeOf(raw json.RawMessage) (time.Duration, error) {
 // may be over in a minute, and a request every five minutes hurts nobody.
 const longestWait = 5 * time.Minute
 
-// retryAfter reads Retry-After in both its forms (RFC 9110, section 10.2.3),
-// bounded by longestWait; 0 if there is none to be read.
+// retryAfter is the answer's Retry-After, bounded by longestWait.
 func retryAfter(h http.Header, now time.Time) time.Duration {
-	value := h.Get("Retry-After")
-	wait := time.Duration(0)
-	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
-		wait = time.Duration(seconds) * time.Second
-	} else if at, err := http.ParseTime(value); err == nil {
-		wait = at.Sub(now)
-	}
-	return min(max(wait, 0), longestWait)
+	return min(wire.RetryAfter(h, now), longestWait)
 }

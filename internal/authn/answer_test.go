@@ -17,40 +17,53 @@ func TestParseGrant(t *testing.T) {
 		scopes   string
 		err      string
 	}{
-		"the usual":                        {`{"access_token":"a.b-c_d~e+f/g=","token_type":"Bearer","expires_in":3600,"scope":"x y"}`, time.Hour, "x y", ""},
-		"bearer in lower case":             {`{"access_token":"a","token_type":"bearer","expires_in":30}`, 30 * time.Second, "", ""},
-		"further members":                  {`{"access_token":"a","token_type":"Bearer","expires_in":1,"x":{"y":[1]},"id_token":null}`, time.Second, "", ""},
-		"blanks around":                    {" \n{\"access_token\":\"a\",\"token_type\":\"Bearer\",\"expires_in\":1}\r\n", time.Second, "", ""},
-		"seconds in quotes":                {`{"access_token":"a","token_type":"Bearer","expires_in":"120"}`, 2 * time.Minute, "", ""},
-		"seconds with a fraction":          {`{"access_token":"a","token_type":"Bearer","expires_in":1.5}`, 1500 * time.Millisecond, "", ""},
-		"no expires_in":                    {`{"access_token":"a","token_type":"Bearer"}`, defaultLifetime, "", ""},
-		"expires_in null":                  {`{"access_token":"a","token_type":"Bearer","expires_in":null}`, defaultLifetime, "", ""},
-		"a time stamp for expires_in":      {`{"access_token":"a","token_type":"Bearer","expires_in":1795305600}`, maxLifetime, "", ""},
-		"a number past all bounds":         {`{"access_token":"a","token_type":"Bearer","expires_in":1e999}`, maxLifetime, "", ""},
-		"scope empty":                      {`{"access_token":"a","token_type":"Bearer","expires_in":1,"scope":" "}`, time.Second, "", ""},
-		"expires_in 0":                     {`{"access_token":"a","token_type":"Bearer","expires_in":0}`, 0, "", "expired already"},
-		"expires_in negative":              {`{"access_token":"a","token_type":"Bearer","expires_in":-1}`, 0, "", "expired already"},
-		"expires_in past all bounds below": {`{"access_token":"a","token_type":"Bearer","expires_in":-1e999}`, 0, "", "expired already"},
-		"expires_in no number":             {`{"access_token":"a","token_type":"Bearer","expires_in":"soon"}`, 0, "", "no number"},
-		"expires_in NaN":                   {`{"access_token":"a","token_type":"Bearer","expires_in":"NaN"}`, 0, "", "no number"},
-		"expires_in an object":             {`{"access_token":"a","token_type":"Bearer","expires_in":{}}`, 0, "", "no number"},
-		"no token":                         {`{"token_type":"Bearer","expires_in":1}`, 0, "", "no access_token"},
-		"an empty token":                   {`{"access_token":"","token_type":"Bearer"}`, 0, "", "no access_token"},
-		"a token that is a number":         {`{"access_token":1,"token_type":"Bearer"}`, 0, "", "access_token is no text"},
-		"a token with a line break":        {`{"access_token":"a\r\nX: y","token_type":"Bearer"}`, 0, "", "header value"},
-		"a token with a blank":             {`{"access_token":"a b","token_type":"Bearer"}`, 0, "", "header value"},
-		"a token beyond ASCII":             {`{"access_token":"é","token_type":"Bearer"}`, 0, "", "header value"},
-		"a token without end":              {`{"access_token":"` + long + `","token_type":"Bearer"}`, 0, "", "header value"},
-		"no type":                          {`{"access_token":"a"}`, 0, "", "not Bearer"},
-		"another type":                     {`{"access_token":"a","token_type":"DPoP"}`, 0, "", "not Bearer"},
-		"the token twice":                  {`{"access_token":"a","access_token":"b","token_type":"Bearer"}`, 0, "", "twice"},
-		"names in other letters":           {`{"Access_Token":"a","token_type":"Bearer"}`, 0, "", "no access_token"},
-		"scope a list":                     {`{"access_token":"a","token_type":"Bearer","scope":["x"]}`, 0, "", "scope is no text"},
-		"a page":                           {`<html>Login</html>`, 0, "", "no JSON object"},
-		"an array":                         {`[]`, 0, "", "no JSON object"},
-		"nothing":                          {``, 0, "", "no JSON object"},
-		"cut short":                        {`{"access_token":"a","token_type":"Bea`, 0, "", "no JSON object"},
-		"something behind":                 {`{"access_token":"a","token_type":"Bearer"}{}`, 0, "", "follows"},
+		"the usual": {
+			`{"access_token":"a.b-c_d~e+f/g=","token_type":"Bearer","expires_in":3600,"scope":"x y"}`, time.Hour, "x y", ""},
+		"bearer in lower case": {
+			`{"access_token":"a","token_type":"bearer","expires_in":30}`, 30 * time.Second, "", ""},
+		"further members": {
+			`{"access_token":"a","token_type":"Bearer","expires_in":1,"x":{"y":[1]},"id_token":null}`, time.Second, "", ""},
+		"blanks around": {
+			" \n{\"access_token\":\"a\",\"token_type\":\"Bearer\",\"expires_in\":1}\r\n", time.Second, "", ""},
+		"seconds in quotes": {
+			`{"access_token":"a","token_type":"Bearer","expires_in":"120"}`, 2 * time.Minute, "", ""},
+		"seconds with a fraction": {
+			`{"access_token":"a","token_type":"Bearer","expires_in":1.5}`, 1500 * time.Millisecond, "", ""},
+		"no expires_in": {`{"access_token":"a","token_type":"Bearer"}`, defaultLifetime, "", ""},
+		"expires_in null": {
+			`{"access_token":"a","token_type":"Bearer","expires_in":null}`, defaultLifetime, "", ""},
+		"a time stamp for expires_in": {
+			`{"access_token":"a","token_type":"Bearer","expires_in":1795305600}`, maxLifetime, "", ""},
+		"a number past all bounds": {
+			`{"access_token":"a","token_type":"Bearer","expires_in":1e999}`, maxLifetime, "", ""},
+		"scope empty": {
+			`{"access_token":"a","token_type":"Bearer","expires_in":1,"scope":" "}`, time.Second, "", ""},
+		"expires_in 0": {
+			`{"access_token":"a","token_type":"Bearer","expires_in":0}`, 0, "", "expired already"},
+		"expires_in negative": {
+			`{"access_token":"a","token_type":"Bearer","expires_in":-1}`, 0, "", "expired already"},
+		"expires_in past all bounds below": {
+			`{"access_token":"a","token_type":"Bearer","expires_in":-1e999}`, 0, "", "expired already"},
+		"expires_in no number":      {`{"access_token":"a","token_type":"Bearer","expires_in":"soon"}`, 0, "", "no number"},
+		"expires_in NaN":            {`{"access_token":"a","token_type":"Bearer","expires_in":"NaN"}`, 0, "", "no number"},
+		"expires_in an object":      {`{"access_token":"a","token_type":"Bearer","expires_in":{}}`, 0, "", "no number"},
+		"no token":                  {`{"token_type":"Bearer","expires_in":1}`, 0, "", "no access_token"},
+		"an empty token":            {`{"access_token":"","token_type":"Bearer"}`, 0, "", "no access_token"},
+		"a token that is a number":  {`{"access_token":1,"token_type":"Bearer"}`, 0, "", "access_token is no text"},
+		"a token with a line break": {`{"access_token":"a\r\nX: y","token_type":"Bearer"}`, 0, "", "header value"},
+		"a token with a blank":      {`{"access_token":"a b","token_type":"Bearer"}`, 0, "", "header value"},
+		"a token beyond ASCII":      {`{"access_token":"é","token_type":"Bearer"}`, 0, "", "header value"},
+		"a token without end":       {`{"access_token":"` + long + `","token_type":"Bearer"}`, 0, "", "header value"},
+		"no type":                   {`{"access_token":"a"}`, 0, "", "not Bearer"},
+		"another type":              {`{"access_token":"a","token_type":"DPoP"}`, 0, "", "not Bearer"},
+		"the token twice":           {`{"access_token":"a","access_token":"b","token_type":"Bearer"}`, 0, "", "twice"},
+		"names in other letters":    {`{"Access_Token":"a","token_type":"Bearer"}`, 0, "", "no access_token"},
+		"scope a list":              {`{"access_token":"a","token_type":"Bearer","scope":["x"]}`, 0, "", "scope is no text"},
+		"a page":                    {`<html>Login</html>`, 0, "", "no JSON object"},
+		"an array":                  {`[]`, 0, "", "no JSON object"},
+		"nothing":                   {``, 0, "", "no JSON object"},
+		"cut short":                 {`{"access_token":"a","token_type":"Bea`, 0, "", "no JSON object"},
+		"something behind":          {`{"access_token":"a","token_type":"Bearer"}{}`, 0, "", "follows"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -61,7 +74,8 @@ func TestParseGrant(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || g.secret == "" || g.lifetime != c.lifetime || strings.Join(g.scopes, " ") != c.scopes || g.named != (c.scopes != "") {
+			if err != nil || g.secret == "" || g.lifetime != c.lifetime || strings.Join(g.scopes, " ") != c.scopes ||
+				g.named != (c.scopes != "") {
 				t.Fatalf("lifetime %s, scopes %v, %v", g.lifetime, g.scopes, err)
 			}
 		})
@@ -94,7 +108,7 @@ func TestRetryAfterIsReadInBothFormsAndBounded(t *testing.T) {
 		"-7":                            0,
 		"soon":                          0,
 		"99999999":                      longestWait,
-		"99999999999999999999":          0,
+		"99999999999999999999":          longestWait,
 		"Sun, 22 Nov 2026 12:00:30 GMT": 30 * time.Second,
 		"Sun, 22 Nov 2026 11:00:00 GMT": 0,
 		"Sun, 22 Nov 2037 12:00:00 GMT": longestWait,
@@ -142,7 +156,8 @@ func FuzzParseGrant(f *testing.F) {
 // key file may make the gateway compute.
 func FuzzLoadKey(f *testing.F) {
 	for _, name := range []string{
-		"rsa-pkcs1.pem", "ec-sec1.pem", "rsa-combined.pem", "rsa-pkcs8.der", "rsa-pkcs1-encrypted.pem", "one.jks", "two-keys.pem", "rsa-cert.der",
+		"rsa-pkcs1.pem", "ec-sec1.pem", "rsa-combined.pem", "rsa-pkcs8.der", "rsa-pkcs1-encrypted.pem", "one.jks",
+		"two-keys.pem", "rsa-cert.der",
 	} {
 		f.Add(read(f, fixture(name)))
 	}

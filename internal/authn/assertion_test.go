@@ -59,7 +59,8 @@ func TestAssertionsNameTheCertificateIfAsked(t *testing.T) {
 	leaf := certificateOf(t, fixture("rsa-cert.pem"))
 	sum := sha256.Sum256(leaf.Raw)
 	thumbprint := base64.RawURLEncoding.EncodeToString(sum[:])
-	src := in("testdata", KeySource{KeyFile: "rsa-pkcs8.pem", CertificateFile: "chain-root-first.pem", Headers: []string{"kid", "x5t#S256", "x5c"}})
+	src := in("testdata", KeySource{KeyFile: "rsa-pkcs8.pem", CertificateFile: "chain-root-first.pem",
+		Headers: []string{"kid", "x5t#S256", "x5c"}})
 	text, err := mustLoad(t, src).assertion(&Client{}, time.Now(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

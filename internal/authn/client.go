@@ -63,7 +63,8 @@ func (c *client) source(scopes []string) (*Source, error) {
 		return s, nil
 	}
 	if len(c.sources) >= maxSources {
-		return nil, fmt.Errorf("preparing tokens of %s: more than %d sets of scopes: let routes share theirs", c.Name, maxSources)
+		return nil, fmt.Errorf("preparing tokens of %s: more than %d sets of scopes: let routes share theirs",
+			c.Name, maxSources)
 	}
 	if len(scopes) == 0 {
 		c.tokens.log.Warn("tokens without scopes are asked for: they open all that the client may", "client", c.Name)
@@ -162,7 +163,8 @@ func (c *client) warnOfExpiry() {
 	}
 	c.mu.Unlock()
 	if !recently {
-		c.tokens.log.Warn("the certificate of an OAuth client needs attention: register a new one in Chaman in time", "client", c.Name,
+		c.tokens.log.Warn("the certificate of an OAuth client needs attention: register a new one in Chaman in time",
+			"client", c.Name,
 			"state", s.State, "subject", s.Subject, "notBefore", s.NotBefore, "notAfter", s.NotAfter, "daysLeft", *s.DaysLeft)
 	}
 }

@@ -24,7 +24,8 @@ func (t Token) MarshalSecret() ([]byte, error) {
 		return nil, errors.New("copying a token: there is none")
 	}
 	return json.Marshal(tokenCopy{
-		Key: t.h.key.Digest(), Secret: t.h.secret(), Obtained: t.h.obtained.UnixNano(), Lifetime: t.h.expires.Sub(t.h.obtained), Extra: t.h.extra,
+		Key: t.h.key.Digest(), Secret: t.h.secret(), Obtained: t.h.obtained.UnixNano(),
+		Lifetime: t.h.expires.Sub(t.h.obtained), Extra: t.h.extra,
 	})
 }
 

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-var copied = TokenKey{TokenURL: "https://as.example/token", Audience: "https://as.example", ClientID: "c", KeyFingerprint: "f", Scopes: "a b"}
+var copied = TokenKey{TokenURL: "https://as.example/token", Audience: "https://as.example", ClientID: "c",
+	KeyFingerprint: "f", Scopes: "a b"}
 
 func TestACopyIsTheToken(t *testing.T) {
 	now := time.Now()
@@ -19,7 +20,8 @@ func TestACopyIsTheToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Authorization() != token.Authorization() || got.Hash() != token.Hash() || got.Key() != copied || !slices.Equal(got.Extra(), token.Extra()) {
+	if got.Authorization() != token.Authorization() || got.Hash() != token.Hash() || got.Key() != copied ||
+		!slices.Equal(got.Extra(), token.Extra()) {
 		t.Fatal("another token came back")
 	}
 	if d := got.Expires().Sub(token.Expires()); d.Abs() > time.Millisecond {

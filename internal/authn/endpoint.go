@@ -121,8 +121,8 @@ func (e *endpoint) request(ctx context.Context, c *Client, key *Key, scopes []st
 	if err != nil {
 		return nil, err
 	}
-	// Whoever below sends the request again gets another assertion: a jti is sent once. Its length is the same, since only numbers of
-	// the same length and a signature change.
+	// Whoever below sends the request again gets another assertion: a jti is sent once. Its length is the same, since only
+	// numbers of the same length and a signature change.
 	r.GetBody = func() (io.ReadCloser, error) {
 		again, err := form()
 		if err != nil {
@@ -144,17 +144,20 @@ func (e *endpoint) request(ctx context.Context, c *Client, key *Key, scopes []st
 }
 
 // judge makes a token or an error of an answer.
-func (e *endpoint) judge(c *Client, key *Key, scopes []string, answer *http.Response, body []byte, sent time.Time) (Token, error) {
+func (e *endpoint) judge(c *Client, key *Key, scopes []string, answer *http.Response, body []byte,
+	sent time.Time) (Token, error) {
 	status := answer.StatusCode
 	unavailable := func(reason string, err error) error {
-		return &UnavailableError{Client: c.Name, Reason: reason, Status: status, RetryAfter: retryAfter(answer.Header, e.now()), Err: err}
+		return &UnavailableError{Client: c.Name, Reason: reason, Status: status, RetryAfter: retryAfter(answer.Header,
+			e.now()), Err: err}
 	}
 	switch {
 	case status == http.StatusOK:
 	case status == http.StatusBadRequest, status == http.StatusUnauthorized, status == http.StatusForbidden:
 		code, ok := parseRefusal(body)
 		if !ok {
-			return Token{}, unavailable(fmt.Sprintf("the Authorization Server answers %d without an OAuth error: check the token URL, and what stands between", status), nil)
+			return Token{}, unavailable(fmt.Sprintf("the Authorization Server answers %d without an OAuth error: check the "+
+				"token URL, and what stands between", status), nil)
 		}
 		// RFC 6749 has these two for the authorization endpoint; servers use them
 		// here too, and mean an outage.
@@ -168,7 +171,8 @@ func (e *endpoint) judge(c *Client, key *Key, scopes []string, answer *http.Resp
 	case status == http.StatusTooManyRequests, status >= 500:
 		return Token{}, unavailable(fmt.Sprintf("the Authorization Server answers %d", status), nil)
 	default:
-		return Token{}, unavailable(fmt.Sprintf("the Authorization Server answers %d, which is no answer to a token request: check the token URL", status), nil)
+		return Token{}, unavailable(fmt.Sprintf("the Authorization Server answers %d, which is no answer to a token "+
+			"request: check the token URL", status), nil)
 	}
 
 	g, err := parseGrant(body)

@@ -35,18 +35,25 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 		wait   time.Duration
 		says   string
 	}{
-		"invalid_client with 401":         {reply(401, `{"error":"invalid_client","error_description":"quite-private-description"}`), "invalid_client", 502, 0, "Chaman"},
-		"invalid_client with 400":         {reply(400, `{"error":"invalid_client"}`), "invalid_client", 502, 0, "simulation"},
-		"invalid_scope":                   {reply(400, `{"error":"invalid_scope"}`), "invalid_scope", 502, 0, "terms of use"},
-		"unauthorized_client":             {reply(400, `{"error":"unauthorized_client"}`), "unauthorized_client", 502, 0, "onboarding"},
-		"access_denied with 403":          {reply(403, `{"error":"access_denied"}`), "access_denied", 502, 0, "terms of use"},
-		"a code of the server's own":      {reply(400, `{"error":"consent_required"}`), "consent_required", 502, 0, "onboarding"},
-		"fewer scopes than asked":         {reply(200, strings.Replace(fine, "scope:a", "scope:b", 1)), "invalid_scope", 502, 0, "terms of use"},
-		"temporarily_unavailable":         {reply(400, `{"error":"temporarily_unavailable"}`), "", 503, time.Second, ""},
-		"401 of something in between":     {reply(401, `<html>Proxy login quite-private-description</html>`), "", 503, time.Second, ""},
-		"404":                             {reply(404, `{"error":"not_found"}`), "", 503, time.Second, ""},
-		"429 with Retry-After":            {reply(429, ``, "Retry-After", "40"), "", 503, 40 * time.Second, ""},
-		"503 with Retry-After":            {reply(503, `quite-private-description`, "Retry-After", "40"), "", 503, 40 * time.Second, ""},
+		"invalid_client with 401": {
+			reply(401, `{"error":"invalid_client","error_description":"quite-private-description"}`), "invalid_client",
+			502, 0, "Chaman"},
+		"invalid_client with 400": {reply(400, `{"error":"invalid_client"}`), "invalid_client", 502, 0, "simulation"},
+		"invalid_scope":           {reply(400, `{"error":"invalid_scope"}`), "invalid_scope", 502, 0, "terms of use"},
+		"unauthorized_client": {
+			reply(400, `{"error":"unauthorized_client"}`), "unauthorized_client", 502, 0, "onboarding"},
+		"access_denied with 403": {reply(403, `{"error":"access_denied"}`), "access_denied", 502, 0, "terms of use"},
+		"a code of the server's own": {
+			reply(400, `{"error":"consent_required"}`), "consent_required", 502, 0, "onboarding"},
+		"fewer scopes than asked": {reply(200, strings.Replace(fine, "scope:a", "scope:b", 1)), "invalid_scope", 502,
+			0, "terms of use"},
+		"temporarily_unavailable": {reply(400, `{"error":"temporarily_unavailable"}`), "", 503, time.Second, ""},
+		"401 of something in between": {
+			reply(401, `<html>Proxy login quite-private-description</html>`), "", 503, time.Second, ""},
+		"404":                  {reply(404, `{"error":"not_found"}`), "", 503, time.Second, ""},
+		"429 with Retry-After": {reply(429, ``, "Retry-After", "40"), "", 503, 40 * time.Second, ""},
+		"503 with Retry-After": {
+			reply(503, `quite-private-description`, "Retry-After", "40"), "", 503, 40 * time.Second, ""},
 		"500 though it has an OAuth code": {reply(500, `{"error":"invalid_client"}`), "", 503, time.Second, ""},
 		"a page with 200":                 {reply(200, `<html>quite-private-description</html>`), "", 503, time.Second, ""},
 		"a token that has expired":        {reply(200, strings.Replace(fine, "60", "0", 1)), "", 503, time.Second, ""},
@@ -82,7 +89,8 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 			var refused *RefusedError
 			var unavailable *UnavailableError
 			switch {
-			case c.code != "" && (!errors.As(err, &refused) || refused.Code != c.code || refused.Client != "payroll" || refused.Since.IsZero()):
+			case c.code != "" && (!errors.As(err, &refused) || refused.Code != c.code || refused.Client != "payroll" ||
+				refused.Since.IsZero()):
 				t.Fatalf("%#v, want a refusal with %s", err, c.code)
 			case c.code == "" && !errors.As(err, &unavailable):
 				t.Fatalf("%#v, want an outage", err)
@@ -100,7 +108,8 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 			if as.count() != 1 {
 				t.Errorf("%d requests", as.count())
 			}
-			for _, text := range []string{err.Error(), string(p.Append(nil, "1")), logged.String(), fmt.Sprintf("%+v", tokens.Status()[0].Tokens[0].Error)} {
+			for _, text := range []string{err.Error(), string(p.Append(nil, "1")), logged.String(),
+				fmt.Sprintf("%+v", tokens.Status()[0].Tokens[0].Error)} {
 				as.leaks(text)
 				if strings.Contains(text, "s3cret") {
 					t.Errorf("a secret shows in %q", text)
@@ -135,7 +144,8 @@ func TestTheTokenRequestIsWhatRFC7523Asks(t *testing.T) {
 		form["client_assertion_type"][0] != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
 		t.Errorf("form %v", form)
 	}
-	if header.Get("Accept") != "application/json" || header.Get("Content-Type") != "application/x-www-form-urlencoded" || len(header["BelGov-Trace-Id"][0]) != 36 {
+	if header.Get("Accept") != "application/json" || header.Get("Content-Type") != "application/x-www-form-urlencoded" ||
+		len(header["BelGov-Trace-Id"][0]) != 36 {
 		t.Errorf("header %v", header)
 	}
 	if _, err := tokens.Source("payroll", nil); err != nil {
@@ -175,6 +185,7 @@ func TestAStaleConnectionIsTriedOnceMoreWithAnotherAssertion(t *testing.T) {
 	defer transport.CloseIdleConnections()
 	tokens := setup(t, as, func(o *Options) { o.Transport, o.Clients[0].TokenURL = transport, server.URL })
 	mustToken(t, source(t, tokens, "scope:a"))
+	time.Sleep(wire.Settle)                    // the connection serves nobody before that
 	mustToken(t, source(t, tokens, "scope:b")) // the server checks the jti itself
 	if as.count() != 3 {
 		t.Fatalf("%d requests", as.count())
@@ -238,9 +249,10 @@ func TestNewRefuses(t *testing.T) {
 		change func(*Options)
 		want   string
 	}{
-		"plain http":             {func(o *Options) { o.Clients[0].TokenURL = "http://as.example/token" }, "https"},
-		"a relative URL":         {func(o *Options) { o.Clients[0].TokenURL = "/token" }, "absolute"},
-		"a user in the URL":      {func(o *Options) { o.Clients[0].TokenURL = "https://u:p@as.example/token" }, "without user"},
+		"plain http":     {func(o *Options) { o.Clients[0].TokenURL = "http://as.example/token" }, "https"},
+		"a relative URL": {func(o *Options) { o.Clients[0].TokenURL = "/token" }, "absolute"},
+		"a user in the URL": {
+			func(o *Options) { o.Clients[0].TokenURL = "https://u:p@as.example/token" }, "without user"},
 		"no client id":           {func(o *Options) { o.Clients[0].ID = "" }, "client id"},
 		"two of a name":          {func(o *Options) { o.Clients = append(o.Clients, o.Clients[0]) }, "two of this name"},
 		"assertions for an hour": {func(o *Options) { o.Clients[0].AssertionLifetime = time.Hour }, "assertion lifetime"},
@@ -255,7 +267,8 @@ func TestNewRefuses(t *testing.T) {
 			}
 		})
 	}
-	o := Options{AllowHTTP: true, Clients: []Client{{Name: "a", ID: "x", TokenURL: "http://as.example/token", Key: newSource}}}
+	o := Options{AllowHTTP: true,
+		Clients: []Client{{Name: "a", ID: "x", TokenURL: "http://as.example/token", Key: newSource}}}
 	if _, err := New(o); err != nil {
 		t.Errorf("http that was allowed: %v", err)
 	}

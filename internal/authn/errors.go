@@ -66,18 +66,22 @@ func (e *RefusedError) advice() string {
 	client := "OAuth client " + e.Client
 	switch e.Code {
 	case "invalid_client":
-		return "The Authorization Server" + where + " does not recognise " + client + ". Look in Chaman whether its client id and the certificate " +
+		return "The Authorization Server" + where + " does not recognise " + client + ". Look in Chaman whether its client " +
+			"id and the certificate " +
 			"that the gateway's status shows are registered there and valid, and whether the gateway's clock is right."
 	case "unauthorized_client":
 		return "The Authorization Server" + where + " does not let " + client + " ask for tokens in this way. " +
 			"Ask whoever did the onboarding to allow client_credentials with private_key_jwt for it."
 	case "invalid_scope":
-		return "The Authorization Server" + where + " does not grant " + client + " the scope. Check that the onboarding of the client includes it, " +
+		return "The Authorization Server" + where + " does not grant " + client + " the scope. Check that the onboarding " +
+			"of the client includes it, " +
 			"that the API's terms of use were accepted, and that the route's scopes are spelled as the onboarding gives them."
 	case "access_denied", "invalid_grant":
-		return "The Authorization Server" + where + " denies " + client + " access. Check that the API's terms of use were accepted and that the onboarding of the client is complete."
+		return "The Authorization Server" + where + " denies " + client + " access. Check that the API's terms of use were " +
+			"accepted and that the onboarding of the client is complete."
 	default:
-		return "The Authorization Server" + where + " refuses the token request of " + client + ". Check the token URL and the audience in the configuration, " +
+		return "The Authorization Server" + where + " refuses the token request of " + client +
+			". Check the token URL and the audience in the configuration, " +
 			"then the client's registration in Chaman and its onboarding."
 	}
 }
@@ -117,9 +121,11 @@ func (e *UnavailableError) Unwrap() error { return e.Err }
 
 // Problem implements problem.Reporter: 503 serviceUnavailable.
 func (e *UnavailableError) Problem() *problem.Problem {
-	detail := "The Authorization Server gives no usable answer at the moment, so that there is no token to call the service with. Try again later."
+	detail := "The Authorization Server gives no usable answer at the moment, so that there is no token to call the " +
+		"service with. Try again later."
 	if e.NoKey {
-		detail = "The gateway cannot read the key of OAuth client " + e.Client + ". The platform team finds the reason in the gateway's status; no call will succeed before it is mended."
+		detail = "The gateway cannot read the key of OAuth client " + e.Client + ". The platform team finds the reason in " +
+			"the gateway's status; no call will succeed before it is mended."
 	}
 	return problem.Unavailable(detail, e.RetryAfter).Because(e)
 }

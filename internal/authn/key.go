@@ -115,7 +115,8 @@ func newKey(m material, algorithm string, headers []string) (*Key, error) {
 	switch private := m.private.(type) {
 	case *rsa.PrivateKey:
 		if bits := private.N.BitLen(); bits < minRSABits {
-			return nil, fmt.Errorf("the RSA key has %d bits and %d are the least: make a new key and register its certificate in Chaman", bits, minRSABits)
+			return nil, fmt.Errorf("the RSA key has %d bits and %d are the least: make a new key and register its certificate "+
+				"in Chaman", bits, minRSABits)
 		}
 		k.private = private
 		switch algorithm {
@@ -133,10 +134,12 @@ func newKey(m material, algorithm string, headers []string) (*Key, error) {
 			k.method = jwt.SigningMethodES256
 		}
 	default:
-		return nil, errors.New("the key is neither RSA nor on an elliptic curve for signatures: use an RSA key of 2048 bits or more, or one on P-256")
+		return nil, errors.New("the key is neither RSA nor on an elliptic curve for signatures: use an RSA key of 2048 " +
+			"bits or more, or one on P-256")
 	}
 	if k.method == nil {
-		return nil, fmt.Errorf("the algorithm %q does not fit the key: RSA keys sign %s or %s, keys on P-256 sign %s", algorithm, RS256, PS256, ES256)
+		return nil, fmt.Errorf("the algorithm %q does not fit the key: RSA keys sign %s or %s, keys on P-256 sign %s",
+			algorithm, RS256, PS256, ES256)
 	}
 
 	spki, err := x509.MarshalPKIXPublicKey(k.private.Public())
@@ -148,7 +151,8 @@ func newKey(m material, algorithm string, headers []string) (*Key, error) {
 
 	if len(m.certs) > 0 {
 		if k.chain = chainFor(k.private.Public(), m.certs); k.chain == nil {
-			return nil, fmt.Errorf("no certificate in %s belongs to the key: its public key is another one; put the certificate there that was made for this key", m.certFile)
+			return nil, fmt.Errorf("no certificate in %s belongs to the key: its public key is another one; put the "+
+				"certificate there that was made for this key", m.certFile)
 		}
 		k.leaf = k.chain[0]
 	}
@@ -194,7 +198,8 @@ func (k *Key) headerFor(headers []string, spki [sha256.Size]byte) (map[string]an
 	}
 	for _, name := range headers {
 		if k.leaf == nil && (name == HeaderThumbprint || name == HeaderChain) {
-			return nil, fmt.Errorf("the header %s is derived from a certificate and there is none: add the certificate file, or leave the header out", name)
+			return nil, fmt.Errorf("the header %s is derived from a certificate and there is none: add the certificate file, "+
+				"or leave the header out", name)
 		}
 		switch name {
 		case HeaderKeyID, HeaderThumbprint:
@@ -206,7 +211,8 @@ func (k *Key) headerFor(headers []string, spki [sha256.Size]byte) (map[string]an
 			}
 			h[name] = encoded
 		default:
-			return nil, fmt.Errorf("the header %q is not known: %s, %s and %s are", name, HeaderKeyID, HeaderThumbprint, HeaderChain)
+			return nil, fmt.Errorf("the header %q is not known: %s, %s and %s are", name, HeaderKeyID,
+				HeaderThumbprint, HeaderChain)
 		}
 	}
 	return h, nil

@@ -41,7 +41,8 @@ func (src KeySource) read() (material, error) {
 	case src.Keystore == "" && src.KeyFile == "":
 		return material{}, errors.New("loading key: neither a keystore nor a key file is configured")
 	case src.Keystore != "" && src.KeyFile != "":
-		return material{}, fmt.Errorf("loading key: both the keystore %s and the key file %s are configured: leave one", src.Keystore, src.KeyFile)
+		return material{}, fmt.Errorf("loading key: both the keystore %s and the key file %s are configured: leave one",
+			src.Keystore, src.KeyFile)
 	}
 	file := src.file()
 	content, err := readFile(file)
@@ -106,7 +107,8 @@ func (src KeySource) parse(m *material, content, password []byte) error {
 		}
 		return parseJKS(m, content, password, keyPassword, src.Alias)
 	case bytes.HasPrefix(content, jceksMagic):
-		return fmt.Errorf("a JCEKS keystore cannot be read: convert it with keytool -importkeystore -srckeystore %s -srcstoretype JCEKS -destkeystore client.p12 -deststoretype PKCS12", src.file())
+		return fmt.Errorf("a JCEKS keystore cannot be read: convert it with keytool -importkeystore -srckeystore %s "+
+			"-srcstoretype JCEKS -destkeystore client.p12 -deststoretype PKCS12", src.file())
 	case src.Keystore != "":
 		return parsePKCS12(m, content, password, src.Alias, src.Keystore)
 	default:
@@ -146,7 +148,8 @@ func parsePEM(m *material, content, password []byte) error {
 		}
 	}
 	if keys == 0 {
-		return errors.New("there is no private key in it: a block BEGIN PRIVATE KEY, BEGIN ENCRYPTED PRIVATE KEY, BEGIN RSA PRIVATE KEY or BEGIN EC PRIVATE KEY is expected")
+		return errors.New("there is no private key in it: a block BEGIN PRIVATE KEY, BEGIN ENCRYPTED PRIVATE KEY, BEGIN " +
+			"RSA PRIVATE KEY or BEGIN EC PRIVATE KEY is expected")
 	}
 	return nil
 }
@@ -170,13 +173,15 @@ func parsePEMKey(block *pem.Block, password []byte) (crypto.PrivateKey, error) {
 		return key, nil
 	}
 	if block.Type == "OPENSSH PRIVATE KEY" {
-		return nil, errors.New("a key in OpenSSH's own format cannot be read: convert a copy with ssh-keygen -p -m PKCS8 -f COPY")
+		return nil, errors.New("a key in OpenSSH's own format cannot be read: convert a copy with " +
+			"ssh-keygen -p -m PKCS8 -f COPY")
 	}
 	return parseDER(der, password)
 }
 
 var (
-	errNoPassword    = errors.New("the key is encrypted and there is no password: configure the password or the password file")
+	errNoPassword = errors.New("the key is encrypted and there is no password: configure the " +
+		"password or the password file")
 	errWrongPassword = errors.New("the password does not open it: check the password file")
 )
 
@@ -201,7 +206,8 @@ func parseDER(der, password []byte) (crypto.PrivateKey, error) {
 		return nil, errNoPassword
 	}
 	if !sealed.Algorithm.ID.Equal(oidPBES2) {
-		return nil, errors.New("the key is encrypted in an outdated way: encrypt it anew with openssl pkcs8 -in OLD | openssl pkcs8 -topk8 -v2 aes-256-cbc -out NEW")
+		return nil, errors.New("the key is encrypted in an outdated way: encrypt it anew with openssl pkcs8 -in OLD | " +
+			"openssl pkcs8 -topk8 -v2 aes-256-cbc -out NEW")
 	}
 	key, err := pkcs8.ParsePKCS8PrivateKey(der, password)
 	if err != nil {
@@ -222,7 +228,8 @@ func parsePlain(der []byte) (crypto.PrivateKey, error) {
 	if key, err := x509.ParseECPrivateKey(der); err == nil {
 		return key, nil
 	}
-	return nil, errors.New("this is no private key: PKCS#8, encrypted PKCS#8, PKCS#1 or SEC 1 is expected, as PEM or DER; a PKCS#12 or JKS file is configured as keystore")
+	return nil, errors.New("this is no private key: PKCS#8, encrypted PKCS#8, PKCS#1 or SEC 1 is expected, as PEM or " +
+		"DER; a PKCS#12 or JKS file is configured as keystore")
 }
 
 // parseCertificates reads certificates as PEM, in any order, or as DER.
@@ -230,7 +237,8 @@ func parseCertificates(content []byte) ([]*x509.Certificate, error) {
 	if !isPEM(content) {
 		certs, err := x509.ParseCertificates(content)
 		if err != nil || len(certs) == 0 {
-			return nil, errors.New("this is no certificate: PEM (BEGIN CERTIFICATE) or DER is expected; of a .p7b file, make PEM with openssl pkcs7 -print_certs")
+			return nil, errors.New("this is no certificate: PEM (BEGIN CERTIFICATE) or DER is expected; of a .p7b file, make " +
+				"PEM with openssl pkcs7 -print_certs")
 		}
 		return certs, nil
 	}

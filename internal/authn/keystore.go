@@ -29,12 +29,14 @@ var (
 // today and the RC2 and 3DES of former days.
 func parsePKCS12(m *material, content, password []byte, alias, file string) error {
 	if content[0] != 0x30 {
-		return errors.New("this is neither PKCS#12 nor JKS nor PEM: check that the file was copied as binary and is not base64")
+		return errors.New("this is neither PKCS#12 nor JKS nor PEM: check that the file was copied as " +
+			"binary and is not base64")
 	}
 	// Indefinite length: the BER that some Java and Windows tools write.
 	if len(content) > 1 && content[1] == 0x80 {
 		return fmt.Errorf("the file is PKCS#12 in BER and only DER can be read: convert it with\n"+
-			"  (umask 077; openssl pkcs12 -in %s -legacy -noenc -out client.pem && openssl pkcs12 -export -in client.pem -out client-der.p12; rm client.pem)", file)
+			"  (umask 077; openssl pkcs12 -in %s -legacy -noenc -out client.pem && openssl pkcs12 -export -in client.pem -out "+
+			"client-der.p12; rm client.pem)", file)
 	}
 	if alias != "" {
 		key, certs, names, err := namedPKCS12(content, string(password), alias)
@@ -60,7 +62,8 @@ func parsePKCS12(m *material, content, password []byte, alias, file string) erro
 	if _, _, names, named := namedPKCS12(content, string(password), alias); named == nil && len(names) > 1 {
 		return fmt.Errorf("there are %d keys in it: set alias to one of %s", len(names), strings.Join(names, ", "))
 	}
-	return fmt.Errorf("reading PKCS#12: %w: look at it with openssl pkcs12 -info -in %s; it must hold one private key and its certificate", err, file)
+	return fmt.Errorf("reading PKCS#12: %w: look at it with openssl pkcs12 -info -in %s; it must hold one private key "+
+		"and its certificate", err, file)
 }
 
 func isWrongPassword(err error) bool {
@@ -78,7 +81,8 @@ func wrongOrNoPassword(password []byte) error {
 // all keys. It goes by way of ToPEM, the only function of the library that tells
 // the names and bears several keys; that what it calls PRIVATE KEY is not PKCS#8,
 // for which it is deprecated, does not matter here.
-func namedPKCS12(content []byte, password, alias string) (key crypto.PrivateKey, certs []*x509.Certificate, names []string, err error) {
+func namedPKCS12(content []byte, password, alias string) (key crypto.PrivateKey, certs []*x509.Certificate,
+	names []string, err error) {
 	blocks, err := pkcs12.ToPEM(content, password) //nolint:staticcheck
 	if err != nil {
 		return nil, nil, nil, err
@@ -117,7 +121,8 @@ func parseJKS(m *material, content, storePassword, keyPassword []byte, alias str
 		if len(storePassword) == 0 {
 			return errNoPassword
 		}
-		return errors.New("the password is wrong or the file is damaged, which look alike in a JKS: check both with keytool -list")
+		return errors.New("the password is wrong or the file is damaged, which look alike in a JKS: check " +
+			"both with keytool -list")
 	}
 	ks := keystore.New(keystore.WithOrderedAliases(), keystore.WithCaseExactAliases())
 	if err := ks.Load(bytes.NewReader(content), storePassword); err != nil {
@@ -127,7 +132,8 @@ func parseJKS(m *material, content, storePassword, keyPassword []byte, alias str
 	chosen := slices.IndexFunc(aliases, func(a string) bool { return strings.EqualFold(a, alias) })
 	switch {
 	case len(aliases) == 0:
-		return errors.New("there is no private key in it, only trusted certificates: export the keystore that the key was made in")
+		return errors.New("there is no private key in it, only trusted certificates: export the keystore " +
+			"that the key was made in")
 	case alias != "" && chosen < 0:
 		return fmt.Errorf("no key has the alias %q: there are %s", alias, strings.Join(aliases, ", "))
 	case alias == "" && len(aliases) > 1:
@@ -137,7 +143,8 @@ func parseJKS(m *material, content, storePassword, keyPassword []byte, alias str
 	}
 	entry, err := ks.GetPrivateKeyEntry(aliases[chosen], keyPassword)
 	if err != nil {
-		return fmt.Errorf("opening the key %s: its password differs from the keystore's: configure the key password too", aliases[chosen])
+		return fmt.Errorf("opening the key %s: its password differs from the keystore's: configure the key password too",
+			aliases[chosen])
 	}
 	if m.private, err = parsePlain(entry.PrivateKey); err != nil {
 		return err

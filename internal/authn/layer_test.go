@@ -55,7 +55,8 @@ func layers(t *testing.T, allowHTTP bool) call.Sender {
 // carrier stands for the transport: what is below it sees the field where the wire has it.
 type carrier struct{ next call.Sender }
 
-func (c carrier) SendAs(ctx context.Context, x *call.Call, r *http.Request, authorization string) (*http.Response, error) {
+func (c carrier) SendAs(ctx context.Context, x *call.Call, r *http.Request,
+	authorization string) (*http.Response, error) {
 	sent := r.Clone(ctx)
 	for name := range sent.Header {
 		if strings.EqualFold(name, "Authorization") {
@@ -224,7 +225,8 @@ func TestASecondRevocationWithinAMinuteIsNoRefusalOfTheCaller(t *testing.T) {
 		t.Fatalf("answer %v, error %v", answer, err)
 	}
 	got := told.Problem()
-	if seconds, _ := strconv.Atoi(got.Header.Get("Retry-After")); got.Status != 503 || seconds < 1 || seconds > 60 || !strings.Contains(got.Detail, "refuses the gateway's access token again") {
+	if seconds, _ := strconv.Atoi(got.Header.Get("Retry-After")); got.Status != 503 || seconds < 1 || seconds > 60 ||
+		!strings.Contains(got.Detail, "refuses the gateway's access token again") {
 		t.Errorf("%d, Retry-After %s: %s", got.Status, got.Header.Get("Retry-After"), got.Detail)
 	}
 	if mustToken(t, s).Authorization() != refused {
@@ -238,7 +240,8 @@ func TestTheUpstreams401StaysIfThereIsNoNewToken(t *testing.T) {
 	p := newProvider(t, func(string) bool { return false })
 	mustToken(t, s)
 	as.set(func(as *authServer) { as.answer = down })
-	if status, body := send(t, layers(t, false), callOf(s), p.URL, strings.NewReader("x")); status != 401 || body != "the upstream's own words" {
+	if status, body := send(t, layers(t, false), callOf(s), p.URL, strings.NewReader("x")); status != 401 ||
+		body != "the upstream's own words" {
 		t.Fatalf("%d %s", status, body)
 	}
 }
@@ -380,7 +383,8 @@ func TestACredentialForAnotherCallHasNoTokenYet(t *testing.T) {
 	}
 	beside := call.New()
 	beside.Credential = again
-	if status, _ := send(t, layers(t, false), beside, p.URL, nil); status != 200 || beside.Record.TokenHash != c.Record.TokenHash {
+	if status, _ := send(t, layers(t, false), beside, p.URL, nil); status != 200 ||
+		beside.Record.TokenHash != c.Record.TokenHash {
 		t.Errorf("%d with token %q", status, beside.Record.TokenHash)
 	}
 }
@@ -397,7 +401,8 @@ func TestACallersAuthorizationNeverStandsBesideTheToken(t *testing.T) {
 	r, _ := http.NewRequestWithContext(t.Context(), "GET", "https://nsso.example/", nil)
 	r.Header["authorization"] = []string{"Basic caller"}
 	r.Header["Authorization"] = []string{"Basic caller"}
-	if _, err := NewTokenLayer(NewCredentials(carrier{next}, false), "nsso", nil).Send(t.Context(), callOf(s), r); err != nil {
+	if _, err := NewTokenLayer(NewCredentials(carrier{next}, false), "nsso", nil).Send(t.Context(),
+		callOf(s), r); err != nil {
 		t.Fatal(err)
 	}
 	if got := wire.String(); got != "Authorization: "+token.Authorization()+"\r\n" {
@@ -413,7 +418,8 @@ func BenchmarkLayers(b *testing.B) {
 	layer := NewTokenLayer(NewCredentials(carrier{next}, false), "nsso", nil)
 	ctx, c := b.Context(), callOf(s)
 	r, _ := http.NewRequestWithContext(ctx, "GET", "https://nsso.example/", nil)
-	for _, name := range []string{"Accept", "Accept-Language", "User-Agent", "On-Behalf-Of-Enterprise-Number", "BelGov-Trace-Id"} {
+	for _, name := range []string{"Accept", "Accept-Language", "User-Agent", "On-Behalf-Of-Enterprise-Number",
+		"BelGov-Trace-Id"} {
 		r.Header.Set(name, "x")
 	}
 	b.ReportAllocs()

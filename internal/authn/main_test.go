@@ -145,13 +145,16 @@ func (s *authServer) verify(r *http.Request) string {
 		r.PostForm.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
 		return "invalid_request"
 	}
-	assertion, err := jwt.ParseSigned(r.PostForm.Get("client_assertion"), []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256})
+	assertion, err := jwt.ParseSigned(r.PostForm.Get("client_assertion"), []jose.SignatureAlgorithm{jose.RS256,
+		jose.PS256, jose.ES256})
 	if err != nil {
 		s.t.Errorf("the assertion does not parse: %v", err)
 		return "invalid_client"
 	}
 	var claims jwt.Claims
-	verified := slices.ContainsFunc(s.registered, func(k crypto.PublicKey) bool { return assertion.Claims(k, &claims) == nil })
+	verified := slices.ContainsFunc(s.registered, func(k crypto.PublicKey) bool {
+		return assertion.Claims(k, &claims) == nil
+	})
 	if !verified || claims.Subject != claims.Issuer || s.jtis[claims.ID] || claims.ID == "" {
 		return "invalid_client"
 	}

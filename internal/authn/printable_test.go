@@ -22,17 +22,20 @@ func TestErrorsOfTheTransportQuoteNothing(t *testing.T) {
 		err  error
 		want string
 	}{
-		"cancelled":         {quoting(context.Canceled), "context canceled"},
-		"too late":          {quoting(context.DeadlineExceeded), "deadline exceeded"},
-		"closed":            {quoting(io.ErrUnexpectedEOF), "unexpected EOF"},
-		"refused":           {quoting(&net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}), "dial tcp: connection refused"},
-		"reset":             {quoting(syscall.ECONNRESET), "connection reset"},
-		"no such name":      {quoting(&net.DNSError{Err: "no such host", Name: "as.example"}), "as.example"},
-		"unknown authority": {quoting(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), "unknown authority"},
-		"an alert":          {quoting(tls.AlertError(40)), "handshake failure"},
-		"no TLS":            {quoting(tls.RecordHeaderError{Msg: secret}), "does not speak TLS"},
-		"a problem":         {quoting(problem.Unavailable("The circuit is open.", 0).Because(errors.New(secret))), "The circuit is open."},
-		"anything else":     {quoting(errors.New("malformed HTTP response " + secret)), "*errors.errorString"},
+		"cancelled": {quoting(context.Canceled), "context canceled"},
+		"too late":  {quoting(context.DeadlineExceeded), "deadline exceeded"},
+		"closed":    {quoting(io.ErrUnexpectedEOF), "unexpected EOF"},
+		"refused": {
+			quoting(&net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}), "dial tcp: connection refused"},
+		"reset":        {quoting(syscall.ECONNRESET), "connection reset"},
+		"no such name": {quoting(&net.DNSError{Err: "no such host", Name: "as.example"}), "as.example"},
+		"unknown authority": {
+			quoting(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), "unknown authority"},
+		"an alert": {quoting(tls.AlertError(40)), "handshake failure"},
+		"no TLS":   {quoting(tls.RecordHeaderError{Msg: secret}), "does not speak TLS"},
+		"a problem": {quoting(problem.Unavailable("The circuit is open.", 0).Because(errors.New(secret))),
+			"The circuit is open."},
+		"anything else": {quoting(errors.New("malformed HTTP response " + secret)), "*errors.errorString"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

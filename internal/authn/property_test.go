@@ -17,7 +17,8 @@ import (
 func TestTokenKeysOfDifferentTokensDiffer(t *testing.T) {
 	part := rapid.SampledFrom([]string{"", "a", "b", "ab", "a b", "\x00", "https://as.example/token"})
 	key := rapid.Custom(func(t *rapid.T) TokenKey {
-		return TokenKey{part.Draw(t, "url"), part.Draw(t, "audience"), part.Draw(t, "client"), part.Draw(t, "fingerprint"), part.Draw(t, "scopes")}
+		return TokenKey{part.Draw(t, "url"), part.Draw(t, "audience"), part.Draw(t, "client"), part.Draw(t, "fingerprint"),
+			part.Draw(t, "scopes")}
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := key.Draw(t, "a"), key.Draw(t, "b")
@@ -74,7 +75,8 @@ func TestSourceKeepsItsPromises(t *testing.T) {
 			return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(
 				fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","expires_in":%d}`, secret, lifetime)))}, nil
 		})
-		tokens, err := New(Options{Clients: []Client{{Name: "payroll", ID: "c", TokenURL: tokenURL, Key: newSource}}, Transport: as, Now: clock.Now})
+		tokens, err := New(Options{Clients: []Client{{Name: "payroll", ID: "c", TokenURL: tokenURL, Key: newSource}},
+			Transport: as, Now: clock.Now})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -105,7 +105,8 @@ func (c *client) reload() {
 		c.pending = nil
 	case c.pending == nil || !key.same(c.pending.key):
 		c.pending = &pendingKey{key: key, since: now}
-		log.Info("a new key is there: it signs once a token was obtained with it", "key", key, "subject", key.Subject(), "notAfter", key.NotAfter())
+		log.Info("a new key is there: it signs once a token was obtained with it", "key", key, "subject", key.Subject(),
+			"notAfter", key.NotAfter())
 	}
 }
 
@@ -179,7 +180,8 @@ func (c *client) promote(p *pendingKey, s *Source, t Token) {
 	c.pending = nil
 	c.warned = time.Time{}
 	c.mu.Unlock()
-	c.tokens.log.Info("the new key signs from now on", "client", c.Name, "key", p.key, "former", former, "subject", p.key.Subject(), "notAfter", p.key.NotAfter())
+	c.tokens.log.Info("the new key signs from now on", "client", c.Name, "key", p.key, "former", former, "subject",
+		p.key.Subject(), "notAfter", p.key.NotAfter())
 
 	// The former key's tokens are good until they expire, and are replaced in the
 	// background all the same: its registration may end any moment.
@@ -204,7 +206,8 @@ func (c *client) postpone(p *pendingKey, err error) {
 	defer c.mu.Unlock()
 	p.last = p.last.next(err, c.tokens.now(), c.tokens.jitter())
 	if p.last.inRow == 1 && c.pending == p {
-		c.tokens.log.Warn("the new key gets no token: the former one goes on signing", "client", c.Name, "key", p.key, "error", err, "reason", p.reason(c.tokens.now()))
+		c.tokens.log.Warn("the new key gets no token: the former one goes on signing", "client", c.Name, "key", p.key,
+			"error", err, "reason", p.reason(c.tokens.now()))
 	}
 }
 
@@ -212,9 +215,11 @@ func (c *client) postpone(p *pendingKey, err error) {
 func (p *pendingKey) reason(now time.Time) string {
 	switch end, start := p.key.NotAfter(), p.key.NotBefore(); {
 	case !end.IsZero() && now.After(end):
-		return "Its certificate (" + p.key.Subject() + ") has expired on " + end.UTC().Format(time.DateOnly) + ": put a valid one into its files. The former key goes on signing."
+		return "Its certificate (" + p.key.Subject() + ") has expired on " + end.UTC().Format(time.DateOnly) +
+			": put a valid one into its files. The former key goes on signing."
 	case !end.IsZero() && now.Before(start):
-		return "Its certificate (" + p.key.Subject() + ") is not valid before " + start.UTC().Format(time.DateTime) + " UTC: wait for it, or set this machine's clock if it is behind. The former key goes on signing."
+		return "Its certificate (" + p.key.Subject() + ") is not valid before " + start.UTC().Format(time.DateTime) +
+			" UTC: wait for it, or set this machine's clock if it is behind. The former key goes on signing."
 	}
 	if p.last == nil {
 		return "No token was asked for with it yet; that happens within seconds once a route of this client is in use."
@@ -225,9 +230,11 @@ func (p *pendingKey) reason(now time.Time) string {
 	}
 	switch refused.Code {
 	case "invalid_client":
-		return "The Authorization Server answers invalid_client: is its certificate" + named(p.key) + " not yet registered in Chaman? The former key goes on signing."
+		return "The Authorization Server answers invalid_client: is its certificate" + named(p.key) +
+			" not yet registered in Chaman? The former key goes on signing."
 	default:
-		return "The Authorization Server answers " + refused.Code + ": look up the client's registration in Chaman and its onboarding. The former key goes on signing."
+		return "The Authorization Server answers " + refused.Code + ": look up the client's registration in Chaman and its " +
+			"onboarding. The former key goes on signing."
 	}
 }
 

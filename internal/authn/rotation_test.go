@@ -75,11 +75,13 @@ func TestANewKeySignsOnceItEarnedAToken(t *testing.T) {
 		time.Sleep(defaultPoll + time.Second)
 		synctest.Wait()
 		status := tokens.Status()[0]
-		if status.Key.Fingerprint != oldKey.Fingerprint() || status.Pending == nil || status.Pending.Fingerprint != newKey.Fingerprint() {
+		if status.Key.Fingerprint != oldKey.Fingerprint() || status.Pending == nil ||
+			status.Pending.Fingerprint != newKey.Fingerprint() {
 			t.Fatalf("%+v, pending %+v", status.Key, status.Pending)
 		}
 		// The clock of the bubble begins before the certificate does.
-		if !strings.Contains(status.Pending.Reason, "is not valid before") || status.Pending.NextTry.IsZero() || status.Pending.Subject != "O=Elliptic,C=BE" {
+		if !strings.Contains(status.Pending.Reason, "is not valid before") || status.Pending.NextTry.IsZero() ||
+			status.Pending.Subject != "O=Elliptic,C=BE" {
 			t.Errorf("pending %+v", status.Pending)
 		}
 		if mustToken(t, s) != first {
@@ -206,7 +208,8 @@ func TestAKeyThatIsMissingAtTheStartMayComeLater(t *testing.T) {
 		s := source(t, tokens)
 		_, err := s.Token(t.Context())
 		var u *UnavailableError
-		if !errors.As(err, &u) || !u.NoKey || u.Problem().Status != http.StatusServiceUnavailable || strings.Contains(u.Problem().Detail, file) {
+		if !errors.As(err, &u) || !u.NoKey || u.Problem().Status != http.StatusServiceUnavailable ||
+			strings.Contains(u.Problem().Detail, file) {
 			t.Fatalf("%v", err)
 		}
 		if status := tokens.Status()[0]; status.Key != nil || status.KeyError == nil || as.count() != 0 {
@@ -408,7 +411,8 @@ func TestTheReasonOfAPendingKeyNamesACertificateOutOfItsTime(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "key.pem")
 			write(t, file, selfSigned(t, now.Add(c.from), now.Add(c.to)))
 			p := &pendingKey{key: mustLoad(t, KeySource{KeyFile: file}), since: now, last: refused}
-			if got := p.reason(now); !strings.Contains(got, c.want) || !strings.Contains(got, p.key.Subject()) || !strings.Contains(got, "The former key goes on signing") {
+			if got := p.reason(now); !strings.Contains(got, c.want) || !strings.Contains(got, p.key.Subject()) ||
+				!strings.Contains(got, "The former key goes on signing") {
 				t.Errorf("%q", got)
 			}
 		})

@@ -17,7 +17,8 @@ type sharedMap struct {
 	down   bool
 }
 
-func (m *sharedMap) Obtain(ctx context.Context, key TokenKey, stale string, fetch func(context.Context) (Token, error)) (Token, error) {
+func (m *sharedMap) Obtain(ctx context.Context, key TokenKey, stale string, fetch func(context.Context) (Token,
+	error)) (Token, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.asked = append(m.asked, key)

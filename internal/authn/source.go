@@ -105,7 +105,8 @@ func (s *Source) wait(ctx context.Context) (Token, error) {
 // time ran out while the Authorization Server was thinking.
 func (s *Source) gaveUp(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &UnavailableError{Client: s.client.Name, Reason: "the request's time ran out before the Authorization Server answered", Err: err}
+		return &UnavailableError{Client: s.client.Name, Reason: "the request's time ran out before the Authorization " +
+			"Server answered", Err: err}
 	}
 	return fmt.Errorf("waiting for a token of %s: %w", s.client.Name, err)
 }
@@ -239,14 +240,16 @@ func (s *Source) land(f *flight, key *Key, t Token, err error) {
 func (s *Source) store(h *held, key *Key) {
 	tokens := s.client.tokens
 	if s.failure != nil {
-		tokens.log.Info("tokens are issued again", "client", s.client.Name, "scopes", s.scopes, "failingSince", s.failure.since)
+		tokens.log.Info("tokens are issued again", "client", s.client.Name, "scopes", s.scopes,
+			"failingSince", s.failure.since)
 		s.failure = nil
 	}
 	if s.suspect != nil && s.suspect.hash != h.hash {
 		s.suspect = nil
 	}
 	if old := s.current.Load(); len(h.extra) > 0 && (old == nil || len(old.extra) == 0) {
-		tokens.log.Warn("the Authorization Server grants more scopes than were asked for: upstreams get a token that opens more than they need", "client", s.client.Name, "scopes", s.scopes, "extra", h.extra)
+		tokens.log.Warn("the Authorization Server grants more scopes than were asked for: upstreams get a token that opens "+
+			"more than they need", "client", s.client.Name, "scopes", s.scopes, "extra", h.extra)
 	}
 	h.next.Store(renewAt(h, tokens.jitter()).UnixNano())
 	if s.client.key.Load() != key { // promoted while this token was on its way
@@ -319,7 +322,8 @@ func (s *Source) Refused(t Token, upstream string) (again bool, wait time.Durati
 	s.renewals++
 	s.suspect = t.h
 	s.current.Store(nil)
-	s.client.tokens.log.Warn("an upstream refused the token: it is dropped", "client", s.client.Name, "scopes", s.scopes, "upstream", upstream, "token", t)
+	s.client.tokens.log.Warn("an upstream refused the token: it is dropped", "client", s.client.Name, "scopes", s.scopes,
+		"upstream", upstream, "token", t)
 	return true, 0
 }
 
@@ -346,5 +350,6 @@ func (s *Source) logFailure(f *failure) {
 		log.Warn("no token", "client", s.client.Name, "scopes", s.scopes, "error", f.err, "retry", f.until)
 		return
 	}
-	log.Debug("still no token", "client", s.client.Name, "scopes", s.scopes, "error", f.err, "inRow", f.inRow, "since", f.since, "retry", f.until)
+	log.Debug("still no token", "client", s.client.Name, "scopes", s.scopes, "error", f.err, "inRow", f.inRow, "since",
+		f.since, "retry", f.until)
 }

@@ -409,7 +409,8 @@ func TestTryTouchesNothing(t *testing.T) {
 	if status := tokens.Status()[0]; len(status.Tokens) != 0 || status.Pending != nil || status.Key.Algorithm != ES256 {
 		t.Errorf("%+v", status)
 	}
-	if _, err := tokens.Try(t.Context(), "payroll", nil, &KeySource{KeyFile: "absent"}); err == nil || !strings.Contains(err.Error(), "absent") {
+	if _, err := tokens.Try(t.Context(), "payroll", nil, &KeySource{KeyFile: "absent"}); err == nil ||
+		!strings.Contains(err.Error(), "absent") {
 		t.Errorf("%v", err)
 	}
 }
@@ -460,7 +461,8 @@ func TestATokenNeverPrintsItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	holder := struct{ T Token }{token}
-	as.leaks(fmt.Sprintf("%v %+v %#v %s %q %x %d %v %+v %#v", token, token, token, token, token, token, token, holder, holder, holder))
+	as.leaks(fmt.Sprintf("%v %+v %#v %s %q %x %d %v %+v %#v", token, token, token, token, token, token, token,
+		holder, holder, holder))
 	as.leaks(logged.String())
 	as.leaks(string(encoded))
 	if !strings.Contains(logged.String(), token.Hash()) {

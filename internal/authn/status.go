@@ -113,7 +113,8 @@ func (t *Tokens) Status() []ClientStatus {
 }
 
 func (c *client) status(now time.Time) ClientStatus {
-	s := ClientStatus{Name: c.Name, ID: c.ID, TokenURL: c.TokenURL, Audience: c.Audience, Clock: c.tokens.endpoint.clock.Load(), Tokens: []TokenStatus{}}
+	s := ClientStatus{Name: c.Name, ID: c.ID, TokenURL: c.TokenURL, Audience: c.Audience,
+		Clock: c.tokens.endpoint.clock.Load(), Tokens: []TokenStatus{}}
 	if key := c.key.Load(); key != nil {
 		k := key.status(now)
 		s.Key = &k

@@ -47,7 +47,8 @@ func canonicalScopes(scopes []string) ([]string, error) {
 	canonical := make([]string, 0, len(scopes))
 	for _, s := range scopes {
 		if s == "" || strings.ContainsFunc(s, notInScope) {
-			return nil, fmt.Errorf("reading scope %q: a scope is printable ASCII without blanks, quotes or backslashes; list several as several", s)
+			return nil, fmt.Errorf("reading scope %q: a scope is printable ASCII without blanks, quotes or backslashes; "+
+				"list several as several", s)
 		}
 		canonical = append(canonical, s)
 	}

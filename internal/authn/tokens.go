@@ -119,8 +119,9 @@ type Tokens struct {
 // why. Tokens can be used at once; Run adds what happens in the background.
 func New(o Options) (*Tokens, error) {
 	t := &Tokens{
-		endpoint: endpoint{transport: o.Transport, now: o.Now, random: o.Rand, timeout: o.Timeout, environment: o.Environment},
-		shared:   o.Shared, log: o.Log, poll: o.Poll,
+		endpoint: endpoint{transport: o.Transport, now: o.Now, random: o.Rand, timeout: o.Timeout,
+			environment: o.Environment},
+		shared: o.Shared, log: o.Log, poll: o.Poll,
 	}
 	e := &t.endpoint
 	if e.transport == nil {

@@ -71,7 +71,7 @@ func TestWhatMayNotBeStoredIsNotWaitedForTwice(t *testing.T) {
 	})
 }
 
-func TestTheLeadersDeath(t *testing.T) {
+func TestWaitersGetAnAnswerWhenTheLeaderFails(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		// die is when the leader goes: before the header or within the body.

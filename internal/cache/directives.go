@@ -31,7 +31,8 @@ type directives struct {
 	anyMember                bool
 }
 
-var noDirectives = directives{maxAge: absent, sMaxAge: absent, staleWhile: absent, staleIfError: absent, minFresh: absent, maxStale: absent}
+var noDirectives = directives{maxAge: absent, sMaxAge: absent, staleWhile: absent, staleIfError: absent,
+	minFresh: absent, maxStale: absent}
 
 // parseCacheControl reads the field. It takes what it can make sense of: nobody who
 // writes no-store means it less because of a comma too many.

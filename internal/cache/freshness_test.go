@@ -11,7 +11,8 @@ import (
 func TestDates(t *testing.T) {
 	then := time.Date(2050, 8, 18, 2, 1, 18, 0, time.UTC)
 	for _, s := range []string{
-		"Thu, 18 Aug 2050 02:01:18 GMT", "THU, 18 aug 2050 02:01:18 gMT", "Thursday, 18-Aug-50 02:01:18 GMT", "thursday, 18-AUG-50 02:01:18 gmt",
+		"Thu, 18 Aug 2050 02:01:18 GMT", "THU, 18 aug 2050 02:01:18 gMT", "Thursday, 18-Aug-50 02:01:18 GMT",
+		"thursday, 18-AUG-50 02:01:18 gmt",
 		"Thu Aug 18 02:01:18 2050",
 	} {
 		if got, ok := httpDate(s); !ok || !got.Equal(then) {
@@ -22,10 +23,14 @@ func TestDates(t *testing.T) {
 		t.Errorf("a day of one digit: %v", got)
 	}
 	for _, s := range []string{
-		"", "0", "foo", "GMT", ", GMT", "Thu, 18 Aug 2050 02:01:18 UTC", "Thu, 18 Aug 2050 02:01:18 AEST", "Thu, 18 Aug 50 02:01:18 GMT",
-		"Thu 18 Aug 2050 02:01:18 GMT", "Thu, 18  Aug  2050 02:01:18 GMT", "Thu, 18-Aug-2050 02:01:18 GMT", "Thu, 18 Aug 2050 02.01.18 GMT",
-		"Thu, 18 Aug 2050 2:01:18 GMT", "Thu, 18 Aug 2050  2:01:18 GMT", "Thu, 18  Aug 2050 2:01:18 GMT", "Thu, 8 Aug 2050 02:01:18 GMT",
-		"Thursday, 18-Aug-2050 02:01:18 GMT", "Thursday, 18-Aug-50 2:01:18 GMT", "Thu Aug 8 02:01:18 2050", "Thu, 32 Aug 2050 02:01:18 GMT",
+		"", "0", "foo", "GMT", ", GMT", "Thu, 18 Aug 2050 02:01:18 UTC", "Thu, 18 Aug 2050 02:01:18 AEST",
+		"Thu, 18 Aug 50 02:01:18 GMT",
+		"Thu 18 Aug 2050 02:01:18 GMT", "Thu, 18  Aug  2050 02:01:18 GMT", "Thu, 18-Aug-2050 02:01:18 GMT",
+		"Thu, 18 Aug 2050 02.01.18 GMT",
+		"Thu, 18 Aug 2050 2:01:18 GMT", "Thu, 18 Aug 2050  2:01:18 GMT", "Thu, 18  Aug 2050 2:01:18 GMT",
+		"Thu, 8 Aug 2050 02:01:18 GMT",
+		"Thursday, 18-Aug-2050 02:01:18 GMT", "Thursday, 18-Aug-50 2:01:18 GMT", "Thu Aug 8 02:01:18 2050",
+		"Thu, 32 Aug 2050 02:01:18 GMT",
 		"Thu, 18 Aug 2050 02:01:18 +0000",
 	} {
 		if got, ok := httpDate(s); ok {

@@ -134,12 +134,15 @@ func attack(r *rig, rnd *rand.Rand) string {
 	who := []enterprise.Number{206731645, 212148896, 474028805, 403101811}[rnd.IntN(4)]
 	client := []string{"", "a", "b"}[rnd.IntN(3)]
 	secret := fmt.Sprintf("secret of %s with client %q", who, client)
-	a := asked{who: who, client: client, path: []string{"/a", "/b", "/a?x", "/a?x=1"}[rnd.IntN(4)], header: http.Header{authority: {secret}}}
+	a := asked{who: who, client: client, path: []string{"/a", "/b", "/a?x", "/a?x=1"}[rnd.IntN(4)],
+		header: http.Header{authority: {secret}}}
 	a.method = []string{"GET", "GET", "GET", "GET", "GET", "HEAD", "POST"}[rnd.IntN(7)]
 	a.open = rnd.IntN(20) == 0
 	for _, f := range []string{
-		"Accept: text/plain", "Accept: application/json", "Cache-Control: max-stale", "Cache-Control: no-cache", "Cache-Control: only-if-cached",
-		"Range: bytes=0-9", `If-None-Match: "1"`, "Pragma: no-cache", "Authorization: Basic eA==", "Cache-Control: no-store", `If-Range: "1"`,
+		"Accept: text/plain", "Accept: application/json", "Cache-Control: max-stale", "Cache-Control: no-cache",
+		"Cache-Control: only-if-cached",
+		"Range: bytes=0-9", `If-None-Match: "1"`, "Pragma: no-cache", "Authorization: Basic eA==", "Cache-Control: no-store",
+		`If-Range: "1"`,
 	} {
 		if rnd.IntN(12) == 0 {
 			name, value, _ := strings.Cut(f, ": ")
@@ -157,7 +160,8 @@ func attack(r *rig, rnd *rand.Rand) string {
 		r.cache.Flush()
 	}
 	if g.body != "" && !strings.HasPrefix(secret, g.body) && !strings.HasPrefix(public, g.body) {
-		return fmt.Sprintf("%s %s for %s (client %q) was answered %d %q: %s", a.method, a.path, who, client, g.status, g.body, g.cache())
+		return fmt.Sprintf("%s %s for %s (client %q) was answered %d %q: %s", a.method, a.path, who, client, g.status,
+			g.body, g.cache())
 	}
 	return ""
 }

@@ -26,7 +26,8 @@ func KeyOf(p call.Partition, target string) Key {
 	b = append(b, target...)
 	k := Key{id: string(b), shared: p.Shared()}
 	k.hash = hash(k.id)
-	k.scopes = [...]Scope{scopeOf(&p), scopeOfResource(k.hash), ScopeOfEnterprise(p.Enterprise), ScopeOfRoute(p.Route), Everything}
+	k.scopes = [...]Scope{scopeOf(&p), scopeOfResource(k.hash), ScopeOfEnterprise(p.Enterprise),
+		ScopeOfRoute(p.Route), Everything}
 	return k
 }
 

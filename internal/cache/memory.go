@@ -10,7 +10,7 @@ const (
 	// maxVariants is how many variants of one resource are kept. The oldest goes.
 	maxVariants = 32
 	// sweepStep is how many entries each new one has looked at, whether they are of
-	// use yet: the dead go as fast as the living come.
+	// use yet, so that useless ones leave at least as fast as new ones come.
 	sweepStep = 4
 	// readyCount is how many entries are kept ready to be given, beside their form in
 	// the slots.

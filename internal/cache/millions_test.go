@@ -55,9 +55,11 @@ func BenchmarkMillions(b *testing.B) {
 // from the wire.
 func fetched(tb testing.TB, i int) *Entry {
 	body := fmt.Sprintf(`{"messageId":"%08d","subject":"%s"}`, i, strings.Repeat("x", 760))
-	r := bufio.NewReader(strings.NewReader(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"+
-		"Date: Sun, 22 Nov 2026 15:00:00 GMT\r\nCache-Control: max-age=300\r\nETag: \"%08d\"\r\nVary: Accept-Language\r\n"+
-		"BelGov-Trace-Id: 7c3c2fb0-9a4e-4c9f-9a50-0000%08d\r\nX-Content-Type-Options: nosniff\r\nServer: upstream\r\n\r\n%s", len(body), i, i, body)))
+	r := bufio.NewReader(
+		strings.NewReader(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"+
+			"Date: Sun, 22 Nov 2026 15:00:00 GMT\r\nCache-Control: max-age=300\r\nETag: \"%08d\"\r\nVary: Accept-Language\r\n"+
+			"BelGov-Trace-Id: 7c3c2fb0-9a4e-4c9f-9a50-0000%08d\r\nX-Content-Type-Options: nosniff\r\nServer: upstream\r\n\r\n%s",
+			len(body), i, i, body)))
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil {
 		tb.Fatal(err)
@@ -65,7 +67,8 @@ func fetched(tb testing.TB, i int) *Entry {
 	whole, _ := io.ReadAll(resp.Body)
 	now := time.Now()
 	e := &Entry{
-		Status: 200, ProtoMajor: 1, ProtoMinor: 1, Header: storedHeader(resp.Header, &call.Policy{}), Body: append(make([]byte, 0, len(whole)), whole...),
+		Status: 200, ProtoMajor: 1, ProtoMinor: 1, Header: storedHeader(resp.Header, &call.Policy{}),
+		Body:      append(make([]byte, 0, len(whole)), whole...),
 		Requested: now, Received: now, Selecting: []Selecting{{Name: "Accept-Language", Value: strings.Clone("fr")}},
 	}
 	return e.prepare()

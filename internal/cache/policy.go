@@ -33,14 +33,16 @@ func newQuery(x *call.Call) query {
 	}
 	q.conditional = len(h["If-None-Match"]) > 0 || len(h["If-Modified-Since"]) > 0
 	q.demanding = len(h["If-Match"]) > 0 || len(h["If-Unmodified-Since"]) > 0
-	q.passed = len(h["Authorization"]) > 0 && len(x.Field("Authorization")) > 0 || len(h["Cookie"]) > 0 && len(x.Field("Cookie")) > 0
+	q.passed = len(h["Authorization"]) > 0 && len(x.Field("Authorization")) > 0 || len(h["Cookie"]) > 0 &&
+		len(x.Field("Cookie")) > 0
 	q.credentials = q.passed || len(h["Authorization"]) > 0
 	return q
 }
 
 // newEntry makes the entry of an answer whose header has come, or nil if the answer may
 // not be stored (section 3). Its body is still to come.
-func newEntry(q *query, resp *http.Response, field func(string) []string, p *call.Policy, requested, received time.Time) *Entry {
+func newEntry(q *query, resp *http.Response, field func(string) []string, p *call.Policy, requested,
+	received time.Time) *Entry {
 	if q.method != http.MethodGet || q.cc.noStore || q.demanding || !mayStoreStatus(resp.StatusCode) {
 		return nil
 	}
@@ -63,8 +65,9 @@ func newEntry(q *query, resp *http.Response, field func(string) []string, p *cal
 		return nil
 	}
 	e := &Entry{
-		Status: resp.StatusCode, Header: storedHeader(resp.Header, p), ProtoMajor: resp.ProtoMajor, ProtoMinor: resp.ProtoMinor,
-		Requested: requested, Received: received, Selecting: selecting,
+		Status: resp.StatusCode, Header: storedHeader(resp.Header, p), ProtoMajor: resp.ProtoMajor,
+		ProtoMinor: resp.ProtoMinor,
+		Requested:  requested, Received: received, Selecting: selecting,
 	}
 	e.prepare()
 	if !e.mayBeStored(q) || e.keep(p) <= 0 {
@@ -245,7 +248,8 @@ func normalised(name string, values []string) string {
 func choose(variants []*Entry, mark Mark, field func(string) []string) *Entry {
 	var best *Entry
 	for _, e := range variants {
-		if e.mark == mark && (best == nil || e.facts.date.After(best.facts.date) || e.facts.date.Equal(best.facts.date) && e.Received.After(best.Received)) && e.selected(field) {
+		if e.mark == mark && (best == nil || e.facts.date.After(best.facts.date) || e.facts.date.Equal(best.facts.date) &&
+			e.Received.After(best.Received)) && e.selected(field) {
 			best = e
 		}
 	}

@@ -62,7 +62,8 @@ func TestOnlyAWholeIsStored(t *testing.T) {
 		r := newRig(t, func(*http.Request) (*http.Response, error) {
 			resp := reply(200, "", fresh)
 			resp.ContentLength = 20
-			resp.Body = io.NopCloser(io.MultiReader(strings.NewReader("a body of "), cancelling{cancel}, strings.NewReader("some length")))
+			resp.Body = io.NopCloser(io.MultiReader(strings.NewReader("a body of "), cancelling{cancel},
+				strings.NewReader("some length")))
 			return resp, nil
 		})
 		if g := r.do(asked{path: "/a", ctx: ctx}); !g.aborted {

@@ -32,7 +32,8 @@ func TestParts(t *testing.T) {
 		{"of a later date", []string{"Range: bytes=0-3", "If-Range: Sat, 01 Jan 2000 00:00:00 GMT"}, 200, "0123456789", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := newRig(t, always("0123456789", "Cache-Control: max-age=60", `ETag: "a"`, "Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT"))
+			r := newRig(t, always("0123456789", "Cache-Control: max-age=60", `ETag: "a"`,
+				"Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT"))
 			r.get("/a")
 			g := r.get("/a", c.again...)
 			if g.status != c.status || g.body != c.body || g.header.Get("Content-Range") != c.of || r.count() != 1 {
@@ -64,12 +65,14 @@ func TestAPartIsKeptForTheSameRange(t *testing.T) {
 		{"or said to be what the caller has", []string{"Range: bytes=-5", `If-None-Match: "1"`}, 304, "", "hit"},
 		{"several are not", []string{"Range: bytes=0-1,8-9"}, 206, "--x...", "fwd=vary-miss"},
 		{"and so not again", []string{"Range: bytes=0-1,8-9"}, 206, "--x...", "fwd=vary-miss"},
-		{"under a condition it is another matter", []string{"Range: bytes=-5", `If-Range: "1"`}, 206, "56789", "fwd=vary-miss"},
+		{"under a condition it is another matter", []string{"Range: bytes=-5", `If-Range: "1"`}, 206,
+			"56789", "fwd=vary-miss"},
 		{"it is never given for the whole", nil, 200, "0123456789", "fwd=vary-miss; stored"},
 		{"from which all ranges are", []string{"Range: bytes=1-2"}, 206, "12", "hit"},
 	} {
 		g := r.get("/a", of.fields...)
-		if g.status != of.status || g.body != of.body || !strings.Contains(g.cache(), of.how) || strings.Contains(g.cache(), "stored") != strings.Contains(of.how, "stored") {
+		if g.status != of.status || g.body != of.body || !strings.Contains(g.cache(), of.how) ||
+			strings.Contains(g.cache(), "stored") != strings.Contains(of.how, "stored") {
 			t.Errorf("%s: %d %q %s", of.name, g.status, g.body, g.cache())
 		}
 	}

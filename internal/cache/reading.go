@@ -97,7 +97,8 @@ func (rd *reading) do(ctx context.Context) (*call.Answer, error) {
 
 // errNothingKept is the answer to a request that allows nothing but what is kept.
 func errNothingKept() error {
-	return problem.Timeout("Nothing that could answer this is stored, and the request allows nothing else (only-if-cached). "+
+	return problem.Timeout("Nothing that could answer this is stored, and the request allows nothing "+
+		"else (only-if-cached). "+
 		"Leave that directive out to have the upstream asked.", problem.ProxyInternalResponse)
 }
 
@@ -253,7 +254,8 @@ func notModifiedHeader(h http.Header) http.Header {
 	kept := make(http.Header, len(h))
 	for name, values := range h {
 		switch name {
-		case "Content-Length", "Content-Type", "Content-Encoding", "Content-Language", "Content-Range", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest":
+		case "Content-Length", "Content-Type", "Content-Encoding", "Content-Language", "Content-Range", "Content-Md5",
+			"Digest", "Content-Digest", "Repr-Digest":
 		default:
 			kept[name] = values
 		}
@@ -265,7 +267,8 @@ func notModifiedHeader(h http.Header) http.Header {
 // for the whole and for nothing newer than what comes.
 func (rd *reading) mayWait() bool {
 	q := &rd.q
-	return q.method == http.MethodGet && !q.cc.noCache && !q.cc.noStore && q.cc.maxAge == absent && q.cc.minFresh == absent && !q.credentials &&
+	return q.method == http.MethodGet && !q.cc.noCache && !q.cc.noStore && q.cc.maxAge == absent &&
+		q.cc.minFresh == absent && !q.credentials &&
 		(rd.entry != nil || !q.conditional && len(q.header["Range"]) == 0)
 }
 

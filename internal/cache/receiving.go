@@ -128,7 +128,8 @@ func (rd *reading) confirmed(ctx context.Context, answer *http.Response, now tim
 // with what answer has brought. What was brought to one enterprise goes to others only if
 // it says itself that it may.
 func (rd *reading) mayKeep(e *Entry, answer http.Header) bool {
-	if rd.at.key.shared && rd.x.Keep.Policy.Sharing != call.SharedAlways && !parseCacheControl(answer["Cache-Control"]).public {
+	if rd.at.key.shared && rd.x.Keep.Policy.Sharing != call.SharedAlways &&
+		!parseCacheControl(answer["Cache-Control"]).public {
 		return false
 	}
 	return e.mayBeStored(&rd.q) && e.keep(rd.x.Keep.Policy) > 0

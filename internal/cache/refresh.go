@@ -19,7 +19,8 @@ func (rd *reading) refresh() {
 	x := rd.x.Beside(time.Now())
 	later := &reading{
 		c: c, x: x, send: rd.send, flight: f, entry: rd.entry, known: true, n: 1, why: "fwd=stale",
-		q: query{method: http.MethodGet, cc: noDirectives, header: http.Header{}, credentials: rd.q.credentials, passed: rd.q.passed},
+		q: query{method: http.MethodGet, cc: noDirectives, header: http.Header{}, credentials: rd.q.credentials,
+			passed: rd.q.passed},
 	}
 	later.places[0] = *at
 	later.at = &later.places[0]

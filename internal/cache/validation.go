@@ -132,7 +132,8 @@ func (e *Entry) freshened(answer http.Header, p *call.Policy, requested, receive
 // stay as they are: how long they are, how coded, and what they sum up to.
 func describesStored(name string) bool {
 	switch name {
-	case "Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Content-Digest", "Repr-Digest", "Digest", "Etag", "Cache-Status":
+	case "Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Content-Digest", "Repr-Digest", "Digest",
+		"Etag", "Cache-Status":
 		return true
 	}
 	return false

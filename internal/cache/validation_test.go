@@ -12,19 +12,23 @@ func TestValidation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(req *http.Request) (*http.Response, error) {
 			if req.Header.Get("If-None-Match") != "" {
-				return reply(304, "", "Cache-Control: max-age=5", "X-New: 2", "Content-Length: 99", "Connection: x-hop", "X-Hop: 1"), nil
+				return reply(304, "", "Cache-Control: max-age=5", "X-New: 2", "Content-Length: 99",
+					"Connection: x-hop", "X-Hop: 1"), nil
 			}
-			return reply(200, "body", "Cache-Control: max-age=1", `ETag: "a"`, "Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT", "X-New: 1", "X-Old: 1", "Content-Length: 4"), nil
+			return reply(200, "body", "Cache-Control: max-age=1", `ETag: "a"`, "Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT",
+				"X-New: 1", "X-Old: 1", "Content-Length: 4"), nil
 		})
 		defer r.cache.Close()
 		r.get("/a")
 		time.Sleep(2 * time.Second)
 		g := r.get("/a")
 		mustGet(t, g, 200, "body", "fwd=stale; fwd-status=304; stored")
-		if h := r.last().Header; h.Get("If-None-Match") != `"a"` || h.Get("If-Modified-Since") != "Fri, 31 Dec 1999 00:00:00 GMT" {
+		if h := r.last().Header; h.Get("If-None-Match") != `"a"` ||
+			h.Get("If-Modified-Since") != "Fri, 31 Dec 1999 00:00:00 GMT" {
 			t.Errorf("asked with %v", h)
 		}
-		if h := g.header; h.Get("X-New") != "2" || h.Get("X-Old") != "1" || h.Get("Content-Length") != "4" || h.Get("X-Hop") != "" || h.Get("Etag") != `"a"` {
+		if h := g.header; h.Get("X-New") != "2" || h.Get("X-Old") != "1" || h.Get("Content-Length") != "4" ||
+			h.Get("X-Hop") != "" || h.Get("Etag") != `"a"` {
 			t.Errorf("updated to %v", h)
 		}
 		time.Sleep(4 * time.Second)
@@ -45,7 +49,8 @@ func TestTheCallersOwnConditions(t *testing.T) {
 		{"in a second line", []string{`If-None-Match: "x"`, `If-None-Match: "a"`}, 304},
 		{"any", []string{"If-None-Match: *"}, 304},
 		{"another tag", []string{`If-None-Match: "b"`}, 200},
-		{"another tag counts before the date", []string{`If-None-Match: "b"`, "If-Modified-Since: Sat, 01 Jan 2000 00:00:00 GMT"}, 200},
+		{"another tag counts before the date",
+			[]string{`If-None-Match: "b"`, "If-Modified-Since: Sat, 01 Jan 2000 00:00:00 GMT"}, 200},
 		{"since then", []string{"If-Modified-Since: Fri, 31 Dec 1999 00:00:00 GMT"}, 304},
 		{"since before", []string{"If-Modified-Since: Thu, 30 Dec 1999 00:00:00 GMT"}, 200},
 		{"since a day that is none", []string{"If-Modified-Since: yesterday"}, 200},
@@ -71,7 +76,8 @@ func TestTheCallersOwnConditions(t *testing.T) {
 		})
 		r.get("/a")
 		g := r.get("/a", `If-None-Match: "b"`)
-		if sent := r.last().Header.Get("If-None-Match"); g.status != 304 || g.header.Get("Etag") != `"b"` || sent != `"a", "b"` {
+		if sent := r.last().Header.Get("If-None-Match"); g.status != 304 || g.header.Get("Etag") != `"b"` ||
+			sent != `"a", "b"` {
 			t.Errorf("%d %v, asked with %s", g.status, g.header, sent)
 		}
 	})

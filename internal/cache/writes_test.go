@@ -32,19 +32,33 @@ func TestWritesMakeVoid(t *testing.T) {
 		voidA, voidB, voidA2 bool
 	}{
 		{"all of the enterprise's", call.SharedNever, always("done"), asked{method: "POST", path: "/a"}, true, true, false},
-		{"whatever the path", call.SharedNever, always("done"), asked{method: "DELETE", path: "/elsewhere"}, true, true, false},
-		{"even if refused", call.SharedNever, func(*http.Request) (*http.Response, error) { return reply(500, "no"), nil }, asked{method: "PATCH", path: "/a"}, true, true, false},
-		{"even without an answer", call.SharedNever, func(*http.Request) (*http.Response, error) { return nil, errDown }, asked{method: "PUT", path: "/a"}, true, true, false},
+		{"whatever the path", call.SharedNever, always("done"), asked{method: "DELETE", path: "/elsewhere"},
+			true, true, false},
+		{"even if refused", call.SharedNever, func(*http.Request) (*http.Response, error) { return reply(500, "no"), nil },
+			asked{method: "PATCH", path: "/a"}, true, true, false},
+		{"even without an answer", call.SharedNever, func(*http.Request) (*http.Response, error) { return nil, errDown },
+			asked{method: "PUT", path: "/a"}, true, true, false},
 		{"an opening is one", call.SharedNever, always("document"), asked{path: "/a/content", open: true}, true, true, false},
-		{"401 voids as well", call.SharedNever, func(*http.Request) (*http.Response, error) { return reply(401, "no"), nil }, asked{path: "/c"}, true, true, false},
-		{"403 voids as well", call.SharedNever, func(*http.Request) (*http.Response, error) { return reply(403, "no"), nil }, asked{path: "/c"}, true, true, false},
-		{"404 does not", call.SharedNever, func(*http.Request) (*http.Response, error) { return reply(404, "no"), nil }, asked{path: "/c"}, false, false, false},
-		{"404 voids its own", call.SharedNever, func(*http.Request) (*http.Response, error) { return reply(404, "no"), nil }, asked{path: "/a", header: fieldsOf([]string{"Cache-Control: no-cache"})}, true, false, false},
-		{"of what is shared, the target alone", call.SharedAlways, always("done"), asked{method: "POST", path: "/a"}, true, false, false},
-		{"of what is shared, Location", call.SharedAlways, always("done", "Location: /b?x=1"), asked{method: "POST", path: "/c"}, false, true, false},
-		{"of what is shared, Content-Location", call.SharedAlways, always("done", "Content-Location: http://upstream.test/b?x=1"), asked{method: "POST", path: "/c"}, false, true, false},
-		{"of what is shared, not another host's Location", call.SharedAlways, always("done", "Location: http://elsewhere.test/b?x=1"), asked{method: "POST", path: "/c"}, false, false, false},
-		{"of what is shared, nothing if it failed", call.SharedAlways, func(*http.Request) (*http.Response, error) { return reply(500, "no"), nil }, asked{method: "POST", path: "/a"}, false, false, false},
+		{"401 voids as well", call.SharedNever, func(*http.Request) (*http.Response, error) { return reply(401, "no"), nil },
+			asked{path: "/c"}, true, true, false},
+		{"403 voids as well", call.SharedNever, func(*http.Request) (*http.Response, error) { return reply(403, "no"), nil },
+			asked{path: "/c"}, true, true, false},
+		{"404 does not", call.SharedNever, func(*http.Request) (*http.Response, error) { return reply(404, "no"), nil },
+			asked{path: "/c"}, false, false, false},
+		{"404 voids its own", call.SharedNever, func(*http.Request) (*http.Response, error) { return reply(404, "no"), nil },
+			asked{path: "/a", header: fieldsOf([]string{"Cache-Control: no-cache"})}, true, false, false},
+		{"of what is shared, the target alone", call.SharedAlways, always("done"), asked{method: "POST", path: "/a"},
+			true, false, false},
+		{"of what is shared, Location", call.SharedAlways, always("done", "Location: /b?x=1"),
+			asked{method: "POST", path: "/c"}, false, true, false},
+		{"of what is shared, Content-Location", call.SharedAlways,
+			always("done", "Content-Location: http://upstream.test/b?x=1"), asked{method: "POST", path: "/c"},
+			false, true, false},
+		{"of what is shared, not another host's Location", call.SharedAlways,
+			always("done", "Location: http://elsewhere.test/b?x=1"), asked{method: "POST", path: "/c"}, false, false, false},
+		{"of what is shared, nothing if it failed", call.SharedAlways, func(*http.Request) (*http.Response, error) {
+			return reply(500, "no"), nil
+		}, asked{method: "POST", path: "/a"}, false, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, always("body", fresh))
@@ -102,7 +116,8 @@ func TestPurges(t *testing.T) {
 			if err := r.cache.Invalidate(t.Context(), nil, c.scope); err != nil {
 				t.Fatal(err)
 			}
-			if own, them := !r.get("/a").fromCache(), !r.do(asked{path: "/a", who: other}).fromCache(); own != c.own || them != c.them {
+			if own, them := !r.get("/a").fromCache(), !r.do(asked{path: "/a", who: other}).fromCache(); own != c.own ||
+				them != c.them {
 				t.Errorf("dropped: own %v, the other's %v", own, them)
 			}
 		})

@@ -81,7 +81,8 @@ func DropListed(h http.Header, connection []string) {
 		for list != "" {
 			var name string
 			name, list, _ = strings.Cut(list, ",")
-			if name = textproto.TrimString(name); name != "" && !strings.EqualFold(name, "close") && !strings.EqualFold(name, "keep-alive") {
+			if name = textproto.TrimString(name); name != "" && !strings.EqualFold(name, "close") &&
+				!strings.EqualFold(name, "keep-alive") {
 				delete(h, textproto.CanonicalMIMEHeaderKey(name))
 			}
 		}
@@ -193,32 +194,47 @@ func beginsWith(name string, prefixes []string) bool {
 // extended are beginnings of names behind "X-", by their first letter.
 var extended = byFirst(
 	// who calls and for whom: asserted by what authenticates in front of a server
-	"Actor", "Purpose", "On-Behalf-Of", "Represented-", "Auth", "Access-Token", "Id-Token", "Token-", "Jwt-", "User", "Username",
-	"Remote-", "Webauth-", "Proxy-", "Proxyuser-", "Sso-", "Saml-", "Identity", "Principal", "Impersonate-", "Delegat", "Act-As", "Run-As",
-	"Consumer-", "Credential-", "Anonymous-Consumer", "Rh-Identity", "Scope-Orgid", "Vouch-", "Pomerium-", "Goog-", "Appengine-",
-	"Serverless-Authorization", "Apigateway-", "Endpoint-Api-", "Amzn-", "Amz-Cf-", "Amz-Security-Token", "Ms-Client-", "Ms-Token-", "Zumo-",
+	"Actor", "Purpose", "On-Behalf-Of", "Represented-", "Auth", "Access-Token", "Id-Token", "Token-", "Jwt-",
+	"User", "Username",
+	"Remote-", "Webauth-", "Proxy-", "Proxyuser-", "Sso-", "Saml-", "Identity", "Principal", "Impersonate-", "Delegat",
+	"Act-As", "Run-As",
+	"Consumer-", "Credential-", "Anonymous-Consumer", "Rh-Identity", "Scope-Orgid", "Vouch-", "Pomerium-",
+	"Goog-", "Appengine-",
+	"Serverless-Authorization", "Apigateway-", "Endpoint-Api-", "Amzn-", "Amz-Cf-", "Amz-Security-Token", "Ms-Client-",
+	"Ms-Token-", "Zumo-",
 	"Shib-", "Krb-", "Msisdn", "Wap-Profile", "Up-Calling-", "Nokia-Msisdn", "Custom-Ip-", "Peer-", "Spiffe-",
 	// client certificates
-	"Client-Cert", "Client-Verif", "Client-Dn", "Client-S-Dn", "Client-I-Dn", "Client-Subject", "Client-Issuer", "Client-Serial",
-	"Client-Fingerprint", "Client-Ssl", "Client-Tls", "Client-Principal", "Client-User", "Client-Identity", "Ssl", "Tls", "Mtls", "Cert", "Arr-",
+	"Client-Cert", "Client-Verif", "Client-Dn", "Client-S-Dn", "Client-I-Dn", "Client-Subject",
+	"Client-Issuer", "Client-Serial",
+	"Client-Fingerprint", "Client-Ssl", "Client-Tls", "Client-Principal", "Client-User", "Client-Identity", "Ssl", "Tls",
+	"Mtls", "Cert", "Arr-",
 	// by which way, from where
-	"Forward", "Real-", "Client-Ip", "Client-Trace-Id", "Cluster-", "Originating-", "Source-Ip", "True-", "Host", "Scheme", "Proto", "Port",
-	"Server-Name", "Https", "Envoy-", "Istio-", "Azure-", "Fd-", "Akamai-", "Sucuri-", "Vercel-", "Nf-", "Zscaler-", "Traefik-", "Haproxy-", "Nginx-",
+	"Forward", "Real-", "Client-Ip", "Client-Trace-Id", "Cluster-", "Originating-", "Source-Ip", "True-", "Host",
+	"Scheme", "Proto", "Port",
+	"Server-Name", "Https", "Envoy-", "Istio-", "Azure-", "Fd-", "Akamai-", "Sucuri-", "Vercel-", "Nf-", "Zscaler-",
+	"Traefik-", "Haproxy-", "Nginx-",
 	"Varnish", "Jforwarded", "Weblogic-",
 	// another resource or method than the one that was checked
-	"Original-", "Rewrite-", "Url", "Uri", "Request-Uri", "Request-Url", "Requested-Uri", "Requested-Url", "Script-Name", "Path-Info", "Http-", "Method",
+	"Original-", "Rewrite-", "Url", "Uri", "Request-Uri", "Request-Url", "Requested-Uri", "Requested-Url", "Script-Name",
+	"Path-Info", "Http-", "Method",
 	"Override-", "Waws-", "Accel-", "Sendfile", "Lighttpd-", "Litespeed-", "Reproxy-",
 	// traces
-	"B3-", "Datadog-", "Ot-", "Request-Id", "Correlation-Id", "Trace-Id", "Cloud-Trace-Context", "Instana-", "Dynatrace", "Newrelic-",
+	"B3-", "Datadog-", "Ot-", "Request-Id", "Correlation-Id", "Trace-Id", "Cloud-Trace-Context", "Instana-",
+	"Dynatrace", "Newrelic-",
 )
 
 // plain are beginnings of names without "X-", by their first letter.
 var plain = byFirst(
-	"Sec-", "Proxy-", "Forwarded", "Ot-", "Uberctx-", "Uber-Trace-Id", "Sentry-Trace", "Correlation-", "Request-Id", "Belgov-", "Grpc-Trace-Bin",
-	"On-Behalf-Of", "Represented-", "Remote-", "Auth-", "Webauth-", "Sm-", "Smuser", "Iv-", "Oidc-", "Shib-", "Eppn", "Saml-", "Impersonate-", "Krb-", "Msisdn",
-	"Ssl-", "Tls-", "Mtls-", "Client-Cert", "Client-Verif", "Client-Ip", "Client-Dn", "Client-S-Dn", "Client-I-Dn", "Cert-",
-	"True-", "Real-Ip", "Front-End-Https", "Https", "Cf-", "Fly-", "Fastly-", "Tailscale-", "Akamai-", "Incap-", "Ali-", "Cdn-", "Cloudfront-",
-	"Wl-Proxy-", "L5d-", "Ajp-", "Disguised-Host", "Was-Default-Hostname", "Request-Uri", "Request-Method", "Script-Name", "Path-Info",
+	"Sec-", "Proxy-", "Forwarded", "Ot-", "Uberctx-", "Uber-Trace-Id", "Sentry-Trace", "Correlation-", "Request-Id",
+	"Belgov-", "Grpc-Trace-Bin",
+	"On-Behalf-Of", "Represented-", "Remote-", "Auth-", "Webauth-", "Sm-", "Smuser", "Iv-", "Oidc-", "Shib-", "Eppn",
+	"Saml-", "Impersonate-", "Krb-", "Msisdn",
+	"Ssl-", "Tls-", "Mtls-", "Client-Cert", "Client-Verif", "Client-Ip", "Client-Dn", "Client-S-Dn",
+	"Client-I-Dn", "Cert-",
+	"True-", "Real-Ip", "Front-End-Https", "Https", "Cf-", "Fly-", "Fastly-", "Tailscale-", "Akamai-", "Incap-", "Ali-",
+	"Cdn-", "Cloudfront-",
+	"Wl-Proxy-", "L5d-", "Ajp-", "Disguised-Host", "Was-Default-Hostname", "Request-Uri", "Request-Method",
+	"Script-Name", "Path-Info",
 	"-Ws", // $WSRU and its kind, folded
 )
 

@@ -24,7 +24,8 @@ func TestFieldsThatOnlyAProxyMaySayGoNoFurther(t *testing.T) {
 		Cloudfront-Viewer-Address WL-Proxy-Client-IP WL-Proxy-SSL $WSCC $WSRU L5d-Client-Id X-Azure-Clientip X-Fd-Healthprobe Incap-Client-Ip Front-End-Https X-Scheme X-Url-Scheme X-Https X-Host
 		X-Host-Override Proxy Proxy-Authorization Via Traceparent X-B3-Traceid X-Datadog-Trace-Id X-Request-Id BelGov-Trace-Id Newrelic Origin Referer Sec-Fetch-Site
 		Authorization Cookie Dpop Host Content-Length Connection Te Upgrade Content_Type Content.Encoding`) {
-		for _, spelt := range []string{name, strings.ToLower(name), strings.ReplaceAll(name, "-", "_"), strings.ReplaceAll(name, "-", ".")} {
+		for _, spelt := range []string{name, strings.ToLower(name), strings.ReplaceAll(name, "-", "_"),
+			strings.ReplaceAll(name, "-", ".")} {
 			if name == "Te" || !strings.ContainsAny(name, "-_.$") && spelt != name {
 				continue
 			}
@@ -47,7 +48,8 @@ func TestFieldsOfTheRequestItselfGoOn(t *testing.T) {
 }
 
 func BenchmarkDropsFromRequest(b *testing.B) {
-	names := []string{"Accept", "User-Agent", "Content-Type", "X-Requested-With", "X-Forwarded-For", "Idempotency-Key", "Accept-Encoding"}
+	names := []string{"Accept", "User-Agent", "Content-Type", "X-Requested-With", "X-Forwarded-For", "Idempotency-Key",
+		"Accept-Encoding"}
 	for b.Loop() {
 		for _, name := range names {
 			DropsFromRequest(name)

@@ -3,7 +3,8 @@ package call
 import "testing"
 
 func TestNewUpstreamRefusesABaseThatCannotBeJoinedTo(t *testing.T) {
-	for _, base := range []string{"ftp://h/a", "/a", "https://u:p@h/a", "https://h/a?b", "https://h/a#b", "https://h/a/../b", "https://h/a%2fb", "https:///a"} {
+	for _, base := range []string{"ftp://h/a", "/a", "https://u:p@h/a", "https://h/a?b", "https://h/a#b",
+		"https://h/a/../b", "https://h/a%2fb", "https:///a"} {
 		if _, err := NewUpstream("x", mustURL(t, base), nil, false); err == nil {
 			t.Errorf("%s is accepted", base)
 		}

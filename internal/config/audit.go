@@ -39,9 +39,9 @@ type Audit struct {
 	KeepYears int `yaml:"keepYears"`
 	// StopAfter is how long evidence may fail to be written before requests are refused
 	// with 503: a duration, 0s for at once, or never. Until then records wait in memory
-	// and writes go out without their intent on disk; if the memory for them is used up
-	// sooner, requests that would be recorded are refused from there on, but with never,
-	// which loses records. Default 4h.
+	// and writes go out without their intent on disk. If the memory for them is used up
+	// sooner, requests that would be recorded are refused from there on. With never,
+	// records are lost instead. Default 4h.
 	StopAfter StopAfter `yaml:"stopAfter"`
 }
 
@@ -64,7 +64,8 @@ func parseStopAfter(s string) (StopAfter, error) {
 
 func (k *check) audit() {
 	a := &k.c.Audit
-	for _, key := range []string{"replica", "keyFile", "checkpoints", "checkpointEvery", "timestampUrl", "timestampEvery", "segmentSize", "keepYears", "stopAfter"} {
+	for _, key := range []string{"replica", "keyFile", "checkpoints", "checkpointEvery", "timestampUrl", "timestampEvery",
+		"segmentSize", "keepYears", "stopAfter"} {
 		if at := "audit." + key; a.Dir == "" && k.given(at) && !k.given("audit.dir") {
 			k.fail(at, "there is no audit.dir, so no evidence is kept: add it or leave this out")
 		}

@@ -13,15 +13,18 @@ func TestAuditIsReadAsItIsWritten(t *testing.T) {
 		name, text string
 		want       Audit
 	}{
-		{"nothing", "", Audit{CheckpointEvery: time.Minute, TimestampEvery: time.Hour, SegmentSize: 64e6, KeepYears: 10, StopAfter: StopAfter(4 * time.Hour)}},
+		{"nothing", "", Audit{CheckpointEvery: time.Minute, TimestampEvery: time.Hour, SegmentSize: 64e6, KeepYears: 10,
+			StopAfter: StopAfter(4 * time.Hour)}},
 		{
-			"all", "audit: {dir: e, replica: r-1, keyFile: /k.pem, checkpoints: stdout, checkpointEvery: 10s, timestampUrl: http://tsa.example.be, timestampEvery: 2h, segmentSize: 2MB, keepYears: 12, stopAfter: 0s}",
+			"all", "audit: {dir: e, replica: r-1, keyFile: /k.pem, checkpoints: stdout, checkpointEvery: 10s, timestampUrl: " +
+				"http://tsa.example.be, timestampEvery: 2h, segmentSize: 2MB, keepYears: 12, stopAfter: 0s}",
 			Audit{Dir: "e", Replica: "r-1", KeyFile: "/k.pem", Checkpoints: "stdout", CheckpointEvery: 10 * time.Second,
 				TimestampURL: "http://tsa.example.be", TimestampEvery: 2 * time.Hour, SegmentSize: 2e6, KeepYears: 12},
 		},
 		{
 			"never", "audit: {dir: /e, checkpoints: cp, stopAfter: never}",
-			Audit{Dir: "/e", Checkpoints: "cp", CheckpointEvery: time.Minute, TimestampEvery: time.Hour, SegmentSize: 64e6, KeepYears: 10, StopAfter: StopNever},
+			Audit{Dir: "/e", Checkpoints: "cp", CheckpointEvery: time.Minute, TimestampEvery: time.Hour, SegmentSize: 64e6,
+				KeepYears: 10, StopAfter: StopNever},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

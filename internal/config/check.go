@@ -80,7 +80,8 @@ func (k *check) oauth() {
 		case client.Keystore != nil && client.Key != nil:
 			k.fail(at+".key", "keystore and key are both given: one of them signs")
 		case client.Keystore == nil && client.Key == nil && !k.given(at+".keystore") && !k.given(at+".key") && k.given(at):
-			k.fail(at, "nothing to sign with: add keystore: {file, passwordFile}, or key: {file, passwordFile} and certificate: {file}")
+			k.fail(at, "nothing to sign with: add keystore: {file, passwordFile}, or key: {file, passwordFile} "+
+				"and certificate: {file}")
 		case client.Keystore != nil && client.Certificate != nil:
 			k.fail(at+".certificate", "the keystore holds the certificate: leave this one out")
 		}
@@ -112,7 +113,8 @@ func (k *check) tenancy() {
 	case len(k.clients) == 1:
 		t.DefaultClient = sorted(k.clients)[0]
 	case len(k.clients) > 1 && !k.given("tenancy.defaultClient"):
-		k.fail("oauth.clients", "there are several clients: say with tenancy.defaultClient which one is for enterprises that name none, for own calls and for the registry")
+		k.fail("oauth.clients", "there are several clients: say with tenancy.defaultClient which one is for enterprises "+
+			"that name none, for own calls and for the registry")
 	}
 }
 
@@ -162,15 +164,19 @@ func unknownName(what, name string, known map[string]bool, where string) string 
 func (k *check) egress() {
 	if k.c.Egress.Proxy != "" {
 		u, err := url.Parse(k.c.Egress.Proxy.Reveal())
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || !isHost(u.Hostname()) || !validPort(u.Host, u.Port()) ||
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || !isHost(u.Hostname()) ||
+			!validPort(u.Host, u.Port()) ||
 			strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-			k.fail("egress.proxy", "this is no proxy: http://host:port or http://user:password@host:port is expected, special characters of the password as %%XX")
+			k.fail("egress.proxy", "this is no proxy: http://host:port or http://user:password@host:port is expected, special "+
+				"characters of the password as %%XX")
 		}
 	}
 	if u := k.c.Egress.ProxyURL(); u != nil {
 		for _, l := range k.c.Server.Listen {
-			if host, port, err := net.SplitHostPort(l.Address); err == nil && port != "0" && port == u.Port() && (isLoopbackHost(u.Hostname()) || host == u.Hostname()) {
-				k.fail("egress.proxy", "this is the gateway's own listener %s: its calls would come back to it. Name the company's proxy, or leave the key out", l.Address)
+			if host, port, err := net.SplitHostPort(l.Address); err == nil && port != "0" && port == u.Port() &&
+				(isLoopbackHost(u.Hostname()) || host == u.Hostname()) {
+				k.fail("egress.proxy", "this is the gateway's own listener %s: its calls would come back to it. Name the "+
+					"company's proxy, or leave the key out", l.Address)
 			}
 		}
 	}

@@ -36,9 +36,11 @@ func (k *check) callers() {
 		k.tie(at, c, taken)
 		k.routeNames(at+".routes", c.Routes)
 		k.numbers(at+".enterprises", c.Enterprises)
-		if c.Enterprises != nil && len(c.Enterprises) == 0 && !c.Own && k.given(at+".enterprises") && k.nodes[at+".enterprises"].Kind == sequenceNode &&
+		if c.Enterprises != nil && len(c.Enterprises) == 0 && !c.Own && k.given(at+".enterprises") &&
+			k.nodes[at+".enterprises"].Kind == sequenceNode &&
 			len(k.nodes[at+".enterprises"].Content) == 0 {
-			k.fail(at+".enterprises", `an empty list allows nothing: write "all", numbers, or own: true beside it for the office's own e-Box alone`)
+			k.fail(at+".enterprises",
+				`an empty list allows nothing: write "all", numbers, or own: true beside it for the office's own e-Box alone`)
 		}
 		if c.May == 0 && k.given(at+".may") && len(k.nodes[at+".may"].Content) == 0 {
 			k.fail(at+".may", "an empty list allows nothing: leave the key out for all of %s", strings.Join(actionWords(), ", "))
@@ -59,7 +61,8 @@ func (k *check) callers() {
 // criteria checks how a caller is recognised.
 func (k *check) criteria(at string, c *Caller, listeners map[string]bool, certificates bool) {
 	if !k.given(at+".networks") && !k.given(at+".listeners") && !k.given(at+".clientCertificates") {
-		k.fail(at, "nothing to recognise this caller by: add networks, listeners or clientCertificates (networks: [0.0.0.0/0, \"::/0\"] is everybody)")
+		k.fail(at, "nothing to recognise this caller by: add networks, listeners or clientCertificates (networks: "+
+			"[0.0.0.0/0, \"::/0\"] is everybody)")
 	}
 	for _, key := range []string{"networks", "listeners", "clientCertificates"} {
 		if n := k.nodes[at+"."+key]; n != nil && n.Kind == sequenceNode && len(n.Content) == 0 {
@@ -72,7 +75,8 @@ func (k *check) criteria(at string, c *Caller, listeners map[string]bool, certif
 		}
 	}
 	if len(c.ClientCertificates) > 0 && !certificates {
-		k.fail(at+".clientCertificates", "no listener asks for client certificates: add tls: {clientCaFile} to one of server.listen")
+		k.fail(at+".clientCertificates", "no listener asks for client certificates: add tls: {clientCaFile} "+
+			"to one of server.listen")
 	}
 	for i := range c.ClientCertificates {
 		m, path := &c.ClientCertificates[i], at+".clientCertificates["+strconv.Itoa(i)+"]"
@@ -85,7 +89,8 @@ func (k *check) criteria(at string, c *Caller, listeners map[string]bool, certif
 		}
 		plain := strings.ToLower(strings.ReplaceAll(m.Fingerprint, ":", ""))
 		if raw, err := hex.DecodeString(plain); err != nil || len(raw) != 32 {
-			k.fail(path+".fingerprint", "%s is no SHA-256 fingerprint: 64 hexadecimal digits are expected, colons allowed", quote(m.Fingerprint))
+			k.fail(path+".fingerprint", "%s is no SHA-256 fingerprint: 64 hexadecimal digits are expected, colons allowed",
+				quote(m.Fingerprint))
 		}
 		m.Fingerprint = plain
 	}
@@ -114,8 +119,9 @@ func (k *check) tie(at string, c *Caller, taken map[string]string) {
 	if len(c.ClientCertificates) > 0 {
 		certificates = nil
 		for i, m := range c.ClientCertificates {
-			certificates = append(certificates, criterion{at + ".clientCertificates[" + strconv.Itoa(i) + "]", "the certificate " +
-				fmt.Sprintf("%q", []string{m.CommonName, m.DNSName, m.URI, m.Fingerprint})})
+			certificates = append(certificates, criterion{at + ".clientCertificates[" + strconv.Itoa(i) + "]",
+				"the certificate " +
+					fmt.Sprintf("%q", []string{m.CommonName, m.DNSName, m.URI, m.Fingerprint})})
 		}
 	}
 	if len(any)+len(c.Networks)+len(c.Listeners)+len(c.ClientCertificates) == 1 {
@@ -139,7 +145,8 @@ func (k *check) tie(at string, c *Caller, taken map[string]string) {
 				if other == c.Name {
 					k.fail(where.at, "%s is given twice in this rule", where.text)
 				} else {
-					k.fail(where.at, "a tie: %s is recognised by the rule %s as well, and neither is more specific", where.text, quote(other))
+					k.fail(where.at, "a tie: %s is recognised by the rule %s as well, and neither is more specific",
+						where.text, quote(other))
 				}
 			}
 		}

@@ -12,8 +12,10 @@ func (k *check) callerCredentials(at string, r *Route) {
 	case r.Kind != KindPlain || r.Registry:
 		k.fail(at, "only a route of kind plain, to an upstream of your own, can pass them on: leave it false")
 	case len(r.Scopes)+len(r.Rules) > 0 || r.Client != "":
-		k.fail(at, "this route sends a token of the gateway's, and a call has one credential: leave it false, or write scopes: [] and no rules or client")
+		k.fail(at, "this route sends a token of the gateway's, and a call has one credential: leave it false, or write "+
+			"scopes: [] and no rules or client")
 	case r.Enterprise != None:
-		k.fail(at, "an upstream that knows its callers itself is not told of enterprises: write enterprise: none, or leave it false")
+		k.fail(at, "an upstream that knows its callers itself is not told of enterprises: write enterprise: "+
+			"none, or leave it false")
 	}
 }

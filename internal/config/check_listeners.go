@@ -14,7 +14,8 @@ func (k *check) server() {
 		for i, l := range s.Listen {
 			if l.Address != "" && !l.Open && !isLoopback(l.Address) {
 				k.fail(k.listenerAt("server.listen", i), "%s is reachable from beyond this machine and there are no callers: "+
-					"whoever reaches it could open every e-Box. Add callers, or write {address: %q, open: true} if that is meant", l.Name, l.Address)
+					"whoever reaches it could open every e-Box. Add callers, or write {address: %q, open: true} if that is meant",
+					l.Name, l.Address)
 			}
 		}
 	}
@@ -58,14 +59,16 @@ func (k *check) programs() {
 			k.fail(at, "%s lies below the route %s, which would lose it: choose another path", stub, r.Name)
 		}
 		if stub != "" && r.CallerCredentials {
-			k.warn(at, "the route "+r.Name+" has callerCredentials: its upstream gets the worthless token of programs that fetched one here")
+			k.warn(at, "the route "+r.Name+" has callerCredentials: its upstream gets the worthless token of "+
+				"programs that fetched one here")
 		}
 		if !k.c.Server.ForwardProxy || r.Upstream == nil {
 			continue
 		}
 		base := strings.TrimRight(r.Upstream.String(), "/")
 		if other := upstreams[base]; other != "" {
-			k.warn("server.forwardProxy", "the routes "+other+" and "+r.Name+" have the same upstream: calls by its URL take the route "+other+", with its rules and scopes")
+			k.warn("server.forwardProxy", "the routes "+other+" and "+r.Name+" have the same upstream: calls by its URL take "+
+				"the route "+other+", with its rules and scopes")
 			continue
 		}
 		upstreams[base] = r.Name
@@ -76,11 +79,13 @@ func (k *check) admin() {
 	k.listeners("admin.listen", k.c.Admin.Listen)
 	for i, l := range k.c.Admin.Listen {
 		if l.Open {
-			k.fail(k.listenerAt("admin.listen", i)+".open", "open is for server.listen: the admin listener is read-only without tokenFile anyway")
+			k.fail(k.listenerAt("admin.listen", i)+".open", "open is for server.listen: the admin listener is read-only "+
+				"without tokenFile anyway")
 		}
 		for _, other := range k.c.Server.Listen {
 			if l.Address == other.Address && !strings.HasSuffix(l.Address, ":0") {
-				k.fail(k.listenerAt("admin.listen", i), "%s is the address of server.listen as well: give the admin listener another port", l.Address)
+				k.fail(k.listenerAt("admin.listen", i), "%s is the address of server.listen as well: give the admin listener "+
+					"another port", l.Address)
 			}
 		}
 	}
@@ -124,7 +129,8 @@ func (k *check) listeners(at string, list Listeners) {
 		case l.TLS.ClientAuth == "":
 			l.TLS.ClientAuth = ClientAuthNone
 		case l.TLS.ClientAuth == ClientAuthNone && l.TLS.ClientCAFile != "":
-			k.fail(auth, "clientCaFile is given and nobody is asked for a certificate: write request or require, or leave clientCaFile out")
+			k.fail(auth, "clientCaFile is given and nobody is asked for a certificate: write request or require, "+
+				"or leave clientCaFile out")
 		case l.TLS.ClientAuth != ClientAuthNone && l.TLS.ClientCAFile == "":
 			k.fail(auth, "certificates are asked for and none can be verified: add clientCaFile")
 		}
@@ -132,7 +138,8 @@ func (k *check) listeners(at string, list Listeners) {
 }
 
 func checkAddress(address string) string {
-	const form = "is no address: host:port is expected, as in 127.0.0.1:8080, [::1]:8080, localhost:8080 or :8080 for every address"
+	const form = "is no address: host:port is expected, as in 127.0.0.1:8080, [::1]:8080, localhost:8080 " +
+		"or :8080 for every address"
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return form

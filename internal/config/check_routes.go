@@ -44,7 +44,8 @@ func (k *check) route(at string, r *Route) {
 		k.fail(at+".kind", "%s is of kind %s: give another route another name", r.Name, kind)
 	}
 	if !k.given(at+".path") && !k.given(at+".upstream") && k.absentHere(r.Name) {
-		k.fail(at, "the environment %s has no %s to change; a route of your own needs path, upstream and scopes", k.c.Environment, r.Name)
+		k.fail(at, "the environment %s has no %s to change; a route of your own needs path, upstream and scopes",
+			k.c.Environment, r.Name)
 		return
 	}
 	k.routePath(at, r)
@@ -125,8 +126,10 @@ func (k *check) routePath(at string, r *Route) {
 	holes := strings.Count(r.Path, "{")
 	switch {
 	case !cleanPath(r.Path) || strings.Contains(r.Path, "*"):
-		k.fail(at, "%s is no path: /segments of letters, digits, \"-\", \".\", \"_\" and \"~\" are expected, without a slash at the end", quote(r.Path))
-	case holes > 1 || holes != strings.Count(r.Path, "}") || holes == 1 && !slices.Contains(strings.Split(r.Path, "/"), providerSegment):
+		k.fail(at, "%s is no path: /segments of letters, digits, \"-\", \".\", \"_\" and \"~\" are expected, without a "+
+			"slash at the end", quote(r.Path))
+	case holes > 1 || holes != strings.Count(r.Path, "}") || holes == 1 &&
+		!slices.Contains(strings.Split(r.Path, "/"), providerSegment):
 		k.fail(at, "the only variable segment is %s, once", providerSegment)
 	case r.Registry && holes == 0:
 		k.fail(at, "a route to the registry's providers needs the segment %s in its path", providerSegment)
@@ -134,7 +137,8 @@ func (k *check) routePath(at string, r *Route) {
 		k.fail(at, "%s is for upstream: {registry: true}", providerSegment)
 	case below("/enterprises"):
 		k.fail(at, "/enterprises/{number} stands in front of every path and cannot be a route")
-	case r.Path == "/ebox" || below("/ebox/messages") || r.Path == "/ebox/providers" || below("/ebox/providers") && !r.Registry:
+	case r.Path == "/ebox" || below("/ebox/messages") || r.Path == "/ebox/providers" ||
+		below("/ebox/providers") && !r.Registry:
 		k.fail(at, "the gateway answers %s itself: choose another path", r.Path)
 	}
 }
@@ -152,7 +156,8 @@ func (k *check) enterpriseIn(at string, r *Route) {
 	}
 	switch plain := strings.ReplaceAll(r.EnterpriseIn, enterpriseSegment, "n"); {
 	case number != 1 || !cleanPath(plain) || strings.ContainsAny(plain, "{}*"):
-		k.fail(at, "%s is no place of a number: write it as /ebox/%s, segments with %[2]s once", quote(r.EnterpriseIn), enterpriseSegment)
+		k.fail(at, "%s is no place of a number: write it as /ebox/%s, segments with %[2]s once", quote(r.EnterpriseIn),
+			enterpriseSegment)
 	case r.Kind == KindMandates:
 		k.fail(at, "grant/citizen names the enterprise in body or query: leave the key out")
 	case r.Enterprise == None:
@@ -176,7 +181,8 @@ func (k *check) scopes(at string, scopes []string) {
 var version = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*$`)
 
 func (k *check) scopeRule(at string, r *ScopeRule, kind Kind) {
-	if len(r.Methods)+len(r.Paths)+len(r.APIVersions) == 0 && r.For == "" && !k.given(at+".for") && !k.given(at+".methods") && !k.given(at+".paths") && !k.given(at+".apiVersions") {
+	if len(r.Methods)+len(r.Paths)+len(r.APIVersions) == 0 && r.For == "" && !k.given(at+".for") &&
+		!k.given(at+".methods") && !k.given(at+".paths") && !k.given(at+".apiVersions") {
 		k.fail(at, "this rule matches every call: add methods, paths, apiVersions or for, or use the route's scopes")
 	}
 	k.methods(at+".methods", r.Methods, false, kind == KindPlain)
@@ -214,7 +220,8 @@ func (k *check) patterns(at string, list []string) {
 			bad = bad || len(s) > 1 && strings.Contains(s, "*")
 		}
 		if bad && p != "" {
-			k.fail(at+"["+strconv.Itoa(i)+"]", "%s is no pattern: /segments are expected, where * is one whole segment and /** at the end everything below", quote(p))
+			k.fail(at+"["+strconv.Itoa(i)+"]", "%s is no pattern: /segments are expected, where * is one whole segment and "+
+				"/** at the end everything below", quote(p))
 		}
 	}
 }
@@ -312,8 +319,10 @@ func (k *check) registry() {
 	}
 	for i := range k.c.Routes {
 		r := &k.c.Routes[i]
-		if at := k.routeAt[r.Name]; r.Registry && g.URL == nil && len(g.Providers) == 0 && !k.given("registry.url") && !k.given("registry.providers") {
-			k.fail(join(at, "upstream"), "the route %s goes to the registry's providers and there is no registry: add registry.url or registry.providers", r.Name)
+		if at := k.routeAt[r.Name]; r.Registry && g.URL == nil && len(g.Providers) == 0 && !k.given("registry.url") &&
+			!k.given("registry.providers") {
+			k.fail(join(at, "upstream"), "the route %s goes to the registry's providers and there is no registry: add "+
+				"registry.url or registry.providers", r.Name)
 		}
 	}
 }
@@ -332,7 +341,8 @@ func (k *check) tokens() {
 		return
 	}
 	if k.c.OAuth.TokenURL == "" && !k.given("oauth.tokenUrl") {
-		why := "the token endpoint of the environment " + string(k.c.Environment) + " is not public: ask the NSSO for it and write it here"
+		why := "the token endpoint of the environment " + string(k.c.Environment) +
+			" is not public: ask the NSSO for it and write it here"
 		if k.c.Environment == Custom {
 			why = "a custom environment has no token endpoint of its own: write its URL"
 		}

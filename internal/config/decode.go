@@ -194,7 +194,8 @@ func (d *decoder) unknown(at string, key, value *node, t reflect.Type) {
 		guess = "did you mean " + near + "? "
 	}
 	d.m.as(unknownKey, func() {
-		d.failAt(key, join(at, key.Value), "unknown key %s: %sallowed here: %s", quote(key.Value), guess, strings.Join(names, ", "))
+		d.failAt(key, join(at, key.Value), "unknown key %s: %sallowed here: %s", quote(key.Value), guess,
+			strings.Join(names, ", "))
 	})
 }
 

@@ -44,11 +44,12 @@ func defaults() *Config {
 				APIVersion:       "apiSupportedVersion",
 			},
 		},
-		Inbox:   Inbox{Timeout: 10 * time.Second},
-		Redis:   Redis{Timeout: 25 * time.Millisecond, Replicas: 3},
-		Cache:   Memory{Memory: 64e6},
-		Log:     Log{Format: LogJSON, Level: LogInfo},
-		Audit:   Audit{CheckpointEvery: time.Minute, TimestampEvery: time.Hour, SegmentSize: 64e6, KeepYears: 10, StopAfter: StopAfter(4 * time.Hour)},
+		Inbox: Inbox{Timeout: 10 * time.Second},
+		Redis: Redis{Timeout: 25 * time.Millisecond, Replicas: 3},
+		Cache: Memory{Memory: 64e6},
+		Log:   Log{Format: LogJSON, Level: LogInfo},
+		Audit: Audit{CheckpointEvery: time.Minute, TimestampEvery: time.Hour, SegmentSize: 64e6, KeepYears: 10,
+			StopAfter: StopAfter(4 * time.Hour)},
 		Tracing: Tracing{SampleRatio: 0.1, ServiceName: "ebox-gateway"},
 	}
 }
@@ -66,12 +67,13 @@ func (p *StaticProvider) setDefaults() { p.APIVersion = "3" }
 // say.
 func newRoute(kind Kind) Route {
 	r := Route{
-		Kind:        kind,
-		Enterprise:  Optional,
-		Methods:     []string{"GET", "POST", "PUT", "PATCH", "DELETE"},
-		Timeouts:    Timeouts{Connect: 3 * time.Second, Header: 30 * time.Second, Idle: time.Minute},
-		Retry:       Retry{Tries: 3},
-		Breaker:     Breaker{Enabled: true, FailureRatio: 0.5, MinRequests: 20, Window: 30 * time.Second, Open: 15 * time.Second},
+		Kind:       kind,
+		Enterprise: Optional,
+		Methods:    []string{"GET", "POST", "PUT", "PATCH", "DELETE"},
+		Timeouts:   Timeouts{Connect: 3 * time.Second, Header: 30 * time.Second, Idle: time.Minute},
+		Retry:      Retry{Tries: 3},
+		Breaker: Breaker{Enabled: true, FailureRatio: 0.5, MinRequests: 20, Window: 30 * time.Second,
+			Open: 15 * time.Second},
 		Concurrency: Concurrency{Max: 200, Share: 0.5, Queue: 1000, Wait: time.Second},
 		Cache:       Cache{Shared: SharedNever, MaxBody: 1e6},
 		MaxBody:     Unlimited,

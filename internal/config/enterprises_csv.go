@@ -33,7 +33,8 @@ func (t *enterpriseTable) csv(src *source) {
 		switch {
 		case errors.Is(err, io.EOF):
 			if order == nil {
-				t.d.m.add(src, 1, 1, "", "the file is empty: a first line with the columns is expected, "+strings.Join(columns, ","))
+				t.d.m.add(src, 1, 1, "", "the file is empty: a first line with the columns is expected, "+
+					strings.Join(columns, ","))
 			}
 			return
 		case err != nil:
@@ -137,7 +138,8 @@ func (t *enterpriseTable) row(src *source, reader *csv.Reader, record []string, 
 	}
 	for i := range record {
 		if strings.TrimSpace(record[i]) != "" && (i >= len(h.named) || !h.named[i]) {
-			t.cell(src, reader, i, "there is no column above this cell; put a name with a "+string(reader.Comma)+" in it into double quotes")
+			t.cell(src, reader, i, "there is no column above this cell; put a name with a "+string(reader.Comma)+
+				" in it into double quotes")
 			return
 		}
 	}
@@ -149,7 +151,8 @@ func (t *enterpriseTable) row(src *source, reader *csv.Reader, record []string, 
 	case text == "":
 		fail(0, "the number is missing")
 	case scientific.MatchString(text):
-		fail(0, quote(text)+" is a number in scientific notation, in which digits are lost: in Excel, format the column as Text, enter the numbers again, and save")
+		fail(0, quote(text)+" is a number in scientific notation, in which digits are lost: in Excel, format the column as "+
+			"Text, enter the numbers again, and save")
 	default:
 		if e.Number, err = parseNumber(text); err != nil {
 			fail(0, quote(text)+" "+err.Error())
@@ -173,7 +176,8 @@ func (t *enterpriseTable) row(src *source, reader *csv.Reader, record []string, 
 		e.Suspended = true
 	case "false", "no", "0", "nee", "non", "onwaar", "faux", "":
 	default:
-		fail(6, quote(text)+" is neither true nor false: write one of them; a number in a suspended file is stopped whatever stands here")
+		fail(6, quote(text)+" is neither true nor false: write one of them; a number in a suspended file is "+
+			"stopped whatever stands here")
 	}
 	if part, message := t.wrong(&e); message != "" {
 		for i := range columns {

@@ -27,7 +27,8 @@ func (c *Config) EnterprisesIn(path string) ([]Enterprise, error) {
 	}
 	m := &mistakes{}
 	src := textOf(path, content, 0, m)
-	d := &decoder{src: src, m: m, dir: filepath.Dir(path), lookup: func(string) (string, bool) { return "", false }, day: brussels, nodes: make(map[string]*node)}
+	d := &decoder{src: src, m: m, dir: filepath.Dir(path), lookup: func(string) (string, bool) { return "", false },
+		day: brussels, nodes: make(map[string]*node)}
 	k := &check{decoder: d, c: c}
 	k.references()
 	t := newEnterpriseTable(d, k)

@@ -39,7 +39,8 @@ func TestEnterprisesInAFileOfItsOwn(t *testing.T) {
 			file: "list.csv", content: "\xef\xbb\xbfnumber;name;client\n212148896;Second;branch\n0206731645;;\n",
 			want: []string{"0212148896 branch", "0206731645 branch"},
 		},
-		"YAML":                      {file: "list.yaml", content: "- {number: 0212148896}\n", want: []string{"0212148896 office"}},
+		"YAML": {
+			file: "list.yaml", content: "- {number: 0212148896}\n", want: []string{"0212148896 office"}},
 		"a wrong check digit":       {file: "list.txt", content: "0206731646\n", wrong: ":1:1: "},
 		"a client that is not here": {file: "list.csv", content: "number,client\n0206731645,brunch\n", wrong: "branch"},
 	} {

@@ -48,16 +48,23 @@ func TestEnterpriseFilesInEveryForm(t *testing.T) {
 	for name, file := range map[string]struct{ name, content string }{
 		"comma": {"e.csv", "number,name,client,routes,from,until,suspended\n" +
 			"0206.731.645,\"Café & frites, bv\",office,ebox grant-citizen,2026-01-01,2026-03-29,true\n0474028805,,,,,,\n"},
-		"semicolon, byte order mark, other order, capitals, CRLF": {"e.CSV", "\xef\xbb\xbfSuspended;Number;Until;From;Routes;Client;Name\r\n" +
-			"TRUE;BE0206731645;2026-03-29;2026-01-01;ebox|grant-citizen;office;Café & frites, bv\r\n;474028805;;;;;\r\n;;;;;;\r\n"},
+		"semicolon, byte order mark, other order, capitals, CRLF": {"e.CSV",
+			"\xef\xbb\xbfSuspended;Number;Until;From;Routes;Client;Name\r\n" +
+				"TRUE;BE0206731645;2026-03-29;2026-01-01;ebox|grant-citizen;office;Café & frites, " +
+				"bv\r\n;474028805;;;;;\r\n;;;;;;\r\n"},
 		"some columns": {"e.csv", "number,suspended,client,name,routes,from,until\n" +
-			"206731645 , TRUE, office ,\"Café & frites, bv\", ebox | grant-citizen ,2026-01-01,2026-03-29\n474028805,false,,,,,"},
-		"flow mappings": {"e.yaml", "# comment\n- {number: 0206731645, name: \"Café & frites, bv\", client: office, routes: [ebox, grant-citizen], from: 2026-01-01, until: 2026-03-29, suspended: true}\n" +
+			"206731645 , TRUE, office ,\"Café & frites, bv\", ebox | grant-citizen " +
+			",2026-01-01,2026-03-29\n474028805,false,,,,,"},
+		"flow mappings": {"e.yaml", "# comment\n- {number: 0206731645, name: \"Café & frites, bv\", client: office, " +
+			"routes: [ebox, grant-citizen], from: 2026-01-01, until: 2026-03-29, suspended: true}\n" +
 			"- {number: 474028805}\n"},
-		"a key a line": {"e.yml", "- number: 0206731645\n  name: 'Café & frites, bv'\n  client: office\n  routes: [ebox, grant-citizen]\n  from: 2026-01-01\n  until: 2026-03-29\n  suspended: true\n\n- number: 0474.028.805\n"},
-		"below enterprises": {"e.yaml", "enterprises:\n  - number: 0206731645\n    name: 'Café & frites, bv'\n    client: office\n    routes: [ebox, grant-citizen]\n    from: 2026-01-01\n    until: 2026-03-29\n    suspended: true\n" +
+		"a key a line": {"e.yml", "- number: 0206731645\n  name: 'Café & frites, bv'\n  client: office\n  routes: [ebox, " +
+			"grant-citizen]\n  from: 2026-01-01\n  until: 2026-03-29\n  suspended: true\n\n- number: 0474.028.805\n"},
+		"below enterprises": {"e.yaml", "enterprises:\n  - number: 0206731645\n    name: 'Café & frites, bv'\n    client: " +
+			"office\n    routes: [ebox, grant-citizen]\n    from: 2026-01-01\n    until: 2026-03-29\n    suspended: true\n" +
 			"  - {number: 0474028805}\n"},
-		"what only the full reader understands": {"e.yaml", "- &first\n  number: >-\n    0206731645\n  name: \"Caf\\u00e9 & frites, bv\"\n  client: office # the only one\n  routes:\n    - ebox\n    - grant-citizen\n" +
+		"what only the full reader understands": {"e.yaml", "- &first\n  number: >-\n    0206731645\n  name: \"Caf\\u00e9 " +
+			"& frites, bv\"\n  client: office # the only one\n  routes:\n    - ebox\n    - grant-citizen\n" +
 			"  from: 2026-01-01\n  until: 2026-03-29\n  suspended: true\n- {number: \"0474028805\"}\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -65,7 +72,8 @@ func TestEnterpriseFilesInEveryForm(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(want, c.Tenancy.Enterprises, cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })); diff != "" {
+			if diff := cmp.Diff(want, c.Tenancy.Enterprises,
+				cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
@@ -106,7 +114,8 @@ func TestAWrongDelimiterDoesNotFloodTheScreen(t *testing.T) {
 
 func TestSuspendedNumbersSurviveABrokenLine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "stop.txt")
-	content := "\xef\xbb\xbf# stop\r\n0206731645 # reason\r\n\r\nnonsense\r\n 0474.028.805\r\n0474028806\r\n\xff\xfe\r\nBE0212148896"
+	content := "\xef\xbb\xbf# stop\r\n0206731645 # reason\r\n\r\nnonsense\r\n " +
+		"0474.028.805\r\n0474028806\r\n\xff\xfe\r\nBE0212148896"
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +171,8 @@ func manyCSV(n int) string {
 func manyYAML(n int) string {
 	var b strings.Builder
 	for i, number := range numbered(n) {
-		fmt.Fprintf(&b, "- number: %s\n  name: Enterprise number %d\n  client: office\n  routes: [ebox, grant-citizen]\n  from: 2026-01-%02d\n", number, i, i%28+1)
+		fmt.Fprintf(&b, "- number: %s\n  name: Enterprise number %d\n  client: office\n  routes: [ebox, grant-citizen]\n  "+
+			"from: 2026-01-%02d\n", number, i, i%28+1)
 	}
 	return b.String()
 }
@@ -180,7 +190,8 @@ func TestAHundredThousandEnterprisesLoad(t *testing.T) {
 				t.Fatal(err)
 			}
 			list := c.Tenancy.Enterprises
-			if len(list) != n || list[n-1].Number != numbered(n)[n-1] || list[n-1].Name != fmt.Sprintf("Enterprise number %d", n-1) {
+			if len(list) != n || list[n-1].Number != numbered(n)[n-1] ||
+				list[n-1].Name != fmt.Sprintf("Enterprise number %d", n-1) {
 				t.Errorf("%d enterprises, the last one %+v", len(list), list[len(list)-1])
 			}
 		})
@@ -190,7 +201,7 @@ func TestAHundredThousandEnterprisesLoad(t *testing.T) {
 func BenchmarkLoad100000(b *testing.B) {
 	const n = 100_000
 	for name, content := range map[string]string{
-		"csv": manyCSV(n), "yaml": manyYAML(n),
+		"e.csv": manyCSV(n), "e.yaml": manyYAML(n),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -31,7 +31,8 @@ func expand(s string, lookup func(string) (string, bool)) (string, error) {
 		}
 		s = rest
 		if !isVariable(name) {
-			wrong = append(wrong, fmt.Sprintf("${%s} names no environment variable: letters, digits and \"_\" are allowed, no defaults or other operators", clip(name)))
+			wrong = append(wrong, fmt.Sprintf("${%s} names no environment variable: letters, digits and \"_\" are allowed, no "+
+				"defaults or other operators", clip(name)))
 		} else if value, ok := lookup(name); ok {
 			b.WriteString(value)
 		} else {

@@ -59,7 +59,8 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 	src.root = parseYAML(src, m)
 	if src.root == nil {
 		if len(m.list) == 0 {
-			m.add(src, 1, 1, "", "the file is empty: at least environment is expected"+allowedWords(reflect.TypeFor[Environment]()))
+			m.add(src, 1, 1, "", "the file is empty: at least environment is expected"+
+				allowedWords(reflect.TypeFor[Environment]()))
 		}
 		return nil, m.errors()
 	}
@@ -134,7 +135,8 @@ func withoutValue(n *node, name string) *node {
 	copied.Content = slices.Clone(n.Content)
 	for i := 0; i+1 < len(copied.Content); i += 2 {
 		if copied.Content[i].Value == name {
-			copied.Content[i+1] = &node{Kind: scalarNode, Tag: "!!null", Line: n.Content[i+1].Line, Column: n.Content[i+1].Column}
+			copied.Content[i+1] = &node{Kind: scalarNode, Tag: "!!null", Line: n.Content[i+1].Line,
+				Column: n.Content[i+1].Column}
 			break
 		}
 	}

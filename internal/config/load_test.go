@@ -22,7 +22,8 @@ func TestTheCommittedConfigurationWorks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Environment != Simulation || c.OAuth.Clients["office"].ClientID != "my-client" || c.Tenancy.DefaultClient != "office" ||
+	if c.Environment != Simulation || c.OAuth.Clients["office"].ClientID != "my-client" ||
+		c.Tenancy.DefaultClient != "office" ||
 		c.Server.Listen[0].Address != "127.0.0.1:8080" || c.Admin.Listen[0].Address != "127.0.0.1:9090" {
 		t.Errorf("got %+v", c)
 	}
@@ -48,7 +49,8 @@ func TestEveryFileIsNamedAndCountsInTheHash(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("config.yaml", minimal+"tenancy: {enterpriseFiles: [e.csv], suspendedFiles: [stop.txt]}\nadmin: {tokenFile: /nowhere/token}\negress: {caFile: ./ca.pem}\n")
+	write("config.yaml", minimal+"tenancy: {enterpriseFiles: [e.csv], suspendedFiles: [stop.txt]}\nadmin: {tokenFile: "+
+		"/nowhere/token}\negress: {caFile: ./ca.pem}\n")
 	write("e.csv", "number\n0206731645\n")
 	write("stop.txt", "")
 	load := func() *Config {
@@ -108,24 +110,30 @@ log: {level: "${LEVEL}"}
 		t.Fatal(err)
 	}
 	client := c.OAuth.Clients["office"]
-	if client.ClientID != `ax, y: {z} # "q"b` || client.Keystore.File != "/etc/${x}$/0206731645$" || client.Keystore.Alias != "${ID}" {
+	if client.ClientID != `ax, y: {z} # "q"b` || client.Keystore.File != "/etc/${x}$/0206731645$" ||
+		client.Keystore.Alias != "${ID}" {
 		t.Errorf("got %q, %q, %q", client.ClientID, client.Keystore.File, client.Keystore.Alias)
 	}
-	if c.Log.Level != LogDebug || c.OAuth.Timeout != 7*time.Second || c.Tenancy.Enterprises[0].Number != 206731645 || !c.Tenancy.Enterprises[0].Suspended {
+	if c.Log.Level != LogDebug || c.OAuth.Timeout != 7*time.Second || c.Tenancy.Enterprises[0].Number != 206731645 ||
+		!c.Tenancy.Enterprises[0].Suspended {
 		t.Errorf("got %+v", c)
 	}
 	if c.Egress.ProxyURL() != nil || c.Egress.CAFile != "" {
 		t.Error("an empty variable is a proxy")
 	}
-	if _, err := Parse("c", []byte("environment: custom\n\"${ID}\": x\n"), "/", lookup); err == nil || !strings.Contains(err.Error(), `unknown key "${ID}"`) {
+	if _, err := Parse("c", []byte("environment: custom\n\"${ID}\": x\n"), "/", lookup); err == nil ||
+		!strings.Contains(err.Error(), `unknown key "${ID}"`) {
 		t.Errorf("a variable in a key: %v", err)
 	}
 }
 
 func TestNumbersAreReadAsTheyAreWritten(t *testing.T) {
-	for _, written := range []string{"0206731645", "206731645", "0206.731.645", "206.731.645", "BE0206731645", "be 0206.731.645", `"0206731645"`, "'0206 731 645'"} {
-		c := parseText(t, minimal+"tenancy: {enterprises: [{number: "+written+"}]}\ncallers: [{name: a, networks: [10.0.0.0/8], enterprises: ["+written+"], defaultEnterprise: "+written+"}]\n")
-		if c.Tenancy.Enterprises[0].Number != 206731645 || c.Callers[0].Enterprises[0] != 206731645 || c.Callers[0].DefaultEnterprise != 206731645 {
+	for _, written := range []string{"0206731645", "206731645", "0206.731.645", "206.731.645", "BE0206731645",
+		"be 0206.731.645", `"0206731645"`, "'0206 731 645'"} {
+		c := parseText(t, minimal+"tenancy: {enterprises: [{number: "+written+"}]}\ncallers: [{name: a, networks: "+
+			"[10.0.0.0/8], enterprises: ["+written+"], defaultEnterprise: "+written+"}]\n")
+		if c.Tenancy.Enterprises[0].Number != 206731645 || c.Callers[0].Enterprises[0] != 206731645 ||
+			c.Callers[0].DefaultEnterprise != 206731645 {
 			t.Errorf("%s is read as %v", written, c.Tenancy.Enterprises[0].Number)
 		}
 	}
@@ -141,17 +149,21 @@ func TestCallersAreResolved(t *testing.T) {
 		hr.May != ebox.Actions(0).With(ebox.List).With(ebox.Open).With(ebox.Mandates) || hr.Class != Interactive || hr.Own {
 		t.Errorf("hr is %+v", hr)
 	}
-	if nightly.Enterprises != nil || nightly.Routes != nil || nightly.May != ebox.All || nightly.Class != Batch || nightly.Wait != 10*time.Second ||
+	if nightly.Enterprises != nil || nightly.Routes != nil || nightly.May != ebox.All || nightly.Class != Batch ||
+		nightly.Wait != 10*time.Second ||
 		nightly.Networks[0].String() != "10.1.7.7/32" || *nightly.Rate != (Rate{PerSecond: 5, Burst: 5, Scope: ReplicaRate}) {
 		t.Errorf("nightly is %+v", nightly)
 	}
-	if f := archive.ClientCertificates[1].Fingerprint; f != strings.Repeat("aabbccddeeff00112233445566778899", 2) || !archive.Own {
+	if f := archive.ClientCertificates[1].Fingerprint; f != strings.Repeat("aabbccddeeff00112233445566778899", 2) ||
+		!archive.Own {
 		t.Errorf("archive is %+v", archive)
 	}
-	if tls := c.Server.Listen[1].TLS; tls.ClientAuth != ClientAuthRequest || filepath.Base(tls.ClientCAFile) != "clients.pem" || !filepath.IsAbs(tls.CertFile) {
+	if tls := c.Server.Listen[1].TLS; tls.ClientAuth != ClientAuthRequest ||
+		filepath.Base(tls.ClientCAFile) != "clients.pem" || !filepath.IsAbs(tls.CertFile) {
 		t.Errorf("tls is %+v", tls)
 	}
-	if got := c.Tenancy.Enterprises[0]; *got.Rate != (Rate{PerSecond: 2.5, Burst: 3, Scope: ReplicaRate}) || got.Client != "legal" {
+	if got := c.Tenancy.Enterprises[0]; *got.Rate != (Rate{PerSecond: 2.5, Burst: 3, Scope: ReplicaRate}) ||
+		got.Client != "legal" {
 		t.Errorf("the enterprise is %+v", got)
 	}
 	if n := len(c.Tenancy.Enterprises); n != 5 || !reflect.DeepEqual(c.Tenancy.Suspended, []enterprise.Number{206731645}) {
@@ -161,13 +173,15 @@ func TestCallersAreResolved(t *testing.T) {
 
 func TestSizes(t *testing.T) {
 	for text, want := range map[string]Size{
-		"1": 1, "65536": 65536, "1kB": 1000, "1KB": 1000, "1MB": 1_000_000, "1.5MB": 1_500_000, "64KiB": 65536, "1 MiB": 1 << 20, "2GB": 2_000_000_000, "1GiB": 1 << 30, "5B": 5, "unlimited": Unlimited,
+		"1": 1, "65536": 65536, "1kB": 1000, "1KB": 1000, "1MB": 1_000_000, "1.5MB": 1_500_000, "64KiB": 65536,
+		"1 MiB": 1 << 20, "2GB": 2_000_000_000, "1GiB": 1 << 30, "5B": 5, "unlimited": Unlimited,
 	} {
 		if got, err := parseSize(text); err != nil || got != want {
 			t.Errorf("%s is %d (%v)", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "0", "-1", "1TB", "MB", "1e3", "0x10", "1.5", "0.0001kB", "inf", "nan", "1_000", "9999999999GB", "+5"} {
+	for _, text := range []string{"", "0", "-1", "1TB", "MB", "1e3", "0x10", "1.5", "0.0001kB", "inf", "nan", "1_000",
+		"9999999999GB", "+5"} {
 		if got, err := parseSize(text); err == nil {
 			t.Errorf("%s is %d", text, got)
 		}
@@ -176,7 +190,8 @@ func TestSizes(t *testing.T) {
 
 func TestGuesses(t *testing.T) {
 	names := []string{"listen", "publicUrl", "tokenUrl", "own"}
-	for word, want := range map[string]string{"lisen": "listen", "Listen": "listen", "publicURL": "publicUrl", "tokneUrl": "tokenUrl", "x": "", "onw": "own", "completely": ""} {
+	for word, want := range map[string]string{"lisen": "listen", "Listen": "listen", "publicURL": "publicUrl",
+		"tokneUrl": "tokenUrl", "x": "", "onw": "own", "completely": ""} {
 		if got := nearest(word, names); got != want {
 			t.Errorf("%s is taken for %q", word, got)
 		}
@@ -215,7 +230,8 @@ func FuzzParse(f *testing.F) {
 		}
 		lines := strings.Count(string(content), "\n") + 1
 		for _, e := range errs {
-			if e.Message == "" || e.Line < 0 || e.Line > lines+1 || (e.Line > 0) != (e.Column > 0) || !utf8.ValidString(e.Excerpt) {
+			if e.Message == "" || e.Line < 0 || e.Line > lines+1 || (e.Line > 0) != (e.Column > 0) ||
+				!utf8.ValidString(e.Excerpt) {
 				t.Errorf("an error without sense: %+v", e)
 			}
 		}
@@ -256,14 +272,16 @@ func FuzzCSV(f *testing.F) {
 
 func TestHostPatterns(t *testing.T) {
 	for text, want := range map[string]string{
-		"Ebox.Example.BE": "ebox.example.be", "*.example.be": "*.example.be", "host:8443": "host:8443", "host:*": "host:*", "10.0.0.1": "10.0.0.1",
+		"Ebox.Example.BE": "ebox.example.be", "*.example.be": "*.example.be", "host:8443": "host:8443", "host:*": "host:*",
+		"10.0.0.1":    "10.0.0.1",
 		"10.0.0.1:80": "10.0.0.1:80", "[::1]:8443": "[::1]:8443", "example.be.": "example.be",
 	} {
 		if got, err := parseHostPattern(text); err != nil || got != want {
 			t.Errorf("%s is %q (%v)", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "*", "*.", "*:443", "a.*.be", "**.be", "https://a.be", "a.be/x", "a.be:", "a.be:0", "a.be:x", "a b", "é.be", "user@a.be", "[::1", "[10.0.0.1]", "-a.be"} {
+	for _, text := range []string{"", "*", "*.", "*:443", "a.*.be", "**.be", "https://a.be", "a.be/x", "a.be:", "a.be:0",
+		"a.be:x", "a b", "é.be", "user@a.be", "[::1", "[10.0.0.1]", "-a.be"} {
 		if got, err := parseHostPattern(text); err == nil {
 			t.Errorf("%s is %q", text, got)
 		}
@@ -272,7 +290,8 @@ func TestHostPatterns(t *testing.T) {
 
 func TestAByteOrderMarkDoesNoHarm(t *testing.T) {
 	parseText(t, "\ufeff"+minimal)
-	if _, err := Parse("x", []byte("\ufeffenvironmnt: x\n"), ".", environment); err == nil || !strings.HasPrefix(err.Error(), "x:1:1: ") {
+	if _, err := Parse("x", []byte("\ufeffenvironmnt: x\n"), ".", environment); err == nil ||
+		!strings.HasPrefix(err.Error(), "x:1:1: ") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -280,7 +299,8 @@ func TestAByteOrderMarkDoesNoHarm(t *testing.T) {
 func TestOriginsAreWrittenAsBrowsersSendThem(t *testing.T) {
 	for text, want := range map[string]string{
 		"https://App.example.be": "https://app.example.be", "https://app.example.be:443": "https://app.example.be",
-		"http://localhost:80": "http://localhost", "http://localhost:3000": "http://localhost:3000", "https://a.be:80": "https://a.be:80",
+		"http://localhost:80": "http://localhost", "http://localhost:3000": "http://localhost:3000",
+		"https://a.be:80": "https://a.be:80",
 	} {
 		if got, err := parseOrigin(text); err != nil || got != want {
 			t.Errorf("%s is %q (%v)", text, got, err)
@@ -290,7 +310,8 @@ func TestOriginsAreWrittenAsBrowsersSendThem(t *testing.T) {
 
 // No list and an empty list are different things: all and none.
 func TestACallerMayBeLimitedToTheOfficesOwnEBox(t *testing.T) {
-	c := parseText(t, minimal+"callers: [{name: own, networks: [10.0.0.0/8], enterprises: [], own: true}, {name: all, networks: [10.1.0.0/16], enterprises: all}]\n")
+	c := parseText(t, minimal+"callers: [{name: own, networks: [10.0.0.0/8], enterprises: [], own: true}, {name: all, "+
+		"networks: [10.1.0.0/16], enterprises: all}]\n")
 	if own := c.Callers[0]; own.Enterprises == nil || len(own.Enterprises) != 0 || !own.Own {
 		t.Errorf("own is %+v", own)
 	}
@@ -303,11 +324,13 @@ func TestACallerMayBeLimitedToTheOfficesOwnEBox(t *testing.T) {
 func TestBeyondLoopbackNeedsCallersOrOpen(t *testing.T) {
 	for _, callers := range []string{"", "callers:\n", "callers: []\n", "callers: ~\n"} {
 		text := minimal + "server: {listen: \"0.0.0.0:8080\"}\n" + callers
-		if _, err := Parse("c", []byte(text), ".", environment); err == nil || !strings.Contains(err.Error(), "reachable from beyond this machine") {
+		if _, err := Parse("c", []byte(text), ".", environment); err == nil ||
+			!strings.Contains(err.Error(), "reachable from beyond this machine") {
 			t.Errorf("%q: %v", callers, err)
 		}
 	}
-	for _, address := range []string{"127.0.0.1:8080", "[::1]:8080", "localhost:8080", "127.9.9.9:0", "[::ffff:127.0.0.1]:1"} {
+	for _, address := range []string{"127.0.0.1:8080", "[::1]:8080", "localhost:8080", "127.9.9.9:0",
+		"[::ffff:127.0.0.1]:1"} {
 		parseText(t, minimal+"server: {listen: \""+address+"\"}\n")
 	}
 	for _, address := range []string{":8080", "0.0.0.0:1", "[::]:1", "10.0.0.5:1", "128.0.0.1:1"} {

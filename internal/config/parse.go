@@ -70,7 +70,8 @@ func parseNumber(s string) (enterprise.Number, error) {
 // numberError makes the error continue "the value …".
 func numberError(err error) error {
 	if errors.Is(err, enterprise.ErrCheckDigits) {
-		return errors.New("is no enterprise number: its last two digits do not match the first eight; look for a typing error")
+		return errors.New("is no enterprise number: its last two digits do not match the first eight; " +
+			"look for a typing error")
 	}
 	return errors.New("is no enterprise number: ten digits are expected, as in 0206731645, 0206.731.645 or BE0206731645")
 }
@@ -96,7 +97,8 @@ func parseNetwork(s string) (netip.Prefix, error) {
 		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
 	}
 	if p.Masked() != p {
-		return netip.Prefix{}, fmt.Errorf("has bits beyond its prefix length: write %s, or /%d for the one address", p.Masked(), p.Addr().BitLen())
+		return netip.Prefix{}, fmt.Errorf("has bits beyond its prefix length: write %s, or /%d for the one address",
+			p.Masked(), p.Addr().BitLen())
 	}
 	return p, nil
 }

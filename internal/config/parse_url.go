@@ -20,7 +20,8 @@ func parseURL(s string) (*url.URL, error) {
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
 		return nil, errors.New("has a query or a fragment: a base URL without them is expected")
 	case !isHost(u.Hostname()):
-		return nil, errors.New("has no valid host: letters, digits, \".\" and \"-\" are expected, internationalised names as xn--…")
+		return nil, errors.New("has no valid host: letters, digits, \".\" and \"-\" are expected, " +
+			"internationalised names as xn--…")
 	case !validPort(u.Host, u.Port()):
 		return nil, errors.New("has no valid port: 1 to 65535 is expected")
 	}
@@ -73,7 +74,8 @@ func parseHostPattern(s string) (string, error) {
 	if rest, ok := strings.CutPrefix(host, "["); ok { // an IPv6 literal
 		literal, after, closed := strings.Cut(rest, "]")
 		addr, err := netip.ParseAddr(literal)
-		if !closed || err != nil || addr.Is4() || (after != "" && after[0] != ':') || (after != "" && !validPort(host, after[1:])) {
+		if !closed || err != nil || addr.Is4() || (after != "" && after[0] != ':') ||
+			(after != "" && !validPort(host, after[1:])) {
 			return "", errors.New(form)
 		}
 		return host, nil
@@ -95,9 +97,11 @@ func parseHostPattern(s string) (string, error) {
 
 func parseOrigin(s string) (string, error) {
 	u, err := url.Parse(s)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || !isHost(u.Hostname()) || !validPort(u.Host, u.Port()) ||
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || !isHost(u.Hostname()) ||
+		!validPort(u.Host, u.Port()) ||
 		u.Path != "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#") {
-		return "", errors.New(`is no origin: write scheme, host and port alone, as in https://app.example.be; "*" is not allowed`)
+		return "", errors.New(
+			`is no origin: write scheme, host and port alone, as in https://app.example.be; "*" is not allowed`)
 	}
 	host := strings.ToLower(u.Host)
 	// Browsers leave the default port out.

@@ -68,7 +68,8 @@ type preset struct {
 }
 
 func presetOf(e Environment) preset {
-	const noEBox = "This environment has no public e-Box API; use production, acceptance or simulation, or name the routes in the configuration."
+	const noEBox = "This environment has no public e-Box API; use production, acceptance or simulation, or name the " +
+		"routes in the configuration."
 	switch e {
 	case Production:
 		return preset{tokenHost: services(""), host: services(""), ebox: true, federation: true, mandates: true}
@@ -77,7 +78,8 @@ func presetOf(e Environment) preset {
 	case Simulation:
 		return preset{tokenHost: services(""), host: services("-sim"), ebox: true, absent: []AbsentAPI{
 			{"/ebox/federation", "The simulation environment has no Federation API; it exists in acceptance and production."},
-			{"/grant/citizen", "The simulation environment has no REST/grant/citizen; it exists in acceptance, integration, test and production."},
+			{"/grant/citizen", "The simulation environment has no REST/grant/citizen; it exists in acceptance, " +
+				"integration, test and production."},
 		}}
 	case Integration:
 		return preset{host: services("-int"), mandates: true, absent: []AbsentAPI{{"/ebox", noEBox}}}
@@ -105,7 +107,8 @@ func (p preset) apply(c *Config) {
 		// overrides it.
 		partition := p.route(routePartition, partitionRoute, KindEBox, partitionPath, scopeConsumer)
 		partition.EnterpriseIn = partitionPaths
-		c.Routes = append(c.Routes, providersRoute(), p.route(routeRegistry, "/ebox/registry", KindRegistry, registryPath, scopeRegistry), partition)
+		c.Routes = append(c.Routes, providersRoute(), p.route(routeRegistry, "/ebox/registry", KindRegistry, registryPath,
+			scopeRegistry), partition)
 	}
 	if p.federation {
 		r := p.route(routeFederation, "/ebox/federation", KindEBox, federationPath, scopePreference)
@@ -152,7 +155,8 @@ func providersRoute() Route {
 		{Methods: []string{"POST"}, Paths: publishing, For: ForOwn, Scopes: []string{scopePublication}},
 		{Methods: []string{"GET"}, Paths: []string{"/ebox"}, APIVersions: []string{"2"}, Scopes: []string{scopeSummary}},
 		{Paths: []string{"/ebox/messages/**"}, APIVersions: []string{"2"}, Scopes: []string{scopeMessages}},
-		{Methods: []string{"GET"}, Paths: []string{"/referenceData/**"}, APIVersions: []string{"2"}, Scopes: []string{scopeReferenceData}},
+		{Methods: []string{"GET"}, Paths: []string{"/referenceData/**"}, APIVersions: []string{"2"},
+			Scopes: []string{scopeReferenceData}},
 	}
 	// The federation's advice: reference data is the same for everybody, shown
 	// with every message and changes rarely. A provider that says nothing has it kept

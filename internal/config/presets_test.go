@@ -30,10 +30,11 @@ func TestEnvironmentsFillInWhatOfficiallyExists(t *testing.T) {
 	all := func(host string) routes {
 		return routes{
 			"/ebox/providers/{providerId}": "registry " + ebox + "documentconsumer",
-			"/ebox/registry":               host + "/REST/ebox/enterprise/federation/documentProviderRegistry/v1 " + federation + "registry",
-			"/ebox/partition":              host + "/REST/ebox/enterprise/partition/v1 " + ebox + "documentconsumer",
-			"/ebox/federation":             host + "/REST/ebox/enterprise/federation/v1 " + federation + "preference",
-			"/grant/citizen":               host + "/REST/grant/citizen/v1" + mandates,
+			"/ebox/registry": host + "/REST/ebox/enterprise/federation/documentProviderRegistry/v1 " +
+				federation + "registry",
+			"/ebox/partition":  host + "/REST/ebox/enterprise/partition/v1 " + ebox + "documentconsumer",
+			"/ebox/federation": host + "/REST/ebox/enterprise/federation/v1 " + federation + "preference",
+			"/grant/citizen":   host + "/REST/grant/citizen/v1" + mandates,
 		}
 	}
 	simulation := all("https://services-sim.socialsecurity.be")
@@ -116,11 +117,14 @@ func TestARegistryTokenOpensNoMoreThanTheCallNeeds(t *testing.T) {
 	const ebox = "scope:document:management:consult:ws-eboxrestentreprise:"
 	publishing := []string{"/publishMessage", "/linkEboxMessage", "/searchMessageStatus", "/ebox/messages", "/messages"}
 	want := []ScopeRule{
-		{Methods: []string{"POST"}, Paths: publishing, For: ForAnother, Scopes: []string{ebox + "eboxrepresentativepublication"}},
+		{Methods: []string{"POST"}, Paths: publishing, For: ForAnother,
+			Scopes: []string{ebox + "eboxrepresentativepublication"}},
 		{Methods: []string{"POST"}, Paths: publishing, For: ForOwn, Scopes: []string{ebox + "publicationsender"}},
-		{Methods: []string{"GET"}, Paths: []string{"/ebox"}, APIVersions: []string{"2"}, Scopes: []string{ebox + "summaryownebox"}},
+		{Methods: []string{"GET"}, Paths: []string{"/ebox"}, APIVersions: []string{"2"},
+			Scopes: []string{ebox + "summaryownebox"}},
 		{Paths: []string{"/ebox/messages/**"}, APIVersions: []string{"2"}, Scopes: []string{ebox + "messagesfull"}},
-		{Methods: []string{"GET"}, Paths: []string{"/referenceData/**"}, APIVersions: []string{"2"}, Scopes: []string{ebox + "referencedata"}},
+		{Methods: []string{"GET"}, Paths: []string{"/referenceData/**"}, APIVersions: []string{"2"},
+			Scopes: []string{ebox + "referencedata"}},
 	}
 	for _, environment := range []string{"production", "acceptance", "simulation"} {
 		c := parseText(t, "environment: "+environment+"\n"+office)
@@ -147,7 +151,8 @@ func route(t testing.TB, c *Config, name string) *Route {
 }
 
 func TestDefaultsByKindOfRoute(t *testing.T) {
-	c := parseText(t, "environment: production\n"+office+`routes: [{name: own, path: /own, upstream: "https://own.example.be/", scopes: []}]`)
+	c := parseText(t, "environment: production\n"+office+
+		`routes: [{name: own, path: /own, upstream: "https://own.example.be/", scopes: []}]`)
 	for name, want := range map[string]struct {
 		enterprise     Demand
 		maxBody        Size
@@ -175,7 +180,8 @@ func TestDefaultsByKindOfRoute(t *testing.T) {
 func TestARouteOfTheEnvironmentChangesOnlyWhatTheFileSays(t *testing.T) {
 	base := parseText(t, "environment: production\n"+office)
 	c := parseText(t, "environment: production\n"+office+
-		"routes: [{name: ebox-providers, timeouts: {header: 5s}, cache: {enabled: false}}, {name: ebox-partition, upstream: {registry: true}, path: \"/ebox/partition/{providerId}\"}]")
+		"routes: [{name: ebox-providers, timeouts: {header: 5s}, cache: {enabled: false}}, {name: ebox-partition, "+
+		"upstream: {registry: true}, path: \"/ebox/partition/{providerId}\"}]")
 	want := *route(t, base, "ebox-providers")
 	want.Timeouts.Header = 5 * time.Second
 	want.Cache.Enabled = false
@@ -188,7 +194,9 @@ func TestARouteOfTheEnvironmentChangesOnlyWhatTheFileSays(t *testing.T) {
 	if r := route(t, c, "ebox-partition"); !r.Registry || r.Upstream != nil {
 		t.Errorf("the upstream is %v", r.Upstream)
 	}
-	if rule := route(t, base, "ebox-providers").Cache.Rules[0]; rule.Shared != SharedAlways || rule.DefaultTTL != 24*time.Hour || rule.StaleWhileRevalidate != 48*time.Hour || !rule.WhenSilent || rule.Paths[0] != "/referenceData/**" {
+	if rule := route(t, base, "ebox-providers").Cache.Rules[0]; rule.Shared != SharedAlways ||
+		rule.DefaultTTL != 24*time.Hour || rule.StaleWhileRevalidate != 48*time.Hour || !rule.WhenSilent ||
+		rule.Paths[0] != "/referenceData/**" {
 		t.Errorf("reference data is kept %+v", rule)
 	}
 	if cache := route(t, base, "ebox-providers").Cache; cache.Shared != SharedNever || cache.DefaultTTL != 0 {

@@ -39,7 +39,8 @@ func (d *decoder) rate(at string, r *Rate, redis rateStore, enterprise bool) {
 	case !redis.there:
 		d.fail(at+".scope", "a rate for all replicas needs redis.url")
 	case enterprise && !redis.sealed:
-		d.fail(at+".scope", "a rate of an enterprise for all replicas needs redis.encryptionKeys: nothing in Redis may show which enterprises are active")
+		d.fail(at+".scope", "a rate of an enterprise for all replicas needs redis.encryptionKeys: nothing in Redis may "+
+			"show which enterprises are active")
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 type Redis struct {
 	// URL is redis://user:password@host:6379/0, or unix:///path/to/socket. Behind
 	// Sentinel it is redis-sentinel://user:password@host1:26379,host2:26379/master/0,
-	// with ?sentinelUsername= and sentinelPassword= if Sentinel itself asks for them,
-	// for a Cluster redis-cluster://user:password@host1:6379,host2:6379. With rediss
+	// with ?sentinelUsername= and sentinelPassword= if Sentinel itself asks for them.
+	// For a Cluster it is redis-cluster://user:password@host1:6379,host2:6379. With rediss
 	// in place of redis it is TLS. Default none.
 	URL Secret `yaml:"url" config:",blank"`
 	// CAFile holds, in PEM, certificate authorities trusted for TLS besides the
@@ -77,7 +77,8 @@ func (r Redis) Address() (RedisAddress, error) {
 }
 
 var errRedisURL = errors.New("this is no Redis URL: redis://user:password@host:6379/0 is expected, " +
-	"unix:///path/to/socket, redis-sentinel://user:password@host1:26379,host2:26379/master/0 or redis-cluster://user:password@host1:6379,host2:6379, " +
+	"unix:///path/to/socket, redis-sentinel://user:password@host1:26379,host2:26379/master/0 or " +
+	"redis-cluster://user:password@host1:6379,host2:6379, " +
 	"with rediss for TLS, special characters of the password as %XX")
 
 // parseRedis takes the hosts out before net/url sees the rest, since it knows one only.
@@ -123,7 +124,8 @@ func parseRedis(s string) (RedisAddress, error) {
 		query.Del("sentinelPassword")
 		u.RawQuery = query.Encode()
 		if a.Master == "" {
-			return RedisAddress{}, errors.New("the name of the master is missing: redis-sentinel://host1:26379,host2:26379/master/0 is expected")
+			return RedisAddress{},
+				errors.New("the name of the master is missing: redis-sentinel://host1:26379,host2:26379/master/0 is expected")
 		}
 	case "redis-cluster":
 		a.Kind = RedisCluster
@@ -134,7 +136,8 @@ func parseRedis(s string) (RedisAddress, error) {
 		return RedisAddress{}, errRedisURL
 	}
 	if u.RawQuery != "" {
-		return RedisAddress{}, errors.New("this Redis URL has parameters after the \"?\" that are not known: a socket takes db, Sentinel sentinelUsername and sentinelPassword")
+		return RedisAddress{}, errors.New("this Redis URL has parameters after the \"?\" that are not known: a socket " +
+			"takes db, Sentinel sentinelUsername and sentinelPassword")
 	}
 	if database != "" {
 		n, err := strconv.ParseUint(database, 10, 16)
@@ -154,7 +157,8 @@ func parseRedis(s string) (RedisAddress, error) {
 		a.Hosts = append(a.Hosts, h)
 	}
 	if a.Kind == RedisSingle && len(a.Hosts) > 1 {
-		return RedisAddress{}, errors.New("this Redis URL names several hosts: write redis-cluster:// for a Cluster, or redis-sentinel:// for a group behind Sentinel")
+		return RedisAddress{}, errors.New("this Redis URL names several hosts: write redis-cluster:// for a Cluster, or " +
+			"redis-sentinel:// for a group behind Sentinel")
 	}
 	return a, nil
 }

@@ -10,21 +10,28 @@ import (
 
 func TestRedisURLsOfEveryKind(t *testing.T) {
 	for url, want := range map[string]RedisAddress{
-		"redis://cache":                              {Kind: RedisSingle, Hosts: []string{"cache:6379"}},
-		"redis://cache:7000/3":                       {Kind: RedisSingle, Hosts: []string{"cache:7000"}, Database: 3},
-		"redis://:pa%2Fss@[::1]:6380":                {Kind: RedisSingle, Hosts: []string{"[::1]:6380"}, Password: "pa/ss"},
-		"REDISS://gateway:p@cache.example.be:6379/0": {Kind: RedisSingle, Hosts: []string{"cache.example.be:6379"}, TLS: true, Username: "gateway", Password: "p"},
-		"redis://gateway:p%40b@cache/":               {Kind: RedisSingle, Hosts: []string{"cache:6379"}, Username: "gateway", Password: "p@b"},
-		"unix:///run/redis/redis.sock":               {Kind: RedisSingle, Hosts: []string{"/run/redis/redis.sock"}, Socket: true},
-		"unix://gateway:p@/run/redis.sock?db=2":      {Kind: RedisSingle, Hosts: []string{"/run/redis.sock"}, Socket: true, Database: 2, Username: "gateway", Password: "p"},
+		"redis://cache":               {Kind: RedisSingle, Hosts: []string{"cache:6379"}},
+		"redis://cache:7000/3":        {Kind: RedisSingle, Hosts: []string{"cache:7000"}, Database: 3},
+		"redis://:pa%2Fss@[::1]:6380": {Kind: RedisSingle, Hosts: []string{"[::1]:6380"}, Password: "pa/ss"},
+		"REDISS://gateway:p@cache.example.be:6379/0": {
+			Kind: RedisSingle, Hosts: []string{"cache.example.be:6379"}, TLS: true, Username: "gateway", Password: "p"},
+		"redis://gateway:p%40b@cache/": {
+			Kind: RedisSingle, Hosts: []string{"cache:6379"}, Username: "gateway", Password: "p@b"},
+		"unix:///run/redis/redis.sock": {Kind: RedisSingle, Hosts: []string{"/run/redis/redis.sock"}, Socket: true},
+		"unix://gateway:p@/run/redis.sock?db=2": {
+			Kind: RedisSingle, Hosts: []string{"/run/redis.sock"}, Socket: true, Database: 2,
+			Username: "gateway", Password: "p"},
 		"redis-sentinel://gateway:p@s1:26379,s2,[::1]/mymaster/4": {
-			Kind: RedisSentinel, Hosts: []string{"s1:26379", "s2:26379", "[::1]:26379"}, Master: "mymaster", Database: 4, Username: "gateway", Password: "p",
+			Kind: RedisSentinel, Hosts: []string{"s1:26379", "s2:26379", "[::1]:26379"}, Master: "mymaster", Database: 4,
+			Username: "gateway", Password: "p",
 		},
 		"rediss-sentinel://s1/mymaster?sentinelUsername=watch&sentinelPassword=q%26r": {
-			Kind: RedisSentinel, Hosts: []string{"s1:26379"}, Master: "mymaster", TLS: true, SentinelUsername: "watch", SentinelPassword: "q&r",
+			Kind: RedisSentinel, Hosts: []string{"s1:26379"}, Master: "mymaster", TLS: true, SentinelUsername: "watch",
+			SentinelPassword: "q&r",
 		},
-		"redis-cluster://gateway:p@n1:6379,n2:6380": {Kind: RedisCluster, Hosts: []string{"n1:6379", "n2:6380"}, Username: "gateway", Password: "p"},
-		"rediss-cluster://n1/0":                     {Kind: RedisCluster, Hosts: []string{"n1:6379"}, TLS: true},
+		"redis-cluster://gateway:p@n1:6379,n2:6380": {
+			Kind: RedisCluster, Hosts: []string{"n1:6379", "n2:6380"}, Username: "gateway", Password: "p"},
+		"rediss-cluster://n1/0": {Kind: RedisCluster, Hosts: []string{"n1:6379"}, TLS: true},
 	} {
 		got, err := Redis{URL: Secret(url)}.Address()
 		if err != nil {
@@ -68,7 +75,8 @@ func TestRedisURLsThatCannotBe(t *testing.T) {
 }
 
 func FuzzRedisURL(f *testing.F) {
-	for _, seed := range []string{"redis://u:p@h:1/2", "redis-sentinel://a,b/m/0?sentinelPassword=x", "rediss-cluster://a:1,[::1]", "unix:///s?db=1"} {
+	for _, seed := range []string{"redis://u:p@h:1/2", "redis-sentinel://a,b/m/0?sentinelPassword=x",
+		"rediss-cluster://a:1,[::1]", "unix:///s?db=1"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -38,7 +38,8 @@ func TestReferenceFollowsTheSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s is stale: run go test ./internal/config -run Schema -update\n(-types +file)\n%s", path, cmp.Diff(string(want), string(got)))
+		t.Errorf("%s is stale: run go test ./internal/config -run Schema -update\n(-types +file)\n%s", path,
+			cmp.Diff(string(want), string(got)))
 	}
 }
 
@@ -65,7 +66,8 @@ type key struct {
 
 func newReference(t *testing.T) *reference {
 	t.Helper()
-	r := &reference{t: t, comments: goComments(t), at: make(map[reflect.Type]string), dangers: dangers(), examples: examples()}
+	r := &reference{t: t, comments: goComments(t), at: make(map[reflect.Type]string), dangers: dangers(),
+		examples: examples()}
 	r.walk("", reflect.TypeFor[Config]())
 	for path := range r.dangers {
 		t.Errorf("a danger is told of %s, which is no key: mend dangers()", path)
@@ -211,7 +213,8 @@ func (r *reference) take(text, field, name string) (about, standard string) {
 // mark follows.
 func sentences(text string) (list []string) {
 	for start, i := 0, 0; i < len(text); i++ {
-		if text[i] != '.' || i+1 < len(text) && (text[i+1] != ' ' || i+2 < len(text) && !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789\"", rune(text[i+2]))) {
+		if text[i] != '.' || i+1 < len(text) && (text[i+1] != ' ' || i+2 < len(text) &&
+			!strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789\"", rune(text[i+2]))) {
 			continue
 		}
 		list = append(list, strings.TrimSpace(text[start:i+1]))

@@ -18,18 +18,21 @@ const referenceHead = `# Configuration
 
 <!-- Generated from the types in internal/config by their tests. Change the comments there. -->
 
-One YAML file, ` + "`config.yaml`" + `, checked whole by ` + "`gateway check`" + `: a key that does not exist, a value
-of the wrong form, a name that leads nowhere are reported together, with file, line and column, and a
-gateway does not start with any of them. Editors complete it from
+One YAML file, ` + "`config.yaml`" + `, checked whole by ` + "`gateway check`" + `. A key that does not exist, a value
+of the wrong form, a name that leads nowhere are reported together, with file, line and column. A gateway does not
+start with any of them. Editors complete it from
 [` + "`config.schema.json`" + `](../config.schema.json), which ` + "`gateway schema`" + ` prints too.
 
 - ` + "`${NAME}`" + ` anywhere in a value is the environment variable; one that is not set is a mistake.
 - Paths are relative to the file's own folder.
-- A **duration** is written ` + "`250ms`, `30s`, `5m`, `1h30m`" + `; a **size** in bytes, or ` + "`64KiB`" + ` (powers of 1,024),
+- A **duration** is written ` + "`250ms`, `30s`, `5m`, `1h30m`" + `; a **size** in bytes, or ` + "`64KiB`" +
+	` (powers of 1,024),
   ` + "`1MB`" + ` (powers of 1,000), or ` + "`unlimited`" + `.
-- A **CBE number** may be written in every form, with dots, ` + "`BE`" + ` or a missing first zero; its check digits are verified. A
+- A **CBE number** may be written in every form, with dots, ` + "`BE`" +
+	` or a missing first zero; its check digits are verified. A
   **day** is ` + "`2026-01-31`" + `, in Brussels. A **network** is ` + "`10.1.0.0/16`" + ` or one address.
-- A **secret** never prints, in no log, status or error. Prefer the key that ends in ` + "`File`" + `, or ` + "`${NAME}`" + `.
+- A **secret** never prints, in no log, status or error. Prefer the key that ends in ` + "`File`" +
+	`, or ` + "`${NAME}`" + `.
 - The file and every file it names are watched by content. A change is checked whole and takes effect
   within seconds, with no request lost; one with a mistake leaves the old in force, and the status says so.
 - **⚠** marks a key that gives up a check. It belongs in a lab, or needs a reason in a comment beside it.
@@ -217,7 +220,8 @@ func TestCommentsTellTheDefaultsThatThereAre(t *testing.T) {
 
 func durationForms(d time.Duration) []string {
 	text := d.String()
-	forms := []string{text, fmt.Sprintf("%gs", d.Seconds()), fmt.Sprintf("%gm", d.Minutes()), fmt.Sprintf("%gh", d.Hours()), fmt.Sprintf("%d days", int(d.Hours()/24))}
+	forms := []string{text, fmt.Sprintf("%gs", d.Seconds()), fmt.Sprintf("%gm", d.Minutes()),
+		fmt.Sprintf("%gh", d.Hours()), fmt.Sprintf("%d days", int(d.Hours()/24))}
 	return append(forms, strings.TrimSuffix(strings.TrimSuffix(text, "0s"), "0m"))
 }
 

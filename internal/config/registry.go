@@ -29,8 +29,8 @@ type Registry struct {
 	AllowPrivateNetworks bool `yaml:"allowPrivateNetworks"`
 	// Fields are the names of the list's members. Default: those of the
 	// federation's API 1.3. Where the list has neither its id nor its URL under these, the
-	// gateway takes what leaves no doubt (the one https URL, the one id) and says so in its
-	// status, until the right names stand here.
+	// gateway takes what leaves no doubt: the one https URL, the one id. Its status says so
+	// until the right names stand here.
 	Fields Fields `yaml:"fields"`
 	// Providers are fixed here and join those of the list; one with the same id
 	// takes its place.

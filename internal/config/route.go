@@ -67,9 +67,9 @@ type Route struct {
 	// asked for uncoded and whole; false passes it as it is, ranges and codings
 	// included. Default true.
 	RewriteLinks bool `yaml:"rewriteLinks"`
-	// IdempotencyKey says what becomes of a publication or reply without that header: add
+	// IdempotencyKey says what becomes of a publication or reply without that header. add
 	// gives it a new UUID, which a 502 or 504 then names, so that the same can be sent
-	// again without taking effect twice; pass sends it without. A caller's own key always
+	// again without taking effect twice. pass sends it without. A caller's own key always
 	// passes. Default add; only kind ebox has publications.
 	IdempotencyKey Keying `yaml:"idempotencyKey"`
 	// CallerCredentials lets the caller's own Authorization and Cookie go to the
@@ -152,7 +152,7 @@ type Concurrency struct {
 	// Max is how many calls are in flight at once. Default 200.
 	Max int `yaml:"max"`
 	// Share is the part of Max and of Queue, above 0 and up to 1, that one caller or one
-	// enterprise has before others come first: while others wait it gets no more, and the
+	// enterprise has before others come first. While others wait it gets no more, and the
 	// last eighth of the places is never its. 1 shares nothing. Default 0.5.
 	Share float64 `yaml:"share"`
 	// Queue is how many may wait, each for at most Wait; the next one is refused.

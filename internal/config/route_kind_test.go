@@ -16,8 +16,9 @@ func TestTheKindOfARouteIsKnownByNameAndPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]Kind{
-		"ebox-providers": KindEBox, "ebox-registry": KindRegistry, "grant-citizen": KindMandates, "mandates-by-path": KindMandates,
-		"ebox-by-path": KindEBox, "providers-by-upstream": KindEBox, "mine": KindPlain,
+		"ebox-providers": KindEBox, "ebox-registry": KindRegistry, "grant-citizen": KindMandates,
+		"mandates-by-path": KindMandates,
+		"ebox-by-path":     KindEBox, "providers-by-upstream": KindEBox, "mine": KindPlain,
 	}
 	for _, r := range c.Routes {
 		if r.Kind != want[r.Name] {
@@ -25,11 +26,13 @@ func TestTheKindOfARouteIsKnownByNameAndPath(t *testing.T) {
 		}
 		switch r.Name {
 		case "ebox-providers":
-			if !r.Registry || r.Path != "/ebox/providers/{providerId}" || len(r.Scopes) != 1 || len(r.Rules) == 0 || r.Enterprise != Required {
+			if !r.Registry || r.Path != "/ebox/providers/{providerId}" || len(r.Scopes) != 1 || len(r.Rules) == 0 ||
+				r.Enterprise != Required {
 				t.Errorf("%+v", r)
 			}
 		case "grant-citizen":
-			if r.Path != "/grant/citizen" || r.MaxBody != 1e6 || r.Scopes[0] != scopeMandates || r.Upstream.Host != "127.0.0.1:9001" {
+			if r.Path != "/grant/citizen" || r.MaxBody != 1e6 || r.Scopes[0] != scopeMandates ||
+				r.Upstream.Host != "127.0.0.1:9001" {
 				t.Errorf("%+v", r)
 			}
 		}

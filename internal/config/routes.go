@@ -77,7 +77,8 @@ func (d *decoder) newRoute(name string, item *node) Route {
 		kind = kindOfPath(path, upstream != nil && upstream.Kind == mappingNode)
 	}
 	r := newRoute(kind)
-	if kind == KindEBox && (name == routePartition || path == partitionRoute || strings.HasPrefix(path, partitionRoute+"/")) {
+	if kind == KindEBox && (name == routePartition || path == partitionRoute ||
+		strings.HasPrefix(path, partitionRoute+"/")) {
 		r.EnterpriseIn = partitionPaths
 	}
 	return r

@@ -45,7 +45,8 @@ func TestSchemaIsWhatTheTypesSay(t *testing.T) {
 	}
 	for name, got := range map[string][]byte{"the embedded schema": embedded, "config.schema.json": top} {
 		if !bytes.Equal(got, want) {
-			t.Errorf("%s is stale: run go test ./internal/config -update\n(-types +file)\n%s", name, cmp.Diff(string(want), string(got)))
+			t.Errorf("%s is stale: run go test ./internal/config -update\n(-types +file)\n%s", name,
+				cmp.Diff(string(want), string(got)))
 		}
 	}
 }
@@ -63,7 +64,8 @@ func TestSchemaAcceptsGoodFiles(t *testing.T) {
 
 func TestSchemaRefusesWhatItCanSee(t *testing.T) {
 	schema := compile(t)
-	for _, name := range []string{"unknown_keys", "wrong_types", "environment_missing", "not_a_mapping", "numbers", "clients", "callers"} {
+	for _, name := range []string{"unknown_keys", "wrong_types", "environment_missing", "not_a_mapping", "numbers",
+		"clients", "callers"} {
 		t.Run(name, func(t *testing.T) {
 			if err := schema.Validate(document(t, "testdata/"+name+".bad.yaml")); err == nil {
 				t.Error("the schema accepts it")
@@ -183,7 +185,8 @@ func generate(t *testing.T) []byte {
 		case reflect.TypeFor[StopAfter]():
 			return text(`^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$|^0$|^never$`)
 		case reflect.TypeFor[Size]():
-			return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer", Minimum: "1"}, text(`^[0-9.]+ ?([kKMG]i?B|B)?$|^unlimited$`)}}
+			return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer", Minimum: "1"},
+				text(`^[0-9.]+ ?([kKMG]i?B|B)?$|^unlimited$`)}}
 		case reflect.TypeFor[enterprise.Number]():
 			return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer"}, text(`^(BE ?)?[0-9][0-9. -]{8,12}$`)}}
 		case reflect.TypeFor[netip.Prefix]():

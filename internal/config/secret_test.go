@@ -29,17 +29,21 @@ func TestSecretsNeverPrint(t *testing.T) {
 		t.Fatalf("the proxy is %q", got)
 	}
 	var log bytes.Buffer
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "keystore", payroll.Keystore, "password", payroll.Keystore.Password, "redis", c.Redis)
-	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "keystore", *payroll.Keystore, "password", payroll.Keystore.Password, "redis", c.Redis)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "keystore", payroll.Keystore, "password", payroll.Keystore.Password,
+		"redis", c.Redis)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "keystore", *payroll.Keystore, "password",
+		payroll.Keystore.Password, "redis", c.Redis)
 	asJSON, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := payroll.Keystore.Password
 	printed := log.String() + string(asJSON) + fmt.Sprint(c, *c, *payroll.Keystore, s, &s, []Secret{s}) +
-		fmt.Sprintf("%v %+v %#v %s %q %x %X %d %t %5.1f", *payroll.Keystore, *payroll.Keystore, *payroll.Keystore, s, s, s, s, s, s, s) +
+		fmt.Sprintf("%v %+v %#v %s %q %x %X %d %t %5.1f", *payroll.Keystore, *payroll.Keystore, *payroll.Keystore, s,
+			s, s, s, s, s, s) +
 		fmt.Errorf("x %s: %v", s, *payroll.Keystore).Error()
-	for _, form := range []string{"hunter2", fmt.Sprintf("%x", "hunter2"), fmt.Sprintf("%X", "hunter2"), fmt.Sprint([]byte("hunter2"))} {
+	for _, form := range []string{"hunter2", fmt.Sprintf("%x", "hunter2"), fmt.Sprintf("%X", "hunter2"),
+		fmt.Sprint([]byte("hunter2"))} {
 		if strings.Contains(printed, form) {
 			t.Errorf("%q is printed", form)
 		}
@@ -57,10 +61,12 @@ func TestExcerptsHideSecretsHoweverTheyAreWritten(t *testing.T) {
 			secret, "'" + secret + "'", `"` + secret + `"`, `"a\"` + secret + ` # b"`, "'it''s " + secret + "'", `"a
           ` + secret + `"`, "a\n          " + secret, "[" + secret + "]", "{a: " + secret + "}",
 		}).Draw(t, "form")
-		key := rapid.SampledFrom([]string{"password", "passwrd", "Password", "keyPassword", "pass", "PASSWORT", "secret", "pin", "passwordd"}).Draw(t, "key")
+		key := rapid.SampledFrom([]string{"password", "passwrd", "Password", "keyPassword", "pass", "PASSWORT", "secret",
+			"pin", "passwordd"}).Draw(t, "key")
 		before := rapid.SampledFrom([]string{"", "alais: x, ", "file: [x], ", "é: x, "}).Draw(t, "before")
 		after := rapid.SampledFrom([]string{"", ", alais: x", ", file: {}", ", file: x, file: y", ", <<: x"}).Draw(t, "after")
-		text := "environment: nowhere\noauth:\n  clients:\n    office: {keystore: {" + before + key + ": " + form + after + "}, x: y}\n"
+		text := "environment: nowhere\noauth:\n  clients:\n    office: {keystore: {" + before + key + ": " +
+			form + after + "}, x: y}\n"
 		if rapid.Bool().Draw(t, "broken") {
 			text = strings.Replace(text, ", x: y}", "", 1)
 		}
@@ -76,7 +82,8 @@ func TestExcerptsHideSecretsHoweverTheyAreWritten(t *testing.T) {
 
 func TestBlockScalarsAreHidden(t *testing.T) {
 	for _, style := range []string{"|", ">", "|-", ">2"} {
-		text := "environment: production\noauth:\n  clients:\n    office:\n      keystore:\n        password: " + style + "\n          S3cr3t\n          S3cr3t: x\n        alais: x\n"
+		text := "environment: production\noauth:\n  clients:\n    office:\n      keystore:\n        password: " + style +
+			"\n          S3cr3t\n          S3cr3t: x\n        alais: x\n"
 		_, err := Parse("x", []byte(text), ".", environment)
 		if err == nil || strings.Contains(err.Error(), "S3cr3t") || !strings.Contains(err.Error(), "alais: <secret>") {
 			t.Errorf("%s: %v", style, err)
@@ -88,7 +95,8 @@ func TestBlockScalarsAreHidden(t *testing.T) {
 // what is hidden.
 func TestOddLineBreaksDoNotMoveTheExcerpt(t *testing.T) {
 	for _, odd := range []string{"\r", "\u0085", "\u2028", "\u2029", "\x00"} {
-		text := "environment: production\n# a" + odd + "# b\noauth: {clients: {office: {keystore: {password: S3cr3t, alais: x}}}}\n"
+		text := "environment: production\n# a" + odd + "# b\noauth: {clients: {office: {keystore: " +
+			"{password: S3cr3t, alais: x}}}}\n"
 		_, err := Parse("x", []byte(text), ".", environment)
 		errs, _ := err.(Errors)
 		if len(errs) != 1 || errs[0].Line != 2 || errs[0].Column != 4 || strings.Contains(err.Error(), "S3cr3t") {

@@ -106,8 +106,9 @@ type Limits struct {
 	// byte for so long. Default 1m.
 	BodyIdleTimeout time.Duration `yaml:"bodyIdleTimeout"`
 	// MinBodyRate is how much of a body a caller must send, or of an answer take, a
-	// minute, once it has been waited for for a minute in all; a request that is slower
-	// is ended. What is faster is never cut, and waiting for an upstream does not count.
+	// minute. A request that is slower is ended once its caller has been waited for
+	// for a minute in all. What is faster is never cut, and waiting for an upstream does
+	// not count.
 	// 0 is no such limit. Default 16KiB.
 	MinBodyRate Size `yaml:"minBodyRate"`
 }
@@ -130,7 +131,7 @@ type Admin struct {
 	TokenFile string `yaml:"tokenFile" config:"file"`
 }
 
-// Readiness is when a gateway that starts says that it is ready (/readyz): once each
+// Readiness is when a gateway that starts says that it is ready (/readyz). It is once each
 // client that a route needs has had a token, and the list of Document Providers is there.
 type Readiness struct {
 	// Patience is how long that is waited for. After it the gateway is ready for what

@@ -90,7 +90,8 @@ func (m *mistakes) errors() error {
 		return nil
 	}
 	slices.SortStableFunc(m.list, func(a, b mistake) int {
-		return cmp.Or(cmp.Compare(a.src.order, b.src.order), cmp.Compare(a.rank, b.rank), cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column))
+		return cmp.Or(cmp.Compare(a.src.order, b.src.order), cmp.Compare(a.rank, b.rank), cmp.Compare(a.line, b.line),
+			cmp.Compare(a.column, b.column))
 	})
 	m.list = slices.Compact(m.list)
 	var all Errors
@@ -112,7 +113,8 @@ func (m *mistakes) errorsOf(list []mistake) (all Errors) {
 			more++
 		default:
 			all = append(all, Error{
-				File: src.name, Line: one.line, Column: one.column, Path: one.path, Message: one.message, Excerpt: src.excerpt(one.line),
+				File: src.name, Line: one.line, Column: one.column, Path: one.path, Message: one.message,
+				Excerpt: src.excerpt(one.line),
 			})
 		}
 	}

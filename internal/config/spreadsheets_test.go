@@ -30,7 +30,8 @@ func loadSpreadsheet(t *testing.T, content string) (*Config, error) {
 	if err := os.WriteFile(filepath.Join(dir, "list.csv"), []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	text := "environment: simulation\noauth: {clients: {office: {clientId: a, keystore: {file: a.p12}}}}\ntenancy: {enterpriseFiles: [list.csv]}\n"
+	text := "environment: simulation\noauth: {clients: {office: {clientId: a, keystore: {file: a.p12}}}}\ntenancy: " +
+		"{enterpriseFiles: [list.csv]}\n"
 	return Parse("test.yaml", []byte(text), dir, environment)
 }
 
@@ -71,18 +72,26 @@ func TestSpreadsheetsAreToldWhatIsWrongAllAtOnce(t *testing.T) {
 			`:2:1: "2,06731645E+08" is a number in scientific notation`, ":3:1: ", ":4:1: ", "format the column as Text",
 		}},
 		"cp1252, and another mistake": {string([]byte("number,name\n0206731645,Caf\xe9\n0474028806,B\n")), []string{
-			":2:15: this is not UTF-8, but looks like Windows-1252", `"CSV UTF-8 (Comma delimited)"`, "Café", ":3:1: ", "its last two digits",
+			":2:15: this is not UTF-8, but looks like Windows-1252", `"CSV UTF-8 (Comma delimited)"`, "Café", ":3:1: ",
+			"its last two digits",
 		}},
-		"UTF-16 with a mark": {utf16Of(accented, binary.LittleEndian, true), []string{"this is UTF-16", `"CSV UTF-8`, ":3:1: ", "its last two digits"}},
-		"UTF-16 without":     {utf16Of(accented, binary.LittleEndian, false), []string{"this is UTF-16", ":3:1: "}},
-		"UTF-16, big end":    {utf16Of(accented, binary.BigEndian, false), []string{"this is UTF-16", ":3:1: "}},
-		"every unknown column beside every bad row": {"nummer,naam,ref,client\n0206731645,A,1,office\n0474028806,B,2,ofice\n", []string{
-			`:1:1: unknown column "nummer": did you mean number?`, `:1:8: unknown column "naam"`, `:1:13: unknown column "ref"`,
-			`:3:1: "0474028806" is no enterprise number`, `:3:16: there is no client "ofice"`,
-		}},
-		"a value below no column":      {"number,name,\n0206731645,A,B\n", []string{":2:14: there is no column above this cell"}},
-		"a name with a comma":          {"number,name\n0206731645,A, Inc\n", []string{":2:14: there is no column above this cell; put a name with a , in it into double quotes"}},
-		"no number column":             {"name,client\nA,ofice\n", []string{"there is no column number", `:2:3: there is no client "ofice"`}},
+		"UTF-16 with a mark": {
+			utf16Of(accented, binary.LittleEndian, true), []string{"this is UTF-16", `"CSV UTF-8`, ":3:1: ",
+				"its last two digits"}},
+		"UTF-16 without":  {utf16Of(accented, binary.LittleEndian, false), []string{"this is UTF-16", ":3:1: "}},
+		"UTF-16, big end": {utf16Of(accented, binary.BigEndian, false), []string{"this is UTF-16", ":3:1: "}},
+		"every unknown column beside every bad row": {"nummer,naam,ref,client\n0206731645,A,1,office\n0474028806,B,2,ofice\n",
+			[]string{
+				`:1:1: unknown column "nummer": did you mean number?`, `:1:8: unknown column "naam"`, `:1:13: unknown column "ref"`,
+				`:3:1: "0474028806" is no enterprise number`, `:3:16: there is no client "ofice"`,
+			}},
+		"a value below no column": {
+			"number,name,\n0206731645,A,B\n", []string{":2:14: there is no column above this cell"}},
+		"a name with a comma": {
+			"number,name\n0206731645,A, Inc\n",
+			[]string{":2:14: there is no column above this cell; put a name with a , in it into double quotes"}},
+		"no number column": {
+			"name,client\nA,ofice\n", []string{"there is no column number", `:2:3: there is no client "ofice"`}},
 		"nothing but delimiters":       {",,\n,,\n", []string{"the file is empty"}},
 		"more mistakes than are shown": {many, []string{":101:1: ", "and 1,900 more mistakes"}},
 	} {
@@ -113,13 +122,15 @@ func TestASuspendedFileInUTF16Suspends(t *testing.T) {
 }
 
 func TestATabInYAMLIsNamed(t *testing.T) {
-	for _, text := range []string{"server:\n\tlisten: a\n", "server:\n  drain:\n  \tdelay: 5s\n", "server:\n  allowedHosts:\n  - a\n\t- b\n"} {
+	for _, text := range []string{"server:\n\tlisten: a\n", "server:\n  drain:\n  \tdelay: 5s\n",
+		"server:\n  allowedHosts:\n  - a\n\t- b\n"} {
 		_, err := Parse("test.yaml", []byte("environment: simulation\n"+text), "/", environment)
 		if err == nil || !strings.Contains(err.Error(), "a tab in the indentation") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	good := "environment: simulation\n\t# a comment\n\t\nserver: {listen:\t\"127.0.0.1:1\"}\noauth: {clients: {office: {clientId: a, keystore: {file: a.p12}}}}\n"
+	good := "environment: simulation\n\t# a comment\n\t\nserver: {listen:\t\"127.0.0.1:1\"}\noauth: {clients: {office: " +
+		"{clientId: a, keystore: {file: a.p12}}}}\n"
 	if _, err := Parse("test.yaml", []byte(good), "/", environment); err != nil {
 		t.Error(err)
 	}
@@ -137,7 +148,8 @@ func TestAllMissingVariablesOfAValueAreNamedAtOnce(t *testing.T) {
 func TestAMisspeltKeyComesBeforeWhatIsMissingForIt(t *testing.T) {
 	_, err := Parse("test.yaml", []byte("server: {listen: x}\nenvironmnt: simulation\n"), "/", environment)
 	errs, _ := err.(Errors)
-	if len(errs) < 3 || !strings.Contains(errs[0].Message, "unknown key") || !strings.Contains(fmt.Sprint(errs[1:]), "is missing") {
+	if len(errs) < 3 || !strings.Contains(errs[0].Message, "unknown key") ||
+		!strings.Contains(fmt.Sprint(errs[1:]), "is missing") {
 		t.Errorf("%v", err)
 	}
 }

@@ -71,7 +71,8 @@ func strangeBreak(content []byte) int {
 		case c == 0,
 			c == '\r' && !bytes.HasPrefix(content[i+1:], []byte{'\n'}),
 			c == 0xc2 && bytes.HasPrefix(content[i+1:], []byte{0x85}),
-			c == 0xe2 && (bytes.HasPrefix(content[i+1:], []byte{0x80, 0xa8}) || bytes.HasPrefix(content[i+1:], []byte{0x80, 0xa9})):
+			c == 0xe2 && (bytes.HasPrefix(content[i+1:], []byte{0x80, 0xa8}) ||
+				bytes.HasPrefix(content[i+1:], []byte{0x80, 0xa9})):
 			return i
 		}
 	}

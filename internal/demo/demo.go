@@ -85,10 +85,12 @@ routes:
 `,
 		listen, admin, sim.TokenURL(), clientID, Office, password,
 		sim.RegistryURL(), simulator.ScopeRegistry, Host(sim.RegistryURL()), Host(sim.ProviderURL("regional")),
-		simulator.ScopeDocumentConsumer, simulator.ScopePublicationSender, simulator.ScopeRepresentativePublication, simulator.ScopeSummaryOwnEbox,
+		simulator.ScopeDocumentConsumer, simulator.ScopePublicationSender, simulator.ScopeRepresentativePublication,
+		simulator.ScopeSummaryOwnEbox,
 		simulator.ScopeMessagesFull, simulator.ScopeReferenceData,
 		sim.RegistryURL(), simulator.ScopeRegistry, sim.PartitionURL(), simulator.ScopeDocumentConsumer,
-		sim.FederationURL(), simulator.ScopePreference, simulator.ScopeRegistry, sim.GrantURL(), simulator.ScopeCitizenMandates)
+		sim.FederationURL(), simulator.ScopePreference, simulator.ScopeRegistry, sim.GrantURL(),
+		simulator.ScopeCitizenMandates)
 }
 
 // Host is host:port of a URL.

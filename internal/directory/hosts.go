@@ -54,7 +54,8 @@ func parsePattern(line string) (hostPattern, error) {
 	}
 	host, err := canonicalHost(strings.Trim(rest, "[]"))
 	if err != nil {
-		return p, fmt.Errorf(`allowed host %q is no host: write "example.be", "*.example.be" or an address, with ":port" if it is not 443`, line)
+		return p, fmt.Errorf(
+			`allowed host %q is no host: write "example.be", "*.example.be" or an address, with ":port" if it is not 443`, line)
 	}
 	if _, err := netip.ParseAddr(host); err == nil && p.wild {
 		return p, fmt.Errorf("allowed host %q: an address has no subdomains", line)
@@ -99,13 +100,15 @@ func (l *hostList) refusal(u *url.URL) string {
 	line := u.Host
 	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
 		if addr = addr.Unmap(); addr.IsLinkLocalUnicast() || addr.IsMulticast() || addr.IsUnspecified() {
-			return "its host is the address " + addr.String() + ", where no Document Provider can be; ask the keepers of the registry"
+			return "its host is the address " + addr.String() + ", where no Document Provider can be; ask " +
+				"the keepers of the registry"
 		}
 		if u.Port() == "" {
 			line = u.Hostname()
 		}
 	}
-	return fmt.Sprintf("its host %s is not allowed; if you know it to be right, write under registry in config.yaml: allowedHosts: [%s]",
+	return fmt.Sprintf("its host %s is not allowed; if you know it to be right, write under registry in "+
+		"config.yaml: allowedHosts: [%s]",
 		u.Host, quotedList(append(l.written[:len(l.written):len(l.written)], line)))
 }
 
@@ -181,7 +184,8 @@ func canonicalHost(host string) (string, error) {
 	}
 	// Lookup maps full-width dots and letters, so what comes out is checked, not
 	// what went in.
-	if ascii == "" || len(ascii) > 253 || strings.HasPrefix(ascii, ".") || strings.HasSuffix(ascii, ".") || strings.Contains(ascii, "..") {
+	if ascii == "" || len(ascii) > 253 || strings.HasPrefix(ascii, ".") || strings.HasSuffix(ascii, ".") ||
+		strings.Contains(ascii, "..") {
 		return "", errors.New("no host name")
 	}
 	for i := range len(ascii) {
@@ -192,7 +196,8 @@ func canonicalHost(host string) (string, error) {
 	// A name whose last label is a number ("127.1", "0x7f.1", "2130706433") is
 	// read as an IPv4 address by some resolvers.
 	last := ascii[strings.LastIndexByte(ascii, '.')+1:]
-	if _, err := strconv.ParseUint(last, 0, 64); err == nil || last[0] >= '0' && last[0] <= '9' && strings.Trim(last, "0123456789") == "" {
+	if _, err := strconv.ParseUint(last, 0, 64); err == nil || last[0] >= '0' && last[0] <= '9' &&
+		strings.Trim(last, "0123456789") == "" {
 		return "", errors.New("no host name, nor an address in its usual form")
 	}
 	return ascii, nil

@@ -26,24 +26,25 @@ func TestWhichHostsAreBelieved(t *testing.T) {
 		"upper case and a final dot in the list": {[]string{"*.A.Example."}, false, "https://x.a.example/", true},
 		"an international name":                  {[]string{"bücher.example"}, false, "https://xn--bcher-kva.example/", true},
 		"its form in ASCII":                      {[]string{"xn--bcher-kva.example"}, false, "https://BÜCHER.example/", true},
-		"a full-width look-alike":                {[]string{"a.example"}, false, "https://ａ.example/", true}, // the same name by RFC 5895
-		"a Cyrillic look-alike":                  {[]string{"a.example"}, false, "https://а.example/", false},
-		"the default port, written":              {[]string{"a.example"}, false, "https://a.example:443/", true},
-		"another port":                           {[]string{"a.example"}, false, "https://a.example:8443/", false},
-		"a listed port":                          {[]string{"a.example:8443"}, false, "https://a.example:8443/", true},
-		"the default port beside a listed one":   {[]string{"a.example:8443"}, false, "https://a.example/", false},
-		"the default port, listed":               {[]string{"a.example:443"}, false, "https://a.example/", true},
-		"any port":                               {[]string{"*.a.example:*"}, false, "https://x.a.example:9/", true},
-		"plain http":                             {[]string{"a.example"}, false, "http://a.example/", false},
-		"plain http in a lab":                    {[]string{"a.example"}, true, "http://a.example:8080/", true},
-		"plain http in a lab, host not listed":   {[]string{"a.example"}, true, "http://b.example/", false},
-		"an address":                             {[]string{"*.example"}, false, "https://192.0.2.1/", false},
-		"an address, listed":                     {[]string{"192.0.2.1"}, false, "https://192.0.2.1/", true},
-		"an IPv6 address, listed":                {[]string{"2001:db8::1"}, false, "https://[2001:DB8:0::1]/", true},
-		"an IPv6 address with a port, listed":    {[]string{"[2001:db8::1]:8443"}, false, "https://[2001:db8::1]:8443/", true},
-		"an IPv4-mapped form of a listed one":    {[]string{"192.0.2.1"}, false, "https://[::ffff:192.0.2.1]/", true},
-		"metadata":                               {[]string{"*.socialsecurity.be"}, true, "http://169.254.169.254/", false},
-		"metadata over https":                    {[]string{"*.socialsecurity.be"}, false, "https://169.254.169.254/", false},
+		// the same name by RFC 5895
+		"a full-width look-alike":              {[]string{"a.example"}, false, "https://ａ.example/", true},
+		"a Cyrillic look-alike":                {[]string{"a.example"}, false, "https://а.example/", false},
+		"the default port, written":            {[]string{"a.example"}, false, "https://a.example:443/", true},
+		"another port":                         {[]string{"a.example"}, false, "https://a.example:8443/", false},
+		"a listed port":                        {[]string{"a.example:8443"}, false, "https://a.example:8443/", true},
+		"the default port beside a listed one": {[]string{"a.example:8443"}, false, "https://a.example/", false},
+		"the default port, listed":             {[]string{"a.example:443"}, false, "https://a.example/", true},
+		"any port":                             {[]string{"*.a.example:*"}, false, "https://x.a.example:9/", true},
+		"plain http":                           {[]string{"a.example"}, false, "http://a.example/", false},
+		"plain http in a lab":                  {[]string{"a.example"}, true, "http://a.example:8080/", true},
+		"plain http in a lab, host not listed": {[]string{"a.example"}, true, "http://b.example/", false},
+		"an address":                           {[]string{"*.example"}, false, "https://192.0.2.1/", false},
+		"an address, listed":                   {[]string{"192.0.2.1"}, false, "https://192.0.2.1/", true},
+		"an IPv6 address, listed":              {[]string{"2001:db8::1"}, false, "https://[2001:DB8:0::1]/", true},
+		"an IPv6 address with a port, listed":  {[]string{"[2001:db8::1]:8443"}, false, "https://[2001:db8::1]:8443/", true},
+		"an IPv4-mapped form of a listed one":  {[]string{"192.0.2.1"}, false, "https://[::ffff:192.0.2.1]/", true},
+		"metadata":                             {[]string{"*.socialsecurity.be"}, true, "http://169.254.169.254/", false},
+		"metadata over https":                  {[]string{"*.socialsecurity.be"}, false, "https://169.254.169.254/", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			hosts, problems := newHostList(c.allowed, c.http)
@@ -91,7 +92,8 @@ func TestTheRefusalsLineAllowsTheHost(t *testing.T) {
 
 func TestARefusalNeverAdvisesTheImpossible(t *testing.T) {
 	hosts, _ := newHostList(nil, false)
-	for _, link := range []string{"https://169.254.169.254/", "https://[fe80::1]/", "https://0.0.0.0/", "https://224.0.0.1/", "http://a.example/"} {
+	for _, link := range []string{"https://169.254.169.254/", "https://[fe80::1]/", "https://0.0.0.0/",
+		"https://224.0.0.1/", "http://a.example/"} {
 		u, _ := url.Parse(link)
 		if refusal := hosts.refusal(u); refusal == "" || strings.Contains(refusal, "allowedHosts") {
 			t.Errorf("%s: %q", link, refusal)
@@ -101,7 +103,8 @@ func TestARefusalNeverAdvisesTheImpossible(t *testing.T) {
 
 func TestLinesOfTheListThatMeanNothing(t *testing.T) {
 	for _, line := range []string{
-		"", "*", "*.", "https://a.example", "a.example/v3", "a b.example", "a.*.example", "*.*.example", "*.192.0.2.1", "a.example:0",
+		"", "*", "*.", "https://a.example", "a.example/v3", "a b.example", "a.*.example", "*.*.example",
+		"*.192.0.2.1", "a.example:0",
 		"a.example:70000", "a.example:port", "a..example", ".example", "127.1", "0x7f000001", "2130706433", "fe80::1%eth0",
 	} {
 		if _, err := parsePattern(line); err == nil {
@@ -110,7 +113,8 @@ func TestLinesOfTheListThatMeanNothing(t *testing.T) {
 			t.Errorf("%q: %v", line, err)
 		}
 	}
-	for _, line := range []string{"a.example", "*.a.example", "localhost:8080", "127.0.0.1:*", "[::1]:8443", "::1", "*.be:443", "my-host1"} {
+	for _, line := range []string{"a.example", "*.a.example", "localhost:8080", "127.0.0.1:*", "[::1]:8443", "::1",
+		"*.be:443", "my-host1"} {
 		if _, err := parsePattern(line); err != nil {
 			t.Errorf("%q: %v", line, err)
 		}

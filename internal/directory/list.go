@@ -98,7 +98,8 @@ func (p *parser) parse(body []byte) (list []*Provider, problems []string, err er
 		list = append(list, provider)
 	}
 	if len(list) == 0 {
-		return nil, nil, fmt.Errorf("none of the %d entries of its list can be used; %s; its first entry has %s: name the right ones in registry.fields",
+		return nil, nil, fmt.Errorf("none of the %d entries of its list can be used; %s; its first entry has %s: name the "+
+			"right ones in registry.fields",
 			len(entries), firstOf(problems), membersOf(entries[0]))
 	}
 	return list, problems, nil
@@ -155,7 +156,8 @@ func (p *parser) entries(body []byte) (entries []json.RawMessage, warnings []str
 	case len(body) == 0:
 		return nil, nil, errors.New("its answer is empty")
 	case body[0] == '<':
-		return nil, nil, errors.New("its answer is a web page and no list; look whether the URL is right and no proxy answers instead")
+		return nil, nil, errors.New("its answer is a web page and no list; look whether the URL is right and " +
+			"no proxy answers instead")
 	case body[0] == '[':
 		if err := json.Unmarshal(body, &entries); err != nil {
 			return nil, nil, fmt.Errorf("its answer is not whole or no JSON: %w", err)
@@ -174,11 +176,13 @@ func (p *parser) entries(body []byte) (entries []json.RawMessage, warnings []str
 			return len(v) > 0 && v[0] == '[' && json.Unmarshal(v, &list) == nil && len(list) > 0
 		})
 		if name != "" {
-			warnings = append(warnings, "the registry's answer: "+guess+"its list is taken to be "+shown(name)+", the one member that is a list of objects")
+			warnings = append(warnings, "the registry's answer: "+guess+"its list is taken to be "+shown(name)+
+				", the one member that is a list of objects")
 		}
 	}
 	if len(raw) == 0 || raw[0] != '[' {
-		return nil, nil, fmt.Errorf("its answer is an object without a list %q, but with %s; registry.fields can name another member", p.fields.Items, membersOf(body))
+		return nil, nil, fmt.Errorf("its answer is an object without a list %q, but with %s; registry.fields can name "+
+			"another member", p.fields.Items, membersOf(body))
 	}
 	if err := json.Unmarshal(raw, &entries); err != nil {
 		return nil, nil, fmt.Errorf("its answer is no list: %w", err)
@@ -216,7 +220,8 @@ func (p *parser) guessed(entry object) (_ object, remarks []string) {
 	entry = maps.Clone(entry)
 	says := func(words ...string) func(string, json.RawMessage) bool {
 		return func(name string, raw json.RawMessage) bool {
-			return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(strings.ToLower(name), w) }) && !absent(raw)
+			return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(strings.ToLower(name), w) }) &&
+				!absent(raw)
 		}
 	}
 	isURL := func(_ string, raw json.RawMessage) bool {
@@ -225,7 +230,8 @@ func (p *parser) guessed(entry object) (_ object, remarks []string) {
 	}
 	isID := func(name string, raw json.RawMessage) bool {
 		s, err := text(raw)
-		return err == nil && (strings.EqualFold(name, "id") || strings.HasSuffix(name, "Id") || strings.HasSuffix(name, "ID")) && checkID(s) == nil
+		return err == nil && (strings.EqualFold(name, "id") || strings.HasSuffix(name, "Id") ||
+			strings.HasSuffix(name, "ID")) && checkID(s) == nil
 	}
 	for _, m := range []struct {
 		known, what string
@@ -242,13 +248,17 @@ func (p *parser) guessed(entry object) (_ object, remarks []string) {
 			continue
 		}
 		if m.what == "id" { // of several ids, the one that is called nothing else
-			if name, _ := onlyMember(entry, func(name string, _ json.RawMessage) bool { return strings.EqualFold(name, "id") }); name != "" {
+			if name, _ := onlyMember(entry, func(name string, _ json.RawMessage) bool {
+				return strings.EqualFold(name,
+					"id")
+			}); name != "" {
 				m.fits = func(other string, raw json.RawMessage) bool { return other == name && isID(other, raw) }
 			}
 		}
 		if name, raw := onlyMember(entry, m.fits); name != "" {
 			entry[m.known] = raw
-			remarks = append(remarks, guess+"its "+m.what+" is taken to be "+shown(name)+"; if that is right, say so in registry.fields")
+			remarks = append(remarks, guess+"its "+m.what+" is taken to be "+shown(name)+
+				"; if that is right, say so in registry.fields")
 		}
 	}
 	return entry, remarks
@@ -314,7 +324,8 @@ func (p *parser) maintenance(raw json.RawMessage) (windows []Interval, remarks [
 		start, err := moment(w[p.fields.Start], startOfDay)
 		end, errEnd := moment(w[p.fields.End], endOfDay)
 		if err = errors.Join(err, errEnd); err != nil || start.IsZero() || end.IsZero() {
-			remarks = append(remarks, fmt.Sprintf("maintenance window %d is ignored: %s and %s must both be date-times", i+1, p.fields.Start, p.fields.End))
+			remarks = append(remarks, fmt.Sprintf("maintenance window %d is ignored: %s and %s must both be date-times", i+1,
+				p.fields.Start, p.fields.End))
 			continue
 		}
 		windows = append(windows, Interval{start, end})

@@ -26,8 +26,10 @@ const whole = `{"messageProviderId": "nsso",
 func checkWhole(t *testing.T, p *Provider) {
 	t.Helper()
 	want := map[string]string{"nl": "RSZ", "fr": "ONSS", "de": "LSS", "en": "NSSO"}
-	if p.ID != "nsso" || p.Base.String() != "https://services.socialsecurity.be/REST/messageRegistry/v3" || p.Refusal != "" ||
-		p.APIVersion != "3.0" || p.Contact != "who@example.be" || p.Description[""] != "plain text" || !cmp.Equal(p.Name, want) ||
+	if p.ID != "nsso" || p.Base.String() != "https://services.socialsecurity.be/REST/messageRegistry/v3" ||
+		p.Refusal != "" ||
+		p.APIVersion != "3.0" || p.Contact != "who@example.be" || p.Description[""] != "plain text" ||
+		!cmp.Equal(p.Name, want) ||
 		!p.Activation.Equal(at("2017-11-30T23:00:00Z")) || !p.Deactivation.IsZero() {
 		t.Errorf("%+v at %s", p, p.Base)
 	}
@@ -51,8 +53,10 @@ func TestBothShapesOfTheList(t *testing.T) {
 
 func TestTheConfigurationCanNameOtherFields(t *testing.T) {
 	p := lab()
-	p.fields = Fields{Items: "messageRegistries", ID: "id", URL: "endpoint", APIVersion: "version", Maintenance: "downtime", Start: "from", End: "to"}.orDefaults()
-	list, problems, err := p.parse([]byte(`{"messageRegistries": [{"id": 17, "endpoint": "https://a.socialsecurity.be", "version": 2.10,
+	p.fields = Fields{Items: "messageRegistries", ID: "id", URL: "endpoint", APIVersion: "version",
+		Maintenance: "downtime", Start: "from", End: "to"}.orDefaults()
+	list, problems, err := p.parse(
+		[]byte(`{"messageRegistries": [{"id": 17, "endpoint": "https://a.socialsecurity.be", "version": 2.10,
 		"messageProviderActivationDate": "2020-01-01", "downtime": [{"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z"}]}]}`))
 	if err != nil || len(problems) != 0 || len(list) != 1 {
 		t.Fatal(list, problems, err)
@@ -76,15 +80,18 @@ func TestWhatTheKnownNamesDoNotFindIsToldByItsShape(t *testing.T) {
 		t.Fatal(list, problems, err)
 	}
 	nsso, gone := list[0], list[1]
-	if nsso.ID != "nsso" || nsso.Base.String() != "https://a.socialsecurity.be/v3" || nsso.APIVersion != "3.5" || !nsso.Activation.Equal(at("2019-12-31T23:00:00Z")) ||
-		len(nsso.Maintenance) != 1 || !nsso.Maintenance[0].Start.Equal(at("2026-07-28T09:26:00Z")) || !nsso.Maintenance[0].End.Equal(at("2026-07-28T10:26:00Z")) {
+	if nsso.ID != "nsso" || nsso.Base.String() != "https://a.socialsecurity.be/v3" || nsso.APIVersion != "3.5" ||
+		!nsso.Activation.Equal(at("2019-12-31T23:00:00Z")) ||
+		len(nsso.Maintenance) != 1 || !nsso.Maintenance[0].Start.Equal(at("2026-07-28T09:26:00Z")) ||
+		!nsso.Maintenance[0].End.Equal(at("2026-07-28T10:26:00Z")) {
 		t.Errorf("%+v", nsso)
 	}
 	if !gone.Deactivation.Equal(at("2021-01-01T23:00:00Z")) {
 		t.Errorf("deactivated at %s", gone.Deactivation)
 	}
 	said := strings.Join(problems, "\n")
-	for _, want := range []string{`"registries"`, `its id is taken to be "id"`, `its URL is taken to be "endpoint"`, `its deactivation is taken to be "deactivationDate"`, "registry.fields"} {
+	for _, want := range []string{`"registries"`, `its id is taken to be "id"`, `its URL is taken to be "endpoint"`,
+		`its deactivation is taken to be "deactivationDate"`, "registry.fields"} {
 		if strings.Count(said, want) < 1 || strings.HasPrefix(want, "its id") && strings.Count(said, want) != 1 {
 			t.Errorf("%q is not said once: %s", want, said)
 		}
@@ -106,7 +113,8 @@ func TestWhatTheKnownNamesDoNotFindIsToldByItsShape(t *testing.T) {
 	if _, _, err := p.parse([]byte(`[{"messageProviderId": "x", "a": "https://a.socialsecurity.be"}]`)); err == nil {
 		t.Error("what the configuration names is missing, and something else was taken")
 	}
-	if list, _, err := lab().parse([]byte(`[{"id": "x", "a": "https://evil.example"}]`)); err != nil || list[0].Refusal == "" {
+	if list, _, err := lab().parse([]byte(`[{"id": "x", "a": "https://evil.example"}]`)); err != nil ||
+		list[0].Refusal == "" {
 		t.Errorf("a host that is not allowed is believed: %v", err)
 	}
 }
@@ -114,29 +122,38 @@ func TestWhatTheKnownNamesDoNotFindIsToldByItsShape(t *testing.T) {
 func TestOneBadEntryDoesNotVoidTheList(t *testing.T) {
 	good := entry("good", "")
 	for name, c := range map[string]struct{ bad, problem string }{
-		"no object":                      {`"text"`, "not an object"},
-		"null":                           {`null`, "not an object"},
-		"no id":                          {`{"messageProviderUrl": "https://a.socialsecurity.be"}`, "no id"},
-		"an id that is an object":        {`{"messageProviderId": {}}`, "messageProviderId is no text"},
-		"an id with a slash":             {entry("a/b", ""), "slash"},
-		"an id with a backslash":         {entry(`a\\b`, ""), "slash"},
-		"an id with a percent sign":      {entry("a%2fb", ""), "percent"},
-		"an id that is a dot segment":    {entry("..", ""), "dot segment"},
-		"an id with a line break":        {entry(`a\nb`, ""), "control"},
-		"an id with spaces at its ends":  {entry(` a`, ""), "spaces"},
-		"an id of 101 characters":        {entry(strings.Repeat("é", 101), ""), "100 characters"},
-		"an id that stands twice":        {entry("good", ""), "before"},
-		"no URL":                         {`{"messageProviderId": "x"}`, "missing"},
-		"a URL that is none":             {`{"messageProviderId": "x", "messageProviderUrl": "https://[::1"}`, "no URL"},
-		"a relative URL":                 {`{"messageProviderId": "x", "messageProviderUrl": "/REST/v3"}`, "not an https URL"},
-		"another scheme":                 {`{"messageProviderId": "x", "messageProviderUrl": "file:///etc/passwd"}`, "not an https URL"},
-		"a URL without a host":           {`{"messageProviderId": "x", "messageProviderUrl": "https:///v3"}`, "no valid host"},
-		"a URL with a user":              {`{"messageProviderId": "x", "messageProviderUrl": "https://services.socialsecurity.be@evil.example/"}`, "user"},
-		"a URL with a query":             {`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/?x="}`, "query"},
-		"a URL with a fragment":          {`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/#x"}`, "fragment"},
-		"a URL with dot segments":        {`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/a/%2e%2e/b"}`, "dot segment"},
-		"a URL with an encoded slash":    {`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/a%2Fb"}`, "encoded slash"},
-		"a URL with port 0":              {`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be:0/"}`, "port"},
+		"no object":                     {`"text"`, "not an object"},
+		"null":                          {`null`, "not an object"},
+		"no id":                         {`{"messageProviderUrl": "https://a.socialsecurity.be"}`, "no id"},
+		"an id that is an object":       {`{"messageProviderId": {}}`, "messageProviderId is no text"},
+		"an id with a slash":            {entry("a/b", ""), "slash"},
+		"an id with a backslash":        {entry(`a\\b`, ""), "slash"},
+		"an id with a percent sign":     {entry("a%2fb", ""), "percent"},
+		"an id that is a dot segment":   {entry("..", ""), "dot segment"},
+		"an id with a line break":       {entry(`a\nb`, ""), "control"},
+		"an id with spaces at its ends": {entry(` a`, ""), "spaces"},
+		"an id of 101 characters":       {entry(strings.Repeat("é", 101), ""), "100 characters"},
+		"an id that stands twice":       {entry("good", ""), "before"},
+		"no URL":                        {`{"messageProviderId": "x"}`, "missing"},
+		"a URL that is none":            {`{"messageProviderId": "x", "messageProviderUrl": "https://[::1"}`, "no URL"},
+		"a relative URL": {
+			`{"messageProviderId": "x", "messageProviderUrl": "/REST/v3"}`, "not an https URL"},
+		"another scheme": {
+			`{"messageProviderId": "x", "messageProviderUrl": "file:///etc/passwd"}`, "not an https URL"},
+		"a URL without a host": {
+			`{"messageProviderId": "x", "messageProviderUrl": "https:///v3"}`, "no valid host"},
+		"a URL with a user": {
+			`{"messageProviderId": "x", "messageProviderUrl": "https://services.socialsecurity.be@evil.example/"}`, "user"},
+		"a URL with a query": {
+			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/?x="}`, "query"},
+		"a URL with a fragment": {
+			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/#x"}`, "fragment"},
+		"a URL with dot segments": {
+			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/a/%2e%2e/b"}`, "dot segment"},
+		"a URL with an encoded slash": {
+			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be/a%2Fb"}`, "encoded slash"},
+		"a URL with port 0": {
+			`{"messageProviderId": "x", "messageProviderUrl": "https://a.socialsecurity.be:0/"}`, "port"},
 		"an activation that is no date":  {entry("x", `, "messageProviderActivationDate": "soon"`), "neither a date"},
 		"a deactivation that is no date": {entry("x", `, "messageProviderDeactivationDate": {}`), "neither a date"},
 	} {
@@ -157,19 +174,25 @@ func TestOneBadEntryDoesNotVoidTheList(t *testing.T) {
 
 func TestPartsThatAProviderCanDoWithout(t *testing.T) {
 	for name, c := range map[string]struct{ rest, problem string }{
-		"maintenance that is no list":  {`, "messageProviderPlannedMaintenance": "never"`, "no list"},
-		"a window without an end":      {`, "messageProviderPlannedMaintenance": [{"startDate": "2026-01-01T00:00:00Z"}]`, "window 1"},
-		"a window that ends backwards": {`, "messageProviderPlannedMaintenance": [{"startDate": "2026-01-02T00:00:00Z", "endDate": "2026-01-01T00:00:00Z"}]`, "before they begin"},
-		"a name that is a list":        {`, "messageProviderName": ["x"]`, ""},
-		"a version that is an object":  {`, "apiSupportedVersion": {}`, ""},
-		"nulls":                        {`, "messageProviderName": null, "messageProviderPlannedMaintenance": null, "messageProviderDeactivationDate": null`, ""},
+		"maintenance that is no list": {`, "messageProviderPlannedMaintenance": "never"`, "no list"},
+		"a window without an end": {
+			`, "messageProviderPlannedMaintenance": [{"startDate": "2026-01-01T00:00:00Z"}]`, "window 1"},
+		"a window that ends backwards": {
+			`, "messageProviderPlannedMaintenance": [{"startDate": "2026-01-02T00:00:00Z", "endDate": "2026-01-01T00:00:00Z"}]`,
+			"before they begin"},
+		"a name that is a list":       {`, "messageProviderName": ["x"]`, ""},
+		"a version that is an object": {`, "apiSupportedVersion": {}`, ""},
+		"nulls": {
+			`, "messageProviderName": null, "messageProviderPlannedMaintenance": null, "messageProviderDeactivationDate": null`,
+			""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			list, problems, err := lab().parse([]byte("[" + entry("p", c.rest) + "]"))
 			if err != nil || len(list) != 1 || len(list[0].Maintenance) != 0 {
 				t.Fatal(list, problems, err)
 			}
-			if c.problem == "" && len(problems) != 0 || c.problem != "" && (len(problems) != 1 || !strings.Contains(problems[0], c.problem)) {
+			if c.problem == "" && len(problems) != 0 || c.problem != "" &&
+				(len(problems) != 1 || !strings.Contains(problems[0], c.problem)) {
 				t.Errorf("problems %q, want %q", problems, c.problem)
 			}
 		})
@@ -178,22 +201,24 @@ func TestPartsThatAProviderCanDoWithout(t *testing.T) {
 
 func TestNonsenseIsNoList(t *testing.T) {
 	for name, c := range map[string]struct{ body, err string }{
-		"nothing":                    {"", "empty"},
-		"spaces":                     {" \n", "empty"},
-		"an empty array":             {"[]", "empty"},
-		"empty items":                {`{"items": []}`, "empty"},
-		"a web page":                 {"<!DOCTYPE html><html></html>", "web page"},
-		"text":                       {"Service unavailable", "no JSON"},
-		"cut short":                  {"[" + whole[:100], "not whole"},
-		"cut between entries":        {"[" + whole + ",", "not whole"},
-		"something behind it":        {"[" + whole + "] []", "no JSON"},
-		"null":                       {"null", "items"},
-		"a number":                   {"3", "no list"},
-		"items that are no list":     {`{"items": {"a": 1}}`, "items"},
-		"items that are null":        {`{"items": null}`, "items"},
-		"a problem document":         {`{"type": "about:blank", "status": 500}`, "items"},
-		"no entry with an id":        {`[{"name": "x"}, 3]`, "none of the 2"},
-		"names that are not known":   {`[{"code": "x", "baseUrl": "https://a.socialsecurity.be", "site": "https://b.socialsecurity.be"}]`, `"baseUrl", "code", "site": name the right ones in registry.fields`},
+		"nothing":                {"", "empty"},
+		"spaces":                 {" \n", "empty"},
+		"an empty array":         {"[]", "empty"},
+		"empty items":            {`{"items": []}`, "empty"},
+		"a web page":             {"<!DOCTYPE html><html></html>", "web page"},
+		"text":                   {"Service unavailable", "no JSON"},
+		"cut short":              {"[" + whole[:100], "not whole"},
+		"cut between entries":    {"[" + whole + ",", "not whole"},
+		"something behind it":    {"[" + whole + "] []", "no JSON"},
+		"null":                   {"null", "items"},
+		"a number":               {"3", "no list"},
+		"items that are no list": {`{"items": {"a": 1}}`, "items"},
+		"items that are null":    {`{"items": null}`, "items"},
+		"a problem document":     {`{"type": "about:blank", "status": 500}`, "items"},
+		"no entry with an id":    {`[{"name": "x"}, 3]`, "none of the 2"},
+		"names that are not known": {
+			`[{"code": "x", "baseUrl": "https://a.socialsecurity.be", "site": "https://b.socialsecurity.be"}]`,
+			`"baseUrl", "code", "site": name the right ones in registry.fields`},
 		"two lists":                  {`{"a": [{"x": 1}], "b": [{"y": 1}]}`, `the members "a", "b"`},
 		"names that are odd":         {`[{"\u001b[31m\u202e": 1}]`, `"\x1b[31m\u202e"`},
 		"more than 4 MB":             {"[" + whole + strings.Repeat(" ", MaxBody) + "]", "4 MB"},
@@ -211,7 +236,8 @@ func TestNonsenseIsNoList(t *testing.T) {
 // What the parser lets through holds what the rest of the gateway relies on.
 func FuzzParse(f *testing.F) {
 	f.Add("[" + whole + "]")
-	f.Add(`{"items": [` + whole + "," + entry("b", `, "messageProviderPlannedMaintenance": [{"startDate": "2026-01-01", "endDate": "2026-01-01"}]`) + `]}`)
+	f.Add(`{"items": [` + whole + "," +
+		entry("b", `, "messageProviderPlannedMaintenance": [{"startDate": "2026-01-01", "endDate": "2026-01-01"}]`) + `]}`)
 	f.Add(`[{"messageProviderId": 1, "messageProviderUrl": "https://user:pw@[::1]:8443/a%2e/?q#f"}]`)
 	f.Add(`[{"messageProviderId": "x", "messageProviderUrl": "http://169.254.169.254/latest"}]`)
 	f.Add(`[{"messageProviderId": "x", "messageProviderUrl": "https://bücher.socialsecurity.be./%C3%A9/"}]`)
@@ -227,7 +253,8 @@ func FuzzParse(f *testing.F) {
 			}
 			seen[p.ID] = true
 			b := p.Base
-			if b == nil || b.User != nil || b.RawQuery != "" || b.Fragment != "" || strings.HasSuffix(b.Path, "/") || b.Host != strings.ToLower(b.Host) {
+			if b == nil || b.User != nil || b.RawQuery != "" || b.Fragment != "" || strings.HasSuffix(b.Path, "/") ||
+				b.Host != strings.ToLower(b.Host) {
 				t.Fatalf("base %v", b)
 			}
 			again, err := cleanURL(b)

@@ -14,16 +14,20 @@ import (
 func (p *Provider) Problem(now time.Time) *problem.Problem {
 	switch p.State(now) {
 	case NotYetActive:
-		return problem.NotFound("The Document Provider "+p.ID+" is not active yet: it can be called from "+day(p.Activation)+".",
+		return problem.NotFound("The Document Provider "+p.ID+" is not active yet: it can be called from "+
+			day(p.Activation)+".",
 			providerIssue(p.ID, "The provider is not active yet."))
 	case Deactivated:
-		return problem.NotFound("The Document Provider "+p.ID+" was deactivated and can no longer be called. GET /ebox/providers lists those that can.",
+		return problem.NotFound("The Document Provider "+p.ID+" was deactivated and can no longer be called. GET "+
+			"/ebox/providers lists those that can.",
 			providerIssue(p.ID, "The provider was deactivated."))
 	case Maintenance:
 		end, _ := p.MaintenanceEnd(now)
-		return problem.UnavailableUntil("The Document Provider "+p.ID+" is in announced maintenance. Try again after it ends.", end)
+		return problem.UnavailableUntil("The Document Provider "+p.ID+" is in announced maintenance. Try "+
+			"again after it ends.", end)
 	case HostNotAllowed:
-		return problem.Unavailable("The Document Provider "+p.ID+" is not called, because its host is not on the gateway's allow-list. "+
+		return problem.Unavailable("The Document Provider "+p.ID+" is not called, because its host is not on "+
+			"the gateway's allow-list. "+
 			"The platform team can add it: the gateway's status shows the line.", 0).Proxy(problem.ProxyConfigurationError)
 	}
 	return nil
@@ -42,7 +46,8 @@ func Unknown(id string, known []string) *problem.Problem {
 		}
 		hint += "."
 	}
-	return problem.NotFound("No Document Provider has this id. GET /ebox/providers lists those that can be called.", providerIssue(id, hint))
+	return problem.NotFound("No Document Provider has this id. GET /ebox/providers lists those that can be called.",
+		providerIssue(id, hint))
 }
 
 func providerIssue(id, detail string) problem.Issue {

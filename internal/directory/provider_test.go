@@ -21,7 +21,8 @@ func at(text string) time.Time {
 func window(start, end string) Interval { return Interval{at(start), at(end)} }
 
 func TestStateFollowsTheClock(t *testing.T) {
-	list, problems, err := lab().parse([]byte(`[{"messageProviderId": "p", "messageProviderUrl": "https://a.socialsecurity.be/v3",
+	list, problems, err := lab().parse(
+		[]byte(`[{"messageProviderId": "p", "messageProviderUrl": "https://a.socialsecurity.be/v3",
 		"messageProviderActivationDate": "2026-03-01", "messageProviderDeactivationDate": "2026-10-31",
 		"messageProviderPlannedMaintenance": [
 			{"startDate": "2026-06-01T20:00:00+02:00", "endDate": "2026-06-02T00:00:00+02:00"},
@@ -104,7 +105,8 @@ func TestMaintenanceEndsWhenNoWindowHolds(t *testing.T) {
 		var p Provider
 		for range rapid.IntRange(0, 8).Draw(t, "windows") {
 			p.Maintenance = append(p.Maintenance, Interval{
-				zero.Add(time.Duration(minute.Draw(t, "start")) * time.Minute), zero.Add(time.Duration(minute.Draw(t, "end")) * time.Minute)})
+				zero.Add(time.Duration(minute.Draw(t, "start")) * time.Minute),
+				zero.Add(time.Duration(minute.Draw(t, "end")) * time.Minute)})
 		}
 		holds := func(now time.Time) bool {
 			for _, w := range p.Maintenance {
@@ -145,10 +147,11 @@ func TestProblems(t *testing.T) {
 		retryAfter string
 		says       string
 	}{
-		"active":               {Provider{}, 0, "", ""},
-		"not yet active":       {Provider{Activation: at("2026-12-31T23:00:00Z")}, 404, "", "2027-01-01"},
-		"deactivated":          {Provider{Deactivation: now}, 404, "", "deactivated"},
-		"maintenance":          {Provider{Maintenance: []Interval{window("2026-06-01T11:00:00Z", "2026-06-01T13:00:00Z")}}, 503, "Mon, 01 Jun 2026 13:00:00 GMT", "maintenance"},
+		"active":         {Provider{}, 0, "", ""},
+		"not yet active": {Provider{Activation: at("2026-12-31T23:00:00Z")}, 404, "", "2027-01-01"},
+		"deactivated":    {Provider{Deactivation: now}, 404, "", "deactivated"},
+		"maintenance": {Provider{Maintenance: []Interval{window("2026-06-01T11:00:00Z", "2026-06-01T13:00:00Z")}},
+			503, "Mon, 01 Jun 2026 13:00:00 GMT", "maintenance"},
 		"refused host":         {Provider{Refusal: "its host secret-host.example is not allowed"}, 503, "", "allow-list"},
 		"refused, and gone":    {Provider{Refusal: "no", Deactivation: now}, 404, "", "deactivated"},
 		"refused, and to come": {Provider{Refusal: "no", Activation: now.Add(time.Hour)}, 503, "", "allow-list"},
@@ -163,7 +166,8 @@ func TestProblems(t *testing.T) {
 				return
 			}
 			body := string(p.Append(nil, "1"))
-			if p.Status != c.status || p.Header.Get("Retry-After") != c.retryAfter || !strings.Contains(body, c.says) || !strings.Contains(body, "p1") {
+			if p.Status != c.status || p.Header.Get("Retry-After") != c.retryAfter || !strings.Contains(body, c.says) ||
+				!strings.Contains(body, "p1") {
 				t.Errorf("%d, Retry-After %q: %s", p.Status, p.Header.Get("Retry-After"), body)
 			}
 			if strings.Contains(body, "secret-host") {
@@ -178,7 +182,8 @@ func TestProblems(t *testing.T) {
 
 func TestAnUnknownProviderIsToldWhichAreKnown(t *testing.T) {
 	p := Unknown("nssso", []string{"nsso", "regional"})
-	if i := p.Issues[0]; p.Status != 404 || i.In != "path" || i.Name != "providerId" || i.Value != "nssso" || i.Detail != "These can be called now: nsso, regional." {
+	if i := p.Issues[0]; p.Status != 404 || i.In != "path" || i.Name != "providerId" || i.Value != "nssso" ||
+		i.Detail != "These can be called now: nsso, regional." {
 		t.Fatalf("%d %+v", p.Status, i)
 	}
 	if i := Unknown("x", nil).Issues[0]; !strings.Contains(i.Detail, "No Document Provider") {

@@ -129,7 +129,8 @@ func (d *Directory) further(ctx context.Context, first Answer) ([]byte, error) {
 			return nil, err
 		}
 		if seen[at] || len(seen) == mostPages {
-			return nil, fmt.Errorf("the registry's list does not end: page %d leads to one that was read, or is the last of %d that are", len(seen), mostPages)
+			return nil, fmt.Errorf("the registry's list does not end: page %d leads to one that was read, or is the last of "+
+				"%d that are", len(seen), mostPages)
 		}
 		seen[at] = true
 		page, err := d.o.Page(ctx, at)
@@ -186,7 +187,8 @@ func follow(at, list, link string) (string, error) {
 			}
 		}
 	}
-	return "", errors.New("the registry's list goes on at a URL that is not its own, where its token does not go: set registry.url to the URL of the list as the registry writes it")
+	return "", errors.New("the registry's list goes on at a URL that is not its own, where its token does not go: set " +
+		"registry.url to the URL of the list as the registry writes it")
 }
 
 // Warm adopts the shared copy, if there is one, without asking the registry: for a
@@ -229,7 +231,8 @@ func (d *Directory) lastSuccess() time.Time {
 
 // adopt puts a list in force, unless one whose fetch began later already is. It
 // reports whether it did.
-func (d *Directory) adopt(ticket uint64, registry []*Provider, problems []string, source string, fetched time.Time) bool {
+func (d *Directory) adopt(ticket uint64, registry []*Provider, problems []string, source string,
+	fetched time.Time) bool {
 	d.adoption.Lock()
 	defer d.adoption.Unlock()
 	if ticket < d.adopted {
@@ -283,7 +286,8 @@ func (d *Directory) announce(old, current *snapshot, source string, problems []s
 			gone = append(gone, p.ID)
 		}
 	}
-	d.o.Log.Info("the list of Document Providers changed", "source", source, "providers", len(current.list), "added", added, "gone", gone)
+	d.o.Log.Info("the list of Document Providers changed", "source", source, "providers", len(current.list), "added",
+		added, "gone", gone)
 	for _, text := range problems {
 		d.o.Log.Warn("part of the list of Document Providers cannot be used", "reason", text)
 	}

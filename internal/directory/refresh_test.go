@@ -103,7 +103,8 @@ func TestTheListIsFetchedAtOnceAndThenEveryRefresh(t *testing.T) {
 }
 
 func TestReplicasDriftApart(t *testing.T) {
-	for random, want := range map[float64]time.Duration{0: 270 * time.Second, 0.5: 300 * time.Second, 0.9999999: 330 * time.Second} {
+	for random, want := range map[float64]time.Duration{0: 270 * time.Second, 0.5: 300 * time.Second,
+		0.9999999: 330 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			r := &registry{}
 			r.say(200, list("a"), nil)
@@ -150,7 +151,8 @@ func TestTheLastGoodListIsKept(t *testing.T) {
 					t.Fatalf("the list is now %q", ids(d))
 				}
 				s := d.Status()
-				if !strings.Contains(s.LastError, c.says) || !s.LastSuccess.Equal(began) || s.Age != 24*time.Hour || s.Source != SourceRegistry {
+				if !strings.Contains(s.LastError, c.says) || !s.LastSuccess.Equal(began) || s.Age != 24*time.Hour ||
+					s.Source != SourceRegistry {
 					t.Errorf("%+v", s)
 				}
 				r.say(200, list("c"), nil)
@@ -196,7 +198,8 @@ func TestAFetchThatHangsIsGivenUp(t *testing.T) {
 		o := options(&registry{})
 		o.Fetch = func(ctx context.Context) (Answer, error) { <-ctx.Done(); return Answer{}, ctx.Err() }
 		d := New(o)
-		if err := d.Refresh(t.Context()); !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "fetching the list") {
+		if err := d.Refresh(t.Context()); !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(),
+			"fetching the list") {
 			t.Fatal(err)
 		}
 	})
@@ -237,7 +240,8 @@ func TestAnUnchangedListIsNoChange(t *testing.T) {
 	d := New(options(r))
 	var inForce []string
 	last := d.current.Load()
-	for _, body := range []string{list("a"), list("a"), " " + list("a") + "\n", list("a", "b"), list("b"), "[]", list("b")} {
+	for _, body := range []string{list("a"), list("a"), " " + list("a") + "\n", list("a", "b"), list("b"),
+		"[]", list("b")} {
 		r.say(200, body, nil)
 		d.Refresh(t.Context())
 		if now := d.current.Load(); now != last {
@@ -279,7 +283,8 @@ func TestProvidersOfTheConfiguration(t *testing.T) {
 	if again, _ := d.Lookup("lab"); ids(d) != "lab a" || again != p {
 		t.Fatalf("after the registry: %q", ids(d))
 	}
-	if s := d.Status(); s.Source != SourceRegistry || len(s.Problems) != 5 || !strings.Contains(s.Problems[4], "configuration's own") {
+	if s := d.Status(); s.Source != SourceRegistry || len(s.Problems) != 5 || !strings.Contains(s.Problems[4],
+		"configuration's own") {
 		t.Fatalf("%q", s.Problems)
 	}
 	if link.Host != "LOCALHOST:8080" {
@@ -502,7 +507,9 @@ func TestEveryPageOfTheListIsRead(t *testing.T) {
 				t.Fatalf("%v, %q, asked %q", err, ids(d), p.asked)
 			}
 			// What other replicas get is the whole list.
-			other := New(Options{AllowedHosts: o.AllowedHosts, Shared: kept, Fetch: func(context.Context) (Answer, error) { return Answer{}, errors.New("down") }})
+			other := New(Options{AllowedHosts: o.AllowedHosts, Shared: kept, Fetch: func(context.Context) (Answer, error) {
+				return Answer{}, errors.New("down")
+			}})
 			other.Warm(t.Context())
 			if ids(other) != "a b c" {
 				t.Errorf("another replica has %q", ids(other))

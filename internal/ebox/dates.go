@@ -59,13 +59,15 @@ func dateText(s string, zone *time.Location) (t time.Time, day, ok bool) {
 		}
 	}
 	for _, layout := range [...]string{time.DateOnly, "2006-01-02Z07:00", "2006-01-02Z0700"} {
-		if d, err := time.Parse(layout, s); err == nil && zone != nil { // an offset says where it was written, not which day is meant
+		// an offset says where it was written, not which day is meant
+		if d, err := time.Parse(layout, s); err == nil && zone != nil {
 			return time.Date(d.Year(), d.Month(), d.Day(), 0, 0, 0, 0, zone), true, true
 		}
 	}
 	// A fraction behind the seconds is read with each.
 	for _, layout := range [...]string{
-		time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05Z07", "2006-01-02T15:04Z07:00", "2006-01-02T15:04Z0700", "2006-01-02 15:04:05Z07:00",
+		time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05Z07", "2006-01-02T15:04Z07:00", "2006-01-02T15:04Z0700",
+		"2006-01-02 15:04:05Z07:00",
 	} {
 		if t, err := time.Parse(layout, s); err == nil {
 			return t, false, true
@@ -99,7 +101,8 @@ func dateArray(raw []byte, zone *time.Location) (t time.Time, day, ok bool) {
 	}
 	t = time.Date(part[0], time.Month(part[1]), part[2], part[3], part[4], part[5], part[6], zone)
 	// time.Date takes the 30th of February for the 2nd of March.
-	ok = part[0] > 0 && part[0] <= 9999 && t.Month() == time.Month(part[1]) && t.Day() == part[2] && part[3] < 24 && part[4] < 60 && part[5] < 60 && part[6] < 1e9
+	ok = part[0] > 0 && part[0] <= 9999 && t.Month() == time.Month(part[1]) && t.Day() == part[2] && part[3] < 24 &&
+		part[4] < 60 && part[5] < 60 && part[6] < 1e9
 	return t, n == 3, ok
 }
 

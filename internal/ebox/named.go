@@ -114,7 +114,8 @@ func NamedIn(method string, path Path, query string, body []byte, reads Reads) (
 }
 
 func unreadable(issue problem.Issue) error {
-	return problem.BadRequest("The enterprises that the request names cannot be told for certain. Correct it and send it again.", issue)
+	return problem.BadRequest("The enterprises that the request names cannot be told for certain. Correct it "+
+		"and send it again.", issue)
 }
 
 // naming collects what a call names. It is the visitor of its body.
@@ -208,7 +209,8 @@ func (n *naming) points(pointer string) bool {
 // encoded. A broken escape is refused; what decodes to one is not.
 func (n *naming) query(raw string) error {
 	if _, err := url.QueryUnescape(raw); err != nil {
-		return unreadable(problem.Issue{Type: problem.IssueSchemaViolation, In: "query", Detail: "a percent sign must be followed by two hexadecimal digits"})
+		return unreadable(problem.Issue{Type: problem.IssueSchemaViolation, In: "query",
+			Detail: "a percent sign must be followed by two hexadecimal digits"})
 	}
 	for range 4 {
 		if err := n.pairs(raw); err != nil {
@@ -220,7 +222,8 @@ func (n *naming) query(raw string) error {
 		}
 		raw = again
 	}
-	return unreadable(problem.Issue{Type: problem.IssueSchemaViolation, In: "query", Detail: "it is encoded several times: encode it once"})
+	return unreadable(problem.Issue{Type: problem.IssueSchemaViolation, In: "query",
+		Detail: "it is encoded several times: encode it once"})
 }
 
 // Unescape decodes every percent escape that is one, and leaves what is none.
@@ -337,7 +340,8 @@ func EnterpriseIn(template string, path Path) (n enterprise.Number, found bool, 
 		}
 		written = written && segment == want
 	}
-	issue := problem.Issue{Type: problem.IssueInvalidInput, In: "path", Name: "enterpriseNumber", Detail: "expected as ten digits with valid check digits"}
+	issue := problem.Issue{Type: problem.IssueInvalidInput, In: "path", Name: "enterpriseNumber",
+		Detail: "expected as ten digits with valid check digits"}
 	if !written {
 		issue.Detail = "write the path as " + template + ", without escapes, parameters and empty segments"
 		return 0, true, unreadable(issue)

@@ -29,32 +29,52 @@ func TestEnterprisesThatACallNames(t *testing.T) {
 	for _, c := range []struct{ name, method, path, query, body, want string }{
 		{"a search of preferences", "POST", "/eboxPreferences/search", "", search(`"` + a + `","` + b + `","` + a + `"`),
 			"asked " + a + " body /eboxIdValueList/0, asked " + b + " body /eboxIdValueList/1"},
-		{"preferences changed", "PATCH", "/eboxPreferences", "", `{"eboxId":` + id(b) + `,"exclusivelyEbox":true}`, "changed " + b + " body /eboxId/eboxIdValue"},
+		{"preferences changed", "PATCH", "/eboxPreferences", "", `{"eboxId":` + id(b) + `,"exclusivelyEbox":true}`,
+			"changed " + b + " body /eboxId/eboxIdValue"},
 		{"the id as a text", "PATCH", "/eboxPreferences", "", `{"eboxId":"` + b + `"}`, "changed " + b + " body /eboxId"},
-		{"a search that is none, since it is written otherwise", "POST", "/eboxPreferences/Search", "", search(`"` + b + `"`), "changed " + b + " body /eboxIdValueList/0"},
-		{"citizens", "POST", "/citizenEboxConsents/search", "", `{"eboxType":"CITIZEN","eboxIdValueList":["79072300048","00212148896"]}`, ""},
-		{"an enterprise among citizens", "POST", "/citizenEboxConsents/search", "", `{"eboxIdValueList":["79072300048","` + b + `"]}`, "asked " + b + " body /eboxIdValueList/1"},
-		{"a publication of version 2", "POST", "/publishMessage", "", `{"recipient":` + id(b) + `,"senderOrganizationId":"` + a + `","subject":{"nl":"0474028805"}}`,
+		{"a search that is none, since it is written otherwise", "POST", "/eboxPreferences/Search", "", search(`"` + b + `"`),
+			"changed " + b + " body /eboxIdValueList/0"},
+		{"citizens", "POST", "/citizenEboxConsents/search", "",
+			`{"eboxType":"CITIZEN","eboxIdValueList":["79072300048","00212148896"]}`, ""},
+		{"an enterprise among citizens", "POST", "/citizenEboxConsents/search", "", `{"eboxIdValueList":["79072300048","` +
+			b + `"]}`, "asked " + b + " body /eboxIdValueList/1"},
+		{"a publication of version 2", "POST", "/publishMessage", "", `{"recipient":` + id(b) + `,"senderOrganizationId":"` +
+			a + `","subject":{"nl":"0474028805"}}`,
 			"recipient " + b + " body /recipient/eboxIdValue, sender " + a + " body /senderOrganizationId"},
-		{"a publication of version 3", "POST", "/ebox/messages/", "", `{"recipient":{"eboxType":"enterprise","enterpriseNumber":"` + b + `"},"sender":{"eboxType":"enterprise","enterpriseNumber":"` + a + `","partition":"GENERAL"},"forTheAttentionOf":{"ssin":"79072300048"}}`,
+		{"a publication of version 3", "POST", "/ebox/messages/", "",
+			`{"recipient":{"eboxType":"enterprise","enterpriseNumber":"` + b +
+				`"},"sender":{"eboxType":"enterprise","enterpriseNumber":"` + a +
+				`","partition":"GENERAL"},"forTheAttentionOf":{"ssin":"79072300048"}}`,
 			"recipient " + b + " body /recipient/enterpriseNumber, sender " + a + " body /sender/enterpriseNumber"},
-		{"a publication for a citizen", "POST", "/ebox/messages", "", `{"recipient":{"eboxType":"citizen","ssin":"79072300048"}}`, ""},
-		{"a reply", "POST", "/ebox/messages/17/replies", "", `{"recipient":` + id(b) + `}`, "recipient " + b + " body /recipient/eboxIdValue"},
+		{"a publication for a citizen", "POST", "/ebox/messages", "",
+			`{"recipient":{"eboxType":"citizen","ssin":"79072300048"}}`, ""},
+		{"a reply", "POST", "/ebox/messages/17/replies", "", `{"recipient":` + id(b) + `}`, "recipient " + b +
+			" body /recipient/eboxIdValue"},
 		{"a broadcast", "POST", "/linkEboxMessage", "", `{"messageId":"1","recipients":[` + id(a) + `,` + id(b) + `]}`,
 			"recipient " + a + " body /recipients/0/eboxIdValue, recipient " + b + " body /recipients/1/eboxIdValue"},
-		{"how a message fares", "POST", "/searchMessageStatus", "", `[{"messageId":"1","eboxId":` + id(b) + `}]`, "recipient " + b + " body /0/eboxId/eboxIdValue"},
+		{"how a message fares", "POST", "/searchMessageStatus", "", `[{"messageId":"1","eboxId":` + id(b) + `}]`,
+			"recipient " + b + " body /0/eboxId/eboxIdValue"},
 		{"messages marked", "PATCH", "/ebox/messages", "", `{"items":[{"messageId":"1000000001","visible":false}]}`, ""},
-		{"messages marked in another e-Box", "PATCH", "/ebox/messages", "", `{"items":[{"messageId":"1","eboxId":` + id(b) + `}]}`, "changed " + b + " body /items/0/eboxId/eboxIdValue"},
+		{"messages marked in another e-Box", "PATCH", "/ebox/messages", "", `{"items":[{"messageId":"1","eboxId":` + id(b) +
+			`}]}`, "changed " + b + " body /items/0/eboxId/eboxIdValue"},
 		{"a filter by sender", "GET", "/ebox/messages", "senderOrganizationId=" + b + "&q=" + a, "", ""},
-		{"a filter by sender in a body", "POST", "/ebox/messages/search", "", `{"sender":{"enterpriseNumber":"` + b + `"}}`, ""},
-		{"another e-Box in a search", "POST", "/ebox/messages/search", "", `{"enterpriseNumber":"` + b + `"}`, "asked " + b + " body /enterpriseNumber"},
-		{"a mandate", "GET", "/ebox/" + a + "/hasMandate", "mandataryEnterpriseNumber=" + b + "&operation=publish", "", "mandatary " + b + " query mandataryEnterpriseNumber"},
-		{"an e-Box in the query", "GET", "/statistics", "filter[eboxId]=BE0212.148.896," + a, "", "asked " + b + " query filter[eboxId], asked " + a + " query filter[eboxId]"},
-		{"other forms of the number", "POST", "/eboxPreferences/search", "", search(`"BE 0206.731.645", 212148896`), "asked " + a + " body /eboxIdValueList/0, asked " + b + " body /eboxIdValueList/1"},
-		{"another spelling of the name", "PATCH", "/eboxPreferences", "", `{"EBOX_ID":{"Ebox-Id-Value":"` + b + `"}}`, "changed " + b + " body /EBOX_ID/Ebox-Id-Value"},
+		{"a filter by sender in a body", "POST", "/ebox/messages/search", "",
+			`{"sender":{"enterpriseNumber":"` + b + `"}}`, ""},
+		{"another e-Box in a search", "POST", "/ebox/messages/search", "", `{"enterpriseNumber":"` + b + `"}`,
+			"asked " + b + " body /enterpriseNumber"},
+		{"a mandate", "GET", "/ebox/" + a + "/hasMandate", "mandataryEnterpriseNumber=" + b + "&operation=publish", "",
+			"mandatary " + b + " query mandataryEnterpriseNumber"},
+		{"an e-Box in the query", "GET", "/statistics", "filter[eboxId]=BE0212.148.896," + a, "",
+			"asked " + b + " query filter[eboxId], asked " + a + " query filter[eboxId]"},
+		{"other forms of the number", "POST", "/eboxPreferences/search", "", search(`"BE 0206.731.645", 212148896`),
+			"asked " + a + " body /eboxIdValueList/0, asked " + b + " body /eboxIdValueList/1"},
+		{"another spelling of the name", "PATCH", "/eboxPreferences", "", `{"EBOX_ID":{"Ebox-Id-Value":"` + b + `"}}`,
+			"changed " + b + " body /EBOX_ID/Ebox-Id-Value"},
 		{"an escaped name", "PATCH", "/eboxPreferences", "", `{"\u0065boxId":"` + b + `"}`, "changed " + b + " body /eboxId"},
-		{"nested", "PUT", "/anything", "", `[[{"x":{"eboxIdValueList":[[["` + b + `"]]]}}]]`, "changed " + b + " body /0/0/x/eboxIdValueList/0/0/0"},
-		{"what is no number passes, for the upstream to refuse", "PATCH", "/eboxPreferences", "", `{"eboxId":{"eboxType":"ENTERPRISE","eboxIdValue":"x12","y":null,"z":true}}`, ""},
+		{"nested", "PUT", "/anything", "", `[[{"x":{"eboxIdValueList":[[["` + b + `"]]]}}]]`,
+			"changed " + b + " body /0/0/x/eboxIdValueList/0/0/0"},
+		{"what is no number passes, for the upstream to refuse", "PATCH", "/eboxPreferences", "",
+			`{"eboxId":{"eboxType":"ENTERPRISE","eboxIdValue":"x12","y":null,"z":true}}`, ""},
 		{"no body", "GET", "/ebox", "", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -152,7 +172,8 @@ func TestTheEnterpriseInAPath(t *testing.T) {
 			t.Errorf("%s: %s, %t, %v", c.path, n, found, err)
 		}
 	}
-	if n, found, err := EnterpriseIn("/v1/{n}/things", ParsePath("/v1/0206731645/things/5")); n.String() != "0206731645" || !found || err != nil {
+	if n, found, err := EnterpriseIn("/v1/{n}/things", ParsePath("/v1/0206731645/things/5")); n.String() != "0206731645" ||
+		!found || err != nil {
 		t.Errorf("%s %t %v", n, found, err)
 	}
 	if _, found, err := EnterpriseIn("/v1/{n}/things", ParsePath("/v1/0206731645/others")); found || err != nil {
@@ -164,8 +185,10 @@ func TestTheEnterpriseInAPath(t *testing.T) {
 // refused.
 func FuzzNamedIn(f *testing.F) {
 	for _, s := range []string{
-		`{"eboxId":{"eboxIdValue":"0206731645"}}`, `{"eboxIdValueList":["0206731645",212148896,[{"x":"BE0206.731.645"}]]}`, `{"\u0065boxId":1,"eboxId":"0206731645"}`,
-		`[{"eboxid":"0206731645"},{"enterpriseNumber":2.06e8}]`, `{"sender":{"enterpriseNumber":"0206731645"}}`, "{}", "", "[[[[", "{\"eboxId\":\"\xff\"}", `{"eboxId":"\ud800"}`,
+		`{"eboxId":{"eboxIdValue":"0206731645"}}`, `{"eboxIdValueList":["0206731645",212148896,[{"x":"BE0206.731.645"}]]}`,
+		`{"\u0065boxId":1,"eboxId":"0206731645"}`,
+		`[{"eboxid":"0206731645"},{"enterpriseNumber":2.06e8}]`, `{"sender":{"enterpriseNumber":"0206731645"}}`, "{}", "",
+		"[[[[", "{\"eboxId\":\"\xff\"}", `{"eboxId":"\ud800"}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -194,7 +217,8 @@ func FuzzNamedIn(f *testing.F) {
 				}
 			case map[string]any:
 				for name, one := range v {
-					walk(one, held || strings.EqualFold(name, "eboxId") || strings.EqualFold(name, "eboxIdValueList") || strings.EqualFold(name, "enterpriseNumber"))
+					walk(one, held || strings.EqualFold(name, "eboxId") || strings.EqualFold(name, "eboxIdValueList") ||
+						strings.EqualFold(name, "enterpriseNumber"))
 				}
 			case string:
 				if n, err := enterprise.Parse(v); held && err == nil && !found[n] {

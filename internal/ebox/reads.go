@@ -31,7 +31,8 @@ func collection(path string) (in string, ok bool) {
 // collections are those of the e-Box APIs and of grant/citizen that a POST may read, by
 // their paths below the API's base URL.
 var collections = []string{
-	"/ebox/messages", "/messages", "/ebox/sentMessages", "/sentMessages", "/ebox/templates", "/templates", "/ebox/statistics", "/statistics",
+	"/ebox/messages", "/messages", "/ebox/sentMessages", "/sentMessages", "/ebox/templates", "/templates",
+	"/ebox/statistics", "/statistics",
 	"/referenceData/messageTypes", "/referenceData/senderOrganizations", "/referenceData/senderApplications",
 	"/eboxPreferences", "/citizenEboxConsents", "/messageProviders", "/messageRegistries",
 	"/mandates",
@@ -85,7 +86,8 @@ func PlainRead(path string) bool {
 			return false
 		}
 		switch strings.ToLower(segment) {
-		case "publishmessage", "linkeboxmessage", "searchmessagestatus", "replies", "actions", "update", "delete", "content", "body", "structureddata":
+		case "publishmessage", "linkeboxmessage", "searchmessagestatus", "replies", "actions", "update", "delete", "content",
+			"body", "structureddata":
 			return false
 		}
 	}

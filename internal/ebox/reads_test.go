@@ -80,7 +80,8 @@ func TestReadsByPost(t *testing.T) {
 
 func TestARouteNamesReadsOfItsOwn(t *testing.T) {
 	reads := Reads{
-		{Paths: []string{"/calculate", "/employers/*/workers/search", "/reports/**", "/ebox/messages/*/attachments/*/content"}},
+		{Paths: []string{"/calculate", "/employers/*/workers/search", "/reports/**",
+			"/ebox/messages/*/attachments/*/content"}},
 		{Methods: []string{"REPORT", "POST"}, Paths: []string{"/calendar"}},
 	}
 	for _, c := range []struct {

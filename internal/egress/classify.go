@@ -68,7 +68,8 @@ func (e *connectError) classify() call.Failure {
 		f.Kind, f.Timeout = problem.ProxyConnectionTimeout, true
 	case errors.Is(e.err, syscall.ECONNREFUSED):
 		f.Kind = problem.ProxyConnectionRefused
-	case errors.Is(e.err, syscall.ENETUNREACH), errors.Is(e.err, syscall.EHOSTUNREACH), errors.Is(e.err, syscall.EADDRNOTAVAIL):
+	case errors.Is(e.err, syscall.ENETUNREACH), errors.Is(e.err, syscall.EHOSTUNREACH),
+		errors.Is(e.err, syscall.EADDRNOTAVAIL):
 		f.Kind = problem.ProxyIPUnroutable
 	case wire.IsTerminated(e.err):
 		f.Kind = problem.ProxyConnectionTerminated

@@ -52,7 +52,9 @@ func TestWhatFailsOnTheWayToAnAnswer(t *testing.T) {
 			want: call.Failure{Kind: problem.ProxyDNSError}},
 		"nobody listens": {upstream: func(*testing.T) string { return "127.9.8.7:9" }, // of no other test
 			want: call.Failure{Kind: problem.ProxyConnectionRefused}},
-		"closed before the answer": {upstream: func(t *testing.T) string { return raw(t, func(c net.Conn) { readRequest(c) }) },
+		"closed before the answer": {upstream: func(t *testing.T) string {
+			return raw(t, func(c net.Conn) { readRequest(c) })
+		},
 			want: call.Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
 		"reset before the answer": {upstream: func(t *testing.T) string {
 			return raw(t, func(c net.Conn) { readRequest(c); reset(c) })
@@ -76,7 +78,8 @@ func TestWhatFailsOnTheWayToAnAnswer(t *testing.T) {
 		}, limits: Timeouts{Header: soon}, want: call.Failure{Kind: problem.ProxyResponseTimeout, Timeout: true, Sent: true}},
 		"an upload that nobody reads": {upstream: func(t *testing.T) string {
 			return raw(t, func(c net.Conn) { readRequest(c); <-t.Context().Done() })
-		}, limits: Timeouts{Idle: soon}, body: endless{}, want: call.Failure{Kind: problem.ProxyConnectionWriteTimeo, Timeout: true, Sent: true}},
+		}, limits: Timeouts{Idle: soon}, body: endless{}, want: call.Failure{Kind: problem.ProxyConnectionWriteTimeo,
+			Timeout: true, Sent: true}},
 
 		"plain HTTP on a TLS port": {scheme: "https", upstream: func(t *testing.T) string {
 			return raw(t, func(c net.Conn) { c.Read(make([]byte, 5)); io.WriteString(c, "HTTP/1.0 400 Bad Request\r\n\r\n") })
@@ -88,7 +91,8 @@ func TestWhatFailsOnTheWayToAnAnswer(t *testing.T) {
 			return tlsServer(t, config, func(*tls.Conn) {})
 		}, want: call.Failure{Kind: problem.ProxyTLSAlertReceived}},
 		"an expired certificate": {scheme: "https", upstream: func(t *testing.T) string {
-			return tlsServer(t, &tls.Config{Certificates: []tls.Certificate{ca.issue("up.example", time.Now().Add(-time.Minute))}}, func(*tls.Conn) {})
+			return tlsServer(t, &tls.Config{Certificates: []tls.Certificate{ca.issue("up.example",
+				time.Now().Add(-time.Minute))}}, func(*tls.Conn) {})
 		}, want: call.Failure{Kind: problem.ProxyTLSCertificateError}},
 		"an unknown authority": {scheme: "https", upstream: func(t *testing.T) string {
 			return tlsServer(t, newAuthority(t).config("up.example"), func(*tls.Conn) {})

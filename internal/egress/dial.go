@@ -151,7 +151,8 @@ func (d *dialer) dial(ctx context.Context, address string, proxy bool) (net.Conn
 	return wire.NewSocket(raw, d.idle), nil
 }
 
-func (d *dialer) handshake(ctx context.Context, raw net.Conn, host string, config *tls.Config, proxy bool) (net.Conn, error) {
+func (d *dialer) handshake(ctx context.Context, raw net.Conn, host string, config *tls.Config,
+	proxy bool) (net.Conn, error) {
 	if config.ServerName == "" {
 		config = config.Clone()
 		config.ServerName = host

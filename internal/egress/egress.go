@@ -213,7 +213,8 @@ func newProxy(u *url.URL, noProxy []string) (*proxy, error) {
 	case "https":
 		port = cmp.Or(port, "443")
 	default:
-		return nil, fmt.Errorf("reading egress.proxy: the scheme %q is not supported; write http://host:port or https://host:port", u.Scheme)
+		return nil, fmt.Errorf("reading egress.proxy: the scheme %q is not supported; write http://host:port or "+
+			"https://host:port", u.Scheme)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || u.Hostname() == "" {
 		return nil, errors.New("reading egress.proxy: it needs a host and a port; write http://host:port")
@@ -248,7 +249,9 @@ func newProxy(u *url.URL, noProxy []string) (*proxy, error) {
 
 // checkNoProxy refuses what httpproxy would silently ignore or misread.
 func checkNoProxy(entry string) error {
-	fail := fmt.Errorf(`reading egress.noProxy: %q is no destination; write "example.be", ".example.be", "10.0.0.0/8", an address or "*"`, entry)
+	fail := fmt.Errorf(
+		`reading egress.noProxy: %q is no destination; write "example.be", ".example.be", "10.0.0.0/8", an address or "*"`,
+		entry)
 	if strings.Contains(entry, "/") {
 		if _, err := netip.ParsePrefix(entry); err != nil {
 			return fail

@@ -91,7 +91,8 @@ func (g *guard) check(addr netip.Addr) error {
 	case g.addresses.SafeAddr(inner) == nil:
 		return nil
 	case isPrivate(inner):
-		return fmt.Errorf("%s: %w: it is private; if it is right, set allowPrivateNetworks or name the host in the configuration", addr, errProhibited)
+		return fmt.Errorf("%s: %w: it is private; if it is right, set allowPrivateNetworks or name the host in the "+
+			"configuration", addr, errProhibited)
 	}
 	return fmt.Errorf("%s: %w: it is link-local, multicast or reserved", addr, errProhibited)
 }

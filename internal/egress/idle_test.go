@@ -34,7 +34,8 @@ func TestStandingStillOverSockets(t *testing.T) {
 			defer server.Close()
 			defer close(release)
 			_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
-			tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t), Roots: ca.pool()}), Timeouts{Idle: 400 * time.Millisecond}, toLoopback)
+			tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t), Roots: ca.pool()}),
+				Timeouts{Idle: 400 * time.Millisecond}, toLoopback)
 			answer, err := get(t, tr, scheme+"://up.example:"+port+"/")
 			if err != nil {
 				t.Fatal(err)

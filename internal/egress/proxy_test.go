@@ -140,7 +140,8 @@ func TestThroughTheEgressProxy(t *testing.T) {
 
 func TestDestinationsThatPassTheProxyBy(t *testing.T) {
 	p, err := newProxy(&url.URL{Scheme: "http", Host: "proxy:3128"},
-		[]string{"direct.example", ".below.example", "*.star.example", "10.1.0.0/16", "192.0.2.7", "port.example:8443", "2001:db8::/32"})
+		[]string{"direct.example", ".below.example", "*.star.example", "10.1.0.0/16", "192.0.2.7",
+			"port.example:8443", "2001:db8::/32"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +180,8 @@ func TestTheGuardStillHoldsBesideTheProxy(t *testing.T) {
 	p := &egressProxy{answer: "HTTP/1.1 502 No\r\n\r\n"}
 	dns := &names{addresses: map[string][]netip.Addr{"inside.example.": {loopback}}}
 	e := mustNew(t, Options{
-		Proxy: &url.URL{Scheme: "http", Host: raw(t, p.serve)}, NoProxy: []string{"inside.example"}, Resolver: dns.resolver(t),
+		Proxy: &url.URL{Scheme: "http", Host: raw(t, p.serve)}, NoProxy: []string{"inside.example"},
+		Resolver: dns.resolver(t),
 	})
 	for name, link := range map[string]string{
 		"a metadata address":               "https://169.254.169.254/latest",
@@ -209,16 +211,23 @@ func TestWhatTheProxyRefuses(t *testing.T) {
 		tls   bool
 		want  call.Failure
 	}{
-		"credentials":       {answer("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"), false, call.Failure{Kind: problem.ProxyConfigurationError}},
-		"the host":          {answer("HTTP/1.1 403 Forbidden\r\n\r\n"), false, call.Failure{Kind: problem.ProxyConfigurationError}},
-		"cannot connect":    {answer("HTTP/1.1 502 Bad Gateway\r\n\r\n"), false, call.Failure{Kind: problem.ProxyDestinationUnavail}},
-		"not in time":       {answer("HTTP/1.1 504 Gateway Timeout\r\n\r\n"), false, call.Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
-		"it is no proxy":    {answer("220 mail ESMTP\r\n\r\n"), false, call.Failure{Kind: problem.ProxyProtocolError}},
-		"it talks on":       {answer("HTTP/1.1 200 OK\r\n\r\nhello"), false, call.Failure{Kind: problem.ProxyProtocolError}},
-		"it hangs up":       {func(c net.Conn) { readRequest(c) }, false, call.Failure{Kind: problem.ProxyConnectionTerminated}},
-		"it says nothing":   {silent, false, call.Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
-		"no TLS from it":    {silent, true, call.Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
-		"it is not trusted": {func(c net.Conn) { tls.Server(c, newAuthority(t).config("127.0.0.1")).Handshake() }, true, call.Failure{Kind: problem.ProxyTLSCertificateError}},
+		"credentials": {answer("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"), false,
+			call.Failure{Kind: problem.ProxyConfigurationError}},
+		"the host": {
+			answer("HTTP/1.1 403 Forbidden\r\n\r\n"), false, call.Failure{Kind: problem.ProxyConfigurationError}},
+		"cannot connect": {
+			answer("HTTP/1.1 502 Bad Gateway\r\n\r\n"), false, call.Failure{Kind: problem.ProxyDestinationUnavail}},
+		"not in time": {
+			answer("HTTP/1.1 504 Gateway Timeout\r\n\r\n"), false,
+			call.Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
+		"it is no proxy": {answer("220 mail ESMTP\r\n\r\n"), false, call.Failure{Kind: problem.ProxyProtocolError}},
+		"it talks on":    {answer("HTTP/1.1 200 OK\r\n\r\nhello"), false, call.Failure{Kind: problem.ProxyProtocolError}},
+		"it hangs up": {
+			func(c net.Conn) { readRequest(c) }, false, call.Failure{Kind: problem.ProxyConnectionTerminated}},
+		"it says nothing": {silent, false, call.Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
+		"no TLS from it":  {silent, true, call.Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
+		"it is not trusted": {func(c net.Conn) { tls.Server(c, newAuthority(t).config("127.0.0.1")).Handshake() }, true,
+			call.Failure{Kind: problem.ProxyTLSCertificateError}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -226,7 +235,8 @@ func TestWhatTheProxyRefuses(t *testing.T) {
 			if c.tls {
 				scheme = "https"
 			}
-			e := mustNew(t, Options{Proxy: &url.URL{Scheme: scheme, User: url.UserPassword("user", "s3cret"), Host: raw(t, c.serve)}, Roots: ca.pool()})
+			e := mustNew(t, Options{Proxy: &url.URL{Scheme: scheme, User: url.UserPassword("user", "s3cret"),
+				Host: raw(t, c.serve)}, Roots: ca.pool()})
 			limits := patient
 			if name == "it says nothing" || name == "no TLS from it" {
 				limits.Connect = 200 * time.Millisecond
@@ -256,19 +266,21 @@ func TestNewNamesTheSettingThatIsWrong(t *testing.T) {
 		o    Options
 		want string // in the error; "" is none
 	}{
-		"nothing set":                    {Options{}, ""},
-		"an authority":                   {Options{CAFile: ca.file()}, ""},
-		"a proxy":                        {Options{Proxy: parse("http://u:s3cret@proxy:3128/"), NoProxy: []string{"*", ".a.be", "10.0.0.0/8", "::1"}}, ""},
+		"nothing set":  {Options{}, ""},
+		"an authority": {Options{CAFile: ca.file()}, ""},
+		"a proxy": {
+			Options{Proxy: parse("http://u:s3cret@proxy:3128/"), NoProxy: []string{"*", ".a.be", "10.0.0.0/8", "::1"}}, ""},
 		"a SOCKS proxy":                  {Options{Proxy: parse("socks5://u:s3cret@proxy:1080")}, "egress.proxy"},
 		"a proxy with a path":            {Options{Proxy: parse("http://u:s3cret@proxy:3128/x")}, "egress.proxy"},
 		"a proxy with a name in letters": {Options{Proxy: parse("http://u:s3cret@bücher.example:3128")}, "egress.proxy"},
 		"a proxy without a host":         {Options{Proxy: parse("http://:3128")}, "egress.proxy"},
 		"no file":                        {Options{CAFile: "/nowhere/ca.pem"}, "egress.caFile"},
 		"a file without certificate":     {Options{CAFile: "egress.go"}, "BEGIN CERTIFICATE"},
-		"a URL in noProxy":               {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"https://a.be"}}, "egress.noProxy"},
-		"two in one":                     {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"a.be,b.be"}}, "egress.noProxy"},
-		"half a CIDR block":              {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"10.0.0.0/99"}}, "egress.noProxy"},
-		"a star in the middle":           {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"a.*.be"}}, "egress.noProxy"},
+		"a URL in noProxy": {
+			Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"https://a.be"}}, "egress.noProxy"},
+		"two in one":           {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"a.be,b.be"}}, "egress.noProxy"},
+		"half a CIDR block":    {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"10.0.0.0/99"}}, "egress.noProxy"},
+		"a star in the middle": {Options{Proxy: parse("http://proxy:1"), NoProxy: []string{"a.*.be"}}, "egress.noProxy"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := New(c.o)

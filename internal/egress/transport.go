@@ -39,7 +39,8 @@ func (t *Transport) Send(ctx context.Context, c *call.Call, r *http.Request) (*h
 }
 
 // SendAs is Send with a value of Authorization, which goes in place of any that r has.
-func (t *Transport) SendAs(ctx context.Context, c *call.Call, r *http.Request, authorization string) (*http.Response, error) {
+func (t *Transport) SendAs(ctx context.Context, c *call.Call, r *http.Request,
+	authorization string) (*http.Response, error) {
 	o := wire.Options{Party: c.Party(), Once: c.Opening, Resent: &c.Record.Tries, Authorization: authorization}
 	if pass := c.Interim; pass != nil {
 		o.Interim = func(status int, h http.Header) error {

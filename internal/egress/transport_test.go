@@ -84,13 +84,16 @@ func TestANewNameServerAnswerIsFollowedAfterTheAge(t *testing.T) {
 	if err != nil {
 		t.Fatalf("listening on a second loopback address: %v", err)
 	}
-	second := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "second") })}
+	second := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "second")
+	})}
 	go second.Serve(other)
 	defer second.Close()
 
 	dns := &names{addresses: map[string][]netip.Addr{"up.example.": {loopback}}}
 	c := new(clock)
-	tr := transport(t, mustNew(t, Options{Now: c.now, Random: middle, Resolver: dns.resolver(t)}), Timeouts{MaxConnAge: time.Minute}, toLoopback)
+	tr := transport(t, mustNew(t, Options{Now: c.now, Random: middle, Resolver: dns.resolver(t)}),
+		Timeouts{MaxConnAge: time.Minute}, toLoopback)
 	url := "http://up.example:" + port
 	if got := fetch(t, tr, url); got != "first" {
 		t.Fatal(got)
@@ -165,7 +168,8 @@ func TestNothingIsDecodedFollowedOrAdded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusFound || string(body) != "as it came" || answer.Uncompressed {
+	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusFound || string(body) != "as it came" ||
+		answer.Uncompressed {
 		t.Errorf("%s %q", answer.Status, body)
 	}
 	if len(header) != 0 {

@@ -19,9 +19,11 @@ type Number uint32
 
 var (
 	// ErrMalformed says that the text is in no written form of a CBE number.
-	ErrMalformed = errors.New("not a CBE number: ten digits are expected, as in 0206731645 or 0206.731.645, optionally after BE")
+	ErrMalformed = errors.New("not a CBE number: ten digits are expected, as in 0206731645 or " +
+		"0206.731.645, optionally after BE")
 	// ErrCheckDigits says that the form is right and the number a typing error.
-	ErrCheckDigits = errors.New("the last two digits of the CBE number do not match the first eight: look for a typing error")
+	ErrCheckDigits = errors.New("the last two digits of the CBE number do not match the first eight: " +
+		"look for a typing error")
 )
 
 // maxWritten bounds the longest accepted form, "BE 0206.731.645" with room for

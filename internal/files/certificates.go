@@ -27,9 +27,11 @@ func Certificates(bundle []byte) (list []*x509.Certificate, err error) {
 	}
 	switch {
 	case len(list) == 0 && begun == 0:
-		return nil, errors.New("it holds no PEM certificate; write the authority's certificate there, from -----BEGIN CERTIFICATE----- on")
+		return nil, errors.New("it holds no PEM certificate; write the authority's certificate there, from " +
+			"-----BEGIN CERTIFICATE----- on")
 	case len(list) < begun:
-		return nil, fmt.Errorf("of %d certificates that begin, %d can be read: copy the file again, or take out what is broken", begun, len(list))
+		return nil, fmt.Errorf("of %d certificates that begin, %d can be read: copy the file again, or take out what "+
+			"is broken", begun, len(list))
 	}
 	return list, nil
 }

@@ -53,7 +53,8 @@ func Read(path string, most int64) ([]byte, error) {
 			return nil, err
 		}
 		if int64(content.Len()) > most {
-			return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("more than %d bytes: this is the wrong file", most)}
+			return nil, &fs.PathError{Op: "read", Path: path,
+				Err: fmt.Errorf("more than %d bytes: this is the wrong file", most)}
 		}
 		return content.Bytes(), nil
 	})

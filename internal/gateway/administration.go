@@ -33,7 +33,8 @@ func (g *Gateway) administration() http.Handler {
 		Status:   func() any { return status.Of(g.View()) },
 		Activity: func() any { return recently{g.activity.Snapshot()} },
 		Refused:  func() any { return g.activity.Refused(0) },
-		Confirm:  g.Confirm, Retry: func() { g.current.Load().tokens.Retry() }, Purge: g.Purge, Maintain: g.pool.switches.Switch, Maintenance: g.pool.switches.List,
+		Confirm:  g.Confirm, Retry: func() { g.current.Load().tokens.Retry() }, Purge: g.Purge,
+		Maintain: g.pool.switches.Switch, Maintenance: g.pool.switches.List,
 		Metrics: g.metrics, Token: g.adminToken, Now: g.o.Now,
 	}
 	if g.o.Level != nil {

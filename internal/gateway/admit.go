@@ -27,14 +27,16 @@ type callerPace struct {
 }
 
 func newAdmission(cfg *config.Config, p *pool) *admission {
-	a := &admission{limits: p.limits, refused: &p.refusedRates, enterprises: make(map[enterprise.Number]resilience.Rate), callers: make(map[string]callerPace)}
+	a := &admission{limits: p.limits, refused: &p.refusedRates, enterprises: make(map[enterprise.Number]resilience.Rate),
+		callers: make(map[string]callerPace)}
 	for _, e := range cfg.Tenancy.Enterprises {
 		if e.Rate != nil {
 			a.enterprises[e.Number] = rateOf(e.Rate)
 		}
 	}
 	for _, c := range cfg.Callers {
-		a.callers[c.Name] = callerPace{rate: rateOf(c.Rate), concurrency: c.Concurrency, batch: c.Class == config.Batch, wait: c.Wait}
+		a.callers[c.Name] = callerPace{rate: rateOf(c.Rate), concurrency: c.Concurrency, batch: c.Class == config.Batch,
+			wait: c.Wait}
 	}
 	return a
 }
@@ -63,7 +65,8 @@ func (a *admission) enter(ctx context.Context, c *call.Call, caller *tenancy.Cal
 // admit spends the rate of the enterprise.
 func (a *admission) admit(ctx context.Context, c *call.Call, _ *tenancy.Caller, tenant tenancy.Tenant) error {
 	if rate, ok := a.enterprises[tenant.Number]; ok {
-		if err := a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByEnterprise, Enterprise: tenant.Number}, rate); err != nil {
+		if err := a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByEnterprise, Enterprise: tenant.Number},
+			rate); err != nil {
 			return note(&a.refused.enterprise, err)
 		}
 	}
@@ -74,7 +77,8 @@ func (a *admission) admit(ctx context.Context, c *call.Call, _ *tenancy.Caller, 
 func (a *admission) admitCaller(ctx context.Context, c *call.Call, caller *tenancy.Caller) error {
 	known := a.callers[caller.Name]
 	if known.rate.PerSecond > 0 {
-		return note(&a.refused.caller, a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByCaller, Name: caller.Name}, known.rate))
+		return note(&a.refused.caller, a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByCaller, Name: caller.Name},
+			known.rate))
 	}
 	return nil
 }

@@ -19,22 +19,32 @@ func TestADocumentThatIsAPageCannotActInABrowser(t *testing.T) {
 		types  []string
 		policy string
 	}{
-		{[]string{"text/html"}, "sandbox"}, {[]string{"TEXT/HTML; charset=utf-8"}, "sandbox"}, {[]string{"application/xhtml+xml"}, "sandbox"},
-		{[]string{"image/svg+xml"}, "sandbox"}, {[]string{"application/xml"}, "sandbox"}, {[]string{"multipart/x-mixed-replace; boundary=x"}, "sandbox"},
-		{[]string{"text/plain", "text/html"}, "sandbox"}, {[]string{"text/html", "text/plain"}, "sandbox"}, {[]string{"text/plain, text/html"}, "sandbox"},
-		{[]string{"text/plain", "text/plain"}, "sandbox"}, {[]string{"text/plain;,text/html"}, "sandbox"}, {[]string{"text"}, "sandbox"},
-		{[]string{"application/x-shockwave-flash"}, "sandbox"}, {[]string{"text/xsl"}, "sandbox"}, {[]string{"message/rfc822"}, "sandbox"},
-		{[]string{"application/pdf"}, ""}, {[]string{"image/png"}, ""}, {[]string{"application/zip"}, ""}, {[]string{"application/json; charset=utf-8"}, ""},
+		{[]string{"text/html"}, "sandbox"}, {[]string{"TEXT/HTML; charset=utf-8"}, "sandbox"}, {
+			[]string{"application/xhtml+xml"}, "sandbox"},
+		{[]string{"image/svg+xml"}, "sandbox"}, {[]string{"application/xml"}, "sandbox"}, {
+			[]string{"multipart/x-mixed-replace; boundary=x"}, "sandbox"},
+		{[]string{"text/plain", "text/html"}, "sandbox"}, {[]string{"text/html", "text/plain"}, "sandbox"}, {
+			[]string{"text/plain, text/html"}, "sandbox"},
+		{[]string{"text/plain", "text/plain"}, "sandbox"}, {[]string{"text/plain;,text/html"}, "sandbox"}, {
+			[]string{"text"}, "sandbox"},
+		{[]string{"application/x-shockwave-flash"}, "sandbox"}, {[]string{"text/xsl"}, "sandbox"}, {
+			[]string{"message/rfc822"}, "sandbox"},
+		{[]string{"application/pdf"}, ""}, {[]string{"image/png"}, ""}, {[]string{"application/zip"}, ""}, {
+			[]string{"application/json; charset=utf-8"}, ""},
 		{[]string{"Text/Plain"}, ""},
 	} {
-		h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 200, Header: http.Header{"Content-Type": c.types}, Body: "<script>", Count: 4})
-		for _, fields := range [][]string{{"Sec-Fetch-Site: same-origin"}, {"Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: same-origin"}, {"Upgrade-Insecure-Requests: 1"}} {
+		h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 200,
+			Header: http.Header{"Content-Type": c.types}, Body: "<script>", Count: 4})
+		for _, fields := range [][]string{{"Sec-Fetch-Site: same-origin"},
+			{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: same-origin"}, {"Upgrade-Insecure-Requests: 1"}} {
 			got := h.get(path, fields...).want(t, 200)
-			if policy, sniffing := got.header.Get("Content-Security-Policy"), got.header.Get("X-Content-Type-Options"); policy != c.policy || sniffing != "nosniff" || got.body != "<script>" {
+			if policy, sniffing := got.header.Get("Content-Security-Policy"),
+				got.header.Get("X-Content-Type-Options"); policy != c.policy || sniffing != "nosniff" || got.body != "<script>" {
 				t.Errorf("%q with %s: policy %q, sniffing %q, %s", c.types, fields, policy, sniffing, got.body)
 			}
 		}
-		if got := h.get(path).want(t, 200); got.header.Get("Content-Security-Policy") != "" || got.header.Get("X-Content-Type-Options") != "" {
+		if got := h.get(path).want(t, 200); got.header.Get("Content-Security-Policy") != "" ||
+			got.header.Get("X-Content-Type-Options") != "" {
 			t.Errorf("%s: a program got %v", c.types, got.header)
 		}
 	}
@@ -72,5 +82,6 @@ func TestARedirectedLinkOpensAndChangesNothing(t *testing.T) {
 	}
 	h.get(messages, "Sec-Fetch-Site: none").want(t, 200)
 	h.send("PATCH", inboxPath, strings.NewReader(`{"items":[]}`), merging, "Sec-Fetch-Site: none").want(t, 403)
-	h.send("DELETE", "/grant/citizen/mandates/1?representedEnterpriseNumber="+mandated, nil, "Sec-Fetch-Site: none").want(t, 403)
+	h.send("DELETE", "/grant/citizen/mandates/1?representedEnterpriseNumber="+mandated, nil,
+		"Sec-Fetch-Site: none").want(t, 403)
 }

@@ -39,7 +39,8 @@ func (g *generation) keeps(route config.Route) bool {
 		if other.Kind == config.KindMandates || !other.Cache.Enabled {
 			continue
 		}
-		if other.Registry && route.Registry || other.Upstream != nil && route.Upstream != nil && *other.Upstream == *route.Upstream {
+		if other.Registry && route.Registry || other.Upstream != nil && route.Upstream != nil &&
+			*other.Upstream == *route.Upstream {
 			return true
 		}
 	}

@@ -22,7 +22,8 @@ func (a answer) cacheStatus() string { return a.header.Get("Cache-Status") }
 
 func TestAHitTouchesNeitherTokenNorUpstream(t *testing.T) {
 	t.Parallel()
-	h := open(t, edit("name: ebox-providers\n", "name: ebox-providers\n    cache: {enabled: true, defaultTtl: 1m, shared: false, rules: [{paths: [/referenceData/**], defaultTtl: 24h, shared: always}]}\n"))
+	h := open(t, edit("name: ebox-providers\n", "name: ebox-providers\n    cache: {enabled: true, defaultTtl: 1m, "+
+		"shared: false, rules: [{paths: [/referenceData/**], defaultTtl: 24h, shared: always}]}\n"))
 	first := h.get(own+reference).want(t, 200)
 	if !strings.Contains(first.cacheStatus(), "stored") {
 		t.Fatalf("%s", first.cacheStatus())
@@ -55,7 +56,8 @@ func TestAnEnterpriseGetsItsOwnAnswersAlone(t *testing.T) {
 		t.Fatal("the two have the same messages, so that nothing can be told")
 	}
 	for range 3 {
-		if got := h.get(box+"/messages").want(t, 200); got.body != ours.body || !strings.Contains(got.cacheStatus(), "fwd-status=304") {
+		if got := h.get(box+"/messages").want(t, 200); got.body != ours.body || !strings.Contains(got.cacheStatus(),
+			"fwd-status=304") {
 			t.Errorf("%s", got.cacheStatus())
 		}
 		if got := h.get(anothersBox+"/messages").want(t, 200); got.body != theirs.body {
@@ -68,7 +70,8 @@ func TestAPurgeDropsAnswers(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	h.get(own+reference).want(t, 200)
-	for _, query := range []string{"", "?all=yes", "?all=true&route=ebox-providers", "?enterprise=1", "?rout=ebox-providers"} {
+	for _, query := range []string{"", "?all=yes", "?all=true&route=ebox-providers", "?enterprise=1",
+		"?rout=ebox-providers"} {
 		if status := h.admPost(t, "/cache/purge"+query); status != 400 {
 			t.Errorf("%q: %d", query, status)
 		}
@@ -153,7 +156,8 @@ func TestARouteThatKeepsAnswersForEverybody(t *testing.T) {
 		w.Header().Set("Cache-Control", "max-age=60")
 		_, _ = w.Write([]byte(r.URL.Path + " " + r.Method))
 	})
-	h := open(t, add("  - {name: rates, path: /rates, upstream: "+upstream+", scopes: [], enterprise: none, cache: {enabled: true, shared: always, rules: [{paths: [/live/**], enabled: false}]}}\n"))
+	h := open(t, add("  - {name: rates, path: /rates, upstream: "+upstream+", scopes: [], enterprise: none, cache: "+
+		"{enabled: true, shared: always, rules: [{paths: [/live/**], enabled: false}]}}\n"))
 	for _, c := range []struct{ method, path, cache string }{
 		{"GET", "/rates/eur", "stored"},
 		{"GET", "/rates/eur", "hit; ttl="},
@@ -173,7 +177,8 @@ func TestARouteThatKeepsAnswersForEverybody(t *testing.T) {
 	if n != 6 {
 		t.Errorf("%d requests reached the upstream", n)
 	}
-	if got := h.get("/rates/none", "Cache-Control: only-if-cached"); got.status != 504 || got.problem(t)["type"] != "urn:problem-type:ebox-gateway:gatewayTimeout" ||
+	if got := h.get("/rates/none", "Cache-Control: only-if-cached"); got.status != 504 ||
+		got.problem(t)["type"] != "urn:problem-type:ebox-gateway:gatewayTimeout" ||
 		!strings.Contains(got.header.Get("Proxy-Status"), "ebox-gateway; error=proxy_internal_response") {
 		t.Errorf("%d %s", got.status, got.body)
 	}

@@ -94,7 +94,8 @@ callers:
 	}
 	h.as("127.1.0.1", "GET", "/ebox/providers").want(t, 403)
 	// What cannot be read as an address must not fall back to a wider rule's rights.
-	if got := h.as("127.0.0.9", "GET", box, "X-Forwarded-For: unknown"); got.status != 403 && h.callerOf(got) != "loopback" {
+	if got := h.as("127.0.0.9", "GET", box, "X-Forwarded-For: unknown"); got.status != 403 &&
+		h.callerOf(got) != "loopback" {
 		t.Errorf("%d, taken for %q", got.status, h.callerOf(got))
 	}
 }
@@ -132,7 +133,8 @@ callers:
 		{"list without being allowed", "127.0.0.4", "GET", box + "/messages", 403},
 		{"reply without being allowed", "127.0.0.4", "POST", box + "/messages/" + simulator.FirstMessage + "/replies", 403},
 		{"publish without being allowed", "127.0.0.4", "POST", box + "/messages", 403},
-		{"mandates without being allowed", "127.0.0.4", "GET", grant + "/mandates?representedEnterpriseNumber=" + mandated, 403},
+		{"mandates without being allowed", "127.0.0.4", "GET", grant + "/mandates?representedEnterpriseNumber=" + mandated,
+			403},
 		{"default enterprise", "127.0.0.5", "GET", nsso + "/ebox", 200},
 		{"an enterprise of others", "127.0.0.5", "GET", "/enterprises/" + another + nsso + "/ebox", 403},
 		{"own", "127.0.0.1", "GET", "/enterprises/own" + nsso + "/ebox", 200},
@@ -180,7 +182,8 @@ func TestCallersByListenerAndCertificate(t *testing.T) {
 	}
 	block, _ := pem.Decode(known)
 	fingerprint := sha256.Sum256(block.Bytes)
-	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, "server: {listen: [{address: '127.0.0.1:0', name: plain}, {address: '127.0.0.1:0', name: tls, tls: {certFile: "+
+	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, "server: {listen: [{address: '127.0.0.1:0', name: plain}, "+
+		"{address: '127.0.0.1:0', name: tls, tls: {certFile: "+
 		serverCert+", keyFile: "+serverKey+", clientCaFile: "+authorities+", clientAuth: request}}]"), add(`
 callers:
   - {name: by-network, networks: [127.0.0.0/8]}
@@ -269,7 +272,8 @@ func TestModeAnyServesEveryValidNumber(t *testing.T) {
 	}
 	h := open(t, edit("tenancy:\n", "tenancy:\n  mode: any\n  suspendedFiles: ["+stop+"]\n"))
 	refused := h.get("/enterprises/"+unlisted+nsso+"/ebox").want(t, 403)
-	if r := h.last("provider:nsso"); r.Enterprise != unlisted || strings.Contains(refused.header.Get("Proxy-Status"), "error=") {
+	if r := h.last("provider:nsso"); r.Enterprise != unlisted ||
+		strings.Contains(refused.header.Get("Proxy-Status"), "error=") {
 		t.Errorf("not upstream's refusal: %v %s", refused.header, refused.body)
 	}
 	h.get("/enterprises/0800002353"+nsso+"/ebox").want(t, 400).problem(t)
@@ -305,11 +309,14 @@ func TestAnEnterpriseWithAClientOfItsOwn(t *testing.T) {
 	// leaves a client that is refused alone for a while.
 	sim := startSimulator(t, simulator.Options{Clients: []simulator.Client{client, second}})
 	h := buildBefore(t, sim, clientDir, nil,
-		edit("    demo: {", "    second: {clientId: second-office, keystore: {file: "+file+", password: second}}\n    demo: {"),
-		edit("tenancy:\n", "tenancy:\n  defaultClient: demo\n"), edit("{number: 0212.148.896", "{number: 0212.148.896, client: second"))
+		edit("    demo: {", "    second: {clientId: second-office, keystore: {file: "+file+
+			", password: second}}\n    demo: {"),
+		edit("tenancy:\n", "tenancy:\n  defaultClient: demo\n"),
+		edit("{number: 0212.148.896", "{number: 0212.148.896, client: second"))
 	h.waitForProviders()
 	for number, id := range map[string]string{mandated: client.ID, another: second.ID} {
-		for _, path := range []string{"/enterprises/" + number + nsso + "/ebox", grant + "/mandates?representedEnterpriseNumber=" + number} {
+		for _, path := range []string{"/enterprises/" + number + nsso + "/ebox",
+			grant + "/mandates?representedEnterpriseNumber=" + number} {
 			h.sim.ResetRequests()
 			h.get(path).want(t, 200)
 			for _, r := range h.sim.Requests() {
@@ -330,7 +337,8 @@ func TestAnEnterpriseWithAClientOfItsOwn(t *testing.T) {
 func TestWhoIsNoCallerLearnsNothingFromPathsWithoutARoute(t *testing.T) {
 	h := open(t, add("callers:\n  - {name: known, networks: [127.0.0.1]}\n"))
 	for path, status := range map[string]int{
-		"/ebox": 400, "/ebox/messages": 400, "/ebox/messages/1": 404, "/enterprises/" + mandated + "/ebox": 200, "/enterprises/" + mandated + "/ebox/messages/1": 404, "/nothing": 404,
+		"/ebox": 400, "/ebox/messages": 400, "/ebox/messages/1": 404, "/enterprises/" + mandated + "/ebox": 200,
+		"/enterprises/" + mandated + "/ebox/messages/1": 404, "/nothing": 404,
 	} {
 		h.as("127.0.0.1", "GET", path).want(t, status)
 		if got := h.as("127.0.0.2", "GET", path).want(t, 403); strings.Contains(got.body, "nsso") {

@@ -23,7 +23,8 @@ func TestACallerThatClosesItsSendingSideGetsItsAnswer(t *testing.T) {
 	change := `{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":true}]}`
 	for name, request := range map[string]string{
 		"an opening": "GET " + large + "1/content HTTP/1.1\r\nHost: localhost\r\n\r\n",
-		"a write": "PATCH " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/merge-patch+json\r\nContent-Length: " +
+		"a write": "PATCH " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: " +
+			"application/merge-patch+json\r\nContent-Length: " +
 			strconv.Itoa(len(change)) + "\r\n\r\n" + change,
 		"HTTP/1.0": "GET " + box + " HTTP/1.0\r\n\r\n",
 	} {
@@ -42,12 +43,14 @@ func TestACallerThatClosesItsSendingSideGetsItsAnswer(t *testing.T) {
 func TestRefusedUploadsReachCallersThatSendEverythingFirst(t *testing.T) {
 	h := open(t)
 	for name, path := range map[string]string{
-		"404": "/nothing", "405": "/ebox/providers", "403": "/enterprises/" + unlisted + nsso + "/ebox/messages", "413": "/enterprises/" + mandated + "/grant/citizen/mandates",
+		"404": "/nothing", "405": "/ebox/providers", "403": "/enterprises/" + unlisted + nsso + "/ebox/messages",
+		"413": "/enterprises/" + mandated + "/grant/citizen/mandates",
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := h.dial("")
 			c.t = t
-			c.write("POST " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 5000000\r\n\r\n")
+			c.write("POST " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: " +
+				"application/json\r\nContent-Length: 5000000\r\n\r\n")
 			c.write(strings.Repeat("x", 5_000_000))
 			if a := c.read("POST"); strconv.Itoa(a.status) != name || a.problem(t)["detail"] == "" {
 				t.Errorf("%d %s", a.status, a.body)
@@ -58,7 +61,8 @@ func TestRefusedUploadsReachCallersThatSendEverythingFirst(t *testing.T) {
 
 func TestARequestThatCannotBeReadGetsAProblemOverTLS(t *testing.T) {
 	cert, key := certificate(t, "server")
-	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, "server: {listen: ['127.0.0.1:0', {address: '127.0.0.1:0', name: tls, tls: {certFile: "+cert+", keyFile: "+key+"}}]"))
+	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, "server: {listen: ['127.0.0.1:0', {address: '127.0.0.1:0', "+
+		"name: tls, tls: {certFile: "+cert+", keyFile: "+key+"}}]"))
 	conn, err := tls.Dial("tcp", h.gw.Addrs()[1].String(), &tls.Config{InsecureSkipVerify: true})
 	if err != nil {
 		t.Fatal(err)
@@ -100,8 +104,11 @@ func TestARefusedConfigurationMovesNoListener(t *testing.T) {
 	}
 	moved := free.Addr().String()
 	free.Close()
-	f.replace(t, `server: {listen: "127.0.0.1:0"`, `server: {listen: ["127.0.0.1:0", "`+taken.Addr().String()+`"]`, `admin: {listen: "127.0.0.1:0"`, `admin: {listen: "`+moved+`"`)
-	eventually(t, "the rejection, told by the admin listener as it was", func() bool { return f.status().Configuration.Rejected != nil })
+	f.replace(t, `server: {listen: "127.0.0.1:0"`, `server: {listen: ["127.0.0.1:0", "`+taken.Addr().String()+`"]`,
+		`admin: {listen: "127.0.0.1:0"`, `admin: {listen: "`+moved+`"`)
+	eventually(t, "the rejection, told by the admin listener as it was", func() bool {
+		return f.status().Configuration.Rejected != nil
+	})
 	if conn, err := net.Dial("tcp", moved); err == nil {
 		conn.Close()
 		t.Error("the admin listener is at its new address all the same")
@@ -117,7 +124,8 @@ func TestTheLimitOfRequestsIsOneOverReloads(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 2 {
-		f.dial("").write("GET /enterprises/" + mandated + nsso + "/ebox/messages?page=" + strconv.Itoa(i+1) + " HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		f.dial("").write("GET /enterprises/" + mandated + nsso + "/ebox/messages?page=" + strconv.Itoa(i+1) +
+			" HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	}
 	eventually(t, "the requests under way", func() bool { return f.sim.RequestCount("provider:nsso") == 2 })
 	before := f.status().Configuration.Hash

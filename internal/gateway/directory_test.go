@@ -39,12 +39,14 @@ func TestTheListNamesStatesAndPaths(t *testing.T) {
 		t.Run(shape, func(t *testing.T) {
 			h := open(t, func(t *testing.T, text string) string {
 				if shape == "an array" {
-					text = regexp.MustCompile(`(registry:\n  url: http://[^/]+)\S+`).ReplaceAllString(text, "$1/REST/ebox/enterprise/federation/v1/messageProviders")
+					text = regexp.MustCompile(`(registry:\n  url: http://[^/]+)\S+`).ReplaceAllString(text,
+						"$1/REST/ebox/enterprise/federation/v1/messageProviders")
 				}
 				return text
 			})
 			for id, state := range map[string]string{
-				"nsso": "active", "regional": "active", "utilities": "maintenance", "upcoming": "not-yet-active", "retired": "deactivated",
+				"nsso": "active", "regional": "active", "utilities": "maintenance", "upcoming": "not-yet-active",
+				"retired": "deactivated",
 			} {
 				if p := h.listed(id); p["state"] != state || p["path"] != "/ebox/providers/"+id || p["circuit"] != "closed" {
 					t.Errorf("%v", p)
@@ -54,7 +56,8 @@ func TestTheListNamesStatesAndPaths(t *testing.T) {
 				t.Errorf("%v", h.listed("utilities"))
 			}
 			h.get("/enterprises/"+mandated+regional+"/ebox").want(t, 200)
-			if r := h.last(simulator.UpstreamRegistry); (shape == "an array") != strings.HasSuffix(r.Target, "/messageProviders") {
+			if r := h.last(simulator.UpstreamRegistry); (shape == "an array") != strings.HasSuffix(r.Target,
+				"/messageProviders") {
 				t.Errorf("the registry was asked for %s", r.Target)
 			}
 			prefixed := h.get("/enterprises/"+mandated+"/ebox/providers").want(t, 200)
@@ -104,7 +107,9 @@ func TestAListThatMakesNoSenseLeavesTheLastInForce(t *testing.T) {
 		asked := h.sim.RequestCount(simulator.UpstreamRegistry)
 		id := h.fault(f)
 		// Two, so that the first has had its effect.
-		eventually(t, "the registry to be asked", func() bool { return h.sim.RequestCount(simulator.UpstreamRegistry) >= asked+2 })
+		eventually(t, "the registry to be asked", func() bool {
+			return h.sim.RequestCount(simulator.UpstreamRegistry) >= asked+2
+		})
 		if h.status().Directory.LastError == "" {
 			t.Errorf("%s %q is believed", f.Kind, f.Body)
 		}
@@ -121,10 +126,12 @@ func TestTheNextPageOfTheListIsReadWithItsToken(t *testing.T) {
 	t.Parallel()
 	h := open(t, often)
 	const entry = `{"messageProviderId":"%s","messageProviderUrl":"%s"}`
-	first := fmt.Sprintf(`{"items":[`+entry+`],"total":2,"next":"%s/messageRegistries?page=2"}`, "nsso", h.sim.ProviderURL("nsso"), h.sim.RegistryURL())
+	first := fmt.Sprintf(`{"items":[`+entry+`],"total":2,"next":"%s/messageRegistries?page=2"}`, "nsso",
+		h.sim.ProviderURL("nsso"), h.sim.RegistryURL())
 	second := fmt.Sprintf(`{"items":[`+entry+`],"total":2}`, "onpage2", h.sim.ProviderURL("nsso"))
 	for _, body := range []string{first, second} {
-		h.fault(simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultStatus, Status: 200, Body: body, Count: 1})
+		h.fault(simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultStatus, Status: 200,
+			Body: body, Count: 1})
 	}
 	eventually(t, "the second page to be asked for", func() bool {
 		for _, r := range h.sim.RequestsTo(simulator.UpstreamRegistry) {
@@ -153,7 +160,8 @@ func TestHostsThatNobodyAllowedGetNoCallAndNoToken(t *testing.T) {
 		"alike": "https://services.socialsecurity.be.outside.example/v3",
 	}
 	for id, base := range bases {
-		if err := h.sim.SetProvider(simulator.Provider{ID: id, URL: base, Activation: "2020-01-01", APIVersion: "3.0"}); err != nil {
+		if err := h.sim.SetProvider(simulator.Provider{ID: id, URL: base, Activation: "2020-01-01",
+			APIVersion: "3.0"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -172,7 +180,8 @@ func TestHostsThatNobodyAllowedGetNoCallAndNoToken(t *testing.T) {
 		if host := strings.Split(base, "/")[2]; strings.Contains(got.body, host) {
 			t.Errorf("a problem names the host: %s", got.body)
 		}
-		if got.problem(t)["type"] != "urn:problem-type:belgif:serviceUnavailable" || !strings.Contains(got.header.Get("Proxy-Status"), "error=") {
+		if got.problem(t)["type"] != "urn:problem-type:belgif:serviceUnavailable" ||
+			!strings.Contains(got.header.Get("Proxy-Status"), "error=") {
 			t.Errorf("%v %s", got.header, got.body)
 		}
 	}
@@ -181,7 +190,8 @@ func TestHostsThatNobodyAllowedGetNoCallAndNoToken(t *testing.T) {
 	}
 	// A provider that was called before and now is said to be elsewhere.
 	h.get(box).want(t, 200)
-	if err := h.sim.SetProvider(simulator.Provider{ID: "nsso", URL: trap.URL + "/REST", Activation: "2020-01-01", APIVersion: "3.0"}); err != nil {
+	if err := h.sim.SetProvider(simulator.Provider{ID: "nsso", URL: trap.URL + "/REST", Activation: "2020-01-01",
+		APIVersion: "3.0"}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the change", func() bool { return h.get(box).status == 503 })

@@ -41,8 +41,9 @@ func callOf(r *call.Record, at time.Time) audit.Call {
 		Action: r.Action, Opening: r.Opening, Method: printable.Text(r.Method, printable.MaxAsserted), Path: r.Path,
 		Messages: r.Messages, MoreMessages: r.MoreMessages, Created: r.Created, Named: r.Named,
 		IdempotencyKey: printable.Text(r.IdempotencyKey, printable.MaxAsserted),
-		TokenHash:      r.TokenHash, Intent: r.Intent, Sent: r.Sent, Tries: r.Tries, Status: r.Status, UpstreamStatus: r.UpstreamStatus,
-		ProblemType: r.ProblemType, Detail: r.Detail, Cut: r.Cut, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
+		TokenHash:      r.TokenHash, Intent: r.Intent, Sent: r.Sent, Tries: r.Tries, Status: r.Status,
+		UpstreamStatus: r.UpstreamStatus,
+		ProblemType:    r.ProblemType, Detail: r.Detail, Cut: r.Cut, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
 		Cache: r.Cache, TraceID: r.TraceID, AnswerTraceID: r.AnswerTraceID,
 	}
 }
@@ -51,8 +52,9 @@ func callOf(r *call.Record, at time.Time) audit.Call {
 func AuditOptions(cfg *config.Config) (audit.Options, error) {
 	a := cfg.Audit
 	o := audit.Options{
-		Dir: a.Dir, Replica: a.Replica, KeyFile: a.KeyFile, SegmentSize: int64(a.SegmentSize), CheckpointEvery: a.CheckpointEvery,
-		StampURL: a.TimestampURL, StampEvery: a.TimestampEvery,
+		Dir: a.Dir, Replica: a.Replica, KeyFile: a.KeyFile, SegmentSize: int64(a.SegmentSize),
+		CheckpointEvery: a.CheckpointEvery,
+		StampURL:        a.TimestampURL, StampEvery: a.TimestampEvery,
 		KeepYears: a.KeepYears, StopAfter: stopAfter(a), Mask: telemetry.Mask,
 		// From half of it on no request begins: the other half has room for an intent and
 		// an outcome of all that may be under way.
@@ -115,7 +117,8 @@ func (g *Gateway) openEvidence() error {
 	e.event(audit.KindConfiguration, netip.Addr{}, "result", "started", "newHash", cfg.Hash())
 	counts := func() telemetry.EvidenceSnapshot {
 		s := log.Status()
-		return telemetry.EvidenceSnapshot{Queued: s.Waiting, Written: s.Written, Lost: s.Lost, Failing: s.Failing != "", Refusing: s.Refusing, Unstamped: s.Stamping != ""}
+		return telemetry.EvidenceSnapshot{Queued: s.Waiting, Written: s.Written, Lost: s.Lost, Failing: s.Failing != "",
+			Refusing: s.Refusing, Unstamped: s.Stamping != ""}
 	}
 	g.evidenceCounts.Store(&counts)
 	g.o.Log.Info("evidence is kept", "directory", log.Dir(), "key", audit.Fingerprint(log.Key().Public()))
@@ -138,7 +141,8 @@ func (g *Gateway) closeEvidence() error {
 		return e.refusals.Close()
 	}
 	if g.drained(ctx) != nil {
-		g.o.Log.Error("requests are still under way at the end: the evidence has no word of how they end", "requests", g.underway())
+		g.o.Log.Error("requests are still under way at the end: the evidence has no word of how they end",
+			"requests", g.underway())
 	}
 	return errors.Join(e.refusals.Close(), log.Close(), e.ship.Close())
 }
@@ -175,7 +179,8 @@ func fixedEvidence(old, next *config.Config) error {
 
 // rejectedEvidence records that a configuration was not taken.
 func (g *Gateway) rejectedEvidence(r *rejection) {
-	g.pool.evidence.event(audit.KindConfiguration, netip.Addr{}, "result", "rejected", "oldHash", g.current.Load().cfg.Hash(), "newHash", r.hash,
+	g.pool.evidence.event(audit.KindConfiguration, netip.Addr{}, "result", "rejected", "oldHash",
+		g.current.Load().cfg.Hash(), "newHash", r.hash,
 		"errors", strconv.Itoa(len(r.errors)), "firstError", r.errors[0])
 }
 
@@ -252,11 +257,14 @@ func (e *evidence) admission(impersonal map[string]bool, next admitter) admitter
 			return next(ctx, c, caller, tenant)
 		}
 		if log.Refused() {
-			return problem.Unavailable("The gateway cannot write its evidence, and serves nobody without it. Nothing was sent. The platform team finds the reason in its status; try again later.", again).
+			return problem.Unavailable("The gateway cannot write its evidence, and serves nobody without it. Nothing was "+
+				"sent. The platform team finds the reason in its status; try again later.", again).
 				Proxy(problem.ProxyInternalError)
 		}
 		if log.Full() && !impersonal[c.Route] && audit.MayRecord(c.Method, c.Action, c.Path) {
-			return problem.Unavailable("The gateway holds as many records of its evidence as it may that are not on disk yet, and begins nothing of which it could lose the record. Nothing was sent. The platform team finds the reason in its status; try again later.", again).
+			return problem.Unavailable("The gateway holds as many records of its evidence as it may that are not on disk yet, "+
+				"and begins nothing of which it could lose the record. Nothing was sent. The platform team finds the reason in "+
+				"its status; try again later.", again).
 				Proxy(problem.ProxyInternalError)
 		}
 		return next(ctx, c, caller, tenant)
@@ -279,7 +287,8 @@ func (s *evidence) trouble() string {
 	case now == nil:
 		return ""
 	case now.Full:
-		return strings.TrimSuffix(fmt.Sprintf("%d records of the evidence wait in memory, and requests are refused since no more may (audit.stopAfter): %s", now.Waiting, now.Failing), ": ")
+		return strings.TrimSuffix(fmt.Sprintf("%d records of the evidence wait in memory, and requests are refused since "+
+			"no more may (audit.stopAfter): %s", now.Waiting, now.Failing), ": ")
 	case now.Missing != "" && now.Failing == "":
 		text := "evidence is missing since " + now.Since.UTC().Format(time.RFC3339) + ": " + now.Missing
 		if now.Refusing {
@@ -289,7 +298,8 @@ func (s *evidence) trouble() string {
 	case now.Refusing:
 		return "evidence cannot be written, and requests are refused for it (audit.stopAfter): " + now.Failing
 	case now.Failing != "":
-		return fmt.Sprintf("evidence cannot be written since %s; %d records wait in memory: %s", now.Since.UTC().Format(time.RFC3339), now.Waiting, now.Failing)
+		return fmt.Sprintf("evidence cannot be written since %s; %d records wait in memory: %s",
+			now.Since.UTC().Format(time.RFC3339), now.Waiting, now.Failing)
 	case now.Shipping != "":
 		return now.Shipping
 	case now.Stamping != "":
@@ -313,7 +323,8 @@ func (e *evidence) administered(next http.Handler) http.Handler {
 		const most = 1024
 		from, _ := netip.ParseAddrPort(r.RemoteAddr) // invalid is left out
 		query := telemetry.Mask(r.URL.RawQuery)
-		e.event(audit.KindAdministration, from.Addr().Unmap(), "method", r.Method, "url", strings.TrimSuffix(r.URL.Path+"?"+query[:min(len(query), most)], "?"),
+		e.event(audit.KindAdministration, from.Addr().Unmap(), "method", r.Method, "url",
+			strings.TrimSuffix(r.URL.Path+"?"+query[:min(len(query), most)], "?"),
 			"requestId", w.Header().Get("X-Request-Id"), "result", strconv.Itoa(noted.status))
 	})
 }
@@ -346,7 +357,8 @@ func (g *Gateway) followKeys(ctx context.Context) {
 			if c.Key == nil || known[c.Name] == c.Key.Fingerprint {
 				continue
 			}
-			g.pool.evidence.event(audit.KindKey, netip.Addr{}, "client", c.Name, "clientId", c.ID, "oldKey", known[c.Name], "newKey", c.Key.Fingerprint, "subject", c.Key.Subject)
+			g.pool.evidence.event(audit.KindKey, netip.Addr{}, "client", c.Name, "clientId", c.ID, "oldKey", known[c.Name],
+				"newKey", c.Key.Fingerprint, "subject", c.Key.Subject)
 			known[c.Name] = c.Key.Fingerprint
 		}
 		select {

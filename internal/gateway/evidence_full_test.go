@@ -47,7 +47,10 @@ func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 	}
 	var e evidence
 	e.log.Store(log)
-	admit := e.admission(map[string]bool{"registry": true}, func(context.Context, *call.Call, *tenancy.Caller, tenancy.Tenant) error { return nil })
+	admit := e.admission(map[string]bool{"registry": true}, func(context.Context, *call.Call, *tenancy.Caller,
+		tenancy.Tenant) error {
+		return nil
+	})
 	asks := func(decided call.Call) error {
 		c := call.New()
 		record := c.Record
@@ -72,7 +75,8 @@ func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 	}
 	registry, health, reference := read, read, read
 	registry.Route, health.Action, reference.Path = "registry", ebox.None, "/ebox/referenceData/messageTypes"
-	for name, r := range map[string]call.Call{"the registry": registry, "a health check": health, "the reference data": reference} {
+	for name, r := range map[string]call.Call{"the registry": registry, "a health check": health,
+		"the reference data": reference} {
 		if err := asks(r); err != nil {
 			t.Errorf("%s leaves no record and is refused: %v", name, err)
 		}

@@ -66,7 +66,8 @@ func (h *house) evidence(dir string) []*audit.Found {
 func inChain(t *testing.T, dir string, q audit.Query) (all []*audit.Found) {
 	t.Helper()
 	reports, _, err := audit.VerifyAll([]string{dir}, audit.VerifyOptions{})
-	if err != nil || len(reports) != 1 || len(reports[0].Findings) > 0 || !reports[0].Ended || reports[0].Signed != reports[0].Last {
+	if err != nil || len(reports) != 1 || len(reports[0].Findings) > 0 || !reports[0].Ended ||
+		reports[0].Signed != reports[0].Last {
 		t.Fatalf("%v, %+v", err, reports)
 	}
 	if _, err := audit.Search(dir, q, func(f *audit.Found) error { all = append(all, f); return nil }); err != nil {
@@ -78,13 +79,15 @@ func inChain(t *testing.T, dir string, q audit.Query) (all []*audit.Found) {
 func summary(all []*audit.Found) string {
 	lines := make([]string, len(all))
 	for i, f := range all {
-		lines[i] = strings.TrimSpace(strings.Join([]string{string(f.Kind), f.Method, f.Action, f.AnswerFrom, http.StatusText(f.Status), strings.Join(f.Messages, ",")}, " "))
+		lines[i] = strings.TrimSpace(strings.Join([]string{string(f.Kind), f.Method, f.Action, f.AnswerFrom,
+			http.StatusText(f.Status), strings.Join(f.Messages, ",")}, " "))
 	}
 	return strings.Join(lines, "\n")
 }
 
 func (h *house) patchMessage() answer {
-	return h.send("PATCH", messages, strings.NewReader(`{"items":[{"messageId":"`+simulator.FirstMessage+`","visible":true}]}`), merging)
+	return h.send("PATCH", messages, strings.NewReader(`{"items":[{"messageId":"`+simulator.FirstMessage+
+		`","visible":true}]}`), merging)
 }
 
 func TestEvidenceOfWhatACallerDid(t *testing.T) {
@@ -112,12 +115,14 @@ func TestEvidenceOfWhatACallerDid(t *testing.T) {
 		t.Fatalf("%s\nwant\n%s", text, want)
 	}
 	for _, f := range got {
-		if f.Enterprise != mandated || f.Client != "demo" || f.Source != "127.0.0.1" || f.Provider != "nsso" || f.RequestID == "" ||
+		if f.Enterprise != mandated || f.Client != "demo" || f.Source != "127.0.0.1" || f.Provider != "nsso" ||
+			f.RequestID == "" ||
 			f.AnswerFrom == "upstream" && (len(f.TokenHash) != 64 || f.TraceID == "") {
 			t.Errorf("%+v", f)
 		}
 	}
-	if got[1].Actor != "an.peeters" || got[2].Attachment != "1" || got[2].BytesOut == 0 || got[3].Intent == 0 || got[3].Sent == nil || !*got[3].Sent {
+	if got[1].Actor != "an.peeters" || got[2].Attachment != "1" || got[2].BytesOut == 0 || got[3].Intent == 0 ||
+		got[3].Sent == nil || !*got[3].Sent {
 		t.Errorf("%+v\n%+v\n%+v", got[1], got[2], got[3])
 	}
 }
@@ -145,7 +150,10 @@ func TestLogsOfTheEvidenceAreBegunAnewOnSIGHUP(t *testing.T) {
 		edit("log: {format: text}", "log: {format: text, security: "+security+"}"))
 	const refused = "/enterprises/0206731644/ebox/providers/nsso/ebox/messages"
 	f.get(refused).want(t, 400)
-	eventually(t, "the line of a refusal", func() bool { text, _ := os.ReadFile(security); return strings.Contains(string(text), "0206731644") })
+	eventually(t, "the line of a refusal", func() bool {
+		text, _ := os.ReadFile(security)
+		return strings.Contains(string(text), "0206731644")
+	})
 	for _, path := range []string{security, shipped} {
 		if err := os.Rename(path, path+".old"); err != nil {
 			t.Fatal(err)
@@ -173,8 +181,9 @@ func TestLogsOfTheEvidenceAreBegunAnewOnSIGHUP(t *testing.T) {
 func TestAnswersFromTheCacheAreRecordedOneByOne(t *testing.T) {
 	h, dir := recording(t, "4h")
 	h.fault(simulator.Fault{
-		Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus, Status: 200, Body: `{"items":[]}`, ContentType: "application/json",
-		Header: http.Header{"Cache-Control": {"max-age=600"}},
+		Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus, Status: 200, Body: `{"items":[]}`,
+		ContentType: "application/json",
+		Header:      http.Header{"Cache-Control": {"max-age=600"}},
 	})
 	for range 4 {
 		h.get(messages).want(t, 200)
@@ -189,7 +198,8 @@ func TestAnswersFromTheCacheAreRecordedOneByOne(t *testing.T) {
 func TestEvidenceDoesNotAskForABodyThatTheUpstreamDoesNotWant(t *testing.T) {
 	h, dir := recording(t, "4h")
 	body := `{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":true}]}`
-	start := "PATCH " + messages + " HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n"
+	start := "PATCH " + messages + " HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: " +
+		strconv.Itoa(len(body)) + "\r\n"
 	refused := h.dial("")
 	refused.write(strings.Replace(start, "PATCH", "POST", 1) + "Content-Type: multipart/mixed; boundary=x\r\n\r\n")
 	refused.read("POST").want(t, http.StatusUnsupportedMediaType)
@@ -198,7 +208,8 @@ func TestEvidenceDoesNotAskForABodyThatTheUpstreamDoesNotWant(t *testing.T) {
 	wanted.read("PATCH").want(t, http.StatusContinue)
 	wanted.write(body)
 	wanted.read("PATCH").want(t, 200)
-	if text := summary(h.evidence(dir)); text != "outcome POST publish upstream Unsupported Media Type\noutcome PATCH change upstream OK "+simulator.FirstMessage {
+	if text := summary(h.evidence(dir)); text != "outcome POST publish upstream Unsupported Media Type\noutcome PATCH "+
+		"change upstream OK "+simulator.FirstMessage {
 		t.Error(text)
 	}
 }
@@ -208,7 +219,8 @@ func TestAnOpeningThatFailedIsEvidenceAndAReadThatFailedIsNot(t *testing.T) {
 	h.fault(simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus, Status: 500})
 	h.get(messages+"/"+simulator.FirstMessage).want(t, 500)
 	h.get(messages+"/"+simulator.FirstMessage+"/attachments/1/content").want(t, 500)
-	if text := summary(h.evidence(dir)); text != "opening GET open upstream Internal Server Error "+simulator.FirstMessage {
+	if text := summary(h.evidence(dir)); text != "opening GET open upstream Internal Server Error "+
+		simulator.FirstMessage {
 		t.Error(text)
 	}
 }
@@ -252,7 +264,8 @@ func TestNoWriteWithoutItsIntent(t *testing.T) {
 	h.patchMessage().want(t, 200)
 	eventually(t, "health", func() bool { return h.status().Health == "UP" })
 	text := summary(h.evidence(dir))
-	if !strings.Contains(text, "outcome PATCH change gateway Service Unavailable") || !strings.Contains(text, "outcome PATCH change upstream OK "+simulator.FirstMessage) {
+	if !strings.Contains(text, "outcome PATCH change gateway Service Unavailable") ||
+		!strings.Contains(text, "outcome PATCH change upstream OK "+simulator.FirstMessage) {
 		t.Error(text)
 	}
 }
@@ -268,14 +281,16 @@ func TestTrafficGoesOnWhileEvidenceMayBeLate(t *testing.T) {
 	}
 	h.disk.full.Store(false)
 	eventually(t, "health", func() bool { return h.status().Health == "UP" })
-	if text := summary(h.evidence(dir)); !strings.Contains(text, "outcome PATCH change upstream OK "+simulator.FirstMessage) {
+	if text := summary(h.evidence(dir)); !strings.Contains(text, "outcome PATCH change upstream OK "+
+		simulator.FirstMessage) {
 		t.Error(text)
 	}
 }
 
 func TestWhatOperatorsDoIsEvidence(t *testing.T) {
 	h, dir := recording(t, "4h")
-	for path, status := range map[string]int{"/cache/purge?enterprise=" + mandated: 200, "/cache/purge?enterprise=none": 400} {
+	for path, status := range map[string]int{"/cache/purge?enterprise=" + mandated: 200,
+		"/cache/purge?enterprise=none": 400} {
 		resp, err := h.http.Post(h.adm+path, "", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -304,13 +319,15 @@ func TestTheEvidenceDoesNotMoveWhileTheGatewayRuns(t *testing.T) {
 	dir := t.TempDir()
 	h := open(t, add("audit: {dir: "+dir+", replica: r1}\n"))
 	replace := func(more string) error {
-		cfg, err := config.Parse("test.yaml", []byte(demo.Config(h.sim, "127.0.0.1:0", "127.0.0.1:0")+more), clientDir, func(string) (string, bool) { return "", false })
+		cfg, err := config.Parse("test.yaml", []byte(demo.Config(h.sim, "127.0.0.1:0", "127.0.0.1:0")+more), clientDir,
+			func(string) (string, bool) { return "", false })
 		if err != nil {
 			t.Fatal(err)
 		}
 		return h.gw.Replace(cfg, "")
 	}
-	if err := replace("audit: {dir: " + t.TempDir() + ", replica: r1}\n"); err == nil || !strings.Contains(err.Error(), "restart") {
+	if err := replace("audit: {dir: " + t.TempDir() + ", replica: r1}\n"); err == nil ||
+		!strings.Contains(err.Error(), "restart") {
 		t.Errorf("another directory: %v", err)
 	}
 	if err := replace("audit: {dir: " + dir + ", replica: r1, stopAfter: 0s}\n"); err != nil {
@@ -343,7 +360,8 @@ func TestARefusalIsInTheEvidenceAndInALogOfItsOwn(t *testing.T) {
 	}
 	refused := 0
 	for _, f := range inChain(t, dir, audit.Query{Events: true}) {
-		if f.Kind == audit.KindRefusal && strings.Contains(f.Text, `"claimed":"`+unlisted+`"`) && f.Status == http.StatusForbidden {
+		if f.Kind == audit.KindRefusal && strings.Contains(f.Text, `"claimed":"`+unlisted+`"`) &&
+			f.Status == http.StatusForbidden {
 			refused++
 		}
 	}
@@ -351,7 +369,8 @@ func TestARefusalIsInTheEvidenceAndInALogOfItsOwn(t *testing.T) {
 		t.Errorf("the evidence has %d refusals", refused)
 	}
 	text, err := os.ReadFile(path)
-	if err != nil || !strings.Contains(string(text), `"claimed":"`+unlisted+`"`) || !strings.Contains(string(text), "missingPermission") {
+	if err != nil || !strings.Contains(string(text), `"claimed":"`+unlisted+`"`) || !strings.Contains(string(text),
+		"missingPermission") {
 		t.Errorf("%v: %s", err, text)
 	}
 }

@@ -46,25 +46,30 @@ func orderMandate(h *house) answer {
 }
 
 func hideMessage(h *house) answer {
-	return h.send("PATCH", box+"/messages", strings.NewReader(`{"items":[{"messageId":"`+simulator.FirstMessage+`","visible":true}]}`),
+	return h.send("PATCH", box+"/messages", strings.NewReader(`{"items":[{"messageId":"`+simulator.FirstMessage+
+		`","visible":true}]}`),
 		"Content-Type: application/merge-patch+json")
 }
 
 var victims = []victim{
 	{
-		"provider", simulator.ProviderUpstream("nsso"), box, hideMessage, []string{regionalBox, mandates, registryRoute}, "name: ebox-providers\n    ",
+		"provider", simulator.ProviderUpstream("nsso"), box, hideMessage, []string{regionalBox, mandates, registryRoute},
+		"name: ebox-providers\n    ",
 		func(t *testing.T, text, base string) string {
-			return edit("registry:\n", "registry:\n  providers: [{id: nsso, url: '"+base+"/REST/ebox/enterprise/messageRegistry/v3', apiVersion: '3.0'}]\n")(t, text)
+			return edit("registry:\n", "registry:\n  providers: [{id: nsso, url: '"+base+
+				"/REST/ebox/enterprise/messageRegistry/v3', apiVersion: '3.0'}]\n")(t, text)
 		},
 	},
 	{
-		"grant-citizen", simulator.UpstreamGrant, mandates, orderMandate, []string{box, regionalBox, registryRoute}, "name: grant-citizen, ",
+		"grant-citizen", simulator.UpstreamGrant, mandates, orderMandate, []string{box, regionalBox, registryRoute},
+		"name: grant-citizen, ",
 		func(t *testing.T, text, base string) string {
 			return leadRoute(t, text, "grant-citizen", base)
 		},
 	},
 	{
-		"registry", simulator.UpstreamRegistry, registryRoute, nil, []string{box, regionalBox, mandates}, "name: ebox-registry, ",
+		"registry", simulator.UpstreamRegistry, registryRoute, nil, []string{box, regionalBox, mandates},
+		"name: ebox-registry, ",
 		func(t *testing.T, text, base string) string {
 			text = regexp.MustCompile(`(registry:\n  url: )http://[^/]+`).ReplaceAllString(text, "${1}"+base)
 			return leadRoute(t, text, "ebox-registry", base)
@@ -73,10 +78,12 @@ var victims = []victim{
 	{
 		// Tokens that were issued before go on being used: only who needs another
 		// scope notices.
-		"Authorization Server", simulator.UpstreamToken, mandates, orderMandate, []string{box, regionalBox, registryRoute}, "oauth:\n  ",
+		"Authorization Server", simulator.UpstreamToken, mandates, orderMandate, []string{box, regionalBox, registryRoute},
+		"oauth:\n  ",
 		func(t *testing.T, text, base string) string {
 			found := regexp.MustCompile(`tokenUrl: (http://[^/]+)(\S+)`).FindStringSubmatch(text)
-			return edit(found[0], "tokenUrl: "+base+found[2]+"\n  audience: "+found[1]+found[2]+"\n  allowHttp: true\n  allowPrivateNetworks: true")(t, text)
+			return edit(found[0], "tokenUrl: "+base+found[2]+"\n  audience: "+found[1]+found[2]+
+				"\n  allowHttp: true\n  allowPrivateNetworks: true")(t, text)
 		},
 	},
 }
@@ -144,7 +151,8 @@ var (
 			begin: func(c *cell) { c.untrusted.Store(true); c.detour.block(passing) },
 			end:   func(c *cell) { c.untrusted.Store(false) },
 		},
-		{name: "no TLS at all", over: "https", want: gateway502("tls_protocol_error", false), begin: block(talkingOther), end: unblock},
+		{name: "no TLS at all", over: "https", want: gateway502("tls_protocol_error", false), begin: block(talkingOther),
+			end: unblock},
 		{
 			name: "no handshake", over: "https", hangs: true, begin: block(mute), end: unblock,
 			want: verdict{status: 504, kind: "ebox-gateway:gatewayTimeout", proxyError: "connection_timeout"},
@@ -153,8 +161,10 @@ var (
 			name: "body that stands still", over: "http", inBody: true, hangs: true, begin: block(halting), end: unblock,
 			want: gateway504("connection_read_timeout"),
 		},
-		{name: "reset", want: gateway502("connection_terminated", true), begin: lay(simulator.Fault{Kind: simulator.FaultReset}), end: clearFaults},
-		{name: "closed without an answer", want: gateway502("connection_terminated", true), begin: lay(simulator.Fault{Kind: simulator.FaultClose}), end: clearFaults},
+		{name: "reset", want: gateway502("connection_terminated", true),
+			begin: lay(simulator.Fault{Kind: simulator.FaultReset}), end: clearFaults},
+		{name: "closed without an answer", want: gateway502("connection_terminated", true),
+			begin: lay(simulator.Fault{Kind: simulator.FaultClose}), end: clearFaults},
 		{
 			name: "slow header", hangs: true, want: gateway504("http_response_timeout"),
 			begin: lay(simulator.Fault{Kind: simulator.FaultLatency, Delay: time.Hour}), end: clearFaults,
@@ -165,14 +175,18 @@ var (
 				lay(simulator.Fault{Kind: simulator.FaultSlowBody, Bytes: int64(c.length/20 + 1), Delay: patience / 10})(c)
 			},
 		},
-		{name: "frozen", hangs: true, want: gateway504("http_response_timeout"), begin: lay(simulator.Fault{Kind: simulator.FaultFreeze}), end: clearFaults},
-		{name: "malformed", want: gateway502("http_protocol_error", true), begin: lay(simulator.Fault{Kind: simulator.FaultMalformed}), end: clearFaults},
-		{name: "JSON that breaks off", want: verdict{status: 200}, begin: lay(simulator.Fault{Kind: simulator.FaultMalformedJSON}), end: clearFaults},
+		{name: "frozen", hangs: true, want: gateway504("http_response_timeout"),
+			begin: lay(simulator.Fault{Kind: simulator.FaultFreeze}), end: clearFaults},
+		{name: "malformed", want: gateway502("http_protocol_error", true),
+			begin: lay(simulator.Fault{Kind: simulator.FaultMalformed}), end: clearFaults},
+		{name: "JSON that breaks off", want: verdict{status: 200},
+			begin: lay(simulator.Fault{Kind: simulator.FaultMalformedJSON}), end: clearFaults},
 		{
 			name: "truncated", inBody: true, want: gateway502("http_response_incomplete", true),
 			begin: lay(simulator.Fault{Kind: simulator.FaultTruncate, Bytes: 1}), end: clearFaults,
 		},
-		{name: "500", want: verdict{status: 500}, begin: lay(simulator.Fault{Kind: simulator.FaultStatus, Status: 500}), end: clearFaults},
+		{name: "500", want: verdict{status: 500}, begin: lay(simulator.Fault{Kind: simulator.FaultStatus, Status: 500}),
+			end: clearFaults},
 		{
 			name: "503 with Retry-After", want: verdict{status: 503, retryAfter: "3"},
 			begin: lay(simulator.Fault{Kind: simulator.FaultStatus, Status: 503, RetryAfter: "3"}), end: clearFaults,
@@ -251,12 +265,13 @@ func (c *cell) open(trusted, untrusted identity) {
 		var config *tls.Config
 		if c.breakdown.over == "https" {
 			scheme, text = "https://", text+"egress: {caFile: '"+trusted.file+"'}\n"
-			config = &tls.Config{SessionTicketsDisabled: true, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-				if c.untrusted.Load() {
-					return &untrusted.certificate, nil
-				}
-				return &trusted.certificate, nil
-			}}
+			config = &tls.Config{SessionTicketsDisabled: true,
+				GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+					if c.untrusted.Load() {
+						return &untrusted.certificate, nil
+					}
+					return &trusted.certificate, nil
+				}}
 		}
 		c.detour = newDetour(t, shared, config)
 		host := c.detour.addr
@@ -334,7 +349,8 @@ func (c *cell) judge(what string, call func() answer) {
 	want := c.breakdown.want
 	if c.victim.upstream == simulator.UpstreamToken {
 		retry := want.retryAfter
-		want = verdict{status: 503, kind: "belgif:serviceUnavailable", proxyError: "destination_unavailable", retryAfter: retry}
+		want = verdict{status: 503, kind: "belgif:serviceUnavailable", proxyError: "destination_unavailable",
+			retryAfter: retry}
 	}
 	if got.status < 300 && (want.status == 200 || c.breakdown.inBody && got.body == "") {
 		return
@@ -351,7 +367,8 @@ func (c *cell) judge(what string, call func() answer) {
 		return
 	}
 	var p map[string]any
-	if err := json.Unmarshal([]byte(got.body), &p); err != nil || got.header.Get("Content-Type") != "application/problem+json" || got.header.Get("X-Request-Id") == "" {
+	if err := json.Unmarshal([]byte(got.body), &p); err != nil ||
+		got.header.Get("Content-Type") != "application/problem+json" || got.header.Get("X-Request-Id") == "" {
 		c.t.Errorf("the %s got no problem: %v %s", what, got.header, got.body)
 	}
 	if p["type"] != "urn:problem-type:"+want.kind || !strings.Contains(proxyStatus, "error="+want.proxyError) {
@@ -379,7 +396,8 @@ func TestAnUpstreamGoesInMidCallAndComesBack(t *testing.T) {
 		}
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
-			c := &cell{t: t, victim: v, names: new(names), breakdown: &breakdown{over: "http", want: gateway502("connection_terminated", true)}}
+			c := &cell{t: t, victim: v, names: new(names), breakdown: &breakdown{over: "http",
+				want: gateway502("connection_terminated", true)}}
 			c.open(identity{}, identity{})
 			before := c.h.sim.RequestCount(v.upstream)
 			id := c.h.fault(simulator.Fault{Upstream: v.upstream, Kind: simulator.FaultLatency, Delay: patience - patience/4})

@@ -14,7 +14,8 @@ import (
 
 // beside adds a route /beside to an upstream that is no simulator.
 func beside(server *httptest.Server) func(*testing.T, string) string {
-	return add("  - {name: beside, kind: ebox, path: /beside, upstream: '" + server.URL + "/base', scopes: [], enterprise: none}\n")
+	return add("  - {name: beside, kind: ebox, path: /beside, upstream: '" + server.URL +
+		"/base', scopes: [], enterprise: none}\n")
 }
 
 func TestTrailersOfAnAnswerReachTheCaller(t *testing.T) {
@@ -44,7 +45,8 @@ func TestTrailersOfAnAnswerReachTheCaller(t *testing.T) {
 				if body, err := io.ReadAll(resp.Body); err != nil || string(body) != `{"a":1}` {
 					t.Fatalf("%q %v", body, err)
 				}
-				if resp.Trailer.Get("X-Checksum") != "abc" || resp.Trailer.Get("X-Late") != "late" || resp.Trailer.Get("Set-Cookie") != "" {
+				if resp.Trailer.Get("X-Checksum") != "abc" || resp.Trailer.Get("X-Late") != "late" ||
+					resp.Trailer.Get("Set-Cookie") != "" {
 					t.Errorf("%v", resp.Trailer)
 				}
 			})
@@ -53,7 +55,8 @@ func TestTrailersOfAnAnswerReachTheCaller(t *testing.T) {
 	t.Run("HTTP/1.0 has none", func(t *testing.T) {
 		c := h.dial("")
 		c.write("GET /beside/x?type=text/plain HTTP/1.0\r\n\r\n")
-		if got := c.read("GET").want(t, 200); got.body != `{"a":1}` || got.header.Get("Content-Length") != "7" || got.header.Get("Trailer") != "" {
+		if got := c.read("GET").want(t, 200); got.body != `{"a":1}` || got.header.Get("Content-Length") != "7" ||
+			got.header.Get("Trailer") != "" {
 			t.Errorf("%v %q", got.header, got.body)
 		}
 	})
@@ -108,22 +111,27 @@ func (u *rawUpstream) serve(conn net.Conn) {
 
 func TestAnswersThatNoUpstreamShouldGive(t *testing.T) {
 	u := newRawUpstream(t)
-	h := open(t, add("  - {name: beside, kind: ebox, path: /beside, upstream: 'http://"+u.listener.Addr().String()+"', scopes: [], enterprise: none, retry: {tries: 1}, breaker: {enabled: false}}\n"))
+	h := open(t, add("  - {name: beside, kind: ebox, path: /beside, upstream: 'http://"+u.listener.Addr().String()+
+		"', scopes: [], enterprise: none, retry: {tries: 1}, breaker: {enabled: false}}\n"))
 	for _, c := range []struct {
 		name, answer string
 		status       int
 		proxy, body  string
 	}{
-		{"a switch that nobody asked for", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 502, "error=", ""},
-		{"early hints first", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 200, "", "ok"},
+		{"a switch that nobody asked for", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " +
+			"websocket\r\n\r\n", 502, "error=", ""},
+		{"early hints first", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+			200, "", "ok"},
 		{"two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!", 502, "error=", ""},
 		{"a length that is none", "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok", 502, "error=", ""},
-		{"a header of 4 MB", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 4<<20) + "\r\n\r\n", 502, "error=http_response_header_section_size", ""},
+		{"a header of 4 MB", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 4<<20) + "\r\n\r\n", 502,
+			"error=http_response_header_section_size", ""},
 		{"nothing", "", 502, "error=connection_terminated", ""},
 		{"half a header", "HTTP/1.1 200 OK\r\nContent-Le", 502, "error=", ""},
 		{"HTTP/1.0 to its end", "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nto the end", 200, "", "to the end"},
 		{"204 with a body", "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\nsmuggled", 204, "", ""},
-		{"JSON that is none", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5\r\n\r\n\xff\"\\\"x", 200, "", "\xff\"\\\"x"},
+		{"JSON that is none", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5\r\n\r\n\xff\"\\\"x",
+			200, "", "\xff\"\\\"x"},
 		{"no content type", "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", 200, "", "<html>"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -159,12 +167,17 @@ func TestNoRequestIsSmuggledInAnother(t *testing.T) {
 	const start = " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 	mandate := grant + "/mandates?representedEnterpriseNumber=" + mandated
 	for _, c := range []struct{ name, request string }{
-		{"in the body of a refused one", "POST " + box + "/../x" + start + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(inner)) + inner},
-		{"in the body of a method that the route lacks", "POST /ebox/registry/x" + start + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(inner)) + inner},
+		{"in the body of a refused one", "POST " + box + "/../x" + start + fmt.Sprintf("Content-Length: %d\r\n\r\n",
+			len(inner)) + inner},
+		{"in the body of a method that the route lacks", "POST /ebox/registry/x" +
+			start + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(inner)) + inner},
 		{"in the body of a GET", "GET " + mandate + start + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(inner)) + inner},
-		{"coding that is not understood", "POST " + grant + "/mandates" + start + "Transfer-Encoding: xchunked\r\n\r\n" + inner},
-		{"coding twice", "POST " + grant + "/mandates" + start + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + inner},
-		{"two lengths", "POST " + grant + "/mandates" + start + fmt.Sprintf("Content-Length: 0\r\nContent-Length: %d\r\n\r\n", len(inner)) + inner},
+		{"coding that is not understood", "POST " + grant + "/mandates" + start +
+			"Transfer-Encoding: xchunked\r\n\r\n" + inner},
+		{"coding twice", "POST " + grant + "/mandates" + start + "Transfer-Encoding: chunked\r\nTransfer-Encoding: " +
+			"identity\r\n\r\n0\r\n\r\n" + inner},
+		{"two lengths", "POST " + grant + "/mandates" + start + fmt.Sprintf("Content-Length: 0\r\nContent-Length: %d\r\n\r\n",
+			len(inner)) + inner},
 		{"length with a sign", "POST " + grant + "/mandates" + start + "Content-Length: +0\r\n\r\n" + inner},
 		{"space before the colon", "POST " + grant + "/mandates" + start + "Content-Length : 0\r\n\r\n" + inner},
 	} {

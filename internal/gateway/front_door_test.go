@@ -38,11 +38,13 @@ func (h *house) raw(request string) answer {
 }
 
 func TestHostsThatAreKnown(t *testing.T) {
-	h := open(t, edit("server: {listen:", "server: {allowedHosts: [gw.example.be, '*.apps.example.be'], publicUrl: 'https://ebox.example.be', listen:"))
+	h := open(t, edit("server: {listen:", "server: {allowedHosts: [gw.example.be, '*.apps.example.be'], publicUrl: "+
+		"'https://ebox.example.be', listen:"))
 	for host, status := range map[string]int{
 		"127.0.0.1": 200, "127.0.0.1:9": 200, "localhost": 200, "LOCALHOST:8080": 200, "localhost.": 200,
 		"gw.example.be": 200, "GW.example.be:80": 200, "ebox.example.be": 200, "a.apps.example.be": 200,
-		"apps.example.be": 421, "evil.example": 421, "127.0.0.2": 421, "gw.example.be.evil.example": 421, "[::1]": 421, "": 421,
+		"apps.example.be": 421, "evil.example": 421, "127.0.0.2": 421, "gw.example.be.evil.example": 421,
+		"[::1]": 421, "": 421,
 	} {
 		got := h.raw("GET /ebox/providers HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n")
 		if got.status != status {
@@ -55,10 +57,12 @@ func TestHostsThatAreKnown(t *testing.T) {
 	if got := h.raw("GET /ebox/providers HTTP/1.0\r\n\r\n"); got.status != 200 {
 		t.Errorf("HTTP/1.0 without Host: %d %s", got.status, got.body)
 	}
-	if got := h.raw("GET http://evil.example/ebox/providers HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); got.status != 421 {
+	if got := h.raw("GET http://evil.example/ebox/providers HTTP/1.1\r\nHost: localhost\r\nConnection: " +
+		"close\r\n\r\n"); got.status != 421 {
 		t.Errorf("absolute target of another host: %d", got.status)
 	}
-	if got := h.raw("GET http://localhost/ebox/providers HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); got.status != 200 {
+	if got := h.raw("GET http://localhost/ebox/providers HTTP/1.1\r\nHost: localhost\r\nConnection: " +
+		"close\r\n\r\n"); got.status != 200 {
 		t.Errorf("absolute target: %d %s", got.status, got.body)
 	}
 }
@@ -82,12 +86,14 @@ func TestPagesInBrowsersAreTurnedAway(t *testing.T) {
 		{"foreign referer", []string{"Referer: https://evil.example/page"}, 403},
 		{"referer that is no URL", []string{"Referer: ://"}, 403},
 		{"own referer", []string{"Referer: " + h.base + "/x"}, 200},
-		{"allowed origin", []string{"Origin: https://app.example.be", "Sec-Fetch-Site: cross-site", "Referer: https://app.example.be/x"}, 200},
+		{"allowed origin", []string{"Origin: https://app.example.be", "Sec-Fetch-Site: cross-site",
+			"Referer: https://app.example.be/x"}, 200},
 		{"allowed origin twice", []string{"Origin: https://app.example.be", "Origin: https://app.example.be"}, 403},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := h.get(path, c.fields...).want(t, c.status)
-			if allow := got.header.Get("Access-Control-Allow-Origin"); (c.name == "allowed origin") != (allow == "https://app.example.be") {
+			if allow := got.header.Get("Access-Control-Allow-Origin"); (c.name == "allowed origin") !=
+				(allow == "https://app.example.be") {
 				t.Errorf("Access-Control-Allow-Origin %q", allow)
 			}
 		})
@@ -132,7 +138,8 @@ func TestMethods(t *testing.T) {
 	if got := h.raw("CONNECT localhost:443 HTTP/1.1\r\nHost: localhost\r\n\r\n"); got.status != 405 {
 		t.Errorf("CONNECT: %d", got.status)
 	}
-	if got := h.raw("OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); got.status != 204 || got.header.Get("Allow") == "" {
+	if got := h.raw("OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); got.status != 204 ||
+		got.header.Get("Allow") == "" {
 		t.Errorf("OPTIONS *: %d %v", got.status, got.header)
 	}
 	if got := h.raw("GET * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); got.status != 400 {
@@ -142,7 +149,8 @@ func TestMethods(t *testing.T) {
 	if head.body != "" || h.last("provider:nsso").Method != "HEAD" {
 		t.Errorf("HEAD: %q", head.body)
 	}
-	up := h.get(path, "Connection: Upgrade", "Upgrade: websocket", "Sec-Websocket-Key: x", "Sec-Websocket-Version: 13").want(t, 200)
+	up := h.get(path, "Connection: Upgrade", "Upgrade: websocket", "Sec-Websocket-Key: x",
+		"Sec-Websocket-Version: 13").want(t, 200)
 	if u := h.last("provider:nsso").Header; u.Get("Upgrade") != "" || up.status == 101 {
 		t.Errorf("an upgrade was forwarded: %v", u)
 	}
@@ -153,8 +161,10 @@ func TestTargetsThatCanBeReadInTwoWaysAreRefused(t *testing.T) {
 	const base = "/enterprises/0206731645/ebox/providers/nsso"
 	for _, target := range []string{
 		base + "/../nsso/ebox", base + "/ebox/%2e%2e/ebox", base + "/ebox/.%2E/x", base + "/./ebox", base + "/ebox/..",
-		base + "/ebox%2Fmessages", base + "/ebox%5cmessages", base + `/ebox\messages`, base + "/ebox%00", base + "/ebox/%252e%252e/x",
-		base + "/ebox/%25%32%65", base + "/ebox/%zz", base + "/ebox/%", base + "/ebox/..;x=1/y", base + "/ebox?a=%zz", base + "/ebox?a;b",
+		base + "/ebox%2Fmessages", base + "/ebox%5cmessages", base + `/ebox\messages`, base + "/ebox%00",
+		base + "/ebox/%252e%252e/x",
+		base + "/ebox/%25%32%65", base + "/ebox/%zz", base + "/ebox/%", base + "/ebox/..;x=1/y", base + "/ebox?a=%zz",
+		base + "/ebox?a;b",
 		"/enterprises/0206731645%2Febox/providers/nsso", base + "/ebox?" + strings.Repeat("a&", 1001),
 		base + "/ebox/" + strings.Repeat("x", 17000),
 	} {
@@ -167,7 +177,8 @@ func TestTargetsThatCanBeReadInTwoWaysAreRefused(t *testing.T) {
 		t.Errorf("upstream saw %d requests", n)
 	}
 	for _, target := range []string{
-		base + "/ebox/messages?q=%C3%A9t%C3%A9&qlang=fr", base + "/ebox/messages?a=1&a=2&&b", base + "/ebox/messages?", base + "/ebox/messages?x=%2e%2e%2f",
+		base + "/ebox/messages?q=%C3%A9t%C3%A9&qlang=fr", base + "/ebox/messages?a=1&a=2&&b", base + "/ebox/messages?",
+		base + "/ebox/messages?x=%2e%2e%2f",
 		base + "/ebox/messages/a:b@c!$&'()*+,;=1", base + "/ebox/messages/%C3%A9%20x",
 	} {
 		h.sim.ResetRequests()
@@ -271,7 +282,8 @@ func TestEveryAnswerNamesRequestAndEnvironment(t *testing.T) {
 func TestAdminListener(t *testing.T) {
 	h := open(t)
 	eventually(t, "readiness", func() bool { return h.operate("GET", "/readyz").status == 200 })
-	for path, status := range map[string]int{"/livez": 200, "/startupz": 200, "/readyz": 200, "/health": 200, "/status": 200, "/x": 404} {
+	for path, status := range map[string]int{"/livez": 200, "/startupz": 200, "/readyz": 200, "/health": 200,
+		"/status": 200, "/x": 404} {
 		resp, err := h.http.Get(h.adm + path)
 		if err != nil {
 			t.Fatal(err)
@@ -301,10 +313,12 @@ func TestAdminListener(t *testing.T) {
 
 func TestTLSListenerServesHTTP2(t *testing.T) {
 	cert, key := certificate(t, "server")
-	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, "server: {listen: ['127.0.0.1:0', {address: '127.0.0.1:0', name: tls, tls: {certFile: "+cert+", keyFile: "+key+"}}]"))
+	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, "server: {listen: ['127.0.0.1:0', {address: '127.0.0.1:0', "+
+		"name: tls, tls: {certFile: "+cert+", keyFile: "+key+"}}]"))
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
 	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: transport}).Get("https://" + h.gw.Addrs()[1].String() + "/enterprises/0206731645/ebox/providers/nsso/ebox/messages?pageSize=1")
+	resp, err := (&http.Client{Transport: transport}).Get("https://" + h.gw.Addrs()[1].String() +
+		"/enterprises/0206731645/ebox/providers/nsso/ebox/messages?pageSize=1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -128,7 +128,8 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 func (g *Gateway) serveInternal(w http.ResponseWriter, r *http.Request) {
 	if g.state.Load() == refusing {
 		g.metrics.Stopping()
-		problem.Write(w, r, problem.Unavailable("The gateway is stopping. Send the request again; another one will take it.", time.Second), call.NewID(), 0)
+		problem.Write(w, r, problem.Unavailable("The gateway is stopping. Send the request again; another one will take it.",
+			time.Second), call.NewID(), 0)
 		return
 	}
 	now := g.enter()
@@ -136,7 +137,8 @@ func (g *Gateway) serveInternal(w http.ResponseWriter, r *http.Request) {
 	defer g.serving.Add(-1)
 	if g.serving.Add(1) > int64(now.cfg.Server.Limits.MaxRequests) {
 		g.metrics.Overloaded()
-		problem.Write(w, r, problem.Unavailable("The gateway is serving as many requests as server.limits.maxRequests allows. Nothing was sent. Try again shortly, with fewer requests at once.", time.Second).
+		problem.Write(w, r, problem.Unavailable("The gateway is serving as many requests as server.limits.maxRequests "+
+			"allows. Nothing was sent. Try again shortly, with fewer requests at once.", time.Second).
 			Proxy(problem.ProxyConnectionLimit), call.NewID(), 0)
 		return
 	}
@@ -207,8 +209,10 @@ func (g *Gateway) logStart() {
 	for _, a := range g.AdminAddrs() {
 		administration = append(administration, a.String())
 	}
-	g.o.Log.Info("started", "version", g.o.Version, "environment", string(cfg.Environment), "hash", cfg.Hash(), "listeners", callers,
-		"admin", administration, "clients", slices.Sorted(maps.Keys(cfg.OAuth.Clients)), "enterprises", len(cfg.Tenancy.Enterprises), "callers", len(cfg.Callers), "routes", len(cfg.Routes))
+	g.o.Log.Info("started", "version", g.o.Version, "environment", string(cfg.Environment), "hash", cfg.Hash(),
+		"listeners", callers,
+		"admin", administration, "clients", slices.Sorted(maps.Keys(cfg.OAuth.Clients)), "enterprises",
+		len(cfg.Tenancy.Enterprises), "callers", len(cfg.Callers), "routes", len(cfg.Routes))
 }
 
 func ignore(err, expected error) error {
@@ -260,7 +264,8 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 		err = fmt.Errorf("stopping: %d requests were cut after %s: %w", g.underway(), drain.Timeout, err)
 	}
 	// What is still under way is cut by a deadline that is over; nothing else waits.
-	return errors.Join(err, ignore(g.internal.Shutdown(deadline), deadline.Err()), ignore(g.admin.Shutdown(deadline), deadline.Err()))
+	return errors.Join(err, ignore(g.internal.Shutdown(deadline), deadline.Err()),
+		ignore(g.admin.Shutdown(deadline), deadline.Err()))
 }
 
 // stopBackground ends what works by itself. No configuration that is being taken can
@@ -288,6 +293,7 @@ func (g *Gateway) drained(ctx context.Context) error {
 func (g *Gateway) underway() int64 { return g.serving.Load() }
 
 // Token asks for one token, with the key of src if it is not nil, and keeps nothing.
-func (g *Gateway) Token(ctx context.Context, client string, scopes []string, src *authn.KeySource) (authn.Token, error) {
+func (g *Gateway) Token(ctx context.Context, client string, scopes []string,
+	src *authn.KeySource) (authn.Token, error) {
 	return g.current.Load().tokens.Try(ctx, client, scopes, src)
 }

@@ -59,7 +59,8 @@ func (g *generation) leave() { g.active.Add(-1) }
 
 // newGeneration builds a generation. old is the one in force, nil at the start; it
 // is not changed.
-func newGeneration(cfg *config.Config, o Options, p *pool, old *generation, done func(*call.Record)) (*generation, error) {
+func newGeneration(cfg *config.Config, o Options, p *pool, old *generation,
+	done func(*call.Record)) (*generation, error) {
 	g := &generation{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, since: o.Now(), done: done, pool: p}
 	if err := g.build(old); err != nil {
 		g.discard(old) // what it took and made before it failed
@@ -134,12 +135,14 @@ func (g *generation) newEgress(old *generation) error {
 		return nil
 	}
 	var err error
-	g.egress, err = egress.New(egress.Options{Proxy: c.ProxyURL(), NoProxy: c.NoProxy, CAFile: c.CAFile, Now: g.now, Calls: g.pool.calls, Log: g.log})
+	g.egress, err = egress.New(egress.Options{Proxy: c.ProxyURL(), NoProxy: c.NoProxy, CAFile: c.CAFile, Now: g.now,
+		Calls: g.pool.calls, Log: g.log})
 	return err
 }
 
 // newEndpoint makes the endpoint. show is newInbox's.
-func (g *generation) newEndpoint(f operate.Forwarder, routes []*server.Route, show func([]inbox.Provider), done func(*call.Record)) *server.Endpoint {
+func (g *generation) newEndpoint(f operate.Forwarder, routes []*server.Route, show func([]inbox.Provider),
+	done func(*call.Record)) *server.Endpoint {
 	absent := make(map[string]string, len(g.cfg.Absent))
 	for _, a := range g.cfg.Absent {
 		absent[a.Path] = a.Reason
@@ -150,8 +153,9 @@ func (g *generation) newEndpoint(f operate.Forwarder, routes []*server.Route, sh
 		Edge: g.edge, ForwardProxy: g.cfg.Server.ForwardProxy, TokenStub: g.cfg.Server.TokenStub, TokenURL: tokenURL,
 		PublicURL: g.cfg.Server.PublicURL, TrustedProxies: g.cfg.Server.TrustedProxies,
 		MaxTarget: int(g.cfg.Server.Limits.MaxTargetBytes), MaxParameters: g.cfg.Server.Limits.MaxQueryParameters,
-		Callers: g.callers, Resolver: g.pool.switches.Resolver(g.resolver), Enter: admission.enter, AdmitCaller: admission.admitCaller,
-		Admit: g.pool.evidence.admission(g.impersonal, admission.admit), Memory: g.pool.memory,
+		Callers: g.callers, Resolver: g.pool.switches.Resolver(g.resolver), Enter: admission.enter,
+		AdmitCaller: admission.admitCaller,
+		Admit:       g.pool.evidence.admission(g.impersonal, admission.admit), Memory: g.pool.memory,
 		Proxy: f, Providers: g.listProviders, Routes: routes, Inbox: g.newInbox(routes, show),
 		Absent: absent, Environment: string(g.cfg.Environment), Done: done,
 	})

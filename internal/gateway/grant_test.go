@@ -66,7 +66,8 @@ func TestLifeOfACitizenMandate(t *testing.T) {
 			named := "?representedEnterpriseNumber=" + mandated
 			location := created.header.Get("Location")
 			self := strings.TrimPrefix(location, h.base)
-			if id := self[strings.LastIndexByte(self, '/')+1:]; self != c.prefix+grant+"/mandates/"+id || !strings.Contains(created.body, `"mandateId":`+id) {
+			if id := self[strings.LastIndexByte(self, '/')+1:]; self != c.prefix+grant+"/mandates/"+id ||
+				!strings.Contains(created.body, `"mandateId":`+id) {
 				t.Fatalf("the id is not the last segment of Location %q", location)
 			}
 			sent := h.last(simulator.UpstreamGrant)
@@ -84,7 +85,8 @@ func TestLifeOfACitizenMandate(t *testing.T) {
 				h.get(c.prefix+grant+"/mandates", c.field).want(t, 200)
 			}
 			h.get(self+named, c.field).want(t, 200)
-			if list := h.get(c.prefix+grant+"/mandates"+named, c.field).want(t, 200); !strings.Contains(list.body, `"href":"`+location+`"`) {
+			if list := h.get(c.prefix+grant+"/mandates"+named, c.field).want(t, 200); !strings.Contains(list.body,
+				`"href":"`+location+`"`) {
 				t.Errorf("the list does not lead to %s: %s", self, list.body)
 			}
 			stopped := h.post(self+"/stop", `{"representedEnterpriseNumber":"`+mandated+`"}`, c.field).want(t, 200)
@@ -99,7 +101,8 @@ func TestLifeOfACitizenMandate(t *testing.T) {
 // instances in their two spellings, the 422 without one, the 503 that is no problem.
 func TestTheThirteenErrorsOfTheGuideArriveByteForByte(t *testing.T) {
 	var p tap
-	h := open(t, through(&p, "grant-citizen"), edit("{number: 0212.148.896", "{number: "+unlisted+"}\n    - {number: 0212.148.896"))
+	h := open(t, through(&p, "grant-citizen"), edit("{number: 0212.148.896", "{number: "+unlisted+
+		"}\n    - {number: 0212.148.896"))
 	mine, stopped := h.newMandate(mandated), h.newMandate(mandated)
 	h.post(grant+"/mandates/"+stopped+"/stop", `{"representedEnterpriseNumber":"`+mandated+`"}`).want(t, 200)
 	for _, c := range []struct {
@@ -107,18 +110,33 @@ func TestTheThirteenErrorsOfTheGuideArriveByteForByte(t *testing.T) {
 		status                   int
 		says                     string
 	}{
-		{"CBE number of eleven digits", "POST", "/mandates", `{` + flexiJob + `,"representedEnterpriseNumber":"09333875470"}`, 400, `input string \"09333875470\"`},
-		{"SSIN of twelve digits", "POST", "/mandates", `{"mandatorSsin":"790723000485","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"` + mandated + `"}`, 400, "/mandatorSsin"},
-		{"scope that does not exist", "POST", "/mandates", `{"mandatorSsin":"` + citizen + `","scopes":["precontractualDataFlexiJobs"],"representedEnterpriseNumber":"` + mandated + `"}`, 400, "precontractualDataFlexiJobs"},
-		{"scope missing", "POST", "/mandates", `{"mandatorSsin":"` + citizen + `","representedEnterpriseNumber":"` + mandated + `"}`, 400, "missing required properties"},
-		{"id that is no number", "GET", "/mandates/hg?representedEnterpriseNumber=" + mandated, "", 400, "urn:problem-type:invalidRequestFormat"},
-		{"fields that conflict", "POST", "/mandates", `{` + flexiJob + `,"createMandateWithRepresentative":true,"representedEnterpriseNumber":"` + mandated + `"}`, 400, "inputFieldsConflict"},
-		{"mandate of somebody else", "GET", "/mandates/" + mine + "?representedEnterpriseNumber=" + another, "", 403, "userNotPartOfMandate"},
-		{"no enterprise mandate", "POST", "/mandates", `{` + flexiJob + `,"representedEnterpriseNumber":"` + ended + `"}`, 403, "representativeEnterpriseForbidden"},
-		{"id that nobody has", "GET", "/mandates/2153151?representedEnterpriseNumber=" + mandated, "", 404, "urn:problem-type:entityNotFound"},
-		{"enterprise unknown to Mahis", "POST", "/mandates", `{` + flexiJob + `,"representedEnterpriseNumber":"` + unlisted + `"}`, 404, "DacService"},
-		{"stopped before", "POST", "/mandates/" + stopped + "/stop", `{"representedEnterpriseNumber":"` + mandated + `"}`, 409, "mandateNotDisableable"},
-		{"no representative", "POST", "/mandates", `{` + flexiJob + `,"createMandateWithRepresentative":true}`, 422, "representativeNotFound"},
+		{"CBE number of eleven digits", "POST", "/mandates", `{` + flexiJob + `,"representedEnterpriseNumber":"09333875470"}`,
+			400, `input string \"09333875470\"`},
+		{"SSIN of twelve digits", "POST", "/mandates",
+			`{"mandatorSsin":"790723000485","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"` + mandated +
+				`"}`, 400, "/mandatorSsin"},
+		{"scope that does not exist", "POST", "/mandates", `{"mandatorSsin":"` + citizen +
+			`","scopes":["precontractualDataFlexiJobs"],"representedEnterpriseNumber":"` + mandated + `"}`, 400,
+			"precontractualDataFlexiJobs"},
+		{"scope missing", "POST", "/mandates", `{"mandatorSsin":"` + citizen + `","representedEnterpriseNumber":"` +
+			mandated + `"}`, 400, "missing required properties"},
+		{"id that is no number", "GET", "/mandates/hg?representedEnterpriseNumber=" + mandated, "", 400,
+			"urn:problem-type:invalidRequestFormat"},
+		{"fields that conflict", "POST", "/mandates",
+			`{` + flexiJob + `,"createMandateWithRepresentative":true,"representedEnterpriseNumber":"` + mandated + `"}`, 400,
+			"inputFieldsConflict"},
+		{"mandate of somebody else", "GET", "/mandates/" + mine + "?representedEnterpriseNumber=" + another, "", 403,
+			"userNotPartOfMandate"},
+		{"no enterprise mandate", "POST", "/mandates", `{` + flexiJob + `,"representedEnterpriseNumber":"` + ended + `"}`,
+			403, "representativeEnterpriseForbidden"},
+		{"id that nobody has", "GET", "/mandates/2153151?representedEnterpriseNumber=" + mandated, "", 404,
+			"urn:problem-type:entityNotFound"},
+		{"enterprise unknown to Mahis", "POST", "/mandates", `{` + flexiJob + `,"representedEnterpriseNumber":"` + unlisted +
+			`"}`, 404, "DacService"},
+		{"stopped before", "POST", "/mandates/" + stopped + "/stop", `{"representedEnterpriseNumber":"` + mandated + `"}`,
+			409, "mandateNotDisableable"},
+		{"no representative", "POST", "/mandates", `{` + flexiJob + `,"createMandateWithRepresentative":true}`, 422,
+			"representativeNotFound"},
 		{"service down", "GET", "/health", "", 503, `{"status":"DOWN"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -142,7 +160,8 @@ func TestTheThirteenErrorsOfTheGuideArriveByteForByte(t *testing.T) {
 				}
 				delete(added, name)
 			}
-			if !maps.EqualFunc(added, sent.header, func(a, b []string) bool { return strings.Join(a, "\n") == strings.Join(b, "\n") }) {
+			if !maps.EqualFunc(added, sent.header,
+				func(a, b []string) bool { return strings.Join(a, "\n") == strings.Join(b, "\n") }) {
 				t.Errorf("header\n%v\nbecame\n%v", sent.header, added)
 			}
 		})
@@ -167,7 +186,8 @@ func TestBodiesThatCanBeReadInTwoWays(t *testing.T) {
 		{"key repeated with an escape", `{` + mine + `,"\u0072epresentedEnterpriseNumber":"` + another + `"}`, 400, nil},
 		{"key repeated in another case", `{` + mine + `,"RepresentedEnterpriseNumber":"` + another + `"}`, 400, nil},
 		{"other key repeated", `{` + mine + `,"mandatorSsin":"1","mandatorSsin":"2"}`, 400, nil},
-		{"switch repeated in another case", `{` + flexiJob + `,"createMandateWithRepresentative":true,"createMandatewithRepresentative":false}`, 400, nil},
+		{"switch repeated in another case",
+			`{` + flexiJob + `,"createMandateWithRepresentative":true,"createMandatewithRepresentative":false}`, 400, nil},
 		{"byte order mark", "\ufeff{" + mine + "}", 400, nil},
 		{"UTF-16", utf16, 400, nil},
 		{"invalid UTF-8", `{` + mine + `,"x":"` + "\xff" + `"}`, 400, nil},
@@ -177,7 +197,8 @@ func TestBodiesThatCanBeReadInTwoWays(t *testing.T) {
 		{"comment", `{` + mine + `/**/}`, 400, nil},
 		{"cut short", `{` + mine, 400, nil},
 		{"gzip coding", "\x1f\x8b\x08\x00", 400, []string{"Content-Encoding: gzip"}},
-		{"a form", "representedEnterpriseNumber=" + mandated, 400, []string{"Content-Type: application/x-www-form-urlencoded"}},
+		{"a form", "representedEnterpriseNumber=" + mandated, 400,
+			[]string{"Content-Type: application/x-www-form-urlencoded"}},
 		{"JSON called a form", `{` + mine + `}`, 400, []string{"Content-Type: application/x-www-form-urlencoded"}},
 		{"two content types", `{` + mine + `}`, 400, []string{"Content-Type: application/json", "Content-Type: text/plain"}},
 		{"charset of another kind", `{` + mine + `}`, 400, []string{"Content-Type: application/json; charset=utf-16"}},
@@ -192,7 +213,8 @@ func TestBodiesThatCanBeReadInTwoWays(t *testing.T) {
 		{"not listed, in dots", `{"representedEnterpriseNumber":"BE 0800.002.352"}`, 403, nil},
 		{"not listed, nested", `{"a":[{"b":{"representedEnterpriseNumber":"` + unlisted + `"}}]}`, 403, nil},
 		{"not listed, in an object", `{"representedEnterprise":{"cbeNumber":"` + unlisted + `"}}`, 403, nil},
-		{"mine outside and another's inside", `{` + mine + `,"a":{"representedEnterpriseNumber":"` + another + `"}}`, 400, nil},
+		{"mine outside and another's inside", `{` + mine + `,"a":{"representedEnterpriseNumber":"` + another + `"}}`,
+			400, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fields := c.fields
@@ -219,35 +241,53 @@ callers:
 		status                                 int
 		sent                                   bool
 	}{
-		{"path and body agree", "127.0.0.2", "POST", "/enterprises/" + mandated + grant + "/mandates", "", body(mandated), 201, true},
-		{"path and body agree in other forms", "127.0.0.2", "POST", "/enterprises/BE0206.731.645" + grant + "/mandates", "", body(mandated), 201, true},
-		{"path and body disagree", "127.0.0.1", "POST", "/enterprises/" + mandated + grant + "/mandates", "", body(another), 400, false},
+		{"path and body agree", "127.0.0.2", "POST", "/enterprises/" + mandated + grant + "/mandates", "",
+			body(mandated), 201, true},
+		{"path and body agree in other forms", "127.0.0.2", "POST", "/enterprises/BE0206.731.645" + grant + "/mandates", "",
+			body(mandated), 201, true},
+		{"path and body disagree", "127.0.0.1", "POST", "/enterprises/" + mandated + grant + "/mandates", "",
+			body(another), 400, false},
 		{"header and body disagree", "127.0.0.1", "POST", grant + "/mandates", another, body(mandated), 400, false},
-		{"own and body disagree", "127.0.0.1", "POST", "/enterprises/own" + grant + "/mandates", "", body(mandated), 400, false},
-		{"query and body disagree", "127.0.0.1", "POST", grant + "/mandates?representedEnterpriseNumber=" + another, "", body(mandated), 400, false},
-		{"query twice", "127.0.0.1", "GET", grant + "/mandates?representedEnterpriseNumber=" + mandated + "&representedEnterpriseNumber=" + another, "", "", 400, false},
-		{"query escaped", "127.0.0.2", "GET", grant + "/mandates?%72epresentedEnterpriseNumber=" + another, "", "", 403, false},
+		{"own and body disagree", "127.0.0.1", "POST", "/enterprises/own" + grant + "/mandates", "",
+			body(mandated), 400, false},
+		{"query and body disagree", "127.0.0.1", "POST", grant + "/mandates?representedEnterpriseNumber=" + another, "",
+			body(mandated), 400, false},
+		{"query twice", "127.0.0.1", "GET", grant + "/mandates?representedEnterpriseNumber=" + mandated +
+			"&representedEnterpriseNumber=" + another, "", "", 400, false},
+		{"query escaped", "127.0.0.2", "GET", grant + "/mandates?%72epresentedEnterpriseNumber=" + another,
+			"", "", 403, false},
 		{"another's number in the body", "127.0.0.2", "POST", grant + "/mandates", "", body(another), 403, false},
-		{"another's number in the query", "127.0.0.2", "GET", grant + "/mandates?representedEnterpriseNumber=" + another, "", "", 403, false},
+		{"another's number in the query", "127.0.0.2", "GET", grant + "/mandates?representedEnterpriseNumber=" + another,
+			"", "", 403, false},
 		{"GET by path alone, own", "127.0.0.1", "GET", "/enterprises/" + mandated + grant + "/mandates", "", "", 200, true},
-		{"GET by path alone, not own", "127.0.0.2", "GET", "/enterprises/" + mandated + grant + "/mandates?", "", "", 200, true},
+		{"GET by path alone, not own", "127.0.0.2", "GET", "/enterprises/" + mandated + grant + "/mandates?",
+			"", "", 200, true},
 		{"GET by header alone, not own", "127.0.0.2", "GET", grant + "/mandates?pageSize=2", mandated, "", 200, true},
 		{"GET by header alone, another's", "127.0.0.2", "GET", grant + "/mandates", another, "", 403, false},
-		{"GET with an empty number", "127.0.0.1", "GET", "/enterprises/" + mandated + grant + "/mandates?representedEnterpriseNumber=", "", "", 400, false},
-		{"POST repeats it nowhere, path", "127.0.0.1", "POST", "/enterprises/" + mandated + grant + "/mandates", "", `{` + flexiJob + `}`, 400, false},
-		{"POST repeats it nowhere, header", "127.0.0.1", "POST", grant + "/mandates", mandated, `{` + flexiJob + `}`, 400, false},
-		{"POST repeats it as null", "127.0.0.1", "POST", "/enterprises/" + mandated + grant + "/mandates", "", `{` + flexiJob + `,"representedEnterpriseNumber":null}`, 400, false},
-		{"POST without a body", "127.0.0.1", "POST", "/enterprises/" + mandated + grant + "/mandates/3000001/stop", "", "", 400, false},
-		{"with representative", "127.0.0.1", "POST", "/enterprises/" + mandated + grant + "/mandates", "", `{` + flexiJob + `,"createMandateWithRepresentative":true}`, 422, true},
-		{"with representative, but false", "127.0.0.1", "POST", "/enterprises/" + mandated + grant + "/mandates", "", `{` + flexiJob + `,"createMandateWithRepresentative":false}`, 400, false},
-		{"with representative, but text", "127.0.0.1", "POST", "/enterprises/" + mandated + grant + "/mandates", "", `{` + flexiJob + `,"createMandateWithRepresentative":"true"}`, 400, false},
+		{"GET with an empty number", "127.0.0.1", "GET", "/enterprises/" + mandated + grant +
+			"/mandates?representedEnterpriseNumber=", "", "", 400, false},
+		{"POST repeats it nowhere, path", "127.0.0.1", "POST", "/enterprises/" + mandated + grant + "/mandates", "",
+			`{` + flexiJob + `}`, 400, false},
+		{"POST repeats it nowhere, header", "127.0.0.1", "POST", grant + "/mandates", mandated,
+			`{` + flexiJob + `}`, 400, false},
+		{"POST repeats it as null", "127.0.0.1", "POST", "/enterprises/" + mandated + grant + "/mandates", "",
+			`{` + flexiJob + `,"representedEnterpriseNumber":null}`, 400, false},
+		{"POST without a body", "127.0.0.1", "POST", "/enterprises/" + mandated + grant + "/mandates/3000001/stop",
+			"", "", 400, false},
+		{"with representative", "127.0.0.1", "POST", "/enterprises/" + mandated + grant + "/mandates", "",
+			`{` + flexiJob + `,"createMandateWithRepresentative":true}`, 422, true},
+		{"with representative, but false", "127.0.0.1", "POST", "/enterprises/" + mandated + grant + "/mandates", "",
+			`{` + flexiJob + `,"createMandateWithRepresentative":false}`, 400, false},
+		{"with representative, but text", "127.0.0.1", "POST", "/enterprises/" + mandated + grant + "/mandates", "",
+			`{` + flexiJob + `,"createMandateWithRepresentative":"true"}`, 400, false},
 		{"no number, own", "127.0.0.1", "POST", grant + "/mandates", "", `{` + flexiJob + `}`, 201, true},
 		{"no number, not own", "127.0.0.2", "POST", grant + "/mandates", "", `{` + flexiJob + `}`, 403, false},
 		{"no number, not own, list", "127.0.0.2", "GET", grant + "/mandates", "", "", 403, false},
 		{"own by path, not own", "127.0.0.2", "GET", "/enterprises/own" + grant + "/mandates", "", "", 403, false},
 		{"health needs nothing", "127.0.0.2", "GET", grant + "/health", "", "", 200, true},
 		{"health with a POST does", "127.0.0.2", "POST", grant + "/health", "", "", 403, false},
-		{"health of an enterprise of others", "127.0.0.2", "GET", "/enterprises/" + another + grant + "/health", "", "", 403, false},
+		{"health of an enterprise of others", "127.0.0.2", "GET", "/enterprises/" + another + grant + "/health",
+			"", "", 403, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h.sim.ResetRequests()
@@ -308,7 +348,8 @@ func TestBodiesOverTheLimitAreRefusedWithoutBeingAskedFor(t *testing.T) {
 	})
 	t.Run("refused for another reason", func(t *testing.T) {
 		c := h.dial("")
-		c.write(start + "On-Behalf-Of-Enterprise-Number: " + unlisted + "\r\nExpect: 100-continue\r\nContent-Length: 20\r\n\r\n")
+		c.write(start + "On-Behalf-Of-Enterprise-Number: " + unlisted +
+			"\r\nExpect: 100-continue\r\nContent-Length: 20\r\n\r\n")
 		c.read("POST").want(t, 403).problem(t)
 	})
 	if n := h.sim.RequestCount(simulator.UpstreamGrant); n != 2 {

@@ -15,9 +15,11 @@ func TestWhatTheGatewayAloneMaySayIsNeverTakenFromTheCaller(t *testing.T) {
 	stolen := "stolen"
 	fields := []string{
 		"Authorization", "AUTHORIZATION", "Proxy-Authorization", "Cookie", "Cookie2",
-		"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X.Forwarded.For", "X_Forwarded_For", "X-Forwarded-Anything",
+		"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X.Forwarded.For",
+		"X_Forwarded_For", "X-Forwarded-Anything",
 		"X-Real-Ip", "Client-Ip", "True-Client-Ip", "Proxy", "Via", "X-Actor", "X_Actor", "X-Purpose",
-		"Traceparent", "Tracestate", "Baggage", "B3", "X-B3-Traceid", "X-Request-Id", "X-Correlation-Id", "BelGov-Trace-Id", "BelGov-Related-Trace-Id", "BelGov_Trace_Id",
+		"Traceparent", "Tracestate", "Baggage", "B3", "X-B3-Traceid", "X-Request-Id", "X-Correlation-Id", "BelGov-Trace-Id",
+		"BelGov-Related-Trace-Id", "BelGov_Trace_Id",
 		"X-Original-Url", "X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "Proxy-Connection", "Keep-Alive", "Te",
 	}
 	request := "GET " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -37,17 +39,20 @@ func TestWhatTheGatewayAloneMaySayIsNeverTakenFromTheCaller(t *testing.T) {
 			t.Errorf("upstream saw %s: %q", name, values)
 		}
 	}
-	if auth := r.Header["Authorization"]; len(auth) != 1 || !strings.HasPrefix(auth[0], "Bearer ") || r.Client != client.ID {
+	if auth := r.Header["Authorization"]; len(auth) != 1 || !strings.HasPrefix(auth[0], "Bearer ") ||
+		r.Client != client.ID {
 		t.Errorf("upstream saw %d values of Authorization", len(auth))
 	}
 	for name, want := range map[string]string{
-		"X-Custom": "kept", "Accept-Language": "nl", "User-Agent": "payroll/1.0", "Via": "1.1 ebox-gateway", "On-Behalf-Of-Enterprise-Number": mandated,
+		"X-Custom": "kept", "Accept-Language": "nl", "User-Agent": "payroll/1.0", "Via": "1.1 ebox-gateway",
+		"On-Behalf-Of-Enterprise-Number": mandated,
 	} {
 		if got := r.Header[name]; len(got) != 1 || got[0] != want {
 			t.Errorf("upstream saw %s: %q", name, got)
 		}
 	}
-	known := []string{"Accept-Encoding", "Accept-Language", "Authorization", "Belgov-Trace-Id", "On-Behalf-Of-Enterprise-Number", "User-Agent", "Via", "X-Custom"}
+	known := []string{"Accept-Encoding", "Accept-Language", "Authorization", "Belgov-Trace-Id",
+		"On-Behalf-Of-Enterprise-Number", "User-Agent", "Via", "X-Custom"}
 	for name := range r.Header {
 		if !slices.Contains(known, name) {
 			t.Errorf("upstream saw %s", name)
@@ -57,23 +62,28 @@ func TestWhatTheGatewayAloneMaySayIsNeverTakenFromTheCaller(t *testing.T) {
 		t.Errorf("upstream saw Host %s instead of %s", r.Host, want)
 	}
 	// The line is written when the answer has left.
-	eventually(t, "X-Actor in the access log, where it belongs", func() bool { return strings.Contains(h.access.String(), `"actor":"stolen"`) })
+	eventually(t, "X-Actor in the access log, where it belongs", func() bool {
+		return strings.Contains(h.access.String(), `"actor":"stolen"`)
+	})
 }
 
 // Names that Connection lists are hop-by-hop: the caller's own fields of that name
 // go no further, the gateway's own do.
 func TestConnectionCannotRemoveWhatTheGatewaySets(t *testing.T) {
 	h := open(t)
-	for _, path := range []string{box + "/messages", "/enterprises/" + mandated + grant + "/mandates?representedEnterpriseNumber=" + mandated} {
+	for _, path := range []string{box + "/messages", "/enterprises/" + mandated + grant +
+		"/mandates?representedEnterpriseNumber=" + mandated} {
 		h.sim.ResetRequests()
 		c := h.dial("")
-		c.write("GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close, authorization, on-behalf-of-enterprise-number, belgov-trace-id,via , X-Hop\r\nX-Hop: x\r\nX-End: y\r\n\r\n")
+		c.write("GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close, authorization, " +
+			"on-behalf-of-enterprise-number, belgov-trace-id,via , X-Hop\r\nX-Hop: x\r\nX-End: y\r\n\r\n")
 		c.read("GET").want(t, 200)
 		for _, r := range h.sim.Requests() {
 			if r.Upstream == simulator.UpstreamToken {
 				continue
 			}
-			if r.Enterprise != mandated || r.Client != client.ID || r.Header.Get("Belgov-Trace-Id") == "" || r.Header.Get("Via") == "" || r.Header.Get("X-End") != "y" {
+			if r.Enterprise != mandated || r.Client != client.ID || r.Header.Get("Belgov-Trace-Id") == "" ||
+				r.Header.Get("Via") == "" || r.Header.Get("X-End") != "y" {
 				t.Errorf("%s saw %v", r.Upstream, r.Header)
 			}
 			if r.Header.Get("X-Hop") != "" || r.Header.Get("Connection") != "" {
@@ -82,7 +92,8 @@ func TestConnectionCannotRemoveWhatTheGatewaySets(t *testing.T) {
 		}
 	}
 	// With the header form, the caller's field is what says for whom it is.
-	h.as("", "GET", nsso+"/ebox", "On-Behalf-Of-Enterprise-Number: "+mandated, "Connection: on-behalf-of-enterprise-number").want(t, 200)
+	h.as("", "GET", nsso+"/ebox", "On-Behalf-Of-Enterprise-Number: "+mandated,
+		"Connection: on-behalf-of-enterprise-number").want(t, 200)
 	if r := h.last("provider:nsso"); r.Enterprise != mandated {
 		t.Errorf("upstream saw %q", r.Enterprise)
 	}
@@ -142,18 +153,25 @@ func TestFieldsOfAnAnswer(t *testing.T) {
 			contentType = "text/plain"
 		}
 		h.sim.ClearFaults()
-		h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: 200, Body: body, ContentType: contentType, Header: http.Header{
-			"Set-Cookie": {"session=1", "b=2"}, "Set-Cookie2": {"x"}, "Strict-Transport-Security": {"max-age=1"}, "Alt-Svc": {`h3=":443"`},
-			"Access-Control-Allow-Origin": {"*"}, "Access-Control-Allow-Credentials": {"true"}, "Access-Control-Expose-Headers": {"*"},
-			"Proxy-Authenticate": {"Basic"}, "Keep-Alive": {"timeout=5"}, "X-Hop": {"x"}, "Connection": {"X-Hop"}, "Upgrade": {"h2c"},
-			"X-Request-Id": {"theirs"}, "X-Ebox-Environment": {"theirs"},
-			"Www-Authenticate": {"Bearer"}, "X-Custom": {"one", "two"}, "Cache-Control": {"private, max-age=5"}, "Etag": {`"tag"`}, "Last-Modified": {"Sun, 22 Nov 2026 10:00:00 GMT"},
-			"Content-Language": {"nl"}, "Warning": {`199 - "x"`}, "Retry-After": {"7"}, "X-Ratelimit-Remaining": {"3"}, "Via": {"1.1 edge"}, "Server": {"Apache"},
-			"Content-Security-Policy": {"default-src 'none'"}, "Digest": {"SHA-256=x"}, "Vary": {"Accept-Language"},
-		}})
+		h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: 200, Body: body,
+			ContentType: contentType, Header: http.Header{
+				"Set-Cookie": {"session=1", "b=2"}, "Set-Cookie2": {"x"}, "Strict-Transport-Security": {"max-age=1"}, "Alt-Svc": {
+					`h3=":443"`},
+				"Access-Control-Allow-Origin": {"*"}, "Access-Control-Allow-Credentials": {"true"},
+				"Access-Control-Expose-Headers": {"*"},
+				"Proxy-Authenticate":            {"Basic"}, "Keep-Alive": {"timeout=5"}, "X-Hop": {"x"}, "Connection": {"X-Hop"},
+				"Upgrade":      {"h2c"},
+				"X-Request-Id": {"theirs"}, "X-Ebox-Environment": {"theirs"},
+				"Www-Authenticate": {"Bearer"}, "X-Custom": {"one", "two"}, "Cache-Control": {"private, max-age=5"},
+				"Etag": {`"tag"`}, "Last-Modified": {"Sun, 22 Nov 2026 10:00:00 GMT"},
+				"Content-Language": {"nl"}, "Warning": {`199 - "x"`}, "Retry-After": {"7"}, "X-Ratelimit-Remaining": {"3"},
+				"Via": {"1.1 edge"}, "Server": {"Apache"},
+				"Content-Security-Policy": {"default-src 'none'"}, "Digest": {"SHA-256=x"}, "Vary": {"Accept-Language"},
+			}})
 		got := h.get(box+"/messages").want(t, 200)
 		for _, name := range []string{
-			"Set-Cookie", "Set-Cookie2", "Strict-Transport-Security", "Alt-Svc", "Access-Control-Allow-Origin", "Access-Control-Allow-Credentials",
+			"Set-Cookie", "Set-Cookie2", "Strict-Transport-Security", "Alt-Svc", "Access-Control-Allow-Origin",
+			"Access-Control-Allow-Credentials",
 			"Access-Control-Expose-Headers", "Proxy-Authenticate", "Keep-Alive", "X-Hop", "Connection", "Upgrade",
 		} {
 			if v, there := got.header[name]; there {
@@ -161,10 +179,13 @@ func TestFieldsOfAnAnswer(t *testing.T) {
 			}
 		}
 		for name, want := range map[string]string{
-			"Www-Authenticate": "Bearer", "X-Custom": "one|two", "Cache-Control": "private, max-age=5", "Last-Modified": "Sun, 22 Nov 2026 10:00:00 GMT",
-			"Content-Language": "nl", "Warning": `199 - "x"`, "Retry-After": "7", "X-Ratelimit-Remaining": "3", "Server": "Apache",
-			"Content-Security-Policy": "default-src 'none'", "Vary": "Accept-Language", "Via": "1.1 edge|1.1 ebox-gateway", "X-Ebox-Environment": "custom",
-			"Content-Type": contentType,
+			"Www-Authenticate": "Bearer", "X-Custom": "one|two", "Cache-Control": "private, max-age=5",
+			"Last-Modified":    "Sun, 22 Nov 2026 10:00:00 GMT",
+			"Content-Language": "nl", "Warning": `199 - "x"`, "Retry-After": "7", "X-Ratelimit-Remaining": "3",
+			"Server":                  "Apache",
+			"Content-Security-Policy": "default-src 'none'", "Vary": "Accept-Language", "Via": "1.1 edge|1.1 ebox-gateway",
+			"X-Ebox-Environment": "custom",
+			"Content-Type":       contentType,
 		} {
 			if v := strings.Join(got.header[name], "|"); v != want {
 				t.Errorf("%s: %q instead of %q", name, v, want)
@@ -194,11 +215,15 @@ func TestProxyStatusTellsWhoseAnErrorIs(t *testing.T) {
 		status int
 		proxy  string
 	}{
-		{"upstream's 404", simulator.Fault{Kind: simulator.FaultStatus, Status: 404}, 404, "ebox-gateway; received-status=404"},
-		{"upstream's 500", simulator.Fault{Kind: simulator.FaultStatus, Status: 500}, 500, "ebox-gateway; received-status=500"},
-		{"upstream's 429", simulator.Fault{Kind: simulator.FaultStatus, Status: 429, RetryAfter: "3"}, 429, "ebox-gateway; received-status=429"},
+		{"upstream's 404", simulator.Fault{Kind: simulator.FaultStatus, Status: 404}, 404,
+			"ebox-gateway; received-status=404"},
+		{"upstream's 500", simulator.Fault{Kind: simulator.FaultStatus, Status: 500}, 500,
+			"ebox-gateway; received-status=500"},
+		{"upstream's 429", simulator.Fault{Kind: simulator.FaultStatus, Status: 429, RetryAfter: "3"}, 429,
+			"ebox-gateway; received-status=429"},
 		{"reset", simulator.Fault{Kind: simulator.FaultReset}, 502, "ebox-gateway; error=connection_terminated"},
-		{"closed without an answer", simulator.Fault{Kind: simulator.FaultClose}, 502, "ebox-gateway; error=connection_terminated"},
+		{"closed without an answer", simulator.Fault{Kind: simulator.FaultClose}, 502,
+			"ebox-gateway; error=connection_terminated"},
 		{"no HTTP", simulator.Fault{Kind: simulator.FaultMalformed}, 502, "ebox-gateway; error=http_protocol_error"},
 	} {
 		for _, method := range []string{"GET", "POST"} {
@@ -251,7 +276,8 @@ func TestRedirectsArePassedOnWithTheirTargetRewritten(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			h.sim.ClearFaults()
 			h.sim.ResetRequests()
-			h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultRedirect, Status: c.status, Header: http.Header{"Location": {c.location}}})
+			h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultRedirect, Status: c.status,
+				Header: http.Header{"Location": {c.location}}})
 			got := h.get(box+"/messages").want(t, c.status)
 			if location := got.header.Get("Location"); location != c.want {
 				t.Errorf("Location %q instead of %q", location, c.want)

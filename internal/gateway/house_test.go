@@ -152,13 +152,15 @@ func build(t *testing.T, edits ...func(*testing.T, string) string) *house {
 
 // buildIn is build with the files of another directory, and a way to read the
 // configuration anew.
-func buildIn(t *testing.T, dir string, load func() (*config.Config, error), edits ...func(*testing.T, string) string) *house {
+func buildIn(t *testing.T, dir string, load func() (*config.Config, error),
+	edits ...func(*testing.T, string) string) *house {
 	t.Helper()
 	return buildBefore(t, startSimulator(t, simulator.Options{}), dir, load, edits...)
 }
 
 // buildBefore is buildIn before a simulator that is there, as that of another replica.
-func buildBefore(t *testing.T, sim *simulator.Simulator, dir string, load func() (*config.Config, error), edits ...func(*testing.T, string) string) *house {
+func buildBefore(t *testing.T, sim *simulator.Simulator, dir string, load func() (*config.Config, error),
+	edits ...func(*testing.T, string) string) *house {
 	t.Helper()
 	text := demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0")
 	for _, e := range edits {
@@ -199,7 +201,9 @@ func buildBefore(t *testing.T, sim *simulator.Simulator, dir string, load func()
 	go func() { ended <- h.gw.Run(ctx, cut) }()
 	h.stop = sync.OnceValue(func() error { cancel(); return <-ended })
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100}
-	h.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	h.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		if err := h.stop(); err != nil && !h.stopped {
@@ -306,9 +310,11 @@ func certificate(t *testing.T, name string, hosts ...string) (certFile, keyFile 
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: hosts,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames:  hosts,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true,
+		BasicConstraintsValid: true,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 // newTokens makes the token source of all OAuth clients.
 func (g *generation) newTokens(old *generation) error {
 	oauth := g.cfg.OAuth
-	if old != nil && g.egress == old.egress && g.redis.shared == old.redis.shared && reflect.DeepEqual(oauth, old.cfg.OAuth) && g.cfg.Environment == old.cfg.Environment {
+	if old != nil && g.egress == old.egress && g.redis.shared == old.redis.shared && reflect.DeepEqual(oauth,
+		old.cfg.OAuth) && g.cfg.Environment == old.cfg.Environment {
 		g.tokens = old.tokens
 		_, err := g.tokenTransport() // stays ours, though another generation made the tokens
 		return err
@@ -80,7 +81,8 @@ func (g *generation) tokenTransport() (http.RoundTripper, error) {
 	}
 	t := g.cfg.OAuth.Timeout
 	s, _ := g.stackOf(upstreamOptions{
-		name: "token endpoint", base: g.cfg.OAuth.TokenURL, timeouts: config.Timeouts{Connect: min(t, 3*time.Second), Header: t, Idle: t},
+		name: "token endpoint", base: g.cfg.OAuth.TokenURL, timeouts: config.Timeouts{Connect: min(t, 3*time.Second),
+			Header: t, Idle: t},
 		allowPrivate: g.cfg.OAuth.AllowPrivateNetworks, allowed: egress.Written(u), withoutToken: true, protection: own,
 	})
 	return internalSender{s.stack, "token endpoint"}, nil

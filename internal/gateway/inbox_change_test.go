@@ -68,7 +68,8 @@ func TestInboxChangesGoToTheirProviders(t *testing.T) {
 		b: `{"items":[{"messageId": "1","visible": false},{"messageId":"2","visible":false}],"totalItems":2,"reason": {"x": 1}}`,
 	} {
 		r := p.seen()
-		if len(r) != 1 || r[0].method != "PATCH" || r[0].path != "/base/ebox/messages" || r[0].body != want || r[0].contentType != "application/merge-patch+json" || r[0].enterprise != "0206731645" {
+		if len(r) != 1 || r[0].method != "PATCH" || r[0].path != "/base/ebox/messages" || r[0].body != want ||
+			r[0].contentType != "application/merge-patch+json" || r[0].enterprise != "0206731645" {
 			t.Errorf("%s got %+v", p.id, r)
 		}
 	}
@@ -104,7 +105,8 @@ func TestInboxChangesGoToTheirProviders(t *testing.T) {
 	if n := len(a.seen()); n != 1 {
 		t.Errorf("a change was sent %d times", n)
 	}
-	records := strings.Count(h.access.String(), `"method":"PATCH","path":"/enterprises/0206731645/ebox/providers/nsso/ebox/messages"`)
+	records := strings.Count(h.access.String(),
+		`"method":"PATCH","path":"/enterprises/0206731645/ebox/providers/nsso/ebox/messages"`)
 	if records != 9 {
 		t.Errorf("%d changes at nsso in the log, want 9", records)
 	}
@@ -120,7 +122,8 @@ func TestInboxChangesThatCannotBeSharedOutAreNotSent(t *testing.T) {
 		fields     []string
 	}{
 		{"no provider", `{"items":[` + good + `,{"messageId":"1","visible":false}]}`, "/items/1/providerId", nil},
-		{"an unknown provider", `{"items":[` + good + `,` + good + `,{"providerId":"x","messageId":"1"}]}`, "/items/2/providerId", nil},
+		{"an unknown provider", `{"items":[` + good + `,` + good + `,{"providerId":"x","messageId":"1"}]}`,
+			"/items/2/providerId", nil},
 		{"a provider that is no text", `{"items":[{"providerId":1}]}`, "/items/0/providerId", nil},
 		{"no items", `{}`, "/items", nil},
 		{"an empty list", `{"items":[ ]}`, "/items", nil},
@@ -147,7 +150,8 @@ func TestInboxChangesThatCannotBeSharedOutAreNotSent(t *testing.T) {
 		}
 	}
 	h.send("PATCH", inboxPath, strings.NewReader(`{"items":[`+good+`]}`), "Content-Type: text/plain").want(t, 400)
-	h.send("PATCH", inboxPath, strings.NewReader(`{"items":[`+good+`],"x":"`+strings.Repeat("x", 1e6)+`"}`), mergePatch).want(t, 413)
+	h.send("PATCH", inboxPath, strings.NewReader(`{"items":[`+good+`],"x":"`+strings.Repeat("x", 1e6)+`"}`),
+		mergePatch).want(t, 413)
 	if n := len(a.seen()) + len(b.seen()); n != 0 {
 		t.Errorf("%d changes were sent", n)
 	}
@@ -155,7 +159,8 @@ func TestInboxChangesThatCannotBeSharedOutAreNotSent(t *testing.T) {
 
 func TestInboxChangesAreChanges(t *testing.T) {
 	h := open(t, edit("routes:", "callers:\n  - {name: reader, networks: [127.0.0.0/8], may: [list, open]}\nroutes:"))
-	h.send("PATCH", inboxPath, strings.NewReader(`{"items":[{"providerId":"nsso","messageId":"1000001","visible":false}]}`), mergePatch).want(t, 403)
+	h.send("PATCH", inboxPath,
+		strings.NewReader(`{"items":[{"providerId":"nsso","messageId":"1000001","visible":false}]}`), mergePatch).want(t, 403)
 	if n := len(h.sim.RequestsTo("provider:nsso")); n != 0 {
 		t.Errorf("%d requests were sent", n)
 	}
@@ -164,11 +169,13 @@ func TestInboxChangesAreChanges(t *testing.T) {
 func TestInboxShowsAChangeAtOnce(t *testing.T) {
 	h := open(t)
 	for range 2 { // the second is answered from what is kept, if the provider says so
-		if l := h.list(t, inboxPath+"?visible=true&pageSize=2"); l.Items[0].ID != simulator.FirstMessage || l.Items[0].Provider != "nsso" {
+		if l := h.list(t, inboxPath+"?visible=true&pageSize=2"); l.Items[0].ID != simulator.FirstMessage ||
+			l.Items[0].Provider != "nsso" {
 			t.Fatalf("%v", l.keys())
 		}
 	}
-	got, outcome := h.change(`{"items":[{"providerId":"nsso","messageId":"1000001","visible":false},{"providerId":"utilities","messageId":"1000001","visible":false},
+	got, outcome := h.change(
+		`{"items":[{"providerId":"nsso","messageId":"1000001","visible":false},{"providerId":"utilities","messageId":"1000001","visible":false},
 		{"providerId":"regional","messageId":"nothing","visible":false}]}`)
 	if got.status != 207 || outcome != "nsso 1×200, utilities 1×503, regional 1×404" {
 		t.Errorf("%d %s", got.status, outcome)
@@ -176,7 +183,8 @@ func TestInboxShowsAChangeAtOnce(t *testing.T) {
 	if l := h.list(t, inboxPath+"?visible=true&pageSize=2"); l.Items[0].Provider != "regional" {
 		t.Errorf("the message is still there: %v", l.keys())
 	}
-	h.send("PATCH", inboxPath, strings.NewReader(`{"items":[{"providerId":"retired","messageId":"1"}]}`), mergePatch).want(t, 400)
+	h.send("PATCH", inboxPath, strings.NewReader(`{"items":[{"providerId":"retired","messageId":"1"}]}`),
+		mergePatch).want(t, 400)
 }
 
 // A provider that checks the digest of another body would refuse its own.
@@ -184,7 +192,8 @@ func TestInboxChangesCarryNoDigestOfTheWhole(t *testing.T) {
 	a := &registryOfMail{id: "nsso"}
 	h := open(t, startRegistries(t, a))
 	a.breakDown(func(w http.ResponseWriter, _ *http.Request) bool { return true })
-	h.change(`{"items":[{"providerId":"nsso","messageId":"1"}]}`, "Digest: SHA-256=x", "Repr-Digest: sha-256=:x:", "Content-Digest: sha-256=:x:", "Content-Md5: x", "X-Other: x")
+	h.change(`{"items":[{"providerId":"nsso","messageId":"1"}]}`, "Digest: SHA-256=x", "Repr-Digest: sha-256=:x:",
+		"Content-Digest: sha-256=:x:", "Content-Md5: x", "X-Other: x")
 	r := a.seen()
 	if len(r) != 1 || r[0].header.Get("X-Other") != "x" {
 		t.Fatalf("%+v", r)

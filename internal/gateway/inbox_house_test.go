@@ -26,7 +26,8 @@ func TestInboxLinksLeadBackInTheFormTheCallerUsed(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			seen := make(map[string]bool)
-			for queue := []string{c.prefix + "/ebox", c.prefix + "/ebox/messages?pageSize=20&page=2"}; len(queue) > 0 && len(seen) < 60; queue = queue[1:] {
+			for queue := []string{c.prefix + "/ebox", c.prefix + "/ebox/messages?pageSize=20&page=2"}; len(queue) > 0 &&
+				len(seen) < 60; queue = queue[1:] {
 				if seen[queue[0]] {
 					continue
 				}
@@ -61,10 +62,12 @@ func TestInboxMethods(t *testing.T) {
 	h := open(t)
 	whole := h.get(inboxPath+"?pageSize=5").want(t, 200)
 	head := h.send("HEAD", inboxPath+"?pageSize=5", nil).want(t, 200)
-	if head.body != "" || head.header.Get("Content-Length") != whole.header.Get("Content-Length") || head.header.Get("X-EBox-Incomplete") == "" {
+	if head.body != "" || head.header.Get("Content-Length") != whole.header.Get("Content-Length") ||
+		head.header.Get("X-EBox-Incomplete") == "" {
 		t.Errorf("HEAD: %v %q", head.header, head.body)
 	}
-	for path, allow := range map[string]string{inboxPath: "GET, HEAD, PATCH, OPTIONS", "/enterprises/0206731645/ebox": "GET, HEAD, OPTIONS"} {
+	for path, allow := range map[string]string{inboxPath: "GET, HEAD, PATCH, OPTIONS",
+		"/enterprises/0206731645/ebox": "GET, HEAD, OPTIONS"} {
 		if got := h.send("OPTIONS", path, nil).want(t, 204).header.Get("Allow"); got != allow {
 			t.Errorf("%s: Allow: %s", path, got)
 		}
@@ -76,8 +79,9 @@ func TestInboxMethods(t *testing.T) {
 	}
 	h.send("PATCH", "/enterprises/0206731645/ebox", strings.NewReader("{}"), mergePatch).want(t, 405)
 	for path, instead := range map[string]string{
-		inboxPath + "/1000001": "/ebox/providers/{providerId}", inboxPath + "/1/attachments/1/content": "/ebox/providers/{providerId}",
-		inboxPath + "/": "use " + inboxPath + ".",
+		inboxPath + "/1000001":                 "/ebox/providers/{providerId}",
+		inboxPath + "/1/attachments/1/content": "/ebox/providers/{providerId}",
+		inboxPath + "/":                        "use " + inboxPath + ".",
 	} {
 		if doc := h.get(path).want(t, 404).problem(t); !strings.Contains(fmt.Sprint(doc["detail"]), instead) {
 			t.Errorf("%s: %v", path, doc)
@@ -93,7 +97,8 @@ func TestInboxMethods(t *testing.T) {
 }
 
 func TestInboxIsOnlyForThoseWhoMayUseTheProviders(t *testing.T) {
-	h := build(t, edit("routes:", "callers:\n  - {name: mandates, networks: [127.0.0.0/8], routes: [grant-citizen]}\n  - {name: ebox, networks: [127.0.0.2/32], routes: [ebox], enterprises: ['0206731645']}\nroutes:"))
+	h := build(t, edit("routes:", "callers:\n  - {name: mandates, networks: [127.0.0.0/8], routes: [grant-citizen]}\n  "+
+		"- {name: ebox, networks: [127.0.0.2/32], routes: [ebox], enterprises: ['0206731645']}\nroutes:"))
 	h.get(inboxPath).want(t, 403)
 	c := h.dial("127.0.0.2")
 	eventually(t, "the list of Document Providers", func() bool {
@@ -122,7 +127,8 @@ func TestInboxOfOneEnterpriseIsNeverAnothers(t *testing.T) {
 				}
 				body, err := io.ReadAll(resp.Body)
 				_ = resp.Body.Close()
-				if err != nil || resp.StatusCode != 200 || strings.Count(string(body), "onderneming "+number) != 10 || strings.Count(string(body), "onderneming ") != 10 {
+				if err != nil || resp.StatusCode != 200 || strings.Count(string(body), "onderneming "+number) != 10 ||
+					strings.Count(string(body), "onderneming ") != 10 {
 					t.Errorf("%s: %d %s", number, resp.StatusCode, body)
 					return
 				}
@@ -157,7 +163,8 @@ func TestInboxRecordsEachCallBesideTheCallersOwn(t *testing.T) {
 		t.Errorf("%d calls have the request as parent, want 2:\n%s", n, log)
 	}
 	for line := range strings.Lines(log) {
-		if strings.Contains(line, `"parent":"`+id+`"`) && (!strings.Contains(line, `"actor":"clerk"`) || !strings.Contains(line, `"tokenHash":"`) || !strings.Contains(line, `"enterprise":"0206731645"`)) {
+		if strings.Contains(line, `"parent":"`+id+`"`) && (!strings.Contains(line, `"actor":"clerk"`) ||
+			!strings.Contains(line, `"tokenHash":"`) || !strings.Contains(line, `"enterprise":"0206731645"`)) {
 			t.Errorf("%s", line)
 		}
 	}
@@ -181,7 +188,8 @@ func TestInboxTakesTheSameMemoryForALargeMailbox(t *testing.T) {
 			if written > 0 {
 				_, _ = io.WriteString(w, ",")
 			}
-			if _, err := fmt.Fprintf(w, `{"messageId":"%d","receiptDate":"%s","subject":{"nl":"%s"}}`, written, at.Add(-time.Duration(written)*time.Second).Format(time.RFC3339), filler); err != nil {
+			if _, err := fmt.Fprintf(w, `{"messageId":"%d","receiptDate":"%s","subject":{"nl":"%s"}}`, written,
+				at.Add(-time.Duration(written)*time.Second).Format(time.RFC3339), filler); err != nil {
 				return true
 			}
 		}
@@ -213,8 +221,10 @@ func TestInboxTakesTheSameMemoryForALargeMailbox(t *testing.T) {
 
 func TestInboxIsExplained(t *testing.T) {
 	h := open(t)
-	x, err := explain.Explain(t.Context(), h.gw.View(), explain.Request{Method: "GET", Target: inboxPath, From: netip.MustParseAddr("127.0.0.1")})
-	if err != nil || x.Route != "ebox-inbox" || x.Inbox != "nsso, regional; not asked: utilities (maintenance)" || x.Enterprise != "0206731645" {
+	x, err := explain.Explain(t.Context(), h.gw.View(), explain.Request{Method: "GET", Target: inboxPath,
+		From: netip.MustParseAddr("127.0.0.1")})
+	if err != nil || x.Route != "ebox-inbox" || x.Inbox != "nsso, regional; not asked: utilities (maintenance)" ||
+		x.Enterprise != "0206731645" {
 		t.Errorf("%+v %v", x, err)
 	}
 	if n := len(h.sim.RequestsTo("provider:nsso")); n != 0 {

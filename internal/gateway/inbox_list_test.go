@@ -81,7 +81,8 @@ func TestInboxIsTheMergedListOfAllProviders(t *testing.T) {
 				// Messages that come in while somebody pages shift nothing.
 				arrivals++
 				p := providers[arrivals%len(providers)]
-				p.put(append([]mail{{id: fmt.Sprintf("new %d", arrivals), received: newestOfAll.Add(time.Duration(arrivals) * time.Second)}}, p.mails...))
+				p.put(append([]mail{{id: fmt.Sprintf("new %d", arrivals),
+					received: newestOfAll.Add(time.Duration(arrivals) * time.Second)}}, p.mails...))
 			}
 		}
 		if !slices.Equal(got, want) {
@@ -102,7 +103,8 @@ func TestInboxPageStandsForItself(t *testing.T) {
 		p.put(mails)
 	}
 	all := merged(providers)
-	for _, c := range []struct{ page, size int }{{1, 25}, {2, 25}, {3, 10}, {8, 25}, {9, 25}, {1, 100}, {2, 100}, {200, 1}, {10, 100}} {
+	for _, c := range []struct{ page, size int }{{1, 25}, {2, 25}, {3, 10}, {8, 25}, {9, 25}, {1, 100}, {2, 100},
+		{200, 1}, {10, 100}} {
 		l := h.list(t, fmt.Sprintf("%s?page=%d&pageSize=%d", inboxPath, c.page, c.size))
 		from := min((c.page-1)*c.size, len(all))
 		want := all[from:min(from+c.size, len(all))]
@@ -223,7 +225,8 @@ func TestInboxAsksForNoMoreThanThePageTakes(t *testing.T) {
 func TestInboxFiltersGoToEveryProvider(t *testing.T) {
 	a, b := &registryOfMail{id: "nsso"}, &registryOfMail{id: "other", v2: true}
 	h := open(t, startRegistries(t, a, b))
-	h.list(t, inboxPath+"?q=loon%26x&qlang=nl&messageTypeId=t1&senderOrganizationId=o&senderApplicationId=a&readStatus=false&visible=true&registeredMail=false"+
+	h.list(t, inboxPath+
+		"?q=loon%26x&qlang=nl&messageTypeId=t1&senderOrganizationId=o&senderApplicationId=a&readStatus=false&visible=true&registeredMail=false"+
 		"&receivedBefore=2026-11-20T23:30:00%2B01:00&receivedAfter=2026-01-01&expiredBefore=2030-01-01&expiredAfter=2026-11-20T10:00:00Z&future=1&future=2&partial=true")
 	const want = "expiredAfter=2026-11-19&expiredBefore=2030-01-01&future=1&future=2&messageTypeId=t1&page=1&pageSize=25&q=loon%26x&qlang=nl&readStatus=false" +
 		"&receivedAfter=2026-01-01&receivedBefore=2026-11-22&registeredMail=false&senderApplicationId=a&senderOrganizationId=o&visible=true"

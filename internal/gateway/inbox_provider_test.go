@@ -149,7 +149,8 @@ func (p *registryOfMail) list(w http.ResponseWriter, q url.Values, page, size in
 
 func (p *registryOfMail) fail(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Content-Type", "application/problem+json")
-	text := fmt.Sprintf(`{"type":"urn:problem-type:example:wrong","title":"Wrong","status":%d,"detail":%q}`, status, message)
+	text := fmt.Sprintf(`{"type":"urn:problem-type:example:wrong","title":"Wrong","status":%d,"detail":%q}`,
+		status, message)
 	if p.v2 {
 		w.Header().Set("Content-Type", "application/json")
 		text = fmt.Sprintf(`{"id":"4b2e7a3c-0b64-4b6e-9d0e-1f6a5b1c7d11","code":"WRONG","message":%q}`, message)
@@ -213,7 +214,8 @@ func startRegistries(t *testing.T, providers ...*registryOfMail) func(*testing.T
 			t.Fatalf("there is no registry in\n%s", text)
 		}
 		text = registry.ReplaceAllString(text, "  providers: ["+strings.Join(list, ", ")+"]\n")
-		return strings.Replace(text, "upstream: {registry: true}\n", "upstream: {registry: true}\n    retry: {tries: 1}\n    breaker: {enabled: false}\n", 1)
+		return strings.Replace(text, "upstream: {registry: true}\n", "upstream: {registry: true}\n    retry: {tries: 1}\n  "+
+			"  breaker: {enabled: false}\n", 1)
 	}
 }
 

@@ -18,14 +18,16 @@ import (
 func some(n int) []mail {
 	list := make([]mail, n)
 	for i := range list {
-		list[i] = mail{id: strconv.Itoa(i), received: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC).Add(-time.Duration(i) * time.Minute)}
+		list[i] = mail{id: strconv.Itoa(i), received: time.Date(2026, 11, 20, 12, 0, 0, 0,
+			time.UTC).Add(-time.Duration(i) * time.Minute)}
 	}
 	return list
 }
 
 func TestInboxNamesAProviderInTroubleAndGivesTheOthers(t *testing.T) {
 	t.Parallel()
-	a, b, c := &registryOfMail{id: "nsso", counts: true}, &registryOfMail{id: "b", counts: true, v2: true}, &registryOfMail{id: "c", counts: true}
+	a, b, c := &registryOfMail{id: "nsso", counts: true}, &registryOfMail{id: "b", counts: true, v2: true},
+		&registryOfMail{id: "c", counts: true}
 	all := []*registryOfMail{a, b, c}
 	h := open(t, startRegistries(t, all...), edit("routes:", "inbox: {timeout: 2s}\nroutes:"))
 	for _, p := range all {
@@ -67,9 +69,12 @@ func TestInboxNamesAProviderInTroubleAndGivesTheOthers(t *testing.T) {
 			w.(http.Flusher).Flush()
 			panic(http.ErrAbortHandler)
 		}, "cut-short", 502},
-		{"closing the connection", func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }, "unreachable", 502},
-		{"refusing with a problem", write(403, "application/problem+json", `{"type":"urn:problem-type:belgif:missingPermission","status":403,"detail":"no mandate"}`), "refused", 403},
-		{"refusing in version 2", write(401, "application/json", `{"id":"1","code":"NO_MANDATE","message":"no mandate"}`), "refused", 401},
+		{"closing the connection", func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
+			"unreachable", 502},
+		{"refusing with a problem", write(403, "application/problem+json",
+			`{"type":"urn:problem-type:belgif:missingPermission","status":403,"detail":"no mandate"}`), "refused", 403},
+		{"refusing in version 2", write(401, "application/json", `{"id":"1","code":"NO_MANDATE","message":"no mandate"}`),
+			"refused", 401},
 		{"refusing with a page", write(404, "text/html", "<h1>Not here</h1>"), "refused", 404},
 		{"failing", write(500, "text/plain", "out of memory"), "failed", 500},
 		{"under construction", write(503, "application/problem+json", `{"type":"x","status":503}`), "failed", 503},
@@ -82,9 +87,11 @@ func TestInboxNamesAProviderInTroubleAndGivesTheOthers(t *testing.T) {
 		{"answering no JSON", write(200, "application/json", "Welcome"), "malformed", 502},
 		{"answering JSON that is no list", write(200, "application/json", `{"hello":"world"}`), "malformed", 502},
 		{"answering a list of nothing known", write(200, "application/json", `{"items":[1,2]}`), "malformed", 502},
-		{"leaving out an id", write(200, "application/json", `{"items":[`+item+`,{"receiptDate":"2026-11-20T11:00:00Z"}]}`), "malformed", 502},
+		{"leaving out an id", write(200, "application/json", `{"items":[`+item+`,{"receiptDate":"2026-11-20T11:00:00Z"}]}`),
+			"malformed", 502},
 		{"ending within its list", write(200, "application/json", `{"items":[`+item+`,`), "malformed", 502},
-		{"writing bytes that are no text", write(200, "application/json", "{\"items\":[{\"messageId\":\"\xff\"}]}"), "malformed", 502},
+		{"writing bytes that are no text", write(200, "application/json", "{\"items\":[{\"messageId\":\"\xff\"}]}"),
+			"malformed", 502},
 		{"sending a message of 50 MB", func(w http.ResponseWriter, r *http.Request) bool {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = io.WriteString(w, `{"items":[{"messageId":"1","subject":"`)
@@ -121,7 +128,8 @@ func TestInboxNamesAProviderInTroubleAndGivesTheOthers(t *testing.T) {
 				}
 				got := h.get(inboxPath+"?partial=false").want(t, 503)
 				doc := got.problem(t)
-				if list, _ := doc["incomplete"].([]any); len(list) != 1 || got.header.Get("X-EBox-Incomplete") != broken.id+";reason="+c.reason ||
+				if list, _ := doc["incomplete"].([]any); len(list) != 1 || got.header.Get("X-EBox-Incomplete") != broken.id+
+					";reason="+c.reason ||
 					!strings.Contains(fmt.Sprint(doc["detail"]), broken.id) {
 					t.Errorf("all or nothing: %v %v", got.header, doc)
 				}
@@ -168,7 +176,8 @@ func TestInboxOfNobodyIsAProblem(t *testing.T) {
 	for _, path := range []string{inboxPath, "/enterprises/0206731645/ebox"} {
 		got := h.get(path).want(t, 503)
 		doc := got.problem(t)
-		if doc["type"] != "urn:problem-type:belgif:serviceUnavailable" || got.header.Get("Retry-After") != "20" || got.header.Get("X-EBox-Incomplete") != "b;reason=failed, nsso;reason=failed" {
+		if doc["type"] != "urn:problem-type:belgif:serviceUnavailable" || got.header.Get("Retry-After") != "20" ||
+			got.header.Get("X-EBox-Incomplete") != "b;reason=failed, nsso;reason=failed" {
 			t.Errorf("%s: %v %v", path, got.header, doc)
 		}
 	}
@@ -198,7 +207,8 @@ func TestInboxNamesProvidersThatAreNotAsked(t *testing.T) {
 func TestInboxWithoutWholenessIsRefusedToACallerWhoNeedsIt(t *testing.T) {
 	h := open(t, edit("routes:", "callers:\n  - {name: legacy, networks: [127.0.0.0/8], partial: false}\nroutes:"))
 	for _, query := range []string{"", "?partial=true"} {
-		if doc := h.get(inboxPath+query).want(t, 503).problem(t); !strings.Contains(fmt.Sprint(doc["detail"]), "utilities (maintenance)") {
+		if doc := h.get(inboxPath+query).want(t, 503).problem(t); !strings.Contains(fmt.Sprint(doc["detail"]),
+			"utilities (maintenance)") {
 			t.Errorf("%v", doc)
 		}
 	}
@@ -229,7 +239,9 @@ func TestInboxLeavesNothingRunningWhenTheCallerGoes(t *testing.T) {
 			t.Fatal("a provider is still being asked")
 		}
 	}
-	eventually(t, "the line of a caller that went away", func() bool { return strings.Contains(h.access.String(), `"status":499`) })
+	eventually(t, "the line of a caller that went away", func() bool {
+		return strings.Contains(h.access.String(), `"status":499`)
+	})
 }
 
 func TestInboxWhenMessagesMoveWhileItReads(t *testing.T) {
@@ -295,7 +307,8 @@ func TestInboxToleratesMessagesWithoutADate(t *testing.T) {
 	odd.breakDown(func(w http.ResponseWriter, _ *http.Request) bool {
 		w.Header().Set("Content-Type", "application/json")
 		items := []string{}
-		for id, date := range map[int]string{0: `"2026-11-20T12:00:30Z"`, 1: `null`, 2: `"soon"`, 3: `1795176030000`, 4: `"2026-11-20T13:00:00+0100"`, 5: `"2026-11-20T11:58:30"`} {
+		for id, date := range map[int]string{0: `"2026-11-20T12:00:30Z"`, 1: `null`, 2: `"soon"`, 3: `1795176030000`,
+			4: `"2026-11-20T13:00:00+0100"`, 5: `"2026-11-20T11:58:30"`} {
 			items = append(items, fmt.Sprintf(`{"messageId":"%d","receiptDate":%s}`, id, date))
 		}
 		slices.Sort(items)
@@ -329,15 +342,19 @@ func TestInboxSummary(t *testing.T) {
 		return doc
 	}
 	say(a, `{"numberOfMessages":3,"numberOfUnreadMessages":1,"lastReceiptDate":"2026-11-20T12:00:00Z","eboxSize":1.5}`)
-	say(b, `{"numberOfMessages":4,"numberOfUnreadMessages":2,"lastReceiptDate":"2026-11-20T12:30:00+01:00","eboxSize":2,"lastConsultationDate":"2026-11-01T00:00:00Z"}`)
+	say(b,
+		`{"numberOfMessages":4,"numberOfUnreadMessages":2,"lastReceiptDate":"2026-11-20T12:30:00+01:00","eboxSize":2,"lastConsultationDate":"2026-11-01T00:00:00Z"}`)
 	doc := get()
-	if doc["numberOfMessages"] != 7.0 || doc["numberOfUnreadMessages"] != 3.0 || doc["lastReceiptDate"] != "2026-11-20T12:00:00Z" || doc["eboxSize"] != 3.5 ||
-		doc["lastConsultationDate"] != "2026-11-01T00:00:00Z" || len(doc["providers"].([]any)) != 2 || doc["incomplete"] != nil {
+	if doc["numberOfMessages"] != 7.0 || doc["numberOfUnreadMessages"] != 3.0 ||
+		doc["lastReceiptDate"] != "2026-11-20T12:00:00Z" || doc["eboxSize"] != 3.5 ||
+		doc["lastConsultationDate"] != "2026-11-01T00:00:00Z" || len(doc["providers"].([]any)) != 2 ||
+		doc["incomplete"] != nil {
 		t.Errorf("%v", doc)
 	}
 	say(b, `{"numberOfMessages":0}`)
 	doc = get()
-	if _, there := doc["numberOfUnreadMessages"]; there || doc["numberOfMessages"] != 3.0 || doc["lastReceiptDate"] != "2026-11-20T12:00:00Z" {
+	if _, there := doc["numberOfUnreadMessages"]; there || doc["numberOfMessages"] != 3.0 ||
+		doc["lastReceiptDate"] != "2026-11-20T12:00:00Z" {
 		t.Errorf("what one of them does not say is not said: %v", doc)
 	}
 	say(b, `{"hello":1}`)
@@ -345,7 +362,8 @@ func TestInboxSummary(t *testing.T) {
 	if doc["numberOfMessages"] != 3.0 || len(doc["incomplete"].([]any)) != 1 || len(doc["providers"].([]any)) != 1 {
 		t.Errorf("without one of them the others are counted, and it is named: %v", doc)
 	}
-	if got := h.get("/enterprises/0206731645/ebox"); !strings.HasPrefix(got.header.Get("X-EBox-Incomplete"), "b;reason=malformed") {
+	if got := h.get("/enterprises/0206731645/ebox"); !strings.HasPrefix(got.header.Get("X-EBox-Incomplete"),
+		"b;reason=malformed") {
 		t.Errorf("%v", got.header)
 	}
 	h.get("/enterprises/0206731645/ebox?partial=false").want(t, 503)

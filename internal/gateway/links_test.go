@@ -109,7 +109,8 @@ func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
 			t.Run(provider+" by "+c.name, func(t *testing.T) {
 				first := c.prefix + "/ebox/messages/" + simulator.FirstMessage
 				n := h.crawl(t, c.prefix, []string{
-					c.prefix + "/ebox", c.prefix + "/ebox/messages?pageSize=2&readStatus=false", first, first + "/attachments", first + "/attachments/1",
+					c.prefix + "/ebox", c.prefix + "/ebox/messages?pageSize=2&readStatus=false", first, first + "/attachments",
+					first + "/attachments/1",
 					c.prefix + "/referenceData/senderOrganizations", c.prefix + "/referenceData/senderApplications",
 				}, c.field)
 				if n < 20 {
@@ -180,7 +181,8 @@ func TestPagingNeverLeavesTheGateway(t *testing.T) {
 			}
 		}
 		for _, start := range []string{
-			nsso + "/ebox/messages?pageSize=2", regional + "/ebox/messages?pageSize=2", nsso + "/referenceData/senderOrganizations?pageSize=1",
+			nsso + "/ebox/messages?pageSize=2", regional + "/ebox/messages?pageSize=2",
+			nsso + "/referenceData/senderOrganizations?pageSize=1",
 			"/ebox/partition/ebox/" + mandated + "?pageSize=1", "/grant/citizen/mandates?pageSize=2",
 		} {
 			for _, c := range []struct{ name, prefix, field string }{
@@ -204,7 +206,8 @@ func TestAPlainRouteRewritesLinksUnlessToldOtherwise(t *testing.T) {
 	var base string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(`{"next":"` + base + `/items?page=2","text":"` + base + `/items","embedded":{"` + base + `/items/1":{}}}`))
+		_, _ = w.Write([]byte(`{"next":"` + base + `/items?page=2","text":"` + base + `/items","embedded":{"` + base +
+			`/items/1":{}}}`))
 	}))
 	defer server.Close()
 	base = server.URL
@@ -255,7 +258,8 @@ func TestLinksLeadToThePublicURL(t *testing.T) {
 		}
 	}
 	// Nobody can have links led elsewhere.
-	got := h.raw("GET "+box+"/messages?pageSize=1 HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Host: evil.example\r\nForwarded: host=evil.example\r\nConnection: close\r\n\r\n").want(t, 200)
+	got := h.raw("GET "+box+"/messages?pageSize=1 HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Host: "+
+		"evil.example\r\nForwarded: host=evil.example\r\nConnection: close\r\n\r\n").want(t, 200)
 	if strings.Contains(got.body, "evil.example") {
 		t.Errorf("%s", got.body)
 	}
@@ -289,15 +293,20 @@ func TestLocationAndLinkLeadBack(t *testing.T) {
 	h := open(t)
 	const mail = "multipart/form-data; boundary=x"
 	form := func(description string) string {
-		return "--x\r\nContent-Disposition: form-data; name=\"messageToPublish\"\r\nContent-Type: application/json\r\n\r\n" + description + "\r\n--x--\r\n"
+		return "--x\r\nContent-Disposition: form-data; name=\"messageToPublish\"\r\nContent-Type: application/json\r\n\r\n" +
+			description + "\r\n--x--\r\n"
 	}
 	for _, c := range []struct{ provider, path, description string }{
 		// An absolute URL, and an absolute path.
-		{nsso, "/ebox/messages", `{"recipient":{"eboxType":"enterprise","enterpriseNumber":"` + mandated + `"},"subject":{"nl":"x"},"isBodyMainContent":true,"bodyContent":{"nl":"x"},"isReplyAuthorized":false}`},
-		{regional, "/publishMessage", `{"recipient":{"eboxType":"enterprise","eboxIdValue":"` + mandated + `"},"subject":{"nl":"x"},"bodyMainContent":true,"bodyContent":{"nl":"x"},"replyAuthorized":false}`},
+		{nsso, "/ebox/messages", `{"recipient":{"eboxType":"enterprise","enterpriseNumber":"` + mandated +
+			`"},"subject":{"nl":"x"},"isBodyMainContent":true,"bodyContent":{"nl":"x"},"isReplyAuthorized":false}`},
+		{regional, "/publishMessage", `{"recipient":{"eboxType":"enterprise","eboxIdValue":"` + mandated +
+			`"},"subject":{"nl":"x"},"bodyMainContent":true,"bodyContent":{"nl":"x"},"replyAuthorized":false}`},
 	} {
-		for prefix, field := range map[string]string{"/enterprises/" + mandated: "Accept: */*", "": "On-Behalf-Of-Enterprise-Number: " + mandated} {
-			sent := h.send("POST", prefix+c.provider+c.path, strings.NewReader(form(c.description)), "Content-Type: "+mail, field).want(t, 201)
+		for prefix, field := range map[string]string{"/enterprises/" + mandated: "Accept: */*",
+			"": "On-Behalf-Of-Enterprise-Number: " + mandated} {
+			sent := h.send("POST", prefix+c.provider+c.path, strings.NewReader(form(c.description)), "Content-Type: "+mail,
+				field).want(t, 201)
 			location := strings.TrimPrefix(sent.header.Get("Location"), h.base)
 			if !strings.HasPrefix(location, prefix+c.provider+"/ebox/messages/") {
 				t.Fatalf("Location %q", sent.header.Get("Location"))
@@ -307,7 +316,8 @@ func TestLocationAndLinkLeadBack(t *testing.T) {
 	}
 	messages := "/enterprises/" + mandated + regional + "/ebox/messages?"
 	list := h.get(messages+"pageSize=2").want(t, 200)
-	if link := list.header.Get("Link"); !strings.HasPrefix(link, "<"+h.base+messages) || !strings.HasSuffix(link, `>; rel="next"`) {
+	if link := list.header.Get("Link"); !strings.HasPrefix(link, "<"+h.base+messages) ||
+		!strings.HasSuffix(link, `>; rel="next"`) {
 		t.Errorf("Link %q", link)
 	}
 }
@@ -329,7 +339,8 @@ func TestWhatMustNotBeRewritten(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h.sim.ClearFaults()
-			h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: c.status, Body: body, ContentType: c.contentType})
+			h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: c.status, Body: body,
+				ContentType: c.contentType})
 			got := h.get(box+c.path).want(t, c.status)
 			if got.body != body || got.header.Get("Content-Type") != c.contentType {
 				t.Errorf("%s %s", got.header.Get("Content-Type"), got.body)
@@ -351,15 +362,20 @@ func TestWhatIsALinkOfTheUpstream(t *testing.T) {
 		{"absolute path", `{"href":"` + u.Path + `/ebox"}`, `{"href":"/enterprises/` + mandated + nsso + `/ebox"}`},
 		{"the base itself", `{"href":"` + base + `"}`, `{"href":"` + ours + `"}`},
 		{"with a query", `{"href":"` + base + `?a=1"}`, `{"href":"` + ours + `?a=1"}`},
-		{"contentHref and documentUrl", `{"contentHref":"` + base + `/a","documentUrl" : "` + base + `/b"}`, `{"contentHref":"` + ours + `/a","documentUrl" : "` + ours + `/b"}`},
+		{"contentHref and documentUrl", `{"contentHref":"` + base + `/a","documentUrl" : "` + base + `/b"}`,
+			`{"contentHref":"` + ours + `/a","documentUrl" : "` + ours + `/b"}`},
 		{"host in capitals", `{"href":"HTTP://` + strings.ToUpper(u.Host) + u.Path + `/a"}`, `{"href":"` + ours + `/a"}`},
-		{"slashes as \\u002f", `{"href":"http:\u002f\u002f` + u.Host + strings.ReplaceAll(u.Path, "/", `\u002f`) + `\u002fa"}`, ""},
+		{"slashes as \\u002f", `{"href":"http:\u002f\u002f` + u.Host + strings.ReplaceAll(u.Path, "/",
+			`\u002f`) + `\u002fa"}`, ""},
 		{"not at a path boundary", `{"href":"` + base + `x/ebox"}`, `{"href":"` + base + `x/ebox"}`},
-		{"another host", `{"href":"http://elsewhere.example` + u.Path + `/ebox"}`, `{"href":"http://elsewhere.example` + u.Path + `/ebox"}`},
-		{"a host that begins alike", `{"href":"http://` + u.Host + `9` + u.Path + `/ebox"}`, `{"href":"http://` + u.Host + `9` + u.Path + `/ebox"}`},
+		{"another host", `{"href":"http://elsewhere.example` + u.Path + `/ebox"}`, `{"href":"http://elsewhere.example` +
+			u.Path + `/ebox"}`},
+		{"a host that begins alike", `{"href":"http://` + u.Host + `9` + u.Path + `/ebox"}`, `{"href":"http://` + u.Host +
+			`9` + u.Path + `/ebox"}`},
 		{"out of the base", `{"href":"` + base + `/../../x"}`, `{"href":"` + base + `/../../x"}`},
 		{"another member", `{"subject":"` + base + `/ebox"}`, `{"subject":"` + base + `/ebox"}`},
-		{"text that only looks like a member", `{"subject":"\"href\":\"` + base + `/ebox\""}`, `{"subject":"\"href\":\"` + base + `/ebox\""}`},
+		{"text that only looks like a member", `{"subject":"\"href\":\"` + base + `/ebox\""}`, `{"subject":"\"href\":\"` +
+			base + `/ebox\""}`},
 		{"not whole", `{"href":"` + base + `/ebox`, `{"href":"` + base + `/ebox`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

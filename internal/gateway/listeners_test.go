@@ -14,7 +14,8 @@ import (
 // Certificates change every few months, or hours: the keys before must not stay in memory.
 func TestKeysThatNoListenerHasAnyMoreAreForgotten(t *testing.T) {
 	newServer := func() *listen.Server {
-		s := listen.New(listen.Options{Handler: http.NotFoundHandler(), NewID: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
+		s := listen.New(listen.Options{Handler: http.NotFoundHandler(), NewID: func() string { return "" },
+			Log: slog.New(slog.DiscardHandler)})
 		t.Cleanup(func() {
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()

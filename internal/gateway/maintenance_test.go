@@ -80,7 +80,8 @@ func TestAProviderInMaintenanceGetsNoCalls(t *testing.T) {
 	if left := time.Until(until); err != nil || left < 119*time.Minute || left > 2*time.Hour {
 		t.Errorf("Retry-After %q", a.header.Get("Retry-After"))
 	}
-	if p := a.problem(t); p["type"] != "urn:problem-type:belgif:serviceUnavailable" || p["retryAfter"] == nil || strings.Contains(a.body, "secret") {
+	if p := a.problem(t); p["type"] != "urn:problem-type:belgif:serviceUnavailable" || p["retryAfter"] == nil ||
+		strings.Contains(a.body, "secret") {
 		t.Errorf("%s", a.body)
 	}
 	if n := h.sim.RequestCount("provider:nsso"); n != 0 {
@@ -102,7 +103,8 @@ func TestAProviderInMaintenanceGetsNoCalls(t *testing.T) {
 			t.Errorf("callers are shown %+v", p)
 		}
 	}
-	if p := h.providerStatus("nsso"); p.State != "maintenance" || p.Switched == nil || p.Switched.Reason != "secret plans" || p.Switched.By != "127.0.0.1" {
+	if p := h.providerStatus("nsso"); p.State != "maintenance" || p.Switched == nil ||
+		p.Switched.Reason != "secret plans" || p.Switched.By != "127.0.0.1" {
 		t.Errorf("the platform team is shown %+v", p)
 	}
 	if !h.attends("notice", "provider nsso") || h.attends("failing", "provider nsso") || h.status().Health != "UP" {
@@ -124,11 +126,13 @@ func TestAGatewayInMaintenanceSaysSoToThoseWhoMayAsk(t *testing.T) {
 		box: 503, "/ebox/providers": 503, "/enterprises/" + mandated + grant + "/mandates": 503,
 		"/enterprises/" + unlisted + nsso + "/ebox": 403, "/nothing": 404, // as ever
 	} {
-		if a := h.get(path); a.status != status || a.header.Get("X-Request-Id") == "" || (status == 503) != (a.header.Get("Retry-After") != "") {
+		if a := h.get(path); a.status != status || a.header.Get("X-Request-Id") == "" ||
+			(status == 503) != (a.header.Get("Retry-After") != "") {
 			t.Errorf("%s: %d %v, want %d", path, a.status, a.header, status)
 		}
 	}
-	if a := h.send("POST", "/enterprises/"+mandated+grant+"/mandates", strings.NewReader(`{}`), "Content-Type: application/json"); a.status != 503 {
+	if a := h.send("POST", "/enterprises/"+mandated+grant+"/mandates", strings.NewReader(`{}`),
+		"Content-Type: application/json"); a.status != 503 {
 		t.Errorf("a write: %d", a.status)
 	}
 	for _, up := range []string{"provider:nsso", simulator.UpstreamGrant} {
@@ -183,7 +187,9 @@ func TestNoPageSwitchesTheGatewayOff(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	for _, fields := range [][]string{
-		{"Origin: https://evil.example"}, {"Origin: null"}, {"Origin: " + h.adm}, {"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"}, {"Sec-Fetch-Site: same-origin"}, {"Referer: " + h.adm + "/"},
+		{"Origin: https://evil.example"}, {"Origin: null"}, {"Origin: " + h.adm},
+		{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"}, {"Sec-Fetch-Site: same-origin"}, {
+			"Referer: " + h.adm + "/"},
 	} {
 		for _, target := range []string{"/maintenance?gateway=true&for=1h", "/cache/purge?all=true", "/log?level=debug"} {
 			// No origin is let in here, so none must be advised to be.
@@ -231,14 +237,17 @@ func TestWhatHappenedIsShownWithinSeconds(t *testing.T) {
 	eventually(t, "the attention", func() bool { return h.attends("failing", "provider nsso") })
 
 	a := h.lately()
-	if len(a.Problems) != 2 || len(a.Providers) != 1 || a.Providers[0].Name != "nsso" || a.Providers[0].Minute.UpstreamErrors != 2 {
+	if len(a.Problems) != 2 || len(a.Providers) != 1 || a.Providers[0].Name != "nsso" ||
+		a.Providers[0].Minute.UpstreamErrors != 2 {
 		t.Fatalf("%+v", a)
 	}
 	p := a.Problems[1]
-	if p.RequestID != failed.header.Get("X-Request-Id") || p.TraceID == "" || p.By != "upstream" || p.Provider != "nsso" || p.Enterprise != mandated || p.UpstreamStatus != 500 {
+	if p.RequestID != failed.header.Get("X-Request-Id") || p.TraceID == "" || p.By != "upstream" || p.Provider != "nsso" ||
+		p.Enterprise != mandated || p.UpstreamStatus != 500 {
 		t.Errorf("%+v", p)
 	}
-	if text := h.operate("GET", "/activity").body; strings.Contains(text, "79072300048") || strings.Contains(text, "secret") {
+	if text := h.operate("GET", "/activity").body; strings.Contains(text, "79072300048") ||
+		strings.Contains(text, "secret") {
 		t.Errorf("a citizen or a query is shown: %s", text)
 	}
 }
@@ -249,7 +258,8 @@ func TestAnEnterpriseThatIsRefusedIsListedUntilItIsServed(t *testing.T) {
 	const ended = "0474028805"
 	refused := h.get("/enterprises/"+ended+nsso+"/ebox").want(t, 403)
 	list := h.status().Refused
-	if list.Total != 1 || list.Enterprises[0].Enterprise != ended || list.Enterprises[0].Provider != "nsso" || list.Enterprises[0].Status != 403 || list.Enterprises[0].RequestID != refused.header.Get("X-Request-Id") {
+	if list.Total != 1 || list.Enterprises[0].Enterprise != ended || list.Enterprises[0].Provider != "nsso" ||
+		list.Enterprises[0].Status != 403 || list.Enterprises[0].RequestID != refused.header.Get("X-Request-Id") {
 		t.Fatalf("%+v", list)
 	}
 	if !h.attends("notice", "enterprises") || h.status().Health != "UP" {
@@ -258,7 +268,8 @@ func TestAnEnterpriseThatIsRefusedIsListedUntilItIsServed(t *testing.T) {
 	if text := h.operate("GET", "/enterprises/refused").want(t, 200).body; !strings.Contains(text, ended) {
 		t.Errorf("%s", text)
 	}
-	h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 200, ContentType: "application/json", Body: "{}"})
+	h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 200,
+		ContentType: "application/json", Body: "{}"})
 	h.get("/enterprises/"+ended+nsso+"/ebox").want(t, 200)
 	if list := h.status().Refused; list.Total != 0 {
 		t.Errorf("it is served again: %+v", list)

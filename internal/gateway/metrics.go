@@ -39,8 +39,9 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 	now, v := g.current.Load(), g.View()
 	s := telemetry.Snapshot{
 		Ready: status.NotReady(v) == "", Health: status.Health(v).Status, InFlight: g.underway(),
-		ConfigHash: now.cfg.Hash(), Environment: string(now.cfg.Environment), ConfigSince: now.since, ConfigRejected: g.rejected.Load() != nil,
-		Listed: len(now.cfg.Tenancy.Enterprises), Suspended: now.suspendedCount(),
+		ConfigHash: now.cfg.Hash(), Environment: string(now.cfg.Environment), ConfigSince: now.since,
+		ConfigRejected: g.rejected.Load() != nil,
+		Listed:         len(now.cfg.Tenancy.Enterprises), Suspended: now.suspendedCount(),
 		Held: g.pool.memory.State(), Upstreams: upstreamSnapshots(g.pool.status(), g.o.Now()),
 	}
 	if certificates := g.listenerCertificates.Load(); certificates != nil {
@@ -74,7 +75,8 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 	}
 	d := now.directory.Status()
 	s.Registry = telemetry.RegistrySnapshot{
-		Configured: now.cfg.Registry.URL != nil, Fetched: d.LastSuccess, Failing: d.LastError != "", States: make(map[string]int, len(d.States)),
+		Configured: now.cfg.Registry.URL != nil, Fetched: d.LastSuccess, Failing: d.LastError != "",
+		States: make(map[string]int, len(d.States)),
 	}
 	for state, n := range d.States {
 		s.Registry.States[string(state)] = n
@@ -82,11 +84,13 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 	c := g.pool.cache.Stats()
 	s.Cache = telemetry.CacheSnapshot{
 		Bytes: c.Bytes, Resources: c.Resources, Hits: c.Hits, Misses: c.Misses, Stale: c.Stale, Validated: c.Validated,
-		Collapsed: c.Collapsed, Stored: c.Stored, Evicted: c.Evicted, Invalidations: c.Invalidations, StoreFailures: c.StoreFailures,
+		Collapsed: c.Collapsed, Stored: c.Stored, Evicted: c.Evicted, Invalidations: c.Invalidations,
+		StoreFailures: c.StoreFailures,
 	}
 	if r := now.redis.shared; r != nil {
 		is := r.Status()
-		s.Redis = &telemetry.RedisSnapshot{State: is.State, Opened: is.Opened, Unreadable: is.Unreadable, Subscribed: is.Subscribed, Untold: is.Untold}
+		s.Redis = &telemetry.RedisSnapshot{State: is.State, Opened: is.Opened, Unreadable: is.Unreadable,
+			Subscribed: is.Subscribed, Untold: is.Untold}
 	}
 	if t := now.tracing.tracer; t != nil {
 		stats := t.Stats()

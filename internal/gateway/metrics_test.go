@@ -71,7 +71,8 @@ func TestMetricsTellHowItStands(t *testing.T) {
 	}
 	for _, series := range []string{
 		`ebox_gateway_token_requests_total{client="demo",outcome="granted"}`, `ebox_gateway_registry_list_timestamp_seconds`,
-		`ebox_gateway_certificate_expiry_timestamp_seconds{client="demo",key="current"}`, `ebox_gateway_providers{state="active"}`, `go_goroutines`, `process_resident_memory_bytes`,
+		`ebox_gateway_certificate_expiry_timestamp_seconds{client="demo",key="current"}`,
+		`ebox_gateway_providers{state="active"}`, `go_goroutines`, `process_resident_memory_bytes`,
 	} {
 		if h.metric(series) <= 0 {
 			t.Errorf("%s is %v", series, h.metric(series))
@@ -90,7 +91,8 @@ func TestThePartsOfAnInboxAreCountedAndTracedApart(t *testing.T) {
 		if n := h.metric(`ebox_gateway_part_requests_total{code="2xx",provider="` + provider + `"}`); n != 1 {
 			t.Errorf("%v parts of %s", n, provider)
 		}
-		if n := h.metric(`ebox_gateway_provider_requests_total{author="upstream",code="2xx",provider="` + provider + `"}`); n > 0 {
+		if n := h.metric(`ebox_gateway_provider_requests_total{author="upstream",code="2xx",provider="` +
+			provider + `"}`); n > 0 {
 			t.Errorf("the part of %s is counted as a request", provider)
 		}
 	}
@@ -104,7 +106,8 @@ func TestThePartsOfAnInboxAreCountedAndTracedApart(t *testing.T) {
 	for _, provider := range []string{"nsso", "regional"} {
 		parts := c.of("ebox.provider", provider)
 		tries := c.of("ebox.upstream", "provider "+provider)
-		if len(parts) != 1 || len(tries) != 1 || string(parts[0].ParentSpanId) != string(whole[0].SpanId) || string(tries[0].ParentSpanId) != string(parts[0].SpanId) {
+		if len(parts) != 1 || len(tries) != 1 || string(parts[0].ParentSpanId) != string(whole[0].SpanId) ||
+			string(tries[0].ParentSpanId) != string(parts[0].SpanId) {
 			t.Errorf("%s: parts %v, tries %v", provider, parts, tries)
 		}
 	}
@@ -119,7 +122,8 @@ func TestMetricsTellWhoseRateRefused(t *testing.T) {
 	for h.get(anothersBox).status != 429 { // the caller's
 		continue
 	}
-	if e, c := h.metric(`ebox_gateway_rate_refusals_total{kind="enterprise"}`), h.metric(`ebox_gateway_rate_refusals_total{kind="caller"}`); e != 1 || c != 1 {
+	if e, c := h.metric(`ebox_gateway_rate_refusals_total{kind="enterprise"}`),
+		h.metric(`ebox_gateway_rate_refusals_total{kind="caller"}`); e != 1 || c != 1 {
 		t.Errorf("%v of the enterprise, %v of the caller", e, c)
 	}
 }
@@ -159,7 +163,9 @@ func TestMetricsShowAReloadThatFailedAndACircuitThatOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.write(t, "config.yaml", "environment: nowhere\n")
-	eventually(t, "the failure to show", func() bool { return f.metric(`ebox_gateway_config_last_reload_successful`) == 0 })
+	eventually(t, "the failure to show", func() bool {
+		return f.metric(`ebox_gateway_config_last_reload_successful`) == 0
+	})
 	f.write(t, "config.yaml", strings.Replace(string(text), "name: grant-citizen,", "name: mandates,", 1))
 	eventually(t, "the reload to show", func() bool { return f.metric(`ebox_gateway_config_last_reload_successful`) == 1 })
 	f.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: 503})
@@ -168,7 +174,8 @@ func TestMetricsShowAReloadThatFailedAndACircuitThatOpened(t *testing.T) {
 		f.get(anothersBox).want(t, 503)
 		return f.metric(`ebox_gateway_upstream_circuit_state{state="open",upstream="provider nsso"}`) == 1
 	})
-	if f.metric(`ebox_gateway_upstream_refusals_total{reason="circuit",upstream="provider nsso"}`) < 0 || f.metric(`ebox_gateway_upstream_circuit_opened_total{upstream="provider nsso"}`) != 1 {
+	if f.metric(`ebox_gateway_upstream_refusals_total{reason="circuit",upstream="provider nsso"}`) < 0 ||
+		f.metric(`ebox_gateway_upstream_circuit_opened_total{upstream="provider nsso"}`) != 1 {
 		t.Error("the opening is not counted")
 	}
 }

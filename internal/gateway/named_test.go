@@ -38,7 +38,8 @@ func (h *house) sendAs(from, method, path, body string, fields ...string) answer
 }
 
 func searching(numbers ...string) string {
-	return `{"eboxType":"ENTERPRISE","eboxIdType":"EnterpriseNumber","eboxIdValueList":["` + strings.Join(numbers, `", "`) + `"]}`
+	return `{"eboxType":"ENTERPRISE","eboxIdType":"EnterpriseNumber","eboxIdValueList":["` +
+		strings.Join(numbers, `", "`) + `"]}`
 }
 
 func preferences(number string) string {
@@ -62,26 +63,42 @@ func TestACallerAsksAboutItsOwnEnterprisesAlone(t *testing.T) {
 		{"written otherwise", "127.0.0.2", "POST", forA + search, searching("BE 0212.148.896"), json, 403},
 		{"under escapes", "127.0.0.2", "POST", forA + search, `{"\u0065boxIdValueList":["` + another + `"]}`, json, 403},
 		{"in the query", "127.0.0.2", "POST", forA + search + "?eboxId=" + another, searching(mandated), json, 403},
-		{"in the query, encoded twice", "127.0.0.2", "POST", forA + search + "?ebox%2549d=" + another, searching(mandated), json, 403},
-		{"hidden in another value", "127.0.0.2", "POST", forA + search + "?q=x%26eboxId%3D" + another, searching(mandated), json, 403},
-		{"a key twice", "127.0.0.2", "POST", forA + search, `{"eboxIdValueList":["` + mandated + `"],"eboxIdValueList":["` + another + `"]}`, json, 400},
+		{"in the query, encoded twice", "127.0.0.2", "POST", forA + search + "?ebox%2549d=" + another,
+			searching(mandated), json, 403},
+		{"hidden in another value", "127.0.0.2", "POST", forA + search + "?q=x%26eboxId%3D" + another,
+			searching(mandated), json, 403},
+		{"a key twice", "127.0.0.2", "POST", forA + search, `{"eboxIdValueList":["` + mandated + `"],"eboxIdValueList":["` +
+			another + `"]}`, json, 400},
 		{"no JSON", "127.0.0.2", "POST", forA + search, searching(mandated) + "}", json, 400},
-		{"a form that is JSON", "127.0.0.2", "POST", forA + search, searching(mandated), "Content-Type: application/x-www-form-urlencoded+json", 400},
+		{"a form that is JSON", "127.0.0.2", "POST", forA + search, searching(mandated),
+			"Content-Type: application/x-www-form-urlencoded+json", 400},
 		{"text", "127.0.0.2", "POST", forA + search, searching(another), "Content-Type: text/plain", 400},
-		{"parts", "127.0.0.2", "POST", forA + search, searching(another), "Content-Type: multipart/form-data; boundary=x", 400},
+		{"parts", "127.0.0.2", "POST", forA + search, searching(another), "Content-Type: multipart/form-data; boundary=x",
+			400},
 		{"a coding", "127.0.0.2", "POST", forA + search, searching(mandated), "Content-Encoding: gzip", 400},
 		{"endless", "127.0.0.3", "POST", forA + search, `"` + strings.Repeat("x", 5<<20) + `"`, json, 413},
-		{"another's preferences changed", "127.0.0.2", "PATCH", forA + federation + "/eboxPreferences", preferences(another), merge, 403},
-		{"another's, by somebody who might", "127.0.0.3", "PATCH", forA + federation + "/eboxPreferences", preferences(another), merge, 400},
-		{"another's as the office's own", "127.0.0.3", "PATCH", "/enterprises/own" + federation + "/eboxPreferences", preferences(another), merge, 400},
-		{"another marked in a provider's list", "127.0.0.2", "PATCH", forA + nsso + "/ebox/messages", `{"items":[{"messageId":"1","eboxId":"` + another + `"}]}`, merge, 403},
-		{"another marked in all providers' list", "127.0.0.2", "PATCH", forA + "/ebox/messages", `{"items":[{"providerId":"nsso","messageId":"1","eboxId":"` + another + `"}]}`, merge, 403},
-		{"published in another's name", "127.0.0.2", "POST", forA + nsso + "/ebox/messages", `{"sender":{"enterpriseNumber":"` + another + `"}}`, json, 403},
-		{"another's partitions", "127.0.0.2", "GET", "/ebox/partition/ebox/" + another + "/routingRules", "", "Accept: */*", 403},
-		{"another's partitions than the path's", "127.0.0.3", "GET", forA + "/ebox/partition/ebox/" + another, "", "Accept: */*", 400},
-		{"another's partitions than the header's", "127.0.0.3", "GET", "/ebox/partition/ebox/" + another, "", "On-Behalf-Of-Enterprise-Number: " + mandated, 400},
-		{"another's partitions as the office's own", "127.0.0.3", "GET", "/enterprises/own/ebox/partition/ebox/" + another, "", "Accept: */*", 400},
-		{"partitions of a number under escapes", "127.0.0.2", "GET", forA + "/ebox/partition/ebox/%30" + another[1:], "", "Accept: */*", 400},
+		{"another's preferences changed", "127.0.0.2", "PATCH", forA + federation + "/eboxPreferences",
+			preferences(another), merge, 403},
+		{"another's, by somebody who might", "127.0.0.3", "PATCH", forA + federation + "/eboxPreferences",
+			preferences(another), merge, 400},
+		{"another's as the office's own", "127.0.0.3", "PATCH", "/enterprises/own" + federation + "/eboxPreferences",
+			preferences(another), merge, 400},
+		{"another marked in a provider's list", "127.0.0.2", "PATCH", forA + nsso + "/ebox/messages",
+			`{"items":[{"messageId":"1","eboxId":"` + another + `"}]}`, merge, 403},
+		{"another marked in all providers' list", "127.0.0.2", "PATCH", forA + "/ebox/messages",
+			`{"items":[{"providerId":"nsso","messageId":"1","eboxId":"` + another + `"}]}`, merge, 403},
+		{"published in another's name", "127.0.0.2", "POST", forA + nsso + "/ebox/messages",
+			`{"sender":{"enterpriseNumber":"` + another + `"}}`, json, 403},
+		{"another's partitions", "127.0.0.2", "GET", "/ebox/partition/ebox/" + another + "/routingRules", "",
+			"Accept: */*", 403},
+		{"another's partitions than the path's", "127.0.0.3", "GET", forA + "/ebox/partition/ebox/" + another, "",
+			"Accept: */*", 400},
+		{"another's partitions than the header's", "127.0.0.3", "GET", "/ebox/partition/ebox/" + another, "",
+			"On-Behalf-Of-Enterprise-Number: " + mandated, 400},
+		{"another's partitions as the office's own", "127.0.0.3", "GET", "/enterprises/own/ebox/partition/ebox/" + another,
+			"", "Accept: */*", 400},
+		{"partitions of a number under escapes", "127.0.0.2", "GET", forA + "/ebox/partition/ebox/%30" + another[1:], "",
+			"Accept: */*", 400},
 	} {
 		if got := h.sendAs(c.from, c.method, c.path, c.body, c.media); got.status != c.status {
 			t.Errorf("%s: %d, want %d: %s", c.name, got.status, c.status, got.body)
@@ -101,10 +118,13 @@ func TestACallerAsksAboutItsOwnEnterprisesAlone(t *testing.T) {
 	}
 	h.sendAs("127.0.0.3", "POST", forB+search, searching(mandated, another, office), json).want(t, 200)
 	h.sendAs("127.0.0.2", "PATCH", forA+federation+"/eboxPreferences", preferences(mandated), merge).want(t, 200)
-	if got := h.sendAs("127.0.0.3", "PATCH", "/enterprises/own"+federation+"/eboxPreferences", preferences(office), merge); strings.Contains(got.header.Get("Proxy-Status"), "http_request_denied") {
+	if got := h.sendAs("127.0.0.3", "PATCH", "/enterprises/own"+federation+"/eboxPreferences", preferences(office),
+		merge); strings.Contains(got.header.Get("Proxy-Status"), "http_request_denied") {
 		t.Errorf("the office's own preferences: %d %s", got.status, got.body)
 	}
-	if got := h.sendAs("127.0.0.2", "POST", forA+nsso+"/ebox/messages", `{"sender":{"enterpriseNumber":"`+mandated+`"},"recipient":{"enterpriseNumber":"`+another+`"}}`, json); strings.Contains(got.header.Get("Proxy-Status"), "http_request_denied") {
+	if got := h.sendAs("127.0.0.2", "POST", forA+nsso+"/ebox/messages", `{"sender":{"enterpriseNumber":"`+mandated+
+		`"},"recipient":{"enterpriseNumber":"`+another+`"}}`, json); strings.Contains(got.header.Get("Proxy-Status"),
+		"http_request_denied") {
 		t.Errorf("a publication: %d %s", got.status, got.body)
 	}
 }
@@ -112,11 +132,14 @@ func TestACallerAsksAboutItsOwnEnterprisesAlone(t *testing.T) {
 func TestTheNumberInThePartitionPathStandsForPathAndHeader(t *testing.T) {
 	h, dir := recording(t, "4h", add(limited))
 	h.sendAs("127.0.0.2", "GET", "/ebox/partition/ebox/"+mandated+"/routingRules", "").want(t, 200)
-	if v := h.last(simulator.UpstreamPartition).Header["On-Behalf-Of-Enterprise-Number"]; !slices.Equal(v, []string{mandated}) {
+	if v := h.last(simulator.UpstreamPartition).Header["On-Behalf-Of-Enterprise-Number"]; !slices.Equal(v,
+		[]string{mandated}) {
 		t.Errorf("upstream saw %q", v)
 	}
-	h.sendAs("127.0.0.2", "GET", "/ebox/partition/ebox/"+mandated+"/hasMandate?operation=publish&mandataryEnterpriseNumber="+mandated, "").want(t, 200)
-	h.sendAs("127.0.0.3", "POST", "/enterprises/"+mandated+"/ebox/federation/eboxPreferences/search", searching(another, mandated), "Content-Type: application/json").want(t, 200)
+	h.sendAs("127.0.0.2", "GET", "/ebox/partition/ebox/"+mandated+
+		"/hasMandate?operation=publish&mandataryEnterpriseNumber="+mandated, "").want(t, 200)
+	h.sendAs("127.0.0.3", "POST", "/enterprises/"+mandated+"/ebox/federation/eboxPreferences/search",
+		searching(another, mandated), "Content-Type: application/json").want(t, 200)
 	all := h.evidence(dir)
 	if len(all) != 3 {
 		t.Fatalf("%d records", len(all))

@@ -11,7 +11,8 @@ import (
 // Whatever happens to an opening, upstream sees it once. Retries are for the others.
 func TestAnOpeningIsSentOnceWhateverHappens(t *testing.T) {
 	t.Parallel()
-	h := open(t, edit("path: /ebox/providers/{providerId}\n", "path: /ebox/providers/{providerId}\n    timeouts: {header: 300ms}\n    breaker: {enabled: false}\n"))
+	h := open(t, edit("path: /ebox/providers/{providerId}\n", "path: /ebox/providers/{providerId}\n    timeouts: "+
+		"{header: 300ms}\n    breaker: {enabled: false}\n"))
 	const (
 		content = box + "/messages/" + simulator.FirstMessage + "/attachments/1/content"
 		body    = box + "/messages/" + simulator.BodyMessage + "/body"
@@ -32,7 +33,8 @@ func TestAnOpeningIsSentOnceWhateverHappens(t *testing.T) {
 		{"401", simulator.Fault{Kind: simulator.FaultUnauthorized}, 401},
 	} {
 		for _, c := range []struct{ name, method, path string }{
-			{"an attachment", "GET", content}, {"HEAD", "HEAD", content}, {"a body", "GET", body}, {"part of it", "GET", content + "?x=1"},
+			{"an attachment", "GET", content}, {"HEAD", "HEAD", content}, {"a body", "GET", body}, {
+				"part of it", "GET", content + "?x=1"},
 			{"in capitals", "GET", strings.ToUpper(content[len(box):])},
 		} {
 			t.Run(f.name+", "+c.name, func(t *testing.T) {
@@ -48,7 +50,8 @@ func TestAnOpeningIsSentOnceWhateverHappens(t *testing.T) {
 				if n := h.sim.RequestCount("provider:nsso"); n != 1 {
 					t.Errorf("it was sent %d times", n)
 				}
-				if ours := strings.Contains(got.header.Get("Proxy-Status"), "error="); ours && c.method == "GET" && !strings.Contains(got.body, "marked as read") {
+				if ours := strings.Contains(got.header.Get("Proxy-Status"), "error="); ours && c.method == "GET" &&
+					!strings.Contains(got.body, "marked as read") {
 					t.Errorf("no word of what may have happened: %s", got.body)
 				}
 			})
@@ -67,7 +70,8 @@ func TestAnOpeningIsSentOnceWhateverHappens(t *testing.T) {
 		h.sim.ClearFaults()
 		h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultReset, Count: 1})
 		h.sim.ResetRequests()
-		got := h.send("PATCH", box+"/messages", strings.NewReader(`{"items":[]}`), "Content-Type: application/merge-patch+json", "Idempotency-Key: 1").want(t, 502)
+		got := h.send("PATCH", box+"/messages", strings.NewReader(`{"items":[]}`),
+			"Content-Type: application/merge-patch+json", "Idempotency-Key: 1").want(t, 502)
 		if n := h.sim.RequestCount("provider:nsso"); n != 1 || got.problem(t)["requestSent"] != true {
 			t.Errorf("%d times: %s", n, got.body)
 		}
@@ -83,14 +87,16 @@ func TestOnlyTheCallForADocumentMarksItRead(t *testing.T) {
 	if !unread() {
 		t.Fatal("it was read before")
 	}
-	for _, path := range []string{"", "/messages", "/messages/" + simulator.FirstMessage, "/messages/" + simulator.FirstMessage + "/attachments", "/messages/" + simulator.FirstMessage + "/attachments/1"} {
+	for _, path := range []string{"", "/messages", "/messages/" + simulator.FirstMessage,
+		"/messages/" + simulator.FirstMessage + "/attachments", "/messages/" + simulator.FirstMessage + "/attachments/1"} {
 		h.get(box+path).want(t, 200)
 		h.send("HEAD", box+path, nil).want(t, 200)
 		h.send("OPTIONS", box+path, nil).want(t, 204)
 	}
 	h.send("OPTIONS", box+"/messages/"+simulator.FirstMessage+"/attachments/1/content", nil).want(t, 204)
 	h.get(box+"/messages/"+simulator.FirstMessage+"/attachments/1/content", "Origin: https://evil.example").want(t, 403)
-	h.get("/enterprises/"+another+nsso+"/ebox/messages/"+simulator.FirstMessage+"/attachments/1/content").want(t, 200) // somebody else's
+	// somebody else's
+	h.get("/enterprises/"+another+nsso+"/ebox/messages/"+simulator.FirstMessage+"/attachments/1/content").want(t, 200)
 	if !unread() {
 		t.Error("something else marked it read")
 	}

@@ -11,7 +11,8 @@ import (
 
 // theirOwn adds a route /mine to an upstream that knows its callers itself.
 func theirOwn(server *httptest.Server, more string) func(*testing.T, string) string {
-	return add("  - name: mine\n    path: /mine\n    upstream: '" + server.URL + "'\n    scopes: []\n    enterprise: none\n    callerCredentials: true\n" + more)
+	return add("  - name: mine\n    path: /mine\n    upstream: '" + server.URL + "'\n    scopes: []\n    enterprise: " +
+		"none\n    callerCredentials: true\n" + more)
 }
 
 func TestARouteOfOnesOwnPassesCredentialsMethodsAndHints(t *testing.T) {
@@ -36,7 +37,8 @@ func TestARouteOfOnesOwnPassesCredentialsMethodsAndHints(t *testing.T) {
 		t.Fatalf("%d %v", hint.status, hint.header)
 	}
 	first := c.read("GET").want(t, 200)
-	if first.header.Get("X-Said") != "GET Basic x c=1" || first.header.Get("Set-Cookie") != "session=1" || first.header.Get("X-Request-Id") == "" {
+	if first.header.Get("X-Said") != "GET Basic x c=1" || first.header.Get("Set-Cookie") != "session=1" ||
+		first.header.Get("X-Request-Id") == "" {
 		t.Errorf("%v", first.header)
 	}
 	if strings.Contains(first.cacheStatus(), "stored") {
@@ -44,7 +46,8 @@ func TestARouteOfOnesOwnPassesCredentialsMethodsAndHints(t *testing.T) {
 	}
 	h.get("/mine/a").want(t, 200)
 	again := h.get("/mine/a", "Authorization: Basic y").want(t, 200)
-	if !strings.Contains(again.cacheStatus(), "hit") || again.body != "2" || again.header.Get("Set-Cookie") != "session=1" {
+	if !strings.Contains(again.cacheStatus(), "hit") || again.body != "2" ||
+		again.header.Get("Set-Cookie") != "session=1" {
 		t.Errorf("%q %s", again.body, again.cacheStatus())
 	}
 	if got := h.send("M-SEARCH", "/mine/a", nil).want(t, 200); !strings.HasPrefix(got.header.Get("X-Said"), "M-SEARCH") {
@@ -53,7 +56,8 @@ func TestARouteOfOnesOwnPassesCredentialsMethodsAndHints(t *testing.T) {
 	if after := h.get("/mine/a").want(t, 200); after.body != "4" {
 		t.Errorf("after a method that is not known to be safe: %q %s", after.body, after.cacheStatus())
 	}
-	if refused := h.send("SEARCH", "/mine/a", nil).want(t, 405); refused.header.Get("Allow") != "GET, M-SEARCH, HEAD, OPTIONS" {
+	if refused := h.send("SEARCH", "/mine/a", nil).want(t, 405); refused.header.Get("Allow") !=
+		"GET, M-SEARCH, HEAD, OPTIONS" {
 		t.Errorf("%v", refused.header)
 	}
 }
@@ -74,7 +78,8 @@ func TestARefreshShowsInTheAccessLogAsAPartOfWhatCausedIt(t *testing.T) {
 	eventually(t, "the refresh", func() bool {
 		for line := range strings.Lines(h.access.String()) {
 			if strings.Contains(line, `"parent":"`+stale.header.Get("X-Request-Id")+`"`) {
-				if !strings.Contains(line, `"upstreamStatus":200`) || !strings.Contains(line, `"cache":"fwd=stale; stored`) || strings.Contains(line, `"status":`) {
+				if !strings.Contains(line, `"upstreamStatus":200`) || !strings.Contains(line, `"cache":"fwd=stale; stored`) ||
+					strings.Contains(line, `"status":`) {
 					t.Fatal(line)
 				}
 				return true

@@ -130,10 +130,13 @@ func (p *pool) status() []operate.Upstream {
 	for key, s := range p.stacks {
 		now, waiting := s.protection.State(), s.waiting.State()
 		list = append(list, operate.Upstream{
-			Name: key.options.name, Base: key.options.base, Circuit: string(now.Circuit), OpenUntil: now.Until, UntriedSince: now.UntriedSince, OpenFor: now.OpenFor, Opened: now.Opened,
+			Name: key.options.name, Base: key.options.base, Circuit: string(now.Circuit), OpenUntil: now.Until,
+			UntriedSince: now.UntriedSince, OpenFor: now.OpenFor, Opened: now.Opened,
 			InFlight: now.InFlight, Queued: now.Queued, Retries: now.Retries, RetriesDenied: now.RetriesDenied,
-			RefusedOpen: now.RefusedOpen, RefusedFull: now.RefusedFull, RefusedShare: now.RefusedShare, RefusedRate: now.RefusedRate,
-			Connections: s.transport.Counts(), Waiting: waiting.Calls, WaitingSince: waiting.Oldest, UnansweredSince: waiting.Unanswered,
+			RefusedOpen: now.RefusedOpen, RefusedFull: now.RefusedFull, RefusedShare: now.RefusedShare,
+			RefusedRate: now.RefusedRate,
+			Connections: s.transport.Counts(), Waiting: waiting.Calls, WaitingSince: waiting.Oldest,
+			UnansweredSince: waiting.Unanswered,
 		})
 	}
 	slices.SortFunc(list, func(a, b operate.Upstream) int {

@@ -23,7 +23,8 @@ const platform = "http://services.socialsecurity.be"
 func openPlatform(t *testing.T, edits ...func(*testing.T, string) string) *house {
 	t.Helper()
 	const regional = "ebox.regional.example"
-	sim := startSimulator(t, simulator.Options{PublicURL: strings.Replace(platform, "http", "https", 1), PublicRegionalURL: "https://" + regional})
+	sim := startSimulator(t, simulator.Options{PublicURL: strings.Replace(platform, "http", "https", 1),
+		PublicRegionalURL: "https://" + regional})
 	cert, key := certificate(t, "the platform", strings.TrimPrefix(platform, "http://"), regional)
 	h := buildBefore(t, sim, clientDir, nil, append([]func(*testing.T, string) string{
 		edit("server: {listen:", "server: {forwardProxy: true, tokenStub: /oauth/token, listen:"),
@@ -86,7 +87,8 @@ func (h *house) run(t *testing.T, name string, arguments ...string) string {
 		t.Skipf("%s is not on this machine", name)
 	}
 	cmd := exec.CommandContext(t.Context(), program, arguments...)
-	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + t.TempDir(), "http_proxy=" + h.base, "https_proxy=" + h.base}
+	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + t.TempDir(), "http_proxy=" + h.base,
+		"https_proxy=" + h.base}
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -105,7 +107,8 @@ func TestAnUnchangedProgramWorksWithTheGatewayAsItsProxy(t *testing.T) {
 	if err := json.Unmarshal([]byte(h.run(t, "python3", "testdata/unchanged.py", mandated)), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Messages < 3 || got.Document == 0 || got.Mandates < 1 || got.ID == "" || got.Location != platform+"/REST/grant/citizen/v1/mandates/"+got.ID {
+	if got.Messages < 3 || got.Document == 0 || got.Mandates < 1 || got.ID == "" || got.Location != platform+
+		"/REST/grant/citizen/v1/mandates/"+got.ID {
 		t.Errorf("%+v", got)
 	}
 	for _, r := range h.sim.Requests() {
@@ -113,13 +116,16 @@ func TestAnUnchangedProgramWorksWithTheGatewayAsItsProxy(t *testing.T) {
 			t.Errorf("%s got what the program had for a token: %q %v", r.Upstream, r.Client, r.Header)
 		}
 	}
-	if log := h.log.String() + h.access.String(); strings.Contains(log, "eyJ.secret") || strings.Contains(log, "worthless") {
+	if log := h.log.String() + h.access.String(); strings.Contains(log, "eyJ.secret") ||
+		strings.Contains(log, "worthless") {
 		t.Error("the log holds what the program sent for a token")
 	}
 }
 
 func TestAsAProxyTheGatewayReachesItsUpstreamsAlone(t *testing.T) {
-	h := openPlatform(t, edit("registry:\n", "registry:\n  providers: [{id: nested, url: 'https://services.socialsecurity.be/REST/ebox/enterprise/messageRegistry/v3/nested'}]\n"))
+	h := openPlatform(t,
+		edit("registry:\n", "registry:\n  providers: [{id: nested, url: "+
+			"'https://services.socialsecurity.be/REST/ebox/enterprise/messageRegistry/v3/nested'}]\n"))
 	host := strings.TrimPrefix(h.base, "http://")
 	messages := platform + "/REST/ebox/enterprise/messageRegistry/v3/ebox/messages"
 	for _, c := range []struct {
@@ -153,7 +159,8 @@ func TestAsAProxyTheGatewayReachesItsUpstreamsAlone(t *testing.T) {
 	}
 	for _, c := range []struct{ name, target, upstream string }{
 		{"the scheme does not matter", "https" + strings.TrimPrefix(messages, "http"), "provider:nsso"},
-		{"nor the default port and capitals", "http://Services.SocialSecurity.be:80/REST/ebox/enterprise/messageRegistry/v3/ebox/messages", "provider:nsso"},
+		{"nor the default port and capitals",
+			"http://Services.SocialSecurity.be:80/REST/ebox/enterprise/messageRegistry/v3/ebox/messages", "provider:nsso"},
 		{"of bases in one another the longest counts", platform + "/REST/ebox/enterprise/messageRegistry/v3/nested/ebox", ""},
 		{"the gateway's own URL is no other than its path", h.base + "/ebox/providers/nsso/ebox/messages", "provider:nsso"},
 	} {
@@ -181,8 +188,10 @@ func TestAsAProxyTheGatewayReachesItsUpstreamsAlone(t *testing.T) {
 			}
 		})
 	}
-	list := h.raw("GET "+platform+"/REST/ebox/enterprise/federation/documentProviderRegistry/v1/messageRegistries HTTP/1.0\r\n\r\n").want(t, 200)
-	for _, provider := range []string{platform + "/REST/ebox/enterprise/messageRegistry/v3", "http://ebox.regional.example/ebox/enterprise/v2"} {
+	list := h.raw("GET "+platform+"/REST/ebox/enterprise/federation/documentProviderRegistry/v1/messageRegistries "+
+		"HTTP/1.0\r\n\r\n").want(t, 200)
+	for _, provider := range []string{platform + "/REST/ebox/enterprise/messageRegistry/v3",
+		"http://ebox.regional.example/ebox/enterprise/v2"} {
 		if !strings.Contains(list.body, `"`+provider+`"`) {
 			t.Errorf("no %s in %s", provider, list.body)
 		}
@@ -191,7 +200,8 @@ func TestAsAProxyTheGatewayReachesItsUpstreamsAlone(t *testing.T) {
 
 func TestWithoutForwardProxyURLsOfUpstreamsAreRefused(t *testing.T) {
 	h := openPlatform(t, edit("forwardProxy: true, ", ""))
-	for _, line := range []string{"GET " + platform + "/REST/grant/citizen/v1/mandates", "CONNECT services.socialsecurity.be:443"} {
+	for _, line := range []string{"GET " + platform + "/REST/grant/citizen/v1/mandates",
+		"CONNECT services.socialsecurity.be:443"} {
 		got := h.raw(line+" HTTP/1.1\r\nHost: services.socialsecurity.be\r\nConnection: close\r\n\r\n").want(t, 421)
 		if detail, _ := got.problem(t)["detail"].(string); !strings.Contains(detail, "server.forwardProxy") {
 			t.Error(detail)
@@ -202,29 +212,35 @@ func TestWithoutForwardProxyURLsOfUpstreamsAreRefused(t *testing.T) {
 func TestTheTokenStubGivesATokenThatMeansNothing(t *testing.T) {
 	h := openPlatform(t)
 	proxied := func(url string) answer {
-		return h.raw("POST " + url + " HTTP/1.1\r\nHost: services.socialsecurity.be\r\nContent-Length: 16\r\nConnection: close\r\n\r\nclient_secret=s3")
+		return h.raw("POST " + url + " HTTP/1.1\r\nHost: services.socialsecurity.be\r\nContent-Length: 16\r\nConnection: " +
+			"close\r\n\r\nclient_secret=s3")
 	}
 	for name, got := range map[string]answer{
-		"by its path":                      h.send("POST", "/oauth/token", strings.NewReader("grant_type=client_credentials&client_secret=s3")),
-		"behind an enterprise":             h.send("POST", "/enterprises/"+mandated+"/oauth/token?client_secret=s3", strings.NewReader("")),
-		"by the token endpoint's URL":      proxied(platform + "/REST/oauth/v5/token"),
-		"by its path at the platform":      proxied(platform + "/oauth/token"),
-		"by the gateway's own URL":         proxied(h.base + "/oauth/token"),
-		"by a caller that sends it itself": h.send("POST", "/oauth/token", strings.NewReader(""), "Authorization: Basic c2VjcmV0OnMz"),
+		"by its path": h.send("POST", "/oauth/token",
+			strings.NewReader("grant_type=client_credentials&client_secret=s3")),
+		"behind an enterprise": h.send("POST", "/enterprises/"+mandated+"/oauth/token?client_secret=s3",
+			strings.NewReader("")),
+		"by the token endpoint's URL": proxied(platform + "/REST/oauth/v5/token"),
+		"by its path at the platform": proxied(platform + "/oauth/token"),
+		"by the gateway's own URL":    proxied(h.base + "/oauth/token"),
+		"by a caller that sends it itself": h.send("POST", "/oauth/token", strings.NewReader(""),
+			"Authorization: Basic c2VjcmV0OnMz"),
 	} {
 		var token struct {
 			AccessToken string `json:"access_token"`
 			TokenType   string `json:"token_type"`
 			ExpiresIn   int    `json:"expires_in"`
 		}
-		if err := json.Unmarshal([]byte(got.want(t, 200).body), &token); err != nil || token.AccessToken == "" || token.TokenType != "Bearer" || token.ExpiresIn <= 0 {
+		if err := json.Unmarshal([]byte(got.want(t, 200).body), &token); err != nil || token.AccessToken == "" ||
+			token.TokenType != "Bearer" || token.ExpiresIn <= 0 {
 			t.Errorf("%s: %v %s", name, err, got.body)
 		}
 		if got.header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %v", name, got.header)
 		}
 	}
-	h.send("POST", "/oauth/token", strings.NewReader(strings.Repeat("x", 65<<10))).want(t, http.StatusRequestEntityTooLarge)
+	h.send("POST", "/oauth/token", strings.NewReader(strings.Repeat("x", 65<<10))).want(t,
+		http.StatusRequestEntityTooLarge)
 	if log := h.log.String() + h.access.String(); strings.Contains(log, "s3") {
 		t.Error("the log holds a secret")
 	}
@@ -244,7 +260,8 @@ func TestTheTokenStubGivesATokenThatMeansNothing(t *testing.T) {
 
 func TestCurlIsToldWhatToDoInPlaceOfATunnel(t *testing.T) {
 	h := openPlatform(t)
-	got := h.run(t, "curl", "-sS", "--proxy-user", "a:b", "-H", "On-Behalf-Of-Enterprise-Number: "+mandated, platform+"/REST/ebox/enterprise/messageRegistry/v3/ebox")
+	got := h.run(t, "curl", "-sS", "--proxy-user", "a:b", "-H", "On-Behalf-Of-Enterprise-Number: "+mandated,
+		platform+"/REST/ebox/enterprise/messageRegistry/v3/ebox")
 	if !strings.Contains(got, "unreadMessages") && !strings.Contains(got, "numberOfMessages") {
 		t.Error(got)
 	}
@@ -257,10 +274,14 @@ func TestCurlIsToldWhatToDoInPlaceOfATunnel(t *testing.T) {
 func TestScopesThatAnUpstreamAsksForAreShown(t *testing.T) {
 	h := open(t)
 	const scope = "scope:document:management:consult:ws-eboxrestentreprise:other"
-	h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: 403, ContentType: "application/problem+json",
-		Body: `{"type":"urn:problem-type:belgif:missingScope","status":403,"requiredScopes":["` + scope + `","\u202ebad\n"]}`})
+	h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: 403,
+		ContentType: "application/problem+json",
+		Body: `{"type":"urn:problem-type:belgif:missingScope","status":403,"requiredScopes":["` + scope +
+			`","\u202ebad\n"]}`})
 	h.get(box+"/messages").want(t, 403)
-	eventually(t, "the access line", func() bool { return strings.Contains(h.access.String(), `"missingScopes":"`+scope+`"`) })
+	eventually(t, "the access line", func() bool {
+		return strings.Contains(h.access.String(), `"missingScopes":"`+scope+`"`)
+	})
 	resp, err := h.http.Get(h.adm + "/status")
 	if err != nil {
 		t.Fatal(err)

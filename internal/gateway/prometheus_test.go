@@ -44,8 +44,10 @@ func startPrometheus(t *testing.T, target string, flags ...string) *prometheus {
 	}
 	for name, content := range map[string]string{
 		"rules.yaml": string(impatient),
-		"prometheus.yml": fmt.Sprintf("global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 250ms}\nrule_files: [rules.yaml]\n"+
-			"scrape_configs: [{job_name: ebox-gateway, static_configs: [{targets: [%q]}]}]\n", strings.TrimPrefix(target, "http://")),
+		"prometheus.yml": fmt.Sprintf("global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: "+
+			"250ms}\nrule_files: [rules.yaml]\n"+
+			"scrape_configs: [{job_name: ebox-gateway, static_configs: [{targets: [%q]}]}]\n",
+			strings.TrimPrefix(target, "http://")),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -205,8 +207,13 @@ func TestAlertsFireInARealPrometheus(t *testing.T) {
 	f := watched(t)
 	p := startPrometheus(t, f.adm)
 	f.get(box).want(t, 200)
-	eventually(t, "the gateway to be up", func() bool { v := p.query(`up{job="ebox-gateway"}`); return len(v) == 1 && v[0] == 1 })
-	eventually(t, "its series to come", func() bool { return len(p.query(`ebox_gateway_upstream_circuit_state{state="closed"} == 1`)) > 0 })
+	eventually(t, "the gateway to be up", func() bool {
+		v := p.query(`up{job="ebox-gateway"}`)
+		return len(v) == 1 && v[0] == 1
+	})
+	eventually(t, "its series to come", func() bool {
+		return len(p.query(`ebox_gateway_upstream_circuit_state{state="closed"} == 1`)) > 0
+	})
 	for _, alert := range []string{"EBoxCircuitOpen", "EBoxReloadFailed", "EBoxTokenRefused"} {
 		if _, fires := p.firing()[alert]; fires {
 			t.Errorf("%s fires while all is well", alert)
@@ -254,7 +261,8 @@ func dashboardExpressions(t *testing.T) map[string]string {
 	all := make(map[string]string)
 	for _, panel := range d.Panels {
 		for _, target := range panel.Targets {
-			all[panel.Title+" "+target.RefID] = strings.NewReplacer("$__rate_interval", "1m", "$instance", ".*").Replace(target.Expr)
+			all[panel.Title+" "+target.RefID] = strings.NewReplacer("$__rate_interval", "1m", "$instance",
+				".*").Replace(target.Expr)
 		}
 	}
 	if len(all) == 0 {
@@ -269,7 +277,8 @@ func TestPrometheusReadsNativeHistograms(t *testing.T) {
 	p := startPrometheus(t, h.adm, "--enable-feature=native-histograms")
 	eventually(t, "a quantile of a native histogram", func() bool {
 		h.get(box).want(t, 200)
-		v := p.query(`histogram_quantile(0.99, sum by (route) (rate(ebox_gateway_request_duration_seconds{route="ebox-providers"}[1m])))`)
+		v := p.query(
+			`histogram_quantile(0.99, sum by (route) (rate(ebox_gateway_request_duration_seconds{route="ebox-providers"}[1m])))`)
 		return len(v) == 1 && v[0] > 0 && v[0] < 10
 	})
 }

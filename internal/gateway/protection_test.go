@@ -29,7 +29,8 @@ const uncached = "cache: {enabled: false}"
 
 // providers gives the route to the providers further settings, and no cache.
 func providers(settings ...string) func(*testing.T, string) string {
-	return edit("name: ebox-providers\n", "name: ebox-providers\n    "+uncached+"\n    "+strings.Join(settings, "\n    ")+"\n")
+	return edit("name: ebox-providers\n", "name: ebox-providers\n    "+uncached+"\n    "+
+		strings.Join(settings, "\n    ")+"\n")
 }
 
 // ofRoute gives a route that is written in one line further settings.
@@ -121,16 +122,19 @@ func TestACircuitOpensForOneProviderAloneAndClosesByItself(t *testing.T) {
 	refused := h.get(box).want(t, 503)
 	wait := retryAfterOf(t, refused)
 	now := h.upstreamStatus("provider nsso")
-	if left := time.Until(now.OpenUntil).Seconds(); math.Abs(wait.Seconds()-left) > 1.5 || wait <= 0 || wait > 2*time.Second {
+	if left := time.Until(now.OpenUntil).Seconds(); math.Abs(wait.Seconds()-left) > 1.5 || wait <= 0 ||
+		wait > 2*time.Second {
 		t.Errorf("Retry-After is %s, and the circuit stays open for %.1f s", wait, left)
 	}
-	if p := refused.problem(t); p["type"] != "urn:problem-type:belgif:serviceUnavailable" || !strings.Contains(refused.header.Get("Proxy-Status"), "error=destination_unavailable") {
+	if p := refused.problem(t); p["type"] != "urn:problem-type:belgif:serviceUnavailable" ||
+		!strings.Contains(refused.header.Get("Proxy-Status"), "error=destination_unavailable") {
 		t.Errorf("%v %s", refused.header, refused.body)
 	}
 	if got := hideMessage(h).want(t, 503).problem(t); !strings.Contains(got["detail"].(string), "Nothing was sent") {
 		t.Errorf("%v", got)
 	}
-	if now.Circuit != "open" || now.Opened != 1 || h.listed("nsso")["circuit"] != "open" || h.listed("regional")["circuit"] != "closed" {
+	if now.Circuit != "open" || now.Opened != 1 || h.listed("nsso")["circuit"] != "open" ||
+		h.listed("regional")["circuit"] != "closed" {
 		t.Errorf("%+v; the list says %v", now, h.listed("nsso"))
 	}
 	for _, path := range others {
@@ -153,7 +157,9 @@ func TestACircuitOpensForOneProviderAloneAndClosesByItself(t *testing.T) {
 	}
 	h.sim.RemoveFault(fault)
 	eventually(t, "the provider to be called again", func() bool { return h.get(box).status == 200 })
-	eventually(t, "the circuit to close", func() bool { return h.get(box).status == 200 && h.listed("nsso")["circuit"] == "closed" })
+	eventually(t, "the circuit to close", func() bool {
+		return h.get(box).status == 200 && h.listed("nsso")["circuit"] == "closed"
+	})
 }
 
 func TestWhatOpensNoCircuit(t *testing.T) {
@@ -167,7 +173,8 @@ func TestWhatOpensNoCircuit(t *testing.T) {
 			h.get(anothersBox).want(t, 200)
 			h.get(box+"/messages").want(t, map[bool]int{true: 502, false: 503}[i < 5]) // its own circuit opens
 		}
-		if u := h.upstreamStatus("provider nsso"); u.Circuit != "closed" || u.Opened != 0 || !slices.Equal(u.OpenFor, []string{mandated}) {
+		if u := h.upstreamStatus("provider nsso"); u.Circuit != "closed" || u.Opened != 0 ||
+			!slices.Equal(u.OpenFor, []string{mandated}) {
 			t.Errorf("%+v", u)
 		}
 	})
@@ -236,7 +243,8 @@ func TestWhatWasSentOnceIsNotSentAgain(t *testing.T) {
 	t.Parallel()
 	h := open(t, providers("retry: {tries: 5}"), ofRoute("grant-citizen", "retry: {tries: 5}"))
 	h.get(box).want(t, 200)
-	for _, kind := range []simulator.FaultKind{simulator.FaultReset, simulator.FaultClose, simulator.FaultMalformed, simulator.FaultStatus} {
+	for _, kind := range []simulator.FaultKind{simulator.FaultReset, simulator.FaultClose, simulator.FaultMalformed,
+		simulator.FaultStatus} {
 		for what, call := range map[string]func() answer{
 			"opening":    func() answer { return h.get(document) },
 			"HEAD of it": func() answer { return h.send("HEAD", document, nil) },
@@ -286,7 +294,8 @@ func TestWhatWasNeverSentIsSentAgain(t *testing.T) {
 			if got.status >= 300 || !strings.Contains(got.header.Get("Proxy-Status"), "tries=3") {
 				t.Errorf("%d %v %s", got.status, got.header, got.body)
 			}
-			if n := h.sim.RequestCount("provider:nsso") + h.sim.RequestCount(simulator.UpstreamGrant); n != 1 || way.connections() != 3 {
+			if n := h.sim.RequestCount("provider:nsso") + h.sim.RequestCount(simulator.UpstreamGrant); n != 1 ||
+				way.connections() != 3 {
 				t.Errorf("sent %d times over %d connections", n, way.connections())
 			}
 		})
@@ -296,7 +305,8 @@ func TestWhatWasNeverSentIsSentAgain(t *testing.T) {
 func TestAnOutageIsNotMultiplied(t *testing.T) {
 	const callers, each = 10, 30
 	for name, fault := range map[string]simulator.Fault{
-		"resets": {Kind: simulator.FaultReset}, "503": {Kind: simulator.FaultStatus, Status: 503}, "no HTTP": {Kind: simulator.FaultMalformed},
+		"resets": {Kind: simulator.FaultReset}, "503": {Kind: simulator.FaultStatus, Status: 503}, "no HTTP": {
+			Kind: simulator.FaultMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -343,8 +353,10 @@ func TestAFullBulkheadRefusesAtOnceAndTellsWhenToComeBack(t *testing.T) {
 	eventually(t, "all places to be taken", func() bool { return h.sim.RequestCount("provider:nsso") == 2 })
 	queued := call()
 	eventually(t, "the queue to be full", func() bool { return h.upstreamStatus("provider nsso").Queued == 1 })
-	for what, got := range map[string]answer{"beyond the queue": h.get(box), "at the end of its wait": queued.read("GET")} {
-		if retryAfterOf(t, got.want(t, 503)) != time.Second || got.problem(t)["type"] != "urn:problem-type:belgif:serviceUnavailable" ||
+	for what, got := range map[string]answer{"beyond the queue": h.get(box),
+		"at the end of its wait": queued.read("GET")} {
+		if retryAfterOf(t, got.want(t, 503)) != time.Second ||
+			got.problem(t)["type"] != "urn:problem-type:belgif:serviceUnavailable" ||
 			!strings.Contains(got.header.Get("Proxy-Status"), "error=connection_limit_reached") {
 			t.Errorf("%s: %v %s", what, got.header, got.body)
 		}

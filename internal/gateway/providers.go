@@ -27,7 +27,8 @@ const registryWait = 5 * time.Second
 // generation before, which knows the list already.
 func (g *generation) newDirectory(old *generation) error {
 	r := g.cfg.Registry
-	if old != nil && g.tokens == old.tokens && reflect.DeepEqual(r, old.cfg.Registry) && g.cfg.Tenancy.DefaultClient == old.cfg.Tenancy.DefaultClient {
+	if old != nil && g.tokens == old.tokens && reflect.DeepEqual(r, old.cfg.Registry) &&
+		g.cfg.Tenancy.DefaultClient == old.cfg.Tenancy.DefaultClient {
 		g.directory, g.registryToken = old.directory, old.registryToken
 		if r.URL != nil {
 			g.registryStack() // stays ours, though another generation made the calls' way to it
@@ -71,7 +72,8 @@ func staticProviders(list []config.StaticProvider) []directory.Provider {
 // registryFetch makes the calls that get the registry's list and further pages of it,
 // through an upstream stack of its own and with a token for the registry alone.
 func (g *generation) registryFetch(r config.Registry) (
-	fetch func(context.Context) (directory.Answer, error), page func(context.Context, string) (directory.Answer, error), err error,
+	fetch func(context.Context) (directory.Answer, error), page func(context.Context, string) (directory.Answer, error),
+	err error,
 ) {
 	client := r.Client
 	if client == "" {
@@ -130,8 +132,10 @@ func (g *generation) registryFetch(r config.Registry) (
 func (g *generation) registryStack() *stacked {
 	r := g.cfg.Registry
 	s, _ := g.stackOf(upstreamOptions{
-		name: "registry", base: r.URL.String(), timeouts: config.Timeouts{Connect: 3 * time.Second, Header: 15 * time.Second, Idle: 15 * time.Second},
-		allowPrivate: r.AllowPrivateNetworks, allowed: egress.Written(r.URL), allowHTTP: r.AllowHTTP, withoutToken: len(r.Scopes) == 0, protection: own,
+		name: "registry", base: r.URL.String(), timeouts: config.Timeouts{Connect: 3 * time.Second, Header: 15 * time.Second,
+			Idle: 15 * time.Second},
+		allowPrivate: r.AllowPrivateNetworks, allowed: egress.Written(r.URL), allowHTTP: r.AllowHTTP,
+		withoutToken: len(r.Scopes) == 0, protection: own,
 	})
 	return s
 }
@@ -159,7 +163,9 @@ func (g *generation) noListYet() error {
 			return refused
 		}
 	}
-	return problem.Unavailable("The gateway has no list of Document Providers yet: the Provider Registry has not answered since the start. Try again shortly; the platform team sees the reason in the gateway's status.", registryWait)
+	return problem.Unavailable("The gateway has no list of Document Providers yet: the Provider Registry has not "+
+		"answered since the start. Try again shortly; the platform team sees the reason in the gateway's status.",
+		registryWait)
 }
 
 // directoryEmpty tells that no list has been had since the start.
@@ -185,7 +191,8 @@ func (g *generation) listProviders() (list []server.Provider, complete bool) {
 	list = make([]server.Provider, 0, len(known))
 	for _, p := range known {
 		entry := server.Provider{
-			ID: p.ID, Name: p.Name, State: string(p.State(now)), Circuit: string(g.circuit(p.ID).Circuit), APIVersion: p.APIVersion, Advice: p.Refusal,
+			ID: p.ID, Name: p.Name, State: string(p.State(now)), Circuit: string(g.circuit(p.ID).Circuit),
+			APIVersion: p.APIVersion, Advice: p.Refusal,
 		}
 		for _, m := range p.Maintenance {
 			if m.End.After(now) {

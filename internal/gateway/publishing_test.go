@@ -14,7 +14,8 @@ const mixed = "Content-Type: multipart/form-data; boundary=x"
 // publication is the body of POST /ebox/messages for the v3 registry.
 func publication() string {
 	return "--x\r\nContent-Disposition: form-data; name=\"messageToPublish\"\r\nContent-Type: application/json\r\n\r\n" +
-		`{"recipient":{"eboxType":"enterprise","enterpriseNumber":"` + mandated + `"},"subject":{"nl":"x"},"isBodyMainContent":true,"bodyContent":{"nl":"x"},"isReplyAuthorized":false}` +
+		`{"recipient":{"eboxType":"enterprise","enterpriseNumber":"` + mandated +
+		`"},"subject":{"nl":"x"},"isBodyMainContent":true,"bodyContent":{"nl":"x"},"isReplyAuthorized":false}` +
 		"\r\n--x--\r\n"
 }
 
@@ -53,7 +54,8 @@ func TestAPublicationThatWasLostCanBeSentAgainWithItsKey(t *testing.T) {
 	failed := h.publish(prefix).want(t, 502)
 	p := failed.problem(t)
 	key, _ := p["idempotencyKey"].(string)
-	if detail, _ := p["detail"].(string); !quotedUUID.MatchString(key) || !strings.Contains(detail, "Idempotency-Key: "+key) || p["requestSent"] != true {
+	if detail, _ := p["detail"].(string); !quotedUUID.MatchString(key) ||
+		!strings.Contains(detail, "Idempotency-Key: "+key) || p["requestSent"] != true {
 		t.Fatalf("%s", failed.body)
 	}
 	if got := h.last("provider:nsso").Header["Idempotency-Key"]; !slices.Equal(got, []string{key}) {
@@ -116,7 +118,8 @@ func TestAnUpstreamsOwn502NamesTheKeyInItsHeaderAlone(t *testing.T) {
 	const body = `{"type":"about:blank","status":502}`
 	for _, status := range []int{502, 504, 503} {
 		h.sim.ClearFaults()
-		h.fault(simulator.Fault{Upstream: "provider:nsso", Method: "POST", Kind: simulator.FaultStatus, Status: status, Body: body, ContentType: "application/problem+json"})
+		h.fault(simulator.Fault{Upstream: "provider:nsso", Method: "POST", Kind: simulator.FaultStatus, Status: status,
+			Body: body, ContentType: "application/problem+json"})
 		got := h.publish("/enterprises/own").want(t, status)
 		key := got.header.Get("Idempotency-Key")
 		if got.body != body || (status != 503) != quotedUUID.MatchString(key) || status == 503 && key != "" {
@@ -131,7 +134,8 @@ func TestAnUpstreamsOwn502NamesTheKeyInItsHeaderAlone(t *testing.T) {
 func TestALostReplyNamesItsKey(t *testing.T) {
 	h := open(t)
 	h.fault(simulator.Fault{Upstream: "provider:nsso", Method: "POST", Kind: simulator.FaultReset, Count: 1})
-	reply := h.send("POST", box+"/messages/"+simulator.FirstMessage+"/replies", strings.NewReader(publication()), mixed).want(t, 502)
+	reply := h.send("POST", box+"/messages/"+simulator.FirstMessage+"/replies", strings.NewReader(publication()),
+		mixed).want(t, 502)
 	if key, _ := reply.problem(t)["idempotencyKey"].(string); !quotedUUID.MatchString(key) {
 		t.Errorf("%s", reply.body)
 	}

@@ -40,7 +40,8 @@ func (g *Gateway) Purge(ctx context.Context, what admin.Purge) error {
 		}
 	}
 	if err != nil {
-		return problem.Unavailable("What this gateway keeps in memory was dropped. The shared store did not answer; it will be told as soon as it does, and the other replicas with it.", 0).Because(err)
+		return problem.Unavailable("What this gateway keeps in memory was dropped. The shared store did not answer; it "+
+			"will be told as soon as it does, and the other replicas with it.", 0).Because(err)
 	}
 	return nil
 }

@@ -22,7 +22,8 @@ func TestBeyondARateACallIsRefusedUntilTheTimeItIsTold(t *testing.T) {
 		another string // the address of somebody whom it does not bound
 	}{
 		{"of an enterprise", edit("{number: 0206.731.645,", "{number: 0206.731.645, "+slowly+","), anothersBox, ""},
-		{"of a caller", edit("tenancy:\n", "callers:\n  - {name: desk, "+here+", "+slowly+"}\n  - {name: other, networks: [127.0.0.2/32]}\ntenancy:\n"), box, "127.0.0.2"},
+		{"of a caller", edit("tenancy:\n", "callers:\n  - {name: desk, "+here+", "+slowly+
+			"}\n  - {name: other, networks: [127.0.0.2/32]}\ntenancy:\n"), box, "127.0.0.2"},
 		{"of a provider", providers(slowly), regionalBox, ""},
 		{"of a route", ofRoute("grant-citizen", slowly), box, ""},
 	} {
@@ -42,7 +43,8 @@ func TestBeyondARateACallIsRefusedUntilTheTimeItIsTold(t *testing.T) {
 				if wait := retryAfterOf(t, got); wait != 2*time.Second && time.Since(spent) < time.Second {
 					t.Errorf("%s to wait", wait)
 				}
-				if p["type"] != "urn:problem-type:belgif:tooManyRequests" || p["limit"] != 1.0 || !strings.Contains(got.header.Get("Proxy-Status"), "error=http_request_denied") {
+				if p["type"] != "urn:problem-type:belgif:tooManyRequests" || p["limit"] != 1.0 ||
+					!strings.Contains(got.header.Get("Proxy-Status"), "error=http_request_denied") {
 					t.Errorf("%v %s", got.header, got.body)
 				}
 			}
@@ -60,7 +62,8 @@ func TestBeyondARateACallIsRefusedUntilTheTimeItIsTold(t *testing.T) {
 	}
 }
 
-const twoClasses = "callers:\n  - {name: nightly, networks: [127.0.0.2/32], class: batch, wait: 20s}\n  - {name: desk, networks: [127.0.0.1/32]}\ntenancy:\n"
+const twoClasses = "callers:\n  - {name: nightly, networks: [127.0.0.2/32], class: batch, wait: 20s}\n  - {name: " +
+	"desk, networks: [127.0.0.1/32]}\ntenancy:\n"
 
 func TestBatchCallersArePacedAndLeaveRoomInTheRate(t *testing.T) {
 	t.Parallel()
@@ -118,7 +121,8 @@ func TestAReloadKeepsCircuitsAndRates(t *testing.T) {
 	f := watched(t, providers("retry: {tries: 1}", "breaker: {minRequests: 10, window: 10m, open: 10m}"),
 		edit("{number: 0474.028.805,", "{number: 0474.028.805, rate: {perSecond: 0.001, burst: 3},"),
 		ofRoute("grant-citizen", "rate: {perSecond: 0.001, burst: 3}"),
-		edit("tenancy:\n", "callers:\n  - {name: desk, networks: [127.0.0.1/32]}\n  - {name: counted, networks: [127.0.0.3/32], rate: {perSecond: 0.001, burst: 3}}\ntenancy:\n"))
+		edit("tenancy:\n", "callers:\n  - {name: desk, networks: [127.0.0.1/32]}\n  - {name: counted, networks: "+
+			"[127.0.0.3/32], rate: {perSecond: 0.001, burst: 3}}\ntenancy:\n"))
 	f.breakCircuit(10)
 	f.sim.ClearFaults()
 	open := f.upstreamStatus("provider nsso")
@@ -161,7 +165,8 @@ func TestAReloadKeepsCircuitsAndRates(t *testing.T) {
 			t.Errorf("at the end: %s: %d", what, status)
 		}
 	}
-	if n := len(f.sim.RequestsTo("provider:nsso")) + len(f.sim.RequestsTo("provider:regional")) + len(f.sim.RequestsTo(simulator.UpstreamGrant)); n != 0 {
+	if n := len(f.sim.RequestsTo("provider:nsso")) + len(f.sim.RequestsTo("provider:regional")) + len(
+		f.sim.RequestsTo(simulator.UpstreamGrant)); n != 0 {
 		t.Errorf("%d calls were sent", n)
 	}
 	// What is changed begins anew.
@@ -172,7 +177,8 @@ func TestAReloadKeepsCircuitsAndRates(t *testing.T) {
 func TestAnEnterpriseBeyondItsRateUsesUpNothingOfItsCallers(t *testing.T) {
 	t.Parallel()
 	h := open(t, edit("{number: 0206.731.645,", "{number: 0206.731.645, rate: {perSecond: 0.001, burst: 1},"),
-		edit("tenancy:\n", "callers: [{name: desk, networks: [127.0.0.1/32], rate: {perSecond: 0.001, burst: 5}}]\ntenancy:\n"))
+		edit("tenancy:\n", "callers: [{name: desk, networks: [127.0.0.1/32], rate: {perSecond: 0.001, "+
+			"burst: 5}}]\ntenancy:\n"))
 	h.get(box).want(t, 200)
 	for range 10 {
 		if got := h.get(box).want(t, 429); !strings.Contains(fmt.Sprint(got.problem(t)["detail"]), "enterprise") {

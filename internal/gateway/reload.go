@@ -43,7 +43,8 @@ func (e *DropError) Error() string {
 		what = append(what, fmt.Sprintf("lifts the suspension of %d of %d enterprises", e.Lifted, e.Suspended))
 	}
 	return "the new configuration " + strings.Join(what, " and ") +
-		": if that is meant, confirm it with SIGHUP, or with POST /configuration/confirm?hash=" + e.Hash + " on the admin listener"
+		": if that is meant, confirm it with SIGHUP, or with POST /configuration/confirm?hash=" + e.Hash +
+		" on the admin listener"
 }
 
 // dropLimit is the share of the enterprises, and of the suspensions, that a reload may
@@ -54,7 +55,8 @@ const dropLimit = 0.05
 // those counts alone that are too high. All suspensions are always too many.
 func tooManyDropped(old *generation, next *config.Config) error {
 	e := &DropError{Hash: next.Hash()}
-	if n, listed := droppedEnterprises(old.cfg, next), len(old.cfg.Tenancy.Enterprises); float64(n) > dropLimit*float64(listed) {
+	if n, listed := droppedEnterprises(old.cfg, next),
+		len(old.cfg.Tenancy.Enterprises); float64(n) > dropLimit*float64(listed) {
 		e.Dropped, e.Listed = n, listed
 	}
 	suspended, _ := old.resolver.suspended()
@@ -132,7 +134,8 @@ func (g *Gateway) replace(cfg *config.Config, confirmed string) error {
 	g.pool.cache.Resize(memoryOf(cfg.Cache))
 	g.pool.memory.Resize(heldOf(cfg.Server.Limits))
 	g.background.wg.Go(func() { g.retire(old) })
-	g.o.Log.Info("the configuration was replaced", "hash", cfg.Hash(), "before", old.cfg.Hash(), "changed", config.Changed(old.cfg, cfg),
+	g.o.Log.Info("the configuration was replaced", "hash", cfg.Hash(), "before", old.cfg.Hash(), "changed",
+		config.Changed(old.cfg, cfg),
 		"enterprises", len(cfg.Tenancy.Enterprises), "dropped", droppedEnterprises(old.cfg, cfg))
 	return nil
 }
@@ -330,7 +333,8 @@ func (g *Gateway) suspend(changed []string) {
 	for _, f := range now.cfg.Tenancy.SuspendedFiles {
 		list, err := config.LoadSuspended(f)
 		if err != nil {
-			g.o.Log.Error("a suspended file has lines that cannot be read; the others are in force", "file", f, "cause", err.Error())
+			g.o.Log.Error("a suspended file has lines that cannot be read; the others are in force", "file", f,
+				"cause", err.Error())
 		}
 		numbers = append(numbers, list...)
 	}

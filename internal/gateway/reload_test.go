@@ -86,7 +86,9 @@ func TestANewEnterpriseIsServedWithoutARestart(t *testing.T) {
 	}
 	tokens := f.sim.TokensIssued()
 	f.change(t, "    - {number: 0206.731.645,", "    - {number: 0800.002.352}\n    - {number: 0206.731.645,")
-	eventually(t, "the new enterprise", func() bool { return f.statusOf("/enterprises/"+unlisted+"/ebox/providers") == 200 })
+	eventually(t, "the new enterprise", func() bool {
+		return f.statusOf("/enterprises/"+unlisted+"/ebox/providers") == 200
+	})
 	f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
 	if n := f.sim.TokensIssued() - tokens; n > 1 { // the first call to this provider needs one
 		t.Errorf("the reload cost %d tokens", n)
@@ -96,7 +98,8 @@ func TestANewEnterpriseIsServedWithoutARestart(t *testing.T) {
 // Whoever reads the log finds what runs, and what a reload made of it.
 func TestTheLogSaysWhatWasStartedAndWhatAReloadChanged(t *testing.T) {
 	f := watched(t)
-	for _, want := range []string{`"msg":"started","version":"test","environment":"custom","hash":"` + f.status().Configuration.Hash, `"clients":["`, `"listeners":["127.0.0.1:`, `"admin":["127.0.0.1:`} {
+	for _, want := range []string{`"msg":"started","version":"test","environment":"custom","hash":"` +
+		f.status().Configuration.Hash, `"clients":["`, `"listeners":["127.0.0.1:`, `"admin":["127.0.0.1:`} {
 		if !strings.Contains(f.log.String(), want) {
 			t.Errorf("the start line lacks %s", want)
 		}
@@ -115,12 +118,16 @@ func TestABadFileLeavesTheOldInForceAndSaysSo(t *testing.T) {
 	f.change(t, "tenancy:", "tenancies:")
 	eventually(t, "the rejection", func() bool { return f.status().Configuration.Rejected != nil })
 	s := f.status()
-	if s.Configuration.Hash != before || s.Health != "DEGRADED" || !strings.Contains(strings.Join(s.Configuration.Rejected.Errors, "\n"), "tenancies") {
+	if s.Configuration.Hash != before || s.Health != "DEGRADED" ||
+		!strings.Contains(strings.Join(s.Configuration.Rejected.Errors, "\n"), "tenancies") {
 		t.Errorf("%+v", s)
 	}
 	f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
 	f.change(t, "tenancies:", "tenancy:")
-	eventually(t, "the recovery", func() bool { s := f.status(); return s.Configuration.Rejected == nil && s.Health == "UP" })
+	eventually(t, "the recovery", func() bool {
+		s := f.status()
+		return s.Configuration.Rejected == nil && s.Health == "UP"
+	})
 }
 
 func TestASuspendedNumberStopsWhileAnotherFileIsBad(t *testing.T) {
@@ -214,7 +221,8 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 		method, body := "GET", ""
 		path := "/enterprises/" + mandated + nsso + "/ebox"
 		if i%2 == 1 { // a lost write would not be repeated by anybody
-			method, body = "POST", `{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"0206731645"}`
+			method, body = "POST",
+				`{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"0206731645"}`
 			path = "/enterprises/" + mandated + "/grant/citizen/mandates"
 		}
 		wg.Go(func() {
@@ -241,7 +249,8 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 			}
 		})
 	}
-	limits := []string{"idleTimeout: 61s", "idleTimeout: 62s, maxStreams: 100", "maxConnections: 500", "maxHeaderBytes: 32KiB"}
+	limits := []string{"idleTimeout: 61s", "idleTimeout: 62s, maxStreams: 100", "maxConnections: 500",
+		"maxHeaderBytes: 32KiB"}
 	reloads := 200
 	if testing.Short() {
 		reloads = 20
@@ -260,7 +269,8 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 		case 2:
 			next = strings.Replace(next, "oauth:\n", fmt.Sprintf("oauth:\n  timeout: %ds\n", i+5), 1)
 		case 3:
-			next = strings.Replace(next, "tenancy:\n", fmt.Sprintf("callers: [{name: c%d, networks: [127.0.0.0/8], own: true}]\ntenancy:\n", i), 1)
+			next = strings.Replace(next, "tenancy:\n",
+				fmt.Sprintf("callers: [{name: c%d, networks: [127.0.0.0/8], own: true}]\ntenancy:\n", i), 1)
 		}
 		cfg, err := config.Parse("config.yaml", []byte(next), f.dir, os.LookupEnv)
 		if err != nil {
@@ -378,15 +388,20 @@ func TestAnEmptiedStopFileLiftsNoSuspension(t *testing.T) {
 	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
 	f.write(t, "stop.txt", "0206.731.645\n")
 	eventually(t, "the suspension", func() bool { return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 403 })
-	eventually(t, "the configuration with it", func() bool { return strings.Contains(f.log.String(), "the configuration was replaced") })
+	eventually(t, "the configuration with it", func() bool {
+		return strings.Contains(f.log.String(), "the configuration was replaced")
+	})
 	f.write(t, "stop.txt", "")
 	eventually(t, "the refusal", func() bool { return f.status().Configuration.Rejected != nil })
-	if e := f.status().Configuration.Rejected.Errors[0]; !strings.Contains(e, "lifts the suspension of 1 of 1 enterprises") {
+	if e := f.status().Configuration.Rejected.Errors[0]; !strings.Contains(e,
+		"lifts the suspension of 1 of 1 enterprises") {
 		t.Errorf("%s", e)
 	}
 	f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 403)
 	f.hup <- syscall.SIGHUP
-	eventually(t, "the end of the suspension", func() bool { return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 200 })
+	eventually(t, "the end of the suspension", func() bool {
+		return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 200
+	})
 }
 
 func TestASuspensionThatWasAMistakeIsTakenBackByTheSameSteps(t *testing.T) {
@@ -402,7 +417,9 @@ func TestASuspensionThatWasAMistakeIsTakenBackByTheSameSteps(t *testing.T) {
 		return r != nil && strings.Contains(r.Errors[0], "lifts the suspension of 1 of 1")
 	})
 	f.hup <- syscall.SIGHUP
-	eventually(t, "the end of the suspension", func() bool { return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 200 })
+	eventually(t, "the end of the suspension", func() bool {
+		return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 200
+	})
 }
 
 // Nobody writes to the FIFO. Reading it, or waiting for a writer, would last for ever.

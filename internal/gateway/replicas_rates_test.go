@@ -27,7 +27,8 @@ func TestARateOfTheClusterIsSpentByAllReplicas(t *testing.T) {
 		edit       func(*testing.T, string) string
 	}{
 		{"of an enterprise", box, edit("{number: 0206.731.645,", "{number: 0206.731.645, "+slow+",")},
-		{"of a caller", box, edit("tenancy:\n", "callers:\n  - {name: desk, networks: [127.0.0.1/32], "+slow+"}\ntenancy:\n")},
+		{"of a caller", box, edit("tenancy:\n", "callers:\n  - {name: desk, networks: [127.0.0.1/32], "+slow+
+			"}\ntenancy:\n")},
 		{"of a provider", box, providers(slow)},
 		{"of a route", mandates, ofRoute("grant-citizen", slow)},
 	} {
@@ -135,7 +136,8 @@ func TestARateOfTheClusterHoldsWhileRedisComesAndGoes(t *testing.T) {
 func TestBatchIsPacedThroughTheClustersRate(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	houses := group(t, 2, add(redisSection(t, server, true)), edit("tenancy:\n", twoClasses), providers("rate: {perSecond: 20, burst: 10, scope: cluster}"))
+	houses := group(t, 2, add(redisSection(t, server, true)), edit("tenancy:\n", twoClasses),
+		providers("rate: {perSecond: 20, burst: 10, scope: cluster}"))
 	together(t, houses)
 	began := time.Now()
 	var wg sync.WaitGroup

@@ -123,7 +123,8 @@ func TestRedisShowsNothingThatPassesThroughTheGateway(t *testing.T) {
 	server := redistest.Start(t)
 	h := group(t, 1, add(redisSection(t, server, true)))[0]
 	var bodies []string
-	for _, path := range []string{inboxOf, inboxOf + "?pageSize=5", "/enterprises/" + mandated + nsso + "/ebox", "/enterprises/" + mandated + nsso + "/referenceData/messageTypes"} {
+	for _, path := range []string{inboxOf, inboxOf + "?pageSize=5", "/enterprises/" + mandated + nsso + "/ebox",
+		"/enterprises/" + mandated + nsso + "/referenceData/messageTypes"} {
 		bodies = append(bodies, h.get(path).want(t, 200).body)
 	}
 	eventually(t, "answers to be kept", func() bool {
@@ -134,7 +135,8 @@ func TestRedisShowsNothingThatPassesThroughTheGateway(t *testing.T) {
 		}
 		return false
 	})
-	secrets := []string{mandated, mandated[1:], "ebox/messages", "messageTypes", "eyJ", "Bearer", "application/json", clientIDOf(h)}
+	secrets := []string{mandated, mandated[1:], "ebox/messages", "messageTypes", "eyJ", "Bearer",
+		"application/json", clientIDOf(h)}
 	for _, body := range bodies {
 		var doc map[string]any
 		if err := json.Unmarshal([]byte(body), &doc); err != nil {
@@ -170,7 +172,8 @@ func TestAnAnswerOfOneReplicaServesAnother(t *testing.T) {
 	eventually(t, "the other replica to have the answer", func() bool {
 		return strings.Contains(houses[1].get(path).want(t, 200).header.Get("Cache-Status"), "hit")
 	})
-	if second := houses[1].get(path).want(t, 200); asked()-before > 1 || second.body != first.body && len(second.body) != len(first.body) {
+	if second := houses[1].get(path).want(t, 200); asked()-before > 1 || second.body != first.body &&
+		len(second.body) != len(first.body) {
 		t.Errorf("the provider was asked %d times more", asked()-before)
 	}
 	// A purge at one is a purge at the other, within a second.
@@ -198,8 +201,10 @@ func TestAWriteAtOneReplicaIsReadAtAnother(t *testing.T) {
 	// A provider that lets its list be kept for an hour.
 	says := func(body string) int {
 		return houses[0].fault(simulator.Fault{
-			Upstream: simulator.ProviderUpstream("nsso"), Method: http.MethodGet, Path: "/ebox/messages", Kind: simulator.FaultStatus,
-			Status: http.StatusOK, Body: body, ContentType: "application/json", Header: http.Header{"Cache-Control": {"max-age=3600"}},
+			Upstream: simulator.ProviderUpstream("nsso"), Method: http.MethodGet, Path: "/ebox/messages",
+			Kind:   simulator.FaultStatus,
+			Status: http.StatusOK, Body: body, ContentType: "application/json", Header: http.Header{"Cache-Control": {
+				"max-age=3600"}},
 		})
 	}
 	old := says(`{"read":false}`)
@@ -221,7 +226,9 @@ func TestAWriteAtOneReplicaIsReadAtAnother(t *testing.T) {
 		t.Errorf("the replica that wrote gives %s", a.body)
 	}
 	began := time.Now()
-	eventually(t, "the other replica to give the new list", func() bool { return houses[1].get(inboxOf).want(t, 200).body == `{"read":true}` })
+	eventually(t, "the other replica to give the new list", func() bool {
+		return houses[1].get(inboxOf).want(t, 200).body == `{"read":true}`
+	})
 	if d := time.Since(began); d > time.Second {
 		t.Errorf("it took %s", d)
 	}
@@ -328,7 +335,8 @@ func TestANewEncryptionKeyIsTakenWithoutARestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.write(t, "config.yaml", strings.Replace(string(text), "encryptionKeys: [", "encryptionKeys: [{id: k2, file: "+newKey(t)+"}, ", 1))
+	f.write(t, "config.yaml", strings.Replace(string(text), "encryptionKeys: [", "encryptionKeys: [{id: k2, file: "+
+		newKey(t)+"}, ", 1))
 	eventually(t, "the new key", func() bool {
 		s := f.status().Redis
 		return len(s.Keys) == 2 && s.Keys[0] == "k2" && s.State == redisstore.StateUp && s.Subscribed
@@ -337,7 +345,8 @@ func TestANewEncryptionKeyIsTakenWithoutARestart(t *testing.T) {
 	if n := f.sim.TokensIssued(); n != issued {
 		t.Errorf("%d tokens were asked for by the change", n-issued)
 	}
-	f.write(t, "config.yaml", strings.Replace(string(text), "encryptionKeys: [", "encryptionKeys: [{id: k3, file: missing.key}, ", 1))
+	f.write(t, "config.yaml", strings.Replace(string(text), "encryptionKeys: [",
+		"encryptionKeys: [{id: k3, file: missing.key}, ", 1))
 	eventually(t, "the file without a key to be refused", func() bool { return f.status().Configuration.Rejected != nil })
 	if s := f.status().Redis; s.Keys[0] != "k2" {
 		t.Errorf("%+v", s)

@@ -29,7 +29,8 @@ func TestEveryFormOfTheNumberReachesUpstreamAsTenDigits(t *testing.T) {
 		{"header", nsso + "/ebox/messages", "On-Behalf-Of-Enterprise-Number: 0206731645"},
 		{"header with dots", nsso + "/ebox/messages", "On-Behalf-Of-Enterprise-Number: 0206.731.645"},
 		{"header in lower case", nsso + "/ebox/messages", "on-behalf-of-enterprise-number: BE 0206.731.645"},
-		{"path and header that agree", "/enterprises/206731645" + nsso + "/ebox/messages", "On-Behalf-Of-Enterprise-Number: BE0206731645"},
+		{"path and header that agree", "/enterprises/206731645" + nsso + "/ebox/messages",
+			"On-Behalf-Of-Enterprise-Number: BE0206731645"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h.sim.ResetRequests()
@@ -79,9 +80,12 @@ func TestNumbersThatAreRefused(t *testing.T) {
 		{"malformed", "/enterprises/12345" + nsso + "/ebox", nil, 400},
 		{"empty segment", "/enterprises/" + nsso + "/ebox", nil, 400},
 		{"empty header", nsso + "/ebox", []string{"On-Behalf-Of-Enterprise-Number: "}, 400},
-		{"path and header disagree", "/enterprises/0206731645" + nsso + "/ebox", []string{"On-Behalf-Of-Enterprise-Number: 0212148896"}, 400},
-		{"header twice", nsso + "/ebox", []string{"On-Behalf-Of-Enterprise-Number: 0206731645", "On-Behalf-Of-Enterprise-Number: 0206731645"}, 400},
-		{"header and alias", nsso + "/ebox", []string{"On-Behalf-Of-Enterprise-Number: 0206731645", "On_Behalf_Of_Enterprise_Number: 0212148896"}, 400},
+		{"path and header disagree", "/enterprises/0206731645" + nsso + "/ebox",
+			[]string{"On-Behalf-Of-Enterprise-Number: 0212148896"}, 400},
+		{"header twice", nsso + "/ebox", []string{"On-Behalf-Of-Enterprise-Number: 0206731645",
+			"On-Behalf-Of-Enterprise-Number: 0206731645"}, 400},
+		{"header and alias", nsso + "/ebox", []string{"On-Behalf-Of-Enterprise-Number: 0206731645",
+			"On_Behalf_Of_Enterprise_Number: 0212148896"}, 400},
 		{"not listed", "/enterprises/0800002352" + nsso + "/ebox", nil, 403},
 		{"prefix twice", "/enterprises/0206731645/enterprises/0212148896" + nsso + "/ebox", nil, 404},
 	} {
@@ -133,7 +137,8 @@ func TestNoAnswerReachesAnotherEnterprise(t *testing.T) {
 func TestColdStartOfAThousandCallersAsksForOneToken(t *testing.T) {
 	// They all get through the token at the same moment: this is not about the
 	// bulkhead, which would turn most of them away.
-	h := open(t, edit("path: /ebox/providers/{providerId}\n", "path: /ebox/providers/{providerId}\n    concurrency: {max: 1000}\n"))
+	h := open(t, edit("path: /ebox/providers/{providerId}\n",
+		"path: /ebox/providers/{providerId}\n    concurrency: {max: 1000}\n"))
 	before := h.sim.TokensIssued()
 	var wg sync.WaitGroup
 	for range 1000 {

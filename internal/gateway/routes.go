@@ -12,7 +12,8 @@ import (
 // that it leads to.
 func (g *generation) addRoute(route config.Route) error {
 	r := &server.Route{
-		Path: route.Path, Methods: route.Methods, MaxBody: int64(route.MaxBody), PassKeys: route.IdempotencyKey == config.KeyPassed,
+		Path: route.Path, Methods: route.Methods, MaxBody: int64(route.MaxBody),
+		PassKeys:     route.IdempotencyKey == config.KeyPassed,
 		Tenancy:      tenancy.Route{Name: route.Name, Enterprise: demand(route.Enterprise), Own: g.ownNumber(route.Client)},
 		EnterpriseIn: route.EnterpriseIn,
 	}

@@ -78,7 +78,8 @@ func (s *scopeRules) source(r server.TargetRequest, version string) (*authn.Sour
 	source := sources[s.choose(r, version)+1]
 	if source == nil {
 		// Asked for without scopes, a token would carry every scope of the client.
-		return nil, problem.Forbidden("This call has no scope in the gateway's configuration, so that no token can be asked for. Have the platform team add one to the route's rules.")
+		return nil, problem.Forbidden("This call has no scope in the gateway's configuration, so that no token can be " +
+			"asked for. Have the platform team add one to the route's rules.")
 	}
 	return source, nil
 }

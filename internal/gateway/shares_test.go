@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-const twoCallers = "callers:\n  - {name: greedy, networks: [127.0.0.2/32]}\n  - {name: honest, networks: [127.0.0.1/32]}\ntenancy:\n"
+const twoCallers = "callers:\n  - {name: greedy, networks: [127.0.0.2/32]}\n  - {name: honest, networks: " +
+	"[127.0.0.1/32]}\ntenancy:\n"
 
 // One caller reads and writes so slowly that its calls never end, more of them than the
 // provider has places. It asks for the same enterprise as the others do, too.
@@ -24,7 +25,8 @@ func TestSlowCallsOfOneCallerCostOthersNoRequest(t *testing.T) {
 		if i%2 == 0 {
 			c.write(fmt.Sprintf("GET %s/messages/%s/attachments/1/content HTTP/1.1\r\nHost: localhost\r\n\r\n", box, id))
 		} else {
-			c.write("POST " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 100000\r\n\r\n--x")
+			c.write("POST " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; " +
+				"boundary=x\r\nContent-Length: 100000\r\n\r\n--x")
 		}
 	}
 	eventually(t, "the slow ones to have all that they get", func() bool {
@@ -43,7 +45,8 @@ func TestSlowCallsOfOneCallerCostOthersNoRequest(t *testing.T) {
 	}
 	wg.Wait()
 	got := h.as("127.0.0.2", "POST", box+"/messages", mixed).want(t, 503)
-	if p := got.problem(t); !strings.Contains(p["detail"].(string), "This caller has its share") || p["retryAfterSec"] != 10.0 {
+	if p := got.problem(t); !strings.Contains(p["detail"].(string), "This caller has its share") ||
+		p["retryAfterSec"] != 10.0 {
 		t.Error(got.body)
 	}
 }
@@ -65,7 +68,8 @@ func TestACallerBeyondItsConcurrencyIsRefusedBeforeItsBodyIsRead(t *testing.T) {
 	c := h.dial("127.0.0.2")
 	c.write(start)
 	got := c.read("POST").want(t, 429)
-	if p := got.problem(t); p["type"] != "urn:problem-type:belgif:tooManyRequests" || p["limit"] != 3.0 || retryAfterOf(t, got) != time.Second {
+	if p := got.problem(t); p["type"] != "urn:problem-type:belgif:tooManyRequests" || p["limit"] != 3.0 ||
+		retryAfterOf(t, got) != time.Second {
 		t.Errorf("%v %s", got.header, got.body)
 	}
 	h.get(box).want(t, 200) // another caller

@@ -25,7 +25,8 @@ func isEnded(t *testing.T, conn net.Conn, what string) {
 
 func TestCallersThatStandStillAreEnded(t *testing.T) {
 	t.Parallel()
-	h := open(t, edit("server: {", "server: {limits: {readHeaderTimeout: 300ms, bodyIdleTimeout: 300ms, idleTimeout: 300ms}, "))
+	h := open(t, edit("server: {", "server: {limits: {readHeaderTimeout: 300ms, bodyIdleTimeout: "+
+		"300ms, idleTimeout: 300ms}, "))
 	t.Run("in the header", func(t *testing.T) {
 		conn := h.dial("").conn
 		fmt.Fprint(conn, "GET /ebox/providers HTTP/1.1\r\nHost: loc")
@@ -33,12 +34,14 @@ func TestCallersThatStandStillAreEnded(t *testing.T) {
 	})
 	t.Run("in a body that streams", func(t *testing.T) {
 		conn := h.dial("").conn
-		fmt.Fprintf(conn, "POST /enterprises/%s%s/ebox/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nbegin", mandated, nsso)
+		fmt.Fprintf(conn, "POST /enterprises/%s%s/ebox/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: "+
+			"1000000\r\n\r\nbegin", mandated, nsso)
 		isEnded(t, conn, "half a body")
 	})
 	t.Run("in a body that is read whole", func(t *testing.T) {
 		conn := h.dial("").conn
-		fmt.Fprintf(conn, "POST /enterprises/%s/grant/citizen/mandates HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{", mandated)
+		fmt.Fprintf(conn, "POST /enterprises/%s/grant/citizen/mandates HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
+			"application/json\r\nContent-Length: 1000\r\n\r\n{", mandated)
 		isEnded(t, conn, "half a body")
 	})
 	t.Run("between requests", func(t *testing.T) {
@@ -52,7 +55,8 @@ func TestCallersThatStandStillAreEnded(t *testing.T) {
 			t.Fatal(err)
 		}
 		conn := h.dial("").conn
-		fmt.Fprintf(conn, "GET /enterprises/%s%s/ebox/messages/%s/attachments/1/content HTTP/1.1\r\nHost: localhost\r\n\r\n", mandated, nsso, id)
+		fmt.Fprintf(conn, "GET /enterprises/%s%s/ebox/messages/%s/attachments/1/content HTTP/1.1\r\nHost: localhost\r\n\r\n",
+			mandated, nsso, id)
 		eventually(t, "the end of the exchange", func() bool {
 			all := h.sim.RequestsTo("provider:nsso")
 			return len(all) > 0 && all[len(all)-1].Opening && all[len(all)-1].Done
@@ -65,9 +69,11 @@ func TestCallersThatStandStillAreEnded(t *testing.T) {
 func TestASlowButHonestUploadIsNotCut(t *testing.T) {
 	t.Parallel()
 	h := open(t, edit("server: {", "server: {limits: {bodyIdleTimeout: 400ms}, "))
-	body := `{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"0206731645"}`
+	body :=
+		`{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"0206731645"}`
 	conn := h.dial("").conn
-	fmt.Fprintf(conn, "POST /enterprises/%s/grant/citizen/mandates HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", mandated, len(body))
+	fmt.Fprintf(conn, "POST /enterprises/%s/grant/citizen/mandates HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
+		"application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", mandated, len(body))
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for len(body) > 0 {

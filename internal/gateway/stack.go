@@ -50,14 +50,16 @@ func protectionOf(r config.Route) protection {
 // registry and the token endpoint: one failure counts sooner, since there are fewer
 // calls, and whoever asks repeats in its own way.
 var own = protection{
-	tries:       1,
-	breaker:     config.Breaker{Enabled: true, FailureRatio: 0.5, MinRequests: 10, Window: 30 * time.Second, Open: 5 * time.Second},
+	tries: 1,
+	breaker: config.Breaker{Enabled: true, FailureRatio: 0.5, MinRequests: 10, Window: 30 * time.Second,
+		Open: 5 * time.Second},
 	concurrency: config.Concurrency{Max: 20, Share: 1, Queue: 100, Wait: 5 * time.Second},
 }
 
 func (p protection) settings() resilience.Settings {
 	s := resilience.Settings{
-		Tries: p.tries, Max: p.concurrency.Max, Share: p.concurrency.Share, Queue: p.concurrency.Queue, Wait: p.concurrency.Wait,
+		Tries: p.tries, Max: p.concurrency.Max, Share: p.concurrency.Share, Queue: p.concurrency.Queue,
+		Wait: p.concurrency.Wait,
 		Breaker: resilience.BreakerSettings{
 			Enabled: p.breaker.Enabled, FailureRatio: p.breaker.FailureRatio, MinRequests: p.breaker.MinRequests,
 			Window: p.breaker.Window, Open: p.breaker.Open,
@@ -102,8 +104,9 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 			Connect: o.timeouts.Connect, Header: o.timeouts.Header, Idle: o.timeouts.Idle,
 		}, o.guard()),
 		protection: resilience.NewUpstream(resilience.Options{
-			Name: o.name, Settings: o.protection.settings(), Now: g.now, Log: g.log, Classify: egress.Classify, Neutral: isHealthCheck,
-			Joint: g.pool.upstreamJoint(o),
+			Name: o.name, Settings: o.protection.settings(), Now: g.now, Log: g.log, Classify: egress.Classify,
+			Neutral: isHealthCheck,
+			Joint:   g.pool.upstreamJoint(o),
 		}),
 	}
 	var rt call.Sender = s.transport

@@ -30,7 +30,8 @@ func TestABodyThatNobodyReadsHoldsNoConnection(t *testing.T) {
 		{h.adm, "GET /nothing"},
 		{h.adm, "POST /configuration/confirm?hash=x"},
 	} {
-		for _, body := range []string{"Content-Length: 1000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n5\r\nab", "Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n"} {
+		for _, body := range []string{"Content-Length: 1000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+			"Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n"} {
 			t.Run(c.request, func(t *testing.T) {
 				t.Parallel()
 				conn, err := net.Dial("tcp", strings.TrimPrefix(c.base, "http://"))
@@ -68,10 +69,12 @@ func TestAStreamWhoseWindowStaysShutIsEnded(t *testing.T) {
 			}
 			var block bytes.Buffer
 			encoder := hpack.NewEncoder(&block)
-			for _, f := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "localhost"}, {":path", "/enterprises/" + mandated + path}} {
+			for _, f := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "localhost"},
+				{":path", "/enterprises/" + mandated + path}} {
 				_ = encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}) // into memory
 			}
-			if err := framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true}); err != nil {
+			if err := framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true,
+				EndStream: true}); err != nil {
 				t.Fatal(err)
 			}
 			for {
@@ -109,7 +112,8 @@ func TestAStreamMayWaitForItsUpstreamLongerThanForItsCaller(t *testing.T) {
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	defer transport.CloseIdleConnections()
 	h.http.Transport = transport
-	h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultSlowBody, Delay: 250 * time.Millisecond, Bytes: 100})
+	h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultSlowBody, Delay: 250 * time.Millisecond,
+		Bytes: 100})
 	for range 2 { // the second on the same connection
 		h.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
 	}

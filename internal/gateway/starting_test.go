@@ -68,7 +68,8 @@ func TestTheGatewayStartsWithoutTheOthersAndHeals(t *testing.T) {
 				if impossible == (got.status == http.StatusOK) {
 					t.Fatalf("%s: %d %s", path, got.status, got.body)
 				}
-				if impossible && (got.status != 503 || got.header.Get("Retry-After") == "" || strings.Contains(got.body, "127.0.0.1")) {
+				if impossible && (got.status != 503 || got.header.Get("Retry-After") == "" ||
+					strings.Contains(got.body, "127.0.0.1")) {
 					t.Errorf("%s: %d %v %s", path, got.status, got.header, got.body)
 				}
 			}
@@ -89,7 +90,8 @@ func TestAGatewayWhoseClientIsRefusedIsNotReady(t *testing.T) {
 	if !strings.Contains(got.body, "client demo has had no token yet") || !strings.Contains(got.body, "invalid_client") {
 		t.Errorf("%s", got.body)
 	}
-	if s := h.status(); s.Ready || !slices.ContainsFunc(s.Attention, func(a status.Attention) bool { return strings.Contains(a.Text, "not ready") }) {
+	if s := h.status(); s.Ready || !slices.ContainsFunc(s.Attention,
+		func(a status.Attention) bool { return strings.Contains(a.Text, "not ready") }) {
 		t.Errorf("%+v", s.Attention)
 	}
 }
@@ -103,7 +105,8 @@ func TestPatienceMakesAGatewayReadyForWhatItCanServe(t *testing.T) {
 func TestOnceReadyAnOutageDoesNotMakeAGatewayUnready(t *testing.T) {
 	h := open(t)
 	eventually(t, "readiness", func() bool { return h.operate("GET", "/readyz").status == 200 })
-	for _, upstream := range []string{simulator.UpstreamToken, simulator.UpstreamRegistry, simulator.ProviderUpstream("nsso")} {
+	for _, upstream := range []string{simulator.UpstreamToken, simulator.UpstreamRegistry,
+		simulator.ProviderUpstream("nsso")} {
 		if _, err := h.sim.Fault(simulator.Fault{Upstream: upstream, Kind: simulator.FaultStatus, Status: 503}); err != nil {
 			t.Fatal(err)
 		}

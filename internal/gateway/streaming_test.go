@@ -47,7 +47,8 @@ func TestDownloadOf64MegabytesArrivesWhole(t *testing.T) {
 			defer resp.Body.Close()
 			sum := sha256.New()
 			n, err := io.Copy(sum, resp.Body)
-			if got := base64.RawURLEncoding.EncodeToString(sum.Sum(nil)); err != nil || n != 64<<20 || resp.ContentLength != n || got != want {
+			if got := base64.RawURLEncoding.EncodeToString(sum.Sum(nil)); err != nil || n != 64<<20 || resp.ContentLength != n ||
+				got != want {
 				t.Errorf("%d of %d bytes, SHA-256 %s instead of %s: %v", n, resp.ContentLength, got, want, err)
 			}
 		})
@@ -91,7 +92,8 @@ func TestRangesValidatorsAndHEAD(t *testing.T) {
 	}
 	t.Run("several ranges", func(t *testing.T) {
 		got := h.get(path, "Range: bytes=0-3,8-11").want(t, 206)
-		if !strings.HasPrefix(got.header.Get("Content-Type"), "multipart/byteranges") || !strings.Contains(got.body, whole.body[8:12]) {
+		if !strings.HasPrefix(got.header.Get("Content-Type"), "multipart/byteranges") ||
+			!strings.Contains(got.body, whole.body[8:12]) {
 			t.Errorf("%v %q", got.header, got.body)
 		}
 	})
@@ -121,7 +123,8 @@ func TestRangesValidatorsAndHEAD(t *testing.T) {
 
 // description is the JSON part of a publication with one file.
 func description(digest string) string {
-	return `{"recipient":{"eboxType":"enterprise","enterpriseNumber":"` + another + `"},"subject":{"nl":"Onderwerp"},"isReplyAuthorized":false,` +
+	return `{"recipient":{"eboxType":"enterprise","enterpriseNumber":"` + another +
+		`"},"subject":{"nl":"Onderwerp"},"isReplyAuthorized":false,` +
 		`"attachments":[{"attachmentTitle":{"nl":"Bijlage"},"httpPartName":"upload1","isMainContent":true,"digest":{"digestValue":"` + digest + `","digestMethod":"sha_256"}}]}`
 }
 
@@ -135,14 +138,16 @@ func TestPublicationStreamsWhileItIsSent(t *testing.T) {
 	halfway, goOn := make(chan struct{}), make(chan struct{})
 	go func() {
 		gone <- func() error {
-			part, err := form.CreatePart(textproto.MIMEHeader{"Content-Disposition": {`form-data; name="messageToPublish"`}, "Content-Type": {"application/json"}})
+			part, err := form.CreatePart(textproto.MIMEHeader{"Content-Disposition": {`form-data; name="messageToPublish"`},
+				"Content-Type": {"application/json"}})
 			if err != nil {
 				return err
 			}
 			if _, err = io.WriteString(part, description(base64.RawURLEncoding.EncodeToString(sum[:]))); err != nil {
 				return err
 			}
-			part, err = form.CreatePart(textproto.MIMEHeader{"Content-Disposition": {`form-data; name="upload1"; filename="brief.pdf"`}, "Content-Type": {"application/pdf"}})
+			part, err = form.CreatePart(textproto.MIMEHeader{"Content-Disposition": {
+				`form-data; name="upload1"; filename="brief.pdf"`}, "Content-Type": {"application/pdf"}})
 			if err != nil {
 				return err
 			}
@@ -162,7 +167,9 @@ func TestPublicationStreamsWhileItIsSent(t *testing.T) {
 		answered <- h.send("POST", box+"/messages", reader, "Content-Type: "+form.FormDataContentType())
 	}()
 	<-halfway
-	eventually(t, "the first bytes at the upstream before the last was sent", func() bool { return h.sim.RequestCount("provider:nsso") == 1 })
+	eventually(t, "the first bytes at the upstream before the last was sent", func() bool {
+		return h.sim.RequestCount("provider:nsso") == 1
+	})
 	close(goOn)
 	if err := <-gone; err != nil {
 		t.Fatal(err)
@@ -178,9 +185,11 @@ func TestPublicationStreamsWhileItIsSent(t *testing.T) {
 func TestTrailersOfARequestReachUpstream(t *testing.T) {
 	h := open(t)
 	c := h.dial("")
-	c.write("PATCH " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/merge-patch+json\r\nTrailer: X-Checksum, Authorization\r\nTransfer-Encoding: chunked\r\n\r\n")
+	c.write("PATCH " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: " +
+		"application/merge-patch+json\r\nTrailer: X-Checksum, Authorization\r\nTransfer-Encoding: chunked\r\n\r\n")
 	body := `{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":true}]}`
-	c.write(strconv.FormatInt(int64(len(body)), 16) + "\r\n" + body + "\r\n0\r\nX-Checksum: abc\r\nAuthorization: Bearer mine\r\nOn-Behalf-Of-Enterprise-Number: " + another + "\r\nX-Unannounced: x\r\n\r\n")
+	c.write(strconv.FormatInt(int64(len(body)), 16) + "\r\n" + body + "\r\n0\r\nX-Checksum: abc\r\nAuthorization: " +
+		"Bearer mine\r\nOn-Behalf-Of-Enterprise-Number: " + another + "\r\nX-Unannounced: x\r\n\r\n")
 	c.read("PATCH").want(t, 200)
 	if trailer := h.last("provider:nsso").Trailer; trailer.Get("X-Checksum") != "abc" || len(trailer) != 1 {
 		t.Errorf("upstream saw %v", trailer)
@@ -190,7 +199,8 @@ func TestTrailersOfARequestReachUpstream(t *testing.T) {
 func TestExpectContinueFromEndToEnd(t *testing.T) {
 	h := open(t)
 	body := `{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":true}]}`
-	start := "PATCH " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n"
+	start := "PATCH " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: " +
+		strconv.Itoa(len(body)) + "\r\n"
 	t.Run("upstream wants the body", func(t *testing.T) {
 		c := h.dial("")
 		c.write(start + "Content-Type: application/merge-patch+json\r\n\r\n")
@@ -275,7 +285,8 @@ func TestACutAnswerIsNeverEndedAsIfWhole(t *testing.T) {
 			got, err := who.tryRead("GET")
 			switch {
 			case c.how == told:
-				if got.status != 502 || err != nil || !strings.Contains(got.header.Get("Proxy-Status"), "error=http_response_incomplete") {
+				if got.status != 502 || err != nil || !strings.Contains(got.header.Get("Proxy-Status"),
+					"error=http_response_incomplete") {
 					t.Errorf("%d %v %v", got.status, got.header, err)
 				}
 			case err == nil:
@@ -314,7 +325,8 @@ func TestHTTP10GetsALengthOrAReset(t *testing.T) {
 		return c
 	}
 	list := ask(box+"/messages?pageSize=100").read("GET").want(t, 200)
-	if list.header.Get("Content-Length") != strconv.Itoa(len(list.body)) || !strings.Contains(list.body, "http://127.0.0.1:") {
+	if list.header.Get("Content-Length") != strconv.Itoa(len(list.body)) ||
+		!strings.Contains(list.body, "http://127.0.0.1:") {
 		t.Errorf("%v for %d bytes", list.header, len(list.body))
 	}
 	document := ask(large+"3/content").read("GET").want(t, 200)
@@ -377,7 +389,8 @@ func TestACallerThatGoesAwayEndsTheCallUpstream(t *testing.T) {
 	t.Run("within an upload", func(t *testing.T) {
 		h.sim.ResetRequests()
 		c := h.dial("")
-		c.write("POST " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 100000\r\n\r\n--x")
+		c.write("POST " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; " +
+			"boundary=x\r\nContent-Length: 100000\r\n\r\n--x")
 		eventually(t, "the call upstream", func() bool { return h.sim.RequestCount("provider:nsso") == 1 })
 		_ = c.conn.Close()
 		eventually(t, "the end of the call upstream", done)

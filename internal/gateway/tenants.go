@@ -112,6 +112,7 @@ func (r *resolver) Check(c *tenancy.Caller, route *tenancy.Route, action ebox.Ac
 }
 
 // Resolve implements server.Resolver.
-func (r *resolver) Resolve(c *tenancy.Caller, route *tenancy.Route, action ebox.Action, method string, claim tenancy.Claim) (tenancy.Tenant, error) {
+func (r *resolver) Resolve(c *tenancy.Caller, route *tenancy.Route, action ebox.Action, method string,
+	claim tenancy.Claim) (tenancy.Tenant, error) {
 	return r.current.Load().Resolve(c, route, action, method, claim)
 }

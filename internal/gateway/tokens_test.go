@@ -59,7 +59,8 @@ func (h *house) keepsSecrets(further ...string) {
 	if tokens == 0 {
 		h.t.Error("no upstream saw a token: there was nothing to keep")
 	}
-	for where, text := range map[string]string{"the log": h.log.String(), "the access log": h.access.String(), "the status": string(shown)} {
+	for where, text := range map[string]string{"the log": h.log.String(), "the access log": h.access.String(),
+		"the status": string(shown)} {
 		if text == "" {
 			h.t.Errorf("%s is empty", where)
 		}
@@ -83,7 +84,8 @@ func TestA401RenewsTheTokenOnceAndTheCallSucceeds(t *testing.T) {
 		{"short body", "PATCH", regional + "/ebox/messages", "/ebox", "application/merge-patch+json",
 			`{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":true}]}`, 200, 2},
 		{"body of 64 KiB", "POST", grant + "/mandates", "/mandates", "application/json", order, 201, 2},
-		{"body that was not kept", "POST", nsso + "/ebox/messages", "/ebox", "multipart/form-data; boundary=x", strings.Repeat("x", 70<<10), 401, 1},
+		{"body that was not kept", "POST", nsso + "/ebox/messages", "/ebox", "multipart/form-data; boundary=x",
+			strings.Repeat("x", 70<<10), 401, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h.sim.ClearFaults()
@@ -130,7 +132,8 @@ func TestA401ThatStaysIsUpstreamsOwnAndRenewalsAreBounded(t *testing.T) {
 	h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultUnauthorized})
 	for range 30 {
 		got := h.get(box).want(t, 401)
-		if got.problem(t)["type"] != "urn:problem-type:belgif:invalidAccessToken" || strings.Contains(got.header.Get("Proxy-Status"), "error=") {
+		if got.problem(t)["type"] != "urn:problem-type:belgif:invalidAccessToken" ||
+			strings.Contains(got.header.Get("Proxy-Status"), "error=") {
 			t.Fatalf("not upstream's own: %v %s", got.header, got.body)
 		}
 	}
@@ -161,7 +164,8 @@ func TestTheAuthorizationServerIsDownAtTheStart(t *testing.T) {
 	})
 	for _, path := range []string{box, grant + "/mandates?representedEnterpriseNumber=" + mandated} {
 		p := h.get(path).want(t, 503)
-		if p.problem(t)["type"] != "urn:problem-type:belgif:serviceUnavailable" || p.header.Get("Retry-After") == "" || !strings.Contains(p.header.Get("Proxy-Status"), "error=") {
+		if p.problem(t)["type"] != "urn:problem-type:belgif:serviceUnavailable" || p.header.Get("Retry-After") == "" ||
+			!strings.Contains(p.header.Get("Proxy-Status"), "error=") {
 			t.Errorf("%v %s", p.header, p.body)
 		}
 		if strings.Contains(p.body, "127.0.0.1") {
@@ -192,7 +196,7 @@ func TestTheAuthorizationServerIsDownAtTheStart(t *testing.T) {
 func TestATokenIsUsedToItsEndWhileTheAuthorizationServerIsDown(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	h.sim.SetTokenLifetime(5 * time.Second)
+	h.sim.SetTokenLifetime(12 * time.Second)
 	h.get(box).want(t, 200)
 	h.fault(simulator.Fault{Upstream: simulator.UpstreamToken, Kind: simulator.FaultStatus, Status: 503})
 	h.sim.ResetRequests()
@@ -238,7 +242,8 @@ func TestARefusedClientIsToldAtOnceAndTheServerNotHammered(t *testing.T) {
 			for range 30 {
 				got := h.get(box).want(t, 502)
 				p := got.problem(t)
-				if p["type"] != "urn:problem-type:ebox-gateway:clientRefused" || p["error"] != c.code || got.header.Get("Retry-After") != "" {
+				if p["type"] != "urn:problem-type:ebox-gateway:clientRefused" || p["error"] != c.code ||
+					got.header.Get("Retry-After") != "" {
 					t.Fatalf("%v %s", got.header, got.body)
 				}
 				if c.scope != "" && p["scope"] != c.scope || !strings.Contains(p["detail"].(string), c.hint) {
@@ -302,7 +307,8 @@ func TestANewKeySignsOnceATokenWasObtainedWithIt(t *testing.T) {
 			}
 		}
 		swap(identities[0])
-		h := build(t, edit("file: client.p12, password: demo", "file: "+filepath.Join(dir, "client.p12")+", password: "+rotatedPassword))
+		h := build(t, edit("file: client.p12, password: demo", "file: "+filepath.Join(dir, "client.p12")+
+			", password: "+rotatedPassword))
 		register := func(i int) {
 			rotated := client
 			rotated.Certificate = identities[i].Certificate
@@ -356,7 +362,8 @@ func TestFilesThatHoldNoKeyAreShownWhileTheFormerOneSigns(t *testing.T) {
 	eventually(t, "the status to tell", func() bool {
 		s := h.status()
 		return s.Health == "DEGRADED" && slices.ContainsFunc(s.Attention, func(a status.Attention) bool {
-			return a.Part == "client demo" && strings.Contains(a.Text, "client.p12") && strings.Contains(a.Text, "do not restart")
+			return a.Part == "client demo" && strings.Contains(a.Text, "client.p12") &&
+				strings.Contains(a.Text, "do not restart")
 		})
 	})
 	h.sim.RevokeTokens()
@@ -368,8 +375,10 @@ func TestAKeyStoreThatCannotBeOpenedStopsNothingElse(t *testing.T) {
 	if err := os.WriteFile(file, []byte("no key store"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := open(t, edit("    demo: {", "    broken: {clientId: broken, keystore: {file: "+file+", password: "+rotatedPassword+"}}\n    demo: {"),
-		edit("tenancy:\n", "tenancy:\n  defaultClient: demo\n"), edit("{number: 0212.148.896", "{number: 0212.148.896, client: broken"))
+	h := open(t, edit("    demo: {", "    broken: {clientId: broken, keystore: {file: "+file+", password: "+
+		rotatedPassword+"}}\n    demo: {"),
+		edit("tenancy:\n", "tenancy:\n  defaultClient: demo\n"),
+		edit("{number: 0212.148.896", "{number: 0212.148.896, client: broken"))
 	p := h.get("/enterprises/"+another+nsso+"/ebox").want(t, 503)
 	if detail := p.problem(t)["detail"].(string); !strings.Contains(detail, "broken") || strings.Contains(detail, file) {
 		t.Errorf("%s", p.body)

@@ -60,7 +60,8 @@ func (g *generation) newTracing(old *generation) error {
 	}
 	t.tracer, err = telemetry.NewTracer(telemetry.TracerOptions{
 		Endpoint: c.Endpoint, Headers: headers, Authorities: t.authorities, SampleRatio: c.SampleRatio,
-		ServiceName: c.ServiceName, Version: g.version, Environment: string(g.cfg.Environment), Instance: g.pool.instance, Log: g.log,
+		ServiceName: c.ServiceName, Version: g.version, Environment: string(g.cfg.Environment), Instance: g.pool.instance,
+		Log: g.log,
 	})
 	return err
 }

@@ -91,7 +91,8 @@ func TestACallIsTracedFromTheCallerToEachTry(t *testing.T) {
 	c := newCollector(t)
 	h := open(t, add("tracing: {endpoint: "+c.URL+", sampleRatio: 0}\n"))
 	h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: 503, Count: 1})
-	got := h.get(box+"?q=79072300048", "Traceparent: "+theirParent, "Tracestate: vendor=a", "Baggage: secret=1").want(t, 200)
+	got := h.get(box+"?q=79072300048", "Traceparent: "+theirParent, "Tracestate: vendor=a",
+		"Baggage: secret=1").want(t, 200)
 	id := got.header.Get("X-Request-Id")
 
 	sent := h.sim.RequestsTo("provider:nsso")
@@ -114,7 +115,8 @@ func TestACallIsTracedFromTheCallerToEachTry(t *testing.T) {
 		t.Fatalf("%d spans, %d of the request", len(c.spans), len(requests))
 	}
 	request := requests[0]
-	if hex.EncodeToString(request.TraceId) != theirTrace || hex.EncodeToString(request.ParentSpanId) != "00f067aa0ba902b7" || request.TraceState != "vendor=a" {
+	if hex.EncodeToString(request.TraceId) != theirTrace ||
+		hex.EncodeToString(request.ParentSpanId) != "00f067aa0ba902b7" || request.TraceState != "vendor=a" {
 		t.Errorf("%v does not go on from the caller's", request)
 	}
 	if request.Name != "GET /ebox/providers/{providerId}" {
@@ -122,7 +124,8 @@ func TestACallIsTracedFromTheCallerToEachTry(t *testing.T) {
 	}
 	for _, r := range sent {
 		tries := c.of("belgov.trace_id", r.Header.Get("Belgov-Trace-Id"))
-		if len(tries) != 1 || string(tries[0].ParentSpanId) != string(request.SpanId) || attributeOf(tries[0], "ebox.upstream") != "provider nsso" {
+		if len(tries) != 1 || string(tries[0].ParentSpanId) != string(request.SpanId) ||
+			attributeOf(tries[0], "ebox.upstream") != "provider nsso" {
 			t.Errorf("the try %s has the spans %v", r.Header.Get("Belgov-Trace-Id"), tries)
 		}
 	}
@@ -196,7 +199,8 @@ func TestHeadersThatAreNoneAreRefused(t *testing.T) {
 	f.write(t, "headers", "hunter2\n")
 	f.write(t, "config.yaml", string(text)+"tracing: {endpoint: \"http://127.0.0.1:1\", headersFile: headers}\n")
 	eventually(t, "it to be refused", func() bool { return f.status().Configuration.Rejected != nil })
-	if said := strings.Join(f.status().Configuration.Rejected.Errors, " "); !strings.Contains(said, "tracing.headersFile") || strings.Contains(said, "hunter2") {
+	if said := strings.Join(f.status().Configuration.Rejected.Errors, " "); !strings.Contains(said,
+		"tracing.headersFile") || strings.Contains(said, "hunter2") {
 		t.Error(said)
 	}
 	if strings.Contains(f.log.String(), "hunter2") {

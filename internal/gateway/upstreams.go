@@ -52,7 +52,8 @@ func (g *generation) newFixed(route config.Route) (*fixed, error) {
 		return nil, err
 	}
 	up, err := g.newUpstream(upstreamOptions{
-		name: route.Name, timeouts: route.Timeouts, allowPrivate: route.AllowPrivateNetworks, allowed: egress.Written(route.Upstream),
+		name: route.Name, timeouts: route.Timeouts, allowPrivate: route.AllowPrivateNetworks,
+		allowed:   egress.Written(route.Upstream),
 		allowHTTP: route.AllowHTTP, withoutToken: tokenless(route), protection: protectionOf(route),
 	}, route.Upstream, route.RewriteLinks)
 	if err != nil {
@@ -123,7 +124,8 @@ func (f *federated) upstreamOf(p *directory.Provider) (*upstream, error) {
 func (f *federated) newUpstreamOf(p *directory.Provider) (*upstream, error) {
 	registry := f.g.cfg.Registry
 	u, err := f.g.newUpstream(upstreamOptions{
-		name: "provider " + p.ID, timeouts: f.route.Timeouts, allowPrivate: registry.AllowPrivateNetworks, allowed: f.g.writtenProvider(p.ID),
+		name: "provider " + p.ID, timeouts: f.route.Timeouts, allowPrivate: registry.AllowPrivateNetworks,
+		allowed:   f.g.writtenProvider(p.ID),
 		allowHTTP: registry.AllowHTTP, withoutToken: tokenless(f.route), protection: protectionOf(f.route),
 	}, p.Base, f.route.RewriteLinks)
 	if err != nil {

@@ -29,7 +29,8 @@ func (g *Gateway) View() *operate.View {
 		ProviderGuard: func(id string) egress.Guard {
 			return upstreamOptions{allowPrivate: now.cfg.Registry.AllowPrivateNetworks, allowed: now.writtenProvider(id)}.guard()
 		},
-		Endpoint: func(f operate.Forwarder, routes []*server.Route, show func([]inbox.Provider), done func(*call.Record)) http.Handler {
+		Endpoint: func(f operate.Forwarder, routes []*server.Route, show func([]inbox.Provider),
+			done func(*call.Record)) http.Handler {
 			return now.newEndpoint(f, routes, show, done)
 		},
 		Assume: now.assume, Short: g.internal.Short(),

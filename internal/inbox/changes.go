@@ -38,10 +38,13 @@ type part struct {
 func CheckChanges(h http.Header) error {
 	for _, name := range [...]string{"If-Match", "If-None-Match", "If-Unmodified-Since", "If-Modified-Since"} {
 		if len(h[name]) > 0 { // RFC 9110, section 13.1: who cannot judge it must not write
-			return badChanges("header", name, problem.IssueInvalidInput, "no condition is true of all Document Providers: send it to the one that it is about, at /ebox/providers/{providerId}/ebox/messages")
+			return badChanges("header", name, problem.IssueInvalidInput,
+				"no condition is true of all Document Providers: send it to the one that it is about, at "+
+					"/ebox/providers/{providerId}/ebox/messages")
 		}
 	}
-	if coding := strings.Trim(strings.Join(h["Content-Encoding"], ","), " \t"); coding != "" && !strings.EqualFold(coding, "identity") {
+	if coding := strings.Trim(strings.Join(h["Content-Encoding"], ","), " \t"); coding != "" &&
+		!strings.EqualFold(coding, "identity") {
 		return badChanges("header", "Content-Encoding", problem.IssueInvalidInput, "send the body without a content coding")
 	}
 	media, params, err := mime.ParseMediaType(strings.Join(h["Content-Type"], ","))
@@ -55,7 +58,8 @@ func CheckChanges(h http.Header) error {
 }
 
 func badChanges(in, name, kind, detail string) error {
-	return problem.BadRequest("The changes cannot be shared out among the Document Providers. Nothing was sent to any of them; correct the request and send it again.",
+	return problem.BadRequest("The changes cannot be shared out among the Document Providers. Nothing was sent to any "+
+		"of them; correct the request and send it again.",
 		problem.Issue{Type: kind, In: in, Name: name, Detail: detail})
 }
 
@@ -97,7 +101,8 @@ func ParseChanges(body []byte, contentType []string, known []Provider, held *mem
 		return len(issues) < enough
 	})
 	if len(issues) > 0 {
-		return nil, problem.BadRequest("The changes cannot be shared out among the Document Providers. Nothing was sent to any of them; give each item the providerId that the list shows for the message.", issues...)
+		return nil, problem.BadRequest("The changes cannot be shared out among the Document Providers. Nothing was sent to "+
+			"any of them; give each item the providerId that the list shows for the message.", issues...)
 	}
 	others := jsonscan.Without(asObject(jsonscan.Without(whole, "items")), "totalItems")
 	if !held.Hold(int64(len(items) + len(others)*(1+len(c.parts)))) {
@@ -130,9 +135,11 @@ func (c *Changes) add(item []byte, known []Provider) *problem.Issue {
 	})
 	switch {
 	case !there:
-		return &problem.Issue{Type: problem.IssueRequiredInput, Name: "/providerId", Detail: "the id of the Document Provider that has the message is expected, as a text"}
+		return &problem.Issue{Type: problem.IssueRequiredInput, Name: "/providerId",
+			Detail: "the id of the Document Provider that has the message is expected, as a text"}
 	case !slices.ContainsFunc(known, func(p Provider) bool { return p.ID == id }):
-		return &problem.Issue{Type: problem.IssueInvalidInput, Name: "/providerId", Value: clip(id), Detail: "no Document Provider that is active has this id: GET /ebox/providers lists them"}
+		return &problem.Issue{Type: problem.IssueInvalidInput, Name: "/providerId", Value: clip(id),
+			Detail: "no Document Provider that is active has this id: GET /ebox/providers lists them"}
 	}
 	i := slices.IndexFunc(c.parts, func(p part) bool { return p.provider == id })
 	if i < 0 {
@@ -243,7 +250,8 @@ func refusalOfAll(missing []*Missing, providers []byte, now time.Time) *problem.
 	}
 	p := &problem.Problem{
 		Type: "urn:problem-type:ebox-gateway:changesRefused", Title: "Changes Refused", Status: status,
-		Detail: "No Document Provider has accepted its changes. The member providers has the status and the problem of each; where it says requestSent, the changes may have taken effect all the same.",
+		Detail: "No Document Provider has accepted its changes. The member providers has the status and the problem of " +
+			"each; where it says requestSent, the changes may have taken effect all the same.",
 	}
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		if d := wait(missing, true, now); d > 0 {

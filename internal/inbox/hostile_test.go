@@ -29,7 +29,8 @@ func (a answers) round() *Round {
 
 func says(body string) func() *Answer {
 	return func() *Answer {
-		return &Answer{ID: "x", Status: http.StatusOK, ContentType: "application/json", Body: io.NopCloser(strings.NewReader(body))}
+		return &Answer{ID: "x", Status: http.StatusOK, ContentType: "application/json",
+			Body: io.NopCloser(strings.NewReader(body))}
 	}
 }
 
@@ -54,7 +55,8 @@ func list(t *testing.T, a answers, query string) (*Result, listed) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := New(Options{Timeout: time.Minute, Now: time.Now}).List(t.Context(), a.round(), q, "http://localhost/ebox/messages")
+	r, err := New(Options{Timeout: time.Minute, Now: time.Now}).List(t.Context(), a.round(), q,
+		"http://localhost/ebox/messages")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +69,8 @@ func list(t *testing.T, a answers, query string) (*Result, listed) {
 
 func TestNoProviderGivesItsMessagesAsAnothers(t *testing.T) {
 	for _, key := range []string{"providerId", "ProviderId", "PROVIDERID", `provider\u0049d`, `\u0050roviderId`} {
-		_, l := list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B","` + key + `":"a","receiptDate":"2026-11-20T11:00:00Z"}]}`)}, "")
+		_, l := list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B","` + key +
+			`":"a","receiptDate":"2026-11-20T11:00:00Z"}]}`)}, "")
 		if len(l.Items) != 2 || l.Items[1].ID != "B" || l.Items[1].Provider != "b" {
 			t.Errorf("%s: %v", key, l.Items)
 		}
@@ -75,14 +78,17 @@ func TestNoProviderGivesItsMessagesAsAnothers(t *testing.T) {
 }
 
 func TestNoDateOfAProviderSpoilsTheLinks(t *testing.T) {
-	for _, date := range []string{`"9999-12-31T23:59:59.9999Z"`, `"9999-12-31T23:59:59-10:00"`, `"9999-12-30"`, `"9998-12-31T23:59:59-12:00"`, `9223372036854775807`, `253402300799999`, `"0000-01-01T00:00:00Z"`, `-1`} {
-		_, l := list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B","receiptDate":` + date + `}],"totalItems":3}`)}, "pageSize=1")
+	for _, date := range []string{`"9999-12-31T23:59:59.9999Z"`, `"9999-12-31T23:59:59-10:00"`, `"9999-12-30"`,
+		`"9998-12-31T23:59:59-12:00"`, `9223372036854775807`, `253402300799999`, `"0000-01-01T00:00:00Z"`, `-1`} {
+		_, l := list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B","receiptDate":` + date +
+			`}],"totalItems":3}`)}, "pageSize=1")
 		for name, link := range l.Links {
 			_, query, _ := strings.Cut(link.Href, "?")
 			q, err := ParseQuery(query)
 			if err != nil {
 				t.Errorf("%s: %s leads to %s: %v", date, name, link.Href, err)
-			} else if day, _, _ := strings.Cut(strings.TrimPrefix(q.sent, "receivedBefore="), "&"); name != "self" && day != "2026-11-21" {
+			} else if day, _, _ := strings.Cut(strings.TrimPrefix(q.sent, "receivedBefore="), "&"); name != "self" &&
+				day != "2026-11-21" {
 				t.Errorf("%s: %s asks for %s", date, name, q.sent)
 			}
 		}
@@ -102,10 +108,12 @@ func TestAMomentAtTheEndOfTimeIsSentAsADay(t *testing.T) {
 
 func TestNoCountOfAProviderSpoilsTheSum(t *testing.T) {
 	for _, n := range []string{"9223372036854775807", "1000000000000001", "-1", "1e308"} {
-		if _, l := list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B"}],"totalItems":` + n + `}`)}, "pageSize=1"); l.Total != nil {
+		if _, l := list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B"}],"totalItems":` + n + `}`)},
+			"pageSize=1"); l.Total != nil {
 			t.Errorf("totalItems of %s gives %d", n, *l.Total)
 		}
-		a := answers{"a": says(honestCount), "b": says(`{"numberOfMessages":1,"eboxSize":` + n + `}`), "c": says(`{"numberOfMessages":1,"eboxSize":1.7e308}`), "d": says(`{"numberOfMessages":` + n + `}`)}
+		a := answers{"a": says(honestCount), "b": says(`{"numberOfMessages":1,"eboxSize":` + n + `}`),
+			"c": says(`{"numberOfMessages":1,"eboxSize":1.7e308}`), "d": says(`{"numberOfMessages":` + n + `}`)}
 		r, err := New(Options{Timeout: time.Minute, Now: time.Now}).Summary(t.Context(), a.round(), "", false, "self", "list")
 		if err != nil || !json.Valid(r.Body) || HeaderOf(r.Missing) != "d;reason=malformed" {
 			t.Errorf("%s: %v, missing %v, %.300s", n, err, HeaderOf(r.Missing), r.Body)
@@ -118,22 +126,26 @@ func TestNothingThatAReaderMayRefuseIsPassedOn(t *testing.T) {
 	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 	for value, whole := range map[string]bool{
 		deep(jsonscan.Deepest - 1): true, deep(jsonscan.Deepest): false, deep(9000): false,
-		`"\ud83d\ude00 \\ud800 \u00e9 \n"`: true, `"\ud800"`: false, `"\udc00"`: false, `"\uD83D\u0041"`: false, `"\uDE00\uD83D"`: false, `{"\ud800":1}`: false,
+		`"\ud83d\ude00 \\ud800 \u00e9 \n"`: true, `"\ud800"`: false, `"\udc00"`: false, `"\uD83D\u0041"`: false,
+		`"\uDE00\uD83D"`: false, `{"\ud800":1}`: false,
 		`["[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["]`: true,
 	} {
 		missing := ""
 		if !whole {
 			missing = "b;reason=malformed"
 		}
-		if r, l := list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B","receiptDate":"2026-11-19","x":` + value + `}]}`)}, ""); HeaderOf(r.Missing) != missing || l.Items[0].ID != "H" {
+		if r, l := list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B","receiptDate":"2026-11-19","x":` +
+			value + `}]}`)}, ""); HeaderOf(r.Missing) != missing || l.Items[0].ID != "H" {
 			t.Errorf("a message with %.40s: missing %q", value, HeaderOf(r.Missing))
 		}
 		a := answers{"a": says(honestCount), "b": says(`{"numberOfMessages":1,"x":` + value + `}`)}
-		if r, err := New(Options{Timeout: time.Minute, Now: time.Now}).Summary(t.Context(), a.round(), "", false, "self", "list"); err != nil || HeaderOf(r.Missing) != missing {
+		if r, err := New(Options{Timeout: time.Minute, Now: time.Now}).Summary(t.Context(), a.round(), "", false, "self",
+			"list"); err != nil || HeaderOf(r.Missing) != missing {
 			t.Errorf("a summary with %.40s: missing %q, %v", value, HeaderOf(r.Missing), err)
 		}
 		a["a"], a["b"] = says(honest), func() *Answer {
-			return &Answer{ID: "x", Status: 403, ContentType: "application/problem+json", Body: io.NopCloser(strings.NewReader(`{"status":403,"x":` + value + `}`))}
+			return &Answer{ID: "x", Status: 403, ContentType: "application/problem+json",
+				Body: io.NopCloser(strings.NewReader(`{"status":403,"x":` + value + `}`))}
 		}
 		if r, _ := list(t, a, ""); strings.Contains(string(r.Body), value) != whole || HeaderOf(r.Missing) == "" {
 			t.Errorf("a problem with %.40s is passed on: %v", value, !whole)
@@ -143,11 +155,13 @@ func TestNothingThatAReaderMayRefuseIsPassedOn(t *testing.T) {
 
 func TestAnAnswerThatIsTooLargeIsCalledWhatItIs(t *testing.T) {
 	long := `{"numberOfMessages":1,"x":"` + strings.Repeat("x", maxSummary) + `"}`
-	r, err := New(Options{Timeout: time.Minute, Now: time.Now}).Summary(t.Context(), answers{"a": says(honestCount), "b": says(long)}.round(), "", false, "self", "list")
+	r, err := New(Options{Timeout: time.Minute, Now: time.Now}).Summary(t.Context(), answers{"a": says(honestCount),
+		"b": says(long)}.round(), "", false, "self", "list")
 	if err != nil || len(r.Missing) != 1 || !strings.Contains(string(r.Missing[0].Problem), "larger than a summary") {
 		t.Errorf("%v: %s", err, r.Body)
 	}
-	r, _ = list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B","x":"` + strings.Repeat("x", maxMessage) + `"}]}`)}, "")
+	r, _ = list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B","x":"` + strings.Repeat("x",
+		maxMessage) + `"}]}`)}, "")
 	if len(r.Missing) != 1 || !strings.Contains(string(r.Missing[0].Problem), "larger than a list") {
 		t.Errorf("%.500s", r.Body)
 	}
@@ -192,13 +206,16 @@ func TestAnAnswerThatDripsHoldsNoChangeBack(t *testing.T) {
 			}
 		}
 		a := answers{"a": says("{}"), "b": drips(200), "c": drips(403)}
-		c, err := ParseChanges([]byte(`{"items":[{"providerId":"a","messageId":"1"},{"providerId":"b","messageId":"1"},{"providerId":"c","messageId":"1"}]}`), nil, a.round().Providers, nil)
+		c, err := ParseChanges(
+			[]byte(
+				`{"items":[{"providerId":"a","messageId":"1"},{"providerId":"b","messageId":"1"},{"providerId":"c","messageId":"1"}]}`), nil, a.round().Providers, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
 		r, status, err := New(Options{Timeout: 15 * time.Second, Now: time.Now}).Change(t.Context(), a.round(), c)
-		if err != nil || status != http.StatusMultiStatus || HeaderOf(r.Missing) != "c;reason=refused" || time.Since(began) > 15*time.Second {
+		if err != nil || status != http.StatusMultiStatus || HeaderOf(r.Missing) != "c;reason=refused" ||
+			time.Since(began) > 15*time.Second {
 			t.Errorf("%d after %s, %v: %s", status, time.Since(began), err, r.Body)
 		}
 		time.Sleep(time.Minute) // both drips end

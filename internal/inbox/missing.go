@@ -89,24 +89,28 @@ func refused(provider string, a *Answer, now time.Time) *Missing {
 	}
 	if a.Status < http.StatusBadRequest { // a redirect, which is never followed, or a success without content
 		m.Reason, m.Status = ReasonMalformed, http.StatusBadGateway
-		m.Problem = bytes.TrimSpace(problem.BadGateway("The Document Provider answered with status "+strconv.Itoa(a.Status)+", which is no answer to this request.",
+		m.Problem = bytes.TrimSpace(problem.BadGateway("The Document Provider answered with status "+strconv.Itoa(a.Status)+
+			", which is no answer to this request.",
 			problem.ProxyProtocolError).Append(nil, a.ID))
 		return m
 	}
 	body, err := io.ReadAll(io.LimitReader(a.Body, maxProblem+1))
 	// A whole object of JSON goes on: a problem document as it is, a StatusMessage of
 	// version 2 within a problem that says so. Anything else says nothing to a program.
-	if err == nil && len(body) <= maxProblem && saysJSON(a.ContentType) && json.Valid(body) && utf8.Valid(body) && jsonscan.Readable(body) {
+	if err == nil && len(body) <= maxProblem && saysJSON(a.ContentType) && json.Valid(body) && utf8.Valid(body) &&
+		jsonscan.Readable(body) {
 		if body = bytes.TrimSpace(body); body[0] == '{' {
 			m.Problem = body
 			if !strings.HasPrefix(a.ContentType, problem.ContentType) {
-				p := plain(a.Status, "The Document Provider answered in the form of an older version of the API, which is in statusMessage.")
+				p := plain(a.Status, "The Document Provider answered in the form of an older version of the API, "+
+					"which is in statusMessage.")
 				m.Problem = bytes.TrimSpace(p.With("statusMessage", json.RawMessage(body)).Append(nil, a.ID))
 			}
 			return m
 		}
 	}
-	m.Problem = bytes.TrimSpace(plain(a.Status, "The Document Provider answered with status "+strconv.Itoa(a.Status)+" and without a problem document.").Append(nil, a.ID))
+	m.Problem = bytes.TrimSpace(plain(a.Status, "The Document Provider answered with status "+strconv.Itoa(a.Status)+
+		" and without a problem document.").Append(nil, a.ID))
 	return m
 }
 
@@ -124,14 +128,18 @@ func broken(ctx context.Context, provider string, a *Answer, err error, now time
 	var why unusable
 	switch {
 	case errors.As(err, &why):
-		return own(provider, ReasonMalformed, problem.BadGateway("The answer of the Document Provider cannot be used: it "+why.Error()+
+		return own(provider, ReasonMalformed, problem.BadGateway("The answer of the Document Provider cannot be used: it "+
+			why.Error()+
 			". Call the provider itself to see it, and tell its help desk.", problem.ProxyProtocolError).Because(err), a.ID, now)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return own(provider, ReasonTimeout, problem.Timeout("The Document Provider had not answered to the end when the time for the whole list was over. Try again later.",
-			problem.ProxyConnectionReadTimeout).Because(err), a.ID, now)
+		return own(provider, ReasonTimeout,
+			problem.Timeout("The Document Provider had not answered to the end when the time for the whole list "+
+				"was over. Try again later.",
+				problem.ProxyConnectionReadTimeout).Because(err), a.ID, now)
 	}
-	return own(provider, ReasonCut, problem.BadGateway("The answer of the Document Provider was cut short. Try again later.",
-		problem.ProxyResponseIncomplete).Because(err), a.ID, now)
+	return own(provider, ReasonCut,
+		problem.BadGateway("The answer of the Document Provider was cut short. Try again later.",
+			problem.ProxyResponseIncomplete).Because(err), a.ID, now)
 }
 
 func retryTime(retryAfter string, now time.Time) time.Time {
@@ -162,7 +170,8 @@ func item(id string) string {
 	token := id[0] >= 'a' && id[0] <= 'z' || id[0] >= 'A' && id[0] <= 'Z' || id[0] == '*'
 	for i := range len(id) {
 		c := id[i]
-		token = token && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte(others, c) >= 0)
+		token = token && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
+			strings.IndexByte(others, c) >= 0)
 	}
 	if token {
 		return id
@@ -183,7 +192,8 @@ func Refusal(missing []*Missing, some bool, now time.Time) *problem.Problem {
 		detail = "These Document Providers did not answer, and the answer was to be whole: " + strings.Join(names, ", ") +
 			". Leave out partial=false to get what the others have, if the caller's rule allows it, or try again later."
 	case len(missing) > 0:
-		detail = "No Document Provider has answered: " + strings.Join(names, ", ") + ". The member incomplete has the problem of each."
+		detail = "No Document Provider has answered: " + strings.Join(names, ", ") +
+			". The member incomplete has the problem of each."
 	}
 	p := problem.Unavailable(detail, wait(missing, some, now))
 	if len(missing) > 0 {

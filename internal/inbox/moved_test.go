@@ -15,14 +15,16 @@ func moving(t *testing.T, m *mailbox, letters int, query string) (ids []string, 
 	t.Helper()
 	m.id = "p"
 	for n := range letters {
-		m.letters = append(m.letters, &letter{provider: "p", id: strconv.Itoa(n), received: noon.Add(-time.Duration(n) * time.Second)})
+		m.letters = append(m.letters, &letter{provider: "p", id: strconv.Itoa(n),
+			received: noon.Add(-time.Duration(n) * time.Second)})
 	}
 	q, err := ParseQuery(query)
 	if err != nil {
 		t.Fatal(err)
 	}
 	round := &Round{ID: "r", Asker: mailboxes{"p": m}, Providers: []Provider{{ID: "p"}}}
-	r, err := New(Options{Timeout: time.Minute, Now: time.Now}).List(t.Context(), round, q, "http://localhost/ebox/messages")
+	r, err := New(Options{Timeout: time.Minute, Now: time.Now}).List(t.Context(), round, q,
+		"http://localhost/ebox/messages")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +55,8 @@ func TestWhatComesInWhileAListIsReadIsNotInTheMiddleOfIt(t *testing.T) {
 		if !slices.Equal(ids, upTo(9)) || missing != "" {
 			t.Errorf("%+v: %q, missing %q", c, ids, missing)
 		}
-		if want := "http://localhost/ebox/messages?receivedBefore=2026-11-20T12:00:00.001Z&page=1&pageSize=9"; l.Links["first"].Href != want {
+		if want :=
+			"http://localhost/ebox/messages?receivedBefore=2026-11-20T12:00:00.001Z&page=1&pageSize=9"; l.Links["first"].Href != want {
 			t.Errorf("%+v: the list is held to %s", c, fmt.Sprint(l.Links["first"]))
 		}
 	}

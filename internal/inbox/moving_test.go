@@ -63,8 +63,9 @@ type mailbox struct {
 // page for ever if maxRepeats pages of messages come in.
 func drawMailbox(t *rapid.T, id string, moves bool) *mailbox {
 	m := &mailbox{
-		id: id, limit: rapid.IntRange(1, 12).Draw(t, "limit"), counts: rapid.Bool().Draw(t, "counts"), links: rapid.Bool().Draw(t, "links"),
-		v2: rapid.Bool().Draw(t, "v2"), gone: rapid.Bool().Draw(t, "gone"),
+		id: id, limit: rapid.IntRange(1, 12).Draw(t, "limit"), counts: rapid.Bool().Draw(t, "counts"),
+		links: rapid.Bool().Draw(t, "links"),
+		v2:    rapid.Bool().Draw(t, "v2"), gone: rapid.Bool().Draw(t, "gone"),
 	}
 	at := noon
 	for n := range rapid.IntRange(0, 30).Draw(t, "letters") {
@@ -87,7 +88,8 @@ func drawMailbox(t *rapid.T, id string, moves bool) *mailbox {
 // listed gives what a query selects.
 func (m *mailbox) listed(q url.Values) (list []*letter) {
 	for _, l := range m.letters {
-		if (!q.Has("readStatus") || strconv.FormatBool(l.read) == q.Get("readStatus")) && (!q.Has("receivedBefore") || l.received.Before(dayOf(q.Get("receivedBefore")))) {
+		if (!q.Has("readStatus") || strconv.FormatBool(l.read) == q.Get("readStatus")) && (!q.Has("receivedBefore") ||
+			l.received.Before(dayOf(q.Get("receivedBefore")))) {
 			list = append(list, l)
 		}
 	}
@@ -132,7 +134,8 @@ func (m *mailbox) move(q url.Values) {
 		}
 		for range c.arrive {
 			m.arrived++
-			m.letters = slices.Concat([]*letter{{provider: m.id, id: strconv.Itoa(5000 + m.arrived), received: noon.Add(time.Duration(m.arrived) * time.Second), late: true}}, m.letters)
+			m.letters = slices.Concat([]*letter{{provider: m.id, id: strconv.Itoa(5000 + m.arrived),
+				received: noon.Add(time.Duration(m.arrived) * time.Second), late: true}}, m.letters)
 		}
 		m.moved = true
 	}
@@ -165,7 +168,8 @@ func (m *mailbox) answer(raw string) *Answer {
 			b.WriteByte(',')
 		}
 		if m.v2 {
-			fmt.Fprintf(&b, `{"messageId":%s,"receiptDate":%q}`, l.id, l.received.In(time.FixedZone("", 3600)).Format("2006-01-02T15:04:05.000Z0700"))
+			fmt.Fprintf(&b, `{"messageId":%s,"receiptDate":%q}`, l.id,
+				l.received.In(time.FixedZone("", 3600)).Format("2006-01-02T15:04:05.000Z0700"))
 		} else {
 			fmt.Fprintf(&b, `{"messageId":%q,"receiptDate":%q}`, l.id, l.received.Format(time.RFC3339))
 		}
@@ -233,7 +237,8 @@ func (a mailboxes) look(t *rapid.T, round *Round, query string) *shown {
 		asks[id] = m.asks
 		m.moved, m.shrunk = false, 0
 	}
-	result, err := New(Options{Timeout: time.Minute, Now: time.Now}).List(t.Context(), round, q, "http://localhost/ebox/messages")
+	result, err := New(Options{Timeout: time.Minute, Now: time.Now}).List(t.Context(), round, q,
+		"http://localhost/ebox/messages")
 	var l struct {
 		Items []struct {
 			ID       json.RawMessage `json:"messageId"` // a number at version 2
@@ -266,7 +271,9 @@ func (a mailboxes) look(t *rapid.T, round *Round, query string) *shown {
 		}
 	}
 	for _, item := range l.Items {
-		i := slices.IndexFunc(s.was, func(w *letter) bool { return w.provider == item.Provider && w.id == strings.Trim(string(item.ID), `"`) })
+		i := slices.IndexFunc(s.was, func(w *letter) bool {
+			return w.provider == item.Provider && w.id == strings.Trim(string(item.ID), `"`)
+		})
 		if i < 0 {
 			t.Fatalf("%s of %s was not there when the list was begun: %s", item.ID, item.Provider, result.Body)
 		}
@@ -275,7 +282,9 @@ func (a mailboxes) look(t *rapid.T, round *Round, query string) *shown {
 		}
 		s.letters = append(s.letters, s.was[i])
 	}
-	certain := slices.DeleteFunc(slices.Clone(s.letters), func(l *letter) bool { return a[l.provider].shrunk > 0 && !a[l.provider].counts })
+	certain := slices.DeleteFunc(slices.Clone(s.letters), func(l *letter) bool {
+		return a[l.provider].shrunk > 0 && !a[l.provider].counts
+	})
 	if !slices.IsSortedFunc(certain, (*letter).before) {
 		t.Fatalf("not newest first: %s", result.Body)
 	}
@@ -343,7 +352,8 @@ func TestThePageOfAListThatMovesLacksNothingInSilence(t *testing.T) {
 			if s.full && w.before(s.letters[len(s.letters)-1]) >= 0 {
 				continue // behind the page, or beside its last message
 			}
-			if m := boxes[w.provider]; !slices.Contains(s.letters, w) && s.stays(w) && !s.missing[w.provider] && (m.counts || m.shrunk == 0) {
+			if m := boxes[w.provider]; !slices.Contains(s.letters, w) && s.stays(w) && !s.missing[w.provider] &&
+				(m.counts || m.shrunk == 0) {
 				t.Fatalf("%s of %s was there all along and is not on the page", w.id, w.provider)
 			}
 		}
@@ -384,7 +394,8 @@ func TestThePagesOfAListThatMovesGiveEachMessageOnce(t *testing.T) {
 			return
 		}
 		for i, l := range all {
-			if i > 0 && all[i-1].before(l) > 0 || slices.ContainsFunc(all[:i], func(o *letter) bool { return o.provider == l.provider && o.id == l.id }) {
+			if i > 0 && all[i-1].before(l) > 0 ||
+				slices.ContainsFunc(all[:i], func(o *letter) bool { return o.provider == l.provider && o.id == l.id }) {
 				t.Fatalf("%s of %s, at %d, is out of order or there again", l.id, l.provider, i)
 			}
 			if l.late {

@@ -83,7 +83,8 @@ func ParseQuery(raw string) (*Query, error) {
 			" over all Document Providers: follow the link next, or narrow the list with receivedBefore")
 	}
 	if len(r.issues) > 0 {
-		return nil, problem.BadRequest("The query of the list is not valid. Nothing was asked of any Document Provider.", r.issues...)
+		return nil, problem.BadRequest("The query of the list is not valid. Nothing was asked of any Document Provider.",
+			r.issues...)
 	}
 	return q, nil
 }
@@ -102,7 +103,8 @@ func ParseSummaryQuery(raw string) (sent string, whole bool, err error) {
 		}
 	}
 	if len(r.issues) > 0 {
-		return "", false, problem.BadRequest("The query is not valid. Nothing was asked of any Document Provider.", r.issues...)
+		return "", false, problem.BadRequest("The query is not valid. Nothing was asked of any Document Provider.",
+			r.issues...)
 	}
 	return sent, r.q.Whole, nil
 }
@@ -174,7 +176,8 @@ func (r *queryReader) parameter(pair string) {
 func (r *queryReader) number(name, value string, least, most int) int {
 	n, err := strconv.Atoi(value)
 	if err != nil || n < least || n > most {
-		r.wrong(name, problem.IssueSchemaViolation, clip(value), "a whole number from "+strconv.Itoa(least)+" to "+strconv.Itoa(most)+" is expected")
+		r.wrong(name, problem.IssueSchemaViolation, clip(value), "a whole number from "+strconv.Itoa(least)+" to "+
+			strconv.Itoa(most)+" is expected")
 		return least
 	}
 	return n
@@ -196,7 +199,8 @@ func (r *queryReader) date(pair, name, value string, moment *time.Time, day func
 	// A plus that nobody escaped has become a space by now.
 	at, err := time.Parse(time.RFC3339Nano, strings.ReplaceAll(value, " ", "+"))
 	if err != nil {
-		r.wrong(name, problem.IssueSchemaViolation, clip(value), "a date, as in 2026-01-31, or a date-time of RFC 3339 is expected")
+		r.wrong(name, problem.IssueSchemaViolation, clip(value),
+			"a date, as in 2026-01-31, or a date-time of RFC 3339 is expected")
 		return ""
 	}
 	*moment = at

@@ -61,7 +61,8 @@ func FuzzDayOfAMoment(f *testing.F) {
 	if err != nil {
 		f.Skip("there are no time zones on this machine")
 	}
-	for _, s := range []string{"2026-11-22T23:30:00Z", "2026-07-01T21:59:59.999Z", "2026-07-01T22:00:00Z", "2026-03-29T00:59:59Z", "2026-10-25T01:00:00Z"} {
+	for _, s := range []string{"2026-11-22T23:30:00Z", "2026-07-01T21:59:59.999Z", "2026-07-01T22:00:00Z",
+		"2026-03-29T00:59:59Z", "2026-10-25T01:00:00Z"} {
 		at, _ := time.Parse(time.RFC3339, s)
 		f.Add(at.Unix())
 	}
@@ -86,7 +87,8 @@ func FuzzDayOfAMoment(f *testing.F) {
 }
 
 func FuzzParseQuery(f *testing.F) {
-	for _, s := range []string{"", "page=2&pageSize=10", "q=%26&qlang=nl&x", "receivedBefore=2026-01-01T00:00:00%2B01:00", "receivedBefore=2026-01-01T00:00:00+01:00&partial=false&skip=3", "%zz=1", "page=%31"} {
+	for _, s := range []string{"", "page=2&pageSize=10", "q=%26&qlang=nl&x", "receivedBefore=2026-01-01T00:00:00%2B01:00",
+		"receivedBefore=2026-01-01T00:00:00+01:00&partial=false&skip=3", "%zz=1", "page=%31"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {

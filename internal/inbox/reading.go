@@ -35,12 +35,14 @@ type unusable string
 func (u unusable) Error() string { return string(u) }
 
 var (
-	errNotJSON   error = unusable("is not JSON")
-	errBroken    error = unusable("is not valid JSON")
-	errNoList    error = unusable("is no list of messages in the form of the API")
-	errNoID      error = unusable("holds a message without a messageId")
-	errNoDate    error = unusable("holds no message with a publicationDate or receiptDate that can be read, so that it cannot be put in order with the others")
-	errTooLarge  error = unusable(fmt.Sprintf("is larger than a list may be: %d bytes, of which one message may have %d", maxAnswer, maxMessage))
+	errNotJSON error = unusable("is not JSON")
+	errBroken  error = unusable("is not valid JSON")
+	errNoList  error = unusable("is no list of messages in the form of the API")
+	errNoID    error = unusable("holds a message without a messageId")
+	errNoDate  error = unusable("holds no message with a publicationDate or receiptDate that can be read, so that it " +
+		"cannot be put in order with the others")
+	errTooLarge error = unusable(fmt.Sprintf("is larger than a list may be: %d bytes, of which one message may have %d",
+		maxAnswer, maxMessage))
 	errStrange   error = unusable("holds something that not every reader of JSON takes, for its nesting or its surrogates")
 	errEndless   error = unusable("repeats itself from page to page, so that the list has no end")
 	errChanging  error = unusable("became shorter again and again while it was read")

@@ -13,8 +13,10 @@ import (
 func FuzzReadList(f *testing.F) {
 	for _, s := range []string{
 		`{"items":[{"messageId":"1","receiptDate":"2026-01-01T00:00:00Z"}],"totalItems":1,"_links":{"next":{"href":"/x?page=2"}}}`,
-		`{"items":[]}`, `{"totalItems":0}`, `{}`, `[]`, `null`, `{"items":null}`, `{"items":[{"messageId":5}]}`, `{"items":[{"messageId":""}]}`,
-		`{"items":[1]}`, `{"items":[{"messageId":"1"}`, `<html>`, `{"items":[{"messageId":"1","receiptDate":1700000000000}]}x`, "", `{"_links":7,"items":[]}`,
+		`{"items":[]}`, `{"totalItems":0}`, `{}`, `[]`, `null`, `{"items":null}`, `{"items":[{"messageId":5}]}`,
+		`{"items":[{"messageId":""}]}`,
+		`{"items":[1]}`, `{"items":[{"messageId":"1"}`, `<html>`,
+		`{"items":[{"messageId":"1","receiptDate":1700000000000}]}x`, "", `{"_links":7,"items":[]}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -38,8 +40,10 @@ func FuzzReadList(f *testing.F) {
 
 func FuzzParseChanges(f *testing.F) {
 	for _, s := range []string{
-		`{"items":[{"providerId":"a","messageId":"1","visible":false}]}`, `{"totalItems":2,"items":[{"providerId":"a"},{"providerId":"b","x":[{}]}],"y":1}`,
-		`{"items":[]}`, `{"items":[{"messageId":"1"}]}`, `{"items":[{"providerId":7}]}`, `{"items":[{"providerId":"a","a":1,"A":2}]}`, `[]`, ``, ` `, `{"items":{}}`, "\ufeff{}",
+		`{"items":[{"providerId":"a","messageId":"1","visible":false}]}`,
+		`{"totalItems":2,"items":[{"providerId":"a"},{"providerId":"b","x":[{}]}],"y":1}`,
+		`{"items":[]}`, `{"items":[{"messageId":"1"}]}`, `{"items":[{"providerId":7}]}`,
+		`{"items":[{"providerId":"a","a":1,"A":2}]}`, `[]`, ``, ` `, `{"items":{}}`, "\ufeff{}",
 	} {
 		f.Add([]byte(s))
 	}

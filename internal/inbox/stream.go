@@ -130,7 +130,8 @@ func (s *stream) load(ctx context.Context) {
 		s.missing = broken(ctx, s.provider, &Answer{ID: s.round.ID}, errEndless, now)
 		return
 	}
-	a, err := s.round.Asker.Ask(ctx, &Request{Provider: s.provider, Method: http.MethodGet, Path: MessagesPath, Query: s.query})
+	a, err := s.round.Asker.Ask(ctx, &Request{Provider: s.provider, Method: http.MethodGet,
+		Path: MessagesPath, Query: s.query})
 	if err != nil {
 		s.missing = failed(s.provider, s.round.ID, err, now)
 		return

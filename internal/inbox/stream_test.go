@@ -56,11 +56,15 @@ func TestStreamFollowsItsProvider(t *testing.T) {
 		missing string
 	}{
 		{"a count that is reached", []string{page(`,"totalItems":2`, 1, 2)}, []string{first}, 2, ""},
-		{"a count that is not", []string{page(`,"totalItems":3`, 1, 2), page(`,"totalItems":3`, 3)}, []string{first, second}, 3, ""},
+		{"a count that is not", []string{page(`,"totalItems":3`, 1, 2), page(`,"totalItems":3`, 3)},
+			[]string{first, second}, 3, ""},
 		{"links, and none to a next page", []string{page(`,"_links":{"first":{"href":"x"}}`, 1)}, []string{first}, 1, ""},
-		{"a link of its own", []string{page(next("https://x/ebox/messages?cursor=a%26b"), 1), page(`,"totalItems":2`, 2)}, []string{first, "cursor=a%26b"}, 2, ""},
-		{"a link that fits no request line", []string{page(next("/x?a=1 HTTP/1.1"), 1), page("", 2), page("")}, []string{first, second, "page=3&pageSize=25"}, 2, ""},
-		{"neither count nor links", []string{page("", 1), page("", 2), page("")}, []string{first, second, "page=3&pageSize=25"}, 2, ""},
+		{"a link of its own", []string{page(next("https://x/ebox/messages?cursor=a%26b"), 1), page(`,"totalItems":2`, 2)},
+			[]string{first, "cursor=a%26b"}, 2, ""},
+		{"a link that fits no request line", []string{page(next("/x?a=1 HTTP/1.1"), 1), page("", 2), page("")},
+			[]string{first, second, "page=3&pageSize=25"}, 2, ""},
+		{"neither count nor links", []string{page("", 1), page("", 2), page("")},
+			[]string{first, second, "page=3&pageSize=25"}, 2, ""},
 		{"the API's word for no messages on a page", []string{page("", 1), "404"}, []string{first, second}, 1, ""},
 		{"no messages at all", []string{"404"}, []string{first}, 0, ReasonRefused},
 		{"an empty box", []string{`{"totalItems":0}`}, []string{first}, 0, ""},
@@ -129,7 +133,8 @@ func TestAMessageThatGoesAwayBehindManyPagesIsNoListWithoutAnEnd(t *testing.T) {
 }
 
 func TestHeaderOfWhatIsMissing(t *testing.T) {
-	got := HeaderOf([]*Missing{{Provider: "nsso", Reason: "timeout"}, {Provider: "é 1", Reason: "busy"}, {Provider: "7", Reason: "x"}, {Provider: "*", Reason: "registry"}})
+	got := HeaderOf([]*Missing{{Provider: "nsso", Reason: "timeout"}, {Provider: "é 1", Reason: "busy"},
+		{Provider: "7", Reason: "x"}, {Provider: "*", Reason: "registry"}})
 	if want := `nsso;reason=timeout, "%C3%A9%201";reason=busy, "7";reason=x, *;reason=registry`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -137,7 +142,8 @@ func TestHeaderOfWhatIsMissing(t *testing.T) {
 
 func TestWhoHasToWaitHowLong(t *testing.T) {
 	now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
-	soon, late, unknown := &Missing{Provider: "a", Reason: "x", retry: now.Add(10 * time.Second)}, &Missing{Provider: "b", Reason: "x", retry: now.Add(time.Minute)}, &Missing{Provider: "c", Reason: "x"}
+	soon, late, unknown := &Missing{Provider: "a", Reason: "x", retry: now.Add(10 * time.Second)},
+		&Missing{Provider: "b", Reason: "x", retry: now.Add(time.Minute)}, &Missing{Provider: "c", Reason: "x"}
 	for _, m := range []*Missing{soon, late, unknown} {
 		m.Problem = []byte("{}")
 	}
@@ -178,16 +184,25 @@ func TestAListIsReadInEitherVersion(t *testing.T) {
 		total               string
 		missing             string
 	}{
-		{"version 2", `{"messageId":"1","receiptDate":"2026-11-20T13:00:00Z"}`, `,"totalItems":1`, "1 b", `"totalItems":2`, ""},
-		{"version 3", `{"messageId":"1","publicationDate":"2026-11-20T13:30:00+02:00"}`, `,"total":1`, "b 1", `"total":2`, ""},
-		{"both dates", `{"messageId":"1","receiptDate":"2026-11-20T11:00:00Z","publicationDate":"2026-11-20T13:00:00Z"}`, `,"total":1`, "1 b", `"total":2`, ""},
-		{"a publication date that is none", `{"messageId":"1","publicationDate":"soon","receiptDate":"2026-11-20T13:00:00Z"}`, `,"total":1`, "1 b", `"total":2`, ""},
+		{"version 2", `{"messageId":"1","receiptDate":"2026-11-20T13:00:00Z"}`, `,"totalItems":1`, "1 b",
+			`"totalItems":2`, ""},
+		{"version 3", `{"messageId":"1","publicationDate":"2026-11-20T13:30:00+02:00"}`, `,"total":1`,
+			"b 1", `"total":2`, ""},
+		{"both dates", `{"messageId":"1","receiptDate":"2026-11-20T11:00:00Z","publicationDate":"2026-11-20T13:00:00Z"}`,
+			`,"total":1`, "1 b", `"total":2`, ""},
+		{"a publication date that is none", `{"messageId":"1","publicationDate":"soon","receiptDate":"2026-11-20T13:00:00Z"}`,
+			`,"total":1`, "1 b", `"total":2`, ""},
 		{"Java's dates", `{"messageId":"1","publicationDate":[2026,11,20,13,0]}`, `,"total":1`, "1 b", `"total":2`, ""},
 		{"seconds", `{"messageId":"1","publicationDate":1795179600.000000000}`, `,"total":1`, "1 b", `"total":2`, ""},
-		{"Java's zones", `{"messageId":"1","publicationDate":"2026-11-20T12:30:00+01:00[Europe/Brussels]"}`, `,"total":1`, "b 1", `"total":2`, ""},
-		{"one of two without a date", `{"messageId":"1"},{"messageId":"2","publicationDate":"2026-11-20T11:00:00Z"}`, `,"total":2`, "b 1 2", `"total":3`, ""},
-		{"no date that is known", `{"messageId":"1","date":"2026-11-20T13:00:00Z"}`, `,"total":1`, "b", "", "a;reason=malformed"},
-		{"dates that cannot be read", `{"messageId":"1","receiptDate":"20 november"},{"messageId":"2","publicationDate":null}`, `,"total":2`, "b", "", "a;reason=malformed"},
+		{"Java's zones", `{"messageId":"1","publicationDate":"2026-11-20T12:30:00+01:00[Europe/Brussels]"}`, `,"total":1`,
+			"b 1", `"total":2`, ""},
+		{"one of two without a date", `{"messageId":"1"},{"messageId":"2","publicationDate":"2026-11-20T11:00:00Z"}`,
+			`,"total":2`, "b 1 2", `"total":3`, ""},
+		{"no date that is known", `{"messageId":"1","date":"2026-11-20T13:00:00Z"}`, `,"total":1`, "b", "",
+			"a;reason=malformed"},
+		{"dates that cannot be read",
+			`{"messageId":"1","receiptDate":"20 november"},{"messageId":"2","publicationDate":null}`, `,"total":2`, "b", "",
+			"a;reason=malformed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			says := func(body string) func() *Answer {
@@ -203,7 +218,8 @@ func TestAListIsReadInEitherVersion(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := New(Options{Timeout: time.Minute, Now: time.Now}).List(t.Context(), a.round(), q, "http://localhost/ebox/messages")
+			r, err := New(Options{Timeout: time.Minute, Now: time.Now}).List(t.Context(), a.round(), q,
+				"http://localhost/ebox/messages")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -223,7 +239,8 @@ func TestAListIsReadInEitherVersion(t *testing.T) {
 			if len(r.Missing) > 0 {
 				missing = HeaderOf(r.Missing)
 			}
-			if strings.Join(ids, " ") != c.want || missing != c.missing || !strings.Contains(string(r.Body), c.total) || (c.total == "") == strings.Contains(string(r.Body), `"total`) {
+			if strings.Join(ids, " ") != c.want || missing != c.missing || !strings.Contains(string(r.Body), c.total) ||
+				(c.total == "") == strings.Contains(string(r.Body), `"total`) {
 				t.Errorf("%v, missing %q, %s", ids, missing, r.Body)
 			}
 		})

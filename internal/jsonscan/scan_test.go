@@ -14,8 +14,10 @@ import (
 // FuzzScan compares what is found in a text with what encoding/json finds there.
 func FuzzScan(f *testing.F) {
 	for _, s := range []string{
-		`{}`, `[]`, `{"a":1}`, ` { "a" : [ 1 , {"b":"}]\""} ] , "providerId" : null } `, `{"providerId":"x"}`, `{"providerId":"x","b":2}`,
-		`{"b":2 ,"providerId":"x"}`, `["\\",{"a\u0022":-1e5}]`, `{"providerId":{"providerId":[]},"c":"é"}`, `"text"`, `12.5`, `null`,
+		`{}`, `[]`, `{"a":1}`, ` { "a" : [ 1 , {"b":"}]\""} ] , "providerId" : null } `, `{"providerId":"x"}`,
+		`{"providerId":"x","b":2}`,
+		`{"b":2 ,"providerId":"x"}`, `["\\",{"a\u0022":-1e5}]`, `{"providerId":{"providerId":[]},"c":"é"}`,
+		`"text"`, `12.5`, `null`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -103,7 +105,8 @@ func TestCheckRefusesWhatTwoReadersReadInTwoWays(t *testing.T) {
 
 func TestSpellsAsSomeServersFold(t *testing.T) {
 	for s, want := range map[string]bool{
-		"eboxId": true, "EBOXID": true, "ebox_id": true, "ebox-ıd": true, "ebox.id": false, "eboxIds": false, "ebox": false, "": false,
+		"eboxId": true, "EBOXID": true, "ebox_id": true, "ebox-ıd": true, "ebox.id": false, "eboxIds": false,
+		"ebox": false, "": false,
 	} {
 		if got := Spells(s, "eboxId"); got != want {
 			t.Errorf("%q: %t", s, got)
@@ -115,8 +118,10 @@ func TestSpellsAsSomeServersFold(t *testing.T) {
 // values that it finds.
 func FuzzRead(f *testing.F) {
 	for _, s := range []string{
-		`{}`, `[]`, ` {"a":1, "b" : [true,false,null,{"c":"\u00e9\n\"\\"}]} `, `-0.5e+10`, `01`, `1.`, `1e`, `-`, `"`, `"\x"`, `"\u12"`, "\"\x01\"",
-		`{"a"}`, `{"a":}`, `{"a":1,}`, `[1,]`, `[1 2]`, `{,}`, `[`, `{`, `tru`, `nulll`, `1 2`, ``, ` `, `{"A":1,"a":2}`, `{"":0}`,
+		`{}`, `[]`, ` {"a":1, "b" : [true,false,null,{"c":"\u00e9\n\"\\"}]} `, `-0.5e+10`, `01`, `1.`, `1e`, `-`, `"`, `"\x"`,
+		`"\u12"`, "\"\x01\"",
+		`{"a"}`, `{"a":}`, `{"a":1,}`, `[1,]`, `[1 2]`, `{,}`, `[`, `{`, `tru`, `nulll`, `1 2`, ``, ` `,
+		`{"A":1,"a":2}`, `{"":0}`,
 	} {
 		f.Add([]byte(s))
 	}

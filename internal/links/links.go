@@ -101,7 +101,8 @@ func (m *Map) appendLink(dst, link []byte, inJSON bool) ([]byte, bool) {
 			return m.append(dst, true, "/", rest), true
 		}
 	}
-	if path := m.forms.path; path != "" && len(link) > 1 && link[1] != '/' && len(link) >= len(path) && string(link[:len(path)]) == path {
+	if path := m.forms.path; path != "" && len(link) > 1 && link[1] != '/' && len(link) >= len(path) &&
+		string(link[:len(path)]) == path {
 		if rest := link[len(path):]; underBase(rest, inJSON) {
 			return m.append(dst, false, "/", rest), true
 		}

@@ -24,44 +24,62 @@ func testLinks(t testing.TB, base string) *Map {
 func TestLinksIntoTheUpstreamLeadBack(t *testing.T) {
 	const base = "https://services.socialsecurity.be/REST/v3"
 	cases := []struct{ name, base, link, want string }{
-		{"an absolute URL", base, "https://services.socialsecurity.be/REST/v3/ebox", "http://gw:8080/enterprises/1/nsso/ebox"},
+		{"an absolute URL", base, "https://services.socialsecurity.be/REST/v3/ebox",
+			"http://gw:8080/enterprises/1/nsso/ebox"},
 		{"the base itself", base, "https://services.socialsecurity.be/REST/v3", "http://gw:8080/enterprises/1/nsso"},
 		{"the base with a slash", base, "https://services.socialsecurity.be/REST/v3/", "http://gw:8080/enterprises/1/nsso/"},
-		{"the base with a query", base, "https://services.socialsecurity.be/REST/v3?a=b", "http://gw:8080/enterprises/1/nsso?a=b"},
-		{"the base with a fragment", base, "https://services.socialsecurity.be/REST/v3#a", "http://gw:8080/enterprises/1/nsso#a"},
-		{"http for what is https", base, "http://services.socialsecurity.be/REST/v3/x", "http://gw:8080/enterprises/1/nsso/x"},
+		{"the base with a query", base, "https://services.socialsecurity.be/REST/v3?a=b",
+			"http://gw:8080/enterprises/1/nsso?a=b"},
+		{"the base with a fragment", base, "https://services.socialsecurity.be/REST/v3#a",
+			"http://gw:8080/enterprises/1/nsso#a"},
+		{"http for what is https", base, "http://services.socialsecurity.be/REST/v3/x",
+			"http://gw:8080/enterprises/1/nsso/x"},
 		{"a host in capitals", base, "HTTPS://Services.SocialSecurity.BE/REST/v3/x", "http://gw:8080/enterprises/1/nsso/x"},
 		{"the default port", base, "https://services.socialsecurity.be:443/REST/v3/x", "http://gw:8080/enterprises/1/nsso/x"},
-		{"the default port of http", base, "http://services.socialsecurity.be:80/REST/v3/x", "http://gw:8080/enterprises/1/nsso/x"},
+		{"the default port of http", base, "http://services.socialsecurity.be:80/REST/v3/x",
+			"http://gw:8080/enterprises/1/nsso/x"},
 		{"a host without scheme", base, "//services.socialsecurity.be/REST/v3/x", "http://gw:8080/enterprises/1/nsso/x"},
 		{"an absolute path", base, "/REST/v3/x?page=2", "/enterprises/1/nsso/x?page=2"},
-		{"a URL in a parameter stays", base, "/REST/v3/x?next=https://services.socialsecurity.be/REST/v3/y", "/enterprises/1/nsso/x?next=https://services.socialsecurity.be/REST/v3/y"},
+		{"a URL in a parameter stays", base, "/REST/v3/x?next=https://services.socialsecurity.be/REST/v3/y",
+			"/enterprises/1/nsso/x?next=https://services.socialsecurity.be/REST/v3/y"},
 		{"dots in a query are no dot segments", base, "/REST/v3/x?a=/../b", "/enterprises/1/nsso/x?a=/../b"},
 		{"a name with dots", base, "/REST/v3/x..y/.../z.pdf", "/enterprises/1/nsso/x..y/.../z.pdf"},
 		{"an encoded percent sign", base, "/REST/v3/100%25/%20", "/enterprises/1/nsso/100%25/%20"},
-		{"slashes escaped with a backslash", base, `https:\/\/services.socialsecurity.be\/REST\/v3\/x`, `http:\/\/gw:8080\/enterprises\/1\/nsso\/x`},
-		{"slashes escaped as code points", base, `https:\u002f\u002fservices.socialsecurity.be\u002fREST\u002Fv3\u002fx`, `http:\u002f\u002fgw:8080\u002fenterprises\u002f1\u002fnsso\u002fx`},
+		{"slashes escaped with a backslash", base, `https:\/\/services.socialsecurity.be\/REST\/v3\/x`,
+			`http:\/\/gw:8080\/enterprises\/1\/nsso\/x`},
+		{"slashes escaped as code points", base, `https:\u002f\u002fservices.socialsecurity.be\u002fREST\u002Fv3\u002fx`,
+			`http:\u002f\u002fgw:8080\u002fenterprises\u002f1\u002fnsso\u002fx`},
 		{"an escaped ampersand behind the base", base, `/REST/v3/x?a=1\u0026b=2`, `/enterprises/1/nsso/x?a=1\u0026b=2`},
 		{"a path with escaped slashes", base, `\/REST\/v3\/x`, `\/enterprises\/1\/nsso\/x`},
-		{"a letter escaped", base, `\u0068ttps://services.socialsecurity.be/REST/v3/x`, `http://gw:8080/enterprises/1/nsso/x`},
+		{"a letter escaped", base, `\u0068ttps://services.socialsecurity.be/REST/v3/x`,
+			`http://gw:8080/enterprises/1/nsso/x`},
 		{"a base of another port", "https://h:8443/a", "https://h:8443/a/x", "http://gw:8080/enterprises/1/nsso/x"},
 		{"a base that names its default port", "https://h:443/a", "https://h/a/x", "http://gw:8080/enterprises/1/nsso/x"},
 		{"a base without a path", "https://h", "https://h:443/x", "http://gw:8080/enterprises/1/nsso/x"},
 		{"a path where the base has none", "https://h", "/x", "/enterprises/1/nsso/x"},
 		{"an IPv6 host", "http://[::1]:8080/a", "http://[::1]:8080/a/x", "http://gw:8080/enterprises/1/nsso/x"},
 
-		{"the port of https with http", base, "http://services.socialsecurity.be:443/REST/v3/x", "http://gw:8080/enterprises/1/nsso/x"},
-		{"the port of http with https", base, "https://services.socialsecurity.be:80/REST/v3/x", "http://gw:8080/enterprises/1/nsso/x"},
-		{"a port with a leading zero", base, "https://services.socialsecurity.be:0443/REST/v3/x", "http://gw:8080/enterprises/1/nsso/x"},
+		{"the port of https with http", base, "http://services.socialsecurity.be:443/REST/v3/x",
+			"http://gw:8080/enterprises/1/nsso/x"},
+		{"the port of http with https", base, "https://services.socialsecurity.be:80/REST/v3/x",
+			"http://gw:8080/enterprises/1/nsso/x"},
+		{"a port with a leading zero", base, "https://services.socialsecurity.be:0443/REST/v3/x",
+			"http://gw:8080/enterprises/1/nsso/x"},
 		{"an empty port", base, "https://services.socialsecurity.be:/REST/v3/x", "http://gw:8080/enterprises/1/nsso/x"},
-		{"a port of one's own with a leading zero", "https://h:8443", "https://h:08443/x", "http://gw:8080/enterprises/1/nsso/x"},
+		{"a port of one's own with a leading zero", "https://h:8443", "https://h:08443/x",
+			"http://gw:8080/enterprises/1/nsso/x"},
 		{"a final dot", base, "https://services.socialsecurity.be./REST/v3/x", "http://gw:8080/enterprises/1/nsso/x"},
-		{"a final dot and a port", base, "https://services.socialsecurity.be.:443/REST/v3/x", "http://gw:8080/enterprises/1/nsso/x"},
+		{"a final dot and a port", base, "https://services.socialsecurity.be.:443/REST/v3/x",
+			"http://gw:8080/enterprises/1/nsso/x"},
 		{"a final dot in the base alone", "https://h.be./b", "https://h.be/b/x", "http://gw:8080/enterprises/1/nsso/x"},
-		{"a Unicode host, the base in ASCII", "https://xn--bcher-kva.be/b", "https://Bücher.be/b/x", "http://gw:8080/enterprises/1/nsso/x"},
-		{"a Unicode host in JSON escapes", "https://xn--bcher-kva.be/b", `https:\/\/b\u00fccher.be\/b\/x`, `http:\/\/gw:8080\/enterprises\/1\/nsso\/x`},
-		{"an ASCII host, the base in Unicode", "https://bücher.be/b", "https://XN--bcher-kva.be:443/b/x", "http://gw:8080/enterprises/1/nsso/x"},
-		{"a Unicode host with a final dot", "https://xn--bcher-kva.be/b", "https://bücher.be./b/x", "http://gw:8080/enterprises/1/nsso/x"},
+		{"a Unicode host, the base in ASCII", "https://xn--bcher-kva.be/b", "https://Bücher.be/b/x",
+			"http://gw:8080/enterprises/1/nsso/x"},
+		{"a Unicode host in JSON escapes", "https://xn--bcher-kva.be/b", `https:\/\/b\u00fccher.be\/b\/x`,
+			`http:\/\/gw:8080\/enterprises\/1\/nsso\/x`},
+		{"an ASCII host, the base in Unicode", "https://bücher.be/b", "https://XN--bcher-kva.be:443/b/x",
+			"http://gw:8080/enterprises/1/nsso/x"},
+		{"a Unicode host with a final dot", "https://xn--bcher-kva.be/b", "https://bücher.be./b/x",
+			"http://gw:8080/enterprises/1/nsso/x"},
 
 		{"another Unicode host", "https://xn--bcher-kva.be/b", "https://bücherei.be/b/x", ""},
 		{"user information before a Unicode host", "https://xn--bcher-kva.be/b", "https://a@bücher.be/b/x", ""},
@@ -134,19 +152,31 @@ func TestJSONIsRewrittenInPlace(t *testing.T) {
 		{"href", `{"href":"https://h/b/1"}`, `{"href":"http://gw:8080/enterprises/1/nsso/1"}`},
 		{"a name that ends in Href", `{"contentHref":"/b/1"}`, `{"contentHref":"/enterprises/1/nsso/1"}`},
 		{"a name that ends in Url", `{"imageUrl":"/b/1"}`, `{"imageUrl":"/enterprises/1/nsso/1"}`},
-		{"nested, with white space", "{ \"_links\" :\r\n { \"self\":\t{\"href\" : \"/b/1\"} } }", "{ \"_links\" :\r\n { \"self\":\t{\"href\" : \"/enterprises/1/nsso/1\"} } }"},
-		{"a name with escapes", `{"h\u0072ef":"/b/1","x\u0055rl":"/b/2","x\u0048re\u0066":"/b"}`, `{"h\u0072ef":"/enterprises/1/nsso/1","x\u0055rl":"/enterprises/1/nsso/2","x\u0048re\u0066":"/enterprises/1/nsso"}`},
-		{"two after one another", `[{"href":"/b"},{"href":"/b"}]`, `[{"href":"/enterprises/1/nsso"},{"href":"/enterprises/1/nsso"}]`},
-		{"a value that looks like a name", `{"a":"href","b":"/b/1","href":"/b/2"}`, `{"a":"href","b":"/b/1","href":"/enterprises/1/nsso/2"}`},
+		{"nested, with white space", "{ \"_links\" :\r\n { \"self\":\t{\"href\" : \"/b/1\"} } }",
+			"{ \"_links\" :\r\n { \"self\":\t{\"href\" : \"/enterprises/1/nsso/1\"} } }"},
+		{"a name with escapes", `{"h\u0072ef":"/b/1","x\u0055rl":"/b/2","x\u0048re\u0066":"/b"}`,
+			`{"h\u0072ef":"/enterprises/1/nsso/1","x\u0055rl":"/enterprises/1/nsso/2","x\u0048re\u0066":"/enterprises/1/nsso"}`},
+		{"two after one another", `[{"href":"/b"},{"href":"/b"}]`,
+			`[{"href":"/enterprises/1/nsso"},{"href":"/enterprises/1/nsso"}]`},
+		{"a value that looks like a name", `{"a":"href","b":"/b/1","href":"/b/2"}`,
+			`{"a":"href","b":"/b/1","href":"/enterprises/1/nsso/2"}`},
 
-		{"the Belgif guide's plain links", `{"self":"/b/1","first":"https://h/b/2","prev":"/b","next":"/b?p=2","last":"/b/3"}`, `{"self":"/enterprises/1/nsso/1","first":"http://gw:8080/enterprises/1/nsso/2","prev":"/enterprises/1/nsso","next":"/enterprises/1/nsso?p=2","last":"/enterprises/1/nsso/3"}`},
-		{"plain links with escapes in their names", `{"se\u006Cf":"/b/1","nex\u0074":"/b/2","pre\u0076":"/b/3","sel\u0066":"/b/4"}`, `{"se\u006Cf":"/enterprises/1/nsso/1","nex\u0074":"/enterprises/1/nsso/2","pre\u0076":"/enterprises/1/nsso/3","sel\u0066":"/enterprises/1/nsso/4"}`},
-		{"names below embedded", `{"embedded":{"/b/1":{"a":"/b/1","x":["/b/2"]}, "https://h/b/2" : {}},"/b/3":1}`, `{"embedded":{"/enterprises/1/nsso/1":{"a":"/b/1","x":["/b/2"]}, "http://gw:8080/enterprises/1/nsso/2" : {}},"/b/3":1}`},
-		{"names deeper below embedded", `{"embedded" : {"a":{"\/b\/1":{"href":"/b"}}},"b":{"/b/1":1}}`, `{"embedded" : {"a":{"\/enterprises\/1\/nsso\/1":{"href":"/enterprises/1/nsso"}}},"b":{"/b/1":1}}`},
-		{"names below embedded in an array, brackets in strings", `{"embedded":[{"x":"}]}]","/b/1":{}}],"/b/2":{}}`, `{"embedded":[{"x":"}]}]","/enterprises/1/nsso/1":{}}],"/b/2":{}}`},
+		{"the Belgif guide's plain links",
+			`{"self":"/b/1","first":"https://h/b/2","prev":"/b","next":"/b?p=2","last":"/b/3"}`,
+			`{"self":"/enterprises/1/nsso/1","first":"http://gw:8080/enterprises/1/nsso/2","prev":"/enterprises/1/nsso","next":"/enterprises/1/nsso?p=2","last":"/enterprises/1/nsso/3"}`},
+		{"plain links with escapes in their names",
+			`{"se\u006Cf":"/b/1","nex\u0074":"/b/2","pre\u0076":"/b/3","sel\u0066":"/b/4"}`,
+			`{"se\u006Cf":"/enterprises/1/nsso/1","nex\u0074":"/enterprises/1/nsso/2","pre\u0076":"/enterprises/1/nsso/3","sel\u0066":"/enterprises/1/nsso/4"}`},
+		{"names below embedded", `{"embedded":{"/b/1":{"a":"/b/1","x":["/b/2"]}, "https://h/b/2" : {}},"/b/3":1}`,
+			`{"embedded":{"/enterprises/1/nsso/1":{"a":"/b/1","x":["/b/2"]}, "http://gw:8080/enterprises/1/nsso/2" : {}},"/b/3":1}`},
+		{"names deeper below embedded", `{"embedded" : {"a":{"\/b\/1":{"href":"/b"}}},"b":{"/b/1":1}}`,
+			`{"embedded" : {"a":{"\/enterprises\/1\/nsso\/1":{"href":"/enterprises/1/nsso"}}},"b":{"/b/1":1}}`},
+		{"names below embedded in an array, brackets in strings", `{"embedded":[{"x":"}]}]","/b/1":{}}],"/b/2":{}}`,
+			`{"embedded":[{"x":"}]}]","/enterprises/1/nsso/1":{}}],"/b/2":{}}`},
 		{"embedded with an escape", `{"embedde\u0064":{"/b/1":{}}}`, `{"embedde\u0064":{"/enterprises/1/nsso/1":{}}}`},
 
-		{"what is no plain link", `{"self":{"x":"/b/1"},"next":null,"nexts":"/b/1","Self":"/b/1","last":["/b/1"],"firstt":"/b/1","last":"/bx"}`, ""},
+		{"what is no plain link",
+			`{"self":{"x":"/b/1"},"next":null,"nexts":"/b/1","Self":"/b/1","last":["/b/1"],"firstt":"/b/1","last":"/bx"}`, ""},
 		{"embedded that holds no object", `{"embedded":"/b/1","/b/1":1}`, ""},
 		{"names elsewhere", `{"Embedded":{"/b/1":1},"a":"embedded","/b/1":{"embedded ":{"/b/1":1}}}`, ""},
 		{"another name", `{"link":"/b/1","HREF":"/b/1","xhref":"/b/1","url":"/b/1","x_url":"/b/1"}`, ""},
@@ -275,7 +305,8 @@ func equalButLinks(name string, a, b any) bool {
 		}
 		if strings.HasSuffix(name, "Href") || strings.HasSuffix(name, "Url") {
 			s, ok := b.(string)
-			return ok && (s == a || strings.HasPrefix(s, "http://gw:8080/enterprises/1/nsso") || strings.HasPrefix(s, "/enterprises/1/nsso"))
+			return ok && (s == a || strings.HasPrefix(s, "http://gw:8080/enterprises/1/nsso") ||
+				strings.HasPrefix(s, "/enterprises/1/nsso"))
 		}
 	}
 	return reflect.DeepEqual(a, b)
@@ -309,8 +340,9 @@ func list() []byte {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString(`{"id":"0190f7c2-4d2e-7f00-8000-0123456789ab","subject":{"nl":"Bericht","fr":"Message"},"read":false,"pages":12,` +
-			`"contentHref":"https://services.socialsecurity.be/REST/v3/ebox/messages/1/body","_links":{"self":{"href":"/REST/v3/ebox/messages/1"}}}`)
+		b.WriteString(
+			`{"id":"0190f7c2-4d2e-7f00-8000-0123456789ab","subject":{"nl":"Bericht","fr":"Message"},"read":false,"pages":12,` +
+				`"contentHref":"https://services.socialsecurity.be/REST/v3/ebox/messages/1/body","_links":{"self":{"href":"/REST/v3/ebox/messages/1"}}}`)
 	}
 	b.WriteString(`],"totalItems":10}`)
 	return b.Bytes()

@@ -26,8 +26,11 @@ func (c *caller) wantReset() {
 func TestEveryCutIsAReset(t *testing.T) {
 	long := bytes.Repeat([]byte("x"), 100<<10)
 	for name, handler := range map[string]http.HandlerFunc{
-		"before anything":      func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-		"of an unknown length": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(long); panic(http.ErrAbortHandler) },
+		"before anything": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"of an unknown length": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(long)
+			panic(http.ErrAbortHandler)
+		},
 		"flushed": func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "some")
 			_ = http.NewResponseController(w).Flush()
@@ -95,7 +98,8 @@ func TestAnswersAreFramed(t *testing.T) {
 		keeps         bool
 	}{
 		{"nothing", get, func(http.ResponseWriter, *http.Request) {}, 200, "Content-Length: 0", "", true},
-		{"a short body gets a length", get, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "abc") }, 200, "Content-Length: 3", "abc", true},
+		{"a short body gets a length", get, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "abc") },
+			200, "Content-Length: 3", "abc", true},
 		{"a long body is chunked", get, func(w http.ResponseWriter, _ *http.Request) {
 			for i := range 16 {
 				_, _ = io.WriteString(w, long[i<<12:(i+1)<<12])
@@ -106,7 +110,8 @@ func TestAnswersAreFramed(t *testing.T) {
 				_, _ = io.WriteString(w, long[i:i+1])
 			}
 		}, 200, "Content-Length:", long, true},
-		{"one long write", get, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, long) }, 200, "Content-Length:", long, true},
+		{"one long write", get, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, long) }, 200,
+			"Content-Length:", long, true},
 		{"a length that is given", get, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", strconv.Itoa(len(long)))
 			_, _ = io.WriteString(w, long[:5])
@@ -117,14 +122,30 @@ func TestAnswersAreFramed(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			_, _ = io.WriteString(w, "c")
 		}, 200, "Content-Length:", "abc", true},
-		{"HTTP/1.0 has no chunks", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, long) }, 200, "Transfer-Encoding:", long, false},
-		{"HTTP/1.0 keeps a connection if asked", "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "abc") }, 200, "Connection: keep-alive", "abc", true},
-		{"HTTP/1.0 closes", "GET / HTTP/1.0\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "abc") }, 200, "Connection: close", "abc", false},
-		{"the caller closes", "GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n", func(http.ResponseWriter, *http.Request) {}, 200, "Connection: close", "", false},
-		{"the handler closes", get, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") }, 200, "Connection: close", "", false},
-		{"HEAD", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, long) }, 200, "Content-Length: 65536", "", true},
-		{"HEAD with a length", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "7") }, 200, "Content-Length: 7", "", true},
-		{"HEAD of an unknown length", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) { _ = http.NewResponseController(w).Flush() }, 200, "Content-Length:", "", true},
+		{"HTTP/1.0 has no chunks", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+			func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, long) }, 200,
+			"Transfer-Encoding:", long, false},
+		{"HTTP/1.0 keeps a connection if asked", "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n",
+			func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "abc") }, 200,
+			"Connection: keep-alive", "abc", true},
+		{"HTTP/1.0 closes", "GET / HTTP/1.0\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w,
+				"abc")
+		}, 200, "Connection: close", "abc", false},
+		{"the caller closes", "GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n",
+			func(http.ResponseWriter, *http.Request) {}, 200, "Connection: close", "", false},
+		{"the handler closes", get, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") },
+			200, "Connection: close", "", false},
+		{"HEAD", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w,
+				long)
+		}, 200, "Content-Length: 65536", "", true},
+		{"HEAD with a length", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "7")
+		}, 200, "Content-Length: 7", "", true},
+		{"HEAD of an unknown length", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", func(w http.ResponseWriter, _ *http.Request) {
+			_ = http.NewResponseController(w).Flush()
+		}, 200, "Content-Length:", "", true},
 		{"204 has no length", get, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "0")
 			w.WriteHeader(204)
@@ -133,12 +154,14 @@ func TestAnswersAreFramed(t *testing.T) {
 			w.Header().Set("Content-Length", "7")
 			w.WriteHeader(304)
 		}, 304, "Content-Length: 7", "", true},
-		{"no media type is guessed", get, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, 200, "Content-Type:", "<html>", true},
+		{"no media type is guessed", get, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") },
+			200, "Content-Type:", "<html>", true},
 		{"a field cannot end the header", get, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-A", "1\r\nX-B: 2")
 			w.Header()["X C"] = []string{"3"}
 		}, 200, "X-B:", "", true},
-		{"a Date of the handler's", get, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Date", "then") }, 200, "Date: then", "", true},
+		{"a Date of the handler's", get, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Date", "then") }, 200,
+			"Date: then", "", true},
 		{"a header longer than the buffer", get, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-A", long[:5000])
 			_, _ = io.WriteString(w, "abc")
@@ -246,7 +269,8 @@ func TestABodyIsAskedForWhenItIsRead(t *testing.T) {
 			t.Fatalf("%q %v", a.body, a.Header)
 		}
 	}
-	if a := f.dial().ask("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc"); a.body != "POST / abc" {
+	if a := f.dial().ask("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc"); a.body !=
+		"POST / abc" {
 		t.Errorf("HTTP/1.0 knows no 100: %q", a.body)
 	}
 }
@@ -304,7 +328,8 @@ func TestARefusalReachesACallerThatSendsEverythingFirst(t *testing.T) {
 		} else {
 			f.listen(nil)
 		}
-		for _, framing := range []string{"Content-Length: 16777216\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n1000000\r\n"} {
+		for _, framing := range []string{"Content-Length: 16777216\r\n\r\n",
+			"Transfer-Encoding: chunked\r\n\r\n1000000\r\n"} {
 			t.Run(over+" "+framing, func(t *testing.T) {
 				for range 5 {
 					who := dial()
@@ -322,7 +347,9 @@ func TestARefusalReachesACallerThatSendsEverythingFirst(t *testing.T) {
 }
 
 func TestACallerThatNeverStopsSendingIsNotReadForEver(t *testing.T) {
-	f := listening(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(413) }, func(l *Limits) { l.BodyIdleTimeout = 50 * time.Millisecond })
+	f := listening(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(413) }, func(l *Limits) {
+		l.BodyIdleTimeout = 50 * time.Millisecond
+	})
 	who := f.dial()
 	if a := who.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\nx"); a.StatusCode != 413 {
 		t.Fatalf("%s", a.Status)

@@ -22,14 +22,16 @@ func BenchmarkServer(b *testing.B) {
 			w.Header()["Content-Type"] = []string{"text/plain"}
 			_, _ = w.Write(page[:5])
 		}},
-		{"GET of 2 KB", "GET /enterprises/0206731645/ebox/messages?page=1 HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: test\r\nAccept: application/json\r\nAccept-Encoding: gzip\r\n\r\n",
+		{"GET of 2 KB", "GET /enterprises/0206731645/ebox/messages?page=1 HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: " +
+			"test\r\nAccept: application/json\r\nAccept-Encoding: gzip\r\n\r\n",
 			func(w http.ResponseWriter, _ *http.Request) {
 				h := w.Header()
 				h["Content-Type"] = []string{"application/json"}
 				h["Content-Length"] = []string{"2048"}
 				_, _ = w.Write(page)
 			}},
-		{"POST of 4 KB", "POST / HTTP/1.1\r\nHost: localhost:8080\r\nContent-Type: application/json\r\nContent-Length: 4096\r\n\r\n" + strings.Repeat("x", 4096),
+		{"POST of 4 KB", "POST / HTTP/1.1\r\nHost: localhost:8080\r\nContent-Type: application/json\r\nContent-Length: " +
+			"4096\r\n\r\n" + strings.Repeat("x", 4096),
 			func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(io.Discard, r.Body)
 				w.Header()["Content-Type"] = []string{"text/plain"}

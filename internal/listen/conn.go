@@ -112,7 +112,8 @@ func (c *conn) handshake() bool {
 	var noTLS tls.RecordHeaderError
 	switch {
 	case errors.As(err, &noTLS) && looksLikeHTTP(noTLS.RecordHeader):
-		c.refuse(problem.BadRequest("This listener speaks TLS, and the request came without it. Use https in the URL; the connection is closed."), false)
+		c.refuse(problem.BadRequest("This listener speaks TLS, and the request came without it. Use https in the URL; the "+
+			"connection is closed."), false)
 		return false
 	case err != nil:
 		c.s.o.Log.Debug("a TLS handshake failed", "source", c.remote)

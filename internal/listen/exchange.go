@@ -136,7 +136,8 @@ func isAbort(fault any) bool {
 // panicked logs a fault of a handler under an id.
 func (s *Server) panicked(fault any) string {
 	id := s.o.NewID()
-	s.o.Log.Error("a handler panicked", "requestId", id, "cause", fmt.Sprintf("%.200q", fmt.Sprint(fault)), "stack", string(debug.Stack()))
+	s.o.Log.Error("a handler panicked", "requestId", id, "cause", fmt.Sprintf("%.200q", fmt.Sprint(fault)), "stack",
+		string(debug.Stack()))
 	return id
 }
 
@@ -530,7 +531,8 @@ func (e *exchange) giveBack() {
 // writeInterim writes an informational answer (RFC 9110, section 15.2).
 func (e *exchange) writeInterim(status int) {
 	out := outs.Get().(*[outSize]byte)
-	e.out = append(append(append(strconv.AppendInt(append(out[:0], "HTTP/1.1 "...), int64(status), 10), ' '), http.StatusText(status)...), "\r\n"...)
+	e.out = append(append(append(strconv.AppendInt(append(out[:0], "HTTP/1.1 "...), int64(status), 10), ' '),
+		http.StatusText(status)...), "\r\n"...)
 	for name, values := range e.header {
 		switch name {
 		case "Connection", "Transfer-Encoding", "Content-Length":

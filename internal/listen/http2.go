@@ -33,7 +33,8 @@ func newHTTP2Server(s *Server, c *charge) *http2Server {
 		// What a caller sends and no handler has read yet is held in memory, which only
 		// these windows bound.
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: c.limits.MaxStreams, MaxReceiveBufferPerStream: 64 << 10, MaxReceiveBufferPerConnection: 256 << 10,
+			MaxConcurrentStreams: c.limits.MaxStreams, MaxReceiveBufferPerStream: 64 << 10,
+			MaxReceiveBufferPerConnection: 256 << 10,
 		},
 		// What net/http says of a connection holds bytes of the caller.
 		ErrorLog: log.New(constant{s.o.Log}, "", 0),
@@ -124,7 +125,8 @@ func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.s.leaving.Load() || h.c.retired.Load() {
 		w.Header()["Connection"] = []string{"close"} // net/http sends GOAWAY for it
 	}
-	st := &stream{ResponseWriter: w, control: http.NewResponseController(w), pace: paceOf(&h.c.limits), length: -1, head: r.Method == http.MethodHead}
+	st := &stream{ResponseWriter: w, control: http.NewResponseController(w), pace: paceOf(&h.c.limits), length: -1,
+		head: r.Method == http.MethodHead}
 	if r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody {
 		r.Body = &streamBody{ReadCloser: r.Body, control: st.control, pace: paceOf(&h.c.limits)}
 	}
@@ -270,5 +272,6 @@ func expectsOther(r *http.Request) bool {
 }
 
 func expectation() *problem.Problem {
-	return problem.Unreadable(http.StatusExpectationFailed, "The request has an Expect field that asks for something else than 100-continue, which is all that this gateway knows. Send it without.")
+	return problem.Unreadable(http.StatusExpectationFailed, "The request has an Expect field that asks for something "+
+		"else than 100-continue, which is all that this gateway knows. Send it without.")
 }

@@ -16,7 +16,8 @@ import (
 
 // http2Client is a client of HTTP/2 alone.
 func (f *front) http2Client() *http.Client {
-	t := &http.Transport{Protocols: new(http.Protocols), TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableCompression: true}
+	t := &http.Transport{Protocols: new(http.Protocols), TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		DisableCompression: true}
 	t.Protocols.SetHTTP2(true)
 	t.Protocols.SetUnencryptedHTTP2(true)
 	f.t.Cleanup(t.CloseIdleConnections)
@@ -55,7 +56,8 @@ func TestFramesBehindThePrefaceAreNotLost(t *testing.T) {
 	for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "a"}, {":path", "/x"}} {
 		_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
 	}
-	_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
+	_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(),
+		EndHeaders: true, EndStream: true})
 	who.send(out.String())
 	for {
 		frame, err := framer.ReadFrame()
@@ -176,7 +178,9 @@ func TestNothingOfACallersBytesIsLoggedOfHTTP2(t *testing.T) {
 	_ = framer.WriteSettings()
 	_ = framer.WriteGoAway(0, http2.ErrCodeProtocol, []byte("secret"))
 	_, _ = who.rest()
-	eventually(t, "a log line", func() bool { return strings.Contains(f.log.String(), "an HTTP/2 connection ended with an error") })
+	eventually(t, "a log line", func() bool {
+		return strings.Contains(f.log.String(), "an HTTP/2 connection ended with an error")
+	})
 	if log := f.log.String(); strings.Contains(log, "secret") || strings.Contains(log, "SETTINGS") {
 		t.Error(log)
 	}

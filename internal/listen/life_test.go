@@ -28,12 +28,14 @@ func (c *caller) closesSoon() {
 
 func TestSlowCallersAreEnded(t *testing.T) {
 	f := listening(t, echo, func(l *Limits) {
-		l.ReadHeaderTimeout, l.IdleTimeout, l.BodyIdleTimeout = 100*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
+		l.ReadHeaderTimeout, l.IdleTimeout, l.BodyIdleTimeout = 100*time.Millisecond, 100*time.Millisecond,
+			100*time.Millisecond
 	})
 	for name, text := range map[string]string{
 		"before anything": "", "in the header": "GET / HTTP/1.1\r\nHost", "between requests": get,
-		"in the header of a second request": get + "GET / HT", "in a body": "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel",
-		"in a chunk": "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+		"in the header of a second request": get + "GET / HT",
+		"in a body":                         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel",
+		"in a chunk":                        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
 	} {
 		t.Run(name, func(t *testing.T) {
 			who := f.dial()
@@ -64,7 +66,9 @@ func TestSlowCallersAreEnded(t *testing.T) {
 }
 
 func TestASlowUploadIsNotCut(t *testing.T) {
-	f := listening(t, echo, func(l *Limits) { l.ReadHeaderTimeout, l.BodyIdleTimeout = 400*time.Millisecond, 400*time.Millisecond })
+	f := listening(t, echo, func(l *Limits) {
+		l.ReadHeaderTimeout, l.BodyIdleTimeout = 400*time.Millisecond, 400*time.Millisecond
+	})
 	who := f.dial()
 	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n")
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -107,7 +111,8 @@ func TestAnAnswerThatNobodyTakesIsGivenUp(t *testing.T) {
 		defer s.Close()
 		began := time.Now()
 		n, err := s.Write(make([]byte, 100))
-		if after := time.Since(began); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) || after < time.Second || after > 2*time.Second {
+		if after := time.Since(began); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) || after < time.Second ||
+			after > 2*time.Second {
 			t.Errorf("%d bytes after %s, %v", n, after, err)
 		}
 	})
@@ -116,7 +121,8 @@ func TestAnAnswerThatNobodyTakesIsGivenUp(t *testing.T) {
 func TestAHandlersOwnDeadlineHoldsForItsRequest(t *testing.T) {
 	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w)
-		if err := errors.Join(control.SetReadDeadline(time.Now().Add(-time.Second)), control.SetWriteDeadline(time.Now().Add(time.Minute))); err != nil {
+		if err := errors.Join(control.SetReadDeadline(time.Now().Add(-time.Second)),
+			control.SetWriteDeadline(time.Now().Add(time.Minute))); err != nil {
 			t.Error(err)
 		}
 		if _, err := r.Body.Read(make([]byte, 1)); r.ContentLength > 0 && !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -410,17 +416,21 @@ func TestNothingIsLeftOfMisbehavingCallers(t *testing.T) {
 			echo(w, r)
 		}
 	}, func(l *Limits) {
-		l.ReadHeaderTimeout, l.IdleTimeout, l.BodyIdleTimeout = 200*time.Millisecond, 200*time.Millisecond, 200*time.Millisecond
+		l.ReadHeaderTimeout, l.IdleTimeout, l.BodyIdleTimeout = 200*time.Millisecond, 200*time.Millisecond,
+			200*time.Millisecond
 	})
 	rounds := 3
 	if s := os.Getenv("LISTEN_SOAK"); s != "" {
 		_, _ = fmt.Sscan(s, &rounds)
 	}
 	texts := []string{
-		"", "GET", get, get + get + get, "GET /cut HTTP/1.1\r\nHost: a\r\n\r\n", "GET /long HTTP/1.1\r\nHost: a\r\n\r\n", "x\r\n\r\n",
+		"", "GET", get, get + get + get, "GET /cut HTTP/1.1\r\nHost: a\r\n\r\n", "GET /long HTTP/1.1\r\nHost: a\r\n\r\n",
+		"x\r\n\r\n",
 		"POST /refused HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nxxx", expects, expects + "ab", expects + "abc",
-		"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\ngarbage", "PRI * HTTP/2.0\r\n\r\nxx", "PRI * HTTP/2.0\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+		"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\ngarbage", "PRI * HTTP/2.0\r\n\r\nxx",
+		"PRI * HTTP/2.0\r\n\r\n",
 	}
 	for range rounds {
 		var wg sync.WaitGroup

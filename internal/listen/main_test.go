@@ -185,7 +185,8 @@ func (a answer) problem(t *testing.T, status int) map[string]any {
 	if err := json.Unmarshal([]byte(a.body), &doc); err != nil {
 		t.Fatalf("%s %v %q: %v", a.Status, a.Header, a.body, err)
 	}
-	if a.StatusCode != status || doc["status"] != float64(status) || a.Header.Get("Content-Type") != "application/problem+json" ||
+	if a.StatusCode != status || doc["status"] != float64(status) ||
+		a.Header.Get("Content-Type") != "application/problem+json" ||
 		a.Header.Get("X-Request-Id") != testID || doc["instance"] != "urn:uuid:"+testID {
 		t.Fatalf("want a problem %d: %s %v %s", status, a.Status, a.Header, a.body)
 	}
@@ -199,7 +200,8 @@ func certificate(t *testing.T) tls.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
+	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{"localhost"}}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)

@@ -14,15 +14,20 @@ func unreadable(status int, what string) *problem.Problem {
 	var detail string
 	switch status {
 	case http.StatusRequestURITooLong:
-		detail = "The request line is longer than this gateway takes. Shorten the query, or have the platform team raise server.limits.maxHeaderBytes."
+		detail = "The request line is longer than this gateway takes. Shorten the query, or have the platform team raise " +
+			"server.limits.maxHeaderBytes."
 	case http.StatusRequestHeaderFieldsTooLarge:
-		detail = "The request line and the header fields are longer than this gateway takes. Send fewer or shorter ones, or have the platform team raise server.limits.maxHeaderBytes."
+		detail = "The request line and the header fields are longer than this gateway takes. Send fewer or shorter ones, " +
+			"or have the platform team raise server.limits.maxHeaderBytes."
 	case http.StatusNotImplemented:
-		detail = "The request has a transfer coding that this gateway does not know. Send the body chunked or with a Content-Length."
+		detail = "The request has a transfer coding that this gateway does not know. Send the body chunked " +
+			"or with a Content-Length."
 	case http.StatusLengthRequired:
-		detail = "A body on HTTP/1.0 needs a Content-Length, and the request has none. Send it, also if the body is empty; the connection is closed."
+		detail = "A body on HTTP/1.0 needs a Content-Length, and the request has none. Send it, also if the body is empty; " +
+			"the connection is closed."
 	case http.StatusHTTPVersionNotSupported:
-		detail = "The request cannot be read: its version of HTTP is not one of 1.0, 1.1 and 2. Nothing was sent. Correct the request; the connection is closed."
+		detail = "The request cannot be read: its version of HTTP is not one of 1.0, 1.1 and 2. Nothing was sent. Correct " +
+			"the request; the connection is closed."
 	default:
 		detail = "The request cannot be read: " + what + ". Nothing was sent. Correct the request; the connection is closed."
 	}

@@ -44,7 +44,8 @@ func TestARequestThatCannotBeReadGetsAProblem(t *testing.T) {
 		{"a length with a sign", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\na", 400},
 		{"an empty length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", 400},
 		{"an unknown transfer coding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501},
-		{"chunked twice", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 501},
+		{"chunked twice", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+			501},
 		{"a transfer coding on HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
 		{"a body of unknown length on HTTP/1.0", "POST / HTTP/1.0\r\n\r\nbody", 411},
 		{"an older version", "GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505},
@@ -53,7 +54,8 @@ func TestARequestThatCannotBeReadGetsAProblem(t *testing.T) {
 		{"too long a header", "GET / HTTP/1.1\r\nHost: a\r\nX-Y: " + strings.Repeat("x", 9<<10) + "\r\n\r\n", 431},
 		{"too many fields", "GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("a:b\r\n", 1001) + "\r\n", 431},
 		{"too long a request line", "GET /" + strings.Repeat("x", 9<<10) + " HTTP/1.1\r\nHost: a\r\n\r\n", 414},
-		{"an expectation that is not known", "POST / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\nContent-Length: 5\r\n\r\n", 417},
+		{"an expectation that is not known", "POST / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\nContent-Length: 5\r\n\r\n",
+			417},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			who := f.dial()
@@ -72,7 +74,8 @@ func TestARequestThatCannotBeReadGetsAProblem(t *testing.T) {
 
 func TestAnExpectationThatIsNotKnownIsAProblemToHEADAsWell(t *testing.T) {
 	who := listening(t, echo).dial()
-	if a := who.ask("HEAD / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n"); a.StatusCode != 417 || a.Header.Get("X-Request-Id") == "" {
+	if a := who.ask("HEAD / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n"); a.StatusCode != 417 ||
+		a.Header.Get("X-Request-Id") == "" {
 		t.Errorf("%s %v", a.Status, a.Header)
 	}
 	who.ends()
@@ -90,7 +93,8 @@ func TestARequestWithoutTLSOnATLSListenerGetsAProblem(t *testing.T) {
 	f := newFront(t, echo)
 	f.listen(tlsConfig(t))
 	who := f.dial()
-	if doc := who.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").problem(t, 400); !strings.Contains(doc["detail"].(string), "https") {
+	if doc := who.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").problem(t, 400); !strings.Contains(doc["detail"].(string),
+		"https") {
 		t.Errorf("%v", doc)
 	}
 }
@@ -108,7 +112,8 @@ func TestMalformedRequestsBehindOthersGetAProblem(t *testing.T) {
 
 func TestBothFramingsTogetherCloseTheConnection(t *testing.T) {
 	who := listening(t, echo).dial()
-	a := who.ask("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
+	a := who.ask("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: " +
+		"chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
 	if a.body != "POST /a hello" || !a.Close {
 		t.Errorf("%q %v", a.body, a.Header)
 	}
@@ -119,7 +124,8 @@ func TestPipelinedRequestsAreAnsweredInTurn(t *testing.T) {
 	who := listening(t, echo).dial()
 	who.send("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab" +
 		"POST /2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\ncd\r\n0\r\n\r\n" +
-		"\r\nGET /3 HTTP/1.1\r\nHost: a\r\n\r\nGET /4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /5 HTTP/1.1\r\nHost: a\r\n\r\n")
+		"\r\nGET /3 HTTP/1.1\r\nHost: a\r\n\r\nGET /4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /5 " +
+		"HTTP/1.1\r\nHost: a\r\n\r\n")
 	for _, want := range []string{"POST /1 ab", "POST /2 cd", "GET /3 ", "GET /4 "} {
 		if a := who.read("GET"); a.body != want {
 			t.Errorf("%q instead of %q", a.body, want)
@@ -146,8 +152,10 @@ func TestTrailersOfARequestAreRead(t *testing.T) {
 		got <- announced
 		got <- r.Trailer
 	})
-	f.dial().ask("POST / HTTP/1.1\r\nHost: a\r\nTrailer: X-A, Content-Length\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-A: 1\r\nX-B: 2\r\nHost: evil\r\n\r\n")
-	if announced, trailer := <-got, <-got; len(announced) != 1 || !reflect.DeepEqual(trailer, http.Header{"X-A": {"1"}, "X-B": {"2"}}) {
+	f.dial().ask("POST / HTTP/1.1\r\nHost: a\r\nTrailer: X-A, Content-Length\r\nTransfer-Encoding: " +
+		"chunked\r\n\r\n0\r\nX-A: 1\r\nX-B: 2\r\nHost: evil\r\n\r\n")
+	if announced, trailer := <-got, <-got; len(announced) != 1 ||
+		!reflect.DeepEqual(trailer, http.Header{"X-A": {"1"}, "X-B": {"2"}}) {
 		t.Errorf("announced %v, came %v", announced, trailer)
 	}
 }
@@ -168,9 +176,11 @@ func TestTheHostOfAnAbsoluteTargetCounts(t *testing.T) {
 // request.
 func FuzzRequest(f *testing.F) {
 	for _, s := range []string{
-		"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a?b=c HTTP/1.0\r\n\r\n", "POST / HTTP/1.1\nHost: a\nContent-Length: 3\n\nabc",
+		"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a?b=c HTTP/1.0\r\n\r\n",
+		"POST / HTTP/1.1\nHost: a\nContent-Length: 3\n\nabc",
 		"POST /x?y? HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\n\r\n1\r\na\r\n0\r\nA: b\r\n\r\n",
-		"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://a/b HTTP/1.1\r\nHost: c\r\n\r\n",
+		"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET http://a/b HTTP/1.1\r\nHost: c\r\n\r\n",
 		"POST / HTTP/1.1\nHost:\nTransfer-Encoding: chunked\n\n0\r\nA: b\n\n",
 		"GET /%41 HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX:\r\nX: b \r\n\r\n",
 	} {
@@ -212,7 +222,8 @@ func FuzzRequest(f *testing.F) {
 		if !reflect.DeepEqual(ours.Header, theirs.Header) && ours.Header.Get("Trailer") == "" {
 			t.Errorf("header %q, net/http has %q", ours.Header, theirs.Header)
 		}
-		if ours.Method != theirs.Method || ours.RequestURI != theirs.RequestURI || ours.Host != theirs.Host || !reflect.DeepEqual(ours.URL, theirs.URL) ||
+		if ours.Method != theirs.Method || ours.RequestURI != theirs.RequestURI || ours.Host != theirs.Host ||
+			!reflect.DeepEqual(ours.URL, theirs.URL) ||
 			ours.ContentLength != theirs.ContentLength || ours.Close != theirs.Close && !both {
 			t.Errorf("%+v\nnet/http has\n%+v", ours, theirs)
 		}
@@ -221,7 +232,8 @@ func FuzzRequest(f *testing.F) {
 
 // FuzzTarget compares the quick reading of a target with that of net/url.
 func FuzzTarget(f *testing.F) {
-	for _, s := range []string{"/", "/a/b?c=d", "/?", "/a?b?", "//a/b", "/a%20b", "*", "http://a/b", "/a;b,c", "/é", "/a?é#b", "/a#b"} {
+	for _, s := range []string{"/", "/a/b?c=d", "/?", "/a?b?", "//a/b", "/a%20b", "*", "http://a/b", "/a;b,c", "/é",
+		"/a?é#b", "/a#b"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, target string) {

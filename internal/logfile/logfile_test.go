@@ -38,7 +38,8 @@ func want(t *testing.T, path, text string) {
 func TestSeveralRotatedFilesAreKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "security.log")
 	f := open(t, path, 10, 3)
-	for _, line := range []string{"one\n", "two\n", "three\n", "four\n", "five\n", "six\n", "seven\n", "eight\n", "nine\n"} {
+	for _, line := range []string{"one\n", "two\n", "three\n", "four\n", "five\n", "six\n", "seven\n",
+		"eight\n", "nine\n"} {
 		write(t, f, line)
 	}
 	want(t, path, "nine\n")
@@ -86,7 +87,8 @@ func TestReopenMakesTheFileAtOnce(t *testing.T) {
 
 func TestHalfALineIsCutOff(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "checkpoints.jsonl")
-	for text, whole := range map[string]string{"one\ntw": "one\n", "on": "", strings.Repeat("x", 200_000): "", "a\n" + strings.Repeat("x", 200_000): "a\n"} {
+	for text, whole := range map[string]string{"one\ntw": "one\n", "on": "", strings.Repeat("x", 200_000): "",
+		"a\n" + strings.Repeat("x", 200_000): "a\n"} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

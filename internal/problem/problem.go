@@ -252,7 +252,8 @@ func TooMany(limit int, wait time.Duration, detail string) *Problem {
 // Unavailable is something that is not there for now: 503. A positive wait is
 // sent as Retry-After, rounded up to whole seconds; zero means it is not known.
 func Unavailable(detail string, wait time.Duration) *Problem {
-	p := standard("serviceUnavailable", "Service Unavailable", http.StatusServiceUnavailable, detail, ProxyDestinationUnavail)
+	p := standard("serviceUnavailable", "Service Unavailable", http.StatusServiceUnavailable, detail,
+		ProxyDestinationUnavail)
 	if wait > 0 {
 		s := wholeSeconds(wait)
 		p.With("retryAfterSec", s).header("Retry-After", itoa(s))
@@ -263,7 +264,8 @@ func Unavailable(detail string, wait time.Duration) *Problem {
 // UnavailableUntil is something that comes back at a known moment: 503 with
 // Retry-After as a date.
 func UnavailableUntil(detail string, end time.Time) *Problem {
-	return standard("serviceUnavailable", "Service Unavailable", http.StatusServiceUnavailable, detail, ProxyDestinationUnavail).
+	return standard("serviceUnavailable", "Service Unavailable", http.StatusServiceUnavailable, detail,
+		ProxyDestinationUnavail).
 		With("retryAfter", end).header("Retry-After", end.UTC().Format(http.TimeFormat))
 }
 
@@ -297,7 +299,8 @@ func Timeout(detail, proxyError string) *Problem {
 // Internal is a fault of the gateway itself: 500. The cause is logged.
 func Internal(cause error) *Problem {
 	return standard("internalServerError", "Internal Server Error", http.StatusInternalServerError,
-		"The gateway failed to handle this request. Tell the platform team the instance of this problem; it names the request in the gateway's log.",
+		"The gateway failed to handle this request. Tell the platform team the instance of this problem; it names the "+
+			"request in the gateway's log.",
 		ProxyInternalError).Because(cause)
 }
 

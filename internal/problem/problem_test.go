@@ -35,7 +35,8 @@ func TestWriteSendsTheBelgifForm(t *testing.T) {
 		}
 	}
 	issue := doc["issues"].([]any)[0].(map[string]any)
-	if issue["type"] != "urn:problem-type:belgif:input-validation:invalidInput" || issue["value"] != "0206731646\"" || issue["in"] != "path" {
+	if issue["type"] != "urn:problem-type:belgif:input-validation:invalidInput" || issue["value"] != "0206731646\"" ||
+		issue["in"] != "path" {
 		t.Errorf("issue %v", issue)
 	}
 }

@@ -27,7 +27,8 @@ func TestAShortCommandShowsNothing(t *testing.T) {
 func TestATerminalShowsWhatIsLeftInOneLine(t *testing.T) {
 	c := &clock{time.Unix(0, 0)}
 	var out strings.Builder
-	r := progress.New(progress.Options{W: &out, Terminal: true, What: "verifying", Total: 40e6, Amount: progress.Bytes, Now: c.now})
+	r := progress.New(progress.Options{W: &out, Terminal: true, What: "verifying", Total: 40e6,
+		Amount: progress.Bytes, Now: c.now})
 	c.Time = c.Add(5 * time.Second)
 	r.Add(10e6)
 	r.Add(1) // too soon for another report

@@ -110,8 +110,9 @@ func list() []byte {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString(`{"id":"0190f7c2-4d2e-7f00-8000-0123456789ab","subject":{"nl":"Bericht","fr":"Message"},"read":false,"pages":12,` +
-			`"contentHref":"https://services.socialsecurity.be/REST/v3/ebox/messages/1/body","_links":{"self":{"href":"/REST/v3/ebox/messages/1"}}}`)
+		b.WriteString(
+			`{"id":"0190f7c2-4d2e-7f00-8000-0123456789ab","subject":{"nl":"Bericht","fr":"Message"},"read":false,"pages":12,` +
+				`"contentHref":"https://services.socialsecurity.be/REST/v3/ebox/messages/1/body","_links":{"self":{"href":"/REST/v3/ebox/messages/1"}}}`)
 	}
 	b.WriteString(`],"totalItems":10}`)
 	return b.Bytes()

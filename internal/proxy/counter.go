@@ -25,7 +25,8 @@ const maxTraceID = 128
 // The first try's id goes into the header map that it is given: the map was made for
 // this one exchange, and a copy would be the second, since the credentials layer below
 // makes one anyway. A later try gets a copy, because an earlier one may still be written.
-func NewCounter(next call.Sender, classify func(error) call.Failure, now func() time.Time, waiting *Waiting) call.Sender {
+func NewCounter(next call.Sender, classify func(error) call.Failure, now func() time.Time,
+	waiting *Waiting) call.Sender {
 	return &counter{next: next, classify: classify, now: now, waiting: waiting}
 }
 

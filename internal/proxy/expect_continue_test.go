@@ -116,7 +116,8 @@ func TestABodyOverTheLimitIsRefusedBefore100(t *testing.T) {
 	c := g.dial()
 	c.send("POST /x HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 5", "", "")
 	text, err := c.rest()
-	if err != nil || !strings.HasPrefix(text, "HTTP/1.1 413") || !strings.Contains(text, `"limit":4`) || !strings.Contains(text, "Connection: close\r\n") {
+	if err != nil || !strings.HasPrefix(text, "HTTP/1.1 413") || !strings.Contains(text, `"limit":4`) ||
+		!strings.Contains(text, "Connection: close\r\n") {
 		t.Fatalf("the caller received\n%s", text)
 	}
 	if rec := g.record(); rec.Tries != 0 || rec.Status != 413 || rec.ProblemType == "" {

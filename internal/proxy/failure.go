@@ -34,7 +34,8 @@ func (x *exchange) failed(a *call.Answer, err error) {
 		x.refuse(problem.Slow().Because(bodyErr))
 		return
 	case bodyErr != nil && bodyErr != io.EOF:
-		x.refuse(problem.BadRequest("The request body could not be read to its end. Send it again, whole and correctly framed.").Because(bodyErr))
+		x.refuse(problem.BadRequest("The request body could not be read to its end. Send it again, whole and correctly " +
+			"framed.").Because(bodyErr))
 		return
 	}
 	var reporter problem.Reporter
@@ -68,14 +69,16 @@ func (x *exchange) refuse(p *problem.Problem) {
 	rec := x.c.Record
 	rec.Status, rec.ProblemType, rec.ProxyError, rec.Detail, rec.Cause = p.Status, p.Type, p.ProxyError, p.Detail, p.Cause
 	if p.Status == http.StatusInternalServerError {
-		x.p.o.Log.ErrorContext(x.r.Context(), "the gateway failed to handle a request", "request", rec.ID, "upstream", rec.Upstream, "cause", p.Cause)
+		x.p.o.Log.ErrorContext(x.r.Context(), "the gateway failed to handle a request", "request", rec.ID, "upstream",
+			rec.Upstream, "cause", p.Cause)
 	}
 	nameKey(x.w.Header(), p.Status, x.c)
 	problem.Write(x.w, x.r, p, rec.ID, rec.Tries)
 }
 
 func tooLarge(limit int64) *problem.Problem {
-	return problem.TooLarge(limit, "The request body is larger than this route allows. The member limit says how many bytes it may have.")
+	return problem.TooLarge(limit, "The request body is larger than this route allows. The member limit says how "+
+		"many bytes it may have.")
 }
 
 // upstreamProblem is what a failure of the transport is to the caller: 502, or 504
@@ -98,7 +101,8 @@ func upstreamProblem(f call.Failure, c *call.Call, sent bool) *problem.Problem {
 	case c.Opening && sent:
 		detail += " The request had been sent: the document may be marked as read. It was not sent again."
 	case c.IdempotencyKey != "" && sent:
-		detail += " The request had been sent and may have taken effect. Send the same again with the header Idempotency-Key: " + c.IdempotencyKey +
+		detail += " The request had been sent and may have taken effect. Send the same again with the header " +
+			"Idempotency-Key: " + c.IdempotencyKey +
 			" (409 then says that it had taken effect)."
 	case safe:
 		detail += " Try again later."

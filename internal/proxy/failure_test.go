@@ -39,10 +39,12 @@ func TestFailuresOfTheUpstream(t *testing.T) {
 		{"a read, connection reset", "GET", false, reset, 502, "connection_terminated", nil, "ended the connection"},
 		{"a read, too slow", "GET", false, slow, 504, "http_response_timeout", nil, "in time"},
 		{"a write that was not sent", "POST", false, refused, 502, "connection_refused", false, "had no effect"},
-		{"a write that may have been sent", "POST", false, reset, 502, "connection_terminated", true, "may have taken effect"},
+		{"a write that may have been sent", "POST", false, reset, 502, "connection_terminated", true,
+			"may have taken effect"},
 		{"a write, too slow", "PATCH", false, slow, 504, "http_response_timeout", true, "may have taken effect"},
 		{"an opening that was sent", "GET", true, reset, 502, "connection_terminated", nil, "marked as read"},
-		{"a problem of the stack's own", "POST", false, fmt.Errorf("waiting: %w", problem.Unavailable("The circuit is open.", 3*time.Second)), 503, "destination_unavailable", nil, "The circuit is open."},
+		{"a problem of the stack's own", "POST", false, fmt.Errorf("waiting: %w", problem.Unavailable("The circuit is open.",
+			3*time.Second)), 503, "destination_unavailable", nil, "The circuit is open."},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -54,14 +56,17 @@ func TestFailuresOfTheUpstream(t *testing.T) {
 			if err := json.Unmarshal([]byte(a.body), &doc); err != nil {
 				t.Fatalf("%v: %s", err, a.body)
 			}
-			if a.StatusCode != c.status || a.header("Proxy-Status") != "ebox-gateway; error="+c.proxyError+"; tries=1" || doc["requestSent"] != c.sent ||
-				!strings.Contains(doc["detail"].(string), c.says) || doc["instance"] != "urn:uuid:5f1d7a3e-0000-4000-8000-000000000001" {
+			if a.StatusCode != c.status || a.header("Proxy-Status") != "ebox-gateway; error="+c.proxyError+"; tries=1" ||
+				doc["requestSent"] != c.sent ||
+				!strings.Contains(doc["detail"].(string), c.says) ||
+				doc["instance"] != "urn:uuid:5f1d7a3e-0000-4000-8000-000000000001" {
 				t.Errorf("%d %v\n%s", a.StatusCode, a.Response.Header, a.body)
 			}
 			if strings.Contains(a.body, secret) {
 				t.Error("an address was shown to the caller")
 			}
-			if rec := g.record(); rec.Status != c.status || rec.ProxyError != c.proxyError || rec.Tries != 1 || rec.UpstreamStatus != 0 {
+			if rec := g.record(); rec.Status != c.status || rec.ProxyError != c.proxyError || rec.Tries != 1 ||
+				rec.UpstreamStatus != 0 {
 				t.Errorf("%+v", rec)
 			}
 		})
@@ -112,7 +117,8 @@ func TestATryThatWasSentStaysSent(t *testing.T) {
 		return stack.Send(ctx, c, r)
 	})
 	a := g.get("DELETE", "/x", nil, nil)
-	if !strings.Contains(a.body, `"requestSent":true`) || a.header("Proxy-Status") != "ebox-gateway; error=connection_refused; tries=2" {
+	if !strings.Contains(a.body, `"requestSent":true`) ||
+		a.header("Proxy-Status") != "ebox-gateway; error=connection_refused; tries=2" {
 		t.Fatalf("%s %s", a.header("Proxy-Status"), a.body)
 	}
 	// The transport may still read the first try's header: it keeps its id.

@@ -56,8 +56,10 @@ func TestABodyIsDescribedUnderNoOtherName(t *testing.T) {
 }
 
 func TestOtherHeadersPassAsTheyAre(t *testing.T) {
-	head := seen(t, "Accept: application/json;q=0.5", "If-None-Match: \"x\"", "Accept-Language: nl", "Accept-Language: fr", "X-My_Header: 1", "User-Agent: payroll/1")
-	for _, line := range []string{"Accept: application/json;q=0.5\r\n", "If-None-Match: \"x\"\r\n", "Accept-Language: nl\r\n", "Accept-Language: fr\r\n", "X-My_header: 1\r\n", "User-Agent: payroll/1\r\n"} {
+	head := seen(t, "Accept: application/json;q=0.5", "If-None-Match: \"x\"", "Accept-Language: nl", "Accept-Language: fr",
+		"X-My_Header: 1", "User-Agent: payroll/1")
+	for _, line := range []string{"Accept: application/json;q=0.5\r\n", "If-None-Match: \"x\"\r\n",
+		"Accept-Language: nl\r\n", "Accept-Language: fr\r\n", "X-My_header: 1\r\n", "User-Agent: payroll/1\r\n"} {
 		if !strings.Contains(head, line) {
 			t.Errorf("%q is missing in\n%s", line, head)
 		}
@@ -74,12 +76,14 @@ func TestNoUserAgentIsInvented(t *testing.T) {
 }
 
 func TestConnectionListedHeadersAreDroppedAndOursSurvive(t *testing.T) {
-	head := seen(t, "Connection: x-private , On-Behalf-Of-Enterprise-Number,accept", "Connection: belgov-trace-id, via, te",
+	head := seen(t, "Connection: x-private , On-Behalf-Of-Enterprise-Number,accept",
+		"Connection: belgov-trace-id, via, te",
 		"X-Private: evil-value", "Accept: evil-value", "TE: trailers;q=1, trailers", "On-Behalf-Of-Enterprise-Number: 9")
 	if strings.Contains(head, "evil-value") {
 		t.Errorf("a listed header passed:\n%s", head)
 	}
-	for _, line := range []string{"On-Behalf-Of-Enterprise-Number: 0206731645\r\n", "Belgov-Trace-Id: ", "Via: 1.1 ebox-gateway\r\n", "Te: trailers\r\n"} {
+	for _, line := range []string{"On-Behalf-Of-Enterprise-Number: 0206731645\r\n", "Belgov-Trace-Id: ",
+		"Via: 1.1 ebox-gateway\r\n", "Te: trailers\r\n"} {
 		if strings.Count(head, line) != 1 {
 			t.Errorf("%q is missing in\n%s", line, head)
 		}
@@ -119,8 +123,9 @@ func TestAnswerHeaders(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"Via": "1.0 fred, 1.1 ebox-gateway", "X-Request-Id": "", "Www-Authenticate": "Bearer, Basic", "Content-Type": "", "Proxy-Status": "",
-		"Date": "Sun, 06 Nov 1994 08:49:37 GMT", "Belgov-Trace-Id": "their-trace",
+		"Via": "1.0 fred, 1.1 ebox-gateway", "X-Request-Id": "", "Www-Authenticate": "Bearer, Basic", "Content-Type": "",
+		"Proxy-Status": "",
+		"Date":         "Sun, 06 Nov 1994 08:49:37 GMT", "Belgov-Trace-Id": "their-trace",
 	} {
 		if got := a.header(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
@@ -130,7 +135,8 @@ func TestAnswerHeaders(t *testing.T) {
 		t.Errorf("%d %q", a.StatusCode, a.body)
 	}
 	rec := g.record()
-	if rec.Status != 203 || rec.UpstreamStatus != 203 || rec.AnswerTraceID != "their-trace" || rec.Tries != 1 || !rec.Sent ||
+	if rec.Status != 203 || rec.UpstreamStatus != 203 || rec.AnswerTraceID != "their-trace" ||
+		rec.Tries != 1 || !rec.Sent ||
 		rec.BytesOut != 6 || rec.TraceID == "" || rec.Cut {
 		t.Errorf("record %+v", rec)
 	}
@@ -175,8 +181,10 @@ func FuzzFolding(f *testing.F) {
 			}
 			return '-'
 		}, name)
-		for _, own := range []string{"authorization", "on-behalf-of-enterprise-number", "cookie", "x-forwarded-for", "belgov-trace-id", "content-length"} {
-			if strings.EqualFold(folded, own) && len(folded) == len(own) && !call.DropsFromRequest(http.CanonicalHeaderKey(name)) {
+		for _, own := range []string{"authorization", "on-behalf-of-enterprise-number", "cookie", "x-forwarded-for",
+			"belgov-trace-id", "content-length"} {
+			if strings.EqualFold(folded, own) && len(folded) == len(own) &&
+				!call.DropsFromRequest(http.CanonicalHeaderKey(name)) {
 				t.Fatalf("%q passes", name)
 			}
 		}

@@ -31,7 +31,8 @@ func TestInterimAnswersPass(t *testing.T) {
 			}
 		}
 		final := c.head()
-		if !strings.HasPrefix(final, "HTTP/1.1 200 OK\r\n") || !strings.Contains(final, "X-Final: 1\r\n") || strings.Contains(final, "X-Hint") {
+		if !strings.HasPrefix(final, "HTTP/1.1 200 OK\r\n") || !strings.Contains(final, "X-Final: 1\r\n") ||
+			strings.Contains(final, "X-Hint") {
 			t.Errorf("last\n%s", final)
 		}
 	})
@@ -66,7 +67,8 @@ func TestAFloodOfInterimAnswersEndsTheCall(t *testing.T) {
 func TestAnInterimAnswerDoesNotBreakIntoA100(t *testing.T) {
 	g := behindRaw(t, func(_ int, c *peer) {
 		for c.head() != "" {
-			c.send("HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" + strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 5))
+			c.send("HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" +
+				strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 5))
 			c.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
 		}
 	})
@@ -94,7 +96,8 @@ func TestCallerCredentialsPassWhereTheUpstreamIsSaidToKnowItsCallers(t *testing.
 		})
 		g.up.CallerCredentials = passes
 		c := g.dial()
-		c.send("GET /x HTTP/1.1", "Host: a", "Authorization: Basic abc", "Cookie: c=1", "Proxy-Authorization: p", "X-Forwarded-For: 1.2.3.4", "", "")
+		c.send("GET /x HTTP/1.1", "Host: a", "Authorization: Basic abc", "Cookie: c=1", "Proxy-Authorization: p",
+			"X-Forwarded-For: 1.2.3.4", "", "")
 		head, answer := <-heads, c.head()
 		for _, name := range []string{"Authorization: Basic abc\r\n", "Cookie: c=1\r\n"} {
 			if strings.Contains(head, name) != passes {

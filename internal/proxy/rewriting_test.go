@@ -171,7 +171,8 @@ func TestAPartThatNobodyAskedForIsRefused(t *testing.T) {
 	})
 	// On this route no Range goes up, so that it makes no difference.
 	for _, header := range []http.Header{nil, {"Range": {"bytes=1-"}}} {
-		if a := g.get("GET", "/x", header, nil); a.StatusCode != 502 || strings.Contains(a.body, "/REST") || !strings.Contains(a.header("Proxy-Status"), "http_protocol_error") {
+		if a := g.get("GET", "/x", header, nil); a.StatusCode != 502 || strings.Contains(a.body, "/REST") ||
+			!strings.Contains(a.header("Proxy-Status"), "http_protocol_error") {
 			t.Fatalf("%d %s", a.StatusCode, a.body)
 		}
 	}

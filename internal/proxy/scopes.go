@@ -25,7 +25,8 @@ func noteScopes(resp *http.Response, rec *call.Record) {
 	for _, challenge := range resp.Header["Www-Authenticate"] {
 		addScopes(rec, scopesOf(challenge)...)
 	}
-	if !strings.Contains(strings.Join(resp.Header["Content-Type"], ","), "json") || len(resp.Header["Content-Encoding"]) > 0 {
+	if !strings.Contains(strings.Join(resp.Header["Content-Type"], ","), "json") ||
+		len(resp.Header["Content-Encoding"]) > 0 {
 		return
 	}
 	call.Watch(resp, maxRefusal, func(body []byte) {

@@ -168,7 +168,8 @@ func TestHTTP2Callers(t *testing.T) {
 	tr.Protocols.SetUnencryptedHTTP2(true)
 	defer tr.CloseIdleConnections()
 	for range 2 {
-		r, _ := http.NewRequestWithContext(t.Context(), "POST", "http://"+g.addr+"/x", io.MultiReader(strings.NewReader("hi")))
+		r, _ := http.NewRequestWithContext(t.Context(), "POST", "http://"+g.addr+"/x",
+			io.MultiReader(strings.NewReader("hi")))
 		resp, err := tr.RoundTrip(r)
 		if err != nil {
 			t.Fatal(err)

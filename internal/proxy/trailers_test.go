@@ -23,11 +23,14 @@ func TestRequestTrailersPassIfAnnouncedAndAllowed(t *testing.T) {
 		c.send("HTTP/1.1 200 OK", "Content-Length: 0", "", "")
 	})
 	c := g.dial()
-	c.send("POST /x HTTP/1.1", "Host: a", "Transfer-Encoding: chunked", "Trailer: X-Sum, Authorization, X-Forwarded-For", "",
-		"2\r\nhi\r\n0\r\nX-Sum: 42\r\nAuthorization: evil-value\r\nX-Forwarded-For: evil-value\r\nOn-Behalf-Of-Enterprise-Number: evil-value\r\nX-Other: evil-value\r\n\r\n")
+	c.send("POST /x HTTP/1.1", "Host: a", "Transfer-Encoding: chunked", "Trailer: X-Sum, Authorization, X-Forwarded-For",
+		"",
+		"2\r\nhi\r\n0\r\nX-Sum: 42\r\nAuthorization: evil-value\r\nX-Forwarded-For: "+
+			"evil-value\r\nOn-Behalf-Of-Enterprise-Number: evil-value\r\nX-Other: evil-value\r\n\r\n")
 	c.head()
 	text := <-got
-	if strings.Contains(text, "evil-value") || !strings.Contains(text, "Trailer: X-Sum\r\n") || !strings.HasSuffix(text, "|X-Sum: 42\r\n") {
+	if strings.Contains(text, "evil-value") || !strings.Contains(text, "Trailer: X-Sum\r\n") ||
+		!strings.HasSuffix(text, "|X-Sum: 42\r\n") {
 		t.Fatal(text)
 	}
 }
@@ -58,7 +61,8 @@ func TestAnswerTrailersPass(t *testing.T) {
 func TestUnannouncedTrailersOfAShortAnswerPass(t *testing.T) {
 	for _, kind := range []string{"application/json", "text/plain"} {
 		t.Run(kind, func(t *testing.T) {
-			g := behindRaw(t, answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: "+kind+"\r\n\r\n2\r\n{}\r\n0\r\nX-Late: 1\r\n\r\n"))
+			g := behindRaw(t, answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: "+kind+
+				"\r\n\r\n2\r\n{}\r\n0\r\nX-Late: 1\r\n\r\n"))
 			a := g.get("GET", "/x", nil, nil)
 			if a.body != "{}" || a.Trailer.Get("X-Late") != "1" {
 				t.Fatalf("%q %v %v", a.body, a.Trailer, a.err)

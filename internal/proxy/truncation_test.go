@@ -21,9 +21,12 @@ func answers(text string) func(int, *peer) {
 func TestAnAnswerThatIsCutShortStaysCutShort(t *testing.T) {
 	cases := []struct{ name, answer, body string }{
 		{"of known length", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nContent-Type: application/pdf\r\n\r\nhello", "hello"},
-		{"in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n5\r\nhello\r\n", "hello"},
+		{"in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n5\r\nhello\r\n",
+			"hello"},
 		{"within a chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhello", "hello"},
-		{"JSON in chunks, the links before the cut rewritten", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n23\r\n" + `{"href":"/REST/registry/v3/x","a":"` + "\r\n", `{"href":"` + gatewayPrefix + `/x","a":"`},
+		{"JSON in chunks, the links before the cut rewritten",
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n23\r\n" +
+				`{"href":"/REST/registry/v3/x","a":"` + "\r\n", `{"href":"` + gatewayPrefix + `/x","a":"`},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -40,9 +43,11 @@ func TestAnAnswerThatIsCutShortStaysCutShort(t *testing.T) {
 }
 
 func TestACutBeforeTheHeaderLeftIsAProblem(t *testing.T) {
-	g := behindRaw(t, answers("HTTP/1.1 200 OK\r\nContent-Length: 20\r\nX-Theirs: 1\r\nContent-Type: application/json\r\n\r\n{\"href\":"))
+	g := behindRaw(t, answers("HTTP/1.1 200 OK\r\nContent-Length: 20\r\nX-Theirs: 1\r\nContent-Type: "+
+		"application/json\r\n\r\n{\"href\":"))
 	a := g.get("GET", "/x", nil, nil)
-	if a.err != nil || a.StatusCode != 502 || a.header("Content-Type") != "application/problem+json" || a.header("X-Theirs") != "" {
+	if a.err != nil || a.StatusCode != 502 || a.header("Content-Type") != "application/problem+json" ||
+		a.header("X-Theirs") != "" {
 		t.Fatalf("%v %v", a.err, a.Response)
 	}
 	if got := a.header("Proxy-Status"); got != "ebox-gateway; error=http_response_incomplete; tries=1" {
@@ -53,7 +58,8 @@ func TestACutBeforeTheHeaderLeftIsAProblem(t *testing.T) {
 func TestHTTP10(t *testing.T) {
 	long := strings.Repeat("0123456789abcdef", 2<<20/16)
 	chunked := func(body string) string {
-		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n" + hex(len(body)) + "\r\n" + body + "\r\n"
+		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n" + hex(len(body)) +
+			"\r\n" + body + "\r\n"
 	}
 	request := []string{"GET /x HTTP/1.0", "", ""}
 

@@ -60,7 +60,8 @@ func (w *Waiting) begin(now time.Time) (id uint64) {
 func (w *Waiting) end(id uint64, now time.Time, known bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if i, ok := slices.BinarySearchFunc(w.calls, id, func(c waitingCall, id uint64) int { return cmp.Compare(c.id, id) }); ok {
+	if i, ok := slices.BinarySearchFunc(w.calls, id,
+		func(c waitingCall, id uint64) int { return cmp.Compare(c.id, id) }); ok {
 		w.calls = slices.Delete(w.calls, i, i+1)
 	}
 	w.ended = now

@@ -19,7 +19,8 @@ func TestAnAnswerIsThereForEveryReplica(t *testing.T) {
 	if err != nil || len(list) != 1 || mark == 0 {
 		t.Fatalf("%d answers, mark %d, %v", len(list), mark, err)
 	}
-	if want := answer(subject); !bytes.Equal(list[0].Body, want.Body) || list[0].Header.Get("Etag") != `"1"` || list[0].Status != 200 {
+	if want := answer(subject); !bytes.Equal(list[0].Body, want.Body) || list[0].Header.Get("Etag") != `"1"` ||
+		list[0].Status != 200 {
 		t.Fatalf("another answer: %+v", list[0])
 	}
 	if kept(t, idle(t, single(server)), keyOfAnswers("/messages?page=2")) {
@@ -34,7 +35,8 @@ func TestRedisShowsNothingOfAnAnswer(t *testing.T) {
 	if len(all) < 100 {
 		t.Fatalf("nothing was kept: %q", all)
 	}
-	for _, secret := range []string{"Aanslag", "0206731645", "206731645", "4711", "messages", "provider.example", "payroll", "application/json"} {
+	for _, secret := range []string{"Aanslag", "0206731645", "206731645", "4711", "messages", "provider.example",
+		"payroll", "application/json"} {
 		if strings.Contains(all, secret) {
 			t.Errorf("Redis shows %q", secret)
 		}
@@ -343,8 +345,11 @@ func TestAListThatCannotBeReadIsNone(t *testing.T) {
 	r := idle(t, single(server))
 	l := r.List("https://registry.example")
 	for name, spoil := range map[string]func(){
-		"garbage":      func() { server.Do("SET", l.names[0], "garbage") },
-		"too short":    func() { v, _ := r.ring.seal(forList, l.names[0], []byte("1234567")); server.Do("SET", l.names[0], v) },
+		"garbage": func() { server.Do("SET", l.names[0], "garbage") },
+		"too short": func() {
+			v, _ := r.ring.seal(forList, l.names[0], []byte("1234567"))
+			server.Do("SET", l.names[0], v)
+		},
 		"another type": func() { server.Do("DEL", l.names[0]); server.Do("LPUSH", l.names[0], "x") },
 	} {
 		l.Store(t.Context(), []byte("list"))

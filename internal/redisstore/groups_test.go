@@ -106,7 +106,8 @@ func TestSentinelsThatAskForTLSAndUsers(t *testing.T) {
 	dir := redistest.Dir(t)
 	trusted := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: certificate(t, dir)}
 	guard := redistest.Guard{
-		CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"), TLS: trusted, SentinelRights: sentinelRights,
+		CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"), TLS: trusted,
+		SentinelRights: sentinelRights,
 	}
 	for _, r := range rights {
 		guard.Rights = append(guard.Rights, r.(string))

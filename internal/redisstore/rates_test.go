@@ -201,7 +201,8 @@ func TestARateIsOneForAllReplicasInOneRoundTripACall(t *testing.T) {
 		t.Errorf("a thousand refusals by an empty bucket took %d round trips", n)
 	}
 	all2 := string(server.Everything())
-	if !strings.Contains(all2, "ebox:gcra:{") || strings.Contains(all2, number.String()) || strings.Contains(all2, "206731645") {
+	if !strings.Contains(all2, "ebox:gcra:{") || strings.Contains(all2, number.String()) ||
+		strings.Contains(all2, "206731645") {
 		t.Errorf("Redis shows whose rate it is: %s", all2)
 	}
 	for _, name := range server.Keys() {

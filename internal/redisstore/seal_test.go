@@ -96,7 +96,8 @@ func TestWhatIsSealedOpensWhereItBelongs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, reader := range map[string]*ring{"itself": writer, "a replica ahead in rotation": ringOf(t, second, first), "one with the first alone": ringOf(t, first)} {
+		for name, reader := range map[string]*ring{"itself": writer, "a replica ahead in rotation": ringOf(t, second, first),
+			"one with the first alone": ringOf(t, first)} {
 			got, err := reader.open(forAnswer, at, value)
 			if err != nil || !bytes.Equal(got, content) {
 				t.Fatalf("%s: %v", name, err)

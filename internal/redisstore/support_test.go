@@ -94,13 +94,15 @@ func awaitState(t testing.TB, r *Store, state string) (s Status) {
 }
 
 var payroll = authn.TokenKey{
-	TokenURL: "https://as.example/token", Audience: "https://as.example", ClientID: "payroll", KeyFingerprint: "f", Scopes: "a",
+	TokenURL: "https://as.example/token", Audience: "https://as.example", ClientID: "payroll",
+	KeyFingerprint: "f", Scopes: "a",
 }
 
 // tokenOf makes a token.
 func tokenOf(t testing.TB, key authn.TokenKey, secret string, lifetime time.Duration) authn.Token {
 	t.Helper()
-	b, err := json.Marshal(map[string]any{"key": key.Digest(), "secret": secret, "obtained": time.Now().UnixNano(), "lifetime": lifetime})
+	b, err := json.Marshal(map[string]any{"key": key.Digest(), "secret": secret, "obtained": time.Now().UnixNano(),
+		"lifetime": lifetime})
 	if err != nil {
 		t.Fatal(err)
 	}

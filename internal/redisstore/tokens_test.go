@@ -85,7 +85,9 @@ func TestAReplicaWhoseRequestFailsLetsTheNextAsk(t *testing.T) {
 	server := redistest.Start(t)
 	refused := errors.New("refused")
 	r := idle(t, single(server))
-	if _, err := r.Tokens().Obtain(t.Context(), payroll, "", func(context.Context) (authn.Token, error) { return authn.Token{}, refused }); !errors.Is(err, refused) {
+	if _, err := r.Tokens().Obtain(t.Context(), payroll, "", func(context.Context) (authn.Token, error) {
+		return authn.Token{}, refused
+	}); !errors.Is(err, refused) {
 		t.Fatal(err)
 	}
 	if names := server.Keys(); len(names) != 0 {

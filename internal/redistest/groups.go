@@ -44,7 +44,8 @@ func startSentinels(t testing.TB, guard *Guard) *Sentinels {
 		port := Port(t)
 		file := filepath.Join(t.TempDir(), "sentinel.conf")
 		conf := fmt.Sprintf("bind 127.0.0.1\ndir %s\nsentinel monitor %s %s %s 2\n"+
-			"sentinel down-after-milliseconds %[2]s 500\nsentinel failover-timeout %[2]s 3000\n", filepath.Dir(file), g.Master, host, portOf(master)) +
+			"sentinel down-after-milliseconds %[2]s 500\nsentinel failover-timeout %[2]s 3000\n", filepath.Dir(file), g.Master,
+			host, portOf(master)) +
 			guard.sentinel(port, g.Master)
 		if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 			t.Fatal(err)
@@ -93,7 +94,8 @@ func StartCluster(t testing.TB) []*Server {
 	t.Helper()
 	var nodes []*Server
 	for range 3 {
-		nodes = append(nodes, Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", Port(t)))
+		nodes = append(nodes, Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000",
+			"--cluster-port", Port(t)))
 	}
 	const slots = 16384
 	for i, n := range nodes {

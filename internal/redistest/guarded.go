@@ -50,7 +50,8 @@ func startNode(t testing.TB, g *Guard, args ...string) *Server {
 	port := Port(t)
 	return start(t, g, port, slices.Concat([]string{
 		"--port", "0", "--tls-port", port, "--save", "", "--appendonly", "no", "--tls-replication", "yes",
-		"--tls-cert-file", g.CertFile, "--tls-key-file", g.KeyFile, "--tls-ca-cert-file", g.CertFile, "--tls-auth-clients", "no",
+		"--tls-cert-file", g.CertFile, "--tls-key-file", g.KeyFile, "--tls-ca-cert-file", g.CertFile,
+		"--tls-auth-clients", "no",
 		"--masterauth", inside, "--requirepass", inside, "--user", "gateway", "on", ">p@ss",
 	}, g.Rights, args)...)
 }
@@ -60,7 +61,9 @@ func (g *Guard) sentinel(port, master string) string {
 	if g == nil {
 		return "port " + port + "\n"
 	}
-	return fmt.Sprintf("port 0\ntls-port %s\ntls-replication yes\ntls-cert-file %s\ntls-key-file %s\ntls-ca-cert-file %[2]s\ntls-auth-clients no\n"+
-		"sentinel auth-pass %[4]s %[5]s\nuser default on >%[5]s ~* &* +@all\nsentinel sentinel-user default\nsentinel sentinel-pass %[5]s\nuser watch on >q&r %[6]s\n",
+	return fmt.Sprintf("port 0\ntls-port %s\ntls-replication yes\ntls-cert-file %s\ntls-key-file %s\ntls-ca-cert-file "+
+		"%[2]s\ntls-auth-clients no\n"+
+		"sentinel auth-pass %[4]s %[5]s\nuser default on >%[5]s ~* &* +@all\nsentinel sentinel-user default\nsentinel "+
+		"sentinel-pass %[5]s\nuser watch on >q&r %[6]s\n",
 		port, g.CertFile, g.KeyFile, master, inside, strings.Join(g.SentinelRights, " "))
 }

@@ -62,7 +62,8 @@ func start(t testing.TB, guard *Guard, port string, args ...string) *Server {
 	s := &Server{Addr: "127.0.0.1:" + port, t: t, dir: Dir(t), args: args}
 	redis.SetLogger(quiet{}) // refused connections are what tests provoke
 	s.client = redis.NewClient(&redis.Options{
-		Addr: s.Addr, Password: guard.password(), TLSConfig: guard.tls(), MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true, DisableIdentity: true, PipelinePoolSize: -1,
+		Addr: s.Addr, Password: guard.password(), TLSConfig: guard.tls(), MaxRetries: -1, DialerRetries: 1,
+		ContextTimeoutEnabled: true, DisableIdentity: true, PipelinePoolSize: -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 	t.Cleanup(func() {

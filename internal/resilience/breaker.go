@@ -95,7 +95,8 @@ func newCircuit(s BreakerSettings, changed func(from, to gobreaker.State, n gobr
 		ReadyToTrip: func(n gobreaker.Counts) bool {
 			counts = n
 			calls := n.TotalSuccesses + n.TotalFailures
-			return c.atOnce.Load() || int64(calls)+c.held.Load() >= int64(s.MinRequests) && float64(n.TotalFailures) >= s.FailureRatio*float64(calls)
+			return c.atOnce.Load() || int64(calls)+c.held.Load() >= int64(s.MinRequests) &&
+				float64(n.TotalFailures) >= s.FailureRatio*float64(calls)
 		},
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			if to == gobreaker.StateOpen {
@@ -416,9 +417,11 @@ func (b *breaker) newSuspect(who tenant, now time.Time) *suspect {
 	s.circuit = newCircuit(b.settings, func(from, to gobreaker.State, _ gobreaker.Counts) {
 		switch to {
 		case gobreaker.StateOpen:
-			b.log.Warn("circuit open for one enterprise: its calls failed", "upstream", b.name, "enterprise", who.String(), "for", b.settings.Open)
+			b.log.Warn("circuit open for one enterprise: its calls failed", "upstream", b.name, "enterprise", who.String(),
+				"for", b.settings.Open)
 		case gobreaker.StateClosed:
-			b.log.Info("circuit closed for one enterprise: its calls are answered again", "upstream", b.name, "enterprise", who.String())
+			b.log.Info("circuit closed for one enterprise: its calls are answered again", "upstream", b.name,
+				"enterprise", who.String())
 		case gobreaker.StateHalfOpen:
 		}
 	})

@@ -72,7 +72,8 @@ func (l *breakerLayer) Send(ctx context.Context, c *call.Call, r *http.Request) 
 // failing tells the statuses by which an upstream, or a proxy in front of it, says
 // that it cannot serve.
 func failing(status int) bool {
-	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
+	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable ||
+		status == http.StatusGatewayTimeout
 }
 
 // empty tells that an answer has no body to wait for.

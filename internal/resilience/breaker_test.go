@@ -96,7 +96,8 @@ func TestAnOpenCircuitSaysHowLongItStaysOpen(t *testing.T) {
 			t.Errorf("%d calls reached the upstream, want 10", calls)
 		}
 		s := u.State()
-		if s.Circuit != Open || !slices.Equal(s.OpenFor, []string{"0206731645"}) || s.RefusedOpen != 4 || time.Until(s.Until) != 100*time.Millisecond {
+		if s.Circuit != Open || !slices.Equal(s.OpenFor, []string{"0206731645"}) || s.RefusedOpen != 4 ||
+			time.Until(s.Until) != 100*time.Millisecond {
 			t.Errorf("state %+v, open for another %s", s, time.Until(s.Until))
 		}
 	})
@@ -107,7 +108,8 @@ func errOf(_ int, err error) error { return err }
 func TestACircuitClosesAfterEnoughProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		u := NewUpstream(Options{Name: "nsso", Settings: trusting, Classify: classify, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		u := NewUpstream(Options{Name: "nsso", Settings: trusting, Classify: classify,
+			Log: slog.New(slog.NewTextHandler(&log, nil))})
 		up := false
 		rt := u.Breaker(tripper(func(*http.Request) (*http.Response, error) {
 			if up {
@@ -135,7 +137,8 @@ func TestACircuitClosesAfterEnoughProbes(t *testing.T) {
 		if s := u.State(); s.Circuit != Closed || s.Opened != 2 || !s.Until.IsZero() {
 			t.Fatalf("state %+v", s)
 		}
-		for _, want := range []string{"circuit open: too many calls failed", "failures=5", "circuit half-open", "circuit open again", "circuit closed", "upstream=nsso"} {
+		for _, want := range []string{"circuit open: too many calls failed", "failures=5", "circuit half-open",
+			"circuit open again", "circuit closed", "upstream=nsso"} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log does not say %q:\n%s", want, &log)
 			}
@@ -459,7 +462,9 @@ func TestTheBodyOfAnAnswerIsClosedThroughTheLayers(t *testing.T) {
 
 func TestWhatSaysNothingAboutTheUpstream(t *testing.T) {
 	t.Run("health_that_says_down", func(t *testing.T) {
-		u := NewUpstream(Options{Settings: trusting, Neutral: func(c *call.Call, a *http.Response) bool { return c.Path == "/" && a.StatusCode == 503 }})
+		u := NewUpstream(Options{Settings: trusting, Neutral: func(c *call.Call, a *http.Response) bool {
+			return c.Path == "/" && a.StatusCode == 503
+		}})
 		repeat(t, 30, u.Breaker(answers(503)), first)
 		if got := u.State().Circuit; got != Closed {
 			t.Fatalf("the circuit is %s", got)
@@ -579,7 +584,8 @@ func TestAHalfOpenCircuitThatNobodyTriesSaysSinceWhen(t *testing.T) {
 func TestOneEnterprisesFailuresOpenItsCircuitAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		u := NewUpstream(Options{Name: "nsso", Settings: trusting, Classify: classify, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		u := NewUpstream(Options{Name: "nsso", Settings: trusting, Classify: classify,
+			Log: slog.New(slog.NewTextHandler(&log, nil))})
 		broken := true
 		rt := u.Breaker(byCall(func(c *call.Call) (*http.Response, error) {
 			if broken && c.Enterprise == first {
@@ -611,7 +617,8 @@ func TestOneEnterprisesFailuresOpenItsCircuitAlone(t *testing.T) {
 		if s := u.State(); s.Circuit != Closed || len(s.OpenFor) != 0 {
 			t.Errorf("state %+v", s)
 		}
-		for _, want := range []string{"circuit open for one enterprise", "circuit closed for one enterprise", "enterprise=0206731645"} {
+		for _, want := range []string{"circuit open for one enterprise", "circuit closed for one enterprise",
+			"enterprise=0206731645"} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log does not say %q:\n%s", want, &log)
 			}
@@ -683,7 +690,8 @@ func TestSuspectsAreBoundedAndForgotten(t *testing.T) {
 			repeat(t, 1, u.Breaker(answers(503)), enterprise.Number(1+i))
 			repeat(t, 2, u.Breaker(answers(200)), second)
 		}
-		if s := b.suspects[tenant{number: first}]; len(b.suspects) != maxSuspects || s == nil || s.Counts().TotalFailures != 5 {
+		if s := b.suspects[tenant{number: first}]; len(b.suspects) != maxSuspects || s == nil ||
+			s.Counts().TotalFailures != 5 {
 			t.Fatalf("%d suspects, among them the one that failed most: %v", len(b.suspects), s != nil)
 		}
 		time.Sleep(trusting.Breaker.Window + time.Second)

@@ -78,7 +78,8 @@ func (b *bucket) take(_ context.Context, _ *call.Call, now time.Time) (short tim
 // await spends a token in the order of the line, waiting for at most pace. It
 // returns how long it would still take if that is not enough: 0 means that the
 // token is spent. The error is the cause of a ctx that was cancelled.
-func (b *bucket) await(ctx context.Context, _ *call.Call, now func() time.Time, pace time.Duration) (time.Duration, error) {
+func (b *bucket) await(ctx context.Context, _ *call.Call, now func() time.Time,
+	pace time.Duration) (time.Duration, error) {
 	start := now()
 	short, waits := b.join(start, pace)
 	if !waits {

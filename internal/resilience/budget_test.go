@@ -79,7 +79,8 @@ func TestAnOutageIsNotMultiplied(t *testing.T) {
 		"ten_tries":         {Tries: 10},
 		"with_a_bulkhead":   {Tries: 3, Max: 10, Queue: 10, Wait: time.Second},
 	} {
-		for outage, next := range map[string]tripper{"503": answers(503), "reset": fails(errReset), "not_made": fails(errNotMade)} {
+		for outage, next := range map[string]tripper{"503": answers(503), "reset": fails(errReset),
+			"not_made": fails(errNotMade)} {
 			for _, workers := range []int{1, 20} {
 				t.Run(name+"/"+outage, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {

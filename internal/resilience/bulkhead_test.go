@@ -164,7 +164,8 @@ func TestAPlaceGrantedTooLateIsNotLost(t *testing.T) {
 			if placed != nil != c.placed || err != c.err {
 				t.Errorf("placed: %v, error %v", placed, err)
 			}
-			if want := map[bool]int{true: 1, false: 0}[c.placed]; h.taken != want || h.batch != want || h.refused != 0 || len(h.accounts) != want {
+			if want := map[bool]int{true: 1, false: 0}[c.placed]; h.taken != want || h.batch != want || h.refused != 0 ||
+				len(h.accounts) != want {
 				t.Errorf("%d places taken, %d of batch, %d refused", h.taken, h.batch, h.refused)
 			}
 		})
@@ -247,10 +248,14 @@ func TestAPlaceIsHeldUntilTheBodyEnds(t *testing.T) {
 			a.Body = &failingReader{errReset}
 			return a, nil
 		}, func(a *http.Response) { _, _ = a.Body.Read(nil) }, 1},
-		"no_body":                {func(*http.Request) (*http.Response, error) { a := answer(204, ""); a.Body = http.NoBody; return a, nil }, func(*http.Response) {}, 0},
-		"body_of_no_length":      {func(*http.Request) (*http.Response, error) { return answer(200, ""), nil }, func(*http.Response) {}, 0},
-		"error":                  {fails(errReset), func(*http.Response) {}, 0},
-		"panic_in_the_transport": {func(*http.Request) (*http.Response, error) { panic("a fault below") }, func(*http.Response) {}, 0},
+		"no_body": {
+			func(*http.Request) (*http.Response, error) { a := answer(204, ""); a.Body = http.NoBody; return a, nil },
+			func(*http.Response) {}, 0},
+		"body_of_no_length": {
+			func(*http.Request) (*http.Response, error) { return answer(200, ""), nil }, func(*http.Response) {}, 0},
+		"error": {fails(errReset), func(*http.Response) {}, 0},
+		"panic_in_the_transport": {
+			func(*http.Request) (*http.Response, error) { panic("a fault below") }, func(*http.Response) {}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := protect(narrow)
@@ -320,7 +325,8 @@ func TestBulkheadProperty(t *testing.T) {
 					}
 				}
 				h.mu.Unlock()
-				if st.InFlight > s.Max || st.InFlightBatch > h.places.batch || st.Queued > s.Queue || h.batchWaiting > h.queue.batch ||
+				if st.InFlight > s.Max || st.InFlightBatch > h.places.batch || st.Queued > s.Queue ||
+					h.batchWaiting > h.queue.batch ||
 					held != st.InFlight || waiting != st.Queued {
 					rt.Fatalf("%+v under %+v; callers hold %d, %d wait", st, s, held, waiting)
 				}

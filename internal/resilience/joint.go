@@ -53,7 +53,8 @@ func (l *jointLine) take(ctx context.Context, c *call.Call, _ time.Time) time.Du
 	return l.joint.Take(ctx, c, false)
 }
 
-func (l *jointLine) await(ctx context.Context, c *call.Call, now func() time.Time, pace time.Duration) (time.Duration, error) {
+func (l *jointLine) await(ctx context.Context, c *call.Call, now func() time.Time,
+	pace time.Duration) (time.Duration, error) {
 	until := now().Add(pace)
 	ahead := l.join()
 	defer l.leave()
@@ -78,7 +79,8 @@ func (l *jointLine) await(ctx context.Context, c *call.Call, now func() time.Tim
 }
 
 // head is the head of the line.
-func (l *jointLine) head(ctx context.Context, c *call.Call, now func() time.Time, until time.Time) (time.Duration, error) {
+func (l *jointLine) head(ctx context.Context, c *call.Call, now func() time.Time,
+	until time.Time) (time.Duration, error) {
 	for {
 		short := l.joint.Take(ctx, c, true)
 		if short <= 0 {

@@ -141,7 +141,8 @@ func TestBatchHasAllOfARateThatIsItsOwn(t *testing.T) {
 		l := NewLimits(0, nil)
 		start := time.Now()
 		for range 110 {
-			if err := take(context.Background(), l, Key{Kind: ByCaller, Name: "payroll"}, Rate{PerSecond: 10, Burst: 10}, time.Minute); err != nil {
+			if err := take(context.Background(), l, Key{Kind: ByCaller, Name: "payroll"}, Rate{PerSecond: 10, Burst: 10},
+				time.Minute); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -194,7 +195,8 @@ func TestLimitsUnderManyCallers(t *testing.T) {
 	for i := range 16 {
 		wg.Go(func() {
 			for j := range 2000 {
-				_ = take(context.Background(), l, byEnterprise(enterprise.Number((i*j)%200)), Rate{PerSecond: 1e6, Burst: 1 + j%2}, time.Duration(j%2)*time.Millisecond)
+				_ = take(context.Background(), l, byEnterprise(enterprise.Number((i*j)%200)), Rate{PerSecond: 1e6, Burst: 1 + j%2},
+					time.Duration(j%2)*time.Millisecond)
 			}
 		})
 	}

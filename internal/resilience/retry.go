@@ -163,7 +163,8 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 // that, the caller gets what there was before it, if it could be kept: that its
 // upstream failed is nearer to the truth than that it called too often. Final tells
 // that there is nothing more to try.
-func (l *retryLayer) once(ctx context.Context, c *call.Call, r *http.Request, wait time.Duration, answer *http.Response, failure error) (_ *http.Response, _ error, final bool) {
+func (l *retryLayer) once(ctx context.Context, c *call.Call, r *http.Request, wait time.Duration, answer *http.Response,
+	failure error) (_ *http.Response, _ error, final bool) {
 	defer l.u.budget.retried()
 	kept := keep(r.Method, answer)
 	if err := l.pause(ctx, c, wait); err != nil {

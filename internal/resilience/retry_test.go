@@ -353,7 +353,8 @@ func TestTheRequestIsNotTouched(t *testing.T) {
 }
 
 func FuzzRetryAfter(f *testing.F) {
-	for _, seed := range []string{"", "0", "120", "-1", "1.5", "99999999999999999999", "Sat, 01 Jan 2000 00:00:02 GMT", "Saturday, 01-Jan-00 00:00:02 GMT", "soon"} {
+	for _, seed := range []string{"", "0", "120", "-1", "1.5", "99999999999999999999", "Sat, 01 Jan 2000 00:00:02 GMT",
+		"Saturday, 01-Jan-00 00:00:02 GMT", "soon"} {
 		f.Add(seed)
 	}
 	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -115,7 +115,8 @@ var (
 	// ErrCircuitOpen is a call that was not made because the upstream has been failing.
 	ErrCircuitOpen = errors.New("calling the upstream: its circuit is open")
 	// ErrBulkheadFull is a call that found no place, or none in time.
-	ErrBulkheadFull = errors.New("calling the upstream: it has as many calls in flight as the configuration's concurrency allows")
+	ErrBulkheadFull = errors.New("calling the upstream: it has as many calls in flight as the " +
+		"configuration's concurrency allows")
 	// ErrUpstreamRate is a call beyond the upstream's rate.
 	ErrUpstreamRate = errors.New("calling the upstream: its rate in the configuration is used up")
 	// ErrRate is a call beyond the rate of an enterprise or a caller.

@@ -82,8 +82,10 @@ func TestACallerAloneLeavesPlacesForThoseWhoComeLater(t *testing.T) {
 		"another_caller_of_its_enterprise": {[]calls{{50, "a", first}}, 17, calls{9, "b", first}, 2},
 		"its_next_enterprise":              {[]calls{{50, "a", first}}, 17, calls{9, "a", second}, 2},
 		"one_caller_for_no_enterprise":     {[]calls{{50, "a", 0}}, 17, calls{9, "b", 0}, 3},
-		"one_caller_for_many_enterprises":  {[]calls{{7, "a", first}, {7, "a", second}, {9, "a", third}}, 19, calls{9, "b", 1}, 1},
-		"many_callers_for_one_enterprise":  {[]calls{{7, "a", first}, {7, "b", first}, {9, "c", first}}, 19, calls{9, "d", 1}, 1},
+		"one_caller_for_many_enterprises": {
+			[]calls{{7, "a", first}, {7, "a", second}, {9, "a", third}}, 19, calls{9, "b", 1}, 1},
+		"many_callers_for_one_enterprise": {
+			[]calls{{7, "a", first}, {7, "b", first}, {9, "c", first}}, 19, calls{9, "d", 1}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -147,9 +149,10 @@ func TestWhoeverIsBeyondItsShareIsToldSo(t *testing.T) {
 		who    enterprise.Number
 		says   string
 	}{
-		"caller":     {"a", third, "This caller has its share of the calls that this upstream may have in flight, 10 of 20"},
-		"enterprise": {"c", first, "The calls for this enterprise have their share of those that this upstream may have in flight, 10 of 20"},
-		"neither":    {"c", third, "The upstream has as many calls in flight as the gateway allows"},
+		"caller": {"a", third, "This caller has its share of the calls that this upstream may have in flight, 10 of 20"},
+		"enterprise": {"c", first, "The calls for this enterprise have their share of those that this upstream may " +
+			"have in flight, 10 of 20"},
+		"neither": {"c", third, "The upstream has as many calls in flight as the gateway allows"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -158,7 +161,8 @@ func TestWhoeverIsBeyondItsShareIsToldSo(t *testing.T) {
 				crowd.call(3, "b", second)
 				_, err := do(t, crowd.rt, requestOf(context.Background(), "GET", &call.Call{Caller: c.caller, Enterprise: c.who}))
 				refusedWith(t, err, 503, ErrBulkheadFull, "1")
-				if p := problem.From(err); !strings.HasPrefix(p.Detail, c.says) || !strings.Contains(p.Detail, "fewer calls at once") {
+				if p := problem.From(err); !strings.HasPrefix(p.Detail, c.says) ||
+					!strings.Contains(p.Detail, "fewer calls at once") {
 					t.Error(p.Detail)
 				}
 				s := crowd.u.State()

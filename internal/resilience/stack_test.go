@@ -17,7 +17,8 @@ import (
 // defaults are those of a route.
 var defaults = Settings{
 	Tries: 3, Max: 200, Queue: 100, Wait: time.Second, Rate: &Rate{PerSecond: 1e9, Burst: 1e9},
-	Breaker: BreakerSettings{Enabled: true, FailureRatio: 0.5, MinRequests: 20, Window: 30 * time.Second, Open: 15 * time.Second},
+	Breaker: BreakerSettings{Enabled: true, FailureRatio: 0.5, MinRequests: 20, Window: 30 * time.Second,
+		Open: 15 * time.Second},
 }
 
 func TestSettingsThatAreEqualKeepTheirUpstream(t *testing.T) {
@@ -140,7 +141,8 @@ func TestTheStackUnderChaos(t *testing.T) {
 				func() {
 					defer func() { _ = recover() }()
 					method := [...]string{"GET", "HEAD", "POST"}[j%3]
-					r := requestOf(ctx, method, &call.Call{Enterprise: first + 1, Own: j%2 == 0, Batch: i%3 == 0, Pace: 3 * time.Millisecond})
+					r := requestOf(ctx, method, &call.Call{Enterprise: first + 1, Own: j%2 == 0, Batch: i%3 == 0,
+						Pace: 3 * time.Millisecond})
 					a, err := r.by(rt)
 					if err != nil {
 						return

@@ -88,5 +88,6 @@ func certificateOf(r *http.Request) *x509.Certificate {
 // WithPeer returns a context as that of a request which came in by a listener from
 // an address, for requests that come from elsewhere than a connection.
 func WithPeer(ctx context.Context, listener string, remote netip.Addr) context.Context {
-	return context.WithValue(ctx, connKey, &conn{listener: listener, remote: remote.Unmap(), scheme: "http", host: "localhost"})
+	return context.WithValue(ctx, connKey, &conn{listener: listener, remote: remote.Unmap(), scheme: "http",
+		host: "localhost"})
 }

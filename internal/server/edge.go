@@ -59,9 +59,11 @@ func (e *Edge) check(r *http.Request, c *conn, proxied bool, refusal string) (or
 	switch {
 	case proxied || e.knows(r, c):
 	case r.Method == http.MethodConnect || !strings.HasPrefix(r.RequestURI, "/") && r.RequestURI != "*":
-		return "", problem.Misdirected("This gateway is no proxy. Call its own paths, or, for a program that knows the upstream's URL alone, have the platform team set server.forwardProxy.")
+		return "", problem.Misdirected("This gateway is no proxy. Call its own paths, or, for a program that knows the " +
+			"upstream's URL alone, have the platform team set server.forwardProxy.")
 	default:
-		return "", problem.Misdirected("This gateway does not answer for the host that the request names. Use localhost, the gateway's address or its public URL, or have the platform team add the name to server.allowedHosts.")
+		return "", problem.Misdirected("This gateway does not answer for the host that the request names. Use localhost, " +
+			"the gateway's address or its public URL, or have the platform team add the name to server.allowedHosts.")
 	}
 	origin, foreign := e.page(r)
 	if foreign != "" {
@@ -127,7 +129,8 @@ func (e *Edge) page(r *http.Request) (origin, foreign string) {
 }
 
 func (e *Edge) sameSite(from *url.URL, r *http.Request) bool {
-	return from.Host != "" && strings.EqualFold(from.Host, r.Host) || e.origins[strings.ToLower(from.Scheme+"://"+from.Host)]
+	return from.Host != "" && strings.EqualFold(from.Host, r.Host) ||
+		e.origins[strings.ToLower(from.Scheme+"://"+from.Host)]
 }
 
 // sameOrigin refuses to a browser an opening or a write that no page of the gateway's own
@@ -149,7 +152,8 @@ func (x *exchange) sameOrigin() error {
 	if site := x.r.Header["Sec-Fetch-Site"]; len(site) == 1 && site[0] == "same-origin" {
 		return nil
 	}
-	return foreignPage("Sec-Fetch-Site", "A browser opens documents and changes something only for a page of this gateway's own. A program whose library adds Sec-Fetch fields sets Sec-Fetch-Site: same-origin.")
+	return foreignPage("Sec-Fetch-Site", "A browser opens documents and changes something only for a page of this "+
+		"gateway's own. A program whose library adds Sec-Fetch fields sets Sec-Fetch-Site: same-origin.")
 }
 
 // fetches tells a request with fetch metadata. The fetch of server-side JavaScript adds
@@ -169,8 +173,10 @@ func fetches(h http.Header) bool {
 
 // What a page is told that may not use the endpoint, or what Guard guards.
 const (
-	notThisGateway  = "A page in a browser may not use this gateway. If it must, have the platform team add its origin to server.allowedOrigins."
-	notThisListener = "A page in a browser may not use this listener. Use curl, the gateway's own commands, or the page that the listener serves."
+	notThisGateway = "A page in a browser may not use this gateway. If it must, have the platform team add its origin " +
+		"to server.allowedOrigins."
+	notThisListener = "A page in a browser may not use this listener. Use curl, the gateway's own commands, or the page " +
+		"that the listener serves."
 )
 
 func foreignPage(field, detail string) error {

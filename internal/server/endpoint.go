@@ -110,8 +110,9 @@ type handler func(*exchange) error
 // NewEndpoint prepares the routes.
 func NewEndpoint(o Options) *Endpoint {
 	e := &Endpoint{
-		o: o, environment: []string{o.Environment}, router: chi.NewRouter(), handlers: make(map[string]handler), forwards: make(map[*Route]handler),
-		routing: sync.Pool{New: func() any { return chi.NewRouteContext() }},
+		o: o, environment: []string{o.Environment}, router: chi.NewRouter(), handlers: make(map[string]handler),
+		forwards: make(map[*Route]handler),
+		routing:  sync.Pool{New: func() any { return chi.NewRouteContext() }},
 	}
 	if o.PublicURL != nil {
 		e.origin = o.PublicURL.Scheme + "://" + o.PublicURL.Host
@@ -204,7 +205,8 @@ func (x *exchange) route() handler {
 
 func (e *Endpoint) splitTarget(c *call.Call, target string) error {
 	if len(target) > e.o.MaxTarget {
-		return problem.BadRequest("The request target is longer than this gateway takes. Shorten the query, or have the platform team raise server.limits.maxTargetBytes.")
+		return problem.BadRequest("The request target is longer than this gateway takes. Shorten the query, or have the " +
+			"platform team raise server.limits.maxTargetBytes.")
 	}
 	if target == "" || target[0] != '/' { // absolute form (RFC 9112, section 3.2.2)
 		_, _, rest, ok := cutURL(target)
@@ -285,14 +287,18 @@ func noRoute(x *exchange) error {
 	if slip != "" {
 		slip = " " + slip
 	}
-	return problem.NotFound("No route of this gateway has this path." + slip + " The messages of all providers are at /ebox/messages, their summary at /ebox; the e-Box APIs are under /ebox/providers/{providerId}, /ebox/registry, /ebox/partition and /ebox/federation, citizen mandates under /grant/citizen, each optionally after /enterprises/{number}. GET /ebox/providers lists the Document Providers.")
+	return problem.NotFound("No route of this gateway has this path." + slip + " The messages of all providers are at " +
+		"/ebox/messages, their summary at /ebox; the e-Box APIs are under /ebox/providers/{providerId}, /ebox/registry, " +
+		"/ebox/partition and /ebox/federation, citizen mandates under /grant/citizen, each optionally after " +
+		"/enterprises/{number}. GET /ebox/providers lists the Document Providers.")
 }
 
 // withoutProvider names the paths to use for a call that needs a provider.
 func withoutProvider(x *exchange) error {
 	prefix := x.c.Path[:len(x.c.Path)-len(x.rest)]
 	if x.rest == inbox.MessagesPath+"/" {
-		return problem.NotFound("There is nothing at this path. The list of messages has no slash at its end: use " + prefix + inbox.MessagesPath + ".")
+		return problem.NotFound("There is nothing at this path. The list of messages has no slash at its end: use " +
+			prefix + inbox.MessagesPath + ".")
 	}
 	var issues []problem.Issue
 	list, _ := x.e.o.Providers()
@@ -304,5 +310,6 @@ func withoutProvider(x *exchange) error {
 			})
 		}
 	}
-	return problem.NotFound("Messages are kept by a Document Provider, which this path does not name. Use "+prefix+"/ebox/providers/{providerId}"+x.rest+"; GET "+prefix+"/ebox/providers lists the providers.", issues...)
+	return problem.NotFound("Messages are kept by a Document Provider, which this path does not name. Use "+prefix+
+		"/ebox/providers/{providerId}"+x.rest+"; GET "+prefix+"/ebox/providers lists the providers.", issues...)
 }

@@ -122,7 +122,8 @@ func (x *exchange) identify() (*tenancy.Caller, error) {
 		Addr: x.c.Source, Listener: x.conn.listener, Certificate: certificateOf(x.r),
 	})
 	if !ok {
-		return nil, problem.Forbidden("This gateway does not know the caller. Have the platform team add a rule to callers for the address, the listener or the client certificate that is used.")
+		return nil, problem.Forbidden("This gateway does not know the caller. Have the platform team add a rule to callers " +
+			"for the address, the listener or the client certificate that is used.")
 	}
 	x.c.Caller = caller.Name
 	party := memory.Party{Caller: caller.Name}
@@ -234,7 +235,8 @@ func (x *exchange) named(caller *tenancy.Caller, route *Route, path ebox.Path, c
 		if route.MaxBody > 0 {
 			limit = min(limit, route.MaxBody)
 		}
-		if err := tenancy.CheckMedia(strings.Join(x.r.Header["Content-Type"], ","), strings.Join(x.r.Header["Content-Encoding"], ",")); err != nil {
+		if err := tenancy.CheckMedia(strings.Join(x.r.Header["Content-Type"], ","),
+			strings.Join(x.r.Header["Content-Encoding"], ",")); err != nil {
 			return err
 		}
 		trailer := maps.Clone(x.r.Trailer) // reading adds those that were not announced
@@ -272,7 +274,8 @@ func (x *exchange) readNames(route *Route, path ebox.Path, body []byte, claim *t
 // isMultipart tells a body of parts, by exactly one field.
 func isMultipart(contentType []string) bool {
 	const prefix = "multipart/"
-	return len(contentType) == 1 && len(contentType[0]) > len(prefix) && strings.EqualFold(contentType[0][:len(prefix)], prefix)
+	return len(contentType) == 1 && len(contentType[0]) > len(prefix) &&
+		strings.EqualFold(contentType[0][:len(prefix)], prefix)
 }
 
 // represent notes for whom the call is.

@@ -316,7 +316,8 @@ func (b *bundle) call(q *inbox.Request, header http.Header, path string) *call.C
 	c.Batch, c.Pace, c.Memory = from.Batch, from.Pace, from.Memory
 	c.Method, c.Host, c.Path, c.Protocol, c.Header = q.Method, from.Host, path, from.Protocol, header
 	c.Route, c.Provider, c.Action = b.x.e.o.Inbox.Route.Tenancy.Name, q.Provider, from.Action
-	c.Enterprise, c.Own, c.Claimed, c.Client, c.Represented = from.Enterprise, from.Own, from.Claimed, from.Client, from.Represented
+	c.Enterprise, c.Own, c.Claimed, c.Client, c.Represented = from.Enterprise, from.Own, from.Claimed,
+		from.Client, from.Represented
 	c.Target, c.Segments, c.Query = q.Path, ebox.Segments(q.Path), q.Query
 	c.Body, c.BodyRead, c.HasBody = q.Body, true, len(q.Body) > 0
 	return c

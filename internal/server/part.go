@@ -89,7 +89,8 @@ func (p *part) end(fault any) {
 func (p *part) failed(err error) {
 	what := problem.Internal(err)
 	if errors.Is(p.ctx.Err(), context.DeadlineExceeded) {
-		what = problem.Timeout("The Document Provider had not answered when the time for the whole list was over. Try again later.", problem.ProxyResponseTimeout).Because(err)
+		what = problem.Timeout("The Document Provider had not answered when the time for the whole list was over. Try "+
+			"again later.", problem.ProxyResponseTimeout).Because(err)
 	}
 	p.failure = what
 	if p.ctx.Err() == nil || errors.Is(p.ctx.Err(), context.DeadlineExceeded) {

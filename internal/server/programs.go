@@ -112,13 +112,16 @@ func (x *exchange) asProxy() error {
 	if _, err := x.identify(); err != nil {
 		return err
 	}
-	return problem.Misdirected("As a proxy, this gateway reaches the e-Box and grant/citizen upstreams of its configuration and nothing else, and the URL lies below none of them. Have the program reach other hosts without it (no_proxy), or correct the URL; the platform team sees the upstreams' URLs with: gateway routes.")
+	return problem.Misdirected("As a proxy, this gateway reaches the e-Box and grant/citizen upstreams of its " +
+		"configuration and nothing else, and the URL lies below none of them. Have the program reach other hosts without " +
+		"it (no_proxy), or correct the URL; the platform team sees the upstreams' URLs with: gateway routes.")
 }
 
 // noTunnel refuses CONNECT. What goes through a tunnel cannot be given a token.
 func noTunnel() error {
 	p := problem.MethodNotAllowed(http.MethodConnect, anyMethod)
-	p.Detail = "This gateway makes no tunnels: it must see a call to add the token to it. Give the program the upstream's URL with http:// in place of https://, and leave http_proxy set; the gateway itself uses https."
+	p.Detail = "This gateway makes no tunnels: it must see a call to add the token to it. Give the program the " +
+		"upstream's URL with http:// in place of https://, and leave http_proxy set; the gateway itself uses https."
 	return p
 }
 
@@ -158,7 +161,8 @@ func (x *exchange) elsewhere(link string) (string, bool) {
 		return scheme + "://" + authority + link[len(origin):], true
 	}
 	prefix := x.c.Path[:len(x.c.Path)-len(x.rest)]
-	return x.publicOrigin() + x.mount() + prefix + strings.Replace(at.route.Path, "{providerId}", url.PathEscape(at.provider), 1) + at.rest + tail, true
+	return x.publicOrigin() + x.mount() + prefix + strings.Replace(at.route.Path, "{providerId}",
+		url.PathEscape(at.provider), 1) + at.rest + tail, true
 }
 
 // TokenStubRoute is the name under which requests to the token stub are recorded.
@@ -188,7 +192,8 @@ func (e *Endpoint) tokenStub(x *exchange) error {
 		return err
 	}
 	if e.o.TokenStub == "" {
-		return problem.Misdirected("This gateway gets the tokens itself, and forwards no token request. Have the program fetch none, or have the platform team set server.tokenStub: it then gets a token that means nothing.")
+		return problem.Misdirected("This gateway gets the tokens itself, and forwards no token request. Have the program " +
+			"fetch none, or have the platform team set server.tokenStub: it then gets a token that means nothing.")
 	}
 	n, err := io.Copy(io.Discard, io.LimitReader(x.r.Body, mostOfTokenRequest+1))
 	switch {

@@ -18,22 +18,27 @@ const onBehalfOf = "On-Behalf-Of-Enterprise-Number"
 func (c *call) authorize(scopes []string) bool {
 	raw, ok := bearer(c.r)
 	if !ok {
-		return c.unauthorized("", "noAccessToken", "No Access Token", "Send one access token in the header Authorization, as a Bearer.")
+		return c.unauthorized("", "noAccessToken", "No Access Token",
+			"Send one access token in the header Authorization, as a Bearer.")
 	}
 	t, state := c.s.authorization.lookup(raw)
 	switch state {
 	case tokenUnknown:
-		return c.unauthorized("invalid_token", "invalidAccessToken", "Invalid Access Token", "The access token is not known here. Get a new one.")
+		return c.unauthorized("invalid_token", "invalidAccessToken", "Invalid Access Token",
+			"The access token is not known here. Get a new one.")
 	case tokenExpired:
-		return c.unauthorized("invalid_token", "expiredAccessToken", "Expired Access Token", "The access token has expired. Get a new one.")
+		return c.unauthorized("invalid_token", "expiredAccessToken", "Expired Access Token",
+			"The access token has expired. Get a new one.")
 	}
 	c.token = t
 	if !slices.ContainsFunc(t.scopes, func(s string) bool { return slices.Contains(scopes, s) }) {
-		return c.missingScope(scopes, "The access token has no scope for this operation. Ask the Authorization Server for one of: "+strings.Join(scopes, " ")+".")
+		return c.missingScope(scopes, "The access token has no scope for this operation. Ask the Authorization Server for "+
+			"one of: "+strings.Join(scopes, " ")+".")
 	}
 	for _, s := range t.scopes {
 		if !slices.Contains(c.api.scopes, s) {
-			return c.missingScope(scopes, "The access token carries a scope that is not meant for this API: "+s+". Ask for the scopes of this API alone.")
+			return c.missingScope(scopes, "The access token carries a scope that is not meant for this API: "+s+
+				". Ask for the scopes of this API alone.")
 		}
 	}
 	return true
@@ -60,7 +65,8 @@ func (c *call) unauthorized(code, name, title, detail string) bool {
 }
 
 func (c *call) missingScope(scopes []string, detail string) bool {
-	c.w.Header().Set("WWW-Authenticate", `Bearer realm="simulator", error="insufficient_scope", scope="`+strings.Join(scopes, " ")+`"`)
+	c.w.Header().Set("WWW-Authenticate", `Bearer realm="simulator", error="insufficient_scope", scope="`+
+		strings.Join(scopes, " ")+`"`)
 	p := refuse(http.StatusForbidden, "missingScope", "Missing Scope", detail)
 	c.fail(p.With("requiredScopes", scopes))
 	return false
@@ -103,7 +109,8 @@ func (c *call) number(in, name, text string) (enterprise.Number, bool) {
 		return n, true
 	}
 	c.fail(problem.BadRequest("The enterprise number in the "+in+" is not valid.", problem.Issue{
-		Type: problem.IssueInvalidInput, In: in, Name: name, Value: text, Detail: "expected once, as ten digits with valid check digits",
+		Type: problem.IssueInvalidInput, In: in, Name: name, Value: text,
+		Detail: "expected once, as ten digits with valid check digits",
 	}))
 	return 0, false
 }

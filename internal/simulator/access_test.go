@@ -26,7 +26,8 @@ func TestATokenIsAskedForAndChecked(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := l.send("GET", url, "", c.headers...)
-			if r.status != 401 || !strings.HasSuffix(typeOf(t, r), ":"+c.problem) || !strings.HasPrefix(r.header.Get("WWW-Authenticate"), "Bearer ") {
+			if r.status != 401 || !strings.HasSuffix(typeOf(t, r), ":"+c.problem) ||
+				!strings.HasPrefix(r.header.Get("WWW-Authenticate"), "Bearer ") {
 				t.Fatalf("%d %s %q", r.status, r.body, r.header.Get("WWW-Authenticate"))
 			}
 		})
@@ -67,21 +68,27 @@ func TestATokenOpensItsOwnAPIAlone(t *testing.T) {
 	}{
 		{"registry", "GET", l.RegistryURL() + "/messageRegistries", []string{ScopeRegistry}, 200},
 		{"older registry", "GET", l.OldRegistryURL() + "/messageProviders", []string{ScopeRegistry}, 200},
-		{"older registry with the preference scope", "GET", l.OldRegistryURL() + "/messageProviders", []string{ScopePreference}, 403},
-		{"registry with a scope of the e-Box besides", "GET", l.RegistryURL() + "/messageRegistries", []string{ScopeRegistry, ScopeDocumentConsumer}, 403},
+		{"older registry with the preference scope", "GET", l.OldRegistryURL() + "/messageProviders",
+			[]string{ScopePreference}, 403},
+		{"registry with a scope of the e-Box besides", "GET", l.RegistryURL() + "/messageRegistries",
+			[]string{ScopeRegistry, ScopeDocumentConsumer}, 403},
 		{"registry with every scope of the client", "GET", l.RegistryURL() + "/messageRegistries", nil, 403},
 		{"version 3 messages", "GET", nsso + "/ebox/messages", []string{ScopeDocumentConsumer}, 200},
 		{"version 3 messages with a version 2 scope", "GET", nsso + "/ebox/messages", []string{ScopeMessagesFull}, 403},
-		{"version 3 messages with the sender's scope alone", "GET", nsso + "/ebox/messages", []string{ScopePublicationSender}, 403},
-		{"version 3 messages with the grant scope besides", "GET", nsso + "/ebox/messages", []string{ScopeDocumentConsumer, ScopeCitizenMandates}, 403},
+		{"version 3 messages with the sender's scope alone", "GET", nsso + "/ebox/messages",
+			[]string{ScopePublicationSender}, 403},
+		{"version 3 messages with the grant scope besides", "GET", nsso + "/ebox/messages", []string{ScopeDocumentConsumer,
+			ScopeCitizenMandates}, 403},
 		{"version 2 summary", "GET", regional + "/ebox", []string{ScopeSummaryOwnEbox}, 200},
 		{"version 2 messages", "GET", regional + "/ebox/messages", []string{ScopeMessagesFull}, 200},
 		{"version 2 messages with the summary scope", "GET", regional + "/ebox/messages", []string{ScopeSummaryOwnEbox}, 403},
 		{"version 2 reference data", "GET", regional + "/referenceData/messageTypes", []string{ScopeReferenceData}, 200},
-		{"version 2 messages with a version 3 scope", "GET", regional + "/ebox/messages", []string{ScopeDocumentConsumer}, 403},
+		{"version 2 messages with a version 3 scope", "GET", regional + "/ebox/messages",
+			[]string{ScopeDocumentConsumer}, 403},
 		{"partitions", "GET", l.PartitionURL() + "/ebox/" + office.String(), []string{ScopeDocumentConsumer}, 200},
 		{"preferences", "POST", l.FederationURL() + "/eboxPreferences/search", []string{ScopePreference}, 415},
-		{"preferences with the registry scope", "POST", l.FederationURL() + "/eboxPreferences/search", []string{ScopeRegistry}, 403},
+		{"preferences with the registry scope", "POST", l.FederationURL() + "/eboxPreferences/search",
+			[]string{ScopeRegistry}, 403},
 		{"sent messages with the reader's scope", "GET", nsso + "/ebox/sentMessages", []string{ScopeDocumentConsumer}, 403},
 		{"citizen mandates", "GET", l.GrantURL() + "/mandates", []string{ScopeCitizenMandates}, 200},
 		{"citizen mandates with an e-Box scope", "GET", l.GrantURL() + "/mandates", []string{ScopeDocumentConsumer}, 403},
@@ -91,7 +98,8 @@ func TestATokenOpensItsOwnAPIAlone(t *testing.T) {
 			if r.status != c.want {
 				t.Fatalf("%d %s, want %d", r.status, r.body, c.want)
 			}
-			if c.want == 403 && (!strings.Contains(string(r.body), "missingScope") || !strings.Contains(r.header.Get("WWW-Authenticate"), `scope="scope:`)) {
+			if c.want == 403 && (!strings.Contains(string(r.body), "missingScope") ||
+				!strings.Contains(r.header.Get("WWW-Authenticate"), `scope="scope:`)) {
 				t.Errorf("no missingScope in %s, or no scope in %v", r.body, r.header)
 			}
 		})

@@ -20,16 +20,18 @@ func TestAProperAssertionGetsAToken(t *testing.T) {
 	l := newLab(t)
 	key := identity().Key
 	for name, assertion := range map[string]string{
-		"RS256":                       l.assertion(nil),
-		"PS256":                       l.signed(jwt.SigningMethodPS256, key, nil, nil),
-		"audience as a list of one":   l.assertion(jwt.MapClaims{"aud": []string{l.TokenURL()}}),
-		"with the right x5t#S256":     l.signed(jwt.SigningMethodRS256, key, nil, map[string]any{"x5t#S256": thumbprint(identity().Certificate.Raw)}),
+		"RS256":                     l.assertion(nil),
+		"PS256":                     l.signed(jwt.SigningMethodPS256, key, nil, nil),
+		"audience as a list of one": l.assertion(jwt.MapClaims{"aud": []string{l.TokenURL()}}),
+		"with the right x5t#S256": l.signed(jwt.SigningMethodRS256, key, nil,
+			map[string]any{"x5t#S256": thumbprint(identity().Certificate.Raw)}),
 		"client clock a little ahead": l.assertion(jwt.MapClaims{"iat": time.Now().Add(5 * time.Second).Unix()}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := l.send("POST", l.TokenURL(), tokenForm(assertion, ScopeRegistry).Encode(), "Content-Type", formType)
 			a := decode[tokenAnswer](t, r)
-			if r.status != 200 || a.TokenType != "Bearer" || a.ExpiresIn != 300 || a.Scope != ScopeRegistry || len(a.AccessToken) < 32 {
+			if r.status != 200 || a.TokenType != "Bearer" || a.ExpiresIn != 300 || a.Scope != ScopeRegistry ||
+				len(a.AccessToken) < 32 {
 				t.Fatalf("%d %+v", r.status, a)
 			}
 			if r.header.Get("Cache-Control") != "no-store" {
@@ -48,7 +50,8 @@ func TestAnECKeySignsWithES256(t *testing.T) {
 	if err := l.RegisterClient(Client{ID: clientID, PublicKey: &key.PublicKey, Enterprise: office}); err != nil {
 		t.Fatal(err)
 	}
-	r := l.send("POST", l.TokenURL(), tokenForm(l.signed(jwt.SigningMethodES256, key, nil, nil), "").Encode(), "Content-Type", formType)
+	r := l.send("POST", l.TokenURL(), tokenForm(l.signed(jwt.SigningMethodES256, key, nil, nil), "").Encode(),
+		"Content-Type", formType)
 	if r.status != 200 {
 		t.Fatalf("%d %s", r.status, r.body)
 	}
@@ -65,12 +68,14 @@ func TestBothCertificatesOfARenewalGetTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	ask := func(key any) int {
-		return l.send("POST", l.TokenURL(), tokenForm(l.signed(jwt.SigningMethodRS256, key, nil, nil), "").Encode(), "Content-Type", formType).status
+		return l.send("POST", l.TokenURL(), tokenForm(l.signed(jwt.SigningMethodRS256, key, nil, nil), "").Encode(),
+			"Content-Type", formType).status
 	}
 	if status := ask(renewed.Key); status != 401 {
 		t.Fatalf("before it was registered: %d", status)
 	}
-	err = l.RegisterClient(Client{ID: clientID, Certificate: identity().Certificate, Renewed: []*x509.Certificate{renewed.Certificate}, Enterprise: office})
+	err = l.RegisterClient(Client{ID: clientID, Certificate: identity().Certificate,
+		Renewed: []*x509.Certificate{renewed.Certificate}, Enterprise: office})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,27 +94,31 @@ func TestAnImproperAssertionIsInvalidClient(t *testing.T) {
 	now := time.Now()
 	for name, assertion := range map[string]string{
 		"signed with a key that is not registered": l.signed(jwt.SigningMethodRS256, other.Key, nil, nil),
-		"alg none":                             l.signed(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, nil),
-		"alg HS256 over the certificate":       l.signed(jwt.SigningMethodHS256, identity().CertificatePEM(), nil, nil),
-		"alg RS512":                            l.signed(jwt.SigningMethodRS512, key, nil, nil),
-		"no JWT":                               "abc",
-		"unknown client":                       l.assertion(jwt.MapClaims{"iss": "nobody", "sub": "nobody"}),
-		"iss is not sub":                       l.assertion(jwt.MapClaims{"iss": "nobody"}),
-		"no sub":                               l.assertion(jwt.MapClaims{"sub": nil}),
-		"audience is the host":                 l.assertion(jwt.MapClaims{"aud": l.main.base}),
-		"audience with a slash at the end":     l.assertion(jwt.MapClaims{"aud": l.TokenURL() + "/"}),
-		"two audiences":                        l.assertion(jwt.MapClaims{"aud": []string{l.TokenURL(), "https://elsewhere.example"}}),
-		"no audience":                          l.assertion(jwt.MapClaims{"aud": nil}),
-		"no iat":                               l.assertion(jwt.MapClaims{"iat": nil}),
-		"no exp":                               l.assertion(jwt.MapClaims{"exp": nil}),
-		"no jti":                               l.assertion(jwt.MapClaims{"jti": nil}),
-		"expired":                              l.assertion(jwt.MapClaims{"iat": now.Add(-2 * time.Minute).Unix(), "exp": now.Add(-time.Second).Unix()}),
-		"iat in the future":                    l.assertion(jwt.MapClaims{"iat": now.Add(time.Minute).Unix()}),
-		"nbf in the future":                    l.assertion(jwt.MapClaims{"nbf": now.Add(time.Minute).Unix()}),
-		"lives for an hour":                    l.assertion(jwt.MapClaims{"exp": now.Add(time.Hour).Unix()}),
-		"x5t#S256 of another certificate":      l.signed(jwt.SigningMethodRS256, key, nil, map[string]any{"x5t#S256": thumbprint(other.Certificate.Raw)}),
-		"typ of another kind of token":         l.signed(jwt.SigningMethodRS256, key, nil, map[string]any{"typ": "at+jwt"}),
-		"a critical header nobody understands": l.signed(jwt.SigningMethodRS256, key, nil, map[string]any{"crit": []string{"x"}, "x": 1}),
+		"alg none":                         l.signed(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, nil),
+		"alg HS256 over the certificate":   l.signed(jwt.SigningMethodHS256, identity().CertificatePEM(), nil, nil),
+		"alg RS512":                        l.signed(jwt.SigningMethodRS512, key, nil, nil),
+		"no JWT":                           "abc",
+		"unknown client":                   l.assertion(jwt.MapClaims{"iss": "nobody", "sub": "nobody"}),
+		"iss is not sub":                   l.assertion(jwt.MapClaims{"iss": "nobody"}),
+		"no sub":                           l.assertion(jwt.MapClaims{"sub": nil}),
+		"audience is the host":             l.assertion(jwt.MapClaims{"aud": l.main.base}),
+		"audience with a slash at the end": l.assertion(jwt.MapClaims{"aud": l.TokenURL() + "/"}),
+		"two audiences": l.assertion(jwt.MapClaims{"aud": []string{l.TokenURL(),
+			"https://elsewhere.example"}}),
+		"no audience": l.assertion(jwt.MapClaims{"aud": nil}),
+		"no iat":      l.assertion(jwt.MapClaims{"iat": nil}),
+		"no exp":      l.assertion(jwt.MapClaims{"exp": nil}),
+		"no jti":      l.assertion(jwt.MapClaims{"jti": nil}),
+		"expired": l.assertion(jwt.MapClaims{"iat": now.Add(-2 * time.Minute).Unix(),
+			"exp": now.Add(-time.Second).Unix()}),
+		"iat in the future": l.assertion(jwt.MapClaims{"iat": now.Add(time.Minute).Unix()}),
+		"nbf in the future": l.assertion(jwt.MapClaims{"nbf": now.Add(time.Minute).Unix()}),
+		"lives for an hour": l.assertion(jwt.MapClaims{"exp": now.Add(time.Hour).Unix()}),
+		"x5t#S256 of another certificate": l.signed(jwt.SigningMethodRS256, key, nil,
+			map[string]any{"x5t#S256": thumbprint(other.Certificate.Raw)}),
+		"typ of another kind of token": l.signed(jwt.SigningMethodRS256, key, nil, map[string]any{"typ": "at+jwt"}),
+		"a critical header nobody understands": l.signed(jwt.SigningMethodRS256, key, nil,
+			map[string]any{"crit": []string{"x"}, "x": 1}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := l.send("POST", l.TokenURL(), tokenForm(assertion, "").Encode(), "Content-Type", formType)
@@ -132,7 +141,8 @@ func TestAnAssertionServesOnce(t *testing.T) {
 	if r := l.send("POST", l.TokenURL(), form, "Content-Type", formType); r.status != 200 {
 		t.Fatalf("first: %d %s", r.status, r.body)
 	}
-	if r := l.send("POST", l.TokenURL(), form, "Content-Type", formType); r.status != 401 || !strings.Contains(string(r.body), "jti") {
+	if r := l.send("POST", l.TokenURL(), form, "Content-Type", formType); r.status != 401 ||
+		!strings.Contains(string(r.body), "jti") {
 		t.Fatalf("again: %d %s", r.status, r.body)
 	}
 }
@@ -164,14 +174,18 @@ func TestATokenRequestHasItsForm(t *testing.T) {
 		headers    []string
 		query      string
 	}{
-		{name: "content type JSON", code: "invalid_request", form: with("x", "y"), headers: []string{"Content-Type", "application/json"}},
+		{name: "content type JSON", code: "invalid_request", form: with("x", "y"), headers: []string{"Content-Type",
+			"application/json"}},
 		{name: "no grant type", code: "invalid_request", form: without("grant_type")},
 		{name: "another grant type", code: "unsupported_grant_type", form: with("grant_type", "password")},
-		{name: "another assertion type", code: "invalid_request", form: with("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:saml2-bearer")},
+		{name: "another assertion type", code: "invalid_request", form: with("client_assertion_type",
+			"urn:ietf:params:oauth:client-assertion-type:saml2-bearer")},
 		{name: "no assertion", code: "invalid_request", form: without("client_assertion")},
-		{name: "a repeated parameter", code: "invalid_request", form: url.Values{"grant_type": {"client_credentials", "client_credentials"}}},
+		{name: "a repeated parameter", code: "invalid_request", form: url.Values{"grant_type": {
+			"client_credentials", "client_credentials"}}},
 		{name: "a secret besides", code: "invalid_request", form: with("client_secret", "s")},
-		{name: "basic authentication besides", code: "invalid_request", form: with("x", "y"), headers: []string{"Content-Type", formType, "Authorization", "Basic YTpi"}},
+		{name: "basic authentication besides", code: "invalid_request", form: with("x", "y"),
+			headers: []string{"Content-Type", formType, "Authorization", "Basic YTpi"}},
 		{name: "parameters in the query", code: "invalid_request", form: with("x", "y"), query: "?scope=" + ScopeRegistry},
 		{name: "client_id of another", code: "invalid_client", form: with("client_id", "nobody")},
 		{name: "an unknown scope", code: "invalid_scope", form: with("scope", "scope:unheard:of")},
@@ -237,7 +251,8 @@ func TestRegisteringRefusesWhatChamanWould(t *testing.T) {
 		}
 	}
 	l.UnregisterClient(clientID)
-	if r := l.send("POST", l.TokenURL(), tokenForm(l.assertion(nil), "").Encode(), "Content-Type", formType); r.status != http.StatusUnauthorized {
+	if r := l.send("POST", l.TokenURL(), tokenForm(l.assertion(nil), "").Encode(), "Content-Type",
+		formType); r.status != http.StatusUnauthorized {
 		t.Errorf("unregistered: %d", r.status)
 	}
 }

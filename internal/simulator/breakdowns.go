@@ -78,7 +78,8 @@ func (c *call) answerFault(f *Fault) {
 			c.send(http.StatusUnauthorized, &oauthError{Code: "invalid_client", Description: "the client is refused"})
 			return
 		}
-		c.unauthorized("invalid_token", "invalidAccessToken", "Invalid Access Token", "The access token is not accepted. Get a new one.")
+		c.unauthorized("invalid_token", "invalidAccessToken", "Invalid Access Token",
+			"The access token is not accepted. Get a new one.")
 	case FaultMalformedJSON:
 		c.sendBytes(http.StatusOK, "application/json", []byte(`{"items":[{"messageId":"1000001","subject":`))
 	case FaultRedirect:
@@ -125,7 +126,8 @@ func faultProblem(status int) *problem.Problem {
 	case http.StatusBadRequest:
 		return problem.BadRequest("The input message is incorrect.")
 	}
-	return refuse(status, "internalServerError", strconv.Itoa(status)+" "+http.StatusText(status), "The request could not be served.")
+	return refuse(status, "internalServerError", strconv.Itoa(status)+" "+http.StatusText(status),
+		"The request could not be served.")
 }
 
 func orDefault(status, otherwise int) int {

@@ -20,7 +20,8 @@ const maxJSON = 1 << 20
 func (c *call) readJSON(mediaType string, v any) bool {
 	got, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
 	if err != nil || got != mediaType {
-		c.fail(refuse(http.StatusUnsupportedMediaType, "unsupportedMediaType", "Unsupported Media Type", "Send "+mediaType+"."))
+		c.fail(refuse(http.StatusUnsupportedMediaType, "unsupportedMediaType", "Unsupported Media Type",
+			"Send "+mediaType+"."))
 		return false
 	}
 	body, err := io.ReadAll(io.LimitReader(c.r.Body, maxJSON+1))
@@ -67,7 +68,8 @@ func (m *messageRegistry) patch(c *call) {
 			return
 		}
 		if messages[i] = b.lookup(item.ID); messages[i] == nil {
-			c.fail(problem.NotFound("There is no message " + item.ID + " in the e-Box of enterprise " + c.enterprise.String() + ". Nothing was changed."))
+			c.fail(problem.NotFound("There is no message " + item.ID + " in the e-Box of enterprise " + c.enterprise.String() +
+				". Nothing was changed."))
 			return
 		}
 	}

@@ -126,7 +126,8 @@ func (s *Simulator) controlState(*http.Request, string) (any, error) {
 			UpstreamToken: s.TokenURL(), UpstreamRegistry: s.RegistryURL(), "oldRegistry": s.OldRegistryURL(),
 			UpstreamPartition: s.PartitionURL(), UpstreamFederation: s.FederationURL(), UpstreamGrant: s.GrantURL(),
 		},
-		clients, lifetime.String(), s.TokensIssuedFor(), s.record.countAll(), s.Faults(), s.Providers(), s.Mandates(), !s.citizen.down.Load(),
+		clients, lifetime.String(), s.TokensIssuedFor(), s.record.countAll(), s.Faults(), s.Providers(), s.Mandates(),
+		!s.citizen.down.Load(),
 	}, nil
 }
 
@@ -211,7 +212,8 @@ func (s *Simulator) controlClient(r *http.Request, id string) (any, error) {
 		return nil, fmt.Errorf("reading certificate: %w", err)
 	}
 	return nil, s.RegisterClient(Client{
-		ID: id, Certificate: cert, Enterprise: order.Enterprise, Scopes: order.Scopes, CitizenTermsRefused: order.CitizenTermsRefused,
+		ID: id, Certificate: cert, Enterprise: order.Enterprise, Scopes: order.Scopes,
+		CitizenTermsRefused: order.CitizenTermsRefused,
 	})
 }
 
@@ -254,7 +256,8 @@ func (s *Simulator) controlMandate(r *http.Request, _ string) (any, error) {
 	if err := readControl(r, &o); err != nil {
 		return nil, err
 	}
-	m := Mandate{Enterprise: o.Enterprise, Representative: o.Representative, Kind: o.Kind, Unvalidated: o.Unvalidated, TermsRefused: o.TermsRefused}
+	m := Mandate{Enterprise: o.Enterprise, Representative: o.Representative, Kind: o.Kind, Unvalidated: o.Unvalidated,
+		TermsRefused: o.TermsRefused}
 	if o.Enterprise == 0 || o.Kind != MandateEbox && o.Kind != MandateDmfa {
 		return nil, fmt.Errorf("setting a mandate: enterprise and kind (%s or %s) are required", MandateEbox, MandateDmfa)
 	}
@@ -296,7 +299,8 @@ func (s *Simulator) controlMessage(r *http.Request, _ string) (any, error) {
 	if err := readControl(r, &order); err != nil {
 		return nil, err
 	}
-	id, err := s.AddMessage(order.Provider, order.Enterprise, Draft{Subject: order.Subject, Sizes: order.Sizes, Body: order.Body})
+	id, err := s.AddMessage(order.Provider, order.Enterprise, Draft{Subject: order.Subject, Sizes: order.Sizes,
+		Body: order.Body})
 	if err != nil {
 		return nil, err
 	}

@@ -19,8 +19,10 @@ func TestControlOverHTTP(t *testing.T) {
 		}
 		return r
 	}
-	id := decode[struct{ ID int }](t, must("POST", "/faults", `{"upstream":"grant","kind":"latency","delay":"1ms","count":1}`)).ID
-	if f := decode[[]Fault](t, must("GET", "/faults", "")); len(f) != 1 || f[0].Delay != time.Millisecond || f[0].ID != id {
+	id := decode[struct{ ID int }](t,
+		must("POST", "/faults", `{"upstream":"grant","kind":"latency","delay":"1ms","count":1}`)).ID
+	if f := decode[[]Fault](t, must("GET", "/faults", "")); len(f) != 1 || f[0].Delay != time.Millisecond ||
+		f[0].ID != id {
 		t.Errorf("%+v", f)
 	}
 	must("DELETE", fmt.Sprintf("/faults/%d", id), "")
@@ -33,7 +35,8 @@ func TestControlOverHTTP(t *testing.T) {
 	token := l.token(ScopeRegistry)
 	l.as(token, 0)("GET", l.RegistryURL()+"/messageRegistries", "")
 	seen := must("GET", "/requests?upstream=registry", "")
-	if strings.Contains(string(seen.body), token) || !strings.Contains(string(seen.body), "Bearer sha256:") || len(decode[[]Recorded](t, seen)) != 1 {
+	if strings.Contains(string(seen.body), token) || !strings.Contains(string(seen.body), "Bearer sha256:") ||
+		len(decode[[]Recorded](t, seen)) != 1 {
 		t.Errorf("%s", seen.body)
 	}
 	if r := must("GET", "/requests?since=9999", ""); len(decode[[]Recorded](t, r)) != 0 {
@@ -50,7 +53,8 @@ func TestControlOverHTTP(t *testing.T) {
 	must("PUT", "/clients/other", `{"enterprise":"0212148896","certificate":`+string(pem)+`}`)
 	must("DELETE", "/clients/other", "")
 	must("PUT", "/providers/nsso", `{"messageProviderUrl":"http://169.254.169.254/"}`)
-	if p := decode[Provider](t, must("GET", "/providers/nsso", "")); p.URL != "http://169.254.169.254/" || p.APIVersion != "3.0" {
+	if p := decode[Provider](t, must("GET", "/providers/nsso", "")); p.URL != "http://169.254.169.254/" ||
+		p.APIVersion != "3.0" {
 		t.Errorf("%+v", p)
 	}
 	must("DELETE", "/providers/nsso", "")
@@ -62,7 +66,8 @@ func TestControlOverHTTP(t *testing.T) {
 		t.Errorf("%d mandates", n)
 	}
 	must("DELETE", "/mandates", `{"enterprise":"0800002352"}`)
-	if r := must("POST", "/messages", `{"provider":"regional","enterprise":"0206731645","subject":"Now","sizes":[10]}`); decode[map[string]string](t, r)["messageId"] == "" {
+	if r := must("POST", "/messages",
+		`{"provider":"regional","enterprise":"0206731645","subject":"Now","sizes":[10]}`); decode[map[string]string](t, r)["messageId"] == "" {
 		t.Errorf("%s", r.body)
 	}
 	must("POST", "/grant-health", `{"up":false}`)

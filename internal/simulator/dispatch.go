@@ -109,7 +109,8 @@ func (s *Simulator) dispatch(at *site, w http.ResponseWriter, r *http.Request) {
 	// A copy gets the tap: net/http looks for its own body in the request it gave, and
 	// without it would read what a refusal left, asking for it with a 100.
 	r = r.WithContext(r.Context())
-	c := &call{api: a, s: s, r: r, received: received, w: &answer{ResponseWriter: w, ctx: s.ctx, request: r.Context()}, below: strings.TrimPrefix(path, a.path)}
+	c := &call{api: a, s: s, r: r, received: received, w: &answer{ResponseWriter: w, ctx: s.ctx, request: r.Context()},
+		below: strings.TrimPrefix(path, a.path)}
 	body := newTap(r)
 	s.traceHeaders(c)
 	c.entry = s.record.begin(c)

@@ -49,7 +49,8 @@ func TestADocumentNeverRepeatsItself(t *testing.T) {
 
 func TestALetterIsAPDF(t *testing.T) {
 	text := string(letter("For (all) and a back\\slash"))
-	if !strings.HasPrefix(text, "%PDF-1.4\n") || !strings.HasSuffix(text, "%%EOF\n") || !strings.Contains(text, `(For \(all\) and a back\\slash) Tj`) {
+	if !strings.HasPrefix(text, "%PDF-1.4\n") || !strings.HasSuffix(text, "%%EOF\n") ||
+		!strings.Contains(text, `(For \(all\) and a back\\slash) Tj`) {
 		t.Errorf("%q", text)
 	}
 	_, at, _ := strings.Cut(text, "startxref\n")
@@ -85,7 +86,8 @@ func TestAnIdentityComesInTheUsualForms(t *testing.T) {
 		t.Errorf("PKCS#8: %v", err)
 	}
 	block, _ = pem.Decode(i.CertificatePEM())
-	if cert, err := x509.ParseCertificate(block.Bytes); err != nil || cert.Subject.CommonName != "Payroll Office" || cert.NotAfter.Before(time.Now()) {
+	if cert, err := x509.ParseCertificate(block.Bytes); err != nil || cert.Subject.CommonName != "Payroll Office" ||
+		cert.NotAfter.Before(time.Now()) {
 		t.Errorf("certificate: %v", err)
 	}
 }
@@ -110,7 +112,8 @@ func TestPublicURLsReplaceAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if s.TokenURL() != "https://simulator.example"+tokenPath || !strings.HasPrefix(s.ProviderURL("regional"), "http://127.0.0.1:") {
+	if s.TokenURL() != "https://simulator.example"+tokenPath || !strings.HasPrefix(s.ProviderURL("regional"),
+		"http://127.0.0.1:") {
 		t.Errorf("%s, %s", s.TokenURL(), s.ProviderURL("regional"))
 	}
 }

@@ -24,7 +24,8 @@ func TestARefusalBeforeTheBodySendsNo100(t *testing.T) {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	_, err = io.WriteString(conn, "PATCH "+base.Path+"/ebox/messages HTTP/1.1\r\nHost: "+base.Host+"\r\nExpect: 100-continue\r\nContent-Length: 20\r\n\r\n")
+	_, err = io.WriteString(conn, "PATCH "+base.Path+"/ebox/messages HTTP/1.1\r\nHost: "+base.Host+
+		"\r\nExpect: 100-continue\r\nContent-Length: 20\r\n\r\n")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,19 +34,24 @@ func TestFaultsThatAnswer(t *testing.T) {
 		header string // "Name: value"
 		says   string
 	}{
-		{"a status with the upstream's own body", Fault{Kind: FaultStatus, Status: 500}, 500, "Content-Type: application/problem+json", "problem-type"},
+		{"a status with the upstream's own body", Fault{Kind: FaultStatus, Status: 500}, 500,
+			"Content-Type: application/problem+json", "problem-type"},
 		{"the default is 503", Fault{Kind: FaultStatus, RetryAfter: "7"}, 503, "Retry-After: 7", "serviceUnavailable"},
-		{"a status with a body of its own", Fault{Kind: FaultStatus, Status: 429, Body: "slow", ContentType: "text/plain"}, 429, "Content-Type: text/plain", "slow"},
+		{"a status with a body of its own", Fault{Kind: FaultStatus, Status: 429, Body: "slow", ContentType: "text/plain"},
+			429, "Content-Type: text/plain", "slow"},
 		{"a status without a body", Fault{Kind: FaultStatus, Status: 204}, 204, "", ""},
 		{"400", Fault{Kind: FaultStatus, Status: 400}, 400, "", "belgif:badRequest"},
 		{"403", Fault{Kind: FaultStatus, Status: 403}, 403, "", "belgif:missingPermission"},
 		{"404", Fault{Kind: FaultStatus, Status: 404}, 404, "", "belgif:resourceNotFound"},
 		{"429", Fault{Kind: FaultStatus, Status: 429}, 429, "", "belgif:tooManyRequests"},
 		{"a header", Fault{Kind: FaultStatus, Status: 502, Header: http.Header{"Alt-Svc": {"h3"}}}, 502, "Alt-Svc: h3", ""},
-		{"the token refused", Fault{Kind: FaultUnauthorized}, 401, "Content-Type: application/problem+json", "invalidAccessToken"},
+		{"the token refused", Fault{Kind: FaultUnauthorized}, 401, "Content-Type: application/problem+json",
+			"invalidAccessToken"},
 		{"JSON that breaks off", Fault{Kind: FaultMalformedJSON}, 200, "Content-Type: application/json", `"subject":`},
-		{"a redirect", Fault{Kind: FaultRedirect}, 307, "Location: https://elsewhere.invalid/REST/ebox/enterprise/messageRegistry/v3/ebox", ""},
-		{"a redirect somewhere", Fault{Kind: FaultRedirect, Status: 302, Header: http.Header{"Location": {"/here"}}}, 302, "Location: /here", ""},
+		{"a redirect", Fault{Kind: FaultRedirect}, 307,
+			"Location: https://elsewhere.invalid/REST/ebox/enterprise/messageRegistry/v3/ebox", ""},
+		{"a redirect somewhere", Fault{Kind: FaultRedirect, Status: 302, Header: http.Header{"Location": {"/here"}}}, 302,
+			"Location: /here", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.fault.Upstream = ProviderUpstream("nsso")
@@ -92,7 +97,8 @@ func TestFaultsThatBreakTheConnection(t *testing.T) {
 	if _, err := try(Fault{Kind: FaultMalformed}, ""); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("malformed: %v", err)
 	}
-	if r, err := try(Fault{Kind: FaultTruncate, Bytes: 100}, ""); err != nil || len(r.body) != 100 || !errors.Is(r.err, io.ErrUnexpectedEOF) {
+	if r, err := try(Fault{Kind: FaultTruncate, Bytes: 100}, ""); err != nil || len(r.body) != 100 ||
+		!errors.Is(r.err, io.ErrUnexpectedEOF) {
 		t.Errorf("truncate: %v, %d bytes, %v", err, len(r.body), r.err)
 	}
 	if r, err := try(Fault{Kind: FaultSurplus}, ""); err != nil || r.status != 200 || string(r.body) != `{"answer": 1}` {
@@ -123,7 +129,8 @@ func TestAFaultMatchesWhatItNames(t *testing.T) {
 	l := newLab(t)
 	get := l.consumer()
 	nsso := l.ProviderURL("nsso")
-	l.lay(Fault{Upstream: ProviderUpstream("nsso"), Method: "GET", Path: "/ebox/messages", Count: 2, Kind: FaultStatus, Status: 500})
+	l.lay(Fault{Upstream: ProviderUpstream("nsso"), Method: "GET", Path: "/ebox/messages", Count: 2,
+		Kind: FaultStatus, Status: 500})
 	for i, c := range []struct {
 		method, url string
 		want        int

@@ -34,7 +34,8 @@ type preferencesView struct {
 func (s *Simulator) mountFederation() {
 	scope := []string{ScopePreference}
 	s.mount(&api{
-		upstream: UpstreamFederation, site: s.main, path: federationPath, scopes: []string{ScopePreference, ScopeRegistry}, representing: true,
+		upstream: UpstreamFederation, site: s.main, path: federationPath, scopes: []string{ScopePreference, ScopeRegistry},
+		representing: true,
 		endpoints: []endpoint{
 			{"PATCH", "/eboxPreferences", scope, s.patchPreferences},
 			{"POST", "/eboxPreferences/search", scope, s.searchPreferences},
@@ -46,7 +47,8 @@ func (s *Simulator) mountFederation() {
 func (s *Simulator) preferencesOf(e enterprise.Number) preferencesView {
 	p := s.preferences
 	p.mu.Lock()
-	v := preferencesView{Ebox: party{Type: "ENTERPRISE", Value: e.String()}, Exclusively: p.exclusively[e], Connected: s.started.UTC().Truncate(time.Second)}
+	v := preferencesView{Ebox: party{Type: "ENTERPRISE", Value: e.String()}, Exclusively: p.exclusively[e],
+		Connected: s.started.UTC().Truncate(time.Second)}
 	p.mu.Unlock()
 	for _, id := range []string{"nsso", "regional"} {
 		b := s.directory.registry(id).box(e)

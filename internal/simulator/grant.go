@@ -172,13 +172,15 @@ func (g *citizenMandates) list(c *call) {
 	page, size := q.number("page", 1, 1<<31-1), q.number("pageSize", 25, 100)
 	if len(q.issues) > 0 {
 		issue := q.issues[0]
-		c.refuseGrant(badInput(ordered{{"in", issue.In}, {"detail", issue.Detail}, {"name", issue.Name}, {"value", issue.Value}}))
+		c.refuseGrant(badInput(ordered{{"in", issue.In}, {"detail", issue.Detail}, {"name", issue.Name}, {
+			"value", issue.Value}}))
 		return
 	}
 	items, total, first, today := []citizenMandateView{}, 0, (page-1)*size, g.today()
 	g.mu.Lock()
 	for _, m := range slices.Backward(g.mandates) {
-		if m.mandatary != mandatary || !m.matches(q.query.Get("mandatorSsin"), q.query.Get("scope"), q.query.Get("status"), today) {
+		if m.mandatary != mandatary || !m.matches(q.query.Get("mandatorSsin"), q.query.Get("scope"),
+			q.query.Get("status"), today) {
 			continue
 		}
 		if total >= first && len(items) < size {
@@ -212,7 +214,8 @@ func (g *citizenMandates) stop(c *call) {
 		return
 	}
 	if c.r.Method == http.MethodPatch && body.text("status") != statusStopped {
-		c.refuseGrant(badInput(ordered{{"in", "body"}, {"detail", "[Path '/status'] Only STOPPED is allowed"}, {"name", "/status"}, {"value", body.text("status")}}))
+		c.refuseGrant(badInput(ordered{{"in", "body"}, {"detail", "[Path '/status'] Only STOPPED is allowed"},
+			{"name", "/status"}, {"value", body.text("status")}}))
 		return
 	}
 	represented, in := body.represented(), "body"
@@ -316,14 +319,17 @@ func (m *citizenMandate) status(today string) string {
 }
 
 func (m *citizenMandate) matches(ssin, scope, status, today string) bool {
-	return (ssin == "" || ssin == m.ssin) && (scope == "" || slices.Contains(m.scopes, scope)) && (status == "" || status == m.status(today))
+	return (ssin == "" || ssin == m.ssin) && (scope == "" || slices.Contains(m.scopes, scope)) &&
+		(status == "" || status == m.status(today))
 }
 
 func (m *citizenMandate) view(c *call, today string) citizenMandateView {
 	self := c.base() + "/mandates/" + strconv.FormatInt(m.id, 10)
 	return citizenMandateView{
-		ID: m.id, Status: m.status(today), SSIN: m.ssin, Mandatary: m.mandatary, Representative: m.representative, With: m.withRepresentative,
-		Scopes: m.scopes, Start: m.start, End: m.end, Stopped: m.stopped, Links: links{"self": {self}, "stop": {self + "/stop"}},
+		ID: m.id, Status: m.status(today), SSIN: m.ssin, Mandatary: m.mandatary, Representative: m.representative,
+		With:   m.withRepresentative,
+		Scopes: m.scopes, Start: m.start, End: m.end, Stopped: m.stopped, Links: links{"self": {self}, "stop": {
+			self + "/stop"}},
 	}
 }
 

@@ -30,8 +30,10 @@ const flexiJob = `["precontractualDataFlexiJob"]`
 func TestTheErrorsOfTheGuide(t *testing.T) {
 	l := newLab(t)
 	send := l.citizens()
-	stopped := createdID(t, send("POST", l.GrantURL()+"/mandates", mandateBody("0206731645", "00000000000", flexiJob), "Content-Type", jsonType))
-	if r := send("POST", l.GrantURL()+"/mandates/"+stopped+"/stop?representedEnterpriseNumber=0206731645", ""); r.status != 200 {
+	stopped := createdID(t, send("POST", l.GrantURL()+"/mandates", mandateBody("0206731645", "00000000000", flexiJob),
+		"Content-Type", jsonType))
+	if r := send("POST", l.GrantURL()+"/mandates/"+stopped+"/stop?representedEnterpriseNumber=0206731645",
+		""); r.status != 200 {
 		t.Fatalf("stopping: %d %s", r.status, r.body)
 	}
 	l.SetGrantHealth(false)
@@ -74,7 +76,8 @@ func TestTheErrorsOfTheGuide(t *testing.T) {
   ]
 }
 `},
-		{"invalid scope", "POST", "/mandates", mandateBody("0206731645", "00000000000", `["precontractualDataFlexiJobs"]`), 400, `{
+		{"invalid scope", "POST", "/mandates", mandateBody("0206731645", "00000000000", `["precontractualDataFlexiJobs"]`),
+			400, `{
   "type": "urn:problem-type:belgif:badRequest",
   "href": "https://www.belgif.be/specification/rest/api-guide/problems/badRequest.html",
   "title": "Bad Request",
@@ -92,7 +95,8 @@ func TestTheErrorsOfTheGuide(t *testing.T) {
   "instance": "urn:trace-id:TRACE"
 }
 `},
-		{"missing scope", "POST", "/mandates", `{"representedEnterpriseNumber":"0206731645","mandatorSsin":"00000000000"}`, 400, `{
+		{"missing scope", "POST", "/mandates", `{"representedEnterpriseNumber":"0206731645","mandatorSsin":"00000000000"}`,
+			400, `{
   "type": "urn:problem-type:belgif:badRequest",
   "href": "https://www.belgif.be/specification/rest/api-guide/problems/badRequest.html",
   "instance": "urn:trace-id:TRACE",
@@ -123,7 +127,8 @@ func TestTheErrorsOfTheGuide(t *testing.T) {
   ]
 }
 `},
-		{"conflicting fields", "POST", "/mandates", strings.Replace(mandateBody("0206731645", "00000000000", flexiJob), "{", `{"createMandateWithRepresentative":true,`, 1), 400, `{
+		{"conflicting fields", "POST", "/mandates", strings.Replace(mandateBody("0206731645", "00000000000", flexiJob), "{",
+			`{"createMandateWithRepresentative":true,`, 1), 400, `{
   "type": "urn:problem-type:citizenMandates:inputFieldsConflict",
   "title": "Input Fields Conflict",
   "status": 400,
@@ -163,7 +168,8 @@ func TestTheErrorsOfTheGuide(t *testing.T) {
   "instance": "urn:trace-id:TRACE"
 }
 `},
-		{"mandate stopped already", "POST", "/mandates/" + stopped + "/stop", `{"representedEnterpriseNumber":"0206731645"}`, 409, `{
+		{"mandate stopped already", "POST", "/mandates/" + stopped + "/stop",
+			`{"representedEnterpriseNumber":"0206731645"}`, 409, `{
   "type": "urn:problem-type:citizenMandates:mandateNotDisableable",
   "title": "Mandate Cannot Be Disabled",
   "status": 409,
@@ -171,7 +177,9 @@ func TestTheErrorsOfTheGuide(t *testing.T) {
   "instance": "urn:trace-id:TRACE"
 }
 `},
-		{"representative not found", "POST", "/mandates", `{"createMandateWithRepresentative":true,"mandatorSsin":"00000000000","scopes":["precontractualDataStudentJob"]}`, 422, `{
+		{"representative not found", "POST", "/mandates",
+			`{"createMandateWithRepresentative":true,"mandatorSsin":"00000000000","scopes":["precontractualDataStudentJob"]}`,
+			422, `{
   "type": "urn:problem-type:citizenMandates:representativeNotFound",
   "title": "No representative",
   "status": 422,
@@ -219,20 +227,23 @@ func TestACitizenMandateIsCreatedReadListedAndStopped(t *testing.T) {
 		},
 		"DELETE": func(id string) reply { return send("DELETE", base+"/"+id+forCustomer, "") },
 		"PATCH": func(id string) reply {
-			return send("PATCH", base+"/"+id, `{"status":"STOPPED","representedEnterpriseNumber":"0206731645"}`, "Content-Type", jsonType)
+			return send("PATCH", base+"/"+id, `{"status":"STOPPED","representedEnterpriseNumber":"0206731645"}`,
+				"Content-Type", jsonType)
 		},
 	}
 	for name, stop := range stops {
 		t.Run(name, func(t *testing.T) {
 			id := createdID(t, send("POST", base, mandateBody("0206731645", "00000000000", flexiJob), "Content-Type", jsonType))
 			m := decode[citizenMandateView](t, send("GET", base+"/"+id+forCustomer, ""))
-			if m.Status != statusActive || m.Mandatary != mandated || m.Representative != office || m.Scopes[0] != "precontractualDataFlexiJob" {
+			if m.Status != statusActive || m.Mandatary != mandated || m.Representative != office ||
+				m.Scopes[0] != "precontractualDataFlexiJob" {
 				t.Fatalf("%+v", m)
 			}
 			if r := stop(id); r.status != 200 && r.status != 204 {
 				t.Fatalf("stopping: %d %s", r.status, r.body)
 			}
-			if m := decode[citizenMandateView](t, send("GET", base+"/"+id+forCustomer, "")); m.Status != statusStopped || m.Stopped == "" {
+			if m := decode[citizenMandateView](t, send("GET", base+"/"+id+forCustomer, "")); m.Status != statusStopped ||
+				m.Stopped == "" {
 				t.Errorf("%+v", m)
 			}
 			if r := stop(id); r.status != 409 {
@@ -240,7 +251,8 @@ func TestACitizenMandateIsCreatedReadListedAndStopped(t *testing.T) {
 			}
 		})
 	}
-	createdID(t, send("POST", base, `{"mandatorSsin":"00000000000","scopes":["precontractualDataStudentJob"],"startDate":"2020-01-01","endDate":"2020-12-31"}`, "Content-Type", jsonType))
+	createdID(t, send("POST", base,
+		`{"mandatorSsin":"00000000000","scopes":["precontractualDataStudentJob"],"startDate":"2020-01-01","endDate":"2020-12-31"}`, "Content-Type", jsonType))
 	for query, want := range map[string]int{
 		forCustomer:                               4,
 		forCustomer + "&status=STOPPED":           4,
@@ -257,8 +269,9 @@ func TestACitizenMandateIsCreatedReadListedAndStopped(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]int{
-		"?representedEnterpriseNumber=0206.731.645": 400, "?representedEnterpriseNumber=0800002352": 404, "?representedEnterpriseNumber=0474028805": 403,
-		"?mandatorSsin=1": 400, "?scope=x": 400, "?page=0": 400,
+		"?representedEnterpriseNumber=0206.731.645": 400, "?representedEnterpriseNumber=0800002352": 404,
+		"?representedEnterpriseNumber=0474028805": 403,
+		"?mandatorSsin=1":                         400, "?scope=x": 400, "?page=0": 400,
 	} {
 		if r := send("GET", base+query, ""); r.status != want {
 			t.Errorf("%s: %d, want %d", query, r.status, want)
@@ -272,7 +285,9 @@ func TestACitizenMandateIsCreatedReadListedAndStopped(t *testing.T) {
 func TestAMandateWithARepresentativeNeedsOne(t *testing.T) {
 	l := newLab(t)
 	l.SetMandate(Mandate{Enterprise: office, Representative: alsoMandated, Kind: MandateDmfa})
-	r := l.citizens()("POST", l.GrantURL()+"/mandates", `{"createMandateWithRepresentative":true,"mandatorSsin":"00000000000","scopes":["precontractualDataStudentJob"]}`, "Content-Type", jsonType)
+	r := l.citizens()("POST", l.GrantURL()+"/mandates",
+		`{"createMandateWithRepresentative":true,"mandatorSsin":"00000000000","scopes":["precontractualDataStudentJob"]}`,
+		"Content-Type", jsonType)
 	if m := decode[citizenMandateView](t, r); r.status != 201 || m.Mandatary != office || !m.With {
 		t.Fatalf("%d %s", r.status, r.body)
 	}
@@ -293,7 +308,8 @@ func TestInputThatFitsNoneOfTheGuidesErrors(t *testing.T) {
 		"a text for a boolean": `{"mandatorSsin":"00000000000","scopes":["precontractualDataFlexiJob"],"createMandateWithRepresentative":"yes"}`,
 		"names in other case":  `{"MandatorSsin":"00000000000","Scopes":["precontractualDataFlexiJob"]}`,
 	} {
-		if r := send("POST", l.GrantURL()+"/mandates", body, "Content-Type", jsonType); r.status != 400 || !json.Valid(r.body) {
+		if r := send("POST", l.GrantURL()+"/mandates", body, "Content-Type", jsonType); r.status != 400 ||
+			!json.Valid(r.body) {
 			t.Errorf("%s: %d %s", name, r.status, r.body)
 		}
 	}
@@ -302,7 +318,8 @@ func TestInputThatFitsNoneOfTheGuidesErrors(t *testing.T) {
 func TestHealthNeedsNoTokenAndMindsNone(t *testing.T) {
 	l := newLab(t)
 	for _, headers := range [][]string{nil, {"Authorization", "Bearer unknown"}} {
-		if r := l.send("GET", l.GrantURL()+"/health", "", headers...); r.status != 200 || string(r.body) != `{"status":"UP"}`+"\n" {
+		if r := l.send("GET", l.GrantURL()+"/health", "", headers...); r.status != 200 ||
+			string(r.body) != `{"status":"UP"}`+"\n" {
 			t.Errorf("%v: %d %s", headers, r.status, r.body)
 		}
 	}

@@ -108,7 +108,8 @@ func missingIssue(names []string) ordered {
 
 func invalidScope(in string, sent any) *grantError {
 	return &grantError{http.StatusBadRequest, ordered{
-		{"type", badRequestType}, {"href", badRequestPage}, {"title", "Bad Request"}, {"status", http.StatusBadRequest}, {"detail", incorrect},
+		{"type", badRequestType}, {"href", badRequestPage}, {"title", "Bad Request"}, {"status", http.StatusBadRequest}, {
+			"detail", incorrect},
 		{"issues", []ordered{{{"in", in}, {"name", "scope"}, {"value", sent}}}}, {"instance", traceInstance("urn:trace-id:")},
 	}}
 }
@@ -118,19 +119,22 @@ func invalidID(value string) *grantError {
 		{"type", "urn:problem-type:invalidRequestFormat"}, {"title", "Bad Request"}, {"status", http.StatusBadRequest},
 		{"detail", "The request is not valid, please check the content of the issues array for more information"},
 		{"instance", traceInstance("urn:traceId:")},
-		{"issues", []ordered{{{"in", "query"}, {"name", "mandateId"}, {"value", value}, {"detail", "Value is invalid. Should be numeric."}}}},
+		{"issues", []ordered{{{"in", "query"}, {"name", "mandateId"}, {"value", value}, {
+			"detail", "Value is invalid. Should be numeric."}}}},
 	}}
 }
 
 func citizenError(status int, kind, title, detail string) *grantError {
 	return &grantError{status, ordered{
-		{"type", kind}, {"title", title}, {"status", status}, {"detail", detail}, {"instance", traceInstance("urn:trace-id:")},
+		{"type", kind}, {"title", title}, {"status", status}, {"detail", detail}, {
+			"instance", traceInstance("urn:trace-id:")},
 	}}
 }
 
 func fieldsConflict() *grantError {
 	return citizenError(http.StatusBadRequest, citizenType+"inputFieldsConflict", "Input Fields Conflict",
-		"These fields are conflicting [createMandateWithRepresentative, representedEnterprise]; only one of them should be provided at a time.")
+		"These fields are conflicting [createMandateWithRepresentative, representedEnterprise]; only one of them "+
+			"should be provided at a time.")
 }
 
 func userNotPartOfMandate() *grantError {
@@ -139,7 +143,8 @@ func userNotPartOfMandate() *grantError {
 }
 
 func representativeForbidden() *grantError {
-	return citizenError(http.StatusForbidden, citizenType+"representativeEnterpriseForbidden", "Representative not authorized to act on behalf of the CBE number",
+	return citizenError(http.StatusForbidden, citizenType+"representativeEnterpriseForbidden",
+		"Representative not authorized to act on behalf of the CBE number",
 		"The authenticated user doesn't have the necessary rights to act on behalf of the represented enterprise")
 }
 

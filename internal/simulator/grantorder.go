@@ -37,7 +37,8 @@ type order struct {
 // readOrder checks in the order in which the guide's errors suggest it: what is
 // missing, what has the wrong form, the scopes, then fields that conflict.
 func readOrder(b grantBody) (order, *grantError) {
-	o := order{ssin: b.text("mandatorSsin"), represented: b.represented(), start: b.text("startDate"), end: b.text("endDate")}
+	o := order{ssin: b.text("mandatorSsin"), represented: b.represented(), start: b.text("startDate"),
+		end: b.text("endDate")}
 	scopesErr := json.Unmarshal(b["scopes"], &o.scopes)
 	var missing []string
 	if !b.has("mandatorSsin") {
@@ -60,17 +61,21 @@ func readOrder(b grantBody) (order, *grantError) {
 	}
 	for _, name := range []string{"startDate", "endDate"} {
 		if _, err := time.Parse(time.DateOnly, b.text(name)); b.has(name) && err != nil {
-			issues = append(issues, ordered{{"in", "body"}, {"detail", "[Path '/" + name + "'] String is invalid against requested date format(s) yyyy-MM-dd"}, {"name", "/" + name}, {"value", b.written(name)}})
+			issues = append(issues,
+				ordered{{"in", "body"}, {"detail", "[Path '/" + name + "'] String is invalid against requested date format(s) " +
+					"yyyy-MM-dd"}, {"name", "/" + name}, {"value", b.written(name)}})
 		}
 	}
 	const with = "createMandateWithRepresentative"
 	if b.has(with) && json.Unmarshal(b[with], &o.withRepresentative) != nil {
-		issues = append(issues, ordered{{"in", "body"}, {"detail", "[Path '/" + with + "'] A boolean is expected"}, {"name", "/" + with}, {"value", b.written(with)}})
+		issues = append(issues, ordered{{"in", "body"}, {"detail", "[Path '/" + with + "'] A boolean is expected"},
+			{"name", "/" + with}, {"value", b.written(with)}})
 	}
 	switch {
 	case len(issues) > 0:
 		return o, badInput(issues...)
-	case scopesErr != nil || slices.ContainsFunc(o.scopes, func(s string) bool { return !slices.Contains(citizenScopes, s) }):
+	case scopesErr != nil ||
+		slices.ContainsFunc(o.scopes, func(s string) bool { return !slices.Contains(citizenScopes, s) }):
 		return o, invalidScope("body", b["scopes"])
 	case b.has(with) && (b.has("representedEnterpriseNumber") || b.has("representedEnterprise")):
 		return o, fieldsConflict()

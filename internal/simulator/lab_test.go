@@ -107,7 +107,8 @@ func (l *lab) signed(method jwt.SigningMethod, key any, changes jwt.MapClaims, h
 }
 
 func tokenForm(assertion, scope string) url.Values {
-	form := url.Values{"grant_type": {"client_credentials"}, "client_assertion_type": {jwtBearer}, "client_assertion": {assertion}}
+	form := url.Values{"grant_type": {"client_credentials"}, "client_assertion_type": {jwtBearer}, "client_assertion": {
+		assertion}}
 	if scope != "" {
 		form.Set("scope", scope)
 	}
@@ -117,7 +118,8 @@ func tokenForm(assertion, scope string) url.Values {
 // token gets a token or fails the test.
 func (l *lab) token(scopes ...string) string {
 	l.t.Helper()
-	r := l.send("POST", l.TokenURL(), tokenForm(l.assertion(nil), strings.Join(scopes, " ")).Encode(), "Content-Type", "application/x-www-form-urlencoded")
+	r := l.send("POST", l.TokenURL(), tokenForm(l.assertion(nil), strings.Join(scopes, " ")).Encode(), "Content-Type",
+		"application/x-www-form-urlencoded")
 	var answer tokenAnswer
 	if r.status != http.StatusOK || json.Unmarshal(r.body, &answer) != nil {
 		l.t.Fatalf("no token: %d %s", r.status, r.body)

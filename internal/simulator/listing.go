@@ -58,7 +58,8 @@ func (m *messageRegistry) view(msg message, whole bool) messageView {
 	if m.old {
 		v.Received, v.OrgID, v.BodyMain, v.Replies = msg.received.In(m.zone), msg.orgID, &msg.bodyMain, &msg.replies
 	} else {
-		v.Published, v.Sender = msg.received.In(m.zone), &party{Type: "enterprise", Number: msg.orgID, Partition: partitions[0].ID}
+		v.Published, v.Sender = msg.received.In(m.zone), &party{Type: "enterprise", Number: msg.orgID,
+			Partition: partitions[0].ID}
 		v.IsBodyMain, v.AreReplies, v.Partition = &msg.bodyMain, &msg.replies, msg.partition
 		v.Links["structuredData"] = link{self + structuredData}
 	}
@@ -111,7 +112,8 @@ func (f *filter) accepts(msg *message) bool {
 	}
 	is := func(want *bool, value bool) bool { return want == nil || *want == value }
 	named := func(want, value string) bool { return want == "" || want == value }
-	return within(msg.received, f.receivedBefore, f.receivedAfter) && within(msg.expires, f.expiredBefore, f.expiredAfter) &&
+	return within(msg.received, f.receivedBefore, f.receivedAfter) && within(msg.expires, f.expiredBefore,
+		f.expiredAfter) &&
 		is(f.read, msg.read) && is(f.visible, !msg.hidden) && is(f.registered, msg.registered) &&
 		named(f.typeID, msg.typeID) && named(f.orgID, msg.orgID) && named(f.appID, msg.appID) &&
 		(f.text == "" || strings.Contains(strings.ToLower(msg.subject[f.language]), f.text))
@@ -155,7 +157,8 @@ type queryReader struct {
 }
 
 func (r *queryReader) wrong(name, kind, detail string) {
-	r.issues = append(r.issues, problem.Issue{Type: kind, In: "query", Name: name, Value: r.query.Get(name), Detail: detail})
+	r.issues = append(r.issues, problem.Issue{Type: kind, In: "query", Name: name,
+		Value: r.query.Get(name), Detail: detail})
 }
 
 // refuseQuery answers what is wrong with the query, if anything is.

@@ -91,7 +91,8 @@ func (s *Simulator) Mandates() []Mandate {
 		list = append(list, m)
 	}
 	slices.SortFunc(list, func(a, b Mandate) int {
-		return cmp.Or(cmp.Compare(a.Enterprise, b.Enterprise), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Representative, b.Representative))
+		return cmp.Or(cmp.Compare(a.Enterprise, b.Enterprise), cmp.Compare(a.Kind, b.Kind),
+			cmp.Compare(a.Representative, b.Representative))
 	})
 	return list
 }

@@ -116,7 +116,8 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 		upstream: ProviderUpstream(id), site: at, path: path, representing: true, guard: s.directory.guard,
 	}
 	// What each operation asks for. A reply may be sent by those who read.
-	summary, read, reference := []string{ScopeDocumentConsumer}, []string{ScopeDocumentConsumer}, []string{ScopeDocumentConsumer}
+	summary, read, reference := []string{ScopeDocumentConsumer}, []string{ScopeDocumentConsumer},
+		[]string{ScopeDocumentConsumer}
 	if m.old = strings.HasPrefix(version, "1.") || strings.HasPrefix(version, "2."); m.old {
 		summary, read, reference = []string{ScopeSummaryOwnEbox}, []string{ScopeMessagesFull}, []string{ScopeReferenceData}
 		m.zone = time.FixedZone("CET", 3600)
@@ -194,7 +195,8 @@ func (b *mailbox) lookup(id string) *message {
 func (b *mailbox) put(msg *message) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.messages) >= keptMessages || slices.ContainsFunc(b.messages, func(m *message) bool { return m.id == msg.id }) {
+	if len(b.messages) >= keptMessages || slices.ContainsFunc(b.messages,
+		func(m *message) bool { return m.id == msg.id }) {
 		return false
 	}
 	// A copy, since a list that is being written out may still have the old one.
@@ -281,7 +283,8 @@ func (m *messageRegistry) structured(c *call) {
 		return
 	}
 	b.open(msg)
-	c.send(http.StatusOK, map[string]any{"messageId": msg.id, "messageTypeId": msg.typeID, "enterpriseNumber": c.enterprise})
+	c.send(http.StatusOK, map[string]any{"messageId": msg.id, "messageTypeId": msg.typeID,
+		"enterpriseNumber": c.enterprise})
 }
 
 // act serves POST /ebox/messages/{id}/actions: a message is marked read or unread.
@@ -327,7 +330,8 @@ func (m *messageRegistry) statistics(c *call) {
 	b.mu.RLock()
 	total, unread := b.count()
 	b.mu.RUnlock()
-	c.send(http.StatusOK, map[string]any{"enterpriseNumber": c.enterprise, "numberOfMessages": total, "numberOfUnreadMessages": unread})
+	c.send(http.StatusOK, map[string]any{"enterpriseNumber": c.enterprise, "numberOfMessages": total,
+		"numberOfUnreadMessages": unread})
 }
 
 // count counts the messages of a box whose lock is held.

@@ -43,7 +43,8 @@ func (p *itemPage[T]) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &in); err != nil {
 		return err
 	}
-	if (in.Total == nil) == (in.TotalItems == nil) || in.Total != nil && in.Links != nil || in.TotalItems != nil && in.Self != "" {
+	if (in.Total == nil) == (in.TotalItems == nil) || in.Total != nil && in.Links != nil ||
+		in.TotalItems != nil && in.Self != "" {
 		return errors.New("the page is in no form, or in two")
 	}
 	p.Items, p.Links, p.plain = in.Items, in.Links, in.Total != nil
@@ -166,22 +167,26 @@ func TestOpeningTheMainContentMarksItRead(t *testing.T) {
 	if read(FirstMessage) {
 		t.Fatal("metadata or an annex marked it read")
 	}
-	if r := get("GET", base+FirstMessage+"/attachments/1/content", ""); r.status != 200 || !bytes.HasPrefix(r.body, []byte("%PDF-")) {
+	if r := get("GET", base+FirstMessage+"/attachments/1/content", ""); r.status != 200 ||
+		!bytes.HasPrefix(r.body, []byte("%PDF-")) {
 		t.Fatalf("%d %.20q", r.status, r.body)
 	}
 	if !read(FirstMessage) {
 		t.Error("its main content was fetched and it is unread")
 	}
-	if r := get("HEAD", base+LargeMessage+"/attachments/1/content", ""); r.status != 200 || len(r.body) > 0 || !read(LargeMessage) {
+	if r := get("HEAD", base+LargeMessage+"/attachments/1/content", ""); r.status != 200 || len(r.body) > 0 ||
+		!read(LargeMessage) {
 		t.Errorf("HEAD: %d, read %t", r.status, read(LargeMessage))
 	}
-	if r := get("GET", base+BodyMessage+"/body", ""); r.status != 200 || !strings.Contains(decode[translated](t, r)["nl"], mandated.String()) || !read(BodyMessage) {
+	if r := get("GET", base+BodyMessage+"/body", ""); r.status != 200 || !strings.Contains(decode[translated](t, r)["nl"],
+		mandated.String()) || !read(BodyMessage) {
 		t.Errorf("body: %d %s, read %t", r.status, r.body, read(BodyMessage))
 	}
 	if got := unread(); got != before-3 {
 		t.Errorf("%d unread, %d before", got, before)
 	}
-	if r := l.as(l.token(ScopeDocumentConsumer), alsoMandated)("GET", base+FirstMessage, ""); decode[messageView](t, r).Read {
+	if r := l.as(l.token(ScopeDocumentConsumer), alsoMandated)("GET", base+FirstMessage,
+		""); decode[messageView](t, r).Read {
 		t.Error("the message of another enterprise is read too")
 	}
 }
@@ -197,7 +202,8 @@ func TestContentHasRangesDigestAndTag(t *testing.T) {
 	for i, a := range page.Items[:4] {
 		r := get("GET", a.Content, "")
 		sum := sha256.Sum256(r.body)
-		if int64(len(r.body)) != largeSizes[i] || a.Size*1024 != float64(largeSizes[i]) || base64.RawURLEncoding.EncodeToString(sum[:]) != a.Digest.Value {
+		if int64(len(r.body)) != largeSizes[i] || a.Size*1024 != float64(largeSizes[i]) ||
+			base64.RawURLEncoding.EncodeToString(sum[:]) != a.Digest.Value {
 			t.Errorf("attachment %s: %d bytes, digest or size differ", a.ID, len(r.body))
 		}
 		if got := r.header.Get("Content-Disposition"); !strings.Contains(got, a.FileName) {
@@ -228,7 +234,8 @@ func TestEveryEnterpriseHasItsOwnEBox(t *testing.T) {
 	target := l.ProviderURL("nsso") + "/ebox/messages"
 	a, b := decode[messagePage](t, one("GET", target, "")), decode[messagePage](t, other("GET", target, ""))
 	for i := range a.Items {
-		if a.Items[i].Subject["nl"] == b.Items[i].Subject["nl"] || !strings.Contains(a.Items[i].Subject["nl"], mandated.String()) {
+		if a.Items[i].Subject["nl"] == b.Items[i].Subject["nl"] || !strings.Contains(a.Items[i].Subject["nl"],
+			mandated.String()) {
 			t.Fatalf("subjects %q and %q", a.Items[i].Subject["nl"], b.Items[i].Subject["nl"])
 		}
 	}
@@ -236,7 +243,8 @@ func TestEveryEnterpriseHasItsOwnEBox(t *testing.T) {
 		t.Errorf("a message of another enterprise: %d", r.status)
 	}
 	content := "/" + FirstMessage + "/attachments/1/content"
-	if x, y := one("GET", target+content, ""), other("GET", target+content, ""); bytes.Equal(x.body, y.body) || x.header.Get("ETag") == y.header.Get("ETag") {
+	if x, y := one("GET", target+content, ""), other("GET", target+content, ""); bytes.Equal(x.body, y.body) ||
+		x.header.Get("ETag") == y.header.Get("ETag") {
 		t.Error("two enterprises have the same letter")
 	}
 }
@@ -265,7 +273,8 @@ func TestAnOlderRegistrySpeaksItsDialect(t *testing.T) {
 	} {
 		r := get("GET", target, "")
 		m := decode[statusMessage](t, r)
-		if r.status < 400 || m.ID == "" || m.Code == "" || m.Message == "" || r.header.Get("Content-Type") != "application/json" {
+		if r.status < 400 || m.ID == "" || m.Code == "" || m.Message == "" ||
+			r.header.Get("Content-Type") != "application/json" {
 			t.Errorf("%s: %d %s", name, r.status, r.body)
 		}
 	}
@@ -275,12 +284,14 @@ func TestReferenceDataMayBeKept(t *testing.T) {
 	l := newLab(t)
 	get := l.consumer()
 	base := l.ProviderURL("nsso")
-	for _, path := range []string{"/messageTypes", "/messageTypes/invoice", "/senderOrganizations", "/senderOrganizations/0406798006", "/senderApplications", "/senderApplications/dmfa"} {
+	for _, path := range []string{"/messageTypes", "/messageTypes/invoice", "/senderOrganizations",
+		"/senderOrganizations/0406798006", "/senderApplications", "/senderApplications/dmfa"} {
 		r := get("GET", base+"/referenceData"+path, "")
 		if r.status != 200 || !strings.Contains(r.header.Get("Cache-Control"), "public, max-age=172800") {
 			t.Errorf("%s: %d %q", path, r.status, r.header.Get("Cache-Control"))
 		}
-		if again := get("GET", base+"/referenceData"+path, "", "If-None-Match", r.header.Get("ETag")); again.status != 304 || len(again.body) > 0 || again.header.Get("ETag") == "" {
+		if again := get("GET", base+"/referenceData"+path, "", "If-None-Match", r.header.Get("ETag")); again.status != 304 ||
+			len(again.body) > 0 || again.header.Get("ETag") == "" {
 			t.Errorf("%s again: %d", path, again.status)
 		}
 	}
@@ -341,7 +352,8 @@ func TestAListIsCompressedForThoseWhoTakeIt(t *testing.T) {
 	l := newLab(t)
 	get := l.consumer()
 	target := l.ProviderURL("nsso") + "/ebox/messages"
-	plain, coded := get("GET", target, "", "Accept-Encoding", "identity"), get("GET", target, "", "Accept-Encoding", "br, gzip")
+	plain, coded := get("GET", target, "", "Accept-Encoding", "identity"),
+		get("GET", target, "", "Accept-Encoding", "br, gzip")
 	z, err := gzip.NewReader(bytes.NewReader(coded.body))
 	if err != nil || coded.header.Get("Content-Encoding") != "gzip" {
 		t.Fatalf("%v, coding %q", err, coded.header.Get("Content-Encoding"))
@@ -391,7 +403,8 @@ func TestThePartitionAPINamesTheEnterpriseInItsPath(t *testing.T) {
 	if r := get("GET", page.Items[1].Links["self"].Href, ""); decode[partitionView](t, r).ID != "HR" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
-	if rules := decode[itemPage[routingRule]](t, l.as(token, 0)("GET", base+"/routingRules", "")).Items; len(rules) != 2 || rules[1].Target != "GENERAL" {
+	if rules := decode[itemPage[routingRule]](t, l.as(token, 0)("GET", base+"/routingRules", "")).Items; len(rules) != 2 ||
+		rules[1].Target != "GENERAL" {
 		t.Errorf("%+v", rules)
 	}
 	for _, c := range []struct {
@@ -402,7 +415,8 @@ func TestThePartitionAPINamesTheEnterpriseInItsPath(t *testing.T) {
 	}{
 		{"a mandate", base + "/hasMandate?operation=publish", mandated, 200, "true"},
 		{"none", l.PartitionURL() + "/ebox/0800002352/hasMandate?operation=publish", 0, 200, "false"},
-		{"that of another office", base + "/hasMandate?operation=publish&mandataryEnterpriseNumber=0474028805", 0, 200, "true"},
+		{"that of another office", base + "/hasMandate?operation=publish&mandataryEnterpriseNumber=0474028805", 0,
+			200, "true"},
 		{"no operation", base + "/hasMandate", 0, 400, "operation"},
 		{"a number with dots", l.PartitionURL() + "/ebox/0206.731.645/routingRules", 0, 400, "ten digits"},
 		{"header and path disagree", base + "/routingRules", alsoMandated, 400, "different"},
@@ -411,7 +425,8 @@ func TestThePartitionAPINamesTheEnterpriseInItsPath(t *testing.T) {
 		{"an unknown partition", base + "/ABC", mandated, 404, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if r := l.as(token, c.represent)("GET", c.path, ""); r.status != c.want || !strings.Contains(string(r.body), c.says) {
+			if r := l.as(token, c.represent)("GET", c.path, ""); r.status != c.want ||
+				!strings.Contains(string(r.body), c.says) {
 				t.Errorf("%d %s", r.status, r.body)
 			}
 		})
@@ -423,7 +438,8 @@ func TestPreferencesAndConsents(t *testing.T) {
 	send := l.as(l.token(ScopePreference), mandated)
 	target := l.FederationURL() + "/eboxPreferences"
 	patch := func(number string) reply {
-		return send("PATCH", target, `{"eboxId":{"eboxType":"ENTERPRISE","eboxIdValue":"`+number+`"},"exclusivelyEbox":true}`, "Content-Type", "application/merge-patch+json")
+		return send("PATCH", target, `{"eboxId":{"eboxType":"ENTERPRISE","eboxIdValue":"`+number+`"},"exclusivelyEbox":true}`,
+			"Content-Type", "application/merge-patch+json")
 	}
 	if r := patch(alsoMandated.String()); r.status != 403 {
 		t.Errorf("the preferences of another: %d", r.status)
@@ -431,7 +447,8 @@ func TestPreferencesAndConsents(t *testing.T) {
 	if r := patch(mandated.String()); r.status != 200 || !decode[preferencesView](t, r).Exclusively {
 		t.Errorf("%d %s", r.status, r.body)
 	}
-	search := `{"eboxType":"ENTERPRISE","eboxIdType":"EnterpriseNumber","eboxIdValueList":["0206731645","0800002352","0212148896"]}`
+	search :=
+		`{"eboxType":"ENTERPRISE","eboxIdType":"EnterpriseNumber","eboxIdValueList":["0206731645","0800002352","0212148896"]}`
 	found := decode[[]preferencesView](t, send("POST", target+"/search", search, "Content-Type", "application/json"))
 	if len(found) != 2 || !found[0].Exclusively || found[1].Exclusively || found[0].Total != 52 {
 		t.Errorf("the one that is unknown is to be missing: %+v", found)
@@ -439,7 +456,8 @@ func TestPreferencesAndConsents(t *testing.T) {
 	if r := send("GET", target, ""); r.status != 405 {
 		t.Errorf("GET, which the API does not have: %d", r.status)
 	}
-	consents := send("POST", l.FederationURL()+"/citizenEboxConsents/search", `{"eboxType":"CITIZEN","eboxIdValueList":["79072300048"]}`, "Content-Type", "application/json")
+	consents := send("POST", l.FederationURL()+"/citizenEboxConsents/search",
+		`{"eboxType":"CITIZEN","eboxIdValueList":["79072300048"]}`, "Content-Type", "application/json")
 	if consents.status != 200 || !strings.Contains(string(consents.body), `"hasConsent":true`) {
 		t.Errorf("%d %s", consents.status, consents.body)
 	}
@@ -498,7 +516,8 @@ func TestTheListOfProvidersCanChange(t *testing.T) {
 	if r := getOld("GET", l.ProviderURL("utilities")+"/ebox", ""); r.status != 503 || r.header.Get("Retry-After") == "" {
 		t.Errorf("utilities, in maintenance: %d %v", r.status, r.header)
 	}
-	if upcoming, retired := status("upcoming"), getOld("GET", l.ProviderURL("retired")+"/ebox", "").status; upcoming != 404 || retired != 410 {
+	if upcoming, retired := status("upcoming"), getOld("GET", l.ProviderURL("retired")+"/ebox",
+		"").status; upcoming != 404 || retired != 410 {
 		t.Errorf("upcoming %d, retired %d", upcoming, retired)
 	}
 	p, _ := l.directory.lookup("nsso")
@@ -533,7 +552,8 @@ func TestTheListOfProvidersCanChange(t *testing.T) {
 
 func TestAMessageHasTheNamesOfItsVersion(t *testing.T) {
 	l := newLab(t)
-	both := []string{"messageId", "subject", "expirationDate", "readStatus", "visible", "registeredMail", "messageTypeId", "senderApplicationId", "_links"}
+	both := []string{"messageId", "subject", "expirationDate", "readStatus", "visible", "registeredMail", "messageTypeId",
+		"senderApplicationId", "_links"}
 	old := []string{"receiptDate", "senderOrganizationId", "bodyMainContent", "replyAuthorized"}
 	since := []string{"publicationDate", "sender", "isBodyMainContent", "isReplyAuthorized"}
 	for _, c := range []struct {
@@ -567,7 +587,8 @@ func TestVersion3HasFurtherOperations(t *testing.T) {
 	send := l.consumer()
 	message := l.ProviderURL("nsso") + "/ebox/messages/" + FirstMessage
 	read := func() bool { return decode[messageView](t, send("GET", message, "")).Read }
-	if r := send("GET", message+"/structuredData", ""); r.status != 200 || !strings.Contains(string(r.body), mandated.String()) || !read() {
+	if r := send("GET", message+"/structuredData", ""); r.status != 200 || !strings.Contains(string(r.body),
+		mandated.String()) || !read() {
 		t.Errorf("structured data: %d %s, read %t", r.status, r.body, read())
 	}
 	act := func(action string) int {
@@ -576,7 +597,8 @@ func TestVersion3HasFurtherOperations(t *testing.T) {
 	if act("markAsUnread") != 204 || read() || act("markAsRead") != 204 || !read() || act("burn") != 400 {
 		t.Errorf("actions; read %t", read())
 	}
-	if r := send("GET", l.ProviderURL("nsso")+"/statistics", ""); r.status != 200 || !strings.Contains(string(r.body), `"numberOfMessages":40`) {
+	if r := send("GET", l.ProviderURL("nsso")+"/statistics", ""); r.status != 200 || !strings.Contains(string(r.body),
+		`"numberOfMessages":40`) {
 		t.Errorf("statistics: %d %s", r.status, r.body)
 	}
 }

@@ -30,7 +30,8 @@ type routingRule struct {
 	Target   string `json:"partition"`
 }
 
-var routingRules = []routingRule{{1, messageTypes[1].ID, applications[0].ID, "", partitions[1].ID}, {2, "", "", "", partitions[0].ID}}
+var routingRules = []routingRule{{1, messageTypes[1].ID, applications[0].ID, "", partitions[1].ID}, {
+	2, "", "", "", partitions[0].ID}}
 
 type partitionView struct {
 	partition
@@ -102,7 +103,8 @@ func (s *Simulator) hasMandate(c *call) {
 	query := c.r.URL.Query()
 	if query.Get("operation") != "publish" {
 		c.fail(problem.BadRequest("The query is not valid.", problem.Issue{
-			Type: problem.IssueRequiredInput, In: "query", Name: "operation", Value: query.Get("operation"), Detail: "publish is expected",
+			Type: problem.IssueRequiredInput, In: "query", Name: "operation", Value: query.Get("operation"),
+			Detail: "publish is expected",
 		}))
 		return
 	}
@@ -112,5 +114,6 @@ func (s *Simulator) hasMandate(c *call) {
 			return
 		}
 	}
-	c.send(http.StatusOK, map[string]bool{"hasMandate": n == mandatary || s.mahis.check(n, mandatary, MandateEbox) == mandateActive})
+	c.send(http.StatusOK, map[string]bool{"hasMandate": n == mandatary ||
+		s.mahis.check(n, mandatary, MandateEbox) == mandateActive})
 }

@@ -89,7 +89,8 @@ func (p *publication) inNamesOf(old bool) (unknown []string) {
 		unknown = append(unknown, "/sender")
 	case !old && p.OrgID != "":
 		unknown = append(unknown, "/senderOrganizationId")
-	case who != nil && (old && (who.SSIN != "" || who.Label != "") || !old && (who.ID != "" || who.Type != "" || who.Name != "")):
+	case who != nil && (old && (who.SSIN != "" || who.Label != "") || !old &&
+		(who.ID != "" || who.Type != "" || who.Name != "")):
 		unknown = append(unknown, "/forTheAttentionOf")
 	}
 	if !old && p.BodyMain == nil { // version 3 takes it from whether there is a body
@@ -122,7 +123,8 @@ func (c *call) maySend() bool {
 	if slices.ContainsFunc(c.token.scopes, func(s string) bool { return slices.Contains(wanted, s) }) {
 		return true
 	}
-	return c.missingScope(wanted, "The access token has no scope for publishing on this enterprise's behalf. Ask the Authorization Server for one of: "+strings.Join(wanted, " ")+".")
+	return c.missingScope(wanted, "The access token has no scope for publishing on this enterprise's behalf. Ask the "+
+		"Authorization Server for one of: "+strings.Join(wanted, " ")+".")
 }
 
 // received is a file part that has passed through.
@@ -205,7 +207,8 @@ func (m *messageRegistry) accept(c *call, p *publication, files []received) {
 	recipient, issues := p.check(files, m.old)
 	if s := p.Sender; s != nil {
 		if n, ok := s.enterprise(false); !ok || n != c.enterprise {
-			issues = append(issues, problem.Issue{Type: problem.IssueInvalidInput, In: "body", Name: "/sender", Detail: "is not the enterprise that the call is for"})
+			issues = append(issues, problem.Issue{Type: problem.IssueInvalidInput, In: "body", Name: "/sender",
+				Detail: "is not the enterprise that the call is for"})
 		}
 	}
 	if len(issues) > 0 {
@@ -230,7 +233,8 @@ func (m *messageRegistry) accept(c *call, p *publication, files []received) {
 		msg.expires = p.Expires
 	}
 	for i, f := range files {
-		a := &attachment{id: fmt.Sprint(i + 1), fileName: f.fileName, mediaType: f.mediaType, size: f.size, digest: func() string { return f.digest }}
+		a := &attachment{id: fmt.Sprint(i + 1), fileName: f.fileName, mediaType: f.mediaType, size: f.size,
+			digest: func() string { return f.digest }}
 		about := p.Attachments[slices.IndexFunc(p.Attachments, func(t fileToSend) bool { return t.Part == f.name })]
 		a.title, a.main, a.signed = about.Title, isTrue(about.Main), isTrue(about.Signed)
 		if f.kept != nil {
@@ -240,7 +244,8 @@ func (m *messageRegistry) accept(c *call, p *publication, files []received) {
 	}
 	if !m.box(recipient).put(msg) {
 		release()
-		c.fail(refuse(http.StatusInsufficientStorage, "internalServerError", "Insufficient Storage", "The e-Box of the recipient is full."))
+		c.fail(refuse(http.StatusInsufficientStorage, "internalServerError", "Insufficient Storage",
+			"The e-Box of the recipient is full."))
 		return
 	}
 	location := m.api.base()
@@ -264,7 +269,8 @@ func (m *messageRegistry) takeKey(c *call) (release func(), ok bool) {
 		return func() {}, true
 	}
 	key := fields[0]
-	if len(fields) > 1 || len(key) < 3 || key[0] != '"' || key[len(key)-1] != '"' || strings.Contains(key[1:len(key)-1], `"`) {
+	if len(fields) > 1 || len(key) < 3 || key[0] != '"' || key[len(key)-1] != '"' ||
+		strings.Contains(key[1:len(key)-1], `"`) {
 		c.fail(problem.BadRequest("The header Idempotency-Key is not valid.", problem.Issue{
 			Type: problem.IssueInvalidInput, In: "header", Name: "Idempotency-Key", Detail: "one quoted string is expected",
 		}))
@@ -274,7 +280,8 @@ func (m *messageRegistry) takeKey(c *call) (release func(), ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.keys[key] {
-		c.fail(refuse(http.StatusConflict, "conflict", "Conflict", "A publication with this Idempotency-Key was accepted before."))
+		c.fail(refuse(http.StatusConflict, "conflict", "Conflict",
+			"A publication with this Idempotency-Key was accepted before."))
 		return nil, false
 	}
 	if len(m.keys) >= keptMessages {
@@ -295,7 +302,8 @@ func isTrue(b *bool) bool { return b != nil && *b }
 func readPublication(c *call) (*publication, []received, bool) {
 	mediaType, parameters, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "multipart/form-data" || parameters["boundary"] == "" {
-		c.fail(refuse(http.StatusUnsupportedMediaType, "unsupportedMediaType", "Unsupported Media Type", "Send multipart/form-data with a boundary."))
+		c.fail(refuse(http.StatusUnsupportedMediaType, "unsupportedMediaType", "Unsupported Media Type",
+			"Send multipart/form-data with a boundary."))
 		return nil, nil, false
 	}
 	var p *publication
@@ -382,7 +390,8 @@ func (p *publication) check(files []received, old bool) (recipient enterprise.Nu
 	} else {
 		var ok bool
 		if recipient, ok = p.Recipient.enterprise(old); !ok {
-			wrong(problem.IssueInvalidInput, "/recipient", "eboxType enterprise and a ten-digit enterprise number are expected, in the name of this version")
+			wrong(problem.IssueInvalidInput, "/recipient", "eboxType enterprise and a ten-digit enterprise number are "+
+				"expected, in the name of this version")
 		}
 	}
 	if len(p.Subject) == 0 {
@@ -404,7 +413,8 @@ func (p *publication) check(files []received, old bool) (recipient enterprise.Nu
 		}
 		main = main || isTrue(a.Main)
 		if d := a.Digest; d != nil && (d.Method != digestMethod || strings.TrimRight(d.Value, "=") != files[at].digest) {
-			wrong(problem.IssueInvalidInput, name+"/digest", "does not match the bytes received; the base64url of their SHA-256 is expected")
+			wrong(problem.IssueInvalidInput, name+"/digest", "does not match the bytes received; the base64url of "+
+				"their SHA-256 is expected")
 		}
 	}
 	for i, f := range files {

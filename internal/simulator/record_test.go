@@ -19,7 +19,8 @@ func TestARequestIsRecordedAsItCame(t *testing.T) {
 	send := l.as(token, mandated)
 	body := `{"items":[{"messageId":"` + FirstMessage + `","visible":true}]}`
 	send("PATCH", l.ProviderURL("nsso")+"/ebox/messages?a=%2F;b", body, "Content-Type", "application/merge-patch+json",
-		"Cookie", "a=b", "X-Forwarded-For", "10.0.0.1", "Traceparent", "00-1", "On_Behalf_Of_Enterprise_Number", "x", "BelGov-Trace-Id", "t-1")
+		"Cookie", "a=b", "X-Forwarded-For", "10.0.0.1", "Traceparent", "00-1", "On_Behalf_Of_Enterprise_Number", "x",
+		"BelGov-Trace-Id", "t-1")
 	got := l.RequestsTo(ProviderUpstream("nsso"))
 	if len(got) != 1 {
 		t.Fatalf("%d requests", len(got))
@@ -28,16 +29,19 @@ func TestARequestIsRecordedAsItCame(t *testing.T) {
 	r := l.Requests()[0]
 	sum, tokenSum := sha256.Sum256([]byte(body)), sha256.Sum256([]byte(token))
 	switch {
-	case r.Method != "PATCH" || r.Target != nssoPath+"/ebox/messages?a=%2F;b" || r.Path != "/ebox/messages" || r.Status != 200:
+	case r.Method != "PATCH" || r.Target != nssoPath+"/ebox/messages?a=%2F;b" || r.Path != "/ebox/messages" ||
+		r.Status != 200:
 		t.Errorf("%+v", r)
 	case r.BodyBytes != int64(len(body)) || r.BodySHA256 != hex.EncodeToString(sum[:]):
 		t.Errorf("body %d %s", r.BodyBytes, r.BodySHA256)
-	case r.Client != clientID || !slices.Equal(r.Scopes, []string{ScopeDocumentConsumer}) || r.TokenSHA256 != hex.EncodeToString(tokenSum[:]):
+	case r.Client != clientID || !slices.Equal(r.Scopes, []string{ScopeDocumentConsumer}) ||
+		r.TokenSHA256 != hex.EncodeToString(tokenSum[:]):
 		t.Errorf("token of %s, %v", r.Client, r.Scopes)
 	case r.Enterprise != mandated.String() || r.Opening || r.Header.Get("Cookie") != "a=b":
 		t.Errorf("%+v", r)
 	}
-	if want := []string{"Cookie", "On_behalf_of_enterprise_number", "Traceparent", "X-Forwarded-For"}; !slices.Equal(r.Improper(), want) {
+	if want := []string{"Cookie", "On_behalf_of_enterprise_number", "Traceparent",
+		"X-Forwarded-For"}; !slices.Equal(r.Improper(), want) {
 		t.Errorf("improper %v, want %v", r.Improper(), want)
 	}
 }
@@ -55,7 +59,8 @@ func TestTrailersAfterAPublicationAreRecorded(t *testing.T) {
 	l := newLab(t)
 	body, contentType := multipartBody(t, fmt.Sprintf(describeOne, "", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
 	body += "an epilogue"
-	r, err := http.NewRequestWithContext(t.Context(), "POST", l.ProviderURL("nsso")+"/ebox/messages", io.NopCloser(strings.NewReader(body)))
+	r, err := http.NewRequestWithContext(t.Context(), "POST", l.ProviderURL("nsso")+"/ebox/messages",
+		io.NopCloser(strings.NewReader(body)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +73,8 @@ func TestTrailersAfterAPublicationAreRecorded(t *testing.T) {
 	answer.Body.Close()
 	to := ProviderUpstream("nsso")
 	eventually(t, "the exchange is over", func() bool { return l.RequestsTo(to)[0].Done })
-	if got := l.RequestsTo(to)[0]; got.Status != 201 || got.BodyBytes != int64(len(body)) || got.Trailer.Get("X-Checksum") != "abc" {
+	if got := l.RequestsTo(to)[0]; got.Status != 201 || got.BodyBytes != int64(len(body)) ||
+		got.Trailer.Get("X-Checksum") != "abc" {
 		t.Errorf("%d, %d of %d bytes, trailer %v", got.Status, got.BodyBytes, len(body), got.Trailer)
 	}
 }
@@ -154,7 +160,8 @@ func TestTheRecordIsBoundedAndItsCountIsNot(t *testing.T) {
 	}
 	kept := s.Requests()
 	if len(kept) != keptRequests || kept[0].Seq != 8 || kept[len(kept)-1].Seq != n || s.RequestCount(UpstreamGrant) != n {
-		t.Errorf("%d kept from %d to %d, count %d", len(kept), kept[0].Seq, kept[len(kept)-1].Seq, s.RequestCount(UpstreamGrant))
+		t.Errorf("%d kept from %d to %d, count %d", len(kept), kept[0].Seq, kept[len(kept)-1].Seq,
+			s.RequestCount(UpstreamGrant))
 	}
 	s.ResetRequests()
 	if len(s.Requests()) != 0 || s.RequestCount(UpstreamGrant) != 0 {

@@ -19,17 +19,25 @@ const referenceCache = "public, max-age=172800, stale-while-revalidate=86400"
 // The reference data, the same at every provider.
 var (
 	messageTypes = []messageType{
-		{"attestation", translated{"nl": "Attest", "fr": "Attestation", "de": "Bescheinigung"}, validity{2, "year"}, orgIDs, appIDs},
-		{"declaration", translated{"nl": "Aangifte", "fr": "Déclaration", "de": "Erklärung"}, validity{18, "month"}, orgIDs, appIDs},
+		{"attestation", translated{"nl": "Attest", "fr": "Attestation", "de": "Bescheinigung"},
+			validity{2, "year"}, orgIDs, appIDs},
+		{"declaration", translated{"nl": "Aangifte", "fr": "Déclaration", "de": "Erklärung"},
+			validity{18, "month"}, orgIDs, appIDs},
 		{"invoice", translated{"nl": "Factuur", "fr": "Facture", "de": "Rechnung"}, validity{90, "day"}, orgIDs, appIDs},
 	}
 	organizations = []organization{
-		{"0406798006", translated{"nl": "RSZ", "fr": "ONSS", "de": "LSS"}, translated{"nl": "Rijksdienst voor Sociale Zekerheid", "fr": "Office national de sécurité sociale", "de": "Landesamt für soziale Sicherheit"}},
-		{"0206731645", translated{"nl": "RVA", "fr": "ONEM", "de": "LfA"}, translated{"nl": "Rijksdienst voor Arbeidsvoorziening", "fr": "Office national de l'emploi", "de": "Landesamt für Arbeitsbeschaffung"}},
+		{"0406798006", translated{"nl": "RSZ", "fr": "ONSS", "de": "LSS"},
+			translated{"nl": "Rijksdienst voor Sociale Zekerheid", "fr": "Office national de sécurité sociale",
+				"de": "Landesamt für soziale Sicherheit"}},
+		{"0206731645", translated{"nl": "RVA", "fr": "ONEM", "de": "LfA"},
+			translated{"nl": "Rijksdienst voor Arbeidsvoorziening", "fr": "Office national de l'emploi",
+				"de": "Landesamt für Arbeitsbeschaffung"}},
 	}
 	applications = []application{
-		{"dmfa", translated{"nl": "Dmfa", "fr": "Dmfa", "de": "Dmfa"}, translated{"nl": "Kwartaalaangifte", "fr": "Déclaration trimestrielle", "de": "Vierteljahreserklärung"}},
-		{"planning", translated{"nl": "Planning", "fr": "Planning", "de": "Planung"}, translated{"nl": "Werkplanning", "fr": "Planning du travail", "de": "Arbeitsplanung"}},
+		{"dmfa", translated{"nl": "Dmfa", "fr": "Dmfa", "de": "Dmfa"}, translated{"nl": "Kwartaalaangifte",
+			"fr": "Déclaration trimestrielle", "de": "Vierteljahreserklärung"}},
+		{"planning", translated{"nl": "Planning", "fr": "Planning", "de": "Planung"}, translated{"nl": "Werkplanning",
+			"fr": "Planning du travail", "de": "Arbeitsplanung"}},
 	}
 	orgIDs = []string{"0406798006", "0206731645"}
 	appIDs = []string{"dmfa", "planning"}
@@ -93,12 +101,16 @@ func (m *messageRegistry) referenceEndpoints(scopes []string) []endpoint {
 		{"GET", "/referenceData/senderOrganizations/{}", scopes, func(c *call) {
 			sendOne(c, m.organizationViews(), func(o organizationView) bool { return o.ID == c.args[0] })
 		}},
-		{"GET", "/referenceData/senderOrganizations/{}/images/{}/content", scopes, func(c *call) { sendImage(c, slices.Contains(orgIDs, c.args[0])) }},
+		{"GET", "/referenceData/senderOrganizations/{}/images/{}/content", scopes, func(c *call) {
+			sendImage(c, slices.Contains(orgIDs, c.args[0]))
+		}},
 		{"GET", "/referenceData/senderApplications", scopes, func(c *call) { sendReference(c, m.applicationViews()) }},
 		{"GET", "/referenceData/senderApplications/{}", scopes, func(c *call) {
 			sendOne(c, m.applicationViews(), func(a applicationView) bool { return a.ID == c.args[0] })
 		}},
-		{"GET", "/referenceData/senderApplications/{}/images/{}/content", scopes, func(c *call) { sendImage(c, slices.Contains(appIDs, c.args[0])) }},
+		{"GET", "/referenceData/senderApplications/{}/images/{}/content", scopes, func(c *call) {
+			sendImage(c, slices.Contains(appIDs, c.args[0]))
+		}},
 	}
 }
 
@@ -106,7 +118,8 @@ func (m *messageRegistry) organizationViews() []organizationView {
 	views := make([]organizationView, len(organizations))
 	for i, o := range organizations {
 		// An absolute path here, an absolute URL for applications.
-		views[i] = organizationView{o.ID, o.ShortName, o.LongName, logoView(m.api.path + "/referenceData/senderOrganizations/" + o.ID), appIDs}
+		views[i] = organizationView{o.ID, o.ShortName, o.LongName,
+			logoView(m.api.path + "/referenceData/senderOrganizations/" + o.ID), appIDs}
 	}
 	return views
 }
@@ -114,7 +127,8 @@ func (m *messageRegistry) organizationViews() []organizationView {
 func (m *messageRegistry) applicationViews() []applicationView {
 	views := make([]applicationView, len(applications))
 	for i, a := range applications {
-		views[i] = applicationView{a.ID, a.Name, a.Description, logoView(m.api.base() + "/referenceData/senderApplications/" + a.ID), orgIDs}
+		views[i] = applicationView{a.ID, a.Name, a.Description,
+			logoView(m.api.base() + "/referenceData/senderApplications/" + a.ID), orgIDs}
 	}
 	return views
 }

@@ -45,27 +45,33 @@ func (s *Simulator) seed() {
 	d.list = []Provider{
 		{
 			ID: "nsso", URL: d.host(s.main, "nsso", nssoPath, "3.0"), APIVersion: "3.0", Activation: "2017-12-01",
-			Name:        text("RSZ", "ONSS", "LSS", "NSSO"),
-			Description: text("Berichten van de sociale zekerheid", "Messages de la sécurité sociale", "Nachrichten der sozialen Sicherheit", "Messages of the social security"),
+			Name: text("RSZ", "ONSS", "LSS", "NSSO"),
+			Description: text("Berichten van de sociale zekerheid", "Messages de la sécurité sociale",
+				"Nachrichten der sozialen Sicherheit", "Messages of the social security"),
 		},
 		{
-			ID: "regional", URL: d.host(s.regional, "regional", regionalPath, "2.1"), APIVersion: "2.1", Activation: "2021-03-01",
+			ID: "regional", URL: d.host(s.regional, "regional", regionalPath, "2.1"), APIVersion: "2.1",
+			Activation:  "2021-03-01",
 			Name:        text("Gewestelijke belastingen", "Fiscalité régionale", "Regionale Steuern", "Regional taxes"),
 			Description: text("Aanslagbiljetten", "Avertissements-extraits de rôle", "Steuerbescheide", "Tax assessments"),
 		},
 		{
-			ID: "utilities", URL: d.host(s.main, "utilities", "/utilities/ebox/enterprise/v2", "2.1"), APIVersion: "2.1", Activation: "2022-01-01",
+			ID: "utilities", URL: d.host(s.main, "utilities", "/utilities/ebox/enterprise/v2", "2.1"), APIVersion: "2.1",
+			Activation:  "2022-01-01",
 			Name:        text("Nutsbedrijven", "Services publics", "Versorgungsbetriebe", "Utilities"),
 			Description: text("Facturen", "Factures", "Rechnungen", "Invoices"),
-			Maintenance: []Window{{hour.Add(-time.Hour), hour.Add(5 * time.Hour)}, {hour.AddDate(0, 0, 30), hour.AddDate(0, 0, 31)}},
+			Maintenance: []Window{{hour.Add(-time.Hour), hour.Add(5 * time.Hour)}, {
+				hour.AddDate(0, 0, 30), hour.AddDate(0, 0, 31)}},
 		},
 		{
-			ID: "upcoming", URL: d.host(s.main, "upcoming", "/upcoming/ebox/enterprise/v3", "3.0"), APIVersion: "3.0", Activation: day(1),
+			ID: "upcoming", URL: d.host(s.main, "upcoming", "/upcoming/ebox/enterprise/v3", "3.0"), APIVersion: "3.0",
+			Activation:  day(1),
 			Name:        text("Binnenkort", "Bientôt", "Demnächst", "Upcoming"),
 			Description: text("Nog niet actief", "Pas encore actif", "Noch nicht aktiv", "Not active yet"),
 		},
 		{
-			ID: "retired", URL: d.host(s.main, "retired", "/retired/ebox/enterprise/v2", "2.0"), APIVersion: "2.0", Activation: "2018-01-01", Deactivation: day(-1),
+			ID: "retired", URL: d.host(s.main, "retired", "/retired/ebox/enterprise/v2", "2.0"), APIVersion: "2.0",
+			Activation: "2018-01-01", Deactivation: day(-1),
 			Name:        text("Stopgezet", "Supprimé", "Eingestellt", "Retired"),
 			Description: text("Niet meer actief", "Plus actif", "Nicht mehr aktiv", "No longer active"),
 		},
@@ -157,7 +163,8 @@ func (m *messageRegistry) letter(e enterprise.Number, msg *message) *attachment 
 		"Fetching this letter marked the message read."))
 	return &attachment{
 		id: "1", fileName: "letter-" + e.String() + ".pdf", mediaType: "application/pdf", main: true,
-		title: translated{"nl": "Brief", "fr": "Lettre", "de": "Brief"}, content: content, size: content.size, digest: content.digest,
+		title: translated{"nl": "Brief", "fr": "Lettre", "de": "Brief"}, content: content, size: content.size,
+		digest: content.digest,
 	}
 }
 
@@ -168,10 +175,12 @@ func (m *messageRegistry) generated(e enterprise.Number, id string, n int, size 
 	if size > 64<<10 {
 		name, mediaType = fmt.Sprintf("archive-%d.zip", n), "application/zip"
 	}
-	content := generatedDocument(fmt.Sprintf("for enterprise %s at %s, message %s, attachment %d", e, m.id, id, n), size, mediaType == "text/csv")
+	content := generatedDocument(fmt.Sprintf("for enterprise %s at %s, message %s, attachment %d", e, m.id, id, n), size,
+		mediaType == "text/csv")
 	return &attachment{
 		id: strconv.Itoa(n), fileName: name, mediaType: mediaType, main: n == 1,
-		title: translated{"nl": "Bijlage", "fr": "Annexe", "de": "Anlage"}, content: content, size: size, digest: content.digest,
+		title: translated{"nl": "Bijlage", "fr": "Annexe", "de": "Anlage"}, content: content, size: size,
+		digest: content.digest,
 	}
 }
 

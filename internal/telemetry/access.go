@@ -23,8 +23,8 @@ type AccessLog struct {
 	w     io.Writer
 }
 
-// NewAccessLog writes to w, which must be Locked or take concurrent writes, in format "json" or "text", lines of at least level:
-// a request is Info, an error that the gateway is the author of Warn, and one that
+// NewAccessLog writes to w, which must be Locked or take concurrent writes, in format "json" or "text", lines of at
+// least level: a request is Info, an error that the gateway is the author of Warn, and one that
 // it is at fault for Error.
 func NewAccessLog(w io.Writer, format string, level slog.Leveler) *AccessLog {
 	return &AccessLog{json: format == "json", level: level, w: w, lines: sync.Pool{New: func() any { return new(line) }}}

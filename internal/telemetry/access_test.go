@@ -63,7 +63,8 @@ func TestTimesAreUTCWhateverTheMachineHas(t *testing.T) {
 		t.Fatal(err)
 	}
 	log.Info("x", "retry", at)
-	if !strings.Contains(out.String(), "retry=2026-11-28T22:30:00.000Z") || !strings.Contains(strings.Fields(out.String())[0], "Z") {
+	if !strings.Contains(out.String(), "retry=2026-11-28T22:30:00.000Z") ||
+		!strings.Contains(strings.Fields(out.String())[0], "Z") {
 		t.Error(out.String())
 	}
 }
@@ -82,7 +83,8 @@ func TestAccessLineHidesCitizens(t *testing.T) {
 }
 
 func TestAFaultOfOursIsAnError(t *testing.T) {
-	got := lineOf(t, &call.Record{Call: new(call.Call), Status: 500, Cut: true, ProblemType: "x", ProxyError: "proxy_internal_error", Cause: errors.New("panic: boom")})
+	got := lineOf(t, &call.Record{Call: new(call.Call), Status: 500, Cut: true, ProblemType: "x",
+		ProxyError: "proxy_internal_error", Cause: errors.New("panic: boom")})
 	if got["level"] != "ERROR" || got["cause"] != "panic: boom" || got["cut"] != true {
 		t.Errorf("%v", got)
 	}
@@ -123,7 +125,8 @@ func TestValuesCannotForgeALine(t *testing.T) {
 	}
 	var out bytes.Buffer
 	NewAccessLog(&out, "text", slog.LevelInfo).Done(&call.Record{Call: &call.Call{Path: evil}, Status: 404})
-	if strings.Count(out.String(), "\n") != 1 || !strings.Contains(out.String(), `path="x\"}`+"\uFFFD"+`{\"status\":200 =é" status=404`) {
+	if strings.Count(out.String(), "\n") != 1 || !strings.Contains(out.String(), `path="x\"}`+"\uFFFD"+
+		`{\"status\":200 =é" status=404`) {
 		t.Errorf("%q", out.String())
 	}
 }

@@ -18,7 +18,8 @@ func snapshots() []*family {
 	var list []*family
 	for _, f := range families() {
 		switch f {
-		case requests, requestDuration, requestPhase, received, sent, tries, cuts, problems, overload, providerRequests, providerHeader, partRequests:
+		case requests, requestDuration, requestPhase, received, sent, tries, cuts, problems, overload, providerRequests,
+			providerHeader, partRequests:
 		default:
 			list = append(list, f)
 		}

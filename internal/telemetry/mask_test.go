@@ -9,23 +9,24 @@ import (
 
 func TestMaskHidesCitizensHoweverTheyAreWritten(t *testing.T) {
 	for name, c := range map[string]struct{ in, want string }{
-		"in a row":                      {"/mandates/79072300048", "/mandates/***********"},
-		"with its usual separators":     {"/mandates/79.07.23-000.48", "/mandates/**.**.**-***.**"},
-		"with escaped separators":       {"/mandates/79%2E07%2e23%2D000%2d48", "/mandates/**%2E**%2e**%2D***%2d**"},
-		"with blanks, escaped":          {"/mandates/790723%20000%2048", "/mandates/******%20***%20**"},
-		"with blanks and dashes":        {"790723 - 000 48", "****** - *** **"},
-		"with plus signs":               {"790723+000+48", "******+***+**"},
-		"with underscores":              {"790723_00048", "******_*****"},
-		"with digits escaped":           {"/mandates/%37%39072300048", "/mandates/***************"},
-		"twice":                         {"/79072300048/85073003328/", "/***********/***********/"},
-		"followed by a number":          {"79.07.23-000.48-2", "**.**.**-***.**-2"},
-		"after a number":                {"12.79072300048", "12.***********"},
-		"after an escape":               {"a%2079072300048", "a%20***********"},
-		"in the name of a file":         {"/mandate_79072300048.pdf", "/mandate_***********.pdf"},
-		"a CBE number stays":            {"/enterprises/0206731645/ebox", "/enterprises/0206731645/ebox"},
-		"a dotted CBE number stays":     {"/enterprises/0206.731.645/x", "/enterprises/0206.731.645/x"},
-		"twelve digits stay":            {"/messages/123456789012", "/messages/123456789012"},
-		"a message id stays":            {"/messages/2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11", "/messages/2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11"},
+		"in a row":                  {"/mandates/79072300048", "/mandates/***********"},
+		"with its usual separators": {"/mandates/79.07.23-000.48", "/mandates/**.**.**-***.**"},
+		"with escaped separators":   {"/mandates/79%2E07%2e23%2D000%2d48", "/mandates/**%2E**%2e**%2D***%2d**"},
+		"with blanks, escaped":      {"/mandates/790723%20000%2048", "/mandates/******%20***%20**"},
+		"with blanks and dashes":    {"790723 - 000 48", "****** - *** **"},
+		"with plus signs":           {"790723+000+48", "******+***+**"},
+		"with underscores":          {"790723_00048", "******_*****"},
+		"with digits escaped":       {"/mandates/%37%39072300048", "/mandates/***************"},
+		"twice":                     {"/79072300048/85073003328/", "/***********/***********/"},
+		"followed by a number":      {"79.07.23-000.48-2", "**.**.**-***.**-2"},
+		"after a number":            {"12.79072300048", "12.***********"},
+		"after an escape":           {"a%2079072300048", "a%20***********"},
+		"in the name of a file":     {"/mandate_79072300048.pdf", "/mandate_***********.pdf"},
+		"a CBE number stays":        {"/enterprises/0206731645/ebox", "/enterprises/0206731645/ebox"},
+		"a dotted CBE number stays": {"/enterprises/0206.731.645/x", "/enterprises/0206.731.645/x"},
+		"twelve digits stay":        {"/messages/123456789012", "/messages/123456789012"},
+		"a message id stays": {
+			"/messages/2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11", "/messages/2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11"},
 		"segments are no groups":        {"/ebox/2026/11/22/00001", "/ebox/2026/11/22/00001"},
 		"an escape cut short":           {"790723%2", "790723%2"},
 		"four separators are a divider": {"790723----00048", "790723----00048"},
@@ -46,7 +47,8 @@ func TestMaskFindsCitizensAnywhere(t *testing.T) {
 		var written strings.Builder
 		for i := range digits {
 			if i > 0 {
-				written.WriteString(rapid.SampledFrom([]string{"", "", "", ".", "-", " ", "+", "_", "%2E", "%2d", "%20", " - "}).Draw(t, "separator"))
+				written.WriteString(rapid.SampledFrom([]string{"", "", "", ".", "-", " ", "+", "_", "%2E", "%2d", "%20", " - "}).
+					Draw(t, "separator"))
 			}
 			written.WriteString(rapid.SampledFrom([]string{digits[i : i+1], "%3" + digits[i:i+1]}).Draw(t, "digit"))
 		}
@@ -70,7 +72,8 @@ func unescapeDigits(s string) string {
 }
 
 func FuzzMask(f *testing.F) {
-	for _, seed := range []string{"/mandates/79072300048", "79.07.23-000.48", "%37%39072300048", "790723%20000%2048", "0206.731.645", "%3", "1-%2"} {
+	for _, seed := range []string{"/mandates/79072300048", "79.07.23-000.48", "%37%39072300048", "790723%20000%2048",
+		"0206.731.645", "%3", "1-%2"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -55,7 +55,8 @@ const other = "OTHER"
 
 // problemNames are the types that the gateway answers with, by the last part of the URN.
 var problemNames = []string{
-	"badRequest", "missingPermission", "resourceNotFound", "payloadTooLarge", "tooManyRequests", "internalServerError", "badGateway",
+	"badRequest", "missingPermission", "resourceNotFound", "payloadTooLarge", "tooManyRequests",
+	"internalServerError", "badGateway",
 	"serviceUnavailable", "methodNotAllowed", "misdirectedRequest", "clientRefused", "gatewayTimeout", other,
 }
 
@@ -66,7 +67,8 @@ func NewMetrics(o MetricsOptions) (*Metrics, error) {
 		requests: requests.counterVec(), received: received.counterVec(), sent: sent.counterVec(), tries: tries.counterVec(),
 		cuts: cuts.counterVec(), problems: problems.counterVec(), overload: overload.counterVec(),
 		providerRequests: providerRequests.counterVec(), partRequests: partRequests.counterVec(),
-		duration: requestDuration.histogramVec(), phase: requestPhase.histogramVec(), providerHeader: providerHeader.histogramVec(),
+		duration: requestDuration.histogramVec(), phase: requestPhase.histogramVec(),
+		providerHeader: providerHeader.histogramVec(),
 	}
 	for _, c := range []prometheus.Collector{
 		m.requests, m.received, m.sent, m.tries, m.cuts, m.problems, m.overload, m.providerRequests, m.partRequests,

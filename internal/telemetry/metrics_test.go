@@ -24,16 +24,26 @@ import (
 func everything() Snapshot {
 	at := time.Unix(1_800_000_000, 0)
 	return Snapshot{
-		Ready: true, Health: "DEGRADED", InFlight: 3, ConfigHash: "ab12", Environment: "test", ConfigSince: at, ConfigRejected: true,
-		Listed: 40_000, Suspended: 2, RefusedEnterprises: map[string]int{"nsso": 3}, RefusedInARow: map[string]int{"nsso": 2}, ListenerExpiry: map[string]time.Time{"services": at}, RateRefusals: map[string]uint64{"enterprise": 4, "caller": 5, "upstream": 6, "concurrency": 7},
-		Held:      memory.State{Held: 21, Limit: 22, Refused: 23},
-		Upstreams: []UpstreamSnapshot{{Name: "provider nsso", Circuit: "open", Opened: 2, InFlight: 1, Queued: 7, OldestWait: 42 * time.Second, Unanswered: 50 * time.Second, Retries: 8, RetriesDenied: 9, RefusedOpen: 10, RefusedFull: 11, RefusedShare: 18, RefusedRate: 12, Connections: wire.Counts{Opened: 13, Surplus: 14, Ended: 15, Resent: 16, Foreign: 17}}},
+		Ready: true, Health: "DEGRADED", InFlight: 3, ConfigHash: "ab12", Environment: "test", ConfigSince: at,
+		ConfigRejected: true,
+		Listed:         40_000, Suspended: 2, RefusedEnterprises: map[string]int{"nsso": 3},
+		RefusedInARow: map[string]int{"nsso": 2}, ListenerExpiry: map[string]time.Time{"services": at},
+		RateRefusals: map[string]uint64{"enterprise": 4, "caller": 5, "upstream": 6, "concurrency": 7},
+		Held:         memory.State{Held: 21, Limit: 22, Refused: 23},
+		Upstreams: []UpstreamSnapshot{{Name: "provider nsso", Circuit: "open", Opened: 2, InFlight: 1, Queued: 7,
+			OldestWait: 42 * time.Second, Unanswered: 50 * time.Second, Retries: 8, RetriesDenied: 9, RefusedOpen: 10,
+			RefusedFull: 11, RefusedShare: 18, RefusedRate: 12, Connections: wire.Counts{Opened: 13, Surplus: 14, Ended: 15,
+				Resent: 16, Foreign: 17}}},
 		Clients: []ClientSnapshot{{
-			Name: "payroll", ClockKnown: true, ClockAhead: -90 * time.Second, CertificateExpiry: at, PendingExpiry: at.Add(time.Hour), Pending: true,
-			Tokens: []TokenSnapshot{{Scopes: "a b", Expires: at, Granted: 3, Refused: 1, Refusing: true}, {Scopes: "c", Granted: 2, Unavailable: 4, Forced: 1}},
+			Name: "payroll", ClockKnown: true, ClockAhead: -90 * time.Second, CertificateExpiry: at,
+			PendingExpiry: at.Add(time.Hour), Pending: true,
+			Tokens: []TokenSnapshot{{Scopes: "a b", Expires: at, Granted: 3, Refused: 1, Refusing: true}, {
+				Scopes: "c", Granted: 2, Unavailable: 4, Forced: 1}},
 		}},
-		Registry: RegistrySnapshot{Configured: true, Fetched: at, Failing: true, States: map[string]int{"active": 2, "maintenance": 1}},
-		Cache:    CacheSnapshot{Bytes: 1 << 20, Resources: 12, Hits: 5, Misses: 6, Stale: 1, Validated: 2, Collapsed: 3, Stored: 4, Evicted: 5, Invalidations: 6, StoreFailures: 7},
+		Registry: RegistrySnapshot{Configured: true, Fetched: at, Failing: true, States: map[string]int{"active": 2,
+			"maintenance": 1}},
+		Cache: CacheSnapshot{Bytes: 1 << 20, Resources: 12, Hits: 5, Misses: 6, Stale: 1, Validated: 2, Collapsed: 3,
+			Stored: 4, Evicted: 5, Invalidations: 6, StoreFailures: 7},
 		Redis:    &RedisSnapshot{State: "away", Opened: 1, Unreadable: 2, Untold: 3},
 		Evidence: &EvidenceSnapshot{Queued: 1, Written: 2, Lost: 3, Failing: true},
 		Traces:   &TraceStats{Exported: 100, Dropped: 4},
@@ -42,7 +52,9 @@ func everything() Snapshot {
 
 func newTestMetrics(tb testing.TB) *Metrics {
 	tb.Helper()
-	m, err := NewMetrics(MetricsOptions{Version: "test", Snapshot: everything, IsProvider: func(id string) bool { return id == "nsso" || id == "regional" }})
+	m, err := NewMetrics(MetricsOptions{Version: "test", Snapshot: everything, IsProvider: func(id string) bool {
+		return id == "nsso" || id == "regional"
+	}})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -106,7 +118,8 @@ func finished() *call.Record {
 			Upstream: "provider nsso",
 		},
 		Status: 200, UpstreamStatus: 200, Tries: 2, BytesIn: 10, BytesOut: 2048,
-		Phases: call.Phases{Total: 1500 * time.Microsecond, Token: 200, Header: 123 * time.Microsecond, Body: time.Millisecond},
+		Phases: call.Phases{Total: 1500 * time.Microsecond, Token: 200, Header: 123 * time.Microsecond,
+			Body: time.Millisecond},
 	}
 }
 
@@ -145,11 +158,13 @@ func TestARequestIsCountedByRouteMethodClassAndAuthor(t *testing.T) {
 	if v := series(got["ebox_gateway_problems_total"], "type=serviceUnavailable").GetCounter().GetValue(); v != 1 {
 		t.Errorf("problems: %v", v)
 	}
-	if v := series(got["ebox_gateway_provider_requests_total"], "provider=nsso", "code=2xx", "author=upstream").GetCounter().GetValue(); v != 1 {
+	if v := series(got["ebox_gateway_provider_requests_total"], "provider=nsso", "code=2xx",
+		"author=upstream").GetCounter().GetValue(); v != 1 {
 		t.Errorf("requests of the provider: %v", v)
 	}
 	phases := got["ebox_gateway_request_phase_seconds"]
-	if h := series(phases, "phase=header").GetHistogram(); h.GetSampleCount() != 4 || h.GetSampleSum() < 0.00049 || h.GetSampleSum() > 0.0005 {
+	if h := series(phases, "phase=header").GetHistogram(); h.GetSampleCount() != 4 || h.GetSampleSum() < 0.00049 ||
+		h.GetSampleSum() > 0.0005 {
 		t.Errorf("header: %v", h)
 	}
 	if series(phases, "phase=limits") != nil {
@@ -177,7 +192,8 @@ func TestHistogramsComeInBothForms(t *testing.T) {
 		m.Done(finished())
 	}
 	for form, accept := range map[string]string{"text": asText, "protobuf": asProtobuf} {
-		h := series(scrape(t, m, accept)["ebox_gateway_request_duration_seconds"], "route=ebox-providers", "code=2xx").GetHistogram()
+		h := series(scrape(t, m, accept)["ebox_gateway_request_duration_seconds"], "route=ebox-providers",
+			"code=2xx").GetHistogram()
 		if h.GetSampleCount() != 3 || len(h.Bucket) < 10 {
 			t.Errorf("%s has no classic buckets: %v", form, h)
 		}
@@ -263,7 +279,8 @@ func TestTheSeriesOfARouteGoWithIt(t *testing.T) {
 	}
 	m.UseRoutes([]string{"grant-citizen", "ebox-providers"})
 	m.Done(finished())
-	if v := series(scrape(t, m, asText)["ebox_gateway_requests_total"], "route=ebox-providers").GetCounter().GetValue(); v != 1 {
+	if v := series(scrape(t, m, asText)["ebox_gateway_requests_total"], "route=ebox-providers").GetCounter().
+		GetValue(); v != 1 {
 		t.Errorf("the route came back with %v requests", v)
 	}
 }
@@ -272,17 +289,22 @@ func TestWhatASnapshotSaysIsShown(t *testing.T) {
 	got := scrape(t, newTestMetrics(t), asText)
 	for labels, want := range map[string]float64{
 		"ready": 1, "health status=DEGRADED": 1, "health status=UP": 0, "requests_in_flight": 3,
-		"config_last_reload_successful": 0, "config_last_reload_success_timestamp_seconds": 1.8e9, "config_info hash=ab12 environment=test": 1,
-		"enterprises state=suspended": 2, "rate_refusals_total kind=caller": 5,
+		"config_last_reload_successful": 0, "config_last_reload_success_timestamp_seconds": 1.8e9,
+		"config_info hash=ab12 environment=test": 1,
+		"enterprises state=suspended":            2, "rate_refusals_total kind=caller": 5,
 		"upstream_circuit_state upstream=provider_nsso state=open": 1, "upstream_circuit_state state=closed": 0,
 		"upstream_connections_total event=opened": 13, "upstream_connections_total event=surplus": 14,
 		"upstream_connections_total event=ended": 15, "upstream_connections_total event=resent": 16,
-		"upstream_connections_total event=foreign": 17, "upstream_refusals_total reason=bulkhead": 11, "upstream_refusals_total reason=share": 18, "rate_refusals_total kind=concurrency": 7, "upstream_requests_queued": 7,
-		"token_requests_total outcome=granted": 5, "token_requests_total outcome=unavailable": 4, "token_failing reason=refused": 1, "token_failing reason=key": 0,
-		"token_expiry_timestamp_seconds scopes=a_b": 1.8e9, "certificate_expiry_timestamp_seconds key=pending": 1.8e9 + 3600, "key_pending client=payroll": 1,
+		"upstream_connections_total event=foreign": 17, "upstream_refusals_total reason=bulkhead": 11,
+		"upstream_refusals_total reason=share": 18, "rate_refusals_total kind=concurrency": 7, "upstream_requests_queued": 7,
+		"token_requests_total outcome=granted": 5, "token_requests_total outcome=unavailable": 4,
+		"token_failing reason=refused": 1, "token_failing reason=key": 0,
+		"token_expiry_timestamp_seconds scopes=a_b": 1.8e9, "certificate_expiry_timestamp_seconds key=pending": 1.8e9 + 3600,
+		"key_pending client=payroll":              1,
 		"clock_difference_seconds client=payroll": -90, "upstream_oldest_call_seconds upstream=provider_nsso": 42,
 		"registry_list_timestamp_seconds": 1.8e9, "registry_last_try_failed": 1, "providers state=maintenance": 1,
-		"cache_memory_bytes": 1 << 20, "redis_up": 0, "redis_state state=away": 1, "evidence_lost_total": 3, "evidence_failing": 1, "trace_spans_dropped_total": 4,
+		"cache_memory_bytes": 1 << 20, "redis_up": 0, "redis_state state=away": 1, "evidence_lost_total": 3,
+		"evidence_failing": 1, "trace_spans_dropped_total": 4,
 	} {
 		fields := strings.Fields(labels)
 		for i := range fields {
@@ -301,7 +323,9 @@ func TestWhatASnapshotSaysIsShown(t *testing.T) {
 }
 
 func TestWhatThereIsNotHasNoSeries(t *testing.T) {
-	m, err := NewMetrics(MetricsOptions{Snapshot: func() Snapshot { return Snapshot{} }, IsProvider: func(string) bool { return false }})
+	m, err := NewMetrics(MetricsOptions{Snapshot: func() Snapshot { return Snapshot{} }, IsProvider: func(string) bool {
+		return false
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -121,7 +121,8 @@ func (q *queue) send(ctx context.Context, batch []sdktrace.ReadOnlySpan) {
 		q.log.Info("the collector takes traces again")
 	case err != nil && !q.failing:
 		q.failing = true
-		q.log.Warn("the collector does not take traces: they are given up until it does; requests are not affected", "cause", err.Error())
+		q.log.Warn("the collector does not take traces: they are given up until it does; requests are not affected",
+			"cause", err.Error())
 	}
 	if err != nil {
 		q.dropped.Add(uint64(len(batch)))

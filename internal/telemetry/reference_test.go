@@ -19,7 +19,8 @@ func TestTheReferenceListsEveryMetric(t *testing.T) {
 	b.WriteString(`# Metrics
 
 The admin listener answers ` + "`/metrics`" + ` as text, and as protobuf with native histograms to a Prometheus that
-asks for them. Besides these there are those of the Go runtime (` + "`go_…`" + `) and of the process (` + "`process_…`" + `).
+asks for them. Besides these there are those of the Go runtime (` + "`go_…`" + `) and of the process (` +
+		"`process_…`" + `).
 Labels never take a value from a caller or an upstream: what the configuration or the directory does not
 know is ` + "`none`" + `. Counts begin at 0 when the process does, those of an upstream or a client also when a
 new configuration changes it.

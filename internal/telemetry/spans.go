@@ -51,7 +51,8 @@ func (t *Tracer) lineageOf(r *call.Record) (l lineage, sampled bool) {
 		above = second(whole)
 	}
 	if sampled && above.IsValid() {
-		l.parent = trace.NewSpanContext(trace.SpanContextConfig{TraceID: l.trace, SpanID: above, TraceFlags: trace.FlagsSampled, TraceState: state, Remote: true})
+		l.parent = trace.NewSpanContext(trace.SpanContextConfig{TraceID: l.trace, SpanID: above,
+			TraceFlags: trace.FlagsSampled, TraceState: state, Remote: true})
 	}
 	return l, sampled
 }
@@ -110,12 +111,14 @@ func (derived) NewSpanID(ctx context.Context, _ trace.TraceID) trace.SpanID {
 }
 
 // start begins a span in the past.
-func (t *Tracer) start(name string, at time.Time, kind trace.SpanKind, given ids, parent trace.SpanContext, attributes []attribute.KeyValue) trace.Span {
+func (t *Tracer) start(name string, at time.Time, kind trace.SpanKind, given ids, parent trace.SpanContext,
+	attributes []attribute.KeyValue) trace.Span {
 	ctx := context.WithValue(context.Background(), idsKey{}, given)
 	if parent.IsValid() {
 		ctx = trace.ContextWithRemoteSpanContext(ctx, parent)
 	}
-	_, span := t.tracer.Start(ctx, name, trace.WithTimestamp(at), trace.WithSpanKind(kind), trace.WithAttributes(attributes...))
+	_, span := t.tracer.Start(ctx, name, trace.WithTimestamp(at), trace.WithSpanKind(kind),
+		trace.WithAttributes(attributes...))
 	return span
 }
 
@@ -168,7 +171,8 @@ func (t *Tracer) Done(r *call.Record, template string) {
 		took time.Duration
 	}{{"limits", r.Phases.Limits}, {"token", r.Phases.Token}, {"header", r.Phases.Header}, {"body", r.Phases.Body}} {
 		if phase.took > 0 {
-			attributes = append(attributes, attribute.Float64("ebox.phase."+phase.name+"_ms", float64(phase.took.Microseconds())/1000))
+			attributes = append(attributes, attribute.Float64("ebox.phase."+phase.name+"_ms",
+				float64(phase.took.Microseconds())/1000))
 		}
 	}
 	if r.Tries > 0 {
@@ -200,7 +204,8 @@ func errorType(r *call.Record) string {
 }
 
 // try tells of one try, which has just got its answer's header or failed.
-func (t *Tracer) try(ctx context.Context, r *call.Record, req *http.Request, start time.Time, resp *http.Response, err error) {
+func (t *Tracer) try(ctx context.Context, r *call.Record, req *http.Request, start time.Time,
+	resp *http.Response, err error) {
 	l, sampled := t.lineageOf(r)
 	id, ok := bytesOf(r.TraceID)
 	if !sampled || !ok {
@@ -211,7 +216,8 @@ func (t *Tracer) try(ctx context.Context, r *call.Record, req *http.Request, sta
 	host, port := req.URL.Hostname(), req.URL.Port()
 	attributes = append(attributes,
 		attribute.String("http.request.method", method), attribute.String("server.address", host),
-		attribute.String("network.protocol.name", "http"), attribute.String("ebox.upstream", r.Upstream), attribute.String("belgov.trace_id", r.TraceID))
+		attribute.String("network.protocol.name", "http"), attribute.String("ebox.upstream", r.Upstream),
+		attribute.String("belgov.trace_id", r.TraceID))
 	if n, err := net.LookupPort("tcp", port); err == nil && port != "" {
 		attributes = append(attributes, attribute.Int("server.port", n))
 	}
@@ -236,7 +242,8 @@ func (t *Tracer) try(ctx context.Context, r *call.Record, req *http.Request, sta
 	if failure != "" {
 		attributes = append(attributes, attribute.String("error.type", failure))
 	}
-	above := trace.NewSpanContext(trace.SpanContextConfig{TraceID: l.trace, SpanID: l.own, TraceFlags: trace.FlagsSampled, TraceState: l.parent.TraceState(), Remote: true})
+	above := trace.NewSpanContext(trace.SpanContextConfig{TraceID: l.trace, SpanID: l.own, TraceFlags: trace.FlagsSampled,
+		TraceState: l.parent.TraceState(), Remote: true})
 	span := t.start(method, start, trace.SpanKindClient, ids{l.trace, second(id)}, above, attributes)
 	if failure != "" {
 		span.SetStatus(codes.Error, "")

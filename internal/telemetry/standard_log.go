@@ -16,6 +16,7 @@ func TakeStandardLog(l *slog.Logger) {
 type constantText struct{ log *slog.Logger }
 
 func (c constantText) Write(p []byte) (int, error) {
-	c.log.Warn("a library printed a message of its own; it is not logged, since it may hold what came over a connection", "bytes", len(p))
+	c.log.Warn("a library printed a message of its own; it is not logged, since it may hold what came over a connection",
+		"bytes", len(p))
 	return len(p), nil
 }

@@ -14,7 +14,8 @@ func TestNothingThatALibraryPrintsIsLogged(t *testing.T) {
 	var text bytes.Buffer
 	TakeStandardLog(slog.New(slog.NewTextHandler(&text, nil)))
 	log.Printf("Unsolicited response received: %q", "Bearer s3cret")
-	if got := text.String(); strings.Contains(got, "s3cret") || strings.Contains(got, "Unsolicited") || !strings.Contains(got, "level=WARN") {
+	if got := text.String(); strings.Contains(got, "s3cret") || strings.Contains(got, "Unsolicited") ||
+		!strings.Contains(got, "level=WARN") {
 		t.Errorf("logged %q", got)
 	}
 }

@@ -96,7 +96,8 @@ func NewTracer(o TracerOptions) (*Tracer, error) {
 		otlptracehttp.WithEndpointURL(endpoint.String()),
 		otlptracehttp.WithHeaders(o.Headers),
 		otlptracehttp.WithCompression(otlptracehttp.GzipCompression),
-		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true, InitialInterval: 500 * time.Millisecond, MaxInterval: 2 * time.Second, MaxElapsedTime: sendTime}),
+		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true, InitialInterval: 500 * time.Millisecond,
+			MaxInterval: 2 * time.Second, MaxElapsedTime: sendTime}),
 		otlptracehttp.WithHTTPClient(&http.Client{Transport: reticent{transport}, CheckRedirect: noRedirect}),
 	)
 	if err != nil {
@@ -146,7 +147,8 @@ func ParseHeaders(content []byte) (map[string]string, error) {
 		}
 		name, value, ok := strings.Cut(line, ":")
 		value = strings.TrimSpace(value)
-		if !ok || !isToken(name) || strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
+		if !ok || !isToken(name) ||
+			strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
 			return nil, fmt.Errorf("reading line %d: it is no header line, \"Name: value\" is expected", i+1)
 		}
 		headers[http.CanonicalHeaderKey(name)] = value

@@ -86,7 +86,8 @@ func newTestTracer(t *testing.T, endpoint string, ratio float64, log io.Writer) 
 	}
 	tracer, err := NewTracer(TracerOptions{
 		Endpoint: u, Headers: map[string]string{"Authorization": "Bearer collector-key"}, SampleRatio: ratio,
-		ServiceName: "ebox", Version: "1.2", Environment: "test", Instance: "i1", Log: slog.New(slog.NewTextHandler(log, nil)),
+		ServiceName: "ebox", Version: "1.2", Environment: "test", Instance: "i1",
+		Log: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +123,8 @@ func tracedCall() *call.Record {
 	}
 	c.Record = &call.Record{
 		Call: c, TokenHash: strings.Repeat("ab", 32), UpstreamStatus: 200, Status: 200, Tries: 2, TraceID: tryID,
-		Phases: call.Phases{Token: time.Millisecond, Header: 300 * time.Millisecond, Body: 200 * time.Millisecond, Total: time.Second},
+		Phases: call.Phases{Token: time.Millisecond, Header: 300 * time.Millisecond, Body: 200 * time.Millisecond,
+			Total: time.Second},
 	}
 	return c.Record
 }
@@ -170,23 +172,29 @@ func TestARequestAndItsTryAreOneTrace(t *testing.T) {
 	if got := trace.TraceID(request.TraceId).String(); got != strings.ReplaceAll(requestID, "-", "") {
 		t.Errorf("the trace is %s, which nobody who has the request id would find", got)
 	}
-	if !bytes.Equal(try.TraceId, request.TraceId) || !bytes.Equal(try.ParentSpanId, request.SpanId) || len(request.ParentSpanId) != 0 {
+	if !bytes.Equal(try.TraceId, request.TraceId) || !bytes.Equal(try.ParentSpanId, request.SpanId) ||
+		len(request.ParentSpanId) != 0 {
 		t.Errorf("%v is not below %v", try, request)
 	}
-	if request.Name != "GET /ebox/providers/{providerId}" || request.Kind != otlp.Span_SPAN_KIND_SERVER || try.Name != "GET" || try.Kind != otlp.Span_SPAN_KIND_CLIENT {
+	if request.Name != "GET /ebox/providers/{providerId}" || request.Kind != otlp.Span_SPAN_KIND_SERVER ||
+		try.Name != "GET" || try.Kind != otlp.Span_SPAN_KIND_CLIENT {
 		t.Errorf("%s %s, %s %s", request.Name, request.Kind, try.Name, try.Kind)
 	}
 	for key, want := range map[string]any{
-		"http.request.method": "GET", "http.route": "/ebox/providers/{providerId}", "http.response.status_code": int64(200), "network.protocol.version": "2",
-		"ebox.request_id": requestID, "ebox.caller": "hr", "ebox.provider": "nsso", "ebox.phase.header_ms": 300.0, "ebox.tries": int64(2),
+		"http.request.method": "GET", "http.route": "/ebox/providers/{providerId}", "http.response.status_code": int64(200),
+		"network.protocol.version": "2",
+		"ebox.request_id":          requestID, "ebox.caller": "hr", "ebox.provider": "nsso", "ebox.phase.header_ms": 300.0,
+		"ebox.tries": int64(2),
 	} {
 		if got := attributesOf(request)[key]; got != want {
 			t.Errorf("request: %s = %v, want %v", key, got, want)
 		}
 	}
 	for key, want := range map[string]any{
-		"belgov.trace_id": tryID, "belgov.answer_trace_id": "theirs", "http.response.status_code": int64(503), "error.type": "503",
-		"server.address": "services.example.be", "server.port": int64(8443), "http.request.resend_count": int64(1), "ebox.upstream": "provider nsso",
+		"belgov.trace_id": tryID, "belgov.answer_trace_id": "theirs", "http.response.status_code": int64(503),
+		"error.type":     "503",
+		"server.address": "services.example.be", "server.port": int64(8443), "http.request.resend_count": int64(1),
+		"ebox.upstream": "provider nsso",
 	} {
 		if got := attributesOf(try)[key]; got != want {
 			t.Errorf("try: %s = %v, want %v", key, got, want)
@@ -195,13 +203,15 @@ func TestARequestAndItsTryAreOneTrace(t *testing.T) {
 	if took := time.Duration(request.EndTimeUnixNano - request.StartTimeUnixNano); took != time.Second {
 		t.Errorf("the request took %s", took)
 	}
-	if at := time.Duration(request.EndTimeUnixNano - request.Events[0].TimeUnixNano); len(request.Events) != 1 || at != 200*time.Millisecond {
+	if at := time.Duration(request.EndTimeUnixNano - request.Events[0].TimeUnixNano); len(request.Events) != 1 ||
+		at != 200*time.Millisecond {
 		t.Errorf("events: %v", request.Events)
 	}
 	if collector.path != "/v1/traces" || collector.header.Get("Authorization") != "Bearer collector-key" {
 		t.Errorf("%s with %v", collector.path, collector.header)
 	}
-	if collector.service["service.name"] != "ebox" || collector.service["service.version"] != "1.2" || collector.service["deployment.environment.name"] != "test" {
+	if collector.service["service.name"] != "ebox" || collector.service["service.version"] != "1.2" ||
+		collector.service["deployment.environment.name"] != "test" {
 		t.Errorf("service %v", collector.service)
 	}
 	all := collector.spans[0].String() + collector.spans[1].String()
@@ -247,10 +257,12 @@ func TestTheCallersTraceGoesOn(t *testing.T) {
 		t.Fatalf("%d spans: %v", len(collector.spans), collector.spans)
 	}
 	whole, part := collector.spans[0], collector.spans[1]
-	if trace.TraceID(whole.TraceId).String() != theirs || trace.SpanID(whole.ParentSpanId).String() != span || whole.TraceState != "vendor=a" {
+	if trace.TraceID(whole.TraceId).String() != theirs || trace.SpanID(whole.ParentSpanId).String() != span ||
+		whole.TraceState != "vendor=a" {
 		t.Errorf("%v does not go on from the caller's", whole)
 	}
-	if trace.TraceID(part.TraceId).String() != theirs || !bytes.Equal(part.ParentSpanId, whole.SpanId) || part.Kind != otlp.Span_SPAN_KIND_INTERNAL {
+	if trace.TraceID(part.TraceId).String() != theirs || !bytes.Equal(part.ParentSpanId, whole.SpanId) ||
+		part.Kind != otlp.Span_SPAN_KIND_INTERNAL {
 		t.Errorf("the part %v is not below %v", part, whole)
 	}
 }
@@ -296,7 +308,8 @@ func TestACollectorInTroubleHoldsNobodyUp(t *testing.T) {
 		http.Error(w, "I do not know "+r.Header.Get("Authorization"), http.StatusForbidden)
 	}))
 	defer refusing.Close()
-	for name, endpoint := range map[string]string{"frozen": "http://" + frozen.Addr().String(), "gone": "http://" + gone.Addr().String(), "refusing": refusing.URL} {
+	for name, endpoint := range map[string]string{"frozen": "http://" + frozen.Addr().String(), "gone": "http://" +
+		gone.Addr().String(), "refusing": refusing.URL} {
 		t.Run(name, func(t *testing.T) {
 			var log lockedLog
 			tracer := newTestTracer(t, endpoint, 1, &log)
@@ -319,7 +332,8 @@ func TestACollectorInTroubleHoldsNobodyUp(t *testing.T) {
 			if s := tracer.Stats(); s.Exported != 0 || s.Dropped != calls {
 				t.Errorf("%+v of %d", s, calls)
 			}
-			if text := log.String(); strings.Count(text, "does not take traces") != 1 || strings.Contains(text, "collector-key") {
+			if text := log.String(); strings.Count(text, "does not take traces") != 1 ||
+				strings.Contains(text, "collector-key") {
 				t.Errorf("the log says %q", text)
 			}
 		})
@@ -358,7 +372,8 @@ func TestACollectorIsTrustedByItsAuthorities(t *testing.T) {
 		exported    uint64
 	}{"with the file": {own, 1}, "without it": {nil, 0}} {
 		t.Run(name, func(t *testing.T) {
-			tracer, err := NewTracer(TracerOptions{Endpoint: u, Authorities: c.authorities, SampleRatio: 1, ServiceName: "ebox", Log: slog.New(slog.DiscardHandler)})
+			tracer, err := NewTracer(TracerOptions{Endpoint: u, Authorities: c.authorities, SampleRatio: 1, ServiceName: "ebox",
+				Log: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -368,7 +383,8 @@ func TestACollectorIsTrustedByItsAuthorities(t *testing.T) {
 			}
 		})
 	}
-	if _, err := NewTracer(TracerOptions{Endpoint: u, Authorities: []byte("none"), ServiceName: "ebox", Log: slog.New(slog.DiscardHandler)}); err == nil {
+	if _, err := NewTracer(TracerOptions{Endpoint: u, Authorities: []byte("none"), ServiceName: "ebox",
+		Log: slog.New(slog.DiscardHandler)}); err == nil {
 		t.Error("a file without a certificate is taken")
 	}
 }
@@ -378,14 +394,18 @@ func TestATryThatFailedIsTold(t *testing.T) {
 	tracer := newTestTracer(t, collector.URL, 1, io.Discard)
 	gone, cancel := context.WithCancel(context.Background())
 	told(t, tracer, func() {
-		upstream := NewTries(roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused by 10.0.0.1") }), func() *Tracer { return tracer })
+		upstream := NewTries(roundTrip(func(*http.Request) (*http.Response, error) {
+			return nil,
+				errors.New("connection refused by 10.0.0.1")
+		}), func() *Tracer { return tracer })
 		req := httptest.NewRequest("GET", "http://services.example.be/x", nil)
 		_, _ = upstream.Send(context.Background(), tracedCall().Call, req)
 		cancel()
 		_, _ = upstream.Send(gone, tracedCall().Call, req)
 	})
 	for i, want := range []string{"transport", "cancelled"} {
-		if got := attributesOf(collector.spans[i])["error.type"]; got != want || collector.spans[i].Status.Code != otlp.Status_STATUS_CODE_ERROR {
+		if got := attributesOf(collector.spans[i])["error.type"]; got != want ||
+			collector.spans[i].Status.Code != otlp.Status_STATUS_CODE_ERROR {
 			t.Errorf("%v, want %s", got, want)
 		}
 	}
@@ -393,7 +413,9 @@ func TestATryThatFailedIsTold(t *testing.T) {
 
 func TestWithoutATracerATryCostsNothing(t *testing.T) {
 	answer := &http.Response{}
-	layer := NewTries(roundTrip(func(*http.Request) (*http.Response, error) { return answer, nil }), func() *Tracer { return nil })
+	layer := NewTries(roundTrip(func(*http.Request) (*http.Response, error) { return answer, nil }), func() *Tracer {
+		return nil
+	})
 	req := httptest.NewRequest("GET", "http://x/", nil)
 	ctx, c := t.Context(), call.New()
 	if n := testing.AllocsPerRun(100, func() { _, _ = layer.Send(ctx, c, req) }); n != 0 {
@@ -407,7 +429,8 @@ func TestHeadersOfTheCollector(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 	for _, bad := range []string{"hunter2", ": hunter2", "a b: hunter2", "x: hunter2\x01"} {
-		if _, err := ParseHeaders([]byte("ok: 1\n" + bad)); err == nil || !strings.Contains(err.Error(), "line 2") || strings.Contains(err.Error(), "hunter2") {
+		if _, err := ParseHeaders([]byte("ok: 1\n" + bad)); err == nil || !strings.Contains(err.Error(), "line 2") ||
+			strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
@@ -418,7 +441,8 @@ func FuzzTraceParent(f *testing.F) {
 	f.Add("", "", "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c1")
 	f.Add("00-00000000000000000000000000000000-0000000000000000-00", "a=\xee0", "00000000-0000-0000-0000-000000000000")
 	u := &url.URL{Scheme: "http", Host: "127.0.0.1:1"}
-	tracer, err := NewTracer(TracerOptions{Endpoint: u, SampleRatio: 1, ServiceName: "x", Log: slog.New(slog.DiscardHandler)})
+	tracer, err := NewTracer(TracerOptions{Endpoint: u, SampleRatio: 1, ServiceName: "x",
+		Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -77,11 +77,13 @@ func checkMediaType(contentType string) error {
 	t, params, err := mime.ParseMediaType(contentType)
 	lower := strings.ToLower(contentType)
 	// Servers that look for a form's name anywhere in the field read a form.
-	form := strings.Contains(lower, "form-urlencoded") || strings.Contains(lower, "form-data") || strings.Contains(lower, "multipart/")
+	form := strings.Contains(lower, "form-urlencoded") || strings.Contains(lower, "form-data") ||
+		strings.Contains(lower, "multipart/")
 	if err != nil || form || t != "text/json" && !isJSON(t) {
 		return brokenBody("header", "Content-Type", "send JSON, as application/json")
 	}
-	if charset, given := params["charset"]; given && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "us-ascii") {
+	if charset, given := params["charset"]; given && !strings.EqualFold(charset, "utf-8") &&
+		!strings.EqualFold(charset, "us-ascii") {
 		return brokenBody("header", "Content-Type", "send JSON in UTF-8, which needs no charset")
 	}
 	return nil
@@ -94,7 +96,8 @@ func isJSON(t string) bool {
 }
 
 func brokenBody(in, name, detail string) error {
-	return problem.BadRequest("The body cannot be read, so that the enterprise it is for is not known. Correct it and send the request again.",
+	return problem.BadRequest("The body cannot be read, so that the enterprise it is for is not known. Correct it and "+
+		"send the request again.",
 		problem.Issue{Type: problem.IssueSchemaViolation, In: in, Name: name, Detail: detail})
 }
 
@@ -146,7 +149,8 @@ func (s *bodyScan) object(raw []byte, at string, depth int, inside bool) (text b
 			s.named.CreateWithRepresentative = member.Value[0] == 't'
 		}
 		var holds bool
-		holds, err = s.value(member.Value, jsonscan.Pointer(at, key), depth+1, inside || m == meansNumber || m == meansEnterprise)
+		holds, err = s.value(member.Value, jsonscan.Pointer(at, key), depth+1, inside || m == meansNumber ||
+			m == meansEnterprise)
 		text = text || holds
 		if depth == 0 && holds && (key == representedNumber || key == representedName) {
 			s.named.Direct = true
@@ -184,7 +188,8 @@ func (s *bodyScan) string(raw []byte, at string, inside bool) (text bool, err er
 	value := jsonscan.Text(raw)
 	if mayPoint && strings.HasPrefix(value, "/") {
 		if m, _ := meaningOf(value); m == meansNumber || m == meansEnterprise {
-			return false, brokenBody("body", at, "a JSON Patch of the represented enterprise is not understood here: send a merge patch (RFC 7396)")
+			return false, brokenBody("body", at, "a JSON Patch of the represented enterprise is not understood here: send "+
+				"a merge patch (RFC 7396)")
 		}
 	}
 	if !inside {

@@ -35,8 +35,10 @@ func CutPath(escaped string) (segment, rest string, found bool, err error) {
 	}
 	segment, unescapeErr := url.PathUnescape(after)
 	if unescapeErr != nil {
-		return "", "", false, problem.BadRequest("The enterprise in the path has a broken percent escape. Write it as ten digits, as in /enterprises/0206731645/….",
-			problem.Issue{Type: problem.IssueInvalidInput, In: "path", Name: "number", Value: clip(after), Detail: "a percent sign must be followed by two hexadecimal digits"})
+		return "", "", false, problem.BadRequest("The enterprise in the path has a broken percent escape. Write it as ten "+
+			"digits, as in /enterprises/0206731645/….",
+			problem.Issue{Type: problem.IssueInvalidInput, In: "path", Name: "number", Value: clip(after),
+				Detail: "a percent sign must be followed by two hexadecimal digits"})
 	}
 	return segment, rest, true, nil
 }
@@ -121,7 +123,8 @@ func (c *Claim) said() (said, error) {
 		})
 	}
 	if issues != nil {
-		return said{}, problem.BadRequest("The enterprise that the request is for cannot be read. Correct what the issues say.", issues...)
+		return said{}, problem.BadRequest("The enterprise that the request is for cannot be read. Correct what "+
+			"the issues say.", issues...)
 	}
 	switch {
 	case inHeader == 0:

@@ -81,7 +81,8 @@ func TestHeaderValuesCollectsEveryAlias(t *testing.T) {
 // Whatever stands in the path, a segment that is found is followed by the rest as
 // it came.
 func FuzzCutPath(f *testing.F) {
-	for _, seed := range []string{"/enterprises/0206731645/ebox", "/enterprises/%6fwn/x", "/enterprises/%", "/enterprises//", "/e"} {
+	for _, seed := range []string{"/enterprises/0206731645/ebox", "/enterprises/%6fwn/x", "/enterprises/%",
+		"/enterprises//", "/e"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
@@ -115,7 +116,8 @@ func FuzzClaim(f *testing.F) {
 			}
 			return
 		}
-		if s.own && s.number != 0 || (s.form == FormNone) != (s.number == 0 && !s.own) || (s.form == FormPath) != hasPath || len(claim.Header) > 1 {
+		if s.own && s.number != 0 || (s.form == FormNone) != (s.number == 0 && !s.own) || (s.form == FormPath) != hasPath ||
+			len(claim.Header) > 1 {
 			t.Fatalf("%+v of %+v", s, claim)
 		}
 	})

@@ -70,7 +70,8 @@ func NewCallers(list []Caller) (*Callers, error) {
 		}
 		for _, key := range keys {
 			if other := taken[key]; other != nil && other != &caller {
-				return nil, fmt.Errorf("reading caller rule %d (%q): %s is also what rule %q is about, so that neither is the more specific: narrow one of them",
+				return nil, fmt.Errorf("reading caller rule %d (%q): %s is also what rule %q is about, so that neither is the "+
+					"more specific: narrow one of them",
 					i+1, caller.Name, key, other.Name)
 			}
 			taken[key] = &caller
@@ -202,12 +203,14 @@ func (m CertificateMatch) key() (certificateKey, error) {
 	if m.SHA256 != "" {
 		sum, err := hex.DecodeString(strings.ReplaceAll(m.SHA256, ":", ""))
 		if err != nil || len(sum) != sha256.Size {
-			return k, fmt.Errorf("the fingerprint %q is not a SHA-256: write its 64 hexadecimal digits, colons allowed", m.SHA256)
+			return k, fmt.Errorf("the fingerprint %q is not a SHA-256: write its 64 hexadecimal digits, colons allowed",
+				m.SHA256)
 		}
 		copy(k.fingerprint[:], sum)
 	}
 	if k == (certificateKey{}) {
-		return k, errors.New("one of its client certificates says nothing to recognise it by: name a common name, a DNS name, a URI or a SHA-256 fingerprint")
+		return k, errors.New("one of its client certificates says nothing to recognise it by: name a common name, a DNS " +
+			"name, a URI or a SHA-256 fingerprint")
 	}
 	return k, nil
 }
@@ -242,7 +245,8 @@ func (k *certificateKey) admits(c *x509.Certificate, fingerprint *[sha256.Size]b
 	if k.commonName != "" && k.commonName != c.Subject.CommonName {
 		return false
 	}
-	if k.dnsName != "" && !slices.ContainsFunc(c.DNSNames, func(name string) bool { return strings.EqualFold(name, k.dnsName) }) {
+	if k.dnsName != "" && !slices.ContainsFunc(c.DNSNames,
+		func(name string) bool { return strings.EqualFold(name, k.dnsName) }) {
 		return false
 	}
 	if k.uri == "" {

@@ -60,15 +60,18 @@ func TestNoCallerActsForAnotherTenant(t *testing.T) {
 	numbers := []enterprise.Number{bakery, brewery, chemist, dairy}
 	listed := []enterprise.Number{bakery, brewery, chemist}
 	stopped := chemist
-	tab, err := NewTable([]config.Enterprise{{Number: bakery}, {Number: brewery, Client: "brewing"}, {Number: chemist}}, map[enterprise.Number]bool{stopped: true})
+	tab, err := NewTable([]config.Enterprise{{Number: bakery}, {Number: brewery, Client: "brewing"}, {Number: chemist}},
+		map[enterprise.Number]bool{stopped: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	anything := rapid.SampledFrom([]string{
-		"0206731645", "0206.731.645", "BE206731645", "0474028805", "474028805", "0212148896", "0800002352", "0206731646", "own", "x", "",
+		"0206731645", "0206.731.645", "BE206731645", "0474028805", "474028805", "0212148896", "0800002352",
+		"0206731646", "own", "x", "",
 	})
 	maybe := func(g *rapid.Generator[string]) *rapid.Generator[string] { return rapid.OneOf(rapid.Just("-"), g) }
-	name := rapid.SampledFrom([]string{representedNumber, representedNumber, representedNumber, representedName, "RepresentedEnterpriseNumber", "filter[" + representedNumber + "]", "page"})
+	name := rapid.SampledFrom([]string{representedNumber, representedNumber, representedNumber, representedName,
+		"RepresentedEnterpriseNumber", "filter[" + representedNumber + "]", "page"})
 	outcomes := map[string]int{}
 	property := func(t *rapid.T) {
 		// Most requests mean one enterprise, so that many of them get through.
@@ -96,7 +99,8 @@ func TestNoCallerActsForAnotherTenant(t *testing.T) {
 		}
 		c, _ := callers.Identify(Peer{})
 		mode := rapid.SampledFrom([]Mode{Listed, Any}).Draw(t, "mode")
-		route := rapid.SampledFrom([]*Route{eboxRoute, grantRoute, grantRoute, grantRoute, registry, ownRoute}).Draw(t, "route")
+		route := rapid.SampledFrom([]*Route{eboxRoute, grantRoute, grantRoute, grantRoute, registry, ownRoute}).Draw(t,
+			"route")
 
 		r := request{method: rapid.SampledFrom([]string{"GET", "POST", "PATCH", "DELETE"}).Draw(t, "method")}
 		var claim Claim
@@ -133,7 +137,8 @@ func TestNoCallerActsForAnotherTenant(t *testing.T) {
 		if route.Mandates {
 			action = ebox.Mandates
 		}
-		tenant, err := NewResolver(ResolverOptions{Mode: mode, Table: tab, DefaultClient: "payroll"}).Resolve(c, route, action, r.method, claim)
+		tenant, err := NewResolver(ResolverOptions{Mode: mode, Table: tab, DefaultClient: "payroll"}).Resolve(c, route,
+			action, r.method, claim)
 		if err != nil {
 			if s := problem.From(err).Status; s != 400 && s != 403 {
 				t.Fatalf("status %d", s)
@@ -142,7 +147,8 @@ func TestNoCallerActsForAnotherTenant(t *testing.T) {
 		}
 
 		allowed := func(n enterprise.Number) bool {
-			return n != stopped && (rule.Enterprises == nil || slices.Contains(rule.Enterprises, n)) && (mode == Any || slices.Contains(listed, n))
+			return n != stopped && (rule.Enterprises == nil || slices.Contains(rule.Enterprises, n)) &&
+				(mode == Any || slices.Contains(listed, n))
 		}
 		switch {
 		case tenant.Number != 0:
@@ -150,7 +156,8 @@ func TestNoCallerActsForAnotherTenant(t *testing.T) {
 			if !allowed(tenant.Number) || tenant.Own {
 				t.Fatalf("%+v is not allowed", tenant)
 			}
-			if want := map[bool]string{true: tenant.Number.String()}[route.Enterprise != None]; strings.Join(tenant.Header, ",") != want {
+			if want := map[bool]string{true: tenant.Number.String()}[route.Enterprise != None]; strings.Join(tenant.Header,
+				",") != want {
 				t.Fatalf("the header of %+v is not %q", tenant, want)
 			}
 			if want := map[bool]string{true: "brewing", false: "payroll"}[tenant.Number == brewery]; tenant.Client != want {

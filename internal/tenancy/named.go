@@ -63,7 +63,8 @@ const mostNumbers = 8
 // tooManyNumbers is a request with more than mostNumbers different numbers.
 func tooManyNumbers(in string) error {
 	return problem.BadRequest("The request names many different enterprises. Name one, the same everywhere.",
-		problem.Issue{Type: problem.IssueInvalidInput, In: in, Name: representedNumber, Detail: "more than " + strconv.Itoa(mostNumbers) + " different numbers"})
+		problem.Issue{Type: problem.IssueInvalidInput, In: in, Name: representedNumber, Detail: "more than " +
+			strconv.Itoa(mostNumbers) + " different numbers"})
 }
 
 // meaning is what a name stands for.

@@ -33,7 +33,8 @@ func contradiction(inA, nameA, valueA, inB, nameB, valueB string) error {
 // missingEnterprise is a request without the enterprise that its route needs. own
 // is true if the caller could have asked for the client's own.
 func missingEnterprise(own bool) error {
-	detail := "This route acts for an enterprise and the request names none. Send its number in the header " + RepresentedHeader +
+	detail := "This route acts for an enterprise and the request names none. Send its number in the header " +
+		RepresentedHeader +
 		", or put /enterprises/{number} in front of the path"
 	if own {
 		detail += "; for the client itself put /enterprises/own in front"
@@ -66,24 +67,30 @@ func notRepeated(number enterprise.Number, in string) error {
 // leftBlank refuses a query that names the represented enterprise without a value, where
 // the gateway would add the number beside it.
 func leftBlank(n enterprise.Number) error {
-	return problem.BadRequest("The query has the name of the represented enterprise without a number. Leave it out, or give it the number that the request is for.",
-		problem.Issue{Type: problem.IssueInvalidInput, In: "query", Name: representedNumber, Detail: "the request is for " + n.String()})
+	return problem.BadRequest("The query has the name of the represented enterprise without a number. Leave it out, or "+
+		"give it the number that the request is for.",
+		problem.Issue{Type: problem.IssueInvalidInput, In: "query", Name: representedNumber,
+			Detail: "the request is for " + n.String()})
 }
 
 func unknownCaller() error {
-	return problem.Forbidden("No caller rule recognises this caller by its address, listener or client certificate. Ask the platform team for one.")
+	return problem.Forbidden("No caller rule recognises this caller by its address, listener or client certificate. Ask " +
+		"the platform team for one.")
 }
 
 func routeNotAllowed(c *Caller, route *Route) error {
-	return problem.Forbidden("The caller rule " + c.Name + " does not allow the route " + route.Name + ". Ask the platform team to add it to the rule's routes.")
+	return problem.Forbidden("The caller rule " + c.Name + " does not allow the route " + route.Name +
+		". Ask the platform team to add it to the rule's routes.")
 }
 
 func actionNotAllowed(c *Caller, action ebox.Action) error {
-	return problem.Forbidden("The caller rule " + c.Name + " does not allow the action " + action.String() + ". Ask the platform team to add it to what the rule may do.")
+	return problem.Forbidden("The caller rule " + c.Name + " does not allow the action " + action.String() +
+		". Ask the platform team to add it to what the rule may do.")
 }
 
 func enterpriseNotAllowed(c *Caller, n enterprise.Number) error {
-	return problem.Forbidden("The caller rule " + c.Name + " does not allow acting for enterprise " + n.String() + ". Ask the platform team to add it to the rule's enterprises.")
+	return problem.Forbidden("The caller rule " + c.Name + " does not allow acting for enterprise " + n.String() +
+		". Ask the platform team to add it to the rule's enterprises.")
 }
 
 func ownNotAllowed(c *Caller) error {
@@ -96,18 +103,22 @@ func suspended(n enterprise.Number) error {
 }
 
 func notListed(n enterprise.Number) error {
-	return problem.Forbidden("Enterprise " + n.String() + " is not listed at this gateway. Ask the platform team to add it to the enterprises.")
+	return problem.Forbidden("Enterprise " + n.String() + " is not listed at this gateway. Ask the platform team to " +
+		"add it to the enterprises.")
 }
 
 func outOfDates(n enterprise.Number, early bool) error {
 	if early {
-		return problem.Forbidden("Enterprise " + n.String() + " is not served yet: the first day of its service is still to come. Ask the platform team if that is wrong.")
+		return problem.Forbidden("Enterprise " + n.String() + " is not served yet: the first day of its service is still " +
+			"to come. Ask the platform team if that is wrong.")
 	}
-	return problem.Forbidden("Enterprise " + n.String() + " is no longer served: the last day of its service has passed. Ask the platform team if that is wrong.")
+	return problem.Forbidden("Enterprise " + n.String() + " is no longer served: the last day of its service has " +
+		"passed. Ask the platform team if that is wrong.")
 }
 
 func routeNotForEnterprise(n enterprise.Number, route *Route) error {
-	return problem.Forbidden("Enterprise " + n.String() + " is not served on the route " + route.Name + ". Ask the platform team to add it to the enterprise's routes.")
+	return problem.Forbidden("Enterprise " + n.String() + " is not served on the route " + route.Name +
+		". Ask the platform team to add it to the enterprise's routes.")
 }
 
 // clip bounds what a problem repeats of the input.

@@ -23,7 +23,8 @@ func (s said) with(n enterprise.Number, claim *Claim, c *Caller, route *Route) (
 	case s.form == FormPath:
 		return said{}, contradiction("path", "number", clip(claim.Path), "path", "enterpriseNumber", n.String())
 	default:
-		return said{}, contradiction("header", RepresentedHeader, clip(claim.Header[0]), "path", "enterpriseNumber", n.String())
+		return said{}, contradiction("header", RepresentedHeader, clip(claim.Header[0]), "path",
+			"enterpriseNumber", n.String())
 	}
 }
 
@@ -76,7 +77,8 @@ func (r *Resolver) mayName(c *Caller, route *Route, n enterprise.Number, own boo
 	}
 	_, err := r.admit(c, route, n)
 	if err != nil && c.Own && route.Own == 0 && !r.knows(n) {
-		return problem.Forbidden("Enterprise " + n.String() + " is none that the caller rule " + c.Name + " and the gateway's list allow. " + sayOwn)
+		return problem.Forbidden("Enterprise " + n.String() + " is none that the caller rule " + c.Name +
+			" and the gateway's list allow. " + sayOwn)
 	}
 	return err
 }
@@ -90,6 +92,7 @@ func contradictsOwn(in, name string, n enterprise.Number, route *Route) error {
 		detail += " " + sayOwn
 	}
 	return problem.BadRequest(detail, problem.Issue{
-		Type: problem.IssueInvalidInput, In: in, Name: name, Value: n.String(), Detail: "names another e-Box than the rest of the request",
+		Type: problem.IssueInvalidInput, In: in, Name: name, Value: n.String(),
+		Detail: "names another e-Box than the rest of the request",
 	})
 }

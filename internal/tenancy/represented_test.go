@@ -29,7 +29,8 @@ func TestQueriesThatAServerWouldDecodeTwice(t *testing.T) {
 		}
 	}
 	for _, q := range []string{
-		"", "representedEnterpriseNumber=0212148896", "representedEnterpriseNumber=BE%200212.148.896", "representedEnterpriseNumber=0212+148+896",
+		"", "representedEnterpriseNumber=0212148896", "representedEnterpriseNumber=BE%200212.148.896",
+		"representedEnterpriseNumber=0212+148+896",
 		"q=100%25", "q=50%2525%20off", "q=a%26b%3Dc", "sort=representedEnterpriseNumber", "q=%C3%A9%25zz",
 	} {
 		if _, err := NamedInQuery(q); err != nil {
@@ -40,15 +41,18 @@ func TestQueriesThatAServerWouldDecodeTwice(t *testing.T) {
 
 func TestMediaTypesThatSomeServerTakesForAForm(t *testing.T) {
 	for _, media := range []string{
-		"application/x-www-form-urlencoded+json", "application/x-www-form-urlencoded", "Application/X-WWW-Form-Urlencoded+JSON", "multipart/form-data",
-		"application/json; x=application/x-www-form-urlencoded", "application/json; x=\"multipart/form-data\"", "multipart/x+json", "application/form-data+json",
+		"application/x-www-form-urlencoded+json", "application/x-www-form-urlencoded",
+		"Application/X-WWW-Form-Urlencoded+JSON", "multipart/form-data",
+		"application/json; x=application/x-www-form-urlencoded", "application/json; x=\"multipart/form-data\"",
+		"multipart/x+json", "application/form-data+json",
 		"application/json, text/plain", "application/json; charset=utf-16", "text/plain", "text/x+json",
 	} {
 		if CheckMedia(media, "") == nil {
 			t.Errorf("%s counts as JSON", media)
 		}
 	}
-	for _, media := range []string{"", "application/json", "application/merge-patch+json", "application/vnd.platform+json; profile=form", "application/json;charset=UTF-8", "text/json"} {
+	for _, media := range []string{"", "application/json", "application/merge-patch+json",
+		"application/vnd.platform+json; profile=form", "application/json;charset=UTF-8", "text/json"} {
 		if err := CheckMedia(media, ""); err != nil {
 			t.Errorf("%s: %v", media, err)
 		}
@@ -81,16 +85,20 @@ func TestWhatACallMayName(t *testing.T) {
 		{"the office changed for another", Caller{Own: true}, Listed, dairy, bakery, false, ebox.Changed, dairy, 400},
 		{"another changed as the office", Caller{Own: true}, Listed, dairy, 0, true, ebox.Changed, chemist, 400},
 		{"the office changed, not known", Caller{Own: true}, Listed, 0, 0, true, ebox.Changed, dairy, 403},
-		{"anybody as recipient", Caller{Enterprises: []enterprise.Number{bakery}}, Listed, dairy, bakery, false, ebox.Recipient, brewery, 0},
+		{"anybody as recipient", Caller{Enterprises: []enterprise.Number{bakery}}, Listed, dairy, bakery, false,
+			ebox.Recipient, brewery, 0},
 		{"itself as sender", Caller{}, Listed, 0, bakery, false, ebox.Sender, bakery, 0},
 		{"the office as sender", Caller{}, Listed, dairy, bakery, false, ebox.Sender, dairy, 0},
 		{"the office as sender, not known", Caller{Own: true}, Listed, 0, 0, true, ebox.Sender, dairy, 0},
-		{"a stranger as sender", Caller{Enterprises: []enterprise.Number{bakery}}, Listed, dairy, bakery, false, ebox.Sender, brewery, 403},
-		{"another as sender", Caller{Enterprises: []enterprise.Number{bakery}}, Listed, 0, bakery, false, ebox.Sender, chemist, 403},
+		{"a stranger as sender", Caller{Enterprises: []enterprise.Number{bakery}}, Listed, dairy, bakery, false,
+			ebox.Sender, brewery, 403},
+		{"another as sender", Caller{Enterprises: []enterprise.Number{bakery}}, Listed, 0, bakery, false,
+			ebox.Sender, chemist, 403},
 		{"another of its own as sender", Caller{}, Listed, 0, bakery, false, ebox.Sender, chemist, 400},
 		{"another as the office's sender", Caller{Own: true}, Listed, 0, 0, true, ebox.Sender, chemist, 400},
 		{"the office as mandatary", Caller{}, Listed, 0, bakery, false, ebox.Mandatary, dairy, 0},
-		{"another as mandatary", Caller{Enterprises: []enterprise.Number{bakery}}, Listed, 0, bakery, false, ebox.Mandatary, chemist, 403},
+		{"another as mandatary", Caller{Enterprises: []enterprise.Number{bakery}}, Listed, 0, bakery, false,
+			ebox.Mandatary, chemist, 403},
 		{"another of its own as mandatary", Caller{}, Listed, 0, bakery, false, ebox.Mandatary, chemist, 0},
 	} {
 		c.rule.May = ebox.All
@@ -113,8 +121,10 @@ func TestWhatACallMayName(t *testing.T) {
 }
 
 func TestTheNumberInTheTargetAgreesWithPathAndHeader(t *testing.T) {
-	r := NewResolver(ResolverOptions{Table: table(t, []config.Enterprise{{Number: bakery}, {Number: chemist}}), DefaultClient: "demo"})
-	both, one := caller(t, Caller{Own: true, May: ebox.All}), caller(t, Caller{Enterprises: []enterprise.Number{bakery}, May: ebox.All, Default: bakery})
+	r := NewResolver(ResolverOptions{Table: table(t, []config.Enterprise{{Number: bakery}, {Number: chemist}}),
+		DefaultClient: "demo"})
+	both, one := caller(t, Caller{Own: true, May: ebox.All}),
+		caller(t, Caller{Enterprises: []enterprise.Number{bakery}, May: ebox.All, Default: bakery})
 	for _, c := range []struct {
 		caller *Caller
 		claim  Claim

@@ -145,7 +145,8 @@ func (r *Resolver) before(c *Caller, route *Route, action ebox.Action, claim *Cl
 	return s, err
 }
 
-func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, method string, claim *Claim, s said) (Tenant, error) {
+func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, method string, claim *Claim,
+	s said) (Tenant, error) {
 	number, form, err := r.agreed(c, route, claim, s)
 	if err != nil {
 		return Tenant{}, err
@@ -234,7 +235,8 @@ func (r *Resolver) agreed(c *Caller, route *Route, claim *Claim, s said) (enterp
 		}
 		if named.Misspelt != "" {
 			_, err := enterprise.Parse(named.Misspelt)
-			return 0, FormNone, problem.BadRequest("The number of the represented enterprise is not valid.", numberIssue(in, name, named.Misspelt, err))
+			return 0, FormNone, problem.BadRequest("The number of the represented enterprise is not valid.",
+				numberIssue(in, name, named.Misspelt, err))
 		}
 		for _, n := range named.Numbers {
 			switch {

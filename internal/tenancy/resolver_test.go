@@ -21,46 +21,70 @@ func TestResolve(t *testing.T) {
 		want   Tenant // Header and Enterprise are compared apart
 		status int
 	}{
-		"the path":                                  {everything, eboxRoute, inPath("0206731645"), Tenant{Number: bakery, Form: FormPath}, 0},
-		"the header":                                {everything, eboxRoute, inHeader("0206731645"), Tenant{Number: bakery, Form: FormHeader}, 0},
-		"any written form":                          {everything, eboxRoute, inHeader(" be 206.731.645 "), Tenant{Number: bakery, Form: FormHeader}, 0},
-		"path and header that agree":                {everything, eboxRoute, Claim{Path: "0206.731.645", HasPath: true, Header: []string{"BE0206731645"}}, Tenant{Number: bakery, Form: FormPath}, 0},
-		"path and header that disagree":             {everything, eboxRoute, Claim{Path: "0206731645", HasPath: true, Header: []string{"0212148896"}}, Tenant{}, 400},
-		"the header twice":                          {everything, eboxRoute, inHeader("0206731645", "0206731645"), Tenant{}, 400},
-		"a list in one header":                      {everything, eboxRoute, inHeader("0206731645, 0206731645"), Tenant{}, 400},
-		"an empty header":                           {everything, eboxRoute, inHeader(""), Tenant{}, 400},
+		"the path": {
+			everything, eboxRoute, inPath("0206731645"), Tenant{Number: bakery, Form: FormPath}, 0},
+		"the header": {
+			everything, eboxRoute, inHeader("0206731645"), Tenant{Number: bakery, Form: FormHeader}, 0},
+		"any written form": {
+			everything, eboxRoute, inHeader(" be 206.731.645 "), Tenant{Number: bakery, Form: FormHeader}, 0},
+		"path and header that agree": {
+			everything, eboxRoute, Claim{Path: "0206.731.645", HasPath: true, Header: []string{"BE0206731645"}},
+			Tenant{Number: bakery, Form: FormPath}, 0},
+		"path and header that disagree": {
+			everything, eboxRoute, Claim{Path: "0206731645", HasPath: true, Header: []string{"0212148896"}}, Tenant{}, 400},
+		"the header twice": {
+			everything, eboxRoute, inHeader("0206731645", "0206731645"), Tenant{}, 400},
+		"a list in one header": {
+			everything, eboxRoute, inHeader("0206731645, 0206731645"), Tenant{}, 400},
+		"an empty header": {everything, eboxRoute, inHeader(""), Tenant{}, 400},
 		"an empty header does not mean the default": {defaulted, eboxRoute, inHeader(" "), Tenant{}, 400},
 		"an empty segment":                          {everything, eboxRoute, inPath(""), Tenant{}, 400},
 		"malformed in the path":                     {everything, eboxRoute, inPath("12345"), Tenant{}, 400},
 		"wrong check digits in the header":          {everything, eboxRoute, inHeader("0206731646"), Tenant{}, 400},
 		"none on an e-Box route":                    {everything, eboxRoute, Claim{}, Tenant{}, 400},
-		"the default":                               {defaulted, eboxRoute, Claim{}, Tenant{Number: bakery, Form: FormDefault}, 0},
-		"the path goes before the default":          {defaulted, eboxRoute, inPath("0212148896"), Tenant{Number: chemist, Form: FormPath}, 0},
-		"the header goes before the default":        {defaulted, eboxRoute, inHeader("0212148896"), Tenant{Number: chemist, Form: FormHeader}, 0},
-		"own goes before the default":               {defaulted, eboxRoute, inPath("own"), Tenant{Own: true, Form: FormPath}, 0},
-		"own":                                       {everything, eboxRoute, inPath("own"), Tenant{Own: true, Form: FormPath}, 0},
-		"own by a caller who may not":               {restricted, eboxRoute, inPath("own"), Tenant{}, 403},
-		"own and a header":                          {everything, eboxRoute, Claim{Path: "own", HasPath: true, Header: []string{"0206731645"}}, Tenant{}, 400},
-		"own in the header is no number":            {everything, eboxRoute, inHeader("own"), Tenant{}, 400},
-		"own in capitals is no number":              {everything, eboxRoute, inPath("OWN"), Tenant{}, 400},
-		"a client of its own":                       {everything, eboxRoute, inPath("0474028805"), Tenant{Number: brewery, Form: FormPath, Client: "brewing"}, 0},
-		"an enterprise's routes, by group":          {everything, &Route{Name: "ebox-partition", Group: "ebox"}, inPath("0474028805"), Tenant{Number: brewery, Form: FormPath, Client: "brewing"}, 0},
-		"another route than the enterprise's":       {everything, ownRoute, inPath("0474028805"), Tenant{}, 403},
-		"not listed":                                {everything, eboxRoute, inPath("0800002352"), Tenant{}, 403},
-		"not among the caller's":                    {restricted, eboxRoute, inPath("0212148896"), Tenant{}, 403},
-		"among the caller's and listed":             {restricted, eboxRoute, inPath("0206731645"), Tenant{Number: bakery, Form: FormPath}, 0},
-		"among the caller's and not listed":         {restricted, eboxRoute, inPath("0800002352"), Tenant{}, 403},
-		"a caller of no enterprise":                 {Caller{May: ebox.All, Enterprises: []enterprise.Number{}}, eboxRoute, inPath("0206731645"), Tenant{}, 403},
-		"optional, none: as the client itself":      {everything, ownRoute, Claim{}, Tenant{Own: true}, 0},
-		"optional, none, without own":               {restricted, ownRoute, Claim{}, Tenant{}, 403},
-		"optional, named":                           {restricted, ownRoute, inHeader("0206731645"), Tenant{Number: bakery, Form: FormHeader}, 0},
-		"optional, default":                         {defaulted, ownRoute, Claim{}, Tenant{Number: bakery, Form: FormDefault}, 0},
-		"none needed, none named":                   {restricted, registry, Claim{}, Tenant{}, 0},
-		"none needed: the default stays out":        {defaulted, registry, Claim{}, Tenant{}, 0},
-		"none needed, named: checked all the same":  {restricted, registry, inPath("0212148896"), Tenant{}, 403},
-		"none needed, named: for the links":         {restricted, registry, inPath("0206731645"), Tenant{Number: bakery, Form: FormPath}, 0},
-		"none needed, malformed":                    {everything, registry, inHeader("x"), Tenant{}, 400},
-		"the body means nothing on other routes":    {everything, eboxRoute, Claim{Header: []string{"0206731645"}, Body: Named{Present: true, Numbers: []enterprise.Number{chemist}}}, Tenant{Number: bakery, Form: FormHeader}, 0},
+		"the default": {
+			defaulted, eboxRoute, Claim{}, Tenant{Number: bakery, Form: FormDefault}, 0},
+		"the path goes before the default": {
+			defaulted, eboxRoute, inPath("0212148896"), Tenant{Number: chemist, Form: FormPath}, 0},
+		"the header goes before the default": {
+			defaulted, eboxRoute, inHeader("0212148896"), Tenant{Number: chemist, Form: FormHeader}, 0},
+		"own goes before the default": {
+			defaulted, eboxRoute, inPath("own"), Tenant{Own: true, Form: FormPath}, 0},
+		"own": {
+			everything, eboxRoute, inPath("own"), Tenant{Own: true, Form: FormPath}, 0},
+		"own by a caller who may not": {restricted, eboxRoute, inPath("own"), Tenant{}, 403},
+		"own and a header": {
+			everything, eboxRoute, Claim{Path: "own", HasPath: true, Header: []string{"0206731645"}}, Tenant{}, 400},
+		"own in the header is no number": {everything, eboxRoute, inHeader("own"), Tenant{}, 400},
+		"own in capitals is no number":   {everything, eboxRoute, inPath("OWN"), Tenant{}, 400},
+		"a client of its own": {
+			everything, eboxRoute, inPath("0474028805"), Tenant{Number: brewery, Form: FormPath, Client: "brewing"}, 0},
+		"an enterprise's routes, by group": {
+			everything, &Route{Name: "ebox-partition", Group: "ebox"}, inPath("0474028805"),
+			Tenant{Number: brewery, Form: FormPath, Client: "brewing"}, 0},
+		"another route than the enterprise's": {everything, ownRoute, inPath("0474028805"), Tenant{}, 403},
+		"not listed":                          {everything, eboxRoute, inPath("0800002352"), Tenant{}, 403},
+		"not among the caller's":              {restricted, eboxRoute, inPath("0212148896"), Tenant{}, 403},
+		"among the caller's and listed": {
+			restricted, eboxRoute, inPath("0206731645"), Tenant{Number: bakery, Form: FormPath}, 0},
+		"among the caller's and not listed": {restricted, eboxRoute, inPath("0800002352"), Tenant{}, 403},
+		"a caller of no enterprise": {
+			Caller{May: ebox.All, Enterprises: []enterprise.Number{}}, eboxRoute, inPath("0206731645"), Tenant{}, 403},
+		"optional, none: as the client itself": {everything, ownRoute, Claim{}, Tenant{Own: true}, 0},
+		"optional, none, without own":          {restricted, ownRoute, Claim{}, Tenant{}, 403},
+		"optional, named": {
+			restricted, ownRoute, inHeader("0206731645"), Tenant{Number: bakery, Form: FormHeader}, 0},
+		"optional, default": {
+			defaulted, ownRoute, Claim{}, Tenant{Number: bakery, Form: FormDefault}, 0},
+		"none needed, none named":                  {restricted, registry, Claim{}, Tenant{}, 0},
+		"none needed: the default stays out":       {defaulted, registry, Claim{}, Tenant{}, 0},
+		"none needed, named: checked all the same": {restricted, registry, inPath("0212148896"), Tenant{}, 403},
+		"none needed, named: for the links": {
+			restricted, registry, inPath("0206731645"), Tenant{Number: bakery, Form: FormPath}, 0},
+		"none needed, malformed": {everything, registry, inHeader("x"), Tenant{}, 400},
+		"the body means nothing on other routes": {
+			everything, eboxRoute, Claim{Header: []string{"0206731645"},
+				Body: Named{Present: true, Numbers: []enterprise.Number{chemist}}}, Tenant{Number: bakery, Form: FormHeader}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := resolver(t, Listed).Resolve(caller(t, c.caller), c.route, ebox.List, "GET", c.claim)
@@ -99,10 +123,11 @@ func TestWhoMay(t *testing.T) {
 		action ebox.Action
 		status int
 	}{
-		"nobody":                       {nil, eboxRoute, ebox.List, 403},
-		"a route by its group":         {caller(t, Caller{May: ebox.All, Routes: all}), eboxRoute, ebox.List, 0},
-		"a route by its name":          {caller(t, Caller{May: ebox.All, Routes: all}), ownRoute, ebox.List, 0},
-		"another route":                {caller(t, Caller{May: ebox.All, Routes: all}), &Route{Name: "other"}, ebox.List, 403},
+		"nobody":               {nil, eboxRoute, ebox.List, 403},
+		"a route by its group": {caller(t, Caller{May: ebox.All, Routes: all}), eboxRoute, ebox.List, 0},
+		"a route by its name":  {caller(t, Caller{May: ebox.All, Routes: all}), ownRoute, ebox.List, 0},
+		"another route": {
+			caller(t, Caller{May: ebox.All, Routes: all}), &Route{Name: "other"}, ebox.List, 403},
 		"no route at all":              {caller(t, Caller{May: ebox.All, Routes: []string{}}), eboxRoute, ebox.List, 403},
 		"an empty name is not a group": {caller(t, Caller{May: ebox.All, Routes: []string{""}}), ownRoute, ebox.List, 403},
 		"an action":                    {caller(t, Caller{May: ebox.Actions(0).With(ebox.List)}), eboxRoute, ebox.List, 0},
@@ -128,12 +153,18 @@ func TestChecksInTheirOrder(t *testing.T) {
 		claim  Claim
 		want   string
 	}{
-		"route before action":          {Caller{Routes: []string{"x"}}, inPath("x"), "the route ebox-providers"},
-		"action before the number":     {Caller{}, inPath("x"), "the action list"},
-		"number before the enterprise": {Caller{May: ebox.All, Enterprises: only}, Claim{Path: "0800002352", HasPath: true, Header: []string{"x"}}, "cannot be read"},
-		"listed, excluded":             {Caller{May: ebox.All, Enterprises: only}, inPath("0212148896"), "caller rule hr does not allow acting for enterprise"},
-		"not listed, excluded":         {Caller{May: ebox.All, Enterprises: only}, inPath("0800002352"), "caller rule hr does not allow acting for enterprise"},
-		"not listed":                   {Caller{May: ebox.All}, inPath("0800002352"), "is not listed"},
+		"route before action":      {Caller{Routes: []string{"x"}}, inPath("x"), "the route ebox-providers"},
+		"action before the number": {Caller{}, inPath("x"), "the action list"},
+		"number before the enterprise": {
+			Caller{May: ebox.All, Enterprises: only}, Claim{Path: "0800002352", HasPath: true, Header: []string{"x"}},
+			"cannot be read"},
+		"listed, excluded": {
+			Caller{May: ebox.All, Enterprises: only}, inPath("0212148896"),
+			"caller rule hr does not allow acting for enterprise"},
+		"not listed, excluded": {
+			Caller{May: ebox.All, Enterprises: only}, inPath("0800002352"),
+			"caller rule hr does not allow acting for enterprise"},
+		"not listed": {Caller{May: ebox.All}, inPath("0800002352"), "is not listed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := resolver(t, Listed).Resolve(caller(t, c.caller), eboxRoute, ebox.List, "GET", c.claim)
@@ -145,9 +176,11 @@ func TestChecksInTheirOrder(t *testing.T) {
 }
 
 func TestAllThatIsWrongWithPathAndHeaderIsSaid(t *testing.T) {
-	_, err := resolver(t, Any).Resolve(anybody(t), eboxRoute, ebox.List, "GET", Claim{Path: "1", HasPath: true, Header: []string{"0206731646"}})
+	_, err := resolver(t, Any).Resolve(anybody(t), eboxRoute, ebox.List, "GET", Claim{Path: "1", HasPath: true,
+		Header: []string{"0206731646"}})
 	found := issues(err)
-	if len(found) != 2 || found[0].In != "path" || found[0].Type != problem.IssueSchemaViolation || found[0].Value != "1" ||
+	if len(found) != 2 || found[0].In != "path" || found[0].Type != problem.IssueSchemaViolation ||
+		found[0].Value != "1" ||
 		found[1].In != "header" || found[1].Name != RepresentedHeader || found[1].Type != problem.IssueInvalidInput {
 		t.Fatalf("%+v", found)
 	}
@@ -163,14 +196,16 @@ func TestModeAnyServesWhatIsNotListed(t *testing.T) {
 	if err != nil || got.Number != dairy || got.Enterprise != nil || got.Client != "payroll" {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	if got, err := r.Resolve(anybody(t), eboxRoute, ebox.List, "GET", inPath("0474028805")); err != nil || got.Client != "brewing" {
+	if got, err := r.Resolve(anybody(t), eboxRoute, ebox.List, "GET", inPath("0474028805")); err != nil ||
+		got.Client != "brewing" {
 		t.Fatalf("what the table says of a number does not count: %+v, %v", got, err)
 	}
 	if _, err := r.Resolve(anybody(t), ownRoute, ebox.List, "GET", inPath("0474028805")); status(t, err) != 403 {
 		t.Fatalf("the enterprise's routes do not count: %v", err)
 	}
 	bare := NewResolver(ResolverOptions{Mode: Any})
-	if got, err := bare.Resolve(anybody(t), eboxRoute, ebox.List, "GET", inPath("0800002352")); err != nil || got.Number != dairy {
+	if got, err := bare.Resolve(anybody(t), eboxRoute, ebox.List, "GET", inPath("0800002352")); err != nil ||
+		got.Number != dairy {
 		t.Fatalf("without a table: %+v, %v", got, err)
 	}
 }

@@ -36,8 +36,9 @@ func TestTableRefuses(t *testing.T) {
 		list []config.Enterprise
 		want string
 	}{
-		"a number twice": {[]config.Enterprise{{Number: bakery}, {Number: dairy}, {Number: bakery}}, "0206731645 is listed twice"},
-		"no number":      {[]config.Enterprise{{Name: "Ghost"}}, `"Ghost"`},
+		"a number twice": {[]config.Enterprise{{Number: bakery}, {Number: dairy}, {Number: bakery}},
+			"0206731645 is listed twice"},
+		"no number": {[]config.Enterprise{{Name: "Ghost"}}, `"Ghost"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := NewTable(c.list, nil); err == nil || !strings.Contains(err.Error(), c.want) {

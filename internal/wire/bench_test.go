@@ -16,7 +16,8 @@ func BenchmarkExchange(b *testing.B) {
 		name, method string
 		up, down     int
 	}{{"GET of 2 KB", "GET", 0, 2 << 10}, {"POST of 4 KB", "POST", 4 << 10, 200}, {"GET of 10 MB", "GET", 0, 10 << 20}} {
-		answer := append([]byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nDate: Sat, 28 Nov 2026 12:00:00 GMT\r\nContent-Length: "+
+		answer := append([]byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nDate: "+
+			"Sat, 28 Nov 2026 12:00:00 GMT\r\nContent-Length: "+
 			strconv.Itoa(c.down)+"\r\n\r\n"), make([]byte, c.down)...)
 		link := "http://" + upstream(b, nil, func(_ int, conn net.Conn) {
 			limits := Limits{Bytes: 1 << 16, Line: 1 << 16, Fields: 100, Request: true}

@@ -133,7 +133,8 @@ func client(t testing.TB, change func(*Config)) *Transport {
 }
 
 // ask gives the answer's status and body.
-func ask(t testing.TB, tr *Transport, o Options, method, link string, body io.Reader, header http.Header) (int, string, error) {
+func ask(t testing.TB, tr *Transport, o Options, method, link string, body io.Reader,
+	header http.Header) (int, string, error) {
 	r, err := http.NewRequest(method, link, body)
 	if err != nil {
 		t.Fatal(err)
@@ -160,22 +161,33 @@ func both(t *testing.T, run func(t *testing.T, scheme string, config *tls.Config
 
 func TestAnswersThatAreRefusedOrCut(t *testing.T) {
 	for name, c := range map[string]struct{ answer, kind string }{
-		"other status line":            {"HTTP/2.0 200 OK\r\n\r\n", problem.ProxyProtocolError},
-		"status of two digits":         {"HTTP/1.1 20 OK\r\n\r\n", problem.ProxyProtocolError},
-		"switching protocols":          {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", problem.ProxyProtocolError},
-		"a flood of interim answers":   {strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 9) + fine, problem.ProxyProtocolError},
-		"two lengths":                  {"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nfine!", problem.ProxyProtocolError},
-		"another transfer coding":      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", problem.ProxyProtocolError},
-		"chunked in HTTP/1.0":          {"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", problem.ProxyProtocolError},
-		"a response split by a CR":     {"HTTP/1.1 200 OK\r\nA: b\rSet-Cookie: c\r\nContent-Length: 4\r\n\r\nfine", problem.ProxyProtocolError},
-		"NUL in a field":               {"HTTP/1.1 200 OK\r\nA: \x00\r\n\r\n", problem.ProxyProtocolError},
-		"a head of 70 KB":              {"HTTP/1.1 200 OK\r\n" + strings.Repeat("A: "+strings.Repeat("x", 1000)+"\r\n", 70) + "\r\n", problem.ProxyHeaderSectionSize},
-		"300 fields":                   {"HTTP/1.1 200 OK\r\n" + strings.Repeat("A: b\r\n", 300) + "\r\n", problem.ProxyHeaderSectionSize},
-		"an empty line before it":      {"\r\n" + fine, problem.ProxyProtocolError},
-		"an end in the head":           {"HTTP/1.1 200 OK\r\nContent-", problem.ProxyConnectionTerminated},
-		"an end in the body":           {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfine", problem.ProxyResponseIncomplete},
-		"an end between chunks":        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n", problem.ProxyResponseIncomplete},
-		"a chunk longer than its size": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nfine\r\n0\r\n\r\n", problem.ProxyProtocolError},
+		"other status line":    {"HTTP/2.0 200 OK\r\n\r\n", problem.ProxyProtocolError},
+		"status of two digits": {"HTTP/1.1 20 OK\r\n\r\n", problem.ProxyProtocolError},
+		"switching protocols": {
+			"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", problem.ProxyProtocolError},
+		"a flood of interim answers": {
+			strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 9) + fine, problem.ProxyProtocolError},
+		"two lengths": {
+			"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nfine!", problem.ProxyProtocolError},
+		"another transfer coding": {
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", problem.ProxyProtocolError},
+		"chunked in HTTP/1.0": {
+			"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", problem.ProxyProtocolError},
+		"a response split by a CR": {
+			"HTTP/1.1 200 OK\r\nA: b\rSet-Cookie: c\r\nContent-Length: 4\r\n\r\nfine", problem.ProxyProtocolError},
+		"NUL in a field": {"HTTP/1.1 200 OK\r\nA: \x00\r\n\r\n", problem.ProxyProtocolError},
+		"a head of 70 KB": {
+			"HTTP/1.1 200 OK\r\n" + strings.Repeat("A: "+strings.Repeat("x", 1000)+"\r\n", 70) + "\r\n",
+			problem.ProxyHeaderSectionSize},
+		"300 fields": {
+			"HTTP/1.1 200 OK\r\n" + strings.Repeat("A: b\r\n", 300) + "\r\n", problem.ProxyHeaderSectionSize},
+		"an empty line before it": {"\r\n" + fine, problem.ProxyProtocolError},
+		"an end in the head":      {"HTTP/1.1 200 OK\r\nContent-", problem.ProxyConnectionTerminated},
+		"an end in the body":      {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfine", problem.ProxyResponseIncomplete},
+		"an end between chunks": {
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n", problem.ProxyResponseIncomplete},
+		"a chunk longer than its size": {
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nfine\r\n0\r\n\r\n", problem.ProxyProtocolError},
 	} {
 		t.Run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, scheme string, config *tls.Config) {
@@ -199,16 +211,21 @@ func TestAnswersThatAreTaken(t *testing.T) {
 		method, answer, want string
 		reused               bool
 	}{
-		"a length":                    {"GET", fine, "fine", true},
-		"equal lengths":               {"GET", "HTTP/1.1 200 OK\r\nContent-Length: 4, 4\r\n\r\nfine", "fine", true},
-		"chunks":                      {"GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\n\r\n", "fine", true},
-		"chunks beside a length":      {"GET", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\n\r\n", "fine", false},
-		"interim answers":             {"GET", strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 8) + fine, "fine", true},
-		"bare LF":                     {"GET", "HTTP/1.1 200 OK\nContent-Length: 4\n\nfine", "fine", true},
-		"no reason":                   {"GET", "HTTP/1.1 200\r\nContent-Length: 4\r\n\r\nfine", "fine", true},
-		"close beside another option": {"GET", "HTTP/1.1 200 OK\r\nConnection: x-secret, Close\r\nContent-Length: 4\r\n\r\nfine", "fine", false},
-		"HTTP/1.0":                    {"GET", "HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nfine", "fine", false},
-		"HTTP/1.0 that keeps alive":   {"GET", "HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 4\r\n\r\nfine", "fine", true},
+		"a length":      {"GET", fine, "fine", true},
+		"equal lengths": {"GET", "HTTP/1.1 200 OK\r\nContent-Length: 4, 4\r\n\r\nfine", "fine", true},
+		"chunks": {
+			"GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\n\r\n", "fine", true},
+		"chunks beside a length": {
+			"GET", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\n\r\n",
+			"fine", false},
+		"interim answers": {"GET", strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 8) + fine, "fine", true},
+		"bare LF":         {"GET", "HTTP/1.1 200 OK\nContent-Length: 4\n\nfine", "fine", true},
+		"no reason":       {"GET", "HTTP/1.1 200\r\nContent-Length: 4\r\n\r\nfine", "fine", true},
+		"close beside another option": {
+			"GET", "HTTP/1.1 200 OK\r\nConnection: x-secret, Close\r\nContent-Length: 4\r\n\r\nfine", "fine", false},
+		"HTTP/1.0": {"GET", "HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nfine", "fine", false},
+		"HTTP/1.0 that keeps alive": {
+			"GET", "HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 4\r\n\r\nfine", "fine", true},
 		"an answer to HEAD":           {"HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", "", true},
 		"204 with a length":           {"GET", "HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\n", "", false},
 		"304 with a length":           {"GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\n", "", true},
@@ -271,7 +288,8 @@ func TestAnAnswerWithoutLengthIsWholeOverTLSOnlyAfterCloseNotify(t *testing.T) {
 			})
 			_, body, err := ask(t, client(t, nil), Options{}, "GET", "https://"+address, nil, nil)
 			var e *Error
-			if body != "fine" || polite && err != nil || !polite && (!errors.As(err, &e) || e.Kind != problem.ProxyResponseIncomplete) {
+			if body != "fine" || polite && err != nil || !polite &&
+				(!errors.As(err, &e) || e.Kind != problem.ProxyResponseIncomplete) {
 				t.Errorf("%q, %v", body, err)
 			}
 		})
@@ -304,7 +322,7 @@ func TestBytesOrAnEndOnAnUnusedConnectionCloseIt(t *testing.T) {
 					t.Fatalf("%q, %v", body, err)
 				}
 				p := poolOf(t, tr, link)
-				unused(p, settle)
+				unused(p, Settle)
 				kept := p.take("", false)
 				defer kept.drop()
 				c.after(<-answered)
@@ -484,14 +502,17 @@ func TestAnAnswerThatNamesAnotherCallIsNotDelivered(t *testing.T) {
 	for name, c := range map[string]struct {
 		names   string
 		foreign bool
-	}{"its own": {own, false}, "its own in capitals": {strings.ToUpper(own), false}, "nobody's": {"x", false}, "one under way": {other, true}} {
+	}{"its own": {own, false}, "its own in capitals": {strings.ToUpper(own), false}, "nobody's": {"x", false},
+		"one under way": {other, true}} {
 		t.Run(name, func(t *testing.T) {
-			link := "http://" + upstream(t, nil, answering("HTTP/1.1 200 OK\r\nBelGov-Related-Trace-Id: "+c.names+"\r\nContent-Length: 4\r\n\r\nfine"))
+			link := "http://" + upstream(t, nil, answering("HTTP/1.1 200 OK\r\nBelGov-Related-Trace-Id: "+c.names+
+				"\r\nContent-Length: 4\r\n\r\nfine"))
 			var log bytes.Buffer
 			tr := client(t, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 			tr.config.Calls.add(other, 1)
 			_, body, err := ask(t, tr, Options{}, "GET", link, nil, http.Header{"BelGov-Trace-Id": {own}})
-			if c.foreign != (err != nil) || c.foreign != strings.Contains(log.String(), "level=ERROR") || c.foreign != (body == "") {
+			if c.foreign != (err != nil) || c.foreign != strings.Contains(log.String(), "level=ERROR") ||
+				c.foreign != (body == "") {
 				t.Errorf("%q, %v, logged %q", body, err, log.String())
 			}
 			if tr.config.Calls.has(own) {

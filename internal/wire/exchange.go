@@ -244,7 +244,8 @@ func (x *exchange) readHead(r *http.Request, length int64) *Error {
 // none is an error. The reason may be missing, with its blank.
 func parseStatus(a *http.Response, line string) (code int, http10 bool, err error) {
 	const prefix = "HTTP/1."
-	if len(line) < len("HTTP/1.1 200") || line[:len(prefix)] != prefix || line[8] != ' ' || len(line) > 12 && line[12] != ' ' {
+	if len(line) < len("HTTP/1.1 200") || line[:len(prefix)] != prefix || line[8] != ' ' ||
+		len(line) > 12 && line[12] != ' ' {
 		return 0, false, errStatus
 	}
 	minor := line[7]
@@ -426,7 +427,7 @@ func (x *exchange) finish(well bool) {
 			// Only the goroutine's last words are missing, most likely.
 			select {
 			case <-x.up.done:
-			case <-time.After(settle):
+			case <-time.After(Settle):
 			}
 		}
 		x.mu.Lock()

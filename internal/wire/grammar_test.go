@@ -20,40 +20,49 @@ func TestHeads(t *testing.T) {
 		want    http.Header
 		err     error
 	}{
-		"fields in canonical form":           {text: "S\r\ncontent-TYPE: a\r\nX-B:b\r\n\r\n", want: http.Header{"Content-Type": {"a"}, "X-B": {"b"}}},
-		"repeated fields keep their order":   {text: "S\r\nA: 1\r\nB: x\r\na: 2\r\nA:\r\n\r\n", want: http.Header{"A": {"1", "2", ""}, "B": {"x"}}},
-		"no fields":                          {text: "S\r\n\r\n", want: http.Header{}},
-		"bare LF":                            {text: "S\nA: 1\n\n", want: http.Header{"A": {"1"}}},
-		"blanks around a value":              {text: "S\r\nA: \t 1 2 \t\r\n\r\n", want: http.Header{"A": {"1 2"}}},
-		"bytes above ASCII":                  {text: "S\r\nA: caf\xe9\r\n\r\n", want: http.Header{"A": {"caf\xe9"}}},
-		"blank before the colon":             {text: "S\r\nCache-Control \t: no-store\r\n\r\n", want: http.Header{"Cache-Control": {"no-store"}}},
-		"blank before a request's colon":     {text: "S\r\nA : 1\r\n\r\n", request: true, err: errBlank},
-		"folded value":                       {text: "S\r\nA: 1\r\n  2\r\n\t3\r\nB: 4\r\n\r\n", want: http.Header{"A": {"1 2 3"}, "B": {"4"}}},
-		"folded value of a second field":     {text: "S\r\nA: 1\r\nA: 2\r\n 3\r\n\r\n", want: http.Header{"A": {"1", "2 3"}}},
-		"fold of nothing but blanks":         {text: "S\r\nA: 1\r\n  \r\n\r\n", want: http.Header{"A": {"1"}}},
-		"folded value of a request":          {text: "S\r\nA: 1\r\n 2\r\n\r\n", request: true, err: errFold},
-		"first line is folded":               {text: "S\r\n A: 1\r\n\r\n", err: errFirstFold},
-		"empty lines before a request":       {text: "\r\n\nS\r\nA: 1\r\n\r\n", request: true, want: http.Header{"A": {"1"}}},
-		"empty line before an answer":        {text: "\r\nS\r\nA: 1\r\n\r\n", err: errStartLine},
-		"no colon":                           {text: "S\r\nabc\r\n\r\n", err: errNoColon},
-		"empty name":                         {text: "S\r\n: 1\r\n\r\n", err: errFieldName},
-		"blank inside a name":                {text: "S\r\nA B: 1\r\n\r\n", err: errFieldName},
-		"name that is no token":              {text: "S\r\nA(: 1\r\n\r\n", err: errFieldName},
-		"NUL in a value":                     {text: "S\r\nA: 1\x002\r\n\r\n", err: errFieldValue},
-		"CR in a value":                      {text: "S\r\nA: 1\r2\r\n\r\n", err: errFieldValue},
-		"CR before CR LF":                    {text: "S\r\nA: 1\r\r\n\r\n", err: errFieldValue},
-		"CR in a fold":                       {text: "S\r\nA: 1\r\n \r2\r\n\r\n", err: errFieldValue},
-		"control character in a value":       {text: "S\r\nA: \x01\r\n\r\n", err: errFieldValue},
-		"DEL in a value":                     {text: "S\r\nA: \x7f\r\n\r\n", err: errFieldValue},
-		"control character in a start line":  {text: "S\x02\r\nA: 1\r\n\r\n", err: errStartLine},
-		"CR in a start line":                 {text: "S\rB: 1\r\n\r\n", err: errStartLine},
-		"too many fields":                    {text: "S\r\n" + strings.Repeat("A: 1\r\n", 257) + "\r\n", err: errFieldCount},
-		"as many fields as may be":           {text: "S\r\nB: 1\r\n" + strings.Repeat("A: 1\r\n", 255) + "\r\n", want: http.Header{"B": {"1"}, "A": slicesOf("1", 255)}},
-		"a line that is too long":            {text: "S\r\nA: " + strings.Repeat("x", 33<<10) + "\r\n\r\n", err: errLineSize},
-		"a start line that is too long":      {text: strings.Repeat("x", 33<<10) + "\r\n\r\n", err: ErrStartSize},
-		"a head that is too large":           {text: "S\r\n" + strings.Repeat("A: "+strings.Repeat("x", 997)+"\r\n", 66) + "\r\n", err: errHeadSize},
-		"a head that never ends":             {text: "S\r\n" + strings.Repeat("A: "+strings.Repeat("x", 997)+"\r\n", 66), err: errHeadSize},
-		"a head larger than the buffer":      {text: "S\r\nA: " + strings.Repeat("x", 20<<10) + "\r\n\r\n", want: http.Header{"A": {strings.Repeat("x", 20<<10)}}},
+		"fields in canonical form": {
+			text: "S\r\ncontent-TYPE: a\r\nX-B:b\r\n\r\n", want: http.Header{"Content-Type": {"a"}, "X-B": {"b"}}},
+		"repeated fields keep their order": {
+			text: "S\r\nA: 1\r\nB: x\r\na: 2\r\nA:\r\n\r\n", want: http.Header{"A": {"1", "2", ""}, "B": {"x"}}},
+		"no fields":             {text: "S\r\n\r\n", want: http.Header{}},
+		"bare LF":               {text: "S\nA: 1\n\n", want: http.Header{"A": {"1"}}},
+		"blanks around a value": {text: "S\r\nA: \t 1 2 \t\r\n\r\n", want: http.Header{"A": {"1 2"}}},
+		"bytes above ASCII":     {text: "S\r\nA: caf\xe9\r\n\r\n", want: http.Header{"A": {"caf\xe9"}}},
+		"blank before the colon": {
+			text: "S\r\nCache-Control \t: no-store\r\n\r\n", want: http.Header{"Cache-Control": {"no-store"}}},
+		"blank before a request's colon": {text: "S\r\nA : 1\r\n\r\n", request: true, err: errBlank},
+		"folded value": {
+			text: "S\r\nA: 1\r\n  2\r\n\t3\r\nB: 4\r\n\r\n", want: http.Header{"A": {"1 2 3"}, "B": {"4"}}},
+		"folded value of a second field":    {text: "S\r\nA: 1\r\nA: 2\r\n 3\r\n\r\n", want: http.Header{"A": {"1", "2 3"}}},
+		"fold of nothing but blanks":        {text: "S\r\nA: 1\r\n  \r\n\r\n", want: http.Header{"A": {"1"}}},
+		"folded value of a request":         {text: "S\r\nA: 1\r\n 2\r\n\r\n", request: true, err: errFold},
+		"first line is folded":              {text: "S\r\n A: 1\r\n\r\n", err: errFirstFold},
+		"empty lines before a request":      {text: "\r\n\nS\r\nA: 1\r\n\r\n", request: true, want: http.Header{"A": {"1"}}},
+		"empty line before an answer":       {text: "\r\nS\r\nA: 1\r\n\r\n", err: errStartLine},
+		"no colon":                          {text: "S\r\nabc\r\n\r\n", err: errNoColon},
+		"empty name":                        {text: "S\r\n: 1\r\n\r\n", err: errFieldName},
+		"blank inside a name":               {text: "S\r\nA B: 1\r\n\r\n", err: errFieldName},
+		"name that is no token":             {text: "S\r\nA(: 1\r\n\r\n", err: errFieldName},
+		"NUL in a value":                    {text: "S\r\nA: 1\x002\r\n\r\n", err: errFieldValue},
+		"CR in a value":                     {text: "S\r\nA: 1\r2\r\n\r\n", err: errFieldValue},
+		"CR before CR LF":                   {text: "S\r\nA: 1\r\r\n\r\n", err: errFieldValue},
+		"CR in a fold":                      {text: "S\r\nA: 1\r\n \r2\r\n\r\n", err: errFieldValue},
+		"control character in a value":      {text: "S\r\nA: \x01\r\n\r\n", err: errFieldValue},
+		"DEL in a value":                    {text: "S\r\nA: \x7f\r\n\r\n", err: errFieldValue},
+		"control character in a start line": {text: "S\x02\r\nA: 1\r\n\r\n", err: errStartLine},
+		"CR in a start line":                {text: "S\rB: 1\r\n\r\n", err: errStartLine},
+		"too many fields":                   {text: "S\r\n" + strings.Repeat("A: 1\r\n", 257) + "\r\n", err: errFieldCount},
+		"as many fields as may be": {
+			text: "S\r\nB: 1\r\n" + strings.Repeat("A: 1\r\n", 255) + "\r\n",
+			want: http.Header{"B": {"1"}, "A": slicesOf("1", 255)}},
+		"a line that is too long":       {text: "S\r\nA: " + strings.Repeat("x", 33<<10) + "\r\n\r\n", err: errLineSize},
+		"a start line that is too long": {text: strings.Repeat("x", 33<<10) + "\r\n\r\n", err: ErrStartSize},
+		"a head that is too large": {
+			text: "S\r\n" + strings.Repeat("A: "+strings.Repeat("x", 997)+"\r\n", 66) + "\r\n", err: errHeadSize},
+		"a head that never ends": {
+			text: "S\r\n" + strings.Repeat("A: "+strings.Repeat("x", 997)+"\r\n", 66), err: errHeadSize},
+		"a head larger than the buffer": {
+			text: "S\r\nA: " + strings.Repeat("x", 20<<10) + "\r\n\r\n", want: http.Header{"A": {strings.Repeat("x", 20<<10)}}},
 		"nothing":                            {err: io.EOF},
 		"an end in the head":                 {text: "S\r\nA: 1\r\n", err: io.ErrUnexpectedEOF},
 		"an end inside the empty line":       {text: "S\r\nA: 1\r\n\r", err: io.ErrUnexpectedEOF},
@@ -99,28 +108,39 @@ func TestFraming(t *testing.T) {
 		out    http.Header
 		fails  bool
 	}{
-		"nothing":                  {in: http.Header{}, want: Framing{Length: Undeclared}, out: http.Header{}},
-		"a length":                 {in: http.Header{"Content-Length": {"12"}}, want: Framing{Length: 12}, out: http.Header{"Content-Length": {"12"}}},
-		"equal lengths in a list":  {in: http.Header{"Content-Length": {"12 , 12"}}, want: Framing{Length: 12}, out: http.Header{"Content-Length": {"12"}}},
-		"equal lengths in lines":   {in: http.Header{"Content-Length": {"12", "12"}}, want: Framing{Length: 12}, out: http.Header{"Content-Length": {"12"}}},
-		"equal, written otherwise": {in: http.Header{"Content-Length": {"12", "012"}}, want: Framing{Length: 12}, out: http.Header{"Content-Length": {"12"}}},
-		"different lengths":        {in: http.Header{"Content-Length": {"12", "13"}}, fails: true},
-		"different in a list":      {in: http.Header{"Content-Length": {"12,13"}}, fails: true},
-		"a sign":                   {in: http.Header{"Content-Length": {"+12"}}, fails: true},
-		"a negative length":        {in: http.Header{"Content-Length": {"-1"}}, fails: true},
-		"an empty length":          {in: http.Header{"Content-Length": {""}}, fails: true},
-		"an empty member":          {in: http.Header{"Content-Length": {"12,"}}, fails: true},
-		"a hexadecimal length":     {in: http.Header{"Content-Length": {"0x10"}}, fails: true},
+		"nothing": {in: http.Header{}, want: Framing{Length: Undeclared}, out: http.Header{}},
+		"a length": {
+			in: http.Header{"Content-Length": {"12"}}, want: Framing{Length: 12}, out: http.Header{"Content-Length": {"12"}}},
+		"equal lengths in a list": {
+			in: http.Header{"Content-Length": {"12 , 12"}}, want: Framing{Length: 12}, out: http.Header{"Content-Length": {
+				"12"}}},
+		"equal lengths in lines": {
+			in: http.Header{"Content-Length": {"12", "12"}}, want: Framing{Length: 12}, out: http.Header{"Content-Length": {
+				"12"}}},
+		"equal, written otherwise": {
+			in: http.Header{"Content-Length": {"12", "012"}}, want: Framing{Length: 12}, out: http.Header{"Content-Length": {
+				"12"}}},
+		"different lengths":    {in: http.Header{"Content-Length": {"12", "13"}}, fails: true},
+		"different in a list":  {in: http.Header{"Content-Length": {"12,13"}}, fails: true},
+		"a sign":               {in: http.Header{"Content-Length": {"+12"}}, fails: true},
+		"a negative length":    {in: http.Header{"Content-Length": {"-1"}}, fails: true},
+		"an empty length":      {in: http.Header{"Content-Length": {""}}, fails: true},
+		"an empty member":      {in: http.Header{"Content-Length": {"12,"}}, fails: true},
+		"a hexadecimal length": {in: http.Header{"Content-Length": {"0x10"}}, fails: true},
 		"a length beyond 18 digits": {in: http.Header{"Content-Length": {"9999999999999999999"}},
 			fails: true},
-		"chunked":                 {in: http.Header{"Transfer-Encoding": {"Chunked"}}, want: Framing{Length: Chunked}, out: http.Header{}},
-		"chunked and a length":    {in: http.Header{"Transfer-Encoding": {"chunked"}, "Content-Length": {"3"}}, want: Framing{Length: Chunked, Close: true}, out: http.Header{}},
+		"chunked": {in: http.Header{"Transfer-Encoding": {"Chunked"}}, want: Framing{Length: Chunked},
+			out: http.Header{}},
+		"chunked and a length": {
+			in:   http.Header{"Transfer-Encoding": {"chunked"}, "Content-Length": {"3"}},
+			want: Framing{Length: Chunked, Close: true}, out: http.Header{}},
 		"chunked twice":           {in: http.Header{"Transfer-Encoding": {"chunked", "chunked"}}, fails: true},
 		"chunked twice in a list": {in: http.Header{"Transfer-Encoding": {"chunked, chunked"}}, fails: true},
 		"another coding":          {in: http.Header{"Transfer-Encoding": {"gzip, chunked"}}, fails: true},
 		"identity":                {in: http.Header{"Transfer-Encoding": {"identity"}}, fails: true},
 		"chunked with a letter of another script": {in: http.Header{"Transfer-Encoding": {"chun\u212aed"}}, fails: true},
-		"chunked in HTTP/1.0":                     {in: http.Header{"Transfer-Encoding": {"chunked"}}, http10: true, fails: true},
+		"chunked in HTTP/1.0": {
+			in: http.Header{"Transfer-Encoding": {"chunked"}}, http10: true, fails: true},
 	} {
 		h := c.in.Clone()
 		f, err := ParseFraming(h, c.http10)
@@ -136,14 +156,20 @@ func TestChunkedBodies(t *testing.T) {
 		trailer          http.Header
 		err              error
 	}{
-		"chunks":                             {text: "3\r\nabc\r\n0A\r\n0123456789\r\n0\r\n\r\nrest", want: "abc0123456789", rest: "rest"},
-		"nothing":                            {text: "0\r\n\r\n"},
-		"extensions":                         {text: "3;a=\"b\"\r\nabc\r\n3 ; c\r\ndef\r\n0;d\r\n\r\n", want: "abcdef"},
-		"blanks after a size":                {text: "3 \t\r\nabc\r\n0\r\n\r\n", want: "abc"},
-		"a trailer section":                  {text: "1\r\na\r\n0\r\nX-Sum: 1\r\nx-more: 2\r\n\r\nrest", want: "a", rest: "rest", trailer: http.Header{"X-Sum": {"1"}, "X-More": {"2"}}},
-		"fields that must not trail":         {text: "0\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\nAuthorization: x\r\nX: y\r\n\r\n", trailer: http.Header{"X": {"y"}}},
-		"a trailer that is none":             {text: "0\r\nnocolon\r\n\r\n", err: errNoColon},
-		"a trailer that never ends":          {text: "0\r\n" + strings.Repeat("A: "+strings.Repeat("x", 1000)+"\r\n", 17), err: errHeadSize},
+		"chunks": {
+			text: "3\r\nabc\r\n0A\r\n0123456789\r\n0\r\n\r\nrest", want: "abc0123456789", rest: "rest"},
+		"nothing":             {text: "0\r\n\r\n"},
+		"extensions":          {text: "3;a=\"b\"\r\nabc\r\n3 ; c\r\ndef\r\n0;d\r\n\r\n", want: "abcdef"},
+		"blanks after a size": {text: "3 \t\r\nabc\r\n0\r\n\r\n", want: "abc"},
+		"a trailer section": {
+			text: "1\r\na\r\n0\r\nX-Sum: 1\r\nx-more: 2\r\n\r\nrest", want: "a", rest: "rest",
+			trailer: http.Header{"X-Sum": {"1"}, "X-More": {"2"}}},
+		"fields that must not trail": {
+			text:    "0\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\nAuthorization: x\r\nX: y\r\n\r\n",
+			trailer: http.Header{"X": {"y"}}},
+		"a trailer that is none": {text: "0\r\nnocolon\r\n\r\n", err: errNoColon},
+		"a trailer that never ends": {
+			text: "0\r\n" + strings.Repeat("A: "+strings.Repeat("x", 1000)+"\r\n", 17), err: errHeadSize},
 		"a size that is no number":           {text: "zz\r\nabc\r\n", err: errChunkSize},
 		"an empty size":                      {text: "\r\nabc\r\n", err: errChunkSize},
 		"a size with a sign":                 {text: "+3\r\nabc\r\n", err: errChunkSize},
@@ -163,7 +189,8 @@ func TestChunkedBodies(t *testing.T) {
 		"an end before the last chunk":       {text: "3\r\nabc\r\n", err: io.ErrUnexpectedEOF},
 		"an end before the empty line":       {text: "0\r\n", err: io.ErrUnexpectedEOF},
 		"a line of extensions without end":   {text: "3;" + strings.Repeat("x", 5000), err: errChunkLine},
-		"extensions around every byte":       {text: strings.Repeat("1;"+strings.Repeat("x", 1000)+"\r\na\r\n", 30), err: errChunkLine},
+		"extensions around every byte": {
+			text: strings.Repeat("1;"+strings.Repeat("x", 1000)+"\r\na\r\n", 30), err: errChunkLine},
 	} {
 		for how, src := range map[string]io.Reader{
 			"at once": strings.NewReader(c.text), "byte by byte": iotest.OneByteReader(strings.NewReader(c.text)),
@@ -229,7 +256,8 @@ func TestFieldsThatWouldSplitAMessageAreNotWritten(t *testing.T) {
 }
 
 func FuzzChunked(f *testing.F) {
-	for _, s := range []string{"3\r\nabc\r\n0\r\n\r\n", "0\r\nA: b\r\n\r\n", "3;x\r\nabc\r\n00\r\n\r\nrest", "fffffffffffffff\r\n"} {
+	for _, s := range []string{"3\r\nabc\r\n0\r\n\r\n", "0\r\nA: b\r\n\r\n", "3;x\r\nabc\r\n00\r\n\r\nrest",
+		"fffffffffffffff\r\n"} {
 		f.Add([]byte(s), uint8(3))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, size uint8) {

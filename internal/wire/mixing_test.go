@@ -68,8 +68,8 @@ func startProvider(t *testing.T, scheme string) string {
 	return strings.TrimSpace(address)
 }
 
-// misbehave answers requests for /PARTY/NUMBER with both, a PATCH with a refusal, and often sends what nobody asked for:
-// at once, or up to 20 ms later. Some answers take longer than a connection rests.
+// misbehave answers requests for /PARTY/NUMBER with both, a PATCH with a refusal, and often sends what nobody asked
+// for: at once, or up to 20 ms later. Some answers take longer than a connection rests.
 func misbehave(c net.Conn) {
 	var write sync.Mutex
 	say := func(text string) {

@@ -15,12 +15,12 @@ const (
 	// longer than 20 ms, since the upstream's machine may be busy.
 	rest = 250 * time.Millisecond
 
-	// settle is how long it has been unused before it serves even the same party: surplus must not become the answer
+	// Settle is how long it has been unused before it serves even the same party: surplus must not become the answer
 	// to the next request. Where so many calls are made that mostSettling connections rest already, they serve the
-	// same party sooner, for at thousands of calls a second resting would take a thousand connections. PATCH, PUT
-	// and DELETE never do: surplus must not turn their refusal into a success. Nor does anything follow an answer
-	// without a body so soon.
-	settle       = 50 * time.Millisecond
+	// same party sooner, for at thousands of calls a second resting would take a thousand connections. Nothing
+	// follows an answer without a body so soon. PATCH, PUT and DELETE go over connections that rested as for
+	// another party: surplus must not turn their refusal into a success.
+	Settle       = 50 * time.Millisecond
 	mostSettling = 64
 
 	// distrust is how long every connection to a host rests before any use, once one of them has had surplus bytes.
@@ -135,13 +135,13 @@ type pool struct {
 }
 
 // take gives the connection that was used last and may serve party, or nil. Those that served the same one come
-// first, for they need less rest. If settled, none that has just been used, however busy the host is.
+// first, for they need less rest. If settled, only one that rested as for another.
 func (p *pool) take(party string, settled bool) *conn {
 	now, age := nano(), p.t.config.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	trusted := now >= p.distrusted
-	calm := sort.Search(len(p.idle), func(i int) bool { return time.Duration(now-p.idle[i].since) < settle })
+	calm := sort.Search(len(p.idle), func(i int) bool { return time.Duration(now-p.idle[i].since) < Settle })
 	last := calm
 	if trusted && !settled && len(p.idle)-calm >= mostSettling {
 		last = len(p.idle)
@@ -159,7 +159,7 @@ func (p *pool) take(party string, settled bool) *conn {
 			continue
 		}
 		own := c.party == party
-		if unused >= rest && (own || !c.hurried) || own && trusted && (!c.wary || unused >= settle) {
+		if unused >= rest && (own || !c.hurried) || own && trusted && !settled && (!c.wary || unused >= Settle) {
 			if best < 0 {
 				best = i
 			}

@@ -45,20 +45,21 @@ func TestWhomAnUnusedConnectionServes(t *testing.T) {
 		want          bool
 	}{
 		"the same party not at once":                      {party: "A"},
-		"the same party soon":                             {party: "A", unused: settle, want: true},
+		"the same party soon":                             {party: "A", unused: Settle, want: true},
 		"the same party at once where many settle":        {party: "A", busy: true, want: true},
 		"another party not at once where many settle":     {party: "B", busy: true},
 		"the same party's PATCH not at once":              {party: "A", settled: true, busy: true},
-		"the same party's PATCH soon":                     {party: "A", settled: true, unused: settle, want: true},
+		"the same party's PATCH not soon":                 {party: "A", settled: true, unused: Settle},
+		"the same party's PATCH after a rest":             {party: "A", settled: true, unused: rest, want: true},
 		"after an answer without a body nobody at once":   {party: "A", wary: true, busy: true},
-		"after an answer without a body the same soon":    {party: "A", wary: true, unused: settle, want: true},
-		"another party not soon":                          {party: "B", unused: settle},
+		"after an answer without a body the same soon":    {party: "A", wary: true, unused: Settle, want: true},
+		"another party not soon":                          {party: "B", unused: Settle},
 		"another party after a rest":                      {party: "B", unused: rest, want: true},
 		"another party's PATCH after a rest":              {party: "B", settled: true, unused: rest, want: true},
 		"another party never after use without a rest":    {party: "B", hurried: true, unused: 100 * rest},
 		"the same party after use without a rest":         {party: "A", hurried: true, busy: true, want: true},
 		"after surplus elsewhere nobody at once":          {party: "A", surplus: true, busy: true},
-		"after surplus elsewhere nobody soon":             {party: "A", surplus: true, unused: settle},
+		"after surplus elsewhere nobody soon":             {party: "A", surplus: true, unused: Settle},
 		"after surplus elsewhere the same after a rest":   {party: "A", surplus: true, unused: rest, want: true},
 		"after surplus elsewhere another after a rest":    {party: "B", surplus: true, unused: rest, want: true},
 		"after surplus elsewhere nobody if it was in use": {party: "A", surplus: true, hurried: true, unused: rest},
@@ -100,7 +101,8 @@ func TestASecondTransportKnowsOfSurplus(t *testing.T) {
 // likes: long after the rest, and then it must not be B's.
 func TestAnAnswerThatSurplusPushedBackReachesNoOtherParty(t *testing.T) {
 	both(t, func(t *testing.T, scheme string, config *tls.Config) {
-		const a1, a2, b = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nA, 1", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nA, 2",
+		const a1, a2, b = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nA, 1",
+			"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nA, 2",
 			"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nB, 1"
 		link := scheme + "://" + upstream(t, config, func(n int, c net.Conn) {
 			if n > 0 {
@@ -119,7 +121,7 @@ func TestAnAnswerThatSurplusPushedBackReachesNoOtherParty(t *testing.T) {
 			if _, text, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, nil); text != "A, 1" || err != nil {
 				t.Fatalf("%q, %v", text, err)
 			}
-			unused(poolOf(t, tr, link), settle)
+			unused(poolOf(t, tr, link), Settle)
 		}
 		rested(t, tr, link)
 		if _, text, err := ask(t, tr, Options{Party: "B"}, "GET", link, nil, nil); text != "B, 1" || err != nil {
@@ -162,9 +164,10 @@ func TestAConnectionIsNotUsedBeyondItsAge(t *testing.T) {
 	for _, c := range []struct {
 		at     time.Duration
 		opened uint64
-	}{{time.Minute, 1}, {time.Minute + time.Second, 2}, {2*time.Minute + time.Second, 2}, {2*time.Minute + 2*time.Second, 3}} {
+	}{{time.Minute, 1}, {time.Minute + time.Second, 2}, {2*time.Minute + time.Second, 2},
+		{2*time.Minute + 2*time.Second, 3}} {
 		passed.Store(int64(c.at))
-		unused(p, settle)
+		unused(p, Settle)
 		if _, body, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, nil); body != "fine" || err != nil {
 			t.Fatalf("%q, %v", body, err)
 		}
@@ -214,7 +217,7 @@ func TestATicketOnAnUnusedConnectionIsTakenIn(t *testing.T) {
 	c.party = "A"
 	p.put(c)
 	for range 2 {
-		unused(p, settle)
+		unused(p, Settle)
 		if _, body, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, nil); body != "fine" || err != nil {
 			t.Fatalf("%q, %v", body, err)
 		}
@@ -233,7 +236,8 @@ func TestCountsSayWhatBecameOfConnections(t *testing.T) {
 		"surplus at once":      {[]string{fine + "x", fine}, Counts{Opened: 2, Surplus: 1}},
 		"an end while unused":  {[]string{fine}, Counts{Opened: 2, Ended: 1}},
 		"an end at the second": {[]string{fine, ""}, Counts{Opened: 2, Resent: 1}},
-		"another call's answer": {[]string{fine, "HTTP/1.1 200 OK\r\nBelGov-Related-Trace-Id: " + earlier + "\r\nContent-Length: 0\r\n\r\n"},
+		"another call's answer": {[]string{fine, "HTTP/1.1 200 OK\r\nBelGov-Related-Trace-Id: " + earlier +
+			"\r\nContent-Length: 0\r\n\r\n"},
 			Counts{Opened: 1, Foreign: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -250,11 +254,12 @@ func TestCountsSayWhatBecameOfConnections(t *testing.T) {
 				}
 			})
 			tr := client(t, nil)
-			if _, _, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil, http.Header{"BelGov-Trace-Id": {earlier}}); err != nil {
+			if _, _, err := ask(t, tr, Options{Party: "A"}, "GET", link, nil,
+				http.Header{"BelGov-Trace-Id": {earlier}}); err != nil {
 				t.Fatal(err)
 			}
 			p := poolOf(t, tr, link)
-			unused(p, settle)
+			unused(p, Settle)
 			if c.want.Ended > 0 {
 				for p.idle[0].look() != ended {
 					time.Sleep(time.Millisecond) // until it has come through the loopback
@@ -270,7 +275,8 @@ func TestCountsSayWhatBecameOfConnections(t *testing.T) {
 
 func TestTrailersAndRangesComeThrough(t *testing.T) {
 	both(t, func(t *testing.T, scheme string, config *tls.Config) {
-		const chunked = "HTTP/1.1 200 OK\r\nTrailer: X-Sum, Content-Length\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\nX-Sum: 7\r\nx-late: 8\r\nContent-Length: 9\r\n\r\n"
+		const chunked = "HTTP/1.1 200 OK\r\nTrailer: X-Sum, Content-Length\r\nTransfer-Encoding: " +
+			"chunked\r\n\r\n4\r\nfine\r\n0\r\nX-Sum: 7\r\nx-late: 8\r\nContent-Length: 9\r\n\r\n"
 		const partial = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-3/9\r\nContent-Length: 2\r\n\r\nne"
 		link := scheme + "://" + upstream(t, config, func(_ int, c net.Conn) {
 			for {
@@ -296,17 +302,19 @@ func TestTrailersAndRangesComeThrough(t *testing.T) {
 		}
 		text, err := io.ReadAll(a.Body)
 		a.Body.Close()
-		if want := (http.Header{"X-Sum": {"7"}, "X-Late": {"8"}}); string(text) != "fine" || err != nil || !reflect.DeepEqual(a.Trailer, want) {
+		if want := (http.Header{"X-Sum": {"7"}, "X-Late": {"8"}}); string(text) != "fine" || err != nil ||
+			!reflect.DeepEqual(a.Trailer, want) {
 			t.Errorf("%q, %v, trailer %v", text, err, a.Trailer)
 		}
-		unused(poolOf(t, tr, link), settle)
+		unused(poolOf(t, tr, link), Settle)
 		r.Header.Set("Range", "bytes=2-3")
 		if a, err = tr.Do(t.Context(), r, Options{}); err != nil {
 			t.Fatal(err)
 		}
 		text, err = io.ReadAll(a.Body)
 		a.Body.Close()
-		if a.StatusCode != http.StatusPartialContent || string(text) != "ne" || err != nil || a.Header.Get("Content-Range") != "bytes 2-3/9" {
+		if a.StatusCode != http.StatusPartialContent || string(text) != "ne" || err != nil ||
+			a.Header.Get("Content-Range") != "bytes 2-3/9" {
 			t.Errorf("%d %v %q, %v", a.StatusCode, a.Header, text, err)
 		}
 		if n := tr.Counts().Opened; n != 1 {

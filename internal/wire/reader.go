@@ -126,7 +126,8 @@ func (r *Reader) Head(l Limits) (start string, h http.Header, err error) {
 func (r *Reader) head(l Limits) (string, error) {
 	for seen := 0; ; {
 		have := r.buf[r.r:r.w]
-		for l.Request && seen == 0 && len(have) > 0 && (have[0] == '\n' || len(have) > 1 && have[0] == '\r' && have[1] == '\n') {
+		for l.Request && seen == 0 && len(have) > 0 && (have[0] == '\n' || len(have) > 1 && have[0] == '\r' &&
+			have[1] == '\n') {
 			have = have[1+bytes.IndexByte(have, '\n'):]
 			r.r = r.w - len(have)
 		}

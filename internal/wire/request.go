@@ -62,7 +62,8 @@ func (x *exchange) appendHead(b []byte, r *http.Request, p *pool) (_ []byte, len
 	case length == Chunked:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 		for name := range r.Trailer {
-			if b, err = AppendField(b, "Trailer", name); err != nil || !IsToken(name) || !MayTrail(http.CanonicalHeaderKey(name)) {
+			if b, err = AppendField(b, "Trailer", name); err != nil || !IsToken(name) ||
+				!MayTrail(http.CanonicalHeaderKey(name)) {
 				return b, 0, fmt.Errorf("%w: bad trailer name", errRequest)
 			}
 		}

@@ -68,7 +68,8 @@ type Counts struct {
 
 // Plus adds up.
 func (c Counts) Plus(d Counts) Counts {
-	return Counts{c.Opened + d.Opened, c.Surplus + d.Surplus, c.Ended + d.Ended, c.Resent + d.Resent, c.Foreign + d.Foreign}
+	return Counts{c.Opened + d.Opened, c.Surplus + d.Surplus, c.Ended + d.Ended, c.Resent + d.Resent,
+		c.Foreign + d.Foreign}
 }
 
 // Transport sends requests to upstreams over HTTP/1.1. It follows no redirect, decodes nothing, and adds no field but
@@ -174,7 +175,8 @@ func (t *Transport) pool(u *url.URL) (*pool, error) {
 				return nil, fmt.Errorf("%w: its URL has no usable host", errRequest)
 			}
 		}
-		p = &pool{t: t, scheme: u.Scheme, host: u.Host, hostField: host, address: net.JoinHostPort(name, cmp.Or(u.Port(), port))}
+		p = &pool{t: t, scheme: u.Scheme, host: u.Host, hostField: host, address: net.JoinHostPort(name,
+			cmp.Or(u.Port(), port))}
 		p.distrusted = t.config.Calls.distrustedUntil(p.address)
 		if t.config.Absolute != nil {
 			p.absolute, p.proxyAuth = t.config.Absolute(p.scheme, p.address)
@@ -234,7 +236,8 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 // Header fields are written as they are; of r, Host, ContentLength, Body and Trailer frame the message, and Method,
 // URL and Close count. Errors that come after connecting are *Error.
 func (t *Transport) Do(ctx context.Context, r *http.Request, o Options) (*http.Response, error) {
-	x := &exchange{t: t, ctx: ctx, party: o.Party, resent: o.Resent, opened: o.Connected, interim: o.Interim, authorization: o.Authorization}
+	x := &exchange{t: t, ctx: ctx, party: o.Party, resent: o.Resent, opened: o.Connected, interim: o.Interim,
+		authorization: o.Authorization}
 	answer, err := x.do(r, o.Once)
 	if err != nil && r.Body != nil && x.up == nil {
 		r.Body.Close()

@@ -35,10 +35,13 @@ func TestCodingsThatAreNone(t *testing.T) {
 		fields []string
 		want   string
 	}{
-		{nil, ""}, {[]string{""}, ""}, {[]string{"identity"}, ""}, {[]string{"None"}, ""}, {[]string{"UTF-8"}, ""}, {[]string{"iso-8859-1"}, ""},
+		{nil, ""}, {[]string{""}, ""}, {[]string{"identity"}, ""}, {[]string{"None"}, ""}, {[]string{"UTF-8"}, ""}, {
+			[]string{"iso-8859-1"}, ""},
 		{[]string{"windows-1252"}, ""}, {[]string{"identity, utf-8"}, ""},
-		{[]string{"GZIP"}, "gzip"}, {[]string{"x-gzip"}, "gzip"}, {[]string{"identity, gzip"}, "gzip"}, {[]string{"deflate"}, "deflate"},
-		{[]string{"gzip, br"}, "gzip,br"}, {[]string{"gzip", "gzip"}, "gzip,gzip"}, {[]string{"br"}, "br"}, {[]string{"zstd"}, "zstd"},
+		{[]string{"GZIP"}, "gzip"}, {[]string{"x-gzip"}, "gzip"}, {[]string{"identity, gzip"}, "gzip"}, {
+			[]string{"deflate"}, "deflate"},
+		{[]string{"gzip, br"}, "gzip,br"}, {[]string{"gzip", "gzip"}, "gzip,gzip"}, {[]string{"br"}, "br"}, {
+			[]string{"zstd"}, "zstd"},
 	} {
 		if got := Coded(http.Header{"Content-Encoding": c.fields}); got != c.want {
 			t.Errorf("%q: %q, want %q", c.fields, got, c.want)
@@ -68,7 +71,8 @@ func TestCodingsAreUndone(t *testing.T) {
 			if err != nil || string(got) != text {
 				t.Errorf("%q %v", got, err)
 			}
-			if got, err := Uncoded(http.Header{"Content-Encoding": {c.coding}}, strings.NewReader(c.body[:len(c.body)-9]), 100); c.coding != "" && c.coding != "utf-8" && err == nil {
+			if got, err := Uncoded(http.Header{"Content-Encoding": {c.coding}}, strings.NewReader(c.body[:len(c.body)-9]),
+				100); c.coding != "" && c.coding != "utf-8" && err == nil {
 				t.Errorf("cut short, but %q", got)
 			}
 		})
@@ -76,7 +80,8 @@ func TestCodingsAreUndone(t *testing.T) {
 	for coding, body := range map[string]string{
 		"br": text, "zstd": text, "gzip, gzip": gzipped(t, gzipped(t, text)), "gzip": text, "deflate": "", "compress": text,
 	} {
-		if got, err := Uncoded(http.Header{"Content-Encoding": {coding}}, strings.NewReader(body), 100); err == nil || strings.Contains(err.Error(), text) {
+		if got, err := Uncoded(http.Header{"Content-Encoding": {coding}}, strings.NewReader(body), 100); err == nil ||
+			strings.Contains(err.Error(), text) {
 			t.Errorf("%s: %q %v", coding, got, err)
 		}
 	}

@@ -42,7 +42,8 @@ func start(t *testing.T, registry string) *instance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0", Clients: []simulator.Client{client}})
+	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
+		Clients: []simulator.Client{client}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,8 +49,10 @@ func (g *instance) browse(fragment string) *tab {
 		g.t.Skip("there is no chromium on this machine: apt-get install chromium")
 	}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(program), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.UserDataDir(g.t.TempDir()),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+		chromedp.ExecPath(program), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
+		chromedp.UserDataDir(g.t.TempDir()),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
 		chromedp.Flag("disable-dev-shm-usage", true))
 	allocator, endBrowser := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, closeTab := chromedp.NewContext(allocator)
@@ -68,7 +70,8 @@ func (g *instance) browse(fragment string) *tab {
 		g.t.Fatalf("starting %s: %v", program, err)
 	}
 	p.do(chromedp.EmulateViewport(1440, 900), chromedp.Navigate(g.admin+"/"+fragment))
-	p.wait("the first picture", `document.querySelectorAll('#figures .figure').length === 4 && document.querySelector('#providers table') !== null`)
+	p.wait("the first picture",
+		`document.querySelectorAll('#figures .figure').length === 4 && document.querySelector('#providers table') !== null`)
 	return p
 }
 
@@ -144,7 +147,8 @@ func (p *tab) press(selector string) {
 func (p *tab) theme(name string) {
 	p.t.Helper()
 	_, err := chromedp.Call(p.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}, {Name: "prefers-reduced-motion", Value: "reduce"}},
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}, {
+			Name: "prefers-reduced-motion", Value: "reduce"}},
 	})
 	if err != nil {
 		p.t.Fatal(err)
@@ -183,19 +187,22 @@ func TestSomebodyAtNightFindsTheBrokenProvider(t *testing.T) {
 		g.get(box + "/messages")
 		g.get("/enterprises/0212148896" + nsso + "/ebox/messages")
 	}
-	p.wait("the banner", `/calls fail/.test(document.querySelector('#state-heading').textContent) && /provider nsso/.test(document.querySelector('.attention').innerText)`)
+	p.wait("the banner",
+		`/calls fail/.test(document.querySelector('#state-heading').textContent) && /provider nsso/.test(document.querySelector('.attention').innerText)`)
 	p.wait("the circuit", `/open[^]*next probe/.test(document.querySelector('#providers tbody tr').innerText)`)
 	t.Logf("the page showed it after %s", time.Since(broke).Round(time.Millisecond))
 	if title := tell[string](p, `document.title`); !strings.Contains(title, "calls fail") {
 		t.Errorf("the tab is called %q", title)
 	}
-	if said := tell[string](p, `document.querySelector('[aria-live=polite]').textContent`); !strings.Contains(said, "provider nsso: failing") {
+	if said := tell[string](p, `document.querySelector('[aria-live=polite]').textContent`); !strings.Contains(said,
+		"provider nsso: failing") {
 		t.Errorf("a screen reader is told %q", said)
 	}
 
 	// The caller has a request id.
 	p.do(chromedp.SendKeys("#query", strings.ToUpper(id[:13])))
-	p.wait("the one that was searched for", `document.querySelectorAll('.problem').length === 1 && document.querySelector('.problem').id === '`+id+`'`)
+	p.wait("the one that was searched for",
+		`document.querySelectorAll('.problem').length === 1 && document.querySelector('.problem').id === '`+id+`'`)
 	p.press(".problem summary")
 	p.wait("its facts", `/BelGov-Trace-Id sent/.test(document.querySelector('.problem').innerText)`)
 	p.keep("broken")
@@ -203,7 +210,8 @@ func TestSomebodyAtNightFindsTheBrokenProvider(t *testing.T) {
 
 	// A link to it does the same, and one to a request that nobody remembers says so.
 	p.do(chromedp.Navigate("about:blank"), chromedp.Navigate(g.admin+"/#"+id))
-	p.wait("the one that the link names", `document.activeElement.parentElement?.id === '`+id+`' && document.activeElement.parentElement.open`)
+	p.wait("the one that the link names", `document.activeElement.parentElement?.id === '`+id+
+		`' && document.activeElement.parentElement.open`)
 	p.do(chromedp.Evaluate[chromedp.Void](`location.hash = '00000000-0000-4000-8000-000000000000'`))
 	p.wait("the advice", `/not among the problems[^]*access log/.test(document.querySelector('#problems').innerText)`)
 
@@ -211,7 +219,8 @@ func TestSomebodyAtNightFindsTheBrokenProvider(t *testing.T) {
 	if err := g.shutdown(); err != nil {
 		t.Logf("stopping: %v", err)
 	}
-	p.wait("the lost connection", `document.querySelector('#state-heading').textContent === 'Connection lost' && /\d+ s old/.test(document.querySelector('#picture').innerText) && /does not answer/.test(document.querySelector('#state').innerText)`)
+	p.wait("the lost connection",
+		`document.querySelector('#state-heading').textContent === 'Connection lost' && /\d+ s old/.test(document.querySelector('#picture').innerText) && /does not answer/.test(document.querySelector('#state').innerText)`)
 	p.keep("lost")
 }
 
@@ -223,13 +232,15 @@ func TestWhatThePageShowsIsNeverMarkup(t *testing.T) {
 	g.get("/enterprises/0474028805"+nsso+"/ebox", "X-Actor: "+evil).want(t, 403)
 	g.get("/<svg%20onload=window.pwned=3>79072300048?secret="+url.QueryEscape(evil), "X-Actor: "+evil).want(t, 404)
 	list, err := json.Marshal([]map[string]any{{
-		"messageProviderId": evil, "messageProviderName": map[string]string{"en": `"><script>window.pwned=2</script>`}, "messageProviderUrl": "https://evil.example/",
+		"messageProviderId": evil, "messageProviderName": map[string]string{"en": `"><script>window.pwned=2</script>`},
+		"messageProviderUrl":              "https://evil.example/",
 		"messageProviderTechnicalContact": evil, "apiSupportedVersion": evil,
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.fault(simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultStatus, Status: 200, ContentType: "application/json", Body: string(list)})
+	g.fault(simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultStatus, Status: 200,
+		ContentType: "application/json", Body: string(list)})
 	eventually(t, "the registry's list", func() bool {
 		var status struct {
 			Directory struct{ Providers []json.RawMessage } `json:"directory"`
@@ -239,7 +250,8 @@ func TestWhatThePageShowsIsNeverMarkup(t *testing.T) {
 		}
 		return len(status.Directory.Providers) == 1
 	})
-	g.operate("/maintenance?provider="+url.QueryEscape(evil)+"&for=1h&reason="+url.QueryEscape("<b onclick=x>"+evil)).want(t, 200)
+	g.operate("/maintenance?provider="+url.QueryEscape(evil)+"&for=1h&reason="+url.QueryEscape("<b onclick=x>"+
+		evil)).want(t, 200)
 	g.get("/enterprises/"+mandated+"/ebox/providers/"+url.PathEscape(evil)+"/ebox/messages").want(t, 503)
 	p := g.browse("")
 	p.wait("the problems", `document.querySelectorAll('.group').length > 0`)
@@ -258,7 +270,8 @@ func TestWhatThePageShowsIsNeverMarkup(t *testing.T) {
 			t.Errorf("%s is shown", hidden)
 		}
 	}
-	if tell[bool](p, `window.pwned !== undefined || document.querySelectorAll('main img, main script, main b').length > 0`) {
+	if tell[bool](p,
+		`window.pwned !== undefined || document.querySelectorAll('main img, main script, main b').length > 0`) {
 		t.Error("a text became markup")
 	}
 	p.do(chromedp.EmulateViewport(390, 844))
@@ -270,7 +283,8 @@ func TestWhatThePageShowsIsNeverMarkup(t *testing.T) {
 // fits checks that nothing stands out at the side.
 func (p *tab) fits() {
 	p.t.Helper()
-	wide := tell[[]string](p, `document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll('body *')]
+	wide := tell[[]string](p,
+		`document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll('body *')]
 		.filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.unseen, thead')).map((e) => e.tagName + '.' + e.className + ' ' + e.textContent.slice(0, 40))`)
 	for _, w := range wide {
 		p.t.Errorf("wider than the window: %s", w)
@@ -294,7 +308,8 @@ func TestThePageCanBeReadAndUsedByAnybody(t *testing.T) {
 	g.get("/nothing").want(t, 404)
 	g.operate("/maintenance?provider=regional&for=2h&reason=new+disks").want(t, 200)
 	p := g.browse("")
-	p.wait("the problems", `document.querySelectorAll('.problem').length > 3 && document.querySelector('#refused table') !== null`)
+	p.wait("the problems",
+		`document.querySelectorAll('.problem').length > 3 && document.querySelector('#refused table') !== null`)
 	p.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('.group').open = true`))
 	p.wait("its members", `document.querySelector('.members .problem') !== null`)
 	p.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('.members details').open = true`))
@@ -325,7 +340,8 @@ func TestThePageCanBeReadAndUsedByAnybody(t *testing.T) {
 	// Tab comes by everything that can be used, in the order in which it stands, and
 	// each shows that it has the focus.
 	p.press("#pause")
-	p.wait("the pause", `document.querySelector('#pause').getAttribute('aria-pressed') === 'true' && /Paused/.test(document.querySelector('#picture').innerText)`)
+	p.wait("the pause",
+		`document.querySelector('#pause').getAttribute('aria-pressed') === 'true' && /Paused/.test(document.querySelector('#picture').innerText)`)
 	const usable = `[...document.querySelectorAll('a[href], button, input, select, summary')].filter((e) => e.checkVisibility())`
 	total := tell[int](p, usable+`.length`)
 	tell[bool](p, `document.activeElement.blur(), window.getSelection().removeAllRanges(), scrollTo(0, 0), document.body.setAttribute('tabindex', '-1'), document.body.focus(), document.body.removeAttribute('tabindex'), true`)

@@ -187,8 +187,9 @@ func TestTheChartIsTheKustomizeBase(t *testing.T) {
 			overlay: chosen(t, "acceptance-by-proxy"), values: []string{"acceptance"},
 			more: map[string]any{"proxy": map[string]any{"cidr": "192.0.2.0/28"}},
 		},
-		"on OpenShift":          {overlay: chosen(t, "production-on-openshift"), values: []string{"production", "openshift"}},
-		"under strict policies": {overlay: chosen(t, "production-under-strict-policies"), values: []string{"production", "strict-policies"}},
+		"on OpenShift": {overlay: chosen(t, "production-on-openshift"), values: []string{"production", "openshift"}},
+		"under strict policies": {
+			overlay: chosen(t, "production-under-strict-policies"), values: []string{"production", "strict-policies"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			environment, _, _ := strings.Cut(c.overlay.name, "-")
@@ -208,7 +209,8 @@ func TestTheChartIsTheKustomizeBase(t *testing.T) {
 				t.Errorf("the chart differs (- kustomize, + chart):\n%s", diff)
 			}
 			for _, o := range objects {
-				if l := o.GetLabels(); l["app.kubernetes.io/managed-by"] != "Helm" || !strings.HasPrefix(l["helm.sh/chart"], "ebox-gateway-") {
+				if l := o.GetLabels(); l["app.kubernetes.io/managed-by"] != "Helm" || !strings.HasPrefix(l["helm.sh/chart"],
+					"ebox-gateway-") {
 					t.Errorf("%T %s has the labels %v", o, o.GetName(), l)
 				}
 			}
@@ -239,7 +241,9 @@ func TestTheChartSaysWhatIsMissing(t *testing.T) {
 }
 
 func TestTheChartReachesARedisOfOnesOwn(t *testing.T) {
-	objects, err := renderChart(t, over(chartValues(t, "a: b"), map[string]any{"redis": map[string]any{"mode": "own", "cidr": "10.1.2.0/28", "port": 6380}}))
+	objects, err := renderChart(t,
+		over(chartValues(t, "a: b"),
+			map[string]any{"redis": map[string]any{"mode": "own", "cidr": "10.1.2.0/28", "port": 6380}}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +258,8 @@ func TestTheChartReachesARedisOfOnesOwn(t *testing.T) {
 		t.Error("the gateway is not told where Redis is")
 	}
 	fields := plainly(t, objects)["*v1.NetworkPolicy gateway-to-redis"]
-	if text, _ := json.Marshal(fields); !bytes.Contains(text, []byte(`"cidr":"10.1.2.0/28"`)) || !bytes.Contains(text, []byte(`"port":6380`)) {
+	if text, _ := json.Marshal(fields); !bytes.Contains(text, []byte(`"cidr":"10.1.2.0/28"`)) ||
+		!bytes.Contains(text, []byte(`"port":6380`)) {
 		t.Errorf("the way to Redis is %s", text)
 	}
 }

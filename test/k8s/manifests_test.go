@@ -91,7 +91,8 @@ func TestSelectorsFindTheirPods(t *testing.T) {
 			set := one("the service "+s.Name, &metav1.LabelSelector{MatchLabels: s.Spec.Selector})
 			for _, p := range s.Spec.Ports {
 				if !hasPort(set, p.TargetPort.StrVal) {
-					t.Errorf("port %s of the service %s leads to %q, which %s does not have", p.Name, s.Name, p.TargetPort.String(), set.Name)
+					t.Errorf("port %s of the service %s leads to %q, which %s does not have", p.Name, s.Name,
+						p.TargetPort.String(), set.Name)
 				}
 			}
 		}
@@ -196,10 +197,12 @@ func TestContainersHaveNothingLeftToDrop(t *testing.T) {
 					t.Errorf("%s/%s is privileged", s.Name, c.Name)
 				case x.ReadOnlyRootFilesystem == nil || !*x.ReadOnlyRootFilesystem:
 					t.Errorf("%s/%s can write to its image", s.Name, c.Name)
-				case x.Capabilities == nil || len(x.Capabilities.Add) > 0 || len(x.Capabilities.Drop) != 1 || x.Capabilities.Drop[0] != "ALL":
+				case x.Capabilities == nil || len(x.Capabilities.Add) > 0 || len(x.Capabilities.Drop) != 1 ||
+					x.Capabilities.Drop[0] != "ALL":
 					t.Errorf("%s/%s keeps capabilities", s.Name, c.Name)
 				}
-				if c.Resources.Requests.Cpu().IsZero() || c.Resources.Requests.Memory().IsZero() || c.Resources.Limits.Memory().IsZero() {
+				if c.Resources.Requests.Cpu().IsZero() || c.Resources.Requests.Memory().IsZero() ||
+					c.Resources.Limits.Memory().IsZero() {
 					t.Errorf("%s/%s takes what it finds: %v", s.Name, c.Name, c.Resources)
 				}
 			}
@@ -244,8 +247,10 @@ func TestStrictPoliciesAreMet(t *testing.T) {
 			if !regexp.MustCompile(`@sha256:[0-9a-f]{64}$`).MatchString(c.Image) {
 				t.Errorf("%s/%s runs %s, which is not named by its digest", s.Name, c.Name, c.Image)
 			}
-			for name, list := range map[string]corev1.ResourceList{"requests": c.Resources.Requests, "limits": c.Resources.Limits} {
-				for _, r := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
+			for name, list := range map[string]corev1.ResourceList{"requests": c.Resources.Requests,
+				"limits": c.Resources.Limits} {
+				for _, r := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory,
+					corev1.ResourceEphemeralStorage} {
 					if q := list[r]; q.IsZero() {
 						t.Errorf("%s/%s has no %s in its %s", s.Name, c.Name, r, name)
 					}
@@ -282,7 +287,8 @@ func TestReplicasStandApartAndLeaveOneByOne(t *testing.T) {
 		for _, c := range gateway.Spec.Template.Spec.TopologySpreadConstraints {
 			spread[c.TopologyKey] = c.WhenUnsatisfiable
 		}
-		if spread["kubernetes.io/hostname"] != corev1.DoNotSchedule || spread["topology.kubernetes.io/zone"] != corev1.ScheduleAnyway {
+		if spread["kubernetes.io/hostname"] != corev1.DoNotSchedule ||
+			spread["topology.kubernetes.io/zone"] != corev1.ScheduleAnyway {
 			t.Errorf("spread over %v", spread)
 		}
 		budget := named[*policyv1.PodDisruptionBudget](t, m, "ebox-gateway")
@@ -297,7 +303,8 @@ func TestEvidenceOutlivesItsPod(t *testing.T) {
 	eachVariant(t, func(t *testing.T, m *manifests) {
 		gateway := named[*appsv1.StatefulSet](t, m, "ebox-gateway")
 		keep := gateway.Spec.PersistentVolumeClaimRetentionPolicy
-		if keep == nil || keep.WhenDeleted != appsv1.RetainPersistentVolumeClaimRetentionPolicyType || keep.WhenScaled != appsv1.RetainPersistentVolumeClaimRetentionPolicyType {
+		if keep == nil || keep.WhenDeleted != appsv1.RetainPersistentVolumeClaimRetentionPolicyType ||
+			keep.WhenScaled != appsv1.RetainPersistentVolumeClaimRetentionPolicyType {
 			t.Errorf("volumes are kept %v", keep)
 		}
 		for _, claim := range gateway.Spec.VolumeClaimTemplates {
@@ -315,9 +322,11 @@ func TestProbesAskTheAdminListener(t *testing.T) {
 			*corev1.Probe
 			path string
 		}{
-			"startup": {c.StartupProbe, "/startupz"}, "readiness": {c.ReadinessProbe, "/readyz"}, "liveness": {c.LivenessProbe, "/livez"},
+			"startup": {c.StartupProbe, "/startupz"}, "readiness": {c.ReadinessProbe, "/readyz"}, "liveness": {
+				c.LivenessProbe, "/livez"},
 		} {
-			if probe.Probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Port.StrVal != "admin" || probe.HTTPGet.Path != probe.path {
+			if probe.Probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Port.StrVal != "admin" ||
+				probe.HTTPGet.Path != probe.path {
 				t.Errorf("the %s probe asks %+v", name, probe.Probe)
 				continue
 			}
@@ -328,8 +337,10 @@ func TestProbesAskTheAdminListener(t *testing.T) {
 		}
 		// The endpoint is gone before connections are asked to close.
 		ready := c.ReadinessProbe
-		if unready := time.Duration(ready.PeriodSeconds*ready.FailureThreshold) * time.Second; unready > configuration(t, m).Server.Drain.Delay {
-			t.Errorf("a replica that stops is seen to be not ready after %s, and takes no request after %s", unready, configuration(t, m).Server.Drain.Delay)
+		if unready := time.Duration(ready.PeriodSeconds*ready.FailureThreshold) * time.Second; unready > configuration(t,
+			m).Server.Drain.Delay {
+			t.Errorf("a replica that stops is seen to be not ready after %s, and takes no request after %s", unready,
+				configuration(t, m).Server.Drain.Delay)
 		}
 	})
 }

@@ -157,7 +157,8 @@ func TestOnlyChosenNamespacesReachAListener(t *testing.T) {
 		neighbour := peer{namespace: n.home}
 		outside := peer{address: netip.MustParseAddr("198.51.100.7")}
 		for name, port := range ports {
-			for who, p := range map[string]peer{"a pod of any namespace": stranger, "another pod of this namespace": neighbour, "an address outside": outside} {
+			for who, p := range map[string]peer{"a pod of any namespace": stranger, "another pod of this namespace": neighbour,
+				"an address outside": outside} {
 				if in(p, port) {
 					t.Errorf("%s reaches the listener %s", who, name)
 				}
@@ -172,7 +173,8 @@ func TestOnlyChosenNamespacesReachAListener(t *testing.T) {
 				}
 			}
 		}
-		prometheus := peer{namespace: labelled("monitoring", nil), labels: map[string]string{"app.kubernetes.io/name": "prometheus"}}
+		prometheus := peer{namespace: labelled("monitoring", nil),
+			labels: map[string]string{"app.kubernetes.io/name": "prometheus"}}
 		if got, want := in(prometheus, ports["admin"]), len(all[*serviceMonitor](m)) > 0; got != want {
 			t.Errorf("Prometheus reaches the admin listener: %t", got)
 		}
@@ -210,8 +212,11 @@ func TestTheGatewayReachesItsUpstreamsAndNothingElse(t *testing.T) {
 			"the metadata service":         {at("169.254.169.254"), 443, false},
 			"the cluster's DNS":            {peer{namespace: labelled(dns, nil)}, dnsPort, true},
 			"anything else in kube-system": {peer{namespace: labelled("kube-system", nil)}, 6443, false},
-			"Redis":                        {peer{namespace: n.home, labels: map[string]string{"app.kubernetes.io/name": "ebox-redis"}}, 6379, redis},
-			"a Redis of somebody else":     {peer{namespace: labelled("shop", nil), labels: map[string]string{"app.kubernetes.io/name": "ebox-redis"}}, 6379, false},
+			"Redis": {
+				peer{namespace: n.home, labels: map[string]string{"app.kubernetes.io/name": "ebox-redis"}}, 6379, redis},
+			"a Redis of somebody else": {
+				peer{namespace: labelled("shop", nil), labels: map[string]string{"app.kubernetes.io/name": "ebox-redis"}},
+				6379, false},
 		} {
 			if got := out(c.peer, c.port); got != c.want {
 				t.Errorf("%s: reached %t", name, got)
@@ -228,9 +233,10 @@ func TestRedisIsForTheGatewayAlone(t *testing.T) {
 		t.Error("the gateway does not reach Redis")
 	}
 	for name, other := range map[string]peer{
-		"another pod of the namespace":       {namespace: n.home},
-		"a pod elsewhere with our labels":    {namespace: labelled("elsewhere", nil), labels: pods},
-		"a namespace that may use a gateway": {namespace: labelled("payroll", map[string]string{"ebox-gateway/services": "allowed"})},
+		"another pod of the namespace":    {namespace: n.home},
+		"a pod elsewhere with our labels": {namespace: labelled("elsewhere", nil), labels: pods},
+		"a namespace that may use a gateway": {
+			namespace: labelled("payroll", map[string]string{"ebox-gateway/services": "allowed"})},
 	} {
 		if n.allows(networkingv1.PolicyTypeIngress, "ebox-redis", other, 6379) {
 			t.Errorf("%s reaches Redis", name)

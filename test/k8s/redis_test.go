@@ -17,7 +17,8 @@ import (
 func TestTheACLIsThatOfTheDocumentation(t *testing.T) {
 	rights := func(text string) map[string]bool {
 		set := make(map[string]bool)
-		for _, word := range regexp.MustCompile(`[+~&][a-z:*|]+|\b(resetkeys|resetchannels|nocommands)\b`).FindAllString(text, -1) {
+		for _, word := range regexp.MustCompile(`[+~&][a-z:*|]+|\b(resetkeys|resetchannels|nocommands)\b`).FindAllString(text,
+			-1) {
 			set[word] = true
 		}
 		return set
@@ -55,7 +56,8 @@ func TestRedisTakesItsConfiguration(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "users.acl"), read(t, "components/redis/users.acl.example"))
 	socket := filepath.Join(dir, "redis.sock")
-	conf = strings.NewReplacer("/etc/redis/acl", dir, "port 6379", "port 0\nunixsocket "+socket, "dir /tmp", "dir "+dir).Replace(conf)
+	conf = strings.NewReplacer("/etc/redis/acl", dir, "port 6379", "port 0\nunixsocket "+socket, "dir /tmp",
+		"dir "+dir).Replace(conf)
 	write(t, filepath.Join(dir, "redis.conf"), conf)
 	run := exec.CommandContext(t.Context(), server, filepath.Join(dir, "redis.conf"))
 	var said strings.Builder
@@ -81,7 +83,8 @@ func TestRedisTakesItsConfiguration(t *testing.T) {
 		}
 	}
 	as := func(user, password string) *redis.Client {
-		c := redis.NewClient(&redis.Options{Network: "unix", Addr: socket, Username: user, Password: password, DisableIdentity: true})
+		c := redis.NewClient(&redis.Options{Network: "unix", Addr: socket, Username: user, Password: password,
+			DisableIdentity: true})
 		t.Cleanup(func() { _ = c.Close() })
 		return c
 	}

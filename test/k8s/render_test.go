@@ -283,12 +283,14 @@ func read(t *testing.T, path string) string {
 // The decoder is what all other tests rest upon.
 func TestDecodingIsStrict(t *testing.T) {
 	for name, document := range map[string]string{
-		"a field that does not exist":    "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {port: []}\n",
-		"a field of the wrong case":      "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {clusterip: None}\n",
-		"a field given twice":            "apiVersion: v1\nkind: Service\nmetadata: {name: a, name: b}\n",
-		"a kind that nobody checks":      "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n",
-		"a version that is not served":   "apiVersion: autoscaling/v2beta2\nkind: HorizontalPodAutoscaler\nmetadata: {name: a}\n",
-		"a mistake in a monitor's field": "apiVersion: monitoring.coreos.com/v1\nkind: ServiceMonitor\nmetadata: {name: a}\nspec: {endpoint: []}\n",
+		"a field that does not exist": "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {port: []}\n",
+		"a field of the wrong case":   "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {clusterip: None}\n",
+		"a field given twice":         "apiVersion: v1\nkind: Service\nmetadata: {name: a, name: b}\n",
+		"a kind that nobody checks":   "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n",
+		"a version that is not served": "apiVersion: autoscaling/v2beta2\nkind: " +
+			"HorizontalPodAutoscaler\nmetadata: {name: a}\n",
+		"a mistake in a monitor's field": "apiVersion: monitoring.coreos.com/v1\nkind: ServiceMonitor\nmetadata: {name: " +
+			"a}\nspec: {endpoint: []}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if objects, err := decode([]byte(document)); err == nil {

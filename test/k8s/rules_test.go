@@ -31,8 +31,9 @@ func TestTheComponentHasTheAlertsOfDeploy(t *testing.T) {
 	if *update {
 		text, err := yaml.Marshal(map[string]any{
 			"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule",
-			"metadata": map[string]any{"name": "ebox-gateway", "labels": map[string]string{"app.kubernetes.io/name": "ebox-gateway"}},
-			"spec":     want,
+			"metadata": map[string]any{"name": "ebox-gateway",
+				"labels": map[string]string{"app.kubernetes.io/name": "ebox-gateway"}},
+			"spec": want,
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -47,12 +47,14 @@ func main() {
 // buildArguments are those of the Dockerfile too; a test compares them.
 func (r *release) buildArguments(binary string) []string {
 	return []string{
-		"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid= -X main.release=" + r.version, "-o", binary, "./cmd/gateway",
+		"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid= -X main.release=" + r.version, "-o",
+		binary, "./cmd/gateway",
 	}
 }
 
 // documents are in each archive beside the binary.
-var documents = []string{"README.md", "CHANGELOG.md", "SECURITY.md", "config.yaml", "config.schema.json", "deploy", "docs"}
+var documents = []string{"README.md", "CHANGELOG.md", "SECURITY.md", "config.yaml",
+	"config.schema.json", "deploy", "docs"}
 
 // semantic is the expression of semver.org, version 2.0.0.
 var semantic = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)` +
@@ -79,7 +81,8 @@ func (r *release) make(platforms []string, key string) error {
 			return fmt.Errorf("making the archive of %s: %w", p, err)
 		}
 	}
-	if err := r.archive("ebox-gateway-chart-"+r.version+".tgz", "ebox-gateway", map[string]string{"": "k8s/helm"}); err != nil {
+	if err := r.archive("ebox-gateway-chart-"+r.version+".tgz", "ebox-gateway",
+		map[string]string{"": "k8s/helm"}); err != nil {
 		return fmt.Errorf("making the chart: %w", err)
 	}
 	if err := r.sums(); err != nil {
@@ -93,7 +96,8 @@ func (r *release) check() error {
 	if !semantic.MatchString(r.version) {
 		return fmt.Errorf("the version %q is not Semantic Versioning: give -version as 1.2.3 or 1.2.3-rc.1", r.version)
 	}
-	for file, line := range map[string]string{"CHANGELOG.md": "## " + r.version + " ", "k8s/helm/Chart.yaml": "version: " + r.version + "\n"} {
+	for file, line := range map[string]string{"CHANGELOG.md": "## " + r.version + " ", "k8s/helm/Chart.yaml": "version: " +
+		r.version + "\n"} {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			return fmt.Errorf("run this in the root of the repository: %w", err)
@@ -118,7 +122,8 @@ func (r *release) platform(name string) error {
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "gateway")
 	compile := exec.Command("go", r.buildArguments(binary)...)
-	compile.Env = append(os.Environ(), "CGO_ENABLED=0", "GOTOOLCHAIN=local", "GOWORK=off", "GOOS="+system, "GOARCH="+architecture)
+	compile.Env = append(os.Environ(), "CGO_ENABLED=0", "GOTOOLCHAIN=local", "GOWORK=off", "GOOS="+system,
+		"GOARCH="+architecture)
 	compile.Stdout, compile.Stderr = os.Stderr, os.Stderr
 	if err := compile.Run(); err != nil {
 		return fmt.Errorf("compiling: %w", err)
@@ -164,7 +169,8 @@ func (r *release) archive(name, root string, content map[string]string) error {
 		} else if info.Mode()&0o100 != 0 {
 			mode = 0o755
 		}
-		if err := t.WriteHeader(&tar.Header{Name: as, Mode: mode, Size: int64(len(bytes)), ModTime: r.time, Format: tar.FormatPAX}); err != nil {
+		if err := t.WriteHeader(&tar.Header{Name: as, Mode: mode, Size: int64(len(bytes)), ModTime: r.time,
+			Format: tar.FormatPAX}); err != nil {
 			return err
 		}
 		if _, err := t.Write(bytes); err != nil {

@@ -94,7 +94,8 @@ func unpack(t *testing.T, path string) map[string][]byte {
 func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
 	dir := t.TempDir()
 	key := filepath.Join(dir, "key")
-	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "release", "-f", key).CombinedOutput(); err != nil {
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "release", "-f",
+		key).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	platform := runtime.GOOS + "/" + runtime.GOARCH
@@ -120,7 +121,8 @@ func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "allowed_signers"), []byte("ebox-gateway "+string(public)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "allowed_signers"), []byte("ebox-gateway "+string(public)),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	verify := func() error {
@@ -139,7 +141,8 @@ func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
 
 	base := fmt.Sprintf("ebox-gateway-%s-%s-%s", r.version, runtime.GOOS, runtime.GOARCH)
 	files := unpack(t, filepath.Join(r.out, base+".tar.gz"))
-	for _, want := range []string{"gateway", "README.md", "CHANGELOG.md", "config.yaml", "deploy/prometheus-rules.yaml", "docs/operations.md"} {
+	for _, want := range []string{"gateway", "README.md", "CHANGELOG.md", "config.yaml", "deploy/prometheus-rules.yaml",
+		"docs/operations.md"} {
 		if len(files[base+"/"+want]) == 0 {
 			t.Errorf("the archive lacks %s", want)
 		}
@@ -155,7 +158,8 @@ func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
 	bomHasAll(t, filepath.Join(r.out, base+".cdx.json"), binary)
 
 	chart := unpack(t, filepath.Join(r.out, "ebox-gateway-chart-"+r.version+".tgz"))
-	for _, want := range []string{"Chart.yaml", "values.yaml", "values.schema.json", "templates/gateway.yaml", "base/statefulset.yaml", "components/redis/redis.conf"} {
+	for _, want := range []string{"Chart.yaml", "values.yaml", "values.schema.json", "templates/gateway.yaml",
+		"base/statefulset.yaml", "components/redis/redis.conf"} {
 		if len(chart["ebox-gateway/"+want]) == 0 {
 			t.Errorf("the chart lacks %s", want)
 		}
@@ -194,7 +198,10 @@ func bomHasAll(t *testing.T, path, binary string) {
 		t.Errorf("%d components for %d modules and Go's own library", len(list.Components), len(info.Deps))
 	}
 	for _, d := range info.Deps {
-		if !slices.ContainsFunc(list.Components, func(c component) bool { return c.PURL == "pkg:golang/"+d.Path+"@"+d.Version }) {
+		if !slices.ContainsFunc(list.Components, func(c component) bool {
+			return c.PURL == "pkg:golang/"+d.Path+
+				"@"+d.Version
+		}) {
 			t.Errorf("the list lacks %s %s", d.Path, d.Version)
 		}
 	}
@@ -202,7 +209,8 @@ func bomHasAll(t *testing.T, path, binary string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h := list.Metadata.Component.Hashes; len(h) != 1 || h[0].Content != fmt.Sprintf("%x", sha256.Sum256(binaryContent)) {
+	if h := list.Metadata.Component.Hashes; len(h) != 1 || h[0].Content != fmt.Sprintf("%x",
+		sha256.Sum256(binaryContent)) {
 		t.Errorf("the list is of a binary with the hash %v", h)
 	}
 }

@@ -76,7 +76,8 @@ func Explain(ctx context.Context, g *operate.View, q Request) (Explanation, erro
 	// The path is parsed by the endpoint itself; this is for http.Request's sake.
 	u, err := url.ParseRequestURI(q.Target)
 	if err != nil {
-		return Explanation{}, fmt.Errorf("reading %q: give a path such as /enterprises/0206731645/ebox/providers/nsso/ebox/messages", q.Target)
+		return Explanation{},
+			fmt.Errorf("reading %q: give a path such as /enterprises/0206731645/ebox/providers/nsso/ebox/messages", q.Target)
 	}
 	if q.Online {
 		if err := g.Directory.Refresh(ctx); err != nil {
@@ -94,7 +95,8 @@ func Explain(ctx context.Context, g *operate.View, q Request) (Explanation, erro
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(q.Body)), int64(len(q.Body))
 	}
 	if q.Certificate != nil {
-		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{q.Certificate}, VerifiedChains: [][]*x509.Certificate{{q.Certificate}}}
+		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{q.Certificate},
+			VerifiedChains: [][]*x509.Certificate{{q.Certificate}}}
 	}
 	var answer recorder
 	endpoint.ServeHTTP(&answer, r.WithContext(server.WithPeer(ctx, q.Listener, q.From)))

@@ -31,20 +31,24 @@ func (x *explainer) explainLimits(method string, route *config.Route) {
 			}
 			f.Class = string(c.Class)
 			if c.Class == config.Batch {
-				f.Class += fmt.Sprintf(": paced for at most %s instead of refused, with at most 70 %% of the upstream's rate and places", orWait(c.Wait))
+				f.Class += fmt.Sprintf(": paced for at most %s instead of refused, with at most 70 %% of the upstream's rate "+
+					"and places", orWait(c.Wait))
 			}
 		}
 	}
 	f.UpstreamRate = rateText(route.Rate)
-	f.Concurrency = fmt.Sprintf("%d at once, %d may wait, each for at most %s", route.Concurrency.Max, route.Concurrency.Queue, route.Concurrency.Wait)
+	f.Concurrency = fmt.Sprintf("%d at once, %d may wait, each for at most %s", route.Concurrency.Max,
+		route.Concurrency.Queue, route.Concurrency.Wait)
 	if s := route.Concurrency.Share; s < 1 {
 		f.Concurrency += fmt.Sprintf("; a caller or an enterprise beyond %g %% comes after the others", s*100)
 	}
-	f.Timeouts = fmt.Sprintf("connect %s, header %s, pause within a body %s", route.Timeouts.Connect, route.Timeouts.Header, route.Timeouts.Idle)
+	f.Timeouts = fmt.Sprintf("connect %s, header %s, pause within a body %s", route.Timeouts.Connect,
+		route.Timeouts.Header, route.Timeouts.Idle)
 	f.Retry = x.retryText(method, route)
 	f.Breaker = "none"
 	if b := route.Breaker; b.Enabled {
-		f.Breaker = fmt.Sprintf("opens for %s when %g %% of %d or more calls in %s fail", b.Open, b.FailureRatio*100, b.MinRequests, b.Window)
+		f.Breaker = fmt.Sprintf("opens for %s when %g %% of %d or more calls in %s fail", b.Open, b.FailureRatio*100,
+			b.MinRequests, b.Window)
 	}
 	f.Cache = x.cacheText(method)
 }

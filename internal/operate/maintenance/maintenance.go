@@ -213,7 +213,8 @@ func (s *Switches) Switch(ctx context.Context, m admin.Maintenance) error {
 	}
 	s.changing.Unlock()
 	if !changed {
-		return problem.NotFound(fmt.Sprintf("Nothing ends: %s was not switched to maintenance. What the registry announces cannot be ended here.", what))
+		return problem.NotFound(fmt.Sprintf("Nothing ends: %s was not switched to maintenance. What the registry announces "+
+			"cannot be ended here.", what))
 	}
 	attrs := []any{"what", what, "by", m.By}
 	if m.Until.IsZero() {
@@ -226,7 +227,8 @@ func (s *Switches) Switch(ctx context.Context, m admin.Maintenance) error {
 
 // Unless is target for providers that nobody has switched to maintenance: to
 // the others it is what their announced maintenance would be.
-func (s *Switches) Unless(target func(server.TargetRequest) (server.Target, error)) func(server.TargetRequest) (server.Target, error) {
+func (s *Switches) Unless(target func(server.TargetRequest) (server.Target, error)) func(server.TargetRequest) (
+	server.Target, error) {
 	return func(r server.TargetRequest) (server.Target, error) {
 		if refused := s.Refused(r.Provider); refused != nil {
 			return server.Target{}, refused
@@ -242,7 +244,8 @@ func (s *Switches) Refused(provider string) *problem.Problem {
 	if !ok {
 		return nil
 	}
-	return problem.UnavailableUntil("The Document Provider "+provider+" is in maintenance, switched by the platform team. Try again after it ends.", m.Until)
+	return problem.UnavailableUntil("The Document Provider "+provider+" is in maintenance, switched by the platform "+
+		"team. Try again after it ends.", m.Until)
 }
 
 // Resolver is r, which lets nobody through while the whole gateway is in maintenance.
@@ -265,7 +268,8 @@ func (s switchable) Check(c *tenancy.Caller, route *tenancy.Route, action ebox.A
 }
 
 // Resolve implements server.Resolver.
-func (s switchable) Resolve(c *tenancy.Caller, route *tenancy.Route, action ebox.Action, method string, claim tenancy.Claim) (tenancy.Tenant, error) {
+func (s switchable) Resolve(c *tenancy.Caller, route *tenancy.Route, action ebox.Action, method string,
+	claim tenancy.Claim) (tenancy.Tenant, error) {
 	tenant, err := s.Resolver.Resolve(c, route, action, method, claim)
 	if err == nil {
 		err = s.refused()

@@ -38,7 +38,9 @@ func TestNobodySwitchesTheGatewayOffForEverInRedis(t *testing.T) {
 		}
 	}
 	s := New(Options{Now: func() time.Time { return now }})
-	if !s.look(t.Context(), &copied{`{"changed":"2026-11-22T12:00:01Z","gateway":{"gateway":true,"until":"2026-11-29T12:00:01Z"}}`}) || len(s.List()) != 1 {
+	if !s.look(t.Context(),
+		&copied{`{"changed":"2026-11-22T12:00:01Z","gateway":{"gateway":true,"until":"2026-11-29T12:00:01Z"}}`}) ||
+		len(s.List()) != 1 {
 		t.Error("the longest maintenance of a replica whose clock is ahead is not believed")
 	}
 }

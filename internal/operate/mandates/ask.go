@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -18,6 +17,7 @@ import (
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/server"
+	"ebox-gateway/internal/wire"
 )
 
 // checkPace is how long one ask waits at most for a rate or a place.
@@ -36,7 +36,7 @@ func (c *Check) ask(ctx context.Context, t *mandateTarget, e *config.Enterprise)
 	}
 	resp, err := what.To.Stack.Send(ctx, what, req)
 	if err != nil {
-		f.Reason, wait = whyUnanswered(err)
+		f.Reason, wait = whyUnanswered(err, c.v.Now())
 		return f, wait
 	}
 	defer resp.Body.Close()
@@ -64,10 +64,10 @@ func (c *Check) ask(ctx context.Context, t *mandateTarget, e *config.Enterprise)
 		f.Reason = "the token is refused: " + f.Reason
 		return f, -1
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return f, retryAfter(resp.Header, c.v.Now())
+		return f, wire.RetryAfter(resp.Header, c.v.Now())
 	}
 	if resp.StatusCode >= 500 {
-		return f, retryAfter(resp.Header, c.v.Now())
+		return f, wire.RetryAfter(resp.Header, c.v.Now())
 	}
 	f.Result = Refused
 	return f, 0
@@ -75,7 +75,8 @@ func (c *Check) ask(ctx context.Context, t *mandateTarget, e *config.Enterprise)
 
 // request makes the call, as one of a caller of class batch, and its request.
 func (c *Check) request(t *mandateTarget, e *config.Enterprise) (*call.Call, *http.Request, error) {
-	to, err := t.target(server.TargetRequest{Provider: t.provider, Client: e.Client, Method: http.MethodGet, Path: ebox.ParsePath(t.path), Another: true})
+	to, err := t.target(server.TargetRequest{Provider: t.provider, Client: e.Client, Method: http.MethodGet,
+		Path: ebox.ParsePath(t.path), Another: true})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -100,7 +101,7 @@ func (c *Check) request(t *mandateTarget, e *config.Enterprise) (*call.Call, *ht
 
 // whyUnanswered says why there is no answer of the upstream. It is for the platform
 // team, so it may name hosts.
-func whyUnanswered(err error) (reason string, wait time.Duration) {
+func whyUnanswered(err error, now time.Time) (reason string, wait time.Duration) {
 	var (
 		refused *authn.RefusedError
 		known   problem.Reporter
@@ -110,22 +111,9 @@ func whyUnanswered(err error) (reason string, wait time.Duration) {
 		return legible(refused.Error() + ". " + refused.Problem().Detail), -1
 	case errors.As(err, &known):
 		p := known.Problem()
-		wait, _ := strconv.Atoi(p.Header.Get("Retry-After"))
-		return legible(p.Detail), time.Duration(wait) * time.Second
+		return legible(p.Detail), wire.RetryAfter(p.Header, now)
 	}
 	return legible(egress.Classify(err).Kind + ": " + err.Error()), 0
-}
-
-// retryAfter reads the field of RFC 9110, section 10.2.3; 0 if there is none.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	text := h.Get("Retry-After")
-	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
-		return time.Duration(min(seconds, 3600)) * time.Second
-	}
-	if at, err := http.ParseTime(text); err == nil && at.After(now) {
-		return at.Sub(now)
-	}
-	return 0
 }
 
 // whatTheySay reads the type and the words of a problem document, or the code and

@@ -105,12 +105,14 @@ func (c *Check) addProviders(ids []string) error {
 	v := c.v
 	route := slices.IndexFunc(v.Config.Routes, func(r config.Route) bool { return r.Registry })
 	if route < 0 {
-		c.Untested = append(c.Untested, Untested{MandateConsumer, "", "no route of this configuration leads to Document Providers"})
+		c.Untested = append(c.Untested,
+			Untested{MandateConsumer, "", "no route of this configuration leads to Document Providers"})
 		return nil
 	}
 	for _, id := range ids {
 		if _, ok := v.Directory.Lookup(id); !ok {
-			return fmt.Errorf("there is no Document Provider %q; those that can be called are %s", id, strings.Join(v.Directory.ActiveIDs(), ", "))
+			return fmt.Errorf("there is no Document Provider %q; those that can be called are %s", id,
+				strings.Join(v.Directory.ActiveIDs(), ", "))
 		}
 	}
 	for _, p := range v.Directory.List() {
@@ -144,7 +146,8 @@ func (c *Check) addDmfa(ask bool) {
 		c.Untested = append(c.Untested, Untested{MandateDmfa, "", "this environment has no REST/grant/citizen"})
 	case !ask:
 		c.Untested = append(c.Untested, Untested{MandateDmfa, "",
-			"grant/citizen has no call that only asks for the mandate; with --dmfa the list of citizen mandates is requested, and its answer left unread"})
+			"grant/citizen has no call that only asks for the mandate; with --dmfa the list of citizen mandates is requested, " +
+				"and its answer left unread"})
 	default:
 		c.targets = append(c.targets, &mandateTarget{
 			mandate: MandateDmfa, route: routes[i].Name, target: c.v.Routes[i].Target,
@@ -166,7 +169,8 @@ func (c *Check) Done(n enterprise.Number, known func(n enterprise.Number, mandat
 // given what was found, an enterprise's findings one after the other, and never from
 // two goroutines at once. An error of found ends the check, as ctx does, whose error
 // is then returned; enterprises that were begun but not finished are left out.
-func (c *Check) Run(ctx context.Context, list []config.Enterprise, known func(n enterprise.Number, mandate, provider string) bool, found func([]Finding) error) error {
+func (c *Check) Run(ctx context.Context, list []config.Enterprise, known func(n enterprise.Number, mandate,
+	provider string) bool, found func([]Finding) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	pace := rate.NewLimiter(rate.Limit(c.PerSecond), 1)
@@ -204,7 +208,8 @@ feeding:
 }
 
 // askAll asks every upstream for one enterprise. The error is that of ctx.
-func (c *Check) askAll(ctx context.Context, pace *rate.Limiter, e *config.Enterprise, known func(enterprise.Number, string, string) bool) ([]Finding, error) {
+func (c *Check) askAll(ctx context.Context, pace *rate.Limiter, e *config.Enterprise,
+	known func(enterprise.Number, string, string) bool) ([]Finding, error) {
 	var findings []Finding
 	for _, t := range c.targets {
 		if known(e.Number, t.mandate, t.provider) {
@@ -231,7 +236,8 @@ const (
 )
 
 // askPatiently asks until there is an answer or patience ends.
-func (c *Check) askPatiently(ctx context.Context, pace *rate.Limiter, t *mandateTarget, e *config.Enterprise) (Finding, error) {
+func (c *Check) askPatiently(ctx context.Context, pace *rate.Limiter, t *mandateTarget,
+	e *config.Enterprise) (Finding, error) {
 	for ask := 1; ; ask++ {
 		if err := pace.Wait(ctx); err != nil {
 			return Finding{}, context.Cause(ctx)

@@ -33,7 +33,8 @@ func start(t *testing.T) (*simulator.Simulator, simulator.Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0", Clients: []simulator.Client{client}})
+	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
+		Clients: []simulator.Client{client}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,14 +95,16 @@ func TestAskingForAnEnterpriseMarksNothingReadAndShowsWhoItIsFor(t *testing.T) {
 		t.Fatalf("%d requests", len(asked))
 	}
 	r := asked[0]
-	if r.Method != "GET" || !strings.HasSuffix(r.Path, "/ebox/messages") || r.Header.Get("On-Behalf-Of-Enterprise-Number") != "0206731645" || r.Header.Get("Belgov-Trace-Id") == "" {
+	if r.Method != "GET" || !strings.HasSuffix(r.Path, "/ebox/messages") ||
+		r.Header.Get("On-Behalf-Of-Enterprise-Number") != "0206731645" || r.Header.Get("Belgov-Trace-Id") == "" {
 		t.Errorf("%s %s %v", r.Method, r.Path, r.Header)
 	}
 }
 
 func TestAProviderThatFailsIsAskedAgainAndThenNoLonger(t *testing.T) {
 	fail := func(count int) simulator.Fault {
-		return simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus, Status: 500, Count: count}
+		return simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus,
+			Status: 500, Count: count}
 	}
 	t.Run("twice, and all is well", func(t *testing.T) {
 		sim, _, dir := start(t)

@@ -17,7 +17,8 @@ func adviceOnDNS(err error) string {
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return "no such name: look at how it is spelled, and whether this machine's resolver (/etc/resolv.conf) knows outside names; if not, egress.proxy may be missing"
+		return "no such name: look at how it is spelled, and whether this machine's resolver (/etc/resolv.conf) knows " +
+			"outside names; if not, egress.proxy may be missing"
 	case errors.As(err, &dns) && dns.IsTimeout:
 		return "the resolver does not answer: look at /etc/resolv.conf and at the firewall, port 53"
 	}
@@ -54,13 +55,18 @@ func adviceOnTLS(err error, host string, now time.Time) (detail, advice string) 
 			issuer = unknown.Cert.Issuer.String()
 		}
 		return "the certificate was issued by " + issuer + ", which this machine does not trust",
-			"if that is your company's own authority (a proxy that looks into TLS), add egress.caFile with its certificate in PEM; if it is nobody you know, do not"
+			"if that is your company's own authority (a proxy that looks into TLS), add egress.caFile with its certificate in " +
+				"PEM; if it is nobody you know, do not"
 	case errors.As(err, &name):
-		return "the certificate is for " + names(name.Certificate) + " and not for " + host, "look at the host in the URL, and whether DNS leads to the right machine"
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil && now.Before(invalid.Cert.NotBefore):
-		return "the certificate is not valid before " + invalid.Cert.NotBefore.Format(time.DateTime) + " UTC", "look at this machine's clock"
+		return "the certificate is for " + names(name.Certificate) + " and not for " + host,
+			"look at the host in the URL, and whether DNS leads to the right machine"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil &&
+		now.Before(invalid.Cert.NotBefore):
+		return "the certificate is not valid before " + invalid.Cert.NotBefore.Format(time.DateTime) + " UTC",
+			"look at this machine's clock"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil:
-		return "the certificate expired on " + invalid.Cert.NotAfter.Format(time.DateTime) + " UTC", "look at this machine's clock; if it is right, the keepers of the host have to renew it"
+		return "the certificate expired on " + invalid.Cert.NotAfter.Format(time.DateTime) + " UTC",
+			"look at this machine's clock; if it is right, the keepers of the host have to renew it"
 	case errors.As(err, &broken):
 		return "the other side does not speak TLS", "look at the port in the URL, or whether it should begin with http://"
 	}

@@ -118,11 +118,13 @@ func Validity(key *authn.Key, now time.Time) string {
 	case end.IsZero():
 		return ""
 	case now.After(end):
-		return fmt.Sprintf("%s: it has expired on %s, %d days ago", key.Subject(), end.UTC().Format(time.DateOnly), int(now.Sub(end).Hours()/24))
+		return fmt.Sprintf("%s: it has expired on %s, %d days ago", key.Subject(), end.UTC().Format(time.DateOnly),
+			int(now.Sub(end).Hours()/24))
 	case now.Before(start):
 		return fmt.Sprintf("%s: it is not valid before %s UTC", key.Subject(), start.UTC().Format(time.DateTime))
 	}
-	return fmt.Sprintf("%s, valid until %s (%d days)", key.Subject(), end.UTC().Format(time.DateOnly), int(end.Sub(now).Hours()/24))
+	return fmt.Sprintf("%s, valid until %s (%d days)", key.Subject(), end.UTC().Format(time.DateOnly),
+		int(end.Sub(now).Hours()/24))
 }
 
 // Online goes the way that a call goes, in its order: the way to the Authorization
@@ -145,7 +147,8 @@ func Online(ctx context.Context, v *operate.View) []Check {
 	}
 	for _, route := range g.Config.Routes {
 		if route.Upstream != nil {
-			first = append(first, probe{"route " + route.Name, route.Upstream, egress.GuardOf(route.Upstream, route.AllowPrivateNetworks)})
+			first = append(first, probe{"route " + route.Name, route.Upstream,
+				egress.GuardOf(route.Upstream, route.AllowPrivateNetworks)})
 		}
 	}
 	ways.walk(ctx, first)
@@ -249,7 +252,10 @@ func (g check) neededTokens() (needs []neededToken) {
 		if len(scopes) == 0 {
 			return
 		}
-		if !slices.ContainsFunc(needs, func(n neededToken) bool { return n.client == client && slices.Equal(n.scopes, scopes) }) {
+		if !slices.ContainsFunc(needs, func(n neededToken) bool {
+			return n.client == client &&
+				slices.Equal(n.scopes, scopes)
+		}) {
 			needs = append(needs, neededToken{client, scopes})
 		}
 	}
@@ -307,7 +313,9 @@ func (g check) checkRegistry(ctx context.Context) Check {
 // entriesLeftOut are the problems of the list without those of refused hosts, which
 // have a row of their own.
 func entriesLeftOut(s directory.Status) []string {
-	return slices.DeleteFunc(slices.Clone(s.Problems), func(p string) bool { return strings.Contains(p, "allowedHosts: [") })
+	return slices.DeleteFunc(slices.Clone(s.Problems), func(p string) bool {
+		return strings.Contains(p, "allowedHosts: [")
+	})
 }
 
 // checkProviders goes to every provider that may be called now.
@@ -322,7 +330,8 @@ func (g check) checkProviders(ctx context.Context, ways *ways) []Check {
 		case directory.Active:
 			probes = append(probes, probe{part, p.Base, g.ProviderGuard(p.ID)})
 		default:
-			checks = append(checks, Check{Part: part, Where: p.Base.Host, OK: true, Skipped: true, Detail: string(state) + ", not asked"})
+			checks = append(checks, Check{Part: part, Where: p.Base.Host, OK: true, Skipped: true,
+				Detail: string(state) + ", not asked"})
 		}
 	}
 	ways.walk(ctx, probes)

@@ -41,7 +41,8 @@ func expectRow(t *testing.T, checks []preflight.Check, want row) {
 }
 
 // checkOnline makes a gateway before sim and checks everything. Nothing is started.
-func checkOnline(t *testing.T, sim *simulator.Simulator, dir string, edits ...func(*testing.T, string) string) []preflight.Check {
+func checkOnline(t *testing.T, sim *simulator.Simulator, dir string,
+	edits ...func(*testing.T, string) string) []preflight.Check {
 	t.Helper()
 	text := demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0")
 	for _, e := range edits {
@@ -78,7 +79,8 @@ func startSimulator(t *testing.T, o simulator.Options) *simulator.Simulator {
 
 // route adds a route of its own to the configuration.
 func route(upstream string) func(*testing.T, string) string {
-	return add("  - {name: other, kind: plain, path: /other, upstream: " + upstream + ", scopes: [], enterprise: none, allowPrivateNetworks: true, allowHttp: true}\n")
+	return add("  - {name: other, kind: plain, path: /other, upstream: " + upstream + ", scopes: [], enterprise: none, " +
+		"allowPrivateNetworks: true, allowHttp: true}\n")
 }
 
 func TestCheckOnlineNamesTheReasonOfEachFailure(t *testing.T) {
@@ -99,7 +101,8 @@ func TestCheckOnlineNamesTheReasonOfEachFailure(t *testing.T) {
 		want      []row
 	}{
 		"nothing is wrong": {want: []row{
-			{"key of client demo", "ok", "RS256", ""}, {"TCP", "ok", "127.0.0.1:", ""}, {"token endpoint", "ok", "it answers", ""},
+			{"key of client demo", "ok", "RS256", ""}, {"TCP", "ok", "127.0.0.1:", ""}, {
+				"token endpoint", "ok", "it answers", ""},
 			{"clock", "ok", "the same", ""}, {"token demo for documentconsumer", "ok", "valid until", ""},
 			{"registry's list", "ok", "5 Document Providers", ""}, {"provider nsso", "ok", "it answers", ""},
 			{"provider utilities", "skipped", "maintenance", ""}, {"provider retired", "skipped", "deactivated", ""},
@@ -114,15 +117,18 @@ func TestCheckOnlineNamesTheReasonOfEachFailure(t *testing.T) {
 		},
 		"a port where nobody listens": {
 			edits: []func(*testing.T, string) string{route("http://" + nobody + "/x")},
-			want:  []row{{"TCP", "failed", "connection refused", "nothing listens on the port"}, {"route other", "failed", "not reached", ""}},
+			want: []row{{"TCP", "failed", "connection refused", "nothing listens on the port"}, {
+				"route other", "failed", "not reached", ""}},
 		},
 		"an authority that is not trusted": {
 			edits: []func(*testing.T, string) string{route(selfSigned.URL + "/x")},
-			want:  []row{{"TCP", "ok", "", ""}, {"TLS", "failed", "issued by O=Acme Co", "add egress.caFile"}, {"route other", "failed", "", ""}},
+			want: []row{{"TCP", "ok", "", ""}, {"TLS", "failed", "issued by O=Acme Co", "add egress.caFile"}, {
+				"route other", "failed", "", ""}},
 		},
 		"a certificate of another host": {
-			edits: []func(*testing.T, string) string{route("https://localhost:" + tlsPort + "/x"), add("egress: {caFile: ca.pem}\n")},
-			want:  []row{{"TLS", "failed", "the certificate is for example.com", "look at the host in the URL"}},
+			edits: []func(*testing.T, string) string{route("https://localhost:" + tlsPort + "/x"),
+				add("egress: {caFile: ca.pem}\n")},
+			want: []row{{"TLS", "failed", "the certificate is for example.com", "look at the host in the URL"}},
 		},
 		"no TLS where it was expected": {
 			edits: []func(*testing.T, string) string{route(strings.Replace(plain.URL, "http:", "https:", 1) + "/x")},
@@ -130,7 +136,8 @@ func TestCheckOnlineNamesTheReasonOfEachFailure(t *testing.T) {
 		},
 		"a client id that nobody registered": {
 			edits: []func(*testing.T, string) string{edit("clientId: demo-office", "clientId: somebody")},
-			want:  []row{{"token demo for documentconsumer", "failed", "invalid_client", "Look in Chaman"}, {"registry's list", "failed", "invalid_client", ""}},
+			want: []row{{"token demo for documentconsumer", "failed", "invalid_client", "Look in Chaman"}, {
+				"registry's list", "failed", "invalid_client", ""}},
 		},
 		"a scope that the client does not have": {
 			simulator: func(s *simulator.Simulator) {
@@ -140,11 +147,13 @@ func TestCheckOnlineNamesTheReasonOfEachFailure(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
-			want: []row{{"token demo for registry", "ok", "", ""}, {"token demo for -managemandate", "failed", "invalid_scope", "terms of use were accepted"}},
+			want: []row{{"token demo for registry", "ok", "", ""}, {
+				"token demo for -managemandate", "failed", "invalid_scope", "terms of use were accepted"}},
 		},
 		"a registry that fails": {
 			simulator: func(s *simulator.Simulator) {
-				if _, err := s.Fault(simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultStatus, Status: 500, Path: "/messageRegistries"}); err != nil {
+				if _, err := s.Fault(simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultStatus, Status: 500,
+					Path: "/messageRegistries"}); err != nil {
 					t.Fatal(err)
 				}
 			},
@@ -152,11 +161,13 @@ func TestCheckOnlineNamesTheReasonOfEachFailure(t *testing.T) {
 		},
 		"a provider whose host is not allowed": {
 			simulator: func(s *simulator.Simulator) {
-				if err := s.SetProvider(simulator.Provider{ID: "elsewhere", URL: "https://ebox.elsewhere.example/v3", APIVersion: "3.0", Activation: "2020-01-01"}); err != nil {
+				if err := s.SetProvider(simulator.Provider{ID: "elsewhere", URL: "https://ebox.elsewhere.example/v3",
+					APIVersion: "3.0", Activation: "2020-01-01"}); err != nil {
 					t.Fatal(err)
 				}
 			},
-			want: []row{{"provider elsewhere", "failed", `, "ebox.elsewhere.example"]`, ""}, {"registry's list", "ok", "6 Document", ""}},
+			want: []row{{"provider elsewhere", "failed", `, "ebox.elsewhere.example"]`, ""}, {
+				"registry's list", "ok", "6 Document", ""}},
 		},
 		"a token endpoint that is away": {
 			edits: []func(*testing.T, string) string{func(t *testing.T, text string) string {
@@ -164,15 +175,19 @@ func TestCheckOnlineNamesTheReasonOfEachFailure(t *testing.T) {
 				end := i + strings.Index(text[i:], "\n")
 				return text[:i] + "tokenUrl: http://" + nobody + "/token" + text[end:]
 			}},
-			want: []row{{"token endpoint", "failed", "not reached", ""}, {"token demo for documentconsumer", "skipped", "see above", ""}},
+			want: []row{{"token endpoint", "failed", "not reached", ""}, {
+				"token demo for documentconsumer", "skipped", "see above", ""}},
 		},
 		"an egress proxy that is away": {
-			edits: []func(*testing.T, string) string{route("https://ebox.example/x"), add("egress: {proxy: \"http://" + nobody + "\"}\n")},
-			want:  []row{{"egress proxy", "failed", "connection refused", "look at host and port in egress.proxy"}, {"DNS", "skipped", "left to the egress proxy", ""}, {"route other", "failed", "does not let us through", ""}},
+			edits: []func(*testing.T, string) string{route("https://ebox.example/x"),
+				add("egress: {proxy: \"http://" + nobody + "\"}\n")},
+			want: []row{{"egress proxy", "failed", "connection refused", "look at host and port in egress.proxy"},
+				{"DNS", "skipped", "left to the egress proxy", ""}, {"route other", "failed", "does not let us through", ""}},
 		},
 		"an egress proxy that wants a password": {
-			edits: []func(*testing.T, string) string{route("https://ebox.example/x"), add("egress: {proxy: \"" + refusing.URL + "\"}\n")},
-			want:  []row{{"egress proxy", "failed", "look at the user and password in egress.proxy", ""}},
+			edits: []func(*testing.T, string) string{route("https://ebox.example/x"),
+				add("egress: {proxy: \"" + refusing.URL + "\"}\n")},
+			want: []row{{"egress proxy", "failed", "look at the user and password in egress.proxy", ""}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -224,12 +239,17 @@ func TestCheckSaysWhatIsWrongWithAKey(t *testing.T) {
 		client string
 		want   row
 	}{
-		"the password is wrong":               {"keystore: {file: present.p12, password: wrong}", row{"", "failed", "password", ""}},
-		"the file is not there":               {"keystore: {file: nowhere.p12, password: right}", row{"", "failed", "nowhere.p12", ""}},
-		"the certificate has expired":         {"keystore: {file: old.p12, password: right}", row{"", "failed", "it has expired", "register it in Chaman"}},
-		"the certificate is of another key":   {"key: {file: key.pem}, certificate: {file: old.pem}", row{"", "failed", "no certificate in", ""}},
-		"the certificate ends in three weeks": {"keystore: {file: ending.p12, password: right}", row{"", "warning", "valid until", "request a new certificate now"}},
-		"all is well":                         {"keystore: {file: present.p12, password: right}", row{"", "ok", "valid until", ""}},
+		"the password is wrong": {
+			"keystore: {file: present.p12, password: wrong}", row{"", "failed", "password", ""}},
+		"the file is not there": {
+			"keystore: {file: nowhere.p12, password: right}", row{"", "failed", "nowhere.p12", ""}},
+		"the certificate has expired": {
+			"keystore: {file: old.p12, password: right}", row{"", "failed", "it has expired", "register it in Chaman"}},
+		"the certificate is of another key": {
+			"key: {file: key.pem}, certificate: {file: old.pem}", row{"", "failed", "no certificate in", ""}},
+		"the certificate ends in three weeks": {
+			"keystore: {file: ending.p12, password: right}", row{"", "warning", "valid until", "request a new certificate now"}},
+		"all is well": {"keystore: {file: present.p12, password: right}", row{"", "ok", "valid until", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -241,7 +261,8 @@ func TestCheckSaysWhatIsWrongWithAKey(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			cfg, err := config.Parse("test.yaml", []byte("environment: simulation\noauth: {clients: {office: {clientId: a, "+c.client+"}}}\n"), dir, os.LookupEnv)
+			cfg, err := config.Parse("test.yaml", []byte("environment: simulation\noauth: {clients: {office: {clientId: a, "+
+				c.client+"}}}\n"), dir, os.LookupEnv)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -269,7 +290,8 @@ func copyFile(t *testing.T, from, to string) {
 
 func writePEM(t *testing.T, file string, certificate []byte) {
 	t.Helper()
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}), 0o600); err != nil {
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -285,15 +307,24 @@ func TestCheckLooksWhereTheGatewayWrites(t *testing.T) {
 		lines string
 		want  row
 	}{
-		"the security log has no folder": {"log: {security: nowhere/refusals.jsonl}", row{"security log", "failed", "there is no folder", "log.security"}},
-		"the security log has one":       {"log: {security: refusals.jsonl}", row{"security log", "ok", "", ""}},
-		"the checkpoints have no folder": {"audit: {dir: evidence, checkpoints: nowhere/shipped.jsonl}", row{"checkpoints", "failed", "there is no folder", "audit.checkpoints"}},
-		"the security log is a folder":   {"log: {security: " + t.TempDir() + "}", row{"security log", "failed", "is a folder", "log.security"}},
-		"the evidence cannot be made":    {"audit: {dir: /proc/evidence}", row{"evidence", "failed", "nothing can be made in /proc", "audit.dir"}},
-		"the evidence lies in a file":    {"audit: {dir: client.p12/evidence}", row{"evidence", "failed", "is no folder", "audit.dir"}},
-		"the evidence is made later":     {"audit: {dir: a/b/evidence}", row{"evidence", "ok", "kept for 10 years", ""}},
-		"nobody listens for traces":      {"tracing: {endpoint: \"http://" + nobody + "\"}", row{"trace collector", "warning", "traces would be given up", "tracing.endpoint"}},
-		"somebody listens for traces":    {"tracing: {endpoint: \"http://" + l.Addr().String() + "\"}", row{"trace collector", "ok", "takes connections", ""}},
+		"the security log has no folder": {
+			"log: {security: nowhere/refusals.jsonl}", row{"security log", "failed", "there is no folder", "log.security"}},
+		"the security log has one": {"log: {security: refusals.jsonl}", row{"security log", "ok", "", ""}},
+		"the checkpoints have no folder": {
+			"audit: {dir: evidence, checkpoints: nowhere/shipped.jsonl}", row{"checkpoints", "failed", "there is no folder",
+				"audit.checkpoints"}},
+		"the security log is a folder": {
+			"log: {security: " + t.TempDir() + "}", row{"security log", "failed", "is a folder", "log.security"}},
+		"the evidence cannot be made": {
+			"audit: {dir: /proc/evidence}", row{"evidence", "failed", "nothing can be made in /proc", "audit.dir"}},
+		"the evidence lies in a file": {
+			"audit: {dir: client.p12/evidence}", row{"evidence", "failed", "is no folder", "audit.dir"}},
+		"the evidence is made later": {"audit: {dir: a/b/evidence}", row{"evidence", "ok", "kept for 10 years", ""}},
+		"nobody listens for traces": {
+			"tracing: {endpoint: \"http://" + nobody + "\"}", row{"trace collector", "warning", "traces would be given up",
+				"tracing.endpoint"}},
+		"somebody listens for traces": {
+			"tracing: {endpoint: \"http://" + l.Addr().String() + "\"}", row{"trace collector", "ok", "takes connections", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			without := func(_ *testing.T, text string) string { return strings.Replace(text, "log: {format: text}\n", "", 1) }

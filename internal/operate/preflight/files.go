@@ -31,9 +31,11 @@ func Risks(cfg *config.Config) (risks []string) {
 		}
 		switch mode := info.Mode().Perm(); {
 		case mode&0o002 != 0:
-			risks = append(risks, fmt.Sprintf("%s can be changed by every user of this machine (mode %04o): chmod o-rwx it", file, mode))
+			risks = append(risks, fmt.Sprintf("%s can be changed by every user of this machine (mode %04o): chmod o-rwx it",
+				file, mode))
 		case mode&0o004 != 0 && !public[file]:
-			risks = append(risks, fmt.Sprintf("%s can be read by every user of this machine (mode %04o): chmod o-rwx it", file, mode))
+			risks = append(risks, fmt.Sprintf("%s can be read by every user of this machine (mode %04o): chmod o-rwx it",
+				file, mode))
 		}
 		folder := filepath.Dir(file)
 		if folders[folder] {
@@ -71,7 +73,8 @@ func checkRisks(cfg *config.Config) (checks []Check) {
 		checks = append(checks, Check{Part: "rights", OK: true, Warning: true, Detail: detail, Advice: advice})
 	}
 	for _, w := range cfg.Warnings() {
-		checks = append(checks, Check{Part: "configuration", Where: fmt.Sprintf("%s:%d", filepath.Base(w.File), w.Line), OK: true, Warning: true, Detail: w.Path + ": " + w.Message})
+		checks = append(checks, Check{Part: "configuration", Where: fmt.Sprintf("%s:%d", filepath.Base(w.File), w.Line),
+			OK: true, Warning: true, Detail: w.Path + ": " + w.Message})
 	}
 	return checks
 }
@@ -100,7 +103,8 @@ func checkCertificate(key string, l config.Listener, now time.Time) Check {
 	made, err := gateway.ListenerTLS(*l.TLS)
 	if err != nil {
 		c.Detail = err.Error()
-		c.Advice = "the gateway does not start like this: put certificate and key there, in PEM, and the authorities of callers into clientCaFile"
+		c.Advice = "the gateway does not start like this: put certificate and key there, in PEM, and the authorities of " +
+			"callers into clientCaFile"
 		return c
 	}
 	leaf, err := x509.ParseCertificate(made.Certificates[0].Certificate[0])
@@ -122,7 +126,8 @@ func dated(c Check, leaf *x509.Certificate, now time.Time, expired string) Check
 	case left < 0:
 		c.OK, c.Detail, c.Advice = false, fmt.Sprintf("%s: it has expired on %s", leaf.Subject, end), expired
 	case now.Before(leaf.NotBefore):
-		c.OK, c.Detail = false, fmt.Sprintf("%s: it is not valid before %s UTC", leaf.Subject, leaf.NotBefore.UTC().Format(time.DateTime))
+		c.OK, c.Detail = false, fmt.Sprintf("%s: it is not valid before %s UTC", leaf.Subject,
+			leaf.NotBefore.UTC().Format(time.DateTime))
 	default:
 		c.Detail = fmt.Sprintf("%s, valid until %s (%d days)", leaf.Subject, end, int(left.Hours()/24))
 		if left < soonExpired {
@@ -135,7 +140,8 @@ func dated(c Check, leaf *x509.Certificate, now time.Time, expired string) Check
 // checkAuthorities reads the bundles of authorities, each on its own, so that a broken one
 // does not hide the next.
 func checkAuthorities(cfg *config.Config, now time.Time) (checks []Check) {
-	named := map[string]string{"egress.caFile": cfg.Egress.CAFile, "redis.caFile": cfg.Redis.CAFile, "tracing.caFile": cfg.Tracing.CAFile}
+	named := map[string]string{"egress.caFile": cfg.Egress.CAFile, "redis.caFile": cfg.Redis.CAFile,
+		"tracing.caFile": cfg.Tracing.CAFile}
 	for _, l := range slices.Concat(cfg.Server.Listen, cfg.Admin.Listen) {
 		if l.TLS != nil && l.TLS.ClientCAFile != "" {
 			named["clientCaFile of "+l.Name] = l.TLS.ClientCAFile
@@ -182,7 +188,8 @@ func checkAdminToken(cfg *config.Config) (checks []Check) {
 			return nil
 		}
 		c.Where, c.OK, c.Warning = cfg.Admin.Listen[beyond].Name, true, true
-		c.Detail = "the admin listener can be reached from elsewhere, and there is no admin.tokenFile: it can be read, and changed from this machine alone"
+		c.Detail = "the admin listener can be reached from elsewhere, and there is no admin.tokenFile: it can be read, and " +
+			"changed from this machine alone"
 		c.Advice = "if changes from elsewhere are wanted, add admin.tokenFile: openssl rand -hex 32"
 		return []Check{c}
 	}
@@ -223,8 +230,10 @@ func Descriptors(cfg *config.Config) *Check {
 	}
 	return &Check{
 		Part: "open files", OK: true, Warning: true,
-		Detail: fmt.Sprintf("server.limits.maxConnections is %d, and this process may have %d files open, connections among them", most, limit.Cur),
-		Advice: fmt.Sprintf("raise LimitNOFILE of the unit (ulimit -n) to %d at least, or lower maxConnections", most+2*descriptorsBesides),
+		Detail: fmt.Sprintf("server.limits.maxConnections is %d, and this process may have %d files open, connections "+
+			"among them", most, limit.Cur),
+		Advice: fmt.Sprintf("raise LimitNOFILE of the unit (ulimit -n) to %d at least, or lower maxConnections",
+			most+2*descriptorsBesides),
 	}
 }
 

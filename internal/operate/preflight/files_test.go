@@ -44,22 +44,45 @@ func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
 		runs  func(config.Listener) bool
 		want  row
 	}{
-		"a listener's certificate is good":    {lines: tls(certFile, keyFile), want: row{"certificate of server.listen", "warning", "CN=gateway.example, valid until", "new one"}},
-		"it is not there":                     {lines: tls("none.pem", keyFile), want: row{"certificate of server.listen", "failed", "none.pem", "does not start"}},
-		"it is for another key":               {lines: tls(certFile, otherKey), want: row{"certificate of server.listen", "failed", "does not match", "does not start"}},
-		"it has expired":                      {lines: tls(certFile, keyFile), now: time.Now().AddDate(0, 0, 3), want: row{"certificate of server.listen", "failed", "has expired", "callers refuse it"}},
-		"an authority cannot be read":         {lines: "egress: {caFile: broken.pem}", want: row{"egress.caFile", "failed", "certificate 1 of 1", ""}},
-		"a bundle is not there":               {lines: "egress: {caFile: none.pem}", want: row{"egress.caFile", "failed", "no such file", ""}},
-		"the admin token is trivial":          {lines: "admin: {listen: 127.0.0.1:0, tokenFile: trivial}", want: row{"admin token", "warning", "can be guessed", "openssl rand"}},
-		"it is one character over and over":   {lines: "admin: {listen: 127.0.0.1:0, tokenFile: same}", want: row{"admin token", "warning", "can be guessed", ""}},
-		"it is empty":                         {lines: "admin: {listen: 127.0.0.1:0, tokenFile: empty}", want: row{"admin token", "failed", "empty", ""}},
-		"no token is there":                   {lines: "admin: {listen: 127.0.0.1:0, tokenFile: none}", want: row{"admin token", "failed", "no such file", ""}},
-		"it is good":                          {lines: "admin: {listen: 127.0.0.1:0, tokenFile: good}", want: row{"admin token", "ok", "there", ""}},
-		"the admin listener is open without":  {lines: "admin: {listen: \"0.0.0.0:0\"}", want: row{"admin token", "warning", "no admin.tokenFile", "openssl rand"}},
-		"an address is in use":                {lines: "server: {listen: \"" + busy.Addr().String() + "\"}", want: row{"address", "failed", "another program", "ss -ltnp"}},
-		"an address is in use by the gateway": {lines: "server: {listen: \"" + busy.Addr().String() + "\"}", runs: everybodyRuns, want: row{"address", "ok", "the gateway that runs", ""}},
-		"more connections than files":         {lines: "server: {limits: {maxConnections: 2000000000}}", want: row{"open files", "warning", "maxConnections is 2000000000", "LimitNOFILE"}},
-		"a variable without braces":           {lines: "server: {publicUrl: \"http://gw.example/$SITE_NAME\", listen: \"127.0.0.1:0\"}", want: row{"configuration", "warning", "$SITE_NAME without braces", ""}},
+		"a listener's certificate is good": {
+			lines: tls(certFile, keyFile), want: row{"certificate of server.listen", "warning",
+				"CN=gateway.example, valid until", "new one"}},
+		"it is not there": {
+			lines: tls("none.pem", keyFile), want: row{"certificate of server.listen", "failed", "none.pem", "does not start"}},
+		"it is for another key": {
+			lines: tls(certFile, otherKey), want: row{"certificate of server.listen", "failed", "does not match",
+				"does not start"}},
+		"it has expired": {
+			lines: tls(certFile, keyFile), now: time.Now().AddDate(0, 0, 3), want: row{"certificate of server.listen", "failed",
+				"has expired", "callers refuse it"}},
+		"an authority cannot be read": {
+			lines: "egress: {caFile: broken.pem}", want: row{"egress.caFile", "failed", "certificate 1 of 1", ""}},
+		"a bundle is not there": {
+			lines: "egress: {caFile: none.pem}", want: row{"egress.caFile", "failed", "no such file", ""}},
+		"the admin token is trivial": {
+			lines: "admin: {listen: 127.0.0.1:0, tokenFile: trivial}", want: row{"admin token", "warning",
+				"can be guessed", "openssl rand"}},
+		"it is one character over and over": {
+			lines: "admin: {listen: 127.0.0.1:0, tokenFile: same}", want: row{"admin token", "warning", "can be guessed", ""}},
+		"it is empty": {
+			lines: "admin: {listen: 127.0.0.1:0, tokenFile: empty}", want: row{"admin token", "failed", "empty", ""}},
+		"no token is there": {
+			lines: "admin: {listen: 127.0.0.1:0, tokenFile: none}", want: row{"admin token", "failed", "no such file", ""}},
+		"it is good": {
+			lines: "admin: {listen: 127.0.0.1:0, tokenFile: good}", want: row{"admin token", "ok", "there", ""}},
+		"the admin listener is open without": {
+			lines: "admin: {listen: \"0.0.0.0:0\"}", want: row{"admin token", "warning", "no admin.tokenFile", "openssl rand"}},
+		"an address is in use": {
+			lines: "server: {listen: \"" + busy.Addr().String() + "\"}",
+			want:  row{"address", "failed", "another program", "ss -ltnp"}},
+		"an address is in use by the gateway": {
+			lines: "server: {listen: \"" + busy.Addr().String() + "\"}", runs: everybodyRuns,
+			want: row{"address", "ok", "the gateway that runs", ""}},
+		"more connections than files": {
+			lines: "server: {limits: {maxConnections: 2000000000}}", want: row{"open files", "warning",
+				"maxConnections is 2000000000", "LimitNOFILE"}},
+		"a variable without braces": {lines: "server: {publicUrl: \"http://gw.example/$SITE_NAME\", listen: \"127.0.0.1:0\"}",
+			want: row{"configuration", "warning", "$SITE_NAME without braces", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.now.IsZero() {
@@ -68,7 +91,8 @@ func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
 			if c.runs == nil {
 				c.runs = nobodyRuns
 			}
-			text := "environment: simulation\noauth: {clients: {office: {clientId: a, keystore: {file: key.p12, password: x}}}}\n" + c.lines + "\n"
+			text := "environment: simulation\noauth: {clients: {office: {clientId: a, keystore: {file: key.p12, password: " +
+				"x}}}}\n" + c.lines + "\n"
 			for _, key := range []string{"server", "admin"} {
 				if !strings.Contains(c.lines, key+": {listen") && !strings.Contains(c.lines, key+":") {
 					text += key + ": {listen: \"127.0.0.1:0\"}\n"
@@ -89,9 +113,11 @@ func TestFilesOpenToOthersAreRisks(t *testing.T) {
 	if err := os.Mkdir(open, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for name, mode := range map[string]os.FileMode{"config.yaml": 0o640, "key.p12": 0o644, "open/stop.txt": 0o662, "ca.pem": 0o644} {
+	for name, mode := range map[string]os.FileMode{"config.yaml": 0o640, "key.p12": 0o644, "open/stop.txt": 0o662,
+		"ca.pem": 0o644} {
 		path := filepath.Join(dir, name)
-		content := "environment: simulation\noauth: {clients: {office: {clientId: a, keystore: {file: key.p12, password: x}}}}\n" +
+		content := "environment: simulation\noauth: {clients: {office: {clientId: a, keystore: {file: " +
+			"key.p12, password: x}}}}\n" +
 			"tenancy: {suspendedFiles: [open/stop.txt]}\negress: {caFile: ca.pem}\n"
 		if name != "config.yaml" {
 			content = ""
@@ -111,7 +137,8 @@ func TestFilesOpenToOthersAreRisks(t *testing.T) {
 		t.Fatal(err)
 	}
 	risks := preflight.Risks(cfg)
-	for _, want := range []string{"key.p12 can be read by every user", "stop.txt can be changed by every user", "open is a folder in which every user"} {
+	for _, want := range []string{"key.p12 can be read by every user", "stop.txt can be changed by every user",
+		"open is a folder in which every user"} {
 		if !strings.Contains(strings.Join(risks, "\n"), want) {
 			t.Errorf("%q is missing", want)
 		}

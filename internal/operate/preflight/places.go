@@ -38,7 +38,8 @@ func checkPlaces(cfg *config.Config) (checks []Check) {
 			c.OK, c.Detail = false, "it cannot be written: "+bare(err)
 		}
 		if !c.OK {
-			c.Advice = "make the folder, writable for the gateway's user, or change " + place.key + ": the gateway does not start without it"
+			c.Advice = "make the folder, writable for the gateway's user, or change " + place.key +
+				": the gateway does not start without it"
 		}
 		checks = append(checks, c)
 	}
@@ -154,7 +155,8 @@ func checkEncryption(c config.Redis) (checks []Check) {
 // checkRedis asks Redis, which the gateway can do without: trouble is a warning.
 func checkRedis(ctx context.Context, r *redisstore.Store) Check {
 	took, err := r.Check(ctx)
-	c := Check{Part: "redis", OK: true, Detail: fmt.Sprintf("can be read, written and subscribed to, in %s", took.Round(100*time.Microsecond))}
+	c := Check{Part: "redis", OK: true, Detail: fmt.Sprintf("can be read, written and subscribed to, in %s",
+		took.Round(100*time.Microsecond))}
 	if err != nil {
 		c.Warning, c.Detail = true, "the gateway would go on without it: "+err.Error()
 	}
@@ -191,14 +193,16 @@ func checkEvidence(cfg *config.Config) Check {
 	}
 	if err := makeable(filepath.Join(a.Dir, o.Replica)); err != nil {
 		c.OK, c.Detail = false, "no evidence can be written here: "+bare(err)
-		c.Advice = "give the gateway's user a directory that it can make and write, or change audit.dir: the gateway does not start without it"
+		c.Advice = "give the gateway's user a directory that it can make and write, or change audit.dir: the gateway " +
+			"does not start without it"
 		return c
 	}
 	switch {
 	case a.KeepYears < 10:
 		c.Warning, c.Advice = true, "the federation asks for ten years: set audit.keepYears"
 	case a.Checkpoints == "" && gateway.DemandsEvidence(cfg.Environment):
-		c.Warning, c.Advice = true, "set audit.checkpoints to have signed records leave this machine: without them nobody can tell that the end was cut off together with its signatures"
+		c.Warning, c.Advice = true, "set audit.checkpoints to have signed records leave this machine: without them nobody "+
+			"can tell that the end was cut off together with its signatures"
 	}
 	return c
 }

@@ -132,7 +132,8 @@ func (g check) walk(ctx context.Context, p probe) *way {
 			})
 		},
 	})
-	transport := g.Egress.Transport(egress.Timeouts{Connect: 3 * time.Second, Header: probePatience, Idle: probePatience}, p.guard)
+	transport := g.Egress.Transport(egress.Timeouts{Connect: 3 * time.Second, Header: probePatience, Idle: probePatience},
+		p.guard)
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base.String(), nil)
 	if err != nil {
@@ -235,7 +236,8 @@ func (w *way) tlsStep(now time.Time) Check {
 	case w.tls != nil:
 		leaf := w.tls.PeerCertificates[0]
 		c.Took = max(w.ready-w.dns.took-w.tcp.took, 0)
-		c.Detail = fmt.Sprintf("%s, %s by %s, valid until %s", tls.VersionName(w.tls.Version), leaf.Subject.CommonName, leaf.Issuer.CommonName, leaf.NotAfter.Format(time.DateOnly))
+		c.Detail = fmt.Sprintf("%s, %s by %s, valid until %s", tls.VersionName(w.tls.Version), leaf.Subject.CommonName,
+			leaf.Issuer.CommonName, leaf.NotAfter.Format(time.DateOnly))
 		const soon = 14 * 24 * time.Hour // those of the platform are renewed a month ahead
 		if leaf.NotAfter.Sub(now) < soon {
 			c.Warning, c.Advice = true, "its keepers have to renew it; tell them"
@@ -279,7 +281,8 @@ func reason(err error) string {
 		return "no answer within " + probePatience.String()
 	}
 	text := err.Error()
-	for _, prefix := range []string{"connecting to the upstream: ", "connecting to the egress proxy: ", "dialling: ", "shaking hands over TLS: "} {
+	for _, prefix := range []string{"connecting to the upstream: ", "connecting to the egress proxy: ", "dialling: ",
+		"shaking hands over TLS: "} {
 		text = strings.TrimPrefix(text, prefix)
 	}
 	return text
@@ -293,7 +296,8 @@ func (w *ways) proxy() []Check {
 			continue
 		}
 		if !gone.failure.Proxy {
-			return []Check{{Part: "egress proxy", Where: gone.proxy, OK: true, Took: gone.tcp.took, Detail: "it lets us through"}}
+			return []Check{{Part: "egress proxy", Where: gone.proxy, OK: true, Took: gone.tcp.took,
+				Detail: "it lets us through"}}
 		}
 		failed = gone
 	}
@@ -350,7 +354,8 @@ func (w *way) clock(judges bool) Check {
 	c.Detail = fmt.Sprintf("this machine is %s %s the server's clock", skew.Abs(), side)
 	if skew.Abs() >= notableSkew {
 		c.Warning = true
-		c.Advice = "have chronyd or systemd-timesyncd set this machine's clock, if all servers say so: assertions with a wrong time are refused as invalid_client"
+		c.Advice = "have chronyd or systemd-timesyncd set this machine's clock, if all servers say so: assertions with a " +
+			"wrong time are refused as invalid_client"
 	}
 	c.OK = !judges || skew.Abs() < harmfulSkew
 	return c

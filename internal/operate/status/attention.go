@@ -46,7 +46,8 @@ func attention(v *operate.View, h admin.Health, standing []Attention) []Attentio
 	if h.Status == admin.Down {
 		list = append(list, Attention{Severity: severityDown, Part: "gateway", Text: h.Reason})
 	} else if reason := NotReady(v); reason != "" {
-		list = append(list, Attention{Severity: severityDegraded, Part: "gateway", Text: "it is not ready: " + reason, Runbook: runbook("eboxgatewaynotready")})
+		list = append(list, Attention{Severity: severityDegraded, Part: "gateway", Text: "it is not ready: " + reason,
+			Runbook: runbook("eboxgatewaynotready")})
 	}
 	list = append(list, symptoms(v, list)...)
 	if n := v.Activity.RefusedTotal(); n > 0 {
@@ -56,7 +57,8 @@ func attention(v *operate.View, h admin.Health, standing []Attention) []Attentio
 		}
 		list = append(list, Attention{
 			Severity: severityNotice, Part: "enterprises", Text: text,
-			Remedy: "See in the list below who: each one's mandate, its validation and its terms of use.", Runbook: runbook("the-paper-first-mahis-and-chaman"),
+			Remedy:  "See in the list below who: each one's mandate, its validation and its terms of use.",
+			Runbook: runbook("the-paper-first-mahis-and-chaman"),
 		})
 	}
 	slices.SortStableFunc(list, func(a, b Attention) int { return severities[a.Severity] - severities[b.Severity] })
@@ -105,16 +107,18 @@ func symptoms(v *operate.View, causes []Attention) (list []Attention) {
 	if unsent > 0 {
 		causes[first].Text += fmt.Sprintf(". %d requests of the last minute failed before anything was sent", unsent)
 	}
-	slices.SortFunc(list, func(a, b Attention) int { return cmp.Or(cmp.Compare(a.Part, b.Part), cmp.Compare(a.Text, b.Text)) })
+	slices.SortFunc(list, func(a, b Attention) int {
+		return cmp.Or(cmp.Compare(a.Part, b.Part), cmp.Compare(a.Text, b.Text))
+	})
 	return list
 }
 
 const (
 	// slowness is how much later than before answers begin that count as slow, and
-	// slowest how late they begin at least, in milliseconds; without a before to compare
+	// slowFrom how late they begin at least, in milliseconds; without a before to compare
 	// with, unheardOf.
 	slowness  = 4
-	slowest   = 1000
+	slowFrom  = 1000
 	unheardOf = 5000
 )
 
@@ -124,7 +128,7 @@ const (
 func troubleOf(l activity.Lately) Attention {
 	route := cmp.Or(l.Route, "none")
 	lost := l.Now.Errors()
-	if l.Now.P50 >= slowest {
+	if l.Now.P50 >= slowFrom {
 		lost += l.Now.Gone
 	}
 	failed, minute := l.Minute.Errors(), l.Minute.Requests
@@ -132,29 +136,38 @@ func troubleOf(l activity.Lately) Attention {
 		a := Attention{Severity: severity, Text: text + whom(l), Runbook: runbook("eboxgatewayerrors"),
 			Remedy: "gateway check --online finds the step that fails: DNS, network, TLS, token."}
 		if 2*l.Minute.UpstreamErrors >= failed {
-			a.Runbook, a.Remedy = runbook("eboxupstreamerrors"), "Give the upstream's operators a trace id of the problems below; if it is all enterprises, call them."
+			a.Runbook, a.Remedy = runbook("eboxupstreamerrors"), "Give the upstream's operators a trace id of the problems "+
+				"below; if it is all enterprises, call them."
 		}
 		return a
 	}
 	switch {
 	case failed > 0 && 2*failed >= minute:
-		return ofErrors(severityFailing, fmt.Sprintf("%d of %d requests by route %s failed in the last minute", failed, minute, route))
+		return ofErrors(severityFailing, fmt.Sprintf("%d of %d requests by route %s failed in the last minute",
+			failed, minute, route))
 	case lost >= 3 && 2*lost >= l.Now.Requests && l.Now.Errors() >= l.Now.Gone:
-		return ofErrors(severityFailing, fmt.Sprintf("%d of %d requests by route %s failed in the last seconds", lost, l.Now.Requests, route))
+		return ofErrors(severityFailing, fmt.Sprintf("%d of %d requests by route %s failed in the last seconds", lost,
+			l.Now.Requests, route))
 	case lost >= 3 && 2*lost >= l.Now.Requests:
-		return Attention{Severity: severityFailing, Runbook: runbook("eboxupstreamfrozen"), Remedy: "Call the upstream's operators; gateway maintenance begin spares the callers the wait.",
-			Text: fmt.Sprintf("%d of %d callers by route %s gave up waiting in the last seconds, half of them after %s or more", l.Now.Gone, l.Now.Requests, route, seconds(l.Now.P50))}
+		return Attention{Severity: severityFailing, Runbook: runbook("eboxupstreamfrozen"),
+			Remedy: "Call the upstream's operators; gateway maintenance begin spares the callers the wait.",
+			Text: fmt.Sprintf("%d of %d callers by route %s gave up waiting in the last seconds, half of them after %s "+
+				"or more", l.Now.Gone, l.Now.Requests, route, seconds(l.Now.P50))}
 	case failed >= 3 && 10*failed >= minute:
-		return ofErrors(severityDegraded, fmt.Sprintf("%d of %d requests by route %s failed in the last minute", failed, minute, route))
+		return ofErrors(severityDegraded, fmt.Sprintf("%d of %d requests by route %s failed in the last minute",
+			failed, minute, route))
 	case failed >= 3 && 20*failed >= minute:
-		return ofErrors(severityNotice, fmt.Sprintf("%d of %d requests by route %s failed in the last minute", failed, minute, route))
-	case l.Now.Requests < 3 || l.Now.P50 < slowest:
+		return ofErrors(severityNotice, fmt.Sprintf("%d of %d requests by route %s failed in the last minute",
+			failed, minute, route))
+	case l.Now.Requests < 3 || l.Now.P50 < slowFrom:
 		return Attention{}
 	}
-	slow := Attention{Severity: severityNotice, Runbook: runbook("eboxgatewayslow"), Remedy: "The access lines say where the time goes: limits, token, header (the upstream) or body."}
+	slow := Attention{Severity: severityNotice, Runbook: runbook("eboxgatewayslow"),
+		Remedy: "The access lines say where the time goes: limits, token, header (the upstream) or body."}
 	switch {
 	case l.Before.Requests >= 10 && l.Now.P50 >= slowness*l.Before.P50:
-		slow.Text = fmt.Sprintf("slow: half of the answers by route %s begin after %s or more, in the minutes before after %s", route, seconds(l.Now.P50), seconds(l.Before.P50))
+		slow.Text = fmt.Sprintf("slow: half of the answers by route %s begin after %s or more, in the minutes before "+
+			"after %s", route, seconds(l.Now.P50), seconds(l.Before.P50))
 	case l.Before.Requests < 10 && l.Now.P50 >= unheardOf:
 		slow.Text = fmt.Sprintf("slow: half of the answers by route %s begin after %s or more", route, seconds(l.Now.P50))
 	}

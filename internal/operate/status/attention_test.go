@@ -16,23 +16,37 @@ func TestTroubleShowsWithinSeconds(t *testing.T) {
 		minute, now, before sum
 		severity, text      string
 	}{
-		"all is well":                         {well, sum{Requests: 40, P50: 20}, well, "", ""},
-		"one error in many":                   {sum{Requests: 200, UpstreamErrors: 1}, sum{Requests: 40, UpstreamErrors: 1}, well, "", ""},
-		"one request, and it failed":          {sum{Requests: 1, GatewayErrors: 1}, sum{Requests: 1, GatewayErrors: 1}, sum{}, severityFailing, "1 of 1 requests"},
-		"half of the minute failed":           {sum{Requests: 20, GatewayErrors: 10}, sum{}, well, severityFailing, "in the last minute"},
-		"every call since a few seconds":      {sum{Requests: 200, UpstreamErrors: 9}, sum{Requests: 9, UpstreamErrors: 9}, well, severityFailing, "9 of 9 requests by route r failed in the last seconds"},
-		"one in ten":                          {sum{Requests: 200, UpstreamErrors: 20}, sum{Requests: 40, UpstreamErrors: 4}, well, severityDegraded, "20 of 200"},
-		"one in twenty":                       {sum{Requests: 200, UpstreamErrors: 10}, sum{Requests: 40, UpstreamErrors: 2}, well, severityNotice, "10 of 200"},
-		"frozen, and callers give up":         {sum{Requests: 200, Gone: 9}, sum{Requests: 9, Gone: 9, P50: 8000}, well, severityFailing, "9 of 9 callers by route r gave up waiting in the last seconds, half of them after 8.0 s"},
-		"callers that go away at once":        {sum{Requests: 200, Gone: 9}, sum{Requests: 9, Gone: 9, P50: 3}, well, "", ""},
-		"slower than before":                  {sum{Requests: 200}, sum{Requests: 9, P50: 3000}, well, severityNotice, "slow: half of the answers by route r begin after 3.0 s or more, in the minutes before after 20 ms"},
-		"slow as ever":                        {sum{Requests: 200}, sum{Requests: 9, P50: 3000}, sum{Requests: 200, P50: 2900}, "", ""},
-		"slow from the start":                 {sum{Requests: 9}, sum{Requests: 9, P50: 6000}, sum{}, severityNotice, "6.0 s or more"},
+		"all is well": {well, sum{Requests: 40, P50: 20}, well, "", ""},
+		"one error in many": {
+			sum{Requests: 200, UpstreamErrors: 1}, sum{Requests: 40, UpstreamErrors: 1}, well, "", ""},
+		"one request, and it failed": {
+			sum{Requests: 1, GatewayErrors: 1}, sum{Requests: 1, GatewayErrors: 1}, sum{}, severityFailing, "1 of 1 requests"},
+		"half of the minute failed": {
+			sum{Requests: 20, GatewayErrors: 10}, sum{}, well, severityFailing, "in the last minute"},
+		"every call since a few seconds": {
+			sum{Requests: 200, UpstreamErrors: 9}, sum{Requests: 9, UpstreamErrors: 9}, well, severityFailing,
+			"9 of 9 requests by route r failed in the last seconds"},
+		"one in ten": {
+			sum{Requests: 200, UpstreamErrors: 20}, sum{Requests: 40, UpstreamErrors: 4}, well, severityDegraded, "20 of 200"},
+		"one in twenty": {
+			sum{Requests: 200, UpstreamErrors: 10}, sum{Requests: 40, UpstreamErrors: 2}, well, severityNotice, "10 of 200"},
+		"frozen, and callers give up": {
+			sum{Requests: 200, Gone: 9}, sum{Requests: 9, Gone: 9, P50: 8000}, well, severityFailing,
+			"9 of 9 callers by route r gave up waiting in the last seconds, half of them after 8.0 s"},
+		"callers that go away at once": {sum{Requests: 200, Gone: 9}, sum{Requests: 9, Gone: 9, P50: 3}, well, "", ""},
+		"slower than before": {
+			sum{Requests: 200}, sum{Requests: 9, P50: 3000}, well, severityNotice,
+			"slow: half of the answers by route r begin after 3.0 s or more, in the minutes before after 20 ms"},
+		"slow as ever": {
+			sum{Requests: 200}, sum{Requests: 9, P50: 3000}, sum{Requests: 200, P50: 2900}, "", ""},
+		"slow from the start": {
+			sum{Requests: 9}, sum{Requests: 9, P50: 6000}, sum{}, severityNotice, "6.0 s or more"},
 		"three times as slow, and still 60ms": {sum{Requests: 200}, sum{Requests: 40, P50: 100}, well, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := troubleOf(activity.Lately{Route: "r", Provider: "p", Minute: c.minute, Now: c.now, Before: c.before})
-			if got.Text != "" && got.Severity != c.severity || (got.Text == "") != (c.text == "") || !strings.Contains(got.Text, c.text) {
+			if got.Text != "" && got.Severity != c.severity || (got.Text == "") != (c.text == "") ||
+				!strings.Contains(got.Text, c.text) {
 				t.Errorf("%+v", got)
 			}
 			if got.Text != "" && (got.Remedy == "" || !strings.HasPrefix(got.Runbook, "/docs/operations.md#ebox")) {

@@ -51,7 +51,8 @@ func causes(v *operate.View) (list []Attention) {
 		if 50*used > 49*most {
 			severity = severityFailing
 		}
-		add(severity, "descriptors", fmt.Sprintf("%d of %d file descriptors are in use: at the limit nobody is let in and no upstream reached", used, most),
+		add(severity, "descriptors", fmt.Sprintf("%d of %d file descriptors are in use: at the limit nobody is let in and "+
+			"no upstream reached", used, most),
 			"See who keeps so many connections (ss -tnp); lower server.limits or raise LimitNOFILE.", "eboxfiledescriptors")
 	} else if v.Short {
 		add(severityDegraded, "descriptors", "callers have as many connections as the file descriptors allow: idle ones are closed for new ones",
@@ -77,7 +78,8 @@ func causes(v *operate.View) (list []Attention) {
 				"eboxregistryfails")
 		} else if d.Age > 2*v.Config.Registry.Refresh {
 			add(severityDegraded,
-				"registry", fmt.Sprintf("the list of Document Providers is %s old: %s", d.Age.Round(time.Second), d.LastError), remedy,
+				"registry", fmt.Sprintf("the list of Document Providers is %s old: %s", d.Age.Round(time.Second),
+					d.LastError), remedy,
 				"eboxregistryfails")
 		} else {
 			add(severityNotice, "registry",
@@ -102,9 +104,11 @@ func causes(v *operate.View) (list []Attention) {
 		if s.Provider == "" {
 			part = "route " + s.Route
 		}
-		severity, text := severityFailing, "%d of %d enterprises refused, and none served since %s: is the office's own standing gone?"
+		severity, text := severityFailing, "%d of %d enterprises refused, and none served since %s: is the "+
+			"office's own standing gone?"
 		if now.Sub(s.Last) > refusedLately {
-			severity, text = severityNotice, "%d of %d enterprises were refused when they were last asked for, and none served since %s: is the office's own standing gone?"
+			severity, text = severityNotice, "%d of %d enterprises were refused when they were last asked for, and none "+
+				"served since %s: is the office's own standing gone?"
 		}
 		add(severity, part, fmt.Sprintf(text, s.InARow, s.InARow, clock(s.Since, now)),
 			"Look in Chaman at the office's registration as Service Provider and its scopes, before each mandate.",
@@ -154,7 +158,8 @@ func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 			text = "its certificate is not valid before " + clock(c.Key.NotBefore, now)
 		}
 		if refused != nil {
-			severity, text = severityFailing, fmt.Sprintf("%s, and the Authorization Server answers %s; next try %s", text, refused.Code, clock(refused.Until, now))
+			severity, text = severityFailing, fmt.Sprintf("%s, and the Authorization Server answers %s; next try %s", text,
+				refused.Code, clock(refused.Until, now))
 		}
 		add(severity, text, "Put a valid certificate and its key into the client's files, and register it in Chaman.",
 			"eboxcertificateexpires")
@@ -218,7 +223,9 @@ func causesOfUpstream(u operate.Upstream, now time.Time) (list []Attention) {
 	case !u.UntriedSince.IsZero():
 		// One that nobody has tried for so long says nothing about now: a provider that is
 		// asked once a night would be in trouble all day.
-		list = append(list, Attention{severityNotice, part, "it had been failing, and too few have called since " + clock(u.UntriedSince, now) + " to know whether it still does: the next calls find out", "", runbook("eboxcircuitopen")})
+		list = append(list, Attention{severityNotice, part, "it had been failing, and too few have called since " +
+			clock(u.UntriedSince, now) + " to know whether it still does: the next calls find out", "",
+			runbook("eboxcircuitopen")})
 	default:
 		text := "its circuit is " + u.Circuit + ": it has been failing"
 		if !u.OpenUntil.IsZero() {
@@ -231,7 +238,8 @@ func causesOfUpstream(u operate.Upstream, now time.Time) (list []Attention) {
 	}
 	if frozen := now.Sub(u.UnansweredSince); frozen >= frozenAlone || frozen >= frozenAfter && u.Waiting >= 3 {
 		list = append(list, Attention{
-			severityFailing, part, fmt.Sprintf("frozen: it has answered no call for %s; %d wait, the oldest for %s", frozen.Round(time.Second), u.Waiting, now.Sub(u.WaitingSince).Round(time.Second)),
+			severityFailing, part, fmt.Sprintf("frozen: it has answered no call for %s; %d wait, the oldest for %s",
+				frozen.Round(time.Second), u.Waiting, now.Sub(u.WaitingSince).Round(time.Second)),
 			"Call its operators; gateway maintenance begin spares the callers the wait.", runbook("eboxupstreamfrozen"),
 		})
 	}
@@ -245,11 +253,14 @@ func expiring(end, now time.Time) Attention {
 	const remedy = "Put a new one into certFile and keyFile: it is taken without a restart."
 	switch {
 	case left <= 0:
-		return Attention{Severity: severityFailing, Text: "its certificate expired on " + clock(end, now) + ": callers that check it cannot connect", Remedy: remedy, Runbook: runbook("eboxlistenercertificateexpires")}
+		return Attention{Severity: severityFailing, Text: "its certificate expired on " + clock(end, now) +
+			": callers that check it cannot connect", Remedy: remedy, Runbook: runbook("eboxlistenercertificateexpires")}
 	case left < 7*day:
-		return Attention{Severity: severityDegraded, Text: fmt.Sprintf("its certificate expires in %d days, on %s", left/day, clock(end, now)), Remedy: remedy, Runbook: runbook("eboxlistenercertificateexpires")}
+		return Attention{Severity: severityDegraded, Text: fmt.Sprintf("its certificate expires in %d days, on %s", left/day,
+			clock(end, now)), Remedy: remedy, Runbook: runbook("eboxlistenercertificateexpires")}
 	case left < 30*day:
-		return Attention{Severity: severityNotice, Text: fmt.Sprintf("its certificate expires in %d days, on %s", left/day, clock(end, now)), Remedy: "Order a new one.", Runbook: runbook("eboxlistenercertificateexpiressoon")}
+		return Attention{Severity: severityNotice, Text: fmt.Sprintf("its certificate expires in %d days, on %s", left/day,
+			clock(end, now)), Remedy: "Order a new one.", Runbook: runbook("eboxlistenercertificateexpiressoon")}
 	}
 	return Attention{}
 }

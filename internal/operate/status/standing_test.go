@@ -29,7 +29,8 @@ var night = time.Date(2026, 11, 28, 3, 0, 0, 0, time.UTC)
 // invalid_client is what an expired certificate leads to: the certificate is what somebody
 // has to see to.
 func TestAnExpiredCertificateIsTheCauseOfARefusedToken(t *testing.T) {
-	refused := []authn.TokenStatus{{Error: &authn.FailureStatus{Code: "invalid_client", Text: "the Authorization Server refuses with invalid_client", Until: night.Add(90 * time.Second)}}}
+	refused := []authn.TokenStatus{{Error: &authn.FailureStatus{Code: "invalid_client",
+		Text: "the Authorization Server refuses with invalid_client", Until: night.Add(90 * time.Second)}}}
 	for name, c := range map[string]struct {
 		client            authn.ClientStatus
 		severity, runbook string
@@ -37,20 +38,23 @@ func TestAnExpiredCertificateIsTheCauseOfARefusedToken(t *testing.T) {
 	}{
 		"expired": {
 			authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyExpired, NotAfter: night.Add(-time.Hour)}, Tokens: refused},
-			severityFailing, "eboxcertificateexpires", []string{"its certificate expired on 2026-11-28", "answers invalid_client", "next try 03:01:30 UTC"},
+			severityFailing, "eboxcertificateexpires", []string{"its certificate expired on 2026-11-28",
+				"answers invalid_client", "next try 03:01:30 UTC"},
 		},
 		"good": {
 			authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyUsable}, Tokens: refused},
 			severityFailing, "eboxtokenrefused", []string{"refuses with invalid_client", "next try 03:01:30 UTC"},
 		},
 		"expired, and the token still good": {
-			authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyExpired, NotAfter: night.Add(-time.Hour)}, Tokens: []authn.TokenStatus{{Hash: "ab"}}},
+			authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyExpired, NotAfter: night.Add(-time.Hour)},
+				Tokens: []authn.TokenStatus{{Hash: "ab"}}},
 			severityDegraded, "eboxcertificateexpires", []string{"expired on 2026-11-28"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			list := causesOfClient(c.client, night)
-			if len(list) != 1 || list[0].Severity != c.severity || list[0].Runbook != runbook(c.runbook) || list[0].Remedy == "" {
+			if len(list) != 1 || list[0].Severity != c.severity || list[0].Runbook != runbook(c.runbook) ||
+				list[0].Remedy == "" {
 				t.Fatalf("%+v", list)
 			}
 			for _, part := range c.text {
@@ -73,8 +77,10 @@ func TestAFrozenUpstreamIsSeenWithinSeconds(t *testing.T) {
 		"one slow call":                 {1, 6 * time.Second, false},
 		"one call for long":             {1, 16 * time.Second, true},
 	} {
-		list := causesOfUpstream(operate.Upstream{Name: "provider nsso", Circuit: "closed", Waiting: c.waiting, WaitingSince: night.Add(-c.since), UnansweredSince: night.Add(-c.since)}, night)
-		if (len(list) == 1) != c.want || c.want && (list[0].Severity != severityFailing || list[0].Part != "provider nsso" || !strings.Contains(list[0].Text, "frozen")) {
+		list := causesOfUpstream(operate.Upstream{Name: "provider nsso", Circuit: "closed", Waiting: c.waiting,
+			WaitingSince: night.Add(-c.since), UnansweredSince: night.Add(-c.since)}, night)
+		if (len(list) == 1) != c.want || c.want && (list[0].Severity != severityFailing || list[0].Part != "provider nsso" ||
+			!strings.Contains(list[0].Text, "frozen")) {
 			t.Errorf("%s: %+v", name, list)
 		}
 	}
@@ -82,8 +88,10 @@ func TestAFrozenUpstreamIsSeenWithinSeconds(t *testing.T) {
 
 func TestFailuresSayWhomTheyMeet(t *testing.T) {
 	for want, l := range map[string]activity.Lately{
-		"20 of 100 requests by route r failed in the last minute, all of them for one enterprise, 0206731645; 80 others did not": {FailedFor: 1, FailedOne: "0206731645", Minute: activity.Summary{Requests: 100, UpstreamErrors: 20}},
-		"100 of 100 requests by route r failed in the last minute, for 17 enterprises":                                           {FailedFor: 17, Minute: activity.Summary{Requests: 100, UpstreamErrors: 100}},
+		"20 of 100 requests by route r failed in the last minute, all of them for one enterprise, 0206731645; 80 others " +
+			"did not": {FailedFor: 1, FailedOne: "0206731645", Minute: activity.Summary{Requests: 100, UpstreamErrors: 20}},
+		"100 of 100 requests by route r failed in the last minute, for 17 enterprises": {
+			FailedFor: 17, Minute: activity.Summary{Requests: 100, UpstreamErrors: 100}},
 	} {
 		l.Route = "r"
 		if got := troubleOf(l); got.Text != want || got.Runbook != runbook("eboxupstreamerrors") {

@@ -116,8 +116,9 @@ func Of(v *operate.View) Status {
 	health := Health(v)
 	s := Status{
 		Version: v.Version, Environment: string(v.Config.Environment), StartedAt: v.Started.UTC(), Now: v.Now().UTC(),
-		Health: health.Status, Ready: NotReady(v) == "", Attention: attention(v, health, causes(v)), Maintenance: v.Switches.List(),
-		Clients: v.Tokens.Status(), Directory: directoryStatus(v), Refused: v.Activity.Refused(shownRefused),
+		Health: health.Status, Ready: NotReady(v) == "", Attention: attention(v, health, causes(v)),
+		Maintenance: v.Switches.List(),
+		Clients:     v.Tokens.Status(), Directory: directoryStatus(v), Refused: v.Activity.Refused(shownRefused),
 		Upstreams: v.Upstreams(), Cache: v.Cache.Stats(), Evidence: v.Evidence,
 	}
 	s.Configuration.Hash, s.Configuration.Since, s.Configuration.Files = v.Config.Hash(), v.Since, v.Config.Files()
@@ -132,7 +133,8 @@ func Of(v *operate.View) Status {
 		s.Listeners.Admin = append(s.Listeners.Admin, a.String())
 	}
 	for _, r := range v.Config.Routes {
-		route := RouteStatus{Name: r.Name, Path: r.Path, Methods: r.Methods, Upstream: "the provider named in the path", Providers: r.Registry}
+		route := RouteStatus{Name: r.Name, Path: r.Path, Methods: r.Methods, Upstream: "the provider named in the path",
+			Providers: r.Registry}
 		if r.Upstream != nil {
 			route.Upstream = r.Upstream.String()
 		}
