@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"bufio"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ func (h *house) flood(n int, request string, body int) <-chan *http.Response {
 	var sent sync.WaitGroup
 	for range n {
 		c := h.dial("127.0.0.2")
+		_ = c.conn.(*net.TCPConn).SetReadBuffer(4096) // an answer is not all taken by the kernel
 		sent.Go(func() {
 			// One that is refused may end before all of it was sent.
 			_, _ = fmt.Fprintf(c.conn, "%s%s", request, strings.Repeat(" ", body))
@@ -55,7 +57,8 @@ func (h *house) bounded(t *testing.T, n int) {
 	}
 }
 
-const patch = "PATCH /enterprises/" + mandated + "/ebox/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/merge-patch+json\r\nContent-Length: 1000000\r\n\r\n"
+const patch = "PATCH /enterprises/" + mandated + "/ebox/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: " +
+	"application/merge-patch+json\r\nContent-Length: 1000000\r\n\r\n"
 
 func TestBodiesWhoseEndIsWithheldAreBoundedInMemory(t *testing.T) {
 	t.Parallel()
@@ -63,7 +66,8 @@ func TestBodiesWhoseEndIsWithheldAreBoundedInMemory(t *testing.T) {
 	const calls = 40
 	answers := h.flood(calls, patch, 999_999)
 	for range calls - 8 { // eight at most find room in the half of their source
-		if a := <-answers; a.StatusCode != 503 || a.Header.Get("Retry-After") == "" || a.Header.Get("Content-Type") != "application/problem+json" {
+		if a := <-answers; a.StatusCode != 503 || a.Header.Get("Retry-After") == "" ||
+			a.Header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s %v", a.Status, a.Header)
 		}
 	}
@@ -89,24 +93,22 @@ func TestALengthThatIsOnlyAnnouncedTakesNoMemory(t *testing.T) {
 func TestInboxPagesThatNobodyTakesAreBoundedInMemory(t *testing.T) {
 	t.Parallel()
 	h := open(t, edit("server: {", "server: {limits: {maxHeldBytes: 32MiB}, "))
-	const calls = 20
-	for range 60 {
+	const calls = 6
+	for range 100 { // a page of them takes more than what the kernel buffers
 		if _, err := h.sim.AddMessage("nsso", 206731645, simulator.Draft{Subject: strings.Repeat("x", 25_000)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	answers := h.flood(calls, "GET /enterprises/"+mandated+"/ebox/messages?pageSize=100 HTTP/1.1\r\nHost: localhost\r\n\r\n", 0)
-	ok, refused := 0, 0
+	answers := h.flood(calls, "GET /enterprises/"+mandated+
+		"/ebox/messages?pageSize=100 HTTP/1.1\r\nHost: localhost\r\n\r\n", 0)
+	refused := 0
 	for range calls {
-		switch a := <-answers; a.StatusCode { // its body stays where it is
-		case 200:
-			ok++
-		case 503:
+		if a := <-answers; a.StatusCode == 503 { // another's body stays where it is
 			refused++
 		}
 	}
-	if ok == 0 || refused == 0 {
-		t.Errorf("%d answers, %d refusals", ok, refused)
+	if refused < calls-1 { // there is room for one in the half of their source
+		t.Errorf("%d of %d were refused", refused, calls)
 	}
 	h.bounded(t, calls)
 	h.honest(t)
@@ -115,7 +117,8 @@ func TestInboxPagesThatNobodyTakesAreBoundedInMemory(t *testing.T) {
 // The rate is spent before a body is read: whoever is beyond it has no memory held.
 func TestNoBodyIsReadBeyondACallersRate(t *testing.T) {
 	t.Parallel()
-	h := open(t, edit("tenancy:\n", "callers:\n  - {name: desk, networks: [127.0.0.2/32], "+slowly+"}\n  - {name: other, networks: [127.0.0.1/32]}\ntenancy:\n"))
+	h := open(t, edit("tenancy:\n", "callers:\n  - {name: desk, networks: [127.0.0.2/32], "+slowly+
+		"}\n  - {name: other, networks: [127.0.0.1/32]}\ntenancy:\n"))
 	answers := h.flood(5, patch, 10)
 	for range 4 {
 		if a := <-answers; a.StatusCode != 429 {

@@ -217,8 +217,10 @@ func (c *conn) next() bool {
 		return false
 	}
 	c.current.Store(e)
-	// If it was to be closed just then, the answer closes it.
-	e.closes = c.socket.idleSince.Swap(0) == 0 || e.closes
+	if c.socket.idleSince.Swap(0) == 0 { // it was to be closed just then: the answer closes it
+		e.closes = true
+		c.s.slots.stays(c.socket)
+	}
 	c.upload, c.socket.pace = paceOf(&c.charge.limits), paceOf(&c.charge.limits)
 	goesOn := e.serve()
 	c.current.Store(nil)

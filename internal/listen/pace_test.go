@@ -51,7 +51,7 @@ var paces = map[string]struct {
 }{
 	"a byte each ten seconds":                {0, 1, 10 * time.Second, true},
 	"half the rate":                          {0, 50, 10 * time.Second, true},
-	"half the rate behind much":              {100_000, 50, 10 * time.Second, true},
+	"half the rate behind much":              {50_000, 50, 10 * time.Second, true},
 	"a little more than the rate":            {0, 102, 10 * time.Second, false},
 	"much, always before the minute is over": {0, 700, 59 * time.Second, false},
 }
@@ -166,7 +166,8 @@ func dataOf(t *testing.T, conn net.Conn, length int) func([]byte) error {
 	framer := http2.NewFramer(conn, conn)
 	var block bytes.Buffer
 	encoder := hpack.NewEncoder(&block)
-	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":authority", "a"}, {":path", "/"}, {"content-length", fmt.Sprint(length)}} {
+	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":authority", "a"}, {":path", "/"},
+		{"content-length", fmt.Sprint(length)}} {
 		_ = encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
 	}
 	go func() {
@@ -179,7 +180,8 @@ func dataOf(t *testing.T, conn net.Conn, length int) func([]byte) error {
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(framer.WriteSettings(), framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true})); err != nil {
+	if err := errors.Join(framer.WriteSettings(),
+		framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true})); err != nil {
 		t.Fatal(err)
 	}
 	left := length

@@ -12,7 +12,7 @@ import (
 //   - The last eighth of the places is for sources that have less than half of all.
 //   - When no place is left for a connection, one without a request under way is closed for
 //     it, the one that has been so longest: of the same source, if that has half of the
-//     places or more; else of such sources first.
+//     places or more; else of such sources first. It is left a moment to send its request.
 //   - Where there is none to close, the connection waits. One whose source has half of the
 //     places waits aside, so that those behind it need not.
 //
@@ -23,6 +23,8 @@ type slots struct {
 	open  map[*socket]struct{}
 	of    map[netip.Addr]int
 	aside int // those that wait aside
+	// expelled are those that were told to close and have not yet.
+	expelled map[*socket]struct{}
 	// freed is closed when there may be a place; nil while nobody waits.
 	freed chan struct{}
 }
@@ -31,8 +33,10 @@ const (
 	// mostAside is how many connections may wait aside, and no more than a quarter of the
 	// places. Further ones are closed.
 	mostAside = 64
+	// moment is how long a connection without a request is not closed for another one.
+	moment = 100 * time.Millisecond
 	// lookAgain is how often a connection that waits looks for one to close.
-	lookAgain = 250 * time.Millisecond
+	lookAgain = 50 * time.Millisecond
 )
 
 // try takes a place if there is one.
@@ -57,13 +61,18 @@ func (l *slots) take(s *socket) bool {
 // large tells that a source has half of the places or more.
 func (l *slots) large(source netip.Addr) bool { return l.limit > 0 && l.of[source] >= (l.limit+1)/2 }
 
-// stepAside tells whether s, which found no place, must not be waited for by those behind it,
-// and whether it may wait aside. leaveAside ends that.
+// stepAside tells whether s, which found no place and will not find one in a moment, must not
+// be waited for by those behind it, and whether it may wait aside. leaveAside ends that.
 func (l *slots) stepAside(s *socket) (must, may bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.large(s.source) {
+	if !l.large(s.source) || len(l.expelled) > 0 {
 		return false, false
+	}
+	for other := range l.open {
+		if other.source == s.source && other.idleSince.Load() != 0 {
+			return false, false // it is closed in a moment, or has a request by then
+		}
 	}
 	if l.aside >= max(min(mostAside, l.limit/4), 1) {
 		return true, false
@@ -78,23 +87,32 @@ func (l *slots) leaveAside() {
 	l.aside--
 }
 
-// wait waits for a place, and has others closed for it; false if done was closed before there
-// was one. short says that it is a file descriptor that is missing: a connection has to end
-// in any case.
-func (l *slots) wait(s *socket, short bool, done <-chan struct{}) bool {
-	again := time.NewTicker(lookAgain)
-	defer again.Stop()
+// What wait ends with.
+type waited int
+
+const (
+	placed  waited = iota
+	again          // no place yet: the connection may have to step aside by now
+	stopped        // done was closed before
+)
+
+// wait waits for a place, and has others closed for it. short says that it is a file
+// descriptor that is missing: a connection has to end in any case. With aside it waits until
+// it has one; without, a connection of a large source tries again soon.
+func (l *slots) wait(s *socket, short, aside bool, done <-chan struct{}) waited {
+	look := time.NewTicker(lookAgain)
+	defer look.Stop()
 	for {
 		l.mu.Lock()
 		if !short && l.take(s) {
 			l.mu.Unlock()
-			return true
+			return placed
 		}
 		if l.freed == nil {
 			l.freed = make(chan struct{})
 		}
 		freed := l.freed
-		idlest := l.idlest(s.source)
+		idlest, large := l.idlest(s.source), l.large(s.source)
 		l.mu.Unlock()
 		if idlest != nil {
 			idlest.expel()
@@ -102,9 +120,12 @@ func (l *slots) wait(s *socket, short bool, done <-chan struct{}) bool {
 		select {
 		case <-freed:
 			short = false
-		case <-again.C:
+		case <-look.C:
+			if large && !short && !aside {
+				return again
+			}
 		case <-done:
-			return false
+			return stopped
 		}
 	}
 }
@@ -125,11 +146,11 @@ func (l *slots) idlest(source netip.Addr) *socket {
 	var best *socket
 	var bestLarge bool
 	var since int64
-	own := l.large(source)
+	own, latest := l.large(source), time.Now().Add(-moment).UnixNano()
 	for s := range l.open {
 		at, large := s.idleSince.Load(), l.large(s.source)
 		switch {
-		case at == 0, own && s.source != source, bestLarge && !large:
+		case at == 0, at > latest, own && s.source != source, bestLarge && !large:
 		case best == nil, large && !bestLarge, at < since:
 			best, bestLarge, since = s, large, at
 		}
@@ -137,7 +158,18 @@ func (l *slots) idlest(source netip.Addr) *socket {
 	if best == nil || !best.idleSince.CompareAndSwap(since, 0) { // a request has just come
 		return nil
 	}
+	if l.expelled == nil {
+		l.expelled = make(map[*socket]struct{})
+	}
+	l.expelled[best] = struct{}{}
 	return best
+}
+
+// stays notes that a connection that was told to close has a request to answer first.
+func (l *slots) stays(s *socket) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.expelled, s)
 }
 
 // give is called once for each connection that had a place.
@@ -148,6 +180,7 @@ func (l *slots) give(s *socket) {
 		return // it never had one
 	}
 	delete(l.open, s)
+	delete(l.expelled, s)
 	if l.of[s.source]--; l.of[s.source] == 0 {
 		delete(l.of, s.source)
 	}
