@@ -57,7 +57,8 @@ func (h *house) bounded(t *testing.T, n int) {
 	}
 }
 
-const patch = "PATCH /enterprises/" + mandated + "/ebox/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/merge-patch+json\r\nContent-Length: 1000000\r\n\r\n"
+const patch = "PATCH /enterprises/" + mandated + "/ebox/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: " +
+	"application/merge-patch+json\r\nContent-Length: 1000000\r\n\r\n"
 
 func TestBodiesWhoseEndIsWithheldAreBoundedInMemory(t *testing.T) {
 	t.Parallel()
@@ -65,7 +66,8 @@ func TestBodiesWhoseEndIsWithheldAreBoundedInMemory(t *testing.T) {
 	const calls = 40
 	answers := h.flood(calls, patch, 999_999)
 	for range calls - 8 { // eight at most find room in the half of their source
-		if a := <-answers; a.StatusCode != 503 || a.Header.Get("Retry-After") == "" || a.Header.Get("Content-Type") != "application/problem+json" {
+		if a := <-answers; a.StatusCode != 503 || a.Header.Get("Retry-After") == "" ||
+			a.Header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s %v", a.Status, a.Header)
 		}
 	}
@@ -116,7 +118,8 @@ func TestInboxPagesShareTheMemoryWithBodies(t *testing.T) {
 // The rate is spent before a body is read: whoever is beyond it has no memory held.
 func TestNoBodyIsReadBeyondACallersRate(t *testing.T) {
 	t.Parallel()
-	h := open(t, edit("tenancy:\n", "callers:\n  - {name: desk, networks: [127.0.0.2/32], "+slowly+"}\n  - {name: other, networks: [127.0.0.1/32]}\ntenancy:\n"))
+	h := open(t, edit("tenancy:\n", "callers:\n  - {name: desk, networks: [127.0.0.2/32], "+slowly+
+		"}\n  - {name: other, networks: [127.0.0.1/32]}\ntenancy:\n"))
 	answers := h.flood(5, patch, 10)
 	for range 4 {
 		if a := <-answers; a.StatusCode != 429 {

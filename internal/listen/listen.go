@@ -312,27 +312,46 @@ func (s *Server) accept(b *bound) {
 			}
 			// The place is waited for with the connection in hand: a listener that only
 			// waits for callers must not keep a place from the others.
-			switch s.slots.wait(c.socket, short, true, b.stop) {
-			case placed:
-			case refused:
+			switch s.place(c, b, short) {
+			case again:
+				continue // it waits aside, or was closed
+			case stopped:
 				_ = nc.Close()
-				continue // the next wait says whether the listener goes
-			case aside:
-				s.working.Go(func() {
-					got := s.slots.wait(c.socket, false, false, b.stop)
-					s.slots.leaveAside()
-					if got != placed {
-						_ = nc.Close() // it came too late
-						return
-					}
-					s.start(c, b)
-					c.serve()
-				})
-				continue
+				return
+			case placed:
 			}
 		}
 		s.start(c, b)
 		s.working.Go(c.serve)
+	}
+}
+
+// place waits for a place for a connection that found none. again says that the next one is
+// to be accepted meanwhile: this one waits aside, or was closed.
+func (s *Server) place(c *conn, b *bound, short bool) waited {
+	for {
+		if !short {
+			switch must, may := s.slots.stepAside(c.socket); {
+			case may:
+				s.working.Go(func() {
+					got := s.slots.wait(c.socket, false, true, b.stop)
+					s.slots.leaveAside()
+					if got == placed {
+						s.start(c, b)
+						c.serve()
+					} else {
+						_ = c.socket.Close() // it came too late
+					}
+				})
+				return again
+			case must:
+				_ = c.socket.Close()
+				return again
+			}
+		}
+		if got := s.slots.wait(c.socket, short, false, b.stop); got != again {
+			return got
+		}
 	}
 }
 

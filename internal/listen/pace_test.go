@@ -56,8 +56,7 @@ var paces = map[string]struct {
 	"much, always before the minute is over": {0, 700, 59 * time.Second, false},
 }
 
-// whole is a quarter of an hour at the rate. With a burst it fits into a window of HTTP/2.
-const whole = 10_000
+const whole = 10_000 // a quarter of an hour at the rate
 
 func TestABodyIsCutBelowTheMinimumRateAndNeverAboveIt(t *testing.T) {
 	for name, c := range paces {
@@ -167,7 +166,8 @@ func dataOf(t *testing.T, conn net.Conn, length int) func([]byte) error {
 	framer := http2.NewFramer(conn, conn)
 	var block bytes.Buffer
 	encoder := hpack.NewEncoder(&block)
-	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":authority", "a"}, {":path", "/"}, {"content-length", fmt.Sprint(length)}} {
+	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":authority", "a"}, {":path", "/"},
+		{"content-length", fmt.Sprint(length)}} {
 		_ = encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
 	}
 	go func() {
@@ -180,7 +180,8 @@ func dataOf(t *testing.T, conn net.Conn, length int) func([]byte) error {
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(framer.WriteSettings(), framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true})); err != nil {
+	if err := errors.Join(framer.WriteSettings(),
+		framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true})); err != nil {
 		t.Fatal(err)
 	}
 	left := length

@@ -54,6 +54,7 @@ func (l *slots) take(s *socket) bool {
 		l.open, l.of = make(map[*socket]struct{}), make(map[netip.Addr]int)
 	}
 	l.open[s] = struct{}{}
+	s.rests() // it may have waited long, and is left its moment from here
 	l.of[s.source]++
 	return true
 }
@@ -61,41 +62,58 @@ func (l *slots) take(s *socket) bool {
 // large tells that a source has half of the places or more.
 func (l *slots) large(source netip.Addr) bool { return l.limit > 0 && l.of[source] >= (l.limit+1)/2 }
 
-// place is what a connection that waited has got.
-type place int
+// stepAside tells whether s, which found no place and will not find one in a moment, must not
+// be waited for by those behind it, and whether it may wait aside. leaveAside ends that.
+func (l *slots) stepAside(s *socket) (must, may bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.large(s.source) || len(l.expelled) > 0 {
+		return false, false
+	}
+	for other := range l.open {
+		if other.source == s.source && other.idleSince.Load() != 0 {
+			return false, false // it is closed in a moment, or has a request by then
+		}
+	}
+	if l.aside >= max(min(mostAside, l.limit/4), 1) {
+		return true, false
+	}
+	l.aside++
+	return true, true
+}
+
+func (l *slots) leaveAside() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.aside--
+}
+
+// What wait ends with.
+type waited int
 
 const (
-	placed  place = iota
-	aside         // none yet: it is to go on waiting, where those behind it do not wait for it
-	refused       // none, and it is not to wait
+	placed  waited = iota
+	again          // no place yet: the connection may have to step aside by now
+	stopped        // done was closed before
 )
 
 // wait waits for a place, and has others closed for it. short says that it is a file
-// descriptor that is missing: a connection has to end in any case. inHand says that others
-// wait behind it, so that one whose source has half of the places is waited for only while one
-// of its own may make room in a moment.
-func (l *slots) wait(s *socket, short, inHand bool, done <-chan struct{}) place {
-	again := time.NewTicker(lookAgain)
-	defer again.Stop()
+// descriptor that is missing: a connection has to end in any case. With aside it waits until
+// it has one; without, a connection of a large source tries again soon.
+func (l *slots) wait(s *socket, short, aside bool, done <-chan struct{}) waited {
+	look := time.NewTicker(lookAgain)
+	defer look.Stop()
 	for {
 		l.mu.Lock()
 		if !short && l.take(s) {
 			l.mu.Unlock()
 			return placed
 		}
-		if inHand && !short && l.large(s.source) && !l.mayEnd(s.source) {
-			defer l.mu.Unlock()
-			if l.aside >= max(min(mostAside, l.limit/4), 1) {
-				return refused
-			}
-			l.aside++
-			return aside
-		}
 		if l.freed == nil {
 			l.freed = make(chan struct{})
 		}
 		freed := l.freed
-		idlest := l.idlest(s.source)
+		idlest, large := l.idlest(s.source), l.large(s.source)
 		l.mu.Unlock()
 		if idlest != nil {
 			idlest.expel()
@@ -103,34 +121,14 @@ func (l *slots) wait(s *socket, short, inHand bool, done <-chan struct{}) place 
 		select {
 		case <-freed:
 			short = false
-		case <-again.C:
+		case <-look.C:
+			if large && !short && !aside {
+				return again
+			}
 		case <-done:
-			return refused
+			return stopped
 		}
 	}
-}
-
-// leaveAside is for one that has waited aside.
-func (l *slots) leaveAside() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.aside--
-}
-
-// mayEnd tells whether a connection of source may make room in a moment: it has no request,
-// or was told to close.
-func (l *slots) mayEnd(source netip.Addr) bool {
-	for s := range l.expelled {
-		if s.source == source {
-			return true
-		}
-	}
-	for s := range l.open {
-		if s.source == source && s.idleSince.Load() != 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // makeRoom closes the connection that has been idle longest.

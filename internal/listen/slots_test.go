@@ -200,7 +200,8 @@ func serveWithFewDescriptors(t *testing.T) {
 			<-release
 		}
 	})
-	internal.Server = New(Options{Handler: internal.o.Handler, NewID: internal.o.NewID, Log: internal.o.Log, Reserve: true})
+	internal.Server = New(Options{Handler: internal.o.Handler, NewID: internal.o.NewID,
+		Log: internal.o.Log, Reserve: true})
 	internal.listen(nil, func(l *Limits) { l.MaxConnections = 10_000 })
 	admin := listening(t, func(w http.ResponseWriter, _ *http.Request) {
 		file, err := os.Open(os.DevNull) // as it reads its token

@@ -15,7 +15,7 @@ type Calls struct {
 		ids map[string]int // a call can have several tries under way
 		_   [40]byte       // a cache line each
 	}
-	// distrusted is until when, on nano's clock, the connections to an address rest before any use.
+	// distrusted is until when, on nano's clock, no connection to an address is used twice.
 	distrusted sync.Map
 }
 
@@ -28,7 +28,7 @@ func NewCalls() *Calls {
 	return c
 }
 
-// distrust has the connections to an address rest until then.
+// distrust has no connection to an address used twice until then.
 func (c *Calls) distrust(address string, until int64) { c.distrusted.Store(address, until) }
 
 func (c *Calls) distrustedUntil(address string) int64 {

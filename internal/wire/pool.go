@@ -23,7 +23,7 @@ const (
 	Settle       = 50 * time.Millisecond
 	mostSettling = 64
 
-	// distrust is how long every connection to a host rests before any use, once one of them has had surplus bytes.
+	// distrust is how long no connection to a host is used twice, once one of them has had surplus bytes.
 	distrust = 10 * time.Minute
 
 	// mostIdle bounds the unused connections to one host.
@@ -130,7 +130,7 @@ type pool struct {
 
 	mu   sync.Mutex
 	idle []*conn // in the order in which they became unused
-	// distrusted is until when, on nano's clock, no connection is used without a rest.
+	// distrusted is until when, on nano's clock, no connection is used twice.
 	distrusted int64
 }
 
@@ -140,10 +140,12 @@ func (p *pool) take(party string, settled bool) *conn {
 	now, age := nano(), p.t.config.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	trusted := now >= p.distrusted
+	if now < p.distrusted {
+		return nil
+	}
 	calm := sort.Search(len(p.idle), func(i int) bool { return time.Duration(now-p.idle[i].since) < Settle })
 	last := calm
-	if trusted && !settled && len(p.idle)-calm >= mostSettling {
+	if !settled && len(p.idle)-calm >= mostSettling {
 		last = len(p.idle)
 	}
 	best := -1
@@ -159,7 +161,7 @@ func (p *pool) take(party string, settled bool) *conn {
 			continue
 		}
 		own := c.party == party
-		if unused >= rest && (own || !c.hurried) || own && trusted && !settled && (!c.wary || unused >= Settle) {
+		if unused >= rest && (own || !c.hurried) || own && !settled && (!c.wary || unused >= Settle) {
 			if best < 0 {
 				best = i
 			}
@@ -183,7 +185,7 @@ func (p *pool) put(c *conn) {
 	c.r.Release()
 	c.since = nano()
 	p.mu.Lock()
-	if c.generation != p.t.generation.Load() || c.hurried && c.since < p.distrusted {
+	if c.generation != p.t.generation.Load() || c.since < p.distrusted {
 		p.mu.Unlock()
 		c.Close()
 		return
@@ -204,25 +206,16 @@ func (p *pool) put(c *conn) {
 	}
 }
 
-// sawSurplus counts a connection with surplus bytes. Others, used without a rest, may have had them unseen: they are
-// closed, now or as their exchange ends.
+// sawSurplus counts a connection with surplus bytes. Others may have had them unseen, or have them still to come, however
+// long they rest: none is used again, now or as its exchange ends.
 func (p *pool) sawSurplus() {
 	p.t.surplus.Add(1)
 	until := nano() + int64(distrust)
 	p.t.config.Calls.distrust(p.address, until)
 	p.mu.Lock()
 	p.distrusted = until
-	var hurried []*conn
-	p.idle = slices.DeleteFunc(p.idle, func(c *conn) bool {
-		if c.hurried {
-			hurried = append(hurried, c)
-		}
-		return c.hurried
-	})
 	p.mu.Unlock()
-	for _, c := range hurried {
-		c.Close()
-	}
+	p.sweep(true)
 }
 
 // sweep closes what has been unused for too long, or all, and gives the time until the next has been; 0 if none is
