@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"ebox-gateway/internal/needs"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -17,10 +18,7 @@ import (
 // promtool runs Prometheus's own checker.
 func promtool(t *testing.T, args ...string) {
 	t.Helper()
-	tool, err := exec.LookPath("promtool")
-	if err != nil {
-		t.Skip("promtool is not installed: apt-get install prometheus brings it")
-	}
+	tool := needs.Program(t, "prometheus", "promtool")
 	if out, err := exec.Command(tool, args...).CombinedOutput(); err != nil {
 		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 	}

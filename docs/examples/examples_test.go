@@ -16,6 +16,7 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/needs"
 	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/simulator"
 )
@@ -77,12 +78,8 @@ func run(t *testing.T, base string, command ...string) (string, int) {
 	return string(out), c.ProcessState.ExitCode()
 }
 
-func needs(t *testing.T, runtime string) {
-	t.Helper()
-	if _, err := exec.LookPath(runtime); err != nil {
-		t.Skipf("%s is not on this machine", runtime)
-	}
-}
+// packages have the programs that run the examples.
+var packages = map[string]string{"sh": "dash", "python3": "python3", "java": "default-jdk-headless", "php": "php-cli"}
 
 func TestExamplesReadAnEBoxAndSayWhatIsWrong(t *testing.T) {
 	t.Parallel()
@@ -110,7 +107,7 @@ func TestExamplesReadAnEBoxAndSayWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(c.command, func(t *testing.T) {
 			words := strings.Fields(c.command)
-			needs(t, words[0])
+			needs.Program(t, packages[words[0]], words[0])
 			t.Parallel()
 			for _, try := range []struct {
 				number string
@@ -137,7 +134,7 @@ func TestProgramsTellTheGatewaysOwnErrors(t *testing.T) {
 		"php services/ebox.php"} {
 		t.Run(command, func(t *testing.T) {
 			words := strings.Fields(command)
-			needs(t, words[0])
+			needs.Program(t, packages[words[0]], words[0])
 			t.Parallel()
 			out, code := run(t, base, append(words, "0206731646")...)
 			if code != 1 || !strings.Contains(out, "status 400, said by the gateway") {
@@ -155,7 +152,7 @@ func each(t *testing.T, test func(t *testing.T, base string, sim *simulator.Simu
 	} {
 		t.Run(command, func(t *testing.T) {
 			words := strings.Fields(command)
-			needs(t, words[0])
+			needs.Program(t, packages[words[0]], words[0])
 			t.Parallel()
 			base, sim := start(t)
 			test(t, base, sim, words)
@@ -219,7 +216,7 @@ func TestATooManyRequestsIsNotAnAnswer(t *testing.T) {
 
 // The night's poll goes on where an outage stopped it, and asks nobody twice.
 func TestTheNightlyPollResumes(t *testing.T) {
-	needs(t, "python3")
+	needs.Program(t, packages["python3"], "python3")
 	t.Parallel()
 	base, sim := start(t)
 	dir := t.TempDir()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/demo"
+	"ebox-gateway/internal/needs"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -86,8 +87,10 @@ ready() { for _ in $(seq 200); do gateway healthcheck --url "http://$ADMIN/ready
 // The pages tell what to type. It is typed here, by root, before a service that runs as
 // its own user.
 func TestProceduresWorkAsWritten(t *testing.T) {
-	for _, tool := range []string{"unshare", "setpriv", "useradd", "python3"} {
-		needs(t, tool)
+	for tool, packaged := range map[string]string{
+		"unshare": "util-linux", "setpriv": "util-linux", "useradd": "passwd", "python3": "python3",
+	} {
+		needs.Program(t, packaged, tool)
 	}
 	isolated := []string{"unshare", "--mount"}
 	if os.Geteuid() != 0 {
@@ -199,7 +202,7 @@ func free(t *testing.T) string {
 }
 
 func TestUnitsAreWellFormedAndClosed(t *testing.T) {
-	needs(t, "systemd-analyze")
+	needs.Program(t, "systemd", "systemd-analyze")
 	dir := t.TempDir()
 	for _, name := range []string{"ebox-gateway.service", "ebox-nightly.service", "ebox-nightly.timer"} {
 		text, err := os.ReadFile(filepath.Join("systemd", name))

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"ebox-gateway/internal/needs"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -82,10 +83,7 @@ func wayTo(t *testing.T, address, certFile, keyFile string) string {
 // run runs a program that has nothing but the gateway for a proxy, and gives what it wrote.
 func (h *house) run(t *testing.T, name string, arguments ...string) string {
 	t.Helper()
-	program, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("%s is not on this machine", name)
-	}
+	program := needs.Program(t, name, name)
 	cmd := exec.CommandContext(t.Context(), program, arguments...)
 	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + t.TempDir(), "http_proxy=" + h.base,
 		"https_proxy=" + h.base}

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/needs"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -29,10 +30,7 @@ type prometheus struct {
 // startPrometheus runs Debian's, with the rules of deploy/ that wait for nothing.
 func startPrometheus(t *testing.T, target string, flags ...string) *prometheus {
 	t.Helper()
-	program, err := exec.LookPath("prometheus")
-	if err != nil {
-		t.Skip("prometheus is not installed: apt-get install prometheus")
-	}
+	program := needs.Program(t, "prometheus", "prometheus")
 	dir := t.TempDir()
 	rules, err := os.ReadFile("../../deploy/prometheus-rules.yaml")
 	if err != nil {

@@ -7,6 +7,7 @@ package redistest
 import (
 	"bytes"
 	"context"
+	"ebox-gateway/internal/needs"
 	"errors"
 	"fmt"
 	"io"
@@ -23,10 +24,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
-
-// Required is the environment variable that makes a missing redis-server a failure
-// rather than a test left out.
-const Required = "EBOX_TEST_REDIS"
 
 // ready is how long a server, or a group of them, may take to be ready.
 const ready = 20 * time.Second
@@ -77,14 +74,7 @@ func start(t testing.TB, guard *Guard, port string, args ...string) *Server {
 // binary finds redis-server, or leaves the test out.
 func binary(t testing.TB) string {
 	t.Helper()
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		if os.Getenv(Required) != "" {
-			t.Fatal("there is no redis-server on this machine: install the package redis-server")
-		}
-		t.Skip("there is no redis-server on this machine")
-	}
-	return path
+	return needs.Program(t, "redis-server", "redis-server")
 }
 
 // Run starts the server again after Stop, with the data that it was told to keep.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,6 +21,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"ebox-gateway/internal/needs"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -38,16 +38,7 @@ type tab struct {
 // browse opens the admin listener's page in Chromium.
 func (g *instance) browse(fragment string) *tab {
 	g.t.Helper()
-	program := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			program = found
-			break
-		}
-	}
-	if program == "" {
-		g.t.Skip("there is no chromium on this machine: apt-get install chromium")
-	}
+	program := needs.Program(g.t, "chromium", "chromium", "chromium-browser", "google-chrome")
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.ExecPath(program), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.UserDataDir(g.t.TempDir()),

@@ -148,9 +148,6 @@ func context(t *testing.T) string {
 // The Dockerfile's own command, run on what .dockerignore lets through. That two builds
 // are the same to the last byte is shown by the test of tools/release.
 func TestTheImageHasAStaticBinaryThatKnowsNoFolder(t *testing.T) {
-	if testing.Short() {
-		t.Skip("compiles the gateway")
-	}
 	const version = "1.2.3-test"
 	from, to := context(t), filepath.Join(t.TempDir(), "gateway")
 	compile := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(buildCommand(t), "/out/gateway", to))

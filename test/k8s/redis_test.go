@@ -1,6 +1,7 @@
 package k8s_test
 
 import (
+	"ebox-gateway/internal/needs"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -43,10 +44,7 @@ func TestTheACLIsThatOfTheDocumentation(t *testing.T) {
 
 // A real server takes configuration and users, keeps strangers out and writes nothing.
 func TestRedisTakesItsConfiguration(t *testing.T) {
-	server, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skip("there is no redis-server to try it with")
-	}
+	server := needs.Program(t, "redis-server", "redis-server")
 	var conf string
 	for _, m := range all[*corev1.ConfigMap](overlay(t, "production")) {
 		if strings.HasPrefix(m.Name, "ebox-redis-") {
