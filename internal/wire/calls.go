@@ -3,6 +3,7 @@ package wire
 import (
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 )
 
 // Calls are what several Transports know in common: the trace ids of the calls under way, for an answer that names one
@@ -15,7 +16,7 @@ type Calls struct {
 		ids map[string]int // a call can have several tries under way
 		_   [40]byte       // a cache line each
 	}
-	// distrusted is until when, on nano's clock, no connection to an address is used twice.
+	// distrusted has for each address, as *atomic.Int64, until when on nano's clock no connection to it is used twice.
 	distrusted sync.Map
 }
 
@@ -28,13 +29,10 @@ func NewCalls() *Calls {
 	return c
 }
 
-// distrust has no connection to an address used twice until then.
-func (c *Calls) distrust(address string, until int64) { c.distrusted.Store(address, until) }
-
-func (c *Calls) distrustedUntil(address string) int64 {
-	until, _ := c.distrusted.Load(address)
-	at, _ := until.(int64)
-	return at
+// distrustedUntil is what all Transports to an address have in common: until when none of its connections is used twice.
+func (c *Calls) distrustedUntil(address string) *atomic.Int64 {
+	until, _ := c.distrusted.LoadOrStore(address, new(atomic.Int64))
+	return until.(*atomic.Int64)
 }
 
 func (c *Calls) add(id string, by int) {

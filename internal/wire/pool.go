@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -130,19 +131,19 @@ type pool struct {
 
 	mu   sync.Mutex
 	idle []*conn // in the order in which they became unused
-	// distrusted is until when, on nano's clock, no connection is used twice.
-	distrusted int64
+	// distrusted is until when, on nano's clock, no connection to the host is used twice, this Transport's or another's.
+	distrusted *atomic.Int64
 }
 
 // take gives the connection that was used last and may serve party, or nil. Those that served the same one come
 // first, for they need less rest. If settled, only one that rested as for another.
 func (p *pool) take(party string, settled bool) *conn {
 	now, age := nano(), p.t.config.Now()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now < p.distrusted {
+	if now < p.distrusted.Load() {
 		return nil
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	calm := sort.Search(len(p.idle), func(i int) bool { return time.Duration(now-p.idle[i].since) < Settle })
 	last := calm
 	if !settled && len(p.idle)-calm >= mostSettling {
@@ -185,7 +186,7 @@ func (p *pool) put(c *conn) {
 	c.r.Release()
 	c.since = nano()
 	p.mu.Lock()
-	if c.generation != p.t.generation.Load() || c.since < p.distrusted {
+	if c.generation != p.t.generation.Load() || c.since < p.distrusted.Load() {
 		p.mu.Unlock()
 		c.Close()
 		return
@@ -206,15 +207,11 @@ func (p *pool) put(c *conn) {
 	}
 }
 
-// sawSurplus counts a connection with surplus bytes. Others may have had them unseen, or have them still to come, however
-// long they rest: none is used again, now or as its exchange ends.
+// sawSurplus counts a connection with surplus bytes. Others may have had them unseen, or have them still to come,
+// however long they rest: none is used again, now or as its exchange ends.
 func (p *pool) sawSurplus() {
 	p.t.surplus.Add(1)
-	until := nano() + int64(distrust)
-	p.t.config.Calls.distrust(p.address, until)
-	p.mu.Lock()
-	p.distrusted = until
-	p.mu.Unlock()
+	p.distrusted.Store(nano() + int64(distrust))
 	p.sweep(true)
 }
 

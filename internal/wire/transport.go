@@ -175,9 +175,11 @@ func (t *Transport) pool(u *url.URL) (*pool, error) {
 				return nil, fmt.Errorf("%w: its URL has no usable host", errRequest)
 			}
 		}
-		p = &pool{t: t, scheme: u.Scheme, host: u.Host, hostField: host, address: net.JoinHostPort(name,
-			cmp.Or(u.Port(), port))}
-		p.distrusted = t.config.Calls.distrustedUntil(p.address)
+		address := net.JoinHostPort(name, cmp.Or(u.Port(), port))
+		p = &pool{
+			t: t, scheme: u.Scheme, host: u.Host, hostField: host, address: address,
+			distrusted: t.config.Calls.distrustedUntil(address),
+		}
 		if t.config.Absolute != nil {
 			p.absolute, p.proxyAuth = t.config.Absolute(p.scheme, p.address)
 		}
