@@ -254,7 +254,7 @@ func (d *delivery) stream(held []byte) {
 			d.cut(err)
 		case flushes && n > 0 && n < len(chunk):
 			d.flush()
-		case n == chunkSize && len(chunk) == chunkSize && rw == nil:
+		case n == chunkSize && len(chunk) == chunkSize && rw == nil && d.c.Memory.Hold(largeChunk):
 			large := largeChunks.Get().(*[largeChunk]byte)
 			defer largeChunks.Put(large)
 			chunk = large[:]
