@@ -84,19 +84,25 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// ready waits until something listens on an address.
+// ready waits until something listens on an address, and has written a file if one is named.
 func ready(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: ready ADDRESS")
+	if neg || len(args) != 1 && len(args) != 2 {
+		ts.Fatalf("usage: ready ADDRESS [FILE]")
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		conn, err := net.Dial("tcp", args[0])
 		if err == nil {
 			_ = conn.Close()
-			return
+			if len(args) == 1 {
+				return
+			}
+			var file os.FileInfo
+			if file, err = os.Stat(ts.MkAbs(args[1])); err == nil && file.Size() > 0 {
+				return
+			}
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("nothing listens on %s: %v", args[0], err)
+			ts.Fatalf("%s is not ready: %v", strings.Join(args, ", "), err)
 		}
 	}
 }

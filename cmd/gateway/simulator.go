@@ -35,7 +35,7 @@ POST /_control/revoke, POST /_control/messages, POST /_control/page-form, POST /
 PUT|DELETE /_control/clients/ID, /_control/providers/ID and /_control/mandates. A
 fault: {"upstream":"provider:nsso","kind":"latency","delay":"2s","count":3}
 Its kind is latency, status, reset, close, freeze, slowBody, truncate, lost,
-malformed, malformedJSON, unauthorized or redirect; without a count it stays until a DELETE.`,
+surplus, malformed, malformedJSON, unauthorized or redirect; without a count it stays until a DELETE.`,
 		run: func(p *process, flags *flag.FlagSet, args []string) error {
 			listen := flags.String("listen", "127.0.0.1:8090", "the `address` of the host that most upstreams share")
 			regional := flags.String("regional-listen", "127.0.0.1:8091", "the `address` of the provider regional")
