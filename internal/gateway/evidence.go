@@ -115,12 +115,6 @@ func (g *Gateway) openEvidence() error {
 		return err
 	}
 	e.event(audit.KindConfiguration, netip.Addr{}, "result", "started", "newHash", cfg.Hash())
-	counts := func() telemetry.EvidenceSnapshot {
-		s := log.Status()
-		return telemetry.EvidenceSnapshot{Queued: s.Waiting, Written: s.Written, Lost: s.Lost, Failing: s.Failing != "",
-			Refusing: s.Refusing, Unstamped: s.Stamping != ""}
-	}
-	g.evidenceCounts.Store(&counts)
 	g.o.Log.Info("evidence is kept", "directory", log.Dir(), "key", audit.Fingerprint(log.Key().Public()))
 	return nil
 }
@@ -279,33 +273,6 @@ func (e *evidence) status() *audit.Status {
 	}
 	s := log.Status()
 	return &s
-}
-
-// trouble says what is wrong with the evidence, empty if nothing is.
-func (s *evidence) trouble() string {
-	switch now := s.status(); {
-	case now == nil:
-		return ""
-	case now.Full:
-		return strings.TrimSuffix(fmt.Sprintf("%d records of the evidence wait in memory, and requests are refused since "+
-			"no more may (audit.stopAfter): %s", now.Waiting, now.Failing), ": ")
-	case now.Missing != "" && now.Failing == "":
-		text := "evidence is missing since " + now.Since.UTC().Format(time.RFC3339) + ": " + now.Missing
-		if now.Refusing {
-			text += "; requests are refused for it (audit.stopAfter) until the gateway is restarted"
-		}
-		return text
-	case now.Refusing:
-		return "evidence cannot be written, and requests are refused for it (audit.stopAfter): " + now.Failing
-	case now.Failing != "":
-		return fmt.Sprintf("evidence cannot be written since %s; %d records wait in memory: %s",
-			now.Since.UTC().Format(time.RFC3339), now.Waiting, now.Failing)
-	case now.Shipping != "":
-		return now.Shipping
-	case now.Stamping != "":
-		return now.Stamping
-	}
-	return ""
 }
 
 // administered records what is changed by the admin listener: purges, switches, levels.
