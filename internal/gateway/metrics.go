@@ -43,6 +43,7 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 		ConfigRejected: v.Rejected != nil, ListenerExpiry: v.ListenerExpiry,
 		Listed: len(v.Config.Tenancy.Enterprises), Suspended: v.Suspended,
 		Held: g.pool.memory.State(), Upstreams: upstreamSnapshots(v.Upstreams(), v.Now()),
+		Cache: v.Cache.Stats(), Evidence: v.Evidence,
 	}
 	s.RefusedEnterprises, s.RefusedInARow = make(map[string]int), make(map[string]int)
 	for _, p := range v.Directory.List() {
@@ -55,10 +56,6 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 		}
 		s.RefusedEnterprises[provider] += standing.Refused
 		s.RefusedInARow[provider] = max(s.RefusedInARow[provider], standing.InARow)
-	}
-	if e := v.Evidence; e != nil {
-		s.Evidence = &telemetry.EvidenceSnapshot{Queued: e.Waiting, Written: e.Written, Lost: e.Lost,
-			Failing: e.Failing != "", Refusing: e.Refusing, Unstamped: e.Stamping != ""}
 	}
 	s.RateRefusals = map[string]uint64{
 		"enterprise": g.pool.refusedRates.enterprise.Load(), "caller": g.pool.refusedRates.caller.Load(),
@@ -78,16 +75,9 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 	for state, n := range d.States {
 		s.Registry.States[string(state)] = n
 	}
-	c := v.Cache.Stats()
-	s.Cache = telemetry.CacheSnapshot{
-		Bytes: c.Bytes, Resources: c.Resources, Hits: c.Hits, Misses: c.Misses, Stale: c.Stale, Validated: c.Validated,
-		Collapsed: c.Collapsed, Stored: c.Stored, Evicted: c.Evicted, Invalidations: c.Invalidations,
-		StoreFailures: c.StoreFailures,
-	}
 	if r := v.Redis; r != nil {
 		is := r.Status()
-		s.Redis = &telemetry.RedisSnapshot{State: is.State, Opened: is.Opened, Unreadable: is.Unreadable,
-			Subscribed: is.Subscribed, Untold: is.Untold}
+		s.Redis = &is
 	}
 	if t := g.current.Load().tracing.tracer; t != nil {
 		stats := t.Stats()
