@@ -62,7 +62,7 @@ func exportBundle(p *process, file string, dirs []string, to string, from, until
 	if err != nil {
 		return err
 	}
-	o := audit.VerifyOptions{Bundle: true}
+	var o audit.VerifyOptions
 	if o.Keys, err = publicKeys(keyFiles); err != nil {
 		return err
 	}

@@ -274,7 +274,9 @@ type signedFields struct {
 }
 
 // replicaOf finds whose chain it is: by the first record of a segment, or of format 1 by the
-// first signed one. Empty if neither can be read.
+// first signed one. Empty if neither can be read. No other than the name of a file is
+// believed: anybody can make a record whose hash is right, and a bundle has a directory of
+// that name.
 func replicaOf(segments []segment) (replica string, err error) {
 	for _, s := range segments {
 		err := eachLine(s.path, nil, func(_ int, text []byte, _ bool) error {
@@ -283,7 +285,7 @@ func replicaOf(segments []segment) (replica string, err error) {
 				return nil
 			}
 			var f signedFields
-			if json.Unmarshal(text, &f) == nil && f.Replica != "" {
+			if json.Unmarshal(text, &f) == nil && validReplica(f.Replica) {
 				replica = f.Replica
 				return errStopped
 			}
