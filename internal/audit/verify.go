@@ -30,7 +30,7 @@ type VerifyOptions struct {
 	// Bundle says that the directories were made by Export: the chains in them may begin
 	// with any record.
 	Bundle bool
-	// Read, if not nil, is told of the bytes that were read; Size says how many there are.
+	// Read, if not nil, is told of the bytes that were read; Size says how many there will be.
 	Read func(int64)
 }
 
@@ -116,34 +116,43 @@ func strangeIn(dir string, chains []string, bundle bool) ([]Finding, error) {
 	return findings, nil
 }
 
-// Size is how many bytes verifying these directories with files of checkpoints reads, for
-// VerifyOptions.Read; with nil for the files, how many searching them does, for Query.Read.
-func Size(dirs, checkpoints []string) (total int64) {
-	size := func(path string) int64 {
-		info, err := os.Stat(path)
-		if err != nil {
-			return 0 // the reading itself says so
-		}
-		return info.Size()
+// Size is how many bytes the segments of chains in some directories have: those that searching
+// them reads, for Query.Read.
+func Size(dirs []string) int64 {
+	total, _ := sizeOf(dirs)
+	return total
+}
+
+// Size is how many bytes verifying the directories reads, for Read.
+func (o *VerifyOptions) Size(dirs []string) int64 {
+	total, chains := sizeOf(dirs)
+	for _, chain := range chains {
+		files, _ := filesOf(chain) // the reading itself says so
+		total += sizeOfFiles(files.checkpoints)
 	}
-	times := int64(1) // that each file of shipped checkpoints is read
+	// Each file that was shipped is read for each chain, and once for the replicas in it.
+	return total + int64(1+len(chains))*sizeOfFiles(o.Checkpoints)
+}
+
+func sizeOf(dirs []string) (total int64, chains []string) {
 	for _, dir := range dirs {
-		chains, _ := Chains(dir) // the reading itself says so
-		times += int64(len(chains))
-		for _, chain := range chains {
+		list, _ := Chains(dir) // the reading itself says so
+		chains = append(chains, list...)
+		for _, chain := range list {
 			files, _ := filesOf(chain)
 			for _, s := range files.segments {
 				total += s.size
 			}
-			if checkpoints != nil {
-				for _, path := range files.checkpoints {
-					total += size(path)
-				}
-			}
 		}
 	}
-	for _, path := range checkpoints {
-		total += times * size(path)
+	return total, chains
+}
+
+func sizeOfFiles(paths []string) (total int64) {
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil {
+			total += info.Size()
+		}
 	}
 	return total
 }
@@ -169,6 +178,7 @@ type verifier struct {
 	// the gateway's own clock.
 	format   int
 	clock    time.Time
+	firstAt  Finding // where the first record stands
 	lastFile string
 	lastLine int
 }
@@ -181,7 +191,6 @@ type chain struct {
 	known, blind bool
 	started      bool
 	first        link // what the first record names as the one before it
-	firstAt      Finding
 }
 
 func newVerifier(dir string, o VerifyOptions) *verifier {
@@ -369,7 +378,13 @@ func (v *verifier) line(s *segment, n int, text []byte, whole bool) error {
 	} else if l.kind == KindSegment {
 		v.find(s.path, n, l.seq, "a file begins with this record, and it does not stand at the beginning of one")
 	}
-	v.place(&v.report, s.path, n, &l)
+	if !v.started {
+		v.firstAt = Finding{File: s.path, Line: n, Seq: l.seq}
+		v.report.First, v.report.From = l.seq, l.time
+	}
+	if what := v.place(&l); what != "" {
+		v.find(s.path, n, l.seq, "%s", what)
+	}
 	if err := v.compare(s.path, n, &l); err != nil {
 		return err
 	}
@@ -456,28 +471,26 @@ func (c *chain) follow(l *line) {
 	}
 }
 
-// place compares a record with the one before.
-func (c *chain) place(r *Report, file string, n int, l *line) {
-	find := func(format string, args ...any) { r.find(Finding{file, n, l.seq, fmt.Sprintf(format, args...)}) }
+// place compares a record with the one before, and says what is wrong.
+func (c *chain) place(l *line) string {
 	if !c.started {
-		c.started = true
-		c.first = link{l.seq - 1, l.prev}
-		c.firstAt = Finding{File: file, Line: n, Seq: l.seq}
-		r.First, r.From = l.seq, l.time
-		return
+		c.started, c.first = true, link{l.seq - 1, l.prev}
+		return ""
 	}
 	expected := c.last.seq + 1
 	switch {
 	case c.blind && l.seq > expected+1:
-		find("records are missing before this one: the last that could be read was seq %d", c.last.seq)
+		return fmt.Sprintf("records are missing before this one: the last that could be read was seq %d", c.last.seq)
 	case c.blind && l.seq >= expected:
+		return ""
 	case l.seq > expected:
-		find("seq %d to %d are missing before this record", expected, l.seq-1)
+		return fmt.Sprintf("seq %d to %d are missing before this record", expected, l.seq-1)
 	case l.seq < expected:
-		find("this record is out of order: it follows seq %d", c.last.seq)
+		return fmt.Sprintf("this record is out of order: it follows seq %d", c.last.seq)
 	case c.known && l.prev != c.last.hash:
-		find("the record before this one is not the one that was there: it was replaced")
+		return "the record before this one is not the one that was there: it was replaced"
 	}
+	return ""
 }
 
 // signature verifies a signature, and that one is there where it has to be.
