@@ -325,8 +325,7 @@ func (v *verifier) conclude(beside []string) error {
 			"this record names one before it, and its number says that it is the first")
 	case v.started && v.first.seq > 0 && v.bundle == nil && !slices.Contains(v.dropped, v.first):
 		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq, "everything before this record is missing, and no signed "+
-			"record says that it was dropped in order "+
-			"(of a bundle for an auditor it need not be there: say --bundle)")
+			"record says that it was dropped in order (of a bundle for an auditor it need not be there: say --bundle)")
 	}
 	var newest *mark
 	for _, marks := range v.marks {
@@ -345,8 +344,7 @@ func (v *verifier) conclude(beside []string) error {
 	}
 	if newest != nil && newest.seq > v.last.seq && v.bundle == nil {
 		v.find(cmp.Or(v.lastFile, v.dir), v.lastLine, v.last.seq, "the end of the chain was cut off: it ends here, and the "+
-			"checkpoint in %s:%d shows that it went to seq %d at %s",
-			newest.file, newest.line, newest.seq, newest.time)
+			"checkpoint in %s:%d shows that it went to seq %d at %s", newest.file, newest.line, newest.seq, newest.time)
 	}
 	if !v.started && newest == nil {
 		v.find(v.dir, 0, 0, "there is no record here")

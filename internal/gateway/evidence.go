@@ -42,8 +42,8 @@ func callOf(r *call.Record, at time.Time) audit.Call {
 		Messages: r.Messages, MoreMessages: r.MoreMessages, Created: r.Created, Named: r.Named,
 		IdempotencyKey: printable.Text(r.IdempotencyKey, printable.MaxAsserted),
 		TokenHash:      r.TokenHash, Intent: r.Intent, Sent: r.Sent, Tries: r.Tries, Status: r.Status,
-		UpstreamStatus: r.UpstreamStatus,
-		ProblemType:    r.ProblemType, Detail: r.Detail, Cut: r.Cut, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
+		UpstreamStatus: r.UpstreamStatus, ProblemType: r.ProblemType, Detail: r.Detail, Cut: r.Cut,
+		BytesIn: r.BytesIn, BytesOut: r.BytesOut,
 		Cache: r.Cache, TraceID: r.TraceID, AnswerTraceID: r.AnswerTraceID,
 	}
 }
@@ -53,8 +53,7 @@ func AuditOptions(cfg *config.Config) (audit.Options, error) {
 	a := cfg.Audit
 	o := audit.Options{
 		Dir: a.Dir, Replica: a.Replica, KeyFile: a.KeyFile, SegmentSize: int64(a.SegmentSize),
-		CheckpointEvery: a.CheckpointEvery,
-		StampURL:        a.TimestampURL, StampEvery: a.TimestampEvery,
+		CheckpointEvery: a.CheckpointEvery, StampURL: a.TimestampURL, StampEvery: a.TimestampEvery,
 		KeepYears: a.KeepYears, StopAfter: stopAfter(a), Mask: telemetry.Mask,
 		// From half of it on no request begins: the other half has room for an intent and
 		// an outcome of all that may be under way.
