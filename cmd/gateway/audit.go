@@ -7,12 +7,14 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/progress"
 )
 
@@ -124,7 +126,7 @@ func auditVerify(p *process, flags *flag.FlagSet, file *string, args []string) e
 			return err
 		}
 	}
-	shown := auditProgress(p, "verifying", audit.Size(dirs, append(several{}, checkpoints...)))
+	shown := auditProgress(p, "verifying", o.Size(dirs))
 	o.Read = shown.Add
 	reports, between, err := audit.VerifyAll(dirs, o)
 	shown.Clear()
@@ -188,7 +190,8 @@ func printReport(p *process, r *audit.Report) {
 		return
 	}
 	fmt.Fprintf(p.stdout, "%s: %s: %s in %s (%d compressed), seq %d to %d, %s to %s, %s compared, %s\n",
-		r.Dir, word, counted(r.Records, "record"), counted(r.Segments, "file"), r.Compressed, r.First, r.Last, r.From, r.To,
+		r.Dir, word, counted(r.Records, "record"), counted(r.Segments, "file"), r.Compressed, r.First, r.Last,
+		printable.Text(r.From, math.MaxInt), printable.Text(r.To, math.MaxInt),
 		counted(r.Checkpoints, "checkpoint"), counted(r.Timestamps, "time stamp"))
 	if unsigned := r.Last - min(r.Signed, r.Last); unsigned > 0 {
 		fmt.Fprintf(p.stdout, "note: the last %d records are not signed yet: what comes after seq %d could be cut off or "+

@@ -62,7 +62,7 @@ func exportBundle(p *process, file string, dirs []string, to string, from, until
 	if err != nil {
 		return err
 	}
-	o := audit.VerifyOptions{Bundle: true}
+	var o audit.VerifyOptions
 	if o.Keys, err = publicKeys(keyFiles); err != nil {
 		return err
 	}
@@ -113,14 +113,18 @@ func writeTar(to, dir string) error {
 	return errors.Join(w.AddFS(os.DirFS(dir)), w.Close(), f.Sync(), f.Close())
 }
 
-func exportCSV(p *process, file string, dirs []string, q audit.Query, to string) error {
+func exportCSV(p *process, file string, dirs []string, q audit.Query, to string) (err error) {
 	out := p.stdout
 	if to != "-" {
-		f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return fmt.Errorf("writing CSV: %w", err)
+		f, failed := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if failed != nil {
+			return fmt.Errorf("writing CSV: %w", failed)
 		}
-		defer f.Close() // what was buffered is flushed below
+		defer func() {
+			if failed := errors.Join(f.Sync(), f.Close()); err == nil && failed != nil {
+				err = fmt.Errorf("writing CSV: %w", failed)
+			}
+		}()
 		out = f
 	}
 	w := &csvWriter{bufio.NewWriter(out)}

@@ -60,7 +60,7 @@ func searchAll(p *process, file string, dirs []string, q audit.Query, out foundW
 	}
 	found := 0
 	var sum audit.Searched
-	shown := auditProgress(p, "searching", audit.Size(chains, nil))
+	shown := auditProgress(p, "searching", audit.Size(chains))
 	defer shown.Clear()
 	q.Read = shown.Add
 	write := func(f *audit.Found) error {

@@ -53,8 +53,7 @@ its failure and, after an arrow, what to do. The exit code is 1 if a row failed.
 			}
 			checks := preflight.Offline(cfg, time.Now(), runningAt(p, *path))
 			if err != nil && !slices.ContainsFunc(checks, func(c preflight.Check) bool {
-				return !c.OK &&
-					strings.HasSuffix(err.Error(), c.Detail)
+				return !c.OK && strings.HasSuffix(err.Error(), c.Detail)
 			}) {
 				checks = append(checks, preflight.Check{Part: "start", Detail: err.Error(),
 					Advice: "the gateway does not start like this"})

@@ -50,7 +50,7 @@ func resting(cfg *config.Config) []rest {
 		{"access lines: caller, source address, X-Actor, X-Purpose, enterprise, path with citizens' numbers masked, hash " +
 			"of the token", "standard error", "as your log store does", "as your log store does", "in your log store"},
 		{"last problems, for the page: source address, caller, X-Actor, enterprise, path with citizens' numbers masked",
-			"memory of the process, at most 500", "no", "until as many newer ones came", "with the process"},
+			"memory of the process, at most 2,000", "no", "until as many newer ones came", "with the process"},
 		{"enterprises that an upstream refuses: since when, which caller asked last", "memory of the process, at most 10,000",
 			"no", "until the upstream serves them again", "with the process"},
 		{maintenance, "memory of the process", "no", "until its end, at most 168 hours", "gateway maintenance end"},

@@ -102,8 +102,7 @@ func printRoutes(p *process, cfg *config.Config) {
 	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "PATH\tMETHODS\tENTERPRISE\tUPSTREAM\tSCOPES\tROUTE")
 	if providers := slices.IndexFunc(cfg.Routes, func(r config.Route) bool {
-		return r.Registry &&
-			r.Kind == config.KindEBox
+		return r.Registry && r.Kind == config.KindEBox
 	}); providers >= 0 {
 		fmt.Fprintf(table, "/ebox/providers\tGET\tnone\tthe gateway itself: the providers, their state and their "+
 			"paths\t\t%s\n", cfg.Routes[providers].Name)

@@ -170,8 +170,8 @@ func (a *Recent) Problems() ([]Problem, []Group) {
 		g := a.groups.list[k]
 		shown := Group{
 			ID: k.id(), Route: k.route, Provider: k.provider, Status: k.status, By: k.out.by(), Type: k.problemType,
-			ProxyError: k.proxyError,
-			Count:      g.count, First: g.first, Last: g.last, Enterprises: len(g.enterprises), Callers: len(g.callers),
+			ProxyError: k.proxyError, Count: g.count, First: g.first, Last: g.last,
+			Enterprises: len(g.enterprises), Callers: len(g.callers),
 		}
 		for _, p := range g.newest() {
 			shown.Problems = append(shown.Problems, p.RequestID)

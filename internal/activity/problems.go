@@ -59,9 +59,8 @@ const maxText = 200 // bytes of a text that the caller chose
 func (a *Recent) problemOf(r *call.Record, at time.Time, out outcome, provider string) Problem {
 	p := Problem{
 		Time: at.UTC(), RequestID: r.ID, ParentID: r.Parent, Status: r.Status, By: out.by(), Type: r.ProblemType,
-		ProxyError: r.ProxyError,
-		Detail:     a.text(r.Detail, 4*maxText), Cut: r.Cut, Method: a.text(r.Method, 20), Path: a.text(r.Path, maxText),
-		Route:    r.Route,
+		ProxyError: r.ProxyError, Detail: a.text(r.Detail, 4*maxText), Cut: r.Cut,
+		Method: a.text(r.Method, 20), Path: a.text(r.Path, maxText), Route: r.Route,
 		Provider: strings.Clone(provider), Caller: r.Caller, Actor: a.text(r.Actor, maxText),
 		Upstream: r.Upstream, UpstreamHost: r.UpstreamHost, UpstreamStatus: r.UpstreamStatus,
 		MissingScopes: strings.Join(r.MissingScopes, " "), Tries: r.Tries,

@@ -37,12 +37,18 @@ func document(w http.ResponseWriter, r *http.Request) {
 	}
 	title, _, _ := strings.Cut(strings.TrimPrefix(string(text), "# "), "\n")
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "+
-		"content=\"width=device-width, initial-scale=1\">\n"+
-		"<meta name=\"color-scheme\" content=\"light dark\">\n<title>%s · e-Box gateway</title>\n<link rel=\"stylesheet\" "+
-		"href=\"/page/page.css\">\n</head>\n"+
-		"<body class=\"document\">\n<nav><a href=\"/\">e-Box gateway</a> · <a href=\"%s\">Operations</a></nav>\n",
-		html.EscapeString(title), Runbook)
+	fmt.Fprintf(&b, `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>%s · e-Box gateway</title>
+<link rel="stylesheet" href="/page/page.css">
+</head>
+<body class="document">
+<nav><a href="/">e-Box gateway</a> · <a href="%s">Operations</a></nav>
+`, html.EscapeString(title), Runbook)
 	if err := markdown.Convert(text, &b); err != nil {
 		problem.Write(w, r, problem.Internal(err), call.NewID(), 0)
 		return

@@ -185,6 +185,7 @@ func exportSegments(segments []segment, dir string, from, until time.Time) (firs
 		path string
 		end  int64
 	}
+	open := false // records stand behind it
 	var paths []string
 	for _, s := range segments {
 		head, err := firstOf(s.path)
@@ -192,11 +193,14 @@ func exportSegments(segments []segment, dir string, from, until time.Time) (firs
 			return 0, 0, err
 		}
 		day := head.Time.UTC().Truncate(24 * time.Hour)
+		if head.Time.IsZero() {
+			day = s.day // of a first record that was changed, which verifying the bundle finds
+		}
 		behind := !until.IsZero() && day.After(until)
 		if first == 0 && (!from.IsZero() && day.Before(from) || behind) {
 			continue
 		}
-		if behind && signed.path != "" && signed.path == paths[len(paths)-1] && signed.end == sizeOf(signed.path) {
+		if behind && last > 0 && !open {
 			break
 		}
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -216,6 +220,7 @@ func exportSegments(segments []segment, dir string, from, until time.Time) (firs
 			size += int64(len(text)) + 1
 			w.Write(text)
 			w.WriteByte('\n')
+			open = true
 			l, err := parseLine(text)
 			if err != nil {
 				return nil // which verifying the bundle finds
@@ -224,7 +229,7 @@ func exportSegments(segments []segment, dir string, from, until time.Time) (firs
 				first = l.seq
 			}
 			if l.kind.signed() {
-				signed.path, signed.end, last = path, size, l.seq
+				signed.path, signed.end, last, open = path, size, l.seq, false
 				if done = behind; done {
 					return errStopped
 				}
@@ -249,13 +254,8 @@ func exportSegments(segments []segment, dir string, from, until time.Time) (firs
 			return 0, 0, err
 		}
 	}
-	return first, last, nil
-}
-
-func sizeOf(path string) int64 {
-	info, err := os.Stat(path)
-	if err != nil {
-		return -1
+	if len(paths) > 0 { // the directory has nothing in it
+		err = os.Remove(dir)
 	}
-	return info.Size()
+	return 0, 0, err
 }

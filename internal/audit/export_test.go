@@ -308,3 +308,68 @@ func TestAnAuthorityThatFailsStopsNoEvidence(t *testing.T) {
 	mustClose(t, l)
 	sound(t, dir)
 }
+
+// Of a replica that has signed nothing on these days a bundle holds nothing at all: an empty
+// directory is where evidence was removed.
+func TestAReplicaWithoutSignedRecordsIsNotInTheBundle(t *testing.T) {
+	dir := t.TempDir()
+	daysOf(t, dir, "")
+	other := filepath.Join(dir, "r2")
+	if err := os.Mkdir(other, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	day := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+	var at link
+	text := at.end(appendText(at.begin(nil, KindSegment, day), "replica", "r2"), 0, nil)
+	mustWrite(t, segmentPath(other, 1, day), text)
+	bundle := filepath.Join(t.TempDir(), "bundle")
+	reports, err := Export([]string{filepath.Join(dir, "r1"), other}, bundle, day, day, VerifyOptions{})
+	if err != nil || len(reports) != 1 || len(reports[0].Findings) > 0 {
+		t.Fatalf("%+v, %v", reports, err)
+	}
+	if _, findings, err := VerifyAll([]string{bundle}, VerifyOptions{Bundle: true}); err != nil || len(findings) > 0 {
+		t.Errorf("%v, %v", findings, err)
+	}
+	if out, err := pageRun(t, bundle); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// Anybody who has the files can make a record whose hash is right.
+func TestNoRecordLeadsABundleElsewhere(t *testing.T) {
+	dir, day := t.TempDir(), time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+	chain := filepath.Join(dir, "r1")
+	if err := os.Mkdir(chain, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var at link
+	text := at.end(appendText(at.begin(nil, KindSegment, day), "replica", "../../elsewhere"), 0, nil)
+	text = at.end(appendText(at.begin(text, KindStop, day), "replica", "../../elsewhere"), len(text),
+		func(link) string { return base64Text(make([]byte, noteSignature)) })
+	mustWrite(t, segmentPath(chain, 1, day), text)
+	bundle := filepath.Join(dir, "a", "b")
+	if err := os.Mkdir(filepath.Dir(bundle), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	reports, err := Export([]string{chain}, bundle, day, day, VerifyOptions{})
+	if err != nil || len(reports) != 1 || len(reports[0].Findings) == 0 || reports[0].Dir != filepath.Join(bundle, "r1") {
+		t.Errorf("%+v, %v", reports, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "elsewhere")); err == nil {
+		t.Error("it was written beside the bundle")
+	}
+}
+
+func TestADayWhoseFirstRecordWasChangedIsInItsBundle(t *testing.T) {
+	dir := t.TempDir()
+	daysOf(t, dir, "")
+	second := mustSegments(t, dir)[1]
+	_, rest, _ := strings.Cut(string(mustRead(t, second.path)), "\n")
+	mustWrite(t, second.path, []byte("{}\n"+rest))
+	bundle := filepath.Join(t.TempDir(), "bundle")
+	reports, err := Export([]string{filepath.Join(dir, "r1")}, bundle, second.day, second.day, VerifyOptions{})
+	if err != nil || len(reports) != 1 || len(reports[0].Findings) == 0 || reports[0].Records == 0 ||
+		!strings.HasPrefix(reports[0].From, "2026-03-02") || !strings.HasPrefix(reports[0].To, "2026-03-02") {
+		t.Errorf("%+v, %v", reports, err)
+	}
+}

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -52,5 +53,20 @@ func TestNoFormOfAPathOrBodyHidesWhichMessagesAreChanged(t *testing.T) {
 			a.more != want || a.body != body {
 			t.Errorf("%s: the record says that it names all: %v; %v", coding, !a.more, err)
 		}
+	}
+}
+
+// Nor does whoever changed a record write on the terminal of whoever verifies it.
+func TestAFindingHasNoControlCharacters(t *testing.T) {
+	dir := t.TempDir()
+	chainOf(t, dir, 1, 64e6)
+	path := mustSegments(t, dir)[0].path
+	text := strings.Replace(whole(t, dir), `"kind":"segment","format":2,"replica":"r1"`,
+		`"kind":"segment","format":2,"replica":"\u001b[2J\u202e"`, 1)
+	mustWrite(t, path, []byte(text))
+	r := verify(t, dir, VerifyOptions{})
+	all := fmt.Sprint(r.Findings)
+	if !strings.Contains(all, "this file is of the replica \uFFFD[2J\uFFFD,") || strings.ContainsAny(all, "\x1b\u202e") {
+		t.Errorf("%q", all)
 	}
 }

@@ -43,9 +43,15 @@ func (c *checkpoint) text() string {
 		base64.StdEncoding.EncodeToString(c.hash[:]), c.time)
 }
 
-// message is the note with a signature of the replica's key.
-func (c *checkpoint) message(signature []byte) string {
-	return c.text() + "\n— " + originPrefix + c.replica + " " + base64.StdEncoding.EncodeToString(signature) + "\n"
+// message is the note with a signature of the replica's key, in base64.
+func (c *checkpoint) message(signature string) string {
+	return c.text() + "\n— " + originPrefix + c.replica + " " + signature + "\n"
+}
+
+// messageOf is the note of a signed record.
+func messageOf(replica string, l *line) string {
+	c := checkpoint{replica, link{l.seq, l.hash}, l.time}
+	return c.message(base64.StdEncoding.EncodeToString(l.signature))
 }
 
 // parseCheckpoint reads the text of a note.
@@ -144,12 +150,11 @@ func (t *trust) record(replica string, l *line) bool {
 	if len(l.signature) == ed25519.SignatureSize {
 		return t.format1(l)
 	}
-	c := checkpoint{replica, link{l.seq, l.hash}, l.time}
 	v, err := t.of(replica)
 	if err != nil {
 		return false
 	}
-	_, err = note.Open([]byte(c.message(l.signature)), v)
+	_, err = note.Open([]byte(messageOf(replica, l)), v)
 	return err == nil
 }
 

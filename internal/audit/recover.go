@@ -116,9 +116,8 @@ func (l *Log) missingAtStart(files []string) (error, error) {
 	if newest.seq <= l.w.at.seq {
 		return nil, nil
 	}
-	missing := fmt.Errorf("the evidence in %s ends at record %d, and the checkpoints in %s show that it "+
-		"went to record %d of %s: "+
-		"it was removed, cut or replaced", l.dir, l.w.at.seq, where, newest.seq, newest.time)
+	missing := fmt.Errorf("the evidence in %s ends at record %d, and the checkpoints in %s show that it went to record "+
+		"%d of %s: it was removed, cut or replaced", l.dir, l.w.at.seq, where, newest.seq, newest.time)
 	if !verified {
 		return fmt.Errorf("%w, or another key signed them", missing), nil
 	}
@@ -128,16 +127,14 @@ func (l *Log) missingAtStart(files []string) (error, error) {
 
 // gapAtStart has the chain say what may be missing before this start.
 func (l *Log) gapAtStart(missing error, last *tail, aside []string) {
-	reason := "the process before did not end in order: reads of its last second may be missing, and of " +
-		"writes without an outcome " +
-		"it is not known what became of them"
+	reason := "the process before did not end in order: reads of its last second may be missing, and of writes without " +
+		"an outcome it is not known what became of them"
 	if missing != nil {
 		reason = missing.Error()
 		l.isMissing(missing)
 	} else {
 		l.o.Log.Warn("the process before did not end in order: up to a second of reads may be missing in the "+
-			"evidence, which says so",
-			"directory", l.dir, "setAside", aside)
+			"evidence, which says so", "directory", l.dir, "setAside", aside)
 	}
 	l.w.gap = func(b []byte) []byte {
 		b = appendText(b, "reason", reason)

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
+
+	"ebox-gateway/internal/printable"
 )
 
 // Finding is a place where the evidence is not as it was written.
@@ -16,7 +19,8 @@ type Finding struct {
 	What string
 }
 
-// String is file:line: seq N: what.
+// String is file:line: seq N: what. Whoever changed the evidence may have chosen words of it,
+// and they end on somebody's terminal.
 func (f Finding) String() string {
 	place := f.File
 	if f.Line > 0 {
@@ -25,7 +29,7 @@ func (f Finding) String() string {
 	if f.Seq > 0 {
 		place = fmt.Sprintf("%s: seq %d", place, f.Seq)
 	}
-	return place + ": " + f.What
+	return printable.Text(place+": "+f.What, math.MaxInt)
 }
 
 // Report is what verifying a chain found.

@@ -222,12 +222,10 @@ func (s *search) verify(seg *segment, n int, l *line, ok bool) {
 	if !l.intact() {
 		s.find(Finding{seg.path, n, l.seq, "this record was changed: it is not what its hash was made of"})
 	}
-	var r Report
-	s.chain.place(&r, seg.path, n, l)
-	s.chain.follow(l)
-	for _, f := range r.Findings {
-		s.find(f)
+	if what := s.chain.place(l); what != "" {
+		s.find(Finding{seg.path, n, l.seq, what})
 	}
+	s.chain.follow(l)
 }
 
 // mayMatch is false only for lines that cannot be what is sought. The outcome of a

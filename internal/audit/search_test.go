@@ -52,6 +52,16 @@ func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 	if _, err := l.Intent(context.Background(), lost); err != nil {
 		t.Fatal(err)
 	}
+	named := finished("n1")
+	named.Caller, named.Path, named.Named = "named", "/ebox/federation", []string{"0400000015", "0202239951"}
+	l.Done(named)
+	named = write("n2")
+	named.Caller, named.Path, named.Named = "named", "/ebox/federation/eboxPreferences", []string{"0202239951"}
+	if _, err := l.Intent(context.Background(), named); err != nil {
+		t.Fatal(err)
+	}
+	named.Status = 403
+	l.Done(named)
 	l.Event(Event{Kind: KindConfiguration, Fields: []Field{{"result", "taken"}}})
 	mustClose(t, l)
 
@@ -60,11 +70,15 @@ func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 		q    Query
 		want string
 	}{
-		{"everything", Query{}, "r1 r2 r3 w1 w2"},
+		{"everything", Query{}, "r1 r2 r3 w1 n1 n2 w2"},
 		{"a message that was read and written", Query{Message: "M1"}, "r1 w1"},
 		{"a message that was written alone", Query{Message: "M5"}, "w1 w2"},
 		{"an attachment", Query{Attachment: "A2"}, "r2"},
 		{"an enterprise", Query{Enterprise: "0212148896"}, "r2"},
+		{"an enterprise that a call only named", Query{Enterprise: "0202239951"}, "n1 n2"},
+		{"the first of those that a call named", Query{Enterprise: "0400000015"}, "n1"},
+		{"a number of which the enterprise is a part", Query{Enterprise: "020223995"}, ""},
+		{"a named enterprise and a caller that did not name it", Query{Enterprise: "0202239951", Caller: "hr"}, ""},
 		{"a caller", Query{Caller: "legal"}, "r2"},
 		{"an actor", Query{Actor: "jan"}, "r2"},
 		{"a provider", Query{Provider: "regional"}, "r2"},
@@ -95,7 +109,7 @@ func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 	if w := all[1]; w.Outcome || !w.MoreMessages {
 		t.Errorf("a write without an outcome: %+v", w)
 	}
-	if all, _ = find(t, dir, Query{Events: true}); len(all) != 9 { // with segment, start, stop
+	if all, _ = find(t, dir, Query{Events: true}); len(all) != 11 { // with segment, start, stop
 		t.Errorf("%d with events", len(all))
 	}
 }

@@ -182,8 +182,7 @@ func (v *verifier) note(l *line) {
 	if len(v.noted) == mostNoted {
 		v.noted = append(v.noted[:0], v.noted[mostNoted/2:]...)
 	}
-	c := checkpoint{v.replica, link{l.seq, l.hash}, l.time}
-	v.noted = append(v.noted, noted{l.seq, l.time, c.message(l.signature)})
+	v.noted = append(v.noted, noted{l.seq, l.time, messageOf(v.replica, l)})
 }
 
 // stamp verifies a time stamp.

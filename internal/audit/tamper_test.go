@@ -260,8 +260,8 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 				t.Fatal(err)
 			}
 			forged := checkpoint{"r1", link{seq: 1_000}, "2026-11-28T18:00:00Z"}
-			signature := mustBase64(t, by.sign(&forged))
-			mustWrite(t, beside(dir), append(mustRead(t, beside(dir)), checkpointLine(forged.message(signature))...))
+			line := checkpointLine(forged.message(by.sign(&forged)))
+			mustWrite(t, beside(dir), append(mustRead(t, beside(dir)), line...))
 		}},
 		{"a segment in the middle was removed", func(t *testing.T, _, _ string, files []segment) {
 			if err := os.Remove(files[1].path); err != nil {

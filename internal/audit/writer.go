@@ -390,7 +390,7 @@ func (l *Log) wasSigned(now time.Time) {
 	w.signed, w.lastSigned = w.at.seq, now
 	l.totals.signed.Store(w.signed)
 	c := l.checkpoint(w.at, now)
-	message := c.text() + "\n— " + l.signer.Name() + " " + w.ship.signature + "\n"
+	message := c.message(w.ship.signature)
 	w.ship.add(checkpointLine(message))
 	select {
 	case l.notes <- noted{c.seq, c.time, message}:

@@ -42,8 +42,8 @@ func callOf(r *call.Record, at time.Time) audit.Call {
 		Messages: r.Messages, MoreMessages: r.MoreMessages, Created: r.Created, Named: r.Named,
 		IdempotencyKey: printable.Text(r.IdempotencyKey, printable.MaxAsserted),
 		TokenHash:      r.TokenHash, Intent: r.Intent, Sent: r.Sent, Tries: r.Tries, Status: r.Status,
-		UpstreamStatus: r.UpstreamStatus,
-		ProblemType:    r.ProblemType, Detail: r.Detail, Cut: r.Cut, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
+		UpstreamStatus: r.UpstreamStatus, ProblemType: r.ProblemType, Detail: r.Detail, Cut: r.Cut,
+		BytesIn: r.BytesIn, BytesOut: r.BytesOut,
 		Cache: r.Cache, TraceID: r.TraceID, AnswerTraceID: r.AnswerTraceID,
 	}
 }
@@ -53,8 +53,7 @@ func AuditOptions(cfg *config.Config) (audit.Options, error) {
 	a := cfg.Audit
 	o := audit.Options{
 		Dir: a.Dir, Replica: a.Replica, KeyFile: a.KeyFile, SegmentSize: int64(a.SegmentSize),
-		CheckpointEvery: a.CheckpointEvery,
-		StampURL:        a.TimestampURL, StampEvery: a.TimestampEvery,
+		CheckpointEvery: a.CheckpointEvery, StampURL: a.TimestampURL, StampEvery: a.TimestampEvery,
 		KeepYears: a.KeepYears, StopAfter: stopAfter(a), Mask: telemetry.Mask,
 		// From half of it on no request begins: the other half has room for an intent and
 		// an outcome of all that may be under way.
@@ -115,12 +114,6 @@ func (g *Gateway) openEvidence() error {
 		return err
 	}
 	e.event(audit.KindConfiguration, netip.Addr{}, "result", "started", "newHash", cfg.Hash())
-	counts := func() telemetry.EvidenceSnapshot {
-		s := log.Status()
-		return telemetry.EvidenceSnapshot{Queued: s.Waiting, Written: s.Written, Lost: s.Lost, Failing: s.Failing != "",
-			Refusing: s.Refusing, Unstamped: s.Stamping != ""}
-	}
-	g.evidenceCounts.Store(&counts)
 	g.o.Log.Info("evidence is kept", "directory", log.Dir(), "key", audit.Fingerprint(log.Key().Public()))
 	return nil
 }
@@ -279,33 +272,6 @@ func (e *evidence) status() *audit.Status {
 	}
 	s := log.Status()
 	return &s
-}
-
-// trouble says what is wrong with the evidence, empty if nothing is.
-func (s *evidence) trouble() string {
-	switch now := s.status(); {
-	case now == nil:
-		return ""
-	case now.Full:
-		return strings.TrimSuffix(fmt.Sprintf("%d records of the evidence wait in memory, and requests are refused since "+
-			"no more may (audit.stopAfter): %s", now.Waiting, now.Failing), ": ")
-	case now.Missing != "" && now.Failing == "":
-		text := "evidence is missing since " + now.Since.UTC().Format(time.RFC3339) + ": " + now.Missing
-		if now.Refusing {
-			text += "; requests are refused for it (audit.stopAfter) until the gateway is restarted"
-		}
-		return text
-	case now.Refusing:
-		return "evidence cannot be written, and requests are refused for it (audit.stopAfter): " + now.Failing
-	case now.Failing != "":
-		return fmt.Sprintf("evidence cannot be written since %s; %d records wait in memory: %s",
-			now.Since.UTC().Format(time.RFC3339), now.Waiting, now.Failing)
-	case now.Shipping != "":
-		return now.Shipping
-	case now.Stamping != "":
-		return now.Stamping
-	}
-	return ""
 }
 
 // administered records what is changed by the admin listener: purges, switches, levels.

@@ -15,6 +15,8 @@ import (
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/operate"
+	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/tenancy"
 )
 
@@ -81,7 +83,7 @@ func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 			t.Errorf("%s leaves no record and is refused: %v", name, err)
 		}
 	}
-	if s := e.status(); !s.Refusing || e.trouble() == "" {
+	if s := e.status(); !s.Refusing || status.Unable(&operate.View{Evidence: e.status()}) == "" {
 		t.Errorf("nobody is told: %+v", s)
 	}
 	full.Store(false)

@@ -64,8 +64,6 @@ type Gateway struct {
 	// activity is what happened in the last minutes.
 	activity *activity.Recent
 	metrics  *telemetry.Metrics
-	// evidenceCounts tells how the evidence log is doing; nil if there is none.
-	evidenceCounts atomic.Pointer[func() telemetry.EvidenceSnapshot]
 
 	// serving counts the requests under way, of all generations.
 	serving atomic.Int64

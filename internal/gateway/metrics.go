@@ -36,32 +36,26 @@ func (g *Gateway) useMetrics(now *generation) {
 
 // snapshot gathers what metrics say of everything but requests.
 func (g *Gateway) snapshot() telemetry.Snapshot {
-	now, v := g.current.Load(), g.View()
+	v := g.View()
 	s := telemetry.Snapshot{
 		Ready: status.NotReady(v) == "", Health: status.Health(v).Status, InFlight: g.underway(),
-		ConfigHash: now.cfg.Hash(), Environment: string(now.cfg.Environment), ConfigSince: now.since,
-		ConfigRejected: g.rejected.Load() != nil,
-		Listed:         len(now.cfg.Tenancy.Enterprises), Suspended: now.suspendedCount(),
-		Held: g.pool.memory.State(), Upstreams: upstreamSnapshots(g.pool.status(), g.o.Now()),
-	}
-	if certificates := g.listenerCertificates.Load(); certificates != nil {
-		s.ListenerExpiry = *certificates
+		ConfigHash: v.Config.Hash(), Environment: string(v.Config.Environment), ConfigSince: v.Since,
+		ConfigRejected: v.Rejected != nil, ListenerExpiry: v.ListenerExpiry,
+		Listed: len(v.Config.Tenancy.Enterprises), Suspended: v.Suspended,
+		Held: g.pool.memory.State(), Upstreams: upstreamSnapshots(v.Upstreams(), v.Now()),
+		Cache: v.Cache.Stats(), Evidence: v.Evidence,
 	}
 	s.RefusedEnterprises, s.RefusedInARow = make(map[string]int), make(map[string]int)
-	for _, p := range now.directory.List() {
+	for _, p := range v.Directory.List() {
 		s.RefusedEnterprises[p.ID], s.RefusedInARow[p.ID] = 0, 0
 	}
-	for _, standing := range g.activity.Standings() {
+	for _, standing := range v.Activity.Standings() {
 		provider := standing.Provider
 		if _, listed := s.RefusedEnterprises[provider]; !listed {
 			provider = "none" // no provider, or one that the directory has no more
 		}
 		s.RefusedEnterprises[provider] += standing.Refused
 		s.RefusedInARow[provider] = max(s.RefusedInARow[provider], standing.InARow)
-	}
-	if counts := g.evidenceCounts.Load(); counts != nil {
-		evidence := (*counts)()
-		s.Evidence = &evidence
 	}
 	s.RateRefusals = map[string]uint64{
 		"enterprise": g.pool.refusedRates.enterprise.Load(), "caller": g.pool.refusedRates.caller.Load(),
@@ -70,29 +64,22 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 	for i := range s.Upstreams {
 		s.RateRefusals["upstream"] += s.Upstreams[i].RefusedRate
 	}
-	for _, c := range now.tokens.Status() {
+	for _, c := range v.Tokens.Status() {
 		s.Clients = append(s.Clients, clientSnapshot(&c))
 	}
-	d := now.directory.Status()
+	d := v.Directory.Status()
 	s.Registry = telemetry.RegistrySnapshot{
-		Configured: now.cfg.Registry.URL != nil, Fetched: d.LastSuccess, Failing: d.LastError != "",
+		Configured: v.Config.Registry.URL != nil, Fetched: d.LastSuccess, Failing: d.LastError != "",
 		States: make(map[string]int, len(d.States)),
 	}
 	for state, n := range d.States {
 		s.Registry.States[string(state)] = n
 	}
-	c := g.pool.cache.Stats()
-	s.Cache = telemetry.CacheSnapshot{
-		Bytes: c.Bytes, Resources: c.Resources, Hits: c.Hits, Misses: c.Misses, Stale: c.Stale, Validated: c.Validated,
-		Collapsed: c.Collapsed, Stored: c.Stored, Evicted: c.Evicted, Invalidations: c.Invalidations,
-		StoreFailures: c.StoreFailures,
-	}
-	if r := now.redis.shared; r != nil {
+	if r := v.Redis; r != nil {
 		is := r.Status()
-		s.Redis = &telemetry.RedisSnapshot{State: is.State, Opened: is.Opened, Unreadable: is.Unreadable,
-			Subscribed: is.Subscribed, Untold: is.Untold}
+		s.Redis = &is
 	}
-	if t := now.tracing.tracer; t != nil {
+	if t := g.current.Load().tracing.tracer; t != nil {
 		stats := t.Stats()
 		s.Traces = &stats
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/simulator"
 )
@@ -44,6 +45,22 @@ func searching(numbers ...string) string {
 
 func preferences(number string) string {
 	return `{"eboxId":{"eboxType":"ENTERPRISE","eboxIdValue":"` + number + `"},"exclusivelyEbox":true}`
+}
+
+// Whoever asks who looked for an enterprise finds the call that only named it.
+func TestTheEvidenceFindsEnterprisesThatACallOnlyNamed(t *testing.T) {
+	h, dir := recording(t, "never", add(limited))
+	h.sendAs("127.0.0.3", "POST", "/enterprises/"+mandated+"/ebox/federation/eboxPreferences/search",
+		searching(mandated, another), "Content-Type: application/json").want(t, 200)
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for number, want := range map[string]int{mandated: 1, another: 1, office: 0} {
+		all := inChain(t, dir, audit.Query{Enterprise: number})
+		if len(all) != want || want > 0 && (all[0].Enterprise != mandated || !slices.Contains(all[0].Named, another)) {
+			t.Errorf("of %s there are %d: %+v", number, len(all), all)
+		}
+	}
 }
 
 func TestACallerAsksAboutItsOwnEnterprisesAlone(t *testing.T) {

@@ -53,10 +53,8 @@ type View struct {
 	Switches *maintenance.Switches
 	Activity *activity.Recent
 	Cache    *cache.Cache
-	// Evidence is nil if none is kept; EvidenceTrouble says what is wrong with it, empty
-	// if nothing is.
-	Evidence        *audit.Status
-	EvidenceTrouble string
+	// Evidence is nil if none is kept.
+	Evidence *audit.Status
 
 	// Short tells that callers had to wait lately for file descriptors.
 	Short bool

@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/redisstore"
 )
 
 // collector gives what a snapshot says. It is a prometheus.Collector.
@@ -74,12 +77,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		p.redis(s.Redis)
 	}
 	if e := s.Evidence; e != nil {
-		p.gauge(evidenceQueued, float64(e.Queued))
+		p.gauge(evidenceQueued, float64(e.Waiting))
 		p.count(evidenceWritten, e.Written)
 		p.count(evidenceLost, e.Lost)
-		p.truth(evidenceFailing, e.Failing)
+		p.truth(evidenceFailing, e.Failing != "")
 		p.truth(evidenceRefusing, e.Refusing)
-		p.truth(evidenceUnstamped, e.Unstamped)
+		p.truth(evidenceUnstamped, e.Stamping != "")
 	}
 	if t := s.Traces; t != nil {
 		p.count(spansExported, t.Exported)
@@ -177,7 +180,7 @@ func (p putter) registry(r *RegistrySnapshot) {
 	}
 }
 
-func (p putter) cache(c *CacheSnapshot) {
+func (p putter) cache(c *cache.Stats) {
 	p.gauge(cacheBytes, float64(c.Bytes))
 	p.gauge(cacheResources, float64(c.Resources))
 	p.count(cacheHits, c.Hits)
@@ -191,9 +194,9 @@ func (p putter) cache(c *CacheSnapshot) {
 	p.count(cacheFailures, c.StoreFailures)
 }
 
-func (p putter) redis(r *RedisSnapshot) {
-	p.truth(redisUp, r.State == "up")
-	p.oneOf(redisState, r.State, nil, "up", "troubled", "away")
+func (p putter) redis(r *redisstore.Status) {
+	p.truth(redisUp, r.State == redisstore.StateUp)
+	p.oneOf(redisState, r.State, nil, redisstore.StateUp, redisstore.StateTroubled, redisstore.StateAway)
 	p.count(redisOpened, r.Opened)
 	p.count(redisUnreadable, r.Unreadable)
 	p.truth(redisSubscribed, r.Subscribed)

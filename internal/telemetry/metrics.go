@@ -55,9 +55,8 @@ const other = "OTHER"
 
 // problemNames are the types that the gateway answers with, by the last part of the URN.
 var problemNames = []string{
-	"badRequest", "missingPermission", "resourceNotFound", "payloadTooLarge", "tooManyRequests",
-	"internalServerError", "badGateway",
-	"serviceUnavailable", "methodNotAllowed", "misdirectedRequest", "clientRefused", "gatewayTimeout", other,
+	"badRequest", "missingPermission", "resourceNotFound", "payloadTooLarge", "tooManyRequests", "internalServerError",
+	"badGateway", "serviceUnavailable", "methodNotAllowed", "misdirectedRequest", "clientRefused", "gatewayTimeout", other,
 }
 
 // NewMetrics makes the metrics, with the runtime's and the process's.

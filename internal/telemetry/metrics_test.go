@@ -14,9 +14,12 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/memory"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/wire"
 )
 
@@ -42,10 +45,10 @@ func everything() Snapshot {
 		}},
 		Registry: RegistrySnapshot{Configured: true, Fetched: at, Failing: true, States: map[string]int{"active": 2,
 			"maintenance": 1}},
-		Cache: CacheSnapshot{Bytes: 1 << 20, Resources: 12, Hits: 5, Misses: 6, Stale: 1, Validated: 2, Collapsed: 3,
+		Cache: cache.Stats{Bytes: 1 << 20, Resources: 12, Hits: 5, Misses: 6, Stale: 1, Validated: 2, Collapsed: 3,
 			Stored: 4, Evicted: 5, Invalidations: 6, StoreFailures: 7},
-		Redis:    &RedisSnapshot{State: "away", Opened: 1, Unreadable: 2, Untold: 3},
-		Evidence: &EvidenceSnapshot{Queued: 1, Written: 2, Lost: 3, Failing: true},
+		Redis:    &redisstore.Status{State: "away", Opened: 1, Unreadable: 2, Untold: 3},
+		Evidence: &audit.Status{Waiting: 1, Written: 2, Lost: 3, Failing: "no space left"},
 		Traces:   &TraceStats{Exported: 100, Dropped: 4},
 	}
 }

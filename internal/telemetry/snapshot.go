@@ -3,7 +3,10 @@ package telemetry
 import (
 	"time"
 
+	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/memory"
+	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/wire"
 )
 
@@ -42,9 +45,9 @@ type Snapshot struct {
 	Upstreams []UpstreamSnapshot
 	Clients   []ClientSnapshot
 	Registry  RegistrySnapshot
-	Cache     CacheSnapshot
-	Redis     *RedisSnapshot
-	Evidence  *EvidenceSnapshot
+	Cache     cache.Stats
+	Redis     *redisstore.Status
+	Evidence  *audit.Status
 	Traces    *TraceStats
 }
 
@@ -99,32 +102,4 @@ type RegistrySnapshot struct {
 	Failing bool
 	// States counts the providers.
 	States map[string]int
-}
-
-// CacheSnapshot is how the cache stands.
-type CacheSnapshot struct {
-	Bytes, Resources                                                                         int64
-	Hits, Misses, Stale, Validated, Collapsed, Stored, Evicted, Invalidations, StoreFailures uint64
-}
-
-// RedisSnapshot is how Redis is doing.
-type RedisSnapshot struct {
-	// State is up, troubled or away.
-	State              string
-	Opened, Unreadable uint64
-	Subscribed         bool
-	Untold             int
-}
-
-// EvidenceSnapshot is how the evidence log is doing.
-type EvidenceSnapshot struct {
-	// Queued are records in memory, Written those on disk, Lost those that were not
-	// taken because too many waited.
-	Queued        int
-	Written, Lost uint64
-	// Failing says that records cannot be written, Refusing that requests are refused
-	// for it.
-	Failing, Refusing bool
-	// Unstamped says that the time-stamping authority gives no time stamps.
-	Unstamped bool
 }

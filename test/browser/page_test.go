@@ -206,6 +206,10 @@ func TestSomebodyAtNightFindsTheBrokenProvider(t *testing.T) {
 	p.do(chromedp.Evaluate[chromedp.Void](`location.hash = '00000000-0000-4000-8000-000000000000'`))
 	p.wait("the advice", `/not among the problems[^]*access log/.test(document.querySelector('#problems').innerText)`)
 
+	lone := g.get("/nowhere").want(t, 404).header.Get("X-Request-Id")
+	p.do(chromedp.Evaluate[chromedp.Void](`location.hash = '` + lone + `'`))
+	p.wait("the only one of its kind", `document.querySelector('.problem.target')?.id === '`+lone+`'`)
+
 	g.disconnect()
 	if err := g.shutdown(); err != nil {
 		t.Logf("stopping: %v", err)

@@ -83,9 +83,11 @@ export function redis(view) {
 export function evidence(view) {
   const e = view.status.evidence;
   if (!e) return quiet('Not configured: nobody records who read what.');
-  const state = e.failing || e.refusing ? badge('bad', [e.failing ? 'failing' : 'late', e.refusing && 'requests are refused'].filter(Boolean).join(', ')) : e.shipping || e.lost > 0 ? badge('warning', 'with remarks') : badge('good', 'being kept');
+  const bad = e.failing ? 'failing' : e.missing ? 'missing' : e.refusing && 'late';
+  const state = bad ? badge('bad', [bad, e.refusing && 'requests are refused'].filter(Boolean).join(', ')) : e.shipping || e.stamping || e.lost > 0 ? badge('warning', 'with remarks') : badge('good', 'being kept');
   return facts(
-    ['State', [state, e.since && h('small', {}, ` since ${ago(e.since, view.now)}`)]], ['Cannot be written', e.failing], ['Checkpoints are not handed out', e.shipping],
+    ['State', [state, e.since && h('small', {}, ` since ${ago(e.since, view.now)}`)]], ['Cannot be written', e.failing], ['Is missing', e.missing],
+    ['Checkpoints are not handed out', e.shipping], ['Checkpoints get no time stamps', e.stamping],
     ['Lost', e.lost > 0 && `${count(e.lost)} records, for want of room`], ['Last record', `number ${count(e.sequence)}`], ['Signed up to', `number ${count(e.signed)}`],
     ['Recorded since the start', count(e.written)], ['Waiting for the disk', count(e.waiting)], ['Directory', e.directory && code(e.directory)], ['Replica', e.replica], ['Verifying key', e.key && code(e.key)]);
 }
@@ -99,7 +101,7 @@ export function configuration(view) {
       h('ul', {}, c.rejected.errors.map((e) => h('li', {}, e)))),
     facts(
       ['In force since', [moment(c.since, view.now), `, ${ago(c.since, view.now)}`]], ['Hash', code(c.hash)], ['Environment', view.status.environment],
-      ['Files', (c.files ?? []).map((f) => h('div', {}, code(f)))], ['Version', view.status.version], ['Log level', view.status.logLevel]),
+      ['Files', (c.files ?? []).map((f) => h('div', {}, code(f)))], ['Version', view.status.version]),
   ];
 }
 

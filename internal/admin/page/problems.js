@@ -66,8 +66,9 @@ function row(p, view, ui) {
     ['BelGov-Trace-Id answered', p.answerTraceId && code(p.answerTraceId)]));
 }
 
-// group is one line for problems of one kind; opened, it shows the last of them.
-function group(g, list, view, ui) {
+// group is one line for problems of one kind; opened, it shows the last of them but for one
+// that is shown by itself.
+function group(g, list, named, view, ui) {
   const open = ui.open.has(g.id);
   const whom = [g.enterprises === 1 && list[0].enterprise ? `one enterprise, ${enterprise(list[0].enterprise)}` : g.enterprises > 0 && `${count(g.enterprises)}${g.enterprises >= 100 ? ' or more' : ''} enterprises`,
     g.callers > 1 && `${count(g.callers)} callers`].filter(Boolean).join(', ');
@@ -79,7 +80,7 @@ function group(g, list, view, ui) {
       h('span', { class: 'who' }, whom),
       h('span', { class: 'what' }, what(list[0])),
       h('span', { class: 'times' }, `${count(g.count)} times in ${span(Math.max(Date.parse(g.last) - Date.parse(g.first), 1000))}`)),
-    open && h('div', { class: 'members' }, g.count > list.length && h('p', { class: 'quiet' }, `The last ${count(list.length)}; the access log has all.`), list.map((p) => row(p, view, ui))));
+    open && h('div', { class: 'members' }, g.count > list.length && h('p', { class: 'quiet' }, `The last ${count(list.length)}; the access log has all.`), list.filter((p) => p !== named).map((p) => row(p, view, ui))));
 }
 
 // problems lists them by their kind, or one by one if something is searched.
@@ -98,7 +99,7 @@ export function problems(view, ui) {
     h('p', { class: 'quiet', 'aria-live': 'polite' }, all.length === 0 ? 'No request has had a problem since the start.'
       : searching ? `${count(list.length)} of the last ${count(all.length)} problems, the newest first`
         : `${count(groups.length)} ${groups.length === 1 ? 'kind' : 'kinds'} of problems, errors first`),
-    h('div', { class: 'list' }, named && !shown.includes(named) && row(named, view, ui), searching ? shown.map((p) => row(p, view, ui)) : groups.map(([g, members]) => group(g, members.filter((p) => p !== named), view, ui))),
+    h('div', { class: 'list' }, named && !shown.includes(named) && row(named, view, ui), searching ? shown.map((p) => row(p, view, ui)) : groups.map(([g, members]) => group(g, members, named, view, ui))),
     searching && list.length > shown.length && h('button', { type: 'button', onclick: ui.showAll }, `Show all ${count(list.length)}`),
   ];
 }

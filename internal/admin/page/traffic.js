@@ -33,13 +33,10 @@ function maintenance(p, view) {
   return lines;
 }
 
-const nothing = { minute: {}, window: {} };
-
 // traffic is the cells that providers and routes have in common; meant says that
 // whoever calls is refused on purpose.
-function traffic(series, meant = false) {
-  const s = series ?? nothing;
-  if (!series) return ['', h('span', { class: 'quiet' }, 'no requests'), '', ''];
+function traffic(s, meant = false) {
+  if (!s) return ['', h('span', { class: 'quiet' }, 'no requests'), '', ''];
   const failed = s.minute.gatewayErrors + s.minute.upstreamErrors;
   const before = s.window.gatewayErrors + s.window.upstreamErrors;
   return [

@@ -42,9 +42,8 @@ func causes(v *operate.View) (list []Attention) {
 			"gateway check names every mistake with its line; a drop that is meant is confirmed by SIGHUP.",
 			"eboxreloadfailed")
 	}
-	if why := v.EvidenceTrouble; why != "" {
-		add(severityDegraded, "evidence", why,
-			"Make room on the disk of audit.dir, or mend it; never delete segments.", "eboxevidencefailing")
+	if a := causeOfEvidence(v.Evidence); a.Text != "" {
+		list = append(list, a)
 	}
 	if used, most := descriptors(); most > 0 && 5*used > 4*most {
 		severity := severityDegraded
@@ -55,7 +54,8 @@ func causes(v *operate.View) (list []Attention) {
 			"no upstream reached", used, most),
 			"See who keeps so many connections (ss -tnp); lower server.limits or raise LimitNOFILE.", "eboxfiledescriptors")
 	} else if v.Short {
-		add(severityDegraded, "descriptors", "callers have as many connections as the file descriptors allow: idle ones are closed for new ones",
+		add(severityDegraded, "descriptors",
+			"callers have as many connections as the file descriptors allow: idle ones are closed for new ones",
 			"See who keeps so many connections (ss -tnp); lower server.limits or raise LimitNOFILE.", "eboxfiledescriptors")
 	}
 	for _, c := range v.Tokens.Status() {
@@ -77,10 +77,8 @@ func causes(v *operate.View) (list []Attention) {
 			add(severityFailing, "registry", "there is no list of Document Providers: "+d.LastError, remedy,
 				"eboxregistryfails")
 		} else if d.Age > 2*v.Config.Registry.Refresh {
-			add(severityDegraded,
-				"registry", fmt.Sprintf("the list of Document Providers is %s old: %s", d.Age.Round(time.Second),
-					d.LastError), remedy,
-				"eboxregistryfails")
+			add(severityDegraded, "registry", fmt.Sprintf("the list of Document Providers is %s old: %s",
+				d.Age.Round(time.Second), d.LastError), remedy, "eboxregistryfails")
 		} else {
 			add(severityNotice, "registry",
 				"it gave no list when it was last asked, and the one before is used: "+d.LastError, remedy,

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/activity"
+	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/operate"
 )
@@ -96,6 +97,29 @@ func TestFailuresSayWhomTheyMeet(t *testing.T) {
 		l.Route = "r"
 		if got := troubleOf(l); got.Text != want || got.Runbook != runbook("eboxupstreamerrors") {
 			t.Errorf("%+v", got)
+		}
+	}
+}
+
+func TestEvidenceSaysWhatToDoAboutIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		status                *audit.Status
+		text, remedy, section string
+	}{
+		"none is kept": {nil, "", "", ""},
+		"well":         {&audit.Status{Sequence: 7}, "", "", ""},
+		"a full disk": {&audit.Status{Failing: "no space left", Waiting: 3, Since: night},
+			"cannot be written since 2026-11-28T03:00:00Z; 3 records wait in memory: no space left", "Make room",
+			"eboxevidencefailing"},
+		"a file that was taken": {&audit.Status{Missing: "the file x was removed", Since: night},
+			"evidence is missing since 2026-11-28T03:00:00Z: the file x was removed", "Put it back", "eboxevidencefailing"},
+		"no time stamps": {&audit.Status{Stamping: "it answered 503"}, "it answered 503", "audit.timestampUrl",
+			"eboxevidenceunstamped"},
+	} {
+		a := causeOfEvidence(c.status)
+		if !strings.Contains(a.Text, c.text) || (a.Text == "") != (c.text == "") || !strings.Contains(a.Remedy, c.remedy) ||
+			c.section != "" && a.Runbook != runbook(c.section) {
+			t.Errorf("%s: %+v", name, a)
 		}
 	}
 }

@@ -113,10 +113,11 @@ type RouteStatus struct {
 
 // Of gathers how the gateway stands with everything around it.
 func Of(v *operate.View) Status {
-	health := Health(v)
+	standing := causes(v)
+	health := healthOf(v, standing)
 	s := Status{
 		Version: v.Version, Environment: string(v.Config.Environment), StartedAt: v.Started.UTC(), Now: v.Now().UTC(),
-		Health: health.Status, Ready: NotReady(v) == "", Attention: attention(v, health, causes(v)),
+		Health: health.Status, Ready: NotReady(v) == "", Attention: attention(v, health, standing),
 		Maintenance: v.Switches.List(),
 		Clients:     v.Tokens.Status(), Directory: directoryStatus(v), Refused: v.Activity.Refused(shownRefused),
 		Upstreams: v.Upstreams(), Cache: v.Cache.Stats(), Evidence: v.Evidence,
@@ -167,7 +168,7 @@ func Unable(v *operate.View) string {
 		return "the gateway is stopping"
 	}
 	if s := v.Evidence; s != nil && s.Refusing {
-		return v.EvidenceTrouble
+		return causeOfEvidence(s).Text
 	}
 	clients := v.Tokens.Status()
 	for _, c := range clients {
@@ -182,7 +183,11 @@ func Unable(v *operate.View) string {
 }
 
 // Health is UP if everything the gateway needs works, DOWN if nothing does.
-func Health(v *operate.View) admin.Health {
+func Health(v *operate.View) admin.Health { return healthOf(v, causes(v)) }
+
+// healthOf is DEGRADED if something fails or is degraded, by its part. The first that is
+// said of a part is nearest to the cause.
+func healthOf(v *operate.View, list []Attention) admin.Health {
 	if reason := Unable(v); reason != "" {
 		return admin.Health{Status: admin.Down, Reason: reason}
 	}
@@ -191,12 +196,6 @@ func Health(v *operate.View) admin.Health {
 		// than a balancer that has nobody left.
 		return admin.Health{Status: admin.Down, Reason: "the gateway is " + maintenance.Sentence(m)}
 	}
-	return healthOf(causes(v))
-}
-
-// healthOf is DEGRADED if something fails or is degraded, by its part. The first that is
-// said of a part is nearest to the cause.
-func healthOf(list []Attention) admin.Health {
 	h := admin.Health{Status: admin.Up, Details: make(map[string]admin.Health)}
 	for _, a := range list {
 		if _, said := h.Details[a.Part]; said || a.Severity == severityNotice {

@@ -1,0 +1,366 @@
+package audit
+
+import (
+	"cmp"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// verifier goes along a chain.
+type verifier struct {
+	dir     string
+	replica string
+	trust   trust
+	// marks are the files of checkpoints; those of this chain are compared as it is read.
+	marks []*marks
+	// noted are the last signed records, for the time stamps of their notes.
+	noted  []noted
+	roots  *x509.CertPool
+	bundle *bundleFiles // nil if it is none
+	// dropped are the ends of segments that were dropped, by a signed record.
+	dropped []link
+	report  Report
+	read    func(int64)
+
+	chain
+	// format is that of the segment before; clock the time of the last record that is of
+	// the gateway's own clock.
+	format   int
+	clock    time.Time
+	firstAt  Finding // where the first record stands
+	lastFile string
+	lastLine int
+}
+
+func newVerifier(dir string, o VerifyOptions) *verifier {
+	v := &verifier{dir: dir, trust: trust{keys: o.Keys}, roots: o.Authorities, read: o.Read}
+	v.report.Dir = dir
+	return v
+}
+
+func verifyChain(dir string, o VerifyOptions) (Report, error) {
+	v := newVerifier(dir, o)
+	if o.Bundle {
+		v.bundle = &bundleFiles{each: v.compareBeside}
+	}
+	err := v.run(o)
+	return v.report, err
+}
+
+// run verifies the chain.
+func (v *verifier) run(o VerifyOptions) error {
+	dir := v.dir
+	if len(o.Keys) == 0 {
+		var err error
+		if v.trust.keys, err = publicKeys(dir); err != nil {
+			return err
+		}
+		v.report.OwnKeys = true
+		if len(v.trust.keys) == 0 {
+			v.find(dir, 0, 0, "there is no public key beside the chain: give one")
+		}
+	}
+	files, err := filesOf(dir)
+	if err != nil {
+		return err
+	}
+	if v.replica, err = replicaOf(files.segments); err != nil {
+		return err
+	}
+	v.report.Replica = v.replica
+	v.nameOfDir()
+	// Before the segments are listed, so that none of the checkpoints in it is newer.
+	for _, file := range files.checkpoints {
+		v.marks = append(v.marks, v.openMarks(file, true))
+	}
+	for _, file := range o.Checkpoints {
+		v.marks = append(v.marks, v.openMarks(file, false))
+	}
+	defer v.close()
+	if files, err = filesOf(dir); err != nil {
+		return err
+	}
+	for _, path := range files.foreign {
+		switch {
+		case strings.HasPrefix(filepath.Base(path), segmentPrefix):
+			v.find(path, 0, 0, "%s", (&NewerError{File: path}).Error())
+		case v.bundle == nil:
+			v.find(path, 0, 0, "this is no file of the gateway's: it was put there")
+		}
+	}
+	for i := range files.segments {
+		if err := v.segment(&files.segments[i]); err != nil {
+			return err
+		}
+	}
+	return v.conclude(files.foreign)
+}
+
+func (v *verifier) close() {
+	for _, m := range v.marks {
+		m.stop()
+	}
+}
+
+// nameOfDir compares the name of the directory with the replica that signed.
+func (v *verifier) nameOfDir() {
+	full, err := filepath.Abs(v.dir)
+	if err != nil {
+		full = v.dir
+	}
+	if name := filepath.Base(full); v.replica != "" && name != v.replica {
+		v.find(v.dir, 0, 0, "the directory is named %s, and the chain in it is signed as that of the replica %s: it was "+
+			"copied or renamed", name, v.replica)
+	}
+}
+
+func (v *verifier) segment(s *segment) error {
+	v.report.Segments++
+	if s.compressed {
+		v.report.Compressed++
+	}
+	n := 0
+	err := eachLine(s.path, v.read, func(i int, text []byte, whole bool) error {
+		n = i
+		return v.line(s, i, text, whole)
+	})
+	if d, ok := errors.AsType[*damage](err); ok {
+		v.find(s.path, d.line, 0, "%s", d)
+		v.lastFile, v.blind, v.known = s.path, true, false
+		return nil
+	}
+	if err == nil && n == 0 {
+		v.find(s.path, 0, 0, "this file is empty: its records were removed, or the process died before its first one")
+	}
+	if err == nil && s.twin {
+		err = v.twin(s.path)
+	}
+	return err
+}
+
+// twin compares a segment with its compressed form, where it lies there in both.
+func (v *verifier) twin(path string) error {
+	plain, err := sumOf(path, nil)
+	if err != nil {
+		return fmt.Errorf("reading the evidence: %w", err)
+	}
+	compressed, err := sumOf(path+compressedSuffix, nil)
+	switch d, damaged := errors.AsType[*damage](err); {
+	case damaged:
+		v.find(path+compressedSuffix, 0, 0, "this compressed form of the file before cannot be read from byte %d of %d",
+			d.at, d.size)
+	case err != nil:
+		return fmt.Errorf("reading the evidence: %w", err)
+	case plain != compressed:
+		v.find(path+compressedSuffix, 0, 0, "this compressed form of the file before holds other lines: one "+
+			"of the two was put there")
+	}
+	return nil
+}
+
+// line verifies one line and its place. The error is a *NewerError.
+func (v *verifier) line(s *segment, n int, text []byte, whole bool) error {
+	v.lastFile, v.lastLine = s.path, n
+	l, err := parseLine(text)
+	if err != nil || !whole {
+		what := "this line is no record: it was changed"
+		if !whole {
+			what = "the file ends within a record: its end was cut off, or the gateway is writing it at this moment"
+		}
+		v.find(s.path, n, 0, "%s", what)
+		v.blind, v.known = true, false
+		return nil
+	}
+	intact := l.intact()
+	if !intact {
+		v.find(s.path, n, l.seq, "this record was changed: it is not what its hash was made of")
+	}
+	if n == 1 {
+		if err := v.firstLine(s, text, &l); err != nil {
+			return err
+		}
+	} else if l.kind == KindSegment {
+		v.find(s.path, n, l.seq, "a file begins with this record, and it does not stand at the beginning of one")
+	}
+	if !v.started {
+		v.firstAt = Finding{File: s.path, Line: n, Seq: l.seq}
+		v.report.First, v.report.From = l.seq, l.time
+	}
+	if what := v.place(&l); what != "" {
+		v.find(s.path, n, l.seq, "%s", what)
+	}
+	if err := v.compare(s.path, n, &l); err != nil {
+		return err
+	}
+	v.signature(s.path, n, &l, text, intact)
+	if l.kind == KindTimestamp && intact {
+		if err := v.stamp(s.path, n, &l, text); err != nil {
+			return err
+		}
+	}
+	v.count(s.path, n, &l)
+	v.follow(&l)
+	return nil
+}
+
+// firstLine compares the first record of a segment with the name of its file.
+func (v *verifier) firstLine(s *segment, text []byte, l *line) error {
+	h, err := headerOf(s.path, text, l)
+	if errors.As(err, new(*NewerError)) {
+		return err
+	}
+	for _, what := range s.misnamed(l, h) {
+		v.find(s.path, 1, l.seq, "%s", what)
+	}
+	if h.Format == 1 && v.format > 1 {
+		v.find(s.path, 1, l.seq, "the record with which every file begins is missing")
+	}
+	if h.Replica != "" && h.Replica != v.replica {
+		v.find(s.path, 1, l.seq, "this file is of the replica %s, and those before it of %s", h.Replica, v.replica)
+	}
+	v.format = h.Format
+	return nil
+}
+
+// compare compares a record with the checkpoints of its number.
+func (v *verifier) compare(file string, n int, l *line) error {
+	compared := false
+	for _, marks := range v.marks {
+		for {
+			m, err := marks.upTo(l.seq)
+			if err != nil {
+				return err
+			}
+			if m == nil {
+				break
+			}
+			if m.seq < l.seq {
+				continue // of what is no longer here, which is told or was dropped in order
+			}
+			compared = true
+			switch {
+			case m.hash != l.hash:
+				v.find(file, n, l.seq, "this record is not the one of the checkpoint in %s:%d: the chain was made anew",
+					m.file, m.line)
+			case m.time != l.time:
+				v.find(m.file, m.line, l.seq, "this checkpoint says %s, and its record in %s:%d %s", m.time, file, n, l.time)
+			}
+		}
+	}
+	if compared {
+		v.report.Checkpoints++
+	}
+	return nil
+}
+
+// signature verifies a signature, and that one is there where it has to be.
+func (v *verifier) signature(file string, n int, l *line, text []byte, intact bool) {
+	if !l.kind.signed() {
+		if l.signature != nil {
+			v.find(file, n, l.seq, "this record carries a signature, which its kind never does")
+		}
+		return
+	}
+	var f signedFields
+	_ = json.Unmarshal(text, &f) // a record that was changed, which is told already
+	switch {
+	case l.signature == nil:
+		v.find(file, n, l.seq, "the signature of this record is missing")
+	case !v.trust.record(f.Replica, l):
+		v.find(file, n, l.seq, "the signature of this record does not verify: it was changed, or made with another key")
+	case f.Replica != v.replica:
+		v.find(file, n, l.seq, "this record is of the replica %s, and the chain that of %s", f.Replica, v.replica)
+	case intact:
+		v.report.Signed = l.seq
+		v.note(l)
+		var end digest
+		if l.kind == KindDropped && len(f.LastHash) == hexLen && unhex(&end, []byte(f.LastHash)) {
+			v.dropped = append(v.dropped, link{f.Last, end})
+		}
+	}
+}
+
+// ahead is how far the clock of a record may be ahead of the one that verifies, and back how
+// far behind the record before, until it is said.
+const ahead, back = 5 * time.Minute, time.Second
+
+func (v *verifier) count(file string, n int, l *line) {
+	r := &v.report
+	r.Records++
+	r.Last, r.To = max(r.Last, l.seq), l.time
+	r.Ended = l.kind == KindStop
+	note := func(text string) { r.Notes = append(r.Notes, Finding{file, n, l.seq, text}) }
+	if l.kind == KindGap {
+		r.Gaps++
+		note(gapText(l.content))
+	}
+	if !l.kind.signed() && l.kind != KindGap && l.kind != KindSegment {
+		return // its time is that of a request, which may be before the one that was written before
+	}
+	at, err := time.Parse(time.RFC3339Nano, l.time)
+	switch {
+	case err != nil:
+		v.find(file, n, l.seq, "the time of this record is none")
+		return
+	case v.clock.Sub(at) > back:
+		note(fmt.Sprintf("the clock was set back by %s before this record", v.clock.Sub(at).Round(time.Second)))
+	case time.Until(at) > ahead && time.Until(v.clock) <= ahead:
+		note(fmt.Sprintf("this record says %s, which is still to come: the clock was wrong, there or here", l.time))
+	}
+	v.clock = at
+}
+
+// conclude looks at the two ends, and at what lies beside the segments of a bundle.
+func (v *verifier) conclude(beside []string) error {
+	switch {
+	case v.started && v.first.seq == 0 && v.first.hash != (digest{}):
+		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq,
+			"this record names one before it, and its number says that it is the first")
+	case v.started && v.first.seq > 0 && v.bundle == nil && !slices.Contains(v.dropped, v.first):
+		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq, "everything before this record is missing, and no signed "+
+			"record says that it was dropped in order (of a bundle for an auditor it need not be there: say --bundle)")
+	}
+	var newest *mark
+	for _, marks := range v.marks {
+		for {
+			m, err := marks.upTo(math.MaxUint64)
+			if err != nil {
+				return err
+			}
+			if m == nil {
+				break
+			}
+			if newest == nil || m.seq > newest.seq {
+				newest = m
+			}
+		}
+	}
+	if newest != nil && newest.seq > v.last.seq && v.bundle == nil {
+		v.find(cmp.Or(v.lastFile, v.dir), v.lastLine, v.last.seq, "the end of the chain was cut off: it ends here, and the "+
+			"checkpoint in %s:%d shows that it went to seq %d at %s", newest.file, newest.line, newest.seq, newest.time)
+	}
+	if !v.started && newest == nil {
+		v.find(v.dir, 0, 0, "there is no record here")
+	}
+	if v.bundle == nil {
+		return nil
+	}
+	if n := len(v.noted); n == 0 || v.noted[n-1].seq != v.last.seq {
+		v.find(v.dir, 0, v.last.seq, "the last record of this bundle is not signed: its end was cut off")
+	} else if err := v.bundle.add(noteName, []byte(v.noted[n-1].message)); err != nil {
+		return err
+	}
+	for _, path := range beside {
+		if name := filepath.Base(path); !v.bundle.seen[name] && !strings.HasPrefix(name, segmentPrefix) {
+			v.find(path, 0, 0, "this is no file of a bundle: it was put there")
+		}
+	}
+	return nil
+}
