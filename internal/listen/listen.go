@@ -352,6 +352,7 @@ func (s *Server) place(c *conn, b *bound, short bool) waited {
 		if got := s.slots.wait(c.socket, short, false, b.stop); got != again {
 			return got
 		}
+		short = false
 	}
 }
 

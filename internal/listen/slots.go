@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"ebox-gateway/internal/descriptors"
 )
 
 // slots are the places of the connections that are open at once, over all listeners of a
@@ -98,8 +100,9 @@ const (
 )
 
 // wait waits for a place, and has others closed for it. short says that it is a file
-// descriptor that is missing: a connection has to end in any case. With aside it waits until
-// it has one; without, a connection of a large source tries again soon.
+// descriptor that is missing: a connection has to end, or some have to be free again. With
+// aside it waits until it has a place; without, a connection of a large source tries again
+// soon, once no descriptor is missing.
 func (l *slots) wait(s *socket, short, aside bool, done <-chan struct{}) waited {
 	look := time.NewTicker(lookAgain)
 	defer look.Stop()
@@ -122,7 +125,10 @@ func (l *slots) wait(s *socket, short, aside bool, done <-chan struct{}) waited 
 		case <-freed:
 			short = false
 		case <-look.C:
-			if large && !short && !aside {
+			switch {
+			case short: // upstreams and files give descriptors back without a word
+				short = descriptors.Short(s.Conn)
+			case large && !aside:
 				return again
 			}
 		case <-done:
