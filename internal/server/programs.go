@@ -129,12 +129,12 @@ func noTunnel() error {
 // the stub's path at its host, such as that of an older version.
 func (e *Endpoint) isTokenURL(authority, path string) bool {
 	u := e.o.TokenURL
-	if u == nil || !plainAuthority(authority) {
+	if u == nil || !plainAuthority(authority) || path != u.EscapedPath() && path != e.o.TokenStub {
 		return false
 	}
 	host := links.NewForms(u, "")
 	_, same := host.Below(authority, path)
-	return same && (path == u.EscapedPath() || path == e.o.TokenStub)
+	return same
 }
 
 // elsewhere gives the URL by which this caller follows a link to a Document Provider: by
