@@ -330,7 +330,7 @@ func idempotencyKey(h http.Header, add bool) string {
 func (x *exchange) publicOrigin() string {
 	switch {
 	case x.proxied != nil:
-		return x.proxied.origin
+		return x.proxied.scheme + "://" + x.proxied.authority
 	case x.e.origin != "":
 		return x.e.origin
 	}
