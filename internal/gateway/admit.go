@@ -63,7 +63,7 @@ func (a *admission) enter(ctx context.Context, c *call.Call, caller *tenancy.Cal
 }
 
 // admit spends the rate of the enterprise.
-func (a *admission) admit(ctx context.Context, c *call.Call, _ *tenancy.Caller, tenant tenancy.Tenant) error {
+func (a *admission) admit(ctx context.Context, c *call.Call, tenant tenancy.Tenant) error {
 	if rate, ok := a.enterprises[tenant.Number]; ok {
 		if err := a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByEnterprise, Enterprise: tenant.Number},
 			rate); err != nil {
