@@ -106,7 +106,7 @@ const (
 func (l *slots) wait(s *socket, short, aside bool, done <-chan struct{}) waited {
 	look := time.NewTicker(lookAgain)
 	defer look.Stop()
-	for {
+	for search := true; ; {
 		l.mu.Lock()
 		if !short && l.take(s) {
 			l.mu.Unlock()
@@ -116,7 +116,11 @@ func (l *slots) wait(s *socket, short, aside bool, done <-chan struct{}) waited 
 			l.freed = make(chan struct{})
 		}
 		freed := l.freed
-		idlest, large := l.idlest(s.source), l.large(s.source)
+		large := l.large(s.source)
+		var idlest *socket
+		if search {
+			idlest = l.idlest(s.source)
+		}
 		l.mu.Unlock()
 		if idlest != nil {
 			idlest.expel()
@@ -124,7 +128,9 @@ func (l *slots) wait(s *socket, short, aside bool, done <-chan struct{}) waited 
 		select {
 		case <-freed:
 			short = false
+			search = !aside // all who wait aside are woken: they do not each go through all connections
 		case <-look.C:
+			search = true
 			switch {
 			case short: // upstreams and files give descriptors back without a word
 				short = descriptors.Short(s.Conn)
@@ -155,9 +161,13 @@ func (l *slots) idlest(source netip.Addr) *socket {
 	var since int64
 	own, latest := l.large(source), time.Now().Add(-moment).UnixNano()
 	for s := range l.open {
-		at, large := s.idleSince.Load(), l.large(s.source)
+		at := s.idleSince.Load()
+		if at == 0 || at > latest || own && s.source != source {
+			continue
+		}
+		large := own || l.large(s.source)
 		switch {
-		case at == 0, at > latest, own && s.source != source, bestLarge && !large:
+		case bestLarge && !large:
 		case best == nil, large && !bestLarge, at < since:
 			best, bestLarge, since = s, large, at
 		}
