@@ -35,7 +35,24 @@ func ForCallers() int {
 // Last tells that the descriptor of a connection that was just opened is one of the last of
 // the process (RLIMIT_NOFILE). The kernel always gives the lowest one that is free, so all
 // below it are in use. What is no connection of the system's has none.
-func Last(nc any) (last bool) {
+func Last(nc any) bool {
+	return isLast(nc, func(fd uintptr) uintptr { return fd })
+}
+
+// Short tells that one more would be one of the last, nc being any connection that is open.
+func Short(nc any) bool {
+	return isLast(nc, func(fd uintptr) uintptr {
+		next, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return math.MaxInt // there is none
+		}
+		_ = unix.Close(next)
+		return uintptr(next)
+	})
+}
+
+// isLast tells whether the descriptor that of gives for a connection's is one of the last.
+func isLast(nc any, of func(fd uintptr) uintptr) (last bool) {
 	c, ok := nc.(syscall.Conn)
 	if !ok {
 		return false
@@ -45,6 +62,6 @@ func Last(nc any) (last bool) {
 		return false
 	}
 	all, kept := limits()
-	_ = raw.Control(func(fd uintptr) { last = uint64(fd) >= all-kept }) // a closed one has none
+	_ = raw.Control(func(fd uintptr) { last = uint64(of(fd)) >= all-kept }) // a closed one has none
 	return last
 }

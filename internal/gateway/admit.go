@@ -27,16 +27,19 @@ type callerPace struct {
 }
 
 func newAdmission(cfg *config.Config, p *pool) *admission {
-	a := &admission{limits: p.limits, refused: &p.refusedRates, enterprises: make(map[enterprise.Number]resilience.Rate),
-		callers: make(map[string]callerPace)}
+	a := &admission{
+		limits: p.limits, refused: &p.refusedRates,
+		enterprises: make(map[enterprise.Number]resilience.Rate), callers: make(map[string]callerPace),
+	}
 	for _, e := range cfg.Tenancy.Enterprises {
 		if e.Rate != nil {
 			a.enterprises[e.Number] = rateOf(e.Rate)
 		}
 	}
 	for _, c := range cfg.Callers {
-		a.callers[c.Name] = callerPace{rate: rateOf(c.Rate), concurrency: c.Concurrency, batch: c.Class == config.Batch,
-			wait: c.Wait}
+		a.callers[c.Name] = callerPace{
+			rate: rateOf(c.Rate), concurrency: c.Concurrency, batch: c.Class == config.Batch, wait: c.Wait,
+		}
 	}
 	return a
 }
@@ -63,22 +66,19 @@ func (a *admission) enter(ctx context.Context, c *call.Call, caller *tenancy.Cal
 }
 
 // admit spends the rate of the enterprise.
-func (a *admission) admit(ctx context.Context, c *call.Call, _ *tenancy.Caller, tenant tenancy.Tenant) error {
+func (a *admission) admit(ctx context.Context, c *call.Call, tenant tenancy.Tenant) error {
 	if rate, ok := a.enterprises[tenant.Number]; ok {
-		if err := a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByEnterprise, Enterprise: tenant.Number},
-			rate); err != nil {
-			return note(&a.refused.enterprise, err)
-		}
+		key := resilience.Key{Kind: resilience.ByEnterprise, Enterprise: tenant.Number}
+		return note(&a.refused.enterprise, a.limits.Take(ctx, c, key, rate))
 	}
 	return nil
 }
 
 // admitCaller spends the rate of the caller.
 func (a *admission) admitCaller(ctx context.Context, c *call.Call, caller *tenancy.Caller) error {
-	known := a.callers[caller.Name]
-	if known.rate.PerSecond > 0 {
-		return note(&a.refused.caller, a.limits.Take(ctx, c, resilience.Key{Kind: resilience.ByCaller, Name: caller.Name},
-			known.rate))
+	if rate := a.callers[caller.Name].rate; rate.PerSecond > 0 {
+		key := resilience.Key{Kind: resilience.ByCaller, Name: caller.Name}
+		return note(&a.refused.caller, a.limits.Take(ctx, c, key, rate))
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"ebox-gateway/internal/resilience"
 )
 
-// clusterRate is this replica's end of a rate for all redisstore. It outlives the Redis
+// clusterRate is this replica's end of a rate for all replicas. It outlives the Redis
 // that it is counted in, which a new configuration may replace.
 type clusterRate struct {
 	shared *atomic.Pointer[redisstore.Store]
@@ -42,7 +42,7 @@ func (r *clusterRate) Take(ctx context.Context, c *call.Call, batch bool) time.D
 	return b.rate.Take(ctx, &c.Redis, batch)
 }
 
-// limitJoint makes the rates of enterprises and callers that are for all redisstore.
+// limitJoint makes the rates of enterprises and callers that are for all replicas.
 func (p *pool) limitJoint(key resilience.Key, r resilience.Rate) resilience.Joint {
 	name := "caller " + key.Name
 	if key.Kind == resilience.ByEnterprise {
@@ -51,7 +51,7 @@ func (p *pool) limitJoint(key resilience.Key, r resilience.Rate) resilience.Join
 	return &clusterRate{shared: &p.shared, name: name, spec: redisstore.Spec{PerSecond: r.PerSecond, Burst: r.Burst}}
 }
 
-// upstreamJoint makes the rate of an upstream that is for all redisstore. Upstreams of the
+// upstreamJoint makes the rate of an upstream that is for all replicas. Upstreams of the
 // same name and base URL share one.
 func (p *pool) upstreamJoint(o upstreamOptions) func(resilience.Rate) resilience.Joint {
 	return func(r resilience.Rate) resilience.Joint {

@@ -237,17 +237,17 @@ func (e *evidence) Intent(ctx context.Context, r *call.Record) error {
 func (e *evidence) Kept() bool { return e.log.Load() != nil }
 
 // admitter lets a call in, or gives the problem that it is refused with.
-type admitter = func(context.Context, *call.Call, *tenancy.Caller, tenancy.Tenant) error
+type admitter = func(context.Context, *call.Call, tenancy.Tenant) error
 
 // admission lets nobody in while evidence has been failing for longer than it may, and
 // nobody who would leave a record while too many wait. impersonal are the routes that
 // leave none.
 func (e *evidence) admission(impersonal map[string]bool, next admitter) admitter {
 	const again = 10 * time.Second
-	return func(ctx context.Context, c *call.Call, caller *tenancy.Caller, tenant tenancy.Tenant) error {
+	return func(ctx context.Context, c *call.Call, tenant tenancy.Tenant) error {
 		log := e.log.Load()
 		if log == nil {
-			return next(ctx, c, caller, tenant)
+			return next(ctx, c, tenant)
 		}
 		if log.Refused() {
 			return problem.Unavailable("The gateway cannot write its evidence, and serves nobody without it. Nothing was "+
@@ -260,7 +260,7 @@ func (e *evidence) admission(impersonal map[string]bool, next admitter) admitter
 				"its status; try again later.", again).
 				Proxy(problem.ProxyInternalError)
 		}
-		return next(ctx, c, caller, tenant)
+		return next(ctx, c, tenant)
 	}
 }
 

@@ -49,8 +49,7 @@ func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 	}
 	var e evidence
 	e.log.Store(log)
-	admit := e.admission(map[string]bool{"registry": true}, func(context.Context, *call.Call, *tenancy.Caller,
-		tenancy.Tenant) error {
+	admit := e.admission(map[string]bool{"registry": true}, func(context.Context, *call.Call, tenancy.Tenant) error {
 		return nil
 	})
 	asks := func(decided call.Call) error {
@@ -58,7 +57,7 @@ func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 		record := c.Record
 		*c = decided
 		c.Record = record
-		return admit(t.Context(), c, nil, tenancy.Tenant{})
+		return admit(t.Context(), c, tenancy.Tenant{})
 	}
 	read := call.Call{Route: "ebox-providers", Method: http.MethodGet, Path: "/ebox/messages", Action: ebox.List}
 	full.Store(true)

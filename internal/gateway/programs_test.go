@@ -138,6 +138,7 @@ func TestAsAProxyTheGatewayReachesItsUpstreamsAlone(t *testing.T) {
 		{"user information", "GET http://a:b@services.socialsecurity.be/REST/grant/citizen/v1/mandates", "nothing else", 421},
 		{"another port", "GET http://services.socialsecurity.be:8080/REST/grant/citizen/v1/mandates", "nothing else", 421},
 		{"another scheme", "GET ftp://example.com/x", "nothing else", 421},
+		{"another scheme for an upstream", "GET javascript" + strings.TrimPrefix(messages, "http"), "nothing else", 421},
 		{"its own admin listener", "GET " + h.adm + "/status", "No route", 404},
 		{"a tunnel", "CONNECT services.socialsecurity.be:443", "http:// in place of https://", 405},
 		{"a method that the route does not have", "TRACE " + messages, "not available", 405},

@@ -128,18 +128,18 @@ func broken(ctx context.Context, provider string, a *Answer, err error, now time
 	var why unusable
 	switch {
 	case errors.As(err, &why):
-		return own(provider, ReasonMalformed, problem.BadGateway("The answer of the Document Provider cannot be used: it "+
-			why.Error()+
-			". Call the provider itself to see it, and tell its help desk.", problem.ProxyProtocolError).Because(err), a.ID, now)
+		return own(provider, ReasonMalformed, problem.BadGateway(
+			"The answer of the Document Provider cannot be used: it "+why.Error()+
+				". Call the provider itself to see it, and tell its help desk.",
+			problem.ProxyProtocolError).Because(err), a.ID, now)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return own(provider, ReasonTimeout,
-			problem.Timeout("The Document Provider had not answered to the end when the time for the whole list "+
-				"was over. Try again later.",
-				problem.ProxyConnectionReadTimeout).Because(err), a.ID, now)
+		return own(provider, ReasonTimeout, problem.Timeout(
+			"The Document Provider had not answered to the end when the time for the whole list was over. Try again later.",
+			problem.ProxyConnectionReadTimeout).Because(err), a.ID, now)
 	}
-	return own(provider, ReasonCut,
-		problem.BadGateway("The answer of the Document Provider was cut short. Try again later.",
-			problem.ProxyResponseIncomplete).Because(err), a.ID, now)
+	return own(provider, ReasonCut, problem.BadGateway(
+		"The answer of the Document Provider was cut short. Try again later.",
+		problem.ProxyResponseIncomplete).Because(err), a.ID, now)
 }
 
 func retryTime(retryAfter string, now time.Time) time.Time {

@@ -291,6 +291,7 @@ func (s *stream) restart() error {
 	for i := range s.unread {
 		s.round.Memory.Give(s.unread[i].size())
 	}
+	clear(s.unread) // their bytes are not kept by the slice
 	s.unread, s.tally, s.beyond = s.unread[:0], s.before, false
 	s.reread = max(s.reread, s.page-1)
 	s.start()

@@ -27,10 +27,11 @@ type summary struct {
 }
 
 // Summary gives the summary of all providers together, with each one's own under
-// providers; what counts only some of them says so by the member incomplete. query is sent on. self and list are the
-// URLs of the summary and of the list as this caller reaches them. The error is as List's.
-func (in *Inbox) Summary(ctx context.Context, round *Round, query string, whole bool, self,
-	list string) (*Result, error) {
+// providers; what counts only some of them says so by the member incomplete. query is
+// sent on. self and list are the URLs of the summary and of the list as this caller
+// reaches them. The error is as List's.
+func (in *Inbox) Summary(ctx context.Context, round *Round, query string, whole bool,
+	self, list string) (*Result, error) {
 	asked, result := in.resultOf(round)
 	all, missing := make([]*summary, len(asked)), make([]*Missing, len(asked))
 	limited, cancel := context.WithTimeout(ctx, in.o.Timeout+round.Pace)

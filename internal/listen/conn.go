@@ -367,10 +367,10 @@ func (c *conn) isClosing() bool {
 
 // cut ends the connection, and what a handler does for it, with a reset.
 func (c *conn) cut() {
+	c.socket.reset() // first: nothing that the handler does once it is cancelled is an answer
 	if e := c.current.Load(); e != nil {
 		e.ctx.cancel()
 	}
-	c.socket.reset()
 }
 
 const (

@@ -55,8 +55,8 @@ type Limits struct {
 	// trailer fields behind a body.
 	MaxHeaderBytes int
 	// MaxConnections bounds the open connections of all listeners together, as slots
-	// says; 0 is unlimited. MaxStreams bounds the requests under
-	// way on one HTTP/2 connection.
+	// says; 0 is unlimited. MaxStreams bounds the requests under way on one HTTP/2
+	// connection.
 	MaxConnections, MaxStreams int
 	// ReadHeaderTimeout is how long a caller may take to send a header, or for a TLS
 	// handshake; IdleTimeout how long a connection may wait for its next request.
@@ -352,6 +352,7 @@ func (s *Server) place(c *conn, b *bound, short bool) waited {
 		if got := s.slots.wait(c.socket, short, false, b.stop); got != again {
 			return got
 		}
+		short = false
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"ebox-gateway/internal/descriptors"
 )
 
 // slots are the places of the connections that are open at once, over all listeners of a
@@ -98,12 +100,13 @@ const (
 )
 
 // wait waits for a place, and has others closed for it. short says that it is a file
-// descriptor that is missing: a connection has to end in any case. With aside it waits until
-// it has one; without, a connection of a large source tries again soon.
+// descriptor that is missing: a connection has to end, or some have to be free again. With
+// aside it waits until it has a place; without, a connection of a large source tries again
+// soon, once no descriptor is missing.
 func (l *slots) wait(s *socket, short, aside bool, done <-chan struct{}) waited {
 	look := time.NewTicker(lookAgain)
 	defer look.Stop()
-	for {
+	for search := true; ; {
 		l.mu.Lock()
 		if !short && l.take(s) {
 			l.mu.Unlock()
@@ -113,7 +116,11 @@ func (l *slots) wait(s *socket, short, aside bool, done <-chan struct{}) waited 
 			l.freed = make(chan struct{})
 		}
 		freed := l.freed
-		idlest, large := l.idlest(s.source), l.large(s.source)
+		large := l.large(s.source)
+		var idlest *socket
+		if search {
+			idlest = l.idlest(s.source)
+		}
 		l.mu.Unlock()
 		if idlest != nil {
 			idlest.expel()
@@ -121,8 +128,13 @@ func (l *slots) wait(s *socket, short, aside bool, done <-chan struct{}) waited 
 		select {
 		case <-freed:
 			short = false
+			search = !aside // all who wait aside are woken: they do not each go through all connections
 		case <-look.C:
-			if large && !short && !aside {
+			search = true
+			switch {
+			case short: // upstreams and files give descriptors back without a word
+				short = descriptors.Short(s.Conn)
+			case large && !aside:
 				return again
 			}
 		case <-done:
@@ -149,9 +161,13 @@ func (l *slots) idlest(source netip.Addr) *socket {
 	var since int64
 	own, latest := l.large(source), time.Now().Add(-moment).UnixNano()
 	for s := range l.open {
-		at, large := s.idleSince.Load(), l.large(s.source)
+		at := s.idleSince.Load()
+		if at == 0 || at > latest || own && s.source != source {
+			continue
+		}
+		large := own || l.large(s.source)
 		switch {
-		case at == 0, at > latest, own && s.source != source, bestLarge && !large:
+		case bestLarge && !large:
 		case best == nil, large && !bestLarge, at < since:
 			best, bestLarge, since = s, large, at
 		}

@@ -190,6 +190,37 @@ func TestTheAdminListenerAnswersWhenDescriptorsAreUsedUp(t *testing.T) {
 	}
 }
 
+func TestAConnectionIsServedOnceDescriptorsAreFreeAgain(t *testing.T) {
+	if os.Getenv("LISTEN_FEW_DESCRIPTORS") == "" {
+		child := exec.Command("sh", "-c", `ulimit -n 100 && exec "$0" -test.run="^`+t.Name()+`$"`, os.Args[0])
+		child.Env = append(os.Environ(), "LISTEN_FEW_DESCRIPTORS=1")
+		if out, err := child.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	f := newFront(t, echo)
+	f.Server = New(Options{Handler: f.o.Handler, NewID: f.o.NewID, Log: f.o.Log, Reserve: true})
+	f.listen(nil)
+	var files []*os.File // as an upstream's connections take them, when no caller has one
+	for fd := uintptr(0); fd < 80; {
+		file, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, fd = append(files, file), file.Fd()
+	}
+	c := f.dial()
+	c.send(get)
+	eventually(t, "descriptors to be short", f.Short)
+	for _, file := range files {
+		_ = file.Close()
+	}
+	if a := c.read("GET"); a.StatusCode != 200 {
+		t.Errorf("%s", a.Status)
+	}
+}
+
 func serveWithFewDescriptors(t *testing.T) {
 	release := make(chan struct{})
 	internal := newFront(t, func(w http.ResponseWriter, r *http.Request) {

@@ -138,8 +138,8 @@ var errFull = errors.New("holding the bytes of a request: the budget is used up"
 // Full is the problem of a request that would need more memory than there is: 503.
 func Full() *problem.Problem {
 	return problem.Unavailable("The gateway holds as many bytes of bodies and lists in memory as "+
-		"server.limits.maxHeldBytes allows, "+
-		"or half of them for this caller. Try again shortly, with fewer requests at once or smaller ones.", time.Second).
+		"server.limits.maxHeldBytes allows, or half of them for this caller. "+
+		"Try again shortly, with fewer requests at once or smaller ones.", time.Second).
 		Proxy(problem.ProxyConnectionLimit).Because(errFull)
 }
 

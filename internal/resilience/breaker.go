@@ -1,7 +1,6 @@
 package resilience
 
 import (
-	"errors"
 	"log/slog"
 	"math"
 	"slices"
@@ -14,20 +13,6 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
-)
-
-const (
-	// probes is how many calls a half-open circuit lets pass, and how many of them
-	// must succeed for it to close.
-	probes = 3
-	// probeWait is the Retry-After of a call that came while others were probing. How
-	// long they take is not known; a moment later it will be.
-	probeWait = time.Second
-	// windowSteps is in how many steps a window slides.
-	windowSteps = 10
-	// maxSuspects bounds how many failing enterprises are told apart. Beyond it a new one
-	// takes the place of the one that failed least.
-	maxSuspects = 64
 )
 
 // outcome is what a call said about the upstream.
@@ -46,12 +31,6 @@ const (
 	timedOut
 )
 
-// What the breaker library is told about neutral calls and failures.
-var (
-	errNeutral = errors.New("says nothing")
-	errFailed  = errors.New("failed")
-)
-
 // tenant is whom a call was for, as far as the blame for a failure goes; zero is nobody.
 type tenant struct {
 	number enterprise.Number
@@ -65,108 +44,6 @@ func (t tenant) String() string {
 		return "own"
 	}
 	return t.number.String()
-}
-
-// circuit is gobreaker's two-step breaker, with the time that it stays open.
-//
-// gobreaker counts a call in the step of the window in which it began, and one that lasted
-// as long as the window not at all: an upstream that hangs until the header time-out would
-// never open its circuit. So the two steps of a call of a closed circuit are made together,
-// when it has ended; those of a probe are made as the library means them.
-type circuit struct {
-	*gobreaker.TwoStepCircuitBreaker[struct{}]
-	open   time.Duration
-	until  atomic.Pointer[time.Time] // when an open circuit becomes half-open
-	era    atomic.Uint64             // counts the changes of state
-	atOnce atomic.Bool               // the next failure opens it
-	held   atomic.Int64              // failures beside those counted, for MinRequests
-}
-
-// newCircuit makes a closed circuit. changed is told of changes, with the counts that opened
-// it, under the library's mutex: it must not call the circuit.
-func newCircuit(s BreakerSettings, changed func(from, to gobreaker.State, n gobreaker.Counts)) *circuit {
-	c := &circuit{open: s.Open}
-	c.until.Store(new(time.Time))
-	var counts gobreaker.Counts
-	c.TwoStepCircuitBreaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		MaxRequests: probes, Interval: s.Window, BucketPeriod: max(s.Window/windowSteps, 1), Timeout: s.Open,
-		IsSuccessful: func(err error) bool { return err == nil },
-		IsExcluded:   func(err error) bool { return err == errNeutral },
-		ReadyToTrip: func(n gobreaker.Counts) bool {
-			counts = n
-			calls := n.TotalSuccesses + n.TotalFailures
-			return c.atOnce.Load() || int64(calls)+c.held.Load() >= int64(s.MinRequests) &&
-				float64(n.TotalFailures) >= s.FailureRatio*float64(calls)
-		},
-		OnStateChange: func(_ string, from, to gobreaker.State) {
-			if to == gobreaker.StateOpen {
-				until := time.Now().Add(s.Open)
-				c.until.Store(&until)
-			}
-			c.era.Add(1)
-			changed(from, to, counts)
-			counts = gobreaker.Counts{}
-		},
-	})
-	return c
-}
-
-// pass is a call that a circuit let pass. done is its second step if it is a probe.
-type pass struct {
-	circuit *circuit // nil for none
-	era     uint64
-	done    func(error)
-}
-
-// enter lets a call pass, or says how long to wait.
-func (c *circuit) enter() (pass, time.Duration) {
-	p := pass{circuit: c, era: c.era.Load()}
-	switch c.State() {
-	case gobreaker.StateClosed:
-		return p, 0
-	case gobreaker.StateHalfOpen:
-		if done, err := c.Allow(); err == nil {
-			p.done = c.bounded(done)
-			return p, 0
-		}
-	case gobreaker.StateOpen:
-	}
-	if left := time.Until(*c.until.Load()); left > 0 {
-		return pass{}, left
-	}
-	return pass{}, probeWait
-}
-
-// bounded gives the place of a probe to another call if it has not ended when another could
-// have begun, as a long upload would not, and its end says nothing. Otherwise nobody else
-// could call while it lasts, and if it never ended, nobody ever.
-func (c *circuit) bounded(done func(error)) func(error) {
-	var once sync.Once
-	timer := time.AfterFunc(c.open, func() { once.Do(func() { done(errNeutral) }) })
-	return func(err error) {
-		timer.Stop()
-		once.Do(func() { done(err) })
-	}
-}
-
-// end reports what came of a call: nil, errFailed or errNeutral. With atOnce a failure opens
-// the circuit, however many calls there were.
-func (p *pass) end(err error, atOnce bool) {
-	c := p.circuit
-	switch {
-	case c == nil:
-	case p.done != nil:
-		p.done(err)
-	case err == errNeutral || c.era.Load() != p.era:
-	default:
-		if atOnce {
-			c.atOnce.Store(true)
-			defer c.atOnce.Store(false)
-		}
-		if done, refused := c.Allow(); refused == nil {
-			done(err)
-		}
-	}
 }
 
 // breaker is the circuit of an upstream, with one for each enterprise that fails.
@@ -194,12 +71,6 @@ type breaker struct {
 	swept    time.Time
 	// quietFrom is since when no probe of the half-open circuit has failed.
 	quietFrom time.Time
-}
-
-// suspect is an enterprise that failed.
-type suspect struct {
-	*circuit
-	failed, answered time.Time // last
 }
 
 // silence are time-outs without any answer between them. Two of them one after the other
@@ -278,16 +149,6 @@ func (b *breaker) admit(who tenant) (try, error) {
 	return t, nil
 }
 
-// suspect is who's own circuit, nil if it has not failed.
-func (b *breaker) suspect(who tenant) *suspect {
-	if !b.watching.Load() {
-		return nil
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.suspects[who]
-}
-
 func (b *breaker) refuse(why string, wait time.Duration) error {
 	b.refused.Add(1)
 	return problem.Unavailable(why+" and is not called for the moment, so that it can recover. "+
@@ -340,13 +201,6 @@ func (b *breaker) answer(t *try) {
 		b.sweep(now)
 	}
 	b.watching.Store(len(b.suspects) > 0)
-}
-
-// attach has a call count for a suspect's circuit that is younger than the call.
-func (b *breaker) attach(t *try, s *suspect) {
-	if t.own.circuit == nil {
-		t.own = pass{circuit: s.circuit, era: s.era.Load()}
-	}
 }
 
 // weight is how a failure counts for a circuit: not, like any other, or enough to open it.
@@ -406,73 +260,6 @@ func (b *breaker) silent(t *try, now time.Time) (frozen bool) {
 	}
 	q.several = q.several || q.who != t.who
 	return !t.began.Before(q.since)
-}
-
-// newSuspect makes room for an enterprise that fails, and its circuit.
-func (b *breaker) newSuspect(who tenant, now time.Time) *suspect {
-	if least := b.sweep(now); len(b.suspects) >= maxSuspects {
-		delete(b.suspects, least)
-	}
-	s := &suspect{failed: now}
-	s.circuit = newCircuit(b.settings, func(from, to gobreaker.State, _ gobreaker.Counts) {
-		switch to {
-		case gobreaker.StateOpen:
-			b.log.Warn("circuit open for one enterprise: its calls failed", "upstream", b.name, "enterprise", who.String(),
-				"for", b.settings.Open)
-		case gobreaker.StateClosed:
-			b.log.Info("circuit closed for one enterprise: its calls are answered again", "upstream", b.name,
-				"enterprise", who.String())
-		case gobreaker.StateHalfOpen:
-		}
-	})
-	b.suspects[who] = s
-	return s
-}
-
-// sweep forgets those who have not failed in the window, and tells who failed least.
-func (b *breaker) sweep(now time.Time) (least tenant) {
-	b.swept = now
-	fewest := uint32(math.MaxUint32)
-	for who, s := range b.suspects {
-		if n := b.failures(s, now); n == 0 {
-			delete(b.suspects, who)
-		} else if n <= fewest {
-			least, fewest = who, n
-		}
-	}
-	return least
-}
-
-// failures is how often a suspect failed in the window; beyond counting while its circuit is
-// not closed. 0 means that it can be forgotten.
-func (b *breaker) failures(s *suspect, now time.Time) uint32 {
-	switch {
-	case s.State() == gobreaker.StateClosed:
-		return s.Counts().TotalFailures
-	case now.Sub(s.failed) > b.settings.Window+b.settings.Open:
-		return 0
-	}
-	return math.MaxUint32
-}
-
-// othersFailed is how often the one of the others failed that failed most; beyond counting
-// if its circuit is not closed, and then more often than anybody.
-func (b *breaker) othersFailed(s *suspect, now time.Time) (most uint32) {
-	for _, other := range b.suspects {
-		if other != s {
-			most = max(most, b.failures(other, now))
-		}
-	}
-	return most
-}
-
-// worst is how many failures of the enterprise that failed most the circuit of all has not
-// counted: those of one whose circuit is not closed are as many as that took.
-func (b *breaker) worst(now time.Time) (n int64) {
-	for _, s := range b.suspects {
-		n = max(n, int64(min(b.failures(s, now), uint32(max(b.settings.MinRequests, 0)))))
-	}
-	return n
 }
 
 // closedFor tells whether calls for who pass freely.

@@ -70,15 +70,13 @@ func (l *bulkheadLayer) enter(ctx context.Context, c *call.Call) (*entry, error)
 		text = fmt.Sprintf("This caller has its share of the calls that this upstream may have in flight, %d of %d; "+
 			"what is left is for other callers. Wait for some of them to end.", share, s.Max)
 	case enterpriseShare:
-		text = fmt.Sprintf("The calls for this enterprise have their share of those that this upstream may "+
-			"have in flight, %d of %d; "+
-			"what is left is for other enterprises. Wait for some of them to end.", share, s.Max)
+		text = fmt.Sprintf("The calls for this enterprise have their share of those that this upstream may have in flight, "+
+			"%d of %d; what is left is for other enterprises. Wait for some of them to end.", share, s.Max)
 	case full:
 	}
 	// After Wait all who wait now have left the queue: that much is known.
-	return nil, problem.Unavailable(text+" Nothing was sent. Try again after the time in Retry-After, "+
-		"with fewer calls at once.",
-		max(s.Wait, time.Second)).Proxy(problem.ProxyConnectionLimit).Because(ErrBulkheadFull)
+	text += " Nothing was sent. Try again after the time in Retry-After, with fewer calls at once."
+	return nil, problem.Unavailable(text, max(s.Wait, time.Second)).Proxy(problem.ProxyConnectionLimit).Because(ErrBulkheadFull)
 }
 
 // placedBody gives its place back when it ends.

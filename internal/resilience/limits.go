@@ -125,9 +125,8 @@ func (l *Limits) Enter(ctx context.Context, c *call.Call, max int) (leave func()
 		return nil, err
 	case place == nil:
 		// How long the caller's own calls take is not known; a moment later it may have room.
-		return nil, problem.TooMany(max, time.Second, "This caller has as many calls under way as it may at "+
-			"once. Nothing was sent. "+
-			"Wait for one of them to end; the platform team sets callers.concurrency.").Because(ErrConcurrency)
+		return nil, problem.TooMany(max, time.Second, "This caller has as many calls under way as it may at once. "+
+			"Nothing was sent. Wait for one of them to end; the platform team sets callers.concurrency.").Because(ErrConcurrency)
 	}
 	return func() { h.leave(place) }, nil
 }

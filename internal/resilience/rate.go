@@ -41,8 +41,8 @@ func (l *rateLayer) take(ctx context.Context, c *call.Call) error {
 		}
 		l.u.refusedRate.Add(1)
 		return tooMany(l.u.o.Settings.Rate.PerSecond, short,
-			"The rate at which the gateway may call this upstream is used up. Nothing was sent. Try again after the time in "+
-				"Retry-After.", ErrUpstreamRate)
+			"The rate at which the gateway may call this upstream is used up. Nothing was sent. "+
+				"Try again after the time in Retry-After.", ErrUpstreamRate)
 	}
 	short, err := l.u.bucket.await(ctx, c, now, c.PaceLeft(start))
 	c.Record.Phases.Limits += now().Sub(start)
@@ -51,7 +51,6 @@ func (l *rateLayer) take(ctx context.Context, c *call.Call) error {
 	}
 	l.u.refusedRate.Add(1)
 	return tooMany(l.u.o.Settings.Rate.PerSecond*batchPart, short,
-		"The part of this upstream's rate that is open to batch callers is used up for longer than this caller may "+
-			"wait. Nothing was sent. "+
-			"Try again after the time in Retry-After, with fewer calls at once.", ErrUpstreamRate)
+		"The part of this upstream's rate that is open to batch callers is used up for longer than this caller may wait. "+
+			"Nothing was sent. Try again after the time in Retry-After, with fewer calls at once.", ErrUpstreamRate)
 }

@@ -63,7 +63,7 @@ type Options struct {
 	// read, and behind Admit where none is.
 	AdmitCaller func(context.Context, *call.Call, *tenancy.Caller) error
 	// Admit spends the rate of the enterprise, and may wait.
-	Admit func(context.Context, *call.Call, *tenancy.Caller, tenancy.Tenant) error
+	Admit func(context.Context, *call.Call, tenancy.Tenant) error
 	// Memory bounds what is held in memory for callers.
 	Memory *memory.Budget
 	// Proxy sends the call and answers; a *proxy.Proxy, except where a call is only

@@ -330,7 +330,7 @@ func idempotencyKey(h http.Header, add bool) string {
 func (x *exchange) publicOrigin() string {
 	switch {
 	case x.proxied != nil:
-		return x.proxied.origin
+		return x.proxied.scheme + "://" + x.proxied.authority
 	case x.e.origin != "":
 		return x.e.origin
 	}
@@ -402,7 +402,7 @@ func (x *exchange) admitCaller(caller *tenancy.Caller) error {
 // admit spends the rates of the enterprise and of the caller. An enterprise beyond its own
 // rate uses up nothing of its caller's, unless a body had to be read to know which it is.
 func (x *exchange) admit(caller *tenancy.Caller, tenant tenancy.Tenant) error {
-	if err := x.e.o.Admit(x.r.Context(), x.c, caller, tenant); err != nil {
+	if err := x.e.o.Admit(x.r.Context(), x.c, tenant); err != nil {
 		return err
 	}
 	return x.admitCaller(caller)

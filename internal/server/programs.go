@@ -54,9 +54,9 @@ func plainAuthority(authority string) bool {
 	return true
 }
 
-// cutURL takes an absolute URL apart (RFC 9112, section 3.2.2): its origin, as
-// "http://host:port", its authority, and the path and query behind them.
-func cutURL(target string) (origin, authority, rest string, ok bool) {
+// cutURL takes an absolute URL apart (RFC 9112, section 3.2.2): its scheme, its authority,
+// and the path and query behind them.
+func cutURL(target string) (scheme, authority, rest string, ok bool) {
 	scheme, behind, ok := strings.Cut(target, "://")
 	if !ok || strings.IndexByte(scheme, '/') >= 0 {
 		return "", "", "", false
@@ -65,15 +65,15 @@ func cutURL(target string) (origin, authority, rest string, ok bool) {
 	if i := strings.IndexAny(behind, "/?#"); i >= 0 {
 		authority, rest = behind[:i], behind[i:]
 	}
-	return scheme + "://" + authority, authority, rest, true
+	return scheme, authority, rest, true
 }
 
 // proxied is a request to the gateway as an HTTP proxy.
 type proxied struct {
 	place
-	// origin is scheme and authority of the upstream as the program writes them. Links in
-	// the answer lead there, so that the program follows them by the same proxy.
-	origin string
+	// scheme and authority are the upstream's as the program writes them. Links in the
+	// answer lead there, so that the program follows them by the same proxy.
+	scheme, authority string
 	// stub tells that the URL is the Authorization Server's.
 	stub bool
 }
@@ -90,7 +90,7 @@ func (x *exchange) asProxy() error {
 		}
 		return noTunnel()
 	}
-	origin, authority, rest, ok := cutURL(x.r.RequestURI)
+	scheme, authority, rest, ok := cutURL(x.r.RequestURI)
 	if !ok {
 		return nil
 	}
@@ -98,12 +98,15 @@ func (x *exchange) asProxy() error {
 	if err := call.CheckPath(path); err != nil {
 		return err
 	}
-	if x.e.isTokenURL(authority, path) {
-		x.proxied = &proxied{origin: origin, stub: true}
+	at, upstream := x.e.locate(authority, path)
+	switch {
+	case !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https"):
+		// Links in the answer would have a scheme that no proxy serves, such as javascript.
+	case x.e.isTokenURL(authority, path):
+		x.proxied = &proxied{scheme: scheme, authority: authority, stub: true}
 		return nil
-	}
-	if at, ok := x.e.locate(authority, path); ok {
-		x.proxied = &proxied{place: at, origin: origin}
+	case upstream:
+		x.proxied = &proxied{place: at, scheme: scheme, authority: authority}
 		return nil
 	}
 	if x.e.o.Edge.knows(x.r, x.conn) {
@@ -129,19 +132,19 @@ func noTunnel() error {
 // the stub's path at its host, such as that of an older version.
 func (e *Endpoint) isTokenURL(authority, path string) bool {
 	u := e.o.TokenURL
-	if u == nil || !plainAuthority(authority) {
+	if u == nil || !plainAuthority(authority) || path != u.EscapedPath() && path != e.o.TokenStub {
 		return false
 	}
 	host := links.NewForms(u, "")
 	_, same := host.Below(authority, path)
-	return same && (path == u.EscapedPath() || path == e.o.TokenStub)
+	return same
 }
 
 // elsewhere gives the URL by which this caller follows a link to a Document Provider: by
 // the gateway's path, or, as a proxy's caller, by the provider's own URL with the scheme
 // that the caller uses.
 func (x *exchange) elsewhere(link string) (string, bool) {
-	origin, authority, rest, ok := cutURL(link)
+	_, authority, rest, ok := cutURL(link)
 	if !ok {
 		return "", false
 	}
@@ -157,8 +160,7 @@ func (x *exchange) elsewhere(link string) (string, bool) {
 		return "", false
 	}
 	if x.proxied != nil {
-		scheme, _, _ := strings.Cut(x.proxied.origin, ":")
-		return scheme + "://" + authority + link[len(origin):], true
+		return x.proxied.scheme + link[strings.Index(link, "://"):], true
 	}
 	prefix := x.c.Path[:len(x.c.Path)-len(x.rest)]
 	return x.publicOrigin() + x.mount() + prefix + strings.Replace(at.route.Path, "{providerId}",
