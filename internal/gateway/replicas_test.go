@@ -135,7 +135,7 @@ func TestRedisShowsNothingThatPassesThroughTheGateway(t *testing.T) {
 		}
 		return false
 	})
-	secrets := []string{mandated, mandated[1:], "ebox/messages", "messageTypes", "eyJ", "Bearer",
+	secrets := []string{mandated, mandated[1:], "ebox/messages", "messageTypes", "eyJhbGciOi", "Bearer",
 		"application/json", clientIDOf(h)}
 	for _, body := range bodies {
 		var doc map[string]any

@@ -265,10 +265,16 @@ func (s *Server) put(b *bound, l Listener, limits Limits) {
 func (s *Server) accept(b *bound) {
 	const (
 		pause = 50 * time.Millisecond // when there are no file descriptors left
-		// last is how long connections that the kernel has accepted already are taken
-		// from it when the socket is about to be closed, which would reset them.
-		last = 5 * time.Millisecond
+		// Closing the socket resets the connections that the kernel has accepted already.
+		// So they are taken from it first: until none has come for last, over at most looks
+		// such times. One alone may be over before this goroutine has run, on a busy machine.
+		last  = 5 * time.Millisecond
+		looks = 20
 	)
+	end := func() bool { // accepting ends soon; false if that cannot be said to the socket
+		l, ok := b.socket.(interface{ SetDeadline(time.Time) error })
+		return ok && l.SetDeadline(time.Now().Add(last)) == nil
+	}
 	defer close(b.stopped)
 	defer b.socket.Close()
 	ended := make(chan struct{})
@@ -278,16 +284,22 @@ func (s *Server) accept(b *bound) {
 		case <-b.stop:
 		case <-ended:
 		}
-		if l, ok := b.socket.(interface{ SetDeadline(time.Time) error }); !ok || l.SetDeadline(time.Now().Add(last)) != nil {
+		if !end() {
 			_ = b.socket.Close() // accepting fails, which says it
 		}
 	})
+	taken, looked := true, 0
 	for {
 		nc, err := b.socket.Accept()
 		if err != nil {
 			select {
 			case <-b.stop:
-				return
+				if !taken || looked == looks || !end() {
+					return
+				}
+				taken = false
+				looked++
+				continue
 			default:
 			}
 			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
@@ -301,6 +313,7 @@ func (s *Server) accept(b *bound) {
 				return
 			}
 		}
+		taken = true
 		c := newConn(s, nc)
 		short := s.o.Reserve && descriptors.Last(nc)
 		if short {
