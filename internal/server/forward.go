@@ -45,7 +45,8 @@ type Route struct {
 	// Below tells whether a URL lies below the base of the route's upstream, or of one of
 	// its providers, which it then names: what call.Upstream's Forms.Below tells.
 	Below func(authority, path string) (provider, rest string, ok bool)
-	// NamesProviders says that its answers hold URLs of Document Providers.
+	// NamesProviders says that its answers may hold URLs of Document Providers, which then lead
+	// to the gateway's paths for them.
 	NamesProviders bool
 	// Target chooses upstream and credential. Its errors are problems.
 	Target func(TargetRequest) (Target, error)

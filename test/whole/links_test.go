@@ -226,8 +226,13 @@ func TestAPlainRouteRewritesLinksUnlessToldOtherwise(t *testing.T) {
 
 func TestTheRegistrysProvidersAreReachedThroughTheGateway(t *testing.T) {
 	h := open(t)
-	for _, prefix := range []string{"", "/enterprises/" + mandated} {
-		got := h.get(prefix+"/ebox/registry/messageRegistries").want(t, 200)
+	for _, c := range []struct{ prefix, list string }{
+		{"", "/ebox/registry/messageRegistries"},
+		{"/enterprises/" + mandated, "/ebox/registry/messageRegistries"},
+		{"/enterprises/" + mandated, "/ebox/federation/messageProviders"},
+	} {
+		prefix := c.prefix
+		got := h.get(prefix+c.list).want(t, 200)
 		for _, provider := range []string{nsso, regional} {
 			if want := `"messageProviderUrl":"` + h.base + prefix + provider; !strings.Contains(got.body, want) {
 				t.Errorf("no %s in %s", want, got.body)
@@ -239,7 +244,7 @@ func TestTheRegistrysProvidersAreReachedThroughTheGateway(t *testing.T) {
 			}
 		}
 	}
-	// Only the registry's answers are read so: elsewhere a provider's URL is another upstream's.
+	// A provider cannot lead callers to another provider.
 	body := `{"messageProviderUrl":"` + h.sim.ProviderURL("regional") + `"}`
 	h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: http.StatusOK, Body: body})
 	if got := h.get(box+"/messages").want(t, 200); got.body != body {
