@@ -17,10 +17,6 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// nobody is an address of this machine where nobody listens, and where no other test
-// gets a port of its own.
-const nobody = "127.9.8.7:9"
-
 // detour is a way to an upstream that can be blocked below HTTP, where the
 // simulator's own faults do not reach. It listens on the simulator's host, on a port
 // of its own, which stays its own while nobody listens there.

@@ -79,7 +79,7 @@ func TestInboxNamesAProviderInTroubleAndGivesTheOthers(t *testing.T) {
 		{"failing", write(500, "text/plain", "out of memory"), "failed", 500},
 		{"under construction", write(503, "application/problem+json", `{"type":"x","status":503}`), "failed", 503},
 		{"leading elsewhere", func(w http.ResponseWriter, r *http.Request) bool {
-			http.Redirect(w, r, "https://example.org/login", 302)
+			http.Redirect(w, r, "https://example.org/login", http.StatusFound)
 			return true
 		}, "malformed", 502},
 		{"showing a page", write(200, "text/html", "<h1>Welcome</h1>"), "malformed", 502},
