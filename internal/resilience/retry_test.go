@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -348,23 +347,6 @@ func TestTheRequestIsNotTouched(t *testing.T) {
 		})), o)
 		if r.Body != body || len(r.Header) > 0 || tries != 3 {
 			t.Fatalf("the caller's request was changed: %v, after %d tries", r.Header, tries)
-		}
-	})
-}
-
-func FuzzRetryAfter(f *testing.F) {
-	for _, seed := range []string{"", "0", "120", "-1", "1.5", "99999999999999999999", "Sat, 01 Jan 2000 00:00:02 GMT",
-		"Saturday, 01-Jan-00 00:00:02 GMT", "soon"} {
-		f.Add(seed)
-	}
-	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-	f.Fuzz(func(t *testing.T, text string) {
-		got := retryAfter(http.Header{"Retry-After": {text}}, now)
-		if got < 0 {
-			t.Fatalf("%q is %s", text, got)
-		}
-		if seconds, err := strconv.ParseUint(text, 10, 63); err == nil && seconds > 2 && got <= maxRetryAfter {
-			t.Fatalf("%q is %s, shorter than was asked", text, got)
 		}
 	})
 }
