@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/problem"
 )
 
@@ -164,7 +165,7 @@ func TestBackoffGrowsAndIsBounded(t *testing.T) {
 
 func TestJitterReachesDownToNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u := NewUpstream(Options{Settings: thrice, Classify: classify, Rand: func() float64 { return 0 }})
+		u := protect(thrice, func(o *Options) { o.Rand = func() float64 { return 0 } })
 		s := &script{lines: []tripper{fails(errReset)}}
 		start := time.Now()
 		_, _ = do(t, u.Retry(s), request("GET", first))
@@ -323,7 +324,7 @@ func TestTheUpstreamsWordOutlivesTheGatewaysRefusal(t *testing.T) {
 }
 
 func TestNeutralAnswersAreNotTriedAgain(t *testing.T) {
-	u := NewUpstream(Options{Settings: thrice, Neutral: func(*call.Call, *http.Response) bool { return true }})
+	u := protect(thrice, neutralIf(func(*call.Call, *http.Response) bool { return true }))
 	s := &script{lines: []tripper{answers(503)}}
 	if status, err := do(t, u.Retry(s), request("GET", first)); status != 503 || err != nil || len(s.tries) != 1 {
 		t.Fatalf("%d %v after %d tries", status, err, len(s.tries))
@@ -332,7 +333,10 @@ func TestNeutralAnswersAreNotTriedAgain(t *testing.T) {
 
 func TestTheRequestIsNotTouched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u := protect(Settings{Tries: 3, Max: 1, Breaker: trusting.Breaker, Rate: &Rate{PerSecond: 100, Burst: 100}})
+		u := protect(Settings{
+			Tries: 3, Concurrency: config.Concurrency{Max: 1}, Breaker: trusting.Breaker,
+			Rate: config.Rate{PerSecond: 100, Burst: 100},
+		})
 		o := request("POST", first)
 		r := o.r
 		body := io.NopCloser(strings.NewReader("text"))
