@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -279,14 +278,3 @@ func (b brokenBody) Read(p []byte) (int, error) {
 	return n, err
 }
 func (brokenBody) Close() error { return nil }
-
-func numbered() func(*http.Request) (*http.Response, error) {
-	var mu sync.Mutex
-	n := 0
-	return func(*http.Request) (*http.Response, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		n++
-		return reply(200, fmt.Sprint(n), "Cache-Control: max-age=60", "Vary: Accept"), nil
-	}
-}

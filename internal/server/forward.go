@@ -127,11 +127,7 @@ func (x *exchange) identify() (*tenancy.Caller, error) {
 			"for the address, the listener or the client certificate that is used.")
 	}
 	x.c.Caller = caller.Name
-	party := memory.Party{Caller: caller.Name}
-	if caller.Name == "" {
-		party.Source = x.c.Source
-	}
-	x.memory.Open(x.e.o.Memory, party)
+	x.memory.Open(x.e.o.Memory, memory.PartyOf(caller.Name, x.c.Source))
 	var err error
 	x.leave, err = x.e.o.Enter(x.r.Context(), x.c, caller)
 	return caller, err
