@@ -41,7 +41,7 @@ type flight struct {
 // flights are those under way, by key.
 type flights struct {
 	mu    sync.Mutex
-	under map[string]*flight
+	under map[digest]*flight
 }
 
 // join gives the flight for a key and whether the caller leads it. A flight that began
@@ -54,7 +54,7 @@ func (f *flights) join(k *Key, mark Mark) (*flight, bool) {
 	}
 	fl := &flight{mark: mark, headed: make(chan struct{}), done: make(chan struct{})}
 	if f.under == nil {
-		f.under = make(map[string]*flight)
+		f.under = make(map[digest]*flight)
 	}
 	f.under[k.id] = fl
 	return fl, true

@@ -22,8 +22,6 @@ type reading struct {
 	send call.Send
 	q    query
 
-	// found is room for what is in memory.
-	found [2]*Entry
 	// places are where an answer may be: the enterprise's own, the shared one, or both.
 	places [2]place
 	n      int
@@ -123,7 +121,7 @@ func (rd *reading) add(k Key) {
 func (rd *reading) look(now time.Time) (pass bool) {
 	for i := range rd.n {
 		at := &rd.places[i]
-		variants, passes := rd.c.memory.load(rd.found[:0], &at.key, at.mark, now)
+		variants, passes := rd.c.memory.load(&at.key, at.mark, now)
 		pass = pass || passes
 		rd.consider(at, variants)
 	}
@@ -308,7 +306,7 @@ func (rd *reading) waited(ctx context.Context) *call.Answer {
 func (rd *reading) meanwhile() *Entry {
 	for i := range rd.n {
 		at := &rd.places[i]
-		variants, _ := rd.c.memory.load(rd.found[:0], &at.key, at.mark, rd.arrived)
+		variants, _ := rd.c.memory.load(&at.key, at.mark, rd.arrived)
 		if e := choose(variants, at.mark, rd.field); e != nil && e != rd.entry && !e.Received.Before(rd.arrived) {
 			return e
 		}
