@@ -100,6 +100,7 @@ func upstreamSnapshots(list []operate.Upstream, now time.Time) []telemetry.Upstr
 			sum.Circuit = u.Circuit
 		}
 		sum.Opened += u.Opened
+		sum.OpenFor = max(sum.OpenFor, len(u.OpenFor))
 		sum.InFlight += u.InFlight
 		sum.Queued += u.Queued
 		if !u.WaitingSince.IsZero() {

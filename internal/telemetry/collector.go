@@ -126,6 +126,7 @@ func (p putter) oneOf(f *family, is string, labels []string, states ...string) {
 func (p putter) upstream(u *UpstreamSnapshot) {
 	p.oneOf(circuitState, u.Circuit, []string{u.Name}, "closed", "open", "half-open")
 	p.count(circuitOpened, u.Opened, u.Name)
+	p.gauge(circuitOpenFor, float64(u.OpenFor), u.Name)
 	p.gauge(upstreamFlight, float64(u.InFlight), u.Name)
 	p.gauge(upstreamQueue, float64(u.Queued), u.Name)
 	p.gauge(upstreamOldest, u.OldestWait.Seconds(), u.Name)

@@ -55,8 +55,10 @@ type Snapshot struct {
 type UpstreamSnapshot struct {
 	Name string
 	// Circuit is closed, open or half-open.
-	Circuit          string
-	Opened           uint64
+	Circuit string
+	Opened  uint64
+	// OpenFor is for how many enterprises alone the circuit is not closed.
+	OpenFor          int
 	InFlight, Queued int
 	// OldestWait is how long the oldest call has been waiting for the header, Unanswered for
 	// how long no call has been answered.
