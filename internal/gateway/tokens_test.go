@@ -85,7 +85,7 @@ func TestA401RenewsTheTokenOnceAndTheCallSucceeds(t *testing.T) {
 			`{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":true}]}`, 200, 2},
 		{"body of 64 KiB", "POST", grant + "/mandates", "/mandates", "application/json", order, 201, 2},
 		{"body that was not kept", "POST", nsso + "/ebox/messages", "/ebox", "multipart/form-data; boundary=x",
-			strings.Repeat("x", 70<<10), 401, 1},
+			parted(filePart + strings.Repeat("x", 70<<10)), 401, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h.sim.ClearFaults()
