@@ -120,7 +120,7 @@ func TestCheckpointsGoWithTheYearsThatTheyCover(t *testing.T) {
 		at(t, dir, "2026-04-01", "b")
 		at(t, dir, "2027-01-01", "c")
 		o := options(dir)
-		ahead := time.Date(2037, 1, 2, 0, 0, 0, 0, time.UTC).Sub(time.Now())
+		ahead := time.Until(time.Date(2037, 1, 2, 0, 0, 0, 0, time.UTC))
 		o.Now = func() time.Time { return time.Now().Add(ahead) }
 		l := mustOpen(t, o)
 		record := func(id string) {

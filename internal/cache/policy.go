@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"ebox-gateway/internal/call"
 )
 
@@ -173,7 +175,7 @@ func selectingFields(resp *http.Response, field func(string) []string) ([]Select
 		fields = append(fields, selectingField("Range", field), selectingField("If-Range", field))
 	}
 	for name := range listed(resp.Header["Vary"]) {
-		if name == "*" {
+		if name == "*" || !httpguts.ValidHeaderFieldName(name) {
 			return nil, false
 		}
 		if !slices.ContainsFunc(fields, func(s Selecting) bool { return s.Name == name }) {

@@ -161,11 +161,11 @@ func (r *reading) object() error {
 		return nil
 	}
 	for {
-		begin := r.i
 		if r.next() != '"' {
 			return r.invalid()
 		}
-		if begin = r.i; !r.string() {
+		begin := r.i
+		if !r.string() {
 			return r.invalid()
 		}
 		key := inside(r.text[begin:r.i])

@@ -101,8 +101,10 @@ type Store struct {
 	// subscribed says that the other replicas' invalidations arrive, unsubscribed why not.
 	subscribed   atomic.Bool
 	unsubscribed atomic.Pointer[Trouble]
-	// replicas is how many there were at the last look, 0 if Redis was never reached.
+	// replicas is how many share rates, 0 if Redis was never reached. fewer is how many looks
+	// in a row have found fewer; nothing but looks uses it.
 	replicas atomic.Int64
+	fewer    int
 	// lists wait to be stored: pointers to values, by their names.
 	lists sync.Map
 	// unreadable counts values that could not be opened.
@@ -171,7 +173,7 @@ var (
 	errAway = errors.New("asking Redis: it is in trouble, and left alone until it is well")
 	// errSpent is what a request gets that has waited for Redis long enough.
 	errSpent = errors.New("asking Redis: this request has waited for it long enough")
-	errSlow  = errors.New("Redis answers, but so slowly that requests use up the time that they may wait for it")
+	errSlow  = errors.New("asking Redis: it answers, but so slowly that requests use up the time that they may wait for it")
 )
 
 // ask makes one call of a request, or a few, bounded as a whole by Options.Timeout and by

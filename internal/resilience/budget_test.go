@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"ebox-gateway/internal/config"
 )
 
 // In every run of calls, whatever came before, retries are at most four and 18 % of
@@ -77,7 +79,7 @@ func TestAnOutageIsNotMultiplied(t *testing.T) {
 		"without_a_breaker": {Tries: 3},
 		"with_a_breaker":    {Tries: 3, Breaker: trusting.Breaker},
 		"ten_tries":         {Tries: 10},
-		"with_a_bulkhead":   {Tries: 3, Max: 10, Queue: 10, Wait: time.Second},
+		"with_a_bulkhead":   {Tries: 3, Concurrency: config.Concurrency{Max: 10, Queue: 10, Wait: time.Second}},
 	} {
 		for outage, next := range map[string]tripper{"503": answers(503), "reset": fails(errReset),
 			"not_made": fails(errNotMade)} {

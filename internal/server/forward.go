@@ -45,7 +45,8 @@ type Route struct {
 	// Below tells whether a URL lies below the base of the route's upstream, or of one of
 	// its providers, which it then names: what call.Upstream's Forms.Below tells.
 	Below func(authority, path string) (provider, rest string, ok bool)
-	// NamesProviders says that its answers hold URLs of Document Providers.
+	// NamesProviders says that its answers may hold URLs of Document Providers, which then lead
+	// to the gateway's paths for them.
 	NamesProviders bool
 	// Target chooses upstream and credential. Its errors are problems.
 	Target func(TargetRequest) (Target, error)
@@ -126,11 +127,7 @@ func (x *exchange) identify() (*tenancy.Caller, error) {
 			"for the address, the listener or the client certificate that is used.")
 	}
 	x.c.Caller = caller.Name
-	party := memory.Party{Caller: caller.Name}
-	if caller.Name == "" {
-		party.Source = x.c.Source
-	}
-	x.memory.Open(x.e.o.Memory, party)
+	x.memory.Open(x.e.o.Memory, memory.PartyOf(caller.Name, x.c.Source))
 	var err error
 	x.leave, err = x.e.o.Enter(x.r.Context(), x.c, caller)
 	return caller, err

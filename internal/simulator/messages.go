@@ -32,9 +32,8 @@ type messageRegistry struct {
 
 // mailbox is the e-Box of one enterprise at one provider.
 type mailbox struct {
-	mu        sync.RWMutex
-	messages  []*message // newest first
-	consulted time.Time
+	mu       sync.RWMutex
+	messages []*message // newest first
 }
 
 // message is immutable but for what its box's lock guards.

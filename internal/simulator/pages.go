@@ -42,9 +42,6 @@ type itemPage[T any] struct {
 	page, pageSize int // 0 for a list that has no pages
 }
 
-// relations are those of a page's links, in the order in which they are written.
-var relations = []string{"self", "first", "prev", "next", "last"}
-
 // MarshalJSON implements json.Marshaler.
 func (p itemPage[T]) MarshalJSON() ([]byte, error) {
 	var out any
