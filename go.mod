@@ -6,8 +6,6 @@ require (
 	code.dny.dev/ssrf v0.3.0
 	github.com/KimMachineGun/automemlimit v1.0.1
 	github.com/cespare/xxhash/v2 v2.3.0
-	github.com/digitorus/pkcs7 v0.0.0-20230713084857-e76b763bdc49
-	github.com/digitorus/timestamp v0.0.0-20250524132541-c45532741eea
 	github.com/go-chi/chi/v5 v5.5.0
 	github.com/go-jose/go-jose/v4 v4.1.8
 	github.com/golang-jwt/jwt/v5 v5.3.1
@@ -42,6 +40,8 @@ require (
 	pgregory.net/rapid v1.3.0
 	software.sslmate.com/src/go-pkcs12 v0.7.4
 )
+
+require github.com/notaryproject/tspclient-go v1.0.0
 
 require (
 	github.com/cpuguy83/go-md2man/v2 v2.0.6 // indirect

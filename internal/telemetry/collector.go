@@ -92,6 +92,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		p.count(evidenceLost, e.Lost)
 		p.truth(evidenceFailing, e.Failing != "")
 		p.truth(evidenceRefusing, e.Refusing)
+		p.truth(evidenceMissing, e.Missing != "")
+		p.time(evidenceGap, e.LastGap)
+		p.count(evidenceRefusedWrites, e.RefusedWrites)
 		p.truth(evidenceUnstamped, e.Stamping != "")
 	}
 	if t := s.Traces; t != nil {

@@ -60,9 +60,10 @@ func everything() Snapshot {
 			States: map[directory.State]int{directory.Active: 2, directory.Maintenance: 1}},
 		Cache: cache.Stats{Bytes: 1 << 20, Resources: 12, Hits: 5, Misses: 6, Stale: 1, Validated: 2, Collapsed: 3,
 			Stored: 4, Evicted: 5, Invalidations: 6, StoreFailures: 7},
-		Redis:    &redisstore.Status{State: "away", Opened: 1, Unreadable: 2, Untold: 3},
-		Evidence: &audit.Status{Waiting: 1, Written: 2, Lost: 3, Failing: "no space left"},
-		Traces:   &TraceStats{Exported: 100, Dropped: 4},
+		Redis: &redisstore.Status{State: "away", Opened: 1, Unreadable: 2, Untold: 3},
+		Evidence: &audit.Status{Waiting: 1, Written: 2, Lost: 3, Failing: "no space left",
+			Missing: "the file x was removed", RefusedWrites: 5, LastGap: time.Unix(1_700_000_000, 0)},
+		Traces: &TraceStats{Exported: 100, Dropped: 4},
 	}
 }
 
@@ -321,7 +322,8 @@ func TestWhatASnapshotSaysIsShown(t *testing.T) {
 		"clock_difference_seconds client=payroll": -90, "upstream_oldest_call_seconds upstream=provider_nsso": 42,
 		"registry_list_timestamp_seconds": 1.8e9, "registry_last_try_failed": 1, "providers state=maintenance": 1,
 		"cache_memory_bytes": 1 << 20, "redis_up": 0, "redis_state state=away": 1, "evidence_lost_total": 3,
-		"evidence_failing": 1, "trace_spans_dropped_total": 4,
+		"evidence_failing": 1, "evidence_missing": 1, "evidence_refused_writes_total": 5,
+		"evidence_gap_timestamp_seconds": 1_700_000_000, "trace_spans_dropped_total": 4,
 	} {
 		fields := strings.Fields(labels)
 		for i := range fields {

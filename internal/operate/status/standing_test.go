@@ -131,7 +131,7 @@ func TestEvidenceSaysWhatToDoAboutIt(t *testing.T) {
 			"cannot be written since 2026-11-28T03:00:00Z; 3 records wait in memory: no space left", "Make room",
 			"eboxevidencefailing"},
 		"a file that was taken": {&audit.Status{Missing: "the file x was removed", Since: night},
-			"evidence is missing since 2026-11-28T03:00:00Z: the file x was removed", "Put it back", "eboxevidencefailing"},
+			"evidence is missing since 2026-11-28T03:00:00Z: the file x was removed", "Put it back", "eboxevidencemissing"},
 		"no time stamps": {&audit.Status{Stamping: "it answered 503"}, "it answered 503", "audit.timestampUrl",
 			"eboxevidenceunstamped"},
 	} {
