@@ -272,9 +272,10 @@ func (rd *reading) mayWait() bool {
 
 // waited waits for the answer to the same request of another caller, if there is one
 // under way, and answers with it. If not, it is nil and this request leads, or asks for
-// itself.
+// itself; what it waited comes off its own header time-out.
 func (rd *reading) waited(ctx context.Context) *call.Answer {
-	at := &rd.places[0]
+	at, began := &rd.places[0], time.Now()
+	defer func() { rd.x.Waited = time.Since(began) }()
 	for range maxLeaders {
 		f, leads := rd.c.flights.join(&at.key, at.mark)
 		if leads {
@@ -290,7 +291,7 @@ func (rd *reading) waited(ctx context.Context) *call.Answer {
 			}
 			return a
 		}
-		switch end, e := f.wait(ctx); {
+		switch end, e := f.wait(ctx, began); {
 		case end == abandoned:
 		case end == landed && e.selected(rd.field):
 			return rd.collapsed(e)

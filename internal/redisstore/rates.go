@@ -82,7 +82,9 @@ func (s *Store) Spend(
 	return wait, err
 }
 
-func (s *Store) rateName(name string) string { return s.ring.names(forRate, []byte("rate\x00"+name))[0] }
+func (s *Store) rateName(name string) string {
+	return s.ring.names(forRate, []byte("rate\x00"+name))[0]
+}
 
 func spendArgs(r config.Rate, batchPart float64, batch bool) []any {
 	if batchPart == 1 {

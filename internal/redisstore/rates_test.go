@@ -265,6 +265,32 @@ func TestAReplicaThatStopsCountsNoMore(t *testing.T) {
 	awaitUp(t, stays)
 }
 
+func TestARedisThatWasEmptiedGivesNoReplicaAnothersShare(t *testing.T) {
+	server := redistest.Start(t)
+	first, second := idle(t, single(server)), idle(t, single(server))
+	look := func(r *Store, want int) {
+		t.Helper()
+		if err := r.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := r.Replicas(); n != want {
+			t.Fatalf("%d replicas share a rate, not %d", n, want)
+		}
+	}
+	look(first, 1)
+	look(second, 2)
+	look(first, 2)
+	server.Do("FLUSHALL")
+	look(first, 2) // the second one has not looked yet
+	look(second, 2)
+	look(first, 2)
+	second.leave()
+	for range believeAfter {
+		look(first, 2)
+	}
+	look(first, 1)
+}
+
 func TestARequestHasFiftyMillisecondsForRedisAltogether(t *testing.T) {
 	r := idle(t, single(redistest.Start(t)), withTimeout(0))
 	c := call.New()
