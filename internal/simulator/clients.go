@@ -99,18 +99,39 @@ func (s *Simulator) RegisterClient(c Client) error {
 			return fmt.Errorf("registering client %s: no API has the scope %q", c.ID, scope)
 		}
 	}
-	s.authorization.register(c)
+	a := s.authorization
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.clients[c.ID] = c
 	return nil
 }
 
 // UnregisterClient removes a client and every token it has.
-func (s *Simulator) UnregisterClient(id string) { s.authorization.unregister(id) }
+func (s *Simulator) UnregisterClient(id string) {
+	a := s.authorization
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.clients, id)
+	maps.DeleteFunc(a.tokens, func(_ string, t *issued) bool { return t.client.ID == id })
+}
 
 // SetTokenLifetime sets how long tokens issued from now on are valid.
-func (s *Simulator) SetTokenLifetime(d time.Duration) { s.authorization.setLifetime(d) }
+func (s *Simulator) SetTokenLifetime(d time.Duration) {
+	a := s.authorization
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.lifetime = d
+}
 
 // RevokeTokens makes every token issued so far unknown and returns how many were.
-func (s *Simulator) RevokeTokens() int { return s.authorization.revoke() }
+func (s *Simulator) RevokeTokens() int {
+	a := s.authorization
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := len(a.tokens)
+	clear(a.tokens)
+	return n
+}
 
 // TokensIssued counts the tokens issued since Start.
 func (s *Simulator) TokensIssued() int {
