@@ -354,7 +354,7 @@ func TestSlowCallsOfOneCallerCostOthersNoRequest(t *testing.T) {
 			c.write(fmt.Sprintf("GET %s/messages/%s/attachments/1/content HTTP/1.1\r\nHost: localhost\r\n\r\n", box, id))
 		} else {
 			c.write("POST " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; " +
-				"boundary=x\r\nContent-Length: 100000\r\n\r\n--x")
+				"boundary=x\r\nContent-Length: 100000\r\n\r\n--x\r\n" + filePart + "%PDF")
 		}
 	}
 	eventually(t, "the slow ones to have all that they get", func() bool {
