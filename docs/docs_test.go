@@ -110,7 +110,8 @@ func anchors(t *testing.T, page string) []string {
 // What protects from a threat is held by the tests that the threat model names.
 func TestTheThreatModelNamesTestsThatThereAre(t *testing.T) {
 	var there strings.Builder
-	for _, where := range []string{"../internal/*/*_test.go", "../internal/*/*/*_test.go", "../cmd/gateway/*_test.go"} {
+	for _, where := range []string{"../internal/*/*_test.go", "../internal/*/*/*_test.go", "../cmd/gateway/*_test.go",
+		"../test/*/*_test.go"} {
 		files, err := filepath.Glob(where)
 		if err != nil {
 			t.Fatal(err)
