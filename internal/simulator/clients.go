@@ -16,14 +16,16 @@ import (
 
 // The scopes that the Authorization Server knows.
 const (
-	ScopeDocumentConsumer = "scope:document:management:consult:ws-eboxrestentreprise:documentconsumer"
-	ScopeSummaryOwnEbox   = "scope:document:management:consult:ws-eboxrestentreprise:summaryownebox"
-	ScopeMessagesFull     = "scope:document:management:consult:ws-eboxrestentreprise:messagesfull"
-	ScopeReferenceData    = "scope:document:management:consult:ws-eboxrestentreprise:referencedata"
+	consult = "scope:document:management:consult:ws-eboxrestentreprise:"
+
+	ScopeDocumentConsumer = consult + "documentconsumer"
+	ScopeSummaryOwnEbox   = consult + "summaryownebox"
+	ScopeMessagesFull     = consult + "messagesfull"
+	ScopeReferenceData    = consult + "referencedata"
 	// ScopePublicationSender is for publishing for oneself, the other two, which are the
 	// two spellings of one page, for publishing for another enterprise.
-	ScopePublicationSender         = "scope:document:management:consult:ws-eboxrestentreprise:publicationsender"
-	ScopeRepresentativePublication = "scope:document:management:consult:ws-eboxrestentreprise:eboxrepresentativepublication"
+	ScopePublicationSender         = consult + "publicationsender"
+	ScopeRepresentativePublication = consult + "eboxrepresentativepublication"
 	ScopeRepresentativeElsewhere   = "scope:document:management:ws-eboxrestentreprise:eboxrepresentativepublication"
 
 	ScopeRegistry        = "scope:documentmanagement:ebox:enterprise:federation-rest:registry"
@@ -33,7 +35,8 @@ const (
 
 var allScopes = []string{
 	ScopeDocumentConsumer, ScopeSummaryOwnEbox, ScopeMessagesFull, ScopeReferenceData,
-	ScopePublicationSender, ScopeRepresentativePublication, ScopeRepresentativeElsewhere, ScopeRegistry, ScopePreference, ScopeCitizenMandates,
+	ScopePublicationSender, ScopeRepresentativePublication, ScopeRepresentativeElsewhere,
+	ScopeRegistry, ScopePreference, ScopeCitizenMandates,
 }
 
 // Client is an OAuth client as an office registers it in Chaman.
