@@ -332,22 +332,31 @@ func TestADocumentThatIsAPageCannotActInABrowser(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	path := box + "/messages/" + simulator.FirstMessage + "/attachments/1/content"
+	const contained = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 	for _, c := range []struct {
 		types  []string
 		policy string
 	}{
-		{[]string{"text/html"}, "sandbox"}, {[]string{"TEXT/HTML; charset=utf-8"}, "sandbox"}, {
-			[]string{"application/xhtml+xml"}, "sandbox"},
-		{[]string{"image/svg+xml"}, "sandbox"}, {[]string{"application/xml"}, "sandbox"}, {
-			[]string{"multipart/x-mixed-replace; boundary=x"}, "sandbox"},
-		{[]string{"text/plain", "text/html"}, "sandbox"}, {[]string{"text/html", "text/plain"}, "sandbox"}, {
-			[]string{"text/plain, text/html"}, "sandbox"},
-		{[]string{"text/plain", "text/plain"}, "sandbox"}, {[]string{"text/plain;,text/html"}, "sandbox"}, {
-			[]string{"text"}, "sandbox"},
-		{[]string{"application/x-shockwave-flash"}, "sandbox"}, {[]string{"text/xsl"}, "sandbox"}, {
-			[]string{"message/rfc822"}, "sandbox"},
-		{[]string{"application/pdf"}, ""}, {[]string{"image/png"}, ""}, {[]string{"application/zip"}, ""}, {
-			[]string{"application/json; charset=utf-8"}, ""},
+		{[]string{"text/html"}, contained},
+		{[]string{"TEXT/HTML; charset=utf-8"}, contained},
+		{[]string{"application/xhtml+xml"}, contained},
+		{[]string{"image/svg+xml"}, contained},
+		{[]string{"application/xml"}, contained},
+		{[]string{"multipart/x-mixed-replace; boundary=x"}, contained},
+		{[]string{"text/plain", "text/html"}, contained},
+		{[]string{"text/html", "text/plain"}, contained},
+		{[]string{"text/plain, text/html"}, contained},
+		{[]string{"text/plain", "text/plain"}, contained},
+		{[]string{"text/plain;,text/html"}, contained},
+		{[]string{`text/plain; x="a, text/html"`}, contained},
+		{[]string{"text"}, contained},
+		{[]string{"application/x-shockwave-flash"}, contained},
+		{[]string{"text/xsl"}, contained},
+		{[]string{"message/rfc822"}, contained},
+		{[]string{"application/pdf"}, ""},
+		{[]string{"image/png"}, ""},
+		{[]string{"application/zip"}, ""},
+		{[]string{"application/json; charset=utf-8"}, ""},
 		{[]string{"Text/Plain"}, ""},
 	} {
 		h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 200,
@@ -363,6 +372,30 @@ func TestADocumentThatIsAPageCannotActInABrowser(t *testing.T) {
 		if got := h.get(path).want(t, 200); got.header.Get("Content-Security-Policy") != "" ||
 			got.header.Get("X-Content-Type-Options") != "" {
 			t.Errorf("%s: a program got %v", c.types, got.header)
+		}
+	}
+}
+
+// Found with Chromium: it fetched what a provider's Link named as the gateway's own origin,
+// and so marked read a document of another enterprise at another provider.
+func TestAProvidersLinkOpensNothingInABrowser(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("server: {listen:", "server: {allowedOrigins: ['https://app.example.be'], listen:"))
+	link := "<" + h.base + box + "/messages/" + simulator.FirstMessage + "/attachments/1/content>; rel=preload; as=image"
+	h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 200, Body: "{}",
+		Header: http.Header{"Link": {link}}})
+	for _, c := range []struct {
+		fields []string
+		want   string
+	}{
+		{[]string{"Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate"}, ""},
+		{[]string{"Sec-Fetch-Site: same-origin"}, ""},
+		{[]string{"Upgrade-Insecure-Requests: 1"}, ""},
+		{[]string{"Sec-Fetch-Site: cross-site", "Origin: https://app.example.be"}, link},
+		{nil, link},
+	} {
+		if got := h.get(messages, c.fields...).want(t, 200).header.Get("Link"); got != c.want {
+			t.Errorf("%q: Link %q", c.fields, got)
 		}
 	}
 }

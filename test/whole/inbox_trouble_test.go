@@ -310,6 +310,34 @@ func TestInboxSummary(t *testing.T) {
 	h.get("/enterprises/0206731645/ebox?partial=false").want(t, 503)
 }
 
+// A client generated from the API's description has numberOfMessages as a plain number,
+// which is 0 where the member is missing: a full e-Box would look empty.
+func TestAGeneratedClientReadsNoFullEBoxAsEmpty(t *testing.T) {
+	t.Parallel()
+	type summary struct {
+		NumberOfMessages int32 `json:"numberOfMessages"`
+	}
+	full, down := &registryOfMail{id: "nsso"}, &registryOfMail{id: "b"}
+	h := open(t, startRegistries(t, full, down))
+	full.breakDown(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"numberOfMessages":3}`)
+		return true
+	})
+	down.breakDown(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusInternalServerError)
+		return true
+	})
+	got := h.get("/enterprises/0206731645/ebox").want(t, 200)
+	var decoded summary
+	if err := json.Unmarshal([]byte(got.body), &decoded); err != nil || decoded.NumberOfMessages != 3 {
+		t.Errorf("%d messages, %v: %s", decoded.NumberOfMessages, err, got.body)
+	}
+	if missing := got.header.Get("X-EBox-Incomplete"); missing != "b;reason=failed" {
+		t.Errorf("what is missing is said to be %q", missing)
+	}
+}
+
 func TestInboxBeforeTheRegistryHasGivenAList(t *testing.T) {
 	t.Parallel()
 	away := edit("/messageRegistries\n", "/nowhere\n")
