@@ -5,17 +5,16 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/redistest"
 )
@@ -88,27 +87,16 @@ func BenchmarkReplicas(b *testing.B) {
 	b.Run("rate-alone", func(b *testing.B) { rates(b, server) })
 }
 
-// rates measures one call of a rate that is asked for seldom, as that of an enterprise
-// is: nothing is fetched ahead.
+// rates measures one call of a rate.
 func rates(b *testing.B, server *redistest.Server) {
 	r := shared(b, server)
-	ctx, cancel := context.WithCancel(b.Context())
-	var running sync.WaitGroup
-	running.Go(func() { r.Run(ctx) })
-	defer running.Wait()
-	defer cancel()
-	redistest.Eventually(b, "a place among the replicas", func() error {
-		if r.Status().Replicas == 0 {
-			return errors.New("there is none yet")
-		}
-		return nil
-	})
 	round := time.Now().String()
 	redisReport(b, server, func() {
 		b.ResetTimer()
 		for i := range b.N {
-			if r.Rate(round+strconv.Itoa(i), redisstore.Spec{PerSecond: 20, Burst: 40}).Take(ctx, nil, false) != 0 {
-				b.Fatal("refused")
+			rate := config.Rate{PerSecond: 20, Burst: 40}
+			if wait, err := r.Spend(b.Context(), nil, round+strconv.Itoa(i), rate, 1, false); wait != 0 || err != nil {
+				b.Fatal("refused", wait, err)
 			}
 		}
 	}, b.N)

@@ -7,7 +7,6 @@ import (
 	"path"
 	"slices"
 	"sort"
-	"strconv"
 	"strings"
 	"time"
 
@@ -137,7 +136,7 @@ func (k *check) routeNames(at string, names []string) {
 	k.twice(at, names)
 	for i, name := range names {
 		if message := k.unknownRoute(name); message != "" && name != "" {
-			k.fail(at+"["+strconv.Itoa(i)+"]", "%s", message)
+			k.fail(item(at, i), "%s", message)
 		}
 	}
 }
@@ -198,7 +197,7 @@ func (k *check) redis() {
 	}
 	seen := make(map[string]bool)
 	for i, key := range r.EncryptionKeys {
-		at := "redis.encryptionKeys[" + strconv.Itoa(i) + "].id"
+		at := item("redis.encryptionKeys", i) + ".id"
 		if key.ID == "" {
 			continue
 		}
@@ -275,7 +274,7 @@ func (k *check) twice(at string, list any) {
 	seen := make(map[string]bool)
 	each := func(i int, value string) {
 		if value != "" && seen[value] {
-			k.fail(at+"["+strconv.Itoa(i)+"]", "%s is given twice", quote(value))
+			k.fail(item(at, i), "%s is given twice", quote(value))
 		}
 		seen[value] = true
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +21,7 @@ func (k *check) callers() {
 	}
 	names, taken := make(map[string]bool), make(map[string]string)
 	for i := range k.c.Callers {
-		c, at := &k.c.Callers[i], "callers["+strconv.Itoa(i)+"]"
+		c, at := &k.c.Callers[i], item("callers", i)
 		if c.Name != "" {
 			if !isName(c.Name) {
 				k.fail(at+".name", "%s is no name: use letters, digits, \"-\", \"_\" and \".\", up to 64", quote(c.Name))
@@ -36,13 +35,11 @@ func (k *check) callers() {
 		k.tie(at, c, taken)
 		k.routeNames(at+".routes", c.Routes)
 		k.numbers(at+".enterprises", c.Enterprises)
-		if c.Enterprises != nil && len(c.Enterprises) == 0 && !c.Own && k.given(at+".enterprises") &&
-			k.nodes[at+".enterprises"].Kind == sequenceNode &&
-			len(k.nodes[at+".enterprises"].Content) == 0 {
+		if !c.Own && k.emptyList(at+".enterprises") {
 			k.fail(at+".enterprises",
 				`an empty list allows nothing: write "all", numbers, or own: true beside it for the office's own e-Box alone`)
 		}
-		if c.May == 0 && k.given(at+".may") && len(k.nodes[at+".may"].Content) == 0 {
+		if k.emptyList(at + ".may") {
 			k.fail(at+".may", "an empty list allows nothing: leave the key out for all of %s", strings.Join(actionWords(), ", "))
 		}
 		k.rate(at+".rate", c.Rate, k.rateStore(), false)
@@ -65,13 +62,13 @@ func (k *check) criteria(at string, c *Caller, listeners map[string]bool, certif
 			"[0.0.0.0/0, \"::/0\"] is everybody)")
 	}
 	for _, key := range []string{"networks", "listeners", "clientCertificates"} {
-		if n := k.nodes[at+"."+key]; n != nil && n.Kind == sequenceNode && len(n.Content) == 0 {
+		if k.emptyList(at + "." + key) {
 			k.fail(at+"."+key, "an empty list recognises nobody: leave the key out if it does not matter")
 		}
 	}
 	for i, name := range c.Listeners {
 		if message := unknownName("listener", name, listeners, "server.listen"); name != "" && message != "" {
-			k.fail(at+".listeners["+strconv.Itoa(i)+"]", "%s", message)
+			k.fail(item(at+".listeners", i), "%s", message)
 		}
 	}
 	if len(c.ClientCertificates) > 0 && !certificates {
@@ -79,8 +76,8 @@ func (k *check) criteria(at string, c *Caller, listeners map[string]bool, certif
 			"to one of server.listen")
 	}
 	for i := range c.ClientCertificates {
-		m, path := &c.ClientCertificates[i], at+".clientCertificates["+strconv.Itoa(i)+"]"
-		if *m == (CertificateMatch{}) && k.given(path) && len(k.nodes[path].Content) == 0 {
+		m, path := &c.ClientCertificates[i], item(at+".clientCertificates", i)
+		if *m == (CertificateMatch{}) && k.given(path) && len(k.at(path).Content) == 0 {
 			k.fail(path, "nothing to match: add commonName, dnsName, uri or fingerprint")
 		}
 		m.DNSName = strings.ToLower(m.DNSName)
@@ -106,20 +103,20 @@ func (k *check) tie(at string, c *Caller, taken map[string]string) {
 		networks = nil
 		for i, n := range c.Networks {
 			if n.IsValid() {
-				networks = append(networks, criterion{at + ".networks[" + strconv.Itoa(i) + "]", "the network " + n.String()})
+				networks = append(networks, criterion{item(at+".networks", i), "the network " + n.String()})
 			}
 		}
 	}
 	if len(c.Listeners) > 0 {
 		listeners = nil
 		for i, l := range c.Listeners {
-			listeners = append(listeners, criterion{at + ".listeners[" + strconv.Itoa(i) + "]", "the listener " + l})
+			listeners = append(listeners, criterion{item(at+".listeners", i), "the listener " + l})
 		}
 	}
 	if len(c.ClientCertificates) > 0 {
 		certificates = nil
 		for i, m := range c.ClientCertificates {
-			certificates = append(certificates, criterion{at + ".clientCertificates[" + strconv.Itoa(i) + "]",
+			certificates = append(certificates, criterion{item(at+".clientCertificates", i),
 				"the certificate " +
 					fmt.Sprintf("%q", []string{m.CommonName, m.DNSName, m.URI, m.Fingerprint})})
 		}
@@ -157,7 +154,7 @@ func (k *check) numbers(at string, list []enterprise.Number) {
 	seen := make(map[enterprise.Number]bool, len(list))
 	for i, n := range list {
 		if n != 0 && seen[n] {
-			k.fail(at+"["+strconv.Itoa(i)+"]", "%s is given twice", n)
+			k.fail(item(at, i), "%s is given twice", n)
 		}
 		seen[n] = true
 	}
@@ -167,7 +164,7 @@ func (k *check) numbers(at string, list []enterprise.Number) {
 // runs when the enterprise files have been read.
 func (k *check) represented() {
 	for i := range k.c.Callers {
-		c, at := &k.c.Callers[i], "callers["+strconv.Itoa(i)+"]"
+		c, at := &k.c.Callers[i], item("callers", i)
 		if c.DefaultEnterprise != 0 && c.Enterprises != nil && !slices.Contains(c.Enterprises, c.DefaultEnterprise) {
 			k.fail(at+".defaultEnterprise", "%s is not among this caller's enterprises", c.DefaultEnterprise)
 		}
@@ -180,7 +177,7 @@ func (k *check) represented() {
 		}
 		for j, n := range c.Enterprises {
 			if n != 0 && !k.listed[n] {
-				k.fail(at+".enterprises["+strconv.Itoa(j)+"]", missing, n)
+				k.fail(item(at+".enterprises", j), missing, n)
 			}
 		}
 	}
@@ -188,6 +185,6 @@ func (k *check) represented() {
 
 // wrongClass tells a class that is given and was reported already.
 func (k *check) wrongClass(at string) bool {
-	n := k.nodes[at+".class"]
+	n := k.at(at + ".class")
 	return n != nil && n.Value != string(Interactive)
 }

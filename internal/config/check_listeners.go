@@ -93,7 +93,7 @@ func (k *check) admin() {
 
 // listenerAt is the path of a listener: one alone is no item of a list.
 func (k *check) listenerAt(at string, i int) string {
-	if item := at + "[" + strconv.Itoa(i) + "]"; k.given(item) {
+	if item := item(at, i); k.given(item) {
 		return item
 	}
 	return at

@@ -3,7 +3,6 @@ package config
 import (
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -61,10 +60,10 @@ func (k *check) route(at string, r *Route) {
 	k.scopes(at+".scopes", r.Scopes)
 	k.enterpriseIn(at+".enterpriseIn", r)
 	for i := range r.Rules {
-		k.scopeRule(at+".rules["+strconv.Itoa(i)+"]", &r.Rules[i], r.Kind)
+		k.scopeRule(item(at+".rules", i), &r.Rules[i], r.Kind)
 	}
 	for i := range r.Reads {
-		k.readRule(at+".reads["+strconv.Itoa(i)+"]", &r.Reads[i], r.Kind)
+		k.readRule(item(at+".reads", i), &r.Reads[i], r.Kind)
 	}
 	if r.Client != "" {
 		k.client(at+".client", r.Client)
@@ -173,7 +172,7 @@ func (k *check) scopes(at string, scopes []string) {
 	k.twice(at, scopes)
 	for i, s := range scopes {
 		if s != "" && !scopeToken.MatchString(s) {
-			k.fail(at+"["+strconv.Itoa(i)+"]", "%s is no scope: one per item, without blanks, quotes and backslashes", quote(s))
+			k.fail(item(at, i), "%s is no scope: one per item, without blanks, quotes and backslashes", quote(s))
 		}
 	}
 }
@@ -189,7 +188,7 @@ func (k *check) scopeRule(at string, r *ScopeRule, kind Kind) {
 	k.patterns(at+".paths", r.Paths)
 	for i, v := range r.APIVersions {
 		if v != "" && !version.MatchString(v) {
-			k.fail(at+".apiVersions["+strconv.Itoa(i)+"]", "%s is no version: write it as \"2\" or \"2.1\"", quote(v))
+			k.fail(item(at+".apiVersions", i), "%s is no version: write it as \"2\" or \"2.1\"", quote(v))
 		}
 	}
 	if len(r.APIVersions) == 0 && k.given(at+".apiVersions") {
@@ -202,7 +201,7 @@ func (k *check) readRule(at string, r *ReadRule, kind Kind) {
 	k.methods(at+".methods", r.Methods, false, kind == KindPlain)
 	for i, m := range r.Methods {
 		if m == "GET" {
-			k.fail(at+".methods["+strconv.Itoa(i)+"]", "GET reads without being named: name the other methods that do")
+			k.fail(item(at+".methods", i), "GET reads without being named: name the other methods that do")
 		}
 	}
 	k.patterns(at+".paths", r.Paths)
@@ -220,7 +219,7 @@ func (k *check) patterns(at string, list []string) {
 			bad = bad || len(s) > 1 && strings.Contains(s, "*")
 		}
 		if bad && p != "" {
-			k.fail(at+"["+strconv.Itoa(i)+"]", "%s is no pattern: /segments are expected, where * is one whole segment and "+
+			k.fail(item(at, i), "%s is no pattern: /segments are expected, where * is one whole segment and "+
 				"/** at the end everything below", quote(p))
 		}
 	}
@@ -240,7 +239,7 @@ func (k *check) methods(at string, list []string, route, plain bool) {
 	}
 	k.twice(at, list)
 	for i, m := range list {
-		item := at + "[" + strconv.Itoa(i) + "]"
+		item := item(at, i)
 		switch {
 		case m == "":
 		case m == "OPTIONS" || m == "TRACE" || m == "CONNECT":
@@ -269,7 +268,7 @@ func (k *check) cache(at string, r *Route) {
 		k.fail(at+".enabled", "answers of kind mandates are never kept: leave it false")
 	}
 	for i := range r.Cache.Rules {
-		rule := at + ".rules[" + strconv.Itoa(i) + "]"
+		rule := item(at+".rules", i)
 		k.patterns(rule+".paths", r.Cache.Rules[i].Paths)
 	}
 }
@@ -287,11 +286,11 @@ func (k *check) registry() {
 	k.twice("registry.allowedHosts", g.AllowedHosts)
 	for i, h := range g.AllowedHosts {
 		host, _, _ := strings.Cut(h, ":")
-		k.belongs("registry.allowedHosts["+strconv.Itoa(i)+"]", host, false)
+		k.belongs(item("registry.allowedHosts", i), host, false)
 	}
 	ids := make(map[string]bool)
 	for i := range g.Providers {
-		p, at := &g.Providers[i], "registry.providers["+strconv.Itoa(i)+"]"
+		p, at := &g.Providers[i], item("registry.providers", i)
 		if p.Name == "" {
 			p.Name = p.ID
 		}
@@ -355,6 +354,6 @@ func (k *check) tokens() {
 
 // hasClients tells whether the file tries to name a client, however badly.
 func (k *check) hasClients() bool {
-	n := k.nodes["oauth.clients"]
+	n := k.at("oauth.clients")
 	return n != nil && (n.Kind != mappingNode || len(n.Content) > 0)
 }

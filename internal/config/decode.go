@@ -3,28 +3,30 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
-// decoder brings nodes into the types of this package. What a field accepts
-// follows from its type; a config tag says what the type cannot: a path of a
+// decoder brings the nodes of one file into the types of this package. What a field
+// accepts follows from its type; a config tag says what the type cannot: a path of a
 // file, a day, a host pattern.
 type decoder struct {
 	src    *source
 	m      *mistakes
 	dir    string // relative paths begin here
 	lookup func(string) (string, bool)
-	day    *time.Location
 
 	warnings mistakes // what is allowed and looks like a slip
-
-	nodes map[string]*node // the value at each path, for later checks
-	files []string         // the paths named by file fields
+	files    []string // the paths named by file fields
+	shapes   map[reflect.Type]*shape
 	// aliased is true within the target of an alias. An alias in there is
 	// refused: nested ones can grow without bound.
 	aliased bool
+}
+
+func newDecoder(src *source, m *mistakes, dir string, lookup func(string) (string, bool)) *decoder {
+	return &decoder{src: src, m: m, dir: dir, lookup: lookup, shapes: make(map[reflect.Type]*shape)}
 }
 
 // nodeDecoder is a type with a form of its own in the file.
@@ -38,12 +40,52 @@ type defaulter interface{ setDefaults() }
 // worded is a type with a fixed vocabulary.
 type worded interface{ words() []string }
 
+// at finds the value at a path such as routes[2].upstream; nil if the file says nothing
+// there.
+func (d *decoder) at(path string) *node {
+	n := valueAt(d.src.root, path)
+	if n != nil && isNull(n) && !strings.ContainsAny(path, ".[") {
+		return nil // a section whose content is all commented out
+	}
+	return n
+}
+
+// valueAt follows a path from n. Names may have dots, so that each key that the rest of the
+// path can begin with is tried.
+func valueAt(n *node, path string) *node {
+	if n != nil && n.Kind == aliasNode {
+		n = n.Alias
+	}
+	if n == nil || path == "" {
+		return n
+	}
+	switch n.Kind {
+	case mappingNode:
+		path = strings.TrimPrefix(path, ".")
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			rest, ok := strings.CutPrefix(path, n.Content[i].Value)
+			if !ok || rest != "" && rest[0] != '.' && rest[0] != '[' {
+				continue
+			}
+			if found := valueAt(n.Content[i+1], rest); found != nil {
+				return found
+			}
+		}
+	case sequenceNode:
+		number, rest, _ := strings.Cut(strings.TrimPrefix(path, "["), "]")
+		if i, err := strconv.Atoi(number); err == nil && i < len(n.Content) {
+			return valueAt(n.Content[i], rest)
+		}
+	}
+	return nil
+}
+
 // fail reports a mistake at the value of a path, or at the nearest that exists.
 func (d *decoder) fail(at, format string, args ...any) {
-	n := d.nodes[at]
+	n := d.at(at)
 	for p := at; n == nil && p != ""; {
 		p = p[:max(strings.LastIndexByte(p, '.'), strings.LastIndexByte(p, '['), 0)]
-		n = d.nodes[p]
+		n = d.at(p)
 	}
 	if n == nil {
 		d.m.add(d.src, 1, 1, at, fmt.Sprintf(format, args...))
@@ -58,19 +100,22 @@ func (d *decoder) failAt(n *node, at, format string, args ...any) {
 
 // warn is fail for what is allowed and may not be meant.
 func (d *decoder) warn(at, message string) {
-	if n := d.nodes[at]; n != nil {
+	if n := d.at(at); n != nil {
 		d.warnings.add(d.src, n.Line, n.Column, at, message)
 	}
 }
 
 // given tells whether the file says anything at this path.
-func (d *decoder) given(at string) bool { return d.nodes[at] != nil }
+func (d *decoder) given(at string) bool { return d.at(at) != nil }
 
-// hide keeps the values in n out of every excerpt.
-func (d *decoder) hide(n *node) { d.src.secrets = append(d.src.secrets, n) }
+// emptyList tells whether the file has a list without elements at this path.
+func (d *decoder) emptyList(at string) bool {
+	n := d.at(at)
+	return n != nil && n.Kind == sequenceNode && len(n.Content) == 0
+}
 
-func (d *decoder) decode(at string, n *node, v reflect.Value, tag string) {
-	d.nodes[at] = n
+// decode reads n, at this path of the file, into v. form is the config tag of its field.
+func (d *decoder) decode(at string, n *node, v reflect.Value, form string) {
 	if n.Kind == aliasNode {
 		if d.aliased {
 			d.failAt(n, at, "an alias within an alias (*%s): write the value out", n.Value)
@@ -80,97 +125,111 @@ func (d *decoder) decode(at string, n *node, v reflect.Value, tag string) {
 		defer func() { d.aliased = false }()
 		n = n.Alias
 	}
-	d.nodes[at] = n
-	if v.CanAddr() {
-		if own, ok := v.Addr().Interface().(nodeDecoder); ok {
-			own.decodeNode(d, at, n)
-			return
-		}
+	if own, ok := v.Addr().Interface().(nodeDecoder); ok {
+		own.decodeNode(d, at, n)
+		return
 	}
-	if tag == "all" && n.Kind == scalarNode && n.Value == "all" {
+	if form == "all" && n.Kind == scalarNode && n.Value == "all" {
 		v.SetZero()
 		return
 	}
-	if d.scalar(at, n, v, tag) {
+	if isText(v) {
+		d.scalar(at, n, v, form)
 		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:
 		d.structure(at, n, v)
 	case reflect.Slice:
-		d.list(at, n, v, tag)
+		d.list(at, n, v, form)
 	case reflect.Map:
 		d.mapping(at, n, v)
 	case reflect.Pointer:
 		if v.IsNil() {
-			v.Set(fresh(v.Type().Elem()))
+			v.Set(reflect.New(v.Type().Elem()))
 		}
-		d.decode(at, n, v.Elem(), tag)
+		d.decode(at, n, v.Elem(), form)
 	default:
 		panic("config: no way to read a " + v.Type().String())
 	}
 }
 
-// fresh gives a pointer to a new value with its defaults.
-func fresh(t reflect.Type) reflect.Value {
-	p := reflect.New(t)
-	if own, ok := p.Interface().(defaulter); ok {
+// withDefaults fills in what an element of a list or mapping begins with.
+func withDefaults(v reflect.Value) reflect.Value {
+	if own, ok := v.Addr().Interface().(defaulter); ok {
 		own.setDefaults()
 	}
-	return p
+	return v
 }
 
-func (d *decoder) structure(at string, n *node, v reflect.Value) {
+// shape is what a struct looks like in the file.
+type shape struct {
+	names  []string // its keys, in the order of its fields
+	fields map[string]reflect.StructField
+	secret bool // one of the keys is a secret
+}
+
+func (d *decoder) shapeOf(t reflect.Type) *shape {
+	s := d.shapes[t]
+	if s != nil {
+		return s
+	}
+	s = &shape{fields: make(map[string]reflect.StructField)}
+	for i := range t.NumField() {
+		field := t.Field(i)
+		if name := field.Tag.Get("yaml"); name != "" && name != "-" {
+			s.names = append(s.names, name)
+			s.fields[name] = field
+			s.secret = s.secret || field.Type == reflect.TypeFor[Secret]()
+		}
+	}
+	d.shapes[t] = s
+	return s
+}
+
+// structure reads a mapping into a struct. Keys in later are left out, for whoever reads
+// them after the others.
+func (d *decoder) structure(at string, n *node, v reflect.Value, later ...string) {
+	s := d.shapeOf(v.Type())
 	if n.Kind != mappingNode {
-		d.failAt(n, at, "a mapping is expected, with keys among %s", strings.Join(fieldNames(v.Type()), ", "))
+		d.failAt(n, at, "a mapping is expected, with keys among %s", strings.Join(s.names, ", "))
 		return
 	}
-	d.keys(at, n, hasSecret(v.Type()), func(name string, key, value *node) {
-		field, ok := fieldNamed(v.Type(), name)
-		if !ok {
-			d.unknown(at, key, value, v.Type())
+	given := make(map[string]bool)
+	d.keys(at, n, s.secret, func(name string, key, value *node) {
+		field, ok := s.fields[name]
+		switch {
+		case !ok:
+			d.unknown(at, key, value, s)
 			return
+		case at == "" && isNull(value): // a section whose content is all commented out
+			return
+		case !slices.Contains(later, name):
+			d.decode(join(at, name), value, v.FieldByIndex(field.Index), field.Tag.Get("config"))
 		}
-		path := join(at, name)
-		if at == "" && isNull(value) {
-			return // a section whose content is all commented out
-		}
-		d.decode(path, value, v.FieldByIndex(field.Index), field.Tag.Get("config"))
+		given[name] = true
 	})
-	for i := range v.NumField() {
-		field := v.Type().Field(i)
-		if field.Tag.Get("jsonschema") != "required" {
-			continue
-		}
-		if name := field.Tag.Get("yaml"); !d.given(join(at, name)) {
+	for _, name := range s.names {
+		if field := s.fields[name]; field.Tag.Get("jsonschema") == "required" && !given[name] {
 			d.m.as(derived, func() { d.failAt(n, join(at, name), "%s is missing%s", name, allowedWords(field.Type)) })
 		}
 	}
 }
 
-func hasSecret(t reflect.Type) bool {
-	for i := range t.NumField() {
-		if t.Field(i).Type == reflect.TypeFor[Secret]() {
-			return true
-		}
-	}
-	return false
-}
-
 // keys visits the pairs of a mapping once each; secret hides what is not
 // visited.
 func (d *decoder) keys(at string, n *node, secret bool, visit func(name string, key, value *node)) {
-	seen := make(map[string]int, len(n.Content)/2)
+	seen := make(map[string]int)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.Kind != scalarNode {
-			d.hide(value)
+			d.src.hide(value)
 			d.failAt(key, at, "a key has to be a word")
 			continue
 		}
 		if line, twice := seen[key.Value]; twice {
 			if secret {
-				d.hide(value)
+				d.src.hide(value)
 			}
 			d.failAt(key, join(at, key.Value), "%s is given twice, first on line %d", quote(key.Value), line)
 			continue
@@ -180,39 +239,36 @@ func (d *decoder) keys(at string, n *node, secret bool, visit func(name string, 
 	}
 }
 
-func (d *decoder) unknown(at string, key, value *node, t reflect.Type) {
-	names := fieldNames(t)
-	if hasSecret(t) {
-		d.hide(value) // perhaps a misspelt password
+func (d *decoder) unknown(at string, key, value *node, s *shape) {
+	if s.secret {
+		d.src.hide(value) // perhaps a misspelt password
 	}
 	if key.Value == "<<" {
 		d.failAt(key, at, "merge keys (<<) are not understood: write the values out, or use an alias for a whole value")
 		return
 	}
 	guess := ""
-	if near := nearest(key.Value, names); near != "" {
+	if near := nearest(key.Value, s.names); near != "" {
 		guess = "did you mean " + near + "? "
 	}
 	d.m.as(unknownKey, func() {
 		d.failAt(key, join(at, key.Value), "unknown key %s: %sallowed here: %s", quote(key.Value), guess,
-			strings.Join(names, ", "))
+			strings.Join(s.names, ", "))
 	})
 }
 
-func (d *decoder) list(at string, n *node, v reflect.Value, tag string) {
+func (d *decoder) list(at string, n *node, v reflect.Value, form string) {
 	if n.Kind != sequenceNode {
 		expected := "a list is expected, as in [first, second]"
-		if tag == "all" {
+		if form == "all" {
 			expected = `"all" or a list is expected, as in [0206731645]`
 		}
 		d.failAt(n, at, "%s; without it, leave the key out", expected)
 		return
 	}
-	items := reflect.MakeSlice(v.Type(), 0, len(n.Content))
+	items := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	for i, child := range n.Content {
-		item := fresh(v.Type().Elem()).Elem()
-		d.decode(at+"["+strconv.Itoa(i)+"]", child, item, tag)
-		items = reflect.Append(items, item)
+		d.decode(item(at, i), child, withDefaults(items.Index(i)), form)
 	}
 	v.Set(items)
 }
@@ -229,7 +285,7 @@ func (d *decoder) mapping(at string, n *node, v reflect.Value) {
 		if !isName(name) {
 			d.failAt(key, at, "%s is no name: use letters, digits, \"-\", \"_\" and \".\", up to 64", quote(name))
 		}
-		item := fresh(v.Type().Elem()).Elem()
+		item := withDefaults(reflect.New(v.Type().Elem()).Elem())
 		d.decode(join(at, name), value, item, "")
 		v.SetMapIndex(reflect.ValueOf(name), item)
 	})
@@ -242,25 +298,8 @@ func join(at, name string) string {
 	return at + "." + name
 }
 
-// fieldNames are the keys of a type, in the order of its fields.
-func fieldNames(t reflect.Type) []string {
-	names := make([]string, 0, t.NumField())
-	for i := range t.NumField() {
-		if name := t.Field(i).Tag.Get("yaml"); name != "" && name != "-" {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-func fieldNamed(t reflect.Type, name string) (reflect.StructField, bool) {
-	for i := range t.NumField() {
-		if tag := t.Field(i).Tag.Get("yaml"); tag == name && tag != "" && tag != "-" {
-			return t.Field(i), true
-		}
-	}
-	return reflect.StructField{}, false
-}
+// item is the path of an element of a list.
+func item(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]" }
 
 func allowedWords(t reflect.Type) string {
 	if own, ok := reflect.Zero(t).Interface().(worded); ok {

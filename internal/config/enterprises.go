@@ -50,7 +50,7 @@ func (d *decoder) enterprises(c *Config, k *check, sums *fileSet) {
 		if path == "" {
 			continue
 		}
-		at := "tenancy.enterpriseFiles[" + strconv.Itoa(i) + "]"
+		at := item("tenancy.enterpriseFiles", i)
 		content, err := sums.read(path)
 		if err != nil {
 			d.fail(at, "the file cannot be read: %s", clipPath(err))
@@ -67,7 +67,7 @@ func (d *decoder) enterprises(c *Config, k *check, sums *fileSet) {
 		}
 		content, err := sums.read(path)
 		if err != nil {
-			d.fail("tenancy.suspendedFiles["+strconv.Itoa(i)+"]", "the file cannot be read: %s", clipPath(err))
+			d.fail(item("tenancy.suspendedFiles", i), "the file cannot be read: %s", clipPath(err))
 			continue
 		}
 		src := textOf(path, content, 1+len(c.Tenancy.EnterpriseFiles)+i, d.m)
@@ -127,21 +127,25 @@ func (t *enterpriseTable) wrong(e *Enterprise) (part, message string) {
 // decoded takes in enterprises that the decoder read, from the configuration or
 // from a YAML file.
 func (t *enterpriseTable) decoded(d *decoder, at string, list []Enterprise) {
+	if len(list) == 0 {
+		return
+	}
+	nodes := d.at(at).Content
 	for i := range list {
-		e, item := &list[i], at+"["+strconv.Itoa(i)+"]"
+		e, item := &list[i], item(at, i)
 		if e.Number == 0 {
 			continue // reported
 		}
 		if part, message := t.wrong(e); message != "" {
 			d.fail(item+"."+part, "%s", message)
 		}
-		if n := d.nodes[item+".routes"]; n != nil && n.Kind == sequenceNode && len(n.Content) == 0 {
+		if e.Routes != nil && len(e.Routes) == 0 && d.emptyList(item+".routes") {
 			d.fail(item+".routes", "an empty list allows nothing: leave the key out for all routes, or write suspended: true")
 		}
 		if e.Rate != nil {
 			d.rate(item+".rate", e.Rate, t.k.rateStore(), true)
 		}
-		if message := t.add(e, origin{d.src, d.nodes[item].Line}); message != "" {
+		if message := t.add(e, origin{d.src, nodes[i].Line}); message != "" {
 			d.fail(item+".number", "%s", message)
 		}
 	}
@@ -154,13 +158,12 @@ func (t *enterpriseTable) yaml(src *source) {
 	if src.root == nil {
 		return
 	}
-	d := &decoder{src: src, m: t.d.m, dir: t.d.dir, lookup: t.d.lookup, day: t.d.day, nodes: make(map[string]*node)}
+	d := newDecoder(src, t.d.m, t.d.dir, t.d.lookup)
 	var file struct {
 		Enterprises []Enterprise `yaml:"enterprises" jsonschema:"required"`
 	}
 	at := "enterprises"
 	if src.root.Kind == mappingNode {
-		d.nodes[""] = src.root
 		d.structure("", src.root, reflect.ValueOf(&file).Elem())
 	} else {
 		at = ""
@@ -191,7 +194,7 @@ func (t *enterpriseTable) day(s string, last bool) (time.Time, error) {
 	if kept, ok := t.days[key]; ok {
 		return kept, nil
 	}
-	day, err := parseDay(s, last, t.d.day)
+	day, err := parseDay(s, last)
 	if err == nil {
 		t.days[strings.Clone(key)] = day
 	}

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"path/filepath"
-	"time"
 
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/files"
@@ -21,14 +20,9 @@ func (c *Config) EnterprisesIn(path string) ([]Enterprise, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the enterprises: %w", err)
 	}
-	brussels, err := time.LoadLocation("Europe/Brussels")
-	if err != nil {
-		return nil, fmt.Errorf("finding the Brussels time zone: %w", err)
-	}
 	m := &mistakes{}
 	src := textOf(path, content, 0, m)
-	d := &decoder{src: src, m: m, dir: filepath.Dir(path), lookup: func(string) (string, bool) { return "", false },
-		day: brussels, nodes: make(map[string]*node)}
+	d := newDecoder(src, m, filepath.Dir(path), func(string) (string, bool) { return "", false })
 	k := &check{decoder: d, c: c}
 	k.references()
 	t := newEnterpriseTable(d, k)

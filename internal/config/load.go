@@ -8,8 +8,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"time"
-	_ "time/tzdata" // days are Brussels days, also where the system has no zone files
 
 	"ebox-gateway/internal/files"
 )
@@ -48,13 +46,9 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 		}
 		dir = absolute
 	}
-	brussels, err := time.LoadLocation("Europe/Brussels")
-	if err != nil {
-		return nil, fmt.Errorf("finding the Brussels time zone: %w", err)
-	}
 	m := &mistakes{}
 	src := textOf(name, content, 0, m)
-	d := &decoder{src: src, m: m, dir: dir, lookup: lookup, day: brussels, nodes: make(map[string]*node)}
+	d := newDecoder(src, m, dir, lookup)
 
 	src.root = parseYAML(src, m)
 	if src.root == nil {
@@ -93,11 +87,10 @@ func LoadAdmin(path string, lookup func(string) (string, bool)) (Admin, error) {
 	}
 	m := &mistakes{}
 	src := textOf(path, content, 0, m)
-	d := &decoder{src: src, m: m, dir: filepath.Dir(absolute), lookup: lookup, nodes: make(map[string]*node)}
-	if src.root = parseYAML(src, m); src.root != nil && src.root.Kind == mappingNode {
-		if n := member(src.root, "admin"); n != nil && !isNull(n) {
-			d.decode("admin", n, reflect.ValueOf(&admin).Elem(), "")
-		}
+	d := newDecoder(src, m, filepath.Dir(absolute), lookup)
+	src.root = parseYAML(src, m)
+	if n := d.at("admin"); n != nil {
+		d.decode("admin", n, reflect.ValueOf(&admin).Elem(), "")
 	}
 	if err := m.errors(); err != nil {
 		return defaults().Admin, err
@@ -113,34 +106,12 @@ func (d *decoder) config(root *node) (c *Config, routeAt map[string]string) {
 		presetOf(e).apply(c)
 	}
 	// Routes need the environment's first, whatever the order in the file.
-	routes := member(root, "routes")
-	if root.Kind == mappingNode {
-		d.nodes[""] = root
-		rest := root
-		if routes != nil {
-			rest = withoutValue(root, "routes")
-		}
-		d.structure("", rest, reflect.ValueOf(c).Elem())
-	} else {
-		d.decode("", root, reflect.ValueOf(c).Elem(), "")
+	if root.Kind == aliasNode {
+		root = root.Alias
 	}
-	c.Routes, routeAt = d.decodeRoutes(routes, c.Routes)
+	d.structure("", root, reflect.ValueOf(c).Elem(), "routes")
+	c.Routes, routeAt = d.decodeRoutes(member(root, "routes"), c.Routes)
 	return c, routeAt
-}
-
-// withoutValue gives a copy of a mapping in which one key has no value, so that
-// a key given twice is still noticed.
-func withoutValue(n *node, name string) *node {
-	copied := *n
-	copied.Content = slices.Clone(n.Content)
-	for i := 0; i+1 < len(copied.Content); i += 2 {
-		if copied.Content[i].Value == name {
-			copied.Content[i+1] = &node{Kind: scalarNode, Tag: "!!null", Line: n.Content[i+1].Line,
-				Column: n.Content[i+1].Column}
-			break
-		}
-	}
-	return &copied
 }
 
 func unique(files []string) []string {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	_ "time/tzdata" // days are Brussels days, also where the system has no zone files
 
 	"ebox-gateway/internal/enterprise"
 )
@@ -103,7 +104,17 @@ func parseNetwork(s string) (netip.Prefix, error) {
 	return p, nil
 }
 
-func parseDay(s string, last bool, brussels *time.Location) (time.Time, error) {
+// brussels is where days begin. Its rules are in the program, so that reading them cannot fail.
+var brussels = func() *time.Location {
+	l, err := time.LoadLocation("Europe/Brussels")
+	if err != nil {
+		panic(err)
+	}
+	return l
+}()
+
+// parseDay reads a day as the instant it begins, or, the last of a time, as the one it ends.
+func parseDay(s string, last bool) (time.Time, error) {
 	day, err := time.Parse(time.DateOnly, s)
 	if err != nil {
 		return time.Time{}, errors.New("is no day: write it as 2026-01-31")

@@ -2,7 +2,6 @@ package config
 
 import (
 	"reflect"
-	"strconv"
 	"strings"
 )
 
@@ -26,16 +25,14 @@ func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[str
 	if n == nil || isNull(n) {
 		return routes, at
 	}
-	d.nodes["routes"] = n
 	if n.Kind != sequenceNode {
 		d.failAt(n, "routes", "a list of routes is expected, each beginning with - name:")
 		return routes, at
 	}
-	for i, item := range n.Content {
-		path := "routes[" + strconv.Itoa(i) + "]"
-		name := d.peek(item, "name")
+	for i, entry := range n.Content {
+		path := item("routes", i)
+		name := d.peek(entry, "name")
 		if first, twice := at[name]; twice && name != "" {
-			d.nodes[path] = item
 			d.fail(path, "the route %s is given twice, first as %s", quote(name), first)
 			continue
 		}
@@ -46,13 +43,13 @@ func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[str
 			}
 		}
 		if slot < 0 {
-			routes = append(routes, d.newRoute(name, item))
+			routes = append(routes, d.newRoute(name, entry))
 			slot = len(routes) - 1
 		}
 		if name != "" {
 			at[name] = path
 		}
-		d.decode(path, item, reflect.ValueOf(&routes[slot]).Elem(), "")
+		d.decode(path, entry, reflect.ValueOf(&routes[slot]).Elem(), "")
 	}
 	return routes, at
 }
@@ -62,8 +59,8 @@ func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[str
 // of the internal endpoint or an upstream that is the registry's tells it: that
 // mandates are checked and openings are never repeated must not hang on a key that
 // was forgotten.
-func (d *decoder) newRoute(name string, item *node) Route {
-	kind := Kind(d.peek(item, "kind"))
+func (d *decoder) newRoute(name string, entry *node) Route {
+	kind := Kind(d.peek(entry, "kind"))
 	if kind == "" && isPresetName(name) {
 		for _, r := range vocabulary() {
 			if r.Name == name {
@@ -71,9 +68,9 @@ func (d *decoder) newRoute(name string, item *node) Route {
 			}
 		}
 	}
-	path := d.peek(item, "path")
+	path := d.peek(entry, "path")
 	if kind == "" {
-		upstream := member(item, "upstream")
+		upstream := member(entry, "upstream")
 		kind = kindOfPath(path, upstream != nil && upstream.Kind == mappingNode)
 	}
 	r := newRoute(kind)
@@ -128,56 +125,43 @@ func member(n *node, name string) *node {
 
 // decodeNode reads a route. Its upstream is a URL, or {registry: true}.
 func (r *Route) decodeNode(d *decoder, at string, n *node) {
-	if up := member(n, "upstream"); up != nil && up.Kind == mappingNode {
-		var ref struct {
-			Registry bool `yaml:"registry" jsonschema:"required"`
-		}
-		d.decode(join(at, "upstream"), up, reflect.ValueOf(&ref).Elem(), "")
-		if d.given(join(at, "upstream.registry")) && !ref.Registry {
-			d.fail(join(at, "upstream.registry"), "only true makes sense here; for a fixed upstream write its URL")
-		}
-		r.Registry, r.Upstream = ref.Registry, nil
-		n = without(n, "upstream")
-	} else if up != nil {
-		r.Registry = false
+	up, v := member(n, "upstream"), reflect.ValueOf(r).Elem()
+	if up == nil || up.Kind != mappingNode {
+		r.Registry = r.Registry && up == nil
+		d.structure(at, n, v)
+		return
 	}
-	d.structure(at, n, reflect.ValueOf(r).Elem())
-}
-
-// without gives a copy of a mapping that lacks one key.
-func without(n *node, name string) *node {
-	copied := *n
-	copied.Content = nil
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value != name {
-			copied.Content = append(copied.Content, n.Content[i], n.Content[i+1])
-		}
+	var ref struct {
+		Registry bool `yaml:"registry" jsonschema:"required"`
 	}
-	return &copied
+	d.decode(join(at, "upstream"), up, reflect.ValueOf(&ref).Elem(), "")
+	if given := join(at, "upstream.registry"); d.given(given) && !ref.Registry {
+		d.fail(given, "only true makes sense here; for a fixed upstream write its URL")
+	}
+	r.Registry, r.Upstream = ref.Registry, nil
+	d.structure(at, n, v, "upstream")
 }
 
 // decodeNode reads a cache. Its rules begin as the cache itself.
 func (c *Cache) decodeNode(d *decoder, at string, n *node) {
+	d.structure(at, n, reflect.ValueOf(c).Elem(), "rules")
 	rules := member(n, "rules")
 	if rules == nil {
-		d.structure(at, n, reflect.ValueOf(c).Elem())
 		return
 	}
-	d.structure(at, without(n, "rules"), reflect.ValueOf(c).Elem())
 	at = join(at, "rules")
-	d.nodes[at] = rules
 	if rules.Kind != sequenceNode {
 		d.failAt(rules, at, "a list of rules is expected, each beginning with - paths:")
 		return
 	}
 	c.Rules = make([]CacheRule, len(rules.Content))
-	for i, item := range rules.Content {
+	for i, rule := range rules.Content {
 		c.Rules[i] = CacheRule{
 			Enabled: c.Enabled, DefaultTTL: c.DefaultTTL, Shared: c.Shared,
 			StaleWhileRevalidate: c.StaleWhileRevalidate, StaleIfError: c.StaleIfError,
 			WhenSilent: c.WhenSilent,
 		}
-		d.decode(at+"["+strconv.Itoa(i)+"]", item, reflect.ValueOf(&c.Rules[i]).Elem(), "")
+		d.decode(item(at, i), rule, reflect.ValueOf(&c.Rules[i]).Elem(), "")
 	}
 }
 
@@ -185,12 +169,12 @@ func (c *Cache) decodeNode(d *decoder, at string, n *node) {
 func (l *Listeners) decodeNode(d *decoder, at string, n *node) {
 	items, path := []*node{n}, func(int) string { return at }
 	if n.Kind == sequenceNode {
-		items, path = n.Content, func(i int) string { return at + "[" + strconv.Itoa(i) + "]" }
+		items, path = n.Content, func(i int) string { return item(at, i) }
 	}
 	*l = make(Listeners, len(items))
-	for i, item := range items {
+	for i, entry := range items {
 		one := &(*l)[i]
-		d.decode(path(i), item, reflect.ValueOf(one).Elem(), "")
+		d.decode(path(i), entry, reflect.ValueOf(one).Elem(), "")
 		if one.Name == "" {
 			one.Name = one.Address
 		}

@@ -7,7 +7,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"reflect"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,35 +15,41 @@ import (
 	"ebox-gateway/internal/enterprise"
 )
 
-// scalar reads n into v if v is of a type that is written as one value, and
-// tells whether it is.
-func (d *decoder) scalar(at string, n *node, v reflect.Value, tag string) bool {
-	tag, blank := strings.CutSuffix(tag, ",blank")
-	read := reader(v, tag, d)
-	if read == nil {
+// isText tells whether a value of v's type is written as one word or text.
+func isText(v reflect.Value) bool {
+	switch v.Interface().(type) {
+	case netip.Prefix, time.Time, *url.URL:
+		return true
+	}
+	switch v.Kind() {
+	case reflect.Struct, reflect.Slice, reflect.Map, reflect.Pointer:
 		return false
 	}
+	return true
+}
+
+// scalar reads n, one value, into v.
+func (d *decoder) scalar(at string, n *node, v reflect.Value, form string) {
+	form, blank := strings.CutSuffix(form, ",blank")
 	secret := v.Type() == reflect.TypeFor[Secret]()
 	if secret {
-		d.hide(n)
+		d.src.hide(n)
 	}
-	if n.Kind != scalarNode {
-		// The one list that is a single Go value.
-		if v.Type() == reflect.TypeFor[ebox.Actions]() && n.Kind == sequenceNode {
-			d.actions(at, n, v)
-			return true
-		}
+	switch {
+	case n.Kind == sequenceNode && v.Type() == reflect.TypeFor[ebox.Actions]():
+		d.actions(at, n, v) // the one list that is a single Go value
+		return
+	case n.Kind != scalarNode:
 		d.failAt(n, at, "a single value is expected, no list and no mapping")
-		return true
-	}
-	if isNull(n) {
+		return
+	case isNull(n):
 		d.failAt(n, at, "a value is expected; to say nothing, leave the key out")
-		return true
+		return
 	}
 	text, err := expand(n.Value, d.lookup)
 	if err != nil {
 		d.failAt(n, at, "%s", err)
-		return true
+		return
 	}
 	if found := bareVariable.FindStringSubmatch(n.Value); found != nil {
 		name := found[1]
@@ -53,9 +59,9 @@ func (d *decoder) scalar(at string, n *node, v reflect.Value, tag string) bool {
 		d.warn(at, "$"+name+" without braces is text: write ${"+name+"} for the environment variable")
 	}
 	if blank && text == "" {
-		return true // the same as no key, for a variable that may be empty
+		return // the same as no key, for a variable that may be empty
 	}
-	if err := read(text); err != nil {
+	if err := d.read(v, form, text); err != nil {
 		// The value is shown as it is written, never as it was expanded.
 		if secret {
 			d.failAt(n, at, "this %s", err)
@@ -63,78 +69,64 @@ func (d *decoder) scalar(at string, n *node, v reflect.Value, tag string) bool {
 			d.failAt(n, at, "%s %s", quote(n.Value), err)
 		}
 	}
-	return true
 }
 
-// reader gives the function that reads text into v, or nil if v is a structure.
-// Its errors continue a sentence that begins with the value.
-func reader(v reflect.Value, tag string, d *decoder) func(string) error {
-	if own, ok := v.Interface().(worded); ok {
-		return func(s string) error {
-			for _, w := range own.words() {
-				if s == w {
-					v.SetString(s)
-					return nil
-				}
-			}
-			guess := ""
-			if near := nearest(s, own.words()); near != "" {
-				guess = "; did you mean " + near + "?"
-			}
-			return fmt.Errorf("is not one of %s%s", strings.Join(own.words(), ", "), guess)
-		}
-	}
+// read reads text into v. Its errors continue a sentence that begins with the value.
+func (d *decoder) read(v reflect.Value, form, s string) error {
 	switch p := v.Addr().Interface().(type) {
-	case *time.Duration:
-		return into(p, parseDuration)
-	case *Size:
-		return into(p, parseSize)
-	case *enterprise.Number:
-		return into(p, parseNumber)
-	case *netip.Prefix:
-		return into(p, parseNetwork)
-	case *StopAfter:
-		return into(p, parseStopAfter)
-	case **url.URL:
-		return into(p, parseURL)
-	case *time.Time:
-		return into(p, func(s string) (time.Time, error) { return parseDay(s, tag == "lastday", d.day) })
-	case *ebox.Actions:
-		return func(string) error {
-			return errors.New("is no list: write [list, open], with actions among " + strings.Join(actionWords(), ", "))
-		}
-	case *Secret:
-		return func(s string) error {
-			if s == "" {
-				return errors.New("is empty; to say nothing, leave the key out")
-			}
-			*p = Secret(s)
-			return nil
-		}
 	case *string:
-		return into(p, func(s string) (string, error) { return d.text(s, tag) })
+		return into(p, s, func(s string) (string, error) { return d.text(s, form) })
 	case *bool:
-		return into(p, parseBool)
+		return into(p, s, parseBool)
 	case *int:
-		return into(p, parseInt)
+		return into(p, s, parseInt)
 	case *float64:
-		return into(p, parseFloat)
-	}
-	return nil
-}
-
-func into[T any](p *T, parse func(string) (T, error)) func(string) error {
-	return func(s string) error {
-		value, err := parse(s)
-		if err == nil {
-			*p = value
+		return into(p, s, parseFloat)
+	case *time.Duration:
+		return into(p, s, parseDuration)
+	case *time.Time:
+		return into(p, s, func(s string) (time.Time, error) { return parseDay(s, form == "lastday") })
+	case *Size:
+		return into(p, s, parseSize)
+	case *StopAfter:
+		return into(p, s, parseStopAfter)
+	case *enterprise.Number:
+		return into(p, s, parseNumber)
+	case *netip.Prefix:
+		return into(p, s, parseNetwork)
+	case **url.URL:
+		return into(p, s, parseURL)
+	case *Secret:
+		if s == "" {
+			return errors.New("is empty; to say nothing, leave the key out")
 		}
-		return err
+		*p = Secret(s)
+		return nil
+	case *ebox.Actions:
+		return errors.New("is no list: write [list, open], with actions among " + strings.Join(actionWords(), ", "))
 	}
+	words := v.Interface().(worded).words()
+	if slices.Contains(words, s) {
+		v.SetString(s)
+		return nil
+	}
+	guess := ""
+	if near := nearest(s, words); near != "" {
+		guess = "; did you mean " + near + "?"
+	}
+	return fmt.Errorf("is not one of %s%s", strings.Join(words, ", "), guess)
 }
 
-// text reads a string, by the tag of its field.
-func (d *decoder) text(s, tag string) (string, error) {
+func into[T any](p *T, s string, parse func(string) (T, error)) error {
+	value, err := parse(s)
+	if err == nil {
+		*p = value
+	}
+	return err
+}
+
+// text reads a string in the form that the tag of its field says.
+func (d *decoder) text(s, form string) (string, error) {
 	if s == "" || strings.TrimSpace(s) != s {
 		return "", errors.New("is empty or has blanks at its ends; to say nothing, leave the key out")
 	}
@@ -143,7 +135,7 @@ func (d *decoder) text(s, tag string) (string, error) {
 			return "", errors.New("has a line break or another control character in it")
 		}
 	}
-	switch tag {
+	switch form {
 	case "file":
 		path := d.path(s)
 		d.files = append(d.files, path)
@@ -183,7 +175,7 @@ func (d *decoder) path(s string) string {
 func (d *decoder) actions(at string, n *node, v reflect.Value) {
 	var set ebox.Actions
 	for i, child := range n.Content {
-		path := at + "[" + strconv.Itoa(i) + "]"
+		path := item(at, i)
 		var word string
 		before := len(d.m.list)
 		d.decode(path, child, reflect.ValueOf(&word).Elem(), "")

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"go.yaml.in/yaml/v4"
 )
 
 // source is the text of one file, for the excerpts in errors.
@@ -19,7 +21,7 @@ type source struct {
 	root     *node // nil for files that are not YAML
 	unparsed bool  // YAML whose syntax is wrong, so that no node says where secrets are
 	// secrets are nodes whose values are never shown.
-	secrets []*node
+	secrets map[*node]bool
 	starts  []int    // where its lines begin; made when first needed
 	lines   []string // the text with secrets hidden; made when first needed
 }
@@ -184,47 +186,83 @@ var (
 	userInfo = regexp.MustCompile(`://\S*@`)
 )
 
-// masked is the text with the values of all secrets replaced.
+// hide keeps the values in n out of every excerpt.
+func (s *source) hide(n *node) {
+	if s.secrets == nil {
+		s.secrets = make(map[*node]bool)
+	}
+	s.secrets[n] = true
+}
+
+// masked is the text without its secrets. Each is replaced together with all that stands
+// between it and the next node, so that nothing hangs on how a value is quoted or folded.
 func (s *source) masked() []byte {
 	if s.root == nil {
 		return s.content
 	}
-	hide := slices.Clone(s.secrets)
-	walk(s.root, func(key, value *node) {
-		name := strings.ToLower(key.Value)
-		if (strings.Contains(name, "pass") || strings.Contains(name, "pwd") || strings.Contains(name, "secret")) &&
-			!strings.HasSuffix(name, "file") && value.Kind != mappingNode {
-			hide = append(hide, value)
-		}
-	})
-	starts := lineStarts(s.content)
-	type span struct{ from, to int }
-	var spans []span
-	for _, n := range hide {
-		scalars(n, func(n *node) {
-			if n.Line < 1 || n.Line > len(starts) {
-				return
-			}
-			from := offsetOf(s.content, starts[n.Line-1], n.Column)
-			spans = append(spans, span{from, endOf(s.content, from, n)})
-		})
+	type place struct {
+		from   int
+		secret bool
+		closes string // what ends the flow collections around it, the innermost first
 	}
-	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+	var places []place
+	starts := lineStarts(s.content)
+	var visit func(n *node, secret bool, closes string)
+	visit = func(n *node, secret bool, closes string) {
+		secret = secret || s.secrets[n]
+		if n.Line >= 1 && n.Line <= len(starts) {
+			places = append(places, place{offsetOf(s.content, starts[n.Line-1], n.Column), secret && n.Kind == scalarNode, closes})
+		}
+		switch {
+		case n.Style&yaml.FlowStyle == 0:
+		case n.Kind == mappingNode:
+			closes = "}" + closes
+		case n.Kind == sequenceNode:
+			closes = "]" + closes
+		}
+		for i, child := range n.Content {
+			switch {
+			case n.Kind != mappingNode:
+				visit(child, secret, closes)
+			case i%2 == 0:
+				visit(child, false, closes) // a key
+			default:
+				visit(child, secret || child.Kind != mappingNode && namesSecret(n.Content[i-1].Value), closes)
+			}
+		}
+	}
+	visit(s.root, false, "")
+	slices.SortStableFunc(places, func(a, b place) int { return cmp.Compare(a.from, b.from) })
 	var out []byte
 	at := 0
-	for _, sp := range spans {
-		if sp.from < at { // the same node twice
+	for i, p := range places {
+		if !p.secret || p.from < at {
 			continue
 		}
-		out = append(out, s.content[at:sp.from]...)
-		out = append(out, hidden...)
-		// Lines keep their numbers.
-		for range bytes.Count(s.content[sp.from:sp.to], []byte{'\n'}) {
-			out = append(out, '\n')
+		out = append(append(out, s.content[at:p.from]...), hidden...)
+		next := place{from: len(s.content)}
+		for _, other := range places[i+1:] {
+			if other.from > p.from {
+				next = other
+				break
+			}
 		}
-		at = sp.to
+		at = next.from
+		out = append(out, strings.TrimSuffix(p.closes, next.closes)...)
+		lines := bytes.Count(s.content[p.from:at], []byte{'\n'}) // which keep their numbers
+		if lines == 0 && at < len(s.content) {
+			out = append(out, ", "...)
+		}
+		out = append(out, bytes.Repeat([]byte{'\n'}, lines)...)
 	}
 	return append(out, s.content[at:]...)
+}
+
+// namesSecret tells a key that names a secret by the look of it, also when it is misspelt.
+func namesSecret(key string) bool {
+	key = strings.ToLower(key)
+	return !strings.HasSuffix(key, "file") &&
+		(strings.Contains(key, "pass") || strings.Contains(key, "pwd") || strings.Contains(key, "secret"))
 }
 
 func lineStarts(content []byte) []int {
@@ -245,88 +283,4 @@ func offsetOf(content []byte, start, column int) int {
 		at += size
 	}
 	return at
-}
-
-// endOf finds where the text of a scalar that begins at from ends.
-func endOf(content []byte, from int, n *node) int {
-	switch {
-	case n.Style&blockStyles != 0:
-		// Everything up to the next line that is indented no deeper than the
-		// line with the key.
-		lineStart := bytes.LastIndexByte(content[:from], '\n') + 1
-		depth := indent(content[lineStart:])
-		at := from
-		for {
-			next := bytes.IndexByte(content[at:], '\n')
-			if next < 0 {
-				return len(content)
-			}
-			rest := content[at+next+1:]
-			if line, _, _ := bytes.Cut(rest, []byte{'\n'}); len(bytes.TrimSpace(line)) > 0 && indent(rest) <= depth {
-				return at + next
-			}
-			at += next + 1
-		}
-	case n.Style&doubleQuoted != 0:
-		for at := from + 1; at < len(content); at++ {
-			switch content[at] {
-			case '\\':
-				at++
-			case '"':
-				return at + 1
-			}
-		}
-	case n.Style&singleQuoted != 0:
-		for at := from + 1; at < len(content); at++ {
-			if content[at] == '\'' {
-				if at+1 < len(content) && content[at+1] == '\'' {
-					at++
-					continue
-				}
-				return at + 1
-			}
-		}
-	default:
-		// A plain scalar: its characters, however the blanks between are folded.
-		at := from
-		for _, r := range n.Value {
-			if unicode.IsSpace(r) {
-				continue
-			}
-			for at < len(content) && (content[at] == ' ' || content[at] == '\n' || content[at] == '\r' || content[at] == '\t') {
-				at++
-			}
-			at += utf8.RuneLen(r)
-		}
-		return min(at, len(content))
-	}
-	return len(content)
-}
-
-func indent(line []byte) int {
-	return len(line) - len(bytes.TrimLeft(line, " "))
-}
-
-// walk visits every key with its value, without following aliases.
-func walk(n *node, visit func(key, value *node)) {
-	if n.Kind == mappingNode {
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			visit(n.Content[i], n.Content[i+1])
-		}
-	}
-	for _, child := range n.Content {
-		walk(child, visit)
-	}
-}
-
-// scalars visits every scalar in n but the keys, without following aliases.
-func scalars(n *node, visit func(*node)) {
-	if n.Kind == scalarNode {
-		visit(n)
-	}
-	for i, child := range n.Content {
-		if n.Kind == sequenceNode || i%2 == 1 {
-			scalars(child, visit)
-		}
-	}
 }

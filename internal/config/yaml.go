@@ -8,8 +8,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// node is a piece of YAML that knows where it stands. This file is the only one
-// that knows which library reads YAML; version 3 of the same one would do.
+// node is a piece of YAML that knows where it stands.
 type node = yaml.Node
 
 const (
@@ -17,10 +16,6 @@ const (
 	mappingNode  = yaml.MappingNode
 	sequenceNode = yaml.SequenceNode
 	aliasNode    = yaml.AliasNode
-
-	doubleQuoted = yaml.DoubleQuotedStyle
-	singleQuoted = yaml.SingleQuotedStyle
-	blockStyles  = yaml.LiteralStyle | yaml.FoldedStyle
 )
 
 // parseYAML reads the one document in content. Without a document the node is

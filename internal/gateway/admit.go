@@ -15,13 +15,13 @@ import (
 type admission struct {
 	limits      *resilience.Limits
 	refused     *rateRefusals
-	enterprises map[enterprise.Number]resilience.Rate // those that have one
+	enterprises map[enterprise.Number]config.Rate // those that have one
 	callers     map[string]callerPace
 }
 
 type callerPace struct {
-	rate        resilience.Rate
-	concurrency int // 0 is no limit
+	rate        config.Rate // a perSecond of 0 is no limit
+	concurrency int         // 0 is no limit
 	batch       bool
 	wait        time.Duration
 }
@@ -29,27 +29,21 @@ type callerPace struct {
 func newAdmission(cfg *config.Config, p *pool) *admission {
 	a := &admission{
 		limits: p.limits, refused: &p.refusedRates,
-		enterprises: make(map[enterprise.Number]resilience.Rate), callers: make(map[string]callerPace),
+		enterprises: make(map[enterprise.Number]config.Rate), callers: make(map[string]callerPace),
 	}
 	for _, e := range cfg.Tenancy.Enterprises {
 		if e.Rate != nil {
-			a.enterprises[e.Number] = rateOf(e.Rate)
+			a.enterprises[e.Number] = *e.Rate
 		}
 	}
 	for _, c := range cfg.Callers {
-		a.callers[c.Name] = callerPace{
-			rate: rateOf(c.Rate), concurrency: c.Concurrency, batch: c.Class == config.Batch, wait: c.Wait,
+		pace := callerPace{concurrency: c.Concurrency, batch: c.Class == config.Batch, wait: c.Wait}
+		if c.Rate != nil {
+			pace.rate = *c.Rate
 		}
+		a.callers[c.Name] = pace
 	}
 	return a
-}
-
-// rateOf is no limit if there is no rate.
-func rateOf(r *config.Rate) resilience.Rate {
-	if r == nil {
-		return resilience.Rate{}
-	}
-	return resilience.Rate{PerSecond: r.PerSecond, Burst: r.Burst, Cluster: r.Scope == config.ClusterRate}
 }
 
 // enter says of what class the call is, and counts it among those that its caller has under
@@ -68,7 +62,7 @@ func (a *admission) enter(ctx context.Context, c *call.Call, caller *tenancy.Cal
 // admit spends the rate of the enterprise.
 func (a *admission) admit(ctx context.Context, c *call.Call, tenant tenancy.Tenant) error {
 	if rate, ok := a.enterprises[tenant.Number]; ok {
-		key := resilience.Key{Kind: resilience.ByEnterprise, Enterprise: tenant.Number}
+		key := resilience.Key{Enterprise: tenant.Number}
 		return note(&a.refused.enterprise, a.limits.Take(ctx, c, key, rate))
 	}
 	return nil
@@ -77,7 +71,7 @@ func (a *admission) admit(ctx context.Context, c *call.Call, tenant tenancy.Tena
 // admitCaller spends the rate of the caller.
 func (a *admission) admitCaller(ctx context.Context, c *call.Call, caller *tenancy.Caller) error {
 	if rate := a.callers[caller.Name].rate; rate.PerSecond > 0 {
-		key := resilience.Key{Kind: resilience.ByCaller, Name: caller.Name}
+		key := resilience.Key{Caller: caller.Name}
 		return note(&a.refused.caller, a.limits.Take(ctx, c, key, rate))
 	}
 	return nil

@@ -79,10 +79,9 @@ func newPool(cfg *config.Config, o Options, done func(*call.Record), known func(
 	p := &pool{
 		instance: call.NewID(), calls: wire.NewCalls(), memory: memory.NewBudget(heldOf(cfg.Server.Limits)),
 		cache:  cache.New(cache.Options{Memory: memoryOf(cfg.Cache), Log: o.Log, Now: now, Classify: egress.Classify, Done: done}),
-		limits: resilience.NewLimits(0, now),
 		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList),
 	}
-	p.limits.Share(p.limitJoint)
+	p.limits = resilience.NewLimits(p, now)
 	p.switches = maintenance.New(maintenance.Options{Now: now, Log: o.Log, Store: p.sharedSwitches, Known: known})
 	return p
 }

@@ -28,9 +28,7 @@ func (g *generation) addRoute(route config.Route) error {
 		r.Named = func(method string, path ebox.Path, query string, body []byte) ([]ebox.Named, error) {
 			return ebox.NamedIn(method, path, query, body, reads)
 		}
-		if route.Kind == config.KindRegistry {
-			r.NamesProviders = true
-		}
+		r.NamesProviders = !route.Registry // the older registry's list is an answer of the Federation API
 	case config.KindMandates:
 		r.Tenancy.Mandates = true
 		r.Classify = ebox.ClassifyMandates

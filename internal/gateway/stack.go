@@ -27,49 +27,25 @@ type upstreamOptions struct {
 	allowed      string
 	allowHTTP    bool
 	withoutToken bool
-	protection   protection
+	protection   resilience.Settings
 }
 
-// protection is resilience.Settings in a form that can be compared.
-type protection struct {
-	tries       int
-	breaker     config.Breaker
-	concurrency config.Concurrency
-	rate        config.Rate // zero for none
-}
-
-func protectionOf(r config.Route) protection {
-	p := protection{tries: r.Retry.Tries, breaker: r.Breaker, concurrency: r.Concurrency}
+func protectionOf(r config.Route) resilience.Settings {
+	s := resilience.Settings{Tries: r.Retry.Tries, Breaker: r.Breaker, Concurrency: r.Concurrency}
 	if r.Rate != nil {
-		p.rate = *r.Rate
+		s.Rate = *r.Rate
 	}
-	return p
+	return s
 }
 
 // own is the protection of the upstreams that the gateway asks for itself, the
 // registry and the token endpoint: one failure counts sooner, since there are fewer
 // calls, and whoever asks repeats in its own way.
-var own = protection{
-	tries: 1,
-	breaker: config.Breaker{Enabled: true, FailureRatio: 0.5, MinRequests: 10, Window: 30 * time.Second,
+var own = resilience.Settings{
+	Tries: 1,
+	Breaker: config.Breaker{Enabled: true, FailureRatio: 0.5, MinRequests: 10, Window: 30 * time.Second,
 		Open: 5 * time.Second},
-	concurrency: config.Concurrency{Max: 20, Share: 1, Queue: 100, Wait: 5 * time.Second},
-}
-
-func (p protection) settings() resilience.Settings {
-	s := resilience.Settings{
-		Tries: p.tries, Max: p.concurrency.Max, Share: p.concurrency.Share, Queue: p.concurrency.Queue,
-		Wait: p.concurrency.Wait,
-		Breaker: resilience.BreakerSettings{
-			Enabled: p.breaker.Enabled, FailureRatio: p.breaker.FailureRatio, MinRequests: p.breaker.MinRequests,
-			Window: p.breaker.Window, Open: p.breaker.Open,
-		},
-	}
-	if p.rate.PerSecond > 0 {
-		rate := rateOf(&p.rate)
-		s.Rate = &rate
-	}
-	return s
+	Concurrency: config.Concurrency{Max: 20, Share: 1, Queue: 100, Wait: 5 * time.Second},
 }
 
 // stackOf returns the stack of an upstream, that of the generation before if nothing
@@ -104,9 +80,10 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 			Connect: o.timeouts.Connect, Header: o.timeouts.Header, Idle: o.timeouts.Idle,
 		}, o.guard()),
 		protection: resilience.NewUpstream(resilience.Options{
-			Name: o.name, Settings: o.protection.settings(), Now: g.now, Log: g.log, Classify: egress.Classify,
-			Neutral: isHealthCheck,
-			Joint:   g.pool.upstreamJoint(o),
+			Name: o.name, Settings: o.protection, HeaderTimeout: o.timeouts.Header, Now: g.now, Log: g.log,
+			Classify: egress.Classify, Neutral: isHealthCheck,
+			// Upstreams of the same name and base URL share one rate.
+			Shared: g.pool, SharedName: "upstream " + o.name + "\x00" + o.base,
 		}),
 	}
 	var rt call.Sender = s.transport

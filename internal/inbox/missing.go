@@ -15,6 +15,7 @@ import (
 
 	"ebox-gateway/internal/jsonscan"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
 )
 
 // Header names what an answer lacks: a list of providers, each with its reason.
@@ -63,7 +64,7 @@ func own(provider, reason string, p *problem.Problem, id string, now time.Time) 
 	}
 	return &Missing{
 		Provider: provider, Reason: reason, Status: p.Status,
-		Problem: bytes.TrimSpace(p.Append(nil, id)), retry: retryTime(retryAfter, now),
+		Problem: bytes.TrimSpace(p.Append(nil, id)), retry: wire.RetryTime(retryAfter, now),
 	}
 }
 
@@ -80,7 +81,7 @@ func failed(provider, id string, err error, now time.Time) *Missing {
 // refused makes of an answer that is no success what it means for the whole. It reads
 // the answer's body.
 func refused(provider string, a *Answer, now time.Time) *Missing {
-	m := &Missing{Provider: provider, Reason: a.Reason, Status: a.Status, retry: retryTime(a.RetryAfter, now)}
+	m := &Missing{Provider: provider, Reason: a.Reason, Status: a.Status, retry: wire.RetryTime(a.RetryAfter, now)}
 	if m.Reason == "" {
 		m.Reason = ReasonRefused
 		if a.Status >= http.StatusInternalServerError {
@@ -140,14 +141,6 @@ func broken(ctx context.Context, provider string, a *Answer, err error, now time
 	return own(provider, ReasonCut, problem.BadGateway(
 		"The answer of the Document Provider was cut short. Try again later.",
 		problem.ProxyResponseIncomplete).Because(err), a.ID, now)
-}
-
-func retryTime(retryAfter string, now time.Time) time.Time {
-	if s, err := strconv.Atoi(retryAfter); err == nil && s >= 0 {
-		return now.Add(time.Duration(min(s, 1<<30)) * time.Second)
-	}
-	t, _ := http.ParseTime(retryAfter)
-	return t
 }
 
 // HeaderOf is the value of Header for an answer that lacks these (RFC 9651).

@@ -32,6 +32,14 @@ type Party struct {
 	Source netip.Addr
 }
 
+// PartyOf is the party of a caller, whose rule has no name where there are no rules.
+func PartyOf(caller string, source netip.Addr) Party {
+	if caller != "" {
+		return Party{Caller: caller}
+	}
+	return Party{Source: source}
+}
+
 // Budget is how many bytes may be held at once. It is safe for concurrent use.
 type Budget struct {
 	mu      sync.Mutex

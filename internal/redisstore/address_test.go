@@ -70,15 +70,11 @@ func works(t *testing.T, a Address) {
 	awaitUp(t, other)
 
 	awaitTogether(t, r, other)
-	spec := Spec{PerSecond: 0.001, Burst: 3, BatchShare: 0.7}
-	ours, theirs := r.Rate("caller desk", spec), other.Rate("caller desk", spec)
-	for i, one := range []*Rate{ours, theirs, ours} {
-		if short := one.Take(t.Context(), nil, false); short != 0 {
-			t.Errorf("call %d of the burst has to wait for %s", i, short)
+	for i, one := range []*Store{r, other, r, other} {
+		wait, err := one.Spend(t.Context(), nil, "caller desk", rate(3), 0.7, false)
+		if err != nil || (wait == 0) != (i < 3) {
+			t.Errorf("call %d of a burst of three: %s to wait, %v", i, wait, err)
 		}
-	}
-	if ours.Take(t.Context(), nil, false) == 0 || theirs.Take(t.Context(), nil, false) == 0 {
-		t.Error("there are more calls than the burst")
 	}
 }
 

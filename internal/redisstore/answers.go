@@ -200,8 +200,9 @@ func (a answers) Save(ctx context.Context, k *cache.Key, e *cache.Entry, begun c
 // Bump implements cache.Store. The context's end does not end it: a write may have
 // taken effect though its caller has gone. What fails is told with the next look.
 func (a answers) Bump(ctx context.Context, allowance *call.Allowance, scope cache.Scope) error {
-	within := func(ctx context.Context, f func(context.Context) error) error { return a.s.ask(ctx, allowance, f) }
-	err := a.s.tell(context.WithoutCancel(ctx), within, []cache.Scope{scope})
+	err := a.s.ask(context.WithoutCancel(ctx), allowance, func(ctx context.Context) error {
+		return a.s.tell(ctx, []cache.Scope{scope})
+	})
 	if err != nil {
 		a.s.untold.keep(scope)
 		return err

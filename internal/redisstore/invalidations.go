@@ -47,49 +47,38 @@ for i = 2, #ARGV, 3 do
 end
 return epochs`)
 
-// tell invalidates scopes in Redis and at the other replicas. within bounds each call.
-func (s *Store) tell(ctx context.Context, within caller, scopes []cache.Scope) error {
-	for part := range slices.Chunk(scopes, scopesPerCall) {
-		args := []any{s.channel}
-		for _, scope := range part {
-			message, err := s.message(scope)
-			if err != nil {
-				return err
-			}
-			args = append(args, uint32(scope), s.seen.highest(scope), message)
-		}
-		if err := within(ctx, func(ctx context.Context) error {
-			epochs, err := bump.Run(ctx, s.client, []string{s.epochs}, args...).StringSlice()
-			if err != nil {
-				return s.discard(ctx, s.epochs, err)
-			}
-			for i, scope := range part[:min(len(part), len(epochs))] {
-				if n, err := strconv.ParseUint(epochs[i], 10, 64); err == nil {
-					s.seen.note(scope, n)
-				}
-			}
-			return nil
-		}); err != nil {
+// tell invalidates scopes in Redis and at the other replicas, in one call.
+func (s *Store) tell(ctx context.Context, scopes []cache.Scope) error {
+	args := []any{s.channel}
+	for _, scope := range scopes {
+		message, err := s.message(scope)
+		if err != nil {
 			return err
+		}
+		args = append(args, uint32(scope), s.seen.highest(scope), message)
+	}
+	epochs, err := bump.Run(ctx, s.client, []string{s.epochs}, args...).StringSlice()
+	if err != nil {
+		return s.discard(ctx, s.epochs, err)
+	}
+	for i, scope := range scopes[:min(len(scopes), len(epochs))] {
+		if n, err := strconv.ParseUint(epochs[i], 10, 64); err == nil {
+			s.seen.note(scope, n)
 		}
 	}
 	return nil
 }
 
-// caller is how a call to Redis is made: as part of a request, or of a look.
-type caller func(context.Context, func(context.Context) error) error
-
-// tellAll tells what could not be told before. It is part of a look.
+// tellAll tells what could not be told before. It is part of a look, whose time may not be
+// enough for all: what was told by then is not told again by the next.
 func (s *Store) tellAll(ctx context.Context) error {
 	due := s.untold.list()
-	if len(due) == 0 {
-		return nil
+	for part := range slices.Chunk(slices.Collect(maps.Keys(due)), scopesPerCall) {
+		if err := s.tell(ctx, part); err != nil {
+			return err
+		}
+		s.untold.settle(due, part)
 	}
-	direct := func(ctx context.Context, f func(context.Context) error) error { return f(ctx) }
-	if err := s.tell(ctx, direct, slices.Collect(maps.Keys(due))); err != nil {
-		return err
-	}
-	s.untold.settle(due)
 	return nil
 }
 
@@ -294,11 +283,15 @@ func (o *outbox) list() map[cache.Scope]uint64 {
 	return maps.Clone(o.due)
 }
 
-// settle takes out what list gave and was told, but for what was written since.
-func (o *outbox) settle(told map[cache.Scope]uint64) {
+// settle takes out scopes that list gave and that were told, but for those written since.
+func (o *outbox) settle(due map[cache.Scope]uint64, told []cache.Scope) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	maps.DeleteFunc(o.due, func(s cache.Scope, write uint64) bool { return told[s] == write })
+	for _, s := range told {
+		if o.due[s] == due[s] {
+			delete(o.due, s)
+		}
+	}
 }
 
 // seen holds the highest epoch of each scope that this replica has seen in its life, some

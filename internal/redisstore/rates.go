@@ -3,96 +3,14 @@ package redisstore
 import (
 	"context"
 	"fmt"
-	"math"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"golang.org/x/time/rate"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 )
-
-// Spec is what a rate of the cluster allows.
-type Spec struct {
-	// PerSecond is how many calls a second in the long run, more than 0; Burst how many
-	// at once, at least 1.
-	PerSecond float64
-	Burst     int
-	// BatchShare is the part of both that is open to batch calls; 0 does not tell them
-	// from others.
-	BatchShare float64
-}
-
-// Rate is one rate for all replicas, counted in Redis by the generic cell rate algorithm
-// (GCRA) in one round trip for each call. Over any time t all replicas together admit no
-// more than Burst + t × PerSecond calls.
-//
-// While Redis is away, or does not answer in time, each replica spends its share: both
-// numbers divided by the replicas that there were at the last look. A call that Redis
-// admits is taken from the share too, so that a Redis that comes and goes does not double
-// the rate.
-type Rate struct {
-	store *Store
-	name  string
-	spec  Spec
-
-	mu sync.Mutex // never held over the network
-	// empty and emptyBatch are until when the bucket is known to hold nothing, for batch
-	// calls and for others. Until then a refusal needs no round trip.
-	empty, emptyBatch time.Time
-	// share is what the replica spends by itself, batchShare what batch calls have of it,
-	// for as many replicas as dividedBy says.
-	share, batchShare *rate.Limiter
-	dividedBy         int64
-}
-
-// Rate makes the replica's end of the rate that name names. The name does not show in
-// Redis if there are encryption keys. A replica makes each of its rates once.
-func (s *Store) Rate(name string, spec Spec) *Rate {
-	spec.Burst = max(spec.Burst, 1)
-	return &Rate{store: s, name: s.ring.names(forRate, []byte("rate\x00"+name))[0], spec: spec}
-}
-
-// Take spends a token if there is one, and otherwise tells how long it takes until there
-// may be one. It waits for Redis as long as a allows, and no longer.
-func (r *Rate) Take(ctx context.Context, a *call.Allowance, batch bool) time.Duration {
-	batch = batch && r.spec.BatchShare > 0
-	if wait := r.emptyFor(batch); wait > 0 {
-		return wait
-	}
-	wait, err := r.spend(ctx, a, batch)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := r.store.o.Now()
-	switch {
-	case err != nil:
-		return r.spendShare(now, batch)
-	case wait == 0:
-		r.divide(now)
-		r.share.AllowN(now, 1)
-	case batch:
-		r.emptyBatch = now.Add(wait)
-	default:
-		r.empty = now.Add(wait)
-	}
-	return wait
-}
-
-// emptyFor tells for how long the bucket in Redis is known to hold nothing.
-func (r *Rate) emptyFor(batch bool) time.Duration {
-	if r.store.health.away() {
-		return 0
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	until := r.empty
-	if batch && r.emptyBatch.After(until) {
-		until = r.emptyBatch
-	}
-	return max(until.Sub(r.store.o.Now()), 0)
-}
 
 // spendText admits a call by the bucket KEYS[1], in which a token comes every ARGV[1]
 // microseconds and which holds ARGV[2]. It gives 0, or how many microseconds it takes
@@ -142,81 +60,52 @@ return 0`
 
 var spend = redis.NewScript(spendText)
 
-// spend asks Redis for a token.
-func (r *Rate) spend(ctx context.Context, a *call.Allowance, batch bool) (wait time.Duration, err error) {
-	s := r.store
+// Spend spends a token of the rate that name names, in one round trip, or else returns how
+// long it takes until there may be one. Over any time t all replicas together get no more than
+// r.Burst + t × r.PerSecond. A batch call gets batchPart of both; with 1 it is like any other.
+// The name does not show in Redis if there are encryption keys.
+func (s *Store) Spend(
+	ctx context.Context, a *call.Allowance, name string, r config.Rate, batchPart float64, batch bool,
+) (wait time.Duration, err error) {
+	at := s.rateName(name)
 	err = s.ask(ctx, a, func(ctx context.Context) error {
-		n, err := spend.Run(ctx, s.client, []string{r.name}, r.spec.args(batch)...).Int64()
+		n, err := spend.Run(ctx, s.client, []string{at}, spendArgs(r, batchPart, batch)...).Int64()
 		if err != nil {
-			return s.discard(ctx, r.name, err)
+			return s.discard(ctx, at, err)
 		}
-		if n < 0 {
-			return fmt.Errorf("spending a rate: %w", errGarbage)
-		}
-		wait = time.Duration(n) * time.Microsecond
-		return nil
+		wait, err = waitOf(n, r, batchPart)
+		return err
 	})
 	return wait, err
 }
 
-func (s *Spec) args(batch bool) []any {
-	flag := 0
-	if batch {
-		flag = 1
+// waitOf is the wait that the script gave in microseconds. It is never longer than an empty
+// bucket takes to fill: whoever can write to Redis may say what it likes.
+func waitOf(n int64, r config.Rate, batchPart float64) (time.Duration, error) {
+	most := float64(max(r.Burst, 1)) / (r.PerSecond * batchPart)
+	if n < 0 || float64(n) > most*1e6+1 {
+		return 0, fmt.Errorf("spending a rate: %w", errGarbage)
 	}
-	return []any{
-		strconv.FormatFloat(1e6/s.PerSecond, 'f', -1, 64), s.Burst, strconv.FormatFloat(s.BatchShare, 'f', -1, 64), flag,
-	}
+	return time.Duration(n) * time.Microsecond, nil
 }
 
-// spendShare spends a token of the replica's own share, or tells how long it takes until
-// there is one. r.mu is held.
-func (r *Rate) spendShare(now time.Time, batch bool) time.Duration {
-	r.divide(now)
-	wait := missing(r.share, 1, now)
-	if batch {
-		burst := float64(r.share.Burst())
-		reserve := min(burst*(1-r.spec.BatchShare), burst-1)
-		wait = max(missing(r.share, 1+reserve, now), missing(r.batchShare, 1, now))
-	}
-	if wait > 0 {
-		return wait
-	}
-	r.share.AllowN(now, 1)
-	if batch {
-		r.batchShare.AllowN(now, 1)
-	}
-	return 0
+func (s *Store) rateName(name string) string {
+	return s.ring.names(forRate, []byte("rate\x00"+name))[0]
 }
 
-// divide makes the share that of the replicas that there are. r.mu is held.
-func (r *Rate) divide(now time.Time) {
-	n := r.store.replicas.Load()
-	if n == 0 {
-		n = int64(r.store.o.Replicas)
+func spendArgs(r config.Rate, batchPart float64, batch bool) []any {
+	if batchPart == 1 {
+		batchPart, batch = 0, false
 	}
-	if n == r.dividedBy {
-		return
-	}
-	resize := func(l **rate.Limiter, part float64) {
-		limit, burst := rate.Limit(part*r.spec.PerSecond), max(1, int(part*float64(r.spec.Burst)))
-		if *l == nil {
-			*l = rate.NewLimiter(limit, burst)
-			return
-		}
-		(*l).SetLimitAt(now, limit)
-		(*l).SetBurstAt(now, burst)
-	}
-	resize(&r.share, 1/float64(n))
-	resize(&r.batchShare, r.spec.BatchShare/float64(n))
-	r.dividedBy = n
+	each := strconv.FormatFloat(1e6/r.PerSecond, 'f', -1, 64)
+	return []any{each, max(r.Burst, 1), strconv.FormatFloat(batchPart, 'f', -1, 64), batch}
 }
 
-// missing is how long it takes until a limiter holds n tokens.
-func missing(l *rate.Limiter, n float64, now time.Time) time.Duration {
-	seconds := (n - l.TokensAt(now)) / float64(l.Limit())
-	if seconds < 1e-9 { // the rounding of the library's own sums
-		return 0
+// Replicas is how many replicas share rates: as many as there were at the last look, or
+// Options.Replicas if Redis was never reached.
+func (s *Store) Replicas() int {
+	if n := s.replicas.Load(); n > 0 {
+		return int(n)
 	}
-	return time.Duration(math.Ceil(min(seconds, math.MaxInt32) * float64(time.Second)))
+	return s.o.Replicas
 }

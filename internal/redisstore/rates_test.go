@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redistest"
 )
 
@@ -22,23 +24,24 @@ type bucket struct {
 	t      *testing.T
 	script *redis.Script
 	server *redistest.Server
-	spec   Spec
+	rate   config.Rate
+	part   float64
 	now    time.Time
 }
 
-func newBucket(t *testing.T, spec Spec) *bucket {
+func newBucket(t *testing.T, r config.Rate, part float64) *bucket {
 	const clock = "redis.call('TIME')"
 	if !strings.Contains(spendText, clock) {
 		t.Fatal("the script does not ask for the time")
 	}
 	script := redis.NewScript(strings.Replace(spendText, clock, "{ARGV[5], ARGV[6]}", 1))
-	return &bucket{t, script, redistest.Start(t), spec, time.Unix(1_800_000_000, 0)}
+	return &bucket{t, script, redistest.Start(t), r, part, time.Unix(1_800_000_000, 0)}
 }
 
 // take spends a token, or tells how long it takes until there is one.
 func (b *bucket) take(batch bool) time.Duration {
 	b.t.Helper()
-	args := append(b.spec.args(batch), b.now.Unix(), b.now.Nanosecond()/1000)
+	args := append(spendArgs(b.rate, b.part, batch), b.now.Unix(), b.now.Nanosecond()/1000)
 	n, err := b.script.Run(b.t.Context(), b.server.Client(), []string{"bucket"}, args...).Int64()
 	if err != nil {
 		b.t.Fatal(err)
@@ -55,7 +58,7 @@ func (b *bucket) burst(batch bool) (n int) {
 }
 
 func TestNoMoreCallsPassThanTheRateAndTheBurst(t *testing.T) {
-	b := newBucket(t, Spec{PerSecond: 7, Burst: 20})
+	b := newBucket(t, config.Rate{PerSecond: 7, Burst: 20}, 1)
 	began, random, admitted := b.now, rand.New(rand.NewPCG(1, 2)), 0
 	for b.now.Sub(began) < 10*time.Minute {
 		if wait := b.take(false); wait == 0 {
@@ -74,7 +77,7 @@ func TestNoMoreCallsPassThanTheRateAndTheBurst(t *testing.T) {
 }
 
 func TestACallThatComesWhenItIsToldToPasses(t *testing.T) {
-	b := newBucket(t, Spec{PerSecond: 3, Burst: 4})
+	b := newBucket(t, config.Rate{PerSecond: 3, Burst: 4}, 1)
 	if n := b.burst(false); n != 4 {
 		t.Fatalf("a burst of %d", n)
 	}
@@ -95,7 +98,7 @@ func TestACallThatComesWhenItIsToldToPasses(t *testing.T) {
 }
 
 func TestBatchCallsLeaveOthersTheirPart(t *testing.T) {
-	b := newBucket(t, Spec{PerSecond: 10, Burst: 10, BatchShare: 0.7})
+	b := newBucket(t, config.Rate{PerSecond: 10, Burst: 10}, 0.7)
 	if n := b.burst(true); n != 7 {
 		t.Errorf("a burst of %d batch calls", n)
 	}
@@ -117,7 +120,7 @@ func TestBatchCallsLeaveOthersTheirPart(t *testing.T) {
 // A failover may lead to a server whose clock is behind, a change of the configuration to
 // another rate; and whoever may write to Redis can write anything.
 func TestABucketIsNeverEmptierThanItCanBe(t *testing.T) {
-	b := newBucket(t, Spec{PerSecond: 10, Burst: 10})
+	b := newBucket(t, config.Rate{PerSecond: 10, Burst: 10}, 1)
 	b.burst(false)
 	for name, change := range map[string]func(){
 		"the clock goes back": func() { b.now = b.now.Add(-time.Hour) },
@@ -163,20 +166,27 @@ func scripts(server *redistest.Server) (n int) {
 	return n
 }
 
+// rate is one that no call of a test waits for.
+func rate(burst int) config.Rate { return config.Rate{PerSecond: 0.001, Burst: burst} }
+
 func TestARateIsOneForAllReplicasInOneRoundTripACall(t *testing.T) {
 	server := redistest.Start(t)
-	spec := Spec{PerSecond: 0.001, Burst: 60}
-	var rates []*Rate
-	for range 3 {
-		rates = append(rates, idle(t, single(server)).Rate("enterprise "+number.String(), spec))
+	replicas := []*Store{idle(t, single(server)), idle(t, single(server)), idle(t, single(server))}
+	name := "enterprise " + number.String()
+	spend := func(i int) bool {
+		wait, err := replicas[i%3].Spend(context.Background(), nil, name, rate(60), 1, false)
+		if err != nil || wait > 1000*time.Second {
+			t.Errorf("%s to wait, %v", wait, err)
+		}
+		return wait == 0
 	}
-	rates[0].Take(t.Context(), nil, false) // which brings the script there
+	spend(0) // which brings the script there
 	before := scripts(server)
 	var admitted atomic.Int64
 	var all sync.WaitGroup
 	for i := range 99 {
 		all.Go(func() {
-			if rates[i%3].Take(context.Background(), nil, false) == 0 {
+			if spend(i) {
 				admitted.Add(1)
 			}
 		})
@@ -188,22 +198,10 @@ func TestARateIsOneForAllReplicasInOneRoundTripACall(t *testing.T) {
 	if n := scripts(server) - before; n > 99 {
 		t.Errorf("99 calls took %d round trips", n)
 	}
-	for _, r := range rates {
-		r.Take(t.Context(), nil, false)
-	}
-	before = scripts(server)
-	for i := range 1000 {
-		if wait := rates[i%3].Take(t.Context(), nil, false); wait < 16*time.Minute {
-			t.Fatalf("%s to wait", wait)
-		}
-	}
-	if n := scripts(server) - before; n != 0 {
-		t.Errorf("a thousand refusals by an empty bucket took %d round trips", n)
-	}
-	all2 := string(server.Everything())
-	if !strings.Contains(all2, "ebox:gcra:{") || strings.Contains(all2, number.String()) ||
-		strings.Contains(all2, "206731645") {
-		t.Errorf("Redis shows whose rate it is: %s", all2)
+	everything := string(server.Everything())
+	if !strings.Contains(everything, "ebox:gcra:{") || strings.Contains(everything, number.String()) ||
+		strings.Contains(everything, "206731645") {
+		t.Errorf("Redis shows whose rate it is: %s", everything)
 	}
 	for _, name := range server.Keys() {
 		if server.Do("TTL", name).(int64) < 0 {
@@ -212,63 +210,48 @@ func TestARateIsOneForAllReplicasInOneRoundTripACall(t *testing.T) {
 	}
 }
 
-func TestABucketOfAnotherTypeIsBegunAnew(t *testing.T) {
-	server := redistest.Start(t)
-	r := idle(t, single(server)).Rate("a", Spec{PerSecond: 0.001, Burst: 2})
-	server.Do("LPUSH", r.name, "x")
-	r.Take(t.Context(), nil, false) // of its own share, since Redis had no answer
-	if wait := r.Take(t.Context(), nil, false); wait != 0 || server.Do("TYPE", r.name) != "string" {
-		t.Errorf("%s to wait", wait)
+func TestAWaitThatNoBucketCanAskForIsNotBelieved(t *testing.T) {
+	r := config.Rate{PerSecond: 2, Burst: 10}
+	for n, want := range map[int64]bool{0: true, 1: true, 5e6: true, 5e6 + 10: false, -1: false, math.MaxInt64: false} {
+		wait, err := waitOf(n, r, 1)
+		if (err == nil) != want || want && wait != time.Duration(n)*time.Microsecond {
+			t.Errorf("%d: %s, %v", n, wait, err)
+		}
+	}
+	if _, err := waitOf(6e6, r, 0.7); err != nil {
+		t.Errorf("for batch calls: %v", err)
 	}
 }
 
-func TestWithoutRedisEachReplicaSpendsItsShare(t *testing.T) {
+func TestABucketOfAnotherTypeIsBegunAnew(t *testing.T) {
 	server := redistest.Start(t)
-	var clock atomic.Int64
-	clock.Store(1_800_000_000_000)
-	at := func(o *Options) { o.Now = func() time.Time { return time.UnixMilli(clock.Load()) } }
-	first, second := replica(t, single(server), at), replica(t, single(server), at)
+	r := idle(t, single(server))
+	server.Do("LPUSH", r.rateName("a"), "x")
+	if _, err := r.Spend(t.Context(), nil, "a", rate(1), 1, false); err == nil {
+		t.Error("a list was taken for a bucket")
+	}
+	if wait, err := r.Spend(t.Context(), nil, "a", rate(1), 1, false); wait != 0 || err != nil {
+		t.Errorf("%s to wait, %v", wait, err)
+	}
+}
+
+func TestWithoutRedisARateIsAnErrorAndTheReplicasAreKnown(t *testing.T) {
+	server := redistest.Start(t)
+	first, second := replica(t, single(server)), replica(t, single(server))
 	awaitTogether(t, first, second)
-	spec := Spec{PerSecond: 100, Burst: 40, BatchShare: 0.7}
-	rates := []*Rate{first.Rate("a", spec), second.Rate("a", spec)}
-	burst := func(batch bool) (n int) {
-		for _, r := range rates {
-			for r.Take(t.Context(), nil, batch) == 0 {
-				n++
-			}
-		}
-		return n
-	}
-	if rates[0].Take(t.Context(), nil, false) != 0 {
-		t.Fatal("Redis refuses the first call")
-	}
-	// What one replica has spent in Redis it has not left for the time without.
-	for _, r := range []*Store{first, second} {
-		r.health.note(away, errors.New("away, for all this test cares"))
-	}
 	server.Stop()
-	if n := burst(false); n != 39 {
-		t.Errorf("a burst of %d without Redis", n)
-	}
-	admitted := 0
-	for range 100 {
-		clock.Add(10)
-		admitted += burst(false)
-	}
-	if admitted < 98 || admitted > 100 {
-		t.Errorf("%d calls in a second of a hundred", admitted)
-	}
-	clock.Add(int64(time.Minute / time.Millisecond))
-	if n, rest := burst(true), burst(false); n != 28 || rest != 12 {
-		t.Errorf("%d batch calls, and %d were left for others", n, rest)
+	redistest.Eventually(t, "Redis to be away", func() error {
+		if _, err := first.Spend(t.Context(), nil, "a", rate(1), 1, false); !errors.Is(err, errAway) {
+			return fmt.Errorf("the error is %w", err)
+		}
+		return nil
+	})
+	if n := first.Replicas(); n != 2 {
+		t.Errorf("%d replicas share a rate", n)
 	}
 	// A replica that has never reached Redis goes by the configuration.
-	stranger := idle(t, single(server), at, func(o *Options) { o.Replicas = 5 }).Rate("a", Spec{PerSecond: 5, Burst: 5})
-	if wait := stranger.Take(t.Context(), nil, false); wait != 0 {
-		t.Errorf("%s to wait for the first call", wait)
-	}
-	if wait := stranger.Take(t.Context(), nil, false); wait < 900*time.Millisecond || wait > time.Second {
-		t.Errorf("%s to wait for a fifth of five a second", wait)
+	if n := idle(t, single(server), func(o *Options) { o.Replicas = 5 }).Replicas(); n != 5 {
+		t.Errorf("%d replicas share a rate, it is said", n)
 	}
 }
 
@@ -294,6 +277,32 @@ func TestAReplicaThatStopsCountsNoMore(t *testing.T) {
 		return nil
 	})
 	awaitUp(t, stays)
+}
+
+func TestARedisThatWasEmptiedGivesNoReplicaAnothersShare(t *testing.T) {
+	server := redistest.Start(t)
+	first, second := idle(t, single(server)), idle(t, single(server))
+	look := func(r *Store, want int) {
+		t.Helper()
+		if err := r.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := r.Replicas(); n != want {
+			t.Fatalf("%d replicas share a rate, not %d", n, want)
+		}
+	}
+	look(first, 1)
+	look(second, 2)
+	look(first, 2)
+	server.Do("FLUSHALL")
+	look(first, 2) // the second one has not looked yet
+	look(second, 2)
+	look(first, 2)
+	second.leave()
+	for range believeAfter {
+		look(first, 2)
+	}
+	look(first, 1)
 }
 
 func TestARequestHasFiftyMillisecondsForRedisAltogether(t *testing.T) {

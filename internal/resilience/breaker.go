@@ -1,8 +1,8 @@
 package resilience
 
 import (
+	"cmp"
 	"log/slog"
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -11,7 +11,9 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/problem"
 )
 
@@ -29,6 +31,8 @@ const (
 	// of no answer in time.
 	failed
 	timedOut
+	// abandoned is a caller who went away before anything of an answer had come.
+	abandoned
 )
 
 // tenant is whom a call was for, as far as the blame for a failure goes; zero is nobody.
@@ -46,66 +50,59 @@ func (t tenant) String() string {
 	return t.number.String()
 }
 
-// breaker is the circuit of an upstream, with one for each enterprise that fails.
+// breaker is the circuit of an upstream, with one more for each enterprise that fails.
 //
-// An enterprise's failures always count for its own circuit. For the one of all they count
-// only if another enterprise has failed as often in the window: what the worst one adds is
-// never held against the others. So an enterprise whose every call fails (a mandate that an
-// upstream answers with 503, a mailbox that times out) closes its own way alone, also when
-// nobody else calls. Failures to connect, and those of calls for nobody, are the upstream's.
+// An enterprise's failures always count for its own circuit. For the one of all, those of the
+// enterprise that fails most are held (see majority). So an enterprise whose every call fails
+// (a mandate that an upstream answers with 503, a mailbox that times out) closes its own way
+// alone, also when nobody else calls. Failures to connect, and those of calls for nobody, are
+// the upstream's.
 type breaker struct {
-	settings        BreakerSettings
+	settings        config.Breaker
 	name            string
 	log             *slog.Logger
 	all             *circuit
 	opened, refused atomic.Uint64
-	// watching is set while there are suspects or a silence: in good times a call that
-	// succeeds takes no lock of the breaker's own.
-	watching atomic.Bool
+	// answered is when somebody for whom the circuit is closed was last answered while
+	// there were others for whom it may not be.
+	answered atomic.Pointer[time.Time]
+	// silent says that there is a silence, which the next answer ends.
+	silent atomic.Bool
 
-	mu       sync.Mutex
-	suspects map[tenant]*suspect
-	// answered is when one who is no suspect was last answered while there were suspects.
-	answered time.Time
+	mu       sync.RWMutex        // never held while all is called
+	circuits map[tenant]*suspect // of those that have failed lately
+	swept    time.Time           // when those that have not were last forgotten
+	most     majority
 	silence  silence
-	swept    time.Time
 	// quietFrom is since when no probe of the half-open circuit has failed.
 	quietFrom time.Time
 }
 
-// silence are time-outs without any answer between them. Two of them one after the other
-// open the circuit, however few calls there are: an upstream that hangs gets few, since each
-// of its callers waits for long.
-type silence struct {
-	since   time.Time // when the first of them ended; zero for none
-	who     tenant
-	several bool // they are more than one enterprise's
+// suspect is an enterprise that has failed.
+type suspect struct {
+	*circuit
+	failed time.Time // last
 }
 
+// maxSuspects bounds how many failing enterprises have a circuit. The failures of others
+// count for the one of all.
+const maxSuspects = 1000
+
 func newBreaker(o Options) *breaker {
-	s := o.Settings.Breaker
-	if s.FailureRatio <= 0 {
-		s.FailureRatio = 0.5
-	}
-	if s.Window <= 0 {
-		s.Window = 30 * time.Second
-	}
-	if s.Open <= 0 {
-		s.Open = 15 * time.Second
-	}
-	b := &breaker{settings: s, name: o.Name, log: o.Log, suspects: make(map[tenant]*suspect)}
-	b.all = newCircuit(s, b.changed)
+	b := &breaker{settings: o.Settings.Breaker, name: o.Name, log: o.Log, circuits: make(map[tenant]*suspect)}
+	b.silence.enough = cmp.Or(o.HeaderTimeout, 30*time.Second) / 3
+	b.answered.Store(new(time.Time))
+	b.all = newCircuit(b.settings, b.changed)
 	return b
 }
 
 // changed is told by the circuit of all. Whatever it becomes, suspicion begins anew.
 func (b *breaker) changed(from, to gobreaker.State, n gobreaker.Counts) {
 	b.mu.Lock()
-	clear(b.suspects)
-	b.silence = silence{}
-	b.all.held.Store(0)
+	clear(b.circuits)
+	b.most = majority{}
+	b.silence.end()
 	b.quietFrom = *b.all.until.Load() // that was over perhaps long before anybody looked
-	b.watching.Store(false)
 	b.mu.Unlock()
 	switch to {
 	case gobreaker.StateClosed:
@@ -126,6 +123,7 @@ func (b *breaker) changed(from, to gobreaker.State, n gobreaker.Counts) {
 // try is one try that the breaker let pass. It must be settled exactly once.
 type try struct {
 	who      tenant
+	caller   memory.Party
 	began    time.Time
 	all, own pass
 }
@@ -134,16 +132,16 @@ type try struct {
 func (t *try) probing() bool { return t.all.done != nil || t.own.done != nil }
 
 // admit lets a call pass or says why not: the error is a 503 with the time left.
-func (b *breaker) admit(who tenant) (try, error) {
-	t := try{who: who, began: time.Now()}
+func (b *breaker) admit(c *call.Call) (*try, error) {
+	t := &try{who: tenantOf(c), caller: memory.PartyOf(c.Caller, c.Source), began: time.Now()}
 	var wait time.Duration
 	if t.all, wait = b.all.enter(); wait > 0 {
-		return try{}, b.refuse("The upstream has been failing", wait)
+		return nil, b.refuse("The upstream has been failing", wait)
 	}
-	if s := b.suspect(who); s != nil {
+	if s := b.circuitOf(t.who); s != nil {
 		if t.own, wait = s.enter(); wait > 0 {
-			t.all.end(errNeutral, false)
-			return try{}, b.refuse("The upstream has been failing for this enterprise", wait)
+			t.all.end(ignored)
+			return nil, b.refuse("The upstream has been failing for this enterprise", wait)
 		}
 	}
 	return t, nil
@@ -155,116 +153,127 @@ func (b *breaker) refuse(why string, wait time.Duration) error {
 		"Nothing was sent. Try again after the time in Retry-After.", wait).Because(ErrCircuitOpen)
 }
 
+// circuitOf is who's own circuit, nil if it has not failed.
+func (b *breaker) circuitOf(who tenant) *suspect {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.circuits[who]
+}
+
 // settle reports what came of a call. One that began before the circuit changed says nothing
 // any more.
 func (b *breaker) settle(t *try, o outcome) {
-	if t.all.done == nil && t.all.era != b.all.era.Load() {
-		o = neutral
-	}
-	switch o {
-	case neutral:
-		t.all.end(errNeutral, false)
-		t.own.end(errNeutral, false)
-	case succeeded:
-		if b.watching.Load() {
-			b.answer(t)
+	var all, own weight
+	switch {
+	case o == neutral || t.all.outdated():
+	case o == succeeded:
+		if t.own.done == nil && b.suspicious() {
+			now := time.Now()
+			b.answered.Store(&now)
 		}
-		t.all.end(nil, false)
-		t.own.end(nil, false)
-	case unreached:
-		t.all.end(errFailed, false)
-		t.own.end(errNeutral, false)
-	case failed, timedOut:
-		all, own := b.blame(t, o == timedOut)
-		t.own.end(errFailed, own == atOnce)
-		if all == held {
-			t.all.end(errNeutral, false)
-		} else {
-			t.all.end(errFailed, all == atOnce)
-		}
+		all, own = success, success
+	case o == unreached:
+		all = failure
+	default:
+		all, own = b.blame(t, o)
 	}
+	t.own.end(own)
+	t.all.end(all)
 }
 
-// answer ends a silence, and notes who was answered.
-func (b *breaker) answer(t *try) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := time.Now()
-	b.silence = silence{}
-	if s := b.suspects[t.who]; s == nil {
-		b.answered = now
-	} else {
-		s.answered = now
-		b.attach(t, s)
-	}
-	if now.Sub(b.swept) > b.settings.Window {
-		b.sweep(now)
-	}
-	b.watching.Store(len(b.suspects) > 0)
+func (b *breaker) suspicious() bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return len(b.circuits) > 0
 }
 
-// weight is how a failure counts for a circuit: not, like any other, or enough to open it.
-type weight uint8
-
-const (
-	held weight = iota
-	counted
-	atOnce
-)
+// noteAnswer ends a silence: something has come.
+func (b *breaker) noteAnswer() {
+	if b.silent.CompareAndSwap(true, false) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.silence.end()
+	}
+}
 
 // blame says how a failure counts for the circuit of all and for the enterprise's own.
-func (b *breaker) blame(t *try, silent bool) (all, own weight) {
-	now := time.Now()
+func (b *breaker) blame(t *try, o outcome) (all, own weight) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.watching.Store(true)
-	frozen := silent && b.silent(t, now)
-	if t.who == (tenant{}) {
-		if frozen {
-			return atOnce, held
-		}
-		return counted, held
+	now := time.Now()
+	frozen := false
+	if o != failed {
+		frozen = b.silence.add(t, now, o == timedOut, b.settings.Window)
+		b.silent.Store(true)
 	}
-	s := b.suspects[t.who]
-	if s == nil {
-		s = b.newSuspect(t.who, now)
-	}
-	all, own = held, counted
-	if most := b.othersFailed(s, now); most == math.MaxUint32 || most > b.failures(s, now) {
-		all = counted // with this one it failed as often
-	}
-	b.all.held.Store(b.worst(now))
-	s.failed = now
-	b.attach(t, s)
+	all, own = failure, failure
 	switch {
-	case frozen && b.silence.several:
-		all = atOnce
+	case o == abandoned && !frozen:
+		return ignored, ignored
+	case frozen && b.silence.enterprises:
+		all = trip
+	case t.who == (tenant{}):
+	case b.most.is(t.who, now, b.settings):
+		all = held
+		if frozen || t.all.done != nil {
+			// The second enterprise to fail as a probe opens the circuit for all again. The
+			// first can neither do that nor use up every probe.
+			own = trip
+			b.quietFrom = now
+		}
 	case frozen:
-		own = atOnce
+		own = trip
 	}
-	if t.all.done != nil && all == held {
-		// The second enterprise to fail as a probe opens the circuit for all again. The
-		// first can neither do that nor use up every probe.
-		own = atOnce
-		b.quietFrom = now
+	if s := b.suspect(t.who, now); s != nil && t.own.circuit == nil {
+		t.own = pass{circuit: s.circuit, era: s.era.Load()}
 	}
 	return all, own
 }
 
-// silent notes a time-out, and tells whether it came after another, not beside it.
-func (b *breaker) silent(t *try, now time.Time) (frozen bool) {
-	q := &b.silence
-	if q.since.IsZero() {
-		*q = silence{since: now, who: t.who, several: t.who == (tenant{})}
-		return false
+// suspect finds the circuit of an enterprise that fails, or makes it; nil for nobody's, or if
+// there are too many.
+func (b *breaker) suspect(who tenant, now time.Time) *suspect {
+	s := b.circuits[who]
+	switch {
+	case s != nil:
+		s.failed = now
+		return s
+	case who == (tenant{}):
+		return nil
+	case len(b.circuits) >= maxSuspects || now.Sub(b.swept) > b.settings.Window:
+		b.swept = now
+		for who, s := range b.circuits {
+			if b.forgotten(s, now) {
+				delete(b.circuits, who)
+			}
+		}
+		if len(b.circuits) >= maxSuspects {
+			return nil
+		}
 	}
-	q.several = q.several || q.who != t.who
-	return !t.began.Before(q.since)
+	s = &suspect{failed: now}
+	log := b.log.With("upstream", b.name, "enterprise", who.String())
+	s.circuit = newCircuit(b.settings, func(from, to gobreaker.State, _ gobreaker.Counts) {
+		switch to {
+		case gobreaker.StateOpen:
+			log.Warn("circuit open for one enterprise: its calls failed", "for", b.settings.Open)
+		case gobreaker.StateClosed:
+			log.Info("circuit closed for one enterprise: its calls are answered again")
+		case gobreaker.StateHalfOpen:
+		}
+	})
+	b.circuits[who] = s
+	return s
+}
+
+// forgotten tells that an enterprise has not failed for so long that it is like any other.
+func (b *breaker) forgotten(s *suspect, now time.Time) bool {
+	return now.Sub(s.failed) > b.settings.Window+b.settings.Open
 }
 
 // closedFor tells whether calls for who pass freely.
 func (b *breaker) closedFor(who tenant) bool {
-	s := b.suspect(who)
+	s := b.circuitOf(who)
 	return b.all.State() == gobreaker.StateClosed && (s == nil || s.State() == gobreaker.StateClosed)
 }
 
@@ -272,7 +281,8 @@ func (b *breaker) closedFor(who tenant) bool {
 // in the window, it is shown as it is for the others: more is not known of the upstream.
 func (b *breaker) show(s *State) {
 	s.Opened, s.RefusedOpen = b.opened.Load(), b.refused.Load()
-	switch b.all.State() {
+	all := b.all.State()
+	switch all {
 	case gobreaker.StateOpen:
 		s.Circuit, s.Until = Open, *b.all.until.Load()
 		return
@@ -281,29 +291,50 @@ func (b *breaker) show(s *State) {
 	case gobreaker.StateClosed:
 	}
 	now := time.Now()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if s.Circuit == HalfOpen && now.Sub(b.quietFrom) > b.settings.Window {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if all == gobreaker.StateHalfOpen && now.Sub(b.quietFrom) > b.settings.Window {
 		s.UntriedSince = b.quietFrom
 	}
-	alone := s.Circuit == Closed && now.Sub(b.answered) > b.settings.Window
-	for _, suspect := range b.suspects {
-		alone = alone && (b.failures(suspect, now) == math.MaxUint32 || now.Sub(suspect.answered) > b.settings.Window)
-	}
-	for who, suspect := range b.suspects {
-		if b.failures(suspect, now) != math.MaxUint32 {
+	alone := all == gobreaker.StateClosed && now.Sub(*b.answered.Load()) > b.settings.Window
+	for who, suspect := range b.circuits {
+		state, until := suspect.State(), *suspect.until.Load()
+		if state == gobreaker.StateClosed || b.forgotten(suspect, now) {
 			continue
 		}
 		s.OpenFor = append(s.OpenFor, who.String())
-		switch until := *suspect.until.Load(); {
+		switch {
 		case !alone:
-		case !until.After(now):
-			if s.Circuit == Closed {
-				s.Circuit = HalfOpen
-			}
-		case s.Circuit != Open || until.Before(s.Until):
+		case state == gobreaker.StateOpen && (s.Circuit != Open || until.Before(s.Until)):
 			s.Circuit, s.Until = Open, until
+		case s.Circuit == Closed:
+			s.Circuit = HalfOpen
 		}
 	}
 	slices.Sort(s.OpenFor)
+}
+
+// majority finds who fails most without counting everybody, by the vote of Boyer and Moore: a
+// failure of the candidate is one vote for it, and one of anybody else a vote against it; who
+// fails when there is no vote left is the next candidate. Whoever makes more than half of the
+// failures is the candidate in the end, and where nobody does, half of the failures are those
+// of somebody else than the candidate of the moment.
+type majority struct {
+	who    tenant
+	votes  int
+	failed time.Time // last
+}
+
+// is tells whether who, which has failed, is the candidate now.
+func (m *majority) is(who tenant, now time.Time, s config.Breaker) bool {
+	if m.votes == 0 || now.Sub(m.failed) > s.Window+s.Open {
+		*m = majority{who: who}
+	}
+	if m.who != who {
+		m.votes--
+		return false
+	}
+	m.votes = min(m.votes+1, max(s.MinRequests, 1))
+	m.failed = now
+	return true
 }

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync/atomic"
 
 	"ebox-gateway/internal/call"
-	"ebox-gateway/internal/problem"
 )
 
 // Breaker is the lowest layer, above the credentials. It refuses a call while the
@@ -18,7 +16,8 @@ import (
 // its status is 502, 503 or 504 and not Options.Neutral, or if the answer's body
 // breaks off; it counts when its body has ended. A probe of a half-open circuit is
 // judged by its header alone, since nobody else may call in the meantime. A caller
-// who goes away, or whose own body cannot be read, says nothing about the upstream.
+// who went away says nothing about the upstream, unless it is one of several who had
+// waited in vain (see silence), and the gateway's own refusals say nothing.
 func (u *Upstream) Breaker(next call.Sender) call.Sender {
 	if u.breaker == nil {
 		return next
@@ -34,7 +33,7 @@ type breakerLayer struct {
 // Send implements call.Sender.
 func (l *breakerLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
 	b := l.u.breaker
-	t, err := b.admit(tenantOf(c))
+	t, err := b.admit(c)
 	if err != nil {
 		call.CloseBody(r)
 		return nil, err
@@ -43,18 +42,20 @@ func (l *breakerLayer) Send(ctx context.Context, c *call.Call, r *http.Request) 
 	settled := false
 	defer func() {
 		if !settled {
-			b.settle(&t, out)
+			b.settle(t, out)
 		}
 	}()
 
 	sent, upload := watchUpload(r)
 	answer, err := l.next.Send(ctx, c, sent)
 	if err != nil {
-		if upload == nil || !upload.broken.Load() {
-			out = l.u.outcomeOf(ctx, err)
+		out = l.u.outcomeOf(ctx, err)
+		if upload != nil && (out == abandoned || upload.broken.Load()) {
+			out = neutral // the upstream waited for the caller
 		}
 		return nil, err
 	}
+	b.noteAnswer()
 	if failing(answer.StatusCode) {
 		if !l.u.o.Neutral(c, answer) {
 			out = failed
@@ -63,29 +64,19 @@ func (l *breakerLayer) Send(ctx context.Context, c *call.Call, r *http.Request) 
 	}
 	out = succeeded
 	if !t.probing() && !empty(answer) {
-		answer.Body = &judgedBody{ReadCloser: answer.Body, u: l.u, ctx: ctx, try: t}
+		answer.Body = &endedBody{ReadCloser: answer.Body, end: func(err error) { b.settle(t, l.u.bodyOutcome(ctx, err)) }}
 		settled = true
 	}
 	return answer, nil
 }
 
-// failing tells the statuses by which an upstream, or a proxy in front of it, says
-// that it cannot serve.
-func failing(status int) bool {
-	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable ||
-		status == http.StatusGatewayTimeout
-}
-
-// empty tells that an answer has no body to wait for.
-func empty(answer *http.Response) bool {
-	return answer.Body == nil || answer.Body == http.NoBody || answer.ContentLength == 0
-}
-
 // outcomeOf says what an error of the layers below means for the circuit.
 func (u *Upstream) outcomeOf(ctx context.Context, err error) outcome {
-	var refusal problem.Reporter
-	if errors.Is(ctx.Err(), context.Canceled) || errors.As(err, &refusal) {
+	if refused(err) {
 		return neutral
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return abandoned
 	}
 	switch f := u.o.Classify(err); {
 	case f.Cancelled:
@@ -98,73 +89,15 @@ func (u *Upstream) outcomeOf(ctx context.Context, err error) outcome {
 	return failed
 }
 
-// judgedBody settles its call when it ends: a success if it ended well or was
-// closed before, since then the upstream had done nothing wrong.
-type judgedBody struct {
-	io.ReadCloser
-	u       *Upstream
-	ctx     context.Context
-	try     try
-	settled atomic.Bool
-}
-
-// Read implements io.Reader.
-func (b *judgedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	switch {
-	case err == nil:
-	case err == io.EOF:
-		b.settle(succeeded)
-	default:
-		b.settle(b.brokenOff(err))
+// bodyOutcome says what the end of a body means. One that was closed before its end had
+// nothing wrong by then; one that breaks off was of a connection that was made.
+func (u *Upstream) bodyOutcome(ctx context.Context, err error) outcome {
+	if err == nil || err == io.EOF {
+		return succeeded
 	}
-	return n, err
-}
-
-// brokenOff is what an error within the body says: its connection was made, so at
-// best nothing.
-func (b *judgedBody) brokenOff(err error) outcome {
-	if b.u.outcomeOf(b.ctx, err) == neutral {
+	switch u.outcomeOf(ctx, err) {
+	case neutral, abandoned:
 		return neutral
 	}
 	return failed
-}
-
-// Close implements io.Closer.
-func (b *judgedBody) Close() error {
-	b.settle(succeeded)
-	return b.ReadCloser.Close()
-}
-
-func (b *judgedBody) settle(o outcome) {
-	if b.settled.CompareAndSwap(false, true) {
-		b.u.breaker.settle(&b.try, o)
-	}
-}
-
-// uploadBody notes whether the caller's body could not be read: the transport
-// returns such an error as if the exchange had failed.
-type uploadBody struct {
-	io.ReadCloser
-	broken atomic.Bool
-}
-
-func (b *uploadBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
-		b.broken.Store(true)
-	}
-	return n, err
-}
-
-// watchUpload returns the request as it is to be sent, and its body if it has one.
-func watchUpload(r *http.Request) (*http.Request, *uploadBody) {
-	if r.Body == nil || r.Body == http.NoBody {
-		return r, nil
-	}
-	body := &uploadBody{ReadCloser: r.Body}
-	sent := new(http.Request)
-	*sent = *r
-	sent.Body = body
-	return sent, body
 }

@@ -5,21 +5,22 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 )
 
 // trusting opens at half of ten calls within ten seconds, for five seconds.
-var trusting = Settings{Breaker: BreakerSettings{
+var trusting = Settings{Breaker: config.Breaker{
 	Enabled: true, FailureRatio: 0.5, MinRequests: 10, Window: 10 * time.Second, Open: 5 * time.Second,
 }}
 
@@ -108,8 +109,7 @@ func errOf(_ int, err error) error { return err }
 func TestACircuitClosesAfterEnoughProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		u := NewUpstream(Options{Name: "nsso", Settings: trusting, Classify: classify,
-			Log: slog.New(slog.NewTextHandler(&log, nil))})
+		u := protect(trusting, logTo(&log))
 		up := false
 		rt := u.Breaker(tripper(func(*http.Request) (*http.Response, error) {
 			if up {
@@ -361,10 +361,7 @@ func TestNoProbeIsLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				u := NewUpstream(Options{
-					Settings: trusting, Classify: classify,
-					Neutral: func(_ *call.Call, a *http.Response) bool { return a.StatusCode == 502 },
-				})
+				u := protect(trusting, neutralIf(func(_ *call.Call, a *http.Response) bool { return a.StatusCode == 502 }))
 				two(t, u.Breaker(fails(errReset)))
 				time.Sleep(seconds(5.1))
 				ctx, cancel := context.WithCancel(context.Background())
@@ -449,7 +446,7 @@ func TestAProbeIsJudgedByItsHeader(t *testing.T) {
 func TestTheBodyOfAnAnswerIsClosedThroughTheLayers(t *testing.T) {
 	closed := 0
 	s := trusting
-	s.Tries, s.Max, s.Rate = 3, 1, &Rate{PerSecond: 1, Burst: 1}
+	s.Tries, s.Concurrency.Max, s.Rate = 3, 1, config.Rate{PerSecond: 1, Burst: 1}
 	_, err := do(t, layers(protect(s), tripper(func(*http.Request) (*http.Response, error) {
 		a := answer(200, "text")
 		a.Body = &countedClose{a.Body, &closed}
@@ -462,9 +459,9 @@ func TestTheBodyOfAnAnswerIsClosedThroughTheLayers(t *testing.T) {
 
 func TestWhatSaysNothingAboutTheUpstream(t *testing.T) {
 	t.Run("health_that_says_down", func(t *testing.T) {
-		u := NewUpstream(Options{Settings: trusting, Neutral: func(c *call.Call, a *http.Response) bool {
+		u := protect(trusting, neutralIf(func(c *call.Call, a *http.Response) bool {
 			return c.Path == "/" && a.StatusCode == 503
-		}})
+		}))
 		repeat(t, 30, u.Breaker(answers(503)), first)
 		if got := u.State().Circuit; got != Closed {
 			t.Fatalf("the circuit is %s", got)
@@ -584,8 +581,7 @@ func TestAHalfOpenCircuitThatNobodyTriesSaysSinceWhen(t *testing.T) {
 func TestOneEnterprisesFailuresOpenItsCircuitAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		u := NewUpstream(Options{Name: "nsso", Settings: trusting, Classify: classify,
-			Log: slog.New(slog.NewTextHandler(&log, nil))})
+		u := protect(trusting, logTo(&log))
 		broken := true
 		rt := u.Breaker(byCall(func(c *call.Call) (*http.Response, error) {
 			if broken && c.Enterprise == first {
@@ -681,23 +677,144 @@ func TestTimeoutsWithAnAnswerBetweenThemOpenNoCircuit(t *testing.T) {
 	})
 }
 
-func TestSuspectsAreBoundedAndForgotten(t *testing.T) {
+// Callers who go away before the header time-out are what a frozen upstream mostly meets. Each
+// of them calls again and again, for as long as its patience.
+func TestCallersWhoWaitInVainOpenTheCircuitOfAFrozenUpstream(t *testing.T) {
+	type caller struct {
+		name     string
+		who      enterprise.Number
+		patience time.Duration
+	}
+	for name, c := range map[string]struct {
+		callers []caller
+		answers bool // another caller is answered now and then
+		closed  time.Duration
+		open    time.Duration // 0 for never
+		third   Circuit       // as another enterprise finds it then
+	}{
+		"two_enterprises": {
+			callers: []caller{{"a", first, seconds(2)}, {"a", second, seconds(2)}},
+			closed:  seconds(9), open: seconds(13), third: Open,
+		},
+		"two_patient_enterprises": {
+			callers: []caller{{"a", first, seconds(15)}, {"b", second, seconds(15)}},
+			closed:  seconds(29), open: seconds(31), third: Open,
+		},
+		"two_callers_of_one_enterprise": {
+			callers: []caller{{"a", first, seconds(3)}, {"b", first, seconds(4)}},
+			closed:  seconds(9), open: seconds(15), third: Closed,
+		},
+		"two_callers_for_nobody": {
+			callers: []caller{{"a", 0, seconds(3)}, {"b", 0, seconds(4)}},
+			closed:  seconds(9), open: seconds(15), third: Open,
+		},
+		"one_caller_does_not": {callers: []caller{{"a", first, seconds(5)}}},
+		"those_who_go_at_once_do_not": {
+			callers: []caller{{"a", first, seconds(0.9)}, {"b", second, seconds(0.9)}}},
+		"while_others_are_answered_they_do_not": {
+			callers: []caller{{"a", first, seconds(2)}, {"b", second, seconds(2)}}, answers: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				u := protect(trusting)
+				frozen := u.Breaker(tripper(func(r *http.Request) (*http.Response, error) {
+					<-r.Context().Done()
+					return nil, r.Context().Err()
+				}))
+				stop, cancel := context.WithCancel(context.Background())
+				var wg sync.WaitGroup
+				defer func() { cancel(); wg.Wait() }()
+				for _, who := range c.callers {
+					wg.Go(func() {
+						for stop.Err() == nil {
+							ctx, leave := context.WithCancel(stop)
+							time.AfterFunc(who.patience, leave)
+							_, _ = do(t, frozen, requestOf(ctx, "GET", &call.Call{Caller: who.name, Enterprise: who.who}))
+							if leave(); u.State().Circuit != Closed {
+								return
+							}
+						}
+					})
+				}
+				if c.answers {
+					wg.Go(func() {
+						for stop.Err() == nil {
+							time.Sleep(seconds(4))
+							repeat(t, 1, u.Breaker(answers(404)), third)
+						}
+					})
+				}
+				if c.open == 0 {
+					c.closed = 2 * time.Minute
+				}
+				time.Sleep(c.closed)
+				if s := u.State(); s.Circuit != Closed || len(s.OpenFor) != 0 {
+					t.Fatalf("after %s: %+v", c.closed, s)
+				}
+				if c.open == 0 {
+					return
+				}
+				time.Sleep(c.open - c.closed)
+				if s := u.State(); s.Circuit != Open {
+					t.Fatalf("after %s: %+v", c.open, s)
+				}
+				_, err := do(t, u.Breaker(answers(200)), request("GET", third))
+				if errors.Is(err, ErrCircuitOpen) != (c.third == Open) {
+					t.Errorf("another enterprise: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// While a caller sends its body, the upstream may well wait for that.
+func TestACallerWhoGoesAwayWithinItsBodySaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := protect(trusting)
-		b := u.breaker
-		repeat(t, 5, u.Breaker(answers(503)), first)
-		for i := range 10 * maxSuspects { // answers keep the circuit of all closed
+		rt := u.Breaker(tripper(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}))
+		for i := range 20 {
+			ctx, leave := context.WithCancel(context.Background())
+			time.AfterFunc(seconds(5), leave)
+			o := requestOf(ctx, "POST", &call.Call{Enterprise: enterprise.Number(i % 2)})
+			o.r.Body = io.NopCloser(strings.NewReader("text"))
+			_, _ = do(t, rt, o)
+		}
+		if s := u.State(); s.Circuit != Closed || len(s.OpenFor) != 0 {
+			t.Fatalf("state %+v", s)
+		}
+	})
+}
+
+func TestSilenceIsForgottenWhenNobodyCallsForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := protect(trusting)
+		for i := range 5 {
+			repeat(t, 1, u.Breaker(fails(errTooSlow)), enterprise.Number(1+i%2))
+			time.Sleep(trusting.Breaker.Window + time.Second)
+		}
+		if s := u.State(); s.Circuit != Closed || len(s.OpenFor) != 0 {
+			t.Fatalf("state %+v", s)
+		}
+	})
+}
+
+func TestFailingEnterprisesAreBoundedAndForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := protect(trusting)
+		for i := range 2 * maxSuspects { // answers keep the circuit of all closed
 			repeat(t, 1, u.Breaker(answers(503)), enterprise.Number(1+i))
 			repeat(t, 2, u.Breaker(answers(200)), second)
 		}
-		if s := b.suspects[tenant{number: first}]; len(b.suspects) != maxSuspects || s == nil ||
-			s.Counts().TotalFailures != 5 {
-			t.Fatalf("%d suspects, among them the one that failed most: %v", len(b.suspects), s != nil)
+		if n := len(u.breaker.circuits); n != maxSuspects {
+			t.Fatalf("%d enterprises have a circuit", n)
 		}
-		time.Sleep(trusting.Breaker.Window + time.Second)
-		repeat(t, 1, u.Breaker(answers(200)), second)
-		if len(b.suspects) != 0 || b.watching.Load() {
-			t.Errorf("after the window there are %d suspects", len(b.suspects))
+		time.Sleep(trusting.Breaker.Window + trusting.Breaker.Open + time.Second)
+		repeat(t, 1, u.Breaker(answers(503)), first)
+		if n := len(u.breaker.circuits); n != 1 {
+			t.Errorf("after the window %d enterprises have a circuit", n)
 		}
 	})
 }

@@ -2,7 +2,6 @@ package resilience
 
 import (
 	"context"
-	"errors"
 	"math"
 	"sync"
 	"time"
@@ -10,46 +9,82 @@ import (
 	"golang.org/x/time/rate"
 
 	"ebox-gateway/internal/call"
-	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/config"
 )
 
-// bucket is a token bucket with a line in front of it for calls that may wait.
-//
-// Nobody reserves. A reservation that is cancelled while later ones stand is lost,
-// so that refusals under load would eat up the rate; and a hundred patient callers
-// with reservations would leave an impatient one nothing for as long as they all
-// wait. Instead the head of the line alone looks for a token, and the others wait
-// for their turn. What a refusal says about time is read off the bucket.
-type bucket struct {
+// Shared is where all replicas spend a rate together. It is safe for concurrent use.
+type Shared interface {
+	// Spend spends a token of the rate that name names, or else returns how long it takes
+	// until there may be one: another replica may be quicker. A batch call gets no more than
+	// batchPart of the rate and leaves the rest of the burst to others. An error means that
+	// the replicas cannot agree. Spend waits as long for an answer as the allowance says, and
+	// never for tokens.
+	Spend(ctx context.Context, a *call.Allowance, name string, r config.Rate, batchPart float64,
+		batch bool) (time.Duration, error)
+	// Replicas is how many replicas there are, at least 1.
+	Replicas() int
+}
+
+// bucket is what a rate is spent from.
+type bucket interface {
+	// take spends a token if there is one. Otherwise it returns how long it takes until
+	// there may be one, at least a nanosecond. It does not wait for tokens.
+	take(ctx context.Context, c *call.Call, batch bool) time.Duration
+}
+
+// ownBucket is the token bucket of one replica. Batch calls get a part of its rate and of its
+// burst, and never take the rest of the burst.
+type ownBucket struct {
+	now func() time.Time
+
+	mu    sync.Mutex
 	whole *rate.Limiter
-	// paced bounds those in the line further, and reserve is what they leave in
-	// the bucket; nil and 0 if the line may have all of it.
+	// paced bounds batch calls further, and reserve is what they leave in the bucket; nil
+	// and 0 if they may have all of it.
 	paced   *rate.Limiter
 	reserve float64
-
-	mu      sync.Mutex // of those in the line; never held while anybody waits
-	waiting int
-	line    chan struct{} // holds one, the head; Go serves its senders in order
 }
 
-func newBucket(r Rate) *bucket {
-	return &bucket{whole: rate.NewLimiter(rate.Limit(r.PerSecond), max(r.Burst, 1))}
-}
-
-// newSharedBucket makes a bucket whose line gets seven tenths of the rate and of
-// the burst and never takes the last three tenths.
-func newSharedBucket(r Rate) *bucket {
-	b := newBucket(r)
+func newOwnBucket(r config.Rate, part float64, now func() time.Time) *ownBucket {
 	burst := max(r.Burst, 1)
-	b.paced = rate.NewLimiter(rate.Limit(r.PerSecond*batchPart), batchShare(burst))
-	b.reserve = min(float64(burst)*(1-batchPart), float64(burst-1))
+	b := &ownBucket{now: now, whole: rate.NewLimiter(rate.Limit(r.PerSecond), burst)}
+	if part < 1 {
+		b.paced = rate.NewLimiter(rate.Limit(r.PerSecond*part), batchShare(burst))
+		b.reserve = min(float64(burst)*(1-part), float64(burst-1))
+	}
 	return b
 }
 
-// set changes the rate of a bucket that is not shared.
-func (b *bucket) set(r Rate, now time.Time) {
-	b.whole.SetLimitAt(now, rate.Limit(r.PerSecond))
-	b.whole.SetBurstAt(now, max(r.Burst, 1))
+// set changes the rate; what was left of the old one is left of the new.
+func (b *ownBucket) set(r config.Rate, part float64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now, next := b.now(), newOwnBucket(r, part, b.now)
+	b.reserve = next.reserve
+	b.whole.SetLimitAt(now, next.whole.Limit())
+	b.whole.SetBurstAt(now, next.whole.Burst())
+	if b.paced != nil {
+		b.paced.SetLimitAt(now, next.paced.Limit())
+		b.paced.SetBurstAt(now, next.paced.Burst())
+	}
+}
+
+func (b *ownBucket) take(_ context.Context, _ *call.Call, batch bool) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	if !batch || b.paced == nil {
+		if b.whole.AllowN(now, 1) {
+			return 0
+		}
+		return max(shortage(b.whole, 1, now), 1)
+	}
+	if short := max(shortage(b.whole, 1+b.reserve, now), shortage(b.paced, 1, now)); short > 0 {
+		return short
+	}
+	b.paced.AllowN(now, 1)
+	b.whole.AllowN(now, 1)
+	return 0
 }
 
 // shortage is how long it takes until limiter holds want tokens.
@@ -59,138 +94,71 @@ func shortage(limiter *rate.Limiter, want float64, now time.Time) time.Duration 
 	if missing <= 1e-9*float64(limiter.Limit()) {
 		return 0
 	}
-	seconds := missing / float64(limiter.Limit())
-	if seconds > math.MaxInt32 {
-		return math.MaxInt32 * time.Second
-	}
-	return time.Duration(math.Ceil(seconds * float64(time.Second)))
+	return time.Duration(math.Ceil(min(missing/float64(limiter.Limit()), math.MaxInt32) * float64(time.Second)))
 }
 
-// take spends a token if there is one. Otherwise it returns how long it takes until
-// there is, at least a nanosecond.
-func (b *bucket) take(_ context.Context, _ *call.Call, now time.Time) (short time.Duration) {
-	if b.whole.AllowN(now, 1) {
-		return 0
-	}
-	return max(shortage(b.whole, 1, now), 1)
+// sharedBucket is a replica's end of a rate for all replicas. While they cannot agree, it
+// spends its share: rate and burst divided by the replicas. What all of them have let pass
+// counts against the share too, so that an agreement that comes and goes does not double the
+// rate.
+type sharedBucket struct {
+	in   Shared
+	name string
+	rate config.Rate
+	part float64
+	now  func() time.Time
+
+	mu sync.Mutex // never held while Shared is asked
+	// empty is until when no call, and batchEmpty until when no batch call, would find a
+	// token: a refusal until then asks nobody.
+	empty, batchEmpty time.Time
+	share             *ownBucket
+	replicas          int
 }
 
-// await spends a token in the order of the line, waiting for at most pace. It
-// returns how long it would still take if that is not enough: 0 means that the
-// token is spent. The error is the cause of a ctx that was cancelled.
-func (b *bucket) await(ctx context.Context, _ *call.Call, now func() time.Time,
-	pace time.Duration) (time.Duration, error) {
-	start := now()
-	short, waits := b.join(start, pace)
-	if !waits {
-		return short, nil
+func (b *sharedBucket) take(ctx context.Context, c *call.Call, batch bool) time.Duration {
+	batch = batch && b.part < 1
+	if wait := b.knownEmpty(batch); wait > 0 {
+		return wait
 	}
-	select {
-	case b.line <- struct{}{}:
+	wait, err := b.in.Spend(ctx, &c.Redis, b.name, b.rate, b.part, batch)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.divide()
+	switch {
+	case err != nil:
+		return b.share.take(ctx, c, batch)
+	case wait == 0:
+		b.share.take(ctx, c, false)
+	case batch:
+		b.batchEmpty = b.now().Add(wait)
 	default:
-		timer := time.NewTimer(pace)
-		defer timer.Stop()
-		select {
-		case b.line <- struct{}{}:
-		case <-timer.C:
-			return b.leave(now()), nil
-		case <-ctx.Done():
-			return b.givenUp(ctx, now())
-		}
+		b.empty = b.now().Add(wait)
 	}
-	defer func() { <-b.line }()
-	return b.head(ctx, now, start.Add(pace))
+	return wait
 }
 
-// join takes a token if nobody waits for it, or a place in the line if its turn
-// comes within pace. Whoever cannot be served in time is told at once.
-func (b *bucket) join(now time.Time, pace time.Duration) (short time.Duration, waits bool) {
+func (b *sharedBucket) knownEmpty(batch bool) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.waiting == 0 && b.takeInLine(now) {
-		return 0, false
+	until := b.empty
+	if batch && b.batchEmpty.After(until) {
+		until = b.batchEmpty
 	}
-	if short = max(b.shortageOf(b.waiting+1, now), 1); short > pace {
-		return short, false
-	}
-	b.waiting++
-	if b.line == nil {
-		b.line = make(chan struct{}, 1)
-	}
-	return short, true
+	return max(until.Sub(b.now()), 0)
 }
 
-// head is the head of the line.
-func (b *bucket) head(ctx context.Context, now func() time.Time, until time.Time) (time.Duration, error) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return b.givenUp(ctx, now())
-		}
-		t := now()
-		short := b.advance(t)
-		if short == 0 {
-			return 0, nil
-		}
-		if t.Add(short).After(until) {
-			return b.leave(t), nil
-		}
-		timer.Reset(short)
+// divide makes the share that of as many replicas as there are. b.mu is held.
+func (b *sharedBucket) divide() {
+	n := b.in.Replicas()
+	if n == b.replicas {
+		return
 	}
-}
-
-// advance takes a token for the head of the line, or says how long it takes.
-func (b *bucket) advance(now time.Time) (short time.Duration) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.takeInLine(now) {
-		b.waiting--
-		return 0
+	share := config.Rate{PerSecond: b.rate.PerSecond / float64(n), Burst: b.rate.Burst / n}
+	if b.share == nil {
+		b.share = newOwnBucket(share, b.part, b.now)
+	} else {
+		b.share.set(share, b.part)
 	}
-	return max(b.shortageOf(1, now), 1)
-}
-
-func (b *bucket) takeInLine(now time.Time) bool {
-	if b.shortageOf(1, now) > 0 || !b.whole.AllowN(now, 1) {
-		return false
-	}
-	if b.paced != nil {
-		b.paced.AllowN(now, 1)
-	}
-	return true
-}
-
-// leave gives up a place in the line and says how long another would have to wait.
-func (b *bucket) leave(now time.Time) (short time.Duration) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.waiting--
-	return max(b.shortageOf(b.waiting+1, now), 1)
-}
-
-// shortageOf is how long it takes until the line can have n tokens.
-func (b *bucket) shortageOf(n int, now time.Time) time.Duration {
-	short := shortage(b.whole, float64(n)+b.reserve, now)
-	if b.paced != nil {
-		short = max(short, shortage(b.paced, float64(n), now))
-	}
-	return short
-}
-
-// givenUp is for a ctx that has ended: a caller who went away gets its cause, one
-// whose time is over a refusal like any other. Both leave the line.
-func (b *bucket) givenUp(ctx context.Context, now time.Time) (time.Duration, error) {
-	short := b.leave(now)
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return 0, context.Cause(ctx)
-	}
-	return short, nil
-}
-
-// tooMany is the refusal: 429 with the limit in calls a second, rounded up.
-func tooMany(perSecond float64, wait time.Duration, detail string, cause error) error {
-	return problem.TooMany(int(math.Ceil(min(perSecond, math.MaxInt32))), wait, detail).Because(cause)
+	b.replicas = n
 }

@@ -3,13 +3,16 @@ package resilience
 import (
 	"container/list"
 	"context"
-	"errors"
+	"fmt"
 	"math"
-	"net/netip"
+	"net/http"
 	"sync"
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/memory"
+	"ebox-gateway/internal/problem"
 )
 
 // batchPart is the part of a rate, a bulkhead and its queue that batch calls may use:
@@ -44,11 +47,9 @@ func (b *bounds) admits(taken, batched, beyond int, batch bool) bool {
 	return taken < b.max-b.reserve*beyond/2 && (!batch || batched < b.batch)
 }
 
-// party is a caller or an enterprise, one of the two fields: those that share fairly. Where
-// the configuration names no callers, each address is one.
+// party is a caller or an enterprise, one of the two fields: those that share fairly.
 type party struct {
-	caller     string
-	source     netip.Addr
+	caller     memory.Party
 	enterprise tenant
 }
 
@@ -136,7 +137,7 @@ const (
 	enterpriseShare
 )
 
-func newBulkhead(s Settings) *bulkhead {
+func newBulkhead(s config.Concurrency) *bulkhead {
 	h := &bulkhead{places: newBounds(s.Max, s.Share), accounts: make(map[party]*account)}
 	if s.Queue > 0 {
 		h.queue = newBounds(s.Queue, s.Share)
@@ -146,12 +147,7 @@ func newBulkhead(s Settings) *bulkhead {
 
 // entryOf finds or opens the accounts of a call.
 func (h *bulkhead) entryOf(c *call.Call) *entry {
-	e := &entry{batch: c.Batch}
-	p := party{caller: c.Caller}
-	if c.Caller == "" {
-		p.source = c.Source
-	}
-	e.caller = h.account(p)
+	e := &entry{batch: c.Batch, caller: h.account(party{caller: memory.PartyOf(c.Caller, c.Source)})}
 	if who := tenantOf(c); who != (tenant{}) {
 		e.enterprise = h.account(party{enterprise: who})
 	}
@@ -222,9 +218,7 @@ func (h *bulkhead) enter(ctx context.Context, c *call.Call, wait time.Duration) 
 		return e, 0, nil
 	case <-timer.C:
 	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.Canceled) { // out of time is a refusal like any other
-			err = context.Cause(ctx)
-		}
+		_, err = givenUp(ctx, 0)
 	}
 	return h.leaveQueue(e, place, err)
 }
@@ -294,4 +288,72 @@ func (h *bulkhead) release(e *entry) {
 		h.settle(w, 1, -1)
 		close(w.granted)
 	}
+}
+
+// Bulkhead is the layer below Rate. It bounds how many calls are in flight, shares them
+// fairly between callers and enterprises and, if there is no place, lets some wait; who
+// finds no place, or gets none in time, is refused with ErrBulkheadFull as 503. A place is
+// held until the answer's body has ended or was closed, since a download uses the upstream
+// as much as a slow answer does.
+func (u *Upstream) Bulkhead(next call.Sender) call.Sender {
+	if u.bulkhead == nil {
+		return next
+	}
+	return &bulkheadLayer{u: u, next: next}
+}
+
+type bulkheadLayer struct {
+	u    *Upstream
+	next call.Sender
+}
+
+// Send implements call.Sender.
+func (l *bulkheadLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+	place, err := l.enter(ctx, c)
+	if err != nil {
+		call.CloseBody(r)
+		return nil, err
+	}
+	held := true
+	defer func() {
+		if held {
+			l.u.bulkhead.leave(place)
+		}
+	}()
+	answer, err := l.next.Send(ctx, c, r)
+	if err != nil {
+		return nil, err
+	}
+	if !empty(answer) {
+		answer.Body = &endedBody{ReadCloser: answer.Body, end: func(error) { l.u.bulkhead.leave(place) }}
+		held = false
+	}
+	return answer, nil
+}
+
+// enter waits for a place and notes for how long.
+func (l *bulkheadLayer) enter(ctx context.Context, c *call.Call) (*entry, error) {
+	s := &l.u.o.Settings.Concurrency
+	start := l.u.o.Now()
+	place, why, err := l.u.bulkhead.enter(ctx, c, max(s.Wait, c.PaceLeft(start)))
+	c.Record.Phases.Limits += l.u.o.Now().Sub(start)
+	if place != nil || err != nil {
+		return place, err
+	}
+	share := l.u.bulkhead.places.share
+	text := "The upstream has as many calls in flight as the gateway allows, and the queue is full " +
+		"or did not move in time."
+	switch why {
+	case callerShare:
+		text = fmt.Sprintf("This caller has its share of the calls that this upstream may have in flight, %d of %d; "+
+			"what is left is for other callers. Wait for some of them to end.", share, s.Max)
+	case enterpriseShare:
+		text = fmt.Sprintf("The calls for this enterprise have their share of those that this upstream may have in flight, "+
+			"%d of %d; what is left is for other enterprises. Wait for some of them to end.", share, s.Max)
+	case full:
+	}
+	// After Wait all who wait now have left the queue: that much is known.
+	text += " Nothing was sent. Try again after the time in Retry-After, with fewer calls at once."
+	return nil, problem.Unavailable(text, max(s.Wait, time.Second)).Proxy(problem.ProxyConnectionLimit).
+		Because(ErrBulkheadFull)
 }

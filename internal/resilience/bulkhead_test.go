@@ -16,16 +16,17 @@ import (
 	"pgregory.net/rapid"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 )
 
 // narrow has ten places and a queue of ten for a second, and shares nothing.
-var narrow = Settings{Max: 10, Queue: 10, Wait: time.Second}
+var narrow = Settings{Concurrency: config.Concurrency{Max: 10, Queue: 10, Wait: time.Second}}
 
 // shared has twenty places, of which one caller or enterprise gets ten while others want
 // in, and never the last three.
-var shared = Settings{Max: 20, Share: 0.5, Queue: 20, Wait: time.Second}
+var shared = Settings{Concurrency: config.Concurrency{Max: 20, Share: 0.5, Queue: 20, Wait: time.Second}}
 
 // gate is an upstream whose calls last until they are let go, each under a name.
 type gate struct {
@@ -109,7 +110,7 @@ func TestWhoWaitsTooLongIsRefused(t *testing.T) {
 		c, start := interactive(), time.Now()
 		err := <-send(context.Background(), rt, c)
 		refusedWith(t, err, 503, ErrBulkheadFull, "1")
-		if took := time.Since(start); took != narrow.Wait || c.Record.Phases.Limits != narrow.Wait {
+		if took := time.Since(start); took != narrow.Concurrency.Wait || c.Record.Phases.Limits != narrow.Concurrency.Wait {
 			t.Errorf("refused after %s, %s noted", took, c.Record.Phases.Limits)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
@@ -156,7 +157,7 @@ func TestAPlaceGrantedTooLateIsNotLost(t *testing.T) {
 		placed bool
 	}{"time_over": {nil, true}, "caller_gone": {context.Canceled, false}} {
 		t.Run(name, func(t *testing.T) {
-			h := newBulkhead(narrow)
+			h := newBulkhead(narrow.Concurrency)
 			e, _, _ := h.enter(context.Background(), batch(0), 0)
 			e.granted = make(chan struct{})
 			close(e.granted)
@@ -174,7 +175,7 @@ func TestAPlaceGrantedTooLateIsNotLost(t *testing.T) {
 
 func TestTheQueueIsServedInOrderInteractiveFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u, g := protect(Settings{Max: 1, Queue: 10, Wait: time.Minute}), newGate()
+		u, g := protect(Settings{Concurrency: config.Concurrency{Max: 1, Queue: 10, Wait: time.Minute}}), newGate()
 		rt := u.Bulkhead(g)
 		queue := func(name string, isBatch bool) {
 			send(context.Background(), rt, &call.Call{Caller: name, Batch: isBatch, Pace: time.Minute})
@@ -203,7 +204,7 @@ func TestBatchLeavesThreeTenthsOfThePlaces(t *testing.T) {
 			send(context.Background(), rt, batch(time.Minute))
 		}
 		synctest.Wait()
-		if s := u.State(); s.InFlight != 7 || s.InFlightBatch != 7 || s.Queued != 7 {
+		if s := u.State(); s.InFlight != 7 || s.Queued != 7 {
 			t.Fatalf("state %+v", s)
 		}
 		for range 6 { // three places at once, three in the queue
@@ -219,7 +220,7 @@ func TestBatchLeavesThreeTenthsOfThePlaces(t *testing.T) {
 		}
 		close(g.let)
 		synctest.Wait()
-		if s := u.State(); s.InFlight != 0 || s.InFlightBatch != 0 || s.Queued != 0 {
+		if s := u.State(); s.InFlight != 0 || s.Queued != 0 {
 			t.Fatalf("state %+v", s)
 		}
 	})
@@ -279,13 +280,13 @@ func TestAPlaceIsHeldUntilTheBodyEnds(t *testing.T) {
 // in the end every place is free.
 func TestBulkheadProperty(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		s := Settings{
+		s := config.Concurrency{
 			Max: rapid.IntRange(1, 12).Draw(rt, "max"), Queue: rapid.IntRange(0, 6).Draw(rt, "queue"), Wait: time.Second,
 			Share: rapid.SampledFrom([]float64{0, 0.3, 0.5, 1}).Draw(rt, "share"),
 		}
 		steps := rapid.SliceOfN(rapid.IntRange(0, 5), 1, 60).Draw(rt, "steps")
 		synctest.Test(t, func(t *testing.T) {
-			u, g := protect(s), newGate()
+			u, g := protect(Settings{Concurrency: s}), newGate()
 			layer := u.Bulkhead(g)
 			var cancels []context.CancelFunc
 			for i, step := range steps {
@@ -324,9 +325,10 @@ func TestBulkheadProperty(t *testing.T) {
 						rt.Errorf("somebody waits for a place that is free: %+v under %+v", st, s)
 					}
 				}
+				batched, batchWaiting := h.batch, h.batchWaiting
 				h.mu.Unlock()
-				if st.InFlight > s.Max || st.InFlightBatch > h.places.batch || st.Queued > s.Queue ||
-					h.batchWaiting > h.queue.batch ||
+				if st.InFlight > s.Max || batched > h.places.batch || st.Queued > s.Queue ||
+					batchWaiting > h.queue.batch ||
 					held != st.InFlight || waiting != st.Queued {
 					rt.Fatalf("%+v under %+v; callers hold %d, %d wait", st, s, held, waiting)
 				}
@@ -335,7 +337,7 @@ func TestBulkheadProperty(t *testing.T) {
 				cancel()
 			}
 			synctest.Wait()
-			if st := u.State(); st.InFlight != 0 || st.InFlightBatch != 0 || st.Queued != 0 || len(u.bulkhead.accounts) != 0 {
+			if st := u.State(); st.InFlight != 0 || st.Queued != 0 || len(u.bulkhead.accounts) != 0 {
 				rt.Fatalf("left behind: %+v and %d accounts", st, len(u.bulkhead.accounts))
 			}
 		})
@@ -343,7 +345,7 @@ func TestBulkheadProperty(t *testing.T) {
 }
 
 func TestTheBulkheadUnderManyCallers(t *testing.T) {
-	u := protect(Settings{Max: 4, Queue: 8, Wait: 2 * time.Millisecond})
+	u := protect(Settings{Concurrency: config.Concurrency{Max: 4, Queue: 8, Wait: 2 * time.Millisecond}})
 	var inside, most atomic.Int64
 	rt := u.Bulkhead(tripper(func(r *http.Request) (*http.Response, error) {
 		n := inside.Add(1)
@@ -366,7 +368,7 @@ func TestTheBulkheadUnderManyCallers(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if s := u.State(); s.InFlight != 0 || s.Queued != 0 || s.InFlightBatch != 0 {
+	if s := u.State(); s.InFlight != 0 || s.Queued != 0 {
 		t.Errorf("left behind: %+v", s)
 	}
 	if most.Load() > 4 {

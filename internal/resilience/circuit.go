@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+
+	"ebox-gateway/internal/config"
 )
 
 const (
@@ -20,9 +22,20 @@ const (
 	windowSteps = 10
 )
 
-// What the breaker library is told about neutral calls and failures.
+// weight is how a call counts for a circuit.
+type weight uint8
+
+const (
+	ignored weight = iota
+	held           // a failure that does not count, but shows in the window
+	success
+	failure
+	trip // a failure that opens the circuit, however few calls there were
+)
+
+// What the breaker library is told about calls that are ignored, and that failed.
 var (
-	errNeutral = errors.New("says nothing")
+	errIgnored = errors.New("says nothing")
 	errFailed  = errors.New("failed")
 )
 
@@ -34,27 +47,27 @@ var (
 // when it has ended; those of a probe are made as the library means them.
 type circuit struct {
 	*gobreaker.TwoStepCircuitBreaker[struct{}]
-	open   time.Duration
-	until  atomic.Pointer[time.Time] // when an open circuit becomes half-open
-	era    atomic.Uint64             // counts the changes of state
-	atOnce atomic.Bool               // the next failure opens it
-	held   atomic.Int64              // failures beside those counted, for MinRequests
+	open  time.Duration
+	until atomic.Pointer[time.Time] // when an open circuit becomes half-open
+	era   atomic.Uint64             // counts the changes of state
+	trip  atomic.Bool               // the next failure opens it
 }
 
 // newCircuit makes a closed circuit. changed is told of changes, with the counts that opened
 // it, under the library's mutex: it must not call the circuit.
-func newCircuit(s BreakerSettings, changed func(from, to gobreaker.State, n gobreaker.Counts)) *circuit {
+func newCircuit(s config.Breaker, changed func(from, to gobreaker.State, n gobreaker.Counts)) *circuit {
 	c := &circuit{open: s.Open}
 	c.until.Store(new(time.Time))
 	var counts gobreaker.Counts
 	c.TwoStepCircuitBreaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests: probes, Interval: s.Window, BucketPeriod: max(s.Window/windowSteps, 1), Timeout: s.Open,
 		IsSuccessful: func(err error) bool { return err == nil },
-		IsExcluded:   func(err error) bool { return err == errNeutral },
+		IsExcluded:   func(err error) bool { return err == errIgnored },
 		ReadyToTrip: func(n gobreaker.Counts) bool {
 			counts = n
+			// For each failure that counts, one that is held counts for MinRequests.
 			calls := n.TotalSuccesses + n.TotalFailures
-			return c.atOnce.Load() || int64(calls)+c.held.Load() >= int64(s.MinRequests) &&
+			return c.trip.Load() || int(calls+min(n.TotalExclusions, n.TotalFailures)) >= s.MinRequests &&
 				float64(n.TotalFailures) >= s.FailureRatio*float64(calls)
 		},
 		OnStateChange: func(_ string, from, to gobreaker.State) {
@@ -101,29 +114,39 @@ func (c *circuit) enter() (pass, time.Duration) {
 // could call while it lasts, and if it never ended, nobody ever.
 func (c *circuit) bounded(done func(error)) func(error) {
 	var once sync.Once
-	timer := time.AfterFunc(c.open, func() { once.Do(func() { done(errNeutral) }) })
+	timer := time.AfterFunc(c.open, func() { once.Do(func() { done(errIgnored) }) })
 	return func(err error) {
 		timer.Stop()
 		once.Do(func() { done(err) })
 	}
 }
 
-// end reports what came of a call: nil, errFailed or errNeutral. With atOnce a failure opens
-// the circuit, however many calls there were.
-func (p *pass) end(err error, atOnce bool) {
+// outdated tells that the circuit has changed since the call began, which then says nothing.
+func (p *pass) outdated() bool { return p.done == nil && p.circuit.era.Load() != p.era }
+
+// end reports how the call counts.
+func (p *pass) end(w weight) {
 	c := p.circuit
-	switch {
-	case c == nil:
-	case p.done != nil:
-		p.done(err)
-	case err == errNeutral || c.era.Load() != p.era:
-	default:
-		if atOnce {
-			c.atOnce.Store(true)
-			defer c.atOnce.Store(false)
+	if c == nil || p.done == nil && (w == ignored || p.outdated()) {
+		return
+	}
+	done := p.done
+	if done == nil {
+		var err error
+		if done, err = c.Allow(); err != nil {
+			return
 		}
-		if done, refused := c.Allow(); refused == nil {
-			done(err)
-		}
+	}
+	switch w {
+	case ignored, held:
+		done(errIgnored)
+	case success:
+		done(nil)
+	case trip:
+		c.trip.Store(true)
+		defer c.trip.Store(false)
+		done(errFailed)
+	case failure:
+		done(errFailed)
 	}
 }

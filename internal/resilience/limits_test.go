@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 )
 
 // take spends one call of a rate, one of batch if it has a pace.
-func take(ctx context.Context, l *Limits, key Key, r Rate, pace time.Duration) error {
+func take(ctx context.Context, l *Limits, key Key, r config.Rate, pace time.Duration) error {
 	c := interactive()
 	if pace > 0 {
 		c = batch(pace)
@@ -25,13 +26,13 @@ func take(ctx context.Context, l *Limits, key Key, r Rate, pace time.Duration) e
 // begun completes a call that is not sent.
 func begun(c *call.Call) *call.Call { return requestOf(context.Background(), "GET", c).c }
 
-func byEnterprise(n enterprise.Number) Key { return Key{Kind: ByEnterprise, Enterprise: n} }
+func byEnterprise(n enterprise.Number) Key { return Key{Enterprise: n} }
 
 func TestEachKeyHasItsOwnRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(0, nil)
-		r := Rate{PerSecond: 2, Burst: 2}
-		keys := []Key{byEnterprise(first), byEnterprise(second), {Kind: ByCaller, Name: "hr"}, {Kind: ByClient, Name: "hr"}}
+		l := NewLimits(nil, time.Now)
+		r := config.Rate{PerSecond: 2, Burst: 2}
+		keys := []Key{byEnterprise(first), byEnterprise(second), {Caller: "hr"}}
 		for _, k := range keys {
 			for range 2 {
 				if err := take(context.Background(), l, k, r, 0); err != nil {
@@ -48,16 +49,13 @@ func TestEachKeyHasItsOwnRate(t *testing.T) {
 		if err := take(context.Background(), l, keys[0], r, 0); err != nil {
 			t.Fatal(err)
 		}
-		if err := take(context.Background(), l, keys[0], Rate{}, 0); err != nil || l.Len() != 4 {
-			t.Fatalf("a rate of nothing is no limit: %v, %d keys", err, l.Len())
-		}
 	})
 }
 
 func TestRetryAfterOfARateIsTrue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(0, nil)
-		r := Rate{PerSecond: 0.1, Burst: 1}
+		l := NewLimits(nil, time.Now)
+		r := config.Rate{PerSecond: 0.1, Burst: 1}
 		_ = take(context.Background(), l, byEnterprise(first), r, 0)
 		time.Sleep(seconds(2.5))
 		refusedWith(t, take(context.Background(), l, byEnterprise(first), r, 0), 429, ErrRate, "8")
@@ -69,15 +67,16 @@ func TestRetryAfterOfARateIsTrue(t *testing.T) {
 }
 
 func TestMemoryForRatesIsBounded(t *testing.T) {
-	l := NewLimits(100, nil)
-	r := Rate{PerSecond: 0.001, Burst: 1}
+	l := NewLimits(nil, time.Now)
+	l.max = 100
+	r := config.Rate{PerSecond: 0.001, Burst: 1}
 	for i := range 10_000 {
 		if err := take(context.Background(), l, byEnterprise(enterprise.Number(i)), r, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if l.Len() != 100 || len(l.entries) != 100 {
-		t.Fatalf("%d keys kept, %d in the index", l.Len(), len(l.entries))
+	if l.recent.Len() != 100 || len(l.entries) != 100 {
+		t.Fatalf("%d keys kept, %d in the index", l.recent.Len(), len(l.entries))
 	}
 	// The last ones are remembered, and who is used stays.
 	for i := range 200 {
@@ -97,8 +96,8 @@ func TestMemoryForRatesIsBounded(t *testing.T) {
 
 func TestAPatientCallWaitsInLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(0, nil)
-		r := Rate{PerSecond: 2, Burst: 1}
+		l := NewLimits(nil, time.Now)
+		r := config.Rate{PerSecond: 2, Burst: 1}
 		start := time.Now()
 		var wg sync.WaitGroup
 		for range 5 {
@@ -124,8 +123,8 @@ func TestAPatientCallWaitsInLine(t *testing.T) {
 
 func TestWhatWasWaitedElsewhereCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(0, nil)
-		r := Rate{PerSecond: 1, Burst: 1}
+		l := NewLimits(nil, time.Now)
+		r := config.Rate{PerSecond: 1, Burst: 1}
 		ctx, c := context.Background(), begun(batch(2500*time.Millisecond))
 		for range 3 { // at once, and two waits of a second
 			if err := l.Take(ctx, c, byEnterprise(first), r); err != nil {
@@ -138,10 +137,10 @@ func TestWhatWasWaitedElsewhereCounts(t *testing.T) {
 
 func TestBatchHasAllOfARateThatIsItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(0, nil)
+		l := NewLimits(nil, time.Now)
 		start := time.Now()
 		for range 110 {
-			if err := take(context.Background(), l, Key{Kind: ByCaller, Name: "payroll"}, Rate{PerSecond: 10, Burst: 10},
+			if err := take(context.Background(), l, Key{Caller: "payroll"}, config.Rate{PerSecond: 10, Burst: 10},
 				time.Minute); err != nil {
 				t.Fatal(err)
 			}
@@ -154,8 +153,8 @@ func TestBatchHasAllOfARateThatIsItsOwn(t *testing.T) {
 
 func TestWhoGoesAwayStopsWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(0, nil)
-		r := Rate{PerSecond: 0.01, Burst: 1}
+		l := NewLimits(nil, time.Now)
+		r := config.Rate{PerSecond: 0.01, Burst: 1}
 		_ = take(context.Background(), l, byEnterprise(first), r, 0)
 		ctx, cancel := context.WithCancelCause(context.Background())
 		end := make(chan error)
@@ -174,15 +173,15 @@ func TestWhoGoesAwayStopsWaiting(t *testing.T) {
 
 func TestAChangedRateGoesOnFromWhatWasLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(0, nil)
-		spend := func(r Rate) error { return take(context.Background(), l, byEnterprise(first), r, 0) }
-		_ = spend(Rate{PerSecond: 1, Burst: 1})
-		if err := spend(Rate{PerSecond: 100, Burst: 50}); err == nil {
+		l := NewLimits(nil, time.Now)
+		spend := func(r config.Rate) error { return take(context.Background(), l, byEnterprise(first), r, 0) }
+		_ = spend(config.Rate{PerSecond: 1, Burst: 1})
+		if err := spend(config.Rate{PerSecond: 100, Burst: 50}); err == nil {
 			t.Fatal("a reload gave a burst away")
 		}
 		time.Sleep(100 * time.Millisecond)
 		for i := range 10 {
-			if err := spend(Rate{PerSecond: 100, Burst: 50}); err != nil {
+			if err := spend(config.Rate{PerSecond: 100, Burst: 50}); err != nil {
 				t.Fatalf("call %d under the new rate: %v", i, err)
 			}
 		}
@@ -190,25 +189,27 @@ func TestAChangedRateGoesOnFromWhatWasLeft(t *testing.T) {
 }
 
 func TestLimitsUnderManyCallers(t *testing.T) {
-	l := NewLimits(50, nil)
+	l := NewLimits(nil, time.Now)
+	l.max = 50
 	var wg sync.WaitGroup
 	for i := range 16 {
 		wg.Go(func() {
 			for j := range 2000 {
-				_ = take(context.Background(), l, byEnterprise(enterprise.Number((i*j)%200)), Rate{PerSecond: 1e6, Burst: 1 + j%2},
+				r := config.Rate{PerSecond: 1e6, Burst: 1 + j%2}
+				_ = take(context.Background(), l, byEnterprise(enterprise.Number((i*j)%200)), r,
 					time.Duration(j%2)*time.Millisecond)
 			}
 		})
 	}
 	wg.Wait()
-	if l.Len() > 50 || len(l.entries) != l.Len() {
-		t.Fatalf("%d keys kept, %d in the index", l.Len(), len(l.entries))
+	if l.recent.Len() > 50 || len(l.entries) != l.recent.Len() {
+		t.Fatalf("%d keys kept, %d in the index", l.recent.Len(), len(l.entries))
 	}
 }
 
 func TestACallerHasNoMoreCallsUnderWayThanItMay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(0, nil)
+		l := NewLimits(nil, time.Now)
 		enter := func(ctx context.Context, c *call.Call) (func(), error) { return l.Enter(ctx, begun(c), 2) }
 		var leave []func()
 		for range 2 {
@@ -240,7 +241,7 @@ func TestACallerHasNoMoreCallsUnderWayThanItMay(t *testing.T) {
 // All calls of a caller of class batch are batch: it leaves none of its own calls to others.
 func TestABatchCallerWaitsForItsOwnCallsToEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(0, nil)
+		l := NewLimits(nil, time.Now)
 		began := time.Now()
 		for range 10 {
 			go func() {

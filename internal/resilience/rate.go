@@ -11,7 +11,7 @@ import (
 // is refused with ErrUpstreamRate as 429 and the time until there is room; a batch
 // call waits in line for as long as its pace allows.
 func (u *Upstream) Rate(next call.Sender) call.Sender {
-	if u.bucket == nil {
+	if u.rate == nil {
 		return next
 	}
 	return &rateLayer{u: u, next: next}
@@ -32,25 +32,17 @@ func (l *rateLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*h
 }
 
 func (l *rateLayer) take(ctx context.Context, c *call.Call) error {
-	now := l.u.o.Now
-	start := now()
-	if !c.Batch {
-		short := l.u.bucket.take(ctx, c, start)
-		if short == 0 {
-			return nil
-		}
-		l.u.refusedRate.Add(1)
-		return tooMany(l.u.o.Settings.Rate.PerSecond, short,
-			"The rate at which the gateway may call this upstream is used up. Nothing was sent. "+
-				"Try again after the time in Retry-After.", ErrUpstreamRate)
-	}
-	short, err := l.u.bucket.await(ctx, c, now, c.PaceLeft(start))
-	c.Record.Phases.Limits += now().Sub(start)
+	short, err := l.u.rate.spend(ctx, c)
 	if err != nil || short == 0 {
 		return err
 	}
 	l.u.refusedRate.Add(1)
-	return tooMany(l.u.o.Settings.Rate.PerSecond*batchPart, short,
-		"The part of this upstream's rate that is open to batch callers is used up for longer than this caller may wait. "+
-			"Nothing was sent. Try again after the time in Retry-After, with fewer calls at once.", ErrUpstreamRate)
+	perSecond := l.u.o.Settings.Rate.PerSecond
+	if c.Batch {
+		return tooMany(perSecond*batchPart, short,
+			"The part of this upstream's rate that is open to batch callers is used up for longer than this caller may wait. "+
+				"Nothing was sent. Try again after the time in Retry-After, with fewer calls at once.", ErrUpstreamRate)
+	}
+	return tooMany(perSecond, short, "The rate at which the gateway may call this upstream is used up. Nothing was sent. "+
+		"Try again after the time in Retry-After.", ErrUpstreamRate)
 }

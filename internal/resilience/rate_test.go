@@ -11,11 +11,12 @@ import (
 	"pgregory.net/rapid"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/problem"
 )
 
 func limited(perSecond float64, burst int) *Upstream {
-	return protect(Settings{Rate: &Rate{PerSecond: perSecond, Burst: burst}})
+	return protect(Settings{Rate: config.Rate{PerSecond: perSecond, Burst: burst}})
 }
 
 func member(p *problem.Problem, name string) any {
@@ -192,11 +193,15 @@ func TestALineThatInteractiveCallsOvertakeIsRefusedInTheEnd(t *testing.T) {
 }
 
 func TestNobodyInLineIsOvertakenByWhoComesLater(t *testing.T) {
-	b := newBucket(Rate{PerSecond: 1, Burst: 1})
-	b.waiting = 1 // a head that has not yet woken to the token that is there
-	if short, waits := b.join(time.Now(), time.Minute); !waits || b.waiting != 2 || short < 900*time.Millisecond {
-		t.Fatalf("waits: %v, %d in line, %s", waits, b.waiting, short)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		l := newLine(nil, "", config.Rate{PerSecond: 1, Burst: 1}, 1, time.Now)
+		l.waiting = 1 // a head that has not yet woken to the token that is there
+		l.head <- struct{}{}
+		short, err := l.await(t.Context(), begun(batch(0)), time.Now(), time.Second/2)
+		if err != nil || short != time.Second {
+			t.Fatalf("%s, %v", short, err)
+		}
+	})
 }
 
 func TestACallerWhoGoesAwayLeavesTheLine(t *testing.T) {
@@ -216,8 +221,8 @@ func TestACallerWhoGoesAwayLeavesTheLine(t *testing.T) {
 				gone++
 			}
 		}
-		if gone != 3 || u.bucket.(*bucket).waiting != 0 || u.State().RefusedRate != 0 {
-			t.Fatalf("%d gone, %d still in line, %d refused", gone, u.bucket.(*bucket).waiting, u.State().RefusedRate)
+		if gone != 3 || u.rate.waiting != 0 || u.State().RefusedRate != 0 {
+			t.Fatalf("%d gone, %d still in line, %d refused", gone, u.rate.waiting, u.State().RefusedRate)
 		}
 		if err := <-send(context.Background(), rt, batch(time.Minute)); err != nil {
 			t.Fatalf("the next in line: %v", err)

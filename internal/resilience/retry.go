@@ -6,12 +6,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
 )
 
 const (
@@ -55,8 +54,7 @@ type retryLayer struct {
 // Send implements call.Sender.
 func (l *retryLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
 	budget := &l.u.budget
-	budget.begin()
-	defer budget.end()
+	budget.call()
 	answer, err := l.next.Send(ctx, c, r)
 	final := false
 	for try := 1; !final && try < l.u.o.Settings.Tries && l.worthwhile(c, answer, err); try++ {
@@ -130,7 +128,7 @@ func (l *retryLayer) wait(ctx context.Context, try int, answer *http.Response) (
 	wait := time.Duration(l.u.o.Rand() * float64(backoff))
 	now := l.u.o.Now()
 	if answer != nil {
-		asked := retryAfter(answer.Header, now)
+		asked := wire.RetryAfter(answer.Header, now)
 		if asked > maxRetryAfter {
 			return 0, false
 		}
@@ -140,32 +138,12 @@ func (l *retryLayer) wait(ctx context.Context, try int, answer *http.Response) (
 	return wait, !limited || now.Add(wait).Before(deadline)
 }
 
-// retryAfter reads Retry-After, in either of its forms (RFC 9110, section 10.2.3);
-// 0 if there is none that can be read.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	text := strings.TrimSpace(h.Get("Retry-After"))
-	if text == "" {
-		return 0
-	}
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
-	} else if errors.Is(err, strconv.ErrRange) {
-		return time.Duration(1<<31) * time.Second
-	}
-	date, err := http.ParseTime(text)
-	if err != nil {
-		return 0
-	}
-	return max(date.Sub(now), 0)
-}
-
 // once waits and makes one more try, paid for already. If the gateway itself refuses
 // that, the caller gets what there was before it, if it could be kept: that its
 // upstream failed is nearer to the truth than that it called too often. Final tells
 // that there is nothing more to try.
 func (l *retryLayer) once(ctx context.Context, c *call.Call, r *http.Request, wait time.Duration, answer *http.Response,
 	failure error) (_ *http.Response, _ error, final bool) {
-	defer l.u.budget.retried()
 	kept := keep(r.Method, answer)
 	if err := l.pause(ctx, c, wait); err != nil {
 		call.CloseBody(r)

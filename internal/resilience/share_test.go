@@ -10,6 +10,7 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/problem"
 )
 
@@ -52,6 +53,8 @@ func (c *crowd) end(caller string, n int) {
 	}
 }
 
+func callerNamed(name string) party { return party{caller: memory.Party{Caller: name}} }
+
 // holds checks how many places a caller, or an enterprise, has.
 func (c *crowd) holds(p party, want int) {
 	c.t.Helper()
@@ -64,7 +67,7 @@ func (c *crowd) holds(p party, want int) {
 	}
 }
 
-func patient(s Settings) Settings { s.Wait = time.Minute; return s }
+func patient(s Settings) Settings { s.Concurrency.Wait = time.Minute; return s }
 
 func TestACallerAloneLeavesPlacesForThoseWhoComeLater(t *testing.T) {
 	type calls struct {
@@ -108,7 +111,7 @@ func TestACallerAloneLeavesPlacesForThoseWhoComeLater(t *testing.T) {
 func TestPlacesThatBecomeFreeGoToThoseBelowTheirShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, patient(shared))
-		a, b := party{caller: "a"}, party{caller: "b"}
+		a, b := callerNamed("a"), callerNamed("b")
 		c.call(17+5, "a", first) // five wait, and came first
 		c.call(12, "b", second)
 		c.holds(a, 17)
@@ -139,7 +142,7 @@ func TestNoCallerFillsTheQueue(t *testing.T) {
 			t.Fatalf("state %+v", s)
 		}
 		c.end("a", 1)
-		c.holds(party{caller: "b"}, 4)
+		c.holds(callerNamed("b"), 4)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -76,8 +77,26 @@ func fails(err error) tripper {
 }
 
 // protect makes an Upstream whose jitter is the longest possible.
-func protect(s Settings) *Upstream {
-	return NewUpstream(Options{Name: "test", Settings: s, Classify: classify, Rand: func() float64 { return 0.999 }})
+func protect(s Settings, change ...func(*Options)) *Upstream {
+	o := Options{
+		Name: "nsso", Settings: s, HeaderTimeout: 30 * time.Second, Now: time.Now, Rand: func() float64 { return 0.999 },
+		Log: slog.New(slog.DiscardHandler), Classify: classify,
+		Neutral: func(*call.Call, *http.Response) bool { return false },
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	return NewUpstream(o)
+}
+
+// logTo has an Upstream write its log as text.
+func logTo(w io.Writer) func(*Options) {
+	return func(o *Options) { o.Log = slog.New(slog.NewTextHandler(w, nil)) }
+}
+
+// neutralIf says which answers are Options.Neutral.
+func neutralIf(f func(*call.Call, *http.Response) bool) func(*Options) {
+	return func(o *Options) { o.Neutral = f }
 }
 
 // layers puts the layers around next as the composition does, without a token.

@@ -1,13 +1,9 @@
 package resilience
 
 import (
-	"log/slog"
 	"math/rand/v2"
-	"net/http"
 	"sync/atomic"
 	"time"
-
-	"ebox-gateway/internal/call"
 )
 
 // Upstream is the protection of one upstream. It outlives reloads and is safe for
@@ -23,7 +19,7 @@ type Upstream struct {
 	// Those that the settings do without are nil.
 	breaker  *breaker
 	bulkhead *bulkhead
-	bucket   pacer
+	rate     *line
 	budget   budget
 
 	refusedRate atomic.Uint64
@@ -32,40 +28,22 @@ type Upstream struct {
 // NewUpstream makes the protection of one upstream, its circuit closed, its rate
 // unspent. It starts no goroutine and needs no closing.
 func NewUpstream(o Options) *Upstream {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	if o.Rand == nil {
 		o.Rand = rand.Float64
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.Classify == nil {
-		o.Classify = func(error) call.Failure { return call.Failure{Sent: true} }
-	}
-	if o.Neutral == nil {
-		o.Neutral = func(*call.Call, *http.Response) bool { return false }
 	}
 	u := &Upstream{o: o}
 	u.budget.purse.Store(purseHolds)
 	if o.Settings.Breaker.Enabled {
 		u.breaker = newBreaker(o)
 	}
-	if o.Settings.Max > 0 {
-		u.bulkhead = newBulkhead(o.Settings)
+	if o.Settings.Concurrency.Max > 0 {
+		u.bulkhead = newBulkhead(o.Settings.Concurrency)
 	}
-	if r := o.Settings.Rate; r != nil && r.PerSecond > 0 {
-		u.bucket = newSharedBucket(*r)
-		if r.Cluster && o.Joint != nil {
-			u.bucket = newJointLine(o.Joint(*r), r.PerSecond*batchPart)
-		}
+	if r := o.Settings.Rate; r.PerSecond > 0 {
+		u.rate = newLine(o.Shared, o.SharedName, r, batchPart, o.Now)
 	}
 	return u
 }
-
-// Settings are those that the Upstream was made with.
-func (u *Upstream) Settings() Settings { return u.o.Settings }
 
 // Circuit is the state of a circuit breaker.
 type Circuit string
@@ -94,9 +72,8 @@ type State struct {
 	OpenFor []string
 	// Opened counts how often the circuit opened for all.
 	Opened uint64
-	// InFlight and Queued are the calls that have a place and that wait for one;
-	// InFlightBatch is how many of the former are batch.
-	InFlight, InFlightBatch, Queued int
+	// InFlight and Queued are the calls that have a place and that wait for one.
+	InFlight, Queued int
 	// Retries counts the tries after the first; RetriesDenied those that would
 	// have been made if the budget had allowed them.
 	Retries, RetriesDenied uint64
@@ -119,8 +96,8 @@ func (u *Upstream) State() State {
 	if h := u.bulkhead; h != nil {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		s.InFlight, s.InFlightBatch = h.taken, h.batch
-		s.Queued, s.RefusedFull, s.RefusedShare = h.line.Len(), h.refused, h.refusedShare
+		s.InFlight, s.Queued = h.taken, h.line.Len()
+		s.RefusedFull, s.RefusedShare = h.refused, h.refusedShare
 	}
 	return s
 }

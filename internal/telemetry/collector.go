@@ -92,6 +92,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		p.count(evidenceLost, e.Lost)
 		p.truth(evidenceFailing, e.Failing != "")
 		p.truth(evidenceRefusing, e.Refusing)
+		p.truth(evidenceMissing, e.Missing != "")
+		p.time(evidenceGap, e.LastGap)
+		p.count(evidenceRefusedWrites, e.RefusedWrites)
 		p.truth(evidenceUnstamped, e.Stamping != "")
 	}
 	if t := s.Traces; t != nil {
@@ -146,6 +149,9 @@ func oneEach(list []operate.Upstream) []operate.Upstream {
 			sum.Circuit = u.Circuit
 		}
 		sum.Opened += u.Opened
+		if len(u.OpenFor) > len(sum.OpenFor) {
+			sum.OpenFor = u.OpenFor
+		}
 		sum.InFlight += u.InFlight
 		sum.Queued += u.Queued
 		if sum.WaitingSince.IsZero() || !u.WaitingSince.IsZero() && u.WaitingSince.Before(sum.WaitingSince) {
@@ -165,6 +171,7 @@ func oneEach(list []operate.Upstream) []operate.Upstream {
 func (p putter) upstream(u *operate.Upstream, now time.Time) {
 	p.oneOf(circuitState, u.Circuit, []string{u.Name}, "closed", "open", "half-open")
 	p.count(circuitOpened, u.Opened, u.Name)
+	p.gauge(circuitOpenFor, float64(len(u.OpenFor)), u.Name)
 	p.gauge(upstreamFlight, float64(u.InFlight), u.Name)
 	p.gauge(upstreamQueue, float64(u.Queued), u.Name)
 	var oldest, unanswered time.Duration

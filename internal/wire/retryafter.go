@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// RetryAfter reads Retry-After in either of its forms, seconds or a date (RFC 9110,
-// section 10.2.3). It is 0 if there is none that can be read or its time is over, and as
-// long as the field says otherwise: whoever waits has a bound of its own.
-func RetryAfter(h http.Header, now time.Time) time.Duration {
-	text := strings.TrimSpace(h.Get("Retry-After"))
-	if text == "" {
-		return 0
-	}
-	seconds, err := strconv.ParseUint(text, 10, 31)
+// RetryTime reads a value of Retry-After in either of its forms, seconds or a date (RFC
+// 9110, section 10.2.3). It is zero if the value cannot be read, may lie in the past, and
+// is as far away as the value says: whoever waits has a bound of its own.
+func RetryTime(value string, now time.Time) time.Time {
+	value = strings.TrimSpace(value)
+	seconds, err := strconv.ParseUint(value, 10, 31)
 	if err == nil || errors.Is(err, strconv.ErrRange) { // then it is the largest number of 31 bits
-		return time.Duration(seconds) * time.Second
+		return now.Add(time.Duration(seconds) * time.Second)
 	}
-	date, err := http.ParseTime(text)
-	if err != nil {
-		return 0
-	}
-	return max(date.Sub(now), 0)
+	date, _ := http.ParseTime(value)
+	return date
+}
+
+// RetryAfter is how long it takes until the RetryTime of the field; 0 if there is none or
+// it has passed.
+func RetryAfter(h http.Header, now time.Time) time.Duration {
+	return max(RetryTime(h.Get("Retry-After"), now).Sub(now), 0)
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -23,4 +24,21 @@ func TestRetryAfterIsReadInBothForms(t *testing.T) {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}
 	}
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	for _, seed := range []string{"", "0", "120", "-1", "1.5", "99999999999999999999", "Sat, 01 Jan 2000 00:00:02 GMT",
+		"Saturday, 01-Jan-00 00:00:02 GMT", "soon"} {
+		f.Add(seed)
+	}
+	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, text string) {
+		got := RetryAfter(http.Header{"Retry-After": {text}}, now)
+		if got < 0 {
+			t.Fatalf("%q is %s", text, got)
+		}
+		if seconds, err := strconv.ParseUint(text, 10, 63); err == nil && got < time.Duration(min(seconds, 1<<31-1))*time.Second {
+			t.Fatalf("%q is %s, shorter than was asked", text, got)
+		}
+	})
 }

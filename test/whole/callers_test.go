@@ -1,0 +1,662 @@
+package whole_test
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/demo"
+	"ebox-gateway/internal/simulator"
+)
+
+// as makes a request from an address.
+func (h *house) as(from, method, path string, fields ...string) answer {
+	h.t.Helper()
+	c := h.dial(from)
+	defer c.conn.Close()
+	c.write(method + " " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n")
+	for _, f := range fields {
+		c.write(f + "\r\n")
+	}
+	c.write("\r\n")
+	return c.read(method)
+}
+
+// callerOf is the caller that the access log names for an answer.
+func (h *house) callerOf(a answer) string {
+	h.t.Helper()
+	id := a.header.Get("X-Request-Id")
+	var line string
+	eventually(h.t, "the access line of "+id, func() bool {
+		for l := range strings.Lines(h.access.String()) {
+			if strings.Contains(l, id) {
+				line = l
+			}
+		}
+		return line != ""
+	})
+	_, rest, found := strings.Cut(line, `"caller":"`)
+	if !found {
+		return ""
+	}
+	name, _, _ := strings.Cut(rest, `"`)
+	return name
+}
+
+const box = "/enterprises/" + mandated + nsso + "/ebox"
+
+func TestTheMostSpecificRuleRecognisesTheCaller(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("server: {listen:", "server: {trustedProxies: [127.0.0.9], listen:"), add(`
+callers:
+  - {name: loopback, networks: [127.0.0.0/16]}
+  - {name: host, networks: [127.0.0.17]}
+  - {name: elsewhere, networks: [10.1.0.0/16, "2001:db8::/32"]}
+`))
+	for _, c := range []struct{ name, from, forwarded, caller string }{
+		{"the widest", "127.0.0.1", "", "loopback"},
+		{"the narrowest", "127.0.0.17", "", "host"},
+		{"none", "127.1.0.1", "", ""},
+		{"X-Forwarded-For from nobody we trust", "127.0.0.1", "127.0.0.17", "loopback"},
+		{"X-Forwarded-For from a trusted proxy", "127.0.0.9", "10.1.2.3", "elsewhere"},
+		{"invented on the left", "127.0.0.9", "10.1.2.3, 127.0.0.17", "host"},
+		{"that nobody has a rule for", "127.0.0.9", "192.0.2.1", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var fields []string
+			if c.forwarded != "" {
+				fields = append(fields, "X-Forwarded-For: "+c.forwarded)
+			}
+			status := 200
+			if c.caller == "" {
+				status = 403
+			}
+			got := h.as(c.from, "GET", box, fields...).want(t, status)
+			if status == 403 && got.problem(t)["type"] != "urn:problem-type:belgif:missingPermission" {
+				t.Errorf("%s", got.body)
+			}
+			if name := h.callerOf(got); name != c.caller {
+				t.Errorf("taken for %q", name)
+			}
+		})
+	}
+	h.as("127.1.0.1", "GET", "/ebox/providers").want(t, 403)
+	// What cannot be read as an address must not fall back to a wider rule's rights.
+	if got := h.as("127.0.0.9", "GET", box, "X-Forwarded-For: unknown"); got.status != 403 &&
+		h.callerOf(got) != "loopback" {
+		t.Errorf("%d, taken for %q", got.status, h.callerOf(got))
+	}
+}
+
+func TestWhatACallerMay(t *testing.T) {
+	t.Parallel()
+	h := open(t, add(`
+callers:
+  - {name: everything, networks: [127.0.0.1], own: true}
+  - {name: lists, networks: [127.0.0.2], may: [list]}
+  - {name: opens, networks: [127.0.0.3], may: [list, open]}
+  - {name: changes, networks: [127.0.0.4], may: [change]}
+  - {name: one, networks: [127.0.0.5], enterprises: ["`+mandated+`"], defaultEnterprise: "`+mandated+`"}
+  - {name: mandates, networks: [127.0.0.6], routes: [grant-citizen]}
+  - {name: registry, networks: [127.0.0.7], routes: [ebox-registry]}
+  - {name: ebox, networks: [127.0.0.8], routes: [ebox]}
+`))
+	const content = box + "/messages/" + simulator.FirstMessage + "/attachments/1/content"
+	for _, c := range []struct {
+		name, from, method, path string
+		status                   int
+	}{
+		{"list", "127.0.0.2", "GET", box + "/messages", 200},
+		{"open", "127.0.0.3", "GET", content, 200},
+		{"open with HEAD", "127.0.0.3", "HEAD", content, 200},
+		{"open without being allowed", "127.0.0.2", "GET", content, 403},
+		{"HEAD counts as opening", "127.0.0.2", "HEAD", content, 403},
+		{"spelt with an escape", "127.0.0.2", "GET", strings.Replace(content, "content", "c%6Fntent", 1), 403},
+		{"a body", "127.0.0.2", "GET", box + "/messages/" + simulator.BodyMessage + "/body", 403},
+		{"change without being allowed", "127.0.0.3", "PATCH", box + "/messages", 403},
+		{"list without being allowed", "127.0.0.4", "GET", box + "/messages", 403},
+		{"reply without being allowed", "127.0.0.4", "POST", box + "/messages/" + simulator.FirstMessage + "/replies", 403},
+		{"publish without being allowed", "127.0.0.4", "POST", box + "/messages", 403},
+		{"mandates without being allowed", "127.0.0.4", "GET", grant + "/mandates?representedEnterpriseNumber=" + mandated,
+			403},
+		{"default enterprise", "127.0.0.5", "GET", nsso + "/ebox", 200},
+		{"an enterprise of others", "127.0.0.5", "GET", "/enterprises/" + another + nsso + "/ebox", 403},
+		{"own", "127.0.0.1", "GET", "/enterprises/own" + nsso + "/ebox", 200},
+		{"own without being allowed", "127.0.0.5", "GET", "/enterprises/own" + nsso + "/ebox", 403},
+		{"no number, no default", "127.0.0.2", "GET", nsso + "/ebox", 400},
+		{"a route of its own", "127.0.0.6", "GET", grant + "/mandates?representedEnterpriseNumber=" + mandated, 200},
+		{"a route of others", "127.0.0.6", "GET", box, 403},
+		{"the list of providers without a route of e-Box", "127.0.0.6", "GET", "/ebox/providers", 403},
+		{"one route of a group", "127.0.0.7", "GET", "/ebox/registry/messageRegistries", 200},
+		{"the others of the group", "127.0.0.7", "GET", box, 403},
+		{"a whole group", "127.0.0.8", "GET", "/ebox/registry/messageRegistries", 200},
+		{"outside the group", "127.0.0.8", "GET", grant + "/mandates?representedEnterpriseNumber=" + mandated, 403},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h.sim.ResetRequests()
+			h.as(c.from, c.method, c.path).want(t, c.status)
+			calls := len(h.sim.Requests()) - int(h.sim.RequestCount(simulator.UpstreamToken))
+			if sent := calls > 0; sent != (c.status == 200) {
+				t.Errorf("upstreams saw %d requests", calls)
+			}
+		})
+	}
+	h.as("127.0.0.5", "GET", nsso+"/ebox/messages?pageSize=1").want(t, 200)
+	if r := h.last("provider:nsso"); r.Enterprise != mandated {
+		t.Errorf("the default became %q", r.Enterprise)
+	}
+}
+
+func TestCallersByListenerAndCertificate(t *testing.T) {
+	t.Parallel()
+	serverCert, serverKey := certificate(t, "server")
+	payroll, payrollKey := certificate(t, "payroll")
+	other, otherKey := certificate(t, "other")
+	stranger, strangerKey := certificate(t, "payroll") // the right name from an authority we do not know
+	authorities := filepath.Join(t.TempDir(), "ca.pem")
+	var known []byte
+	for _, file := range []string{payroll, other} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		known = append(known, text...)
+	}
+	if err := os.WriteFile(authorities, known, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(known)
+	fingerprint := sha256.Sum256(block.Bytes)
+	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, "server: {listen: [{address: '127.0.0.1:0', name: plain}, "+
+		"{address: '127.0.0.1:0', name: tls, tls: {certFile: "+
+		serverCert+", keyFile: "+serverKey+", clientCaFile: "+authorities+", clientAuth: request}}]"), add(`
+callers:
+  - {name: by-network, networks: [127.0.0.0/8]}
+  - {name: by-plain-listener, networks: [127.0.0.1], listeners: [plain]}
+  - {name: by-fingerprint, clientCertificates: [{fingerprint: "`+hex.EncodeToString(fingerprint[:])+`"}]}
+  - {name: by-name, clientCertificates: [{commonName: other}]}
+`))
+	if got := h.get(box); h.callerOf(got) != "by-plain-listener" {
+		t.Errorf("by listener: taken for %q", h.callerOf(got))
+	}
+	for _, c := range []struct{ name, cert, key, caller string }{
+		{"no certificate", "", "", "by-network"},
+		{"by fingerprint", payroll, payrollKey, "by-fingerprint"},
+		{"by common name", other, otherKey, "by-name"},
+		{"of an unknown authority", stranger, strangerKey, "refused"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := &tls.Config{InsecureSkipVerify: true}
+			if c.cert != "" {
+				pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+			}
+			transport := &http.Transport{TLSClientConfig: cfg}
+			defer transport.CloseIdleConnections()
+			resp, err := (&http.Client{Transport: transport}).Get("https://" + h.gw.Addrs()[1].String() + box)
+			if err != nil {
+				if c.caller != "refused" {
+					t.Fatal(err)
+				}
+				return
+			}
+			defer resp.Body.Close()
+			if name := h.callerOf(answer{resp.StatusCode, resp.Header, ""}); name != c.caller {
+				t.Errorf("taken for %q", name)
+			}
+		})
+	}
+}
+
+// brussels gives the day, some days from now, as people there count it.
+func brussels(t *testing.T, days int) string {
+	t.Helper()
+	zone, err := time.LoadLocation("Europe/Brussels")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Now().In(zone).AddDate(0, 0, days).Format(time.DateOnly)
+}
+
+func TestEnterprisesThatAreNotServedNow(t *testing.T) {
+	t.Parallel()
+	stop := filepath.Join(t.TempDir(), "stop.txt")
+	if err := os.WriteFile(stop, []byte("# by order of the office\n0212.148.896\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const row = "{number: 0206.731.645"
+	for _, c := range []struct {
+		name, row string
+		status    int
+	}{
+		{"suspended", row + ", suspended: true", 403},
+		{"until yesterday", row + ", until: " + brussels(t, -1), 403},
+		{"until today, which counts", row + ", until: " + brussels(t, 0), 200},
+		{"from tomorrow", row + ", from: " + brussels(t, 1), 403},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := open(t, edit(row, c.row), edit("tenancy:\n", "tenancy:\n  suspendedFiles: ["+stop+"]\n"))
+			h.get(box).want(t, c.status)
+			h.get(anothersBox).want(t, 403) // the file's word goes before all others
+			if n := h.sim.RequestCount("provider:nsso"); (n == 1) != (c.status == 200) {
+				t.Errorf("upstream saw %d requests", n)
+			}
+		})
+	}
+}
+
+func TestModeAnyServesEveryValidNumber(t *testing.T) {
+	t.Parallel()
+	stop := filepath.Join(t.TempDir(), "stop.txt")
+	if err := os.WriteFile(stop, []byte(another+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := open(t, edit("tenancy:\n", "tenancy:\n  mode: any\n  suspendedFiles: ["+stop+"]\n"))
+	refused := h.get("/enterprises/"+unlisted+nsso+"/ebox").want(t, 403)
+	if r := h.last("provider:nsso"); r.Enterprise != unlisted ||
+		strings.Contains(refused.header.Get("Proxy-Status"), "error=") {
+		t.Errorf("not upstream's refusal: %v %s", refused.header, refused.body)
+	}
+	h.get("/enterprises/0800002353"+nsso+"/ebox").want(t, 400).problem(t)
+	h.get("/enterprises/"+another+nsso+"/ebox").want(t, 403).problem(t)
+	h.get(nsso+"/ebox").want(t, 400).problem(t)
+	if n := h.sim.RequestCount("provider:nsso"); n != 1 {
+		t.Errorf("upstream saw %d requests", n)
+	}
+}
+
+// secondClient makes another registered client with a key of its own, as a file
+// beside the configuration.
+func secondClient(t *testing.T) (simulator.Client, string) {
+	t.Helper()
+	identity, err := simulator.SelfSigned("Second office", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p12, err := identity.PKCS12("second")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "second.p12")
+	if err := os.WriteFile(file, p12, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return simulator.Client{ID: "second-office", Certificate: identity.Certificate, Enterprise: client.Enterprise}, file
+}
+
+func TestAnEnterpriseWithAClientOfItsOwn(t *testing.T) {
+	t.Parallel()
+	second, file := secondClient(t)
+	// Both are registered before the gateway starts, which asks a token for each and
+	// leaves a client that is refused alone for a while.
+	sim := startSimulator(t, simulator.Options{Clients: []simulator.Client{client, second}})
+	h := buildBefore(t, sim, clientDir, nil,
+		edit("    demo: {", "    second: {clientId: second-office, keystore: {file: "+file+
+			", password: second}}\n    demo: {"),
+		edit("tenancy:\n", "tenancy:\n  defaultClient: demo\n"),
+		edit("{number: 0212.148.896", "{number: 0212.148.896, client: second"))
+	h.waitForProviders()
+	for number, id := range map[string]string{mandated: client.ID, another: second.ID} {
+		for _, path := range []string{"/enterprises/" + number + nsso + "/ebox",
+			grant + "/mandates?representedEnterpriseNumber=" + number} {
+			h.sim.ResetRequests()
+			h.get(path).want(t, 200)
+			for _, r := range h.sim.Requests() {
+				if r.Client != id {
+					t.Errorf("%s: %s saw client %q instead of %q", path, r.Upstream, r.Client, id)
+				}
+			}
+		}
+	}
+	// One that is refused must not take the other with it.
+	h.sim.UnregisterClient(second.ID)
+	h.get("/enterprises/"+another+nsso+"/ebox").want(t, 401) // upstream's own, which the renewal it led to could not mend
+	h.get("/enterprises/"+another+nsso+"/ebox").want(t, 502).problem(t)
+	h.get(box).want(t, 200)
+}
+
+// The paths that need a provider name those there are, which is for callers to know.
+func TestWhoIsNoCallerLearnsNothingFromPathsWithoutARoute(t *testing.T) {
+	t.Parallel()
+	h := open(t, add("callers:\n  - {name: known, networks: [127.0.0.1]}\n"))
+	for path, status := range map[string]int{
+		"/ebox": 400, "/ebox/messages": 400, "/ebox/messages/1": 404, "/enterprises/" + mandated + "/ebox": 200,
+		"/enterprises/" + mandated + "/ebox/messages/1": 404, "/nothing": 404,
+	} {
+		h.as("127.0.0.1", "GET", path).want(t, status)
+		if got := h.as("127.0.0.2", "GET", path).want(t, 403); strings.Contains(got.body, "nsso") {
+			t.Errorf("%s: %s", path, got.body)
+		}
+	}
+}
+
+const (
+	nsso     = "/ebox/providers/nsso"
+	regional = "/ebox/providers/regional"
+	mandated = "0206731645" // has a mandate in the simulator
+	another  = "0212148896" // so has this one
+	ended    = "0474028805" // its mandate has ended
+	unlisted = "0800002352" // a valid number that the configuration does not list
+)
+
+func TestEveryFormOfTheNumberReachesUpstreamAsTenDigits(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for _, c := range []struct{ name, path, header string }{
+		{"path with escapes", "/enterprises/BE%200206.731.645" + nsso + "/ebox/messages", ""},
+		{"path, nine digits", "/enterprises/206731645" + nsso + "/ebox/messages", ""},
+		{"header in lower case", nsso + "/ebox/messages", "on-behalf-of-enterprise-number: BE 0206.731.645"},
+		{"path and header that agree", "/enterprises/206731645" + nsso + "/ebox/messages",
+			"On-Behalf-Of-Enterprise-Number: BE0206731645"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var fields []string
+			if c.header != "" {
+				fields = append(fields, c.header)
+			}
+			if got := h.get(c.path, fields...).want(t, 200); !strings.Contains(got.body, mandated) {
+				t.Errorf("not the messages of %s: %s", mandated, got.body)
+			}
+			r := h.last("provider:nsso")
+			if v := r.Header["On-Behalf-Of-Enterprise-Number"]; len(v) != 1 || v[0] != mandated {
+				t.Errorf("upstream saw %q", v)
+			}
+		})
+	}
+	h.get("/enterprises/own"+nsso+"/ebox").want(t, 200)
+	if v, there := h.last("provider:nsso").Header["On-Behalf-Of-Enterprise-Number"]; there {
+		t.Errorf("for the office's own e-Box upstream saw %q", v)
+	}
+}
+
+func TestNumbersThatAreRefused(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for _, c := range []struct {
+		name, path string
+		fields     []string
+		status     int
+	}{
+		{"none: not the office's own e-Box", nsso + "/ebox/messages", nil, 400},
+		{"wrong check digits", "/enterprises/0206731646" + nsso + "/ebox", nil, 400},
+		{"empty segment", "/enterprises/" + nsso + "/ebox", nil, 400},
+		{"empty header", nsso + "/ebox", []string{"On-Behalf-Of-Enterprise-Number: "}, 400},
+		{"path and header disagree", "/enterprises/0206731645" + nsso + "/ebox",
+			[]string{"On-Behalf-Of-Enterprise-Number: 0212148896"}, 400},
+		{"header twice", nsso + "/ebox", []string{"On-Behalf-Of-Enterprise-Number: 0206731645",
+			"On-Behalf-Of-Enterprise-Number: 0206731645"}, 400},
+		{"header and alias", nsso + "/ebox", []string{"On-Behalf-Of-Enterprise-Number: 0206731645",
+			"On_Behalf_Of_Enterprise_Number: 0212148896"}, 400},
+		{"not listed", "/enterprises/0800002352" + nsso + "/ebox", nil, 403},
+		{"prefix twice", "/enterprises/0206731645/enterprises/0212148896" + nsso + "/ebox", nil, 404},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := h.get(c.path, c.fields...).want(t, c.status).problem(t)
+			if c.status == 400 && (p["type"] != "urn:problem-type:belgif:badRequest" || p["issues"] == nil) {
+				t.Errorf("%v", p)
+			}
+		})
+	}
+	if n := h.sim.RequestCount("provider:nsso"); n != 0 {
+		t.Errorf("upstream saw %d requests", n)
+	}
+}
+
+func TestUpstreamsRefusalOfAMandateArrivesAsItCame(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	got := h.get("/enterprises/"+ended+nsso+"/ebox/messages").want(t, 403)
+	if strings.Contains(got.header.Get("Proxy-Status"), "error=") {
+		t.Errorf("the gateway claims the error as its own: %s", got.header.Get("Proxy-Status"))
+	}
+}
+
+// Many callers at once, each for an enterprise of its own: nobody may ever see the
+// other's messages, and every link must lead back to the same enterprise.
+func TestNoAnswerReachesAnotherEnterprise(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	var wg sync.WaitGroup
+	for i := range 200 {
+		mine, other := mandated, another
+		if i%2 == 1 {
+			mine, other = another, mandated
+		}
+		provider := nsso
+		if i%3 == 0 {
+			provider = regional
+		}
+		wg.Go(func() {
+			path, field := "/enterprises/"+mine+provider+"/ebox/messages", "Accept: application/json"
+			if i%4 < 2 {
+				path, field = provider+"/ebox/messages", "On-Behalf-Of-Enterprise-Number: "+mine
+			}
+			got := h.get(path, field)
+			if got.status != 200 || !strings.Contains(got.body, mine) || strings.Contains(got.body, other) {
+				t.Errorf("%s for %s: %d %s", path, mine, got.status, got.body)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestColdStartOfAThousandCallersAsksForOneToken(t *testing.T) {
+	t.Parallel()
+	// They all get through the token at the same moment: this is not about the
+	// bulkhead, which would turn most of them away.
+	h := open(t, edit("path: /ebox/providers/{providerId}\n",
+		"path: /ebox/providers/{providerId}\n    concurrency: {max: 1000}\n"))
+	before := h.sim.TokensIssued()
+	var wg sync.WaitGroup
+	for range 1000 {
+		wg.Go(func() {
+			if got := h.get("/enterprises/" + mandated + nsso + "/ebox"); got.status != 200 {
+				t.Errorf("%d %s", got.status, got.body)
+			}
+		})
+	}
+	wg.Wait()
+	if n := h.sim.TokensIssued() - before; n != 1 {
+		t.Errorf("%d tokens", n)
+	}
+}
+
+func TestEachUpstreamGetsATokenWithItsOwnScopesAlone(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for path, want := range map[string]string{
+		nsso + "/ebox/messages":                                           simulator.ScopeDocumentConsumer,
+		regional + "/ebox":                                                simulator.ScopeSummaryOwnEbox,
+		regional + "/ebox/messages":                                       simulator.ScopeMessagesFull,
+		regional + "/referenceData/messageTypes":                          simulator.ScopeReferenceData,
+		"/ebox/registry/messageRegistries":                                simulator.ScopeRegistry,
+		"/ebox/federation/messageProviders":                               simulator.ScopeRegistry,
+		"/grant/citizen/mandates?representedEnterpriseNumber=" + mandated: simulator.ScopeCitizenMandates,
+	} {
+		t.Run(path, func(t *testing.T) {
+			h.sim.ResetRequests()
+			got := h.get("/enterprises/"+mandated+path).want(t, 200)
+			for _, r := range h.sim.Requests() {
+				if r.Upstream == simulator.UpstreamToken {
+					continue
+				}
+				if fmt.Sprint(r.Scopes) != "["+want+"]" {
+					t.Errorf("%s saw a token with %v (answer %d)", r.Upstream, r.Scopes, got.status)
+				}
+			}
+		})
+	}
+}
+
+var office = demo.Office.String()
+
+// limited is a caller at 127.0.0.2 that may represent mandated alone; 127.0.0.3 may do
+// all, the office's own e-Box included.
+const limited = `callers:
+  - {name: a, networks: [127.0.0.2/32], enterprises: ["` + mandated + `"], may: [list, change, publish]}
+  - {name: all, networks: [127.0.0.3/32], own: true}
+  - {name: rest, networks: [127.0.0.0/8]}
+`
+
+func (h *house) sendAs(from, method, path, body string, fields ...string) answer {
+	h.t.Helper()
+	c := h.dial(from)
+	defer c.conn.Close()
+	lines := method + " " + path + " HTTP/1.1\r\nHost: localhost\r\n"
+	for _, f := range fields {
+		lines += f + "\r\n"
+	}
+	if body != "" {
+		lines += "Content-Length: " + strconv.Itoa(len(body)) + "\r\n"
+	}
+	c.write(lines + "\r\n" + body)
+	return c.read(method)
+}
+
+func searching(numbers ...string) string {
+	return `{"eboxType":"ENTERPRISE","eboxIdType":"EnterpriseNumber","eboxIdValueList":["` +
+		strings.Join(numbers, `", "`) + `"]}`
+}
+
+func preferences(number string) string {
+	return `{"eboxId":{"eboxType":"ENTERPRISE","eboxIdValue":"` + number + `"},"exclusivelyEbox":true}`
+}
+
+// Whoever asks who looked for an enterprise finds the call that only named it.
+func TestTheEvidenceFindsEnterprisesThatACallOnlyNamed(t *testing.T) {
+	t.Parallel()
+	h, dir := recording(t, "never", add(limited))
+	h.sendAs("127.0.0.3", "POST", "/enterprises/"+mandated+"/ebox/federation/eboxPreferences/search",
+		searching(mandated, another), "Content-Type: application/json").want(t, 200)
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for number, want := range map[string]int{mandated: 1, another: 1, office: 0} {
+		all := inChain(t, dir, audit.Query{Enterprise: number})
+		if len(all) != want || want > 0 && (all[0].Enterprise != mandated || !slices.Contains(all[0].Named, another)) {
+			t.Errorf("of %s there are %d: %+v", number, len(all), all)
+		}
+	}
+}
+
+func TestACallerAsksAboutItsOwnEnterprisesAlone(t *testing.T) {
+	t.Parallel()
+	h := open(t, add(limited))
+	const federation, search = "/ebox/federation", "/ebox/federation/eboxPreferences/search"
+	const json, merge = "Content-Type: application/json", merging
+	forA, forB := "/enterprises/"+mandated, "/enterprises/"+another
+	h.sim.ResetRequests()
+	for _, c := range []struct {
+		name, from, method, path, body, media string
+		status                                int
+	}{
+		{"others in a search", "127.0.0.2", "POST", forA + search, searching(another, office), json, 403},
+		{"one other beside its own", "127.0.0.2", "POST", forA + search, searching(mandated, another), json, 403},
+		{"the office's own", "127.0.0.2", "POST", forA + search, searching(office), json, 403},
+		{"the office's own, by a rule for all enterprises", "127.0.0.4", "POST", forA + search, searching(office), json, 403},
+		{"written otherwise", "127.0.0.2", "POST", forA + search, searching("BE 0212.148.896"), json, 403},
+		{"under escapes", "127.0.0.2", "POST", forA + search, `{"\u0065boxIdValueList":["` + another + `"]}`, json, 403},
+		{"in the query", "127.0.0.2", "POST", forA + search + "?eboxId=" + another, searching(mandated), json, 403},
+		{"in the query, encoded twice", "127.0.0.2", "POST", forA + search + "?ebox%2549d=" + another,
+			searching(mandated), json, 403},
+		{"hidden in another value", "127.0.0.2", "POST", forA + search + "?q=x%26eboxId%3D" + another,
+			searching(mandated), json, 403},
+		{"a key twice", "127.0.0.2", "POST", forA + search, `{"eboxIdValueList":["` + mandated + `"],"eboxIdValueList":["` +
+			another + `"]}`, json, 400},
+		{"no JSON", "127.0.0.2", "POST", forA + search, searching(mandated) + "}", json, 400},
+		{"a form that is JSON", "127.0.0.2", "POST", forA + search, searching(mandated),
+			"Content-Type: application/x-www-form-urlencoded+json", 400},
+		{"text", "127.0.0.2", "POST", forA + search, searching(another), "Content-Type: text/plain", 400},
+		{"parts", "127.0.0.2", "POST", forA + search, searching(another), "Content-Type: multipart/form-data; boundary=x",
+			400},
+		{"a coding", "127.0.0.2", "POST", forA + search, searching(mandated), "Content-Encoding: gzip", 400},
+		{"endless", "127.0.0.3", "POST", forA + search, `"` + strings.Repeat("x", 5<<20) + `"`, json, 413},
+		{"another's preferences changed", "127.0.0.2", "PATCH", forA + federation + "/eboxPreferences",
+			preferences(another), merge, 403},
+		{"another's, by somebody who might", "127.0.0.3", "PATCH", forA + federation + "/eboxPreferences",
+			preferences(another), merge, 400},
+		{"another's as the office's own", "127.0.0.3", "PATCH", "/enterprises/own" + federation + "/eboxPreferences",
+			preferences(another), merge, 400},
+		{"another marked in a provider's list", "127.0.0.2", "PATCH", forA + nsso + "/ebox/messages",
+			`{"items":[{"messageId":"1","eboxId":"` + another + `"}]}`, merge, 403},
+		{"another marked in all providers' list", "127.0.0.2", "PATCH", forA + "/ebox/messages",
+			`{"items":[{"providerId":"nsso","messageId":"1","eboxId":"` + another + `"}]}`, merge, 403},
+		{"published in another's name", "127.0.0.2", "POST", forA + nsso + "/ebox/messages",
+			`{"sender":{"enterpriseNumber":"` + another + `"}}`, json, 403},
+		{"another's partitions", "127.0.0.2", "GET", "/ebox/partition/ebox/" + another + "/routingRules", "",
+			"Accept: */*", 403},
+		{"another's partitions than the path's", "127.0.0.3", "GET", forA + "/ebox/partition/ebox/" + another, "",
+			"Accept: */*", 400},
+		{"another's partitions than the header's", "127.0.0.3", "GET", "/ebox/partition/ebox/" + another, "",
+			"On-Behalf-Of-Enterprise-Number: " + mandated, 400},
+		{"another's partitions as the office's own", "127.0.0.3", "GET", "/enterprises/own/ebox/partition/ebox/" + another,
+			"", "Accept: */*", 400},
+		{"partitions of a number under escapes", "127.0.0.2", "GET", forA + "/ebox/partition/ebox/%30" + another[1:], "",
+			"Accept: */*", 400},
+	} {
+		if got := h.sendAs(c.from, c.method, c.path, c.body, c.media); got.status != c.status {
+			t.Errorf("%s: %d, want %d: %s", c.name, got.status, c.status, got.body)
+		}
+	}
+	for _, upstream := range []string{simulator.UpstreamFederation, simulator.UpstreamPartition, "provider:nsso"} {
+		if n := h.sim.RequestCount(upstream); n != 0 {
+			t.Errorf("%s saw %d requests", upstream, n)
+		}
+	}
+
+	// Whoever asks for what is theirs gets it, and the body goes out unchanged.
+	body := " " + searching(mandated) + "\n"
+	h.sendAs("127.0.0.2", "POST", forA+search, body, json).want(t, 200)
+	if sent := h.last(simulator.UpstreamFederation); sent.BodySHA256 != fmt.Sprintf("%x", sha256.Sum256([]byte(body))) {
+		t.Errorf("upstream got another body of %d bytes", sent.BodyBytes)
+	}
+	h.sendAs("127.0.0.3", "POST", forB+search, searching(mandated, another, office), json).want(t, 200)
+	h.sendAs("127.0.0.2", "PATCH", forA+federation+"/eboxPreferences", preferences(mandated), merge).want(t, 200)
+	if got := h.sendAs("127.0.0.3", "PATCH", "/enterprises/own"+federation+"/eboxPreferences", preferences(office),
+		merge); strings.Contains(got.header.Get("Proxy-Status"), "http_request_denied") {
+		t.Errorf("the office's own preferences: %d %s", got.status, got.body)
+	}
+	if got := h.sendAs("127.0.0.2", "POST", forA+nsso+"/ebox/messages", `{"sender":{"enterpriseNumber":"`+mandated+
+		`"},"recipient":{"enterpriseNumber":"`+another+`"}}`, json); strings.Contains(got.header.Get("Proxy-Status"),
+		"http_request_denied") {
+		t.Errorf("a publication: %d %s", got.status, got.body)
+	}
+}
+
+func TestTheNumberInThePartitionPathStandsForPathAndHeader(t *testing.T) {
+	t.Parallel()
+	h, dir := recording(t, "4h", add(limited))
+	h.sendAs("127.0.0.2", "GET", "/ebox/partition/ebox/"+mandated+"/routingRules", "").want(t, 200)
+	if v := h.last(simulator.UpstreamPartition).Header["On-Behalf-Of-Enterprise-Number"]; !slices.Equal(v,
+		[]string{mandated}) {
+		t.Errorf("upstream saw %q", v)
+	}
+	h.sendAs("127.0.0.2", "GET", "/ebox/partition/ebox/"+mandated+
+		"/hasMandate?operation=publish&mandataryEnterpriseNumber="+mandated, "").want(t, 200)
+	h.sendAs("127.0.0.3", "POST", "/enterprises/"+mandated+"/ebox/federation/eboxPreferences/search",
+		searching(another, mandated), "Content-Type: application/json").want(t, 200)
+	all := h.evidence(dir)
+	if len(all) != 3 {
+		t.Fatalf("%d records", len(all))
+	}
+	for i, named := range [][]string{{mandated}, {mandated}, {another, mandated}} {
+		if all[i].Enterprise != mandated || !slices.Equal(all[i].Named, named) {
+			t.Errorf("record %d: for %s, names %q", i, all[i].Enterprise, all[i].Named)
+		}
+	}
+}

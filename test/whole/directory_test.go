@@ -1,0 +1,182 @@
+package whole_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"ebox-gateway/internal/simulator"
+)
+
+// often makes the gateway fetch the list of providers all the time.
+func often(t *testing.T, text string) string {
+	return edit("registry:\n", "registry:\n  refresh: 200ms\n")(t, text)
+}
+
+// listed is one provider as /ebox/providers shows it, nil if it does not.
+func (h *house) listed(id string) map[string]any {
+	h.t.Helper()
+	var list struct{ Items []map[string]any }
+	if err := json.Unmarshal([]byte(h.get("/ebox/providers").want(h.t, 200).body), &list); err != nil {
+		h.t.Fatal(err)
+	}
+	for _, p := range list.Items {
+		if p["providerId"] == id {
+			return p
+		}
+	}
+	return nil
+}
+
+func TestTheListNamesStatesAndPaths(t *testing.T) {
+	t.Parallel()
+	for _, shape := range []string{"an object with items", "an array"} {
+		t.Run(shape, func(t *testing.T) {
+			h := open(t, func(t *testing.T, text string) string {
+				if shape == "an array" {
+					text = regexp.MustCompile(`(registry:\n  url: http://[^/]+)\S+`).ReplaceAllString(text,
+						"$1/REST/ebox/enterprise/federation/v1/messageProviders")
+				}
+				return text
+			})
+			for id, state := range map[string]string{
+				"nsso": "active", "regional": "active", "utilities": "maintenance", "upcoming": "not-yet-active",
+				"retired": "deactivated",
+			} {
+				if p := h.listed(id); p["state"] != state || p["path"] != "/ebox/providers/"+id || p["circuit"] != "closed" {
+					t.Errorf("%v", p)
+				}
+			}
+			if window, _ := h.listed("utilities")["maintenance"].(map[string]any); window["end"] == nil {
+				t.Errorf("%v", h.listed("utilities"))
+			}
+			h.get("/enterprises/"+mandated+regional+"/ebox").want(t, 200)
+			if r := h.last(simulator.UpstreamRegistry); (shape == "an array") != strings.HasSuffix(r.Target,
+				"/messageProviders") {
+				t.Errorf("the registry was asked for %s", r.Target)
+			}
+			prefixed := h.get("/enterprises/"+mandated+"/ebox/providers").want(t, 200)
+			if !strings.Contains(prefixed.body, `"path":"/enterprises/`+mandated+`/ebox/providers/nsso"`) {
+				t.Errorf("%s", prefixed.body)
+			}
+		})
+	}
+}
+
+func TestTheRegistryIsDownAtTheStart(t *testing.T) {
+	t.Parallel()
+	var registry tap
+	registry.down.Store(true)
+	h := build(t, registry.before(`registry:\n  url: http://([^/]+)`))
+	eventually(t, "the first failure", func() bool { return h.status().Directory.LastError != "" })
+	p := h.get(box).want(t, 503)
+	if p.header.Get("Retry-After") == "" || !strings.Contains(p.problem(t)["detail"].(string), "Registry") {
+		t.Errorf("%v %s", p.header, p.body)
+	}
+	h.get("/ebox/providers").want(t, 200)
+	h.get(grant+"/mandates?representedEnterpriseNumber="+mandated).want(t, 200) // what needs no provider works
+	registry.down.Store(false)
+	eventually(t, "the list", func() bool { return h.get(box).status == 200 })
+	if s := h.status().Directory; s.LastError != "" || s.LastSuccess.IsZero() {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestAListThatMakesNoSenseLeavesTheLastInForce(t *testing.T) {
+	t.Parallel()
+	h := open(t, often)
+	before := h.listed("nsso")
+	for _, f := range []simulator.Fault{
+		{Kind: simulator.FaultStatus, Status: 200, Body: `{"items":[]}`},
+		{Kind: simulator.FaultStatus, Status: 200, Body: `<html>Sign in</html>`, ContentType: "text/html"},
+		{Kind: simulator.FaultStatus, Status: 503},
+		{Kind: simulator.FaultRedirect, Header: http.Header{"Location": {h.base + "/ebox/providers"}}},
+	} {
+		f.Upstream = simulator.UpstreamRegistry
+		asked := h.sim.RequestCount(simulator.UpstreamRegistry)
+		id := h.fault(f)
+		// Two, so that the first has had its effect.
+		eventually(t, "the registry to be asked", func() bool {
+			return h.sim.RequestCount(simulator.UpstreamRegistry) >= asked+2
+		})
+		if h.status().Directory.LastError == "" {
+			t.Errorf("%s %q is believed", f.Kind, f.Body)
+		}
+		if p := h.listed("nsso"); p["state"] != "active" || p["path"] != before["path"] {
+			t.Errorf("after %s %q: %v", f.Kind, f.Body, p)
+		}
+		h.get(box).want(t, 200)
+		h.sim.RemoveFault(id)
+	}
+	eventually(t, "the registry to be believed again", func() bool { return h.status().Directory.LastError == "" })
+}
+
+func TestHostsThatNobodyAllowedGetNoCallAndNoToken(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int64
+	trap := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }))
+	defer trap.Close()
+	h := open(t, often)
+	bases := map[string]string{
+		"metadata": "http://169.254.169.254/latest", "trap": trap.URL + "/REST", "outside": "https://ebox.outside.example/v3",
+		"alike": "https://services.socialsecurity.be.outside.example/v3",
+	}
+	for id, base := range bases {
+		if err := h.sim.SetProvider(simulator.Provider{ID: id, URL: base, Activation: "2020-01-01",
+			APIVersion: "3.0"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the new list", func() bool { return h.listed("metadata") != nil })
+	issued := h.sim.TokensIssued()
+	for id, base := range bases {
+		p := h.listed(id)
+		advice, _ := p["advice"].(string)
+		if p["state"] != "host-not-allowed" || advice == "" {
+			t.Errorf("%v", p)
+		}
+		if id == "metadata" == strings.Contains(advice, "allowedHosts") {
+			t.Errorf("%s: advice %q", id, advice) // one must never be allowed, the others are the operator's choice
+		}
+		got := h.get("/enterprises/"+mandated+"/ebox/providers/"+id+"/ebox").want(t, 503)
+		if host := strings.Split(base, "/")[2]; strings.Contains(got.body, host) {
+			t.Errorf("a problem names the host: %s", got.body)
+		}
+		if got.problem(t)["type"] != "urn:problem-type:belgif:serviceUnavailable" ||
+			!strings.Contains(got.header.Get("Proxy-Status"), "error=") {
+			t.Errorf("%v %s", got.header, got.body)
+		}
+	}
+	if n := h.sim.TokensIssued() - issued; n != 0 || calls.Load() != 0 {
+		t.Errorf("%d tokens, %d calls", n, calls.Load())
+	}
+	// A provider that was called before and now is said to be elsewhere.
+	h.get(box).want(t, 200)
+	if err := h.sim.SetProvider(simulator.Provider{ID: "nsso", URL: trap.URL + "/REST", Activation: "2020-01-01",
+		APIVersion: "3.0"}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the change", func() bool { return h.get(box).status == 503 })
+	if calls.Load() != 0 {
+		t.Error("a token went to a host that nobody allowed")
+	}
+}
+
+func TestTheRegistrysURLMayBeItsBaseOrItsList(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, path string }{
+		{"the newer list", "documentProviderRegistry/v1/messageRegistries"},
+		{"the newer base", "documentProviderRegistry/v1"},
+		{"the older list", "v1/messageProviders"},
+		{"the older base", "v1/"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := open(t, edit("documentProviderRegistry/v1/messageRegistries", c.path))
+			h.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
+		})
+	}
+}

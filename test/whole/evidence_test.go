@@ -1,0 +1,386 @@
+package whole_test
+
+import (
+	"encoding/json"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/demo"
+	"ebox-gateway/internal/simulator"
+)
+
+const (
+	messages = box + "/messages"
+	merging  = "Content-Type: application/merge-patch+json"
+)
+
+// disk is one that can become full.
+type disk struct{ full atomic.Bool }
+
+func (d *disk) open(name string, flag int, perm fs.FileMode) (audit.File, error) {
+	f, err := os.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return &diskFile{f, d}, nil
+}
+
+type diskFile struct {
+	*os.File
+	disk *disk
+}
+
+func (f *diskFile) Write(b []byte) (int, error) {
+	if f.disk.full.Load() {
+		return 0, syscall.ENOSPC
+	}
+	return f.File.Write(b)
+}
+
+// recording starts a house that keeps evidence, and gives the directory of its chain.
+func recording(t *testing.T, stopAfter string, edits ...func(*testing.T, string) string) (*house, string) {
+	t.Helper()
+	dir := t.TempDir()
+	h := open(t, append(edits, add("audit: {dir: "+dir+", replica: r1, stopAfter: "+stopAfter+"}\n"))...)
+	return h, filepath.Join(dir, "r1")
+}
+
+// evidence stops the gateway and gives every call of the chain, which must be sound.
+func (h *house) evidence(dir string) []*audit.Found {
+	h.t.Helper()
+	if err := h.stop(); err != nil {
+		h.t.Fatal(err)
+	}
+	return inChain(h.t, dir, audit.Query{})
+}
+
+func inChain(t *testing.T, dir string, q audit.Query) (all []*audit.Found) {
+	t.Helper()
+	reports, _, err := audit.VerifyAll([]string{dir}, audit.VerifyOptions{})
+	if err != nil || len(reports) != 1 || len(reports[0].Findings) > 0 || !reports[0].Ended ||
+		reports[0].Signed != reports[0].Last {
+		t.Fatalf("%v, %+v", err, reports)
+	}
+	if _, err := audit.Search(dir, q, func(f *audit.Found) error { all = append(all, f); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func summary(all []*audit.Found) string {
+	lines := make([]string, len(all))
+	for i, f := range all {
+		lines[i] = strings.TrimSpace(strings.Join([]string{string(f.Kind), f.Method, f.Action, f.AnswerFrom,
+			http.StatusText(f.Status), strings.Join(f.Messages, ",")}, " "))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (h *house) patchMessage() answer {
+	return h.send("PATCH", messages, strings.NewReader(`{"items":[{"messageId":"`+simulator.FirstMessage+
+		`","visible":true}]}`), merging)
+}
+
+func TestEvidenceOfWhatACallerDid(t *testing.T) {
+	t.Parallel()
+	h, dir := recording(t, "4h")
+	const first = messages + "/" + simulator.FirstMessage
+	h.get(messages).want(t, 200)
+	h.get(first, "X-Actor: an.peeters").want(t, 200)
+	h.get(first+"/attachments/1/content").want(t, 200)
+	h.get(messages+"/none").want(t, 404)
+	h.get(box+"/../referenceData/messageTypes").want(t, 400)
+	h.get("/enterprises/"+mandated+nsso+"/referenceData/messageTypes").want(t, 200)
+	h.get("/ebox/providers").want(t, 200)
+	h.get("/ebox/registry/messageRegistries").want(t, 200)
+	h.get("/grant/citizen/health").want(t, 200)
+	h.get("/enterprises/0206731644/ebox/providers/nsso/ebox/messages").want(t, 400)
+	h.patchMessage().want(t, 200)
+	got := h.evidence(dir)
+	want := strings.Join([]string{
+		"read GET list upstream OK",
+		"read GET list upstream OK " + simulator.FirstMessage,
+		"opening GET open upstream OK " + simulator.FirstMessage,
+		"outcome PATCH change upstream OK " + simulator.FirstMessage,
+	}, "\n")
+	if text := summary(got); text != want {
+		t.Fatalf("%s\nwant\n%s", text, want)
+	}
+	for _, f := range got {
+		if f.Enterprise != mandated || f.Client != "demo" || f.Source != "127.0.0.1" || f.Provider != "nsso" ||
+			f.RequestID == "" ||
+			f.AnswerFrom == "upstream" && (len(f.TokenHash) != 64 || f.TraceID == "") {
+			t.Errorf("%+v", f)
+		}
+	}
+	if got[1].Actor != "an.peeters" || got[2].Attachment != "1" || got[2].BytesOut == 0 || got[3].Intent == 0 ||
+		got[3].Sent == nil || !*got[3].Sent {
+		t.Errorf("%+v\n%+v\n%+v", got[1], got[2], got[3])
+	}
+}
+
+// What a caller says of itself neither makes long lines nor steers a terminal that shows them.
+func TestWhatACallerAssertsIsBoundedAndPrintable(t *testing.T) {
+	t.Parallel()
+	h, dir := recording(t, "4h")
+	h.get(messages, "X-Actor: an\u009b\u202e"+strings.Repeat("é", 30_000), "X-Purpose: yearly audit").want(t, 200)
+	got := h.evidence(dir)
+	want := "an\ufffd\ufffd" + strings.Repeat("é", 124)
+	if len(got) != 1 || got[0].Actor != want || got[0].Purpose != "yearly audit" {
+		t.Fatalf("%+v", got)
+	}
+	eventually(t, "the access line says the same", func() bool {
+		line := h.access.String()
+		return strings.Contains(line, `"actor":"`+want+`","purpose":"yearly audit"`) && len(line) < 4096
+	})
+}
+
+// A log that was moved away is begun anew on SIGHUP, before anything else is refused.
+func TestLogsOfTheEvidenceAreBegunAnewOnSIGHUP(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	security, shipped := filepath.Join(dir, "security.log"), filepath.Join(dir, "shipped.jsonl")
+	f := watched(t, add("audit: {dir: "+dir+"/evidence, replica: r1, stopAfter: 4h, checkpoints: "+shipped+"}\n"),
+		edit("log: {format: text}", "log: {format: text, security: "+security+"}"))
+	const refused = "/enterprises/0206731644/ebox/providers/nsso/ebox/messages"
+	f.get(refused).want(t, 400)
+	eventually(t, "the line of a refusal", func() bool {
+		text, _ := os.ReadFile(security)
+		return strings.Contains(string(text), "0206731644")
+	})
+	for _, path := range []string{security, shipped} {
+		if err := os.Rename(path, path+".old"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.hup <- syscall.SIGHUP
+	for _, path := range []string{security, shipped} {
+		eventually(t, "the new file "+path, func() bool { _, err := os.Stat(path); return err == nil })
+	}
+	if err := f.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(shipped); err != nil || !strings.Contains(string(text), "ebox-gateway-evidence/r1") {
+		t.Errorf("the last checkpoint is not in the new file: %v, %s", err, text)
+	}
+	kinds := ""
+	for _, found := range inChain(t, filepath.Join(dir, "evidence", "r1"), audit.Query{Events: true}) {
+		kinds += string(found.Kind) + " "
+	}
+	if !strings.Contains(kinds, "refusal") {
+		t.Errorf("the chain has no refusal: %s", kinds)
+	}
+}
+
+func TestAnswersFromTheCacheAreRecordedOneByOne(t *testing.T) {
+	t.Parallel()
+	h, dir := recording(t, "4h")
+	h.fault(simulator.Fault{
+		Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus, Status: 200, Body: `{"items":[]}`,
+		ContentType: "application/json",
+		Header:      http.Header{"Cache-Control": {"max-age=600"}},
+	})
+	for range 4 {
+		h.get(messages).want(t, 200)
+	}
+	const one = "\nread GET list cache OK"
+	if text := summary(h.evidence(dir)); text != "read GET list upstream OK"+one+one+one {
+		t.Error(text)
+	}
+}
+
+// A caller that waits for a 100 is answered by the upstream, with evidence as without.
+func TestEvidenceDoesNotAskForABodyThatTheUpstreamDoesNotWant(t *testing.T) {
+	t.Parallel()
+	h, dir := recording(t, "4h")
+	body := `{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":true}]}`
+	start := "PATCH " + messages + " HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: " +
+		strconv.Itoa(len(body)) + "\r\n"
+	refused := h.dial("")
+	refused.write(strings.Replace(start, "PATCH", "POST", 1) + "Content-Type: multipart/mixed; boundary=x\r\n\r\n")
+	refused.read("POST").want(t, http.StatusUnsupportedMediaType)
+	wanted := h.dial("")
+	wanted.write(start + merging + "\r\n\r\n")
+	wanted.read("PATCH").want(t, http.StatusContinue)
+	wanted.write(body)
+	wanted.read("PATCH").want(t, 200)
+	if text := summary(h.evidence(dir)); text != "outcome POST publish upstream Unsupported Media Type\noutcome PATCH "+
+		"change upstream OK "+simulator.FirstMessage {
+		t.Error(text)
+	}
+}
+
+func TestAnOpeningThatFailedIsEvidenceAndAReadThatFailedIsNot(t *testing.T) {
+	t.Parallel()
+	h, dir := recording(t, "4h")
+	h.fault(simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus, Status: 500})
+	h.get(messages+"/"+simulator.FirstMessage).want(t, 500)
+	h.get(messages+"/"+simulator.FirstMessage+"/attachments/1/content").want(t, 500)
+	if text := summary(h.evidence(dir)); text != "opening GET open upstream Internal Server Error "+
+		simulator.FirstMessage {
+		t.Error(text)
+	}
+}
+
+func TestEachProviderOfTheInboxIsARead(t *testing.T) {
+	t.Parallel()
+	h, dir := recording(t, "4h")
+	id := h.get("/enterprises/"+mandated+"/ebox/messages").want(t, 200).header.Get("X-Request-Id")
+	h.evidence(dir)
+	got := inChain(t, dir, audit.Query{RequestID: id})
+	if len(got) != 2 || got[0].Provider == got[1].Provider || got[0].ParentID != id {
+		t.Errorf("%s", summary(got))
+	}
+}
+
+// A write is not sent before its intent is on disk: with a disk that takes nothing, and
+// no patience, the upstream never hears of it.
+func TestNoWriteWithoutItsIntent(t *testing.T) {
+	t.Parallel()
+	h, dir := recording(t, "0s")
+	h.get(messages).want(t, 200)
+	h.disk.full.Store(true)
+	before := h.sim.RequestCount(simulator.ProviderUpstream("nsso"))
+	a := h.patchMessage().want(t, 503)
+	if p := a.problem(t); !strings.Contains(p["detail"].(string), "evidence") || a.header.Get("Retry-After") == "" {
+		t.Errorf("%v", p)
+	}
+	h.get(messages).want(t, 503) // even from the cache
+	if after := h.sim.RequestCount(simulator.ProviderUpstream("nsso")); after != before {
+		t.Errorf("%d requests were sent", after-before)
+	}
+	resp, err := h.http.Get(h.adm + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if s := h.status(); resp.StatusCode != 503 || s.Evidence == nil || !s.Evidence.Refusing {
+		t.Errorf("%s, %+v", resp.Status, s.Evidence)
+	}
+	h.disk.full.Store(false)
+	eventually(t, "the disk to be noticed", func() bool { return h.get(messages).status == 200 })
+	h.patchMessage().want(t, 200)
+	eventually(t, "health", func() bool { return h.status().Health == "UP" })
+	text := summary(h.evidence(dir))
+	if !strings.Contains(text, "outcome PATCH change gateway Service Unavailable") ||
+		!strings.Contains(text, "outcome PATCH change upstream OK "+simulator.FirstMessage) {
+		t.Error(text)
+	}
+}
+
+func TestTrafficGoesOnWhileEvidenceMayBeLate(t *testing.T) {
+	t.Parallel()
+	h, dir := recording(t, "1h")
+	h.disk.full.Store(true)
+	h.patchMessage().want(t, 200)
+	h.get(messages).want(t, 200)
+	if s := h.status(); s.Health != "DEGRADED" || s.Evidence.Failing == "" || s.Evidence.Waiting == 0 {
+		t.Errorf("%s, %+v", s.Health, s.Evidence)
+	}
+	h.disk.full.Store(false)
+	eventually(t, "health", func() bool { return h.status().Health == "UP" })
+	if text := summary(h.evidence(dir)); !strings.Contains(text, "outcome PATCH change upstream OK "+
+		simulator.FirstMessage) {
+		t.Error(text)
+	}
+}
+
+func TestWhatOperatorsDoIsEvidence(t *testing.T) {
+	t.Parallel()
+	h, dir := recording(t, "4h")
+	for path, status := range map[string]int{"/cache/purge?enterprise=" + mandated: 200,
+		"/cache/purge?enterprise=none": 400} {
+		resp, err := h.http.Post(h.adm+path, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != status {
+			t.Errorf("%s: %s", path, resp.Status)
+		}
+	}
+	h.evidence(dir)
+	var events []string
+	for _, f := range inChain(t, dir, audit.Query{Events: true}) {
+		switch f.Kind {
+		case audit.KindAdministration:
+			events = append(events, f.Source+" "+f.Method+" "+f.URL)
+		case audit.KindConfiguration, audit.KindKey:
+			events = append(events, string(f.Kind))
+		}
+	}
+	if got := strings.Join(events, ", "); got != "configuration, key, 127.0.0.1 POST /cache/purge?enterprise="+mandated {
+		t.Error(got)
+	}
+}
+
+func TestTheEvidenceDoesNotMoveWhileTheGatewayRuns(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	h := open(t, add("audit: {dir: "+dir+", replica: r1}\n"))
+	replace := func(more string) error {
+		cfg, err := config.Parse("test.yaml", []byte(demo.Config(h.sim, "127.0.0.1:0", "127.0.0.1:0")+more), clientDir,
+			func(string) (string, bool) { return "", false })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h.gw.Replace(cfg, "")
+	}
+	if err := replace("audit: {dir: " + t.TempDir() + ", replica: r1}\n"); err == nil ||
+		!strings.Contains(err.Error(), "restart") {
+		t.Errorf("another directory: %v", err)
+	}
+	if err := replace("audit: {dir: " + dir + ", replica: r1, stopAfter: 0s}\n"); err != nil {
+		t.Errorf("another patience: %v", err)
+	}
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	var results []string
+	for _, f := range inChain(t, filepath.Join(dir, "r1"), audit.Query{Events: true}) {
+		if f.Kind == audit.KindConfiguration {
+			var e struct{ Result, Changed string }
+			if err := json.Unmarshal([]byte(f.Text), &e); err != nil {
+				t.Fatal(err)
+			}
+			results = append(results, strings.TrimSpace(e.Result+" "+e.Changed))
+		}
+	}
+	if got := strings.Join(results, ", "); got != "started, rejected, taken audit.stopAfter" {
+		t.Error(got)
+	}
+}
+
+func TestARefusalIsInTheEvidenceAndInALogOfItsOwn(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "security.log")
+	h, dir := recording(t, "4h", edit("log: {format: text}", "log: {format: text, security: "+path+"}"))
+	h.get("/enterprises/"+unlisted+"/ebox/providers/nsso/ebox/messages").want(t, 403)
+	if got := h.evidence(dir); len(got) != 0 {
+		t.Errorf("a refusal counts as a call: %s", summary(got))
+	}
+	refused := 0
+	for _, f := range inChain(t, dir, audit.Query{Events: true}) {
+		if f.Kind == audit.KindRefusal && strings.Contains(f.Text, `"claimed":"`+unlisted+`"`) &&
+			f.Status == http.StatusForbidden {
+			refused++
+		}
+	}
+	if refused != 1 {
+		t.Errorf("the evidence has %d refusals", refused)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil || !strings.Contains(string(text), `"claimed":"`+unlisted+`"`) || !strings.Contains(string(text),
+		"missingPermission") {
+		t.Errorf("%v: %s", err, text)
+	}
+}

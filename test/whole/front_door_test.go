@@ -1,0 +1,593 @@
+package whole_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/simulator"
+)
+
+// raw sends bytes as they are and reads the answer to the end of the connection or
+// of the body.
+func (h *house) raw(request string) answer {
+	h.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(h.base, "http://"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(conn, request); err != nil {
+		h.t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: strings.SplitN(request, " ", 2)[0]})
+	if err != nil {
+		h.t.Fatalf("%q: %v", request, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		h.t.Fatalf("%q: reading the body: %v", request, err)
+	}
+	return answer{resp.StatusCode, resp.Header, string(body)}
+}
+
+func TestHostsThatAreKnown(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("server: {listen:", "server: {allowedHosts: [gw.example.be, '*.apps.example.be'], publicUrl: "+
+		"'https://ebox.example.be', listen:"))
+	for host, status := range map[string]int{
+		"127.0.0.1": 200, "127.0.0.1:9": 200, "localhost": 200, "LOCALHOST:8080": 200, "localhost.": 200,
+		"gw.example.be": 200, "GW.example.be:80": 200, "ebox.example.be": 200, "a.apps.example.be": 200,
+		"apps.example.be": 421, "evil.example": 421, "127.0.0.2": 421, "gw.example.be.evil.example": 421,
+		"[::1]": 421, "": 421,
+	} {
+		got := h.raw("GET /ebox/providers HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n")
+		if got.status != status {
+			t.Errorf("Host %q: %d, want %d", host, got.status, status)
+		}
+		if status == 421 && got.problem(t)["type"] != "urn:problem-type:ebox-gateway:misdirectedRequest" {
+			t.Errorf("%s", got.body)
+		}
+	}
+	if got := h.raw("GET /ebox/providers HTTP/1.0\r\n\r\n"); got.status != 200 {
+		t.Errorf("HTTP/1.0 without Host: %d %s", got.status, got.body)
+	}
+	if got := h.raw("GET http://evil.example/ebox/providers HTTP/1.1\r\nHost: localhost\r\nConnection: " +
+		"close\r\n\r\n"); got.status != 421 {
+		t.Errorf("absolute target of another host: %d", got.status)
+	}
+	if got := h.raw("GET http://localhost/ebox/providers HTTP/1.1\r\nHost: localhost\r\nConnection: " +
+		"close\r\n\r\n"); got.status != 200 {
+		t.Errorf("absolute target: %d %s", got.status, got.body)
+	}
+}
+
+func TestPagesInBrowsersAreTurnedAway(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("server: {listen:", "server: {allowedOrigins: ['https://app.example.be'], listen:"))
+	const path = "/enterprises/0206731645/ebox/providers/nsso/ebox"
+	for _, c := range []struct {
+		name   string
+		fields []string
+		status int
+	}{
+		{"program", nil, 200},
+		{"typed into the address bar", []string{"Sec-Fetch-Site: none"}, 200},
+		{"same origin", []string{"Sec-Fetch-Site: same-origin"}, 200},
+		{"cross site", []string{"Sec-Fetch-Site: cross-site"}, 403},
+		{"same site, other origin", []string{"Sec-Fetch-Site: same-site"}, 403},
+		{"foreign origin", []string{"Origin: https://evil.example"}, 403},
+		{"null origin", []string{"Origin: null"}, 403},
+		{"own address as origin", []string{"Origin: " + h.base}, 403},
+		{"foreign referer", []string{"Referer: https://evil.example/page"}, 403},
+		{"referer that is no URL", []string{"Referer: ://"}, 403},
+		{"own referer", []string{"Referer: " + h.base + "/x"}, 200},
+		{"allowed origin", []string{"Origin: https://app.example.be", "Sec-Fetch-Site: cross-site",
+			"Referer: https://app.example.be/x"}, 200},
+		{"allowed origin twice", []string{"Origin: https://app.example.be", "Origin: https://app.example.be"}, 403},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := h.get(path, c.fields...).want(t, c.status)
+			if allow := got.header.Get("Access-Control-Allow-Origin"); (c.name == "allowed origin") !=
+				(allow == "https://app.example.be") {
+				t.Errorf("Access-Control-Allow-Origin %q", allow)
+			}
+		})
+	}
+	t.Run("preflight", func(t *testing.T) {
+		got := h.send("OPTIONS", path, nil, "Origin: https://app.example.be", "Access-Control-Request-Method: GET",
+			"Access-Control-Request-Headers: on-behalf-of-enterprise-number").want(t, 204)
+		if !strings.Contains(got.header.Get("Access-Control-Allow-Methods"), "GET") ||
+			got.header.Get("Access-Control-Allow-Headers") != "on-behalf-of-enterprise-number" ||
+			got.header.Get("Access-Control-Allow-Origin") != "https://app.example.be" {
+			t.Errorf("%v", got.header)
+		}
+		h.send("OPTIONS", path, nil, "Origin: https://evil.example", "Access-Control-Request-Method: GET").want(t, 403)
+	})
+	if n := h.sim.RequestCount("provider:nsso"); n != 5 {
+		t.Errorf("upstream saw %d requests instead of the 5 allowed ones", n)
+	}
+}
+
+func TestMethods(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	const path = "/enterprises/0206731645/ebox/providers/nsso/ebox/messages"
+	got := h.send("OPTIONS", path, nil).want(t, 204)
+	if allow := got.header.Get("Allow"); allow != "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS" {
+		t.Errorf("Allow %q", allow)
+	}
+	for _, c := range []struct{ method, path, allow string }{
+		{"TRACE", path, "GET, POST"},
+		{"PURGE", path, "GET, POST"},
+		{"DELETE", "/ebox/registry/messageRegistries", "GET, HEAD, OPTIONS"},
+		{"POST", "/ebox/providers", "GET, HEAD, OPTIONS"},
+		{"BREW", "/ebox/providers", "GET, HEAD, OPTIONS"},
+	} {
+		p := h.send(c.method, c.path, nil).want(t, 405)
+		if !strings.HasPrefix(p.header.Get("Allow"), c.allow) {
+			t.Errorf("%s %s: Allow %q", c.method, c.path, p.header.Get("Allow"))
+		}
+		if p.problem(t)["type"] != "urn:problem-type:ebox-gateway:methodNotAllowed" {
+			t.Errorf("%s", p.body)
+		}
+	}
+	if got := h.raw("CONNECT localhost:443 HTTP/1.1\r\nHost: localhost\r\n\r\n"); got.status != 405 {
+		t.Errorf("CONNECT: %d", got.status)
+	}
+	if got := h.raw("OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); got.status != 204 ||
+		got.header.Get("Allow") == "" {
+		t.Errorf("OPTIONS *: %d %v", got.status, got.header)
+	}
+	if got := h.raw("GET * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); got.status != 400 {
+		t.Errorf("GET *: %d", got.status)
+	}
+	head := h.send("HEAD", path, nil).want(t, 200)
+	if head.body != "" || h.last("provider:nsso").Method != "HEAD" {
+		t.Errorf("HEAD: %q", head.body)
+	}
+	up := h.get(path, "Connection: Upgrade", "Upgrade: websocket", "Sec-Websocket-Key: x",
+		"Sec-Websocket-Version: 13").want(t, 200)
+	if u := h.last("provider:nsso").Header; u.Get("Upgrade") != "" || up.status == 101 {
+		t.Errorf("an upgrade was forwarded: %v", u)
+	}
+}
+
+func TestTargetsThatCanBeReadInTwoWaysAreRefused(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	const base = "/enterprises/0206731645/ebox/providers/nsso"
+	for _, target := range []string{
+		base + "/../nsso/ebox", base + "/ebox/%2e%2e/ebox", base + "/ebox%2Fmessages", base + `/ebox\messages`,
+		base + "/ebox/%252e%252e/x", base + "/ebox/..;x=1/y", base + "/ebox?a=%zz", base + "/ebox?a;b",
+		"/enterprises/0206731645%2Febox/providers/nsso", base + "/ebox?" + strings.Repeat("a&", 1001),
+	} {
+		got := h.raw("GET " + target + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+		if got.status != 400 {
+			t.Errorf("%.80s: %d %s", target, got.status, got.body)
+		}
+	}
+	if n := h.sim.RequestCount("provider:nsso"); n != 0 {
+		t.Errorf("upstream saw %d requests", n)
+	}
+	for _, target := range []string{
+		base + "/ebox/messages?q=%C3%A9t%C3%A9&qlang=fr", base + "/ebox/messages?a=1&a=2&&b", base + "/ebox/messages?",
+		base + "/ebox/messages?x=%2e%2e%2f", base + "/ebox/messages/a:b@c!$&'()*+,;=1", base + "/ebox/messages/%C3%A9%20x",
+	} {
+		h.raw("GET " + target + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+		want := "/REST/ebox/enterprise/messageRegistry/v3" + strings.TrimPrefix(target, base)
+		if sent := h.last("provider:nsso").Target; sent != want {
+			t.Errorf("%s was sent as %s", want, sent)
+		}
+	}
+}
+
+// A slash at the end of the list's own path must not become a second one in the paths that
+// it gives, which would lead nowhere.
+func TestTheListOfProvidersWithASlashGivesPathsThatWork(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for _, list := range []string{"/ebox/providers", "/ebox/providers/", "/enterprises/0206731645/ebox/providers/"} {
+		got := h.get(list).want(t, 200)
+		if want := `"path":"` + strings.TrimSuffix(list, "/") + `/nsso"`; !strings.Contains(got.body, want) {
+			t.Errorf("%s: no %s in %s", list, want, got.body)
+		}
+	}
+}
+
+func TestPathsWithoutARoute(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for path, hint := range map[string]string{
+		"/":                             "/ebox/providers",
+		"/nothing":                      "/grant/citizen",
+		"/enterprises/0206731645":       "/ebox/providers",
+		"/eboxes":                       "/ebox/providers",
+		"/%65box/providers":             "/ebox/providers",
+		"/ebox/messages/17/attachments": "/ebox/providers/nsso/ebox/messages/17/attachments",
+		"/enterprises/0206731645/ebox/messages/17": "/enterprises/0206731645/ebox/providers/regional/ebox/messages/17",
+		"/ebox/providers/unheard/ebox":             "unheard",
+		"/ebox/providers/NSSO/ebox":                "NSSO",
+		"/ebox/providers/retired/ebox":             "retired",
+		"/ebox/providers/upcoming/ebox":            "upcoming",
+		"/ebox/providers/../registry/foo":          "",
+		// What a base URL and a path make that do not fit together.
+		"/enterprises/0206731645//ebox/messages": "two slashes in a row",
+		"/ebox/":                                 "ends with a slash",
+		"/Ebox/Messages":                         "Capital letters count",
+		"/enterprises/0206731645/ebox/messages/": "use /enterprises/0206731645/ebox/messages.",
+	} {
+		got := h.get(path, "On-Behalf-Of-Enterprise-Number: 0206731645")
+		if strings.Contains(path, "..") {
+			continue // the client itself resolves it; what it then finds is another path
+		}
+		got.want(t, 404).problem(t)
+		if !strings.Contains(got.body, hint) {
+			t.Errorf("%s: no word of %s: %s", path, hint, got.body)
+		}
+		if !strings.Contains(got.header.Get("Proxy-Status"), "ebox-gateway; error=destination_not_found") {
+			t.Errorf("%s: Proxy-Status %q", path, got.header.Get("Proxy-Status"))
+		}
+	}
+	p := h.get("/enterprises/0206731645/ebox/providers/utilities/ebox").want(t, 503)
+	if p.header.Get("Retry-After") == "" || p.problem(t)["retryAfter"] == nil {
+		t.Errorf("maintenance without an end: %v %s", p.header, p.body)
+	}
+	if n := h.sim.RequestCount("provider:utilities"); n != 0 {
+		t.Errorf("a provider in maintenance got %d calls", n)
+	}
+}
+
+func TestEveryAnswerNamesRequestAndEnvironment(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	seen := make(map[string]bool)
+	for _, path := range []string{"/ebox/providers", "/nothing", "/enterprises/0206731645/ebox/providers/nsso/ebox"} {
+		got := h.get(path, "X-Request-Id: mine", "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+		id := got.header.Get("X-Request-Id")
+		if len(id) != 36 || seen[id] || id == "mine" || len(got.header.Values("X-Request-Id")) != 1 {
+			t.Errorf("%s: X-Request-Id %q", path, id)
+		}
+		seen[id] = true
+		if env := got.header.Values("X-EBox-Environment"); len(env) != 1 || env[0] != "custom" {
+			t.Errorf("%s: X-EBox-Environment %q", path, env)
+		}
+		if got.status == 404 && got.problem(t)["instance"] != "urn:uuid:"+id {
+			t.Errorf("%s: instance is not the request: %s", path, got.body)
+		}
+		eventually(t, "the access line", func() bool { return strings.Contains(h.access.String(), `"requestId":"`+id+`"`) })
+	}
+}
+
+func TestAdminListener(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	eventually(t, "readiness", func() bool { return h.operate("GET", "/readyz").status == 200 })
+	for path, status := range map[string]int{"/livez": 200, "/startupz": 200, "/readyz": 200, "/health": 200,
+		"/status": 200, "/x": 404} {
+		resp, err := h.http.Get(h.adm + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != status {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+		for _, secret := range []string{"Bearer", "PRIVATE", "password"} {
+			if strings.Contains(string(body), secret) {
+				t.Errorf("%s shows %s", path, secret)
+			}
+		}
+	}
+	req, _ := http.NewRequestWithContext(context.Background(), "GET", h.adm+"/status", nil)
+	req.Header.Set("Origin", "https://evil.example")
+	resp, err := h.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != 403 {
+		t.Errorf("a page may read the status: %d", resp.StatusCode)
+	}
+}
+
+func TestTLSListenerServesHTTP2(t *testing.T) {
+	t.Parallel()
+	cert, key := certificate(t, "server")
+	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, "server: {listen: ['127.0.0.1:0', {address: '127.0.0.1:0', "+
+		"name: tls, tls: {certFile: "+cert+", keyFile: "+key+"}}]"))
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: transport}).Get("https://" + h.gw.Addrs()[1].String() +
+		"/enterprises/0206731645/ebox/providers/nsso/ebox/messages?pageSize=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.ProtoMajor != 2 || resp.StatusCode != 200 || !strings.Contains(string(body), `"href":"https://127.0.0.1:`) {
+		t.Errorf("%s %s %s", resp.Proto, resp.Status, body)
+	}
+}
+
+// Whoever can send a document to an e-Box decides what is in it. A page that its
+// reader opens in a browser through the gateway ran in the gateway's origin, from where
+// it could read every other e-Box; in a sandbox it has an origin of its own, null,
+// which is refused.
+func TestADocumentThatIsAPageCannotActInABrowser(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	path := box + "/messages/" + simulator.FirstMessage + "/attachments/1/content"
+	const contained = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+	for _, c := range []struct {
+		types  []string
+		policy string
+	}{
+		{[]string{"text/html"}, contained},
+		{[]string{"TEXT/HTML; charset=utf-8"}, contained},
+		{[]string{"application/xhtml+xml"}, contained},
+		{[]string{"image/svg+xml"}, contained},
+		{[]string{"application/xml"}, contained},
+		{[]string{"multipart/x-mixed-replace; boundary=x"}, contained},
+		{[]string{"text/plain", "text/html"}, contained},
+		{[]string{"text/html", "text/plain"}, contained},
+		{[]string{"text/plain, text/html"}, contained},
+		{[]string{"text/plain", "text/plain"}, contained},
+		{[]string{"text/plain;,text/html"}, contained},
+		{[]string{`text/plain; x="a, text/html"`}, contained},
+		{[]string{"text"}, contained},
+		{[]string{"application/x-shockwave-flash"}, contained},
+		{[]string{"text/xsl"}, contained},
+		{[]string{"message/rfc822"}, contained},
+		{[]string{"application/pdf"}, ""},
+		{[]string{"image/png"}, ""},
+		{[]string{"application/zip"}, ""},
+		{[]string{"application/json; charset=utf-8"}, ""},
+		{[]string{"Text/Plain"}, ""},
+	} {
+		h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 200,
+			Header: http.Header{"Content-Type": c.types}, Body: "<script>", Count: 4})
+		for _, fields := range [][]string{{"Sec-Fetch-Site: same-origin"},
+			{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: same-origin"}, {"Upgrade-Insecure-Requests: 1"}} {
+			got := h.get(path, fields...).want(t, 200)
+			if policy, sniffing := got.header.Get("Content-Security-Policy"),
+				got.header.Get("X-Content-Type-Options"); policy != c.policy || sniffing != "nosniff" || got.body != "<script>" {
+				t.Errorf("%q with %s: policy %q, sniffing %q, %s", c.types, fields, policy, sniffing, got.body)
+			}
+		}
+		if got := h.get(path).want(t, 200); got.header.Get("Content-Security-Policy") != "" ||
+			got.header.Get("X-Content-Type-Options") != "" {
+			t.Errorf("%s: a program got %v", c.types, got.header)
+		}
+	}
+}
+
+// Found with Chromium: it fetched what a provider's Link named as the gateway's own origin,
+// and so marked read a document of another enterprise at another provider.
+func TestAProvidersLinkOpensNothingInABrowser(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("server: {listen:", "server: {allowedOrigins: ['https://app.example.be'], listen:"))
+	link := "<" + h.base + box + "/messages/" + simulator.FirstMessage + "/attachments/1/content>; rel=preload; as=image"
+	h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 200, Body: "{}",
+		Header: http.Header{"Link": {link}}})
+	for _, c := range []struct {
+		fields []string
+		want   string
+	}{
+		{[]string{"Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate"}, ""},
+		{[]string{"Sec-Fetch-Site: same-origin"}, ""},
+		{[]string{"Upgrade-Insecure-Requests: 1"}, ""},
+		{[]string{"Sec-Fetch-Site: cross-site", "Origin: https://app.example.be"}, link},
+		{nil, link},
+	} {
+		if got := h.get(messages, c.fields...).want(t, 200).header.Get("Link"); got != c.want {
+			t.Errorf("%q: Link %q", c.fields, got)
+		}
+	}
+}
+
+// A link in a mail to a foreign site that redirects here still has Sec-Fetch-Site: none.
+func TestARedirectedLinkOpensAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("server: {listen:", "server: {allowedOrigins: ['https://app.example.be'], listen:"))
+	const opening = box + "/messages/" + simulator.FirstMessage + "/attachments/1/content"
+	change := `{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":true}]}`
+	for _, c := range []struct {
+		fields []string
+		status int
+	}{
+		{[]string{"Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-User: ?1"}, 403},
+		{[]string{"Sec-Fetch-Site: none"}, 403},
+		{[]string{"Sec-Fetch-Mode: navigate"}, 403},
+		{[]string{"Sec-Fetch-Dest: image"}, 403},
+		{[]string{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: none"}, 403},
+		{[]string{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors"}, 200},
+		{[]string{"Sec-Fetch-Site: cross-site", "Origin: https://app.example.be"}, 200},
+		{[]string{"Sec-Fetch-Mode: cors", "User-Agent: node"}, 200}, // server-side JavaScript
+		{[]string{"Sec-Fetch-Mode: cors", "Sec-Fetch-Site: none", "User-Agent: node"}, 403},
+		{nil, 200},
+	} {
+		if got := h.get(opening, c.fields...); got.status != c.status {
+			t.Errorf("opening with %q: %d", c.fields, got.status)
+		}
+		if got := h.send("HEAD", opening, nil, c.fields...); got.status != c.status {
+			t.Errorf("HEAD with %q: %d", c.fields, got.status)
+		}
+		if got := h.send("PATCH", messages, strings.NewReader(change), append(c.fields, merging)...); got.status != c.status {
+			t.Errorf("PATCH with %q: %d %s", c.fields, got.status, got.body)
+		}
+	}
+	h.get(messages, "Sec-Fetch-Site: none").want(t, 200)
+	h.send("PATCH", inboxPath, strings.NewReader(`{"items":[]}`), merging, "Sec-Fetch-Site: none").want(t, 403)
+	h.send("DELETE", "/grant/citizen/mandates/1?representedEnterpriseNumber="+mandated, nil,
+		"Sec-Fetch-Site: none").want(t, 403)
+}
+
+func TestWhatTheGatewayAloneMaySayIsNeverTakenFromTheCaller(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	request := "GET " + box + "/messages HTTP/1.1\r\nHost: localhost\r\n" +
+		"Connection: close, authorization, on-behalf-of-enterprise-number, belgov-trace-id, via\r\n"
+	for _, name := range []string{
+		"Authorization", "AUTHORIZATION", "Proxy-Authorization", "Cookie", "Forwarded", "X_Forwarded_For", "X-Real-Ip",
+		"Via", "X-Actor", "Traceparent", "Baggage", "X-Request-Id", "BelGov-Trace-Id", "BelGov_Trace_Id", "X-Original-Url",
+	} {
+		request += name + ": stolen\r\n"
+	}
+	c := h.dial("")
+	c.write(request + "X-Custom: kept\r\nAccept-Language: nl\r\nUser-Agent: payroll/1.0\r\n\r\n")
+	c.read("GET").want(t, 200)
+	r := h.last("provider:nsso")
+	if bad := r.Improper(); len(bad) > 0 {
+		t.Errorf("upstream saw %v", bad)
+	}
+	if auth := r.Header["Authorization"]; len(auth) != 1 || !strings.HasPrefix(auth[0], "Bearer ") ||
+		r.Client != client.ID {
+		t.Errorf("upstream saw %d values of Authorization", len(auth))
+	}
+	for name, want := range map[string]string{
+		"X-Custom": "kept", "Accept-Language": "nl", "User-Agent": "payroll/1.0", "Via": "1.1 ebox-gateway",
+		"On-Behalf-Of-Enterprise-Number": mandated,
+	} {
+		if got := r.Header[name]; len(got) != 1 || got[0] != want {
+			t.Errorf("upstream saw %s: %q", name, got)
+		}
+	}
+	known := []string{"Accept-Encoding", "Accept-Language", "Authorization", "Belgov-Trace-Id",
+		"On-Behalf-Of-Enterprise-Number", "User-Agent", "Via", "X-Custom"}
+	for name, values := range r.Header {
+		if !slices.Contains(known, name) || slices.Contains(values, "stolen") {
+			t.Errorf("upstream saw %s: %q", name, values)
+		}
+	}
+	if want := strings.Split(h.sim.ProviderURL("nsso"), "/")[2]; r.Host != want {
+		t.Errorf("upstream saw Host %s instead of %s", r.Host, want)
+	}
+	// The line is written when the answer has left.
+	eventually(t, "X-Actor in the access log, where it belongs", func() bool {
+		return strings.Contains(h.access.String(), `"actor":"stolen"`)
+	})
+}
+
+func TestARouteForNobodyIsToldOfNobody(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	const list = "/ebox/registry/messageRegistries"
+	for _, c := range []struct {
+		path, field string
+		status      int
+	}{
+		{"/enterprises/" + mandated + list, "Accept: */*", 200},
+		{list, "On-Behalf-Of-Enterprise-Number: " + mandated, 200},
+		{list, "On-Behalf-Of-Enterprise-Number: " + unlisted, 403}, // a wrong one must not go unnoticed
+	} {
+		h.sim.ResetRequests()
+		h.get(c.path, c.field).want(t, c.status)
+		for _, r := range h.sim.RequestsTo(simulator.UpstreamRegistry) {
+			if r.Enterprise != "" {
+				t.Errorf("%s %s: the registry was told of %s", c.path, c.field, r.Enterprise)
+			}
+		}
+	}
+}
+
+func TestEveryCallHasATraceIdOfItsOwn(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	seen := make(map[string]bool)
+	for range 5 {
+		got := h.get(box, "BelGov-Trace-Id: mine").want(t, 200)
+		sent := h.last("provider:nsso").Header["Belgov-Trace-Id"]
+		if len(sent) != 1 || len(sent[0]) != 36 || seen[sent[0]] {
+			t.Fatalf("upstream saw %q", sent)
+		}
+		seen[sent[0]] = true
+		// The upstream's own, and its repetition of ours, tie the two logs together.
+		if got.header.Get("Belgov-Related-Trace-Id") != sent[0] || got.header.Get("Belgov-Trace-Id") == "" {
+			t.Errorf("%v", got.header)
+		}
+		for _, id := range []string{sent[0], got.header.Get("Belgov-Trace-Id")} {
+			eventually(t, "the access line with "+id, func() bool { return strings.Contains(h.access.String(), id) })
+		}
+	}
+	for _, r := range h.sim.Requests() {
+		if id := r.Header.Get("Belgov-Trace-Id"); id == "" || len(id) > 36 {
+			t.Errorf("%s saw the trace id %q", r.Upstream, id)
+		}
+	}
+}
+
+// What two servers could take for one request or for two must be one, or none.
+func TestNoRequestIsSmuggledInAnother(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	inner := "GET /enterprises/own" + nsso + "/ebox HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	const start = " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+	mandate := grant + "/mandates?representedEnterpriseNumber=" + mandated
+	for _, c := range []struct{ name, request string }{
+		{"in the body of a refused one", "POST " + box + "/../x" + start + fmt.Sprintf("Content-Length: %d\r\n\r\n",
+			len(inner)) + inner},
+		{"in the body of a method that the route lacks", "POST /ebox/registry/x" +
+			start + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(inner)) + inner},
+		{"in the body of a GET", "GET " + mandate + start + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(inner)) + inner},
+		{"coding that is not understood", "POST " + grant + "/mandates" + start +
+			"Transfer-Encoding: xchunked\r\n\r\n" + inner},
+		{"coding twice", "POST " + grant + "/mandates" + start + "Transfer-Encoding: chunked\r\nTransfer-Encoding: " +
+			"identity\r\n\r\n0\r\n\r\n" + inner},
+		{"two lengths", "POST " + grant + "/mandates" + start + fmt.Sprintf("Content-Length: 0\r\nContent-Length: %d\r\n\r\n",
+			len(inner)) + inner},
+		{"length with a sign", "POST " + grant + "/mandates" + start + "Content-Length: +0\r\n\r\n" + inner},
+		{"space before the colon", "POST " + grant + "/mandates" + start + "Content-Length : 0\r\n\r\n" + inner},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h.sim.ResetRequests()
+			who := h.dial("")
+			who.write(c.request)
+			first, err := who.tryRead("GET")
+			if err == nil && first.status < 400 {
+				t.Errorf("%d %s", first.status, first.body)
+			}
+			for err == nil { // whatever else comes on this connection
+				_, err = who.tryRead("GET")
+			}
+			if n := h.sim.RequestCount("provider:nsso"); n != 0 {
+				t.Errorf("the inner request was served after %d", first.status)
+			}
+		})
+	}
+}
+
+func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	c := h.dial("")
+	var all string
+	for i := range 5 {
+		number := []string{mandated, another}[i%2]
+		all += "GET /enterprises/" + number + nsso + "/ebox/messages?pageSize=1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	}
+	c.write(all)
+	for i := range 5 {
+		mine, other := mandated, another
+		if i%2 == 1 {
+			mine, other = another, mandated
+		}
+		if got := c.read("GET").want(t, 200); !strings.Contains(got.body, mine) || strings.Contains(got.body, other) {
+			t.Errorf("answer %d is not for %s: %s", i, mine, got.body)
+		}
+	}
+}

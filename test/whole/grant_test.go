@@ -1,0 +1,307 @@
+package whole_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"ebox-gateway/internal/simulator"
+)
+
+const (
+	grant    = "/grant/citizen"
+	asJSON   = "Content-Type: application/json"
+	citizen  = "79072300048"
+	flexiJob = `"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"]`
+)
+
+// post sends a JSON body.
+func (h *house) post(path, body string, fields ...string) answer {
+	h.t.Helper()
+	return h.send("POST", path, strings.NewReader(body), append(fields, asJSON)...)
+}
+
+// newMandate creates a mandate for an enterprise and gives its id.
+func (h *house) newMandate(enterprise string) string {
+	h.t.Helper()
+	a := h.post(grant+"/mandates", `{`+flexiJob+`,"representedEnterpriseNumber":"`+enterprise+`"}`).want(h.t, 201)
+	var mandate struct {
+		ID int64 `json:"mandateId"`
+	}
+	if err := json.Unmarshal([]byte(a.body), &mandate); err != nil || mandate.ID == 0 {
+		h.t.Fatalf("no mandate in %s: %v", a.body, err)
+	}
+	return strconv.FormatInt(mandate.ID, 10)
+}
+
+func TestTheEvidenceNamesTheMandateThatWasMade(t *testing.T) {
+	t.Parallel()
+	h, dir := recording(t, "0s")
+	id := h.newMandate(mandated)
+	for _, r := range h.evidence(dir) {
+		if r.Method == "POST" && r.Status == 201 {
+			if strings.Join(r.Created, " ") != id {
+				t.Errorf("made %s, recorded %q", id, r.Created)
+			}
+			return
+		}
+	}
+	t.Error("no outcome")
+}
+
+func TestLifeOfACitizenMandate(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for _, c := range []struct{ name, prefix, field string }{
+		{"named in the body alone", "", "Accept: application/json"},
+		{"in the path too", "/enterprises/" + mandated, "Accept: application/json"},
+		{"in the header too", "", "On-Behalf-Of-Enterprise-Number: " + mandated},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			order := "{ " + flexiJob + ",\n\t\"representedEnterpriseNumber\" : \"\\u0030206731645\"} "
+			created := h.post(c.prefix+grant+"/mandates", order, c.field).want(t, 201)
+			named := "?representedEnterpriseNumber=" + mandated
+			location := created.header.Get("Location")
+			self := strings.TrimPrefix(location, h.base)
+			if id := self[strings.LastIndexByte(self, '/')+1:]; self != c.prefix+grant+"/mandates/"+id ||
+				!strings.Contains(created.body, `"mandateId":`+id) {
+				t.Fatalf("the id is not the last segment of Location %q", location)
+			}
+			sent := h.last(simulator.UpstreamGrant)
+			if sent.Enterprise != mandated {
+				t.Errorf("upstream saw %q in the header", sent.Enterprise)
+			}
+			if sum := sha256.Sum256([]byte(order)); sent.BodySHA256 != hex.EncodeToString(sum[:]) {
+				t.Error("the body was changed on its way")
+			}
+			if c.prefix != "" || strings.HasPrefix(c.field, "On-Behalf") {
+				h.get(self, c.field).want(t, 200)
+				if sent := h.last(simulator.UpstreamGrant); !strings.HasSuffix(sent.Target, named) {
+					t.Errorf("upstream saw %q", sent.Target)
+				}
+				h.get(c.prefix+grant+"/mandates", c.field).want(t, 200)
+			}
+			h.get(self+named, c.field).want(t, 200)
+			if list := h.get(c.prefix+grant+"/mandates"+named, c.field).want(t, 200); !strings.Contains(list.body,
+				`"href":"`+location+`"`) {
+				t.Errorf("the list does not lead to %s: %s", self, list.body)
+			}
+			stopped := h.post(self+"/stop", `{"representedEnterpriseNumber":"`+mandated+`"}`, c.field).want(t, 200)
+			if !strings.Contains(stopped.body, `"status":"STOPPED"`) {
+				t.Errorf("%s", stopped.body)
+			}
+		})
+	}
+}
+
+// The gateway must not write anew what upstream wrote: members in their order,
+// instances in their two spellings, the 422 without one, the 503 that is no problem.
+func TestTheThirteenErrorsOfTheGuideArriveByteForByte(t *testing.T) {
+	t.Parallel()
+	var p tap
+	h := open(t, through(&p, "grant-citizen"), edit("{number: 0212.148.896", "{number: "+unlisted+
+		"}\n    - {number: 0212.148.896"))
+	mine, stopped := h.newMandate(mandated), h.newMandate(mandated)
+	h.post(grant+"/mandates/"+stopped+"/stop", `{"representedEnterpriseNumber":"`+mandated+`"}`).want(t, 200)
+	for _, c := range []struct {
+		name, method, path, body string
+		status                   int
+		says                     string
+	}{
+		{"CBE number of eleven digits", "POST", "/mandates", `{` + flexiJob + `,"representedEnterpriseNumber":"09333875470"}`,
+			400, `input string \"09333875470\"`},
+		{"SSIN of twelve digits", "POST", "/mandates",
+			`{"mandatorSsin":"790723000485","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"` + mandated +
+				`"}`, 400, "/mandatorSsin"},
+		{"scope that does not exist", "POST", "/mandates", `{"mandatorSsin":"` + citizen +
+			`","scopes":["precontractualDataFlexiJobs"],"representedEnterpriseNumber":"` + mandated + `"}`, 400,
+			"precontractualDataFlexiJobs"},
+		{"scope missing", "POST", "/mandates", `{"mandatorSsin":"` + citizen + `","representedEnterpriseNumber":"` +
+			mandated + `"}`, 400, "missing required properties"},
+		{"id that is no number", "GET", "/mandates/hg?representedEnterpriseNumber=" + mandated, "", 400,
+			"urn:problem-type:invalidRequestFormat"},
+		{"fields that conflict", "POST", "/mandates",
+			`{` + flexiJob + `,"createMandateWithRepresentative":true,"representedEnterpriseNumber":"` + mandated + `"}`, 400,
+			"inputFieldsConflict"},
+		{"mandate of somebody else", "GET", "/mandates/" + mine + "?representedEnterpriseNumber=" + another, "", 403,
+			"userNotPartOfMandate"},
+		{"no enterprise mandate", "POST", "/mandates", `{` + flexiJob + `,"representedEnterpriseNumber":"` + ended + `"}`,
+			403, "representativeEnterpriseForbidden"},
+		{"id that nobody has", "GET", "/mandates/2153151?representedEnterpriseNumber=" + mandated, "", 404,
+			"urn:problem-type:entityNotFound"},
+		{"enterprise unknown to Mahis", "POST", "/mandates", `{` + flexiJob + `,"representedEnterpriseNumber":"` + unlisted +
+			`"}`, 404, "DacService"},
+		{"stopped before", "POST", "/mandates/" + stopped + "/stop", `{"representedEnterpriseNumber":"` + mandated + `"}`,
+			409, "mandateNotDisableable"},
+		{"no representative", "POST", "/mandates", `{` + flexiJob + `,"createMandateWithRepresentative":true}`, 422,
+			"representativeNotFound"},
+		{"service down", "GET", "/health", "", 503, `{"status":"DOWN"}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h.sim.SetGrantHealth(false)
+			p.forget()
+			got := h.send(c.method, grant+c.path, strings.NewReader(c.body), asJSON).want(t, c.status)
+			sent := p.answer(t, c.method)
+			if got.status != sent.status || got.body != sent.body {
+				t.Errorf("upstream sent %d\n%q\nand this arrived: %d\n%q", sent.status, sent.body, got.status, got.body)
+			}
+			if !strings.Contains(got.body, c.says) {
+				t.Errorf("not the error that was meant: %s", got.body)
+			}
+			if strings.Contains(got.header.Get("Proxy-Status"), "error=") {
+				t.Errorf("the gateway claims it: %s", got.header.Get("Proxy-Status"))
+			}
+			added := got.header.Clone()
+			for _, name := range []string{"Via", "Proxy-Status", "X-Request-Id", "X-Ebox-Environment"} {
+				if len(added[name]) != 1 {
+					t.Errorf("%s: %q", name, added[name])
+				}
+				delete(added, name)
+			}
+			if !maps.EqualFunc(added, sent.header,
+				func(a, b []string) bool { return strings.Join(a, "\n") == strings.Join(b, "\n") }) {
+				t.Errorf("header\n%v\nbecame\n%v", sent.header, added)
+			}
+		})
+	}
+}
+
+// Every body here could make upstream read another enterprise than the gateway did.
+// Nothing may be sent.
+func TestBodiesThatCanBeReadInTwoWays(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	mine := `"representedEnterpriseNumber":"` + mandated + `"`
+	for _, c := range []struct {
+		name, body string
+		status     int
+		fields     []string
+	}{
+		{"key repeated with an escape", `{` + mine + `,"\u0072epresentedEnterpriseNumber":"` + another + `"}`, 400, nil},
+		{"key repeated in another case", `{` + mine + `,"RepresentedEnterpriseNumber":"` + another + `"}`, 400, nil},
+		{"byte order mark", "\ufeff{" + mine + "}", 400, nil},
+		{"cut short", `{` + mine, 400, nil},
+		{"gzip coding", "\x1f\x8b\x08\x00", 400, []string{"Content-Encoding: gzip"}},
+		{"a form", "representedEnterpriseNumber=" + mandated, 400,
+			[]string{"Content-Type: application/x-www-form-urlencoded"}},
+		{"two content types", `{` + mine + `}`, 400, []string{"Content-Type: application/json", "Content-Type: text/plain"}},
+		{"not listed, other name", `{"representedEnterprise":"` + unlisted + `"}`, 403, nil},
+		{"not listed, nested", `{"a":[{"b":{"representedEnterpriseNumber":"` + unlisted + `"}}]}`, 403, nil},
+		{"mine outside and another's inside", `{` + mine + `,"a":{"representedEnterpriseNumber":"` + another + `"}}`,
+			400, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fields := c.fields
+			if fields == nil {
+				fields = []string{asJSON}
+			}
+			h.send("POST", grant+"/mandates", strings.NewReader(c.body), fields...).want(t, c.status).problem(t)
+		})
+	}
+	if n := h.sim.RequestCount(simulator.UpstreamGrant); n != 0 {
+		t.Errorf("upstream saw %d requests", n)
+	}
+}
+
+func TestWhoseMandateIsWorkedOutFromAllThatTheRequestSays(t *testing.T) {
+	t.Parallel()
+	h := open(t, add(`
+callers:
+  - {name: all, networks: [127.0.0.1], own: true}
+  - {name: hr, networks: [127.0.0.2], enterprises: ["`+mandated+`"]}
+`))
+	const all, hr = "127.0.0.1", "127.0.0.2"
+	const list, mine = grant + "/mandates", "/enterprises/" + mandated + grant + "/mandates"
+	const anonymous, of = `{` + flexiJob + `}`, `{` + flexiJob + `,"representedEnterpriseNumber":"`
+	for _, c := range []struct {
+		name, from, method, path, header, body string
+		status                                 int
+		sent                                   bool
+	}{
+		{"path and body agree", hr, "POST", "/enterprises/BE0206.731.645" + list, "", of + mandated + `"}`, 201, true},
+		{"path and body disagree", all, "POST", mine, "", of + another + `"}`, 400, false},
+		{"header and body disagree", all, "POST", list, another, of + mandated + `"}`, 400, false},
+		{"own and body disagree", all, "POST", "/enterprises/own" + list, "", of + mandated + `"}`, 400, false},
+		{"query escaped", hr, "GET", list + "?%72epresentedEnterpriseNumber=" + another, "", "", 403, false},
+		{"another's number in the body", hr, "POST", list, "", of + another + `"}`, 403, false},
+		{"GET by path alone", hr, "GET", mine + "?", "", "", 200, true},
+		{"GET by header alone", hr, "GET", list + "?pageSize=2", mandated, "", 200, true},
+		{"GET by header alone, another's", hr, "GET", list, another, "", 403, false},
+		{"POST repeats it nowhere, path", all, "POST", mine, "", anonymous, 400, false},
+		{"POST repeats it nowhere, header", all, "POST", list, mandated, anonymous, 400, false},
+		{"POST without a body", all, "POST", mine + "/3000001/stop", "", "", 400, false},
+		{"with representative", all, "POST", mine, "", `{` + flexiJob + `,"createMandateWithRepresentative":true}`, 422, true},
+		{"no number, own", all, "POST", list, "", anonymous, 201, true},
+		{"no number, not own", hr, "POST", list, "", anonymous, 403, false},
+		{"own by path, not own", hr, "GET", "/enterprises/own" + list, "", "", 403, false},
+		{"health needs nothing", hr, "GET", grant + "/health", "", "", 200, true},
+		{"health of an enterprise of others", hr, "GET", "/enterprises/" + another + grant + "/health", "", "", 403, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h.sim.ResetRequests()
+			fields := []string{asJSON}
+			if c.header != "" {
+				fields = append(fields, "On-Behalf-Of-Enterprise-Number: "+c.header)
+			}
+			h.sendAs(c.from, c.method, c.path, c.body, fields...).want(t, c.status)
+			if n := h.sim.RequestCount(simulator.UpstreamGrant); (n > 0) != c.sent {
+				t.Errorf("upstream saw %d requests", n)
+			}
+		})
+	}
+}
+
+func TestBodiesOverTheLimitAreRefusedWithoutBeingAskedFor(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	const start = "POST " + grant + "/mandates HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+	t.Run("declared", func(t *testing.T) {
+		c := h.dial("")
+		c.write(start + "Expect: 100-continue\r\nContent-Length: 1000001\r\n\r\n")
+		p := c.read("POST").want(t, http.StatusRequestEntityTooLarge).problem(t) // a 100 would have come first
+		if p["limit"] != float64(1e6) || p["type"] != "urn:problem-type:belgif:payloadTooLarge" {
+			t.Errorf("%v", p)
+		}
+		if !c.closed() {
+			t.Error("the connection stays open for a body that nobody reads")
+		}
+	})
+	t.Run("chunked", func(t *testing.T) {
+		c := h.dial("")
+		c.write(start + "Transfer-Encoding: chunked\r\n\r\n")
+		chunk := "fff0\r\n" + strings.Repeat(" ", 0xfff0) + "\r\n"
+		for range 16 {
+			c.write(chunk)
+		}
+		c.read("POST").want(t, http.StatusRequestEntityTooLarge).problem(t)
+	})
+	t.Run("at the limit", func(t *testing.T) {
+		head := `{` + flexiJob + `,"representedEnterpriseNumber":"` + mandated + `","x":"`
+		h.post(grant+"/mandates", head+strings.Repeat("x", 1e6-len(head)-2)+`"}`).want(t, 201)
+	})
+	t.Run("one that may come is asked for", func(t *testing.T) {
+		body := `{` + flexiJob + `,"representedEnterpriseNumber":"` + mandated + `"}`
+		c := h.dial("")
+		c.write(start + "Expect: 100-continue\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n")
+		c.read("POST").want(t, http.StatusContinue)
+		c.write(body)
+		c.read("POST").want(t, 201)
+		if r := h.last(simulator.UpstreamGrant); r.Header.Get("Expect") != "" {
+			t.Error("upstream is asked whether it wants a body that the gateway holds already")
+		}
+	})
+	t.Run("refused for another reason", func(t *testing.T) {
+		c := h.dial("")
+		c.write(start + "On-Behalf-Of-Enterprise-Number: " + unlisted +
+			"\r\nExpect: 100-continue\r\nContent-Length: 20\r\n\r\n")
+		c.read("POST").want(t, 403).problem(t)
+	})
+	if n := h.sim.RequestCount(simulator.UpstreamGrant); n != 2 {
+		t.Errorf("upstream saw %d requests instead of the 2 that are right", n)
+	}
+}

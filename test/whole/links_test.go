@@ -1,0 +1,404 @@
+package whole_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"ebox-gateway/internal/simulator"
+)
+
+// linksIn gives every link of an answer: the members of its JSON that hold one, and
+// the header fields that do.
+func linksIn(t *testing.T, a answer) []string {
+	t.Helper()
+	var links []string
+	if location := a.header.Get("Location"); location != "" {
+		links = append(links, location)
+	}
+	for _, field := range a.header["Link"] {
+		_, rest, _ := strings.Cut(field, "<")
+		target, _, found := strings.Cut(rest, ">")
+		if !found {
+			t.Errorf("Link %q", field)
+		}
+		links = append(links, target)
+	}
+	if !strings.HasPrefix(a.header.Get("Content-Type"), "application/json") {
+		return links
+	}
+	var walk func(v any, embedded bool)
+	walk = func(v any, embedded bool) {
+		switch v := v.(type) {
+		case []any:
+			for _, item := range v {
+				walk(item, embedded)
+			}
+		case map[string]any:
+			for name, value := range v {
+				text, isText := value.(string)
+				switch {
+				case isText && (slices.Contains([]string{"href", "self", "first", "prev", "next", "last"}, name) ||
+					strings.HasSuffix(name, "Href") || strings.HasSuffix(name, "Url")):
+					links = append(links, text)
+				case embedded && strings.Contains(name, "/"):
+					links = append(links, name)
+				}
+				walk(value, embedded || name == "embedded")
+			}
+		}
+	}
+	var doc any
+	if err := json.Unmarshal([]byte(a.body), &doc); err != nil {
+		t.Errorf("%v in %s", err, a.body)
+	}
+	walk(doc, false)
+	return links
+}
+
+// crawl follows every link from the starting points, as one caller, and gives how
+// many different ones there were.
+func (h *house) crawl(t *testing.T, prefix string, starts []string, fields ...string) int {
+	t.Helper()
+	const enough = 80
+	seen := make(map[string]bool)
+	queue := starts
+	for len(queue) > 0 && len(seen) < enough {
+		path := queue[0]
+		queue = queue[1:]
+		if seen[path] {
+			continue
+		}
+		seen[path] = true
+		got := h.get(path, fields...)
+		if got.status != 200 {
+			t.Errorf("%s leads to %d %s", path, got.status, got.body)
+			continue
+		}
+		for _, link := range linksIn(t, got) {
+			u, err := url.Parse(link)
+			if err != nil {
+				t.Errorf("%s holds %q: %v", path, link, err)
+				continue
+			}
+			if u.IsAbs() && u.Scheme+"://"+u.Host != h.base || !strings.HasPrefix(u.Path, prefix+"/") {
+				t.Errorf("%s holds %s, which does not lead back to %s", path, link, h.base+prefix)
+				continue
+			}
+			if !strings.Contains(u.Path, "/"+simulator.LargeMessage) { // its 81 MB would be read to be described
+				queue = append(queue, u.RequestURI())
+			}
+		}
+	}
+	return len(seen)
+}
+
+func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for _, provider := range []string{nsso, regional} {
+		for _, c := range []struct{ name, prefix, field string }{
+			{"path", "/enterprises/" + mandated + provider, "Accept: application/json"},
+			{"path as this caller writes it", "/enterprises/BE0206.731.645" + provider, "Accept: application/json"},
+			{"header", provider, "On-Behalf-Of-Enterprise-Number: " + mandated},
+			{"own", "/enterprises/own" + provider, "Accept: application/json"},
+		} {
+			t.Run(provider+" by "+c.name, func(t *testing.T) {
+				first := c.prefix + "/ebox/messages/" + simulator.FirstMessage
+				n := h.crawl(t, c.prefix, []string{
+					c.prefix + "/ebox", c.prefix + "/ebox/messages?pageSize=2&readStatus=false", first, first + "/attachments",
+					first + "/attachments/1",
+					c.prefix + "/referenceData/senderOrganizations", c.prefix + "/referenceData/senderApplications",
+				}, c.field)
+				if n < 20 {
+					t.Errorf("%d links are too few to say anything", n)
+				}
+			})
+		}
+	}
+	for _, c := range []struct{ prefix, start string }{
+		{"/ebox/registry", "/ebox/registry/messageRegistries"},
+		{"/enterprises/" + mandated + "/ebox/registry", "/enterprises/" + mandated + "/ebox/registry/messageRegistries"},
+		{"/enterprises/" + mandated + "/ebox/partition", "/enterprises/" + mandated + "/ebox/partition/ebox/" + mandated},
+	} {
+		got := h.get(c.start)
+		for _, link := range linksIn(t, got) {
+			if strings.Contains(link, "/ebox/providers/") {
+				continue // TestTheRegistrysProvidersAreReachedThroughTheGateway
+			}
+			if !strings.HasPrefix(link, h.base+c.prefix+"/") && !strings.HasPrefix(link, c.prefix+"/") {
+				t.Errorf("%s holds %s", c.start, link)
+			}
+		}
+	}
+}
+
+// turnPages follows next as clients do that know nothing of the gateway, from the first
+// page to the last and back by prev, and gives how many pages there were.
+func (h *house) turnPages(t *testing.T, prefix, start string, fields ...string) (pages int) {
+	t.Helper()
+	first := start
+	for _, relation := range []string{"next", "prev"} {
+		for pages = 0; start != ""; pages++ {
+			if pages == 50 {
+				t.Fatal("no end of pages")
+			}
+			got := h.get(start, fields...).want(t, 200)
+			for _, link := range linksIn(t, got) {
+				if !strings.HasPrefix(link, h.base+prefix+"/") && !strings.HasPrefix(link, prefix+"/") {
+					t.Fatalf("%s holds %s, which leads out of the gateway: %s", start, link, got.body)
+				}
+			}
+			var page map[string]any
+			if err := json.Unmarshal([]byte(got.body), &page); err != nil {
+				t.Fatal(err)
+			}
+			target, _ := page[relation].(string)
+			if links, ok := page["_links"].(map[string]any); ok {
+				if link, ok := links[relation].(map[string]any); ok {
+					target, _ = link["href"].(string)
+				}
+			}
+			first, start = start, strings.TrimPrefix(target, h.base)
+		}
+		start = first // the page that was reached last
+	}
+	return pages
+}
+
+func TestPagingNeverLeavesTheGateway(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for range 5 {
+		h.newMandate(mandated)
+	}
+	for _, form := range []simulator.PageForm{simulator.PagePlain, simulator.PageHAL} {
+		for _, provider := range []string{nsso, regional} {
+			if err := h.sim.SetPageForm(strings.TrimPrefix(provider, "/ebox/providers/"), form); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, start := range []string{
+			nsso + "/ebox/messages?pageSize=2", regional + "/ebox/messages?pageSize=2",
+			nsso + "/referenceData/senderOrganizations?pageSize=1",
+			"/ebox/partition/ebox/" + mandated + "?pageSize=1", "/grant/citizen/mandates?pageSize=2",
+		} {
+			for _, c := range []struct{ name, prefix, field string }{
+				{"path", "/enterprises/" + mandated, "Accept: application/json"},
+				{"header", "", "On-Behalf-Of-Enterprise-Number: " + mandated},
+			} {
+				t.Run(string(form)+" "+start+" by "+c.name, func(t *testing.T) {
+					path, _, _ := strings.Cut(start, "?")
+					base := path[:strings.LastIndexByte(path, '/')]
+					if n := h.turnPages(t, c.prefix+base, c.prefix+start, c.field); n < 2 {
+						t.Errorf("%d pages show nothing", n)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestAPlainRouteRewritesLinksUnlessToldOtherwise(t *testing.T) {
+	t.Parallel()
+	var base string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"next":"` + base + `/items?page=2","text":"` + base + `/items","embedded":{"` + base +
+			`/items/1":{}}}`))
+	}))
+	defer server.Close()
+	base = server.URL
+	want := func(at string) string {
+		return `{"next":"` + at + `/items?page=2","text":"` + base + `/items","embedded":{"` + at + `/items/1":{}}}`
+	}
+	h := open(t, theirOwn(server, ""))
+	if got := h.get("/mine/items").want(t, 200); got.body != want(h.base+"/mine") {
+		t.Errorf("%s", got.body)
+	}
+	h = open(t, theirOwn(server, "    rewriteLinks: false\n"))
+	if got := h.get("/mine/items").want(t, 200); got.body != want(base) {
+		t.Errorf("%s", got.body)
+	}
+}
+
+func TestTheRegistrysProvidersAreReachedThroughTheGateway(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for _, c := range []struct{ prefix, list string }{
+		{"", "/ebox/registry/messageRegistries"},
+		{"/enterprises/" + mandated, "/ebox/registry/messageRegistries"},
+		{"/enterprises/" + mandated, "/ebox/federation/messageProviders"},
+	} {
+		prefix := c.prefix
+		got := h.get(prefix+c.list).want(t, 200)
+		for _, provider := range []string{nsso, regional} {
+			if want := `"messageProviderUrl":"` + h.base + prefix + provider; !strings.Contains(got.body, want) {
+				t.Errorf("no %s in %s", want, got.body)
+			}
+		}
+		for _, link := range linksIn(t, got) {
+			if strings.HasPrefix(link, h.base+prefix+nsso) {
+				h.get(strings.TrimPrefix(link, h.base)+"/ebox", "On-Behalf-Of-Enterprise-Number: "+mandated).want(t, 200)
+			}
+		}
+	}
+	// A provider cannot lead callers to another provider.
+	body := `{"messageProviderUrl":"` + h.sim.ProviderURL("regional") + `"}`
+	h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: http.StatusOK, Body: body})
+	if got := h.get(box+"/messages").want(t, 200); got.body != body {
+		t.Errorf("%s", got.body)
+	}
+}
+
+func TestLinksLeadToThePublicURL(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("server: {listen:", "server: {publicUrl: 'https://ebox.example.be', listen:"))
+	for _, host := range []string{"localhost", "ebox.example.be", "ebox.example.be:8443"} {
+		got := h.raw("GET "+box+"/messages?pageSize=1 HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n").want(t, 200)
+		for _, link := range linksIn(t, got) {
+			if !strings.HasPrefix(link, "https://ebox.example.be"+box+"/messages") {
+				t.Errorf("%s", link)
+			}
+		}
+	}
+	// Nobody can have links led elsewhere.
+	got := h.raw("GET "+box+"/messages?pageSize=1 HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Host: "+
+		"evil.example\r\nForwarded: host=evil.example\r\nConnection: close\r\n\r\n").want(t, 200)
+	if strings.Contains(got.body, "evil.example") {
+		t.Errorf("%s", got.body)
+	}
+}
+
+// Found with a gateway that a proxy shows under a path of its own: links left it out.
+func TestLinksKeepThePathOfThePublicURL(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("server: {listen:", "server: {publicUrl: 'https://intra.example.be/gw/', listen:"))
+	absolute := h.get(box+"/messages?pageSize=1").want(t, 200) // nsso writes absolute URLs there,
+	path := h.get(box).want(t, 200)                            // and absolute paths here
+	for _, link := range append(linksIn(t, absolute), linksIn(t, path)...) {
+		if !strings.HasPrefix(strings.TrimPrefix(link, "https://intra.example.be"), "/gw"+box) {
+			t.Errorf("%s", link)
+		}
+	}
+}
+
+func TestLocationAndLinkLeadBack(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	const mail = "multipart/form-data; boundary=x"
+	form := func(description string) string {
+		return "--x\r\nContent-Disposition: form-data; name=\"messageToPublish\"\r\nContent-Type: application/json\r\n\r\n" +
+			description + "\r\n--x--\r\n"
+	}
+	for _, c := range []struct{ provider, path, description string }{
+		// An absolute URL, and an absolute path.
+		{nsso, "/ebox/messages", `{"recipient":{"eboxType":"enterprise","enterpriseNumber":"` + mandated +
+			`"},"subject":{"nl":"x"},"isBodyMainContent":true,"bodyContent":{"nl":"x"},"isReplyAuthorized":false}`},
+		{regional, "/publishMessage", `{"recipient":{"eboxType":"enterprise","eboxIdValue":"` + mandated +
+			`"},"subject":{"nl":"x"},"bodyMainContent":true,"bodyContent":{"nl":"x"},"replyAuthorized":false}`},
+	} {
+		for prefix, field := range map[string]string{"/enterprises/" + mandated: "Accept: */*",
+			"": "On-Behalf-Of-Enterprise-Number: " + mandated} {
+			sent := h.send("POST", prefix+c.provider+c.path, strings.NewReader(form(c.description)), "Content-Type: "+mail,
+				field).want(t, 201)
+			location := strings.TrimPrefix(sent.header.Get("Location"), h.base)
+			if !strings.HasPrefix(location, prefix+c.provider+"/ebox/messages/") {
+				t.Fatalf("Location %q", sent.header.Get("Location"))
+			}
+			h.get(location, field).want(t, 200)
+		}
+	}
+	messages := "/enterprises/" + mandated + regional + "/ebox/messages?"
+	list := h.get(messages+"pageSize=2").want(t, 200)
+	if link := list.header.Get("Link"); !strings.HasPrefix(link, "<"+h.base+messages) ||
+		!strings.HasSuffix(link, `>; rel="next"`) {
+		t.Errorf("Link %q", link)
+	}
+}
+
+// theirOwn adds a route /mine to an upstream that knows its callers itself.
+func theirOwn(server *httptest.Server, more string) func(*testing.T, string) string {
+	return add("  - name: mine\n    path: /mine\n    upstream: '" + server.URL + "'\n    scopes: []\n    enterprise: " +
+		"none\n    callerCredentials: true\n" + more)
+}
+
+func TestARouteOfOnesOwnPassesCredentialsMethodsAndHints(t *testing.T) {
+	t.Parallel()
+	var count atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Link", "</style>; rel=preload")
+		w.WriteHeader(http.StatusEarlyHints)
+		h.Set("Cache-Control", "max-age=60")
+		h.Set("Set-Cookie", "session=1")
+		h.Set("X-Said", r.Method+" "+r.Header.Get("Authorization")+" "+r.Header.Get("Cookie"))
+		fmt.Fprint(w, count.Add(1))
+	}))
+	defer server.Close()
+	h := open(t, theirOwn(server, "    methods: [GET, M-SEARCH]\n    cache: {enabled: true}\n"))
+
+	c := h.dial("")
+	c.write("GET /mine/a HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic x\r\nCookie: c=1\r\n\r\n")
+	hint := c.read("GET")
+	if hint.status != http.StatusEarlyHints || hint.header.Get("Link") != "</mine/style>; rel=preload" {
+		t.Fatalf("%d %v", hint.status, hint.header)
+	}
+	first := c.read("GET").want(t, 200)
+	if first.header.Get("X-Said") != "GET Basic x c=1" || first.header.Get("Set-Cookie") != "session=1" ||
+		first.header.Get("X-Request-Id") == "" {
+		t.Errorf("%v", first.header)
+	}
+	if strings.Contains(first.cacheStatus(), "stored") {
+		t.Errorf("what is one caller's is stored: %s", first.cacheStatus())
+	}
+	h.get("/mine/a").want(t, 200)
+	again := h.get("/mine/a", "Authorization: Basic y").want(t, 200)
+	if !strings.Contains(again.cacheStatus(), "hit") || again.body != "2" ||
+		again.header.Get("Set-Cookie") != "session=1" {
+		t.Errorf("%q %s", again.body, again.cacheStatus())
+	}
+	if got := h.send("M-SEARCH", "/mine/a", nil).want(t, 200); !strings.HasPrefix(got.header.Get("X-Said"), "M-SEARCH") {
+		t.Errorf("%v", got.header)
+	}
+	if after := h.get("/mine/a").want(t, 200); after.body != "4" {
+		t.Errorf("after a method that is not known to be safe: %q %s", after.body, after.cacheStatus())
+	}
+	if refused := h.send("SEARCH", "/mine/a", nil).want(t, 405); refused.header.Get("Allow") !=
+		"GET, M-SEARCH, HEAD, OPTIONS" {
+		t.Errorf("%v", refused.header)
+	}
+}
+
+func TestARefreshShowsInTheAccessLogAsAPartOfWhatCausedIt(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=0, stale-while-revalidate=60")
+		fmt.Fprint(w, "ok")
+	}))
+	defer server.Close()
+	h := open(t, theirOwn(server, "    cache: {enabled: true}\n"))
+	h.get("/mine/a").want(t, 200)
+	stale := h.get("/mine/a").want(t, 200)
+	if !strings.Contains(stale.cacheStatus(), "hit; ttl=") {
+		t.Fatal(stale.cacheStatus())
+	}
+	eventually(t, "the refresh", func() bool {
+		for line := range strings.Lines(h.access.String()) {
+			if strings.Contains(line, `"parent":"`+stale.header.Get("X-Request-Id")+`"`) {
+				if !strings.Contains(line, `"upstreamStatus":200`) || !strings.Contains(line, `"cache":"fwd=stale; stored`) ||
+					strings.Contains(line, `"status":`) {
+					t.Fatal(line)
+				}
+				return true
+			}
+		}
+		return false
+	})
+}

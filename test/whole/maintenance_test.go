@@ -1,0 +1,246 @@
+package whole_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/activity"
+	"ebox-gateway/internal/operate/status"
+	"ebox-gateway/internal/redistest"
+	"ebox-gateway/internal/simulator"
+)
+
+// operate asks the admin listener for a change.
+func (h *house) operate(method, path string, fields ...string) answer {
+	h.t.Helper()
+	req, err := http.NewRequest(method, h.adm+path, nil)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, f := range fields {
+		name, value, _ := strings.Cut(f, ": ")
+		req.Header.Set(name, value)
+	}
+	resp, err := h.http.Do(req)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, string(body)}
+}
+
+// lately is what the admin listener shows of the last minutes.
+func (h *house) lately() (a activity.Activity) {
+	h.t.Helper()
+	if err := json.Unmarshal([]byte(h.operate("GET", "/activity").want(h.t, 200).body), &a); err != nil {
+		h.t.Fatal(err)
+	}
+	return a
+}
+
+func (h *house) providerStatus(id string) status.ProviderStatus {
+	h.t.Helper()
+	for _, p := range h.status().Directory.Providers {
+		if p.ID == id {
+			return p
+		}
+	}
+	h.t.Fatalf("the status does not show provider %s", id)
+	return status.ProviderStatus{}
+}
+
+// attends tells whether the status draws attention to a part.
+func (h *house) attends(severity, part string) bool {
+	h.t.Helper()
+	for _, a := range h.status().Attention {
+		if a.Severity == severity && a.Part == part {
+			return true
+		}
+	}
+	return false
+}
+
+func TestAProviderInMaintenanceGetsNoCalls(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.get(box+"/messages").want(t, 200)
+	h.operate("POST", "/maintenance?provider=nsso&for=2h&reason=secret+plans").want(t, 200)
+	h.sim.ResetRequests()
+
+	a := h.get(box+"/messages").want(t, 503)
+	until, err := http.ParseTime(a.header.Get("Retry-After"))
+	if left := time.Until(until); err != nil || left < 119*time.Minute || left > 2*time.Hour {
+		t.Errorf("Retry-After %q", a.header.Get("Retry-After"))
+	}
+	if p := a.problem(t); p["type"] != "urn:problem-type:belgif:serviceUnavailable" || p["retryAfter"] == nil ||
+		strings.Contains(a.body, "secret") {
+		t.Errorf("%s", a.body)
+	}
+	if n := h.sim.RequestCount("provider:nsso"); n != 0 {
+		t.Errorf("the provider got %d calls", n)
+	}
+	h.get("/enterprises/"+mandated+regional+"/ebox/messages").want(t, 200)
+
+	var list struct {
+		Items []struct {
+			ProviderID, State string
+			Maintenance       struct{ End time.Time }
+		}
+	}
+	if err := json.Unmarshal([]byte(h.get("/ebox/providers").body), &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range list.Items {
+		if p.ProviderID == "nsso" && (p.State != "maintenance" || !p.Maintenance.End.Equal(until)) {
+			t.Errorf("callers are shown %+v", p)
+		}
+	}
+	if p := h.providerStatus("nsso"); p.State != "maintenance" || p.Switched == nil ||
+		p.Switched.Reason != "secret plans" || p.Switched.By != "127.0.0.1" {
+		t.Errorf("the platform team is shown %+v", p)
+	}
+	if !h.attends("notice", "provider nsso") || h.attends("failing", "provider nsso") || h.status().Health != "UP" {
+		t.Errorf("attention: %+v", h.status().Attention)
+	}
+
+	h.operate("DELETE", "/maintenance?provider=nsso").want(t, 200)
+	h.get(box+"/messages").want(t, 200)
+}
+
+func TestAGatewayInMaintenanceSaysSoToThoseWhoMayAsk(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.get(box).want(t, 200)
+	eventually(t, "the gateway to be ready", func() bool { return h.operate("GET", "/readyz").status == 200 })
+	h.operate("POST", "/maintenance?gateway=true&for=30m").want(t, 200)
+	h.sim.ResetRequests()
+	for path, status := range map[string]int{
+		box: 503, "/ebox/providers": 503, "/enterprises/" + mandated + grant + "/mandates": 503,
+		"/enterprises/" + unlisted + nsso + "/ebox": 403, "/nothing": 404, // as ever
+	} {
+		if a := h.get(path); a.status != status || a.header.Get("X-Request-Id") == "" ||
+			(status == 503) != (a.header.Get("Retry-After") != "") {
+			t.Errorf("%s: %d %v, want %d", path, a.status, a.header, status)
+		}
+	}
+	if a := h.send("POST", "/enterprises/"+mandated+grant+"/mandates", strings.NewReader(`{}`),
+		"Content-Type: application/json"); a.status != 503 {
+		t.Errorf("a write: %d", a.status)
+	}
+	for _, up := range []string{"provider:nsso", simulator.UpstreamGrant} {
+		if n := h.sim.RequestCount(up); n != 0 {
+			t.Errorf("%s got %d calls", up, n)
+		}
+	}
+	// Whoever decides by these would take the replica's word away from its callers.
+	h.operate("GET", "/readyz").want(t, 200)
+	h.operate("GET", "/livez").want(t, 200)
+	if s := h.status(); s.Health != "DOWN" || !h.attends("down", "gateway") || len(s.Maintenance) != 1 {
+		t.Errorf("%s %+v", s.Health, s.Attention)
+	}
+	h.operate("DELETE", "/maintenance?gateway=true").want(t, 200)
+	h.get(box).want(t, 200)
+	h.operate("DELETE", "/maintenance?gateway=true").want(t, 404)
+}
+
+func TestMaintenanceOutlivesAReload(t *testing.T) {
+	t.Parallel()
+	f := watched(t)
+	f.waitForProviders()
+	f.operate("POST", "/maintenance?provider=nsso&for=1h").want(t, 200)
+	before := f.status().Configuration.Hash
+	f.change(t, "name: With a mandate}", "name: With a name}")
+	eventually(t, "the new configuration", func() bool { return f.status().Configuration.Hash != before })
+	f.get(box).want(t, 503)
+}
+
+func TestMaintenanceEndsByItself(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.operate("POST", "/maintenance?provider=nsso&for=2s").want(t, 200)
+	h.get(box).want(t, 503)
+	eventually(t, "its end", func() bool { return h.get(box).status == 200 })
+	if s := h.status(); len(s.Maintenance) != 0 {
+		t.Errorf("still shown: %+v", s.Maintenance)
+	}
+}
+
+func TestOnlyKnownProvidersCanBeSwitched(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	if a := h.operate("POST", "/maintenance?provider=nso&for=1h").want(t, 404); !strings.Contains(a.body, "nsso") {
+		t.Errorf("the ids that there are would help: %s", a.body)
+	}
+	h.operate("DELETE", "/maintenance?provider=nsso").want(t, 404)
+}
+
+// Replicas that share a Redis switch together, and a new one knows.
+func TestReplicasSwitchTogether(t *testing.T) {
+	t.Parallel()
+	section := redisSection(t, redistest.Start(t), false)
+	houses := group(t, 2, add(section))
+	houses[0].operate("POST", "/maintenance?provider=nsso&for=1h&reason=both").want(t, 200)
+	eventually(t, "the other replica to follow", func() bool { return houses[1].get(box).status == 503 })
+	houses[1].operate("DELETE", "/maintenance?provider=nsso").want(t, 200)
+	eventually(t, "the first replica to follow", func() bool { return houses[0].get(box).status == 200 })
+	houses[1].operate("POST", "/maintenance?gateway=true&for=1h").want(t, 200)
+	third := buildBefore(t, houses[0].sim, clientDir, nil, add(section))
+	eventually(t, "a new replica to know", func() bool { return third.status().Health == "DOWN" })
+}
+
+func TestWhatHappenedIsShownWithinSeconds(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.get(box+"/messages").want(t, 200)
+	h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 500, Body: "broken"})
+	failed := h.get(box+"/messages/"+simulator.FirstMessage, "X-Actor: jan 79072300048").want(t, 500)
+	h.get(box+"/messages/x?secret=79072300048").want(t, 500)
+	eventually(t, "the attention", func() bool { return h.attends("failing", "provider nsso") })
+
+	a := h.lately()
+	if len(a.Problems) != 2 || len(a.Providers) != 1 || a.Providers[0].Name != "nsso" ||
+		a.Providers[0].Minute.UpstreamErrors != 2 {
+		t.Fatalf("%+v", a)
+	}
+	p := a.Problems[1]
+	if p.RequestID != failed.header.Get("X-Request-Id") || p.TraceID == "" || p.By != "upstream" || p.Provider != "nsso" ||
+		p.Enterprise != mandated || p.UpstreamStatus != 500 {
+		t.Errorf("%+v", p)
+	}
+	if text := h.operate("GET", "/activity").body; strings.Contains(text, "79072300048") ||
+		strings.Contains(text, "secret") {
+		t.Errorf("a citizen or a query is shown: %s", text)
+	}
+}
+
+func TestAnEnterpriseThatIsRefusedIsListedUntilItIsServed(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	const ended = "0474028805"
+	refused := h.get("/enterprises/"+ended+nsso+"/ebox").want(t, 403)
+	list := h.status().Refused
+	if list.Total != 1 || list.Enterprises[0].Enterprise != ended || list.Enterprises[0].Provider != "nsso" ||
+		list.Enterprises[0].Status != 403 || list.Enterprises[0].RequestID != refused.header.Get("X-Request-Id") {
+		t.Fatalf("%+v", list)
+	}
+	if !h.attends("notice", "enterprises") || h.status().Health != "UP" {
+		t.Errorf("%+v", h.status().Attention)
+	}
+	if text := h.operate("GET", "/enterprises/refused").want(t, 200).body; !strings.Contains(text, ended) {
+		t.Errorf("%s", text)
+	}
+	h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 200,
+		ContentType: "application/json", Body: "{}"})
+	h.get("/enterprises/"+ended+nsso+"/ebox").want(t, 200)
+	if list := h.status().Refused; list.Total != 0 {
+		t.Errorf("it is served again: %+v", list)
+	}
+}

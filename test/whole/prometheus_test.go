@@ -1,0 +1,282 @@
+package whole_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/needs"
+	"ebox-gateway/internal/simulator"
+)
+
+// prometheus is the real one, reading one gateway.
+type prometheus struct {
+	t    *testing.T
+	base string
+}
+
+// startPrometheus runs Debian's, with the rules of deploy/ that wait for nothing.
+func startPrometheus(t *testing.T, target string, flags ...string) *prometheus {
+	t.Helper()
+	program := needs.Program(t, "prometheus", "prometheus")
+	dir := t.TempDir()
+	rules, err := os.ReadFile("../../deploy/prometheus-rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	impatient := regexp.MustCompile(`(?m)^(\s+)for: .*$`).ReplaceAll(rules, []byte("${1}for: 0s"))
+	if bytes.Equal(impatient, rules) {
+		t.Fatal("no rule waits for anything any more")
+	}
+	for name, content := range map[string]string{
+		"rules.yaml": string(impatient),
+		"prometheus.yml": fmt.Sprintf("global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: "+
+			"250ms}\nrule_files: [rules.yaml]\n"+
+			"scrape_configs: [{job_name: ebox-gateway, static_configs: [{targets: [%q]}]}]\n",
+			strings.TrimPrefix(target, "http://")),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var said lockedBuffer
+	cmd := exec.Command(program, append([]string{
+		"--config.file=" + filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path=" + filepath.Join(dir, "data"),
+		"--web.listen-address=127.0.0.1:0", "--log.level=warn",
+	}, flags...)...)
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			_ = cmd.Process.Kill()
+			<-ended
+		}
+		http.DefaultClient.CloseIdleConnections()
+	})
+	p := &prometheus{t: t}
+	eventually(t, "Prometheus to be ready", func() bool {
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("Prometheus ended: %v\n%s", err, said.String())
+		default:
+		}
+		if p.base == "" {
+			port := listeningPort(cmd.Process.Pid)
+			if port == 0 {
+				return false
+			}
+			p.base = "http://127.0.0.1:" + strconv.Itoa(port)
+		}
+		resp, err := http.Get(p.base + "/-/ready")
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+	return p
+}
+
+// listeningPort finds on which port of loopback a process listens, 0 if it does not
+// yet: Prometheus takes any free one and does not say which.
+func listeningPort(pid int) int {
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err != nil {
+		return 0
+	}
+	mine := make(map[string]bool)
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil && strings.HasPrefix(to, "socket:[") {
+			mine[strings.Trim(to, "socket:[]")] = true
+		}
+	}
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		return 0
+	}
+	for _, line := range strings.Split(string(table), "\n") {
+		const (
+			local, state, inode = 1, 3, 9
+			listening           = "0A"
+			loopback            = "0100007F:"
+		)
+		f := strings.Fields(line)
+		if len(f) <= inode || f[state] != listening || !mine[f[inode]] || !strings.HasPrefix(f[local], loopback) {
+			continue
+		}
+		port, err := strconv.ParseInt(strings.TrimPrefix(f[local], loopback), 16, 32)
+		if err == nil {
+			return int(port)
+		}
+	}
+	return 0
+}
+
+// ask calls Prometheus's HTTP API and reads its data into v.
+func (p *prometheus) ask(path string, v any) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "GET", p.base+path, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Status, Error string
+		Data          json.RawMessage
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Status != "success" {
+		p.t.Fatalf("%s: %v %s", path, err, answer.Error)
+	}
+	if err := json.Unmarshal(answer.Data, v); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// query gives the values of an expression.
+func (p *prometheus) query(expr string) (values []float64) {
+	p.t.Helper()
+	var data struct {
+		Result []struct {
+			Value [2]any
+		}
+	}
+	p.ask("/api/v1/query?query="+url.QueryEscape(expr), &data)
+	for _, r := range data.Result {
+		text, ok := r.Value[1].(string)
+		if !ok {
+			continue
+		}
+		v, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		values = append(values, v)
+	}
+	return values
+}
+
+// firing tells which alerts fire, with the upstream that they are about, if any.
+func (p *prometheus) firing() map[string]string {
+	p.t.Helper()
+	var data struct {
+		Alerts []struct {
+			Labels map[string]string
+			State  string
+		}
+	}
+	p.ask("/api/v1/alerts", &data)
+	all := make(map[string]string)
+	for _, a := range data.Alerts {
+		if a.State == "firing" {
+			all[a.Labels["alertname"]] = a.Labels["upstream"]
+		}
+	}
+	return all
+}
+
+func TestAlertsFireInARealPrometheus(t *testing.T) {
+	t.Parallel()
+	f := watched(t)
+	p := startPrometheus(t, f.adm)
+	f.get(box).want(t, 200)
+	eventually(t, "the gateway to be up", func() bool {
+		v := p.query(`up{job="ebox-gateway"}`)
+		return len(v) == 1 && v[0] == 1
+	})
+	eventually(t, "its series to come", func() bool {
+		return len(p.query(`ebox_gateway_upstream_circuit_state{state="closed"} == 1`)) > 0
+	})
+	for _, alert := range []string{"EBoxCircuitOpen", "EBoxReloadFailed", "EBoxTokenRefused"} {
+		if _, fires := p.firing()[alert]; fires {
+			t.Errorf("%s fires while all is well", alert)
+		}
+	}
+
+	f.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: 503})
+	eventually(t, "the circuit to open", func() bool {
+		f.get(box).want(t, 503)
+		f.get(anothersBox).want(t, 503)
+		return f.upstreamStatus("provider nsso").Circuit == "open"
+	})
+	f.write(t, "config.yaml", "environment: nowhere\n")
+	eventually(t, "the circuit's alert to fire", func() bool { return p.firing()["EBoxCircuitOpen"] == "provider nsso" })
+	eventually(t, "the reload's alert to fire", func() bool { _, fires := p.firing()["EBoxReloadFailed"]; return fires })
+
+	// Every panel shows something, unless it is about what this gateway has not or
+	// what has not happened.
+	absent := regexp.MustCompile(`_(redis|evidence|trace|part)_|> 0$`)
+	for at, expr := range dashboardExpressions(t) {
+		if absent.MatchString(expr) {
+			p.query(expr) // one that is none ends the test
+			continue
+		}
+		eventually(t, "something to show for "+at, func() bool { return len(p.query(expr)) > 0 })
+	}
+}
+
+// dashboardExpressions are those of deploy/, with Grafana's variables filled in.
+func dashboardExpressions(t *testing.T) map[string]string {
+	t.Helper()
+	content, err := os.ReadFile("../../deploy/grafana-dashboard.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr, RefID string }
+		}
+	}
+	if err := json.Unmarshal(content, &d); err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string]string)
+	for _, panel := range d.Panels {
+		for _, target := range panel.Targets {
+			all[panel.Title+" "+target.RefID] = strings.NewReplacer("$__rate_interval", "1m", "$instance",
+				".*").Replace(target.Expr)
+		}
+	}
+	if len(all) == 0 {
+		t.Fatal("the dashboard asks nothing")
+	}
+	return all
+}
+
+func TestPrometheusReadsNativeHistograms(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	p := startPrometheus(t, h.adm, "--enable-feature=native-histograms")
+	eventually(t, "a quantile of a native histogram", func() bool {
+		h.get(box).want(t, 200)
+		v := p.query(
+			`histogram_quantile(0.99, sum by (route) (rate(ebox_gateway_request_duration_seconds{route="ebox-providers"}[1m])))`)
+		return len(v) == 1 && v[0] > 0 && v[0] < 10
+	})
+}

@@ -1,0 +1,630 @@
+package whole_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/demo"
+	"ebox-gateway/internal/operate/status"
+	"ebox-gateway/internal/simulator"
+)
+
+// files is a house whose configuration is in files that the test changes.
+type files struct {
+	*house
+	dir string
+	hup chan os.Signal
+}
+
+// watched opens a house that follows its files.
+func watched(t *testing.T, edits ...func(*testing.T, string) string) *files {
+	t.Helper()
+	f := &files{dir: t.TempDir(), hup: make(chan os.Signal, 1)}
+	key, err := os.ReadFile(filepath.Join(clientDir, "client.p12"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.write(t, "client.p12", string(key))
+	f.write(t, "stop.txt", "# nobody yet\n")
+	keep := func(t *testing.T, text string) string {
+		f.write(t, "config.yaml", text)
+		return text
+	}
+	load := func() (*config.Config, error) {
+		return config.Load(filepath.Join(f.dir, "config.yaml"), func(string) (string, bool) { return "", false })
+	}
+	f.house = buildIn(t, f.dir, load, append(edits, keep)...)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { f.gw.Watch(ctx, 10*time.Millisecond, f.hup) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	f.waitForProviders()
+	return f
+}
+
+func (f *files) path(name string) string { return filepath.Join(f.dir, name) }
+
+// write replaces a file in one step, as an editor does.
+func (f *files) write(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(f.path(name+".new"), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(f.path(name+".new"), f.path(name)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// change edits config.yaml.
+func (f *files) change(t *testing.T, old, new string) {
+	t.Helper()
+	text, err := os.ReadFile(f.path("config.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.write(t, "config.yaml", edit(old, new)(t, string(text)))
+}
+
+func (h *house) statusOf(path string) int { return h.get(path).status }
+
+const ofUnlisted = "/enterprises/" + unlisted + nsso + "/ebox"
+
+func TestANewEnterpriseIsServedWithoutARestart(t *testing.T) {
+	t.Parallel()
+	f := watched(t)
+	if got := f.statusOf(ofUnlisted); got != 403 {
+		t.Fatalf("before: %d", got)
+	}
+	tokens := f.sim.TokensIssued()
+	f.change(t, "    - {number: 0206.731.645,", "    - {number: 0800.002.352}\n    - {number: 0206.731.645,")
+	eventually(t, "the new enterprise", func() bool {
+		return f.statusOf("/enterprises/"+unlisted+"/ebox/providers") == 200
+	})
+	f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
+	if n := f.sim.TokensIssued() - tokens; n > 1 { // the first call to this provider needs one
+		t.Errorf("the reload cost %d tokens", n)
+	}
+}
+
+// Whoever reads the log finds what runs, and what a reload made of it.
+func TestTheLogSaysWhatWasStartedAndWhatAReloadChanged(t *testing.T) {
+	t.Parallel()
+	f := watched(t)
+	for _, want := range []string{`"msg":"started","version":"test","environment":"custom","hash":"` +
+		f.status().Configuration.Hash, `"clients":["`, `"listeners":["127.0.0.1:`, `"admin":["127.0.0.1:`} {
+		if !strings.Contains(f.log.String(), want) {
+			t.Errorf("the start line lacks %s", want)
+		}
+	}
+	before := f.status().Configuration.Hash
+	f.change(t, "registry:", "inbox: {timeout: 7s}\nregistry:")
+	eventually(t, "the reload", func() bool { return f.status().Configuration.Hash != before })
+	eventually(t, "its line", func() bool {
+		return strings.Contains(f.log.String(), `"before":"`+before+`","changed":["inbox.timeout"]`)
+	})
+}
+
+func TestABadFileLeavesTheOldInForceAndSaysSo(t *testing.T) {
+	t.Parallel()
+	f := watched(t)
+	before := f.status().Configuration.Hash
+	f.change(t, "tenancy:", "tenancies:")
+	eventually(t, "the rejection", func() bool { return f.status().Configuration.Rejected != nil })
+	s := f.status()
+	if s.Configuration.Hash != before || s.Health != "DEGRADED" ||
+		!strings.Contains(strings.Join(s.Configuration.Rejected.Errors, "\n"), "tenancies") {
+		t.Errorf("%+v", s)
+	}
+	f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
+	f.change(t, "tenancies:", "tenancy:")
+	eventually(t, "the recovery", func() bool {
+		s := f.status()
+		return s.Configuration.Rejected == nil && s.Health == "UP"
+	})
+}
+
+func TestASuspendedNumberStopsWhileAnotherFileIsBad(t *testing.T) {
+	t.Parallel()
+	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
+	f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
+	f.change(t, "registry:", "registries:")
+	eventually(t, "the rejection", func() bool { return f.status().Configuration.Rejected != nil })
+	f.write(t, "stop.txt", "# asked by phone\n0206.731.645\nthis line is a slip\n")
+	eventually(t, "the suspension", func() bool { return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 403 })
+	f.get("/enterprises/"+another+nsso+"/ebox").want(t, 200)
+}
+
+func TestDroppingManyEnterprisesWaitsForConfirmation(t *testing.T) {
+	t.Parallel()
+	for _, by := range []string{"signal", "admin call"} {
+		t.Run(by, func(t *testing.T) {
+			f := watched(t)
+			f.change(t, "    - {number: 0206.731.645, name: With a mandate}\n", "")
+			eventually(t, "the refusal", func() bool { return f.status().Configuration.Rejected != nil })
+			if e := f.status().Configuration.Rejected.Errors[0]; !strings.Contains(e, "drops 1 of 3 enterprises") {
+				t.Errorf("%s", e)
+			}
+			f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
+			if by == "signal" {
+				f.hup <- syscall.SIGHUP
+			} else {
+				text := f.status().Configuration.Rejected.Errors[0]
+				_, hash, _ := strings.Cut(text, "hash=")
+				hash, _, _ = strings.Cut(hash, " ")
+				resp, err := f.http.Post(f.adm+"/configuration/confirm?hash="+hash, "", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				if resp.StatusCode != 200 {
+					t.Fatalf("confirming: %s", resp.Status)
+				}
+			}
+			eventually(t, "the drop", func() bool { return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 403 })
+		})
+	}
+}
+
+func TestListenersMoveWithTheConfiguration(t *testing.T) {
+	t.Parallel()
+	f := watched(t)
+	l, err := net.Listen("tcp", "127.9.8.7:0") // where no other test gets a port of its own
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := l.Addr().String()
+	l.Close()
+	before := f.status().Configuration.Hash
+	f.change(t, `server: {listen: "127.0.0.1:0"`, `server: {listen: ["127.0.0.1:0", "`+moved+`"]`)
+	eventually(t, "the new address", func() bool {
+		resp, err := f.http.Get("http://" + moved + "/ebox/providers")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == 200
+	})
+	f.get("/ebox/providers").want(t, 200)
+	f.change(t, `server: {listen: ["127.0.0.1:0", "`+moved+`"]`, `server: {listen: "127.0.0.1:0"`)
+	eventually(t, "the former configuration", func() bool {
+		s := f.status().Configuration
+		if s.Rejected != nil {
+			t.Fatal(s.Rejected.Errors)
+		}
+		return s.Hash == before
+	})
+	eventually(t, "the end of the new address", func() bool {
+		conn, err := net.Dial("tcp", moved)
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	})
+	f.get("/ebox/providers").want(t, 200)
+}
+
+// Callers keep asking while the configuration changes in every way it can.
+func TestNoRequestIsLostOverManyReloads(t *testing.T) {
+	t.Parallel()
+	f := watched(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	var asked atomic.Int64
+	for i := range 8 {
+		method, body := "GET", ""
+		path := "/enterprises/" + mandated + nsso + "/ebox"
+		if i%2 == 1 { // a lost write would not be repeated by anybody
+			method, body = "POST",
+				`{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"0206731645"}`
+			path = "/enterprises/" + mandated + "/grant/citizen/mandates"
+		}
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				req, err := http.NewRequest(method, f.base+path, strings.NewReader(body))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				req.Header.Set("Content-Type", "application/json")
+				req.GetBody = nil // nor may this client repeat it
+				resp, err := f.http.Do(req)
+				if err != nil {
+					t.Errorf("%s: %v", method, err)
+					return
+				}
+				text, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if err != nil || resp.StatusCode >= 300 {
+					t.Errorf("%s: %s %v %s", method, resp.Status, err, text)
+					return
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	limits := []string{"idleTimeout: 61s", "idleTimeout: 62s, maxStreams: 100", "maxConnections: 500",
+		"maxHeaderBytes: 32KiB"}
+	const reloads = 80
+	text, err := os.ReadFile(f.path("config.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range reloads {
+		next := string(text)
+		switch i % 4 {
+		case 0:
+			next = strings.Replace(next, "server: {", "server: {limits: {"+limits[i/4%4]+"}, ", 1)
+		case 1:
+			next = strings.Replace(next, "registry:\n", fmt.Sprintf("registry:\n  refresh: %dm\n", i+1), 1)
+		case 2:
+			next = strings.Replace(next, "oauth:\n", fmt.Sprintf("oauth:\n  timeout: %ds\n", i+5), 1)
+		case 3:
+			next = strings.Replace(next, "tenancy:\n",
+				fmt.Sprintf("callers: [{name: c%d, networks: [127.0.0.0/8], own: true}]\ntenancy:\n", i), 1)
+		}
+		cfg, err := config.Parse("config.yaml", []byte(next), f.dir, os.LookupEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := asked.Load()
+		if err := f.gw.Replace(cfg, ""); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "requests between two reloads", func() bool { return t.Failed() || asked.Load() > before })
+	}
+	cancel()
+	wg.Wait()
+}
+
+func TestDrainServesThenRefusesThenEnds(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("drain: {delay: 0s, timeout: 5s}", "drain: {delay: 400ms, timeout: 20s}"))
+	if _, err := h.sim.Fault(slow(nsso, 900*time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	h.get("/ebox/providers").want(t, 200) // leaves an idle connection
+	under := make(chan answer, 1)
+	go func() { under <- h.get("/enterprises/" + mandated + nsso + "/ebox") }()
+	eventually(t, "the request under way", func() bool { return h.sim.RequestCount("provider:nsso") == 1 })
+	ended := make(chan error, 1)
+	go func() { ended <- h.stop() }()
+	eventually(t, "not ready", func() bool {
+		resp, err := h.http.Get(h.adm + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode == 503
+	})
+	resp, err := h.http.Get(h.base + "/ebox/providers") // on the idle connection
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != 200 || !resp.Close {
+		t.Errorf("%s, closing %v", resp.Status, resp.Close)
+	}
+	refused := false
+	eventually(t, "the refusal of new requests", func() bool {
+		resp, err := h.http.Get(h.base + "/ebox/providers")
+		if err != nil {
+			return refused // the end
+		}
+		resp.Body.Close()
+		refused = refused || resp.StatusCode == 503
+		return refused
+	})
+	if got := <-under; got.status != 200 {
+		t.Errorf("the request under way got %d %s", got.status, got.body)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the end: %v", err)
+	}
+}
+
+func TestASecondSignalCutsWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("drain: {delay: 0s, timeout: 5s}", "drain: {delay: 1h, timeout: 1h}"))
+	if _, err := h.sim.Fault(frozen(nsso)); err != nil {
+		t.Fatal(err)
+	}
+	cut := make(chan error, 1)
+	go func() {
+		resp, err := http.Get(h.base + "/enterprises/" + mandated + nsso + "/ebox")
+		if err == nil {
+			resp.Body.Close()
+			err = fmt.Errorf("answered %s", resp.Status)
+			if resp.StatusCode >= 500 {
+				err = io.ErrUnexpectedEOF
+			}
+		}
+		cut <- err
+	}()
+	eventually(t, "the request under way", func() bool { return h.sim.RequestCount("provider:nsso") == 1 })
+	h.cut()
+	if err := h.stop(); err == nil || !strings.Contains(err.Error(), "cut") {
+		t.Errorf("the end says nothing of what was cut: %v", err)
+	}
+	h.stopped = true
+	if err := <-cut; err == nil || strings.Contains(err.Error(), "answered") {
+		t.Errorf("the cut is not visible: %v", err)
+	}
+}
+
+// A file may change, or a SIGHUP come, while the gateway ends: what it would start ran on.
+func TestNothingStartsForAConfigurationThatComesAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "security.log")
+	h := open(t)
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	text := demo.Config(h.sim, "127.0.0.1:0", "127.0.0.1:0") + "tracing: {endpoint: \"http://127.0.0.1:1\"}\n"
+	text = strings.Replace(text, "log: {format: text}", "log: {format: text, security: "+path+"}", 1)
+	cfg, err := config.Parse("test.yaml", []byte(text), clientDir, func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.gw.Replace(cfg, ""); err == nil || !strings.Contains(err.Error(), "stopped") {
+		t.Errorf("it is taken: %v", err)
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("its log of refusals was opened: %v", err)
+	}
+}
+
+// A full disk, or a program that truncates before it writes, empties a file for good or
+// for a moment.
+func TestAnEmptiedStopFileLiftsNoSuspension(t *testing.T) {
+	t.Parallel()
+	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
+	f.write(t, "stop.txt", "0206.731.645\n")
+	eventually(t, "the suspension", func() bool { return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 403 })
+	eventually(t, "the configuration with it", func() bool {
+		return strings.Contains(f.log.String(), "the configuration was replaced")
+	})
+	f.write(t, "stop.txt", "")
+	eventually(t, "the refusal", func() bool { return f.status().Configuration.Rejected != nil })
+	if e := f.status().Configuration.Rejected.Errors[0]; !strings.Contains(e,
+		"lifts the suspension of 1 of 1 enterprises") {
+		t.Errorf("%s", e)
+	}
+	f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 403)
+	f.hup <- syscall.SIGHUP
+	eventually(t, "the end of the suspension", func() bool {
+		return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 200
+	})
+}
+
+func TestASuspensionThatWasAMistakeIsTakenBackByTheSameSteps(t *testing.T) {
+	t.Parallel()
+	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
+	f.change(t, "registry:", "registries:") // nothing else can be taken meanwhile
+	eventually(t, "the rejection", func() bool { return f.status().Configuration.Rejected != nil })
+	f.write(t, "stop.txt", "0206.731.645\n")
+	eventually(t, "the suspension", func() bool { return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 403 })
+	f.write(t, "stop.txt", "# nobody yet\n")
+	f.change(t, "registries:", "registry:") // all files are what they were at the start
+	eventually(t, "the refusal to lift it", func() bool {
+		r := f.status().Configuration.Rejected
+		return r != nil && strings.Contains(r.Errors[0], "lifts the suspension of 1 of 1")
+	})
+	f.hup <- syscall.SIGHUP
+	eventually(t, "the end of the suspension", func() bool {
+		return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 200
+	})
+}
+
+// Nobody writes to the FIFO. Reading it, or waiting for a writer, would last for ever.
+func TestAFIFOInPlaceOfAWatchedFileStopsNeitherReloadNorExit(t *testing.T) {
+	t.Parallel()
+	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
+	for _, name := range []string{"stop.txt", "client.p12"} {
+		if err := os.Remove(f.path(name)); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Mkfifo(f.path(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the rejection", func() bool { return f.status().Configuration.Rejected != nil })
+	if e := f.status().Configuration.Rejected.Errors[0]; !strings.Contains(e, "not a regular file") {
+		t.Errorf("%s", e)
+	}
+	f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
+	f.hup <- syscall.SIGHUP
+	if err := os.Remove(f.path("stop.txt")); err != nil {
+		t.Fatal(err)
+	}
+	f.write(t, "stop.txt", "# nobody yet\n")
+	f.change(t, "  suspendedFiles", "  # now\n  suspendedFiles")
+	eventually(t, "the next configuration", func() bool { return f.status().Configuration.Rejected == nil })
+} // the cleanup fails if the gateway does not stop
+
+// Two gateways behind a balancer that asks for readiness, callers that keep their
+// connections and repeat nothing: one of the two stops, and nobody notices.
+func TestARollingStopLosesNoRequest(t *testing.T) {
+	t.Parallel()
+	drains := edit("drain: {delay: 0s, timeout: 5s}", "drain: {delay: 500ms, timeout: 10s}")
+	stays, stops := open(t, drains), open(t, drains)
+	var target atomic.Pointer[house]
+	target.Store(stops)
+	balancing, endBalancing := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { // looks every 20 ms, as a balancer does every few seconds
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-balancing.Done():
+				return
+			case <-tick.C:
+			}
+			resp, err := stops.http.Get(stops.adm + "/readyz")
+			if err == nil {
+				resp.Body.Close()
+			}
+			if err != nil || resp.StatusCode != http.StatusOK {
+				target.Store(stays)
+				return
+			}
+		}
+	})
+	calling, endCalling := context.WithCancel(t.Context())
+	var served, moved atomic.Int64
+	for range 16 {
+		wg.Go(func() {
+			transport := &http.Transport{MaxIdleConnsPerHost: 4}
+			defer transport.CloseIdleConnections()
+			for calling.Err() == nil {
+				h := target.Load()
+				req, err := http.NewRequest("PATCH", h.base+"/enterprises/"+mandated+nsso+"/ebox/messages", http.NoBody)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				resp, err := transport.RoundTrip(req)
+				if err != nil {
+					t.Errorf("a request was lost: %v", err)
+					return
+				}
+				_, err = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+				if err != nil || resp.StatusCode >= 500 {
+					t.Errorf("%s %v", resp.Status, err)
+					return
+				}
+				served.Add(1)
+				if h == stays {
+					moved.Add(1)
+				}
+			}
+		})
+	}
+	eventually(t, "callers at work", func() bool { return served.Load() > 200 })
+	if err := stops.stop(); err != nil {
+		t.Errorf("the stop: %v", err)
+	}
+	after := moved.Load()
+	eventually(t, "callers at the other gateway", func() bool { return moved.Load() > after+200 })
+	endCalling()
+	endBalancing()
+	wg.Wait()
+}
+
+// A gateway starts whatever is down, says what it misses, serves what it can, and
+// has the rest as soon as that is back. directory_test.go and tokens_test.go have
+// the registry and the Authorization Server each closing connections at the start.
+func TestTheGatewayStartsWithoutTheOthersAndHeals(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name             string
+		tokens, registry blockage
+	}{
+		{"both refuse", refusing, refusing},
+		{"the registry refuses", passing, refusing},
+		{"the Authorization Server refuses", refusing, passing},
+		{"both accept and never answer", mute, mute},
+		{"both talk something else", talkingOther, talkingOther},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var tokens, registry *detour
+			h := build(t, func(t *testing.T, text string) string {
+				shared := regexp.MustCompile(`tokenUrl: http://([^/]+)`).FindStringSubmatch(text)[1]
+				tokens, registry = newDetour(t, shared, nil), newDetour(t, shared, nil)
+				tokens.block(c.tokens)
+				registry.block(c.registry)
+				text = edit("oauth:\n", "oauth:\n  timeout: 500ms\n")(t, text)
+				for _, v := range victims {
+					switch v.upstream {
+					case simulator.UpstreamRegistry:
+						text = v.lead(t, text, "http://"+registry.addr)
+					case simulator.UpstreamToken:
+						text = v.lead(t, text, "http://"+tokens.addr)
+					}
+				}
+				return text
+			})
+			for path, status := range map[string]int{"/livez": 200, "/readyz": 503, "/health": 200} {
+				resp, err := h.http.Get(h.adm + path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				if resp.StatusCode != status {
+					t.Errorf("%s: %s", path, resp.Status)
+				}
+			}
+			h.get("/ebox/providers").want(t, 200)
+			for path, impossible := range map[string]bool{
+				box:      true, // needs a list, which needs a token
+				mandates: c.tokens != passing,
+			} {
+				got := h.get(path)
+				if impossible == (got.status == http.StatusOK) {
+					t.Fatalf("%s: %d %s", path, got.status, got.body)
+				}
+				if impossible && (got.status != 503 || got.header.Get("Retry-After") == "" ||
+					strings.Contains(got.body, "127.0.0.1")) {
+					t.Errorf("%s: %d %v %s", path, got.status, got.header, got.body)
+				}
+			}
+			tokens.block(passing)
+			registry.block(passing)
+			eventually(t, "everything to work", func() bool { return h.get(box).status == 200 && h.get(mandates).status == 200 })
+			eventually(t, "readiness", func() bool { return h.operate("GET", "/readyz").status == 200 })
+			eventually(t, "health", func() bool { return h.status().Health == "UP" })
+		})
+	}
+}
+
+// A rolling update would otherwise replace every good replica by one that can do nothing.
+func TestAGatewayWhoseClientIsRefusedIsNotReady(t *testing.T) {
+	t.Parallel()
+	h := build(t, edit("clientId: "+client.ID, "clientId: somebody-else"))
+	eventually(t, "the end of the first tries", func() bool { return h.operate("GET", "/startupz").status == 200 })
+	got := h.operate("GET", "/readyz").want(t, 503)
+	if !strings.Contains(got.body, "client demo has had no token yet") || !strings.Contains(got.body, "invalid_client") {
+		t.Errorf("%s", got.body)
+	}
+	if s := h.status(); s.Ready || !slices.ContainsFunc(s.Attention,
+		func(a status.Attention) bool { return strings.Contains(a.Text, "not ready") }) {
+		t.Errorf("%+v", s.Attention)
+	}
+}
+
+func TestPatienceMakesAGatewayReadyForWhatItCanServe(t *testing.T) {
+	t.Parallel()
+	h := build(t, edit("clientId: "+client.ID, "clientId: somebody-else"), add("readiness: {patience: 300ms}\n"))
+	h.operate("GET", "/readyz").want(t, 503)
+	eventually(t, "the end of the patience", func() bool { return h.operate("GET", "/readyz").status == 200 })
+}
+
+func TestOnceReadyAnOutageDoesNotMakeAGatewayUnready(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	eventually(t, "readiness", func() bool { return h.operate("GET", "/readyz").status == 200 })
+	for _, upstream := range []string{simulator.UpstreamToken, simulator.UpstreamRegistry,
+		simulator.ProviderUpstream("nsso")} {
+		if _, err := h.sim.Fault(simulator.Fault{Upstream: upstream, Kind: simulator.FaultStatus, Status: 503}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.get(box).want(t, 503)
+	h.operate("GET", "/readyz").want(t, 200)
+}

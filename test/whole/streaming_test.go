@@ -1,0 +1,310 @@
+package whole_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/textproto"
+	"strings"
+	"testing"
+
+	"ebox-gateway/internal/simulator"
+)
+
+const large = box + "/messages/" + simulator.LargeMessage + "/attachments/"
+
+// attachmentDigest is the SHA-256 that the provider itself gives for an attachment.
+func (h *house) attachmentDigest(path string) string {
+	h.t.Helper()
+	meta := h.get(path).want(h.t, 200).body
+	_, rest, found := strings.Cut(meta, `"digestValue":"`)
+	if !found {
+		h.t.Fatalf("no digest in %s", meta)
+	}
+	value, _, _ := strings.Cut(rest, `"`)
+	return value
+}
+
+func TestDownloadOf64MegabytesArrivesWhole(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	want := h.attachmentDigest(large + "5")
+	for _, proto := range []string{"HTTP/1.1", "HTTP/2"} {
+		t.Run(proto, func(t *testing.T) {
+			transport := &http.Transport{Protocols: new(http.Protocols)}
+			transport.Protocols.SetUnencryptedHTTP2(proto == "HTTP/2")
+			transport.Protocols.SetHTTP1(proto == "HTTP/1.1")
+			defer transport.CloseIdleConnections()
+			resp, err := (&http.Client{Transport: transport}).Get(h.base + large + "5/content")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			sum := sha256.New()
+			n, err := io.Copy(sum, resp.Body)
+			if got := base64.RawURLEncoding.EncodeToString(sum.Sum(nil)); err != nil || n != 64<<20 || resp.ContentLength != n ||
+				got != want {
+				t.Errorf("%d of %d bytes, SHA-256 %s instead of %s: %v", n, resp.ContentLength, got, want, err)
+			}
+		})
+	}
+}
+
+func TestRangesValidatorsAndHEAD(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	const path = large + "1/content" // 1 KB
+	whole := h.get(path).want(t, 200)
+	tag := whole.header.Get("Etag")
+	if len(whole.body) != 1024 || tag == "" || whole.header.Get("Content-Disposition") == "" {
+		t.Fatalf("%v", whole.header)
+	}
+	for _, c := range []struct {
+		name   string
+		fields []string
+		status int
+		body   string
+	}{
+		{"one range", []string{"Range: bytes=10-19"}, 206, whole.body[10:20]},
+		{"If-Range that holds", []string{"Range: bytes=0-4", "If-Range: " + tag}, 206, whole.body[:5]},
+		{"If-Range that does not", []string{"Range: bytes=0-4", `If-Range: "other"`}, 200, whole.body},
+		{"not modified", []string{"If-None-Match: " + tag}, 304, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := h.get(path, c.fields...).want(t, c.status)
+			if got.body != c.body || (c.status == 206) != (got.header.Get("Content-Range") != "") ||
+				c.status == 304 && got.header.Get("Etag") != tag {
+				t.Errorf("%v %q", got.header, got.body)
+			}
+		})
+	}
+	t.Run("several ranges", func(t *testing.T) {
+		got := h.get(path, "Range: bytes=0-3,8-11").want(t, 206)
+		if !strings.HasPrefix(got.header.Get("Content-Type"), "multipart/byteranges") ||
+			!strings.Contains(got.body, whole.body[8:12]) {
+			t.Errorf("%v %q", got.header, got.body)
+		}
+	})
+	t.Run("HEAD", func(t *testing.T) {
+		head := h.send("HEAD", path, nil).want(t, 200)
+		if head.body != "" || head.header.Get("Content-Length") != "1024" || head.header.Get("Etag") != tag {
+			t.Errorf("%v %q", head.header, head.body)
+		}
+	})
+	t.Run("list that is rewritten", func(t *testing.T) {
+		list := h.get(box+"/messages?pageSize=1", "Range: bytes=0-10", "Accept-Encoding: gzip").want(t, 200)
+		if !strings.HasSuffix(strings.TrimSpace(list.body), "}") || list.header.Get("Content-Encoding") != "" {
+			t.Errorf("%v %q", list.header, list.body)
+		}
+		h.get(box+"/messages?pageSize=1", "If-None-Match: "+list.header.Get("Etag")).want(t, 304)
+	})
+}
+
+// description is the JSON part of a publication with one file.
+func description(digest string) string {
+	return `{"recipient":{"eboxType":"enterprise","enterpriseNumber":"` + another +
+		`"},"subject":{"nl":"Onderwerp"},"isReplyAuthorized":false,` +
+		`"attachments":[{"attachmentTitle":{"nl":"Bijlage"},"httpPartName":"upload1","isMainContent":true,"digest":{"digestValue":"` + digest + `","digestMethod":"sha_256"}}]}`
+}
+
+func TestPublicationStreamsWhileItIsSent(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	file := bytes.Repeat([]byte("0123456789abcdef"), 1<<17) // 2 MB, more than any buffer on the way
+	sum := sha256.Sum256(file)
+	reader, writer := io.Pipe()
+	form := multipart.NewWriter(writer)
+	gone := make(chan error, 1)
+	halfway, goOn := make(chan struct{}), make(chan struct{})
+	go func() {
+		gone <- func() error {
+			part, err := form.CreatePart(textproto.MIMEHeader{"Content-Disposition": {`form-data; name="messageToPublish"`},
+				"Content-Type": {"application/json"}})
+			if err != nil {
+				return err
+			}
+			if _, err = io.WriteString(part, description(base64.RawURLEncoding.EncodeToString(sum[:]))); err != nil {
+				return err
+			}
+			part, err = form.CreatePart(textproto.MIMEHeader{"Content-Disposition": {
+				`form-data; name="upload1"; filename="brief.pdf"`}, "Content-Type": {"application/pdf"}})
+			if err != nil {
+				return err
+			}
+			if _, err = part.Write(file[:1<<20]); err != nil {
+				return err
+			}
+			close(halfway)
+			<-goOn
+			if _, err = part.Write(file[1<<20:]); err != nil {
+				return err
+			}
+			return errors.Join(form.Close(), writer.Close())
+		}()
+	}()
+	answered := make(chan answer, 1)
+	go func() {
+		answered <- h.send("POST", box+"/messages", reader, "Content-Type: "+form.FormDataContentType())
+	}()
+	<-halfway
+	eventually(t, "the first bytes at the upstream before the last was sent", func() bool {
+		return h.sim.RequestCount("provider:nsso") == 1
+	})
+	close(goOn)
+	if err := <-gone; err != nil {
+		t.Fatal(err)
+	}
+	published := (<-answered).want(t, 201)
+	location := strings.TrimPrefix(published.header.Get("Location"), h.base+box)
+	got := h.get("/enterprises/"+another+nsso+"/ebox"+location).want(t, 200)
+	if !strings.Contains(got.body, base64.RawURLEncoding.EncodeToString(sum[:])) {
+		t.Errorf("another file arrived: %s", got.body)
+	}
+}
+
+// fault lays a fault, which must be one.
+func (h *house) fault(f simulator.Fault) int {
+	h.t.Helper()
+	id, err := h.sim.Fault(f)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return id
+}
+
+// fill puts so many messages with so many attachments into the e-Box at nsso that
+// their list is long: 100 messages with 50 attachments are 2 MB.
+func (h *house) fill(attachments int) {
+	h.t.Helper()
+	for range 100 {
+		if _, err := h.sim.AddMessage("nsso", 206731645, simulator.Draft{Sizes: make([]int64, attachments)}); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
+func TestACutAnswerIsNeverEndedAsIfWhole(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.fill(50)
+	const (
+		list     = box + "/messages?pageSize=100" // 2 MB that are rewritten, so that their length is not known
+		short    = box + "/messages?pageSize=1"   // short enough to be held back whole
+		document = large + "4/content"            // 16 MB
+		cut      = "cut"
+		told     = "502"
+	)
+	for _, c := range []struct {
+		name, path, proto string
+		after             int64
+		how               string
+	}{
+		{"chunked", list, "1.1", 1 << 20, cut},
+		{"chunked, within the first bytes", list, "1.1", 40 << 10, cut},
+		{"of a known length", document, "1.1", 3 << 20, cut},
+		{"of a known length, before its first byte", document, "1.1", 0, cut},
+		{"held back to be rewritten", short, "1.1", 1 << 10, told},
+		{"HTTP/1.0 within 1 MB", list, "1.0", 900 << 10, told},
+		{"HTTP/1.0 beyond 1 MB", list, "1.0", 1300 << 10, cut},
+		{"HTTP/1.0 of a known length", document, "1.0", 3 << 20, cut},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h.sim.ClearFaults()
+			h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultTruncate, Bytes: c.after})
+			who := h.dial("")
+			who.write("GET " + c.path + " HTTP/" + c.proto + "\r\nHost: localhost\r\n\r\n")
+			got, err := who.tryRead("GET")
+			switch {
+			case c.how == told:
+				if got.status != 502 || err != nil || !strings.Contains(got.header.Get("Proxy-Status"),
+					"error=http_response_incomplete") {
+					t.Errorf("%d %v %v", got.status, got.header, err)
+				}
+			case err == nil:
+				t.Errorf("a cut answer looks whole: %d %v, %d bytes", got.status, got.header, len(got.body))
+			case got.status != 200:
+				t.Errorf("%d %v: %v", got.status, got.header, err)
+			}
+		})
+	}
+	t.Run("HTTP/2", func(t *testing.T) {
+		transport := &http.Transport{Protocols: new(http.Protocols)}
+		transport.Protocols.SetUnencryptedHTTP2(true)
+		defer transport.CloseIdleConnections()
+		for _, path := range []string{list, document} {
+			h.sim.ClearFaults()
+			h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultTruncate, Bytes: 1 << 20})
+			resp, err := (&http.Client{Transport: transport}).Get(h.base + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := io.Copy(io.Discard, resp.Body); err == nil {
+				t.Errorf("%s: %d bytes look whole", path, n)
+			}
+			resp.Body.Close()
+		}
+	})
+	eventually(t, "an access line that says so", func() bool { return strings.Contains(h.access.String(), `"cut":true`) })
+}
+
+func TestACallerThatGoesAwayEndsTheCallUpstream(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	done := func() bool {
+		all := h.sim.RequestsTo("provider:nsso")
+		return len(all) == 1 && all[0].Done
+	}
+	t.Run("while waiting", func(t *testing.T) {
+		h.sim.ResetRequests()
+		id := h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultFreeze})
+		ctx, cancel := context.WithCancel(context.Background())
+		gone := make(chan error, 1)
+		go func() {
+			req, err := http.NewRequestWithContext(ctx, "GET", h.base+box+"/messages", nil)
+			if err == nil {
+				_, err = h.http.Do(req) // there is no answer
+			}
+			gone <- err
+		}()
+		eventually(t, "the call upstream", func() bool { return h.sim.RequestCount("provider:nsso") == 1 })
+		if done() {
+			t.Fatal("the upstream did not freeze")
+		}
+		cancel()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		eventually(t, "the end of the call upstream", done)
+		h.sim.RemoveFault(id)
+	})
+	t.Run("within a download", func(t *testing.T) {
+		h.sim.ResetRequests()
+		c := h.dial("")
+		c.write("GET " + large + "5/content HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if _, err := c.r.Peek(1000); err != nil {
+			t.Fatal(err)
+		}
+		if done() {
+			t.Fatal("64 MB were taken without anybody reading them")
+		}
+		_ = c.conn.Close()
+		eventually(t, "the end of the call upstream", done)
+	})
+	t.Run("within an upload", func(t *testing.T) {
+		h.sim.ResetRequests()
+		c := h.dial("")
+		c.write("POST " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; " +
+			"boundary=x\r\nContent-Length: 100000\r\n\r\n--x\r\n" + filePart + "%PDF")
+		eventually(t, "the call upstream", func() bool { return h.sim.RequestCount("provider:nsso") == 1 })
+		_ = c.conn.Close()
+		eventually(t, "the end of the call upstream", done)
+	})
+	if n := h.sim.RequestCount("provider:nsso"); n != 1 {
+		t.Errorf("%d requests: it was sent again for nobody", n)
+	}
+}

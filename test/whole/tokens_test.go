@@ -1,0 +1,316 @@
+package whole_test
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ebox-gateway/internal/operate/status"
+	"ebox-gateway/internal/simulator"
+)
+
+// status is what the admin listener shows.
+func (h *house) status() status.Status {
+	h.t.Helper()
+	resp, err := h.http.Get(h.adm + "/status")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var s status.Status
+	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
+		h.t.Fatal(err)
+	}
+	return s
+}
+
+// tokenRequests counts the requests at the token endpoint.
+func (h *house) tokenRequests() uint64 { return h.sim.RequestCount(simulator.UpstreamToken) }
+
+// keepsSecrets fails the test if anything that the gateway wrote or shows holds a
+// token that an upstream saw, an assertion, a key or one of the further secrets.
+func (h *house) keepsSecrets(further ...string) {
+	h.t.Helper()
+	resp, err := h.http.Get(h.adm + "/status")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	shown, err := io.ReadAll(resp.Body)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	secrets := map[string]bool{"eyJ": true, "client_assertion": true, "PRIVATE KEY": true, "Bearer ": true}
+	for _, s := range further {
+		secrets[s] = true
+	}
+	tokens := 0
+	for _, r := range h.sim.Requests() {
+		if _, token, ok := strings.Cut(r.Header.Get("Authorization"), "Bearer "); ok {
+			secrets[token] = true
+			tokens++
+		}
+	}
+	if tokens == 0 {
+		h.t.Error("no upstream saw a token: there was nothing to keep")
+	}
+	for where, text := range map[string]string{"the log": h.log.String(), "the access log": h.access.String(),
+		"the status": string(shown)} {
+		if text == "" {
+			h.t.Errorf("%s is empty", where)
+		}
+		for secret := range secrets {
+			if strings.Contains(text, secret) {
+				h.t.Errorf("%s holds %q", where, secret)
+			}
+		}
+	}
+}
+
+func TestA401RenewsTheTokenOnceAndTheCallSucceeds(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	order := `{` + flexiJob + `,"representedEnterpriseNumber":"` + mandated + `"`
+	order += strings.Repeat(" ", 64<<10-len(order)-1) + `}`
+	for _, c := range []struct {
+		name, method, path, fault, body string
+		status                          int
+	}{
+		{"GET", "GET", nsso + "/ebox/messages", "/ebox", "", 200},
+		{"body of 64 KiB", "POST", grant + "/mandates", "/mandates", order, 201},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h.fault(simulator.Fault{Method: c.method, Path: c.fault, Count: 1, Kind: simulator.FaultUnauthorized})
+			h.sim.ResetRequests()
+			got := h.send(c.method, "/enterprises/"+mandated+c.path, strings.NewReader(c.body), asJSON).want(t, c.status)
+			seen := slices.DeleteFunc(h.sim.Requests(), func(r simulator.Recorded) bool {
+				return r.Upstream == simulator.UpstreamToken
+			})
+			if len(seen) != 2 {
+				t.Fatalf("%d tries", len(seen))
+			}
+			if seen[0].Status != 401 || seen[0].Header.Get("Authorization") == seen[1].Header.Get("Authorization") ||
+				seen[0].Header.Get("Belgov-Trace-Id") == seen[1].Header.Get("Belgov-Trace-Id") {
+				t.Error("not a 401 and another token and trace id")
+			}
+			if seen[1].BodyBytes != int64(len(c.body)) {
+				t.Errorf("upstream saw a body of %d bytes the second time", seen[1].BodyBytes)
+			}
+			if status := got.header.Get("Proxy-Status"); !strings.Contains(status, "tries=2") {
+				t.Errorf("Proxy-Status %q", status)
+			}
+		})
+	}
+	h.keepsSecrets()
+}
+
+func TestTheAuthorizationServerIsDownAtTheStart(t *testing.T) {
+	t.Parallel()
+	var tokens tap
+	tokens.down.Store(true)
+	h := build(t, tokens.before(`tokenUrl: http://([^/]+)`), func(t *testing.T, text string) string {
+		return edit("  clients:\n", "  audience: http://"+tokens.upstream+"/REST/oauth/v5/token\n  clients:\n")(t, text)
+	})
+	for _, path := range []string{box, grant + "/mandates?representedEnterpriseNumber=" + mandated} {
+		p := h.get(path).want(t, 503)
+		if p.problem(t)["type"] != "urn:problem-type:belgif:serviceUnavailable" || p.header.Get("Retry-After") == "" ||
+			!strings.Contains(p.header.Get("Proxy-Status"), "error=") {
+			t.Errorf("%v %s", p.header, p.body)
+		}
+		if strings.Contains(p.body, "127.0.0.1") {
+			t.Errorf("an address is shown: %s", p.body)
+		}
+	}
+	if len(h.sim.Requests()) != 0 {
+		t.Errorf("upstreams saw %v", h.sim.Requests())
+	}
+	for path, health := range map[string]string{"/livez": "", "/health": "DEGRADED"} {
+		resp, err := h.http.Get(h.adm + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != 200 || !strings.Contains(string(body), health) {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+	}
+	tokens.down.Store(false)
+	eventually(t, "calls to succeed without a restart", func() bool {
+		return h.get(box).status == 200 && h.get(grant+"/mandates?representedEnterpriseNumber="+mandated).status == 200
+	})
+	h.keepsSecrets()
+}
+
+func TestARefusedClientIsToldAtOnceAndTheServerNotHammered(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, code, scope, hint string }{
+		{"client", "invalid_client", "", "Chaman"},
+		{"scope", "invalid_scope", simulator.ScopeDocumentConsumer, "terms of use"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := open(t)
+			if c.code == "invalid_client" {
+				h.fault(simulator.Fault{Upstream: simulator.UpstreamToken, Kind: simulator.FaultUnauthorized})
+			} else {
+				poor := client
+				poor.Scopes = []string{simulator.ScopeRegistry}
+				if err := h.sim.RegisterClient(poor); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := h.tokenRequests()
+			for range 30 {
+				got := h.get(box).want(t, 502)
+				p := got.problem(t)
+				if p["type"] != "urn:problem-type:ebox-gateway:clientRefused" || p["error"] != c.code ||
+					got.header.Get("Retry-After") != "" {
+					t.Fatalf("%v %s", got.header, got.body)
+				}
+				if c.scope != "" && p["scope"] != c.scope || !strings.Contains(p["detail"].(string), c.hint) {
+					t.Fatalf("%s", got.body)
+				}
+			}
+			if n := h.tokenRequests() - before; n != 1 {
+				t.Errorf("30 calls led to %d token requests", n)
+			}
+			h.keepsSecrets()
+		})
+	}
+}
+
+const rotatedPassword = "correct horse battery"
+
+// mounted writes key stores as Kubernetes mounts secrets: client.p12 leads through
+// the link ..data to a directory that is swapped as a whole.
+func mounted(t *testing.T) (dir string, swap func(*simulator.Identity)) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := os.Symlink(filepath.Join("..data", "client.p12"), filepath.Join(dir, "client.p12")); err != nil {
+		t.Fatal(err)
+	}
+	return dir, func(identity *simulator.Identity) {
+		t.Helper()
+		p12, err := identity.PKCS12(rotatedPassword)
+		if err != nil {
+			t.Fatal(err)
+		}
+		version, err := os.MkdirTemp(dir, "..version-")
+		if err == nil {
+			err = os.WriteFile(filepath.Join(version, "client.p12"), p12, 0o600)
+		}
+		if err == nil {
+			err = os.Symlink(filepath.Base(version), filepath.Join(dir, "..data_tmp"))
+		}
+		if err == nil {
+			err = os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestANewKeySignsOnceATokenWasObtainedWithIt(t *testing.T) {
+	t.Parallel()
+	// The files are looked at every ten seconds: both houses wait at the same time.
+	type rotation struct {
+		h     *house
+		first string // the fingerprint of the key that signed from the start
+	}
+	rotate := func(registered bool) rotation {
+		dir, swap := mounted(t)
+		var identities [2]*simulator.Identity
+		for i := range identities {
+			var err error
+			if identities[i], err = simulator.SelfSigned("Office", time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		swap(identities[0])
+		h := build(t, edit("file: client.p12, password: demo", "file: "+filepath.Join(dir, "client.p12")+
+			", password: "+rotatedPassword))
+		register := func(i int) {
+			rotated := client
+			rotated.Certificate = identities[i].Certificate
+			if err := h.sim.RegisterClient(rotated); err != nil {
+				t.Fatal(err)
+			}
+		}
+		register(0)
+		eventually(t, "calls to succeed with the first key", func() bool { return h.get(box).status == 200 })
+		r := rotation{h, h.status().Clients[0].Key.Fingerprint}
+		swap(identities[1])
+		if registered {
+			register(1)
+		}
+		return r
+	}
+	registered, unknown := rotate(true), rotate(false)
+
+	eventually(t, "the registered key to sign", func() bool {
+		s := registered.h.status().Clients[0]
+		return s.Key.Fingerprint != registered.first && s.Pending == nil
+	})
+	eventually(t, "the reason why the other one does not", func() bool {
+		p := unknown.h.status().Clients[0].Pending
+		return p != nil && strings.Contains(p.Reason, "not yet registered in Chaman?")
+	})
+	if now := unknown.h.status().Clients[0].Key.Fingerprint; now != unknown.first {
+		t.Errorf("%s signs instead of %s", now, unknown.first)
+	}
+	for _, r := range []rotation{registered, unknown} {
+		r.h.sim.RevokeTokens() // only the key that is registered can get another one
+		r.h.get(box).want(t, 200)
+		r.h.keepsSecrets(rotatedPassword)
+	}
+}
+
+func TestFilesThatHoldNoKeyAreShownWhileTheFormerOneSigns(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "client.p12")
+	whole, err := os.ReadFile(filepath.Join(clientDir, "client.p12"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := open(t, edit("file: client.p12", "file: "+file))
+	h.get(box).want(t, 200)
+	if err := os.WriteFile(file, []byte("half a key store"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the status to tell", func() bool {
+		s := h.status()
+		return s.Health == "DEGRADED" && slices.ContainsFunc(s.Attention, func(a status.Attention) bool {
+			return a.Part == "client demo" && strings.Contains(a.Text, "client.p12") &&
+				strings.Contains(a.Text, "do not restart")
+		})
+	})
+	h.sim.RevokeTokens()
+	h.get(box).want(t, 200) // the key in memory gets another token
+}
+
+func TestAKeyStoreThatCannotBeOpenedStopsNothingElse(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "broken.p12")
+	if err := os.WriteFile(file, []byte("no key store"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := open(t, edit("    demo: {", "    broken: {clientId: broken, keystore: {file: "+file+", password: "+
+		rotatedPassword+"}}\n    demo: {"),
+		edit("tenancy:\n", "tenancy:\n  defaultClient: demo\n"),
+		edit("{number: 0212.148.896", "{number: 0212.148.896, client: broken"))
+	p := h.get("/enterprises/"+another+nsso+"/ebox").want(t, 503)
+	if detail := p.problem(t)["detail"].(string); !strings.Contains(detail, "broken") || strings.Contains(detail, file) {
+		t.Errorf("%s", p.body)
+	}
+	h.get(box).want(t, 200)
+	h.keepsSecrets(rotatedPassword)
+}
