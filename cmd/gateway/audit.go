@@ -126,7 +126,7 @@ func auditVerify(p *process, flags *flag.FlagSet, file *string, args []string) e
 			return err
 		}
 	}
-	shown := auditProgress(p, "verifying", o.Size(dirs))
+	shown := auditProgress(p, "verifying", audit.Size(dirs))
 	o.Read = shown.Add
 	reports, between, err := audit.VerifyAll(dirs, o)
 	shown.Clear()
