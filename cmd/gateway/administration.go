@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -17,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/files"
 )
@@ -24,7 +25,7 @@ import (
 // adminFlags are those of the commands that ask a gateway that runs.
 type adminFlags struct{ config, address, tokenFile *string }
 
-func addAdminFlags(flags *flag.FlagSet) adminFlags {
+func addAdminFlags(flags *pflag.FlagSet) adminFlags {
 	return adminFlags{
 		configFlag(flags),
 		flags.String("admin", "", "the `URL` of the admin listener, several with commas (default: admin.listen of the "+
@@ -73,8 +74,10 @@ func (a adminFlags) connect(p *process) (list []administration, err error) {
 	// Never through a proxy: the token is for the gateway alone, and a proxy's answer is
 	// none of the gateway's.
 	client := &http.Client{
-		Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true,
-			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: trusted, ServerName: name}},
+		Transport: &http.Transport{
+			Proxy: nil, DisableKeepAlives: true,
+			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: trusted, ServerName: name},
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	for one := range strings.SplitSeq(base, ",") {

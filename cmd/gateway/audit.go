@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"crypto/ed25519"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
-	"strings"
+
+	"github.com/spf13/cobra"
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/config"
@@ -18,46 +18,14 @@ import (
 	"ebox-gateway/internal/progress"
 )
 
-func auditCommand() command {
-	return command{
-		name: "audit", usage: "audit verify|search|export|keep|key [DIR …] [flags]",
-		summary: "verify, search and export the evidence of who read or changed what",
-		about: `
-  audit verify [DIR]   read the whole chain of every replica and name each place where a
-                       record was changed, removed, moved or cut off; exit code 1 if any
-  audit search [DIR]   who, when, for whom: by message, attachment, enterprise, caller,
-                       actor, purpose, provider, request and time
-  audit export [DIR]   what search finds as CSV; or whole days as a bundle for an auditor,
-                       who verifies it with openssl and sha256sum alone
-  audit keep [DIR]     drop what is past its legal end, and compress what has ended, in
-                       chains that no gateway writes any more; a running gateway does
-                       both for its own
-  audit key [DIR]      print the public keys, to be kept where the evidence is not
-
-DIR is the directory of audit.dir, or one replica's in it; without any, that of the
+func auditCommand(p *process) *cobra.Command {
+	c := group("audit", "verify, search and export the evidence of who read or changed what",
+		auditVerify(p), auditSearch(p), auditExport(p), auditKeep(p), auditKey(p))
+	c.Long = `DIR is the directory of audit.dir, or one replica's in it; without any, that of the
 configuration. Give several for replicas whose evidence lies on volumes of their own. A
 gateway may be running meanwhile, except for keep. Compressed files
-(.jsonl.gz) are read as they are, also by --checkpoints; no line of them is changed.`,
-		run: func(p *process, flags *flag.FlagSet, args []string) error {
-			if len(args) == 0 {
-				return usageError{"say what to do: verify, search, export, keep or key"}
-			}
-			path := configFlag(flags)
-			do, ok := map[string]func(*process, *flag.FlagSet, *string, []string) error{
-				"verify": auditVerify, "search": auditSearch, "export": auditExport, "keep": auditKeep, "key": auditKey,
-			}[args[0]]
-			if !ok {
-				if strings.HasPrefix(args[0], "-") {
-					_, err := parse(flags, args) // help, or a flag before its word
-					if err != nil {
-						return err
-					}
-				}
-				return usageError{fmt.Sprintf("there is no %q: say verify, search, export, keep or key", args[0])}
-			}
-			return do(p, flags, path, args[1:])
-		},
-	}
+(.jsonl.gz) are read as they are, also by --checkpoints; no line of them is changed.`
+	return c
 }
 
 // auditDirs are the directories that were given, or that of the configuration, which then
@@ -90,62 +58,53 @@ func auditChains(p *process, file string, args []string) ([]string, *config.Conf
 	return chains, cfg, err
 }
 
-// several is a flag that may be given more than once.
-type several []string
-
-func (s *several) String() string { return strings.Join(*s, ",") }
-
-func (s *several) Set(value string) error {
-	*s = append(*s, value)
-	return nil
-}
-
-func auditVerify(p *process, flags *flag.FlagSet, file *string, args []string) error {
-	var keyFiles, checkpoints several
-	flags.Var(&keyFiles, "key", "the `file` of a public key that is trusted; may be given again (default: "+
+func auditVerify(p *process) *cobra.Command {
+	c := &cobra.Command{Use: "verify [DIR …]", Short: "read the whole chain of every replica and name each place that is not as it was written"}
+	flags := c.Flags()
+	file := configFlag(flags)
+	keyFiles := flags.StringArray("key", nil, "the `file` of a public key that is trusted; may be given again (default: "+
 		"those beside the evidence)")
-	flags.Var(&checkpoints, "checkpoints", "a `file` of signed records that were shipped off the "+
+	checkpoints := flags.StringArray("checkpoints", nil, "a `file` of signed records that were shipped off the "+
 		"machine; may be given again")
 	authorities := flags.String("tsa", "", "a `file` with the certificates of the time-stamping "+
 		"authorities that are trusted")
 	bundle := flags.Bool("bundle", false, "the directories are bundles of audit export")
-	rest, err := parse(flags, args)
-	if err != nil {
-		return err
-	}
-	dirs, _, err := auditDirs(p, *file, rest)
-	if err != nil {
-		return err
-	}
-	o := audit.VerifyOptions{Checkpoints: checkpoints, Bundle: *bundle}
-	if o.Keys, err = publicKeys(keyFiles); err != nil {
-		return err
-	}
-	if *authorities != "" {
-		if o.Authorities, err = audit.LoadAuthorities(*authorities); err != nil {
+	c.RunE = func(_ *cobra.Command, rest []string) error {
+		dirs, _, err := auditDirs(p, *file, rest)
+		if err != nil {
 			return err
 		}
+		o := audit.VerifyOptions{Checkpoints: *checkpoints, Bundle: *bundle}
+		if o.Keys, err = publicKeys(*keyFiles); err != nil {
+			return err
+		}
+		if *authorities != "" {
+			if o.Authorities, err = audit.LoadAuthorities(*authorities); err != nil {
+				return err
+			}
+		}
+		shown := auditProgress(p, "verifying", audit.Size(dirs))
+		o.Read = shown.Add
+		reports, between, err := audit.VerifyAll(dirs, o)
+		shown.Clear()
+		if err != nil {
+			return err
+		}
+		findings := len(between)
+		for _, f := range between {
+			fmt.Fprintln(p.stdout, f)
+		}
+		for i := range reports {
+			findings += len(reports[i].Findings) + reports[i].More
+			printReport(p, &reports[i])
+		}
+		if findings > 0 {
+			fmt.Fprintf(p.stdout, "\n%d places are not as they were written\n", findings)
+			return errReported
+		}
+		return nil
 	}
-	shown := auditProgress(p, "verifying", audit.Size(dirs))
-	o.Read = shown.Add
-	reports, between, err := audit.VerifyAll(dirs, o)
-	shown.Clear()
-	if err != nil {
-		return err
-	}
-	findings := len(between)
-	for _, f := range between {
-		fmt.Fprintln(p.stdout, f)
-	}
-	for i := range reports {
-		findings += len(reports[i].Findings) + reports[i].More
-		printReport(p, &reports[i])
-	}
-	if findings > 0 {
-		fmt.Fprintf(p.stdout, "\n%d places are not as they were written\n", findings)
-		return errReported
-	}
-	return nil
+	return c
 }
 
 func publicKeys(files []string) ([]ed25519.PublicKey, error) {
@@ -202,65 +161,71 @@ func printReport(p *process, r *audit.Report) {
 	}
 }
 
-func auditKey(p *process, flags *flag.FlagSet, file *string, args []string) error {
-	rest, err := parse(flags, args)
-	if err != nil {
-		return err
-	}
-	chains, _, err := auditChains(p, *file, rest)
-	if err != nil {
-		return err
-	}
-	for _, chain := range chains {
-		files, err := filepath.Glob(filepath.Join(chain, "public-*.pem"))
+func auditKey(p *process) *cobra.Command {
+	c := &cobra.Command{Use: "key [DIR …]", Short: "print the public keys, to be kept where the evidence is not"}
+	flags := c.Flags()
+	file := configFlag(flags)
+	c.RunE = func(_ *cobra.Command, rest []string) error {
+		chains, _, err := auditChains(p, *file, rest)
 		if err != nil {
 			return err
 		}
-		for _, file := range files {
-			var key ed25519.PublicKey
-			if key, err = audit.LoadPublicKey(file); err != nil {
+		for _, chain := range chains {
+			files, err := filepath.Glob(filepath.Join(chain, "public-*.pem"))
+			if err != nil {
 				return err
 			}
-			text, err := os.ReadFile(file)
-			if err != nil {
-				return fmt.Errorf("reading a public key of the evidence: %w", err)
+			for _, file := range files {
+				var key ed25519.PublicKey
+				if key, err = audit.LoadPublicKey(file); err != nil {
+					return err
+				}
+				text, err := os.ReadFile(file)
+				if err != nil {
+					return fmt.Errorf("reading a public key of the evidence: %w", err)
+				}
+				fmt.Fprintf(p.stdout, "# %s, SHA-256 %s\n%s", file, audit.Fingerprint(key), text)
 			}
-			fmt.Fprintf(p.stdout, "# %s, SHA-256 %s\n%s", file, audit.Fingerprint(key), text)
 		}
+		return nil
 	}
-	return nil
+	return c
 }
 
-func auditKeep(p *process, flags *flag.FlagSet, file *string, args []string) error {
+func auditKeep(p *process) *cobra.Command {
+	c := &cobra.Command{Use: "keep [DIR …]", Short: "drop and compress, in chains that no gateway writes any more"}
+	flags := c.Flags()
+	file := configFlag(flags)
 	years := flags.Int("years", 0, "how many whole `years` after its own a record is kept (default: the "+
 		"configuration's, 10 with DIR)")
 	keyFile := flags.String("key-file", "", "the `file` of the private key that signs (default: the configuration's, or "+
 		"the one beside the evidence)")
-	rest, err := parse(flags, args)
-	if err != nil {
-		return err
-	}
-	if *years < 0 {
-		return usageError{"--years has to be at least 1"}
-	}
-	chains, cfg, err := auditChains(p, *file, rest)
-	if err != nil {
-		return err
-	}
-	o := audit.Options{KeyFile: *keyFile, KeepYears: *years, Version: version(),
-		Log: slog.New(slog.NewTextHandler(p.stderr, nil))}
-	if cfg != nil {
-		o.KeyFile, o.KeepYears = cmp.Or(o.KeyFile, cfg.Audit.KeyFile), cmp.Or(o.KeepYears, cfg.Audit.KeepYears)
-	}
-	var failed []error
-	for _, chain := range chains {
-		o.Dir, o.Replica = filepath.Dir(chain), filepath.Base(chain)
-		n, err := audit.Keep(o)
-		if err != nil {
-			failed = append(failed, err)
-			continue
+	c.RunE = func(_ *cobra.Command, rest []string) error {
+		if *years < 0 {
+			return usageError{"--years has to be at least 1"}
 		}
-		fmt.Fprintf(p.stdout, "%s: %d files were dropped\n", chain, n)
+		chains, cfg, err := auditChains(p, *file, rest)
+		if err != nil {
+			return err
+		}
+		o := audit.Options{
+			KeyFile: *keyFile, KeepYears: *years, Version: version(),
+			Log: slog.New(slog.NewTextHandler(p.stderr, nil)),
+		}
+		if cfg != nil {
+			o.KeyFile, o.KeepYears = cmp.Or(o.KeyFile, cfg.Audit.KeyFile), cmp.Or(o.KeepYears, cfg.Audit.KeepYears)
+		}
+		var failed []error
+		for _, chain := range chains {
+			o.Dir, o.Replica = filepath.Dir(chain), filepath.Base(chain)
+			n, err := audit.Keep(o)
+			if err != nil {
+				failed = append(failed, err)
+				continue
+			}
+			fmt.Fprintf(p.stdout, "%s: %d files were dropped\n", chain, n)
+		}
+		return errors.Join(failed...)
 	}
-	return errors.Join(failed...)
+	return c
 }

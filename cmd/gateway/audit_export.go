@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bufio"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -14,47 +13,51 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"ebox-gateway/internal/audit"
 )
 
-func auditExport(p *process, flags *flag.FlagSet, file *string, args []string) error {
+func auditExport(p *process) *cobra.Command {
+	c := &cobra.Command{Use: "export [DIR …]", Short: "write what search finds as CSV, or whole days as a bundle for an auditor"}
+	flags := c.Flags()
+	file := configFlag(flags)
 	query := searchFlags(flags)
 	csv := flags.String("csv", "", "write what search would find as CSV: a new `file`, or - for standard output")
 	bundle := flags.String("bundle", "", "write whole days (UTC), from --from to --to, for an auditor: a new "+
 		"`directory`, or a file.tar")
-	var keyFiles several
-	flags.Var(&keyFiles, "key", "the `file` of a public key against which a bundle is verified; may be given again")
-	rest, err := parse(flags, args)
-	if err != nil {
-		return err
-	}
-	q, err := query()
-	switch {
-	case (*csv == "") == (*bundle == ""):
-		return usageError{"say --csv FILE or --bundle DIR"}
-	case err != nil:
-		return err
-	case *csv != "":
-		return exportCSV(p, *file, rest, q, *csv)
-	}
-	bad := ""
-	days := make(map[string]time.Time)
-	flags.Visit(func(f *flag.Flag) {
-		switch f.Name {
-		case "bundle", "key", "config":
-		case "from", "to":
-			day, err := time.Parse(time.DateOnly, f.Value.String())
-			if days[f.Name] = day; err != nil {
-				bad = fmt.Sprintf("--%s %q: a bundle holds whole days: write one as 2026-01-31", f.Name, f.Value)
-			}
-		default:
-			bad = "--" + f.Name + " does not go with --bundle, which holds everything of whole days"
+	keyFiles := flags.StringArray("key", nil, "the `file` of a public key against which a bundle is verified; may be given again")
+	c.RunE = func(_ *cobra.Command, rest []string) error {
+		q, err := query()
+		switch {
+		case (*csv == "") == (*bundle == ""):
+			return usageError{"say --csv FILE or --bundle DIR"}
+		case err != nil:
+			return err
+		case *csv != "":
+			return exportCSV(p, *file, rest, q, *csv)
 		}
-	})
-	if bad != "" {
-		return usageError{bad}
+		bad := ""
+		days := make(map[string]time.Time)
+		flags.Visit(func(f *pflag.Flag) {
+			switch f.Name {
+			case "bundle", "key", "config":
+			case "from", "to":
+				day, err := time.Parse(time.DateOnly, f.Value.String())
+				if days[f.Name] = day; err != nil {
+					bad = fmt.Sprintf("--%s %q: a bundle holds whole days: write one as 2026-01-31", f.Name, f.Value)
+				}
+			default:
+				bad = "--" + f.Name + " does not go with --bundle, which holds everything of whole days"
+			}
+		})
+		if bad != "" {
+			return usageError{bad}
+		}
+		return exportBundle(p, *file, rest, *bundle, days["from"], days["to"], *keyFiles)
 	}
-	return exportBundle(p, *file, rest, *bundle, days["from"], days["to"], keyFiles)
+	return c
 }
 
 func exportBundle(p *process, file string, dirs []string, to string, from, until time.Time, keyFiles []string) error {
@@ -193,7 +196,7 @@ func count(n int64) string {
 
 func (w *csvWriter) header() {
 	w.WriteString("\ufeff")
-	w.row(func(i int) string { return csvColumns[i].name })
+	_ = w.row(func(i int) string { return csvColumns[i].name }) // flush says it
 }
 
 func (w *csvWriter) write(f *audit.Found) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -13,6 +12,9 @@ import (
 	"time"
 	_ "time/tzdata" // where this runs there may be no time zones
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/printable"
@@ -20,7 +22,7 @@ import (
 
 // searchFlags are those that say which records are sought. The function that it gives reads
 // them once they are parsed.
-func searchFlags(flags *flag.FlagSet) func() (audit.Query, error) {
+func searchFlags(flags *pflag.FlagSet) func() (audit.Query, error) {
 	var q audit.Query
 	flags.StringVar(&q.Message, "message", "", "the `id` of a message, also of one that a write created")
 	flags.StringVar(&q.Attachment, "attachment", "", "the `id` of an attachment")
@@ -38,18 +40,20 @@ func searchFlags(flags *flag.FlagSet) func() (audit.Query, error) {
 	return func() (audit.Query, error) { return q, bounds(&q, *of, *from, *to) }
 }
 
-func auditSearch(p *process, flags *flag.FlagSet, file *string, args []string) error {
+func auditSearch(p *process) *cobra.Command {
+	c := &cobra.Command{Use: "search [DIR …]", Short: "who, when, for whom: by message, attachment, enterprise, caller, actor, purpose, provider, request and time"}
+	flags := c.Flags()
+	file := configFlag(flags)
 	query := searchFlags(flags)
 	asJSON := flags.Bool("json", false, "print one JSON object a line, with everything that was recorded")
-	rest, err := parse(flags, args)
-	if err != nil {
-		return err
+	c.RunE = func(_ *cobra.Command, rest []string) error {
+		q, err := query()
+		if err != nil {
+			return err
+		}
+		return searchAll(p, *file, rest, q, newFoundWriter(p.stdout, *asJSON))
 	}
-	q, err := query()
-	if err != nil {
-		return err
-	}
-	return searchAll(p, *file, rest, q, newFoundWriter(p.stdout, *asJSON))
+	return c
 }
 
 // searchAll goes over the chains and has each thing that is found written.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -18,65 +17,67 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/operate/preflight"
 	"ebox-gateway/internal/operate/status"
 )
 
-func checkCommand() command {
-	return command{
-		name: "check", usage: "check [--config config.yaml] [--online] [--json]",
-		summary: "check the configuration, with --online also everything it leads to",
-		about: `
-Without --online nothing leaves the machine: the file, the files it names and the
+func checkCommand(p *process) *cobra.Command {
+	c := &cobra.Command{
+		Use: "check", Short: "check the configuration, with --online also everything it leads to",
+		Long: `Without --online nothing leaves the machine: the file, the files it names and the
 keys are read, and an empty folder is made and removed where evidence and logs are to
 be written. Run it as the gateway's user. With --online a token is asked for every client and set of scopes,
 the registry for its list, and each upstream whether it answers, without a token
 and without touching an e-Box: DNS, TCP, TLS and the clock on the way, the egress
 proxy, Redis, and each provider that the registry names. Each row has the reason of
 its failure and, after an arrow, what to do. The exit code is 1 if a row failed.`,
-		run: func(p *process, flags *flag.FlagSet, args []string) error {
-			path := configFlag(flags)
-			online := flags.Bool("online", false, "also try keys, tokens, registry and upstreams")
-			asJSON := flags.Bool("json", false, "print one JSON object for programs instead")
-			if err := parseNone(flags, args); err != nil {
-				return err
-			}
-			cfg, g, err := checkable(p, *path)
-			var mistakes config.Errors
-			if *asJSON && errors.As(err, &mistakes) {
-				return printChecksJSON(p.stdout, mistaken(mistakes))
-			}
-			if err != nil && cfg == nil {
-				return err
-			}
-			checks := preflight.Offline(cfg, time.Now(), runningAt(p, *path))
-			if err != nil && !slices.ContainsFunc(checks, func(c preflight.Check) bool {
-				return !c.OK && strings.HasSuffix(err.Error(), c.Detail)
-			}) {
-				checks = append(checks, preflight.Check{Part: "start", Detail: err.Error(),
-					Advice: "the gateway does not start like this"})
-			}
-			checks = append(checks, closedToService(cfg)...)
-			if *online && err == nil {
-				ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
-				defer cancel()
-				checks = append(checks, preflight.Online(ctx, g.View())...)
-			}
-			if *asJSON {
-				return printChecksJSON(p.stdout, checks)
-			}
-			fmt.Fprintf(p.stdout, "%s: well-formed (environment %s, %s, %s, %s)\n\n",
-				*path, cfg.Environment, counted(len(cfg.Routes), "route"), counted(len(cfg.Tenancy.Enterprises), "enterprise"),
-				counted(len(cfg.Callers), "caller"))
-			if failed := printChecks(p.stdout, checks); failed > 0 {
-				fmt.Fprintf(p.stdout, "\n%d of %d failed\n", failed, len(checks))
-				return errReported
-			}
-			return nil
-		},
+		Args: noArguments,
 	}
+	flags := c.Flags()
+	path := configFlag(flags)
+	online := flags.Bool("online", false, "also try keys, tokens, registry and upstreams")
+	asJSON := flags.Bool("json", false, "print one JSON object for programs instead")
+	c.RunE = func(_ *cobra.Command, _ []string) error {
+		cfg, g, err := checkable(p, *path)
+		var mistakes config.Errors
+		if *asJSON && errors.As(err, &mistakes) {
+			return printChecksJSON(p.stdout, mistaken(mistakes))
+		}
+		if err != nil && cfg == nil {
+			return err
+		}
+		checks := preflight.Offline(cfg, time.Now(), runningAt(p, *path))
+		if err != nil && !slices.ContainsFunc(checks, func(c preflight.Check) bool {
+			return !c.OK && strings.HasSuffix(err.Error(), c.Detail)
+		}) {
+			checks = append(checks, preflight.Check{
+				Part: "start", Detail: err.Error(),
+				Advice: "the gateway does not start like this",
+			})
+		}
+		checks = append(checks, closedToService(cfg)...)
+		if *online && err == nil {
+			ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
+			defer cancel()
+			checks = append(checks, preflight.Online(ctx, g.View())...)
+		}
+		if *asJSON {
+			return printChecksJSON(p.stdout, checks)
+		}
+		fmt.Fprintf(p.stdout, "%s: well-formed (environment %s, %s, %s, %s)\n\n",
+			*path, cfg.Environment, counted(len(cfg.Routes), "route"), counted(len(cfg.Tenancy.Enterprises), "enterprise"),
+			counted(len(cfg.Callers), "caller"))
+		if failed := printChecks(p.stdout, checks); failed > 0 {
+			fmt.Fprintf(p.stdout, "\n%d of %d failed\n", failed, len(checks))
+			return errReported
+		}
+		return nil
+	}
+	return c
 }
 
 // checkable reads the configuration and builds a gateway of it. If that fails, the
@@ -166,8 +167,10 @@ func runningAt(p *process, path string) func(config.Listener) bool {
 	ports := sync.OnceValue(func() map[string]bool {
 		open := make(map[string]bool)
 		none := ""
-		gateways, err := adminFlags{&path, &none, &none}.connect(&process{ctx: p.ctx, stdin: p.stdin, stdout: io.Discard,
-			stderr: io.Discard, lookup: p.lookup})
+		gateways, err := adminFlags{&path, &none, &none}.connect(&process{
+			ctx: p.ctx, stdin: p.stdin, stdout: io.Discard,
+			stderr: io.Discard, lookup: p.lookup,
+		})
 		var s status.Status
 		if err != nil || gateways[0].ask(p.ctx, http.MethodGet, "/status", &s) != nil {
 			return open

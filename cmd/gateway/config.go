@@ -3,11 +3,12 @@ package main
 import (
 	"cmp"
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
+
+	"github.com/spf13/pflag"
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
@@ -15,7 +16,7 @@ import (
 )
 
 // configFlag is the flag that every command with a configuration has.
-func configFlag(flags *flag.FlagSet) *string {
+func configFlag(flags *pflag.FlagSet) *string {
 	return flags.String("config", cmp.Or(os.Getenv(configVariable), "config.yaml"), "the configuration `file`")
 }
 

@@ -1,40 +1,40 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"maps"
 	"slices"
 
+	"github.com/spf13/cobra"
+
 	"ebox-gateway/internal/config"
 )
 
-func dataCommand() command {
-	return command{
-		name: "data", usage: "data [--config config.yaml]",
-		summary: "list every place where data rests in this configuration",
-		about: "For the register of processing activities: what rests where, encrypted or not, for how " +
+func dataCommand(p *process) *cobra.Command {
+	c := &cobra.Command{
+		Use: "data", Short: "list every place where data rests in this configuration",
+		Long: "For the register of processing activities: what rests where, encrypted or not, for how " +
 			"long, and how it is erased.",
-		run: func(p *process, flags *flag.FlagSet, args []string) error {
-			path := configFlag(flags)
-			if err := parseNone(flags, args); err != nil {
-				return err
-			}
-			cfg, err := loadConfig(p, *path)
-			if err != nil {
-				return err
-			}
-			// One below the other: side by side they fit on no screen and no page.
-			for i, r := range resting(cfg) {
-				if i > 0 {
-					fmt.Fprintln(p.stdout)
-				}
-				fmt.Fprintf(p.stdout, "%s\n  where      %s\n  encrypted  %s\n  how long   %s\n  erased     %s\n", r.what, r.where,
-					r.encrypted, r.howLong, r.erased)
-			}
-			return nil
-		},
+		Args: noArguments,
 	}
+	flags := c.Flags()
+	path := configFlag(flags)
+	c.RunE = func(_ *cobra.Command, _ []string) error {
+		cfg, err := loadConfig(p, *path)
+		if err != nil {
+			return err
+		}
+		// One below the other: side by side they fit on no screen and no page.
+		for i, r := range resting(cfg) {
+			if i > 0 {
+				fmt.Fprintln(p.stdout)
+			}
+			fmt.Fprintf(p.stdout, "%s\n  where      %s\n  encrypted  %s\n  how long   %s\n  erased     %s\n", r.what, r.where,
+				r.encrypted, r.howLong, r.erased)
+		}
+		return nil
+	}
+	return c
 }
 
 // rest is one place where data rests.
@@ -44,23 +44,33 @@ func resting(cfg *config.Config) []rest {
 	list := []rest{
 		{"access tokens", "memory of the process", "no", "until they expire", "with the process"},
 		{"documents, mandates", "nowhere: they pass through in pieces of 32 KiB", "-", "while they pass", "-"},
-		{"bodies of grant/citizen calls (citizens' numbers)", "memory, one call at a time", "no",
-			"until the call is answered", "with the call"},
+		{
+			"bodies of grant/citizen calls (citizens' numbers)", "memory, one call at a time", "no",
+			"until the call is answered", "with the call",
+		},
 		{"list of Document Providers", "memory of the process", "no", "until the next list", "with the process"},
 		{"access lines: caller, source address, X-Actor, X-Purpose, enterprise, path with citizens' numbers masked, hash " +
 			"of the token", "standard error", "as your log store does", "as your log store does", "in your log store"},
-		{"last problems, for the page: source address, caller, X-Actor, enterprise, path with citizens' numbers masked",
-			"memory of the process, at most 2,000", "no", "until as many newer ones came", "with the process"},
-		{"enterprises that an upstream refuses: since when, which caller asked last", "memory of the process, at most 10,000",
-			"no", "until the upstream serves them again", "with the process"},
+		{
+			"last problems, for the page: source address, caller, X-Actor, enterprise, path with citizens' numbers masked",
+			"memory of the process, at most 2,000", "no", "until as many newer ones came", "with the process",
+		},
+		{
+			"enterprises that an upstream refuses: since when, which caller asked last", "memory of the process, at most 10,000",
+			"no", "until the upstream serves them again", "with the process",
+		},
 		{maintenance, "memory of the process", "no", "until its end, at most 168 hours", "gateway maintenance end"},
-		{"configuration: enterprises represented", orDefault(first(cfg.Files()), "config.yaml"), "no",
-			"while the file is there", "by deleting the line"},
+		{
+			"configuration: enterprises represented", orDefault(first(cfg.Files()), "config.yaml"), "no",
+			"while the file is there", "by deleting the line",
+		},
 	}
 	if slices.ContainsFunc(cfg.Routes, func(r config.Route) bool { return r.Cache.Enabled }) {
-		list = append(list, rest{"answers that may be kept: lists of messages and their descriptions, reference data",
+		list = append(list, rest{
+			"answers that may be kept: lists of messages and their descriptions, reference data",
 			fmt.Sprintf("memory of the process, at most %d bytes", cfg.Cache.Memory), "no",
-			"while they may be given or validated", "gateway cache purge, or with the process"})
+			"while they may be given or validated", "gateway cache purge, or with the process",
+		})
 	}
 	for _, f := range cfg.Tenancy.EnterpriseFiles {
 		list = append(list, rest{"enterprises represented", f, "no", "while the file is there", "by deleting the row"})
@@ -72,15 +82,19 @@ func resting(cfg *config.Config) []rest {
 		c := cfg.OAuth.Clients[name]
 		switch {
 		case c.Keystore != nil:
-			list = append(list, rest{"key of client " + name, c.Keystore.File, "by its password", "while the file is there",
-				"by deleting the file"})
+			list = append(list, rest{
+				"key of client " + name, c.Keystore.File, "by its password", "while the file is there",
+				"by deleting the file",
+			})
 		case c.Key != nil:
 			encrypted := "no"
 			if c.Key.Password != "" || c.Key.PasswordFile != "" {
 				encrypted = "by its password"
 			}
-			list = append(list, rest{"key of client " + name, c.Key.File, encrypted, "while the file is there",
-				"by deleting the file"})
+			list = append(list, rest{
+				"key of client " + name, c.Key.File, encrypted, "while the file is there",
+				"by deleting the file",
+			})
 		}
 	}
 	list = append(list, secretsOf(cfg)...)
@@ -89,15 +103,19 @@ func resting(cfg *config.Config) []rest {
 		list = append(list,
 			rest{"traces: routes, providers, statuses, times, trace ids; no enterprise, no citizen", "the collector at " +
 				u.Host, "as your collector does", "as your collector does", "in your collector"},
-			rest{"traces on their way", "memory of the process, at most 4,096 spans", "no",
-				"until the collector took them, seconds", "with the process"})
+			rest{
+				"traces on their way", "memory of the process, at most 4,096 spans", "no",
+				"until the collector took them, seconds", "with the process",
+			})
 	}
 	if cfg.Redis.URL != "" {
 		list = append(list, inRedis(len(cfg.Redis.EncryptionKeys) > 0)...)
 		if hasClusterRates(cfg) {
-			list = append(list, rest{"what is left of the rates for all replicas", "Redis",
+			list = append(list, rest{
+				"what is left of the rates for all replicas", "Redis",
 				"no: numbers, under names made with redis.encryptionKeys if there are any", "a day at most after the last call",
-				"delete ebox:*:rate:*"})
+				"delete ebox:*:rate:*",
+			})
 		}
 	}
 	return list
@@ -110,8 +128,10 @@ const maintenance = "what is switched to maintenance: provider, times, reason, t
 func secretsOf(cfg *config.Config) (list []rest) {
 	secret := func(what, file string) {
 		if file != "" {
-			list = append(list, rest{what, file, "no: for its owner alone to read", "while the file is there",
-				"by deleting the file"})
+			list = append(list, rest{
+				what, file, "no: for its owner alone to read", "while the file is there",
+				"by deleting the file",
+			})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth.Clients)) {
@@ -140,8 +160,10 @@ func secretsOf(cfg *config.Config) (list []rest) {
 // evidenceOf is what is kept to be able to say who read or changed what.
 func evidenceOf(cfg *config.Config) (list []rest) {
 	if to := cfg.Log.Security; to != "" {
-		r := rest{"refusals: source, caller, enterprise asked for, path with citizens' numbers masked", to, "no",
-			"the last 320 to 384 MB", "by deleting the file and FILE.1 to FILE.5"}
+		r := rest{
+			"refusals: source, caller, enterprise asked for, path with citizens' numbers masked", to, "no",
+			"the last 320 to 384 MB", "by deleting the file and FILE.1 to FILE.5",
+		}
 		if to == "stdout" || to == "stderr" {
 			r.encrypted, r.howLong, r.erased = "as your log store does", "as your log store does", "in your log store"
 		}
@@ -153,11 +175,15 @@ func evidenceOf(cfg *config.Config) (list []rest) {
 	}
 	howLong := fmt.Sprintf("until 1 January after the act plus %d years", a.KeepYears)
 	list = append(list,
-		rest{"evidence: caller, source address, X-Actor, X-Purpose, enterprise, message and attachment ids, path with " +
-			"citizens' numbers masked, hash of the token", a.Dir, "no: files are 0600, use an encrypted disk", howLong,
-			"by the gateway, a file at a time; gateway audit keep for replicas that are gone"},
-		rest{"evidence in memory", "memory of the process, at most 20,000 records", "no",
-			"under a second; longer while the disk fails", "by being written"},
+		rest{
+			"evidence: caller, source address, X-Actor, X-Purpose, enterprise, message and attachment ids, path with " +
+				"citizens' numbers masked, hash of the token", a.Dir, "no: files are 0600, use an encrypted disk", howLong,
+			"by the gateway, a file at a time; gateway audit keep for replicas that are gone",
+		},
+		rest{
+			"evidence in memory", "memory of the process, at most 20,000 records", "no",
+			"under a second; longer while the disk fails", "by being written",
+		},
 	)
 	key := rest{"key that signs the evidence", a.KeyFile, "no", "while the file is there", "by deleting the file"}
 	if a.KeyFile == "" {
@@ -165,8 +191,10 @@ func evidenceOf(cfg *config.Config) (list []rest) {
 	}
 	list = append(list, key)
 	if a.Checkpoints != "" {
-		list = append(list, rest{"signed records of the evidence: numbers, times and hashes, nobody's data", a.Checkpoints,
-			"no", "as you keep it", "by deleting it"})
+		list = append(list, rest{
+			"signed records of the evidence: numbers, times and hashes, nobody's data", a.Checkpoints,
+			"no", "as you keep it", "by deleting it",
+		})
 	}
 	return list
 }
@@ -190,8 +218,10 @@ func inRedis(sealed bool) []rest {
 	return append(others(sealing), []rest{
 		{"access tokens", "Redis", sealing, "until just before they expire", "delete ebox:*:token:*"},
 		{"list of Document Providers", "Redis", sealing, "30 days after the last replica fetched it", "delete ebox:*:list:*"},
-		{"answers of routes that cache", "Redis", sealing, "as long as they may be given",
-			"gateway cache purge, or by giving up the keys"},
+		{
+			"answers of routes that cache", "Redis", sealing, "as long as they may be given",
+			"gateway cache purge, or by giving up the keys",
+		},
 	}...)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -15,28 +14,28 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/simulator"
 )
 
-func demoCommand() command {
-	return command{
-		name: "demo", usage: "demo [--listen 127.0.0.1:8080] [--admin 127.0.0.1:9090]",
-		summary: "run the gateway and a simulator of all upstreams, nothing else needed",
-		about: `
-A key and a certificate are made on the spot and forgotten at the end. Everything
+func demoCommand(p *process) *cobra.Command {
+	c := &cobra.Command{
+		Use: "demo", Short: "run the gateway and a simulator of all upstreams, nothing else needed",
+		Long: `A key and a certificate are made on the spot and forgotten at the end. Everything
 stays on this machine.`,
-		run: func(p *process, flags *flag.FlagSet, args []string) error {
-			listen := flags.String("listen", "127.0.0.1:8080", "the `address` of the internal endpoint")
-			admin := flags.String("admin", "127.0.0.1:9090", "the `address` of the admin listener")
-			if err := parseNone(flags, args); err != nil {
-				return err
-			}
-			return runDemo(p, *listen, *admin)
-		},
+		Args: noArguments,
 	}
+	flags := c.Flags()
+	listen := flags.String("listen", "127.0.0.1:8080", "the `address` of the internal endpoint")
+	admin := flags.String("admin", "127.0.0.1:9090", "the `address` of the admin listener")
+	c.RunE = func(_ *cobra.Command, _ []string) error {
+		return runDemo(p, *listen, *admin)
+	}
+	return c
 }
 
 func runDemo(p *process, listen, admin string) (err error) {
@@ -49,8 +48,10 @@ func runDemo(p *process, listen, admin string) (err error) {
 	if err != nil {
 		return err
 	}
-	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
-		Clients: []simulator.Client{client}})
+	sim, err := simulator.Start(simulator.Options{
+		Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
+		Clients: []simulator.Client{client},
+	})
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"math"
 	"os"
@@ -13,18 +12,17 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/operate/mandates"
 	"ebox-gateway/internal/progress"
 )
 
-func enterprisesCommand() command {
-	return command{
-		name: "enterprises", usage: "enterprises check FILE [--config config.yaml] [--providers ID,…] [--rate 5] [--limit " +
-			"N] [--dmfa] [--resume RESULTS] [--csv | --json] [--yes]",
-		summary: "ask each provider for each enterprise of a file whether its mandate can be used",
-		about: `
-FILE is CSV or YAML as in tenancy.enterpriseFiles, or plain numbers, one a line. Its
+func enterprisesCommand(p *process) *cobra.Command {
+	c := &cobra.Command{
+		Use: "check FILE", Short: "ask each provider for each enterprise of a file whether its mandate can be used",
+		Long: `FILE is CSV or YAML as in tenancy.enterpriseFiles, or plain numbers, one a line. Its
 enterprises need not be in the configuration yet.
 
 Each provider is asked for the list of messages, one entry of it, which is not read
@@ -37,11 +35,9 @@ not tested (with the reason). Results go to standard output as they come, all el
 to standard error. An interrupted check (Ctrl-C) says so in its last row; give its
 results with --resume, and write to another file, and what was usable or refused is
 taken over instead of asked again. The exit code is 0 only if all were usable.`,
-		run: runEnterprises,
+		Args: cobra.ExactArgs(1),
 	}
-}
-
-func runEnterprises(p *process, flags *flag.FlagSet, args []string) error {
+	flags := c.Flags()
 	path := configFlag(flags)
 	providers := flags.String("providers", "", "ask these `ids` alone, with commas between (default: "+
 		"all that can be called)")
@@ -52,64 +48,58 @@ func runEnterprises(p *process, flags *flag.FlagSet, args []string) error {
 	asCSV := flags.Bool("csv", false, "print CSV")
 	asJSON := flags.Bool("json", false, "print a JSON object a line")
 	yes := flags.Bool("yes", false, "do not ask before the first call")
-	if len(args) > 0 && args[0] == "check" {
-		args = args[1:]
-	} else if len(args) == 0 || !strings.HasPrefix(args[0], "-") {
-		return usageError{`say what to do with them: "enterprises check FILE"`}
-	}
-	rest, err := parse(flags, args)
-	switch {
-	case err != nil:
-		return err
-	case len(rest) != 1:
-		return usageError{"give one file of enterprises"}
-	case *asCSV && *asJSON:
-		return usageError{"give one of --csv and --json"}
-	case *perSecond <= 0 || *limit < 0:
-		return usageError{"--rate and --limit are above zero"}
-	}
-	cfg, g, err := buildGateway(p, *path)
-	if err != nil {
-		return err
-	}
-	list, err := cfg.EnterprisesIn(rest[0])
-	if err != nil {
-		return err
-	}
-	ctx, stop := signal.NotifyContext(p.ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	check, err := mandates.New(ctx, g.View(), idList(*providers), *dmfa)
-	if err != nil {
-		return err
-	}
-	check.PerSecond = *perSecond
-
-	out := newMandateReport(p.stdout, format(*asCSV, *asJSON))
-	earlier := make(answered)
-	if *resume != "" {
-		if err := earlier.takeOver(*resume, list, out); err != nil {
+	c.MarkFlagsMutuallyExclusive("csv", "json")
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		if *perSecond <= 0 || *limit < 0 {
+			return usageError{"--rate and --limit are above zero"}
+		}
+		cfg, g, err := buildGateway(p, *path)
+		if err != nil {
 			return err
 		}
+		list, err := cfg.EnterprisesIn(args[0])
+		if err != nil {
+			return err
+		}
+		ctx, stop := signal.NotifyContext(p.ctx, os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		check, err := mandates.New(ctx, g.View(), idList(*providers), *dmfa)
+		if err != nil {
+			return err
+		}
+		check.PerSecond = *perSecond
+
+		out := newMandateReport(p.stdout, format(*asCSV, *asJSON))
+		earlier := make(answered)
+		if *resume != "" {
+			if err := earlier.takeOver(*resume, list, out); err != nil {
+				return err
+			}
+		}
+		open := earlier.open(list, check, *limit)
+		for _, u := range check.Untested {
+			fmt.Fprintf(p.stderr, "not tested: %s: %s\n", mandateAt(u.Mandate, u.Provider), u.Reason)
+		}
+		if check.Upstreams() == 0 {
+			return errors.New("no upstream can be asked")
+		}
+		if err := confirm(p, len(open), check, *yes); err != nil {
+			return err
+		}
+		return runEnterpriseCheck(ctx, p, check, open, earlier, out)
 	}
-	open := earlier.open(list, check, *limit)
-	for _, u := range check.Untested {
-		fmt.Fprintf(p.stderr, "not tested: %s: %s\n", mandateAt(u.Mandate, u.Provider), u.Reason)
-	}
-	if check.Upstreams() == 0 {
-		return errors.New("no upstream can be asked")
-	}
-	if err := confirm(p, len(open), check, *yes); err != nil {
-		return err
-	}
-	return runEnterpriseCheck(ctx, p, check, open, earlier, out)
+	return group("enterprises", "ask whether the mandates of enterprises can be used", c)
 }
 
 // runEnterpriseCheck asks, reports as it goes, and words the end.
 func runEnterpriseCheck(ctx context.Context, p *process, check *mandates.Check, list []config.Enterprise,
-	earlier answered, out *mandateReport) error {
+	earlier answered, out *mandateReport,
+) error {
 	done := 0
-	shown := progress.New(progress.Options{W: p.stderr, Terminal: progress.IsTerminal(p.stderr), What: "asking",
-		Total: int64(len(list))})
+	shown := progress.New(progress.Options{
+		W: p.stderr, Terminal: progress.IsTerminal(p.stderr), What: "asking",
+		Total: int64(len(list)),
+	})
 	defer shown.Clear()
 	err := check.Run(ctx, list, earlier.has, func(findings []mandates.Finding) error {
 		done++

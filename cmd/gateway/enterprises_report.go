@@ -277,8 +277,10 @@ func eachRow(r io.Reader, take func(foundRow) error) error {
 			cells[i] = strings.TrimPrefix(cells[i], "'")
 		}
 		status, _ := strconv.Atoi(cells[5]) // empty where there was no answer
-		if err := take(foundRow{cells[0], cells[1], cells[2], cells[3], cells[4], status, cells[6], cells[7],
-			cells[8]}); err != nil {
+		if err := take(foundRow{
+			cells[0], cells[1], cells[2], cells[3], cells[4], status, cells[6], cells[7],
+			cells[8],
+		}); err != nil {
 			return err
 		}
 	}

@@ -7,11 +7,12 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"ebox-gateway/internal/authn"
 )
@@ -31,25 +32,6 @@ type process struct {
 	lookup         func(string) (string, bool)
 }
 
-// command is one subcommand.
-type command struct {
-	name, usage, summary string
-	// about is shown by help, below the summary.
-	about string
-	// run parses args with flags, which prints usage itself, and does the work.
-	run func(p *process, flags *flag.FlagSet, args []string) error
-}
-
-// commands are all of them, in the order of help.
-func commands() []command {
-	return []command{
-		serveCommand(), statusCommand(), demoCommand(), simulatorCommand(), checkCommand(), routesCommand(), tokenCommand(),
-		enterprisesCommand(), cacheCommand(),
-		maintenanceCommand(), auditCommand(), dataCommand(), schemaCommand(), healthcheckCommand(), asServiceCommand(),
-		manCommand(), completionCommand(), versionCommand(),
-	}
-}
-
 // usageError is a mistake in how the command was called.
 type usageError struct{ text string }
 
@@ -63,117 +45,104 @@ func main() {
 	os.Exit(run(p, os.Args[1:]))
 }
 
+// rootCommand has all the others below it. Help, manual pages and completions are made of
+// what they declare.
+func rootCommand(p *process) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "gateway",
+		Short: "the e-Box gateway: the e-Box Enterprise federation and grant/citizen as a plain local HTTP service",
+		Long: `New here? Run "gateway demo".
+
+` + configVariable + ` in the environment names the configuration, if no --config does.
+Exit codes: 0 fine, 1 failed, 2 wrong usage.`,
+		Version: version() + builtBy(), SilenceErrors: true, SilenceUsage: true, DisableAutoGenTag: true,
+	}
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) {
+		text := c.Short + "\n\n"
+		if c.Long != "" {
+			text += c.Long + "\n\n"
+		}
+		fmt.Fprint(c.OutOrStdout(), text+c.UsageString())
+	})
+	cobra.EnableCommandSorting = false // the most used come first
+	root.AddCommand(serveCommand(p), statusCommand(p), demoCommand(p), simulatorCommand(p), checkCommand(p),
+		routesCommand(p), tokenCommand(p), enterprisesCommand(p), cacheCommand(p), maintenanceCommand(p), auditCommand(p),
+		dataCommand(p), schemaCommand(p), healthcheckCommand(p), asServiceCommand(), manCommand(p), versionCommand(p))
+	return root
+}
+
 func run(p *process, args []string) int {
+	root := rootCommand(p)
 	if len(args) == 0 {
-		printHelp(p.stderr)
+		root.SetOut(p.stderr)
+		_ = root.Help() // prints alone
 		return exitUsage
 	}
-	name := args[0]
-	switch name {
-	case "--version", "-version":
-		return runCommand(p, "version", nil)
-	case "help", "-h", "-help", "--help":
-		if len(args) > 1 {
-			return runCommand(p, args[1], []string{"-h"})
+	began := false // once a command has begun, its errors are none of usage
+	each(root, func(c *cobra.Command) {
+		if work := c.RunE; work != nil {
+			c.RunE = func(c *cobra.Command, args []string) error {
+				began = true
+				return work(c, args)
+			}
 		}
-		printHelp(p.stdout)
+	})
+	root.SetArgs(args)
+	c, err := root.ExecuteContextC(p.ctx)
+	var usage usageError
+	switch {
+	case err == nil:
 		return exitOK
+	case errors.Is(err, errReported):
+		return exitFailed
+	case !began || errors.As(err, &usage):
+		fmt.Fprintf(p.stderr, "%s: %v\n\nusage: %s\n%q shows what there is\n", c.CommandPath(), err, c.UseLine(),
+			c.CommandPath()+" --help")
+		return exitUsage
 	}
-	return runCommand(p, name, args[1:])
+	fmt.Fprintf(p.stderr, "%s: %v\n", c.CommandPath(), err)
+	var refused *authn.RefusedError
+	if errors.As(err, &refused) {
+		fmt.Fprintln(p.stderr, refused.Problem().Detail) // where to look
+	}
+	return exitFailed
 }
 
-func runCommand(p *process, name string, args []string) int {
-	for _, c := range commands() {
-		if c.name != name {
-			continue
-		}
-		flags := flag.NewFlagSet(name, flag.ContinueOnError)
-		flags.SetOutput(io.Discard)
-		err := c.run(p, flags, args)
-		var usage usageError
-		switch {
-		case err == nil:
-			return exitOK
-		case errors.Is(err, flag.ErrHelp):
-			printCommand(p.stdout, c, flags)
-			return exitOK
-		case errors.As(err, &usage):
-			fmt.Fprintf(p.stderr, "gateway %s: %s\n\nusage: gateway %s\n", c.name, usage.text, c.usage)
-			return exitUsage
-		case errors.Is(err, errReported):
-			return exitFailed
-		default:
-			fmt.Fprintf(p.stderr, "gateway %s: %v\n", c.name, err)
-			var refused *authn.RefusedError
-			if errors.As(err, &refused) {
-				fmt.Fprintln(p.stderr, refused.Problem().Detail) // where to look
-			}
-			return exitFailed
-		}
-	}
-	fmt.Fprintf(p.stderr, "gateway: there is no command %q; run \"gateway help\" for those there are\n", name)
-	return exitUsage
-}
-
-// parse reads flags wherever they stand among the arguments and returns the rest.
-func parse(flags *flag.FlagSet, args []string) ([]string, error) {
-	var rest []string
-	for {
-		if err := flags.Parse(args); err != nil {
-			if errors.Is(err, flag.ErrHelp) {
-				return nil, err
-			}
-			return nil, usageError{err.Error()}
-		}
-		args = flags.Args()
-		if len(args) == 0 {
-			return rest, nil
-		}
-		rest = append(rest, args[0])
-		args = args[1:]
+// each calls f with a command and all below it.
+func each(c *cobra.Command, f func(*cobra.Command)) {
+	f(c)
+	for _, below := range c.Commands() {
+		each(below, f)
 	}
 }
 
-// parseNone is parse for commands that take flags alone.
-func parseNone(flags *flag.FlagSet, args []string) error {
-	rest, err := parse(flags, args)
-	if err == nil && len(rest) > 0 {
-		hint := ""
-		if flags.Lookup("config") != nil && strings.HasSuffix(rest[0], ".yaml") {
-			hint = "; did you mean --config " + rest[0] + "?"
+// group is a command that does nothing without the word of one below it.
+func group(name, short string, below ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: name, Short: short, Args: noArguments}
+	c.AddCommand(below...)
+	c.RunE = func(*cobra.Command, []string) error {
+		var words []string
+		for _, b := range below {
+			words = append(words, b.Name())
 		}
-		return usageError{fmt.Sprintf("unexpected argument %q%s", rest[0], hint)}
+		return usageError{"say what to do: " + strings.Join(words, ", ")}
 	}
-	return err
+	return c
 }
 
-func printHelp(w io.Writer) {
-	fmt.Fprint(w, `The e-Box gateway: the e-Box Enterprise federation and grant/citizen as a plain local HTTP service.
-
-usage: gateway <command> [flags]
-
-`)
-	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-12s %s\n", c.name, c.summary)
+// noArguments is for commands that take flags alone.
+func noArguments(c *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case c.HasAvailableSubCommands():
+		return usageError{fmt.Sprintf("there is no command %q", args[0])}
+	case c.Flags().Lookup("config") != nil && strings.HasSuffix(args[0], ".yaml"):
+		return usageError{fmt.Sprintf("unexpected argument %q; did you mean --config %[1]s?", args[0])}
 	}
-	fmt.Fprint(w, `
-Run "gateway help <command>" for the flags of one. New here? Run "gateway demo".
-Exit codes: 0 fine, 1 failed, 2 wrong usage.
-`)
-}
-
-func printCommand(w io.Writer, c command, flags *flag.FlagSet) {
-	fmt.Fprintf(w, "%s\n\nusage: gateway %s\n", c.summary, c.usage)
-	if c.about != "" {
-		fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(c.about))
-	}
-	any := false
-	flags.VisitAll(func(*flag.Flag) { any = true })
-	if any {
-		fmt.Fprintln(w, "\nflags:")
-		flags.SetOutput(w)
-		flags.PrintDefaults()
-	}
+	return usageError{fmt.Sprintf("unexpected argument %q", args[0])}
 }
 
 // counted says how many of something there are: "1 file", "2 files".

@@ -2,81 +2,81 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
 
 	"ebox-gateway/internal/admin"
 )
 
-func maintenanceCommand() command {
-	return command{
-		name: "maintenance", usage: "maintenance [list | begin | end] [--provider ID | --gateway] [--for 2h] [--reason " +
-			"TEXT] [--config config.yaml] [--admin URL[,URL]] [--token-file FILE]",
-		summary: "switch a provider, or the whole gateway, to maintenance",
-		about: `
-"begin" needs --for, at most 168h: it ends by itself, or by "end". A provider in
-maintenance gets no calls; callers get 503 with Retry-After at its end, and
-/ebox/providers shows it. With --gateway that is so for every request, while
-/readyz stays 200. The reason is for colleagues; callers do not see it.
+func maintenanceCommand(p *process) *cobra.Command {
+	const short = "switch a provider, or the whole gateway, to maintenance"
+	c := maintenanceSwitch(p, "maintenance", http.MethodGet, short)
+	c.AddCommand(maintenanceSwitch(p, "list", http.MethodGet, "show what is switched to maintenance"),
+		maintenanceSwitch(p, "begin", http.MethodPost, "switch to maintenance for a time"),
+		maintenanceSwitch(p, "end", http.MethodDelete, "end a maintenance before its time"))
+	c.Long = `A provider in maintenance gets no calls; callers get 503 with Retry-After at its end,
+and /ebox/providers shows it. With --gateway that is so for every request, while
+/readyz stays 200. It ends by itself, or by "end". The reason is for colleagues;
+callers do not see it.
 
 Replicas that share a Redis follow within two seconds, and a restart keeps the
 switch. Without Redis each replica has its own: name all of their admin listeners,
-with commas. From another machine they want the token of admin.tokenFile.`,
-		run: func(p *process, flags *flag.FlagSet, args []string) error {
-			provider := flags.String("provider", "", "the `id` of the Document Provider")
-			whole := flags.Bool("gateway", false, "the whole gateway")
-			last := flags.Duration("for", 0, "how long it lasts, at most 168h (`time`)")
-			reason := flags.String("reason", "", "a word for colleagues (`text`)")
-			admin := addAdminFlags(flags)
-			rest, err := parse(flags, args)
-			if err != nil {
-				return err
-			}
-			what := "list"
-			if len(rest) == 1 {
-				what = rest[0]
-			}
-			method, ok := map[string]string{"list": http.MethodGet, "begin": http.MethodPost, "end": http.MethodDelete}[what]
-			if !ok || len(rest) > 1 {
-				return usageError{fmt.Sprintf(`say one of "list", "begin" and "end", not %q`, strings.Join(rest, " "))}
-			}
-			query := make(url.Values)
-			if what != "list" {
-				if (*provider != "") == *whole {
-					return usageError{"give exactly one of --provider and --gateway"}
-				}
-				if *whole {
-					query.Set("gateway", "true")
-				} else {
-					query.Set("provider", *provider)
-				}
-			}
-			if what == "begin" {
-				if *last <= 0 {
-					return usageError{"say how long it lasts: --for 2h"}
-				}
-				query.Set("for", last.String())
-				if *reason != "" {
-					query.Set("reason", *reason)
-				}
-			}
-			var failed []error
-			gateways, err := admin.connect(p)
-			if err != nil {
-				return err
-			}
-			for _, g := range gateways {
-				if err := maintain(p, method, g, query); err != nil {
-					failed = append(failed, fmt.Errorf("%s: %w", g.base, err))
-				}
-			}
-			return errors.Join(failed...)
-		},
+with commas. From another machine they want the token of admin.tokenFile.`
+	return c
+}
+
+func maintenanceSwitch(p *process, name, method, short string) *cobra.Command {
+	c := &cobra.Command{Use: name, Short: short, Args: noArguments}
+	flags := c.Flags()
+	admin := addAdminFlags(flags)
+	var provider, reason string
+	var whole bool
+	var last time.Duration
+	if method != http.MethodGet {
+		flags.StringVar(&provider, "provider", "", "the `id` of the Document Provider")
+		flags.BoolVar(&whole, "gateway", false, "the whole gateway")
+		c.MarkFlagsOneRequired("provider", "gateway")
+		c.MarkFlagsMutuallyExclusive("provider", "gateway")
 	}
+	if method == http.MethodPost {
+		flags.DurationVar(&last, "for", 0, "how long it lasts, at most 168h (`time`)")
+		flags.StringVar(&reason, "reason", "", "a word for colleagues (`text`)")
+	}
+	c.RunE = func(*cobra.Command, []string) error {
+		query := make(url.Values)
+		if provider != "" {
+			query.Set("provider", provider)
+		}
+		if whole {
+			query.Set("gateway", "true")
+		}
+		if method == http.MethodPost {
+			if last <= 0 {
+				return usageError{"say how long it lasts: --for 2h"}
+			}
+			query.Set("for", last.String())
+		}
+		if reason != "" {
+			query.Set("reason", reason)
+		}
+		var failed []error
+		gateways, err := admin.connect(p)
+		if err != nil {
+			return err
+		}
+		for _, g := range gateways {
+			if err := maintain(p, method, g, query); err != nil {
+				failed = append(failed, fmt.Errorf("%s: %w", g.base, err))
+			}
+		}
+		return errors.Join(failed...)
+	}
+	return c
 }
 
 // maintain asks one admin listener and prints what is switched there after it.

@@ -103,7 +103,8 @@ func invalidations(t *testing.T, f *fleet) {
 			Upstream: simulator.ProviderUpstream("nsso"), Method: http.MethodGet, Path: "/ebox/messages",
 			Kind:   simulator.FaultStatus,
 			Status: http.StatusOK, Body: body, ContentType: "application/json", Header: http.Header{"Cache-Control": {
-				"max-age=3600"}},
+				"max-age=3600",
+			}},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -216,8 +217,10 @@ func restartOfAll(t *testing.T, f *fleet) {
 			t.Errorf("the stop: %v", err)
 		}
 	}
-	if _, err := f.sim.Fault(simulator.Fault{Upstream: simulator.UpstreamRegistry,
-		Kind: simulator.FaultClose}); err != nil {
+	if _, err := f.sim.Fault(simulator.Fault{
+		Upstream: simulator.UpstreamRegistry,
+		Kind:     simulator.FaultClose,
+	}); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range f.replicas {
@@ -269,8 +272,10 @@ func newFleet(t *testing.T, n int) *fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.sim, err = simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
-		Clients: []simulator.Client{client}}); err != nil {
+	if f.sim, err = simulator.Start(simulator.Options{
+		Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
+		Clients: []simulator.Client{client},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.sim.Close() })

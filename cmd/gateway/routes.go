@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/x509"
 	"encoding/pem"
-	"flag"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -12,90 +11,89 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/spf13/cobra"
+
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/operate/explain"
 )
 
-func routesCommand() command {
-	return command{
-		name: "routes", usage: "routes [--config config.yaml] [--explain METHOD URL [--from ADDRESS] [--listener NAME] " +
-			"[--header 'Name: value'] [--cert FILE] [--body FILE] [--online]]",
-		summary: "show the routes as resolved, or explain what becomes of one request",
-		about: `
---explain sends nothing to the upstream. It takes the request through all that
+func routesCommand(p *process) *cobra.Command {
+	c := &cobra.Command{
+		Use: "routes [--explain METHOD URL]", Short: "show the routes as resolved, or explain what becomes of one request",
+		Long: `--explain sends nothing to the upstream. It takes the request through all that
 decides about it: who the caller is, whether it may, for which enterprise, with which
 client and scopes, to which URL, what the cache does, which limits there are, and
 which callers may do the same. The exit code is 1 if it is refused. With --online the registry is asked for its list
 first, so that a provider's real URL and API version count.`,
-		run: func(p *process, flags *flag.FlagSet, args []string) error {
-			path := configFlag(flags)
-			explained := flags.Bool("explain", false, "explain the request METHOD URL instead")
-			from := flags.String("from", "127.0.0.1", "the caller's `address`")
-			listener := flags.String("listener", "", "the `name` of the listener it comes in by (default: the first)")
-			header := make(http.Header)
-			flags.Func("header", "a `field` of the request, as in 'Name: value'; may be repeated", func(s string) error {
-				name, value, ok := strings.Cut(s, ":")
-				if !ok {
-					return fmt.Errorf("a header is written as 'Name: value'")
-				}
-				header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
-				return nil
-			})
-			certFile := flags.String("cert", "", "the caller's client certificate, a PEM `file`, taken for verified")
-			bodyFile := flags.String("body", "", "a `file` with the body, in which grant/citizen names the enterprise")
-			online := flags.Bool("online", false, "ask the registry for the list of providers first")
-			rest, err := parse(flags, args)
-			if err != nil {
-				return err
-			}
-			if *explained && len(rest) != 2 || !*explained && len(rest) != 0 {
-				return usageError{"--explain takes a method and a URL, as in --explain GET " +
-					"/enterprises/0206731645/ebox/providers/nsso/ebox"}
-			}
-			addr, err := netip.ParseAddr(*from)
-			if err != nil {
-				return usageError{fmt.Sprintf("--from %q is not an IP address", *from)}
-			}
-			cfg, g, err := buildGateway(p, *path)
-			if err != nil {
-				return err
-			}
-			if !*explained {
-				printRoutes(p, cfg)
-				return nil
-			}
-			if *listener == "" && len(cfg.Server.Listen) > 0 {
-				*listener = cfg.Server.Listen[0].Name
-			}
-			if !slices.ContainsFunc(cfg.Server.Listen, func(l config.Listener) bool { return l.Name == *listener }) {
-				return usageError{fmt.Sprintf("there is no listener %q in %s", *listener, *path)}
-			}
-			q := explain.Request{Method: strings.ToUpper(rest[0]), Target: rest[1], From: addr, Listener: *listener,
-				Header: header, Online: *online}
-			if q.Certificate, err = readCertificate(*certFile); err != nil {
-				return err
-			}
-			if *bodyFile != "" {
-				if q.Body, err = os.ReadFile(*bodyFile); err != nil {
-					return fmt.Errorf("reading the body: %w", err)
-				}
-				if header.Get("Content-Type") == "" {
-					header.Set("Content-Type", "application/json")
-				}
-			}
-			x, err := explain.Explain(p.ctx, g.View(), q)
-			if err != nil {
-				return err
-			}
-			if err := printExplanation(p, x, len(cfg.Callers)); err != nil {
-				return err
-			}
-			if x.Upstream == "" && x.Inbox == "" && x.Status >= 400 { // the gateway's own refusal, which was printed
-				return errReported
-			}
-			return nil
-		},
 	}
+	flags := c.Flags()
+	path := configFlag(flags)
+	explained := flags.Bool("explain", false, "explain the request METHOD URL instead")
+	from := flags.String("from", "127.0.0.1", "the caller's `address`")
+	listener := flags.String("listener", "", "the `name` of the listener it comes in by (default: the first)")
+	header := make(http.Header)
+	flags.Func("header", "a `field` of the request, as in 'Name: value'; may be repeated", func(s string) error {
+		name, value, ok := strings.Cut(s, ":")
+		if !ok {
+			return fmt.Errorf("a header is written as 'Name: value'")
+		}
+		header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+		return nil
+	})
+	certFile := flags.String("cert", "", "the caller's client certificate, a PEM `file`, taken for verified")
+	bodyFile := flags.String("body", "", "a `file` with the body, in which grant/citizen names the enterprise")
+	online := flags.Bool("online", false, "ask the registry for the list of providers first")
+	c.RunE = func(_ *cobra.Command, rest []string) error {
+		if *explained && len(rest) != 2 || !*explained && len(rest) != 0 {
+			return usageError{"--explain takes a method and a URL, as in --explain GET " +
+				"/enterprises/0206731645/ebox/providers/nsso/ebox"}
+		}
+		addr, err := netip.ParseAddr(*from)
+		if err != nil {
+			return usageError{fmt.Sprintf("--from %q is not an IP address", *from)}
+		}
+		cfg, g, err := buildGateway(p, *path)
+		if err != nil {
+			return err
+		}
+		if !*explained {
+			printRoutes(p, cfg)
+			return nil
+		}
+		if *listener == "" && len(cfg.Server.Listen) > 0 {
+			*listener = cfg.Server.Listen[0].Name
+		}
+		if !slices.ContainsFunc(cfg.Server.Listen, func(l config.Listener) bool { return l.Name == *listener }) {
+			return usageError{fmt.Sprintf("there is no listener %q in %s", *listener, *path)}
+		}
+		q := explain.Request{
+			Method: strings.ToUpper(rest[0]), Target: rest[1], From: addr, Listener: *listener,
+			Header: header, Online: *online,
+		}
+		if q.Certificate, err = readCertificate(*certFile); err != nil {
+			return err
+		}
+		if *bodyFile != "" {
+			if q.Body, err = os.ReadFile(*bodyFile); err != nil {
+				return fmt.Errorf("reading the body: %w", err)
+			}
+			if header.Get("Content-Type") == "" {
+				header.Set("Content-Type", "application/json")
+			}
+		}
+		x, err := explain.Explain(p.ctx, g.View(), q)
+		if err != nil {
+			return err
+		}
+		if err := printExplanation(p, x, len(cfg.Callers)); err != nil {
+			return err
+		}
+		if x.Upstream == "" && x.Inbox == "" && x.Status >= 400 { // the gateway's own refusal, which was printed
+			return errReported
+		}
+		return nil
+	}
+	return c
 }
 
 func printRoutes(p *process, cfg *config.Config) {

@@ -36,8 +36,10 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
-				Clients: []simulator.Client{client}})
+			sim, err := simulator.Start(simulator.Options{
+				Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
+				Clients: []simulator.Client{client},
+			})
 			if err != nil {
 				return err
 			}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/spf13/cobra"
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
@@ -19,11 +19,10 @@ import (
 	"ebox-gateway/internal/telemetry"
 )
 
-func serveCommand() command {
-	return command{
-		name: "serve", usage: "serve [--config config.yaml]", summary: "run the gateway",
-		about: `
-SIGTERM or SIGINT stops it in order: not ready at once, everything served for
+func serveCommand(p *process) *cobra.Command {
+	c := &cobra.Command{
+		Use: "serve", Short: "run the gateway",
+		Long: `SIGTERM or SIGINT stops it in order: not ready at once, everything served for
 server.drain.delay, then server.drain.timeout for what is under way. A second
 signal ends it at once.
 
@@ -31,51 +30,51 @@ A change of the configuration, or of a file that it names, is noticed within
 seconds, SIGHUP asks for it now. A configuration with a mistake is not taken, nor
 one that drops more than 5 % of the enterprises or of the suspensions, unless SIGHUP
 confirms it. SIGHUP also asks at once for tokens that were refused.`,
-		run: func(p *process, flags *flag.FlagSet, args []string) error {
-			path := configFlag(flags)
-			if err := parseNone(flags, args); err != nil {
-				return err
-			}
-			cfg, err := loadConfig(p, *path)
-			if err != nil {
-				return err
-			}
-			log, access, level, err := newLogs(p, cfg)
-			if err != nil {
-				return err
-			}
-			telemetry.TakeStandardLog(log)
-			limitMemory(log)
-			for _, risk := range preflight.Risks(cfg) {
-				log.Warn(risk)
-			}
-			for _, w := range cfg.Warnings() {
-				log.Warn("a value of the configuration looks like a slip", "file", w.File, "line", w.Line, "key", w.Path,
-					"what", w.Message)
-			}
-			if c := preflight.Descriptors(cfg); c != nil {
-				log.Warn(c.Detail + ": " + c.Advice)
-			}
-			g, err := gateway.New(cfg, gateway.Options{
-				Log: log, Done: access.Done, Level: level, Version: version(),
-				Load: func() (*config.Config, error) { return loadConfig(p, *path) },
-			})
-			if err != nil {
-				return err
-			}
-			if err := g.Start(); err != nil {
-				return err
-			}
-			for _, a := range g.Addrs() {
-				log.Info("listening", "address", a.String(), "for", "callers")
-			}
-			for _, a := range g.AdminAddrs() {
-				log.Info("listening", "address", a.String(), "for", "administration")
-			}
-			notify("READY=1")
-			return watched(p.ctx, g, log)
-		},
+		Args: noArguments,
 	}
+	flags := c.Flags()
+	path := configFlag(flags)
+	c.RunE = func(_ *cobra.Command, _ []string) error {
+		cfg, err := loadConfig(p, *path)
+		if err != nil {
+			return err
+		}
+		log, access, level, err := newLogs(p, cfg)
+		if err != nil {
+			return err
+		}
+		telemetry.TakeStandardLog(log)
+		limitMemory(log)
+		for _, risk := range preflight.Risks(cfg) {
+			log.Warn(risk)
+		}
+		for _, w := range cfg.Warnings() {
+			log.Warn("a value of the configuration looks like a slip", "file", w.File, "line", w.Line, "key", w.Path,
+				"what", w.Message)
+		}
+		if c := preflight.Descriptors(cfg); c != nil {
+			log.Warn(c.Detail + ": " + c.Advice)
+		}
+		g, err := gateway.New(cfg, gateway.Options{
+			Log: log, Done: access.Done, Level: level, Version: version(),
+			Load: func() (*config.Config, error) { return loadConfig(p, *path) },
+		})
+		if err != nil {
+			return err
+		}
+		if err := g.Start(); err != nil {
+			return err
+		}
+		for _, a := range g.Addrs() {
+			log.Info("listening", "address", a.String(), "for", "callers")
+		}
+		for _, a := range g.AdminAddrs() {
+			log.Info("listening", "address", a.String(), "for", "administration")
+		}
+		notify("READY=1")
+		return watched(p.ctx, g, log)
+	}
+	return c
 }
 
 // limitMemory lets the garbage collector know of the container's memory limit, so

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/user"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"ebox-gateway/internal/files"
 )
 
@@ -20,36 +21,27 @@ import (
 // --config does.
 const configVariable = "EBOX_GATEWAY_CONFIG"
 
-func asServiceCommand() command {
-	return command{
-		name: "as-service", usage: "as-service [--unit /etc/systemd/system/ebox-gateway.service] COMMAND [ARGUMENT …]",
-		summary: "run another command as the service runs: its user, its environment, its configuration",
-		about: `
-As root: the user, the environment files, the limit of open files and the configuration
-are those of the systemd unit, so that
-
-  sudo gateway as-service check
-  sudo gateway as-service token --keystore /etc/ebox-gateway/new.p12
-
-see what the service will see after its next start. A file that they can read, it can.`,
-		run: func(p *process, flags *flag.FlagSet, args []string) error {
-			unit := flags.String("unit", "/etc/systemd/system/ebox-gateway.service", "the systemd unit `file`")
-			if err := flags.Parse(args); err != nil { // what follows the command is the command's
-				if errors.Is(err, flag.ErrHelp) {
-					return err
-				}
-				return usageError{err.Error()}
-			}
-			if flags.NArg() == 0 {
-				return usageError{"say which command: gateway as-service check"}
-			}
-			u, err := readUnit(*unit)
-			if err != nil {
-				return err
-			}
-			return u.run(flags.Args())
-		},
+func asServiceCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "as-service COMMAND [ARGUMENT …]",
+		Short: "run another command as the service runs: its user, its environment, its configuration",
+		Long: `As root: the user, the environment files, the limit of open files and the configuration
+are those of the systemd unit, so that the command sees what the service will see after
+its next start. A file that it can read, the service can.`,
+		Example: `  sudo gateway as-service check
+  sudo gateway as-service token --keystore /etc/ebox-gateway/new.p12`,
+		Args: cobra.MinimumNArgs(1),
 	}
+	c.Flags().SetInterspersed(false) // what follows the command is the command's
+	file := c.Flags().String("unit", "/etc/systemd/system/ebox-gateway.service", "the systemd unit `file`")
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		u, err := readUnit(*file)
+		if err != nil {
+			return err
+		}
+		return u.run(args)
+	}
+	return c
 }
 
 // unit is what a systemd unit says about how its service runs.

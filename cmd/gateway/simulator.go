@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -14,17 +13,16 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/simulator"
 )
 
-func simulatorCommand() command {
-	return command{
-		name: "simulator", usage: "simulator [--listen 127.0.0.1:8090] [--regional-listen 127.0.0.1:8091] [--client " +
-			"ID=CERT.pem …] [--new-client DIR]",
-		summary: "run the other side alone: Authorization Server, registry, providers, grant/citizen",
-		about: `
---client registers the certificate of a client of yours, as Chaman would. Given
+func simulatorCommand(p *process) *cobra.Command {
+	c := &cobra.Command{
+		Use: "simulator", Short: "run the other side alone: Authorization Server, registry, providers, grant/citizen",
+		Long: `--client registers the certificate of a client of yours, as Chaman would. Given
 again with the same ID, it registers a further one, as while a certificate is renewed.
 --new-client makes a key store client.p12 and a config.yaml that fits this
 simulator in a directory of your choice.
@@ -36,51 +34,53 @@ PUT|DELETE /_control/clients/ID, /_control/providers/ID and /_control/mandates. 
 fault: {"upstream":"provider:nsso","kind":"latency","delay":"2s","count":3}
 Its kind is latency, status, reset, close, freeze, slowBody, truncate, lost,
 surplus, malformed, malformedJSON, unauthorized or redirect; without a count it stays until a DELETE.`,
-		run: func(p *process, flags *flag.FlagSet, args []string) error {
-			listen := flags.String("listen", "127.0.0.1:8090", "the `address` of the host that most upstreams share")
-			regional := flags.String("regional-listen", "127.0.0.1:8091", "the `address` of the provider regional")
-			lifetime := flags.Duration("token-lifetime", 5*time.Minute, "how long tokens are valid")
-			dir := flags.String("new-client", "", "make a client and its configuration in this `directory`")
-			var clients []simulator.Client
-			flags.Func("client", "register the client `ID=CERT.pem`; may be repeated, also for one client",
-				func(s string) error {
-					c, err := readClient(s)
-					if err != nil {
-						return err
-					}
-					if i := slices.IndexFunc(clients, func(o simulator.Client) bool { return o.ID == c.ID }); i >= 0 {
-						clients[i].Renewed = append(clients[i].Renewed, c.Certificate)
-						return nil
-					}
-					clients = append(clients, c)
-					return nil
-				})
-			if err := parseNone(flags, args); err != nil {
+		Args: noArguments,
+	}
+	flags := c.Flags()
+	listen := flags.String("listen", "127.0.0.1:8090", "the `address` of the host that most upstreams share")
+	regional := flags.String("regional-listen", "127.0.0.1:8091", "the `address` of the provider regional")
+	lifetime := flags.Duration("token-lifetime", 5*time.Minute, "how long tokens are valid")
+	dir := flags.String("new-client", "", "make a client and its configuration in this `directory`")
+	var clients []simulator.Client
+	flags.Func("client", "register the client `ID=CERT.pem`; may be repeated, also for one client",
+		func(s string) error {
+			c, err := readClient(s)
+			if err != nil {
 				return err
 			}
-			if *dir != "" {
-				for _, name := range []string{"client.p12", "config.yaml"} {
-					if _, err := os.Lstat(filepath.Join(*dir, name)); err == nil {
-						return usageError{filepath.Join(*dir, name) + " is there already and is not overwritten: give " +
-							"--new-client a directory without it"}
-					}
-				}
-				if err := os.MkdirAll(*dir, 0o700); err != nil {
-					return fmt.Errorf("making the directory of the new client: %w", err)
-				}
-				c, err := demo.NewClient(*dir)
-				if err != nil {
-					return err
-				}
-				clients = append(clients, c)
+			if i := slices.IndexFunc(clients, func(o simulator.Client) bool { return o.ID == c.ID }); i >= 0 {
+				clients[i].Renewed = append(clients[i].Renewed, c.Certificate)
+				return nil
 			}
-			if len(clients) == 0 {
-				return usageError{"no client could get a token: give --client or --new-client"}
+			clients = append(clients, c)
+			return nil
+		})
+	c.RunE = func(_ *cobra.Command, _ []string) error {
+		if *dir != "" {
+			for _, name := range []string{"client.p12", "config.yaml"} {
+				if _, err := os.Lstat(filepath.Join(*dir, name)); err == nil {
+					return usageError{filepath.Join(*dir, name) + " is there already and is not overwritten: give " +
+						"--new-client a directory without it"}
+				}
 			}
-			return simulate(p, *dir, simulator.Options{Listen: *listen, ListenRegional: *regional, Clients: clients,
-				TokenLifetime: *lifetime})
-		},
+			if err := os.MkdirAll(*dir, 0o700); err != nil {
+				return fmt.Errorf("making the directory of the new client: %w", err)
+			}
+			c, err := demo.NewClient(*dir)
+			if err != nil {
+				return err
+			}
+			clients = append(clients, c)
+		}
+		if len(clients) == 0 {
+			return usageError{"no client could get a token: give --client or --new-client"}
+		}
+		return simulate(p, *dir, simulator.Options{
+			Listen: *listen, ListenRegional: *regional, Clients: clients,
+			TokenLifetime: *lifetime,
+		})
 	}
+	return c
 }
 
 func readClient(s string) (simulator.Client, error) {

@@ -3,44 +3,61 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"net/http"
 	"runtime"
 	"runtime/debug"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+
 	"ebox-gateway/internal/config"
 )
 
-func schemaCommand() command {
-	return command{
-		name: "schema", usage: "schema", summary: "print the JSON Schema of config.yaml, for editors",
-		run: func(p *process, flags *flag.FlagSet, args []string) error {
-			if err := parseNone(flags, args); err != nil {
-				return err
-			}
-			schema, err := config.Schema()
-			if err != nil {
-				return err
-			}
-			_, err = p.stdout.Write(schema)
+func schemaCommand(p *process) *cobra.Command {
+	c := &cobra.Command{
+		Use: "schema", Short: "print the JSON Schema of config.yaml, for editors",
+		Args: noArguments,
+	}
+	c.RunE = func(_ *cobra.Command, _ []string) error {
+		schema, err := config.Schema()
+		if err != nil {
+			return err
+		}
+		_, err = p.stdout.Write(schema)
+		return err
+	}
+	return c
+}
+
+func versionCommand(p *process) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "print the version, and that of Go, whose patch level matters for security",
+		Args: noArguments,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(p.stdout, "ebox-gateway %s%s\n", version(), builtBy())
 			return err
 		},
 	}
 }
 
-func versionCommand() command {
-	return command{
-		name: "version", usage: "version", summary: "print the version, and that of Go, whose patch " +
-			"level matters for security",
-		run: func(p *process, flags *flag.FlagSet, args []string) error {
-			if err := parseNone(flags, args); err != nil {
-				return err
+// builtBy says what the program was built with, and for which machine.
+func builtBy() string {
+	return fmt.Sprintf(", %s, %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+func manCommand(p *process) *cobra.Command {
+	return &cobra.Command{
+		Use: "man [DIR]", Short: "print the manual page, or write one for each command into a directory",
+		Example: "  gateway man | man -l -\n  sudo gateway man /usr/local/share/man/man1",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			header := &doc.GenManHeader{Section: "1", Source: "ebox-gateway", Manual: "The e-Box gateway"}
+			if len(args) == 0 {
+				return doc.GenMan(c.Root(), header, p.stdout)
 			}
-			_, err := fmt.Fprintf(p.stdout, "ebox-gateway %s, %s, %s/%s\n", version(), runtime.Version(),
-				runtime.GOOS, runtime.GOARCH)
-			return err
+			return doc.GenManTree(c.Root(), header, args[0])
 		},
 	}
 }
@@ -69,36 +86,34 @@ func version() string {
 	return "development"
 }
 
-func healthcheckCommand() command {
-	return command{
-		name: "healthcheck", usage: "healthcheck [--config config.yaml] [--url http://127.0.0.1:9090/readyz]",
-		summary: "ask a running gateway whether it is ready, for containers without a shell",
-		about: `
-Without --url the admin listener is that of the configuration. The answer has to be the
+func healthcheckCommand(p *process) *cobra.Command {
+	c := &cobra.Command{
+		Use: "healthcheck", Short: "ask a running gateway whether it is ready, for containers without a shell",
+		Long: `Without --url the admin listener is that of the configuration. The answer has to be the
 gateway's own, {"status": "UP"}: a 200 of something else that listens there is a failure.`,
-		run: func(p *process, flags *flag.FlagSet, args []string) error {
-			admin := adminFlags{configFlag(flags), flags.String("url", "", "what to ask"), new(string)}
-			if err := parseNone(flags, args); err != nil {
-				return err
-			}
-			path := ""
-			if *admin.address == "" {
-				path = "/readyz"
-			}
-			gateways, err := admin.connect(p)
-			if err != nil {
-				return err
-			}
-			ctx, cancel := context.WithTimeout(p.ctx, 3*time.Second)
-			defer cancel()
-			var health struct{ Status, Reason string }
-			if err := gateways[0].ask(ctx, http.MethodGet, path, &health); err != nil {
-				return err
-			}
-			if health.Status != "UP" && health.Status != "DEGRADED" {
-				return errors.New("the answer is not a gateway's: something else listens there")
-			}
-			return nil
-		},
+		Args: noArguments,
 	}
+	flags := c.Flags()
+	admin := adminFlags{configFlag(flags), flags.String("url", "", "what to ask"), new(string)}
+	c.RunE = func(_ *cobra.Command, _ []string) error {
+		path := ""
+		if *admin.address == "" {
+			path = "/readyz"
+		}
+		gateways, err := admin.connect(p)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(p.ctx, 3*time.Second)
+		defer cancel()
+		var health struct{ Status, Reason string }
+		if err := gateways[0].ask(ctx, http.MethodGet, path, &health); err != nil {
+			return err
+		}
+		if health.Status != "UP" && health.Status != "DEGRADED" {
+			return errors.New("the answer is not a gateway's: something else listens there")
+		}
+		return nil
+	}
+	return c
 }

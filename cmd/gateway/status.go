@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,60 +12,60 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"ebox-gateway/internal/operate/status"
 )
 
-func statusCommand() command {
-	return command{
-		name: "status", usage: "status [--watch] [--json] [--config config.yaml] [--admin URL[,URL]]",
-		summary: "show how a running gateway is doing: what needs attention, providers, tokens, certificates",
-		about: `
-The essence of the page in a terminal. The exit code is 1 if the gateway is not ready, or
+func statusCommand(p *process) *cobra.Command {
+	c := &cobra.Command{
+		Use: "status", Short: "show how a running gateway is doing: what needs attention, providers, tokens, certificates",
+		Long: `The essence of the page in a terminal. The exit code is 1 if the gateway is not ready, or
 if something fails; --json prints what /status answers.`,
-		run: func(p *process, flags *flag.FlagSet, args []string) error {
-			watching := flags.Bool("watch", false, "show it anew every two seconds")
-			asJSON := flags.Bool("json", false, "print the whole status as JSON")
-			admin := addAdminFlags(flags)
-			if err := parseNone(flags, args); err != nil {
-				return err
-			}
-			gateways, err := admin.connect(p)
-			if err != nil {
-				return err
-			}
-			ctx, stop := signal.NotifyContext(p.ctx, syscall.SIGINT, syscall.SIGTERM)
-			defer stop()
-			for {
-				well := true
-				for _, g := range gateways {
-					if *watching && !*asJSON {
-						fmt.Fprint(p.stdout, "\x1b[H\x1b[2J") // from the top of an empty screen
-					}
-					fine, err := g.show(ctx, p.stdout, *asJSON)
-					switch {
-					case ctx.Err() != nil:
-						return nil
-					case err != nil && !*watching:
-						return err
-					case err != nil:
-						fmt.Fprintln(p.stdout, err)
-					}
-					well = well && fine
-				}
-				if !*watching {
-					if !well {
-						return errReported
-					}
-					return nil
-				}
-				select {
-				case <-ctx.Done():
-					return nil
-				case <-time.After(2 * time.Second):
-				}
-			}
-		},
+		Args: noArguments,
 	}
+	flags := c.Flags()
+	watching := flags.Bool("watch", false, "show it anew every two seconds")
+	asJSON := flags.Bool("json", false, "print the whole status as JSON")
+	admin := addAdminFlags(flags)
+	c.RunE = func(_ *cobra.Command, _ []string) error {
+		gateways, err := admin.connect(p)
+		if err != nil {
+			return err
+		}
+		ctx, stop := signal.NotifyContext(p.ctx, syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		for {
+			well := true
+			for _, g := range gateways {
+				if *watching && !*asJSON {
+					fmt.Fprint(p.stdout, "\x1b[H\x1b[2J") // from the top of an empty screen
+				}
+				fine, err := g.show(ctx, p.stdout, *asJSON)
+				switch {
+				case ctx.Err() != nil:
+					return nil
+				case err != nil && !*watching:
+					return err
+				case err != nil:
+					fmt.Fprintln(p.stdout, err)
+				}
+				well = well && fine
+			}
+			if !*watching {
+				if !well {
+					return errReported
+				}
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(2 * time.Second):
+			}
+		}
+	}
+	return c
 }
 
 // show prints how one gateway is doing, and tells whether it is well.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -11,74 +10,73 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/operate/preflight"
 )
 
-func tokenCommand() command {
-	return command{
-		name: "token", usage: "token [--config config.yaml] [--client NAME] [--scope SCOPE …] [--keystore FILE " +
-			"[--password-file FILE]] | --retry [--admin URL[,URL]]",
-		summary: "get one token and show what is known about it, never the token itself",
-		about: `
-With --keystore the key of another file signs, and nothing else is touched: so a
+func tokenCommand(p *process) *cobra.Command {
+	c := &cobra.Command{
+		Use: "token", Short: "get one token and show what is known about it, never the token itself",
+		Long: `With --keystore the key of another file signs, and nothing else is touched: so a
 renewed certificate is tried before it takes the old one's place. Without
 --password-file, the password of the client's present key store opens it.
 
 --retry has the gateway that runs ask at once for what it was refused, instead of after
 its pause of up to five minutes: when a certificate was registered. SIGHUP does the same.`,
-		run: func(p *process, flags *flag.FlagSet, args []string) error {
-			admin := addAdminFlags(flags)
-			path := admin.config
-			again := flags.Bool("retry", false, "have the running gateway ask at once for what was refused")
-			client := flags.String("client", "", "the `name` of the OAuth client (default: tenancy.defaultClient)")
-			keystore := flags.String("keystore", "", "a PKCS#12, JKS or PEM `file` to try")
-			passwordFile := flags.String("password-file", "", "the `file` with its password")
-			var scopes []string
-			flags.Func("scope", "a `scope` to ask for; may be repeated (default: those of the first route)",
-				func(s string) error {
-					scopes = append(scopes, strings.Fields(s)...)
-					return nil
-				})
-			if err := parseNone(flags, args); err != nil {
-				return err
-			}
-			if *again {
-				return retry(p, admin)
-			}
-			if *passwordFile != "" && *keystore == "" {
-				return usageError{"--password-file goes with --keystore"}
-			}
-			cfg, g, err := buildGateway(p, *path)
-			if err != nil {
-				return err
-			}
-			name := orDefault(*client, cfg.Tenancy.DefaultClient)
-			c, ok := cfg.OAuth.Clients[name]
-			if !ok {
-				return usageError{fmt.Sprintf("there is no client %q in %s", name, *path)}
-			}
-			if len(scopes) == 0 {
-				scopes = firstScopes(cfg)
-			}
-			var src *authn.KeySource
-			if *keystore != "" {
-				if src, err = otherKey(gateway.KeySource(c), *keystore, *passwordFile); err != nil {
-					return err
-				}
-			}
-			ctx, cancel := context.WithTimeout(p.ctx, cfg.OAuth.Timeout+5*time.Second)
-			defer cancel()
-			began := time.Now()
-			token, err := g.Token(ctx, name, scopes, src)
-			if err != nil {
-				return fmt.Errorf("%w%s", err, signedWith(c, src))
-			}
-			return printToken(p, cfg, c, src, token, scopes, time.Since(began))
-		},
+		Args: noArguments,
 	}
+	flags := c.Flags()
+	admin := addAdminFlags(flags)
+	path := admin.config
+	again := flags.Bool("retry", false, "have the running gateway ask at once for what was refused")
+	client := flags.String("client", "", "the `name` of the OAuth client (default: tenancy.defaultClient)")
+	keystore := flags.String("keystore", "", "a PKCS#12, JKS or PEM `file` to try")
+	passwordFile := flags.String("password-file", "", "the `file` with its password")
+	var scopes []string
+	flags.Func("scope", "a `scope` to ask for; may be repeated (default: those of the first route)",
+		func(s string) error {
+			scopes = append(scopes, strings.Fields(s)...)
+			return nil
+		})
+	c.RunE = func(_ *cobra.Command, _ []string) error {
+		if *again {
+			return retry(p, admin)
+		}
+		if *passwordFile != "" && *keystore == "" {
+			return usageError{"--password-file goes with --keystore"}
+		}
+		cfg, g, err := buildGateway(p, *path)
+		if err != nil {
+			return err
+		}
+		name := orDefault(*client, cfg.Tenancy.DefaultClient)
+		c, ok := cfg.OAuth.Clients[name]
+		if !ok {
+			return usageError{fmt.Sprintf("there is no client %q in %s", name, *path)}
+		}
+		if len(scopes) == 0 {
+			scopes = firstScopes(cfg)
+		}
+		var src *authn.KeySource
+		if *keystore != "" {
+			if src, err = otherKey(gateway.KeySource(c), *keystore, *passwordFile); err != nil {
+				return err
+			}
+		}
+		ctx, cancel := context.WithTimeout(p.ctx, cfg.OAuth.Timeout+5*time.Second)
+		defer cancel()
+		began := time.Now()
+		token, err := g.Token(ctx, name, scopes, src)
+		if err != nil {
+			return fmt.Errorf("%w%s", err, signedWith(c, src))
+		}
+		return printToken(p, cfg, c, src, token, scopes, time.Since(began))
+	}
+	return c
 }
 
 // retry asks the gateways that run to ask for tokens.
@@ -113,8 +111,10 @@ func otherKey(present authn.KeySource, file, passwordFile string) (*authn.KeySou
 	if err != nil {
 		return nil, fmt.Errorf("reading the key to try: %w", err)
 	}
-	src := authn.KeySource{Algorithm: present.Algorithm, Headers: present.Headers, Password: present.Password,
-		KeyPassword: present.KeyPassword}
+	src := authn.KeySource{
+		Algorithm: present.Algorithm, Headers: present.Headers, Password: present.Password,
+		KeyPassword: present.KeyPassword,
+	}
 	if passwordFile != "" {
 		src.Password = authn.PasswordFile(passwordFile)
 	}
@@ -148,7 +148,8 @@ func signedWith(c config.Client, src *authn.KeySource) string {
 }
 
 func printToken(p *process, cfg *config.Config, c config.Client, src *authn.KeySource, token authn.Token,
-	scopes []string, took time.Duration) error {
+	scopes []string, took time.Duration,
+) error {
 	if src == nil {
 		s := gateway.KeySource(c)
 		src = &s

@@ -29,7 +29,7 @@ func BenchmarkHit(b *testing.B) {
 }
 
 func BenchmarkStore(b *testing.B) {
-	m := newMemory(64<<20, new(epochs))
+	m := newMemory(64<<20, new(epochs), time.Now)
 	now := time.Now()
 	p := call.Partition{Route: "route", Upstream: "http://upstream.test", Enterprise: example}
 	b.ReportAllocs()

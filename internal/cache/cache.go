@@ -82,7 +82,7 @@ type Stats struct {
 func New(o Options) *Cache {
 	e := new(epochs)
 	c := &Cache{
-		o: o, epochs: e, memory: newMemory(o.Memory, e),
+		o: o, epochs: e, memory: newMemory(o.Memory, e, o.Now),
 		refreshes: make(chan struct{}, maxRefreshes), saves: make(chan struct{}, maxSaves),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -136,17 +136,14 @@ func (c *Cache) store() Store {
 
 // Resize changes the bound of the first level, in bytes; 0 is for none.
 func (c *Cache) Resize(limit int64) {
-	c.memory.limit.Store(limit)
-	if limit == 0 {
-		c.memory.clear()
-	}
+	c.memory.resize(limit)
 }
 
 // Stats tells how the cache stands.
 func (c *Cache) Stats() Stats {
 	n := &c.counts
 	return Stats{
-		Bytes: c.memory.bytes.Load(), Resources: c.memory.count.Load(),
+		Bytes: c.memory.bytes(), Resources: c.memory.count(),
 		Hits: n.hits.Load(), Misses: n.misses.Load(), Stale: n.stale.Load(), Validated: n.validated.Load(),
 		Collapsed: n.collapsed.Load(), Stored: n.stored.Load(), Evicted: c.memory.evicts.Load(),
 		Invalidations: n.bumps.Load(), StoreFailures: n.failures.Load(),

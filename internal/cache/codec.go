@@ -1,77 +1,46 @@
 package cache
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
+// A stored answer rests as HTTP/1.1 writes it, behind the fields of the request that
+// selected it. A field that the request did not have stands without a colon. In place of
+// the reason stands when the request was sent and when the answer came, in nanoseconds
+// since 1970:
+//
+//	GET
+//	Accept-Language: fr
+//	Accept-Encoding
+//
+//	HTTP/1.1 200 1764385200000000000 1764385200020000000
+//	Cache-Control: max-age=60
+//	Content-Length: 4
+//
+//	body
+
 // codecVersion is the first byte of a written entry. A change of the form, or of the
 // meaning of a Key's digest, is another version.
-const codecVersion = 2
+const codecVersion = 3
 
 var (
 	errEntry   = errors.New("reading a stored answer: it is damaged, or another version of the gateway has written it")
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+	endOfHead  = []byte("\r\n\r\n")
 )
 
-// MarshalBinary implements encoding.BinaryMarshaler: the version, the head with its
-// length, the body, a sum.
+// MarshalBinary implements encoding.BinaryMarshaler: the version, the answer, a sum.
 func (e *Entry) MarshalBinary() ([]byte, error) {
-	head := e.appendHead(e.appendVariant(make([]byte, 0, e.size())))
-	b := make([]byte, 0, len(head)+len(e.Body)+16)
-	b = append(b, codecVersion)
-	b = binary.AppendUvarint(b, uint64(len(head)))
-	b = append(b, head...)
-	b = append(b, e.Body...)
-	return appendSum(b), nil
-}
-
-// appendVariant writes what the entry is selected by. Two entries of a key are of the
-// same variant if these bytes are the same.
-func (e *Entry) appendVariant(b []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(len(e.Selecting)))
-	for _, s := range e.Selecting {
-		b = appendSelecting(b, s)
-	}
-	return b
-}
-
-// appendHead writes the entry without its variant and its body.
-func (e *Entry) appendHead(b []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(e.Status))
-	b = binary.AppendUvarint(b, uint64(e.ProtoMajor))
-	b = binary.AppendUvarint(b, uint64(e.ProtoMinor))
-	b = binary.AppendVarint(b, e.Requested.UnixNano())
-	b = binary.AppendVarint(b, e.Received.UnixNano())
-	lines := 0
-	for _, values := range e.Header {
-		lines += len(values)
-	}
-	b = binary.AppendUvarint(b, uint64(len(e.Header)))
-	b = binary.AppendUvarint(b, uint64(lines))
-	for name, values := range e.Header {
-		b = appendText(b, name)
-		b = binary.AppendUvarint(b, uint64(len(values)))
-		for _, v := range values {
-			b = appendText(b, v)
-		}
-	}
-	return b
-}
-
-func appendText(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-func appendSelecting(b []byte, s Selecting) []byte {
-	b = appendText(b, s.Name)
-	if s.Absent {
-		return append(b, 0)
-	}
-	return appendText(append(b, 1), s.Value)
+	return appendSum(e.appendWire([]byte{codecVersion})), nil
 }
 
 // UnmarshalBinary implements encoding.BinaryUnmarshaler. It takes only what this
@@ -85,123 +54,93 @@ func (e *Entry) UnmarshalBinary(b []byte) error {
 	if crc32.Checksum(b[:sum], castagnoli) != binary.BigEndian.Uint32(b[sum:]) {
 		return errEntry
 	}
-	length, n := binary.Uvarint(b[1:sum])
-	if n <= 0 || length > uint64(sum-1-n) {
-		return errEntry
-	}
-	head, body := b[1+n:1+n+int(length)], b[1+n+int(length):sum]
-	read, ok := readEntry(string(head))
+	read, ok := readEntry(slices.Clone(b[1:sum]))
 	if !ok {
 		return errEntry
 	}
-	read.Body = append([]byte{}, body...)
 	*e = *read
 	return nil
 }
 
-// readEntry reads a variant and a head, and makes the entry ready but for its body. Its
-// texts are parts of head. False if head is not what was written.
-func readEntry(head string) (*Entry, bool) {
-	r := entryReader{rest: head}
-	e := new(Entry)
-	if n := r.count(); n > 0 {
-		e.Selecting = make([]Selecting, 0, min(n, maxSelecting))
-		for range n {
-			s := Selecting{Name: r.text()}
-			if r.octet() == 0 {
-				s.Absent = true
-			} else {
-				s.Value = r.text()
-			}
-			e.Selecting = append(e.Selecting, s)
+func appendSum(b []byte) []byte {
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+// appendWire writes the entry.
+func (e *Entry) appendWire(b []byte) []byte {
+	head := bytes.NewBuffer(make([]byte, 0, 1024))
+	head.WriteString("GET\r\n")
+	for _, s := range e.Selecting {
+		head.WriteString(s.Name)
+		if !s.Absent {
+			head.WriteString(": " + s.Value)
 		}
+		head.WriteString("\r\n")
 	}
-	e.Status, e.ProtoMajor, e.ProtoMinor = r.small(999), r.small(9), r.small(9)
-	e.Requested, e.Received = time.Unix(0, r.signed()), time.Unix(0, r.signed())
-	names, lines := r.count(), r.count()
-	e.Header = make(http.Header, names)
-	all := make([]string, 0, lines)
-	for range names {
-		name := r.text()
-		from := len(all)
-		for range r.count() {
-			all = append(all, r.text())
-		}
-		e.Header[name] = all[from:len(all):len(all)]
-	}
-	if r.bad || r.rest != "" || e.Status < 200 {
+	fmt.Fprintf(head, "\r\nHTTP/%d.%d %d %d %d\r\n", e.ProtoMajor, e.ProtoMinor, e.Status,
+		e.Requested.UnixNano(), e.Received.UnixNano())
+	_ = e.Header.Write(head) // a buffer takes everything
+	head.WriteString("\r\n")
+	whole := make([]byte, 0, len(b)+head.Len()+len(e.Body))
+	return append(append(append(whole, b...), head.Bytes()...), e.Body...)
+}
+
+// selectedBy is what a written entry was selected by. Two entries of a key are of the
+// same variant if these bytes are the same.
+func selectedBy(wire []byte) []byte {
+	request, _, _ := bytes.Cut(wire, endOfHead)
+	return request
+}
+
+// readEntry reads what appendWire has written, and makes the entry ready; false if it is
+// something else. The body is a part of wire.
+func readEntry(wire []byte) (*Entry, bool) {
+	request, answer, _ := bytes.Cut(wire, endOfHead)
+	head, body, whole := bytes.Cut(answer, endOfHead)
+	status, lines, _ := strings.Cut(string(head), "\r\n")
+	e := &Entry{Body: body}
+	if !whole || !e.readStatus(status) {
 		return nil, false
+	}
+	if _, selecting, any := strings.Cut(string(request), "\r\n"); any {
+		for line := range strings.SplitSeq(selecting, "\r\n") {
+			name, value, present := strings.Cut(line, ": ")
+			e.Selecting = append(e.Selecting, Selecting{Name: name, Value: value, Absent: !present})
+		}
+	}
+	most := strings.Count(lines, "\r\n") + 1
+	e.Header = make(http.Header, most)
+	values := make([]string, 0, most) // one array for all: the lines of a field stand together
+	from, last := 0, ""
+	for line := range strings.SplitSeq(lines, "\r\n") {
+		name, value, ok := strings.Cut(line, ": ")
+		if !ok {
+			continue
+		}
+		if name != last {
+			from, last = len(values), name
+		}
+		values = append(values, value)
+		e.Header[name] = values[from:len(values):len(values)]
 	}
 	return e.prepare(), true
 }
 
-// maxSelecting is for how many selecting fields room is made before they are seen.
-const maxSelecting = 16
-
-// entryReader reads what appendVariant and appendHead write. After a mistake it gives
-// zeros.
-type entryReader struct {
-	rest string
-	bad  bool
-}
-
-func (r *entryReader) fail() { r.bad, r.rest = true, "" }
-
-func (r *entryReader) unsigned() uint64 {
-	var v uint64
-	for i := range min(len(r.rest), binary.MaxVarintLen64) {
-		c := r.rest[i]
-		v |= uint64(c&0x7f) << (7 * i)
-		if c < 0x80 {
-			r.rest = r.rest[i+1:]
-			return v
+// readStatus reads the first line of the answer.
+func (e *Entry) readStatus(line string) (ok bool) {
+	words := strings.Fields(line)
+	if len(words) != 4 {
+		return false
+	}
+	e.ProtoMajor, e.ProtoMinor, ok = http.ParseHTTPVersion(words[0])
+	var numbers [3]int64
+	for i, word := range words[1:] {
+		n, err := strconv.ParseInt(word, 10, 64)
+		if err != nil {
+			return false
 		}
+		numbers[i] = n
 	}
-	r.fail()
-	return 0
-}
-
-func (r *entryReader) signed() int64 {
-	v := r.unsigned()
-	return int64(v>>1) ^ -int64(v&1)
-}
-
-func (r *entryReader) small(most uint64) int {
-	v := r.unsigned()
-	if v > most {
-		r.bad = true
-		return 0
-	}
-	return int(v)
-}
-
-// count reads how many things follow, of at least a byte each.
-func (r *entryReader) count() int {
-	v := r.unsigned()
-	if v > uint64(len(r.rest)) {
-		r.fail()
-		return 0
-	}
-	return int(v)
-}
-
-func (r *entryReader) text() string {
-	n := r.count()
-	s := r.rest[:n]
-	r.rest = r.rest[n:]
-	return s
-}
-
-func (r *entryReader) octet() byte {
-	if r.rest == "" {
-		r.fail()
-		return 0
-	}
-	c := r.rest[0]
-	r.rest = r.rest[1:]
-	return c
-}
-
-func appendSum(b []byte) []byte {
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	e.Status, e.Requested, e.Received = int(numbers[0]), time.Unix(0, numbers[1]), time.Unix(0, numbers[2])
+	return ok && e.Status >= 200 && e.Status <= 999
 }

@@ -242,10 +242,8 @@ func TestALateOneTakesWhatHasJustCome(t *testing.T) {
 func TestNobodyWaitsForAnAnswerThatDoesNotBegin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const timeout = 30 * time.Second
-		r := newRig(t, func(*http.Request) (*http.Response, error) {
-			time.Sleep(timeout)
-			return nil, errDown
-		})
+		r := newRig(t, nil)
+		r.timeout = timeout
 		defer r.cache.Close()
 		start := time.Now()
 		for _, g := range crowd(r, 5, func(int) asked { return asked{path: "/a"} }) {
@@ -253,8 +251,36 @@ func TestNobodyWaitsForAnAnswerThatDoesNotBegin(t *testing.T) {
 				t.Errorf("%d %q", g.status, g.body)
 			}
 		}
-		if took := time.Since(start); r.count() != 5 || took > timeout+headPatience {
+		if took := time.Since(start); r.count() != 5 || took != timeout {
 			t.Errorf("%d requests, the last answered after %v", r.count(), took)
 		}
+	})
+}
+
+// Each leader that goes away would otherwise begin the time of those who wait anew.
+func TestWhoWaitsForOneLeaderAfterAnotherWaitsNoLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(req *http.Request) (*http.Response, error) {
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		})
+		defer r.cache.Close()
+		var wg sync.WaitGroup
+		for range 3 { // impatient ones, each the next leader
+			ctx, leave := context.WithTimeout(context.Background(), 1500*time.Millisecond)
+			defer leave()
+			wg.Go(func() { r.do(asked{path: "/a", ctx: ctx}) })
+			time.Sleep(time.Second)
+		}
+		x, start := r.call(asked{path: "/a"}), time.Now()
+		ctx, leave := context.WithCancel(context.Background())
+		wg.Go(func() { _, _ = r.cache.Do(ctx, x, r.send) })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if x.Waited > headPatience || time.Since(start) != time.Minute || r.count() < 4 {
+			t.Errorf("waited %s, %d requests", x.Waited, r.count())
+		}
+		leave()
+		wg.Wait()
 	})
 }

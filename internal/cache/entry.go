@@ -36,12 +36,8 @@ type Selecting struct {
 
 // Variant names the variant among those of its key, by a digest in hexadecimal.
 func (e *Entry) Variant() string {
-	h := sha256.New()
-	for _, s := range e.Selecting {
-		_, _ = h.Write(appendSelecting(nil, s))
-	}
-	var sum [sha256.Size]byte
-	return hex.EncodeToString(h.Sum(sum[:0])[:16])
+	sum := sha256.Sum256(selectedBy(e.appendWire(nil)))
+	return hex.EncodeToString(sum[:16])
 }
 
 // facts are what the header says, read once.
@@ -78,21 +74,6 @@ func (e *Entry) prepare() *Entry {
 
 // validator tells whether the entry can be asked about.
 func (e *Entry) validator() bool { return e.facts.etag != "" || !e.facts.lastModified.IsZero() }
-
-// size is about what the entry takes in memory, in bytes.
-func (e *Entry) size() int64 {
-	n := 600 + len(e.Body)
-	for name, values := range e.Header {
-		n += 48 + len(name)
-		for _, v := range values {
-			n += 16 + len(v)
-		}
-	}
-	for _, s := range e.Selecting {
-		n += 48 + len(s.Name) + len(s.Value)
-	}
-	return int64(n)
-}
 
 // one is the value of a field that is to have one line. A second line is ignored.
 func one(values []string) string {

@@ -8,10 +8,10 @@ import (
 
 const (
 	// headPatience is how long a request waits for the header of an answer that another
-	// has asked for. Then it asks for itself: an upstream that answers nothing is seen by
+	// has asked for, whoever that is by then. Then it asks for itself: an upstream that answers nothing is seen by
 	// each of its callers, and by the circuit breaker, after one time-out and not after two.
 	headPatience = 2 * time.Second
-	// bodyPatience is the same for the body, once the header is there. A slow body is no
+	// bodyPatience is how long it waits in all, once the header is there. A slow body is no
 	// reason to be slow with it.
 	bodyPatience = 5 * time.Second
 )
@@ -41,7 +41,7 @@ type flight struct {
 // flights are those under way, by key.
 type flights struct {
 	mu    sync.Mutex
-	under map[string]*flight
+	under map[digest]*flight
 }
 
 // join gives the flight for a key and whether the caller leads it. A flight that began
@@ -54,7 +54,7 @@ func (f *flights) join(k *Key, mark Mark) (*flight, bool) {
 	}
 	fl := &flight{mark: mark, headed: make(chan struct{}), done: make(chan struct{})}
 	if f.under == nil {
-		f.under = make(map[string]*flight)
+		f.under = make(map[digest]*flight)
 	}
 	f.under[k.id] = fl
 	return fl, true
@@ -84,9 +84,10 @@ func (fl *flight) hasHeader() {
 	}
 }
 
-// wait waits for the end of a flight; unshared if it takes too long or ctx is done.
-func (fl *flight) wait(ctx context.Context) (ending, *Entry) {
-	patience := time.NewTimer(headPatience)
+// wait waits for the end of a flight; unshared if it takes too long since began, when this
+// request began to wait, or ctx is done.
+func (fl *flight) wait(ctx context.Context, began time.Time) (ending, *Entry) {
+	patience := time.NewTimer(headPatience - time.Since(began))
 	defer patience.Stop()
 	select {
 	case <-fl.headed:
@@ -100,7 +101,7 @@ func (fl *flight) wait(ctx context.Context) (ending, *Entry) {
 		return fl.ending, fl.entry
 	default:
 	}
-	patience.Reset(bodyPatience)
+	patience.Reset(bodyPatience - time.Since(began))
 	select {
 	case <-fl.done:
 		return fl.ending, fl.entry

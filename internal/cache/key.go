@@ -10,10 +10,7 @@ import (
 // Key names one resource in one partition. It is made by KeyOf alone, from a
 // partition, which has the represented enterprise in it.
 type Key struct {
-	// id spells the partition and the target so that no two spell the same. It holds
-	// them in plain text and stays in memory.
-	id     string
-	hash   uint64
+	id     digest
 	scopes [scopeKinds]Scope
 	shared bool
 }
@@ -23,26 +20,16 @@ type Key struct {
 func KeyOf(p call.Partition, target string) Key {
 	var buf [512]byte
 	b := appendPartition(buf[:0], &p)
-	b = append(b, target...)
-	k := Key{id: string(b), shared: p.Shared()}
-	k.hash = hash(k.id)
-	k.scopes = [...]Scope{scopeOf(&p), scopeOfResource(k.hash), ScopeOfEnterprise(p.Enterprise),
+	k := Key{id: sha256.Sum256(append(b, target...)), shared: p.Shared()}
+	k.scopes = [...]Scope{scopeOf(&p), scopeOfResource(k.id), ScopeOfEnterprise(p.Enterprise),
 		ScopeOfRoute(p.Route), Everything}
 	return k
 }
 
-// appendPartition spells the partition: numbers of fixed length, and texts with theirs in
-// front.
+// appendPartition spells the partition so that no two spell the same, whatever follows:
+// numbers of fixed length, and texts with theirs in front.
 func appendPartition(b []byte, p *call.Partition) []byte {
-	var flags byte
-	if p.Own {
-		flags |= 1
-	}
-	if p.Shared() {
-		flags |= 2
-	}
-	b = append(b, flags)
-	b = binary.BigEndian.AppendUint32(b, uint32(p.Enterprise))
+	b = appendOwner(b, p)
 	for _, text := range [...]string{p.Route, p.Upstream, p.Client, p.Scopes} {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(text)))
 		b = append(b, text...)
@@ -50,10 +37,22 @@ func appendPartition(b []byte, p *call.Partition) []byte {
 	return b
 }
 
+// appendOwner spells whose the partition is: an enterprise's, the office's own, or shared.
+func appendOwner(b []byte, p *call.Partition) []byte {
+	var flags byte
+	if p.Own {
+		flags |= 1
+	}
+	if p.Shared() {
+		flags |= 2
+	}
+	return binary.BigEndian.AppendUint32(append(b, flags), uint32(p.Enterprise))
+}
+
 // Digest is a name of fixed length that shows nothing in plain text. It is the same in
 // every replica. A store that others can read should key it once more: the numbers of
 // enterprises are few enough to be guessed.
-func (k *Key) Digest() [sha256.Size]byte { return sha256.Sum256([]byte(k.id)) }
+func (k *Key) Digest() [sha256.Size]byte { return k.id }
 
 // Shared tells that what is kept under the key belongs to no enterprise.
 func (k *Key) Shared() bool { return k.shared }
@@ -63,4 +62,4 @@ func (k *Key) Shared() bool { return k.shared }
 func (k *Key) Scopes() []Scope { return k.scopes[:] }
 
 // Resource is the scope of the key alone: what is kept under it, all variants.
-func (k *Key) Resource() Scope { return scopeOfResource(k.hash) }
+func (k *Key) Resource() Scope { return k.scopes[1] }

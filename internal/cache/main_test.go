@@ -38,6 +38,8 @@ type rig struct {
 	policy call.Policy
 	// origin answers; body stands for what it reads. An error is one of the way there.
 	origin func(r *http.Request) (*http.Response, error)
+	// timeout, unless 0, is the header time-out of an origin that answers nothing.
+	timeout time.Duration
 
 	mu   sync.Mutex
 	seen []*http.Request
@@ -100,6 +102,10 @@ func (r *rig) send(ctx context.Context, x *call.Call, question *call.Question) (
 	r.mu.Lock()
 	r.seen = append(r.seen, req)
 	r.mu.Unlock()
+	if r.timeout > 0 {
+		time.Sleep(r.timeout - x.Waited)
+		return nil, errDown
+	}
 	resp, err := r.origin(req)
 	if ctxErr := ctx.Err(); ctxErr != nil && err == nil {
 		resp.Body.Close()

@@ -1,256 +1,152 @@
 package cache
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"sync/atomic"
 	"time"
+
+	"github.com/maypok86/otter/v2"
 )
 
 const (
-	shardCount = 64
 	// maxVariants is how many variants of one resource are kept. The oldest goes.
 	maxVariants = 32
-	// sweepStep is how many entries each new one has looked at, whether they are of
-	// use yet, so that useless ones leave at least as fast as new ones come.
-	sweepStep = 4
-	// readyCount is how many entries are kept ready to be given, beside their form in
-	// the slots.
-	readyCount = 1 << 12
+	// resourceBytes and variantBytes are about what a resource and each of its variants
+	// take beside the bytes of the answer: the key, the library's lists, and what the
+	// allocator rounds up.
+	resourceBytes = 160
+	variantBytes  = 64
 )
 
-// memory is the first level, bounded by bytes. Each shard keeps its entries in order of
-// arrival and evicts by SIEVE: a hand goes from the oldest to the newest and takes what
-// was not asked for since it came by last. A hit writes one bit, and so needs no lock but
-// a reader's.
+// memory is the first level, bounded by bytes. otter chooses what goes when it is full
+// (W-TinyLFU: what is asked for often stays) and drops what has expired.
 //
-// An entry rests as two pieces without a pointer, its head as codec.go writes it and its
-// body, in a slot of a table: millions of them are a few hundred thousand objects to the
-// collector rather than hundreds of millions. What is asked for often stays ready besides,
-// so that a hit reads nothing anew.
+// An answer rests as the bytes that codec.go writes and is read anew for each hit, so
+// that a million small ones are few objects to the collector, however many fields they have.
 type memory struct {
 	limit  atomic.Int64
-	bytes  atomic.Int64
-	count  atomic.Int64
 	evicts atomic.Uint64
 	epochs *epochs
-	shards [shardCount]shard
-	ready  [readyCount]atomic.Pointer[readyEntry]
+	kept   *otter.Cache[digest, []variant]
 }
 
-// readyEntry is an entry as it was read from a slot.
-type readyEntry struct {
-	head  string
-	entry *Entry
+type digest = [sha256.Size]byte
+
+// variant is one of the answers kept under a key. Without bytes it says that answers to
+// this key cannot be stored.
+type variant struct {
+	wire []byte
+	mark Mark
+	// until is when it is of no use any more, in nanoseconds since 1970.
+	until int64
 }
 
-func newMemory(limit int64, e *epochs) *memory {
+func newMemory(limit int64, e *epochs, now func() time.Time) *memory {
 	m := &memory{epochs: e}
 	m.limit.Store(limit)
-	for i := range m.shards {
-		m.shards[i].reset()
-	}
+	m.kept = otter.Must(&otter.Options[digest, []variant]{
+		MaximumWeight: uint64(max(limit, 1)), // 0 would be no bound at all
+		Weigher:       func(_ digest, list []variant) uint32 { return uint32(weight(list)) },
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(r otter.Entry[digest, []variant]) time.Duration {
+			until := r.SnapshotAtNano + 1
+			for i := range r.Value {
+				until = max(until, r.Value[i].until)
+			}
+			return time.Duration(until - r.SnapshotAtNano)
+		}),
+		OnAtomicDeletion: func(d otter.DeletionEvent[digest, []variant]) {
+			if d.Cause == otter.CauseOverflow {
+				m.evicts.Add(1)
+			}
+		},
+		Executor: func(do func()) { do() }, // so that the bound holds when a write returns
+		Clock:    clock(now),
+	})
 	return m
 }
 
-// shard takes other bits than the scope of a resource does.
-func (m *memory) shard(k *Key) *shard { return &m.shards[k.hash>>58] }
+// clock is the cache's own time for otter. It has no ticks: what has expired is dropped
+// when something else is stored.
+type clock func() time.Time
 
-// load appends to found the variants kept under k that count, the newest first, and tells
-// whether its answers are known not to be storable.
-func (m *memory) load(found []*Entry, k *Key, mark Mark, now time.Time) (variants []*Entry, pass bool) {
+func (c clock) NowNano() int64                      { return c().UnixNano() }
+func (c clock) Tick(time.Duration) <-chan time.Time { return nil }
+
+// weight is about what a resource takes, in bytes.
+func weight(list []variant) int64 {
+	n := int64(resourceBytes)
+	for i := range list {
+		n += variantBytes + int64(len(list[i].wire))
+	}
+	return n
+}
+
+// load gives the variants kept under k that count, the newest first, and tells whether
+// its answers are known not to be storable.
+func (m *memory) load(k *Key, mark Mark, now time.Time) (found []*Entry, pass bool) {
 	at := now.UnixNano()
-	s := m.shard(k)
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for n := s.index[k.hash]; n != 0; {
-		sl := s.at(n)
-		if sl.mark == mark && at < sl.until && sl.is(k) {
-			if !sl.asked.Load() {
-				sl.asked.Store(true)
-			}
-			if sl.pass {
-				pass = true
-			} else if e := m.entry(sl, n); e != nil {
-				found = append(found, e)
-			}
+	list, _ := m.kept.GetIfPresent(k.id)
+	for i := range list {
+		v := &list[i]
+		if v.mark != mark || at >= v.until {
+			continue
 		}
-		n = sl.next
+		if v.wire == nil {
+			pass = true
+		} else if e, ok := readEntry(v.wire); ok {
+			e.mark = mark
+			found = append(found, e)
+		}
 	}
 	return found, pass
-}
-
-// entry gives the entry of a slot, whose shard is locked, at least for reading. That
-// keeps what was removed from becoming ready afterwards.
-func (m *memory) entry(sl *slot, n uint32) *Entry {
-	place := m.readyPlace(sl, n)
-	if r := place.Load(); r != nil && r.of(sl) {
-		return r.entry
-	}
-	e, ok := readEntry(sl.head[sl.idLen:])
-	if !ok {
-		return nil // it was written by this process, so this cannot be
-	}
-	e.Body, e.mark = sl.body, sl.mark
-	place.Store(&readyEntry{sl.head, e})
-	return e
-}
-
-func (m *memory) readyPlace(sl *slot, n uint32) *atomic.Pointer[readyEntry] {
-	return &m.ready[(sl.hash>>32^uint64(n))%readyCount]
-}
-
-// of tells whether this is what rests in a slot: the same pieces, not just equal ones.
-func (r *readyEntry) of(sl *slot) bool {
-	body := r.entry.Body
-	return r.head == sl.head && len(body) == len(sl.body) && (len(body) == 0 || &body[0] == &sl.body[0])
 }
 
 // store keeps an entry for a time, in place of the one with the same variant. It does
 // nothing if an epoch of the key has moved on since the entry's request began.
 func (m *memory) store(k *Key, e *Entry, keep time.Duration, now time.Time) bool {
-	if e.size() > m.limit.Load()/2 {
-		return false
-	}
-	var buf [1024]byte
-	b := append(buf[:0], k.id...)
-	b = e.appendVariant(b)
-	selected := len(b)
-	b = e.appendHead(b)
-	s := m.shard(k)
-	s.mu.Lock()
-	if m.epochs.mark(k) != e.mark {
-		s.mu.Unlock()
-		return false
-	}
-	kept := 0
-	for n := s.index[k.hash]; n != 0; {
-		sl := s.at(n)
-		old := n
-		n = sl.next
-		if !sl.is(k) {
-			continue
-		}
-		if sl.pass || sl.mark != e.mark || sl.variant() == string(b[len(k.id):selected]) || kept >= maxVariants-1 {
-			m.remove(s, old)
-			continue
-		}
-		kept++
-	}
-	just := m.add(s, k, &slot{
-		head: string(b), body: e.Body, variantEnd: uint32(selected), mark: e.mark, until: now.Add(keep).UnixNano(),
-	})
-	s.sweepSome(m, now)
-	s.mu.Unlock()
-	m.shrink(k, just)
-	return true
+	return m.add(k, variant{wire: e.appendWire(nil), mark: e.mark, until: now.Add(keep).UnixNano()})
 }
 
 // pass remembers that answers to k cannot be stored, so that nobody waits for one.
-func (m *memory) pass(k *Key, mark Mark, until, now time.Time) {
-	if m.limit.Load() == 0 {
-		return
+func (m *memory) pass(k *Key, mark Mark, until time.Time) {
+	m.add(k, variant{mark: mark, until: until.UnixNano()})
+}
+
+// add puts a variant in front of those that count beside it.
+func (m *memory) add(k *Key, v variant) (added bool) {
+	if weight([]variant{v}) > m.limit.Load()/2 {
+		return false
 	}
-	s := m.shard(k)
-	s.mu.Lock()
-	for n := s.index[k.hash]; n != 0; {
-		sl := s.at(n)
-		old := n
-		n = sl.next
-		if sl.pass && sl.is(k) {
-			m.remove(s, old)
+	m.kept.Compute(k.id, func(old []variant, _ bool) ([]variant, otter.ComputeOp) {
+		// Nobody can replace the list meanwhile, so what a write makes void later than
+		// this look is void by its mark.
+		if m.epochs.mark(k) != v.mark {
+			return nil, otter.CancelOp
 		}
-	}
-	just := m.add(s, k, &slot{head: k.id, mark: mark, until: until.UnixNano(), pass: true})
-	s.sweepSome(m, now)
-	s.mu.Unlock()
-	m.shrink(k, just)
-}
-
-// add puts a new entry into a slot. The shard is locked.
-func (m *memory) add(s *shard, k *Key, with *slot) uint32 {
-	with.idLen, with.hash = uint32(len(k.id)), k.hash
-	with.scopes = [...]Scope{k.scopes[0], k.scopes[2], k.scopes[3]}
-	n := s.insert(with)
-	m.bytes.Add(s.at(n).size())
-	m.count.Add(1)
-	return n
-}
-
-// remove takes an entry out. The shard is locked.
-func (m *memory) remove(s *shard, n uint32) {
-	sl := s.at(n)
-	place := m.readyPlace(sl, n)
-	if r := place.Load(); r != nil && r.of(sl) {
-		place.CompareAndSwap(r, nil)
-	}
-	m.bytes.Add(-sl.size())
-	m.count.Add(-1)
-	s.delete(n)
-}
-
-// sweepSome looks at a few entries, whether they are of use yet.
-func (s *shard) sweepSome(m *memory, now time.Time) {
-	at := now.UnixNano()
-	for range sweepStep {
-		n := s.sweep
-		if n == 0 {
-			if n = s.oldest; n == 0 {
-				return
+		added = true
+		list := append(make([]variant, 0, 1+len(old)), v)
+		for i := range old {
+			o := &old[i]
+			same := o.wire == nil || v.wire != nil && bytes.Equal(selectedBy(o.wire), selectedBy(v.wire))
+			if o.mark == v.mark && !same && len(list) < maxVariants {
+				list = append(list, *o)
 			}
 		}
-		sl := s.at(n)
-		s.sweep = sl.newer
-		if at >= sl.until || m.epochs.markOf(sl) != sl.mark {
-			m.remove(s, n)
-		}
-	}
+		return list, otter.WriteOp
+	})
+	return added
 }
 
-// shrink evicts until everything fits, from the shard of k first, but not just, which
-// has only come, unless nothing else is left.
-func (m *memory) shrink(k *Key, just uint32) {
-	first := int(k.hash >> 58)
-	for i := 0; m.bytes.Load() > m.limit.Load() && i < 2*shardCount; i++ {
-		s := &m.shards[(first+i)%shardCount]
-		if i > 0 {
-			just = 0
-		}
-		s.mu.Lock()
-		for m.bytes.Load() > m.limit.Load() && m.evict(s, just) {
-		}
-		s.mu.Unlock()
-	}
-}
+// bytes and count tell how much is kept.
+func (m *memory) bytes() int64 { return int64(m.kept.WeightedSize()) }
+func (m *memory) count() int64 { return int64(m.kept.EstimatedSize()) }
 
-// evict takes one entry out of a shard; false if there is none to take.
-func (m *memory) evict(s *shard, just uint32) bool {
-	for range 2*s.count + 1 {
-		n := s.hand
-		if n == 0 {
-			if n = s.oldest; n == 0 {
-				return false
-			}
-		}
-		sl := s.at(n)
-		s.hand = sl.newer
-		if n == just || sl.asked.Swap(false) {
-			continue
-		}
-		m.remove(s, n)
-		m.evicts.Add(1)
-		return true
-	}
-	return false
+// resize changes the bound; 0 is for none of it.
+func (m *memory) resize(limit int64) {
+	m.limit.Store(limit)
+	m.kept.SetMaximum(uint64(max(limit, 1)))
 }
 
 // clear drops everything at once.
-func (m *memory) clear() {
-	for i := range m.shards {
-		s := &m.shards[i]
-		s.mu.Lock()
-		for s.oldest != 0 {
-			m.remove(s, s.oldest)
-		}
-		s.reset()
-		s.mu.Unlock()
-	}
-}
+func (m *memory) clear() { m.kept.InvalidateAll() }

@@ -22,8 +22,6 @@ type reading struct {
 	send call.Send
 	q    query
 
-	// found is room for what is in memory.
-	found [2]*Entry
 	// places are where an answer may be: the enterprise's own, the shared one, or both.
 	places [2]place
 	n      int
@@ -123,7 +121,7 @@ func (rd *reading) add(k Key) {
 func (rd *reading) look(now time.Time) (pass bool) {
 	for i := range rd.n {
 		at := &rd.places[i]
-		variants, passes := rd.c.memory.load(rd.found[:0], &at.key, at.mark, now)
+		variants, passes := rd.c.memory.load(&at.key, at.mark, now)
 		pass = pass || passes
 		rd.consider(at, variants)
 	}
@@ -274,9 +272,10 @@ func (rd *reading) mayWait() bool {
 
 // waited waits for the answer to the same request of another caller, if there is one
 // under way, and answers with it. If not, it is nil and this request leads, or asks for
-// itself.
+// itself; what it waited comes off its own header time-out.
 func (rd *reading) waited(ctx context.Context) *call.Answer {
-	at := &rd.places[0]
+	at, began := &rd.places[0], time.Now()
+	defer func() { rd.x.Waited = time.Since(began) }()
 	for range maxLeaders {
 		f, leads := rd.c.flights.join(&at.key, at.mark)
 		if leads {
@@ -292,7 +291,7 @@ func (rd *reading) waited(ctx context.Context) *call.Answer {
 			}
 			return a
 		}
-		switch end, e := f.wait(ctx); {
+		switch end, e := f.wait(ctx, began); {
 		case end == abandoned:
 		case end == landed && e.selected(rd.field):
 			return rd.collapsed(e)
@@ -307,7 +306,7 @@ func (rd *reading) waited(ctx context.Context) *call.Answer {
 func (rd *reading) meanwhile() *Entry {
 	for i := range rd.n {
 		at := &rd.places[i]
-		variants, _ := rd.c.memory.load(rd.found[:0], &at.key, at.mark, rd.arrived)
+		variants, _ := rd.c.memory.load(&at.key, at.mark, rd.arrived)
 		if e := choose(variants, at.mark, rd.field); e != nil && e != rd.entry && !e.Received.Before(rd.arrived) {
 			return e
 		}

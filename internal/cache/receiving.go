@@ -174,7 +174,7 @@ func (rd *reading) keep(ctx context.Context, resp *http.Response, now time.Time)
 				c.invalidate(ctx, rd.x, rd.at.key.Resource())
 				rd.places[0].mark = c.epochs.mark(&rd.places[0].key)
 			}
-			c.memory.pass(&rd.places[0].key, rd.places[0].mark, now.Add(passTime), now)
+			c.memory.pass(&rd.places[0].key, rd.places[0].mark, now.Add(passTime))
 		}
 		return false
 	}

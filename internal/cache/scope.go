@@ -3,8 +3,9 @@ package cache
 import (
 	"encoding/binary"
 	"errors"
-	"math/bits"
 	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
@@ -43,78 +44,55 @@ type Mark uint64
 
 // ScopeOfEnterprise is everything of one enterprise, at all upstreams.
 func ScopeOfEnterprise(n enterprise.Number) Scope {
-	return enterpriseBase + Scope(mix(uint64(n))%enterpriseScopes)
+	var number [4]byte
+	binary.BigEndian.PutUint32(number[:], uint32(n))
+	return enterpriseBase + Scope(xxhash.Sum64(number[:])%enterpriseScopes)
 }
 
 // ScopeOfRoute is everything that a route keeps, of all enterprises.
 func ScopeOfRoute(name string) Scope {
-	return routeBase + Scope(hash(name)%routeScopes)
+	return routeBase + Scope(xxhash.Sum64String(name)%routeScopes)
 }
 
-func scopeOfResource(hash uint64) Scope { return resourceBase + Scope(hash%resourceScopes) }
+func scopeOfResource(id digest) Scope {
+	return resourceBase + Scope(binary.BigEndian.Uint64(id[:])%resourceScopes)
+}
 
 // scopeOf is everything of the partition's enterprise at its upstream, whatever the
 // client, the scopes and the route. A shared partition has one of its own.
 func scopeOf(p *call.Partition) Scope {
-	who := uint64(p.Enterprise)
-	if p.Own {
-		who |= 1 << 40
-	}
-	if p.Shared() {
-		who |= 1 << 41
-	}
-	return Scope(mix(who^hash(p.Upstream)) % tenantScopes)
-}
-
-// hash is the same in every process and in every version of the gateway that shares a
-// store. It need not withstand an adversary: what collides shares an epoch, no entry.
-func hash(s string) uint64 {
-	const a, b = 0xa0761d6478bd642f, 0xe7037ed1a0b428db
-	h := uint64(len(s)) ^ a
-	for ; len(s) >= 8; s = s[8:] {
-		h = fold(h^word(s), b)
-	}
-	var last uint64
-	for i := range len(s) {
-		last |= uint64(s[i]) << (8 * i)
-	}
-	return mix(fold(h^last, b))
-}
-
-func word(s string) uint64 {
-	_ = s[7]
-	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-}
-
-func fold(x, y uint64) uint64 {
-	hi, lo := bits.Mul64(x, y)
-	return hi ^ lo
-}
-
-// mix spreads the bits of a number (the finalizer of SplitMix64).
-func mix(x uint64) uint64 {
-	x ^= x >> 30
-	x *= 0xbf58476d1ce4e5b9
-	x ^= x >> 27
-	x *= 0x94d049bb133111eb
-	return x ^ x>>31
+	var buf [256]byte
+	return Scope(xxhash.Sum64(append(appendOwner(buf[:0], p), p.Upstream...)) % tenantScopes)
 }
 
 // epochs are the counters of this process. They begin anew with it, as its memory does.
-type epochs struct{ counts [ScopeCount]atomic.Uint64 }
+// A page of them takes memory when the first of its counters moves: all would be 5 MB, and
+// the collector lets the heap grow to twice what it holds.
+type epochs struct {
+	pages [(ScopeCount + epochPage - 1) / epochPage]atomic.Pointer[[epochPage]atomic.Uint64]
+}
+
+// epochPage is how many counters a page has.
+const epochPage = 1 << 10
 
 func (e *epochs) mark(k *Key) (m Mark) {
 	for _, s := range k.scopes {
-		m += Mark(e.counts[s].Load())
+		if page := e.pages[s/epochPage].Load(); page != nil {
+			m += Mark(page[s%epochPage].Load())
+		}
 	}
 	return m
 }
 
 func (e *epochs) bump(s Scope) {
-	if int(s) < ScopeCount {
-		e.counts[s].Add(1)
+	if int(s) >= ScopeCount {
+		return
 	}
+	page := &e.pages[s/epochPage]
+	if page.Load() == nil {
+		page.CompareAndSwap(nil, new([epochPage]atomic.Uint64)) // or another has made it
+	}
+	page.Load()[s%epochPage].Add(1)
 }
 
 // Invalidation is what a replica tells the others: that a scope was bumped. It shows

@@ -114,6 +114,9 @@ type Call struct {
 	Keep Keep
 	// Background says that nobody waits for the answer: the cache asks for itself.
 	Background bool
+	// Waited is how long it waited for the answer to another caller's same request, before it
+	// was sent itself: its header time-out is shorter by that.
+	Waited time.Duration
 	// Internal says that the call is the gateway's own, for a token or for the registry's
 	// list, and is about nobody's data.
 	Internal bool
@@ -159,7 +162,7 @@ func (c *Call) Beside(now time.Time) *Call {
 	b.Record = record
 	b.ID, b.Parent, b.Start = NewID(), c.ID, now
 	b.Method, b.Header = http.MethodGet, c.Header.Clone()
-	b.Batch, b.Pace, b.Redis = false, 0, Allowance{}
+	b.Batch, b.Pace, b.Redis, b.Waited = false, 0, Allowance{}, 0
 	b.Body, b.BodyRead, b.HasBody, b.Background, b.Interim = nil, true, false, true, nil
 	b.Memory = nil // it is the other call's, and ends with that
 	if c.Credential != nil {

@@ -18,14 +18,20 @@ const (
 	scopeReferenceData = scopeEBox + "referencedata"
 	scopePublication   = scopeEBox + "publicationsender" // for oneself
 	// To publish for an enterprise that one represents. The page that names this scope
-	// spells it in two ways; the other is
-	// scope:document:management:ws-eboxrestentreprise:eboxrepresentativepublication.
+	// spells it in two ways.
 	scopeRepresentativePublication = scopeEBox + "eboxrepresentativepublication"
+	scopeRepresentativeElsewhere   = "scope:document:management:ws-eboxrestentreprise:eboxrepresentativepublication"
 
 	scopeRegistry   = scopeFederation + "registry"
 	scopePreference = scopeFederation + "preference"
 	scopeMandates   = "scope:ksz-bcss:mandates:citizen:management:-managemandate"
 )
+
+// PublicationScopes are the two spellings of the scope to publish for a represented
+// enterprise, the one that the routes of the environments ask for first.
+func PublicationScopes() [2]string {
+	return [...]string{scopeRepresentativePublication, scopeRepresentativeElsewhere}
+}
 
 // Names of the routes that environments fill in. Some exist in every
 // environment's vocabulary: a rule about a route that this environment lacks is

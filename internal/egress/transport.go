@@ -41,7 +41,8 @@ func (t *Transport) Send(ctx context.Context, c *call.Call, r *http.Request) (*h
 // SendAs is Send with a value of Authorization, which goes in place of any that r has.
 func (t *Transport) SendAs(ctx context.Context, c *call.Call, r *http.Request,
 	authorization string) (*http.Response, error) {
-	o := wire.Options{Party: c.Party(), Once: c.Opening, Resent: &c.Record.Tries, Authorization: authorization}
+	o := wire.Options{Party: c.Party(), Once: c.Opening, Resent: &c.Record.Tries, Authorization: authorization,
+		Waited: c.Waited}
 	if pass := c.Interim; pass != nil {
 		o.Interim = func(status int, h http.Header) error {
 			if status != http.StatusContinue { // which is a matter of each connection

@@ -21,7 +21,7 @@ type admission struct {
 
 type callerPace struct {
 	rate        config.Rate // a perSecond of 0 is no limit
-	concurrency int // 0 is no limit
+	concurrency int         // 0 is no limit
 	batch       bool
 	wait        time.Duration
 }

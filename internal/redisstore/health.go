@@ -252,6 +252,10 @@ func (s *Store) Check(ctx context.Context) (time.Duration, error) {
 // memberFor is how long a replica counts that left without a word.
 const memberFor = 10 * time.Second
 
+// believeAfter is how many looks that find fewer replicas are needed before one that is
+// believed.
+const believeAfter = 10
+
 // member notes in the hash KEYS[1] that the replica ARGV[1] is there, and gives how many
 // are. Those that were not for ARGV[2] seconds are dropped.
 var member = redis.NewScript(`
@@ -267,13 +271,20 @@ redis.call('HSET', KEYS[1], ARGV[1], now)
 redis.call('PEXPIRE', KEYS[1], 86400000)
 return redis.call('HLEN', KEYS[1])`)
 
-// join counts the replicas, this one included.
+// join counts the replicas, this one included. A Redis that has lost everything knows of the
+// others only after their next look, so that fewer are believed only when believeAfter looks
+// have found fewer: otherwise the first one would take the whole rate for its share.
 func (s *Store) join(ctx context.Context) error {
 	n, err := member.Run(ctx, s.client, []string{s.members}, s.name(), memberFor.Seconds()).Int64()
 	if err != nil {
 		return s.discard(ctx, s.members, err)
 	}
-	s.replicas.Store(max(n, 1))
+	if n = max(n, 1); n < s.replicas.Load() && s.fewer < believeAfter {
+		s.fewer++
+		return nil
+	}
+	s.replicas.Store(n)
+	s.fewer = 0
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -209,6 +210,19 @@ func TestARateIsOneForAllReplicasInOneRoundTripACall(t *testing.T) {
 	}
 }
 
+func TestAWaitThatNoBucketCanAskForIsNotBelieved(t *testing.T) {
+	r := config.Rate{PerSecond: 2, Burst: 10}
+	for n, want := range map[int64]bool{0: true, 1: true, 5e6: true, 5e6 + 10: false, -1: false, math.MaxInt64: false} {
+		wait, err := waitOf(n, r, 1)
+		if (err == nil) != want || want && wait != time.Duration(n)*time.Microsecond {
+			t.Errorf("%d: %s, %v", n, wait, err)
+		}
+	}
+	if _, err := waitOf(6e6, r, 0.7); err != nil {
+		t.Errorf("for batch calls: %v", err)
+	}
+}
+
 func TestABucketOfAnotherTypeIsBegunAnew(t *testing.T) {
 	server := redistest.Start(t)
 	r := idle(t, single(server))
@@ -263,6 +277,32 @@ func TestAReplicaThatStopsCountsNoMore(t *testing.T) {
 		return nil
 	})
 	awaitUp(t, stays)
+}
+
+func TestARedisThatWasEmptiedGivesNoReplicaAnothersShare(t *testing.T) {
+	server := redistest.Start(t)
+	first, second := idle(t, single(server)), idle(t, single(server))
+	look := func(r *Store, want int) {
+		t.Helper()
+		if err := r.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := r.Replicas(); n != want {
+			t.Fatalf("%d replicas share a rate, not %d", n, want)
+		}
+	}
+	look(first, 1)
+	look(second, 2)
+	look(first, 2)
+	server.Do("FLUSHALL")
+	look(first, 2) // the second one has not looked yet
+	look(second, 2)
+	look(first, 2)
+	second.leave()
+	for range believeAfter {
+		look(first, 2)
+	}
+	look(first, 1)
 }
 
 func TestARequestHasFiftyMillisecondsForRedisAltogether(t *testing.T) {

@@ -101,8 +101,10 @@ type Store struct {
 	// subscribed says that the other replicas' invalidations arrive, unsubscribed why not.
 	subscribed   atomic.Bool
 	unsubscribed atomic.Pointer[Trouble]
-	// replicas is how many there were at the last look, 0 if Redis was never reached.
+	// replicas is how many share rates, 0 if Redis was never reached. fewer is how many looks
+	// in a row have found fewer; nothing but looks uses it.
 	replicas atomic.Int64
+	fewer    int
 	// lists wait to be stored: pointers to values, by their names.
 	lists sync.Map
 	// unreadable counts values that could not be opened.

@@ -192,6 +192,11 @@ func isBrowser(h http.Header) bool {
 
 var noSniffing = []string{"nosniff"}
 
+// contained is the policy of a page that came as a document: no script runs, and nothing is
+// loaded from anywhere. A picture or a frame that it names could be another document, which
+// asking for marks read.
+const contained = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
 // contain keeps what a browser shows from acting. An attachment that is a page would
 // otherwise run in the gateway's own origin, and its script could read every e-Box
 // with requests that Check takes for the user's. In a sandbox its origin is null.
@@ -203,7 +208,7 @@ func contain(h http.Header, status int) {
 		return
 	}
 	own := h["Content-Security-Policy"] // perhaps shared with an answer in the cache
-	h["Content-Security-Policy"] = append(own[:len(own):len(own)], "sandbox")
+	h["Content-Security-Policy"] = append(own[:len(own):len(own)], contained)
 }
 
 // cannotRun tells the media types of which no browser makes a page with scripts. A list

@@ -31,6 +31,8 @@ type exchange struct {
 	rest          string
 	hasEnterprise bool
 
+	publication *publication // nil for any other body
+
 	proxied *proxied // nil for a request to the gateway itself
 
 	leave       func() // ends the caller's call, nil for nothing; see Options.Enter
@@ -93,6 +95,11 @@ func (x *exchange) Header() http.Header { return x.w.Header() }
 
 // WriteHeader implements http.ResponseWriter.
 func (x *exchange) WriteHeader(status int) {
+	if x.browser && x.origin == "" {
+		// A browser fetches what rel=preload or prefetch names, and says that the gateway's own
+		// origin asked for it: a provider would open the documents of others.
+		delete(x.w.Header(), "Link")
+	}
 	if status >= 200 && !x.wroteHeader {
 		x.wroteHeader = true
 		x.c.Record.Status = status

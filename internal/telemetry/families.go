@@ -96,6 +96,8 @@ var (
 		"for the others.", "upstream", "state")
 	circuitOpened = define(counter, "upstream_circuit_opened_total", "Times that the upstream's circuit opened.",
 		"upstream")
+	circuitOpenFor = define(gauge, "upstream_circuit_open_enterprises", "Represented enterprises for which alone the "+
+		"upstream's circuit is not closed; /status names them.", "upstream")
 	upstreamFlight = define(gauge, "upstream_requests_in_flight", "Calls that the upstream's bulkhead holds.",
 		"upstream")
 	upstreamQueue = define(gauge, "upstream_requests_queued",
@@ -191,7 +193,8 @@ func families() []*family {
 		providerRequests, providerHeader, partRequests,
 		ready, health, reloadSuccessful, reloadTimestamp, configuration, build, enterprises, enterprisesRefused,
 		refusedInARow, listenerExpiry, heldBytes, heldLimit, heldRefused,
-		circuitState, circuitOpened, upstreamFlight, upstreamQueue, upstreamOldest, upstreamUnanswered, retries,
+		circuitState, circuitOpened, circuitOpenFor, upstreamFlight, upstreamQueue, upstreamOldest, upstreamUnanswered,
+		retries,
 		retriesDenied, refusals, connections,
 		tokenRequests, tokenForced, tokenFailing, tokenExpiry, certificateExpiry, clockDifference, keyPending,
 		listTimestamp, listFailing, providers,

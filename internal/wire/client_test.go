@@ -539,3 +539,22 @@ func TestRequestsThatWouldBeSplitAreNotSent(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatWasWaitedBeforeComesOffTheHeadersTimeout(t *testing.T) {
+	frozen := upstream(t, nil, func(_ int, c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	tr := client(t, func(c *Config) { c.Header = 2 * time.Second })
+	ends := make(chan time.Duration)
+	for _, waited := range []time.Duration{0, 1500 * time.Millisecond, time.Hour} {
+		go func() {
+			_, _, err := ask(t, tr, Options{Waited: waited}, "GET", "http://"+frozen, nil, nil)
+			if !IsTimeout(err) {
+				t.Errorf("after %s the error is %v", waited, err)
+			}
+			ends <- waited
+		}()
+	}
+	<-ends
+	if second, third := <-ends, <-ends; second == 0 || third != 0 {
+		t.Errorf("they ended in the order …, %s, %s", second, third)
+	}
+}

@@ -31,6 +31,7 @@ type exchange struct {
 	// authorization goes in place of the request's, unless it is empty.
 	authorization string
 	interim       func(int, http.Header) error
+	header        time.Duration // to wait for the answer's head
 	traceID       string
 	expects       bool // the body waits for a 100
 
@@ -152,7 +153,7 @@ func (x *exchange) run(r *http.Request, b *[]byte, length int64, whole bool) *Er
 		e.Stale = reused && e.Kind == problem.ProxyConnectionTerminated
 		return e
 	}
-	limit := x.t.config.Header
+	limit := x.header
 	switch {
 	case err != nil:
 		// The upstream may have answered before it stopped reading.

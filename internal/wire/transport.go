@@ -48,6 +48,9 @@ type Options struct {
 	// Interim gets every answer of the class 1xx but 101; 100 is among them. It is called before Do returns, on the
 	// same goroutine. Its error ends the exchange. Nil means that nobody wants them.
 	Interim func(code int, h http.Header) error
+	// Waited is what of Config.Header has been waited already, for the answer to another request of the same. A quarter
+	// of it is left at least.
+	Waited time.Duration
 	// Authorization, unless empty, is written in place of any field of that name.
 	Authorization string
 	// Resent, unless nil, is incremented when the request is sent a second time, since the first connection had ended.
@@ -239,7 +242,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 // URL and Close count. Errors that come after connecting are *Error.
 func (t *Transport) Do(ctx context.Context, r *http.Request, o Options) (*http.Response, error) {
 	x := &exchange{t: t, ctx: ctx, party: o.Party, resent: o.Resent, opened: o.Connected, interim: o.Interim,
-		authorization: o.Authorization}
+		authorization: o.Authorization, header: max(t.config.Header-o.Waited, t.config.Header/4)}
 	answer, err := x.do(r, o.Once)
 	if err != nil && r.Body != nil && x.up == nil {
 		r.Body.Close()

@@ -157,6 +157,7 @@ func Online(ctx context.Context, v *operate.View) []Check {
 	checks = append(checks, ways.clocks()...)
 	checks = append(checks, g.checkTokens(ctx, ways.open(first[0]))...)
 	if ways.open(first[0]) {
+		checks = append(checks, g.checkPublication(ctx)...)
 		checks = append(checks, g.checkDefaultScopes(ctx)...)
 	}
 	if g.Config.Registry.URL != nil {
@@ -194,6 +195,54 @@ func (g check) checkTokens(ctx context.Context, open bool) []Check {
 			c.Detail = err.Error()
 		default:
 			c.OK, c.Detail = true, "obtained, valid until "+token.Expires().Format(time.RFC3339)
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}
+
+// checkPublication asks with both spellings of the scope for publishing, for each client
+// that needs it: which of them the Authorization Server knows is not public. The tokens are
+// thrown away.
+func (g check) checkPublication(ctx context.Context) (checks []Check) {
+	spellings := config.PublicationScopes()
+	asked := make(map[string][]string) // by client, what the routes ask for
+	for _, n := range g.neededTokens() {
+		for _, scope := range spellings {
+			if slices.Contains(n.scopes, scope) {
+				asked[n.client] = append(asked[n.client], scope)
+			}
+		}
+	}
+	for _, client := range slices.Sorted(maps.Keys(asked)) {
+		c := Check{Part: "publication scope of " + client, Where: hostOf(g.Config.OAuth.TokenURL)}
+		var granted, refused []string
+		for _, scope := range spellings {
+			_, err := g.Tokens.Try(ctx, client, []string{scope}, nil)
+			var no *authn.RefusedError
+			switch {
+			case err == nil:
+				granted = append(granted, scope)
+			case errors.As(err, &no):
+				refused = append(refused, scope)
+			default:
+				c.OK, c.Skipped, c.Detail = true, true, "not known: "+err.Error()
+			}
+		}
+		wrong := beyond(asked[client], granted)
+		switch {
+		case c.Skipped:
+		case len(granted) == 0:
+			c.Detail = "neither spelling is granted: " + strings.Join(refused, ", ")
+			c.Advice = "have the scope activated for the client in Chaman, or leave the rule out if nobody publishes"
+		case len(wrong) > 0:
+			c.Detail = "granted is " + granted[0] + ", and routes ask for " + strings.Join(wrong, ", ")
+			c.Advice = "write the one that is granted into the rules of the routes"
+		default:
+			c.OK, c.Detail = true, "granted is "+strings.Join(granted, ", and ")
+			if len(refused) > 0 {
+				c.Detail += "; refused is " + refused[0]
+			}
 		}
 		checks = append(checks, c)
 	}

@@ -77,6 +77,16 @@ func startSimulator(t *testing.T, o simulator.Options) *simulator.Simulator {
 	return sim
 }
 
+// register gives the client these scopes and no others.
+func register(t *testing.T, sim *simulator.Simulator, scopes ...string) {
+	t.Helper()
+	few := client
+	few.Scopes = scopes
+	if err := sim.RegisterClient(few); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // route adds a route of its own to the configuration.
 func route(upstream string) func(*testing.T, string) string {
 	return add("  - {name: other, kind: plain, path: /other, upstream: " + upstream + ", scopes: [], enterprise: none, " +
@@ -140,15 +150,25 @@ func TestCheckOnlineNamesTheReasonOfEachFailure(t *testing.T) {
 				"registry's list", "failed", "invalid_client", ""}},
 		},
 		"a scope that the client does not have": {
-			simulator: func(s *simulator.Simulator) {
-				few := client
-				few.Scopes = []string{simulator.ScopeRegistry}
-				if err := s.RegisterClient(few); err != nil {
-					t.Fatal(err)
-				}
-			},
+			simulator: func(s *simulator.Simulator) { register(t, s, simulator.ScopeRegistry) },
 			want: []row{{"token demo for registry", "ok", "", ""}, {
 				"token demo for -managemandate", "failed", "invalid_scope", "terms of use were accepted"}},
+		},
+		"the scope for publishing is the other spelling": {
+			simulator: func(s *simulator.Simulator) { register(t, s, simulator.ScopeRepresentativeElsewhere) },
+			want: []row{{"publication scope of demo", "failed", "granted is " + simulator.ScopeRepresentativeElsewhere +
+				", and routes ask for " + simulator.ScopeRepresentativePublication, "write the one that is granted"}},
+		},
+		"the scope for publishing is the usual spelling": {
+			simulator: func(s *simulator.Simulator) { register(t, s, simulator.ScopeRepresentativePublication) },
+			want: []row{{"publication scope of demo", "ok", "granted is " + simulator.ScopeRepresentativePublication +
+				"; refused is " + simulator.ScopeRepresentativeElsewhere, ""}},
+		},
+		"the scope for publishing is in no spelling": {
+			simulator: func(s *simulator.Simulator) { register(t, s, simulator.ScopeDocumentConsumer) },
+			want: []row{{"publication scope of demo", "failed", "neither spelling is granted", "activated for the client"},
+				{"default scopes of demo", "ok", "without a scope, it grants " + simulator.ScopeDocumentConsumer +
+					"; routes ask besides for ", ""}},
 		},
 		"a registry that fails": {
 			simulator: func(s *simulator.Simulator) {
