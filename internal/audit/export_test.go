@@ -6,12 +6,15 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -53,10 +56,7 @@ func daysOf(t *testing.T, dir string, stamps string) string {
 		mustClose(t, l)
 		now = now.AddDate(0, 0, 1)
 	}
-	key, err := LoadKey(filepath.Join(dir, "r1", keyName))
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := keyIn(t, dir)
 	file := filepath.Join(t.TempDir(), "trusted.pem")
 	mustWrite(t, file, key.PublicPEM())
 	return file
@@ -67,9 +67,7 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 	tsa, roots := authority(t)
 	trusted := daysOf(t, dir, tsa)
 	key, err := LoadPublicKey(trusted)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	o := VerifyOptions{Keys: []ed25519.PublicKey{key}, Bundle: true, Checkpoints: []string{beside(dir)}}
 	if o.Authorities, err = LoadAuthorities(roots); err != nil {
 		t.Fatal(err)
@@ -117,9 +115,7 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 		{"a record was changed with its hash", func(t *testing.T, bundle string) {
 			text := strings.SplitAfter(string(mustRead(t, records(bundle))), "\n")
 			l, err := parseLine([]byte(strings.TrimSuffix(text[2], "\n")))
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			e, at := entry{kind: KindRead, at: time.Now(), call: *finished("forged")}, link{l.seq - 1, l.prev}
 			text[2] = string(e.appendTo(nil, &at, strings.ToUpper))
 			mustWrite(t, records(bundle), []byte(strings.Join(text, "")))
@@ -140,9 +136,7 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 			mustWrite(t, filepath.Join(bundle, "more.txt"), []byte("x"))
 		}},
 		{"a file was removed", func(t *testing.T, bundle string) {
-			if err := os.Remove(note(bundle)); err != nil {
-				t.Fatal(err)
-			}
+			mustRemove(t, note(bundle))
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -151,13 +145,9 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 			if !strings.HasPrefix(c.name, "a file was added") {
 				// Whoever changes a file can write its sum as well. Only added files, of which
 				// nothing signed speaks, are found by the sums alone.
-				if err := os.Remove(filepath.Join(bundle, sumsName)); err != nil {
-					t.Fatal(err)
-				}
+				mustRemove(t, filepath.Join(bundle, sumsName))
 				sums, err := sumsOf(bundle)
-				if err != nil {
-					t.Fatal(err)
-				}
+				must(t, err)
 				mustWrite(t, filepath.Join(bundle, sumsName), sums)
 			}
 			if out, err := pageRun(t, bundle, env...); err == nil {
@@ -177,9 +167,7 @@ func TestBundlesOfAllDaysHoldEveryRecord(t *testing.T) {
 	now := time.Date(2026, 3, 1, 22, 0, 0, 0, time.UTC)
 	o.Now = func() time.Time { return now }
 	l, err := prepare(o) // a process that dies on the first day, with records behind its last signature
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	l.Done(finished("of the first day"))
 	l.turn()
 	l.w.giveUp()
@@ -255,6 +243,7 @@ ess_cert_id_alg = sha256
 		if err != nil {
 			t.Error(err)
 		}
+		w.Header().Set("Content-Type", "application/timestamp-reply")
 		_, _ = w.Write(answer)
 	}))
 	t.Cleanup(server.Close)
@@ -267,16 +256,12 @@ func TestATimeStampOfAnotherAuthorityOrNoteIsFound(t *testing.T) {
 	trusted := daysOf(t, dir, tsa)
 	_, others := authority(t)
 	key, err := LoadPublicKey(trusted)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, c := range []struct {
 		name, roots, want string
 	}{{"its own", roots, ""}, {"another", others, "leads to none of the authorities"}} {
 		pool, err := LoadAuthorities(c.roots)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		r := verify(t, dir, VerifyOptions{Keys: []ed25519.PublicKey{key}, Authorities: pool})
 		if got := len(r.Findings); (c.want == "") != (got == 0) || c.want == "" && r.Timestamps != 3 ||
 			c.want != "" && !strings.Contains(r.Findings[0].What, c.want) {
@@ -292,21 +277,43 @@ func TestATimeStampOfAnotherAuthorityOrNoteIsFound(t *testing.T) {
 	}
 }
 
+// While an authority fails, evidence goes on. The log has one line when that begins, whatever
+// reasons follow one another, and one when it ends.
 func TestAnAuthorityThatFailsStopsNoEvidence(t *testing.T) {
-	failing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusServiceUnavailable)
+	tsa, _ := authority(t)
+	var asked atomic.Int64
+	way, err := url.Parse(tsa)
+	must(t, err)
+	proxy := httputil.NewSingleHostReverseProxy(way)
+	failing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n := asked.Add(1); n <= 4 {
+			w.WriteHeader(500 + int(n)) // each time another reason
+			return
+		}
+		proxy.ServeHTTP(w, r)
 	}))
 	defer failing.Close()
+	var log strings.Builder
 	dir := t.TempDir()
 	o := options(dir)
-	o.StampURL, o.Client, o.Log = failing.URL, failing.Client(), slog.New(slog.DiscardHandler)
+	o.StampURL, o.Client, o.CheckpointEvery = failing.URL, failing.Client(), time.Millisecond
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	l := mustOpen(t, o)
-	waitFor(t, func() bool { return strings.Contains(l.Status().Stamping, "it answered 503") })
+	waitFor(t, func() bool { return strings.Contains(l.Status().Stamping, "50") })
+	waitFor(t, func() bool {
+		_, err := l.Intent(t.Context(), write("w"))
+		return err != nil || l.Status().Stamping == ""
+	})
 	if _, err := l.Intent(t.Context(), write("w")); err != nil {
 		t.Error(err)
 	}
 	mustClose(t, l)
-	sound(t, dir)
+	if r := sound(t, dir); r.Timestamps == 0 {
+		t.Error("it never had a time stamp")
+	}
+	if text := log.String(); strings.Count(text, "no time stamps") != 1 || strings.Count(text, "time stamps again") != 1 {
+		t.Error(text)
+	}
 }
 
 // Of a replica that has signed nothing on these days a bundle holds nothing at all: an empty
@@ -315,12 +322,10 @@ func TestAReplicaWithoutSignedRecordsIsNotInTheBundle(t *testing.T) {
 	dir := t.TempDir()
 	daysOf(t, dir, "")
 	other := filepath.Join(dir, "r2")
-	if err := os.Mkdir(other, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(other, 0o700))
 	day := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	var at link
-	text := at.end(appendText(at.begin(nil, KindSegment, day), "replica", "r2"), 0, nil)
+	text := at.append(nil, KindSegment, day, header{Format: Format, Replica: "r2"}, nil)
 	mustWrite(t, segmentPath(other, 1, day), text)
 	bundle := filepath.Join(t.TempDir(), "bundle")
 	reports, err := Export([]string{filepath.Join(dir, "r1"), other}, bundle, day, day, VerifyOptions{})
@@ -339,18 +344,14 @@ func TestAReplicaWithoutSignedRecordsIsNotInTheBundle(t *testing.T) {
 func TestNoRecordLeadsABundleElsewhere(t *testing.T) {
 	dir, day := t.TempDir(), time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	chain := filepath.Join(dir, "r1")
-	if err := os.Mkdir(chain, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(chain, 0o700))
 	var at link
-	text := at.end(appendText(at.begin(nil, KindSegment, day), "replica", "../../elsewhere"), 0, nil)
-	text = at.end(appendText(at.begin(text, KindStop, day), "replica", "../../elsewhere"), len(text),
+	text := at.append(nil, KindSegment, day, header{Format: Format, Replica: "../../elsewhere"}, nil)
+	text = at.append(text, KindStop, day, signedFields{Replica: "../../elsewhere"},
 		func(link) string { return base64Text(make([]byte, noteSignature)) })
 	mustWrite(t, segmentPath(chain, 1, day), text)
 	bundle := filepath.Join(dir, "a", "b")
-	if err := os.Mkdir(filepath.Dir(bundle), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(filepath.Dir(bundle), 0o700))
 	reports, err := Export([]string{chain}, bundle, day, day, VerifyOptions{})
 	if err != nil || len(reports) != 1 || len(reports[0].Findings) == 0 || reports[0].Dir != filepath.Join(bundle, "r1") {
 		t.Errorf("%+v, %v", reports, err)

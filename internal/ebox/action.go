@@ -62,7 +62,7 @@ func (s Actions) Has(a Action) bool { return a == None || s&(1<<a) != 0 }
 // base URL; reads are those that the route names.
 //
 // A multipart publication that names an originalMessageId is a reply that the path
-// does not show; it counts as publishing, since its body is not read.
+// does not show; it counts as publishing.
 func Classify(method string, path Path, reads Reads) Action {
 	switch {
 	case method == "GET", method == "HEAD", method == "OPTIONS":

@@ -80,18 +80,9 @@ type context struct {
 //
 // The error is a *problem.Problem, 400: that value; a body that could be read in two
 // ways (see jsonscan.Read); a JSON Patch (RFC 6902) of such a member; more than 50,000
-// enterprises. A multipart publication is not JSON: hand its part messageToPublish over.
+// enterprises. A multipart publication is not JSON: see Parts.
 func NamedIn(method string, path Path, query string, body []byte, reads Reads) ([]Named, error) {
-	n := naming{citizens: len(path.Segments) > 0 && path.Segments[0] == "citizeneboxconsents"}
-	switch Classify(method, path, reads) {
-	case List, Open:
-		n.base = context{part: Asked}
-		n.filter = true
-	case Publish, Reply:
-		n.base = context{part: Recipient}
-	default:
-		n.base = context{part: Changed}
-	}
+	n := namingOf(Classify(method, path, reads), path)
 	if query != "" {
 		if err := n.query(query); err != nil {
 			return nil, err
@@ -100,17 +91,76 @@ func NamedIn(method string, path Path, query string, body []byte, reads Reads) (
 	if len(body) == 0 {
 		return n.list, nil
 	}
-	n.around[0] = n.base
-	var fault *jsonscan.Fault
-	switch err := jsonscan.Read(body, &n); {
-	case errors.As(err, &fault):
-		return nil, unreadable(problem.Issue{
-			Type: problem.IssueSchemaViolation, In: "body", Name: fault.At, Detail: fault.Detail,
-		})
-	case err != nil:
+	if err := n.json(body, n.base); err != nil {
 		return nil, err
 	}
 	return n.list, nil
+}
+
+func namingOf(action Action, path Path) naming {
+	n := naming{citizens: len(path.Segments) > 0 && path.Segments[0] == "citizeneboxconsents"}
+	switch action {
+	case List, Open:
+		n.base = context{part: Asked}
+		n.filter = true
+	case Publish, Reply:
+		n.base = context{part: Recipient}
+	default:
+		n.base = context{part: Changed}
+	}
+	return n
+}
+
+// json notes what a JSON text names. around is what stands around it.
+func (n *naming) json(text []byte, around context) error {
+	n.around[0] = around
+	err := jsonscan.Read(text, n)
+	var fault *jsonscan.Fault
+	if errors.As(err, &fault) {
+		return unreadable(problem.Issue{
+			Type: problem.IssueSchemaViolation, In: "body", Name: fault.At, Detail: fault.Detail,
+		})
+	}
+	return err
+}
+
+// Parts reads a multipart publication or reply for the enterprises that its parts name. The
+// rules are those of NamedIn, for each part that is JSON; of another one the name counts as
+// that of a member with a value.
+type Parts struct{ n naming }
+
+// PartsOf makes a Parts for a call to a path whose action is Publish or Reply.
+func PartsOf(action Action, path Path) *Parts { return &Parts{namingOf(action, path)} }
+
+// Reads tells the names of parts that have to be read whatever they are: messageToPublish,
+// which is the message (version 2 of the Message Registry; that of version 3 is not public),
+// and those that say that a value holds enterprises.
+func (p *Parts) Reads(name string) bool {
+	var room jsonscan.Name
+	return string(jsonscan.Letters([]byte(name), &room)) == "messagetopublish" || p.n.named(name).held
+}
+
+// Read gives the enterprises that a part names and none before it did. The error is as
+// NamedIn's.
+func (p *Parts) Read(name string, json bool, content []byte) ([]Named, error) {
+	before, around := len(p.n.list), p.n.named(name)
+	var err error
+	if json || !around.held {
+		err = p.n.json(content, around)
+	} else {
+		err = p.n.note("body", func() string { return name }, string(content), around)
+	}
+	return p.n.list[before:len(p.n.list):len(p.n.list)], err
+}
+
+// named gives the context of a value under a dotted or bracketed name: eboxId.eboxIdValue
+// means what one of its parts means.
+func (n *naming) named(name string) context {
+	c := n.base
+	for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return strings.ContainsRune(".[]/:", r) }) {
+		c = n.below(c, []byte(part))
+	}
+	return c
 }
 
 func unreadable(issue problem.Issue) error {
@@ -249,11 +299,7 @@ func (n *naming) pairs(raw string) error {
 	for pair := range strings.SplitSeq(raw, "&") {
 		rawName, rawValue, _ := strings.Cut(pair, "=")
 		name, value := Unescape(strings.ReplaceAll(rawName, "+", " ")), Unescape(strings.ReplaceAll(rawValue, "+", " "))
-		// A dotted or bracketed name, as eboxId.eboxIdValue, means what one of its parts means.
-		c := n.base
-		for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return strings.ContainsRune(".[]/:", r) }) {
-			c = n.below(c, []byte(part))
-		}
+		c := n.named(name)
 		for one := range strings.SplitSeq(value, ",") {
 			if err := n.note("query", func() string { return name }, one, c); err != nil {
 				return err
@@ -320,7 +366,7 @@ func couldBeNumber(text string) bool {
 // reading. The error is a *problem.Problem, 400: the path is one that only some servers
 // take for such a path, or the number is none.
 func EnterpriseIn(template string, path Path) (n enterprise.Number, found bool, err error) {
-	exact, lenient := "", ""
+	var exact, lenient string
 	pattern, got := strings.Split(template, "/")[1:], path.Segments
 	rest := strings.TrimPrefix(path.Escaped, "/")
 	written := true // every segment so far stands there as the template has it

@@ -181,7 +181,8 @@ func dataOf(t *testing.T, conn net.Conn, length int) func([]byte) error {
 		t.Fatal(err)
 	}
 	if err := errors.Join(framer.WriteSettings(),
-		framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true})); err != nil {
+		framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(),
+			EndHeaders: true})); err != nil {
 		t.Fatal(err)
 	}
 	left := length
@@ -209,8 +210,10 @@ func TestAnHTTP2ConnectionThatTakesNothingIsReset(t *testing.T) {
 	for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "a"}, {":path", "/"}} {
 		_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
 	}
-	if err := errors.Join(framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}), framer.WriteWindowUpdate(0, 1<<30),
-		framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})); err != nil {
+	if err := errors.Join(framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}),
+		framer.WriteWindowUpdate(0, 1<<30),
+		framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true,
+			EndStream: true})); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the connection", func() bool { open, _ := f.places(); return open == 1 })

@@ -199,8 +199,9 @@ func Unreadable(status int, detail string) *Problem {
 // Slow is a caller that sends its body too slowly, or stands still: 408 (RFC 9110, section
 // 15.5.9).
 func Slow() *Problem {
-	return Unreadable(http.StatusRequestTimeout, "The request's body came too slowly, or not at all. Nothing was sent, or not the whole of it. Send it again, "+
-		"faster than server.limits.minBodyRate and without pauses as long as server.limits.bodyIdleTimeout.")
+	return Unreadable(http.StatusRequestTimeout, "The request's body came too slowly, or not at all. Nothing was "+
+		"sent, or not the whole of it. Send it again, faster than server.limits.minBodyRate and without pauses as long "+
+		"as server.limits.bodyIdleTimeout.")
 }
 
 // NotFound is a path, provider or API that is not there: 404.

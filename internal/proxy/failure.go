@@ -24,9 +24,13 @@ func (x *exchange) failed(a *call.Answer, err error) {
 	}
 	_, bodyErr := x.body.state()
 	ctx := x.r.Context()
+	var own *problem.Problem
 	switch {
 	case errors.Is(bodyErr, errBodyTooLarge):
 		x.refuse(tooLarge(x.c.MaxBody))
+		return
+	case errors.As(bodyErr, &own):
+		x.refuse(cutShort(own, x.c.Record.Sent))
 		return
 	case errors.Is(ctx.Err(), context.Canceled), bodyErr != nil && gone(bodyErr):
 		x.clientGone(err)
@@ -49,6 +53,16 @@ func (x *exchange) failed(a *call.Answer, err error) {
 	}
 	x.c.Record.Sent = x.c.Record.Sent || f.Sent
 	x.refuse(upstreamProblem(f, x.c, x.c.Record.Sent).Because(err))
+}
+
+// cutShort is the problem for which a body was refused while it went up.
+func cutShort(p *problem.Problem, sent bool) *problem.Problem {
+	if !sent {
+		return p
+	}
+	told := *p
+	told.Detail += " The beginning of the request had been sent, and was cut short: the upstream never got its end."
+	return &told
 }
 
 // gone tells that the caller's connection ended within its body.

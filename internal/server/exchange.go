@@ -31,6 +31,8 @@ type exchange struct {
 	rest          string
 	hasEnterprise bool
 
+	publication *publication // nil for any other body
+
 	proxied *proxied // nil for a request to the gateway itself
 
 	leave       func() // ends the caller's call, nil for nothing; see Options.Enter

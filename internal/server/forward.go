@@ -196,6 +196,9 @@ func (x *exchange) forward(route *Route) error {
 	if route.NamesProviders {
 		c.Links.Elsewhere = x.elsewhere
 	}
+	if x.publication != nil {
+		defer x.publication.note(c.Record)
+	}
 	o.Proxy.Serve(x, x.r, c)
 	return nil
 }
@@ -204,8 +207,7 @@ func (x *exchange) forward(route *Route) error {
 const mostRead = 4 << 20
 
 // named finds the enterprises that a call to an e-Box API names. A body is read whole for
-// that, but for a multipart publication: what is published is for its recipient, and who
-// may publish for whom the upstream asks by the header.
+// that, but for a multipart publication, which streams.
 func (x *exchange) named(caller *tenancy.Caller, route *Route, path ebox.Path, claim *tenancy.Claim) (err error) {
 	c := x.c
 	if route.EnterpriseIn != "" {
@@ -223,14 +225,19 @@ func (x *exchange) named(caller *tenancy.Caller, route *Route, path ebox.Path, c
 		return nil
 	}
 	var body []byte
-	streams := (c.Action == ebox.Publish || c.Action == ebox.Reply) && isMultipart(x.r.Header["Content-Type"])
-	if c.HasBody && !streams {
+	if c.HasBody {
 		if err := x.e.o.Resolver.Check(caller, &route.Tenancy, c.Action, *claim); err != nil {
 			return err
 		}
 		limit := int64(mostRead)
 		if route.MaxBody > 0 {
 			limit = min(limit, route.MaxBody)
+		}
+		if x.isPublication() {
+			if err := x.readNames(route, path, nil, claim); err != nil {
+				return err
+			}
+			return x.publish(caller, route, path, *claim, int(limit))
 		}
 		if err := tenancy.CheckMedia(strings.Join(x.r.Header["Content-Type"], ","),
 			strings.Join(x.r.Header["Content-Encoding"], ",")); err != nil {
@@ -266,13 +273,6 @@ func (x *exchange) readNames(route *Route, path ebox.Path, body []byte, claim *t
 		}
 	}
 	return nil
-}
-
-// isMultipart tells a body of parts, by exactly one field.
-func isMultipart(contentType []string) bool {
-	const prefix = "multipart/"
-	return len(contentType) == 1 && len(contentType[0]) > len(prefix) &&
-		strings.EqualFold(contentType[0][:len(prefix)], prefix)
 }
 
 // represent notes for whom the call is.
@@ -430,18 +430,25 @@ func (x *exchange) readBody(caller *tenancy.Caller, limit int64) ([]byte, error)
 		src = io.LimitReader(r.Body, limit+1)
 	}
 	body, err := x.memory.ReadAll(src, r.ContentLength)
-	var own *problem.Problem
-	switch {
-	case errors.As(err, &own):
-		return nil, err
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, problem.Slow().Because(err)
-	case err != nil && errors.Is(err, r.Context().Err()):
-		return nil, problem.BadRequest("The request's body ended early.").Because(err)
-	case err != nil:
-		return nil, problem.BadRequest("The request's body could not be read to its end. Send the whole of it.").Because(err)
-	case limit > 0 && int64(len(body)) > limit:
+	if err != nil {
+		return nil, x.unread(err)
+	}
+	if limit > 0 && int64(len(body)) > limit {
 		return nil, tooLarge()
 	}
 	return body, nil
+}
+
+// unread is the answer to a body that could not be read, nil for nil.
+func (x *exchange) unread(err error) error {
+	var own *problem.Problem
+	switch {
+	case err == nil, errors.As(err, &own):
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return problem.Slow().Because(err)
+	case errors.Is(err, x.r.Context().Err()):
+		return problem.BadRequest("The request's body ended early.").Because(err)
+	}
+	return problem.BadRequest("The request's body could not be read to its end. Send the whole of it.").Because(err)
 }

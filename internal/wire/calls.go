@@ -29,7 +29,8 @@ func NewCalls() *Calls {
 	return c
 }
 
-// distrustedUntil is what all Transports to an address have in common: until when none of its connections is used twice.
+// distrustedUntil is what all Transports to an address have in common: until when none of its
+// connections is used twice.
 func (c *Calls) distrustedUntil(address string) *atomic.Int64 {
 	until, _ := c.distrusted.LoadOrStore(address, new(atomic.Int64))
 	return until.(*atomic.Int64)

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"math"
+	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
@@ -159,6 +160,32 @@ func TestACircuitOpensForOneProviderAloneAndClosesByItself(t *testing.T) {
 	eventually(t, "the circuit to close", func() bool {
 		return h.get(box).status == 200 && h.listed("nsso")["circuit"] == "closed"
 	})
+}
+
+// No caller waits for the header time-out, and each tries again: the circuit opens all the same.
+func TestImpatientCallersOpenTheCircuitOfAFrozenProvider(t *testing.T) {
+	t.Parallel()
+	h := open(t, providers("timeouts: {header: 4s}", "breaker: {open: 1m}"))
+	h.get(box).want(t, 200)
+	h.fault(frozen(nsso))
+	impatient := http.Client{Timeout: 1500 * time.Millisecond}
+	eventually(t, "the circuit to open", func() bool {
+		var both sync.WaitGroup
+		for _, path := range []string{box, anothersBox} {
+			both.Go(func() {
+				if resp, err := impatient.Get(h.base + path); err == nil {
+					_ = resp.Body.Close()
+				}
+			})
+		}
+		both.Wait()
+		return h.upstreamStatus("provider nsso").Circuit == "open"
+	})
+	if u := h.upstreamStatus("provider nsso"); u.Opened != 1 {
+		t.Errorf("%+v", u)
+	}
+	h.get(box).want(t, 503)
+	h.get(regionalBox).want(t, 200)
 }
 
 func TestWhatOpensNoCircuit(t *testing.T) {
@@ -327,7 +354,7 @@ func TestSlowCallsOfOneCallerCostOthersNoRequest(t *testing.T) {
 			c.write(fmt.Sprintf("GET %s/messages/%s/attachments/1/content HTTP/1.1\r\nHost: localhost\r\n\r\n", box, id))
 		} else {
 			c.write("POST " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; " +
-				"boundary=x\r\nContent-Length: 100000\r\n\r\n--x")
+				"boundary=x\r\nContent-Length: 100000\r\n\r\n--x\r\n" + filePart + "%PDF")
 		}
 	}
 	eventually(t, "the slow ones to have all that they get", func() bool {

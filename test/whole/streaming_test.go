@@ -267,7 +267,7 @@ func TestACallerThatGoesAwayEndsTheCallUpstream(t *testing.T) {
 		go func() {
 			req, err := http.NewRequestWithContext(ctx, "GET", h.base+box+"/messages", nil)
 			if err == nil {
-				_, err = h.http.Do(req) //nolint:bodyclose // there is no answer
+				_, err = h.http.Do(req) // there is no answer
 			}
 			gone <- err
 		}()
@@ -299,7 +299,7 @@ func TestACallerThatGoesAwayEndsTheCallUpstream(t *testing.T) {
 		h.sim.ResetRequests()
 		c := h.dial("")
 		c.write("POST " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; " +
-			"boundary=x\r\nContent-Length: 100000\r\n\r\n--x")
+			"boundary=x\r\nContent-Length: 100000\r\n\r\n--x\r\n" + filePart + "%PDF")
 		eventually(t, "the call upstream", func() bool { return h.sim.RequestCount("provider:nsso") == 1 })
 		_ = c.conn.Close()
 		eventually(t, "the end of the call upstream", done)

@@ -62,7 +62,7 @@ func causes(v *operate.View) (list []Attention) {
 		if c.Clock != nil {
 			if ahead := time.Duration(c.Clock.AheadSeconds * float64(time.Second)); ahead.Abs() >= clockOff {
 				add(severityDegraded, "clock",
-					"the Authorization Server's clock is "+aheadOf(ahead)+" this machine's: tokens are refused for it",
+					"the Authorization Server's clock is "+aheadOf(ahead)+" this machine's: it may refuse tokens for that",
 					"Have this machine's clock set: timedatectl says whether it is synchronised.", "eboxclockdiffers")
 				break // one server for all clients
 			}
@@ -230,6 +230,14 @@ func causesOfUpstream(u operate.Upstream, now time.Time) (list []Attention) {
 			text += "; next try " + clock(u.OpenUntil, now)
 		}
 		list = append(list, Attention{severityFailing, part, text, whose, runbook("eboxcircuitopen")})
+	}
+	if n := len(u.OpenFor); n > 0 && u.Circuit == string(resilience.Closed) {
+		text := "its circuit is open for enterprise " + u.OpenFor[0]
+		if n > 1 {
+			text += fmt.Sprintf(" and %d more", n-1)
+		}
+		list = append(list, Attention{severityNotice, part, text + " alone: their calls failed, others' were answered",
+			"Ask the provider about the mandate and the e-Box of each.", runbook("eboxcircuitopen")})
 	}
 	if u.UnansweredSince.IsZero() {
 		return list

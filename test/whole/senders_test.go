@@ -1,0 +1,130 @@
+package whole_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	messagePart = "Content-Disposition: form-data; name=\"messageToPublish\"\r\nContent-Type: application/json\r\n\r\n"
+	filePart    = "Content-Disposition: form-data; name=\"upload1\"; filename=\"a.pdf\"\r\n" +
+		"Content-Type: application/pdf\r\n\r\n"
+)
+
+// parted is a body of parts, each with its header, behind the boundary x.
+func parted(parts ...string) string {
+	body := ""
+	for _, p := range parts {
+		body += "--x\r\n" + p + "\r\n"
+	}
+	return body + "--x--\r\n"
+}
+
+// from is a message to another enterprise in the name of a sender, in the words of version 3.
+func from(sender string) string {
+	return messagePart + `{"sender":{"eboxType":"enterprise","enterpriseNumber":"` + sender +
+		`"},"recipient":{"eboxType":"enterprise","enterpriseNumber":"` + another +
+		`"},"subject":{"nl":"x"},"isBodyMainContent":true,"bodyContent":{"nl":"x"},"isReplyAuthorized":false}`
+}
+
+func TestNobodyPublishesInAnothersName(t *testing.T) {
+	h := open(t, add(limited))
+	forA := "/enterprises/" + mandated + nsso
+	large := strings.Repeat("0123456789abcdef", 1<<16) // 1 MB: what precedes goes on before the message comes
+	senderV2 := func(n string) string { return messagePart + `{"senderOrganizationId":"` + n + `"}` }
+	for _, c := range []struct {
+		name, from, path, body string
+		status                 int
+	}{
+		{"another sender", "127.0.0.2", forA + "/ebox/messages", parted(from(unlisted)), 403},
+		{"another customer", "127.0.0.2", forA + "/ebox/messages", parted(from(another)), 403},
+		{"another customer, by somebody who might", "127.0.0.3", forA + "/ebox/messages", parted(from(another)), 400},
+		{"as the office", "127.0.0.3", "/enterprises/own" + nsso + "/ebox/messages", parted(from(another)), 400},
+		{"in a reply", "127.0.0.2", forA + "/ebox/messages/17/replies", parted(from(another)), 403},
+		{"by publishMessage", "127.0.0.2", forA + "/publishMessage", parted(senderV2(another)), 403},
+		{"behind a file", "127.0.0.2", forA + "/ebox/messages", parted(filePart+"%PDF", from(another)), 403},
+		{"behind a large file", "127.0.0.2", forA + "/ebox/messages", parted(filePart+large, from(another)), 403},
+		{"behind a good message", "127.0.0.2", forA + "/ebox/messages", parted(from(mandated), filePart+large,
+			strings.Replace(from(another), "messageToPublish", "message", 1)), 403},
+		{"in a file that is JSON", "127.0.0.2", forA + "/ebox/messages", parted(filePart + `{"sender":{"enterpriseNumber":"` +
+			another + `"}}`), 403},
+		{"as a field of the form", "127.0.0.2", forA + "/ebox/messages",
+			parted("Content-Disposition: form-data; name=\"sender.enterpriseNumber\"\r\n\r\n" + another), 403},
+		{"under escapes", "127.0.0.2", forA + "/ebox/messages",
+			parted(messagePart + `{"\u0073ender":{"enterpriseNumber":"` + another + `"}}`), 403},
+		{"two messages", "127.0.0.2", forA + "/ebox/messages", parted(from(mandated), from(mandated)), 400},
+		{"a key twice", "127.0.0.2", forA + "/ebox/messages", parted(messagePart + `{"sender":{},"sender":{}}`), 400},
+		{"no last boundary", "127.0.0.2", forA + "/ebox/messages", strings.TrimSuffix(parted(from(mandated)), "--\r\n"), 400},
+		{"lines that end with LF", "127.0.0.2", forA + "/ebox/messages",
+			strings.ReplaceAll(parted(from(another)), "\r", ""), 400},
+		{"a boundary for tolerant readers", "127.0.0.2", forA + "/ebox/messages",
+			parted(filePart + "%PDF\n--x\n" + from(another)), 400},
+		{"a message in base64", "127.0.0.2", forA + "/ebox/messages",
+			parted("Content-Transfer-Encoding: base64\r\n" + from(another)), 400},
+		{"a message larger than JSON may be", "127.0.0.2", forA + "/ebox/messages",
+			parted(messagePart + `"` + strings.Repeat("x", 5<<20) + `"`), 413},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h.sim.ResetRequests()
+			h.sendAs(c.from, "POST", c.path, c.body, mixed).want(t, c.status).problem(t)
+			for _, r := range h.sim.RequestsTo("provider:nsso") {
+				if r.BodyBytes >= int64(len(c.body)) || r.Status == 201 {
+					t.Errorf("it was sent: %d bytes, status %d", r.BodyBytes, r.Status)
+				}
+			}
+			if large := strings.Contains(c.name, "large") || strings.Contains(c.name, "behind"); !large &&
+				h.sim.RequestCount("provider:nsso") > 0 {
+				t.Error("the provider was asked before the message was checked")
+			}
+		})
+	}
+	for field, status := range map[string]int{
+		`Content-Type: multipart/form-data; boundary=y; boundary=x`:      400,
+		`Content-Type: multipart/form-data; a="boundary=y"; boundary=x`:  400,
+		"Content-Type: multipart/form-data; boundary=x\r\n" + mixed:      400,
+		mixed + "\r\nContent-Encoding: gzip":                             400,
+		`Content-Type: multipart/form-data; boundary="x"`:                201,
+		"Content-Type: multipart/form-data; charset=utf-8; boundary=x":   201,
+		"Content-Type: multipart/form-data; boundary=x\r\nX-Other: more": 201,
+	} {
+		if got := h.sendAs("127.0.0.2", "POST", forA+"/ebox/messages", parted(from(mandated)), field); got.status != status {
+			t.Errorf("%q: %d, want %d: %s", field, got.status, status, got.body)
+		}
+	}
+}
+
+func TestPublicationsGoOnAsTheyCameAndTheEvidenceNamesWhoTheySay(t *testing.T) {
+	h, dir := recording(t, "4h", add(limited))
+	const messages = nsso + "/ebox/messages"
+	for _, c := range []struct{ path, body string }{
+		{"/enterprises/" + mandated + messages, parted(from(mandated))},
+		{"/enterprises/own" + messages, parted(from(office))},
+	} {
+		h.sendAs("127.0.0.3", "POST", c.path, c.body, mixed).want(t, 201)
+		if sent := h.last("provider:nsso"); sent.BodySHA256 != fmt.Sprintf("%x", sha256.Sum256([]byte(c.body))) {
+			t.Errorf("upstream got another body of %d bytes", sent.BodyBytes)
+		}
+	}
+	// What stands behind a file is in the record of the outcome, that of a refusal too.
+	late := parted(filePart+strings.Repeat("x", 1<<20), from(mandated))
+	if got := h.sendAs("127.0.0.3", "POST", "/enterprises/"+mandated+messages, late, mixed); got.status == 403 {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if sent := h.last("provider:nsso"); sent.BodySHA256 != fmt.Sprintf("%x", sha256.Sum256([]byte(late))) {
+		t.Errorf("upstream got another body of %d bytes", sent.BodyBytes)
+	}
+	h.sendAs("127.0.0.2", "POST", "/enterprises/"+mandated+messages,
+		parted(filePart+strings.Repeat("x", 1<<20), from(unlisted)), mixed).want(t, 403)
+	all := h.evidence(dir)
+	if len(all) != 4 {
+		t.Fatalf("%d records", len(all))
+	}
+	for i, named := range [][]string{{mandated, another}, {office, another}, {mandated, another}, {unlisted, another}} {
+		if !slices.Equal(all[i].Named, named) {
+			t.Errorf("record %d names %q, want %q", i, all[i].Named, named)
+		}
+	}
+}
