@@ -128,16 +128,16 @@ func TestWhoMay(t *testing.T) {
 		"a route by its name":  {caller(t, config.Caller{May: ebox.All, Routes: all}), ownRoute, ebox.List, 0},
 		"another route": {
 			caller(t, config.Caller{May: ebox.All, Routes: all}), &Route{Name: "other"}, ebox.List, 403},
-		"no route at all":              {caller(t, config.Caller{May: ebox.All, Routes: []string{}}), eboxRoute,
+		"no route at all": {caller(t, config.Caller{May: ebox.All, Routes: []string{}}), eboxRoute,
 			ebox.List, 403},
 		"an empty name is not a group": {caller(t, config.Caller{May: ebox.All, Routes: []string{""}}), ownRoute,
 			ebox.List, 403},
-		"an action":                    {caller(t, config.Caller{May: ebox.Actions(0).With(ebox.List)}), eboxRoute,
+		"an action": {caller(t, config.Caller{May: ebox.Actions(0).With(ebox.List)}), eboxRoute,
 			ebox.List, 0},
-		"another action":               {caller(t, config.Caller{May: ebox.Actions(0).With(ebox.List)}), eboxRoute,
+		"another action": {caller(t, config.Caller{May: ebox.Actions(0).With(ebox.List)}), eboxRoute,
 			ebox.Open, 403},
-		"nothing at all":               {caller(t, config.Caller{}), eboxRoute, ebox.List, 403},
-		"what needs no permission":     {caller(t, config.Caller{}), eboxRoute, ebox.None, 0},
+		"nothing at all":           {caller(t, config.Caller{}), eboxRoute, ebox.List, 403},
+		"what needs no permission": {caller(t, config.Caller{}), eboxRoute, ebox.None, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := resolver(t, config.Listed).Resolve(c.caller, c.route, c.action, "GET", inPath("0206731645"))
