@@ -43,7 +43,7 @@ func daysOf(t *testing.T, dir string, stamps string) string {
 	for range 3 {
 		o := options(dir)
 		o.Now = func() time.Time { return now }
-		o.StampURL, o.Client = stamps, http.DefaultClient
+		o.StampURL = stamps
 		l := mustOpen(t, o)
 		for _, id := range []string{"a", "b", "c"} {
 			c := finished(id)
@@ -296,7 +296,7 @@ func TestAnAuthorityThatFailsStopsNoEvidence(t *testing.T) {
 	var log strings.Builder
 	dir := t.TempDir()
 	o := options(dir)
-	o.StampURL, o.Client, o.CheckpointEvery = failing.URL, failing.Client(), time.Millisecond
+	o.StampURL, o.CheckpointEvery = failing.URL, time.Millisecond
 	o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	l := mustOpen(t, o)
 	waitFor(t, func() bool { return strings.Contains(l.Status().Stamping, "50") })

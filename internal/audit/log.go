@@ -1,12 +1,12 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,11 +32,10 @@ type Options struct {
 	Ship    io.Writer
 	Shipped string
 	// StampURL is a time-stamping authority (RFC 3161), empty for none. It signs the time of
-	// the first checkpoint and of one each StampEvery (1h) from then on, over Client
-	// (which calls directly, without a proxy).
+	// the first checkpoint and of one each StampEvery (1h) from then on. It is called directly,
+	// without a proxy.
 	StampURL   string
 	StampEvery time.Duration
-	Client     *http.Client
 	// SegmentSize is the size in bytes at which a segment is ended (64 MB); one is
 	// ended with its day (UTC) in any case.
 	SegmentSize int64
@@ -63,30 +62,11 @@ type Options struct {
 }
 
 func (o *Options) complete() {
-	def := func(v *int64, d int64) {
-		if *v <= 0 {
-			*v = d
-		}
-	}
-	def(&o.SegmentSize, 64e6)
-	if o.CheckpointEvery <= 0 {
-		o.CheckpointEvery = time.Minute
-	}
-	if o.StampEvery <= 0 {
-		o.StampEvery = time.Hour
-	}
-	if o.Client == nil { // an authority is called directly
-		o.Client = &http.Client{
-			Transport:     &http.Transport{DisableKeepAlives: true},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}
-	}
-	if o.KeepYears <= 0 {
-		o.KeepYears = 10
-	}
-	if o.Queue <= 0 {
-		o.Queue = 20_000
-	}
+	o.SegmentSize = cmp.Or(o.SegmentSize, 64e6)
+	o.CheckpointEvery = cmp.Or(o.CheckpointEvery, time.Minute)
+	o.StampEvery = cmp.Or(o.StampEvery, time.Hour)
+	o.KeepYears = cmp.Or(o.KeepYears, 10)
+	o.Queue = cmp.Or(o.Queue, 20_000)
 	if o.Now == nil {
 		o.Now = time.Now
 	}

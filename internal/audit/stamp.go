@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strconv"
 	"time"
@@ -104,7 +105,11 @@ func (l *Log) askForStamp(ctx context.Context, n noted) (answer []byte, err erro
 	}()
 	ctx, cancel := context.WithTimeout(ctx, stampPatience)
 	defer cancel()
-	authority, err := tspclient.NewHTTPTimestamper(l.o.Client, l.o.StampURL)
+	client := &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	authority, err := tspclient.NewHTTPTimestamper(client, l.o.StampURL)
 	if err != nil {
 		return nil, err
 	}
