@@ -48,10 +48,12 @@ redis)
 esac
 
 go build -tags "$tags" -o "$work/gateway" ./cmd/gateway
+engine=.
 cd "$work"
 if [ -n "${SUITE:-}" ]; then
 	ln -s "$SUITE" package
 	cd package
+	[ ! -d test-engine ] || engine=test-engine # where the project's repository has it
 else
 	npm pack --silent "$release" >/dev/null
 	tar xzf ./*.tgz
@@ -59,7 +61,7 @@ else
 	npm install --silent --omit=dev --ignore-scripts --no-audit --no-fund
 fi
 
-npm_config_protocol=http npm_config_port=$ORIGIN_PORT npm_config_pidfile=$work/pid node server/server.mjs >"$work/origin.log" 2>&1 &
+npm_config_protocol=http npm_config_port=$ORIGIN_PORT npm_config_pidfile=$work/pid node "$engine/server/server.mjs" >"$work/origin.log" 2>&1 &
 origin=$!
 "$work/gateway" serve --config "$work/config.yaml" >"$work/gateway.log" 2>&1 &
 gateway=$!
@@ -71,7 +73,7 @@ if [ -z "${ready:-}" ]; then
 	cat "$work/gateway.log" >&2
 	exit 1
 fi
-npm_package_config_id='' npm_config_base=http://127.0.0.1:$GATEWAY_PORT/suite node --no-warnings cli.mjs >"$work/results.json"
+npm_package_config_id='' npm_config_base=http://127.0.0.1:$GATEWAY_PORT/suite node --no-warnings "$engine/cli.mjs" >"$work/results.json"
 if [ -n "${SUITE:-}" ]; then
 	node --no-warnings "$here/compare.mjs" "$work/package" "$work/results.json"
 else

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"html"
 	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path"
 	"regexp"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebox-gateway/docs"
 	"ebox-gateway/internal/problem"
 )
 
@@ -276,6 +279,48 @@ func TestTheRunbookIsAtHand(t *testing.T) {
 		if w := ask(New(Options{}), "GET", path); w.Code != 404 {
 			t.Errorf("%s: %d", path, w.Code)
 		}
+	}
+}
+
+// Pages link to files of the repository, which are not served: those are named instead.
+func TestEveryLinkOfTheDocumentationLeadsSomewhere(t *testing.T) {
+	h := New(Options{})
+	bodies := make(map[string]string)
+	get := func(target string) string {
+		if _, asked := bodies[target]; !asked {
+			if w := ask(h, "GET", target); w.Code == 200 {
+				bodies[target] = w.Body.String()
+			} else {
+				bodies[target] = ""
+			}
+		}
+		return bodies[target]
+	}
+	link := regexp.MustCompile(`<a href="([^"]*)"`)
+	links := 0
+	err := fs.WalkDir(docs.Pages, ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		page := &url.URL{Path: "/docs/" + name}
+		for _, found := range link.FindAllStringSubmatch(get(page.Path), -1) {
+			to, err := page.Parse(html.UnescapeString(found[1]))
+			if err != nil || to.IsAbs() {
+				continue
+			}
+			links++
+			body := get(to.Path)
+			if body == "" || to.Fragment != "" && !strings.Contains(body, `id="`+to.Fragment+`"`) {
+				t.Errorf("%s: %s leads nowhere", name, found[1])
+			}
+		}
+		return nil
+	})
+	if err != nil || links < 100 {
+		t.Errorf("%d links, %v", links, err)
+	}
+	if !strings.Contains(get(Runbook), "(deploy/prometheus-rules.yaml in the repository)") {
+		t.Error("what is not served is not named")
 	}
 }
 

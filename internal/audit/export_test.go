@@ -6,12 +6,15 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -255,6 +258,7 @@ ess_cert_id_alg = sha256
 		if err != nil {
 			t.Error(err)
 		}
+		w.Header().Set("Content-Type", "application/timestamp-reply")
 		_, _ = w.Write(answer)
 	}))
 	t.Cleanup(server.Close)
@@ -292,21 +296,45 @@ func TestATimeStampOfAnotherAuthorityOrNoteIsFound(t *testing.T) {
 	}
 }
 
+// While an authority fails, evidence goes on. The log has one line when that begins, whatever
+// reasons follow one another, and one when it ends.
 func TestAnAuthorityThatFailsStopsNoEvidence(t *testing.T) {
-	failing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusServiceUnavailable)
+	tsa, _ := authority(t)
+	var asked atomic.Int64
+	way, err := url.Parse(tsa)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(way)
+	failing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n := asked.Add(1); n <= 4 {
+			w.WriteHeader(500 + int(n)) // each time another reason
+			return
+		}
+		proxy.ServeHTTP(w, r)
 	}))
 	defer failing.Close()
+	var log strings.Builder
 	dir := t.TempDir()
 	o := options(dir)
-	o.StampURL, o.Client, o.Log = failing.URL, failing.Client(), slog.New(slog.DiscardHandler)
+	o.StampURL, o.Client, o.CheckpointEvery = failing.URL, failing.Client(), time.Millisecond
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	l := mustOpen(t, o)
-	waitFor(t, func() bool { return strings.Contains(l.Status().Stamping, "it answered 503") })
+	waitFor(t, func() bool { return strings.Contains(l.Status().Stamping, "50") })
+	waitFor(t, func() bool {
+		_, err := l.Intent(t.Context(), write("w"))
+		return err != nil || l.Status().Stamping == ""
+	})
 	if _, err := l.Intent(t.Context(), write("w")); err != nil {
 		t.Error(err)
 	}
 	mustClose(t, l)
-	sound(t, dir)
+	if r := sound(t, dir); r.Timestamps == 0 {
+		t.Error("it never had a time stamp")
+	}
+	if text := log.String(); strings.Count(text, "no time stamps") != 1 || strings.Count(text, "time stamps again") != 1 {
+		t.Error(text)
+	}
 }
 
 // Of a replica that has signed nothing on these days a bundle holds nothing at all: an empty

@@ -94,6 +94,15 @@ func TestTrafficStopsWhenEvidenceFailsForTooLong(t *testing.T) {
 				if _, err := l.Intent(context.Background(), write("w3")); err != nil || l.Refused() {
 					t.Errorf("the disk is back: %v", err)
 				}
+				refused := uint64(0)
+				for _, err := range []error{c.first, c.late} {
+					if err != nil {
+						refused++
+					}
+				}
+				if got := l.Status().RefusedWrites; got != refused {
+					t.Errorf("%d writes were refused, and %d counted", refused, got)
+				}
 				mustClose(t, l)
 				sound(t, dir)
 			})

@@ -266,6 +266,13 @@ func (l *Log) SetStopAfter(d time.Duration) { l.stopAfter.Store(int64(d)) }
 // place in the chain, or in the count of what is missing there, so that Done has to be told
 // of the outcome (Call.Intent).
 func (l *Log) Intent(ctx context.Context, c *Call) (recorded bool, err error) {
+	if recorded, err = l.intent(ctx, c); errors.Is(err, ErrNotRecorded) {
+		l.totals.refused.Add(1)
+	}
+	return recorded, err
+}
+
+func (l *Log) intent(ctx context.Context, c *Call) (recorded bool, err error) {
 	if l.Refused() {
 		return false, ErrNotRecorded
 	}

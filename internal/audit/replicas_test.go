@@ -226,7 +226,7 @@ func TestADirectoryThatIsRemovedOrReplacedUnderTheGatewayIsNoticed(t *testing.T)
 					}
 					time.Sleep(90 * time.Second)
 					synctest.Wait()
-					if l.Status().Missing == "" || l.Refused() {
+					if s := l.Status(); s.Missing == "" || s.LastGap.IsZero() || l.Refused() {
 						t.Errorf("after a minute: %+v", l.Status())
 					}
 					time.Sleep(5 * time.Minute)

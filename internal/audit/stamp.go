@@ -1,26 +1,20 @@
 package audit
 
 import (
-	"bytes"
 	"context"
 	"crypto"
-	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math/big"
-	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/digitorus/pkcs7"
-	"github.com/digitorus/timestamp"
+	"github.com/notaryproject/tspclient-go"
+
+	"ebox-gateway/internal/printable"
 )
 
 // A time stamp (RFC 3161) is an authority's signature over the note of a checkpoint and the
@@ -35,7 +29,7 @@ import (
 const (
 	// stampPatience is how long an authority may take to answer.
 	stampPatience = 20 * time.Second
-	// maxStamp bounds its answer, in bytes.
+	// maxStamp bounds its answer, in bytes: in base64 it has to fit in a line.
 	maxStamp = 256 << 10
 	// mostNoted is how many signed records may stand between one and its time stamp.
 	mostNoted = 1024
@@ -66,112 +60,103 @@ func (l *Log) stamp() {
 			if !last.IsZero() && now.Sub(last) < l.o.StampEvery {
 				continue
 			}
-			token, err := l.askForStamp(ctx, n)
+			answer, err := l.askForStamp(ctx, n)
 			if ctx.Err() != nil {
 				return
 			}
+			l.stamped(err)
 			if err != nil {
-				l.stampingFails(err)
 				continue
 			}
 			last = now
-			l.totals.stamping.Store(nil)
 			l.Event(Event{Kind: KindTimestamp, Fields: []Field{
 				{"of", strconv.FormatUint(n.seq, 10)},
 				{"authority", l.o.StampURL},
-				{"token", base64.StdEncoding.EncodeToString(token)},
+				{"token", base64.StdEncoding.EncodeToString(answer)},
 			}})
 		}
 	}
 }
 
-func (l *Log) stampingFails(err error) {
-	text := err.Error()
-	if was := l.totals.stamping.Swap(&text); was == nil || *was != text {
+// stamped notes whether the authority gave a time stamp. The log has a line when it begins to
+// fail and when it gives them again; the status always has the newest reason.
+func (l *Log) stamped(err error) {
+	if err == nil {
+		if l.totals.stamping.Swap(nil) != nil {
+			l.o.Log.Info("checkpoints of the evidence get time stamps again", "authority", l.o.StampURL)
+		}
+		return
+	}
+	text := printable.Text(err.Error(), maxDetail) // some of it is the authority's
+	if l.totals.stamping.Swap(&text) == nil {
 		l.o.Log.Warn("checkpoints of the evidence get no time stamps; each one is tried", "cause", text)
 	}
 }
 
 // askForStamp gives the answer of the authority, which was verified.
-func (l *Log) askForStamp(ctx context.Context, n noted) ([]byte, error) {
-	fail := func(err error) ([]byte, error) {
-		return nil, fmt.Errorf("asking %s for a time stamp: %w", l.o.StampURL, err)
-	}
-	nonce, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 63))
-	if err != nil {
-		return fail(err)
-	}
-	question, err := timestamp.CreateRequest(strings.NewReader(n.message),
-		&timestamp.RequestOptions{Hash: crypto.SHA256, Certificates: true, Nonce: nonce})
-	if err != nil {
-		return fail(err)
-	}
+func (l *Log) askForStamp(ctx context.Context, n noted) (answer []byte, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("asking %s for a time stamp: %w", l.o.StampURL, err)
+		}
+	}()
 	ctx, cancel := context.WithTimeout(ctx, stampPatience)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, l.o.StampURL, bytes.NewReader(question))
+	authority, err := tspclient.NewHTTPTimestamper(l.o.Client, l.o.StampURL)
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
-	r.Header.Set("Content-Type", "application/timestamp-query")
-	answer, err := l.o.Client.Do(r)
+	question, err := tspclient.NewRequest(tspclient.RequestOptions{Content: []byte(n.message), HashAlgorithm: crypto.SHA256})
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fail(fmt.Errorf("it answered %d", answer.StatusCode))
-	}
-	token, err := io.ReadAll(io.LimitReader(answer.Body, maxStamp))
+	response, err := authority.Timestamp(ctx, question) // the answer belongs to the question
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
-	stamp, err := openStamp(token, n, nil)
-	if err == nil && (stamp.Nonce == nil || stamp.Nonce.Cmp(nonce) != 0) {
-		err = errors.New("the answer belongs to another question")
+	if answer, err = response.MarshalBinary(); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return fail(err)
+	if len(answer) > maxStamp {
+		return nil, fmt.Errorf("the answer has %d bytes, and at most %d fit in a record", len(answer), maxStamp)
 	}
-	return token, nil
+	_, err = openStamp(answer, n, nil)
+	return answer, err
 }
 
-// openStamp verifies an authority's answer for a note. Without roots, the certificate that is
-// in it is believed.
-func openStamp(token []byte, n noted, roots *x509.CertPool) (*timestamp.Timestamp, error) {
-	stamp, err := timestamp.ParseResponse(token)
-	if err != nil {
-		return nil, errors.New("the answer is no time stamp, or its signature does not verify")
-	}
-	sum := sha256.Sum256([]byte(n.message))
-	if stamp.HashAlgorithm != crypto.SHA256 || !bytes.Equal(stamp.HashedMessage, sum[:]) {
-		return nil, errors.New("the time stamp is that of something else")
-	}
-	signed, err := pkcs7.Parse(stamp.RawToken)
-	if err == nil && len(signed.Signers) != 1 {
-		err = errors.New("it has not one signature")
-	}
-	if err == nil {
-		err = signed.VerifyWithOpts(x509.VerifyOptions{
-			Roots: rootsFor(roots, signed), CurrentTime: stamp.Time, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageTimeStamping},
-		})
-	}
-	if err != nil {
-		return nil, errors.New("the time stamp does not verify: it was changed, " +
-			"or its certificate leads to none of the authorities")
-	}
-	return stamp, nil
-}
+var errStamp = errors.New("the time stamp does not verify: it was changed, " +
+	"or its certificate leads to none of the authorities")
 
-// rootsFor believes the certificates of the token itself, where no roots are given.
-func rootsFor(roots *x509.CertPool, signed *pkcs7.PKCS7) *x509.CertPool {
-	if roots != nil {
-		return roots
+// openStamp verifies an authority's answer for a note, and gives the time that it says. Without
+// roots, the certificates in it are believed.
+func openStamp(answer []byte, n noted, roots *x509.CertPool) (time.Time, error) {
+	var response tspclient.Response
+	if err := response.UnmarshalBinary(answer); err != nil {
+		return time.Time{}, errors.New("the answer is no time stamp")
 	}
-	roots = x509.NewCertPool()
-	for _, c := range signed.Certificates {
-		roots.AddCert(c)
+	token, err := response.SignedToken()
+	if err != nil {
+		return time.Time{}, errors.New("the answer is no time stamp")
 	}
-	return roots
+	info, err := token.Info()
+	if err != nil || len(token.SignerInfos) != 1 {
+		return time.Time{}, errStamp
+	}
+	if roots == nil {
+		roots = x509.NewCertPool()
+		for _, c := range token.Certificates {
+			roots.AddCert(c)
+		}
+	}
+	// The library looks at the certificate's purpose and at ESSCertIDv2 (RFC 5816) too.
+	if _, err := token.Verify(context.Background(), x509.VerifyOptions{Roots: roots, CurrentTime: info.GenTime}); err != nil {
+		return time.Time{}, errStamp
+	}
+	stamp, err := info.Validate([]byte(n.message))
+	if err != nil {
+		return time.Time{}, errors.New("the time stamp is that of something else")
+	}
+	return stamp.Value, nil
 }
 
 // note keeps the note of a signed record for its time stamp.
@@ -202,16 +187,16 @@ func (v *verifier) stamp(file string, n int, l *line, text []byte) error {
 		if of.seq != f.Of {
 			continue
 		}
-		stamp, err := openStamp(f.Token, of, v.roots)
+		stamped, err := openStamp(f.Token, of, v.roots)
 		if err != nil {
 			v.find(file, n, l.seq, "of the time stamp of seq %d: %v", f.Of, err)
 			return nil
 		}
 		v.report.Timestamps++
-		if at, err := time.Parse(time.RFC3339Nano, of.time); err == nil && stamp.Time.Sub(at).Abs() > ahead {
+		if at, err := time.Parse(time.RFC3339Nano, of.time); err == nil && stamped.Sub(at).Abs() > ahead {
 			v.report.Notes = append(v.report.Notes, Finding{file, n, l.seq, fmt.Sprintf(
 				"seq %d says %s, and the authority stamped it at %s: the clock was wrong",
-				f.Of, of.time, stamp.Time.UTC().Format(time.RFC3339))})
+				f.Of, of.time, stamped.UTC().Format(time.RFC3339))})
 		}
 		name := fmt.Sprintf("%s%012d", stampPrefix, f.Of)
 		return errors.Join(v.bundle.add(name+".note", []byte(of.message)), v.bundle.add(name+".tsr", f.Token))

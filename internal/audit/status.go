@@ -81,7 +81,9 @@ func (l *Log) isMissing(cause error) {
 
 // totals are what Status shows and only the writer, or the queue, knows.
 type totals struct {
-	seq, signed, records, lost atomic.Uint64
+	seq, signed, records, lost, refused atomic.Uint64
+	// gap is when the chain last said that something may be missing in it, nil if it has not.
+	gap atomic.Pointer[time.Time]
 	// shipping is why checkpoints cannot be handed out, nil if they can.
 	shipping atomic.Pointer[string]
 	// stamping is why the authority gives no time stamps, nil if it does.
@@ -102,6 +104,10 @@ type Status struct {
 	Written uint64 `json:"written"`
 	Lost    uint64 `json:"lost"`
 	Waiting int    `json:"waiting"`
+	// RefusedWrites counts the writes that were not sent since their intent could not be
+	// recorded, LastGap is when the chain last said that something may be missing in it.
+	RefusedWrites uint64    `json:"refusedWrites,omitempty"`
+	LastGap       time.Time `json:"lastGap,omitzero"`
 	// Failing says why records cannot be written, Missing what was removed or replaced,
 	// Since from when on, and Refusing whether requests are refused for it, or since more
 	// records wait than may (Full).
@@ -120,7 +126,10 @@ func (l *Log) Status() Status {
 	s := Status{
 		Directory: l.dir, Replica: l.o.Replica, Key: Fingerprint(l.key.Public()),
 		Full: l.Full(), Sequence: l.totals.seq.Load(), Signed: l.totals.signed.Load(),
-		Written: l.totals.records.Load(), Lost: l.totals.lost.Load(),
+		Written: l.totals.records.Load(), Lost: l.totals.lost.Load(), RefusedWrites: l.totals.refused.Load(),
+	}
+	if at := l.totals.gap.Load(); at != nil {
+		s.LastGap = *at
 	}
 	s.Refusing = s.Full || l.Refused()
 	if t := l.missing.Load(); t != nil {

@@ -97,6 +97,9 @@ func (l *Log) write(now time.Time, lost losses) error {
 	if err != nil {
 		return l.failed(err)
 	}
+	if lost.any() {
+		l.totals.gap.Store(&now)
+	}
 	l.settle(lost)
 	if signed >= 0 {
 		l.wasSigned(now)
@@ -185,6 +188,7 @@ func (l *Log) ready(now time.Time) error {
 		return err
 	}
 	w.gap = nil
+	l.totals.gap.Store(&now)
 	return nil
 }
 

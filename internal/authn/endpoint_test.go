@@ -145,7 +145,7 @@ func TestTheTokenRequestIsWhatRFC7523Asks(t *testing.T) {
 		t.Errorf("form %v", form)
 	}
 	if header.Get("Accept") != "application/json" || header.Get("Content-Type") != "application/x-www-form-urlencoded" ||
-		len(header["BelGov-Trace-Id"][0]) != 36 {
+		len(header["BelGov-Trace-Id"][0]) != 36 { //nolint:staticcheck // it is sent as it is written here
 		t.Errorf("header %v", header)
 	}
 	if _, err := tokens.Source("payroll", nil); err != nil {

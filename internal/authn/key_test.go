@@ -314,7 +314,7 @@ func TestAPasswordFileMayEndInALineBreak(t *testing.T) {
 func TestAKeyNeverPrintsItself(t *testing.T) {
 	k := mustLoad(t, oldSource)
 	private := k.private.(*rsa.PrivateKey)
-	encoded, err := json.Marshal(k)
+	encoded, err := json.Marshal(k) //nolint:staticcheck // that nothing is exported is what is tested
 	if err != nil {
 		t.Fatal(err)
 	}

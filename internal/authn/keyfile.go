@@ -158,12 +158,12 @@ func parsePEMKey(block *pem.Block, password []byte) (crypto.PrivateKey, error) {
 	der := block.Bytes
 	// The encryption of RFC 1421 has no integrity and weak key derivation, which
 	// is why the standard library deprecates it; existing files still have it.
-	if x509.IsEncryptedPEMBlock(block) { //nolint:staticcheck
+	if x509.IsEncryptedPEMBlock(block) { //nolint:staticcheck // see above
 		if len(password) == 0 {
 			return nil, errNoPassword
 		}
 		var err error
-		if der, err = x509.DecryptPEMBlock(block, password); err != nil { //nolint:staticcheck
+		if der, err = x509.DecryptPEMBlock(block, password); err != nil { //nolint:staticcheck // see above
 			return nil, errWrongPassword
 		}
 		key, err := parsePlain(der)

@@ -83,7 +83,7 @@ func wrongOrNoPassword(password []byte) error {
 // for which it is deprecated, does not matter here.
 func namedPKCS12(content []byte, password, alias string) (key crypto.PrivateKey, certs []*x509.Certificate,
 	names []string, err error) {
-	blocks, err := pkcs12.ToPEM(content, password) //nolint:staticcheck
+	blocks, err := pkcs12.ToPEM(content, password) //nolint:staticcheck // see above
 	if err != nil {
 		return nil, nil, nil, err
 	}

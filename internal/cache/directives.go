@@ -4,6 +4,8 @@ import (
 	"net/textproto"
 	"strings"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 // absent stands for a directive that is not there.
@@ -28,7 +30,6 @@ type directives struct {
 	maxAge, sMaxAge          time.Duration
 	staleWhile, staleIfError time.Duration
 	minFresh, maxStale       time.Duration
-	anyMember                bool
 }
 
 var noDirectives = directives{maxAge: absent, sMaxAge: absent, staleWhile: absent, staleIfError: absent,
@@ -38,143 +39,71 @@ var noDirectives = directives{maxAge: absent, sMaxAge: absent, staleWhile: absen
 // writes no-store means it less because of a comma too many.
 func parseCacheControl(values []string) directives {
 	d := noDirectives
-	for _, rest := range values {
-		for rest != "" {
-			var m member
-			m, rest = nextMember(rest)
-			if m.name != "" {
-				d.anyMember = true
-				d.add(m)
-			}
-		}
+	for m := range call.Members(values) {
+		d.add(m)
 	}
 	return d
 }
 
-// member is one directive as it was written.
-type member struct {
-	name, value string
-	hasValue    bool
-	spaced      bool // blanks around "=", which the grammar does not have
-}
-
-// nextMember takes the first directive off a list. A comma in a quoted string does not
-// part.
-func nextMember(s string) (m member, rest string) {
-	s = strings.TrimLeft(s, " \t,")
-	i := strings.IndexAny(s, "=,")
-	if i < 0 {
-		return member{name: textproto.TrimString(s)}, ""
+// add takes in one directive as it was written.
+func (d *directives) add(m string) {
+	name, value, hasValue := strings.Cut(m, "=")
+	if strings.HasPrefix(value, `"`) {
+		value, _, _ = strings.Cut(value[1:], `"`)
 	}
-	m.name = strings.TrimRight(s[:i], " \t")
-	m.spaced = len(m.name) != i
-	if s[i] == ',' {
-		m.spaced = false
-		return m, s[i+1:]
+	if bare := strings.TrimRight(name, " \t"); bare != name {
+		name, value = bare, "" // the grammar has no blanks around "="
 	}
-	m.hasValue = true
-	s = s[i+1:]
-	if trimmed := strings.TrimLeft(s, " \t"); len(trimmed) != len(s) {
-		m.spaced, s = true, trimmed
-	}
-	if strings.HasPrefix(s, `"`) {
-		var text string
-		text, s = unquote(s[1:])
-		m.value = text
-		if i := strings.IndexByte(s, ','); i >= 0 {
-			return m, s[i+1:]
-		}
-		return m, ""
-	}
-	if i := strings.IndexByte(s, ','); i >= 0 {
-		m.value, rest = s[:i], s[i+1:]
-	} else {
-		m.value = s
-	}
-	m.value = strings.TrimRight(m.value, " \t")
-	return m, rest
-}
-
-// unquote reads a quoted string up to its end, or the end of s.
-func unquote(s string) (text, rest string) {
-	end := strings.IndexAny(s, `"\`)
-	if end < 0 {
-		return s, ""
-	}
-	if s[end] == '"' {
-		return s[:end], s[end+1:]
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '"':
-			return b.String(), s[i+1:]
-		case s[i] == '\\' && i+1 < len(s):
-			i++
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String(), ""
-}
-
-func (d *directives) add(m member) {
-	switch {
-	case is(m.name, "no-store"):
+	switch strings.ToLower(name) {
+	case "no-store":
 		d.noStore = true
-	case is(m.name, "no-cache"):
-		d.noCacheFields, d.noCache = qualified(m, d.noCacheFields, d.noCache)
-	case is(m.name, "private"):
-		d.privateFields, d.private = qualified(m, d.privateFields, d.private)
-	case is(m.name, "public"):
+	case "no-cache":
+		d.noCacheFields, d.noCache = qualified(value, d.noCacheFields, d.noCache)
+	case "private":
+		d.privateFields, d.private = qualified(value, d.privateFields, d.private)
+	case "public":
 		d.public = true
-	case is(m.name, "must-revalidate"), is(m.name, "proxy-revalidate"):
+	case "must-revalidate", "proxy-revalidate":
 		d.mustRevalidate = true
-	case is(m.name, "must-understand"):
+	case "must-understand":
 		d.mustUnderstand = true
-	case is(m.name, "only-if-cached"):
+	case "only-if-cached":
 		d.onlyIfCached = true
-	case is(m.name, "max-age"):
-		d.maxAge = m.seconds(d.maxAge)
-	case is(m.name, "s-maxage"):
-		d.sMaxAge = m.seconds(d.sMaxAge)
-	case is(m.name, "stale-while-revalidate"):
-		d.staleWhile = m.seconds(d.staleWhile)
-	case is(m.name, "stale-if-error"):
-		d.staleIfError = m.seconds(d.staleIfError)
-	case is(m.name, "min-fresh"):
-		d.minFresh = m.seconds(d.minFresh)
-	case is(m.name, "max-stale"):
-		if !m.hasValue { // however stale
-			d.maxStale = forever
-			return
+	case "max-age":
+		d.maxAge = seconds(value, d.maxAge)
+	case "s-maxage":
+		d.sMaxAge = seconds(value, d.sMaxAge)
+	case "stale-while-revalidate":
+		d.staleWhile = seconds(value, d.staleWhile)
+	case "stale-if-error":
+		d.staleIfError = seconds(value, d.staleIfError)
+	case "min-fresh":
+		d.minFresh = seconds(value, d.minFresh)
+	case "max-stale":
+		if hasValue {
+			d.maxStale = seconds(value, d.maxStale)
+		} else {
+			d.maxStale = forever // however stale
 		}
-		d.maxStale = m.seconds(d.maxStale)
 	}
-}
-
-func is(name, directive string) bool {
-	return len(name) == len(directive) && strings.EqualFold(name, directive)
 }
 
 // qualified reads no-cache and private: with field names they are about those alone.
-func qualified(m member, fields []string, whole bool) ([]string, bool) {
-	if !m.hasValue || whole {
+func qualified(value string, fields []string, whole bool) ([]string, bool) {
+	if whole {
 		return nil, true
 	}
-	for _, name := range strings.FieldsFunc(m.value, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
+	for _, name := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
 		fields = append(fields, textproto.CanonicalMIMEHeaderKey(name))
 	}
-	if len(fields) == 0 {
-		return nil, true
-	}
-	return fields, false
+	return fields, len(fields) == 0
 }
 
 // seconds reads a delta-seconds. before is what an earlier directive of that name said:
 // two that differ contradict each other, and then neither is believed.
-func (m *member) seconds(before time.Duration) time.Duration {
-	d, ok := parseSeconds(m.value)
-	if !ok || m.spaced || before != absent && before != d {
+func seconds(value string, before time.Duration) time.Duration {
+	d, ok := parseSeconds(value)
+	if !ok || before != absent && before != d {
 		return 0
 	}
 	return d

@@ -144,60 +144,23 @@ func ageOf(values []string) time.Duration {
 	return age
 }
 
-// httpDate reads a date in any of its three forms (RFC 9110, section 5.6.7). By RFC 9111,
-// section 4.2, case does not matter and GMT is the only zone; whatever else is not as
-// the grammar has it makes the date none.
+// dateForms are the three forms of a date (RFC 9110, section 5.6.7).
+var dateForms = [...]string{http.TimeFormat, "Monday, 02-Jan-06 15:04:05 GMT", time.ANSIC}
+
+// httpDate reads a date. By RFC 9111, section 4.2, case does not matter and GMT is the
+// only zone. time.Parse takes more than the grammar has, such as an hour of one digit: a
+// date is one only if writing it gives the same again.
 func httpDate(s string) (time.Time, bool) {
-	var form string
-	switch zone := len(s) - len("GMT"); {
-	case len(s) == len(time.ANSIC):
-		form = time.ANSIC
-	case zone < 0 || !strings.EqualFold(s[zone:], "GMT"):
-		return time.Time{}, false
-	case len(s) == len(http.TimeFormat):
-		form = http.TimeFormat
-	default:
-		form = imf850
-	}
-	if form == imf850 { // the day's name has its own length
-		if _, after, ok := strings.Cut(s, ","); !ok || !shaped(after, form[len("Monday,"):]) {
-			return time.Time{}, false
+	for _, form := range dateForms {
+		text := s
+		if zone := len(s) - len("GMT"); form != time.ANSIC && zone > 0 && strings.EqualFold(s[zone:], "GMT") {
+			text = s[:zone] + "GMT" // whose case time.Parse does not overlook
 		}
-	} else if !shaped(s, form) {
-		return time.Time{}, false
-	}
-	t, err := time.Parse(form, s)
-	if err != nil && form != time.ANSIC { // the zone is compared with regard to case
-		t, err = time.Parse(form, s[:len(s)-len("GMT")]+"GMT")
-	}
-	return t, err == nil
-}
-
-// imf850 is the form of RFC 850, with the one zone that it can have.
-const imf850 = "Monday, 02-Jan-06 15:04:05 GMT"
-
-// shaped tells whether s has blanks, digits and marks where form has them: reading alone
-// would take more blanks, and fewer digits.
-func shaped(s, form string) bool {
-	if len(s) != len(form) {
-		return false
-	}
-	for i := range len(s) {
-		digit := s[i] >= '0' && s[i] <= '9'
-		switch c := form[i]; {
-		case c >= '0' && c <= '9':
-			if !digit {
-				return false
-			}
-		case c == '_': // a blank for the first digit of two
-			if !digit && s[i] != ' ' {
-				return false
-			}
-		case c < 'A' && s[i] != c:
-			return false
+		if t, err := time.Parse(form, text); err == nil {
+			return t, strings.EqualFold(t.Format(form), s)
 		}
 	}
-	return true
+	return time.Time{}, false
 }
 
 // heuristically tells the statuses that may be kept though they say no lifetime (RFC

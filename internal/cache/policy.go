@@ -134,9 +134,7 @@ func storedHeader(from http.Header, p *call.Policy) http.Header {
 			h[name] = values
 		}
 	}
-	for name := range listed(from["Connection"]) {
-		delete(h, name)
-	}
+	call.DropListed(h, from["Connection"])
 	return h
 }
 
@@ -151,21 +149,6 @@ func unstored(name string) bool {
 	return false
 }
 
-// listed gives the names in the values of a list field, in canonical form.
-func listed(values []string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for _, list := range values {
-			for list != "" {
-				var item string
-				item, list, _ = strings.Cut(list, ",")
-				if item = textproto.TrimString(item); item != "" && !yield(textproto.CanonicalMIMEHeaderKey(item)) {
-					return
-				}
-			}
-		}
-	}
-}
-
 // selectingFields reads Vary; false if no request can be the same (section 4.1). field
 // gives a field of the request as the upstream got it. A part is selected by the very
 // range that brought it.
@@ -174,7 +157,8 @@ func selectingFields(resp *http.Response, field func(string) []string) ([]Select
 	if resp.StatusCode == http.StatusPartialContent {
 		fields = append(fields, selectingField("Range", field), selectingField("If-Range", field))
 	}
-	for name := range listed(resp.Header["Vary"]) {
+	for name := range call.Members(resp.Header["Vary"]) {
+		name = textproto.CanonicalMIMEHeaderKey(name)
 		if name == "*" || !httpguts.ValidHeaderFieldName(name) {
 			return nil, false
 		}
@@ -218,23 +202,7 @@ func (e *Entry) selected(field func(string) []string) bool {
 // codings, charsets and languages that a request accepts are compared without regard to
 // case; their order, where it means nothing either, is made the same.
 func normalised(name string, values []string) string {
-	var parts []string
-	quoted := false
-	for _, v := range values {
-		start := 0
-		for i := 0; i <= len(v); i++ {
-			switch {
-			case i < len(v) && v[i] == '"':
-				quoted = !quoted
-			case i == len(v) || v[i] == ',' && !quoted:
-				if part := strings.Trim(v[start:i], " \t"); part != "" {
-					parts = append(parts, part)
-				}
-				start = i + 1
-			}
-		}
-		quoted = false
-	}
+	parts := slices.Collect(call.Members(values))
 	switch name {
 	case "Accept-Encoding", "Accept-Charset", "Accept-Language":
 		for i, part := range parts {

@@ -66,19 +66,33 @@ func scopeOf(p *call.Partition) Scope {
 }
 
 // epochs are the counters of this process. They begin anew with it, as its memory does.
-type epochs struct{ counts [ScopeCount]atomic.Uint64 }
+// A page of them takes memory when the first of its counters moves: all would be 5 MB, and
+// the collector lets the heap grow to twice what it holds.
+type epochs struct {
+	pages [(ScopeCount + epochPage - 1) / epochPage]atomic.Pointer[[epochPage]atomic.Uint64]
+}
+
+// epochPage is how many counters a page has.
+const epochPage = 1 << 10
 
 func (e *epochs) mark(k *Key) (m Mark) {
 	for _, s := range k.scopes {
-		m += Mark(e.counts[s].Load())
+		if page := e.pages[s/epochPage].Load(); page != nil {
+			m += Mark(page[s%epochPage].Load())
+		}
 	}
 	return m
 }
 
 func (e *epochs) bump(s Scope) {
-	if int(s) < ScopeCount {
-		e.counts[s].Add(1)
+	if int(s) >= ScopeCount {
+		return
 	}
+	page := &e.pages[s/epochPage]
+	if page.Load() == nil {
+		page.CompareAndSwap(nil, new([epochPage]atomic.Uint64)) // or another has made it
+	}
+	page.Load()[s%epochPage].Add(1)
 }
 
 // Invalidation is what a replica tells the others: that a scope was bumped. It shows

@@ -19,33 +19,12 @@ func opaque(tag string) string { return strings.TrimPrefix(tag, "W/") }
 
 // matchesAny tells whether an If-None-Match names the tag, weakly compared, or is "*".
 func matchesAny(values []string, tag string) bool {
-	for _, list := range values {
-		for list != "" {
-			var item string
-			item, list = nextTag(list)
-			if item == "*" || item != "" && tag != "" && opaque(item) == opaque(tag) {
-				return true
-			}
+	for item := range call.Members(values) {
+		if item == "*" || tag != "" && opaque(item) == opaque(tag) {
+			return true
 		}
 	}
 	return false
-}
-
-// nextTag takes the first tag off a list. A comma within a tag does not part.
-func nextTag(s string) (tag, rest string) {
-	s = strings.TrimLeft(s, " \t,")
-	open := strings.IndexByte(s, '"')
-	comma := strings.IndexByte(s, ',')
-	if open >= 0 && (comma < 0 || open < comma) {
-		if end := strings.IndexByte(s[open+1:], '"'); end >= 0 {
-			return s[:open+end+2], s[open+end+2:]
-		}
-		return s, ""
-	}
-	if comma < 0 {
-		return strings.TrimRight(s, " \t"), ""
-	}
-	return strings.TrimRight(s[:comma], " \t"), s[comma+1:]
 }
 
 // notModified judges the caller's own precondition by a stored answer (section 4.3.2):
@@ -75,12 +54,9 @@ func (e *Entry) question(own http.Header) *call.Question {
 	q := new(call.Question)
 	if e.facts.etag != "" {
 		tags := e.facts.etag
-		for _, list := range own["If-None-Match"] {
-			for list != "" {
-				var tag string
-				if tag, list = nextTag(list); tag != "" && tag != "*" && tag != e.facts.etag {
-					tags += ", " + tag
-				}
+		for tag := range call.Members(own["If-None-Match"]) {
+			if tag != "*" && tag != e.facts.etag {
+				tags += ", " + tag
 			}
 		}
 		q.IfNoneMatch = []string{tags}
@@ -95,12 +71,8 @@ func (e *Entry) question(own http.Header) *call.Question {
 // was asked about, it is; if the caller's were as well, it may be about those.
 func (e *Entry) confirms(answer http.Header, own http.Header) bool {
 	others := false
-	for _, list := range own["If-None-Match"] {
-		for list != "" {
-			var tag string
-			tag, list = nextTag(list)
-			others = others || tag != "" && tag != "*" && opaque(tag) != opaque(e.facts.etag)
-		}
+	for tag := range call.Members(own["If-None-Match"]) {
+		others = others || tag != "*" && opaque(tag) != opaque(e.facts.etag)
 	}
 	if !others || e.facts.etag == "" {
 		return true

@@ -1,6 +1,7 @@
 package call
 
 import (
+	"iter"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -77,26 +78,40 @@ func (c *Call) rewritten() bool { return c.To.RewriteLinks && !c.Document }
 // DropListed removes from h the fields that the values of a Connection field name, in
 // whatever case (RFC 9110, section 7.6.1).
 func DropListed(h http.Header, connection []string) {
-	for _, list := range connection {
-		for list != "" {
-			var name string
-			name, list, _ = strings.Cut(list, ",")
-			if name = textproto.TrimString(name); name != "" && !strings.EqualFold(name, "close") &&
-				!strings.EqualFold(name, "keep-alive") {
-				delete(h, textproto.CanonicalMIMEHeaderKey(name))
+	for name := range Members(connection) {
+		if !strings.EqualFold(name, "close") && !strings.EqualFold(name, "keep-alive") {
+			delete(h, textproto.CanonicalMIMEHeaderKey(name))
+		}
+	}
+}
+
+// Members gives the members of a list field, over all its lines (RFC 9110, section 5.6.1).
+// A comma within quotes does not part.
+func Members(values []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, v := range values {
+			quoted, start := false, 0
+			for i := 0; i <= len(v); i++ {
+				switch {
+				case i == len(v), v[i] == ',' && !quoted:
+					if m := strings.Trim(v[start:i], " \t"); m != "" && !yield(m) {
+						return
+					}
+					start = i + 1
+				case v[i] == '"':
+					quoted = !quoted
+				case v[i] == '\\' && quoted && i+1 < len(v):
+					i++
+				}
 			}
 		}
 	}
 }
 
 func listNames(lists []string, name string) bool {
-	for _, list := range lists {
-		for list != "" {
-			var item string
-			item, list, _ = strings.Cut(list, ",")
-			if strings.EqualFold(textproto.TrimString(item), name) {
-				return true
-			}
+	for item := range Members(lists) {
+		if strings.EqualFold(item, name) {
+			return true
 		}
 	}
 	return false

@@ -48,6 +48,16 @@ func TestFieldsThatOnlyAProxyMaySayGoNoFurther(t *testing.T) {
 	}
 }
 
+func TestFieldsOfOneConnectionAndOfTracesGoNoFurther(t *testing.T) {
+	for _, name := range strings.Fields(`
+		Keep-Alive Proxy-Connection Proxy-Authorization Trailer Transfer_Encoding HTTP2-Settings Cookie2 On-Behalf-Of!Enterprise~Number
+		Tracestate Baggage B3 X_B3_Sampled Uber-Trace-Id Sentry-Trace X-Amzn-Trace-Id X-Correlation-Id Sec-Anything X-Forwarded-Anything`) {
+		if !DropsFromRequest(http.CanonicalHeaderKey(name)) {
+			t.Errorf("%s goes on", name)
+		}
+	}
+}
+
 func TestFieldsOfTheRequestItselfGoOn(t *testing.T) {
 	for _, name := range strings.Fields(`
 		Accept Accept-Encoding Accept-Language Cache-Control Content-Type Content-Encoding Content-Disposition
@@ -70,4 +80,27 @@ func BenchmarkDropsFromRequest(b *testing.B) {
 			DropsFromRequest(name)
 		}
 	}
+}
+
+func FuzzFolding(f *testing.F) {
+	for _, s := range []string{"On_Behalf.Of-Enterprise_Number", "authorization", "X-FORWARDED-HOST", "x!real~ip"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		// However a server folds it, a name that reads as an owned one is dropped.
+		folded := strings.Map(func(r rune) rune {
+			switch {
+			case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r > 0x7f:
+				return r
+			}
+			return '-'
+		}, name)
+		for _, own := range []string{"authorization", "on-behalf-of-enterprise-number", "cookie", "x-forwarded-for",
+			"belgov-trace-id", "content-length"} {
+			if strings.EqualFold(folded, own) && len(folded) == len(own) &&
+				!DropsFromRequest(http.CanonicalHeaderKey(name)) {
+				t.Fatalf("%q passes", name)
+			}
+		}
+	})
 }

@@ -68,12 +68,24 @@ routes:
     upstream: {registry: true}
     scopes: [%q]
     rules:
-      - {methods: [POST], paths: [/publishMessage, /linkEboxMessage, /searchMessageStatus, /ebox/messages], for: own, scopes: [%q]}
-      - {methods: [POST], paths: [/publishMessage, /linkEboxMessage, /searchMessageStatus, /ebox/messages], for: another, scopes: [%q]}
+      - methods: [POST]
+        paths: [/publishMessage, /linkEboxMessage, /searchMessageStatus, /ebox/messages]
+        for: own
+        scopes: [%q]
+      - methods: [POST]
+        paths: [/publishMessage, /linkEboxMessage, /searchMessageStatus, /ebox/messages]
+        for: another
+        scopes: [%q]
       - {methods: [GET], paths: [/ebox], apiVersions: ["2"], scopes: [%q]}
       - {paths: [/ebox/messages/**], apiVersions: ["2"], scopes: [%q]}
       - {paths: [/referenceData/**], apiVersions: ["2"], scopes: [%q]}
-  - {name: ebox-registry, kind: registry, path: /ebox/registry, upstream: %q, scopes: [%q], enterprise: none, methods: [GET]}
+  - name: ebox-registry
+    kind: registry
+    path: /ebox/registry
+    upstream: %q
+    scopes: [%q]
+    enterprise: none
+    methods: [GET]
   - {name: ebox-partition, kind: ebox, path: /ebox/partition, upstream: %q, scopes: [%q]}
   - name: ebox-federation
     kind: ebox

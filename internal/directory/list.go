@@ -248,10 +248,8 @@ func (p *parser) guessed(entry object) (_ object, remarks []string) {
 			continue
 		}
 		if m.what == "id" { // of several ids, the one that is called nothing else
-			if name, _ := onlyMember(entry, func(name string, _ json.RawMessage) bool {
-				return strings.EqualFold(name,
-					"id")
-			}); name != "" {
+			called := func(name string, _ json.RawMessage) bool { return strings.EqualFold(name, "id") }
+			if name, _ := onlyMember(entry, called); name != "" {
 				m.fits = func(other string, raw json.RawMessage) bool { return other == name && isID(other, raw) }
 			}
 		}

@@ -57,7 +57,8 @@ func TestTheConfigurationCanNameOtherFields(t *testing.T) {
 		Maintenance: "downtime", Start: "from", End: "to"}.orDefaults()
 	list, problems, err := p.parse(
 		[]byte(`{"messageRegistries": [{"id": 17, "endpoint": "https://a.socialsecurity.be", "version": 2.10,
-		"messageProviderActivationDate": "2020-01-01", "downtime": [{"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z"}]}]}`))
+		"messageProviderActivationDate": "2020-01-01",
+		"downtime": [{"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z"}]}]}`))
 	if err != nil || len(problems) != 0 || len(list) != 1 {
 		t.Fatal(list, problems, err)
 	}
@@ -72,9 +73,12 @@ func entry(id, rest string) string {
 
 func TestWhatTheKnownNamesDoNotFindIsToldByItsShape(t *testing.T) {
 	body := `{"registries": [
-		{"id": "nsso", "ownerId": "0206731645", "endpoint": "https://a.socialsecurity.be/v3", "version": "3.5", "activationDate": [2020,1,1], "contactUrl": "mailto:x@example.be",
-		 "plannedMaintenance": [{"startDate": 1785230760, "endDate": 1785234360000}], "_links": {"self": {"href": "https://x.example.be"}}},
-		{"id": "gone", "ownerId": "0206731645", "endpoint": "https://b.socialsecurity.be/v3", "version": "3.5", "deactivationDate": "2021-01-01+01:00"}], "total": 2}`
+		{"id": "nsso", "ownerId": "0206731645", "endpoint": "https://a.socialsecurity.be/v3", "version": "3.5",
+		 "activationDate": [2020,1,1], "contactUrl": "mailto:x@example.be",
+		 "plannedMaintenance": [{"startDate": 1785230760, "endDate": 1785234360000}],
+		 "_links": {"self": {"href": "https://x.example.be"}}},
+		{"id": "gone", "ownerId": "0206731645", "endpoint": "https://b.socialsecurity.be/v3", "version": "3.5",
+		 "deactivationDate": "2021-01-01+01:00"}], "total": 2}`
 	list, problems, err := lab().parse([]byte(body))
 	if err != nil || len(list) != 2 {
 		t.Fatal(list, problems, err)
@@ -98,7 +102,8 @@ func TestWhatTheKnownNamesDoNotFindIsToldByItsShape(t *testing.T) {
 	}
 
 	for name, body := range map[string]string{
-		"two https URLs":                    `[{"id": "x", "a": "https://a.socialsecurity.be", "b": "https://b.socialsecurity.be"}]`,
+		"two https URLs": `[{"id": "x", "a": "https://a.socialsecurity.be",
+			"b": "https://b.socialsecurity.be"}]`,
 		"two ids":                           `[{"xId": "x", "yId": "y", "a": "https://a.socialsecurity.be"}]`,
 		"http":                              `[{"id": "x", "a": "http://a.socialsecurity.be"}]`,
 		"an end that is no date":            `[{"id": "x", "a": "https://a.socialsecurity.be", "endDate": "soon"}]`,

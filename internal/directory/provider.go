@@ -77,21 +77,15 @@ func (p *Provider) State(now time.Time) State {
 	return Active
 }
 
-// MaintenanceEnd returns when the maintenance that is going on at a moment ends.
-// Windows that overlap or touch are one. False means that there is none.
+// MaintenanceEnd returns when the maintenance that is going on at a moment ends. False
+// means that there is none.
 func (p *Provider) MaintenanceEnd(now time.Time) (time.Time, bool) {
-	end := now
-	// A window may begin before the end of one that stands after it; each round
-	// that moves the end looks at all of them again.
-	for moved := true; moved; {
-		moved = false
-		for _, w := range p.Maintenance {
-			if !w.Start.After(end) && w.End.After(end) {
-				end, moved = w.End, true
-			}
+	for _, w := range p.Maintenance {
+		if !now.Before(w.Start) && now.Before(w.End) {
+			return w.End, true
 		}
 	}
-	return end, end.After(now)
+	return now, false
 }
 
 // merged returns the windows sorted, with those that overlap or touch made one,

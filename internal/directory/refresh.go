@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -29,7 +30,7 @@ func (d *Directory) Run(ctx context.Context) {
 		<-ctx.Done()
 		return
 	}
-	d.takeShared(ctx)
+	d.Warm(ctx)
 	retry := firstRetry
 	for {
 		wait := d.o.Refresh
@@ -42,7 +43,7 @@ func (d *Directory) Run(ctx context.Context) {
 				said = "there is no list of Document Providers yet: it could not be fetched"
 			}
 			d.o.Log.Warn(said, "error", err, "retryIn", wait.String(), "providers", len(d.List()))
-			d.takeShared(ctx)
+			d.Warm(ctx)
 		} else {
 			retry = firstRetry
 		}
@@ -173,32 +174,30 @@ func nextPage(body []byte) string {
 // follow resolves a link of the page at a URL. It must lead to the list's own place or
 // below, on the same host: the registry's token goes with it.
 func follow(at, list, link string) (string, error) {
-	base, err := url.Parse(at)
-	if err == nil {
-		var u, home *url.URL
-		if home, err = url.Parse(list); err == nil {
-			if u, err = base.Parse(link); err == nil {
-				own, theirs := strings.TrimRight(home.EscapedPath(), "/"), strings.TrimRight(u.EscapedPath(), "/")
-				same := u.Scheme == home.Scheme && strings.EqualFold(u.Host, home.Host) && u.User == nil
-				if same && (theirs == own || strings.HasPrefix(theirs, own+"/")) && checkBasePath(theirs) == nil {
-					u.Fragment = ""
-					return u.String(), nil
-				}
-			}
-		}
+	elsewhere := errors.New("the registry's list goes on at a URL that is not its own, where its token does not go: " +
+		"set registry.url to the URL of the list as the registry writes it")
+	home, err := url.Parse(list)
+	page, errPage := url.Parse(at)
+	if err != nil || errPage != nil {
+		return "", elsewhere
 	}
-	return "", errors.New("the registry's list goes on at a URL that is not its own, where its token does not go: set " +
-		"registry.url to the URL of the list as the registry writes it")
+	u, err := page.Parse(link)
+	if err != nil || u.Scheme != home.Scheme || !strings.EqualFold(u.Host, home.Host) || u.User != nil {
+		return "", elsewhere
+	}
+	own, theirs := strings.TrimRight(home.EscapedPath(), "/"), strings.TrimRight(u.EscapedPath(), "/")
+	if theirs != own && !strings.HasPrefix(theirs, own+"/") || checkBasePath(theirs) != nil {
+		return "", elsewhere
+	}
+	u.Fragment = ""
+	return u.String(), nil
 }
 
-// Warm adopts the shared copy, if there is one, without asking the registry: for a
-// Directory that takes another's place and has to know its providers at once.
-func (d *Directory) Warm(ctx context.Context) { d.takeShared(ctx) }
-
-// takeShared adopts the shared copy if it is newer than the list in force. It is
-// read like the registry's answer: who can write there can name no host that the
-// operator has not allowed.
-func (d *Directory) takeShared(ctx context.Context) {
+// Warm adopts the shared copy, if there is one that is newer than the list in force,
+// without asking the registry: also for a Directory that takes another's place and has to
+// know its providers at once. The copy is read like the registry's answer: who can write
+// there can name no host that the operator has not allowed.
+func (d *Directory) Warm(ctx context.Context) {
 	if d.o.Shared == nil {
 		return
 	}
@@ -243,7 +242,7 @@ func (d *Directory) adopt(ticket uint64, registry []*Provider, problems []string
 	old := d.current.Load()
 	list := append(make([]*Provider, 0, len(d.static)+len(registry)), d.static...)
 	for _, p := range registry {
-		if isStatic(d.static, p.ID) {
+		if slices.ContainsFunc(d.static, func(own *Provider) bool { return own.ID == p.ID }) {
 			problems = append(problems, "provider "+p.ID+": the configuration's own entry is used instead of the registry's")
 			continue
 		}
@@ -258,15 +257,6 @@ func (d *Directory) adopt(ticket uint64, registry []*Provider, problems []string
 	d.status.Source, d.status.LastSuccess, d.status.Problems = source, fetched, problems
 	d.mu.Unlock()
 	return true
-}
-
-func isStatic(static []*Provider, id string) bool {
-	for _, p := range static {
-		if p.ID == id {
-			return true
-		}
-	}
-	return false
 }
 
 // announce tells the log what is new.

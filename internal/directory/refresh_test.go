@@ -499,7 +499,7 @@ func TestEveryPageOfTheListIsRead(t *testing.T) {
 				first + "?page=2": entries("b") + next(`https:\/\/R.socialsecurity.be/v1/list?page=3`),
 				"https://R.socialsecurity.be/v1/list?page=3": entries("c") + "}",
 			}}
-			kept := new(copyOfList)
+			kept := new(copyElsewhere)
 			o := p.options()
 			o.Shared = kept
 			d := New(o)
@@ -554,12 +554,3 @@ func TestEveryPageOfTheListIsRead(t *testing.T) {
 		}
 	})
 }
-
-// copyOfList is a Shared in memory.
-type copyOfList struct {
-	list []byte
-	at   time.Time
-}
-
-func (c *copyOfList) Load(context.Context) ([]byte, time.Time, error) { return c.list, c.at, nil }
-func (c *copyOfList) Store(_ context.Context, list []byte)            { c.list, c.at = list, time.Now() }

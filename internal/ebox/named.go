@@ -366,7 +366,7 @@ func couldBeNumber(text string) bool {
 // reading. The error is a *problem.Problem, 400: the path is one that only some servers
 // take for such a path, or the number is none.
 func EnterpriseIn(template string, path Path) (n enterprise.Number, found bool, err error) {
-	exact, lenient := "", ""
+	var exact, lenient string
 	pattern, got := strings.Split(template, "/")[1:], path.Segments
 	rest := strings.TrimPrefix(path.Escaped, "/")
 	written := true // every segment so far stands there as the template has it

@@ -35,11 +35,10 @@ import (
 	"time"
 	"unicode"
 
-	"ebox-gateway/internal/wire"
-
 	"golang.org/x/net/http/httpproxy"
 
 	"ebox-gateway/internal/files"
+	"ebox-gateway/internal/wire"
 )
 
 // Options is what the way out needs to know of the company it leaves.
@@ -245,6 +244,19 @@ func newProxy(u *url.URL, noProxy []string) (*proxy, error) {
 		return chosen != nil
 	}
 	return p, nil
+}
+
+// Proxied gives the address of the egress proxy, host:port, that requests to u go
+// through; false if u is dialled directly.
+func (e *Egress) Proxied(u *url.URL) (string, bool) {
+	if e.proxy == nil {
+		return "", false
+	}
+	port := cmp.Or(u.Port(), "443")
+	if u.Scheme == "http" {
+		port = cmp.Or(u.Port(), "80")
+	}
+	return e.proxy.address, e.proxy.applies(u.Scheme, net.JoinHostPort(u.Hostname(), port))
 }
 
 // checkNoProxy refuses what httpproxy would silently ignore or misread.

@@ -24,7 +24,7 @@ type guard struct {
 func newGuard(g Guard) *guard {
 	options := []ssrf.Option{ssrf.WithAnyPort()}
 	if g.AllowPrivate {
-		options = append(options, ssrf.WithAllowedV4Prefixes(private4()...), ssrf.WithAllowedV6Prefixes(private6()...))
+		options = append(options, ssrf.WithAllowedV4Prefixes(private4...), ssrf.WithAllowedV6Prefixes(private6...))
 	}
 	out := &guard{addresses: ssrf.New(options...), hosts: make(map[string]struct{}, len(g.Hosts))}
 	for _, h := range g.Hosts {
@@ -37,33 +37,28 @@ func newGuard(g Guard) *guard {
 	return out
 }
 
-// private4 and private6 are what AllowPrivate opens.
-func private4() []netip.Prefix {
-	return []netip.Prefix{
+var (
+	// private4 and private6 are what AllowPrivate opens.
+	private4 = []netip.Prefix{
 		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
 		netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("127.0.0.0/8"),
 	}
-}
+	private6 = []netip.Prefix{netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("::1/128")}
 
-func private6() []netip.Prefix {
-	return []netip.Prefix{netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("::1/128")}
-}
-
-// metadata are the services, inside otherwise usable ranges, where clouds hand
-// credentials to whoever asks from the machine. Link-local ones (169.254.169.254
-// and its like) are refused with their range.
-func metadata() []netip.Addr {
-	return []netip.Addr{
+	// metadata are the services, inside otherwise usable ranges, where clouds hand
+	// credentials to whoever asks from the machine. Link-local ones (169.254.169.254
+	// and its like) are refused with their range.
+	metadata = []netip.Addr{
 		netip.MustParseAddr("100.100.100.200"), // Alibaba Cloud, in RFC 6598 space
 		netip.MustParseAddr("168.63.129.16"),   // Azure, a public address
 		netip.MustParseAddr("fd00:ec2::254"),   // AWS, a unique local address
 		netip.MustParseAddr("fd20:ce::254"),    // Google Cloud, likewise
 	}
-}
 
-// nat64 is the well-known prefix of RFC 6052: behind it stands an IPv4 address, in
-// the last four bytes. In a network without IPv4 every upstream is there.
-func nat64() netip.Prefix { return netip.MustParsePrefix("64:ff9b::/96") }
+	// nat64 is the well-known prefix of RFC 6052: behind it stands an IPv4 address, in
+	// the last four bytes. In a network without IPv4 every upstream is there.
+	nat64 = netip.MustParsePrefix("64:ff9b::/96")
+)
 
 // exempts reports whether the operator named the host that is dialled himself.
 func (g *guard) exempts(host, port string) bool {
@@ -80,11 +75,11 @@ func (g *guard) exempts(host, port string) bool {
 func (g *guard) check(addr netip.Addr) error {
 	addr = addr.Unmap().WithZone("")
 	inner := addr
-	if nat64().Contains(addr) {
+	if nat64.Contains(addr) {
 		bytes := addr.As16()
 		inner = netip.AddrFrom4([4]byte(bytes[12:]))
 	}
-	if slices.Contains(metadata(), inner) {
+	if slices.Contains(metadata, inner) {
 		return fmt.Errorf("%s: %w: it is a metadata service", addr, errProhibited)
 	}
 	switch {
@@ -99,7 +94,7 @@ func (g *guard) check(addr netip.Addr) error {
 
 func isPrivate(addr netip.Addr) bool {
 	within := func(p netip.Prefix) bool { return p.Contains(addr) }
-	return slices.ContainsFunc(private4(), within) || slices.ContainsFunc(private6(), within)
+	return slices.ContainsFunc(private4, within) || slices.ContainsFunc(private6, within)
 }
 
 // canonical is the form in which hosts are compared: ASCII, lower case, without a

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -106,11 +107,11 @@ func (n *names) serve(c net.Conn) {
 	defer c.Close()
 	for {
 		buf := make([]byte, 2)
-		if _, err := readFull(c, buf); err != nil {
+		if _, err := io.ReadFull(c, buf); err != nil {
 			return
 		}
 		buf = make([]byte, int(buf[0])<<8|int(buf[1]))
-		if _, err := readFull(c, buf); err != nil {
+		if _, err := io.ReadFull(c, buf); err != nil {
 			return
 		}
 		var m dnsmessage.Message
@@ -142,18 +143,6 @@ func (n *names) serve(c net.Conn) {
 			return
 		}
 	}
-}
-
-func readFull(c net.Conn, p []byte) (n int, err error) {
-	for n < len(p) && err == nil {
-		var m int
-		m, err = c.Read(p[n:])
-		n += m
-	}
-	if n == len(p) {
-		return n, nil
-	}
-	return n, err
 }
 
 var loopback = netip.MustParseAddr("127.0.0.1")

@@ -2,12 +2,8 @@ package gateway
 
 import (
 	"errors"
-	"strings"
 	"sync/atomic"
-	"time"
 
-	"ebox-gateway/internal/authn"
-	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/resilience"
 	"ebox-gateway/internal/server"
@@ -42,7 +38,8 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 		ConfigHash: v.Config.Hash(), Environment: string(v.Config.Environment), ConfigSince: v.Since,
 		ConfigRejected: v.Rejected != nil, ListenerExpiry: v.ListenerExpiry,
 		Listed: len(v.Config.Tenancy.Enterprises), Suspended: v.Suspended,
-		Held: g.pool.memory.State(), Upstreams: upstreamSnapshots(v.Upstreams(), v.Now()),
+		Held: g.pool.memory.State(), Now: v.Now(), Upstreams: v.Upstreams(), Clients: v.Tokens.Status(),
+		Directory: v.Directory.Status(), HasRegistry: v.Config.Registry.URL != nil,
 		Cache: v.Cache.Stats(), Evidence: v.Evidence,
 	}
 	s.RefusedEnterprises, s.RefusedInARow = make(map[string]int), make(map[string]int)
@@ -64,17 +61,6 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 	for i := range s.Upstreams {
 		s.RateRefusals["upstream"] += s.Upstreams[i].RefusedRate
 	}
-	for _, c := range v.Tokens.Status() {
-		s.Clients = append(s.Clients, clientSnapshot(&c))
-	}
-	d := v.Directory.Status()
-	s.Registry = telemetry.RegistrySnapshot{
-		Configured: v.Config.Registry.URL != nil, Fetched: d.LastSuccess, Failing: d.LastError != "",
-		States: make(map[string]int, len(d.States)),
-	}
-	for state, n := range d.States {
-		s.Registry.States[string(state)] = n
-	}
 	if r := v.Redis; r != nil {
 		is := r.Status()
 		s.Redis = &is
@@ -82,59 +68,6 @@ func (g *Gateway) snapshot() telemetry.Snapshot {
 	if t := g.current.Load().tracing.tracer; t != nil {
 		stats := t.Stats()
 		s.Traces = &stats
-	}
-	return s
-}
-
-// upstreamSnapshots gives each name once. Two stacks have the same while requests of
-// a configuration that was replaced are under way; then counts are added up, and the
-// worse circuit is shown.
-func upstreamSnapshots(list []operate.Upstream, now time.Time) []telemetry.UpstreamSnapshot {
-	all := make([]telemetry.UpstreamSnapshot, 0, len(list))
-	for _, u := range list { // sorted by name
-		if n := len(all); n == 0 || all[n-1].Name != u.Name {
-			all = append(all, telemetry.UpstreamSnapshot{Name: u.Name, Circuit: string(resilience.Closed)})
-		}
-		sum := &all[len(all)-1]
-		if u.Circuit != string(resilience.Closed) && sum.Circuit != string(resilience.Open) {
-			sum.Circuit = u.Circuit
-		}
-		sum.Opened += u.Opened
-		sum.InFlight += u.InFlight
-		sum.Queued += u.Queued
-		if !u.WaitingSince.IsZero() {
-			sum.OldestWait = max(sum.OldestWait, now.Sub(u.WaitingSince))
-			sum.Unanswered = max(sum.Unanswered, now.Sub(u.UnansweredSince))
-		}
-		sum.Retries += u.Retries
-		sum.RetriesDenied += u.RetriesDenied
-		sum.RefusedOpen += u.RefusedOpen
-		sum.RefusedFull += u.RefusedFull
-		sum.RefusedShare += u.RefusedShare
-		sum.RefusedRate += u.RefusedRate
-		sum.Connections = sum.Connections.Plus(u.Connections)
-	}
-	return all
-}
-
-func clientSnapshot(c *authn.ClientStatus) telemetry.ClientSnapshot {
-	s := telemetry.ClientSnapshot{Name: c.Name, Pending: c.Pending != nil, KeyFailing: c.KeyError != nil}
-	if c.Key != nil {
-		s.CertificateExpiry = c.Key.NotAfter
-	}
-	if c.Clock != nil {
-		s.ClockKnown, s.ClockAhead = true, time.Duration(c.Clock.AheadSeconds*float64(time.Second))
-	}
-	if c.Pending != nil {
-		s.PendingExpiry = c.Pending.NotAfter
-	}
-	for _, t := range c.Tokens {
-		s.Tokens = append(s.Tokens, telemetry.TokenSnapshot{
-			Scopes: strings.Join(t.Scopes, " "), Expires: t.Expires,
-			Granted: t.Granted, Refused: t.Refusals, Unavailable: t.Outages, Forced: t.Forced,
-			Away:     t.Error != nil && t.Error.Code == authn.Unavailable,
-			Refusing: t.Error != nil && t.Error.Code != authn.Unavailable,
-		})
 	}
 	return s
 }

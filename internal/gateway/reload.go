@@ -316,9 +316,8 @@ func (w *watcher) reload(ctx context.Context, asked bool) {
 		return
 	}
 	err = g.Replace(cfg, confirmed)
-	w.pending = err != nil
-	if err == nil {
-		w.files = watch.NewFiles(cfg.Files()...)
+	if w.pending = err != nil; err == nil {
+		w.pending = w.files.Follow(cfg.Files()...) // files that were named anew are loaded once more
 	}
 }
 

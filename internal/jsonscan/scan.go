@@ -93,10 +93,16 @@ func Members(object []byte, yield func(Member) bool) {
 		if !yield(m) {
 			return
 		}
-		if rest = Blanks(rest); rest[0] == ',' {
-			rest = Blanks(rest[1:])
-		}
+		rest = next(rest)
 	}
+}
+
+// next goes from the end of a member or element to the next one, or to the bracket.
+func next(rest []byte) []byte {
+	if rest = Blanks(rest); rest[0] == ',' {
+		rest = Blanks(rest[1:])
+	}
+	return rest
 }
 
 // Elements calls yield for each element of the array, until it returns false.
@@ -106,9 +112,7 @@ func Elements(array []byte, yield func([]byte) bool) {
 		if !yield(rest[:n]) {
 			return
 		}
-		if rest = Blanks(rest[n:]); rest[0] == ',' {
-			rest = Blanks(rest[1:])
-		}
+		rest = next(rest[n:])
 	}
 }
 

@@ -46,7 +46,7 @@ func BenchmarkServer(b *testing.B) {
 					if err := s.Listen([]Listener{{Address: "127.0.0.1:0"}}, limits); err != nil {
 						b.Fatal(err)
 					}
-					defer s.Shutdown(ended()) //nolint:errcheck // it says what was open
+					defer s.Shutdown(ended()) // it says what was open
 					addr = s.Addrs()[0].String()
 				} else {
 					l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -54,7 +54,7 @@ func BenchmarkServer(b *testing.B) {
 						b.Fatal(err)
 					}
 					s := &http.Server{Handler: c.handler, ReadHeaderTimeout: limits.ReadHeaderTimeout, IdleTimeout: limits.IdleTimeout}
-					go s.Serve(l) //nolint:errcheck // it ends with the test
+					go s.Serve(l) // it ends with the test
 					defer s.Close()
 					addr = l.Addr().String()
 				}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"ebox-gateway/internal/call"
@@ -74,45 +75,18 @@ func nameKey(h http.Header, status int, c *call.Call) {
 // notOurs leaves out of the values of a list field (RFC 9209, RFC 9211) the members in
 // this gateway's name: a provider that writes one would speak for the gateway.
 func notOurs(values []string) []string {
-	for i, v := range values {
-		if !strings.Contains(strings.ToLower(v), problem.Pseudonym) {
-			continue
-		}
-		kept := append([]string(nil), values[:i]...)
-		for _, list := range values[i:] {
-			if left := membersNotOurs(list); left != "" {
-				kept = append(kept, left)
-			}
-		}
-		if len(kept) == 0 {
-			return nil
-		}
-		return kept
+	mayBeOurs := func(v string) bool { return strings.Contains(strings.ToLower(v), problem.Pseudonym) }
+	if !slices.ContainsFunc(values, mayBeOurs) {
+		return values
 	}
-	return values
-}
-
-// membersNotOurs leaves the gateway's members out of a list of structured items (RFC
-// 9651, section 3.1). A comma within quotes does not part.
-func membersNotOurs(list string) string {
 	var kept []string
-	quoted, start := false, 0
-	for i := 0; i <= len(list); i++ {
-		switch {
-		case i < len(list) && quoted && list[i] == '\\':
-			i++
-		case i < len(list) && list[i] == '"':
-			quoted = !quoted
-		case i == len(list) || list[i] == ',' && !quoted:
-			member := strings.Trim(list[start:i], " \t")
-			name, _, _ := strings.Cut(member, ";")
-			if name = strings.Trim(name, " \t\""); member != "" && !strings.EqualFold(name, problem.Pseudonym) {
-				kept = append(kept, member)
-			}
-			start = i + 1
+	for member := range call.Members(values) {
+		name, _, _ := strings.Cut(member, ";")
+		if name = strings.Trim(name, " \t\""); !strings.EqualFold(name, problem.Pseudonym) {
+			kept = append(kept, member)
 		}
 	}
-	return strings.Join(kept, ", ")
+	return kept
 }
 
 // appendTo joins the entries of a list field without touching either slice.

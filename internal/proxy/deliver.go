@@ -7,9 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
-	"time"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/links"
@@ -30,9 +28,6 @@ const (
 	// caller of HTTP/1.0, to whom only a Content-Length tells a whole answer from
 	// one that was cut short.
 	holdHTTP10 = 1 << 20
-	// headerPatience is how long the header of an answer of unknown length waits
-	// for the first bytes of its body, to leave in one packet with them.
-	headerPatience = 2 * time.Millisecond
 )
 
 var errCutShort = errors.New("reading the upstream's answer: it was cut short")
@@ -67,18 +62,15 @@ func (x *exchange) deliver(a *call.Answer) {
 		d.header(-1)
 		return
 	}
-	if d.rewritten && a.Length != 0 && wire.Coded(a.Header) != "" && !d.uncode() {
+	if a.Body == nil { // it is kept, and others may get it at this moment
+		kept := *a
+		kept.Body, kept.Length = io.NopCloser(bytes.NewReader(a.Bytes)), int64(len(a.Bytes))
+		d.a = &kept
+	}
+	if d.rewritten && d.a.Length != 0 && wire.Coded(a.Header) != "" && !d.uncode() {
 		return
 	}
-	length := d.a.Length
-	switch {
-	case d.a.Body == nil && !d.holdsRewritten(len(d.a.Bytes)):
-		a := *d.a // it may be one that is kept
-		a.Body = io.NopCloser(bytes.NewReader(d.a.Bytes))
-		d.a = &a
-		d.stream(nil)
-	case d.a.Body == nil:
-		d.whole(d.a.Bytes)
+	switch length := d.a.Length; {
 	case d.http10 && (length < 0 || d.rewritten && length > holdRewritten):
 		d.hold(holdHTTP10)
 	case d.rewritten && length <= holdRewritten:
@@ -91,17 +83,13 @@ func (x *exchange) deliver(a *call.Answer) {
 // uncode undoes the coding of a body whose links are to be rewritten. The upstream was
 // asked for none, but not all of them look. If it cannot, the caller is told.
 func (d *delivery) uncode() bool {
-	coded := io.Reader(d.a.Body)
-	if d.a.Body == nil {
-		coded = bytes.NewReader(d.a.Bytes)
-	}
-	plain, err := wire.Plain(d.a.Header, coded)
+	plain, err := wire.Plain(d.a.Header, d.a.Body)
 	if err != nil {
 		d.failedHeld(err)
 		return false
 	}
 	a := *d.a // it may be one that is kept
-	a.Body, a.Length, a.Bytes = uncodedBody{plain, d.a}, -1, nil
+	a.Body, a.Length = uncodedBody{plain, d.a.Body}, -1
 	d.a = &a
 	return true
 }
@@ -110,23 +98,20 @@ func (d *delivery) uncode() bool {
 // too: the trailers come behind it.
 type uncodedBody struct {
 	plain io.Reader
-	coded *call.Answer
+	coded io.ReadCloser
 }
 
 func (b uncodedBody) Read(p []byte) (int, error) {
 	n, err := b.plain.Read(p)
-	if err == io.EOF && b.coded.Body != nil {
-		if _, left := io.Copy(io.Discard, b.coded.Body); left != nil {
+	if err == io.EOF {
+		if _, left := io.Copy(io.Discard, b.coded); left != nil {
 			err = left
 		}
 	}
 	return n, err
 }
 
-func (b uncodedBody) Close() error {
-	b.coded.Close()
-	return nil
-}
+func (b uncodedBody) Close() error { return b.coded.Close() }
 
 // hold reads up to limit bytes before the header leaves; a negative limit is one
 // read, which is often all. If that is the whole body, it gets a Content-Length; if
@@ -204,12 +189,11 @@ func (d *delivery) stream(held []byte) {
 	}
 	d.header(-1)
 	// Of an answer whose length is known, nobody waits for a part. Another is
-	// flushed whenever the upstream pauses, which a read shows that comes back with
-	// less than it had room for.
+	// flushed before its body, and whenever the upstream pauses, which a read shows
+	// that comes back with less than it had room for.
 	flushes := length < 0
-	var early *earlyFlush
 	if flushes && held == nil {
-		early = flushSoon(d.w, isEventStream(d.a.Header))
+		d.flush()
 	}
 	var rw *links.Rewriter
 	var out []byte
@@ -236,7 +220,6 @@ func (d *delivery) stream(held []byte) {
 	defer chunks.Put(small)
 	for chunk := small[:]; ; {
 		n, err := d.a.Body.Read(chunk)
-		early.stop()
 		if n > 0 {
 			send(chunk[:n])
 		}
@@ -316,47 +299,4 @@ func (d *delivery) cut(cause error) {
 	rec.ProxyError = problem.ProxyResponseIncomplete
 	d.flush()
 	panic(http.ErrAbortHandler)
-}
-
-func isEventStream(h http.Header) bool {
-	v := h["Content-Type"]
-	return len(v) > 0 && strings.HasPrefix(v[0], "text/event-stream")
-}
-
-// earlyFlush sends the header of an answer whose body is slow to begin.
-type earlyFlush struct {
-	mu    sync.Mutex
-	w     http.ResponseWriter
-	over  bool
-	timer *time.Timer
-}
-
-func flushSoon(w http.ResponseWriter, now bool) *earlyFlush {
-	if now {
-		_ = http.NewResponseController(w).Flush()
-		return nil
-	}
-	f := &earlyFlush{w: w}
-	f.timer = time.AfterFunc(headerPatience, f.flush)
-	return f
-}
-
-func (f *earlyFlush) flush() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.over {
-		_ = http.NewResponseController(f.w).Flush()
-	}
-}
-
-// stop makes sure that nothing is flushed any more: from now on the body is
-// written.
-func (f *earlyFlush) stop() {
-	if f == nil || f.over {
-		return
-	}
-	f.mu.Lock()
-	f.over = true
-	f.mu.Unlock()
-	f.timer.Stop()
 }

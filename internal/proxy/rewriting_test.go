@@ -182,23 +182,6 @@ func TestAPartThatNobodyAskedForIsRefused(t *testing.T) {
 	}
 }
 
-func TestRedirectsArePassedOnAndLeadBack(t *testing.T) {
-	for _, document := range []bool{false, true} {
-		g := behind(t, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Location", "http://"+r.Host+"/REST/registry/v3/other?x=1")
-			w.Header().Set("Content-Location", "/REST/registry/v3/here")
-			w.Header().Set("Link", `</REST/registry/v3/next>; rel="next"`)
-			w.WriteHeader(http.StatusTemporaryRedirect)
-		})
-		g.call = func(_ *http.Request, c *call.Call) { c.Document = document }
-		a := g.get("GET", "/x", nil, nil)
-		if a.StatusCode != 307 || a.header("Location") != "http://"+g.addr+gatewayPrefix+"/other?x=1" ||
-			a.header("Content-Location") != gatewayPrefix+"/here" || a.header("Link") != "<"+gatewayPrefix+`/next>; rel="next"` {
-			t.Fatalf("%d %v", a.StatusCode, a.Response.Header)
-		}
-	}
-}
-
 func TestAnswersWithoutABody(t *testing.T) {
 	for _, status := range []int{204, 304} {
 		g := behind(t, func(w http.ResponseWriter, _ *http.Request) {

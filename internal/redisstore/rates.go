@@ -73,13 +73,20 @@ func (s *Store) Spend(
 		if err != nil {
 			return s.discard(ctx, at, err)
 		}
-		if n < 0 {
-			return fmt.Errorf("spending a rate: %w", errGarbage)
-		}
-		wait = time.Duration(n) * time.Microsecond
-		return nil
+		wait, err = waitOf(n, r, batchPart)
+		return err
 	})
 	return wait, err
+}
+
+// waitOf is the wait that the script gave in microseconds. It is never longer than an empty
+// bucket takes to fill: whoever can write to Redis may say what it likes.
+func waitOf(n int64, r config.Rate, batchPart float64) (time.Duration, error) {
+	most := float64(max(r.Burst, 1)) / (r.PerSecond * batchPart)
+	if n < 0 || float64(n) > most*1e6+1 {
+		return 0, fmt.Errorf("spending a rate: %w", errGarbage)
+	}
+	return time.Duration(n) * time.Microsecond, nil
 }
 
 func (s *Store) rateName(name string) string {
@@ -90,9 +97,8 @@ func spendArgs(r config.Rate, batchPart float64, batch bool) []any {
 	if batchPart == 1 {
 		batchPart, batch = 0, false
 	}
-	return []any{
-		strconv.FormatFloat(1e6/r.PerSecond, 'f', -1, 64), max(r.Burst, 1), strconv.FormatFloat(batchPart, 'f', -1, 64), batch,
-	}
+	each := strconv.FormatFloat(1e6/r.PerSecond, 'f', -1, 64)
+	return []any{each, max(r.Burst, 1), strconv.FormatFloat(batchPart, 'f', -1, 64), batch}
 }
 
 // Replicas is how many replicas share rates: as many as there were at the last look, or

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -206,6 +207,19 @@ func TestARateIsOneForAllReplicasInOneRoundTripACall(t *testing.T) {
 		if server.Do("TTL", name).(int64) < 0 {
 			t.Errorf("%s never ends", name)
 		}
+	}
+}
+
+func TestAWaitThatNoBucketCanAskForIsNotBelieved(t *testing.T) {
+	r := config.Rate{PerSecond: 2, Burst: 10}
+	for n, want := range map[int64]bool{0: true, 1: true, 5e6: true, 5e6 + 10: false, -1: false, math.MaxInt64: false} {
+		wait, err := waitOf(n, r, 1)
+		if (err == nil) != want || want && wait != time.Duration(n)*time.Microsecond {
+			t.Errorf("%d: %s, %v", n, wait, err)
+		}
+	}
+	if _, err := waitOf(6e6, r, 0.7); err != nil {
+		t.Errorf("for batch calls: %v", err)
 	}
 }
 

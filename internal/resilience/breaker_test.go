@@ -693,13 +693,21 @@ func TestCallersWhoWaitInVainOpenTheCircuitOfAFrozenUpstream(t *testing.T) {
 		third   Circuit       // as another enterprise finds it then
 	}{
 		"two_enterprises": {
-			callers: []caller{{"a", first, seconds(2)}, {"a", second, seconds(2)}}, closed: seconds(9), open: seconds(13), third: Open},
+			callers: []caller{{"a", first, seconds(2)}, {"a", second, seconds(2)}},
+			closed:  seconds(9), open: seconds(13), third: Open,
+		},
 		"two_patient_enterprises": {
-			callers: []caller{{"a", first, seconds(15)}, {"b", second, seconds(15)}}, closed: seconds(29), open: seconds(31), third: Open},
+			callers: []caller{{"a", first, seconds(15)}, {"b", second, seconds(15)}},
+			closed:  seconds(29), open: seconds(31), third: Open,
+		},
 		"two_callers_of_one_enterprise": {
-			callers: []caller{{"a", first, seconds(3)}, {"b", first, seconds(4)}}, closed: seconds(9), open: seconds(15), third: Closed},
+			callers: []caller{{"a", first, seconds(3)}, {"b", first, seconds(4)}},
+			closed:  seconds(9), open: seconds(15), third: Closed,
+		},
 		"two_callers_for_nobody": {
-			callers: []caller{{"a", 0, seconds(3)}, {"b", 0, seconds(4)}}, closed: seconds(9), open: seconds(15), third: Open},
+			callers: []caller{{"a", 0, seconds(3)}, {"b", 0, seconds(4)}},
+			closed:  seconds(9), open: seconds(15), third: Open,
+		},
 		"one_caller_does_not": {callers: []caller{{"a", first, seconds(5)}}},
 		"those_who_go_at_once_do_not": {
 			callers: []caller{{"a", first, seconds(0.9)}, {"b", second, seconds(0.9)}}},

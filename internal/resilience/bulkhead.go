@@ -354,5 +354,6 @@ func (l *bulkheadLayer) enter(ctx context.Context, c *call.Call) (*entry, error)
 	}
 	// After Wait all who wait now have left the queue: that much is known.
 	text += " Nothing was sent. Try again after the time in Retry-After, with fewer calls at once."
-	return nil, problem.Unavailable(text, max(s.Wait, time.Second)).Proxy(problem.ProxyConnectionLimit).Because(ErrBulkheadFull)
+	return nil, problem.Unavailable(text, max(s.Wait, time.Second)).Proxy(problem.ProxyConnectionLimit).
+		Because(ErrBulkheadFull)
 }

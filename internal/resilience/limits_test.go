@@ -195,7 +195,8 @@ func TestLimitsUnderManyCallers(t *testing.T) {
 	for i := range 16 {
 		wg.Go(func() {
 			for j := range 2000 {
-				_ = take(context.Background(), l, byEnterprise(enterprise.Number((i*j)%200)), config.Rate{PerSecond: 1e6, Burst: 1 + j%2},
+				r := config.Rate{PerSecond: 1e6, Burst: 1 + j%2}
+				_ = take(context.Background(), l, byEnterprise(enterprise.Number((i*j)%200)), r,
 					time.Duration(j%2)*time.Millisecond)
 			}
 		})

@@ -54,8 +54,7 @@ type retryLayer struct {
 // Send implements call.Sender.
 func (l *retryLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
 	budget := &l.u.budget
-	budget.begin()
-	defer budget.end()
+	budget.call()
 	answer, err := l.next.Send(ctx, c, r)
 	final := false
 	for try := 1; !final && try < l.u.o.Settings.Tries && l.worthwhile(c, answer, err); try++ {
@@ -145,7 +144,6 @@ func (l *retryLayer) wait(ctx context.Context, try int, answer *http.Response) (
 // that there is nothing more to try.
 func (l *retryLayer) once(ctx context.Context, c *call.Call, r *http.Request, wait time.Duration, answer *http.Response,
 	failure error) (_ *http.Response, _ error, final bool) {
-	defer l.u.budget.retried()
 	kept := keep(r.Method, answer)
 	if err := l.pause(ctx, c, wait); err != nil {
 		call.CloseBody(r)

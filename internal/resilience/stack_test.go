@@ -143,9 +143,6 @@ func TestTheStackUnderChaos(t *testing.T) {
 	if st := u.State(); st.InFlight != 0 || st.Queued != 0 {
 		t.Fatalf("left behind: %+v", st)
 	}
-	if u.budget.calls.Load() != 0 || u.budget.retries.Load() != 0 {
-		t.Fatalf("%d calls and %d retries in flight for ever", u.budget.calls.Load(), u.budget.retries.Load())
-	}
 	healthy := layers(u, answers(200))
 	for deadline := time.Now().Add(5 * time.Second); u.State().Circuit != Closed; {
 		if time.Now().After(deadline) {

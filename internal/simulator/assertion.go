@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"crypto/x509"
+	"maps"
 	"slices"
 	"time"
 
@@ -111,11 +112,7 @@ func (a *authorizationServer) spend(client string, claims jwt.Claims, now time.T
 	key := client + "\x00" + claims.ID
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for known, expiry := range a.spent {
-		if !now.Before(expiry) {
-			delete(a.spent, known)
-		}
-	}
+	maps.DeleteFunc(a.spent, func(_ string, expiry time.Time) bool { return !now.Before(expiry) })
 	if _, again := a.spent[key]; again {
 		return false
 	}

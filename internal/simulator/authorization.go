@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -60,37 +61,6 @@ func newAuthorizationServer(audience string, lifetime time.Duration, now func() 
 		audience: audience, now: now, lifetime: lifetime,
 		clients: map[string]Client{}, tokens: map[string]*issued{}, spent: map[string]time.Time{}, issued: map[string]int{},
 	}
-}
-
-func (a *authorizationServer) register(c Client) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.clients[c.ID] = c
-}
-
-func (a *authorizationServer) unregister(id string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.clients, id)
-	for raw, t := range a.tokens {
-		if t.client.ID == id {
-			delete(a.tokens, raw)
-		}
-	}
-}
-
-func (a *authorizationServer) setLifetime(d time.Duration) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.lifetime = d
-}
-
-func (a *authorizationServer) revoke() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	n := len(a.tokens)
-	clear(a.tokens)
-	return n
 }
 
 func (a *authorizationServer) lookup(raw string) (*issued, tokenState) {
@@ -237,11 +207,7 @@ func (a *authorizationServer) issue(client Client, scopes []string) *tokenAnswer
 	defer a.mu.Unlock()
 	now := a.now()
 	if len(a.tokens) >= keptTokens {
-		for known, t := range a.tokens {
-			if !now.Before(t.expires) {
-				delete(a.tokens, known)
-			}
-		}
+		maps.DeleteFunc(a.tokens, func(_ string, t *issued) bool { return !now.Before(t.expires) })
 	}
 	a.tokens[raw] = &issued{client: client, scopes: scopes, expires: now.Add(a.lifetime), sum: hex.EncodeToString(sum[:])}
 	joined := strings.Join(scopes, " ")

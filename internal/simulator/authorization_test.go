@@ -174,8 +174,8 @@ func TestATokenRequestHasItsForm(t *testing.T) {
 		headers    []string
 		query      string
 	}{
-		{name: "content type JSON", code: "invalid_request", form: with("x", "y"), headers: []string{"Content-Type",
-			"application/json"}},
+		{name: "content type JSON", code: "invalid_request", form: with("x", "y"),
+			headers: []string{"Content-Type", "application/json"}},
 		{name: "no grant type", code: "invalid_request", form: without("grant_type")},
 		{name: "another grant type", code: "unsupported_grant_type", form: with("grant_type", "password")},
 		{name: "another assertion type", code: "invalid_request", form: with("client_assertion_type",

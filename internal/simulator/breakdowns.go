@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net"
@@ -86,24 +87,20 @@ func (c *call) answerFault(f *Fault) {
 		if h.Get("Location") == "" {
 			h.Set("Location", "https://elsewhere.invalid"+c.r.URL.EscapedPath())
 		}
-		c.w.WriteHeader(orDefault(f.Status, http.StatusTemporaryRedirect))
+		c.w.WriteHeader(cmp.Or(f.Status, http.StatusTemporaryRedirect))
 	default:
 		c.answerStatus(f)
 	}
 }
 
 func (c *call) answerStatus(f *Fault) {
-	status := orDefault(f.Status, http.StatusServiceUnavailable)
+	status := cmp.Or(f.Status, http.StatusServiceUnavailable)
 	switch {
 	case f.Body != "" && f.ContentType == "" && len(f.Header["Content-Type"]) > 0:
 		c.w.WriteHeader(status) // with as many of that field as the fault has
 		_, _ = c.w.Write([]byte(f.Body))
 	case f.Body != "":
-		contentType := f.ContentType
-		if contentType == "" {
-			contentType = "application/json"
-		}
-		c.sendBytes(status, contentType, []byte(f.Body))
+		c.sendBytes(status, cmp.Or(f.ContentType, "application/json"), []byte(f.Body))
 	case c.upstream == UpstreamToken:
 		c.send(status, &oauthError{Code: "server_error"})
 	case status < 400 || status == http.StatusNoContent:
@@ -128,13 +125,6 @@ func faultProblem(status int) *problem.Problem {
 	}
 	return refuse(status, "internalServerError", strconv.Itoa(status)+" "+http.StatusText(status),
 		"The request could not be served.")
-}
-
-func orDefault(status, otherwise int) int {
-	if status == 0 {
-		return otherwise
-	}
-	return status
 }
 
 // wait lets time pass and tells whether there is still somebody to answer.
@@ -192,11 +182,7 @@ func (w *answer) writeShaped(b []byte) (n int, err error) {
 			}
 			piece = piece[:min(int64(len(piece)), left)]
 		} else {
-			size := w.shape.Bytes
-			if size <= 0 {
-				size = 1024
-			}
-			piece = piece[:min(int64(len(piece)), size)]
+			piece = piece[:min(int64(len(piece)), cmp.Or(max(w.shape.Bytes, 0), 1024))]
 			if !pause(w.ctx, w.request, w.shape.Delay) {
 				panic(http.ErrAbortHandler)
 			}

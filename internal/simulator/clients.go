@@ -16,14 +16,16 @@ import (
 
 // The scopes that the Authorization Server knows.
 const (
-	ScopeDocumentConsumer = "scope:document:management:consult:ws-eboxrestentreprise:documentconsumer"
-	ScopeSummaryOwnEbox   = "scope:document:management:consult:ws-eboxrestentreprise:summaryownebox"
-	ScopeMessagesFull     = "scope:document:management:consult:ws-eboxrestentreprise:messagesfull"
-	ScopeReferenceData    = "scope:document:management:consult:ws-eboxrestentreprise:referencedata"
+	consult = "scope:document:management:consult:ws-eboxrestentreprise:"
+
+	ScopeDocumentConsumer = consult + "documentconsumer"
+	ScopeSummaryOwnEbox   = consult + "summaryownebox"
+	ScopeMessagesFull     = consult + "messagesfull"
+	ScopeReferenceData    = consult + "referencedata"
 	// ScopePublicationSender is for publishing for oneself, the other two, which are the
 	// two spellings of one page, for publishing for another enterprise.
-	ScopePublicationSender         = "scope:document:management:consult:ws-eboxrestentreprise:publicationsender"
-	ScopeRepresentativePublication = "scope:document:management:consult:ws-eboxrestentreprise:eboxrepresentativepublication"
+	ScopePublicationSender         = consult + "publicationsender"
+	ScopeRepresentativePublication = consult + "eboxrepresentativepublication"
 	ScopeRepresentativeElsewhere   = "scope:document:management:ws-eboxrestentreprise:eboxrepresentativepublication"
 
 	ScopeRegistry        = "scope:documentmanagement:ebox:enterprise:federation-rest:registry"
@@ -33,7 +35,8 @@ const (
 
 var allScopes = []string{
 	ScopeDocumentConsumer, ScopeSummaryOwnEbox, ScopeMessagesFull, ScopeReferenceData,
-	ScopePublicationSender, ScopeRepresentativePublication, ScopeRepresentativeElsewhere, ScopeRegistry, ScopePreference, ScopeCitizenMandates,
+	ScopePublicationSender, ScopeRepresentativePublication, ScopeRepresentativeElsewhere,
+	ScopeRegistry, ScopePreference, ScopeCitizenMandates,
 }
 
 // Client is an OAuth client as an office registers it in Chaman.
@@ -99,18 +102,39 @@ func (s *Simulator) RegisterClient(c Client) error {
 			return fmt.Errorf("registering client %s: no API has the scope %q", c.ID, scope)
 		}
 	}
-	s.authorization.register(c)
+	a := s.authorization
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.clients[c.ID] = c
 	return nil
 }
 
 // UnregisterClient removes a client and every token it has.
-func (s *Simulator) UnregisterClient(id string) { s.authorization.unregister(id) }
+func (s *Simulator) UnregisterClient(id string) {
+	a := s.authorization
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.clients, id)
+	maps.DeleteFunc(a.tokens, func(_ string, t *issued) bool { return t.client.ID == id })
+}
 
 // SetTokenLifetime sets how long tokens issued from now on are valid.
-func (s *Simulator) SetTokenLifetime(d time.Duration) { s.authorization.setLifetime(d) }
+func (s *Simulator) SetTokenLifetime(d time.Duration) {
+	a := s.authorization
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.lifetime = d
+}
 
 // RevokeTokens makes every token issued so far unknown and returns how many were.
-func (s *Simulator) RevokeTokens() int { return s.authorization.revoke() }
+func (s *Simulator) RevokeTokens() int {
+	a := s.authorization
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := len(a.tokens)
+	clear(a.tokens)
+	return n
+}
 
 // TokensIssued counts the tokens issued since Start.
 func (s *Simulator) TokensIssued() int {

@@ -32,44 +32,7 @@ func (s *Simulator) control(w http.ResponseWriter, r *http.Request, path string)
 		http.Error(w, "the path cannot be read", http.StatusBadRequest)
 		return
 	}
-	handle, known := map[string]func(*http.Request, string) (any, error){
-		"GET state":           s.controlState,
-		"GET faults":          func(*http.Request, string) (any, error) { return s.Faults(), nil },
-		"POST faults":         s.controlFault,
-		"DELETE faults":       s.controlRemoveFault,
-		"GET requests":        s.controlRequests,
-		"DELETE requests":     func(*http.Request, string) (any, error) { s.ResetRequests(); return nil, nil },
-		"POST token-lifetime": s.controlLifetime,
-		"POST revoke": func(*http.Request, string) (any, error) {
-			return map[string]int{"revoked": s.RevokeTokens()}, nil
-		},
-		"PUT clients":      s.controlClient,
-		"DELETE clients":   func(_ *http.Request, id string) (any, error) { s.UnregisterClient(id); return nil, nil },
-		"GET providers":    s.controlProviders,
-		"PUT providers":    s.controlSetProvider,
-		"DELETE providers": func(_ *http.Request, id string) (any, error) { s.RemoveProvider(id); return nil, nil },
-		"POST page-form": func(r *http.Request, _ string) (any, error) {
-			var order struct {
-				Provider string
-				Form     PageForm
-			}
-			if err := readControl(r, &order); err != nil {
-				return nil, err
-			}
-			return nil, s.SetPageForm(order.Provider, order.Form)
-		},
-		"PUT mandates":    s.controlMandate,
-		"DELETE mandates": s.controlRemoveMandate,
-		"POST messages":   s.controlMessage,
-		"POST grant-health": func(r *http.Request, _ string) (any, error) {
-			var order struct{ Up bool }
-			err := readControl(r, &order)
-			if err == nil {
-				s.SetGrantHealth(order.Up)
-			}
-			return nil, err
-		},
-	}[r.Method+" "+name]
+	handle, known := s.controls()[r.Method+" "+name]
 	if !known {
 		http.Error(w, "no such control; the package comment of internal/simulator lists them", http.StatusNotFound)
 		return
@@ -91,6 +54,81 @@ func (s *Simulator) control(w http.ResponseWriter, r *http.Request, path string)
 	}
 }
 
+// controls are what can be done, by method and first segment of the path. The second
+// segment, unescaped, is their argument.
+func (s *Simulator) controls() map[string]func(r *http.Request, arg string) (any, error) {
+	return map[string]func(*http.Request, string) (any, error){
+		"GET state":    func(*http.Request, string) (any, error) { return s.controlState(), nil },
+		"GET faults":   func(*http.Request, string) (any, error) { return s.Faults(), nil },
+		"GET requests": s.controlRequests,
+		"GET providers": func(_ *http.Request, id string) (any, error) {
+			if id == "" {
+				return s.Providers(), nil
+			}
+			p, ok := s.directory.lookup(id)
+			if !ok {
+				return nil, fmt.Errorf("looking up provider %s: it is not on the list", id)
+			}
+			return p, nil
+		},
+		"DELETE faults":    s.controlRemoveFault,
+		"DELETE requests":  func(*http.Request, string) (any, error) { s.ResetRequests(); return nil, nil },
+		"DELETE clients":   func(_ *http.Request, id string) (any, error) { s.UnregisterClient(id); return nil, nil },
+		"DELETE providers": func(_ *http.Request, id string) (any, error) { s.RemoveProvider(id); return nil, nil },
+		"POST revoke": func(*http.Request, string) (any, error) {
+			return map[string]int{"revoked": s.RevokeTokens()}, nil
+		},
+		"POST faults": onOrder(func(f Fault, _ string) (any, error) {
+			id, err := s.Fault(f)
+			return map[string]int{"id": id}, err
+		}),
+		"POST page-form": onOrder(func(o struct {
+			Provider string
+			Form     PageForm
+		}, _ string) (any, error) {
+			return nil, s.SetPageForm(o.Provider, o.Form)
+		}),
+		"POST grant-health": onOrder(func(o struct{ Up bool }, _ string) (any, error) {
+			s.SetGrantHealth(o.Up)
+			return nil, nil
+		}),
+		"POST token-lifetime": onOrder(func(o struct{ Lifetime string }, _ string) (any, error) {
+			d, err := time.ParseDuration(o.Lifetime)
+			if err != nil || d <= 0 {
+				return nil, errors.New("reading lifetime: a duration above zero is expected, as in 30s")
+			}
+			s.SetTokenLifetime(d)
+			return nil, nil
+		}),
+		"POST messages": onOrder(func(o struct {
+			Provider   string
+			Enterprise enterprise.Number
+			Draft
+		}, _ string) (any, error) {
+			id, err := s.AddMessage(o.Provider, o.Enterprise, o.Draft)
+			return map[string]string{"messageId": id}, err
+		}),
+		"PUT clients":   onOrder(s.controlClient),
+		"PUT providers": s.controlSetProvider,
+		"PUT mandates":  onOrder(s.controlMandate),
+		"DELETE mandates": onOrder(func(o mandateOrder, _ string) (any, error) {
+			s.RemoveMandates(o.Enterprise, o.Kind)
+			return nil, nil
+		}),
+	}
+}
+
+// onOrder is a control whose body is an order in JSON.
+func onOrder[T any](carryOut func(order T, arg string) (any, error)) func(*http.Request, string) (any, error) {
+	return func(r *http.Request, arg string) (any, error) {
+		var order T
+		if err := readControl(r, &order); err != nil {
+			return nil, err
+		}
+		return carryOut(order, arg)
+	}
+}
+
 // readControl refuses members that do not exist: a misspelt one would be a fault
 // that never shows.
 func readControl(r *http.Request, v any) error {
@@ -102,15 +140,11 @@ func readControl(r *http.Request, v any) error {
 	return nil
 }
 
-func (s *Simulator) controlState(*http.Request, string) (any, error) {
-	s.authorization.mu.RLock()
-	clients := make([]string, 0, len(s.authorization.clients))
-	for id := range s.authorization.clients {
-		clients = append(clients, id)
-	}
-	lifetime := s.authorization.lifetime
-	s.authorization.mu.RUnlock()
-	slices.Sort(clients)
+func (s *Simulator) controlState() any {
+	a := s.authorization
+	a.mu.RLock()
+	clients, lifetime := slices.Sorted(maps.Keys(a.clients)), a.lifetime
+	a.mu.RUnlock()
 	return struct {
 		URLs      map[string]string `json:"urls"`
 		Clients   []string          `json:"clients"`
@@ -128,19 +162,7 @@ func (s *Simulator) controlState(*http.Request, string) (any, error) {
 		},
 		clients, lifetime.String(), s.TokensIssuedFor(), s.record.countAll(), s.Faults(), s.Providers(), s.Mandates(),
 		!s.citizen.down.Load(),
-	}, nil
-}
-
-func (s *Simulator) controlFault(r *http.Request, _ string) (any, error) {
-	var f Fault
-	if err := readControl(r, &f); err != nil {
-		return nil, err
 	}
-	id, err := s.Fault(f)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]int{"id": id}, nil
 }
 
 func (s *Simulator) controlRemoveFault(_ *http.Request, arg string) (any, error) {
@@ -180,29 +202,15 @@ func (s *Simulator) controlRequests(r *http.Request, _ string) (any, error) {
 	return list, nil
 }
 
-func (s *Simulator) controlLifetime(r *http.Request, _ string) (any, error) {
-	var order struct{ Lifetime string }
-	if err := readControl(r, &order); err != nil {
-		return nil, err
-	}
-	d, err := time.ParseDuration(order.Lifetime)
-	if err != nil || d <= 0 {
-		return nil, errors.New("reading lifetime: a duration above zero is expected, as in 30s")
-	}
-	s.SetTokenLifetime(d)
-	return nil, nil
+// clientOrder is a client as the control endpoint takes it; its certificate is PEM.
+type clientOrder struct {
+	Enterprise          enterprise.Number
+	Certificate         string
+	Scopes              []string
+	CitizenTermsRefused bool
 }
 
-func (s *Simulator) controlClient(r *http.Request, id string) (any, error) {
-	var order struct {
-		Enterprise          enterprise.Number
-		Certificate         string
-		Scopes              []string
-		CitizenTermsRefused bool
-	}
-	if err := readControl(r, &order); err != nil {
-		return nil, err
-	}
+func (s *Simulator) controlClient(order clientOrder, id string) (any, error) {
 	block, _ := pem.Decode([]byte(order.Certificate))
 	if block == nil || block.Type != "CERTIFICATE" {
 		return nil, errors.New("reading certificate: a PEM block CERTIFICATE is expected")
@@ -215,17 +223,6 @@ func (s *Simulator) controlClient(r *http.Request, id string) (any, error) {
 		ID: id, Certificate: cert, Enterprise: order.Enterprise, Scopes: order.Scopes,
 		CitizenTermsRefused: order.CitizenTermsRefused,
 	})
-}
-
-func (s *Simulator) controlProviders(_ *http.Request, id string) (any, error) {
-	if id == "" {
-		return s.Providers(), nil
-	}
-	p, ok := s.directory.lookup(id)
-	if !ok {
-		return nil, fmt.Errorf("looking up provider %s: it is not on the list", id)
-	}
-	return p, nil
 }
 
 // controlSetProvider changes the members that the body has and keeps the others.
@@ -251,11 +248,7 @@ type mandateOrder struct {
 	TermsRefused   bool
 }
 
-func (s *Simulator) controlMandate(r *http.Request, _ string) (any, error) {
-	var o mandateOrder
-	if err := readControl(r, &o); err != nil {
-		return nil, err
-	}
+func (s *Simulator) controlMandate(o mandateOrder, _ string) (any, error) {
 	m := Mandate{Enterprise: o.Enterprise, Representative: o.Representative, Kind: o.Kind, Unvalidated: o.Unvalidated,
 		TermsRefused: o.TermsRefused}
 	if o.Enterprise == 0 || o.Kind != MandateEbox && o.Kind != MandateDmfa {
@@ -277,32 +270,4 @@ func parseDay(text string) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	return time.Parse(time.DateOnly, text)
-}
-
-func (s *Simulator) controlRemoveMandate(r *http.Request, _ string) (any, error) {
-	var o mandateOrder
-	if err := readControl(r, &o); err != nil {
-		return nil, err
-	}
-	s.RemoveMandates(o.Enterprise, o.Kind)
-	return nil, nil
-}
-
-func (s *Simulator) controlMessage(r *http.Request, _ string) (any, error) {
-	var order struct {
-		Provider   string
-		Enterprise enterprise.Number
-		Subject    string
-		Sizes      []int64
-		Body       string
-	}
-	if err := readControl(r, &order); err != nil {
-		return nil, err
-	}
-	id, err := s.AddMessage(order.Provider, order.Enterprise, Draft{Subject: order.Subject, Sizes: order.Sizes,
-		Body: order.Body})
-	if err != nil {
-		return nil, err
-	}
-	return map[string]string{"messageId": id}, nil
 }

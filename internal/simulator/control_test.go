@@ -66,9 +66,10 @@ func TestControlOverHTTP(t *testing.T) {
 		t.Errorf("%d mandates", n)
 	}
 	must("DELETE", "/mandates", `{"enterprise":"0800002352"}`)
-	if r := must("POST", "/messages",
-		`{"provider":"regional","enterprise":"0206731645","subject":"Now","sizes":[10]}`); decode[map[string]string](t, r)["messageId"] == "" {
-		t.Errorf("%s", r.body)
+	added := must("POST", "/messages",
+		`{"provider":"regional","enterprise":"0206731645","subject":"Now","sizes":[10]}`)
+	if decode[map[string]string](t, added)["messageId"] == "" {
+		t.Errorf("%s", added.body)
 	}
 	must("POST", "/grant-health", `{"up":false}`)
 	state := string(must("GET", "/state", "").body)

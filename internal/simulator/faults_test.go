@@ -195,7 +195,7 @@ func TestAFrozenRequestEndsWithItsClient(t *testing.T) {
 	}
 	gone := make(chan error, 1)
 	go func() {
-		_, err := l.http.Do(r) //nolint:bodyclose // there is no answer
+		_, err := l.http.Do(r) // there is no answer
 		gone <- err
 	}()
 	eventually(t, "the request is recorded", func() bool { return len(l.RequestsTo(UpstreamGrant)) == 1 })

@@ -17,10 +17,6 @@ type preferenceStore struct {
 	exclusively map[enterprise.Number]bool
 }
 
-func newPreferenceStore() *preferenceStore {
-	return &preferenceStore{exclusively: map[enterprise.Number]bool{}}
-}
-
 type preferencesView struct {
 	Ebox        party     `json:"eboxId"`
 	Exclusively bool      `json:"exclusivelyEbox"`

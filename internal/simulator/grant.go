@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -76,10 +77,6 @@ var (
 	ssinPattern   = regexp.MustCompile(`^\d{11}$`)
 )
 
-func newCitizenMandates(s *Simulator) *citizenMandates {
-	return &citizenMandates{s: s, nextID: 3_000_001}
-}
-
 // SetGrantHealth says whether grant/citizen's /health answers UP or DOWN.
 func (s *Simulator) SetGrantHealth(up bool) { s.citizen.down.Store(!up) }
 
@@ -135,7 +132,7 @@ func (g *citizenMandates) create(c *call) {
 	today := g.today()
 	m := &citizenMandate{
 		ssin: order.ssin, mandatary: mandatary, scopes: order.scopes, withRepresentative: order.withRepresentative,
-		start: or(order.start, today), end: or(order.end, g.s.now().UTC().AddDate(1, 0, 0).Format(time.DateOnly)),
+		start: cmp.Or(order.start, today), end: cmp.Or(order.end, g.s.now().UTC().AddDate(1, 0, 0).Format(time.DateOnly)),
 	}
 	if own := c.token.client.Enterprise; own != mandatary {
 		m.representative = own
@@ -172,8 +169,9 @@ func (g *citizenMandates) list(c *call) {
 	page, size := q.number("page", 1, 1<<31-1), q.number("pageSize", 25, 100)
 	if len(q.issues) > 0 {
 		issue := q.issues[0]
-		c.refuseGrant(badInput(ordered{{"in", issue.In}, {"detail", issue.Detail}, {"name", issue.Name}, {
-			"value", issue.Value}}))
+		c.refuseGrant(badInput(ordered{
+			{"in", issue.In}, {"detail", issue.Detail}, {"name", issue.Name}, {"value", issue.Value},
+		}))
 		return
 	}
 	items, total, first, today := []citizenMandateView{}, 0, (page-1)*size, g.today()
@@ -327,15 +325,7 @@ func (m *citizenMandate) view(c *call, today string) citizenMandateView {
 	self := c.base() + "/mandates/" + strconv.FormatInt(m.id, 10)
 	return citizenMandateView{
 		ID: m.id, Status: m.status(today), SSIN: m.ssin, Mandatary: m.mandatary, Representative: m.representative,
-		With:   m.withRepresentative,
-		Scopes: m.scopes, Start: m.start, End: m.end, Stopped: m.stopped, Links: links{"self": {self}, "stop": {
-			self + "/stop"}},
+		With: m.withRepresentative, Scopes: m.scopes, Start: m.start, End: m.end, Stopped: m.stopped,
+		Links: links{"self": {self}, "stop": {self + "/stop"}},
 	}
-}
-
-func or(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }

@@ -108,9 +108,10 @@ func missingIssue(names []string) ordered {
 
 func invalidScope(in string, sent any) *grantError {
 	return &grantError{http.StatusBadRequest, ordered{
-		{"type", badRequestType}, {"href", badRequestPage}, {"title", "Bad Request"}, {"status", http.StatusBadRequest}, {
-			"detail", incorrect},
-		{"issues", []ordered{{{"in", in}, {"name", "scope"}, {"value", sent}}}}, {"instance", traceInstance("urn:trace-id:")},
+		{"type", badRequestType}, {"href", badRequestPage}, {"title", "Bad Request"},
+		{"status", http.StatusBadRequest}, {"detail", incorrect},
+		{"issues", []ordered{{{"in", in}, {"name", "scope"}, {"value", sent}}}},
+		{"instance", traceInstance("urn:trace-id:")},
 	}}
 }
 
@@ -119,15 +120,15 @@ func invalidID(value string) *grantError {
 		{"type", "urn:problem-type:invalidRequestFormat"}, {"title", "Bad Request"}, {"status", http.StatusBadRequest},
 		{"detail", "The request is not valid, please check the content of the issues array for more information"},
 		{"instance", traceInstance("urn:traceId:")},
-		{"issues", []ordered{{{"in", "query"}, {"name", "mandateId"}, {"value", value}, {
-			"detail", "Value is invalid. Should be numeric."}}}},
+		{"issues", []ordered{{{"in", "query"}, {"name", "mandateId"}, {"value", value},
+			{"detail", "Value is invalid. Should be numeric."}}}},
 	}}
 }
 
 func citizenError(status int, kind, title, detail string) *grantError {
 	return &grantError{status, ordered{
-		{"type", kind}, {"title", title}, {"status", status}, {"detail", detail}, {
-			"instance", traceInstance("urn:trace-id:")},
+		{"type", kind}, {"title", title}, {"status", status}, {"detail", detail},
+		{"instance", traceInstance("urn:trace-id:")},
 	}}
 }
 

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"time"
@@ -24,7 +25,7 @@ func (b grantBody) has(name string) bool {
 // represented is the customer's number. The guide calls the member
 // representedEnterpriseNumber and, in one error, representedEnterprise.
 func (b grantBody) represented() string {
-	return or(b.text("representedEnterpriseNumber"), b.text("representedEnterprise"))
+	return cmp.Or(b.text("representedEnterpriseNumber"), b.text("representedEnterprise"))
 }
 
 // order is a mandate to create, checked against the schema.
@@ -85,5 +86,5 @@ func readOrder(b grantBody) (order, *grantError) {
 
 // written gives a member as it was sent: a string's text, or else the JSON.
 func (b grantBody) written(name string) string {
-	return or(b.text(name), string(b[name]))
+	return cmp.Or(b.text(name), string(b[name]))
 }

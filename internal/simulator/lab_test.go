@@ -107,8 +107,9 @@ func (l *lab) signed(method jwt.SigningMethod, key any, changes jwt.MapClaims, h
 }
 
 func tokenForm(assertion, scope string) url.Values {
-	form := url.Values{"grant_type": {"client_credentials"}, "client_assertion_type": {jwtBearer}, "client_assertion": {
-		assertion}}
+	form := url.Values{
+		"grant_type": {"client_credentials"}, "client_assertion_type": {jwtBearer}, "client_assertion": {assertion},
+	}
 	if scope != "" {
 		form.Set("scope", scope)
 	}

@@ -58,10 +58,6 @@ const (
 	mandateActive
 )
 
-func newMandateRegister(now func() time.Time) *mandateRegister {
-	return &mandateRegister{now: now, mandates: map[mandateKey]Mandate{}}
-}
-
 // SetMandate adds a mandate or replaces the one between the same enterprises of
 // the same kind.
 func (s *Simulator) SetMandate(m Mandate) {

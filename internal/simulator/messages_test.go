@@ -295,7 +295,7 @@ func TestReferenceDataMayBeKept(t *testing.T) {
 			t.Errorf("%s again: %d", path, again.status)
 		}
 	}
-	orgs := decode[itemPage[organizationView]](t, get("GET", base+"/referenceData/senderOrganizations?pageSize=1", ""))
+	orgs := decode[itemPage[organization]](t, get("GET", base+"/referenceData/senderOrganizations?pageSize=1", ""))
 	href := orgs.Items[0].Logos[0].Content
 	if next := orgs.Links["next"].Href; !strings.HasSuffix(next, "/senderOrganizations?page=2&pageSize=1") {
 		t.Errorf("next %q", next)

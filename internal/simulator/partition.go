@@ -30,8 +30,10 @@ type routingRule struct {
 	Target   string `json:"partition"`
 }
 
-var routingRules = []routingRule{{1, messageTypes[1].ID, applications[0].ID, "", partitions[1].ID}, {
-	2, "", "", "", partitions[0].ID}}
+var routingRules = []routingRule{
+	{1, messageTypes[1].ID, applications[0].ID, "", partitions[1].ID},
+	{2, "", "", "", partitions[0].ID},
+}
 
 type partitionView struct {
 	partition

@@ -19,13 +19,17 @@ import (
 // sheet is one file of a publication.
 type sheet struct{ part, fileName, mediaType, content string }
 
-const describeOne = `{"recipient":{"eboxType":"enterprise","enterpriseNumber":"0206731645"},"subject":{"nl":"Nieuw"},"isReplyAuthorized":true,` +
-	`"attachments":[{"httpPartName":"upfile1","isMainContent":true%s}]%s}`
+// describe is a publication with one attachment, and what else attachment and message have.
+func describe(attachment, message string) string {
+	return `{"recipient":{"eboxType":"enterprise","enterpriseNumber":"0206731645"},"subject":{"nl":"Nieuw"},` +
+		`"isReplyAuthorized":true,"attachments":[{"httpPartName":"upfile1","isMainContent":true` + attachment + `}]` +
+		message + `}`
+}
 
 // inVersion2 writes a description in the names before version 3.
 func inVersion2(description string) string {
-	return strings.NewReplacer("enterpriseNumber", "eboxIdValue", "isReplyAuthorized", "replyAuthorized", `"isMainContent"`, `"mainContent"`,
-		`"subject"`, `"bodyMainContent":false,"subject"`).Replace(description)
+	return strings.NewReplacer("enterpriseNumber", "eboxIdValue", "isReplyAuthorized", "replyAuthorized",
+		`"isMainContent"`, `"mainContent"`, `"subject"`, `"bodyMainContent":false,"subject"`).Replace(description)
 }
 
 func multipartBody(t *testing.T, description string, files ...sheet) (body, contentType string) {
@@ -39,7 +43,8 @@ func multipartBody(t *testing.T, description string, files ...sheet) (body, cont
 	}
 	for _, f := range files {
 		part, err := w.CreatePart(textproto.MIMEHeader{
-			"Content-Disposition": {fmt.Sprintf(`form-data; name="%s"; filename="%s"`, f.part, f.fileName)}, "Content-Type": {f.mediaType},
+			"Content-Disposition": {fmt.Sprintf(`form-data; name="%s"; filename="%s"`, f.part, f.fileName)},
+			"Content-Type":        {f.mediaType},
 		})
 		if err == nil {
 			_, err = io.WriteString(part, f.content)
@@ -59,7 +64,7 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 	text := "attestation of employment"
 	sum := sha256.Sum256([]byte(text))
 	d := `,"digest":{"digestMethod":"sha_256","digestValue":"` + base64.URLEncoding.EncodeToString(sum[:]) + `"}`
-	description := fmt.Sprintf(describeOne, d, "")
+	description := describe(d, "")
 	for _, c := range []struct{ provider, path, read, description, idName string }{
 		{"nsso", "/ebox/messages", ScopeDocumentConsumer, description, "enterpriseNumber"},
 		{"nsso", "/ebox/messages/", ScopeDocumentConsumer, description, "enterpriseNumber"},
@@ -67,8 +72,9 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 	} {
 		t.Run(c.provider+c.path, func(t *testing.T) {
 			base := l.ProviderURL(c.provider)
+			send := l.as(l.token(ScopePublicationSender), 0)
 			body, contentType := multipartBody(t, c.description, sheet{"upfile1", "attest.txt", "text/plain", text})
-			r := l.as(l.token(ScopePublicationSender), 0)("POST", base+c.path, body, "Content-Type", contentType)
+			r := send("POST", base+c.path, body, "Content-Type", contentType)
 			if r.status != 201 {
 				t.Fatalf("%d %s", r.status, r.body)
 			}
@@ -78,19 +84,22 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 			}
 			get := l.as(l.token(c.read), mandated)
 			m := decode[messageView](t, get("GET", location, ""))
-			if m.ID != decode[published](t, r).ID || m.Subject["nl"] != "Nieuw" || senderOf(m) != office.String() || m.Read || m.Documents.Total != 1 {
+			if m.ID != decode[published](t, r).ID || m.Subject["nl"] != "Nieuw" || senderOf(m) != office.String() ||
+				m.Read || m.Documents.Total != 1 {
 				t.Fatalf("%+v", m)
 			}
-			if got := get("GET", m.Documents.Items[0].Content, ""); string(got.body) != text || got.header.Get("Content-Type") != "text/plain" {
+			got := get("GET", m.Documents.Items[0].Content, "")
+			if string(got.body) != text || got.header.Get("Content-Type") != "text/plain" {
 				t.Errorf("content %q", got.body)
 			}
-			status := `[{"messageId":"` + m.ID + `","eboxId":{"eboxType":"enterprise","` + c.idName + `":"0206731645"}}]`
-			r = l.as(l.token(ScopePublicationSender), 0)("POST", base+"/searchMessageStatus", status, "Content-Type", "application/json")
+			to := func(number string) string { return `{"eboxType":"enterprise","` + c.idName + `":"` + number + `"}` }
+			status := `[{"messageId":"` + m.ID + `","eboxId":` + to("0206731645") + `}]`
+			r = send("POST", base+"/searchMessageStatus", status, "Content-Type", jsonType)
 			if r.status != 201 || !strings.Contains(string(r.body), `"readStatus":true`) {
 				t.Errorf("status: %d %s", r.status, r.body)
 			}
-			link := `{"messageId":"` + m.ID + `","recipients":[{"eboxType":"enterprise","` + c.idName + `":"0212148896"},{"eboxType":"enterprise","` + c.idName + `":"12"}]}`
-			r = l.as(l.token(ScopePublicationSender), 0)("POST", base+"/linkEboxMessage", link, "Content-Type", "application/json")
+			link := `{"messageId":"` + m.ID + `","recipients":[` + to("0212148896") + `,` + to("12") + `]}`
+			r = send("POST", base+"/linkEboxMessage", link, "Content-Type", jsonType)
 			if r.status != 201 || !strings.Contains(string(r.body), `"nbSuccessLinks":1`) {
 				t.Errorf("link: %d %s", r.status, r.body)
 			}
@@ -98,7 +107,8 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 			if decode[messageView](t, linked).Read {
 				t.Errorf("the linked message has the read mark of the other: %s", linked.body)
 			}
-			if r := l.as(l.token(ScopeRepresentativePublication), alsoMandated)("POST", base+"/linkEboxMessage", link, "Content-Type", "application/json"); r.status != 404 {
+			other := l.as(l.token(ScopeRepresentativePublication), alsoMandated)
+			if r := other("POST", base+"/linkEboxMessage", link, "Content-Type", jsonType); r.status != 404 {
 				t.Errorf("linking what another sent: %d", r.status)
 			}
 		})
@@ -115,7 +125,7 @@ func senderOf(m messageView) string {
 func TestPublishingForAnotherNeedsItsOwnScope(t *testing.T) {
 	l := newLab(t)
 	file := sheet{"upfile1", "a.txt", "text/plain", "x"}
-	body, contentType := multipartBody(t, fmt.Sprintf(describeOne, "", ""), file)
+	body, contentType := multipartBody(t, describe("", ""), file)
 	for _, c := range []struct {
 		name, scope string
 		represent   enterprise.Number
@@ -131,7 +141,8 @@ func TestPublishingForAnotherNeedsItsOwnScope(t *testing.T) {
 		{"with the reader's", ScopeDocumentConsumer, alsoMandated, 403, ScopeRepresentativePublication},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := l.as(l.token(c.scope), c.represent)("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", contentType)
+			send := l.as(l.token(c.scope), c.represent)
+			r := send("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", contentType)
 			if r.status != c.want {
 				t.Fatalf("%d %s", r.status, r.body)
 			}
@@ -148,7 +159,8 @@ func TestPublishingForAnotherNeedsItsOwnScope(t *testing.T) {
 			}
 		})
 	}
-	sent := decode[messagePage](t, l.as(l.token(ScopeRepresentativePublication), alsoMandated)("GET", l.ProviderURL("nsso")+"/ebox/sentMessages", ""))
+	get := l.as(l.token(ScopeRepresentativePublication), alsoMandated)
+	sent := decode[messagePage](t, get("GET", l.ProviderURL("nsso")+"/ebox/sentMessages", ""))
 	if sent.Total != 2 || sent.Items[0].Sender.Number != alsoMandated.String() {
 		t.Errorf("sent: %+v", sent)
 	}
@@ -156,30 +168,36 @@ func TestPublishingForAnotherNeedsItsOwnScope(t *testing.T) {
 
 func TestAnIdempotencyKeyIsTakenOnce(t *testing.T) {
 	l := newLab(t)
-	token := l.token(ScopePublicationSender)
+	send, target := l.as(l.token(ScopePublicationSender), 0), l.ProviderURL("nsso")+"/ebox/messages"
 	publish := func(text, key string) int {
-		body, contentType := multipartBody(t, fmt.Sprintf(describeOne, "", ""), sheet{"upfile1", "a.txt", "text/plain", text})
+		body, contentType := multipartBody(t, describe("", ""), sheet{"upfile1", "a.txt", "text/plain", text})
 		if text == "" {
 			body, contentType = multipartBody(t, "{}")
 		}
-		return l.as(token, 0)("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", contentType, "Idempotency-Key", key).status
+		return send("POST", target, body, "Content-Type", contentType, "Idempotency-Key", key).status
 	}
 	for i, c := range []struct {
 		text, key string
 		want      int
 	}{
-		{"", `"one"`, 400}, {"x", `"one"`, 201}, {"x", `"one"`, 409}, {"another content", `"one"`, 409}, {"x", `"two"`, 201}, {"x", "bare", 400},
+		{"", `"one"`, 400},
+		{"x", `"one"`, 201},
+		{"x", `"one"`, 409},
+		{"another content", `"one"`, 409},
+		{"x", `"two"`, 201},
+		{"x", "bare", 400},
 	} {
 		if got := publish(c.text, c.key); got != c.want {
 			t.Errorf("%d. %s: %d, want %d", i, c.key, got, c.want)
 		}
 	}
-	if _, err := l.Fault(Fault{Upstream: ProviderUpstream("nsso"), Method: "POST", Kind: FaultLost, Count: 1}); err != nil {
+	lost := Fault{Upstream: ProviderUpstream("nsso"), Method: "POST", Kind: FaultLost, Count: 1}
+	if _, err := l.Fault(lost); err != nil {
 		t.Fatal(err)
 	}
-	body, contentType := multipartBody(t, fmt.Sprintf(describeOne, "", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
-	target := l.ProviderURL("nsso") + "/ebox/messages"
-	if r, err := l.try("POST", target, body, "Authorization", "Bearer "+token, "Content-Type", contentType, "Idempotency-Key", `"lost"`); err == nil {
+	body, contentType := multipartBody(t, describe("", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
+	if r, err := l.try("POST", target, body, "Authorization", "Bearer "+l.token(ScopePublicationSender), "Content-Type",
+		contentType, "Idempotency-Key", `"lost"`); err == nil {
 		t.Errorf("an answer that was to be lost: %d", r.status)
 	}
 	if got := publish("x", `"lost"`); got != 409 {
@@ -190,8 +208,9 @@ func TestAnIdempotencyKeyIsTakenOnce(t *testing.T) {
 func TestALargeFilePassesAndItsDigestIsChecked(t *testing.T) {
 	l := newLab(t)
 	large := strings.Repeat("0123456789abcdef", 3<<20/16)
-	body, contentType := multipartBody(t, fmt.Sprintf(describeOne, "", ""), sheet{"upfile1", "large.pdf", "application/pdf", large})
-	r := l.as(l.token(ScopePublicationSender), 0)("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", contentType)
+	body, contentType := multipartBody(t, describe("", ""), sheet{"upfile1", "large.pdf", "application/pdf", large})
+	send := l.as(l.token(ScopePublicationSender), 0)
+	r := send("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", contentType)
 	if r.status != 201 {
 		t.Fatalf("%d %s", r.status, r.body)
 	}
@@ -207,13 +226,17 @@ func TestALargeFilePassesAndItsDigestIsChecked(t *testing.T) {
 
 func TestAPublicationIsRefusedFor(t *testing.T) {
 	l := newLab(t)
-	good := fmt.Sprintf(describeOne, "", "")
+	good := describe("", "")
 	file := sheet{"upfile1", "a.txt", "text/plain", "x"}
 	seven := make([]sheet, 7)
 	for i := range seven {
 		seven[i] = sheet{fmt.Sprintf("upfile%d", i+1), "a.txt", "text/plain", "x"}
 	}
-	post := l.as(l.token(ScopePublicationSender), 0)
+	digest := func(method string) string {
+		return describe(`,"digest":{"digestMethod":"`+method+`","digestValue":"AAAA"}`, "")
+	}
+	stranger := `,"sender":{"eboxType":"enterprise","enterpriseNumber":"0212148896"}`
+	post, target := l.as(l.token(ScopePublicationSender), 0), l.ProviderURL("nsso")+"/ebox/messages"
 	for _, c := range []struct {
 		name, description string
 		files             []sheet
@@ -222,34 +245,39 @@ func TestAPublicationIsRefusedFor(t *testing.T) {
 		{"no description", "", []sheet{file}, "is missing"},
 		{"a description that is no JSON", "{", []sheet{file}, "not the JSON"},
 		{"seven files", good, seven, "at most six"},
-		{"a file that is not described", good, []sheet{file, {"upfile2", "b.txt", "text/plain", "y"}}, "no attachment names"},
+		{"a file that is not described",
+			good, []sheet{file, {"upfile2", "b.txt", "text/plain", "y"}}, "no attachment names"},
 		{"a described file that is not there", good, nil, "no such part"},
 		{"a file twice", good, []sheet{file, file}, "twice"},
 		{"a file without a name", good, []sheet{{"upfile1", "", "text/plain", "x"}}, "file name"},
-		{"a format that e-Box does not take", good, []sheet{{"upfile1", "a.exe", "application/octet-stream", "x"}}, "content type"},
-		{"a digest that does not match", fmt.Sprintf(describeOne, `,"digest":{"digestMethod":"sha_256","digestValue":"AAAA"}`, ""), []sheet{file}, "does not match"},
-		{"another digest method", fmt.Sprintf(describeOne, `,"digest":{"digestMethod":"md5","digestValue":"AAAA"}`, ""), []sheet{file}, "does not match"},
-		{"no main content", strings.Replace(good, `"isMainContent":true`, `"isMainContent":false`, 1), []sheet{file}, "main content"},
+		{"a format that e-Box does not take",
+			good, []sheet{{"upfile1", "a.exe", "application/octet-stream", "x"}}, "content type"},
+		{"a digest that does not match", digest("sha_256"), []sheet{file}, "does not match"},
+		{"another digest method", digest("md5"), []sheet{file}, "does not match"},
+		{"no main content",
+			strings.Replace(good, `"isMainContent":true`, `"isMainContent":false`, 1), []sheet{file}, "main content"},
 		{"no subject", strings.Replace(good, `"subject"`, `"object"`, 1), []sheet{file}, "/subject"},
 		{"the names of version 2", inVersion2(good), []sheet{file}, "/attachments/0/mainContent"},
-		{"the sender in the name of version 2", fmt.Sprintf(describeOne, "", `,"senderOrganizationId":"0406798006"`), []sheet{file}, "/senderOrganizationId"},
-		{"a sender that is not the client", fmt.Sprintf(describeOne, "", `,"sender":{"eboxType":"enterprise","enterpriseNumber":"0212148896"}`), []sheet{file}, "/sender"},
-		{"an addressee in the names of version 2", fmt.Sprintf(describeOne, "", `,"forTheAttentionOf":{"id":"79072300048"}`), []sheet{file}, "/forTheAttentionOf"},
+		{"the sender in the name of version 2",
+			describe("", `,"senderOrganizationId":"0406798006"`), []sheet{file}, "/senderOrganizationId"},
+		{"a sender that is not the client", describe("", stranger), []sheet{file}, "/sender"},
+		{"an addressee in the names of version 2",
+			describe("", `,"forTheAttentionOf":{"id":"79072300048"}`), []sheet{file}, "/forTheAttentionOf"},
 		{"a recipient with dots", strings.Replace(good, "0206731645", "0206.731.645", 1), []sheet{file}, "/recipient"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			body, contentType := multipartBody(t, c.description, c.files...)
-			r := post("POST", l.ProviderURL("nsso")+"/ebox/messages", body, "Content-Type", contentType)
+			r := post("POST", target, body, "Content-Type", contentType)
 			if r.status != 400 || !strings.Contains(string(r.body), c.says) {
 				t.Fatalf("%d %s, want %q", r.status, r.body, c.says)
 			}
 		})
 	}
 	body, contentType := multipartBody(t, good, file)
-	if r := post("POST", l.ProviderURL("nsso")+"/ebox/messages", body[:len(body)-20], "Content-Type", contentType); r.status != 400 {
+	if r := post("POST", target, body[:len(body)-20], "Content-Type", contentType); r.status != 400 {
 		t.Errorf("a body that breaks off: %d", r.status)
 	}
-	if r := post("POST", l.ProviderURL("nsso")+"/ebox/messages", "{}", "Content-Type", "application/json"); r.status != http.StatusUnsupportedMediaType {
+	if r := post("POST", target, "{}", "Content-Type", jsonType); r.status != http.StatusUnsupportedMediaType {
 		t.Errorf("JSON: %d", r.status)
 	}
 }
@@ -263,22 +291,22 @@ func TestAReaderMayReplyAndNoMore(t *testing.T) {
 		body, contentType := multipartBody(t, description, file)
 		return post("POST", url, body, "Content-Type", contentType)
 	}
-	if r := send(base, fmt.Sprintf(describeOne, "", "")); r.status != 403 || !strings.Contains(string(r.body), "missingScope") {
-		t.Errorf("publishing with the reader's scope: %d %s", r.status, r.body)
+	refused := send(base, describe("", ""))
+	if refused.status != 403 || !strings.Contains(string(refused.body), "missingScope") {
+		t.Errorf("publishing with the reader's scope: %d %s", refused.status, refused.body)
 	}
-	if r := send(base, fmt.Sprintf(describeOne, "", `,"originalMessageId":"`+FirstMessage+`"`)); r.status != 201 {
-		t.Errorf("a reply by originalMessageId: %d %s", r.status, r.body)
-	}
-	if r := send(base+"/"+FirstMessage+"/replies", fmt.Sprintf(describeOne, "", "")); r.status != 201 {
-		t.Errorf("a reply by path: %d %s", r.status, r.body)
-	}
-	if r := send(base+"/"+LargeMessage+"/replies", fmt.Sprintf(describeOne, "", "")); r.status != 403 {
-		t.Errorf("a reply where none is allowed: %d", r.status)
-	}
-	if r := send(base+"/1/replies", fmt.Sprintf(describeOne, "", "")); r.status != 404 {
-		t.Errorf("a reply to nothing: %d", r.status)
-	}
-	if r := send(base+"/"+FirstMessage+"/replies", fmt.Sprintf(describeOne, "", `,"originalMessageId":"1"`)); r.status != 400 {
-		t.Errorf("a reply that names another message: %d", r.status)
+	for what, c := range map[string]struct {
+		path, message string
+		want          int
+	}{
+		"a reply by originalMessageId":       {"", `,"originalMessageId":"` + FirstMessage + `"`, 201},
+		"a reply by path":                    {"/" + FirstMessage + "/replies", "", 201},
+		"a reply where none is allowed":      {"/" + LargeMessage + "/replies", "", 403},
+		"a reply to nothing":                 {"/1/replies", "", 404},
+		"a reply that names another message": {"/" + FirstMessage + "/replies", `,"originalMessageId":"1"`, 400},
+	} {
+		if r := send(base+c.path, describe("", c.message)); r.status != c.want {
+			t.Errorf("%s: %d, want %d: %s", what, r.status, c.want, r.body)
+		}
 	}
 }

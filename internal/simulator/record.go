@@ -64,28 +64,8 @@ type record struct {
 
 // Requests returns the last 10,000 requests since Start or ResetRequests, oldest
 // first, requests still being served among them.
-func (s *Simulator) Requests() []Recorded { return s.record.list() }
-
-// RequestsTo returns those of one upstream.
-func (s *Simulator) RequestsTo(upstream string) []Recorded {
-	all := s.record.list()
-	kept := all[:0]
-	for _, r := range all {
-		if r.Upstream == upstream {
-			kept = append(kept, r)
-		}
-	}
-	return kept
-}
-
-// ResetRequests forgets the requests and the counts.
-func (s *Simulator) ResetRequests() { s.record.reset() }
-
-// RequestCount is the number of requests to an upstream since Start or
-// ResetRequests, beyond those that are kept.
-func (s *Simulator) RequestCount(upstream string) uint64 { return s.record.count(upstream) }
-
-func (c *record) list() []Recorded {
+func (s *Simulator) Requests() []Recorded {
+	c := &s.record
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	list := make([]Recorded, 0, len(c.ring))
@@ -95,13 +75,23 @@ func (c *record) list() []Recorded {
 	return list
 }
 
-func (c *record) reset() {
+// RequestsTo returns those of one upstream.
+func (s *Simulator) RequestsTo(upstream string) []Recorded {
+	return slices.DeleteFunc(s.Requests(), func(r Recorded) bool { return r.Upstream != upstream })
+}
+
+// ResetRequests forgets the requests and the counts.
+func (s *Simulator) ResetRequests() {
+	c := &s.record
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ring, c.next, c.counts = nil, 0, nil
 }
 
-func (c *record) count(upstream string) uint64 {
+// RequestCount is the number of requests to an upstream since Start or
+// ResetRequests, beyond those that are kept.
+func (s *Simulator) RequestCount(upstream string) uint64 {
+	c := &s.record
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.counts[upstream]

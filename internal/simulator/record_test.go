@@ -57,7 +57,7 @@ func TestABodyThatWasRefusedIsRecordedToo(t *testing.T) {
 
 func TestTrailersAfterAPublicationAreRecorded(t *testing.T) {
 	l := newLab(t)
-	body, contentType := multipartBody(t, fmt.Sprintf(describeOne, "", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
+	body, contentType := multipartBody(t, describe("", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
 	body += "an epilogue"
 	r, err := http.NewRequestWithContext(t.Context(), "POST", l.ProviderURL("nsso")+"/ebox/messages",
 		io.NopCloser(strings.NewReader(body)))
@@ -82,7 +82,7 @@ func TestTrailersAfterAPublicationAreRecorded(t *testing.T) {
 func TestManyClientsAtOnce(t *testing.T) {
 	l := newLab(t)
 	get, send, base := l.consumer(), l.as(l.token(ScopePublicationSender), 0), l.ProviderURL("nsso")+"/ebox/messages"
-	body, contentType := multipartBody(t, fmt.Sprintf(describeOne, "", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
+	body, contentType := multipartBody(t, describe("", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
 	const each = 10
 	statuses := make(chan int, 5*each)
 	var all sync.WaitGroup

@@ -16,7 +16,7 @@ import (
 // refreshed in the background.
 const referenceCache = "public, max-age=172800, stale-while-revalidate=86400"
 
-// The reference data, the same at every provider.
+// The reference data, the same at every provider but for the links of their logos.
 var (
 	messageTypes = []messageType{
 		{"attestation", translated{"nl": "Attest", "fr": "Attestation", "de": "Bescheinigung"},
@@ -26,18 +26,19 @@ var (
 		{"invoice", translated{"nl": "Factuur", "fr": "Facture", "de": "Rechnung"}, validity{90, "day"}, orgIDs, appIDs},
 	}
 	organizations = []organization{
-		{"0406798006", translated{"nl": "RSZ", "fr": "ONSS", "de": "LSS"},
-			translated{"nl": "Rijksdienst voor Sociale Zekerheid", "fr": "Office national de sécurité sociale",
+		{ID: "0406798006", Short: translated{"nl": "RSZ", "fr": "ONSS", "de": "LSS"},
+			Long: translated{"nl": "Rijksdienst voor Sociale Zekerheid", "fr": "Office national de sécurité sociale",
 				"de": "Landesamt für soziale Sicherheit"}},
-		{"0206731645", translated{"nl": "RVA", "fr": "ONEM", "de": "LfA"},
-			translated{"nl": "Rijksdienst voor Arbeidsvoorziening", "fr": "Office national de l'emploi",
+		{ID: "0206731645", Short: translated{"nl": "RVA", "fr": "ONEM", "de": "LfA"},
+			Long: translated{"nl": "Rijksdienst voor Arbeidsvoorziening", "fr": "Office national de l'emploi",
 				"de": "Landesamt für Arbeitsbeschaffung"}},
 	}
 	applications = []application{
-		{"dmfa", translated{"nl": "Dmfa", "fr": "Dmfa", "de": "Dmfa"}, translated{"nl": "Kwartaalaangifte",
-			"fr": "Déclaration trimestrielle", "de": "Vierteljahreserklärung"}},
-		{"planning", translated{"nl": "Planning", "fr": "Planning", "de": "Planung"}, translated{"nl": "Werkplanning",
-			"fr": "Planning du travail", "de": "Arbeitsplanung"}},
+		{ID: "dmfa", Name: translated{"nl": "Dmfa", "fr": "Dmfa", "de": "Dmfa"},
+			Description: translated{"nl": "Kwartaalaangifte", "fr": "Déclaration trimestrielle",
+				"de": "Vierteljahreserklärung"}},
+		{ID: "planning", Name: translated{"nl": "Planning", "fr": "Planning", "de": "Planung"},
+			Description: translated{"nl": "Werkplanning", "fr": "Planning du travail", "de": "Arbeitsplanung"}},
 	}
 	orgIDs = []string{"0406798006", "0206731645"}
 	appIDs = []string{"dmfa", "planning"}
@@ -57,18 +58,6 @@ type validity struct {
 }
 
 type organization struct {
-	ID        string
-	ShortName translated
-	LongName  translated
-}
-
-type application struct {
-	ID          string
-	Name        translated
-	Description translated
-}
-
-type organizationView struct {
 	ID    string      `json:"organizationId"`
 	Short translated  `json:"organizationShortName"`
 	Long  translated  `json:"organizationLongName"`
@@ -76,7 +65,7 @@ type organizationView struct {
 	Apps  []string    `json:"senderApplicationIds"`
 }
 
-type applicationView struct {
+type application struct {
 	ID          string      `json:"applicationId"`
 	Name        translated  `json:"applicationName"`
 	Description translated  `json:"applicationDescription"`
@@ -92,75 +81,60 @@ type imageView struct {
 }
 
 func (m *messageRegistry) referenceEndpoints(scopes []string) []endpoint {
+	// An absolute path for organizations, an absolute URL for applications: both are seen.
+	orgs, apps := slices.Clone(organizations), slices.Clone(applications)
+	for i := range orgs {
+		orgs[i].Logos, orgs[i].Apps = logoView(m.api.path+"/referenceData/senderOrganizations/"+orgs[i].ID), appIDs
+	}
+	for i := range apps {
+		apps[i].Logos, apps[i].Orgs = logoView(m.api.base()+"/referenceData/senderApplications/"+apps[i].ID), orgIDs
+	}
+	const image = "/{}/images/{}/content"
+	return slices.Concat(
+		referenceList("/referenceData/messageTypes", scopes, messageTypes, func(t messageType) string { return t.ID }),
+		referenceList("/referenceData/senderOrganizations", scopes, orgs, func(o organization) string { return o.ID }),
+		referenceList("/referenceData/senderApplications", scopes, apps, func(a application) string { return a.ID }),
+		[]endpoint{
+			{"GET", "/referenceData/senderOrganizations" + image, scopes, sendImage(orgIDs)},
+			{"GET", "/referenceData/senderApplications" + image, scopes, sendImage(appIDs)},
+		})
+}
+
+// referenceList are the endpoints of a list and of each of its items.
+func referenceList[T any](path string, scopes []string, all []T, id func(T) string) []endpoint {
 	return []endpoint{
-		{"GET", "/referenceData/messageTypes", scopes, func(c *call) { sendReference(c, messageTypes) }},
-		{"GET", "/referenceData/messageTypes/{}", scopes, func(c *call) {
-			sendOne(c, messageTypes, func(t messageType) bool { return t.ID == c.args[0] })
+		{"GET", path, scopes, func(c *call) {
+			c.w.Header().Set("Cache-Control", referenceCache)
+			sendPage(c, all)
 		}},
-		{"GET", "/referenceData/senderOrganizations", scopes, func(c *call) { sendReference(c, m.organizationViews()) }},
-		{"GET", "/referenceData/senderOrganizations/{}", scopes, func(c *call) {
-			sendOne(c, m.organizationViews(), func(o organizationView) bool { return o.ID == c.args[0] })
-		}},
-		{"GET", "/referenceData/senderOrganizations/{}/images/{}/content", scopes, func(c *call) {
-			sendImage(c, slices.Contains(orgIDs, c.args[0]))
-		}},
-		{"GET", "/referenceData/senderApplications", scopes, func(c *call) { sendReference(c, m.applicationViews()) }},
-		{"GET", "/referenceData/senderApplications/{}", scopes, func(c *call) {
-			sendOne(c, m.applicationViews(), func(a applicationView) bool { return a.ID == c.args[0] })
-		}},
-		{"GET", "/referenceData/senderApplications/{}/images/{}/content", scopes, func(c *call) {
-			sendImage(c, slices.Contains(appIDs, c.args[0]))
+		{"GET", path + "/{}", scopes, func(c *call) {
+			i := slices.IndexFunc(all, func(one T) bool { return id(one) == c.args[0] })
+			if i < 0 {
+				c.fail(problem.NotFound("There is no reference data of this id."))
+				return
+			}
+			c.w.Header().Set("Cache-Control", referenceCache)
+			c.send(http.StatusOK, all[i])
 		}},
 	}
-}
-
-func (m *messageRegistry) organizationViews() []organizationView {
-	views := make([]organizationView, len(organizations))
-	for i, o := range organizations {
-		// An absolute path here, an absolute URL for applications.
-		views[i] = organizationView{o.ID, o.ShortName, o.LongName,
-			logoView(m.api.path + "/referenceData/senderOrganizations/" + o.ID), appIDs}
-	}
-	return views
-}
-
-func (m *messageRegistry) applicationViews() []applicationView {
-	views := make([]applicationView, len(applications))
-	for i, a := range applications {
-		views[i] = applicationView{a.ID, a.Name, a.Description,
-			logoView(m.api.base() + "/referenceData/senderApplications/" + a.ID), orgIDs}
-	}
-	return views
 }
 
 func logoView(owner string) []imageView {
 	return []imageView{{logoID, float64(len(logo())) / 1024, "image/png", owner + "/images/" + logoID + "/content"}}
 }
 
-func sendReference[T any](c *call, all []T) {
-	c.w.Header().Set("Cache-Control", referenceCache)
-	sendPage(c, all)
-}
-
-func sendOne[T any](c *call, all []T, is func(T) bool) {
-	i := slices.IndexFunc(all, is)
-	if i < 0 {
-		c.fail(problem.NotFound("There is no reference data of this id."))
-		return
-	}
-	c.w.Header().Set("Cache-Control", referenceCache)
-	c.send(http.StatusOK, all[i])
-}
-
 const logoID = "logo-1"
 
-func sendImage(c *call, owner bool) {
-	if !owner || c.args[1] != logoID {
-		c.fail(problem.NotFound("There is no image of this id."))
-		return
+// sendImage serves the logo of those that have one.
+func sendImage(owners []string) func(*call) {
+	return func(c *call) {
+		if !slices.Contains(owners, c.args[0]) || c.args[1] != logoID {
+			c.fail(problem.NotFound("There is no image of this id."))
+			return
+		}
+		c.w.Header().Set("Cache-Control", referenceCache)
+		c.sendBytes(http.StatusOK, "image/png", logo())
 	}
-	c.w.Header().Set("Cache-Control", referenceCache)
-	c.sendBytes(http.StatusOK, "image/png", logo())
 }
 
 // logo is a blue square of 32 by 32 pixels.

@@ -63,10 +63,6 @@ type providerRegistry struct {
 	registries map[string]*messageRegistry
 }
 
-func newProviderRegistry(s *Simulator) *providerRegistry {
-	return &providerRegistry{s: s, registries: map[string]*messageRegistry{}}
-}
-
 // Providers lists the providers in the order of the Provider Registry.
 func (s *Simulator) Providers() []Provider {
 	d := s.directory

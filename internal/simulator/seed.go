@@ -60,8 +60,10 @@ func (s *Simulator) seed() {
 			Activation:  "2022-01-01",
 			Name:        text("Nutsbedrijven", "Services publics", "Versorgungsbetriebe", "Utilities"),
 			Description: text("Facturen", "Factures", "Rechnungen", "Invoices"),
-			Maintenance: []Window{{hour.Add(-time.Hour), hour.Add(5 * time.Hour)}, {
-				hour.AddDate(0, 0, 30), hour.AddDate(0, 0, 31)}},
+			Maintenance: []Window{
+				{hour.Add(-time.Hour), hour.Add(5 * time.Hour)},
+				{hour.AddDate(0, 0, 30), hour.AddDate(0, 0, 31)},
+			},
 		},
 		{
 			ID: "upcoming", URL: d.host(s.main, "upcoming", "/upcoming/ebox/enterprise/v3", "3.0"), APIVersion: "3.0",

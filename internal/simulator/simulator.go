@@ -21,7 +21,7 @@
 //	GET|PUT|DELETE  /_control/providers/{id}   one provider, by the member names of the registry
 //	POST            /_control/page-form        {"provider":"nsso","form":"hal"}
 //	PUT|DELETE      /_control/mandates         {"enterprise":"0206731645","kind":"e-box","until":"2026-01-31"}
-//	POST            /_control/messages         {"provider":"nsso","enterprise":"0206731645","subject":"…","sizes":[1024]}
+//	POST            /_control/messages         {"provider":"nsso","enterprise":"0206731645","sizes":[1024]}
 //	POST            /_control/grant-health     {"up":false}
 //
 // The kinds of faults are the Fault… constants. The demo's facts are in seed.go. Nothing here is fit for real data.
@@ -37,6 +37,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"ebox-gateway/internal/enterprise"
 )
 
 // Options say where the simulator listens and whom it knows.
@@ -135,10 +137,10 @@ func Start(o Options) (*Simulator, error) {
 			return nil, errors.Join(err, s.Close())
 		}
 	}
-	s.mahis = newMandateRegister(o.Now)
-	s.preferences = newPreferenceStore()
-	s.citizen = newCitizenMandates(s)
-	s.directory = newProviderRegistry(s)
+	s.mahis = &mandateRegister{now: o.Now, mandates: map[mandateKey]Mandate{}}
+	s.preferences = &preferenceStore{exclusively: map[enterprise.Number]bool{}}
+	s.citizen = &citizenMandates{s: s, nextID: 3_000_001}
+	s.directory = &providerRegistry{s: s, registries: map[string]*messageRegistry{}}
 	s.seed()
 	s.mount(&api{
 		upstream: UpstreamToken, site: s.main, path: tokenPath,
@@ -210,13 +212,12 @@ func (s *Simulator) Close() error {
 	s.closed = true
 	s.gate.Unlock()
 	s.cancel()
-	var errs []error
-	errs = append(errs, s.main.close())
+	err := s.main.close()
 	if s.regional != s.main {
-		errs = append(errs, s.regional.close())
+		err = errors.Join(err, s.regional.close())
 	}
 	s.busy.Wait()
-	return errors.Join(errs...)
+	return err
 }
 
 func (at *site) close() error {

@@ -2,12 +2,16 @@ package telemetry
 
 import (
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/redisstore"
+	"ebox-gateway/internal/resilience"
 )
 
 // collector gives what a snapshot says. It is a prometheus.Collector.
@@ -65,13 +69,19 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	p.gauge(heldBytes, float64(s.Held.Held))
 	p.gauge(heldLimit, float64(s.Held.Limit))
 	p.count(heldRefused, s.Held.Refused)
-	for i := range s.Upstreams {
-		p.upstream(&s.Upstreams[i])
+	for _, u := range oneEach(s.Upstreams) {
+		p.upstream(&u, s.Now)
 	}
 	for i := range s.Clients {
 		p.client(&s.Clients[i])
 	}
-	p.registry(&s.Registry)
+	if s.HasRegistry {
+		p.time(listTimestamp, s.Directory.LastSuccess)
+		p.truth(listFailing, s.Directory.LastError != "")
+	}
+	for state, n := range s.Directory.States {
+		p.gauge(providers, float64(n), string(state))
+	}
 	p.cache(&s.Cache)
 	if s.Redis != nil {
 		p.redis(s.Redis)
@@ -82,6 +92,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		p.count(evidenceLost, e.Lost)
 		p.truth(evidenceFailing, e.Failing != "")
 		p.truth(evidenceRefusing, e.Refusing)
+		p.truth(evidenceMissing, e.Missing != "")
+		p.time(evidenceGap, e.LastGap)
+		p.count(evidenceRefusedWrites, e.RefusedWrites)
 		p.truth(evidenceUnstamped, e.Stamping != "")
 	}
 	if t := s.Traces; t != nil {
@@ -123,13 +136,50 @@ func (p putter) oneOf(f *family, is string, labels []string, states ...string) {
 	}
 }
 
-func (p putter) upstream(u *UpstreamSnapshot) {
+// oneEach adds up upstreams of one name, which follow one another.
+func oneEach(list []operate.Upstream) []operate.Upstream {
+	all := make([]operate.Upstream, 0, len(list))
+	for _, u := range list {
+		if n := len(all); n == 0 || all[n-1].Name != u.Name {
+			all = append(all, u)
+			continue
+		}
+		sum := &all[len(all)-1]
+		if sum.Circuit == string(resilience.Closed) || u.Circuit == string(resilience.Open) {
+			sum.Circuit = u.Circuit
+		}
+		sum.Opened += u.Opened
+		if len(u.OpenFor) > len(sum.OpenFor) {
+			sum.OpenFor = u.OpenFor
+		}
+		sum.InFlight += u.InFlight
+		sum.Queued += u.Queued
+		if sum.WaitingSince.IsZero() || !u.WaitingSince.IsZero() && u.WaitingSince.Before(sum.WaitingSince) {
+			sum.WaitingSince, sum.UnansweredSince = u.WaitingSince, u.UnansweredSince
+		}
+		sum.Retries += u.Retries
+		sum.RetriesDenied += u.RetriesDenied
+		sum.RefusedOpen += u.RefusedOpen
+		sum.RefusedFull += u.RefusedFull
+		sum.RefusedShare += u.RefusedShare
+		sum.RefusedRate += u.RefusedRate
+		sum.Connections = sum.Connections.Plus(u.Connections)
+	}
+	return all
+}
+
+func (p putter) upstream(u *operate.Upstream, now time.Time) {
 	p.oneOf(circuitState, u.Circuit, []string{u.Name}, "closed", "open", "half-open")
 	p.count(circuitOpened, u.Opened, u.Name)
+	p.gauge(circuitOpenFor, float64(len(u.OpenFor)), u.Name)
 	p.gauge(upstreamFlight, float64(u.InFlight), u.Name)
 	p.gauge(upstreamQueue, float64(u.Queued), u.Name)
-	p.gauge(upstreamOldest, u.OldestWait.Seconds(), u.Name)
-	p.gauge(upstreamUnanswered, u.Unanswered.Seconds(), u.Name)
+	var oldest, unanswered time.Duration
+	if !u.WaitingSince.IsZero() {
+		oldest, unanswered = now.Sub(u.WaitingSince), now.Sub(u.UnansweredSince)
+	}
+	p.gauge(upstreamOldest, oldest.Seconds(), u.Name)
+	p.gauge(upstreamUnanswered, unanswered.Seconds(), u.Name)
 	p.count(retries, u.Retries, u.Name)
 	p.count(retriesDenied, u.RetriesDenied, u.Name)
 	p.count(refusals, u.RefusedOpen, u.Name, "circuit")
@@ -143,41 +193,37 @@ func (p putter) upstream(u *UpstreamSnapshot) {
 	p.count(connections, u.Connections.Foreign, u.Name, "foreign")
 }
 
-func (p putter) client(c *ClientSnapshot) {
-	p.time(certificateExpiry, c.CertificateExpiry, c.Name, "current")
-	p.time(certificateExpiry, c.PendingExpiry, c.Name, "pending")
-	if c.ClockKnown {
-		p.gauge(clockDifference, c.ClockAhead.Seconds(), c.Name)
+func (p putter) client(c *authn.ClientStatus) {
+	if c.Key != nil {
+		p.time(certificateExpiry, c.Key.NotAfter, c.Name, "current")
 	}
-	p.truth(keyPending, c.Pending, c.Name)
-	var sum TokenSnapshot
-	for i := range c.Tokens {
-		t := &c.Tokens[i]
-		p.time(tokenExpiry, t.Expires, c.Name, t.Scopes)
-		sum.Granted += t.Granted
-		sum.Refused += t.Refused
-		sum.Unavailable += t.Unavailable
-		sum.Forced += t.Forced
-		sum.Refusing = sum.Refusing || t.Refusing
-		sum.Away = sum.Away || t.Away
+	if c.Pending != nil {
+		p.time(certificateExpiry, c.Pending.NotAfter, c.Name, "pending")
 	}
-	p.count(tokenRequests, sum.Granted, c.Name, "granted")
-	p.count(tokenRequests, sum.Refused, c.Name, "refused")
-	p.count(tokenRequests, sum.Unavailable, c.Name, "unavailable")
-	p.count(tokenForced, sum.Forced, c.Name)
-	p.truth(tokenFailing, sum.Refusing, c.Name, "refused")
-	p.truth(tokenFailing, sum.Away, c.Name, "unavailable")
-	p.truth(tokenFailing, c.KeyFailing, c.Name, "key")
-}
-
-func (p putter) registry(r *RegistrySnapshot) {
-	if r.Configured {
-		p.time(listTimestamp, r.Fetched)
-		p.truth(listFailing, r.Failing)
+	if c.Clock != nil {
+		p.gauge(clockDifference, c.Clock.AheadSeconds, c.Name)
 	}
-	for state, n := range r.States {
-		p.gauge(providers, float64(n), state)
+	p.truth(keyPending, c.Pending != nil, c.Name)
+	var granted, refused, outages, forced uint64
+	var refusing, away bool
+	for _, t := range c.Tokens {
+		p.time(tokenExpiry, t.Expires, c.Name, strings.Join(t.Scopes, " "))
+		granted += t.Granted
+		refused += t.Refusals
+		outages += t.Outages
+		forced += t.Forced
+		if t.Error != nil {
+			unavailable := t.Error.Code == authn.Unavailable
+			away, refusing = away || unavailable, refusing || !unavailable
+		}
 	}
+	p.count(tokenRequests, granted, c.Name, "granted")
+	p.count(tokenRequests, refused, c.Name, "refused")
+	p.count(tokenRequests, outages, c.Name, "unavailable")
+	p.count(tokenForced, forced, c.Name)
+	p.truth(tokenFailing, refusing, c.Name, "refused")
+	p.truth(tokenFailing, away, c.Name, "unavailable")
+	p.truth(tokenFailing, c.KeyError != nil, c.Name, "key")
 }
 
 func (p putter) cache(c *cache.Stats) {

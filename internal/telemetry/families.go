@@ -96,6 +96,8 @@ var (
 		"for the others.", "upstream", "state")
 	circuitOpened = define(counter, "upstream_circuit_opened_total", "Times that the upstream's circuit opened.",
 		"upstream")
+	circuitOpenFor = define(gauge, "upstream_circuit_open_enterprises", "Represented enterprises for which alone the "+
+		"upstream's circuit is not closed; /status names them.", "upstream")
 	upstreamFlight = define(gauge, "upstream_requests_in_flight", "Calls that the upstream's bulkhead holds.",
 		"upstream")
 	upstreamQueue = define(gauge, "upstream_requests_queued",
@@ -170,6 +172,12 @@ var (
 	evidenceFailing  = define(gauge, "evidence_failing", "1 while evidence cannot be written.")
 	evidenceRefusing = define(gauge, "evidence_refusing", "1 while requests are refused because evidence cannot be "+
 		"written, or waits in too great a number.")
+	evidenceMissing = define(gauge, "evidence_missing",
+		"1 since evidence was found removed, replaced or cut, until the gateway is restarted.")
+	evidenceGap = define(gauge, "evidence_gap_timestamp_seconds", "When the evidence last said that something may be "+
+		"missing in it. Absent if it has not since the start.")
+	evidenceRefusedWrites = define(counter, "evidence_refused_writes_total",
+		"Writes that were not sent since their intent could not be recorded.")
 	evidenceUnstamped = define(gauge, "evidence_unstamped",
 		"1 while the time-stamping authority gives no time stamps of checkpoints.")
 
@@ -185,14 +193,16 @@ func families() []*family {
 		providerRequests, providerHeader, partRequests,
 		ready, health, reloadSuccessful, reloadTimestamp, configuration, build, enterprises, enterprisesRefused,
 		refusedInARow, listenerExpiry, heldBytes, heldLimit, heldRefused,
-		circuitState, circuitOpened, upstreamFlight, upstreamQueue, upstreamOldest, upstreamUnanswered, retries,
+		circuitState, circuitOpened, circuitOpenFor, upstreamFlight, upstreamQueue, upstreamOldest, upstreamUnanswered,
+		retries,
 		retriesDenied, refusals, connections,
 		tokenRequests, tokenForced, tokenFailing, tokenExpiry, certificateExpiry, clockDifference, keyPending,
 		listTimestamp, listFailing, providers,
 		cacheBytes, cacheResources, cacheHits, cacheMisses, cacheStale, cacheValidated, cacheCollapsed, cacheStored,
 		cacheEvicted, cacheInvalidated, cacheFailures,
 		redisUp, redisState, redisOpened, redisUnreadable, redisSubscribed, redisUntold,
-		evidenceQueued, evidenceWritten, evidenceLost, evidenceFailing, evidenceRefusing, evidenceUnstamped,
+		evidenceQueued, evidenceWritten, evidenceLost, evidenceFailing, evidenceRefusing, evidenceMissing, evidenceGap,
+		evidenceRefusedWrites, evidenceUnstamped,
 		spansExported, spansDropped,
 	}
 }

@@ -15,10 +15,13 @@ import (
 	"github.com/prometheus/common/model"
 
 	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/memory"
+	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/wire"
 )
@@ -33,23 +36,34 @@ func everything() Snapshot {
 		RefusedInARow: map[string]int{"nsso": 2}, ListenerExpiry: map[string]time.Time{"services": at},
 		RateRefusals: map[string]uint64{"enterprise": 4, "caller": 5, "upstream": 6, "concurrency": 7},
 		Held:         memory.State{Held: 21, Limit: 22, Refused: 23},
-		Upstreams: []UpstreamSnapshot{{Name: "provider nsso", Circuit: "open", Opened: 2, InFlight: 1, Queued: 7,
-			OldestWait: 42 * time.Second, Unanswered: 50 * time.Second, Retries: 8, RetriesDenied: 9, RefusedOpen: 10,
-			RefusedFull: 11, RefusedShare: 18, RefusedRate: 12, Connections: wire.Counts{Opened: 13, Surplus: 14, Ended: 15,
-				Resent: 16, Foreign: 17}}},
-		Clients: []ClientSnapshot{{
-			Name: "payroll", ClockKnown: true, ClockAhead: -90 * time.Second, CertificateExpiry: at,
-			PendingExpiry: at.Add(time.Hour), Pending: true,
-			Tokens: []TokenSnapshot{{Scopes: "a b", Expires: at, Granted: 3, Refused: 1, Refusing: true}, {
-				Scopes: "c", Granted: 2, Unavailable: 4, Forced: 1}},
+		Now:          at,
+		// The first is left of the configuration before.
+		Upstreams: []operate.Upstream{
+			{Name: "provider nsso", Circuit: "closed", Retries: 1, WaitingSince: at.Add(-time.Second),
+				UnansweredSince: at.Add(-time.Second)},
+			{Name: "provider nsso", Circuit: "open", Opened: 2, OpenFor: make([]string, 9), InFlight: 1, Queued: 7,
+				WaitingSince: at.Add(-42 * time.Second), UnansweredSince: at.Add(-50 * time.Second), Retries: 7,
+				RetriesDenied: 9, RefusedOpen: 10, RefusedFull: 11, RefusedShare: 18, RefusedRate: 12,
+				Connections: wire.Counts{Opened: 13, Surplus: 14, Ended: 15, Resent: 16, Foreign: 17}},
+		},
+		Clients: []authn.ClientStatus{{
+			Name: "payroll", Clock: &authn.ClockStatus{AheadSeconds: -90}, Key: &authn.KeyStatus{NotAfter: at},
+			Pending: &authn.PendingStatus{KeyStatus: authn.KeyStatus{NotAfter: at.Add(time.Hour)}},
+			Tokens: []authn.TokenStatus{
+				{Scopes: []string{"a", "b"}, Expires: at, Granted: 3, Refusals: 1,
+					Error: &authn.FailureStatus{Code: "invalid_client"}},
+				{Scopes: []string{"c"}, Granted: 2, Outages: 4, Forced: 1},
+			},
 		}},
-		Registry: RegistrySnapshot{Configured: true, Fetched: at, Failing: true, States: map[string]int{"active": 2,
-			"maintenance": 1}},
+		HasRegistry: true,
+		Directory: directory.Status{LastSuccess: at, LastError: "refused",
+			States: map[directory.State]int{directory.Active: 2, directory.Maintenance: 1}},
 		Cache: cache.Stats{Bytes: 1 << 20, Resources: 12, Hits: 5, Misses: 6, Stale: 1, Validated: 2, Collapsed: 3,
 			Stored: 4, Evicted: 5, Invalidations: 6, StoreFailures: 7},
-		Redis:    &redisstore.Status{State: "away", Opened: 1, Unreadable: 2, Untold: 3},
-		Evidence: &audit.Status{Waiting: 1, Written: 2, Lost: 3, Failing: "no space left"},
-		Traces:   &TraceStats{Exported: 100, Dropped: 4},
+		Redis: &redisstore.Status{State: "away", Opened: 1, Unreadable: 2, Untold: 3},
+		Evidence: &audit.Status{Waiting: 1, Written: 2, Lost: 3, Failing: "no space left",
+			Missing: "the file x was removed", RefusedWrites: 5, LastGap: time.Unix(1_700_000_000, 0)},
+		Traces: &TraceStats{Exported: 100, Dropped: 4},
 	}
 }
 
@@ -299,7 +313,8 @@ func TestWhatASnapshotSaysIsShown(t *testing.T) {
 		"upstream_connections_total event=opened": 13, "upstream_connections_total event=surplus": 14,
 		"upstream_connections_total event=ended": 15, "upstream_connections_total event=resent": 16,
 		"upstream_connections_total event=foreign": 17, "upstream_refusals_total reason=bulkhead": 11,
-		"upstream_refusals_total reason=share": 18, "rate_refusals_total kind=concurrency": 7, "upstream_requests_queued": 7,
+		"upstream_refusals_total reason=share": 18, "upstream_circuit_open_enterprises": 9, "upstream_retries_total": 8,
+		"rate_refusals_total kind=concurrency": 7, "upstream_requests_queued": 7,
 		"token_requests_total outcome=granted": 5, "token_requests_total outcome=unavailable": 4,
 		"token_failing reason=refused": 1, "token_failing reason=key": 0,
 		"token_expiry_timestamp_seconds scopes=a_b": 1.8e9, "certificate_expiry_timestamp_seconds key=pending": 1.8e9 + 3600,
@@ -307,7 +322,8 @@ func TestWhatASnapshotSaysIsShown(t *testing.T) {
 		"clock_difference_seconds client=payroll": -90, "upstream_oldest_call_seconds upstream=provider_nsso": 42,
 		"registry_list_timestamp_seconds": 1.8e9, "registry_last_try_failed": 1, "providers state=maintenance": 1,
 		"cache_memory_bytes": 1 << 20, "redis_up": 0, "redis_state state=away": 1, "evidence_lost_total": 3,
-		"evidence_failing": 1, "trace_spans_dropped_total": 4,
+		"evidence_failing": 1, "evidence_missing": 1, "evidence_refused_writes_total": 5,
+		"evidence_gap_timestamp_seconds": 1_700_000_000, "trace_spans_dropped_total": 4,
 	} {
 		fields := strings.Fields(labels)
 		for i := range fields {

@@ -4,10 +4,12 @@ import (
 	"time"
 
 	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/memory"
+	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/redisstore"
-	"ebox-gateway/internal/wire"
 )
 
 // Snapshot is how the gateway stands at one moment: what metrics are read from when
@@ -41,65 +43,19 @@ type Snapshot struct {
 	// Held is what is held in memory for callers.
 	Held memory.State
 
-	// Upstreams have names of their own.
-	Upstreams []UpstreamSnapshot
-	Clients   []ClientSnapshot
-	Registry  RegistrySnapshot
-	Cache     cache.Stats
-	Redis     *redisstore.Status
-	Evidence  *audit.Status
-	Traces    *TraceStats
-}
-
-// UpstreamSnapshot is one upstream's protection.
-type UpstreamSnapshot struct {
-	Name string
-	// Circuit is closed, open or half-open.
-	Circuit          string
-	Opened           uint64
-	InFlight, Queued int
-	// OldestWait is how long the oldest call has been waiting for the header, Unanswered for
-	// how long no call has been answered.
-	OldestWait, Unanswered                              time.Duration
-	Retries, RetriesDenied                              uint64
-	RefusedOpen, RefusedFull, RefusedShare, RefusedRate uint64
-	Connections                                         wire.Counts
-}
-
-// ClientSnapshot is one OAuth client.
-type ClientSnapshot struct {
-	Name string
-	// CertificateExpiry is that of the key that signs, PendingExpiry that of a newer
-	// one; zero without a certificate.
-	CertificateExpiry, PendingExpiry time.Time
-	// ClockKnown says that the Authorization Server has told its time, which is ClockAhead
-	// of ours.
-	ClockKnown bool
-	ClockAhead time.Duration
-	// Pending says that a newer key has not earned a token yet, KeyFailing that the
-	// files of the key cannot be loaded.
-	Pending, KeyFailing bool
-	Tokens              []TokenSnapshot
-}
-
-// TokenSnapshot is the token of a client for one set of scopes.
-type TokenSnapshot struct {
-	// Scopes are joined by blanks. No two tokens of a client have the same.
-	Scopes string
-	// Expires is zero if there is no token.
-	Expires                               time.Time
-	Granted, Refused, Unavailable, Forced uint64
-	// Refusing and Away say why the last request failed, if it did.
-	Refusing, Away bool
-}
-
-// RegistrySnapshot is the list of Document Providers.
-type RegistrySnapshot struct {
-	// Configured says that there is a registry to ask.
-	Configured bool
-	// Fetched is when the list in force came from it.
-	Fetched time.Time
-	Failing bool
-	// States counts the providers.
-	States map[string]int
+	// Now is the gateway's time, from which ages are counted.
+	Now time.Time
+	// Upstreams are sorted by name. Two of one name, while requests of a configuration that
+	// was replaced are under way, are one series: counts are added up, and the worse circuit
+	// is shown.
+	Upstreams []operate.Upstream
+	Clients   []authn.ClientStatus
+	// Directory is the list of Document Providers; HasRegistry says that a registry is asked
+	// for it.
+	Directory   directory.Status
+	HasRegistry bool
+	Cache       cache.Stats
+	Redis       *redisstore.Status
+	Evidence    *audit.Status
+	Traces      *TraceStats
 }

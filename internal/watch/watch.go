@@ -50,6 +50,24 @@ func (f *Files) Changed() []string {
 	return changed
 }
 
+// Follow goes on with another set of files. What is known of a file is kept: a change since
+// the last call of Changed, as while a configuration was loaded, is still to be reported.
+// more says that files were read for the first time, which may have changed before that.
+func (f *Files) Follow(paths ...string) (more bool) {
+	sums := make(map[string]sum, len(paths))
+	var unknown []string
+	for _, p := range paths {
+		if old, known := f.sums[p]; known {
+			sums[p] = old
+		} else if p != "" {
+			unknown = append(unknown, p)
+		}
+	}
+	maps.Copy(sums, read(unknown))
+	f.sums = sums
+	return len(unknown) > 0
+}
+
 // Poll calls Changed every interval until ctx is done, and do with what changed.
 func (f *Files) Poll(ctx context.Context, interval time.Duration, do func(changed []string)) {
 	tick := time.NewTicker(interval)

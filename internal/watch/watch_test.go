@@ -70,6 +70,26 @@ func TestChangedSeesASymlinkSwap(t *testing.T) {
 	}
 }
 
+// A configuration is loaded, then followed: what is written in between was taken for known.
+func TestAChangeWhileAConfigurationIsLoadedIsNotMissed(t *testing.T) {
+	dir := t.TempDir()
+	old, added := filepath.Join(dir, "old"), filepath.Join(dir, "added")
+	write(t, old, "one")
+	write(t, added, "one")
+	f := NewFiles(old)
+	write(t, old, "two") // while it is loaded
+	if !f.Follow(old, added, "") || f.Follow(old, added) {
+		t.Error("files are new once, with the configuration that names them first")
+	}
+	if got := f.Changed(); !slices.Equal(got, []string{old}) {
+		t.Errorf("changed %v", got)
+	}
+	write(t, added, "two")
+	if got := f.Changed(); !slices.Equal(got, []string{added}) {
+		t.Errorf("changed %v", got)
+	}
+}
+
 func TestPollReportsAndEnds(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a")
 	write(t, path, "one")

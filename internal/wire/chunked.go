@@ -113,7 +113,7 @@ func (c *Chunks) step() (complete bool, err error) {
 
 // end takes the trailer section and its empty line.
 func (c *Chunks) end(b []byte) (complete bool, err error) {
-	size := 0
+	var size int
 	switch {
 	case len(b) > 0 && b[0] == '\n':
 		return false, errChunkEnd

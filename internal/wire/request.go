@@ -196,7 +196,7 @@ func (u *upload) run() {
 	switch {
 	case err == nil, failed && !IsTimeout(err):
 		// A connection that takes nothing more may have an answer all the same, which explains why.
-		u.c.socket.within(x.t.config.Header)
+		_ = u.c.socket.within(x.t.config.Header)
 	default:
 		u.c.socket.Cancel()
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -22,14 +24,17 @@ const (
 	mandated = "0206731645" // has a mandate in the simulator
 	nsso     = "/ebox/providers/nsso"
 	box      = "/enterprises/" + mandated + nsso + "/ebox"
+
+	adminToken = "a-token-of-the-platform-team-0123456789"
 )
 
 // instance is a gateway before a simulator, both in this process and on sockets of their own.
 type instance struct {
 	t          *testing.T
 	sim        *simulator.Simulator
-	base       string // of the callers' listener
-	admin      string // of the admin listener
+	client     simulator.Client // which the simulator knows
+	base       string           // of the callers' listener
+	admin      string           // of the admin listener
 	shutdown   func() error
 	disconnect func() // cuts what still runs, as a second signal does
 }
@@ -52,7 +57,11 @@ func start(t *testing.T, registry string) *instance {
 			t.Error(err)
 		}
 	})
-	text := strings.Replace(demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0"), "registry:\n", "registry:\n"+registry, 1)
+	if err := os.WriteFile(filepath.Join(dir, "admin.token"), []byte(adminToken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer("registry:\n", "registry:\n"+registry, "admin: {", "admin: {tokenFile: admin.token, ").
+		Replace(demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0"))
 	cfg, err := config.Parse("test.yaml", []byte(text), dir, func(string) (string, bool) { return "", false })
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +78,8 @@ func start(t *testing.T, registry string) *instance {
 	ended := make(chan error, 1)
 	go func() { ended <- gw.Run(ctx, cut) }()
 	g := &instance{
-		t: t, sim: sim, base: "http://" + gw.Addrs()[0].String(), admin: "http://" + gw.AdminAddrs()[0].String(),
+		t: t, sim: sim, client: client,
+		base: "http://" + gw.Addrs()[0].String(), admin: "http://" + gw.AdminAddrs()[0].String(),
 		shutdown: sync.OnceValue(func() error { stop(); return <-ended }), disconnect: disconnect,
 	}
 	t.Cleanup(func() {

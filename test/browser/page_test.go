@@ -38,6 +38,16 @@ type tab struct {
 // browse opens the admin listener's page in Chromium.
 func (g *instance) browse(fragment string) *tab {
 	g.t.Helper()
+	p := g.tab()
+	p.do(chromedp.EmulateViewport(1440, 900), chromedp.Navigate(g.admin+"/"+fragment))
+	p.wait("the first picture", `document.querySelectorAll('#figures .figure').length === 4 &&
+		document.querySelector('#providers table') !== null`)
+	return p
+}
+
+// tab starts Chromium with one empty tab.
+func (g *instance) tab() *tab {
+	g.t.Helper()
 	program := needs.Program(g.t, "chromium", "chromium", "chromium-browser", "google-chrome")
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.ExecPath(program), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
@@ -60,9 +70,6 @@ func (g *instance) browse(fragment string) *tab {
 	if err := chromedp.Listen(p.ctx, p.record); err != nil {
 		g.t.Fatalf("starting %s: %v", program, err)
 	}
-	p.do(chromedp.EmulateViewport(1440, 900), chromedp.Navigate(g.admin+"/"+fragment))
-	p.wait("the first picture",
-		`document.querySelectorAll('#figures .figure').length === 4 && document.querySelector('#providers table') !== null`)
 	return p
 }
 
@@ -109,7 +116,7 @@ func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 // tell evaluates an expression in the page.
 func tell[T any](p *tab, expression string) T {
 	p.t.Helper()
-	v, err := chromedp.Run(p.ctx, chromedp.Evaluate[T](expression))
+	v, err := chromedp.Run(p.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	if err != nil {
 		p.t.Fatalf("%s: %v", expression, err)
 	}
@@ -178,8 +185,8 @@ func TestSomebodyAtNightFindsTheBrokenProvider(t *testing.T) {
 		g.get(box + "/messages")
 		g.get("/enterprises/0212148896" + nsso + "/ebox/messages")
 	}
-	p.wait("the banner",
-		`/calls fail/.test(document.querySelector('#state-heading').textContent) && /provider nsso/.test(document.querySelector('.attention').innerText)`)
+	p.wait("the banner", `/calls fail/.test(document.querySelector('#state-heading').textContent) &&
+		/provider nsso/.test(document.querySelector('.attention').innerText)`)
 	p.wait("the circuit", `/open[^]*next probe/.test(document.querySelector('#providers tbody tr').innerText)`)
 	t.Logf("the page showed it after %s", time.Since(broke).Round(time.Millisecond))
 	if title := tell[string](p, `document.title`); !strings.Contains(title, "calls fail") {
@@ -214,8 +221,9 @@ func TestSomebodyAtNightFindsTheBrokenProvider(t *testing.T) {
 	if err := g.shutdown(); err != nil {
 		t.Logf("stopping: %v", err)
 	}
-	p.wait("the lost connection",
-		`document.querySelector('#state-heading').textContent === 'Connection lost' && /\d+ s old/.test(document.querySelector('#picture').innerText) && /does not answer/.test(document.querySelector('#state').innerText)`)
+	p.wait("the lost connection", `document.querySelector('#state-heading').textContent === 'Connection lost' &&
+		/\d+ s old/.test(document.querySelector('#picture').innerText) &&
+		/does not answer/.test(document.querySelector('#state').innerText)`)
 	p.keep("lost")
 }
 
@@ -280,7 +288,8 @@ func (p *tab) fits() {
 	p.t.Helper()
 	wide := tell[[]string](p,
 		`document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll('body *')]
-		.filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.unseen, thead')).map((e) => e.tagName + '.' + e.className + ' ' + e.textContent.slice(0, 40))`)
+		.filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.unseen, thead'))
+		.map((e) => e.tagName + '.' + e.className + ' ' + e.textContent.slice(0, 40))`)
 	for _, w := range wide {
 		p.t.Errorf("wider than the window: %s", w)
 	}
@@ -335,34 +344,73 @@ func TestThePageCanBeReadAndUsedByAnybody(t *testing.T) {
 	// Tab comes by everything that can be used, in the order in which it stands, and
 	// each shows that it has the focus.
 	p.press("#pause")
-	p.wait("the pause",
-		`document.querySelector('#pause').getAttribute('aria-pressed') === 'true' && /Paused/.test(document.querySelector('#picture').innerText)`)
-	const usable = `[...document.querySelectorAll('a[href], button, input, select, summary')].filter((e) => e.checkVisibility())`
+	p.wait("the pause", `document.querySelector('#pause').getAttribute('aria-pressed') === 'true' &&
+		/Paused/.test(document.querySelector('#picture').innerText)`)
+	const focused = `document.activeElement.outerHTML.slice(0, 120)`
+	const usable = `[...document.querySelectorAll('a[href], button, input, select, summary')]
+		.filter((e) => e.checkVisibility())`
 	total := tell[int](p, usable+`.length`)
-	tell[bool](p, `document.activeElement.blur(), window.getSelection().removeAllRanges(), scrollTo(0, 0), document.body.setAttribute('tabindex', '-1'), document.body.focus(), document.body.removeAttribute('tabindex'), true`)
+	tell[bool](p, `document.activeElement.blur(), window.getSelection().removeAllRanges(), scrollTo(0, 0),
+		document.body.setAttribute('tabindex', '-1'), document.body.focus(),
+		document.body.removeAttribute('tabindex'), true`)
 	for i := range total {
 		p.do(chromedp.KeyEvent(kb.Tab))
 		if at := tell[int](p, usable+`.indexOf(document.activeElement)`); at != i {
-			t.Fatalf("Tab %d leads to element %d of %d: %s", i+1, at, total, tell[string](p, `document.activeElement.outerHTML.slice(0, 120)`))
+			t.Fatalf("Tab %d leads to element %d of %d: %s", i+1, at, total, tell[string](p, focused))
 		}
-		if !tell[bool](p, `(() => { const s = getComputedStyle(document.activeElement); return s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2; })()`) {
-			t.Errorf("nothing shows the focus on %s", tell[string](p, `document.activeElement.outerHTML.slice(0, 120)`))
+		if !tell[bool](p, `(() => {
+			const s = getComputedStyle(document.activeElement);
+			return s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2;
+		})()`) {
+			t.Errorf("nothing shows the focus on %s", tell[string](p, focused))
 		}
 	}
 	// What a screen reader goes by.
 	for what, expression := range map[string]string{
-		"one main, header, footer and a named navigation": `document.querySelectorAll('main, body > header, footer, nav[aria-label]').length === 4`,
-		"one first heading":           `document.querySelectorAll('h1').length === 1`,
-		"headings that skip no level": `[...document.querySelectorAll('h1, h2, h3, h4')].map((e) => +e.tagName[1]).every((n, i, all) => i === 0 || n <= all[i - 1] + 1)`,
-		"a name for every section":    `[...document.querySelectorAll('section')].every((e) => e.getAttribute('aria-label') || document.getElementById(e.getAttribute('aria-labelledby')))`,
-		"a label for every field":     `[...document.querySelectorAll('input, select')].every((e) => e.labels.length === 1)`,
-		"a name for every chart":      `[...document.querySelectorAll('svg')].every((e) => e.getAttribute('aria-hidden') === 'true' || e.getAttribute('aria-label'))`,
-		"a word beside every shape":   `[...document.querySelectorAll('.badge')].every((e) => e.innerText.trim() !== '')`,
-		"no id twice":                 `new Set([...document.querySelectorAll('[id]')].map((e) => e.id)).size === document.querySelectorAll('[id]').length`,
+		"one main, header, footer and a named navigation": `
+			document.querySelectorAll('main, body > header, footer, nav[aria-label]').length === 4`,
+		"one first heading": `document.querySelectorAll('h1').length === 1`,
+		"headings that skip no level": `[...document.querySelectorAll('h1, h2, h3, h4')].map((e) => +e.tagName[1])
+			.every((n, i, all) => i === 0 || n <= all[i - 1] + 1)`,
+		"a name for every section": `[...document.querySelectorAll('section')].every((e) =>
+			e.getAttribute('aria-label') || document.getElementById(e.getAttribute('aria-labelledby')))`,
+		"a label for every field": `[...document.querySelectorAll('input, select')].every((e) => e.labels.length === 1)`,
+		"a name for every chart": `[...document.querySelectorAll('svg')].every((e) =>
+			e.getAttribute('aria-hidden') === 'true' || e.getAttribute('aria-label'))`,
+		"a word beside every shape": `[...document.querySelectorAll('.badge')].every((e) => e.innerText.trim() !== '')`,
+		"no id twice": `new Set([...document.querySelectorAll('[id]')].map((e) => e.id)).size ===
+			document.querySelectorAll('[id]').length`,
 	} {
 		if !tell[bool](p, expression) {
 			t.Errorf("the page has not %s", what)
 		}
 	}
 	p.quiet(g)
+}
+
+// Somebody who registered the client in Chaman just now need not wait for the next try.
+func TestTryNowAsksForARefusedTokenWithTheAdminToken(t *testing.T) {
+	t.Parallel()
+	g := start(t, "")
+	g.sim.UnregisterClient(g.client.ID)
+	const mandates = "/enterprises/" + mandated + "/grant/citizen/mandates"
+	g.get(mandates).want(t, 502)
+	p := g.browse("")
+	p.wait("the button", `document.querySelector('form.retry button') !== null`)
+	try := func(token, answer string) {
+		p.do(chromedp.SendKeys("#token", token))
+		p.press("form.retry button")
+		p.wait(answer, `document.querySelector('form.retry [role=status]').textContent.includes('`+answer+`')`)
+		if left := tell[string](p, `document.querySelector('#token').value`); left != "" {
+			t.Errorf("the token stays in its field: %q", left)
+		}
+	}
+	try("another-token", "admin.tokenFile")
+	try(adminToken, "The gateway is asking.")
+	if err := g.sim.RegisterClient(g.client); err != nil {
+		t.Fatal(err)
+	}
+	try(adminToken, "The gateway is asking.")
+	eventually(t, "the token", func() bool { return g.get(mandates).status == 200 })
+	p.wait("the page without the button", `document.querySelector('form.retry') === null`)
 }

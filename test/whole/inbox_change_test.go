@@ -43,6 +43,7 @@ func (h *house) change(body string, fields ...string) (answer, string) {
 }
 
 func TestInboxChangesGoToTheirProviders(t *testing.T) {
+	t.Parallel()
 	a, b, c := &registryOfMail{id: "nsso"}, &registryOfMail{id: "b", v2: true}, &registryOfMail{id: "c"}
 	h := open(t, startRegistries(t, a, b, c))
 	status := func(p *registryOfMail, code int) {
@@ -113,6 +114,7 @@ func TestInboxChangesGoToTheirProviders(t *testing.T) {
 }
 
 func TestInboxChangesThatCannotBeSharedOutAreNotSent(t *testing.T) {
+	t.Parallel()
 	a, b := &registryOfMail{id: "nsso"}, &registryOfMail{id: "b"}
 	h := open(t, startRegistries(t, a, b))
 	const good = `{"providerId":"nsso","messageId":"1","visible":false}`
@@ -158,6 +160,7 @@ func TestInboxChangesThatCannotBeSharedOutAreNotSent(t *testing.T) {
 }
 
 func TestInboxChangesAreChanges(t *testing.T) {
+	t.Parallel()
 	h := open(t, edit("routes:", "callers:\n  - {name: reader, networks: [127.0.0.0/8], may: [list, open]}\nroutes:"))
 	h.send("PATCH", inboxPath,
 		strings.NewReader(`{"items":[{"providerId":"nsso","messageId":"1000001","visible":false}]}`), mergePatch).want(t, 403)
@@ -167,6 +170,7 @@ func TestInboxChangesAreChanges(t *testing.T) {
 }
 
 func TestInboxShowsAChangeAtOnce(t *testing.T) {
+	t.Parallel()
 	h := open(t)
 	for range 2 { // the second is answered from what is kept, if the provider says so
 		if l := h.list(t, inboxPath+"?visible=true&pageSize=2"); l.Items[0].ID != simulator.FirstMessage ||
@@ -189,6 +193,7 @@ func TestInboxShowsAChangeAtOnce(t *testing.T) {
 
 // A provider that checks the digest of another body would refuse its own.
 func TestInboxChangesCarryNoDigestOfTheWhole(t *testing.T) {
+	t.Parallel()
 	a := &registryOfMail{id: "nsso"}
 	h := open(t, startRegistries(t, a))
 	a.breakDown(func(w http.ResponseWriter, _ *http.Request) bool { return true })

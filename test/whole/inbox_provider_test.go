@@ -41,8 +41,6 @@ type registryOfMail struct {
 	requests []asked
 	// fault, if it returns true, has answered.
 	fault func(w http.ResponseWriter, r *http.Request) bool
-	// between is called before each answer of a list.
-	between func(page int)
 }
 
 // asked is a request as a provider saw it.
@@ -59,7 +57,7 @@ func (p *registryOfMail) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		method: r.Method, path: r.URL.Path, enterprise: r.Header.Get("On-Behalf-Of-Enterprise-Number"),
 		contentType: r.Header.Get("Content-Type"), body: string(body), query: r.URL.Query(), header: r.Header,
 	})
-	fault, between := p.fault, p.between
+	fault := p.fault
 	p.mu.Unlock()
 	if fault != nil && fault(w, r) {
 		return
@@ -74,9 +72,6 @@ func (p *registryOfMail) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if errPage != nil || errSize != nil || size < 1 || size > 100 || page < 1 {
 		p.fail(w, 400, "page or pageSize is wrong")
 		return
-	}
-	if between != nil {
-		between(page)
 	}
 	p.list(w, q, page, min(size, p.limit))
 }
@@ -171,12 +166,6 @@ func (p *registryOfMail) breakDown(fault func(http.ResponseWriter, *http.Request
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fault = fault
-}
-
-func (p *registryOfMail) meanwhile(between func(page int)) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.between = between
 }
 
 // seen gives what was asked since the last time.

@@ -182,37 +182,6 @@ func TestOnlyKnownProvidersCanBeSwitched(t *testing.T) {
 	h.operate("DELETE", "/maintenance?provider=nsso").want(t, 404)
 }
 
-// What a page in a browser on this very machine can send must not change anything.
-func TestNoPageSwitchesTheGatewayOff(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	for _, fields := range [][]string{
-		{"Origin: https://evil.example"}, {"Origin: null"}, {"Origin: " + h.adm},
-		{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"}, {"Sec-Fetch-Site: same-origin"}, {
-			"Referer: " + h.adm + "/"},
-	} {
-		for _, target := range []string{"/maintenance?gateway=true&for=1h", "/cache/purge?all=true", "/log?level=debug"} {
-			// No origin is let in here, so none must be advised to be.
-			if a := h.operate("POST", target, fields...).want(t, 403); strings.Contains(a.body, "allowedOrigins") {
-				t.Errorf("%s %q: %s", target, fields, a.body)
-			}
-		}
-	}
-	req, err := http.NewRequest("POST", h.adm+"/maintenance?gateway=true&for=1h", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Host = "rebound.evil.example"
-	resp, err := h.http.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != 421 || len(h.status().Maintenance) != 0 {
-		t.Errorf("a name that was rebound: %d, %+v", resp.StatusCode, h.status().Maintenance)
-	}
-}
-
 // Replicas that share a Redis switch together, and a new one knows.
 func TestReplicasSwitchTogether(t *testing.T) {
 	t.Parallel()

@@ -4,13 +4,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
-
-	"ebox-gateway/internal/simulator"
 )
 
 // metrics is what a scrape of the admin listener gives.
@@ -43,6 +40,7 @@ func (h *house) metric(series string) float64 {
 }
 
 func TestMetricsTellHowItStands(t *testing.T) {
+	t.Parallel()
 	h := open(t)
 	h.get(box).want(t, 200)
 	h.get(box).want(t, 200) // validated, or from the cache
@@ -82,6 +80,7 @@ func TestMetricsTellHowItStands(t *testing.T) {
 
 // The federated inbox is one request and a part for each provider.
 func TestThePartsOfAnInboxAreCountedAndTracedApart(t *testing.T) {
+	t.Parallel()
 	c := newCollector(t)
 	h := open(t, add("tracing: {endpoint: "+c.URL+", sampleRatio: 1}\n"))
 	got := h.get("/enterprises/0206731645/ebox/messages").want(t, 200)
@@ -114,6 +113,7 @@ func TestThePartsOfAnInboxAreCountedAndTracedApart(t *testing.T) {
 }
 
 func TestMetricsTellWhoseRateRefused(t *testing.T) {
+	t.Parallel()
 	h := open(t, edit("{number: 0206.731.645,", "{number: 0206.731.645, rate: {perSecond: 0.01, burst: 1},"),
 		add("callers: [{name: slow, networks: [127.0.0.0/8], enterprises: all, rate: {perSecond: 0.01, burst: 3}}]\n"))
 	h.get(box).want(t, 200)
@@ -128,54 +128,31 @@ func TestMetricsTellWhoseRateRefused(t *testing.T) {
 	}
 }
 
-// What callers make up changes the number of series by nothing.
-func TestCallersMakeNoSeries(t *testing.T) {
-	h := open(t)
-	ask := func(from, to int) {
-		for i := from; i < to; i++ {
-			h.send(fmt.Sprint("M", i), box, nil)
-			h.get(fmt.Sprint("/enterprises/0206731645/ebox/providers/p", i, "/ebox"))
-			h.get(fmt.Sprint("/path/", i))
-			h.get(box, fmt.Sprint("X-Actor: a", i), fmt.Sprint("Traceparent: 00-", i))
-			h.send("POST", box, strings.NewReader("{}"))
-		}
-	}
-	series := func() (n int) {
-		for _, line := range strings.Split(h.metrics(), "\n") {
-			if strings.HasPrefix(line, "ebox_gateway_") {
-				n++
-			}
-		}
-		return n
-	}
-	ask(0, 5)
-	before := series()
-	ask(5, 60)
-	if after := series(); after != before {
-		t.Errorf("%d lines became %d", before, after)
-	}
-}
-
-func TestMetricsShowAReloadThatFailedAndACircuitThatOpened(t *testing.T) {
-	f := watched(t)
-	text, err := os.ReadFile(f.path("config.yaml"))
+// What the alerts on refused enterprises and on the listeners' certificates read.
+func TestRefusedEnterprisesAndListenersCertificatesAreMetrics(t *testing.T) {
+	t.Parallel()
+	cert, key := certificate(t, "localhost")
+	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, fmt.Sprintf(
+		`server: {listen: [{name: plain, address: "127.0.0.1:0", open: true}, {name: secure, address: "127.0.0.1:0", open: true, tls: {certFile: %q, keyFile: %q}}]`, cert, key)))
+	h.get("/enterprises/0474028805"+nsso+"/ebox").want(t, 403)
+	h.get(box+"/messages").want(t, 200)
+	resp, err := h.http.Get(h.adm + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.write(t, "config.yaml", "environment: nowhere\n")
-	eventually(t, "the failure to show", func() bool {
-		return f.metric(`ebox_gateway_config_last_reload_successful`) == 0
-	})
-	f.write(t, "config.yaml", strings.Replace(string(text), "name: grant-citizen,", "name: mandates,", 1))
-	eventually(t, "the reload to show", func() bool { return f.metric(`ebox_gateway_config_last_reload_successful`) == 1 })
-	f.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: 503})
-	eventually(t, "the circuit to open", func() bool {
-		f.get(box).want(t, 503)
-		f.get(anothersBox).want(t, 503)
-		return f.metric(`ebox_gateway_upstream_circuit_state{state="open",upstream="provider nsso"}`) == 1
-	})
-	if f.metric(`ebox_gateway_upstream_refusals_total{reason="circuit",upstream="provider nsso"}`) < 0 ||
-		f.metric(`ebox_gateway_upstream_circuit_opened_total{upstream="provider nsso"}`) != 1 {
-		t.Error("the opening is not counted")
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"\nebox_gateway_enterprises_refused{provider=\"nsso\"} 1\n",
+		"\nebox_gateway_enterprises_refused{provider=\"regional\"} 0\n",
+		"\nebox_gateway_listener_certificate_expiry_timestamp_seconds{listener=\"secure\"} ",
+		"\ngo_gc_gomemlimit_bytes ",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("/metrics lacks %q", want)
+		}
 	}
 }

@@ -97,6 +97,7 @@ func (h *house) run(t *testing.T, name string, arguments ...string) string {
 }
 
 func TestAnUnchangedProgramWorksWithTheGatewayAsItsProxy(t *testing.T) {
+	t.Parallel()
 	h := openPlatform(t)
 	var got struct {
 		Messages, Document, Mandates int
@@ -121,6 +122,7 @@ func TestAnUnchangedProgramWorksWithTheGatewayAsItsProxy(t *testing.T) {
 }
 
 func TestAsAProxyTheGatewayReachesItsUpstreamsAlone(t *testing.T) {
+	t.Parallel()
 	h := openPlatform(t,
 		edit("registry:\n", "registry:\n  providers: [{id: nested, url: "+
 			"'https://services.socialsecurity.be/REST/ebox/enterprise/messageRegistry/v3/nested'}]\n"))
@@ -198,6 +200,7 @@ func TestAsAProxyTheGatewayReachesItsUpstreamsAlone(t *testing.T) {
 }
 
 func TestWithoutForwardProxyURLsOfUpstreamsAreRefused(t *testing.T) {
+	t.Parallel()
 	h := openPlatform(t, edit("forwardProxy: true, ", ""))
 	for _, line := range []string{"GET " + platform + "/REST/grant/citizen/v1/mandates",
 		"CONNECT services.socialsecurity.be:443"} {
@@ -209,6 +212,7 @@ func TestWithoutForwardProxyURLsOfUpstreamsAreRefused(t *testing.T) {
 }
 
 func TestTheTokenStubGivesATokenThatMeansNothing(t *testing.T) {
+	t.Parallel()
 	h := openPlatform(t)
 	proxied := func(url string) answer {
 		return h.raw("POST " + url + " HTTP/1.1\r\nHost: services.socialsecurity.be\r\nContent-Length: 16\r\nConnection: " +
@@ -258,6 +262,7 @@ func TestTheTokenStubGivesATokenThatMeansNothing(t *testing.T) {
 }
 
 func TestCurlIsToldWhatToDoInPlaceOfATunnel(t *testing.T) {
+	t.Parallel()
 	h := openPlatform(t)
 	got := h.run(t, "curl", "-sS", "--proxy-user", "a:b", "-H", "On-Behalf-Of-Enterprise-Number: "+mandated,
 		platform+"/REST/ebox/enterprise/messageRegistry/v3/ebox")
@@ -271,6 +276,7 @@ func TestCurlIsToldWhatToDoInPlaceOfATunnel(t *testing.T) {
 }
 
 func TestScopesThatAnUpstreamAsksForAreShown(t *testing.T) {
+	t.Parallel()
 	h := open(t)
 	const scope = "scope:document:management:consult:ws-eboxrestentreprise:other"
 	h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: 403,

@@ -3,8 +3,8 @@ package whole_test
 import (
 	"crypto/tls"
 	"fmt"
-	"io"
 	"math"
+	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
@@ -162,7 +162,34 @@ func TestACircuitOpensForOneProviderAloneAndClosesByItself(t *testing.T) {
 	})
 }
 
+// No caller waits for the header time-out, and each tries again: the circuit opens all the same.
+func TestImpatientCallersOpenTheCircuitOfAFrozenProvider(t *testing.T) {
+	t.Parallel()
+	h := open(t, providers("timeouts: {header: 4s}", "breaker: {open: 1m}"))
+	h.get(box).want(t, 200)
+	h.fault(frozen(nsso))
+	impatient := http.Client{Timeout: 1500 * time.Millisecond}
+	eventually(t, "the circuit to open", func() bool {
+		var both sync.WaitGroup
+		for _, path := range []string{box, anothersBox} {
+			both.Go(func() {
+				if resp, err := impatient.Get(h.base + path); err == nil {
+					_ = resp.Body.Close()
+				}
+			})
+		}
+		both.Wait()
+		return h.upstreamStatus("provider nsso").Circuit == "open"
+	})
+	if u := h.upstreamStatus("provider nsso"); u.Opened != 1 {
+		t.Errorf("%+v", u)
+	}
+	h.get(box).want(t, 503)
+	h.get(regionalBox).want(t, 200)
+}
+
 func TestWhatOpensNoCircuit(t *testing.T) {
+	t.Parallel()
 	const sensitive = "breaker: {minRequests: 5, window: 1m, open: 1m}"
 	const calls = 25
 	t.Run("one enterprise whose calls alone fail", func(t *testing.T) {
@@ -239,36 +266,6 @@ func TestWhatOpensNoCircuit(t *testing.T) {
 	}
 }
 
-func TestWhatWasSentOnceIsNotSentAgain(t *testing.T) {
-	t.Parallel()
-	h := open(t, providers("retry: {tries: 5}"), ofRoute("grant-citizen", "retry: {tries: 5}"))
-	h.get(box).want(t, 200)
-	for _, kind := range []simulator.FaultKind{simulator.FaultReset, simulator.FaultClose, simulator.FaultMalformed,
-		simulator.FaultStatus} {
-		for what, call := range map[string]func() answer{
-			"opening":    func() answer { return h.get(document) },
-			"HEAD of it": func() answer { return h.send("HEAD", document, nil) },
-			"write":      func() answer { return hideMessage(h) },
-			"mandate":    func() answer { return orderMandate(h) },
-		} {
-			h.sim.ClearFaults()
-			h.fault(simulator.Fault{Kind: kind, Upstream: "provider:nsso"})
-			h.fault(simulator.Fault{Kind: kind, Upstream: simulator.UpstreamGrant})
-			h.sim.ResetRequests()
-			got := call()
-			if got.status < 500 {
-				t.Fatalf("%s after %s: %d", what, kind, got.status)
-			}
-			if n := h.sim.RequestCount("provider:nsso") + h.sim.RequestCount(simulator.UpstreamGrant); n != 1 {
-				t.Errorf("%s after %s was sent %d times", what, kind, n)
-			}
-			if what == "opening" && kind == simulator.FaultReset && !strings.Contains(got.body, "may be marked as read") {
-				t.Errorf("%s", got.body)
-			}
-		}
-	}
-}
-
 // A connection that was never made has carried nothing: every call may try another.
 func TestWhatWasNeverSentIsSentAgain(t *testing.T) {
 	t.Parallel()
@@ -297,40 +294,6 @@ func TestWhatWasNeverSentIsSentAgain(t *testing.T) {
 			if n := h.sim.RequestCount("provider:nsso") + h.sim.RequestCount(simulator.UpstreamGrant); n != 1 ||
 				way.connections() != 3 {
 				t.Errorf("sent %d times over %d connections", n, way.connections())
-			}
-		})
-	}
-}
-
-func TestAnOutageIsNotMultiplied(t *testing.T) {
-	const callers, each = 10, 30
-	for name, fault := range map[string]simulator.Fault{
-		"resets": {Kind: simulator.FaultReset}, "503": {Kind: simulator.FaultStatus, Status: 503}, "no HTTP": {
-			Kind: simulator.FaultMalformed},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := open(t, providers("retry: {tries: 10}", "breaker: {enabled: false}"))
-			fault.Upstream = "provider:nsso"
-			h.fault(fault)
-			var wg sync.WaitGroup
-			for range callers {
-				wg.Go(func() {
-					for range each {
-						if got := h.get(box); got.status < 500 {
-							t.Errorf("%d", got.status)
-						}
-					}
-				})
-			}
-			wg.Wait()
-			const asked = callers * each
-			n := h.sim.RequestCount("provider:nsso")
-			if n > asked*12/10 {
-				t.Errorf("%d calls became %d requests", asked, n)
-			}
-			if u := h.upstreamStatus("provider nsso"); n != asked+u.Retries || u.Retries == 0 || u.RetriesDenied == 0 {
-				t.Errorf("%d requests, and %+v", n, u)
 			}
 		})
 	}
@@ -373,22 +336,330 @@ func TestAFullBulkheadRefusesAtOnceAndTellsWhenToComeBack(t *testing.T) {
 	h.untouched("provider nsso")
 }
 
-// A download takes a place until its last byte, as it takes the upstream's attention.
-func TestADownloadHoldsItsPlaceToTheEnd(t *testing.T) {
+const twoCallers = "callers:\n  - {name: greedy, networks: [127.0.0.2/32]}\n  - {name: honest, networks: " +
+	"[127.0.0.1/32]}\ntenancy:\n"
+
+// One caller reads and writes so slowly that its calls never end, more of them than the
+// provider has places. It asks for the same enterprise as the others do, too.
+func TestSlowCallsOfOneCallerCostOthersNoRequest(t *testing.T) {
 	t.Parallel()
-	h := open(t, providers("concurrency: {max: 1, queue: 0}"))
+	h := open(t, edit("tenancy:\n", twoCallers), providers("concurrency: {max: 40, queue: 40, wait: 10s}"))
 	id, err := h.sim.AddMessage("nsso", 206731645, largeDraft())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := h.dial("")
-	c.write(fmt.Sprintf("GET %s/messages/%s/attachments/1/content HTTP/1.1\r\nHost: localhost\r\n\r\n", box, id))
-	if _, err := c.r.Peek(1); err != nil {
-		t.Fatal(err)
+	for i := range 80 {
+		c := h.dial("127.0.0.2")
+		if i%2 == 0 {
+			c.write(fmt.Sprintf("GET %s/messages/%s/attachments/1/content HTTP/1.1\r\nHost: localhost\r\n\r\n", box, id))
+		} else {
+			c.write("POST " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; " +
+				"boundary=x\r\nContent-Length: 100000\r\n\r\n--x\r\n" + filePart + "%PDF")
+		}
 	}
-	h.get(box).want(t, 503)
-	if _, err := io.CopyN(io.Discard, c.r, 32<<20); err != nil {
-		t.Fatal(err)
+	eventually(t, "the slow ones to have all that they get", func() bool {
+		u := h.upstreamStatus("provider nsso")
+		return u.InFlight == 35 && u.Queued == 35 && u.RefusedShare == 10
+	})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 25 {
+				if got := h.get(box); got.status != 200 {
+					t.Errorf("an honest caller got %d %s", got.status, got.body)
+				}
+			}
+		})
 	}
-	eventually(t, "the place", func() bool { return h.get(box).status == 200 })
+	wg.Wait()
+	got := h.as("127.0.0.2", "POST", box+"/messages", mixed).want(t, 503)
+	if p := got.problem(t); !strings.Contains(p["detail"].(string), "This caller has its share") ||
+		p["retryAfterSec"] != 10.0 {
+		t.Error(got.body)
+	}
+}
+
+func TestACallerBeyondItsConcurrencyIsRefusedBeforeItsBodyIsRead(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("tenancy:\n", strings.Replace(twoCallers, "127.0.0.2/32]", "127.0.0.2/32], concurrency: 3", 1)))
+	const start = "POST /enterprises/" + mandated + "/grant/citizen/mandates HTTP/1.1\r\nHost: localhost\r\n" +
+		"Content-Type: application/json\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n"
+	var writers []*caller
+	for range 3 {
+		c := h.dial("127.0.0.2")
+		c.write(start)
+		if got := c.read("POST"); got.status != 100 {
+			t.Fatalf("%d %s", got.status, got.body)
+		}
+		writers = append(writers, c)
+	}
+	c := h.dial("127.0.0.2")
+	c.write(start)
+	got := c.read("POST").want(t, 429)
+	if p := got.problem(t); p["type"] != "urn:problem-type:belgif:tooManyRequests" || p["limit"] != 3.0 ||
+		retryAfterOf(t, got) != time.Second {
+		t.Errorf("%v %s", got.header, got.body)
+	}
+	h.get(box).want(t, 200) // another caller
+	_ = writers[0].conn.Close()
+	eventually(t, "the next call", func() bool { return h.as("127.0.0.2", "GET", box).status == 200 })
+}
+
+// Whatever happens to an opening, upstream sees it once. Retries are for the others.
+func TestAnOpeningIsSentOnceWhateverHappens(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("path: /ebox/providers/{providerId}\n", "path: /ebox/providers/{providerId}\n    timeouts: "+
+		"{header: 300ms}\n    breaker: {enabled: false}\n"))
+	const (
+		content = box + "/messages/" + simulator.FirstMessage + "/attachments/1/content"
+		body    = box + "/messages/" + simulator.BodyMessage + "/body"
+		list    = box + "/messages?pageSize=1"
+	)
+	h.get(box).want(t, 200) // a connection is there that a retry could use
+	for _, f := range []struct {
+		name   string
+		fault  simulator.Fault
+		status int
+	}{
+		{"reset", simulator.Fault{Kind: simulator.FaultReset}, 502},
+		{"closed without an answer", simulator.Fault{Kind: simulator.FaultClose}, 502},
+		{"no HTTP", simulator.Fault{Kind: simulator.FaultMalformed}, 502},
+		{"too slow", simulator.Fault{Kind: simulator.FaultLatency, Delay: 2 * time.Second}, 504},
+		{"503 with Retry-After", simulator.Fault{Kind: simulator.FaultStatus, Status: 503, RetryAfter: "0"}, 503},
+		{"502", simulator.Fault{Kind: simulator.FaultStatus, Status: 502}, 502},
+		{"401", simulator.Fault{Kind: simulator.FaultUnauthorized}, 401},
+	} {
+		for _, c := range []struct{ name, method, path string }{
+			{"an attachment", "GET", content}, {"HEAD", "HEAD", content}, {"a body", "GET", body}, {
+				"part of it", "GET", content + "?x=1"},
+			{"in capitals", "GET", strings.ToUpper(content[len(box):])},
+		} {
+			t.Run(f.name+", "+c.name, func(t *testing.T) {
+				path := c.path
+				if !strings.HasPrefix(path, box) {
+					path = box + path
+				}
+				h.sim.ClearFaults()
+				f.fault.Upstream = "provider:nsso"
+				h.fault(f.fault)
+				h.sim.ResetRequests()
+				got := h.send(c.method, path, nil).want(t, f.status)
+				if n := h.sim.RequestCount("provider:nsso"); n != 1 {
+					t.Errorf("it was sent %d times", n)
+				}
+				if ours := strings.Contains(got.header.Get("Proxy-Status"), "error="); ours && c.method == "GET" &&
+					!strings.Contains(got.body, "marked as read") {
+					t.Errorf("no word of what may have happened: %s", got.body)
+				}
+			})
+		}
+	}
+	t.Run("a list is sent again", func(t *testing.T) {
+		h.sim.ClearFaults()
+		h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultReset, Count: 1})
+		h.sim.ResetRequests()
+		h.get(list).want(t, 200)
+		if n := h.sim.RequestCount("provider:nsso"); n != 2 {
+			t.Errorf("it was sent %d times", n)
+		}
+	})
+	t.Run("a write is not", func(t *testing.T) {
+		h.sim.ClearFaults()
+		h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultReset, Count: 1})
+		h.sim.ResetRequests()
+		got := h.send("PATCH", box+"/messages", strings.NewReader(`{"items":[]}`),
+			"Content-Type: application/merge-patch+json", "Idempotency-Key: 1").want(t, 502)
+		if n := h.sim.RequestCount("provider:nsso"); n != 1 || got.problem(t)["requestSent"] != true {
+			t.Errorf("%d times: %s", n, got.body)
+		}
+	})
+}
+
+// A document is opened by the call for it and by nothing else.
+func TestOnlyTheCallForADocumentMarksItRead(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	unread := func() bool {
+		return strings.Contains(h.get(box+"/messages/"+simulator.FirstMessage).want(t, 200).body, `"readStatus":false`)
+	}
+	if !unread() {
+		t.Fatal("it was read before")
+	}
+	for _, path := range []string{"", "/messages", "/messages/" + simulator.FirstMessage,
+		"/messages/" + simulator.FirstMessage + "/attachments", "/messages/" + simulator.FirstMessage + "/attachments/1"} {
+		h.get(box+path).want(t, 200)
+		h.send("HEAD", box+path, nil).want(t, 200)
+		h.send("OPTIONS", box+path, nil).want(t, 204)
+	}
+	h.send("OPTIONS", box+"/messages/"+simulator.FirstMessage+"/attachments/1/content", nil).want(t, 204)
+	h.get(box+"/messages/"+simulator.FirstMessage+"/attachments/1/content", "Origin: https://evil.example").want(t, 403)
+	// somebody else's
+	h.get("/enterprises/"+another+nsso+"/ebox/messages/"+simulator.FirstMessage+"/attachments/1/content").want(t, 200)
+	if !unread() {
+		t.Error("something else marked it read")
+	}
+	h.get(box+"/messages/"+simulator.FirstMessage+"/attachments/1/content").want(t, 200)
+	if unread() {
+		t.Error("the call for it did not")
+	}
+}
+
+// A call each two seconds: slow enough to be counted, quick enough to be waited for.
+const slowly = "rate: {perSecond: 0.5, burst: 1}"
+
+func TestBeyondARateACallIsRefusedUntilTheTimeItIsTold(t *testing.T) {
+	t.Parallel()
+	const here = "networks: [127.0.0.1/32]"
+	for _, c := range []struct {
+		name    string
+		edit    func(*testing.T, string) string
+		free    string // what it does not bound
+		another string // the address of somebody whom it does not bound
+	}{
+		{"of an enterprise", edit("{number: 0206.731.645,", "{number: 0206.731.645, "+slowly+","), anothersBox, ""},
+		{"of a caller", edit("tenancy:\n", "callers:\n  - {name: desk, "+here+", "+slowly+
+			"}\n  - {name: other, networks: [127.0.0.2/32]}\ntenancy:\n"), box, "127.0.0.2"},
+		{"of a provider", providers(slowly), regionalBox, ""},
+		{"of a route", ofRoute("grant-citizen", slowly), box, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			path, upstream := box, "provider:nsso"
+			if c.name == "of a route" {
+				path, upstream = mandates, simulator.UpstreamGrant
+			}
+			h := build(t, c.edit)
+			eventually(t, "the first list", func() bool { return !h.status().Directory.LastSuccess.IsZero() })
+			h.get(path).want(t, 200)
+			spent := time.Now()
+			for range 3 { // a refusal spends nothing
+				got := h.get(path).want(t, 429)
+				p := got.problem(t)
+				if wait := retryAfterOf(t, got); wait != 2*time.Second && time.Since(spent) < time.Second {
+					t.Errorf("%s to wait", wait)
+				}
+				if p["type"] != "urn:problem-type:belgif:tooManyRequests" || p["limit"] != 1.0 ||
+					!strings.Contains(got.header.Get("Proxy-Status"), "error=http_request_denied") {
+					t.Errorf("%v %s", got.header, got.body)
+				}
+			}
+			if c.another != "" {
+				h.as(c.another, "GET", c.free).want(t, 200)
+			} else {
+				h.get(c.free).want(t, 200)
+			}
+			if n := h.sim.RequestCount(upstream); n > 2 { // one, and perhaps one of those that it does not bound
+				t.Errorf("%d calls were sent", n)
+			}
+			time.Sleep(time.Until(spent.Add(2 * time.Second))) // what Retry-After asked for
+			h.get(path).want(t, 200)
+		})
+	}
+}
+
+const twoClasses = "callers:\n  - {name: nightly, networks: [127.0.0.2/32], class: batch, wait: 20s}\n  - {name: " +
+	"desk, networks: [127.0.0.1/32]}\ntenancy:\n"
+
+func TestBatchCallersArePacedAndLeaveRoomInTheRate(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("tenancy:\n", twoClasses), providers("rate: {perSecond: 20, burst: 10}"))
+	began := time.Now()
+	var wg sync.WaitGroup
+	const calls = 25
+	for range calls {
+		wg.Go(func() {
+			if got := h.as("127.0.0.2", "GET", box); got.status != 200 {
+				t.Errorf("a batch call got %d %s", got.status, got.body)
+			}
+		})
+	}
+	eventually(t, "batch to have spent its part", func() bool { return h.sim.RequestCount("provider:nsso") >= 7 })
+	for range 3 { // while they wait in line, nobody else has to
+		h.get(box).want(t, 200)
+	}
+	wg.Wait()
+	// Seven at once, the others at seven tenths of twenty a second.
+	if took, least := time.Since(began), time.Second*(calls-7)/14; took < least {
+		t.Errorf("%d calls took %s, not %s", calls, took, least)
+	}
+	if u := h.upstreamStatus("provider nsso"); u.RefusedRate != 0 {
+		t.Errorf("%+v", u)
+	}
+}
+
+// What a configuration leaves as it is goes on as it was: neither does a reload set
+// a broken upstream free, nor does it fill up anybody's rate.
+func TestAReloadKeepsCircuitsAndRates(t *testing.T) {
+	t.Parallel()
+	f := watched(t, providers("retry: {tries: 1}", "breaker: {minRequests: 10, window: 10m, open: 10m}"),
+		edit("{number: 0474.028.805,", "{number: 0474.028.805, rate: {perSecond: 0.001, burst: 3},"),
+		ofRoute("grant-citizen", "rate: {perSecond: 0.001, burst: 3}"),
+		edit("tenancy:\n", "callers:\n  - {name: desk, networks: [127.0.0.1/32]}\n  - {name: counted, networks: "+
+			"[127.0.0.3/32], rate: {perSecond: 0.001, burst: 3}}\ntenancy:\n"))
+	f.breakCircuit(10)
+	f.sim.ClearFaults()
+	open := f.upstreamStatus("provider nsso")
+	const ended = "/enterprises/0474028805" + regional + "/ebox" // upstream refuses it: a rate counts it all the same
+	spend := func() map[string]int {
+		return map[string]int{
+			"enterprise": f.get(ended).status,
+			"upstream":   f.get(mandates).status,
+			"caller":     f.as("127.0.0.3", "GET", regionalBox).status,
+			"circuit":    f.get(box).status,
+		}
+	}
+	for range 3 {
+		spend()
+	}
+	f.sim.ResetRequests()
+	for i := range 3 {
+		for what, status := range spend() {
+			if want := map[string]int{"circuit": 503}[what]; status != max(want, 429) {
+				t.Errorf("reload %d: %s: %d", i, what, status)
+			}
+		}
+		if now := f.upstreamStatus("provider nsso"); now.Circuit != "open" || !now.OpenUntil.Equal(open.OpenUntil) {
+			t.Errorf("reload %d: %+v", i, now)
+		}
+		f.untouched("registry", "token endpoint", "provider regional") // and shown, whoever made them
+		before := f.status().Configuration.Hash
+		switch i {
+		case 0:
+			f.change(t, "name: With a mandate}", "name: With another name}")
+		case 1:
+			f.change(t, "oauth:\n", "oauth:\n  timeout: 9s\n")
+		case 2:
+			f.change(t, "registry:\n", "registry:\n  refresh: 7m\n")
+		}
+		eventually(t, "the reload", func() bool { return f.status().Configuration.Hash != before })
+	}
+	for what, status := range spend() {
+		if status != 429 && status != 503 {
+			t.Errorf("at the end: %s: %d", what, status)
+		}
+	}
+	if n := len(f.sim.RequestsTo("provider:nsso")) + len(f.sim.RequestsTo("provider:regional")) + len(
+		f.sim.RequestsTo(simulator.UpstreamGrant)); n != 0 {
+		t.Errorf("%d calls were sent", n)
+	}
+	// What is changed begins anew.
+	f.change(t, "open: 10m", "open: 9m")
+	eventually(t, "the circuit of the new settings", func() bool { return f.get(box).status == 200 })
+}
+
+func TestAnEnterpriseBeyondItsRateUsesUpNothingOfItsCallers(t *testing.T) {
+	t.Parallel()
+	h := open(t, edit("{number: 0206.731.645,", "{number: 0206.731.645, rate: {perSecond: 0.001, burst: 1},"),
+		edit("tenancy:\n", "callers: [{name: desk, networks: [127.0.0.1/32], rate: {perSecond: 0.001, "+
+			"burst: 5}}]\ntenancy:\n"))
+	h.get(box).want(t, 200)
+	for range 10 {
+		if got := h.get(box).want(t, 429); !strings.Contains(fmt.Sprint(got.problem(t)["detail"]), "enterprise") {
+			t.Fatalf("%s", got.body)
+		}
+	}
+	for range 4 {
+		h.get(anothersBox).want(t, 200)
+	}
+	h.get(anothersBox).want(t, 429)
 }

@@ -28,6 +28,7 @@ func (h *house) publish(prefix string, fields ...string) answer {
 var quotedUUID = regexp.MustCompile(`^"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"$`)
 
 func TestPublishingAsksForTheScopeOfWhomItIsFor(t *testing.T) {
+	t.Parallel()
 	h := open(t)
 	for prefix, scope := range map[string]string{
 		"/enterprises/" + mandated: simulator.ScopeRepresentativePublication,
@@ -45,6 +46,7 @@ func TestPublishingAsksForTheScopeOfWhomItIsFor(t *testing.T) {
 }
 
 func TestAPublicationThatWasLostCanBeSentAgainWithItsKey(t *testing.T) {
+	t.Parallel()
 	h, dir := recording(t, "0s")
 	const prefix = "/enterprises/" + mandated
 	lost := h.fault(simulator.Fault{Upstream: "provider:nsso", Method: "POST", Kind: simulator.FaultLost, Count: 1})
@@ -97,6 +99,7 @@ func TestAPublicationThatWasLostCanBeSentAgainWithItsKey(t *testing.T) {
 }
 
 func TestARouteMayLeaveTheKeyToItsCallers(t *testing.T) {
+	t.Parallel()
 	h := open(t, edit("name: ebox-providers\n", "name: ebox-providers\n    idempotencyKey: pass\n"))
 	h.publish("/enterprises/own").want(t, 201)
 	if got := h.last("provider:nsso").Header["Idempotency-Key"]; got != nil {
@@ -114,6 +117,7 @@ func TestARouteMayLeaveTheKeyToItsCallers(t *testing.T) {
 }
 
 func TestAnUpstreamsOwn502NamesTheKeyInItsHeaderAlone(t *testing.T) {
+	t.Parallel()
 	h := open(t)
 	const body = `{"type":"about:blank","status":502}`
 	for _, status := range []int{502, 504, 503} {
@@ -132,6 +136,7 @@ func TestAnUpstreamsOwn502NamesTheKeyInItsHeaderAlone(t *testing.T) {
 }
 
 func TestALostReplyNamesItsKey(t *testing.T) {
+	t.Parallel()
 	h := open(t)
 	h.fault(simulator.Fault{Upstream: "provider:nsso", Method: "POST", Kind: simulator.FaultReset, Count: 1})
 	reply := h.send("POST", box+"/messages/"+simulator.FirstMessage+"/replies", strings.NewReader(publication()),

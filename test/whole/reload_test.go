@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +19,8 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/demo"
+	"ebox-gateway/internal/operate/status"
+	"ebox-gateway/internal/simulator"
 )
 
 // files is a house whose configuration is in files that the test changes.
@@ -80,6 +84,7 @@ func (h *house) statusOf(path string) int { return h.get(path).status }
 const ofUnlisted = "/enterprises/" + unlisted + nsso + "/ebox"
 
 func TestANewEnterpriseIsServedWithoutARestart(t *testing.T) {
+	t.Parallel()
 	f := watched(t)
 	if got := f.statusOf(ofUnlisted); got != 403 {
 		t.Fatalf("before: %d", got)
@@ -97,6 +102,7 @@ func TestANewEnterpriseIsServedWithoutARestart(t *testing.T) {
 
 // Whoever reads the log finds what runs, and what a reload made of it.
 func TestTheLogSaysWhatWasStartedAndWhatAReloadChanged(t *testing.T) {
+	t.Parallel()
 	f := watched(t)
 	for _, want := range []string{`"msg":"started","version":"test","environment":"custom","hash":"` +
 		f.status().Configuration.Hash, `"clients":["`, `"listeners":["127.0.0.1:`, `"admin":["127.0.0.1:`} {
@@ -113,6 +119,7 @@ func TestTheLogSaysWhatWasStartedAndWhatAReloadChanged(t *testing.T) {
 }
 
 func TestABadFileLeavesTheOldInForceAndSaysSo(t *testing.T) {
+	t.Parallel()
 	f := watched(t)
 	before := f.status().Configuration.Hash
 	f.change(t, "tenancy:", "tenancies:")
@@ -131,6 +138,7 @@ func TestABadFileLeavesTheOldInForceAndSaysSo(t *testing.T) {
 }
 
 func TestASuspendedNumberStopsWhileAnotherFileIsBad(t *testing.T) {
+	t.Parallel()
 	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
 	f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
 	f.change(t, "registry:", "registries:")
@@ -141,6 +149,7 @@ func TestASuspendedNumberStopsWhileAnotherFileIsBad(t *testing.T) {
 }
 
 func TestDroppingManyEnterprisesWaitsForConfirmation(t *testing.T) {
+	t.Parallel()
 	for _, by := range []string{"signal", "admin call"} {
 		t.Run(by, func(t *testing.T) {
 			f := watched(t)
@@ -171,6 +180,7 @@ func TestDroppingManyEnterprisesWaitsForConfirmation(t *testing.T) {
 }
 
 func TestListenersMoveWithTheConfiguration(t *testing.T) {
+	t.Parallel()
 	f := watched(t)
 	l, err := net.Listen("tcp", "127.9.8.7:0") // where no other test gets a port of its own
 	if err != nil {
@@ -178,6 +188,7 @@ func TestListenersMoveWithTheConfiguration(t *testing.T) {
 	}
 	moved := l.Addr().String()
 	l.Close()
+	before := f.status().Configuration.Hash
 	f.change(t, `server: {listen: "127.0.0.1:0"`, `server: {listen: ["127.0.0.1:0", "`+moved+`"]`)
 	eventually(t, "the new address", func() bool {
 		resp, err := f.http.Get("http://" + moved + "/ebox/providers")
@@ -189,6 +200,13 @@ func TestListenersMoveWithTheConfiguration(t *testing.T) {
 	})
 	f.get("/ebox/providers").want(t, 200)
 	f.change(t, `server: {listen: ["127.0.0.1:0", "`+moved+`"]`, `server: {listen: "127.0.0.1:0"`)
+	eventually(t, "the former configuration", func() bool {
+		s := f.status().Configuration
+		if s.Rejected != nil {
+			t.Fatal(s.Rejected.Errors)
+		}
+		return s.Hash == before
+	})
 	eventually(t, "the end of the new address", func() bool {
 		conn, err := net.Dial("tcp", moved)
 		if err == nil {
@@ -199,20 +217,9 @@ func TestListenersMoveWithTheConfiguration(t *testing.T) {
 	f.get("/ebox/providers").want(t, 200)
 }
 
-func TestAnAddressThatIsTakenLeavesEverythingAsItWas(t *testing.T) {
-	f := watched(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	f.change(t, `server: {listen: "127.0.0.1:0"`, `server: {listen: ["127.0.0.1:0", "`+l.Addr().String()+`"]`)
-	eventually(t, "the rejection", func() bool { return f.status().Configuration.Rejected != nil })
-	f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
-}
-
 // Callers keep asking while the configuration changes in every way it can.
 func TestNoRequestIsLostOverManyReloads(t *testing.T) {
+	t.Parallel()
 	f := watched(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -251,10 +258,7 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 	}
 	limits := []string{"idleTimeout: 61s", "idleTimeout: 62s, maxStreams: 100", "maxConnections: 500",
 		"maxHeaderBytes: 32KiB"}
-	reloads := 200
-	if testing.Short() {
-		reloads = 20
-	}
+	const reloads = 80
 	text, err := os.ReadFile(f.path("config.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -276,15 +280,14 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		before := asked.Load()
 		if err := f.gw.Replace(cfg, ""); err != nil {
 			t.Fatal(err)
 		}
+		eventually(t, "requests between two reloads", func() bool { return t.Failed() || asked.Load() > before })
 	}
 	cancel()
 	wg.Wait()
-	if n := asked.Load(); n < int64(reloads) {
-		t.Errorf("only %d requests over %d reloads", n, reloads)
-	}
 }
 
 func TestDrainServesThenRefusesThenEnds(t *testing.T) {
@@ -334,6 +337,7 @@ func TestDrainServesThenRefusesThenEnds(t *testing.T) {
 }
 
 func TestASecondSignalCutsWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
 	h := open(t, edit("drain: {delay: 0s, timeout: 5s}", "drain: {delay: 1h, timeout: 1h}"))
 	if _, err := h.sim.Fault(frozen(nsso)); err != nil {
 		t.Fatal(err)
@@ -363,6 +367,7 @@ func TestASecondSignalCutsWhatIsUnderWay(t *testing.T) {
 
 // A file may change, or a SIGHUP come, while the gateway ends: what it would start ran on.
 func TestNothingStartsForAConfigurationThatComesAfterTheEnd(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "security.log")
 	h := open(t)
 	if err := h.stop(); err != nil {
@@ -385,6 +390,7 @@ func TestNothingStartsForAConfigurationThatComesAfterTheEnd(t *testing.T) {
 // A full disk, or a program that truncates before it writes, empties a file for good or
 // for a moment.
 func TestAnEmptiedStopFileLiftsNoSuspension(t *testing.T) {
+	t.Parallel()
 	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
 	f.write(t, "stop.txt", "0206.731.645\n")
 	eventually(t, "the suspension", func() bool { return f.statusOf("/enterprises/"+mandated+nsso+"/ebox") == 403 })
@@ -405,6 +411,7 @@ func TestAnEmptiedStopFileLiftsNoSuspension(t *testing.T) {
 }
 
 func TestASuspensionThatWasAMistakeIsTakenBackByTheSameSteps(t *testing.T) {
+	t.Parallel()
 	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
 	f.change(t, "registry:", "registries:") // nothing else can be taken meanwhile
 	eventually(t, "the rejection", func() bool { return f.status().Configuration.Rejected != nil })
@@ -424,6 +431,7 @@ func TestASuspensionThatWasAMistakeIsTakenBackByTheSameSteps(t *testing.T) {
 
 // Nobody writes to the FIFO. Reading it, or waiting for a writer, would last for ever.
 func TestAFIFOInPlaceOfAWatchedFileStopsNeitherReloadNorExit(t *testing.T) {
+	t.Parallel()
 	f := watched(t, edit("tenancy:\n", "tenancy:\n  suspendedFiles: [stop.txt]\n"))
 	for _, name := range []string{"stop.txt", "client.p12"} {
 		if err := os.Remove(f.path(name)); err != nil {
@@ -446,3 +454,177 @@ func TestAFIFOInPlaceOfAWatchedFileStopsNeitherReloadNorExit(t *testing.T) {
 	f.change(t, "  suspendedFiles", "  # now\n  suspendedFiles")
 	eventually(t, "the next configuration", func() bool { return f.status().Configuration.Rejected == nil })
 } // the cleanup fails if the gateway does not stop
+
+// Two gateways behind a balancer that asks for readiness, callers that keep their
+// connections and repeat nothing: one of the two stops, and nobody notices.
+func TestARollingStopLosesNoRequest(t *testing.T) {
+	t.Parallel()
+	drains := edit("drain: {delay: 0s, timeout: 5s}", "drain: {delay: 500ms, timeout: 10s}")
+	stays, stops := open(t, drains), open(t, drains)
+	var target atomic.Pointer[house]
+	target.Store(stops)
+	balancing, endBalancing := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { // looks every 20 ms, as a balancer does every few seconds
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-balancing.Done():
+				return
+			case <-tick.C:
+			}
+			resp, err := stops.http.Get(stops.adm + "/readyz")
+			if err == nil {
+				resp.Body.Close()
+			}
+			if err != nil || resp.StatusCode != http.StatusOK {
+				target.Store(stays)
+				return
+			}
+		}
+	})
+	calling, endCalling := context.WithCancel(t.Context())
+	var served, moved atomic.Int64
+	for range 16 {
+		wg.Go(func() {
+			transport := &http.Transport{MaxIdleConnsPerHost: 4}
+			defer transport.CloseIdleConnections()
+			for calling.Err() == nil {
+				h := target.Load()
+				req, err := http.NewRequest("PATCH", h.base+"/enterprises/"+mandated+nsso+"/ebox/messages", http.NoBody)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				resp, err := transport.RoundTrip(req)
+				if err != nil {
+					t.Errorf("a request was lost: %v", err)
+					return
+				}
+				_, err = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+				if err != nil || resp.StatusCode >= 500 {
+					t.Errorf("%s %v", resp.Status, err)
+					return
+				}
+				served.Add(1)
+				if h == stays {
+					moved.Add(1)
+				}
+			}
+		})
+	}
+	eventually(t, "callers at work", func() bool { return served.Load() > 200 })
+	if err := stops.stop(); err != nil {
+		t.Errorf("the stop: %v", err)
+	}
+	after := moved.Load()
+	eventually(t, "callers at the other gateway", func() bool { return moved.Load() > after+200 })
+	endCalling()
+	endBalancing()
+	wg.Wait()
+}
+
+// A gateway starts whatever is down, says what it misses, serves what it can, and
+// has the rest as soon as that is back. directory_test.go and tokens_test.go have
+// the registry and the Authorization Server each closing connections at the start.
+func TestTheGatewayStartsWithoutTheOthersAndHeals(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name             string
+		tokens, registry blockage
+	}{
+		{"both refuse", refusing, refusing},
+		{"the registry refuses", passing, refusing},
+		{"the Authorization Server refuses", refusing, passing},
+		{"both accept and never answer", mute, mute},
+		{"both talk something else", talkingOther, talkingOther},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var tokens, registry *detour
+			h := build(t, func(t *testing.T, text string) string {
+				shared := regexp.MustCompile(`tokenUrl: http://([^/]+)`).FindStringSubmatch(text)[1]
+				tokens, registry = newDetour(t, shared, nil), newDetour(t, shared, nil)
+				tokens.block(c.tokens)
+				registry.block(c.registry)
+				text = edit("oauth:\n", "oauth:\n  timeout: 500ms\n")(t, text)
+				for _, v := range victims {
+					switch v.upstream {
+					case simulator.UpstreamRegistry:
+						text = v.lead(t, text, "http://"+registry.addr)
+					case simulator.UpstreamToken:
+						text = v.lead(t, text, "http://"+tokens.addr)
+					}
+				}
+				return text
+			})
+			for path, status := range map[string]int{"/livez": 200, "/readyz": 503, "/health": 200} {
+				resp, err := h.http.Get(h.adm + path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				if resp.StatusCode != status {
+					t.Errorf("%s: %s", path, resp.Status)
+				}
+			}
+			h.get("/ebox/providers").want(t, 200)
+			for path, impossible := range map[string]bool{
+				box:      true, // needs a list, which needs a token
+				mandates: c.tokens != passing,
+			} {
+				got := h.get(path)
+				if impossible == (got.status == http.StatusOK) {
+					t.Fatalf("%s: %d %s", path, got.status, got.body)
+				}
+				if impossible && (got.status != 503 || got.header.Get("Retry-After") == "" ||
+					strings.Contains(got.body, "127.0.0.1")) {
+					t.Errorf("%s: %d %v %s", path, got.status, got.header, got.body)
+				}
+			}
+			tokens.block(passing)
+			registry.block(passing)
+			eventually(t, "everything to work", func() bool { return h.get(box).status == 200 && h.get(mandates).status == 200 })
+			eventually(t, "readiness", func() bool { return h.operate("GET", "/readyz").status == 200 })
+			eventually(t, "health", func() bool { return h.status().Health == "UP" })
+		})
+	}
+}
+
+// A rolling update would otherwise replace every good replica by one that can do nothing.
+func TestAGatewayWhoseClientIsRefusedIsNotReady(t *testing.T) {
+	t.Parallel()
+	h := build(t, edit("clientId: "+client.ID, "clientId: somebody-else"))
+	eventually(t, "the end of the first tries", func() bool { return h.operate("GET", "/startupz").status == 200 })
+	got := h.operate("GET", "/readyz").want(t, 503)
+	if !strings.Contains(got.body, "client demo has had no token yet") || !strings.Contains(got.body, "invalid_client") {
+		t.Errorf("%s", got.body)
+	}
+	if s := h.status(); s.Ready || !slices.ContainsFunc(s.Attention,
+		func(a status.Attention) bool { return strings.Contains(a.Text, "not ready") }) {
+		t.Errorf("%+v", s.Attention)
+	}
+}
+
+func TestPatienceMakesAGatewayReadyForWhatItCanServe(t *testing.T) {
+	t.Parallel()
+	h := build(t, edit("clientId: "+client.ID, "clientId: somebody-else"), add("readiness: {patience: 300ms}\n"))
+	h.operate("GET", "/readyz").want(t, 503)
+	eventually(t, "the end of the patience", func() bool { return h.operate("GET", "/readyz").status == 200 })
+}
+
+func TestOnceReadyAnOutageDoesNotMakeAGatewayUnready(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	eventually(t, "readiness", func() bool { return h.operate("GET", "/readyz").status == 200 })
+	for _, upstream := range []string{simulator.UpstreamToken, simulator.UpstreamRegistry,
+		simulator.ProviderUpstream("nsso")} {
+		if _, err := h.sim.Fault(simulator.Fault{Upstream: upstream, Kind: simulator.FaultStatus, Status: 503}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.get(box).want(t, 503)
+	h.operate("GET", "/readyz").want(t, 200)
+}

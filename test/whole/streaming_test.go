@@ -10,7 +10,6 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -32,6 +31,7 @@ func (h *house) attachmentDigest(path string) string {
 }
 
 func TestDownloadOf64MegabytesArrivesWhole(t *testing.T) {
+	t.Parallel()
 	h := open(t)
 	want := h.attachmentDigest(large + "5")
 	for _, proto := range []string{"HTTP/1.1", "HTTP/2"} {
@@ -56,6 +56,7 @@ func TestDownloadOf64MegabytesArrivesWhole(t *testing.T) {
 }
 
 func TestRangesValidatorsAndHEAD(t *testing.T) {
+	t.Parallel()
 	h := open(t)
 	const path = large + "1/content" // 1 KB
 	whole := h.get(path).want(t, 200)
@@ -70,23 +71,15 @@ func TestRangesValidatorsAndHEAD(t *testing.T) {
 		body   string
 	}{
 		{"one range", []string{"Range: bytes=10-19"}, 206, whole.body[10:20]},
-		{"a suffix", []string{"Range: bytes=-5"}, 206, whole.body[1019:]},
 		{"If-Range that holds", []string{"Range: bytes=0-4", "If-Range: " + tag}, 206, whole.body[:5]},
 		{"If-Range that does not", []string{"Range: bytes=0-4", `If-Range: "other"`}, 200, whole.body},
 		{"not modified", []string{"If-None-Match: " + tag}, 304, ""},
-		{"another version", []string{`If-None-Match: "other"`}, 200, whole.body},
-		{"out of range", []string{"Range: bytes=2000-"}, 416, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := h.get(path, c.fields...).want(t, c.status)
-			if c.status != 416 && got.body != c.body {
-				t.Errorf("%q", got.body)
-			}
-			if c.status == 206 && got.header.Get("Content-Range") == "" {
-				t.Errorf("%v", got.header)
-			}
-			if c.status == 304 && got.header.Get("Etag") != tag {
-				t.Errorf("a 304 without its tag: %v", got.header)
+			if got.body != c.body || (c.status == 206) != (got.header.Get("Content-Range") != "") ||
+				c.status == 304 && got.header.Get("Etag") != tag {
+				t.Errorf("%v %q", got.header, got.body)
 			}
 		})
 	}
@@ -103,21 +96,12 @@ func TestRangesValidatorsAndHEAD(t *testing.T) {
 			t.Errorf("%v %q", head.header, head.body)
 		}
 	})
-	t.Run("HEAD of what would be rewritten", func(t *testing.T) {
-		head := h.send("HEAD", box+"/messages?pageSize=1", nil).want(t, 200)
-		if length, there := head.header["Content-Length"]; there || head.body != "" || head.header.Get("Etag") == "" {
-			t.Errorf("a length of another body: %v %v", length, head.header)
-		}
-	})
 	t.Run("list that is rewritten", func(t *testing.T) {
 		list := h.get(box+"/messages?pageSize=1", "Range: bytes=0-10", "Accept-Encoding: gzip").want(t, 200)
 		if !strings.HasSuffix(strings.TrimSpace(list.body), "}") || list.header.Get("Content-Encoding") != "" {
 			t.Errorf("%v %q", list.header, list.body)
 		}
-		again := h.get(box+"/messages?pageSize=1", "If-None-Match: "+list.header.Get("Etag")).want(t, 304)
-		if again.body != "" {
-			t.Errorf("%q", again.body)
-		}
+		h.get(box+"/messages?pageSize=1", "If-None-Match: "+list.header.Get("Etag")).want(t, 304)
 	})
 }
 
@@ -129,6 +113,7 @@ func description(digest string) string {
 }
 
 func TestPublicationStreamsWhileItIsSent(t *testing.T) {
+	t.Parallel()
 	h := open(t)
 	file := bytes.Repeat([]byte("0123456789abcdef"), 1<<17) // 2 MB, more than any buffer on the way
 	sum := sha256.Sum256(file)
@@ -182,56 +167,6 @@ func TestPublicationStreamsWhileItIsSent(t *testing.T) {
 	}
 }
 
-func TestTrailersOfARequestReachUpstream(t *testing.T) {
-	h := open(t)
-	c := h.dial("")
-	c.write("PATCH " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: " +
-		"application/merge-patch+json\r\nTrailer: X-Checksum, Authorization\r\nTransfer-Encoding: chunked\r\n\r\n")
-	body := `{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":true}]}`
-	c.write(strconv.FormatInt(int64(len(body)), 16) + "\r\n" + body + "\r\n0\r\nX-Checksum: abc\r\nAuthorization: " +
-		"Bearer mine\r\nOn-Behalf-Of-Enterprise-Number: " + another + "\r\nX-Unannounced: x\r\n\r\n")
-	c.read("PATCH").want(t, 200)
-	if trailer := h.last("provider:nsso").Trailer; trailer.Get("X-Checksum") != "abc" || len(trailer) != 1 {
-		t.Errorf("upstream saw %v", trailer)
-	}
-}
-
-func TestExpectContinueFromEndToEnd(t *testing.T) {
-	h := open(t)
-	body := `{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":true}]}`
-	start := "PATCH " + box + "/messages HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: " +
-		strconv.Itoa(len(body)) + "\r\n"
-	t.Run("upstream wants the body", func(t *testing.T) {
-		c := h.dial("")
-		c.write(start + "Content-Type: application/merge-patch+json\r\n\r\n")
-		c.read("PATCH").want(t, http.StatusContinue)
-		c.write(body)
-		c.read("PATCH").want(t, 200)
-		if r := h.last("provider:nsso"); r.Header.Get("Expect") != "100-continue" || r.BodyBytes != int64(len(body)) {
-			t.Errorf("upstream saw Expect %q and %d bytes", r.Header.Get("Expect"), r.BodyBytes)
-		}
-	})
-	t.Run("upstream refuses before it", func(t *testing.T) {
-		c := h.dial("")
-		c.write(strings.Replace(start, "PATCH", "POST", 1) + "Content-Type: multipart/mixed; boundary=x\r\n\r\n")
-		c.read("POST").want(t, http.StatusUnsupportedMediaType)
-		if r := h.last("provider:nsso"); r.BodyBytes != 0 {
-			t.Errorf("upstream saw %d bytes", r.BodyBytes)
-		}
-		if !c.closed() {
-			t.Error("the connection stays open for a body that may or may not come")
-		}
-	})
-	t.Run("the gateway refuses before it", func(t *testing.T) {
-		c := h.dial("")
-		c.write(strings.Replace(start, mandated, unlisted, 1) + "\r\n")
-		c.read("PATCH").want(t, 403)
-		if !c.closed() {
-			t.Error("the connection stays open")
-		}
-	})
-}
-
 // fault lays a fault, which must be one.
 func (h *house) fault(f simulator.Fault) int {
 	h.t.Helper()
@@ -254,6 +189,7 @@ func (h *house) fill(attachments int) {
 }
 
 func TestACutAnswerIsNeverEndedAsIfWhole(t *testing.T) {
+	t.Parallel()
 	h := open(t)
 	h.fill(50)
 	const (
@@ -316,35 +252,8 @@ func TestACutAnswerIsNeverEndedAsIfWhole(t *testing.T) {
 	eventually(t, "an access line that says so", func() bool { return strings.Contains(h.access.String(), `"cut":true`) })
 }
 
-// To HTTP/1.0 the end of the connection is the end of an answer of unknown length.
-func TestHTTP10GetsALengthOrAReset(t *testing.T) {
-	h := open(t)
-	ask := func(path string) *caller {
-		c := h.dial("")
-		c.write("GET " + path + " HTTP/1.0\r\n\r\n")
-		return c
-	}
-	list := ask(box+"/messages?pageSize=100").read("GET").want(t, 200)
-	if list.header.Get("Content-Length") != strconv.Itoa(len(list.body)) ||
-		!strings.Contains(list.body, "http://127.0.0.1:") {
-		t.Errorf("%v for %d bytes", list.header, len(list.body))
-	}
-	document := ask(large+"3/content").read("GET").want(t, 200)
-	if document.header.Get("Content-Length") != "1048576" || len(document.body) != 1<<20 {
-		t.Errorf("%v", document.header)
-	}
-	h.fill(50)
-	whole := h.get(box+"/messages?pageSize=100").want(t, 200)
-	beyond := ask(box+"/messages?pageSize=100").read("GET").want(t, 200)
-	if len(whole.body) < 3<<19 || beyond.body != whole.body {
-		t.Errorf("%d bytes instead of %d", len(beyond.body), len(whole.body))
-	}
-	if beyond.header.Get("Content-Length") != "" {
-		t.Errorf("a length that was not known: %v", beyond.header)
-	}
-}
-
 func TestACallerThatGoesAwayEndsTheCallUpstream(t *testing.T) {
+	t.Parallel()
 	h := open(t)
 	done := func() bool {
 		all := h.sim.RequestsTo("provider:nsso")
@@ -358,7 +267,7 @@ func TestACallerThatGoesAwayEndsTheCallUpstream(t *testing.T) {
 		go func() {
 			req, err := http.NewRequestWithContext(ctx, "GET", h.base+box+"/messages", nil)
 			if err == nil {
-				_, err = h.http.Do(req) //nolint:bodyclose // there is no answer
+				_, err = h.http.Do(req) // there is no answer
 			}
 			gone <- err
 		}()

@@ -4,14 +4,12 @@ import (
 	"compress/gzip"
 	"encoding/hex"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	collected "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -88,6 +86,7 @@ const (
 )
 
 func TestACallIsTracedFromTheCallerToEachTry(t *testing.T) {
+	t.Parallel()
 	c := newCollector(t)
 	h := open(t, add("tracing: {endpoint: "+c.URL+", sampleRatio: 0}\n"))
 	h.fault(simulator.Fault{Upstream: "provider:nsso", Kind: simulator.FaultStatus, Status: 503, Count: 1})
@@ -168,42 +167,4 @@ func TestTracesFollowTheConfiguration(t *testing.T) {
 	eventually(t, "the new key", has("two"))
 	f.write(t, "config.yaml", string(text))
 	eventually(t, "traces to end", func() bool { return !strings.Contains(f.metrics(), "ebox_gateway_trace_") })
-}
-
-func TestACollectorThatIsFrozenHoldsNobodyUp(t *testing.T) {
-	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	h := open(t, add("tracing: {endpoint: http://"+l.Addr().String()+", sampleRatio: 1}\n"))
-	for range 50 {
-		h.get(box).want(t, 200)
-	}
-	began := time.Now()
-	if err := h.stop(); err != nil {
-		t.Fatal(err)
-	}
-	if d := time.Since(began); d > 8*time.Second { // one batch alone may take ten
-		t.Errorf("the stop took %s", d)
-	}
-}
-
-func TestHeadersThatAreNoneAreRefused(t *testing.T) {
-	f := watched(t)
-	text, err := os.ReadFile(f.path("config.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.write(t, "headers", "hunter2\n")
-	f.write(t, "config.yaml", string(text)+"tracing: {endpoint: \"http://127.0.0.1:1\", headersFile: headers}\n")
-	eventually(t, "it to be refused", func() bool { return f.status().Configuration.Rejected != nil })
-	if said := strings.Join(f.status().Configuration.Rejected.Errors, " "); !strings.Contains(said,
-		"tracing.headersFile") || strings.Contains(said, "hunter2") {
-		t.Error(said)
-	}
-	if strings.Contains(f.log.String(), "hunter2") {
-		t.Error("the log holds it")
-	}
 }

@@ -13,7 +13,12 @@ const states = {
   'host-not-allowed': ['warning', 'host not allowed'],
 };
 
-function circuit(state, until, view) {
+// circuit is that of an upstream; u is what /status says of it, if it has been called.
+function circuit(state, until, u, view) {
+  if (state === 'closed' && u?.openFor?.length) {
+    const [first, ...more] = u.openFor;
+    return [badge('notice', 'closed'), h('small', {}, ` open for ${first}${more.length ? ` and ${count(more.length)} more` : ''} alone`)];
+  }
   if (state === 'open') return [badge('bad', 'open'), h('small', {}, ` next probe ${ahead(until, view.now)}`)];
   if (state === 'half-open') return [badge('warning', 'half-open'), h('small', {}, ' being tried')];
   return badge('good', 'closed');
@@ -79,7 +84,7 @@ export function providers(view) {
     cells: [
       [h('span', { class: 'name' }, p.providerId), nameOf(p) && h('small', {}, nameOf(p)), p.contact && rank(p, troubled) < 3 && h('small', {}, `contact: ${p.contact}`)],
       [badge(...(states[p.state] ?? ['none', p.state])), h('small', {}, maintenance(p, view)), p.refusal && h('small', {}, p.refusal)],
-      p.state === 'active' || p.state === 'maintenance' ? circuit(p.circuit, p.openUntil, view) : h('span', { class: 'quiet' }, '–'),
+      p.state === 'active' || p.state === 'maintenance' ? circuit(p.circuit, p.openUntil, upstreams.get(`provider ${p.providerId}`), view) : h('span', { class: 'quiet' }, '–'),
       ...traffic(series.get(p.providerId), p.state === 'maintenance'),
       calls(upstreams.get(`provider ${p.providerId}`), view),
     ],
@@ -98,7 +103,7 @@ export function routes(view) {
       key: `route ${r.name}`,
       cells: [
         [h('span', { class: 'name' }, r.name || 'none'), r.path && h('small', {}, r.path)],
-        u ? circuit(u.circuit, u.openUntil, view) : h('span', { class: 'quiet' }, r.providers ? 'one for each provider' : '–'),
+        u ? circuit(u.circuit, u.openUntil, u, view) : h('span', { class: 'quiet' }, r.providers ? 'one for each provider' : '–'),
         ...traffic(series.get(r.name)),
         calls(u, view),
       ],

@@ -231,6 +231,14 @@ func causesOfUpstream(u operate.Upstream, now time.Time) (list []Attention) {
 		}
 		list = append(list, Attention{severityFailing, part, text, whose, runbook("eboxcircuitopen")})
 	}
+	if n := len(u.OpenFor); n > 0 && u.Circuit == string(resilience.Closed) {
+		text := "its circuit is open for enterprise " + u.OpenFor[0]
+		if n > 1 {
+			text += fmt.Sprintf(" and %d more", n-1)
+		}
+		list = append(list, Attention{severityNotice, part, text + " alone: their calls failed, others' were answered",
+			"Ask the provider about the mandate and the e-Box of each.", runbook("eboxcircuitopen")})
+	}
 	if u.UnansweredSince.IsZero() {
 		return list
 	}

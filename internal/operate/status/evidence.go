@@ -26,6 +26,7 @@ func causeOfEvidence(s *audit.Status) Attention {
 			a.Text += "; requests are refused for it (audit.stopAfter) until the gateway is restarted"
 		}
 		a.Remedy = "Put it back from a copy, find out who took it, and restart the gateway."
+		a.Runbook = runbook("eboxevidencemissing")
 	case s.Refusing:
 		a.Text = "evidence cannot be written, and requests are refused for it (audit.stopAfter): " + s.Failing
 	case s.Failing != "":

@@ -27,6 +27,25 @@ func TestAListenersCertificateIsWatched(t *testing.T) {
 
 var night = time.Date(2026, 11, 28, 3, 0, 0, 0, time.UTC)
 
+func TestACircuitThatIsOpenForOneEnterpriseAloneIsANotice(t *testing.T) {
+	for text, u := range map[string]operate.Upstream{
+		"": {Circuit: "closed"},
+		"its circuit is open for enterprise 0206731645 alone: their calls failed, others' were answered": {
+			Circuit: "closed", OpenFor: []string{"0206731645"}},
+		"its circuit is open for enterprise 0206731645 and 2 more alone: their calls failed, others' were answered": {
+			Circuit: "closed", OpenFor: []string{"0206731645", "0474028805", "own"}},
+	} {
+		u.Name = "provider nsso"
+		list := causesOfUpstream(u, night)
+		if text == "" && len(list) == 0 {
+			continue
+		}
+		if len(list) != 1 || list[0].Text != text || list[0].Severity != severityNotice || list[0].Part != u.Name {
+			t.Errorf("%+v", list)
+		}
+	}
+}
+
 // invalid_client is what an expired certificate leads to: the certificate is what somebody
 // has to see to.
 func TestAnExpiredCertificateIsTheCauseOfARefusedToken(t *testing.T) {
@@ -112,7 +131,7 @@ func TestEvidenceSaysWhatToDoAboutIt(t *testing.T) {
 			"cannot be written since 2026-11-28T03:00:00Z; 3 records wait in memory: no space left", "Make room",
 			"eboxevidencefailing"},
 		"a file that was taken": {&audit.Status{Missing: "the file x was removed", Since: night},
-			"evidence is missing since 2026-11-28T03:00:00Z: the file x was removed", "Put it back", "eboxevidencefailing"},
+			"evidence is missing since 2026-11-28T03:00:00Z: the file x was removed", "Put it back", "eboxevidencemissing"},
 		"no time stamps": {&audit.Status{Stamping: "it answered 503"}, "it answered 503", "audit.timestampUrl",
 			"eboxevidenceunstamped"},
 	} {
