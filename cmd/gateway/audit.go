@@ -83,7 +83,7 @@ func auditVerify(p *process) *cobra.Command {
 				return err
 			}
 		}
-		shown := auditProgress(p, "verifying", o.Size(dirs))
+		shown := auditProgress(p, "verifying", audit.Size(dirs))
 		o.Read = shown.Add
 		reports, between, err := audit.VerifyAll(dirs, o)
 		shown.Clear()

@@ -17,15 +17,11 @@ func TestHalfACheckpointIsNotTakenForTampering(t *testing.T) {
 		mustClose(t, mustOpen(t, options(dir)))
 		path := beside(dir)
 		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if _, err := f.WriteString(`{"seq":3,"prev":"00`); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.Close(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, f.Close())
 		sound(t, dir)
 		mustClose(t, mustOpen(t, options(dir)))
 		if r := sound(t, dir); r.Checkpoints != 4 {
@@ -61,17 +57,11 @@ func TestCheckpointsBesideTheChainThatWereChanged(t *testing.T) {
 		mustClose(t, mustOpen(t, options(dir)))
 	}
 	path := beside(dir)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := mustRead(t, path)
 	line := strings.SplitAfter(string(text), "\n")
 	foreign := t.TempDir()
 	mustClose(t, mustOpen(t, options(foreign)))
-	other, err := os.ReadFile(beside(foreign))
-	if err != nil {
-		t.Fatal(err)
-	}
+	other := mustRead(t, beside(foreign))
 	for _, c := range []struct{ name, text, want string }{
 		{"one is missing", strings.Replace(string(text), line[2], "", 1), ""},
 		{"two changed places", line[1] + line[0] + strings.Join(line[2:], ""),
@@ -81,9 +71,7 @@ func TestCheckpointsBesideTheChainThatWereChanged(t *testing.T) {
 		{"nothing of it is what it was", strings.Repeat("x\n", 200), ":200: this line is no checkpoint"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			mustWrite(t, path, []byte(c.text))
 			r := verify(t, dir, VerifyOptions{})
 			all := ""
 			for _, f := range r.Findings {

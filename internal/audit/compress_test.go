@@ -27,42 +27,21 @@ func compressed(t testing.TB, n int, segmentSize int64) (dir string) {
 	return dir
 }
 
-// forms says of each segment whether it is plain (p), compressed (c) or both (b), and
-// names files that should not be there.
+// forms says of each segment whether it is plain (p) or compressed (c), and names files that
+// should not be there.
 func forms(t testing.TB, dir string) string {
 	t.Helper()
 	var all strings.Builder
 	for _, s := range mustSegments(t, dir) {
-		switch {
-		case s.twin:
-			all.WriteByte('b')
-		case s.compressed:
+		if s.compressed {
 			all.WriteByte('c')
-		default:
+		} else {
 			all.WriteByte('p')
 		}
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "r1", "*"+unfinishedSuffix))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return all.String() + strings.Join(left, " ")
-}
-
-func mustWrite(t testing.TB, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func mustRead(t testing.TB, path string) []byte {
-	t.Helper()
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return content
 }
 
 // zipped is what compressing some bytes gives.
@@ -73,9 +52,7 @@ func zipped(t testing.TB, text []byte) []byte {
 	if _, err := z.Write(text); err != nil {
 		t.Fatal(err)
 	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, z.Close())
 	return b.Bytes()
 }
 
@@ -133,9 +110,7 @@ func TestCompressingThatWasInterruptedIsFinished(t *testing.T) {
 		}},
 		{"after all of it", func(t *testing.T, plain string, text []byte) {
 			mustWrite(t, plain+compressedSuffix, zipped(t, text))
-			if err := os.Remove(plain); err != nil {
-				t.Fatal(err)
-			}
+			mustRemove(t, plain)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -191,52 +166,6 @@ func TestADiskThatCannotTakeTheCompressedFormKeepsThePlainOne(t *testing.T) {
 			mustClose(t, l)
 			sound(t, dir)
 		})
-	}
-}
-
-// Two files that both claim to be one segment are left for somebody to look at.
-func TestTwoFormsOfASegmentThatDiffer(t *testing.T) {
-	for _, c := range []struct {
-		name, want, finding string
-		form                func(t *testing.T, text []byte) []byte
-	}{
-		{"other records", "b", "holds other lines", func(t *testing.T, text []byte) []byte {
-			return zipped(t, text[:len(text)-1])
-		}},
-		{"broken", "b", "cannot be read from byte", func(t *testing.T, text []byte) []byte { return zipped(t, text)[:60] }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			dir := t.TempDir()
-			chainOf(t, dir, 20, 4000)
-			first := mustSegments(t, dir)[0]
-			mustWrite(t, first.path+compressedSuffix, c.form(t, textOf(t, first)))
-			if r := verify(t, dir, VerifyOptions{}); len(r.Findings) != 1 || !strings.Contains(r.Findings[0].What, c.finding) {
-				t.Error(r.Findings)
-			}
-			if _, err := Keep(options(dir)); err != nil {
-				t.Fatal(err)
-			}
-			if got := forms(t, dir); got[:1] != c.want || got[1:2] != "c" {
-				t.Error(got)
-			}
-		})
-	}
-}
-
-func TestCompressedSegmentsAreDroppedAtTheLegalEnd(t *testing.T) {
-	dir := t.TempDir()
-	at(t, dir, "2026-03-01", "a")
-	at(t, dir, "2027-01-01", "b")
-	keep(t, dir, "2027-01-02")
-	if got := forms(t, dir); got != "ccp" {
-		t.Fatal(got)
-	}
-	if n := keep(t, dir, "2037-01-02"); n != 1 {
-		t.Errorf("%d were dropped", n)
-	}
-	sound(t, dir)
-	if text := whole(t, dir); strings.Contains(text, `"requestId":"a"`) || !strings.Contains(text, `"requestId":"b"`) {
-		t.Error(text)
 	}
 }
 
@@ -299,9 +228,9 @@ func TestTheFindingNamesWhereACompressedSegmentIsDamaged(t *testing.T) {
 		content []byte
 		want    []string
 	}{
-		{"cut off", original[:len(original)-300], []string{"byte", "of", "its end was cut off"}},
+		{"cut off", original[:len(original)-300], []string{"its end was cut off"}},
 		{"without its checksum", original[:len(original)-8], []string{"its end was cut off"}},
-		{"empty", nil, []string{":1: ", "byte 0 of 0: its end was cut off"}},
+		{"empty", nil, []string{":1: ", "its end was cut off"}},
 		{"no gzip at all", []byte("rubbish rubbish"), []string{":1: ", "it was changed"}},
 		{"something behind it", append(append([]byte(nil), original...), "rubbish rubbish"...), []string{"it was changed"}},
 	} {
@@ -346,15 +275,11 @@ func TestAChainWhoseEndIsCompressedGoesOn(t *testing.T) {
 			dir := t.TempDir()
 			chainOf(t, dir, 20, 4000)
 			// A crash tears off nothing that was signed and handed out; here it was.
-			if err := os.Remove(beside(dir)); err != nil {
-				t.Fatal(err)
-			}
+			mustRemove(t, beside(dir))
 			segments := mustSegments(t, dir)
 			last := segments[len(segments)-1]
 			mustWrite(t, last.path+compressedSuffix, c.damage(zipped(t, textOf(t, last))))
-			if err := os.Remove(last.path); err != nil {
-				t.Fatal(err)
-			}
+			mustRemove(t, last.path)
 			for range 2 {
 				mustClose(t, mustOpen(t, options(dir)))
 			}
@@ -393,9 +318,7 @@ func TestShippedCheckpointsMayBeCompressed(t *testing.T) {
 	}
 	segments := mustSegments(t, dir)
 	for _, path := range []string{segments[len(segments)-1].path, beside(dir)} {
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
+		mustRemove(t, path)
 	}
 	if r := verify(t, dir, o); len(r.Findings) != 1 || !strings.Contains(r.Findings[0].What,
 		"the end of the chain was cut off") {
@@ -409,9 +332,7 @@ func TestCompressingEndsWithTheGateway(t *testing.T) {
 	chainOf(t, dir, 20, 4000)
 	before := forms(t, dir)
 	l, err := prepare(options(dir))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	close(l.finish)
 	c := &keeper{l: l, told: make(map[string]string)}
 	c.compressEnded()

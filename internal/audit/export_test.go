@@ -56,10 +56,7 @@ func daysOf(t *testing.T, dir string, stamps string) string {
 		mustClose(t, l)
 		now = now.AddDate(0, 0, 1)
 	}
-	key, err := LoadKey(filepath.Join(dir, "r1", keyName))
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := keyIn(t, dir)
 	file := filepath.Join(t.TempDir(), "trusted.pem")
 	mustWrite(t, file, key.PublicPEM())
 	return file
@@ -70,9 +67,7 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 	tsa, roots := authority(t)
 	trusted := daysOf(t, dir, tsa)
 	key, err := LoadPublicKey(trusted)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	o := VerifyOptions{Keys: []ed25519.PublicKey{key}, Bundle: true, Checkpoints: []string{beside(dir)}}
 	if o.Authorities, err = LoadAuthorities(roots); err != nil {
 		t.Fatal(err)
@@ -120,9 +115,7 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 		{"a record was changed with its hash", func(t *testing.T, bundle string) {
 			text := strings.SplitAfter(string(mustRead(t, records(bundle))), "\n")
 			l, err := parseLine([]byte(strings.TrimSuffix(text[2], "\n")))
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			e, at := entry{kind: KindRead, at: time.Now(), call: *finished("forged")}, link{l.seq - 1, l.prev}
 			text[2] = string(e.appendTo(nil, &at, strings.ToUpper))
 			mustWrite(t, records(bundle), []byte(strings.Join(text, "")))
@@ -143,9 +136,7 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 			mustWrite(t, filepath.Join(bundle, "more.txt"), []byte("x"))
 		}},
 		{"a file was removed", func(t *testing.T, bundle string) {
-			if err := os.Remove(note(bundle)); err != nil {
-				t.Fatal(err)
-			}
+			mustRemove(t, note(bundle))
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -154,13 +145,9 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 			if !strings.HasPrefix(c.name, "a file was added") {
 				// Whoever changes a file can write its sum as well. Only added files, of which
 				// nothing signed speaks, are found by the sums alone.
-				if err := os.Remove(filepath.Join(bundle, sumsName)); err != nil {
-					t.Fatal(err)
-				}
+				mustRemove(t, filepath.Join(bundle, sumsName))
 				sums, err := sumsOf(bundle)
-				if err != nil {
-					t.Fatal(err)
-				}
+				must(t, err)
 				mustWrite(t, filepath.Join(bundle, sumsName), sums)
 			}
 			if out, err := pageRun(t, bundle, env...); err == nil {
@@ -180,9 +167,7 @@ func TestBundlesOfAllDaysHoldEveryRecord(t *testing.T) {
 	now := time.Date(2026, 3, 1, 22, 0, 0, 0, time.UTC)
 	o.Now = func() time.Time { return now }
 	l, err := prepare(o) // a process that dies on the first day, with records behind its last signature
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	l.Done(finished("of the first day"))
 	l.turn()
 	l.w.giveUp()
@@ -271,16 +256,12 @@ func TestATimeStampOfAnotherAuthorityOrNoteIsFound(t *testing.T) {
 	trusted := daysOf(t, dir, tsa)
 	_, others := authority(t)
 	key, err := LoadPublicKey(trusted)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, c := range []struct {
 		name, roots, want string
 	}{{"its own", roots, ""}, {"another", others, "leads to none of the authorities"}} {
 		pool, err := LoadAuthorities(c.roots)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		r := verify(t, dir, VerifyOptions{Keys: []ed25519.PublicKey{key}, Authorities: pool})
 		if got := len(r.Findings); (c.want == "") != (got == 0) || c.want == "" && r.Timestamps != 3 ||
 			c.want != "" && !strings.Contains(r.Findings[0].What, c.want) {
@@ -302,9 +283,7 @@ func TestAnAuthorityThatFailsStopsNoEvidence(t *testing.T) {
 	tsa, _ := authority(t)
 	var asked atomic.Int64
 	way, err := url.Parse(tsa)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	proxy := httputil.NewSingleHostReverseProxy(way)
 	failing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if n := asked.Add(1); n <= 4 {
@@ -343,12 +322,10 @@ func TestAReplicaWithoutSignedRecordsIsNotInTheBundle(t *testing.T) {
 	dir := t.TempDir()
 	daysOf(t, dir, "")
 	other := filepath.Join(dir, "r2")
-	if err := os.Mkdir(other, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(other, 0o700))
 	day := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	var at link
-	text := at.end(appendText(at.begin(nil, KindSegment, day), "replica", "r2"), 0, nil)
+	text := at.append(nil, KindSegment, day, header{Format: Format, Replica: "r2"}, nil)
 	mustWrite(t, segmentPath(other, 1, day), text)
 	bundle := filepath.Join(t.TempDir(), "bundle")
 	reports, err := Export([]string{filepath.Join(dir, "r1"), other}, bundle, day, day, VerifyOptions{})
@@ -367,18 +344,14 @@ func TestAReplicaWithoutSignedRecordsIsNotInTheBundle(t *testing.T) {
 func TestNoRecordLeadsABundleElsewhere(t *testing.T) {
 	dir, day := t.TempDir(), time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	chain := filepath.Join(dir, "r1")
-	if err := os.Mkdir(chain, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(chain, 0o700))
 	var at link
-	text := at.end(appendText(at.begin(nil, KindSegment, day), "replica", "../../elsewhere"), 0, nil)
-	text = at.end(appendText(at.begin(text, KindStop, day), "replica", "../../elsewhere"), len(text),
+	text := at.append(nil, KindSegment, day, header{Format: Format, Replica: "../../elsewhere"}, nil)
+	text = at.append(text, KindStop, day, signedFields{Replica: "../../elsewhere"},
 		func(link) string { return base64Text(make([]byte, noteSignature)) })
 	mustWrite(t, segmentPath(chain, 1, day), text)
 	bundle := filepath.Join(dir, "a", "b")
-	if err := os.Mkdir(filepath.Dir(bundle), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(filepath.Dir(bundle), 0o700))
 	reports, err := Export([]string{chain}, bundle, day, day, VerifyOptions{})
 	if err != nil || len(reports) != 1 || len(reports[0].Findings) == 0 || reports[0].Dir != filepath.Join(bundle, "r1") {
 		t.Errorf("%+v, %v", reports, err)

@@ -3,7 +3,6 @@ package audit
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -116,10 +115,7 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 		o := options(dir)
 		o.OpenFile, o.StopAfter = disk.openFile, time.Hour
 		l := mustOpen(t, o)
-		hang := make(chan struct{})
-		disk.mu.Lock()
-		disk.hang = hang
-		disk.mu.Unlock()
+		release := disk.hangs()
 		began := time.Now()
 		if _, err := l.Intent(context.Background(), write("w1")); err != nil || time.Since(began) != patience {
 			t.Errorf("%v after %s", err, time.Since(began))
@@ -131,7 +127,7 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 		if s := l.Status(); !strings.Contains(s.Failing, "has not answered") {
 			t.Errorf("%+v", s)
 		}
-		close(hang)
+		release()
 		time.Sleep(2 * time.Second)
 		if s := l.Status(); s.Failing != "" || s.Waiting != 0 {
 			t.Errorf("%+v", s)
@@ -215,10 +211,7 @@ func TestReadsAloneNoticeADiskThatHangs(t *testing.T) {
 		o := options(t.TempDir())
 		o.OpenFile, o.StopAfter = disk.openFile, 0
 		l := mustOpen(t, o)
-		hang := make(chan struct{})
-		disk.mu.Lock()
-		disk.hang = hang
-		disk.mu.Unlock()
+		release := disk.hangs()
 		l.Done(finished("r"))
 		time.Sleep(time.Second)
 		if l.Refused() {
@@ -228,7 +221,7 @@ func TestReadsAloneNoticeADiskThatHangs(t *testing.T) {
 		if !l.Refused() {
 			t.Error("not refused")
 		}
-		close(hang)
+		release()
 		mustClose(t, l)
 	})
 }
@@ -239,53 +232,20 @@ func TestACallerThatGoesAwayDoesNotWait(t *testing.T) {
 		o := options(t.TempDir())
 		o.OpenFile = disk.openFile
 		l := mustOpen(t, o)
-		hang := make(chan struct{})
-		disk.mu.Lock()
-		disk.hang = hang
-		disk.mu.Unlock()
+		release := disk.hangs()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if _, err := l.Intent(ctx, write("w")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
-		close(hang)
+		release()
 		mustClose(t, l)
-	})
-}
-
-func TestAFileThatIsTakenAwayIsNotForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		dir, disk := t.TempDir(), &faulty{}
-		o := options(dir)
-		o.OpenFile = disk.openFile
-		l := mustOpen(t, o)
-		l.Done(finished("r"))
-		time.Sleep(time.Second)
-		segments, err := listSegments(l.Dir())
-		if err != nil || len(segments) != 1 {
-			t.Fatal(segments, err)
-		}
-		if err := os.Remove(segments[0].path); err != nil {
-			t.Fatal(err)
-		}
-		disk.set(nil, nil, syscall.EIO) // the file is opened anew after a failure
-		l.Done(finished("r"))
-		time.Sleep(time.Second)
-		disk.set(nil, nil, nil)
-		time.Sleep(2 * time.Second)
-		mustClose(t, l)
-		if r := verify(t, dir, VerifyOptions{}); len(r.Findings) != 1 || !strings.Contains(r.Findings[0].What,
-			"everything before this record is missing") {
-			t.Errorf("%v", r.Findings)
-		}
 	})
 }
 
 func TestWhatCannotBeOpenedIsToldAtOnce(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(dir+"/file", nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	mustWrite(t, dir+"/file", nil)
 	for name, o := range map[string]Options{
 		"a file in place of the directory": options(dir + "/file"),
 		"a key that is none":               func() Options { o := options(dir); o.KeyFile = dir + "/file"; return o }(),

@@ -57,15 +57,17 @@ const (
 // segment is a file of the chain: records of one day.
 type segment struct {
 	path string
-	// compressed tells the form of the file, twin that it lies there in both: a process
-	// died, or is at work, between the last two steps of compressing it.
-	compressed, twin bool
-	size             int64
+	// compressed tells the form of the file.
+	compressed bool
+	size       int64
 	// first is the sequence number of its first record, day (UTC) the day on which it
 	// was begun; both as its name says.
 	first uint64
 	day   time.Time
 }
+
+// plain is the path of its plain form.
+func (s *segment) plain() string { return strings.TrimSuffix(s.path, compressedSuffix) }
 
 func segmentPath(dir string, first uint64, day time.Time) string {
 	return filepath.Join(dir, fmt.Sprintf("%s%s-%012d%s", segmentPrefix, day.UTC().Format(dayForm), first, segmentSuffix))
@@ -145,14 +147,8 @@ func filesOf(dir string) (chainFiles, error) {
 	slices.SortFunc(list, func(a, b segment) int {
 		return cmp.Or(cmp.Compare(a.first, b.first), strings.Compare(a.path, b.path))
 	})
-	list = slices.CompactFunc(list, func(a, b segment) bool { return a.path == b.path })
-	for i := 0; i+1 < len(list); i++ {
-		if list[i].path+compressedSuffix == list[i+1].path {
-			list[i].twin = true
-			list = slices.Delete(list, i+1, i+2)
-		}
-	}
-	files.segments = list
+	// Of both forms a process died, or is at work, between the last two steps of compressing.
+	files.segments = slices.CompactFunc(list, func(a, b segment) bool { return a.plain() == b.plain() })
 	return files, nil
 }
 
@@ -206,9 +202,10 @@ func (f *chainFiles) newer() error {
 type header struct {
 	Format  int       `json:"format"`
 	Replica string    `json:"replica"`
-	Time    time.Time `json:"time"`
-	// Earliest is the time of the earliest record that waited when the segment was begun.
-	Earliest time.Time `json:"earliest"`
+	Time    time.Time `json:"time,omitzero"` // that of every record; read alone
+	// Earliest is the time of the earliest record that waited when the segment was begun, where
+	// that is of another day.
+	Earliest time.Time `json:"earliest,omitzero"`
 }
 
 // headerOf reads the first record of a segment. Format 1 has none: its Replica is empty.
@@ -245,11 +242,19 @@ func firstOf(path string) (header, error) {
 	return h, err
 }
 
-// signedFields are members of signed records that verifying looks at.
+// signedFields are what a signed record says.
 type signedFields struct {
-	Replica  string `json:"replica"`
-	Last     uint64 `json:"last"`
-	LastHash string `json:"lastHash"`
+	Replica string `json:"replica"`
+	// Of a start: the program's version, and the key that signs from here on.
+	Version   string `json:"version,omitempty"`
+	Key       string `json:"key,omitempty"`
+	PublicKey []byte `json:"publicKey,omitempty"`
+	// Of a segment that was dropped: its name, numbers, and last record.
+	File     string `json:"file,omitempty"`
+	First    uint64 `json:"first,omitempty"`
+	Last     uint64 `json:"last,omitempty"`
+	LastHash string `json:"lastHash,omitempty"`
+	LastTime string `json:"lastTime,omitempty"`
 }
 
 // replicaOf finds whose chain it is: by the first record of a segment, or of format 1 by the

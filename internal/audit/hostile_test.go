@@ -44,9 +44,7 @@ func TestNoFormOfAPathOrBodyHidesWhichMessagesAreChanged(t *testing.T) {
 	}
 	for coding, want := range map[string]bool{"gzip": true, "Identity": false} {
 		r, err := http.NewRequestWithContext(t.Context(), "PATCH", "http://upstream/ebox/messages", strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		r.Header.Set("Content-Encoding", coding)
 		a := new(announced)
 		if _, err := NewLayer(a, a).Send(t.Context(), callOf("PATCH", "/ebox/messages", ebox.Change), r); err != nil ||

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"compress/gzip"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -51,7 +50,7 @@ func (l *Log) tend() {
 }
 
 // sign writes a signed record for the keeper.
-func (l *Log) sign(kind Kind, now time.Time, fields func([]byte) []byte) error {
+func (l *Log) sign(kind Kind, now time.Time, fields signedFields) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	l.mu.Lock()
@@ -107,30 +106,13 @@ func (k *keeper) compressEnded() {
 	}
 }
 
-var errDiffer = errors.New("the file and its compressed form hold different records: both are left, and gateway " +
-	"audit verify shows which one is right")
-
-// compress puts the compressed form of a segment into its place: it is written, synced, renamed
-// and read back, and then the plain file goes. Whenever the process dies, one whole copy
-// is there, and the next round finishes what was begun. Hashes are over the lines, so the
-// chain does not notice.
+// compress puts the compressed form of a segment into its place: it is written, synced and
+// renamed, and then the plain file goes. Whenever the process dies, the plain file or a whole
+// compressed one is there. While both are, the plain one counts, and the next round compresses
+// it once more. Hashes are over the lines, so the chain does not notice.
 func (k *keeper) compress(s segment) error {
-	target := s.path + compressedSuffix
-	if !s.twin { // otherwise a process died between the last two steps
-		if err := k.write(s.path, target); err != nil {
-			return err
-		}
-	}
-	plain, err := sumOf(s.path, k.l.finish)
-	if err != nil {
+	if err := k.write(s.path, s.path+compressedSuffix); err != nil {
 		return err
-	}
-	compressed, err := sumOf(target, k.l.finish)
-	switch {
-	case errors.Is(err, errStopped):
-		return err
-	case err != nil || compressed != plain:
-		return errDiffer
 	}
 	if err := os.Remove(s.path); err != nil {
 		return err
@@ -163,18 +145,6 @@ func (k *keeper) write(from, to string) error {
 		return err
 	}
 	return syncDir(k.l.o.OpenFile, k.l.dir)
-}
-
-// sumOf is the SHA-256 of the lines of a file in either form.
-func sumOf(path string, stop <-chan struct{}) (sum digest, err error) {
-	in, err := openLines(path, nil)
-	if err != nil {
-		return sum, err
-	}
-	defer in.Close()
-	h := sha256.New()
-	_, err = io.Copy(h, stoppable{in, stop})
-	return digest(h.Sum(nil)), err
 }
 
 // stoppable ends reading when the gateway ends.
@@ -245,18 +215,13 @@ func (k *keeper) expired(s segment, now time.Time) (last *line, over bool, err e
 func (k *keeper) dropSegment(s segment, last *line, now time.Time) error {
 	l := k.l
 	if last != nil {
-		err := l.sign(KindDropped, now, func(b []byte) []byte {
-			b = appendText(b, "file", filepath.Base(s.path))
-			b = appendCount(b, "first", int64(s.first))
-			b = appendCount(b, "last", int64(last.seq))
-			b = appendText(b, "lastHash", hex.EncodeToString(last.hash[:]))
-			return appendText(b, "lastTime", last.time)
-		})
+		err := l.sign(KindDropped, now, signedFields{File: filepath.Base(s.path), First: s.first, Last: last.seq,
+			LastHash: hex.EncodeToString(last.hash[:]), LastTime: last.time})
 		if err != nil {
 			return err
 		}
 	}
-	plain := strings.TrimSuffix(s.path, compressedSuffix)
+	plain := s.plain()
 	for _, path := range []string{plain, plain + compressedSuffix, plain + compressedSuffix + unfinishedSuffix} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("dropping a file of the evidence: %w", err)

@@ -61,9 +61,7 @@ func (a *announced) Send(_ context.Context, _ *call.Call, r *http.Request) (*htt
 func send(t *testing.T, a *announced, method, path, body string, action ebox.Action) error {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, "http://upstream"+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	_, err = NewLayer(a, a).Send(t.Context(), callOf(method, path, action), r)
 	return err
 }
@@ -105,9 +103,7 @@ func TestAWriteIsAnnouncedAndItsBodySentUnchanged(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := &announced{}
-			if err := send(t, a, c.method, c.path, c.body, c.action); err != nil {
-				t.Fatal(err)
-			}
+			must(t, send(t, a, c.method, c.path, c.body, c.action))
 			if c.name == "more than is recorded" {
 				if len(a.ids) != maxIDs {
 					t.Errorf("%d ids", len(a.ids))
@@ -140,9 +136,7 @@ func TestABodyThatBreaksOffIsNotSent(t *testing.T) {
 	a := &announced{}
 	r, err := http.NewRequestWithContext(t.Context(), "PATCH", "http://upstream/ebox/messages",
 		io.MultiReader(strings.NewReader(`{"items":`), brokenReader{}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if _, err := NewLayer(a, a).Send(t.Context(), callOf("PATCH", "/ebox/messages", ebox.Change), r); !errors.Is(err,
 		io.ErrUnexpectedEOF) || a.sent || a.intents > 0 {
 		t.Errorf("%v, sent %v, intents %d", err, a.sent, a.intents)
@@ -171,9 +165,7 @@ func TestABodyThatIsWaitedForIsReadInPassing(t *testing.T) {
 	a := &announced{}
 	c := callOf("PATCH", "/ebox/messages", ebox.Change)
 	r, err := http.NewRequestWithContext(t.Context(), "PATCH", "http://upstream/ebox/messages", strings.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	r.Header.Set("Expect", "100-continue")
 	if _, err := NewLayer(a, a).Send(t.Context(), c, r); err != nil {
 		t.Fatal(err)

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"net/netip"
 	"strconv"
 	"time"
 )
@@ -50,8 +49,11 @@ type link struct {
 	hash digest
 }
 
-// begin starts the line of the record that follows l.
-func (l *link) begin(b []byte, kind Kind, at time.Time) []byte {
+// append writes the line of the record that follows l and makes it the last of the chain.
+// members are what it says beside its place, a struct or map that JSON has an object for. With
+// a sign it is signed.
+func (l *link) append(b []byte, kind Kind, at time.Time, members any, sign func(link) string) []byte {
+	start := len(b)
 	b = append(b, lineStart...)
 	b = strconv.AppendUint(b, l.seq+1, 10)
 	b = append(b, prevStart...)
@@ -60,12 +62,12 @@ func (l *link) begin(b []byte, kind Kind, at time.Time) []byte {
 	b = at.UTC().AppendFormat(b, time.RFC3339Nano)
 	b = append(b, kindStart...)
 	b = append(b, kind...)
-	return append(b, '"')
-}
-
-// end closes the line that began at start and makes it the last of the chain. With a
-// sign it is signed.
-func (l *link) end(b []byte, start int, sign func(link) string) []byte {
+	b = append(b, '"')
+	// None of the types of members can fail.
+	if text, err := json.Marshal(members); err == nil && len(text) > len("{}") {
+		b = append(b, ',')
+		b = append(b, text[1:len(text)-1]...)
+	}
 	l.seq++
 	l.hash = sha256.Sum256(b[start:])
 	b = append(b, hashStart...)
@@ -167,76 +169,4 @@ func unhex(to *digest, b []byte) bool {
 	}
 	_, err := hex.Decode(to[:], b[:hexLen])
 	return err == nil
-}
-
-// The members of a record. What is empty is left out.
-
-func appendName(b []byte, name string) []byte {
-	b = append(b, ',', '"')
-	b = append(b, name...)
-	return append(b, '"', ':')
-}
-
-func appendText(b []byte, name, value string) []byte {
-	if value == "" {
-		return b
-	}
-	return appendQuoted(appendName(b, name), value)
-}
-
-func appendQuoted(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			quoted, err := json.Marshal(s)
-			if err != nil { // no string fails
-				return append(b, `""`...)
-			}
-			return append(b, quoted...)
-		}
-	}
-	b = append(b, '"')
-	b = append(b, s...)
-	return append(b, '"')
-}
-
-func appendTexts(b []byte, name string, values []string) []byte {
-	if len(values) == 0 {
-		return b
-	}
-	b = append(appendName(b, name), '[')
-	for i, v := range values {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendQuoted(b, v)
-	}
-	return append(b, ']')
-}
-
-func appendCount(b []byte, name string, n int64) []byte {
-	if n == 0 {
-		return b
-	}
-	return strconv.AppendInt(appendName(b, name), n, 10)
-}
-
-func appendTruth(b []byte, name string, v bool) []byte {
-	return strconv.AppendBool(appendName(b, name), v)
-}
-
-func appendAddr(b []byte, name string, a netip.Addr) []byte {
-	if !a.IsValid() {
-		return b
-	}
-	b = append(appendName(b, name), '"')
-	return append(a.AppendTo(b), '"')
-}
-
-func appendTime(b []byte, name string, t time.Time) []byte {
-	if t.IsZero() {
-		return b
-	}
-	b = append(appendName(b, name), '"')
-	b = t.UTC().AppendFormat(b, time.RFC3339Nano)
-	return append(b, '"')
 }

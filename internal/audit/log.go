@@ -314,7 +314,7 @@ func (l *Log) Done(c *Call) {
 func (l *Log) Refusal(c *Call) { l.add(&entry{kind: KindRefusal, at: c.At, call: *c}) }
 
 // Event records something other than a call. It does not wait.
-func (l *Log) Event(e Event) { l.add(&entry{kind: e.Kind, at: l.o.Now(), event: &e}) }
+func (l *Log) Event(e Event) { l.add(&entry{kind: e.Kind, at: l.o.Now(), event: e.Fields}) }
 
 // add queues a record, or counts it as lost.
 func (l *Log) add(e *entry) bool {

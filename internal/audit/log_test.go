@@ -26,9 +26,7 @@ func TestARecordSaysWhoReadWhatForWhom(t *testing.T) {
 	mustClose(t, l)
 	sound(t, dir)
 	var got map[string]any
-	if err := json.Unmarshal([]byte(lines(t, dir)[2]), &got); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal([]byte(lines(t, dir)[2]), &got))
 	for name, want := range map[string]any{
 		"seq": 3.0, "kind": "opening", "requestId": "req-1", "caller": "hr", "source": "10.1.2.3", "listener": "main",
 		"actor":      "an.peeters",
@@ -137,14 +135,13 @@ func TestAnIntentIsOnDiskBeforeItReturns(t *testing.T) {
 }
 
 func TestManyIntentsShareASync(t *testing.T) {
-	disk := &faulty{hang: make(chan struct{})}
-	close(disk.hang)
+	disk := &faulty{}
 	o := options(t.TempDir())
 	o.OpenFile = disk.openFile
 	l := mustOpen(t, o)
+	release := disk.hangs()
 	disk.mu.Lock()
-	before, hang := disk.syncs, make(chan struct{})
-	disk.hang = hang
+	before := disk.syncs
 	disk.mu.Unlock()
 	var wg sync.WaitGroup
 	const n = 100
@@ -158,7 +155,7 @@ func TestManyIntentsShareASync(t *testing.T) {
 	for l.Status().Waiting < n {
 		time.Sleep(time.Millisecond)
 	}
-	close(hang)
+	release()
 	wg.Wait()
 	disk.mu.Lock()
 	defer disk.mu.Unlock()
@@ -250,15 +247,11 @@ func TestADirectoryHasOneWriter(t *testing.T) {
 		t.Errorf("%v, %v", chains, err)
 	}
 	checkpoints, err := filepath.Rel(dir, beside(dir))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for path, want := range map[string]os.FileMode{"r1": 0o700, "r1/signing.key": 0o600, checkpoints: 0o600,
 		"r1/lock": 0o600} {
 		info, err := os.Stat(filepath.Join(dir, path))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if info.Mode().Perm() != want {
 			t.Errorf("%s: %v", path, info.Mode())
 		}
@@ -271,10 +264,7 @@ func TestAQueueThatIsFullIsSaidInTheChain(t *testing.T) {
 	o := options(dir)
 	o.OpenFile, o.Queue = disk.openFile, 10
 	l := mustOpen(t, o)
-	hang := make(chan struct{})
-	disk.mu.Lock()
-	disk.hang = hang
-	disk.mu.Unlock()
+	release := disk.hangs()
 	for range 30 {
 		l.Done(finished("r"))
 	}
@@ -286,7 +276,7 @@ func TestAQueueThatIsFullIsSaidInTheChain(t *testing.T) {
 	if s := l.Status(); s.Waiting != 10 || s.Lost != 27 {
 		t.Errorf("%+v", s)
 	}
-	close(hang)
+	release()
 	for l.Status().Waiting > 0 {
 		time.Sleep(time.Millisecond)
 	}
@@ -300,8 +290,8 @@ func TestAQueueThatIsFullIsSaidInTheChain(t *testing.T) {
 func TestEventsAreEvidence(t *testing.T) {
 	dir := t.TempDir()
 	l := mustOpen(t, options(dir))
-	l.Event(Event{Kind: KindConfiguration, Source: finished("").Source, Fields: []Field{{"result", "taken"}, {
-		"newHash", "new\"\n"}}})
+	l.Event(Event{Kind: KindConfiguration, Fields: map[string]string{"result": "taken", "newHash": "new\"\n",
+		"source": "10.1.2.3"}})
 	mustClose(t, l)
 	sound(t, dir)
 	var got map[string]any

@@ -47,7 +47,7 @@ func (v *verifier) openMarks(file string, own bool) *marks {
 	find := func(m *mark, what string) { v.find(m.file, m.line, m.seq, "%s", what) }
 	next, stop := iter.Pull2(func(yield func(mark, error) bool) {
 		var before uint64
-		err := eachLine(file, v.read, func(n int, text []byte, whole bool) error {
+		err := eachLine(file, nil, func(n int, text []byte, whole bool) error {
 			if left <= 0 {
 				return errStopped // it was added since
 			}
@@ -122,10 +122,10 @@ func (s *marks) upTo(seq uint64) (*mark, error) {
 
 // replicasIn reads the files of checkpoints that were shipped and gives the last one of each
 // replica that they name. Their signatures are verified with the chains.
-func replicasIn(files []string, read func(int64)) (last map[string]mark, wrong []Finding, err error) {
+func replicasIn(files []string) (last map[string]mark, wrong []Finding, err error) {
 	last = make(map[string]mark)
 	for _, file := range files {
-		err := eachLine(file, read, func(n int, text []byte, whole bool) error {
+		err := eachLine(file, nil, func(n int, text []byte, whole bool) error {
 			c, err := (&trust{}).open(text)
 			switch {
 			case !errors.Is(err, errNoCheckpoint):

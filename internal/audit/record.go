@@ -168,108 +168,120 @@ func (c *Call) refused() bool {
 type Event struct {
 	// Kind is KindConfiguration, KindAdministration or KindKey.
 	Kind Kind
-	// Source is the address of whoever asked for it, if somebody did.
-	Source netip.Addr
 	// Fields are what is to be known of it. Names are plain words in camelCase other
 	// than those that every record has.
-	Fields []Field
+	Fields map[string]string
 }
-
-// Field is one member of an Event's record.
-type Field struct{ Name, Value string }
 
 // entry is a record that is not in the chain yet.
 type entry struct {
 	kind  Kind
 	at    time.Time
 	call  Call
-	event *Event
+	event map[string]string
 }
 
 // appendTo writes the line of an entry, with its path masked.
 func (e *entry) appendTo(b []byte, l *link, mask func(string) string) []byte {
-	start := len(b)
-	b = l.begin(b, e.kind, e.at)
 	if e.event != nil {
-		b = appendAddr(b, "source", e.event.Source)
-		for _, f := range e.event.Fields {
-			b = appendText(b, f.Name, f.Value)
-		}
-	} else {
-		b = e.appendCall(b, mask)
+		return l.append(b, e.kind, e.at, e.event, nil)
 	}
-	return l.end(b, start, nil)
+	return l.append(b, e.kind, e.at, e.record(mask), nil)
+}
+
+// Record is what the evidence says of a call, but for its place. What is empty is left out.
+type Record struct {
+	RequestID string `json:"requestId,omitempty"`
+	ParentID  string `json:"parentId,omitempty"`
+	Caller    string `json:"caller,omitempty"`
+	Source    string `json:"source,omitempty"`
+	Listener  string `json:"listener,omitempty"`
+	Actor     string `json:"actor,omitempty"`
+	Purpose   string `json:"purpose,omitempty"`
+	// Enterprise is the represented enterprise, or "own". Of a refusal Claimed is what the
+	// caller said of it, where that is none that it may represent.
+	Enterprise string `json:"enterprise,omitempty"`
+	Claimed    string `json:"claimed,omitempty"`
+	// Named are the enterprises that the request itself named, where that is read.
+	Named    []string `json:"named,omitempty"`
+	Client   string   `json:"client,omitempty"`
+	Route    string   `json:"route,omitempty"`
+	Provider string   `json:"provider,omitempty"`
+	Upstream string   `json:"upstream,omitempty"`
+	Action   string   `json:"action,omitempty"`
+	Method   string   `json:"method,omitempty"`
+	URL      string   `json:"url,omitempty"`
+	// Messages are those of the path, or of the body of a write.
+	Messages       []string `json:"messages,omitempty"`
+	Attachment     string   `json:"attachment,omitempty"`
+	MoreMessages   bool     `json:"moreMessages,omitempty"`
+	IdempotencyKey string   `json:"idempotencyKey,omitempty"`
+	// Created are the ids of what a write made.
+	Created        []string `json:"created,omitempty"`
+	TokenHash      string   `json:"tokenHash,omitempty"`
+	Status         int      `json:"status,omitempty"`
+	UpstreamStatus int      `json:"upstreamStatus,omitempty"`
+	Problem        string   `json:"problem,omitempty"`
+	LeftOut        int      `json:"leftOut,omitempty"`
+	Sent           *bool    `json:"sent,omitempty"` // of an outcome alone
+	Cut            bool     `json:"cut,omitempty"`
+	BytesIn        int64    `json:"bytesIn,omitempty"`
+	BytesOut       int64    `json:"bytesOut,omitempty"`
+	AnswerFrom     string   `json:"answerFrom,omitempty"`
+	Cache          string   `json:"cache,omitempty"`
+	TraceID        string   `json:"traceId,omitempty"`
+	AnswerTraceID  string   `json:"answerTraceId,omitempty"`
 }
 
 // maxURL bounds the path in a record, in bytes. Whoever is refused may have sent a long one.
 const maxURL = 4096
 
-func (e *entry) appendCall(b []byte, mask func(string) string) []byte {
+// record is what a call is recorded as.
+func (e *entry) record(mask func(string) string) *Record {
 	c := &e.call
-	b = appendText(b, "requestId", c.ID)
-	b = appendText(b, "parentId", c.Parent)
-	b = appendText(b, "caller", c.Caller)
-	b = appendAddr(b, "source", c.Source)
-	b = appendText(b, "listener", c.Listener)
-	b = appendText(b, "actor", c.Actor)
-	b = appendText(b, "purpose", c.Purpose)
+	r := &Record{
+		RequestID: c.ID, ParentID: c.Parent, Caller: c.Caller, Listener: c.Listener, Actor: c.Actor, Purpose: c.Purpose,
+		Named: c.Named, Client: c.Client, Route: c.Route, Provider: c.Provider, Upstream: c.UpstreamHost,
+		Action: c.Action.String(), Method: c.Method, URL: printable.Text(mask(c.Path), maxURL),
+		Messages: c.Messages, MoreMessages: c.MoreMessages, IdempotencyKey: c.IdempotencyKey,
+	}
+	if c.Source.IsValid() {
+		r.Source = c.Source.String()
+	}
 	switch {
 	case c.Own:
-		b = appendText(b, "enterprise", "own")
+		r.Enterprise = "own"
 	case c.Enterprise != 0:
-		b = appendText(b, "enterprise", c.Enterprise.String())
+		r.Enterprise = c.Enterprise.String()
 	case e.kind == KindRefusal:
-		b = appendText(b, "claimed", mask(c.Claimed))
+		r.Claimed = mask(c.Claimed)
 	}
-	b = appendTexts(b, "named", c.Named)
-	b = appendText(b, "client", c.Client)
-	b = appendText(b, "route", c.Route)
-	b = appendText(b, "provider", c.Provider)
-	b = appendText(b, "upstream", c.UpstreamHost)
-	b = appendText(b, "action", c.Action.String())
-	b = appendText(b, "method", c.Method)
-	b = appendText(b, "url", printable.Text(mask(c.Path), maxURL))
 	message, attachment := ebox.IDs(c.Path)
 	if message != "" {
-		b = append(appendName(b, "messages"), '[')
-		b = appendQuoted(b, printable.Text(message, maxURL))
-		b = append(b, ']')
-	} else {
-		b = appendTexts(b, "messages", c.Messages)
+		r.Messages = []string{printable.Text(message, maxURL)}
 	}
-	b = appendText(b, "attachment", printable.Text(attachment, maxURL))
-	if c.MoreMessages {
-		b = appendTruth(b, "moreMessages", true)
-	}
-	b = appendText(b, "idempotencyKey", c.IdempotencyKey)
+	r.Attachment = printable.Text(attachment, maxURL)
 	if e.kind == KindIntent {
-		return b
+		return r
 	}
-	b = appendTexts(b, "created", c.Created)
-	b = appendText(b, "tokenHash", c.TokenHash)
-	b = appendCount(b, "status", int64(c.Status))
-	b = appendCount(b, "upstreamStatus", int64(c.UpstreamStatus))
-	b = appendText(b, "problem", c.ProblemType)
+	r.Created, r.TokenHash, r.Problem = c.Created, c.TokenHash, c.ProblemType
+	r.Status, r.UpstreamStatus = c.Status, c.UpstreamStatus
 	if e.kind == KindRefusal {
-		return appendCount(b, "leftOut", int64(c.LeftOut))
+		r.LeftOut = c.LeftOut
+		return r
 	}
 	if e.kind == KindOutcome {
-		b = appendTruth(b, "sent", c.Sent)
+		r.Sent = &c.Sent
 	}
-	if c.Cut {
-		b = appendTruth(b, "cut", true)
+	r.Cut, r.BytesIn, r.BytesOut, r.Cache = c.Cut, c.BytesIn, c.BytesOut, c.Cache
+	r.TraceID, r.AnswerTraceID = c.TraceID, c.AnswerTraceID
+	switch {
+	case c.ProblemType != "":
+		r.AnswerFrom = "gateway"
+	case c.Tries == 0:
+		r.AnswerFrom = "cache"
+	default:
+		r.AnswerFrom = "upstream"
 	}
-	b = appendCount(b, "bytesIn", c.BytesIn)
-	b = appendCount(b, "bytesOut", c.BytesOut)
-	from := "upstream"
-	if c.Tries == 0 {
-		from = "cache"
-	}
-	if c.ProblemType != "" {
-		from = "gateway"
-	}
-	b = appendText(b, "answerFrom", from)
-	b = appendText(b, "cache", c.Cache)
-	b = appendText(b, "traceId", c.TraceID)
-	return appendText(b, "answerTraceId", c.AnswerTraceID)
+	return r
 }

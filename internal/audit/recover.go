@@ -1,9 +1,7 @@
 package audit
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -15,11 +13,10 @@ import (
 
 // tail is how a segment ends.
 type tail struct {
-	last  line   // the last whole record, if found
-	end   int64  // where it ends, its line break included
-	found bool   // there is one
-	size  int64  // of the lines that were read
-	text  []byte // the last record's content, a copy
+	last  line  // the last whole record, if found
+	end   int64 // where it ends, its line break included
+	found bool  // there is one
+	size  int64 // of the lines that were read
 	// damage is why a compressed one cannot be read to its end, nil if it can.
 	damage *damage
 }
@@ -56,7 +53,7 @@ func (l *Log) recover() error {
 		}
 		if last.found {
 			l.w.at = link{last.last.seq, last.last.hash}
-			if !s.compressed && !s.twin && last.end < l.o.SegmentSize && sameDay(s.day, now) && head.Format == Format {
+			if !s.compressed && last.end < l.o.SegmentSize && sameDay(s.day, now) && head.Format == Format {
 				l.w.path, l.w.size, l.w.day = s.path, last.end, s.day
 				l.setCurrent(s.path)
 			}
@@ -69,11 +66,9 @@ func (l *Log) recover() error {
 	if missing != nil || len(aside) > 0 || last.found && last.last.kind != KindStop {
 		l.gapAtStart(missing, &last, aside)
 	}
-	if err := l.commitSigned(KindStart, now, func(b []byte) []byte {
-		b = appendText(b, "version", l.o.Version)
-		b = appendText(b, "key", Fingerprint(l.key.Public()))
-		return appendText(b, "publicKey", base64.StdEncoding.EncodeToString(l.key.Public()))
-	}); err != nil {
+	public := l.key.Public()
+	err = l.commitSigned(KindStart, now, signedFields{Version: l.o.Version, Key: Fingerprint(public), PublicKey: public})
+	if err != nil {
 		return err
 	}
 	l.shipSigned(now)
@@ -136,12 +131,9 @@ func (l *Log) gapAtStart(missing error, last *tail, aside []string) {
 		l.o.Log.Warn("the process before did not end in order: up to a second of reads may be missing in the "+
 			"evidence, which says so", "directory", l.dir, "setAside", aside)
 	}
-	l.w.gap = func(b []byte) []byte {
-		b = appendText(b, "reason", reason)
-		if last.found {
-			b = appendText(b, "since", last.last.time)
-		}
-		return appendTexts(b, "setAside", aside)
+	l.w.gap = &gap{Reason: reason, SetAside: aside}
+	if last.found {
+		l.w.gap.Since = last.last.time
 	}
 }
 
@@ -150,11 +142,11 @@ func (l *Log) gapAtStart(missing error, last *tail, aside []string) {
 // something of it: under its name, unless nothing in it is a record and the chain goes
 // on where it began.
 func (l *Log) setAside(s segment, t tail, now time.Time) (string, error) {
+	if s.compressed && t.found {
+		return filepath.Base(s.path), nil
+	}
 	name := fmt.Sprintf("%s%s-%012d.txt", tornPrefix, now.UTC().Format("20060102T150405.000000000"), s.first)
 	if s.compressed {
-		if t.found {
-			return filepath.Base(s.path), nil
-		}
 		name += compressedSuffix
 		if err := errors.Join(os.Rename(s.path, filepath.Join(l.dir, name)), syncDir(l.o.OpenFile, l.dir)); err != nil {
 			return "", fmt.Errorf("setting aside a file of the evidence: %w", err)
@@ -181,31 +173,21 @@ func (l *Log) setAside(s segment, t tail, now time.Time) (string, error) {
 
 // tailOf finds the last record of a segment that is whole.
 func tailOf(path string) (tail, error) {
-	f, err := openLines(path, nil)
-	if err != nil {
-		return tail{}, fmt.Errorf("reading the end of the evidence: %w", err)
-	}
-	defer f.Close()
 	var t tail
-	r := bufio.NewReaderSize(f, 64<<10)
-	for {
-		text, err := readLine(r)
+	err := eachLine(path, nil, func(_ int, text []byte, whole bool) error {
 		t.size += int64(len(text))
-		if errors.As(err, &t.damage) {
-			return t, nil
+		if !whole {
+			return nil
 		}
-		if err != nil && !errors.Is(err, io.EOF) {
-			return tail{}, fmt.Errorf("reading the end of the evidence: %w", err)
+		t.size++
+		if l, err := parseLine(text); err == nil && l.intact() {
+			l.content = nil // which belongs to the reader
+			t.last, t.found, t.end = l, true, t.size
 		}
-		if whole, ok := bytes.CutSuffix(text, []byte{'\n'}); ok {
-			if l, err := parseLine(whole); err == nil && l.intact() && (f.packed == nil || l.seq > t.last.seq) {
-				t.text = append(t.text[:0], l.content...)
-				l.content = t.text
-				t.last, t.found, t.end = l, true, t.size
-			}
-		}
-		if err != nil {
-			return t, nil
-		}
+		return nil
+	})
+	if err != nil && !errors.As(err, &t.damage) {
+		return tail{}, err
 	}
+	return t, nil
 }

@@ -43,20 +43,14 @@ func victim(dir string) {
 // a second of reads, and the chain says that it may have.
 func TestAProcessThatIsKilled(t *testing.T) {
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	dir := t.TempDir()
 	for round := range 2 {
 		cmd := exec.Command(self)
 		cmd.Env = append(os.Environ(), "AUDIT_TEST_VICTIM="+dir)
 		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
+		must(t, cmd.Start())
 		var sent []string
 		read := make(map[string]time.Time)
 		var first, killed time.Time
@@ -77,9 +71,7 @@ func TestAProcessThatIsKilled(t *testing.T) {
 			}
 			if killed.IsZero() && time.Since(first) > 1300*time.Millisecond && len(read) > 100 {
 				killed = time.Now()
-				if err := cmd.Process.Kill(); err != nil {
-					t.Fatal(err)
-				}
+				must(t, cmd.Process.Kill())
 			}
 		}
 		_ = cmd.Wait() // it was killed
@@ -121,9 +113,7 @@ func TestAProcessThatIsKilled(t *testing.T) {
 func mustSegments(t testing.TB, dir string) []segment {
 	t.Helper()
 	list, err := listSegments(filepath.Join(dir, "r1"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return list
 }
 
@@ -166,14 +156,10 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 			mustClose(t, l)
 			path := mustSegments(t, dir)[0].path
 			text := c.tear(whole(t, dir))
-			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			mustWrite(t, path, []byte(text))
 			// The signed records that were torn off had been handed out in this test; a
 			// crash tears off only what was not synced, and so never handed out.
-			if err := os.Remove(beside(dir)); err != nil {
-				t.Fatal(err)
-			}
+			mustRemove(t, beside(dir))
 			mustClose(t, mustOpen(t, options(dir)))
 			sound(t, dir)
 			if got := kindsIn(t, dir); got != c.want {
@@ -200,15 +186,11 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 func TestAnotherKeyGoesOnWithTheChain(t *testing.T) {
 	dir := t.TempDir()
 	mustClose(t, mustOpen(t, options(dir)))
-	if err := os.Rename(filepath.Join(dir, "r1", keyName), filepath.Join(dir, "old.key")); err != nil {
-		t.Fatal(err)
-	}
+	mustRename(t, filepath.Join(dir, "r1", keyName), filepath.Join(dir, "old.key"))
 	mustClose(t, mustOpen(t, options(dir)))
 	sound(t, dir)
 	old, err := LoadKey(filepath.Join(dir, "old.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if r := verify(t, dir, VerifyOptions{Keys: []ed25519PublicKey{old.Public()}}); len(r.Findings) == 0 {
 		t.Error("the first key alone verifies what the second has signed")
 	}

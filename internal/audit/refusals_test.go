@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,39 +22,24 @@ func refusal(id, source string) *Call {
 
 func maskCitizen(s string) string { return strings.ReplaceAll(s, "79072300048", "***********") }
 
-func readFile(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
 func TestRefusalsHaveALogOfTheirOwn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "security.log")
 	var r Refusals
-	if err := r.Use(path, nil, nil, maskCitizen); err != nil {
-		t.Fatal(err)
-	}
+	must(t, r.Use(path, nil, nil, maskCitizen))
 	r.Done(&Call{ID: "served", Status: 200})
 	r.Done(&Call{ID: "the upstream's own", Status: 403, UpstreamStatus: 403})
 	r.Done(&Call{ID: "an upstream that is down", Status: 502, ProblemType: "urn:x"})
 	c := refusal("r1", "10.9.9.9")
 	c.Purpose = "yearly audit"
 	r.Done(c)
-	if err := r.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, r.Close())
 	r.Done(refusal("late", "10.9.9.9"))
-	text := readFile(t, path)
+	text := string(mustRead(t, path))
 	if strings.Count(text, "\n") != 1 {
 		t.Fatal(text)
 	}
 	var got map[string]any
-	if err := json.Unmarshal([]byte(text), &got); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal([]byte(text), &got))
 	for name, want := range map[string]any{
 		"msg": "refused", "log": "security", "requestId": "r1", "source": "10.9.9.9", "listener": "main",
 		"claimed": "0206731645", "route": "grant-citizen", "path": "/grant/citizen/mandates/***********", "status": 403.0,
@@ -74,19 +58,15 @@ func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
 		path, dir := filepath.Join(t.TempDir(), "security.log"), t.TempDir()
 		l := mustOpen(t, options(dir))
 		var r Refusals
-		if err := r.Use(path, nil, l, maskCitizen); err != nil {
-			t.Fatal(err)
-		}
+		must(t, r.Use(path, nil, l, maskCitizen))
 		for i := range 1000 {
 			r.Done(refusal(fmt.Sprintf("f%d", i), fmt.Sprintf("2001:db8::%x", i))) // one /64 is one source
 		}
 		r.Done(refusal("another", "10.1.1.1"))
 		time.Sleep(2 * time.Minute)
-		if err := r.Close(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, r.Close())
 		mustClose(t, l)
-		text := readFile(t, path)
+		text := string(mustRead(t, path))
 		if n := strings.Count(text, "\n"); n != refusalBurst+2 || !strings.Contains(text, `"requestId":"another"`) {
 			t.Errorf("%d lines: %s", n, text)
 		}
@@ -104,19 +84,13 @@ func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
 func TestTheLogOfRefusalsIsOpenedAnewWhenItWasMovedAway(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "security.log")
 	var r Refusals
-	if err := r.Use(path, nil, nil, maskCitizen); err != nil {
-		t.Fatal(err)
-	}
+	must(t, r.Use(path, nil, nil, maskCitizen))
 	r.Done(refusal("one", "10.1.1.1"))
 	mustRename(t, path, path+".old")
-	if err := r.Reopen(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, r.Reopen())
 	r.Done(refusal("two", "10.1.1.2"))
-	if err := r.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if old, now := readFile(t, path+".old"), readFile(t, path); !strings.Contains(old, "one") ||
+	must(t, r.Close())
+	if old, now := string(mustRead(t, path+".old")), string(mustRead(t, path)); !strings.Contains(old, "one") ||
 		!strings.Contains(now, "two") {
 		t.Errorf("%s\n%s", old, now)
 	}
@@ -125,9 +99,7 @@ func TestTheLogOfRefusalsIsOpenedAnewWhenItWasMovedAway(t *testing.T) {
 func TestNoLogOfRefusals(t *testing.T) {
 	var r Refusals
 	r.Done(refusal("x", "10.1.1.1"))
-	if err := r.Use("", nil, nil, maskCitizen); err != nil {
-		t.Fatal(err)
-	}
+	must(t, r.Use("", nil, nil, maskCitizen))
 	r.Done(refusal("x", "10.1.1.1"))
 	if err := r.Close(); err != nil {
 		t.Error(err)

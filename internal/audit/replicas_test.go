@@ -18,9 +18,7 @@ func twoReplicas(t *testing.T, dir string) (shipped string) {
 	t.Helper()
 	shipped = filepath.Join(t.TempDir(), "shipped.jsonl")
 	f, err := os.Create(shipped)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, name := range []string{"r1", "r2"} {
 		o := options(dir)
 		o.Replica, o.Ship = name, f
@@ -28,9 +26,7 @@ func twoReplicas(t *testing.T, dir string) (shipped string) {
 		l.Done(finished("of-" + name))
 		mustClose(t, l)
 	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, f.Close())
 	return shipped
 }
 
@@ -38,9 +34,7 @@ func twoReplicas(t *testing.T, dir string) (shipped string) {
 func findings(t *testing.T, dir string, checkpoints ...string) string {
 	t.Helper()
 	reports, between, err := VerifyAll([]string{dir}, VerifyOptions{Checkpoints: checkpoints})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, r := range reports {
 		between = append(between, r.Findings...)
 	}
@@ -49,27 +43,6 @@ func findings(t *testing.T, dir string, checkpoints ...string) string {
 		text += f.String() + "\n"
 	}
 	return text
-}
-
-func mustRename(t *testing.T, from, to string) {
-	t.Helper()
-	if err := os.Rename(from, to); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func mustCopy(t *testing.T, from, to string) {
-	t.Helper()
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func mustRemove(t *testing.T, path string) {
-	t.Helper()
-	if err := os.RemoveAll(path); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // What is done to whole directories or names of files is found as what is done to lines is.
@@ -84,9 +57,7 @@ func TestReplicasThatWereRemovedCopiedOrRenamedAreFound(t *testing.T) {
 			[]string{"the replica r2 has checkpoints, and its chain is not here"}},
 		{"emptied", func(t *testing.T, _, r2 string) {
 			mustRemove(t, r2)
-			if err := os.Mkdir(r2, 0o700); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.Mkdir(r2, 0o700))
 		}, []string{"the replica r2 has checkpoints, and its chain is not here", "r2: this directory holds no record"}},
 		{"replaced by a copy of another", func(t *testing.T, r1, r2 string) {
 			mustRemove(t, r2)
@@ -106,23 +77,17 @@ func TestReplicasThatWereRemovedCopiedOrRenamedAreFound(t *testing.T) {
 			away := filepath.Join(t.TempDir(), "r2")
 			mustCopy(t, r2, away)
 			mustRemove(t, r2)
-			if err := os.Symlink(away, r2); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.Symlink(away, r2))
 		}, []string{"r2: this is a symbolic link"}},
 		{"without its records", func(t *testing.T, _, r2 string) {
 			files, err := filesOf(r2)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			for _, s := range files.segments {
 				mustRemove(t, s.path)
 			}
 		}, []string{"the replica r2 has checkpoints, and its chain is not here"}},
 		{"with a file that is none of the gateway's", func(t *testing.T, r1, _ string) {
-			if err := os.WriteFile(filepath.Join(r1, "more.jsonl"), nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			mustWrite(t, filepath.Join(r1, "more.jsonl"), nil)
 		}, []string{"more.jsonl: this is no file of the gateway's"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -181,29 +146,23 @@ func TestADirectoryThatIsRemovedOrReplacedUnderTheGatewayIsNoticed(t *testing.T)
 	for _, c := range []struct {
 		name   string
 		whole  bool // no record is missing, so that the chain verifies and its gap record tells
-		tamper func(t *testing.T, dir string)
+		tamper func(t testing.TB, dir string)
 	}{
 		{"removed", false, mustRemove},
-		{"replaced by a copy", true, func(t *testing.T, dir string) {
+		{"replaced by a copy", true, func(t testing.TB, dir string) {
 			mustCopy(t, dir, dir+"x")
 			mustRemove(t, dir)
 			mustRename(t, dir+"x", dir)
 		}},
-		{"its segment removed", false, func(t *testing.T, dir string) {
+		{"its segment removed", false, func(t testing.TB, dir string) {
 			files, err := filesOf(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			mustRemove(t, files.segments[0].path)
 		}},
-		{"its segment cut", false, func(t *testing.T, dir string) {
+		{"its segment cut", false, func(t testing.TB, dir string) {
 			files, err := filesOf(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Truncate(files.segments[0].path, 100); err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
+			must(t, os.Truncate(files.segments[0].path, 100))
 		}},
 	} {
 		for _, busy := range []bool{false, true} {
@@ -252,9 +211,7 @@ func TestAStartWithoutItsEvidenceIsSaid(t *testing.T) {
 	dir := t.TempDir()
 	shipped := filepath.Join(t.TempDir(), "shipped.jsonl")
 	f, err := os.Create(shipped)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
 	o := options(dir)
 	o.Ship, o.Shipped, o.StopAfter = f, shipped, 0
@@ -282,17 +239,12 @@ func TestEvidenceOfANewerVersionIsAnError(t *testing.T) {
 		change func(t *testing.T, path string)
 	}{
 		{"by its first record", func(t *testing.T, path string) {
-			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
+			text := mustRead(t, path)
 			first, rest, _ := strings.Cut(string(text), "\n")
 			content, _, _ := strings.Cut(strings.Replace(first, `"format":2`, `"format":3`, 1), hashStart)
 			sum := sha256.Sum256([]byte(content))
 			first = content + hashStart + hex.EncodeToString(sum[:]) + lineEnd
-			if err := os.WriteFile(path, []byte(first+"\n"+rest), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			mustWrite(t, path, []byte(first+"\n"+rest))
 		}},
 		{"by its name", func(t *testing.T, path string) { mustRename(t, path, path+".zst") }},
 	} {

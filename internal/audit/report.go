@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -77,24 +76,30 @@ func (v *verifier) find(file string, n int, seq uint64, format string, args ...a
 	v.report.find(Finding{file, n, seq, fmt.Sprintf(format, args...)})
 }
 
+// gap is what the record of a gap says: what may be missing before it, and why.
+type gap struct {
+	Reason     string   `json:"reason"`
+	Since      string   `json:"since,omitempty"`
+	LostReads  int64    `json:"lostReads,omitempty"`
+	LostWrites int64    `json:"lostWrites,omitempty"`
+	LostEvents int64    `json:"lostEvents,omitempty"`
+	SetAside   []string `json:"setAside,omitempty"`
+	// MissingUpTo is the last record that was written to what was taken away.
+	MissingUpTo uint64 `json:"missingUpTo,omitempty"`
+}
+
 // gapText is what a gap record says, in a sentence.
-func gapText(content []byte) string {
-	var g struct {
-		Reason     string `json:"reason"`
-		Since      string `json:"since"`
-		LostReads  int64  `json:"lostReads"`
-		LostWrites int64  `json:"lostWrites"`
-		LostEvents int64  `json:"lostEvents"`
-	}
-	if json.Unmarshal(append(bytes.Clone(content), '}'), &g) != nil {
+func gapText(text []byte) string {
+	var g gap
+	if json.Unmarshal(text, &g) != nil {
 		return "a gap"
 	}
-	text := g.Reason
+	says := g.Reason
 	if g.LostReads+g.LostWrites+g.LostEvents > 0 {
-		text += fmt.Sprintf(" (lost: %d reads, %d writes, %d events)", g.LostReads, g.LostWrites, g.LostEvents)
+		says += fmt.Sprintf(" (lost: %d reads, %d writes, %d events)", g.LostReads, g.LostWrites, g.LostEvents)
 	}
 	if g.Since != "" {
-		text += ", since " + g.Since
+		says += ", since " + g.Since
 	}
-	return text
+	return says
 }

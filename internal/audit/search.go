@@ -23,49 +23,14 @@ type Query struct {
 
 // Found is a call of the evidence, or an event: who did what, when, for whom.
 type Found struct {
-	Seq       uint64    `json:"seq"`
-	Time      time.Time `json:"time"`
-	Kind      Kind      `json:"kind"`
-	RequestID string    `json:"requestId,omitempty"`
-	ParentID  string    `json:"parentId,omitempty"`
-	Caller    string    `json:"caller,omitempty"`
-	Source    string    `json:"source,omitempty"`
-	Listener  string    `json:"listener,omitempty"`
-	Actor     string    `json:"actor,omitempty"`
-	Purpose   string    `json:"purpose,omitempty"`
-	// Enterprise is the represented enterprise, or "own".
-	Enterprise string `json:"enterprise,omitempty"`
-	// Named are the enterprises that the request itself named, where that is read.
-	Named        []string `json:"named,omitempty"`
-	Client       string   `json:"client,omitempty"`
-	TokenHash    string   `json:"tokenHash,omitempty"`
-	Route        string   `json:"route,omitempty"`
-	Provider     string   `json:"provider,omitempty"`
-	Upstream     string   `json:"upstream,omitempty"`
-	Action       string   `json:"action,omitempty"`
-	Method       string   `json:"method,omitempty"`
-	URL          string   `json:"url,omitempty"`
-	Messages     []string `json:"messages,omitempty"`
-	MoreMessages bool     `json:"moreMessages,omitempty"`
-	Attachment   string   `json:"attachment,omitempty"`
-	// Created are the ids of what a write made.
-	Created        []string `json:"created,omitempty"`
-	IdempotencyKey string   `json:"idempotencyKey,omitempty"`
+	Seq  uint64    `json:"seq"`
+	Time time.Time `json:"time"`
+	Kind Kind      `json:"kind"`
+	Record
 	// Intent is the record of a write's intent; Outcome is false where there is none of
 	// what became of it: it may have taken effect.
-	Intent         uint64 `json:"intent,omitempty"`
-	Outcome        bool   `json:"outcome"`
-	Sent           *bool  `json:"sent,omitempty"`
-	Status         int    `json:"status,omitempty"`
-	UpstreamStatus int    `json:"upstreamStatus,omitempty"`
-	Problem        string `json:"problem,omitempty"`
-	Cut            bool   `json:"cut,omitempty"`
-	BytesIn        int64  `json:"bytesIn,omitempty"`
-	BytesOut       int64  `json:"bytesOut,omitempty"`
-	AnswerFrom     string `json:"answerFrom,omitempty"`
-	Cache          string `json:"cache,omitempty"`
-	TraceID        string `json:"traceId,omitempty"`
-	AnswerTraceID  string `json:"answerTraceId,omitempty"`
+	Intent  uint64 `json:"intent,omitempty"`
+	Outcome bool   `json:"outcome"`
 	// File and Line are where the record stands; Replica is whose it is.
 	File    string `json:"file"`
 	Line    int    `json:"line"`
@@ -101,6 +66,7 @@ func Search(dir string, q Query, give func(*Found) error) (Searched, error) {
 		return Searched{}, err
 	}
 	s := &search{q: q, give: give, replica: replica, open: make(map[string]*Found)}
+	s.chain = chain{find: s.find, read: q.Read}
 	s.prepare()
 	for i := range files.segments {
 		seg := &files.segments[i]
@@ -110,7 +76,7 @@ func Search(dir string, q Query, give func(*Found) error) (Searched, error) {
 		}
 		if s.passes(head) {
 			s.result.Skipped++
-			s.chain = chain{} // it goes on elsewhere
+			s.chain = chain{find: s.find, read: q.Read} // it goes on elsewhere
 			if q.Read != nil {
 				q.Read(seg.size)
 			}
@@ -140,17 +106,22 @@ type search struct {
 	result  Searched
 	// needles are texts that the line of a record that is sought has to hold.
 	needles [][]byte
+	message []byte // that of the message; nil if there is none
 	// open are writes whose outcome did not come yet, by request, in the order of order.
 	open  map[string]*Found
 	order []string
 }
 
-// prepare makes the texts that can be looked for before a line is read as JSON.
+// prepare makes the texts that can be looked for before a line is read as JSON. What JSON
+// writes in more than one way is looked for in what was read alone.
 func (s *search) prepare() {
 	for _, v := range []string{s.q.Message, s.q.Attachment, s.q.Enterprise, s.q.Caller, s.q.Actor, s.q.Purpose,
 		s.q.Provider, s.q.RequestID} {
-		if v != "" {
-			s.needles = append(s.needles, appendQuoted(nil, v))
+		if text, err := json.Marshal(v); err == nil && v != "" && string(text) == `"`+v+`"` {
+			s.needles = append(s.needles, text)
+			if v == s.q.Message {
+				s.message = text
+			}
 		}
 	}
 }
@@ -176,32 +147,13 @@ func (s *search) passes(h header) bool {
 }
 
 func (s *search) segment(seg *segment) error {
-	err := eachLine(seg.path, s.q.Read, func(n int, text []byte, whole bool) error {
-		l, err := parseLine(text)
-		if n == 1 && err == nil {
-			h, err := headerOf(seg.path, text, &l)
-			if errors.As(err, new(*NewerError)) {
-				return err
-			}
-			for _, what := range seg.misnamed(&l, h) {
-				s.find(Finding{seg.path, n, l.seq, what})
-			}
-		}
-		s.verify(seg, n, &l, err == nil && whole)
-		if err != nil {
-			return nil
-		}
+	_, err := s.chain.segment(seg, func(n int, text []byte, l *line, _ bool) error {
 		s.result.Records++
-		if !s.mayMatch(text, &l) {
+		if !s.mayMatch(text, l) {
 			return nil
 		}
-		return s.record(seg.path, n, text, &l)
+		return s.record(seg.path, n, text, l)
 	})
-	if d, ok := errors.AsType[*damage](err); ok {
-		s.find(Finding{File: seg.path, Line: d.line, What: d.Error()})
-		s.chain.blind, s.chain.known = true, false
-		return nil
-	}
 	return err
 }
 
@@ -212,22 +164,6 @@ func (s *search) find(f Finding) {
 	}
 }
 
-// verify follows the hashes.
-func (s *search) verify(seg *segment, n int, l *line, ok bool) {
-	if !ok {
-		s.find(Finding{File: seg.path, Line: n, What: "this line is no whole record"})
-		s.chain.blind, s.chain.known = true, false
-		return
-	}
-	if !l.intact() {
-		s.find(Finding{seg.path, n, l.seq, "this record was changed: it is not what its hash was made of"})
-	}
-	if what := s.chain.place(l); what != "" {
-		s.find(Finding{seg.path, n, l.seq, what})
-	}
-	s.chain.follow(l)
-}
-
 // mayMatch is false only for lines that cannot be what is sought. The outcome of a
 // write belongs to the intent that was found, whatever it says itself.
 func (s *search) mayMatch(text []byte, l *line) bool {
@@ -235,7 +171,7 @@ func (s *search) mayMatch(text []byte, l *line) bool {
 	case KindRead, KindOpening, KindIntent:
 	case KindOutcome:
 		if s.q.Message != "" {
-			return len(s.open) > 0 || bytes.Contains(text, s.needles[0])
+			return len(s.open) > 0 || bytes.Contains(text, s.message)
 		}
 	case KindRefusal:
 		if !s.q.Events {

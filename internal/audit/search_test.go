@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,9 +14,7 @@ import (
 func find(t *testing.T, dir string, q Query) (all []*Found, s Searched) {
 	t.Helper()
 	s, err := Search(dir+"/r1", q, func(f *Found) error { all = append(all, f); return nil })
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return all, s
 }
 
@@ -62,7 +59,7 @@ func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 	}
 	named.Status = 403
 	l.Done(named)
-	l.Event(Event{Kind: KindConfiguration, Fields: []Field{{"result", "taken"}}})
+	l.Event(Event{Kind: KindConfiguration, Fields: map[string]string{"result": "taken"}})
 	mustClose(t, l)
 
 	for _, c := range []struct {
@@ -131,9 +128,7 @@ func TestSearchSaysWhatDoesNotVerify(t *testing.T) {
 	chainOf(t, dir, 5, 64e6)
 	path := mustSegments(t, dir)[0].path
 	text := strings.Replace(whole(t, dir), `"caller":"hr"`, `"caller":"xx"`, 1)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	mustWrite(t, path, []byte(text))
 	all, s := find(t, dir, Query{Caller: "xx"})
 	if len(all) != 1 || len(s.Findings) != 1 || s.Findings[0].Seq != 3 {
 		t.Errorf("%d found, %v", len(all), s.Findings)

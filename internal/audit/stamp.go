@@ -23,7 +23,9 @@ import (
 //
 //	{"seq":9,…,"kind":"timestamp","of":"7","authority":"http://…","token":"<the answer, in base64>",…}
 //
-// While the authority fails, checkpoints have no time stamp and nothing else happens; each
+// The protocol is that of tspclient-go of the Notary Project, which is released, tested against
+// the RFCs and needs nothing but the standard library; digitorus/timestamp stands on a pkcs7 of
+// 2023. While the authority fails, checkpoints have no time stamp and nothing else happens; each
 // later checkpoint is tried until one has it.
 
 const (
@@ -69,10 +71,10 @@ func (l *Log) stamp() {
 				continue
 			}
 			last = now
-			l.Event(Event{Kind: KindTimestamp, Fields: []Field{
-				{"of", strconv.FormatUint(n.seq, 10)},
-				{"authority", l.o.StampURL},
-				{"token", base64.StdEncoding.EncodeToString(answer)},
+			l.Event(Event{Kind: KindTimestamp, Fields: map[string]string{
+				"of":        strconv.FormatUint(n.seq, 10),
+				"authority": l.o.StampURL,
+				"token":     base64.StdEncoding.EncodeToString(answer),
 			}})
 		}
 	}
@@ -180,7 +182,7 @@ func (v *verifier) stamp(file string, n int, l *line, text []byte) error {
 		v.find(file, n, l.seq, "this time stamp cannot be read")
 		return nil
 	}
-	if f.Of <= v.first.seq {
+	if f.Of <= v.chain.first.seq {
 		return nil // of a record that is not here
 	}
 	for _, of := range v.noted {

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"encoding/base64"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net/netip"
@@ -34,18 +33,14 @@ func options(dir string) Options {
 func mustOpen(t testing.TB, o Options) *Log {
 	t.Helper()
 	l, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { _ = l.Close() }) // a test that cares closes it itself
 	return l
 }
 
 func mustClose(t testing.TB, l *Log) {
 	t.Helper()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, l.Close())
 }
 
 // finished is a finished read of a message by hr.
@@ -70,9 +65,7 @@ func write(id string) *Call {
 func verify(t testing.TB, dir string, o VerifyOptions) Report {
 	t.Helper()
 	report, err := verifyOne(filepath.Join(dir, "r1"), o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return report
 }
 
@@ -100,25 +93,22 @@ func lines(t testing.TB, dir string) []string {
 // textOf is what a segment holds, in whichever form it lies there.
 func textOf(t testing.TB, s segment) []byte {
 	t.Helper()
-	in, err := openLines(s.path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	text, err := io.ReadAll(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
+	var all []byte
+	err := eachLine(s.path, nil, func(_ int, text []byte, whole bool) error {
+		if all = append(all, text...); whole {
+			all = append(all, '\n')
+		}
+		return nil
+	})
+	must(t, err)
+	return all
 }
 
 // openPlain is mustOpen of a log that leaves ended segments as they are.
 func openPlain(t testing.TB, o Options) *Log {
 	t.Helper()
 	l, err := prepare(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	go l.run()
 	t.Cleanup(func() { _ = l.Close() }) // a test that cares closes it itself
 	return l
@@ -157,6 +147,15 @@ func (d *faulty) set(open, write, sync error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.open, d.write, d.sync = open, write, sync
+}
+
+// hangs has each sync wait until the function that it gives is called.
+func (d *faulty) hangs() (release func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	hang := make(chan struct{})
+	d.hang = hang
+	return func() { close(hang) }
 }
 
 func (d *faulty) openFile(name string, flag int, perm fs.FileMode) (File, error) {
@@ -239,8 +238,48 @@ func uitoa(n uint64) string { return strconv.FormatUint(n, 10) }
 func mustBase64(t testing.TB, text string) []byte {
 	t.Helper()
 	b, err := base64.StdEncoding.DecodeString(text)
+	must(t, err)
+	return b
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b
+}
+
+func mustWrite(t testing.TB, path string, content []byte) {
+	t.Helper()
+	must(t, os.WriteFile(path, content, 0o600))
+}
+
+func mustRead(t testing.TB, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	must(t, err)
+	return content
+}
+
+func mustRename(t testing.TB, from, to string) {
+	t.Helper()
+	must(t, os.Rename(from, to))
+}
+
+func mustCopy(t testing.TB, from, to string) {
+	t.Helper()
+	must(t, os.CopyFS(to, os.DirFS(from)))
+}
+
+func mustRemove(t testing.TB, path string) {
+	t.Helper()
+	must(t, os.RemoveAll(path))
+}
+
+// keyIn is the key that the log in a directory made for itself.
+func keyIn(t testing.TB, dir string) *Key {
+	t.Helper()
+	key, err := LoadKey(filepath.Join(dir, "r1", keyName))
+	must(t, err)
+	return key
 }

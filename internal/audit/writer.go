@@ -24,7 +24,7 @@ type writer struct {
 	backlog, spare []entry
 	buf            []byte
 	// gap is to be said in the chain before anything else, nil if nothing is.
-	gap func(b []byte) []byte
+	gap *gap
 	// lastSigned is when the last signature was made, lastLook when the files were last
 	// looked at, lastTry when writing failed last.
 	lastSigned, lastLook, lastTry time.Time
@@ -83,14 +83,14 @@ func (l *Log) write(now time.Time, lost losses) error {
 	signed := -1
 	buf, err := l.append(now, func(buf []byte, next *link) []byte {
 		if lost.any() {
-			buf = appendLost(buf, next, now, lost, l.trouble.Load())
+			buf = next.append(buf, KindGap, now, lost.gap(l.trouble.Load()), nil)
 		}
 		for i := range w.backlog {
 			buf = w.backlog[i].appendTo(buf, next, l.o.Mask)
 		}
 		if due {
 			signed = len(buf)
-			buf = l.appendSigned(buf, next, KindCheckpoint, now, nil)
+			buf = l.appendSigned(buf, next, KindCheckpoint, now, signedFields{})
 		}
 		return buf
 	})
@@ -175,7 +175,8 @@ func (l *Log) ready(now time.Time) error {
 	}
 	if w.size == 0 {
 		next := w.at
-		if err := l.commit(l.appendHeader(nil, &next, now), next); err != nil {
+		line := l.appendHeader(nil, &next, now)
+		if err := l.commit(line, next); err != nil {
 			return err
 		}
 	}
@@ -183,8 +184,8 @@ func (l *Log) ready(now time.Time) error {
 		return nil
 	}
 	next := w.at
-	b := w.gap(next.begin(nil, KindGap, now))
-	if err := l.commit(next.end(b, 0, nil), next); err != nil {
+	line := next.append(nil, KindGap, now, w.gap, nil)
+	if err := l.commit(line, next); err != nil {
 		return err
 	}
 	w.gap = nil
@@ -222,11 +223,7 @@ func (l *Log) reopen(now time.Time) error {
 		return nil
 	}
 	l.isMissing(cause)
-	last := w.at.seq
-	w.gap = func(b []byte) []byte {
-		b = appendText(b, "reason", cause.Error())
-		return appendCount(b, "missingUpTo", int64(last))
-	}
+	w.gap = &gap{Reason: cause.Error(), MissingUpTo: w.at.seq}
 	w.giveUp()
 	w.path, w.size = "", 0
 	return l.remakeDir()
@@ -299,14 +296,11 @@ func (l *Log) appendHeader(b []byte, next *link, now time.Time) []byte {
 			earliest = at
 		}
 	}
-	start := len(b)
-	b = next.begin(b, KindSegment, now)
-	b = appendCount(b, "format", Format)
-	b = appendText(b, "replica", l.o.Replica)
+	h := header{Format: Format, Replica: l.o.Replica}
 	if !sameDay(earliest, now) {
-		b = appendTime(b, "earliest", earliest)
+		h.Earliest = earliest.UTC()
 	}
-	return next.end(b, start, nil)
+	return next.append(b, KindSegment, now, h, nil)
 }
 
 // endSegment ends the segment with a signature, so that each one can be verified by itself.
@@ -314,7 +308,8 @@ func (l *Log) endSegment(now time.Time) error {
 	w := &l.w
 	if w.at.seq > w.signed {
 		next := w.at
-		if err := l.commit(l.appendSigned(nil, &next, KindCheckpoint, now, nil), next); err != nil {
+		line := l.appendSigned(nil, &next, KindCheckpoint, now, signedFields{})
+		if err := l.commit(line, next); err != nil {
 			return err
 		}
 		l.wasSigned(now)
@@ -360,7 +355,7 @@ func (l *Log) commit(lines []byte, next link) error {
 func (l *Log) setCurrent(path string) { l.current.Store(&path) }
 
 // commitSigned writes one signed record.
-func (l *Log) commitSigned(kind Kind, now time.Time, fields func([]byte) []byte) error {
+func (l *Log) commitSigned(kind Kind, now time.Time, fields signedFields) error {
 	_, err := l.append(now, func(b []byte, next *link) []byte { return l.appendSigned(b, next, kind, now, fields) })
 	if err != nil {
 		return err
@@ -370,14 +365,9 @@ func (l *Log) commitSigned(kind Kind, now time.Time, fields func([]byte) []byte)
 	return nil
 }
 
-func (l *Log) appendSigned(b []byte, next *link, kind Kind, now time.Time, fields func([]byte) []byte) []byte {
-	start := len(b)
-	b = next.begin(b, kind, now)
-	b = appendText(b, "replica", l.o.Replica)
-	if fields != nil {
-		b = fields(b)
-	}
-	return next.end(b, start, func(at link) string {
+func (l *Log) appendSigned(b []byte, next *link, kind Kind, now time.Time, fields signedFields) []byte {
+	fields.Replica = l.o.Replica
+	return next.append(b, kind, now, fields, func(at link) string {
 		c := l.checkpoint(at, now)
 		l.w.ship.signature = l.signer.sign(&c)
 		return l.w.ship.signature
@@ -417,7 +407,7 @@ func (l *Log) end() {
 		}
 	}
 	if w.failure == nil {
-		if w.failure = l.commitSigned(KindStop, now, nil); w.failure == nil {
+		if w.failure = l.commitSigned(KindStop, now, signedFields{}); w.failure == nil {
 			l.shipSigned(now)
 		}
 	}
@@ -429,19 +419,14 @@ func (l *Log) end() {
 	w.failure = errors.Join(w.failure, w.ship.close(), l.lock.Close())
 }
 
-func appendLost(b []byte, next *link, now time.Time, lost losses, t *trouble) []byte {
-	start := len(b)
-	b = next.begin(b, KindGap, now)
-	reason := "more was to be recorded than the queue holds"
+// gap is what a chain says of records that were lost.
+func (l losses) gap(t *trouble) gap {
+	g := gap{Reason: "more was to be recorded than the queue holds",
+		LostReads: l.reads, LostWrites: l.writes, LostEvents: l.events}
 	if t != nil {
-		reason = "the evidence could not be written: " + t.cause
-		b = appendTime(b, "since", t.since)
+		g.Reason, g.Since = "the evidence could not be written: "+t.cause, t.since.UTC().Format(time.RFC3339Nano)
 	}
-	b = appendText(b, "reason", reason)
-	b = appendCount(b, "lostReads", lost.reads)
-	b = appendCount(b, "lostWrites", lost.writes)
-	b = appendCount(b, "lostEvents", lost.events)
-	return next.end(b, start, nil)
+	return g
 }
 
 func sameDay(a, b time.Time) bool {

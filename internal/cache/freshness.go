@@ -149,7 +149,7 @@ var dateForms = [...]string{http.TimeFormat, "Monday, 02-Jan-06 15:04:05 GMT", t
 
 // httpDate reads a date. By RFC 9111, section 4.2, case does not matter and GMT is the
 // only zone. time.Parse takes more than the grammar has, such as an hour of one digit: a
-// date is one only if writing it gives the same again.
+// date is one only if writing it gives the same again, but for the day's name.
 func httpDate(s string) (time.Time, bool) {
 	for _, form := range dateForms {
 		text := s
@@ -157,11 +157,13 @@ func httpDate(s string) (time.Time, bool) {
 			text = s[:zone] + "GMT" // whose case time.Parse does not overlook
 		}
 		if t, err := time.Parse(form, text); err == nil {
-			return t, strings.EqualFold(t.Format(form), s)
+			return t, strings.EqualFold(behindDay(t.Format(form)), behindDay(s))
 		}
 	}
 	return time.Time{}, false
 }
+
+func behindDay(date string) string { return date[max(strings.IndexAny(date, " ,"), 0):] }
 
 // heuristically tells the statuses that may be kept though they say no lifetime (RFC
 // 9110, section 15.1).

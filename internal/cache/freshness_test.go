@@ -14,6 +14,7 @@ func TestDates(t *testing.T) {
 		"Thu, 18 Aug 2050 02:01:18 GMT", "THU, 18 aug 2050 02:01:18 gMT", "Thursday, 18-Aug-50 02:01:18 GMT",
 		"thursday, 18-AUG-50 02:01:18 gmt",
 		"Thu Aug 18 02:01:18 2050",
+		"Sun, 18 Aug 2050 02:01:18 GMT", "Sun Aug 18 02:01:18 2050", // nobody checks which day it was
 	} {
 		if got, ok := httpDate(s); !ok || !got.Equal(then) {
 			t.Errorf("%q is %v", s, got)

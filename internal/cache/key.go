@@ -19,26 +19,18 @@ type Key struct {
 // query, in a partition. The method is no part of it: HEAD is answered from what GET got.
 func KeyOf(p call.Partition, target string) Key {
 	var buf [512]byte
-	b := appendPartition(buf[:0], &p)
-	k := Key{id: sha256.Sum256(append(b, target...)), shared: p.Shared()}
-	k.scopes = [...]Scope{scopeOf(&p), scopeOfResource(k.id), ScopeOfEnterprise(p.Enterprise),
-		ScopeOfRoute(p.Route), Everything}
-	return k
+	b := append(appendPartition(buf[:0], &p), target...)
+	return Key{
+		id: sha256.Sum256(b), shared: p.Shared(),
+		scopes: [...]Scope{
+			scopeOf(&p), scopeOfResource(hash(b)), ScopeOfEnterprise(p.Enterprise), ScopeOfRoute(p.Route), Everything,
+		},
+	}
 }
 
 // appendPartition spells the partition so that no two spell the same, whatever follows:
 // numbers of fixed length, and texts with theirs in front.
 func appendPartition(b []byte, p *call.Partition) []byte {
-	b = appendOwner(b, p)
-	for _, text := range [...]string{p.Route, p.Upstream, p.Client, p.Scopes} {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(text)))
-		b = append(b, text...)
-	}
-	return b
-}
-
-// appendOwner spells whose the partition is: an enterprise's, the office's own, or shared.
-func appendOwner(b []byte, p *call.Partition) []byte {
 	var flags byte
 	if p.Own {
 		flags |= 1
@@ -46,7 +38,12 @@ func appendOwner(b []byte, p *call.Partition) []byte {
 	if p.Shared() {
 		flags |= 2
 	}
-	return binary.BigEndian.AppendUint32(append(b, flags), uint32(p.Enterprise))
+	b = binary.BigEndian.AppendUint32(append(b, flags), uint32(p.Enterprise))
+	for _, text := range [...]string{p.Route, p.Upstream, p.Client, p.Scopes} {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(text)))
+		b = append(b, text...)
+	}
+	return b
 }
 
 // Digest is a name of fixed length that shows nothing in plain text. It is the same in

@@ -140,3 +140,13 @@ func TestScopesStayInTheirStretch(t *testing.T) {
 		t.Error("an enterprise and the office's own share a scope")
 	}
 }
+
+// Replicas of two versions share the epochs while one replaces the other, so a scope has the
+// same number in each.
+func TestScopesKeepTheirNumbers(t *testing.T) {
+	p := call.Partition{Route: "route", Upstream: "https://upstream.test", Client: "c", Scopes: "s", Enterprise: example}
+	k := KeyOf(p, "/ebox/messages?page=1")
+	if want := [...]Scope{238197, 480253, 583968, 590418, 590848}; k.scopes != want {
+		t.Errorf("%d, want %d", k.scopes, want)
+	}
+}

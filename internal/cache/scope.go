@@ -3,9 +3,8 @@ package cache
 import (
 	"encoding/binary"
 	"errors"
+	"math/bits"
 	"sync/atomic"
-
-	"github.com/cespare/xxhash/v2"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
@@ -44,25 +43,62 @@ type Mark uint64
 
 // ScopeOfEnterprise is everything of one enterprise, at all upstreams.
 func ScopeOfEnterprise(n enterprise.Number) Scope {
-	var number [4]byte
-	binary.BigEndian.PutUint32(number[:], uint32(n))
-	return enterpriseBase + Scope(xxhash.Sum64(number[:])%enterpriseScopes)
+	return enterpriseBase + Scope(mix(uint64(n))%enterpriseScopes)
 }
 
 // ScopeOfRoute is everything that a route keeps, of all enterprises.
 func ScopeOfRoute(name string) Scope {
-	return routeBase + Scope(xxhash.Sum64String(name)%routeScopes)
+	return routeBase + Scope(hash(name)%routeScopes)
 }
 
-func scopeOfResource(id digest) Scope {
-	return resourceBase + Scope(binary.BigEndian.Uint64(id[:])%resourceScopes)
-}
+func scopeOfResource(hash uint64) Scope { return resourceBase + Scope(hash%resourceScopes) }
 
 // scopeOf is everything of the partition's enterprise at its upstream, whatever the
 // client, the scopes and the route. A shared partition has one of its own.
 func scopeOf(p *call.Partition) Scope {
-	var buf [256]byte
-	return Scope(xxhash.Sum64(append(appendOwner(buf[:0], p), p.Upstream...)) % tenantScopes)
+	who := uint64(p.Enterprise)
+	if p.Own {
+		who |= 1 << 40
+	}
+	if p.Shared() {
+		who |= 1 << 41
+	}
+	return Scope(mix(who^hash(p.Upstream)) % tenantScopes)
+}
+
+// hash is the same in every process and in every version of the gateway that shares a
+// store. It need not withstand an adversary: what collides shares an epoch, no entry.
+func hash[T string | []byte](s T) uint64 {
+	const a, b = 0xa0761d6478bd642f, 0xe7037ed1a0b428db
+	h := uint64(len(s)) ^ a
+	for ; len(s) >= 8; s = s[8:] {
+		h = fold(h^word(s), b)
+	}
+	var last uint64
+	for i := range len(s) {
+		last |= uint64(s[i]) << (8 * i)
+	}
+	return mix(fold(h^last, b))
+}
+
+func word[T string | []byte](s T) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+func fold(x, y uint64) uint64 {
+	hi, lo := bits.Mul64(x, y)
+	return hi ^ lo
+}
+
+// mix spreads the bits of a number (the finalizer of SplitMix64).
+func mix(x uint64) uint64 {
+	x ^= x >> 30
+	x *= 0xbf58476d1ce4e5b9
+	x ^= x >> 27
+	x *= 0x94d049bb133111eb
+	return x ^ x>>31
 }
 
 // epochs are the counters of this process. They begin anew with it, as its memory does.

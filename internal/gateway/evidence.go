@@ -191,9 +191,14 @@ func (e *evidence) event(kind audit.Kind, source netip.Addr, fields ...string) {
 	if log == nil {
 		return
 	}
-	event := audit.Event{Kind: kind, Source: source}
+	event := audit.Event{Kind: kind, Fields: make(map[string]string)}
+	if source.IsValid() {
+		event.Fields["source"] = source.String()
+	}
 	for i := 0; i+1 < len(fields); i += 2 {
-		event.Fields = append(event.Fields, audit.Field{Name: fields[i], Value: fields[i+1]})
+		if fields[i+1] != "" {
+			event.Fields[fields[i]] = fields[i+1]
+		}
 	}
 	log.Event(event)
 }

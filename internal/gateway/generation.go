@@ -83,13 +83,7 @@ func (g *generation) build(old *generation) error {
 	if err := g.newTracing(old); err != nil {
 		return fmt.Errorf("preparing traces: %w", err)
 	}
-	var err error
-	if g.callers, err = newCallers(cfg.Callers); err != nil {
-		return err
-	}
-	if g.resolver, err = g.newResolver(); err != nil {
-		return err
-	}
+	g.callers, g.resolver = tenancy.NewCallers(cfg.Callers), g.newResolver()
 	for _, route := range cfg.Routes {
 		if err := g.addRoute(route); err != nil {
 			return fmt.Errorf("preparing route %s: %w", route.Name, err)

@@ -14,7 +14,7 @@ func (g *generation) addRoute(route config.Route) error {
 	r := &server.Route{
 		Path: route.Path, Methods: route.Methods, MaxBody: int64(route.MaxBody),
 		PassKeys:     route.IdempotencyKey == config.KeyPassed,
-		Tenancy:      tenancy.Route{Name: route.Name, Enterprise: demand(route.Enterprise), Own: g.ownNumber(route.Client)},
+		Tenancy:      tenancy.Route{Name: route.Name, Enterprise: route.Enterprise, Own: g.ownNumber(route.Client)},
 		EnterpriseIn: route.EnterpriseIn,
 	}
 	reads := make(ebox.Reads, len(route.Reads))
@@ -64,15 +64,4 @@ func (g *generation) ownNumber(client string) enterprise.Number {
 		client = g.cfg.Tenancy.DefaultClient
 	}
 	return g.cfg.OAuth.Clients[client].Enterprise
-}
-
-func demand(d config.Demand) tenancy.Rule {
-	switch d {
-	case config.Required:
-		return tenancy.Required
-	case config.None:
-		return tenancy.None
-	default:
-		return tenancy.Optional
-	}
 }

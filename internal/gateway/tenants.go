@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"fmt"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -12,41 +11,12 @@ import (
 	"ebox-gateway/internal/tenancy"
 )
 
-// newCallers turns the callers of the configuration into rules.
-func newCallers(list []config.Caller) (*tenancy.Callers, error) {
-	rules := make([]tenancy.Caller, 0, len(list))
-	for _, c := range list {
-		rule := tenancy.Caller{
-			Name: c.Name, Networks: c.Networks, Listeners: c.Listeners, Enterprises: c.Enterprises, Routes: c.Routes,
-			Own: c.Own, Default: c.DefaultEnterprise, May: c.May, Class: string(c.Class), Partial: c.Partial,
-		}
-		for _, m := range c.ClientCertificates {
-			rule.Certificates = append(rule.Certificates, tenancy.CertificateMatch{
-				CommonName: m.CommonName, DNSName: m.DNSName, URI: m.URI, SHA256: m.Fingerprint,
-			})
-		}
-		rules = append(rules, rule)
-	}
-	callers, err := tenancy.NewCallers(rules)
-	if err != nil {
-		return nil, fmt.Errorf("reading the callers: %w", err)
-	}
-	return callers, nil
-}
-
-func (g *generation) newResolver() (*resolver, error) {
+func (g *generation) newResolver() *resolver {
 	suspended := suspendedIn(g.cfg.Tenancy)
-	table, err := tenancy.NewTable(g.cfg.Tenancy.Enterprises, suspended)
-	if err != nil {
-		return nil, fmt.Errorf("reading the enterprises: %w", err)
-	}
-	mode := tenancy.Listed
-	if g.cfg.Tenancy.Mode == config.Any {
-		mode = tenancy.Any
-	}
 	return newResolver(tenancy.ResolverOptions{
-		Mode: mode, Table: table, DefaultClient: g.cfg.Tenancy.DefaultClient, Now: g.now,
-	}, suspended), nil
+		Mode: g.cfg.Tenancy.Mode, Table: tenancy.NewTable(g.cfg.Tenancy.Enterprises, suspended),
+		DefaultClient: g.cfg.Tenancy.DefaultClient, Now: g.now,
+	}, suspended)
 }
 
 // suspendedIn are the numbers that a configuration suspends, in its files and its rows.

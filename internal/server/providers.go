@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/tenancy"
 )
@@ -36,7 +37,7 @@ type Window struct {
 
 // providersRoute is /ebox/providers for the rules of tenancy: everybody who may
 // use an e-Box route may see the list, for no enterprise in particular.
-var providersRoute = tenancy.Route{Name: "ebox-providers", Group: "ebox", Enterprise: tenancy.None}
+var providersRoute = tenancy.Route{Name: "ebox-providers", Group: "ebox", Enterprise: config.None}
 
 // listProviders answers /ebox/providers.
 func (e *Endpoint) listProviders(x *exchange) error {

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,20 +19,35 @@ const (
 	batchTime = 2 * time.Second
 )
 
-// queue holds the spans that are on their way to the collector, and gives up what
-// does not fit. It is a sdktrace.SpanProcessor whose OnEnd never waits.
+// queue counts the spans on their way through the SDK's batch processor, and gives up what
+// does not fit. It is the sdktrace.SpanProcessor before that one and the
+// sdktrace.SpanExporter behind it. OnEnd never waits.
 type queue struct {
-	spans    chan sdktrace.ReadOnlySpan
-	exporter sdktrace.SpanExporter
-	log      *slog.Logger
-	failing  bool // of run alone
+	sdktrace.SpanExporter
+	log *slog.Logger
+	// batches gives the SDK's processor, which the first span or run starts.
+	batches func() sdktrace.SpanProcessor
+	closed  atomic.Bool
+	// end is done when the time of the stop is over.
+	end     context.Context
+	cut     context.CancelFunc
+	failing bool // of ExportSpans alone, which the SDK calls from one goroutine
 
-	closed            atomic.Bool
+	waiting           atomic.Int64
 	exported, dropped atomic.Uint64
 }
 
 func newQueue(e sdktrace.SpanExporter, log *slog.Logger) *queue {
-	return &queue{spans: make(chan sdktrace.ReadOnlySpan, queueSize), exporter: e, log: log}
+	q := &queue{SpanExporter: e, log: log}
+	q.end, q.cut = context.WithCancel(context.Background())
+	// The SDK gives up silently what exceeds its queue: that is not reached, since spans
+	// that are being sent count here as well.
+	q.batches = sync.OnceValue(func() sdktrace.SpanProcessor {
+		return sdktrace.NewBatchSpanProcessor(q, sdktrace.WithMaxQueueSize(queueSize),
+			sdktrace.WithMaxExportBatchSize(batchSize), sdktrace.WithBatchTimeout(batchTime),
+			sdktrace.WithExportTimeout(sendTime))
+	})
+	return q
 }
 
 // OnStart implements sdktrace.SpanProcessor.
@@ -43,78 +59,40 @@ func (q *queue) OnEnd(s sdktrace.ReadOnlySpan) {
 		q.dropped.Add(1)
 		return
 	}
-	select {
-	case q.spans <- s:
-	default:
+	if q.waiting.Add(1) > queueSize {
+		q.waiting.Add(-1)
 		q.dropped.Add(1)
+		return
 	}
+	q.batches().OnEnd(s)
 }
-
-// Shutdown implements sdktrace.SpanProcessor. run ends by its own context.
-func (q *queue) Shutdown(context.Context) error { return nil }
 
 // ForceFlush implements sdktrace.SpanProcessor.
 func (q *queue) ForceFlush(context.Context) error { return nil }
 
 // run sends batches until ctx is done, and then what is left, for at most flushTime.
 func (q *queue) run(ctx context.Context) {
-	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	// What is being sent when the stop comes has as long as what is left.
-	late := make(chan *time.Timer, 1)
-	stop := context.AfterFunc(ctx, func() { late <- time.AfterFunc(flushTime, cancel) })
-	defer func() {
-		if !stop() {
-			(<-late).Stop()
-		}
-	}()
-
-	batch := make([]sdktrace.ReadOnlySpan, 0, batchSize)
-	tick := time.NewTicker(batchTime)
-	defer tick.Stop()
-	for running := true; running; {
-		full := false
-		select {
-		case s := <-q.spans:
-			batch = append(batch, s)
-			full = len(batch) == batchSize
-		case <-tick.C:
-			full = len(batch) > 0
-		case <-ctx.Done():
-			running = false
-		}
-		if full {
-			q.send(work, batch)
-			batch = batch[:0]
-		}
-	}
+	batches := q.batches()
+	<-ctx.Done()
 	q.closed.Store(true)
-	for {
-		select {
-		case s := <-q.spans:
-			if batch = append(batch, s); len(batch) < batchSize {
-				continue
-			}
-		default:
-		}
-		if len(batch) == 0 {
-			break
-		}
-		q.send(work, batch)
-		batch = batch[:0]
-	}
-	_ = q.exporter.Shutdown(work) // it only forgets its connections
+	stop := time.AfterFunc(flushTime, q.cut)
+	defer stop.Stop()
+	_ = batches.Shutdown(context.Background()) // what could not be sent is counted
+	q.cut()
 }
 
-// send gives a batch to the collector or gives it up.
-func (q *queue) send(ctx context.Context, batch []sdktrace.ReadOnlySpan) {
-	if ctx.Err() != nil { // the time of the stop is over: not even the batch is put together
+// ExportSpans implements sdktrace.SpanExporter: it gives a batch to the collector or gives
+// it up.
+func (q *queue) ExportSpans(ctx context.Context, batch []sdktrace.ReadOnlySpan) error {
+	defer q.waiting.Add(-int64(len(batch)))
+	if q.end.Err() != nil { // not even the batch is put together
 		q.dropped.Add(uint64(len(batch)))
-		return
+		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, sendTime)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	err := q.exporter.ExportSpans(ctx, batch)
+	defer context.AfterFunc(q.end, cancel)()
+	err := q.SpanExporter.ExportSpans(ctx, batch)
 	switch {
 	case err == nil && q.failing:
 		q.failing = false
@@ -126,7 +104,8 @@ func (q *queue) send(ctx context.Context, batch []sdktrace.ReadOnlySpan) {
 	}
 	if err != nil {
 		q.dropped.Add(uint64(len(batch)))
-		return
+		return nil // it was said; the SDK would say it again on standard error
 	}
 	q.exported.Add(uint64(len(batch)))
+	return nil
 }

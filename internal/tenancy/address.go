@@ -42,7 +42,7 @@ func ClientAddr(remote netip.Addr, xForwardedFor []string, trusted []netip.Prefi
 
 func isTrusted(a netip.Addr, trusted []netip.Prefix) bool {
 	for _, p := range trusted {
-		if plainPrefix(p).Contains(a) {
+		if p.Contains(a) {
 			return true
 		}
 	}
@@ -71,13 +71,3 @@ func parseForwarded(entry string) (netip.Addr, bool) {
 
 // plain gives an address the one form in which addresses are compared.
 func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
-
-// plainPrefix gives a network that form: ::ffff:10.0.0.0/104 is 10.0.0.0/8. A
-// network that holds all mapped addresses and more, such as ::/0, stays IPv6 and
-// holds no IPv4 address.
-func plainPrefix(p netip.Prefix) netip.Prefix {
-	if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
-		return netip.PrefixFrom(a.Unmap(), p.Bits()-96)
-	}
-	return p
-}

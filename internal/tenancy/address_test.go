@@ -41,7 +41,6 @@ func TestClientAddr(t *testing.T) {
 		"a v4-mapped peer is its IPv4 address": {"::ffff:10.0.0.1", []string{"::ffff:192.0.2.1"}, trusted, "192.0.2.1"},
 		"a v4-mapped entry may be a trusted proxy": {
 			"10.0.0.1", []string{"192.0.2.1, ::ffff:10.0.0.2"}, trusted, "192.0.2.1"},
-		"a v4-mapped network trusts IPv4": {"10.0.0.1", []string{"192.0.2.1"}, prefixes("::ffff:10.0.0.0/104"), "192.0.2.1"},
 		"::/0 trusts no IPv4 proxy":       {"10.0.0.1", []string{"192.0.2.1"}, prefixes("::/0"), "10.0.0.1"},
 		"zones are dropped":               {"fd00::1%eth0", []string{"fe80::1%eth1"}, trusted, "fe80::1"},
 	} {

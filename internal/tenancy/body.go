@@ -1,20 +1,14 @@
 package tenancy
 
 import (
-	"bytes"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"mime"
-	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"ebox-gateway/internal/jsonscan"
 	"ebox-gateway/internal/problem"
 )
-
-// deepest is how many objects and arrays of a body may stand in one another.
-const deepest = 64
 
 // NamedInBody reads what a whole body says of the represented enterprise. An empty
 // body says nothing. contentType and contentEncoding are the values of these
@@ -24,10 +18,9 @@ const deepest = 64
 // The error is a *problem.Problem, 400, for every body that upstream and gateway
 // might read differently: one with a content coding, of another media type than
 // JSON or in another charset than UTF-8 (a form may be valid JSON at the same
-// time), with a byte order mark, invalid UTF-8 or invalid JSON (RFC 8259), with a
-// key that is repeated within its object, compared after unescaping and for the
-// names that matter here also after folding, nested deeper than 64, or a JSON
-// Patch (RFC 6902) that would write the represented enterprise.
+// time), one that jsonscan.Read refuses, with a name that matters here twice in one
+// object, compared after folding, or a JSON Patch (RFC 6902) that would write the
+// represented enterprise.
 func NamedInBody(body []byte, contentType, contentEncoding string) (Named, error) {
 	if err := checkCoding(contentEncoding); err != nil || len(body) == 0 {
 		return Named{}, err
@@ -35,22 +28,15 @@ func NamedInBody(body []byte, contentType, contentEncoding string) (Named, error
 	if err := checkMediaType(contentType); err != nil {
 		return Named{}, err
 	}
-	switch {
-	case bytes.HasPrefix(body, []byte("\ufeff")):
-		return Named{}, brokenBody("body", "", "it begins with a byte order mark: send the JSON without one")
-	case !utf8.Valid(body):
-		return Named{}, brokenBody("body", "", "it is not valid UTF-8")
+	var v bodyVisitor
+	err := cmp.Or(jsonscan.Read(body, &v), v.err)
+	if fault := (*jsonscan.Fault)(nil); errors.As(err, &fault) {
+		err = brokenBody("body", fault.At, fault.Detail)
 	}
-	var whole json.RawMessage
-	if err := json.Unmarshal(body, &whole); err != nil {
-		return Named{}, brokenBody("body", "", "it is not valid JSON"+offset(err))
-	}
-	var s bodyScan
-	s.named.Content = true
-	if _, err := s.value(jsonscan.Blanks(body), "", 0, false); err != nil {
+	if err != nil {
 		return Named{}, err
 	}
-	return s.named, nil
+	return v.named, nil
 }
 
 // CheckMedia refuses a body that is not said to be JSON in UTF-8 without a content coding;
@@ -101,114 +87,71 @@ func brokenBody(in, name, detail string) error {
 		problem.Issue{Type: problem.IssueSchemaViolation, In: in, Name: name, Detail: detail})
 }
 
-// offset says where a syntax error is. Its text is left out: it quotes the body.
-func offset(err error) string {
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
-		return " at byte " + strconv.FormatInt(syntax.Offset, 10)
-	}
-	return ""
+// bodyVisitor collects what a JSON text says of the represented enterprise. Arrays and
+// objects are depths; of each depth it knows what is open there.
+type bodyVisitor struct {
+	named Named
+	open  [jsonscan.Depths]opened
+	err   error // of a member
 }
 
-// bodyScan walks a JSON text that is known to be valid.
-type bodyScan struct{ named Named }
-
-// value walks one value, at a JSON pointer and so deep. inside is true under a name that
-// means the represented enterprise. text tells whether the value holds any.
-func (s *bodyScan) value(raw []byte, at string, depth int, inside bool) (text bool, err error) {
-	if depth > deepest {
-		return false, brokenBody("body", "", "it is nested deeper than "+strconv.Itoa(deepest))
-	}
-	switch raw[0] {
-	case '{':
-		return s.object(raw, at, depth, inside)
-	case '[':
-		return s.array(raw, at, depth, inside)
-	case '"':
-		return s.string(raw, at, inside)
-	default:
-		return s.literal(raw, inside)
-	}
+// opened is the member or element that is read at a depth.
+type opened struct {
+	// key is the exact name, empty for an element.
+	key string
+	// inside is true under a name that means the represented enterprise.
+	inside bool
+	// seen are the meanings that the object at this depth has a member for.
+	seen [meansCreate + 1]bool
 }
 
-func (s *bodyScan) object(raw []byte, at string, depth int, inside bool) (text bool, err error) {
-	keys := make(map[string]struct{})
-	var seen [meansCreate + 1]bool
-	jsonscan.Members(raw, func(member jsonscan.Member) bool {
-		key := string(member.Key)
-		m, whole := meaningOf(key)
-		if _, repeated := keys[key]; repeated || whole && seen[m] {
-			err = brokenBody("body", jsonscan.Pointer(at, key), "the key is repeated within its object")
-			return false
-		}
-		keys[key] = struct{}{}
-		if whole {
-			seen[m] = true
-		}
-		if depth == 0 && key == createWithRepresentative {
-			s.named.CreateWithRepresentative = member.Value[0] == 't'
-		}
-		var holds bool
-		holds, err = s.value(member.Value, jsonscan.Pointer(at, key), depth+1, inside || m == meansNumber ||
-			m == meansEnterprise)
-		text = text || holds
-		if depth == 0 && holds && (key == representedNumber || key == representedName) {
-			s.named.Direct = true
-		}
-		return err == nil
-	})
-	if depth == 0 && len(keys) == 0 {
-		s.named.Content = false
+// Member implements jsonscan.Visitor.
+func (v *bodyVisitor) Member(depth int, key []byte) {
+	v.named.Content = true
+	if depth+1 < len(v.open) {
+		v.open[depth+1].seen = [meansCreate + 1]bool{} // an object that begins here is another
 	}
-	return text, err
+	at, name := &v.open[depth], string(key)
+	m, whole := meaningOf(name)
+	if whole && at.seen[m] && v.err == nil {
+		v.err = &jsonscan.Fault{Detail: "a key is repeated within its object, as " + clip(name)}
+	}
+	at.seen[m] = at.seen[m] || whole
+	at.key = name
+	at.inside = v.open[depth-1].inside || m == meansNumber || m == meansEnterprise
 }
 
-func (s *bodyScan) array(raw []byte, at string, depth int, inside bool) (text bool, err error) {
-	i := 0
-	jsonscan.Elements(raw, func(e []byte) bool {
-		var holds bool
-		holds, err = s.value(e, at+"/"+strconv.Itoa(i), depth+1, inside)
-		text = text || holds
-		i++
-		return err == nil
-	})
-	if depth == 0 && i == 0 {
-		s.named.Content = false
+// Scalar implements jsonscan.Visitor.
+func (v *bodyVisitor) Scalar(depth int, raw []byte, at func() string) error {
+	v.named.Content = true
+	if depth == 1 && v.open[1].key == createWithRepresentative {
+		v.named.CreateWithRepresentative = raw[0] == 't'
 	}
-	return text, err
-}
-
-func (s *bodyScan) string(raw []byte, at string, inside bool) (text bool, err error) {
-	// A string that is a JSON pointer to the represented enterprise is the path
-	// of a JSON Patch, which says in another member what to write there.
-	mayPoint := raw[1] == '/' || raw[1] == '\\'
+	// A string that is a JSON pointer to the represented enterprise is the path of a JSON
+	// Patch, which says in another member what to write there.
+	quoted, inside := raw[0] == '"', v.open[depth].inside
+	mayPoint := quoted && (raw[1] == '/' || raw[1] == '\\')
 	if !inside && !mayPoint {
-		return false, nil
+		return nil
 	}
-	value := jsonscan.Text(raw)
+	value := string(raw)
+	if quoted {
+		value = jsonscan.Text(raw)
+	}
 	if mayPoint && strings.HasPrefix(value, "/") {
 		if m, _ := meaningOf(value); m == meansNumber || m == meansEnterprise {
-			return false, brokenBody("body", at, "a JSON Patch of the represented enterprise is not understood here: send "+
+			return brokenBody("body", at(), "a JSON Patch of the represented enterprise is not understood here: send "+
 				"a merge patch (RFC 7396)")
 		}
 	}
-	if !inside {
-		return false, nil
+	if !inside || value == "null" && !quoted {
+		return nil
 	}
-	text, ok := s.named.note(value)
+	text, ok := v.named.note(value)
 	if !ok {
-		return false, tooManyNumbers("body")
+		return tooManyNumbers("body")
 	}
-	return text, nil
-}
-
-// literal walks a number, true, false or null.
-func (s *bodyScan) literal(raw []byte, inside bool) (text bool, err error) {
-	if !inside || raw[0] == 'n' {
-		return false, nil
-	}
-	if !s.named.noteLiteral(string(raw)) {
-		return false, tooManyNumbers("body")
-	}
-	return true, nil
+	exact := v.open[1].key == representedNumber || v.open[1].key == representedName
+	v.named.Direct = v.named.Direct || text && exact
+	return nil
 }

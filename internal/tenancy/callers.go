@@ -1,62 +1,29 @@
 package tenancy
 
 import (
+	"cmp"
+	"crypto/sha256"
 	"crypto/x509"
-	"errors"
-	"fmt"
+	"encoding/hex"
 	"net/netip"
 	"slices"
+	"strings"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 )
 
-// Caller is one caller rule: who it is about, and what they may.
-//
-// A rule matches a peer that meets each kind of criterion it names (networks,
-// listeners, certificates) in at least one of the listed values; a rule that names
-// none matches everybody. A Caller that did not pass through NewCallers represents
-// nobody, unless its Enterprises are nil.
+// Caller is a caller rule of the configuration. One that did not pass through NewCallers
+// represents nobody, unless its Enterprises are nil, which means all.
 type Caller struct {
-	// Name is unique among the rules; it stands in logs and metrics.
-	Name string
-
-	// Networks, Listeners and Certificates say who the rule is about.
-	Networks     []netip.Prefix
-	Listeners    []string
-	Certificates []CertificateMatch
-
-	// Enterprises are those it may represent; nil is all that the table or the
-	// mode allow, empty none.
-	Enterprises []enterprise.Number
-	// Routes are names or groups of routes; nil is all, empty none.
-	Routes []string
-	// Own allows acting as the client itself.
-	Own bool
-	// Default is the enterprise of requests that name none; 0 is no default.
-	Default enterprise.Number
-	// May is what the caller may do; the zero set is nothing.
-	May ebox.Actions
-
-	// Class is "interactive" or "batch", and Partial whether the federated inbox
-	// may answer in part, nil if the rule does not say. Both are only carried here.
-	Class   string
-	Partial *bool
-
+	config.Caller
 	numbers map[enterprise.Number]bool // Enterprises, if not nil
 }
 
-// CertificateMatch recognises a client certificate by all the fields that are
-// given; at least one must be.
-type CertificateMatch struct {
-	// CommonName is compared with the subject's, byte for byte.
-	CommonName string
-	// DNSName is compared with the DNS names, without regard to case; wildcards
-	// mean nothing here. URI is compared with the URIs, byte for byte.
-	DNSName, URI string
-	// SHA256 is the fingerprint of the certificate in hexadecimal, in either
-	// case, with or without colons.
-	SHA256 string
+// mayRepresent tells whether the rule lets the caller act for n.
+func (c *Caller) mayRepresent(n enterprise.Number) bool {
+	return c.Enterprises == nil || c.numbers[n]
 }
 
 // Peer is the other side of a connection.
@@ -71,49 +38,147 @@ type Peer struct {
 	Certificate *x509.Certificate
 }
 
-// mayRepresent tells whether the rule lets the caller act for n.
-func (c *Caller) mayRepresent(n enterprise.Number) bool {
-	return c.Enterprises == nil || c.numbers[n]
+// Callers are the caller rules, ready to recognise peers. They are immutable.
+type Callers struct {
+	list []*Caller
+	// criteria are all the ways to match a rule, the most specific first.
+	criteria []criterion
 }
 
-// everybody is the caller of a gateway without caller rules.
-func everybody() Caller {
-	return Caller{Own: true, May: ebox.All, Class: ClassInteractive}
+// criterion is one way to match one rule: one value of each kind that the rule names.
+type criterion struct {
+	certificate config.CertificateMatch // zero: none needed
+	network     netip.Prefix            // not valid: any address
+	listener    string                  // empty: any
+	caller      *Caller
 }
 
-// Classes of callers.
-const (
-	ClassInteractive = "interactive"
-	ClassBatch       = "batch"
-)
-
-// check finds what is wrong with a rule by itself.
-func (c *Caller) check() error {
-	switch {
-	case c.Name == "":
-		return errors.New("it has no name: give it one, it stands in logs and metrics")
-	case c.Networks != nil && len(c.Networks) == 0:
-		return errors.New("its list of networks is empty: name one, or leave the list out to match every address")
-	case c.Listeners != nil && len(c.Listeners) == 0:
-		return errors.New("its list of listeners is empty: name one, or leave the list out to match every listener")
-	case c.Certificates != nil && len(c.Certificates) == 0:
-		return errors.New("its list of client certificates is empty: name one, or leave the list out to need none")
-	case slices.Contains(c.Listeners, ""):
-		return errors.New("one of its listeners has no name")
-	case slices.Contains(c.Enterprises, 0):
-		return errors.New("one of its enterprises has no number")
-	case c.Default != 0 && !c.mayRepresent(c.Default):
-		return fmt.Errorf("its default enterprise %s is not among its enterprises: add it there", c.Default)
+// NewCallers takes rules that the configuration has checked: no name stands twice, each says
+// whom it recognises, and no two of them the same peers by the same means. An empty list is
+// one unnamed caller, everybody, who may everything, own included.
+func NewCallers(list []config.Caller) *Callers {
+	if len(list) == 0 {
+		list = []config.Caller{{Own: true, May: ebox.All, Class: config.Interactive}}
 	}
-	switch c.Class {
-	case "", ClassInteractive, ClassBatch:
-	default:
-		return fmt.Errorf("its class is %q: use %s or %s", c.Class, ClassInteractive, ClassBatch)
-	}
-	for _, p := range c.Networks {
-		if !p.IsValid() {
-			return errors.New("one of its networks is not valid: write it as 10.1.0.0/16 or 2001:db8::/32")
+	c := &Callers{}
+	for _, rule := range list {
+		caller := &Caller{Caller: rule, numbers: make(map[enterprise.Number]bool, len(rule.Enterprises))}
+		for _, n := range rule.Enterprises {
+			caller.numbers[n] = true
+		}
+		c.list = append(c.list, caller)
+		for _, certificate := range orAny(rule.ClientCertificates) {
+			for _, network := range orAny(rule.Networks) {
+				for _, listener := range orAny(rule.Listeners) {
+					c.criteria = append(c.criteria, criterion{certificate, network, listener, caller})
+				}
+			}
 		}
 	}
-	return nil
+	slices.SortStableFunc(c.criteria, func(a, b criterion) int { return b.compare(&a) })
+	return c
+}
+
+// orAny gives the zero value, which stands for any, in place of an empty list.
+func orAny[T any](list []T) []T {
+	if len(list) == 0 {
+		return make([]T, 1)
+	}
+	return list
+}
+
+// List gives the rules in the order of the configuration. They must not be changed.
+func (c *Callers) List() []*Caller { return c.list }
+
+// Identify finds the rule that p falls under; false if there is none.
+//
+// The most specific match wins. Matches are compared by these, in this order:
+//
+//  1. The client certificate: a rule that names one is more specific than a rule
+//     that names none; a fingerprint is more specific than a URI, that than a DNS
+//     name, that than a common name, and several of them than the first alone.
+//  2. The network: the longest matching prefix; any prefix, 0.0.0.0/0 too, is more
+//     specific than no network.
+//  3. The listener: a named one is more specific than none.
+//
+// The configuration refuses rules that tie for every peer they share. What it cannot
+// see is a certificate that carries the DNS names of two rules: such a peer is nobody,
+// since either choice could be the wrong one.
+func (c *Callers) Identify(p Peer) (*Caller, bool) {
+	p.Addr = plain(p.Addr)
+	var found *criterion
+	for i := range c.criteria {
+		at := &c.criteria[i]
+		if found != nil && found.compare(at) != 0 {
+			break
+		}
+		if !at.admits(&p) {
+			continue
+		}
+		if found != nil && found.caller != at.caller {
+			return nil, false
+		}
+		found = at
+	}
+	if found == nil {
+		return nil, false
+	}
+	return found.caller, true
+}
+
+// compare orders criteria by how specific they are. Lengths of IPv4 and IPv6 prefixes
+// are compared as they are: no address is in both.
+func (k *criterion) compare(other *criterion) int {
+	return cmp.Or(
+		cmp.Compare(rank(&k.certificate), rank(&other.certificate)),
+		cmp.Compare(k.network.Bits(), other.network.Bits()), // -1 if not valid
+		cmp.Compare(min(1, len(k.listener)), min(1, len(other.listener))),
+	)
+}
+
+func (k *criterion) admits(p *Peer) bool {
+	if k.listener != "" && k.listener != p.Listener {
+		return false
+	}
+	if k.network.IsValid() && !k.network.Contains(p.Addr) {
+		return false
+	}
+	return k.certificate == config.CertificateMatch{} || p.Certificate != nil && recognises(&k.certificate, p.Certificate)
+}
+
+// rank counts each part of a certificate for more than all the weaker ones together.
+func rank(m *config.CertificateMatch) int {
+	rank := 0
+	for i, part := range []string{m.CommonName, m.DNSName, m.URI, m.Fingerprint} {
+		if part != "" {
+			rank |= 1 << i
+		}
+	}
+	return rank
+}
+
+// recognises tells whether all parts that are given are the certificate's. A wildcard among
+// its DNS names means nothing here.
+func recognises(m *config.CertificateMatch, c *x509.Certificate) bool {
+	if m.Fingerprint != "" {
+		if sum := sha256.Sum256(c.Raw); m.Fingerprint != hex.EncodeToString(sum[:]) {
+			return false
+		}
+	}
+	if m.CommonName != "" && m.CommonName != c.Subject.CommonName {
+		return false
+	}
+	if m.DNSName != "" && !slices.ContainsFunc(c.DNSNames,
+		func(name string) bool { return strings.EqualFold(name, m.DNSName) }) {
+		return false
+	}
+	if m.URI == "" {
+		return true
+	}
+	for _, u := range c.URIs {
+		if u.String() == m.URI {
+			return true
+		}
+	}
+	return false
 }

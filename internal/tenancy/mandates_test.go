@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
@@ -32,13 +33,13 @@ func TestGrantCitizen(t *testing.T) {
 		forBakery = `{"representedEnterpriseNumber":"0206731645"}`
 		query     = "representedEnterpriseNumber=0206731645"
 	)
-	open := Caller{May: ebox.All, Own: true}
-	closed := Caller{May: ebox.All, Enterprises: []enterprise.Number{bakery, chemist, dairy}}
-	defaulted := Caller{May: ebox.All, Own: true, Default: bakery}
-	closedDefault := Caller{May: ebox.All, Default: bakery}
+	open := config.Caller{May: ebox.All, Own: true}
+	closed := config.Caller{May: ebox.All, Enterprises: []enterprise.Number{bakery, chemist, dairy}}
+	defaulted := config.Caller{May: ebox.All, Own: true, DefaultEnterprise: bakery}
+	closedDefault := config.Caller{May: ebox.All, DefaultEnterprise: bakery}
 	type call struct{ method, path, header, query, body string }
 	for name, c := range map[string]struct {
-		caller Caller
+		caller config.Caller
 		call   call
 		number enterprise.Number
 		own    bool
@@ -166,7 +167,7 @@ func TestGrantCitizen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			claim := asked(t, c.call.path, c.call.header, c.call.query, c.call.body)
-			got, err := resolver(t, Listed).Resolve(caller(t, c.caller), grantRoute, ebox.Mandates, c.call.method, claim)
+			got, err := resolver(t, config.Listed).Resolve(caller(t, c.caller), grantRoute, ebox.Mandates, c.call.method, claim)
 			if status(t, err) != c.status {
 				t.Fatalf("%+v, %v", got, err)
 			}
@@ -191,7 +192,7 @@ func TestGrantCitizen(t *testing.T) {
 }
 
 func TestHealthActsForNobody(t *testing.T) {
-	closed := caller(t, Caller{Default: brewery})
+	closed := caller(t, config.Caller{DefaultEnterprise: brewery})
 	for name, c := range map[string]struct {
 		claim  Claim
 		number enterprise.Number
@@ -206,7 +207,7 @@ func TestHealthActsForNobody(t *testing.T) {
 		"in the body":                  {asked(t, "", "", "", `{"representedEnterpriseNumber":"0206731645"}`), bakery, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := resolver(t, Listed).Resolve(closed, grantRoute, ebox.None, "GET", c.claim)
+			got, err := resolver(t, config.Listed).Resolve(closed, grantRoute, ebox.None, "GET", c.claim)
 			if status(t, err) != c.status || got.Number != c.number || got.Own || got.Query != "" {
 				t.Fatalf("%+v, %v", got, err)
 			}
@@ -215,8 +216,8 @@ func TestHealthActsForNobody(t *testing.T) {
 }
 
 func TestARouteThatRequiresAnEnterprise(t *testing.T) {
-	route := &Route{Name: "grant-citizen", Enterprise: Required, Mandates: true}
-	r := resolver(t, Listed)
+	route := &Route{Name: "grant-citizen", Enterprise: config.Required, Mandates: true}
+	r := resolver(t, config.Listed)
 	if _, err := r.Resolve(anybody(t), route, ebox.Mandates, "GET", Claim{}); status(t, err) != 400 {
 		t.Fatal(err)
 	}
@@ -227,7 +228,7 @@ func TestARouteThatRequiresAnEnterprise(t *testing.T) {
 }
 
 func TestWhereToRepeatTheNumber(t *testing.T) {
-	closed := caller(t, Caller{May: ebox.All})
+	closed := caller(t, config.Caller{May: ebox.All})
 	for name, c := range map[string]struct {
 		method, query, body string
 		in, issue           string
@@ -239,7 +240,7 @@ func TestWhereToRepeatTheNumber(t *testing.T) {
 			"PATCH", "representedEnterpriseNumber=0206731645", `{"a":1}`, "body", "/representedEnterpriseNumber"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := resolver(t, Listed).Resolve(closed, grantRoute, ebox.Mandates, c.method,
+			_, err := resolver(t, config.Listed).Resolve(closed, grantRoute, ebox.Mandates, c.method,
 				asked(t, "0206731645", "", c.query, c.body))
 			found := issues(err)
 			if len(found) != 1 || found[0].In != c.in || found[0].Name != c.issue ||
@@ -253,15 +254,15 @@ func TestWhereToRepeatTheNumber(t *testing.T) {
 // What can be refused without the body must be, so that no body is asked for in
 // vain; what only the body decides must not be.
 func TestCheckBeforeTheBodyIsRead(t *testing.T) {
-	closed := caller(t, Caller{May: ebox.All, Enterprises: []enterprise.Number{bakery, dairy}})
+	closed := caller(t, config.Caller{May: ebox.All, Enterprises: []enterprise.Number{bakery, dairy}})
 	for name, c := range map[string]struct {
 		caller *Caller
 		claim  Claim
 		status int
 	}{
 		"nobody":                      {nil, Claim{}, 403},
-		"another route":               {caller(t, Caller{May: ebox.All, Routes: []string{"ebox"}}), Claim{}, 403},
-		"another action":              {caller(t, Caller{}), Claim{}, 403},
+		"another route":               {caller(t, config.Caller{May: ebox.All, Routes: []string{"ebox"}}), Claim{}, 403},
+		"another action":              {caller(t, config.Caller{}), Claim{}, 403},
 		"a malformed number":          {closed, inHeader("x"), 400},
 		"own, without own":            {closed, inPath("own"), 403},
 		"not the caller's":            {closed, inPath("0212148896"), 403},
@@ -270,7 +271,8 @@ func TestCheckBeforeTheBodyIsRead(t *testing.T) {
 		"none: the body may name one": {closed, Claim{}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := resolver(t, Listed).Check(c.caller, grantRoute, ebox.Mandates, c.claim); status(t, err) != c.status {
+			if err := resolver(t, config.Listed).Check(c.caller, grantRoute, ebox.Mandates, c.claim); status(t,
+				err) != c.status {
 				t.Fatal(err)
 			}
 		})

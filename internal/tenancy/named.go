@@ -19,8 +19,8 @@ import (
 //
 // It is read on the principle that the upstream must not be able to find a number
 // where the gateway finds none. So names are compared without regard to case and
-// to what stands between the letters, values are read at any depth, and digits of
-// other scripts are refused. That may find a number that the upstream would overlook, at
+// to what stands between the letters, values are read at any depth, and what only may be
+// a number is refused. That may find a number that the upstream would overlook, at
 // worst a refusal too many; it matters the other way round only for Direct, which
 // is why that one is exact.
 type Named struct {
@@ -39,11 +39,11 @@ type Named struct {
 	// CreateWithRepresentative is true if the body's outermost object has the
 	// member createMandateWithRepresentative with the value true.
 	CreateWithRepresentative bool
-	// Misspelt is the first value that is written as a CBE number and has the wrong check
-	// digits, or that has digits of another script; empty if there is none. It names no enterprise that anybody may
-	// represent, and the upstream, which checks the digits' count alone, would take
-	// it.
-	Misspelt string
+	// Unreadable is the first value that could be read as a number and is not written as
+	// one: with wrong check digits, several in one text, digits of another script, an
+	// exponent. Empty if there is none. It names no enterprise that anybody may represent,
+	// and an upstream might find one in it.
+	Unreadable string
 	// Content is true if the body is anything but empty, {} or [].
 	Content bool
 }
@@ -118,67 +118,33 @@ func (n *Named) note(value string) (text, ok bool) {
 	if err == nil {
 		return true, n.add(number)
 	}
-	if n.Misspelt == "" && (errors.Is(err, enterprise.ErrCheckDigits) || strings.ContainsFunc(value, strange)) {
-		n.Misspelt = value
+	if n.Unreadable == "" && (errors.Is(err, enterprise.ErrCheckDigits) || mayBeRead(value)) {
+		n.Unreadable = value
 	}
-	// Not as people write it. A lenient reader may still see a number: all digits
-	// taken together, any run of them, any group parted by what parts the digits of
-	// one number, as in a list, or the whole as a number in scientific notation.
-	var all, run, group digits
+	return true, true
+}
+
+// mayBeRead tells whether a lenient reader could take a value for a number that is not
+// written as one: it has the digits of one somewhere, digits of another script, which some
+// servers read and others do not, or a fraction or an exponent that can make so many. Of
+// digits alone, too many are left to the upstream, unless they are zeros in front.
+func mayBeRead(value string) bool {
+	if n, err := strconv.ParseUint(value, 10, 64); err == nil {
+		_, err := enterprise.Parse(fmt.Sprintf("%010d", n))
+		return err == nil
+	}
+	const fewest = 9 // digits, of a number without the zero in front
+	digits := 0
 	for _, r := range value {
+		if r > unicode.MaxASCII && unicode.IsNumber(r) {
+			return true
+		}
 		if r >= '0' && r <= '9' {
-			all.push(byte(r))
-			run.push(byte(r))
-			group.push(byte(r))
-			continue
-		}
-		ended := [2]digits{run}
-		run = digits{}
-		if r != '.' && r != '-' && !unicode.IsSpace(r) {
-			ended[1], group = group, digits{}
-		}
-		if !n.addFound(ended[:]...) {
-			return true, false
+			digits++
 		}
 	}
-	if !n.addFound(run, group, all) {
-		return true, false
-	}
-	return true, n.noteScientific(value)
-}
-
-// noteLiteral records a JSON number, which may spell 206731645 as 2.06731645e8.
-func (n *Named) noteLiteral(literal string) (ok bool) {
-	n.Present = true
-	if strings.ContainsAny(literal, ".eE") {
-		return n.noteScientific(literal)
-	}
-	_, ok = n.note(literal)
-	return ok
-}
-
-// noteScientific records a number with a fraction or an exponent. Readers of whole
-// numbers drop the fraction or round, and some the sign.
-func (n *Named) noteScientific(text string) (ok bool) {
-	if !strings.ContainsAny(text, ".eE") {
-		return true
-	}
-	f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-	if f = math.Abs(f); err != nil || !(f >= 1 && f < 1e10) {
-		return true
-	}
-	down, up := math.Floor(f), math.Ceil(f)
-	return n.addFound(digits{uint64(down), 10}, digits{uint64(up), 10})
-}
-
-// addFound adds those of the texts that are numbers.
-func (n *Named) addFound(texts ...digits) (ok bool) {
-	for _, text := range texts {
-		if number, is := text.number(); is && !n.add(number) {
-			return false
-		}
-	}
-	return true
+	f, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+	return digits >= fewest || err == nil && math.Abs(f) > 1e8 && math.Abs(f) < 1e10
 }
 
 func (n *Named) add(number enterprise.Number) bool {
@@ -201,32 +167,3 @@ func isBlank(s string) bool {
 	}
 	return true
 }
-
-// digits are a text of digits, as the number they spell and how many they are.
-type digits struct {
-	value uint64
-	count int
-}
-
-// beyond is more than any number has, with room for one more digit.
-const beyond = 10_000_000_000
-
-func (d *digits) push(digit byte) {
-	if d.count++; d.value < beyond {
-		d.value = d.value*10 + uint64(digit-'0')
-	}
-}
-
-// number reads nine digits, ten, or more if zeros in front of them are all that is
-// too much: whoever reads the text as a number never sees those.
-func (d *digits) number() (enterprise.Number, bool) {
-	if d.count < 9 || d.value >= beyond {
-		return 0, false
-	}
-	n, err := enterprise.Parse(fmt.Sprintf("%010d", d.value))
-	return n, err == nil
-}
-
-// strange tells a digit that is none of ASCII's, such as an Arabic or a full-width one.
-// Some servers would read a number of them, and others none.
-func strange(r rune) bool { return r > unicode.MaxASCII && unicode.IsNumber(r) }

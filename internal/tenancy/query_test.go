@@ -1,6 +1,7 @@
 package tenancy
 
 import (
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -29,7 +30,7 @@ func TestNamedInQuery(t *testing.T) {
 		"an item of a list": {
 			"representedEnterpriseNumber[0]=0206731645&representedEnterpriseNumber[1]=0474028805", "0206731645,0474028805+"},
 		"a member of the enterprise": {"representedEnterprise.cbe=0206731645&representedEnterprise.name=x", "0206731645+"},
-		"two in one value":           {"representedEnterpriseNumber=0206731645,0474028805", "0206731645,0474028805+!"},
+		"two in one value":           {"representedEnterpriseNumber=0206731645,0474028805", "+!?"},
 		"both names": {
 			"representedEnterpriseNumber=0206731645&representedEnterprise=0474028805", "0206731645,0474028805+!"},
 		"no number":          {"representedEnterpriseNumber=09333875470", "+!"},
@@ -41,7 +42,7 @@ func TestNamedInQuery(t *testing.T) {
 			"representedEnterpriseNumber=&representedEnterpriseNumber[]=0206731645", "0206731645+"},
 		"a longer name":               {"representedEnterpriseNumbers=0206731645", ""},
 		"empty pairs":                 {"&&representedEnterpriseNumber=0206731645&", "0206731645+!"},
-		"a value with an equals sign": {"representedEnterpriseNumber==0206731645", "0206731645+!"},
+		"a value with an equals sign": {"representedEnterpriseNumber==0206731645", "+!?"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := NamedInQuery(c.query)
@@ -64,7 +65,7 @@ func TestQueriesThatTwoReadersMightReadDifferently(t *testing.T) {
 		"named twice, once empty":      "representedEnterpriseNumber=&representedEnterpriseNumber=0206731645",
 		"named twice, in another case": "representedEnterpriseNumber=0206731645&representedenterprisenumber=0206731645",
 		"named twice, escaped":         "representedEnterpriseNumber=0206731645&%72epresentedEnterpriseNumber=0206731645",
-		"very many numbers":            "representedEnterpriseNumber=" + manyNumbers(100),
+		"very many numbers":            manyParameters(100),
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := NamedInQuery(query)
@@ -73,6 +74,15 @@ func TestQueriesThatTwoReadersMightReadDifferently(t *testing.T) {
 			}
 		})
 	}
+}
+
+// manyParameters names n different enterprises.
+func manyParameters(n int) string {
+	var b strings.Builder
+	for i, e := range enterprises(n) {
+		fmt.Fprintf(&b, "representedEnterpriseNumber[%d]=%s&", i, e.Number)
+	}
+	return b.String()
 }
 
 // Against net/url: a query that it refuses is refused, and no parameter that it

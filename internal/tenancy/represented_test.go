@@ -63,8 +63,8 @@ func TestWhatACallMayName(t *testing.T) {
 	list := table(t, []config.Enterprise{{Number: bakery}, {Number: chemist}})
 	for _, c := range []struct {
 		name   string
-		rule   Caller
-		mode   Mode
+		rule   config.Caller
+		mode   config.Mode
 		known  enterprise.Number // the office's own, if the configuration says it
 		target enterprise.Number
 		own    bool
@@ -72,34 +72,39 @@ func TestWhatACallMayName(t *testing.T) {
 		number enterprise.Number
 		status int
 	}{
-		{"its own", Caller{Enterprises: []enterprise.Number{bakery}}, Listed, 0, bakery, false, ebox.Asked, bakery, 0},
-		{"another", Caller{Enterprises: []enterprise.Number{bakery}}, Listed, 0, bakery, false, ebox.Asked, chemist, 403},
-		{"another of its own", Caller{}, Listed, 0, bakery, false, ebox.Asked, chemist, 0},
-		{"another of its own changed", Caller{}, Listed, 0, bakery, false, ebox.Changed, chemist, 400},
-		{"one that nobody listed", Caller{Own: true}, Listed, 0, bakery, false, ebox.Asked, dairy, 403},
-		{"the office, without own", Caller{}, Listed, dairy, bakery, false, ebox.Asked, dairy, 403},
-		{"the office, without own, in mode any", Caller{}, Any, dairy, bakery, false, ebox.Asked, dairy, 403},
-		{"the office as target, without own, in mode any", Caller{}, Any, dairy, dairy, false, ebox.Recipient, dairy, 403},
-		{"the office", Caller{Own: true}, Listed, dairy, bakery, false, ebox.Asked, dairy, 0},
-		{"the office changed", Caller{Own: true}, Listed, dairy, 0, true, ebox.Changed, dairy, 0},
-		{"the office changed for another", Caller{Own: true}, Listed, dairy, bakery, false, ebox.Changed, dairy, 400},
-		{"another changed as the office", Caller{Own: true}, Listed, dairy, 0, true, ebox.Changed, chemist, 400},
-		{"the office changed, not known", Caller{Own: true}, Listed, 0, 0, true, ebox.Changed, dairy, 403},
-		{"anybody as recipient", Caller{Enterprises: []enterprise.Number{bakery}}, Listed, dairy, bakery, false,
+		{"its own", config.Caller{Enterprises: []enterprise.Number{bakery}}, config.Listed, 0, bakery, false,
+			ebox.Asked, bakery, 0},
+		{"another", config.Caller{Enterprises: []enterprise.Number{bakery}}, config.Listed, 0, bakery, false,
+			ebox.Asked, chemist, 403},
+		{"another of its own", config.Caller{}, config.Listed, 0, bakery, false, ebox.Asked, chemist, 0},
+		{"another of its own changed", config.Caller{}, config.Listed, 0, bakery, false, ebox.Changed, chemist, 400},
+		{"one that nobody listed", config.Caller{Own: true}, config.Listed, 0, bakery, false, ebox.Asked, dairy, 403},
+		{"the office, without own", config.Caller{}, config.Listed, dairy, bakery, false, ebox.Asked, dairy, 403},
+		{"the office, without own, in mode any", config.Caller{}, config.Any, dairy, bakery, false, ebox.Asked, dairy, 403},
+		{"the office as target, without own, in mode any", config.Caller{}, config.Any, dairy, dairy, false,
+			ebox.Recipient, dairy, 403},
+		{"the office", config.Caller{Own: true}, config.Listed, dairy, bakery, false, ebox.Asked, dairy, 0},
+		{"the office changed", config.Caller{Own: true}, config.Listed, dairy, 0, true, ebox.Changed, dairy, 0},
+		{"the office changed for another", config.Caller{Own: true}, config.Listed, dairy, bakery, false,
+			ebox.Changed, dairy, 400},
+		{"another changed as the office", config.Caller{Own: true}, config.Listed, dairy, 0, true, ebox.Changed,
+			chemist, 400},
+		{"the office changed, not known", config.Caller{Own: true}, config.Listed, 0, 0, true, ebox.Changed, dairy, 403},
+		{"anybody as recipient", config.Caller{Enterprises: []enterprise.Number{bakery}}, config.Listed, dairy, bakery, false,
 			ebox.Recipient, brewery, 0},
-		{"itself as sender", Caller{}, Listed, 0, bakery, false, ebox.Sender, bakery, 0},
-		{"the office as sender", Caller{}, Listed, dairy, bakery, false, ebox.Sender, dairy, 0},
-		{"the office as sender, not known", Caller{Own: true}, Listed, 0, 0, true, ebox.Sender, dairy, 0},
-		{"a stranger as sender", Caller{Enterprises: []enterprise.Number{bakery}}, Listed, dairy, bakery, false,
+		{"itself as sender", config.Caller{}, config.Listed, 0, bakery, false, ebox.Sender, bakery, 0},
+		{"the office as sender", config.Caller{}, config.Listed, dairy, bakery, false, ebox.Sender, dairy, 0},
+		{"the office as sender, not known", config.Caller{Own: true}, config.Listed, 0, 0, true, ebox.Sender, dairy, 0},
+		{"a stranger as sender", config.Caller{Enterprises: []enterprise.Number{bakery}}, config.Listed, dairy, bakery, false,
 			ebox.Sender, brewery, 403},
-		{"another as sender", Caller{Enterprises: []enterprise.Number{bakery}}, Listed, 0, bakery, false,
+		{"another as sender", config.Caller{Enterprises: []enterprise.Number{bakery}}, config.Listed, 0, bakery, false,
 			ebox.Sender, chemist, 403},
-		{"another of its own as sender", Caller{}, Listed, 0, bakery, false, ebox.Sender, chemist, 400},
-		{"another as the office's sender", Caller{Own: true}, Listed, 0, 0, true, ebox.Sender, chemist, 400},
-		{"the office as mandatary", Caller{}, Listed, 0, bakery, false, ebox.Mandatary, dairy, 0},
-		{"another as mandatary", Caller{Enterprises: []enterprise.Number{bakery}}, Listed, 0, bakery, false,
+		{"another of its own as sender", config.Caller{}, config.Listed, 0, bakery, false, ebox.Sender, chemist, 400},
+		{"another as the office's sender", config.Caller{Own: true}, config.Listed, 0, 0, true, ebox.Sender, chemist, 400},
+		{"the office as mandatary", config.Caller{}, config.Listed, 0, bakery, false, ebox.Mandatary, dairy, 0},
+		{"another as mandatary", config.Caller{Enterprises: []enterprise.Number{bakery}}, config.Listed, 0, bakery, false,
 			ebox.Mandatary, chemist, 403},
-		{"another of its own as mandatary", Caller{}, Listed, 0, bakery, false, ebox.Mandatary, chemist, 0},
+		{"another of its own as mandatary", config.Caller{}, config.Listed, 0, bakery, false, ebox.Mandatary, chemist, 0},
 	} {
 		c.rule.May = ebox.All
 		r := NewResolver(ResolverOptions{Mode: c.mode, Table: list, DefaultClient: "demo"})
@@ -123,8 +128,8 @@ func TestWhatACallMayName(t *testing.T) {
 func TestTheNumberInTheTargetAgreesWithPathAndHeader(t *testing.T) {
 	r := NewResolver(ResolverOptions{Table: table(t, []config.Enterprise{{Number: bakery}, {Number: chemist}}),
 		DefaultClient: "demo"})
-	both, one := caller(t, Caller{Own: true, May: ebox.All}),
-		caller(t, Caller{Enterprises: []enterprise.Number{bakery}, May: ebox.All, Default: bakery})
+	both, one := caller(t, config.Caller{Own: true, May: ebox.All}),
+		caller(t, config.Caller{Enterprises: []enterprise.Number{bakery}, May: ebox.All, DefaultEnterprise: bakery})
 	for _, c := range []struct {
 		caller *Caller
 		claim  Claim

@@ -10,20 +10,12 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// Mode tells which enterprises are served.
-type Mode uint8
-
-// The modes. Listed serves the enterprises of the table; Any serves every valid
-// number and leaves the mandate to the upstream, except for what the table says of
-// the numbers it has.
-const (
-	Listed Mode = iota
-	Any
-)
-
 // ResolverOptions are what a Resolver needs.
 type ResolverOptions struct {
-	Mode Mode
+	// Mode tells which enterprises are served. Listed serves those of the table; Any serves
+	// every valid number and leaves the mandate to the upstream, except for what the table
+	// says of the numbers it has.
+	Mode config.Mode
 	// Table may be nil: no enterprise is listed and none is suspended.
 	Table *Table
 	// DefaultClient names the OAuth client of enterprises without one of their own
@@ -36,7 +28,7 @@ type ResolverOptions struct {
 // Resolver finds the Tenant of a request. It is immutable and may be used by any
 // number of goroutines.
 type Resolver struct {
-	mode          Mode
+	mode          config.Mode
 	table         *Table
 	defaultClient string
 	now           func() time.Time
@@ -103,14 +95,14 @@ func (r *Resolver) resolve(c *Caller, route *Route, s said) (Tenant, error) {
 		return r.own(c, s.form)
 	case s.number != 0:
 		return r.tenant(c, route, s.number, s.form)
-	case route.Enterprise == None:
+	case route.Enterprise == config.None:
 		return Tenant{Client: r.defaultClient}, nil
-	case c.Default != 0:
-		return r.tenant(c, route, c.Default, FormDefault)
-	case route.Enterprise == Required:
-		return Tenant{}, missingEnterprise(c.Own)
-	default:
+	case c.DefaultEnterprise != 0:
+		return r.tenant(c, route, c.DefaultEnterprise, FormDefault)
+	case route.Enterprise == config.Optional:
 		return r.own(c, FormNone)
+	default:
+		return Tenant{}, missingEnterprise(c.Own)
 	}
 }
 
@@ -155,8 +147,8 @@ func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, 
 		return r.own(c, s.form)
 	}
 	free := action == ebox.None // /health acts for nobody
-	if !free && number == 0 && c.Default != 0 && !claim.Query.Present && !claim.Body.Present {
-		number, form = c.Default, FormDefault
+	if !free && number == 0 && c.DefaultEnterprise != 0 && !claim.Query.Present && !claim.Body.Present {
+		number, form = c.DefaultEnterprise, FormDefault
 	}
 	if number != 0 && !free && inQuery(method) && !claim.Query.Direct {
 		return r.addedToQuery(c, route, number, form, claim)
@@ -175,10 +167,10 @@ func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, 
 		switch {
 		case free:
 			return Tenant{Client: r.defaultClient}, nil
-		case route.Enterprise == Required:
-			return Tenant{}, missingEnterprise(c.Own)
-		default:
+		case route.Enterprise == config.Optional:
 			return r.own(c, FormNone)
+		default:
+			return Tenant{}, missingEnterprise(c.Own)
 		}
 	}
 	t, err := r.tenant(c, route, number, form)
@@ -233,10 +225,10 @@ func (r *Resolver) agreed(c *Caller, route *Route, claim *Claim, s said) (enterp
 		if i == 1 {
 			in, name = "body", "/"+representedNumber
 		}
-		if named.Misspelt != "" {
-			_, err := enterprise.Parse(named.Misspelt)
+		if named.Unreadable != "" {
+			_, err := enterprise.Parse(named.Unreadable)
 			return 0, FormNone, problem.BadRequest("The number of the represented enterprise is not valid.",
-				numberIssue(in, name, named.Misspelt, err))
+				numberIssue(in, name, named.Unreadable, err))
 		}
 		for _, n := range named.Numbers {
 			switch {
@@ -268,7 +260,7 @@ func (r *Resolver) tenant(c *Caller, route *Route, n enterprise.Number, form For
 	if row != nil && row.Client != "" {
 		t.Client = row.Client
 	}
-	if route.Enterprise != None {
+	if route.Enterprise != config.None {
 		t.Header = []string{n.String()}
 	}
 	return t, nil
@@ -296,7 +288,7 @@ func (r *Resolver) admit(c *Caller, route *Route, n enterprise.Number) (*config.
 	}
 	row, listed := r.table.Lookup(n)
 	switch {
-	case !listed && r.mode == Any:
+	case !listed && r.mode == config.Any:
 		return nil, nil
 	case !listed:
 		return nil, notListed(n)

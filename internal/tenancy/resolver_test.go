@@ -12,10 +12,10 @@ import (
 )
 
 func TestResolve(t *testing.T) {
-	restricted := Caller{May: ebox.All, Enterprises: []enterprise.Number{bakery, dairy}}
-	defaulted := Caller{May: ebox.All, Own: true, Default: bakery}
+	restricted := config.Caller{May: ebox.All, Enterprises: []enterprise.Number{bakery, dairy}}
+	defaulted := config.Caller{May: ebox.All, Own: true, DefaultEnterprise: bakery}
 	for name, c := range map[string]struct {
-		caller Caller
+		caller config.Caller
 		route  *Route
 		claim  Claim
 		want   Tenant // Header and Enterprise are compared apart
@@ -69,7 +69,7 @@ func TestResolve(t *testing.T) {
 			restricted, eboxRoute, inPath("0206731645"), Tenant{Number: bakery, Form: FormPath}, 0},
 		"among the caller's and not listed": {restricted, eboxRoute, inPath("0800002352"), Tenant{}, 403},
 		"a caller of no enterprise": {
-			Caller{May: ebox.All, Enterprises: []enterprise.Number{}}, eboxRoute, inPath("0206731645"), Tenant{}, 403},
+			config.Caller{May: ebox.All, Enterprises: []enterprise.Number{}}, eboxRoute, inPath("0206731645"), Tenant{}, 403},
 		"optional, none: as the client itself": {everything, ownRoute, Claim{}, Tenant{Own: true}, 0},
 		"optional, none, without own":          {restricted, ownRoute, Claim{}, Tenant{}, 403},
 		"optional, named": {
@@ -87,7 +87,7 @@ func TestResolve(t *testing.T) {
 				Body: Named{Present: true, Numbers: []enterprise.Number{chemist}}}, Tenant{Number: bakery, Form: FormHeader}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := resolver(t, Listed).Resolve(caller(t, c.caller), c.route, ebox.List, "GET", c.claim)
+			got, err := resolver(t, config.Listed).Resolve(caller(t, c.caller), c.route, ebox.List, "GET", c.claim)
 			if status(t, err) != c.status {
 				t.Fatalf("%+v, %v", got, err)
 			}
@@ -97,7 +97,7 @@ func TestResolve(t *testing.T) {
 			if c.status == 0 && c.want.Client == "" {
 				c.want.Client = "payroll"
 			}
-			if c.want.Number != 0 && c.route.Enterprise != None {
+			if c.want.Number != 0 && c.route.Enterprise != config.None {
 				if len(got.Header) != 1 || got.Header[0] != c.want.Number.String() {
 					t.Fatalf("header %q", got.Header)
 				}
@@ -124,19 +124,23 @@ func TestWhoMay(t *testing.T) {
 		status int
 	}{
 		"nobody":               {nil, eboxRoute, ebox.List, 403},
-		"a route by its group": {caller(t, Caller{May: ebox.All, Routes: all}), eboxRoute, ebox.List, 0},
-		"a route by its name":  {caller(t, Caller{May: ebox.All, Routes: all}), ownRoute, ebox.List, 0},
+		"a route by its group": {caller(t, config.Caller{May: ebox.All, Routes: all}), eboxRoute, ebox.List, 0},
+		"a route by its name":  {caller(t, config.Caller{May: ebox.All, Routes: all}), ownRoute, ebox.List, 0},
 		"another route": {
-			caller(t, Caller{May: ebox.All, Routes: all}), &Route{Name: "other"}, ebox.List, 403},
-		"no route at all":              {caller(t, Caller{May: ebox.All, Routes: []string{}}), eboxRoute, ebox.List, 403},
-		"an empty name is not a group": {caller(t, Caller{May: ebox.All, Routes: []string{""}}), ownRoute, ebox.List, 403},
-		"an action":                    {caller(t, Caller{May: ebox.Actions(0).With(ebox.List)}), eboxRoute, ebox.List, 0},
-		"another action":               {caller(t, Caller{May: ebox.Actions(0).With(ebox.List)}), eboxRoute, ebox.Open, 403},
-		"nothing at all":               {caller(t, Caller{}), eboxRoute, ebox.List, 403},
-		"what needs no permission":     {caller(t, Caller{}), eboxRoute, ebox.None, 0},
+			caller(t, config.Caller{May: ebox.All, Routes: all}), &Route{Name: "other"}, ebox.List, 403},
+		"no route at all":              {caller(t, config.Caller{May: ebox.All, Routes: []string{}}), eboxRoute,
+			ebox.List, 403},
+		"an empty name is not a group": {caller(t, config.Caller{May: ebox.All, Routes: []string{""}}), ownRoute,
+			ebox.List, 403},
+		"an action":                    {caller(t, config.Caller{May: ebox.Actions(0).With(ebox.List)}), eboxRoute,
+			ebox.List, 0},
+		"another action":               {caller(t, config.Caller{May: ebox.Actions(0).With(ebox.List)}), eboxRoute,
+			ebox.Open, 403},
+		"nothing at all":               {caller(t, config.Caller{}), eboxRoute, ebox.List, 403},
+		"what needs no permission":     {caller(t, config.Caller{}), eboxRoute, ebox.None, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := resolver(t, Listed).Resolve(c.caller, c.route, c.action, "GET", inPath("0206731645"))
+			_, err := resolver(t, config.Listed).Resolve(c.caller, c.route, c.action, "GET", inPath("0206731645"))
 			if status(t, err) != c.status {
 				t.Fatal(err)
 			}
@@ -149,25 +153,25 @@ func TestWhoMay(t *testing.T) {
 func TestChecksInTheirOrder(t *testing.T) {
 	only := []enterprise.Number{bakery}
 	for name, c := range map[string]struct {
-		caller Caller
+		caller config.Caller
 		claim  Claim
 		want   string
 	}{
-		"route before action":      {Caller{Routes: []string{"x"}}, inPath("x"), "the route ebox-providers"},
-		"action before the number": {Caller{}, inPath("x"), "the action list"},
+		"route before action":      {config.Caller{Routes: []string{"x"}}, inPath("x"), "the route ebox-providers"},
+		"action before the number": {config.Caller{}, inPath("x"), "the action list"},
 		"number before the enterprise": {
-			Caller{May: ebox.All, Enterprises: only}, Claim{Path: "0800002352", HasPath: true, Header: []string{"x"}},
+			config.Caller{May: ebox.All, Enterprises: only}, Claim{Path: "0800002352", HasPath: true, Header: []string{"x"}},
 			"cannot be read"},
 		"listed, excluded": {
-			Caller{May: ebox.All, Enterprises: only}, inPath("0212148896"),
+			config.Caller{May: ebox.All, Enterprises: only}, inPath("0212148896"),
 			"caller rule hr does not allow acting for enterprise"},
 		"not listed, excluded": {
-			Caller{May: ebox.All, Enterprises: only}, inPath("0800002352"),
+			config.Caller{May: ebox.All, Enterprises: only}, inPath("0800002352"),
 			"caller rule hr does not allow acting for enterprise"},
-		"not listed": {Caller{May: ebox.All}, inPath("0800002352"), "is not listed"},
+		"not listed": {config.Caller{May: ebox.All}, inPath("0800002352"), "is not listed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := resolver(t, Listed).Resolve(caller(t, c.caller), eboxRoute, ebox.List, "GET", c.claim)
+			_, err := resolver(t, config.Listed).Resolve(caller(t, c.caller), eboxRoute, ebox.List, "GET", c.claim)
 			if err == nil || !strings.Contains(problem.From(err).Detail, c.want) {
 				t.Fatalf("got %v, want %q in it", err, c.want)
 			}
@@ -176,7 +180,7 @@ func TestChecksInTheirOrder(t *testing.T) {
 }
 
 func TestAllThatIsWrongWithPathAndHeaderIsSaid(t *testing.T) {
-	_, err := resolver(t, Any).Resolve(anybody(t), eboxRoute, ebox.List, "GET", Claim{Path: "1", HasPath: true,
+	_, err := resolver(t, config.Any).Resolve(anybody(t), eboxRoute, ebox.List, "GET", Claim{Path: "1", HasPath: true,
 		Header: []string{"0206731646"}})
 	found := issues(err)
 	if len(found) != 2 || found[0].In != "path" || found[0].Type != problem.IssueSchemaViolation ||
@@ -184,14 +188,14 @@ func TestAllThatIsWrongWithPathAndHeaderIsSaid(t *testing.T) {
 		found[1].In != "header" || found[1].Name != RepresentedHeader || found[1].Type != problem.IssueInvalidInput {
 		t.Fatalf("%+v", found)
 	}
-	_, err = resolver(t, Any).Resolve(anybody(t), eboxRoute, ebox.List, "GET", inPath(strings.Repeat("é", 1000)))
+	_, err = resolver(t, config.Any).Resolve(anybody(t), eboxRoute, ebox.List, "GET", inPath(strings.Repeat("é", 1000)))
 	if found := issues(err); len(found) != 1 || len(found[0].Value) > 100 {
 		t.Fatalf("%+v", found)
 	}
 }
 
 func TestModeAnyServesWhatIsNotListed(t *testing.T) {
-	r := resolver(t, Any)
+	r := resolver(t, config.Any)
 	got, err := r.Resolve(anybody(t), eboxRoute, ebox.List, "GET", inPath("0800002352"))
 	if err != nil || got.Number != dairy || got.Enterprise != nil || got.Client != "payroll" {
 		t.Fatalf("%+v, %v", got, err)
@@ -203,7 +207,7 @@ func TestModeAnyServesWhatIsNotListed(t *testing.T) {
 	if _, err := r.Resolve(anybody(t), ownRoute, ebox.List, "GET", inPath("0474028805")); status(t, err) != 403 {
 		t.Fatalf("the enterprise's routes do not count: %v", err)
 	}
-	bare := NewResolver(ResolverOptions{Mode: Any})
+	bare := NewResolver(ResolverOptions{Mode: config.Any})
 	if got, err := bare.Resolve(anybody(t), eboxRoute, ebox.List, "GET", inPath("0800002352")); err != nil ||
 		got.Number != dairy {
 		t.Fatalf("without a table: %+v, %v", got, err)
@@ -212,12 +216,12 @@ func TestModeAnyServesWhatIsNotListed(t *testing.T) {
 
 func TestSuspendedIsRefusedInEveryMode(t *testing.T) {
 	tab := table(t, []config.Enterprise{{Number: bakery, Suspended: true}, {Number: chemist}}, chemist, dairy)
-	for _, mode := range []Mode{Listed, Any} {
+	for _, mode := range []config.Mode{config.Listed, config.Any} {
 		r := NewResolver(ResolverOptions{Mode: mode, Table: tab})
 		for _, n := range []enterprise.Number{bakery, chemist, dairy} {
 			_, err := r.Resolve(anybody(t), eboxRoute, ebox.List, "GET", inPath(n.String()))
 			if status(t, err) != 403 || !strings.Contains(problem.From(err).Detail, "suspended") {
-				t.Errorf("mode %d, %s: %v", mode, n, err)
+				t.Errorf("mode %s, %s: %v", mode, n, err)
 			}
 		}
 	}
@@ -239,7 +243,7 @@ func TestDatesAreHalfOpen(t *testing.T) {
 		"no end, not begun":        {from, time.Time{}, from.Add(-1), 403},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, mode := range []Mode{Listed, Any} {
+			for _, mode := range []config.Mode{config.Listed, config.Any} {
 				r := NewResolver(ResolverOptions{
 					Mode: mode, Table: table(t, []config.Enterprise{{Number: bakery, From: c.from, Until: c.until}}),
 					Now: func() time.Time { return c.now },

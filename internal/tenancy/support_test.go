@@ -42,33 +42,23 @@ func table(t testing.TB, list []config.Enterprise, suspended ...enterprise.Numbe
 	for _, n := range suspended {
 		numbers[n] = true
 	}
-	built, err := NewTable(list, numbers)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return built
+	return NewTable(list, numbers)
 }
 
 // caller compiles one rule that matches everybody.
-func caller(t testing.TB, c Caller) *Caller {
+func caller(t testing.TB, c config.Caller) *Caller {
 	t.Helper()
 	if c.Name == "" {
 		c.Name = "hr"
 	}
-	callers, err := NewCallers([]Caller{c})
-	if err != nil {
-		t.Fatal(err)
-	}
+	callers := NewCallers([]config.Caller{c})
 	return callers.List()[0]
 }
 
 // anybody is the caller of a gateway without rules.
 func anybody(t testing.TB) *Caller {
 	t.Helper()
-	callers, err := NewCallers(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	callers := NewCallers(nil)
 	return callers.List()[0]
 }
 
@@ -93,7 +83,7 @@ func issues(err error) []problem.Issue {
 
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
-func resolver(t testing.TB, mode Mode) *Resolver {
+func resolver(t testing.TB, mode config.Mode) *Resolver {
 	return NewResolver(ResolverOptions{
 		Mode: mode,
 		Table: table(t, []config.Enterprise{
@@ -107,13 +97,13 @@ func resolver(t testing.TB, mode Mode) *Resolver {
 }
 
 var (
-	eboxRoute  = &Route{Name: "ebox-providers", Group: "ebox", Enterprise: Required}
-	grantRoute = &Route{Name: "grant-citizen", Group: "mandates", Enterprise: Optional, Mandates: true}
-	registry   = &Route{Name: "ebox-registry", Group: "ebox", Enterprise: None}
-	ownRoute   = &Route{Name: "payslips", Enterprise: Optional}
+	eboxRoute  = &Route{Name: "ebox-providers", Group: "ebox", Enterprise: config.Required}
+	grantRoute = &Route{Name: "grant-citizen", Group: "mandates", Enterprise: config.Optional, Mandates: true}
+	registry   = &Route{Name: "ebox-registry", Group: "ebox", Enterprise: config.None}
+	ownRoute   = &Route{Name: "payslips", Enterprise: config.Optional}
 )
 
 func inPath(s string) Claim      { return Claim{Path: s, HasPath: true} }
 func inHeader(s ...string) Claim { return Claim{Header: s} }
 
-var everything = Caller{May: ebox.All, Own: true}
+var everything = config.Caller{May: ebox.All, Own: true}

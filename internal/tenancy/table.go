@@ -1,8 +1,6 @@
 package tenancy
 
 import (
-	"fmt"
-
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
 )
@@ -17,22 +15,15 @@ type Table struct {
 	suspended map[enterprise.Number]bool
 }
 
-// NewTable builds a table of list and of the numbers of the suspended files, both of which
-// the table keeps: they must not change any more. A number that stands in list twice is an
-// error, since it could not be told which row counts; suspended numbers need not be in list.
-func NewTable(list []config.Enterprise, suspended map[enterprise.Number]bool) (*Table, error) {
+// NewTable builds a table of the enterprises that the configuration has checked, each of
+// which stands in list once, and of the numbers of the suspended files, which need not be in
+// list. The table keeps both: they must not change any more.
+func NewTable(list []config.Enterprise, suspended map[enterprise.Number]bool) *Table {
 	t := &Table{rows: list, index: make(map[enterprise.Number]int32, len(list)), suspended: suspended}
 	for i := range list {
-		n := list[i].Number
-		if n == 0 {
-			return nil, fmt.Errorf("building the enterprise table: row %d (%q) has no number", i+1, list[i].Name)
-		}
-		if _, twice := t.index[n]; twice {
-			return nil, fmt.Errorf("building the enterprise table: %s is listed twice: keep one of the two", n)
-		}
-		t.index[n] = int32(i)
+		t.index[list[i].Number] = int32(i)
 	}
-	return t, nil
+	return t
 }
 
 // WithSuspended returns the same table with other suspended numbers, for a suspended file
@@ -60,11 +51,3 @@ func (t *Table) Lookup(n enterprise.Number) (*config.Enterprise, bool) {
 
 // Suspended tells whether n is suspended, listed or not.
 func (t *Table) Suspended(n enterprise.Number) bool { return t != nil && t.suspended[n] }
-
-// Len is the number of rows.
-func (t *Table) Len() int {
-	if t == nil {
-		return 0
-	}
-	return len(t.rows)
-}

@@ -39,27 +39,17 @@ const (
 	FormDefault
 )
 
-// Rule is what a route asks for.
-type Rule uint8
-
-// The rules. With Optional, a request that names no enterprise acts as the client
-// itself and needs a caller with Own. With None, an enterprise in path or header
-// must still be one that the caller may represent, since path prefixes work before
-// every path and a wrong one must not go unnoticed, but it is not sent on, and the
-// default of the caller's rule does not apply.
-const (
-	Required Rule = iota
-	Optional
-	None
-)
-
 // Route is what this package has to know of a route.
 type Route struct {
 	// Name and Group are what the routes of a caller or an enterprise are
 	// compared with; an empty Group is none.
 	Name, Group string
-	// Enterprise tells whether a represented enterprise is needed.
-	Enterprise Rule
+	// Enterprise tells whether a represented enterprise is needed; empty is Required. With
+	// Optional, a request that names none acts as the client itself and needs a caller with
+	// Own. With None, an enterprise in path or header must still be one that the caller may
+	// represent, since path prefixes work before every path and a wrong one must not go
+	// unnoticed, but it is not sent on, and the default of the caller's rule does not apply.
+	Enterprise config.Demand
 	// Mandates is true for grant/citizen, which names the enterprise in the body
 	// or the query.
 	Mandates bool

@@ -2,9 +2,11 @@ package main
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
 	"debug/buildinfo"
+	"debug/elf"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -99,7 +102,11 @@ func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	platform := runtime.GOOS + "/" + runtime.GOARCH
-	r := release{version: current(t), time: time.Unix(1_790_000_000, 0).UTC()}
+	r := release{version: current(t), time: time.Unix(1_790_000_000, 0).UTC(), level: gzip.BestCompression}
+	if raced() {
+		r.level = gzip.NoCompression
+		r.environment = []string{"CGO_ENABLED=1", "GOFLAGS=-race " + os.Getenv("GOFLAGS")}
+	}
 	for _, name := range []string{"first", "second"} {
 		r.out = filepath.Join(dir, name)
 		if err := r.make([]string{platform}, key); err != nil {
@@ -156,6 +163,12 @@ func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
 		t.Errorf("the binary says %q, %v", out, err)
 	}
 	bomHasAll(t, filepath.Join(r.out, base+".cdx.json"), binary)
+	if !raced() {
+		isStatic(t, binary)
+	}
+	if root, err := os.Getwd(); err != nil || bytes.Contains(files[base+"/gateway"], []byte(root)) {
+		t.Errorf("the binary knows the folder it was built in, %v", err)
+	}
 
 	chart := unpack(t, filepath.Join(r.out, "ebox-gateway-chart-"+r.version+".tgz"))
 	for _, want := range []string{"Chart.yaml", "values.yaml", "values.schema.json", "templates/gateway.yaml",
@@ -176,6 +189,35 @@ func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
 	}
 	if err := verify(); err == nil {
 		t.Error("a changed list of sums is taken for the signed one")
+	}
+}
+
+// raced tells whether this test was compiled with the race detector, with which compressing
+// takes minutes. The release is then compiled so too, from what was compiled for the other
+// tests, and is not compressed. "go test ./tools/release" makes one as it is published.
+func raced() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+func isStatic(t *testing.T, binary string) {
+	t.Helper()
+	file, err := elf.Open(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if libraries, _ := file.ImportedLibraries(); len(libraries) > 0 || file.Section(".interp") != nil {
+		t.Errorf("the binary needs a loader, and %v", libraries)
+	}
+}
+
+// Without cgo, Go's own linker makes a binary that needs no loader and no library.
+func TestNothingOfTheReleaseNeedsCgo(t *testing.T) {
+	list := exec.Command("go", "list", "-deps", "-f", "{{if .CgoFiles}}{{.ImportPath}}{{end}}", "./cmd/gateway")
+	list.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	if out, err := list.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

@@ -62,7 +62,7 @@ func causes(v *operate.View) (list []Attention) {
 		if c.Clock != nil {
 			if ahead := time.Duration(c.Clock.AheadSeconds * float64(time.Second)); ahead.Abs() >= clockOff {
 				add(severityDegraded, "clock",
-					"the Authorization Server's clock is "+aheadOf(ahead)+" this machine's: tokens are refused for it",
+					"the Authorization Server's clock is "+aheadOf(ahead)+" this machine's: it may refuse tokens for that",
 					"Have this machine's clock set: timedatectl says whether it is synchronised.", "eboxclockdiffers")
 				break // one server for all clients
 			}
