@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/problem"
@@ -38,13 +39,10 @@ const (
 func openDoor(t *testing.T, edits ...func(*server.Options)) *door {
 	t.Helper()
 	d := &door{t: t, answer: http.Header{"Content-Type": {"application/json"}}}
-	callers, err := tenancy.NewCallers(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	callers := tenancy.NewCallers(nil)
 	o := server.Options{
 		Edge: server.NewEdge(nil, nil, []string{"https://app.example.be"}), MaxTarget: 16 << 10, MaxParameters: 1000,
-		Callers: callers, Resolver: tenancy.NewResolver(tenancy.ResolverOptions{Mode: tenancy.Any}),
+		Callers: callers, Resolver: tenancy.NewResolver(tenancy.ResolverOptions{Mode: config.Any}),
 		Enter:       func(context.Context, *call.Call, *tenancy.Caller) (func(), error) { return nil, nil },
 		AdmitCaller: func(context.Context, *call.Call, *tenancy.Caller) error { return nil },
 		Admit:       func(context.Context, *call.Call, tenancy.Tenant) error { return nil },
@@ -75,7 +73,7 @@ func (d *door) route(name, path, base, provider string) *server.Route {
 	}
 	return &server.Route{
 		Path: path, Methods: []string{"GET", "POST", "PATCH"},
-		Tenancy:  tenancy.Route{Name: name, Group: "ebox", Enterprise: tenancy.Required},
+		Tenancy:  tenancy.Route{Name: name, Group: "ebox", Enterprise: config.Required},
 		Classify: func(method string, path ebox.Path) ebox.Action { return ebox.Classify(method, path, nil) },
 		Below: func(authority, path string) (string, string, bool) {
 			rest, ok := up.Forms.Below(authority, path)
