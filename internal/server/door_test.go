@@ -353,13 +353,13 @@ func TestTargetsThatCanBeReadInTwoWaysAreRefused(t *testing.T) {
 func TestPathsWithoutARoute(t *testing.T) {
 	d := openDoor(t)
 	for path, hint := range map[string]string{
-		"/":                                        "/ebox/providers",
-		"/nothing":                                 "/grant/citizen",
-		"/enterprises/0206731645":                  "/ebox/providers",
-		"/eboxes":                                  "/ebox/providers",
-		"/%65box/providers":                        "/ebox/providers",
-		"/ebox/partition/x":                        "Simulation has no Partition API.",
-		"/ebox/messages/17/attachments":            "/ebox/providers/nsso/ebox/messages/17/attachments",
+		"/":                             "/ebox/providers",
+		"/nothing":                      "/grant/citizen",
+		"/enterprises/0206731645":       "/ebox/providers",
+		"/eboxes":                       "/ebox/providers",
+		"/%65box/providers":             "/ebox/providers",
+		"/ebox/partition/x":             "Simulation has no Partition API.",
+		"/ebox/messages/17/attachments": "/ebox/providers/nsso/ebox/messages/17/attachments",
 		"/enterprises/0206731645/ebox/messages/17": "/enterprises/0206731645/ebox/providers/a%20b/ebox/messages/17",
 		"/ebox/providers/unheard/ebox":             "unheard",
 		"/ebox/providers/NSSO/ebox":                "NSSO",
