@@ -19,9 +19,9 @@ import (
 
 // conn is one connection of a caller while it speaks HTTP/1. One goroutine serves it.
 type conn struct {
-	s      *Server
-	charge *charge
-	socket *socket
+	s          *Server
+	generation *generation
+	socket     *socket
 	// nc is the socket, or TLS on it.
 	nc     net.Conn
 	tls    *tls.ConnectionState
@@ -66,7 +66,7 @@ const (
 // unknown is for a deadline that was set by somebody else; it is over in any case.
 var unknown = time.Unix(1, 0)
 
-// newConn makes the connection of nc, whose charge is to be set when it has a place.
+// newConn makes the connection of nc, whose generation is to be set when it has a place.
 func newConn(s *Server, nc net.Conn) *conn {
 	conn := &conn{s: s, remote: nc.RemoteAddr().String()}
 	sock := &socket{Conn: nc, owner: conn}
@@ -93,18 +93,18 @@ func (c *conn) serve() {
 			c.r.Discard()
 		}
 	}()
-	if c.charge.tls != nil && !c.handshake() {
+	if c.generation.tls != nil && !c.handshake() {
 		return
 	}
-	c.base = c.s.connContext(c.charge.Listener, c.nc)
+	c.base = c.s.connContext(c.generation.Listener, c.nc)
 	for c.next() {
 	}
 }
 
 // handshake begins TLS. It is false if the connection is not to be served as HTTP/1.
 func (c *conn) handshake() bool {
-	nc := tls.Server(c.socket, c.charge.tls)
-	if !c.beginWaiting(c.charge.limits.ReadHeaderTimeout) {
+	nc := tls.Server(c.socket, c.generation.tls)
+	if !c.beginWaiting(c.generation.limits.ReadHeaderTimeout) {
 		return false
 	}
 	err := nc.Handshake()
@@ -142,7 +142,7 @@ func (c *conn) handOver(nc net.Conn) {
 	c.handed.Store(true)
 	_ = c.socket.SetReadDeadline(time.Time{}) // a connection that is gone shows when it is read
 	c.socket.until = time.Time{}              // net/http begins with deadlines of its own
-	c.charge.http2.serve(c.s, nc)
+	c.generation.http2.serve(c.s, nc)
 }
 
 // The beginning of an HTTP/2 connection (RFC 9113, section 3.4) is a request line and what
@@ -198,7 +198,7 @@ func (c *conn) next() bool {
 	if c.reading == readNext {
 		c.reading = readHead
 	}
-	limit := c.charge.limits.MaxHeaderBytes
+	limit := c.generation.limits.MaxHeaderBytes
 	start, header, err := c.r.Head(wire.Limits{Bytes: limit, Line: limit, Fields: mostFields, Request: true})
 	var syntax *wire.SyntaxError
 	switch {
@@ -221,7 +221,7 @@ func (c *conn) next() bool {
 		e.closes = true
 		c.s.slots.stays(c.socket)
 	}
-	c.upload, c.socket.pace = paceOf(&c.charge.limits), paceOf(&c.charge.limits)
+	c.upload, c.socket.pace = paceOf(&c.generation.limits), paceOf(&c.generation.limits)
 	goesOn := e.serve()
 	c.current.Store(nil)
 	c.socket.rests()
@@ -242,9 +242,9 @@ const mostFields = 1000
 // await waits for the first byte of a request.
 func (c *conn) await() bool {
 	c.r.Release()
-	limit := c.charge.limits.IdleTimeout
+	limit := c.generation.limits.IdleTimeout
 	if c.reading == readFirst {
-		limit = c.charge.limits.ReadHeaderTimeout
+		limit = c.generation.limits.ReadHeaderTimeout
 	}
 	open := c.beginWaiting(limit)
 	var err error = os.ErrDeadlineExceeded
@@ -308,7 +308,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	case readHead:
 		c.reading = readBegun
 		c.until = time.Time{}
-		if limit := c.charge.limits.ReadHeaderTimeout; limit > 0 {
+		if limit := c.generation.limits.ReadHeaderTimeout; limit > 0 {
 			c.until = time.Now().Add(limit)
 		}
 		if err := c.socket.SetReadDeadline(c.until); err != nil {
@@ -357,7 +357,7 @@ func (c *conn) expel() {
 
 // isClosing tells that no further request is to be served.
 func (c *conn) isClosing() bool {
-	if c.s.leaving.Load() || c.charge.retired.Load() {
+	if c.s.leaving.Load() || c.generation.retired.Load() {
 		return true
 	}
 	c.mu.Lock()
@@ -386,7 +386,7 @@ const (
 
 // stillness is how long a caller may send nothing of what nobody wants.
 func (c *conn) stillness() time.Duration {
-	if limit := c.charge.limits.BodyIdleTimeout; limit > 0 {
+	if limit := c.generation.limits.BodyIdleTimeout; limit > 0 {
 		return min(limit, lingerIdle)
 	}
 	return lingerIdle

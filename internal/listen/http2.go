@@ -15,7 +15,7 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// http2Server serves the connections of a charge that speak HTTP/2. It is net/http's, fed
+// http2Server serves the connections of a generation that speak HTTP/2. It is net/http's, fed
 // with connections whose protocol is known.
 type http2Server struct {
 	server *http.Server
@@ -23,7 +23,7 @@ type http2Server struct {
 	start  sync.Once
 }
 
-func newHTTP2Server(s *Server, c *charge) *http2Server {
+func newHTTP2Server(s *Server, c *generation) *http2Server {
 	h := &http2Server{feed: &feed{conns: make(chan net.Conn), done: make(chan struct{})}}
 	h.server = &http.Server{
 		Handler:           &streams{s, c},
@@ -118,7 +118,7 @@ func (f *feed) Addr() net.Addr { return &net.TCPAddr{} }
 // streams is the handler of HTTP/2 requests.
 type streams struct {
 	s *Server
-	c *charge
+	c *generation
 }
 
 func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {

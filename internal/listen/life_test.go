@@ -395,7 +395,7 @@ func TestAcceptingGoesOnSoonAfterDescriptorsRanOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := newBound(&exhausted{Listener: socket})
-	b.charge.Store(f.bound[0].charge.Load())
+	b.generation.Store(f.bound[0].generation.Load())
 	f.working.Go(func() { f.accept(b) })
 	f.addr = socket.Addr().String()
 	f.dial().ask(get)

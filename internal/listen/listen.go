@@ -68,6 +68,8 @@ type Limits struct {
 	// MinBodyRate is how many bytes a minute a caller must send of a body, or take of an
 	// answer, once a minute has been waited for it in all; 0 is no such limit.
 	MinBodyRate int64
+	// mostSlow is that minute; 0 is one. Tests on real sockets have no minute to wait.
+	mostSlow time.Duration
 	// Grace is how long connections are served whose listener was taken away or
 	// changed.
 	Grace time.Duration
@@ -102,8 +104,8 @@ type Server struct {
 	mu    sync.Mutex
 	bound []*bound
 	conns map[*conn]struct{}
-	// charges are those that may have connections.
-	charges map[*charge]struct{}
+	// generations are those that may have connections.
+	generations map[*generation]struct{}
 	// watching tells that watchCallers runs, over that Shutdown was called.
 	watching, over bool
 
@@ -118,16 +120,16 @@ type Server struct {
 
 // bound is a socket that is listened on.
 type bound struct {
-	socket net.Listener
-	charge atomic.Pointer[charge] // what new connections get
+	socket     net.Listener
+	generation atomic.Pointer[generation] // what new connections get
 	// stop ends accepting; stopped tells that it has ended and the socket is closed.
 	stop, stopped chan struct{}
 }
 
-// charge is a listener with its limits as it was in force when a connection was accepted.
+// generation is a listener with its limits as it was in force when a connection was accepted.
 // Another one takes its place if anything of it changes: it then has the callers of its
 // connections come back anew, by "Connection: close" in each answer, for the grace.
-type charge struct {
+type generation struct {
 	Listener
 	limits  Limits
 	tls     *tls.Config
@@ -138,7 +140,7 @@ type charge struct {
 // New makes a server that does not listen yet.
 func New(o Options) *Server {
 	return &Server{
-		o: o, conns: make(map[*conn]struct{}), charges: make(map[*charge]struct{}),
+		o: o, conns: make(map[*conn]struct{}), generations: make(map[*generation]struct{}),
 		closed: make(chan struct{}), ended: make(chan struct{}),
 	}
 }
@@ -161,7 +163,7 @@ func (s *Server) Prepare(listeners []Listener, limits Limits) (*Change, error) {
 	defer s.mu.Unlock()
 	c := &Change{s: s, listeners: listeners, limits: limits, kept: make([]*bound, len(listeners))}
 	for i, l := range listeners {
-		same := func(b *bound) bool { return b.charge.Load().Address == l.Address && !slices.Contains(c.kept, b) }
+		same := func(b *bound) bool { return b.generation.Load().Address == l.Address && !slices.Contains(c.kept, b) }
 		if j := slices.IndexFunc(s.bound, same); j >= 0 {
 			c.kept[i] = s.bound[j]
 			continue
@@ -228,7 +230,7 @@ func (c *Change) Commit() {
 	s.mu.Unlock()
 	for _, b := range gone {
 		<-b.stopped
-		s.retire(b.charge.Load())
+		s.retire(b.generation.Load())
 	}
 }
 
@@ -244,18 +246,18 @@ func (s *Server) Listen(listeners []Listener, limits Limits) error {
 
 // put makes l what b serves.
 func (s *Server) put(b *bound, l Listener, limits Limits) {
-	old := b.charge.Load()
+	old := b.generation.Load()
 	if old != nil && l == old.Listener && limits == old.limits {
 		return
 	}
-	next := &charge{Listener: l, limits: limits}
+	next := &generation{Listener: l, limits: limits}
 	if l.TLS != nil {
 		next.tls = l.TLS.Clone()
 		next.tls.NextProtos = []string{"h2", "http/1.1"}
 	}
 	next.http2 = newHTTP2Server(s, next)
-	s.charges[next] = struct{}{}
-	b.charge.Store(next)
+	s.generations[next] = struct{}{}
+	b.generation.Store(next)
 	if old != nil {
 		s.retire(old)
 	}
@@ -373,8 +375,8 @@ func (s *Server) place(c *conn, b *bound, short bool) waited {
 func (s *Server) start(c *conn, b *bound) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.charge = b.charge.Load()
-	c.socket.pace = paceOf(&c.charge.limits)
+	c.generation = b.generation.Load()
+	c.socket.pace = paceOf(&c.generation.limits)
 	s.conns[c] = struct{}{}
 }
 
@@ -406,20 +408,20 @@ func (s *Server) connContext(l Listener, nc net.Conn) context.Context {
 	return s.o.ConnContext(l, nc)
 }
 
-// of gives the open connections of a charge, of all if it is nil.
-func (s *Server) of(c *charge) (list []*conn) {
+// of gives the open connections of a generation, of all if it is nil.
+func (s *Server) of(c *generation) (list []*conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for conn := range s.conns {
-		if c == nil || conn.charge == c {
+		if c == nil || conn.generation == c {
 			list = append(list, conn)
 		}
 	}
 	return list
 }
 
-// retire lets the connections of a charge be served for the grace.
-func (s *Server) retire(c *charge) {
+// retire lets the connections of a generation be served for the grace.
+func (s *Server) retire(c *generation) {
 	c.retired.Store(true)
 	s.working.Go(func() {
 		select {
@@ -433,9 +435,9 @@ func (s *Server) retire(c *charge) {
 	})
 }
 
-// end closes the connections of a charge as they become idle, and cuts the others when
+// end closes the connections of a generation as they become idle, and cuts the others when
 // ctx is done; the error then is ctx's.
-func (s *Server) end(ctx context.Context, c *charge) error {
+func (s *Server) end(ctx context.Context, c *generation) error {
 	c.retired.Store(true)
 	err := c.http2.shutdown(ctx)
 	const look = 5 * time.Millisecond
@@ -460,7 +462,7 @@ func (s *Server) end(ctx context.Context, c *charge) error {
 		}
 	}
 	s.mu.Lock()
-	delete(s.charges, c)
+	delete(s.generations, c)
 	s.mu.Unlock()
 	return err
 }
@@ -503,14 +505,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	close(s.closed)
 	s.mu.Lock()
-	charges := make([]*charge, 0, len(s.charges))
-	for c := range s.charges {
-		charges = append(charges, c)
+	generations := make([]*generation, 0, len(s.generations))
+	for c := range s.generations {
+		generations = append(generations, c)
 	}
 	s.mu.Unlock()
-	errs := make([]error, len(charges))
+	errs := make([]error, len(generations))
 	var wg sync.WaitGroup
-	for i, c := range charges {
+	for i, c := range generations {
 		wg.Go(func() { errs[i] = s.end(ctx, c) })
 	}
 	wg.Wait()

@@ -109,7 +109,7 @@ func TestAnAnswerIsCutBelowTheMinimumRateAndNeverAboveIt(t *testing.T) {
 				s, theirs := newPipe()
 				defer theirs.Close()
 				defer s.Close()
-				s.pace = pace{idle: time.Minute, rate: 600}
+				s.pace = pace{idle: time.Minute, rate: 600, most: time.Minute}
 				read := make(chan struct{})
 				go func() {
 					defer close(read)
@@ -133,6 +133,85 @@ func TestAnAnswerIsCutBelowTheMinimumRateAndNeverAboveIt(t *testing.T) {
 					t.Errorf("it ended after %s", took)
 				}
 			})
+		})
+	}
+}
+
+// slowly are limits below whose rate every caller of these tests is: a gigabyte a minute.
+func slowly(l *Limits) { l.MinBodyRate, l.mostSlow = 1<<30, 300*time.Millisecond }
+
+// trickle does something small again and again until it fails.
+func trickle(t *testing.T, do func() error) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for do() == nil {
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			return
+		}
+	}
+}
+
+func TestASlowBodyIsCutOnASocket(t *testing.T) {
+	ended := make(chan error, 1)
+	f := listening(t, uploads(ended), slowly)
+	who := f.dial()
+	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+	go trickle(t, func() error { _, err := who.conn.Write([]byte("x")); return err })
+	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("reading the body: %v", err)
+	}
+	resp, err := http.ReadResponse(who.r, nil)
+	if err != nil || resp.StatusCode != http.StatusRequestTimeout {
+		t.Errorf("%v, %v", resp, err)
+	}
+	_ = who.conn.Close()
+}
+
+// gives writes an answer without end, and tells why it could not go on.
+func gives(ended chan<- error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		piece := make([]byte, 1<<20)
+		for {
+			if _, err := w.Write(piece); err != nil {
+				ended <- err
+				panic(http.ErrAbortHandler)
+			}
+		}
+	}
+}
+
+func TestAnAnswerThatIsTakenSlowlyIsCutOnASocket(t *testing.T) {
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(protocol, func(t *testing.T) {
+			ended := make(chan error, 1)
+			f := listening(t, gives(ended), slowly)
+			client := f.http2Client()
+			if protocol == "HTTP/1.1" {
+				transport := new(http.Transport)
+				t.Cleanup(transport.CloseIdleConnections)
+				client = &http.Client{Transport: transport}
+			}
+			resp, err := client.Get("http://" + f.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if resp.Proto != protocol {
+				t.Fatal(resp.Proto)
+			}
+			var cut error
+			trickle(t, func() error {
+				_, cut = io.CopyN(io.Discard, resp.Body, 4<<10)
+				return cut
+			})
+			if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) && protocol == "HTTP/1.1" {
+				t.Errorf("writing the answer: %v", err)
+			}
+			if cut == nil || errors.Is(cut, io.EOF) {
+				t.Errorf("the caller takes what came for the whole answer: %v", cut)
+			}
 		})
 	}
 }
