@@ -67,7 +67,7 @@ var victims = []victim{
 	},
 	{
 		"registry", simulator.UpstreamRegistry, registryRoute, nil, []string{box, regionalBox, mandates},
-		"name: ebox-registry, ",
+		"name: ebox-registry\n    ",
 		func(t *testing.T, text, base string) string {
 			text = regexp.MustCompile(`(registry:\n  url: )http://[^/]+`).ReplaceAllString(text, "${1}"+base)
 			return leadRoute(t, text, "ebox-registry", base)
@@ -89,7 +89,10 @@ var victims = []victim{
 // leadRoute leads a route of the configuration elsewhere.
 func leadRoute(t *testing.T, text, name, base string) string {
 	t.Helper()
-	text = regexp.MustCompile(`(name: `+name+`,.* upstream: ")http://[^/"]+`).ReplaceAllString(text, "${1}"+base)
+	text = regexp.MustCompile(`(?s)(name: `+name+`\b.*?upstream: ")http://[^/"]+`).ReplaceAllString(text, "${1}"+base)
+	if line := "name: " + name + "\n"; strings.Contains(text, line) {
+		return edit(line, line+"    allowHttp: true\n    allowPrivateNetworks: true\n")(t, text)
+	}
 	return edit("name: "+name+",", "name: "+name+", allowHttp: true, allowPrivateNetworks: true,")(t, text)
 }
 
@@ -247,8 +250,6 @@ func (c *cell) open(trusted, untrusted identity) {
 			limited = c.victim.route + "timeout: 400ms\n  "
 		case strings.Contains(c.victim.route, "\n"):
 			limited = c.victim.route + limits + "\n    " + uncached + "\n    "
-		case c.victim.upstream == simulator.UpstreamRegistry:
-			limited += uncached + ", "
 		}
 		text = edit(c.victim.route, limited)(t, text)
 		if c.breakdown.over == "" {
