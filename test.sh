@@ -58,4 +58,4 @@ done
 export GOFLAGS="${GOFLAGS-} -trimpath -gcflags=github.com/redis/go-redis/v9=-l"
 # -vet=all is "go vet". Many tests wait for time-outs rather than compute: more of them at
 # once than cores.
-go test -race -vet=all -p 4 -parallel 6 -timeout 15m "$@" $packages
+go test -race -vet=all -p 3 -parallel 4 -timeout 15m "$@" $packages

@@ -29,7 +29,7 @@ func TestInboxNamesAProviderInTroubleAndGivesTheOthers(t *testing.T) {
 	a, b, c := &registryOfMail{id: "nsso", counts: true}, &registryOfMail{id: "b", counts: true, v2: true},
 		&registryOfMail{id: "c", counts: true}
 	all := []*registryOfMail{a, b, c}
-	h := open(t, startRegistries(t, all...), edit("routes:", "inbox: {timeout: 2s}\nroutes:"))
+	h := open(t, startRegistries(t, all...), edit("routes:", "inbox: {timeout: 6s}\nroutes:"))
 	for _, p := range all {
 		p.put(some(30))
 	}

@@ -215,7 +215,7 @@ func TestTheGatewayNeedsNoRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	server.Stop()
-	h := open(t, add(strings.Replace(redisSection(t, server, true), "timeout: 5s", "timeout: 25ms", 1)))
+	h := open(t, add(strings.Replace(redisSection(t, server, true), "timeout: 5s", "timeout: 250ms", 1)))
 	degraded := func() bool { return strings.Contains(h.health(t), `"redis"`) }
 	h.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
 	eventually(t, "the health to say DEGRADED", degraded)
