@@ -27,7 +27,8 @@ func auditExport(p *process) *cobra.Command {
 	csv := flags.String("csv", "", "write what search would find as CSV: a new `file`, or - for standard output")
 	bundle := flags.String("bundle", "", "write whole days (UTC), from --from to --to, for an auditor: a new "+
 		"`directory`, or a file.tar")
-	keyFiles := flags.StringArray("key", nil, "the `file` of a public key against which a bundle is verified; may be given again")
+	keyFiles := flags.StringArray("key", nil,
+		"the `file` of a public key against which a bundle is verified; may be given again")
 	c.RunE = func(_ *cobra.Command, rest []string) error {
 		q, err := query()
 		switch {

@@ -113,7 +113,9 @@ func (l *Log) askForStamp(ctx context.Context, n noted) (answer []byte, err erro
 	if err != nil {
 		return nil, err
 	}
-	question, err := tspclient.NewRequest(tspclient.RequestOptions{Content: []byte(n.message), HashAlgorithm: crypto.SHA256})
+	question, err := tspclient.NewRequest(tspclient.RequestOptions{
+		Content: []byte(n.message), HashAlgorithm: crypto.SHA256,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +158,8 @@ func openStamp(answer []byte, n noted, roots *x509.CertPool) (time.Time, error) 
 		}
 	}
 	// The library looks at the certificate's purpose and at ESSCertIDv2 (RFC 5816) too.
-	if _, err := token.Verify(context.Background(), x509.VerifyOptions{Roots: roots, CurrentTime: info.GenTime}); err != nil {
+	options := x509.VerifyOptions{Roots: roots, CurrentTime: info.GenTime}
+	if _, err := token.Verify(context.Background(), options); err != nil {
 		return time.Time{}, errStamp
 	}
 	stamp, err := info.Validate([]byte(n.message))

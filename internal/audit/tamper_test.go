@@ -284,10 +284,11 @@ func FuzzParseLine(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(strings.TrimSuffix(string(at.append(nil, KindStart, time.Unix(0, 0), signedFields{Replica: "r1"}, func(at link) string {
-		c := checkpoint{"r1", at, "1970-01-01T00:00:00Z"}
-		return by.sign(&c)
-	})), "\n"))
+	f.Add(strings.TrimSuffix(string(at.append(nil, KindStart, time.Unix(0, 0), signedFields{Replica: "r1"},
+		func(at link) string {
+			c := checkpoint{"r1", at, "1970-01-01T00:00:00Z"}
+			return by.sign(&c)
+		})), "\n"))
 	f.Add(`{"seq":1,"prev":"`)
 	f.Add(`,"hash":"","sig":""}`)
 	f.Fuzz(func(t *testing.T, text string) {

@@ -211,7 +211,8 @@ func (s *source) masked() []byte {
 	visit = func(n *node, secret bool, closes string) {
 		secret = secret || s.secrets[n]
 		if n.Line >= 1 && n.Line <= len(starts) {
-			places = append(places, place{offsetOf(s.content, starts[n.Line-1], n.Column), secret && n.Kind == scalarNode, closes})
+			begin := offsetOf(s.content, starts[n.Line-1], n.Column)
+			places = append(places, place{begin, secret && n.Kind == scalarNode, closes})
 		}
 		switch {
 		case n.Style&yaml.FlowStyle == 0:

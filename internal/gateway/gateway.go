@@ -171,15 +171,18 @@ func (g *Gateway) adminToken() (string, error) {
 
 // newServer makes a server. With reserve, it leaves the last file descriptors to the others.
 func (g *Gateway) newServer(h http.Handler, reserve bool) *listen.Server {
-	return listen.New(listen.Options{Handler: h, ConnContext: server.ConnContext, NewID: call.NewID, Log: g.o.Log, Reserve: reserve})
+	return listen.New(listen.Options{
+		Handler: h, ConnContext: server.ConnContext, NewID: call.NewID, Log: g.o.Log, Reserve: reserve,
+	})
 }
 
 func limitsOf(cfg *config.Config) listen.Limits {
 	l := cfg.Server.Limits
 	return listen.Limits{
 		MaxHeaderBytes: int(l.MaxHeaderBytes), MaxConnections: l.MaxConnections, MaxStreams: l.MaxStreams,
-		ReadHeaderTimeout: l.ReadHeaderTimeout, IdleTimeout: l.IdleTimeout, BodyIdleTimeout: l.BodyIdleTimeout, MinBodyRate: int64(l.MinBodyRate),
-		Grace: cfg.Server.Drain.Timeout,
+		ReadHeaderTimeout: l.ReadHeaderTimeout, IdleTimeout: l.IdleTimeout, BodyIdleTimeout: l.BodyIdleTimeout,
+		MinBodyRate: int64(l.MinBodyRate),
+		Grace:       cfg.Server.Drain.Timeout,
 	}
 }
 

@@ -78,7 +78,9 @@ func newPool(cfg *config.Config, o Options, done func(*call.Record), known func(
 	now := o.Now
 	p := &pool{
 		instance: call.NewID(), calls: wire.NewCalls(), memory: memory.NewBudget(heldOf(cfg.Server.Limits)),
-		cache:  cache.New(cache.Options{Memory: memoryOf(cfg.Cache), Log: o.Log, Now: now, Classify: egress.Classify, Done: done}),
+		cache: cache.New(cache.Options{
+			Memory: memoryOf(cfg.Cache), Log: o.Log, Now: now, Classify: egress.Classify, Done: done,
+		}),
 		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList),
 	}
 	p.limits = resilience.NewLimits(p, now)

@@ -347,7 +347,8 @@ func looked(at shown, content string) bool {
 }
 
 func BenchmarkFile(b *testing.B) {
-	body := lines("--", named, json, "", `{"a":1}`, "--", file, pdf, "", strings.Repeat("0123456789abcde\n", 1<<20), "----")
+	body := lines("--", named, json, "", `{"a":1}`, "--", file, pdf, "",
+		strings.Repeat("0123456789abcde\n", 1<<20), "----")
 	buf := make([]byte, 32<<10)
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {

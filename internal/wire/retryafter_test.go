@@ -37,7 +37,8 @@ func FuzzRetryAfter(f *testing.F) {
 		if got < 0 {
 			t.Fatalf("%q is %s", text, got)
 		}
-		if seconds, err := strconv.ParseUint(text, 10, 63); err == nil && got < time.Duration(min(seconds, 1<<31-1))*time.Second {
+		if seconds, err := strconv.ParseUint(text, 10, 63); err == nil &&
+			got < time.Duration(min(seconds, 1<<31-1))*time.Second {
 			t.Fatalf("%q is %s, shorter than was asked", text, got)
 		}
 	})

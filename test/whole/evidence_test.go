@@ -248,6 +248,8 @@ func TestNoWriteWithoutItsIntent(t *testing.T) {
 	t.Parallel()
 	h, dir := recording(t, "0s")
 	h.get(messages).want(t, 200)
+	// Otherwise this read might find the full disk, and the write be refused at the door.
+	eventually(t, "the read to be on disk", func() bool { return h.status().Evidence.Waiting == 0 })
 	h.disk.full.Store(true)
 	before := h.sim.RequestCount(simulator.ProviderUpstream("nsso"))
 	a := h.patchMessage().want(t, 503)
