@@ -68,21 +68,25 @@ func appendSum(b []byte) []byte {
 
 // appendWire writes the entry.
 func (e *Entry) appendWire(b []byte) []byte {
-	head := bytes.NewBuffer(make([]byte, 0, 1024))
-	head.WriteString("GET\r\n")
-	for _, s := range e.Selecting {
-		head.WriteString(s.Name)
-		if !s.Absent {
-			head.WriteString(": " + s.Value)
-		}
-		head.WriteString("\r\n")
-	}
-	fmt.Fprintf(head, "\r\nHTTP/%d.%d %d %d %d\r\n", e.ProtoMajor, e.ProtoMinor, e.Status,
+	head := bytes.NewBuffer(e.appendRequest(make([]byte, 0, 1024)))
+	fmt.Fprintf(head, "\r\n\r\nHTTP/%d.%d %d %d %d\r\n", e.ProtoMajor, e.ProtoMinor, e.Status,
 		e.Requested.UnixNano(), e.Received.UnixNano())
 	_ = e.Header.Write(head) // a buffer takes everything
 	head.WriteString("\r\n")
 	whole := make([]byte, 0, len(b)+head.Len()+len(e.Body))
 	return append(append(append(whole, b...), head.Bytes()...), e.Body...)
+}
+
+// appendRequest writes what the entry was selected by.
+func (e *Entry) appendRequest(b []byte) []byte {
+	b = append(b, "GET"...)
+	for _, s := range e.Selecting {
+		b = append(append(b, "\r\n"...), s.Name...)
+		if !s.Absent {
+			b = append(append(b, ": "...), s.Value...)
+		}
+	}
+	return b
 }
 
 // selectedBy is what a written entry was selected by. Two entries of a key are of the

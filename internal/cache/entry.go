@@ -36,7 +36,7 @@ type Selecting struct {
 
 // Variant names the variant among those of its key, by a digest in hexadecimal.
 func (e *Entry) Variant() string {
-	sum := sha256.Sum256(selectedBy(e.appendWire(nil)))
+	sum := sha256.Sum256(e.appendRequest(nil))
 	return hex.EncodeToString(sum[:16])
 }
 

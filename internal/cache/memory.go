@@ -16,28 +16,39 @@ const (
 	// take beside the bytes of the answer: the key, the library's lists, and what the
 	// allocator rounds up.
 	resourceBytes = 160
-	variantBytes  = 64
+	variantBytes  = 88
+	// mostReady is how many answers are at hand as they were read.
+	mostReady = 1024
 )
 
 // memory is the first level, bounded by bytes. otter chooses what goes when it is full
 // (W-TinyLFU: what is asked for often stays) and drops what has expired.
 //
-// An answer rests as the bytes that codec.go writes and is read anew for each hit, so
-// that a million small ones are few objects to the collector, however many fields they have.
+// An answer rests as the bytes that codec.go writes, so that a million small ones are few
+// objects to the collector, however many fields they have. The last mostReady that were
+// read for a hit are kept as well, in a ring: where the next one is put, the one that was
+// read longest ago goes.
 type memory struct {
 	limit  atomic.Int64
 	evicts atomic.Uint64
 	epochs *epochs
 	kept   *otter.Cache[digest, []variant]
+
+	ring [mostReady]atomic.Pointer[ready]
+	next atomic.Uint32
 }
+
+// ready is an answer as it was read, or nil. Its body is that of the bytes.
+type ready = atomic.Pointer[Entry]
 
 type digest = [sha256.Size]byte
 
 // variant is one of the answers kept under a key. Without bytes it says that answers to
 // this key cannot be stored.
 type variant struct {
-	wire []byte
-	mark Mark
+	wire  []byte
+	ready *ready
+	mark  Mark
 	// until is when it is of no use any more, in nanoseconds since 1970.
 	until int64
 }
@@ -58,6 +69,11 @@ func newMemory(limit int64, e *epochs, now func() time.Time) *memory {
 		OnAtomicDeletion: func(d otter.DeletionEvent[digest, []variant]) {
 			if d.Cause == otter.CauseOverflow {
 				m.evicts.Add(1)
+			}
+			for i := range d.Value { // the ring must not keep what has gone
+				if r := d.Value[i].ready; r != nil {
+					r.Store(nil)
+				}
 			}
 		},
 		Executor: func(do func()) { do() }, // so that the bound holds when a write returns
@@ -94,18 +110,36 @@ func (m *memory) load(k *Key, mark Mark, now time.Time) (found []*Entry, pass bo
 		}
 		if v.wire == nil {
 			pass = true
-		} else if e, ok := readEntry(v.wire); ok {
-			e.mark = mark
+		} else if e := m.read(v); e != nil {
 			found = append(found, e)
 		}
 	}
 	return found, pass
 }
 
+// read gives the entry of a variant, nil if its bytes are none.
+func (m *memory) read(v *variant) *Entry {
+	if e := v.ready.Load(); e != nil {
+		return e
+	}
+	e, ok := readEntry(v.wire)
+	if !ok {
+		return nil
+	}
+	e.mark = v.mark
+	v.ready.Store(e)
+	if last := m.ring[m.next.Add(1)%mostReady].Swap(v.ready); last != nil && last != v.ready {
+		last.Store(nil)
+	}
+	return e
+}
+
 // store keeps an entry for a time, in place of the one with the same variant. It does
 // nothing if an epoch of the key has moved on since the entry's request began.
 func (m *memory) store(k *Key, e *Entry, keep time.Duration, now time.Time) bool {
-	return m.add(k, variant{wire: e.appendWire(nil), mark: e.mark, until: now.Add(keep).UnixNano()})
+	return m.add(k, variant{
+		wire: e.appendWire(nil), ready: new(ready), mark: e.mark, until: now.Add(keep).UnixNano(),
+	})
 }
 
 // pass remembers that answers to k cannot be stored, so that nobody waits for one.
