@@ -2,9 +2,8 @@ package jsonscan
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -57,26 +56,25 @@ func Read(body []byte, to Visitor) error {
 	case !utf8.Valid(body):
 		return &Fault{"", "it is not valid UTF-8"}
 	}
-	if !json.Valid(body) {
-		at := len(body) + 1
-		var syntax *json.SyntaxError
-		if err := json.Unmarshal(body, new(json.RawMessage)); errors.As(err, &syntax) {
-			at = int(syntax.Offset)
-		}
-		return &Fault{"", "it is not valid JSON at byte " + strconv.Itoa(at)}
-	}
-	r := reading{to: to}
+	r := reading{text: body, to: to}
 	r.at = r.pointer // made once, not for each scalar
 	r.path, r.keys = r.pathStore[:0], r.keyStore[:0]
-	_, err := r.value(Blanks(body))
-	return err
+	r.blanks()
+	if err := r.value(); err != nil {
+		return err
+	}
+	if r.blanks(); r.i < len(r.text) {
+		return r.invalid()
+	}
+	return nil
 }
 
-// reading is the state of Read. Its methods are given the text from where they begin, and
-// give what stands behind that.
+// reading is the state of Read. It stands at text[i].
 type reading struct {
-	to Visitor
-	at func() string
+	text []byte
+	i    int
+	to   Visitor
+	at   func() string
 	// path leads to the value that is read.
 	path []step
 	// keys are those of the objects that are open, the innermost's last.
@@ -92,6 +90,10 @@ type step struct {
 	index int
 }
 
+func (r *reading) invalid() error {
+	return &Fault{"", "it is not valid JSON at byte " + strconv.Itoa(r.i+1)}
+}
+
 // pointer is the place of the value that is read.
 func (r *reading) pointer() string {
 	at := ""
@@ -105,54 +107,93 @@ func (r *reading) pointer() string {
 	return at
 }
 
-// value reads one value.
-func (r *reading) value(text []byte) (rest []byte, err error) {
-	if len(r.path) > deepestBody {
-		return nil, &Fault{"", "it is nested deeper than " + strconv.Itoa(deepestBody)}
+func (r *reading) blanks() {
+	for r.i < len(r.text) && (r.text[r.i] == ' ' || r.text[r.i] == '\n' || r.text[r.i] == '\r' || r.text[r.i] == '\t') {
+		r.i++
 	}
-	switch text[0] {
-	case '{':
-		return r.object(text)
-	case '[':
-		return r.array(text)
-	}
-	n := valueEnd(text)
-	return text[n:], r.to.Scalar(len(r.path), text[:n], r.at)
 }
 
-func (r *reading) object(text []byte) (rest []byte, err error) {
+// next gives the byte behind white space, 0 at the end.
+func (r *reading) next() byte {
+	if r.blanks(); r.i < len(r.text) {
+		return r.text[r.i]
+	}
+	return 0
+}
+
+// value reads one value, without white space around it.
+func (r *reading) value() error {
+	if len(r.path) > deepestBody {
+		return &Fault{"", "it is nested deeper than " + strconv.Itoa(deepestBody)}
+	}
+	if r.i == len(r.text) {
+		return r.invalid()
+	}
+	begin, ok := r.i, false
+	switch c := r.text[r.i]; c {
+	case '{':
+		return r.object()
+	case '[':
+		return r.array()
+	case '"':
+		ok = r.string()
+	case 't':
+		ok = r.literal("true")
+	case 'f':
+		ok = r.literal("false")
+	case 'n':
+		ok = r.literal("null")
+	default:
+		ok = r.number()
+	}
+	if !ok {
+		return r.invalid()
+	}
+	return r.to.Scalar(len(r.path), r.text[begin:r.i], r.at)
+}
+
+func (r *reading) object() error {
 	first := len(r.keys)
 	var many map[string]struct{} // the keys of an object that has more than a few
-	for rest = Blanks(text[1:]); rest[0] != '}'; rest = next(rest) {
-		n := stringEnd(rest)
-		key := inside(rest[:n])
+	r.i++
+	if r.next() == '}' {
+		r.i++
+		return nil
+	}
+	for {
+		if r.next() != '"' {
+			return r.invalid()
+		}
+		begin := r.i
+		if !r.string() {
+			return r.invalid()
+		}
+		key := inside(r.text[begin:r.i])
 		r.path = append(r.path, step{key: key})
 		if r.repeated(key, first, &many) {
-			return nil, &Fault{r.pointer(), "the key is repeated within its object"}
+			return &Fault{r.pointer(), "the key is repeated within its object"}
 		}
+		if r.next() != ':' {
+			return r.invalid()
+		}
+		r.i++
+		r.blanks()
 		r.to.Member(len(r.path), key)
-		colon := Blanks(rest[n:])
-		if rest, err = r.value(Blanks(colon[1:])); err != nil {
-			return nil, err
+		if err := r.value(); err != nil {
+			return err
 		}
 		r.path = r.path[:len(r.path)-1]
-	}
-	r.keys = r.keys[:first]
-	return rest[1:], nil
-}
-
-func (r *reading) array(text []byte) (rest []byte, err error) {
-	rest = Blanks(text[1:])
-	for i := 0; rest[0] != ']'; i++ {
-		r.path = append(r.path, step{index: i})
-		r.to.Member(len(r.path), nil)
-		if rest, err = r.value(rest); err != nil {
-			return nil, err
+		switch r.next() {
+		case ',':
+			r.i++
+		case '}':
+			r.i++
+			r.keys = r.keys[:first]
+			return nil
+		default:
+			return r.invalid()
 		}
-		r.path = r.path[:len(r.path)-1]
-		rest = next(rest)
 	}
-	return rest[1:], nil
 }
 
 // repeated notes a key of the object whose keys begin at first, and tells whether it has
@@ -203,4 +244,106 @@ func equalFold(a, b []byte) bool {
 	return true
 }
 
+func (r *reading) array() error {
+	r.i++
+	if r.next() == ']' {
+		r.i++
+		return nil
+	}
+	for i := 0; ; i++ {
+		r.blanks()
+		r.path = append(r.path, step{index: i})
+		r.to.Member(len(r.path), nil)
+		if err := r.value(); err != nil {
+			return err
+		}
+		r.path = r.path[:len(r.path)-1]
+		switch r.next() {
+		case ',':
+			r.i++
+		case ']':
+			r.i++
+			return nil
+		default:
+			return r.invalid()
+		}
+	}
+}
+
+// plain are the bytes that stand in a string for themselves.
+var plain = func() (is [256]bool) {
+	for c := range is {
+		is[c] = c >= ' ' && c != '"' && c != '\\'
+	}
+	return is
+}()
+
+// string passes over a string, with its quotes.
+func (r *reading) string() bool {
+	b := r.text
+	for i := r.i + 1; i < len(b); i++ {
+		c := b[i]
+		if plain[c] {
+			continue
+		}
+		switch {
+		case c == '"':
+			r.i = i + 1
+			return true
+		case c == '\\' && i+1 < len(b) && strings.IndexByte(`"\/bfnrt`, b[i+1]) >= 0:
+			i++
+		case c == '\\' && i+5 < len(b) && b[i+1] == 'u' && isHex(b[i+2]) && isHex(b[i+3]) && isHex(b[i+4]) && isHex(b[i+5]):
+			i += 5
+		default:
+			r.i = i
+			return false
+		}
+	}
+	r.i = len(b)
+	return false
+}
+
+func isHex(c byte) bool { return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'f' }
+
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+func (r *reading) literal(word string) bool {
+	if len(r.text)-r.i < len(word) || string(r.text[r.i:r.i+len(word)]) != word {
+		return false
+	}
+	r.i += len(word)
+	return true
+}
+
+// number passes over one (RFC 8259, section 6).
+func (r *reading) number() bool {
+	if r.i < len(r.text) && r.text[r.i] == '-' {
+		r.i++
+	}
+	zero := r.i < len(r.text) && r.text[r.i] == '0'
+	if n := r.digits(); n == 0 || zero && n > 1 {
+		return false
+	}
+	if r.i < len(r.text) && r.text[r.i] == '.' {
+		r.i++
+		if r.digits() == 0 {
+			return false
+		}
+	}
+	if r.i < len(r.text) && r.text[r.i]|0x20 == 'e' {
+		r.i++
+		if r.i < len(r.text) && (r.text[r.i] == '+' || r.text[r.i] == '-') {
+			r.i++
+		}
+		return r.digits() > 0
+	}
+	return true
+}
+
+func (r *reading) digits() (n int) {
+	for r.i < len(r.text) && isDigit(r.text[r.i]) {
+		r.i++
+		n++
+	}
+	return n
+}

@@ -93,16 +93,10 @@ func Members(object []byte, yield func(Member) bool) {
 		if !yield(m) {
 			return
 		}
-		rest = next(rest)
+		if rest = Blanks(rest); rest[0] == ',' {
+			rest = Blanks(rest[1:])
+		}
 	}
-}
-
-// next goes from the end of a member or element to the next one, or to the bracket.
-func next(rest []byte) []byte {
-	if rest = Blanks(rest); rest[0] == ',' {
-		rest = Blanks(rest[1:])
-	}
-	return rest
 }
 
 // Elements calls yield for each element of the array, until it returns false.
@@ -112,7 +106,9 @@ func Elements(array []byte, yield func([]byte) bool) {
 		if !yield(rest[:n]) {
 			return
 		}
-		rest = next(rest[n:])
+		if rest = Blanks(rest[n:]); rest[0] == ',' {
+			rest = Blanks(rest[1:])
+		}
 	}
 }
 
