@@ -266,7 +266,7 @@ func replicaOf(segments []segment) (replica string, err error) {
 		err := eachLine(s.path, nil, func(_ int, text []byte, _ bool) error {
 			l, err := parseLine(text)
 			if err != nil || !l.intact() || !l.kind.signed() && l.kind != KindSegment {
-				return nil
+				return nil //nolint:nilerr // another record says it
 			}
 			var f signedFields
 			if json.Unmarshal(text, &f) == nil && validReplica(f.Replica) {

@@ -191,7 +191,7 @@ func (s *search) mayMatch(text []byte, l *line) bool {
 func (s *search) record(file string, n int, text []byte, l *line) error {
 	f := &Found{}
 	if err := json.Unmarshal(text, f); err != nil {
-		return nil // a changed record, which was told already
+		return nil //nolint:nilerr // a changed record, which was told already
 	}
 	f.File, f.Line, f.Replica, f.Text = file, n, s.replica, string(text)
 	switch l.kind {
