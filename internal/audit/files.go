@@ -258,9 +258,9 @@ type signedFields struct {
 }
 
 // replicaOf finds whose chain it is: by the first record of a segment, or of format 1 by the
-// first signed one. Empty if neither can be read. No other than the name of a file is
-// believed: anybody can make a record whose hash is right, and a bundle has a directory of
-// that name.
+// first signed one. Empty if neither can be read. A name that no
+// file may have is not believed: anybody can make a record whose hash is right, and a bundle
+// has a directory of that name.
 func replicaOf(segments []segment) (replica string, err error) {
 	for _, s := range segments {
 		err := eachLine(s.path, nil, func(_ int, text []byte, _ bool) error {
