@@ -181,8 +181,8 @@ type NewerError struct {
 // Error implements error.
 func (e *NewerError) Error() string {
 	if e.Form == "" {
-		return fmt.Sprintf("%s has a name that this version of the gateway does not know: it was written by a newer version, "+
-			"or put there; use the version that wrote the evidence, or take the file away", e.File)
+		return fmt.Sprintf("%s has a name that this version of the gateway does not know: it was written by a newer "+
+			"version, or put there; use the version that wrote the evidence, or take the file away", e.File)
 	}
 	return fmt.Sprintf("%s was written by a newer version of the gateway, in format %s; this version knows formats "+
 		"up to %d: use the version that wrote it", e.File, e.Form, Format)
