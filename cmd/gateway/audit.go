@@ -59,7 +59,10 @@ func auditChains(p *process, file string, args []string) ([]string, *config.Conf
 }
 
 func auditVerify(p *process) *cobra.Command {
-	c := &cobra.Command{Use: "verify [DIR …]", Short: "read the whole chain of every replica and name each place that is not as it was written"}
+	c := &cobra.Command{
+		Use:   "verify [DIR …]",
+		Short: "read the whole chain of every replica and name each place that is not as it was written",
+	}
 	flags := c.Flags()
 	file := configFlag(flags)
 	keyFiles := flags.StringArray("key", nil, "the `file` of a public key that is trusted; may be given again (default: "+
@@ -176,8 +179,8 @@ func auditKey(p *process) *cobra.Command {
 				return err
 			}
 			for _, file := range files {
-				var key ed25519.PublicKey
-				if key, err = audit.LoadPublicKey(file); err != nil {
+				key, err := audit.LoadPublicKey(file)
+				if err != nil {
 					return err
 				}
 				text, err := os.ReadFile(file)

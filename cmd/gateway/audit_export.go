@@ -20,7 +20,10 @@ import (
 )
 
 func auditExport(p *process) *cobra.Command {
-	c := &cobra.Command{Use: "export [DIR …]", Short: "write what search finds as CSV, or whole days as a bundle for an auditor"}
+	c := &cobra.Command{
+		Use:   "export [DIR …]",
+		Short: "write what search finds as CSV, or whole days as a bundle for an auditor",
+	}
 	flags := c.Flags()
 	file := configFlag(flags)
 	query := searchFlags(flags)

@@ -41,7 +41,11 @@ func searchFlags(flags *pflag.FlagSet) func() (audit.Query, error) {
 }
 
 func auditSearch(p *process) *cobra.Command {
-	c := &cobra.Command{Use: "search [DIR …]", Short: "who, when, for whom: by message, attachment, enterprise, caller, actor, purpose, provider, request and time"}
+	c := &cobra.Command{
+		Use: "search [DIR …]",
+		Short: "who, when, for whom: by message, attachment, enterprise, caller, actor, purpose, provider, " +
+			"request and time",
+	}
 	flags := c.Flags()
 	file := configFlag(flags)
 	query := searchFlags(flags)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/gateway"
 )
 
 func dataCommand(p *process) *cobra.Command {
@@ -181,7 +182,7 @@ func evidenceOf(cfg *config.Config) (list []rest) {
 			"by the gateway, a file at a time; gateway audit keep for replicas that are gone",
 		},
 		rest{
-			"evidence in memory", "memory of the process, at most 20,000 records", "no",
+			"evidence in memory", fmt.Sprintf("memory of the process, at most %d records", gateway.EvidenceQueue(cfg)), "no",
 			"under a second; longer while the disk fails", "by being written",
 		},
 	)

@@ -216,7 +216,7 @@ func (a answered) takeOver(path string, list []config.Enterprise, out *mandateRe
 		}
 		n, err := enterprise.Parse(f.Enterprise)
 		if err != nil || !wanted[n] {
-			return nil
+			return nil //nolint:nilerr // a row that is not asked for
 		}
 		q := question{n, keep(f.Mandate), keep(f.Provider)}
 		if a[q] {

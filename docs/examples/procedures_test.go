@@ -57,7 +57,11 @@ END
 cat >/mnt/shims/systemctl <<'END'
 #!/bin/sh
 set -eu
-stop() { [ ! -f /mnt/pid ] || { kill "$(cat /mnt/pid)"; while kill -0 "$(cat /mnt/pid)" 2>/dev/null; do sleep 0.05; done; }; }
+stop() {
+	[ -f /mnt/pid ] || return 0
+	kill "$(cat /mnt/pid)"
+	while kill -0 "$(cat /mnt/pid)" 2>/dev/null; do sleep 0.05; done
+}
 case "$*" in
 daemon-reload) ;;
 "enable --now ebox-gateway" | "restart ebox-gateway")
@@ -81,7 +85,14 @@ esac
 END
 chmod 0755 /mnt /mnt/shims/*
 trap 'systemctl stop ebox-gateway; cat /mnt/log >&2' EXIT
-ready() { for _ in $(seq 200); do gateway healthcheck --url "http://$ADMIN/readyz" 2>/dev/null && return; sleep 0.1; done; echo "never ready" >&2; exit 1; }
+ready() {
+	for _ in $(seq 200); do
+		gateway healthcheck --url "http://$ADMIN/readyz" 2>/dev/null && return
+		sleep 0.1
+	done
+	echo "never ready" >&2
+	exit 1
+}
 `
 
 // The pages tell what to type. It is typed here, by root, before a service that runs as

@@ -29,9 +29,12 @@ const Runbook = "/docs/operations.md"
 // markdown makes HTML of the pages. Headings get the ids that links to them have. Markup
 // within a page, the anchors of the configuration's keys, is taken as it is: the pages are
 // the program's own.
-var markdown = goldmark.New(goldmark.WithExtensions(extension.GFM), goldmark.WithRendererOptions(htmlrender.WithUnsafe()),
+var markdown = goldmark.New(
+	goldmark.WithExtensions(extension.GFM),
 	goldmark.WithParserOptions(parser.WithAutoHeadingID(),
-		parser.WithASTTransformers(util.Prioritized(outside{}, 0))))
+		parser.WithASTTransformers(util.Prioritized(outside{}, 0))),
+	goldmark.WithRendererOptions(htmlrender.WithUnsafe()),
+)
 
 // pageName is the parser's key for the name of the page.
 var pageName = parser.NewContextKey()

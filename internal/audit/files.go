@@ -181,8 +181,8 @@ type NewerError struct {
 // Error implements error.
 func (e *NewerError) Error() string {
 	if e.Form == "" {
-		return fmt.Sprintf("%s has a name that this version of the gateway does not know: it was written by a newer version, "+
-			"or put there; use the version that wrote the evidence, or take the file away", e.File)
+		return fmt.Sprintf("%s has a name that this version of the gateway does not know: it was written by a newer "+
+			"version, or put there; use the version that wrote the evidence, or take the file away", e.File)
 	}
 	return fmt.Sprintf("%s was written by a newer version of the gateway, in format %s; this version knows formats "+
 		"up to %d: use the version that wrote it", e.File, e.Form, Format)
@@ -258,15 +258,15 @@ type signedFields struct {
 }
 
 // replicaOf finds whose chain it is: by the first record of a segment, or of format 1 by the
-// first signed one. Empty if neither can be read. No other than the name of a file is
-// believed: anybody can make a record whose hash is right, and a bundle has a directory of
-// that name.
+// first signed one. Empty if neither can be read. A name that no
+// file may have is not believed: anybody can make a record whose hash is right, and a bundle
+// has a directory of that name.
 func replicaOf(segments []segment) (replica string, err error) {
 	for _, s := range segments {
 		err := eachLine(s.path, nil, func(_ int, text []byte, _ bool) error {
 			l, err := parseLine(text)
 			if err != nil || !l.intact() || !l.kind.signed() && l.kind != KindSegment {
-				return nil
+				return nil //nolint:nilerr // another record says it
 			}
 			var f signedFields
 			if json.Unmarshal(text, &f) == nil && validReplica(f.Replica) {

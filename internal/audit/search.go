@@ -191,40 +191,27 @@ func (s *search) mayMatch(text []byte, l *line) bool {
 func (s *search) record(file string, n int, text []byte, l *line) error {
 	f := &Found{}
 	if err := json.Unmarshal(text, f); err != nil {
-		return nil // a changed record, which was told already
+		return nil //nolint:nilerr // a changed record, which was told already
 	}
 	f.File, f.Line, f.Replica, f.Text = file, n, s.replica, string(text)
-	switch l.kind {
-	case KindIntent:
-		if s.matches(f) {
+	sought := s.matches(f)
+	if l.kind == KindIntent {
+		if sought {
 			f.Intent = f.Seq
 			s.open[f.RequestID] = f
 			s.order = append(s.order, f.RequestID)
 		}
 		return nil
-	case KindOutcome:
-		intent, ok := s.open[f.RequestID]
-		if ok {
-			delete(s.open, f.RequestID)
-			f.Intent = intent.Intent
-			f.Text = intent.Text + "\n" + f.Text
-		}
-		f.Outcome = true
-		if !ok && !s.matches(f) {
-			return nil
-		}
-		return s.give(f)
-	case KindRead, KindOpening:
-		f.Outcome = true
-		if !s.matches(f) {
-			return nil
-		}
-		return s.give(f)
-	}
-	if !s.matches(f) {
-		return nil
 	}
 	f.Outcome = true
+	if intent, ok := s.open[f.RequestID]; ok && l.kind == KindOutcome {
+		delete(s.open, f.RequestID)
+		f.Intent, f.Text = intent.Intent, intent.Text+"\n"+f.Text
+		sought = true
+	}
+	if !sought {
+		return nil
+	}
 	return s.give(f)
 }
 

@@ -285,8 +285,9 @@ func (v *verifier) conclude(beside []string) error {
 		}
 	}
 	if newest != nil && newest.seq > v.chain.last.seq && v.bundle == nil {
-		v.find(cmp.Or(v.lastFile, v.dir), v.lastLine, v.chain.last.seq, "the end of the chain was cut off: it ends here, and the "+
-			"checkpoint in %s:%d shows that it went to seq %d at %s", newest.file, newest.line, newest.seq, newest.time)
+		v.find(cmp.Or(v.lastFile, v.dir), v.lastLine, v.chain.last.seq, "the end of the chain was cut off: it ends here, "+
+			"and the checkpoint in %s:%d shows that it went to seq %d at %s",
+			newest.file, newest.line, newest.seq, newest.time)
 	}
 	if !v.chain.started && newest == nil {
 		v.find(v.dir, 0, 0, "there is no record here")

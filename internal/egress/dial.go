@@ -104,12 +104,11 @@ func (d *dialer) absolute(scheme, address string) (bool, string) {
 	return true, p.authorization
 }
 
-// judge refuses a destination behind the proxy that is an address none may have. A
-// name is the proxy's to resolve.
+// judge refuses a destination behind the proxy that is an address none may have.
 func (d *dialer) judge(host, port string) error {
 	addr, err := netip.ParseAddr(host)
 	if err != nil || d.guard.exempts(host, port) {
-		return nil
+		return nil //nolint:nilerr // a name is the proxy's to resolve
 	}
 	if err := d.guard.check(addr); err != nil {
 		return &connectError{stage: stageDial, err: err}

@@ -55,9 +55,7 @@ func AuditOptions(cfg *config.Config) (audit.Options, error) {
 		Dir: a.Dir, Replica: a.Replica, KeyFile: a.KeyFile, SegmentSize: int64(a.SegmentSize),
 		CheckpointEvery: a.CheckpointEvery, StampURL: a.TimestampURL, StampEvery: a.TimestampEvery,
 		KeepYears: a.KeepYears, StopAfter: stopAfter(a), Mask: telemetry.Mask,
-		// From half of it on no request begins: the other half has room for an intent and
-		// an outcome of all that may be under way.
-		Queue: max(20_000, 4*cfg.Server.Limits.MaxRequests),
+		Queue: EvidenceQueue(cfg),
 	}
 	if o.Replica == "" {
 		var err error
@@ -67,6 +65,10 @@ func AuditOptions(cfg *config.Config) (audit.Options, error) {
 	}
 	return o, nil
 }
+
+// EvidenceQueue is how many records may wait in memory. From half of it on no request
+// begins: the other half has room for an intent and an outcome of all that may be under way.
+func EvidenceQueue(cfg *config.Config) int { return max(20_000, 4*cfg.Server.Limits.MaxRequests) }
 
 func stopAfter(a config.Audit) time.Duration {
 	if a.StopAfter == config.StopNever {

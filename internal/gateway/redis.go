@@ -139,7 +139,7 @@ type bothLists struct {
 func (b *bothLists) Load(ctx context.Context) ([]byte, time.Time, error) {
 	near, nearAt, err := b.memory.Load(ctx)
 	if far, farAt, failed := b.redis.Load(ctx); failed == nil && (err != nil || farAt.After(nearAt)) {
-		return far, farAt, nil
+		return far, farAt, nil //nolint:nilerr // one of the two is enough
 	}
 	return near, nearAt, err
 }

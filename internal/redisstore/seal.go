@@ -186,7 +186,8 @@ func (r *ring) seal(p purpose, at string, content []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return aead.Seal(b, b[header+saltSize:], content, bound(p, at, b[:header])), nil
+	nonce := b[header+saltSize:]
+	return aead.Seal(b, nonce, content, bound(p, at, b[:header])), nil //nolint:gosec // the nonce was drawn above
 }
 
 var (

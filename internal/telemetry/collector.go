@@ -154,9 +154,8 @@ func oneEach(list []operate.Upstream) []operate.Upstream {
 		}
 		sum.InFlight += u.InFlight
 		sum.Queued += u.Queued
-		if sum.WaitingSince.IsZero() || !u.WaitingSince.IsZero() && u.WaitingSince.Before(sum.WaitingSince) {
-			sum.WaitingSince, sum.UnansweredSince = u.WaitingSince, u.UnansweredSince
-		}
+		sum.WaitingSince = earlier(sum.WaitingSince, u.WaitingSince)
+		sum.UnansweredSince = earlier(sum.UnansweredSince, u.UnansweredSince)
 		sum.Retries += u.Retries
 		sum.RetriesDenied += u.RetriesDenied
 		sum.RefusedOpen += u.RefusedOpen
@@ -166,6 +165,14 @@ func oneEach(list []operate.Upstream) []operate.Upstream {
 		sum.Connections = sum.Connections.Plus(u.Connections)
 	}
 	return all
+}
+
+// earlier is the first of two times, of which those that are zero do not count.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func (p putter) upstream(u *operate.Upstream, now time.Time) {

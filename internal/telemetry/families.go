@@ -194,8 +194,7 @@ func families() []*family {
 		ready, health, reloadSuccessful, reloadTimestamp, configuration, build, enterprises, enterprisesRefused,
 		refusedInARow, listenerExpiry, heldBytes, heldLimit, heldRefused,
 		circuitState, circuitOpened, circuitOpenFor, upstreamFlight, upstreamQueue, upstreamOldest, upstreamUnanswered,
-		retries,
-		retriesDenied, refusals, connections,
+		retries, retriesDenied, refusals, connections,
 		tokenRequests, tokenForced, tokenFailing, tokenExpiry, certificateExpiry, clockDifference, keyPending,
 		listTimestamp, listFailing, providers,
 		cacheBytes, cacheResources, cacheHits, cacheMisses, cacheStale, cacheValidated, cacheCollapsed, cacheStored,
@@ -216,7 +215,9 @@ func (f *family) counterVec() *prometheus.CounterVec {
 func (f *family) histogramVec() *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: f.name, Help: f.help,
-		Buckets:                         []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60},
+		Buckets: []float64{
+			0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
+		},
 		NativeHistogramBucketFactor:     1.1,
 		NativeHistogramMaxBucketNumber:  100,
 		NativeHistogramMinResetDuration: time.Hour,

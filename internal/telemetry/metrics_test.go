@@ -40,9 +40,9 @@ func everything() Snapshot {
 		// The first is left of the configuration before.
 		Upstreams: []operate.Upstream{
 			{Name: "provider nsso", Circuit: "closed", Retries: 1, WaitingSince: at.Add(-time.Second),
-				UnansweredSince: at.Add(-time.Second)},
+				UnansweredSince: at.Add(-50 * time.Second)},
 			{Name: "provider nsso", Circuit: "open", Opened: 2, OpenFor: make([]string, 9), InFlight: 1, Queued: 7,
-				WaitingSince: at.Add(-42 * time.Second), UnansweredSince: at.Add(-50 * time.Second), Retries: 7,
+				WaitingSince: at.Add(-42 * time.Second), UnansweredSince: at.Add(-43 * time.Second), Retries: 7,
 				RetriesDenied: 9, RefusedOpen: 10, RefusedFull: 11, RefusedShare: 18, RefusedRate: 12,
 				Connections: wire.Counts{Opened: 13, Surplus: 14, Ended: 15, Resent: 16, Foreign: 17}},
 		},
@@ -320,7 +320,8 @@ func TestWhatASnapshotSaysIsShown(t *testing.T) {
 		"token_expiry_timestamp_seconds scopes=a_b": 1.8e9, "certificate_expiry_timestamp_seconds key=pending": 1.8e9 + 3600,
 		"key_pending client=payroll":              1,
 		"clock_difference_seconds client=payroll": -90, "upstream_oldest_call_seconds upstream=provider_nsso": 42,
-		"registry_list_timestamp_seconds": 1.8e9, "registry_last_try_failed": 1, "providers state=maintenance": 1,
+		"upstream_unanswered_seconds upstream=provider_nsso": 50,
+		"registry_list_timestamp_seconds":                    1.8e9, "registry_last_try_failed": 1, "providers state=maintenance": 1,
 		"cache_memory_bytes": 1 << 20, "redis_up": 0, "redis_state state=away": 1, "evidence_lost_total": 3,
 		"evidence_failing": 1, "evidence_missing": 1, "evidence_refused_writes_total": 5,
 		"evidence_gap_timestamp_seconds": 1_700_000_000, "trace_spans_dropped_total": 4,
