@@ -204,7 +204,7 @@ func auditKeep(p *process) *cobra.Command {
 	keyFile := flags.String("key-file", "", "the `file` of the private key that signs (default: the configuration's, or "+
 		"the one beside the evidence)")
 	c.RunE = func(_ *cobra.Command, rest []string) error {
-		if *years < 0 {
+		if *years < 0 || *years == 0 && flags.Changed("years") {
 			return usageError{"--years has to be at least 1"}
 		}
 		chains, cfg, err := auditChains(p, *file, rest)

@@ -51,7 +51,7 @@ taken over instead of asked again. The exit code is 0 only if all were usable.`,
 	c.MarkFlagsMutuallyExclusive("csv", "json")
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		if *perSecond <= 0 || *limit < 0 {
-			return usageError{"--rate and --limit are above zero"}
+			return usageError{"--rate has to be above 0, and --limit at least 0, which is for all"}
 		}
 		cfg, g, err := buildGateway(p, *path)
 		if err != nil {
