@@ -94,11 +94,10 @@ func checkable(p *process, path string) (*config.Config, *gateway.Gateway, error
 // closedToService has a check for each file that root, who runs this, can read and the
 // user of the service cannot: after its next start the service would be without it.
 func closedToService(cfg *config.Config) (checks []preflight.Check) {
-	const path = "/etc/systemd/system/ebox-gateway.service"
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	u, err := readUnit(path)
+	u, err := readUnit(serviceUnit)
 	if err != nil {
 		return nil // there is no service here
 	}

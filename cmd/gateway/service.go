@@ -21,6 +21,9 @@ import (
 // --config does.
 const configVariable = "EBOX_GATEWAY_CONFIG"
 
+// serviceUnit is where the unit of the service is; a test links another place.
+var serviceUnit = "/etc/systemd/system/ebox-gateway.service"
+
 func asServiceCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "as-service COMMAND [ARGUMENT …]",
@@ -33,7 +36,7 @@ its next start. A file that it can read, the service can.`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	c.Flags().SetInterspersed(false) // what follows the command is the command's
-	file := c.Flags().String("unit", "/etc/systemd/system/ebox-gateway.service", "the systemd unit `file`")
+	file := c.Flags().String("unit", serviceUnit, "the systemd unit `file`")
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		u, err := readUnit(*file)
 		if err != nil {

@@ -66,16 +66,16 @@ func (e *RefusedError) advice() string {
 	client := "OAuth client " + e.Client
 	switch e.Code {
 	case "invalid_client":
-		return "The Authorization Server" + where + " does not recognise " + client + ". Look in Chaman whether its client " +
-			"id and the certificate " +
-			"that the gateway's status shows are registered there and valid, and whether the gateway's clock is right."
+		return "The Authorization Server" + where + " does not recognise " + client + ". " +
+			"Look in Chaman whether its client id and the certificate that the gateway's status shows are registered there " +
+			"and valid, and whether the gateway's clock is right."
 	case "unauthorized_client":
 		return "The Authorization Server" + where + " does not let " + client + " ask for tokens in this way. " +
 			"Ask whoever did the onboarding to allow client_credentials with private_key_jwt for it."
 	case "invalid_scope":
-		return "The Authorization Server" + where + " does not grant " + client + " the scope. Check that the onboarding " +
-			"of the client includes it, " +
-			"that the API's terms of use were accepted, and that the route's scopes are spelled as the onboarding gives them."
+		return "The Authorization Server" + where + " does not grant " + client + " the scope. " +
+			"Check that the onboarding of the client includes it, that the API's terms of use were accepted, " +
+			"and that the route's scopes are spelled as the onboarding gives them."
 	case "access_denied", "invalid_grant":
 		return "The Authorization Server" + where + " denies " + client + " access. Check that the API's terms of use were " +
 			"accepted and that the onboarding of the client is complete."

@@ -117,8 +117,7 @@ func (k *check) tie(at string, c *Caller, taken map[string]string) {
 		certificates = nil
 		for i, m := range c.ClientCertificates {
 			certificates = append(certificates, criterion{item(at+".clientCertificates", i),
-				"the certificate " +
-					fmt.Sprintf("%q", []string{m.CommonName, m.DNSName, m.URI, m.Fingerprint})})
+				fmt.Sprintf("the certificate %q", []string{m.CommonName, m.DNSName, m.URI, m.Fingerprint})})
 		}
 	}
 	if len(any)+len(c.Networks)+len(c.Listeners)+len(c.ClientCertificates) == 1 {

@@ -51,7 +51,7 @@ func (d *decoder) at(path string) *node {
 }
 
 // valueAt follows a path from n. Names may have dots, so that each key that the rest of the
-// path can begin with is tried.
+// path can begin with is tried, the shortest first: the keys of this package have none.
 func valueAt(n *node, path string) *node {
 	if n != nil && n.Kind == aliasNode {
 		n = n.Alias
@@ -62,15 +62,19 @@ func valueAt(n *node, path string) *node {
 	switch n.Kind {
 	case mappingNode:
 		path = strings.TrimPrefix(path, ".")
+		var found *node
+		least := 0 // the length of the key that it was found by
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			rest, ok := strings.CutPrefix(path, n.Content[i].Value)
-			if !ok || rest != "" && rest[0] != '.' && rest[0] != '[' {
+			key := n.Content[i].Value
+			rest, ok := strings.CutPrefix(path, key)
+			if !ok || rest != "" && rest[0] != '.' && rest[0] != '[' || found != nil && len(key) >= least {
 				continue
 			}
-			if found := valueAt(n.Content[i+1], rest); found != nil {
-				return found
+			if value := valueAt(n.Content[i+1], rest); value != nil {
+				found, least = value, len(key)
 			}
 		}
+		return found
 	case sequenceNode:
 		number, rest, _ := strings.Cut(strings.TrimPrefix(path, "["), "]")
 		if i, err := strconv.Atoi(number); err == nil && i < len(n.Content) {

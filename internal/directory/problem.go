@@ -27,8 +27,8 @@ func (p *Provider) Problem(now time.Time) *problem.Problem {
 			"again after it ends.", end)
 	case HostNotAllowed:
 		return problem.Unavailable("The Document Provider "+p.ID+" is not called, because its host is not on "+
-			"the gateway's allow-list. "+
-			"The platform team can add it: the gateway's status shows the line.", 0).Proxy(problem.ProxyConfigurationError)
+			"the gateway's allow-list. The platform team can add it: "+
+			"the gateway's status shows the line.", 0).Proxy(problem.ProxyConfigurationError)
 	}
 	return nil
 }

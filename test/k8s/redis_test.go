@@ -1,7 +1,6 @@
 package k8s_test
 
 import (
-	"ebox-gateway/internal/needs"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	corev1 "k8s.io/api/core/v1"
+
+	"ebox-gateway/internal/needs"
 )
 
 // The rights of the example are those that docs/redis.md says the gateway needs.
