@@ -1,0 +1,140 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"strings"
+
+	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/tenancy"
+)
+
+// mostRead is how many bytes of a body that names enterprises are read at most.
+const mostRead = 4 << 20
+
+// named finds the enterprises that a call to an e-Box API names. A body is read whole for
+// that, but for a multipart publication, which streams.
+func (x *exchange) named(caller *tenancy.Caller, route *Route, path ebox.Path, claim *tenancy.Claim) (err error) {
+	c := x.c
+	if route.EnterpriseIn != "" {
+		if claim.Target, _, err = ebox.EnterpriseIn(route.EnterpriseIn, path); err != nil {
+			return err
+		}
+		if claim.Target != 0 {
+			c.Record.Named = []string{claim.Target.String()}
+			if c.Claimed == "" {
+				c.Claimed = claim.Target.String()
+			}
+		}
+	}
+	if route.Named == nil {
+		return nil
+	}
+	var body []byte
+	if c.HasBody {
+		if err := x.e.o.Resolver.Check(caller, &route.Tenancy, c.Action, *claim); err != nil {
+			return err
+		}
+		limit := int64(mostRead)
+		if route.MaxBody > 0 {
+			limit = min(limit, route.MaxBody)
+		}
+		if x.isPublication() {
+			if err := x.readNames(route, path, nil, claim); err != nil {
+				return err
+			}
+			return x.publish(caller, route, path, *claim, int(limit))
+		}
+		if err := tenancy.CheckMedia(strings.Join(x.r.Header["Content-Type"], ","),
+			strings.Join(x.r.Header["Content-Encoding"], ",")); err != nil {
+			return err
+		}
+		trailer := maps.Clone(x.r.Trailer) // reading adds those that were not announced
+		if body, err = x.readBody(caller, limit); err != nil {
+			return err
+		}
+		for name := range trailer {
+			trailer[name] = x.r.Trailer[name]
+		}
+		// It goes on from memory, framed and with trailers as it came.
+		x.r.Trailer, x.r.Body = trailer, io.NopCloser(bytes.NewReader(body))
+	}
+	return x.readNames(route, path, body, claim)
+}
+
+// readNames reads query and body for the enterprises that they name, and notes them.
+func (x *exchange) readNames(route *Route, path ebox.Path, body []byte, claim *tenancy.Claim) (err error) {
+	c := x.c
+	if c.Query == "" && len(body) == 0 {
+		return nil
+	}
+	if claim.Named, err = route.Named(c.Method, path, c.Query, body); err != nil {
+		return err
+	}
+	noted := map[enterprise.Number]bool{claim.Target: true}
+	for i := range claim.Named {
+		if n := claim.Named[i].Number; !noted[n] {
+			noted[n] = true
+			c.Record.Named = append(c.Record.Named, n.String())
+		}
+	}
+	return nil
+}
+
+func namedInBody(body []byte, h http.Header) (tenancy.Named, error) {
+	return tenancy.NamedInBody(body, strings.Join(h["Content-Type"], ","), strings.Join(h["Content-Encoding"], ","))
+}
+
+// readBody reads a body whole, since what it says decides whether it may be sent. The
+// caller's rate is spent before: reading costs memory. A body that is too large by its own
+// word is refused before it is asked for.
+func (x *exchange) readBody(caller *tenancy.Caller, limit int64) ([]byte, error) {
+	r := x.r
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, nil
+	}
+	tooLarge := func() error {
+		return problem.TooLarge(limit, "The body is larger than this route takes.")
+	}
+	if limit > 0 && r.ContentLength > limit {
+		return nil, tooLarge()
+	}
+	if _, err := namedInBody(nil, r.Header); err != nil {
+		return nil, err // its coding or charset already is one that is not read
+	}
+	if err := x.admitCaller(caller); err != nil {
+		return nil, err
+	}
+	src := io.Reader(r.Body)
+	if limit > 0 {
+		src = io.LimitReader(r.Body, limit+1)
+	}
+	body, err := x.memory.ReadAll(src, r.ContentLength)
+	if err != nil {
+		return nil, x.unread(err)
+	}
+	if limit > 0 && int64(len(body)) > limit {
+		return nil, tooLarge()
+	}
+	return body, nil
+}
+
+// unread is the answer to a body that could not be read, nil for nil.
+func (x *exchange) unread(err error) error {
+	var own *problem.Problem
+	switch {
+	case err == nil, errors.As(err, &own):
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return problem.Slow().Because(err)
+	case errors.Is(err, x.r.Context().Err()):
+		return problem.BadRequest("The request's body ended early.").Because(err)
+	}
+	return problem.BadRequest("The request's body could not be read to its end. Send the whole of it.").Because(err)
+}
