@@ -50,8 +50,9 @@ func TestFieldsThatOnlyAProxyMaySayGoNoFurther(t *testing.T) {
 
 func TestFieldsOfOneConnectionAndOfTracesGoNoFurther(t *testing.T) {
 	for _, name := range strings.Fields(`
-		Keep-Alive Proxy-Connection Proxy-Authorization Trailer Transfer_Encoding HTTP2-Settings Cookie2 On-Behalf-Of!Enterprise~Number
-		Tracestate Baggage B3 X_B3_Sampled Uber-Trace-Id Sentry-Trace X-Amzn-Trace-Id X-Correlation-Id Sec-Anything X-Forwarded-Anything`) {
+		Keep-Alive Proxy-Connection Proxy-Authorization Trailer Transfer_Encoding HTTP2-Settings Cookie2
+		On-Behalf-Of!Enterprise~Number Tracestate Baggage B3 X_B3_Sampled Uber-Trace-Id Sentry-Trace X-Amzn-Trace-Id
+		X-Correlation-Id Sec-Anything X-Forwarded-Anything`) {
 		if !DropsFromRequest(http.CanonicalHeaderKey(name)) {
 			t.Errorf("%s goes on", name)
 		}

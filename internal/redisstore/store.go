@@ -173,7 +173,7 @@ var (
 	errAway = errors.New("asking Redis: it is in trouble, and left alone until it is well")
 	// errSpent is what a request gets that has waited for Redis long enough.
 	errSpent = errors.New("asking Redis: this request has waited for it long enough")
-	errSlow  = errors.New("asking Redis: it answers, but so slowly that requests use up the time that they may wait for it")
+	errSlow  = errors.New("asking Redis: it answers, but so slowly that requests use up the time that they may wait")
 )
 
 // ask makes one call of a request, or a few, bounded as a whole by Options.Timeout and by

@@ -321,8 +321,9 @@ func TestWhatASnapshotSaysIsShown(t *testing.T) {
 		"key_pending client=payroll":              1,
 		"clock_difference_seconds client=payroll": -90, "upstream_oldest_call_seconds upstream=provider_nsso": 42,
 		"upstream_unanswered_seconds upstream=provider_nsso": 50,
-		"registry_list_timestamp_seconds":                    1.8e9, "registry_last_try_failed": 1, "providers state=maintenance": 1,
-		"cache_memory_bytes": 1 << 20, "redis_up": 0, "redis_state state=away": 1, "evidence_lost_total": 3,
+		"registry_list_timestamp_seconds":                    1.8e9, "registry_last_try_failed": 1,
+		"providers state=maintenance": 1,
+		"cache_memory_bytes":          1 << 20, "redis_up": 0, "redis_state state=away": 1, "evidence_lost_total": 3,
 		"evidence_failing": 1, "evidence_missing": 1, "evidence_refused_writes_total": 5,
 		"evidence_gap_timestamp_seconds": 1_700_000_000, "trace_spans_dropped_total": 4,
 	} {

@@ -57,7 +57,8 @@ func TestInboxChangesGoToTheirProviders(t *testing.T) {
 		})
 	}
 	const body = `{"totalItems": 3, "items": [{"messageId": "1", "providerId": "b", "visible": false},
-		{"providerId":"nsso","messageId":"1","visible":true,"partitionId":null}, {"messageId":"2","visible":false,"providerId":"b"}], "reason": {"x": 1}}`
+		{"providerId":"nsso","messageId":"1","visible":true,"partitionId":null},
+		{"messageId":"2","visible":false,"providerId":"b"}], "reason": {"x": 1}}`
 	status(a, 200)
 	status(b, 204)
 	got, outcome := h.change(body)
@@ -66,7 +67,8 @@ func TestInboxChangesGoToTheirProviders(t *testing.T) {
 	}
 	for p, want := range map[*registryOfMail]string{
 		a: `{"items":[{"messageId":"1","visible":true,"partitionId":null}],"totalItems":1,"reason": {"x": 1}}`,
-		b: `{"items":[{"messageId": "1","visible": false},{"messageId":"2","visible":false}],"totalItems":2,"reason": {"x": 1}}`,
+		b: `{"items":[{"messageId": "1","visible": false},{"messageId":"2","visible":false}],"totalItems":2,` +
+			`"reason": {"x": 1}}`,
 	} {
 		r := p.seen()
 		if len(r) != 1 || r[0].method != "PATCH" || r[0].path != "/base/ebox/messages" || r[0].body != want ||
@@ -179,7 +181,8 @@ func TestInboxShowsAChangeAtOnce(t *testing.T) {
 		}
 	}
 	got, outcome := h.change(
-		`{"items":[{"providerId":"nsso","messageId":"1000001","visible":false},{"providerId":"utilities","messageId":"1000001","visible":false},
+		`{"items":[{"providerId":"nsso","messageId":"1000001","visible":false},
+		{"providerId":"utilities","messageId":"1000001","visible":false},
 		{"providerId":"regional","messageId":"nothing","visible":false}]}`)
 	if got.status != 207 || outcome != "nsso 1×200, utilities 1×503, regional 1×404" {
 		t.Errorf("%d %s", got.status, outcome)

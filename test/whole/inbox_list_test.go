@@ -239,10 +239,12 @@ func TestInboxFiltersGoToEveryProvider(t *testing.T) {
 	a, b := &registryOfMail{id: "nsso"}, &registryOfMail{id: "other", v2: true}
 	h := open(t, startRegistries(t, a, b))
 	h.list(t, inboxPath+
-		"?q=loon%26x&qlang=nl&messageTypeId=t1&senderOrganizationId=o&senderApplicationId=a&readStatus=false&visible=true&registeredMail=false"+
-		"&receivedBefore=2026-11-20T23:30:00%2B01:00&receivedAfter=2026-01-01&expiredBefore=2030-01-01&expiredAfter=2026-11-20T10:00:00Z&future=1&future=2&partial=true")
-	const want = "expiredAfter=2026-11-19&expiredBefore=2030-01-01&future=1&future=2&messageTypeId=t1&page=1&pageSize=25&q=loon%26x&qlang=nl&readStatus=false" +
-		"&receivedAfter=2026-01-01&receivedBefore=2026-11-22&registeredMail=false&senderApplicationId=a&senderOrganizationId=o&visible=true"
+		"?q=loon%26x&qlang=nl&messageTypeId=t1&senderOrganizationId=o&senderApplicationId=a&readStatus=false"+
+		"&visible=true&registeredMail=false&receivedBefore=2026-11-20T23:30:00%2B01:00&receivedAfter=2026-01-01"+
+		"&expiredBefore=2030-01-01&expiredAfter=2026-11-20T10:00:00Z&future=1&future=2&partial=true")
+	const want = "expiredAfter=2026-11-19&expiredBefore=2030-01-01&future=1&future=2&messageTypeId=t1&page=1" +
+		"&pageSize=25&q=loon%26x&qlang=nl&readStatus=false&receivedAfter=2026-01-01&receivedBefore=2026-11-22" +
+		"&registeredMail=false&senderApplicationId=a&senderOrganizationId=o&visible=true"
 	for _, p := range []*registryOfMail{a, b} {
 		// A moment is asked for as a day that begins after it, wherever the provider is.
 		got := p.seen()

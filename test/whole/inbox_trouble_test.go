@@ -284,7 +284,8 @@ func TestInboxSummary(t *testing.T) {
 	}
 	say(a, `{"numberOfMessages":3,"numberOfUnreadMessages":1,"lastReceiptDate":"2026-11-20T12:00:00Z","eboxSize":1.5}`)
 	say(b,
-		`{"numberOfMessages":4,"numberOfUnreadMessages":2,"lastReceiptDate":"2026-11-20T12:30:00+01:00","eboxSize":2,"lastConsultationDate":"2026-11-01T00:00:00Z"}`)
+		`{"numberOfMessages":4,"numberOfUnreadMessages":2,"lastReceiptDate":"2026-11-20T12:30:00+01:00","eboxSize":2,`+
+			`"lastConsultationDate":"2026-11-01T00:00:00Z"}`)
 	doc := get()
 	if doc["numberOfMessages"] != 7.0 || doc["numberOfUnreadMessages"] != 3.0 ||
 		doc["lastReceiptDate"] != "2026-11-20T12:00:00Z" || doc["eboxSize"] != 3.5 ||

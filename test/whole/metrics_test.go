@@ -133,7 +133,8 @@ func TestRefusedEnterprisesAndListenersCertificatesAreMetrics(t *testing.T) {
 	t.Parallel()
 	cert, key := certificate(t, "localhost")
 	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, fmt.Sprintf(
-		`server: {listen: [{name: plain, address: "127.0.0.1:0", open: true}, {name: secure, address: "127.0.0.1:0", open: true, tls: {certFile: %q, keyFile: %q}}]`, cert, key)))
+		`server: {listen: [{name: plain, address: "127.0.0.1:0", open: true}, `+
+			`{name: secure, address: "127.0.0.1:0", open: true, tls: {certFile: %q, keyFile: %q}}]`, cert, key)))
 	h.get("/enterprises/0474028805"+nsso+"/ebox").want(t, 403)
 	h.get(box+"/messages").want(t, 200)
 	resp, err := h.http.Get(h.adm + "/metrics")

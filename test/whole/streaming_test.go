@@ -109,7 +109,8 @@ func TestRangesValidatorsAndHEAD(t *testing.T) {
 func description(digest string) string {
 	return `{"recipient":{"eboxType":"enterprise","enterpriseNumber":"` + another +
 		`"},"subject":{"nl":"Onderwerp"},"isReplyAuthorized":false,` +
-		`"attachments":[{"attachmentTitle":{"nl":"Bijlage"},"httpPartName":"upload1","isMainContent":true,"digest":{"digestValue":"` + digest + `","digestMethod":"sha_256"}}]}`
+		`"attachments":[{"attachmentTitle":{"nl":"Bijlage"},"httpPartName":"upload1","isMainContent":true,` +
+		`"digest":{"digestValue":"` + digest + `","digestMethod":"sha_256"}}]}`
 }
 
 func TestPublicationStreamsWhileItIsSent(t *testing.T) {
