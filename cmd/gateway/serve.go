@@ -45,6 +45,7 @@ confirms it. SIGHUP also asks at once for tokens that were refused.`,
 		}
 		telemetry.TakeStandardLog(log)
 		limitMemory(log)
+		raiseHeapFloor()
 		for _, risk := range preflight.Risks(cfg) {
 			log.Warn(risk)
 		}
