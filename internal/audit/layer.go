@@ -25,7 +25,7 @@ import (
 type Intents interface {
 	// Kept says that evidence is kept at all.
 	Kept() bool
-	// Intent is as that of a Log, of which the record takes note.
+	// Intent is as that of a Log.
 	Intent(ctx context.Context, r *call.Record) error
 }
 

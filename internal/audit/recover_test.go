@@ -26,7 +26,7 @@ func victim(dir string) {
 	for i := 1; ; i++ {
 		id := fmt.Sprintf("%d-%d", os.Getpid(), i)
 		if i%20 == 0 {
-			if _, err := l.Intent(context.Background(), write("w"+id)); err != nil {
+			if err := l.Intent(context.Background(), write("w"+id)); err != nil {
 				fmt.Println(err)
 				return
 			}
@@ -34,7 +34,7 @@ func victim(dir string) {
 		}
 		r := finished("r" + id)
 		l.Done(r)
-		fmt.Println("read", r.ID, r.At.UnixNano())
+		fmt.Println("read", r.ID, r.Start.UnixNano())
 		time.Sleep(time.Millisecond)
 	}
 }

@@ -86,7 +86,7 @@ func (l *Log) write(now time.Time, lost losses) error {
 			buf = next.append(buf, KindGap, now, lost.gap(l.trouble.Load()), nil)
 		}
 		for i := range w.backlog {
-			buf = w.backlog[i].appendTo(buf, next, l.o.Mask)
+			buf = w.backlog[i].appendTo(buf, next)
 		}
 		if due {
 			signed = len(buf)
