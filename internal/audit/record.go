@@ -216,8 +216,7 @@ func recordOf(kind Kind, c *call.Record, mask func(string) string) Record {
 		return r
 	}
 	if kind == KindOutcome {
-		sent := c.Sent
-		r.Sent = &sent
+		r.Sent = new(c.Sent)
 	}
 	r.Cut, r.BytesIn, r.BytesOut, r.Cache = c.Cut, c.BytesIn, c.BytesOut, c.Cache
 	r.TraceID, r.AnswerTraceID = c.TraceID, c.AnswerTraceID
