@@ -112,12 +112,11 @@ type Log struct {
 	signer *signer
 	lock   *os.File
 
-	mu      sync.Mutex
-	pending []entry
-	batch   *batch // of those pending that somebody waits for; nil if none
-	// held counts the records that are in memory and not on disk; lost those that were
+	mu sync.Mutex
+	// pending are the records that are in memory and not on disk, lost those that were
 	// not taken since the last gap record.
-	held      int
+	pending   []entry
+	batch     *batch // of those pending that somebody waits for; nil if none
 	lost      losses
 	closing   bool
 	wake      chan struct{}
@@ -336,7 +335,7 @@ func (l *Log) take(e *entry) bool {
 	if e.kind == KindRefusal || e.kind == KindRead && l.mayLose() {
 		limit /= 2
 	}
-	if l.closing || l.held >= limit {
+	if l.closing || len(l.pending) >= limit {
 		switch {
 		case e.kind == KindIntent && !l.mayLose():
 			return false // its write is not sent: nothing is lost
@@ -352,7 +351,6 @@ func (l *Log) take(e *entry) bool {
 		l.totals.lost.Add(1)
 		return false
 	}
-	l.held++
 	l.pending = append(l.pending, *e)
 	return true
 }
@@ -375,11 +373,10 @@ func (l *Log) run() {
 			if l.o.Now().Sub(l.w.shared) < gatherFor {
 				time.Sleep(gather)
 			}
-			l.turn()
+			_ = l.turn(false) // who waits for it is told
 		case <-tick.C:
-			l.turn()
+			_ = l.turn(false)
 		case <-l.finish:
-			l.turn()
 			l.end()
 			return
 		}

@@ -54,7 +54,7 @@ func (l *Log) Full() bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.held >= l.o.Queue/2
+	return len(l.pending) >= l.o.Queue/2
 }
 
 func (l *Log) inTrouble(err error) {
@@ -145,7 +145,7 @@ func (l *Log) Status() Status {
 		s.Stamping = *why
 	}
 	l.mu.Lock()
-	s.Waiting = l.held
+	s.Waiting = len(l.pending)
 	l.mu.Unlock()
 	return s
 }
