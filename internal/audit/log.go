@@ -118,6 +118,7 @@ type Log struct {
 	pending   []entry
 	batch     *batch // of those pending that somebody waits for; nil if none
 	lost      losses
+	status    Status // see note
 	closing   bool
 	wake      chan struct{}
 	finish    chan struct{}
@@ -131,7 +132,6 @@ type Log struct {
 	busy atomic.Int64
 	// stopAfter may change while the log is open.
 	stopAfter atomic.Int64
-	totals    totals
 
 	// current is the path of the segment that is written. ended wakes the keeper; background is
 	// done with it and with stamp.
@@ -248,7 +248,7 @@ func (l *Log) SetStopAfter(d time.Duration) { l.stopAfter.Store(int64(d)) }
 // of the outcome.
 func (l *Log) Intent(ctx context.Context, c *call.Record) (err error) {
 	if c.Intent, err = l.intent(ctx, c); errors.Is(err, ErrNotRecorded) {
-		l.totals.refused.Add(1)
+		l.note(func(s *Status) { s.RefusedWrites++ })
 	}
 	return err
 }
@@ -348,7 +348,7 @@ func (l *Log) take(e *entry) bool {
 		default:
 			l.lost.writes++
 		}
-		l.totals.lost.Add(1)
+		l.status.Lost++
 		return false
 	}
 	l.pending = append(l.pending, *e)

@@ -95,7 +95,7 @@ func (l *Log) write(now time.Time, lost losses) error {
 		return l.failed(err)
 	}
 	if lost.any() {
-		l.totals.gap.Store(&now)
+		l.note(func(s *Status) { s.LastGap = now })
 	}
 	l.settle(lost)
 	if signed >= 0 {
@@ -122,8 +122,8 @@ func (l *Log) settle(lost losses) {
 	l.lost.reads -= lost.reads
 	l.lost.writes -= lost.writes
 	l.lost.events -= lost.events
-	l.totals.seq.Store(w.at.seq)
-	l.totals.records.Add(uint64(n))
+	l.status.Sequence = w.at.seq
+	l.status.Written += uint64(n)
 }
 
 // failed gives the file up. The next try opens it anew and cuts it back: after a sync
@@ -185,7 +185,7 @@ func (l *Log) ready(now time.Time) error {
 		return err
 	}
 	w.gap = nil
-	l.totals.gap.Store(&now)
+	l.note(func(s *Status) { s.LastGap = now })
 	return nil
 }
 
@@ -366,7 +366,6 @@ func (l *Log) commitSigned(kind Kind, now time.Time, fields signedFields) error 
 		return err
 	}
 	l.wasSigned(now)
-	l.totals.seq.Store(l.w.at.seq)
 	return nil
 }
 
@@ -387,7 +386,7 @@ func (l *Log) checkpoint(at link, now time.Time) checkpoint {
 func (l *Log) wasSigned(now time.Time) {
 	w := &l.w
 	w.signed, w.lastSigned = w.at.seq, now
-	l.totals.signed.Store(w.signed)
+	l.note(func(s *Status) { s.Signed, s.Sequence = w.signed, w.signed })
 	c := l.checkpoint(w.at, now)
 	message := c.message(w.ship.signature)
 	w.ship.add(checkpointLine(message))
