@@ -22,6 +22,9 @@ import (
 
 	"go.uber.org/goleak"
 	"golang.org/x/net/dns/dnsmessage"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -48,12 +51,6 @@ func newAuthority(t *testing.T) *authority {
 	}
 	a.cert, _ = x509.ParseCertificate(der)
 	return a
-}
-
-func (a *authority) pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(a.cert)
-	return p
 }
 
 func (a *authority) file() string {
@@ -205,6 +202,10 @@ func reset(c net.Conn) {
 }
 
 func mustNew(t *testing.T, o Options) *Egress {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	o.Calls = wire.NewCalls()
 	e, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -213,14 +214,14 @@ func mustNew(t *testing.T, o Options) *Egress {
 }
 
 // transport makes one whose connections close with the test.
-func transport(t *testing.T, e *Egress, limits Timeouts, g Guard) *Transport {
+func transport(t *testing.T, e *Egress, limits config.Timeouts, g Guard) *Transport {
 	tr := e.Transport(limits, g)
 	t.Cleanup(tr.CloseIdleConnections)
 	return tr
 }
 
 // patient are limits that no case runs into.
-var patient = Timeouts{Connect: 30 * time.Second, Header: 30 * time.Second, Idle: 30 * time.Second}
+var patient = config.Timeouts{Connect: 30 * time.Second, Header: 30 * time.Second, Idle: 30 * time.Second}
 
 var toLoopback = Guard{AllowPrivate: true}
 

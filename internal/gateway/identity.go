@@ -83,7 +83,7 @@ func (g *generation) tokenTransport() (http.RoundTripper, error) {
 	s, _ := g.stackOf(upstreamOptions{
 		name: "token endpoint", base: g.cfg.OAuth.TokenURL, timeouts: config.Timeouts{Connect: min(t, 3*time.Second),
 			Header: t, Idle: t},
-		allowPrivate: g.cfg.OAuth.AllowPrivateNetworks, allowed: egress.Written(u), withoutToken: true, protection: own,
+		guard: egress.GuardOf(u, g.cfg.OAuth.AllowPrivateNetworks), withoutToken: true, protection: own,
 	})
 	return internalSender{s.stack, "token endpoint"}, nil
 }

@@ -134,7 +134,7 @@ func (g *generation) registryStack() *stacked {
 	s, _ := g.stackOf(upstreamOptions{
 		name: "registry", base: r.URL.String(), timeouts: config.Timeouts{Connect: 3 * time.Second, Header: 15 * time.Second,
 			Idle: 15 * time.Second},
-		allowPrivate: r.AllowPrivateNetworks, allowed: egress.Written(r.URL), allowHTTP: r.AllowHTTP,
+		guard: egress.GuardOf(r.URL, r.AllowPrivateNetworks), allowHTTP: r.AllowHTTP,
 		withoutToken: len(r.Scopes) == 0, protection: own,
 	})
 	return s

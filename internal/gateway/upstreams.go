@@ -52,8 +52,7 @@ func (g *generation) newFixed(route config.Route) (*fixed, error) {
 		return nil, err
 	}
 	up, err := g.newUpstream(upstreamOptions{
-		name: route.Name, timeouts: route.Timeouts, allowPrivate: route.AllowPrivateNetworks,
-		allowed:   egress.Written(route.Upstream),
+		name: route.Name, timeouts: route.Timeouts, guard: egress.GuardOf(route.Upstream, route.AllowPrivateNetworks),
 		allowHTTP: route.AllowHTTP, withoutToken: tokenless(route), protection: protectionOf(route),
 	}, route.Upstream, route.RewriteLinks)
 	if err != nil {
@@ -122,11 +121,9 @@ func (f *federated) upstreamOf(p *directory.Provider) (*upstream, error) {
 }
 
 func (f *federated) newUpstreamOf(p *directory.Provider) (*upstream, error) {
-	registry := f.g.cfg.Registry
 	u, err := f.g.newUpstream(upstreamOptions{
-		name: "provider " + p.ID, timeouts: f.route.Timeouts, allowPrivate: registry.AllowPrivateNetworks,
-		allowed:   f.g.writtenProvider(p.ID),
-		allowHTTP: registry.AllowHTTP, withoutToken: tokenless(f.route), protection: protectionOf(f.route),
+		name: "provider " + p.ID, timeouts: f.route.Timeouts, guard: f.g.providerGuard(p.ID),
+		allowHTTP: f.g.cfg.Registry.AllowHTTP, withoutToken: tokenless(f.route), protection: protectionOf(f.route),
 	}, p.Base, f.route.RewriteLinks)
 	if err != nil {
 		return nil, err
@@ -168,15 +165,16 @@ func (f *federated) circuit(id string) resilience.State {
 	return resilience.State{Circuit: resilience.Closed}
 }
 
-// writtenProvider is written for a provider of the configuration. Where the list
-// comes from elsewhere, an address in it is not the operator's word.
-func (g *generation) writtenProvider(id string) string {
-	for _, s := range g.cfg.Registry.Providers {
+// providerGuard says which addresses a provider may be called at. Where the list comes
+// from elsewhere than the configuration, an address in it is not the operator's word.
+func (g *generation) providerGuard(id string) egress.Guard {
+	r := g.cfg.Registry
+	for _, s := range r.Providers {
 		if s.ID == id {
-			return egress.Written(s.URL)
+			return egress.GuardOf(s.URL, r.AllowPrivateNetworks)
 		}
 	}
-	return ""
+	return egress.Guard{AllowPrivate: r.AllowPrivateNetworks}
 }
 
 func (f *federated) target(r server.TargetRequest) (server.Target, error) {

@@ -8,7 +8,6 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/directory"
-	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/server"
@@ -25,9 +24,7 @@ func (g *Gateway) View() *operate.View {
 		Evidence: g.pool.evidence.status(), Suspended: now.suspendedCount(), Internal: g.Addrs(), Admin: g.AdminAddrs(),
 		Stopping: g.state.Load() != serving, ReadyBefore: g.readiness.reached.Load(),
 		UsedClients: now.usedClients, NoListYet: now.directoryEmpty, Upstreams: g.pool.status, Circuit: now.circuit,
-		ProviderGuard: func(id string) egress.Guard {
-			return upstreamOptions{allowPrivate: now.cfg.Registry.AllowPrivateNetworks, allowed: now.writtenProvider(id)}.guard()
-		},
+		ProviderGuard: now.providerGuard,
 		Endpoint: func(f operate.Forwarder, routes []*server.Route, show func([]inbox.Provider),
 			done func(*call.Record)) http.Handler {
 			return now.newEndpoint(f, routes, show, done)
