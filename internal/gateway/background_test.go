@@ -3,9 +3,11 @@ package gateway
 import (
 	"context"
 	"errors"
+	"net/url"
 	"testing"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
 )
 
@@ -21,7 +23,7 @@ func TestASharedPartOutlivesTheGenerationThatStartedIt(t *testing.T) {
 		return made
 	}
 	list := func() *directory.Directory {
-		return directory.New(directory.Options{Fetch: func(context.Context) (directory.Answer, error) {
+		return directory.New(directory.Options{Registry: config.Registry{URL: new(url.URL)}, Fetch: func(context.Context, string) (directory.Answer, error) {
 			return directory.Answer{}, errors.New("no registry here")
 		}})
 	}

@@ -1,15 +1,11 @@
 package gateway
 
 import (
-	"bytes"
 	"cmp"
-	"context"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/call"
@@ -33,8 +29,6 @@ type pool struct {
 	evidence evidence
 	mu       sync.Mutex
 	stacks   map[stackKey]*stacked
-	// lists are the last good ones, by the URL of the registry.
-	lists map[string]*lastList
 	// limits are the rates of enterprises and callers.
 	limits *resilience.Limits
 	// shared is the store of the generation in force that replicas share, nil if there
@@ -81,7 +75,7 @@ func newPool(cfg *config.Config, o Options, done func(*call.Record), known func(
 		cache: cache.New(cache.Options{
 			Memory: memoryOf(cfg.Cache), Log: o.Log, Now: now, Classify: egress.Classify, Done: done,
 		}),
-		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList),
+		stacks: make(map[stackKey]*stacked),
 	}
 	p.limits = resilience.NewLimits(p, now)
 	p.switches = maintenance.New(maintenance.Options{Now: now, Log: o.Log, Store: p.sharedSwitches, Known: known})
@@ -95,18 +89,6 @@ func (p *pool) sharedSwitches() directory.Shared {
 		return r.List("maintenance")
 	}
 	return nil
-}
-
-// listOf is the memory of one registry's list.
-func (p *pool) listOf(registry string) *lastList {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	l, ok := p.lists[registry]
-	if !ok {
-		l = new(lastList)
-		p.lists[registry] = l
-	}
-	return l
 }
 
 // take returns the stack of an upstream for a generation, made anew if there is none.
@@ -173,29 +155,4 @@ func (p *pool) drop(g *generation, key stackKey) {
 		delete(p.stacks, key)
 		s.transport.CloseIdleConnections()
 	}
-}
-
-// lastList keeps the registry's last good list for the next directory, which may
-// allow other hosts and has to judge the list anew. It implements directory.Shared.
-type lastList struct {
-	mu   sync.Mutex
-	body []byte
-	at   time.Time
-}
-
-// Load implements directory.Shared.
-func (l *lastList) Load(context.Context) ([]byte, time.Time, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.body == nil {
-		return nil, time.Time{}, errors.New("there has been no list since the start")
-	}
-	return l.body, l.at, nil
-}
-
-// Store implements directory.Shared.
-func (l *lastList) Store(_ context.Context, list []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.body, l.at = bytes.Clone(list), time.Now()
 }

@@ -2,17 +2,14 @@ package gateway
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"reflect"
 	"slices"
-	"time"
 
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/redisstore"
 )
@@ -99,14 +96,6 @@ func (r *redis) tokens() authn.Shared {
 	return r.shared.Tokens()
 }
 
-// list is the last good list of a registry: in memory, and in Redis if there is one.
-func (r *redis) list(registry string, memory *lastList) directory.Shared {
-	if r.shared == nil {
-		return memory
-	}
-	return &bothLists{memory, r.shared.List(registry)}
-}
-
 // useRedis makes the store of a generation the second level of the cache, and counts the
 // rates of the cluster there. Invalidations that the store before could not tell are
 // told by the new one.
@@ -128,24 +117,4 @@ func (g *generation) discard(old *generation) {
 	if r := g.redis.shared; r != nil && (old == nil || old.redis.shared != r) {
 		r.Close()
 	}
-}
-
-// bothLists keeps a list in memory and in Redis. It implements directory.Shared.
-type bothLists struct {
-	memory, redis directory.Shared
-}
-
-// Load gives the newer of the two.
-func (b *bothLists) Load(ctx context.Context) ([]byte, time.Time, error) {
-	near, nearAt, err := b.memory.Load(ctx)
-	if far, farAt, failed := b.redis.Load(ctx); failed == nil && (err != nil || farAt.After(nearAt)) {
-		return far, farAt, nil //nolint:nilerr // one of the two is enough
-	}
-	return near, nearAt, err
-}
-
-// Store stores in both.
-func (b *bothLists) Store(ctx context.Context, list []byte) {
-	b.memory.Store(ctx, list)
-	b.redis.Store(ctx, list)
 }
