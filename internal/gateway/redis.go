@@ -2,14 +2,12 @@ package gateway
 
 import (
 	"bytes"
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"reflect"
 	"slices"
 
 	"ebox-gateway/internal/authn"
-	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/redisstore"
 )
@@ -46,13 +44,22 @@ func (g *generation) newRedis(old *generation) error {
 		g.redis.shared = old.redis.shared
 		return nil
 	}
-	address, err := addressOf(c, g.redis.ca)
+	address, err := c.Address()
 	if err != nil {
-		return err
+		return fmt.Errorf("reading redis.url: %w", err)
+	}
+	var roots *x509.CertPool
+	if g.redis.ca != nil {
+		if roots, err = x509.SystemCertPool(); err != nil {
+			return fmt.Errorf("reading the system's certificate authorities: %w", err)
+		}
+		if err := files.Authorities(roots, g.redis.ca); err != nil {
+			return fmt.Errorf("reading redis.caFile %s: %w", c.CAFile, err)
+		}
 	}
 	if g.redis.shared, err = redisstore.New(redisstore.Options{
-		Address: address, Keys: g.redis.keys, Namespace: string(g.cfg.Environment), Timeout: c.Timeout, Replicas: c.Replicas,
-		Listener: g.pool.cache, Now: g.now, Log: g.log,
+		Address: address, Roots: roots, Keys: g.redis.keys, Namespace: string(g.cfg.Environment), Timeout: c.Timeout,
+		Replicas: c.Replicas, Listener: g.pool.cache, Now: g.now, Log: g.log,
 	}); err != nil {
 		return err
 	}
@@ -60,32 +67,6 @@ func (g *generation) newRedis(old *generation) error {
 		g.log.Warn("redis.encryptionKeys is not set: replicas share neither tokens nor what belongs to an enterprise")
 	}
 	return nil
-}
-
-// addressOf reads redis.url, and makes TLS ready if it asks for that.
-func addressOf(c config.Redis, ca []byte) (redisstore.Address, error) {
-	from, err := c.Address()
-	if err != nil {
-		return redisstore.Address{}, fmt.Errorf("reading redis.url: %w", err)
-	}
-	a := redisstore.Address{
-		Kind: from.Kind, Hosts: from.Hosts, Master: from.Master, Database: from.Database,
-		Username: from.Username, Password: from.Password,
-		SentinelUsername: from.SentinelUsername, SentinelPassword: from.SentinelPassword,
-	}
-	if !from.TLS {
-		return a, nil
-	}
-	a.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-	if ca != nil {
-		if a.TLS.RootCAs, err = x509.SystemCertPool(); err != nil {
-			a.TLS.RootCAs = x509.NewCertPool()
-		}
-		if err := files.Authorities(a.TLS.RootCAs, ca); err != nil {
-			return redisstore.Address{}, fmt.Errorf("reading redis.caFile %s: %w", c.CAFile, err)
-		}
-	}
-	return a, nil
 }
 
 // tokens are those that replicas share, nil for none.

@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redistest"
 )
 
@@ -45,9 +45,9 @@ func TestTheDocumentedRightsAreEnough(t *testing.T) {
 }
 
 // works tries all that the gateway does with Redis.
-func works(t *testing.T, a Address) {
+func works(t *testing.T, a config.RedisAddress, change ...func(*Options)) {
 	t.Helper()
-	r, other := replica(t, a), replica(t, a)
+	r, other := replica(t, a, change...), replica(t, a, change...)
 	awaitWell(t, r)
 	if _, err := r.Check(t.Context()); err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func works(t *testing.T, a Address) {
 func TestASocketAndADatabase(t *testing.T) {
 	socket := filepath.Join(redistest.Dir(t), "s")
 	redistest.Start(t, "--unixsocket", socket)
-	works(t, Address{Hosts: []string{socket}, Database: 3})
+	works(t, config.RedisAddress{Hosts: []string{socket}, Database: 3})
 }
 
 func TestRedisOverTLS(t *testing.T) {
@@ -91,9 +91,8 @@ func TestRedisOverTLS(t *testing.T) {
 	redistest.Start(t, "--tls-port", port, "--tls-cert-file", filepath.Join(dir, "cert.pem"), "--tls-key-file",
 		filepath.Join(dir, "key.pem"),
 		"--tls-ca-cert-file", filepath.Join(dir, "cert.pem"), "--tls-auth-clients", "no")
-	a := Address{Hosts: []string{"127.0.0.1:" + port}, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}}
-	works(t, a)
-	a.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	a := config.RedisAddress{Hosts: []string{"127.0.0.1:" + port}, TLS: true}
+	works(t, a, withRoots(pool))
 	if s := awaitState(t, replica(t, a), StateAway); !strings.Contains(s.Reason, "certificate") {
 		t.Errorf("a certificate that nobody vouches for: %+v", s)
 	}
@@ -145,13 +144,13 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	reader := single(server)
 	reader.Username, reader.Password = "reader", "p"
 	for name, c := range map[string]struct {
-		address Address
+		address config.RedisAddress
 		want    string
 	}{
-		"refused":                   {Address{Hosts: []string{"127.0.0.1:" + redistest.Port(t)}}, "refused"},
+		"refused":                   {config.RedisAddress{Hosts: []string{"127.0.0.1:" + redistest.Port(t)}}, "refused"},
 		"no right to subscribe":     {silent, "NOPERM"},
 		"no right to write":         {reader, "NOPERM"},
-		"slower than requests wait": {Address{Hosts: []string{slow.addr}}, "no request waits longer"},
+		"slower than requests wait": {config.RedisAddress{Hosts: []string{slow.addr}}, "no request waits longer"},
 	} {
 		if _, err := idle(t, c.address, withTimeout(0)).Check(t.Context()); err == nil ||
 			!strings.Contains(err.Error(), c.want) {
