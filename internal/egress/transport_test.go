@@ -6,9 +6,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 // connections is a server that counts the connections it gets.
@@ -123,5 +126,20 @@ func TestNothingIsDecodedFollowedOrAdded(t *testing.T) {
 	}
 	if len(header) != 0 {
 		t.Errorf("the upstream got %v", header)
+	}
+}
+
+func TestACallersAuthorizationNeverStandsBesideTheToken(t *testing.T) {
+	got := make(chan string, 1)
+	address := raw(t, func(c net.Conn) { got <- readRequest(c) })
+	tr := transport(t, mustNew(t, Options{}), patient, toLoopback)
+	r, _ := http.NewRequestWithContext(t.Context(), "GET", "http://"+address+"/", nil)
+	r.Header["authorization"] = []string{"Basic caller"}
+	r.Header["Authorization"] = []string{"Basic caller", "Basic again"}
+	_, _ = tr.SendAs(t.Context(), call.New(), r, "Bearer token") // nobody answers
+	sent := <-got
+	if !strings.Contains(sent, "\r\nAuthorization: Bearer token\r\n") || strings.Contains(sent, "Basic") ||
+		strings.Count(strings.ToLower(sent), "authorization") != 1 {
+		t.Errorf("sent %q", sent)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/evidence"
 	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/operate/maintenance"
@@ -26,7 +27,7 @@ import (
 // configuration changed.
 type pool struct {
 	// evidence is who read or changed what.
-	evidence evidence
+	evidence evidence.Keeper
 	mu       sync.Mutex
 	stacks   map[stackKey]*stacked
 	// limits are the rates of enterprises and callers.
