@@ -94,7 +94,7 @@ func (g *generation) useRedis() {
 
 // discard gives up a generation that never came to serve.
 func (g *generation) discard(old *generation) {
-	g.pool.leaveAll(g)
+	g.pool.stacks.leaveAll(g)
 	if r := g.redis.shared; r != nil && (old == nil || old.redis.shared != r) {
 		r.Close()
 	}

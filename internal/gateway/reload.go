@@ -154,14 +154,14 @@ func (g *Gateway) retire(old *generation) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	g.background.end(old)
+	g.background.running.leaveAll(old)
 	for old.active.Load() > 0 && g.background.ctx.Err() == nil { // a long download; it counts as under way
 		select {
 		case <-g.background.ctx.Done():
 		case <-time.After(time.Second):
 		}
 	}
-	g.pool.leaveAll(old)
+	g.pool.stacks.leaveAll(old)
 }
 
 // droppedEnterprises counts those of old that next has not.

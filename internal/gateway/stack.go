@@ -49,7 +49,7 @@ var own = resilience.Settings{
 // about it has changed.
 func (g *generation) stackOf(o upstreamOptions) (*stacked, stackKey) {
 	key := stackKey{options: o, egress: g.egress}
-	return g.pool.take(g, key, func() *stacked { return g.newStack(o) }), key
+	return g.pool.stacks.take(g, key, func() *stacked { return g.newStack(o) }), key
 }
 
 // newStack puts the layers of one upstream together, from the outside in:

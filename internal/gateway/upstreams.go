@@ -33,7 +33,7 @@ func (g *generation) newUpstream(o upstreamOptions, base *url.URL, rewriteLinks 
 	s, key := g.stackOf(o)
 	up, err := call.NewUpstream(o.name, base, s.stack, rewriteLinks)
 	if err != nil {
-		g.pool.leave(g, key)
+		g.pool.stacks.leave(g, key)
 		return nil, err
 	}
 	return &upstream{to: up, stack: s, key: key}, nil
@@ -108,7 +108,7 @@ func (f *federated) upstreamOf(p *directory.Provider) (*upstream, error) {
 		}
 		delete(f.upstreams, id)
 		if u.key != made.key {
-			f.g.pool.leave(f.g, u.key)
+			f.g.pool.stacks.leave(f.g, u.key)
 		}
 	}
 	f.upstreams[p.ID] = made
