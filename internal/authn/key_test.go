@@ -2,20 +2,16 @@ package authn
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 func TestLoadKeyReadsEveryFormat(t *testing.T) {
@@ -255,27 +251,6 @@ func TestACertificateOutOfItsTimeLoadsWithAWarning(t *testing.T) {
 	}
 }
 
-// selfSigned is a new P-256 key and its certificate as PEM.
-func selfSigned(t testing.TB, from, to time.Time) []byte {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "made in a test"},
-		NotBefore: from, NotAfter: to}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
-		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
-}
-
 // Editors of Windows put a byte order mark before what they save, and end it with a line break.
 func TestAPasswordFileMayHaveWhatEditorsAdd(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "password")
@@ -311,4 +286,11 @@ func TestAKeyNeverPrintsItself(t *testing.T) {
 	if !strings.Contains(logged.String(), k.Fingerprint()) {
 		t.Error("the log does not say which key")
 	}
+}
+
+// selfSigned is a new P-256 key and its certificate as PEM.
+func selfSigned(t testing.TB, from, to time.Time) []byte {
+	t.Helper()
+	certificate, key := testkit.NewCertificate(t, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = from, to }).PEM()
+	return append(key, certificate...)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -16,12 +17,13 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
 // Each case makes the real transport fail against a real socket. What else an answer may
 // be that is no HTTP, and how a body ends too early, package wire tests.
 func TestWhatFailsIsClassified(t *testing.T) {
-	ca := newAuthority(t)
+	ca := testkit.NewCertificate(t, nil)
 	dns := &names{addresses: map[string][]netip.Addr{"up.example.": {loopback}}}
 	// The limits that a case waits for are short; all others are long, so that a
 	// busy machine does not change the outcome.
@@ -82,22 +84,22 @@ func TestWhatFailsIsClassified(t *testing.T) {
 		},
 			want: call.Failure{Kind: problem.ProxyTLSProtocolError}},
 		"TLS 1.1": {scheme: "https", upstream: func(t *testing.T) string {
-			config := ca.config("up.example")
+			config := serves(t, ca, "up.example")
 			config.MinVersion, config.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 			return tlsServer(t, config, func(*tls.Conn) {})
 		}, want: call.Failure{Kind: problem.ProxyTLSAlertReceived}},
 		"an expired certificate": {scheme: "https", upstream: func(t *testing.T) string {
-			return tlsServer(t, &tls.Config{Certificates: []tls.Certificate{ca.issue("up.example",
-				time.Now().Add(-time.Minute))}}, func(*tls.Conn) {})
+			expired := ca.Issue(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
+			return tlsServer(t, &tls.Config{Certificates: []tls.Certificate{expired.TLS()}}, func(*tls.Conn) {})
 		}, want: call.Failure{Kind: problem.ProxyTLSCertificateError}},
 		"an unknown authority": {scheme: "https", upstream: func(t *testing.T) string {
-			return tlsServer(t, newAuthority(t).config("up.example"), func(*tls.Conn) {})
+			return tlsServer(t, serves(t, testkit.NewCertificate(t, nil), "up.example"), func(*tls.Conn) {})
 		}, want: call.Failure{Kind: problem.ProxyTLSCertificateError}},
 		"a certificate of another host": {scheme: "https", upstream: func(t *testing.T) string {
-			return tlsServer(t, ca.config("down.example"), func(*tls.Conn) {})
+			return tlsServer(t, serves(t, ca, "down.example"), func(*tls.Conn) {})
 		}, want: call.Failure{Kind: problem.ProxyTLSCertificateError}},
 		"a client certificate is asked for": {scheme: "https", upstream: func(t *testing.T) string {
-			config := ca.config("up.example")
+			config := serves(t, ca, "up.example")
 			config.ClientAuth = tls.RequireAnyClientCert
 			config.MaxVersion = tls.VersionTLS12
 			return tlsServer(t, config, func(*tls.Conn) {})
@@ -109,11 +111,11 @@ func TestWhatFailsIsClassified(t *testing.T) {
 			return raw(t, func(c net.Conn) { c.Read(make([]byte, 5)); reset(c) })
 		}, want: call.Failure{Kind: problem.ProxyConnectionTerminated}},
 		"a body over TLS that stands still": {scheme: "https", upstream: func(t *testing.T) string {
-			return tlsServer(t, ca.config("up.example"), func(c *tls.Conn) { halfABody(c) })
+			return tlsServer(t, serves(t, ca, "up.example"), func(c *tls.Conn) { halfABody(c) })
 		}, limits: config.Timeouts{Idle: soon}, want: call.Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true,
 			Sent: true}},
 		"closed over TLS before the answer": {scheme: "https", upstream: func(t *testing.T) string {
-			return tlsServer(t, ca.config("up.example"), func(c *tls.Conn) { readRequest(c) })
+			return tlsServer(t, serves(t, ca, "up.example"), func(c *tls.Conn) { readRequest(c) })
 		}, want: call.Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -133,7 +135,7 @@ func TestWhatFailsIsClassified(t *testing.T) {
 			if c.scheme != "" {
 				scheme = c.scheme
 			}
-			tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t), CAFile: ca.file()}), limits, toLoopback)
+			tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t), CAFile: file(t, ca)}), limits, toLoopback)
 			r, _ := http.NewRequestWithContext(t.Context(), "POST", scheme+"://"+host+":"+port+"/", c.body)
 			answer, err := tr.RoundTrip(r)
 			if err == nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redistest"
+	"ebox-gateway/internal/testkit"
 )
 
 // load keeps asking, as requests would, until stop is called.
@@ -104,9 +104,11 @@ var sentinelRights = []string{
 func TestSentinelsThatAskForTLSAndUsers(t *testing.T) {
 	t.Parallel()
 	dir := redistest.Dir(t)
-	roots := certificate(t, dir)
+	own := testkit.NewCertificate(t, nil)
+	roots := own.Pool()
+	certFile, keyFile := own.Files(t, dir)
 	guard := redistest.Guard{
-		CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"), TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		CertFile: certFile, KeyFile: keyFile, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		SentinelRights: sentinelRights,
 	}
 	for _, r := range rights {
