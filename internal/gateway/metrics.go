@@ -51,7 +51,7 @@ func (g *Gateway) newMetrics() (*telemetry.Metrics, error) {
 			}
 			return new(r.Status())
 		}),
-		metric.Read(audit.Metrics, g.pool.evidence.status),
+		metric.Read(audit.Metrics, g.pool.evidence.Status),
 		metric.Read(telemetry.TraceMetrics, func() *telemetry.TraceStats {
 			t := g.current.Load().tracing.tracer
 			if t == nil {

@@ -14,7 +14,7 @@ import (
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/evidence"
 	"ebox-gateway/internal/redisstore"
 )
 
@@ -168,14 +168,14 @@ func checkEvidence(cfg *config.Config) Check {
 	a := cfg.Audit
 	c := Check{Part: "evidence", Where: a.Dir, OK: true}
 	if a.Dir == "" {
-		c.Warning = gateway.DemandsEvidence(cfg.Environment)
+		c.Warning = evidence.Demanded(cfg.Environment)
 		c.Detail = "audit.dir is not set: who reads or changes what is not recorded"
 		if c.Warning {
 			c.Advice = "set audit.dir to a directory on a disk that is kept for ten years"
 		}
 		return c
 	}
-	o, err := gateway.AuditOptions(cfg)
+	o, err := evidence.AuditOptions(cfg)
 	if err != nil {
 		c.OK, c.Detail = false, err.Error()
 		return c
@@ -200,7 +200,7 @@ func checkEvidence(cfg *config.Config) Check {
 	switch {
 	case a.KeepYears < 10:
 		c.Warning, c.Advice = true, "the federation asks for ten years: set audit.keepYears"
-	case a.Checkpoints == "" && gateway.DemandsEvidence(cfg.Environment):
+	case a.Checkpoints == "" && evidence.Demanded(cfg.Environment):
 		c.Warning, c.Advice = true, "set audit.checkpoints to have signed records leave this machine: without them nobody "+
 			"can tell that the end was cut off together with its signatures"
 	}
