@@ -116,6 +116,11 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 		o.OpenFile, o.StopAfter = disk.openFile, time.Hour
 		l := mustOpen(t, o)
 		release := disk.hangs()
+		impatient, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if err := l.Intent(impatient, write("w0")); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a caller that went away: %v", err)
+		}
 		began := time.Now()
 		if err := l.Intent(context.Background(), write("w1")); err != nil || time.Since(began) != patience {
 			t.Errorf("%v after %s", err, time.Since(began))
@@ -183,11 +188,11 @@ func TestAFullQueueLosesNothing(t *testing.T) {
 	})
 }
 
-// With audit.stopAfter never, traffic goes on whatever is lost by it.
+// With audit.stopAfter never, traffic goes on whatever is lost by it, and the chain says how much.
 func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		disk := &faulty{}
-		o := options(t.TempDir())
+		dir, disk := t.TempDir(), &faulty{}
+		o := options(dir)
 		o.OpenFile, o.Queue = disk.openFile, 4
 		l := mustOpen(t, o)
 		disk.set(nil, syscall.ENOSPC, nil)
@@ -196,13 +201,18 @@ func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 			if err := l.Intent(context.Background(), w); err != nil || !w.Intent || l.Full() {
 				t.Errorf("write %d: %v", i, err)
 			}
+			l.Done(finished("r"))
 			time.Sleep(time.Second)
 		}
-		if s := l.Status(); s.Lost != 4 || s.Refusing {
+		if s := l.Status(); s.Lost != 12 || s.Waiting != 4 || s.Refusing {
 			t.Errorf("%+v", s)
 		}
 		disk.set(nil, nil, nil)
+		time.Sleep(2 * time.Second)
 		mustClose(t, l)
+		if r := sound(t, dir); r.Gaps != 1 || !strings.Contains(r.Notes[0].What, "lost: 7 reads, 5 writes, 0 events") {
+			t.Errorf("%v in %s", r.Notes, kindsIn(t, dir))
+		}
 	})
 }
 
@@ -221,23 +231,6 @@ func TestReadsAloneNoticeADiskThatHangs(t *testing.T) {
 		time.Sleep(2 * patience)
 		if !l.Refused() {
 			t.Error("not refused")
-		}
-		release()
-		mustClose(t, l)
-	})
-}
-
-func TestACallerThatGoesAwayDoesNotWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		disk := &faulty{}
-		o := options(t.TempDir())
-		o.OpenFile = disk.openFile
-		l := mustOpen(t, o)
-		release := disk.hangs()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if err := l.Intent(ctx, write("w")); !errors.Is(err, context.DeadlineExceeded) {
-			t.Error(err)
 		}
 		release()
 		mustClose(t, l)

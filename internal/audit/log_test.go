@@ -3,7 +3,6 @@ package audit
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -19,9 +18,11 @@ import (
 
 func TestARecordSaysWhoReadWhatForWhom(t *testing.T) {
 	dir := t.TempDir()
-	l := mustOpen(t, options(dir))
+	o := options(dir)
+	o.Mask = maskCitizen
+	l := mustOpen(t, o)
 	r := finished("req-1")
-	r.Path = "/enterprises/0206731645/ebox/providers/nsso/ebox/messages/M1/attachments/A1/content"
+	r.Path = "/enterprises/79072300048/ebox/providers/nsso/ebox/messages/M1/attachments/A1/content"
 	r.Action, r.Opening, r.Cut = ebox.Open, true, true
 	l.Done(r)
 	mustClose(t, l)
@@ -33,7 +34,7 @@ func TestARecordSaysWhoReadWhatForWhom(t *testing.T) {
 		"actor":      "an.peeters",
 		"enterprise": "0206731645", "client": "payroll", "tokenHash": strings.Repeat("ab", 32), "route": "ebox-providers",
 		"provider": "nsso",
-		"upstream": "services.socialsecurity.be", "action": "open", "method": "GET", "url": r.Path,
+		"upstream": "services.socialsecurity.be", "action": "open", "method": "GET", "url": maskCitizen(r.Path),
 		"attachment": "A1", "status": 200.0,
 		"upstreamStatus": 200.0, "cut": true, "bytesOut": 2048.0, "answerFrom": "upstream", "cache": "fwd=uri-miss",
 		"traceId": "t1", "answerTraceId": "t2",
@@ -93,21 +94,6 @@ func TestWhatIsEvidence(t *testing.T) {
 				t.Errorf("%q, %v", got, ok)
 			}
 		})
-	}
-}
-
-func TestPathsAreMasked(t *testing.T) {
-	dir := t.TempDir()
-	o := options(dir)
-	o.Mask = func(s string) string { return strings.ReplaceAll(s, "79072300048", "***********") }
-	l := mustOpen(t, o)
-	r := finished("req-1")
-	r.Path, r.Action = "/grant/citizen/mandates/79072300048", ebox.Mandates
-	l.Done(r)
-	mustClose(t, l)
-	if text := strings.Join(lines(t, dir), ""); strings.Contains(text, "79072300048") ||
-		!strings.Contains(text, "/grant/citizen/mandates/***********") {
-		t.Error(text)
 	}
 }
 
@@ -204,33 +190,6 @@ func TestRecordsAreSignedAtLeastOnceAMinute(t *testing.T) {
 	})
 }
 
-func TestSegmentsEndWithTheirSizeAndTheirDay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		o := options(dir)
-		o.SegmentSize = 4000
-		l := mustOpen(t, o)
-		for range 20 {
-			l.Done(finished("r"))
-			time.Sleep(time.Second)
-		}
-		segments, err := listSegments(l.Dir())
-		if err != nil || len(segments) < 3 {
-			t.Fatalf("%v, %v", segments, err)
-		}
-		time.Sleep(24 * time.Hour)
-		l.Done(finished("r"))
-		mustClose(t, l)
-		after, err := listSegments(l.Dir())
-		if err != nil || len(after) != len(segments)+1 || !after[len(after)-1].day.After(segments[0].day) {
-			t.Fatalf("%v, %v", after, err)
-		}
-		if r := sound(t, dir); r.Segments != len(after) {
-			t.Errorf("%+v", r)
-		}
-	})
-}
-
 func TestADirectoryHasOneWriter(t *testing.T) {
 	dir := t.TempDir()
 	l := mustOpen(t, options(dir))
@@ -255,35 +214,6 @@ func TestADirectoryHasOneWriter(t *testing.T) {
 		if info.Mode().Perm() != want {
 			t.Errorf("%s: %v", path, info.Mode())
 		}
-	}
-}
-
-func TestAQueueThatIsFullIsSaidInTheChain(t *testing.T) {
-	disk := &faulty{}
-	dir := t.TempDir()
-	o := options(dir)
-	o.OpenFile, o.Queue = disk.openFile, 10
-	l := mustOpen(t, o)
-	release := disk.hangs()
-	for range 30 {
-		l.Done(finished("r"))
-	}
-	for range 7 {
-		w := write("w")
-		w.Intent = true
-		l.Done(w)
-	}
-	if s := l.Status(); s.Waiting != 10 || s.Lost != 27 {
-		t.Errorf("%+v", s)
-	}
-	release()
-	for l.Status().Waiting > 0 {
-		time.Sleep(time.Millisecond)
-	}
-	mustClose(t, l)
-	r := sound(t, dir)
-	if r.Gaps == 0 || !strings.Contains(fmt.Sprint(r.Notes), "lost: 25 reads, 2 writes") {
-		t.Errorf("%v in %s", r.Notes, kindsIn(t, dir))
 	}
 }
 

@@ -86,21 +86,6 @@ func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
 	})
 }
 
-func TestTheLogOfRefusalsIsOpenedAnewWhenItWasMovedAway(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "security.log")
-	var r Refusals
-	must(t, r.Use(path, nil, nil, maskCitizen))
-	r.Done(refusal("one", "10.1.1.1"))
-	mustRename(t, path, path+".old")
-	must(t, r.Reopen())
-	r.Done(refusal("two", "10.1.1.2"))
-	must(t, r.Close())
-	if old, now := string(mustRead(t, path+".old")), string(mustRead(t, path)); !strings.Contains(old, "one") ||
-		!strings.Contains(now, "two") {
-		t.Errorf("%s\n%s", old, now)
-	}
-}
-
 func TestNoLogOfRefusals(t *testing.T) {
 	var r Refusals
 	r.Done(refusal("x", "10.1.1.1"))

@@ -123,18 +123,6 @@ func TestSearchSkipsTheDaysThatWereNotAskedFor(t *testing.T) {
 	}
 }
 
-func TestSearchSaysWhatDoesNotVerify(t *testing.T) {
-	dir := t.TempDir()
-	chainOf(t, dir, 5, 64e6)
-	path := mustSegments(t, dir)[0].path
-	text := strings.Replace(whole(t, dir), `"caller":"hr"`, `"caller":"xx"`, 1)
-	mustWrite(t, path, []byte(text))
-	all, s := find(t, dir, Query{Caller: "xx"})
-	if len(all) != 1 || len(s.Findings) != 1 || s.Findings[0].Seq != 3 {
-		t.Errorf("%d found, %v", len(all), s.Findings)
-	}
-}
-
 func TestSearchEndsWhenItsReaderDoes(t *testing.T) {
 	dir := t.TempDir()
 	chainOf(t, dir, 5, 64e6)

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"fmt"
 	"os"
@@ -34,57 +35,93 @@ func chainOf(t testing.TB, dir string, n int, segmentSize int64) {
 }
 
 // Whatever single thing is done to a chain that ended in order is found, with the
-// checkpoints that were shipped. The key of the chain is not the tamperer's.
+// checkpoints that were shipped: to the bytes of a file, compressed or not, or to its lines. The
+// key of the chain is not the tamperer's. gzip has a few bytes that say nothing of the lines.
 func TestEveryTamperingIsFound(t *testing.T) {
-	dir := t.TempDir()
-	chainOf(t, dir, 40, 8000)
-	shipped := filepath.Join(t.TempDir(), "shipped.jsonl")
-	besideFile := beside(dir)
-	besideText := mustRead(t, besideFile)
-	mustWrite(t, shipped, besideText)
-	segments := mustSegments(t, dir)
-	if len(segments) < 3 {
-		t.Fatalf("%d segments", len(segments))
+	for name, make := range map[string]func(testing.TB, int, int64) string{"plain": plain, "compressed": compressed} {
+		t.Run(name, func(t *testing.T) {
+			dir := make(t, 20, 4000)
+			shipped := filepath.Join(t.TempDir(), "shipped.jsonl")
+			besideFile := beside(dir)
+			besideText := mustRead(t, besideFile)
+			mustWrite(t, shipped, besideText)
+			segments := mustSegments(t, dir)
+			if len(segments) < 3 {
+				t.Fatalf("%d segments", len(segments))
+			}
+			o := VerifyOptions{Keys: []ed25519.PublicKey{keyIn(t, dir).Public()}, Checkpoints: []string{shipped}}
+			if r := verify(t, dir, o); len(r.Findings) > 0 {
+				t.Fatal(r.Findings)
+			}
+			rapid.Check(t, func(rt *rapid.T) {
+				s := segments[rapid.IntRange(0, len(segments)-1).Draw(rt, "segment")]
+				original, text := mustRead(t, s.path), textOf(t, s)
+				var changed []byte
+				if s.compressed && rapid.Bool().Draw(rt, "lines") {
+					if other := tamperLines(rt, text); other != nil {
+						changed = zipped(t, other)
+					}
+				} else if s.compressed {
+					changed = tamperBytes(rt, original)
+				} else if changed = tamperBytes(rt, original); rapid.Bool().Draw(rt, "lines") {
+					changed = tamperLines(rt, text)
+				}
+				if rapid.Bool().Draw(rt, "no checkpoints beside the chain") {
+					_ = os.Remove(besideFile)
+				}
+				mustWrite(t, s.path, changed)
+				if changed == nil {
+					mustRemove(t, s.path)
+				}
+				r, err := verifyOne(filepath.Join(dir, "r1"), o)
+				now := changed
+				if s.compressed {
+					now = unzipped(changed)
+				}
+				mustWrite(t, s.path, original)
+				mustWrite(t, besideFile, besideText)
+				if err != nil {
+					rt.Fatal(err)
+				}
+				if !bytes.Equal(now, text) && len(r.Findings) == 0 {
+					rt.Fatalf("nothing was found: %+v", r)
+				}
+			})
+		})
 	}
-	original := make([][]byte, len(segments))
-	for i, s := range segments {
-		original[i] = mustRead(t, s.path)
-	}
-	key := keyIn(t, dir)
-	o := VerifyOptions{Keys: []ed25519.PublicKey{key.Public()}, Checkpoints: []string{shipped}}
-	if r := verify(t, dir, o); len(r.Findings) > 0 {
-		t.Fatal(r.Findings)
-	}
-	rapid.Check(t, func(rt *rapid.T) {
-		which := rapid.IntRange(0, len(segments)-1).Draw(rt, "segment")
-		path, text := segments[which].path, original[which]
-		changed := tamper(rt, text)
-		withCheckpoints := rapid.Bool().Draw(rt, "checkpoints beside the chain too")
-		if !withCheckpoints {
-			_ = os.Remove(besideFile)
-		}
-		mustWrite(t, path, changed)
-		if changed == nil {
-			mustRemove(t, path)
-		}
-		r, err := verifyOne(filepath.Join(dir, "r1"), o)
-		mustWrite(t, path, text)
-		mustWrite(t, besideFile, besideText)
-		if err != nil {
-			rt.Fatal(err)
-		}
-		if string(changed) != string(text) && len(r.Findings) == 0 {
-			rt.Fatalf("nothing was found: %+v", r)
-		}
-	})
 }
 
-// tamper does one thing to the text of a segment; nil is its removal.
-func tamper(rt *rapid.T, text []byte) []byte {
+// plain is a chain of several segments, none of them compressed.
+func plain(t testing.TB, n int, segmentSize int64) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	chainOf(t, dir, n, segmentSize)
+	return dir
+}
+
+// tamperBytes does one thing to the bytes of a file.
+func tamperBytes(rt *rapid.T, file []byte) []byte {
+	at := rapid.IntRange(0, len(file)-1).Draw(rt, "offset")
+	switch rapid.SampledFrom([]string{"edit", "insert", "delete", "cut", "add"}).Draw(rt, "what") {
+	case "edit":
+		return slices.Replace(slices.Clone(file), at, at+1, rapid.Byte().Draw(rt, "byte"))
+	case "insert":
+		return slices.Insert(slices.Clone(file), at, rapid.Byte().Draw(rt, "byte"))
+	case "delete":
+		n := rapid.IntRange(1, 200).Draw(rt, "bytes")
+		return slices.Delete(slices.Clone(file), at, min(at+n, len(file)))
+	case "cut":
+		return slices.Clone(file[:at])
+	default:
+		return append(slices.Clone(file), rapid.Byte().Draw(rt, "byte"))
+	}
+}
+
+// tamperLines does one thing to the lines of a segment; nil is its removal.
+func tamperLines(rt *rapid.T, text []byte) []byte {
 	lines := strings.SplitAfter(string(text), "\n")
 	lines = lines[:len(lines)-1]
 	line := func(name string) int { return rapid.IntRange(0, len(lines)-1).Draw(rt, name) }
-	at := func() int { return rapid.IntRange(0, len(text)-1).Draw(rt, "offset") }
 	join := func(parts ...[]string) []byte {
 		var all []string
 		for _, p := range parts {
@@ -92,18 +129,8 @@ func tamper(rt *rapid.T, text []byte) []byte {
 		}
 		return []byte(strings.Join(all, ""))
 	}
-	switch rapid.SampledFrom([]string{"edit", "insert", "delete", "remove", "swap", "repeat", "cut", "cut lines",
-		"rechain", "drop file", "foreign"}).Draw(rt, "what") {
-	case "edit":
-		i, b := at(), rapid.Byte().Draw(rt, "byte")
-		return append(append(append([]byte(nil), text[:i]...), b), text[i+1:]...)
-	case "insert":
-		i, b := at(), rapid.Byte().Draw(rt, "byte")
-		return append(append(append([]byte(nil), text[:i]...), b), text[i:]...)
-	case "delete":
-		i := at()
-		n := rapid.IntRange(1, 200).Draw(rt, "bytes")
-		return append(append([]byte(nil), text[:i]...), text[min(i+n, len(text)):]...)
+	switch rapid.SampledFrom([]string{"remove", "swap", "repeat", "cut lines", "rechain", "drop file",
+		"foreign"}).Draw(rt, "what") {
 	case "remove":
 		i := line("line")
 		j := min(i+rapid.IntRange(1, 3).Draw(rt, "lines"), len(lines))
@@ -115,8 +142,6 @@ func tamper(rt *rapid.T, text []byte) []byte {
 	case "repeat":
 		i := line("line")
 		return join(lines[:i+1], lines[i:])
-	case "cut":
-		return append([]byte(nil), text[:at()]...)
 	case "cut lines":
 		return join(lines[:line("line")])
 	case "drop file":
@@ -173,6 +198,9 @@ func TestTheFindingNamesThePlace(t *testing.T) {
 			}
 			if !found {
 				t.Errorf("%v", r.Findings)
+			}
+			if _, s := find(t, dir, Query{Caller: "hr"}); len(s.Findings) == 0 && c.name != "cut at the end" {
+				t.Error("a search does not say it")
 			}
 		})
 	}
@@ -255,18 +283,26 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 	}
 }
 
-// Collectors of logs put lines a little out of order, and may hand one out twice.
-func TestShippedCheckpointsMayBeOutOfOrder(t *testing.T) {
+// Collectors of logs put lines a little out of order, may hand one out twice, and compress them.
+func TestShippedCheckpointsMayBeOutOfOrderAndCompressed(t *testing.T) {
 	dir := t.TempDir()
 	chainOf(t, dir, 40, 2000)
 	all := strings.SplitAfter(string(mustRead(t, beside(dir))), "\n")
 	all = append(all[:len(all)-1], all[1])
 	slices.Reverse(all)
-	shipped := filepath.Join(t.TempDir(), "shipped.jsonl")
-	mustWrite(t, shipped, []byte(strings.Join(all, "")))
-	r := verify(t, dir, VerifyOptions{Checkpoints: []string{shipped}})
-	if len(r.Findings) > 0 || r.Checkpoints != len(all)-1 {
+	shipped := filepath.Join(t.TempDir(), "shipped.jsonl.gz")
+	mustWrite(t, shipped, zipped(t, []byte(strings.Join(all, ""))))
+	o := VerifyOptions{Checkpoints: []string{shipped}}
+	if r := verify(t, dir, o); len(r.Findings) > 0 || r.Checkpoints != len(all)-1 {
 		t.Errorf("%d of %d were compared: %v", r.Checkpoints, len(all)-1, r.Findings)
+	}
+	segments := mustSegments(t, dir)
+	for _, path := range []string{segments[len(segments)-1].path, beside(dir)} {
+		mustRemove(t, path)
+	}
+	if r := verify(t, dir, o); len(r.Findings) != 1 || !strings.Contains(r.Findings[0].What,
+		"the end of the chain was cut off") {
+		t.Error(r.Findings)
 	}
 }
 
