@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A certificate lives one to three years, and its successor is put into the files
+// A certificate is valid for one to three years, and its successor is put into the files
 // before or after somebody has registered it in Chaman, rarely in that moment. So
 // a new key is loaded and set aside until the Authorization Server has issued a
 // token for it; the old one signs in the meantime.
