@@ -69,7 +69,7 @@ its pause of up to five minutes: when a certificate was registered. SIGHUP does 
 		ctx, cancel := context.WithTimeout(p.ctx, cfg.OAuth.Timeout+5*time.Second)
 		defer cancel()
 		began := time.Now()
-		token, err := g.Token(ctx, name, scopes, src)
+		token, err := g.View().Tokens.Try(ctx, name, scopes, src)
 		if err != nil {
 			return fmt.Errorf("%w%s", err, signedWith(c, src))
 		}

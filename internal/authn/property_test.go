@@ -127,7 +127,6 @@ func TestManyGoroutinesAtOnce(t *testing.T) {
 		as.before = func(n int, _ *http.Request) { time.Sleep(time.Duration(n%5) * 100 * time.Millisecond) }
 		tokens := setup(t, as, func(o *Options) {
 			o.Clients[0].Key = KeySource{KeyFile: mount.path("tls.key"), CertificateFile: mount.path("tls.crt")}
-			o.Poll = time.Second
 		})
 		stop := running(tokens)
 		var wg sync.WaitGroup

@@ -50,7 +50,7 @@ func (src KeySource) passwordDigest() (d passwordDigest) {
 // watch looks at the key files every so often, and tries a pending key, until ctx
 // is done.
 func (c *client) watch(ctx context.Context) {
-	tick := time.NewTicker(c.tokens.poll)
+	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for {
 		if c.tryable() {
