@@ -1,10 +1,13 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +15,47 @@ import (
 
 	"ebox-gateway/internal/enterprise"
 )
+
+// parseName reads what clients, routes, callers and the like may be called: their names become
+// labels, path segments, folders and cells of tables.
+func parseName(s string) (string, error) {
+	if !namePattern.MatchString(s) || strings.Trim(s, ".") == "" {
+		return "", errors.New("is no name: use letters, digits, \"-\", \"_\" and \".\", up to 64")
+	}
+	return s, nil
+}
+
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// parseScope reads a scope by RFC 6749, section 3.3: printable ASCII but for blank, quote and
+// backslash.
+func parseScope(s string) (string, error) {
+	if !scopePattern.MatchString(s) {
+		return "", errors.New("is no scope: one per item, without blanks, quotes and backslashes")
+	}
+	return s, nil
+}
+
+var scopePattern = regexp.MustCompile(`^[!#-\[\]-~]+$`)
+
+// parseVersion reads the version of an API.
+func parseVersion(s string) (string, error) {
+	if !versionPattern.MatchString(s) {
+		return "", errors.New(`is no version: write it as "3" or "2.1"`)
+	}
+	return s, nil
+}
+
+var versionPattern = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*$`)
+
+// parseFingerprint reads the SHA-256 of a certificate; colons may part the bytes.
+func parseFingerprint(s string) (string, error) {
+	plain := strings.ToLower(strings.ReplaceAll(s, ":", ""))
+	if raw, err := hex.DecodeString(plain); err != nil || len(raw) != sha256.Size {
+		return "", errors.New("is no SHA-256 fingerprint: 64 hexadecimal digits are expected, colons allowed")
+	}
+	return plain, nil
+}
 
 func parseDuration(s string) (time.Duration, error) {
 	v, err := time.ParseDuration(s)

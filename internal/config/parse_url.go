@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/netip"
 	"net/url"
+	"path"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -67,6 +69,28 @@ func isHost(h string) bool {
 	}
 	return true
 }
+
+// parsePattern reads a pattern of paths: segments, of which "*" is any one, and "/**" at the
+// end for everything below.
+func parsePattern(s string) (string, error) {
+	stars := strings.TrimSuffix(s, "/**")
+	bad := s != "/**" && (!cleanPath(s) || strings.ContainsAny(s, "{}") || strings.Contains(stars, "**"))
+	for segment := range strings.SplitSeq(stars, "/") {
+		bad = bad || len(segment) > 1 && strings.Contains(segment, "*")
+	}
+	if bad {
+		return "", errors.New("is no pattern: /segments are expected, where * is one whole segment and /** at the end " +
+			"everything below")
+	}
+	return s, nil
+}
+
+// cleanPath tells a path without empty, dot or escaped segments.
+func cleanPath(p string) bool {
+	return pathPattern.MatchString(p) && p != "/" && path.Clean(p) == p
+}
+
+var pathPattern = regexp.MustCompile(`^/[A-Za-z0-9/._~{}*-]*$`)
 
 func parseHostPattern(s string) (string, error) {
 	const form = `is no host: write the name alone, as in registry.example.be, *.example.be or host.example.be:8443`

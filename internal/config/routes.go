@@ -33,7 +33,7 @@ func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[str
 		path := item("routes", i)
 		name := d.peek(entry, "name")
 		if first, twice := at[name]; twice && name != "" {
-			d.fail(path, "the route %s is given twice, first as %s", quote(name), first)
+			d.failAt(entry, path, "the route %s is given twice, first as %s", quote(name), first)
 			continue
 		}
 		slot := -1
@@ -108,6 +108,7 @@ func (d *decoder) peek(n *node, name string) string {
 	return text
 }
 
+// member finds the value of a key before the mapping is decoded.
 func member(n *node, name string) *node {
 	if n.Kind == aliasNode {
 		n = n.Alias
