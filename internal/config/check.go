@@ -21,6 +21,8 @@ type check struct {
 
 	clients map[string]bool
 	routes  map[string]bool
+	// official are the routes that some environment has.
+	official map[string]Route
 	// listed are the enterprises, once all files were read without a mistake.
 	listed map[enterprise.Number]bool
 	// compatible are the environments that the URLs of a custom configuration
@@ -35,7 +37,8 @@ func (k *check) references() {
 		k.clients[name] = true
 	}
 	k.routes = map[string]bool{groupEBox: true}
-	for _, name := range presetNames {
+	k.official = officialRoutes()
+	for name := range k.official {
 		k.routes[name] = true
 	}
 	for i := range k.c.Routes {

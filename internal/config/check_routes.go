@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"go.yaml.in/yaml/v4"
 )
 
 func (k *check) checkRoutes() {
@@ -36,8 +38,8 @@ func (k *check) route(at string, r *Route) {
 	if r.Name == groupEBox {
 		k.fail(at+".name", "%q stands for all e-Box routes: choose another name", groupEBox)
 	}
-	if kind, ok := presetKind(r.Name); ok && k.c.Environment != Custom && r.Kind != kind && k.given(at+".kind") {
-		k.fail(at+".kind", "%s is of kind %s: give another route another name", r.Name, kind)
+	if o, ok := k.official[r.Name]; ok && k.c.Environment != Custom && r.Kind != o.Kind && k.given(at+".kind") {
+		k.fail(at+".kind", "%s is of kind %s: give another route another name", r.Name, o.Kind)
 	}
 	if !k.given(at+".path") && !k.given(at+".upstream") && k.absentHere(r.Name) {
 		k.fail(at, "the environment %s has no %s to change; a route of your own needs path, upstream and scopes",
@@ -75,19 +77,9 @@ func (k *check) route(at string, r *Route) {
 	}
 }
 
-func presetKind(name string) (Kind, bool) {
-	switch name {
-	case routeMandates:
-		return KindMandates, true
-	case routeRegistry:
-		return KindRegistry, true
-	}
-	return KindEBox, isPresetName(name)
-}
-
 // absentHere tells a route that other environments have and this one has not.
 func (k *check) absentHere(name string) bool {
-	if !isPresetName(name) || k.c.Environment == Custom || k.c.Environment == "" {
+	if _, official := k.official[name]; !official || k.c.Environment == Custom || k.c.Environment == "" {
 		return false
 	}
 	var here Config
@@ -252,7 +244,7 @@ func (k *check) tokens() {
 		}
 		k.fail("oauth.tokenUrl", "tokenUrl is missing: %s", why)
 	}
-	if n := k.at("oauth.clients"); len(k.c.OAuth.Clients) == 0 && (n == nil || n.Kind == mappingNode && len(n.Content) == 0) {
+	if n := k.at("oauth.clients"); len(k.c.OAuth.Clients) == 0 && (n == nil || n.Kind == yaml.MappingNode && len(n.Content) == 0) {
 		k.fail("oauth.clients", "there is no client: add one with clientId and keystore, under a name of your choosing")
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"go.yaml.in/yaml/v4"
 )
 
 // decoder brings the nodes of one file into the types of this package. What a field
@@ -72,7 +74,7 @@ func (d *decoder) given(at string) bool { return d.at(at) != nil }
 // emptyList tells whether the file has a list without elements at this path.
 func (d *decoder) emptyList(at string) bool {
 	n := d.at(at)
-	return n != nil && n.Kind == sequenceNode && len(n.Content) == 0
+	return n != nil && n.Kind == yaml.SequenceNode && len(n.Content) == 0
 }
 
 // decode reads n, at this path of the file, into v. tag is that of its field:
@@ -82,7 +84,7 @@ func (d *decoder) emptyList(at string) bool {
 //   - least:"1MB", above:"0s" and most:"10" bound a number.
 func (d *decoder) decode(at string, n *node, v reflect.Value, tag reflect.StructTag) {
 	d.nodes[at] = n
-	if n.Kind == aliasNode {
+	if n.Kind == yaml.AliasNode {
 		if d.aliased {
 			d.failAt(n, at, "an alias within an alias (*%s): write the value out", n.Value)
 			return
@@ -96,7 +98,7 @@ func (d *decoder) decode(at string, n *node, v reflect.Value, tag reflect.Struct
 		own.decodeNode(d, at, n)
 		return
 	}
-	if tag.Get("config") == "all" && n.Kind == scalarNode && n.Value == "all" {
+	if tag.Get("config") == "all" && n.Kind == yaml.ScalarNode && n.Value == "all" {
 		v.SetZero()
 		return
 	}
@@ -158,7 +160,7 @@ func (d *decoder) shapeOf(t reflect.Type) *shape {
 // them after the others.
 func (d *decoder) structure(at string, n *node, v reflect.Value, later ...string) {
 	s := d.shapeOf(v.Type())
-	if n.Kind != mappingNode {
+	if n.Kind != yaml.MappingNode {
 		d.failAt(n, at, "a mapping is expected, with keys among %s", strings.Join(s.names, ", "))
 		return
 	}
@@ -189,7 +191,7 @@ func (d *decoder) keys(at string, n *node, secret bool, visit func(name string, 
 	seen := make(map[string]int)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		if key.Kind != scalarNode {
+		if key.Kind != yaml.ScalarNode {
 			d.src.hide(value)
 			d.failAt(key, at, "a key has to be a word")
 			continue
@@ -222,7 +224,7 @@ func (d *decoder) unknown(at string, key, value *node, s *shape) {
 
 func (d *decoder) list(at string, n *node, v reflect.Value, tag reflect.StructTag) {
 	form := tag.Get("config")
-	if n.Kind != sequenceNode {
+	if n.Kind != yaml.SequenceNode {
 		expected := "a list is expected, as in [first, second]"
 		if form == "all" {
 			expected = `"all" or a list is expected, as in [0206731645]`
@@ -251,7 +253,7 @@ func (d *decoder) list(at string, n *node, v reflect.Value, tag reflect.StructTa
 }
 
 func (d *decoder) mapping(at string, n *node, v reflect.Value) {
-	if n.Kind != mappingNode {
+	if n.Kind != yaml.MappingNode {
 		d.failAt(n, at, "a mapping is expected, from a name of your choosing to its settings")
 		return
 	}

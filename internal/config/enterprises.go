@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"go.yaml.in/yaml/v4"
+
 	"ebox-gateway/internal/enterprise"
 )
 
@@ -149,7 +151,7 @@ func (t *enterpriseTable) yaml(src *source) {
 		Enterprises []Enterprise `yaml:"enterprises" jsonschema:"required"`
 	}
 	at := "enterprises"
-	if src.root.Kind == mappingNode {
+	if src.root.Kind == yaml.MappingNode {
 		d.structure("", src.root, reflect.ValueOf(&file).Elem())
 	} else {
 		at = ""

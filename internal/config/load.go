@@ -39,12 +39,9 @@ func Load(path string, lookup func(string) (string, bool)) (*Config, error) {
 // Parse is Load for content already at hand. name stands for the file in
 // messages, dir is where relative paths begin.
 func Parse(name string, content []byte, dir string, lookup func(string) (string, bool)) (*Config, error) {
-	if !filepath.IsAbs(dir) {
-		absolute, err := filepath.Abs(dir)
-		if err != nil {
-			return nil, fmt.Errorf("finding %s: %w", dir, err)
-		}
-		dir = absolute
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("finding %s: %w", dir, err)
 	}
 	m := &mistakes{}
 	src := textOf(name, content, 0, m)

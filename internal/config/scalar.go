@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v4"
+
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 )
@@ -36,10 +38,10 @@ func (d *decoder) scalar(at string, n *node, v reflect.Value, tag reflect.Struct
 		d.src.hide(n)
 	}
 	switch {
-	case n.Kind == sequenceNode && v.Type() == reflect.TypeFor[ebox.Actions]():
+	case n.Kind == yaml.SequenceNode && v.Type() == reflect.TypeFor[ebox.Actions]():
 		d.actions(at, n, v) // the one list that is a single Go value
 		return
-	case n.Kind != scalarNode:
+	case n.Kind != yaml.ScalarNode:
 		d.failAt(n, at, "a single value is expected, no list and no mapping")
 		return
 	case isNull(n):

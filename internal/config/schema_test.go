@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"go.yaml.in/yaml/v4"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/invopop/jsonschema"
 	validator "github.com/santhosh-tekuri/jsonschema/v6"
@@ -112,15 +114,15 @@ func document(t *testing.T, path string) any {
 
 func value(n *node) any {
 	switch n.Kind {
-	case aliasNode:
+	case yaml.AliasNode:
 		return value(n.Alias)
-	case mappingNode:
+	case yaml.MappingNode:
 		object := make(map[string]any)
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			object[n.Content[i].Value] = value(n.Content[i+1])
 		}
 		return object
-	case sequenceNode:
+	case yaml.SequenceNode:
 		list := make([]any, 0, len(n.Content))
 		for _, child := range n.Content {
 			list = append(list, value(child))

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"go.yaml.in/yaml/v4"
 )
 
 // source is the text of one file, for the excerpts in errors.
@@ -174,15 +176,15 @@ func (s *source) mask() {
 	var visit func(n *node, secret bool)
 	visit = func(n *node, secret bool) {
 		secret = secret || s.secrets[n]
-		places = append(places, place{n.Line, n.Column, secret && n.Kind == scalarNode})
+		places = append(places, place{n.Line, n.Column, secret && n.Kind == yaml.ScalarNode})
 		for i, child := range n.Content {
 			switch {
-			case n.Kind != mappingNode:
+			case n.Kind != yaml.MappingNode:
 				visit(child, secret)
 			case i%2 == 0:
 				visit(child, false) // a key
 			default:
-				visit(child, secret || child.Kind != mappingNode && namesSecret(n.Content[i-1].Value))
+				visit(child, secret || child.Kind != yaml.MappingNode && namesSecret(n.Content[i-1].Value))
 			}
 		}
 	}
