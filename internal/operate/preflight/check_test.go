@@ -27,7 +27,7 @@ type row struct{ what, result, detail, advice string }
 func expectRow(t *testing.T, checks []preflight.Check, want row) {
 	t.Helper()
 	for _, c := range checks {
-		if c.Part != want.what || want.result != "" && c.Result() != want.result {
+		if c.Part != want.what || want.result != "" && c.Result.String() != want.result {
 			continue
 		}
 		if strings.Contains(c.Detail, want.detail) && strings.Contains(c.Advice, want.advice) {
@@ -36,7 +36,7 @@ func expectRow(t *testing.T, checks []preflight.Check, want row) {
 	}
 	t.Errorf("no row %+v in", want)
 	for _, c := range checks {
-		t.Logf("%-8s %-40s %-30s %s → %s", c.Result(), c.Part, c.Where, c.Detail, c.Advice)
+		t.Logf("%-8s %-40s %-30s %s → %s", c.Result, c.Part, c.Where, c.Detail, c.Advice)
 	}
 }
 
