@@ -286,7 +286,3 @@ func allowedWords(t reflect.Type) string {
 	}
 	return ""
 }
-
-func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
-
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }

@@ -51,24 +51,14 @@ func validPort(hostport, port string) bool {
 
 // isHost tells a name of letters, digits, dots and hyphens, or an IP literal.
 func isHost(h string) bool {
-	if _, err := netip.ParseAddr(h); err == nil {
-		return true
-	}
-	if h == "" || len(h) > 253 {
-		return false
-	}
-	for _, label := range strings.Split(strings.TrimSuffix(h, "."), ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		for _, c := range []byte(label) {
-			if !isLetter(c) && !isDigit(c) && c != '-' && c != '_' {
-				return false
-			}
-		}
-	}
-	return true
+	_, err := netip.ParseAddr(h)
+	return err == nil || len(h) <= 253 && hostName.MatchString(h)
 }
+
+// hostName are labels of up to 63 characters, which neither begin nor end with a hyphen.
+var hostName = regexp.MustCompile(`^` + hostLabel + `(\.` + hostLabel + `)*\.?$`)
+
+const hostLabel = `[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?`
 
 // parsePattern reads a pattern of paths: segments, of which "*" is any one, and "/**" at the
 // end for everything below.
