@@ -7,19 +7,16 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// attachmentView is the metadata of an attachment as the API shows it, in the names of
-// one version.
+// attachmentView is the metadata of an attachment as the API shows it.
 type attachmentView struct {
 	ID       string     `json:"attachmentId"`
 	Title    translated `json:"attachmentTitle,omitempty"`
 	FileName string     `json:"fileName"`
-	Main     *bool      `json:"mainContent,omitempty"`
-	IsMain   *bool      `json:"isMainContent,omitempty"`
+	Main     bool       `json:"isMainContent"`
 	Media    string     `json:"mediaType"`
 	Size     float64    `json:"size"` // kB
 	Digest   *digest    `json:"digest,omitempty"`
-	Signed   *bool      `json:"attachmentSigned,omitempty"`
-	IsSigned *bool      `json:"isAttachmentSigned,omitempty"`
+	Signed   bool       `json:"isAttachmentSigned"`
 	Content  string     `json:"contentHref"`
 }
 
@@ -44,12 +41,8 @@ func (m *messageRegistry) attachmentViews(msg *message, whole bool) *itemPage[at
 func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool) attachmentView {
 	v := attachmentView{
 		ID: a.id, Title: a.title, FileName: a.fileName, Media: a.mediaType, Size: float64(a.size) / 1024,
+		Main: a.main, Signed: a.signed,
 		Content: m.api.base() + "/ebox/messages/" + msg.id + "/attachments/" + a.id + "/content",
-	}
-	if m.old {
-		v.Main, v.Signed = &a.main, &a.signed
-	} else {
-		v.IsMain, v.IsSigned = &a.main, &a.signed
 	}
 	if whole {
 		v.Digest = &digest{a.digest(), digestMethod}

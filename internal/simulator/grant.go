@@ -169,9 +169,7 @@ func (g *citizenMandates) list(c *call) {
 	page, size := q.number("page", 1, 1<<31-1), q.number("pageSize", 25, 100)
 	if len(q.issues) > 0 {
 		issue := q.issues[0]
-		c.refuseGrant(badInput(ordered{
-			{"in", issue.In}, {"detail", issue.Detail}, {"name", issue.Name}, {"value", issue.Value},
-		}))
+		c.refuseGrant(badInput(grantIssue{issue.In, issue.Detail, issue.Name, issue.Value}))
 		return
 	}
 	items, total, first, today := []citizenMandateView{}, 0, (page-1)*size, g.today()
@@ -212,8 +210,7 @@ func (g *citizenMandates) stop(c *call) {
 		return
 	}
 	if c.r.Method == http.MethodPatch && body.text("status") != statusStopped {
-		c.refuseGrant(badInput(ordered{{"in", "body"}, {"detail", "[Path '/status'] Only STOPPED is allowed"},
-			{"name", "/status"}, {"value", body.text("status")}}))
+		c.refuseGrant(badInput(bodyIssue("status", "Only STOPPED is allowed", body.text("status"))))
 		return
 	}
 	represented, in := body.represented(), "body"
@@ -284,7 +281,7 @@ func (g *citizenMandates) acting(c *call, represented, in string) (enterprise.Nu
 		return own, nil
 	case err != nil || !g.s.mahis.knows(n):
 		return 0, dacService()
-	case g.s.mahis.check(n, own, MandateDmfa) != mandateActive:
+	case g.s.mahis.refusal(n, own, MandateDmfa) != "":
 		return 0, representativeForbidden()
 	}
 	return n, nil

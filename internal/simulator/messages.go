@@ -77,8 +77,7 @@ type attention struct {
 	Label string `json:"label,omitempty"`
 }
 
-// party is who sends or gets a message, in the names of version 3; eboxIdValue is
-// theirs before it.
+// party is who sends or gets a message; eboxIdValue is the number's name before version 3.
 type party struct {
 	Type      string `json:"eboxType"`
 	Value     string `json:"eboxIdValue,omitempty"`
@@ -120,7 +119,7 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 	if m.old = strings.HasPrefix(version, "1.") || strings.HasPrefix(version, "2."); m.old {
 		summary, read, reference = []string{ScopeSummaryOwnEbox}, []string{ScopeMessagesFull}, []string{ScopeReferenceData}
 		m.zone = time.FixedZone("CET", 3600)
-		m.api.statusMessages, m.api.escapedSlashes = true, true
+		m.api.old = true
 	}
 	m.api.plainPages.Store(!m.old)
 	publish := slices.Concat(senders, read)

@@ -67,7 +67,7 @@ func (p itemPage[T]) MarshalJSON() ([]byte, error) {
 			Links links `json:"_links,omitempty"`
 		}{p.Items, p.Total, p.Links}
 	}
-	return encodeJSON(out, false)
+	return encodeJSON(out)
 }
 
 // newPage makes a page of some of total items. Its links keep the filters of the

@@ -117,5 +117,5 @@ func (s *Simulator) hasMandate(c *call) {
 		}
 	}
 	c.send(http.StatusOK, map[string]bool{"hasMandate": n == mandatary ||
-		s.mahis.check(n, mandatary, MandateEbox) == mandateActive})
+		s.mahis.refusal(n, mandatary, MandateEbox) == ""})
 }
