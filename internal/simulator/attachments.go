@@ -51,15 +51,13 @@ func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool
 }
 
 // attachmentList serves GET /ebox/messages/{id}/attachments.
-func (m *messageRegistry) attachmentList(c *call) {
-	if _, msg := m.find(c); msg != nil {
-		c.send(http.StatusOK, m.attachmentViews(msg, true))
-	}
+func (m *messageRegistry) attachmentList(c *call, _ *mailbox, msg *message) {
+	c.send(http.StatusOK, m.attachmentViews(msg, true))
 }
 
 // attachment serves GET /ebox/messages/{id}/attachments/{attachmentId}.
-func (m *messageRegistry) attachment(c *call) {
-	if _, msg, a := m.findAttachment(c); a != nil {
+func (m *messageRegistry) attachment(c *call, _ *mailbox, msg *message) {
+	if a := msg.attachment(c); a != nil {
 		c.send(http.StatusOK, m.attachmentView(msg, a, true))
 	}
 }
@@ -67,16 +65,15 @@ func (m *messageRegistry) attachment(c *call) {
 // content serves GET …/content: the bytes, with ranges (RFC 9110 §14) and an
 // entity tag. Fetching the main content marks the message read, whatever part of
 // it is fetched and even if the client has it already; so does HEAD.
-func (m *messageRegistry) content(c *call) {
-	b, msg, a := m.findAttachment(c)
-	if a == nil {
+func (m *messageRegistry) content(c *call, b *mailbox, msg *message) {
+	a := msg.attachment(c)
+	switch {
+	case a == nil:
 		return
-	}
-	if a.content == nil {
+	case a.content == nil:
 		c.fail(problem.NotFound("The simulator does not keep the content of so large a published document."))
 		return
-	}
-	if a.main {
+	case a.main:
 		b.open(msg)
 	}
 	h := c.w.Header()
@@ -87,16 +84,13 @@ func (m *messageRegistry) content(c *call) {
 	http.ServeContent(c.w, c.r, "", msg.received, a.content.open())
 }
 
-func (m *messageRegistry) findAttachment(c *call) (*mailbox, *message, *attachment) {
-	b, msg := m.find(c)
-	if msg == nil {
-		return nil, nil, nil
-	}
+// attachment gives the attachment of the path, or answers 404.
+func (msg *message) attachment(c *call) *attachment {
 	for _, a := range msg.attachments {
 		if a.id == c.args[1] {
-			return b, msg, a
+			return a
 		}
 	}
 	c.fail(problem.NotFound("This message has no attachment of this id."))
-	return nil, nil, nil
+	return nil
 }

@@ -44,9 +44,14 @@ func guideError(status int, form string, values ...any) *grantError {
 	return &grantError{status, body.Bytes()}
 }
 
-func (c *call) refuseGrant(e *grantError) {
-	c.w.Header().Set("Cache-Control", "no-store")
-	c.sendBytes(e.status, problem.ContentType, e.body)
+// orRefuse serves with a handler that either answers or gives the error to answer with.
+func orRefuse(handle func(*call) *grantError) func(*call) {
+	return func(c *call) {
+		if e := handle(c); e != nil {
+			c.w.Header().Set("Cache-Control", "no-store")
+			c.sendBytes(e.status, problem.ContentType, e.body)
+		}
+	}
 }
 
 const badRequestForm = `"type":"urn:problem-type:belgif:badRequest",` +

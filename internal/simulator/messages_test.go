@@ -231,6 +231,11 @@ func TestReferenceDataMayBeKept(t *testing.T) {
 			t.Errorf("%s again: %d", path, again.status)
 		}
 	}
+	type organization struct {
+		Logos []struct {
+			Content string `json:"contentHref"`
+		} `json:"organizationLogos"`
+	}
 	orgs := decode[itemPage[organization]](t, get("GET", base+"/senderOrganizations?pageSize=1", ""))
 	if len(orgs.Items) != 1 || orgs.Total != 2 || !strings.HasSuffix(orgs.Links["next"].Href, "?page=2&pageSize=1") {
 		t.Fatalf("%+v", orgs)

@@ -31,7 +31,7 @@ type routingRule struct {
 }
 
 var routingRules = []routingRule{
-	{1, messageTypes[1].ID, applications[0].ID, "", partitions[1].ID},
+	{1, typeDeclaration, sendingProgram, "", partitions[1].ID},
 	{2, "", "", "", partitions[0].ID},
 }
 

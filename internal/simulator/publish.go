@@ -123,9 +123,8 @@ func (m *messageRegistry) publish(c *call) {
 
 // reply serves POST /ebox/messages/{id}/replies: a publication whose original is
 // the message of the path and whose recipient is its sender unless it names one.
-func (m *messageRegistry) reply(c *call) {
-	_, original := m.find(c)
-	if original == nil || !m.mayReply(c, original.id) {
+func (m *messageRegistry) reply(c *call, _ *mailbox, original *message) {
+	if !m.mayReply(c, original.id) {
 		return
 	}
 	p, files, ok := readPublication(c)
