@@ -125,6 +125,9 @@ func printStatus(w io.Writer, base string, s status.Status) error {
 			key = c.Key.State
 			if c.Key.DaysLeft != nil {
 				certificate = fmt.Sprintf("%d days left", *c.Key.DaysLeft)
+				if *c.Key.DaysLeft < 0 {
+					certificate = "ended " + c.Key.NotAfter.UTC().Format("2006-01-02, 15:04 MST")
+				}
 			}
 		}
 		if c.Pending != nil {
