@@ -395,6 +395,23 @@ func TestAnExpiringCertificateIsLoggedOnceADay(t *testing.T) {
 	})
 }
 
+func TestACertificateThatExpiresIsLoggedAtOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key.pem")
+	synctest.Test(t, func(t *testing.T) {
+		write(t, file, selfSigned(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
+		var logged strings.Builder
+		tokens := setup(t, newAuthServer(t), func(o *Options) {
+			o.Clients[0].Key, o.Log = KeySource{KeyFile: file}, textLog(&logged)
+		})
+		stop := running(tokens)
+		time.Sleep(time.Hour + time.Minute)
+		stop()
+		if n := strings.Count(logged.String(), "state="+KeyExpired); n != 1 {
+			t.Errorf("an hour after the warning it is said %d times that the certificate has expired", n)
+		}
+	})
+}
+
 func TestTheReasonOfAPendingKeyNamesACertificateOutOfItsTime(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	day := 24 * time.Hour

@@ -71,14 +71,21 @@ func attention(v *operate.View, h admin.Health, standing []Attention) []Attentio
 // no token or a circuit is open, is no sign of the provider while such a cause is listed.
 func symptoms(v *operate.View, causes []Attention) (list []Attention) {
 	explained := make(map[string]bool) // parts that fail, or that are away as they are meant to be
-	first := -1
+	failing := make(map[string]int)    // the first cause of each
+	root := -1                         // the first that is about calls to everybody
 	for i, c := range causes {
 		if c.Severity != severityFailing && c.Severity != severityDown {
 			continue
 		}
 		explained[c.Part] = true
-		if first < 0 && !strings.HasPrefix(c.Part, "listener ") {
-			first = i
+		if strings.HasPrefix(c.Part, "listener ") {
+			continue
+		}
+		if _, there := failing[c.Part]; !there {
+			failing[c.Part] = i
+		}
+		if root < 0 && !strings.HasPrefix(c.Part, "provider ") && !strings.HasPrefix(c.Part, "route ") {
+			root = i
 		}
 	}
 	for _, p := range v.Directory.List() {
@@ -86,14 +93,18 @@ func symptoms(v *operate.View, causes []Attention) (list []Attention) {
 			explained["provider "+p.ID] = true
 		}
 	}
-	var unsent uint64
+	unsent := make(map[int]uint64) // by cause
 	v.Activity.Minutes(func(l activity.Lately) {
 		part := "route " + cmp.Or(l.Route, "none")
 		if l.Provider != "" {
 			part = "provider " + l.Provider
 		}
-		if first >= 0 {
-			unsent += l.Minute.NotSent
+		if len(failing) > 0 {
+			if at, own := failing[part]; root >= 0 {
+				unsent[root] += l.Minute.NotSent
+			} else if own {
+				unsent[at] += l.Minute.NotSent
+			}
 			for _, s := range []*activity.Summary{&l.Minute, &l.Now} {
 				s.Requests, s.GatewayErrors = s.Requests-s.NotSent, s.GatewayErrors-s.NotSent
 			}
@@ -106,8 +117,10 @@ func symptoms(v *operate.View, causes []Attention) (list []Attention) {
 			list = append(list, a)
 		}
 	})
-	if unsent > 0 {
-		causes[first].Text += fmt.Sprintf(". %d requests of the last minute failed before anything was sent", unsent)
+	for at, n := range unsent {
+		if n > 0 {
+			causes[at].Text += fmt.Sprintf(". Requests of the last minute that failed before anything was sent: %d", n)
+		}
 	}
 	slices.SortFunc(list, func(a, b Attention) int {
 		return cmp.Or(cmp.Compare(a.Part, b.Part), cmp.Compare(a.Text, b.Text))

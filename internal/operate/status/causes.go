@@ -18,6 +18,8 @@ const (
 	// frozenAfter is how long no call is answered until the upstream counts as frozen: with
 	// several calls sooner, since one may just be slow.
 	frozenAfter, frozenAlone = 5 * time.Second, 15 * time.Second
+	// renewalFails is how long a token in use could not be renewed until somebody is told.
+	renewalFails = 5 * time.Second
 	// manyRefused is from how many enterprises on a refusal of all of them is more likely to
 	// be about the office than about each of their mandates.
 	manyRefused = 10
@@ -118,7 +120,7 @@ func causes(v *operate.View) (list []Attention) {
 // causesOfClient tells of a key that cannot be used before a token that is refused for it.
 func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 	part := "client " + c.Name
-	refused := refusalOf(c)
+	refused := refusedToken(c, now)
 	add := func(severity, text, remedy, section string) {
 		list = append(list, attend(severity, part, text, remedy, section))
 	}
@@ -131,13 +133,16 @@ func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 		add(severityDegraded, c.KeyError.Text+". The former key goes on signing until the process ends: do not restart it",
 			"gateway check says what is wrong with the files.", "eboxkeycannotbeloaded")
 	case unusable:
-		severity, text := severityDegraded, "its certificate expired on "+c.Key.NotAfter.UTC().Format(time.DateOnly)
+		severity, text := severityDegraded, "its certificate expired on "+minute(c.Key.NotAfter)
 		if c.Key.State == authn.KeyNotYetValid {
 			text = "its certificate is not valid before " + clock(c.Key.NotBefore, now)
 		}
 		if refused != nil {
-			severity, text = severityFailing, fmt.Sprintf("%s, and the Authorization Server answers %s; next try %s", text,
-				refused.Code, clock(refused.Until, now))
+			text += fmt.Sprintf(", and the Authorization Server answers %s; next try %s", refused.Error.Code,
+				clock(refused.Error.Until, now))
+			if refused.Hash == "" {
+				severity = severityFailing
+			}
 		}
 		add(severity, text, "Put a valid certificate and its key into the client's files, and register it in Chaman.",
 			"eboxcertificateexpires")
@@ -146,7 +151,7 @@ func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 		if c.Key.DaysLeft != nil && *c.Key.DaysLeft < 7 {
 			section = "eboxcertificateexpires"
 		}
-		add(severityDegraded, "its certificate expires on "+c.Key.NotAfter.UTC().Format(time.DateOnly),
+		add(severityDegraded, "its certificate expires on "+minute(c.Key.NotAfter),
 			"Order a new one and register it in Chaman: that takes weeks.", section)
 	}
 	if p := c.Pending; p != nil {
@@ -161,33 +166,41 @@ func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 	if refused == nil || unusable {
 		return list
 	}
-	text := refused.Text
-	if !refused.Until.IsZero() {
-		text += "; next try " + clock(refused.Until, now)
+	severity, text := severityFailing, refused.Error.Text
+	if refused.Hash != "" {
+		severity, text = severityDegraded, text+"; calls fail once the token in use ends, "+clock(refused.Expires, now)
 	}
-	switch refused.Code {
+	if !refused.Error.Until.IsZero() {
+		text += "; next try " + clock(refused.Error.Until, now)
+	}
+	switch refused.Error.Code {
 	case authn.Unavailable:
-		add(severityFailing, text, "gateway check --online tells the network from the server.", "eboxtokenunavailable")
+		add(severity, text, "gateway check --online tells the network from the server.", "eboxtokenunavailable")
 	case "invalid_scope", "access_denied":
-		add(severityFailing, text,
+		add(severity, text,
 			"Look in Chaman at the scopes, at the onboarding, and whether the terms of use were accepted; then press Try now.",
 			"eboxtokenrefused")
 	default:
-		add(severityFailing, text,
+		add(severity, text,
 			"Look in Chaman at the client id and whether this certificate is registered for it; then press Try now.",
 			"eboxtokenrefused")
 	}
 	return list
 }
 
-// refusalOf is why the client has no token for some scopes, nil if it has all that it needs.
-func refusalOf(c authn.ClientStatus) *authn.FailureStatus {
-	for _, t := range c.Tokens {
-		if t.Error != nil && t.Hash == "" && c.Key != nil {
-			return t.Error
+// refusedToken is a token that the client does not get: one that calls need now, or else one
+// in use whose renewal has failed for some seconds. It is nil if there is none.
+func refusedToken(c authn.ClientStatus, now time.Time) (refused *authn.TokenStatus) {
+	for i, t := range c.Tokens {
+		switch {
+		case t.Error == nil || c.Key == nil:
+		case t.Hash == "":
+			return &c.Tokens[i]
+		case refused == nil && now.Sub(t.Error.Since) >= renewalFails:
+			refused = &c.Tokens[i]
 		}
 	}
-	return nil
+	return refused
 }
 
 func causesOfUpstream(u operate.Upstream, now time.Time) (list []Attention) {
@@ -259,6 +272,9 @@ func aheadOf(d time.Duration) string {
 	}
 	return d.Round(time.Second).String() + " ahead of"
 }
+
+// minute is a moment of a certificate's, in UTC.
+func minute(t time.Time) string { return t.UTC().Format("2006-01-02, 15:04 MST") }
 
 // clock is a moment in UTC, as everywhere, with its day unless that is now's.
 func clock(t, now time.Time) string {
