@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/evidence"
 )
 
 func dataCommand(p *process) *cobra.Command {
@@ -182,7 +182,7 @@ func evidenceOf(cfg *config.Config) (list []rest) {
 			"by the gateway, a file at a time; gateway audit keep for replicas that are gone",
 		},
 		rest{
-			"evidence in memory", fmt.Sprintf("memory of the process, at most %d records", gateway.EvidenceQueue(cfg)), "no",
+			"evidence in memory", fmt.Sprintf("memory of the process, at most %d records", evidence.Queue(cfg)), "no",
 			"under a second; longer while the disk fails", "by being written",
 		},
 	)

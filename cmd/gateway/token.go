@@ -14,7 +14,6 @@ import (
 
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/operate/preflight"
 )
 
@@ -63,7 +62,7 @@ its pause of up to five minutes: when a certificate was registered. SIGHUP does 
 		}
 		var src *authn.KeySource
 		if *keystore != "" {
-			if src, err = otherKey(gateway.KeySource(c), *keystore, *passwordFile); err != nil {
+			if src, err = otherKey(authn.KeySourceOf(c), *keystore, *passwordFile); err != nil {
 				return err
 			}
 		}
@@ -133,7 +132,7 @@ func otherKey(present authn.KeySource, file, passwordFile string) (*authn.KeySou
 // one than the running gateway's, its status does not show it.
 func signedWith(c config.Client, src *authn.KeySource) string {
 	if src == nil {
-		s := gateway.KeySource(c)
+		s := authn.KeySourceOf(c)
 		src = &s
 	}
 	key, err := authn.LoadKey(*src)
@@ -151,7 +150,7 @@ func printToken(p *process, cfg *config.Config, c config.Client, src *authn.KeyS
 	scopes []string, took time.Duration,
 ) error {
 	if src == nil {
-		s := gateway.KeySource(c)
+		s := authn.KeySourceOf(c)
 		src = &s
 	}
 	key, err := authn.LoadKey(*src)

@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -25,7 +24,7 @@ func keyOf(t fataler, id string, fill byte) Key {
 
 func ringOf(t fataler, keys ...Key) *ring {
 	t.Helper()
-	r, err := newRing(keys, "ebox:", rand.Reader)
+	r, err := newRing(keys, "ebox:")
 	if err != nil {
 		t.Fatal(err)
 	}

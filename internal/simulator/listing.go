@@ -29,13 +29,13 @@ type messageView struct {
 	AppID      string     `json:"senderApplicationId"`
 	Partition  string     `json:"partition,omitempty"`
 
-	Documents  *itemPage[attachmentView] `json:"attachments,omitempty"`
-	BodyMain   *bool                     `json:"bodyMainContent,omitempty"`
-	IsBodyMain *bool                     `json:"isBodyMainContent,omitempty"`
-	Payment    *payment                  `json:"paymentData,omitempty"`
-	Replies    *bool                     `json:"replyAuthorized,omitempty"`
-	AreReplies *bool                     `json:"isReplyAuthorized,omitempty"`
-	Links      links                     `json:"_links"`
+	Documents  any      `json:"attachments,omitempty"`
+	BodyMain   *bool    `json:"bodyMainContent,omitempty"`
+	IsBodyMain *bool    `json:"isBodyMainContent,omitempty"`
+	Payment    *payment `json:"paymentData,omitempty"`
+	Replies    *bool    `json:"replyAuthorized,omitempty"`
+	AreReplies *bool    `json:"isReplyAuthorized,omitempty"`
+	Links      links    `json:"_links"`
 }
 
 // state copies a message with what the box's lock guards.

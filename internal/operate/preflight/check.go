@@ -19,7 +19,6 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/egress"
-	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/operate"
 )
 
@@ -69,7 +68,7 @@ func (c Check) MarshalJSON() ([]byte, error) {
 func Offline(cfg *config.Config, now time.Time, running func(config.Listener) bool) []Check {
 	checks := checkRisks(cfg)
 	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth.Clients)) {
-		checks = append(checks, checkKey(name, gateway.KeySource(cfg.OAuth.Clients[name]), now))
+		checks = append(checks, checkKey(name, authn.KeySourceOf(cfg.OAuth.Clients[name]), now))
 	}
 	checks = append(checks, checkEncryption(cfg.Redis)...)
 	checks = append(checks, checkEvidence(cfg))

@@ -16,7 +16,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/files"
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/listen"
 )
 
 // Risks are the files of a configuration that others than the gateway's user and group
@@ -106,7 +106,7 @@ func checkCertificates(cfg *config.Config, now time.Time) (checks []Check) {
 // authorities of its callers.
 func checkCertificate(key string, l config.Listener, now time.Time) Check {
 	c := Check{Part: "certificate of " + key, Where: l.TLS.CertFile}
-	made, err := gateway.ListenerTLS(*l.TLS)
+	made, _, err := listen.LoadTLS(*l.TLS)
 	if err != nil {
 		c.Detail = err.Error()
 		c.Advice = "the gateway does not start like this: put certificate and key there, in PEM, and the authorities of " +

@@ -15,7 +15,7 @@ import (
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/evidence"
 	"ebox-gateway/internal/redisstore"
 )
 
@@ -164,13 +164,13 @@ func checkEvidence(cfg *config.Config) Check {
 	c := Check{Part: "evidence", Where: a.Dir, Result: OK}
 	if a.Dir == "" {
 		c.Detail = "audit.dir is not set: who reads or changes what is not recorded"
-		if gateway.DemandsEvidence(cfg.Environment) {
+		if evidence.Demanded(cfg.Environment) {
 			c.Result = Warning
 			c.Advice = "set audit.dir to a directory on a disk that is kept for ten years"
 		}
 		return c
 	}
-	o, err := gateway.AuditOptions(cfg)
+	o, err := evidence.AuditOptions(cfg)
 	if err != nil {
 		c.Result, c.Detail = Failed, err.Error()
 		return c
@@ -195,7 +195,7 @@ func checkEvidence(cfg *config.Config) Check {
 	switch {
 	case a.KeepYears < 10:
 		c.Result, c.Advice = Warning, "the federation asks for ten years: set audit.keepYears"
-	case a.Checkpoints == "" && gateway.DemandsEvidence(cfg.Environment):
+	case a.Checkpoints == "" && evidence.Demanded(cfg.Environment):
 		c.Result, c.Advice = Warning, "set audit.checkpoints to have signed records leave this machine: without them nobody "+
 			"can tell that the end was cut off together with its signatures"
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/wire"
@@ -132,7 +133,7 @@ func (g check) walk(ctx context.Context, p probe) *way {
 			})
 		},
 	})
-	transport := g.Egress.Transport(egress.Timeouts{Connect: 3 * time.Second, Header: probePatience, Idle: probePatience},
+	transport := g.Egress.Transport(config.Timeouts{Connect: 3 * time.Second, Header: probePatience, Idle: probePatience},
 		p.guard)
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base.String(), nil)
