@@ -170,11 +170,11 @@ var csvColumns = []struct {
 	{"created", func(f *audit.Found) string { return strings.Join(f.Created, " ") }},
 	{"idempotencyKey", func(f *audit.Found) string { return f.IdempotencyKey }},
 	{"result", result},
-	{"status", func(f *audit.Found) string { return count(int64(f.Status)) }},
-	{"upstreamStatus", func(f *audit.Found) string { return count(int64(f.UpstreamStatus)) }},
+	{"status", func(f *audit.Found) string { return orEmpty(f.Status) }},
+	{"upstreamStatus", func(f *audit.Found) string { return orEmpty(f.UpstreamStatus) }},
 	{"problem", func(f *audit.Found) string { return f.Problem }},
-	{"bytesIn", func(f *audit.Found) string { return count(f.BytesIn) }},
-	{"bytesOut", func(f *audit.Found) string { return count(f.BytesOut) }},
+	{"bytesIn", func(f *audit.Found) string { return orEmpty(f.BytesIn) }},
+	{"bytesOut", func(f *audit.Found) string { return orEmpty(f.BytesOut) }},
 	{"answerFrom", func(f *audit.Found) string { return f.AnswerFrom }},
 	{"cache", func(f *audit.Found) string { return f.Cache }},
 	{"requestId", func(f *audit.Found) string { return f.RequestID }},
@@ -189,13 +189,6 @@ func truth(is bool) string {
 		return "true"
 	}
 	return ""
-}
-
-func count(n int64) string {
-	if n == 0 {
-		return ""
-	}
-	return strconv.FormatInt(n, 10)
 }
 
 func (w *csvWriter) header() {

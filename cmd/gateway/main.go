@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -143,6 +145,17 @@ func noArguments(c *cobra.Command, args []string) error {
 		return usageError{fmt.Sprintf("unexpected argument %q; did you mean --config %[1]s?", args[0])}
 	}
 	return usageError{fmt.Sprintf("unexpected argument %q", args[0])}
+}
+
+// newTable lines up cells with tabs between them; two blanks are left between columns.
+func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
+
+// orEmpty is a number for a cell, which stays empty for 0.
+func orEmpty[N int | int64](n N) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64(n), 10)
 }
 
 // counted says how many of something there are: "1 file", "2 files".

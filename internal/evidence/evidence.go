@@ -21,7 +21,6 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/logfile"
-	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/telemetry"
 	"ebox-gateway/internal/tenancy"
@@ -33,22 +32,6 @@ type Keeper struct {
 	log      atomic.Pointer[audit.Log]
 	ship     *logfile.File // nil if checkpoints go to a stream or nowhere
 	refusals audit.Refusals
-}
-
-// callOf is what the evidence takes of a request: the one place that knows both.
-func callOf(r *call.Record, at time.Time) audit.Call {
-	return audit.Call{
-		At: at, ID: r.ID, Parent: r.Parent, Source: r.Source, Listener: r.Listener, Caller: r.Caller,
-		Actor: r.Actor, Purpose: r.Purpose, Claimed: r.Claimed, Enterprise: r.Enterprise, Own: r.Own, Client: r.Client,
-		Route: r.Route, Provider: r.Provider, Upstream: r.Upstream, UpstreamHost: r.UpstreamHost,
-		Action: r.Action, Opening: r.Opening, Method: printable.Text(r.Method, printable.MaxAsserted), Path: r.Path,
-		Messages: r.Messages, MoreMessages: r.MoreMessages, Created: r.Created, Named: r.Named,
-		IdempotencyKey: printable.Text(r.IdempotencyKey, printable.MaxAsserted),
-		TokenHash:      r.TokenHash, Intent: r.Intent, Sent: r.Sent, Tries: r.Tries, Status: r.Status,
-		UpstreamStatus: r.UpstreamStatus, ProblemType: r.ProblemType, Detail: r.Detail, Cut: r.Cut,
-		BytesIn: r.BytesIn, BytesOut: r.BytesOut,
-		Cache: r.Cache, TraceID: r.TraceID, AnswerTraceID: r.AnswerTraceID,
-	}
 }
 
 // AuditOptions says what a chain of evidence of a configuration is made of.
@@ -203,10 +186,9 @@ func (k *Keeper) Event(kind audit.Kind, source netip.Addr, fields ...string) {
 
 // Done keeps a finished request, if it is evidence. An impersonal one is about nobody.
 func (k *Keeper) Done(r *call.Record, impersonal bool) {
-	done := callOf(r, r.Start.Add(r.Phases.Total))
-	k.refusals.Done(&done)
+	k.refusals.Done(r)
 	if log := k.log.Load(); log != nil && (r.Intent || !impersonal) {
-		log.Done(&done)
+		log.Done(r)
 	}
 }
 
@@ -217,10 +199,7 @@ func (k *Keeper) Intent(ctx context.Context, r *call.Record) error {
 	if log == nil {
 		return nil
 	}
-	write := callOf(r, time.Time{}) // the log says when
-	recorded, err := log.Intent(ctx, &write)
-	r.Intent = recorded
-	return err
+	return log.Intent(ctx, r)
 }
 
 // Admitter lets a call in, or gives the problem that it is refused with.

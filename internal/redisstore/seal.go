@@ -189,8 +189,10 @@ func (r *ring) seal(p purpose, at string, content []byte) ([]byte, error) {
 }
 
 var (
-	errGarbage error = unexpectedError("opening a value: nothing that this version of the gateway wrote")
-	errSeal    error = unexpectedError("opening a value: its seal is broken, or it was put in the place of another")
+	errGarbage  error = unexpectedError("opening a value: nothing that this version of the gateway wrote")
+	errUnsealed       = errors.New("opening a value: it is not sealed, so a replica without redis.encryptionKeys wrote it: " +
+		"give all replicas the same keys")
+	errSeal error = unexpectedError("opening a value: its seal is broken, or it was put in the place of another")
 )
 
 // open gives the content of a value that was found under at.
@@ -200,10 +202,10 @@ func (r *ring) open(p purpose, at string, value []byte) ([]byte, error) {
 	}
 	header := 3 + int(value[2])
 	id, content := string(value[3:header]), value[header:]
-	if (id == "") == r.sealed() {
-		return nil, fmt.Errorf("opening a value: it is sealed with key %q, which this replica does not have", id)
+	if id == "" && r.sealed() {
+		return nil, errUnsealed
 	}
-	if r.sealed() {
+	if id != "" {
 		k := r.key(id)
 		if k == nil {
 			return nil, fmt.Errorf("opening a value: it is sealed with key %q, which this replica does not have", id)

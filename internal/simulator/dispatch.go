@@ -28,12 +28,12 @@ type api struct {
 	scopes []string
 	// representing says that the API reads the on-behalf-of header.
 	representing bool
-	// statusMessages makes errors StatusMessages, the form before problem documents.
-	statusMessages bool
+	// old is for a Message Registry before version 3: errors are StatusMessages, the form
+	// before problem documents, members have their former names, and slashes in JSON are
+	// written "\/", as many Java and PHP servers do.
+	old bool
 	// plainPages writes pages in the form PagePlain.
 	plainPages atomic.Bool
-	// escapedSlashes writes "\/" in JSON, as many Java and PHP servers do.
-	escapedSlashes bool
 	// guard, if set, may answer in the place of every endpoint; it then returns true.
 	guard     func(*call) bool
 	endpoints []endpoint

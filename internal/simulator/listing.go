@@ -10,14 +10,13 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// messageView is a message as the API shows it. Names that version 3 has changed stand
-// in pairs, of which one is left out; those of which nothing is public are as before.
+// messageView is a message as the API shows it, in the names of version 3; those of which
+// nothing is public are as before.
 type messageView struct {
 	ID         string     `json:"messageId"`
 	Original   string     `json:"originalMessageId,omitempty"`
 	Subject    translated `json:"subject"`
-	Received   time.Time  `json:"receiptDate,omitzero"`
-	Published  time.Time  `json:"publicationDate,omitzero"`
+	Published  time.Time  `json:"publicationDate"`
 	Expires    time.Time  `json:"expirationDate"`
 	Read       bool       `json:"readStatus"`
 	Visible    bool       `json:"visible"`
@@ -29,13 +28,11 @@ type messageView struct {
 	AppID      string     `json:"senderApplicationId"`
 	Partition  string     `json:"partition,omitempty"`
 
-	Documents  any      `json:"attachments,omitempty"`
-	BodyMain   *bool    `json:"bodyMainContent,omitempty"`
-	IsBodyMain *bool    `json:"isBodyMainContent,omitempty"`
-	Payment    *payment `json:"paymentData,omitempty"`
-	Replies    *bool    `json:"replyAuthorized,omitempty"`
-	AreReplies *bool    `json:"isReplyAuthorized,omitempty"`
-	Links      links    `json:"_links"`
+	Documents any      `json:"attachments,omitempty"`
+	BodyMain  bool     `json:"isBodyMainContent"`
+	Payment   *payment `json:"paymentData,omitempty"`
+	Replies   bool     `json:"isReplyAuthorized"`
+	Links     links    `json:"_links"`
 }
 
 // state copies a message with what the box's lock guards.
@@ -52,15 +49,15 @@ func (m *messageRegistry) view(msg message, whole bool) messageView {
 	v := messageView{
 		ID: msg.id, Original: msg.original, Subject: msg.subject, Expires: msg.expires.In(m.zone),
 		Read: msg.read, Visible: !msg.hidden, Registered: msg.registered, Attention: msg.attention,
-		TypeID: msg.typeID, AppID: msg.appID, Payment: msg.payment,
-		Links: links{"self": {self}, "attachments": {self + "/attachments"}},
+		TypeID: msg.typeID, AppID: msg.appID, Payment: msg.payment, BodyMain: msg.bodyMain, Replies: msg.replies,
+		Published: msg.received.In(m.zone),
+		Links:     links{"self": {self}, "attachments": {self + "/attachments"}},
 	}
 	if m.old {
-		v.Received, v.OrgID, v.BodyMain, v.Replies = msg.received.In(m.zone), msg.orgID, &msg.bodyMain, &msg.replies
+		v.OrgID = msg.orgID
 	} else {
-		v.Published, v.Sender = msg.received.In(m.zone), &party{Type: "enterprise", Number: msg.orgID,
-			Partition: partitions[0].ID}
-		v.IsBodyMain, v.AreReplies, v.Partition = &msg.bodyMain, &msg.replies, msg.partition
+		v.Sender = &party{Type: "enterprise", Number: msg.orgID, Partition: partitions[0].ID}
+		v.Partition = msg.partition
 		v.Links["structuredData"] = link{self + structuredData}
 	}
 	if len(msg.attachments) > 0 {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 )
 
@@ -79,35 +78,6 @@ func TestTrailersAfterAPublicationAreRecorded(t *testing.T) {
 	}
 }
 
-func TestManyClientsAtOnce(t *testing.T) {
-	l := newLab(t)
-	get, send, base := l.consumer(), l.as(l.token(ScopePublicationSender), 0), l.ProviderURL("nsso")+"/ebox/messages"
-	body, contentType := multipartBody(t, describe("", ""), sheet{"upfile1", "a.txt", "text/plain", "x"})
-	const each = 10
-	statuses := make(chan int, 5*each)
-	var all sync.WaitGroup
-	for range each {
-		all.Go(func() { statuses <- get("GET", base, "").status })
-		all.Go(func() { statuses <- get("GET", base+"/"+LargeMessage+"/attachments/3/content", "").status })
-		all.Go(func() { statuses <- send("POST", base, body, "Content-Type", contentType).status - 1 })
-		all.Go(func() {
-			patch := `{"items":[{"messageId":"` + LargeMessage + `","visible":false}]}`
-			statuses <- get("PATCH", base, patch, "Content-Type", "application/merge-patch+json").status
-		})
-		all.Go(func() { statuses <- l.send("GET", l.ControlURL()+"/requests", "").status })
-	}
-	all.Wait()
-	close(statuses)
-	for status := range statuses {
-		if status != 200 {
-			t.Errorf("%d", status)
-		}
-	}
-	if page := decode[messagePage](t, get("GET", base, "")); page.Total != 40+each {
-		t.Errorf("%d messages", page.Total)
-	}
-}
-
 func TestOpeningsAreToldApart(t *testing.T) {
 	l := newLab(t)
 	send := l.consumer()
@@ -130,17 +100,6 @@ func TestOpeningsAreToldApart(t *testing.T) {
 	send("POST", base+"/ebox/messages/"+BodyMessage+"/body", "x")
 	if l.Requests()[0].Opening {
 		t.Error("a POST is an opening")
-	}
-}
-
-func TestTraceIdsAreRepeatedAndAdded(t *testing.T) {
-	l := newLab(t)
-	r := l.send("GET", l.GrantURL()+"/health", "", "BelGov-Trace-Id", "6b3d")
-	if own := r.header.Get("BelGov-Trace-Id"); r.header.Get("BelGov-Related-Trace-Id") != "6b3d" || len(own) != 36 {
-		t.Errorf("%v", r.header)
-	}
-	if r := l.send("GET", l.GrantURL()+"/health", ""); r.header.Get("BelGov-Related-Trace-Id") != "" {
-		t.Errorf("%v", r.header)
 	}
 }
 

@@ -79,8 +79,8 @@ func (s *Simulator) SetProvider(p Provider) error {
 		return errors.New("setting a provider: it needs an id")
 	}
 	if p.URL == "" {
-		if strings.ContainsAny(p.ID, "/?#%") {
-			return errors.New("setting a provider: an id with one of / ? # % needs a URL of its own")
+		if strings.ContainsAny(p.ID, `/?#%"\`) {
+			return errors.New(`setting a provider: an id with one of / ? # % " \ needs a URL of its own`)
 		}
 		p.URL = s.directory.host(s.main, p.ID, "/providers/"+p.ID, p.APIVersion)
 	}

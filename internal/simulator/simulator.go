@@ -128,7 +128,14 @@ func Start(o Options) (*Simulator, error) {
 	}
 	s := &Simulator{now: o.Now, log: o.Log, started: o.Now()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	if err := s.listen(o); err != nil {
+	var err error
+	if s.main, err = newSite(o.Listen, o.PublicURL); err == nil {
+		s.regional = s.main
+		if o.ListenRegional != "" {
+			s.regional, err = newSite(o.ListenRegional, o.PublicRegionalURL)
+		}
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.authorization = newAuthorizationServer(s.TokenURL(), o.TokenLifetime, o.Now)
@@ -155,21 +162,6 @@ func Start(o Options) (*Simulator, error) {
 		s.serve(s.regional)
 	}
 	return s, nil
-}
-
-func (s *Simulator) listen(o Options) error {
-	var err error
-	if s.main, err = newSite(o.Listen, o.PublicURL); err != nil {
-		return err
-	}
-	s.regional = s.main
-	if o.ListenRegional != "" {
-		if s.regional, err = newSite(o.ListenRegional, o.PublicRegionalURL); err != nil {
-			s.regional = s.main
-			return err
-		}
-	}
-	return nil
 }
 
 func newSite(address, public string) (*site, error) {
