@@ -244,7 +244,9 @@ func (k *check) tokens() {
 		}
 		k.fail("oauth.tokenUrl", "tokenUrl is missing: %s", why)
 	}
-	if n := k.at("oauth.clients"); len(k.c.OAuth.Clients) == 0 && (n == nil || n.Kind == yaml.MappingNode && len(n.Content) == 0) {
+	n := k.at("oauth.clients")
+	empty := n == nil || n.Kind == yaml.MappingNode && len(n.Content) == 0 // else what is there was reported
+	if empty && len(k.c.OAuth.Clients) == 0 {
 		k.fail("oauth.clients", "there is no client: add one with clientId and keystore, under a name of your choosing")
 	}
 }

@@ -240,13 +240,17 @@ func (d *decoder) list(at string, n *node, v reflect.Value, tag reflect.StructTa
 	for i, child := range n.Content {
 		one := withDefaults(items.Index(i))
 		d.decode(item(at, i), child, one, tag)
-		if !isText(one) || one.IsZero() {
+		if !one.Comparable() || one.IsZero() {
 			continue
 		}
-		if value := one.Interface(); seen[value] {
-			d.failAt(child, item(at, i), "%s is given twice", quote(fmt.Sprint(value)))
-		} else {
+		value := one.Interface()
+		switch {
+		case !seen[value]:
 			seen[value] = true
+		case isText(one):
+			d.failAt(child, item(at, i), "%s is given twice", quote(fmt.Sprint(value)))
+		default:
+			d.failAt(child, item(at, i), "the same is given twice")
 		}
 	}
 	v.Set(items)

@@ -194,7 +194,7 @@ func (s *source) mask() {
 	})
 	next := place{line: len(s.lines) + 1}
 	for _, p := range slices.Backward(places) { // so that the columns before it stay as they are
-		if p.secret {
+		if p.secret && p.line >= 1 && p.line <= len(s.lines) {
 			s.hideBetween(p.line, p.column, next.line, next.column)
 		}
 		next = p
@@ -210,7 +210,7 @@ func (s *source) hideBetween(line, column, nextLine, nextColumn int) {
 		return
 	}
 	s.lines[line-1] = before + hidden
-	for i := line; i < nextLine-1; i++ {
+	for i := line; i < min(nextLine-1, len(s.lines)); i++ {
 		s.lines[i] = hidden
 	}
 	if nextLine > len(s.lines) {

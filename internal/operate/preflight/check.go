@@ -386,7 +386,8 @@ func (g check) checkProviders(ctx context.Context, ways *ways) []Check {
 		case directory.Active:
 			probes = append(probes, probe{part, p.Base, g.ProviderGuard(p.ID)})
 		default:
-			checks = append(checks, Check{Part: part, Where: p.Base.Host, Result: Skipped, Detail: string(state) + ", not asked"})
+			checks = append(checks, Check{Part: part, Where: p.Base.Host, Result: Skipped,
+				Detail: string(state) + ", not asked"})
 		}
 	}
 	ways.walk(ctx, probes)

@@ -45,13 +45,14 @@ func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
 			lines: tls("cert.pem", "key.pem"), want: row{"certificate of server.listen", "warning",
 				"CN=gateway.example,C=BE, valid until", "new one"}},
 		"it is not there": {
-			lines: tls("none.pem", "key.pem"), want: row{"certificate of server.listen", "failed", "none.pem", "does not start"}},
+			lines: tls("none.pem", "key.pem"), want: row{"certificate of server.listen", "failed", "none.pem",
+				"does not start"}},
 		"it is for another key": {
 			lines: tls("cert.pem", "other.pem"), want: row{"certificate of server.listen", "failed", "does not match",
 				"does not start"}},
 		"it has expired": {
-			lines: tls("cert.pem", "key.pem"), now: time.Now().AddDate(0, 0, 3), want: row{"certificate of server.listen", "failed",
-				"has expired", "callers refuse it"}},
+			lines: tls("cert.pem", "key.pem"), now: time.Now().AddDate(0, 0, 3),
+			want: row{"certificate of server.listen", "failed", "has expired", "callers refuse it"}},
 		"an authority cannot be read": {
 			lines: "egress: {caFile: broken.pem}", want: row{"egress.caFile", "failed", "certificate 1 of 1", ""}},
 		"a bundle is not there": {
