@@ -16,7 +16,8 @@ lint:
 
 # Every committed file that is made from others. Review the difference before you commit it.
 generate:
-	go test ./internal/config ./internal/telemetry -update
+	go test ./internal/config -update
+	go test ./internal/gateway -run Reference -update
 	go -C test/k8s test . -run TestTheComponentHasTheAlertsOfDeploy -update
 
 bench:

@@ -117,7 +117,7 @@ func shared(b *testing.B, server *redistest.Server) *redisstore.Store {
 		b.Fatal(err)
 	}
 	r, err := redisstore.New(redisstore.Options{
-		Address: redisstore.Address{Hosts: []string{server.Addr}}, Keys: []redisstore.Key{key}, Namespace: "inside",
+		Address: config.RedisAddress{Hosts: []string{server.Addr}}, Keys: []redisstore.Key{key}, Namespace: "inside",
 		Timeout: time.Second,
 	})
 	if err != nil {

@@ -13,8 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/metric"
 	"ebox-gateway/internal/telemetry"
 )
 
@@ -28,9 +30,8 @@ func BenchmarkTelemetry(b *testing.B) {
 	}
 	defer null.Close()
 	access := telemetry.NewAccessLog(telemetry.Locked(null), "json", slog.LevelInfo)
-	metrics, err := telemetry.NewMetrics(telemetry.MetricsOptions{
-		Snapshot: func() telemetry.Snapshot { return telemetry.Snapshot{} }, IsProvider: func(string) bool { return true },
-	})
+	metrics, err := telemetry.NewMetrics(func(string) bool { return true },
+		metric.Read(cache.Metrics, func() *cache.Stats { return new(cache.Stats) }))
 	if err != nil {
 		b.Fatal(err)
 	}

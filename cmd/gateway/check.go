@@ -50,7 +50,7 @@ its failure and, after an arrow, what to do. The exit code is 1 if a row failed.
 		}
 		checks := preflight.Offline(cfg, time.Now(), runningAt(p, *path))
 		if err != nil && !slices.ContainsFunc(checks, func(c preflight.Check) bool {
-			return !c.OK && strings.HasSuffix(err.Error(), c.Detail)
+			return c.Result == preflight.Failed && strings.HasSuffix(err.Error(), c.Detail)
 		}) {
 			checks = append(checks, preflight.Check{
 				Part: "start", Detail: err.Error(),
@@ -179,8 +179,8 @@ func printChecks(w io.Writer, checks []preflight.Check) (failed int) {
 	table := newTable(w)
 	fmt.Fprintln(table, "RESULT\tWHAT\tWHERE\tTIME\tDETAIL")
 	for _, c := range checks {
-		word := c.Result()
-		if !c.OK {
+		word := c.Result.String()
+		if c.Result == preflight.Failed {
 			word = "FAILED"
 			failed++
 		}
@@ -201,7 +201,7 @@ func printChecks(w io.Writer, checks []preflight.Check) (failed int) {
 func printChecksJSON(w io.Writer, checks []preflight.Check) error {
 	failed := 0
 	for _, c := range checks {
-		if !c.OK {
+		if c.Result == preflight.Failed {
 			failed++
 		}
 	}

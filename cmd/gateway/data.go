@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/gateway"
+	"ebox-gateway/internal/evidence"
 )
 
 func dataCommand(p *process) *cobra.Command {
@@ -91,7 +91,7 @@ func resting(cfg *config.Config, add place) {
 		}
 	}
 	secrets(cfg, add)
-	evidence(cfg, add)
+	keptEvidence(cfg, add)
 	if u := cfg.Tracing.Endpoint; u != nil {
 		add("traces: routes, providers, statuses, times, trace ids; no enterprise, no citizen", "the collector at "+u.Host,
 			"as your collector does", "as your collector does", "in your collector")
@@ -137,8 +137,8 @@ func secrets(cfg *config.Config, add place) {
 	secret("header lines for the trace collector", cfg.Tracing.HeadersFile)
 }
 
-// evidence is what is kept to be able to say who read or changed what.
-func evidence(cfg *config.Config, add place) {
+// keptEvidence is what is kept to be able to say who read or changed what.
+func keptEvidence(cfg *config.Config, add place) {
 	const refusals = "refusals: source, caller, enterprise asked for, path with citizens' numbers masked"
 	switch to := cfg.Log.Security; to {
 	case "":
@@ -156,7 +156,7 @@ func evidence(cfg *config.Config, add place) {
 		"citizens' numbers masked, hash of the token", a.Dir, "no: files are 0600, use an encrypted disk",
 		fmt.Sprintf("until 1 January after the act plus %d years", a.KeepYears),
 		"by the gateway, a file at a time; gateway audit keep for replicas that are gone")
-	add("evidence in memory", fmt.Sprintf("memory of the process, at most %d records", gateway.EvidenceQueue(cfg)), "no",
+	add("evidence in memory", fmt.Sprintf("memory of the process, at most %d records", evidence.Queue(cfg)), "no",
 		"under a second; longer while the disk fails", "by being written")
 	add.file("key that signs the evidence", cmp.Or(a.KeyFile, a.Dir+"/REPLICA/signing.key"), "no")
 	if a.Checkpoints != "" {

@@ -14,7 +14,6 @@ import (
 
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/operate/preflight"
 )
 
@@ -64,7 +63,7 @@ its pause of up to five minutes: when a certificate was registered. SIGHUP does 
 			scopes = firstScopes(cfg)
 		}
 		var tried *authn.KeySource // nil: the client's own
-		src := gateway.KeySource(c)
+		src := authn.KeySourceOf(c)
 		if *keystore != "" {
 			if src, err = otherKey(src, *keystore, *passwordFile); err != nil {
 				return err

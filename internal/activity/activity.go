@@ -8,8 +8,8 @@
 // last of each, and so many enterprises. A restart forgets it. What must not be forgotten is in the log and in
 // the evidence; what is to be compared over weeks is in the metrics.
 //
-// A record costs one look into a map that nobody locks and a short lock of one
-// series; only a problem costs more. Nothing here waits and nothing holds a record.
+// A record costs one look into a map and a short lock of one series; only a problem
+// costs more. Nothing here waits and nothing holds a record.
 //
 // No token, body or query ever gets here, and what a path or a detail says of a
 // citizen is masked before it is kept.
@@ -19,7 +19,6 @@ import (
 	"maps"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"ebox-gateway/internal/call"
@@ -41,10 +40,9 @@ type Recent struct {
 	o       Options
 	started time.Time
 	// all counts what callers asked, without the parts that one answer was made of.
-	all *series
-	// parts are the series; the map is replaced as a whole, with growing held.
-	parts   atomic.Pointer[map[key]*series]
-	growing sync.Mutex
+	all     *series
+	mu      sync.RWMutex
+	parts   map[key]*series
 	groups  groups
 	refused refusedEnterprises
 }
@@ -63,9 +61,7 @@ func New(o Options) *Recent {
 	if o.Known == nil {
 		o.Known = func(string) bool { return false }
 	}
-	a := &Recent{o: o, started: o.Now(), all: new(series)}
-	a.parts.Store(&map[key]*series{})
-	return a
+	return &Recent{o: o, started: o.Now(), all: new(series), parts: make(map[key]*series)}
 }
 
 // Done takes in a finished record. It does not keep it.
@@ -98,29 +94,32 @@ func firstByte(r *call.Record) time.Duration {
 // seriesOf finds a series, or makes it. If there are too many, those that had no
 // request in the window go; if there still are, the series without names takes it.
 func (a *Recent) seriesOf(k key, at time.Time) *series {
-	if s, ok := (*a.parts.Load())[k]; ok {
+	a.mu.RLock()
+	s, ok := a.parts[k]
+	a.mu.RUnlock()
+	if ok {
 		return s
 	}
-	a.growing.Lock()
-	defer a.growing.Unlock()
-	old := *a.parts.Load()
-	if s, ok := old[k]; ok {
-		return s
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.parts) >= maxSeries {
+		maps.DeleteFunc(a.parts, func(_ key, s *series) bool { return s.idleAt(at) })
 	}
-	next := maps.Clone(old)
-	if len(next) >= maxSeries {
-		maps.DeleteFunc(next, func(_ key, s *series) bool { return s.idleAt(at) })
-	}
-	if len(next) >= maxSeries {
+	if len(a.parts) >= maxSeries {
 		k = key{}
-		if s, ok := next[k]; ok {
-			return s
-		}
 	}
+	if s, ok := a.parts[k]; ok {
+		return s
+	}
+	s = new(series)
 	// The strings are parts of a request's own text, which would stay with them.
-	k = key{strings.Clone(k.route), strings.Clone(k.provider)}
-	s := new(series)
-	next[k] = s
-	a.parts.Store(&next)
+	a.parts[key{strings.Clone(k.route), strings.Clone(k.provider)}] = s
 	return s
+}
+
+// series are all series at this moment.
+func (a *Recent) series() map[key]*series {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return maps.Clone(a.parts)
 }

@@ -166,8 +166,8 @@ func TestTheOutsideCannotMakeSeries(t *testing.T) {
 		}, 0)
 	}
 	s := n.Snapshot()
-	if len(s.Providers) != 0 || len(s.Routes) != 1 || len(*n.parts.Load()) != 1 {
-		t.Errorf("%d providers, %d series", len(s.Providers), len(*n.parts.Load()))
+	if len(s.Providers) != 0 || len(s.Routes) != 1 || len(n.parts) != 1 {
+		t.Errorf("%d providers, %d series", len(s.Providers), len(n.parts))
 	}
 	if len(s.Problems) != keptOfGroup || len(s.Groups) != 1 || s.Groups[0].Count != 2000 {
 		t.Errorf("%d problems are kept, in %+v", len(s.Problems), s.Groups)
@@ -184,8 +184,8 @@ func TestSeriesAreBoundedHoweverManyRoutesThereAre(t *testing.T) {
 	for i := range maxSeries + 50 {
 		n.done(call.Record{Call: &call.Call{Route: fmt.Sprint("route-", i)}, Status: 200}, 0)
 	}
-	if len(*n.parts.Load()) > maxSeries+1 {
-		t.Errorf("%d series", len(*n.parts.Load()))
+	if len(n.parts) > maxSeries+1 {
+		t.Errorf("%d series", len(n.parts))
 	}
 	if got := n.Snapshot().Total.Window.Requests; got != maxSeries+50 {
 		t.Errorf("%d requests in all", got)

@@ -70,8 +70,7 @@ type group struct {
 	// enterprises and callers are those that were met, each with the last time.
 	enterprises map[enterprise.Number]time.Time
 	callers     map[string]bool
-	problems    []Problem // a ring: next is where the next one goes
-	next        int
+	problems    []Problem // the newest last
 }
 
 // groups are the last problems, by their kind.
@@ -107,12 +106,10 @@ func (gs *groups) add(k groupKey, p Problem, r *call.Record) {
 	if len(g.callers) < maxMet {
 		g.callers[p.Caller] = true
 	}
-	if len(g.problems) < keptOfGroup {
-		g.problems = append(g.problems, p)
-		return
+	if len(g.problems) == keptOfGroup {
+		g.problems = slices.Delete(g.problems, 0, 1)
 	}
-	g.problems[g.next] = p
-	g.next = (g.next + 1) % keptOfGroup
+	g.problems = append(g.problems, p)
 }
 
 // forget drops the group that was silent for the longest; one of errors only if all are.
@@ -147,13 +144,6 @@ func (gs *groups) failingFor(route, provider string, since time.Time) (n int, on
 	return len(met), one
 }
 
-// newest are the problems of a group, the newest first.
-func (g *group) newest() []Problem {
-	list := slices.Concat(g.problems[g.next:], g.problems[:g.next])
-	slices.Reverse(list)
-	return list
-}
-
 // Problems are the last ones, the newest first, and the groups that they belong to, those
 // of errors first and then by the last time.
 func (a *Recent) Problems() ([]Problem, []Group) {
@@ -173,7 +163,7 @@ func (a *Recent) Problems() ([]Problem, []Group) {
 			ProxyError: k.proxyError, Count: g.count, First: g.first, Last: g.last,
 			Enterprises: len(g.enterprises), Callers: len(g.callers),
 		}
-		for _, p := range g.newest() {
+		for _, p := range slices.Backward(g.problems) {
 			shown.Problems = append(shown.Problems, p.RequestID)
 			problems = append(problems, p)
 		}

@@ -2,6 +2,7 @@ package activity
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -41,28 +42,21 @@ type RefusedList struct {
 	Enterprises []Refused `json:"enterprises"`
 }
 
-const (
-	shards = 16
-	// maxRefused is how many enterprises a shard remembers, 10,000 together.
-	maxRefused = 10_000 / shards
-)
+// maxRefused is how many enterprises are remembered. When there are as many, the tenth that was
+// not asked for the longest leaves.
+const maxRefused = 10_000
 
-// refusedEnterprises remembers them, each at each route and provider, in shards, so
-// that a nightly poll of many boxes does not stand in line.
+// refusedEnterprises remembers them, each at each route and provider.
 type refusedEnterprises struct {
 	// known counts them all: as long as nobody is refused, a success costs one load.
-	known  atomic.Int64
-	shards [shards]refusedShard
+	known atomic.Int64
+	mu    sync.Mutex
+	list  map[refusedKey]*Refused
 }
 
 type refusedKey struct {
 	number          enterprise.Number
 	route, provider string
-}
-
-type refusedShard struct {
-	mu   sync.Mutex
-	list map[refusedKey]*Refused
 }
 
 // note takes in what an upstream said of an enterprise, if it said anything: an
@@ -83,30 +77,26 @@ func (e *refusedEnterprises) note(r *call.Record, at time.Time, provider string,
 		return
 	}
 	k := refusedKey{r.Enterprise, r.Route, provider}
-	s := &e.shards[uint64(r.Enterprise)%shards]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	was, ok := s.list[k]
-	switch {
-	case well && ok:
-		delete(s.list, k)
-		e.known.Add(-1)
-	case refused && ok:
-		was.again(r, at)
-	case refused:
-		if s.list == nil {
-			s.list = make(map[refusedKey]*Refused)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	defer func() { e.known.Store(int64(len(e.list))) }()
+	if well {
+		delete(e.list, k)
+		return
+	}
+	was, ok := e.list[k]
+	if !ok {
+		if e.list == nil {
+			e.list = make(map[refusedKey]*Refused)
 		}
-		if len(s.list) >= maxRefused {
-			s.forgetOldest()
-			e.known.Add(-1)
+		if len(e.list) >= maxRefused {
+			e.forgetOldest()
 		}
 		k.provider = strings.Clone(k.provider)
-		made := &Refused{Enterprise: r.Enterprise.String(), Route: k.route, Provider: k.provider, Since: at.UTC()}
-		made.again(r, at)
-		s.list[k] = made
-		e.known.Add(1)
+		was = &Refused{Enterprise: r.Enterprise.String(), Route: k.route, Provider: k.provider, Since: at.UTC()}
+		e.list[k] = was
 	}
+	was.again(r, at)
 }
 
 func (f *Refused) again(r *call.Record, at time.Time) {
@@ -115,16 +105,14 @@ func (f *Refused) again(r *call.Record, at time.Time) {
 	f.Caller, f.RequestID, f.TraceID = r.Caller, r.ID, r.TraceID
 }
 
-// forgetOldest drops the one that was not asked for the longest.
-func (s *refusedShard) forgetOldest() {
-	var oldest refusedKey
-	var last time.Time
-	for k, f := range s.list {
-		if last.IsZero() || f.Last.Before(last) {
-			oldest, last = k, f.Last
-		}
+// forgetOldest drops the tenth that was not asked for the longest.
+func (e *refusedEnterprises) forgetOldest() {
+	oldest := slices.SortedFunc(maps.Keys(e.list), func(a, b refusedKey) int {
+		return e.list[a].Last.Compare(e.list[b].Last)
+	})
+	for _, k := range oldest[:len(oldest)/10] {
+		delete(e.list, k)
 	}
-	delete(s.list, oldest)
 }
 
 // RefusedTotal counts the enterprises that an upstream refuses.
@@ -152,33 +140,30 @@ func (a *Recent) Standings() []Standing {
 		return upstream(k)
 	}
 	served := make(map[upstream]time.Time)
-	for k, s := range *a.parts.Load() {
+	for k, s := range a.series() {
 		if at := time.Unix(0, s.served.Load()); at.After(served[where(k)]) {
 			served[where(k)] = at
 		}
 	}
 	type refusals struct{ since, last time.Time }
 	all := make(map[upstream]map[enterprise.Number]refusals)
-	for i := range a.refused.shards {
-		s := &a.refused.shards[i]
-		s.mu.Lock()
-		for k, f := range s.list {
-			u := where(key{k.route, k.provider})
-			if all[u] == nil {
-				all[u] = make(map[enterprise.Number]refusals)
-			}
-			was, again := all[u][k.number]
-			now := refusals{f.Since, f.Last}
-			if again && was.since.Before(now.since) {
-				now.since = was.since
-			}
-			if was.last.After(now.last) {
-				now.last = was.last
-			}
-			all[u][k.number] = now
+	a.refused.mu.Lock()
+	for k, f := range a.refused.list {
+		u := where(key{k.route, k.provider})
+		if all[u] == nil {
+			all[u] = make(map[enterprise.Number]refusals)
 		}
-		s.mu.Unlock()
+		was, again := all[u][k.number]
+		now := refusals{f.Since, f.Last}
+		if again && was.since.Before(now.since) {
+			now.since = was.since
+		}
+		if was.last.After(now.last) {
+			now.last = was.last
+		}
+		all[u][k.number] = now
 	}
+	a.refused.mu.Unlock()
 	list := make([]Standing, 0, len(all))
 	for u, numbers := range all {
 		sum := Standing{Route: u.route, Provider: u.provider, Refused: len(numbers)}
@@ -208,15 +193,12 @@ func (a *Recent) Standings() []Standing {
 // Refused are the enterprises that an upstream refuses, the latest first and at most
 // so many; all of them if most is 0.
 func (a *Recent) Refused(most int) RefusedList {
-	list := make([]Refused, 0, a.refused.known.Load())
-	for i := range a.refused.shards {
-		s := &a.refused.shards[i]
-		s.mu.Lock()
-		for _, f := range s.list {
-			list = append(list, *f)
-		}
-		s.mu.Unlock()
+	a.refused.mu.Lock()
+	list := make([]Refused, 0, len(a.refused.list))
+	for _, f := range a.refused.list {
+		list = append(list, *f)
 	}
+	a.refused.mu.Unlock()
 	slices.SortFunc(list, func(x, y Refused) int {
 		return cmp.Or(y.Last.Compare(x.Last), strings.Compare(x.Enterprise, y.Enterprise), strings.Compare(x.Route, y.Route),
 			strings.Compare(x.Provider, y.Provider))

@@ -75,7 +75,7 @@ func (a *Recent) Snapshot() Activity {
 	var all window
 	a.all.addTo(&all, running)
 	routes, providers := make(map[string]*window), make(map[string]*window)
-	for k, part := range *a.parts.Load() {
+	for k, part := range a.series() {
 		if part.idleAt(now) {
 			continue
 		}
@@ -117,7 +117,7 @@ type Lately struct {
 // Minutes sums up every route, and provider, that had a request in the last minute.
 func (a *Recent) Minutes(each func(Lately)) {
 	now := a.o.Now()
-	for k, part := range *a.parts.Load() {
+	for k, part := range a.series() {
 		var w window
 		part.addTo(&w, slotOf(now))
 		sum := a.summary(w[Slots-minute-1:], now)

@@ -47,7 +47,7 @@ func daysOf(t *testing.T, dir string, stamps string) string {
 		l := mustOpen(t, o)
 		for _, id := range []string{"a", "b", "c"} {
 			c := finished(id)
-			c.At = now
+			c.Start = now
 			l.Done(c)
 		}
 		if stamps != "" {
@@ -116,8 +116,8 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 			text := strings.SplitAfter(string(mustRead(t, records(bundle))), "\n")
 			l, err := parseLine([]byte(strings.TrimSuffix(text[2], "\n")))
 			must(t, err)
-			e, at := entry{kind: KindRead, at: time.Now(), call: *finished("forged")}, link{l.seq - 1, l.prev}
-			text[2] = string(e.appendTo(nil, &at, strings.ToUpper))
+			at := link{l.seq - 1, l.prev}
+			text[2] = string(forged(KindRead).appendTo(nil, &at))
 			mustWrite(t, records(bundle), []byte(strings.Join(text, "")))
 		}},
 		{"a record was removed", func(t *testing.T, bundle string) {
@@ -169,7 +169,7 @@ func TestBundlesOfAllDaysHoldEveryRecord(t *testing.T) {
 	l, err := prepare(o) // a process that dies on the first day, with records behind its last signature
 	must(t, err)
 	l.Done(finished("of the first day"))
-	l.turn()
+	must(t, l.turn(false))
 	l.w.giveUp()
 	_ = l.lock.Close()
 	now = now.AddDate(0, 0, 1)
@@ -301,10 +301,10 @@ func TestAnAuthorityThatFailsStopsNoEvidence(t *testing.T) {
 	l := mustOpen(t, o)
 	waitFor(t, func() bool { return strings.Contains(l.Status().Stamping, "50") })
 	waitFor(t, func() bool {
-		_, err := l.Intent(t.Context(), write("w"))
+		err := l.Intent(t.Context(), write("w"))
 		return err != nil || l.Status().Stamping == ""
 	})
-	if _, err := l.Intent(t.Context(), write("w")); err != nil {
+	if err := l.Intent(t.Context(), write("w")); err != nil {
 		t.Error(err)
 	}
 	mustClose(t, l)

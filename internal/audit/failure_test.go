@@ -30,7 +30,7 @@ func TestAFailingDiskCostsNoRecord(t *testing.T) {
 				l.Done(finished("before"))
 				time.Sleep(time.Second)
 				disk.set(c.open, c.write, c.sync)
-				if _, err := l.Intent(context.Background(), write("w1")); err != nil {
+				if err := l.Intent(context.Background(), write("w1")); err != nil {
 					t.Errorf("evidence may be late here: %v", err)
 				}
 				for range 5 {
@@ -75,14 +75,14 @@ func TestTrafficStopsWhenEvidenceFailsForTooLong(t *testing.T) {
 				o.OpenFile, o.StopAfter = disk.openFile, c.after
 				l := mustOpen(t, o)
 				disk.set(nil, nil, syscall.EIO)
-				if _, err := l.Intent(context.Background(), write("w1")); !errors.Is(err, c.first) {
+				if err := l.Intent(context.Background(), write("w1")); !errors.Is(err, c.first) {
 					t.Errorf("the first: %v", err)
 				}
 				if got := l.Refused(); got != (c.first != nil) {
 					t.Errorf("refused at once: %v", got)
 				}
 				time.Sleep(time.Minute)
-				if _, err := l.Intent(context.Background(), write("w2")); !errors.Is(err, c.late) {
+				if err := l.Intent(context.Background(), write("w2")); !errors.Is(err, c.late) {
 					t.Errorf("after a minute: %v", err)
 				}
 				if got := l.Refused(); got != (c.late != nil) {
@@ -90,7 +90,7 @@ func TestTrafficStopsWhenEvidenceFailsForTooLong(t *testing.T) {
 				}
 				disk.set(nil, nil, nil)
 				time.Sleep(2 * time.Second)
-				if _, err := l.Intent(context.Background(), write("w3")); err != nil || l.Refused() {
+				if err := l.Intent(context.Background(), write("w3")); err != nil || l.Refused() {
 					t.Errorf("the disk is back: %v", err)
 				}
 				refused := uint64(0)
@@ -117,11 +117,11 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 		l := mustOpen(t, o)
 		release := disk.hangs()
 		began := time.Now()
-		if _, err := l.Intent(context.Background(), write("w1")); err != nil || time.Since(began) != patience {
+		if err := l.Intent(context.Background(), write("w1")); err != nil || time.Since(began) != patience {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 		began = time.Now()
-		if _, err := l.Intent(context.Background(), write("w2")); err != nil || time.Since(began) != 0 {
+		if err := l.Intent(context.Background(), write("w2")); err != nil || time.Since(began) != 0 {
 			t.Errorf("the second: %v after %s", err, time.Since(began))
 		}
 		if s := l.Status(); !strings.Contains(s.Failing, "has not answered") {
@@ -161,10 +161,11 @@ func TestAFullQueueLosesNothing(t *testing.T) {
 			l.Done(finished("r"))
 		}
 		w := write("w")
-		if recorded, err := l.Intent(context.Background(), w); err != nil || !recorded {
+		if err := l.Intent(context.Background(), w); err != nil || !w.Intent {
 			t.Errorf("a write that was under way: %v", err)
 		}
-		if recorded, err := l.Intent(context.Background(), write("late")); !errors.Is(err, ErrNotRecorded) || recorded {
+		late := write("late")
+		if err := l.Intent(context.Background(), late); !errors.Is(err, ErrNotRecorded) || late.Intent {
 			t.Error("a write is sent whose intent found no place")
 		}
 		disk.set(nil, nil, nil)
@@ -192,7 +193,7 @@ func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 		disk.set(nil, syscall.ENOSPC, nil)
 		for i := range 8 {
 			w := write("w")
-			if recorded, err := l.Intent(context.Background(), w); err != nil || !recorded || l.Full() {
+			if err := l.Intent(context.Background(), w); err != nil || !w.Intent || l.Full() {
 				t.Errorf("write %d: %v", i, err)
 			}
 			time.Sleep(time.Second)
@@ -235,7 +236,7 @@ func TestACallerThatGoesAwayDoesNotWait(t *testing.T) {
 		release := disk.hangs()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if _, err := l.Intent(ctx, write("w")); !errors.Is(err, context.DeadlineExceeded) {
+		if err := l.Intent(ctx, write("w")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		release()

@@ -24,7 +24,7 @@ func BenchmarkGrouping(b *testing.B) {
 				go func() {
 					w := write("w")
 					for range next {
-						if _, err := l.Intent(context.Background(), w); err != nil {
+						if err := l.Intent(context.Background(), w); err != nil {
 							b.Error(err)
 						}
 						time.Sleep(upstream/2 + rand.N(upstream+1))

@@ -17,6 +17,7 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/jsonscan"
 	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 )
@@ -25,7 +26,7 @@ import (
 type Intents interface {
 	// Kept says that evidence is kept at all.
 	Kept() bool
-	// Intent is as that of a Log, of which the record takes note.
+	// Intent is as that of a Log.
 	Intent(ctx context.Context, r *call.Record) error
 }
 
@@ -264,54 +265,41 @@ type body struct {
 }
 
 // messageIDs finds the values of messageId, wherever they stand in a JSON text. more
-// tells that there are too many or too long ones, or that the text ends early or is none.
+// tells that there are too many or too long ones, or that the text ends early, is none, or
+// could be read in two ways.
 func messageIDs(text []byte) (ids []string, more bool) {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	// Whether a string is a name or a value is known by counting in each object.
-	type level struct{ object, value bool }
-	var stack []level
-	wanted, size := false, 0
-	for {
-		token, err := d.Token()
-		if err != nil {
-			return ids, more || !errors.Is(err, io.EOF) || len(stack) > 0
-		}
-		top := len(stack) - 1
-		name := top >= 0 && stack[top].object && !stack[top].value
-		if delim, ok := token.(json.Delim); ok {
-			if delim == '}' || delim == ']' {
-				stack = stack[:top]
-				top--
-				if top >= 0 {
-					stack[top].value = false
-				}
-			} else {
-				stack = append(stack, level{object: delim == '{'})
-			}
-			wanted = false
-			continue
-		}
-		if name {
-			s, _ := token.(string)
-			wanted = strings.EqualFold(s, "messageId")
-			stack[top].value = true
-			continue
-		}
-		if top >= 0 {
-			stack[top].value = false
-		}
-		if s, ok := token.(string); ok && wanted {
-			if len(ids) == maxIDs {
-				return ids, true
-			}
-			if size+len(s) > maxIDBytes {
-				more = true // it is left out, and hides no other
-			} else {
-				size += len(s)
-				ids = append(ids, printable.Text(s, len(s)))
-			}
-		}
-		wanted = false
+	var found messages
+	err := jsonscan.Read(text, &found)
+	return found.ids, found.more || err != nil
+}
+
+// messages is a jsonscan.Visitor.
+type messages struct {
+	ids    []string
+	size   int // of ids, in bytes
+	more   bool
+	wanted bool // the value that comes is that of a messageId
+}
+
+var errTooMany = errors.New("reading the ids of messages: one record names no more")
+
+// Member implements jsonscan.Visitor.
+func (m *messages) Member(_ int, key []byte) { m.wanted = strings.EqualFold(string(key), "messageId") }
+
+// Scalar implements jsonscan.Visitor.
+func (m *messages) Scalar(_ int, raw []byte, _ func() string) error {
+	if !m.wanted || raw[0] != '"' {
+		return nil
 	}
+	id := jsonscan.Text(raw)
+	switch {
+	case len(m.ids) == maxIDs:
+		return errTooMany
+	case m.size+len(id) > maxIDBytes:
+		m.more = true // it is left out, and hides no other
+	default:
+		m.size += len(id)
+		m.ids = append(m.ids, printable.Text(id, len(id)))
+	}
+	return nil
 }

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 // Never is the StopAfter of a gateway that goes on without evidence.
@@ -110,13 +112,13 @@ type Log struct {
 	signer *signer
 	lock   *os.File
 
-	mu      sync.Mutex
-	pending []entry
-	batch   *batch // of those pending that somebody waits for; nil if none
-	// held counts the records that are in memory and not on disk; lost those that were
+	mu sync.Mutex
+	// pending are the records that are in memory and not on disk, lost those that were
 	// not taken since the last gap record.
-	held      int
+	pending   []entry
+	batch     *batch // of those pending that somebody waits for; nil if none
 	lost      losses
+	status    Status // see note
 	closing   bool
 	wake      chan struct{}
 	finish    chan struct{}
@@ -130,7 +132,6 @@ type Log struct {
 	busy atomic.Int64
 	// stopAfter may change while the log is open.
 	stopAfter atomic.Int64
-	totals    totals
 
 	// current is the path of the segment that is written. ended wakes the keeper; background is
 	// done with it and with stamp.
@@ -242,21 +243,21 @@ func (l *Log) SetStopAfter(d time.Duration) { l.stopAfter.Store(int64(d)) }
 // Intent records that a write is about to be sent, and returns when that is on disk.
 // The error is ErrNotRecorded, or that of ctx; then the write must not be sent. While
 // evidence may be late (Options.StopAfter), a failing disk is no error: the record
-// waits in memory, as long as there is room for it. recorded tells that the intent has a
+// waits in memory, as long as there is room for it. It sets Record.Intent if the intent has a
 // place in the chain, or in the count of what is missing there, so that Done has to be told
-// of the outcome (Call.Intent).
-func (l *Log) Intent(ctx context.Context, c *Call) (recorded bool, err error) {
-	if recorded, err = l.intent(ctx, c); errors.Is(err, ErrNotRecorded) {
-		l.totals.refused.Add(1)
+// of the outcome.
+func (l *Log) Intent(ctx context.Context, c *call.Record) (err error) {
+	if c.Intent, err = l.intent(ctx, c); errors.Is(err, ErrNotRecorded) {
+		l.note(func(s *Status) { s.RefusedWrites++ })
 	}
-	return recorded, err
+	return err
 }
 
-func (l *Log) intent(ctx context.Context, c *Call) (recorded bool, err error) {
+func (l *Log) intent(ctx context.Context, c *call.Record) (recorded bool, err error) {
 	if l.Refused() {
 		return false, ErrNotRecorded
 	}
-	e := entry{kind: KindIntent, at: l.o.Now(), call: *c}
+	e := entry{kind: KindIntent, at: l.o.Now(), record: recordOf(KindIntent, c, l.o.Mask)}
 	if l.trouble.Load() != nil {
 		if !l.add(&e) {
 			return l.untaken()
@@ -284,14 +285,14 @@ func (l *Log) intent(ctx context.Context, c *Call) (recorded bool, err error) {
 }
 
 // Done records a finished call, if it is evidence. It does not wait.
-func (l *Log) Done(c *Call) {
-	if kind, ok := c.kind(); ok {
-		l.add(&entry{kind: kind, at: c.At, call: *c})
+func (l *Log) Done(c *call.Record) {
+	if kind, ok := evidenceOf(c); ok {
+		l.add(&entry{kind: kind, at: c.Start.Add(c.Phases.Total), record: recordOf(kind, c, l.o.Mask)})
 	}
 }
 
-// Refusal records a call that the gateway refused, or some that were left out (LeftOut).
-func (l *Log) Refusal(c *Call) { l.add(&entry{kind: KindRefusal, at: c.At, call: *c}) }
+// refusal records a call that the gateway refused, or some that were left out (LeftOut).
+func (l *Log) refusal(at time.Time, r Record) { l.add(&entry{kind: KindRefusal, at: at, record: r}) }
 
 // Event records something other than a call. It does not wait.
 func (l *Log) Event(e Event) { l.add(&entry{kind: e.Kind, at: l.o.Now(), event: e.Fields}) }
@@ -334,7 +335,7 @@ func (l *Log) take(e *entry) bool {
 	if e.kind == KindRefusal || e.kind == KindRead && l.mayLose() {
 		limit /= 2
 	}
-	if l.closing || l.held >= limit {
+	if l.closing || len(l.pending) >= limit {
 		switch {
 		case e.kind == KindIntent && !l.mayLose():
 			return false // its write is not sent: nothing is lost
@@ -347,10 +348,9 @@ func (l *Log) take(e *entry) bool {
 		default:
 			l.lost.writes++
 		}
-		l.totals.lost.Add(1)
+		l.status.Lost++
 		return false
 	}
-	l.held++
 	l.pending = append(l.pending, *e)
 	return true
 }
@@ -373,11 +373,10 @@ func (l *Log) run() {
 			if l.o.Now().Sub(l.w.shared) < gatherFor {
 				time.Sleep(gather)
 			}
-			l.turn()
+			_ = l.turn(false) // who waits for it is told
 		case <-tick.C:
-			l.turn()
+			_ = l.turn(false)
 		case <-l.finish:
-			l.turn()
 			l.end()
 			return
 		}

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
 )
 
@@ -49,46 +50,46 @@ func TestARecordSaysWhoReadWhatForWhom(t *testing.T) {
 func TestWhatIsEvidence(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		edit func(*Call)
+		edit func(*call.Record)
 		want Kind
 	}{
-		{"a read", func(*Call) {}, KindRead},
-		{"a read that was not modified", func(r *Call) { r.Status = 304 }, KindRead},
-		{"an answer from the cache", func(r *Call) {
+		{"a read", func(*call.Record) {}, KindRead},
+		{"a read that was not modified", func(r *call.Record) { r.Status = 304 }, KindRead},
+		{"an answer from the cache", func(r *call.Record) {
 			r.Tries, r.Sent, r.UpstreamStatus, r.Cache = 0, false, 0, "hit; ttl=60"
 		}, KindRead},
-		{"a read that was cut", func(r *Call) { r.Cut = true }, KindRead},
-		{"a search by POST", func(r *Call) { r.Method = "POST" }, KindRead},
-		{"a mandate that was read", func(r *Call) { r.Action = ebox.Mandates }, KindRead},
-		{"a read that the upstream refused", func(r *Call) { r.Status, r.UpstreamStatus = 403, 403 }, ""},
-		{"a read that the gateway refused", func(r *Call) { r.Status, r.ProblemType, r.Upstream = 403, "x", "" }, ""},
-		{"a read whose caller went away", func(r *Call) { r.Status = 499 }, ""},
-		{"reference data", func(r *Call) { r.Path = "/ebox/providers/nsso/referenceData/senders" }, ""},
-		{"health", func(r *Call) { r.Action = ebox.None }, ""},
-		{"the list of providers", func(r *Call) { r.Upstream = "" }, ""},
-		{"an opening", func(r *Call) { r.Opening, r.Action = true, ebox.Open }, KindOpening},
-		{"an opening that failed at the provider", func(r *Call) {
+		{"a read that was cut", func(r *call.Record) { r.Cut = true }, KindRead},
+		{"a search by POST", func(r *call.Record) { r.Method = "POST" }, KindRead},
+		{"a mandate that was read", func(r *call.Record) { r.Action = ebox.Mandates }, KindRead},
+		{"a read that the upstream refused", func(r *call.Record) { r.Status, r.UpstreamStatus = 403, 403 }, ""},
+		{"a read that the gateway refused", func(r *call.Record) { r.Status, r.ProblemType, r.Upstream = 403, "x", "" }, ""},
+		{"a read whose caller went away", func(r *call.Record) { r.Status = 499 }, ""},
+		{"reference data", func(r *call.Record) { r.Path = "/ebox/providers/nsso/referenceData/senders" }, ""},
+		{"health", func(r *call.Record) { r.Action = ebox.None }, ""},
+		{"the list of providers", func(r *call.Record) { r.Upstream = "" }, ""},
+		{"an opening", func(r *call.Record) { r.Opening, r.Action = true, ebox.Open }, KindOpening},
+		{"an opening that failed at the provider", func(r *call.Record) {
 			r.Opening, r.Action, r.Status, r.UpstreamStatus = true,
 				ebox.Open, 500, 500
 		}, KindOpening},
-		{"an opening that got no answer", func(r *Call) {
+		{"an opening that got no answer", func(r *call.Record) {
 			r.Opening, r.Action, r.Status, r.UpstreamStatus, r.ProblemType = true, ebox.Open, 504, 0, "x"
 		}, KindOpening},
-		{"an opening that never reached the provider", func(r *Call) {
+		{"an opening that never reached the provider", func(r *call.Record) {
 			r.Opening, r.Action, r.Status, r.Sent = true, ebox.Open, 503, false
 		}, ""},
-		{"a write", func(r *Call) { *r = *write("w") }, KindOutcome},
-		{"a write that the provider refused", func(r *Call) { *r = *write("w"); r.Status = 400 }, KindOutcome},
-		{"a write whose intent was recorded and that was not sent", func(r *Call) {
+		{"a write", func(r *call.Record) { *r = *write("w") }, KindOutcome},
+		{"a write that the provider refused", func(r *call.Record) { *r = *write("w"); r.Status = 400 }, KindOutcome},
+		{"a write whose intent was recorded and that was not sent", func(r *call.Record) {
 			*r = *write("w")
 			r.Intent, r.Sent = true, false
 		}, KindOutcome},
-		{"a write that certainly did not happen", func(r *Call) { *r = *write("w"); r.Sent = false }, ""},
+		{"a write that certainly did not happen", func(r *call.Record) { *r = *write("w"); r.Sent = false }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := finished("x")
 			c.edit(r)
-			if got, ok := r.kind(); ok != (c.want != "") || ok && got != c.want {
+			if got, ok := evidenceOf(r); ok != (c.want != "") || ok && got != c.want {
 				t.Errorf("%q, %v", got, ok)
 			}
 		})
@@ -117,11 +118,10 @@ func TestAnIntentIsOnDiskBeforeItReturns(t *testing.T) {
 	for i := range 50 {
 		wg.Go(func() {
 			r := write("w" + strconv.Itoa(i))
-			recorded, err := l.Intent(context.Background(), r)
-			if err != nil {
+			if err := l.Intent(context.Background(), r); err != nil {
 				t.Error(err)
 			}
-			if !recorded {
+			if !r.Intent {
 				t.Error("the record does not say that its outcome is awaited")
 			}
 			if text := strings.Join(lines(t, dir), ""); !strings.Contains(text, `"requestId":"`+r.ID+`"`) {
@@ -147,7 +147,7 @@ func TestManyIntentsShareASync(t *testing.T) {
 	const n = 100
 	for range n {
 		wg.Go(func() {
-			if _, err := l.Intent(context.Background(), write("w")); err != nil {
+			if err := l.Intent(context.Background(), write("w")); err != nil {
 				t.Error(err)
 			}
 		})

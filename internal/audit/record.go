@@ -2,11 +2,10 @@ package audit
 
 import (
 	"net/http"
-	"net/netip"
 	"time"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/printable"
 )
 
@@ -69,60 +68,7 @@ func (k Kind) signed() bool {
 	return k == KindStart || k == KindStop || k == KindCheckpoint || k == KindDropped
 }
 
-// Call is what the evidence takes of one request.
-type Call struct {
-	// At is when the call ended. Intent does not look at it.
-	At time.Time
-	// ID is the X-Request-Id of the answer, Parent that of the caller's request of which
-	// this one is a part.
-	ID, Parent string
-	// Source is the caller's address, Listener and Caller by which it came in and whose
-	// rule it matched.
-	Source           netip.Addr
-	Listener, Caller string
-	// Actor and Purpose are what the caller asserted in X-Actor and X-Purpose, Claimed
-	// what it said of the enterprise; all printable and bounded.
-	Actor, Purpose, Claimed string
-	// Enterprise is the represented enterprise; with Own the client's own e-Box.
-	Enterprise enterprise.Number
-	Own        bool
-	Client     string
-	// Route is empty for the gateway's own answers, Upstream for what goes to none.
-	Route, Provider, Upstream, UpstreamHost string
-	Action                                  ebox.Action
-	// Opening tells a call that marks a document read.
-	Opening bool
-	// Method and Path are the request's own; Path is still escaped.
-	Method, Path string
-	// Messages are the ids of messages that the body of a write names; MoreMessages says
-	// that it names others. Created are the ids of what the upstream made.
-	Messages     []string
-	MoreMessages bool
-	Created      []string
-	// Named are the enterprises that the request itself named, where that is read.
-	Named []string
-	// IdempotencyKey is the Idempotency-Key as it was sent upstream.
-	IdempotencyKey string
-	// TokenHash is the SHA-256 of the token, in hexadecimal.
-	TokenHash string
-	// Intent tells a write whose intent was recorded, Sent whether an upstream may have
-	// seen the request, Tries how often it was sent.
-	Intent, Sent           bool
-	Tries                  int
-	Status, UpstreamStatus int
-	// ProblemType is set if the gateway itself was the author of the answer, Detail its
-	// sentence.
-	ProblemType, Detail string
-	// Cut is true if the answer was cut short.
-	Cut                    bool
-	BytesIn, BytesOut      int64
-	Cache                  string
-	TraceID, AnswerTraceID string
-	// LeftOut counts refusals of the same source that have no record of their own.
-	LeftOut int
-}
-
-// kind tells whether a finished call is evidence:
+// evidenceOf tells whether a finished call is evidence:
 //
 //   - a read that its caller got, from the upstream or the cache;
 //   - an opening that reached the provider, whatever came of it;
@@ -130,7 +76,7 @@ type Call struct {
 //
 // What is about nobody, a health check or the reference data, is none, and neither are
 // reads that failed.
-func (c *Call) kind() (Kind, bool) {
+func evidenceOf(c *call.Record) (Kind, bool) {
 	switch {
 	case c.Route == "" || c.Upstream == "":
 		return "", false // the gateway's own answer
@@ -160,7 +106,7 @@ func MayRecord(method string, action ebox.Action, path string) bool {
 }
 
 // refused tells a call that the gateway itself refused.
-func (c *Call) refused() bool {
+func refused(c *call.Record) bool {
 	return c.ProblemType != "" && c.Status >= http.StatusBadRequest && c.Status < http.StatusInternalServerError
 }
 
@@ -173,20 +119,20 @@ type Event struct {
 	Fields map[string]string
 }
 
-// entry is a record that is not in the chain yet.
+// entry is a record that is not in the chain yet. It holds nothing of its request but texts.
 type entry struct {
-	kind  Kind
-	at    time.Time
-	call  Call
-	event map[string]string
+	kind   Kind
+	at     time.Time
+	record Record
+	event  map[string]string // nil if it is about a call
 }
 
-// appendTo writes the line of an entry, with its path masked.
-func (e *entry) appendTo(b []byte, l *link, mask func(string) string) []byte {
+// appendTo writes the line of an entry.
+func (e *entry) appendTo(b []byte, l *link) []byte {
 	if e.event != nil {
 		return l.append(b, e.kind, e.at, e.event, nil)
 	}
-	return l.append(b, e.kind, e.at, e.record(mask), nil)
+	return l.append(b, e.kind, e.at, &e.record, nil)
 }
 
 // Record is what the evidence says of a call, but for its place. What is empty is left out.
@@ -236,14 +182,14 @@ type Record struct {
 // maxURL bounds the path in a record, in bytes. Whoever is refused may have sent a long one.
 const maxURL = 4096
 
-// record is what a call is recorded as.
-func (e *entry) record(mask func(string) string) *Record {
-	c := &e.call
-	r := &Record{
+// recordOf is what a call is recorded as, with the numbers of citizens masked.
+func recordOf(kind Kind, c *call.Record, mask func(string) string) Record {
+	r := Record{
 		RequestID: c.ID, ParentID: c.Parent, Caller: c.Caller, Listener: c.Listener, Actor: c.Actor, Purpose: c.Purpose,
 		Named: c.Named, Client: c.Client, Route: c.Route, Provider: c.Provider, Upstream: c.UpstreamHost,
-		Action: c.Action.String(), Method: c.Method, URL: printable.Text(mask(c.Path), maxURL),
-		Messages: c.Messages, MoreMessages: c.MoreMessages, IdempotencyKey: c.IdempotencyKey,
+		Action: c.Action.String(), Method: printable.Text(c.Method, printable.MaxAsserted),
+		URL: printable.Text(mask(c.Path), maxURL), Messages: c.Messages, MoreMessages: c.MoreMessages,
+		IdempotencyKey: printable.Text(c.IdempotencyKey, printable.MaxAsserted),
 	}
 	if c.Source.IsValid() {
 		r.Source = c.Source.String()
@@ -253,7 +199,7 @@ func (e *entry) record(mask func(string) string) *Record {
 		r.Enterprise = "own"
 	case c.Enterprise != 0:
 		r.Enterprise = c.Enterprise.String()
-	case e.kind == KindRefusal:
+	case kind == KindRefusal:
 		r.Claimed = mask(c.Claimed)
 	}
 	message, attachment := ebox.IDs(c.Path)
@@ -261,17 +207,16 @@ func (e *entry) record(mask func(string) string) *Record {
 		r.Messages = []string{printable.Text(message, maxURL)}
 	}
 	r.Attachment = printable.Text(attachment, maxURL)
-	if e.kind == KindIntent {
+	if kind == KindIntent {
 		return r
 	}
 	r.Created, r.TokenHash, r.Problem = c.Created, c.TokenHash, c.ProblemType
 	r.Status, r.UpstreamStatus = c.Status, c.UpstreamStatus
-	if e.kind == KindRefusal {
-		r.LeftOut = c.LeftOut
+	if kind == KindRefusal {
 		return r
 	}
-	if e.kind == KindOutcome {
-		r.Sent = &c.Sent
+	if kind == KindOutcome {
+		r.Sent = new(c.Sent)
 	}
 	r.Cut, r.BytesIn, r.BytesOut, r.Cache = c.Cut, c.BytesIn, c.BytesOut, c.Cache
 	r.TraceID, r.AnswerTraceID = c.TraceID, c.AnswerTraceID

@@ -9,7 +9,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -26,7 +29,7 @@ func victim(dir string) {
 	for i := 1; ; i++ {
 		id := fmt.Sprintf("%d-%d", os.Getpid(), i)
 		if i%20 == 0 {
-			if _, err := l.Intent(context.Background(), write("w"+id)); err != nil {
+			if err := l.Intent(context.Background(), write("w"+id)); err != nil {
 				fmt.Println(err)
 				return
 			}
@@ -34,7 +37,7 @@ func victim(dir string) {
 		}
 		r := finished("r" + id)
 		l.Done(r)
-		fmt.Println("read", r.ID, r.At.UnixNano())
+		fmt.Println("read", r.ID, r.Start.UnixNano())
 		time.Sleep(time.Millisecond)
 	}
 }
@@ -193,5 +196,42 @@ func TestAnotherKeyGoesOnWithTheChain(t *testing.T) {
 	must(t, err)
 	if r := verify(t, dir, VerifyOptions{Keys: []ed25519PublicKey{old.Public()}}); len(r.Findings) == 0 {
 		t.Error("the first key alone verifies what the second has signed")
+	}
+}
+
+// The disk takes the name of a segment and then nothing until the next day, in a gateway that runs
+// on or is started anew: an empty file would look as if its records had been removed.
+func TestNoEmptySegmentIsLeftOverADayChange(t *testing.T) {
+	for name, restart := range map[string]bool{"it runs on": false, "it is started anew": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir, disk := t.TempDir(), &faulty{only: segmentPrefix}
+				o := options(dir)
+				o.OpenFile = disk.openFile
+				var ahead atomic.Int64
+				o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+				l := openPlain(t, o)
+				ahead.Add(int64(24 * time.Hour)) // the first record of this day begins a segment
+				disk.set(nil, syscall.ENOSPC, nil)
+				l.Done(finished("a"))
+				time.Sleep(time.Minute)
+				if s := mustSegments(t, dir); len(s) != 2 || s[1].size != 0 {
+					t.Fatalf("no empty segment to leave: %+v", s)
+				}
+				if restart {
+					_ = l.Close() // the record is lost
+				}
+				ahead.Add(int64(24 * time.Hour))
+				disk.set(nil, nil, nil)
+				if restart {
+					l = openPlain(t, o)
+				}
+				time.Sleep(time.Minute)
+				mustClose(t, l)
+				if r := sound(t, dir); r.Segments != 2 {
+					t.Errorf("%d segments: %s", r.Segments, kindsIn(t, dir))
+				}
+			})
+		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/logfile"
 	"ebox-gateway/internal/printable"
 )
@@ -67,7 +68,7 @@ func (r *Refusals) Use(to string, streams map[string]io.Writer, chain *Log, mask
 	}
 	var log *slog.Logger
 	if w != nil {
-		log = slog.New(slog.NewJSONHandler(w, nil)).With("log", "security")
+		log = slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{ReplaceAttr: withoutEmpty})).With("log", "security")
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,8 +78,8 @@ func (r *Refusals) Use(to string, streams map[string]io.Writer, chain *Log, mask
 }
 
 // Done records a finished call, if the gateway refused it. It does not wait.
-func (r *Refusals) Done(c *Call) {
-	if !c.refused() {
+func (r *Refusals) Done(c *call.Record) {
+	if !refused(c) {
 		return
 	}
 	r.mu.Lock()
@@ -86,16 +87,16 @@ func (r *Refusals) Done(c *Call) {
 	if r.log == nil && r.chain == nil {
 		return
 	}
-	s := r.source(c.Source, c.At)
-	if s.last = c.At; !s.limit.AllowN(c.At, 1) || !r.all.AllowN(c.At, 1) {
+	at := c.Start.Add(c.Phases.Total)
+	s := r.source(c.Source, at)
+	if s.last = at; !s.limit.AllowN(at, 1) || !r.all.AllowN(at, 1) {
 		if s.leftOut++; r.timer == nil {
 			r.timer = time.AfterFunc(leftOutAfter, r.countLeftOut)
 		}
 		return
 	}
-	counted := *c
-	counted.LeftOut, s.leftOut = s.leftOut, 0
-	r.write(&counted)
+	r.write("refused", at, c, s.leftOut)
+	s.leftOut = 0
 }
 
 // source is where the refusals of an address are counted. Of IPv6 a /64 is one: whoever has
@@ -137,51 +138,42 @@ func (r *Refusals) countLeftOut() {
 	r.timer = nil
 	for a, s := range r.sources {
 		if s.leftOut > 0 {
-			r.write(&Call{At: time.Now(), Source: a, LeftOut: s.leftOut})
+			r.write("more were refused", time.Now(), &call.Record{Call: &call.Call{Source: a}}, s.leftOut)
 			s.leftOut = 0
 		}
 	}
 }
 
-func (r *Refusals) write(c *Call) {
+// write tells of a call that was refused, and of leftOut others of its source.
+func (r *Refusals) write(message string, at time.Time, c *call.Record, leftOut int) {
 	if r.chain != nil {
-		r.chain.Refusal(c)
+		record := recordOf(KindRefusal, c, r.mask)
+		record.LeftOut = leftOut
+		r.chain.refusal(at, record)
 	}
 	if r.log == nil {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 16)
-	add := func(name, value string) {
-		if value != "" {
-			attrs = append(attrs, slog.String(name, value))
-		}
-	}
-	add("requestId", c.ID)
-	add("parentId", c.Parent)
+	source := ""
 	if c.Source.IsValid() {
-		add("source", c.Source.String())
+		source = c.Source.String()
 	}
-	add("listener", c.Listener)
-	add("caller", c.Caller)
-	add("actor", r.mask(c.Actor))
-	add("purpose", r.mask(c.Purpose))
-	add("claimed", r.mask(c.Claimed))
-	add("route", c.Route)
-	add("method", c.Method)
-	add("path", printable.Text(r.mask(c.Path), maxURL))
-	if c.Status > 0 {
-		attrs = append(attrs, slog.Int("status", c.Status))
+	r.log.LogAttrs(context.Background(), slog.LevelWarn, message,
+		slog.String("requestId", c.ID), slog.String("parentId", c.Parent), slog.String("source", source),
+		slog.String("listener", c.Listener), slog.String("caller", c.Caller), slog.String("actor", r.mask(c.Actor)),
+		slog.String("purpose", r.mask(c.Purpose)), slog.String("claimed", r.mask(c.Claimed)),
+		slog.String("route", c.Route), slog.String("method", printable.Text(c.Method, printable.MaxAsserted)),
+		slog.String("path", printable.Text(r.mask(c.Path), maxURL)), slog.Int("status", c.Status),
+		slog.String("problem", c.ProblemType), slog.String("detail", printable.Text(c.Detail, maxDetail)),
+		slog.Int("leftOut", leftOut))
+}
+
+// withoutEmpty leaves out of a line what is not known. It is a slog.HandlerOptions.ReplaceAttr.
+func withoutEmpty(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Equal(slog.StringValue("")) || a.Value.Equal(slog.IntValue(0)) {
+		return slog.Attr{}
 	}
-	add("problem", c.ProblemType)
-	add("detail", printable.Text(c.Detail, maxDetail))
-	if c.LeftOut > 0 {
-		attrs = append(attrs, slog.Int("leftOut", c.LeftOut))
-	}
-	message := "refused"
-	if c.ProblemType == "" {
-		message = "more were refused"
-	}
-	r.log.LogAttrs(context.Background(), slog.LevelWarn, message, attrs...)
+	return a
 }
 
 // Reopen opens the file anew, after it was moved away.

@@ -9,14 +9,18 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 // refusal is a call that the gateway refused.
-func refusal(id, source string) *Call {
-	return &Call{
-		ID: id, At: time.Now(), Source: netip.MustParseAddr(source), Listener: "main", Claimed: "0206731645",
-		Route: "grant-citizen", Method: "GET", Path: "/grant/citizen/mandates/79072300048", Status: 403,
-		ProblemType: "urn:problem-type:belgif:missingPermission", Detail: "not allowed",
+func refusal(id, source string) *call.Record {
+	return &call.Record{
+		Call: &call.Call{
+			ID: id, Start: time.Now(), Source: netip.MustParseAddr(source), Listener: "main", Claimed: "0206731645",
+			Route: "grant-citizen", Method: "GET", Path: "/grant/citizen/mandates/79072300048",
+		},
+		Status: 403, ProblemType: "urn:problem-type:belgif:missingPermission", Detail: "not allowed",
 	}
 }
 
@@ -26,9 +30,10 @@ func TestRefusalsHaveALogOfTheirOwn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "security.log")
 	var r Refusals
 	must(t, r.Use(path, nil, nil, maskCitizen))
-	r.Done(&Call{ID: "served", Status: 200})
-	r.Done(&Call{ID: "the upstream's own", Status: 403, UpstreamStatus: 403})
-	r.Done(&Call{ID: "an upstream that is down", Status: 502, ProblemType: "urn:x"})
+	none := new(call.Call)
+	r.Done(&call.Record{Call: none, Status: 200})
+	r.Done(&call.Record{Call: none, Status: 403, UpstreamStatus: 403}) // the upstream's own
+	r.Done(&call.Record{Call: none, Status: 502, ProblemType: "urn:x"})
 	c := refusal("r1", "10.9.9.9")
 	c.Purpose = "yearly audit"
 	r.Done(c)

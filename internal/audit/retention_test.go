@@ -20,7 +20,7 @@ func at(t *testing.T, dir string, day string, id string) {
 	o.Now = func() time.Time { return now.Add(12 * time.Hour) }
 	l := mustOpen(t, o)
 	r := finished(id)
-	r.At = o.Now()
+	r.Start = o.Now()
 	l.Done(r)
 	mustClose(t, l)
 }
@@ -113,7 +113,7 @@ func TestCheckpointsGoWithTheYearsThatTheyCover(t *testing.T) {
 		l := mustOpen(t, o)
 		record := func(id string) {
 			r := finished(id)
-			r.At = o.Now()
+			r.Start = o.Now()
 			l.Done(r)
 			time.Sleep(2 * time.Minute)
 		}
@@ -145,7 +145,7 @@ func TestAWrongClockAtTheStartDropsNothing(t *testing.T) {
 	o.Now = func() time.Time { return clock }
 	l := mustOpen(t, o)
 	r := finished("a")
-	r.At = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	r.Start = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	l.Done(r)
 	for l.Status().Waiting > 0 {
 		time.Sleep(time.Millisecond)

@@ -40,13 +40,13 @@ func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 	l.Done(child)
 	w := write("w1")
 	w.Messages = []string{"M1", "M5"}
-	if _, err := l.Intent(context.Background(), w); err != nil {
+	if err := l.Intent(context.Background(), w); err != nil {
 		t.Fatal(err)
 	}
 	l.Done(w)
 	lost := write("w2")
 	lost.Messages, lost.MoreMessages = []string{"M5"}, true
-	if _, err := l.Intent(context.Background(), lost); err != nil {
+	if err := l.Intent(context.Background(), lost); err != nil {
 		t.Fatal(err)
 	}
 	named := finished("n1")
@@ -54,7 +54,7 @@ func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 	l.Done(named)
 	named = write("n2")
 	named.Caller, named.Path, named.Named = "named", "/ebox/federation/eboxPreferences", []string{"0202239951"}
-	if _, err := l.Intent(context.Background(), named); err != nil {
+	if err := l.Intent(context.Background(), named); err != nil {
 		t.Fatal(err)
 	}
 	named.Status = 403

@@ -154,12 +154,12 @@ func (l *Log) shipSigned(now time.Time) {
 		l.shippingFails(err)
 	case err == nil && !idle:
 		s.failed = nil
-		l.totals.shipping.Store(nil)
+		l.note(func(s *Status) { s.Shipping = "" })
 	}
 }
 
 func (l *Log) shippingFails(err error) {
 	text := err.Error()
-	l.totals.shipping.Store(&text)
+	l.note(func(s *Status) { s.Shipping = text })
 	l.o.Log.Error("checkpoints of the evidence could not be handed out; the evidence itself has them", "cause", text)
 }

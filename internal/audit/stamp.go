@@ -84,15 +84,16 @@ func (l *Log) stamp() {
 // stamped notes whether the authority gave a time stamp. The log has a line when it begins to
 // fail and when it gives them again; the status always has the newest reason.
 func (l *Log) stamped(err error) {
-	if err == nil {
-		if l.totals.stamping.Swap(nil) != nil {
-			l.o.Log.Info("checkpoints of the evidence get time stamps again", "authority", l.o.StampURL)
-		}
-		return
+	before, now := "", ""
+	if err != nil {
+		now = printable.Text(err.Error(), maxDetail) // some of it is the authority's
 	}
-	text := printable.Text(err.Error(), maxDetail) // some of it is the authority's
-	if l.totals.stamping.Swap(&text) == nil {
-		l.o.Log.Warn("checkpoints of the evidence get no time stamps; each one is tried", "cause", text)
+	l.note(func(s *Status) { before, s.Stamping = s.Stamping, now })
+	switch {
+	case before != "" && now == "":
+		l.o.Log.Info("checkpoints of the evidence get time stamps again", "authority", l.o.StampURL)
+	case before == "" && now != "":
+		l.o.Log.Warn("checkpoints of the evidence get no time stamps; each one is tried", "cause", now)
 	}
 }
 

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"fmt"
-	"sync/atomic"
 	"time"
 )
 
@@ -54,7 +53,7 @@ func (l *Log) Full() bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.held >= l.o.Queue/2
+	return len(l.pending) >= l.o.Queue/2
 }
 
 func (l *Log) inTrouble(err error) {
@@ -77,17 +76,6 @@ func (l *Log) isMissing(cause error) {
 	l.missing.CompareAndSwap(nil, &trouble{since: l.o.Now(), cause: cause.Error()})
 	l.o.Log.Error("evidence is missing; put it back from a copy, find out who took it, and restart the gateway",
 		"directory", l.dir, "cause", cause.Error())
-}
-
-// totals are what Status shows and only the writer, or the queue, knows.
-type totals struct {
-	seq, signed, records, lost, refused atomic.Uint64
-	// gap is when the chain last said that something may be missing in it, nil if it has not.
-	gap atomic.Pointer[time.Time]
-	// shipping is why checkpoints cannot be handed out, nil if they can.
-	shipping atomic.Pointer[string]
-	// stamping is why the authority gives no time stamps, nil if it does.
-	stamping atomic.Pointer[string]
 }
 
 // Status is how the evidence stands. It is fit for JSON.
@@ -121,16 +109,21 @@ type Status struct {
 	Stamping string `json:"stamping,omitempty"`
 }
 
+// note changes what Status shows and nothing else knows.
+func (l *Log) note(change func(*Status)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change(&l.status)
+}
+
 // Status tells how the evidence stands.
 func (l *Log) Status() Status {
-	s := Status{
-		Directory: l.dir, Replica: l.o.Replica, Key: Fingerprint(l.key.Public()),
-		Full: l.Full(), Sequence: l.totals.seq.Load(), Signed: l.totals.signed.Load(),
-		Written: l.totals.records.Load(), Lost: l.totals.lost.Load(), RefusedWrites: l.totals.refused.Load(),
-	}
-	if at := l.totals.gap.Load(); at != nil {
-		s.LastGap = *at
-	}
+	l.mu.Lock()
+	s := l.status
+	s.Waiting = len(l.pending)
+	l.mu.Unlock()
+	s.Directory, s.Replica, s.Key = l.dir, l.o.Replica, Fingerprint(l.key.Public())
+	s.Full = l.Full()
 	s.Refusing = s.Full || l.Refused()
 	if t := l.missing.Load(); t != nil {
 		s.Missing, s.Since = t.cause, t.since
@@ -138,14 +131,5 @@ func (l *Log) Status() Status {
 	if t := l.trouble.Load(); t != nil {
 		s.Failing, s.Since = t.cause, t.since
 	}
-	if why := l.totals.shipping.Load(); why != nil {
-		s.Shipping = *why
-	}
-	if why := l.totals.stamping.Load(); why != nil {
-		s.Stamping = *why
-	}
-	l.mu.Lock()
-	s.Waiting = l.held
-	l.mu.Unlock()
 	return s
 }

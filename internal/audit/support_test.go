@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
 )
 
@@ -44,19 +45,25 @@ func mustClose(t testing.TB, l *Log) {
 }
 
 // finished is a finished read of a message by hr.
-func finished(id string) *Call {
-	return &Call{
-		ID: id, At: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Listener: "main", Caller: "hr", Actor: "an.peeters",
-		Method: "GET", Path: "/ebox/providers/nsso/ebox/messages/M1", Route: "ebox-providers", Provider: "nsso",
-		Action:     ebox.List,
-		Enterprise: 206731645, Client: "payroll", TokenHash: strings.Repeat("ab", 32), Upstream: "provider nsso",
-		UpstreamHost:   "services.socialsecurity.be",
-		UpstreamStatus: 200, Status: 200, Tries: 1, Sent: true, TraceID: "t1", AnswerTraceID: "t2", BytesOut: 2048,
-		Cache: "fwd=uri-miss",
+func finished(id string) *call.Record {
+	c := &call.Call{
+		ID: id, Start: time.Now(), Source: netip.MustParseAddr("10.1.2.3"), Listener: "main", Caller: "hr",
+		Actor: "an.peeters", Method: "GET", Path: "/ebox/providers/nsso/ebox/messages/M1", Route: "ebox-providers",
+		Provider: "nsso", Action: ebox.List, Enterprise: 206731645, Client: "payroll", Upstream: "provider nsso",
+		UpstreamHost: "services.socialsecurity.be",
+	}
+	return &call.Record{
+		Call: c, TokenHash: strings.Repeat("ab", 32), UpstreamStatus: 200, Status: 200, Tries: 1, Sent: true,
+		TraceID: "t1", AnswerTraceID: "t2", BytesOut: 2048, Cache: "fwd=uri-miss",
 	}
 }
 
-func write(id string) *Call {
+// forged is the entry of a read that never was.
+func forged(kind Kind) *entry {
+	return &entry{kind: kind, at: time.Now(), record: Record{RequestID: "forged"}}
+}
+
+func write(id string) *call.Record {
 	r := finished(id)
 	r.Method, r.Action, r.Path = "PATCH", ebox.Change, "/ebox/providers/nsso/ebox/messages"
 	return r

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -20,41 +21,36 @@ type writer struct {
 	size   int64 // of the segment, as synced
 	at     link  // the last record that is on disk
 	signed uint64
-	// backlog is what is to be written, spare takes the place of what is taken.
-	backlog, spare []entry
-	buf            []byte
+	// backlog is what is to be written: the beginning of Log.pending.
+	backlog []entry
+	buf     []byte
 	// gap is to be said in the chain before anything else, nil if nothing is.
 	gap *gap
 	// lastSigned is when the last signature was made, lastLook when the files were last
 	// looked at, lastTry when writing failed last.
 	lastSigned, lastLook, lastTry time.Time
 	ship                          shipper
-	failure                       error
+	failure                       error // of the end
 }
 
-// turn writes what waits.
-func (l *Log) turn() {
+// turn writes what waits. Shortly after a failure it does nothing but say so, unless it is the
+// last one.
+func (l *Log) turn(last bool) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	w := &l.w
 	l.mu.Lock()
-	taken, b, lost := l.pending, l.batch, l.lost
-	l.pending, l.batch = w.spare[:0], nil
+	b, lost := l.batch, l.lost
+	// What is added meanwhile comes behind it, and does not move it.
+	w.backlog, l.batch = l.pending, nil
 	l.mu.Unlock()
-	if len(w.backlog) == 0 {
-		w.backlog, w.spare = taken, w.backlog
-	} else {
-		w.backlog = append(w.backlog, taken...)
-		clear(taken)
-		w.spare = taken
-	}
 
 	now := l.o.Now()
 	if b != nil && b.waiting > 1 {
 		w.shared = now
 	}
 	var err error
-	if l.trouble.Load() != nil && !w.lastTry.IsZero() && now.Sub(w.lastTry) < retryEvery {
+	if l.trouble.Load() != nil && !w.lastTry.IsZero() && now.Sub(w.lastTry) < retryEvery && !last {
 		err = errStillFailing
 	} else {
 		err = l.write(now, lost)
@@ -63,6 +59,7 @@ func (l *Log) turn() {
 		b.err = err
 		close(b.done)
 	}
+	return err
 }
 
 var errStillFailing = errors.New("writing the evidence: the last try failed a moment ago")
@@ -86,7 +83,7 @@ func (l *Log) write(now time.Time, lost losses) error {
 			buf = next.append(buf, KindGap, now, lost.gap(l.trouble.Load()), nil)
 		}
 		for i := range w.backlog {
-			buf = w.backlog[i].appendTo(buf, next, l.o.Mask)
+			buf = w.backlog[i].appendTo(buf, next)
 		}
 		if due {
 			signed = len(buf)
@@ -98,7 +95,7 @@ func (l *Log) write(now time.Time, lost losses) error {
 		return l.failed(err)
 	}
 	if lost.any() {
-		l.totals.gap.Store(&now)
+		l.note(func(s *Status) { s.LastGap = now })
 	}
 	l.settle(lost)
 	if signed >= 0 {
@@ -112,22 +109,21 @@ func (l *Log) write(now time.Time, lost losses) error {
 	return nil
 }
 
-// settle forgets what is on disk.
+// settle forgets what is on disk. Nothing of a request outlives its record.
 func (l *Log) settle(lost losses) {
 	w := &l.w
 	n := len(w.backlog)
-	clear(w.backlog) // nothing of a request outlives its record
-	if w.backlog = w.backlog[:0]; cap(w.backlog) > 2*flushAt {
-		w.backlog = nil // after a flood
-	}
+	w.backlog = nil
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.held -= n
+	if l.pending = slices.Delete(l.pending, 0, n); len(l.pending) == 0 && cap(l.pending) > 2*flushAt {
+		l.pending = nil // after a flood
+	}
 	l.lost.reads -= lost.reads
 	l.lost.writes -= lost.writes
 	l.lost.events -= lost.events
-	l.totals.seq.Store(w.at.seq)
-	l.totals.records.Add(uint64(n))
+	l.status.Sequence = w.at.seq
+	l.status.Written += uint64(n)
 }
 
 // failed gives the file up. The next try opens it anew and cuts it back: after a sync
@@ -189,7 +185,7 @@ func (l *Log) ready(now time.Time) error {
 		return err
 	}
 	w.gap = nil
-	l.totals.gap.Store(&now)
+	l.note(func(s *Status) { s.LastGap = now })
 	return nil
 }
 
@@ -303,9 +299,18 @@ func (l *Log) appendHeader(b []byte, next *link, now time.Time) []byte {
 	return next.append(b, KindSegment, now, h, nil)
 }
 
-// endSegment ends the segment with a signature, so that each one can be verified by itself.
+// endSegment ends the segment with a signature, so that each one can be verified by itself. One
+// of which the disk has taken no record since it was begun is removed.
 func (l *Log) endSegment(now time.Time) error {
 	w := &l.w
+	if w.size == 0 {
+		if err := os.Remove(w.path); err != nil {
+			return fmt.Errorf("removing an empty segment of the evidence: %w", err)
+		}
+		w.giveUp()
+		w.path = ""
+		return nil
+	}
 	if w.at.seq > w.signed {
 		next := w.at
 		line := l.appendSigned(nil, &next, KindCheckpoint, now, signedFields{})
@@ -361,7 +366,6 @@ func (l *Log) commitSigned(kind Kind, now time.Time, fields signedFields) error 
 		return err
 	}
 	l.wasSigned(now)
-	l.totals.seq.Store(l.w.at.seq)
 	return nil
 }
 
@@ -382,7 +386,7 @@ func (l *Log) checkpoint(at link, now time.Time) checkpoint {
 func (l *Log) wasSigned(now time.Time) {
 	w := &l.w
 	w.signed, w.lastSigned = w.at.seq, now
-	l.totals.signed.Store(w.signed)
+	l.note(func(s *Status) { s.Signed, s.Sequence = w.signed, w.signed })
 	c := l.checkpoint(w.at, now)
 	message := c.message(w.ship.signature)
 	w.ship.add(checkpointLine(message))
@@ -392,31 +396,24 @@ func (l *Log) wasSigned(now time.Time) {
 	}
 }
 
-// end signs the orderly end.
+// end writes what waits and signs the orderly end.
 func (l *Log) end() {
+	failure := l.turn(true)
 	l.writing.Lock()
 	w := &l.w
 	now := l.o.Now()
-	l.mu.Lock()
-	lost := l.lost
-	l.mu.Unlock()
-	if len(w.backlog) > 0 || lost.any() {
-		if w.failure = l.write(now, lost); w.failure != nil {
-			l.o.Log.Error("records of the evidence are lost with the process", "records", len(w.backlog), "cause",
-				w.failure.Error())
-		}
-	}
-	if w.failure == nil {
-		if w.failure = l.commitSigned(KindStop, now, signedFields{}); w.failure == nil {
-			l.shipSigned(now)
-		}
+	if failure != nil {
+		l.o.Log.Error("records of the evidence are lost with the process", "records", len(w.backlog), "cause",
+			failure.Error())
+	} else if failure = l.commitSigned(KindStop, now, signedFields{}); failure == nil {
+		l.shipSigned(now)
 	}
 	if w.file != nil {
-		w.failure = errors.Join(w.failure, w.file.Close())
+		failure = errors.Join(failure, w.file.Close())
 	}
 	l.writing.Unlock()
 	l.background.Wait() // it works under the lock of the directory as well
-	w.failure = errors.Join(w.failure, w.ship.close(), l.lock.Close())
+	w.failure = errors.Join(failure, w.ship.close(), l.lock.Close())
 }
 
 // gap is what a chain says of records that were lost.

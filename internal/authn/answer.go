@@ -1,16 +1,15 @@
 package authn
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"ebox-gateway/internal/jsonscan"
 	"ebox-gateway/internal/wire"
 )
 
@@ -44,6 +43,9 @@ func parseGrant(body []byte) (grant, error) {
 	members, err := membersOf(body)
 	if err != nil {
 		return grant{}, err
+	}
+	if jsonscan.Check(body) != nil {
+		return grant{}, errors.New("two parsers would read it differently: it names a member twice, or is no UTF-8")
 	}
 	var g grant
 	if g.secret, err = text(members, "access_token"); err != nil {
@@ -95,34 +97,11 @@ func parseRefusal(body []byte) (code string, ok bool) {
 	return code, true
 }
 
-// membersOf reads a JSON object and refuses one that names a member twice: which
-// of the two is meant, no two parsers agree on.
+// membersOf reads a JSON object.
 func membersOf(body []byte) (map[string]json.RawMessage, error) {
-	d := json.NewDecoder(bytes.NewReader(body))
-	if open, err := d.Token(); err != nil || open != json.Delim('{') {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(body, &members) != nil || members == nil {
 		return nil, errors.New("it is no JSON object")
-	}
-	members := make(map[string]json.RawMessage)
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return nil, errors.New("it is no JSON object")
-		}
-		key, _ := name.(string)
-		if _, twice := members[key]; twice {
-			return nil, errors.New("it names a member twice")
-		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return nil, errors.New("it is no JSON object")
-		}
-		members[key] = value
-	}
-	if _, err := d.Token(); err != nil {
-		return nil, errors.New("it is no JSON object")
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("something follows its JSON object")
 	}
 	return members, nil
 }

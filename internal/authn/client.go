@@ -3,7 +3,6 @@ package authn
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -55,23 +54,19 @@ func newClient(t *Tokens, c Client) *client {
 }
 
 // source returns the source for canonical scopes, making it the first time.
-func (c *client) source(scopes []string) (*Source, error) {
+func (c *client) source(scopes []string) *Source {
 	name := strings.Join(scopes, " ")
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s := c.sources[name]; s != nil {
-		return s, nil
-	}
-	if len(c.sources) >= maxSources {
-		return nil, fmt.Errorf("preparing tokens of %s: more than %d sets of scopes: let routes share theirs",
-			c.Name, maxSources)
+		return s
 	}
 	if len(scopes) == 0 {
 		c.tokens.log.Warn("tokens without scopes are asked for: they open all that the client may", "client", c.Name)
 	}
 	s := &Source{client: c, scopes: scopes}
 	c.sources[name] = s
-	return s, nil
+	return s
 }
 
 // lookUp returns the source for canonical scopes, nil if there is none yet.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"net/url"
@@ -29,7 +28,6 @@ const tolerableSkew = 30 * time.Second
 type endpoint struct {
 	transport   http.RoundTripper
 	now         func() time.Time
-	random      io.Reader
 	timeout     time.Duration
 	environment string
 	// clock is what the last answer said of the server's clock.
@@ -94,51 +92,28 @@ func (e *endpoint) try(ctx context.Context, c *Client, key *Key, scopes []string
 
 // request makes a token request with a fresh assertion (RFC 7521, section 4.2).
 func (e *endpoint) request(ctx context.Context, c *Client, key *Key, scopes []string) (*http.Request, error) {
-	form := func() (string, error) {
-		assertion, err := key.assertion(c, e.now(), e.random)
-		if err != nil {
-			return "", err
-		}
-		values := url.Values{
-			"grant_type":            {"client_credentials"},
-			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
-			"client_assertion":      {assertion},
-		}
-		if len(scopes) > 0 {
-			values.Set("scope", strings.Join(scopes, " "))
-		}
-		return values.Encode(), nil
-	}
-	first, err := form()
+	assertion, err := key.assertion(c, e.now())
 	if err != nil {
 		return nil, err
 	}
-	trace, err := uuid.NewRandomFromReader(e.random)
-	if err != nil {
-		return nil, fmt.Errorf("drawing a trace id: %w", err)
+	form := url.Values{
+		"grant_type":            {"client_credentials"},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+		"client_assertion":      {assertion},
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.TokenURL, strings.NewReader(first))
+	if len(scopes) > 0 {
+		form.Set("scope", strings.Join(scopes, " "))
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.TokenURL, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, err
-	}
-	// Whoever below sends the request again gets another assertion: a jti is sent once. Its length is the same, since only
-	// numbers of the same length and a signature change.
-	r.GetBody = func() (io.ReadCloser, error) {
-		again, err := form()
-		if err != nil {
-			return nil, err
-		}
-		if len(again) != len(first) {
-			return nil, errors.New("the second assertion has another length than the first")
-		}
-		return io.NopCloser(strings.NewReader(again)), nil
 	}
 	r.Header = http.Header{
 		"Accept":          {"application/json"},
 		"Accept-Encoding": {"identity"},
 		"Content-Type":    {"application/x-www-form-urlencoded"},
 		"User-Agent":      {problem.Pseudonym},
-		"BelGov-Trace-Id": {trace.String()},
+		"BelGov-Trace-Id": {uuid.NewString()},
 	}
 	return r, nil
 }

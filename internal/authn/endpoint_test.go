@@ -50,8 +50,9 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 		"temporarily_unavailable": {reply(400, `{"error":"temporarily_unavailable"}`), "", 503, time.Second, ""},
 		"401 of something in between": {
 			reply(401, `<html>Proxy login quite-private-description</html>`), "", 503, time.Second, ""},
-		"404":                  {reply(404, `{"error":"not_found"}`), "", 503, time.Second, ""},
-		"429 with Retry-After": {reply(429, ``, "Retry-After", "40"), "", 503, 40 * time.Second, ""},
+		"404":                             {reply(404, `{"error":"not_found"}`), "", 503, time.Second, ""},
+		"429 with Retry-After":            {reply(429, ``, "Retry-After", "40"), "", 503, 40 * time.Second, ""},
+		"429 with a Retry-After of a day": {reply(429, ``, "Retry-After", "86400"), "", 503, longestWait, ""},
 		"503 with Retry-After": {
 			reply(503, `quite-private-description`, "Retry-After", "40"), "", 503, 40 * time.Second, ""},
 		"500 though it has an OAuth code": {reply(500, `{"error":"invalid_client"}`), "", 503, time.Second, ""},
@@ -207,26 +208,6 @@ func TestAServerThatIsNotThereIsAskedOnce(t *testing.T) {
 	}
 	if detail := problem.From(err).Detail; strings.Contains(detail, "127.9.8.7") {
 		t.Errorf("the caller is told an address: %s", detail)
-	}
-}
-
-func TestResendingByTheTransportMakesAnotherAssertion(t *testing.T) {
-	as := newAuthServer(t, mustLoad(t, newSource))
-	twice := roundTripper(func(r *http.Request) (*http.Response, error) {
-		if _, err := as.RoundTrip(r); err != nil {
-			return nil, err
-		}
-		again := r.Clone(r.Context())
-		var err error
-		if again.Body, err = r.GetBody(); err != nil {
-			return nil, err
-		}
-		return as.RoundTrip(again)
-	})
-	tokens := setup(t, as, func(o *Options) { o.Transport = twice })
-	mustToken(t, source(t, tokens))
-	if len(as.jtis) != 2 {
-		t.Fatalf("%d different jti in %d requests", len(as.jtis), as.count())
 	}
 }
 

@@ -2,22 +2,16 @@ package authn
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 func TestLoadKeyReadsEveryFormat(t *testing.T) {
@@ -226,25 +220,6 @@ func TestLoadKeySaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestHeadersAreDerivedFromTheCertificate(t *testing.T) {
-	leaf, root := certificateOf(t, fixture("rsa-cert.pem")), certificateOf(t, fixture("root.pem"))
-	src := in("testdata", KeySource{KeyFile: "rsa-pkcs8.pem", CertificateFile: "chain-root-first.pem",
-		Headers: []string{HeaderKeyID, HeaderThumbprint, HeaderChain}})
-	k := mustLoad(t, src)
-	if !slices.EqualFunc(k.chain, []*x509.Certificate{leaf, root}, (*x509.Certificate).Equal) {
-		t.Fatal("the chain is not leaf, then root")
-	}
-	if k.header[HeaderKeyID] != k.header[HeaderThumbprint] || k.header[HeaderKeyID] == "" {
-		t.Fatalf("kid %v, x5t#S256 %v", k.header[HeaderKeyID], k.header[HeaderThumbprint])
-	}
-	if n := len(k.header[HeaderChain].([]string)); n != 2 {
-		t.Fatalf("%d certificates in x5c", n)
-	}
-	if plain := mustLoad(t, oldSource); len(plain.header) != 0 {
-		t.Fatalf("headers nobody asked for: %v", plain.header)
-	}
-}
-
 func TestACertificateOutOfItsTimeLoadsWithAWarning(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	day := 24 * time.Hour
@@ -276,30 +251,10 @@ func TestACertificateOutOfItsTimeLoadsWithAWarning(t *testing.T) {
 	}
 }
 
-// selfSigned is a new P-256 key and its certificate as PEM.
-func selfSigned(t testing.TB, from, to time.Time) []byte {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "made in a test"},
-		NotBefore: from, NotAfter: to}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
-		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
-}
-
-func TestAPasswordFileMayEndInALineBreak(t *testing.T) {
+// Editors of Windows put a byte order mark before what they save, and end it with a line break.
+func TestAPasswordFileMayHaveWhatEditorsAdd(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "password")
-	for _, content := range []string{"changeit", "changeit\n", "changeit\r\n"} {
+	for _, content := range []string{"changeit", "changeit\n", "changeit\r\n", "\xef\xbb\xbfchangeit\n"} {
 		write(t, file, []byte(content))
 		if b, err := PasswordFile(file)(); err != nil || string(b) != password {
 			t.Errorf("%q read as %q, %v", content, b, err)
@@ -333,28 +288,9 @@ func TestAKeyNeverPrintsItself(t *testing.T) {
 	}
 }
 
-// Editors of Windows put a byte order mark before what they save.
-func TestAByteOrderMarkBelongsToNoKeyCertificateOrPassword(t *testing.T) {
-	dir := t.TempDir()
-	const mark = "\xef\xbb\xbf"
-	for name, from := range map[string]string{"key.pem": oldSource.KeyFile, "certificate.pem": oldSource.CertificateFile} {
-		content, err := os.ReadFile(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), append([]byte(mark), content...), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := LoadKey(KeySource{KeyFile: filepath.Join(dir, "key.pem"), CertificateFile: filepath.Join(dir,
-		"certificate.pem")}); err != nil {
-		t.Error(err)
-	}
-	password := filepath.Join(dir, "password")
-	if err := os.WriteFile(password, []byte(mark+"secret\r\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := PasswordFile(password)(); err != nil || string(got) != "secret" {
-		t.Errorf("the password is %q, %v", got, err)
-	}
+// selfSigned is a new P-256 key and its certificate as PEM.
+func selfSigned(t testing.TB, from, to time.Time) []byte {
+	t.Helper()
+	certificate, key := testkit.NewCertificate(t, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = from, to }).PEM()
+	return append(key, certificate...)
 }

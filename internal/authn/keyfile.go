@@ -12,12 +12,46 @@ import (
 
 	"github.com/youmark/pkcs8"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/files"
 )
 
 // maxKeyFile bounds what is read of a key, certificate or password file. A key
 // with a long chain has a few dozen kilobytes.
 const maxKeyFile = 1 << 20
+
+// KeySourceOf says where the key of a client of the configuration is.
+func KeySourceOf(c config.Client) KeySource {
+	src := KeySource{Algorithm: string(c.Algorithm)}
+	for _, h := range c.Headers {
+		src.Headers = append(src.Headers, string(h))
+	}
+	if k := c.Keystore; k != nil {
+		src.Keystore, src.Alias = k.File, k.Alias
+		src.Password = passwordFrom(k.Password, k.PasswordFile)
+		src.KeyPassword = passwordFrom(k.KeyPassword, k.KeyPasswordFile)
+	}
+	if k := c.Key; k != nil {
+		src.KeyFile = k.File
+		src.Password = passwordFrom(k.Password, k.PasswordFile)
+	}
+	if c.Certificate != nil {
+		src.CertificateFile = c.Certificate.File
+	}
+	return src
+}
+
+// passwordFrom reads the file again each time, since it may change with the key.
+func passwordFrom(secret config.Secret, file string) func() ([]byte, error) {
+	switch {
+	case file != "":
+		return PasswordFile(file)
+	case secret != "":
+		return func() ([]byte, error) { return []byte(secret.Reveal()), nil }
+	default:
+		return nil
+	}
+}
 
 // PasswordFile returns a KeySource.Password that reads the file at every call. A
 // line break at the end, which editors add, is no part of the password.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"math/rand/v2"
 	"time"
 )
 
@@ -204,7 +205,7 @@ func (c *client) promote(p *pendingKey, s *Source, t Token) {
 func (c *client) postpone(p *pendingKey, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p.last = p.last.next(err, c.tokens.now(), c.tokens.jitter())
+	p.last = p.last.next(err, c.tokens.now(), rand.Float64())
 	if p.last.inRow == 1 && c.pending == p {
 		c.tokens.log.Warn("the new key gets no token: the former one goes on signing", "client", c.Name, "key", p.key,
 			"error", err, "reason", p.reason(c.tokens.now()))

@@ -5,20 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-const (
-	// forcedPause is the least time between two renewals that the 401s of one
-	// upstream force. An upstream that refuses every token must not turn each of its
-	// callers into a token request.
-	forcedPause = time.Minute
-	// maxForced bounds the upstreams remembered for that minute; beyond it, none is
-	// allowed a renewal.
-	maxForced = 1024
-)
+// forcedPause is the least time between two renewals that the 401s of one upstream
+// force. An upstream that refuses every token must not turn each of its callers into a
+// token request.
+const forcedPause = time.Minute
 
 // Source keeps the token of one client for one set of scopes. It is safe for
 // concurrent use, and is made by Tokens.Source.
@@ -217,7 +213,7 @@ func (s *Source) land(f *flight, key *Key, t Token, err error) {
 	} else {
 		s.refusals++
 	}
-	failed := s.failure.next(err, now, tokens.jitter())
+	failed := s.failure.next(err, now, rand.Float64())
 	f.err = failed.report(now)
 	retry := failed.until
 	if s.client.key.Load() == key {
@@ -251,7 +247,7 @@ func (s *Source) store(h *held, key *Key) {
 		tokens.log.Warn("the Authorization Server grants more scopes than were asked for: upstreams get a token that opens "+
 			"more than they need", "client", s.client.Name, "scopes", s.scopes, "extra", h.extra)
 	}
-	h.next.Store(renewAt(h, tokens.jitter()).UnixNano())
+	h.next.Store(renewAt(h, rand.Float64()).UnixNano())
 	if s.client.key.Load() != key { // promoted while this token was on its way
 		h.next.Store(tokens.now().UnixNano())
 	}
@@ -311,9 +307,6 @@ func (s *Source) Refused(t Token, upstream string) (again bool, wait time.Durati
 	}
 	if at, recently := s.forced[upstream]; recently {
 		return false, forcedPause - now.Sub(at)
-	}
-	if len(s.forced) >= maxForced {
-		return false, 0
 	}
 	if s.forced == nil {
 		s.forced = make(map[string]time.Time)

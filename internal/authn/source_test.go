@@ -385,15 +385,6 @@ func TestScopes(t *testing.T) {
 	if _, err := tokens.Source("other", nil); err == nil {
 		t.Error("a client that does not exist has a source")
 	}
-	for i := range maxSources {
-		_, _ = tokens.Source("payroll", []string{fmt.Sprint(i)})
-	}
-	if _, err := tokens.Source("payroll", []string{"one-more"}); err == nil {
-		t.Error("the number of sources has no bound")
-	}
-	if again := source(t, tokens, "scope:a", "scope:b"); again != s {
-		t.Error("a full table forgets its sources")
-	}
 }
 
 func TestTryTouchesNothing(t *testing.T) {
@@ -478,18 +469,4 @@ func TestATokenAtHandCostsNoAllocation(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { _, _ = s.Token(ctx) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-}
-
-func BenchmarkToken(b *testing.B) {
-	as := newAuthServer(b, mustLoad(b, newSource))
-	s := source(b, setup(b, as, nil))
-	ctx := b.Context()
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if _, err := s.Token(ctx); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
 }

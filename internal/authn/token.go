@@ -65,6 +65,14 @@ func newToken(secret string, key TokenKey, obtained time.Time, lifetime time.Dur
 	}}
 }
 
+// held is what t shares with its copies; empty for the zero Token.
+func (t Token) held() *held {
+	if t.h == nil {
+		return new(held)
+	}
+	return t.h
+}
+
 // Valid says whether the token may be sent at the moment now.
 func (t Token) Valid(now time.Time) bool {
 	return t.h != nil && t.h.valid(now)
@@ -78,62 +86,27 @@ func (h *held) secret() string { return h.header[len("Bearer "):] }
 
 // Authorization is the value of the Authorization header field (RFC 6750,
 // section 2.1), "" for the zero Token. It is the secret itself.
-func (t Token) Authorization() string {
-	if t.h == nil {
-		return ""
-	}
-	return t.h.header
-}
+func (t Token) Authorization() string { return t.held().header }
 
 // Hash is the SHA-256 of the token in hexadecimal, by which logs and evidence
 // name it.
-func (t Token) Hash() string {
-	if t.h == nil {
-		return ""
-	}
-	return t.h.hash
-}
+func (t Token) Hash() string { return t.held().hash }
 
 // Expires is the moment from which the token is not sent any more.
-func (t Token) Expires() time.Time {
-	if t.h == nil {
-		return time.Time{}
-	}
-	return t.h.expires
-}
+func (t Token) Expires() time.Time { return t.held().expires }
 
 // Obtained is the moment before the request for the token was sent.
-func (t Token) Obtained() time.Time {
-	if t.h == nil {
-		return time.Time{}
-	}
-	return t.h.obtained
-}
+func (t Token) Obtained() time.Time { return t.held().obtained }
 
 // Key is what the token was issued for.
-func (t Token) Key() TokenKey {
-	if t.h == nil {
-		return TokenKey{}
-	}
-	return t.h.key
-}
+func (t Token) Key() TokenKey { return t.held().key }
 
 // Granted are the scopes that the server named for a token that was asked for without
 // any: those of the client by default.
-func (t Token) Granted() []string {
-	if t.h == nil {
-		return nil
-	}
-	return t.h.granted
-}
+func (t Token) Granted() []string { return t.held().granted }
 
 // Extra are the scopes that the token opens though they were not asked for.
-func (t Token) Extra() []string {
-	if t.h == nil {
-		return nil
-	}
-	return t.h.extra
-}
+func (t Token) Extra() []string { return t.held().extra }
 
 // String implements fmt.Stringer without the secret.
 func (t Token) String() string { return redacted }

@@ -20,12 +20,10 @@
 package authn
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -41,24 +39,17 @@ const (
 	defaultTimeout = 10 * time.Second
 )
 
-// maxSources bounds the sets of scopes of one client. They come from the
-// configuration, so that reaching it means that something else is let in.
-const maxSources = 256
-
 // Options are what the tokens need from outside.
 type Options struct {
 	// Clients are the OAuth clients; their names differ.
 	Clients []Client
 	// Transport carries token requests: the upstream stack of the token endpoint,
-	// without a token layer. It has to tell a stale connection by a *wire.Error; http.DefaultTransport,
-	// which does not, if nil.
+	// without a token layer. It tells a stale connection by a *wire.Error.
 	Transport http.RoundTripper
 	// Shared is a copy of the tokens that replicas share; nil for none.
 	Shared Shared
 	// Now tells the time; time.Now if nil.
 	Now func() time.Time
-	// Rand gives jti and jitter; crypto/rand.Reader if nil. It is used concurrently.
-	Rand io.Reader
 	// Log receives what the platform team should know; discarded if nil.
 	Log *slog.Logger
 	// Poll is how often key, certificate and password files are read; 10 s if 0.
@@ -101,7 +92,6 @@ type Tokens struct {
 	shared   Shared
 	log      *slog.Logger
 	now      func() time.Time
-	random   io.Reader
 	poll     time.Duration
 	clients  []*client // in the order of Options
 
@@ -118,31 +108,18 @@ type Tokens struct {
 // error: its client answers with one until the files are mended, and Status says
 // why. Tokens can be used at once; Run adds what happens in the background.
 func New(o Options) (*Tokens, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	t := &Tokens{
-		endpoint: endpoint{transport: o.Transport, now: o.Now, random: o.Rand, timeout: o.Timeout,
-			environment: o.Environment},
-		shared: o.Shared, log: o.Log, poll: o.Poll,
+		endpoint: endpoint{
+			transport: o.Transport, now: o.Now, timeout: cmp.Or(o.Timeout, defaultTimeout), environment: o.Environment,
+		},
+		shared: o.Shared, log: o.Log, now: o.Now, poll: cmp.Or(o.Poll, defaultPoll),
 	}
-	e := &t.endpoint
-	if e.transport == nil {
-		e.transport = http.DefaultTransport
-	}
-	if e.now == nil {
-		e.now = time.Now
-	}
-	if e.random == nil {
-		e.random = rand.Reader
-	}
-	if e.timeout <= 0 {
-		e.timeout = defaultTimeout
-	}
-	if t.log == nil {
-		t.log = slog.New(slog.DiscardHandler)
-	}
-	if t.poll <= 0 {
-		t.poll = defaultPoll
-	}
-	t.now, t.random = e.now, e.random
 	t.base, t.cancel = context.WithCancel(context.Background())
 	for _, c := range o.Clients {
 		if err := c.complete(o.AllowHTTP); err != nil {
@@ -202,7 +179,7 @@ func (t *Tokens) Source(client string, scopes []string) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing tokens of %s: %w", client, err)
 	}
-	return c.source(canonical)
+	return c.source(canonical), nil
 }
 
 // Prime returns nil if a client has had a token, of whatever scopes, since it was made,
@@ -343,15 +320,6 @@ func (t *Tokens) Adopt(from *Tokens) {
 			}
 		}
 	}
-}
-
-// jitter draws a number in [0, 1).
-func (t *Tokens) jitter() float64 {
-	var b [8]byte
-	if _, err := io.ReadFull(t.random, b[:]); err != nil {
-		return 0.5 // no reason to fail: only replicas in step are to be avoided
-	}
-	return float64(binary.BigEndian.Uint64(b[:])>>11) / (1 << 53)
 }
 
 // mayCarryToken says whether a token or an assertion may be sent to u: over https,

@@ -25,6 +25,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"ebox-gateway/internal/config"
 )
 
 // MaxBody is the most bytes of a registry's list that are believed: 4 MB. Today's
@@ -36,8 +38,6 @@ const MaxBody = 4 << 20
 type Answer struct {
 	Status int
 	Body   []byte
-	// URL is where it was asked; empty if the list has one page.
-	URL string
 }
 
 // Shared keeps the last good list where other replicas, and this one after a
@@ -51,33 +51,19 @@ type Shared interface {
 
 // Options is what a Directory needs.
 type Options struct {
-	// Fetch gets the registry's list once. Nil means that there is no registry
-	// and Static is all there is.
-	Fetch func(ctx context.Context) (Answer, error)
-	// Page gets a further page of the list, by the link of the one before, which leads
-	// below the URL that Fetch asked. Nil if lists have one page.
-	Page func(ctx context.Context, url string) (Answer, error)
-	// Refresh is the time between two fetches; 0 means 5 minutes.
-	Refresh time.Duration
-	// Fields are the names of the list's members; the zero value means those of
-	// the Provider Registry 1.3.
-	Fields Fields
-	// AllowedHosts are the hosts that are believed: "example.be",
-	// "*.socialsecurity.be" (subdomains at any depth, not the domain itself), an
-	// address. ":8443" after it allows that port instead of 443, ":*" any.
-	AllowedHosts []string
-	// AllowHTTP believes http URLs too, and any port of an allowed host. For a
-	// lab: tokens then travel in clear.
-	AllowHTTP bool
-	// Static are providers that the configuration names. Their URLs are the
-	// operator's own word and are not held against AllowedHosts; a registry's
-	// provider of the same id is hidden by them.
-	Static []Provider
+	// Registry is what the configuration says: where the list is, how often the list is fetched, what its
+	// members are called, which hosts are believed, and providers of its own. The URLs of
+	// these are the operator's own word and are not held against AllowedHosts; a
+	// registry's provider of the same id is hidden by them.
+	Registry config.Registry
+	// Fetch gets the registry's list, or a page of it. Nil means that there is no
+	// registry and the configuration's own providers are all there are.
+	Fetch func(ctx context.Context, url string) (Answer, error)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Random returns a number in [0,1) for the jitter; nil means math/rand.
 	Random func() float64
-	// Log hears of failures and changes; nil means silence.
+	// Log is told of failures and changes; nil for nobody.
 	Log *slog.Logger
 	// Shared is a copy of the last good list elsewhere; nil means none.
 	Shared Shared
@@ -90,14 +76,13 @@ type Directory struct {
 	static []*Provider
 	// current is what Lookup and List read, without a lock.
 	current atomic.Pointer[snapshot]
-	// tickets numbers the fetches in the order in which they began.
-	tickets atomic.Uint64
+	// changing is held while a list is fetched and put in force, so that the last one
+	// that was asked for stays.
+	changing sync.Mutex
 
-	adoption sync.Mutex // one list is adopted at a time
-	adopted  uint64     // the ticket of the fetch whose list is in force
-
-	mu     sync.Mutex // guards status, for moments only
+	mu     sync.Mutex // guards what follows, for moments only
 	status Status
+	body   []byte // the list in force as it came; nil if it is the configuration's
 }
 
 // snapshot is one list, whole and immutable.
@@ -107,11 +92,11 @@ type snapshot struct {
 }
 
 // New makes a Directory that knows the static providers and, once Run or Refresh
-// has fetched the list, the registry's. What cannot be used of AllowedHosts and
-// Static is left out and named in Status.
+// has fetched the list, the registry's. What cannot be used of the allowed hosts and the
+// configuration's providers is left out and named in Status.
 func New(o Options) *Directory {
-	if o.Refresh <= 0 {
-		o.Refresh = 5 * time.Minute
+	if o.Registry.Refresh <= 0 {
+		o.Registry.Refresh = 5 * time.Minute
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -123,11 +108,11 @@ func New(o Options) *Directory {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Directory{o: o}
-	hosts, problems := newHostList(o.AllowedHosts, o.AllowHTTP)
-	d.parser = parser{fields: o.Fields.orDefaults(), hosts: hosts}
+	hosts, problems := newHostList(o.Registry.AllowedHosts, o.Registry.AllowHTTP)
+	d.parser = parser{fields: orDefaults(o.Registry.Fields), hosts: hosts}
 
 	var wrong []string
-	d.static, wrong = staticProviders(o.Static)
+	d.static, wrong = staticProviders(o.Registry.Providers)
 	d.status.configuration = append(problems, wrong...)
 	if len(d.static) > 0 {
 		d.status.Source = SourceConfiguration

@@ -120,16 +120,3 @@ func TestLinesOfTheListThatMeanNothing(t *testing.T) {
 		}
 	}
 }
-
-// A host that a resolver might read as an address is no host.
-func TestNumbersAreNoHosts(t *testing.T) {
-	for _, host := range []string{"127.1", "0x7f.1", "2130706433", "0177.0.0.1", "1.2.3.08", "a.0x7f"} {
-		u, err := url.Parse("https://" + host + "/")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if clean, err := cleanURL(u); err == nil {
-			t.Errorf("%s is taken for the host of %s", host, clean)
-		}
-	}
-}

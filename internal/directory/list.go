@@ -10,38 +10,32 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/ebox"
 )
 
-// Fields names the members of a provider in the registry's list. An empty field
-// stands for the name that the Provider Registry 1.3 uses.
-type Fields struct {
-	// Items is the member that holds the list if the answer is an object.
-	Items string
-	// The members of a provider.
-	ID, Name, Description, URL string
-	Activation, Deactivation   string
-	APIVersion, Contact        string
-	// Maintenance is the list of windows, Start and End their members.
-	Maintenance, Start, End string
-}
+// items is the member that holds the list if the answer is an object.
+const items = "items"
 
-func (f Fields) orDefaults() Fields {
+// orDefaults gives the names of a provider's members: where the configuration has none,
+// that of the Provider Registry 1.3.
+func orDefaults(f config.Fields) config.Fields {
 	for _, d := range []struct {
 		field *string
 		name  string
 	}{
-		{&f.Items, "items"},
 		{&f.ID, "messageProviderId"},
 		{&f.Name, "messageProviderName"},
 		{&f.Description, "messageProviderDescription"},
 		{&f.URL, "messageProviderUrl"},
-		{&f.Activation, "messageProviderActivationDate"},
-		{&f.Deactivation, "messageProviderDeactivationDate"},
+		{&f.ActivationDate, "messageProviderActivationDate"},
+		{&f.DeactivationDate, "messageProviderDeactivationDate"},
 		{&f.APIVersion, "apiSupportedVersion"},
 		{&f.Contact, "messageProviderTechnicalContact"},
 		{&f.Maintenance, "messageProviderPlannedMaintenance"},
-		{&f.Start, "startDate"},
-		{&f.End, "endDate"},
+		{&f.MaintenanceStart, "startDate"},
+		{&f.MaintenanceEnd, "endDate"},
 	} {
 		if *d.field == "" {
 			*d.field = d.name
@@ -52,7 +46,7 @@ func (f Fields) orDefaults() Fields {
 
 // parser reads the registry's list.
 type parser struct {
-	fields Fields
+	fields config.Fields
 	hosts  hostList
 }
 
@@ -168,7 +162,7 @@ func (p *parser) entries(body []byte) (entries []json.RawMessage, warnings []str
 	if err := json.Unmarshal(body, &whole); err != nil {
 		return nil, nil, fmt.Errorf("its answer is not whole, no JSON, or no list: %w", err)
 	}
-	raw, ok := whole[p.fields.Items]
+	raw, ok := whole[items]
 	if !ok {
 		var name string
 		name, raw = onlyMember(whole, func(_ string, v json.RawMessage) bool {
@@ -182,7 +176,7 @@ func (p *parser) entries(body []byte) (entries []json.RawMessage, warnings []str
 	}
 	if len(raw) == 0 || raw[0] != '[' {
 		return nil, nil, fmt.Errorf("its answer is an object without a list %q, but with %s; registry.fields can name "+
-			"another member", p.fields.Items, membersOf(body))
+			"another member", items, membersOf(body))
 	}
 	if err := json.Unmarshal(raw, &entries); err != nil {
 		return nil, nil, fmt.Errorf("its answer is no list: %w", err)
@@ -211,7 +205,7 @@ func onlyMember(o object, fits func(name string, raw json.RawMessage) bool) (nam
 // and the shape of another member leaves no doubt: the one https URL, the one id, and,
 // by what their names say, the dates, the version and the maintenance.
 func (p *parser) guessed(entry object) (_ object, remarks []string) {
-	named := (Fields{}).orDefaults()
+	named := orDefaults(config.Fields{})
 	_, hasID := entry[p.fields.ID]
 	_, hasURL := entry[p.fields.URL]
 	if hasID && hasURL || p.fields.ID != named.ID || p.fields.URL != named.URL {
@@ -238,8 +232,8 @@ func (p *parser) guessed(entry object) (_ object, remarks []string) {
 		fits        func(string, json.RawMessage) bool
 	}{
 		{p.fields.ID, "id", isID}, {p.fields.URL, "URL", isURL},
-		{p.fields.Deactivation, "deactivation", says("deactivation", "enddate", "validuntil", "validto")},
-		{p.fields.Activation, "activation", func(name string, raw json.RawMessage) bool {
+		{p.fields.DeactivationDate, "deactivation", says("deactivation", "enddate", "validuntil", "validto")},
+		{p.fields.ActivationDate, "activation", func(name string, raw json.RawMessage) bool {
 			return says("activation", "startdate", "validfrom")(name, raw) && !says("deactivation")(name, raw)
 		}},
 		{p.fields.APIVersion, "version", says("version")}, {p.fields.Maintenance, "maintenance", says("maintenance")},
@@ -293,11 +287,11 @@ func (p *parser) provider(raw json.RawMessage) (_ *Provider, remarks []string, e
 	out.Refusal = p.hosts.refusal(out.Base)
 
 	// A life that cannot be read could be over: the entry is not used.
-	if out.Activation, err = moment(entry[p.fields.Activation], startOfDay); err != nil {
-		return out, nil, fmt.Errorf("its %s %w", p.fields.Activation, err)
+	if out.Activation, err = moment(entry[p.fields.ActivationDate], startOfDay); err != nil {
+		return out, nil, fmt.Errorf("its %s %w", p.fields.ActivationDate, err)
 	}
-	if out.Deactivation, err = moment(entry[p.fields.Deactivation], endOfDay); err != nil {
-		return out, nil, fmt.Errorf("its %s %w", p.fields.Deactivation, err)
+	if out.Deactivation, err = moment(entry[p.fields.DeactivationDate], endOfDay); err != nil {
+		return out, nil, fmt.Errorf("its %s %w", p.fields.DeactivationDate, err)
 	}
 
 	out.Name, out.Description = translated(entry[p.fields.Name]), translated(entry[p.fields.Description])
@@ -310,7 +304,7 @@ func (p *parser) provider(raw json.RawMessage) (_ *Provider, remarks []string, e
 
 // maintenance reads the windows. One that cannot be read is left out: at worst the
 // provider is called while it is down, and says so itself.
-func (p *parser) maintenance(raw json.RawMessage) (windows []Interval, remarks []string) {
+func (p *parser) maintenance(raw json.RawMessage) (windows []ebox.Window, remarks []string) {
 	if absent(raw) {
 		return nil, nil
 	}
@@ -319,14 +313,14 @@ func (p *parser) maintenance(raw json.RawMessage) (windows []Interval, remarks [
 		return nil, []string{"its " + p.fields.Maintenance + " is no list of windows and is ignored"}
 	}
 	for i, w := range list {
-		start, err := moment(w[p.fields.Start], startOfDay)
-		end, errEnd := moment(w[p.fields.End], endOfDay)
+		start, err := moment(w[p.fields.MaintenanceStart], startOfDay)
+		end, errEnd := moment(w[p.fields.MaintenanceEnd], endOfDay)
 		if err = errors.Join(err, errEnd); err != nil || start.IsZero() || end.IsZero() {
 			remarks = append(remarks, fmt.Sprintf("maintenance window %d is ignored: %s and %s must both be date-times", i+1,
-				p.fields.Start, p.fields.End))
+				p.fields.MaintenanceStart, p.fields.MaintenanceEnd))
 			continue
 		}
-		windows = append(windows, Interval{start, end})
+		windows = append(windows, ebox.Window{Start: start, End: end})
 	}
 	windows, backwards := merged(windows)
 	if backwards > 0 {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"ebox-gateway/internal/config"
 )
 
 // lab is a parser that believes socialsecurity.be.
@@ -13,7 +15,7 @@ func lab() *parser {
 	if problems != nil {
 		panic(problems)
 	}
-	return &parser{fields: Fields{}.orDefaults(), hosts: hosts}
+	return &parser{fields: orDefaults(config.Fields{}), hosts: hosts}
 }
 
 const whole = `{"messageProviderId": "nsso",
@@ -53,10 +55,10 @@ func TestBothShapesOfTheList(t *testing.T) {
 
 func TestTheConfigurationCanNameOtherFields(t *testing.T) {
 	p := lab()
-	p.fields = Fields{Items: "messageRegistries", ID: "id", URL: "endpoint", APIVersion: "version",
-		Maintenance: "downtime", Start: "from", End: "to"}.orDefaults()
+	p.fields = orDefaults(config.Fields{ID: "id", URL: "endpoint", APIVersion: "version",
+		Maintenance: "downtime", MaintenanceStart: "from", MaintenanceEnd: "to"})
 	list, problems, err := p.parse(
-		[]byte(`{"messageRegistries": [{"id": 17, "endpoint": "https://a.socialsecurity.be", "version": 2.10,
+		[]byte(`{"items": [{"id": 17, "endpoint": "https://a.socialsecurity.be", "version": 2.10,
 		"messageProviderActivationDate": "2020-01-01",
 		"downtime": [{"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z"}]}]}`))
 	if err != nil || len(problems) != 0 || len(list) != 1 {
@@ -147,6 +149,8 @@ func TestOneBadEntryDoesNotVoidTheList(t *testing.T) {
 			`{"messageProviderId": "x", "messageProviderUrl": "file:///etc/passwd"}`, "not an https URL"},
 		"a URL without a host": {
 			`{"messageProviderId": "x", "messageProviderUrl": "https:///v3"}`, "no valid host"},
+		"a URL whose host a resolver might read as an address": {
+			`{"messageProviderId": "x", "messageProviderUrl": "https://127.1/v3"}`, "no valid host"},
 		"a URL with a user": {
 			`{"messageProviderId": "x", "messageProviderUrl": "https://services.socialsecurity.be@evil.example/"}`, "user"},
 		"a URL with a query": {

@@ -2,13 +2,15 @@ package directory
 
 import (
 	"fmt"
-	"maps"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/ebox"
 )
 
 // State is whether a Document Provider can be called, and if not, why not.
@@ -22,11 +24,6 @@ const (
 	Maintenance    State = "maintenance"
 	HostNotAllowed State = "host-not-allowed"
 )
-
-// Interval is a stretch of planned maintenance, from Start up to but without End.
-type Interval struct {
-	Start, End time.Time
-}
 
 // Provider is one Document Provider, as its registry describes it. A Provider that
 // the Directory gave out is shared by all requests and must not be changed.
@@ -48,7 +45,7 @@ type Provider struct {
 	Activation, Deactivation time.Time
 	// Maintenance is the planned maintenance, sorted, windows that overlap or
 	// touch made one.
-	Maintenance []Interval
+	Maintenance []ebox.Window
 	// APIVersion is the version of the Message Registry API that it serves.
 	APIVersion string
 	// Contact is whom to ask about the provider's service.
@@ -90,8 +87,8 @@ func (p *Provider) MaintenanceEnd(now time.Time) (time.Time, bool) {
 
 // merged returns the windows sorted, with those that overlap or touch made one,
 // and how many it left out because they end before they begin.
-func merged(windows []Interval) (out []Interval, backwards int) {
-	windows = slices.SortedFunc(slices.Values(windows), func(a, b Interval) int { return a.Start.Compare(b.Start) })
+func merged(windows []ebox.Window) (out []ebox.Window, backwards int) {
+	windows = slices.SortedFunc(slices.Values(windows), func(a, b ebox.Window) int { return a.Start.Compare(b.Start) })
 	for _, w := range windows {
 		last := len(out) - 1
 		switch {
@@ -128,9 +125,9 @@ func checkID(id string) error {
 	return nil
 }
 
-// staticProviders copies the providers of the configuration into the form that
-// those of the registry have.
-func staticProviders(given []Provider) (list []*Provider, problems []string) {
+// staticProviders gives the providers of the configuration the form that those of the
+// registry have.
+func staticProviders(given []config.StaticProvider) (list []*Provider, problems []string) {
 	seen := make(map[string]bool, len(given))
 	for _, p := range given {
 		err := checkID(p.ID)
@@ -138,20 +135,19 @@ func staticProviders(given []Provider) (list []*Provider, problems []string) {
 			err = fmt.Errorf("its id %q stands twice", p.ID)
 		}
 		var base *url.URL
-		if err == nil && p.Base == nil {
+		if err == nil && p.URL == nil {
 			err = fmt.Errorf("it has no URL")
 		} else if err == nil {
-			base, err = cleanURL(p.Base)
+			base, err = cleanURL(p.URL)
 		}
 		if err != nil {
 			problems = append(problems, fmt.Sprintf("configured provider %q left out: %v", p.ID, err))
 			continue
 		}
 		seen[p.ID] = true
-		p.Base, p.Refusal = base, ""
-		p.Name, p.Description = maps.Clone(p.Name), maps.Clone(p.Description)
-		p.Maintenance, _ = merged(p.Maintenance)
-		list = append(list, &p)
+		list = append(list, &Provider{
+			ID: p.ID, Name: map[string]string{"": p.Name}, Base: base, APIVersion: p.APIVersion,
+		})
 	}
 	return list, problems
 }

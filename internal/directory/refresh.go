@@ -33,11 +33,11 @@ func (d *Directory) Run(ctx context.Context) {
 	d.Warm(ctx)
 	retry := firstRetry
 	for {
-		wait := d.o.Refresh
+		wait := d.o.Registry.Refresh
 		if err := d.Refresh(ctx); ctx.Err() != nil {
 			return
 		} else if err != nil {
-			wait, retry = min(retry, d.o.Refresh), min(2*retry, d.o.Refresh)
+			wait, retry = min(retry, d.o.Registry.Refresh), min(2*retry, d.o.Registry.Refresh)
 			said := "the list of Document Providers could not be refreshed; the one there was stays in force"
 			if len(d.List()) == 0 {
 				said = "there is no list of Document Providers yet: it could not be fetched"
@@ -65,7 +65,8 @@ func (d *Directory) Refresh(ctx context.Context) error {
 	if d.o.Fetch == nil {
 		return nil
 	}
-	ticket := d.tickets.Add(1)
+	d.changing.Lock()
+	defer d.changing.Unlock()
 	began := d.o.Now()
 	list, problems, body, err := d.fetch(ctx)
 	if err != nil {
@@ -80,7 +81,8 @@ func (d *Directory) Refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.adopt(ticket, list, problems, SourceRegistry, began) && d.o.Shared != nil {
+	d.use(list, problems, body, SourceRegistry, began)
+	if d.o.Shared != nil {
 		ctx, cancel := context.WithTimeout(ctx, sharedLimit)
 		defer cancel()
 		d.o.Shared.Store(ctx, body)
@@ -91,14 +93,20 @@ func (d *Directory) Refresh(ctx context.Context) error {
 func (d *Directory) fetch(ctx context.Context) (list []*Provider, problems []string, body []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
 	defer cancel()
-	answer, err := d.o.Fetch(ctx)
+	var first string
+	var answer Answer
+	for _, first = range lists(d.o.Registry.URL.String()) {
+		if answer, err = d.o.Fetch(ctx, first); err != nil || answer.Status != http.StatusNotFound {
+			break
+		}
+	}
 	switch {
 	case err != nil:
 		return nil, nil, nil, err
 	case answer.Status != http.StatusOK:
 		return nil, nil, nil, fmt.Errorf("the registry answered with status %d", answer.Status)
 	}
-	if body, err = d.further(ctx, answer); err != nil {
+	if body, err = d.further(ctx, first, answer.Body); err != nil {
 		return nil, nil, nil, err
 	}
 	list, problems, err = d.parser.parse(body)
@@ -108,25 +116,36 @@ func (d *Directory) fetch(ctx context.Context) (list []*Provider, problems []str
 	return list, problems, body, nil
 }
 
+// lists are the URLs where the list can be: the one of the configuration and, if
+// that is the API's base rather than its list, what the two registries call theirs.
+func lists(target string) []string {
+	const newer, older = "/messageRegistries", "/messageProviders"
+	if strings.HasSuffix(target, newer) || strings.HasSuffix(target, older) {
+		return []string{target}
+	}
+	base := strings.TrimRight(target, "/")
+	return []string{target, base + newer, base + older}
+}
+
 // mostPages bounds the pages of a list.
 const mostPages = 100
 
-// further follows the links to next pages and gives the entries of all as one array; a
+// further follows the links of the first page, at a URL, to the next pages and gives the entries of all as one array; a
 // list of one page stays as it came. A list that does not end, or whose next page leads
 // elsewhere, is an error: a part of it would look like the whole.
-func (d *Directory) further(ctx context.Context, first Answer) ([]byte, error) {
-	next := nextPage(first.Body)
-	if next == "" || d.o.Page == nil || first.URL == "" {
-		return first.Body, nil
+func (d *Directory) further(ctx context.Context, first string, body []byte) ([]byte, error) {
+	next := nextPage(body)
+	if next == "" {
+		return body, nil
 	}
-	all, _, err := d.parser.entries(first.Body)
+	all, _, err := d.parser.entries(body)
 	if err != nil {
 		return nil, fmt.Errorf("the registry gave no usable answer: %w", err)
 	}
-	size := len(first.Body)
-	seen := map[string]bool{first.URL: true}
-	for at := first.URL; next != ""; {
-		if at, err = follow(at, first.URL, next); err != nil {
+	size := len(body)
+	seen := map[string]bool{first: true}
+	for at := first; next != ""; {
+		if at, err = follow(at, first, next); err != nil {
 			return nil, err
 		}
 		if seen[at] || len(seen) == mostPages {
@@ -134,7 +153,7 @@ func (d *Directory) further(ctx context.Context, first Answer) ([]byte, error) {
 				"%d that are", len(seen), mostPages)
 		}
 		seen[at] = true
-		page, err := d.o.Page(ctx, at)
+		page, err := d.o.Fetch(ctx, at)
 		if err != nil {
 			return nil, fmt.Errorf("fetching page %d of the registry's list: %w", len(seen), err)
 		}
@@ -193,15 +212,15 @@ func follow(at, list, link string) (string, error) {
 	return u.String(), nil
 }
 
-// Warm adopts the shared copy, if there is one that is newer than the list in force,
-// without asking the registry: also for a Directory that takes another's place and has to
-// know its providers at once. The copy is read like the registry's answer: who can write
-// there can name no host that the operator has not allowed.
+// Warm uses the shared copy, if there is one that is newer than the list in force, without
+// asking the registry. The copy is read like the registry's answer: who can write there can
+// name no host that the operator has not allowed.
 func (d *Directory) Warm(ctx context.Context) {
 	if d.o.Shared == nil {
 		return
 	}
-	ticket := d.tickets.Add(1)
+	d.changing.Lock()
+	defer d.changing.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, sharedLimit)
 	defer cancel()
 	body, fetched, err := d.o.Shared.Load(ctx)
@@ -211,34 +230,38 @@ func (d *Directory) Warm(ctx context.Context) {
 	if now := d.o.Now(); fetched.After(now) { // another replica's clock
 		fetched = now
 	}
-	if !fetched.After(d.lastSuccess()) {
-		return
+	if _, _, last := d.last(); fetched.After(last) {
+		d.judge(body, SourceShared, fetched)
 	}
-	list, problems, err := d.parser.parse(body)
-	if err != nil {
-		d.o.Log.Warn("the shared copy of the list of Document Providers could not be used", "error", err)
-		return
-	}
-	d.adopt(ticket, list, problems, SourceShared, fetched)
 }
 
-func (d *Directory) lastSuccess() time.Time {
+// Adopt takes over the list of the Directory that this one replaces, so that its providers
+// are known at once. It is judged anew: other hosts may be allowed.
+func (d *Directory) Adopt(from *Directory) {
+	if body, source, fetched := from.last(); body != nil {
+		d.judge(body, source, fetched)
+	}
+}
+
+// last gives the list in force as it came, nil if there has been none, from where and when.
+func (d *Directory) last() (body []byte, source string, fetched time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.status.LastSuccess
+	return d.body, d.status.Source, d.status.LastSuccess
 }
 
-// adopt puts a list in force, unless one whose fetch began later already is. It
-// reports whether it did.
-func (d *Directory) adopt(ticket uint64, registry []*Provider, problems []string, source string,
-	fetched time.Time) bool {
-	d.adoption.Lock()
-	defer d.adoption.Unlock()
-	if ticket < d.adopted {
-		return false
+// judge reads a list that was fetched elsewhere, and puts it in force if it can be used.
+func (d *Directory) judge(body []byte, source string, fetched time.Time) {
+	list, problems, err := d.parser.parse(body)
+	if err != nil {
+		d.o.Log.Warn("a copy of the list of Document Providers could not be used", "error", err)
+		return
 	}
-	d.adopted = ticket
+	d.use(list, problems, body, source, fetched)
+}
 
+// use puts a list in force.
+func (d *Directory) use(registry []*Provider, problems []string, body []byte, source string, fetched time.Time) {
 	old := d.current.Load()
 	list := append(make([]*Provider, 0, len(d.static)+len(registry)), d.static...)
 	for _, p := range registry {
@@ -255,8 +278,8 @@ func (d *Directory) adopt(ticket uint64, registry []*Provider, problems []string
 	}
 	d.mu.Lock()
 	d.status.Source, d.status.LastSuccess, d.status.Problems = source, fetched, problems
+	d.body = body
 	d.mu.Unlock()
-	return true
 }
 
 // announce tells the log what is new.

@@ -19,6 +19,12 @@ var Brussels = sync.OnceValue(func() *time.Location {
 	return l
 })
 
+// Window is a stretch of time, of maintenance for one: from Start up to but without End.
+type Window struct {
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
+}
+
 // Date reads a date as the federation's servers write it in JSON: raw is the value.
 // day is true for a date without a time, which is then midnight of that day in zone.
 //

@@ -22,8 +22,8 @@ import (
 type dialer struct {
 	egress *Egress
 	guard  *guard
-	limit  time.Duration // Timeouts.Connect
-	idle   time.Duration // Timeouts.Idle
+	limit  time.Duration // config.Timeouts.Connect
+	idle   time.Duration // config.Timeouts.Idle
 	config *tls.Config
 }
 
@@ -40,7 +40,7 @@ const (
 type connectError struct {
 	stage stage
 	proxy bool // towards the egress proxy, not the upstream
-	late  bool // Timeouts.Connect was over
+	late  bool // config.Timeouts.Connect was over
 	err   error
 }
 
@@ -79,7 +79,7 @@ func (d *dialer) open(ctx context.Context, scheme, address string) (net.Conn, er
 		if err != nil || scheme == "http" {
 			return raw, err
 		}
-		return d.handshake(ctx, raw, host, d.config, false)
+		return d.handshake(ctx, raw, host, false)
 	}
 	if err := d.judge(host, port); err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func (d *dialer) open(ctx context.Context, scheme, address string) (net.Conn, er
 		raw.Close()
 		return nil, &connectError{stage: stageTunnel, proxy: true, late: ctx.Err() == context.DeadlineExceeded, err: err}
 	}
-	return d.handshake(ctx, raw, host, d.config, false)
+	return d.handshake(ctx, raw, host, false)
 }
 
 // absolute says which requests go to the egress proxy in absolute form, and with which credentials.
@@ -123,7 +123,7 @@ func (d *dialer) reachProxy(ctx context.Context) (net.Conn, error) {
 	if err != nil || !p.tls {
 		return raw, err
 	}
-	return d.handshake(ctx, raw, p.host, d.config, true)
+	return d.handshake(ctx, raw, p.host, true)
 }
 
 // dial resolves and connects. The proxy's own address is the operator's word;
@@ -150,12 +150,9 @@ func (d *dialer) dial(ctx context.Context, address string, proxy bool) (net.Conn
 	return wire.NewSocket(raw, d.idle), nil
 }
 
-func (d *dialer) handshake(ctx context.Context, raw net.Conn, host string, config *tls.Config,
-	proxy bool) (net.Conn, error) {
-	if config.ServerName == "" {
-		config = config.Clone()
-		config.ServerName = host
-	}
+func (d *dialer) handshake(ctx context.Context, raw net.Conn, host string, proxy bool) (net.Conn, error) {
+	config := d.config.Clone()
+	config.ServerName = host
 	secured := wire.TLS(raw, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		raw.Close()

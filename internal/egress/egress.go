@@ -26,7 +26,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"net/url"
@@ -55,17 +54,12 @@ type Options struct {
 	// CAFile holds PEM certificates of authorities that are trusted besides those
 	// of the system; empty means none.
 	CAFile string
-	// Roots are the authorities trusted before CAFile is added; nil means the
-	// system's. New does not change them.
-	Roots *x509.CertPool
 	// Resolver looks names up; nil means net.DefaultResolver.
 	Resolver *net.Resolver
-	// Now is the clock for the age of connections; nil means time.Now.
+	// Now is the clock for the age of connections.
 	Now func() time.Time
-	// Random returns a number in [0,1) to spread that age; nil means math/rand.
-	Random func() float64
 	// Calls are the trace ids under way, which an answer to another call must not name. To notice that over a
-	// reload, the next Egress is given the same. Nil means that it has its own.
+	// reload, the next Egress is given the same.
 	Calls *wire.Calls
 	// Log is told of answers that name another call; nil means nobody.
 	Log *slog.Logger
@@ -77,61 +71,22 @@ type Guard struct {
 	// AllowPrivate allows private, shared (RFC 6598) and loopback addresses too;
 	// link-local, metadata, multicast and reserved ones stay refused.
 	AllowPrivate bool
-	// Hosts are hosts that the operator wrote into the configuration himself,
-	// such as "127.0.0.1", "localhost" or "10.0.0.5", with or without ":port":
-	// whatever address they have is allowed. The name dialled counts, not the
-	// address: another name for 127.0.0.1 stays refused.
-	Hosts []string
-}
-
-// Written gives the host of a URL that an operator wrote into the configuration if it
-// stands for itself: an address, or localhost. It is empty for a name, of which somebody's
-// DNS says where it leads.
-func Written(u *url.URL) string {
-	host := u.Hostname()
-	if _, err := netip.ParseAddr(host); err == nil || host == "localhost" {
-		return u.Host
-	}
-	return ""
+	// Host is one that the operator wrote into the configuration himself, such as
+	// "127.0.0.1", "localhost" or "10.0.0.5", with or without ":port": whatever
+	// address it has is allowed. The name dialled counts, not the address: another
+	// name for 127.0.0.1 stays refused.
+	Host string
 }
 
 // GuardOf is the guard of an upstream whose URL an operator wrote into the configuration.
+// A host that stands for itself, an address or localhost, is his word; of a name, somebody's
+// DNS says where it leads.
 func GuardOf(u *url.URL, allowPrivate bool) Guard {
 	guard := Guard{AllowPrivate: allowPrivate}
-	if host := Written(u); host != "" {
-		guard.Hosts = []string{host}
+	if _, err := netip.ParseAddr(u.Hostname()); err == nil || u.Hostname() == "localhost" {
+		guard.Host = u.Host
 	}
 	return guard
-}
-
-// Timeouts are the time limits towards one upstream.
-type Timeouts struct {
-	// Connect bounds everything up to a usable connection: DNS, TCP, the proxy's
-	// CONNECT and TLS together; 0 means 3 s.
-	Connect time.Duration
-	// Header bounds the wait from the end of the request to the end of the
-	// answer's header, interim answers (1xx) included; 0 means 30 s. It is cut
-	// at most a quarter later.
-	Header time.Duration
-	// Idle is how long a body may stand still, in either direction; 0 means 60 s.
-	// It is cut at most a quarter later. A body that makes progress never is.
-	Idle time.Duration
-	// IdleConn is how long an unused connection is kept; 0 means 10 s, which is
-	// below what upstreams and the balancers before them close at.
-	IdleConn time.Duration
-	// MaxConnAge is how long connections are used before the name is looked up
-	// anew, give or take a tenth; 0 means 5 min. Requests on them are not cut.
-	MaxConnAge time.Duration
-}
-
-func (t Timeouts) orDefaults() Timeouts {
-	return Timeouts{
-		Connect:    cmp.Or(t.Connect, 3*time.Second),
-		Header:     cmp.Or(t.Header, 30*time.Second),
-		Idle:       cmp.Or(t.Idle, 60*time.Second),
-		IdleConn:   cmp.Or(t.IdleConn, 10*time.Second),
-		MaxConnAge: cmp.Or(t.MaxConnAge, 5*time.Minute),
-	}
 }
 
 // Egress makes the transports to upstreams. It is safe for concurrent use.
@@ -140,7 +95,6 @@ type Egress struct {
 	resolver *net.Resolver
 	proxy    *proxy // nil: none
 	now      func() time.Time
-	random   func() float64
 	calls    *wire.Calls
 	log      *slog.Logger
 }
@@ -158,16 +112,7 @@ type proxy struct {
 // New reads CAFile and checks Proxy and NoProxy. The error names the setting that
 // is wrong, and never the proxy's password.
 func New(o Options) (*Egress, error) {
-	e := &Egress{roots: o.Roots, resolver: o.Resolver, now: o.Now, random: o.Random, calls: o.Calls, log: o.Log}
-	if e.now == nil {
-		e.now = time.Now
-	}
-	if e.random == nil {
-		e.random = rand.Float64
-	}
-	if e.calls == nil {
-		e.calls = wire.NewCalls()
-	}
+	e := &Egress{resolver: o.Resolver, now: o.Now, calls: o.Calls, log: o.Log}
 	if err := e.trust(o.CAFile); err != nil {
 		return nil, err
 	}
@@ -181,7 +126,7 @@ func New(o Options) (*Egress, error) {
 	return e, nil
 }
 
-// trust adds the certificates of a PEM file to the roots. A file that holds a
+// trust adds the certificates of a PEM file to the system's. A file that holds a
 // broken one is refused whole: half a chain of trust is found out at night.
 func (e *Egress) trust(file string) error {
 	if file == "" {
@@ -191,12 +136,8 @@ func (e *Egress) trust(file string) error {
 	if err != nil {
 		return fmt.Errorf("reading the authorities of egress.caFile: %w", err)
 	}
-	if e.roots == nil {
-		if e.roots, err = x509.SystemCertPool(); err != nil {
-			return fmt.Errorf("reading the system's certificate authorities: %w", err)
-		}
-	} else {
-		e.roots = e.roots.Clone()
+	if e.roots, err = x509.SystemCertPool(); err != nil {
+		return fmt.Errorf("reading the system's certificate authorities: %w", err)
 	}
 	if err := files.Authorities(e.roots, text); err != nil {
 		return fmt.Errorf("reading egress.caFile %s: %w", file, err)

@@ -18,7 +18,8 @@ var errProhibited = errors.New("no upstream may be there")
 // guard is a Guard in the form that the dialer uses.
 type guard struct {
 	addresses *ssrf.Guardian
-	hosts     map[string]struct{} // "host" and "host:port", canonical
+	host      string // canonical; empty for none
+	port      string // of host; empty for any
 }
 
 func newGuard(g Guard) *guard {
@@ -26,15 +27,11 @@ func newGuard(g Guard) *guard {
 	if g.AllowPrivate {
 		options = append(options, ssrf.WithAllowedV4Prefixes(private4...), ssrf.WithAllowedV6Prefixes(private6...))
 	}
-	out := &guard{addresses: ssrf.New(options...), hosts: make(map[string]struct{}, len(g.Hosts))}
-	for _, h := range g.Hosts {
-		if host, port, err := net.SplitHostPort(h); err == nil {
-			out.hosts[net.JoinHostPort(canonical(host), port)] = struct{}{}
-		} else {
-			out.hosts[canonical(h)] = struct{}{}
-		}
+	host, port, err := net.SplitHostPort(g.Host)
+	if err != nil { // there is no port
+		host = g.Host
 	}
-	return out
+	return &guard{addresses: ssrf.New(options...), host: canonical(host), port: port}
 }
 
 var (
@@ -62,12 +59,7 @@ var (
 
 // exempts reports whether the operator named the host that is dialled himself.
 func (g *guard) exempts(host, port string) bool {
-	host = canonical(host)
-	if _, ok := g.hosts[host]; ok {
-		return true
-	}
-	_, ok := g.hosts[net.JoinHostPort(host, port)]
-	return ok
+	return g.host != "" && g.host == canonical(host) && (g.port == "" || g.port == port)
 }
 
 // check refuses an address that no upstream may have. It runs once per connection

@@ -86,22 +86,22 @@ func TestHostsThatTheOperatorNamed(t *testing.T) {
 		"inside.example.": {loopback}, "mixed.example.": {netip.MustParseAddr("169.254.169.254"), loopback},
 	}}
 	for name, c := range map[string]struct {
-		hosts   []string
+		host    string
 		dial    string
 		allowed bool
 	}{
-		"none named, an address":                       {nil, "127.0.0.1", false},
-		"none named, a name that resolves to one":      {nil, "inside.example", false},
-		"the address itself":                           {[]string{"127.0.0.1"}, "127.0.0.1", true},
-		"the name itself":                              {[]string{"inside.example"}, "inside.example", true},
-		"the name in another case, with a final dot":   {[]string{"Inside.Example."}, "inside.example", true},
-		"the name with its port":                       {[]string{"inside.example:" + port}, "inside.example", true},
-		"the name with another port":                   {[]string{"inside.example:1"}, "inside.example", false},
-		"the address, but another name for it dialled": {[]string{"127.0.0.1"}, "inside.example", false},
-		"a name, but another dialled":                  {[]string{"mixed.example"}, "inside.example", false},
+		"none named, an address":                       {"", "127.0.0.1", false},
+		"none named, a name that resolves to one":      {"", "inside.example", false},
+		"the address itself":                           {"127.0.0.1", "127.0.0.1", true},
+		"the name itself":                              {"inside.example", "inside.example", true},
+		"the name in another case, with a final dot":   {"Inside.Example.", "inside.example", true},
+		"the name with its port":                       {"inside.example:" + port, "inside.example", true},
+		"the name with another port":                   {"inside.example:1", "inside.example", false},
+		"the address, but another name for it dialled": {"127.0.0.1", "inside.example", false},
+		"a name, but another dialled":                  {"mixed.example", "inside.example", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t)}), Timeouts{}, Guard{Hosts: c.hosts})
+			tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t)}), patient, Guard{Host: c.host})
 			answer, err := get(t, tr, "http://"+net.JoinHostPort(c.dial, port)+"/")
 			if err == nil {
 				answer.Body.Close()
@@ -123,7 +123,7 @@ func TestEveryResolvedAddressIsChecked(t *testing.T) {
 	defer server.Close()
 	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
 	dns := &names{addresses: map[string][]netip.Addr{"mixed.example.": {netip.MustParseAddr("169.254.169.254"), loopback}}}
-	tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t)}), Timeouts{}, Guard{AllowPrivate: true})
+	tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t)}), patient, Guard{AllowPrivate: true})
 	answer, err := get(t, tr, "http://mixed.example:"+port+"/")
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package egress
 import (
 	"bufio"
 	"crypto/tls"
-	"encoding/base64"
 	"io"
 	"net"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
 // egressProxy is a forward proxy of a test's own. It reaches every host at the
@@ -72,17 +72,14 @@ func seen(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestThroughTheEgressProxy(t *testing.T) {
-	ca := newAuthority(t)
+	ca := testkit.NewCertificate(t, nil)
 	secure := httptest.NewUnstartedServer(http.HandlerFunc(seen))
-	secure.EnableHTTP2, secure.TLS = true, ca.config("up.example")
+	secure.EnableHTTP2, secure.TLS = true, serves(t, ca, "up.example")
 	secure.StartTLS()
 	defer secure.Close()
 	clear := httptest.NewServer(http.HandlerFunc(seen))
 	defer clear.Close()
-	const want = "Basic " + "dXNlcjpwQHNz" // user:p@ss
-	if got := "Basic " + base64.StdEncoding.EncodeToString([]byte("user:p@ss")); got != want {
-		t.Fatal(got)
-	}
+	const want = "Basic dXNlcjpwQHNz" // user:p@ss
 	for name, c := range map[string]struct {
 		tls           bool // towards the proxy
 		link          string
@@ -103,7 +100,7 @@ func TestThroughTheEgressProxy(t *testing.T) {
 			p := &egressProxy{upstream: c.upstream.Addr().String()}
 			serve, scheme := p.serve, "http"
 			if c.tls {
-				config := ca.config("proxy.example")
+				config := serves(t, ca, "proxy.example")
 				config.NextProtos = []string{"h2", "http/1.1"} // it offers what we do not speak with it
 				scheme, serve = "https", func(conn net.Conn) { p.serve(tls.Server(conn, config)) }
 			}
@@ -111,11 +108,11 @@ func TestThroughTheEgressProxy(t *testing.T) {
 			dns := &names{addresses: map[string][]netip.Addr{"proxy.example.": {loopback}}}
 			e := mustNew(t, Options{
 				Proxy:    &url.URL{Scheme: scheme, User: url.UserPassword("user", "p@ss"), Host: "proxy.example:" + port},
-				Resolver: dns.resolver(t), Roots: ca.pool(),
+				Resolver: dns.resolver(t), CAFile: file(t, ca),
 			})
 			// The zero Guard: the proxy's loopback address is exempt, and the
 			// upstream's name is the proxy's to resolve.
-			answer, err := get(t, transport(t, e, Timeouts{}, Guard{}), c.link)
+			answer, err := get(t, transport(t, e, patient, Guard{}), c.link)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -191,7 +188,7 @@ func TestTheGuardStillHoldsBesideTheProxy(t *testing.T) {
 		"a direct name that is loopback's": "https://inside.example/",
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := get(t, transport(t, e, Timeouts{}, Guard{}), link)
+			_, err := get(t, transport(t, e, patient, Guard{}), link)
 			if got := Classify(err); got != (call.Failure{Kind: problem.ProxyIPProhibited}) {
 				t.Errorf("%+v: %v", got, err)
 			}
@@ -203,7 +200,7 @@ func TestTheGuardStillHoldsBesideTheProxy(t *testing.T) {
 }
 
 func TestWhatTheProxyRefuses(t *testing.T) {
-	ca := newAuthority(t)
+	ca := testkit.NewCertificate(t, nil)
 	silent := func(c net.Conn) { io.Copy(io.Discard, c) }
 	answer := func(text string) func(net.Conn) { return (&egressProxy{answer: text}).serve }
 	for name, c := range map[string]struct {
@@ -226,7 +223,7 @@ func TestWhatTheProxyRefuses(t *testing.T) {
 			func(c net.Conn) { readRequest(c) }, false, call.Failure{Kind: problem.ProxyConnectionTerminated}},
 		"it says nothing": {silent, false, call.Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
 		"no TLS from it":  {silent, true, call.Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
-		"it is not trusted": {func(c net.Conn) { tls.Server(c, newAuthority(t).config("127.0.0.1")).Handshake() }, true,
+		"it is not trusted": {func(c net.Conn) { tls.Server(c, serves(t, testkit.NewCertificate(t, nil), "127.0.0.1")).Handshake() }, true,
 			call.Failure{Kind: problem.ProxyTLSCertificateError}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -236,7 +233,7 @@ func TestWhatTheProxyRefuses(t *testing.T) {
 				scheme = "https"
 			}
 			e := mustNew(t, Options{Proxy: &url.URL{Scheme: scheme, User: url.UserPassword("user", "s3cret"),
-				Host: raw(t, c.serve)}, Roots: ca.pool()})
+				Host: raw(t, c.serve)}, CAFile: file(t, ca)})
 			limits := patient
 			if name == "it says nothing" || name == "no TLS from it" {
 				limits.Connect = 200 * time.Millisecond
@@ -254,7 +251,7 @@ func TestWhatTheProxyRefuses(t *testing.T) {
 }
 
 func TestNewNamesTheSettingThatIsWrong(t *testing.T) {
-	ca := newAuthority(t)
+	ca := testkit.NewCertificate(t, nil)
 	parse := func(s string) *url.URL {
 		u, err := url.Parse(s)
 		if err != nil {
@@ -267,7 +264,7 @@ func TestNewNamesTheSettingThatIsWrong(t *testing.T) {
 		want string // in the error; "" is none
 	}{
 		"nothing set":  {Options{}, ""},
-		"an authority": {Options{CAFile: ca.file()}, ""},
+		"an authority": {Options{CAFile: file(t, ca)}, ""},
 		"a proxy": {
 			Options{Proxy: parse("http://u:s3cret@proxy:3128/"), NoProxy: []string{"*", ".a.be", "10.0.0.0/8", "::1"}}, ""},
 		"a SOCKS proxy":                  {Options{Proxy: parse("socks5://u:s3cret@proxy:1080")}, "egress.proxy"},
@@ -291,27 +288,5 @@ func TestNewNamesTheSettingThatIsWrong(t *testing.T) {
 				t.Fatalf("the error holds the password: %v", err)
 			}
 		})
-	}
-}
-
-func TestAuthoritiesOfTheFileAreTrustedBesidesTheOthers(t *testing.T) {
-	first, second := newAuthority(t), newAuthority(t)
-	pool := first.pool()
-	e := mustNew(t, Options{Roots: pool, CAFile: second.file()})
-	for name, ca := range map[string]*authority{"given": first, "from the file": second} {
-		server := httptest.NewUnstartedServer(http.HandlerFunc(seen))
-		server.TLS = ca.config("localhost")
-		server.StartTLS()
-		_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
-		answer, err := get(t, transport(t, e, Timeouts{}, toLoopback), "https://localhost:"+port)
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-		} else {
-			answer.Body.Close()
-		}
-		server.Close()
-	}
-	if !pool.Equal(first.pool()) {
-		t.Error("New changed the pool that it was given")
 	}
 }

@@ -2,84 +2,36 @@ package egress
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 	"golang.org/x/net/dns/dnsmessage"
+
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/testkit"
+	"ebox-gateway/internal/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// authority is a certificate authority of a test's own.
-type authority struct {
-	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	a := &authority{t: t}
-	a.key, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true,
-		BasicConstraintsValid: true,
-		NotBefore:             time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &a.key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.cert, _ = x509.ParseCertificate(der)
-	return a
-}
-
-func (a *authority) pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(a.cert)
-	return p
-}
-
-func (a *authority) file() string {
-	name := filepath.Join(a.t.TempDir(), "ca.pem")
-	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
-	if err := os.WriteFile(name, text, 0o600); err != nil {
-		a.t.Fatal(err)
-	}
+// file is where Options find an authority.
+func file(t *testing.T, ca *testkit.Certificate) string {
+	name, _ := ca.Files(t, t.TempDir())
 	return name
 }
 
-func (a *authority) issue(host string, until time.Time) tls.Certificate {
-	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
-		NotBefore: until.Add(-2 * time.Hour), NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-func (a *authority) config(host string) *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{a.issue(host, time.Now().Add(time.Hour))}}
+// serves gives a server the certificate of a host.
+func serves(t *testing.T, ca *testkit.Certificate, host string) *tls.Config {
+	issued := ca.Issue(t, func(c *x509.Certificate) { c.DNSNames, c.IPAddresses = []string{host}, nil })
+	return &tls.Config{Certificates: []tls.Certificate{issued.TLS()}}
 }
 
 // names is a DNS server of a test's own: a name that is not in it does not exist.
@@ -205,6 +157,10 @@ func reset(c net.Conn) {
 }
 
 func mustNew(t *testing.T, o Options) *Egress {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	o.Calls = wire.NewCalls()
 	e, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -213,14 +169,14 @@ func mustNew(t *testing.T, o Options) *Egress {
 }
 
 // transport makes one whose connections close with the test.
-func transport(t *testing.T, e *Egress, limits Timeouts, g Guard) *Transport {
+func transport(t *testing.T, e *Egress, limits config.Timeouts, g Guard) *Transport {
 	tr := e.Transport(limits, g)
 	t.Cleanup(tr.CloseIdleConnections)
 	return tr
 }
 
 // patient are limits that no case runs into.
-var patient = Timeouts{Connect: 30 * time.Second, Header: 30 * time.Second, Idle: 30 * time.Second}
+var patient = config.Timeouts{Connect: 30 * time.Second, Header: 30 * time.Second, Idle: 30 * time.Second}
 
 var toLoopback = Guard{AllowPrivate: true}
 

@@ -2,35 +2,44 @@ package egress
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/wire"
 )
 
+const (
+	// idleConn is how long an unused connection is kept. It is below what upstreams and
+	// the balancers before them close at.
+	idleConn = 10 * time.Second
+	// maxConnAge is how long connections are used before the name is looked up anew, give
+	// or take a tenth. Requests on them are not cut.
+	maxConnAge = 5 * time.Minute
+)
+
 // Transport is the lowest layer of an upstream's stack: it follows no redirect, decodes nothing and adds no header but
-// Host and what frames the body; a User-Agent that is empty is left out. It is safe for concurrent use.
+// Host and what frames the body; a User-Agent that is empty is left out. Classify explains its errors, and those of
+// reading an answer's body. It is safe for concurrent use.
 //
 // A connection that is never idle would never look its upstream's name up again, and a failover by DNS would pass it
-// by. So connections are used for MaxConnAge and then closed as their exchange ends.
-type Transport struct{ wire *wire.Transport }
+// by. So connections are used for maxConnAge and then closed as their exchange ends.
+type Transport struct{ *wire.Transport }
 
-// Transport makes the connections of one upstream, which it shares with no other.
-func (e *Egress) Transport(t Timeouts, g Guard) *Transport {
-	t = t.orDefaults()
+// Transport makes the connections of one upstream, which it shares with no other. Connect bounds everything up to a
+// usable connection: DNS, TCP, the proxy's CONNECT and TLS together. Header bounds the wait from the end of the request
+// to the end of the answer's header, interim answers (1xx) included, and Idle how long a body may stand still, in
+// either direction; both cut at most a quarter later.
+func (e *Egress) Transport(t config.Timeouts, g Guard) *Transport {
 	d := &dialer{egress: e, guard: newGuard(g), limit: t.Connect, idle: t.Idle, config: e.tlsConfig()}
 	return &Transport{wire.New(wire.Config{
-		Dial: d.open, Absolute: d.absolute, Header: t.Header, IdleConn: t.IdleConn, Now: e.now, Calls: e.calls, Log: e.log,
+		Dial: d.open, Absolute: d.absolute, Header: t.Header, IdleConn: idleConn, Now: e.now, Calls: e.calls, Log: e.log,
 		Age: func() time.Duration {
-			return t.MaxConnAge + time.Duration(float64(t.MaxConnAge)*0.1*(2*e.random()-1))
+			return time.Duration(float64(maxConnAge) * (0.9 + 0.2*rand.Float64()))
 		},
 	})}
-}
-
-// Do sends one request. Classify explains its errors, and those of reading the answer's body.
-func (t *Transport) Do(ctx context.Context, r *http.Request, o wire.Options) (*http.Response, error) {
-	return t.wire.Do(ctx, r, o)
 }
 
 // Send implements call.Sender: the answer is for the call's party alone, and an opening is never sent twice.
@@ -51,15 +60,5 @@ func (t *Transport) SendAs(ctx context.Context, c *call.Call, r *http.Request,
 			return nil
 		}
 	}
-	return t.wire.Do(ctx, r, o)
+	return t.Do(ctx, r, o)
 }
-
-// RoundTrip is Do with the request's context and zero Options.
-func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) { return t.wire.RoundTrip(r) }
-
-// CloseIdleConnections closes the connections that are not in use, so that the name is looked up anew for the next
-// ones. Requests under way are not cut.
-func (t *Transport) CloseIdleConnections() { t.wire.CloseIdleConnections() }
-
-// Counts gives numbers of the connections so far.
-func (t *Transport) Counts() wire.Counts { return t.wire.Counts() }

@@ -6,13 +6,16 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 // connections is a server that counts the connections it gets.
-func connections(t testing.TB, handler http.HandlerFunc) (*httptest.Server, *atomic.Int32) {
+func connections(t *testing.T, handler http.HandlerFunc) (*httptest.Server, *atomic.Int32) {
 	opened := new(atomic.Int32)
 	server := httptest.NewUnstartedServer(handler)
 	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
@@ -44,38 +47,6 @@ type clock struct{ atomic.Int64 }
 
 func (c *clock) now() time.Time        { return time.Unix(0, c.Load()) }
 func (c *clock) move(by time.Duration) { c.Add(int64(by)) }
-func middle() float64                  { return 0.5 }
-
-// fetchOverOneAgain fetches until a connection is used again: one that has just been used
-// rests first.
-func fetchOverOneAgain(t *testing.T, tr *Transport, url string, opened *atomic.Int32) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; {
-		before := opened.Load()
-		fetch(t, tr, url)
-		switch {
-		case opened.Load() == before:
-			return
-		case time.Now().After(end):
-			t.Fatal("no connection is used again")
-		}
-	}
-}
-
-func TestConnectionsAreUsedAgainUntilTheirAge(t *testing.T) {
-	server, opened := connections(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.RemoteAddr) })
-	c := new(clock)
-	tr := transport(t, mustNew(t, Options{Now: c.now, Random: middle}), Timeouts{MaxConnAge: time.Minute}, toLoopback)
-	fetchOverOneAgain(t, tr, server.URL, opened)
-	c.move(59 * time.Second)
-	fetchOverOneAgain(t, tr, server.URL, opened)
-	before := opened.Load()
-	c.move(2 * time.Second)
-	fetch(t, tr, server.URL)
-	if n := opened.Load(); n != before+1 {
-		t.Fatalf("%d connections were opened after the age, want 1", n-before)
-	}
-}
 
 func TestANewNameServerAnswerIsFollowedAfterTheAge(t *testing.T) {
 	first, _ := connections(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "first") })
@@ -92,14 +63,13 @@ func TestANewNameServerAnswerIsFollowedAfterTheAge(t *testing.T) {
 
 	dns := &names{addresses: map[string][]netip.Addr{"up.example.": {loopback}}}
 	c := new(clock)
-	tr := transport(t, mustNew(t, Options{Now: c.now, Random: middle, Resolver: dns.resolver(t)}),
-		Timeouts{MaxConnAge: time.Minute}, toLoopback)
+	tr := transport(t, mustNew(t, Options{Now: c.now, Resolver: dns.resolver(t)}), patient, toLoopback)
 	url := "http://up.example:" + port
 	if got := fetch(t, tr, url); got != "first" {
 		t.Fatal(got)
 	}
 	dns.addresses["up.example."] = []netip.Addr{netip.MustParseAddr("127.0.0.2")}
-	c.move(61 * time.Second)
+	c.move(2 * maxConnAge)
 	if got := fetch(t, tr, url); got != "second" {
 		t.Fatalf("%s after the age", got)
 	}
@@ -114,7 +84,7 @@ func TestClosingIdleConnectionsCutsNoRequest(t *testing.T) {
 		}
 		io.WriteString(w, "whole")
 	})
-	tr := transport(t, mustNew(t, Options{}), Timeouts{}, toLoopback)
+	tr := transport(t, mustNew(t, Options{}), patient, toLoopback)
 	answer, err := get(t, tr, server.URL+"/slow")
 	if err != nil {
 		t.Fatal(err)
@@ -126,28 +96,10 @@ func TestClosingIdleConnectionsCutsNoRequest(t *testing.T) {
 	}
 	answer.Body.Close()
 	fetch(t, tr, server.URL)
-	if n := opened.Load(); n != 2 {
-		t.Fatalf("%d connections, want a new one for the second request", n)
-	}
-}
-
-func TestIdleConnectionsAreClosedAtOnce(t *testing.T) {
-	closed := make(chan struct{}, 1)
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
-		if s == http.StateClosed {
-			closed <- struct{}{}
-		}
-	}
-	server.Start()
-	defer server.Close()
-	tr := transport(t, mustNew(t, Options{}), Timeouts{IdleConn: time.Hour}, toLoopback)
-	fetch(t, tr, server.URL)
 	tr.CloseIdleConnections()
-	select {
-	case <-closed:
-	case <-time.After(10 * time.Second):
-		t.Fatal("the connection is still open")
+	fetch(t, tr, server.URL)
+	if n := opened.Load(); n != 3 {
+		t.Fatalf("%d connections, want a new one after each closing", n)
 	}
 }
 
@@ -160,7 +112,7 @@ func TestNothingIsDecodedFollowedOrAdded(t *testing.T) {
 		w.WriteHeader(http.StatusFound)
 		io.WriteString(w, "as it came")
 	})
-	tr := transport(t, mustNew(t, Options{}), Timeouts{}, toLoopback)
+	tr := transport(t, mustNew(t, Options{}), patient, toLoopback)
 	r, _ := http.NewRequestWithContext(t.Context(), "GET", server.URL, nil)
 	r.Header.Set("User-Agent", "")
 	answer, err := tr.RoundTrip(r)
@@ -177,45 +129,17 @@ func TestNothingIsDecodedFollowedOrAdded(t *testing.T) {
 	}
 }
 
-// The proxies of the environment are for other programs.
-func TestTheEnvironmentsProxyIsNotUsed(t *testing.T) {
-	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
-	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-	dns := &names{addresses: map[string][]netip.Addr{"up.example.": {loopback}}}
-	server, _ := connections(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "direct") })
-	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
-	tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t)}), Timeouts{}, toLoopback)
-	if got := fetch(t, tr, "http://up.example:"+port); got != "direct" {
-		t.Fatal(got)
-	}
-}
-
-// The whole of Transport beside a bare http.Transport.
-func BenchmarkRoundTrip(b *testing.B) {
-	server, _ := connections(b, func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 2048)) })
-	e, err := New(Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ours := e.Transport(Timeouts{}, toLoopback)
-	// The limit on the header is net/http's own and costs four allocations there.
-	bare := &http.Transport{DisableCompression: true, ResponseHeaderTimeout: 30 * time.Second}
-	for name, tr := range map[string]interface {
-		http.RoundTripper
-		CloseIdleConnections()
-	}{"egress": ours, "bare": bare} {
-		b.Run(name, func(b *testing.B) {
-			defer tr.CloseIdleConnections()
-			b.ReportAllocs()
-			for b.Loop() {
-				r, _ := http.NewRequestWithContext(b.Context(), "GET", server.URL, nil)
-				answer, err := tr.RoundTrip(r)
-				if err != nil {
-					b.Fatal(err)
-				}
-				io.Copy(io.Discard, answer.Body)
-				answer.Body.Close()
-			}
-		})
+func TestACallersAuthorizationNeverStandsBesideTheToken(t *testing.T) {
+	got := make(chan string, 1)
+	address := raw(t, func(c net.Conn) { got <- readRequest(c) })
+	tr := transport(t, mustNew(t, Options{}), patient, toLoopback)
+	r, _ := http.NewRequestWithContext(t.Context(), "GET", "http://"+address+"/", nil)
+	r.Header["authorization"] = []string{"Basic caller"}
+	r.Header["Authorization"] = []string{"Basic caller", "Basic again"}
+	_, _ = tr.SendAs(t.Context(), call.New(), r, "Bearer token") // nobody answers
+	sent := <-got
+	if !strings.Contains(sent, "\r\nAuthorization: Bearer token\r\n") || strings.Contains(sent, "Basic") ||
+		strings.Count(strings.ToLower(sent), "authorization") != 1 {
+		t.Errorf("sent %q", sent)
 	}
 }

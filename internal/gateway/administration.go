@@ -40,7 +40,7 @@ func (g *Gateway) administration() http.Handler {
 	if g.o.Level != nil {
 		o.SetLevel = g.setLevel
 	}
-	handler := g.pool.evidence.administered(admin.New(o))
+	handler := g.pool.evidence.Administered(admin.New(o))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// What came is what is answered: whether a browser sent it matters there too.
 		asItCame := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { handler.ServeHTTP(w, r) })

@@ -3,9 +3,11 @@ package gateway
 import (
 	"context"
 	"errors"
+	"net/url"
 	"testing"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
 )
 
@@ -21,7 +23,7 @@ func TestASharedPartOutlivesTheGenerationThatStartedIt(t *testing.T) {
 		return made
 	}
 	list := func() *directory.Directory {
-		return directory.New(directory.Options{Fetch: func(context.Context) (directory.Answer, error) {
+		return directory.New(directory.Options{Registry: config.Registry{URL: new(url.URL)}, Fetch: func(context.Context, string) (directory.Answer, error) {
 			return directory.Answer{}, errors.New("no registry here")
 		}})
 	}
@@ -32,20 +34,20 @@ func TestASharedPartOutlivesTheGenerationThatStartedIt(t *testing.T) {
 	b := newBackground()
 	defer b.stop()
 	runs := func(r runner) bool {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		_, ok := b.running[r]
+		b.running.mu.Lock()
+		defer b.running.mu.Unlock()
+		_, ok := b.running.parts[r]
 		return ok
 	}
 	b.start(first)
 	b.start(second)
 	b.start(third)
-	b.end(first)
+	b.running.leaveAll(first)
 	if !runs(second.tokens) || !runs(second.directory) || runs(first.directory) {
 		t.Fatal("the first generation ended what the second needs, or not what was its own")
 	}
-	b.end(first) // is over already
-	b.end(second)
+	b.running.leaveAll(first) // is over already
+	b.running.leaveAll(second)
 	if runs(second.tokens) || runs(second.directory) || !runs(third.tokens) || !runs(third.directory) {
 		t.Fatal("what nobody needs goes on, or what the third needs does not")
 	}

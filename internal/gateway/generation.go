@@ -149,7 +149,7 @@ func (g *generation) newEndpoint(f operate.Forwarder, routes []*server.Route, sh
 		MaxTarget: int(g.cfg.Server.Limits.MaxTargetBytes), MaxParameters: g.cfg.Server.Limits.MaxQueryParameters,
 		Callers: g.callers, Resolver: g.pool.switches.Resolver(g.resolver), Enter: admission.enter,
 		AdmitCaller: admission.admitCaller,
-		Admit:       g.pool.evidence.admission(g.impersonal, admission.admit), Memory: g.pool.memory,
+		Admit:       g.pool.evidence.Admission(g.impersonal, admission.admit), Memory: g.pool.memory,
 		Proxy: f, Providers: g.listProviders, Routes: routes, Inbox: g.newInbox(routes, show),
 		Absent: absent, Environment: string(g.cfg.Environment), Done: done,
 	})

@@ -25,7 +25,7 @@ func (g *generation) newTokens(old *generation) error {
 	for name, c := range oauth.Clients {
 		clients = append(clients, authn.Client{
 			Name: name, ID: c.ClientID, TokenURL: oauth.TokenURL, Audience: oauth.Audience,
-			AssertionLifetime: c.AssertionLifetime, Key: KeySource(c),
+			AssertionLifetime: c.AssertionLifetime, Key: authn.KeySourceOf(c),
 		})
 	}
 	transport, err := g.tokenTransport()
@@ -39,39 +39,6 @@ func (g *generation) newTokens(old *generation) error {
 	return err
 }
 
-// KeySource says where the key of a client of the configuration is.
-func KeySource(c config.Client) authn.KeySource {
-	src := authn.KeySource{Algorithm: string(c.Algorithm)}
-	for _, h := range c.Headers {
-		src.Headers = append(src.Headers, string(h))
-	}
-	if k := c.Keystore; k != nil {
-		src.Keystore, src.Alias = k.File, k.Alias
-		src.Password = password(k.Password, k.PasswordFile)
-		src.KeyPassword = password(k.KeyPassword, k.KeyPasswordFile)
-	}
-	if k := c.Key; k != nil {
-		src.KeyFile = k.File
-		src.Password = password(k.Password, k.PasswordFile)
-	}
-	if c.Certificate != nil {
-		src.CertificateFile = c.Certificate.File
-	}
-	return src
-}
-
-// password reads the file again each time, since it may change with the key.
-func password(secret config.Secret, file string) func() ([]byte, error) {
-	switch {
-	case file != "":
-		return authn.PasswordFile(file)
-	case secret != "":
-		return func() ([]byte, error) { return []byte(secret.Reveal()), nil }
-	default:
-		return nil
-	}
-}
-
 // tokenTransport is the stack of the token endpoint, an upstream like any other. Who
 // asks for tokens counts and repeats in its own way.
 func (g *generation) tokenTransport() (http.RoundTripper, error) {
@@ -83,7 +50,7 @@ func (g *generation) tokenTransport() (http.RoundTripper, error) {
 	s, _ := g.stackOf(upstreamOptions{
 		name: "token endpoint", base: g.cfg.OAuth.TokenURL, timeouts: config.Timeouts{Connect: min(t, 3*time.Second),
 			Header: t, Idle: t},
-		allowPrivate: g.cfg.OAuth.AllowPrivateNetworks, allowed: egress.Written(u), withoutToken: true, protection: own,
+		guard: egress.GuardOf(u, g.cfg.OAuth.AllowPrivateNetworks), withoutToken: true, protection: own,
 	})
 	return internalSender{s.stack, "token endpoint"}, nil
 }

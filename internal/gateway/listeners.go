@@ -3,12 +3,10 @@ package gateway
 import (
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"time"
 
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/listen"
 )
 
@@ -63,11 +61,16 @@ func (c *listenersChange) listeners(list config.Listeners) ([]listen.Listener, e
 	for _, l := range list {
 		made := listen.Listener{Name: l.Name, Address: l.Address}
 		if l.TLS != nil {
-			t, err := c.config(*l.TLS)
+			t, sum, err := listen.LoadTLS(*l.TLS)
 			if err != nil {
 				return nil, fmt.Errorf("preparing TLS of listener %s: %w", l.Name, err)
 			}
-			made.TLS = t
+			for _, known := range []certificates{c.g.certificates, c.certificates} {
+				if made, ok := known[sum]; ok {
+					t = made
+				}
+			}
+			made.TLS, c.certificates[sum] = t, t
 		}
 		result = append(result, made)
 	}
@@ -85,57 +88,4 @@ func listenerExpiry(lists ...[]listen.Listener) *map[string]time.Time {
 		}
 	}
 	return &all
-}
-
-func (c *listenersChange) config(t config.TLS) (*tls.Config, error) {
-	chain, err := files.Text(t.CertFile, files.Most)
-	if err != nil {
-		return nil, fmt.Errorf("reading certFile: %w", err)
-	}
-	key, err := files.Text(t.KeyFile, files.Most)
-	if err != nil {
-		return nil, fmt.Errorf("reading keyFile: %w", err)
-	}
-	var authorities []byte
-	if t.ClientCAFile != "" {
-		if authorities, err = files.Text(t.ClientCAFile, files.Most); err != nil {
-			return nil, fmt.Errorf("reading clientCaFile: %w", err)
-		}
-	}
-	h := sha256.New()
-	for _, part := range [][]byte{[]byte(t.ClientAuth), chain, key, authorities} {
-		fmt.Fprintf(h, "%d:", len(part))
-		h.Write(part)
-	}
-	sum := [sha256.Size]byte(h.Sum(nil))
-	for _, known := range []certificates{c.g.certificates, c.certificates} {
-		if made, ok := known[sum]; ok {
-			c.certificates[sum] = made
-			return made, nil
-		}
-	}
-	pair, err := tls.X509KeyPair(chain, key)
-	if err != nil {
-		return nil, fmt.Errorf("reading certFile %s and keyFile %s: %w", t.CertFile, t.KeyFile, err)
-	}
-	made := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
-	switch t.ClientAuth {
-	case config.ClientAuthRequest:
-		made.ClientAuth = tls.VerifyClientCertIfGiven
-	case config.ClientAuthRequire:
-		made.ClientAuth = tls.RequireAndVerifyClientCert
-	}
-	if authorities != nil {
-		made.ClientCAs = x509.NewCertPool()
-		if err := files.Authorities(made.ClientCAs, authorities); err != nil {
-			return nil, fmt.Errorf("reading clientCaFile %s: %w", t.ClientCAFile, err)
-		}
-	}
-	c.certificates[sum] = made
-	return made, nil
-}
-
-// ListenerTLS makes the TLS configuration of one listener from its files.
-func ListenerTLS(t config.TLS) (*tls.Config, error) {
-	return (&listenersChange{g: new(Gateway), certificates: make(certificates)}).config(t)
 }

@@ -1,21 +1,17 @@
 package gateway
 
 import (
-	"bytes"
 	"cmp"
-	"context"
-	"errors"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/egress"
+	"ebox-gateway/internal/evidence"
 	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/operate/maintenance"
@@ -30,11 +26,10 @@ import (
 // configuration changed.
 type pool struct {
 	// evidence is who read or changed what.
-	evidence evidence
-	mu       sync.Mutex
-	stacks   map[stackKey]*stacked
-	// lists are the last good ones, by the URL of the registry.
-	lists map[string]*lastList
+	evidence evidence.Keeper
+	// stacks are those of upstreams. When nobody needs one any more, its idle connections
+	// are given up; requests under way are not cut.
+	stacks *shared[stackKey, *stacked]
 	// limits are the rates of enterprises and callers.
 	limits *resilience.Limits
 	// shared is the store of the generation in force that replicas share, nil if there
@@ -68,8 +63,6 @@ type stacked struct {
 	transport  *egress.Transport
 	protection *resilience.Upstream
 	waiting    proxy.Waiting
-	// users are the generations that have it.
-	users map[*generation]bool
 }
 
 // newPool makes the pool for a configuration. done is given the records of what the cache
@@ -81,7 +74,7 @@ func newPool(cfg *config.Config, o Options, done func(*call.Record), known func(
 		cache: cache.New(cache.Options{
 			Memory: memoryOf(cfg.Cache), Log: o.Log, Now: now, Classify: egress.Classify, Done: done,
 		}),
-		stacks: make(map[stackKey]*stacked), lists: make(map[string]*lastList),
+		stacks: newShared[stackKey](func(s *stacked) { s.transport.CloseIdleConnections() }),
 	}
 	p.limits = resilience.NewLimits(p, now)
 	p.switches = maintenance.New(maintenance.Options{Now: now, Log: o.Log, Store: p.sharedSwitches, Known: known})
@@ -97,38 +90,10 @@ func (p *pool) sharedSwitches() directory.Shared {
 	return nil
 }
 
-// listOf is the memory of one registry's list.
-func (p *pool) listOf(registry string) *lastList {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	l, ok := p.lists[registry]
-	if !ok {
-		l = new(lastList)
-		p.lists[registry] = l
-	}
-	return l
-}
-
-// take returns the stack of an upstream for a generation, made anew if there is none.
-func (p *pool) take(g *generation, key stackKey, build func() *stacked) *stacked {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s, ok := p.stacks[key]
-	if !ok {
-		s = build()
-		s.users = make(map[*generation]bool)
-		p.stacks[key] = s
-	}
-	s.users[g] = true
-	return s
-}
-
 // status shows every upstream, by name.
 func (p *pool) status() []operate.Upstream {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	list := make([]operate.Upstream, 0, len(p.stacks))
-	for key, s := range p.stacks {
+	list := []operate.Upstream{}
+	p.stacks.each(func(key stackKey, s *stacked) {
 		now, waiting := s.protection.State(), s.waiting.State()
 		list = append(list, operate.Upstream{
 			Name: key.options.name, Base: key.options.base, Circuit: string(now.Circuit), OpenUntil: now.Until,
@@ -139,63 +104,9 @@ func (p *pool) status() []operate.Upstream {
 			Connections: s.transport.Counts(), Waiting: waiting.Calls, WaitingSince: waiting.Oldest,
 			UnansweredSince: waiting.Unanswered,
 		})
-	}
+	})
 	slices.SortFunc(list, func(a, b operate.Upstream) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Base, b.Base))
 	})
 	return list
-}
-
-// leave gives up one stack of a generation, and with it its idle connections if
-// nobody else has it. Requests under way are not cut.
-func (p *pool) leave(g *generation, key stackKey) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.drop(g, key)
-}
-
-// leaveAll gives up all stacks of a generation that ended.
-func (p *pool) leaveAll(g *generation) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for key := range p.stacks {
-		p.drop(g, key)
-	}
-}
-
-func (p *pool) drop(g *generation, key stackKey) {
-	s, ok := p.stacks[key]
-	if !ok || !s.users[g] {
-		return
-	}
-	delete(s.users, g)
-	if len(s.users) == 0 {
-		delete(p.stacks, key)
-		s.transport.CloseIdleConnections()
-	}
-}
-
-// lastList keeps the registry's last good list for the next directory, which may
-// allow other hosts and has to judge the list anew. It implements directory.Shared.
-type lastList struct {
-	mu   sync.Mutex
-	body []byte
-	at   time.Time
-}
-
-// Load implements directory.Shared.
-func (l *lastList) Load(context.Context) ([]byte, time.Time, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.body == nil {
-		return nil, time.Time{}, errors.New("there has been no list since the start")
-	}
-	return l.body, l.at, nil
-}
-
-// Store implements directory.Shared.
-func (l *lastList) Store(_ context.Context, list []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.body, l.at = bytes.Clone(list), time.Now()
 }

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
-	"strings"
 	"time"
 
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/resilience"
@@ -35,67 +35,55 @@ func (g *generation) newDirectory(old *generation) error {
 		}
 		return nil
 	}
-	o := directory.Options{
-		Refresh: r.Refresh, AllowedHosts: r.AllowedHosts, AllowHTTP: r.AllowHTTP, Now: g.now, Log: g.log,
-		Fields: directory.Fields{
-			ID: r.Fields.ID, Name: r.Fields.Name, Description: r.Fields.Description, URL: r.Fields.URL,
-			Activation: r.Fields.ActivationDate, Deactivation: r.Fields.DeactivationDate,
-			Maintenance: r.Fields.Maintenance, Start: r.Fields.MaintenanceStart, End: r.Fields.MaintenanceEnd,
-			APIVersion: r.Fields.APIVersion, Contact: r.Fields.Contact,
-		},
-		Static: staticProviders(r.Providers),
-	}
+	o := directory.Options{Registry: r, Now: g.now, Log: g.log}
 	if r.URL != nil {
-		fetch, page, err := g.registryFetch(r)
-		if err != nil {
+		var err error
+		if o.Fetch, err = g.registryFetch(r); err != nil {
 			return err
 		}
-		o.Fetch, o.Page, o.Shared = fetch, page, g.redis.list(r.URL.String(), g.pool.listOf(r.URL.String()))
+		if g.redis.shared != nil {
+			o.Shared = g.redis.shared.List(r.URL.String())
+		}
 	}
 	g.directory = directory.New(o)
-	if old != nil { // a first generation asks nobody before it runs
-		g.directory.Warm(context.Background()) // with the list that is at hand
+	if old == nil {
+		return nil // a first generation asks nobody before it runs
 	}
+	if was := old.cfg.Registry.URL; r.URL != nil && was != nil && *r.URL == *was {
+		g.directory.Adopt(old.directory)
+	}
+	g.directory.Warm(context.Background())
 	return nil
 }
 
-func staticProviders(list []config.StaticProvider) []directory.Provider {
-	providers := make([]directory.Provider, 0, len(list))
-	for _, p := range list {
-		providers = append(providers, directory.Provider{
-			ID: p.ID, Name: map[string]string{"": p.Name}, Base: p.URL, APIVersion: p.APIVersion,
-		})
-	}
-	return providers
-}
-
-// registryFetch makes the calls that get the registry's list and further pages of it,
-// through an upstream stack of its own and with a token for the registry alone.
+// registryFetch makes the call that gets the registry's list or a page of it, through an
+// upstream stack of its own and with a token for the registry alone.
 func (g *generation) registryFetch(r config.Registry) (
-	fetch func(context.Context) (directory.Answer, error), page func(context.Context, string) (directory.Answer, error),
-	err error,
+	func(context.Context, string) (directory.Answer, error), error,
 ) {
 	client := r.Client
 	if client == "" {
 		client = g.cfg.Tenancy.DefaultClient
 	}
-	var source *authn.Source
 	if len(r.Scopes) > 0 {
-		if source, err = g.tokens.Source(client, r.Scopes); err != nil {
-			return nil, nil, fmt.Errorf("preparing the registry's token: %w", err)
+		var err error
+		if g.registryToken, err = g.tokens.Source(client, r.Scopes); err != nil {
+			return nil, fmt.Errorf("preparing the registry's token: %w", err)
 		}
-		g.registryToken = source
 	}
-	target := r.URL.String()
-	registry := g.registryStack()
-	ask := func(ctx context.Context, c *call.Call, target string) (directory.Answer, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	registry, source := g.registryStack(), g.registryToken
+	return func(ctx context.Context, url string) (directory.Answer, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
 			return directory.Answer{}, err
 		}
 		req.Header.Set("Accept", "application/json")
 		req.Header.Set("Accept-Encoding", "identity")
 		req.Header.Set("User-Agent", "ebox-gateway")
+		c := call.Internal("registry")
+		if source != nil {
+			c.Credential = source.Session()
+		}
 		resp, err := registry.stack.Send(ctx, c, req)
 		if err != nil {
 			return directory.Answer{}, err
@@ -105,27 +93,8 @@ func (g *generation) registryFetch(r config.Registry) (
 		if errors.Is(err, wire.ErrTooLong) {
 			err = errors.New("the registry's list is larger than 4 MB")
 		}
-		if err != nil {
-			return directory.Answer{}, err
-		}
-		return directory.Answer{Status: resp.StatusCode, Body: body, URL: target}, nil
-	}
-	page = func(ctx context.Context, url string) (directory.Answer, error) {
-		c := call.Internal("registry")
-		if source != nil {
-			c.Credential = source.Session()
-		}
-		return ask(ctx, c, url)
-	}
-	fetch = func(ctx context.Context) (answer directory.Answer, err error) {
-		for _, list := range lists(target) {
-			if answer, err = page(ctx, list); err != nil || answer.Status != http.StatusNotFound {
-				return answer, err
-			}
-		}
-		return answer, err
-	}
-	return fetch, page, nil
+		return directory.Answer{Status: resp.StatusCode, Body: body}, err
+	}, nil
 }
 
 // registryStack is the stack of the registry's list.
@@ -134,21 +103,10 @@ func (g *generation) registryStack() *stacked {
 	s, _ := g.stackOf(upstreamOptions{
 		name: "registry", base: r.URL.String(), timeouts: config.Timeouts{Connect: 3 * time.Second, Header: 15 * time.Second,
 			Idle: 15 * time.Second},
-		allowPrivate: r.AllowPrivateNetworks, allowed: egress.Written(r.URL), allowHTTP: r.AllowHTTP,
+		guard: egress.GuardOf(r.URL, r.AllowPrivateNetworks), allowHTTP: r.AllowHTTP,
 		withoutToken: len(r.Scopes) == 0, protection: own,
 	})
 	return s
-}
-
-// lists are the URLs where the list can be: the one of the configuration and, if
-// that is the API's base rather than its list, what the two registries call theirs.
-func lists(target string) []string {
-	const newer, older = "/messageRegistries", "/messageProviders"
-	if strings.HasSuffix(target, newer) || strings.HasSuffix(target, older) {
-		return []string{target}
-	}
-	base := strings.TrimRight(target, "/")
-	return []string{target, base + newer, base + older}
 }
 
 // noListYet is the problem of a call that needs the list of providers before there
@@ -196,12 +154,12 @@ func (g *generation) listProviders() (list []server.Provider, complete bool) {
 		}
 		for _, m := range p.Maintenance {
 			if m.End.After(now) {
-				entry.Maintenance = &server.Window{Start: m.Start, End: m.End}
+				entry.Maintenance = &m
 				break
 			}
 		}
 		if m, ok := g.pool.switches.Provider(p.ID); ok {
-			entry.State, entry.Maintenance = string(directory.Maintenance), &server.Window{Start: m.Since, End: m.Until}
+			entry.State, entry.Maintenance = string(directory.Maintenance), &ebox.Window{Start: m.Since, End: m.Until}
 		}
 		list = append(list, entry)
 	}

@@ -2,17 +2,12 @@ package gateway
 
 import (
 	"bytes"
-	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"reflect"
 	"slices"
-	"time"
 
 	"ebox-gateway/internal/authn"
-	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/redisstore"
 )
@@ -49,13 +44,22 @@ func (g *generation) newRedis(old *generation) error {
 		g.redis.shared = old.redis.shared
 		return nil
 	}
-	address, err := addressOf(c, g.redis.ca)
+	address, err := c.Address()
 	if err != nil {
-		return err
+		return fmt.Errorf("reading redis.url: %w", err)
+	}
+	var roots *x509.CertPool
+	if g.redis.ca != nil {
+		if roots, err = x509.SystemCertPool(); err != nil {
+			return fmt.Errorf("reading the system's certificate authorities: %w", err)
+		}
+		if err := files.Authorities(roots, g.redis.ca); err != nil {
+			return fmt.Errorf("reading redis.caFile %s: %w", c.CAFile, err)
+		}
 	}
 	if g.redis.shared, err = redisstore.New(redisstore.Options{
-		Address: address, Keys: g.redis.keys, Namespace: string(g.cfg.Environment), Timeout: c.Timeout, Replicas: c.Replicas,
-		Listener: g.pool.cache, Now: g.now, Log: g.log,
+		Address: address, Roots: roots, Keys: g.redis.keys, Namespace: string(g.cfg.Environment), Timeout: c.Timeout,
+		Replicas: c.Replicas, Listener: g.pool.cache, Now: g.now, Log: g.log,
 	}); err != nil {
 		return err
 	}
@@ -65,46 +69,12 @@ func (g *generation) newRedis(old *generation) error {
 	return nil
 }
 
-// addressOf reads redis.url, and makes TLS ready if it asks for that.
-func addressOf(c config.Redis, ca []byte) (redisstore.Address, error) {
-	from, err := c.Address()
-	if err != nil {
-		return redisstore.Address{}, fmt.Errorf("reading redis.url: %w", err)
-	}
-	a := redisstore.Address{
-		Kind: from.Kind, Hosts: from.Hosts, Master: from.Master, Database: from.Database,
-		Username: from.Username, Password: from.Password,
-		SentinelUsername: from.SentinelUsername, SentinelPassword: from.SentinelPassword,
-	}
-	if !from.TLS {
-		return a, nil
-	}
-	a.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-	if ca != nil {
-		if a.TLS.RootCAs, err = x509.SystemCertPool(); err != nil {
-			a.TLS.RootCAs = x509.NewCertPool()
-		}
-		if err := files.Authorities(a.TLS.RootCAs, ca); err != nil {
-			return redisstore.Address{}, fmt.Errorf("reading redis.caFile %s: %w", c.CAFile, err)
-		}
-	}
-	return a, nil
-}
-
 // tokens are those that replicas share, nil for none.
 func (r *redis) tokens() authn.Shared {
 	if r.shared == nil {
 		return nil
 	}
 	return r.shared.Tokens()
-}
-
-// list is the last good list of a registry: in memory, and in Redis if there is one.
-func (r *redis) list(registry string, memory *lastList) directory.Shared {
-	if r.shared == nil {
-		return memory
-	}
-	return &bothLists{memory, r.shared.List(registry)}
 }
 
 // useRedis makes the store of a generation the second level of the cache, and counts the
@@ -124,28 +94,8 @@ func (g *generation) useRedis() {
 
 // discard gives up a generation that never came to serve.
 func (g *generation) discard(old *generation) {
-	g.pool.leaveAll(g)
+	g.pool.stacks.leaveAll(g)
 	if r := g.redis.shared; r != nil && (old == nil || old.redis.shared != r) {
 		r.Close()
 	}
-}
-
-// bothLists keeps a list in memory and in Redis. It implements directory.Shared.
-type bothLists struct {
-	memory, redis directory.Shared
-}
-
-// Load gives the newer of the two.
-func (b *bothLists) Load(ctx context.Context) ([]byte, time.Time, error) {
-	near, nearAt, err := b.memory.Load(ctx)
-	if far, farAt, failed := b.redis.Load(ctx); failed == nil && (err != nil || farAt.After(nearAt)) {
-		return far, farAt, nil //nolint:nilerr // one of the two is enough
-	}
-	return near, nearAt, err
-}
-
-// Store stores in both.
-func (b *bothLists) Store(ctx context.Context, list []byte) {
-	b.memory.Store(ctx, list)
-	b.redis.Store(ctx, list)
 }

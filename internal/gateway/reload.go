@@ -11,6 +11,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/evidence"
 	"ebox-gateway/internal/watch"
 )
 
@@ -111,7 +112,7 @@ func (g *Gateway) replace(cfg *config.Config, confirmed string) error {
 			return err
 		}
 	}
-	if err := fixedEvidence(old.cfg, cfg); err != nil {
+	if err := evidence.Fixed(old.cfg, cfg); err != nil {
 		return err
 	}
 	next, err := newGeneration(cfg, g.o, g.pool, old, g.done)
@@ -123,7 +124,9 @@ func (g *Gateway) replace(cfg *config.Config, confirmed string) error {
 		next.discard(old)
 		return err
 	}
-	g.replaceEvidence(old.cfg, cfg)
+	if err := g.pool.evidence.Replace(old.cfg, cfg); err != nil {
+		g.o.Log.Error("the log of refusals stays where it was", "cause", err.Error())
+	}
 	g.background.start(next)
 	g.current.Store(next)
 	listeners.commit() // a new listener's callers are known by now
@@ -151,14 +154,14 @@ func (g *Gateway) retire(old *generation) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	g.background.end(old)
+	g.background.running.leaveAll(old)
 	for old.active.Load() > 0 && g.background.ctx.Err() == nil { // a long download; it counts as under way
 		select {
 		case <-g.background.ctx.Done():
 		case <-time.After(time.Second):
 		}
 	}
-	g.pool.leaveAll(old)
+	g.pool.stacks.leaveAll(old)
 }
 
 // droppedEnterprises counts those of old that next has not.
@@ -232,7 +235,7 @@ func (g *Gateway) Watch(ctx context.Context, interval time.Duration, hup <-chan 
 		case <-ctx.Done():
 			return
 		case <-hup:
-			if err := g.pool.evidence.reopen(); err != nil {
+			if err := g.pool.evidence.Reopen(); err != nil {
 				g.o.Log.Error("a log of the evidence could not be opened anew", "cause", err.Error())
 			}
 			g.current.Load().tokens.Retry()

@@ -21,10 +21,7 @@ type upstreamOptions struct {
 	name         string
 	base         string
 	timeouts     config.Timeouts
-	allowPrivate bool
-	// allowed is the host that the operator wrote into the configuration as an
-	// address, empty if it was none.
-	allowed      string
+	guard        egress.Guard
 	allowHTTP    bool
 	withoutToken bool
 	protection   resilience.Settings
@@ -52,7 +49,7 @@ var own = resilience.Settings{
 // about it has changed.
 func (g *generation) stackOf(o upstreamOptions) (*stacked, stackKey) {
 	key := stackKey{options: o, egress: g.egress}
-	return g.pool.take(g, key, func() *stacked { return g.newStack(o) }), key
+	return g.pool.stacks.take(g, key, func() *stacked { return g.newStack(o) }), key
 }
 
 // newStack puts the layers of one upstream together, from the outside in:
@@ -76,9 +73,7 @@ func (g *generation) stackOf(o upstreamOptions) (*stacked, stackKey) {
 // upstream, even on the same host.
 func (g *generation) newStack(o upstreamOptions) *stacked {
 	s := &stacked{
-		transport: g.egress.Transport(egress.Timeouts{
-			Connect: o.timeouts.Connect, Header: o.timeouts.Header, Idle: o.timeouts.Idle,
-		}, o.guard()),
+		transport: g.egress.Transport(o.timeouts, o.guard),
 		protection: resilience.NewUpstream(resilience.Options{
 			Name: o.name, Settings: o.protection, HeaderTimeout: o.timeouts.Header, Now: g.now, Log: g.log,
 			Classify: egress.Classify, Neutral: isHealthCheck,
@@ -106,14 +101,6 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 // like any other, from an upstream that is down.
 func isHealthCheck(c *call.Call, resp *http.Response) bool {
 	return resp.StatusCode == http.StatusServiceUnavailable && !c.Internal && c.Action == ebox.None
-}
-
-func (o upstreamOptions) guard() egress.Guard {
-	guard := egress.Guard{AllowPrivate: o.allowPrivate}
-	if o.allowed != "" {
-		guard.Hosts = []string{o.allowed}
-	}
-	return guard
 }
 
 // internalSender is the way of the gateway's own calls, as an http.RoundTripper.

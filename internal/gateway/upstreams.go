@@ -1,10 +1,11 @@
 package gateway
 
 import (
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
@@ -32,7 +33,7 @@ func (g *generation) newUpstream(o upstreamOptions, base *url.URL, rewriteLinks 
 	s, key := g.stackOf(o)
 	up, err := call.NewUpstream(o.name, base, s.stack, rewriteLinks)
 	if err != nil {
-		g.pool.leave(g, key)
+		g.pool.stacks.leave(g, key)
 		return nil, err
 	}
 	return &upstream{to: up, stack: s, key: key}, nil
@@ -52,8 +53,7 @@ func (g *generation) newFixed(route config.Route) (*fixed, error) {
 		return nil, err
 	}
 	up, err := g.newUpstream(upstreamOptions{
-		name: route.Name, timeouts: route.Timeouts, allowPrivate: route.AllowPrivateNetworks,
-		allowed:   egress.Written(route.Upstream),
+		name: route.Name, timeouts: route.Timeouts, guard: egress.GuardOf(route.Upstream, route.AllowPrivateNetworks),
 		allowHTTP: route.AllowHTTP, withoutToken: tokenless(route), protection: protectionOf(route),
 	}, route.Upstream, route.RewriteLinks)
 	if err != nil {
@@ -77,10 +77,9 @@ type federated struct {
 	g     *generation
 	route config.Route
 	rules *scopeRules
-	// upstreams are those of the providers that were called, by id. The map is
-	// replaced as a whole; mu is held meanwhile.
-	upstreams atomic.Pointer[map[string]*upstream]
-	mu        sync.Mutex
+	mu    sync.Mutex
+	// upstreams are those of the providers that were called, by id.
+	upstreams map[string]*upstream
 }
 
 func (g *generation) newFederated(route config.Route) (*federated, error) {
@@ -88,45 +87,38 @@ func (g *generation) newFederated(route config.Route) (*federated, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &federated{g: g, route: route, rules: rules}
-	f.upstreams.Store(&map[string]*upstream{})
-	return f, nil
+	return &federated{g: g, route: route, rules: rules, upstreams: make(map[string]*upstream)}, nil
 }
 
 // upstreamOf gives the upstream of a provider, made when it is called for the first
 // time or when its entry in the directory is another.
 func (f *federated) upstreamOf(p *directory.Provider) (*upstream, error) {
-	if u, ok := (*f.upstreams.Load())[p.ID]; ok && u.provider == p {
-		return u, nil
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	old := *f.upstreams.Load()
-	if u, ok := old[p.ID]; ok && u.provider == p {
+	if u, ok := f.upstreams[p.ID]; ok && u.provider == p {
 		return u, nil
 	}
 	made, err := f.newUpstreamOf(p)
 	if err != nil {
 		return nil, err
 	}
-	next := map[string]*upstream{p.ID: made}
-	for id, u := range old {
+	for id, u := range f.upstreams {
 		if _, there := f.g.directory.Lookup(id); there && id != p.ID {
-			next[id] = u
-		} else if u.key != made.key {
-			f.g.pool.leave(f.g, u.key)
+			continue
+		}
+		delete(f.upstreams, id)
+		if u.key != made.key {
+			f.g.pool.stacks.leave(f.g, u.key)
 		}
 	}
-	f.upstreams.Store(&next)
+	f.upstreams[p.ID] = made
 	return made, nil
 }
 
 func (f *federated) newUpstreamOf(p *directory.Provider) (*upstream, error) {
-	registry := f.g.cfg.Registry
 	u, err := f.g.newUpstream(upstreamOptions{
-		name: "provider " + p.ID, timeouts: f.route.Timeouts, allowPrivate: registry.AllowPrivateNetworks,
-		allowed:   f.g.writtenProvider(p.ID),
-		allowHTTP: registry.AllowHTTP, withoutToken: tokenless(f.route), protection: protectionOf(f.route),
+		name: "provider " + p.ID, timeouts: f.route.Timeouts, guard: f.g.providerGuard(p.ID),
+		allowHTTP: f.g.cfg.Registry.AllowHTTP, withoutToken: tokenless(f.route), protection: protectionOf(f.route),
 	}, p.Base, f.route.RewriteLinks)
 	if err != nil {
 		return nil, err
@@ -141,7 +133,10 @@ func (f *federated) newUpstreamOf(p *directory.Provider) (*upstream, error) {
 // nobody calls the provider before old ends. Before the directory is there, it
 // cannot be called.
 func (f *federated) takeOver(old *federated) {
-	for id := range *old.upstreams.Load() {
+	old.mu.Lock()
+	called := slices.Collect(maps.Keys(old.upstreams))
+	old.mu.Unlock()
+	for _, id := range called {
 		if p, ok := f.g.directory.Lookup(id); ok && p.Problem(f.g.now()) == nil {
 			_, _ = f.upstreamOf(p) // what cannot be made now fails when it is called, with its reason
 		}
@@ -162,21 +157,25 @@ func (f *federated) below(authority, path string) (id, rest string, ok bool) {
 
 // circuit is the state of a provider's circuit, closed if it was never called.
 func (f *federated) circuit(id string) resilience.State {
-	if u, ok := (*f.upstreams.Load())[id]; ok {
+	f.mu.Lock()
+	u, ok := f.upstreams[id]
+	f.mu.Unlock()
+	if ok {
 		return u.stack.protection.State()
 	}
 	return resilience.State{Circuit: resilience.Closed}
 }
 
-// writtenProvider is written for a provider of the configuration. Where the list
-// comes from elsewhere, an address in it is not the operator's word.
-func (g *generation) writtenProvider(id string) string {
-	for _, s := range g.cfg.Registry.Providers {
+// providerGuard says which addresses a provider may be called at. Where the list comes
+// from elsewhere than the configuration, an address in it is not the operator's word.
+func (g *generation) providerGuard(id string) egress.Guard {
+	r := g.cfg.Registry
+	for _, s := range r.Providers {
 		if s.ID == id {
-			return egress.Written(s.URL)
+			return egress.GuardOf(s.URL, r.AllowPrivateNetworks)
 		}
 	}
-	return ""
+	return egress.Guard{AllowPrivate: r.AllowPrivateNetworks}
 }
 
 func (f *federated) target(r server.TargetRequest) (server.Target, error) {

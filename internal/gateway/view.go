@@ -8,7 +8,6 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/directory"
-	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/inbox"
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/server"
@@ -22,12 +21,10 @@ func (g *Gateway) View() *operate.View {
 		Config: now.cfg, Tokens: now.tokens, Directory: now.directory, Egress: now.egress, Redis: now.redis.shared,
 		Callers: now.callers, Resolver: now.resolver, Routes: now.routes,
 		Switches: g.pool.switches, Activity: g.activity, Cache: g.pool.cache,
-		Evidence: g.pool.evidence.status(), Suspended: now.suspendedCount(), Internal: g.Addrs(), Admin: g.AdminAddrs(),
+		Evidence: g.pool.evidence.Status(), Suspended: now.suspendedCount(), Internal: g.Addrs(), Admin: g.AdminAddrs(),
 		Stopping: g.state.Load() != serving, ReadyBefore: g.readiness.reached.Load(),
 		UsedClients: now.usedClients, NoListYet: now.directoryEmpty, Upstreams: g.pool.status, Circuit: now.circuit,
-		ProviderGuard: func(id string) egress.Guard {
-			return upstreamOptions{allowPrivate: now.cfg.Registry.AllowPrivateNetworks, allowed: now.writtenProvider(id)}.guard()
-		},
+		ProviderGuard: now.providerGuard,
 		Endpoint: func(f operate.Forwarder, routes []*server.Route, show func([]inbox.Provider),
 			done func(*call.Record)) http.Handler {
 			return now.newEndpoint(f, routes, show, done)

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"time"
 
@@ -11,22 +12,6 @@ import (
 
 	"ebox-gateway/internal/config"
 )
-
-// Address is where Redis is and how to log in.
-type Address struct {
-	Kind config.RedisKind
-	// Hosts are host:port: of the server, of the Sentinels, or of some nodes of the
-	// Cluster. The path of a Unix socket begins with a slash.
-	Hosts []string
-	// Master is the name by which the Sentinels know the master.
-	Master string
-	// Database is the number of the database; a Cluster has 0 alone.
-	Database                           int
-	Username, Password                 string
-	SentinelUsername, SentinelPassword string
-	// TLS encrypts all connections; nil for none.
-	TLS *tls.Config
-}
 
 const (
 	// dialLimit bounds a connection being made. It may be longer than a call: it
@@ -38,9 +23,9 @@ const (
 	idleLimit   = time.Minute
 )
 
-// client makes the client. It repeats nothing: whoever asks goes on without Redis
+// newClient makes the client. Servers over TLS are trusted by roots, those of the system if nil. It repeats nothing: whoever asks goes on without Redis
 // instead. Every call's context bounds it, which ContextTimeoutEnabled has respected.
-func (a Address) client(timeout time.Duration) (redis.UniversalClient, error) {
+func newClient(a config.RedisAddress, roots *x509.CertPool, timeout time.Duration) (redis.UniversalClient, error) {
 	if len(a.Hosts) == 0 {
 		return nil, errors.New("preparing Redis: no host is given")
 	}
@@ -49,11 +34,14 @@ func (a Address) client(timeout time.Duration) (redis.UniversalClient, error) {
 	redis.SetLogger(quiet{})
 	limit := max(timeout, dialLimit)
 	o := &redis.UniversalOptions{
-		Addrs: a.Hosts, DB: a.Database, Username: a.Username, Password: a.Password, TLSConfig: a.TLS,
+		Addrs: a.Hosts, DB: a.Database, Username: a.Username, Password: a.Password,
 		MaxRetries: -1, DialTimeout: limit, DialerRetries: 1, ReadTimeout: limit, WriteTimeout: limit, PoolTimeout: limit,
 		ContextTimeoutEnabled: true, PoolSize: connections, ConnMaxIdleTime: idleLimit, PipelinePoolSize: -1,
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+	if a.TLS {
+		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	}
 	switch a.Kind {
 	case config.RedisSingle: // a host that begins with a slash is a Unix socket

@@ -1,22 +1,15 @@
 package redisstore
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redistest"
+	"ebox-gateway/internal/testkit"
 )
 
 // The rights that docs/redis.md says a Redis user needs, and no others.
@@ -45,9 +38,9 @@ func TestTheDocumentedRightsAreEnough(t *testing.T) {
 }
 
 // works tries all that the gateway does with Redis.
-func works(t *testing.T, a Address) {
+func works(t *testing.T, a config.RedisAddress, change ...func(*Options)) {
 	t.Helper()
-	r, other := replica(t, a), replica(t, a)
+	r, other := replica(t, a, change...), replica(t, a, change...)
 	awaitWell(t, r)
 	if _, err := r.Check(t.Context()); err != nil {
 		t.Fatal(err)
@@ -81,58 +74,21 @@ func works(t *testing.T, a Address) {
 func TestASocketAndADatabase(t *testing.T) {
 	socket := filepath.Join(redistest.Dir(t), "s")
 	redistest.Start(t, "--unixsocket", socket)
-	works(t, Address{Hosts: []string{socket}, Database: 3})
+	works(t, config.RedisAddress{Hosts: []string{socket}, Database: 3})
 }
 
 func TestRedisOverTLS(t *testing.T) {
 	dir := redistest.Dir(t)
-	pool := certificate(t, dir)
+	own := testkit.NewCertificate(t, nil)
+	certFile, keyFile := own.Files(t, dir)
 	port := redistest.Port(t)
-	redistest.Start(t, "--tls-port", port, "--tls-cert-file", filepath.Join(dir, "cert.pem"), "--tls-key-file",
-		filepath.Join(dir, "key.pem"),
-		"--tls-ca-cert-file", filepath.Join(dir, "cert.pem"), "--tls-auth-clients", "no")
-	a := Address{Hosts: []string{"127.0.0.1:" + port}, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}}
-	works(t, a)
-	a.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	redistest.Start(t, "--tls-port", port, "--tls-cert-file", certFile, "--tls-key-file", keyFile,
+		"--tls-ca-cert-file", certFile, "--tls-auth-clients", "no")
+	a := config.RedisAddress{Hosts: []string{"127.0.0.1:" + port}, TLS: true}
+	works(t, a, withRoots(own.Pool()))
 	if s := awaitState(t, replica(t, a), StateAway); !strings.Contains(s.Reason, "certificate") {
 		t.Errorf("a certificate that nobody vouches for: %+v", s)
 	}
-}
-
-// certificate writes a certificate for the loopback address, and its key.
-func certificate(t *testing.T, dir string) *x509.CertPool {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "redis"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter:    time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: der},
-		"key.pem": {Type: "PRIVATE KEY", Bytes: secret}} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pool := x509.NewCertPool()
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool.AddCert(parsed)
-	return pool
 }
 
 func TestCheckSaysWhatIsWrong(t *testing.T) {
@@ -145,13 +101,13 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	reader := single(server)
 	reader.Username, reader.Password = "reader", "p"
 	for name, c := range map[string]struct {
-		address Address
+		address config.RedisAddress
 		want    string
 	}{
-		"refused":                   {Address{Hosts: []string{"127.0.0.1:" + redistest.Port(t)}}, "refused"},
+		"refused":                   {config.RedisAddress{Hosts: []string{"127.0.0.1:" + redistest.Port(t)}}, "refused"},
 		"no right to subscribe":     {silent, "NOPERM"},
 		"no right to write":         {reader, "NOPERM"},
-		"slower than requests wait": {Address{Hosts: []string{slow.addr}}, "no request waits longer"},
+		"slower than requests wait": {config.RedisAddress{Hosts: []string{slow.addr}}, "no request waits longer"},
 	} {
 		if _, err := idle(t, c.address, withTimeout(0)).Check(t.Context()); err == nil ||
 			!strings.Contains(err.Error(), c.want) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redistest"
+	"ebox-gateway/internal/testkit"
 )
 
 // load keeps asking, as requests would, until stop is called.
@@ -45,7 +45,7 @@ func load(r *Store) (stop func()) {
 func TestAFailoverUnderLoad(t *testing.T) {
 	t.Parallel()
 	group := redistest.StartSentinels(t)
-	address := Address{Kind: config.RedisSentinel, Hosts: group.Addrs, Master: group.Master}
+	address := config.RedisAddress{Kind: config.RedisSentinel, Hosts: group.Addrs, Master: group.Master}
 	var l listener
 	first, second := replica(t, address, withTimeout(0)), replica(t, address, withTimeout(0), withListener(&l))
 	awaitWell(t, first)
@@ -104,9 +104,11 @@ var sentinelRights = []string{
 func TestSentinelsThatAskForTLSAndUsers(t *testing.T) {
 	t.Parallel()
 	dir := redistest.Dir(t)
-	trusted := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: certificate(t, dir)}
+	own := testkit.NewCertificate(t, nil)
+	roots := own.Pool()
+	certFile, keyFile := own.Files(t, dir)
 	guard := redistest.Guard{
-		CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"), TLS: trusted,
+		CertFile: certFile, KeyFile: keyFile, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		SentinelRights: sentinelRights,
 	}
 	for _, r := range rights {
@@ -122,26 +124,24 @@ func TestSentinelsThatAskForTLSAndUsers(t *testing.T) {
 		}
 	}
 	group := redistest.StartGuardedSentinels(t, guard)
-	address := Address{
-		Kind: config.RedisSentinel, Hosts: group.Addrs, Master: group.Master, TLS: trusted,
+	address := config.RedisAddress{
+		Kind: config.RedisSentinel, Hosts: group.Addrs, Master: group.Master, TLS: true,
 		Username: "gateway", Password: "p@ss", SentinelUsername: "watch", SentinelPassword: "q&r",
 	}
-	r := replica(t, address)
+	r := replica(t, address, withRoots(roots))
 	awaitWell(t, r)
 	if _, err := r.Check(t.Context()); err != nil {
 		t.Error(err)
 	}
 	as := &issuer{t: t}
 	as.obtain(r, "")
-	for what, change := range map[string]func(*Address){
-		"a wrong password for the data":      func(a *Address) { a.Password = "wrong" },
-		"a wrong password for the Sentinels": func(a *Address) { a.SentinelPassword = "wrong" },
-		"no TLS":                             func(a *Address) { a.TLS = nil },
-		"an authority that is not trusted":   func(a *Address) { a.TLS = &tls.Config{MinVersion: tls.VersionTLS12} },
+	for what, change := range map[string]func(*Options){
+		"a wrong password for the data":      func(o *Options) { o.Address.Password = "wrong" },
+		"a wrong password for the Sentinels": func(o *Options) { o.Address.SentinelPassword = "wrong" },
+		"no TLS":                             func(o *Options) { o.Address.TLS = false },
+		"an authority that is not trusted":   func(o *Options) { o.Roots = nil },
 	} {
-		wrong := address
-		change(&wrong)
-		if s := awaitState(t, replica(t, wrong), StateAway); s.Reason == "" || strings.Contains(s.Reason, "wrong\"") {
+		if s := awaitState(t, replica(t, address, withRoots(roots), change), StateAway); s.Reason == "" || strings.Contains(s.Reason, "wrong\"") {
 			t.Errorf("%s: %+v", what, s)
 		}
 	}
@@ -155,7 +155,7 @@ func TestSentinelsThatAskForTLSAndUsers(t *testing.T) {
 func TestACluster(t *testing.T) {
 	t.Parallel()
 	nodes := redistest.StartCluster(t)
-	address := Address{Kind: config.RedisCluster, Username: "gateway", Password: "p@ss"}
+	address := config.RedisAddress{Kind: config.RedisCluster, Username: "gateway", Password: "p@ss"}
 	more := []any{"+cluster|slots", "+cluster|shards", "+command", "+readonly", "+asking"}
 	for _, n := range nodes {
 		n.Do(slices.Concat([]any{"ACL", "SETUSER", "gateway", "on", ">p@ss"}, rights, more)...)

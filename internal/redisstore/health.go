@@ -275,7 +275,7 @@ return redis.call('HLEN', KEYS[1])`)
 // others only after their next look, so that fewer are believed only when believeAfter looks
 // have found fewer: otherwise the first one would take the whole rate for its share.
 func (s *Store) join(ctx context.Context) error {
-	n, err := member.Run(ctx, s.client, []string{s.members}, s.name(), memberFor.Seconds()).Int64()
+	n, err := member.Run(ctx, s.client, []string{s.members}, s.id, memberFor.Seconds()).Int64()
 	if err != nil {
 		return s.discard(ctx, s.members, err)
 	}
@@ -291,7 +291,7 @@ func (s *Store) join(ctx context.Context) error {
 // leave has this replica counted no more.
 func (s *Store) leave() {
 	_ = s.within(context.Background(), unhurried*s.o.Timeout, func(ctx context.Context) error {
-		return s.client.HDel(ctx, s.members, s.name()).Err()
+		return s.client.HDel(ctx, s.members, s.id).Err()
 	})
 }
 

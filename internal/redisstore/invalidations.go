@@ -88,7 +88,7 @@ func (s *Store) message(scope cache.Scope) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.ring.seal(forNews, s.channel, append(s.id[:len(s.id):len(s.id)], body...))
+	return s.ring.seal(forNews, s.channel, append([]byte(s.id), body...))
 }
 
 // Untold gives the scopes that the other replicas have still to be told of, and TellLater
@@ -179,11 +179,11 @@ func (s *Store) receive(ctx context.Context) error {
 func (s *Store) apply(message []byte) {
 	content, err := s.ring.open(forNews, s.channel, message)
 	var i cache.Invalidation
-	if err == nil && len(content) > len(s.id) {
-		if [8]byte(content[:len(s.id)]) == s.id {
+	if err == nil && len(content) > idSize {
+		if string(content[:idSize]) == s.id {
 			return
 		}
-		err = i.UnmarshalBinary(content[len(s.id):])
+		err = i.UnmarshalBinary(content[idSize:])
 	} else if err == nil {
 		err = errGarbage
 	}

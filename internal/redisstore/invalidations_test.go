@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/cache"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redistest"
 )
 
@@ -121,7 +122,7 @@ func TestALostSubscriptionEmptiesTheMemory(t *testing.T) {
 func TestAReplicaThatMayNotSubscribeIsShownSo(t *testing.T) {
 	server := redistest.Start(t)
 	server.Do("ACL", "SETUSER", "silent", "on", ">p", "~*", "+@all", "resetchannels")
-	r := replica(t, Address{Hosts: []string{server.Addr}, Username: "silent", Password: "p"})
+	r := replica(t, config.RedisAddress{Hosts: []string{server.Addr}, Username: "silent", Password: "p"})
 	if s := awaitState(t, r, StateTroubled); !strings.Contains(s.Reason, "NOPERM") || s.Subscribed {
 		t.Fatalf("%+v", s)
 	}

@@ -341,7 +341,7 @@ func TestARequestHasFiftyMillisecondsForRedisAltogether(t *testing.T) {
 func TestARedisThatIsAlwaysSlowIsLeftAlone(t *testing.T) {
 	server := redistest.Start(t)
 	slow := delay(t, server.Addr, 20*time.Millisecond)
-	r := replica(t, Address{Hosts: []string{slow.addr}}, withTimeout(0), withKeys())
+	r := replica(t, config.RedisAddress{Hosts: []string{slow.addr}}, withTimeout(0), withKeys())
 	redistest.Eventually(t, "Redis to be left alone", func() error {
 		spent := new(call.Allowance)
 		for i := range 4 {

@@ -7,6 +7,7 @@ import (
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -110,7 +111,6 @@ const (
 type ring struct {
 	keys   []*derived // the first seals
 	prefix string     // of names
-	random io.Reader
 	// writers and readers are kept, since one weighs more than most of what it compresses.
 	writers, readers sync.Pool
 }
@@ -121,8 +121,8 @@ type derived struct {
 	names, values []byte
 }
 
-func newRing(keys []Key, prefix string, random io.Reader) (*ring, error) {
-	r := &ring{prefix: prefix, random: random}
+func newRing(keys []Key, prefix string) (*ring, error) {
+	r := &ring{prefix: prefix}
 	r.writers.New = func() any {
 		w, _ := flate.NewWriter(nil, flate.BestSpeed) // the level is a valid one
 		return w
@@ -179,9 +179,7 @@ func (r *ring) seal(p purpose, at string, content []byte) ([]byte, error) {
 	b := make([]byte, header+saltSize+nonceSize, header+saltSize+nonceSize+len(content)+16)
 	b[0], b[1], b[2] = version, flags, byte(len(k.id))
 	copy(b[3:], k.id)
-	if _, err := io.ReadFull(r.random, b[header:]); err != nil {
-		return nil, fmt.Errorf("drawing a nonce: %w", err)
-	}
+	_, _ = rand.Read(b[header:]) // which never fails
 	aead, err := k.aead(b[header : header+saltSize])
 	if err != nil {
 		return nil, err
@@ -191,8 +189,10 @@ func (r *ring) seal(p purpose, at string, content []byte) ([]byte, error) {
 }
 
 var (
-	errGarbage error = unexpectedError("opening a value: nothing that this version of the gateway wrote")
-	errSeal    error = unexpectedError("opening a value: its seal is broken, or it was put in the place of another")
+	errGarbage  error = unexpectedError("opening a value: nothing that this version of the gateway wrote")
+	errUnsealed       = errors.New("opening a value: it is not sealed, so a replica without redis.encryptionKeys wrote it: " +
+		"give all replicas the same keys")
+	errSeal error = unexpectedError("opening a value: its seal is broken, or it was put in the place of another")
 )
 
 // open gives the content of a value that was found under at.
@@ -202,10 +202,10 @@ func (r *ring) open(p purpose, at string, value []byte) ([]byte, error) {
 	}
 	header := 3 + int(value[2])
 	id, content := string(value[3:header]), value[header:]
-	if (id == "") == r.sealed() {
-		return nil, fmt.Errorf("opening a value: it is sealed with key %q, which this replica does not have", id)
+	if id == "" && r.sealed() {
+		return nil, errUnsealed
 	}
-	if r.sealed() {
+	if id != "" {
 		k := r.key(id)
 		if k == nil {
 			return nil, fmt.Errorf("opening a value: it is sealed with key %q, which this replica does not have", id)

@@ -22,10 +22,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/base64"
+	"crypto/x509"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -36,20 +34,25 @@ import (
 
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 )
 
 const (
 	defaultTimeout  = 25 * time.Millisecond
 	defaultInterval = time.Second
 	defaultReplicas = 3
+	// idSize is that of Store.id: 40 random bits.
+	idSize = 8
 	// unhurried is how many times Options.Timeout a call may take that no request waits for.
 	unhurried = 4
 )
 
 // Options are what a Store needs from outside.
 type Options struct {
-	// Address is where Redis is.
-	Address Address
+	// Address is where Redis is and how to log in.
+	Address config.RedisAddress
+	// Roots are the authorities that vouch for servers over TLS; those of the system if nil.
+	Roots *x509.CertPool
 	// Keys seal what is written; the first writes, all read. Without any, nothing that
 	// belongs to an enterprise and no token is written.
 	Keys []Key
@@ -67,8 +70,6 @@ type Options struct {
 	Listener Listener
 	// Now tells the time; time.Now if nil.
 	Now func() time.Time
-	// Rand gives nonces and names; crypto/rand.Reader if nil. It is used concurrently.
-	Rand io.Reader
 	// Log receives what the platform team should know; discarded if nil.
 	Log *slog.Logger
 }
@@ -93,8 +94,8 @@ type Store struct {
 	// replicas. On channel replicas tell one another of invalidations; channels know no
 	// databases, so that its name has the database's number.
 	prefix, epochs, members, channel string
-	// id tells this replica from the others.
-	id [8]byte
+	// id tells this replica from the others, in idSize bytes.
+	id string
 
 	untold outbox
 	seen   seen
@@ -118,26 +119,20 @@ func New(o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Rand == nil {
-		o.Rand = rand.Reader
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{o: o, health: newHealth(o.Now, o.Log), prefix: "ebox:"}
+	s := &Store{o: o, health: newHealth(o.Now, o.Log), prefix: "ebox:", id: rand.Text()[:idSize]}
 	if o.Namespace != "" {
 		s.prefix += o.Namespace + ":"
 	}
 	s.epochs, s.members = s.prefix+"epochs", s.prefix+"members"
 	s.channel = s.prefix + "news:" + strconv.Itoa(o.Address.Database)
 	var err error
-	if s.ring, err = newRing(o.Keys, s.prefix, o.Rand); err != nil {
+	if s.ring, err = newRing(o.Keys, s.prefix); err != nil {
 		return nil, err
 	}
-	if _, err := io.ReadFull(o.Rand, s.id[:]); err != nil {
-		return nil, fmt.Errorf("naming this replica: %w", err)
-	}
-	if s.client, err = o.Address.client(o.Timeout); err != nil {
+	if s.client, err = newClient(o.Address, o.Roots, o.Timeout); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -235,8 +230,6 @@ func (s *Store) unreadableValue(err error) {
 	s.unreadable.Add(1)
 	s.health.note(poor, err)
 }
-
-func (s *Store) name() string { return base64.RawURLEncoding.EncodeToString(s.id[:]) }
 
 // Status is what the platform team may know of Redis. It holds no secret.
 type Status struct {

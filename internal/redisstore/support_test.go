@@ -3,6 +3,7 @@ package redisstore
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/redistest"
 )
@@ -31,12 +33,12 @@ func TestMain(m *testing.M) {
 // relaxed is the time limit of tests that are not about time: the machine may be busy.
 const relaxed = 5 * time.Second
 
-func single(s *redistest.Server) Address {
-	return Address{Hosts: []string{s.Addr}}
+func single(s *redistest.Server) config.RedisAddress {
+	return config.RedisAddress{Hosts: []string{s.Addr}}
 }
 
 // replica makes the Redis of one replica, which runs until the test ends.
-func replica(t testing.TB, address Address, change ...func(*Options)) *Store {
+func replica(t testing.TB, address config.RedisAddress, change ...func(*Options)) *Store {
 	t.Helper()
 	r := idle(t, address, change...)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -50,7 +52,7 @@ func replica(t testing.TB, address Address, change ...func(*Options)) *Store {
 }
 
 // idle makes one that nothing runs for.
-func idle(t testing.TB, address Address, change ...func(*Options)) *Store {
+func idle(t testing.TB, address config.RedisAddress, change ...func(*Options)) *Store {
 	t.Helper()
 	o := Options{Address: address, Keys: []Key{keyOf(t, "k1", 1)}, Timeout: relaxed, Interval: 50 * time.Millisecond}
 	for _, c := range change {
@@ -67,6 +69,8 @@ func idle(t testing.TB, address Address, change ...func(*Options)) *Store {
 func withKeys(keys ...Key) func(*Options) { return func(o *Options) { o.Keys = keys } }
 
 func withTimeout(d time.Duration) func(*Options) { return func(o *Options) { o.Timeout = d } }
+
+func withRoots(p *x509.CertPool) func(*Options) { return func(o *Options) { o.Roots = p } }
 
 func withListener(l Listener) func(*Options) { return func(o *Options) { o.Listener = l } }
 

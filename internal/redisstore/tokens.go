@@ -3,10 +3,9 @@ package redisstore
 import (
 	"context"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"io"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -35,20 +34,19 @@ const (
 	slack = 2 * time.Second
 
 	firstLook, lastLook = 10 * time.Millisecond, 100 * time.Millisecond
-	// looks bounds the values of no use that are set aside in one call.
+	// looks bounds the values of no use that are removed in one call.
 	looks = 3
 
 	tagSize = 16
 )
 
-// take gives the token under KEYS[1] and its remaining time, unless it begins with one
-// of the tags of ARGV[3] and [4]; otherwise it tries to take the lock KEYS[2] for
-// ARGV[1], and says whether it did.
+// take gives the token under KEYS[1] and its remaining time, unless it begins with the
+// tag ARGV[3]; otherwise it tries to take the lock KEYS[2] for ARGV[1], and says whether it
+// did.
 var take = redis.NewScript(`
 local value = redis.call('GET', KEYS[1])
 if value then
-  local tag = string.sub(value, 1, 16)
-  if tag ~= ARGV[3] and tag ~= ARGV[4] then
+  if string.sub(value, 1, 16) ~= ARGV[3] then
     return {value, redis.call('PTTL', KEYS[1])}
   end
 end
@@ -87,13 +85,9 @@ func (t tokens) Obtain(ctx context.Context, key authn.TokenKey, stale string, fe
 	if !t.s.Sealed() {
 		return fetch(ctx)
 	}
-	owner, err := t.s.draw()
-	if err != nil {
-		return fetch(ctx)
-	}
 	what := []byte("token\x00" + key.Digest())
 	c := &claim{
-		s: t.s, key: key, stale: stale, owner: owner,
+		s: t.s, key: key, stale: stale, owner: rand.Text(),
 		tokens: t.s.ring.names(forToken, what), locks: t.s.ring.names(forLock, what),
 	}
 	limit := askedFor
@@ -105,10 +99,9 @@ func (t tokens) Obtain(ctx context.Context, key authn.TokenKey, stale string, fe
 
 func (c *claim) obtain(ctx context.Context, limit time.Duration, fetch fetcher) (authn.Token, error) {
 	deadline := time.Now().Add(limit)
-	var useless []byte // the tag of a value that is no token
 	tries, pause := 0, firstLook
 	for {
-		value, left, mine, err := c.take(ctx, limit+slack, useless)
+		value, left, mine, err := c.take(ctx, limit+slack)
 		switch {
 		case err != nil:
 			return fetch(ctx)
@@ -123,7 +116,7 @@ func (c *claim) obtain(ctx context.Context, limit time.Duration, fetch fetcher) 
 			if tries++; tries == looks {
 				return fetch(ctx)
 			}
-			useless = tagOf(value)
+			_ = c.s.ask(ctx, nil, func(ctx context.Context) error { return c.s.client.Del(ctx, c.tokens[0]).Err() })
 			continue
 		}
 		timer := time.NewTimer(pause) // another replica is asking
@@ -141,12 +134,12 @@ func (c *claim) obtain(ctx context.Context, limit time.Duration, fetch fetcher) 
 }
 
 // take looks for a token, and takes the lock if there is none.
-func (c *claim) take(
-	ctx context.Context, lock time.Duration, useless []byte,
-) (value []byte, left time.Duration, mine bool, err error) {
+func (c *claim) take(ctx context.Context, lock time.Duration) (
+	value []byte, left time.Duration, mine bool, err error,
+) {
 	err = c.s.ask(ctx, nil, func(ctx context.Context) error {
 		reply, err := take.Run(ctx, c.s.client, []string{c.tokens[0], c.locks[0]},
-			c.owner, max(lock.Milliseconds(), 1), c.tag(c.stale), useless).Slice()
+			c.owner, max(lock.Milliseconds(), 1), c.tag(c.stale)).Slice()
 		if redis.HasErrorPrefix(err, "WRONGTYPE") {
 			c.s.client.Del(ctx, c.tokens[0], c.locks[0]) // nobody else has a use for it
 			return err
@@ -221,8 +214,6 @@ func (c *claim) tag(hash string) []byte {
 	return mac.Sum(nil)[:tagSize]
 }
 
-func tagOf(value []byte) []byte { return value[:min(len(value), tagSize)] }
-
 func (c *claim) seal(t authn.Token) []byte {
 	secret, err := t.MarshalSecret()
 	if err != nil {
@@ -253,13 +244,4 @@ func (c *claim) open(at string, value []byte, left time.Duration) (authn.Token, 
 		return authn.Token{}, errSeal // under another tag than its own
 	}
 	return t, err
-}
-
-// draw gives a name that nobody else has.
-func (s *Store) draw() (string, error) {
-	var b [16]byte
-	if _, err := io.ReadFull(s.o.Rand, b[:]); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(b[:]), nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redistest"
 )
 
@@ -36,64 +37,64 @@ func request(t testing.TB, r *Store) (waited int) {
 type trouble struct {
 	// address gives the Redis in trouble; mend heals it, nil if the test is about a
 	// Redis that never works.
-	address func(t *testing.T) (a Address, mend func())
+	address func(t *testing.T) (a config.RedisAddress, mend func())
 	// state is what the platform team sees.
 	state string
 }
 
 var troubles = map[string]trouble{
-	"down at the start, refused": {func(t *testing.T) (Address, func()) {
+	"down at the start, refused": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t)
 		s.Stop()
 		return single(s), s.Run
 	}, StateAway},
-	"frozen": {func(t *testing.T) (Address, func()) {
+	"frozen": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t)
 		s.Freeze()
 		t.Cleanup(s.Thaw)
 		return single(s), s.Thaw
 	}, StateAway},
-	"a black hole": {func(t *testing.T) (Address, func()) {
-		return Address{Hosts: []string{redistest.BlackHole(t)}}, nil
+	"a black hole": {func(t *testing.T) (config.RedisAddress, func()) {
+		return config.RedisAddress{Hosts: []string{redistest.BlackHole(t)}}, nil
 	}, StateAway},
-	"a host that does not exist": {func(*testing.T) (Address, func()) {
-		return Address{Hosts: []string{"redis.invalid:6379"}}, nil
+	"a host that does not exist": {func(*testing.T) (config.RedisAddress, func()) {
+		return config.RedisAddress{Hosts: []string{"redis.invalid:6379"}}, nil
 	}, StateAway},
-	"slow": {func(t *testing.T) (Address, func()) {
+	"slow": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t)
 		d := delay(t, s.Addr, 200*time.Millisecond)
-		return Address{Hosts: []string{d.addr}}, func() { d.set(0) }
+		return config.RedisAddress{Hosts: []string{d.addr}}, func() { d.set(0) }
 	}, StateAway},
-	"something else than Redis": {func(t *testing.T) (Address, func()) {
-		return Address{Hosts: []string{babbler(t)}}, nil
+	"something else than Redis": {func(t *testing.T) (config.RedisAddress, func()) {
+		return config.RedisAddress{Hosts: []string{babbler(t)}}, nil
 	}, StateAway},
-	"out of memory": {func(t *testing.T) (Address, func()) {
+	"out of memory": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
 		return single(s), func() { s.Do("CONFIG", "SET", "maxmemory", "0") }
 	}, StateTroubled},
-	"a replica that only reads": {func(t *testing.T) (Address, func()) {
+	"a replica that only reads": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t, "--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", "yes")
 		return single(s), func() { s.Do("REPLICAOF", "NO", "ONE") }
 	}, StateAway},
-	"a replica without its master": {func(t *testing.T) (Address, func()) {
+	"a replica without its master": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t, "--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", "no")
 		return single(s), func() { s.Do("REPLICAOF", "NO", "ONE") }
 	}, StateAway},
-	"a wrong password": {func(t *testing.T) (Address, func()) {
+	"a wrong password": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t)
 		s.Do("ACL", "SETUSER", "gateway", "on", ">right", "~ebox:*", "&ebox:*", "+@all")
 		a := single(s)
 		a.Username, a.Password = "gateway", "wrong"
 		return a, func() { s.Do("ACL", "SETUSER", "gateway", ">wrong") }
 	}, StateAway},
-	"commands that are not allowed": {func(t *testing.T) (Address, func()) {
+	"commands that are not allowed": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t)
 		s.Do("ACL", "SETUSER", "gateway", "on", ">p", "~ebox:*", "&ebox:*", "+@read", "+@connection", "+@pubsub")
 		a := single(s)
 		a.Username, a.Password = "gateway", "p"
 		return a, func() { s.Do("ACL", "SETUSER", "gateway", "+@all") }
 	}, StateTroubled},
-	"a wrong type under every key": {func(t *testing.T) (Address, func()) {
+	"a wrong type under every key": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t)
 		ring := ringOf(t, keyOf(t, "k1", 1))
 		s.Do("LPUSH", "ebox:epochs", "x")
@@ -102,7 +103,7 @@ var troubles = map[string]trouble{
 		s.Do("LPUSH", ring.names(forList, []byte("list\x00https://registry.example"))[0], "x")
 		return single(s), func() {}
 	}, ""},
-	"too many clients": {func(t *testing.T) (Address, func()) {
+	"too many clients": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t, "--maxclients", "1")
 		s.Do("PING") // which takes the one place
 		return single(s), func() { s.Do("CONFIG", "SET", "maxclients", "1000") }

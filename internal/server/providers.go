@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
@@ -19,7 +18,7 @@ type Provider struct {
 	// State is active, not-yet-active, deactivated, maintenance or host-not-allowed.
 	State string `json:"state"`
 	// Maintenance is the current window, or the next one announced.
-	Maintenance *Window `json:"maintenance,omitempty"`
+	Maintenance *ebox.Window `json:"maintenance,omitempty"`
 	// Circuit is closed, open or half-open.
 	Circuit    string `json:"circuit"`
 	APIVersion string `json:"apiVersion,omitempty"`
@@ -27,12 +26,6 @@ type Provider struct {
 	Path string `json:"path"`
 	// Advice says what the platform team can do about a provider that is refused.
 	Advice string `json:"advice,omitempty"`
-}
-
-// Window is a stretch of time.
-type Window struct {
-	Start time.Time `json:"start"`
-	End   time.Time `json:"end"`
 }
 
 // providersRoute is /ebox/providers for the rules of tenancy: everybody who may

@@ -28,14 +28,12 @@ type digest struct {
 
 const digestMethod = "sha_256"
 
-func (m *messageRegistry) attachmentViews(msg *message, whole bool) *itemPage[attachmentView] {
-	page := &itemPage[attachmentView]{
-		Items: make([]attachmentView, len(msg.attachments)), Total: len(msg.attachments), plain: m.api.plainPages.Load(),
-	}
+func (m *messageRegistry) attachmentViews(msg *message, whole bool) any {
+	views := make([]attachmentView, len(msg.attachments))
 	for i, a := range msg.attachments {
-		page.Items[i] = m.attachmentView(msg, a, whole)
+		views[i] = m.attachmentView(msg, a, whole)
 	}
-	return page
+	return wholeList(m.api.plainPages.Load(), views)
 }
 
 func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool) attachmentView {

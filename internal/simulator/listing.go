@@ -29,11 +29,11 @@ type messageView struct {
 	AppID      string     `json:"senderApplicationId"`
 	Partition  string     `json:"partition,omitempty"`
 
-	Documents *itemPage[attachmentView] `json:"attachments,omitempty"`
-	BodyMain  bool                      `json:"isBodyMainContent"`
-	Payment   *payment                  `json:"paymentData,omitempty"`
-	Replies   bool                      `json:"isReplyAuthorized"`
-	Links     links                     `json:"_links"`
+	Documents any      `json:"attachments,omitempty"`
+	BodyMain  bool     `json:"isBodyMainContent"`
+	Payment   *payment `json:"paymentData,omitempty"`
+	Replies   bool     `json:"isReplyAuthorized"`
+	Links     links    `json:"_links"`
 }
 
 // state copies a message with what the box's lock guards.

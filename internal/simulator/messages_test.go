@@ -21,9 +21,23 @@ func (l *lab) consumer() func(method, target, body string, headers ...string) re
 }
 
 type (
-	messagePage    = itemPage[messageView]
+	messagePage    = itemPage[shownMessage]
 	attachmentPage = itemPage[attachmentView]
 )
+
+// shownMessage is a message as a client reads it.
+type shownMessage struct {
+	messageView
+	Documents *attachmentPage `json:"attachments"`
+}
+
+// itemPage is a page of either form.
+type itemPage[T any] struct {
+	Items []T
+	Total int
+	Links links // by relation
+	plain bool
+}
 
 // UnmarshalJSON reads a page in either form, and fails for one that is a bit of both.
 func (p *itemPage[T]) UnmarshalJSON(text []byte) error {

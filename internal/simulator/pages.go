@@ -32,47 +32,36 @@ func (s *Simulator) SetPageForm(provider string, form PageForm) error {
 	return nil
 }
 
-// itemPage is one page of a list, in the form of the API that gives it.
-type itemPage[T any] struct {
-	Items []T
-	Total int
-	Links links // by relation
-
-	plain          bool
-	page, pageSize int // 0 for a list that has no pages
+// plainPage and halPage are one page of a list, in the two forms.
+type plainPage[T any] struct {
+	Self     string `json:"self,omitempty"`
+	Items    []T    `json:"items"`
+	Page     int    `json:"page,omitempty"` // 0 for a list that has no pages, as PageSize
+	PageSize int    `json:"pageSize,omitempty"`
+	Total    int    `json:"total"`
+	First    string `json:"first,omitempty"`
+	Prev     string `json:"prev,omitempty"`
+	Next     string `json:"next,omitempty"`
+	Last     string `json:"last,omitempty"`
 }
 
-// MarshalJSON implements json.Marshaler.
-func (p itemPage[T]) MarshalJSON() ([]byte, error) {
-	var out any
-	if p.plain {
-		out = struct {
-			Self     string `json:"self,omitempty"`
-			Items    []T    `json:"items"`
-			Page     int    `json:"page,omitempty"`
-			PageSize int    `json:"pageSize,omitempty"`
-			Total    int    `json:"total"`
-			First    string `json:"first,omitempty"`
-			Prev     string `json:"prev,omitempty"`
-			Next     string `json:"next,omitempty"`
-			Last     string `json:"last,omitempty"`
-		}{
-			p.Links["self"].Href, p.Items, p.page, p.pageSize, p.Total,
-			p.Links["first"].Href, p.Links["prev"].Href, p.Links["next"].Href, p.Links["last"].Href,
-		}
-	} else {
-		out = struct {
-			Items []T   `json:"items"`
-			Total int   `json:"totalItems"`
-			Links links `json:"_links,omitempty"`
-		}{p.Items, p.Total, p.Links}
+type halPage[T any] struct {
+	Items []T   `json:"items"`
+	Total int   `json:"totalItems"`
+	Links links `json:"_links,omitempty"`
+}
+
+// wholeList is a list that has no pages, in the form of the API that gives it.
+func wholeList[T any](plain bool, items []T) any {
+	if plain {
+		return plainPage[T]{Items: items, Total: len(items)}
 	}
-	return encodeJSON(out)
+	return halPage[T]{Items: items, Total: len(items)}
 }
 
 // newPage makes a page of some of total items. Its links keep the filters of the
 // request; beside HAL, the one to the next page is also in a Link header (RFC 8288).
-func newPage[T any](c *call, items []T, page, pageSize, total int) itemPage[T] {
+func newPage[T any](c *call, items []T, page, pageSize, total int) any {
 	query := c.r.URL.Query()
 	at := func(page int) link {
 		query.Set("page", strconv.Itoa(page))
@@ -90,7 +79,12 @@ func newPage[T any](c *call, items []T, page, pageSize, total int) itemPage[T] {
 			c.w.Header().Set("Link", "<"+l["next"].Href+`>; rel="next"`)
 		}
 	}
-	return itemPage[T]{items, total, l, c.plainPages.Load(), page, pageSize}
+	if !c.plainPages.Load() {
+		return halPage[T]{items, total, l}
+	}
+	return plainPage[T]{
+		l["self"].Href, items, page, pageSize, total, l["first"].Href, l["prev"].Href, l["next"].Href, l["last"].Href,
+	}
 }
 
 // sendPage serves a list of which all items are at hand, page by page.

@@ -83,7 +83,7 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 				location = l.directory.registry(c.provider).api.site.base + location
 			}
 			get := l.as(l.token(c.read), mandated)
-			m := decode[messageView](t, get("GET", location, ""))
+			m := decode[shownMessage](t, get("GET", location, ""))
 			if m.ID != decode[published](t, r).ID || m.Subject["nl"] != "Nieuw" || senderOf(m) != office.String() ||
 				m.Read || m.Documents.Total != 1 {
 				t.Fatalf("%+v", m)
@@ -115,7 +115,7 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 	}
 }
 
-func senderOf(m messageView) string {
+func senderOf(m shownMessage) string {
 	if m.Sender != nil {
 		return m.Sender.Number
 	}

@@ -196,7 +196,7 @@ func (d *providerRegistry) listed(c *call, below string) []listedProvider {
 
 func (d *providerRegistry) listItems(c *call) {
 	items := d.listed(c, "/messageRegistries/")
-	c.send(http.StatusOK, itemPage[listedProvider]{Items: items, Total: len(items), Links: links{"self": {
+	c.send(http.StatusOK, halPage[listedProvider]{Items: items, Total: len(items), Links: links{"self": {
 		c.base() + "/messageRegistries"}}})
 }
 

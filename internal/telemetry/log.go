@@ -2,8 +2,7 @@
 // program's log, one access line for every request, metrics, and traces if asked for.
 //
 // Logs are those of log/slog, as JSON lines or as text. Metrics are counted from each
-// finished record, or read when they are asked for from a Snapshot of how everything
-// stands (families.go lists them). Traces are told to an OpenTelemetry collector over
+// finished record, or read by each part when they are asked for (package metric). Traces are told to an OpenTelemetry collector over
 // OTLP/HTTP, with the caller's W3C trace context continued and never passed on.
 //
 // What is personal stays out: an access line has the path of a request with the

@@ -15,23 +15,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/metric"
 )
-
-// MetricsOptions are what metrics take from outside. All are required.
-type MetricsOptions struct {
-	Version string
-	// Snapshot tells how the gateway stands. It is called for each scrape.
-	Snapshot func() Snapshot
-	// IsProvider tells whether the directory has a Document Provider of this id.
-	IsProvider func(id string) bool
-}
 
 // Metrics counts requests and shows everything to Prometheus. It is safe for
 // concurrent use.
 type Metrics struct {
-	o        MetricsOptions
-	registry *prometheus.Registry
-	handler  http.Handler
+	isProvider func(id string) bool
+	registry   *prometheus.Registry
+	families   []metric.Family
+	handler    http.Handler
 
 	requests, received, sent, tries, cuts, problems, overload, providerRequests, partRequests *prometheus.CounterVec
 	duration, phase, providerHeader                                                           *prometheus.HistogramVec
@@ -59,26 +52,43 @@ var problemNames = []string{
 	"badGateway", "serviceUnavailable", "methodNotAllowed", "misdirectedRequest", "clientRefused", "gatewayTimeout", other,
 }
 
-// NewMetrics makes the metrics, with the runtime's and the process's.
-func NewMetrics(o MetricsOptions) (*Metrics, error) {
-	m := &Metrics{
-		o: o, registry: prometheus.NewPedanticRegistry(),
-		requests: requests.counterVec(), received: received.counterVec(), sent: sent.counterVec(), tries: tries.counterVec(),
-		cuts: cuts.counterVec(), problems: problems.counterVec(), overload: overload.counterVec(),
-		providerRequests: providerRequests.counterVec(), partRequests: partRequests.counterVec(),
-		duration: requestDuration.histogramVec(), phase: requestPhase.histogramVec(),
-		providerHeader: providerHeader.histogramVec(),
-	}
-	for _, c := range []prometheus.Collector{
-		m.requests, m.received, m.sent, m.tries, m.cuts, m.problems, m.overload, m.providerRequests, m.partRequests,
-		m.duration, m.phase, m.providerHeader,
-		&collector{o.Version, o.Snapshot},
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	} {
-		if err := m.registry.Register(c); err != nil {
+// NewMetrics makes the metrics of requests, with the runtime's, the process's and those of parts.
+// isProvider tells whether the directory has a Document Provider of an id.
+func NewMetrics(isProvider func(id string) bool, parts ...metric.Collector) (*Metrics, error) {
+	m := &Metrics{isProvider: isProvider, registry: prometheus.NewPedanticRegistry()}
+	m.requests = m.counter("requests_total", "Requests answered, by route (none if no route has the path), method "+
+		"(OTHER if HTTP does not define it), class of the status and author, gateway or upstream. The class is none if "+
+		"the caller went away before there was one. What the cache gives is the upstream's.",
+		"route", "method", "code", "author")
+	m.duration = m.histogram("request_duration_seconds",
+		"Time from a request's header to the end of its answer.", "route", "code")
+	m.phase = m.histogram("request_phase_seconds",
+		"Time that a part of a request took: limits is waiting for rates and bulkheads, token for a token, header for the "+
+			"upstream's header (of the last try). body is passing the answer on. A part that took no time is not counted.",
+		"route", "phase")
+	m.received = m.counter("request_body_bytes_total", "Bytes of the callers' bodies.", "route")
+	m.sent = m.counter("response_body_bytes_total", "Bytes of the answers' bodies.", "route")
+	m.tries = m.counter("tries_total", "Times that a request was handed to the transport of its upstream.", "route")
+	m.cuts = m.counter("cut_answers_total", "Answers that were cut short, by the upstream, the caller or a stop.",
+		"route")
+	m.problems = m.counter("problems_total", "Answers of which the gateway is the author, by the last part of the "+
+		"problem's type (OTHER if it is not one of the gateway's own).", "type")
+	m.overload = m.counter("overload_refusals_total", "Requests refused before anything was looked at: capacity "+
+		"(server.limits.maxRequests) or stopping. They are counted here alone.", "reason")
+	m.providerRequests = m.counter("provider_requests_total", "Requests for a Document Provider, by class of the "+
+		"status and author of the answer; none is an id that the directory does not have.", "provider", "code", "author")
+	m.providerHeader = m.histogram("provider_header_seconds",
+		"Time from sending a request to a Document Provider's header.", "provider")
+	m.partRequests = m.counter("part_requests_total", "Requests that the gateway made for a part of another one, as "+
+		"the federated inbox does of each provider. requests_total does not count them.", "provider", "code")
+	for _, part := range parts {
+		if err := m.registry.Register(part); err != nil {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}
+		m.families = append(m.families, part.Families()...)
 	}
+	m.registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, name := range problemNames { // so that the first of its kind is an increase
 		m.problems.WithLabelValues(name)
 	}
@@ -98,6 +108,36 @@ func NewMetrics(o MetricsOptions) (*Metrics, error) {
 
 // maxScrapes bounds the scrapes at once.
 const maxScrapes = 8
+
+// Families are all metrics that the gateway defines itself, in the order of docs/metrics.md.
+func (m *Metrics) Families() []metric.Family { return m.families }
+
+// counter makes and registers a counter of requests. That panics if two have one name.
+func (m *Metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	f := metric.Family{Name: metric.Prefix + name, Kind: metric.KindCounter, Help: help, Labels: labels}
+	m.families = append(m.families, f)
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: f.Name, Help: help}, labels)
+	m.registry.MustRegister(v)
+	return v
+}
+
+// histogram is counter for a histogram, which is there in both forms: a Prometheus that asks for
+// native ones gets buckets a tenth apart, any other the classic ones.
+func (m *Metrics) histogram(name, help string, labels ...string) *prometheus.HistogramVec {
+	f := metric.Family{Name: metric.Prefix + name, Kind: metric.KindHistogram, Help: help, Labels: labels}
+	m.families = append(m.families, f)
+	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: f.Name, Help: help,
+		Buckets: []float64{
+			0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
+		},
+		NativeHistogramBucketFactor:     1.1,
+		NativeHistogramMaxBucketNumber:  100,
+		NativeHistogramMinResetDuration: time.Hour,
+	}, labels)
+	m.registry.MustRegister(v)
+	return v
+}
 
 // ServeHTTP answers a scrape: text, or protobuf with native histograms if asked for.
 func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.handler.ServeHTTP(w, r) }
@@ -216,7 +256,7 @@ func (m *Metrics) providerOf(r *call.Record) string {
 	if name, ok := (*m.providers.Load())[r.Provider]; ok {
 		return name
 	}
-	if !m.o.IsProvider(r.Provider) {
+	if !m.isProvider(r.Provider) {
 		return none
 	}
 	m.mu.Lock()

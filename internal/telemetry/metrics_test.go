@@ -9,10 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/authn"
@@ -21,57 +19,55 @@ import (
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/memory"
+	"ebox-gateway/internal/metric"
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/redisstore"
 	"ebox-gateway/internal/wire"
 )
 
-// everything is a snapshot in which nothing is left out.
-func everything() Snapshot {
+// parts are those of the gateway, in a state in which nothing is left out.
+func parts() []metric.Collector {
 	at := time.Unix(1_800_000_000, 0)
-	return Snapshot{
-		Ready: true, Health: "DEGRADED", InFlight: 3, ConfigHash: "ab12", Environment: "test", ConfigSince: at,
-		ConfigRejected: true,
-		Listed:         40_000, Suspended: 2, RefusedEnterprises: map[string]int{"nsso": 3},
-		RefusedInARow: map[string]int{"nsso": 2}, ListenerExpiry: map[string]time.Time{"services": at},
-		RateRefusals: map[string]uint64{"enterprise": 4, "caller": 5, "upstream": 6, "concurrency": 7},
-		Held:         memory.State{Held: 21, Limit: 22, Refused: 23},
-		Now:          at,
+	upstreams := operate.UpstreamsAt(at, []operate.Upstream{
 		// The first is left of the configuration before.
-		Upstreams: []operate.Upstream{
-			{Name: "provider nsso", Circuit: "closed", Retries: 1, WaitingSince: at.Add(-time.Second),
-				UnansweredSince: at.Add(-50 * time.Second)},
-			{Name: "provider nsso", Circuit: "open", Opened: 2, OpenFor: make([]string, 9), InFlight: 1, Queued: 7,
-				WaitingSince: at.Add(-42 * time.Second), UnansweredSince: at.Add(-43 * time.Second), Retries: 7,
-				RetriesDenied: 9, RefusedOpen: 10, RefusedFull: 11, RefusedShare: 18, RefusedRate: 12,
-				Connections: wire.Counts{Opened: 13, Surplus: 14, Ended: 15, Resent: 16, Foreign: 17}},
+		{Name: "provider nsso", Circuit: "closed", Retries: 1, WaitingSince: at.Add(-time.Second),
+			UnansweredSince: at.Add(-50 * time.Second)},
+		{Name: "provider nsso", Circuit: "open", Opened: 2, OpenFor: make([]string, 9), InFlight: 1, Queued: 7,
+			WaitingSince: at.Add(-42 * time.Second), UnansweredSince: at.Add(-43 * time.Second), Retries: 7,
+			RetriesDenied: 9, RefusedOpen: 10, RefusedFull: 11, RefusedShare: 18, RefusedRate: 12,
+			Connections: wire.Counts{Opened: 13, Surplus: 14, Ended: 15, Resent: 16, Foreign: 17}},
+	})
+	clients := []authn.ClientStatus{{
+		Name: "payroll", Clock: &authn.ClockStatus{AheadSeconds: -90}, Key: &authn.KeyStatus{NotAfter: at},
+		Pending: &authn.PendingStatus{KeyStatus: authn.KeyStatus{NotAfter: at.Add(time.Hour)}},
+		Tokens: []authn.TokenStatus{
+			{Scopes: []string{"a", "b"}, Expires: at, Granted: 3, Refusals: 1,
+				Error: &authn.FailureStatus{Code: "invalid_client"}},
+			{Scopes: []string{"c"}, Granted: 2, Outages: 4, Forced: 1},
 		},
-		Clients: []authn.ClientStatus{{
-			Name: "payroll", Clock: &authn.ClockStatus{AheadSeconds: -90}, Key: &authn.KeyStatus{NotAfter: at},
-			Pending: &authn.PendingStatus{KeyStatus: authn.KeyStatus{NotAfter: at.Add(time.Hour)}},
-			Tokens: []authn.TokenStatus{
-				{Scopes: []string{"a", "b"}, Expires: at, Granted: 3, Refusals: 1,
-					Error: &authn.FailureStatus{Code: "invalid_client"}},
-				{Scopes: []string{"c"}, Granted: 2, Outages: 4, Forced: 1},
-			},
-		}},
-		HasRegistry: true,
-		Directory: directory.Status{LastSuccess: at, LastError: "refused",
-			States: map[directory.State]int{directory.Active: 2, directory.Maintenance: 1}},
-		Cache: cache.Stats{Bytes: 1 << 20, Resources: 12, Hits: 5, Misses: 6, Stale: 1, Validated: 2, Collapsed: 3,
-			Stored: 4, Evicted: 5, Invalidations: 6, StoreFailures: 7},
-		Redis: &redisstore.Status{State: "away", Opened: 1, Unreadable: 2, Untold: 3},
-		Evidence: &audit.Status{Waiting: 1, Written: 2, Lost: 3, Failing: "no space left",
-			Missing: "the file x was removed", RefusedWrites: 5, LastGap: time.Unix(1_700_000_000, 0)},
-		Traces: &TraceStats{Exported: 100, Dropped: 4},
+	}}
+	list := directory.Status{LastSuccess: at, LastError: "refused",
+		States: map[directory.State]int{directory.Active: 2, directory.Maintenance: 1}}
+	return []metric.Collector{
+		is(memory.Metrics, memory.State{Held: 21, Limit: 22, Refused: 23}),
+		is(operate.UpstreamMetrics, *upstreams), is(authn.Metrics, clients),
+		is(directory.Metrics, list), is(directory.RegistryMetrics, list),
+		is(cache.Metrics, cache.Stats{Bytes: 1 << 20, Resources: 12, Hits: 5, Misses: 6, Stale: 1, Validated: 2,
+			Collapsed: 3, Stored: 4, Evicted: 5, Invalidations: 6, StoreFailures: 7}),
+		is(redisstore.Metrics, redisstore.Status{State: "away", Opened: 1, Unreadable: 2, Untold: 3}),
+		is(audit.Metrics, audit.Status{Waiting: 1, Written: 2, Lost: 3, Failing: "no space left",
+			Missing: "the file x was removed", RefusedWrites: 5, LastGap: time.Unix(1_700_000_000, 0)}),
+		is(TraceMetrics, TraceStats{Exported: 100, Dropped: 4}),
 	}
+}
+
+func is[S any](table metric.Table[S], state S) metric.Collector {
+	return metric.Read(table, func() *S { return &state })
 }
 
 func newTestMetrics(tb testing.TB) *Metrics {
 	tb.Helper()
-	m, err := NewMetrics(MetricsOptions{Version: "test", Snapshot: everything, IsProvider: func(id string) bool {
-		return id == "nsso" || id == "regional"
-	}})
+	m, err := NewMetrics(func(id string) bool { return id == "nsso" || id == "regional" }, parts()...)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -168,7 +164,7 @@ func TestARequestIsCountedByRouteMethodClassAndAuthor(t *testing.T) {
 	for name, want := range map[string]float64{
 		"tries_total": 8, "request_body_bytes_total": 40, "response_body_bytes_total": 8192, "cut_answers_total": 1,
 	} {
-		if v := series(got[prefix+name], "route=ebox-providers").GetCounter().GetValue(); v != want {
+		if v := series(got[metric.Prefix+name], "route=ebox-providers").GetCounter().GetValue(); v != want {
 			t.Errorf("%s = %v, want %v", name, v, want)
 		}
 	}
@@ -224,7 +220,7 @@ func TestTheOutsideMakesNoSeries(t *testing.T) {
 	m := newTestMetrics(t)
 	count := func() (n int) {
 		for name, f := range scrape(t, m, asText) {
-			if strings.HasPrefix(name, prefix) {
+			if strings.HasPrefix(name, metric.Prefix) {
 				n += len(f.Metric)
 			}
 		}
@@ -263,7 +259,7 @@ func TestTheOutsideMakesNoSeries(t *testing.T) {
 }
 
 func TestARegistryThatChangesItsIDsFillsNoMemory(t *testing.T) {
-	m, err := NewMetrics(MetricsOptions{Snapshot: everything, IsProvider: func(string) bool { return true }})
+	m, err := NewMetrics(func(string) bool { return true })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,19 +298,16 @@ func TestTheSeriesOfARouteGoWithIt(t *testing.T) {
 	}
 }
 
-func TestWhatASnapshotSaysIsShown(t *testing.T) {
+func TestWhatThePartsSayIsShown(t *testing.T) {
 	got := scrape(t, newTestMetrics(t), asText)
 	for labels, want := range map[string]float64{
-		"ready": 1, "health status=DEGRADED": 1, "health status=UP": 0, "requests_in_flight": 3,
-		"config_last_reload_successful": 0, "config_last_reload_success_timestamp_seconds": 1.8e9,
-		"config_info hash=ab12 environment=test": 1,
-		"enterprises state=suspended":            2, "rate_refusals_total kind=caller": 5,
+		"held_bytes": 21, "held_bytes_limit": 22, "held_bytes_refusals_total": 23,
 		"upstream_circuit_state upstream=provider_nsso state=open": 1, "upstream_circuit_state state=closed": 0,
 		"upstream_connections_total event=opened": 13, "upstream_connections_total event=surplus": 14,
 		"upstream_connections_total event=ended": 15, "upstream_connections_total event=resent": 16,
 		"upstream_connections_total event=foreign": 17, "upstream_refusals_total reason=bulkhead": 11,
 		"upstream_refusals_total reason=share": 18, "upstream_circuit_open_enterprises": 9, "upstream_retries_total": 8,
-		"rate_refusals_total kind=concurrency": 7, "upstream_requests_queued": 7,
+		"upstream_requests_queued":             7,
 		"token_requests_total outcome=granted": 5, "token_requests_total outcome=unavailable": 4,
 		"token_failing reason=refused": 1, "token_failing reason=key": 0,
 		"token_expiry_timestamp_seconds scopes=a_b": 1.8e9, "certificate_expiry_timestamp_seconds key=pending": 1.8e9 + 3600,
@@ -333,61 +326,42 @@ func TestWhatASnapshotSaysIsShown(t *testing.T) {
 				fields[i] = strings.NewReplacer("provider_nsso", "provider nsso", "a_b", "a b").Replace(fields[i])
 			}
 		}
-		s := series(got[prefix+fields[0]], fields[1:]...)
+		s := series(got[metric.Prefix+fields[0]], fields[1:]...)
 		if s == nil || s.GetCounter().GetValue()+s.GetGauge().GetValue() != want {
 			t.Errorf("%s: %v, want %v", labels, s, want)
 		}
 	}
-	if series(got[prefix+"token_expiry_timestamp_seconds"], "scopes=c") != nil {
+	if series(got[metric.Prefix+"token_expiry_timestamp_seconds"], "scopes=c") != nil {
 		t.Error("a token that there is not has an expiry")
 	}
 }
 
 func TestWhatThereIsNotHasNoSeries(t *testing.T) {
-	m, err := NewMetrics(MetricsOptions{Snapshot: func() Snapshot { return Snapshot{} }, IsProvider: func(string) bool {
-		return false
-	}})
+	m, err := NewMetrics(func(string) bool { return false },
+		metric.Read(redisstore.Metrics, func() *redisstore.Status { return nil }),
+		is(directory.RegistryMetrics, directory.Status{}), is(audit.Metrics, audit.Status{}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name := range scrape(t, m, asText) {
-		for _, part := range []string{"redis", "evidence", "trace_", "registry", "expiry", "success_timestamp"} {
-			if strings.HasPrefix(name, prefix+part) {
+		for _, part := range []string{"redis", "registry_list", "evidence_gap"} {
+			if strings.HasPrefix(name, metric.Prefix+part) {
 				t.Errorf("%s is there", name)
 			}
 		}
 	}
 }
 
-func TestMetricsAreNamedByTheGuide(t *testing.T) {
+func TestEveryMetricThatIsListedIsShown(t *testing.T) {
 	m := newTestMetrics(t)
 	m.Done(finished())
 	part := finished()
-	part.Parent, part.Phases.Limits = "x", 1
+	part.Parent = "x"
 	m.Done(part)
-	gathered, err := m.registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	found, err := promlint.NewWithMetricFamilies(gathered).Lint()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, problem := range found {
-		if strings.HasPrefix(problem.Metric, prefix) {
-			t.Errorf("%s: %s", problem.Metric, problem.Text)
-		}
-	}
-	there := make(map[string]bool)
-	for _, f := range gathered {
-		if strings.HasPrefix(f.GetName(), prefix) && !model.LegacyValidation.IsValidMetricName(f.GetName()) {
-			t.Errorf("%s is no name", f.GetName())
-		}
-		there[f.GetName()] = true
-	}
-	for _, f := range families() {
-		if !there[f.name] {
-			t.Errorf("%s is listed and never shown", f.name)
+	there := scrape(t, m, asText)
+	for _, f := range m.Families() {
+		if there[f.Name] == nil {
+			t.Errorf("%s is listed and never shown", f.Name)
 		}
 	}
 }
@@ -398,15 +372,5 @@ func TestCountingAllocatesNothing(t *testing.T) {
 	m.Done(r)
 	if n := testing.AllocsPerRun(1000, func() { m.Done(r) }); n != 0 {
 		t.Errorf("%v allocations", n)
-	}
-}
-
-func BenchmarkMetrics(b *testing.B) {
-	m := newTestMetrics(b)
-	r := finished()
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		r.Phases.Total = time.Duration(i%5000+1) * time.Microsecond
-		m.Done(r)
 	}
 }

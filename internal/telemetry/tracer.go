@@ -21,6 +21,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"ebox-gateway/internal/files"
+	"ebox-gateway/internal/metric"
 )
 
 // TracerOptions are what a Tracer is made of. Endpoint, ServiceName and Log are
@@ -129,6 +130,15 @@ func (t *Tracer) Run(ctx context.Context) {
 type TraceStats struct {
 	// Exported are those that the collector took, Dropped those that were given up.
 	Exported, Dropped uint64
+}
+
+// TraceMetrics are what Prometheus reads of a tracer. There are none without one.
+var TraceMetrics = metric.Table[TraceStats]{
+	metric.Counter("trace_spans_exported_total", "Spans that the collector took.",
+		func(s *TraceStats) uint64 { return s.Exported }),
+	metric.Counter("trace_spans_dropped_total",
+		"Spans that were given up: the queue was full or the collector did not take them.",
+		func(s *TraceStats) uint64 { return s.Dropped }),
 }
 
 // Stats tells how many spans went where.

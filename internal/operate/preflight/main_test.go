@@ -1,15 +1,7 @@
 package preflight_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,37 +49,34 @@ func add(lines string) func(*testing.T, string) string {
 	return func(_ *testing.T, text string) string { return text + lines }
 }
 
-// certificate makes a key and a self-signed certificate for 127.0.0.1 as files.
-func certificate(t *testing.T, name string) (certFile, keyFile string) {
+// identity is a key with a self-signed certificate that ends at a time.
+func identity(t *testing.T, name string, end time.Time) *simulator.Identity {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	id, err := simulator.SelfSigned(name, end.AddDate(-1, 0, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true,
-		BasicConstraintsValid: true,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	return id
+}
+
+// keyPEM is the private key of an identity.
+func keyPEM(t *testing.T, id *simulator.Identity) []byte {
+	t.Helper()
+	key, err := id.KeyPEM()
 	if err != nil {
 		t.Fatal(err)
 	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{
-		certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: private},
-	} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+	return key
+}
+
+// write makes files in a folder.
+func write(t *testing.T, dir string, contents map[string][]byte) {
+	t.Helper()
+	for name, content := range contents {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return certFile, keyFile
 }
 
 // nobody is an address of this machine where nobody listens, and where no other test

@@ -19,7 +19,7 @@ func TestAListenersCertificateIsWatched(t *testing.T) {
 		6 * 24 * time.Hour:  severityDegraded,
 		-time.Minute:        severityFailing,
 	} {
-		if got := expiring(now.Add(left), now); got.Severity != want || (got.Text == "") != (want == "") {
+		if got := expiring("listener a", now.Add(left), now); got.Severity != want || (got.Text == "") != (want == "") {
 			t.Errorf("%s before the end: %+v", left, got)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/operate/maintenance"
 	"ebox-gateway/internal/redisstore"
@@ -91,14 +92,8 @@ type ProviderStatus struct {
 	Circuit   string    `json:"circuit"`
 	OpenUntil time.Time `json:"openUntil,omitzero"`
 	// Announced is the registry's maintenance, now or to come; Switched ours, now.
-	Announced []Window           `json:"announcedMaintenance,omitempty"`
+	Announced []ebox.Window      `json:"announcedMaintenance,omitempty"`
 	Switched  *admin.Maintenance `json:"switchedMaintenance,omitempty"`
-}
-
-// Window is a stretch of time.
-type Window struct {
-	Start time.Time `json:"start"`
-	End   time.Time `json:"end"`
 }
 
 // RouteStatus is one route.
@@ -230,7 +225,7 @@ func providerStatus(v *operate.View, p *directory.Provider, now time.Time) Provi
 	}
 	for _, w := range p.Maintenance {
 		if w.End.After(now) {
-			s.Announced = append(s.Announced, Window{w.Start.UTC(), w.End.UTC()})
+			s.Announced = append(s.Announced, w)
 		}
 	}
 	if m, ok := v.Switches.Provider(p.ID); ok {

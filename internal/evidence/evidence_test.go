@@ -1,4 +1,4 @@
-package gateway
+package evidence
 
 import (
 	"context"
@@ -47,9 +47,9 @@ func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var e evidence
+	var e Keeper
 	e.log.Store(log)
-	admit := e.admission(map[string]bool{"registry": true}, func(context.Context, *call.Call, tenancy.Tenant) error {
+	admit := e.Admission(map[string]bool{"registry": true}, func(context.Context, *call.Call, tenancy.Tenant) error {
 		return nil
 	})
 	asks := func(decided call.Call) error {
@@ -65,7 +65,7 @@ func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 		if err := asks(read); err != nil {
 			t.Errorf("refused too soon: %v", err)
 		}
-		e.event(audit.KindKey, netip.Addr{})
+		e.Event(audit.KindKey, netip.Addr{})
 	}
 	change := read
 	change.Method, change.Action = http.MethodPatch, ebox.Change
@@ -82,7 +82,7 @@ func TestAFullQueueOfEvidenceRefusesWhatWouldBeRecorded(t *testing.T) {
 			t.Errorf("%s leaves no record and is refused: %v", name, err)
 		}
 	}
-	if s := e.status(); !s.Refusing || status.Unable(&operate.View{Evidence: e.status()}) == "" {
+	if s := e.Status(); !s.Refusing || status.Unable(&operate.View{Evidence: e.Status()}) == "" {
 		t.Errorf("nobody is told: %+v", s)
 	}
 	full.Store(false)
