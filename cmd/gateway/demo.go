@@ -40,14 +40,7 @@ func runDemo(p *process, listen, admin string) (err error) {
 		return fmt.Errorf("making a directory for the demo's key: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	client, err := demo.NewClient(dir)
-	if err != nil {
-		return err
-	}
-	sim, err := simulator.Start(simulator.Options{
-		Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
-		Clients: []simulator.Client{client},
-	})
+	sim, err := demo.Start(dir)
 	if err != nil {
 		return err
 	}

@@ -110,20 +110,27 @@ func (r *mandateReport) row(f foundRow) error {
 	if f.Problem != "" {
 		why += " (" + f.Problem + ")"
 	}
-	fmt.Fprintf(r.table, line, f.Enterprise, f.Mandate, f.Provider, f.Result, orEmpty(f.Status), why)
+	fmt.Fprintf(r.table, line, f.Enterprise, f.Mandate, f.Provider, f.Result, number(f.Status), why)
 	return r.table.Flush()
 }
 
 // cells are those of a CSV row. A text that a spreadsheet would take for a formula
 // gets an apostrophe before it: some of them are the provider's own words.
 func (f foundRow) cells() []string {
-	cells := []string{f.Enterprise, f.Name, f.Mandate, f.Provider, f.Result, orEmpty(f.Status), f.Problem, f.Reason, f.At}
+	cells := []string{f.Enterprise, f.Name, f.Mandate, f.Provider, f.Result, number(f.Status), f.Problem, f.Reason, f.At}
 	for i, c := range cells {
 		if c != "" && strings.ContainsRune("=+-@", rune(c[0])) {
 			cells[i] = "'" + c
 		}
 	}
 	return cells
+}
+
+func number(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }
 
 // close ends the report; partial says why it is not whole, empty if it is.

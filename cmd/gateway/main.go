@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -149,14 +148,6 @@ func noArguments(c *cobra.Command, args []string) error {
 
 // newTable lines up cells with tabs between them; two blanks are left between columns.
 func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
-
-// orEmpty is a number for a cell, which stays empty for 0.
-func orEmpty[N int | int64](n N) string {
-	if n == 0 {
-		return ""
-	}
-	return strconv.FormatInt(int64(n), 10)
-}
 
 // counted says how many of something there are: "1 file", "2 files".
 func counted[N int | uint64](n N, what string) string {

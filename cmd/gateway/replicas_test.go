@@ -23,7 +23,6 @@ import (
 
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/redistest"
-	"ebox-gateway/internal/simulator"
 )
 
 // Three gateways as processes of their own, with a real Redis between them and a simulator
@@ -94,7 +93,6 @@ func killedAndFrozen(t *testing.T, f *fleet) {
 // fleet is replicas, what is behind them, and a balancer in front.
 type fleet struct {
 	t        *testing.T
-	sim      *simulator.Simulator
 	replicas []*replica
 	http     *http.Client
 	turn     atomic.Uint64
@@ -119,24 +117,18 @@ func newFleet(t *testing.T, n int) *fleet {
 	server := redistest.Start(t)
 	dir := t.TempDir()
 	f := &fleet{t: t}
-	client, err := demo.NewClient(dir)
+	sim, err := demo.Start(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.sim, err = simulator.Start(simulator.Options{
-		Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
-		Clients: []simulator.Client{client},
-	}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = f.sim.Close() })
+	t.Cleanup(func() { _ = sim.Close() })
 	var key [32]byte
 	_, _ = rand.Read(key[:])
 	if err := os.WriteFile(filepath.Join(dir, "k1.key"), []byte(base64.StdEncoding.EncodeToString(key[:])),
 		0o600); err != nil {
 		t.Fatal(err)
 	}
-	text := demo.Config(f.sim, "127.0.0.1:0", "127.0.0.1:0")
+	text := demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0")
 	const old = "drain: {delay: 0s, timeout: 5s}"
 	if !strings.Contains(text, old) {
 		t.Fatalf("no %q in\n%s", old, text)

@@ -69,19 +69,11 @@ type call struct {
 	enterprise enterprise.Number // whose e-Box it is about, on APIs that represent
 }
 
-func (s *Simulator) mount(a *api, prefix string) {
-	a.site.mu.Lock()
-	defer a.site.mu.Unlock()
-	a.site.mounts[prefix] = a
-}
-
 // find gives the API with the longest prefix of path that ends at a segment.
 func (at *site) find(path string) *api {
-	at.mu.RLock()
-	defer at.mu.RUnlock()
 	for prefix := path; prefix != ""; prefix = prefix[:strings.LastIndexByte(prefix, '/')] {
-		if a := at.mounts[prefix]; a != nil {
-			return a
+		if a, ok := at.mounts.Load(prefix); ok {
+			return a.(*api)
 		}
 	}
 	return nil

@@ -91,13 +91,8 @@ func (l *lab) pages(t *testing.T, form PageForm) {
 			t.Fatal(err)
 		}
 	}
-	get := l.consumer()
-	target, seen := l.ProviderURL("nsso")+"/ebox/messages?pageSize=15", map[string]bool{}
-	last := l.now.Now()
-	for pages := 0; target != ""; pages++ {
-		if pages == 3 {
-			t.Fatal("40 messages make more than three pages of 15")
-		}
+	get, seen, last := l.consumer(), map[string]bool{}, l.now.Now()
+	for target := l.ProviderURL("nsso") + "/ebox/messages?pageSize=15"; target != ""; {
 		r := get("GET", target, "")
 		page := decode[messagePage](t, r)
 		if page.Total != 40 || page.plain != (form == PagePlain) {
@@ -440,39 +435,38 @@ func TestTheRegistryHasBothShapes(t *testing.T) {
 
 func TestTheListOfProvidersCanChange(t *testing.T) {
 	l := newLab(t)
-	get, getOld := l.consumer(), l.as(l.token(ScopeSummaryOwnEbox), mandated)
-	status := func(id string) int { return get("GET", l.ProviderURL(id)+"/ebox", "").status }
-	if r := getOld("GET", l.ProviderURL("utilities")+"/ebox", ""); r.status != 503 || r.header.Get("Retry-After") == "" {
+	get := func(id, scope string) reply {
+		return l.as(l.token(scope), mandated)("GET", l.ProviderURL(id)+"/ebox", "")
+	}
+	if r := get("utilities", ScopeSummaryOwnEbox); r.status != 503 || r.header.Get("Retry-After") == "" {
 		t.Errorf("utilities, in maintenance: %d %v", r.status, r.header)
 	}
-	if upcoming, retired := status("upcoming"), getOld("GET", l.ProviderURL("retired")+"/ebox",
-		"").status; upcoming != 404 || retired != 410 {
-		t.Errorf("upcoming %d, retired %d", upcoming, retired)
+	upcoming, retired := get("upcoming", ScopeDocumentConsumer), get("retired", ScopeSummaryOwnEbox)
+	if upcoming.status != 404 || retired.status != 410 {
+		t.Errorf("upcoming %d, retired %d", upcoming.status, retired.status)
 	}
 	p, _ := l.directory.lookup("nsso")
 	p.Maintenance = []Window{{l.now.Now().Add(-time.Minute), l.now.Now().Add(time.Hour)}}
 	if err := l.SetProvider(p); err != nil {
 		t.Fatal(err)
 	}
-	if r := get("GET", p.URL+"/ebox", ""); r.status != 503 || r.header.Get("Retry-After") == "" {
-		t.Errorf("in maintenance: %d %v", r.status, r.header)
+	if r := get("nsso", ScopeDocumentConsumer); r.status != 503 {
+		t.Errorf("in maintenance: %d", r.status)
 	}
 	l.now.advance(2 * time.Hour)
-	get = l.consumer()
-	if got := status("nsso"); got != 200 {
-		t.Errorf("after maintenance: %d", got)
-	}
 	if err := l.SetProvider(Provider{ID: "new", APIVersion: "3.0", Activation: "2020-01-01"}); err != nil {
 		t.Fatal(err)
 	}
-	if got := status("new"); got != 200 {
-		t.Errorf("a new provider: %d", got)
+	for _, id := range []string{"nsso", "new"} {
+		if r := get(id, ScopeDocumentConsumer); r.status != 200 {
+			t.Errorf("%s: %d", id, r.status)
+		}
 	}
 	l.RemoveProvider("new")
 	if l.ProviderURL("new") != "" || len(l.Providers()) != 5 {
 		t.Errorf("%d providers", len(l.Providers()))
 	}
-	for _, bad := range []Provider{{}, {ID: "a/b"}} {
+	for _, bad := range []Provider{{}, {ID: "a/b"}, {ID: `a"b`}} {
 		if err := l.SetProvider(bad); err == nil {
 			t.Errorf("%q was taken", bad.ID)
 		}

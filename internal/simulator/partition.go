@@ -72,7 +72,7 @@ func (s *Simulator) mountPartition() {
 		},
 	}
 	a.plainPages.Store(true)
-	s.mount(a, partitionPath)
+	a.site.mounts.Store(partitionPath, a)
 }
 
 // ofPath serves the e-Box of the path for those who may read it; a header that names

@@ -1,14 +1,17 @@
 package simulator
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestARequestIsRecordedAsItCame(t *testing.T) {
@@ -51,6 +54,30 @@ func TestABodyThatWasRefusedIsRecordedToo(t *testing.T) {
 	eventually(t, "the exchange is over", func() bool { return l.Requests()[0].Done })
 	if r := l.Requests()[0]; r.Status != 401 || r.BodyBytes != 9 {
 		t.Errorf("%d, %d bytes", r.Status, r.BodyBytes)
+	}
+}
+
+// Found by a gateway that passes Expect on: the server read a refused body all the
+// same, and asked for it first.
+func TestARefusalBeforeTheBodySendsNo100(t *testing.T) {
+	l := newLab(t)
+	conn, err := net.Dial("tcp", l.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_, err = io.WriteString(conn, "PATCH "+nssoPath+"/ebox/messages HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 20\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("status %d, want the 401 of a request without a token at once", resp.StatusCode)
 	}
 }
 
