@@ -86,29 +86,50 @@ func (a adminFlags) connect(p *process) (list []administration, err error) {
 	return list, nil
 }
 
+// do asks all of them for a change, one after the other, and names each in turn.
+func (a adminFlags) do(p *process, method, path string, done func(base string)) error {
+	gateways, err := a.connect(p)
+	if err != nil {
+		return err
+	}
+	for _, g := range gateways {
+		var answer struct{ Status string }
+		if err := g.ask(p.ctx, method, path, &answer); err != nil {
+			return err
+		}
+		if answer.Status != "UP" {
+			return g.foreign()
+		}
+		done(g.base)
+	}
+	return nil
+}
+
 // adminURL is where a listener can be asked from this machine.
 func adminURL(l config.Listener) string {
 	scheme := "http://"
 	if l.TLS != nil {
 		scheme = "https://"
 	}
-	host, port, err := net.SplitHostPort(l.Address)
+	return scheme + reachable(l.Address)
+}
+
+// reachable is an address that can be called: a listener on every address is reached on
+// loopback.
+func reachable(address string) string {
+	host, port, err := net.SplitHostPort(address)
 	if ip := net.ParseIP(host); err != nil || host != "" && (ip == nil || !ip.IsUnspecified()) {
-		return scheme + l.Address
+		return address
 	}
-	return scheme + net.JoinHostPort("127.0.0.1", port)
+	return net.JoinHostPort("127.0.0.1", port)
 }
 
 // trust makes a pool of the certificates of a file, and gives a name that the first of
 // them is for.
 func trust(file string) (*x509.CertPool, string, error) {
-	text, err := files.Text(file, files.Most)
+	list, err := certificatesOf(file)
 	if err != nil {
 		return nil, "", fmt.Errorf("reading the admin listener's certificate: %w", err)
-	}
-	list, err := files.Certificates(text)
-	if err != nil {
-		return nil, "", fmt.Errorf("reading the admin listener's certificate %s: %w", file, err)
 	}
 	pool := x509.NewCertPool()
 	for _, c := range list {
@@ -121,6 +142,19 @@ func trust(file string) (*x509.CertPool, string, error) {
 		name = ips[0].String()
 	}
 	return pool, name, nil
+}
+
+// certificatesOf are the certificates of a PEM file, one at least.
+func certificatesOf(file string) ([]*x509.Certificate, error) {
+	text, err := files.Text(file, files.Most)
+	if err != nil {
+		return nil, err
+	}
+	list, err := files.Certificates(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return list, nil
 }
 
 // ask asks the admin listener and reads what it answers with 200 into v; the reason of a
@@ -157,19 +191,12 @@ func (a administration) ask(ctx context.Context, method, path string, v any) err
 	}
 	if t, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); t != "application/json" ||
 		json.Unmarshal(body, v) != nil {
-		return fmt.Errorf("%s does not answer as a gateway's admin listener does: something else listens there", a.base)
+		return a.foreign()
 	}
 	return nil
 }
 
-// do asks for a change. Its answer is {"status": "UP"}.
-func (a administration) do(ctx context.Context, method, path string) error {
-	var done struct{ Status string }
-	if err := a.ask(ctx, method, path, &done); err != nil {
-		return err
-	}
-	if done.Status != "UP" {
-		return fmt.Errorf("%s does not answer as a gateway's admin listener does: something else listens there", a.base)
-	}
-	return nil
+// foreign is the error for an answer that is no gateway's.
+func (a administration) foreign() error {
+	return fmt.Errorf("%s does not answer as a gateway's admin listener does: something else listens there", a.base)
 }

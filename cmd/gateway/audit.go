@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -183,11 +182,7 @@ func auditKey(p *process) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				text, err := os.ReadFile(file)
-				if err != nil {
-					return fmt.Errorf("reading a public key of the evidence: %w", err)
-				}
-				fmt.Fprintf(p.stdout, "# %s, SHA-256 %s\n%s", file, audit.Fingerprint(key), text)
+				fmt.Fprintf(p.stdout, "# %s, SHA-256 %s\n%s", file, audit.Fingerprint(key), audit.PublicPEM(key))
 			}
 		}
 		return nil

@@ -3,13 +3,14 @@ package main
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -143,77 +144,48 @@ func exportCSV(p *process, file string, dirs []string, q audit.Query, to string)
 // mark, every cell in quotes.
 type csvWriter struct{ *bufio.Writer }
 
-// csvColumns are the cells of a row.
-var csvColumns = []struct {
-	name string
-	cell func(*audit.Found) string
-}{
-	{"time", func(f *audit.Found) string { return f.Time.UTC().Format(time.RFC3339Nano) }},
-	{"replica", func(f *audit.Found) string { return f.Replica }},
-	{"record", func(f *audit.Found) string { return strconv.FormatUint(f.Seq, 10) }},
-	{"kind", func(f *audit.Found) string { return string(f.Kind) }},
-	{"caller", func(f *audit.Found) string { return f.Caller }},
-	{"actor", func(f *audit.Found) string { return f.Actor }},
-	{"purpose", func(f *audit.Found) string { return f.Purpose }},
-	{"source", func(f *audit.Found) string { return f.Source }},
-	{"enterprise", func(f *audit.Found) string { return f.Enterprise }},
-	{"named", func(f *audit.Found) string { return strings.Join(f.Named, " ") }},
-	{"client", func(f *audit.Found) string { return f.Client }},
-	{"provider", func(f *audit.Found) string { return f.Provider }},
-	{"upstream", func(f *audit.Found) string { return f.Upstream }},
-	{"action", func(f *audit.Found) string { return f.Action }},
-	{"method", func(f *audit.Found) string { return f.Method }},
-	{"url", func(f *audit.Found) string { return f.URL }},
-	{"messages", func(f *audit.Found) string { return strings.Join(f.Messages, " ") }},
-	{"moreMessages", func(f *audit.Found) string { return truth(f.MoreMessages) }},
-	{"attachment", func(f *audit.Found) string { return f.Attachment }},
-	{"created", func(f *audit.Found) string { return strings.Join(f.Created, " ") }},
-	{"idempotencyKey", func(f *audit.Found) string { return f.IdempotencyKey }},
-	{"result", result},
-	{"status", func(f *audit.Found) string { return count(int64(f.Status)) }},
-	{"upstreamStatus", func(f *audit.Found) string { return count(int64(f.UpstreamStatus)) }},
-	{"problem", func(f *audit.Found) string { return f.Problem }},
-	{"bytesIn", func(f *audit.Found) string { return count(f.BytesIn) }},
-	{"bytesOut", func(f *audit.Found) string { return count(f.BytesOut) }},
-	{"answerFrom", func(f *audit.Found) string { return f.AnswerFrom }},
-	{"cache", func(f *audit.Found) string { return f.Cache }},
-	{"requestId", func(f *audit.Found) string { return f.RequestID }},
-	{"parentId", func(f *audit.Found) string { return f.ParentID }},
-	{"traceId", func(f *audit.Found) string { return f.TraceID }},
-	{"tokenHash", func(f *audit.Found) string { return f.TokenHash }},
-	{"details", func(f *audit.Found) string { return details(f) }},
-}
-
-func truth(is bool) string {
-	if is {
-		return "true"
-	}
-	return ""
-}
-
-func count(n int64) string {
-	if n == 0 {
-		return ""
-	}
-	return strconv.FormatInt(n, 10)
-}
+// csvColumns are the cells of a row: members of a found record as JSON has them, and record,
+// result and details.
+var csvColumns = strings.Fields("time replica record kind caller actor purpose source enterprise named client provider " +
+	"upstream action method url messages moreMessages attachment created idempotencyKey result status upstreamStatus " +
+	"problem bytesIn bytesOut answerFrom cache requestId parentId traceId tokenHash details")
 
 func (w *csvWriter) header() {
 	w.WriteString("\ufeff")
-	_ = w.row(func(i int) string { return csvColumns[i].name }) // flush says it
+	_ = w.row(func(name string) any { return name }) // flush says it
 }
 
 func (w *csvWriter) write(f *audit.Found) error {
-	return w.row(func(i int) string { return csvColumns[i].cell(f) })
+	text, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	var members map[string]any
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&members); err != nil {
+		return err
+	}
+	members["time"], members["record"] = f.Time.UTC().Format(time.RFC3339Nano), f.Seq
+	members["result"], members["details"] = result(f), details(f)
+	return w.row(func(name string) any { return members[name] })
 }
 
-func (w *csvWriter) row(cell func(int) string) error {
-	for i := range csvColumns {
+func (w *csvWriter) row(cell func(column string) any) error {
+	for i, name := range csvColumns {
 		if i > 0 {
 			w.WriteByte(',')
 		}
+		text := ""
+		switch v := cell(name).(type) {
+		case nil:
+		case []any: // of texts
+			text = strings.TrimSuffix(fmt.Sprintln(v...), "\n")
+		default:
+			text = fmt.Sprint(v)
+		}
 		w.WriteByte('"')
-		w.WriteString(strings.ReplaceAll(harmless(cell(i)), `"`, `""`))
+		w.WriteString(strings.ReplaceAll(harmless(text), `"`, `""`))
 		w.WriteByte('"')
 	}
 	_, err := io.WriteString(w, "\r\n")

@@ -79,6 +79,8 @@ func searchAll(p *process, file string, dirs []string, q audit.Query, out foundW
 	for _, chain := range chains {
 		s, err := audit.Search(chain, q, write)
 		if err != nil {
+			shown.Clear()
+			_ = out.flush() // what was found before the error is shown
 			return err
 		}
 		sum.Segments += s.Segments
@@ -142,7 +144,7 @@ func newFoundWriter(w io.Writer, asJSON bool) foundWriter {
 		j.SetEscapeHTML(false)
 		return j
 	}
-	return &tableWriter{table: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	return &tableWriter{table: newTable(w)}
 }
 
 type jsonWriter struct{ *json.Encoder }

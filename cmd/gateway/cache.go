@@ -35,16 +35,10 @@ a Redis. From another machine the admin listener wants the token of admin.tokenF
 		default:
 			return usageError{"an empty --enterprise or --route means nothing"}
 		}
-		gateways, err := admin.connect(p)
-		if err != nil {
+		if err := admin.do(p, http.MethodPost, "/cache/purge?"+query.Encode(), func(string) {}); err != nil {
 			return err
 		}
-		for _, g := range gateways {
-			if err := g.do(p.ctx, http.MethodPost, "/cache/purge?"+query.Encode()); err != nil {
-				return err
-			}
-		}
-		_, err = fmt.Fprintln(p.stdout, "dropped")
+		_, err := fmt.Fprintln(p.stdout, "dropped")
 		return err
 	}
 	return group("cache", "drop stored answers of a running gateway and its replicas", purge)

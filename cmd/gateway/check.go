@@ -14,13 +14,11 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/operate/preflight"
 	"ebox-gateway/internal/operate/status"
 )
@@ -42,7 +40,7 @@ its failure and, after an arrow, what to do. The exit code is 1 if a row failed.
 	online := flags.Bool("online", false, "also try keys, tokens, registry and upstreams")
 	asJSON := flags.Bool("json", false, "print one JSON object for programs instead")
 	c.RunE = func(_ *cobra.Command, _ []string) error {
-		cfg, g, err := checkable(p, *path)
+		cfg, g, err := buildGateway(p, *path)
 		var mistakes config.Errors
 		if *asJSON && errors.As(err, &mistakes) {
 			return printChecksJSON(p.stdout, mistaken(mistakes))
@@ -52,7 +50,7 @@ its failure and, after an arrow, what to do. The exit code is 1 if a row failed.
 		}
 		checks := preflight.Offline(cfg, time.Now(), runningAt(p, *path))
 		if err != nil && !slices.ContainsFunc(checks, func(c preflight.Check) bool {
-			return !c.OK && strings.HasSuffix(err.Error(), c.Detail)
+			return c.Result == preflight.Failed && strings.HasSuffix(err.Error(), c.Detail)
 		}) {
 			checks = append(checks, preflight.Check{
 				Part: "start", Detail: err.Error(),
@@ -78,17 +76,6 @@ its failure and, after an arrow, what to do. The exit code is 1 if a row failed.
 		return nil
 	}
 	return c
-}
-
-// checkable reads the configuration and builds a gateway of it. If that fails, the
-// configuration is returned with the error: its files can be looked at all the same.
-func checkable(p *process, path string) (*config.Config, *gateway.Gateway, error) {
-	cfg, err := loadConfig(p, path)
-	if err != nil {
-		return nil, nil, err
-	}
-	g, err := quiet(cfg)
-	return cfg, g, err
 }
 
 // closedToService has a check for each file that root, who runs this, can read and the
@@ -189,11 +176,11 @@ func runningAt(p *process, path string) func(config.Listener) bool {
 // printChecks writes the table, what to do below each row that needs it, and counts
 // what failed.
 func printChecks(w io.Writer, checks []preflight.Check) (failed int) {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	table := newTable(w)
 	fmt.Fprintln(table, "RESULT\tWHAT\tWHERE\tTIME\tDETAIL")
 	for _, c := range checks {
-		word := c.Result()
-		if !c.OK {
+		word := c.Result.String()
+		if c.Result == preflight.Failed {
 			word = "FAILED"
 			failed++
 		}
@@ -214,7 +201,7 @@ func printChecks(w io.Writer, checks []preflight.Check) (failed int) {
 func printChecksJSON(w io.Writer, checks []preflight.Check) error {
 	failed := 0
 	for _, c := range checks {
-		if !c.OK {
+		if c.Result == preflight.Failed {
 			failed++
 		}
 	}

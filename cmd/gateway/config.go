@@ -29,19 +29,15 @@ func loadConfig(p *process, path string) (*config.Config, error) {
 	return cfg, err
 }
 
-// buildGateway builds a gateway that says nothing, for commands that look at one.
+// buildGateway builds a gateway that logs nothing, for commands that look at one. If that
+// fails, the configuration is returned with the error: its files can be looked at all the same.
 func buildGateway(p *process, path string) (*config.Config, *gateway.Gateway, error) {
 	cfg, err := loadConfig(p, path)
 	if err != nil {
 		return nil, nil, err
 	}
-	g, err := quiet(cfg)
+	g, err := gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler), Version: version()})
 	return cfg, g, err
-}
-
-// quiet builds a gateway that logs nothing.
-func quiet(cfg *config.Config) (*gateway.Gateway, error) {
-	return gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler), Version: version()})
 }
 
 // newLogs makes the logs that the configuration asks for, on standard error: the

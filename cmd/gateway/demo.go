@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,14 +40,7 @@ func runDemo(p *process, listen, admin string) (err error) {
 		return fmt.Errorf("making a directory for the demo's key: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	client, err := demo.NewClient(dir)
-	if err != nil {
-		return err
-	}
-	sim, err := simulator.Start(simulator.Options{
-		Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
-		Clients: []simulator.Client{client},
-	})
+	sim, err := demo.Start(dir)
 	if err != nil {
 		return err
 	}
@@ -94,11 +83,12 @@ func runDemo(p *process, listen, admin string) (err error) {
 
 // introduce waits until the gateway can be used and prints what to try.
 func introduce(ctx context.Context, w io.Writer, g *gateway.Gateway, sim *simulator.Simulator, evidence string) error {
-	base := "http://" + reachable(g.Addrs()[0])
-	document, err := firstDocument(ctx, g, base)
-	if err != nil {
+	base := "http://" + reachable(g.Addrs()[0].String())
+	if err := waitForProviders(ctx, g); err != nil {
 		return fmt.Errorf("trying the demo: %w", err)
 	}
+	document := base + "/enterprises/0206731645/ebox/providers/nsso/ebox/messages/" + simulator.FirstMessage +
+		"/attachments/1/content"
 	fmt.Fprintf(w, `
 The gateway is ready: %s for applications, http://%s/ for the platform team,
 a page that shows what happens. Its upstreams are a simulator on %s.
@@ -129,7 +119,7 @@ Try these, and stop with Ctrl-C:
    %[6]s audit search %[5]s
    %[6]s audit verify %[5]s
 
-`, base, reachable(g.AdminAddrs()[0]), demo.Host(sim.TokenURL()), document, evidence, calledAs(os.Args[0]))
+`, base, reachable(g.AdminAddrs()[0].String()), demo.Host(sim.TokenURL()), document, evidence, calledAs(os.Args[0]))
 	return nil
 }
 
@@ -142,74 +132,17 @@ func calledAs(name string) string {
 	return name
 }
 
-// reachable is an address that can be called: a listener on every address is
-// reached on loopback.
-func reachable(a net.Addr) string {
-	host, port, err := net.SplitHostPort(a.String())
-	if err != nil {
-		return a.String()
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return net.JoinHostPort(host, port)
-}
-
-// firstDocument asks the gateway itself for the link of a document, once it has the
-// list of providers, which is fetched in the background.
-func firstDocument(ctx context.Context, g *gateway.Gateway, base string) (string, error) {
+// waitForProviders waits until the gateway has the list of providers, which is fetched in
+// the background.
+func waitForProviders(ctx context.Context, g *gateway.Gateway) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for g.View().Directory.Status().LastSuccess.IsZero() {
 		select {
 		case <-ctx.Done():
-			return "", fmt.Errorf("waiting for the list of Document Providers: %w", ctx.Err())
+			return fmt.Errorf("waiting for the list of Document Providers: %w", ctx.Err())
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	messages := base + "/enterprises/0206731645/ebox/providers/nsso/ebox/messages"
-	var list struct {
-		Items []struct {
-			MessageID string `json:"messageId"`
-		} `json:"items"`
-	}
-	if err := getJSON(ctx, messages, &list); err != nil {
-		return "", err
-	}
-	if len(list.Items) == 0 {
-		return "", fmt.Errorf("%s has no message", messages)
-	}
-	return attachmentOf(ctx, messages+"/"+url.PathEscape(list.Items[0].MessageID))
-}
-
-func attachmentOf(ctx context.Context, message string) (string, error) {
-	var list struct {
-		Items []struct {
-			ContentHref string `json:"contentHref"`
-		} `json:"items"`
-	}
-	if err := getJSON(ctx, message+"/attachments", &list); err != nil {
-		return "", err
-	}
-	if len(list.Items) == 0 {
-		return "", fmt.Errorf("%s has no attachment", message)
-	}
-	return list.Items[0].ContentHref, nil
-}
-
-func getJSON(ctx context.Context, target string, v any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		detail, _ := io.ReadAll(io.LimitReader(resp.Body, 2048)) // what could be read is what is shown
-		return fmt.Errorf("%s answers %s: %s", target, resp.Status, strings.TrimSpace(string(detail)))
-	}
-	return json.NewDecoder(resp.Body).Decode(v)
+	return nil
 }

@@ -69,7 +69,7 @@ taken over instead of asked again. The exit code is 0 only if all were usable.`,
 		}
 		check.PerSecond = *perSecond
 
-		out := newMandateReport(p.stdout, format(*asCSV, *asJSON))
+		out := newMandateReport(p.stdout, *asCSV, *asJSON)
 		earlier := make(answered)
 		if *resume != "" {
 			if err := earlier.takeOver(*resume, list, out); err != nil {

@@ -18,23 +18,6 @@ import (
 	"ebox-gateway/internal/operate/mandates"
 )
 
-// The forms of a report.
-const (
-	formTable = iota
-	formCSV
-	formJSON
-)
-
-func format(asCSV, asJSON bool) int {
-	switch {
-	case asCSV:
-		return formCSV
-	case asJSON:
-		return formJSON
-	}
-	return formTable
-}
-
 // columns of the CSV, and the members of the JSON objects.
 var columns = []string{"enterprise", "name", "mandate", "provider", "result", "status", "problem", "reason", "at"}
 
@@ -43,7 +26,7 @@ const incomplete = "incomplete"
 
 // mandateReport writes findings as they come, one row each, and counts them.
 type mandateReport struct {
-	form  int
+	// One of these is set.
 	table *bufio.Writer
 	csv   *csv.Writer
 	json  *json.Encoder
@@ -53,12 +36,12 @@ type mandateReport struct {
 	parts map[string]map[string]int
 }
 
-func newMandateReport(w io.Writer, form int) *mandateReport {
-	r := &mandateReport{form: form, count: make(map[string]int), parts: make(map[string]map[string]int)}
-	switch form {
-	case formCSV:
+func newMandateReport(w io.Writer, asCSV, asJSON bool) *mandateReport {
+	r := &mandateReport{count: make(map[string]int), parts: make(map[string]map[string]int)}
+	switch {
+	case asCSV:
 		r.csv = csv.NewWriter(w)
-	case formJSON:
+	case asJSON:
 		r.json = json.NewEncoder(w)
 		r.json.SetEscapeHTML(false)
 	default:
@@ -100,10 +83,10 @@ func (r *mandateReport) row(f foundRow) error {
 	}
 	first := !r.begun
 	r.begun = true
-	switch r.form {
-	case formJSON:
+	switch {
+	case r.json != nil:
 		return r.json.Encode(f)
-	case formCSV:
+	case r.csv != nil:
 		if first {
 			if err := r.csv.Write(columns); err != nil {
 				return err

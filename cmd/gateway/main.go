@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -144,6 +145,9 @@ func noArguments(c *cobra.Command, args []string) error {
 	}
 	return usageError{fmt.Sprintf("unexpected argument %q", args[0])}
 }
+
+// newTable lines up cells with tabs between them; two blanks are left between columns.
+func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
 
 // counted says how many of something there are: "1 file", "2 files".
 func counted[N int | uint64](n N, what string) string {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -90,14 +89,14 @@ func maintain(p *process, method string, g administration, query url.Values) err
 		return err
 	}
 	if list.Items == nil {
-		return errors.New("it does not answer as a gateway's admin listener does: something else listens there")
+		return g.foreign()
 	}
 	if len(*list.Items) == 0 {
 		_, err := fmt.Fprintf(p.stdout, "%s: nothing is switched to maintenance\n", g.base)
 		return err
 	}
 	fmt.Fprintf(p.stdout, "%s: in maintenance\n", g.base)
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	table := newTable(p.stdout)
 	for _, m := range *list.Items {
 		what := "the whole gateway"
 		if !m.Gateway {

@@ -23,25 +23,20 @@ import (
 
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/redistest"
-	"ebox-gateway/internal/simulator"
 )
 
 // Three gateways as processes of their own, with a real Redis between them and a simulator
-// behind them: they act as one, and callers do not notice how many there are or what
-// becomes of one of them.
+// behind them: callers do not notice what becomes of one of them. That they share tokens,
+// answers, rates and the list is shown in one process, in test/whole.
 func TestThreeProcessesActAsOne(t *testing.T) {
 	f := newFleet(t, 3)
 	for _, step := range []struct {
 		name string
 		run  func(*testing.T, *fleet)
 	}{
-		{"one token for all", oneToken},
-		{"a purge and a write are seen by all", invalidations},
-		{"a rate holds for the sum", sumOfRates},
 		{"a rolling change of the configuration loses no request", rollingChange},
 		{"a rolling restart loses no request", rollingRestart},
 		{"one is killed and one freezes", killedAndFrozen},
-		{"the list of providers outlives a restart of all", restartOfAll},
 	} {
 		if !t.Run(step.name, func(t *testing.T) {
 			f.t = t
@@ -52,120 +47,7 @@ func TestThreeProcessesActAsOne(t *testing.T) {
 	}
 }
 
-const (
-	ebox      = "/enterprises/0206731645/ebox/providers/nsso/ebox"
-	messages  = ebox + "/messages"
-	reference = "/enterprises/0206731645/ebox/providers/nsso/referenceData/messageTypes"
-	limited   = "/enterprises/0212148896/ebox/providers/nsso/ebox"
-	perSecond = 40
-)
-
-func oneToken(t *testing.T, f *fleet) {
-	var calls sync.WaitGroup
-	for range 10 {
-		for _, r := range f.replicas {
-			calls.Go(func() {
-				if got := f.get(r, ebox); got.status != http.StatusOK {
-					t.Errorf("%d %s", got.status, got.body)
-				}
-			})
-		}
-	}
-	calls.Wait()
-	for what, n := range f.sim.TokensIssuedFor() {
-		if n != 1 {
-			t.Errorf("%d tokens were issued for %s", n, what)
-		}
-	}
-}
-
-func invalidations(t *testing.T, f *fleet) {
-	asked := func() uint64 { return f.sim.RequestCount(simulator.ProviderUpstream("nsso")) }
-	for _, r := range f.replicas {
-		f.eventually("an answer to be kept", func() bool {
-			return strings.Contains(f.get(r, reference).header.Get("Cache-Status"), "hit")
-		})
-	}
-	before, began := asked(), time.Now()
-	f.post(f.replicas[0], "/cache/purge?all=true")
-	for _, r := range f.replicas[1:] {
-		f.eventually("the provider to be asked again", func() bool {
-			f.get(r, reference)
-			return asked() > before
-		})
-	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("the purge was seen after %s", took)
-	}
-	// A provider that lets its list be kept, and a write elsewhere.
-	says := func(body string) int {
-		id, err := f.sim.Fault(simulator.Fault{
-			Upstream: simulator.ProviderUpstream("nsso"), Method: http.MethodGet, Path: "/ebox/messages",
-			Kind:   simulator.FaultStatus,
-			Status: http.StatusOK, Body: body, ContentType: "application/json", Header: http.Header{"Cache-Control": {
-				"max-age=3600",
-			}},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return id
-	}
-	old := says(`{"read":false}`)
-	for _, r := range f.replicas {
-		f.eventually("the list to be kept", func() bool {
-			return strings.Contains(f.get(r, messages).header.Get("Cache-Status"), "hit")
-		})
-	}
-	f.sim.RemoveFault(old)
-	says(`{"read":true}`)
-	if got := f.do(f.replicas[1], http.MethodPatch, messages, `{"items":[{"messageId":"`+simulator.FirstMessage+
-		`","visible":true}]}`); got.status >= 300 {
-		t.Fatalf("%d %s", got.status, got.body)
-	}
-	began = time.Now()
-	for _, r := range f.replicas {
-		f.eventually("the new list", func() bool { return f.get(r, messages).body == `{"read":true}` })
-	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("the write was seen after %s", took)
-	}
-	f.sim.ClearFaults()
-}
-
-func sumOfRates(t *testing.T, f *fleet) {
-	for _, r := range f.replicas {
-		f.eventually("the replicas to know of each other", func() bool {
-			return f.status(r).Redis.Replicas == len(f.replicas)
-		})
-	}
-	time.Sleep(time.Second) // until each has its part
-	var admitted atomic.Int64
-	began := time.Now()
-	var callers sync.WaitGroup
-	for i := range 2 * len(f.replicas) {
-		r := f.replicas[i%len(f.replicas)]
-		callers.Go(func() {
-			for time.Since(began) < 2500*time.Millisecond {
-				switch got := f.get(r, limited); got.status {
-				case http.StatusOK:
-					admitted.Add(1)
-				case http.StatusTooManyRequests:
-					time.Sleep(5 * time.Millisecond)
-				default:
-					t.Errorf("%d %s", got.status, got.body)
-					return
-				}
-			}
-		})
-	}
-	callers.Wait()
-	took, n := time.Since(began).Seconds(), float64(admitted.Load())
-	t.Logf("%v calls in %.1f s", n, took)
-	if most := 1.1*perSecond*took + perSecond; n > most || n < 0.7*perSecond*took {
-		t.Errorf("%v calls in %.1f s at %d a second, and as many at once", n, took, perSecond)
-	}
-}
+const ebox = "/enterprises/0206731645/ebox/providers/nsso/ebox"
 
 func rollingChange(t *testing.T, f *fleet) {
 	stop := f.load(false)
@@ -208,42 +90,9 @@ func killedAndFrozen(t *testing.T, f *fleet) {
 	stop()
 }
 
-func restartOfAll(t *testing.T, f *fleet) {
-	for _, r := range f.replicas {
-		r.signal(syscall.SIGTERM)
-	}
-	for _, r := range f.replicas {
-		if err := r.wait(); err != nil {
-			t.Errorf("the stop: %v", err)
-		}
-	}
-	if _, err := f.sim.Fault(simulator.Fault{
-		Upstream: simulator.UpstreamRegistry,
-		Kind:     simulator.FaultClose,
-	}); err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range f.replicas {
-		f.start(r)
-	}
-	for _, r := range f.replicas {
-		f.eventually("the list", func() bool { return f.get(r, ebox).status == http.StatusOK })
-		if s := f.status(r).Directory.Source; s != "shared" {
-			t.Errorf("the list came from %q", s)
-		}
-	}
-	for _, r := range f.replicas {
-		r.signal(syscall.SIGTERM)
-		if err := r.wait(); err != nil {
-			t.Errorf("the stop: %v", err)
-		}
-	}
-}
-
 // fleet is replicas, what is behind them, and a balancer in front.
 type fleet struct {
 	t        *testing.T
-	sim      *simulator.Simulator
 	replicas []*replica
 	http     *http.Client
 	turn     atomic.Uint64
@@ -268,34 +117,23 @@ func newFleet(t *testing.T, n int) *fleet {
 	server := redistest.Start(t)
 	dir := t.TempDir()
 	f := &fleet{t: t}
-	client, err := demo.NewClient(dir)
+	sim, err := demo.Start(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.sim, err = simulator.Start(simulator.Options{
-		Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
-		Clients: []simulator.Client{client},
-	}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = f.sim.Close() })
+	t.Cleanup(func() { _ = sim.Close() })
 	var key [32]byte
 	_, _ = rand.Read(key[:])
 	if err := os.WriteFile(filepath.Join(dir, "k1.key"), []byte(base64.StdEncoding.EncodeToString(key[:])),
 		0o600); err != nil {
 		t.Fatal(err)
 	}
-	text := demo.Config(f.sim, "127.0.0.1:0", "127.0.0.1:0")
-	for old, new := range map[string]string{
-		"drain: {delay: 0s, timeout: 5s}": "drain: {delay: 500ms, timeout: 5s}",
-		"number: 0212.148.896,": fmt.Sprintf("number: 0212.148.896, rate: {perSecond: %d, burst: %[1]d, "+
-			"scope: cluster},", perSecond),
-	} {
-		if !strings.Contains(text, old) {
-			t.Fatalf("no %q in\n%s", old, text)
-		}
-		text = strings.Replace(text, old, new, 1)
+	text := demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0")
+	const old = "drain: {delay: 0s, timeout: 5s}"
+	if !strings.Contains(text, old) {
+		t.Fatalf("no %q in\n%s", old, text)
 	}
+	text = strings.Replace(text, old, "drain: {delay: 500ms, timeout: 5s}", 1)
 	// The machine may be busy, which is none of Redis's doing.
 	text += "redis: {url: \"redis://" + server.Addr + "/0\", timeout: 1s, encryptionKeys: [{id: k1, file: k1.key}]}\n"
 	transport := &http.Transport{MaxIdleConnsPerHost: 20}
@@ -328,7 +166,8 @@ func newFleet(t *testing.T, n int) *fleet {
 	starting.Wait()
 	for _, r := range f.replicas {
 		f.eventually("the list of providers", func() bool {
-			return strings.Contains(f.get(r, "/ebox/providers").body, `"nsso"`)
+			got, err := f.call(t.Context(), *r.base.Load()+"/ebox/providers")
+			return err == nil && strings.Contains(got.body, `"nsso"`)
 		})
 		f.eventually("Redis", func() bool { s := f.status(r).Redis; return s.State == "up" && s.Subscribed })
 	}
@@ -397,30 +236,13 @@ func (f *fleet) edit(r *replica, old, new string) {
 // reply is an answer, read to its end.
 type reply struct {
 	status int
-	header http.Header
 	body   string
 }
 
-func (f *fleet) get(r *replica, path string) reply { return f.do(r, http.MethodGet, path, "") }
-
-// do makes a call to one replica; status is 0 if there was no answer.
-func (f *fleet) do(r *replica, method, path, body string) reply {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	got, err := f.call(ctx, *r.base.Load()+path, method, body)
-	if err != nil {
-		got.body = err.Error()
-	}
-	return got
-}
-
-func (f *fleet) call(ctx context.Context, url, method, body string) (reply, error) {
-	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+func (f *fleet) call(ctx context.Context, url string) (reply, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return reply{}, err
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/merge-patch+json")
 	}
 	resp, err := f.http.Do(req)
 	if err != nil {
@@ -428,14 +250,7 @@ func (f *fleet) call(ctx context.Context, url, method, body string) (reply, erro
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	return reply{resp.StatusCode, resp.Header, string(text)}, err
-}
-
-func (f *fleet) post(r *replica, path string) {
-	f.t.Helper()
-	if got, err := f.call(f.t.Context(), *r.admin.Load()+path, http.MethodPost, ""); err != nil || got.status >= 300 {
-		f.t.Fatalf("%s: %d %s %v", path, got.status, got.body, err)
-	}
+	return reply{resp.StatusCode, string(text)}, err
 }
 
 // fleetStatus is what the tests read of a replica's status.
@@ -443,19 +258,15 @@ type fleetStatus struct {
 	Configuration struct {
 		Hash string `json:"hash"`
 	} `json:"configuration"`
-	Directory struct {
-		Source string `json:"source"`
-	} `json:"directory"`
 	Redis struct {
 		State      string `json:"state"`
 		Subscribed bool   `json:"subscribed"`
-		Replicas   int    `json:"replicas"`
 	} `json:"redis"`
 }
 
 func (f *fleet) status(r *replica) (s fleetStatus) {
 	f.t.Helper()
-	got, err := f.call(f.t.Context(), *r.admin.Load()+"/status", http.MethodGet, "")
+	got, err := f.call(f.t.Context(), *r.admin.Load()+"/status")
 	if err == nil {
 		err = json.Unmarshal([]byte(got.body), &s)
 	}
@@ -514,7 +325,7 @@ func (f *fleet) load(repeat bool) (stop func()) {
 func (f *fleet) try(r *replica, limit time.Duration) (reply, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	return f.call(ctx, *r.base.Load()+ebox, http.MethodGet, "")
+	return f.call(ctx, *r.base.Load()+ebox)
 }
 
 // pick gives the replicas in turn, of those that are healthy, and not the one that has
@@ -544,7 +355,7 @@ func (f *fleet) probe(ctx context.Context, r *replica) {
 		case <-tick.C:
 		}
 		limited, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
-		got, err := f.call(limited, *r.admin.Load()+"/readyz", http.MethodGet, "")
+		got, err := f.call(limited, *r.admin.Load()+"/readyz")
 		cancel()
 		r.healthy.Store(err == nil && got.status == http.StatusOK)
 	}

@@ -1,15 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -97,7 +96,7 @@ first, so that a provider's real URL and API version count.`,
 }
 
 func printRoutes(p *process, cfg *config.Config) {
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	table := newTable(p.stdout)
 	fmt.Fprintln(table, "PATH\tMETHODS\tENTERPRISE\tUPSTREAM\tSCOPES\tROUTE")
 	if providers := slices.IndexFunc(cfg.Routes, func(r config.Route) bool {
 		return r.Registry && r.Kind == config.KindEBox
@@ -115,10 +114,10 @@ func printRoutes(p *process, cfg *config.Config) {
 			upstream = r.Upstream.String()
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Path, strings.Join(r.Methods, " "), r.Enterprise, upstream,
-			orNone(r.Scopes), r.Name)
+			cmp.Or(strings.Join(r.Scopes, " "), "-"), r.Name)
 		for _, rule := range r.Rules {
-			fmt.Fprintf(table, "  %s\t%s\t\t\t%s\t\n", orAll(rule.Paths),
-				strings.TrimSpace(strings.Join(rule.Methods, " ")+versions(rule.APIVersions)), orNone(rule.Scopes))
+			fmt.Fprintf(table, "  %s\t%s\t\t\t%s\t\n", cmp.Or(strings.Join(rule.Paths, " "), "(all paths)"),
+				strings.TrimSpace(strings.Join(rule.Methods, " ")+versions(rule.APIVersions)), cmp.Or(strings.Join(rule.Scopes, " "), "-"))
 		}
 	}
 	for _, a := range cfg.Absent {
@@ -134,22 +133,8 @@ func versions(list []string) string {
 	return " (API v" + strings.Join(list, ", v") + ")"
 }
 
-func orAll(list []string) string {
-	if len(list) == 0 {
-		return "(all paths)"
-	}
-	return strings.Join(list, " ")
-}
-
-func orNone(list []string) string {
-	if len(list) == 0 {
-		return "-"
-	}
-	return strings.Join(list, " ")
-}
-
 func printExplanation(p *process, x explain.Explanation, callers int) error {
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	table := newTable(p.stdout)
 	row := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(table, "%s\t%s\n", name, value)
@@ -159,7 +144,7 @@ func printExplanation(p *process, x explain.Explanation, callers int) error {
 	if callers > 0 {
 		caller = fmt.Sprintf("(none of the %d callers matches)", callers)
 	}
-	row("caller", orDefault(x.Caller, caller))
+	row("caller", cmp.Or(x.Caller, caller))
 	row("route", x.Route)
 	row("provider", x.Provider)
 	row("action", x.Action)
@@ -188,7 +173,7 @@ func printExplanation(p *process, x explain.Explanation, callers int) error {
 		row("body", "of any size")
 	}
 	if x.Upstream != "" {
-		row("who may", orDefault(strings.Join(x.WhoMay, ", "), "nobody else"))
+		row("who may", cmp.Or(strings.Join(x.WhoMay, ", "), "nobody else"))
 	}
 	row("asks", x.Inbox)
 	if x.Upstream == "" && x.Inbox == "" {
@@ -201,26 +186,14 @@ func printExplanation(p *process, x explain.Explanation, callers int) error {
 	return nil
 }
 
-func orDefault(s, fallback string) string {
-	if s == "" {
-		return fallback
-	}
-	return s
-}
-
 // readCertificate reads the first certificate of a PEM file, nil without a file.
 func readCertificate(file string) (*x509.Certificate, error) {
 	if file == "" {
 		return nil, nil
 	}
-	content, err := os.ReadFile(file)
+	list, err := certificatesOf(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the client certificate: %w", err)
 	}
-	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			return x509.ParseCertificate(block.Bytes)
-		}
-	}
-	return nil, fmt.Errorf("reading the client certificate: %s holds no PEM certificate", file)
+	return list[0], nil
 }

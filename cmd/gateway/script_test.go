@@ -15,7 +15,6 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"ebox-gateway/internal/demo"
-	"ebox-gateway/internal/simulator"
 )
 
 func TestMain(m *testing.M) {
@@ -32,14 +31,7 @@ func TestScripts(t *testing.T) {
 			if err := os.Mkdir(dir, 0o700); err != nil {
 				return err
 			}
-			client, err := demo.NewClient(dir)
-			if err != nil {
-				return err
-			}
-			sim, err := simulator.Start(simulator.Options{
-				Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
-				Clients: []simulator.Client{client},
-			})
+			sim, err := demo.Start(dir)
 			if err != nil {
 				return err
 			}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -88,19 +86,11 @@ func readClient(s string) (simulator.Client, error) {
 	if !ok || id == "" {
 		return simulator.Client{}, errors.New("write it as ID=CERT.pem")
 	}
-	content, err := os.ReadFile(file)
+	list, err := certificatesOf(file)
 	if err != nil {
 		return simulator.Client{}, err
 	}
-	block, _ := pem.Decode(content)
-	if block == nil || block.Type != "CERTIFICATE" {
-		return simulator.Client{}, fmt.Errorf("%s does not begin with a certificate in PEM", file)
-	}
-	certificate, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return simulator.Client{}, err
-	}
-	return simulator.Client{ID: id, Certificate: certificate, Enterprise: demo.Office}, nil
+	return simulator.Client{ID: id, Certificate: list[0], Enterprise: demo.Office}, nil
 }
 
 func simulate(p *process, dir string, o simulator.Options) error {

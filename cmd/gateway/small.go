@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -111,7 +110,7 @@ gateway's own, {"status": "UP"}: a 200 of something else that listens there is a
 			return err
 		}
 		if health.Status != "UP" && health.Status != "DEGRADED" {
-			return errors.New("the answer is not a gateway's: something else listens there")
+			return gateways[0].foreign()
 		}
 		return nil
 	}

@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,8 +75,7 @@ func (a administration) show(ctx context.Context, w io.Writer, asJSON bool) (wel
 	}
 	var s status.Status
 	if err := json.Unmarshal(raw, &s); err != nil || s.StartedAt.IsZero() {
-		return false, fmt.Errorf("%s does not answer as a gateway's admin listener does: something else listens there",
-			a.base)
+		return false, a.foreign()
 	}
 	well = s.Ready
 	for _, item := range s.Attention {
@@ -97,7 +95,7 @@ func printStatus(w io.Writer, base string, s status.Status) error {
 	}
 	fmt.Fprintf(w, "%s  %s, %s  %s, version %s, up %s\n", base, s.Health, ready, s.Environment, s.Version,
 		s.Now.Sub(s.StartedAt).Round(time.Second))
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	table := newTable(w)
 	if len(s.Attention) > 0 {
 		fmt.Fprintln(table, "\nATTENTION\tWHAT\tWHY")
 	}
@@ -127,6 +125,9 @@ func printStatus(w io.Writer, base string, s status.Status) error {
 			key = c.Key.State
 			if c.Key.DaysLeft != nil {
 				certificate = fmt.Sprintf("%d days left", *c.Key.DaysLeft)
+				if *c.Key.DaysLeft < 0 {
+					certificate = "ended " + c.Key.NotAfter.UTC().Format("2006-01-02, 15:04 MST")
+				}
 			}
 		}
 		if c.Pending != nil {

@@ -1,13 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,7 +43,9 @@ its pause of up to five minutes: when a certificate was registered. SIGHUP does 
 		})
 	c.RunE = func(_ *cobra.Command, _ []string) error {
 		if *again {
-			return retry(p, admin)
+			return admin.do(p, http.MethodPost, "/tokens/retry", func(base string) {
+				fmt.Fprintf(p.stdout, "%s: tokens are asked for; \"gateway status\" shows what comes of it\n", base)
+			})
 		}
 		if *passwordFile != "" && *keystore == "" {
 			return usageError{"--password-file goes with --keystore"}
@@ -52,7 +54,7 @@ its pause of up to five minutes: when a certificate was registered. SIGHUP does 
 		if err != nil {
 			return err
 		}
-		name := orDefault(*client, cfg.Tenancy.DefaultClient)
+		name := cmp.Or(*client, cfg.Tenancy.DefaultClient)
 		c, ok := cfg.OAuth.Clients[name]
 		if !ok {
 			return usageError{fmt.Sprintf("there is no client %q in %s", name, *path)}
@@ -60,37 +62,24 @@ its pause of up to five minutes: when a certificate was registered. SIGHUP does 
 		if len(scopes) == 0 {
 			scopes = firstScopes(cfg)
 		}
-		var src *authn.KeySource
+		var tried *authn.KeySource // nil: the client's own
+		src := authn.KeySourceOf(c)
 		if *keystore != "" {
-			if src, err = otherKey(authn.KeySourceOf(c), *keystore, *passwordFile); err != nil {
+			if src, err = otherKey(src, *keystore, *passwordFile); err != nil {
 				return err
 			}
+			tried = &src
 		}
 		ctx, cancel := context.WithTimeout(p.ctx, cfg.OAuth.Timeout+5*time.Second)
 		defer cancel()
 		began := time.Now()
-		token, err := g.Token(ctx, name, scopes, src)
+		token, err := g.View().Tokens.Try(ctx, name, scopes, tried)
 		if err != nil {
-			return fmt.Errorf("%w%s", err, signedWith(c, src))
+			return fmt.Errorf("%w%s", err, signedWith(src))
 		}
 		return printToken(p, cfg, c, src, token, scopes, time.Since(began))
 	}
 	return c
-}
-
-// retry asks the gateways that run to ask for tokens.
-func retry(p *process, admin adminFlags) error {
-	gateways, err := admin.connect(p)
-	if err != nil {
-		return err
-	}
-	for _, g := range gateways {
-		if err := g.do(p.ctx, http.MethodPost, "/tokens/retry"); err != nil {
-			return err
-		}
-		fmt.Fprintf(p.stdout, "%s: tokens are asked for; \"gateway status\" shows what comes of it\n", g.base)
-	}
-	return nil
 }
 
 // firstScopes are those of the first route that asks for any.
@@ -105,10 +94,10 @@ func firstScopes(cfg *config.Config) []string {
 
 // otherKey is the source of a key that is only tried. PEM is told from key stores
 // by its first bytes.
-func otherKey(present authn.KeySource, file, passwordFile string) (*authn.KeySource, error) {
+func otherKey(present authn.KeySource, file, passwordFile string) (authn.KeySource, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("reading the key to try: %w", err)
+		return present, fmt.Errorf("reading the key to try: %w", err)
 	}
 	src := authn.KeySource{
 		Algorithm: present.Algorithm, Headers: present.Headers, Password: present.Password,
@@ -125,17 +114,13 @@ func otherKey(present authn.KeySource, file, passwordFile string) (*authn.KeySou
 	} else {
 		src.Keystore, src.Alias = file, present.Alias
 	}
-	return &src, nil
+	return src, nil
 }
 
 // signedWith tells which key signed the request for a token that failed: with another
 // one than the running gateway's, its status does not show it.
-func signedWith(c config.Client, src *authn.KeySource) string {
-	if src == nil {
-		s := authn.KeySourceOf(c)
-		src = &s
-	}
-	key, err := authn.LoadKey(*src)
+func signedWith(src authn.KeySource) string {
+	key, err := authn.LoadKey(src)
 	if err != nil {
 		return "" // the error itself says so
 	}
@@ -146,18 +131,14 @@ func signedWith(c config.Client, src *authn.KeySource) string {
 	return line + "."
 }
 
-func printToken(p *process, cfg *config.Config, c config.Client, src *authn.KeySource, token authn.Token,
+func printToken(p *process, cfg *config.Config, c config.Client, src authn.KeySource, token authn.Token,
 	scopes []string, took time.Duration,
 ) error {
-	if src == nil {
-		s := authn.KeySourceOf(c)
-		src = &s
-	}
-	key, err := authn.LoadKey(*src)
+	key, err := authn.LoadKey(src)
 	if err != nil {
 		return err
 	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	table := newTable(p.stdout)
 	row := func(name, value string) { fmt.Fprintf(table, "%s\t%s\n", name, value) }
 	row("token endpoint", cfg.OAuth.TokenURL)
 	row("client id", c.ClientID)

@@ -40,7 +40,7 @@ type Recent struct {
 	o       Options
 	started time.Time
 	// all counts what callers asked, without the parts that one answer was made of.
-	all *series
+	all     *series
 	mu      sync.RWMutex
 	parts   map[key]*series
 	groups  groups

@@ -58,7 +58,7 @@ func daysOf(t *testing.T, dir string, stamps string) string {
 	}
 	key := keyIn(t, dir)
 	file := filepath.Join(t.TempDir(), "trusted.pem")
-	mustWrite(t, file, key.PublicPEM())
+	mustWrite(t, file, PublicPEM(key.Public()))
 	return file
 }
 

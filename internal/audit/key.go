@@ -105,16 +105,16 @@ func keyOf(dir, file string) (*Key, error) {
 
 // publish writes the public key beside the chain, where its verifier looks first.
 func (k *Key) publish(dir string) error {
-	err := writeOnce(filepath.Join(dir, "public-"+Fingerprint(k.Public())[:16]+".pem"), k.PublicPEM())
+	err := writeOnce(filepath.Join(dir, "public-"+Fingerprint(k.Public())[:16]+".pem"), PublicPEM(k.Public()))
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
 	return err
 }
 
-// PublicPEM is the public key as a file has it.
-func (k *Key) PublicPEM() []byte {
-	der, err := x509.MarshalPKIXPublicKey(k.Public())
+// PublicPEM is a public key as a file has it.
+func PublicPEM(public ed25519.PublicKey) []byte {
+	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil { // not for a key of this type
 		return nil
 	}

@@ -33,8 +33,9 @@ type client struct {
 	keyFailure *failure
 	// wake has the files looked at, and a pending key tried, at once.
 	wake chan struct{}
-	// warned is when the expiry of the certificate was last logged.
-	warned time.Time
+	// warned is when the expiry of the certificate was last logged, warnedOf its state then.
+	warned   time.Time
+	warnedOf string
 }
 
 // newClient loads the client's key, if that is possible.
@@ -140,7 +141,8 @@ func (c *client) noKey() error {
 	return e
 }
 
-// warnOfExpiry logs once a day that the certificate needs attention.
+// warnOfExpiry logs once a day that the certificate needs attention, and at once when it
+// expires.
 func (c *client) warnOfExpiry() {
 	key := c.key.Load()
 	if key == nil {
@@ -152,9 +154,9 @@ func (c *client) warnOfExpiry() {
 		return
 	}
 	c.mu.Lock()
-	recently := !c.warned.IsZero() && now.Sub(c.warned) < 24*time.Hour
+	recently := s.State == c.warnedOf && !c.warned.IsZero() && now.Sub(c.warned) < 24*time.Hour
 	if !recently {
-		c.warned = now
+		c.warned, c.warnedOf = now, s.State
 	}
 	c.mu.Unlock()
 	if !recently {

@@ -114,22 +114,29 @@ func TestTheTokenTravelsAndItsHashIsReported(t *testing.T) {
 }
 
 func TestA401IsTriedOnceMoreWithANewToken(t *testing.T) {
+	same := func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"access_token":"secret-token-1","token_type":"Bearer","expires_in":3600}`)
+	}
 	cases := map[string]struct {
 		body    io.Reader
 		opening bool
+		renewal http.HandlerFunc // nil for another token
 		status  int
 		sent    int32
 	}{
-		"a request without a body":         {nil, false, 200, 2},
-		"a body that can be sent again":    {strings.NewReader("content"), false, 200, 2},
-		"a body that cannot be sent again": {io.MultiReader(strings.NewReader("content")), false, 401, 1},
-		"the opening of a document":        {nil, true, 401, 1},
+		"a request without a body":         {nil, false, nil, 200, 2},
+		"a body that can be sent again":    {strings.NewReader("content"), false, nil, 200, 2},
+		"a body that cannot be sent again": {io.MultiReader(strings.NewReader("content")), false, nil, 401, 1},
+		"the opening of a document":        {nil, true, nil, 401, 1},
+		"no new token to be had":           {strings.NewReader("content"), false, down, 401, 1},
+		"the same token once more":         {nil, false, same, 401, 1},
 	}
 	for name, of := range cases {
 		t.Run(name, func(t *testing.T) {
 			as := newAuthServer(t, mustLoad(t, newSource))
 			s := source(t, setup(t, as, nil))
 			revoked := mustToken(t, s)
+			as.set(func(as *authServer) { as.answer = of.renewal })
 			p := newProvider(t, func(got string) bool { return got != revoked.Authorization() })
 			c := callOf(s)
 			c.Opening = of.opening
@@ -142,6 +149,9 @@ func TestA401IsTriedOnceMoreWithANewToken(t *testing.T) {
 			}
 			if of.sent == 2 && p.bodies[0] != p.bodies[1] {
 				t.Errorf("the second body is %q", p.bodies[1])
+			}
+			if of.renewal != nil {
+				return
 			}
 			renewed := mustToken(t, s)
 			if renewed == revoked {
@@ -192,30 +202,6 @@ func TestASecondRevocationWithinAMinuteIsNoRefusalOfTheCaller(t *testing.T) {
 	}
 	if mustToken(t, s).Authorization() != refused {
 		t.Error("the token was renewed twice within a minute")
-	}
-}
-
-func TestTheUpstreams401StaysIfThereIsNoNewToken(t *testing.T) {
-	as := newAuthServer(t, mustLoad(t, newSource))
-	s := source(t, setup(t, as, nil))
-	p := newProvider(t, func(string) bool { return false })
-	mustToken(t, s)
-	as.set(func(as *authServer) { as.answer = down })
-	if status, body := send(t, layers(t, false), callOf(s), p.URL, strings.NewReader("x")); status != 401 ||
-		body != "the upstream's own words" {
-		t.Fatalf("%d %s", status, body)
-	}
-}
-
-func TestAServerThatIssuesTheSameTokenAgainCausesNoSecondTry(t *testing.T) {
-	as := newAuthServer(t)
-	as.answer = func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, `{"access_token":"always-the-same","token_type":"Bearer","expires_in":3600}`)
-	}
-	s := source(t, setup(t, as, nil))
-	p := newProvider(t, func(string) bool { return false })
-	if status, _ := send(t, layers(t, false), callOf(s), p.URL, nil); status != 401 || p.requests.Load() != 1 {
-		t.Fatalf("%d after %d requests", status, p.requests.Load())
 	}
 }
 

@@ -28,30 +28,6 @@ func TestTokenKeysOfDifferentTokensDiffer(t *testing.T) {
 	})
 }
 
-func TestPausesGrowAndEnd(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		now := time.Unix(1_800_000_000, 0)
-		var f *failure
-		for range rapid.IntRange(1, 40).Draw(t, "failures") {
-			var err error = &UnavailableError{}
-			first, longest := firstOutagePause, longestOutage
-			if rapid.Bool().Draw(t, "refusal") {
-				err, first, longest = &RefusedError{}, firstRefusalPause, longestRefusal
-			}
-			before := f
-			f = f.next(err, now, rapid.Float64Range(0, 0.999).Draw(t, "jitter"))
-			pause := f.until.Sub(now)
-			if pause < first*3/4 || pause > longest {
-				t.Fatalf("a pause of %s after %d in a row", pause, f.inRow)
-			}
-			if before != nil && before.refusal() == f.refusal() && (f.inRow != before.inRow+1 || !f.since.Equal(before.since)) {
-				t.Fatal("the row was broken")
-			}
-			now = f.until
-		}
-	})
-}
-
 // Whatever the Authorization Server, the upstreams and the clock do: no token is
 // handed out past its end, and the server is asked no more often than the pauses
 // allow.
@@ -151,7 +127,6 @@ func TestManyGoroutinesAtOnce(t *testing.T) {
 		as.before = func(n int, _ *http.Request) { time.Sleep(time.Duration(n%5) * 100 * time.Millisecond) }
 		tokens := setup(t, as, func(o *Options) {
 			o.Clients[0].Key = KeySource{KeyFile: mount.path("tls.key"), CertificateFile: mount.path("tls.crt")}
-			o.Poll = time.Second
 		})
 		stop := running(tokens)
 		var wg sync.WaitGroup

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A certificate lives one to three years, and its successor is put into the files
+// A certificate is valid for one to three years, and its successor is put into the files
 // before or after somebody has registered it in Chaman, rarely in that moment. So
 // a new key is loaded and set aside until the Authorization Server has issued a
 // token for it; the old one signs in the meantime.
@@ -50,7 +50,7 @@ func (src KeySource) passwordDigest() (d passwordDigest) {
 // watch looks at the key files every so often, and tries a pending key, until ctx
 // is done.
 func (c *client) watch(ctx context.Context) {
-	tick := time.NewTicker(c.tokens.poll)
+	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for {
 		if c.tryable() {

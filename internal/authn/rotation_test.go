@@ -72,7 +72,7 @@ func TestANewKeySignsOnceItEarnedAToken(t *testing.T) {
 
 		// The files change before anybody told Chaman.
 		mount.update(update)
-		time.Sleep(defaultPoll + time.Second)
+		time.Sleep(poll + time.Second)
 		synctest.Wait()
 		status := tokens.Status()[0]
 		if status.Key.Fingerprint != oldKey.Fingerprint() || status.Pending == nil ||
@@ -96,7 +96,7 @@ func TestANewKeySignsOnceItEarnedAToken(t *testing.T) {
 
 		// Then somebody does.
 		as.register(newKey)
-		time.Sleep(longestRefusal + defaultPoll + time.Second)
+		time.Sleep(longestRefusal + poll + time.Second)
 		synctest.Wait()
 		status = tokens.Status()[0]
 		if status.Key.Fingerprint != newKey.Fingerprint() || status.Pending != nil || status.KeyError != nil {
@@ -125,14 +125,14 @@ func TestAKeyThatGoesBackToTheOldOneIsForgotten(t *testing.T) {
 		defer stop()
 		mustToken(t, source(t, tokens))
 		copyFile(t, newSource.KeyFile, file)
-		time.Sleep(defaultPoll + time.Second)
+		time.Sleep(poll + time.Second)
 		synctest.Wait()
 		seen := tokens.Status()[0].Pending
 		if seen == nil {
 			t.Fatal("the new key was not seen")
 		}
 		look := func() ClientStatus {
-			time.Sleep(defaultPoll)
+			time.Sleep(poll)
 			synctest.Wait()
 			return tokens.Status()[0]
 		}
@@ -170,7 +170,7 @@ func TestHalfWrittenFilesChangeNothing(t *testing.T) {
 		s := source(t, tokens)
 		mustToken(t, s)
 		wait := func() ClientStatus {
-			time.Sleep(defaultPoll + time.Second)
+			time.Sleep(poll + time.Second)
 			synctest.Wait()
 			mustToken(t, s)
 			return tokens.Status()[0]
@@ -216,7 +216,7 @@ func TestAKeyThatIsMissingAtTheStartMayComeLater(t *testing.T) {
 			t.Fatalf("%+v after %d requests", status, as.count())
 		}
 		copyFile(t, newSource.KeyFile, file)
-		time.Sleep(defaultPoll + time.Second)
+		time.Sleep(poll + time.Second)
 		mustToken(t, s)
 	})
 }
@@ -235,7 +235,7 @@ func TestANewKeyEndsTheBackOff(t *testing.T) {
 			_, _ = second.Token(t.Context())
 		}
 		copyFile(t, newSource.KeyFile, file)
-		time.Sleep(defaultPoll + time.Second)
+		time.Sleep(poll + time.Second)
 		mustToken(t, first) // its token was the proof
 		mustToken(t, second)
 	})
@@ -295,7 +295,7 @@ func TestAScopeThatIsNotGrantedDoesNotHoldBackAKey(t *testing.T) {
 		}
 		_ = source(t, tokens, "scope:b")
 		copyFile(t, newSource.KeyFile, file)
-		time.Sleep(defaultPoll + time.Second)
+		time.Sleep(poll + time.Second)
 		synctest.Wait()
 		if got := tokens.Status()[0].Key.Fingerprint; got != newKey.Fingerprint() {
 			t.Fatal("the new key does not sign")
@@ -333,7 +333,7 @@ func TestWithoutASourceANewKeyWaitsForOne(t *testing.T) {
 			t.Fatalf("pending %+v after %d requests", status.Pending, as.count())
 		}
 		_ = source(t, tokens)
-		time.Sleep(defaultPoll + time.Second)
+		time.Sleep(poll + time.Second)
 		synctest.Wait()
 		if status := tokens.Status()[0]; status.Pending != nil || status.Key.Fingerprint != newKey.Fingerprint() {
 			t.Fatalf("pending %+v", status.Pending)
@@ -391,6 +391,23 @@ func TestAnExpiringCertificateIsLoggedOnceADay(t *testing.T) {
 		stop()
 		if n := strings.Count(logged.String(), "needs attention"); n != 2 {
 			t.Errorf("%d warnings in the first 28 hours of the last thirty days", n)
+		}
+	})
+}
+
+func TestACertificateThatExpiresIsLoggedAtOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key.pem")
+	synctest.Test(t, func(t *testing.T) {
+		write(t, file, selfSigned(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
+		var logged strings.Builder
+		tokens := setup(t, newAuthServer(t), func(o *Options) {
+			o.Clients[0].Key, o.Log = KeySource{KeyFile: file}, textLog(&logged)
+		})
+		stop := running(tokens)
+		time.Sleep(time.Hour + time.Minute)
+		stop()
+		if n := strings.Count(logged.String(), "state="+KeyExpired); n != 1 {
+			t.Errorf("an hour after the warning it is said %d times that the certificate has expired", n)
 		}
 	})
 }

@@ -33,9 +33,10 @@ import (
 	"time"
 )
 
-// Defaults of Options.
 const (
-	defaultPoll    = 10 * time.Second
+	// poll is how often key, certificate and password files are read.
+	poll = 10 * time.Second
+	// defaultTimeout is that of Options.
 	defaultTimeout = 10 * time.Second
 )
 
@@ -52,8 +53,6 @@ type Options struct {
 	Now func() time.Time
 	// Log receives what the platform team should know; discarded if nil.
 	Log *slog.Logger
-	// Poll is how often key, certificate and password files are read; 10 s if 0.
-	Poll time.Duration
 	// Timeout is the longest that one token request may take; 10 s if 0.
 	Timeout time.Duration
 	// Environment is named in refusals, so that people look in the right Chaman.
@@ -92,7 +91,6 @@ type Tokens struct {
 	shared   Shared
 	log      *slog.Logger
 	now      func() time.Time
-	poll     time.Duration
 	clients  []*client // in the order of Options
 
 	// base is the context of everything that runs in the background.
@@ -118,7 +116,7 @@ func New(o Options) (*Tokens, error) {
 		endpoint: endpoint{
 			transport: o.Transport, now: o.Now, timeout: cmp.Or(o.Timeout, defaultTimeout), environment: o.Environment,
 		},
-		shared: o.Shared, log: o.Log, now: o.Now, poll: cmp.Or(o.Poll, defaultPoll),
+		shared: o.Shared, log: o.Log, now: o.Now,
 	}
 	t.base, t.cancel = context.WithCancel(context.Background())
 	for _, c := range o.Clients {

@@ -15,7 +15,7 @@ type Audit struct {
 	Dir string `yaml:"dir" config:"path,blank"`
 	// Replica is this replica's name: letters, digits, "-", "_" and ".". Two that run
 	// at once must not share one. Default: the name of the host, or of the pod.
-	Replica string `yaml:"replica" config:",blank"`
+	Replica string `yaml:"replica" config:"name,blank"`
 	// KeyFile holds the Ed25519 key that signs, in PEM. Default: one that is made at the
 	// first start and lies beside the evidence; whoever can read it could sign other
 	// evidence, so a mounted secret is better.
@@ -25,18 +25,18 @@ type Audit struct {
 	// the end of the evidence was cut off together with the file of them beside it.
 	Checkpoints string `yaml:"checkpoints" config:"output,blank"`
 	// CheckpointEvery is the longest time between two signatures. Default 1m.
-	CheckpointEvery time.Duration `yaml:"checkpointEvery"`
+	CheckpointEvery time.Duration `yaml:"checkpointEvery" above:"0s"`
 	// TimestampURL is a time-stamping authority (RFC 3161) that signs the time of a checkpoint.
 	// Default none. While it fails, evidence is kept without.
 	TimestampURL string `yaml:"timestampUrl" config:"url,blank"`
 	// TimestampEvery is how often a checkpoint gets a time stamp. Default 1h.
-	TimestampEvery time.Duration `yaml:"timestampEvery"`
+	TimestampEvery time.Duration `yaml:"timestampEvery" above:"0s"`
 	// SegmentSize is the size at which a file of the evidence is ended, as it is with
 	// each day. At least 1MB. Default 64MB.
-	SegmentSize Size `yaml:"segmentSize"`
+	SegmentSize Size `yaml:"segmentSize" least:"1MB"`
 	// KeepYears is how many years evidence is kept beyond the 1 January after it.
 	// Default 10, which is what the federation asks of those who serve e-Box.
-	KeepYears int `yaml:"keepYears"`
+	KeepYears int `yaml:"keepYears" least:"1"`
 	// StopAfter is how long evidence may fail to be written before requests are refused
 	// with 503: a duration, 0s for at once, or never. Until then records wait in memory
 	// and writes go out without their intent on disk. If the memory for them is used up
@@ -63,18 +63,10 @@ func parseStopAfter(s string) (StopAfter, error) {
 }
 
 func (k *check) audit() {
-	a := &k.c.Audit
 	for _, key := range []string{"replica", "keyFile", "checkpoints", "checkpointEvery", "timestampUrl", "timestampEvery",
 		"segmentSize", "keepYears", "stopAfter"} {
-		if at := "audit." + key; a.Dir == "" && k.given(at) && !k.given("audit.dir") {
+		if at := "audit." + key; k.c.Audit.Dir == "" && k.given(at) && !k.given("audit.dir") {
 			k.fail(at, "there is no audit.dir, so no evidence is kept: add it or leave this out")
 		}
 	}
-	if a.Replica != "" && (!isName(a.Replica) || strings.Trim(a.Replica, ".") == "") {
-		k.fail("audit.replica", "%s is no name: letters, digits, \"-\", \"_\" and \".\" are expected", quote(a.Replica))
-	}
-	k.positive("audit.checkpointEvery", a.CheckpointEvery)
-	k.positive("audit.timestampEvery", a.TimestampEvery)
-	k.atLeast("audit.segmentSize", int64(a.SegmentSize), 1e6, "1MB")
-	k.atLeast("audit.keepYears", int64(a.KeepYears), 1, "1")
 }

@@ -2,13 +2,11 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
-	"path"
 	"slices"
-	"sort"
 	"strings"
-	"time"
 
 	"ebox-gateway/internal/enterprise"
 )
@@ -23,6 +21,8 @@ type check struct {
 
 	clients map[string]bool
 	routes  map[string]bool
+	// official are the routes that some environment has.
+	official map[string]Route
 	// listed are the enterprises, once all files were read without a mistake.
 	listed map[enterprise.Number]bool
 	// compatible are the environments that the URLs of a custom configuration
@@ -37,7 +37,8 @@ func (k *check) references() {
 		k.clients[name] = true
 	}
 	k.routes = map[string]bool{groupEBox: true}
-	for _, name := range presetNames {
+	k.official = officialRoutes()
+	for name := range k.official {
 		k.routes[name] = true
 	}
 	for i := range k.c.Routes {
@@ -51,9 +52,7 @@ func (k *check) all() {
 	k.oauth()
 	k.tenancy()
 	k.checkRoutes()
-	k.memory()
 	k.registry()
-	k.inbox()
 	k.egress()
 	k.redis()
 	k.audit()
@@ -64,7 +63,6 @@ func (k *check) all() {
 
 func (k *check) oauth() {
 	o := &k.c.OAuth
-	k.positive("oauth.timeout", o.Timeout)
 	if u, err := url.Parse(o.TokenURL); err == nil && o.TokenURL != "" {
 		k.target("oauth.tokenUrl", u, o.AllowHTTP, "oauth.allowHttp", true)
 	}
@@ -90,10 +88,6 @@ func (k *check) oauth() {
 		}
 		if key := client.Key; key != nil {
 			k.oneOf(at+".key", "password", "passwordFile", key.Password, key.PasswordFile)
-		}
-		k.twice(at+".headers", client.Headers)
-		if l := client.AssertionLifetime; l < 10*time.Second || l > 10*time.Minute {
-			k.fail(at+".assertionLifetime", "between 10s and 10m is allowed: an assertion lives minutes, not hours")
 		}
 	}
 }
@@ -130,10 +124,6 @@ func (k *check) unknownClient(name string) string {
 
 // routeNames checks a list of routes.
 func (k *check) routeNames(at string, names []string) {
-	if names != nil && len(names) == 0 && k.given(at) {
-		k.fail(at, "an empty list allows nothing: leave the key out for all routes")
-	}
-	k.twice(at, names)
 	for i, name := range names {
 		if message := k.unknownRoute(name); message != "" && name != "" {
 			k.fail(item(at, i), "%s", message)
@@ -153,11 +143,8 @@ func unknownName(what, name string, known map[string]bool, where string) string 
 	if len(names) == 0 {
 		return fmt.Sprintf("there is no %s %s: %s names none", what, quote(name), where)
 	}
-	guess := ""
-	if near := nearest(name, names); near != "" {
-		guess = "did you mean " + near + "? "
-	}
-	return fmt.Sprintf("there is no %s %s: %sknown are %s", what, quote(name), guess, strings.Join(names, ", "))
+	return fmt.Sprintf("there is no %s %s: %sknown are %s", what, quote(name), didYouMean(name, names),
+		strings.Join(names, ", "))
 }
 
 func (k *check) egress() {
@@ -179,7 +166,6 @@ func (k *check) egress() {
 			}
 		}
 	}
-	k.twice("egress.noProxy", k.c.Egress.NoProxy)
 }
 
 func (k *check) redis() {
@@ -191,17 +177,13 @@ func (k *check) redis() {
 	} else if len(r.EncryptionKeys) > 0 && !k.given("redis.url") {
 		k.fail("redis.encryptionKeys", "there is no redis.url, so there is nothing to encrypt: add it or leave the keys out")
 	}
-	k.positive("redis.timeout", r.Timeout)
-	if r.Replicas < 1 || r.Replicas > 1000 {
-		k.fail("redis.replicas", "at least 1 and at most 1000 are expected")
-	}
 	seen := make(map[string]bool)
 	for i, key := range r.EncryptionKeys {
 		at := item("redis.encryptionKeys", i) + ".id"
 		if key.ID == "" {
 			continue
 		}
-		if !isName(key.ID) || len(key.ID) > 32 || strings.Contains(key.ID, ".") {
+		if _, err := parseName(key.ID); err != nil || len(key.ID) > 32 || strings.Contains(key.ID, ".") {
 			k.fail(at, "up to 32 letters, digits, \"-\" and \"_\" are expected")
 		}
 		if seen[key.ID] {
@@ -217,11 +199,10 @@ func (k *check) belongs(at, host string, tokenEndpoint bool) {
 	if owners == nil || k.c.Environment == "" {
 		return
 	}
-	words := make([]string, len(owners))
-	for i, e := range owners {
-		words[i] = string(e)
+	of := string(owners[0])
+	for _, e := range owners[1:] {
+		of += " and " + string(e)
 	}
-	of := strings.Join(words, " and ")
 	if k.c.Environment != Custom {
 		if !slices.Contains(owners, k.c.Environment) {
 			k.fail(at, "%s belongs to %s, and this is the environment %s: environments do not mix", host, of, k.c.Environment)
@@ -257,57 +238,4 @@ func (k *check) target(at string, u *url.URL, allowHTTP bool, allow string, toke
 	}
 }
 
-func (k *check) positive(at string, v time.Duration) {
-	if v <= 0 && k.given(at) {
-		k.fail(at, "has to be more than 0s")
-	}
-}
-
-func (k *check) atLeast(at string, v, least int64, form string) {
-	if v < least && k.given(at) {
-		k.fail(at, "has to be at least %s", form)
-	}
-}
-
-// twice reports values that a list repeats.
-func (k *check) twice(at string, list any) {
-	seen := make(map[string]bool)
-	each := func(i int, value string) {
-		if value != "" && seen[value] {
-			k.fail(item(at, i), "%s is given twice", quote(value))
-		}
-		seen[value] = true
-	}
-	switch list := list.(type) {
-	case []string:
-		for i, v := range list {
-			each(i, v)
-		}
-	case []AssertionHeader:
-		for i, v := range list {
-			each(i, string(v))
-		}
-	}
-}
-
-func sorted[V any](m map[string]V) []string {
-	names := make([]string, 0, len(m))
-	for name := range m {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return names
-}
-
-// cleanPath tells a path without empty, dot or escaped segments.
-func cleanPath(p string) bool {
-	if !strings.HasPrefix(p, "/") || p == "/" || path.Clean(p) != p {
-		return false
-	}
-	for _, c := range []byte(p) {
-		if !isLetter(c) && !isDigit(c) && !strings.ContainsRune("/-._~{}*", rune(c)) {
-			return false
-		}
-	}
-	return true
-}
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

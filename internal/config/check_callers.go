@@ -1,13 +1,11 @@
 package config
 
 import (
-	"encoding/hex"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-
-	"ebox-gateway/internal/enterprise"
 )
 
 // defaultWait is how long a call of class batch is paced at most.
@@ -23,9 +21,6 @@ func (k *check) callers() {
 	for i := range k.c.Callers {
 		c, at := &k.c.Callers[i], item("callers", i)
 		if c.Name != "" {
-			if !isName(c.Name) {
-				k.fail(at+".name", "%s is no name: use letters, digits, \"-\", \"_\" and \".\", up to 64", quote(c.Name))
-			}
 			if names[c.Name] {
 				k.fail(at+".name", "two callers are named %s: give each a name of its own, or make one rule of them", quote(c.Name))
 			}
@@ -34,18 +29,11 @@ func (k *check) callers() {
 		k.criteria(at, c, listeners, certificates)
 		k.tie(at, c, taken)
 		k.routeNames(at+".routes", c.Routes)
-		k.numbers(at+".enterprises", c.Enterprises)
 		if !c.Own && k.emptyList(at+".enterprises") {
 			k.fail(at+".enterprises",
 				`an empty list allows nothing: write "all", numbers, or own: true beside it for the office's own e-Box alone`)
 		}
-		if k.emptyList(at + ".may") {
-			k.fail(at+".may", "an empty list allows nothing: leave the key out for all of %s", strings.Join(actionWords(), ", "))
-		}
-		k.rate(at+".rate", c.Rate, k.rateStore(), false)
-		if c.Concurrency < 0 || c.Concurrency == 0 && k.given(at+".concurrency") {
-			k.fail(at+".concurrency", "has to be at least 1; without the key there is no limit")
-		}
+		k.rate(k.decoder, at+".rate", c.Rate, false)
 		switch {
 		case c.Class == Batch && !k.given(at+".wait"):
 			c.Wait = defaultWait
@@ -60,11 +48,6 @@ func (k *check) criteria(at string, c *Caller, listeners map[string]bool, certif
 	if !k.given(at+".networks") && !k.given(at+".listeners") && !k.given(at+".clientCertificates") {
 		k.fail(at, "nothing to recognise this caller by: add networks, listeners or clientCertificates (networks: "+
 			"[0.0.0.0/0, \"::/0\"] is everybody)")
-	}
-	for _, key := range []string{"networks", "listeners", "clientCertificates"} {
-		if k.emptyList(at + "." + key) {
-			k.fail(at+"."+key, "an empty list recognises nobody: leave the key out if it does not matter")
-		}
 	}
 	for i, name := range c.Listeners {
 		if message := unknownName("listener", name, listeners, "server.listen"); name != "" && message != "" {
@@ -81,82 +64,49 @@ func (k *check) criteria(at string, c *Caller, listeners map[string]bool, certif
 			k.fail(path, "nothing to match: add commonName, dnsName, uri or fingerprint")
 		}
 		m.DNSName = strings.ToLower(m.DNSName)
-		if m.Fingerprint == "" {
-			continue
-		}
-		plain := strings.ToLower(strings.ReplaceAll(m.Fingerprint, ":", ""))
-		if raw, err := hex.DecodeString(plain); err != nil || len(raw) != 32 {
-			k.fail(path+".fingerprint", "%s is no SHA-256 fingerprint: 64 hexadecimal digits are expected, colons allowed",
-				quote(m.Fingerprint))
-		}
-		m.Fingerprint = plain
 	}
 }
 
-// tie reports two rules that recognise the same caller by equally specific
-// means. Each combination of criteria may occur once.
+// tie reports two rules that recognise the same caller by equally specific means: each
+// combination of criteria may occur once. taken has the rule of each that occurred.
 func (k *check) tie(at string, c *Caller, taken map[string]string) {
-	type criterion struct{ at, text string }
-	any := []criterion{{at, "anything"}}
-	networks, listeners, certificates := any, any, any
-	if len(c.Networks) > 0 {
-		networks = nil
-		for i, n := range c.Networks {
-			if n.IsValid() {
-				networks = append(networks, criterion{item(at+".networks", i), "the network " + n.String()})
-			}
-		}
-	}
-	if len(c.Listeners) > 0 {
-		listeners = nil
-		for i, l := range c.Listeners {
-			listeners = append(listeners, criterion{item(at+".listeners", i), "the listener " + l})
-		}
-	}
-	if len(c.ClientCertificates) > 0 {
-		certificates = nil
-		for i, m := range c.ClientCertificates {
-			certificates = append(certificates, criterion{item(at+".clientCertificates", i),
-				fmt.Sprintf("the certificate %q", []string{m.CommonName, m.DNSName, m.URI, m.Fingerprint})})
-		}
-	}
-	if len(any)+len(c.Networks)+len(c.Listeners)+len(c.ClientCertificates) == 1 {
+	if len(c.Networks)+len(c.Listeners)+len(c.ClientCertificates) == 0 {
 		return // reported: it has no criteria
 	}
-	for _, n := range networks {
-		for _, l := range listeners {
-			for _, m := range certificates {
-				key := n.text + "\x00" + l.text + "\x00" + m.text
+	for _, m := range criteriaOf(at+".clientCertificates", "the certificate ", c.ClientCertificates) {
+		for _, l := range criteriaOf(at+".listeners", "the listener ", c.Listeners) {
+			for _, n := range criteriaOf(at+".networks", "the network ", c.Networks) {
+				key := m.text + "\x00" + l.text + "\x00" + n.text
 				other, tied := taken[key]
 				if !tied {
 					taken[key] = c.Name
 					continue
 				}
-				where := m
-				for _, better := range []criterion{l, n} {
-					if better.text != "anything" {
-						where = better
-					}
-				}
 				if other == c.Name {
-					k.fail(where.at, "%s is given twice in this rule", where.text)
-				} else {
-					k.fail(where.at, "a tie: %s is recognised by the rule %s as well, and neither is more specific",
-						where.text, quote(other))
+					continue // reported: a list of this rule repeats itself
 				}
+				// The first that is given tells best where to look.
+				where := cmp.Or(n, l, m)
+				k.fail(where.at, "a tie: %s is recognised by the rule %s as well, and neither is more specific", where.text,
+					quote(other))
 			}
 		}
 	}
 }
 
-func (k *check) numbers(at string, list []enterprise.Number) {
-	seen := make(map[enterprise.Number]bool, len(list))
-	for i, n := range list {
-		if n != 0 && seen[n] {
-			k.fail(item(at, i), "%s is given twice", n)
-		}
-		seen[n] = true
+// criterion is one thing by which a caller is recognised, where the file has it and in words.
+type criterion struct{ at, text string }
+
+// criteriaOf are those of one list; of an empty one the zero criterion, which is any caller.
+func criteriaOf[T any](at, what string, list []T) []criterion {
+	if len(list) == 0 {
+		return make([]criterion, 1)
 	}
+	criteria := make([]criterion, len(list))
+	for i, one := range list {
+		criteria[i] = criterion{item(at, i), fmt.Sprintf("%s%v", what, one)}
+	}
+	return criteria
 }
 
 // represented checks the callers' enterprises against those that are listed. It

@@ -20,23 +20,12 @@ func (k *check) server() {
 		}
 	}
 	l := &s.Limits
-	k.atLeast("server.limits.maxHeaderBytes", int64(l.MaxHeaderBytes), 4096, "4KiB")
-	k.atLeast("server.limits.maxTargetBytes", int64(l.MaxTargetBytes), 1024, "1KiB")
-	k.atLeast("server.limits.maxQueryParameters", int64(l.MaxQueryParameters), 1, "1")
-	k.atLeast("server.limits.maxConnections", int64(l.MaxConnections), 1, "1")
-	k.atLeast("server.limits.maxRequests", int64(l.MaxRequests), 1, "1")
-	if l.MaxHeldBytes != 0 {
-		k.atLeast("server.limits.maxHeldBytes", int64(l.MaxHeldBytes), 8<<20, "8MiB")
+	if l.MaxHeldBytes != Unlimited && l.MaxHeldBytes < 8<<20 {
+		k.fail("server.limits.maxHeldBytes", "has to be at least 8MiB")
 	}
-	k.atLeast("server.limits.minBodyRate", int64(l.MinBodyRate), 0, "0")
-	k.atLeast("server.limits.maxStreams", int64(l.MaxStreams), 1, "1")
-	k.positive("server.limits.readHeaderTimeout", l.ReadHeaderTimeout)
-	k.positive("server.limits.idleTimeout", l.IdleTimeout)
-	k.positive("server.limits.bodyIdleTimeout", l.BodyIdleTimeout)
 	if l.MaxTargetBytes > l.MaxHeaderBytes && l.MaxHeaderBytes > 0 {
 		k.fail("server.limits.maxTargetBytes", "a path longer than maxHeaderBytes (%d) can never arrive", l.MaxHeaderBytes)
 	}
-	k.positive("server.drain.timeout", s.Drain.Timeout)
 	k.programs()
 }
 

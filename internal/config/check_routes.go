@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"go.yaml.in/yaml/v4"
 )
 
 func (k *check) checkRoutes() {
@@ -33,14 +35,11 @@ func (k *check) route(at string, r *Route) {
 	if at == "" {
 		return
 	}
-	if !isName(r.Name) {
-		k.fail(at+".name", "%s is no name: use letters, digits, \"-\", \"_\" and \".\", up to 64", quote(r.Name))
-	}
 	if r.Name == groupEBox {
 		k.fail(at+".name", "%q stands for all e-Box routes: choose another name", groupEBox)
 	}
-	if kind, ok := presetKind(r.Name); ok && k.c.Environment != Custom && r.Kind != kind && k.given(at+".kind") {
-		k.fail(at+".kind", "%s is of kind %s: give another route another name", r.Name, kind)
+	if o, ok := k.official[r.Name]; ok && k.c.Environment != Custom && r.Kind != o.Kind && k.given(at+".kind") {
+		k.fail(at+".kind", "%s is of kind %s: give another route another name", r.Name, o.Kind)
 	}
 	if !k.given(at+".path") && !k.given(at+".upstream") && k.absentHere(r.Name) {
 		k.fail(at, "the environment %s has no %s to change; a route of your own needs path, upstream and scopes",
@@ -57,7 +56,6 @@ func (k *check) route(at string, r *Route) {
 	if !k.given(at+".scopes") && r.Scopes == nil {
 		k.fail(at, "scopes are missing: say what the token for this route carries, scopes: [] for no token at all")
 	}
-	k.scopes(at+".scopes", r.Scopes)
 	k.enterpriseIn(at+".enterpriseIn", r)
 	for i := range r.Rules {
 		k.scopeRule(item(at+".rules", i), &r.Rules[i], r.Kind)
@@ -70,42 +68,18 @@ func (k *check) route(at string, r *Route) {
 	}
 	k.methods(at+".methods", r.Methods, true, r.Kind == KindPlain)
 	k.callerCredentials(at, r)
-	k.positive(at+".timeouts.connect", r.Timeouts.Connect)
-	k.positive(at+".timeouts.header", r.Timeouts.Header)
-	k.positive(at+".timeouts.idle", r.Timeouts.Idle)
-	if r.Retry.Tries < 1 || r.Retry.Tries > 10 {
-		k.fail(at+".retry.tries", "between 1 (no retry) and 10 is allowed")
+	k.rate(k.decoder, at+".rate", r.Rate, false)
+	if r.Kind == KindMandates && r.Cache.Enabled {
+		k.fail(at+".cache.enabled", "answers of kind mandates are never kept: leave it false")
 	}
-	if b := r.Breaker; b.FailureRatio <= 0 || b.FailureRatio > 1 {
-		k.fail(at+".breaker.failureRatio", "more than 0 and at most 1 is allowed")
-	}
-	k.atLeast(at+".breaker.minRequests", int64(r.Breaker.MinRequests), 1, "1")
-	k.positive(at+".breaker.window", r.Breaker.Window)
-	k.positive(at+".breaker.open", r.Breaker.Open)
-	k.atLeast(at+".concurrency.max", int64(r.Concurrency.Max), 1, "1")
-	if c := r.Concurrency; c.Share <= 0 || c.Share > 1 {
-		k.fail(at+".concurrency.share", "more than 0 and at most 1 is allowed; 1 shares nothing")
-	}
-	k.rate(at+".rate", r.Rate, k.rateStore(), false)
-	k.cache(at+".cache", r)
 	if r.Kind == KindMandates && (r.MaxBody == Unlimited || r.MaxBody > 16<<20) {
 		k.fail(at+".maxBody", "bodies of kind mandates are read whole before they are sent: at most 16MiB is allowed")
 	}
 }
 
-func presetKind(name string) (Kind, bool) {
-	switch name {
-	case routeMandates:
-		return KindMandates, true
-	case routeRegistry:
-		return KindRegistry, true
-	}
-	return KindEBox, isPresetName(name)
-}
-
 // absentHere tells a route that other environments have and this one has not.
 func (k *check) absentHere(name string) bool {
-	if !isPresetName(name) || k.c.Environment == Custom || k.c.Environment == "" {
+	if _, official := k.official[name]; !official || k.c.Environment == Custom || k.c.Environment == "" {
 		return false
 	}
 	var here Config
@@ -164,37 +138,12 @@ func (k *check) enterpriseIn(at string, r *Route) {
 	}
 }
 
-// scopeToken is RFC 6749, section 3.3: printable ASCII but for blank, quote and
-// backslash.
-var scopeToken = regexp.MustCompile(`^[!#-\[\]-~]+$`)
-
-func (k *check) scopes(at string, scopes []string) {
-	k.twice(at, scopes)
-	for i, s := range scopes {
-		if s != "" && !scopeToken.MatchString(s) {
-			k.fail(item(at, i), "%s is no scope: one per item, without blanks, quotes and backslashes", quote(s))
-		}
-	}
-}
-
-var version = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*$`)
-
 func (k *check) scopeRule(at string, r *ScopeRule, kind Kind) {
 	if len(r.Methods)+len(r.Paths)+len(r.APIVersions) == 0 && r.For == "" && !k.given(at+".for") &&
 		!k.given(at+".methods") && !k.given(at+".paths") && !k.given(at+".apiVersions") {
 		k.fail(at, "this rule matches every call: add methods, paths, apiVersions or for, or use the route's scopes")
 	}
 	k.methods(at+".methods", r.Methods, false, kind == KindPlain)
-	k.patterns(at+".paths", r.Paths)
-	for i, v := range r.APIVersions {
-		if v != "" && !version.MatchString(v) {
-			k.fail(item(at+".apiVersions", i), "%s is no version: write it as \"2\" or \"2.1\"", quote(v))
-		}
-	}
-	if len(r.APIVersions) == 0 && k.given(at+".apiVersions") {
-		k.fail(at+".apiVersions", "an empty list matches nothing: leave the key out for all versions")
-	}
-	k.scopes(at+".scopes", r.Scopes)
 }
 
 func (k *check) readRule(at string, r *ReadRule, kind Kind) {
@@ -202,25 +151,6 @@ func (k *check) readRule(at string, r *ReadRule, kind Kind) {
 	for i, m := range r.Methods {
 		if m == "GET" {
 			k.fail(item(at+".methods", i), "GET reads without being named: name the other methods that do")
-		}
-	}
-	k.patterns(at+".paths", r.Paths)
-}
-
-func (k *check) patterns(at string, list []string) {
-	if k.given(at) && len(list) == 0 {
-		k.fail(at, "an empty list matches nothing: leave the key out for all paths")
-	}
-	k.twice(at, list)
-	for i, p := range list {
-		stars := strings.TrimSuffix(p, "/**")
-		bad := p != "/**" && (!cleanPath(p) || strings.ContainsAny(p, "{}") || strings.Contains(stars, "**"))
-		for _, s := range strings.Split(stars, "/") {
-			bad = bad || len(s) > 1 && strings.Contains(s, "*")
-		}
-		if bad && p != "" {
-			k.fail(item(at, i), "%s is no pattern: /segments are expected, where * is one whole segment and "+
-				"/** at the end everything below", quote(p))
 		}
 	}
 }
@@ -234,10 +164,6 @@ var ownMethod = regexp.MustCompile(`^[A-Z][A-Z0-9-]{0,31}$`)
 // methods checks a route's methods, or a rule's. A plain route may have any that can be
 // forwarded.
 func (k *check) methods(at string, list []string, route, plain bool) {
-	if k.given(at) && len(list) == 0 {
-		k.fail(at, "an empty list allows nothing: leave the key out for the default")
-	}
-	k.twice(at, list)
 	for i, m := range list {
 		item := item(at, i)
 		switch {
@@ -255,35 +181,12 @@ func (k *check) methods(at string, list []string, route, plain bool) {
 	}
 }
 
-// memory checks that the cache has room for something.
-func (k *check) memory() {
-	const least = 1e6
-	if m := k.c.Cache.Memory; m < least && k.given("cache.memory") {
-		k.fail("cache.memory", "has to be at least 1MB; to keep nothing, turn the caches of the routes off")
-	}
-}
-
-func (k *check) cache(at string, r *Route) {
-	if r.Kind == KindMandates && r.Cache.Enabled {
-		k.fail(at+".enabled", "answers of kind mandates are never kept: leave it false")
-	}
-	for i := range r.Cache.Rules {
-		rule := item(at+".rules", i)
-		k.patterns(rule+".paths", r.Cache.Rules[i].Paths)
-	}
-}
-
 func (k *check) registry() {
 	g := &k.c.Registry
 	k.target("registry.url", g.URL, g.AllowHTTP, "registry.allowHttp", false)
-	k.scopes("registry.scopes", g.Scopes)
 	if g.Client != "" {
 		k.client("registry.client", g.Client)
 	}
-	if g.Refresh <= 0 && k.given("registry.refresh") {
-		k.fail("registry.refresh", "has to be more than 0s")
-	}
-	k.twice("registry.allowedHosts", g.AllowedHosts)
 	for i, h := range g.AllowedHosts {
 		host, _, _ := strings.Cut(h, ":")
 		k.belongs(item("registry.allowedHosts", i), host, false)
@@ -294,17 +197,11 @@ func (k *check) registry() {
 		if p.Name == "" {
 			p.Name = p.ID
 		}
-		if p.ID != "" && (!isName(p.ID) || strings.Trim(p.ID, ".") == "") {
-			k.fail(at+".id", "%s is no id: letters, digits, \"-\", \"_\" and \".\" are expected, up to 64", quote(p.ID))
-		}
 		if p.ID != "" && ids[p.ID] {
 			k.fail(at+".id", "the provider %s is given twice", quote(p.ID))
 		}
 		ids[p.ID] = true
 		k.target(at+".url", p.URL, g.AllowHTTP, "registry.allowHttp", false)
-		if p.APIVersion != "" && !version.MatchString(p.APIVersion) {
-			k.fail(at+".apiVersion", "%s is no version: write it as \"3\" or \"2.1\"", quote(p.APIVersion))
-		}
 	}
 	names := make(map[string]string)
 	for _, f := range []struct{ key, name string }{
@@ -347,13 +244,9 @@ func (k *check) tokens() {
 		}
 		k.fail("oauth.tokenUrl", "tokenUrl is missing: %s", why)
 	}
-	if len(k.c.OAuth.Clients) == 0 && !k.given("oauth.clients[0]") && !k.hasClients() {
+	n := k.at("oauth.clients")
+	empty := n == nil || n.Kind == yaml.MappingNode && len(n.Content) == 0 // else what is there was reported
+	if empty && len(k.c.OAuth.Clients) == 0 {
 		k.fail("oauth.clients", "there is no client: add one with clientId and keystore, under a name of your choosing")
 	}
-}
-
-// hasClients tells whether the file tries to name a client, however badly.
-func (k *check) hasClients() bool {
-	n := k.at("oauth.clients")
-	return n != nil && (n.Kind != mappingNode || len(n.Content) > 0)
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"go.yaml.in/yaml/v4"
 )
 
 // decoder brings the nodes of one file into the types of this package. What a field
@@ -17,8 +19,9 @@ type decoder struct {
 	dir    string // relative paths begin here
 	lookup func(string) (string, bool)
 
-	warnings mistakes // what is allowed and looks like a slip
-	files    []string // the paths named by file fields
+	warnings mistakes         // what is allowed and looks like a slip
+	files    []string         // the paths named by file fields
+	nodes    map[string]*node // what was decoded, by its path
 	shapes   map[reflect.Type]*shape
 	// aliased is true within the target of an alias. An alias in there is
 	// refused: nested ones can grow without bound.
@@ -26,7 +29,8 @@ type decoder struct {
 }
 
 func newDecoder(src *source, m *mistakes, dir string, lookup func(string) (string, bool)) *decoder {
-	return &decoder{src: src, m: m, dir: dir, lookup: lookup, shapes: make(map[reflect.Type]*shape)}
+	return &decoder{src: src, m: m, dir: dir, lookup: lookup, nodes: make(map[string]*node),
+		shapes: make(map[reflect.Type]*shape)}
 }
 
 // nodeDecoder is a type with a form of its own in the file.
@@ -42,60 +46,15 @@ type worded interface{ words() []string }
 
 // at finds the value at a path such as routes[2].upstream; nil if the file says nothing
 // there.
-func (d *decoder) at(path string) *node {
-	n := valueAt(d.src.root, path)
-	if n != nil && isNull(n) && !strings.ContainsAny(path, ".[") {
-		return nil // a section whose content is all commented out
-	}
-	return n
-}
-
-// valueAt follows a path from n. Names may have dots, so that each key that the rest of the
-// path can begin with is tried, the shortest first: the keys of this package have none.
-func valueAt(n *node, path string) *node {
-	if n != nil && n.Kind == aliasNode {
-		n = n.Alias
-	}
-	if n == nil || path == "" {
-		return n
-	}
-	switch n.Kind {
-	case mappingNode:
-		path = strings.TrimPrefix(path, ".")
-		var found *node
-		least := 0 // the length of the key that it was found by
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			key := n.Content[i].Value
-			rest, ok := strings.CutPrefix(path, key)
-			if !ok || rest != "" && rest[0] != '.' && rest[0] != '[' || found != nil && len(key) >= least {
-				continue
-			}
-			if value := valueAt(n.Content[i+1], rest); value != nil {
-				found, least = value, len(key)
-			}
-		}
-		return found
-	case sequenceNode:
-		number, rest, _ := strings.Cut(strings.TrimPrefix(path, "["), "]")
-		if i, err := strconv.Atoi(number); err == nil && i < len(n.Content) {
-			return valueAt(n.Content[i], rest)
-		}
-	}
-	return nil
-}
+func (d *decoder) at(path string) *node { return d.nodes[path] }
 
 // fail reports a mistake at the value of a path, or at the nearest that exists.
 func (d *decoder) fail(at, format string, args ...any) {
-	n := d.at(at)
-	for p := at; n == nil && p != ""; {
-		p = p[:max(strings.LastIndexByte(p, '.'), strings.LastIndexByte(p, '['), 0)]
-		n = d.at(p)
+	nearest := at
+	for d.at(nearest) == nil && nearest != "" {
+		nearest = nearest[:max(strings.LastIndexByte(nearest, '.'), strings.LastIndexByte(nearest, '['), 0)]
 	}
-	if n == nil {
-		d.m.add(d.src, 1, 1, at, fmt.Sprintf(format, args...))
-		return
-	}
-	d.failAt(n, at, format, args...)
+	d.failAt(d.at(nearest), at, format, args...)
 }
 
 func (d *decoder) failAt(n *node, at, format string, args ...any) {
@@ -115,12 +74,17 @@ func (d *decoder) given(at string) bool { return d.at(at) != nil }
 // emptyList tells whether the file has a list without elements at this path.
 func (d *decoder) emptyList(at string) bool {
 	n := d.at(at)
-	return n != nil && n.Kind == sequenceNode && len(n.Content) == 0
+	return n != nil && n.Kind == yaml.SequenceNode && len(n.Content) == 0
 }
 
-// decode reads n, at this path of the file, into v. form is the config tag of its field.
-func (d *decoder) decode(at string, n *node, v reflect.Value, form string) {
-	if n.Kind == aliasNode {
+// decode reads n, at this path of the file, into v. tag is that of its field:
+//
+//   - config:"file" and the like is the form of a text, see text, or "all", which stands for
+//     no list; ",blank" takes an empty text for no key, ",some" refuses an empty list;
+//   - least:"1MB", above:"0s" and most:"10" bound a number.
+func (d *decoder) decode(at string, n *node, v reflect.Value, tag reflect.StructTag) {
+	d.nodes[at] = n
+	if n.Kind == yaml.AliasNode {
 		if d.aliased {
 			d.failAt(n, at, "an alias within an alias (*%s): write the value out", n.Value)
 			return
@@ -128,31 +92,32 @@ func (d *decoder) decode(at string, n *node, v reflect.Value, form string) {
 		d.aliased = true
 		defer func() { d.aliased = false }()
 		n = n.Alias
+		d.nodes[at] = n
 	}
 	if own, ok := v.Addr().Interface().(nodeDecoder); ok {
 		own.decodeNode(d, at, n)
 		return
 	}
-	if form == "all" && n.Kind == scalarNode && n.Value == "all" {
+	if tag.Get("config") == "all" && n.Kind == yaml.ScalarNode && n.Value == "all" {
 		v.SetZero()
 		return
 	}
 	if isText(v) {
-		d.scalar(at, n, v, form)
+		d.scalar(at, n, v, tag)
 		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:
 		d.structure(at, n, v)
 	case reflect.Slice:
-		d.list(at, n, v, form)
+		d.list(at, n, v, tag)
 	case reflect.Map:
 		d.mapping(at, n, v)
 	case reflect.Pointer:
 		if v.IsNil() {
 			v.Set(reflect.New(v.Type().Elem()))
 		}
-		d.decode(at, n, v.Elem(), form)
+		d.decode(at, n, v.Elem(), tag)
 	default:
 		panic("config: no way to read a " + v.Type().String())
 	}
@@ -195,7 +160,7 @@ func (d *decoder) shapeOf(t reflect.Type) *shape {
 // them after the others.
 func (d *decoder) structure(at string, n *node, v reflect.Value, later ...string) {
 	s := d.shapeOf(v.Type())
-	if n.Kind != mappingNode {
+	if n.Kind != yaml.MappingNode {
 		d.failAt(n, at, "a mapping is expected, with keys among %s", strings.Join(s.names, ", "))
 		return
 	}
@@ -209,7 +174,7 @@ func (d *decoder) structure(at string, n *node, v reflect.Value, later ...string
 		case at == "" && isNull(value): // a section whose content is all commented out
 			return
 		case !slices.Contains(later, name):
-			d.decode(join(at, name), value, v.FieldByIndex(field.Index), field.Tag.Get("config"))
+			d.decode(join(at, name), value, v.FieldByIndex(field.Index), field.Tag)
 		}
 		given[name] = true
 	})
@@ -226,7 +191,7 @@ func (d *decoder) keys(at string, n *node, secret bool, visit func(name string, 
 	seen := make(map[string]int)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		if key.Kind != scalarNode {
+		if key.Kind != yaml.ScalarNode {
 			d.src.hide(value)
 			d.failAt(key, at, "a key has to be a word")
 			continue
@@ -251,18 +216,15 @@ func (d *decoder) unknown(at string, key, value *node, s *shape) {
 		d.failAt(key, at, "merge keys (<<) are not understood: write the values out, or use an alias for a whole value")
 		return
 	}
-	guess := ""
-	if near := nearest(key.Value, s.names); near != "" {
-		guess = "did you mean " + near + "? "
-	}
 	d.m.as(unknownKey, func() {
-		d.failAt(key, join(at, key.Value), "unknown key %s: %sallowed here: %s", quote(key.Value), guess,
-			strings.Join(s.names, ", "))
+		d.failAt(key, join(at, key.Value), "unknown key %s: %sallowed here: %s", quote(key.Value),
+			didYouMean(key.Value, s.names), strings.Join(s.names, ", "))
 	})
 }
 
-func (d *decoder) list(at string, n *node, v reflect.Value, form string) {
-	if n.Kind != sequenceNode {
+func (d *decoder) list(at string, n *node, v reflect.Value, tag reflect.StructTag) {
+	form := tag.Get("config")
+	if n.Kind != yaml.SequenceNode {
 		expected := "a list is expected, as in [first, second]"
 		if form == "all" {
 			expected = `"all" or a list is expected, as in [0206731645]`
@@ -270,15 +232,32 @@ func (d *decoder) list(at string, n *node, v reflect.Value, form string) {
 		d.failAt(n, at, "%s; without it, leave the key out", expected)
 		return
 	}
+	if len(n.Content) == 0 && strings.HasSuffix(form, ",some") {
+		d.failAt(n, at, "an empty list matches nothing: leave the key out if it does not matter")
+	}
 	items := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
+	seen := make(map[any]bool)
 	for i, child := range n.Content {
-		d.decode(item(at, i), child, withDefaults(items.Index(i)), form)
+		one := withDefaults(items.Index(i))
+		d.decode(item(at, i), child, one, tag)
+		if !one.Comparable() || one.IsZero() {
+			continue
+		}
+		value := one.Interface()
+		switch {
+		case !seen[value]:
+			seen[value] = true
+		case isText(one):
+			d.failAt(child, item(at, i), "%s is given twice", quote(fmt.Sprint(value)))
+		default:
+			d.failAt(child, item(at, i), "the same is given twice")
+		}
 	}
 	v.Set(items)
 }
 
 func (d *decoder) mapping(at string, n *node, v reflect.Value) {
-	if n.Kind != mappingNode {
+	if n.Kind != yaml.MappingNode {
 		d.failAt(n, at, "a mapping is expected, from a name of your choosing to its settings")
 		return
 	}
@@ -286,8 +265,8 @@ func (d *decoder) mapping(at string, n *node, v reflect.Value) {
 		v.Set(reflect.MakeMap(v.Type()))
 	}
 	d.keys(at, n, false, func(name string, key, value *node) {
-		if !isName(name) {
-			d.failAt(key, at, "%s is no name: use letters, digits, \"-\", \"_\" and \".\", up to 64", quote(name))
+		if _, err := parseName(name); err != nil {
+			d.failAt(key, at, "%s %s", quote(name), err)
 		}
 		item := withDefaults(reflect.New(v.Type().Elem()).Elem())
 		d.decode(join(at, name), value, item, "")
@@ -311,21 +290,3 @@ func allowedWords(t reflect.Type) string {
 	}
 	return ""
 }
-
-// isName tells what clients, routes, callers and listeners may be called: their
-// names become labels, path segments and cells of tables.
-func isName(s string) bool {
-	if s == "" || len(s) > 64 {
-		return false
-	}
-	for _, c := range []byte(s) {
-		if !isLetter(c) && !isDigit(c) && c != '-' && c != '_' && c != '.' {
-			return false
-		}
-	}
-	return true
-}
-
-func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
-
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }

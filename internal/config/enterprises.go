@@ -6,7 +6,8 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-	"time"
+
+	"go.yaml.in/yaml/v4"
 
 	"ebox-gateway/internal/enterprise"
 )
@@ -17,10 +18,6 @@ type enterpriseTable struct {
 	k     *check
 	list  []Enterprise
 	first map[enterprise.Number]origin
-	// Cells repeat: each client, list of routes and day is kept once.
-	words  map[string]string
-	routes map[string][]string
-	days   map[string]time.Time
 }
 
 // origin is where an enterprise was first listed.
@@ -30,13 +27,7 @@ type origin struct {
 }
 
 func newEnterpriseTable(d *decoder, k *check) *enterpriseTable {
-	return &enterpriseTable{
-		d: d, k: k,
-		first:  make(map[enterprise.Number]origin),
-		words:  make(map[string]string),
-		routes: make(map[string][]string),
-		days:   make(map[string]time.Time),
-	}
+	return &enterpriseTable{d: d, k: k, first: make(map[enterprise.Number]origin)}
 }
 
 // enterprises reads the enterprise and suspended files and puts everything into
@@ -139,11 +130,8 @@ func (t *enterpriseTable) decoded(d *decoder, at string, list []Enterprise) {
 		if part, message := t.wrong(e); message != "" {
 			d.fail(item+"."+part, "%s", message)
 		}
-		if e.Routes != nil && len(e.Routes) == 0 && d.emptyList(item+".routes") {
-			d.fail(item+".routes", "an empty list allows nothing: leave the key out for all routes, or write suspended: true")
-		}
 		if e.Rate != nil {
-			d.rate(item+".rate", e.Rate, t.k.rateStore(), true)
+			t.k.rate(d, item+".rate", e.Rate, true)
 		}
 		if message := t.add(e, origin{d.src, nodes[i].Line}); message != "" {
 			d.fail(item+".number", "%s", message)
@@ -163,40 +151,11 @@ func (t *enterpriseTable) yaml(src *source) {
 		Enterprises []Enterprise `yaml:"enterprises" jsonschema:"required"`
 	}
 	at := "enterprises"
-	if src.root.Kind == mappingNode {
+	if src.root.Kind == yaml.MappingNode {
 		d.structure("", src.root, reflect.ValueOf(&file).Elem())
 	} else {
 		at = ""
 		d.decode(at, src.root, reflect.ValueOf(&file.Enterprises).Elem(), "")
 	}
 	t.decoded(d, at, file.Enterprises)
-}
-
-// word keeps one copy of a repeated text.
-func (t *enterpriseTable) word(s string) string {
-	if s == "" {
-		return ""
-	}
-	if kept, ok := t.words[s]; ok {
-		return kept
-	}
-	s = strings.Clone(s)
-	t.words[s] = s
-	return s
-}
-
-// day reads a day, once for all rows that have it.
-func (t *enterpriseTable) day(s string, last bool) (time.Time, error) {
-	key := s
-	if last {
-		key = "<" + s
-	}
-	if kept, ok := t.days[key]; ok {
-		return kept, nil
-	}
-	day, err := parseDay(s, last)
-	if err == nil {
-		t.days[strings.Clone(key)] = day
-	}
-	return day, err
 }

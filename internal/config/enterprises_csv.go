@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+	"unique"
 )
 
 // columns of an enterprise file, in any order; number alone is needed.
@@ -27,24 +28,24 @@ func (t *enterpriseTable) csv(src *source) {
 	reader.Comma = delimiter(src.content)
 	reader.ReuseRecord = true
 	reader.FieldsPerRecord = -1
-	var order *header
+	var header []string // the column of each cell; "" for none
 	for {
 		record, err := reader.Read()
 		switch {
 		case errors.Is(err, io.EOF):
-			if order == nil {
+			if header == nil {
 				t.d.m.add(src, 1, 1, "", "the file is empty: a first line with the columns is expected, "+
 					strings.Join(columns, ","))
 			}
 			return
 		case err != nil:
 			t.broken(src, err)
-		case blank(record) || order == nil && strings.HasPrefix(record[0], "sep="):
+		case blank(record) || header == nil && strings.HasPrefix(record[0], "sep="):
 			// Rows of a spreadsheet in which nothing stands, and Excel's own first line.
-		case order == nil:
-			order = t.header(src, reader, record)
+		case header == nil:
+			header = t.header(src, reader, record)
 		default:
-			t.row(src, reader, record, order)
+			t.row(src, reader, record, header)
 		}
 	}
 }
@@ -73,143 +74,114 @@ func blank(record []string) bool {
 	return true
 }
 
-// header says where the columns of a file stand.
-type header struct {
-	at [7]int // of columns, -1 if it is not there
-	// named says which cells of a row have a column, known or not.
-	named []bool
-}
-
 // header reads the first row. A column that nobody knows is a mistake; if one can be meant
 // by it, the rows are read as if it were that one, so that their mistakes show too.
-func (t *enterpriseTable) header(src *source, reader *csv.Reader, record []string) *header {
-	h := &header{named: make([]bool, len(record))}
-	for i := range h.at {
-		h.at[i] = -1
-	}
-	guessed := make(map[int]int)
+func (t *enterpriseTable) header(src *source, reader *csv.Reader, record []string) []string {
+	header := make([]string, len(record))
 	for i, cell := range record {
-		name := strings.ToLower(strings.TrimSpace(cell))
-		if name == "" {
-			continue // whatever stands below it is a mistake there
-		}
-		h.named[i] = true
-		at := slices.Index(columns, name)
+		header[i] = strings.ToLower(strings.TrimSpace(cell))
+	}
+	for i, name := range header {
 		switch {
-		case at < 0:
-			guess := ""
-			if near := nearest(name, columns); near != "" {
-				guess = "did you mean " + near + "? "
-				guessed[slices.Index(columns, near)] = i
-			}
+		case name == "": // whatever stands below it is a mistake there
+		case !slices.Contains(columns, name):
 			t.d.m.as(unknownKey, func() {
-				t.cell(src, reader, i, "unknown column "+quote(cell)+": "+guess+"allowed are "+strings.Join(columns, ", "))
+				t.cell(src, reader, i, "unknown column "+quote(name)+": "+didYouMean(name, columns)+"allowed are "+
+					strings.Join(columns, ", "))
 			})
-		case h.at[at] >= 0:
+			if near := nearest(name, columns); near != "" && !slices.Contains(header, near) {
+				header[i] = near
+			}
+		case slices.Contains(header[:i], name):
 			t.cell(src, reader, i, "the column "+name+" is there twice")
-		default:
-			h.at[at] = i
 		}
 	}
-	for at, i := range guessed {
-		if h.at[at] < 0 {
-			h.at[at] = i
-		}
-	}
-	if h.at[0] < 0 {
+	if !slices.Contains(header, "number") {
 		t.cell(src, reader, 0, "there is no column number")
 	}
-	return h
+	return header
 }
 
 // row takes one row in, if it is right.
-func (t *enterpriseTable) row(src *source, reader *csv.Reader, record []string, h *header) {
-	cell := func(column int) string {
-		if i := h.at[column]; i >= 0 && i < len(record) {
-			return strings.TrimSpace(record[i])
-		}
-		return ""
-	}
-	ok := true
-	fail := func(column int, message string) {
-		at := h.at[column]
-		t.cell(src, reader, max(0, min(at, len(record)-1)), message)
-		ok = false
-	}
-	for i := range record {
-		if strings.TrimSpace(record[i]) != "" && (i >= len(h.named) || !h.named[i]) {
+func (t *enterpriseTable) row(src *source, reader *csv.Reader, record, header []string) {
+	for i, cell := range record {
+		if strings.TrimSpace(cell) != "" && (i >= len(header) || header[i] == "") {
 			t.cell(src, reader, i, "there is no column above this cell; put a name with a "+string(reader.Comma)+
 				" in it into double quotes")
 			return
 		}
 	}
-	var e Enterprise
-	var err error
-	switch text := cell(0); {
-	case h.at[0] < 0: // reported with the first row
+	ok := slices.Contains(header, "number") // else it was reported with the first row
+	fail := func(column, message string) {
+		t.cell(src, reader, min(slices.Index(header, column), len(record)-1), message)
 		ok = false
-	case text == "":
-		fail(0, "the number is missing")
-	case scientific.MatchString(text):
-		fail(0, quote(text)+" is a number in scientific notation, in which digits are lost: in Excel, format the column as "+
-			"Text, enter the numbers again, and save")
-	default:
-		if e.Number, err = parseNumber(text); err != nil {
-			fail(0, quote(text)+" "+err.Error())
-		}
 	}
-	e.Name = strings.Clone(cell(1))
-	e.Client = t.word(cell(2))
-	e.Routes = t.routeCell(cell(3))
-	if text := cell(4); text != "" {
-		if e.From, err = t.day(text, false); err != nil {
-			fail(4, quote(text)+" "+err.Error())
+	var e Enterprise
+	for i, column := range header {
+		text := ""
+		if i < len(record) {
+			text = strings.TrimSpace(record[i])
 		}
-	}
-	if text := cell(5); text != "" {
-		if e.Until, err = t.day(text, true); err != nil {
-			fail(5, quote(text)+" "+err.Error())
+		if text == "" && column != "number" {
+			continue
 		}
-	}
-	switch text := cell(6); strings.ToLower(text) {
-	case "true", "yes", "1", "ja", "oui", "waar", "vrai": // as spreadsheets write it here
-		e.Suspended = true
-	case "false", "no", "0", "nee", "non", "onwaar", "faux", "":
-	default:
-		fail(6, quote(text)+" is neither true nor false: write one of them; a number in a suspended file is "+
-			"stopped whatever stands here")
+		if message := e.setCell(column, text); message != "" {
+			fail(column, message)
+		}
 	}
 	if part, message := t.wrong(&e); message != "" {
-		for i := range columns {
-			if columns[i] == part {
-				fail(i, message)
-			}
-		}
+		fail(part, message)
 	}
 	if ok {
-		line, _ := reader.FieldPos(h.at[0])
+		line, _ := reader.FieldPos(slices.Index(header, "number"))
 		if message := t.add(&e, origin{src, line}); message != "" {
-			fail(0, message)
+			fail("number", message)
 		}
 	}
+}
+
+// setCell reads the text of a cell into the part of the enterprise that its column names. It
+// keeps no part of the text, which is one with the whole row's.
+func (e *Enterprise) setCell(column, text string) (message string) {
+	var err error
+	switch column {
+	case "number":
+		switch {
+		case text == "":
+			return "the number is missing"
+		case scientific.MatchString(text):
+			return quote(text) + " is a number in scientific notation, in which digits are lost: in Excel, format the " +
+				"column as Text, enter the numbers again, and save"
+		}
+		e.Number, err = parseNumber(text)
+	case "name":
+		e.Name = strings.Clone(text)
+	case "client":
+		e.Client = unique.Make(text).Value() // one copy for all rows
+	case "routes": // parted by blanks or "|"
+		e.Routes = strings.FieldsFunc(unique.Make(text).Value(), func(r rune) bool { return r == ' ' || r == '|' })
+	case "from":
+		e.From, err = parseDay(text, false)
+	case "until":
+		e.Until, err = parseDay(text, true)
+	case "suspended":
+		switch strings.ToLower(text) {
+		case "true", "yes", "1", "ja", "oui", "waar", "vrai": // as spreadsheets write it here
+			e.Suspended = true
+		case "false", "no", "0", "nee", "non", "onwaar", "faux":
+		default:
+			return quote(text) + " is neither true nor false: write one of them; a number in a suspended file is stopped " +
+				"whatever stands here"
+		}
+	}
+	if err != nil {
+		return quote(text) + " " + err.Error()
+	}
+	return ""
 }
 
 // scientific is what spreadsheets make of a number that is too wide for its cell.
 var scientific = regexp.MustCompile(`^[0-9]+([.,][0-9]+)?[eE][+-]?[0-9]+$`)
-
-// routeCell reads the routes of one cell, parted by blanks or "|".
-func (t *enterpriseTable) routeCell(text string) []string {
-	if text == "" {
-		return nil
-	}
-	if kept, ok := t.routes[text]; ok {
-		return kept
-	}
-	text = strings.Clone(text)
-	list := strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == '|' })
-	t.routes[text] = list
-	return list
-}
 
 // cell reports a mistake in a cell of the row read last.
 func (t *enterpriseTable) cell(src *source, reader *csv.Reader, i int, message string) {
@@ -228,12 +200,10 @@ func (t *enterpriseTable) broken(src *source, err error) {
 
 // characters turns a column counted in bytes into one counted in characters.
 func (s *source) characters(line, column int) int {
-	if s.starts == nil {
-		s.starts = lineStarts(s.content)
-	}
-	if line < 1 || line > len(s.starts) || column < 1 {
+	s.split()
+	if line < 1 || line > len(s.lines) || column < 1 {
 		return 1
 	}
-	start := s.starts[line-1]
-	return utf8.RuneCount(s.content[start:min(start+column-1, len(s.content))]) + 1
+	text := s.lines[line-1]
+	return utf8.RuneCountInString(text[:min(column-1, len(text))]) + 1
 }

@@ -1,7 +1,7 @@
 package config
 
 import (
-	"strconv"
+	"fmt"
 	"strings"
 )
 
@@ -24,20 +24,18 @@ type Error struct {
 
 // Error gives the mistake and, on a line of its own, the line it stands on.
 func (e Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.File)
+	text := e.File
 	if e.Line > 0 {
-		b.WriteString(":" + strconv.Itoa(e.Line) + ":" + strconv.Itoa(e.Column))
+		text += fmt.Sprintf(":%d:%d", e.Line, e.Column)
 	}
-	b.WriteString(": ")
 	if e.Path != "" {
-		b.WriteString(e.Path + ": ")
+		text += ": " + e.Path
 	}
-	b.WriteString(e.Message)
+	text += ": " + e.Message
 	if e.Excerpt != "" {
-		b.WriteString("\n    " + e.Excerpt)
+		text += "\n    " + e.Excerpt
 	}
-	return b.String()
+	return text
 }
 
 // Error gives all mistakes, one after the other.

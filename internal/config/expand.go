@@ -7,38 +7,39 @@ import (
 	"strings"
 )
 
+var (
+	// variables are ${NAME}, also without its brace, and the $${ that stands for a literal ${.
+	variables    = regexp.MustCompile(`\$\$\{|\$\{[^}]*\}?`)
+	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+	// bareVariable is what a shell would take for a variable: $NAME, of capital letters.
+	bareVariable = regexp.MustCompile(`(?:^|[^$])\$([A-Z_][A-Z0-9_]+)`)
+)
+
 // expand replaces every ${NAME} by the environment's value; $${ stands for a
 // literal ${. What is inserted is text and is not looked at again. An error names
 // every variable that is missing and never a value.
 func expand(s string, lookup func(string) (string, bool)) (string, error) {
-	var b strings.Builder
+	if !strings.Contains(s, "${") {
+		return s, nil
+	}
 	var missing, wrong []string
-	for {
-		at := strings.Index(s, "${")
-		if at < 0 {
-			break
+	expanded := variables.ReplaceAllStringFunc(s, func(found string) string {
+		if found == "$${" {
+			return "${"
 		}
-		if at > 0 && s[at-1] == '$' {
-			b.WriteString(s[:at-1] + "${")
-			s = s[at+2:]
-			continue
-		}
-		b.WriteString(s[:at])
-		name, rest, closed := strings.Cut(s[at+2:], "}")
-		if !closed {
+		name, closed := strings.CutSuffix(strings.TrimPrefix(found, "${"), "}")
+		value, ok := lookup(name)
+		switch {
+		case !closed:
 			wrong = append(wrong, "${ without its }: write ${NAME} for a variable, $${ for the characters themselves")
-			break
-		}
-		s = rest
-		if !isVariable(name) {
+		case !variableName.MatchString(name):
 			wrong = append(wrong, fmt.Sprintf("${%s} names no environment variable: letters, digits and \"_\" are allowed, no "+
 				"defaults or other operators", clip(name)))
-		} else if value, ok := lookup(name); ok {
-			b.WriteString(value)
-		} else {
+		case !ok:
 			missing = append(missing, name)
 		}
-	}
+		return value
+	})
 	switch len(missing) {
 	case 0:
 	case 1:
@@ -49,21 +50,5 @@ func expand(s string, lookup func(string) (string, bool)) (string, error) {
 	if len(wrong) > 0 {
 		return "", errors.New(strings.Join(wrong, "; "))
 	}
-	b.WriteString(s)
-	return b.String(), nil
-}
-
-// bareVariable is what a shell would take for a variable: $NAME, of capital letters.
-var bareVariable = regexp.MustCompile(`(?:^|[^$])\$([A-Z_][A-Z0-9_]+)`)
-
-func isVariable(name string) bool {
-	if name == "" || len(name) > 128 || isDigit(name[0]) {
-		return false
-	}
-	for _, c := range []byte(name) {
-		if !isLetter(c) && !isDigit(c) && c != '_' {
-			return false
-		}
-	}
-	return true
+	return expanded, nil
 }

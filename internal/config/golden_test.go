@@ -19,6 +19,9 @@ func environment(name string) (string, bool) {
 		"PASSWORD":       "hunter2",
 		"THIRD_PASSWORD": "hunter2",
 		"WRONG_MODE":     "hunter2",
+		"PROXY_USER":     "gateway",
+		"PROXY_PASSWORD": "hunter2",
+		"REDIS_PASSWORD": "hunter2",
 	}[name]
 	return value, ok
 }

@@ -9,7 +9,5 @@ type Inbox struct {
 	// then is answered, and the others are named in the answer. A caller should be
 	// ready to wait a second longer. Changes (PATCH) are bound by the route's timeouts
 	// alone. Default 10s.
-	Timeout time.Duration `yaml:"timeout"`
+	Timeout time.Duration `yaml:"timeout" above:"0s"`
 }
-
-func (k *check) inbox() { k.positive("inbox.timeout", k.c.Inbox.Timeout) }

@@ -39,12 +39,9 @@ func Load(path string, lookup func(string) (string, bool)) (*Config, error) {
 // Parse is Load for content already at hand. name stands for the file in
 // messages, dir is where relative paths begin.
 func Parse(name string, content []byte, dir string, lookup func(string) (string, bool)) (*Config, error) {
-	if !filepath.IsAbs(dir) {
-		absolute, err := filepath.Abs(dir)
-		if err != nil {
-			return nil, fmt.Errorf("finding %s: %w", dir, err)
-		}
-		dir = absolute
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("finding %s: %w", dir, err)
 	}
 	m := &mistakes{}
 	src := textOf(name, content, 0, m)
@@ -68,7 +65,11 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 		return nil, err
 	}
 	c.warnings, _ = d.warnings.errors().(Errors)
-	c.files = unique(d.files)
+	for _, f := range d.files {
+		if !slices.Contains(c.files, f) {
+			c.files = append(c.files, f)
+		}
+	}
 	c.hash = sums.hash(content, c.files)
 	return c, nil
 }
@@ -89,8 +90,10 @@ func LoadAdmin(path string, lookup func(string) (string, bool)) (Admin, error) {
 	src := textOf(path, content, 0, m)
 	d := newDecoder(src, m, filepath.Dir(absolute), lookup)
 	src.root = parseYAML(src, m)
-	if n := d.at("admin"); n != nil {
-		d.decode("admin", n, reflect.ValueOf(&admin).Elem(), "")
+	if src.root != nil {
+		if n := member(src.root, "admin"); n != nil && !isNull(n) {
+			d.decode("admin", n, reflect.ValueOf(&admin).Elem(), "")
+		}
 	}
 	if err := m.errors(); err != nil {
 		return defaults().Admin, err
@@ -106,24 +109,10 @@ func (d *decoder) config(root *node) (c *Config, routeAt map[string]string) {
 		presetOf(e).apply(c)
 	}
 	// Routes need the environment's first, whatever the order in the file.
-	if root.Kind == aliasNode {
-		root = root.Alias
-	}
+	d.nodes[""] = root
 	d.structure("", root, reflect.ValueOf(c).Elem(), "routes")
 	c.Routes, routeAt = d.decodeRoutes(member(root, "routes"), c.Routes)
 	return c, routeAt
-}
-
-func unique(files []string) []string {
-	seen := make(map[string]bool, len(files))
-	kept := files[:0:0]
-	for _, f := range files {
-		if !seen[f] {
-			seen[f] = true
-			kept = append(kept, f)
-		}
-	}
-	return kept
 }
 
 // fileSet remembers the checksums of the files that were read, so that the hash

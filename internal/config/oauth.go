@@ -20,7 +20,7 @@ type OAuth struct {
 	// address. Default false; loopback written in tokenUrl is always allowed.
 	AllowPrivateNetworks bool `yaml:"allowPrivateNetworks"`
 	// Timeout is the time for one token request as a whole. Default 10s.
-	Timeout time.Duration `yaml:"timeout"`
+	Timeout time.Duration `yaml:"timeout" above:"0s"`
 	// Clients are the OAuth clients, by a name of your choosing.
 	Clients map[string]Client `yaml:"clients"`
 }
@@ -50,7 +50,7 @@ type Client struct {
 	Headers []AssertionHeader `yaml:"headers"`
 	// AssertionLifetime is the time until exp, at most 10m; iat lies 10 s back,
 	// lest a server whose clock is a little behind refuse it. Default 1m.
-	AssertionLifetime time.Duration `yaml:"assertionLifetime"`
+	AssertionLifetime time.Duration `yaml:"assertionLifetime" least:"10s" most:"10m"`
 }
 
 // Keystore is a PKCS#12 or JKS file that holds the key and its certificate.

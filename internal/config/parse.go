@@ -1,10 +1,13 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +15,47 @@ import (
 
 	"ebox-gateway/internal/enterprise"
 )
+
+// parseName reads what clients, routes, callers and the like may be called: their names become
+// labels, path segments, folders and cells of tables.
+func parseName(s string) (string, error) {
+	if !namePattern.MatchString(s) || strings.Trim(s, ".") == "" {
+		return "", errors.New("is no name: use letters, digits, \"-\", \"_\" and \".\", up to 64")
+	}
+	return s, nil
+}
+
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// parseScope reads a scope by RFC 6749, section 3.3: printable ASCII but for blank, quote and
+// backslash.
+func parseScope(s string) (string, error) {
+	if !scopePattern.MatchString(s) {
+		return "", errors.New("is no scope: one per item, without blanks, quotes and backslashes")
+	}
+	return s, nil
+}
+
+var scopePattern = regexp.MustCompile(`^[!#-\[\]-~]+$`)
+
+// parseVersion reads the version of an API.
+func parseVersion(s string) (string, error) {
+	if !versionPattern.MatchString(s) {
+		return "", errors.New(`is no version: write it as "3" or "2.1"`)
+	}
+	return s, nil
+}
+
+var versionPattern = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*$`)
+
+// parseFingerprint reads the SHA-256 of a certificate; colons may part the bytes.
+func parseFingerprint(s string) (string, error) {
+	plain := strings.ToLower(strings.ReplaceAll(s, ":", ""))
+	if raw, err := hex.DecodeString(plain); err != nil || len(raw) != sha256.Size {
+		return "", errors.New("is no SHA-256 fingerprint: 64 hexadecimal digits are expected, colons allowed")
+	}
+	return plain, nil
+}
 
 func parseDuration(s string) (time.Duration, error) {
 	v, err := time.ParseDuration(s)
@@ -24,40 +68,30 @@ func parseDuration(s string) (time.Duration, error) {
 	return v, nil
 }
 
-var units = []struct {
-	name string
-	size float64
-}{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30},
-	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1},
-}
+var (
+	sizeForm = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) *([A-Za-z]*)$`)
+	units    = map[string]float64{"": 1, "B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9,
+		"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+)
 
 func parseSize(s string) (Size, error) {
 	if s == "unlimited" {
 		return Unlimited, nil
 	}
-	number, size := s, 1.0
-	for _, u := range units {
-		if rest, ok := strings.CutSuffix(s, u.name); ok {
-			number, size = strings.TrimSpace(rest), u.size
-			break
-		}
+	parts := sizeForm.FindStringSubmatch(s)
+	if parts == nil || units[parts[2]] == 0 {
+		return 0, errors.New(
+			"is no size: write bytes or a unit, as in 65536, 64KiB, 1MB or 2GB (MB is 1,000,000, MiB 1,048,576)")
 	}
-	const form = "is no size: write bytes or a unit, as in 65536, 64KiB, 1MB or 2GB (MB is 1,000,000, MiB 1,048,576)"
-	if number == "" || !isDigit(number[0]) || strings.ContainsAny(number, "eExXpP_+-") {
-		return 0, errors.New(form)
-	}
-	v, err := strconv.ParseFloat(number, 64)
-	if err != nil {
-		return 0, errors.New(form)
-	}
-	switch v *= size; {
+	number, err := strconv.ParseFloat(parts[1], 64)
+	switch v := number * units[parts[2]]; {
 	case v < 1:
 		return 0, errors.New("is no size: it has to be at least one byte, or unlimited where that is allowed")
-	case v > 1<<50 || v != math.Trunc(v):
+	case err != nil || v > 1<<50 || v != math.Trunc(v):
 		return 0, errors.New("is no size: a whole number of bytes below 1,024 TiB is expected")
+	default:
+		return Size(v), nil
 	}
-	return Size(v), nil
 }
 
 func parseNumber(s string) (enterprise.Number, error) {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/netip"
 	"net/url"
+	"path"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -49,24 +51,36 @@ func validPort(hostport, port string) bool {
 
 // isHost tells a name of letters, digits, dots and hyphens, or an IP literal.
 func isHost(h string) bool {
-	if _, err := netip.ParseAddr(h); err == nil {
-		return true
-	}
-	if h == "" || len(h) > 253 {
-		return false
-	}
-	for _, label := range strings.Split(strings.TrimSuffix(h, "."), ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		for _, c := range []byte(label) {
-			if !isLetter(c) && !isDigit(c) && c != '-' && c != '_' {
-				return false
-			}
-		}
-	}
-	return true
+	_, err := netip.ParseAddr(h)
+	return err == nil || len(h) <= 253 && hostName.MatchString(h)
 }
+
+// hostName are labels of up to 63 characters, which neither begin nor end with a hyphen.
+var hostName = regexp.MustCompile(`^` + hostLabel + `(\.` + hostLabel + `)*\.?$`)
+
+const hostLabel = `[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?`
+
+// parsePattern reads a pattern of paths: segments, of which "*" is any one, and "/**" at the
+// end for everything below.
+func parsePattern(s string) (string, error) {
+	stars := strings.TrimSuffix(s, "/**")
+	bad := s != "/**" && (!cleanPath(s) || strings.ContainsAny(s, "{}") || strings.Contains(stars, "**"))
+	for segment := range strings.SplitSeq(stars, "/") {
+		bad = bad || len(segment) > 1 && strings.Contains(segment, "*")
+	}
+	if bad {
+		return "", errors.New("is no pattern: /segments are expected, where * is one whole segment and /** at the end " +
+			"everything below")
+	}
+	return s, nil
+}
+
+// cleanPath tells a path without empty, dot or escaped segments.
+func cleanPath(p string) bool {
+	return pathPattern.MatchString(p) && p != "/" && path.Clean(p) == p
+}
+
+var pathPattern = regexp.MustCompile(`^/[A-Za-z0-9/._~{}*-]*$`)
 
 func parseHostPattern(s string) (string, error) {
 	const form = `is no host: write the name alone, as in registry.example.be, *.example.be or host.example.be:8443`

@@ -2,7 +2,6 @@ package config
 
 import (
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 )
@@ -33,9 +32,7 @@ func PublicationScopes() [2]string {
 	return [...]string{scopeRepresentativePublication, scopeRepresentativeElsewhere}
 }
 
-// Names of the routes that environments fill in. Some exist in every
-// environment's vocabulary: a rule about a route that this environment lacks is
-// idle, not wrong, so that one file of enterprises serves several environments.
+// Names of the routes that environments fill in.
 const (
 	routeProviders  = "ebox-providers"
 	routeRegistry   = "ebox-registry"
@@ -43,8 +40,6 @@ const (
 	routeFederation = "ebox-federation"
 	routeMandates   = "grant-citizen"
 )
-
-var presetNames = []string{routeProviders, routeRegistry, routePartition, routeFederation, routeMandates}
 
 // groupEBox, in a list of routes, stands for all routes of the e-Box.
 const groupEBox = "ebox"
@@ -127,16 +122,19 @@ func (p preset) apply(c *Config) {
 	}
 }
 
-// vocabulary are all routes that some environment has, without their upstreams: how
-// a route of that name begins where the environment does not have it.
-func vocabulary() []Route {
+// officialRoutes are all that some environment has, by name and without their upstreams: how a
+// route of that name begins where the environment does not have it. A rule about one that this
+// environment lacks is idle, not wrong, so that one file of enterprises serves several.
+func officialRoutes() map[string]Route {
 	p := preset{host: "nowhere", ebox: true, federation: true, mandates: true}
 	var c Config
 	p.apply(&c)
-	for i := range c.Routes {
-		c.Routes[i].Upstream = nil
+	routes := make(map[string]Route)
+	for _, r := range c.Routes {
+		r.Upstream = nil
+		routes[r.Name] = r
 	}
-	return c.Routes
+	return routes
 }
 
 func official(host, path string) *url.URL {
@@ -177,23 +175,13 @@ func providersRoute() Route {
 // environmentsOf tells which environments a host officially belongs to; nil if
 // it is no host of the platform. The token endpoint of production is the
 // simulation's as well; its APIs are not.
-func environmentsOf(host string, tokenEndpoint bool) []Environment {
-	switch strings.TrimSuffix(strings.ToLower(host), ".") {
-	case services(""):
-		if tokenEndpoint {
-			return []Environment{Production, Simulation}
+func environmentsOf(host string, tokenEndpoint bool) (owners []Environment) {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	for _, word := range Environment.words("") {
+		p := presetOf(Environment(word))
+		if p.host != "" && host == p.host || tokenEndpoint && p.tokenHost != "" && host == p.tokenHost {
+			owners = append(owners, Environment(word))
 		}
-		return []Environment{Production}
-	case services("-acpt"):
-		return []Environment{Acceptance}
-	case services("-sim"):
-		return []Environment{Simulation}
-	case services("-int"):
-		return []Environment{Integration}
-	case services("-test"):
-		return []Environment{Test}
 	}
-	return nil
+	return owners
 }
-
-func isPresetName(name string) bool { return slices.Contains(presetNames, name) }

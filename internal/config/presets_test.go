@@ -1,7 +1,6 @@
 package config
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -18,98 +17,6 @@ func parseText(t testing.TB, text string) *Config {
 }
 
 const office = "oauth: {clients: {office: {clientId: abc, keystore: {file: client.p12}}}}\n"
-
-// Each environment has the URLs that are public, and no others.
-func TestEnvironmentsFillInWhatOfficiallyExists(t *testing.T) {
-	type routes map[string]string // path to upstream and scope
-	const (
-		ebox       = "scope:document:management:consult:ws-eboxrestentreprise:"
-		federation = "scope:documentmanagement:ebox:enterprise:federation-rest:"
-		mandates   = " scope:ksz-bcss:mandates:citizen:management:-managemandate"
-	)
-	all := func(host string) routes {
-		return routes{
-			"/ebox/providers/{providerId}": "registry " + ebox + "documentconsumer",
-			"/ebox/registry": host + "/REST/ebox/enterprise/federation/documentProviderRegistry/v1 " +
-				federation + "registry",
-			"/ebox/partition":  host + "/REST/ebox/enterprise/partition/v1 " + ebox + "documentconsumer",
-			"/ebox/federation": host + "/REST/ebox/enterprise/federation/v1 " + federation + "preference",
-			"/grant/citizen":   host + "/REST/grant/citizen/v1" + mandates,
-		}
-	}
-	simulation := all("https://services-sim.socialsecurity.be")
-	delete(simulation, "/ebox/federation")
-	delete(simulation, "/grant/citizen")
-	for environment, want := range map[string]struct {
-		extra, token, registry string
-		routes                 routes
-		absent                 []string
-	}{
-		"production": {
-			token:    "https://services.socialsecurity.be/REST/oauth/v5/token",
-			registry: "https://services.socialsecurity.be/REST/ebox/enterprise/federation/documentProviderRegistry/v1/messageRegistries",
-			routes:   all("https://services.socialsecurity.be"),
-		},
-		"acceptance": {
-			token:    "https://services-acpt.socialsecurity.be/REST/oauth/v5/token",
-			registry: "https://services-acpt.socialsecurity.be/REST/ebox/enterprise/federation/documentProviderRegistry/v1/messageRegistries",
-			routes:   all("https://services-acpt.socialsecurity.be"),
-		},
-		"simulation": {
-			token:    "https://services.socialsecurity.be/REST/oauth/v5/token",
-			registry: "https://services-sim.socialsecurity.be/REST/ebox/enterprise/federation/documentProviderRegistry/v1/messageRegistries",
-			routes:   simulation,
-			absent:   []string{"/ebox/federation", "/grant/citizen"},
-		},
-		"integration": {
-			extra: "https://login-int.example.be/token", token: "https://login-int.example.be/token",
-			routes: routes{"/grant/citizen": "https://services-int.socialsecurity.be/REST/grant/citizen/v1" + mandates},
-			absent: []string{"/ebox"},
-		},
-		"test": {
-			extra: "https://login-test.example.be/token", token: "https://login-test.example.be/token",
-			routes: routes{"/grant/citizen": "https://services-test.socialsecurity.be/REST/grant/citizen/v1" + mandates},
-			absent: []string{"/ebox"},
-		},
-		"custom": {routes: routes{}},
-	} {
-		t.Run(environment, func(t *testing.T) {
-			text := "environment: " + environment + "\n" + office
-			if want.extra != "" {
-				text = strings.Replace(text, "oauth: {", "oauth: {tokenUrl: \""+want.extra+"\", ", 1)
-			}
-			c := parseText(t, text)
-			if c.OAuth.TokenURL != want.token || c.OAuth.Audience != want.token {
-				t.Errorf("token endpoint %s, audience %s", c.OAuth.TokenURL, c.OAuth.Audience)
-			}
-			registry := ""
-			if c.Registry.URL != nil {
-				registry = c.Registry.URL.String()
-			}
-			if registry != want.registry {
-				t.Errorf("registry %q", registry)
-			}
-			got := routes{}
-			for _, r := range c.Routes {
-				upstream := "registry"
-				if !r.Registry {
-					upstream = r.Upstream.String()
-				}
-				got[r.Path] = upstream + " " + strings.Join(r.Scopes, " ")
-			}
-			if diff := cmp.Diff(want.routes, got); diff != "" {
-				t.Errorf("routes (-want +got)\n%s", diff)
-			}
-			var absent []string
-			for _, a := range c.Absent {
-				absent = append(absent, a.Path)
-			}
-			if diff := cmp.Diff(want.absent, absent); diff != "" {
-				t.Errorf("absent (-want +got)\n%s", diff)
-			}
-		})
-	}
-}
 
 // Message Registries are run by third parties: a token for one of them carries the
 // scope of the call and no more, in the parts that v2 knows.
@@ -171,6 +78,9 @@ func TestDefaultsByKindOfRoute(t *testing.T) {
 			r.Cache.Enabled != want.cache || len(r.Methods) != want.methods {
 			t.Errorf("%s: %+v", name, r)
 		}
+	}
+	if c.OAuth.Audience != c.OAuth.TokenURL || c.OAuth.TokenURL == "" {
+		t.Errorf("the audience is %q", c.OAuth.Audience)
 	}
 	if u := route(t, c, "own").Upstream.String(); u != "https://own.example.be" {
 		t.Errorf("the upstream is %s", u)

@@ -3,13 +3,9 @@ package config
 import (
 	"bytes"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/invopop/jsonschema"
 
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
@@ -46,7 +43,7 @@ func TestReferenceFollowsTheSchema(t *testing.T) {
 // reference walks the types of the configuration, a section for each struct.
 type reference struct {
 	t        *testing.T
-	comments map[string]string // by "Type" and "Type.Field", of one line each
+	comments map[string]string // see goComments
 	sections []section
 	at       map[reflect.Type]string // where a struct has its section
 	dangers  map[string]string       // those not met yet
@@ -67,7 +64,7 @@ type key struct {
 func newReference(t *testing.T) *reference {
 	t.Helper()
 	r := &reference{t: t, comments: goComments(t), at: make(map[reflect.Type]string), dangers: dangers(),
-		examples: examples()}
+		examples: examples(t)}
 	r.walk("", reflect.TypeFor[Config]())
 	for path := range r.dangers {
 		t.Errorf("a danger is told of %s, which is no key: mend dangers()", path)
@@ -75,48 +72,40 @@ func newReference(t *testing.T) *reference {
 	return r
 }
 
-// goComments reads the comments of types and fields.
+// goComments reads the comments of types and fields, in one line each, by "Type" and "Type.Field".
 func goComments(t *testing.T) map[string]string {
 	t.Helper()
-	comments := make(map[string]string)
-	files, err := filepath.Glob("*.go")
-	if err != nil {
+	var r jsonschema.Reflector
+	if err := r.AddGoComments(packagePath, "./", jsonschema.WithFullComment()); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, declaration := range file.Decls {
-			types, ok := declaration.(*ast.GenDecl)
-			if !ok || types.Tok != token.TYPE {
-				continue
-			}
-			for _, spec := range types.Specs {
-				one := spec.(*ast.TypeSpec)
-				if types.Doc != nil {
-					comments[one.Name.Name] = oneLine(types.Doc.Text())
-				}
-				object, ok := one.Type.(*ast.StructType)
-				if !ok {
-					continue
-				}
-				for _, field := range object.Fields.List {
-					for _, n := range field.Names {
-						comments[one.Name.Name+"."+n.Name] = oneLine(field.Doc.Text())
-					}
-				}
-			}
-		}
+	comments := make(map[string]string)
+	for name, text := range r.CommentMap {
+		comments[strings.TrimPrefix(name, packagePath+".")] = strings.Join(strings.Fields(text), " ")
 	}
 	return comments
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+const packagePath = "ebox-gateway/internal/config"
+
+// examples are the sections of a good file, by their names.
+func examples(t *testing.T) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile("testdata/examples.good.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "environment: production\n")
+	all := make(map[string]string)
+	name := ""
+	for line := range strings.Lines(rest) {
+		if before, _, found := strings.Cut(line, ":"); found && line[0] != ' ' {
+			name = before
+		}
+		all[name] += line
+	}
+	return all
+}
 
 // walk makes the section of a struct and then those of its members.
 func (r *reference) walk(path string, typ reflect.Type) {
@@ -297,7 +286,11 @@ func plainKind(t reflect.Type) string {
 // write gives the page.
 func (r *reference) write() []byte {
 	var b bytes.Buffer
-	b.WriteString(referenceHead)
+	head, err := os.ReadFile("testdata/reference.head.md")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	b.Write(head)
 	top := r.sections[0]
 	b.WriteString("\n## Contents\n\n")
 	for _, k := range top.keys {

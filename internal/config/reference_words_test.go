@@ -2,9 +2,6 @@ package config
 
 import (
 	"fmt"
-	"maps"
-	"os"
-	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -12,33 +9,6 @@ import (
 	"testing"
 	"time"
 )
-
-// referenceHead is what the types do not say.
-const referenceHead = `# Configuration
-
-<!-- Generated from the types in internal/config by their tests. Change the comments there. -->
-
-One YAML file, ` + "`config.yaml`" + `, checked whole by ` + "`gateway check`" + `. A key that does not exist, a value
-of the wrong form, a name that leads nowhere are reported together, with file, line and column. A gateway does not
-start with any of them. Editors complete it from
-[` + "`config.schema.json`" + `](../config.schema.json), which ` + "`gateway schema`" + ` prints too.
-
-- ` + "`${NAME}`" + ` anywhere in a value is the environment variable; one that is not set is a mistake.
-- Paths are relative to the file's own folder.
-- A **duration** is written ` + "`250ms`, `30s`, `5m`, `1h30m`" + `; a **size** in bytes, or ` + "`64KiB`" +
-	` (powers of 1,024),
-  ` + "`1MB`" + ` (powers of 1,000), or ` + "`unlimited`" + `.
-- A **CBE number** may be written in every form, with dots, ` + "`BE`" +
-	` or a missing first zero; its check digits are verified. A
-  **day** is ` + "`2026-01-31`" + `, in Brussels. A **network** is ` + "`10.1.0.0/16`" + ` or one address.
-- A **secret** never prints, in no log, status or error. Prefer the key that ends in ` + "`File`" +
-	`, or ` + "`${NAME}`" + `.
-- The file and every file it names are watched by content. A change is checked whole and takes effect
-  within seconds, with no request lost; one with a mistake leaves the old in force, and the status says so.
-- **⚠** marks a key that gives up a check. It belongs in a lab, or needs a reason in a comment beside it.
-
-Every key has an anchor: ` + "`configuration.md#server.limits.maxRequests`" + `.
-`
 
 // dangers are the keys that give up a check, or can do harm, and what then.
 func dangers() map[string]string {
@@ -61,105 +31,6 @@ func dangers() map[string]string {
 		"routes.allowPrivateNetworks":   "A name that resolves inside the company is believed.",
 		"routes.cache.shared":           "`always` gives one enterprise's answer to another.",
 		"routes.cache.staleIfError":     "A state that is no longer true may be shown.",
-	}
-}
-
-// examples are whole sections; the test below reads each as a part of a file.
-func examples() map[string]string {
-	return map[string]string{
-		"server": `server:
-  listen:
-    - 127.0.0.1:8080
-    - {name: office, address: 10.1.0.5:8443, tls: {certFile: server.pem, keyFile: server.key, clientCaFile: clients.pem}}
-  publicUrl: https://ebox.intra.example.be
-  drain: {delay: 10s, timeout: 1m}
-`,
-		"admin": `admin: {listen: 127.0.0.1:9090}
-`,
-		"oauth": `oauth:
-  clients:
-    payroll:
-      clientId: ${EBOX_CLIENT_ID}
-      keystore: {file: client.p12, passwordFile: client.p12.password}
-    branch:
-      clientId: another-client
-      key: {file: branch.key, passwordFile: branch.key.password}
-      certificate: {file: branch.pem}
-      headers: [kid]
-`,
-		"tenancy": `tenancy:
-  defaultClient: payroll
-  enterprises:
-    - {number: 0206.731.645, name: Example, rate: {perSecond: 20, burst: 40}}
-    - {number: 0212.148.896, client: branch, from: 2026-01-01, until: 2026-12-31}
-  enterpriseFiles: [customers.csv]
-  suspendedFiles: [stop.txt]
-`,
-		"callers": `callers:
-  - {name: hr, networks: [10.1.0.0/16], enterprises: ["0206731645"], routes: [ebox], may: [list, open]}
-  - {name: nightly, networks: [10.2.0.7], class: batch, wait: 1m, may: [list]}
-  - {name: portal, clientCertificates: [{dnsName: portal.intra.example.be}], own: true}
-`,
-		"registry": `registry:
-  allowedHosts: ["*.socialsecurity.be", "ebox.example.be"]
-  refresh: 10m
-`,
-		"inbox": `inbox: {timeout: 5s}
-`,
-		"audit": `audit: {dir: /var/lib/ebox-gateway/evidence, keyFile: signing.pem, checkpoints: stdout}
-`,
-		"tracing": `tracing: {endpoint: "https://collector.intra.example.be:4318", sampleRatio: 0.01}
-`,
-		"egress": `egress: {proxy: "http://${PROXY_USER}:${PROXY_PASSWORD}@proxy.example.be:3128", noProxy: [".intra.example.be"], caFile: company-ca.pem}
-`,
-		"redis": `redis:
-  url: rediss://:${REDIS_PASSWORD}@redis.example.be:6379/0
-  encryptionKeys: [{id: k2, file: redis-2.key}, {id: k1, file: redis-1.key}]
-`,
-		"cache": `cache: {memory: 256MB}
-`,
-		"routes": `routes:
-  - name: ebox-providers          # one of the environment's: only this changes
-    timeouts: {header: 60s}
-    concurrency: {max: 100}
-    cache: {defaultTtl: 5s}
-  - name: own-service             # one of your own
-    path: /other
-    upstream: https://services.socialsecurity.be/REST/other/v1
-    scopes: ["scope:of:the:other:service"]
-    methods: [GET]
-`,
-		"log": `log: {format: json, level: info, security: /var/log/ebox-gateway/refusals.jsonl}
-`,
-	}
-}
-
-func TestExamplesOfTheReferenceAreRight(t *testing.T) {
-	const whole = "environment: production\n"
-	all := examples()
-	files := map[string]string{"customers.csv": "number,name\n0474028805,Third\n", "stop.txt": "0474028805\n"}
-	dir := t.TempDir()
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	variables := func(name string) (string, bool) { return "value", name != "" }
-	for _, path := range slices.Sorted(maps.Keys(all)) {
-		t.Run(path, func(t *testing.T) {
-			text := whole + all[path]
-			for _, needed := range []string{"oauth", "tenancy", "server"} {
-				if needed != path {
-					text += all[needed]
-				}
-			}
-			if path != "callers" { // a listener beyond loopback wants them
-				text += all["callers"]
-			}
-			if _, err := Parse("example", []byte(text), dir, variables); err != nil {
-				t.Errorf("%v\n%s", err, text)
-			}
-		})
 	}
 }
 

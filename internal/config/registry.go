@@ -13,9 +13,9 @@ type Registry struct {
 	// Client is the OAuth client. Default: tenancy.defaultClient.
 	Client string `yaml:"client"`
 	// Scopes of the token for it. Default: the registry's official scope.
-	Scopes []string `yaml:"scopes"`
+	Scopes []string `yaml:"scopes" config:"scope"`
 	// Refresh is how often the list is fetched. Default 5m.
-	Refresh time.Duration `yaml:"refresh"`
+	Refresh time.Duration `yaml:"refresh" above:"0s"`
 	// AllowedHosts are the hosts that providers may be on: "host",
 	// "*.domain" (not the domain itself), either with ":port" or, for any port,
 	// ":*". A provider elsewhere gets no token. Default "*.socialsecurity.be" in the official
@@ -66,14 +66,14 @@ type Fields struct {
 // StaticProvider is a Document Provider that the configuration itself names.
 type StaticProvider struct {
 	// ID is its segment in /ebox/providers/{providerId}.
-	ID string `yaml:"id" jsonschema:"required"`
+	ID string `yaml:"id" jsonschema:"required" config:"name"`
 	// Name is for people. Default: the id.
 	Name string `yaml:"name"`
 	// URL is the base URL of its Message Registry. Its host is allowed by
 	// being written here.
 	URL *url.URL `yaml:"url" jsonschema:"required"`
 	// APIVersion is what it serves, as in "3" or "2.1". Default "3".
-	APIVersion string `yaml:"apiVersion"`
+	APIVersion string `yaml:"apiVersion" config:"version"`
 }
 
 // Egress is how the gateway leaves the company network.

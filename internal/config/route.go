@@ -9,7 +9,7 @@ import (
 // name of one of the environment's changes only what it says.
 type Route struct {
 	// Name identifies the route in callers, logs and metrics.
-	Name string `yaml:"name" jsonschema:"required"`
+	Name string `yaml:"name" jsonschema:"required" config:"name"`
 	// Path is the prefix on the internal endpoint; one segment may be
 	// {providerId}.
 	Path string `yaml:"path"`
@@ -28,7 +28,7 @@ type Route struct {
 	// Scopes are what the token for this route carries, and nothing more. An
 	// empty list sends no token at all; it has to be written, so that a
 	// forgotten key cannot send a token that opens everything.
-	Scopes []string `yaml:"scopes"`
+	Scopes []string `yaml:"scopes" config:"scope"`
 	// Rules give other scopes to some calls. The first that matches counts.
 	Rules []ScopeRule `yaml:"rules"`
 	// Reads are calls by other methods than GET that change nothing: they need "list"
@@ -47,7 +47,7 @@ type Route struct {
 	// Methods are those allowed; HEAD goes with GET, OPTIONS is answered by the
 	// gateway. A route of kind plain may name any other, as PROPFIND: it counts as a
 	// write. Default GET, POST, PUT, PATCH, DELETE.
-	Methods []string `yaml:"methods"`
+	Methods []string `yaml:"methods" config:",some"`
 	// Timeouts bound the stages of a call.
 	Timeouts Timeouts `yaml:"timeouts"`
 	// Retry repeats safe calls that failed before the first byte.
@@ -91,46 +91,46 @@ type Route struct {
 // is left out matches every call.
 type ScopeRule struct {
 	// Methods that match.
-	Methods []string `yaml:"methods"`
+	Methods []string `yaml:"methods" config:",some"`
 	// Paths that match, below the upstream's base URL. "*" stands for one
 	// segment, "/**" at the end for everything below and the path itself.
-	Paths []string `yaml:"paths"`
+	Paths []string `yaml:"paths" config:"pattern,some"`
 	// APIVersions of the provider that match: "2" is every 2.x, "2.1" that one.
-	APIVersions []string `yaml:"apiVersions"`
+	APIVersions []string `yaml:"apiVersions" config:"version,some"`
 	// For matches calls for another, a represented enterprise, or for the client's own.
 	// Default both.
 	For Whom `yaml:"for"`
 	// Scopes of the token for these calls.
-	Scopes []string `yaml:"scopes" jsonschema:"required"`
+	Scopes []string `yaml:"scopes" config:"scope" jsonschema:"required"`
 }
 
 // ReadRule names calls that read, whatever their method says. What publishes or
 // replies on an e-Box route stays what it is.
 type ReadRule struct {
 	// Methods that match. Default POST.
-	Methods []string `yaml:"methods"`
+	Methods []string `yaml:"methods" config:",some"`
 	// Paths that match, below the upstream's base URL, as in a scope rule, but compared as
 	// they are written.
-	Paths []string `yaml:"paths" jsonschema:"required"`
+	Paths []string `yaml:"paths" config:"pattern,some" jsonschema:"required"`
 }
 
 // Timeouts bound the stages of a call to an upstream, which is asked in HTTP/1.1 alone. More than 8 interim answers
 // (1xx) end a call.
 type Timeouts struct {
 	// Connect is the time to connect, TLS included. Default 3s.
-	Connect time.Duration `yaml:"connect"`
+	Connect time.Duration `yaml:"connect" above:"0s"`
 	// Header is the time from the request sent to the answer's header.
 	// Default 30s.
-	Header time.Duration `yaml:"header"`
+	Header time.Duration `yaml:"header" above:"0s"`
 	// Idle is the longest pause within a body; one that makes progress is never
 	// cut. Default 60s.
-	Idle time.Duration `yaml:"idle"`
+	Idle time.Duration `yaml:"idle" above:"0s"`
 }
 
 // Retry repeats safe calls that failed before the first byte of the answer.
 type Retry struct {
 	// Tries is how often a call is tried in all; 1 means no retry. Default 3.
-	Tries int `yaml:"tries"`
+	Tries int `yaml:"tries" least:"1" most:"10"`
 }
 
 // Breaker stops calls to an upstream that fails, for a while.
@@ -138,23 +138,23 @@ type Breaker struct {
 	// Enabled turns it on. Default true.
 	Enabled bool `yaml:"enabled"`
 	// FailureRatio opens the circuit, between 0 and 1. Default 0.5.
-	FailureRatio float64 `yaml:"failureRatio"`
+	FailureRatio float64 `yaml:"failureRatio" above:"0" most:"1"`
 	// MinRequests are needed in a window before the ratio counts. Default 20.
-	MinRequests int `yaml:"minRequests"`
+	MinRequests int `yaml:"minRequests" least:"1"`
 	// Window is the time over which failures are counted. Default 30s.
-	Window time.Duration `yaml:"window"`
+	Window time.Duration `yaml:"window" above:"0s"`
 	// Open is how long the circuit stays open before a probe. Default 15s.
-	Open time.Duration `yaml:"open"`
+	Open time.Duration `yaml:"open" above:"0s"`
 }
 
 // Concurrency is a bulkhead: how many calls an upstream gets at once.
 type Concurrency struct {
 	// Max is how many calls are in flight at once. Default 200.
-	Max int `yaml:"max"`
+	Max int `yaml:"max" least:"1"`
 	// Share is the part of Max and of Queue, above 0 and up to 1, that one caller or one
 	// enterprise has before others come first. While others wait it gets no more, and the
 	// last eighth of the places is never its. 1 shares nothing. Default 0.5.
-	Share float64 `yaml:"share"`
+	Share float64 `yaml:"share" above:"0" most:"1"`
 	// Queue is how many may wait, each for at most Wait; the next one is refused.
 	// Default 1000, so that a burst of a thousand callers at a cold start finds place.
 	Queue int `yaml:"queue"`
@@ -197,7 +197,7 @@ type Cache struct {
 // is as in the route's cache.
 type CacheRule struct {
 	// Paths that match, below the upstream's base URL, as in a scope rule.
-	Paths []string `yaml:"paths" jsonschema:"required"`
+	Paths []string `yaml:"paths" config:"pattern,some" jsonschema:"required"`
 	// Enabled turns it off for these paths; it cannot turn on what is off for
 	// the route.
 	Enabled bool `yaml:"enabled"`
@@ -217,5 +217,5 @@ type CacheRule struct {
 type Memory struct {
 	// Memory bounds the answers kept in this process: bytes, or a size as 64MB. One
 	// answer takes its body, its header and about a quarter of a kilobyte. Default 64MB.
-	Memory Size `yaml:"memory"`
+	Memory Size `yaml:"memory" least:"1MB"`
 }

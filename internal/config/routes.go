@@ -3,6 +3,8 @@ package config
 import (
 	"reflect"
 	"strings"
+
+	"go.yaml.in/yaml/v4"
 )
 
 // providerSegment stands in a route's path for the provider's id.
@@ -25,7 +27,7 @@ func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[str
 	if n == nil || isNull(n) {
 		return routes, at
 	}
-	if n.Kind != sequenceNode {
+	if n.Kind != yaml.SequenceNode {
 		d.failAt(n, "routes", "a list of routes is expected, each beginning with - name:")
 		return routes, at
 	}
@@ -33,7 +35,7 @@ func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[str
 		path := item("routes", i)
 		name := d.peek(entry, "name")
 		if first, twice := at[name]; twice && name != "" {
-			d.fail(path, "the route %s is given twice, first as %s", quote(name), first)
+			d.failAt(entry, path, "the route %s is given twice, first as %s", quote(name), first)
 			continue
 		}
 		slot := -1
@@ -61,17 +63,13 @@ func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[str
 // was forgotten.
 func (d *decoder) newRoute(name string, entry *node) Route {
 	kind := Kind(d.peek(entry, "kind"))
-	if kind == "" && isPresetName(name) {
-		for _, r := range vocabulary() {
-			if r.Name == name {
-				return r
-			}
-		}
+	if official, ok := officialRoutes()[name]; ok && kind == "" {
+		return official
 	}
 	path := d.peek(entry, "path")
 	if kind == "" {
 		upstream := member(entry, "upstream")
-		kind = kindOfPath(path, upstream != nil && upstream.Kind == mappingNode)
+		kind = kindOfPath(path, upstream != nil && upstream.Kind == yaml.MappingNode)
 	}
 	r := newRoute(kind)
 	if kind == KindEBox && (name == routePartition || path == partitionRoute ||
@@ -98,7 +96,7 @@ func kindOfPath(path string, registry bool) Kind {
 // peek reads one value of a mapping before the rest of it.
 func (d *decoder) peek(n *node, name string) string {
 	value := member(n, name)
-	if value == nil || value.Kind != scalarNode {
+	if value == nil || value.Kind != yaml.ScalarNode {
 		return ""
 	}
 	text, err := expand(value.Value, d.lookup)
@@ -108,11 +106,12 @@ func (d *decoder) peek(n *node, name string) string {
 	return text
 }
 
+// member finds the value of a key before the mapping is decoded.
 func member(n *node, name string) *node {
-	if n.Kind == aliasNode {
+	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if n.Kind != mappingNode {
+	if n.Kind != yaml.MappingNode {
 		return nil
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -126,7 +125,7 @@ func member(n *node, name string) *node {
 // decodeNode reads a route. Its upstream is a URL, or {registry: true}.
 func (r *Route) decodeNode(d *decoder, at string, n *node) {
 	up, v := member(n, "upstream"), reflect.ValueOf(r).Elem()
-	if up == nil || up.Kind != mappingNode {
+	if up == nil || up.Kind != yaml.MappingNode {
 		r.Registry = r.Registry && up == nil
 		d.structure(at, n, v)
 		return
@@ -150,7 +149,7 @@ func (c *Cache) decodeNode(d *decoder, at string, n *node) {
 		return
 	}
 	at = join(at, "rules")
-	if rules.Kind != sequenceNode {
+	if rules.Kind != yaml.SequenceNode {
 		d.failAt(rules, at, "a list of rules is expected, each beginning with - paths:")
 		return
 	}
@@ -168,7 +167,7 @@ func (c *Cache) decodeNode(d *decoder, at string, n *node) {
 // decodeNode reads one listener or several, each an address or an object.
 func (l *Listeners) decodeNode(d *decoder, at string, n *node) {
 	items, path := []*node{n}, func(int) string { return at }
-	if n.Kind == sequenceNode {
+	if n.Kind == yaml.SequenceNode {
 		items, path = n.Content, func(i int) string { return item(at, i) }
 	}
 	*l = make(Listeners, len(items))
@@ -183,7 +182,7 @@ func (l *Listeners) decodeNode(d *decoder, at string, n *node) {
 
 // decodeNode reads a listener: its address, or an object.
 func (l *Listener) decodeNode(d *decoder, at string, n *node) {
-	if n.Kind == scalarNode {
+	if n.Kind == yaml.ScalarNode {
 		d.decode(at, n, reflect.ValueOf(&l.Address).Elem(), "")
 		return
 	}

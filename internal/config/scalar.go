@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v4"
+
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 )
@@ -29,17 +31,17 @@ func isText(v reflect.Value) bool {
 }
 
 // scalar reads n, one value, into v.
-func (d *decoder) scalar(at string, n *node, v reflect.Value, form string) {
-	form, blank := strings.CutSuffix(form, ",blank")
+func (d *decoder) scalar(at string, n *node, v reflect.Value, tag reflect.StructTag) {
+	form, option, _ := strings.Cut(tag.Get("config"), ",")
 	secret := v.Type() == reflect.TypeFor[Secret]()
 	if secret {
 		d.src.hide(n)
 	}
 	switch {
-	case n.Kind == sequenceNode && v.Type() == reflect.TypeFor[ebox.Actions]():
+	case n.Kind == yaml.SequenceNode && v.Type() == reflect.TypeFor[ebox.Actions]():
 		d.actions(at, n, v) // the one list that is a single Go value
 		return
-	case n.Kind != scalarNode:
+	case n.Kind != yaml.ScalarNode:
 		d.failAt(n, at, "a single value is expected, no list and no mapping")
 		return
 	case isNull(n):
@@ -58,10 +60,14 @@ func (d *decoder) scalar(at string, n *node, v reflect.Value, form string) {
 		}
 		d.warn(at, "$"+name+" without braces is text: write ${"+name+"} for the environment variable")
 	}
-	if blank && text == "" {
+	if option == "blank" && text == "" {
 		return // the same as no key, for a variable that may be empty
 	}
-	if err := d.read(v, form, text); err != nil {
+	err = d.read(v, form, text)
+	if err == nil {
+		err = d.within(v, tag)
+	}
+	if err != nil {
 		// The value is shown as it is written, never as it was expanded.
 		if secret {
 			d.failAt(n, at, "this %s", err)
@@ -110,11 +116,37 @@ func (d *decoder) read(v reflect.Value, form, s string) error {
 		v.SetString(s)
 		return nil
 	}
-	guess := ""
-	if near := nearest(s, words); near != "" {
-		guess = "; did you mean " + near + "?"
+	return fmt.Errorf("is unknown: %sallowed are %s", didYouMean(s, words), strings.Join(words, ", "))
+}
+
+// within holds a number, a size or a duration to the bounds that its field's tag gives.
+func (d *decoder) within(v reflect.Value, tag reflect.StructTag) error {
+	var expected []string
+	broken := false
+	for _, bound := range []struct {
+		key, words string
+		breaks     func(value, limit float64) bool
+	}{
+		{"least", "at least ", func(value, limit float64) bool { return value < limit }},
+		{"above", "more than ", func(value, limit float64) bool { return value <= limit }},
+		{"most", "at most ", func(value, limit float64) bool { return value > limit }},
+	} {
+		text, given := tag.Lookup(bound.key)
+		if !given {
+			continue
+		}
+		limit := reflect.New(v.Type()).Elem()
+		if err := d.read(limit, "", text); err != nil {
+			panic("config: a bound in a tag: " + text + " " + err.Error())
+		}
+		expected = append(expected, bound.words+text)
+		float := reflect.TypeFor[float64]()
+		broken = broken || bound.breaks(v.Convert(float).Float(), limit.Convert(float).Float())
 	}
-	return fmt.Errorf("is not one of %s%s", strings.Join(words, ", "), guess)
+	if broken {
+		return errors.New("has to be " + strings.Join(expected, " and "))
+	}
+	return nil
 }
 
 func into[T any](p *T, s string, parse func(string) (T, error)) error {
@@ -156,12 +188,17 @@ func (d *decoder) text(s, form string) (string, error) {
 			return s, nil // an audience is compared letter by letter
 		}
 		return u.String(), nil
-	case "hostpattern":
-		return parseHostPattern(s)
-	case "origin":
-		return parseOrigin(s)
+	}
+	if parse, ok := forms[form]; ok {
+		return parse(s)
 	}
 	return s, nil
+}
+
+// forms of texts that need no more than the text.
+var forms = map[string]func(string) (string, error){
+	"name": parseName, "hostpattern": parseHostPattern, "origin": parseOrigin, "fingerprint": parseFingerprint,
+	"scope": parseScope, "pattern": parsePattern, "version": parseVersion,
 }
 
 // path makes a path absolute: it begins where the configuration lies.
@@ -173,6 +210,9 @@ func (d *decoder) path(s string) string {
 }
 
 func (d *decoder) actions(at string, n *node, v reflect.Value) {
+	if len(n.Content) == 0 {
+		d.failAt(n, at, "an empty list allows nothing: leave the key out for all of %s", strings.Join(actionWords(), ", "))
+	}
 	var set ebox.Actions
 	for i, child := range n.Content {
 		path := item(at, i)
@@ -184,7 +224,7 @@ func (d *decoder) actions(at string, n *node, v reflect.Value) {
 		}
 		action, ok := ebox.ParseAction(word)
 		if !ok {
-			d.fail(path, "%s is not one of %s", quote(word), strings.Join(actionWords(), ", "))
+			d.fail(path, "%s is unknown: allowed are %s", quote(word), strings.Join(actionWords(), ", "))
 			continue
 		}
 		if set.Has(action) {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"go.yaml.in/yaml/v4"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/invopop/jsonschema"
 	validator "github.com/santhosh-tekuri/jsonschema/v6"
@@ -112,15 +114,15 @@ func document(t *testing.T, path string) any {
 
 func value(n *node) any {
 	switch n.Kind {
-	case aliasNode:
+	case yaml.AliasNode:
 		return value(n.Alias)
-	case mappingNode:
+	case yaml.MappingNode:
 		object := make(map[string]any)
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			object[n.Content[i].Value] = value(n.Content[i+1])
 		}
 		return object
-	case sequenceNode:
+	case yaml.SequenceNode:
 		list := make([]any, 0, len(n.Content))
 		for _, child := range n.Content {
 			list = append(list, value(child))
@@ -142,21 +144,18 @@ func value(n *node) any {
 
 func generate(t *testing.T) []byte {
 	t.Helper()
-	const pkg = "ebox-gateway/internal/config"
 	r := &jsonschema.Reflector{
 		FieldNameTag:               "yaml",
 		RequiredFromJSONSchemaTags: true,
 		ExpandedStruct:             true,
 		Anonymous:                  true,
 	}
-	if err := r.AddGoComments(pkg, "./"); err != nil {
-		t.Fatal(err)
-	}
-	for key, comment := range r.CommentMap {
-		r.CommentMap[key] = strings.Join(strings.Fields(comment), " ")
+	r.CommentMap = make(map[string]string)
+	for name, text := range goComments(t) {
+		r.CommentMap[packagePath+"."+name] = text
 	}
 	// In the file a field goes by its key, not by its name in Go.
-	renameFields(r.CommentMap, pkg, reflect.TypeFor[Config](), make(map[reflect.Type]bool))
+	renameFields(r.CommentMap, reflect.TypeFor[Config](), make(map[reflect.Type]bool))
 
 	variable := &jsonschema.Schema{Type: "string", Pattern: `\$\{`}
 	or := func(s *jsonschema.Schema) *jsonschema.Schema {
@@ -257,20 +256,20 @@ func alternative(t *testing.T, s *jsonschema.Schema, property string, other *jso
 	s.Properties.Set(property, &jsonschema.Schema{Description: description, AnyOf: []*jsonschema.Schema{&bare, other}})
 }
 
-func renameFields(comments map[string]string, pkg string, t reflect.Type, seen map[reflect.Type]bool) {
+func renameFields(comments map[string]string, t reflect.Type, seen map[reflect.Type]bool) {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
 		t = t.Elem()
 	}
-	if t.Kind() != reflect.Struct || t.PkgPath() != pkg || seen[t] {
+	if t.Kind() != reflect.Struct || t.PkgPath() != packagePath || seen[t] {
 		return
 	}
 	seen[t] = true
 	for i := range t.NumField() {
 		f := t.Field(i)
-		key := pkg + "." + t.Name() + "." + f.Name
+		key := packagePath + "." + t.Name() + "." + f.Name
 		if rest, ok := strings.CutPrefix(comments[key], f.Name); ok {
 			comments[key] = f.Tag.Get("yaml") + rest
 		}
-		renameFields(comments, pkg, f.Type, seen)
+		renameFields(comments, f.Type, seen)
 	}
 }

@@ -77,19 +77,19 @@ type TLS struct {
 // in 64KiB.
 type Limits struct {
 	// MaxHeaderBytes bounds the request line and header. Default 64KiB.
-	MaxHeaderBytes Size `yaml:"maxHeaderBytes"`
+	MaxHeaderBytes Size `yaml:"maxHeaderBytes" least:"4KiB"`
 	// MaxTargetBytes bounds the path and query together. Default 16KiB.
-	MaxTargetBytes Size `yaml:"maxTargetBytes"`
+	MaxTargetBytes Size `yaml:"maxTargetBytes" least:"1KiB"`
 	// MaxQueryParameters bounds their number. Default 1000.
-	MaxQueryParameters int `yaml:"maxQueryParameters"`
+	MaxQueryParameters int `yaml:"maxQueryParameters" least:"1"`
 	// MaxConnections bounds the connections of all listeners together. Beyond it the
 	// one that has been idle longest is closed for a new one. One source address gets
 	// more than half only while an eighth is free. Default 10000.
-	MaxConnections int `yaml:"maxConnections"`
+	MaxConnections int `yaml:"maxConnections" least:"1"`
 	// MaxRequests bounds the requests being served at once, whatever they wait
 	// for; further ones get 503 at once, so that an overload stays short.
 	// Default 5000.
-	MaxRequests int `yaml:"maxRequests"`
+	MaxRequests int `yaml:"maxRequests" least:"1"`
 	// MaxHeldBytes bounds what is held in memory for callers, of all requests together:
 	// bodies that are read whole, merged inbox pages, answers kept back to be rewritten. One
 	// caller gets at most half. Beyond it a request gets 503. Default a quarter of the memory
@@ -97,14 +97,14 @@ type Limits struct {
 	MaxHeldBytes Size `yaml:"maxHeldBytes"`
 	// MaxStreams bounds the HTTP/2 streams open at once on one
 	// connection. Default 250.
-	MaxStreams int `yaml:"maxStreams"`
+	MaxStreams int `yaml:"maxStreams" least:"1"`
 	// ReadHeaderTimeout is the time to send a whole header. Default 10s.
-	ReadHeaderTimeout time.Duration `yaml:"readHeaderTimeout"`
+	ReadHeaderTimeout time.Duration `yaml:"readHeaderTimeout" above:"0s"`
 	// IdleTimeout closes connections without a request. Default 2m.
-	IdleTimeout time.Duration `yaml:"idleTimeout"`
+	IdleTimeout time.Duration `yaml:"idleTimeout" above:"0s"`
 	// BodyIdleTimeout ends a request whose caller neither sends nor takes a
 	// byte for so long. Default 1m.
-	BodyIdleTimeout time.Duration `yaml:"bodyIdleTimeout"`
+	BodyIdleTimeout time.Duration `yaml:"bodyIdleTimeout" above:"0s"`
 	// MinBodyRate is how much of a body a caller must send, or of an answer take, a
 	// minute. A request that is slower is ended once its caller has been waited for
 	// for a minute in all. What is faster is never cut, and waiting for an upstream does
@@ -119,7 +119,7 @@ type Drain struct {
 	// notice that the gateway is no longer ready. Default 5s.
 	Delay time.Duration `yaml:"delay"`
 	// Timeout is how long requests in flight have after that. Default 30s.
-	Timeout time.Duration `yaml:"timeout"`
+	Timeout time.Duration `yaml:"timeout" above:"0s"`
 }
 
 // Admin is the listener for health, status and changes such as a purge.

@@ -3,9 +3,9 @@ package config
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -22,7 +22,6 @@ type source struct {
 	unparsed bool  // YAML whose syntax is wrong, so that no node says where secrets are
 	// secrets are nodes whose values are never shown.
 	secrets map[*node]bool
-	starts  []int    // where its lines begin; made when first needed
 	lines   []string // the text with secrets hidden; made when first needed
 }
 
@@ -48,32 +47,14 @@ const (
 // mistakes collects everything that is wrong.
 type mistakes struct {
 	list []mistake
-	// rank is that of what is added now.
-	rank rank
-	// more counts, by file, what was not kept.
-	more map[*source]int
-	kept map[*source]int
+	rank rank // of what is added now
 }
 
 // maxMistakes bounds what is printed of one file: one with the wrong delimiter would
 // otherwise give an error for each of its lines.
 const maxMistakes = 100
 
-// maxKept bounds what is kept of one file, to be sorted.
-const maxKept = 100 * maxMistakes
-
 func (m *mistakes) add(src *source, line, column int, path, message string) {
-	if m.kept[src] == maxKept {
-		if m.more == nil {
-			m.more = make(map[*source]int)
-		}
-		m.more[src]++
-		return
-	}
-	if m.kept == nil {
-		m.kept = make(map[*source]int)
-	}
-	m.kept[src]++
 	m.list = append(m.list, mistake{src, m.rank, line, column, path, message})
 }
 
@@ -95,44 +76,25 @@ func (m *mistakes) errors() error {
 		return cmp.Or(cmp.Compare(a.src.order, b.src.order), cmp.Compare(a.rank, b.rank), cmp.Compare(a.line, b.line),
 			cmp.Compare(a.column, b.column))
 	})
-	m.list = slices.Compact(m.list)
 	var all Errors
-	for i, one := range m.list {
-		if i == 0 || m.list[i-1].src != one.src {
-			all = append(all, m.errorsOf(m.list[i:])...)
-		}
-	}
-	return all
-}
-
-// errorsOf gives the mistakes of the file that list begins with.
-func (m *mistakes) errorsOf(list []mistake) (all Errors) {
-	src, more := list[0].src, m.more[list[0].src]
-	for _, one := range list {
-		switch {
-		case one.src != src:
-		case len(all) == maxMistakes:
-			more++
-		default:
+	list, shown := slices.Compact(m.list), 0
+	for i, one := range list {
+		if shown++; shown <= maxMistakes {
 			all = append(all, Error{
-				File: src.name, Line: one.line, Column: one.column, Path: one.path, Message: one.message,
-				Excerpt: src.excerpt(one.line),
+				File: one.src.name, Line: one.line, Column: one.column, Path: one.path, Message: one.message,
+				Excerpt: one.src.excerpt(one.line),
 			})
 		}
-	}
-	if more > 0 {
-		all = append(all, Error{File: src.name, Message: "and " + thousands(more) + " more mistakes; mend these first"})
+		if i+1 < len(list) && list[i+1].src == one.src {
+			continue
+		}
+		if shown > maxMistakes {
+			all = append(all, Error{File: one.src.name,
+				Message: fmt.Sprintf("and %d more mistakes; mend these first", shown-maxMistakes)})
+		}
+		shown = 0
 	}
 	return all
-}
-
-// thousands writes a number as people read it, 1,900.
-func thousands(n int) string {
-	s := strconv.Itoa(n)
-	for at := len(s) - 3; at > 0; at -= 3 {
-		s = s[:at] + "," + s[at:]
-	}
-	return s
 }
 
 // position gives the line and column of a byte offset, both from 1.
@@ -142,13 +104,19 @@ func (s *source) position(offset int) (line, column int) {
 	return bytes.Count(before, []byte{'\n'}) + 1, utf8.RuneCount(before[start:]) + 1
 }
 
+// split parts the text into lines, in which no secret can be read.
+func (s *source) split() {
+	if s.lines == nil {
+		s.lines = strings.Split(string(s.content), "\n")
+		s.mask()
+	}
+}
+
 const maxExcerpt = 160
 
 // excerpt gives the line, counted from 1, as it may be shown.
 func (s *source) excerpt(line int) string {
-	if s.lines == nil {
-		s.lines = strings.Split(string(s.masked()), "\n")
-	}
+	s.split()
 	if line < 1 || line > len(s.lines) {
 		return ""
 	}
@@ -194,69 +162,63 @@ func (s *source) hide(n *node) {
 	s.secrets[n] = true
 }
 
-// masked is the text without its secrets. Each is replaced together with all that stands
-// between it and the next node, so that nothing hangs on how a value is quoted or folded.
-func (s *source) masked() []byte {
+// mask cuts the secrets out of the lines, each together with all that stands between it and
+// the next node, so that nothing hangs on how a value is quoted or folded.
+func (s *source) mask() {
 	if s.root == nil {
-		return s.content
+		return
 	}
 	type place struct {
-		from   int
-		secret bool
-		closes string // what ends the flow collections around it, the innermost first
+		line, column int
+		secret       bool
 	}
 	var places []place
-	starts := lineStarts(s.content)
-	var visit func(n *node, secret bool, closes string)
-	visit = func(n *node, secret bool, closes string) {
+	var visit func(n *node, secret bool)
+	visit = func(n *node, secret bool) {
 		secret = secret || s.secrets[n]
-		if n.Line >= 1 && n.Line <= len(starts) {
-			begin := offsetOf(s.content, starts[n.Line-1], n.Column)
-			places = append(places, place{begin, secret && n.Kind == scalarNode, closes})
-		}
-		switch {
-		case n.Style&yaml.FlowStyle == 0:
-		case n.Kind == mappingNode:
-			closes = "}" + closes
-		case n.Kind == sequenceNode:
-			closes = "]" + closes
-		}
+		places = append(places, place{n.Line, n.Column, secret && n.Kind == yaml.ScalarNode})
 		for i, child := range n.Content {
 			switch {
-			case n.Kind != mappingNode:
-				visit(child, secret, closes)
+			case n.Kind != yaml.MappingNode:
+				visit(child, secret)
 			case i%2 == 0:
-				visit(child, false, closes) // a key
+				visit(child, false) // a key
 			default:
-				visit(child, secret || child.Kind != mappingNode && namesSecret(n.Content[i-1].Value), closes)
+				visit(child, secret || child.Kind != yaml.MappingNode && namesSecret(n.Content[i-1].Value))
 			}
 		}
 	}
-	visit(s.root, false, "")
-	slices.SortStableFunc(places, func(a, b place) int { return cmp.Compare(a.from, b.from) })
-	var out []byte
-	at := 0
-	for i, p := range places {
-		if !p.secret || p.from < at {
-			continue
+	visit(s.root, false)
+	slices.SortStableFunc(places, func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column))
+	})
+	next := place{line: len(s.lines) + 1}
+	for _, p := range slices.Backward(places) { // so that the columns before it stay as they are
+		if p.secret && p.line >= 1 && p.line <= len(s.lines) {
+			s.hideBetween(p.line, p.column, next.line, next.column)
 		}
-		out = append(append(out, s.content[at:p.from]...), hidden...)
-		next := place{from: len(s.content)}
-		for _, other := range places[i+1:] {
-			if other.from > p.from {
-				next = other
-				break
-			}
-		}
-		at = next.from
-		out = append(out, strings.TrimSuffix(p.closes, next.closes)...)
-		lines := bytes.Count(s.content[p.from:at], []byte{'\n'}) // which keep their numbers
-		if lines == 0 && at < len(s.content) {
-			out = append(out, ", "...)
-		}
-		out = append(out, bytes.Repeat([]byte{'\n'}, lines)...)
+		next = p
 	}
-	return append(out, s.content[at:]...)
+}
+
+// hideBetween takes a secret that begins at one place out of the lines, up to the next.
+func (s *source) hideBetween(line, column, nextLine, nextColumn int) {
+	before, _ := cutAt(s.lines[line-1], column)
+	if line == nextLine {
+		_, rest := cutAt(s.lines[line-1], nextColumn)
+		s.lines[line-1] = before + hidden + ", " + rest
+		return
+	}
+	s.lines[line-1] = before + hidden
+	for i := line; i < min(nextLine-1, len(s.lines)); i++ {
+		s.lines[i] = hidden
+	}
+	if nextLine > len(s.lines) {
+		return
+	}
+	if end, rest := cutAt(s.lines[nextLine-1], nextColumn); strings.Trim(end, " -") != "" {
+		s.lines[nextLine-1] = rest // the secret ended on this line
+	}
 }
 
 // namesSecret tells a key that names a secret by the look of it, also when it is misspelt.
@@ -266,22 +228,9 @@ func namesSecret(key string) bool {
 		(strings.Contains(key, "pass") || strings.Contains(key, "pwd") || strings.Contains(key, "secret"))
 }
 
-func lineStarts(content []byte) []int {
-	starts := []int{0}
-	for i, c := range content {
-		if c == '\n' {
-			starts = append(starts, i+1)
-		}
-	}
-	return starts
-}
-
-// offsetOf finds the byte of a column, counted in characters from 1.
-func offsetOf(content []byte, start, column int) int {
-	at := start
-	for ; column > 1 && at < len(content); column-- {
-		_, size := utf8.DecodeRune(content[at:])
-		at += size
-	}
-	return at
+// cutAt parts a line before a column, counted in characters from 1.
+func cutAt(line string, column int) (before, after string) {
+	runes := []rune(line)
+	at := max(0, min(column-1, len(runes)))
+	return string(runes[:at]), string(runes[at:])
 }

@@ -1,38 +1,23 @@
 package config
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"unicode/utf16"
+
+	"golang.org/x/text/encoding/unicode"
 )
 
 // utf16Of is a text as "Unicode Text" of a spreadsheet.
-func utf16Of(text string, order binary.ByteOrder, mark bool) string {
-	units := utf16.Encode([]rune(text))
-	if mark {
-		units = append([]uint16{0xfeff}, units...)
-	}
-	out := make([]byte, 2*len(units))
-	for i, u := range units {
-		order.PutUint16(out[2*i:], u)
-	}
-	return string(out)
-}
-
-// loadSpreadsheet reads a configuration with one file of enterprises.
-func loadSpreadsheet(t *testing.T, content string) (*Config, error) {
+func utf16Of(t *testing.T, text string, order unicode.Endianness, mark unicode.BOMPolicy) string {
 	t.Helper()
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "list.csv"), []byte(content), 0o600); err != nil {
+	encoded, err := unicode.UTF16(order, mark).NewEncoder().String(text)
+	if err != nil {
 		t.Fatal(err)
 	}
-	text := "environment: simulation\noauth: {clients: {office: {clientId: a, keystore: {file: a.p12}}}}\ntenancy: " +
-		"{enterpriseFiles: [list.csv]}\n"
-	return Parse("test.yaml", []byte(text), dir, environment)
+	return encoded
 }
 
 // Spreadsheets leave more in a file than people see.
@@ -50,7 +35,7 @@ func TestSpreadsheetsAreReadAsTheyAre(t *testing.T) {
 		"columns in another order":               "suspended,number\nnee,0206731645\nfalse,0474028805\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := loadSpreadsheet(t, content)
+			c, err := withFile(t, "list.csv", content)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -76,10 +61,10 @@ func TestSpreadsheetsAreToldWhatIsWrongAllAtOnce(t *testing.T) {
 			"its last two digits",
 		}},
 		"UTF-16 with a mark": {
-			utf16Of(accented, binary.LittleEndian, true), []string{"this is UTF-16", `"CSV UTF-8`, ":3:1: ",
+			utf16Of(t, accented, unicode.LittleEndian, unicode.UseBOM), []string{"this is UTF-16", `"CSV UTF-8`, ":3:1: ",
 				"its last two digits"}},
-		"UTF-16 without":  {utf16Of(accented, binary.LittleEndian, false), []string{"this is UTF-16", ":3:1: "}},
-		"UTF-16, big end": {utf16Of(accented, binary.BigEndian, false), []string{"this is UTF-16", ":3:1: "}},
+		"UTF-16 without":  {utf16Of(t, accented, unicode.LittleEndian, unicode.IgnoreBOM), []string{"this is UTF-16", ":3:1: "}},
+		"UTF-16, big end": {utf16Of(t, accented, unicode.BigEndian, unicode.IgnoreBOM), []string{"this is UTF-16", ":3:1: "}},
 		"every unknown column beside every bad row": {"nummer,naam,ref,client\n0206731645,A,1,office\n0474028806,B,2,ofice\n",
 			[]string{
 				`:1:1: unknown column "nummer": did you mean number?`, `:1:8: unknown column "naam"`, `:1:13: unknown column "ref"`,
@@ -93,10 +78,10 @@ func TestSpreadsheetsAreToldWhatIsWrongAllAtOnce(t *testing.T) {
 		"no number column": {
 			"name,client\nA,ofice\n", []string{"there is no column number", `:2:3: there is no client "ofice"`}},
 		"nothing but delimiters":       {",,\n,,\n", []string{"the file is empty"}},
-		"more mistakes than are shown": {many, []string{":101:1: ", "and 1,900 more mistakes"}},
+		"more mistakes than are shown": {many, []string{":101:1: ", "and 1900 more mistakes"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := loadSpreadsheet(t, c.content)
+			_, err := withFile(t, "list.csv", c.content)
 			if err == nil {
 				t.Fatal("it is taken")
 			}
@@ -112,7 +97,7 @@ func TestSpreadsheetsAreToldWhatIsWrongAllAtOnce(t *testing.T) {
 // A stop file in another encoding still stops whom it names.
 func TestASuspendedFileInUTF16Suspends(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "stop.txt")
-	if err := os.WriteFile(path, []byte(utf16Of("0206731645\r\n", binary.LittleEndian, true)), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(utf16Of(t, "0206731645\r\n", unicode.LittleEndian, unicode.UseBOM)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	numbers, err := LoadSuspended(path)

@@ -5,6 +5,14 @@ import (
 	"strings"
 )
 
+// didYouMean is the question about what was probably meant, with a blank behind it, or "".
+func didYouMean(word string, candidates []string) string {
+	if near := nearest(word, candidates); near != "" {
+		return "did you mean " + near + "? "
+	}
+	return ""
+}
+
 // nearest gives the candidate that was probably meant, or "": at most a third
 // of the letters may differ, a transposition counting once and case not at all.
 func nearest(word string, candidates []string) string {

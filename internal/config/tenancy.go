@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -40,7 +41,7 @@ type Enterprise struct {
 	Client string `yaml:"client"`
 	// Routes may be called for it, by name, or "ebox" for all e-Box routes.
 	// Default all.
-	Routes []string `yaml:"routes"`
+	Routes []string `yaml:"routes" config:",some"`
 	// From is the first day, 2026-01-31, in Brussels; as an instant, its start.
 	// Default: always.
 	From time.Time `yaml:"from" config:"firstday"`
@@ -57,20 +58,20 @@ type Enterprise struct {
 // listeners and certificates needs one of each; the most specific rule wins.
 type Caller struct {
 	// Name is what the logs and the evidence call it.
-	Name string `yaml:"name" jsonschema:"required"`
+	Name string `yaml:"name" config:"name" jsonschema:"required"`
 	// Networks recognise it by address, 10.1.0.0/16 or a single address.
-	Networks []netip.Prefix `yaml:"networks"`
+	Networks []netip.Prefix `yaml:"networks" config:",some"`
 	// Listeners recognise it by the listener it comes in on.
-	Listeners []string `yaml:"listeners"`
+	Listeners []string `yaml:"listeners" config:",some"`
 	// ClientCertificates recognise it by its client certificate; any one of
 	// the list is enough.
-	ClientCertificates []CertificateMatch `yaml:"clientCertificates"`
+	ClientCertificates []CertificateMatch `yaml:"clientCertificates" config:",some"`
 	// Enterprises are those it may represent: "all" (nil) or a list of numbers.
 	// Default all.
 	Enterprises []enterprise.Number `yaml:"enterprises" config:"all"`
 	// Routes are those it may call, by name, or "ebox" for all e-Box routes.
 	// Default all.
-	Routes []string `yaml:"routes"`
+	Routes []string `yaml:"routes" config:",some"`
 	// Own lets it act in the office's own name (/enterprises/own/…, and
 	// mandates without a represented enterprise). Default false.
 	Own bool `yaml:"own"`
@@ -83,7 +84,7 @@ type Caller struct {
 	Rate *Rate `yaml:"rate"`
 	// Concurrency is how many calls it has under way at most, over all upstreams and from
 	// the request's header to the answer's last byte. Default 0: no limit.
-	Concurrency int `yaml:"concurrency"`
+	Concurrency int `yaml:"concurrency" least:"1"`
 	// Class is interactive, or batch: paced rather than refused, and leaving
 	// part of every upstream to the others. Default interactive.
 	Class Class `yaml:"class"`
@@ -105,5 +106,10 @@ type CertificateMatch struct {
 	URI string `yaml:"uri"`
 	// Fingerprint is the SHA-256 of the certificate in hex; colons may part
 	// the bytes. After Load: 64 lower-case digits.
-	Fingerprint string `yaml:"fingerprint"`
+	Fingerprint string `yaml:"fingerprint" config:"fingerprint"`
+}
+
+// String gives the four parts for a message.
+func (m CertificateMatch) String() string {
+	return fmt.Sprintf("%q", []string{m.CommonName, m.DNSName, m.URI, m.Fingerprint})
 }

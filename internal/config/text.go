@@ -29,8 +29,8 @@ func textOf(name string, content []byte, order int, m *mistakes) *source {
 		m.add(src, 1, 1, "", "this is UTF-16 (\"Unicode Text\"), not UTF-8: "+inExcel)
 		return src
 	}
-	at, invalid := firstInvalid(src.content)
-	if !invalid {
+	at := firstInvalid(src.content)
+	if at < 0 {
 		return src
 	}
 	line, column := src.position(at)
@@ -41,33 +41,21 @@ func textOf(name string, content []byte, order int, m *mistakes) *source {
 	return src
 }
 
-// looksLikeUTF16 tells by the byte order mark, or by the zero that every second byte of
-// plain letters is.
+// looksLikeUTF16 tells by the byte order mark, or by the zero of which every plain letter has
+// one: it stands in front of the first letter or behind it.
 func looksLikeUTF16(content []byte) bool {
-	if len(content) < 2 {
-		return false
-	}
-	switch {
-	case content[0] == 0xff && content[1] == 0xfe, content[0] == 0xfe && content[1] == 0xff:
-		return true
-	case len(content) < 4:
-		return false
-	}
-	return content[0] != 0 && content[1] == 0 && content[2] != 0 && content[3] == 0 ||
-		content[0] == 0 && content[1] != 0 && content[2] == 0 && content[3] != 0
+	return bytes.HasPrefix(content, []byte{0xff, 0xfe}) || bytes.HasPrefix(content, []byte{0xfe, 0xff}) ||
+		len(content) > 1 && (content[0] == 0 || content[1] == 0)
 }
 
-// firstInvalid finds the first byte that is no UTF-8.
-func firstInvalid(content []byte) (at int, invalid bool) {
-	if utf8.Valid(content) {
-		return 0, false
-	}
-	for at < len(content) {
+// firstInvalid finds the first byte that is no UTF-8; -1 if there is none.
+func firstInvalid(content []byte) int {
+	for at := 0; at < len(content); {
 		r, size := utf8.DecodeRune(content[at:])
 		if r == utf8.RuneError && size == 1 {
-			return at, true
+			return at
 		}
 		at += size
 	}
-	return 0, false
+	return -1
 }

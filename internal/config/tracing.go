@@ -15,7 +15,7 @@ type Tracing struct {
 	HeadersFile string `yaml:"headersFile" config:"file,blank"`
 	// SampleRatio is the part of the requests that are traced, 0 to 1, if the
 	// caller's traceparent does not say whether this one is. Default 0.1.
-	SampleRatio float64 `yaml:"sampleRatio"`
+	SampleRatio float64 `yaml:"sampleRatio" most:"1"`
 	// CAFile holds, in PEM, certificate authorities trusted for the collector
 	// besides the system's.
 	CAFile string `yaml:"caFile" config:"file,blank"`
@@ -28,9 +28,6 @@ type Tracing struct {
 
 func (k *check) tracing() {
 	t := &k.c.Tracing
-	if (t.SampleRatio < 0 || t.SampleRatio > 1) && k.given("tracing.sampleRatio") {
-		k.fail("tracing.sampleRatio", "between 0 and 1 is allowed: 0.1 traces one request in ten")
-	}
 	if t.Endpoint == nil {
 		if k.given("tracing") && !k.given("tracing.endpoint") {
 			k.fail("tracing", "there is no tracing.endpoint, so there is nowhere to send traces: add it or leave tracing out")

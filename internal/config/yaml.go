@@ -4,19 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"regexp"
 
 	"go.yaml.in/yaml/v4"
 )
 
 // node is a piece of YAML that knows where it stands.
 type node = yaml.Node
-
-const (
-	scalarNode   = yaml.ScalarNode
-	mappingNode  = yaml.MappingNode
-	sequenceNode = yaml.SequenceNode
-	aliasNode    = yaml.AliasNode
-)
 
 // parseYAML reads the one document in content. Without a document the node is
 // nil. A syntax error is reported to m.
@@ -27,7 +21,8 @@ func parseYAML(src *source, m *mistakes) *node {
 		m.add(src, line, column, "", "a NUL byte or a line break other than LF and CR LF: save the file as plain text")
 		return nil
 	}
-	if line := indentedByTab(src.content); line > 0 {
+	if at := tabs.FindIndex(src.content); at != nil {
+		line, _ := src.position(at[0])
 		src.unparsed = true
 		m.add(src, line, 1, "", "a tab in the indentation: YAML takes blanks alone, two for each level")
 		return nil
@@ -61,32 +56,13 @@ func parseYAML(src *source, m *mistakes) *node {
 // what no text has; -1 if there is none. With it, lines would be counted
 // differently here and there, and an excerpt could show the wrong one.
 func strangeBreak(content []byte) int {
-	for i, c := range content {
-		switch {
-		case c == 0,
-			c == '\r' && !bytes.HasPrefix(content[i+1:], []byte{'\n'}),
-			c == 0xc2 && bytes.HasPrefix(content[i+1:], []byte{0x85}),
-			c == 0xe2 && (bytes.HasPrefix(content[i+1:], []byte{0x80, 0xa8}) ||
-				bytes.HasPrefix(content[i+1:], []byte{0x80, 0xa9})):
-			return i
-		}
-	}
-	return -1
+	known := bytes.ReplaceAll(content, []byte("\r\n"), []byte("\n\n")) // of the same length
+	return bytes.IndexAny(known, "\x00\r\u0085\u2028\u2029")
 }
 
-// indentedByTab finds the first line whose indentation has a tab and which is no comment;
-// 0 if there is none. Text in a block (|) may have tabs behind its blanks.
-func indentedByTab(content []byte) (line int) {
-	for text := range bytes.Lines(content) {
-		line++
-		if rest := bytes.TrimLeft(text, " "); bytes.HasPrefix(rest, []byte{'\t'}) {
-			if rest = bytes.TrimSpace(rest); len(rest) > 0 && rest[0] != '#' {
-				return line
-			}
-		}
-	}
-	return 0
-}
+// tabs finds a line whose indentation has a tab and which is no comment. Text in a block (|)
+// may have tabs behind its blanks.
+var tabs = regexp.MustCompile(`(?m)^ *\t[\t ]*[^\s#]`)
 
 func addSyntax(src *source, m *mistakes, err error) {
 	src.unparsed = true
@@ -106,4 +82,4 @@ func addSyntax(src *source, m *mistakes, err error) {
 }
 
 // isNull tells a key without a value, null or ~.
-func isNull(n *node) bool { return n.Kind == scalarNode && n.Tag == "!!null" }
+func isNull(n *node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }

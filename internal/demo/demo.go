@@ -40,6 +40,15 @@ func NewClient(dir string) (simulator.Client, error) {
 	return simulator.Client{ID: clientID, Certificate: identity.Certificate, Enterprise: Office}, nil
 }
 
+// Start starts a simulator on free ports that knows one client, whose key store is in dir.
+func Start(dir string) (*simulator.Simulator, error) {
+	client, err := NewClient(dir)
+	if err != nil {
+		return nil, err
+	}
+	return simulator.Start(simulator.Options{ListenRegional: "127.0.0.1:0", Clients: []simulator.Client{client}})
+}
+
 // Config is a configuration whose upstreams are those of a simulator.
 func Config(sim *simulator.Simulator, listen, admin string) string {
 	return fmt.Sprintf(`environment: custom

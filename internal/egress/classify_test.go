@@ -67,7 +67,8 @@ func TestWhatFailsIsClassified(t *testing.T) {
 			want: call.Failure{Kind: problem.ProxyProtocolError, Sent: true}},
 		"silence instead of an answer": {upstream: func(t *testing.T) string {
 			return raw(t, func(c net.Conn) { readRequest(c); io.Copy(io.Discard, c) })
-		}, limits: config.Timeouts{Header: soon}, want: call.Failure{Kind: problem.ProxyResponseTimeout, Timeout: true, Sent: true}},
+		}, limits: config.Timeouts{Header: soon}, want: call.Failure{Kind: problem.ProxyResponseTimeout, Timeout: true,
+			Sent: true}},
 		"an upload that nobody reads": {upstream: func(t *testing.T) string {
 			return raw(t, func(c net.Conn) { readRequest(c); <-t.Context().Done() })
 		}, limits: config.Timeouts{Idle: soon}, body: endless{}, want: call.Failure{Kind: problem.ProxyConnectionWriteTimeo,
@@ -165,7 +166,8 @@ func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestNamesThatNobodyResolvesInTime(t *testing.T) {
 	dns := &names{frozen: true}
-	tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t)}), config.Timeouts{Connect: 100 * time.Millisecond}, Guard{})
+	tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t)}), config.Timeouts{Connect: 100 * time.Millisecond},
+		Guard{})
 	_, err := get(t, tr, "http://up.example/")
 	if got := Classify(err); got != (call.Failure{Kind: problem.ProxyDNSTimeout, Timeout: true}) {
 		t.Fatalf("%+v: %v", got, err)

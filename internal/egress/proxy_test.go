@@ -201,6 +201,7 @@ func TestTheGuardStillHoldsBesideTheProxy(t *testing.T) {
 
 func TestWhatTheProxyRefuses(t *testing.T) {
 	ca := testkit.NewCertificate(t, nil)
+	untrusted := serves(t, testkit.NewCertificate(t, nil), "127.0.0.1")
 	silent := func(c net.Conn) { io.Copy(io.Discard, c) }
 	answer := func(text string) func(net.Conn) { return (&egressProxy{answer: text}).serve }
 	for name, c := range map[string]struct {
@@ -223,7 +224,7 @@ func TestWhatTheProxyRefuses(t *testing.T) {
 			func(c net.Conn) { readRequest(c) }, false, call.Failure{Kind: problem.ProxyConnectionTerminated}},
 		"it says nothing": {silent, false, call.Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
 		"no TLS from it":  {silent, true, call.Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
-		"it is not trusted": {func(c net.Conn) { tls.Server(c, serves(t, testkit.NewCertificate(t, nil), "127.0.0.1")).Handshake() }, true,
+		"it is not trusted": {func(c net.Conn) { tls.Server(c, untrusted).Handshake() }, true,
 			call.Failure{Kind: problem.ProxyTLSCertificateError}},
 	} {
 		t.Run(name, func(t *testing.T) {

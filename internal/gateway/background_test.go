@@ -23,9 +23,12 @@ func TestASharedPartOutlivesTheGenerationThatStartedIt(t *testing.T) {
 		return made
 	}
 	list := func() *directory.Directory {
-		return directory.New(directory.Options{Registry: config.Registry{URL: new(url.URL)}, Fetch: func(context.Context, string) (directory.Answer, error) {
-			return directory.Answer{}, errors.New("no registry here")
-		}})
+		return directory.New(directory.Options{
+			Registry: config.Registry{URL: new(url.URL)},
+			Fetch: func(context.Context, string) (directory.Answer, error) {
+				return directory.Answer{}, errors.New("no registry here")
+			},
+		})
 	}
 	first := &generation{tokens: tokens(), directory: list()}
 	second := &generation{tokens: first.tokens, directory: list()}

@@ -87,12 +87,11 @@ func (g *generation) newKept(route config.Route, rules *scopeRules, base string)
 			rule.paths = append(rule.paths, ebox.Segments(p))
 		}
 		if r.Enabled {
-			rule.policy = &call.Policy{
-				Cookies:    route.CallerCredentials,
-				DefaultTTL: r.DefaultTTL, Heuristics: c.Heuristics, StaleWhileRevalidate: r.StaleWhileRevalidate,
-				StaleIfError: r.StaleIfError, WhenSilent: r.WhenSilent, Sharing: sharing(r.Shared), MaxBody: maxBody,
-			}
-			k.shares = k.shares || rule.policy.Sharing != call.SharedNever
+			policy := *k.policy
+			policy.DefaultTTL, policy.Sharing, policy.WhenSilent = r.DefaultTTL, sharing(r.Shared), r.WhenSilent
+			policy.StaleWhileRevalidate, policy.StaleIfError = r.StaleWhileRevalidate, r.StaleIfError
+			rule.policy = &policy
+			k.shares = k.shares || policy.Sharing != call.SharedNever
 		}
 		k.rules = append(k.rules, rule)
 	}

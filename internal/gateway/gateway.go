@@ -25,7 +25,6 @@ import (
 
 	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/audit"
-	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/files"
@@ -292,9 +291,3 @@ func (g *Gateway) drained(ctx context.Context) error {
 
 // underway counts the requests that are being served, by whatever generation.
 func (g *Gateway) underway() int64 { return g.serving.Load() }
-
-// Token asks for one token, with the key of src if it is not nil, and keeps nothing.
-func (g *Gateway) Token(ctx context.Context, client string, scopes []string,
-	src *authn.KeySource) (authn.Token, error) {
-	return g.current.Load().tokens.Try(ctx, client, scopes, src)
-}

@@ -191,7 +191,7 @@ func (a answers) Save(ctx context.Context, k *cache.Key, e *cache.Entry, begun c
 		return nil
 	}
 	value = append(binary.BigEndian.AppendUint64(make([]byte, 0, markSize+len(value)), uint64(begun)), value...)
-	return s.within(ctx, unhurried*s.o.Timeout, func(ctx context.Context) error {
+	return s.within(ctx, backgroundFactor*s.o.Timeout, func(ctx context.Context) error {
 		err := save.Run(ctx, s.client, []string{at}, variant, value, max(keep.Milliseconds(), 1), maxVariants).Err()
 		return s.discard(ctx, at, err)
 	})

@@ -141,7 +141,8 @@ func TestSentinelsThatAskForTLSAndUsers(t *testing.T) {
 		"no TLS":                             func(o *Options) { o.Address.TLS = false },
 		"an authority that is not trusted":   func(o *Options) { o.Roots = nil },
 	} {
-		if s := awaitState(t, replica(t, address, withRoots(roots), change), StateAway); s.Reason == "" || strings.Contains(s.Reason, "wrong\"") {
+		s := awaitState(t, replica(t, address, withRoots(roots), change), StateAway)
+		if s.Reason == "" || strings.Contains(s.Reason, "wrong\"") {
 			t.Errorf("%s: %+v", what, s)
 		}
 	}

@@ -290,7 +290,7 @@ func (s *Store) join(ctx context.Context) error {
 
 // leave has this replica counted no more.
 func (s *Store) leave() {
-	_ = s.within(context.Background(), unhurried*s.o.Timeout, func(ctx context.Context) error {
+	_ = s.within(context.Background(), backgroundFactor*s.o.Timeout, func(ctx context.Context) error {
 		return s.client.HDel(ctx, s.members, s.id).Err()
 	})
 }

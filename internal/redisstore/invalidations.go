@@ -19,8 +19,8 @@ import (
 // under the old one, and is published for the memories of the other replicas.
 
 const (
-	// silence is how long a subscription may be silent before it is asked whether it
-	// lives. One that does not answer within the same time is lost: well within the
+	// silence is how long a subscription may be silent before a PING is sent on it. One
+	// that does not answer within the same time is lost: well within the
 	// second in which the replicas have to know.
 	silence = 300 * time.Millisecond
 	// scopesPerCall is how many scopes are told in one call.

@@ -62,7 +62,7 @@ func (l *List) Store(ctx context.Context, list []byte) {
 		return // no randomness: everything else says so
 	}
 	l.s.lists.Store(l.names[0], &value)
-	_ = l.s.within(ctx, unhurried*l.s.o.Timeout, l.s.storeLists) // or else the next look does
+	_ = l.s.within(ctx, backgroundFactor*l.s.o.Timeout, l.s.storeLists) // or else the next look does
 }
 
 // storeLists stores the lists that wait.

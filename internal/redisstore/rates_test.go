@@ -263,7 +263,7 @@ func TestAReplicaThatStopsCountsNoMore(t *testing.T) {
 	running.Go(func() { stops.Run(ctx) })
 	awaitTogether(t, stays, stops)
 	// One that left without a word, a stranger, and somebody who spoils it all.
-	server.Do("HSET", stays.members, "dead", 1, "garbage", "x")
+	server.Do("HSET", stays.members, "stopped", 1, "garbage", "x")
 	awaitTogether(t, stays, stops)
 	cancel()
 	running.Wait()

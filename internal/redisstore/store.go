@@ -43,8 +43,9 @@ const (
 	defaultReplicas = 3
 	// idSize is that of Store.id: 40 random bits.
 	idSize = 8
-	// unhurried is how many times Options.Timeout a call may take that no request waits for.
-	unhurried = 4
+	// backgroundFactor is how many times Options.Timeout a call may take that no request
+	// waits for.
+	backgroundFactor = 4
 )
 
 // Options are what a Store needs from outside.

@@ -99,19 +99,19 @@ func TestAReplicaWhoseRequestFailsLetsTheNextAsk(t *testing.T) {
 	}
 }
 
-func TestTheLockOfADeadReplicaHoldsNobodyForLong(t *testing.T) {
+func TestTheLockOfAReplicaThatStoppedEndsByItself(t *testing.T) {
 	server := redistest.Start(t)
-	dead := make(chan struct{})
+	stopped := make(chan struct{})
 	var asking sync.WaitGroup
 	defer asking.Wait()
-	defer close(dead)
+	defer close(stopped)
 	asked := make(chan struct{})
 	r := idle(t, single(server))
 	asking.Go(func() {
 		_, _ = r.Tokens().Obtain(context.Background(), payroll, "", func(context.Context) (authn.Token, error) {
 			close(asked)
-			<-dead
-			return authn.Token{}, errors.New("dead")
+			<-stopped
+			return authn.Token{}, errors.New("stopped")
 		})
 	})
 	<-asked

@@ -21,12 +21,12 @@ func (c *call) authorize(scopes []string) bool {
 		return c.unauthorized("", "noAccessToken", "No Access Token",
 			"Send one access token in the header Authorization, as a Bearer.")
 	}
-	t, state := c.s.authorization.lookup(raw)
-	switch state {
-	case tokenUnknown:
+	t := c.s.authorization.lookup(raw)
+	switch {
+	case t == nil:
 		return c.unauthorized("invalid_token", "invalidAccessToken", "Invalid Access Token",
 			"The access token is not known here. Get a new one.")
-	case tokenExpired:
+	case !c.s.now().Before(t.expires):
 		return c.unauthorized("invalid_token", "expiredAccessToken", "Expired Access Token",
 			"The access token has expired. Get a new one.")
 	}
@@ -93,8 +93,8 @@ func (c *call) represent() bool {
 // it a mandate.
 func (c *call) representFor(n enterprise.Number) bool {
 	if own := c.token.client.Enterprise; n != own {
-		if standing := c.s.mahis.check(n, own, MandateEbox); standing != mandateActive {
-			c.fail(problem.Forbidden(standing.refusal()))
+		if why := c.s.mahis.refusal(n, own, MandateEbox); why != "" {
+			c.fail(problem.Forbidden(why))
 			return false
 		}
 	}
@@ -113,18 +113,4 @@ func (c *call) number(in, name, text string) (enterprise.Number, bool) {
 		Detail: "expected once, as ten digits with valid check digits",
 	}))
 	return 0, false
-}
-
-// refusal says why a mandate does not hold and who can mend it.
-func (m mandateStanding) refusal() string {
-	switch m {
-	case mandateEnded:
-		return "The mandate for this enterprise has ended. Both sides can renew it in Mahis."
-	case mandateWaiting:
-		return "The mandate for this enterprise waits for its validation in Mahis."
-	case mandateTerms:
-		return "The enterprise has not accepted the terms of use for Document Consumers in its e-Box."
-	default:
-		return "There is no mandate of type e-Box Document Consumer for this enterprise in Mahis."
-	}
 }

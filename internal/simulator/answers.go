@@ -19,10 +19,14 @@ import (
 // so that one which rewrites it has to ask for it plain. A GET that is answered 200 gets an entity tag and,
 // if the client has that very answer already, 304.
 func (c *call) send(status int, v any) {
-	body, err := encodeJSON(v, c.escapedSlashes)
+	body, err := encodeJSON(v)
 	if err != nil {
 		c.fail(problem.Internal(err))
 		return
+	}
+	if c.old {
+		// In JSON a slash can only stand in a string, so each may be escaped.
+		body = bytes.ReplaceAll(inOtherVersion(body), []byte("/"), []byte(`\/`))
 	}
 	if status == http.StatusOK && isRead(c.r.Method) && len(body) > codedFrom {
 		c.w.Header().Set("Vary", "Accept-Encoding")
@@ -94,19 +98,14 @@ func tagMatches(fields []string, tag string) bool {
 	return false
 }
 
-func encodeJSON(v any, escapedSlashes bool) ([]byte, error) {
+func encodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
 		return nil, err
 	}
-	body := b.Bytes()
-	if escapedSlashes {
-		// In JSON a slash can only stand in a string, so each may be escaped.
-		body = bytes.ReplaceAll(body, []byte("/"), []byte(`\/`))
-	}
-	return body, nil
+	return b.Bytes(), nil
 }
 
 // statusMessage is the error form of registries before version 3.
@@ -126,7 +125,7 @@ func (c *call) fail(p *problem.Problem) {
 		h[name] = values
 	}
 	h.Set("Cache-Control", "no-store")
-	if !c.statusMessages {
+	if !c.old {
 		c.sendBytes(p.Status, problem.ContentType, p.Append(nil, uuid.NewString()))
 		return
 	}

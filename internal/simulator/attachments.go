@@ -7,19 +7,16 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// attachmentView is the metadata of an attachment as the API shows it, in the names of
-// one version.
+// attachmentView is the metadata of an attachment as the API shows it.
 type attachmentView struct {
 	ID       string     `json:"attachmentId"`
 	Title    translated `json:"attachmentTitle,omitempty"`
 	FileName string     `json:"fileName"`
-	Main     *bool      `json:"mainContent,omitempty"`
-	IsMain   *bool      `json:"isMainContent,omitempty"`
+	Main     bool       `json:"isMainContent"`
 	Media    string     `json:"mediaType"`
 	Size     float64    `json:"size"` // kB
 	Digest   *digest    `json:"digest,omitempty"`
-	Signed   *bool      `json:"attachmentSigned,omitempty"`
-	IsSigned *bool      `json:"isAttachmentSigned,omitempty"`
+	Signed   bool       `json:"isAttachmentSigned"`
 	Content  string     `json:"contentHref"`
 }
 
@@ -42,12 +39,8 @@ func (m *messageRegistry) attachmentViews(msg *message, whole bool) any {
 func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool) attachmentView {
 	v := attachmentView{
 		ID: a.id, Title: a.title, FileName: a.fileName, Media: a.mediaType, Size: float64(a.size) / 1024,
+		Main: a.main, Signed: a.signed,
 		Content: m.api.base() + "/ebox/messages/" + msg.id + "/attachments/" + a.id + "/content",
-	}
-	if m.old {
-		v.Main, v.Signed = &a.main, &a.signed
-	} else {
-		v.IsMain, v.IsSigned = &a.main, &a.signed
 	}
 	if whole {
 		v.Digest = &digest{a.digest(), digestMethod}
@@ -56,15 +49,13 @@ func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool
 }
 
 // attachmentList serves GET /ebox/messages/{id}/attachments.
-func (m *messageRegistry) attachmentList(c *call) {
-	if _, msg := m.find(c); msg != nil {
-		c.send(http.StatusOK, m.attachmentViews(msg, true))
-	}
+func (m *messageRegistry) attachmentList(c *call, _ *mailbox, msg *message) {
+	c.send(http.StatusOK, m.attachmentViews(msg, true))
 }
 
 // attachment serves GET /ebox/messages/{id}/attachments/{attachmentId}.
-func (m *messageRegistry) attachment(c *call) {
-	if _, msg, a := m.findAttachment(c); a != nil {
+func (m *messageRegistry) attachment(c *call, _ *mailbox, msg *message) {
+	if a := msg.attachment(c); a != nil {
 		c.send(http.StatusOK, m.attachmentView(msg, a, true))
 	}
 }
@@ -72,16 +63,15 @@ func (m *messageRegistry) attachment(c *call) {
 // content serves GET …/content: the bytes, with ranges (RFC 9110 §14) and an
 // entity tag. Fetching the main content marks the message read, whatever part of
 // it is fetched and even if the client has it already; so does HEAD.
-func (m *messageRegistry) content(c *call) {
-	b, msg, a := m.findAttachment(c)
-	if a == nil {
+func (m *messageRegistry) content(c *call, b *mailbox, msg *message) {
+	a := msg.attachment(c)
+	switch {
+	case a == nil:
 		return
-	}
-	if a.content == nil {
+	case a.content == nil:
 		c.fail(problem.NotFound("The simulator does not keep the content of so large a published document."))
 		return
-	}
-	if a.main {
+	case a.main:
 		b.open(msg)
 	}
 	h := c.w.Header()
@@ -92,16 +82,13 @@ func (m *messageRegistry) content(c *call) {
 	http.ServeContent(c.w, c.r, "", msg.received, a.content.open())
 }
 
-func (m *messageRegistry) findAttachment(c *call) (*mailbox, *message, *attachment) {
-	b, msg := m.find(c)
-	if msg == nil {
-		return nil, nil, nil
-	}
+// attachment gives the attachment of the path, or answers 404.
+func (msg *message) attachment(c *call) *attachment {
 	for _, a := range msg.attachments {
 		if a.id == c.args[1] {
-			return b, msg, a
+			return a
 		}
 	}
 	c.fail(problem.NotFound("This message has no attachment of this id."))
-	return nil, nil, nil
+	return nil
 }

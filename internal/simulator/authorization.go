@@ -39,14 +39,6 @@ type issued struct {
 	sum     string // hex SHA-256 of the token
 }
 
-type tokenState int
-
-const (
-	tokenUnknown tokenState = iota
-	tokenExpired
-	tokenValid
-)
-
 const (
 	jwtBearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 	// maxForm bounds a token request, in bytes.
@@ -63,17 +55,11 @@ func newAuthorizationServer(audience string, lifetime time.Duration, now func() 
 	}
 }
 
-func (a *authorizationServer) lookup(raw string) (*issued, tokenState) {
+// lookup gives what a token was issued as, nil if it is unknown. It may have expired.
+func (a *authorizationServer) lookup(raw string) *issued {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	t := a.tokens[raw]
-	switch {
-	case t == nil:
-		return nil, tokenUnknown
-	case !a.now().Before(t.expires):
-		return t, tokenExpired
-	}
-	return t, tokenValid
+	return a.tokens[raw]
 }
 
 // oauthError is an answer of RFC 6749 §5.2.

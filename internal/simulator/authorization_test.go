@@ -14,8 +14,6 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-const formType = "application/x-www-form-urlencoded"
-
 func TestAProperAssertionGetsAToken(t *testing.T) {
 	l := newLab(t)
 	key := identity().Key
@@ -28,7 +26,7 @@ func TestAProperAssertionGetsAToken(t *testing.T) {
 		"client clock a little ahead": l.assertion(jwt.MapClaims{"iat": time.Now().Add(5 * time.Second).Unix()}),
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := l.send("POST", l.TokenURL(), tokenForm(assertion, ScopeRegistry).Encode(), "Content-Type", formType)
+			r := l.ask(assertion, ScopeRegistry)
 			a := decode[tokenAnswer](t, r)
 			if r.status != 200 || a.TokenType != "Bearer" || a.ExpiresIn != 300 || a.Scope != ScopeRegistry ||
 				len(a.AccessToken) < 32 {
@@ -41,46 +39,41 @@ func TestAProperAssertionGetsAToken(t *testing.T) {
 	}
 }
 
-func TestAnECKeySignsWithES256(t *testing.T) {
+func TestAClientsKeysAreThoseRegistered(t *testing.T) {
 	l := newLab(t)
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.RegisterClient(Client{ID: clientID, PublicKey: &key.PublicKey, Enterprise: office}); err != nil {
-		t.Fatal(err)
-	}
-	r := l.send("POST", l.TokenURL(), tokenForm(l.signed(jwt.SigningMethodES256, key, nil, nil), "").Encode(),
-		"Content-Type", formType)
-	if r.status != 200 {
-		t.Fatalf("%d %s", r.status, r.body)
-	}
-	r = l.send("POST", l.TokenURL(), tokenForm(l.assertion(nil), "").Encode(), "Content-Type", formType)
-	if r.status != 401 {
-		t.Fatalf("the former key is still accepted: %d", r.status)
-	}
-}
-
-func TestBothCertificatesOfARenewalGetTokens(t *testing.T) {
-	l := newLab(t)
 	renewed, err := SelfSigned("Renewed", l.now.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask := func(key any) int {
-		return l.send("POST", l.TokenURL(), tokenForm(l.signed(jwt.SigningMethodRS256, key, nil, nil), "").Encode(),
-			"Content-Type", formType).status
-	}
-	if status := ask(renewed.Key); status != 401 {
-		t.Fatalf("before it was registered: %d", status)
-	}
-	err = l.RegisterClient(Client{ID: clientID, Certificate: identity().Certificate,
-		Renewed: []*x509.Certificate{renewed.Certificate}, Enterprise: office})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if former, next := ask(identity().Key), ask(renewed.Key); former != 200 || next != 200 {
-		t.Errorf("former %d, renewed %d", former, next)
+	both := Client{Certificate: identity().Certificate, Renewed: []*x509.Certificate{renewed.Certificate}}
+	for _, c := range []struct {
+		name        string
+		client      Client
+		method      jwt.SigningMethod
+		good, wrong any
+	}{
+		{"an EC key", Client{PublicKey: &ec.PublicKey}, jwt.SigningMethodES256, ec, nil},
+		{"during a renewal, the former", both, jwt.SigningMethodRS256, identity().Key, nil},
+		{"during a renewal, the new one", both, jwt.SigningMethodRS256, renewed.Key, nil},
+		{"after a renewal", Client{Certificate: renewed.Certificate}, jwt.SigningMethodRS256, renewed.Key, identity().Key},
+	} {
+		c.client.ID, c.client.Enterprise = clientID, office
+		if err := l.RegisterClient(c.client); err != nil {
+			t.Fatal(err)
+		}
+		if r := l.ask(l.signed(c.method, c.good, nil, nil), ""); r.status != 200 {
+			t.Errorf("%s: %d %s", c.name, r.status, r.body)
+		}
+		if c.wrong == nil {
+			continue
+		}
+		if r := l.ask(l.signed(c.method, c.wrong, nil, nil), ""); r.status != 401 {
+			t.Errorf("%s: the former key is still accepted: %d", c.name, r.status)
+		}
 	}
 }
 
@@ -121,7 +114,7 @@ func TestAnImproperAssertionIsInvalidClient(t *testing.T) {
 			map[string]any{"crit": []string{"x"}, "x": 1}),
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := l.send("POST", l.TokenURL(), tokenForm(assertion, "").Encode(), "Content-Type", formType)
+			r := l.ask(assertion, "")
 			if e := decode[oauthError](t, r); r.status != 401 || e.Code != "invalid_client" {
 				t.Fatalf("%d %s", r.status, r.body)
 			}
@@ -135,24 +128,18 @@ func TestAnImproperAssertionIsInvalidClient(t *testing.T) {
 	}
 }
 
-func TestAnAssertionServesOnce(t *testing.T) {
+func TestAnAssertionServesOnceAndWhileTheCertificateIsValid(t *testing.T) {
 	l := newLab(t)
-	form := tokenForm(l.assertion(nil), "").Encode()
-	if r := l.send("POST", l.TokenURL(), form, "Content-Type", formType); r.status != 200 {
+	assertion := l.assertion(nil)
+	if r := l.ask(assertion, ""); r.status != 200 {
 		t.Fatalf("first: %d %s", r.status, r.body)
 	}
-	if r := l.send("POST", l.TokenURL(), form, "Content-Type", formType); r.status != 401 ||
-		!strings.Contains(string(r.body), "jti") {
+	if r := l.ask(assertion, ""); r.status != 401 || !strings.Contains(string(r.body), "jti") {
 		t.Fatalf("again: %d %s", r.status, r.body)
 	}
-}
-
-func TestAnExpiredCertificateIsRefused(t *testing.T) {
-	l := newLab(t)
 	l.now.advance(366 * 24 * time.Hour)
-	r := l.send("POST", l.TokenURL(), tokenForm(l.assertion(nil), "").Encode(), "Content-Type", formType)
-	if r.status != 401 || !strings.Contains(string(r.body), "certificate") {
-		t.Fatalf("%d %s", r.status, r.body)
+	if r := l.ask(l.assertion(nil), ""); r.status != 401 || !strings.Contains(string(r.body), "certificate") {
+		t.Fatalf("after a year: %d %s", r.status, r.body)
 	}
 }
 
@@ -217,7 +204,7 @@ func TestScopesAreTheClientsOwn(t *testing.T) {
 		}
 	}
 	ask := func(scope string) reply {
-		return l.send("POST", l.TokenURL(), tokenForm(l.assertion(nil), scope).Encode(), "Content-Type", formType)
+		return l.ask(l.assertion(nil), scope)
 	}
 	register(Client{Scopes: []string{ScopeDocumentConsumer, ScopeRegistry}})
 	if a := decode[tokenAnswer](t, ask("")); a.Scope != ScopeDocumentConsumer+" "+ScopeRegistry {
@@ -251,8 +238,7 @@ func TestRegisteringRefusesWhatChamanWould(t *testing.T) {
 		}
 	}
 	l.UnregisterClient(clientID)
-	if r := l.send("POST", l.TokenURL(), tokenForm(l.assertion(nil), "").Encode(), "Content-Type",
-		formType); r.status != http.StatusUnauthorized {
+	if r := l.ask(l.assertion(nil), ""); r.status != http.StatusUnauthorized {
 		t.Errorf("unregistered: %d", r.status)
 	}
 }

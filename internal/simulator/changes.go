@@ -30,12 +30,20 @@ func (c *call) readJSON(mediaType string, v any) bool {
 		c.fail(problem.BadRequest("The body breaks off."))
 	case len(body) > maxJSON:
 		c.fail(problem.TooLarge(maxJSON, "The body is too large."))
-	case json.Unmarshal(body, v) != nil:
+	case c.unmarshal(body, v) != nil:
 		c.fail(problem.BadRequest("The body is not the JSON that is expected."))
 	default:
 		return true
 	}
 	return false
+}
+
+// unmarshal reads JSON in the names of the API's version.
+func (c *call) unmarshal(text []byte, v any) error {
+	if c.old {
+		text = inOtherVersion(text)
+	}
+	return json.Unmarshal(text, v)
 }
 
 // patch serves PATCH /ebox/messages (a merge patch, RFC 7396): all of its items,
@@ -115,7 +123,7 @@ func (m *messageRegistry) link(c *call) {
 		Errors  []party   `json:"errorCases"`
 	}{order.ID, original.expires.In(m.zone), 0, []party{}}
 	for _, to := range order.Recipients {
-		n, ok := to.enterprise(m.old)
+		n, ok := to.enterprise()
 		if !ok || !m.linkInto(n, original) {
 			out.Errors = append(out.Errors, to)
 			continue
@@ -162,7 +170,7 @@ func (m *messageRegistry) searchStatus(c *call) {
 	}
 	out := []status{}
 	for _, q := range asked {
-		n, ok := q.Ebox.enterprise(m.old)
+		n, ok := q.Ebox.enterprise()
 		if !ok {
 			continue
 		}

@@ -145,23 +145,14 @@ func (s *Simulator) controlState() any {
 	a.mu.RLock()
 	clients, lifetime := slices.Sorted(maps.Keys(a.clients)), a.lifetime
 	a.mu.RUnlock()
-	return struct {
-		URLs      map[string]string `json:"urls"`
-		Clients   []string          `json:"clients"`
-		Lifetime  string            `json:"tokenLifetime"`
-		Issued    map[string]int    `json:"tokensIssued"`
-		Requests  map[string]uint64 `json:"requests"`
-		Faults    []Fault           `json:"faults"`
-		Providers []Provider        `json:"providers"`
-		Mandates  []Mandate         `json:"mandates"`
-		GrantUp   bool              `json:"grantUp"`
-	}{
-		map[string]string{
+	return map[string]any{
+		"urls": map[string]string{
 			UpstreamToken: s.TokenURL(), UpstreamRegistry: s.RegistryURL(), "oldRegistry": s.OldRegistryURL(),
 			UpstreamPartition: s.PartitionURL(), UpstreamFederation: s.FederationURL(), UpstreamGrant: s.GrantURL(),
 		},
-		clients, lifetime.String(), s.TokensIssuedFor(), s.record.countAll(), s.Faults(), s.Providers(), s.Mandates(),
-		!s.citizen.down.Load(),
+		"clients": clients, "tokenLifetime": lifetime.String(), "tokensIssued": s.TokensIssuedFor(),
+		"requests": s.record.countAll(), "faults": s.Faults(), "providers": s.Providers(), "mandates": s.Mandates(),
+		"grantUp": !s.citizen.down.Load(),
 	}
 }
 

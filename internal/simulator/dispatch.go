@@ -28,12 +28,12 @@ type api struct {
 	scopes []string
 	// representing says that the API reads the on-behalf-of header.
 	representing bool
-	// statusMessages makes errors StatusMessages, the form before problem documents.
-	statusMessages bool
+	// old is for a Message Registry before version 3: errors are StatusMessages, the form
+	// before problem documents, members have their former names, and slashes in JSON are
+	// written "\/", as many Java and PHP servers do.
+	old bool
 	// plainPages writes pages in the form PagePlain.
 	plainPages atomic.Bool
-	// escapedSlashes writes "\/" in JSON, as many Java and PHP servers do.
-	escapedSlashes bool
 	// guard, if set, may answer in the place of every endpoint; it then returns true.
 	guard     func(*call) bool
 	endpoints []endpoint
@@ -69,19 +69,11 @@ type call struct {
 	enterprise enterprise.Number // whose e-Box it is about, on APIs that represent
 }
 
-func (s *Simulator) mount(a *api, prefix string) {
-	a.site.mu.Lock()
-	defer a.site.mu.Unlock()
-	a.site.mounts[prefix] = a
-}
-
 // find gives the API with the longest prefix of path that ends at a segment.
 func (at *site) find(path string) *api {
-	at.mu.RLock()
-	defer at.mu.RUnlock()
 	for prefix := path; prefix != ""; prefix = prefix[:strings.LastIndexByte(prefix, '/')] {
-		if a := at.mounts[prefix]; a != nil {
-			return a
+		if a, ok := at.mounts.Load(prefix); ok {
+			return a.(*api)
 		}
 	}
 	return nil

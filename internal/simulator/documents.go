@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -92,42 +91,20 @@ func (d *document) sum() string {
 }
 
 // open gives a reader of its own for the whole document.
-func (d *document) open() io.ReadSeeker { return &documentReader{d: d} }
+func (d *document) open() io.ReadSeeker { return io.NewSectionReader(d, 0, d.size) }
 
-type documentReader struct {
-	d  *document
-	at int64
-}
-
-// Read implements io.Reader.
-func (r *documentReader) Read(p []byte) (n int, err error) {
-	if r.at >= r.d.size {
-		return 0, io.EOF
+// ReadAt implements io.ReaderAt.
+func (d *document) ReadAt(p []byte, at int64) (n int, err error) {
+	if left := d.size - at; int64(len(p)) > left {
+		p, err = p[:max(left, 0)], io.EOF
 	}
-	p = p[:min(int64(len(p)), r.d.size-r.at)]
-	if r.at < int64(len(r.d.kept)) {
-		n = copy(p, r.d.kept[r.at:])
+	if at < int64(len(d.kept)) {
+		n = copy(p, d.kept[at:])
 	}
 	for n < len(p) {
-		n += r.d.generate(p[n:], r.at+int64(n)-int64(len(r.d.kept)))
+		n += d.generate(p[n:], at+int64(n)-int64(len(d.kept)))
 	}
-	r.at += int64(n)
-	return n, nil
-}
-
-// Seek implements io.Seeker.
-func (r *documentReader) Seek(offset int64, whence int) (int64, error) {
-	switch whence {
-	case io.SeekCurrent:
-		offset += r.at
-	case io.SeekEnd:
-		offset += r.d.size
-	}
-	if offset < 0 {
-		return 0, errors.New("seeking before the start of a document")
-	}
-	r.at = offset
-	return offset, nil
+	return n, err
 }
 
 // letter is a PDF of one page (ISO 32000-1 §7.5) with lines of ASCII text, as the

@@ -2,15 +2,11 @@ package simulator
 
 import (
 	"bytes"
-	"crypto/x509"
-	"encoding/pem"
 	"io"
 	"strings"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
-	"software.sslmate.com/src/go-pkcs12"
 )
 
 func TestAnyPieceOfADocumentIsThatPieceOfTheWhole(t *testing.T) {
@@ -61,34 +57,6 @@ func TestALetterIsAPDF(t *testing.T) {
 	}
 	if !strings.HasPrefix(text[offset:], "xref\n") {
 		t.Errorf("startxref points at %.10q", text[offset:])
-	}
-}
-
-func TestAnIdentityComesInTheUsualForms(t *testing.T) {
-	i := identity()
-	data, err := i.PKCS12("secret")
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, cert, err := pkcs12.Decode(data, "secret")
-	if err != nil || !i.Key.Equal(key) || !cert.Equal(i.Certificate) {
-		t.Errorf("PKCS#12: %v", err)
-	}
-	if _, _, err := pkcs12.Decode(data, "wrong"); err == nil {
-		t.Error("the password is not needed")
-	}
-	text, err := i.KeyPEM()
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, _ := pem.Decode(text)
-	if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err != nil || !i.Key.Equal(key) {
-		t.Errorf("PKCS#8: %v", err)
-	}
-	block, _ = pem.Decode(i.CertificatePEM())
-	if cert, err := x509.ParseCertificate(block.Bytes); err != nil || cert.Subject.CommonName != "Payroll Office" ||
-		cert.NotAfter.Before(time.Now()) {
-		t.Errorf("certificate: %v", err)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -100,9 +99,8 @@ type Fault struct {
 	Hits int `json:"hits"`
 }
 
-// faultBoard holds the faults in force. Requests take no lock while there are none.
+// faultBoard holds the faults in force.
 type faultBoard struct {
-	any    atomic.Bool
 	mu     sync.Mutex
 	nextID int
 	faults []*Fault
@@ -121,7 +119,6 @@ func (s *Simulator) Fault(f Fault) (int, error) {
 	f.ID, f.Hits = b.nextID, 0
 	f.Header = f.Header.Clone()
 	b.faults = append(b.faults, &f)
-	b.any.Store(true)
 	return f.ID, nil
 }
 
@@ -131,7 +128,6 @@ func (s *Simulator) ClearFaults() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.faults = nil
-	b.any.Store(false)
 }
 
 // RemoveFault takes one fault away and tells whether it was there.
@@ -141,7 +137,6 @@ func (s *Simulator) RemoveFault(id int) bool {
 	defer b.mu.Unlock()
 	n := len(b.faults)
 	b.faults = slices.DeleteFunc(b.faults, func(f *Fault) bool { return f.ID == id })
-	b.any.Store(len(b.faults) > 0)
 	return len(b.faults) < n
 }
 
@@ -160,9 +155,6 @@ func (s *Simulator) Faults() []Fault {
 // take finds the faults for a request and counts them as applied: at most one
 // latency and one other.
 func (b *faultBoard) take(upstream, method, path string) (latency, other *Fault) {
-	if !b.any.Load() {
-		return nil, nil
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, f := range b.faults {

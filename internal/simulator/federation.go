@@ -4,18 +4,11 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 )
-
-// preferenceStore holds which enterprises want no paper any more.
-type preferenceStore struct {
-	mu          sync.Mutex
-	exclusively map[enterprise.Number]bool
-}
 
 type preferencesView struct {
 	Ebox        party     `json:"eboxId"`
@@ -29,7 +22,7 @@ type preferencesView struct {
 // description and the federation's pages have them.
 func (s *Simulator) mountFederation() {
 	scope := []string{ScopePreference}
-	s.mount(&api{
+	s.main.mounts.Store(federationPath, &api{
 		upstream: UpstreamFederation, site: s.main, path: federationPath, scopes: []string{ScopePreference, ScopeRegistry},
 		representing: true,
 		endpoints: []endpoint{
@@ -37,15 +30,13 @@ func (s *Simulator) mountFederation() {
 			{"POST", "/eboxPreferences/search", scope, s.searchPreferences},
 			{"POST", "/citizenEboxConsents/search", scope, searchConsents},
 		},
-	}, federationPath)
+	})
 }
 
 func (s *Simulator) preferencesOf(e enterprise.Number) preferencesView {
-	p := s.preferences
-	p.mu.Lock()
-	v := preferencesView{Ebox: party{Type: "ENTERPRISE", Value: e.String()}, Exclusively: p.exclusively[e],
+	_, exclusively := s.paperless.Load(e)
+	v := preferencesView{Ebox: party{Type: "ENTERPRISE", Value: e.String()}, Exclusively: exclusively,
 		Connected: s.started.UTC().Truncate(time.Second)}
-	p.mu.Unlock()
 	for _, id := range []string{"nsso", "regional"} {
 		b := s.directory.registry(id).box(e)
 		b.mu.RLock()
@@ -72,10 +63,11 @@ func (s *Simulator) patchPreferences(c *call) {
 	case change.Ebox.Type != "ENTERPRISE" || change.Ebox.Value != c.enterprise.String():
 		c.fail(problem.Forbidden("eboxId is not the e-Box that the call is for."))
 	default:
-		p := s.preferences
-		p.mu.Lock()
-		p.exclusively[c.enterprise] = *change.Exclusively
-		p.mu.Unlock()
+		if *change.Exclusively {
+			s.paperless.Store(c.enterprise, true)
+		} else {
+			s.paperless.Delete(c.enterprise)
+		}
 		c.send(http.StatusOK, s.preferencesOf(c.enterprise))
 	}
 }

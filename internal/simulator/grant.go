@@ -87,17 +87,17 @@ func (s *Simulator) mountGrant() {
 		upstream: UpstreamGrant, site: s.main, path: grantPath, scopes: scope,
 		endpoints: []endpoint{
 			{"GET", "/health", nil, g.health},
-			{"POST", "/mandates", scope, g.create},
-			{"GET", "/mandates", scope, g.list},
-			{"GET", "/mandates/{}", scope, g.read},
-			{"POST", "/mandates/{}/stop", scope, g.stop},
-			{"PUT", "/mandates/{}/stop", scope, g.stop},
-			{"DELETE", "/mandates/{}", scope, g.stop},
-			{"PATCH", "/mandates/{}", scope, g.stop},
+			{"POST", "/mandates", scope, orRefuse(g.create)},
+			{"GET", "/mandates", scope, orRefuse(g.list)},
+			{"GET", "/mandates/{}", scope, orRefuse(g.read)},
+			{"POST", "/mandates/{}/stop", scope, orRefuse(g.stop)},
+			{"PUT", "/mandates/{}/stop", scope, orRefuse(g.stop)},
+			{"DELETE", "/mandates/{}", scope, orRefuse(g.stop)},
+			{"PATCH", "/mandates/{}", scope, orRefuse(g.stop)},
 		},
 	}
 	a.plainPages.Store(true)
-	s.mount(a, grantPath)
+	a.site.mounts.Store(grantPath, a)
 }
 
 // health asks for no token and minds none.
@@ -111,23 +111,21 @@ func (g *citizenMandates) health(c *call) {
 }
 
 // create serves POST /mandates.
-func (g *citizenMandates) create(c *call) {
-	body, ok := g.readBody(c, true)
-	if !ok {
-		return
+func (g *citizenMandates) create(c *call) *grantError {
+	body, refusal := g.readBody(c, true)
+	if refusal != nil {
+		return refusal
 	}
 	order, refusal := readOrder(body)
 	if refusal != nil {
-		c.refuseGrant(refusal)
-		return
+		return refusal
 	}
 	mandatary, refusal := g.acting(c, order.represented, "body")
 	if refusal == nil && order.withRepresentative && !g.s.mahis.represented(mandatary, MandateDmfa) {
 		refusal = representativeNotFound()
 	}
 	if refusal != nil {
-		c.refuseGrant(refusal)
-		return
+		return refusal
 	}
 	today := g.today()
 	m := &citizenMandate{
@@ -148,31 +146,26 @@ func (g *citizenMandates) create(c *call) {
 	g.mu.Unlock()
 	c.w.Header().Set("Location", view.Links["self"].Href)
 	c.send(http.StatusCreated, view)
+	return nil
 }
 
 // list serves GET /mandates: those of one mandatary.
-func (g *citizenMandates) list(c *call) {
+func (g *citizenMandates) list(c *call) *grantError {
 	q := queryReader{query: c.r.URL.Query()}
 	if ssin := q.query.Get("mandatorSsin"); q.query.Has("mandatorSsin") && !ssinPattern.MatchString(ssin) {
-		c.refuseGrant(badInput(patternIssue("query", "mandatorSsin", ssinPattern, ssin)))
-		return
+		return badInput(patternIssue("query", "mandatorSsin", ssinPattern, ssin))
 	}
 	if scope := q.query.Get("scope"); q.query.Has("scope") && !slices.Contains(citizenScopes, scope) {
-		c.refuseGrant(invalidScope("query", []string{scope}))
-		return
+		return invalidScope("query", []string{scope})
 	}
 	mandatary, refusal := g.acting(c, q.query.Get("representedEnterpriseNumber"), "query")
 	if refusal != nil {
-		c.refuseGrant(refusal)
-		return
+		return refusal
 	}
 	page, size := q.number("page", 1, 1<<31-1), q.number("pageSize", 25, 100)
 	if len(q.issues) > 0 {
 		issue := q.issues[0]
-		c.refuseGrant(badInput(ordered{
-			{"in", issue.In}, {"detail", issue.Detail}, {"name", issue.Name}, {"value", issue.Value},
-		}))
-		return
+		return badInput(grantIssue{issue.In, issue.Detail, issue.Name, issue.Value})
 	}
 	items, total, first, today := []citizenMandateView{}, 0, (page-1)*size, g.today()
 	g.mu.Lock()
@@ -189,32 +182,31 @@ func (g *citizenMandates) list(c *call) {
 	g.mu.Unlock()
 	c.w.Header().Set("Cache-Control", "no-store")
 	c.send(http.StatusOK, newPage(c, items, page, size, total))
+	return nil
 }
 
 // read serves GET /mandates/{id}.
-func (g *citizenMandates) read(c *call) {
+func (g *citizenMandates) read(c *call) *grantError {
 	m, refusal := g.find(c, c.r.URL.Query().Get("representedEnterpriseNumber"), "query")
 	if refusal != nil {
-		c.refuseGrant(refusal)
-		return
+		return refusal
 	}
 	g.mu.Lock()
 	view := m.view(c, g.today())
 	g.mu.Unlock()
 	c.w.Header().Set("Cache-Control", "no-store")
 	c.send(http.StatusOK, view)
+	return nil
 }
 
 // stop serves every way of stopping a mandate.
-func (g *citizenMandates) stop(c *call) {
-	body, ok := g.readBody(c, c.r.Method == http.MethodPatch)
-	if !ok {
-		return
+func (g *citizenMandates) stop(c *call) *grantError {
+	body, refusal := g.readBody(c, c.r.Method == http.MethodPatch)
+	if refusal != nil {
+		return refusal
 	}
 	if c.r.Method == http.MethodPatch && body.text("status") != statusStopped {
-		c.refuseGrant(badInput(ordered{{"in", "body"}, {"detail", "[Path '/status'] Only STOPPED is allowed"},
-			{"name", "/status"}, {"value", body.text("status")}}))
-		return
+		return badInput(bodyIssue("status", "Only STOPPED is allowed", body.text("status")))
 	}
 	represented, in := body.represented(), "body"
 	if represented == "" {
@@ -222,8 +214,7 @@ func (g *citizenMandates) stop(c *call) {
 	}
 	m, refusal := g.find(c, represented, in)
 	if refusal != nil {
-		c.refuseGrant(refusal)
-		return
+		return refusal
 	}
 	today := g.today()
 	g.mu.Lock()
@@ -235,12 +226,13 @@ func (g *citizenMandates) stop(c *call) {
 	g.mu.Unlock()
 	switch {
 	case !active:
-		c.refuseGrant(mandateNotDisableable())
+		return mandateNotDisableable()
 	case c.r.Method == http.MethodDelete:
 		c.w.WriteHeader(http.StatusNoContent)
 	default:
 		c.send(http.StatusOK, view)
 	}
+	return nil
 }
 
 // find gives the mandate of the path, if the enterprise that acts is part of it.
@@ -284,24 +276,23 @@ func (g *citizenMandates) acting(c *call, represented, in string) (enterprise.Nu
 		return own, nil
 	case err != nil || !g.s.mahis.knows(n):
 		return 0, dacService()
-	case g.s.mahis.check(n, own, MandateDmfa) != mandateActive:
+	case g.s.mahis.refusal(n, own, MandateDmfa) != "":
 		return 0, representativeForbidden()
 	}
 	return n, nil
 }
 
 // readBody reads a JSON object; where none is required an empty body is one.
-func (g *citizenMandates) readBody(c *call, required bool) (grantBody, bool) {
+func (g *citizenMandates) readBody(c *call, required bool) (grantBody, *grantError) {
 	text, err := io.ReadAll(io.LimitReader(c.r.Body, maxJSON+1))
 	if err == nil && len(text) == 0 && !required {
-		return nil, true
+		return nil, nil
 	}
 	var body grantBody
 	if err != nil || len(text) > maxJSON || json.Unmarshal(text, &body) != nil || body == nil {
-		c.refuseGrant(badInput())
-		return nil, false
+		return nil, badInput()
 	}
-	return body, true
+	return body, nil
 }
 
 func (g *citizenMandates) today() string { return g.s.now().UTC().Format(time.DateOnly) }

@@ -216,8 +216,8 @@ func FuzzReadOrder(f *testing.F) {
 		}
 		o, refusal := readOrder(body)
 		if refusal != nil {
-			if out, err := refusal.members.MarshalJSON(); err != nil || !json.Valid(out) {
-				t.Fatalf("%v in %s", err, out)
+			if !json.Valid(refusal.body) {
+				t.Fatalf("%s", refusal.body)
 			}
 			return
 		}

@@ -51,7 +51,7 @@ func readOrder(b grantBody) (order, *grantError) {
 	if len(missing) > 0 {
 		return o, badInput(missingIssue(missing))
 	}
-	var issues []ordered
+	var issues []grantIssue
 	for _, name := range []string{"representedEnterpriseNumber", "representedEnterprise"} {
 		if b.has(name) && !cbePattern.MatchString(b.text(name)) {
 			issues = append(issues, patternIssue("body", name, cbePattern, b.written(name)))
@@ -63,14 +63,12 @@ func readOrder(b grantBody) (order, *grantError) {
 	for _, name := range []string{"startDate", "endDate"} {
 		if _, err := time.Parse(time.DateOnly, b.text(name)); b.has(name) && err != nil {
 			issues = append(issues,
-				ordered{{"in", "body"}, {"detail", "[Path '/" + name + "'] String is invalid against requested date format(s) " +
-					"yyyy-MM-dd"}, {"name", "/" + name}, {"value", b.written(name)}})
+				bodyIssue(name, "String is invalid against requested date format(s) yyyy-MM-dd", b.written(name)))
 		}
 	}
 	const with = "createMandateWithRepresentative"
 	if b.has(with) && json.Unmarshal(b[with], &o.withRepresentative) != nil {
-		issues = append(issues, ordered{{"in", "body"}, {"detail", "[Path '/" + with + "'] A boolean is expected"},
-			{"name", "/" + with}, {"value", b.written(with)}})
+		issues = append(issues, bodyIssue(with, "A boolean is expected", b.written(with)))
 	}
 	switch {
 	case len(issues) > 0:

@@ -116,11 +116,18 @@ func tokenForm(assertion, scope string) url.Values {
 	return form
 }
 
+const formType = "application/x-www-form-urlencoded"
+
+// ask asks for a token.
+func (l *lab) ask(assertion, scope string) reply {
+	l.t.Helper()
+	return l.send("POST", l.TokenURL(), tokenForm(assertion, scope).Encode(), "Content-Type", formType)
+}
+
 // token gets a token or fails the test.
 func (l *lab) token(scopes ...string) string {
 	l.t.Helper()
-	r := l.send("POST", l.TokenURL(), tokenForm(l.assertion(nil), strings.Join(scopes, " ")).Encode(), "Content-Type",
-		"application/x-www-form-urlencoded")
+	r := l.ask(l.assertion(nil), strings.Join(scopes, " "))
 	var answer tokenAnswer
 	if r.status != http.StatusOK || json.Unmarshal(r.body, &answer) != nil {
 		l.t.Fatalf("no token: %d %s", r.status, r.body)

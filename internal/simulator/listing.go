@@ -3,6 +3,7 @@ package simulator
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,14 +11,13 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// messageView is a message as the API shows it. Names that version 3 has changed stand
-// in pairs, of which one is left out; those of which nothing is public are as before.
+// messageView is a message as the API shows it, in the names of version 3; those of which
+// nothing is public are as before.
 type messageView struct {
 	ID         string     `json:"messageId"`
 	Original   string     `json:"originalMessageId,omitempty"`
 	Subject    translated `json:"subject"`
-	Received   time.Time  `json:"receiptDate,omitzero"`
-	Published  time.Time  `json:"publicationDate,omitzero"`
+	Published  time.Time  `json:"publicationDate"`
 	Expires    time.Time  `json:"expirationDate"`
 	Read       bool       `json:"readStatus"`
 	Visible    bool       `json:"visible"`
@@ -29,13 +29,11 @@ type messageView struct {
 	AppID      string     `json:"senderApplicationId"`
 	Partition  string     `json:"partition,omitempty"`
 
-	Documents  any      `json:"attachments,omitempty"`
-	BodyMain   *bool    `json:"bodyMainContent,omitempty"`
-	IsBodyMain *bool    `json:"isBodyMainContent,omitempty"`
-	Payment    *payment `json:"paymentData,omitempty"`
-	Replies    *bool    `json:"replyAuthorized,omitempty"`
-	AreReplies *bool    `json:"isReplyAuthorized,omitempty"`
-	Links      links    `json:"_links"`
+	Documents any      `json:"attachments,omitempty"`
+	BodyMain  bool     `json:"isBodyMainContent"`
+	Payment   *payment `json:"paymentData,omitempty"`
+	Replies   bool     `json:"isReplyAuthorized"`
+	Links     links    `json:"_links"`
 }
 
 // state copies a message with what the box's lock guards.
@@ -52,15 +50,15 @@ func (m *messageRegistry) view(msg message, whole bool) messageView {
 	v := messageView{
 		ID: msg.id, Original: msg.original, Subject: msg.subject, Expires: msg.expires.In(m.zone),
 		Read: msg.read, Visible: !msg.hidden, Registered: msg.registered, Attention: msg.attention,
-		TypeID: msg.typeID, AppID: msg.appID, Payment: msg.payment,
-		Links: links{"self": {self}, "attachments": {self + "/attachments"}},
+		TypeID: msg.typeID, AppID: msg.appID, Payment: msg.payment, BodyMain: msg.bodyMain, Replies: msg.replies,
+		Published: msg.received.In(m.zone),
+		Links:     links{"self": {self}, "attachments": {self + "/attachments"}},
 	}
 	if m.old {
-		v.Received, v.OrgID, v.BodyMain, v.Replies = msg.received.In(m.zone), msg.orgID, &msg.bodyMain, &msg.replies
+		v.OrgID = msg.orgID
 	} else {
-		v.Published, v.Sender = msg.received.In(m.zone), &party{Type: "enterprise", Number: msg.orgID,
-			Partition: partitions[0].ID}
-		v.IsBodyMain, v.AreReplies, v.Partition = &msg.bodyMain, &msg.replies, msg.partition
+		v.Sender = &party{Type: "enterprise", Number: msg.orgID, Partition: partitions[0].ID}
+		v.Partition = msg.partition
 		v.Links["structuredData"] = link{self + structuredData}
 	}
 	if len(msg.attachments) > 0 {
@@ -74,79 +72,75 @@ func (m *messageRegistry) view(msg message, whole bool) messageView {
 
 // list serves GET /ebox/messages.
 func (m *messageRegistry) list(c *call) {
-	f, p := m.readFilter(c.r.URL)
-	if p != nil {
-		c.fail(p)
+	query, err := url.ParseQuery(c.r.URL.RawQuery)
+	if err != nil {
+		c.fail(problem.BadRequest("The query cannot be read."))
+		return
+	}
+	r := queryReader{query: query, dateTimes: !m.old}
+	page, size, accepts := r.number("page", 1, 1<<31-1), r.number("pageSize", 25, 100), r.filter()
+	if c.refuseQuery(&r) {
 		return
 	}
 	b := m.box(c.enterprise)
 	items, total := []messageView{}, 0
-	first := (f.page - 1) * f.pageSize
+	first := (page - 1) * size
 	b.mu.RLock()
 	for _, msg := range b.messages {
-		if !f.accepts(msg) {
+		if !accepts(msg) {
 			continue
 		}
-		if total >= first && len(items) < f.pageSize {
+		if total >= first && len(items) < size {
 			items = append(items, m.view(*msg, false))
 		}
 		total++
 	}
 	b.mu.RUnlock()
-	c.send(http.StatusOK, newPage(c, items, f.page, f.pageSize, total))
+	c.send(http.StatusOK, newPage(c, items, page, size, total))
 }
 
-// filter is the query of a list, checked.
-type filter struct {
-	page, pageSize                int
-	receivedBefore, receivedAfter time.Time
-	expiredBefore, expiredAfter   time.Time
-	read, visible, registered     *bool
-	typeID, orgID, appID, text    string
-	language                      string
-}
-
-func (f *filter) accepts(msg *message) bool {
-	within := func(t, before, after time.Time) bool {
-		return (before.IsZero() || t.Before(before)) && (after.IsZero() || t.After(after))
-	}
-	is := func(want *bool, value bool) bool { return want == nil || *want == value }
-	named := func(want, value string) bool { return want == "" || want == value }
-	return within(msg.received, f.receivedBefore, f.receivedAfter) && within(msg.expires, f.expiredBefore,
-		f.expiredAfter) &&
-		is(f.read, msg.read) && is(f.visible, !msg.hidden) && is(f.registered, msg.registered) &&
-		named(f.typeID, msg.typeID) && named(f.orgID, msg.orgID) && named(f.appID, msg.appID) &&
-		(f.text == "" || strings.Contains(strings.ToLower(msg.subject[f.language]), f.text))
-}
-
-// readFilter reads the query. Parameters that the API does not have are ignored.
-func (m *messageRegistry) readFilter(u *url.URL) (filter, *problem.Problem) {
-	q, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return filter{}, problem.BadRequest("The query cannot be read.")
-	}
-	r := queryReader{query: q, dateTimes: !m.old}
-	f := filter{
-		page: r.number("page", 1, 1<<31-1), pageSize: r.number("pageSize", 25, 100),
-		receivedBefore: r.date("receivedBefore", false), receivedAfter: r.date("receivedAfter", true),
-		expiredBefore: r.date("expiredBefore", false), expiredAfter: r.date("expiredAfter", true),
-		read: r.flag("readStatus"), visible: r.flag("visible"), registered: r.flag("registeredMail"),
-		typeID: q.Get("messageTypeId"), orgID: q.Get("senderOrganizationId"), appID: q.Get("senderApplicationId"),
-		text: strings.ToLower(q.Get("q")), language: q.Get("qlang"),
-	}
-	switch f.language {
-	case "nl", "fr", "de":
-	case "":
-		if q.Has("q") {
-			r.wrong("qlang", problem.IssueRequiredInput, "is required with q")
+// filter reads what a list of messages is to have. Parameters that the API does not have
+// are ignored.
+func (r *queryReader) filter() func(*message) bool {
+	var all []func(*message) bool
+	flag := func(name string, of func(*message) bool) {
+		if want := r.flag(name); want != nil {
+			all = append(all, func(msg *message) bool { return of(msg) == *want })
 		}
-	default:
+	}
+	flag("readStatus", func(msg *message) bool { return msg.read })
+	flag("visible", func(msg *message) bool { return !msg.hidden })
+	flag("registeredMail", func(msg *message) bool { return msg.registered })
+	named := func(name string, of func(*message) string) {
+		if want := r.query.Get(name); want != "" {
+			all = append(all, func(msg *message) bool { return of(msg) == want })
+		}
+	}
+	named("messageTypeId", func(msg *message) string { return msg.typeID })
+	named("senderOrganizationId", func(msg *message) string { return msg.orgID })
+	named("senderApplicationId", func(msg *message) string { return msg.appID })
+	dated := func(name string, of func(*message) time.Time) {
+		if before := r.date(name+"Before", false); !before.IsZero() {
+			all = append(all, func(msg *message) bool { return of(msg).Before(before) })
+		}
+		if after := r.date(name+"After", true); !after.IsZero() {
+			all = append(all, func(msg *message) bool { return of(msg).After(after) })
+		}
+	}
+	dated("received", func(msg *message) time.Time { return msg.received })
+	dated("expired", func(msg *message) time.Time { return msg.expires })
+	text, language := strings.ToLower(r.query.Get("q")), r.query.Get("qlang")
+	switch {
+	case language == "" && r.query.Has("q"):
+		r.wrong("qlang", problem.IssueRequiredInput, "is required with q")
+	case language != "" && language != "nl" && language != "fr" && language != "de":
 		r.wrong("qlang", problem.IssueInvalidInput, "one of nl, fr, de is expected")
+	case text != "":
+		all = append(all, func(msg *message) bool { return strings.Contains(strings.ToLower(msg.subject[language]), text) })
 	}
-	if len(r.issues) > 0 {
-		return filter{}, problem.BadRequest("The query is not valid.", r.issues...)
+	return func(msg *message) bool {
+		return !slices.ContainsFunc(all, func(accepts func(*message) bool) bool { return !accepts(msg) })
 	}
-	return f, nil
 }
 
 // queryReader reads parameters and collects what is wrong with them.

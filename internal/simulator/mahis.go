@@ -47,17 +47,6 @@ type mandateKey struct {
 	kind                        string
 }
 
-// mandateStanding is what Mahis knows about a mandate at the moment.
-type mandateStanding int
-
-const (
-	mandateAbsent mandateStanding = iota
-	mandateEnded
-	mandateWaiting
-	mandateTerms
-	mandateActive
-)
-
 // SetMandate adds a mandate or replaces the one between the same enterprises of
 // the same kind.
 func (s *Simulator) SetMandate(m Mandate) {
@@ -93,9 +82,9 @@ func (s *Simulator) Mandates() []Mandate {
 	return list
 }
 
-// check tells how the mandate of one enterprise for another stands. The mandate
-// for every client counts where the two have none of their own.
-func (m *mandateRegister) check(represented, representative enterprise.Number, kind string) mandateStanding {
+// refusal says why one enterprise may not act for another, and who can mend it; empty if it
+// may. The mandate for every client counts where the two have none of their own.
+func (m *mandateRegister) refusal(represented, representative enterprise.Number, kind string) string {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	found, ok := m.mandates[mandateKey{represented, representative, kind}]
@@ -103,9 +92,9 @@ func (m *mandateRegister) check(represented, representative enterprise.Number, k
 		found, ok = m.mandates[mandateKey{represented, 0, kind}]
 	}
 	if !ok {
-		return mandateAbsent
+		return "There is no mandate of type e-Box Document Consumer for this enterprise in Mahis."
 	}
-	return found.standing(m.now())
+	return found.refusal(m.now())
 }
 
 // represented tells whether anybody at all represents the enterprise by an
@@ -115,7 +104,7 @@ func (m *mandateRegister) represented(e enterprise.Number, kind string) bool {
 	defer m.mu.RUnlock()
 	now := m.now()
 	for k, found := range m.mandates {
-		if k.represented == e && k.kind == kind && found.standing(now) == mandateActive {
+		if k.represented == e && k.kind == kind && found.refusal(now) == "" {
 			return true
 		}
 	}
@@ -134,14 +123,14 @@ func (m *mandateRegister) knows(e enterprise.Number) bool {
 	return false
 }
 
-func (m Mandate) standing(now time.Time) mandateStanding {
+func (m Mandate) refusal(now time.Time) string {
 	switch {
 	case !m.Until.IsZero() && !now.Before(m.Until):
-		return mandateEnded
+		return "The mandate for this enterprise has ended. Both sides can renew it in Mahis."
 	case m.Unvalidated, now.Before(m.From):
-		return mandateWaiting
+		return "The mandate for this enterprise waits for its validation in Mahis."
 	case m.TermsRefused:
-		return mandateTerms
+		return "The enterprise has not accepted the terms of use for Document Consumers in its e-Box."
 	}
-	return mandateActive
+	return ""
 }

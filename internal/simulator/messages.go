@@ -77,8 +77,7 @@ type attention struct {
 	Label string `json:"label,omitempty"`
 }
 
-// party is who sends or gets a message, in the names of version 3; eboxIdValue is
-// theirs before it.
+// party is who sends or gets a message; eboxIdValue is the number's name before version 3.
 type party struct {
 	Type      string `json:"eboxType"`
 	Value     string `json:"eboxIdValue,omitempty"`
@@ -120,7 +119,7 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 	if m.old = strings.HasPrefix(version, "1.") || strings.HasPrefix(version, "2."); m.old {
 		summary, read, reference = []string{ScopeSummaryOwnEbox}, []string{ScopeMessagesFull}, []string{ScopeReferenceData}
 		m.zone = time.FixedZone("CET", 3600)
-		m.api.statusMessages, m.api.escapedSlashes = true, true
+		m.api.old = true
 	}
 	m.api.plainPages.Store(!m.old)
 	publish := slices.Concat(senders, read)
@@ -133,8 +132,8 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 		m.api.endpoints = []endpoint{
 			{"POST", "/ebox/messages", publish, m.publish},
 			{"POST", "/ebox/messages/", publish, m.publish},
-			{"GET", structuredPattern, read, m.structured},
-			{"POST", "/ebox/messages/{}/actions", read, m.act},
+			{"GET", structuredPattern, read, m.of(m.structured)},
+			{"POST", "/ebox/messages/{}/actions", read, m.of(m.act)},
 			{"GET", "/ebox/sentMessages", senders, m.sent},
 			{"GET", "/statistics", summary, m.statistics},
 		}
@@ -143,13 +142,13 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 		{"GET", "/ebox", summary, m.summary},
 		{"GET", "/ebox/messages", read, m.list},
 		{"PATCH", "/ebox/messages", read, m.patch},
-		{"GET", "/ebox/messages/{}", read, m.one},
-		{"GET", "/ebox/messages/{}/attachments", read, m.attachmentList},
-		{"GET", "/ebox/messages/{}/attachments/{}", read, m.attachment},
-		{"GET", contentPattern, read, m.content},
-		{"GET", bodyPattern, read, m.body},
-		{"GET", "/ebox/messages/{}/paymentData", read, m.payment},
-		{"POST", "/ebox/messages/{}/replies", read, m.reply},
+		{"GET", "/ebox/messages/{}", read, m.of(m.one)},
+		{"GET", "/ebox/messages/{}/attachments", read, m.of(m.attachmentList)},
+		{"GET", "/ebox/messages/{}/attachments/{}", read, m.of(m.attachment)},
+		{"GET", contentPattern, read, m.of(m.content)},
+		{"GET", bodyPattern, read, m.of(m.body)},
+		{"GET", "/ebox/messages/{}/paymentData", read, m.of(m.payment)},
+		{"POST", "/ebox/messages/{}/replies", read, m.of(m.reply)},
 		{"POST", "/linkEboxMessage", senders, m.link},
 		{"POST", "/searchMessageStatus", senders, m.searchStatus},
 	}...)
@@ -169,14 +168,16 @@ func (m *messageRegistry) box(e enterprise.Number) *mailbox {
 	return b
 }
 
-// find gives the message of the path, or answers 404.
-func (m *messageRegistry) find(c *call) (*mailbox, *message) {
-	b := m.box(c.enterprise)
-	if found := b.lookup(c.args[0]); found != nil {
-		return b, found
+// of serves the message of the path, or answers 404.
+func (m *messageRegistry) of(handle func(*call, *mailbox, *message)) func(*call) {
+	return func(c *call) {
+		b := m.box(c.enterprise)
+		if msg := b.lookup(c.args[0]); msg != nil {
+			handle(c, b, msg)
+			return
+		}
+		c.fail(problem.NotFound("There is no message of this id in the e-Box of enterprise " + c.enterprise.String() + "."))
 	}
-	c.fail(problem.NotFound("There is no message of this id in the e-Box of enterprise " + c.enterprise.String() + "."))
-	return nil, nil
 }
 
 func (b *mailbox) lookup(id string) *message {
@@ -240,59 +241,46 @@ func (m *messageRegistry) summary(c *call) {
 }
 
 // one serves GET /ebox/messages/{id}.
-func (m *messageRegistry) one(c *call) {
-	if b, msg := m.find(c); msg != nil {
-		c.send(http.StatusOK, m.view(b.state(msg), true))
-	}
+func (m *messageRegistry) one(c *call, b *mailbox, msg *message) {
+	c.send(http.StatusOK, m.view(b.state(msg), true))
 }
 
 // body serves GET /ebox/messages/{id}/body, which opens a message whose body is
 // its main content.
-func (m *messageRegistry) body(c *call) {
-	b, msg := m.find(c)
-	switch {
-	case msg == nil:
-	case msg.body == nil:
+func (m *messageRegistry) body(c *call, b *mailbox, msg *message) {
+	if msg.body == nil {
 		c.fail(problem.NotFound("This message has no body."))
-	default:
-		if msg.bodyMain {
-			b.open(msg)
-		}
-		c.send(http.StatusOK, msg.body)
+		return
 	}
+	if msg.bodyMain {
+		b.open(msg)
+	}
+	c.send(http.StatusOK, msg.body)
 }
 
 // payment serves GET /ebox/messages/{id}/paymentData.
-func (m *messageRegistry) payment(c *call) {
-	_, msg := m.find(c)
-	switch {
-	case msg == nil:
-	case msg.payment == nil:
+func (m *messageRegistry) payment(c *call, _ *mailbox, msg *message) {
+	if msg.payment == nil {
 		c.fail(problem.NotFound("This message has no payment data."))
-	default:
-		c.send(http.StatusOK, msg.payment)
+		return
 	}
+	c.send(http.StatusOK, msg.payment)
 }
 
 // structured serves GET /ebox/messages/{id}/structuredData: what a program reads in
 // place of the letter, which opens the message.
-func (m *messageRegistry) structured(c *call) {
-	b, msg := m.find(c)
-	if msg == nil {
-		return
-	}
+func (m *messageRegistry) structured(c *call, b *mailbox, msg *message) {
 	b.open(msg)
 	c.send(http.StatusOK, map[string]any{"messageId": msg.id, "messageTypeId": msg.typeID,
 		"enterpriseNumber": c.enterprise})
 }
 
 // act serves POST /ebox/messages/{id}/actions: a message is marked read or unread.
-func (m *messageRegistry) act(c *call) {
-	b, msg := m.find(c)
+func (m *messageRegistry) act(c *call, b *mailbox, msg *message) {
 	var order struct {
 		Action string `json:"action"`
 	}
-	if msg == nil || !c.readJSON("application/json", &order) {
+	if !c.readJSON("application/json", &order) {
 		return
 	}
 	if order.Action != "markAsRead" && order.Action != "markAsUnread" {

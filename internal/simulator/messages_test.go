@@ -9,7 +9,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -92,13 +91,8 @@ func (l *lab) pages(t *testing.T, form PageForm) {
 			t.Fatal(err)
 		}
 	}
-	get := l.consumer()
-	target, seen := l.ProviderURL("nsso")+"/ebox/messages?pageSize=15", map[string]bool{}
-	last := l.now.Now()
-	for pages := 0; target != ""; pages++ {
-		if pages == 3 {
-			t.Fatal("40 messages make more than three pages of 15")
-		}
+	get, seen, last := l.consumer(), map[string]bool{}, l.now.Now()
+	for target := l.ProviderURL("nsso") + "/ebox/messages?pageSize=15"; target != ""; {
 		r := get("GET", target, "")
 		page := decode[messagePage](t, r)
 		if page.Total != 40 || page.plain != (form == PagePlain) {
@@ -210,117 +204,56 @@ func TestContentHasRangesDigestAndTag(t *testing.T) {
 	get := l.consumer()
 	base := l.ProviderURL("nsso") + "/ebox/messages/" + LargeMessage + "/attachments"
 	page := decode[attachmentPage](t, get("GET", base, ""))
-	if len(page.Items) != len(largeSizes) {
-		t.Fatalf("%d attachments", len(page.Items))
-	}
-	for i, a := range page.Items[:4] {
+	for i, a := range page.Items[:3] {
 		r := get("GET", a.Content, "")
 		sum := sha256.Sum256(r.body)
 		if int64(len(r.body)) != largeSizes[i] || a.Size*1024 != float64(largeSizes[i]) ||
-			base64.RawURLEncoding.EncodeToString(sum[:]) != a.Digest.Value {
-			t.Errorf("attachment %s: %d bytes, digest or size differ", a.ID, len(r.body))
-		}
-		if got := r.header.Get("Content-Disposition"); !strings.Contains(got, a.FileName) {
-			t.Errorf("Content-Disposition %q", got)
+			base64.RawURLEncoding.EncodeToString(sum[:]) != a.Digest.Value ||
+			!strings.Contains(r.header.Get("Content-Disposition"), a.FileName) {
+			t.Errorf("attachment %s: %d bytes, %v", a.ID, len(r.body), r.header)
 		}
 	}
 	big := page.Items[4].Content
 	whole := get("HEAD", big, "")
-	if whole.header.Get("Content-Length") != "67108864" {
-		t.Fatalf("Content-Length %s", whole.header.Get("Content-Length"))
-	}
-	end := get("GET", big, "", "Range", "bytes=-10", "If-Range", whole.header.Get("ETag"))
-	if end.status != 206 || len(end.body) != 10 || end.header.Get("Content-Range") != "bytes 67108854-67108863/67108864" {
+	tag := whole.header.Get("ETag")
+	end := get("GET", big, "", "Range", "bytes=-10", "If-Range", tag)
+	if len(end.body) != 10 || end.header.Get("Content-Range") != "bytes 67108854-67108863/67108864" {
 		t.Errorf("range: %d %v", end.status, end.header)
 	}
-	if r := get("GET", page.Items[0].Content, "", "Range", "bytes=0-1", "If-Range", `"other"`); r.status != 200 {
-		t.Errorf("If-Range with another tag: %d", r.status)
-	}
-	if r := get("GET", big, "", "If-None-Match", whole.header.Get("ETag")); r.status != 304 {
-		t.Errorf("If-None-Match: %d", r.status)
-	}
-}
-
-func TestEveryEnterpriseHasItsOwnEBox(t *testing.T) {
-	l := newLab(t)
-	token := l.token(ScopeDocumentConsumer)
-	one, other := l.as(token, mandated), l.as(token, alsoMandated)
-	target := l.ProviderURL("nsso") + "/ebox/messages"
-	a, b := decode[messagePage](t, one("GET", target, "")), decode[messagePage](t, other("GET", target, ""))
-	for i := range a.Items {
-		if a.Items[i].Subject["nl"] == b.Items[i].Subject["nl"] || !strings.Contains(a.Items[i].Subject["nl"],
-			mandated.String()) {
-			t.Fatalf("subjects %q and %q", a.Items[i].Subject["nl"], b.Items[i].Subject["nl"])
-		}
-	}
-	if r := other("GET", target+"/"+a.Items[5].ID, ""); r.status != 404 {
-		t.Errorf("a message of another enterprise: %d", r.status)
-	}
-	content := "/" + FirstMessage + "/attachments/1/content"
-	if x, y := one("GET", target+content, ""), other("GET", target+content, ""); bytes.Equal(x.body, y.body) ||
-		x.header.Get("ETag") == y.header.Get("ETag") {
-		t.Error("two enterprises have the same letter")
-	}
-}
-
-func TestAnOlderRegistrySpeaksItsDialect(t *testing.T) {
-	l := newLab(t)
-	get := l.as(l.token(ScopeMessagesFull), mandated)
-	base := l.ProviderURL("regional")
-	if strings.HasPrefix(base, l.main.base) {
-		t.Fatalf("%s is on the host of the others", base)
-	}
-	r := get("GET", base+"/ebox/messages", "")
-	if !bytes.Contains(r.body, []byte(`http:\/\/`)) || bytes.Contains(r.body, []byte("://")) {
-		t.Errorf("slashes are not escaped in %.200s", r.body)
-	}
-	page := decode[messagePage](t, r)
-	if page.Total != 12 || !strings.HasPrefix(page.Items[0].Links["self"].Href, base+"/ebox/messages/") {
-		t.Errorf("%d messages, self %q", page.Total, page.Items[0].Links["self"].Href)
-	}
-	for name, target := range map[string]string{
-		"unknown message":            base + "/ebox/messages/1",
-		"unknown path":               base + "/nothing",
-		"a date with a time":         base + "/ebox/messages?receivedAfter=2026-01-01T00:00:00Z",
-		"no payment data":            base + "/ebox/messages/" + FirstMessage + "/paymentData",
-		"an older path in version 3": l.ProviderURL("regional") + "/ebox/messages/" + FirstMessage + "/body",
-	} {
-		r := get("GET", target, "")
-		m := decode[statusMessage](t, r)
-		if r.status < 400 || m.ID == "" || m.Code == "" || m.Message == "" ||
-			r.header.Get("Content-Type") != "application/json" {
-			t.Errorf("%s: %d %s", name, r.status, r.body)
-		}
+	if r := get("GET", big, "", "If-None-Match", tag); whole.header.Get("Content-Length") != "67108864" || r.status != 304 {
+		t.Errorf("length %v, If-None-Match: %d", whole.header, r.status)
 	}
 }
 
 func TestReferenceDataMayBeKept(t *testing.T) {
 	l := newLab(t)
 	get := l.consumer()
-	base := l.ProviderURL("nsso")
-	for _, path := range []string{"/messageTypes", "/messageTypes/invoice", "/senderOrganizations",
-		"/senderOrganizations/0406798006", "/senderApplications", "/senderApplications/dmfa"} {
-		r := get("GET", base+"/referenceData"+path, "")
+	base := l.ProviderURL("nsso") + "/referenceData"
+	for _, path := range []string{"/messageTypes", "/messageTypes/invoice", "/senderOrganizations/0406798006",
+		"/senderApplications/dmfa"} {
+		r := get("GET", base+path, "")
 		if r.status != 200 || !strings.Contains(r.header.Get("Cache-Control"), "public, max-age=172800") {
 			t.Errorf("%s: %d %q", path, r.status, r.header.Get("Cache-Control"))
 		}
-		if again := get("GET", base+"/referenceData"+path, "", "If-None-Match", r.header.Get("ETag")); again.status != 304 ||
+		if again := get("GET", base+path, "", "If-None-Match", r.header.Get("ETag")); again.status != 304 ||
 			len(again.body) > 0 || again.header.Get("ETag") == "" {
 			t.Errorf("%s again: %d", path, again.status)
 		}
 	}
-	orgs := decode[itemPage[organization]](t, get("GET", base+"/referenceData/senderOrganizations?pageSize=1", ""))
-	href := orgs.Items[0].Logos[0].Content
-	if next := orgs.Links["next"].Href; !strings.HasSuffix(next, "/senderOrganizations?page=2&pageSize=1") {
-		t.Errorf("next %q", next)
+	type organization struct {
+		Logos []struct {
+			Content string `json:"contentHref"`
+		} `json:"organizationLogos"`
 	}
-	if len(orgs.Items) != 1 || orgs.Total != 2 || !strings.HasPrefix(href, "/") {
+	orgs := decode[itemPage[organization]](t, get("GET", base+"/senderOrganizations?pageSize=1", ""))
+	if len(orgs.Items) != 1 || orgs.Total != 2 || !strings.HasSuffix(orgs.Links["next"].Href, "?page=2&pageSize=1") {
 		t.Fatalf("%+v", orgs)
 	}
-	if r := get("GET", l.main.base+href, ""); r.status != 200 || http.DetectContentType(r.body) != "image/png" {
+	// The link to a logo is an absolute path.
+	if r := get("GET", l.main.base+orgs.Items[0].Logos[0].Content, ""); http.DetectContentType(r.body) != "image/png" {
 		t.Errorf("logo: %d", r.status)
 	}
-	if r := get("GET", base+"/referenceData/messageTypes/none", ""); r.status != 404 {
+	if r := get("GET", base+"/messageTypes/none", ""); r.status != 404 {
 		t.Errorf("unknown type: %d", r.status)
 	}
 }
@@ -485,113 +418,99 @@ func TestTheRegistryHasBothShapes(t *testing.T) {
 	if len(items) != 5 || len(array) != 5 {
 		t.Fatalf("%d and %d providers", len(items), len(array))
 	}
-	hosts, now := map[string]bool{}, time.Now()
 	for i, p := range items {
 		if array[i].ID != p.ID || p.URL != l.ProviderURL(p.ID) || p.Name["fr"] == "" {
 			t.Errorf("%+v", p)
 		}
-		u, err := url.Parse(p.URL)
-		if err != nil {
-			t.Fatal(err)
+	}
+	for _, base := range []string{l.OldRegistryURL() + "/messageProviders/", l.RegistryURL() + "/messageRegistries/"} {
+		if p := decode[Provider](t, get("GET", base+"regional", "")); p.APIVersion != "2.1" {
+			t.Errorf("%+v", p)
 		}
-		switch p.ID {
-		case "nsso", "regional":
-			hosts[u.Host] = true
-		case "utilities":
-			if w := p.Maintenance[0]; now.Before(w.Start) || now.After(w.End) {
-				t.Errorf("maintenance %v is not now", w)
-			}
-		case "upcoming":
-			if p.Activation <= now.Format(time.DateOnly) {
-				t.Errorf("active since %s", p.Activation)
-			}
-		case "retired":
-			if p.Deactivation >= now.Format(time.DateOnly) {
-				t.Errorf("deactivated on %s", p.Deactivation)
-			}
+		if r := get("GET", base+"none", ""); r.status != 404 {
+			t.Errorf("unknown provider: %d", r.status)
 		}
-	}
-	if len(hosts) != 2 {
-		t.Errorf("the healthy providers are on %v", hosts)
-	}
-	one := decode[Provider](t, get("GET", l.OldRegistryURL()+"/messageProviders/regional", ""))
-	if one.APIVersion != "2.1" {
-		t.Errorf("%+v", one)
-	}
-	if r := get("GET", l.RegistryURL()+"/messageRegistries/none", ""); r.status != 404 {
-		t.Errorf("unknown provider: %d", r.status)
 	}
 }
 
 func TestTheListOfProvidersCanChange(t *testing.T) {
 	l := newLab(t)
-	get, getOld := l.consumer(), l.as(l.token(ScopeSummaryOwnEbox), mandated)
-	status := func(id string) int { return get("GET", l.ProviderURL(id)+"/ebox", "").status }
-	if r := getOld("GET", l.ProviderURL("utilities")+"/ebox", ""); r.status != 503 || r.header.Get("Retry-After") == "" {
+	get := func(id, scope string) reply {
+		return l.as(l.token(scope), mandated)("GET", l.ProviderURL(id)+"/ebox", "")
+	}
+	if r := get("utilities", ScopeSummaryOwnEbox); r.status != 503 || r.header.Get("Retry-After") == "" {
 		t.Errorf("utilities, in maintenance: %d %v", r.status, r.header)
 	}
-	if upcoming, retired := status("upcoming"), getOld("GET", l.ProviderURL("retired")+"/ebox",
-		"").status; upcoming != 404 || retired != 410 {
-		t.Errorf("upcoming %d, retired %d", upcoming, retired)
+	upcoming, retired := get("upcoming", ScopeDocumentConsumer), get("retired", ScopeSummaryOwnEbox)
+	if upcoming.status != 404 || retired.status != 410 {
+		t.Errorf("upcoming %d, retired %d", upcoming.status, retired.status)
 	}
 	p, _ := l.directory.lookup("nsso")
 	p.Maintenance = []Window{{l.now.Now().Add(-time.Minute), l.now.Now().Add(time.Hour)}}
 	if err := l.SetProvider(p); err != nil {
 		t.Fatal(err)
 	}
-	if r := get("GET", p.URL+"/ebox", ""); r.status != 503 || r.header.Get("Retry-After") == "" {
-		t.Errorf("in maintenance: %d %v", r.status, r.header)
+	if r := get("nsso", ScopeDocumentConsumer); r.status != 503 {
+		t.Errorf("in maintenance: %d", r.status)
 	}
 	l.now.advance(2 * time.Hour)
-	get = l.consumer()
-	if got := status("nsso"); got != 200 {
-		t.Errorf("after maintenance: %d", got)
-	}
 	if err := l.SetProvider(Provider{ID: "new", APIVersion: "3.0", Activation: "2020-01-01"}); err != nil {
 		t.Fatal(err)
 	}
-	if got := status("new"); got != 200 {
-		t.Errorf("a new provider: %d", got)
+	for _, id := range []string{"nsso", "new"} {
+		if r := get(id, ScopeDocumentConsumer); r.status != 200 {
+			t.Errorf("%s: %d", id, r.status)
+		}
 	}
 	l.RemoveProvider("new")
 	if l.ProviderURL("new") != "" || len(l.Providers()) != 5 {
 		t.Errorf("%d providers", len(l.Providers()))
 	}
-	for _, bad := range []Provider{{}, {ID: "a/b"}} {
+	for _, bad := range []Provider{{}, {ID: "a/b"}, {ID: `a"b`}} {
 		if err := l.SetProvider(bad); err == nil {
 			t.Errorf("%q was taken", bad.ID)
 		}
 	}
 }
 
-func TestAMessageHasTheNamesOfItsVersion(t *testing.T) {
+func TestAnOlderRegistrySpeaksItsDialect(t *testing.T) {
 	l := newLab(t)
-	both := []string{"messageId", "subject", "expirationDate", "readStatus", "visible", "registeredMail", "messageTypeId",
-		"senderApplicationId", "_links"}
-	old := []string{"receiptDate", "senderOrganizationId", "bodyMainContent", "replyAuthorized"}
-	since := []string{"publicationDate", "sender", "isBodyMainContent", "isReplyAuthorized"}
+	get := l.as(l.token(ScopeMessagesFull), mandated)
+	base := l.ProviderURL("regional")
+	if strings.HasPrefix(base, l.main.base) {
+		t.Fatalf("%s is on the host of the others", base)
+	}
+	r := get("GET", base+"/ebox/messages", "")
+	if !bytes.Contains(r.body, []byte(`http:\/\/`)) || bytes.Contains(r.body, []byte("://")) {
+		t.Errorf("slashes are not escaped in %.200s", r.body)
+	}
+	if page := decode[messagePage](t, r); page.Total != 12 ||
+		!strings.HasPrefix(page.Items[0].Links["self"].Href, base+"/ebox/messages/") {
+		t.Errorf("%d messages, self %q", page.Total, page.Items[0].Links["self"].Href)
+	}
+	for name, path := range map[string]string{
+		"unknown message":    "/ebox/messages/1",
+		"unknown path":       "/nothing",
+		"a date with a time": "/ebox/messages?receivedAfter=2026-01-01T00:00:00Z",
+		"no payment data":    "/ebox/messages/" + FirstMessage + "/paymentData",
+	} {
+		r := get("GET", base+path, "")
+		if m := decode[statusMessage](t, r); r.status < 400 || m.ID == "" || m.Code == "" || m.Message == "" ||
+			r.header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+	}
+	old := strings.Fields("receiptDate senderOrganizationId bodyMainContent replyAuthorized mainContent attachmentSigned")
+	since := strings.Fields("publicationDate sender isBodyMainContent isReplyAuthorized isMainContent isAttachmentSigned")
 	for _, c := range []struct {
 		provider, scope string
 		has, lacks      []string
-		main            string
-	}{
-		{"nsso", ScopeDocumentConsumer, append(since, both...), old, `"isMainContent":true`},
-		{"regional", ScopeMessagesFull, append(old, both...), since, `"mainContent":true`},
-	} {
+	}{{"nsso", ScopeDocumentConsumer, since, old}, {"regional", ScopeMessagesFull, old, since}} {
 		r := l.as(l.token(c.scope), mandated)("GET", l.ProviderURL(c.provider)+"/ebox/messages/"+FirstMessage, "")
-		m := decode[map[string]json.RawMessage](t, r)
-		for _, name := range c.has {
-			if m[name] == nil {
-				t.Errorf("%s: no %s in %s", c.provider, name, r.body)
+		for i, name := range c.has {
+			if !bytes.Contains(r.body, []byte(`"`+name+`":`)) || bytes.Contains(r.body, []byte(`"`+c.lacks[i]+`":`)) {
+				t.Errorf("%s: no %s, or %s, in %s", c.provider, name, c.lacks[i], r.body)
 			}
-		}
-		for _, name := range c.lacks {
-			if m[name] != nil {
-				t.Errorf("%s: the other version's %s in %s", c.provider, name, r.body)
-			}
-		}
-		if !strings.Contains(string(r.body), c.main) {
-			t.Errorf("%s: no %s in %s", c.provider, c.main, r.body)
 		}
 	}
 }

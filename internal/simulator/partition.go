@@ -31,7 +31,7 @@ type routingRule struct {
 }
 
 var routingRules = []routingRule{
-	{1, messageTypes[1].ID, applications[0].ID, "", partitions[1].ID},
+	{1, typeDeclaration, sendingProgram, "", partitions[1].ID},
 	{2, "", "", "", partitions[0].ID},
 }
 
@@ -72,7 +72,7 @@ func (s *Simulator) mountPartition() {
 		},
 	}
 	a.plainPages.Store(true)
-	s.mount(a, partitionPath)
+	a.site.mounts.Store(partitionPath, a)
 }
 
 // ofPath serves the e-Box of the path for those who may read it; a header that names
@@ -117,5 +117,5 @@ func (s *Simulator) hasMandate(c *call) {
 		}
 	}
 	c.send(http.StatusOK, map[string]bool{"hasMandate": n == mandatary ||
-		s.mahis.check(n, mandatary, MandateEbox) == mandateActive})
+		s.mahis.refusal(n, mandatary, MandateEbox) == ""})
 }

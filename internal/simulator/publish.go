@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -32,7 +31,7 @@ const (
 	descriptionPart = "messageToPublish"
 )
 
-// publication is the JSON part of a multipart publication.
+// publication is the JSON part of a multipart publication, in the names of version 3.
 type publication struct {
 	Recipient   *party       `json:"recipient"`
 	Attention   *attention   `json:"forTheAttentionOf"`
@@ -45,69 +44,27 @@ type publication struct {
 	AppID       string       `json:"senderApplicationId"`
 	Registered  bool         `json:"registeredMail"`
 	Attachments []fileToSend `json:"attachments"`
-	BodyMain    *bool        `json:"bodyMainContent"`
-	IsBodyMain  *bool        `json:"isBodyMainContent"`
+	BodyMain    *bool        `json:"isBodyMainContent"`
 	Body        translated   `json:"bodyContent"`
 	Payment     *payment     `json:"paymentData"`
-	Replies     *bool        `json:"replyAuthorized"`
-	AreReplies  *bool        `json:"isReplyAuthorized"`
+	Replies     *bool        `json:"isReplyAuthorized"`
+
+	// unknown are its members that have the name of another version.
+	unknown []string
 }
 
 type fileToSend struct {
-	Title    translated `json:"attachmentTitle"`
-	Part     string     `json:"httpPartName"`
-	Main     *bool      `json:"mainContent"`
-	IsMain   *bool      `json:"isMainContent"`
-	Digest   *digest    `json:"digest"`
-	Signed   *bool      `json:"attachmentSigned"`
-	IsSigned *bool      `json:"isAttachmentSigned"`
+	Title  translated `json:"attachmentTitle"`
+	Part   string     `json:"httpPartName"`
+	Main   bool       `json:"isMainContent"`
+	Digest *digest    `json:"digest"`
+	Signed bool       `json:"isAttachmentSigned"`
 }
 
-// inNamesOf moves what version 3 calls otherwise to the older names, and gives the
-// names that the version at hand does not know.
-func (p *publication) inNamesOf(old bool) (unknown []string) {
-	pick := func(was, is **bool, before, since string) {
-		mine, other, name := is, was, before
-		if old {
-			mine, other, name = was, is, since
-		}
-		if *other != nil {
-			unknown = append(unknown, name)
-		}
-		*was = *mine
-	}
-	pick(&p.BodyMain, &p.IsBodyMain, "/bodyMainContent", "/isBodyMainContent")
-	pick(&p.Replies, &p.AreReplies, "/replyAuthorized", "/isReplyAuthorized")
-	for i := range p.Attachments {
-		a := &p.Attachments[i]
-		at := fmt.Sprintf("/attachments/%d", i)
-		pick(&a.Main, &a.IsMain, at+"/mainContent", at+"/isMainContent")
-		pick(&a.Signed, &a.IsSigned, at+"/attachmentSigned", at+"/isAttachmentSigned")
-	}
-	switch who := p.Attention; {
-	case old && p.Sender != nil:
-		unknown = append(unknown, "/sender")
-	case !old && p.OrgID != "":
-		unknown = append(unknown, "/senderOrganizationId")
-	case who != nil && (old && (who.SSIN != "" || who.Label != "") || !old &&
-		(who.ID != "" || who.Type != "" || who.Name != "")):
-		unknown = append(unknown, "/forTheAttentionOf")
-	}
-	if !old && p.BodyMain == nil { // version 3 takes it from whether there is a body
-		p.BodyMain = new(bool)
-	}
-	return unknown
-}
-
-// enterprise gives the number of a party that is an enterprise, in the name that the
-// version has for it.
-func (p *party) enterprise(old bool) (enterprise.Number, bool) {
-	text, other := p.Number, p.Value
-	if old {
-		text, other = p.Value, p.Number
-	}
-	n, err := enterprise.Parse(text)
-	return n, err == nil && p.Type == "enterprise" && n.String() == text && other == "" && p.SSIN == ""
+// enterprise gives the number of a party that is an enterprise.
+func (p *party) enterprise() (enterprise.Number, bool) {
+	n, err := enterprise.Parse(p.Number)
+	return n, err == nil && p.Type == "enterprise" && n.String() == p.Number && p.Value == "" && p.SSIN == ""
 }
 
 // senders are the scopes of those who publish.
@@ -166,9 +123,8 @@ func (m *messageRegistry) publish(c *call) {
 
 // reply serves POST /ebox/messages/{id}/replies: a publication whose original is
 // the message of the path and whose recipient is its sender unless it names one.
-func (m *messageRegistry) reply(c *call) {
-	_, original := m.find(c)
-	if original == nil || !m.mayReply(c, original.id) {
+func (m *messageRegistry) reply(c *call, _ *mailbox, original *message) {
+	if !m.mayReply(c, original.id) {
 		return
 	}
 	p, files, ok := readPublication(c)
@@ -182,9 +138,6 @@ func (m *messageRegistry) reply(c *call) {
 	p.Original = original.id
 	if p.Recipient == nil {
 		p.Recipient = &party{Type: "enterprise", Number: original.orgID}
-		if m.old {
-			p.Recipient = &party{Type: "enterprise", Value: original.orgID}
-		}
 	}
 	m.accept(c, p, files)
 }
@@ -206,7 +159,7 @@ func (m *messageRegistry) mayReply(c *call, original string) bool {
 func (m *messageRegistry) accept(c *call, p *publication, files []received) {
 	recipient, issues := p.check(files, m.old)
 	if s := p.Sender; s != nil {
-		if n, ok := s.enterprise(false); !ok || n != c.enterprise {
+		if n, ok := s.enterprise(); !ok || n != c.enterprise {
 			issues = append(issues, problem.Issue{Type: problem.IssueInvalidInput, In: "body", Name: "/sender",
 				Detail: "is not the enterprise that the call is for"})
 		}
@@ -221,7 +174,7 @@ func (m *messageRegistry) accept(c *call, p *publication, files []received) {
 	}
 	msg := m.newMessage(recipient, m.seq.next(), m.s.now())
 	msg.original, msg.subject, msg.attention, msg.registered = p.Original, p.Subject, p.Attention, p.Registered
-	msg.body, msg.bodyMain, msg.payment, msg.replies = p.Body, *p.BodyMain, p.Payment, *p.Replies
+	msg.body, msg.bodyMain, msg.payment, msg.replies = p.Body, isTrue(p.BodyMain), p.Payment, *p.Replies
 	msg.orgID, msg.published = c.enterprise.String(), true
 	if p.TypeID != "" {
 		msg.typeID = p.TypeID
@@ -236,7 +189,7 @@ func (m *messageRegistry) accept(c *call, p *publication, files []received) {
 		a := &attachment{id: fmt.Sprint(i + 1), fileName: f.fileName, mediaType: f.mediaType, size: f.size,
 			digest: func() string { return f.digest }}
 		about := p.Attachments[slices.IndexFunc(p.Attachments, func(t fileToSend) bool { return t.Part == f.name })]
-		a.title, a.main, a.signed = about.Title, isTrue(about.Main), isTrue(about.Signed)
+		a.title, a.main, a.signed = about.Title, about.Main, about.Signed
 		if f.kept != nil {
 			a.content = keptDocument(f.kept)
 		}
@@ -317,7 +270,7 @@ func readPublication(c *call) (*publication, []received, bool) {
 		if err == nil {
 			switch {
 			case part.FormName() == descriptionPart && p == nil:
-				p, err = readDescription(part)
+				p, err = c.readDescription(part)
 			case part.FormName() == "" || part.FormName() == descriptionPart:
 				err = errors.New("each part needs a name of its own")
 			case len(files) == maxFiles:
@@ -342,7 +295,7 @@ func readPublication(c *call) (*publication, []received, bool) {
 	return p, files, true
 }
 
-func readDescription(part io.Reader) (*publication, error) {
+func (c *call) readDescription(part io.Reader) (*publication, error) {
 	text, err := io.ReadAll(io.LimitReader(part, maxDescription+1))
 	switch {
 	case err != nil:
@@ -350,8 +303,8 @@ func readDescription(part io.Reader) (*publication, error) {
 	case len(text) > maxDescription:
 		return nil, errors.New("the part " + descriptionPart + " is too long")
 	}
-	var p publication
-	if err := json.Unmarshal(text, &p); err != nil {
+	p := publication{unknown: namesNotOf(c.old, text)}
+	if err := c.unmarshal(text, &p); err != nil {
 		return nil, errors.New("the part " + descriptionPart + " is not the JSON that is expected")
 	}
 	return &p, nil
@@ -382,14 +335,22 @@ func (p *publication) check(files []received, old bool) (recipient enterprise.Nu
 	wrong := func(kind, name, detail string) {
 		issues = append(issues, problem.Issue{Type: kind, In: "body", Name: name, Detail: detail})
 	}
-	for _, name := range p.inNamesOf(old) {
+	for _, name := range p.unknown {
 		wrong(problem.IssueInvalidInput, name, "this version of the API does not know it")
+	}
+	switch who := p.Attention; {
+	case old && p.Sender != nil:
+		wrong(problem.IssueInvalidInput, "/sender", "this version of the API does not know it")
+	case !old && p.OrgID != "":
+		wrong(problem.IssueInvalidInput, "/senderOrganizationId", "this version of the API does not know it")
+	case who != nil && (old && who.SSIN+who.Label != "" || !old && who.ID+who.Type+who.Name != ""):
+		wrong(problem.IssueInvalidInput, "/forTheAttentionOf", "has members that this version of the API does not know")
 	}
 	if p.Recipient == nil {
 		wrong(problem.IssueRequiredInput, "/recipient", "is required")
 	} else {
 		var ok bool
-		if recipient, ok = p.Recipient.enterprise(old); !ok {
+		if recipient, ok = p.Recipient.enterprise(); !ok {
 			wrong(problem.IssueInvalidInput, "/recipient", "eboxType enterprise and a ten-digit enterprise number are "+
 				"expected, in the name of this version")
 		}
@@ -397,13 +358,17 @@ func (p *publication) check(files []received, old bool) (recipient enterprise.Nu
 	if len(p.Subject) == 0 {
 		wrong(problem.IssueRequiredInput, "/subject", "is required in at least one language")
 	}
-	if p.BodyMain == nil {
+	if old && p.BodyMain == nil { // version 3 takes it from whether there is a body
 		wrong(problem.IssueRequiredInput, "/bodyMainContent", "is required")
 	}
 	if p.Replies == nil {
-		wrong(problem.IssueRequiredInput, "/replyAuthorized", "is required")
+		name := "isReplyAuthorized"
+		if old {
+			name = otherName[name]
+		}
+		wrong(problem.IssueRequiredInput, "/"+name, "is required")
 	}
-	main := p.BodyMain != nil && *p.BodyMain && len(p.Body) > 0
+	main := isTrue(p.BodyMain) && len(p.Body) > 0
 	for i, a := range p.Attachments {
 		name := fmt.Sprintf("/attachments/%d", i)
 		at := slices.IndexFunc(files, func(f received) bool { return f.name == a.Part })
@@ -411,7 +376,7 @@ func (p *publication) check(files []received, old bool) (recipient enterprise.Nu
 			wrong(problem.IssueInvalidInput, name+"/httpPartName", "there is no such part")
 			continue
 		}
-		main = main || isTrue(a.Main)
+		main = main || a.Main
 		if d := a.Digest; d != nil && (d.Method != digestMethod || strings.TrimRight(d.Value, "=") != files[at].digest) {
 			wrong(problem.IssueInvalidInput, name+"/digest", "does not match the bytes received; the base64url of "+
 				"their SHA-256 is expected")

@@ -53,12 +53,11 @@ type Recorded struct {
 // keptRequests bounds the record.
 const keptRequests = 10_000
 
-// record is a ring of the last keptRequests requests.
+// record has the last keptRequests requests, and twice as many at times.
 type record struct {
 	mu     sync.Mutex
 	seq    uint64
-	ring   []*Recorded
-	next   int // where the oldest stands once the ring is full
+	list   []*Recorded
 	counts map[string]uint64
 }
 
@@ -68,9 +67,9 @@ func (s *Simulator) Requests() []Recorded {
 	c := &s.record
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	list := make([]Recorded, 0, len(c.ring))
-	for i := range c.ring {
-		list = append(list, *c.ring[(c.next+i)%len(c.ring)])
+	var list []Recorded
+	for _, r := range c.list[max(0, len(c.list)-keptRequests):] {
+		list = append(list, *r)
 	}
 	return list
 }
@@ -85,7 +84,7 @@ func (s *Simulator) ResetRequests() {
 	c := &s.record
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ring, c.next, c.counts = nil, 0, nil
+	c.list, c.counts = nil, nil
 }
 
 // RequestCount is the number of requests to an upstream since Start or
@@ -114,7 +113,7 @@ func (c *record) begin(call *call) *Recorded {
 		Opening:    isRead(r.Method) && strings.HasPrefix(call.upstream, "provider:") && opensDocument(call.below),
 	}
 	if raw, ok := bearer(r); ok {
-		if t, state := call.s.authorization.lookup(raw); state != tokenUnknown {
+		if t := call.s.authorization.lookup(raw); t != nil {
 			e.Client, e.Scopes, e.TokenSHA256 = t.client.ID, t.scopes, t.sum
 		}
 	}
@@ -126,12 +125,10 @@ func (c *record) begin(call *call) *Recorded {
 	c.counts[e.Upstream]++
 	c.seq++
 	e.Seq = c.seq
-	if len(c.ring) < keptRequests {
-		c.ring = append(c.ring, e)
-	} else {
-		c.ring[c.next] = e
-		c.next = (c.next + 1) % keptRequests
+	if len(c.list) == 2*keptRequests {
+		c.list = slices.Delete(c.list, 0, keptRequests)
 	}
+	c.list = append(c.list, e)
 	return e
 }
 

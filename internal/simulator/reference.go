@@ -1,13 +1,13 @@
 package simulator
 
 import (
-	"bytes"
-	"image"
-	"image/color"
-	"image/png"
+	"cmp"
+	_ "embed"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
-	"sync"
+	"strings"
 
 	"ebox-gateway/internal/problem"
 )
@@ -16,131 +16,78 @@ import (
 // refreshed in the background.
 const referenceCache = "public, max-age=172800, stale-while-revalidate=86400"
 
-// The reference data, the same at every provider but for the links of their logos.
-var (
-	messageTypes = []messageType{
-		{"attestation", translated{"nl": "Attest", "fr": "Attestation", "de": "Bescheinigung"},
-			validity{2, "year"}, orgIDs, appIDs},
-		{"declaration", translated{"nl": "Aangifte", "fr": "Déclaration", "de": "Erklärung"},
-			validity{18, "month"}, orgIDs, appIDs},
-		{"invoice", translated{"nl": "Factuur", "fr": "Facture", "de": "Rechnung"}, validity{90, "day"}, orgIDs, appIDs},
-	}
-	organizations = []organization{
-		{ID: "0406798006", Short: translated{"nl": "RSZ", "fr": "ONSS", "de": "LSS"},
-			Long: translated{"nl": "Rijksdienst voor Sociale Zekerheid", "fr": "Office national de sécurité sociale",
-				"de": "Landesamt für soziale Sicherheit"}},
-		{ID: "0206731645", Short: translated{"nl": "RVA", "fr": "ONEM", "de": "LfA"},
-			Long: translated{"nl": "Rijksdienst voor Arbeidsvoorziening", "fr": "Office national de l'emploi",
-				"de": "Landesamt für Arbeitsbeschaffung"}},
-	}
-	applications = []application{
-		{ID: "dmfa", Name: translated{"nl": "Dmfa", "fr": "Dmfa", "de": "Dmfa"},
-			Description: translated{"nl": "Kwartaalaangifte", "fr": "Déclaration trimestrielle",
-				"de": "Vierteljahreserklärung"}},
-		{ID: "planning", Name: translated{"nl": "Planning", "fr": "Planning", "de": "Planung"},
-			Description: translated{"nl": "Werkplanning", "fr": "Planning du travail", "de": "Arbeitsplanung"}},
-	}
-	orgIDs = []string{"0406798006", "0206731645"}
-	appIDs = []string{"dmfa", "planning"}
+// The ids of the reference data that messages have.
+const (
+	typeAttestation = "attestation"
+	typeDeclaration = "declaration"
+	sendingOffice   = "0406798006"
+	sendingProgram  = "dmfa"
 )
 
-type messageType struct {
-	ID       string     `json:"messageTypeId"`
-	Name     translated `json:"messageTypeName"`
-	Validity validity   `json:"validityPeriod"`
-	Orgs     []string   `json:"senderOrganizationIds"`
-	Apps     []string   `json:"senderApplicationIds"`
+// referenceData are the lists, the same at every provider but for the links of the logos: an
+// absolute path for organizations, an absolute URL for applications, since both are seen.
+//
+//go:embed reference.json
+var referenceData string
+
+// logo is a blue square of 32 by 32 pixels.
+//
+//go:embed logo.png
+var logo []byte
+
+// referenceItem is one item of a list.
+type referenceItem struct {
+	id   string
+	text json.RawMessage
 }
 
-type validity struct {
-	Number int    `json:"validityPeriodNumber"`
-	Unit   string `json:"validityPeriodUnit"`
+// MarshalJSON implements json.Marshaler.
+func (i referenceItem) MarshalJSON() ([]byte, error) { return i.text, nil }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (i *referenceItem) UnmarshalJSON(text []byte) error {
+	var ids struct{ MessageTypeID, OrganizationID, ApplicationID string }
+	err := json.Unmarshal(text, &ids)
+	i.id, i.text = cmp.Or(ids.MessageTypeID, ids.OrganizationID, ids.ApplicationID), slices.Clone(text)
+	return err
 }
 
-type organization struct {
-	ID    string      `json:"organizationId"`
-	Short translated  `json:"organizationShortName"`
-	Long  translated  `json:"organizationLongName"`
-	Logos []imageView `json:"organizationLogos"`
-	Apps  []string    `json:"senderApplicationIds"`
-}
-
-type application struct {
-	ID          string      `json:"applicationId"`
-	Name        translated  `json:"applicationName"`
-	Description translated  `json:"applicationDescription"`
-	Logos       []imageView `json:"applicationLogos"`
-	Orgs        []string    `json:"senderOrganizationIds"`
-}
-
-type imageView struct {
-	ID      string  `json:"imageId"`
-	Size    float64 `json:"size"` // kB
-	Media   string  `json:"mediaType"`
-	Content string  `json:"contentHref"`
-}
-
-func (m *messageRegistry) referenceEndpoints(scopes []string) []endpoint {
-	// An absolute path for organizations, an absolute URL for applications: both are seen.
-	orgs, apps := slices.Clone(organizations), slices.Clone(applications)
-	for i := range orgs {
-		orgs[i].Logos, orgs[i].Apps = logoView(m.api.path+"/referenceData/senderOrganizations/"+orgs[i].ID), appIDs
+func (m *messageRegistry) referenceEndpoints(scopes []string) (list []endpoint) {
+	text := strings.NewReplacer("{path}", m.api.path, "{base}", m.api.base()).Replace(referenceData)
+	var data map[string][]referenceItem
+	if err := json.Unmarshal([]byte(text), &data); err != nil {
+		panic(fmt.Sprintf("reading reference.json: %v", err)) // it is part of the program
 	}
-	for i := range apps {
-		apps[i].Logos, apps[i].Orgs = logoView(m.api.base()+"/referenceData/senderApplications/"+apps[i].ID), orgIDs
+	for name, items := range data {
+		list = append(list, referenceList("/referenceData/"+name, scopes, items)...)
 	}
-	const image = "/{}/images/{}/content"
-	return slices.Concat(
-		referenceList("/referenceData/messageTypes", scopes, messageTypes, func(t messageType) string { return t.ID }),
-		referenceList("/referenceData/senderOrganizations", scopes, orgs, func(o organization) string { return o.ID }),
-		referenceList("/referenceData/senderApplications", scopes, apps, func(a application) string { return a.ID }),
-		[]endpoint{
-			{"GET", "/referenceData/senderOrganizations" + image, scopes, sendImage(orgIDs)},
-			{"GET", "/referenceData/senderApplications" + image, scopes, sendImage(appIDs)},
-		})
+	return list
 }
 
-// referenceList are the endpoints of a list and of each of its items.
-func referenceList[T any](path string, scopes []string, all []T, id func(T) string) []endpoint {
+// referenceList are the endpoints of a list, of each of its items, and of their logos.
+func referenceList(path string, scopes []string, all []referenceItem) []endpoint {
+	find := func(c *call) int {
+		c.w.Header().Set("Cache-Control", referenceCache)
+		return slices.IndexFunc(all, func(one referenceItem) bool { return one.id == c.args[0] })
+	}
 	return []endpoint{
 		{"GET", path, scopes, func(c *call) {
 			c.w.Header().Set("Cache-Control", referenceCache)
 			sendPage(c, all)
 		}},
 		{"GET", path + "/{}", scopes, func(c *call) {
-			i := slices.IndexFunc(all, func(one T) bool { return id(one) == c.args[0] })
-			if i < 0 {
-				c.fail(problem.NotFound("There is no reference data of this id."))
+			if i := find(c); i >= 0 {
+				c.send(http.StatusOK, all[i])
 				return
 			}
-			c.w.Header().Set("Cache-Control", referenceCache)
-			c.send(http.StatusOK, all[i])
+			c.fail(problem.NotFound("There is no reference data of this id."))
+		}},
+		{"GET", path + "/{}/images/{}/content", scopes, func(c *call) {
+			if i := find(c); i >= 0 && strings.Contains(string(all[i].text), c.below) {
+				c.sendBytes(http.StatusOK, "image/png", logo)
+				return
+			}
+			c.fail(problem.NotFound("There is no image of this id."))
 		}},
 	}
 }
-
-func logoView(owner string) []imageView {
-	return []imageView{{logoID, float64(len(logo())) / 1024, "image/png", owner + "/images/" + logoID + "/content"}}
-}
-
-const logoID = "logo-1"
-
-// sendImage serves the logo of those that have one.
-func sendImage(owners []string) func(*call) {
-	return func(c *call) {
-		if !slices.Contains(owners, c.args[0]) || c.args[1] != logoID {
-			c.fail(problem.NotFound("There is no image of this id."))
-			return
-		}
-		c.w.Header().Set("Cache-Control", referenceCache)
-		c.sendBytes(http.StatusOK, "image/png", logo())
-	}
-}
-
-// logo is a blue square of 32 by 32 pixels.
-var logo = sync.OnceValue(func() []byte {
-	img := image.NewPaletted(image.Rect(0, 0, 32, 32), color.Palette{color.RGBA{B: 0x99, A: 0xff}})
-	var b bytes.Buffer
-	_ = png.Encode(&b, img) // into memory, and of a valid size
-	return b.Bytes()
-})

@@ -79,8 +79,8 @@ func (s *Simulator) SetProvider(p Provider) error {
 		return errors.New("setting a provider: it needs an id")
 	}
 	if p.URL == "" {
-		if strings.ContainsAny(p.ID, "/?#%") {
-			return errors.New("setting a provider: an id with one of / ? # % needs a URL of its own")
+		if strings.ContainsAny(p.ID, `/?#%"\`) {
+			return errors.New(`setting a provider: an id with one of / ? # % " \ needs a URL of its own`)
 		}
 		p.URL = s.directory.host(s.main, p.ID, "/providers/"+p.ID, p.APIVersion)
 	}
@@ -126,7 +126,7 @@ func (d *providerRegistry) host(at *site, id, path, version string) string {
 	}
 	m := newMessageRegistry(d.s, at, id, path, version)
 	d.registries[id] = m
-	d.s.mount(m.api, path)
+	at.mounts.Store(path, m.api)
 	return m.api.base()
 }
 
@@ -167,20 +167,20 @@ func (d *providerRegistry) guard(c *call) bool {
 func (s *Simulator) mountRegistry() {
 	d := s.directory
 	scope := []string{ScopeRegistry}
-	s.mount(&api{
+	s.main.mounts.Store(registryPath, &api{
 		upstream: UpstreamRegistry, site: s.main, path: registryPath, scopes: scope,
 		endpoints: []endpoint{
 			{"GET", "/messageRegistries", scope, d.listItems},
 			{"GET", "/messageRegistries/{}", scope, d.one("/messageRegistries/")},
 		},
-	}, registryPath)
-	s.mount(&api{
+	})
+	s.main.mounts.Store(federationPath+"/messageProviders", &api{
 		upstream: UpstreamRegistry, site: s.main, path: federationPath, scopes: []string{ScopeRegistry, ScopePreference},
 		endpoints: []endpoint{
 			{"GET", "/messageProviders", scope, d.listArray},
 			{"GET", "/messageProviders/{}", scope, d.one("/messageProviders/")},
 		},
-	}, federationPath+"/messageProviders")
+	})
 }
 
 func (d *providerRegistry) listed(c *call, below string) []listedProvider {

@@ -154,7 +154,7 @@ func (m *messageRegistry) seededID(e enterprise.Number, i int) string {
 func (m *messageRegistry) newMessage(e enterprise.Number, id string, received time.Time) *message {
 	return &message{
 		id: id, subject: inAll("Message for " + e.String()), received: received.UTC(), expires: received.UTC().Add(expiry),
-		typeID: messageTypes[0].ID, orgID: organizations[0].ID, appID: applications[0].ID, partition: partitions[0].ID,
+		typeID: typeAttestation, orgID: sendingOffice, appID: sendingProgram, partition: partitions[0].ID,
 	}
 }
 

@@ -37,8 +37,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"ebox-gateway/internal/enterprise"
 )
 
 // Options say where the simulator listens and whom it knows.
@@ -76,7 +74,7 @@ type Simulator struct {
 	authorization *authorizationServer
 	directory     *providerRegistry
 	mahis         *mandateRegister
-	preferences   *preferenceStore
+	paperless     sync.Map // enterprises that want no paper any more
 	citizen       *citizenMandates
 	faults        faultBoard
 	record        record
@@ -93,9 +91,7 @@ type site struct {
 	base     string // "http://127.0.0.1:4711", without a slash at the end
 	listener net.Listener
 	server   *http.Server
-
-	mu     sync.RWMutex
-	mounts map[string]*api // by path prefix
+	mounts   sync.Map // of *api, by path prefix
 }
 
 // The paths under which the real hosts serve each upstream.
@@ -128,7 +124,14 @@ func Start(o Options) (*Simulator, error) {
 	}
 	s := &Simulator{now: o.Now, log: o.Log, started: o.Now()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	if err := s.listen(o); err != nil {
+	var err error
+	if s.main, err = newSite(o.Listen, o.PublicURL); err == nil {
+		s.regional = s.main
+		if o.ListenRegional != "" {
+			s.regional, err = newSite(o.ListenRegional, o.PublicRegionalURL)
+		}
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.authorization = newAuthorizationServer(s.TokenURL(), o.TokenLifetime, o.Now)
@@ -138,14 +141,13 @@ func Start(o Options) (*Simulator, error) {
 		}
 	}
 	s.mahis = &mandateRegister{now: o.Now, mandates: map[mandateKey]Mandate{}}
-	s.preferences = &preferenceStore{exclusively: map[enterprise.Number]bool{}}
 	s.citizen = &citizenMandates{s: s, nextID: 3_000_001}
 	s.directory = &providerRegistry{s: s, registries: map[string]*messageRegistry{}}
 	s.seed()
-	s.mount(&api{
+	s.main.mounts.Store(tokenPath, &api{
 		upstream: UpstreamToken, site: s.main, path: tokenPath,
 		endpoints: []endpoint{{"POST", "", nil, s.authorization.endpoint}},
-	}, tokenPath)
+	})
 	s.mountRegistry()
 	s.mountPartition()
 	s.mountFederation()
@@ -157,21 +159,6 @@ func Start(o Options) (*Simulator, error) {
 	return s, nil
 }
 
-func (s *Simulator) listen(o Options) error {
-	var err error
-	if s.main, err = newSite(o.Listen, o.PublicURL); err != nil {
-		return err
-	}
-	s.regional = s.main
-	if o.ListenRegional != "" {
-		if s.regional, err = newSite(o.ListenRegional, o.PublicRegionalURL); err != nil {
-			s.regional = s.main
-			return err
-		}
-	}
-	return nil
-}
-
 func newSite(address, public string) (*site, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
@@ -181,7 +168,7 @@ func newSite(address, public string) (*site, error) {
 	if base == "" {
 		base = "http://" + reachable(l.Addr().(*net.TCPAddr))
 	}
-	return &site{base: base, listener: l, mounts: map[string]*api{}}, nil
+	return &site{base: base, listener: l}, nil
 }
 
 // reachable gives an address to connect to: a listener on all addresses is

@@ -42,14 +42,6 @@ func BenchmarkResolve(b *testing.B) {
 	})
 }
 
-func BenchmarkNewTable(b *testing.B) {
-	list := enterprises(100_000)
-	b.ReportAllocs()
-	for b.Loop() {
-		NewTable(list, nil)
-	}
-}
-
 // The header's value and the slice around it are all that resolving allocates.
 func TestResolvingAllocatesLittle(t *testing.T) {
 	r := resolver(t, config.Listed)

@@ -118,7 +118,7 @@ func (v *bodyVisitor) Member(depth int, key []byte) {
 	}
 	at.seen[m] = at.seen[m] || whole
 	at.key = name
-	at.inside = v.open[depth-1].inside || m == meansNumber || m == meansEnterprise
+	at.inside = v.open[depth-1].inside || m.represents()
 }
 
 // Scalar implements jsonscan.Visitor.
@@ -139,7 +139,7 @@ func (v *bodyVisitor) Scalar(depth int, raw []byte, at func() string) error {
 		value = jsonscan.Text(raw)
 	}
 	if mayPoint && strings.HasPrefix(value, "/") {
-		if m, _ := meaningOf(value); m == meansNumber || m == meansEnterprise {
+		if m, _ := meaningOf(value); m.represents() {
 			return brokenBody("body", at(), "a JSON Patch of the represented enterprise is not understood here: send "+
 				"a merge patch (RFC 7396)")
 		}

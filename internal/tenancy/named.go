@@ -77,6 +77,9 @@ const (
 	meansCreate
 )
 
+// represents tells a name of the represented enterprise.
+func (m meaning) represents() bool { return m == meansNumber || m == meansEnterprise }
+
 // meaningOf tells what a member or parameter stands for. whole is false if only one
 // segment of a dotted or bracketed name, such as filter[representedEnterprise].cbe,
 // means it.
@@ -88,7 +91,7 @@ func meaningOf(name string) (m meaning, whole bool) {
 		return m, true
 	}
 	for segment := range strings.FieldsFuncSeq(name, func(r rune) bool { return strings.ContainsRune(".[]/:", r) }) {
-		if m := segmentMeaning(segment); m == meansNumber || m == meansEnterprise {
+		if m := segmentMeaning(segment); m.represents() {
 			return m, false
 		}
 	}

@@ -39,11 +39,10 @@ func NamedInQuery(rawQuery string) (Named, error) {
 			return Named{}, brokenQuery("write it in UTF-8: what other bytes stand for is every server's own guess")
 		}
 		m, whole := meaningOf(name)
-		represents := m == meansNumber || m == meansEnterprise
-		if represents && strings.IndexByte(value, '%') >= 0 || hides(name) || hides(value) {
+		if m.represents() && strings.IndexByte(value, '%') >= 0 || hides(name) || hides(value) {
 			return Named{}, brokenQuery("encode the represented enterprise once: some servers decode it twice")
 		}
-		if !represents {
+		if !m.represents() {
 			continue
 		}
 		if whole && seen[m] {
@@ -73,7 +72,7 @@ func hides(s string) bool {
 		if len(pairs) > 1 || strings.IndexByte(s, '=') >= 0 {
 			for _, pair := range pairs {
 				name, _, _ := strings.Cut(pair, "=")
-				if m, _ := meaningOf(name); m == meansNumber || m == meansEnterprise {
+				if m, _ := meaningOf(name); m.represents() {
 					return true
 				}
 			}
@@ -83,7 +82,7 @@ func hides(s string) bool {
 			return false
 		}
 		s = decoded
-		if m, _ := meaningOf(s); m == meansNumber || m == meansEnterprise {
+		if m, _ := meaningOf(s); m.represents() {
 			return true
 		}
 	}

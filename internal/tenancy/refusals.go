@@ -5,7 +5,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 )
@@ -20,6 +19,12 @@ func numberIssue(in, name, value string, err error) problem.Issue {
 		issue.Type = problem.IssueSchemaViolation
 	}
 	return issue
+}
+
+// unreadable refuses a value of query or body that could be read as a number and is not one.
+func unreadable(in, name, value string) error {
+	_, err := enterprise.Parse(value)
+	return problem.BadRequest("The number of the represented enterprise is not valid.", numberIssue(in, name, value, err))
 }
 
 // contradiction is a request that names two enterprises, or one and the client.
@@ -73,52 +78,14 @@ func leftBlank(n enterprise.Number) error {
 			Detail: "the request is for " + n.String()})
 }
 
-func unknownCaller() error {
-	return problem.Forbidden("No caller rule recognises this caller by its address, listener or client certificate. Ask " +
-		"the platform team for one.")
-}
-
-func routeNotAllowed(c *Caller, route *Route) error {
-	return problem.Forbidden("The caller rule " + c.Name + " does not allow the route " + route.Name +
-		". Ask the platform team to add it to the rule's routes.")
-}
-
-func actionNotAllowed(c *Caller, action ebox.Action) error {
-	return problem.Forbidden("The caller rule " + c.Name + " does not allow the action " + action.String() +
-		". Ask the platform team to add it to what the rule may do.")
-}
-
-func enterpriseNotAllowed(c *Caller, n enterprise.Number) error {
-	return problem.Forbidden("The caller rule " + c.Name + " does not allow acting for enterprise " + n.String() +
-		". Ask the platform team to add it to the rule's enterprises.")
-}
-
 func ownNotAllowed(c *Caller) error {
 	return problem.Forbidden("This request would act in the client's own name, which the caller rule " + c.Name +
 		" does not allow. Name the enterprise that it is for, or ask the platform team to set own in the rule.")
 }
 
-func suspended(n enterprise.Number) error {
-	return problem.Forbidden("Enterprise " + n.String() + " is suspended at this gateway. Ask the platform team why.")
-}
-
-func notListed(n enterprise.Number) error {
-	return problem.Forbidden("Enterprise " + n.String() + " is not listed at this gateway. Ask the platform team to " +
-		"add it to the enterprises.")
-}
-
-func outOfDates(n enterprise.Number, early bool) error {
-	if early {
-		return problem.Forbidden("Enterprise " + n.String() + " is not served yet: the first day of its service is still " +
-			"to come. Ask the platform team if that is wrong.")
-	}
-	return problem.Forbidden("Enterprise " + n.String() + " is no longer served: the last day of its service has " +
-		"passed. Ask the platform team if that is wrong.")
-}
-
-func routeNotForEnterprise(n enterprise.Number, route *Route) error {
-	return problem.Forbidden("Enterprise " + n.String() + " is not served on the route " + route.Name +
-		". Ask the platform team to add it to the enterprise's routes.")
+// notServed refuses an enterprise; why follows "Enterprise … is ".
+func notServed(n enterprise.Number, why string) error {
+	return problem.Forbidden("Enterprise " + n.String() + " is " + why)
 }
 
 // clip bounds what a problem repeats of the input.

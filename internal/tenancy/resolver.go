@@ -27,20 +27,14 @@ type ResolverOptions struct {
 
 // Resolver finds the Tenant of a request. It is immutable and may be used by any
 // number of goroutines.
-type Resolver struct {
-	mode          config.Mode
-	table         *Table
-	defaultClient string
-	now           func() time.Time
-}
+type Resolver struct{ o ResolverOptions }
 
 // NewResolver returns a Resolver.
 func NewResolver(o ResolverOptions) *Resolver {
-	r := &Resolver{mode: o.Mode, table: o.Table, defaultClient: o.DefaultClient, now: o.Now}
-	if r.now == nil {
-		r.now = time.Now
+	if o.Now == nil {
+		o.Now = time.Now
 	}
-	return r
+	return &Resolver{o}
 }
 
 // Resolve finds whom a request acts for, or refuses it. c is nil for a caller that
@@ -96,7 +90,7 @@ func (r *Resolver) resolve(c *Caller, route *Route, s said) (Tenant, error) {
 	case s.number != 0:
 		return r.tenant(c, route, s.number, s.form)
 	case route.Enterprise == config.None:
-		return Tenant{Client: r.defaultClient}, nil
+		return Tenant{Client: r.o.DefaultClient}, nil
 	case c.DefaultEnterprise != 0:
 		return r.tenant(c, route, c.DefaultEnterprise, FormDefault)
 	case route.Enterprise == config.Optional:
@@ -121,11 +115,14 @@ func (r *Resolver) Check(c *Caller, route *Route, action ebox.Action, claim Clai
 func (r *Resolver) before(c *Caller, route *Route, action ebox.Action, claim *Claim) (said, error) {
 	switch {
 	case c == nil:
-		return said{}, unknownCaller()
+		return said{}, problem.Forbidden("No caller rule recognises this caller by its address, listener or client " +
+			"certificate. Ask the platform team for one.")
 	case !route.in(c.Routes):
-		return said{}, routeNotAllowed(c, route)
+		return said{}, problem.Forbidden("The caller rule " + c.Name + " does not allow the route " + route.Name +
+			". Ask the platform team to add it to the rule's routes.")
 	case !c.May.Has(action):
-		return said{}, actionNotAllowed(c, action)
+		return said{}, problem.Forbidden("The caller rule " + c.Name + " does not allow the action " + action.String() +
+			". Ask the platform team to add it to what the rule may do.")
 	}
 	s, err := claim.said()
 	if err == nil && claim.Target != 0 {
@@ -139,7 +136,7 @@ func (r *Resolver) before(c *Caller, route *Route, action ebox.Action, claim *Cl
 
 func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, method string, claim *Claim,
 	s said) (Tenant, error) {
-	number, form, err := r.agreed(c, route, claim, s)
+	number, err := r.agreed(c, route, claim, s)
 	if err != nil {
 		return Tenant{}, err
 	}
@@ -147,37 +144,32 @@ func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, 
 		return r.own(c, s.form)
 	}
 	free := action == ebox.None // /health acts for nobody
-	if !free && number == 0 && c.DefaultEnterprise != 0 && !claim.Query.Present && !claim.Body.Present {
+	present := claim.Query.Present || claim.Body.Present
+	form := s.form
+	if !free && !present && number == 0 && c.DefaultEnterprise != 0 {
 		number, form = c.DefaultEnterprise, FormDefault
 	}
-	if number != 0 && !free && inQuery(method) && !claim.Query.Direct {
-		return r.addedToQuery(c, route, number, form, claim)
-	}
-	if claim.Query.Present || claim.Body.Present {
-		switch {
-		case !free && !c.Own && !claim.direct(method):
-			return Tenant{}, notRepeated(number, claim.place(method))
-		case number != 0:
-			return r.tenant(c, route, number, form)
-		default:
-			return Tenant{Client: r.defaultClient}, nil
+	t := Tenant{Client: r.o.DefaultClient}
+	if number != 0 {
+		if t, err = r.tenant(c, route, number, form); err != nil {
+			return Tenant{}, err
 		}
 	}
-	if number == 0 {
-		switch {
-		case free:
-			return Tenant{Client: r.defaultClient}, nil
-		case route.Enterprise == config.Optional:
-			return r.own(c, FormNone)
-		default:
-			return Tenant{}, missingEnterprise(c.Own)
-		}
-	}
-	t, err := r.tenant(c, route, number, form)
 	switch {
-	case err != nil:
-		return Tenant{}, err
 	case free:
+	case number != 0 && inQuery(method) && !claim.Query.Direct:
+		if claim.Query.Blank {
+			return Tenant{}, leftBlank(number)
+		}
+		t.Query = representedNumber + "=" + number.String()
+	case present:
+		if !c.Own && !claim.direct(method) {
+			return Tenant{}, notRepeated(number, claim.place(method))
+		}
+	case number == 0 && route.Enterprise == config.Optional:
+		return r.own(c, FormNone)
+	case number == 0:
+		return Tenant{}, missingEnterprise(c.Own)
 	case method == http.MethodPost:
 		if !claim.Body.CreateWithRepresentative {
 			return Tenant{}, notRepeated(number, "body")
@@ -188,66 +180,52 @@ func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, 
 	return t, nil
 }
 
-// addedToQuery makes the Tenant of a call whose query is to name the number.
-func (r *Resolver) addedToQuery(c *Caller, route *Route, n enterprise.Number, form Form, claim *Claim) (Tenant, error) {
-	t, err := r.tenant(c, route, n, form)
-	if err != nil {
-		return Tenant{}, err
-	}
-	if claim.Query.Blank {
-		return Tenant{}, leftBlank(n)
-	}
-	t.Query = representedNumber + "=" + n.String()
-	return t, nil
+// mention is a number, and where the request names it.
+type mention struct {
+	in, name string
+	number   enterprise.Number
 }
 
 // agreed gives the one number that path, header, query and body name, 0 if none
 // does. Each must be admitted before it is compared with the others.
-func (r *Resolver) agreed(c *Caller, route *Route, claim *Claim, s said) (enterprise.Number, Form, error) {
-	if s.number != 0 {
-		if _, err := r.admit(c, route, s.number); err != nil {
-			return 0, FormNone, err
+func (r *Resolver) agreed(c *Caller, route *Route, claim *Claim, s said) (enterprise.Number, error) {
+	var mentions []mention
+	switch {
+	case s.number != 0 && s.form == FormPath:
+		mentions = append(mentions, mention{"path", "number", s.number})
+	case s.number != 0:
+		mentions = append(mentions, mention{"header", RepresentedHeader, s.number})
+	}
+	for _, n := range claim.Query.Numbers {
+		mentions = append(mentions, mention{"query", representedNumber, n})
+	}
+	for _, n := range claim.Body.Numbers {
+		mentions = append(mentions, mention{"body", "/" + representedNumber, n})
+	}
+	for _, m := range mentions {
+		if _, err := r.admit(c, route, m.number); err != nil {
+			return 0, err
 		}
 	}
-	for _, named := range [...]*Named{&claim.Query, &claim.Body} {
-		for _, n := range named.Numbers {
-			if _, err := r.admit(c, route, n); err != nil {
-				return 0, FormNone, err
-			}
+	if value := claim.Query.Unreadable; value != "" {
+		return 0, unreadable("query", representedNumber, value)
+	}
+	if value := claim.Body.Unreadable; value != "" {
+		return 0, unreadable("body", "/"+representedNumber, value)
+	}
+	if len(mentions) == 0 {
+		return 0, nil
+	}
+	first := mentions[0]
+	if s.own {
+		return 0, contradiction("path", "number", ownSegment, first.in, first.name, first.number.String())
+	}
+	for _, m := range mentions {
+		if m.number != first.number {
+			return 0, contradiction(first.in, first.name, first.number.String(), m.in, m.name, m.number.String())
 		}
 	}
-	first := mention{in: "header", name: RepresentedHeader, number: s.number}
-	if s.form == FormPath {
-		first.in, first.name = "path", "number"
-	}
-	for i, named := range [...]*Named{&claim.Query, &claim.Body} {
-		in, name := "query", representedNumber
-		if i == 1 {
-			in, name = "body", "/"+representedNumber
-		}
-		if named.Unreadable != "" {
-			_, err := enterprise.Parse(named.Unreadable)
-			return 0, FormNone, problem.BadRequest("The number of the represented enterprise is not valid.",
-				numberIssue(in, name, named.Unreadable, err))
-		}
-		for _, n := range named.Numbers {
-			switch {
-			case s.own:
-				return 0, FormNone, contradiction("path", "number", ownSegment, in, name, n.String())
-			case first.number == 0:
-				first = mention{in, name, n}
-			case first.number != n:
-				return 0, FormNone, contradiction(first.in, first.name, first.number.String(), in, name, n.String())
-			}
-		}
-	}
-	return first.number, s.form, nil
-}
-
-// mention is where a number was named first.
-type mention struct {
-	in, name string
-	number   enterprise.Number
+	return first.number, nil
 }
 
 // tenant admits n and makes the Tenant of it.
@@ -256,7 +234,7 @@ func (r *Resolver) tenant(c *Caller, route *Route, n enterprise.Number, form For
 	if err != nil {
 		return Tenant{}, err
 	}
-	t := Tenant{Number: n, Client: r.defaultClient, Form: form, Enterprise: row}
+	t := Tenant{Number: n, Client: r.o.DefaultClient, Form: form, Enterprise: row}
 	if row != nil && row.Client != "" {
 		t.Client = row.Client
 	}
@@ -271,7 +249,7 @@ func (r *Resolver) own(c *Caller, form Form) (Tenant, error) {
 	if !c.Own {
 		return Tenant{}, ownNotAllowed(c)
 	}
-	return Tenant{Own: true, Client: r.defaultClient, Form: form}, nil
+	return Tenant{Own: true, Client: r.o.DefaultClient, Form: form}, nil
 }
 
 // admit tells whether c may act for n on route now. The row is nil for a number
@@ -279,32 +257,28 @@ func (r *Resolver) own(c *Caller, form Form) (Tenant, error) {
 func (r *Resolver) admit(c *Caller, route *Route, n enterprise.Number) (*config.Enterprise, error) {
 	switch {
 	case !c.mayRepresent(n):
-		return nil, enterpriseNotAllowed(c, n)
+		return nil, problem.Forbidden("The caller rule " + c.Name + " does not allow acting for enterprise " + n.String() +
+			". Ask the platform team to add it to the rule's enterprises.")
 	case n == route.Own && !c.Own && c.Enterprises == nil:
 		return nil, ownNotAllowed(c) // all enterprises are not the office
 	}
-	if r.table.Suspended(n) {
-		return nil, suspended(n)
-	}
-	row, listed := r.table.Lookup(n)
+	row, listed := r.o.Table.Lookup(n)
 	switch {
-	case !listed && r.mode == config.Any:
+	case r.o.Table.Suspended(n) || listed && row.Suspended:
+		return nil, notServed(n, "suspended at this gateway. Ask the platform team why.")
+	case !listed && r.o.Mode == config.Any:
 		return nil, nil
 	case !listed:
-		return nil, notListed(n)
-	case row.Suspended:
-		return nil, suspended(n)
-	}
-	if !row.From.IsZero() || !row.Until.IsZero() {
-		switch now := r.now(); {
-		case !row.From.IsZero() && now.Before(row.From):
-			return nil, outOfDates(n, true)
-		case !row.Until.IsZero() && !now.Before(row.Until):
-			return nil, outOfDates(n, false)
-		}
-	}
-	if !route.in(row.Routes) {
-		return nil, routeNotForEnterprise(n, route)
+		return nil, notServed(n, "not listed at this gateway. Ask the platform team to add it to the enterprises.")
+	case !row.From.IsZero() && r.o.Now().Before(row.From):
+		return nil, notServed(n, "not served yet: the first day of its service is still to come. Ask the platform team if "+
+			"that is wrong.")
+	case !row.Until.IsZero() && !r.o.Now().Before(row.Until):
+		return nil, notServed(n, "no longer served: the last day of its service has passed. Ask the platform team if that "+
+			"is wrong.")
+	case !route.in(row.Routes):
+		return nil, notServed(n, "not served on the route "+route.Name+". Ask the platform team to add it to the "+
+			"enterprise's routes.")
 	}
 	return row, nil
 }

@@ -254,9 +254,9 @@ func TestCheckOnlineAsksRedis(t *testing.T) {
 		t.Fatal("Redis was not asked")
 		return preflight.Check{}
 	}
-	eventually(t, "Redis to be found well", func() bool { c := redisCheck(); return c.OK && !c.Warning })
+	eventually(t, "Redis to be found well", func() bool { c := redisCheck(); return c.Result == preflight.OK })
 	server.Stop()
-	if c := redisCheck(); !c.OK || !c.Warning || !strings.Contains(c.Detail, "refused") {
+	if c := redisCheck(); c.Result != preflight.Warning || !strings.Contains(c.Detail, "refused") {
 		t.Errorf("%+v", c)
 	}
 }

@@ -37,7 +37,7 @@ func main() {
 	key := flag.String("key", "", "SSH key that signs SHA256SUMS; without it there is no signature")
 	epoch := flag.Int64("time", 0, "of every file, in seconds since 1970; git log -1 --format=%ct")
 	flag.Parse()
-	r := release{version: *version, out: *out, time: time.Unix(*epoch, 0).UTC(), level: gzip.BestCompression}
+	r := release{version: *version, out: *out, time: time.Unix(*epoch, 0).UTC()}
 	if err := r.make(strings.Split(*platforms, ","), *key); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -65,10 +65,6 @@ type release struct {
 	version string
 	out     string
 	time    time.Time
-	// level is that of the compression. environment is what go build gets beside the
-	// process's own; it is for tests.
-	level       int
-	environment []string
 }
 
 func (r *release) make(platforms []string, key string) error {
@@ -127,9 +123,9 @@ func (r *release) platform(name string) error {
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "gateway")
 	compile := exec.Command("go", r.buildArguments(binary)...)
-	compile.Env = slices.Concat(os.Environ(), []string{
-		"CGO_ENABLED=0", "GOTOOLCHAIN=local", "GOWORK=off", "GOOS=" + system, "GOARCH=" + architecture,
-	}, r.environment)
+	// Flags of whoever makes it would give other bytes.
+	compile.Env = append(os.Environ(), "GOFLAGS=", "CGO_ENABLED=0", "GOTOOLCHAIN=local", "GOWORK=off", "GOOS="+system,
+		"GOARCH="+architecture)
 	compile.Stdout, compile.Stderr = os.Stderr, os.Stderr
 	if err := compile.Run(); err != nil {
 		return fmt.Errorf("compiling: %w", err)
@@ -159,7 +155,7 @@ func (r *release) archive(name, root string, content map[string]string) error {
 		}
 	}
 	var b bytes.Buffer
-	zip, err := gzip.NewWriterLevel(&b, r.level)
+	zip, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
 	if err != nil {
 		return err
 	}

@@ -5,22 +5,28 @@ import { h } from './dom.js';
 import { badge, code, facts, quiet, table } from './parts.js';
 import { ago, ahead, bytes, count, enterprise, moment, percent, span } from './format.js';
 
-// refused lists enterprises that an upstream refuses.
+// refused lists enterprises that an upstream refuses: a long list is one line for each upstream, to be opened.
 export function refused(view) {
   const { total, enterprises } = view.status.refused;
   if (total === 0) return quiet('No upstream has refused an enterprise since the start, or all have been served again.');
+  const upstreams = Map.groupBy(enterprises, (r) => [r.provider, r.route].filter(Boolean).join(' · '));
   return [
-    table('Enterprises refused upstream', [
-      { name: 'Enterprise' }, { name: 'Refused by' }, { name: 'Status', number: true }, { name: 'Since' }, { name: 'Last' }, { name: 'Times', number: true }, { name: 'Last asked by' },
-    ], enterprises.map((r) => ({
-      key: `${r.enterprise} ${r.route} ${r.provider}`,
-      cells: [
-        h('span', { class: 'name' }, enterprise(r.enterprise)), [r.provider, r.route].filter(Boolean).join(' · '), [r.status, r.missingScopes && h('small', {}, ` asks for ${r.missingScopes}`)], moment(r.since, view.now),
-        ago(r.last, view.now), count(r.count), [r.caller || 'a caller without a rule', h('small', {}, h('a', { href: `#${r.requestId}` }, r.requestId))],
-      ],
-    }))),
+    [...upstreams].map(([name, list]) => (enterprises.length <= 5 ? refusedBy(name, list, view)
+      : h('details', { key: name, class: 'refusals' }, h('summary', {}, h('span', { class: 'name' }, name), ` refuses ${count(list.length)} ${list.length === 1 ? 'enterprise' : 'enterprises'}, the last ${ago(list[0].last, view.now)}`), refusedBy(name, list, view)))),
     total > enterprises.length && h('p', { class: 'quiet' }, `The latest ${count(enterprises.length)} of ${count(total)}. All of them: `, h('a', { href: '/enterprises/refused' }, '/enterprises/refused'), '.'),
   ];
+}
+
+function refusedBy(name, list, view) {
+  return table(`Enterprises refused by ${name}`, [
+    { name: 'Enterprise' }, { name: 'Refused by' }, { name: 'Status', number: true }, { name: 'Since' }, { name: 'Last' }, { name: 'Times', number: true }, { name: 'Last asked by' },
+  ], list.map((r) => ({
+    key: `${r.enterprise} ${r.route} ${r.provider}`,
+    cells: [
+      h('span', { class: 'name' }, enterprise(r.enterprise)), name, [r.status, r.missingScopes && h('small', {}, ` asks for ${r.missingScopes}`)], moment(r.since, view.now),
+      ago(r.last, view.now), count(r.count), [r.caller || 'a caller without a rule', h('small', {}, h('a', { href: `#${r.requestId}` }, r.requestId))],
+    ],
+  })));
 }
 
 const keyTones = { usable: 'good', 'no-certificate': 'none', expiring: 'warning', expired: 'bad', 'not-yet-valid': 'bad' };
@@ -50,7 +56,7 @@ export function clients(view, ui) {
     h('h3', {}, c.name),
     facts(
       ['Client id', code(c.clientId)],
-      ['Certificate', c.key && [badge(keyTones[c.key.state] ?? 'none', c.key.state), c.key.notAfter && ` until ${c.key.notAfter.slice(0, 10)}, ${c.key.daysLeft < 0 ? `${count(-c.key.daysLeft)} days ago` : `${count(c.key.daysLeft)} days left`}`]],
+      ['Certificate', c.key && [badge(keyTones[c.key.state] ?? 'none', c.key.state), c.key.notAfter && ` until ${c.key.notAfter.slice(0, 16).replace('T', ' ')}${c.key.daysLeft < 0 ? '' : `, ${count(c.key.daysLeft)} days left`}`]],
       ['Subject', c.key?.subject],
       ['Signs with', c.key?.algorithm],
       ['Key', c.keyError && [badge('bad', 'cannot be loaded'), h('small', {}, `${c.keyError.text} (since ${ago(c.keyError.since, view.now)})`)]],

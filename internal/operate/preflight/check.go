@@ -26,10 +26,7 @@ import (
 type Check struct {
 	// Part is what, as "token payroll"; Where is the file or the host that it is about.
 	Part, Where string
-	// OK is false if it does not work. Warning is true if it works and should be
-	// looked at. Skipped is true if it was not tried, which Detail explains; OK is
-	// then true as well.
-	OK, Warning, Skipped bool
+	Result      Result
 	// Took is how long it took, 0 for what needs no time.
 	Took time.Duration
 	// Detail says how it is, or exactly why it does not work.
@@ -38,18 +35,19 @@ type Check struct {
 	Advice string
 }
 
-// Result is the check in one word: ok, warning, failed or skipped.
-func (c Check) Result() string {
-	switch {
-	case !c.OK:
-		return "failed"
-	case c.Skipped:
-		return "skipped"
-	case c.Warning:
-		return "warning"
-	}
-	return "ok"
-}
+// Result is a check in one word.
+type Result int
+
+// The results. Warning is what works and should be looked at, Skipped what was not tried,
+// which the check's Detail explains.
+const (
+	Failed Result = iota
+	OK
+	Warning
+	Skipped
+)
+
+func (r Result) String() string { return [...]string{"failed", "ok", "warning", "skipped"}[r] }
 
 // MarshalJSON writes the check for programs; members are added over time and never
 // renamed.
@@ -61,7 +59,7 @@ func (c Check) MarshalJSON() ([]byte, error) {
 		Millis float64 `json:"milliseconds,omitempty"`
 		Detail string  `json:"detail"`
 		Advice string  `json:"advice,omitempty"`
-	}{c.Result(), c.Part, c.Where, float64(c.Took.Microseconds()) / 1000, c.Detail, c.Advice})
+	}{c.Result.String(), c.Part, c.Where, float64(c.Took.Microseconds()) / 1000, c.Detail, c.Advice})
 }
 
 // Offline looks at everything on this machine that a start, or the night after it,
@@ -72,8 +70,11 @@ func Offline(cfg *config.Config, now time.Time, running func(config.Listener) bo
 	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth.Clients)) {
 		checks = append(checks, checkKey(name, authn.KeySourceOf(cfg.OAuth.Clients[name]), now))
 	}
-	checks = append(append(checks, checkEncryption(cfg.Redis)...), checkEvidence(cfg))
-	checks = append(append(checks, checkPlaces(cfg)...), checkListeners(cfg, now)...)
+	checks = append(checks, checkEncryption(cfg.Redis)...)
+	checks = append(checks, checkEvidence(cfg))
+	checks = append(checks, checkPlaces(cfg)...)
+	checks = append(checks, checkCertificates(cfg, now)...)
+	checks = append(checks, checkAdminToken(cfg)...)
 	checks = append(checks, checkPorts(cfg, running)...)
 	if c := Descriptors(cfg); c != nil {
 		checks = append(checks, *c)
@@ -91,20 +92,19 @@ func checkKey(client string, src authn.KeySource, now time.Time) Check {
 		}
 		return c
 	}
-	c.OK, c.Detail = true, key.Algorithm()+", no certificate beside it"
-	if end := key.NotAfter(); !end.IsZero() {
-		days := int(end.Sub(now).Hours() / 24)
-		c.Detail = key.Algorithm() + ", " + Validity(key, now)
-		switch {
-		case now.After(end):
-			c.OK = false
-			c.Advice = "request a new certificate, register it in Chaman, and put it in this file's place"
-		case now.Before(key.NotBefore()):
-			c.OK = false
-			c.Advice = "set this machine's clock if it is behind, or keep the old certificate until then"
-		case days < 30:
-			c.Warning, c.Advice = true, "request a new certificate now: ordering and registering one takes weeks"
-		}
+	if key.NotAfter().IsZero() {
+		c.Result, c.Detail = OK, key.Algorithm()+", no certificate beside it"
+		return c
+	}
+	c.Result, c.Detail = validity(key.Subject(), key.NotBefore(), key.NotAfter(), now)
+	c.Detail = key.Algorithm() + ", " + c.Detail
+	switch {
+	case now.After(key.NotAfter()):
+		c.Advice = "request a new certificate, register it in Chaman, and put it in this file's place"
+	case c.Result == Failed:
+		c.Advice = "set this machine's clock if it is behind, or keep the old certificate until then"
+	case c.Result == Warning:
+		c.Advice = "request a new certificate now: ordering and registering one takes weeks"
 	}
 	return c
 }
@@ -112,18 +112,29 @@ func checkKey(client string, src authn.KeySource, now time.Time) Check {
 // Validity says to people whose a key's certificate is and when it is valid; nothing
 // if there is none beside the key.
 func Validity(key *authn.Key, now time.Time) string {
-	start, end := key.NotBefore(), key.NotAfter()
-	switch {
-	case end.IsZero():
+	if key.NotAfter().IsZero() {
 		return ""
-	case now.After(end):
-		return fmt.Sprintf("%s: it has expired on %s, %d days ago", key.Subject(), end.UTC().Format(time.DateOnly),
-			int(now.Sub(end).Hours()/24))
-	case now.Before(start):
-		return fmt.Sprintf("%s: it is not valid before %s UTC", key.Subject(), start.UTC().Format(time.DateTime))
 	}
-	return fmt.Sprintf("%s, valid until %s (%d days)", key.Subject(), end.UTC().Format(time.DateOnly),
-		int(end.Sub(now).Hours()/24))
+	_, text := validity(key.Subject(), key.NotBefore(), key.NotAfter(), now)
+	return text
+}
+
+// soonExpired is how long before its end a certificate is a warning.
+const soonExpired = 30 * 24 * time.Hour
+
+// validity says whose a certificate is and when it is valid.
+func validity(subject string, from, until, now time.Time) (Result, string) {
+	left := until.Sub(now)
+	switch days := int(left.Abs().Hours() / 24); {
+	case left < 0:
+		return Failed, fmt.Sprintf("%s: it has expired on %s, %d days ago", subject, until.UTC().Format(time.DateOnly), days)
+	case now.Before(from):
+		return Failed, fmt.Sprintf("%s: it is not valid before %s UTC", subject, from.UTC().Format(time.DateTime))
+	case left < soonExpired:
+		return Warning, fmt.Sprintf("%s, valid until %s (%d days)", subject, until.UTC().Format(time.DateOnly), days)
+	default:
+		return OK, fmt.Sprintf("%s, valid until %s (%d days)", subject, until.UTC().Format(time.DateOnly), days)
+	}
 }
 
 // Online goes the way that a call goes, in its order: the way to the Authorization
@@ -133,12 +144,10 @@ func Validity(key *authn.Key, now time.Time) string {
 // and no e-Box is touched.
 func Online(ctx context.Context, v *operate.View) []Check {
 	g := check{v}
-	var checks []Check
 	ways := newWays(g)
-
 	tokenURL, err := url.Parse(g.Config.OAuth.TokenURL)
 	if err != nil {
-		return append(checks, Check{Part: "token endpoint", Where: g.Config.OAuth.TokenURL, Detail: err.Error()})
+		return []Check{{Part: "token endpoint", Where: g.Config.OAuth.TokenURL, Detail: err.Error()}}
 	}
 	first := []probe{{"token endpoint", tokenURL, egress.GuardOf(tokenURL, g.Config.OAuth.AllowPrivateNetworks)}}
 	if u := g.Config.Registry.URL; u != nil {
@@ -151,8 +160,7 @@ func Online(ctx context.Context, v *operate.View) []Check {
 		}
 	}
 	ways.walk(ctx, first)
-	checks = append(checks, ways.proxy()...)
-	checks = append(checks, ways.rows(first)...)
+	checks := append(ways.proxy(), ways.rows(first)...)
 	checks = append(checks, ways.clocks()...)
 	checks = append(checks, g.checkTokens(ctx, ways.open(first[0]))...)
 	if ways.open(first[0]) {
@@ -179,7 +187,7 @@ func (g check) checkTokens(ctx context.Context, open bool) []Check {
 	for _, n := range g.neededTokens() {
 		c := Check{Part: "token " + n.client + " for " + shortScopes(n.scopes), Where: hostOf(g.Config.OAuth.TokenURL)}
 		if !open {
-			c.OK, c.Skipped, c.Detail = true, true, "the token endpoint cannot be reached, see above"
+			c.Result, c.Detail = Skipped, "the token endpoint cannot be reached, see above"
 			checks = append(checks, c)
 			continue
 		}
@@ -193,7 +201,7 @@ func (g check) checkTokens(ctx context.Context, open bool) []Check {
 		case err != nil:
 			c.Detail = err.Error()
 		default:
-			c.OK, c.Detail = true, "obtained, valid until "+token.Expires().Format(time.RFC3339)
+			c.Result, c.Detail = OK, "obtained, valid until "+token.Expires().Format(time.RFC3339)
 		}
 		checks = append(checks, c)
 	}
@@ -225,12 +233,12 @@ func (g check) checkPublication(ctx context.Context) (checks []Check) {
 			case errors.As(err, &no):
 				refused = append(refused, scope)
 			default:
-				c.OK, c.Skipped, c.Detail = true, true, "not known: "+err.Error()
+				c.Result, c.Detail = Skipped, "not known: "+err.Error()
 			}
 		}
 		wrong := beyond(asked[client], granted)
 		switch {
-		case c.Skipped:
+		case c.Result == Skipped:
 		case len(granted) == 0:
 			c.Detail = "neither spelling is granted: " + strings.Join(refused, ", ")
 			c.Advice = "have the scope activated for the client in Chaman, or leave the rule out if nobody publishes"
@@ -238,7 +246,7 @@ func (g check) checkPublication(ctx context.Context) (checks []Check) {
 			c.Detail = "granted is " + granted[0] + ", and routes ask for " + strings.Join(wrong, ", ")
 			c.Advice = "write the one that is granted into the rules of the routes"
 		default:
-			c.OK, c.Detail = true, "granted is "+strings.Join(granted, ", and ")
+			c.Result, c.Detail = OK, "granted is "+strings.Join(granted, ", and ")
 			if len(refused) > 0 {
 				c.Detail += "; refused is " + refused[0]
 			}
@@ -257,13 +265,13 @@ func (g check) checkDefaultScopes(ctx context.Context) (checks []Check) {
 		asked[n.client] = append(asked[n.client], n.scopes...)
 	}
 	for _, client := range g.UsedClients() {
-		c := Check{Part: "default scopes of " + client, Where: hostOf(g.Config.OAuth.TokenURL), OK: true}
+		c := Check{Part: "default scopes of " + client, Where: hostOf(g.Config.OAuth.TokenURL), Result: OK}
 		token, err := g.Tokens.Try(ctx, client, nil, nil)
 		switch granted := token.Granted(); {
 		case err != nil:
-			c.Skipped, c.Detail = true, "no token is given without a scope: "+err.Error()
+			c.Result, c.Detail = Skipped, "no token is given without a scope: "+err.Error()
 		case len(granted) == 0:
-			c.Skipped, c.Detail = true, "the answer to a request without a scope does not say what it grants"
+			c.Result, c.Detail = Skipped, "the answer to a request without a scope does not say what it grants"
 		default:
 			slices.Sort(granted)
 			c.Detail = "without a scope, it grants " + strings.Join(granted, " ")
@@ -350,9 +358,9 @@ func (g check) checkRegistry(ctx context.Context) Check {
 		return c
 	}
 	s := g.Directory.Status()
-	c.OK, c.Detail = true, fmt.Sprintf("%d Document Providers", s.Providers)
+	c.Result, c.Detail = OK, fmt.Sprintf("%d Document Providers", s.Providers)
 	if broken := entriesLeftOut(s); len(broken) > 0 {
-		c.Warning = true
+		c.Result = Warning
 		c.Detail += "; entries that cannot be used: " + strings.Join(broken, "; ")
 	}
 	return c
@@ -378,7 +386,7 @@ func (g check) checkProviders(ctx context.Context, ways *ways) []Check {
 		case directory.Active:
 			probes = append(probes, probe{part, p.Base, g.ProviderGuard(p.ID)})
 		default:
-			checks = append(checks, Check{Part: part, Where: p.Base.Host, OK: true, Skipped: true,
+			checks = append(checks, Check{Part: part, Where: p.Base.Host, Result: Skipped,
 				Detail: string(state) + ", not asked"})
 		}
 	}

@@ -27,7 +27,7 @@ type row struct{ what, result, detail, advice string }
 func expectRow(t *testing.T, checks []preflight.Check, want row) {
 	t.Helper()
 	for _, c := range checks {
-		if c.Part != want.what || want.result != "" && c.Result() != want.result {
+		if c.Part != want.what || want.result != "" && c.Result.String() != want.result {
 			continue
 		}
 		if strings.Contains(c.Detail, want.detail) && strings.Contains(c.Advice, want.advice) {
@@ -36,7 +36,7 @@ func expectRow(t *testing.T, checks []preflight.Check, want row) {
 	}
 	t.Errorf("no row %+v in", want)
 	for _, c := range checks {
-		t.Logf("%-8s %-40s %-30s %s → %s", c.Result(), c.Part, c.Where, c.Detail, c.Advice)
+		t.Logf("%-8s %-40s %-30s %s → %s", c.Result, c.Part, c.Where, c.Detail, c.Advice)
 	}
 }
 
@@ -216,8 +216,12 @@ func TestCheckOnlineNamesTheReasonOfEachFailure(t *testing.T) {
 				c.simulator(sim)
 			}
 			dir := t.TempDir()
-			copyFile(t, filepath.Join(clientDir, "client.p12"), filepath.Join(dir, "client.p12"))
-			writePEM(t, filepath.Join(dir, "ca.pem"), selfSigned.Certificate().Raw)
+			key, err := os.ReadFile(filepath.Join(clientDir, "client.p12"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, dir, map[string][]byte{"client.p12": key, "ca.pem": pem.EncodeToMemory(&pem.Block{
+				Type: "CERTIFICATE", Bytes: selfSigned.Certificate().Raw})})
 			checks := checkOnline(t, sim, dir, c.edits...)
 			for _, want := range c.want {
 				expectRow(t, checks, want)
@@ -236,18 +240,7 @@ func TestCheckOnlineTellsAWrongClockFromAWrongKey(t *testing.T) {
 
 func TestCheckSaysWhatIsWrongWithAKey(t *testing.T) {
 	now := time.Now()
-	identity := func(at time.Time) *simulator.Identity {
-		id, err := simulator.SelfSigned("Office", at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return id
-	}
-	old, present := identity(now.AddDate(-1, 0, -10)), identity(now)
-	keyPEM, err := present.KeyPEM()
-	if err != nil {
-		t.Fatal(err)
-	}
+	old, present := identity(t, "Office", now.AddDate(0, 0, -10)), identity(t, "Office", now.AddDate(1, 0, 0))
 	p12 := func(id *simulator.Identity) []byte {
 		file, err := id.PKCS12("right")
 		if err != nil {
@@ -255,6 +248,11 @@ func TestCheckSaysWhatIsWrongWithAKey(t *testing.T) {
 		}
 		return file
 	}
+	dir := t.TempDir()
+	write(t, dir, map[string][]byte{
+		"present.p12": p12(present), "old.p12": p12(old), "key.pem": keyPEM(t, present), "old.pem": old.CertificatePEM(),
+		"ending.p12": p12(identity(t, "Office", now.AddDate(0, 0, 21))),
+	})
 	for name, c := range map[string]struct {
 		client string
 		want   row
@@ -272,15 +270,6 @@ func TestCheckSaysWhatIsWrongWithAKey(t *testing.T) {
 		"all is well": {"keystore: {file: present.p12, password: right}", row{"", "ok", "valid until", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			for file, content := range map[string][]byte{
-				"present.p12": p12(present), "old.p12": p12(old), "key.pem": keyPEM, "old.pem": old.CertificatePEM(),
-				"ending.p12": p12(identity(now.AddDate(-1, 0, 21))),
-			} {
-				if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
 			cfg, err := config.Parse("test.yaml", []byte("environment: simulation\noauth: {clients: {office: {clientId: a, "+
 				c.client+"}}}\n"), dir, os.LookupEnv)
 			if err != nil {
@@ -294,25 +283,6 @@ func TestCheckSaysWhatIsWrongWithAKey(t *testing.T) {
 				t.Errorf("as JSON it shows the password, or fails: %v %s", err, text)
 			}
 		})
-	}
-}
-
-func copyFile(t *testing.T, from, to string) {
-	t.Helper()
-	content, err := os.ReadFile(from)
-	if err == nil {
-		err = os.WriteFile(to, content, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func writePEM(t *testing.T, file string, certificate []byte) {
-	t.Helper()
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}),
-		0o600); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -70,30 +70,36 @@ func publicFiles(cfg *config.Config) map[string]bool {
 func checkRisks(cfg *config.Config) (checks []Check) {
 	for _, risk := range Risks(cfg) {
 		detail, advice, _ := strings.Cut(risk, ": ")
-		checks = append(checks, Check{Part: "rights", OK: true, Warning: true, Detail: detail, Advice: advice})
+		checks = append(checks, Check{Part: "rights", Result: Warning, Detail: detail, Advice: advice})
 	}
 	for _, w := range cfg.Warnings() {
 		checks = append(checks, Check{Part: "configuration", Where: fmt.Sprintf("%s:%d", filepath.Base(w.File), w.Line),
-			OK: true, Warning: true, Detail: w.Path + ": " + w.Message})
+			Result: Warning, Detail: w.Path + ": " + w.Message})
 	}
 	return checks
 }
 
-// checkListeners looks at what a start would need: certificates, authorities, ports, and
-// the token of the admin listener.
-func checkListeners(cfg *config.Config, now time.Time) (checks []Check) {
-	for _, group := range []struct {
-		key  string
-		list config.Listeners
-	}{{"server.listen", cfg.Server.Listen}, {"admin.listen", cfg.Admin.Listen}} {
-		for _, l := range group.list {
-			if l.TLS != nil {
-				checks = append(checks, checkCertificate(group.key, l, now))
-			}
+// checkCertificates looks at the certificates of listeners, and at the authorities that are
+// trusted, each bundle on its own, so that a broken one does not hide the next.
+func checkCertificates(cfg *config.Config, now time.Time) (checks []Check) {
+	authorities := map[string]string{"egress.caFile": cfg.Egress.CAFile, "redis.caFile": cfg.Redis.CAFile,
+		"tracing.caFile": cfg.Tracing.CAFile}
+	for i, l := range slices.Concat(cfg.Server.Listen, cfg.Admin.Listen) {
+		key := "server.listen"
+		if i >= len(cfg.Server.Listen) {
+			key = "admin.listen"
+		}
+		if l.TLS != nil {
+			checks = append(checks, checkCertificate(key, l, now))
+			authorities["clientCaFile of "+l.Name] = l.TLS.ClientCAFile
 		}
 	}
-	checks = append(checks, checkAuthorities(cfg, now)...)
-	return append(checks, checkAdminToken(cfg)...)
+	for _, key := range slices.Sorted(maps.Keys(authorities)) {
+		if file := authorities[key]; file != "" {
+			checks = append(checks, checkAuthorities(key, file, now))
+		}
+	}
+	return checks
 }
 
 // checkCertificate looks at the certificate and key of one listener, and at the
@@ -112,67 +118,36 @@ func checkCertificate(key string, l config.Listener, now time.Time) Check {
 		c.Detail = err.Error()
 		return c
 	}
-	c.OK = true
-	return dated(c, leaf, now, "callers refuse it: put a new one in its place")
-}
-
-// soonExpired is how long before its end a certificate is a warning.
-const soonExpired = 30 * 24 * time.Hour
-
-// dated says how long a certificate is valid.
-func dated(c Check, leaf *x509.Certificate, now time.Time, expired string) Check {
-	end := leaf.NotAfter.UTC().Format(time.DateOnly)
-	switch left := leaf.NotAfter.Sub(now); {
-	case left < 0:
-		c.OK, c.Detail, c.Advice = false, fmt.Sprintf("%s: it has expired on %s", leaf.Subject, end), expired
-	case now.Before(leaf.NotBefore):
-		c.OK, c.Detail = false, fmt.Sprintf("%s: it is not valid before %s UTC", leaf.Subject,
-			leaf.NotBefore.UTC().Format(time.DateTime))
-	default:
-		c.Detail = fmt.Sprintf("%s, valid until %s (%d days)", leaf.Subject, end, int(left.Hours()/24))
-		if left < soonExpired {
-			c.Warning, c.Advice = true, "request a new one now"
-		}
+	c.Result, c.Detail = validity(leaf.Subject.String(), leaf.NotBefore, leaf.NotAfter, now)
+	switch {
+	case now.After(leaf.NotAfter):
+		c.Advice = "callers refuse it: put a new one in its place"
+	case c.Result == Warning:
+		c.Advice = "request a new one now"
 	}
 	return c
 }
 
-// checkAuthorities reads the bundles of authorities, each on its own, so that a broken one
-// does not hide the next.
-func checkAuthorities(cfg *config.Config, now time.Time) (checks []Check) {
-	named := map[string]string{"egress.caFile": cfg.Egress.CAFile, "redis.caFile": cfg.Redis.CAFile,
-		"tracing.caFile": cfg.Tracing.CAFile}
-	for _, l := range slices.Concat(cfg.Server.Listen, cfg.Admin.Listen) {
-		if l.TLS != nil && l.TLS.ClientCAFile != "" {
-			named["clientCaFile of "+l.Name] = l.TLS.ClientCAFile
+func checkAuthorities(key, file string, now time.Time) Check {
+	c := Check{Part: key, Where: file}
+	var list []*x509.Certificate
+	text, err := files.Text(file, files.Most)
+	if err == nil {
+		list, err = files.Certificates(text)
+	}
+	if err != nil {
+		c.Detail = bare(err)
+		return c
+	}
+	c.Result, c.Detail = OK, fmt.Sprintf("%d authorities", len(list))
+	for _, authority := range list {
+		if now.After(authority.NotAfter) {
+			c.Result = Warning
+			c.Detail += fmt.Sprintf("; %s has expired on %s", authority.Subject, authority.NotAfter.UTC().Format(time.DateOnly))
+			c.Advice = "whatever it alone vouches for is refused: get its successor"
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(named)) {
-		if named[key] == "" {
-			continue
-		}
-		c := Check{Part: key, Where: named[key]}
-		text, err := files.Text(named[key], files.Most)
-		var list []*x509.Certificate
-		if err == nil {
-			list, err = files.Certificates(text)
-		}
-		if err != nil {
-			c.Detail = bare(err)
-			checks = append(checks, c)
-			continue
-		}
-		c.OK, c.Detail = true, fmt.Sprintf("%d authorities", len(list))
-		for _, authority := range list {
-			if now.After(authority.NotAfter) {
-				c.Warning = true
-				c.Detail += fmt.Sprintf("; %s has expired on %s", authority.Subject, authority.NotAfter.UTC().Format(time.DateOnly))
-				c.Advice = "whatever it alone vouches for is refused: get its successor"
-			}
-		}
-		checks = append(checks, c)
-	}
-	return checks
+	return c
 }
 
 // leastToken is the fewest characters of an admin token that cannot be guessed, if they
@@ -187,7 +162,7 @@ func checkAdminToken(cfg *config.Config) (checks []Check) {
 		if beyond < 0 {
 			return nil
 		}
-		c.Where, c.OK, c.Warning = cfg.Admin.Listen[beyond].Name, true, true
+		c.Where, c.Result = cfg.Admin.Listen[beyond].Name, Warning
 		c.Detail = "the admin listener can be reached from elsewhere, and there is no admin.tokenFile: it can be read, and " +
 			"changed from this machine alone"
 		c.Advice = "if changes from elsewhere are wanted, add admin.tokenFile: openssl rand -hex 32"
@@ -205,10 +180,10 @@ func checkAdminToken(cfg *config.Config) (checks []Check) {
 	case token == "":
 		c.Detail, c.Advice = "the file is empty", "openssl rand -hex 32 makes one"
 	case len(token) < leastToken || len(distinct) < leastToken/2:
-		c.OK, c.Warning, c.Detail = true, true, "the token can be guessed: it is short, or has few different characters"
+		c.Result, c.Detail = Warning, "the token can be guessed: it is short, or has few different characters"
 		c.Advice = "openssl rand -hex 32 makes a good one"
 	default:
-		c.OK, c.Detail = true, "there"
+		c.Result, c.Detail = OK, "there"
 	}
 	return []Check{c}
 }
@@ -229,7 +204,7 @@ func Descriptors(cfg *config.Config) *Check {
 		return nil
 	}
 	return &Check{
-		Part: "open files", OK: true, Warning: true,
+		Part: "open files", Result: Warning,
 		Detail: fmt.Sprintf("server.limits.maxConnections is %d, and this process may have %d files open, connections "+
 			"among them", most, limit.Cur),
 		Advice: fmt.Sprintf("raise LimitNOFILE of the unit (ulimit -n) to %d at least, or lower maxConnections",
@@ -248,7 +223,7 @@ func checkPorts(cfg *config.Config, running func(config.Listener) bool) (checks 
 		c := Check{Part: "address", Where: l.Address, Detail: err.Error()}
 		switch {
 		case errors.Is(err, syscall.EADDRINUSE) && running(l):
-			c.OK, c.Detail = true, "in use, by the gateway that runs"
+			c.Result, c.Detail = OK, "in use, by the gateway that runs"
 		case errors.Is(err, syscall.EADDRINUSE):
 			c.Detail = "another program uses it"
 			c.Advice = "find it with ss -ltnp, or take another port"

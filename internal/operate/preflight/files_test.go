@@ -1,6 +1,7 @@
 package preflight_test
 
 import (
+	"bytes"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,23 +19,19 @@ func everybodyRuns(config.Listener) bool { return true }
 
 // What a start or a night would find, a check finds first.
 func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
-	certFile, keyFile := certificate(t, "gateway.example")
-	_, otherKey := certificate(t, "another")
+	gateway, another := identity(t, "gateway.example", time.Now().AddDate(0, 0, 1)), identity(t, "another", time.Now())
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer busy.Close()
 	dir := t.TempDir()
-	for name, content := range map[string]string{
-		"trivial": "secret\n", "same": strings.Repeat("a", 40), "empty": "", "good": "5f0c1d7a9be24c6f8d3a7b6c5e4f3a2b\n",
-		"broken.pem": "-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n",
-		"key.p12":    "", "$NAME": "",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write(t, dir, map[string][]byte{
+		"cert.pem": gateway.CertificatePEM(), "key.pem": keyPEM(t, gateway), "other.pem": keyPEM(t, another),
+		"trivial": []byte("secret\n"), "same": bytes.Repeat([]byte("a"), 40), "empty": nil, "key.p12": nil, "$NAME": nil,
+		"good":       []byte("5f0c1d7a9be24c6f8d3a7b6c5e4f3a2b\n"),
+		"broken.pem": []byte("-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n"),
+	})
 	tls := func(cert, key string) string {
 		return "server: {listen: [{address: 127.0.0.1:0, tls: {certFile: " + cert + ", keyFile: " + key + "}}]}"
 	}
@@ -45,16 +42,17 @@ func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
 		want  row
 	}{
 		"a listener's certificate is good": {
-			lines: tls(certFile, keyFile), want: row{"certificate of server.listen", "warning",
-				"CN=gateway.example, valid until", "new one"}},
+			lines: tls("cert.pem", "key.pem"), want: row{"certificate of server.listen", "warning",
+				"CN=gateway.example,C=BE, valid until", "new one"}},
 		"it is not there": {
-			lines: tls("none.pem", keyFile), want: row{"certificate of server.listen", "failed", "none.pem", "does not start"}},
+			lines: tls("none.pem", "key.pem"), want: row{"certificate of server.listen", "failed", "none.pem",
+				"does not start"}},
 		"it is for another key": {
-			lines: tls(certFile, otherKey), want: row{"certificate of server.listen", "failed", "does not match",
+			lines: tls("cert.pem", "other.pem"), want: row{"certificate of server.listen", "failed", "does not match",
 				"does not start"}},
 		"it has expired": {
-			lines: tls(certFile, keyFile), now: time.Now().AddDate(0, 0, 3), want: row{"certificate of server.listen", "failed",
-				"has expired", "callers refuse it"}},
+			lines: tls("cert.pem", "key.pem"), now: time.Now().AddDate(0, 0, 3),
+			want: row{"certificate of server.listen", "failed", "has expired", "callers refuse it"}},
 		"an authority cannot be read": {
 			lines: "egress: {caFile: broken.pem}", want: row{"egress.caFile", "failed", "certificate 1 of 1", ""}},
 		"a bundle is not there": {

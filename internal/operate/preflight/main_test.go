@@ -1,16 +1,15 @@
 package preflight_test
 
 import (
-	"crypto/x509"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/simulator"
-	"ebox-gateway/internal/testkit"
 )
 
 // client is made once: keys are slow to make. Its files are in clientDir.
@@ -50,14 +49,34 @@ func add(lines string) func(*testing.T, string) string {
 	return func(_ *testing.T, text string) string { return text + lines }
 }
 
-// certificate makes a key and a self-signed certificate for 127.0.0.1 as files.
-func certificate(t *testing.T, name string) (certFile, keyFile string) {
+// identity is a key with a self-signed certificate that ends at a time.
+func identity(t *testing.T, name string, end time.Time) *simulator.Identity {
 	t.Helper()
-	return testkit.NewCertificate(t, func(c *x509.Certificate) {
-		c.Subject.CommonName = name
-		c.DNSNames = nil
-		c.NotAfter = time.Now().Add(24 * time.Hour)
-	}).Files(t, t.TempDir())
+	id, err := simulator.SelfSigned(name, end.AddDate(-1, 0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// keyPEM is the private key of an identity.
+func keyPEM(t *testing.T, id *simulator.Identity) []byte {
+	t.Helper()
+	key, err := id.KeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// write makes files in a folder.
+func write(t *testing.T, dir string, contents map[string][]byte) {
+	t.Helper()
+	for name, content := range contents {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // nobody is an address of this machine where nobody listens, and where no other test

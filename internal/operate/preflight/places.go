@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,16 +29,16 @@ func checkPlaces(cfg *config.Config) (checks []Check) {
 		if place.file == "" || place.file == "stdout" || place.file == "stderr" {
 			continue
 		}
-		c := Check{Part: place.part, Where: place.file, OK: true, Detail: "written here"}
+		c := Check{Part: place.part, Where: place.file, Result: OK, Detail: "written here"}
 		folder := filepath.Dir(place.file)
 		if info, err := os.Stat(folder); err != nil {
-			c.OK, c.Detail = false, "there is no folder "+folder
+			c.Result, c.Detail = Failed, "there is no folder "+folder
 		} else if !info.IsDir() {
-			c.OK, c.Detail = false, folder+" is no folder"
+			c.Result, c.Detail = Failed, folder+" is no folder"
 		} else if err := appendable(place.file); err != nil {
-			c.OK, c.Detail = false, "it cannot be written: "+bare(err)
+			c.Result, c.Detail = Failed, "it cannot be written: "+bare(err)
 		}
-		if !c.OK {
+		if c.Result == Failed {
 			c.Advice = "make the folder, writable for the gateway's user, or change " + place.key +
 				": the gateway does not start without it"
 		}
@@ -113,19 +114,13 @@ func (g check) checkCollector(ctx context.Context) (checks []Check) {
 	if u == nil {
 		return nil
 	}
-	port := u.Port()
-	switch {
-	case port == "" && u.Scheme == "https":
-		port = "443"
-	case port == "":
-		port = "80"
-	}
-	c := Check{Part: "trace collector", Where: u.Host, OK: true, Detail: "it takes connections"}
+	port := cmp.Or(u.Port(), map[string]string{"https": "443", "http": "80"}[u.Scheme])
+	c := Check{Part: "trace collector", Where: u.Host, Result: OK, Detail: "it takes connections"}
 	began := g.Now()
 	conn, err := (&net.Dialer{Timeout: collectorPatience}).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
 	c.Took = g.Now().Sub(began)
 	if err != nil {
-		c.Warning, c.Detail = true, "traces would be given up: "+err.Error()
+		c.Result, c.Detail = Warning, "traces would be given up: "+err.Error()
 		c.Advice = "look at tracing.endpoint, and whether the collector runs; requests are served all the same"
 	} else {
 		_ = conn.Close() // nothing was sent
@@ -136,16 +131,16 @@ func (g check) checkCollector(ctx context.Context) (checks []Check) {
 // checkEncryption loads the encryption keys.
 func checkEncryption(c config.Redis) (checks []Check) {
 	if c.URL != "" && len(c.EncryptionKeys) == 0 {
-		return []Check{{Part: "encryption of Redis", OK: true, Warning: true, Detail: "redis.encryptionKeys is not set: " +
+		return []Check{{Part: "encryption of Redis", Result: Warning, Detail: "redis.encryptionKeys is not set: " +
 			"every replica asks for tokens of its own, and what belongs to an enterprise is kept in memory alone"}}
 	}
 	for i, k := range c.EncryptionKeys {
-		check := Check{Part: "encryption key " + k.ID, OK: true, Detail: "AES-256, reads"}
+		check := Check{Part: "encryption key " + k.ID, Result: OK, Detail: "AES-256, reads"}
 		if i == 0 {
 			check.Detail = "AES-256, writes and reads"
 		}
 		if _, err := redisstore.LoadKey(k.ID, k.File); err != nil {
-			check.OK, check.Detail = false, err.Error()
+			check.Result, check.Detail = Failed, err.Error()
 		}
 		checks = append(checks, check)
 	}
@@ -155,10 +150,10 @@ func checkEncryption(c config.Redis) (checks []Check) {
 // checkRedis asks Redis, which the gateway can do without: trouble is a warning.
 func checkRedis(ctx context.Context, r *redisstore.Store) Check {
 	took, err := r.Check(ctx)
-	c := Check{Part: "redis", OK: true, Detail: fmt.Sprintf("can be read, written and subscribed to, in %s",
+	c := Check{Part: "redis", Result: OK, Detail: fmt.Sprintf("can be read, written and subscribed to, in %s",
 		took.Round(100*time.Microsecond))}
 	if err != nil {
-		c.Warning, c.Detail = true, "the gateway would go on without it: "+err.Error()
+		c.Result, c.Detail = Warning, "the gateway would go on without it: "+err.Error()
 	}
 	return c
 }
@@ -166,42 +161,42 @@ func checkRedis(ctx context.Context, r *redisstore.Store) Check {
 // checkEvidence says where evidence is kept.
 func checkEvidence(cfg *config.Config) Check {
 	a := cfg.Audit
-	c := Check{Part: "evidence", Where: a.Dir, OK: true}
+	c := Check{Part: "evidence", Where: a.Dir, Result: OK}
 	if a.Dir == "" {
-		c.Warning = evidence.Demanded(cfg.Environment)
 		c.Detail = "audit.dir is not set: who reads or changes what is not recorded"
-		if c.Warning {
+		if evidence.Demanded(cfg.Environment) {
+			c.Result = Warning
 			c.Advice = "set audit.dir to a directory on a disk that is kept for ten years"
 		}
 		return c
 	}
 	o, err := evidence.AuditOptions(cfg)
 	if err != nil {
-		c.OK, c.Detail = false, err.Error()
+		c.Result, c.Detail = Failed, err.Error()
 		return c
 	}
 	c.Detail = fmt.Sprintf("kept for %d years after the year, as replica %s", a.KeepYears, o.Replica)
 	if a.KeyFile != "" {
 		if _, err := audit.LoadKey(a.KeyFile); err != nil {
-			c.OK, c.Detail = false, err.Error()
+			c.Result, c.Detail = Failed, err.Error()
 			return c
 		}
 	}
 	if info, err := os.Stat(a.Dir); err == nil && !info.IsDir() {
-		c.OK, c.Detail = false, "audit.dir is no directory"
+		c.Result, c.Detail = Failed, "audit.dir is no directory"
 		return c
 	}
 	if err := makeable(filepath.Join(a.Dir, o.Replica)); err != nil {
-		c.OK, c.Detail = false, "no evidence can be written here: "+bare(err)
+		c.Result, c.Detail = Failed, "no evidence can be written here: "+bare(err)
 		c.Advice = "give the gateway's user a directory that it can make and write, or change audit.dir: the gateway " +
 			"does not start without it"
 		return c
 	}
 	switch {
 	case a.KeepYears < 10:
-		c.Warning, c.Advice = true, "the federation asks for ten years: set audit.keepYears"
+		c.Result, c.Advice = Warning, "the federation asks for ten years: set audit.keepYears"
 	case a.Checkpoints == "" && evidence.Demanded(cfg.Environment):
-		c.Warning, c.Advice = true, "set audit.checkpoints to have signed records leave this machine: without them nobody "+
+		c.Result, c.Advice = Warning, "set audit.checkpoints to have signed records leave this machine: without them nobody "+
 			"can tell that the end was cut off together with its signatures"
 	}
 	return c

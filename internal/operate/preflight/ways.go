@@ -202,38 +202,38 @@ func (w *way) steps(now time.Time) []Check {
 	if w.proxy != "" {
 		detail := "left to the egress proxy " + w.proxy
 		skipped := func(part string) Check {
-			return Check{Part: part, Where: host, OK: true, Skipped: true, Detail: detail}
+			return Check{Part: part, Where: host, Result: Skipped, Detail: detail}
 		}
 		return []Check{skipped("DNS"), skipped("TCP"), w.tlsStep(now)}
 	}
-	dns := Check{Part: "DNS", Where: w.probe.base.Hostname(), OK: w.dns.err == nil, Took: w.dns.took, Detail: w.dns.text}
+	dns := Check{Part: "DNS", Where: w.probe.base.Hostname(), Result: OK, Took: w.dns.took, Detail: w.dns.text}
 	_, err := netip.ParseAddr(w.probe.base.Hostname())
 	switch {
 	case err == nil:
-		dns.Skipped, dns.Detail = true, "an address, nothing to look up"
+		dns.Result, dns.Detail = Skipped, "an address, nothing to look up"
 	case w.dns.err != nil:
-		dns.Detail, dns.Advice = w.dns.err.Error(), adviceOnDNS(w.dns.err)
+		dns.Result, dns.Detail, dns.Advice = Failed, w.dns.err.Error(), adviceOnDNS(w.dns.err)
 	case !w.dns.seen:
-		dns.Skipped, dns.Detail = true, "looked up without a question"
+		dns.Result, dns.Detail = Skipped, "looked up without a question"
 	case w.dns.text == "":
-		dns.OK, dns.Detail, dns.Advice = false, "the name has no address", "look at how it is spelled"
+		dns.Result, dns.Detail, dns.Advice = Failed, "the name has no address", "look at how it is spelled"
 	}
-	tcp := Check{Part: "TCP", Where: host, OK: w.tcp.seen && w.tcp.err == nil, Took: w.tcp.took, Detail: w.tcp.text}
+	tcp := Check{Part: "TCP", Where: host, Result: OK, Took: w.tcp.took, Detail: w.tcp.text}
 	switch {
-	case !dns.OK && !w.tcp.seen:
-		tcp.OK, tcp.Skipped, tcp.Detail = true, true, "there is no address to connect to"
-	case !tcp.OK:
-		tcp.Detail, tcp.Advice = reason(w.err), adviceOnTCP(w.failure.Kind)
+	case dns.Result == Failed && !w.tcp.seen:
+		tcp.Result, tcp.Detail = Skipped, "there is no address to connect to"
+	case !w.tcp.seen || w.tcp.err != nil:
+		tcp.Result, tcp.Detail, tcp.Advice = Failed, reason(w.err), adviceOnTCP(w.failure.Kind)
 		tcp.Took = max(tcp.Took, w.took-w.dns.took)
 	}
 	return []Check{dns, tcp, w.tlsStep(now)}
 }
 
 func (w *way) tlsStep(now time.Time) Check {
-	c := Check{Part: "TLS", Where: w.probe.base.Host, OK: true}
+	c := Check{Part: "TLS", Where: w.probe.base.Host, Result: OK}
 	switch {
 	case w.probe.base.Scheme != "https":
-		c.Skipped, c.Detail = true, "plain http"
+		c.Result, c.Detail = Skipped, "plain http"
 	case w.tls != nil:
 		leaf := w.tls.PeerCertificates[0]
 		c.Took = max(w.ready-w.dns.took-w.tcp.took, 0)
@@ -241,15 +241,15 @@ func (w *way) tlsStep(now time.Time) Check {
 			leaf.Issuer.CommonName, leaf.NotAfter.Format(time.DateOnly))
 		const soon = 14 * 24 * time.Hour // those of the platform are renewed a month ahead
 		if leaf.NotAfter.Sub(now) < soon {
-			c.Warning, c.Advice = true, "its keepers have to renew it; tell them"
+			c.Result, c.Advice = Warning, "its keepers have to renew it; tell them"
 		}
 	case strings.HasPrefix(w.failure.Kind, "tls_"), w.proxy == "" && w.tcp.seen && w.tcp.err == nil && !w.failure.Sent:
-		c.OK, c.Took = false, w.took
+		c.Result, c.Took = Failed, w.took
 		c.Detail, c.Advice = adviceOnTLS(w.err, w.probe.base.Hostname(), now)
 	case w.failure.Sent:
 		c.Detail = "a connection came about"
 	default:
-		c.Skipped, c.Detail = true, "there is no connection to secure"
+		c.Result, c.Detail = Skipped, "there is no connection to secure"
 	}
 	return c
 }
@@ -259,11 +259,10 @@ func (w *way) answer() Check {
 	c := Check{Part: w.probe.part, Where: w.probe.base.Host, Took: w.took}
 	switch {
 	case w.err == nil && w.status >= 500:
-		c.OK, c.Warning = true, true
-		c.Detail = fmt.Sprintf("it answers, with %d", w.status)
+		c.Result, c.Detail = Warning, fmt.Sprintf("it answers, with %d", w.status)
 		c.Advice = "it is reachable and in trouble: look for an announcement of its keepers, and try again"
 	case w.err == nil:
-		c.OK, c.Detail = true, fmt.Sprintf("it answers (%d to a call without a token)", w.status)
+		c.Result, c.Detail = OK, fmt.Sprintf("it answers (%d to a call without a token)", w.status)
 	case w.failure.Sent:
 		c.Detail = w.failure.Kind + ": " + reason(w.err)
 	case w.failure.Proxy:
@@ -297,7 +296,7 @@ func (w *ways) proxy() []Check {
 			continue
 		}
 		if !gone.failure.Proxy {
-			return []Check{{Part: "egress proxy", Where: gone.proxy, OK: true, Took: gone.tcp.took,
+			return []Check{{Part: "egress proxy", Where: gone.proxy, Result: OK, Took: gone.tcp.took,
 				Detail: "it lets us through"}}
 		}
 		failed = gone
@@ -336,7 +335,7 @@ func (w *ways) clocks() (checks []Check) {
 		}
 	}
 	if len(checks) == 0 {
-		return []Check{{Part: "clock", OK: true, Skipped: true, Detail: "no server told the time"}}
+		return []Check{{Part: "clock", Result: Skipped, Detail: "no server told the time"}}
 	}
 	return checks
 }
@@ -344,7 +343,7 @@ func (w *ways) clocks() (checks []Check) {
 // clock is the row of one server's clock.
 func (w *way) clock(judges bool) Check {
 	skew := w.skew.Round(time.Second)
-	c := Check{Part: "clock", Where: w.probe.base.Host, OK: true, Detail: "the same as the server's, to the second"}
+	c := Check{Part: "clock", Where: w.probe.base.Host, Result: OK, Detail: "the same as the server's, to the second"}
 	if skew == 0 {
 		return c
 	}
@@ -354,10 +353,12 @@ func (w *way) clock(judges bool) Check {
 	}
 	c.Detail = fmt.Sprintf("this machine is %s %s the server's clock", skew.Abs(), side)
 	if skew.Abs() >= notableSkew {
-		c.Warning = true
+		c.Result = Warning
 		c.Advice = "have chronyd or systemd-timesyncd set this machine's clock, if all servers say so: assertions with a " +
 			"wrong time are refused as invalid_client"
 	}
-	c.OK = !judges || skew.Abs() < harmfulSkew
+	if judges && skew.Abs() >= harmfulSkew {
+		c.Result = Failed
+	}
 	return c
 }

@@ -26,6 +26,11 @@ type Attention struct {
 	Runbook string `json:"runbook,omitempty"`
 }
 
+// attend makes an Attention; section is that of the page on operations.
+func attend(severity, part, text, remedy, section string) Attention {
+	return Attention{Severity: severity, Part: part, Text: text, Remedy: remedy, Runbook: runbook(section)}
+}
+
 // runbook is the path of a section of the page on operations.
 func runbook(section string) string { return admin.Runbook + "#" + section }
 
@@ -46,8 +51,7 @@ func attention(v *operate.View, h admin.Health, standing []Attention) []Attentio
 	if h.Status == admin.Down {
 		list = append(list, Attention{Severity: severityDown, Part: "gateway", Text: h.Reason})
 	} else if reason := NotReady(v); reason != "" {
-		list = append(list, Attention{Severity: severityDegraded, Part: "gateway", Text: "it is not ready: " + reason,
-			Runbook: runbook("eboxgatewaynotready")})
+		list = append(list, attend(severityDegraded, "gateway", "it is not ready: "+reason, "", "eboxgatewaynotready"))
 	}
 	list = append(list, symptoms(v, list)...)
 	if n := v.Activity.RefusedTotal(); n > 0 {
@@ -55,11 +59,9 @@ func attention(v *operate.View, h admin.Health, standing []Attention) []Attentio
 		if n == 1 {
 			text = "one enterprise is refused upstream"
 		}
-		list = append(list, Attention{
-			Severity: severityNotice, Part: "enterprises", Text: text,
-			Remedy:  "See in the list below who: each one's mandate, its validation and its terms of use.",
-			Runbook: runbook("the-paper-first-mahis-and-chaman"),
-		})
+		list = append(list, attend(severityNotice, "enterprises", text,
+			"See in the list below who: each one's mandate, its validation and its terms of use.",
+			"the-paper-first-mahis-and-chaman"))
 	}
 	slices.SortStableFunc(list, func(a, b Attention) int { return severities[a.Severity] - severities[b.Severity] })
 	return list
@@ -69,14 +71,21 @@ func attention(v *operate.View, h admin.Health, standing []Attention) []Attentio
 // no token or a circuit is open, is no sign of the provider while such a cause is listed.
 func symptoms(v *operate.View, causes []Attention) (list []Attention) {
 	explained := make(map[string]bool) // parts that fail, or that are away as they are meant to be
-	first := -1
+	failing := make(map[string]int)    // the first cause of each
+	root := -1                         // the first that is about calls to everybody
 	for i, c := range causes {
 		if c.Severity != severityFailing && c.Severity != severityDown {
 			continue
 		}
 		explained[c.Part] = true
-		if first < 0 && !strings.HasPrefix(c.Part, "listener ") {
-			first = i
+		if strings.HasPrefix(c.Part, "listener ") {
+			continue
+		}
+		if _, there := failing[c.Part]; !there {
+			failing[c.Part] = i
+		}
+		if root < 0 && !strings.HasPrefix(c.Part, "provider ") && !strings.HasPrefix(c.Part, "route ") {
+			root = i
 		}
 	}
 	for _, p := range v.Directory.List() {
@@ -84,14 +93,18 @@ func symptoms(v *operate.View, causes []Attention) (list []Attention) {
 			explained["provider "+p.ID] = true
 		}
 	}
-	var unsent uint64
+	unsent := make(map[int]uint64) // by cause
 	v.Activity.Minutes(func(l activity.Lately) {
 		part := "route " + cmp.Or(l.Route, "none")
 		if l.Provider != "" {
 			part = "provider " + l.Provider
 		}
-		if first >= 0 {
-			unsent += l.Minute.NotSent
+		if len(failing) > 0 {
+			if at, own := failing[part]; root >= 0 {
+				unsent[root] += l.Minute.NotSent
+			} else if own {
+				unsent[at] += l.Minute.NotSent
+			}
 			for _, s := range []*activity.Summary{&l.Minute, &l.Now} {
 				s.Requests, s.GatewayErrors = s.Requests-s.NotSent, s.GatewayErrors-s.NotSent
 			}
@@ -104,8 +117,10 @@ func symptoms(v *operate.View, causes []Attention) (list []Attention) {
 			list = append(list, a)
 		}
 	})
-	if unsent > 0 {
-		causes[first].Text += fmt.Sprintf(". %d requests of the last minute failed before anything was sent", unsent)
+	for at, n := range unsent {
+		if n > 0 {
+			causes[at].Text += fmt.Sprintf(". Requests of the last minute that failed before anything was sent: %d", n)
+		}
 	}
 	slices.SortFunc(list, func(a, b Attention) int {
 		return cmp.Or(cmp.Compare(a.Part, b.Part), cmp.Compare(a.Text, b.Text))
@@ -132,46 +147,41 @@ func troubleOf(l activity.Lately) Attention {
 		lost += l.Now.Gone
 	}
 	failed, minute := l.Minute.Errors(), l.Minute.Requests
-	ofErrors := func(severity, text string) Attention {
-		a := Attention{Severity: severity, Text: text + whom(l), Runbook: runbook("eboxgatewayerrors"),
-			Remedy: "gateway check --online finds the step that fails: DNS, network, TLS, token."}
-		if 2*l.Minute.UpstreamErrors >= failed {
-			a.Runbook, a.Remedy = runbook("eboxupstreamerrors"), "Give the upstream's operators a trace id of the problems "+
-				"below; if it is all enterprises, call them."
+	ofErrors := func(severity string, failed, requests uint64, when string) Attention {
+		text := fmt.Sprintf("%d of %d requests by route %s failed in the last %s", failed, requests, route, when) + whom(l)
+		if 2*l.Minute.UpstreamErrors >= l.Minute.Errors() {
+			return attend(severity, "", text, "Give the upstream's operators a trace id of the problems below; if it is all "+
+				"enterprises, call them.", "eboxupstreamerrors")
 		}
-		return a
+		return attend(severity, "", text, "gateway check --online finds the step that fails: DNS, network, TLS, token.",
+			"eboxgatewayerrors")
+	}
+	slow := func(text string) Attention {
+		return attend(severityNotice, "", fmt.Sprintf("slow: half of the answers by route %s begin after %s or more%s", route,
+			seconds(l.Now.P50), text), "The access lines say where the time goes: limits, token, header (the upstream) or body.",
+			"eboxgatewayslow")
 	}
 	switch {
 	case failed > 0 && 2*failed >= minute:
-		return ofErrors(severityFailing, fmt.Sprintf("%d of %d requests by route %s failed in the last minute",
-			failed, minute, route))
+		return ofErrors(severityFailing, failed, minute, "minute")
 	case lost >= 3 && 2*lost >= l.Now.Requests && l.Now.Errors() >= l.Now.Gone:
-		return ofErrors(severityFailing, fmt.Sprintf("%d of %d requests by route %s failed in the last seconds", lost,
-			l.Now.Requests, route))
+		return ofErrors(severityFailing, lost, l.Now.Requests, "seconds")
 	case lost >= 3 && 2*lost >= l.Now.Requests:
-		return Attention{Severity: severityFailing, Runbook: runbook("eboxupstreamfrozen"),
-			Remedy: "Call the upstream's operators; gateway maintenance begin spares the callers the wait.",
-			Text: fmt.Sprintf("%d of %d callers by route %s gave up waiting in the last seconds, half of them after %s "+
-				"or more", l.Now.Gone, l.Now.Requests, route, seconds(l.Now.P50))}
+		return attend(severityFailing, "", fmt.Sprintf("%d of %d callers by route %s gave up waiting in the last seconds, "+
+			"half of them after %s or more", l.Now.Gone, l.Now.Requests, route, seconds(l.Now.P50)),
+			"Call the upstream's operators; gateway maintenance begin spares the callers the wait.", "eboxupstreamfrozen")
 	case failed >= 3 && 10*failed >= minute:
-		return ofErrors(severityDegraded, fmt.Sprintf("%d of %d requests by route %s failed in the last minute",
-			failed, minute, route))
+		return ofErrors(severityDegraded, failed, minute, "minute")
 	case failed >= 3 && 20*failed >= minute:
-		return ofErrors(severityNotice, fmt.Sprintf("%d of %d requests by route %s failed in the last minute",
-			failed, minute, route))
+		return ofErrors(severityNotice, failed, minute, "minute")
 	case l.Now.Requests < 3 || l.Now.P50 < slowFrom:
 		return Attention{}
-	}
-	slow := Attention{Severity: severityNotice, Runbook: runbook("eboxgatewayslow"),
-		Remedy: "The access lines say where the time goes: limits, token, header (the upstream) or body."}
-	switch {
 	case l.Before.Requests >= 10 && l.Now.P50 >= slowness*l.Before.P50:
-		slow.Text = fmt.Sprintf("slow: half of the answers by route %s begin after %s or more, in the minutes before "+
-			"after %s", route, seconds(l.Now.P50), seconds(l.Before.P50))
+		return slow(", in the minutes before after " + seconds(l.Before.P50))
 	case l.Before.Requests < 10 && l.Now.P50 >= unheardOf:
-		slow.Text = fmt.Sprintf("slow: half of the answers by route %s begin after %s or more", route, seconds(l.Now.P50))
+		return slow("")
 	}
-	return slow
+	return Attention{}
 }
 
 // whom tells failures of one enterprise, which are about its data, from those of all.

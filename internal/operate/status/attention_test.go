@@ -3,8 +3,12 @@ package status
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"ebox-gateway/internal/activity"
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/directory"
+	"ebox-gateway/internal/operate"
 )
 
 // What an upstream does to its callers shows within seconds, however well the rest of
@@ -53,6 +57,34 @@ func TestTroubleShowsWithinSeconds(t *testing.T) {
 				t.Errorf("nobody is told what to do: %+v", got)
 			}
 		})
+	}
+}
+
+// With several causes at once, each says what it alone stopped; a token stops everything.
+func TestWhatWasNotSentIsCountedToItsCause(t *testing.T) {
+	now := func() time.Time { return night }
+	recent := activity.New(activity.Options{Now: now, Mask: func(s string) string { return s },
+		Known: func(string) bool { return true }})
+	for provider, n := range map[string]int{"nsso": 2, "regional": 3} {
+		for range n {
+			recent.Done(&call.Record{Call: &call.Call{Start: night, Route: "r", Provider: provider}, Status: 503,
+				ProblemType: "urn:x"})
+		}
+	}
+	v := &operate.View{Now: now, Activity: recent, Directory: directory.New(directory.Options{})}
+	for name, c := range map[string]struct{ first, second, want, wantSecond string }{
+		"two circuits":          {"provider nsso", "provider regional", ": 2", ": 3"},
+		"a circuit, and others": {"provider utilities", "provider nsso", "", ": 2"},
+		"a token":               {"client payroll", "provider nsso", ": 5", ""},
+		"a token, listed below": {"provider nsso", "client payroll", "", ": 5"},
+	} {
+		list := []Attention{{Severity: severityFailing, Part: c.first}, {Severity: severityFailing, Part: c.second}}
+		symptoms(v, list)
+		for i, want := range []string{c.want, c.wantSecond} {
+			if got := list[i].Text; !strings.HasSuffix(got, want) || (got == "") != (want == "") {
+				t.Errorf("%s: %s says %q, want %q", name, list[i].Part, got, want)
+			}
+		}
 	}
 }
 

@@ -18,6 +18,8 @@ const (
 	// frozenAfter is how long no call is answered until the upstream counts as frozen: with
 	// several calls sooner, since one may just be slow.
 	frozenAfter, frozenAlone = 5 * time.Second, 15 * time.Second
+	// renewalFails is how long a token in use could not be renewed until somebody is told.
+	renewalFails = 5 * time.Second
 	// manyRefused is from how many enterprises on a refusal of all of them is more likely to
 	// be about the office than about each of their mandates.
 	manyRefused = 10
@@ -31,11 +33,7 @@ const (
 func causes(v *operate.View) (list []Attention) {
 	now := v.Now()
 	add := func(severity, part, text, remedy, section string) {
-		a := Attention{Severity: severity, Part: part, Text: text, Remedy: remedy}
-		if section != "" {
-			a.Runbook = runbook(section)
-		}
-		list = append(list, a)
+		list = append(list, attend(severity, part, text, remedy, section))
 	}
 	if r := v.Rejected; r != nil {
 		add(severityDegraded, "configuration", "a new configuration was not taken: "+firstOf(r.Errors),
@@ -45,19 +43,7 @@ func causes(v *operate.View) (list []Attention) {
 	if a := causeOfEvidence(v.Evidence); a.Text != "" {
 		list = append(list, a)
 	}
-	if used, most := descriptors(); most > 0 && 5*used > 4*most {
-		severity := severityDegraded
-		if 50*used > 49*most {
-			severity = severityFailing
-		}
-		add(severity, "descriptors", fmt.Sprintf("%d of %d file descriptors are in use: at the limit nobody is let in and "+
-			"no upstream reached", used, most),
-			"See who keeps so many connections (ss -tnp); lower server.limits or raise LimitNOFILE.", "eboxfiledescriptors")
-	} else if v.Short {
-		add(severityDegraded, "descriptors",
-			"callers have as many connections as the file descriptors allow: idle ones are closed for new ones",
-			"See who keeps so many connections (ss -tnp); lower server.limits or raise LimitNOFILE.", "eboxfiledescriptors")
-	}
+	list = append(list, causesOfDescriptors(v.Short)...)
 	for _, c := range v.Tokens.Status() {
 		if c.Clock != nil {
 			if ahead := time.Duration(c.Clock.AheadSeconds * float64(time.Second)); ahead.Abs() >= clockOff {
@@ -72,18 +58,15 @@ func causes(v *operate.View) (list []Attention) {
 		list = append(list, causesOfClient(c, now)...)
 	}
 	if d := v.Directory.Status(); v.Config.Registry.URL != nil && d.LastError != "" {
-		const remedy = "gateway check --online has the step that fails."
-		if len(v.Directory.List()) == 0 {
-			add(severityFailing, "registry", "there is no list of Document Providers: "+d.LastError, remedy,
-				"eboxregistryfails")
-		} else if d.Age > 2*v.Config.Registry.Refresh {
-			add(severityDegraded, "registry", fmt.Sprintf("the list of Document Providers is %s old: %s",
-				d.Age.Round(time.Second), d.LastError), remedy, "eboxregistryfails")
-		} else {
-			add(severityNotice, "registry",
-				"it gave no list when it was last asked, and the one before is used: "+d.LastError, remedy,
-				"eboxregistryfails")
+		severity, text := severityNotice, "it gave no list when it was last asked, and the one before is used"
+		switch {
+		case len(v.Directory.List()) == 0:
+			severity, text = severityFailing, "there is no list of Document Providers"
+		case d.Age > 2*v.Config.Registry.Refresh:
+			severity, text = severityDegraded, fmt.Sprintf("the list of Document Providers is %s old", d.Age.Round(time.Second))
 		}
+		add(severity, "registry", text+": "+d.LastError, "gateway check --online has the step that fails.",
+			"eboxregistryfails")
 	}
 	if r := v.Redis; r != nil {
 		if s := r.Status(); s.State != redisstore.StateUp {
@@ -127,8 +110,7 @@ func causes(v *operate.View) (list []Attention) {
 		}
 	}
 	for listener, end := range v.ListenerExpiry {
-		if a := expiring(end, now); a.Text != "" {
-			a.Part = "listener " + listener
+		if a := expiring("listener "+listener, end, now); a.Text != "" {
 			list = append(list, a)
 		}
 	}
@@ -138,9 +120,9 @@ func causes(v *operate.View) (list []Attention) {
 // causesOfClient tells of a key that cannot be used before a token that is refused for it.
 func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 	part := "client " + c.Name
-	refused := refusalOf(c)
+	refused := refusedToken(c, now)
 	add := func(severity, text, remedy, section string) {
-		list = append(list, Attention{severity, part, text, remedy, runbook(section)})
+		list = append(list, attend(severity, part, text, remedy, section))
 	}
 	unusable := c.Key != nil && (c.Key.State == authn.KeyExpired || c.Key.State == authn.KeyNotYetValid)
 	switch {
@@ -151,13 +133,16 @@ func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 		add(severityDegraded, c.KeyError.Text+". The former key goes on signing until the process ends: do not restart it",
 			"gateway check says what is wrong with the files.", "eboxkeycannotbeloaded")
 	case unusable:
-		severity, text := severityDegraded, "its certificate expired on "+c.Key.NotAfter.UTC().Format(time.DateOnly)
+		severity, text := severityDegraded, "its certificate expired on "+minute(c.Key.NotAfter)
 		if c.Key.State == authn.KeyNotYetValid {
 			text = "its certificate is not valid before " + clock(c.Key.NotBefore, now)
 		}
 		if refused != nil {
-			severity, text = severityFailing, fmt.Sprintf("%s, and the Authorization Server answers %s; next try %s", text,
-				refused.Code, clock(refused.Until, now))
+			text += fmt.Sprintf(", and the Authorization Server answers %s; next try %s", refused.Error.Code,
+				clock(refused.Error.Until, now))
+			if refused.Hash == "" {
+				severity = severityFailing
+			}
 		}
 		add(severity, text, "Put a valid certificate and its key into the client's files, and register it in Chaman.",
 			"eboxcertificateexpires")
@@ -166,7 +151,7 @@ func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 		if c.Key.DaysLeft != nil && *c.Key.DaysLeft < 7 {
 			section = "eboxcertificateexpires"
 		}
-		add(severityDegraded, "its certificate expires on "+c.Key.NotAfter.UTC().Format(time.DateOnly),
+		add(severityDegraded, "its certificate expires on "+minute(c.Key.NotAfter),
 			"Order a new one and register it in Chaman: that takes weeks.", section)
 	}
 	if p := c.Pending; p != nil {
@@ -181,33 +166,41 @@ func causesOfClient(c authn.ClientStatus, now time.Time) (list []Attention) {
 	if refused == nil || unusable {
 		return list
 	}
-	text := refused.Text
-	if !refused.Until.IsZero() {
-		text += "; next try " + clock(refused.Until, now)
+	severity, text := severityFailing, refused.Error.Text
+	if refused.Hash != "" {
+		severity, text = severityDegraded, text+"; calls fail once the token in use ends, "+clock(refused.Expires, now)
 	}
-	switch refused.Code {
+	if !refused.Error.Until.IsZero() {
+		text += "; next try " + clock(refused.Error.Until, now)
+	}
+	switch refused.Error.Code {
 	case authn.Unavailable:
-		add(severityFailing, text, "gateway check --online tells the network from the server.", "eboxtokenunavailable")
+		add(severity, text, "gateway check --online tells the network from the server.", "eboxtokenunavailable")
 	case "invalid_scope", "access_denied":
-		add(severityFailing, text,
+		add(severity, text,
 			"Look in Chaman at the scopes, at the onboarding, and whether the terms of use were accepted; then press Try now.",
 			"eboxtokenrefused")
 	default:
-		add(severityFailing, text,
+		add(severity, text,
 			"Look in Chaman at the client id and whether this certificate is registered for it; then press Try now.",
 			"eboxtokenrefused")
 	}
 	return list
 }
 
-// refusalOf is why the client has no token for some scopes, nil if it has all that it needs.
-func refusalOf(c authn.ClientStatus) *authn.FailureStatus {
-	for _, t := range c.Tokens {
-		if t.Error != nil && t.Hash == "" && c.Key != nil {
-			return t.Error
+// refusedToken is a token that the client does not get: one that calls need now, or else one
+// in use whose renewal has failed for some seconds. It is nil if there is none.
+func refusedToken(c authn.ClientStatus, now time.Time) (refused *authn.TokenStatus) {
+	for i, t := range c.Tokens {
+		switch {
+		case t.Error == nil || c.Key == nil:
+		case t.Hash == "":
+			return &c.Tokens[i]
+		case refused == nil && now.Sub(t.Error.Since) >= renewalFails:
+			refused = &c.Tokens[i]
 		}
 	}
-	return nil
+	return refused
 }
 
 func causesOfUpstream(u operate.Upstream, now time.Time) (list []Attention) {
@@ -215,58 +208,59 @@ func causesOfUpstream(u operate.Upstream, now time.Time) (list []Attention) {
 	if strings.HasPrefix(u.Name, "provider ") || u.Name == "registry" || strings.Contains(u.Name, " ") {
 		part = u.Name
 	}
-	const whose = "Is it only us? gateway check --online. Otherwise tell its operators; it closes by itself."
+	add := func(severity, text, remedy, section string) {
+		list = append(list, attend(severity, part, text, remedy, section))
+	}
 	switch {
 	case u.Circuit == string(resilience.Closed):
 	case !u.UntriedSince.IsZero():
 		// One that nobody has tried for so long says nothing about now: a provider that is
 		// asked once a night would be in trouble all day.
-		list = append(list, Attention{severityNotice, part, "it had been failing, and too few have called since " +
-			clock(u.UntriedSince, now) + " to know whether it still does: the next calls find out", "",
-			runbook("eboxcircuitopen")})
+		add(severityNotice, "it had been failing, and too few have called since "+clock(u.UntriedSince, now)+
+			" to know whether it still does: the next calls find out", "", "eboxcircuitopen")
 	default:
 		text := "its circuit is " + u.Circuit + ": it has been failing"
 		if !u.OpenUntil.IsZero() {
 			text += "; next try " + clock(u.OpenUntil, now)
 		}
-		list = append(list, Attention{severityFailing, part, text, whose, runbook("eboxcircuitopen")})
+		add(severityFailing, text,
+			"Is it only us? gateway check --online. Otherwise tell its operators; it closes by itself.", "eboxcircuitopen")
 	}
 	if n := len(u.OpenFor); n > 0 && u.Circuit == string(resilience.Closed) {
 		text := "its circuit is open for enterprise " + u.OpenFor[0]
 		if n > 1 {
 			text += fmt.Sprintf(" and %d more", n-1)
 		}
-		list = append(list, Attention{severityNotice, part, text + " alone: their calls failed, others' were answered",
-			"Ask the provider about the mandate and the e-Box of each.", runbook("eboxcircuitopen")})
+		add(severityNotice, text+" alone: their calls failed, others' were answered",
+			"Ask the provider about the mandate and the e-Box of each.", "eboxcircuitopen")
 	}
 	if u.UnansweredSince.IsZero() {
 		return list
 	}
 	if frozen := now.Sub(u.UnansweredSince); frozen >= frozenAlone || frozen >= frozenAfter && u.Waiting >= 3 {
-		list = append(list, Attention{
-			severityFailing, part, fmt.Sprintf("frozen: it has answered no call for %s; %d wait, the oldest for %s",
-				frozen.Round(time.Second), u.Waiting, now.Sub(u.WaitingSince).Round(time.Second)),
-			"Call its operators; gateway maintenance begin spares the callers the wait.", runbook("eboxupstreamfrozen"),
-		})
+		add(severityFailing, fmt.Sprintf("frozen: it has answered no call for %s; %d wait, the oldest for %s",
+			frozen.Round(time.Second), u.Waiting, now.Sub(u.WaitingSince).Round(time.Second)),
+			"Call its operators; gateway maintenance begin spares the callers the wait.", "eboxupstreamfrozen")
 	}
 	return list
 }
 
 // expiring says when a listener's certificate has to be renewed.
-func expiring(end, now time.Time) Attention {
-	const day = 24 * time.Hour
+func expiring(part string, end, now time.Time) Attention {
+	const (
+		day    = 24 * time.Hour
+		remedy = "Put a new one into certFile and keyFile: it is taken without a restart."
+	)
 	left := end.Sub(now)
-	const remedy = "Put a new one into certFile and keyFile: it is taken without a restart."
+	soon := fmt.Sprintf("its certificate expires in %d days, on %s", left/day, clock(end, now))
 	switch {
 	case left <= 0:
-		return Attention{Severity: severityFailing, Text: "its certificate expired on " + clock(end, now) +
-			": callers that check it cannot connect", Remedy: remedy, Runbook: runbook("eboxlistenercertificateexpires")}
+		return attend(severityFailing, part, "its certificate expired on "+clock(end, now)+
+			": callers that check it cannot connect", remedy, "eboxlistenercertificateexpires")
 	case left < 7*day:
-		return Attention{Severity: severityDegraded, Text: fmt.Sprintf("its certificate expires in %d days, on %s", left/day,
-			clock(end, now)), Remedy: remedy, Runbook: runbook("eboxlistenercertificateexpires")}
+		return attend(severityDegraded, part, soon, remedy, "eboxlistenercertificateexpires")
 	case left < 30*day:
-		return Attention{Severity: severityNotice, Text: fmt.Sprintf("its certificate expires in %d days, on %s", left/day,
-			clock(end, now)), Remedy: "Order a new one.", Runbook: runbook("eboxlistenercertificateexpiressoon")}
+		return attend(severityNotice, part, soon, "Order a new one.", "eboxlistenercertificateexpiressoon")
 	}
 	return Attention{}
 }
@@ -278,6 +272,9 @@ func aheadOf(d time.Duration) string {
 	}
 	return d.Round(time.Second).String() + " ahead of"
 }
+
+// minute is a moment of a certificate's, in UTC.
+func minute(t time.Time) string { return t.UTC().Format("2006-01-02, 15:04 MST") }
 
 // clock is a moment in UTC, as everywhere, with its day unless that is now's.
 func clock(t, now time.Time) string {

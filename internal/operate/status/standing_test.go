@@ -19,7 +19,7 @@ func TestAListenersCertificateIsWatched(t *testing.T) {
 		6 * 24 * time.Hour:  severityDegraded,
 		-time.Minute:        severityFailing,
 	} {
-		if got := expiring(now.Add(left), now); got.Severity != want || (got.Text == "") != (want == "") {
+		if got := expiring("listener a", now.Add(left), now); got.Severity != want || (got.Text == "") != (want == "") {
 			t.Errorf("%s before the end: %+v", left, got)
 		}
 	}
@@ -68,7 +68,18 @@ func TestAnExpiredCertificateIsTheCauseOfARefusedToken(t *testing.T) {
 		"expired, and the token still good": {
 			authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyExpired, NotAfter: night.Add(-time.Hour)},
 				Tokens: []authn.TokenStatus{{Hash: "ab"}}},
-			severityDegraded, "eboxcertificateexpires", []string{"expired on 2026-11-28"},
+			severityDegraded, "eboxcertificateexpires", []string{"expired on 2026-11-28, 02:00 UTC"},
+		},
+		"expired, and the token still good cannot be renewed": {
+			authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyExpired, NotAfter: night.Add(-time.Hour)},
+				Tokens: []authn.TokenStatus{{Hash: "ab", Error: refused[0].Error}}},
+			severityDegraded, "eboxcertificateexpires", []string{"expired on 2026-11-28", "answers invalid_client"},
+		},
+		"good, and the token still good cannot be renewed": {
+			authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyUsable},
+				Tokens: []authn.TokenStatus{{Hash: "ab", Expires: night.Add(time.Minute), Error: refused[0].Error}}},
+			severityDegraded, "eboxtokenrefused", []string{"refuses with invalid_client",
+				"calls fail once the token in use ends, 03:01:00 UTC", "next try 03:01:30 UTC"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -83,6 +94,21 @@ func TestAnExpiredCertificateIsTheCauseOfARefusedToken(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The alert fires while the tokens in use are good: whoever follows it has to find the cause.
+func TestAnAuthorizationServerThatIsGoneIsNamedBeforeCallsFail(t *testing.T) {
+	for since, want := range map[time.Duration]int{4 * time.Second: 0, 6 * time.Second: 1} {
+		list := causesOfClient(authn.ClientStatus{Key: &authn.KeyStatus{State: authn.KeyUsable}, Tokens: []authn.TokenStatus{{
+			Hash: "ab", Expires: night.Add(time.Minute),
+			Error: &authn.FailureStatus{Code: authn.Unavailable, Text: "it did not answer in time", Since: night.Add(-since)},
+		}}}, night)
+		if len(list) != want || want == 1 && (list[0].Severity != severityDegraded ||
+			list[0].Runbook != runbook("eboxtokenunavailable") ||
+			list[0].Text != "it did not answer in time; calls fail once the token in use ends, 03:01:00 UTC") {
+			t.Errorf("after %s: %+v", since, list)
+		}
 	}
 }
 
