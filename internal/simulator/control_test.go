@@ -87,6 +87,7 @@ func TestControlRefusesWhatWouldNotShow(t *testing.T) {
 	l := newLab(t)
 	for name, c := range map[string][3]string{
 		"an unknown kind":          {"POST", "/faults", `{"kind":"earthquake"}`},
+		"an unknown upstream":      {"POST", "/faults", `{"kind":"reset","upstream":"authorization"}`},
 		"a misspelt member":        {"POST", "/faults", `{"kind":"reset","upstraem":"grant"}`},
 		"a delay without a unit":   {"POST", "/faults", `{"kind":"latency","delay":"5"}`},
 		"no such fault":            {"DELETE", "/faults/7", ""},

@@ -21,6 +21,8 @@ const (
 	UpstreamGrant      = "grant"
 )
 
+var upstreams = []string{UpstreamToken, UpstreamRegistry, UpstreamPartition, UpstreamFederation, UpstreamGrant}
+
 // ProviderUpstream is the upstream name of one provider's Message Registry.
 func ProviderUpstream(id string) string { return "provider:" + id }
 
@@ -106,11 +108,15 @@ type faultBoard struct {
 	faults []*Fault
 }
 
-// Fault lays a fault and returns its id. A kind that does not exist is an error,
+// Fault lays a fault and returns its id. A kind or upstream that does not exist is an error,
 // since it would never show.
 func (s *Simulator) Fault(f Fault) (int, error) {
 	if !slices.Contains(faultKinds, f.Kind) {
 		return 0, fmt.Errorf("laying a fault: there is no kind %q, use one of %v", f.Kind, faultKinds)
+	}
+	known := slices.Contains(upstreams, f.Upstream) || strings.HasPrefix(f.Upstream, ProviderUpstream(""))
+	if !known && f.Upstream != "" && f.Upstream != "*" { // of all
+		return 0, fmt.Errorf("laying a fault: there is no upstream %q, use one of %v or provider:ID", f.Upstream, upstreams)
 	}
 	b := &s.faults
 	b.mu.Lock()
