@@ -63,7 +63,9 @@ func TestSpreadsheetsAreToldWhatIsWrongAllAtOnce(t *testing.T) {
 		"UTF-16 with a mark": {
 			utf16Of(t, accented, unicode.LittleEndian, unicode.UseBOM), []string{"this is UTF-16", `"CSV UTF-8`, ":3:1: ",
 				"its last two digits"}},
-		"UTF-16 without":  {utf16Of(t, accented, unicode.LittleEndian, unicode.IgnoreBOM), []string{"this is UTF-16", ":3:1: "}},
+		"UTF-16 without": {
+			utf16Of(t, accented, unicode.LittleEndian, unicode.IgnoreBOM), []string{"this is UTF-16", ":3:1: "},
+		},
 		"UTF-16, big end": {utf16Of(t, accented, unicode.BigEndian, unicode.IgnoreBOM), []string{"this is UTF-16", ":3:1: "}},
 		"every unknown column beside every bad row": {"nummer,naam,ref,client\n0206731645,A,1,office\n0474028806,B,2,ofice\n",
 			[]string{
@@ -97,7 +99,8 @@ func TestSpreadsheetsAreToldWhatIsWrongAllAtOnce(t *testing.T) {
 // A stop file in another encoding still stops whom it names.
 func TestASuspendedFileInUTF16Suspends(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "stop.txt")
-	if err := os.WriteFile(path, []byte(utf16Of(t, "0206731645\r\n", unicode.LittleEndian, unicode.UseBOM)), 0o600); err != nil {
+	text := utf16Of(t, "0206731645\r\n", unicode.LittleEndian, unicode.UseBOM)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	numbers, err := LoadSuspended(path)

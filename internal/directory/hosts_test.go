@@ -24,8 +24,12 @@ func TestWhichHostsAreBelieved(t *testing.T) {
 		"a host that begins like an allowed one": {[]string{"a.example"}, false, "https://a.example.attack.test/", false},
 		"upper case and a final dot":             {[]string{"A.Example"}, false, "https://a.EXAMPLE./", true},
 		"upper case and a final dot in the list": {[]string{"*.A.Example."}, false, "https://x.a.example/", true},
-		"an international name":                  {[]string{"bücher.example"}, false, "https://xn--bcher-kva.example/", true},
-		"its form in ASCII":                      {[]string{"xn--bcher-kva.example"}, false, "https://BÜCHER.example/", true},
+		"an international name": {
+			[]string{"bücher.example"}, false, "https://xn--bcher-kva.example/", true,
+		},
+		"its form in ASCII": {
+			[]string{"xn--bcher-kva.example"}, false, "https://BÜCHER.example/", true,
+		},
 		// the same name by RFC 5895
 		"a full-width look-alike":              {[]string{"a.example"}, false, "https://ａ.example/", true},
 		"a Cyrillic look-alike":                {[]string{"a.example"}, false, "https://а.example/", false},

@@ -220,7 +220,8 @@ func TestContentHasRangesDigestAndTag(t *testing.T) {
 	if len(end.body) != 10 || end.header.Get("Content-Range") != "bytes 67108854-67108863/67108864" {
 		t.Errorf("range: %d %v", end.status, end.header)
 	}
-	if r := get("GET", big, "", "If-None-Match", tag); whole.header.Get("Content-Length") != "67108864" || r.status != 304 {
+	r := get("GET", big, "", "If-None-Match", tag)
+	if whole.header.Get("Content-Length") != "67108864" || r.status != 304 {
 		t.Errorf("length %v, If-None-Match: %d", whole.header, r.status)
 	}
 }

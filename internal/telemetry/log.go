@@ -2,8 +2,9 @@
 // program's log, one access line for every request, metrics, and traces if asked for.
 //
 // Logs are those of log/slog, as JSON lines or as text. Metrics are counted from each
-// finished record, or read by each part when they are asked for (package metric). Traces are told to an OpenTelemetry collector over
-// OTLP/HTTP, with the caller's W3C trace context continued and never passed on.
+// finished record, or read from each part when they are asked for (package metric).
+// Traces are told to an OpenTelemetry collector over OTLP/HTTP, with the caller's W3C
+// trace context continued and never passed on.
 //
 // What is personal stays out: an access line has the path of a request with the
 // numbers of citizens masked, and never its query; metrics and traces have neither,
