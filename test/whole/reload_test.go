@@ -295,10 +295,11 @@ func TestDrainServesThenRefusesThenEnds(t *testing.T) {
 	p := &registryOfMail{id: "nsso"}
 	h := open(t, startRegistries(t, p), edit("drain: {delay: 0s, timeout: 5s}", "drain: {delay: 3s, timeout: 2m}"))
 	arrived, release := make(chan struct{}), make(chan struct{})
-	p.breakDown(func(http.ResponseWriter, *http.Request) bool {
+	p.breakDown(func(w http.ResponseWriter, _ *http.Request) bool {
 		close(arrived)
 		<-release
-		return false
+		_, _ = io.WriteString(w, `{"numberOfMessages":0}`)
+		return true
 	})
 	h.get("/ebox/providers").want(t, 200) // leaves an idle connection
 	under := make(chan answer, 1)
