@@ -41,9 +41,9 @@ type Server struct {
 	// Addr is its host:port.
 	Addr string
 
-	t    testing.TB
-	dir  string
-	args []string
+	t      testing.TB
+	dir    string
+	args   []string
 	client client
 
 	mu      sync.Mutex
