@@ -119,6 +119,7 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 		}
 		isolated, prepared, here = nil, "", below(t)
 	}
+	t.Parallel()
 	dir := t.TempDir()
 	write := func(name, content string) {
 		t.Helper()
