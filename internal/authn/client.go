@@ -21,10 +21,9 @@ type client struct {
 	// key signs; nil if none could be loaded yet.
 	key atomic.Pointer[Key]
 
-	// files and passwords are what was last seen of the key's files; only the
-	// goroutine that watches touches them.
-	files     *watch.Files
-	passwords passwordDigest
+	// files is what was last seen of the key's files; only the goroutine that watches
+	// touches it.
+	files *watch.Files
 
 	mu      sync.Mutex
 	sources map[string]*Source // by canonical scopes, parted by blanks
@@ -44,10 +43,10 @@ func newClient(t *Tokens, c Client) *client {
 		Client: c, tokens: t,
 		// The files are remembered before they are loaded: a change in between is then
 		// seen as one.
-		files:     watch.NewFiles(c.Key.Keystore, c.Key.KeyFile, c.Key.CertificateFile),
-		passwords: c.Key.passwordDigest(),
-		sources:   make(map[string]*Source),
-		wake:      make(chan struct{}, 1),
+		files: watch.NewFiles(c.Key.Keystore, c.Key.KeyFile, c.Key.CertificateFile, c.Key.Password.File,
+			c.Key.KeyPassword.File),
+		sources: make(map[string]*Source),
+		wake:    make(chan struct{}, 1),
 	}
 	n.reload()
 	n.warnOfExpiry()
