@@ -1,9 +1,6 @@
 package simulator
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"net/http"
 	"net/url"
@@ -12,6 +9,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"ebox-gateway/internal/testkit"
 )
 
 func TestAProperAssertionGetsAToken(t *testing.T) {
@@ -41,10 +40,7 @@ func TestAProperAssertionGetsAToken(t *testing.T) {
 
 func TestAClientsKeysAreThoseRegistered(t *testing.T) {
 	l := newLab(t)
-	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ec := testkit.NewCertificate(t, nil)
 	renewed, err := SelfSigned("Renewed", l.now.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +52,7 @@ func TestAClientsKeysAreThoseRegistered(t *testing.T) {
 		method      jwt.SigningMethod
 		good, wrong any
 	}{
-		{"an EC key", Client{PublicKey: &ec.PublicKey}, jwt.SigningMethodES256, ec, nil},
+		{"an EC key", Client{Certificate: ec.Certificate}, jwt.SigningMethodES256, ec.Key, nil},
 		{"during a renewal, the former", both, jwt.SigningMethodRS256, identity().Key, nil},
 		{"during a renewal, the new one", both, jwt.SigningMethodRS256, renewed.Key, nil},
 		{"after a renewal", Client{Certificate: renewed.Certificate}, jwt.SigningMethodRS256, renewed.Key, identity().Key},
@@ -231,7 +227,6 @@ func TestRegisteringRefusesWhatChamanWould(t *testing.T) {
 		"no id":            {Certificate: identity().Certificate},
 		"no key":           {ID: "x"},
 		"an unknown scope": {ID: "x", Certificate: identity().Certificate, Scopes: []string{"y"}},
-		"a symmetric key":  {ID: "x", PublicKey: []byte("secret")},
 	} {
 		if err := l.RegisterClient(c); err == nil {
 			t.Errorf("%s: registered", name)
