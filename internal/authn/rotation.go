@@ -150,8 +150,8 @@ func (c *client) promote(p *pendingKey, s *Source, t Token) {
 	}
 	former := c.key.Swap(p.key)
 	c.pending = nil
-	c.warned = time.Time{}
 	c.mu.Unlock()
+	c.warned = time.Time{}
 	c.tokens.log.Info("the new key signs from now on", "client", c.Name, "key", p.key, "former", former, "subject",
 		p.key.Subject(), "notAfter", p.key.NotAfter())
 

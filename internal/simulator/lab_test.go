@@ -24,7 +24,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // office is the enterprise of the client that the tests use.
 const office enterprise.Number = 406798006
 
-const clientID = "payroll-office"
+const (
+	clientID = "payroll-office"
+	nssoPath = "/REST/ebox/enterprise/messageRegistry/v3"
+)
 
 var identity = sync.OnceValue(func() *Identity {
 	i, err := SelfSigned("Payroll Office", time.Now())
@@ -186,6 +189,14 @@ func (l *lab) as(token string, e enterprise.Number) func(method, target, body st
 			headers = append(headers, onBehalfOf, e.String())
 		}
 		return l.send(method, target, body, headers...)
+	}
+}
+
+// is checks the status of an answer, and that its body has a text.
+func is(t *testing.T, r reply, status int, says, what string) {
+	t.Helper()
+	if r.status != status || !strings.Contains(string(r.body), says) {
+		t.Errorf("%s: %d %.500s, want %d and %q", what, r.status, r.body, status, says)
 	}
 }
 
