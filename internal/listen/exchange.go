@@ -242,7 +242,7 @@ func (e *exchange) decide() {
 		}
 	}
 	if e.how == undecided && !e.http10 {
-		for name := range elements(h["Trailer"]) {
+		for name := range wire.Elements(h["Trailer"]) {
 			e.trailers = append(e.trailers, http.CanonicalHeaderKey(name))
 		}
 		if len(e.trailers) > 0 {

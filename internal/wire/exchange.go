@@ -305,7 +305,7 @@ func (x *exchange) begun(r *http.Request, h http.Header, http10 bool) *Error {
 	if names, ok := h["Trailer"]; ok {
 		delete(h, "Trailer")
 		if framing.Length == Chunked && !bodiless {
-			a.Trailer = announced(names)
+			a.Trailer = Announced(names)
 		}
 	}
 	x.length = framing.Length
@@ -339,19 +339,6 @@ func (x *exchange) begun(r *http.Request, h http.Header, http10 bool) *Error {
 }
 
 var chunkedCoding = []string{"chunked"}
-
-// announced gives the names of a Trailer field, without values.
-func announced(lists []string) http.Header {
-	h := make(http.Header)
-	for _, list := range lists {
-		for name := range strings.SplitSeq(list, ",") {
-			if name = http.CanonicalHeaderKey(trimBlanks(name)); IsToken(name) && MayTrail(name) {
-				h[name] = nil
-			}
-		}
-	}
-	return h
-}
 
 // isForeign reports whether the answer names another call: one that is under way, or one that this connection served
 // before.
