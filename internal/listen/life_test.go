@@ -374,6 +374,19 @@ func TestConnectionsThatWaitToBeAcceptedAreServedWhenAListenerGoes(t *testing.T)
 	}
 }
 
+func TestAConnectionThatWaitedTooLongIsNotServedBehindItsListenersEnd(t *testing.T) {
+	f := listening(t, echo)
+	b := f.bound[0]
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	if err := f.Listen(nil, limits); err != nil {
+		t.Fatal(err)
+	}
+	if f.start(newConn(f.Server, ours), b, true) || len(f.of(nil)) > 0 {
+		t.Error("a connection is served that nobody ends")
+	}
+}
+
 // exhausted is a socket for whose first connection there is no file descriptor.
 type exhausted struct {
 	net.Listener

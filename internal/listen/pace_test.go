@@ -26,7 +26,7 @@ func paced(t *testing.T, h http.HandlerFunc) (theirs net.Conn) {
 	f.put(b, Listener{Name: "test"}, l)
 	c := newConn(f.Server, ours)
 	f.slots.try(c.socket)
-	f.start(c, b)
+	f.start(c, b, false)
 	f.working.Go(c.serve)
 	t.Cleanup(func() { _ = theirs.Close() })
 	return theirs
