@@ -247,8 +247,8 @@ func (g *Gateway) Run(ctx, cut context.Context) (err error) {
 	defer g.stopBackground()
 
 	<-ctx.Done()
+	g.internal.Leave() // first: who reads that it is not ready may count on closing connections
 	g.state.Store(leaving)
-	g.internal.Leave()
 	drain := g.current.Load().cfg.Server.Drain
 	g.o.Log.Info("stopping: still serving", "for", drain.Delay.String())
 	select {

@@ -30,12 +30,12 @@ func TestAnAnswerIsThereForEveryReplica(t *testing.T) {
 
 func TestRedisShowsNothingOfAnAnswer(t *testing.T) {
 	server := redistest.Start(t)
-	keep(t, idle(t, single(server)), keyOfAnswers("/messages/4711"), subject)
+	keep(t, idle(t, single(server)), keyOfAnswers("/messages/message-4711"), subject)
 	all := string(server.Everything())
 	if len(all) < 100 {
 		t.Fatalf("nothing was kept: %q", all)
 	}
-	for _, secret := range []string{"Aanslag", "0206731645", "206731645", "4711", "messages", "provider.example",
+	for _, secret := range []string{"Aanslag", "0206731645", "206731645", "message-4711", "messages", "provider.example",
 		"payroll", "application/json"} {
 		if strings.Contains(all, secret) {
 			t.Errorf("Redis shows %q", secret)

@@ -29,7 +29,10 @@ func TestInboxNamesAProviderInTroubleAndGivesTheOthers(t *testing.T) {
 	a, b, c := &registryOfMail{id: "nsso", counts: true}, &registryOfMail{id: "b", counts: true, v2: true},
 		&registryOfMail{id: "c", counts: true}
 	all := []*registryOfMail{a, b, c}
-	h := open(t, startRegistries(t, all...), edit("routes:", "inbox: {timeout: 6s}\nroutes:"))
+	registries := startRegistries(t, all...)
+	// Only where the time runs out is it short: a machine that does much else reads slowly.
+	h := open(t, registries, edit("routes:", "inbox: {timeout: 1m}\nroutes:"))
+	hasty := open(t, registries, edit("routes:", "inbox: {timeout: 5s}\nroutes:"))
 	for _, p := range all {
 		p.put(some(30))
 	}
@@ -117,6 +120,10 @@ func TestInboxNamesAProviderInTroubleAndGivesTheOthers(t *testing.T) {
 		}, "malformed", 502},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			h, all := h, all
+			if c.status == 504 {
+				h, all = hasty, all[:1] // one of them is enough, since it takes its time
+			}
 			for _, broken := range all {
 				broken.breakDown(c.fault)
 				l := h.list(t, inboxPath+"?pageSize=100")
@@ -143,9 +150,6 @@ func TestInboxNamesAProviderInTroubleAndGivesTheOthers(t *testing.T) {
 					t.Errorf("all or nothing: %v %v", got.header, doc)
 				}
 				broken.breakDown(nil)
-				if c.status == 504 {
-					break // one of them is enough, since it takes its time
-				}
 			}
 		})
 	}

@@ -292,14 +292,19 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 
 func TestDrainServesThenRefusesThenEnds(t *testing.T) {
 	t.Parallel()
-	h := open(t, edit("drain: {delay: 0s, timeout: 5s}", "drain: {delay: 400ms, timeout: 20s}"))
-	if _, err := h.sim.Fault(slow(nsso, 900*time.Millisecond)); err != nil {
-		t.Fatal(err)
-	}
+	p := &registryOfMail{id: "nsso"}
+	h := open(t, startRegistries(t, p), edit("drain: {delay: 0s, timeout: 5s}", "drain: {delay: 3s, timeout: 2m}"))
+	arrived, release := make(chan struct{}), make(chan struct{})
+	p.breakDown(func(w http.ResponseWriter, _ *http.Request) bool {
+		close(arrived)
+		<-release
+		_, _ = io.WriteString(w, `{"numberOfMessages":0}`)
+		return true
+	})
 	h.get("/ebox/providers").want(t, 200) // leaves an idle connection
 	under := make(chan answer, 1)
 	go func() { under <- h.get("/enterprises/" + mandated + nsso + "/ebox") }()
-	eventually(t, "the request under way", func() bool { return h.sim.RequestCount("provider:nsso") == 1 })
+	<-arrived
 	ended := make(chan error, 1)
 	go func() { ended <- h.stop() }()
 	eventually(t, "not ready", func() bool {
@@ -318,16 +323,15 @@ func TestDrainServesThenRefusesThenEnds(t *testing.T) {
 	if resp.StatusCode != 200 || !resp.Close {
 		t.Errorf("%s, closing %v", resp.Status, resp.Close)
 	}
-	refused := false
 	eventually(t, "the refusal of new requests", func() bool {
 		resp, err := h.http.Get(h.base + "/ebox/providers")
 		if err != nil {
-			return refused // the end
+			t.Fatal(err)
 		}
 		resp.Body.Close()
-		refused = refused || resp.StatusCode == 503
-		return refused
+		return resp.StatusCode == 503
 	})
+	close(release)
 	if got := <-under; got.status != 200 {
 		t.Errorf("the request under way got %d %s", got.status, got.body)
 	}
