@@ -26,7 +26,7 @@ import (
 )
 
 // ready is how long a server, or a group of them, may take to be ready.
-const ready = 20 * time.Second
+const ready = time.Minute
 
 // Server is one Redis server.
 type Server struct {
