@@ -43,7 +43,7 @@ type generation struct {
 	// registryToken is the source of the registry's token, nil if it needs none.
 	registryToken *authn.Source
 	callers       *tenancy.Callers
-	resolver      *resolver
+	resolver      *tenancy.Resolver
 	routes        []*server.Route
 	federated     []*federated
 	edge          *server.Edge
@@ -83,7 +83,7 @@ func (g *generation) build(old *generation) error {
 	if err := g.newTracing(old); err != nil {
 		return fmt.Errorf("preparing traces: %w", err)
 	}
-	g.callers, g.resolver = tenancy.NewCallers(cfg.Callers), g.newResolver()
+	g.callers, g.resolver = tenancy.NewCallers(cfg.Callers), tenancy.NewResolver(cfg.Tenancy, g.now)
 	for _, route := range cfg.Routes {
 		if err := g.addRoute(route); err != nil {
 			return fmt.Errorf("preparing route %s: %w", route.Name, err)

@@ -44,6 +44,8 @@ type conn struct {
 	upload pace
 	// asSet tells that a handler has set the deadline for reading by itself.
 	asSet atomic.Bool
+	// taken tells that the body is taken back from somebody who reads it.
+	taken atomic.Bool
 
 	mu sync.Mutex
 	// waiting tells that nothing of a request has come; closing that the connection is
@@ -320,6 +322,9 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 		if err := c.arm(c.upload.patience()); err != nil {
 			return 0, err
+		}
+		if c.taken.Load() {
+			return 0, os.ErrDeadlineExceeded
 		}
 		began := time.Now()
 		n, err := c.nc.Read(p)

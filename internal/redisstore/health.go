@@ -236,7 +236,7 @@ func (s *Store) Check(ctx context.Context) (time.Duration, error) {
 		return 0, fmt.Errorf("asking Redis: %w", err)
 	}
 	took := time.Since(began)
-	sub := s.client.Subscribe(ctx, s.channel)
+	sub := subscribe(ctx, s.client, s.channel)
 	defer sub.Close()
 	if _, err := sub.ReceiveTimeout(ctx, dialLimit); err != nil {
 		return took, fmt.Errorf("subscribing to %s: %w", s.channel, err)

@@ -446,7 +446,7 @@ func TestTheListOfProvidersCanChange(t *testing.T) {
 	if upcoming.status != 404 || retired.status != 410 {
 		t.Errorf("upcoming %d, retired %d", upcoming.status, retired.status)
 	}
-	p, _ := l.directory.lookup("nsso")
+	p := l.Providers()[0]
 	p.Maintenance = []Window{{l.now.Now().Add(-time.Minute), l.now.Now().Add(time.Hour)}}
 	if err := l.SetProvider(p); err != nil {
 		t.Fatal(err)

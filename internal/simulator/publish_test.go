@@ -80,7 +80,7 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 			}
 			location := r.header.Get("Location")
 			if strings.HasPrefix(location, "/") {
-				location = l.directory.registry(c.provider).api.site.base + location
+				location = l.registries[c.provider].api.site.base + location
 			}
 			get := l.as(l.token(c.read), mandated)
 			m := decode[shownMessage](t, get("GET", location, ""))

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"ebox-gateway/internal/enterprise"
@@ -41,22 +40,21 @@ func (s *Simulator) seed() {
 		return map[string]string{"nl": nl, "fr": fr, "de": de, "en": en}
 	}
 	hour := s.started.UTC().Truncate(time.Hour)
-	d := s.directory
-	d.list = []Provider{
+	s.providers = []Provider{
 		{
-			ID: "nsso", URL: d.host(s.main, "nsso", nssoPath, "3.0"), APIVersion: "3.0", Activation: "2017-12-01",
+			ID: "nsso", URL: s.host(s.main, "nsso", nssoPath, "3.0"), APIVersion: "3.0", Activation: "2017-12-01",
 			Name: text("RSZ", "ONSS", "LSS", "NSSO"),
 			Description: text("Berichten van de sociale zekerheid", "Messages de la sécurité sociale",
 				"Nachrichten der sozialen Sicherheit", "Messages of the social security"),
 		},
 		{
-			ID: "regional", URL: d.host(s.regional, "regional", regionalPath, "2.1"), APIVersion: "2.1",
+			ID: "regional", URL: s.host(s.regional, "regional", regionalPath, "2.1"), APIVersion: "2.1",
 			Activation:  "2021-03-01",
 			Name:        text("Gewestelijke belastingen", "Fiscalité régionale", "Regionale Steuern", "Regional taxes"),
 			Description: text("Aanslagbiljetten", "Avertissements-extraits de rôle", "Steuerbescheide", "Tax assessments"),
 		},
 		{
-			ID: "utilities", URL: d.host(s.main, "utilities", "/utilities/ebox/enterprise/v2", "2.1"), APIVersion: "2.1",
+			ID: "utilities", URL: s.host(s.main, "utilities", "/utilities/ebox/enterprise/v2", "2.1"), APIVersion: "2.1",
 			Activation:  "2022-01-01",
 			Name:        text("Nutsbedrijven", "Services publics", "Versorgungsbetriebe", "Utilities"),
 			Description: text("Facturen", "Factures", "Rechnungen", "Invoices"),
@@ -66,20 +64,20 @@ func (s *Simulator) seed() {
 			},
 		},
 		{
-			ID: "upcoming", URL: d.host(s.main, "upcoming", "/upcoming/ebox/enterprise/v3", "3.0"), APIVersion: "3.0",
+			ID: "upcoming", URL: s.host(s.main, "upcoming", "/upcoming/ebox/enterprise/v3", "3.0"), APIVersion: "3.0",
 			Activation:  day(1),
 			Name:        text("Binnenkort", "Bientôt", "Demnächst", "Upcoming"),
 			Description: text("Nog niet actief", "Pas encore actif", "Noch nicht aktiv", "Not active yet"),
 		},
 		{
-			ID: "retired", URL: d.host(s.main, "retired", "/retired/ebox/enterprise/v2", "2.0"), APIVersion: "2.0",
+			ID: "retired", URL: s.host(s.main, "retired", "/retired/ebox/enterprise/v2", "2.0"), APIVersion: "2.0",
 			Activation: "2018-01-01", Deactivation: day(-1),
 			Name:        text("Stopgezet", "Supprimé", "Eingestellt", "Retired"),
 			Description: text("Niet meer actief", "Plus actif", "Nicht mehr aktiv", "No longer active"),
 		},
 	}
-	for i := range d.list {
-		d.list[i].Contact = "helpdesk@" + d.list[i].ID + ".example"
+	for i := range s.providers {
+		s.providers[i].Contact = "helpdesk@" + s.providers[i].ID + ".example"
 	}
 	from := s.started.AddDate(-2, 0, 0)
 	for _, kind := range []string{MandateEbox, MandateDmfa} {
@@ -160,9 +158,7 @@ func (m *messageRegistry) newMessage(e enterprise.Number, id string, received ti
 
 // letter is the main document of the first message: a page of PDF.
 func (m *messageRegistry) letter(e enterprise.Number, msg *message) *attachment {
-	content := keptDocument(letter(
-		"e-Box Enterprise (simulator)", "", "Document Provider: "+m.id, "For enterprise: "+e.String(), "Message: "+msg.id, "",
-		"Fetching this letter marked the message read."))
+	content := keptDocument(letter(m.id, e.String(), msg.id))
 	return &attachment{
 		id: "1", fileName: "letter-" + e.String() + ".pdf", mediaType: "application/pdf", main: true,
 		title: translated{"nl": "Brief", "fr": "Lettre", "de": "Brief"}, content: content, size: content.size,
@@ -185,8 +181,3 @@ func (m *messageRegistry) generated(e enterprise.Number, id string, n int, size 
 		digest: content.digest,
 	}
 }
-
-// sequence numbers the messages that come in after the start.
-type sequence struct{ n atomic.Int64 }
-
-func (s *sequence) next() string { return strconv.FormatInt(2_000_000+s.n.Add(1), 10) }

@@ -14,7 +14,7 @@ import (
 // rule, its number and its enterprise among 100,000.
 func BenchmarkResolve(b *testing.B) {
 	list := enterprises(100_000)
-	r := NewResolver(ResolverOptions{Table: table(b, list), DefaultClient: "payroll"})
+	r := NewResolver(config.Tenancy{Enterprises: list, DefaultClient: "payroll"}, clock)
 	callers := NewCallers([]config.Caller{
 		{Name: "hr", Networks: prefixes("10.1.0.0/16"), May: ebox.All},
 		{Name: "batch", Networks: prefixes("10.2.0.0/16"), May: ebox.All},
@@ -44,7 +44,7 @@ func BenchmarkResolve(b *testing.B) {
 
 // The header's value and the slice around it are all that resolving allocates.
 func TestResolvingAllocatesLittle(t *testing.T) {
-	r := resolver(t, config.Listed)
+	r := resolver(config.Listed)
 	c := caller(t, config.Caller{May: ebox.All, Enterprises: []enterprise.Number{bakery}, Routes: []string{"ebox"}})
 	claim := inHeader("0206.731.645")
 	if n := testing.AllocsPerRun(100, func() { _, _ = r.Resolve(c, eboxRoute, ebox.List, "GET", claim) }); n > 2 {
