@@ -225,14 +225,12 @@ func TestNewRefuses(t *testing.T) {
 		"a relative URL": {func(o *Options) { o.Clients[0].TokenURL = "/token" }, "absolute"},
 		"a user in the URL": {
 			func(o *Options) { o.Clients[0].TokenURL = "https://u:p@as.example/token" }, "without user"},
-		"no client id":           {func(o *Options) { o.Clients[0].ID = "" }, "client id"},
-		"two of a name":          {func(o *Options) { o.Clients = append(o.Clients, o.Clients[0]) }, "two of this name"},
-		"assertions for an hour": {func(o *Options) { o.Clients[0].AssertionLifetime = time.Hour }, "assertion lifetime"},
-		"assertions for no time": {func(o *Options) { o.Clients[0].AssertionLifetime = -1 }, "assertion lifetime"},
+		"no client id":  {func(o *Options) { o.Clients[0].Config.ClientID = "" }, "client id"},
+		"two of a name": {func(o *Options) { o.Clients = append(o.Clients, o.Clients[0]) }, "two of this name"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			o := Options{Clients: []Client{{Name: "payroll", ID: "x", TokenURL: tokenURL, Key: newSource}}}
+			o := Options{Clients: []Client{{Name: "payroll", TokenURL: tokenURL, Config: newSource}}}
 			c.change(&o)
 			if _, err := New(o); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "u:p") {
 				t.Fatalf("%v, want %q", err, c.want)
@@ -240,7 +238,7 @@ func TestNewRefuses(t *testing.T) {
 		})
 	}
 	o := Options{AllowHTTP: true,
-		Clients: []Client{{Name: "a", ID: "x", TokenURL: "http://as.example/token", Key: newSource}}}
+		Clients: []Client{{Name: "a", TokenURL: "http://as.example/token", Config: newSource}}}
 	if _, err := New(o); err != nil {
 		t.Errorf("http that was allowed: %v", err)
 	}
