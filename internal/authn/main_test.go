@@ -226,13 +226,19 @@ func mustToken(t testing.TB, s *Source) Token {
 	return token
 }
 
-// bubble runs a test in a synctest bubble, with a source of tokens whose key the server knows.
+// withSource is a server, and a source of tokens whose key it knows.
+func withSource(t testing.TB) (*authServer, *Source) {
+	t.Helper()
+	as := newAuthServer(t, mustLoad(t, newSource))
+	return as, source(t, setup(t, as, nil))
+}
+
+// bubble runs a test with them in a synctest bubble.
 func bubble(t *testing.T, f func(t *testing.T, as *authServer, s *Source)) {
 	t.Helper()
-	key := mustLoad(t, newSource)
 	synctest.Test(t, func(t *testing.T) {
-		as := newAuthServer(t, key)
-		f(t, as, source(t, setup(t, as, nil)))
+		as, s := withSource(t)
+		f(t, as, s)
 	})
 }
 

@@ -432,8 +432,7 @@ func TestATokenNeverPrintsItself(t *testing.T) {
 }
 
 func TestATokenAtHandCostsNoAllocation(t *testing.T) {
-	as := newAuthServer(t, mustLoad(t, newSource))
-	s := source(t, setup(t, as, nil))
+	_, s := withSource(t)
 	mustToken(t, s)
 	ctx := t.Context()
 	if n := testing.AllocsPerRun(100, func() { _, _ = s.Token(ctx) }); n != 0 {

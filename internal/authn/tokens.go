@@ -317,5 +317,5 @@ func (t *Tokens) Adopt(from *Tokens) {
 // mayCarryToken says whether a token or an assertion may be sent to u: over https,
 // within this machine, or where http was allowed in so many words.
 func mayCarryToken(u *url.URL, allowHTTP bool) bool {
-	return u.Scheme == "https" || allowHTTP || isLoopback(u.Hostname())
+	return u.Scheme == "https" || allowHTTP || config.IsLoopbackHost(u.Hostname())
 }
