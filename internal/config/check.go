@@ -24,7 +24,7 @@ type check struct {
 	// official are the routes that some environment has.
 	official map[string]Route
 	// listed are the enterprises, once all files were read without a mistake.
-	listed map[enterprise.Number]bool
+	listed map[enterprise.Number]origin
 	// compatible are the environments that the URLs of a custom configuration
 	// can all belong to; nil until an official one was seen.
 	compatible []Environment

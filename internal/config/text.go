@@ -15,8 +15,9 @@ const inExcel = "save it as UTF-8; in Excel: Save As, file type \"CSV UTF-8 (Com
 
 // textOf makes the source of a text file. One that is not UTF-8 is a mistake, and is read
 // all the same as what it must be, so that whatever else is wrong in it is found too.
-func textOf(name string, content []byte, order int, m *mistakes) *source {
-	src := &source{name: name, content: bytes.TrimPrefix(content, byteOrderMark), order: order}
+func textOf(name string, content []byte, m *mistakes) *source {
+	src := &source{name: name, content: bytes.TrimPrefix(content, byteOrderMark), order: m.sources}
+	m.sources++
 	if bytes.HasPrefix(content, []byte{0xff, 0xfe}) || bytes.HasPrefix(content, []byte{0xfe, 0xff}) {
 		if text, err := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewDecoder().Bytes(content); err == nil {
 			src.content = text
