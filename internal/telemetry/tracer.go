@@ -3,7 +3,6 @@ package telemetry
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -81,11 +80,8 @@ func NewTracer(o TracerOptions) (*Tracer, error) {
 		ForceAttemptHTTP2: true,
 	}
 	if o.Authorities != nil {
-		pool, err := x509.SystemCertPool()
+		pool, err := files.Trusted(o.Authorities)
 		if err != nil {
-			pool = x509.NewCertPool()
-		}
-		if err := files.Authorities(pool, o.Authorities); err != nil {
 			return nil, fmt.Errorf("reading tracing.caFile: %w", err)
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
