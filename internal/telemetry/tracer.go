@@ -62,8 +62,6 @@ type Tracer struct {
 }
 
 const (
-	// flushTime is the most that a stop waits for the collector.
-	flushTime = 2 * time.Second
 	// sendTime bounds one batch, with its repetitions.
 	sendTime = 10 * time.Second
 	// dialTime bounds the making of a connection.
