@@ -34,7 +34,7 @@ func TestEndedSegmentsAreCompressedAndTheChainDoesNotNotice(t *testing.T) {
 		}
 		time.Sleep(24 * time.Hour)
 		l.Done(finished("of the next day"))
-		mustClose(t, l)
+		must(t, l.Close())
 		after := segmentsOf(t, dir)
 		if len(after) != len(before)+1 || !after[len(before)].day.After(before[0].day) {
 			t.Errorf("%v after %v", after, before)
@@ -46,7 +46,7 @@ func TestEndedSegmentsAreCompressedAndTheChainDoesNotNotice(t *testing.T) {
 		if all, s := find(t, dir, Query{Caller: "hr"}); len(all) != 21 || len(s.Findings) > 0 {
 			t.Errorf("%d found, %v", len(all), s.Findings)
 		}
-		mustClose(t, mustOpen(t, o))
+		must(t, mustOpen(t, o).Close())
 		sound(t, dir)
 	})
 }
@@ -76,7 +76,7 @@ func TestCompressingThatWasInterruptedIsFinished(t *testing.T) {
 				if got := forms(t, dir); got != allButTheLast(got) {
 					t.Error(got)
 				}
-				mustClose(t, l)
+				must(t, l.Close())
 				sound(t, dir)
 				if !strings.HasPrefix(whole(t, dir), text) {
 					t.Error("there is another text")
@@ -165,7 +165,7 @@ func TestAChainWhoseEndIsCompressedGoesOn(t *testing.T) {
 			mustWrite(t, last+compressedSuffix, c.damage(zipped(t, mustRead(t, last))))
 			mustRemove(t, last)
 			for range 2 {
-				mustClose(t, mustOpen(t, options(dir)))
+				must(t, mustOpen(t, options(dir)).Close())
 			}
 			if r := verify(t, dir, VerifyOptions{}); len(r.Findings) != c.findings {
 				t.Error(r.Findings)

@@ -46,7 +46,7 @@ func TestAFailingDiskCostsNoRecord(t *testing.T) {
 				if s := l.Status(); s.Failing != "" || s.Waiting != 0 {
 					t.Errorf("%+v", s)
 				}
-				mustClose(t, l)
+				must(t, l.Close())
 				sound(t, dir)
 				if got := kindsIn(t, dir); got != "start read intent read read read read read stop" {
 					t.Error(got)
@@ -93,7 +93,7 @@ func TestTrafficStopsWhenEvidenceFailsForTooLong(t *testing.T) {
 				if got := l.Status().RefusedWrites; got != c.refused {
 					t.Errorf("%d writes were refused, and %d counted", c.refused, got)
 				}
-				mustClose(t, l)
+				must(t, l.Close())
 				sound(t, dir)
 			})
 		})
@@ -126,7 +126,7 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 		if s := l.Status(); s.Failing != "" || s.Waiting != 0 {
 			t.Errorf("%+v", s)
 		}
-		mustClose(t, l)
+		must(t, l.Close())
 		sound(t, dir)
 	})
 }
@@ -165,7 +165,7 @@ func TestAFullQueueLosesNothing(t *testing.T) {
 		if s := l.Status(); s.Full || s.Refusing || s.Lost != 0 {
 			t.Errorf("the disk is back: %+v", s)
 		}
-		mustClose(t, l)
+		must(t, l.Close())
 		if r := sound(t, dir); len(r.Notes) > 0 {
 			t.Error(r.Notes)
 		}
@@ -194,7 +194,7 @@ func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 		}
 		disk.set(nil, nil, nil)
 		time.Sleep(2 * time.Second)
-		mustClose(t, l)
+		must(t, l.Close())
 		if r := sound(t, dir); r.Gaps != 1 || !strings.Contains(r.Notes[0].What, "lost: 7 reads, 5 writes, 0 events") {
 			t.Errorf("%v in %s", r.Notes, kindsIn(t, dir))
 		}
@@ -216,7 +216,7 @@ func TestReadsAloneNoticeADiskThatHangs(t *testing.T) {
 			t.Error("not refused")
 		}
 		release()
-		mustClose(t, l)
+		must(t, l.Close())
 	})
 }
 

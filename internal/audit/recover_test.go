@@ -75,7 +75,7 @@ func TestAProcessThatIsKilled(t *testing.T) {
 				t.Errorf("the write %s was sent and its intent is not there", id)
 			}
 		}
-		mustClose(t, mustOpen(t, options(dir)))
+		must(t, mustOpen(t, options(dir)).Close())
 		if r := sound(t, dir); r.Gaps != round+1 {
 			t.Errorf("%d gaps after %d kills", r.Gaps, round+1)
 		}
@@ -109,13 +109,13 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 			l := mustOpen(t, options(dir))
 			l.Done(finished("r1"))
 			l.Done(finished("r2"))
-			mustClose(t, l)
+			must(t, l.Close())
 			text := c.tear(whole(t, dir))
 			mustWrite(t, segmentsOf(t, dir)[0].path, text)
 			// The signed records that were torn off had been handed out in this test; a
 			// crash tears off only what was not synced, and so never handed out.
 			mustRemove(t, beside(dir))
-			mustClose(t, mustOpen(t, options(dir)))
+			must(t, mustOpen(t, options(dir)).Close())
 			sound(t, dir)
 			if got := kindsIn(t, dir); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
@@ -139,9 +139,9 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 
 func TestAnotherKeyGoesOnWithTheChain(t *testing.T) {
 	dir := t.TempDir()
-	mustClose(t, mustOpen(t, options(dir)))
-	mustRename(t, filepath.Join(dir, "r1", keyName), filepath.Join(dir, "old.key"))
-	mustClose(t, mustOpen(t, options(dir)))
+	must(t, mustOpen(t, options(dir)).Close())
+	must(t, os.Rename(filepath.Join(dir, "r1", keyName), filepath.Join(dir, "old.key")))
+	must(t, mustOpen(t, options(dir)).Close())
 	sound(t, dir)
 	old, err := LoadKey(filepath.Join(dir, "old.key"))
 	must(t, err)
@@ -178,7 +178,7 @@ func TestNoEmptySegmentIsLeftOverADayChange(t *testing.T) {
 					l = mustOpen(t, o)
 				}
 				time.Sleep(time.Minute)
-				mustClose(t, l)
+				must(t, l.Close())
 				if r := sound(t, dir); r.Segments != 2 {
 					t.Errorf("%d segments: %s", r.Segments, kindsIn(t, dir))
 				}

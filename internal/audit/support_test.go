@@ -43,11 +43,6 @@ func mustOpen(t testing.TB, o Options) *Log {
 	return l
 }
 
-func mustClose(t testing.TB, l *Log) {
-	t.Helper()
-	must(t, l.Close())
-}
-
 // finished is a finished read of a message by hr.
 func finished(id string) *call.Record {
 	c := &call.Call{
@@ -375,16 +370,6 @@ func mustRead(t testing.TB, path string) string {
 	content, err := os.ReadFile(path)
 	must(t, err)
 	return string(content)
-}
-
-func mustRename(t testing.TB, from, to string) {
-	t.Helper()
-	must(t, os.Rename(from, to))
-}
-
-func mustCopy(t testing.TB, from, to string) {
-	t.Helper()
-	must(t, os.CopyFS(to, os.DirFS(from)))
 }
 
 func mustRemove(t testing.TB, path string) {
