@@ -58,7 +58,10 @@ func New(o Options) *Recent {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Recent{o: o, started: o.Now(), all: new(series), parts: make(map[key]*series)}
+	return &Recent{
+		o: o, started: o.Now(), all: new(series), parts: make(map[key]*series),
+		groups: groups{list: make(map[groupKey]*group)}, refused: refusedEnterprises{list: make(map[refusedKey]*Refused)},
+	}
 }
 
 // Done takes in a finished record. It does not keep it.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -70,9 +69,6 @@ const (
 
 // NewTracer makes a Tracer. Nothing is called.
 func NewTracer(o TracerOptions) (*Tracer, error) {
-	if o.Endpoint == nil || o.ServiceName == "" || o.Log == nil {
-		return nil, errors.New("making a tracer: endpoint, service name and log are required")
-	}
 	transport := &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: dialTime}).DialContext,
 		TLSHandshakeTimeout: dialTime, IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 1,

@@ -1,5 +1,8 @@
 package telemetry
 
+// The tests stand in the package: they fill the queue of spans, give a stop more time than it
+// has, and look at ids without a span.
+
 import (
 	"bytes"
 	"compress/gzip"
@@ -114,8 +117,6 @@ func told(tracer *Tracer, do func()) {
 const (
 	requestID = "2c1f6c9e-8a8a-4f6e-9e57-0d6a3f1f7c11"
 	tryID     = "b5a2b7d4-11a1-4b1e-8f52-7a61b8f9c0de"
-	// traceParent is a caller's, of a trace that it has traced.
-	traceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 )
 
 func tracedCall() *call.Record {
