@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // Segments end with their size and their day.
@@ -54,36 +56,32 @@ func TestEndedSegmentsAreCompressedAndTheChainDoesNotNotice(t *testing.T) {
 // Whenever the process dies, one whole copy is there: the chain verifies as it was
 // left, and the next start finishes what was begun.
 func TestCompressingThatWasInterruptedIsFinished(t *testing.T) {
-	for name, left := range map[string]func(text []byte) (suffix string, content []byte){
+	testkit.Table(t, map[string]func(text []byte) (suffix string, content []byte){
 		"while it wrote": func(text []byte) (string, []byte) {
 			return compressedSuffix + unfinishedSuffix, text[:len(text)/2]
 		},
 		"before the old file was gone": func(text []byte) (string, []byte) { return compressedSuffix, text },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				dir := plain(t, 20, 4000)
-				text := whole(t, dir)
-				first := segmentsOf(t, dir)[0].path
-				suffix, content := left(zipped(t, mustRead(t, first)))
-				mustWrite(t, first+suffix, content)
-				sound(t, dir)
-				if whole(t, dir) != text {
-					t.Error("there is another text")
-				}
-				l := mustOpen(t, options(dir))
-				synctest.Wait()
-				if got := forms(t, dir); got != allButTheLast(got) {
-					t.Error(got)
-				}
-				must(t, l.Close())
-				sound(t, dir)
-				if !strings.HasPrefix(whole(t, dir), text) {
-					t.Error("there is another text")
-				}
-			})
-		})
-	}
+	}, func(t *testing.T, left func(text []byte) (suffix string, content []byte)) {
+		dir := plain(t, 20, 4000)
+		text := whole(t, dir)
+		first := segmentsOf(t, dir)[0].path
+		suffix, content := left(zipped(t, mustRead(t, first)))
+		mustWrite(t, first+suffix, content)
+		sound(t, dir)
+		if whole(t, dir) != text {
+			t.Error("there is another text")
+		}
+		l := mustOpen(t, options(dir))
+		synctest.Wait()
+		if got := forms(t, dir); got != allButTheLast(got) {
+			t.Error(got)
+		}
+		must(t, l.Close())
+		sound(t, dir)
+		if !strings.HasPrefix(whole(t, dir), text) {
+			t.Error("there is another text")
+		}
+	})
 }
 
 // What cannot be compressed stays as it is until the next round; a gateway that ends does not

@@ -12,8 +12,9 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // victim is a process that writes evidence until it is killed, and says "sent" of each write once
@@ -153,36 +154,32 @@ func TestAnotherKeyGoesOnWithTheChain(t *testing.T) {
 // The disk takes the name of a segment and then nothing until the next day, in a gateway that runs
 // on or is started anew: an empty file would look as if its records had been removed.
 func TestNoEmptySegmentIsLeftOverADayChange(t *testing.T) {
-	for name, restart := range map[string]bool{"it runs on": false, "it is started anew": true} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				dir, disk := t.TempDir(), &faulty{only: segmentPrefix}
-				o := options(dir)
-				o.OpenFile = disk.openFile
-				var ahead atomic.Int64
-				o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-				l := mustOpen(t, o)
-				ahead.Add(int64(24 * time.Hour)) // the first record of this day begins a segment
-				disk.set(nil, syscall.ENOSPC, nil)
-				l.Done(finished("a"))
-				time.Sleep(time.Minute)
-				if s := segmentsOf(t, dir); len(s) != 2 || s[1].size != 0 {
-					t.Fatalf("no empty segment to leave: %+v", s)
-				}
-				if restart {
-					_ = l.Close() // the record is lost
-				}
-				ahead.Add(int64(24 * time.Hour))
-				disk.set(nil, nil, nil)
-				if restart {
-					l = mustOpen(t, o)
-				}
-				time.Sleep(time.Minute)
-				must(t, l.Close())
-				if r := sound(t, dir); r.Segments != 2 {
-					t.Errorf("%d segments: %s", r.Segments, kindsIn(t, dir))
-				}
-			})
-		})
-	}
+	testkit.Table(t, map[string]bool{"it runs on": false, "it is started anew": true}, func(t *testing.T, restart bool) {
+		dir, disk := t.TempDir(), &faulty{only: segmentPrefix}
+		o := options(dir)
+		o.OpenFile = disk.openFile
+		var ahead atomic.Int64
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+		l := mustOpen(t, o)
+		ahead.Add(int64(24 * time.Hour)) // the first record of this day begins a segment
+		disk.set(nil, syscall.ENOSPC, nil)
+		l.Done(finished("a"))
+		time.Sleep(time.Minute)
+		if s := segmentsOf(t, dir); len(s) != 2 || s[1].size != 0 {
+			t.Fatalf("no empty segment to leave: %+v", s)
+		}
+		if restart {
+			_ = l.Close() // the record is lost
+		}
+		ahead.Add(int64(24 * time.Hour))
+		disk.set(nil, nil, nil)
+		if restart {
+			l = mustOpen(t, o)
+		}
+		time.Sleep(time.Minute)
+		must(t, l.Close())
+		if r := sound(t, dir); r.Segments != 2 {
+			t.Errorf("%d segments: %s", r.Segments, kindsIn(t, dir))
+		}
+	})
 }
