@@ -27,11 +27,11 @@ func TestHalfACheckpointIsNotTakenForTampering(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			disk := &faulty{only: checkpointsPrefix}
 			dir, l := failing(t, disk, func(*Options) {})
-			for _, failure := range []error{syscall.ENOSPC, nil} {
-				disk.set(nil, failure, nil)
+			for _, fails := range []error{syscall.ENOSPC, nil} {
+				disk.set(failure{write: fails})
 				l.Done(finished("r"))
 				time.Sleep(2 * time.Minute)
-				if got := l.Status().Shipping != ""; got != (failure != nil) {
+				if got := l.Status().Shipping != ""; got != (fails != nil) {
 					t.Errorf("failing: %v", got)
 				}
 			}

@@ -88,8 +88,8 @@ func TestCompressingThatWasInterruptedIsFinished(t *testing.T) {
 // wait for it.
 func TestASegmentThatCannotBeCompressedStaysPlain(t *testing.T) {
 	for name, fails := range map[string]func(disk *faulty, l *Log){
-		"the disk is full": func(disk *faulty, _ *Log) { disk.set(nil, syscall.ENOSPC, nil) },
-		"a sync fails":     func(disk *faulty, _ *Log) { disk.set(nil, nil, syscall.EIO) },
+		"the disk is full": func(disk *faulty, _ *Log) { disk.set(failure{write: syscall.ENOSPC}) },
+		"a sync fails":     func(disk *faulty, _ *Log) { disk.set(failure{sync: syscall.EIO}) },
 		"the gateway ends": func(_ *faulty, l *Log) { l.stop() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -104,7 +104,7 @@ func TestASegmentThatCannotBeCompressedStaysPlain(t *testing.T) {
 			if got := forms(t, dir); got != before {
 				t.Errorf("%s after %s", got, before)
 			}
-			disk.set(nil, nil, nil)
+			disk.set(failure{})
 			l.end()
 			must(t, l.w.failure)
 			_, err = Keep(o)

@@ -15,7 +15,6 @@ import (
 // A disk that fails in whatever way: records wait in memory, the chain goes on where
 // it was, and nothing is there twice.
 func TestAFailingDiskCostsNoRecord(t *testing.T) {
-	type failure struct{ open, write, sync error }
 	testkit.Table(t, map[string]failure{
 		"it is full":          {write: syscall.ENOSPC},
 		"a sync fails":        {sync: syscall.EIO},
@@ -25,7 +24,7 @@ func TestAFailingDiskCostsNoRecord(t *testing.T) {
 		dir, l := failing(t, disk, func(*Options) {})
 		l.Done(finished("before"))
 		time.Sleep(time.Second)
-		disk.set(c.open, c.write, c.sync)
+		disk.set(c)
 		if err := l.Intent(t.Context(), write("w1")); err != nil {
 			t.Errorf("evidence may be late here: %v", err)
 		}
@@ -39,7 +38,7 @@ func TestAFailingDiskCostsNoRecord(t *testing.T) {
 		if c.sync == nil {
 			sound(t, dir) // no half line is left meanwhile
 		}
-		disk.set(nil, nil, nil)
+		disk.set(failure{})
 		time.Sleep(2 * time.Second)
 		if s := l.Status(); s.Failing != "" || s.Waiting != 0 {
 			t.Errorf("%+v", s)
@@ -65,7 +64,7 @@ func TestTrafficStopsWhenEvidenceFailsForTooLong(t *testing.T) {
 	}, func(t *testing.T, c limit) {
 		disk := &faulty{}
 		dir, l := failing(t, disk, func(o *Options) { o.StopAfter = c.after })
-		disk.set(nil, nil, syscall.EIO)
+		disk.set(failure{sync: syscall.EIO})
 		if err := l.Intent(t.Context(), write("w1")); !errors.Is(err, c.first) {
 			t.Errorf("the first: %v", err)
 		}
@@ -79,7 +78,7 @@ func TestTrafficStopsWhenEvidenceFailsForTooLong(t *testing.T) {
 		if got := l.Refused(); got != (c.late != nil) {
 			t.Errorf("refused after a minute: %v", got)
 		}
-		disk.set(nil, nil, nil)
+		disk.set(failure{})
 		time.Sleep(2 * time.Second)
 		if err := l.Intent(t.Context(), write("w3")); err != nil || l.Refused() {
 			t.Errorf("the disk is back: %v", err)
@@ -130,7 +129,7 @@ func TestAFullQueueLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &faulty{}
 		dir, l := failing(t, disk, func(o *Options) { o.StopAfter, o.Queue = time.Hour, 10 })
-		disk.set(nil, syscall.ENOSPC, nil)
+		disk.set(failure{write: syscall.ENOSPC})
 		for i := range 5 {
 			if l.Full() {
 				t.Errorf("full with %d records", i)
@@ -152,7 +151,7 @@ func TestAFullQueueLosesNothing(t *testing.T) {
 		if err := l.Intent(t.Context(), late); !errors.Is(err, ErrNotRecorded) || late.Intent {
 			t.Error("a write is sent whose intent found no place")
 		}
-		disk.set(nil, nil, nil)
+		disk.set(failure{})
 		time.Sleep(2 * time.Second)
 		if s := l.Status(); s.Full || s.Refusing || s.Lost != 0 {
 			t.Errorf("the disk is back: %+v", s)
@@ -172,7 +171,7 @@ func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &faulty{}
 		dir, l := failing(t, disk, func(o *Options) { o.Queue = 4 })
-		disk.set(nil, syscall.ENOSPC, nil)
+		disk.set(failure{write: syscall.ENOSPC})
 		for i := range 8 {
 			w := write("w")
 			if err := l.Intent(t.Context(), w); err != nil || !w.Intent || l.Full() {
@@ -184,7 +183,7 @@ func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 		if s := l.Status(); s.Lost != 12 || s.Waiting != 4 || s.Refusing {
 			t.Errorf("%+v", s)
 		}
-		disk.set(nil, nil, nil)
+		disk.set(failure{})
 		time.Sleep(2 * time.Second)
 		must(t, l.Close())
 		if r := sound(t, dir); r.Gaps != 1 || !strings.Contains(r.Notes[0].What, "lost: 7 reads, 5 writes, 0 events") {

@@ -17,12 +17,18 @@ import (
 	"ebox-gateway/internal/testkit"
 )
 
+// ofVictim are the options of the victim and of who goes on behind it. Files are so small that it
+// is killed while it compresses, often enough.
+func ofVictim(dir string) Options {
+	o := options(dir)
+	o.SegmentSize = 50_000
+	return o
+}
+
 // victim is a process that writes evidence until it is killed, and says "sent" of each write once
 // the intent has returned.
 func victim(dir string) {
-	o := options(dir)
-	o.SegmentSize = 50_000 // so that it is killed while it compresses, often enough
-	l, err := Open(o)
+	l, err := Open(ofVictim(dir))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -76,12 +82,12 @@ func TestAProcessThatIsKilled(t *testing.T) {
 				t.Errorf("the write %s was sent and its intent is not there", id)
 			}
 		}
-		must(t, mustOpen(t, options(dir)).Close())
+		must(t, mustOpen(t, ofVictim(dir)).Close())
 		if r := sound(t, dir); r.Gaps != round+1 {
 			t.Errorf("%d gaps after %d kills", r.Gaps, round+1)
 		}
 	}
-	_, err = Keep(options(dir))
+	_, err = Keep(ofVictim(dir))
 	must(t, err)
 	if got := forms(t, dir); len(got) < 5 || got != allButTheLast(got) {
 		t.Error(got)
@@ -162,7 +168,7 @@ func TestNoEmptySegmentIsLeftOverADayChange(t *testing.T) {
 		o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 		l := mustOpen(t, o)
 		ahead.Add(int64(24 * time.Hour)) // the first record of this day begins a segment
-		disk.set(nil, syscall.ENOSPC, nil)
+		disk.set(failure{write: syscall.ENOSPC})
 		l.Done(finished("a"))
 		time.Sleep(time.Minute)
 		if s := segmentsOf(t, dir); len(s) != 2 || s[1].size != 0 {
@@ -172,7 +178,7 @@ func TestNoEmptySegmentIsLeftOverADayChange(t *testing.T) {
 			_ = l.Close() // the record is lost
 		}
 		ahead.Add(int64(24 * time.Hour))
-		disk.set(nil, nil, nil)
+		disk.set(failure{})
 		if restart {
 			l = mustOpen(t, o)
 		}
