@@ -54,7 +54,7 @@ var troubles = map[string]trouble{
 		return single(s), s.Thaw
 	}, StateAway},
 	"a black hole": {func(t *testing.T) (config.RedisAddress, func()) {
-		return config.RedisAddress{Hosts: []string{redistest.BlackHole(t)}}, nil
+		return config.RedisAddress{Hosts: []string{babbler(t, "")}}, nil
 	}, StateAway},
 	"a host that does not exist": {func(*testing.T) (config.RedisAddress, func()) {
 		return config.RedisAddress{Hosts: []string{"redis.invalid:6379"}}, nil
@@ -65,7 +65,7 @@ var troubles = map[string]trouble{
 		return config.RedisAddress{Hosts: []string{d.addr}}, func() { d.set(0) }
 	}, StateAway},
 	"something else than Redis": {func(t *testing.T) (config.RedisAddress, func()) {
-		return config.RedisAddress{Hosts: []string{babbler(t)}}, nil
+		return config.RedisAddress{Hosts: []string{babbler(t, "HTTP/1.1 400 Bad Request\r\n\r\n")}}, nil
 	}, StateAway},
 	"out of memory": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
@@ -271,12 +271,12 @@ func accepting(t *testing.T, serve func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-// babbler answers everything with something that is not Redis's.
-func babbler(t *testing.T) string {
+// babbler answers everything with a text that is not Redis's, or with nothing.
+func babbler(t *testing.T, text string) string {
 	t.Helper()
 	return accepting(t, func(c net.Conn) {
 		defer c.Close()
-		_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
+		_, _ = io.WriteString(c, text)
 		_, _ = io.Copy(io.Discard, c)
 	})
 }
