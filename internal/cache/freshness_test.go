@@ -79,3 +79,33 @@ func TestAnOddAge(t *testing.T) {
 		mustGet(t, r.get("/a"), 200, "body", "hit; "+of.left)
 	})
 }
+
+// Sums of durations beyond 292 years would come out negative: an answer that says it was made in
+// the year 1, as some servers do, would be fresh again once its lifetime is over.
+func TestAnAnswerFromLongAgoIsNeverFresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, always("body", "Date: Mon, 01 Jan 0001 00:00:00 GMT", "Cache-Control: max-age=60", `ETag: "a"`))
+		defer r.cache.Close()
+		r.get("/a")
+		for range 2 {
+			time.Sleep(2 * time.Minute)
+			g := r.get("/a")
+			mustGet(t, g, 200, "body", "fwd=stale; fwd-status=304")
+			if age := g.header.Get("Age"); strings.HasPrefix(age, "-") {
+				t.Errorf("its age is %s", age)
+			}
+		}
+	})
+}
+
+func TestAnAnswerThatNeverExpiresIsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, more := range []string{`ETag: "a"`, "Cache-Control: stale-if-error=60"} {
+			r := newRig(t, always("body", "Expires: Fri, 31 Dec 9999 23:59:59 GMT", more))
+			r.get("/a")
+			time.Sleep(time.Minute)
+			mustGet(t, r.get("/a"), 200, "body", "hit; ttl=")
+			r.cache.Close()
+		}
+	})
+}
