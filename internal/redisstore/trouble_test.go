@@ -24,7 +24,8 @@ func request(t testing.TB, r *Store) (waited int) {
 	as.obtain(r, "")
 	bump := r.Answers().Bump(ctx, nil, k.Scopes()[0])
 	_, _, list := r.List("https://registry.example").Load(ctx)
-	for _, err := range []error{load, bump, list} {
+	_, spend := r.Spend(ctx, nil, "caller desk", rate(1e6), 1, false)
+	for _, err := range []error{load, bump, list, spend} {
 		if !errors.Is(err, errAway) {
 			waited++
 		}
@@ -97,6 +98,7 @@ var troubles = map[string]trouble{
 		s.Do("LPUSH", ring.names(forAnswer, digest(keyOfAnswers("/messages")))[0], "x")
 		s.Do("LPUSH", ring.names(forToken, []byte("token\x00"+payroll.Digest()))[0], "x")
 		s.Do("LPUSH", ring.names(forList, []byte("list\x00https://registry.example"))[0], "x")
+		s.Do("LPUSH", ring.names(forRate, []byte("rate\x00caller desk"))[0], "x")
 		return single(s), func() {}
 	}, ""},
 	"too many clients": {func(t *testing.T) (config.RedisAddress, func()) {
@@ -161,7 +163,8 @@ func awaitWell(t *testing.T, r *Store) {
 		if list, _, err := r.Answers().Load(t.Context(), nil, k); err != nil || len(list) == 0 {
 			return errors.Join(err, errors.New("what was kept is not found"))
 		}
-		return nil
+		_, err = r.Spend(t.Context(), nil, "caller desk", rate(1e6), 1, false)
+		return err
 	})
 	awaitUp(t, r)
 }
