@@ -89,7 +89,7 @@ func works(t *testing.T, a config.RedisAddress, change ...func(*Options)) (r *St
 	})
 	awaitTogether(t, r, other)
 	for i, one := range []*Store{r, other, r, other} {
-		wait, err := one.Spend(t.Context(), nil, "caller desk", rate(3), 0.7, false)
+		wait, err := one.Spend(t.Context(), nil, "caller phone", rate(3), 0.7, false)
 		if err != nil || (wait == 0) != (i < 3) {
 			t.Errorf("call %d of a burst of three: %s to wait, %v", i, wait, err)
 		}
