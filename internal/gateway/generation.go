@@ -141,16 +141,15 @@ func (g *generation) newEndpoint(f operate.Forwarder, routes []*server.Route, sh
 	for _, a := range g.cfg.Absent {
 		absent[a.Path] = a.Reason
 	}
-	admission := newAdmission(g.cfg, g.pool)
 	tokenURL, _ := url.Parse(g.cfg.OAuth.TokenURL) // the configuration's check has parsed it
 	return server.NewEndpoint(server.Options{
 		Edge: g.edge, ForwardProxy: g.cfg.Server.ForwardProxy, TokenStub: g.cfg.Server.TokenStub, TokenURL: tokenURL,
 		PublicURL: g.cfg.Server.PublicURL, TrustedProxies: g.cfg.Server.TrustedProxies,
 		MaxTarget: int(g.cfg.Server.Limits.MaxTargetBytes), MaxParameters: g.cfg.Server.Limits.MaxQueryParameters,
-		Callers: g.callers, Resolver: g.pool.switches.Resolver(g.resolver), Enter: admission.enter,
-		AdmitCaller: admission.admitCaller,
-		Admit:       g.pool.evidence.Admission(g.impersonal, admission.admit), Memory: g.pool.memory,
-		Proxy: f, Providers: g.listProviders, Routes: routes, Inbox: g.newInbox(routes, show),
+		Callers: g.callers, Resolver: g.pool.switches.Resolver(g.resolver), Enter: g.pool.enter,
+		AdmitCaller: g.pool.admitCaller, Admit: g.pool.evidence.Admission(g.impersonal, g.pool.admit),
+		Memory: g.pool.memory,
+		Proxy:  f, Providers: g.listProviders, Routes: routes, Inbox: g.newInbox(routes, show),
 		Absent: absent, Environment: string(g.cfg.Environment), Done: done,
 	})
 }

@@ -74,10 +74,7 @@ func tooManyDropped(old *generation, next *config.Config) error {
 
 // liftedSuspensions counts the suspended enterprises that next serves again.
 func liftedSuspensions(suspended, after map[enterprise.Number]bool, next config.Tenancy) (n int) {
-	listed := make(map[enterprise.Number]bool, len(next.Enterprises))
-	for _, e := range next.Enterprises {
-		listed[e.Number] = true
-	}
+	listed := listedIn(next)
 	for number := range suspended {
 		if !after[number] && (next.Mode == config.Any || listed[number]) {
 			n++
@@ -169,16 +166,21 @@ func droppedEnterprises(old, next *config.Config) (n int) {
 	if old.Tenancy.Mode != config.Listed || next.Tenancy.Mode != config.Listed {
 		return 0
 	}
-	kept := make(map[enterprise.Number]bool, len(next.Tenancy.Enterprises))
-	for _, e := range next.Tenancy.Enterprises {
-		kept[e.Number] = true
-	}
+	kept := listedIn(next.Tenancy)
 	for _, e := range old.Tenancy.Enterprises {
 		if !kept[e.Number] {
 			n++
 		}
 	}
 	return n
+}
+
+func listedIn(t config.Tenancy) map[enterprise.Number]bool {
+	numbers := make(map[enterprise.Number]bool, len(t.Enterprises))
+	for _, e := range t.Enterprises {
+		numbers[e.Number] = true
+	}
+	return numbers
 }
 
 // reject remembers why a configuration was not taken, and says so once.

@@ -379,9 +379,6 @@ func TestAShortBodyThatNobodyReadKeepsTheConnection(t *testing.T) {
 func TestABodyCanBeReadWhileTheAnswerIsWritten(t *testing.T) {
 	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w)
-		if err := control.EnableFullDuplex(); err != nil {
-			t.Error(err)
-		}
 		buf := make([]byte, 1)
 		for {
 			n, err := r.Body.Read(buf)

@@ -112,10 +112,10 @@ func (b *body) skip() bool {
 		return true
 	}
 	c := b.e.c
+	c.reading, c.until = readBegun, unknown
 	if c.socket.SetReadDeadline(time.Now().Add(c.stillness())) != nil {
 		return false
 	}
-	c.asSet.Store(true)
 	buf := waste.Get().(*[32 << 10]byte)
 	defer waste.Put(buf)
 	for !b.ended.Load() {

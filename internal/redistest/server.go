@@ -26,7 +26,7 @@ import (
 )
 
 // ready is how long a server, or a group of them, may take to be ready.
-const ready = 20 * time.Second
+const ready = time.Minute
 
 // client speaks to a server for the test. A *redis.Client itself would have each package that
 // uses this one compile thousands of the library's methods anew.
@@ -41,9 +41,9 @@ type Server struct {
 	// Addr is its host:port.
 	Addr string
 
-	t    testing.TB
-	dir  string
-	args []string
+	t      testing.TB
+	dir    string
+	args   []string
 	client client
 
 	mu      sync.Mutex

@@ -17,6 +17,7 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
 // trusting opens at half of ten calls within ten seconds, for five seconds.
@@ -346,7 +347,7 @@ func TestCallsFromBeforeTheCircuitOpenedDoNotCount(t *testing.T) {
 // gobreaker waits for ever for a probe that never reports. Whatever happens to
 // probes here, others get their turn.
 func TestNoProbeIsLost(t *testing.T) {
-	table(t, map[string]tripper{
+	testkit.Table(t, map[string]tripper{
 		"cancelled":      fails(context.Canceled),
 		"panics":         panics,
 		"refused_below":  fails(problem.Internal(errReset)),
@@ -438,7 +439,7 @@ func TestAHalfOpenCircuitThatNobodyTriesSaysSinceWhen(t *testing.T) {
 // never end within one window.
 func TestAFrozenUpstreamWithFewCallersOpensItsCircuitAfterTwoTimeouts(t *testing.T) {
 	const timeout = time.Minute
-	table(t, map[string]struct {
+	testkit.Table(t, map[string]struct {
 		callers []enterprise.Number
 		all     bool // as an enterprise that has not called finds it
 	}{
@@ -482,7 +483,7 @@ func TestCallersWhoWaitInVainOpenTheCircuitOfAFrozenUpstream(t *testing.T) {
 		closed, open float64
 		all          bool // as another enterprise finds it then
 	}
-	table(t, map[string]crowd{
+	testkit.Table(t, map[string]crowd{
 		"two_enterprises": {
 			callers: []caller{{"a", first, 2}, {"a", second, 2}}, closed: 9, open: 13, all: true},
 		"two_patient_enterprises": {
@@ -534,7 +535,7 @@ func TestCallersWhoWaitInVainOpenTheCircuitOfAFrozenUpstream(t *testing.T) {
 }
 
 func TestWhatIsNoSilence(t *testing.T) {
-	table(t, map[string]func(u *Upstream, i int){
+	testkit.Table(t, map[string]func(u *Upstream, i int){
 		"an_answer_comes_between": func(u *Upstream, _ int) {
 			repeat(1, u.Breaker(fails(errTooSlow)), first)
 			repeat(1, u.Breaker(answers(404)), second)

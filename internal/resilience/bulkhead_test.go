@@ -18,6 +18,7 @@ import (
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
 // narrow has ten places and a queue of ten for a second, and shares nothing.
@@ -326,7 +327,7 @@ func TestACallerAloneLeavesPlacesForThoseWhoComeLater(t *testing.T) {
 		later  calls
 		finds  int
 	}
-	table(t, map[string]greed{
+	testkit.Table(t, map[string]greed{
 		"one_caller_for_one_enterprise":    {[]calls{{50, "a", first}}, 17, calls{9, "b", second}, 3},
 		"another_caller_of_its_enterprise": {[]calls{{50, "a", first}}, 17, calls{9, "b", first}, 2},
 		"its_next_enterprise":              {[]calls{{50, "a", first}}, 17, calls{9, "a", second}, 2},
@@ -390,7 +391,7 @@ func TestWhoeverIsBeyondItsShareIsToldSo(t *testing.T) {
 		says   string
 		share  uint64
 	}
-	table(t, map[string]refusal{
+	testkit.Table(t, map[string]refusal{
 		"caller": {"a", third, "This caller has its share of the calls that this upstream may have in flight, 10 of 20", 1},
 		"enterprise": {"c", first, "The calls for this enterprise have their share of those that this upstream may " +
 			"have in flight, 10 of 20", 1},

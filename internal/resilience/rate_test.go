@@ -16,6 +16,7 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/testkit"
 )
 
 func limited(perSecond float64, burst int) *Upstream {
@@ -153,7 +154,7 @@ func TestNobodyInLineIsOvertakenByWhoComesLater(t *testing.T) {
 }
 
 func TestABatchCallThatCannotBeServedInTimeIsToldSo(t *testing.T) {
-	table(t, map[string]func() *Upstream{
+	testkit.Table(t, map[string]func() *Upstream{
 		"alone":           func() *Upstream { return limited(0.1, 1) },
 		"of_all_replicas": func() *Upstream { return agree().upstream(ofAll(0.1, 1)) },
 	}, func(t *testing.T, upstream func() *Upstream) {

@@ -13,6 +13,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
 var thrice = Settings{Tries: 3}
@@ -73,7 +74,7 @@ func TestWhatIsTriedAgain(t *testing.T) {
 		tries        int
 	}
 	const opening = "opening"
-	table(t, map[string]attempt{
+	testkit.Table(t, map[string]attempt{
 		"get_after_a_reset":                   {"GET", "", fails(errReset), 3},
 		"head_after_a_reset":                  {"HEAD", "", fails(errReset), 3},
 		"options_after_a_reset":               {"OPTIONS", "", fails(errReset), 3},
@@ -143,7 +144,7 @@ func TestARetryThatSucceedsIsAllTheCallerSees(t *testing.T) {
 }
 
 func TestBackoffGrowsAndIsBoundedAndItsJitterReachesDownToNothing(t *testing.T) {
-	table(t, map[string]float64{"longest": 1, "none": 0}, func(t *testing.T, jitter float64) {
+	testkit.Table(t, map[string]float64{"longest": 1, "none": 0}, func(t *testing.T, jitter float64) {
 		u := protect(Settings{Tries: 9}, func(o *Options) { o.Rand = func() float64 { return jitter } })
 		u.budget.purse.Store(100 * retryPrice)
 		s := scripted(fails(errReset))
@@ -163,7 +164,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		tries int
 		least time.Duration
 	}
-	table(t, map[string]said{
+	testkit.Table(t, map[string]said{
 		"one_second":             {"1", 3, 2 * time.Second},
 		"two_seconds":            {"2", 3, 4 * time.Second},
 		"blanks":                 {" 1 ", 3, 2 * time.Second},
@@ -252,7 +253,7 @@ func TestTheUpstreamsWordOutlivesTheGatewaysRefusal(t *testing.T) {
 		err    error
 	}
 	refusal := problem.TooMany(1, time.Second, "too many")
-	table(t, map[string]word{
+	testkit.Table(t, map[string]word{
 		"short_answer":      {"GET", answers(503), "text", nil},
 		"answer_to_head":    {"HEAD", of("", 1<<20), "", nil},
 		"error":             {"GET", fails(errReset), "", errReset},

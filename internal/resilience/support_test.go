@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -28,16 +27,6 @@ const (
 	second enterprise.Number = 474028805
 	third  enterprise.Number = 212148896
 )
-
-// table runs each case by a clock of its own, which moves when everybody waits.
-func table[C any](t *testing.T, cases map[string]C, check func(*testing.T, C)) {
-	t.Helper()
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { check(t, c) })
-		})
-	}
-}
 
 // Errors as a transport would return them; classify knows them.
 var (

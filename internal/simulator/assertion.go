@@ -42,16 +42,16 @@ func (s *Simulator) authenticate(assertion string) (Client, *oauthError) {
 		return refused("the client is not registered")
 	}
 	var claims jwt.Claims
-	registered := client.registrations()
-	signer := slices.IndexFunc(registered, func(r registration) bool {
+	registered := client.certificates()
+	signer := slices.IndexFunc(registered, func(c *x509.Certificate) bool {
 		claims = jwt.Claims{}
-		return token.Claims(r.key, &claims) == nil
+		return token.Claims(c.PublicKey, &claims) == nil
 	})
 	if signer < 0 {
 		return refused("the assertion is not signed with the key of the registered certificate")
 	}
 	now := s.now()
-	if why := headerFault(token.Headers[0], registered[signer].certificate, now); why != "" {
+	if why := headerFault(token.Headers[0], registered[signer], now); why != "" {
 		return refused(why)
 	}
 	if why := s.claimsFault(claims, client, now); why != "" {
@@ -63,13 +63,10 @@ func (s *Simulator) authenticate(assertion string) (Client, *oauthError) {
 	return client, nil
 }
 
-// headerFault says what is wrong with the header; cert is nil if only a key is registered.
+// headerFault says what is wrong with the header or the certificate at this time.
 func headerFault(h jose.Header, cert *x509.Certificate, now time.Time) string {
 	if typ, ok := h.ExtraHeaders[jose.HeaderType]; ok && typ != "JWT" {
 		return "typ must be JWT"
-	}
-	if cert == nil {
-		return ""
 	}
 	if print, ok := h.ExtraHeaders["x5t#S256"]; ok && print != thumbprint(cert.Raw) {
 		return "x5t#S256 is of another certificate than the registered one"

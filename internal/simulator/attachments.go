@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"fmt"
 	"mime"
 	"net/http"
 
@@ -24,9 +25,17 @@ type attachmentView struct {
 type digest struct {
 	Value  string `json:"digestValue"`
 	Method string `json:"digestMethod"`
+	// of gives the value of one that is written: of a large document it takes a while, and
+	// so waits until the lock is given back.
+	of func() string
 }
 
 const digestMethod = "sha_256"
+
+// MarshalJSON implements json.Marshaler.
+func (d *digest) MarshalJSON() ([]byte, error) {
+	return fmt.Appendf(nil, `{"digestValue":%q,"digestMethod":%q}`, d.of(), digestMethod), nil
+}
 
 func (m *messageRegistry) attachmentViews(msg *message, whole bool) any {
 	views := make([]attachmentView, len(msg.attachments))
@@ -43,7 +52,7 @@ func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool
 		Content: m.api.base() + "/ebox/messages/" + msg.id + "/attachments/" + a.id + "/content",
 	}
 	if whole {
-		v.Digest = &digest{a.digest(), digestMethod}
+		v.Digest = &digest{of: a.digest}
 	}
 	return v
 }

@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
@@ -47,8 +46,6 @@ type Client struct {
 	Certificate *x509.Certificate
 	// Renewed are certificates that are registered besides it, as while one is renewed.
 	Renewed []*x509.Certificate
-	// PublicKey stands in for a certificate: *rsa.PublicKey or *ecdsa.PublicKey.
-	PublicKey crypto.PublicKey
 	// Enterprise is the office itself: whose e-Box a call without the
 	// on-behalf-of header is for, and who is mandatary of its own citizen mandates.
 	Enterprise enterprise.Number
@@ -59,19 +56,9 @@ type Client struct {
 	CitizenTermsRefused bool
 }
 
-// registration is one of the keys that may sign a client's assertions; the certificate
-// is nil if only the public key is registered.
-type registration struct {
-	key         crypto.PublicKey
-	certificate *x509.Certificate
-}
-
-func (c *Client) registrations() []registration {
-	list := []registration{{c.PublicKey, c.Certificate}}
-	for _, renewed := range c.Renewed {
-		list = append(list, registration{renewed.PublicKey, renewed})
-	}
-	return list
+// certificates are those of which any may sign the client's assertions.
+func (c *Client) certificates() []*x509.Certificate {
+	return append([]*x509.Certificate{c.Certificate}, c.Renewed...)
 }
 
 // RegisterClient registers a client, or replaces the one with its id, so that
@@ -80,18 +67,18 @@ func (s *Simulator) RegisterClient(c Client) error {
 	if c.ID == "" {
 		return errors.New("registering a client: it needs an id")
 	}
-	if c.PublicKey == nil && c.Certificate != nil {
-		c.PublicKey = c.Certificate.PublicKey
+	if c.Certificate == nil {
+		return fmt.Errorf("registering client %s: give it a certificate", c.ID)
 	}
-	for _, r := range c.registrations() {
-		switch key := r.key.(type) {
+	for _, certificate := range c.certificates() {
+		switch key := certificate.PublicKey.(type) {
 		case *rsa.PublicKey:
 			if key.N.BitLen() < 2048 {
 				return fmt.Errorf("registering client %s: its RSA key has %d bits, use at least 2048", c.ID, key.N.BitLen())
 			}
 		case *ecdsa.PublicKey:
 		default:
-			return fmt.Errorf("registering client %s: give it a certificate or public key of kind RSA or EC", c.ID)
+			return fmt.Errorf("registering client %s: give it a certificate of kind RSA or EC", c.ID)
 		}
 	}
 	if len(c.Scopes) == 0 {

@@ -76,7 +76,7 @@ type call struct {
 	entry *Recorded // guarded by the lock
 	below string    // escaped path below the base
 	args  []string  // what stands for the pattern's "{}", unescaped
-	body  []byte    // of a call whose endpoint takes JSON
+	body  []byte    // of a call to grant/citizen, read whole
 
 	token      *issued           // nil where no token is asked
 	enterprise enterprise.Number // whose e-Box it is about, on APIs that represent

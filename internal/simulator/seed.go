@@ -2,9 +2,12 @@ package simulator
 
 import (
 	"crypto/sha256"
+	_ "embed"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"ebox-gateway/internal/enterprise"
@@ -33,51 +36,29 @@ const (
 // largeSizes are the sizes of the attachments of LargeMessage, in bytes.
 var largeSizes = []int64{1 << 10, 64 << 10, 1 << 20, 16 << 20, 64 << 20}
 
+// providerList is the list of the five providers, with the paths of their registries and with
+// dates that are told from the start.
+//
+//go:embed providers.json
+var providerList string
+
 // seed sets up the five providers and the mandates.
 func (s *Simulator) seed() {
 	day := func(years int) string { return s.started.UTC().AddDate(years, 0, 0).Format(time.DateOnly) }
-	text := func(nl, fr, de, en string) map[string]string {
-		return map[string]string{"nl": nl, "fr": fr, "de": de, "en": en}
+	at := func(hours int) string {
+		return s.started.UTC().Truncate(time.Hour).Add(time.Duration(hours) * time.Hour).Format(time.RFC3339)
 	}
-	hour := s.started.UTC().Truncate(time.Hour)
-	s.providers = []Provider{
-		{
-			ID: "nsso", URL: s.host(s.main, "nsso", nssoPath, "3.0"), APIVersion: "3.0", Activation: "2017-12-01",
-			Name: text("RSZ", "ONSS", "LSS", "NSSO"),
-			Description: text("Berichten van de sociale zekerheid", "Messages de la sécurité sociale",
-				"Nachrichten der sozialen Sicherheit", "Messages of the social security"),
-		},
-		{
-			ID: "regional", URL: s.host(s.regional, "regional", regionalPath, "2.1"), APIVersion: "2.1",
-			Activation:  "2021-03-01",
-			Name:        text("Gewestelijke belastingen", "Fiscalité régionale", "Regionale Steuern", "Regional taxes"),
-			Description: text("Aanslagbiljetten", "Avertissements-extraits de rôle", "Steuerbescheide", "Tax assessments"),
-		},
-		{
-			ID: "utilities", URL: s.host(s.main, "utilities", "/utilities/ebox/enterprise/v2", "2.1"), APIVersion: "2.1",
-			Activation:  "2022-01-01",
-			Name:        text("Nutsbedrijven", "Services publics", "Versorgungsbetriebe", "Utilities"),
-			Description: text("Facturen", "Factures", "Rechnungen", "Invoices"),
-			Maintenance: []Window{
-				{hour.Add(-time.Hour), hour.Add(5 * time.Hour)},
-				{hour.AddDate(0, 0, 30), hour.AddDate(0, 0, 31)},
-			},
-		},
-		{
-			ID: "upcoming", URL: s.host(s.main, "upcoming", "/upcoming/ebox/enterprise/v3", "3.0"), APIVersion: "3.0",
-			Activation:  day(1),
-			Name:        text("Binnenkort", "Bientôt", "Demnächst", "Upcoming"),
-			Description: text("Nog niet actief", "Pas encore actif", "Noch nicht aktiv", "Not active yet"),
-		},
-		{
-			ID: "retired", URL: s.host(s.main, "retired", "/retired/ebox/enterprise/v2", "2.0"), APIVersion: "2.0",
-			Activation: "2018-01-01", Deactivation: day(-1),
-			Name:        text("Stopgezet", "Supprimé", "Eingestellt", "Retired"),
-			Description: text("Niet meer actief", "Plus actif", "Nicht mehr aktiv", "No longer active"),
-		},
+	list := strings.NewReplacer("{in a year}", day(1), "{a year ago}", day(-1), "{an hour ago}", at(-1),
+		"{in 5 hours}", at(5), "{in 30 days}", at(30*24), "{in 31 days}", at(31*24)).Replace(providerList)
+	if err := json.Unmarshal([]byte(list), &s.providers); err != nil {
+		panic(fmt.Sprintf("reading providers.json: %v", err)) // it is part of the program
 	}
 	for i := range s.providers {
-		s.providers[i].Contact = "helpdesk@" + s.providers[i].ID + ".example"
+		p, where := &s.providers[i], s.main
+		if p.ID == "regional" {
+			where = s.regional
+		}
+		p.URL = s.host(where, p.ID, p.URL, p.APIVersion)
 	}
 	from := s.started.AddDate(-2, 0, 0)
 	for _, kind := range []string{MandateEbox, MandateDmfa} {

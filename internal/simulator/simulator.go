@@ -107,8 +107,6 @@ const (
 	federationPath  = "/REST/ebox/enterprise/federation/v1"
 	partitionPath   = "/REST/ebox/enterprise/partition/v1"
 	grantPath       = "/REST/grant/citizen/v1"
-	nssoPath        = "/REST/ebox/enterprise/messageRegistry/v3"
-	regionalPath    = "/ebox/enterprise/v2"
 	controlPath     = "/_control"
 	defaultLifetime = 5 * time.Minute
 )

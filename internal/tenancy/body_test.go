@@ -353,15 +353,3 @@ func FuzzNamedInBody(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkNamedInBody(b *testing.B) {
-	body := []byte(`{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],` +
-		`"representedEnterpriseNumber":"0206731645","validity":{"start":"2026-01-01","end":"2026-12-31"}}`)
-	b.SetBytes(int64(len(body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := NamedInBody(body, "application/json", ""); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

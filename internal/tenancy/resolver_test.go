@@ -240,3 +240,13 @@ func TestLinksBeginWithThePathThatWasUsed(t *testing.T) {
 		}
 	}
 }
+
+// The header's value and the slice around it are all that resolving allocates.
+func TestResolvingAllocatesLittle(t *testing.T) {
+	r := resolver(config.Listed)
+	c := caller(t, config.Caller{May: ebox.All, Enterprises: []enterprise.Number{bakery}, Routes: []string{"ebox"}})
+	claim := inHeader("0206.731.645")
+	if n := testing.AllocsPerRun(100, func() { _, _ = r.Resolve(c, eboxRoute, ebox.List, "GET", claim) }); n > 2 {
+		t.Fatalf("%v allocations", n)
+	}
+}
