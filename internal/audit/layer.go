@@ -18,6 +18,7 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/jsonscan"
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 )
@@ -75,11 +76,11 @@ func (l *layer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.
 		case isCoded(r.Header):
 			rec.MoreMessages = true // which ones, only the upstream can read
 		case r.Header.Get("Expect") != "":
-			r, passing = readInPassing(r)
+			r, passing = readInPassing(r, c.Memory)
 			rec.MoreMessages = true // for the intent
 		default:
 			var err error
-			if r, err = readAhead(r, rec); err != nil {
+			if r, err = readAhead(r, c); err != nil {
 				return nil, err
 			}
 		}
@@ -181,12 +182,13 @@ func isCoded(h http.Header) bool {
 
 // readAhead reads the body, notes the messages that it names, and gives the request
 // with the same body.
-func readAhead(r *http.Request, rec *call.Record) (*http.Request, error) {
-	head, err := io.ReadAll(io.LimitReader(r.Body, maxAhead+1))
+func readAhead(r *http.Request, c *call.Call) (*http.Request, error) {
+	head, err := c.Memory.ReadAll(io.LimitReader(r.Body, maxAhead+1), -1)
 	if err != nil {
 		_ = r.Body.Close() // the error of reading says more
 		return nil, err
 	}
+	rec := c.Record
 	rec.Messages, rec.MoreMessages = messageIDs(head)
 	same := r.WithContext(r.Context())
 	rest := r.Body
@@ -204,8 +206,8 @@ func readAhead(r *http.Request, rec *call.Record) (*http.Request, error) {
 
 // readInPassing gives the request with a body that is noted as it is sent. A second
 // sending is noted once more from its beginning.
-func readInPassing(r *http.Request) (*http.Request, *tee) {
-	t := new(tee)
+func readInPassing(r *http.Request, held *memory.Account) (*http.Request, *tee) {
+	t := &tee{memory: held}
 	same := r.WithContext(r.Context())
 	same.Body = t.begin(r.Body)
 	if again := r.GetBody; again != nil {
@@ -220,11 +222,14 @@ func readInPassing(r *http.Request) (*http.Request, *tee) {
 	return same, t
 }
 
-// tee notes a body that passes. The transport may still read when the answer is there.
+// tee notes a body that passes, as far as there is memory for it. The transport may still read
+// when the answer is there.
 type tee struct {
+	memory  *memory.Account
 	mu      sync.Mutex
 	current *teeBody
 	text    []byte
+	full    bool // something was not noted
 }
 
 type teeBody struct {
@@ -235,7 +240,7 @@ type teeBody struct {
 func (t *tee) begin(b io.ReadCloser) io.ReadCloser {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.current, t.text = &teeBody{b, t}, t.text[:0]
+	t.current, t.text, t.full = &teeBody{b, t}, t.text[:0], false
 	return t.current
 }
 
@@ -246,16 +251,32 @@ func (b *teeBody) Read(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.current == b {
-		t.text = append(t.text, p[:min(n, maxAhead-len(t.text))]...)
+		t.note(p[:n])
 	}
 	return n, err
+}
+
+func (t *tee) note(p []byte) {
+	p = p[:min(len(p), maxAhead-len(t.text))]
+	if t.full || len(p) == 0 {
+		return
+	}
+	if need := len(t.text) + len(p); need > cap(t.text) {
+		size := max(need, min(2*cap(t.text), maxAhead))
+		if t.full = !t.memory.Hold(int64(size - cap(t.text))); t.full {
+			return
+		}
+		t.text = append(make([]byte, 0, size), t.text...)
+	}
+	t.text = append(t.text, p...)
 }
 
 // ids are those in what has passed.
 func (t *tee) ids() ([]string, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return messageIDs(t.text)
+	ids, more := messageIDs(t.text)
+	return ids, more || t.full
 }
 
 // body reads from one and closes another.

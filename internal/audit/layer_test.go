@@ -13,6 +13,7 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/problem"
 )
 
@@ -156,6 +157,29 @@ func TestABodyThatIsWaitedForIsReadInPassing(t *testing.T) {
 	}
 	if !slices.Equal(rec.Messages, []string{"M1"}) || rec.MoreMessages || a.body != oneMessage || a.again != oneMessage {
 		t.Errorf("the outcome: %v, %v; sent %q, again %q", rec.Messages, rec.MoreMessages, a.body, a.again)
+	}
+}
+
+// What is held of bodies for the sake of the record counts like all else that is held for callers.
+func TestNoMoreOfABodyIsHeldThanThereIsMemoryFor(t *testing.T) {
+	long := `{"items":[` + strings.Repeat(" ", memory.Free) + `{"messageId":"M1"}]}`
+	for _, expect := range []string{"", "100-continue"} {
+		a, c, budget := new(announced), call.New(), memory.NewBudget(4)
+		c.Method, c.Action, c.Segments, c.Memory = "PATCH", ebox.Change, []string{"messages"}, new(memory.Account)
+		c.Memory.Open(budget, memory.Party{Caller: "hr"})
+		r, err := http.NewRequestWithContext(t.Context(), "PATCH", "http://upstream/messages", strings.NewReader(long))
+		must(t, err)
+		if expect != "" {
+			r.Header.Set("Expect", expect)
+		}
+		_, err = NewLayer(a, a).Send(t.Context(), c, r)
+		if expect != "" { // it passes all the same
+			if err != nil || a.body != long || len(c.Record.Messages) > 0 || !c.Record.MoreMessages {
+				t.Errorf("%v; %d bytes sent, messages %v, more %v", err, len(a.body), c.Record.Messages, c.Record.MoreMessages)
+			}
+		} else if p, ok := errors.AsType[*problem.Problem](err); !ok || p.Status != 503 || a.sent {
+			t.Errorf("%v, sent %v", err, a.sent)
+		}
 	}
 }
 

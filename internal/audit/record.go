@@ -155,15 +155,16 @@ type Record struct {
 	AnswerTraceID  string   `json:"answerTraceId,omitempty"`
 }
 
-// maxURL bounds the path in a record, in bytes. Whoever is refused may have sent a long one.
-const maxURL = 4096
+// maxURL and maxProvider bound the path and the provider in a record, in bytes. Whoever is refused
+// may have sent a long one; the id of a provider that there is has a hundred characters at most.
+const maxURL, maxProvider = 4096, 400
 
 // recordOf is what a call is recorded as, with the numbers of citizens masked.
 func recordOf(kind Kind, c *call.Record, mask func(string) string) Record {
 	r := Record{
 		RequestID: c.ID, ParentID: c.Parent, Caller: c.Caller, Listener: c.Listener, Actor: c.Actor, Purpose: c.Purpose,
-		Named: c.Named, Client: c.Client, Route: c.Route, Provider: c.Provider, Upstream: c.UpstreamHost,
-		Action: c.Action.String(), Method: printable.Text(c.Method, printable.MaxAsserted),
+		Named: c.Named, Client: c.Client, Route: c.Route, Provider: printable.Text(mask(c.Provider), maxProvider),
+		Upstream: c.UpstreamHost, Action: c.Action.String(), Method: printable.Text(c.Method, printable.MaxAsserted),
 		URL: printable.Text(mask(c.Path), maxURL), Messages: c.Messages, MoreMessages: c.MoreMessages,
 		IdempotencyKey: printable.Text(c.IdempotencyKey, printable.MaxAsserted),
 	}

@@ -56,6 +56,17 @@ func TestRefusalsHaveALogOfTheirOwn(t *testing.T) {
 	}
 }
 
+// Whoever is refused has written what stands in place of a provider.
+func TestARefusalNamesNoProviderThatCannotBe(t *testing.T) {
+	for written, want := range map[string]string{"79072300048": "***********", "a\u009b2J": "a\uFFFD2J",
+		strings.Repeat("x", 5000): strings.Repeat("x", maxProvider)} {
+		c := &call.Record{Call: &call.Call{Provider: written}}
+		if got := recordOf(KindRefusal, c, maskCitizen).Provider; got != want {
+			t.Errorf("%.20q is recorded as %.20q", written, got)
+		}
+	}
+}
+
 // Who is refused a thousand times neither drives out what others left in the log nor hides
 // how often it was.
 func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {

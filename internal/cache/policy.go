@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"maps"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -76,10 +77,21 @@ func newEntry(q *query, resp *http.Response, field func(string) []string, p *cal
 	if !e.mayBeStored(q) || e.keep(p) <= 0 {
 		return nil
 	}
-	for _, name := range e.facts.cc.privateFields {
-		delete(e.Header, name)
+	return e.forOthers()
+}
+
+// forOthers gives the entry as it is kept: without the fields that are private (section
+// 5.2.2.7), and so for the one who asked alone.
+func (e *Entry) forOthers() *Entry {
+	if len(e.facts.cc.privateFields) == 0 {
+		return e
 	}
-	return e
+	n := *e
+	n.Header = maps.Clone(e.Header)
+	for _, name := range e.facts.cc.privateFields {
+		delete(n.Header, name)
+	}
+	return &n
 }
 
 // mayStoreStatus leaves out what is no answer of its own, and the one that is about a

@@ -112,9 +112,10 @@ func (rd *reading) confirmed(ctx context.Context, answer *http.Response, now tim
 	status := rd.why + "; fwd-status=304"
 	if rd.mayKeep(e, answer.Header) {
 		e.mark = rd.at.mark
-		rd.save(rd.at, e, now)
+		kept := e.forOthers()
+		rd.save(rd.at, kept, now)
 		status += "; stored"
-		rd.land(landed, e)
+		rd.land(landed, kept)
 	} else {
 		if !rd.q.passed { // what is said to one caller's credentials changes nothing for others
 			c.invalidate(ctx, rd.x, rd.at.key.Resource())
@@ -232,7 +233,7 @@ func (rd *reading) compareHead(ctx context.Context, resp *http.Response, now tim
 	}
 	if e := rd.entry.freshened(resp.Header, rd.x.Keep.Policy, rd.requested, now); rd.mayKeep(e, resp.Header) {
 		e.mark = rd.at.mark
-		rd.save(rd.at, e, now)
+		rd.save(rd.at, e.forOthers(), now)
 	}
 }
 

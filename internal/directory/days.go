@@ -16,6 +16,12 @@ const (
 	endOfDay   edge = 1 // the midnight that ends it, exclusive
 )
 
+// earliest and latest stand for dates beyond them, which neither JSON (RFC 3339) nor HTTP can write.
+var (
+	earliest = time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC)
+	latest   = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+)
+
 // moment reads a date, which is a day in Brussels, or a date-time, which means that very
 // moment; without a zone it is Brussels time (see ebox.Date for the forms). An absent or
 // empty member is the zero time; the result is in UTC.
@@ -30,5 +36,11 @@ func moment(raw json.RawMessage, of edge) (time.Time, error) {
 	if day { // not 24 hours later: two days a year have 23 or 25
 		t = t.AddDate(0, 0, int(of))
 	}
-	return t.UTC(), nil
+	switch t = t.UTC(); {
+	case t.Before(earliest):
+		return earliest, nil
+	case t.After(latest):
+		return latest, nil
+	}
+	return t, nil
 }

@@ -1,6 +1,8 @@
 package directory
 
 import (
+	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -205,6 +207,28 @@ func TestPartsThatAProviderCanDoWithout(t *testing.T) {
 				t.Errorf("problems %q, want %q", problems, c.problem)
 			}
 		})
+	}
+}
+
+// Neither JSON nor Retry-After can write what lies beyond: one such date would be an error in
+// place of the list of all providers.
+func TestNoDateOfTheRegistryIsBeyondTheYearsThatCanBeWritten(t *testing.T) {
+	for _, dates := range []string{
+		`"startDate": "2026-01-01T00:00:00Z", "endDate": "9999-12-31T23:59:59-01:00"`,
+		`"startDate": "2026-01-01T00:00:00Z", "endDate": 999999999999999`,
+		`"startDate": "0000-01-01", "endDate": "9999-12-31"`,
+	} {
+		list, problems, err := lab().parse([]byte("[" + entry("p", `, "messageProviderPlannedMaintenance": [{`+dates+"}]") + "]"))
+		if err != nil || len(problems) != 0 || len(list[0].Maintenance) != 1 {
+			t.Fatalf("%s: %v %v %v", dates, list, problems, err)
+		}
+		if _, err := json.Marshal(list[0].Maintenance); err != nil {
+			t.Errorf("%s: %v", dates, err)
+		}
+		p := list[0].Problem(at("2026-06-01T00:00:00Z"))
+		if _, err := http.ParseTime(p.Header.Get("Retry-After")); err != nil {
+			t.Errorf("%s: %v", dates, err)
+		}
 	}
 }
 

@@ -245,7 +245,7 @@ func refusalOfAll(missing []*Missing, providers []byte, now time.Time) *problem.
 	}
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		if d := wait(missing, true, now); d > 0 {
-			p.Header = http.Header{"Retry-After": {strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)}}
+			p.Header = http.Header{"Retry-After": {strconv.FormatInt(problem.WholeSeconds(d), 10)}}
 		}
 	}
 	return p.With("providers", json.RawMessage(providers)).Proxy(author)

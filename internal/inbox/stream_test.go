@@ -139,8 +139,9 @@ func TestWhoHasToWaitHowLong(t *testing.T) {
 	now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 	soon, late, unknown := &Missing{Provider: "a", Reason: "x", retry: now.Add(10 * time.Second)},
 		&Missing{Provider: "b", Reason: "x", retry: now.Add(time.Minute)}, &Missing{Provider: "c", Reason: "x"}
-	for _, m := range []*Missing{soon, late, unknown} {
-		m.Problem = []byte("{}")
+	never := &Missing{Provider: "d", Reason: "x", retry: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)}
+	for _, m := range []*Missing{soon, late, unknown, never} {
+		m.Problem, m.Status = []byte("{}"), 503
 	}
 	for _, c := range []struct {
 		name    string
@@ -152,10 +153,14 @@ func TestWhoHasToWaitHowLong(t *testing.T) {
 		{"for all of them, one of which does not say", []*Missing{soon, unknown}, true, ""},
 		{"for any of them, until the first is back", []*Missing{late, unknown, soon}, false, "10"},
 		{"for nobody in particular", []*Missing{unknown}, false, ""},
+		{"for longer than durations last", []*Missing{never}, false, "9223372037"},
 	} {
 		if got := Refusal(c.missing, c.some, now).Header.Get("Retry-After"); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
+	}
+	if got := refusalOfAll([]*Missing{never}, []byte("[]"), now).Header.Get("Retry-After"); got != "9223372037" {
+		t.Errorf("changes that nobody takes before the end of time: %q", got)
 	}
 }
 

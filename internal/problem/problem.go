@@ -245,7 +245,7 @@ func TooLarge(limit int64, detail string) *Problem {
 // TooMany is a rate that was exceeded: 429 with the time to wait, rounded up to
 // whole seconds.
 func TooMany(limit int, wait time.Duration, detail string) *Problem {
-	s := wholeSeconds(wait)
+	s := WholeSeconds(wait)
 	return standard("tooManyRequests", "Too Many Requests", http.StatusTooManyRequests, detail, ProxyRequestDenied).
 		With("limit", limit).With("retryAfterSec", s).header("Retry-After", itoa(s))
 }
@@ -256,7 +256,7 @@ func Unavailable(detail string, wait time.Duration) *Problem {
 	p := standard("serviceUnavailable", "Service Unavailable", http.StatusServiceUnavailable, detail,
 		ProxyDestinationUnavail)
 	if wait > 0 {
-		s := wholeSeconds(wait)
+		s := WholeSeconds(wait)
 		p.With("retryAfterSec", s).header("Retry-After", itoa(s))
 	}
 	return p
@@ -305,6 +305,11 @@ func Internal(cause error) *Problem {
 		ProxyInternalError).Because(cause)
 }
 
-func wholeSeconds(d time.Duration) int64 {
-	return int64((d + time.Second - 1) / time.Second)
+// WholeSeconds is a wait as Retry-After says it, rounded up.
+func WholeSeconds(d time.Duration) int64 {
+	s := int64(d / time.Second)
+	if d%time.Second > 0 {
+		s++
+	}
+	return s
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -60,6 +61,9 @@ func TestRefusalOfAnUnreadBodyCloses(t *testing.T) {
 func TestRetryAfterIsRoundedUp(t *testing.T) {
 	if got := Unavailable("x", 1200*time.Millisecond).Header.Get("Retry-After"); got != "2" {
 		t.Fatalf("Retry-After %s", got)
+	}
+	if got := Unavailable("x", math.MaxInt64).Header.Get("Retry-After"); got != "9223372037" {
+		t.Errorf("the longest wait is %s", got)
 	}
 	if p := Unavailable("x", 0); p.Header != nil || p.Members != nil {
 		t.Fatal("an unknown wait was given a Retry-After")

@@ -3,11 +3,14 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"sync"
 
 	"ebox-gateway/internal/memory"
+	"ebox-gateway/internal/problem"
 )
 
 // keepLimit is how much of a request body is kept for a second sending, in bytes.
@@ -127,9 +130,7 @@ func (a *attempt) Read(p []byte) (int, error) {
 // fetch reads from the caller. The lock is given up meanwhile.
 func (s *source) fetch(a *attempt, p []byte) (int, error) {
 	s.reading = true
-	s.mu.Unlock()
-	n, err := s.body.Read(p)
-	s.mu.Lock()
+	n, err := s.readCaller(p)
 	s.reading = false
 	s.turn.Broadcast()
 
@@ -153,6 +154,19 @@ func (s *source) fetch(a *attempt, p []byte) (int, error) {
 		return n, s.end()
 	}
 	return n, nil
+}
+
+// readCaller gives up the lock while it reads. A panic is an error of the body: the transport reads in a goroutine in
+// which it would end the program.
+func (s *source) readCaller(p []byte) (n int, err error) {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	defer func() {
+		if fault := recover(); fault != nil {
+			n, err = 0, problem.Internal(fmt.Errorf("reading the request body: panic: %v\n%s", fault, debug.Stack()))
+		}
+	}()
+	return s.body.Read(p)
 }
 
 // end gives the error that the body ended with, and the trailers behind it.

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"ebox-gateway/internal/call"
 )
 
 func TestACallerThatLeavesCancelsTheUpstream(t *testing.T) {
@@ -50,6 +52,34 @@ func TestABrokenBodyIsTheCallersFault(t *testing.T) {
 	c.send("POST /x HTTP/1.1", "Host: a", "Transfer-Encoding: chunked", "", "zz\r\n")
 	if head := c.head(); !strings.HasPrefix(head, "HTTP/1.1 400") || !strings.Contains(head, "Connection: close\r\n") {
 		t.Fatal(head)
+	}
+}
+
+// brokenReader is a body whose reading is at fault, as what looks at a publication on its way could be.
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { panic("a fault of the gateway") }
+func (brokenReader) Close() error             { return nil }
+
+// A long body is read in a goroutine of its own, where no handler recovers.
+func TestAPanicWhileABodyGoesUpEndsItsRequestAlone(t *testing.T) {
+	g := behind(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	g.call = func(r *http.Request, _ *call.Call) {
+		if r.URL.Path == "/broken" {
+			r.Body = brokenReader{}
+		}
+	}
+	for _, size := range []int{100, 100_000} {
+		a := g.get("POST", "/broken", nil, strings.NewReader(strings.Repeat("x", size)))
+		if a.err != nil || a.StatusCode != 500 {
+			t.Fatalf("%d: %+v", size, a)
+		}
+		if rec := g.record(); rec.Status != 500 || rec.Cause == nil || !strings.Contains(rec.Cause.Error(), "brokenReader") {
+			t.Errorf("%d: %+v", size, rec)
+		}
+	}
+	if a := g.get("POST", "/x", nil, strings.NewReader("fine")); a.err != nil || a.body != "fine" {
+		t.Errorf("%+v", a)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/printable"
 )
 
 // traceHeader is BelGov-Trace-Id in canonical form: unique for every outgoing
@@ -72,7 +73,7 @@ func (l *counter) Send(ctx context.Context, c *call.Call, r *http.Request) (*htt
 	noteScopes(resp, rec)
 	if v := resp.Header[traceHeader]; len(v) > 0 {
 		// The record may wait in a queue, and the header not with it.
-		rec.AnswerTraceID = strings.Clone(v[0][:min(len(v[0]), maxTraceID)])
+		rec.AnswerTraceID = strings.Clone(printable.Text(v[0], maxTraceID))
 	}
 	return resp, nil
 }

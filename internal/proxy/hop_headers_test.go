@@ -122,4 +122,11 @@ func TestNoUpstreamFillsTheRecordsWithItsTraceID(t *testing.T) {
 	if rec := g.record(); rec.AnswerTraceID != strings.Repeat("x", maxTraceID) {
 		t.Errorf("the record has %d bytes of it", len(rec.AnswerTraceID))
 	}
+	g = behind(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("BelGov-Trace-Id", "a\u009b2J\xff") // a terminal's order to erase the screen, and no UTF-8
+	})
+	g.get("GET", "/x", nil, nil)
+	if rec := g.record(); rec.AnswerTraceID != "a\uFFFD2J\uFFFD" {
+		t.Errorf("the record has %q", rec.AnswerTraceID)
+	}
 }

@@ -50,8 +50,9 @@ func (a *AccessLog) Done(r *call.Record) {
 	a.lines.Put(l)
 }
 
-// maxMethod and maxPath bound what a caller may write into a line, in bytes.
-const maxMethod, maxPath = 32, 4096
+// maxMethod, maxPath and maxProvider bound what a caller may write into a line, in bytes. The id of
+// a provider that there is has a hundred characters at most.
+const maxMethod, maxPath, maxProvider = 32, 4096, 400
 
 // record leaves out what is empty, which keeps the common line short.
 func (l *line) record(r *call.Record) {
@@ -73,7 +74,7 @@ func (l *line) record(r *call.Record) {
 	l.text("path", printable.Text(Mask(r.Path), maxPath))
 	l.text("protocol", r.Protocol)
 	l.text("route", r.Route)
-	l.text("provider", r.Provider)
+	l.text("provider", printable.Text(Mask(r.Provider), maxProvider))
 	l.text("action", r.Action.String())
 	if r.Own {
 		l.text("enterprise", "own")

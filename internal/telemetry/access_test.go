@@ -72,6 +72,13 @@ func TestTimesAreUTCWhateverTheMachineHas(t *testing.T) {
 	}
 }
 
+// Who writes the number of a citizen in place of a provider names no provider.
+func TestAProviderThatIsACitizensNumberIsHidden(t *testing.T) {
+	if got := lineOf(t, &call.Record{Call: &call.Call{Provider: "79072300048"}}); got["provider"] != "***********" {
+		t.Errorf("the provider %v", got["provider"])
+	}
+}
+
 func TestAFaultOfOursIsAnError(t *testing.T) {
 	got := lineOf(t, &call.Record{Call: new(call.Call), Status: 500, Cut: true, ProblemType: "x",
 		ProxyError: "proxy_internal_error", Cause: errors.New("panic: boom")})
@@ -108,10 +115,13 @@ func BenchmarkAccessLine(b *testing.B) {
 
 func TestValuesCannotForgeALine(t *testing.T) {
 	const evil = "x\"}\n{\"status\":200 =é"
-	got := lineOf(t, &call.Record{Call: &call.Call{Path: evil}, Status: 404})
+	got := lineOf(t, &call.Record{Call: &call.Call{Path: evil, Provider: "a\u009b2J" + strings.Repeat("x", 5000)}, Status: 404})
 	const shown = "x\"}\uFFFD{\"status\":200 =é" // the line end is no printable character
 	if got["path"] != shown || got["status"] != 404.0 {
 		t.Errorf("%v", got)
+	}
+	if p, _ := got["provider"].(string); !strings.HasPrefix(p, "a\uFFFD2Jxxx") || len(p) > 400 {
+		t.Errorf("a provider of %d bytes, %.20q", len(p), p)
 	}
 	var out bytes.Buffer
 	telemetry.NewAccessLog(&out, "text", slog.LevelInfo).Done(&call.Record{Call: &call.Call{Path: evil}, Status: 404})

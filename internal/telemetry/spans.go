@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/printable"
 )
 
 // lineage is where a record's span stands in its trace.
@@ -193,6 +194,10 @@ func errorType(r *call.Record) string {
 	return strconv.Itoa(r.Status)
 }
 
+// maxAnswerTraceID bounds what is told of an upstream's trace id, in bytes. One that is no UTF-8
+// would cost the whole batch: nothing else can be sent over OTLP.
+const maxAnswerTraceID = 128
+
 // try tells of one try, which has just got its answer's header or failed.
 func (t *Tracer) try(ctx context.Context, r *call.Record, req *http.Request, start time.Time,
 	resp *http.Response, err error) {
@@ -223,7 +228,8 @@ func (t *Tracer) try(ctx context.Context, r *call.Record, req *http.Request, sta
 	} else {
 		attributes = append(attributes, attribute.Int("http.response.status_code", resp.StatusCode))
 		if theirs := resp.Header["Belgov-Trace-Id"]; len(theirs) > 0 {
-			attributes = append(attributes, attribute.String("belgov.answer_trace_id", theirs[0]))
+			attributes = append(attributes, attribute.String("belgov.answer_trace_id",
+				printable.Text(theirs[0], maxAnswerTraceID)))
 		}
 		if resp.StatusCode >= 400 {
 			failure = strconv.Itoa(resp.StatusCode)

@@ -163,7 +163,7 @@ func TestARequestAndItsTryAreOneTrace(t *testing.T) {
 					t.Errorf("%s is sent", name)
 				}
 			}
-			return &http.Response{StatusCode: 503, Header: http.Header{"Belgov-Trace-Id": {"theirs"}}, Body: http.NoBody}, nil
+			return &http.Response{StatusCode: 503, Header: http.Header{"Belgov-Trace-Id": {"theirs\xff"}}, Body: http.NoBody}, nil
 		}), func() *Tracer { return tracer })
 		req := httptest.NewRequest("GET", "https://services.example.be:8443/REST/ebox/messages?q=79072300048", nil)
 		if _, err := upstream.Send(context.Background(), r.Call, req); err != nil {
@@ -197,7 +197,7 @@ func TestARequestAndItsTryAreOneTrace(t *testing.T) {
 		}
 	}
 	for key, want := range map[string]any{
-		"belgov.trace_id": tryID, "belgov.answer_trace_id": "theirs", "http.response.status_code": int64(503),
+		"belgov.trace_id": tryID, "belgov.answer_trace_id": "theirs\uFFFD", "http.response.status_code": int64(503),
 		"error.type":     "503",
 		"server.address": "services.example.be", "server.port": int64(8443), "http.request.resend_count": int64(1),
 		"ebox.upstream": "provider nsso",
