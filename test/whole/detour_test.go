@@ -1,7 +1,6 @@
 package whole_test
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
@@ -44,7 +43,6 @@ const (
 	refusing              // nobody listens
 	mute                  // they are accepted, and nothing is ever read or answered
 	talkingOther          // they get an answer that is neither TLS nor HTTP
-	halting               // an answer stands still after the first bytes of its body
 )
 
 func newDetour(t *testing.T, to string, config *tls.Config) *detour {
@@ -180,8 +178,8 @@ func (d *detour) serve(in net.Conn) {
 		return
 	}
 	switch b {
-	case passing, halting:
-		d.pass(in, b)
+	case passing:
+		d.pass(in)
 	case talkingOther:
 		_, _ = io.WriteString(in, "220 mail.example ESMTP\r\n")
 		_, _ = io.Copy(io.Discard, in)
@@ -189,7 +187,7 @@ func (d *detour) serve(in net.Conn) {
 	}
 }
 
-func (d *detour) pass(in net.Conn, b blockage) {
+func (d *detour) pass(in net.Conn) {
 	defer in.Close()
 	near := in
 	if d.tls != nil {
@@ -204,29 +202,11 @@ func (d *detour) pass(in net.Conn, b blockage) {
 		return
 	}
 	defer out.Close()
-	if !d.keep(out, b) {
+	if !d.keep(out, passing) {
 		return
 	}
 	d.wg.Go(func() { _, _ = io.Copy(out, near); _ = out.Close() })
-	if b == halting {
-		head(near, out)
-		_, _ = io.Copy(io.Discard, out)
-		return
-	}
 	_, _ = io.Copy(near, out)
-}
-
-// head copies the header of an answer and the first bytes of its body.
-func head(to io.Writer, from io.Reader) {
-	r := bufio.NewReader(from)
-	for line := "."; line != "\r\n"; {
-		var err error
-		if line, err = r.ReadString('\n'); err != nil {
-			return
-		}
-		_, _ = io.WriteString(to, line)
-	}
-	_, _ = io.CopyN(to, r, 4)
 }
 
 // names is a DNS of its own: the names under "invalid" that it knows are at
@@ -258,7 +238,7 @@ func (d *names) dial(context.Context, string, string) (net.Conn, error) {
 
 func (d *names) answer(c net.Conn) {
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(patience))
 	var length [2]byte
 	if _, err := io.ReadFull(c, length[:]); err != nil {
 		return

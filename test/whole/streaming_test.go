@@ -168,16 +168,6 @@ func TestPublicationStreamsWhileItIsSent(t *testing.T) {
 	}
 }
 
-// fault lays a fault, which must be one.
-func (h *house) fault(f simulator.Fault) int {
-	h.t.Helper()
-	id, err := h.sim.Fault(f)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return id
-}
-
 // fill puts so many messages with so many attachments into the e-Box at nsso that
 // their list is long: 100 messages with 50 attachments are 2 MB.
 func (h *house) fill(attachments int) {

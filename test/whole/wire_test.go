@@ -8,19 +8,18 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
 
 // tap stands between the gateway and an upstream and keeps every byte that the
-// upstream sends. While it is down it accepts connections and closes them.
+// upstream sends.
 type tap struct {
 	listener net.Listener
 	upstream string // host:port
-	down     atomic.Bool
 
 	mu    sync.Mutex
 	sent  bytes.Buffer // by the upstream
@@ -28,19 +27,13 @@ type tap struct {
 	wg    sync.WaitGroup
 }
 
-// through leads a route of the demo's configuration through p.
-func through(p *tap, route string) func(*testing.T, string) string {
-	return p.before(`name: ` + route + `,.* upstream: "http://([^/"]+)`)
-}
-
-// before puts p in front of the host that the first group of pattern matches in the
-// configuration.
-func (p *tap) before(pattern string) func(*testing.T, string) string {
+// through puts p in front of the upstream of a route.
+func (p *tap) through(route string) func(*testing.T, string) string {
 	return func(t *testing.T, text string) string {
 		t.Helper()
-		found := regexp.MustCompile(pattern).FindStringSubmatchIndex(text)
+		found := regexp.MustCompile(`name: ` + route + `,.* upstream: "http://([^/"]+)`).FindStringSubmatchIndex(text)
 		if found == nil {
-			t.Fatalf("no %s in\n%s", pattern, text)
+			t.Fatalf("no %s in\n%s", route, text)
 		}
 		p.upstream = text[found[2]:found[3]]
 		var err error
@@ -58,10 +51,6 @@ func (p *tap) accept() {
 		in, err := p.listener.Accept()
 		if err != nil {
 			return
-		}
-		if p.down.Load() {
-			_ = in.Close()
-			continue
 		}
 		out, err := net.Dial("tcp", p.upstream)
 		if err != nil {
@@ -138,8 +127,37 @@ func (h *house) dial(from string) *caller {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	return &caller{h.t, conn, bufio.NewReader(conn)}
+}
+
+// raw sends bytes as they are and reads the answer.
+func (h *house) raw(request string) answer {
+	h.t.Helper()
+	c := h.dial("")
+	defer c.conn.Close()
+	c.write(request)
+	method, _, _ := strings.Cut(request, " ")
+	return c.read(method)
+}
+
+// sendAs makes a request from an address.
+func (h *house) sendAs(from, method, path, body string, fields ...string) answer {
+	h.t.Helper()
+	c := h.dial(from)
+	defer c.conn.Close()
+	lines := method + " " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n"
+	for _, f := range fields {
+		lines += f + "\r\n"
+	}
+	c.write(lines + "\r\n" + body)
+	return c.read(method)
+}
+
+// as is sendAs without a body.
+func (h *house) as(from, method, path string, fields ...string) answer {
+	h.t.Helper()
+	return h.sendAs(from, method, path, "", fields...)
 }
 
 // write sends bytes.
