@@ -52,10 +52,15 @@ for module in $(find . -name go.mod -not -path './vendor/*' -exec dirname {} +);
 	go work use "$module"
 	packages="$packages $module/..."
 done
+# What is named first is compiled and begun first: what takes longest.
+longest="./test/whole ./docs/examples ./test/browser/... ./internal/audit ./internal/listen ./cmd/gateway"
 # Redis' client has thousands of methods that nothing here calls: without inlining they are
-# compiled in half the time. The release and the examples compile the product with -trimpath,
-# as these tests then do: what is compiled serves both.
+# compiled in half the time. Some tests compile the product with -trimpath, as these tests
+# then do: what is compiled serves both.
 export GOFLAGS="${GOFLAGS-} -trimpath -gcflags=github.com/redis/go-redis/v9=-l"
+# With the race detector a program waits a second before it exits, for reports of what still
+# runs: each of those that the tests start, and each test.
+export GORACE="${GORACE-} atexit_sleep_ms=20"
 # -vet=all is "go vet". Many tests wait for time-outs rather than compute: more of them at
 # once than cores.
-go test -race -vet=all -p 3 -parallel 4 -timeout 15m "$@" $packages
+go test -race -vet=all -p 3 -parallel 4 -timeout 15m "$@" $longest $packages

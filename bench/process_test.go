@@ -152,16 +152,21 @@ func start(tb testing.TB, role, upstream string, environment ...string) *child {
 	return c
 }
 
-func (c *child) spent(tb testing.TB) spent {
+func (c *child) spent(tb testing.TB) (s spent) {
 	tb.Helper()
-	resp, err := http.Get(c.control)
+	read(tb, c.control, &s)
+	return s
+}
+
+// read gets JSON.
+func read(tb testing.TB, url string, v any) {
+	tb.Helper()
+	resp, err := http.Get(url)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var s spent
-	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
+	if err := json.NewDecoder(resp.Body).Decode(v); err != nil {
 		tb.Fatal(err)
 	}
-	return s
 }

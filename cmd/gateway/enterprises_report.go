@@ -50,29 +50,9 @@ func newMandateReport(w io.Writer, asCSV, asJSON bool) *mandateReport {
 	return r
 }
 
-// foundRow is a finding as a row.
-type foundRow struct {
-	Enterprise string `json:"enterprise,omitempty"`
-	Name       string `json:"name,omitempty"`
-	Mandate    string `json:"mandate,omitempty"`
-	Provider   string `json:"provider,omitempty"`
-	Result     string `json:"result"`
-	Status     int    `json:"status,omitempty"`
-	Problem    string `json:"problem,omitempty"`
-	Reason     string `json:"reason,omitempty"`
-	At         string `json:"at,omitempty"`
-}
-
-func (r *mandateReport) write(f mandates.Finding) error {
-	return r.row(foundRow{
-		f.Enterprise.String(), f.Name, f.Mandate, f.Provider, f.Result, f.Status, f.Problem, f.Reason,
-		f.At.UTC().Format(time.RFC3339),
-	})
-}
-
-// row writes a row and counts it; each is on its way when row returns, so that
+// write writes a row and counts it; each is on its way when write returns, so that
 // whatever ends the process leaves whole rows.
-func (r *mandateReport) row(f foundRow) error {
+func (r *mandateReport) write(f mandates.Finding) error {
 	if f.Result != incomplete {
 		r.count[f.Result]++
 		at := mandateAt(f.Mandate, f.Provider)
@@ -92,7 +72,7 @@ func (r *mandateReport) row(f foundRow) error {
 				return err
 			}
 		}
-		if err := r.csv.Write(f.cells()); err != nil {
+		if err := r.csv.Write(cells(f)); err != nil {
 			return err
 		}
 		r.csv.Flush()
@@ -114,14 +94,12 @@ func (r *mandateReport) row(f foundRow) error {
 	return r.table.Flush()
 }
 
-// cells are those of a CSV row. A text that a spreadsheet would take for a formula
-// gets an apostrophe before it: some of them are the provider's own words.
-func (f foundRow) cells() []string {
-	cells := []string{f.Enterprise, f.Name, f.Mandate, f.Provider, f.Result, number(f.Status), f.Problem, f.Reason, f.At}
+// cells are those of a CSV row. Some of them are the provider's own words.
+func cells(f mandates.Finding) []string {
+	cells := []string{f.Enterprise.String(), f.Name, f.Mandate, f.Provider, f.Result, number(f.Status), f.Problem,
+		f.Reason, f.At.Format(time.RFC3339)}
 	for i, c := range cells {
-		if c != "" && strings.ContainsRune("=+-@", rune(c[0])) {
-			cells[i] = "'" + c
-		}
+		cells[i] = harmless(c)
 	}
 	return cells
 }
@@ -138,7 +116,7 @@ func (r *mandateReport) close(partial string) error {
 	if partial == "" {
 		return nil
 	}
-	return r.row(foundRow{Result: incomplete, Reason: partial, At: time.Now().UTC().Format(time.RFC3339)})
+	return r.write(mandates.Finding{Result: incomplete, Reason: partial, At: time.Now().UTC().Truncate(time.Second)})
 }
 
 // summary says for each kind of mandate and provider how many there were of what.
@@ -193,26 +171,22 @@ func (a answered) takeOver(path string, list []config.Enterprise, out *mandateRe
 		words[s] = s
 		return s
 	}
-	return eachRow(file, func(f foundRow) error {
-		if f.Result != mandates.Usable && f.Result != mandates.Refused {
+	return eachRow(file, func(f mandates.Finding) error {
+		if f.Result != mandates.Usable && f.Result != mandates.Refused || !wanted[f.Enterprise] {
 			return nil
 		}
-		n, err := enterprise.Parse(f.Enterprise)
-		if err != nil || !wanted[n] {
-			return nil //nolint:nilerr // a row that is not asked for
-		}
-		q := question{n, keep(f.Mandate), keep(f.Provider)}
+		q := question{f.Enterprise, keep(f.Mandate), keep(f.Provider)}
 		if a[q] {
 			return nil
 		}
 		a[q] = true
-		return out.row(f)
+		return out.write(f)
 	})
 }
 
 // eachRow reads results row by row. The last one may be cut short, where a machine
 // went down.
-func eachRow(r io.Reader, take func(foundRow) error) error {
+func eachRow(r io.Reader, take func(mandates.Finding) error) error {
 	in := bufio.NewReader(r)
 	start, err := in.Peek(1)
 	switch {
@@ -224,7 +198,7 @@ func eachRow(r io.Reader, take func(foundRow) error) error {
 	}
 	if start[0] == '{' {
 		for d := json.NewDecoder(in); ; {
-			var f foundRow
+			var f mandates.Finding
 			switch err := d.Decode(&f); {
 			case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 				return nil
@@ -259,11 +233,14 @@ func eachRow(r io.Reader, take func(foundRow) error) error {
 		for i := range cells {
 			cells[i] = strings.TrimPrefix(cells[i], "'")
 		}
+		n, err := enterprise.Parse(cells[0])
+		if err != nil {
+			continue // the row of an interruption is about none
+		}
 		status, _ := strconv.Atoi(cells[5]) // empty where there was no answer
-		if err := take(foundRow{
-			cells[0], cells[1], cells[2], cells[3], cells[4], status, cells[6], cells[7],
-			cells[8],
-		}); err != nil {
+		at, _ := time.Parse(time.RFC3339, cells[8])
+		if err := take(mandates.Finding{Enterprise: n, Name: cells[1], Mandate: cells[2], Provider: cells[3],
+			Result: cells[4], Status: status, Problem: cells[6], Reason: cells[7], At: at}); err != nil {
 			return err
 		}
 	}

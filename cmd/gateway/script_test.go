@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,8 +26,12 @@ func TestMain(m *testing.M) {
 // TestScripts runs the commands as a person would type them, before a simulator
 // whose configuration is in $WORK/lab.
 func TestScripts(t *testing.T) {
+	scripts, err := filepath.Abs("testdata/script") // commands change the working directory
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
-		Dir: filepath.Join("testdata", "script"),
+		Dir: scripts,
 		Setup: func(e *testscript.Env) error {
 			dir := filepath.Join(e.WorkDir, "lab")
 			if err := os.Mkdir(dir, 0o700); err != nil {
@@ -64,8 +70,28 @@ func TestScripts(t *testing.T) {
 			e.Setenv("CONTROL", sim.ControlURL())
 			return os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(demo.Config(sim, gate, admin)), 0o600)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "post": post, "fetch": fetch},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"run": inProcess, "ready": ready, "post": post, "fetch": fetch,
+		},
 	})
+}
+
+var workingDirectory sync.Mutex
+
+// inProcess is exec without a process: with the race detector, starting this program takes
+// longer than most of its commands. What serves or becomes another process is left to exec.
+func inProcess(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) == 0 || args[0] != "gateway" {
+		ts.Fatalf("usage: run gateway [ARGUMENT …]")
+	}
+	workingDirectory.Lock()
+	defer workingDirectory.Unlock()
+	ts.Check(os.Chdir(ts.MkAbs(".")))
+	p := &process{ctx: context.Background(), stdout: ts.Stdout(), stderr: ts.Stderr(),
+		lookup: func(name string) (string, bool) { return ts.Getenv(name), ts.Getenv(name) != "" }}
+	if code := run(p, args[1:]); (code != exitOK) != neg {
+		ts.Fatalf("exit code %d", code)
+	}
 }
 
 // freeAddress finds a port that was free a moment ago.

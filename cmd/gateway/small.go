@@ -15,19 +15,14 @@ import (
 )
 
 func schemaCommand(p *process) *cobra.Command {
-	c := &cobra.Command{
+	return &cobra.Command{
 		Use: "schema", Short: "print the JSON Schema of config.yaml, for editors",
 		Args: noArguments,
-	}
-	c.RunE = func(_ *cobra.Command, _ []string) error {
-		schema, err := config.Schema()
-		if err != nil {
+		RunE: func(*cobra.Command, []string) error {
+			_, err := p.stdout.Write(config.Schema())
 			return err
-		}
-		_, err = p.stdout.Write(schema)
-		return err
+		},
 	}
-	return c
 }
 
 func versionCommand(p *process) *cobra.Command {

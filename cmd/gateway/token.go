@@ -104,7 +104,7 @@ func otherKey(present authn.KeySource, file, passwordFile string) (authn.KeySour
 		KeyPassword: present.KeyPassword,
 	}
 	if passwordFile != "" {
-		src.Password = authn.PasswordFile(passwordFile)
+		src.Password = authn.Password{File: passwordFile}
 	}
 	if strings.Contains(string(content[:min(len(content), 4096)]), "-----BEGIN ") {
 		src.KeyFile, src.CertificateFile = file, file

@@ -25,12 +25,7 @@ import (
 func start(t *testing.T) (string, *simulator.Simulator) {
 	t.Helper()
 	dir := t.TempDir()
-	client, err := demo.NewClient(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sim, err := simulator.Start(simulator.Options{Listen: "127.0.0.1:0", ListenRegional: "127.0.0.1:0",
-		Clients: []simulator.Client{client}})
+	sim, err := demo.Start(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +49,7 @@ func start(t *testing.T) (string, *simulator.Simulator) {
 	ended := make(chan error, 1)
 	go func() { ended <- g.Run(ctx, ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
-	for deadline := time.Now().Add(10 * time.Second); status.Of(g.View()).Directory.LastSuccess.IsZero(); time.Sleep(
+	for deadline := time.Now().Add(time.Minute); status.Of(g.View()).Directory.LastSuccess.IsZero(); time.Sleep(
 		5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the gateway has no list of providers")
@@ -79,24 +74,30 @@ func run(t *testing.T, base string, command ...string) (string, int) {
 }
 
 // packages have the programs that run the examples.
-var packages = map[string]string{"sh": "dash", "python3": "python3", "java": "default-jdk-headless", "php": "php-cli"}
+var packages = map[string]string{"sh": "dash", "bash": "bash", "python3": "python3",
+	"java": "default-jdk-headless", "php": "php-cli"}
 
-func TestExamplesReadAnEBoxAndSayWhatIsWrong(t *testing.T) {
-	t.Parallel()
-	base, _ := start(t)
-	for _, c := range []struct {
-		command string
-		fine    []string // with a mandate
-		wrong   []string // with one that has ended
-	}{
-		{"sh services/ebox.sh", []string{"message 1000001", "document of 736 bytes"},
-			[]string{"status 403, said by the upstream; request ", "mandate for this enterprise has ended"}},
-		{"python3 services/ebox.py", []string{"message 1000001", "document of 736 bytes"},
-			[]string{"status 403, said by the upstream; request ", "mandate for this enterprise has ended"}},
-		{"java services/Ebox.java", []string{"message 1000001", "document of 736 bytes"},
-			[]string{"status 403, said by the upstream; request ", "mandate for this enterprise has ended"}},
-		{"php services/ebox.php", []string{"message 1000001", "document of 736 bytes"},
-			[]string{"status 403, said by the upstream; request ", "mandate for this enterprise has ended"}},
+const (
+	mandated = "0206731645"
+	another  = "0212148896" // with a mandate as well
+	ended    = "0474028805" // whose mandate has ended
+)
+
+// example is a program that reads one e-Box. Those of services tell errors apart and ask again;
+// legacy ones say what came.
+type example struct {
+	command     string
+	fine, ended []string // what it says with a mandate, and with one that has ended
+}
+
+var (
+	read    = []string{"message 1000001", "document of 736 bytes"}
+	refused = []string{"status 403, said by the upstream; request ", "mandate for this enterprise has ended"}
+	list    = []example{
+		{"sh services/ebox.sh", read, refused},
+		{"python3 services/ebox.py", read, refused},
+		{"java services/Ebox.java", read, refused},
+		{"php services/ebox.php", read, refused},
 		{"bash legacy/http10.sh", []string{"HTTP/1.0 200 OK", `"messageId":"1000001"`},
 			[]string{"HTTP/1.0 403", "mandate for this enterprise has ended"}},
 		{"python3 legacy/http10.py", []string{"status 200", "document of 736 bytes"},
@@ -104,114 +105,101 @@ func TestExamplesReadAnEBoxAndSayWhatIsWrong(t *testing.T) {
 		{"java legacy/Legacy.java", []string{"status 200", "document of 736 bytes"},
 			[]string{"status 403", "mandate for this enterprise has ended"}},
 		{"php legacy/legacy.php", []string{"200 OK", "document of 736 bytes"}, []string{"403 Forbidden"}},
-	} {
-		t.Run(c.command, func(t *testing.T) {
-			words := strings.Fields(c.command)
-			needs.Program(t, packages[words[0]], words[0])
-			t.Parallel()
-			for _, try := range []struct {
-				number string
-				want   []string
-			}{{"0206731645", c.fine}, {"0474028805", c.wrong}} {
-				out, code := run(t, base, append(words, try.number)...)
-				if refused := try.number == "0474028805"; refused != (code != 0) {
-					t.Errorf("for %s, exit code %d", try.number, code)
-				}
-				for _, want := range try.want {
-					if !strings.Contains(out, want) {
-						t.Errorf("for %s, no %q in\n%s", try.number, want, out)
-					}
-				}
-			}
-		})
 	}
-}
+)
 
-func TestProgramsTellTheGatewaysOwnErrors(t *testing.T) {
+// Each example before a gateway of its own, and before what may go wrong.
+func TestExamplesReadAnEBoxAndSayWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	base, _ := start(t)
-	for _, command := range []string{"sh services/ebox.sh", "python3 services/ebox.py", "java services/Ebox.java",
-		"php services/ebox.php"} {
-		t.Run(command, func(t *testing.T) {
-			words := strings.Fields(command)
-			needs.Program(t, packages[words[0]], words[0])
+	for _, e := range list {
+		t.Run(e.command, func(t *testing.T) {
+			command := strings.Fields(e.command)
+			needs.Program(t, packages[command[0]], command[0])
 			t.Parallel()
-			out, code := run(t, base, append(words, "0206731646")...)
-			if code != 1 || !strings.Contains(out, "status 400, said by the gateway") {
-				t.Errorf("exit code %d\n%s", code, out)
+			e.reads(t, command)
+		})
+	}
+}
+
+func (e example) reads(t *testing.T, command []string) {
+	base, sim := start(t)
+	call := func(number string) (string, int) {
+		t.Helper()
+		return run(t, base, append(command, number)...)
+	}
+	hasAll := func(out string, want ...string) {
+		t.Helper()
+		for _, w := range want {
+			if !strings.Contains(out, w) {
+				t.Errorf("no %q in\n%s", w, out)
 			}
-		})
-	}
-}
-
-// each runs a test for every program, before a gateway of its own.
-func each(t *testing.T, test func(t *testing.T, base string, sim *simulator.Simulator, command []string)) {
-	for _, command := range []string{
-		"sh services/ebox.sh", "python3 services/ebox.py", "java services/Ebox.java", "php services/ebox.php",
-		"bash legacy/http10.sh", "python3 legacy/http10.py", "java legacy/Legacy.java", "php legacy/legacy.php",
-	} {
-		t.Run(command, func(t *testing.T) {
-			words := strings.Fields(command)
-			needs.Program(t, packages[words[0]], words[0])
-			t.Parallel()
-			base, sim := start(t)
-			test(t, base, sim, words)
-		})
-	}
-}
-
-func lay(t *testing.T, sim *simulator.Simulator, f simulator.Fault) {
-	t.Helper()
-	f.Upstream = simulator.ProviderUpstream("nsso")
-	if _, err := sim.Fault(f); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestACutDocumentIsNotTakenForAWholeOne(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, base string, sim *simulator.Simulator, command []string) {
-		cut := simulator.Fault{Kind: simulator.FaultTruncate, Bytes: 300, Path: "/ebox/messages/" +
-			simulator.FirstMessage + "/attachments"}
-		if command[1] == "legacy/http10.sh" {
-			cut.Path = "/ebox/messages" // it reads the list alone
 		}
-		lay(t, sim, cut)
-		out, code := run(t, base, command...)
+	}
+	out, code := call(mandated) // as the program itself says that it is called
+	hasAll(out, e.fine...)
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if command[0] == "java" { // the others need not compile it anew
+		command = compiled(t, command[1])
+	}
+	out, code = call(ended)
+	hasAll(out, e.ended...)
+	if code == 0 {
+		t.Error("a refusal is no failure")
+	}
+	service := strings.Contains(e.command, "services/")
+	if service {
+		if out, code := call("0206731646"); code != 1 || !strings.Contains(out, "status 400, said by the gateway") {
+			t.Errorf("a mistyped number: exit code %d\n%s", code, out)
+		}
+	}
+
+	// broken calls while the provider has a fault, and checks that the provider was asked.
+	broken := func(f simulator.Fault) (string, int) {
+		t.Helper()
+		f.Upstream = simulator.ProviderUpstream("nsso")
+		if _, err := sim.Fault(f); err != nil {
+			t.Fatal(err)
+		}
+		sim.ResetRequests()
+		out, code := call(another) // of which the gateway has kept nothing that is whole
+		if len(sim.RequestsTo(f.Upstream)) == 0 {
+			t.Errorf("the provider was not asked:\n%s", out)
+		}
+		sim.ClearFaults()
+		return out, code
+	}
+	for _, cut := range []string{"/ebox/messages", "/ebox/messages/" + simulator.FirstMessage + "/attachments"} {
+		if e.command == "bash legacy/http10.sh" && cut != "/ebox/messages" {
+			continue // it reads the list alone
+		}
+		out, code := broken(simulator.Fault{Kind: simulator.FaultTruncate, Bytes: 300, Path: cut})
 		if code == 0 || strings.Contains(out, "document of") {
-			t.Errorf("exit code %d\n%s", code, out)
+			t.Errorf("what is cut at %s is taken for whole: exit code %d\n%s", cut, code, out)
 		}
-	})
+	}
+	busy := simulator.Fault{Kind: simulator.FaultStatus, Status: 429, RetryAfter: "1", Path: "/ebox/messages"}
+	if service {
+		busy.Count = 1
+	}
+	out, code = broken(busy)
+	switch fine := code == 0 && strings.Contains(out, "document of 736 bytes"); {
+	case service && !fine:
+		t.Errorf("it did not ask again after a 429: exit code %d\n%s", code, out)
+	case !service && (code == 0 || !strings.Contains(out, "429")):
+		t.Errorf("a 429 is taken for an answer: exit code %d\n%s", code, out)
+	}
 }
 
-func TestACutListIsNotTakenForAWholeOne(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, base string, sim *simulator.Simulator, command []string) {
-		lay(t, sim, simulator.Fault{Kind: simulator.FaultTruncate, Bytes: 300, Path: "/ebox/messages"})
-		if out, code := run(t, base, command...); code == 0 || strings.Contains(out, "document of") {
-			t.Errorf("exit code %d\n%s", code, out)
-		}
-	})
-}
-
-// Programs of services wait and ask again; legacy ones say what came.
-func TestATooManyRequestsIsNotAnAnswer(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, base string, sim *simulator.Simulator, command []string) {
-		service := strings.HasPrefix(command[1], "services/")
-		busy := simulator.Fault{Kind: simulator.FaultStatus, Status: 429, RetryAfter: "1", Path: "/ebox/messages"}
-		if service {
-			busy.Count = 1
-		}
-		lay(t, sim, busy)
-		out, code := run(t, base, command...)
-		switch fine := code == 0 && strings.Contains(out, "document of 736 bytes"); {
-		case service && !fine:
-			t.Errorf("it did not ask again: exit code %d\n%s", code, out)
-		case !service && (code == 0 || !strings.Contains(out, "429")):
-			t.Errorf("exit code %d\n%s", code, out)
-		}
-	})
+// compiled is how a Java program of one file is run without being compiled each time.
+func compiled(t *testing.T, file string) []string {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := exec.Command("javac", "-d", dir, file).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return []string{"java", "-cp", dir, strings.TrimSuffix(filepath.Base(file), ".java")}
 }
 
 // The night's poll goes on where an outage stopped it, and asks nobody twice.

@@ -38,6 +38,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
@@ -90,6 +91,7 @@ func New(o Options) http.Handler {
 	}
 	a := &administration{o: o, remembered: remembered{compute: o.Health, now: o.Now}}
 	r := chi.NewRouter()
+	r.Use(middleware.GetHead)
 	pages(r)
 	r.Get("/livez", a.livez)
 	r.Get("/startupz", probe(o.Started))
@@ -122,7 +124,7 @@ func New(o Options) http.Handler {
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
 		problem.Write(w, req, problem.MethodNotAllowed(req.Method, allowed(r, req.URL.Path)), call.NewID(), 0)
 	})
-	return chi.Chain(headAsGet).Handler(r)
+	return r
 }
 
 // shows answers GET with what show gives at that moment.
@@ -158,23 +160,6 @@ func (a *administration) confirm(w http.ResponseWriter, r *http.Request) {
 	}
 	answer(w, r, http.StatusOK, Health{Status: Up})
 }
-
-// headAsGet lets HEAD go where GET goes; net/http drops the body.
-func headAsGet(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodHead {
-			get := r.Clone(r.Context())
-			get.Method = http.MethodGet
-			w = headOnly{w}
-			r = get
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-type headOnly struct{ http.ResponseWriter }
-
-func (headOnly) Write(b []byte) (int, error) { return len(b), nil }
 
 // compact is an answer that is read by programs alone: numbers by the thousand,
 // which would each have a line of its own.

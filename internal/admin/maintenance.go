@@ -4,12 +4,11 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 )
 
@@ -33,6 +32,7 @@ const (
 	MaxMaintenance = 7 * 24 * time.Hour
 	minMaintenance = time.Second
 	maxReason      = 200 // characters
+	maxName        = 30  // bytes of the name of a parameter in a problem
 )
 
 // maintain switches, or ends, what the query names. As with a purge, a parameter
@@ -65,7 +65,7 @@ func readMaintenance(raw string, end bool, now time.Time) (m Maintenance, err er
 	for name, values := range query {
 		value := values[0]
 		if len(values) != 1 || value == "" {
-			return m, problem.BadRequest("The parameter " + printable(name) + " is empty or stands twice.")
+			return m, problem.BadRequest("The parameter " + printable.Text(name, maxName) + " is empty or stands twice.")
 		}
 		switch {
 		case name == "provider":
@@ -77,13 +77,12 @@ func readMaintenance(raw string, end bool, now time.Time) (m Maintenance, err er
 				return m, problem.BadRequest("The parameter for is no time between 1s and 168h, such as 30m or 2h.")
 			}
 		case name == "reason" && !end:
-			if utf8.RuneCountInString(value) > maxReason ||
-				strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			if utf8.RuneCountInString(value) > maxReason || printable.Text(value, len(value)) != value {
 				return m, problem.BadRequest("The reason is longer than 200 characters, or holds some that cannot be printed.")
 			}
 			m.Reason = value
 		default:
-			return m, problem.BadRequest("The parameter " + printable(name) + " is not one of this call, or has no value that " +
+			return m, problem.BadRequest("The parameter " + printable.Text(name, maxName) + " is not one of this call, or has no value that " +
 				"it can have. " + maintenanceUsage(end))
 		}
 	}
@@ -105,16 +104,4 @@ func maintenanceUsage(end bool) string {
 		return "DELETE /maintenance takes provider=ID or gateway=true."
 	}
 	return "POST /maintenance takes provider=ID or gateway=true, for=2h, and reason=TEXT."
-}
-
-// printable is the name of a parameter, fit for a problem.
-func printable(name string) string {
-	const legible = 30
-	clean := strings.Map(func(r rune) rune {
-		if r < 0x80 && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '-' || r == '_') {
-			return r
-		}
-		return '?'
-	}, name)
-	return clean[:min(len(clean), legible)]
 }

@@ -1,7 +1,8 @@
 package audit
 
 import (
-	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,13 +16,7 @@ func TestHalfACheckpointIsNotTakenForTampering(t *testing.T) {
 	t.Run("the process died", func(t *testing.T) {
 		dir := t.TempDir()
 		mustClose(t, mustOpen(t, options(dir)))
-		path := beside(dir)
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
-		must(t, err)
-		if _, err := f.WriteString(`{"seq":3,"prev":"00`); err != nil {
-			t.Fatal(err)
-		}
-		must(t, f.Close())
+		mustWrite(t, beside(dir), mustRead(t, beside(dir))+`{"seq":3,"prev":"00`)
 		sound(t, dir)
 		mustClose(t, mustOpen(t, options(dir)))
 		if r := sound(t, dir); r.Checkpoints != 4 {
@@ -30,10 +25,8 @@ func TestHalfACheckpointIsNotTakenForTampering(t *testing.T) {
 	})
 	t.Run("the disk is full", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			dir, disk := t.TempDir(), &faulty{only: checkpointsPrefix}
-			o := options(dir)
-			o.OpenFile = disk.openFile
-			l := mustOpen(t, o)
+			disk := &faulty{only: checkpointsPrefix}
+			dir, l := failing(t, disk, func(*Options) {})
 			for _, failure := range []error{syscall.ENOSPC, nil} {
 				disk.set(nil, failure, nil)
 				l.Done(finished("r"))
@@ -52,34 +45,48 @@ func TestHalfACheckpointIsNotTakenForTampering(t *testing.T) {
 
 // The file beside the chain is read along with it, and the findings say where.
 func TestCheckpointsBesideTheChainThatWereChanged(t *testing.T) {
-	dir := t.TempDir()
+	dir, foreign := t.TempDir(), t.TempDir()
 	for range 3 {
 		mustClose(t, mustOpen(t, options(dir)))
 	}
-	path := beside(dir)
-	text := mustRead(t, path)
-	line := strings.SplitAfter(string(text), "\n")
-	foreign := t.TempDir()
 	mustClose(t, mustOpen(t, options(foreign)))
-	other := mustRead(t, beside(foreign))
+	path := beside(dir)
+	text, other := mustRead(t, path), mustRead(t, beside(foreign))
+	line := strings.SplitAfter(text, "\n")
 	for _, c := range []struct{ name, text, want string }{
-		{"one is missing", strings.Replace(string(text), line[2], "", 1), ""},
+		{"one is missing", strings.Replace(text, line[2], "", 1), ""},
 		{"two changed places", line[1] + line[0] + strings.Join(line[2:], ""),
 			":2: seq 2: this checkpoint is out of order: it follows that of seq 3"},
-		{"one was changed", strings.Replace(string(text), `\n3\n`, `\n4\n`, 1), ":2: seq 4: this checkpoint does not verify"},
-		{"one is another chain's", string(text) + string(other), ":7: seq 2: this checkpoint does not verify"},
+		{"one was changed", strings.Replace(text, `\n3\n`, `\n4\n`, 1), ":2: seq 4: this checkpoint does not verify"},
+		{"one is another chain's", text + other, ":7: seq 2: this checkpoint does not verify"},
 		{"nothing of it is what it was", strings.Repeat("x\n", 200), ":200: this line is no checkpoint"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			mustWrite(t, path, []byte(c.text))
+			mustWrite(t, path, c.text)
 			r := verify(t, dir, VerifyOptions{})
-			all := ""
-			for _, f := range r.Findings {
-				all += f.String() + "\n"
-			}
-			if !strings.Contains(all, c.want) || (c.want == "") != (all == "") || r.Records != 7 {
-				t.Errorf("%d records, %d more, %s", r.Records, r.More, all)
+			if c.want != "" && !contains(r.Findings, c.want) || (c.want == "") != (len(r.Findings) == 0) || r.Records != 7 {
+				t.Errorf("%d records, %d more, %v", r.Records, r.More, r.Findings)
 			}
 		})
+	}
+}
+
+// Collectors of logs put lines out of order, may hand one out twice, and compress them.
+func TestShippedCheckpointsMayBeOutOfOrderAndCompressed(t *testing.T) {
+	dir := plain(t, 40, 2000)
+	all := strings.SplitAfter(mustRead(t, beside(dir)), "\n")
+	all = append(all[:len(all)-1], all[1])
+	slices.Reverse(all)
+	shipped := filepath.Join(t.TempDir(), "shipped.jsonl.gz")
+	mustWrite(t, shipped, zipped(t, strings.Join(all, "")))
+	o := VerifyOptions{Checkpoints: []string{shipped}}
+	if r := verify(t, dir, o); len(r.Findings) > 0 || r.Checkpoints != len(all)-1 {
+		t.Errorf("%d of %d were compared: %v", r.Checkpoints, len(all)-1, r.Findings)
+	}
+	segments := segmentsOf(t, dir)
+	mustRemove(t, segments[len(segments)-1].path)
+	mustRemove(t, beside(dir))
+	if r := verify(t, dir, o); len(r.Findings) != 1 || !contains(r.Findings, "the end of the chain was cut off") {
+		t.Error(r.Findings)
 	}
 }

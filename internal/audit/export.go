@@ -144,7 +144,7 @@ func exportChain(chain, to string, from, until time.Time, o VerifyOptions) (*Rep
 	for _, file := range files.checkpoints {
 		var kept []byte
 		err := eachLine(file, nil, func(_ int, text []byte, whole bool) error {
-			if c, err := (&trust{}).open(text); whole && !errors.Is(err, errNoCheckpoint) && c.seq >= first && c.seq <= last {
+			if c, _, err := readCheckpoint(text); err == nil && whole && c.seq >= first && c.seq <= last {
 				kept = append(append(kept, text...), '\n')
 			}
 			return nil

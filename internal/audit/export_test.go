@@ -2,6 +2,7 @@ package audit
 
 import (
 	"crypto/ed25519"
+	"encoding/base64"
 	"io"
 	"log/slog"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,7 +24,7 @@ import (
 // pageRun runs the commands of a bundle's page with the real openssl and sha256sum.
 func pageRun(t *testing.T, bundle string, env ...string) (string, error) {
 	t.Helper()
-	text := mustRead(t, filepath.Join(bundle, pageName))
+	text := []byte(mustRead(t, filepath.Join(bundle, pageName)))
 	var script strings.Builder
 	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllSubmatch(text, -1) {
 		script.Write(block[1])
@@ -51,14 +53,15 @@ func daysOf(t *testing.T, dir string, stamps string) string {
 			l.Done(c)
 		}
 		if stamps != "" {
-			waitFor(t, func() bool { return strings.Contains(whole(t, dir), `"of":"`+uitoa(l.Status().Signed)+`"`) })
+			waitFor(t, func() bool {
+				return strings.Contains(whole(t, dir), `"of":"`+strconv.FormatUint(l.Status().Signed, 10)+`"`)
+			})
 		}
 		mustClose(t, l)
 		now = now.AddDate(0, 0, 1)
 	}
-	key := keyIn(t, dir)
 	file := filepath.Join(t.TempDir(), "trusted.pem")
-	mustWrite(t, file, PublicPEM(key.Public()))
+	mustWrite(t, file, PublicPEM(keyIn(t, dir).Public()))
 	return file
 }
 
@@ -90,54 +93,50 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 	if out, err := pageRun(t, bundle); err != nil {
 		t.Errorf("without a key of one's own: %v\n%s", err, out)
 	}
-	var records func(string) string
-	edit := func(path func(string) string, old, text string) func(*testing.T, string) {
+	names, err := filepath.Glob(filepath.Join(bundle, "r1", segmentPrefix+"*"))
+	if err != nil || len(names) != 1 {
+		t.Fatal(names, err)
+	}
+	records, note := filepath.Join("r1", filepath.Base(names[0])), filepath.Join("r1", noteName)
+	// edited is the text of a file, another one than it was.
+	edited := func(file string, edit func(text string) string) func(*testing.T, string) {
 		return func(t *testing.T, bundle string) {
-			was := string(mustRead(t, path(bundle)))
-			is := strings.Replace(was, old, text, 1)
+			path := filepath.Join(bundle, file)
+			was := mustRead(t, path)
+			is := edit(was)
 			if is == was {
 				t.Fatalf("nothing was done: %s", was)
 			}
-			mustWrite(t, path(bundle), []byte(is))
+			mustWrite(t, path, is)
 		}
 	}
-	note := func(b string) string { return filepath.Join(b, "r1", noteName) }
-	if name, err := filepath.Glob(filepath.Join(bundle, "r1", segmentPrefix+"*")); err != nil || len(name) != 1 {
-		t.Fatal(name, err)
-	} else {
-		records = func(b string) string { return filepath.Join(b, "r1", filepath.Base(name[0])) }
+	editedLines := func(edit func(lines []string) []string) func(*testing.T, string) {
+		return edited(records, func(text string) string {
+			return strings.Join(edit(strings.SplitAfter(text, "\n")), "")
+		})
+	}
+	added := func(file string) func(*testing.T, string) {
+		return func(t *testing.T, bundle string) { mustWrite(t, filepath.Join(bundle, file), "x") }
 	}
 	for _, c := range []struct {
 		name   string
 		tamper func(t *testing.T, bundle string)
 	}{
-		{"a record was changed", edit(records, "an.peeters", "an.petersX")},
-		{"a record was changed with its hash", func(t *testing.T, bundle string) {
-			text := strings.SplitAfter(string(mustRead(t, records(bundle))), "\n")
-			l, err := parseLine([]byte(strings.TrimSuffix(text[2], "\n")))
-			must(t, err)
-			at := link{l.seq - 1, l.prev}
-			text[2] = string(forged(KindRead).appendTo(nil, &at))
-			mustWrite(t, records(bundle), []byte(strings.Join(text, "")))
-		}},
-		{"a record was removed", func(t *testing.T, bundle string) {
-			text := strings.SplitAfter(string(mustRead(t, records(bundle))), "\n")
-			mustWrite(t, records(bundle), []byte(strings.Join(slices.Delete(text, 2, 3), "")))
-		}},
-		{"the end was cut off", func(t *testing.T, bundle string) {
-			text := strings.SplitAfter(string(mustRead(t, records(bundle))), "\n")
-			mustWrite(t, records(bundle), []byte(strings.Join(text[:len(text)-2], "")))
-		}},
-		{"the note is of another time", edit(note, "2026-03-02", "2026-03-03")},
-		{"a file was added", func(t *testing.T, bundle string) {
-			mustWrite(t, filepath.Join(bundle, "r1", "timestamp-000000000099.tsr"), []byte("x"))
-		}},
-		{"a file was added beside the replicas", func(t *testing.T, bundle string) {
-			mustWrite(t, filepath.Join(bundle, "more.txt"), []byte("x"))
-		}},
-		{"a file was removed", func(t *testing.T, bundle string) {
-			mustRemove(t, note(bundle))
-		}},
+		{"a record was changed", edited(records, func(s string) string {
+			return strings.Replace(s, "an.peeters", "an.petersX", 1)
+		})},
+		{"a record was changed with its hash", editedLines(func(all []string) []string {
+			all[2] = forged(KindRead, before(parsed(t, all[2])))
+			return all
+		})},
+		{"a record was removed", editedLines(func(all []string) []string { return slices.Delete(all, 2, 3) })},
+		{"the end was cut off", editedLines(func(all []string) []string { return all[:len(all)-2] })},
+		{"the note is of another time", edited(note, func(s string) string {
+			return strings.Replace(s, "2026-03-02", "2026-03-03", 1)
+		})},
+		{"a file was added", added("r1/timestamp-000000000099.tsr")},
+		{"a file was added beside the replicas", added("more.txt")},
+		{"a file was removed", func(t *testing.T, bundle string) { mustRemove(t, filepath.Join(bundle, note)) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bundle := fresh(t)
@@ -201,8 +200,8 @@ func TestBundlesOfAllDaysHoldEveryRecord(t *testing.T) {
 func authority(t *testing.T) (url, roots string) {
 	t.Helper()
 	dir := t.TempDir()
-	mustWrite(t, filepath.Join(dir, "serial"), []byte("01\n"))
-	mustWrite(t, filepath.Join(dir, "tsa.cnf"), []byte(`
+	mustWrite(t, filepath.Join(dir, "serial"), "01\n")
+	mustWrite(t, filepath.Join(dir, "tsa.cnf"), `
 [tsa]
 default_tsa = t
 [t]
@@ -212,7 +211,7 @@ default_policy = 1.2.3.4.1
 digests = sha256
 accuracy = secs:1
 ess_cert_id_alg = sha256
-`))
+`)
 	openssl := func(args ...string) {
 		t.Helper()
 		run := exec.Command("openssl", args...)
@@ -225,7 +224,7 @@ ess_cert_id_alg = sha256
 	openssl(append([]string{"req", "-x509", "-subj", "/CN=root", "-keyout", "root.key", "-out", "root.pem"}, curve...)...)
 	openssl(append([]string{"req", "-subj", "/CN=tsa", "-keyout", "tsa.key", "-out", "tsa.csr"}, curve...)...)
 	mustWrite(t, filepath.Join(dir, "ext"),
-		[]byte("extendedKeyUsage=critical,timeStamping\nkeyUsage=critical,digitalSignature\n"))
+		"extendedKeyUsage=critical,timeStamping\nkeyUsage=critical,digitalSignature\n")
 	openssl("x509", "-req", "-in", "tsa.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial",
 		"-extfile", "ext", "-out", "tsa.pem")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -272,7 +271,9 @@ func TestATimeStampOfAnotherAuthorityOrNoteIsFound(t *testing.T) {
 	if token == nil {
 		t.Fatal("no token")
 	}
-	if _, err := openStamp(mustBase64(t, token[1]), noted{message: "something else"}, nil); err == nil {
+	answer, err := base64.StdEncoding.DecodeString(token[1])
+	must(t, err)
+	if _, err := openStamp(answer, noted{message: "something else"}, nil); err == nil {
 		t.Error("the token stands for another note")
 	}
 }
@@ -348,7 +349,7 @@ func TestNoRecordLeadsABundleElsewhere(t *testing.T) {
 	var at link
 	text := at.append(nil, KindSegment, day, header{Format: Format, Replica: "../../elsewhere"}, nil)
 	text = at.append(text, KindStop, day, signedFields{Replica: "../../elsewhere"},
-		func(link) string { return base64Text(make([]byte, noteSignature)) })
+		func(link) string { return base64.StdEncoding.EncodeToString(make([]byte, noteSignature)) })
 	mustWrite(t, segmentPath(chain, 1, day), text)
 	bundle := filepath.Join(dir, "a", "b")
 	must(t, os.Mkdir(filepath.Dir(bundle), 0o700))
@@ -364,9 +365,9 @@ func TestNoRecordLeadsABundleElsewhere(t *testing.T) {
 func TestADayWhoseFirstRecordWasChangedIsInItsBundle(t *testing.T) {
 	dir := t.TempDir()
 	daysOf(t, dir, "")
-	second := mustSegments(t, dir)[1]
-	_, rest, _ := strings.Cut(string(mustRead(t, second.path)), "\n")
-	mustWrite(t, second.path, []byte("{}\n"+rest))
+	second := segmentsOf(t, dir)[1]
+	_, rest, _ := strings.Cut(mustRead(t, second.path), "\n")
+	mustWrite(t, second.path, "{}\n"+rest)
 	bundle := filepath.Join(t.TempDir(), "bundle")
 	reports, err := Export([]string{filepath.Join(dir, "r1")}, bundle, second.day, second.day, VerifyOptions{})
 	if err != nil || len(reports) != 1 || len(reports[0].Findings) == 0 || reports[0].Records == 0 ||

@@ -23,14 +23,12 @@ func TestAFailingDiskCostsNoRecord(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				dir, disk := t.TempDir(), &faulty{}
-				o := options(dir)
-				o.OpenFile = disk.openFile
-				l := mustOpen(t, o)
+				disk := &faulty{}
+				dir, l := failing(t, disk, func(*Options) {})
 				l.Done(finished("before"))
 				time.Sleep(time.Second)
 				disk.set(c.open, c.write, c.sync)
-				if err := l.Intent(context.Background(), write("w1")); err != nil {
+				if err := l.Intent(t.Context(), write("w1")); err != nil {
 					t.Errorf("evidence may be late here: %v", err)
 				}
 				for range 5 {
@@ -63,26 +61,25 @@ func TestTrafficStopsWhenEvidenceFailsForTooLong(t *testing.T) {
 		name        string
 		after       time.Duration
 		first, late error // of an intent at once and after a minute
+		refused     uint64
 	}{
-		{"at once", 0, ErrNotRecorded, ErrNotRecorded},
-		{"after half a minute", 30 * time.Second, nil, ErrNotRecorded},
-		{"never", Never, nil, nil},
+		{"at once", 0, ErrNotRecorded, ErrNotRecorded, 2},
+		{"after half a minute", 30 * time.Second, nil, ErrNotRecorded, 1},
+		{"never", Never, nil, nil, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				dir, disk := t.TempDir(), &faulty{}
-				o := options(dir)
-				o.OpenFile, o.StopAfter = disk.openFile, c.after
-				l := mustOpen(t, o)
+				disk := &faulty{}
+				dir, l := failing(t, disk, func(o *Options) { o.StopAfter = c.after })
 				disk.set(nil, nil, syscall.EIO)
-				if err := l.Intent(context.Background(), write("w1")); !errors.Is(err, c.first) {
+				if err := l.Intent(t.Context(), write("w1")); !errors.Is(err, c.first) {
 					t.Errorf("the first: %v", err)
 				}
 				if got := l.Refused(); got != (c.first != nil) {
 					t.Errorf("refused at once: %v", got)
 				}
 				time.Sleep(time.Minute)
-				if err := l.Intent(context.Background(), write("w2")); !errors.Is(err, c.late) {
+				if err := l.Intent(t.Context(), write("w2")); !errors.Is(err, c.late) {
 					t.Errorf("after a minute: %v", err)
 				}
 				if got := l.Refused(); got != (c.late != nil) {
@@ -90,17 +87,11 @@ func TestTrafficStopsWhenEvidenceFailsForTooLong(t *testing.T) {
 				}
 				disk.set(nil, nil, nil)
 				time.Sleep(2 * time.Second)
-				if err := l.Intent(context.Background(), write("w3")); err != nil || l.Refused() {
+				if err := l.Intent(t.Context(), write("w3")); err != nil || l.Refused() {
 					t.Errorf("the disk is back: %v", err)
 				}
-				refused := uint64(0)
-				for _, err := range []error{c.first, c.late} {
-					if err != nil {
-						refused++
-					}
-				}
-				if got := l.Status().RefusedWrites; got != refused {
-					t.Errorf("%d writes were refused, and %d counted", refused, got)
+				if got := l.Status().RefusedWrites; got != c.refused {
+					t.Errorf("%d writes were refused, and %d counted", c.refused, got)
 				}
 				mustClose(t, l)
 				sound(t, dir)
@@ -111,22 +102,20 @@ func TestTrafficStopsWhenEvidenceFailsForTooLong(t *testing.T) {
 
 func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir, disk := t.TempDir(), &faulty{}
-		o := options(dir)
-		o.OpenFile, o.StopAfter = disk.openFile, time.Hour
-		l := mustOpen(t, o)
+		disk := &faulty{}
+		dir, l := failing(t, disk, func(o *Options) { o.StopAfter = time.Hour })
 		release := disk.hangs()
-		impatient, cancel := context.WithTimeout(context.Background(), time.Second)
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := l.Intent(impatient, write("w0")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a caller that went away: %v", err)
 		}
 		began := time.Now()
-		if err := l.Intent(context.Background(), write("w1")); err != nil || time.Since(began) != patience {
+		if err := l.Intent(t.Context(), write("w1")); err != nil || time.Since(began) != patience {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 		began = time.Now()
-		if err := l.Intent(context.Background(), write("w2")); err != nil || time.Since(began) != 0 {
+		if err := l.Intent(t.Context(), write("w2")); err != nil || time.Since(began) != 0 {
 			t.Errorf("the second: %v after %s", err, time.Since(began))
 		}
 		if s := l.Status(); !strings.Contains(s.Failing, "has not answered") {
@@ -147,10 +136,8 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 // gap.
 func TestAFullQueueLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir, disk := t.TempDir(), &faulty{}
-		o := options(dir)
-		o.OpenFile, o.StopAfter, o.Queue = disk.openFile, time.Hour, 10
-		l := mustOpen(t, o)
+		disk := &faulty{}
+		dir, l := failing(t, disk, func(o *Options) { o.StopAfter, o.Queue = time.Hour, 10 })
 		disk.set(nil, syscall.ENOSPC, nil)
 		for i := range 5 {
 			if l.Full() {
@@ -166,11 +153,11 @@ func TestAFullQueueLosesNothing(t *testing.T) {
 			l.Done(finished("r"))
 		}
 		w := write("w")
-		if err := l.Intent(context.Background(), w); err != nil || !w.Intent {
+		if err := l.Intent(t.Context(), w); err != nil || !w.Intent {
 			t.Errorf("a write that was under way: %v", err)
 		}
 		late := write("late")
-		if err := l.Intent(context.Background(), late); !errors.Is(err, ErrNotRecorded) || late.Intent {
+		if err := l.Intent(t.Context(), late); !errors.Is(err, ErrNotRecorded) || late.Intent {
 			t.Error("a write is sent whose intent found no place")
 		}
 		disk.set(nil, nil, nil)
@@ -191,14 +178,12 @@ func TestAFullQueueLosesNothing(t *testing.T) {
 // With audit.stopAfter never, traffic goes on whatever is lost by it, and the chain says how much.
 func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir, disk := t.TempDir(), &faulty{}
-		o := options(dir)
-		o.OpenFile, o.Queue = disk.openFile, 4
-		l := mustOpen(t, o)
+		disk := &faulty{}
+		dir, l := failing(t, disk, func(o *Options) { o.Queue = 4 })
 		disk.set(nil, syscall.ENOSPC, nil)
 		for i := range 8 {
 			w := write("w")
-			if err := l.Intent(context.Background(), w); err != nil || !w.Intent || l.Full() {
+			if err := l.Intent(t.Context(), w); err != nil || !w.Intent || l.Full() {
 				t.Errorf("write %d: %v", i, err)
 			}
 			l.Done(finished("r"))
@@ -219,9 +204,7 @@ func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 func TestReadsAloneNoticeADiskThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &faulty{}
-		o := options(t.TempDir())
-		o.OpenFile, o.StopAfter = disk.openFile, 0
-		l := mustOpen(t, o)
+		_, l := failing(t, disk, func(o *Options) { o.StopAfter = 0 })
 		release := disk.hangs()
 		l.Done(finished("r"))
 		time.Sleep(time.Second)
@@ -239,13 +222,15 @@ func TestReadsAloneNoticeADiskThatHangs(t *testing.T) {
 
 func TestWhatCannotBeOpenedIsToldAtOnce(t *testing.T) {
 	dir := t.TempDir()
-	mustWrite(t, dir+"/file", nil)
-	for name, o := range map[string]Options{
-		"a file in place of the directory": options(dir + "/file"),
-		"a key that is none":               func() Options { o := options(dir); o.KeyFile = dir + "/file"; return o }(),
-		"a name with a slash":              func() Options { o := options(dir); o.Replica = "../x"; return o }(),
-		"no name":                          func() Options { o := options(dir); o.Replica = ""; return o }(),
+	mustWrite(t, dir+"/file", "")
+	for name, wrong := range map[string]func(o *Options){
+		"a file in place of the directory": func(o *Options) { o.Dir = dir + "/file" },
+		"a key that is none":               func(o *Options) { o.KeyFile = dir + "/file" },
+		"a name with a slash":              func(o *Options) { o.Replica = "../x" },
+		"no name":                          func(o *Options) { o.Replica = "" },
 	} {
+		o := options(dir)
+		wrong(&o)
 		if l, err := Open(o); err == nil {
 			t.Errorf("%s: it opened", name)
 			_ = l.Close()

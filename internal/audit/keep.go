@@ -2,6 +2,7 @@ package audit
 
 import (
 	"compress/gzip"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -17,47 +18,36 @@ import (
 // tendEvery is how often what is ended is looked at.
 const tendEvery = time.Hour
 
-// keeper compresses the segments of a log that are ended (gzip, RFC 1952), and drops those
-// that the law no longer asks for. It works beside the writer, on one file at a time, so that
-// nobody who waits for a record waits for it.
-type keeper struct {
-	l *Log
-	// told are the troubles that were logged, by file, so that each is once.
-	told map[string]string
-}
-
 var errStopped = errors.New("tending the evidence: the gateway ends")
 
-// tend runs beside the writer until the log is closed. What is too old is not dropped
-// at the start: a machine's clock may be wrong then.
+// tend compresses the segments that are ended (gzip, RFC 1952), and drops those that the law no
+// longer asks for. It runs beside the writer until the log is closed, on one file at a time, so
+// that nobody who waits for a record waits for it. What is too old is not dropped at the start:
+// a machine's clock may be wrong then.
 func (l *Log) tend() {
-	k := &keeper{l: l, told: make(map[string]string)}
 	again := time.NewTicker(tendEvery)
 	defer again.Stop()
 	for {
-		k.compressEnded()
+		l.compressEnded()
 		select {
 		case <-l.ended:
 		case <-again.C:
-			if _, err := k.drop(l.o.Now()); err != nil && !errors.Is(err, errStopped) {
+			if _, err := l.drop(l.o.Now()); err != nil && !errors.Is(err, errStopped) {
 				l.o.Log.Error("an old file of the evidence could not be dropped; it is tried again in an hour",
 					"cause", err.Error())
 			}
-		case <-l.finish:
+		case <-l.open.Done():
 			return
 		}
 	}
 }
 
-// sign writes a signed record for the keeper.
+// sign writes a signed record for drop.
 func (l *Log) sign(kind Kind, now time.Time, fields signedFields) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
-	l.mu.Lock()
-	closing := l.closing
-	l.mu.Unlock()
 	switch {
-	case closing:
+	case l.open.Err() != nil:
 		return errStopped
 	case l.trouble.Load() != nil:
 		return errStillFailing
@@ -67,42 +57,29 @@ func (l *Log) sign(kind Kind, now time.Time, fields signedFields) error {
 	return l.commitSigned(kind, now, fields)
 }
 
-// tell logs a trouble, unless it is the one of the last time.
-func (k *keeper) tell(file string, err error) {
-	if text := err.Error(); k.told[file] != text {
-		k.told[file] = text
-		k.l.o.Log.Warn("a file of the evidence could not be compressed and stays as it is; it is tried again in an hour",
-			"file", file, "cause", text)
-	}
-}
-
 // isEnded tells a segment that the writer has left for good.
 func (l *Log) isEnded(path string) bool {
-	current := l.current.Load()
+	current := l.current.Load() // the lock of the writer is held while the disk hangs
 	return current == nil || path != *current
 }
 
 // compressEnded compresses what is ended, the oldest first. What fails stays as it is, and
 // the next round tries again.
-func (k *keeper) compressEnded() {
-	files, err := filesOf(k.l.dir)
-	if err != nil {
-		k.tell(k.l.dir, err)
-		return
-	}
+func (l *Log) compressEnded() {
+	files, err := filesOf(l.dir)
 	for _, s := range files.segments {
-		if s.compressed || !k.l.isEnded(s.path) {
+		if s.compressed || !l.isEnded(s.path) {
 			continue
 		}
-		err := k.compress(s)
-		if errors.Is(err, errStopped) {
+		failed := l.compress(s)
+		if errors.Is(failed, errStopped) {
 			return
 		}
-		if err != nil {
-			k.tell(s.path, fmt.Errorf("compressing the evidence: %w", err))
-			continue
-		}
-		delete(k.told, s.path)
+		err = errors.Join(err, failed)
+	}
+	if err != nil {
+		l.o.Log.Warn("files of the evidence could not be compressed and stay as they are; it is tried again in an hour",
+			"directory", l.dir, "cause", err.Error())
 	}
 }
 
@@ -110,30 +87,31 @@ func (k *keeper) compressEnded() {
 // renamed, and then the plain file goes. Whenever the process dies, the plain file or a whole
 // compressed one is there. While both are, the plain one counts, and the next round compresses
 // it once more. Hashes are over the lines, so the chain does not notice.
-func (k *keeper) compress(s segment) error {
-	if err := k.write(s.path, s.path+compressedSuffix); err != nil {
+func (l *Log) compress(s segment) error {
+	if err := l.compressInto(s.path, s.path+compressedSuffix); err != nil {
 		return err
 	}
 	if err := os.Remove(s.path); err != nil {
 		return err
 	}
-	return syncDir(k.l.o.OpenFile, k.l.dir)
+	return syncDir(l.o.OpenFile, l.dir)
 }
 
-// write compresses one file into another, which has its name only when it is whole and on disk.
-func (k *keeper) write(from, to string) error {
+// compressInto compresses one file into another, which has its name only when it is whole and on
+// disk.
+func (l *Log) compressInto(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
 	unfinished := to + unfinishedSuffix
-	out, err := k.l.o.OpenFile(unfinished, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	out, err := l.o.OpenFile(unfinished, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	z := gzip.NewWriter(out)
-	_, err = io.Copy(z, stoppable{in, k.l.finish})
+	_, err = io.Copy(z, stoppable{in, l.open})
 	if err = errors.Join(err, z.Close()); err == nil {
 		err = out.Sync()
 	}
@@ -144,56 +122,54 @@ func (k *keeper) write(from, to string) error {
 		_ = os.Remove(unfinished) // what went wrong before says more; the next try writes over it
 		return err
 	}
-	return syncDir(k.l.o.OpenFile, k.l.dir)
+	return syncDir(l.o.OpenFile, l.dir)
 }
 
 // stoppable ends reading when the gateway ends.
 type stoppable struct {
 	io.Reader
-	stop <-chan struct{}
+	open context.Context
 }
 
 func (s stoppable) Read(p []byte) (int, error) {
-	select {
-	case <-s.stop:
+	if s.open.Err() != nil {
 		return 0, errStopped
-	default:
-		return s.Reader.Read(p)
 	}
+	return s.Reader.Read(p)
 }
 
 // drop removes the segments that the law no longer asks for, the oldest first, and the files
 // of checkpoints of those years; it gives the number of segments. The record of a drop, which
 // is signed, is on disk before the file goes: it holds where the segment ended, and what is
 // left is verified from there.
-func (k *keeper) drop(now time.Time) (dropped int, err error) {
-	files, err := filesOf(k.l.dir)
+func (l *Log) drop(now time.Time) (dropped int, err error) {
+	files, err := filesOf(l.dir)
 	if err != nil {
 		return 0, err
 	}
 	for _, s := range files.segments {
-		end, over, err := k.expired(s, now)
+		end, over, err := l.expired(s, now)
 		if err != nil {
 			return dropped, err
 		}
 		if !over {
 			break
 		}
-		if err := k.dropSegment(s, end, now); err != nil {
+		if err := l.dropSegment(s, end, now); err != nil {
 			return dropped, err
 		}
 		if end != nil {
 			dropped++
-			k.l.o.Log.Info("a file of the evidence was dropped: its legal end is past", "file", filepath.Base(s.path))
+			l.o.Log.Info("a file of the evidence was dropped: its legal end is past", "file", filepath.Base(s.path))
 		}
 	}
-	return dropped, k.dropCheckpoints(files.checkpoints, now)
+	return dropped, l.dropCheckpoints(files.checkpoints, now)
 }
 
 // expired tells whether a segment need no longer be kept, and its last record, nil if
 // it has none.
-func (k *keeper) expired(s segment, now time.Time) (last *line, over bool, err error) {
-	if !k.l.isEnded(s.path) || now.Before(legalEnd(s.day, k.l.o.KeepYears)) {
+func (l *Log) expired(s segment, now time.Time) (last *line, over bool, err error) {
+	if !l.isEnded(s.path) || now.Before(legalEnd(s.day, l.o.KeepYears)) {
 		return nil, false, nil
 	}
 	t, err := tailOf(s.path)
@@ -208,12 +184,11 @@ func (k *keeper) expired(s segment, now time.Time) (last *line, over bool, err e
 	}
 	// The day of the name is that of the clock when it was begun.
 	at, err := time.Parse(time.RFC3339Nano, t.last.time)
-	return &t.last, err == nil && !now.Before(legalEnd(at, k.l.o.KeepYears)), nil
+	return &t.last, err == nil && !now.Before(legalEnd(at, l.o.KeepYears)), nil
 }
 
 // dropSegment removes a segment, with a record of it if there is a last one.
-func (k *keeper) dropSegment(s segment, last *line, now time.Time) error {
-	l := k.l
+func (l *Log) dropSegment(s segment, last *line, now time.Time) error {
 	if last != nil {
 		err := l.sign(KindDropped, now, signedFields{File: filepath.Base(s.path), First: s.first, Last: last.seq,
 			LastHash: hex.EncodeToString(last.hash[:]), LastTime: last.time})
@@ -235,7 +210,7 @@ func (k *keeper) dropSegment(s segment, last *line, now time.Time) error {
 
 // dropCheckpoints removes the files of years that are over: who has the later ones has what
 // they said. That of format 1 names no year and goes with its last change.
-func (k *keeper) dropCheckpoints(files []string, now time.Time) error {
+func (l *Log) dropCheckpoints(files []string, now time.Time) error {
 	for _, path := range files {
 		name := strings.TrimSuffix(filepath.Base(path), segmentSuffix)
 		year, err := strconv.Atoi(strings.TrimPrefix(name, checkpointsPrefix+"-"))
@@ -246,7 +221,7 @@ func (k *keeper) dropCheckpoints(files []string, now time.Time) error {
 			}
 			year = info.ModTime().UTC().Year()
 		}
-		if now.Before(legalEnd(time.Date(year, time.December, 31, 0, 0, 0, 0, time.UTC), k.l.o.KeepYears)) {
+		if now.Before(legalEnd(time.Date(year, time.December, 31, 0, 0, 0, 0, time.UTC), l.o.KeepYears)) {
 			continue
 		}
 		if err := os.Remove(path); err != nil {
@@ -271,9 +246,8 @@ func Keep(o Options) (dropped int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	k := &keeper{l: l, told: make(map[string]string)}
-	dropped, err = k.drop(l.o.Now())
-	k.compressEnded()
+	dropped, err = l.drop(l.o.Now())
+	l.compressEnded()
 	l.end()
 	return dropped, errors.Join(err, l.w.failure)
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
@@ -58,19 +59,20 @@ func (a *announced) Send(_ context.Context, _ *call.Call, r *http.Request) (*htt
 	return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
 }
 
-func send(t *testing.T, a *announced, method, path, body string, action ebox.Action) error {
+// send sends a request through a layer; fields are the name of a header field and its value. It
+// gives the record that the layer wrote to.
+func send(t *testing.T, a *announced, method, path string, body io.Reader, action ebox.Action,
+	fields ...string) (*call.Record, error) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, "http://upstream"+path, strings.NewReader(body))
-	must(t, err)
-	_, err = NewLayer(a, a).Send(t.Context(), callOf(method, path, action), r)
-	return err
-}
-
-// callOf is a call that is about to be sent.
-func callOf(method, path string, action ebox.Action) *call.Call {
 	c := call.New()
 	c.Route, c.Method, c.Action, c.Segments = "r", method, action, ebox.Segments(path)
-	return c
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://upstream"+path, body)
+	must(t, err)
+	for i := 0; i+1 < len(fields); i += 2 {
+		r.Header.Set(fields[i], fields[i+1])
+	}
+	_, err = NewLayer(a, a).Send(t.Context(), c, r)
+	return c.Record, err
 }
 
 func TestAWriteIsAnnouncedAndItsBodySentUnchanged(t *testing.T) {
@@ -103,7 +105,8 @@ func TestAWriteIsAnnouncedAndItsBodySentUnchanged(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := &announced{}
-			must(t, send(t, a, c.method, c.path, c.body, c.action))
+			_, err := send(t, a, c.method, c.path, strings.NewReader(c.body), c.action)
+			must(t, err)
 			if c.name == "more than is recorded" {
 				if len(a.ids) != maxIDs {
 					t.Errorf("%d ids", len(a.ids))
@@ -121,31 +124,88 @@ func TestAWriteIsAnnouncedAndItsBodySentUnchanged(t *testing.T) {
 
 func TestAWriteWithoutItsIntentIsNotSent(t *testing.T) {
 	a := &announced{refuse: ErrNotRecorded}
-	err := send(t, a, "PATCH", "/ebox/messages", "{}", ebox.Change)
-	var p *problem.Problem
-	if !errors.As(err, &p) || p.Status != 503 || a.sent {
+	_, err := send(t, a, "PATCH", "/ebox/messages", strings.NewReader("{}"), ebox.Change)
+	if p, ok := errors.AsType[*problem.Problem](err); !ok || p.Status != 503 || a.sent {
 		t.Errorf("%v, sent %v", err, a.sent)
 	}
 	a = &announced{refuse: context.Canceled}
-	if err := send(t, a, "DELETE", "/mandates/5", "", ebox.Mandates); !errors.Is(err, context.Canceled) || a.sent {
+	if _, err := send(t, a, "DELETE", "/mandates/5", nil, ebox.Mandates); !errors.Is(err, context.Canceled) || a.sent {
 		t.Errorf("%v, sent %v", err, a.sent)
 	}
 }
 
 func TestABodyThatBreaksOffIsNotSent(t *testing.T) {
 	a := &announced{}
-	r, err := http.NewRequestWithContext(t.Context(), "PATCH", "http://upstream/ebox/messages",
-		io.MultiReader(strings.NewReader(`{"items":`), brokenReader{}))
-	must(t, err)
-	if _, err := NewLayer(a, a).Send(t.Context(), callOf("PATCH", "/ebox/messages", ebox.Change), r); !errors.Is(err,
-		io.ErrUnexpectedEOF) || a.sent || a.intents > 0 {
+	broken := io.MultiReader(strings.NewReader(`{"items":`), iotest.ErrReader(io.ErrUnexpectedEOF))
+	_, err := send(t, a, "PATCH", "/ebox/messages", broken, ebox.Change)
+	if !errors.Is(err, io.ErrUnexpectedEOF) || a.sent || a.intents > 0 {
 		t.Errorf("%v, sent %v, intents %d", err, a.sent, a.intents)
 	}
 }
 
-type brokenReader struct{}
+const oneMessage = `{"items":[{"messageId":"M1"}]}`
 
-func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+// A caller that waits for a 100 gets the upstream's: nothing of its body is read before
+// that, and the messages are known when it has passed.
+func TestABodyThatIsWaitedForIsReadInPassing(t *testing.T) {
+	a := &announced{}
+	rec, err := send(t, a, "PATCH", "/ebox/messages", strings.NewReader(oneMessage), ebox.Change, "Expect", "100-continue")
+	must(t, err)
+	if a.intents != 1 || len(a.ids) != 0 || !a.more {
+		t.Errorf("the intent: %d, %v, %v", a.intents, a.ids, a.more)
+	}
+	if !slices.Equal(rec.Messages, []string{"M1"}) || rec.MoreMessages || a.body != oneMessage || a.again != oneMessage {
+		t.Errorf("the outcome: %v, %v; sent %q, again %q", rec.Messages, rec.MoreMessages, a.body, a.again)
+	}
+}
+
+func TestWithoutEvidenceNoBodyIsReadAhead(t *testing.T) {
+	a := &announced{off: true}
+	_, err := send(t, a, "PATCH", "/ebox/messages", strings.NewReader(oneMessage), ebox.Change)
+	if err != nil || a.intents != 0 || !a.sent {
+		t.Errorf("%v, %d intents, sent %v", err, a.intents, a.sent)
+	}
+}
+
+func TestNoFormOfAPathOrBodyHidesWhichMessagesAreChanged(t *testing.T) {
+	for _, path := range []string{"/ebox/messages", "/ebox/messages/", "/ebox/messages;v=1", "/ebox/%6dessages",
+		"/ebox/Messages%20", "/ebox/messages/;x", "/ebox/messages.json"} {
+		a := new(announced)
+		_, err := send(t, a, "PATCH", path, strings.NewReader(oneMessage), ebox.Change)
+		if err != nil || !slices.Equal(a.ids, []string{"M1"}) || a.more {
+			t.Errorf("%s: %q, more: %v, %v", path, a.ids, a.more, err)
+		}
+	}
+	for coding, want := range map[string]bool{"gzip": true, "Identity": false} {
+		a := new(announced)
+		_, err := send(t, a, "PATCH", "/ebox/messages", strings.NewReader(oneMessage), ebox.Change, "Content-Encoding", coding)
+		if err != nil || a.more != want || a.body != oneMessage {
+			t.Errorf("%s: the record says that it names all: %v; %v", coding, !a.more, err)
+		}
+	}
+}
+
+// Whoever may change messages writes what stands in the record of it. A line that no
+// reader takes for a record would look like tampering, and be cut off at the next start.
+func TestNoCallerWritesARecordThatDoesNotVerify(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, options(dir))
+	for name, body := range map[string]string{
+		"one id of a megabyte": `{"items":[{"messageId":"é` + strings.Repeat("<", 1<<20-100) + `"}]}`,
+		"a thousand of a kilobyte": `{"items":[` + strings.Repeat(`{"messageId":"`+strings.Repeat("é<&", 250)+
+			`"},`, 1000) + `{}]}`,
+	} {
+		r := write(name)
+		r.Messages, r.MoreMessages = messageIDs([]byte(body))
+		if !r.MoreMessages {
+			t.Errorf("%s: the record does not say that there are more", name)
+		}
+		must(t, l.Intent(t.Context(), r))
+		l.Done(r)
+	}
+	mustClose(t, l)
+	sound(t, dir)
+}
 
 func FuzzMessageIDs(f *testing.F) {
 	f.Add([]byte(`{"items":[{"messageId":"M1"}]}`))
@@ -156,33 +216,4 @@ func FuzzMessageIDs(f *testing.F) {
 			t.Errorf("%d ids", len(ids))
 		}
 	})
-}
-
-// A caller that waits for a 100 gets the upstream's: nothing of its body is read before
-// that, and the messages are known when it has passed.
-func TestABodyThatIsWaitedForIsReadInPassing(t *testing.T) {
-	const text = `{"items":[{"messageId":"M1"}]}`
-	a := &announced{}
-	c := callOf("PATCH", "/ebox/messages", ebox.Change)
-	r, err := http.NewRequestWithContext(t.Context(), "PATCH", "http://upstream/ebox/messages", strings.NewReader(text))
-	must(t, err)
-	r.Header.Set("Expect", "100-continue")
-	if _, err := NewLayer(a, a).Send(t.Context(), c, r); err != nil {
-		t.Fatal(err)
-	}
-	if a.intents != 1 || len(a.ids) != 0 || !a.more {
-		t.Errorf("the intent: %d, %v, %v", a.intents, a.ids, a.more)
-	}
-	rec := c.Record
-	if !slices.Equal(rec.Messages, []string{"M1"}) || rec.MoreMessages || a.body != text || a.again != text {
-		t.Errorf("the outcome: %v, %v; sent %q, again %q", rec.Messages, rec.MoreMessages, a.body, a.again)
-	}
-}
-
-func TestWithoutEvidenceNoBodyIsReadAhead(t *testing.T) {
-	a := &announced{off: true}
-	if err := send(t, a, "PATCH", "/ebox/messages", `{"messageId":"M1"}`, ebox.Change); err != nil ||
-		a.intents != 0 || !a.sent {
-		t.Errorf("%v, %d intents, sent %v", err, a.intents, a.sent)
-	}
 }

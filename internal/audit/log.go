@@ -119,11 +119,12 @@ type Log struct {
 	batch     *batch // of those pending that somebody waits for; nil if none
 	lost      losses
 	status    Status // see note
-	closing   bool
 	wake      chan struct{}
-	finish    chan struct{}
 	done      chan struct{}
 	closeOnce sync.Once
+	// open ends when the log is closed: nothing is queued then, and the background stops.
+	open context.Context
+	stop context.CancelFunc
 
 	// trouble is why records cannot be written, nil if they can. missing is what was
 	// removed or replaced; it stays until the process ends.
@@ -133,15 +134,15 @@ type Log struct {
 	// stopAfter may change while the log is open.
 	stopAfter atomic.Int64
 
-	// current is the path of the segment that is written. ended wakes the keeper; background is
-	// done with it and with stamp.
+	// current is the path of the segment that is written. ended wakes tend; background is done
+	// with it and with stamp.
 	current    atomic.Pointer[string]
 	ended      chan struct{}
 	background sync.WaitGroup
 	// notes are the newest checkpoints, for a time-stamping authority.
 	notes chan noted
 
-	// writing is held by whoever writes to the chain: the goroutine of run, and the keeper.
+	// writing is held by whoever writes to the chain: the goroutine of run, and that of tend.
 	writing sync.Mutex
 	w       writer
 }
@@ -189,7 +190,8 @@ func prepare(o Options) (*Log, error) {
 		return nil, fmt.Errorf("closing the directory of the evidence to others: %w", err)
 	}
 	l := &Log{o: o, dir: dir, wake: make(chan struct{}, 1), ended: make(chan struct{}, 1), notes: make(chan noted, 1),
-		finish: make(chan struct{}), done: make(chan struct{})}
+		done: make(chan struct{})}
+	l.open, l.stop = context.WithCancel(context.Background())
 	l.stopAfter.Store(int64(o.StopAfter))
 	var err error
 	if l.lock, err = lock(dir); err != nil {
@@ -258,15 +260,13 @@ func (l *Log) intent(ctx context.Context, c *call.Record) (recorded bool, err er
 		return false, ErrNotRecorded
 	}
 	e := entry{kind: KindIntent, at: l.o.Now(), record: recordOf(KindIntent, c, l.o.Mask)}
-	if l.trouble.Load() != nil {
-		if !l.add(&e) {
-			return l.untaken()
-		}
+	failing := l.trouble.Load() != nil
+	b, taken := l.add(&e, !failing)
+	switch {
+	case !taken && !l.mayLose():
+		return false, ErrNotRecorded
+	case !taken || failing: // it is counted as lost, or waits in memory
 		return true, nil
-	}
-	b := l.addWaiting(&e)
-	if b == nil {
-		return l.untaken()
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -287,44 +287,42 @@ func (l *Log) intent(ctx context.Context, c *call.Record) (recorded bool, err er
 // Done records a finished call, if it is evidence. It does not wait.
 func (l *Log) Done(c *call.Record) {
 	if kind, ok := evidenceOf(c); ok {
-		l.add(&entry{kind: kind, at: c.Start.Add(c.Phases.Total), record: recordOf(kind, c, l.o.Mask)})
+		l.add(&entry{kind: kind, at: c.Start.Add(c.Phases.Total), record: recordOf(kind, c, l.o.Mask)}, false)
 	}
 }
 
 // refusal records a call that the gateway refused, or some that were left out (LeftOut).
-func (l *Log) refusal(at time.Time, r Record) { l.add(&entry{kind: KindRefusal, at: at, record: r}) }
-
-// Event records something other than a call. It does not wait.
-func (l *Log) Event(e Event) { l.add(&entry{kind: e.Kind, at: l.o.Now(), event: e.Fields}) }
-
-// add queues a record, or counts it as lost.
-func (l *Log) add(e *entry) bool {
-	l.mu.Lock()
-	ok := l.take(e)
-	full := len(l.pending) >= flushAt
-	l.mu.Unlock()
-	if full {
-		l.rouse()
-	}
-	return ok
+func (l *Log) refusal(at time.Time, r Record) {
+	l.add(&entry{kind: KindRefusal, at: at, record: r}, false)
 }
 
-// addWaiting queues a record and gives the batch that will be done when it is on disk;
-// nil if it was not taken.
-func (l *Log) addWaiting(e *entry) *batch {
+// Event records something other than a call. It does not wait.
+func (l *Log) Event(e Event) {
+	l.add(&entry{kind: e.Kind, at: l.o.Now(), event: e.Fields}, false)
+}
+
+// add queues a record, or counts it as lost. With wait it gives the batch that is done when the
+// record is on disk.
+func (l *Log) add(e *entry, wait bool) (b *batch, taken bool) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if !l.take(e) {
-		l.mu.Unlock()
-		return nil
+		return nil, false
 	}
-	if l.batch == nil {
-		l.batch = &batch{done: make(chan struct{})}
+	if wait {
+		if l.batch == nil {
+			l.batch = &batch{done: make(chan struct{})}
+		}
+		b = l.batch
+		b.waiting++
 	}
-	b := l.batch
-	b.waiting++
-	l.mu.Unlock()
-	l.rouse()
-	return b
+	if wait || len(l.pending) >= flushAt {
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	}
+	return b, true
 }
 
 // take queues a record under the lock, or counts it as lost. Half of the places are
@@ -335,7 +333,7 @@ func (l *Log) take(e *entry) bool {
 	if e.kind == KindRefusal || e.kind == KindRead && l.mayLose() {
 		limit /= 2
 	}
-	if l.closing || len(l.pending) >= limit {
+	if l.open.Err() != nil || len(l.pending) >= limit {
 		switch {
 		case e.kind == KindIntent && !l.mayLose():
 			return false // its write is not sent: nothing is lost
@@ -355,13 +353,6 @@ func (l *Log) take(e *entry) bool {
 	return true
 }
 
-func (l *Log) rouse() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
-
 // run writes until the log is closed.
 func (l *Log) run() {
 	defer close(l.done)
@@ -376,7 +367,7 @@ func (l *Log) run() {
 			_ = l.turn(false) // who waits for it is told
 		case <-tick.C:
 			_ = l.turn(false)
-		case <-l.finish:
+		case <-l.open.Done():
 			l.end()
 			return
 		}
@@ -388,10 +379,7 @@ func (l *Log) run() {
 func (l *Log) Close() error {
 	var err error
 	l.closeOnce.Do(func() {
-		l.mu.Lock()
-		l.closing = true
-		l.mu.Unlock()
-		close(l.finish)
+		l.stop()
 		timer := time.NewTimer(patience)
 		defer timer.Stop()
 		select {

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -31,13 +30,11 @@ func TestARecordSaysWhoReadWhatForWhom(t *testing.T) {
 	must(t, json.Unmarshal([]byte(lines(t, dir)[2]), &got))
 	for name, want := range map[string]any{
 		"seq": 3.0, "kind": "opening", "requestId": "req-1", "caller": "hr", "source": "10.1.2.3", "listener": "main",
-		"actor":      "an.peeters",
-		"enterprise": "0206731645", "client": "payroll", "tokenHash": strings.Repeat("ab", 32), "route": "ebox-providers",
-		"provider": "nsso",
-		"upstream": "services.socialsecurity.be", "action": "open", "method": "GET", "url": maskCitizen(r.Path),
-		"attachment": "A1", "status": 200.0,
-		"upstreamStatus": 200.0, "cut": true, "bytesOut": 2048.0, "answerFrom": "upstream", "cache": "fwd=uri-miss",
-		"traceId": "t1", "answerTraceId": "t2",
+		"actor": "an.peeters", "enterprise": "0206731645", "client": "payroll", "tokenHash": strings.Repeat("ab", 32),
+		"route": "ebox-providers", "provider": "nsso", "upstream": "services.socialsecurity.be", "action": "open",
+		"method": "GET", "url": maskCitizen(r.Path), "attachment": "A1", "status": 200.0, "upstreamStatus": 200.0,
+		"cut": true, "bytesOut": 2048.0, "answerFrom": "upstream", "cache": "fwd=uri-miss", "traceId": "t1",
+		"answerTraceId": "t2",
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %v, want %v", name, got[name], want)
@@ -70,8 +67,7 @@ func TestWhatIsEvidence(t *testing.T) {
 		{"the list of providers", func(r *call.Record) { r.Upstream = "" }, ""},
 		{"an opening", func(r *call.Record) { r.Opening, r.Action = true, ebox.Open }, KindOpening},
 		{"an opening that failed at the provider", func(r *call.Record) {
-			r.Opening, r.Action, r.Status, r.UpstreamStatus = true,
-				ebox.Open, 500, 500
+			r.Opening, r.Action, r.Status, r.UpstreamStatus = true, ebox.Open, 500, 500
 		}, KindOpening},
 		{"an opening that got no answer", func(r *call.Record) {
 			r.Opening, r.Action, r.Status, r.UpstreamStatus, r.ProblemType = true, ebox.Open, 504, 0, "x"
@@ -104,13 +100,13 @@ func TestAnIntentIsOnDiskBeforeItReturns(t *testing.T) {
 	for i := range 50 {
 		wg.Go(func() {
 			r := write("w" + strconv.Itoa(i))
-			if err := l.Intent(context.Background(), r); err != nil {
+			if err := l.Intent(t.Context(), r); err != nil {
 				t.Error(err)
 			}
 			if !r.Intent {
 				t.Error("the record does not say that its outcome is awaited")
 			}
-			if text := strings.Join(lines(t, dir), ""); !strings.Contains(text, `"requestId":"`+r.ID+`"`) {
+			if text := whole(t, dir); !strings.Contains(text, `"requestId":"`+r.ID+`"`) {
 				t.Errorf("%s is not there", r.ID)
 			}
 		})
@@ -122,30 +118,21 @@ func TestAnIntentIsOnDiskBeforeItReturns(t *testing.T) {
 
 func TestManyIntentsShareASync(t *testing.T) {
 	disk := &faulty{}
-	o := options(t.TempDir())
-	o.OpenFile = disk.openFile
-	l := mustOpen(t, o)
-	release := disk.hangs()
-	disk.mu.Lock()
-	before := disk.syncs
-	disk.mu.Unlock()
+	_, l := failing(t, disk, func(*Options) {})
+	release, before := disk.hangs(), disk.synced()
 	var wg sync.WaitGroup
 	const n = 100
 	for range n {
 		wg.Go(func() {
-			if err := l.Intent(context.Background(), write("w")); err != nil {
+			if err := l.Intent(t.Context(), write("w")); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	for l.Status().Waiting < n {
-		time.Sleep(time.Millisecond)
-	}
+	waitFor(t, func() bool { return l.Status().Waiting == n })
 	release()
 	wg.Wait()
-	disk.mu.Lock()
-	defer disk.mu.Unlock()
-	if syncs := disk.syncs - before; syncs > 3 {
+	if syncs := disk.synced() - before; syncs > 3 {
 		t.Errorf("%d syncs for %d intents", syncs, n)
 	}
 }
@@ -180,9 +167,8 @@ func TestRecordsAreSignedAtLeastOnceAMinute(t *testing.T) {
 		if got := kindsIn(t, dir); got != "start read checkpoint read checkpoint read checkpoint stop" {
 			t.Error(got)
 		}
-		beside, err := os.ReadFile(beside(dir))
-		if err != nil || string(beside) != shipped.String() || strings.Count(shipped.String(), "\n") != 5 {
-			t.Errorf("%v: beside the chain\n%sshipped\n%s", err, beside, shipped.String())
+		if beside := mustRead(t, beside(dir)); beside != shipped.String() || strings.Count(beside, "\n") != 5 {
+			t.Errorf("beside the chain\n%sshipped\n%s", beside, shipped.String())
 		}
 		if r := sound(t, dir); r.Signed != r.Last || !r.Ended || r.Checkpoints != 5 {
 			t.Errorf("%+v", r)

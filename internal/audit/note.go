@@ -169,37 +169,47 @@ func (t *trust) format1(l *line) bool {
 	return false
 }
 
-// open reads a line of a file of checkpoints and verifies it. If it does not verify, the
-// checkpoint is what it claims. A line of format 1 is the signed record itself.
-func (t *trust) open(text []byte) (checkpoint, error) {
+// readCheckpoint reads what a line of a file of checkpoints says, whoever wrote it. message is
+// its note; it is empty of a line of format 1, which is the signed record itself.
+func readCheckpoint(text []byte) (c checkpoint, message string, err error) {
 	var holds struct {
 		Note    string `json:"note"`
 		Replica string `json:"replica"`
 	}
 	if err := json.Unmarshal(text, &holds); err != nil {
-		return checkpoint{}, errNoCheckpoint
+		return c, "", errNoCheckpoint
 	}
-	if holds.Note == "" {
+	if holds.Note != "" {
+		body, _, _ := strings.Cut(holds.Note, "\n\n")
+		c, err := parseCheckpoint(body + "\n")
+		return c, holds.Note, err
+	}
+	l, err := parseLine(text)
+	if err != nil || !validReplica(holds.Replica) {
+		return c, "", errNoCheckpoint
+	}
+	return checkpoint{holds.Replica, link{l.seq, l.hash}, l.time}, "", nil
+}
+
+// open is readCheckpoint of a line that it also verifies. If it does not verify, the checkpoint
+// is what it claims.
+func (t *trust) open(text []byte) (checkpoint, error) {
+	c, message, err := readCheckpoint(text)
+	if err != nil {
+		return c, err
+	}
+	if message == "" {
 		l, err := parseLine(text)
-		c := checkpoint{holds.Replica, link{l.seq, l.hash}, l.time}
-		if err != nil || !validReplica(holds.Replica) {
-			return checkpoint{}, errNoCheckpoint
-		}
-		if !l.intact() || len(l.signature) != ed25519.SignatureSize || !t.format1(&l) {
+		if err != nil || !l.intact() || len(l.signature) != ed25519.SignatureSize || !t.format1(&l) {
 			return c, errNotSigned
 		}
 		return c, nil
-	}
-	body, _, _ := strings.Cut(holds.Note, "\n\n")
-	c, err := parseCheckpoint(body + "\n")
-	if err != nil {
-		return c, err
 	}
 	v, err := t.of(c.replica)
 	if err != nil {
 		return c, err
 	}
-	if _, err := note.Open([]byte(holds.Note), v); err != nil {
+	if _, err := note.Open([]byte(message), v); err != nil {
 		return c, errNotSigned
 	}
 	return c, nil

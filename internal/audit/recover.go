@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -61,7 +60,7 @@ func (l *Log) recover() error {
 			l.w.at = link{last.last.seq, last.last.hash}
 			if !s.compressed && last.end < l.o.SegmentSize && sameDay(s.day, now) && head.Format == Format {
 				l.w.path, l.w.size, l.w.day = s.path, last.end, s.day
-				l.setCurrent(s.path)
+				l.current.Store(&s.path)
 			}
 		}
 	}
@@ -96,17 +95,14 @@ func (l *Log) missingAtStart(files []string) (error, error) {
 	var newest checkpoint
 	var where string
 	verified := true
-	origin := []byte(originPrefix + l.o.Replica + `\n`) // as JSON has the first line of a note
 	for _, file := range files {
 		err := eachLine(file, nil, func(_ int, text []byte, whole bool) error {
-			if !whole || !bytes.Contains(text, origin) {
-				return nil
-			}
 			// Verifying costs more than reading, and few are newer than the chain.
-			if c, err := (&trust{}).open(text); errors.Is(err, errNoCheckpoint) || c.seq <= max(newest.seq, l.w.at.seq) {
-				return nil
+			c, _, err := readCheckpoint(text)
+			if err != nil || !whole || c.replica != l.o.Replica || c.seq <= max(newest.seq, l.w.at.seq) {
+				return nil //nolint:nilerr // a line that is none says nothing here
 			}
-			c, err := known.open(text)
+			_, err = known.open(text)
 			newest, where, verified = c, file, err == nil
 			return nil
 		})

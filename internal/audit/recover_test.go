@@ -3,11 +3,11 @@ package audit
 import (
 	"bufio"
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// victim is a process that writes evidence until it is killed: for each write it says
-// "sent" once the intent has returned, and reads come one each millisecond.
+// victim is a process that writes evidence until it is killed, and says "sent" of each write once
+// the intent has returned.
 func victim(dir string) {
 	o := options(dir)
 	o.SegmentSize = 50_000 // so that it is killed while it compresses, often enough
@@ -35,15 +35,12 @@ func victim(dir string) {
 			}
 			fmt.Println("sent w" + id)
 		}
-		r := finished("r" + id)
-		l.Done(r)
-		fmt.Println("read", r.ID, r.Start.UnixNano())
-		time.Sleep(time.Millisecond)
+		l.Done(finished("r" + id))
 	}
 }
 
-// A process that is killed loses no intent of a write that it went on to send, at most
-// a second of reads, and the chain says that it may have.
+// A process that is killed loses no intent of a write that it went on to send, and the chain says
+// that reads may be missing. What it was compressing is finished.
 func TestAProcessThatIsKilled(t *testing.T) {
 	self, err := os.Executable()
 	must(t, err)
@@ -55,25 +52,12 @@ func TestAProcessThatIsKilled(t *testing.T) {
 		must(t, err)
 		must(t, cmd.Start())
 		var sent []string
-		read := make(map[string]time.Time)
-		var first, killed time.Time
-		lines := bufio.NewScanner(out)
-		for lines.Scan() {
-			f := strings.Fields(lines.Text())
-			switch f[0] {
-			case "sent":
-				sent = append(sent, f[1])
-			case "read":
-				ns, _ := strconv.ParseInt(f[2], 10, 64)
-				read[f[1]] = time.Unix(0, ns)
-				if first.IsZero() {
-					first = read[f[1]]
-				}
-			default:
-				t.Fatal(lines.Text())
+		for said := bufio.NewScanner(out); said.Scan(); {
+			id, ok := strings.CutPrefix(said.Text(), "sent ")
+			if !ok {
+				t.Error(said.Text())
 			}
-			if killed.IsZero() && time.Since(first) > 1300*time.Millisecond && len(read) > 100 {
-				killed = time.Now()
+			if sent = append(sent, id); len(sent) == 50 {
 				must(t, cmd.Process.Kill())
 			}
 		}
@@ -91,48 +75,17 @@ func TestAProcessThatIsKilled(t *testing.T) {
 				t.Errorf("the write %s was sent and its intent is not there", id)
 			}
 		}
-		for id, at := range read {
-			if killed.Sub(at) > time.Second && !strings.Contains(text, `"requestId":"`+id+`"`) {
-				t.Errorf("the read %s of %s before the end is not there", id, killed.Sub(at))
-			}
-		}
-		l := mustOpen(t, options(dir))
-		mustClose(t, l)
-		report := sound(t, dir)
-		if report.Gaps != round+1 {
-			t.Errorf("%d gaps after %d kills", report.Gaps, round+1)
+		mustClose(t, mustOpen(t, options(dir)))
+		if r := sound(t, dir); r.Gaps != round+1 {
+			t.Errorf("%d gaps after %d kills", r.Gaps, round+1)
 		}
 	}
-	// What was being compressed is finished, and nothing but the chain is left.
-	if _, err := Keep(options(dir)); err != nil {
-		t.Fatal(err)
-	}
-	if got := forms(t, dir); len(got) < 5 || got != strings.Repeat("c", len(got)-1)+"p" {
+	_, err = Keep(options(dir))
+	must(t, err)
+	if got := forms(t, dir); len(got) < 5 || got != allButTheLast(got) {
 		t.Error(got)
 	}
 	sound(t, dir)
-}
-
-func mustSegments(t testing.TB, dir string) []segment {
-	t.Helper()
-	list, err := listSegments(filepath.Join(dir, "r1"))
-	must(t, err)
-	return list
-}
-
-func listSegments(dir string) ([]segment, error) {
-	files, err := filesOf(dir)
-	return files.segments, err
-}
-
-// whole is the text of a chain.
-func whole(t testing.TB, dir string) string {
-	t.Helper()
-	var all strings.Builder
-	for _, s := range mustSegments(t, dir) {
-		all.Write(textOf(t, s))
-	}
-	return all.String()
 }
 
 // What a crash can leave at the end of a file is set aside, and the chain goes on
@@ -157,9 +110,8 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 			l.Done(finished("r1"))
 			l.Done(finished("r2"))
 			mustClose(t, l)
-			path := mustSegments(t, dir)[0].path
 			text := c.tear(whole(t, dir))
-			mustWrite(t, path, []byte(text))
+			mustWrite(t, segmentsOf(t, dir)[0].path, text)
 			// The signed records that were torn off had been handed out in this test; a
 			// crash tears off only what was not synced, and so never handed out.
 			mustRemove(t, beside(dir))
@@ -175,9 +127,8 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 			if c.name == "nothing" {
 				return
 			}
-			aside, err := os.ReadFile(torn[0])
-			if err != nil || !strings.HasSuffix(text, string(aside)) || len(aside) == 0 {
-				t.Errorf("%v: %q", err, aside)
+			if aside := mustRead(t, torn[0]); !strings.HasSuffix(text, aside) || aside == "" {
+				t.Errorf("%q", aside)
 			}
 			if !strings.Contains(whole(t, dir), filepath.Base(torn[0])) {
 				t.Error("the gap record does not name it")
@@ -194,7 +145,7 @@ func TestAnotherKeyGoesOnWithTheChain(t *testing.T) {
 	sound(t, dir)
 	old, err := LoadKey(filepath.Join(dir, "old.key"))
 	must(t, err)
-	if r := verify(t, dir, VerifyOptions{Keys: []ed25519PublicKey{old.Public()}}); len(r.Findings) == 0 {
+	if r := verify(t, dir, VerifyOptions{Keys: []ed25519.PublicKey{old.Public()}}); len(r.Findings) == 0 {
 		t.Error("the first key alone verifies what the second has signed")
 	}
 }
@@ -210,12 +161,12 @@ func TestNoEmptySegmentIsLeftOverADayChange(t *testing.T) {
 				o.OpenFile = disk.openFile
 				var ahead atomic.Int64
 				o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-				l := openPlain(t, o)
+				l := mustOpen(t, o)
 				ahead.Add(int64(24 * time.Hour)) // the first record of this day begins a segment
 				disk.set(nil, syscall.ENOSPC, nil)
 				l.Done(finished("a"))
 				time.Sleep(time.Minute)
-				if s := mustSegments(t, dir); len(s) != 2 || s[1].size != 0 {
+				if s := segmentsOf(t, dir); len(s) != 2 || s[1].size != 0 {
 					t.Fatalf("no empty segment to leave: %+v", s)
 				}
 				if restart {
@@ -224,7 +175,7 @@ func TestNoEmptySegmentIsLeftOverADayChange(t *testing.T) {
 				ahead.Add(int64(24 * time.Hour))
 				disk.set(nil, nil, nil)
 				if restart {
-					l = openPlain(t, o)
+					l = mustOpen(t, o)
 				}
 				time.Sleep(time.Minute)
 				mustClose(t, l)

@@ -39,7 +39,7 @@ func TestRefusalsHaveALogOfTheirOwn(t *testing.T) {
 	r.Done(c)
 	must(t, r.Close())
 	r.Done(refusal("late", "10.9.9.9"))
-	text := string(mustRead(t, path))
+	text := mustRead(t, path)
 	if strings.Count(text, "\n") != 1 {
 		t.Fatal(text)
 	}
@@ -71,7 +71,7 @@ func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		must(t, r.Close())
 		mustClose(t, l)
-		text := string(mustRead(t, path))
+		text := mustRead(t, path)
 		if n := strings.Count(text, "\n"); n != refusalBurst+2 || !strings.Contains(text, `"requestId":"another"`) {
 			t.Errorf("%d lines: %s", n, text)
 		}

@@ -80,14 +80,14 @@ func TestReplicasThatWereRemovedCopiedOrRenamedAreFound(t *testing.T) {
 			must(t, os.Symlink(away, r2))
 		}, []string{"r2: this is a symbolic link"}},
 		{"without its records", func(t *testing.T, _, r2 string) {
-			files, err := filesOf(r2)
+			names, err := filepath.Glob(filepath.Join(r2, segmentPrefix+"*"))
 			must(t, err)
-			for _, s := range files.segments {
-				mustRemove(t, s.path)
+			for _, name := range names {
+				mustRemove(t, name)
 			}
 		}, []string{"the replica r2 has checkpoints, and its chain is not here"}},
 		{"with a file that is none of the gateway's", func(t *testing.T, r1, _ string) {
-			mustWrite(t, filepath.Join(r1, "more.jsonl"), nil)
+			mustWrite(t, filepath.Join(r1, "more.jsonl"), "")
 		}, []string{"more.jsonl: this is no file of the gateway's"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestASegmentThatWasRenamedIsFoundAndSearched(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			at(t, dir, "2026-03-05", "sought")
-			path := mustSegments(t, dir)[0].path
+			path := segmentsOf(t, dir)[0].path
 			mustRename(t, path, strings.Replace(path, c.from, c.to, 1))
 			if got := findings(t, dir); !strings.Contains(got, c.want) {
 				t.Errorf("verifying: %s", got)
@@ -149,22 +149,14 @@ func TestADirectoryThatIsRemovedOrReplacedUnderTheGatewayIsNoticed(t *testing.T)
 			mustRename(t, dir+"x", dir)
 		}},
 		{"its segment removed", false, func(t testing.TB, dir string) {
-			files, err := filesOf(dir)
-			must(t, err)
-			mustRemove(t, files.segments[0].path)
+			mustRemove(t, segmentsOf(t, filepath.Dir(dir))[0].path)
 		}},
 		{"its segment cut", false, func(t testing.TB, dir string) {
-			files, err := filesOf(dir)
-			must(t, err)
-			must(t, os.Truncate(files.segments[0].path, 100))
+			must(t, os.Truncate(segmentsOf(t, filepath.Dir(dir))[0].path, 100))
 		}},
 	} {
 		for _, busy := range []bool{false, true} {
-			name := c.name + ", idle"
-			if busy {
-				name = c.name + ", busy"
-			}
-			t.Run(name, func(t *testing.T) {
+			t.Run(c.name+map[bool]string{false: ", idle", true: ", busy"}[busy], func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					dir := t.TempDir()
 					o := options(dir)
@@ -233,19 +225,18 @@ func TestEvidenceOfANewerVersionIsAnError(t *testing.T) {
 		change func(t *testing.T, path string)
 	}{
 		{"by its first record", func(t *testing.T, path string) {
-			text := mustRead(t, path)
-			first, rest, _ := strings.Cut(string(text), "\n")
+			first, rest, _ := strings.Cut(mustRead(t, path), "\n")
 			content, _, _ := strings.Cut(strings.Replace(first, `"format":2`, `"format":3`, 1), hashStart)
 			sum := sha256.Sum256([]byte(content))
 			first = content + hashStart + hex.EncodeToString(sum[:]) + lineEnd
-			mustWrite(t, path, []byte(first+"\n"+rest))
+			mustWrite(t, path, first+"\n"+rest)
 		}},
 		{"by its name", func(t *testing.T, path string) { mustRename(t, path, path+".zst") }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			mustClose(t, mustOpen(t, options(dir)))
-			c.change(t, mustSegments(t, dir)[0].path)
+			c.change(t, segmentsOf(t, dir)[0].path)
 			newer := func(what string, err error) {
 				t.Helper()
 				if !errors.As(err, new(*NewerError)) || !strings.Contains(err.Error(), "written by a newer version") {
@@ -256,10 +247,10 @@ func TestEvidenceOfANewerVersionIsAnError(t *testing.T) {
 			newer("starting", err)
 			_, err = Search(filepath.Join(dir, "r1"), Query{}, func(*Found) error { return nil })
 			newer("searching", err)
-			r, err := verifyOne(filepath.Join(dir, "r1"), VerifyOptions{})
+			reports, _, err := VerifyAll([]string{filepath.Join(dir, "r1")}, VerifyOptions{})
 			if err != nil {
 				newer("verifying", err)
-			} else if len(r.Findings) == 0 {
+			} else if len(reports[0].Findings) == 0 {
 				t.Error("verifying: nothing was found")
 			}
 		})

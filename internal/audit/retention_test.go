@@ -1,9 +1,6 @@
 package audit
 
 import (
-	"errors"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,13 +8,20 @@ import (
 	"time"
 )
 
-// at opens, uses and closes a chain on a day.
-func at(t *testing.T, dir string, day string, id string) {
+// on are the options of a log at noon of a day.
+func on(t *testing.T, dir, day string) Options {
 	t.Helper()
 	now, err := time.Parse(time.DateOnly, day)
 	must(t, err)
 	o := options(dir)
 	o.Now = func() time.Time { return now.Add(12 * time.Hour) }
+	return o
+}
+
+// at opens, uses and closes a chain on a day.
+func at(t *testing.T, dir string, day string, id string) {
+	t.Helper()
+	o := on(t, dir, day)
 	l := mustOpen(t, o)
 	r := finished(id)
 	r.Start = o.Now()
@@ -27,11 +31,7 @@ func at(t *testing.T, dir string, day string, id string) {
 
 func keep(t *testing.T, dir, day string) int {
 	t.Helper()
-	now, err := time.Parse(time.DateOnly, day)
-	must(t, err)
-	o := options(dir)
-	o.Now = func() time.Time { return now.Add(time.Minute) }
-	n, err := Keep(o)
+	n, err := Keep(on(t, dir, day))
 	must(t, err)
 	return n
 }
@@ -60,16 +60,13 @@ func TestSegmentsAreKeptUntilTheLegalEndAndDroppedWithoutBreakingTheChain(t *tes
 	sound(t, dir)
 
 	// Without the signed record of the drop the beginning is missing.
-	for _, s := range mustSegments(t, dir)[1:] {
-		for _, path := range []string{s.path, s.path + compressedSuffix} { // the gateway may have ended between the two
-			if err := os.Remove(path); err != nil && (path == s.path || !errors.Is(err, fs.ErrNotExist)) {
-				t.Fatal(err)
-			}
-		}
+	for _, s := range segmentsOf(t, dir)[1:] {
+		mustRemove(t, s.plain())
+		mustRemove(t, s.plain()+compressedSuffix) // the gateway may have ended between the two
 	}
 	mustRemove(t, beside(dir))
 	r := verify(t, dir, VerifyOptions{})
-	if len(r.Findings) != 1 || !strings.Contains(r.Findings[0].What, "no signed record says that it was dropped") {
+	if len(r.Findings) != 1 || !contains(r.Findings, "no signed record says that it was dropped") {
 		t.Errorf("%v", r.Findings)
 	}
 }
@@ -79,10 +76,9 @@ func TestADropThatWasInterruptedGoesOn(t *testing.T) {
 	at(t, dir, "2026-03-01", "a")
 	at(t, dir, "2026-04-01", "b")
 	at(t, dir, "2026-05-01", "c")
-	before := make(map[string][]byte)
-	for _, s := range mustSegments(t, dir) {
-		text := mustRead(t, s.path)
-		before[s.path] = text
+	before := make(map[string]string)
+	for _, s := range segmentsOf(t, dir) {
+		before[s.path] = mustRead(t, s.path)
 	}
 	keep(t, dir, "2037-06-01")
 	sound(t, dir)
@@ -139,27 +135,14 @@ func TestCheckpointsGoWithTheYearsThatTheyCover(t *testing.T) {
 // The day in a segment's name is that of a clock that may have been wrong; the records
 // say it too.
 func TestAWrongClockAtTheStartDropsNothing(t *testing.T) {
-	dir := t.TempDir()
-	clock := time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)
-	o := options(dir)
-	o.Now = func() time.Time { return clock }
-	l := mustOpen(t, o)
+	dir, copied := t.TempDir(), t.TempDir()
+	l := mustOpen(t, on(t, dir, "1970-01-01"))
 	r := finished("a")
 	r.Start = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	l.Done(r)
-	for l.Status().Waiting > 0 {
-		time.Sleep(time.Millisecond)
-	}
-	dir = crashed(t, dir)
-	if n := keep(t, dir, "2026-03-02"); n != 0 {
+	waitFor(t, func() bool { return l.Status().Waiting == 0 })
+	mustCopy(t, dir, copied) // as if its process had died
+	if n := keep(t, copied, "2026-03-02"); n != 0 {
 		t.Errorf("%d were dropped", n)
 	}
-}
-
-// crashed is a copy of a chain as it is at this moment, as if its process had died.
-func crashed(t *testing.T, dir string) string {
-	t.Helper()
-	copied := t.TempDir()
-	mustCopy(t, dir, copied)
-	return copied
 }

@@ -106,7 +106,6 @@ type search struct {
 	result  Searched
 	// needles are texts that the line of a record that is sought has to hold.
 	needles [][]byte
-	message []byte // that of the message; nil if there is none
 	// open are writes whose outcome did not come yet, by request, in the order of order.
 	open  map[string]*Found
 	order []string
@@ -119,9 +118,6 @@ func (s *search) prepare() {
 		s.q.Provider, s.q.RequestID} {
 		if text, err := json.Marshal(v); err == nil && v != "" && string(text) == `"`+v+`"` {
 			s.needles = append(s.needles, text)
-			if v == s.q.Message {
-				s.message = text
-			}
 		}
 	}
 }
@@ -170,8 +166,8 @@ func (s *search) mayMatch(text []byte, l *line) bool {
 	switch l.kind {
 	case KindRead, KindOpening, KindIntent:
 	case KindOutcome:
-		if s.q.Message != "" {
-			return len(s.open) > 0 || bytes.Contains(text, s.message)
+		if len(s.open) > 0 {
+			return true
 		}
 	case KindRefusal:
 		if !s.q.Events {
@@ -180,12 +176,7 @@ func (s *search) mayMatch(text []byte, l *line) bool {
 	default:
 		return s.q.Events
 	}
-	for _, n := range s.needles {
-		if !bytes.Contains(text, n) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(s.needles, func(n []byte) bool { return !bytes.Contains(text, n) })
 }
 
 func (s *search) record(file string, n int, text []byte, l *line) error {

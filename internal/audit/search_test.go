@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -40,23 +39,17 @@ func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 	l.Done(child)
 	w := write("w1")
 	w.Messages = []string{"M1", "M5"}
-	if err := l.Intent(context.Background(), w); err != nil {
-		t.Fatal(err)
-	}
+	must(t, l.Intent(t.Context(), w))
 	l.Done(w)
 	lost := write("w2")
 	lost.Messages, lost.MoreMessages = []string{"M5"}, true
-	if err := l.Intent(context.Background(), lost); err != nil {
-		t.Fatal(err)
-	}
+	must(t, l.Intent(t.Context(), lost))
 	named := finished("n1")
 	named.Caller, named.Path, named.Named = "named", "/ebox/federation", []string{"0400000015", "0202239951"}
 	l.Done(named)
 	named = write("n2")
 	named.Caller, named.Path, named.Named = "named", "/ebox/federation/eboxPreferences", []string{"0202239951"}
-	if err := l.Intent(context.Background(), named); err != nil {
-		t.Fatal(err)
-	}
+	must(t, l.Intent(t.Context(), named))
 	named.Status = 403
 	l.Done(named)
 	l.Event(Event{Kind: KindConfiguration, Fields: map[string]string{"result": "taken"}})

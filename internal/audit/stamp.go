@@ -47,24 +47,18 @@ type noted struct {
 
 // stamp has time stamps made until the log is closed.
 func (l *Log) stamp() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		<-l.finish
-		cancel()
-	}()
 	var last time.Time
 	for {
 		select {
-		case <-ctx.Done():
+		case <-l.open.Done():
 			return
 		case n := <-l.notes:
 			now := l.o.Now()
 			if !last.IsZero() && now.Sub(last) < l.o.StampEvery {
 				continue
 			}
-			answer, err := l.askForStamp(ctx, n)
-			if ctx.Err() != nil {
+			answer, err := l.askForStamp(n)
+			if l.open.Err() != nil {
 				return
 			}
 			l.stamped(err)
@@ -98,13 +92,13 @@ func (l *Log) stamped(err error) {
 }
 
 // askForStamp gives the answer of the authority, which was verified.
-func (l *Log) askForStamp(ctx context.Context, n noted) (answer []byte, err error) {
+func (l *Log) askForStamp(n noted) (answer []byte, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("asking %s for a time stamp: %w", l.o.StampURL, err)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, stampPatience)
+	ctx, cancel := context.WithTimeout(l.open, stampPatience)
 	defer cancel()
 	client := &http.Client{
 		Transport:     &http.Transport{DisableKeepAlives: true},

@@ -19,14 +19,6 @@ func (l *Log) tolerated() error {
 	return nil
 }
 
-// untaken is what becomes of a write whose intent found no place in the queue.
-func (l *Log) untaken() (recorded bool, err error) {
-	if l.mayLose() {
-		return true, nil
-	}
-	return false, ErrNotRecorded
-}
-
 // mayLose says that requests are served of which there may be no record.
 func (l *Log) mayLose() bool { return time.Duration(l.stopAfter.Load()) == Never }
 

@@ -1,13 +1,17 @@
 package audit
 
+// The tests stand in the package: they write what only a tamperer or a crash would (forged
+// records, half compressed files), and read lines and segments as they lie on disk.
+
 import (
-	"encoding/base64"
+	"bytes"
+	"compress/gzip"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -58,22 +62,65 @@ func finished(id string) *call.Record {
 	}
 }
 
-// forged is the entry of a read that never was.
-func forged(kind Kind) *entry {
-	return &entry{kind: kind, at: time.Now(), record: Record{RequestID: "forged"}}
-}
-
 func write(id string) *call.Record {
 	r := finished(id)
 	r.Method, r.Action, r.Path = "PATCH", ebox.Change, "/ebox/providers/nsso/ebox/messages"
 	return r
 }
 
+// forged is the line of a record that never was, behind another, and becomes the one to forge
+// behind.
+func forged(kind Kind, behind *link) string {
+	e := entry{kind: kind, at: time.Now(), record: Record{RequestID: "forged"}}
+	return string(e.appendTo(nil, behind))
+}
+
+// before is the record before a line, as the line says.
+func before(l line) *link { return &link{l.seq - 1, l.prev} }
+
+// chainOf writes a chain of n reads in several segments, plain ones, that ends in order.
+func chainOf(t testing.TB, dir string, n int, segmentSize int64) {
+	t.Helper()
+	o := options(dir)
+	o.SegmentSize = segmentSize
+	l, err := prepare(o)
+	must(t, err)
+	for i := range n {
+		l.Done(finished(fmt.Sprintf("r%d", i)))
+		if i%5 == 4 {
+			must(t, l.turn(false))
+		}
+	}
+	l.end()
+	must(t, l.w.failure)
+}
+
+// plain is such a chain in a directory of its own, compressed is one all of whose segments but
+// the last are compressed.
+func plain(t testing.TB, n int, segmentSize int64) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	chainOf(t, dir, n, segmentSize)
+	return dir
+}
+
+func compressed(t testing.TB, n int, segmentSize int64) (dir string) {
+	t.Helper()
+	dir = plain(t, n, segmentSize)
+	_, err := Keep(options(dir))
+	must(t, err)
+	return dir
+}
+
+// verify verifies one chain, and gives what belongs to no chain with what does.
 func verify(t testing.TB, dir string, o VerifyOptions) Report {
 	t.Helper()
-	report, err := verifyOne(filepath.Join(dir, "r1"), o)
+	reports, findings, err := VerifyAll([]string{filepath.Join(dir, "r1")}, o)
 	must(t, err)
-	return report
+	for _, f := range findings {
+		reports[0].find(f)
+	}
+	return reports[0]
 }
 
 // sound verifies that nothing is wrong.
@@ -86,39 +133,55 @@ func sound(t testing.TB, dir string) Report {
 	return report
 }
 
-// lines are all lines of a chain, in order.
-func lines(t testing.TB, dir string) []string {
+// contains tells whether one of some findings holds a text.
+func contains(findings []Finding, text string) bool {
+	for _, f := range findings {
+		if strings.Contains(f.String(), text) {
+			return true
+		}
+	}
+	return false
+}
+
+func segmentsOf(t testing.TB, dir string) []segment {
 	t.Helper()
-	var all []string
-	for _, s := range mustSegments(t, dir) {
-		all = append(all, strings.SplitAfter(string(textOf(t, s)), "\n")...)
-		all = all[:len(all)-1]
+	files, err := filesOf(filepath.Join(dir, "r1"))
+	must(t, err)
+	return files.segments
+}
+
+// textOf is what can be read of a segment, in whichever form it lies there.
+func textOf(s segment) (string, error) {
+	var all strings.Builder
+	err := eachLine(s.path, nil, func(_ int, text []byte, whole bool) error {
+		all.Write(text)
+		if whole {
+			all.WriteByte('\n')
+		}
+		return nil
+	})
+	return all.String(), err
+}
+
+// whole is the text of a chain, as far as it can be read.
+func whole(t testing.TB, dir string) string {
+	t.Helper()
+	all := ""
+	for _, s := range segmentsOf(t, dir) {
+		text, err := textOf(s)
+		if err != nil && !strings.Contains(err.Error(), "compressed file") {
+			t.Fatal(err)
+		}
+		all += text
 	}
 	return all
 }
 
-// textOf is what a segment holds, in whichever form it lies there.
-func textOf(t testing.TB, s segment) []byte {
+// lines are all lines of a chain, in order.
+func lines(t testing.TB, dir string) []string {
 	t.Helper()
-	var all []byte
-	err := eachLine(s.path, nil, func(_ int, text []byte, whole bool) error {
-		if all = append(all, text...); whole {
-			all = append(all, '\n')
-		}
-		return nil
-	})
-	must(t, err)
-	return all
-}
-
-// openPlain is mustOpen of a log that leaves ended segments as they are.
-func openPlain(t testing.TB, o Options) *Log {
-	t.Helper()
-	l, err := prepare(o)
-	must(t, err)
-	go l.run()
-	t.Cleanup(func() { _ = l.Close() }) // a test that cares closes it itself
-	return l
+	all := strings.SplitAfter(whole(t, dir), "\n")
+	return all[:len(all)-1]
 }
 
 // kindsIn are the kinds of the records of a chain but for those that begin a segment.
@@ -126,15 +189,51 @@ func kindsIn(t testing.TB, dir string) string {
 	t.Helper()
 	var words []string
 	for _, text := range lines(t, dir) {
-		l, err := parseLine([]byte(strings.TrimSuffix(text, "\n")))
-		if err != nil {
-			t.Fatalf("%v: %s", err, text)
-		}
-		if l.kind != KindSegment {
+		if l := parsed(t, text); l.kind != KindSegment {
 			words = append(words, string(l.kind))
 		}
 	}
 	return strings.Join(words, " ")
+}
+
+// parsed is a line taken apart.
+func parsed(t interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}, text string) line {
+	t.Helper()
+	l, err := parseLine([]byte(strings.TrimSuffix(text, "\n")))
+	if err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	return l
+}
+
+// forms says of each segment whether it is plain (p) or compressed (c), and names files that
+// should not be there.
+func forms(t testing.TB, dir string) string {
+	t.Helper()
+	all := ""
+	for _, s := range segmentsOf(t, dir) {
+		all += map[bool]string{true: "c", false: "p"}[s.compressed]
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "r1", "*"+unfinishedSuffix))
+	must(t, err)
+	return all + strings.Join(left, " ")
+}
+
+// allButTheLast are the forms of some segments that are all compressed but the last.
+func allButTheLast(forms string) string { return strings.Repeat("c", max(len(forms)-1, 0)) + "p" }
+
+// zipped is what compressing a text gives.
+func zipped(t testing.TB, text string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, err := z.Write([]byte(text))
+	must(t, err)
+	must(t, z.Close())
+	return b.Bytes()
 }
 
 // faulty is a disk that fails when it is told to.
@@ -150,6 +249,16 @@ type faulty struct {
 	syncs int
 }
 
+// failing is a log on such a disk.
+func failing(t testing.TB, disk *faulty, edit func(*Options)) (dir string, l *Log) {
+	t.Helper()
+	dir = t.TempDir()
+	o := options(dir)
+	o.OpenFile = disk.openFile
+	edit(&o)
+	return dir, mustOpen(t, o)
+}
+
 func (d *faulty) set(open, write, sync error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -163,6 +272,13 @@ func (d *faulty) hangs() (release func()) {
 	hang := make(chan struct{})
 	d.hang = hang
 	return func() { close(hang) }
+}
+
+// synced counts the syncs.
+func (d *faulty) synced() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.syncs
 }
 
 func (d *faulty) openFile(name string, flag int, perm fs.FileMode) (File, error) {
@@ -208,8 +324,6 @@ func (f *faultyFile) Sync() error {
 	return f.File.Sync()
 }
 
-func base64Text(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
-
 // beside is the newest file of checkpoints beside a chain.
 func beside(dir string) string {
 	names, err := filepath.Glob(filepath.Join(dir, "r1", checkpointsPrefix+"*"))
@@ -219,34 +333,29 @@ func beside(dir string) string {
 	return names[len(names)-1]
 }
 
-// verifyOne verifies one chain, and gives what belongs to no chain with what does.
-func verifyOne(dir string, o VerifyOptions) (Report, error) {
-	reports, findings, err := VerifyAll([]string{dir}, o)
-	if err != nil {
-		return Report{}, err
-	}
-	for _, f := range findings {
-		reports[0].find(f)
-	}
-	return reports[0], nil
+// shippedOf is a copy of it, as it was shipped off the machine.
+func shippedOf(t testing.TB, dir string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "shipped.jsonl")
+	mustWrite(t, file, mustRead(t, beside(dir)))
+	return file
+}
+
+// keyIn is the key that the log in a directory made for itself.
+func keyIn(t testing.TB, dir string) *Key {
+	t.Helper()
+	key, err := LoadKey(filepath.Join(dir, "r1", keyName))
+	must(t, err)
+	return key
 }
 
 func waitFor(t testing.TB, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it never came to be")
 		}
 	}
-}
-
-func uitoa(n uint64) string { return strconv.FormatUint(n, 10) }
-
-func mustBase64(t testing.TB, text string) []byte {
-	t.Helper()
-	b, err := base64.StdEncoding.DecodeString(text)
-	must(t, err)
-	return b
 }
 
 func must(t testing.TB, err error) {
@@ -256,16 +365,16 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func mustWrite(t testing.TB, path string, content []byte) {
+func mustWrite[T string | []byte](t testing.TB, path string, content T) {
 	t.Helper()
-	must(t, os.WriteFile(path, content, 0o600))
+	must(t, os.WriteFile(path, []byte(content), 0o600))
 }
 
-func mustRead(t testing.TB, path string) []byte {
+func mustRead(t testing.TB, path string) string {
 	t.Helper()
 	content, err := os.ReadFile(path)
 	must(t, err)
-	return content
+	return string(content)
 }
 
 func mustRename(t testing.TB, from, to string) {
@@ -281,12 +390,4 @@ func mustCopy(t testing.TB, from, to string) {
 func mustRemove(t testing.TB, path string) {
 	t.Helper()
 	must(t, os.RemoveAll(path))
-}
-
-// keyIn is the key that the log in a directory made for itself.
-func keyIn(t testing.TB, dir string) *Key {
-	t.Helper()
-	key, err := LoadKey(filepath.Join(dir, "r1", keyName))
-	must(t, err)
-	return key
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,8 +16,8 @@ type verifier struct {
 	dir     string
 	replica string
 	trust   trust
-	// marks are the files of checkpoints; those of this chain are compared as it is read.
-	marks []*marks
+	// marks are the checkpoints that are not compared yet, the lowest number first.
+	marks []mark
 	// noted are the last signed records, for the time stamps of their notes.
 	noted  []noted
 	roots  *x509.CertPool
@@ -74,14 +73,18 @@ func (v *verifier) run(o VerifyOptions) error {
 	}
 	v.report.Replica = v.replica
 	v.nameOfDir()
-	// Before the segments are listed, so that none of the checkpoints in it is newer.
+	// Before the segments are listed, so that none of a gateway that runs is newer than they are.
 	for _, file := range files.checkpoints {
-		v.marks = append(v.marks, v.openMarks(file, true))
+		if err := v.readMarks(file, true); err != nil {
+			return err
+		}
 	}
 	for _, file := range o.Checkpoints {
-		v.marks = append(v.marks, v.openMarks(file, false))
+		if err := v.readMarks(file, false); err != nil {
+			return err
+		}
 	}
-	defer v.close()
+	slices.SortStableFunc(v.marks, func(a, b mark) int { return cmp.Compare(a.seq, b.seq) })
 	if files, err = filesOf(dir); err != nil {
 		return err
 	}
@@ -99,12 +102,6 @@ func (v *verifier) run(o VerifyOptions) error {
 		}
 	}
 	return v.conclude(files.foreign)
-}
-
-func (v *verifier) close() {
-	for _, m := range v.marks {
-		m.stop()
-	}
 }
 
 // nameOfDir compares the name of the directory with the replica that signed.
@@ -146,9 +143,7 @@ func (v *verifier) line(s *segment, n int, text []byte, l *line, intact bool) er
 		v.firstAt = Finding{File: s.path, Line: n, Seq: l.seq}
 		v.report.First, v.report.From = l.seq, l.time
 	}
-	if err := v.compare(s.path, n, l); err != nil {
-		return err
-	}
+	v.compare(s.path, n, l)
 	v.signature(s.path, n, l, text, intact)
 	if l.kind == KindTimestamp && intact {
 		if err := v.stamp(s.path, n, l, text); err != nil {
@@ -171,35 +166,28 @@ func (v *verifier) firstLine(s *segment, text []byte, l *line) {
 	v.format = h.Format
 }
 
-// compare compares a record with the checkpoints of its number.
-func (v *verifier) compare(file string, n int, l *line) error {
+// compare compares a record with the checkpoints of its number. Those of lower numbers are of
+// what is no longer here, which is told or was dropped in order.
+func (v *verifier) compare(file string, n int, l *line) {
 	compared := false
-	for _, marks := range v.marks {
-		for {
-			m, err := marks.upTo(l.seq)
-			if err != nil {
-				return err
-			}
-			if m == nil {
-				break
-			}
-			if m.seq < l.seq {
-				continue // of what is no longer here, which is told or was dropped in order
-			}
-			compared = true
-			switch {
-			case m.hash != l.hash:
-				v.find(file, n, l.seq, "this record is not the one of the checkpoint in %s:%d: the chain was made anew",
-					m.file, m.line)
-			case m.time != l.time:
-				v.find(m.file, m.line, l.seq, "this checkpoint says %s, and its record in %s:%d %s", m.time, file, n, l.time)
-			}
+	for len(v.marks) > 0 && v.marks[0].seq <= l.seq {
+		m := v.marks[0]
+		v.marks = v.marks[1:]
+		if m.seq < l.seq {
+			continue
+		}
+		compared = true
+		switch {
+		case m.hash != l.hash:
+			v.find(file, n, l.seq, "this record is not the one of the checkpoint in %s:%d: the chain was made anew",
+				m.file, m.line)
+		case m.time != l.time:
+			v.find(m.file, m.line, l.seq, "this checkpoint says %s, and its record in %s:%d %s", m.time, file, n, l.time)
 		}
 	}
 	if compared {
 		v.report.Checkpoints++
 	}
-	return nil
 }
 
 // signature verifies a signature, and that one is there where it has to be.
@@ -269,27 +257,13 @@ func (v *verifier) conclude(beside []string) error {
 		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq, "everything before this record is missing, and no signed "+
 			"record says that it was dropped in order (of a bundle for an auditor it need not be there: say --bundle)")
 	}
-	var newest *mark
-	for _, marks := range v.marks {
-		for {
-			m, err := marks.upTo(math.MaxUint64)
-			if err != nil {
-				return err
-			}
-			if m == nil {
-				break
-			}
-			if newest == nil || m.seq > newest.seq {
-				newest = m
-			}
-		}
-	}
-	if newest != nil && newest.seq > v.chain.last.seq && v.bundle == nil {
+	if left := len(v.marks); left > 0 && v.marks[left-1].seq > v.chain.last.seq && v.bundle == nil {
+		newest := v.marks[left-1]
 		v.find(cmp.Or(v.lastFile, v.dir), v.lastLine, v.chain.last.seq, "the end of the chain was cut off: it ends here, "+
 			"and the checkpoint in %s:%d shows that it went to seq %d at %s",
 			newest.file, newest.line, newest.seq, newest.time)
 	}
-	if !v.chain.started && newest == nil {
+	if !v.chain.started && len(v.marks) == 0 {
 		v.find(v.dir, 0, 0, "there is no record here")
 	}
 	if v.bundle == nil {

@@ -77,8 +77,7 @@ func (l *Log) write(now time.Time, lost losses) error {
 	}
 	l.busy.Store(now.UnixNano())
 	defer l.busy.Store(0)
-	signed := -1
-	buf, err := l.append(now, func(buf []byte, next *link) []byte {
+	err := l.append(now, func(buf []byte, next *link) []byte {
 		if lost.any() {
 			buf = next.append(buf, KindGap, now, lost.gap(l.trouble.Load()), nil)
 		}
@@ -86,7 +85,6 @@ func (l *Log) write(now time.Time, lost losses) error {
 			buf = w.backlog[i].appendTo(buf, next)
 		}
 		if due {
-			signed = len(buf)
 			buf = l.appendSigned(buf, next, KindCheckpoint, now, signedFields{})
 		}
 		return buf
@@ -98,11 +96,8 @@ func (l *Log) write(now time.Time, lost losses) error {
 		l.note(func(s *Status) { s.LastGap = now })
 	}
 	l.settle(lost)
-	if signed >= 0 {
+	if due {
 		l.wasSigned(now)
-	}
-	if w.buf = buf; cap(buf) > 4<<20 {
-		w.buf = nil // after a flood
 	}
 	l.recovered()
 	l.shipSigned(now)
@@ -142,18 +137,35 @@ func (w *writer) giveUp() {
 	}
 }
 
-// append makes lines that follow the chain, in a segment of the day, and has them on disk.
-func (l *Log) append(now time.Time, lines func(b []byte, next *link) []byte) ([]byte, error) {
+// append makes lines that follow the chain, and has them on disk in a segment of the day. What
+// is to be said of files that are not what was left there comes before them.
+func (l *Log) append(now time.Time, lines func(b []byte, next *link) []byte) error {
+	w := &l.w
 	if err := l.ready(now); err != nil {
-		return nil, err
+		return err
 	}
-	next := l.w.at
-	buf := lines(l.w.buf[:0], &next)
-	return buf, l.commit(buf, next)
+	next, buf, gap := w.at, w.buf[:0], w.gap
+	if w.size == 0 {
+		buf = l.appendHeader(buf, &next, now)
+	}
+	if gap != nil {
+		buf = next.append(buf, KindGap, now, gap, nil)
+	}
+	buf = lines(buf, &next)
+	if err := l.commit(buf, next); err != nil {
+		return err
+	}
+	if w.buf = buf; cap(buf) > 4<<20 {
+		w.buf = nil // after a flood
+	}
+	if gap != nil {
+		w.gap = nil
+		l.note(func(s *Status) { s.LastGap = now })
+	}
+	return nil
 }
 
-// ready has a segment open that lines of now belong into, and says in the chain what is to
-// be said of files that are not what was left there.
+// ready has a segment open that lines of now belong into.
 func (l *Log) ready(now time.Time) error {
 	w := &l.w
 	if err := l.reopen(now); err != nil {
@@ -165,27 +177,8 @@ func (l *Log) ready(now time.Time) error {
 		}
 	}
 	if w.file == nil {
-		if err := l.beginSegment(now); err != nil {
-			return err
-		}
+		return l.beginSegment(now)
 	}
-	if w.size == 0 {
-		next := w.at
-		line := l.appendHeader(nil, &next, now)
-		if err := l.commit(line, next); err != nil {
-			return err
-		}
-	}
-	if w.gap == nil {
-		return nil
-	}
-	next := w.at
-	line := next.append(nil, KindGap, now, w.gap, nil)
-	if err := l.commit(line, next); err != nil {
-		return err
-	}
-	w.gap = nil
-	l.note(func(s *Status) { s.LastGap = now })
 	return nil
 }
 
@@ -270,7 +263,7 @@ func (l *Log) beginSegment(now time.Time) error {
 		return err
 	}
 	path := segmentPath(l.dir, w.at.seq+1, now)
-	l.setCurrent(path) // before it can be listed
+	l.current.Store(&path) // before it can be listed
 	f, err := l.o.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("beginning a segment of the evidence: %w", err)
@@ -321,7 +314,7 @@ func (l *Log) endSegment(now time.Time) error {
 	}
 	err := w.file.Close()
 	w.file, w.path, w.size = nil, "", 0
-	l.setCurrent("")
+	l.current.Store(nil)
 	if err != nil {
 		return fmt.Errorf("ending a segment of the evidence: %w", err)
 	}
@@ -355,13 +348,9 @@ func (l *Log) commit(lines []byte, next link) error {
 	return nil
 }
 
-// setCurrent has the keeper leave the segment that is written. The one before is never
-// written again.
-func (l *Log) setCurrent(path string) { l.current.Store(&path) }
-
 // commitSigned writes one signed record.
 func (l *Log) commitSigned(kind Kind, now time.Time, fields signedFields) error {
-	_, err := l.append(now, func(b []byte, next *link) []byte { return l.appendSigned(b, next, kind, now, fields) })
+	err := l.append(now, func(b []byte, next *link) []byte { return l.appendSigned(b, next, kind, now, fields) })
 	if err != nil {
 		return err
 	}
@@ -398,6 +387,7 @@ func (l *Log) wasSigned(now time.Time) {
 
 // end writes what waits and signs the orderly end.
 func (l *Log) end() {
+	l.stop()
 	failure := l.turn(true)
 	l.writing.Lock()
 	w := &l.w

@@ -21,10 +21,11 @@ type client struct {
 	// key signs; nil if none could be loaded yet.
 	key atomic.Pointer[Key]
 
-	// files and passwords are what was last seen of the key's files; only the
-	// goroutine that watches touches them.
-	files     *watch.Files
-	passwords passwordDigest
+	// What follows belongs to the goroutine that watches: what was last seen of the key's
+	// files, and when the expiry of the certificate was last logged, and its state then.
+	files    *watch.Files
+	warned   time.Time
+	warnedOf string
 
 	mu      sync.Mutex
 	sources map[string]*Source // by canonical scopes, parted by blanks
@@ -33,9 +34,6 @@ type client struct {
 	keyFailure *failure
 	// wake has the files looked at, and a pending key tried, at once.
 	wake chan struct{}
-	// warned is when the expiry of the certificate was last logged, warnedOf its state then.
-	warned   time.Time
-	warnedOf string
 }
 
 // newClient loads the client's key, if that is possible.
@@ -44,10 +42,10 @@ func newClient(t *Tokens, c Client) *client {
 		Client: c, tokens: t,
 		// The files are remembered before they are loaded: a change in between is then
 		// seen as one.
-		files:     watch.NewFiles(c.Key.Keystore, c.Key.KeyFile, c.Key.CertificateFile),
-		passwords: c.Key.passwordDigest(),
-		sources:   make(map[string]*Source),
-		wake:      make(chan struct{}, 1),
+		files: watch.NewFiles(c.Key.Keystore, c.Key.KeyFile, c.Key.CertificateFile, c.Key.Password.File,
+			c.Key.KeyPassword.File),
+		sources: make(map[string]*Source),
+		wake:    make(chan struct{}, 1),
 	}
 	n.reload()
 	n.warnOfExpiry()
@@ -153,15 +151,11 @@ func (c *client) warnOfExpiry() {
 	if s.State == KeyUsable || s.State == KeyNoCertificate {
 		return
 	}
-	c.mu.Lock()
-	recently := s.State == c.warnedOf && !c.warned.IsZero() && now.Sub(c.warned) < 24*time.Hour
-	if !recently {
-		c.warned, c.warnedOf = now, s.State
+	if s.State == c.warnedOf && now.Sub(c.warned) < 24*time.Hour {
+		return
 	}
-	c.mu.Unlock()
-	if !recently {
-		c.tokens.log.Warn("the certificate of an OAuth client needs attention: register a new one in Chaman in time",
-			"client", c.Name,
-			"state", s.State, "subject", s.Subject, "notBefore", s.NotBefore, "notAfter", s.NotAfter, "daysLeft", *s.DaysLeft)
-	}
+	c.warned, c.warnedOf = now, s.State
+	c.tokens.log.Warn("the certificate of an OAuth client needs attention: register a new one in Chaman in time",
+		"client", c.Name,
+		"state", s.State, "subject", s.Subject, "notBefore", s.NotBefore, "notAfter", s.NotAfter, "daysLeft", *s.DaysLeft)
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,65 +18,56 @@ import (
 	"ebox-gateway/internal/wire"
 )
 
-func TestAnswersThatAreNoToken(t *testing.T) {
-	reply := func(status int, body string, header ...string) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
-			for i := 0; i+1 < len(header); i += 2 {
-				w.Header().Set(header[i], header[i+1])
-			}
-			w.WriteHeader(status)
-			_, _ = io.WriteString(w, body)
+// answering answers "STATUS|Name: value|body", or what begins with HTTP byte for byte before it
+// closes the connection.
+func answering(text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(text, "HTTP") {
+			c, _, _ := w.(http.Hijacker).Hijack()
+			_, _ = io.WriteString(c, text)
+			c.Close()
+			return
 		}
+		parts := strings.SplitN(text, "|", 3)
+		if name, value, given := strings.Cut(parts[1], ": "); given {
+			w.Header().Set(name, value)
+		}
+		status, _ := strconv.Atoi(parts[0])
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, parts[2])
 	}
+}
+
+func TestAnswersThatAreNoToken(t *testing.T) {
 	const fine = `{"access_token":"s3cret-value","token_type":"Bearer","expires_in":60,"scope":"scope:a"}`
-	cases := map[string]struct {
-		answer http.HandlerFunc
-		code   string // of a refusal; "" for an outage
-		status int    // of the problem
-		wait   time.Duration
-		says   string
-	}{
-		"invalid_client with 401": {
-			reply(401, `{"error":"invalid_client","error_description":"quite-private-description"}`), "invalid_client",
-			502, 0, "Chaman"},
-		"invalid_client with 400": {reply(400, `{"error":"invalid_client"}`), "invalid_client", 502, 0, "simulation"},
-		"invalid_scope":           {reply(400, `{"error":"invalid_scope"}`), "invalid_scope", 502, 0, "terms of use"},
-		"unauthorized_client": {
-			reply(400, `{"error":"unauthorized_client"}`), "unauthorized_client", 502, 0, "onboarding"},
-		"access_denied with 403": {reply(403, `{"error":"access_denied"}`), "access_denied", 502, 0, "terms of use"},
-		"a code of the server's own": {
-			reply(400, `{"error":"consent_required"}`), "consent_required", 502, 0, "onboarding"},
-		"fewer scopes than asked": {reply(200, strings.Replace(fine, "scope:a", "scope:b", 1)), "invalid_scope", 502,
-			0, "terms of use"},
-		"temporarily_unavailable": {reply(400, `{"error":"temporarily_unavailable"}`), "", 503, time.Second, ""},
-		"401 of something in between": {
-			reply(401, `<html>Proxy login quite-private-description</html>`), "", 503, time.Second, ""},
-		"404":                             {reply(404, `{"error":"not_found"}`), "", 503, time.Second, ""},
-		"429 with Retry-After":            {reply(429, ``, "Retry-After", "40"), "", 503, 40 * time.Second, ""},
-		"429 with a Retry-After of a day": {reply(429, ``, "Retry-After", "86400"), "", 503, longestWait, ""},
-		"503 with Retry-After": {
-			reply(503, `quite-private-description`, "Retry-After", "40"), "", 503, 40 * time.Second, ""},
-		"500 though it has an OAuth code": {reply(500, `{"error":"invalid_client"}`), "", 503, time.Second, ""},
-		"a page with 200":                 {reply(200, `<html>quite-private-description</html>`), "", 503, time.Second, ""},
-		"a token that has expired":        {reply(200, strings.Replace(fine, "60", "0", 1)), "", 503, time.Second, ""},
-		"204":                             {reply(204, ``), "", 503, time.Second, ""},
-		"more than a megabyte":            {reply(200, fine+strings.Repeat(" ", maxAnswer)), "", 503, time.Second, ""},
-		"a redirect":                      {reply(307, fine, "Location", "/elsewhere"), "", 503, time.Second, ""},
-		"no HTTP": {func(w http.ResponseWriter, r *http.Request) {
-			c, _, _ := w.(http.Hijacker).Hijack()
-			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nquite-private-description\r\n\r\n")
-			c.Close()
-		}, "", 503, time.Second, ""},
-		"cut short": {func(w http.ResponseWriter, r *http.Request) {
-			c, _, _ := w.(http.Hijacker).Hijack()
-			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"+fine[:40])
-			c.Close()
-		}, "", 503, time.Second, ""},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
+	// What follows is the code of a refusal and what its problem says, or how long an outage
+	// is waited for.
+	for answer, want := range map[string]string{
+		`401||{"error":"invalid_client","error_description":"quite-private-description"}`: "invalid_client: Chaman",
+		`400||{"error":"invalid_client"}`:                                                 "invalid_client: simulation",
+		`400||{"error":"invalid_scope"}`:                                                  "invalid_scope: terms of use",
+		`400||{"error":"unauthorized_client"}`:                                            "unauthorized_client: onboarding",
+		`403||{"error":"access_denied"}`:                                                  "access_denied: terms of use",
+		`400||{"error":"consent_required"}`:                                               "consent_required: onboarding",
+		"200||" + strings.Replace(fine, "scope:a", "scope:b", 1):                          "invalid_scope: terms of use",
+		`400||{"error":"temporarily_unavailable"}`:                                        "1s",
+		`401||<html>Proxy login quite-private-description</html>`:                         "1s",
+		`404||{"error":"not_found"}`:                                                      "1s",
+		`429|Retry-After: 40|`:                                                            "40s",
+		`429|Retry-After: 86400|`:                                                         longestWait.String(),
+		`503|Retry-After: 40|quite-private-description`:                                   "40s",
+		`500||{"error":"invalid_client"}`:                                                 "1s",
+		`200||<html>quite-private-description</html>`:                                     "1s",
+		"200||" + strings.Replace(fine, "60", "0", 1):                                     "1s",
+		`204||`: "1s",
+		"200||" + fine + strings.Repeat(" ", maxAnswer):               "1s",
+		"307|Location: /elsewhere|" + fine:                            "1s",
+		"HTTP/1.1 200 OK\r\nquite-private-description\r\n\r\n":        "1s",
+		"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + fine[:40]: "1s",
+	} {
+		t.Run(answer[:min(len(answer), 60)], func(t *testing.T) {
 			as := newAuthServer(t)
-			as.answer = c.answer
+			as.answer = answering(answer)
 			server := httptest.NewServer(as)
 			defer server.Close()
 			transport := &http.Transport{}
@@ -85,26 +77,25 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 				o.Transport, o.Clients[0].TokenURL, o.Log = transport, server.URL, textLog(&logged)
 			})
 			_, err := source(t, tokens).Token(t.Context())
-			running(tokens)() // nobody writes the log any more
+			running(t, tokens)() // nobody writes the log any more
 
 			var refused *RefusedError
 			var unavailable *UnavailableError
+			p := problem.From(err)
+			code, says, refusal := strings.Cut(want, ": ")
 			switch {
-			case c.code != "" && (!errors.As(err, &refused) || refused.Code != c.code || refused.Client != "payroll" ||
-				refused.Since.IsZero()):
-				t.Fatalf("%#v, want a refusal with %s", err, c.code)
-			case c.code == "" && !errors.As(err, &unavailable):
+			case refusal && (!errors.As(err, &refused) || refused.Code != code || refused.Client != "payroll" ||
+				refused.Since.IsZero() || p.Status != 502 || !strings.Contains(p.Detail, says)):
+				t.Fatalf("%#v, %d %s; want a refusal with %s", err, p.Status, p.Detail, want)
+			case !refusal && (!errors.As(err, &unavailable) || p.Status != 503):
 				t.Fatalf("%#v, want an outage", err)
 			}
-			p := problem.From(err)
-			if p.Status != c.status || !strings.Contains(p.Detail, c.says) {
-				t.Errorf("problem %d %q", p.Status, p.Detail)
-			}
-			if wait := p.Header.Get("Retry-After"); (wait != "") != (c.wait > 0) {
+			if wait := p.Header.Get("Retry-After"); (wait == "") != refusal {
 				t.Errorf("Retry-After %q", wait)
 			}
-			if unavailable != nil && (unavailable.RetryAfter < c.wait/2 || unavailable.RetryAfter > c.wait*2) {
-				t.Errorf("to be tried again after %s, want about %s", unavailable.RetryAfter, c.wait)
+			if pause, _ := time.ParseDuration(want); unavailable != nil &&
+				(unavailable.RetryAfter < pause/2 || unavailable.RetryAfter > pause*2) {
+				t.Errorf("to be tried again after %s, want about %s", unavailable.RetryAfter, pause)
 			}
 			if as.count() != 1 {
 				t.Errorf("%d requests", as.count())

@@ -53,12 +53,9 @@ type KeySource struct {
 	// empty: the expiry is then unknown, and only kid can be derived.
 	CertificateFile string
 
-	// Password opens Keystore or KeyFile; nil or an empty password for none. It is
-	// called at every look at the files, so that a password can change with them.
-	// The result is neither kept nor altered.
-	Password func() ([]byte, error)
-	// KeyPassword opens the key inside a JKS; nil if it is Password's too.
-	KeyPassword func() ([]byte, error)
+	// Password opens Keystore or KeyFile; zero for none. KeyPassword opens the key inside a
+	// JKS; zero if it is Password's too.
+	Password, KeyPassword Password
 
 	// Algorithm is RS256, PS256 or ES256; "" is RS256 for RSA keys and ES256 for
 	// keys on P-256.

@@ -11,78 +11,53 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/testkit"
 )
 
 func TestLoadKeyReadsEveryFormat(t *testing.T) {
 	rsaKey := mustLoad(t, oldSource).Fingerprint()
 	ecKey := mustLoad(t, newSource).Fingerprint()
+	const example = "CN=0206731645,O=Example,C=BE"
 	cases := map[string]struct {
-		src         KeySource
+		src         string // see keySource
 		algorithm   string
 		subject     string
 		fingerprint string
 	}{
-		"PKCS#8":        {KeySource{KeyFile: "rsa-pkcs8.pem"}, RS256, "", rsaKey},
-		"PKCS#8 in DER": {KeySource{KeyFile: "rsa-pkcs8.der"}, RS256, "", rsaKey},
-		"PKCS#1":        {KeySource{KeyFile: "rsa-pkcs1.pem"}, RS256, "", rsaKey},
-		"PKCS#1, encrypted as in RFC 1421": {
-			KeySource{KeyFile: "rsa-pkcs1-encrypted.pem", Password: fixed(password)}, RS256, "", rsaKey},
-		"PKCS#8, AES": {
-			KeySource{KeyFile: "rsa-pkcs8-aes.pem", Password: fixed(password)}, RS256, "", rsaKey},
-		"PKCS#8, 3DES": {
-			KeySource{KeyFile: "rsa-pkcs8-3des.pem", Password: fixed(password)}, RS256, "", rsaKey},
-		"PKCS#8, scrypt": {
-			KeySource{KeyFile: "rsa-pkcs8-scrypt.pem", Password: fixed(password)}, RS256, "", rsaKey},
-		"a password that is not needed": {
-			KeySource{KeyFile: "rsa-pkcs8.pem", Password: fixed(password)}, RS256, "", rsaKey},
-		"PS256":                      {KeySource{KeyFile: "rsa-pkcs8.pem", Algorithm: PS256}, PS256, "", rsaKey},
-		"SEC 1 after its parameters": {KeySource{KeyFile: "ec-sec1.pem"}, ES256, "", ecKey},
-		"EC in PKCS#8": {
-			KeySource{KeyFile: "ec-pkcs8.pem", CertificateFile: "ec-cert.pem", Algorithm: ES256}, ES256,
-			"O=Elliptic,C=BE", ecKey},
-		"certificate in DER": {
-			KeySource{KeyFile: "rsa-pkcs8.pem", CertificateFile: "rsa-cert.der"}, RS256, "CN=0206731645,O=Example,C=BE", rsaKey},
-		"chain with the root first": {
-			KeySource{KeyFile: "rsa-pkcs8.pem", CertificateFile: "chain-root-first.pem"}, RS256,
-			"CN=0206731645,O=Example,C=BE", rsaKey},
-		"all in one file, root first": {
-			KeySource{KeyFile: "rsa-combined.pem"}, RS256, "CN=0206731645,O=Example,C=BE", rsaKey},
-		"PEM configured as a keystore": {
-			KeySource{Keystore: "rsa-combined.pem"}, RS256, "CN=0206731645,O=Example,C=BE", rsaKey},
-		"PKCS#12, AES": {
-			KeySource{Keystore: "modern.p12", Password: fixed(password)}, RS256, "CN=0206731645,O=Example,C=BE", rsaKey},
-		"PKCS#12, RC2": {
-			KeySource{Keystore: "legacy-rc2.p12", Password: fixed(password)}, RS256, "CN=0206731645,O=Example,C=BE", rsaKey},
-		"PKCS#12, 3DES": {
-			KeySource{Keystore: "legacy-3des.p12", Password: fixed(password)}, RS256, "CN=0206731645,O=Example,C=BE", rsaKey},
-		"PKCS#12 without a password": {
-			KeySource{Keystore: "no-password.p12"}, RS256, "CN=0206731645,O=Example,C=BE", rsaKey},
-		"PKCS#12 by its name": {
-			KeySource{Keystore: "modern.p12", Password: fixed(password), Alias: "Payroll"}, RS256,
-			"CN=0206731645,O=Example,C=BE", rsaKey},
-		"PKCS#12 of keytool": {
-			KeySource{Keystore: "keytool.p12", Password: fixed(password)}, RS256, "O=Java,C=BE", ""},
-		"PKCS#12 with two keys, one of them": {
-			KeySource{Keystore: "two.p12", Password: fixed(password), Alias: "Social"}, ES256, "O=Java Two,C=BE", ""},
-		"PKCS#12 with two keys, the other": {
-			KeySource{Keystore: "two.p12", Password: fixed(password), Alias: "payroll"}, RS256, "O=Java,C=BE", ""},
-		"PKCS#12 that is called .jks": {
-			KeySource{Keystore: "disguised.jks", Password: fixed(password)}, RS256, "O=Java,C=BE", ""},
-		"JKS": {KeySource{Keystore: "one.jks", Password: fixed(password)}, RS256, "O=Java,C=BE", ""},
-		"JKS, alias in other letters": {KeySource{Keystore: "one.jks", Password: fixed(password), Alias: "PAYROLL"}, RS256,
-			"O=Java,C=BE", ""},
-		"JKS, a password for the key": {
-			KeySource{Keystore: "keypass.jks", Password: fixed(password), KeyPassword: fixed("different")}, RS256,
-			"O=Java,C=BE", ""},
-		"JKS, a password with accents": {
-			KeySource{Keystore: "accents.jks", Password: fixed("clé-privée")}, ES256, "O=Java,C=BE", ""},
-		"JKS with two keys": {KeySource{Keystore: "two.jks", Password: fixed(password), Alias: "social"}, ES256,
-			"O=Java Two,C=BE", ""},
+		"PKCS#8":                           {"key=rsa-pkcs8.pem", RS256, "", rsaKey},
+		"PKCS#8 in DER":                    {"key=rsa-pkcs8.der", RS256, "", rsaKey},
+		"PKCS#1":                           {"key=rsa-pkcs1.pem", RS256, "", rsaKey},
+		"PKCS#1, encrypted as in RFC 1421": {"key=rsa-pkcs1-encrypted.pem pass=changeit", RS256, "", rsaKey},
+		"PKCS#8, AES":                      {"key=rsa-pkcs8-aes.pem pass=changeit", RS256, "", rsaKey},
+		"PKCS#8, 3DES":                     {"key=rsa-pkcs8-3des.pem pass=changeit", RS256, "", rsaKey},
+		"PKCS#8, scrypt":                   {"key=rsa-pkcs8-scrypt.pem pass=changeit", RS256, "", rsaKey},
+		"a password that is not needed":    {"key=rsa-pkcs8.pem pass=changeit", RS256, "", rsaKey},
+		"PS256":                            {"key=rsa-pkcs8.pem alg=PS256", PS256, "", rsaKey},
+		"SEC 1 after its parameters":       {"key=ec-sec1.pem", ES256, "", ecKey},
+		"EC in PKCS#8":                     {"key=ec-pkcs8.pem cert=ec-cert.pem alg=ES256", ES256, "O=Elliptic,C=BE", ecKey},
+		"certificate in DER":               {"key=rsa-pkcs8.pem cert=rsa-cert.der", RS256, example, rsaKey},
+		"chain with the root first":        {"key=rsa-pkcs8.pem cert=chain-root-first.pem", RS256, example, rsaKey},
+		"all in one file, root first":      {"key=rsa-combined.pem", RS256, example, rsaKey},
+		"PEM configured as a keystore":     {"store=rsa-combined.pem", RS256, example, rsaKey},
+		"PKCS#12, AES":                     {"store=modern.p12 pass=changeit", RS256, example, rsaKey},
+		"PKCS#12, RC2":                     {"store=legacy-rc2.p12 pass=changeit", RS256, example, rsaKey},
+		"PKCS#12, 3DES":                    {"store=legacy-3des.p12 pass=changeit", RS256, example, rsaKey},
+		"PKCS#12 without a password":       {"store=no-password.p12", RS256, example, rsaKey},
+		"PKCS#12 by its name":              {"store=modern.p12 pass=changeit alias=Payroll", RS256, example, rsaKey},
+		"PKCS#12 of keytool":               {"store=keytool.p12 pass=changeit", RS256, "O=Java,C=BE", ""},
+		"PKCS#12 with two keys":            {"store=two.p12 pass=changeit alias=Social", ES256, "O=Java Two,C=BE", ""},
+		"PKCS#12, the other of them":       {"store=two.p12 pass=changeit alias=payroll", RS256, "O=Java,C=BE", ""},
+		"PKCS#12 that is called .jks":      {"store=disguised.jks pass=changeit", RS256, "O=Java,C=BE", ""},
+		"JKS":                              {"store=one.jks pass=changeit", RS256, "O=Java,C=BE", ""},
+		"JKS, alias in other letters":      {"store=one.jks pass=changeit alias=PAYROLL", RS256, "O=Java,C=BE", ""},
+		"JKS, a password for the key":      {"store=keypass.jks pass=changeit keypass=different", RS256, "O=Java,C=BE", ""},
+		"JKS, a password with accents":     {"store=accents.jks pass=clé-privée", ES256, "O=Java,C=BE", ""},
+		"JKS with two keys":                {"store=two.jks pass=changeit alias=social", ES256, "O=Java Two,C=BE", ""},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			k := mustLoad(t, in("testdata", c.src))
+			k := mustLoad(t, keySource(c.src))
 			if k.Algorithm() != c.algorithm || k.Subject() != c.subject {
 				t.Errorf("%s of %q, want %s of %q", k.Algorithm(), k.Subject(), c.algorithm, c.subject)
 			}
@@ -96,10 +71,34 @@ func TestLoadKeyReadsEveryFormat(t *testing.T) {
 	}
 }
 
-func in(dir string, src KeySource) KeySource {
-	for _, p := range []*string{&src.Keystore, &src.KeyFile, &src.CertificateFile} {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
+// keySource reads "store=one.jks pass=changeit alias=payroll": files of testdata, unless their
+// path is absolute, and how they are used.
+func keySource(text string) (src KeySource) {
+	for part := range strings.FieldsSeq(text) {
+		name, value, _ := strings.Cut(part, "=")
+		file := value
+		if !filepath.IsAbs(file) {
+			file = fixture(file)
+		}
+		switch name {
+		case "store":
+			src.Keystore = file
+		case "key":
+			src.KeyFile = file
+		case "cert":
+			src.CertificateFile = file
+		case "pass":
+			src.Password = Password{Text: config.Secret(value)}
+		case "keypass":
+			src.KeyPassword = Password{Text: config.Secret(value)}
+		case "passfile":
+			src.Password = Password{File: file}
+		case "alias":
+			src.Alias = value
+		case "alg":
+			src.Algorithm = value
+		case "head":
+			src.Headers = strings.Split(value, ",")
 		}
 	}
 	return src
@@ -118,91 +117,68 @@ func TestLoadKeySaysWhatToDo(t *testing.T) {
 	write(t, at("base64.p12"), []byte("MIINGgIBAzCCDNAGCSqGSIb3"))
 
 	cases := map[string]struct {
-		src  KeySource
+		src  string // see keySource
 		want []string
 	}{
-		"nothing configured": {KeySource{}, []string{"neither a keystore nor a key file"}},
-		"both configured": {
-			KeySource{Keystore: "modern.p12", KeyFile: "rsa-pkcs8.pem"}, []string{"both", "leave one"}},
-		"no such file": {KeySource{Keystore: "absent.p12"}, []string{"absent.p12", "no such file"}},
-		"no such certificate": {
-			KeySource{KeyFile: "rsa-pkcs8.pem", CertificateFile: "absent.pem"}, []string{"absent.pem", "no such file"}},
-		"no such password file": {
-			KeySource{Keystore: "modern.p12", Password: PasswordFile(at("absent"))}, []string{"modern.p12", "absent",
-				"reading password"}},
-		"a folder":      {KeySource{Keystore: dir}, []string{"is a directory"}},
-		"an empty file": {KeySource{Keystore: at("empty")}, []string{"empty"}},
-		"a large file":  {KeySource{Keystore: at("large")}, []string{"this is the wrong file"}},
-		"PKCS#12, wrong password": {
-			KeySource{Keystore: "modern.p12", Password: fixed("wrong-pass")},
+		"nothing configured":  {"", []string{"neither a keystore nor a key file"}},
+		"both configured":     {"store=modern.p12 key=rsa-pkcs8.pem", []string{"both", "leave one"}},
+		"no such file":        {"store=absent.p12", []string{"absent.p12", "no such file"}},
+		"no such certificate": {"key=rsa-pkcs8.pem cert=absent.pem", []string{"absent.pem", "no such file"}},
+		"no such password file": {"store=modern.p12 passfile=" + at("absent"),
+			[]string{"modern.p12", "absent", "reading password"}},
+		"a folder":      {"store=" + dir, []string{"is a directory"}},
+		"an empty file": {"store=" + at("empty"), []string{"empty"}},
+		"a large file":  {"store=" + at("large"), []string{"this is the wrong file"}},
+		"PKCS#12, wrong password": {"store=modern.p12 pass=wrong-pass",
 			[]string{"modern.p12", "the password does not open it"}},
-		"RC2, wrong password": {
-			KeySource{Keystore: "legacy-rc2.p12", Password: fixed("wrong-pass")}, []string{"the password does not open it"}},
-		"alias, wrong password": {KeySource{Keystore: "modern.p12", Alias: "payroll", Password: fixed("wrong-pass")},
+		"RC2, wrong password": {"store=legacy-rc2.p12 pass=wrong-pass", []string{"the password does not open it"}},
+		"alias, wrong password": {"store=modern.p12 alias=payroll pass=wrong-pass",
 			[]string{"the password does not open it"}},
-		"PKCS#12, no password": {KeySource{Keystore: "modern.p12"}, []string{"there is no password"}},
-		"PKCS#12 in BER": {
-			KeySource{Keystore: "ber.p12", Password: fixed(password)},
+		"PKCS#12, no password": {"store=modern.p12", []string{"there is no password"}},
+		"PKCS#12 in BER": {"store=ber.p12 pass=changeit",
 			[]string{"BER", "openssl pkcs12 -in testdata/ber.p12 -legacy -noenc"}},
-		"PKCS#12 cut short": {
-			KeySource{Keystore: at("truncated.p12"), Password: fixed(password)}, []string{"reading PKCS#12"}},
-		"PKCS#12 in base64": {KeySource{Keystore: at("base64.p12")}, []string{"base64"}},
-		"PKCS#12 with two keys": {
-			KeySource{Keystore: "two.p12", Password: fixed(password)}, []string{"2 keys", "set alias", "payroll", "social"}},
-		"PKCS#12, unknown alias": {
-			KeySource{Keystore: "two.p12", Password: fixed(password), Alias: "other"}, []string{`"other"`, "payroll", "social"}},
-		"PKCS#12, certificates alone": {
-			KeySource{Keystore: "trust-only.p12", Password: fixed(password)}, []string{"one private key"}},
-		"JKS, wrong password": {
-			KeySource{Keystore: "one.jks", Password: fixed("wrong-pass")}, []string{"password is wrong"}},
-		"JKS, no password": {KeySource{Keystore: "one.jks"}, []string{"there is no password"}},
-		"JKS cut short": {
-			KeySource{Keystore: at("truncated.jks"), Password: fixed(password)}, []string{"damaged"}},
-		"JKS, damaged": {
-			KeySource{Keystore: at("damaged.jks"), Password: fixed(password)}, []string{"damaged"}},
-		"JKS, key password missing": {
-			KeySource{Keystore: "keypass.jks", Password: fixed(password)}, []string{"configure the key password"}},
-		"JKS with two keys": {
-			KeySource{Keystore: "two.jks", Password: fixed(password)}, []string{"2 keys", "payroll, social"}},
-		"JKS, unknown alias": {
-			KeySource{Keystore: "two.jks", Password: fixed(password), Alias: "other"}, []string{`"other"`, "payroll, social"}},
-		"JKS, certificates alone": {
-			KeySource{Keystore: "trust-only.jks", Password: fixed(password)}, []string{"only trusted certificates"}},
-		"JCEKS": {
-			KeySource{Keystore: "jceks.jks", Password: fixed(password)}, []string{"JCEKS", "keytool -importkeystore"}},
-		"PKCS#8, wrong password": {
-			KeySource{KeyFile: "rsa-pkcs8-aes.pem", Password: fixed("wrong-pass")}, []string{"the password does not open it"}},
-		"PKCS#8, no password": {KeySource{KeyFile: "rsa-pkcs8-aes.pem"}, []string{"there is no password"}},
-		"PKCS#8, outdated encryption": {
-			KeySource{KeyFile: "rsa-pkcs8-outdated.pem", Password: fixed(password)}, []string{"openssl pkcs8 -topk8 -v2"}},
-		"PKCS#1, wrong password": {
-			KeySource{KeyFile: "rsa-pkcs1-encrypted.pem", Password: fixed("wrong-pass")},
+		"PKCS#12 cut short": {"store=" + at("truncated.p12") + " pass=changeit", []string{"reading PKCS#12"}},
+		"PKCS#12 in base64": {"store=" + at("base64.p12"), []string{"base64"}},
+		"PKCS#12 with two keys": {"store=two.p12 pass=changeit",
+			[]string{"2 keys", "set alias", "payroll", "social"}},
+		"PKCS#12, unknown alias": {"store=two.p12 pass=changeit alias=other",
+			[]string{`"other"`, "payroll", "social"}},
+		"PKCS#12, certificates alone": {"store=trust-only.p12 pass=changeit", []string{"one private key"}},
+		"JKS, wrong password":         {"store=one.jks pass=wrong-pass", []string{"password is wrong"}},
+		"JKS, no password":            {"store=one.jks", []string{"there is no password"}},
+		"JKS cut short":               {"store=" + at("truncated.jks") + " pass=changeit", []string{"damaged"}},
+		"JKS, damaged":                {"store=" + at("damaged.jks") + " pass=changeit", []string{"damaged"}},
+		"JKS, key password missing":   {"store=keypass.jks pass=changeit", []string{"configure the key password"}},
+		"JKS with two keys":           {"store=two.jks pass=changeit", []string{"2 keys", "payroll, social"}},
+		"JKS, unknown alias":          {"store=two.jks pass=changeit alias=other", []string{`"other"`, "payroll, social"}},
+		"JKS, certificates alone":     {"store=trust-only.jks pass=changeit", []string{"only trusted certificates"}},
+		"JCEKS":                       {"store=jceks.jks pass=changeit", []string{"JCEKS", "keytool -importkeystore"}},
+		"PKCS#8, wrong password": {"key=rsa-pkcs8-aes.pem pass=wrong-pass",
 			[]string{"the password does not open it"}},
-		"PKCS#1, no password":         {KeySource{KeyFile: "rsa-pkcs1-encrypted.pem"}, []string{"there is no password"}},
-		"two keys in one PEM":         {KeySource{KeyFile: "two-keys.pem"}, []string{"more than one private key"}},
-		"a certificate for a key":     {KeySource{KeyFile: "rsa-cert.pem"}, []string{"no private key"}},
-		"a DER certificate for a key": {KeySource{KeyFile: "rsa-cert.der"}, []string{"this is no private key"}},
-		"a key for a certificate": {
-			KeySource{KeyFile: "rsa-pkcs8.pem", CertificateFile: "rsa-pkcs8.pem"}, []string{"no certificate in it"}},
-		"another key's certificate": {
-			KeySource{KeyFile: "rsa-pkcs8.pem", CertificateFile: "ec-cert.pem"},
+		"PKCS#8, no password": {"key=rsa-pkcs8-aes.pem", []string{"there is no password"}},
+		"PKCS#8, outdated encryption": {"key=rsa-pkcs8-outdated.pem pass=changeit",
+			[]string{"openssl pkcs8 -topk8 -v2"}},
+		"PKCS#1, wrong password": {"key=rsa-pkcs1-encrypted.pem pass=wrong-pass",
+			[]string{"the password does not open it"}},
+		"PKCS#1, no password":         {"key=rsa-pkcs1-encrypted.pem", []string{"there is no password"}},
+		"two keys in one PEM":         {"key=two-keys.pem", []string{"more than one private key"}},
+		"a certificate for a key":     {"key=rsa-cert.pem", []string{"no private key"}},
+		"a DER certificate for a key": {"key=rsa-cert.der", []string{"this is no private key"}},
+		"a key for a certificate":     {"key=rsa-pkcs8.pem cert=rsa-pkcs8.pem", []string{"no certificate in it"}},
+		"another key's certificate": {"key=rsa-pkcs8.pem cert=ec-cert.pem",
 			[]string{"no certificate in testdata/ec-cert.pem belongs to the key"}},
-		"RSA of 1024 bits": {KeySource{KeyFile: "rsa-1024.pem"}, []string{"2048"}},
-		"P-384":            {KeySource{KeyFile: "p384.pem"}, []string{"only P-256"}},
-		"Ed25519":          {KeySource{KeyFile: "ed25519.pem"}, []string{"neither RSA nor"}},
-		"ES256 with RSA": {
-			KeySource{KeyFile: "rsa-pkcs8.pem", Algorithm: ES256}, []string{`"ES256" does not fit`}},
-		"RS256 with EC": {
-			KeySource{KeyFile: "ec-pkcs8.pem", Algorithm: RS256}, []string{`"RS256" does not fit`}},
-		"the algorithm none": {
-			KeySource{KeyFile: "rsa-pkcs8.pem", Algorithm: "none"}, []string{`"none" does not fit`}},
-		"x5c without a certificate": {
-			KeySource{KeyFile: "rsa-pkcs8.pem", Headers: []string{HeaderChain}}, []string{"x5c", "certificate"}},
-		"an unknown header parameter": {KeySource{KeyFile: "rsa-pkcs8.pem", Headers: []string{"jku"}}, []string{`"jku"`}},
+		"RSA of 1024 bits":            {"key=rsa-1024.pem", []string{"2048"}},
+		"P-384":                       {"key=p384.pem", []string{"only P-256"}},
+		"Ed25519":                     {"key=ed25519.pem", []string{"neither RSA nor"}},
+		"ES256 with RSA":              {"key=rsa-pkcs8.pem alg=ES256", []string{`"ES256" does not fit`}},
+		"RS256 with EC":               {"key=ec-pkcs8.pem alg=RS256", []string{`"RS256" does not fit`}},
+		"the algorithm none":          {"key=rsa-pkcs8.pem alg=none", []string{`"none" does not fit`}},
+		"x5c without a certificate":   {"key=rsa-pkcs8.pem head=x5c", []string{"x5c", "certificate"}},
+		"an unknown header parameter": {"key=rsa-pkcs8.pem head=jku", []string{`"jku"`}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			k, err := LoadKey(in("testdata", c.src))
+			k, err := LoadKey(keySource(c.src))
 			if err == nil {
 				t.Fatalf("loaded %v", k)
 			}
@@ -256,12 +232,12 @@ func TestAPasswordFileMayHaveWhatEditorsAdd(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "password")
 	for _, content := range []string{"changeit", "changeit\n", "changeit\r\n", "\xef\xbb\xbfchangeit\n"} {
 		write(t, file, []byte(content))
-		if b, err := PasswordFile(file)(); err != nil || string(b) != password {
+		if b, err := (Password{File: file}).read(); err != nil || string(b) != password {
 			t.Errorf("%q read as %q, %v", content, b, err)
 		}
 	}
 	write(t, file, []byte(" blanks are part of it \n\n"))
-	if b, _ := PasswordFile(file)(); string(b) != " blanks are part of it \n" {
+	if b, _ := (Password{File: file}).read(); string(b) != " blanks are part of it \n" {
 		t.Errorf("read %q", b)
 	}
 }

@@ -28,12 +28,12 @@ func KeySourceOf(c config.Client) KeySource {
 	}
 	if k := c.Keystore; k != nil {
 		src.Keystore, src.Alias = k.File, k.Alias
-		src.Password = passwordFrom(k.Password, k.PasswordFile)
-		src.KeyPassword = passwordFrom(k.KeyPassword, k.KeyPasswordFile)
+		src.Password = Password{k.Password, k.PasswordFile}
+		src.KeyPassword = Password{k.KeyPassword, k.KeyPasswordFile}
 	}
 	if k := c.Key; k != nil {
 		src.KeyFile = k.File
-		src.Password = passwordFrom(k.Password, k.PasswordFile)
+		src.Password = Password{k.Password, k.PasswordFile}
 	}
 	if c.Certificate != nil {
 		src.CertificateFile = c.Certificate.File
@@ -41,28 +41,23 @@ func KeySourceOf(c config.Client) KeySource {
 	return src
 }
 
-// passwordFrom reads the file again each time, since it may change with the key.
-func passwordFrom(secret config.Secret, file string) func() ([]byte, error) {
-	switch {
-	case file != "":
-		return PasswordFile(file)
-	case secret != "":
-		return func() ([]byte, error) { return []byte(secret.Reveal()), nil }
-	default:
-		return nil
-	}
+// Password is a password, or the file that holds it.
+type Password struct {
+	Text config.Secret
+	File string
 }
 
-// PasswordFile returns a KeySource.Password that reads the file at every call. A
-// line break at the end, which editors add, is no part of the password.
-func PasswordFile(path string) func() ([]byte, error) {
-	return func() ([]byte, error) {
-		b, err := readFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("reading password: %w", err)
-		}
-		return bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r")), nil
+// read gives the password. A file is read anew each time, since it may change with the key; a
+// line break at its end, which editors add, is no part of the password.
+func (p Password) read() ([]byte, error) {
+	if p.File == "" {
+		return []byte(p.Text.Reveal()), nil
 	}
+	b, err := readFile(p.File)
+	if err != nil {
+		return nil, fmt.Errorf("reading password: %w", err)
+	}
+	return bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r")), nil
 }
 
 func readFile(path string) ([]byte, error) {
@@ -83,7 +78,7 @@ func (src KeySource) read() (material, error) {
 	if err != nil {
 		return material{}, fmt.Errorf("loading key: %w", err)
 	}
-	password, err := passwordOf(src.Password)
+	password, err := src.Password.read()
 	if err != nil {
 		return material{}, fmt.Errorf("loading key from %s: %w", file, err)
 	}
@@ -103,13 +98,6 @@ func (src KeySource) read() (material, error) {
 		return material{}, fmt.Errorf("loading certificate from %s: %w", src.CertificateFile, err)
 	}
 	return m, nil
-}
-
-func passwordOf(password func() ([]byte, error)) ([]byte, error) {
-	if password == nil {
-		return nil, nil
-	}
-	return password()
 }
 
 // guarded keeps a parser that panics on a damaged file from ending the gateway:
@@ -133,9 +121,9 @@ func (src KeySource) parse(m *material, content, password []byte) error {
 		return parsePEM(m, content, password)
 	case bytes.HasPrefix(content, jksMagic):
 		keyPassword := password
-		if src.KeyPassword != nil {
+		if src.KeyPassword != (Password{}) {
 			var err error
-			if keyPassword, err = src.KeyPassword(); err != nil {
+			if keyPassword, err = src.KeyPassword.read(); err != nil {
 				return err
 			}
 		}

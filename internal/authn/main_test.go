@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -33,10 +34,6 @@ const (
 )
 
 func fixture(name string) string { return filepath.Join("testdata", name) }
-
-func fixed(password string) func() ([]byte, error) {
-	return func() ([]byte, error) { return []byte(password), nil }
-}
 
 // authServer is an Authorization Server that believes nothing: it verifies
 // assertions with another JOSE implementation than the one that made them. It is
@@ -227,12 +224,24 @@ func mustToken(t testing.TB, s *Source) Token {
 	return token
 }
 
-// running starts Run and returns what ends it and waits.
-func running(tokens *Tokens) (stop func()) {
+// bubble runs a test in a synctest bubble, with a source of tokens whose key the server knows.
+func bubble(t *testing.T, f func(t *testing.T, as *authServer, s *Source)) {
+	t.Helper()
+	key := mustLoad(t, newSource)
+	synctest.Test(t, func(t *testing.T) {
+		as := newAuthServer(t, key)
+		f(t, as, source(t, setup(t, as, nil)))
+	})
+}
+
+// running starts Run, which ends with the test or when stop is called.
+func running(t testing.TB, tokens *Tokens) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { tokens.Run(ctx); close(done) }()
-	return func() { cancel(); <-done }
+	stop = func() { cancel(); <-done }
+	t.Cleanup(stop)
+	return stop
 }
 
 func write(t testing.TB, path string, content []byte) {

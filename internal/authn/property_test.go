@@ -128,7 +128,7 @@ func TestManyGoroutinesAtOnce(t *testing.T) {
 		tokens := setup(t, as, func(o *Options) {
 			o.Clients[0].Key = KeySource{KeyFile: mount.path("tls.key"), CertificateFile: mount.path("tls.crt")}
 		})
-		stop := running(tokens)
+		stop := running(t, tokens)
 		var wg sync.WaitGroup
 		for i := range 20 {
 			wg.Go(func() {

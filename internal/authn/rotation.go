@@ -2,7 +2,6 @@ package authn
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"math/rand/v2"
 	"time"
@@ -29,24 +28,6 @@ func (p *pendingKey) due(now time.Time) bool {
 	return p.last == nil || !now.Before(p.last.until)
 }
 
-// passwordDigest stands for the passwords of a key, so that they need not be kept
-// to notice that they changed.
-type passwordDigest [2][sha256.Size]byte
-
-func (src KeySource) passwordDigest() (d passwordDigest) {
-	for i, password := range [...]func() ([]byte, error){src.Password, src.KeyPassword} {
-		if password == nil {
-			continue
-		}
-		// A password that cannot be read leaves the zero digest, which no password
-		// has: its coming and going are changes too.
-		if b, err := password(); err == nil {
-			d[i] = sha256.Sum256(b)
-		}
-	}
-	return d
-}
-
 // watch looks at the key files every so often, and tries a pending key, until ctx
 // is done.
 func (c *client) watch(ctx context.Context) {
@@ -62,21 +43,11 @@ func (c *client) watch(ctx context.Context) {
 		case <-tick.C:
 		case <-c.wake:
 		}
-		if c.changed() {
+		if len(c.files.Changed()) > 0 {
 			c.reload()
 		}
 		c.warnOfExpiry()
 	}
-}
-
-func (c *client) changed() bool {
-	files := len(c.files.Changed()) > 0
-	passwords := c.Key.passwordDigest()
-	if passwords != c.passwords {
-		c.passwords = passwords
-		return true
-	}
-	return files
 }
 
 // reload reads the files and decides what becomes of the key in them. Files that
@@ -179,8 +150,8 @@ func (c *client) promote(p *pendingKey, s *Source, t Token) {
 	}
 	former := c.key.Swap(p.key)
 	c.pending = nil
-	c.warned = time.Time{}
 	c.mu.Unlock()
+	c.warned = time.Time{}
 	c.tokens.log.Info("the new key signs from now on", "client", c.Name, "key", p.key, "former", former, "subject",
 		p.key.Subject(), "notAfter", p.key.NotAfter())
 

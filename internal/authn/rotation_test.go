@@ -54,6 +54,24 @@ func pair(t *testing.T, src KeySource) map[string][]byte {
 	return map[string][]byte{"tls.key": read(t, src.KeyFile), "tls.crt": read(t, src.CertificateFile)}
 }
 
+// keyFile is the old key in a file of its own, which can be changed.
+func keyFile(t *testing.T) string {
+	file := filepath.Join(t.TempDir(), "key.pem")
+	copyFile(t, oldSource.KeyFile, file)
+	return file
+}
+
+func signedBy(src KeySource) func(*Options) {
+	return func(o *Options) { o.Clients[0].Key = src }
+}
+
+// seen has the files looked at, and what follows from that happen.
+func seen(tokens *Tokens) ClientStatus {
+	time.Sleep(poll + time.Second)
+	synctest.Wait()
+	return tokens.Status()[0]
+}
+
 func TestANewKeySignsOnceItEarnedAToken(t *testing.T) {
 	oldKey, newKey := mustLoad(t, oldSource), mustLoad(t, newSource)
 	mount := mountSecret(t, pair(t, oldSource))
@@ -65,16 +83,13 @@ func TestANewKeySignsOnceItEarnedAToken(t *testing.T) {
 			o.Clients[0].Key = KeySource{KeyFile: mount.path("tls.key"), CertificateFile: mount.path("tls.crt")}
 			o.Log = textLog(&logged)
 		})
-		stop := running(tokens)
-		defer stop()
+		running(t, tokens)
 		s := source(t, tokens)
 		first := mustToken(t, s)
 
 		// The files change before anybody told Chaman.
 		mount.update(update)
-		time.Sleep(poll + time.Second)
-		synctest.Wait()
-		status := tokens.Status()[0]
+		status := seen(tokens)
 		if status.Key.Fingerprint != oldKey.Fingerprint() || status.Pending == nil ||
 			status.Pending.Fingerprint != newKey.Fingerprint() {
 			t.Fatalf("%+v, pending %+v", status.Key, status.Pending)
@@ -115,37 +130,27 @@ func TestANewKeySignsOnceItEarnedAToken(t *testing.T) {
 }
 
 func TestAKeyThatGoesBackToTheOldOneIsForgotten(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "key.pem")
-	copyFile(t, oldSource.KeyFile, file)
+	file := keyFile(t)
 	synctest.Test(t, func(t *testing.T) {
 		as := newAuthServer(t, mustLoad(t, oldSource))
-		tokens := setup(t, as, func(o *Options) { o.Clients[0].Key = KeySource{KeyFile: file} })
-		stop := running(tokens)
-		defer stop()
+		tokens := setup(t, as, signedBy(KeySource{KeyFile: file}))
+		running(t, tokens)
 		mustToken(t, source(t, tokens))
 		copyFile(t, newSource.KeyFile, file)
-		time.Sleep(poll + time.Second)
-		synctest.Wait()
-		seen := tokens.Status()[0].Pending
-		if seen == nil {
+		pending := seen(tokens).Pending
+		if pending == nil {
 			t.Fatal("the new key was not seen")
 		}
-		look := func() ClientStatus {
-			time.Sleep(poll)
-			synctest.Wait()
-			return tokens.Status()[0]
-		}
 		write(t, file, append([]byte("a comment\n"), read(t, newSource.KeyFile)...))
-		if p := look().Pending; p == nil || !p.Since.Equal(seen.Since) {
+		if p := seen(tokens).Pending; p == nil || !p.Since.Equal(pending.Since) {
 			t.Fatalf("the same key in other words counts as another: %+v", p)
 		}
 		write(t, file, []byte("-----BEGIN "))
-		if status := look(); status.Pending != nil || status.KeyError == nil {
+		if status := seen(tokens); status.Pending != nil || status.KeyError == nil {
 			t.Fatalf("a key that is in no file any more is pending: %+v", status.Pending)
 		}
 		copyFile(t, oldSource.KeyFile, file)
-		if status := look(); status.Pending != nil || status.KeyError != nil {
+		if status := seen(tokens); status.Pending != nil || status.KeyError != nil {
 			t.Fatalf("pending %+v, error %+v", status.Pending, status.KeyError)
 		}
 	})
@@ -158,22 +163,20 @@ func TestHalfWrittenFilesChangeNothing(t *testing.T) {
 	copyFile(t, fixture("modern.p12"), file)
 	write(t, passwordFile, []byte(password+"\n"))
 	whole := read(t, fixture("keytool.p12"))
-	newKey := mustLoad(t, KeySource{Keystore: fixture("keytool.p12"), Password: fixed(password)})
+	newKey := mustLoad(t, keySource("store=keytool.p12 pass=changeit"))
 	synctest.Test(t, func(t *testing.T) {
 		oldKey := mustLoad(t, oldSource)
 		as := newAuthServer(t, oldKey, newKey)
 		tokens := setup(t, as, func(o *Options) {
-			o.Clients[0].Key = KeySource{Keystore: file, Password: PasswordFile(passwordFile)}
+			o.Clients[0].Key = KeySource{Keystore: file, Password: Password{File: passwordFile}}
 		})
-		stop := running(tokens)
-		defer stop()
+		running(t, tokens)
 		s := source(t, tokens)
 		mustToken(t, s)
 		wait := func() ClientStatus {
-			time.Sleep(poll + time.Second)
-			synctest.Wait()
+			status := seen(tokens)
 			mustToken(t, s)
-			return tokens.Status()[0]
+			return status
 		}
 		for name, content := range map[string][]byte{"half of it": whole[:len(whole)/2], "nothing": nil} {
 			write(t, file, content)
@@ -202,9 +205,8 @@ func TestAKeyThatIsMissingAtTheStartMayComeLater(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key.pem")
 	synctest.Test(t, func(t *testing.T) {
 		as := newAuthServer(t, mustLoad(t, newSource))
-		tokens := setup(t, as, func(o *Options) { o.Clients[0].Key = KeySource{KeyFile: file} })
-		stop := running(tokens)
-		defer stop()
+		tokens := setup(t, as, signedBy(KeySource{KeyFile: file}))
+		running(t, tokens)
 		s := source(t, tokens)
 		_, err := s.Token(t.Context())
 		var u *UnavailableError
@@ -222,13 +224,11 @@ func TestAKeyThatIsMissingAtTheStartMayComeLater(t *testing.T) {
 }
 
 func TestANewKeyEndsTheBackOff(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "key.pem")
-	copyFile(t, oldSource.KeyFile, file)
+	file := keyFile(t)
 	synctest.Test(t, func(t *testing.T) {
 		as := newAuthServer(t, mustLoad(t, newSource)) // the old key was never registered, or is no more
-		tokens := setup(t, as, func(o *Options) { o.Clients[0].Key = KeySource{KeyFile: file} })
-		stop := running(tokens)
-		defer stop()
+		tokens := setup(t, as, signedBy(KeySource{KeyFile: file}))
+		running(t, tokens)
 		first, second := source(t, tokens, "scope:a"), source(t, tokens, "scope:b")
 		for start := time.Now(); time.Since(start) < time.Hour; time.Sleep(time.Second) {
 			_, _ = first.Token(t.Context())
@@ -256,7 +256,7 @@ func TestARequestOfTheOldKeyThatEndsAfterThePromotion(t *testing.T) {
 						time.Sleep(5 * time.Second)
 					}
 				}
-				tokens := setup(t, as, func(o *Options) { o.Clients[0].Key = oldSource })
+				tokens := setup(t, as, signedBy(oldSource))
 				s := source(t, tokens)
 				go func() { _, _ = s.Token(t.Context()) }()
 				synctest.Wait()
@@ -281,23 +281,19 @@ func TestARequestOfTheOldKeyThatEndsAfterThePromotion(t *testing.T) {
 }
 
 func TestAScopeThatIsNotGrantedDoesNotHoldBackAKey(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "key.pem")
-	copyFile(t, oldSource.KeyFile, file)
+	file := keyFile(t)
 	synctest.Test(t, func(t *testing.T) {
 		newKey := mustLoad(t, newSource)
 		as := newAuthServer(t, mustLoad(t, oldSource), newKey)
 		as.granted = func(asked string) string { return strings.Replace(asked, "scope:a", "scope:nothing", 1) }
-		tokens := setup(t, as, func(o *Options) { o.Clients[0].Key = KeySource{KeyFile: file} })
-		stop := running(tokens)
-		defer stop()
+		tokens := setup(t, as, signedBy(KeySource{KeyFile: file}))
+		running(t, tokens)
 		if _, err := source(t, tokens, "scope:a").Token(t.Context()); err == nil {
 			t.Fatal("a scope that was not granted")
 		}
 		_ = source(t, tokens, "scope:b")
 		copyFile(t, newSource.KeyFile, file)
-		time.Sleep(poll + time.Second)
-		synctest.Wait()
-		if got := tokens.Status()[0].Key.Fingerprint; got != newKey.Fingerprint() {
+		if got := seen(tokens).Key.Fingerprint; got != newKey.Fingerprint() {
 			t.Fatal("the new key does not sign")
 		}
 	})
@@ -306,7 +302,7 @@ func TestAScopeThatIsNotGrantedDoesNotHoldBackAKey(t *testing.T) {
 func TestAKeyIsProvedWithScopesThatAreKnownToBeGranted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		as := newAuthServer(t, mustLoad(t, oldSource), mustLoad(t, newSource))
-		tokens := setup(t, as, func(o *Options) { o.Clients[0].Key = oldSource })
+		tokens := setup(t, as, signedBy(oldSource))
 		_ = source(t, tokens, "scope:a") // no token was asked for yet
 		mustToken(t, source(t, tokens, "scope:b"))
 		c := tokens.clients[0]
@@ -319,23 +315,19 @@ func TestAKeyIsProvedWithScopesThatAreKnownToBeGranted(t *testing.T) {
 }
 
 func TestWithoutASourceANewKeyWaitsForOne(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "key.pem")
-	copyFile(t, oldSource.KeyFile, file)
+	file := keyFile(t)
 	synctest.Test(t, func(t *testing.T) {
 		newKey := mustLoad(t, newSource)
 		as := newAuthServer(t, newKey)
-		tokens := setup(t, as, func(o *Options) { o.Clients[0].Key = KeySource{KeyFile: file} })
-		stop := running(tokens)
-		defer stop()
+		tokens := setup(t, as, signedBy(KeySource{KeyFile: file}))
+		running(t, tokens)
 		copyFile(t, newSource.KeyFile, file)
 		time.Sleep(time.Minute)
 		if status := tokens.Status()[0]; status.Pending == nil || as.count() != 0 {
 			t.Fatalf("pending %+v after %d requests", status.Pending, as.count())
 		}
 		_ = source(t, tokens)
-		time.Sleep(poll + time.Second)
-		synctest.Wait()
-		if status := tokens.Status()[0]; status.Pending != nil || status.Key.Fingerprint != newKey.Fingerprint() {
+		if status := seen(tokens); status.Pending != nil || status.Key.Fingerprint != newKey.Fingerprint() {
 			t.Fatalf("pending %+v", status.Pending)
 		}
 	})
@@ -344,16 +336,15 @@ func TestWithoutASourceANewKeyWaitsForOne(t *testing.T) {
 // A configuration that is loaded again while a new key waits for its registration
 // must not lose the old key, which is in no file any more.
 func TestTheNextGenerationAdoptsTokensAndTheKeyThatWorks(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "key.pem")
-	copyFile(t, oldSource.KeyFile, file)
+	file := keyFile(t)
 	synctest.Test(t, func(t *testing.T) {
 		oldKey, newKey := mustLoad(t, oldSource), mustLoad(t, newSource)
 		as := newAuthServer(t, oldKey)
 		generation := func() *Tokens {
-			return setup(t, as, func(o *Options) { o.Clients[0].Key = KeySource{KeyFile: file} })
+			return setup(t, as, signedBy(KeySource{KeyFile: file}))
 		}
 		before := generation()
-		stop := running(before)
+		stop := running(t, before)
 		token := mustToken(t, source(t, before))
 		copyFile(t, newSource.KeyFile, file)
 
@@ -361,8 +352,7 @@ func TestTheNextGenerationAdoptsTokensAndTheKeyThatWorks(t *testing.T) {
 		s := source(t, after)
 		after.Adopt(before)
 		stop()
-		stop = running(after)
-		defer stop()
+		running(t, after)
 		if got := mustToken(t, s); got.Hash() != token.Hash() || !got.Expires().Equal(token.Expires()) {
 			t.Error("the token was not adopted")
 		}
@@ -378,38 +368,30 @@ func TestTheNextGenerationAdoptsTokensAndTheKeyThatWorks(t *testing.T) {
 	})
 }
 
-func TestAnExpiringCertificateIsLoggedOnceADay(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "key.pem")
-	synctest.Test(t, func(t *testing.T) {
-		write(t, file, selfSigned(t, time.Now().Add(-time.Hour), time.Now().Add((30*24+12)*time.Hour)))
-		var logged strings.Builder
-		tokens := setup(t, newAuthServer(t), func(o *Options) {
-			o.Clients[0].Key, o.Log = KeySource{KeyFile: file}, textLog(&logged)
+func TestACertificateThatNeedsAttentionIsLoggedOnceADayAndWhenItExpires(t *testing.T) {
+	for name, c := range map[string]struct {
+		left, later time.Duration
+		says        string
+		times       int
+	}{
+		"it expires in a month": {(30*24 + 12) * time.Hour, 40 * time.Hour, "needs attention", 2},
+		"it expires now":        {time.Hour, time.Hour + time.Minute, "state=" + KeyExpired, 1},
+	} {
+		file := filepath.Join(t.TempDir(), "key.pem")
+		synctest.Test(t, func(t *testing.T) {
+			write(t, file, selfSigned(t, time.Now().Add(-time.Hour), time.Now().Add(c.left)))
+			var logged strings.Builder
+			tokens := setup(t, newAuthServer(t), func(o *Options) {
+				o.Clients[0].Key, o.Log = KeySource{KeyFile: file}, textLog(&logged)
+			})
+			stop := running(t, tokens)
+			time.Sleep(c.later)
+			stop()
+			if n := strings.Count(logged.String(), c.says); n != c.times {
+				t.Errorf("%s: %s is said %d times", name, c.says, n)
+			}
 		})
-		stop := running(tokens)
-		time.Sleep(40 * time.Hour)
-		stop()
-		if n := strings.Count(logged.String(), "needs attention"); n != 2 {
-			t.Errorf("%d warnings in the first 28 hours of the last thirty days", n)
-		}
-	})
-}
-
-func TestACertificateThatExpiresIsLoggedAtOnce(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "key.pem")
-	synctest.Test(t, func(t *testing.T) {
-		write(t, file, selfSigned(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
-		var logged strings.Builder
-		tokens := setup(t, newAuthServer(t), func(o *Options) {
-			o.Clients[0].Key, o.Log = KeySource{KeyFile: file}, textLog(&logged)
-		})
-		stop := running(tokens)
-		time.Sleep(time.Hour + time.Minute)
-		stop()
-		if n := strings.Count(logged.String(), "state="+KeyExpired); n != 1 {
-			t.Errorf("an hour after the warning it is said %d times that the certificate has expired", n)
-		}
-	})
+	}
 }
 
 func TestTheReasonOfAPendingKeyNamesACertificateOutOfItsTime(t *testing.T) {

@@ -23,10 +23,8 @@ func refuse(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestAThousandCallersAtAColdStartCauseOneRequest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		as := newAuthServer(t, mustLoad(t, newSource))
+	bubble(t, func(t *testing.T, as *authServer, s *Source) {
 		as.before = func(int, *http.Request) { time.Sleep(time.Second) }
-		s := source(t, setup(t, as, nil))
 		var wg sync.WaitGroup
 		tokens := make([]Token, 1000)
 		for i := range tokens {
@@ -45,10 +43,8 @@ func TestAThousandCallersAtAColdStartCauseOneRequest(t *testing.T) {
 }
 
 func TestACallerThatHangsUpFailsNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		as := newAuthServer(t, mustLoad(t, newSource))
+	bubble(t, func(t *testing.T, as *authServer, s *Source) {
 		as.before = func(int, *http.Request) { time.Sleep(5 * time.Second) }
-		s := source(t, setup(t, as, nil))
 		ctx, hangUp := context.WithCancel(t.Context())
 		first := make(chan error, 1)
 		go func() { _, err := s.Token(ctx); first <- err }()
@@ -71,10 +67,8 @@ func TestACallerThatHangsUpFailsNobody(t *testing.T) {
 }
 
 func TestACallersDeadlineIsAnOutageToItAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		as := newAuthServer(t, mustLoad(t, newSource))
+	bubble(t, func(t *testing.T, as *authServer, s *Source) {
 		as.before = func(int, *http.Request) { time.Sleep(5 * time.Second) }
-		s := source(t, setup(t, as, nil))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		var u *UnavailableError
@@ -89,10 +83,8 @@ func TestACallersDeadlineIsAnOutageToItAlone(t *testing.T) {
 }
 
 func TestATokenRequestHasATimeoutOfItsOwn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		as := newAuthServer(t, mustLoad(t, newSource))
+	bubble(t, func(t *testing.T, as *authServer, s *Source) {
 		as.before = func(_ int, r *http.Request) { <-r.Context().Done() }
-		s := source(t, setup(t, as, nil))
 		start := time.Now()
 		_, err := s.Token(t.Context())
 		var u *UnavailableError
@@ -113,12 +105,10 @@ func TestATokenIsNeverUsedASecondTooLong(t *testing.T) {
 		"a year":     {365 * 86400, 24 * time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				as := newAuthServer(t, mustLoad(t, newSource))
+			bubble(t, func(t *testing.T, as *authServer, s *Source) {
 				as.lifetime = c.lifetime
 				// The answer takes 2 s, in which the server's clock runs already.
 				as.before = func(n int, _ *http.Request) { time.Sleep(2 * time.Second) }
-				s := source(t, setup(t, as, nil))
 				asked := time.Now()
 				token := mustToken(t, s)
 				if got := token.Expires().Sub(asked); got != c.want {
@@ -142,13 +132,9 @@ func TestATokenIsNeverUsedASecondTooLong(t *testing.T) {
 func TestATokenInUseIsReplacedInTheBackground(t *testing.T) {
 	for _, lifetime := range []int{5, 30, 3600} {
 		t.Run(fmt.Sprint(lifetime), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				as := newAuthServer(t, mustLoad(t, newSource))
+			bubble(t, func(t *testing.T, as *authServer, s *Source) {
 				as.lifetime = lifetime
-				tokens := setup(t, as, nil)
-				stop := running(tokens)
-				defer stop()
-				s := source(t, tokens)
+				running(t, s.client.tokens)
 				first := mustToken(t, s)
 				as.set(func(as *authServer) {
 					as.before = func(int, *http.Request) { time.Sleep(500 * time.Millisecond) }
@@ -173,12 +159,8 @@ func TestATokenInUseIsReplacedInTheBackground(t *testing.T) {
 }
 
 func TestATokenUsedNowAndThenIsRenewedByRunAndOneUnusedIsNot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		as := newAuthServer(t, mustLoad(t, newSource))
-		tokens := setup(t, as, nil)
-		stop := running(tokens)
-		defer stop()
-		s := source(t, tokens)
+	bubble(t, func(t *testing.T, as *authServer, s *Source) {
+		running(t, s.client.tokens)
 		mustToken(t, s)
 		time.Sleep(59 * time.Minute)
 		synctest.Wait()
@@ -193,10 +175,8 @@ func TestATokenUsedNowAndThenIsRenewedByRunAndOneUnusedIsNot(t *testing.T) {
 }
 
 func TestAnOutageIsNotHammered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		as := newAuthServer(t, mustLoad(t, newSource))
+	bubble(t, func(t *testing.T, as *authServer, s *Source) {
 		as.answer = down
-		s := source(t, setup(t, as, nil))
 		start := time.Now()
 		for time.Since(start) < 10*time.Minute {
 			asked := time.Now()
@@ -247,12 +227,8 @@ func TestARefusalIsNotHammered(t *testing.T) {
 func TestValidTokensAreUsedToTheirEndWhateverTheServerSays(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{"outage": down, "refusal": refuse} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				as := newAuthServer(t, mustLoad(t, newSource))
-				tokens := setup(t, as, nil)
-				stop := running(tokens)
-				defer stop()
-				s := source(t, tokens)
+			bubble(t, func(t *testing.T, as *authServer, s *Source) {
+				running(t, s.client.tokens)
 				token := mustToken(t, s)
 				as.set(func(as *authServer) { as.answer = answer })
 				for time.Now().Before(token.Expires().Add(-time.Second)) {
@@ -264,7 +240,7 @@ func TestValidTokensAreUsedToTheirEndWhateverTheServerSays(t *testing.T) {
 				if n := as.count(); n < 3 || n > 40 {
 					t.Errorf("%d requests", n)
 				}
-				if status := tokens.Status()[0].Tokens[0]; status.Error == nil || status.Hash != token.Hash() {
+				if status := s.status(time.Now()); status.Error == nil || status.Hash != token.Hash() {
 					t.Errorf("the status hides the failure: %+v", status)
 				}
 			})
@@ -273,9 +249,7 @@ func TestValidTokensAreUsedToTheirEndWhateverTheServerSays(t *testing.T) {
 }
 
 func TestA401DropsTheTokenThatWasRefusedAndNoOther(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		as := newAuthServer(t, mustLoad(t, newSource))
-		s := source(t, setup(t, as, nil))
+	bubble(t, func(t *testing.T, as *authServer, s *Source) {
 		first := mustToken(t, s)
 		if !again(s, first, "nsso") {
 			t.Fatal("the first renewal is not allowed")
@@ -315,9 +289,7 @@ func TestA401DropsTheTokenThatWasRefusedAndNoOther(t *testing.T) {
 }
 
 func TestARefusedTokenComesBackIfTheServerIsDown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		as := newAuthServer(t, mustLoad(t, newSource))
-		s := source(t, setup(t, as, nil))
+	bubble(t, func(t *testing.T, as *authServer, s *Source) {
 		first := mustToken(t, s)
 		as.set(func(as *authServer) { as.answer = down })
 		if !again(s, first, "nsso") {
@@ -343,9 +315,7 @@ func TestARefusedTokenComesBackIfTheServerIsDown(t *testing.T) {
 }
 
 func TestARefusedClientDoesNotGetItsTokenBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		as := newAuthServer(t, mustLoad(t, newSource))
-		s := source(t, setup(t, as, nil))
+	bubble(t, func(t *testing.T, as *authServer, s *Source) {
 		first := mustToken(t, s)
 		as.set(func(as *authServer) { as.answer = refuse })
 		s.Refused(first, "nsso")
@@ -410,7 +380,7 @@ func TestAfterRunNothingRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		as := newAuthServer(t, mustLoad(t, newSource))
 		tokens := setup(t, as, nil)
-		stop := running(tokens)
+		stop := running(t, tokens)
 		valid := source(t, tokens, "scope:valid")
 		mustToken(t, valid)
 		var ended atomic.Bool

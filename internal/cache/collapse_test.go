@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // crowd asks for the same path n times at once, and gives what came.
@@ -22,37 +24,32 @@ func crowd(r *rig, n int, asks func(i int) asked) []got {
 }
 
 func TestACrowdCausesOneRequest(t *testing.T) {
-	for _, c := range []struct {
-		name   string
+	type row struct {
 		fields []string
 		sent   int
-	}{
-		{"of what stays fresh", []string{"Cache-Control: max-age=60"}, 1},
-		{"of what has to be asked about", []string{"Cache-Control: no-cache", `ETag: "a"`}, 1},
-		{"not of what may not be stored", []string{"Cache-Control: no-store"}, 64},
-		{"not of what is private", []string{"Cache-Control: private, max-age=60"}, 64},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, func(req *http.Request) (*http.Response, error) {
-					time.Sleep(time.Second)
-					return always("body", c.fields...)(req)
-				})
-				defer r.cache.Close()
-				for _, g := range crowd(r, 64, func(int) asked { return asked{path: "/a"} }) {
-					if g.status != 200 || g.body != "body" {
-						t.Errorf("%d %q", g.status, g.body)
-					}
-				}
-				if r.count() != c.sent {
-					t.Errorf("%d requests", r.count())
-				}
-				if c.sent == 1 && r.cache.Stats().Collapsed != 63 {
-					t.Errorf("%+v", r.cache.Stats())
-				}
-			})
-		})
 	}
+	testkit.Table(t, map[string]row{
+		"of what stays fresh":           {[]string{"Cache-Control: max-age=60"}, 1},
+		"of what has to be asked about": {[]string{"Cache-Control: no-cache", `ETag: "a"`}, 1},
+		"not of what may not be stored": {[]string{"Cache-Control: no-store"}, 64},
+		"not of what is private":        {[]string{"Cache-Control: private, max-age=60"}, 64},
+	}, func(t *testing.T, c row) {
+		r := newRig(t, func(req *http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			return always("body", c.fields...)(req)
+		})
+		for _, g := range crowd(r, 64, func(int) asked { return asked{path: "/a"} }) {
+			if g.status != 200 || g.body != "body" {
+				t.Errorf("%d %q", g.status, g.body)
+			}
+		}
+		if r.count() != c.sent {
+			t.Errorf("%d requests", r.count())
+		}
+		if c.sent == 1 && r.cache.Stats().Collapsed != 63 {
+			t.Errorf("%+v", r.cache.Stats())
+		}
+	})
 }
 
 func TestWhatMayNotBeStoredIsNotWaitedForTwice(t *testing.T) {
@@ -61,7 +58,6 @@ func TestWhatMayNotBeStoredIsNotWaitedForTwice(t *testing.T) {
 			time.Sleep(time.Second)
 			return reply(200, "body", "Cache-Control: no-store"), nil
 		})
-		defer r.cache.Close()
 		r.get("/a")
 		start := time.Now()
 		crowd(r, 64, func(int) asked { return asked{path: "/a"} })
@@ -72,54 +68,49 @@ func TestWhatMayNotBeStoredIsNotWaitedForTwice(t *testing.T) {
 }
 
 func TestWaitersGetAnAnswerWhenTheLeaderFails(t *testing.T) {
-	for _, c := range []struct {
-		name string
+	type row struct {
 		// die is when the leader goes: before the header or within the body.
 		body bool
 		sent int
-	}{
-		{"before the header", false, 2},
-		{"within the body", true, 2},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, die := context.WithCancel(context.Background())
-				first := true
-				r := newRig(t, nil)
-				r.origin = func(req *http.Request) (*http.Response, error) {
-					if !first {
-						time.Sleep(time.Second)
-						return reply(200, "body", "Cache-Control: max-age=60"), nil
-					}
-					first = false
-					if !c.body {
-						<-req.Context().Done()
-						return nil, req.Context().Err()
-					}
-					resp := reply(200, "", "Cache-Control: max-age=60")
-					resp.ContentLength, resp.Body = 100, waitingBody{req.Context()}
-					return resp, nil
-				}
-				defer r.cache.Close()
-				var wg sync.WaitGroup
-				wg.Go(func() { r.do(asked{path: "/a", ctx: ctx}) })
-				synctest.Wait()
-				wg.Go(func() {
-					for _, g := range crowd(r, 20, func(int) asked { return asked{path: "/a"} }) {
-						if g.status != 200 || g.body != "body" {
-							t.Errorf("%d %q", g.status, g.body)
-						}
-					}
-				})
-				synctest.Wait()
-				die()
-				wg.Wait()
-				if r.count() != c.sent {
-					t.Errorf("%d requests", r.count())
-				}
-			})
-		})
 	}
+	testkit.Table(t, map[string]row{
+		"before the header": {false, 2},
+		"within the body":   {true, 2},
+	}, func(t *testing.T, c row) {
+		ctx, die := context.WithCancel(context.Background())
+		first := true
+		r := newRig(t, nil)
+		r.origin = func(req *http.Request) (*http.Response, error) {
+			if !first {
+				time.Sleep(time.Second)
+				return reply(200, "body", "Cache-Control: max-age=60"), nil
+			}
+			first = false
+			if !c.body {
+				<-req.Context().Done()
+				return nil, req.Context().Err()
+			}
+			resp := reply(200, "", "Cache-Control: max-age=60")
+			resp.ContentLength, resp.Body = 100, waitingBody{req.Context()}
+			return resp, nil
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { r.do(asked{path: "/a", ctx: ctx}) })
+		synctest.Wait()
+		wg.Go(func() {
+			for _, g := range crowd(r, 20, func(int) asked { return asked{path: "/a"} }) {
+				if g.status != 200 || g.body != "body" {
+					t.Errorf("%d %q", g.status, g.body)
+				}
+			}
+		})
+		synctest.Wait()
+		die()
+		wg.Wait()
+		if r.count() != c.sent {
+			t.Errorf("%d requests", r.count())
+		}
+	})
 }
 
 // waitingBody never ends unless the request does.
@@ -134,7 +125,6 @@ func TestOneWhoWaitsMayLeave(t *testing.T) {
 			time.Sleep(time.Hour)
 			return reply(200, "body", "Cache-Control: max-age=60"), nil
 		})
-		defer r.cache.Close()
 		var wg sync.WaitGroup
 		wg.Go(func() { r.get("/a") })
 		synctest.Wait()
@@ -165,7 +155,6 @@ func TestASlowBodyIsNotWaitedForWithoutEnd(t *testing.T) {
 			}
 			return resp, nil
 		}
-		defer r.cache.Close()
 		var wg sync.WaitGroup
 		wg.Go(func() { r.do(asked{path: "/a", ctx: ctx}) })
 		synctest.Wait()
@@ -179,7 +168,7 @@ func TestASlowBodyIsNotWaitedForWithoutEnd(t *testing.T) {
 	})
 }
 
-func TestAReadAfterAWriteDoesNotJoinOneBefore(t *testing.T) {
+func TestAReadBegunBeforeAWriteIsNeitherJoinedNorStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		n := 0
@@ -194,7 +183,6 @@ func TestAReadAfterAWriteDoesNotJoinOneBefore(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			return reply(200, body, "Cache-Control: max-age=60"), nil
 		})
-		defer r.cache.Close()
 		var wg sync.WaitGroup
 		wg.Go(func() { mustGet(t, r.get("/a"), 200, "1", "fwd=uri-miss") })
 		time.Sleep(time.Second)
@@ -211,7 +199,6 @@ func TestAFailureIsEverybodysOwn(t *testing.T) {
 			time.Sleep(time.Second)
 			return nil, errDown
 		})
-		defer r.cache.Close()
 		start := time.Now()
 		crowd(r, 10, func(int) asked { return asked{path: "/a"} })
 		if took := time.Since(start); took > 2*time.Second {
@@ -244,7 +231,6 @@ func TestNobodyWaitsForAnAnswerThatDoesNotBegin(t *testing.T) {
 		const timeout = 30 * time.Second
 		r := newRig(t, nil)
 		r.timeout = timeout
-		defer r.cache.Close()
 		start := time.Now()
 		for _, g := range crowd(r, 5, func(int) asked { return asked{path: "/a"} }) {
 			if g.err == nil {
@@ -264,7 +250,6 @@ func TestWhoWaitsForOneLeaderAfterAnotherWaitsNoLonger(t *testing.T) {
 			<-req.Context().Done()
 			return nil, req.Context().Err()
 		})
-		defer r.cache.Close()
 		var wg sync.WaitGroup
 		for range 3 { // impatient ones, each the next leader
 			ctx, leave := context.WithTimeout(context.Background(), 1500*time.Millisecond)

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/wire"
 )
 
 // absent stands for a directive that is not there.
@@ -39,7 +39,7 @@ var noDirectives = directives{maxAge: absent, sMaxAge: absent, staleWhile: absen
 // writes no-store means it less because of a comma too many.
 func parseCacheControl(values []string) directives {
 	d := noDirectives
-	for m := range call.Members(values) {
+	for m := range wire.Members(values) {
 		d.add(m)
 	}
 	return d

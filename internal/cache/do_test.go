@@ -109,7 +109,6 @@ func TestAWriteThatPanicsMakesVoid(t *testing.T) {
 func TestWhatWasKeptIsNotGivenToAClientThatIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, always("body", "Cache-Control: max-age=1, stale-if-error=60"))
-		defer r.cache.Close()
 		r.get("/a")
 		time.Sleep(2 * time.Second)
 		r.origin = func(*http.Request) (*http.Response, error) {

@@ -61,7 +61,7 @@ func (e *Entry) prepare() *Entry {
 	if d, ok := httpDate(one(h["Date"])); ok {
 		f.date = d
 	}
-	apparent := max(e.Received.Sub(f.date), 0)
+	apparent := min(max(e.Received.Sub(f.date), 0), forever) // sums of it must not overflow
 	f.initialAge = max(apparent, ageOf(h["Age"])+max(e.Received.Sub(e.Requested), 0))
 	f.etag = etagOf(h)
 	if t, ok := httpDate(one(h["Last-Modified"])); ok {

@@ -31,7 +31,7 @@ func saidLifetime(cc *directives, h http.Header, date time.Time) (time.Duration,
 	if !ok {
 		return 0, true // a date that is none is in the past (section 5.3)
 	}
-	return max(t.Sub(date), 0), true
+	return min(max(t.Sub(date), 0), forever), true
 }
 
 // lifetime is how long the entry is fresh.

@@ -32,10 +32,21 @@ type memory struct {
 	limit  atomic.Int64
 	evicts atomic.Uint64
 	epochs *epochs
-	kept   *otter.Cache[digest, []variant]
+	kept   resources
 
 	ring [mostReady]atomic.Pointer[ready]
 	next atomic.Uint32
+}
+
+// resources is what is used of an otter.Cache. A field of that type itself would have each
+// package that knows of this one compile all of otter anew.
+type resources interface {
+	GetIfPresent(digest) ([]variant, bool)
+	Compute(digest, func(old []variant, found bool) ([]variant, otter.ComputeOp)) ([]variant, bool)
+	SetMaximum(weight uint64)
+	WeightedSize() uint64
+	EstimatedSize() int
+	InvalidateAll()
 }
 
 // ready is an answer as it was read, or nil. Its body is that of the bytes.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/wire"
 )
 
 // query is what a request says that matters to a cache.
@@ -157,7 +158,7 @@ func selectingFields(resp *http.Response, field func(string) []string) ([]Select
 	if resp.StatusCode == http.StatusPartialContent {
 		fields = append(fields, selectingField("Range", field), selectingField("If-Range", field))
 	}
-	for name := range call.Members(resp.Header["Vary"]) {
+	for name := range wire.Members(resp.Header["Vary"]) {
 		name = textproto.CanonicalMIMEHeaderKey(name)
 		if name == "*" || !httpguts.ValidHeaderFieldName(name) {
 			return nil, false
@@ -202,7 +203,7 @@ func (e *Entry) selected(field func(string) []string) bool {
 // codings, charsets and languages that a request accepts are compared without regard to
 // case; their order, where it means nothing either, is made the same.
 func normalised(name string, values []string) string {
-	parts := slices.Collect(call.Members(values))
+	parts := slices.Collect(wire.Members(values))
 	switch name {
 	case "Accept-Encoding", "Accept-Charset", "Accept-Language":
 		for i, part := range parts {

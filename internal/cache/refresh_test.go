@@ -16,7 +16,6 @@ func TestARefreshInTheBackgroundServesTheNext(t *testing.T) {
 			n++
 			return reply(200, fmt.Sprint(n), "Cache-Control: max-age=10, stale-while-revalidate=60"), nil
 		})
-		defer r.cache.Close()
 		mustGet(t, r.get("/a"), 200, "1", "fwd=uri-miss; stored")
 		time.Sleep(20 * time.Second)
 		mustGet(t, r.get("/a", "Range: bytes=0-0", `If-None-Match: "x"`), 206, "1", "hit; ttl=-10")
@@ -69,6 +68,5 @@ func TestARefreshHasARecordOfItsOwn(t *testing.T) {
 		if len(r.beside) != 2 || !errors.Is(r.beside[1].Cause, errDown) {
 			t.Errorf("%d records beside", len(r.beside))
 		}
-		r.cache.Close()
 	})
 }

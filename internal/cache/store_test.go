@@ -108,7 +108,7 @@ func replicas(t *testing.T, origin func(*http.Request) (*http.Response, error)) 
 // saved waits until what a replica stores has reached the second level.
 func saved(t *testing.T, r *rig) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); len(r.cache.saves) > 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); len(r.cache.saves) > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("waited in vain for what is saved")
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/wire"
 )
 
 // etagOf gives the entity tag of an answer as it is written, if it can be compared.
@@ -19,7 +20,7 @@ func opaque(tag string) string { return strings.TrimPrefix(tag, "W/") }
 
 // matchesAny tells whether an If-None-Match names the tag, weakly compared, or is "*".
 func matchesAny(values []string, tag string) bool {
-	for item := range call.Members(values) {
+	for item := range wire.Members(values) {
 		if item == "*" || tag != "" && opaque(item) == opaque(tag) {
 			return true
 		}
@@ -54,7 +55,7 @@ func (e *Entry) question(own http.Header) *call.Question {
 	q := new(call.Question)
 	if e.facts.etag != "" {
 		tags := e.facts.etag
-		for tag := range call.Members(own["If-None-Match"]) {
+		for tag := range wire.Members(own["If-None-Match"]) {
 			if tag != "*" && tag != e.facts.etag {
 				tags += ", " + tag
 			}
@@ -71,7 +72,7 @@ func (e *Entry) question(own http.Header) *call.Question {
 // was asked about, it is; if the caller's were as well, it may be about those.
 func (e *Entry) confirms(answer http.Header, own http.Header) bool {
 	others := false
-	for tag := range call.Members(own["If-None-Match"]) {
+	for tag := range wire.Members(own["If-None-Match"]) {
 		others = others || tag != "*" && opaque(tag) != opaque(e.facts.etag)
 	}
 	if !others || e.facts.etag == "" {

@@ -18,7 +18,6 @@ func TestValidation(t *testing.T) {
 			return reply(200, "body", "Cache-Control: max-age=1", `ETag: "a"`, "Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT",
 				"X-New: 1", "X-Old: 1", "Content-Length: 4"), nil
 		})
-		defer r.cache.Close()
 		r.get("/a")
 		time.Sleep(2 * time.Second)
 		g := r.get("/a")
@@ -93,7 +92,6 @@ func TestHEADTellsThatGETIsOutOfDate(t *testing.T) {
 			}
 			return reply(200, body, "Cache-Control: max-age=10, stale-while-revalidate=100", "ETag: "+tag), nil
 		})
-		defer r.cache.Close()
 		r.get("/a")
 		time.Sleep(5 * time.Second)
 		r.do(asked{method: "HEAD", path: "/a", header: fieldsOf([]string{"Cache-Control: no-cache"})})

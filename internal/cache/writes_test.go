@@ -2,7 +2,6 @@ package cache
 
 import (
 	"net/http"
-	"sync"
 	"testing"
 
 	"ebox-gateway/internal/call"
@@ -75,27 +74,6 @@ func TestWritesMakeVoid(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestAReadBegunBeforeAWriteStoresNothing(t *testing.T) {
-	r := newRig(t, nil)
-	reading, write := make(chan struct{}), make(chan struct{})
-	r.origin = func(req *http.Request) (*http.Response, error) {
-		if req.Method == "GET" {
-			close(reading)
-			<-write
-			return reply(200, "old", "Cache-Control: max-age=60"), nil
-		}
-		return reply(204, ""), nil
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() { mustGet(t, r.get("/a"), 200, "old", "fwd=uri-miss") })
-	<-reading
-	r.do(asked{method: "POST", path: "/a"})
-	close(write)
-	wg.Wait()
-	r.origin = always("new", "Cache-Control: max-age=60")
-	mustGet(t, r.get("/a"), 200, "new", "fwd=uri-miss; stored")
 }
 
 func TestPurges(t *testing.T) {

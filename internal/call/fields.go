@@ -1,10 +1,11 @@
 package call
 
 import (
-	"iter"
 	"net/http"
 	"net/textproto"
 	"strings"
+
+	"ebox-gateway/internal/wire"
 )
 
 // RepresentedField names the represented enterprise to an upstream.
@@ -33,7 +34,7 @@ func (c *Call) RequestHeader() http.Header {
 		}
 	}
 	DropListed(h, c.Header["Connection"])
-	if asksForTrailers(c.Header["Te"]) {
+	if wire.HasToken(c.Header["Te"], "trailers") {
 		h["Te"] = trailersToken
 	}
 	if c.rewritten() {
@@ -65,7 +66,7 @@ func (c *Call) Field(name string) []string {
 		}
 	}
 	values, ok := c.Header[name]
-	if !ok || c.To.dropsFromRequest(name) || listNames(c.Header["Connection"], name) {
+	if !ok || c.To.dropsFromRequest(name) || Listed(c.Header["Connection"], name) {
 		return nil
 	}
 	return values
@@ -75,59 +76,25 @@ func (c *Call) Field(name string) []string {
 // there are any.
 func (c *Call) rewritten() bool { return c.To.RewriteLinks && !c.Document }
 
-// DropListed removes from h the fields that the values of a Connection field name, in
-// whatever case (RFC 9110, section 7.6.1).
-func DropListed(h http.Header, connection []string) {
-	for name := range Members(connection) {
-		if !strings.EqualFold(name, "close") && !strings.EqualFold(name, "keep-alive") {
-			delete(h, textproto.CanonicalMIMEHeaderKey(name))
-		}
-	}
-}
-
-// Members gives the members of a list field, over all its lines (RFC 9110, section 5.6.1).
-// A comma within quotes does not part.
-func Members(values []string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for _, v := range values {
-			quoted, start := false, 0
-			for i := 0; i <= len(v); i++ {
-				switch {
-				case i == len(v), v[i] == ',' && !quoted:
-					if m := strings.Trim(v[start:i], " \t"); m != "" && !yield(m) {
-						return
-					}
-					start = i + 1
-				case v[i] == '"':
-					quoted = !quoted
-				case v[i] == '\\' && quoted && i+1 < len(v):
-					i++
-				}
-			}
-		}
-	}
-}
-
-func listNames(lists []string, name string) bool {
-	for item := range Members(lists) {
-		if strings.EqualFold(item, name) {
+// Listed tells whether the values of a Connection field name a field, in whatever case: it
+// belongs to that connection and goes no further, be it in a header or in a trailer section
+// (RFC 9110, section 7.6.1). Quotes around a name make no difference.
+func Listed(connection []string, name string) bool {
+	for listed := range wire.Elements(connection) {
+		if strings.EqualFold(strings.Trim(listed, `"`), name) {
 			return true
 		}
 	}
 	return false
 }
 
-func asksForTrailers(te []string) bool {
-	for _, list := range te {
-		for list != "" {
-			var coding string
-			coding, list, _ = strings.Cut(list, ",")
-			if strings.EqualFold(textproto.TrimString(coding), "trailers") {
-				return true
-			}
+// DropListed removes from h the fields that are Listed.
+func DropListed(h http.Header, connection []string) {
+	for listed := range wire.Elements(connection) {
+		if listed != "close" && listed != "keep-alive" { // mostly it says that alone
+			delete(h, textproto.CanonicalMIMEHeaderKey(strings.Trim(listed, `"`)))
 		}
 	}
-	return false
 }
 
 // dropsFromRequest tells whether a field of the caller goes no further to this upstream,

@@ -73,6 +73,25 @@ func TestFieldsOfTheRequestItselfGoOn(t *testing.T) {
 	}
 }
 
+func TestWhatConnectionNamesGoesNoFurtherHoweverItIsQuoted(t *testing.T) {
+	for _, connection := range [][]string{
+		{"x-secret"}, {"close, X-Secret"}, {"close", "keep-alive ,x-secret,"}, {`"x-secret"`},
+		{`"close, x-secret`},          // an unclosed quote hides nothing
+		{`"close, x-secret, x"`},      // nor does one that is closed
+		{`x="\", x-secret, y="close`}, // nor an escaped one
+	} {
+		h := http.Header{"X-Secret": {"1"}, "Accept": {"*/*"}}
+		c := &Call{Header: http.Header{"X-Secret": {"1"}, "Connection": connection}, To: new(Upstream)}
+		DropListed(h, connection)
+		if len(h) != 1 || !Listed(connection, "X-Secret") || Listed(connection, "Accept") {
+			t.Errorf("%q leaves %v", connection, h)
+		}
+		if _, there := c.RequestHeader()["X-Secret"]; there || c.Field("X-Secret") != nil {
+			t.Errorf("with %q it goes on", connection)
+		}
+	}
+}
+
 func BenchmarkDropsFromRequest(b *testing.B) {
 	names := []string{"Accept", "User-Agent", "Content-Type", "X-Requested-With", "X-Forwarded-For", "Idempotency-Key",
 		"Accept-Encoding"}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"cmp"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -39,7 +38,7 @@ func changedIn(names *[]string, at string, a, b reflect.Value) {
 			}
 		}
 	case a.Kind() == reflect.Slice && named(a.Type().Elem()):
-		before, after := byName(a), byName(b)
+		before, after, found := byName(a), byName(b), len(*names)
 		for name, x := range before {
 			if y, ok := after[name]; ok {
 				changedIn(names, at+"["+name+"]", x, y)
@@ -52,9 +51,8 @@ func changedIn(names *[]string, at string, a, b reflect.Value) {
 				*names = append(*names, at+"["+name+"]")
 			}
 		}
-		sameNames := slices.Equal(slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(after)))
-		if len(before) != a.Len() || len(after) != b.Len() || sameNames && !slices.Equal(order(a), order(b)) {
-			*names = append(*names, at) // a name stands twice, or only the order changed
+		if len(*names) == found { // a name stands twice, or only the order changed
+			*names = append(*names, at)
 		}
 	default:
 		*names = append(*names, cmp.Or(at, "configuration"))
@@ -86,12 +84,4 @@ func byName(list reflect.Value) map[string]reflect.Value {
 		all[list.Index(i).FieldByName("Name").String()] = list.Index(i)
 	}
 	return all
-}
-
-func order(list reflect.Value) []string {
-	names := make([]string, list.Len())
-	for i := range names {
-		names[i] = list.Index(i).FieldByName("Name").String()
-	}
-	return names
 }

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/files"
 )
 
 // enterpriseTable gathers the enterprises of the configuration and its files.
@@ -44,7 +45,7 @@ func (d *decoder) enterprises(c *Config, k *check, sums *fileSet) {
 		at := item("tenancy.enterpriseFiles", i)
 		content, err := sums.read(path)
 		if err != nil {
-			d.fail(at, "the file cannot be read: %s", clipPath(err))
+			d.fail(at, "the file cannot be read: %s", files.Bare(err))
 			continue
 		}
 		if !t.table(textOf(path, content, 1+i, d.m)) {
@@ -58,7 +59,7 @@ func (d *decoder) enterprises(c *Config, k *check, sums *fileSet) {
 		}
 		content, err := sums.read(path)
 		if err != nil {
-			d.fail(item("tenancy.suspendedFiles", i), "the file cannot be read: %s", clipPath(err))
+			d.fail(item("tenancy.suspendedFiles", i), "the file cannot be read: %s", files.Bare(err))
 			continue
 		}
 		src := textOf(path, content, 1+len(c.Tenancy.EnterpriseFiles)+i, d.m)

@@ -156,7 +156,7 @@ func manyYAML(n int) string {
 }
 
 func TestAHundredThousandEnterprisesLoad(t *testing.T) {
-	// YAML by the full reader takes minutes of a race detector; the benchmark has it all.
+	// YAML by the full reader takes minutes of a race detector.
 	for name, n := range map[string]int{"e.csv": 100_000, "e.yaml": 10_000} {
 		t.Run(name, func(t *testing.T) {
 			content := manyCSV(n)
@@ -171,22 +171,6 @@ func TestAHundredThousandEnterprisesLoad(t *testing.T) {
 			if len(list) != n || list[n-1].Number != numbered(n)[n-1] ||
 				list[n-1].Name != fmt.Sprintf("Enterprise number %d", n-1) {
 				t.Errorf("%d enterprises, the last one %+v", len(list), list[len(list)-1])
-			}
-		})
-	}
-}
-
-func BenchmarkLoad100000(b *testing.B) {
-	const n = 100_000
-	for name, content := range map[string]string{
-		"e.csv": manyCSV(n), "e.yaml": manyYAML(n),
-	} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := withFile(b, name, content); err != nil {
-					b.Fatal(err)
-				}
 			}
 		})
 	}

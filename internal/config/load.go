@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strings"
 
 	"ebox-gateway/internal/files"
 )
@@ -148,13 +147,4 @@ func (f *fileSet) hash(content []byte, paths []string) string {
 		fmt.Fprintf(whole, "%q %s %x\n", path, state, sum)
 	}
 	return hex.EncodeToString(whole.Sum(nil))
-}
-
-// clipPath shortens an error of the file system, which repeats the path.
-func clipPath(err error) string {
-	text := err.Error()
-	if i := strings.LastIndex(text, ": "); i >= 0 {
-		return text[i+2:]
-	}
-	return text
 }

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -129,42 +130,39 @@ func TestReplicasDriftApart(t *testing.T) {
 }
 
 func TestTheLastGoodListIsKept(t *testing.T) {
-	for name, c := range map[string]struct {
+	type row struct {
 		status int
 		body   string
 		err    error
 		says   string
-	}{
+	}
+	testkit.Table(t, map[string]row{
 		"the registry cannot be reached": {0, "", errors.New("connection refused"), "connection refused"},
 		"it fails":                       {500, list("x"), nil, "status 500"},
 		"half a list":                    {200, list("x")[:40], nil, "not whole"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := &registry{}
-				r.say(200, list("a", "b"), nil)
-				d := New(options(r))
-				defer start(d)()
-				began := time.Now()
-				r.say(c.status, c.body, c.err)
-				time.Sleep(24 * time.Hour)
-				synctest.Wait()
-				if ids(d) != "a b" {
-					t.Fatalf("the list is now %q", ids(d))
-				}
-				s := d.Status()
-				if !strings.Contains(s.LastError, c.says) || !s.LastSuccess.Equal(began) || s.Age != 24*time.Hour ||
-					s.Source != SourceRegistry {
-					t.Errorf("%+v", s)
-				}
-				r.say(200, list("c"), nil)
-				time.Sleep(6 * time.Minute)
-				if s := d.Status(); ids(d) != "c" || s.LastError != "" || s.Age > 6*time.Minute {
-					t.Errorf("after it recovered: %q, %+v", ids(d), s)
-				}
-			})
-		})
-	}
+	}, func(t *testing.T, c row) {
+		r := &registry{}
+		r.say(200, list("a", "b"), nil)
+		d := New(options(r))
+		defer start(d)()
+		began := time.Now()
+		r.say(c.status, c.body, c.err)
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if ids(d) != "a b" {
+			t.Fatalf("the list is now %q", ids(d))
+		}
+		s := d.Status()
+		if !strings.Contains(s.LastError, c.says) || !s.LastSuccess.Equal(began) || s.Age != 24*time.Hour ||
+			s.Source != SourceRegistry {
+			t.Errorf("%+v", s)
+		}
+		r.say(200, list("c"), nil)
+		time.Sleep(6 * time.Minute)
+		if s := d.Status(); ids(d) != "c" || s.LastError != "" || s.Age > 6*time.Minute {
+			t.Errorf("after it recovered: %q, %+v", ids(d), s)
+		}
+	})
 }
 
 func TestFailuresAreRetriedEverMoreSlowly(t *testing.T) {

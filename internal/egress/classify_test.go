@@ -28,96 +28,69 @@ func TestWhatFailsIsClassified(t *testing.T) {
 	// The limits that a case waits for are short; all others are long, so that a
 	// busy machine does not change the outcome.
 	const soon = 150 * time.Millisecond
+	header, idle := config.Timeouts{Header: soon}, config.Timeouts{Idle: soon}
 
-	tlsServer := func(t *testing.T, config *tls.Config, serve func(*tls.Conn)) string {
-		return raw(t, func(c net.Conn) {
-			s := tls.Server(c, config)
-			if s.Handshake() == nil {
-				serve(s)
-			}
-			s.Close()
-		})
+	up := serves(t, ca, "up.example")
+	old, asking := up.Clone(), up.Clone()
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	asking.ClientAuth, asking.MaxVersion = tls.RequireAnyClientCert, tls.VersionTLS12
+	expired := ca.Issue(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
+
+	answering := func(text string) func(net.Conn) {
+		return func(c net.Conn) { readRequest(c); io.WriteString(c, text) }
 	}
-	answering := func(text string) func(*testing.T) string {
-		return func(t *testing.T) string {
-			return raw(t, func(c net.Conn) { readRequest(c); io.WriteString(c, text) })
-		}
-	}
+	ends := func(c net.Conn) { readRequest(c) }
+	silent := func(c net.Conn) { io.Copy(io.Discard, c) }
 	for name, c := range map[string]struct {
-		scheme, host string
-		upstream     func(*testing.T) string // gives host:port
-		limits       config.Timeouts
-		body         io.Reader
-		want         call.Failure
+		url    string          // http://up.example by default, with the port of serve
+		serve  func(net.Conn)  // nil for nobody
+		tls    *tls.Config     // of a server whose handshake comes before serve
+		limits config.Timeouts // patient by default
+		body   io.Reader
+		want   call.Failure
 	}{
-		"a name that does not exist": {host: "nobody.example",
+		"a name that does not exist": {url: "http://nobody.example:443",
 			want: call.Failure{Kind: problem.ProxyDNSError}},
-		"nobody listens": {upstream: func(*testing.T) string { return "127.9.8.7:9" }, // of no other test
+		"nobody listens": {url: "http://127.9.8.7:9", // an address of no other test
 			want: call.Failure{Kind: problem.ProxyConnectionRefused}},
-		"closed before the answer": {upstream: func(t *testing.T) string {
-			return raw(t, func(c net.Conn) { readRequest(c) })
-		},
+		"closed before the answer": {serve: ends, want: call.Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
+		"reset before the answer": {serve: func(c net.Conn) { readRequest(c); reset(c) },
 			want: call.Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
-		"reset before the answer": {upstream: func(t *testing.T) string {
-			return raw(t, func(c net.Conn) { readRequest(c); reset(c) })
-		}, want: call.Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
-		"closed in the header": {upstream: answering("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"),
+		"closed in the header": {serve: answering("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"),
 			want: call.Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
-		"no HTTP": {upstream: answering("SSH-2.0-OpenSSH_9.6\r\n\r\n"),
+		"no HTTP": {serve: answering("SSH-2.0-OpenSSH_9.6\r\n\r\n"),
 			want: call.Failure{Kind: problem.ProxyProtocolError, Sent: true}},
-		"silence instead of an answer": {upstream: func(t *testing.T) string {
-			return raw(t, func(c net.Conn) { readRequest(c); io.Copy(io.Discard, c) })
-		}, limits: config.Timeouts{Header: soon}, want: call.Failure{Kind: problem.ProxyResponseTimeout, Timeout: true,
-			Sent: true}},
-		"an upload that nobody reads": {upstream: func(t *testing.T) string {
-			return raw(t, func(c net.Conn) { readRequest(c); <-t.Context().Done() })
-		}, limits: config.Timeouts{Idle: soon}, body: endless{}, want: call.Failure{Kind: problem.ProxyConnectionWriteTimeo,
-			Timeout: true, Sent: true}},
-		"closed in the body": {upstream: answering("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"),
+		"silence instead of an answer": {serve: silent, limits: header,
+			want: call.Failure{Kind: problem.ProxyResponseTimeout, Timeout: true, Sent: true}},
+		"an upload that nobody reads": {serve: func(c net.Conn) { readRequest(c); <-t.Context().Done() },
+			limits: idle, body: endless{},
+			want: call.Failure{Kind: problem.ProxyConnectionWriteTimeo, Timeout: true, Sent: true}},
+		"closed in the body": {serve: answering("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"),
 			want: call.Failure{Kind: problem.ProxyResponseIncomplete, Sent: true}},
-		"a body that stands still": {upstream: func(t *testing.T) string {
-			return raw(t, halfABody)
-		}, limits: config.Timeouts{Idle: soon}, want: call.Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true,
-			Sent: true}},
+		"a body that stands still": {serve: halfABody, limits: idle,
+			want: call.Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true, Sent: true}},
 
-		"plain HTTP on a TLS port": {scheme: "https", upstream: func(t *testing.T) string {
-			return raw(t, func(c net.Conn) { c.Read(make([]byte, 5)); io.WriteString(c, "HTTP/1.0 400 Bad Request\r\n\r\n") })
-		},
-			want: call.Failure{Kind: problem.ProxyTLSProtocolError}},
-		"TLS 1.1": {scheme: "https", upstream: func(t *testing.T) string {
-			config := serves(t, ca, "up.example")
-			config.MinVersion, config.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
-			return tlsServer(t, config, func(*tls.Conn) {})
-		}, want: call.Failure{Kind: problem.ProxyTLSAlertReceived}},
-		"an expired certificate": {scheme: "https", upstream: func(t *testing.T) string {
-			expired := ca.Issue(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
-			return tlsServer(t, &tls.Config{Certificates: []tls.Certificate{expired.TLS()}}, func(*tls.Conn) {})
-		}, want: call.Failure{Kind: problem.ProxyTLSCertificateError}},
-		"an unknown authority": {scheme: "https", upstream: func(t *testing.T) string {
-			return tlsServer(t, serves(t, testkit.NewCertificate(t, nil), "up.example"), func(*tls.Conn) {})
-		}, want: call.Failure{Kind: problem.ProxyTLSCertificateError}},
-		"a certificate of another host": {scheme: "https", upstream: func(t *testing.T) string {
-			return tlsServer(t, serves(t, ca, "down.example"), func(*tls.Conn) {})
-		}, want: call.Failure{Kind: problem.ProxyTLSCertificateError}},
-		"a client certificate is asked for": {scheme: "https", upstream: func(t *testing.T) string {
-			config := serves(t, ca, "up.example")
-			config.ClientAuth = tls.RequireAnyClientCert
-			config.MaxVersion = tls.VersionTLS12
-			return tlsServer(t, config, func(*tls.Conn) {})
-		}, want: call.Failure{Kind: problem.ProxyTLSAlertReceived}},
-		"a handshake that freezes": {scheme: "https", upstream: func(t *testing.T) string {
-			return raw(t, func(c net.Conn) { io.Copy(io.Discard, c) })
-		}, limits: config.Timeouts{Connect: soon}, want: call.Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
-		"a handshake that is cut": {scheme: "https", upstream: func(t *testing.T) string {
-			return raw(t, func(c net.Conn) { c.Read(make([]byte, 5)); reset(c) })
-		}, want: call.Failure{Kind: problem.ProxyConnectionTerminated}},
-		"a body over TLS that stands still": {scheme: "https", upstream: func(t *testing.T) string {
-			return tlsServer(t, serves(t, ca, "up.example"), func(c *tls.Conn) { halfABody(c) })
-		}, limits: config.Timeouts{Idle: soon}, want: call.Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true,
-			Sent: true}},
-		"closed over TLS before the answer": {scheme: "https", upstream: func(t *testing.T) string {
-			return tlsServer(t, serves(t, ca, "up.example"), func(c *tls.Conn) { readRequest(c) })
-		}, want: call.Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
+		"plain HTTP on a TLS port": {url: "https://up.example", serve: func(c net.Conn) {
+			c.Read(make([]byte, 5))
+			io.WriteString(c, "HTTP/1.0 400 Bad Request\r\n\r\n")
+		}, want: call.Failure{Kind: problem.ProxyTLSProtocolError}},
+		"TLS 1.1":                           {tls: old, want: call.Failure{Kind: problem.ProxyTLSAlertReceived}},
+		"a client certificate is asked for": {tls: asking, want: call.Failure{Kind: problem.ProxyTLSAlertReceived}},
+		"an expired certificate": {tls: &tls.Config{Certificates: []tls.Certificate{expired.TLS()}},
+			want: call.Failure{Kind: problem.ProxyTLSCertificateError}},
+		"an unknown authority": {tls: serves(t, testkit.NewCertificate(t, nil), "up.example"),
+			want: call.Failure{Kind: problem.ProxyTLSCertificateError}},
+		"a certificate of another host": {tls: serves(t, ca, "down.example"),
+			want: call.Failure{Kind: problem.ProxyTLSCertificateError}},
+		"a handshake that freezes": {url: "https://up.example", serve: silent, limits: config.Timeouts{Connect: soon},
+			want: call.Failure{Kind: problem.ProxyConnectionTimeout, Timeout: true}},
+		"a handshake that is cut": {url: "https://up.example",
+			serve: func(c net.Conn) { c.Read(make([]byte, 5)); reset(c) },
+			want:  call.Failure{Kind: problem.ProxyConnectionTerminated}},
+		"a body over TLS that stands still": {tls: up, serve: halfABody, limits: idle,
+			want: call.Failure{Kind: problem.ProxyConnectionReadTimeout, Timeout: true, Sent: true}},
+		"closed over TLS before the answer": {tls: up, serve: ends,
+			want: call.Failure{Kind: problem.ProxyConnectionTerminated, Sent: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -125,19 +98,23 @@ func TestWhatFailsIsClassified(t *testing.T) {
 			limits.Connect = cmp.Or(c.limits.Connect, limits.Connect)
 			limits.Header = cmp.Or(c.limits.Header, limits.Header)
 			limits.Idle = cmp.Or(c.limits.Idle, limits.Idle)
-			host, port := "up.example", "443"
-			if c.host != "" {
-				host = c.host
+			serve, url := c.serve, cmp.Or(c.url, "http://up.example")
+			if c.tls != nil {
+				url = "https://up.example"
+				serve = func(conn net.Conn) {
+					s := tls.Server(conn, c.tls)
+					defer s.Close()
+					if s.Handshake() == nil && c.serve != nil {
+						c.serve(s)
+					}
+				}
 			}
-			if c.upstream != nil {
-				_, port, _ = net.SplitHostPort(c.upstream(t))
-			}
-			scheme := "http"
-			if c.scheme != "" {
-				scheme = c.scheme
+			if serve != nil {
+				_, port, _ := net.SplitHostPort(raw(t, serve))
+				url += ":" + port
 			}
 			tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t), CAFile: file(t, ca)}), limits, toLoopback)
-			r, _ := http.NewRequestWithContext(t.Context(), "POST", scheme+"://"+host+":"+port+"/", c.body)
+			r, _ := http.NewRequestWithContext(t.Context(), "POST", url+"/", c.body)
 			answer, err := tr.RoundTrip(r)
 			if err == nil {
 				_, err = io.ReadAll(answer.Body)
@@ -192,7 +169,7 @@ func TestConnectingThatNobodyAnswers(t *testing.T) {
 			c.Close()
 		}
 	}()
-	d := net.Dialer{Timeout: 200 * time.Millisecond}
+	d := net.Dialer{Timeout: 2 * time.Second} // long enough for a busy machine to connect
 	for range 20 {
 		c, err := d.Dial("tcp", l.Addr().String())
 		if err != nil {

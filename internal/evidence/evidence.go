@@ -4,11 +4,11 @@
 package evidence
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/netip"
 	"os"
@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/go-chi/chi/v5/middleware"
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/call"
@@ -68,17 +70,9 @@ func Demanded(e config.Environment) bool {
 	return e == config.Production || e == config.Acceptance
 }
 
-// Process is what evidence takes from its process.
-type Process struct {
-	Version string
-	// OpenFile opens the files; os.OpenFile if nil.
-	OpenFile audit.OpenFile
-	Now      func() time.Time
-	Log      *slog.Logger
-}
-
-// Open begins to keep evidence, before the first request is served.
-func (k *Keeper) Open(cfg *config.Config, p Process) error {
+// Open begins to keep evidence, before the first request is served. p is what of the options is
+// the process's: Version, OpenFile, Now and Log.
+func (k *Keeper) Open(cfg *config.Config, p audit.Options) error {
 	if cfg.Audit.Dir == "" {
 		if err := k.useRefusals(cfg.Log.Security); err != nil {
 			return err
@@ -247,9 +241,9 @@ func (k *Keeper) Administered(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		noted := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		noted := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 		next.ServeHTTP(noted, r)
-		if noted.status >= http.StatusBadRequest {
+		if noted.Status() >= http.StatusBadRequest {
 			return // nothing changed
 		}
 		const most = 1024
@@ -257,20 +251,6 @@ func (k *Keeper) Administered(next http.Handler) http.Handler {
 		query := telemetry.Mask(r.URL.RawQuery)
 		k.Event(audit.KindAdministration, from.Addr().Unmap(), "method", r.Method, "url",
 			strings.TrimSuffix(r.URL.Path+"?"+query[:min(len(query), most)], "?"),
-			"requestId", w.Header().Get("X-Request-Id"), "result", strconv.Itoa(noted.status))
+			"requestId", w.Header().Get("X-Request-Id"), "result", strconv.Itoa(cmp.Or(noted.Status(), http.StatusOK)))
 	})
 }
-
-// statusWriter notes the status of an answer.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w *statusWriter) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

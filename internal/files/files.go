@@ -16,6 +16,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -146,6 +147,18 @@ func notRegular(path string, info fs.FileInfo) error {
 		return &fs.PathError{Op: "read", Path: path, Err: errors.New("is a directory, not a regular file")}
 	}
 	return &fs.PathError{Op: "read", Path: path, Err: errors.New("not a regular file")}
+}
+
+// Bare is the text of an error without the operation and the path of a file, for where they
+// are named beside it.
+func Bare(err error) string {
+	var of *fs.PathError
+	if errors.As(err, &of) {
+		if before, _, found := strings.Cut(err.Error(), of.Error()); found {
+			return before + of.Err.Error()
+		}
+	}
+	return err.Error()
 }
 
 var (

@@ -9,12 +9,11 @@ import (
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/evidence"
 )
 
 // openEvidence begins to keep evidence, before the first request is served.
 func (g *Gateway) openEvidence() error {
-	return g.pool.evidence.Open(g.current.Load().cfg, evidence.Process{
+	return g.pool.evidence.Open(g.current.Load().cfg, audit.Options{
 		Version: g.o.Version, OpenFile: g.o.OpenFile, Now: g.o.Now, Log: g.o.Log,
 	})
 }

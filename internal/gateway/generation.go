@@ -43,7 +43,7 @@ type generation struct {
 	// registryToken is the source of the registry's token, nil if it needs none.
 	registryToken *authn.Source
 	callers       *tenancy.Callers
-	resolver      *resolver
+	resolver      *tenancy.Resolver
 	routes        []*server.Route
 	federated     []*federated
 	edge          *server.Edge
@@ -83,7 +83,7 @@ func (g *generation) build(old *generation) error {
 	if err := g.newTracing(old); err != nil {
 		return fmt.Errorf("preparing traces: %w", err)
 	}
-	g.callers, g.resolver = tenancy.NewCallers(cfg.Callers), g.newResolver()
+	g.callers, g.resolver = tenancy.NewCallers(cfg.Callers), tenancy.NewResolver(cfg.Tenancy, g.now)
 	for _, route := range cfg.Routes {
 		if err := g.addRoute(route); err != nil {
 			return fmt.Errorf("preparing route %s: %w", route.Name, err)
@@ -141,16 +141,15 @@ func (g *generation) newEndpoint(f operate.Forwarder, routes []*server.Route, sh
 	for _, a := range g.cfg.Absent {
 		absent[a.Path] = a.Reason
 	}
-	admission := newAdmission(g.cfg, g.pool)
 	tokenURL, _ := url.Parse(g.cfg.OAuth.TokenURL) // the configuration's check has parsed it
 	return server.NewEndpoint(server.Options{
 		Edge: g.edge, ForwardProxy: g.cfg.Server.ForwardProxy, TokenStub: g.cfg.Server.TokenStub, TokenURL: tokenURL,
 		PublicURL: g.cfg.Server.PublicURL, TrustedProxies: g.cfg.Server.TrustedProxies,
 		MaxTarget: int(g.cfg.Server.Limits.MaxTargetBytes), MaxParameters: g.cfg.Server.Limits.MaxQueryParameters,
-		Callers: g.callers, Resolver: g.pool.switches.Resolver(g.resolver), Enter: admission.enter,
-		AdmitCaller: admission.admitCaller,
-		Admit:       g.pool.evidence.Admission(g.impersonal, admission.admit), Memory: g.pool.memory,
-		Proxy: f, Providers: g.listProviders, Routes: routes, Inbox: g.newInbox(routes, show),
+		Callers: g.callers, Resolver: g.pool.switches.Resolver(g.resolver), Enter: g.pool.enter,
+		AdmitCaller: g.pool.admitCaller, Admit: g.pool.evidence.Admission(g.impersonal, g.pool.admit),
+		Memory: g.pool.memory,
+		Proxy:  f, Providers: g.listProviders, Routes: routes, Inbox: g.newInbox(routes, show),
 		Absent: absent, Environment: string(g.cfg.Environment), Done: done,
 	})
 }

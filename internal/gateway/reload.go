@@ -12,6 +12,7 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/evidence"
+	"ebox-gateway/internal/tenancy"
 	"ebox-gateway/internal/watch"
 )
 
@@ -60,8 +61,7 @@ func tooManyDropped(old *generation, next *config.Config) error {
 		len(old.cfg.Tenancy.Enterprises); float64(n) > dropLimit*float64(listed) {
 		e.Dropped, e.Listed = n, listed
 	}
-	suspended, _ := old.resolver.suspended()
-	after := suspendedIn(next.Tenancy)
+	suspended, after := old.resolver.Suspended(), tenancy.SuspendedIn(next.Tenancy)
 	n := liftedSuspensions(suspended, after, next.Tenancy)
 	if float64(n) > dropLimit*float64(len(suspended)) || n > 0 && len(after) == 0 {
 		e.Lifted, e.Suspended = n, len(suspended)
@@ -74,10 +74,7 @@ func tooManyDropped(old *generation, next *config.Config) error {
 
 // liftedSuspensions counts the suspended enterprises that next serves again.
 func liftedSuspensions(suspended, after map[enterprise.Number]bool, next config.Tenancy) (n int) {
-	listed := make(map[enterprise.Number]bool, len(next.Enterprises))
-	for _, e := range next.Enterprises {
-		listed[e.Number] = true
-	}
+	listed := listedIn(next)
 	for number := range suspended {
 		if !after[number] && (next.Mode == config.Any || listed[number]) {
 			n++
@@ -169,16 +166,21 @@ func droppedEnterprises(old, next *config.Config) (n int) {
 	if old.Tenancy.Mode != config.Listed || next.Tenancy.Mode != config.Listed {
 		return 0
 	}
-	kept := make(map[enterprise.Number]bool, len(next.Tenancy.Enterprises))
-	for _, e := range next.Tenancy.Enterprises {
-		kept[e.Number] = true
-	}
+	kept := listedIn(next.Tenancy)
 	for _, e := range old.Tenancy.Enterprises {
 		if !kept[e.Number] {
 			n++
 		}
 	}
 	return n
+}
+
+func listedIn(t config.Tenancy) map[enterprise.Number]bool {
+	numbers := make(map[enterprise.Number]bool, len(t.Enterprises))
+	for _, e := range t.Enterprises {
+		numbers[e.Number] = true
+	}
+	return numbers
 }
 
 // reject remembers why a configuration was not taken, and says so once.
@@ -310,7 +312,8 @@ func (w *watcher) reload(ctx context.Context, asked bool) {
 	now := g.current.Load()
 	// A number that was added to a suspended file and taken out again leaves the hash as
 	// it was, and is still suspended.
-	if _, more := now.resolver.suspended(); cfg.Hash() == now.cfg.Hash() && !more {
+	added := len(now.resolver.Suspended()) > len(tenancy.SuspendedIn(now.cfg.Tenancy))
+	if cfg.Hash() == now.cfg.Hash() && !added {
 		if asked {
 			g.o.Log.Info("nothing has changed: the configuration in force is that of the files", "hash", cfg.Hash())
 		}
@@ -340,13 +343,7 @@ func (g *Gateway) suspend(changed []string) {
 		}
 		numbers = append(numbers, list...)
 	}
-	if added := now.resolver.suspend(numbers); added > 0 {
-		g.o.Log.Info("enterprises were suspended", "added", added, "suspended", now.suspendedCount())
+	if added := now.resolver.Suspend(numbers); added > 0 {
+		g.o.Log.Info("enterprises were suspended", "added", added, "suspended", len(now.resolver.Suspended()))
 	}
-}
-
-// suspendedCount counts the enterprises that are suspended now.
-func (g *generation) suspendedCount() int {
-	numbers, _ := g.resolver.suspended()
-	return len(numbers)
 }

@@ -21,7 +21,7 @@ func (g *Gateway) View() *operate.View {
 		Config: now.cfg, Tokens: now.tokens, Directory: now.directory, Egress: now.egress, Redis: now.redis.shared,
 		Callers: now.callers, Resolver: now.resolver, Routes: now.routes,
 		Switches: g.pool.switches, Activity: g.activity, Cache: g.pool.cache,
-		Evidence: g.pool.evidence.Status(), Suspended: now.suspendedCount(), Internal: g.Addrs(), Admin: g.AdminAddrs(),
+		Evidence: g.pool.evidence.Status(), Suspended: len(now.resolver.Suspended()), Internal: g.Addrs(), Admin: g.AdminAddrs(),
 		Stopping: g.state.Load() != serving, ReadyBefore: g.readiness.reached.Load(),
 		UsedClients: now.usedClients, NoListYet: now.directoryEmpty, Upstreams: g.pool.status, Circuit: now.circuit,
 		ProviderGuard: now.providerGuard,

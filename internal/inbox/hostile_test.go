@@ -49,14 +49,13 @@ type listed struct {
 	Links map[string]struct{ Href string } `json:"_links"`
 }
 
-func list(t *testing.T, a answers, query string) (*Result, listed) {
+// inbox has a minute for everything.
+var inbox = New(Options{Timeout: time.Minute, Now: time.Now})
+
+// listOf asks for a list, and reads it.
+func listOf(t *testing.T, round *Round, query string) (*Result, listed) {
 	t.Helper()
-	q, err := ParseQuery(query)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := New(Options{Timeout: time.Minute, Now: time.Now}).List(t.Context(), a.round(), q,
-		"http://localhost/ebox/messages")
+	r, err := inbox.List(t.Context(), round, queryOf(t, query), "http://localhost/ebox/messages")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,6 +64,37 @@ func list(t *testing.T, a answers, query string) (*Result, listed) {
 		t.Fatalf("%v in %.300s", err, r.Body)
 	}
 	return r, l
+}
+
+func list(t *testing.T, a answers, query string) (*Result, listed) {
+	t.Helper()
+	return listOf(t, a.round(), query)
+}
+
+// ids are those of the messages, in order.
+func (l *listed) ids() (ids []string) {
+	for _, item := range l.Items {
+		ids = append(ids, item.ID)
+	}
+	return ids
+}
+
+// summaryOf asks for a summary.
+func summaryOf(t *testing.T, a answers) *Result {
+	t.Helper()
+	r, err := inbox.Summary(t.Context(), a.round(), "", false, "self", "list")
+	if err != nil || !json.Valid(r.Body) {
+		t.Fatalf("%v: %.300s", err, r.Body)
+	}
+	return r
+}
+
+func queryOf(t interface{ Fatal(...any) }, query string) *Query {
+	q, err := ParseQuery(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
 }
 
 func TestNoProviderGivesItsMessagesAsAnothers(t *testing.T) {
@@ -114,9 +144,8 @@ func TestNoCountOfAProviderSpoilsTheSum(t *testing.T) {
 		}
 		a := answers{"a": says(honestCount), "b": says(`{"numberOfMessages":1,"eboxSize":` + n + `}`),
 			"c": says(`{"numberOfMessages":1,"eboxSize":1.7e308}`), "d": says(`{"numberOfMessages":` + n + `}`)}
-		r, err := New(Options{Timeout: time.Minute, Now: time.Now}).Summary(t.Context(), a.round(), "", false, "self", "list")
-		if err != nil || !json.Valid(r.Body) || HeaderOf(r.Missing) != "d;reason=malformed" {
-			t.Errorf("%s: %v, missing %v, %.300s", n, err, HeaderOf(r.Missing), r.Body)
+		if r := summaryOf(t, a); HeaderOf(r.Missing) != "d;reason=malformed" {
+			t.Errorf("%s: missing %v, %.300s", n, HeaderOf(r.Missing), r.Body)
 		}
 	}
 }
@@ -139,9 +168,8 @@ func TestNothingThatAReaderMayRefuseIsPassedOn(t *testing.T) {
 			t.Errorf("a message with %.40s: missing %q", value, HeaderOf(r.Missing))
 		}
 		a := answers{"a": says(honestCount), "b": says(`{"numberOfMessages":1,"x":` + value + `}`)}
-		if r, err := New(Options{Timeout: time.Minute, Now: time.Now}).Summary(t.Context(), a.round(), "", false, "self",
-			"list"); err != nil || HeaderOf(r.Missing) != missing {
-			t.Errorf("a summary with %.40s: missing %q, %v", value, HeaderOf(r.Missing), err)
+		if r := summaryOf(t, a); HeaderOf(r.Missing) != missing {
+			t.Errorf("a summary with %.40s: missing %q", value, HeaderOf(r.Missing))
 		}
 		a["a"], a["b"] = says(honest), func() *Answer {
 			return &Answer{ID: "x", Status: 403, ContentType: "application/problem+json",
@@ -155,10 +183,9 @@ func TestNothingThatAReaderMayRefuseIsPassedOn(t *testing.T) {
 
 func TestAnAnswerThatIsTooLargeIsCalledWhatItIs(t *testing.T) {
 	long := `{"numberOfMessages":1,"x":"` + strings.Repeat("x", maxSummary) + `"}`
-	r, err := New(Options{Timeout: time.Minute, Now: time.Now}).Summary(t.Context(), answers{"a": says(honestCount),
-		"b": says(long)}.round(), "", false, "self", "list")
-	if err != nil || len(r.Missing) != 1 || !strings.Contains(string(r.Missing[0].Problem), "larger than a summary") {
-		t.Errorf("%v: %s", err, r.Body)
+	r := summaryOf(t, answers{"a": says(honestCount), "b": says(long)})
+	if len(r.Missing) != 1 || !strings.Contains(string(r.Missing[0].Problem), "larger than a summary") {
+		t.Errorf("%s", r.Body)
 	}
 	r, _ = list(t, answers{"a": says(honest), "b": says(`{"items":[{"messageId":"B","x":"` + strings.Repeat("x",
 		maxMessage) + `"}]}`)}, "")
@@ -206,9 +233,8 @@ func TestAnAnswerThatDripsHoldsNoChangeBack(t *testing.T) {
 			}
 		}
 		a := answers{"a": says("{}"), "b": drips(200), "c": drips(403)}
-		c, err := ParseChanges(
-			[]byte(
-				`{"items":[{"providerId":"a","messageId":"1"},{"providerId":"b","messageId":"1"},{"providerId":"c","messageId":"1"}]}`), nil, a.round().Providers, nil)
+		c, err := ParseChanges([]byte(`{"items":[{"providerId":"a","messageId":"1"},{"providerId":"b","messageId":"1"},
+			{"providerId":"c","messageId":"1"}]}`), nil, a.round().Providers, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

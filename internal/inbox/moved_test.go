@@ -1,8 +1,6 @@
 package inbox
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strconv"
 	"testing"
@@ -18,23 +16,8 @@ func moving(t *testing.T, m *mailbox, letters int, query string) (ids []string, 
 		m.letters = append(m.letters, &letter{provider: "p", id: strconv.Itoa(n),
 			received: noon.Add(-time.Duration(n) * time.Second)})
 	}
-	q, err := ParseQuery(query)
-	if err != nil {
-		t.Fatal(err)
-	}
-	round := &Round{ID: "r", Asker: mailboxes{"p": m}, Providers: []Provider{{ID: "p"}}}
-	r, err := New(Options{Timeout: time.Minute, Now: time.Now}).List(t.Context(), round, q,
-		"http://localhost/ebox/messages")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(r.Body, &l); err != nil {
-		t.Fatalf("%v in %s", err, r.Body)
-	}
-	for _, item := range l.Items {
-		ids = append(ids, item.ID)
-	}
-	return ids, l, HeaderOf(r.Missing)
+	r, l := listOf(t, &Round{ID: "r", Asker: mailboxes{"p": m}, Providers: []Provider{{ID: "p"}}}, query)
+	return l.ids(), l, HeaderOf(r.Missing)
 }
 
 // upTo are the ids of the first messages.
@@ -55,9 +38,9 @@ func TestWhatComesInWhileAListIsReadIsNotInTheMiddleOfIt(t *testing.T) {
 		if !slices.Equal(ids, upTo(9)) || missing != "" {
 			t.Errorf("%+v: %q, missing %q", c, ids, missing)
 		}
-		if want :=
-			"http://localhost/ebox/messages?receivedBefore=2026-11-20T12:00:00.001Z&page=1&pageSize=9"; l.Links["first"].Href != want {
-			t.Errorf("%+v: the list is held to %s", c, fmt.Sprint(l.Links["first"]))
+		const want = "http://localhost/ebox/messages?receivedBefore=2026-11-20T12:00:00.001Z&page=1&pageSize=9"
+		if first := l.Links["first"].Href; first != want {
+			t.Errorf("%+v: the list is held to %s", c, first)
 		}
 	}
 }
@@ -99,11 +82,7 @@ func TestAPageThatIsGoneTooEarlyIsAListThatBecameShorter(t *testing.T) {
 func TestAProviderThatCountsTooManyIsReadToItsEnd(t *testing.T) {
 	page := `{"items":[{"messageId":"0","receiptDate":"2026-11-20T12:00:00Z"}],"totalItems":5}`
 	asker := &scripted{answers: []string{page, "404", page, "404"}}
-	q, err := ParseQuery("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := New(Options{Timeout: time.Minute, Now: time.Now}).newStream(&Round{ID: "r", Asker: asker}, "p", q)
+	s := asker.stream(t, "")
 	s.head(t.Context())
 	s.take()
 	if m := s.head(t.Context()); m != nil || s.missing != nil || len(asker.answers) > 0 {

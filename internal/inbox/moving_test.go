@@ -226,10 +226,7 @@ func (a mailboxes) look(t *rapid.T, round *Round, query string) *shown {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := ParseQuery(query)
-	if err != nil {
-		t.Fatal(err)
-	}
+	q := queryOf(t, query)
 	s := &shown{missing: make(map[string]bool)}
 	s.was = a.selected(values)
 	asks := make(map[string]int)
@@ -237,8 +234,7 @@ func (a mailboxes) look(t *rapid.T, round *Round, query string) *shown {
 		asks[id] = m.asks
 		m.moved, m.shrunk = false, 0
 	}
-	result, err := New(Options{Timeout: time.Minute, Now: time.Now}).List(t.Context(), round, q,
-		"http://localhost/ebox/messages")
+	result, err := inbox.List(t.Context(), round, q, "http://localhost/ebox/messages")
 	var l struct {
 		Items []struct {
 			ID       json.RawMessage `json:"messageId"` // a number at version 2

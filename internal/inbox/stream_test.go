@@ -2,7 +2,6 @@ package inbox
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -36,6 +35,11 @@ func (s *scripted) Ask(_ context.Context, r *Request) (*Answer, error) {
 		status = http.StatusNotFound
 	}
 	return &Answer{Status: status, ContentType: "application/json", Body: io.NopCloser(strings.NewReader(text))}, nil
+}
+
+// stream is the list that it answers with.
+func (s *scripted) stream(t *testing.T, query string) *stream {
+	return inbox.newStream(&Round{ID: "r", Asker: s}, "p", queryOf(t, query))
 }
 
 func TestStreamFollowsItsProvider(t *testing.T) {
@@ -73,12 +77,7 @@ func TestStreamFollowsItsProvider(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			asker := &scripted{answers: c.answers}
-			in := New(Options{Timeout: time.Minute, Now: time.Now})
-			q, err := ParseQuery("")
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := in.newStream(&Round{ID: "r", Asker: asker}, "p", q)
+			s := asker.stream(t, "")
 			n := 0
 			for s.head(t.Context()) != nil {
 				s.take()
@@ -109,11 +108,7 @@ func TestAMessageThatGoesAwayBehindManyPagesIsNoListWithoutAnEnd(t *testing.T) {
 		page(60, 0, 10), page(60, 10, 10), page(60, 20, 10), page(60, 30, 10), page(59, 41, 10),
 		page(59, 1, 10), page(59, 11, 10), page(59, 21, 10), page(59, 31, 10), page(59, 41, 10), page(59, 51, 9),
 	}}
-	q, err := ParseQuery("pageSize=100")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := New(Options{Timeout: time.Minute, Now: time.Now}).newStream(&Round{ID: "r", Asker: asker}, "p", q)
+	s := asker.stream(t, "pageSize=100")
 	var got []string
 	for m := s.head(t.Context()); m != nil; m = s.head(t.Context()) {
 		got = append(got, m.id)
@@ -205,40 +200,11 @@ func TestAListIsReadInEitherVersion(t *testing.T) {
 			"a;reason=malformed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			says := func(body string) func() *Answer {
-				return func() *Answer {
-					return &Answer{Status: 200, ContentType: "application/json", Body: io.NopCloser(strings.NewReader(body))}
-				}
-			}
-			a := answers{
+			r, l := list(t, answers{
 				"a": says(`{"items":[` + c.items + `]` + c.behind + `}`),
 				"b": says(`{"items":[{"messageId":"b","receiptDate":"2026-11-20T12:00:00Z"}],"totalItems":1}`),
-			}
-			q, err := ParseQuery("")
-			if err != nil {
-				t.Fatal(err)
-			}
-			r, err := New(Options{Timeout: time.Minute, Now: time.Now}).List(t.Context(), a.round(), q,
-				"http://localhost/ebox/messages")
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got struct {
-				Items []struct {
-					ID string `json:"messageId"`
-				}
-			}
-			if err := json.Unmarshal(r.Body, &got); err != nil {
-				t.Fatal(err)
-			}
-			var ids []string
-			for _, m := range got.Items {
-				ids = append(ids, m.ID)
-			}
-			missing := ""
-			if len(r.Missing) > 0 {
-				missing = HeaderOf(r.Missing)
-			}
+			}, "")
+			ids, missing := l.ids(), HeaderOf(r.Missing)
 			if strings.Join(ids, " ") != c.want || missing != c.missing || !strings.Contains(string(r.Body), c.total) ||
 				(c.total == "") == strings.Contains(string(r.Body), `"total`) {
 				t.Errorf("%v, missing %q, %s", ids, missing, r.Body)

@@ -2,6 +2,7 @@ package listen
 
 import (
 	"errors"
+	"slices"
 	"syscall"
 	"time"
 
@@ -81,7 +82,7 @@ func (s *Server) accept(b *bound) {
 			case placed:
 			}
 		}
-		s.start(c, b)
+		s.start(c, b, false)
 		s.working.Go(c.serve)
 	}
 }
@@ -96,12 +97,11 @@ func (s *Server) place(c *conn, b *bound, short bool) waited {
 				s.working.Go(func() {
 					got := s.slots.wait(c.socket, false, true, b.stop)
 					s.slots.leaveAside()
-					if got == placed {
-						s.start(c, b)
-						c.serve()
-					} else {
+					if got != placed || !s.start(c, b, true) {
 						_ = c.socket.Close() // it came too late
+						return
 					}
+					c.serve()
 				})
 				return again
 			case must:
@@ -116,13 +116,18 @@ func (s *Server) place(c *conn, b *bound, short bool) waited {
 	}
 }
 
-// start makes a connection that has a place one of the server's.
-func (s *Server) start(c *conn, b *bound) {
+// start makes a connection that has a place one of the server's. It is false for one that
+// waited aside until nobody would end it any more: its listener has been taken away.
+func (s *Server) start(c *conn, b *bound, aside bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if aside && !slices.Contains(s.bound, b) {
+		return false
+	}
 	c.generation = b.generation.Load()
 	c.socket.pace = paceOf(&c.generation.limits)
 	s.conns[c] = struct{}{}
+	return true
 }
 
 // isShort notes that the process has used up its file descriptors, and has one given back:

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -378,9 +379,6 @@ func TestAShortBodyThatNobodyReadKeepsTheConnection(t *testing.T) {
 func TestABodyCanBeReadWhileTheAnswerIsWritten(t *testing.T) {
 	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w)
-		if err := control.EnableFullDuplex(); err != nil {
-			t.Error(err)
-		}
 		buf := make([]byte, 1)
 		for {
 			n, err := r.Body.Read(buf)
@@ -458,6 +456,47 @@ func TestAReadOfTheBodyEndsWithTheHandler(t *testing.T) {
 	}
 	if err := <-read; err == nil {
 		t.Error("half a body was taken for the whole")
+	}
+}
+
+// lateDeadline sets a deadline that is to come only after one that is over has been set.
+type lateDeadline struct {
+	net.Conn
+	arming, over chan struct{}
+	once         sync.Once
+}
+
+func (c *lateDeadline) SetReadDeadline(at time.Time) error {
+	if at.After(time.Now()) {
+		close(c.arming)
+		<-c.over
+	}
+	err := c.Conn.SetReadDeadline(at)
+	if !at.After(time.Now()) {
+		c.once.Do(func() { close(c.over) })
+	}
+	return err
+}
+
+func TestAReadThatHasJustBegunEndsWithTheHandler(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	late := &lateDeadline{Conn: ours, arming: make(chan struct{}), over: make(chan struct{})}
+	c := newConn(New(Options{}), late)
+	c.generation, c.reading, c.upload = &generation{limits: limits}, readBody, paceOf(&limits)
+	e := &exchange{c: c, req: &http.Request{ContentLength: 5}}
+	e.body.e, e.body.left = e, 5
+	go e.body.Read(make([]byte, 5))
+	<-late.arming
+	back := make(chan struct{})
+	go func() {
+		e.body.takeBack()
+		close(back)
+	}()
+	select {
+	case <-back:
+	case <-time.After(30 * time.Second):
+		t.Error("the handler's end waits for the caller")
 	}
 }
 

@@ -84,10 +84,12 @@ func (b *body) Close() error {
 
 // takeBack ends all reading by others, and a read that is under way with an error.
 func (b *body) takeBack() {
-	if !b.mu.TryLock() {
-		_ = b.e.c.socket.SetReadDeadline(unknown) // it ends the read
+	if c := b.e.c; !b.mu.TryLock() {
+		c.taken.Store(true) // for a read that is just about to set its deadline
+		_ = c.socket.SetReadDeadline(unknown)
 		b.mu.Lock()
-		b.e.c.until = unknown
+		c.taken.Store(false)
+		c.until = unknown
 	}
 	defer b.mu.Unlock()
 	b.closed = true
@@ -110,10 +112,10 @@ func (b *body) skip() bool {
 		return true
 	}
 	c := b.e.c
+	c.reading, c.until = readBegun, unknown
 	if c.socket.SetReadDeadline(time.Now().Add(c.stillness())) != nil {
 		return false
 	}
-	c.asSet.Store(true)
 	buf := waste.Get().(*[32 << 10]byte)
 	defer waste.Put(buf)
 	for !b.ended.Load() {

@@ -42,8 +42,8 @@ type conn struct {
 	until   time.Time
 	// upload is the pace of the body that is read.
 	upload pace
-	// asSet tells that a handler has set the deadline for reading by itself.
-	asSet atomic.Bool
+	// taken tells that the body is taken back from somebody who reads it.
+	taken atomic.Bool
 
 	mu sync.Mutex
 	// waiting tells that nothing of a request has come; closing that the connection is
@@ -59,7 +59,7 @@ const (
 	readFirst reading = iota // the first request of the connection: its whole head has one limit
 	readNext                 // the beginning of another request
 	readHead                 // the rest of a head, which has one limit from here
-	readBegun                // the same, the limit is set
+	readBegun                // the same, or what nobody reads of a body: the limit is set
 	readBody                 // a body, whose caller may pause between bytes
 )
 
@@ -227,12 +227,6 @@ func (c *conn) next() bool {
 	c.socket.rests()
 	e.ctx.cancel()
 	c.reading = readNext
-	if c.asSet.Swap(false) {
-		c.until = unknown
-	}
-	if c.socket.asSet.Swap(false) {
-		c.socket.until = unknown
-	}
 	return goesOn
 }
 
@@ -315,11 +309,11 @@ func (c *conn) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	case readBody:
-		if c.asSet.Load() {
-			break
-		}
 		if err := c.arm(c.upload.patience()); err != nil {
 			return 0, err
+		}
+		if c.taken.Load() {
+			return 0, os.ErrDeadlineExceeded
 		}
 		began := time.Now()
 		n, err := c.nc.Read(p)

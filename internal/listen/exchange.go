@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/wire"
@@ -242,7 +241,7 @@ func (e *exchange) decide() {
 		}
 	}
 	if e.how == undecided && !e.http10 {
-		for name := range elements(h["Trailer"]) {
+		for name := range wire.Elements(h["Trailer"]) {
 			e.trailers = append(e.trailers, http.CanonicalHeaderKey(name))
 		}
 		if len(e.trailers) > 0 {
@@ -324,9 +323,6 @@ func (e *exchange) Write(p []byte) (int, error) {
 	defer e.mu.Unlock()
 	return e.write(p)
 }
-
-// WriteString implements io.StringWriter.
-func (e *exchange) WriteString(s string) (int, error) { return e.Write([]byte(s)) }
 
 func (e *exchange) write(p []byte) (int, error) {
 	if e.over {
@@ -438,23 +434,14 @@ func (e *exchange) FlushError() error {
 	if e.status == 0 {
 		e.writeHeader(http.StatusOK)
 	}
-	if e.isHead && e.fields == room || e.how == undecided {
-		e.decideNow()
+	switch {
+	case e.isHead && e.fields == room:
+		e.frame()
+	case e.how == undecided:
+		e.stream()
 	}
 	e.send(nil)
 	return e.failed
-}
-
-// Flush implements http.Flusher.
-func (e *exchange) Flush() { _ = e.FlushError() }
-
-// decideNow frames the body without waiting for its end.
-func (e *exchange) decideNow() {
-	if e.how == noBody {
-		e.frame()
-		return
-	}
-	e.stream()
 }
 
 // end completes the answer.
@@ -555,24 +542,6 @@ func (e *exchange) sendContinue() {
 }
 
 var continued = []byte("HTTP/1.1 100 Continue\r\n\r\n")
-
-// SetReadDeadline lets http.ResponseController set the deadline for reading the body. From
-// then on it is the handler's own.
-func (e *exchange) SetReadDeadline(t time.Time) error {
-	e.c.asSet.Store(true)
-	return e.c.socket.SetReadDeadline(t)
-}
-
-// SetWriteDeadline lets http.ResponseController set the deadline for writing. From then on
-// it is the handler's own.
-func (e *exchange) SetWriteDeadline(t time.Time) error {
-	e.c.socket.asSet.Store(true)
-	return e.c.socket.SetWriteDeadline(t)
-}
-
-// EnableFullDuplex lets http.ResponseController ask for what is always so: a body can be
-// read after the answer has begun.
-func (e *exchange) EnableFullDuplex() error { return nil }
 
 // bodyAllowed tells whether an answer of this status can have a body (RFC 9110,
 // section 6.4.1).

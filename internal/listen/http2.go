@@ -127,10 +127,15 @@ func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	st := &stream{ResponseWriter: w, control: http.NewResponseController(w), pace: paceOf(&h.c.limits), length: -1,
 		head: r.Method == http.MethodHead}
+	var body *streamBody
 	if r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody {
-		r.Body = &streamBody{ReadCloser: r.Body, control: st.control, pace: paceOf(&h.c.limits)}
+		body = &streamBody{ReadCloser: r.Body, control: st.control, pace: paceOf(&h.c.limits)}
+		r.Body = body
 	}
 	defer func() {
+		if body != nil {
+			body.takeBack()
+		}
 		fault := recover()
 		if fault != nil && !isAbort(fault) {
 			_ = h.s.panicked(fault) // the stream has no place for the id
@@ -148,15 +153,24 @@ func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // streamBody is a request's body on HTTP/2, whose caller is waited for as its pace says while
-// it is read. A limit that passes while nobody reads, because the upstream
-// takes its time, would end the stream.
+// it is read. A limit that passes while nobody reads, because the upstream takes its time, would
+// end the stream. It may be read by another goroutine than the handler's.
 type streamBody struct {
 	io.ReadCloser
 	control *http.ResponseController
-	pace    pace
+
+	mu   sync.Mutex
+	pace pace
+	over bool // the handler has returned
 }
 
+// Read implements io.Reader.
 func (b *streamBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	began := time.Now()
 	if patience := b.pace.patience(); patience > 0 {
 		if err := b.control.SetReadDeadline(began.Add(patience)); err != nil {
@@ -167,6 +181,18 @@ func (b *streamBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.pace.note(time.Since(began), n)
 	return n, err
+}
+
+// takeBack ends all reading by others, and a read that is under way with an error. net/http
+// gives the stream's memory away when the handler returns: a deadline that is set afterwards
+// would be a fault of the whole process.
+func (b *streamBody) takeBack() {
+	if !b.mu.TryLock() {
+		_ = b.control.SetReadDeadline(unknown) // it ends the read, and all to come
+		b.mu.Lock()
+	}
+	defer b.mu.Unlock()
+	b.over = true
 }
 
 // mostAtOnce is what a caller on HTTP/2 has to take of an answer, in bytes, within the

@@ -185,3 +185,31 @@ func TestNothingOfACallersBytesIsLoggedOfHTTP2(t *testing.T) {
 		t.Error(log)
 	}
 }
+
+// net/http's stream must not be touched once its handler has returned: a goroutine that still
+// read the body would bring the process down.
+func TestAReadOfAnHTTP2BodyEndsWithTheHandler(t *testing.T) {
+	read := make(chan error, 1)
+	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		begun := make(chan struct{})
+		go func() {
+			_, _ = r.Body.Read(make([]byte, 3))
+			close(begun)
+			_, err := io.ReadAll(r.Body)
+			read <- err
+		}()
+		<-begun
+		w.WriteHeader(403)
+	})
+	body, feed := io.Pipe()
+	defer feed.Close()
+	go func() { _, _ = io.WriteString(feed, "hel") }()
+	resp, err := f.http2Client().Post("http://"+f.addr, "text/plain", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if err := <-read; err == nil || resp.StatusCode != 403 {
+		t.Errorf("%s, half a body was taken for the whole: %v", resp.Status, err)
+	}
+}

@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -63,77 +62,6 @@ func TestSlowCallersAreEnded(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-func TestASlowUploadIsNotCut(t *testing.T) {
-	f := listening(t, echo, func(l *Limits) {
-		l.ReadHeaderTimeout, l.BodyIdleTimeout = 400*time.Millisecond, 400*time.Millisecond
-	})
-	who := f.dial()
-	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n")
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for range 10 {
-		<-tick.C
-		who.send("x")
-	}
-	if a := who.read("POST"); a.body != "POST / xxxxxxxxxx" {
-		t.Errorf("%q", a.body)
-	}
-}
-
-func newPipe() (*socket, net.Conn) {
-	ours, theirs := net.Pipe()
-	return &socket{Conn: ours, pace: pace{idle: time.Second}, closed: func() {}}, theirs
-}
-
-func TestAnAnswerThatIsTakenSlowlyIsNotCut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, theirs := newPipe()
-		defer theirs.Close()
-		defer s.Close()
-		go func() {
-			for range 10 {
-				time.Sleep(900 * time.Millisecond)
-				_, _ = io.ReadFull(theirs, make([]byte, 10))
-			}
-		}()
-		if n, err := s.Write(make([]byte, 100)); n != 100 || err != nil {
-			t.Errorf("%d bytes, %v", n, err)
-		}
-	})
-}
-
-func TestAnAnswerThatNobodyTakesIsGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, theirs := newPipe()
-		defer theirs.Close()
-		defer s.Close()
-		began := time.Now()
-		n, err := s.Write(make([]byte, 100))
-		if after := time.Since(began); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) || after < time.Second ||
-			after > 2*time.Second {
-			t.Errorf("%d bytes after %s, %v", n, after, err)
-		}
-	})
-}
-
-func TestAHandlersOwnDeadlineHoldsForItsRequest(t *testing.T) {
-	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
-		control := http.NewResponseController(w)
-		if err := errors.Join(control.SetReadDeadline(time.Now().Add(-time.Second)),
-			control.SetWriteDeadline(time.Now().Add(time.Minute))); err != nil {
-			t.Error(err)
-		}
-		if _, err := r.Body.Read(make([]byte, 1)); r.ContentLength > 0 && !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("reading: %v", err)
-		}
-	})
-	who := f.dial()
-	who.ask(get)
-	if a := who.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"); a.StatusCode != 200 {
-		t.Errorf("%s", a.Status)
-	}
 }
 
 func TestNothingChangesIfOneListenerCannotBeOpened(t *testing.T) {
@@ -371,6 +299,19 @@ func TestConnectionsThatWaitToBeAcceptedAreServedWhenAListenerGoes(t *testing.T)
 		if a, err := who.tryRead("GET"); err != nil || a.StatusCode != 200 {
 			t.Fatalf("caller %d: %v", i, err)
 		}
+	}
+}
+
+func TestAConnectionThatWaitedTooLongIsNotServedBehindItsListenersEnd(t *testing.T) {
+	f := listening(t, echo)
+	b := f.bound[0]
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	if err := f.Listen(nil, limits); err != nil {
+		t.Fatal(err)
+	}
+	if f.start(newConn(f.Server, ours), b, true) || len(f.of(nil)) > 0 {
+		t.Error("a connection is served that nobody ends")
 	}
 }
 

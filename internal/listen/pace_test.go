@@ -26,7 +26,7 @@ func paced(t *testing.T, h http.HandlerFunc) (theirs net.Conn) {
 	f.put(b, Listener{Name: "test"}, l)
 	c := newConn(f.Server, ours)
 	f.slots.try(c.socket)
-	f.start(c, b)
+	f.start(c, b, false)
 	f.working.Go(c.serve)
 	t.Cleanup(func() { _ = theirs.Close() })
 	return theirs
@@ -106,10 +106,10 @@ func TestAnAnswerIsCutBelowTheMinimumRateAndNeverAboveIt(t *testing.T) {
 	for name, c := range paces {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, theirs := newPipe()
+				ours, theirs := net.Pipe()
+				s := &socket{Conn: ours, pace: pace{idle: time.Minute, rate: 600, most: time.Minute}, closed: func() {}}
 				defer theirs.Close()
 				defer s.Close()
-				s.pace = pace{idle: time.Minute, rate: 600, most: time.Minute}
 				read := make(chan struct{})
 				go func() {
 					defer close(read)
@@ -274,7 +274,9 @@ func dataOf(t *testing.T, conn net.Conn, length int) func([]byte) error {
 // A caller by HTTP/2 whose windows are wide open and whose TCP takes nothing was kept, since
 // nothing comes from it that could end.
 func TestAnHTTP2ConnectionThatTakesNothingIsReset(t *testing.T) {
+	begun := make(chan struct{})
 	f := listening(t, func(w http.ResponseWriter, _ *http.Request) {
+		close(begun)
 		for {
 			if _, err := w.Write(make([]byte, 1<<20)); err != nil {
 				return
@@ -297,6 +299,6 @@ func TestAnHTTP2ConnectionThatTakesNothingIsReset(t *testing.T) {
 			EndStream: true})); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the connection", func() bool { open, _ := f.places(); return open == 1 })
-	eventually(t, "its end", func() bool { open, _ := f.places(); return open == 0 })
+	<-begun
+	eventually(t, "the connection's end", func() bool { open, _ := f.places(); return open == 0 })
 }

@@ -2,7 +2,6 @@ package listen
 
 import (
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"strings"
 
@@ -94,7 +93,10 @@ func (e *exchange) setBody(length int64) {
 	case length == wire.Chunked:
 		r.TransferEncoding = chunkedCoding
 		b.chunks = wire.NewChunks(e.c.r)
-		r.Trailer = announcedTrailer(r.Header)
+		if names, ok := r.Header["Trailer"]; ok {
+			delete(r.Header, "Trailer")
+			r.Trailer = wire.Announced(names)
+		}
 	default:
 		b.left = length
 	}
@@ -103,35 +105,6 @@ func (e *exchange) setBody(length int64) {
 }
 
 var chunkedCoding = []string{"chunked"}
-
-// announcedTrailer is Request.Trailer before the body was read.
-func announcedTrailer(h http.Header) http.Header {
-	names, ok := h["Trailer"]
-	if !ok {
-		return nil
-	}
-	delete(h, "Trailer")
-	trailer := make(http.Header)
-	for name := range elements(names) {
-		if name = textproto.CanonicalMIMEHeaderKey(name); wire.IsToken(name) && wire.MayTrail(name) {
-			trailer[name] = nil
-		}
-	}
-	return trailer
-}
-
-// elements are the elements of a list field.
-func elements(values []string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for _, v := range values {
-			for element := range strings.SplitSeq(v, ",") {
-				if element = strings.Trim(element, " \t"); element != "" && !yield(element) {
-					return
-				}
-			}
-		}
-	}
-}
 
 // parseTarget reads a request target (RFC 9112, section 3.2). Most are a plain path and
 // query, for which u is filled without looking further; what it gives is always as

@@ -29,8 +29,6 @@ type socket struct {
 	// until is the deadline for writing that is set; only writers, which take turns,
 	// know it.
 	until time.Time
-	// asSet tells that a handler has set the deadline for writing by itself.
-	asSet atomic.Bool
 }
 
 // slack is by how much of itself a deadline may be later than it has to be, so that it
@@ -71,7 +69,7 @@ func (s *socket) writeBuffers(b *net.Buffers) error {
 func (s *socket) arm() (now time.Time, err error) {
 	now = time.Now()
 	patience := s.pace.patience()
-	if patience <= 0 || s.asSet.Load() {
+	if patience <= 0 {
 		return now, nil
 	}
 	if left := s.until.Sub(now); left >= patience && left <= patience+patience/slack {
@@ -85,7 +83,7 @@ func (s *socket) arm() (now time.Time, err error) {
 // deadline is over, and the caller has not been too slow. If it has, the connection is reset.
 func (s *socket) goesOn(began time.Time, n int, err error) bool {
 	s.pace.note(time.Since(began), n)
-	if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || s.asSet.Load() {
+	if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	if n > 0 && !s.pace.over() {

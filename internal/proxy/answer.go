@@ -6,47 +6,35 @@ import (
 	"strings"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/links"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
 )
 
-// answerHeader writes the header of the answer into h, the caller's: what may pass, with
-// links rewritten, and what the gateway adds. A rewritten body loses the fields that
-// describe its bytes. h may hold fields of the layers before, which stay unless the
-// upstream says otherwise; Vary of both counts.
+// answerHeader writes the header of the answer into h, the caller's: what may pass, and what
+// the gateway adds. A rewritten body loses the fields that describe its bytes. h may hold fields
+// of the layers before, which stay unless the upstream says otherwise; Vary of both counts.
 func (d *delivery) answerHeader(h http.Header) {
 	a, c := d.a, d.c
 	vary := h["Vary"]
 	for name, values := range a.Header {
-		if dropsFrom(c.To, name) || d.rewritten && describesBytes(name) {
+		if d.rewritten && describesBytes(name) {
 			continue
 		}
-		h[name] = values
+		if values = d.passed(&d.links, name, values); values != nil {
+			h[name] = values
+		}
 	}
 	if theirs := a.Header["Vary"]; len(vary) > 0 && len(theirs) > 0 {
 		h["Vary"] = appendTo(vary, theirs)
 	}
-	if listed := a.Header["Connection"]; len(listed) > 0 {
-		call.DropListed(h, listed)
-	}
+	call.DropListed(h, a.Header["Connection"])
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // or the server would guess one
 	}
-	if c.To.RewriteLinks {
-		if v, ok := h["Location"]; ok {
-			h["Location"] = d.links.Header(v)
-		}
-		if v, ok := h["Content-Location"]; ok {
-			h["Content-Location"] = d.links.Header(v)
-		}
-		if v, ok := h["Link"]; ok {
-			h["Link"] = d.links.LinkHeader(v)
-		}
-	}
 	h["Via"] = appendTo(h["Via"], via(a.ProtoMajor, a.ProtoMinor))
 	if a.Cache != "" {
-		h["Cache-Status"] = appendTo(notOurs(h["Cache-Status"]), one(&d.cacheStatus, problem.Pseudonym+"; "+a.Cache))
-	} else if v, ok := h["Cache-Status"]; ok {
-		h["Cache-Status"] = notOurs(v)
+		h["Cache-Status"] = appendTo(h["Cache-Status"], one(&d.cacheStatus, problem.Pseudonym+"; "+a.Cache))
 	}
 	if a.Age != "" {
 		h["Age"] = one(&d.age, a.Age)
@@ -54,13 +42,27 @@ func (d *delivery) answerHeader(h http.Header) {
 	nameKey(h, a.Status, c)
 	// An upstream's success at the first try needs no explanation, nor does an answer
 	// that came from the cache.
-	tries := c.Record.Tries
-	if v, ok := h["Proxy-Status"]; ok {
-		h["Proxy-Status"] = notOurs(v)
-	}
-	if tries > 1 || tries == 1 && a.Status >= 400 {
+	if tries := c.Record.Tries; tries > 1 || tries == 1 && a.Status >= 400 {
 		h["Proxy-Status"] = appendTo(h["Proxy-Status"], []string{problem.ProxyStatus("", a.Status, tries)})
 	}
+}
+
+// passed gives the values of a field of the upstream's as the caller gets them, be it in an
+// interim answer, in the header or behind the body: with links rewritten, and without what
+// speaks in the gateway's name. It is nil for a field that goes no further.
+func (x *exchange) passed(m *links.Map, name string, values []string) []string {
+	switch {
+	case dropsFrom(x.c.To, name):
+		return nil
+	case name == "Cache-Status", name == "Proxy-Status":
+		return notOurs(values)
+	case !x.c.To.RewriteLinks:
+	case name == "Location", name == "Content-Location":
+		return m.Header(values)
+	case name == "Link":
+		return m.LinkHeader(values)
+	}
+	return values
 }
 
 // nameKey names the key of a publication in the header of a 502 or 504, be it the
@@ -80,7 +82,7 @@ func notOurs(values []string) []string {
 		return values
 	}
 	var kept []string
-	for member := range call.Members(values) {
+	for member := range wire.Members(values) {
 		name, _, _ := strings.Cut(member, ";")
 		if name = strings.Trim(name, " \t\""); !strings.EqualFold(name, problem.Pseudonym) {
 			kept = append(kept, member)
@@ -124,45 +126,35 @@ func hasBody(method string, status int) bool {
 	return method != http.MethodHead && status != http.StatusNoContent && status != http.StatusNotModified
 }
 
-// announceTrailers names in h the trailers that the upstream announced and that may
-// pass.
-func announceTrailers(h, trailer http.Header, rewritten bool) {
-	var names []string
-	for name := range trailer {
-		if passesAsTrailer(name, rewritten) {
-			names = append(names, name)
+// announceTrailers names in h the trailers that the upstream announced and that may pass.
+func (d *delivery) announceTrailers(h http.Header) {
+	for name := range d.a.Trailer {
+		if d.passesAsTrailer(name) {
+			d.announced = append(d.announced, name)
 		}
 	}
-	if len(names) > 0 {
-		h["Trailer"] = []string{strings.Join(names, ", ")}
+	if len(d.announced) > 0 {
+		h["Trailer"] = []string{strings.Join(d.announced, ", ")}
 	}
 }
 
 // passTrailers hands on, after the body, the trailers that came, announced or not.
-func passTrailers(h, trailer http.Header, announced string, rewritten bool) {
-	for name, values := range trailer {
-		if len(values) == 0 || !passesAsTrailer(name, rewritten) {
+func (d *delivery) passTrailers(h http.Header) {
+	for name, values := range d.a.Trailer {
+		if !d.passesAsTrailer(name) {
 			continue
 		}
-		if !listHas(announced, name) {
+		if values = d.passed(&d.links, name, values); len(values) == 0 {
+			continue
+		}
+		if !slices.Contains(d.announced, name) {
 			name = http.TrailerPrefix + name
 		}
 		h[name] = values
 	}
 }
 
-func passesAsTrailer(name string, rewritten bool) bool {
-	return !dropsFromAnswer(name) && mayTrail(name) && name != "Content-Length" && name != "Host" &&
-		name != "X-Request-Id" && name != "X-Ebox-Environment" && !(rewritten && describesBytes(name))
-}
-
-func listHas(list, name string) bool {
-	for list != "" {
-		var item string
-		item, list, _ = strings.Cut(list, ", ")
-		if item == name {
-			return true
-		}
-	}
-	return false
+func (d *delivery) passesAsTrailer(name string) bool {
+	return wire.MayTrail(name) && !dropsFrom(d.c.To, name) && !(d.rewritten && describesBytes(name)) &&
+		!call.Listed(d.a.Header["Connection"], name)
 }

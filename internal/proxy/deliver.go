@@ -47,7 +47,7 @@ type delivery struct {
 
 	links     links.Map
 	rewritten bool
-	announced string // the trailers announced to the caller
+	announced []string // the trailers announced to the caller
 }
 
 // links gives the map of this upstream's links for this caller.
@@ -254,10 +254,7 @@ func (d *delivery) header(length int64) {
 		h["Content-Length"] = one(&d.length, strconv.FormatInt(length, 10))
 	}
 	if len(d.a.Trailer) > 0 && !d.http10 {
-		announceTrailers(h, d.a.Trailer, d.rewritten)
-		if v := h["Trailer"]; len(v) > 0 {
-			d.announced = v[0]
-		}
+		d.announceTrailers(h)
 	}
 	d.c.Record.Status = d.a.Status
 	d.w.WriteHeader(d.a.Status)
@@ -270,7 +267,7 @@ func (d *delivery) trailers() {
 		return
 	}
 	d.flush() // a short answer must not get a Content-Length now
-	passTrailers(d.w.Header(), d.a.Trailer, d.announced, d.rewritten)
+	d.passTrailers(d.w.Header())
 }
 
 // write gives p to the caller and ends the exchange if the caller is gone.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/wire"
 )
 
 // requestTrailer gives the announced trailers that may pass, their values yet to
@@ -14,7 +15,7 @@ import (
 func requestTrailer(r *http.Request) http.Header {
 	var t http.Header
 	for name := range r.Trailer {
-		if call.DropsFromRequest(name) || !mayTrail(name) {
+		if call.DropsFromRequest(name) || !wire.MayTrail(name) || call.Listed(r.Header["Connection"], name) {
 			continue
 		}
 		if t == nil {
@@ -23,18 +24,6 @@ func requestTrailer(r *http.Request) http.Header {
 		t[name] = nil
 	}
 	return t
-}
-
-// mayTrail refuses fields that frame, route, authenticate or describe a message:
-// RFC 9110, section 6.5.1, forbids them in trailers.
-func mayTrail(name string) bool {
-	switch name {
-	case "Accept-Encoding", "Cache-Control", "Content-Encoding", "Content-Range", "Content-Type",
-		"Expect", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range",
-		"Max-Forwards", "Pragma", "Range", "Te", "User-Agent", "Www-Authenticate":
-		return false
-	}
-	return true
 }
 
 // dropsFrom tells whether a field of an answer of this upstream goes no further. One that

@@ -132,16 +132,13 @@ func (x *exchange) interim(status int, header http.Header) {
 		final[name] = values
 	}
 	clear(h)
+	m := x.links()
 	for name, values := range header {
-		if !dropsFromAnswer(name) {
+		if values = x.passed(&m, name, values); values != nil {
 			h[name] = values
 		}
 	}
 	call.DropListed(h, header["Connection"])
-	if v, ok := h["Link"]; ok && x.c.To.RewriteLinks {
-		m := x.links()
-		h["Link"] = m.LinkHeader(v)
-	}
 	x.w.WriteHeader(status)
 	clear(h)
 	for name, values := range final {

@@ -24,7 +24,8 @@ const (
 )
 
 // newClient makes the client. Servers over TLS are trusted by roots, those of the system if
-// nil. It repeats nothing: whoever asks goes on without Redis instead. Every call's context bounds it, which ContextTimeoutEnabled has respected.
+// nil. It repeats nothing: whoever asks goes on without Redis instead. Every call's context
+// bounds it, which ContextTimeoutEnabled has respected.
 func newClient(a config.RedisAddress, roots *x509.CertPool, timeout time.Duration) (redis.UniversalClient, error) {
 	if len(a.Hosts) == 0 {
 		return nil, errors.New("preparing Redis: no host is given")

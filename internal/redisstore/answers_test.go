@@ -12,10 +12,11 @@ import (
 )
 
 func TestAnAnswerIsThereForEveryReplica(t *testing.T) {
-	server := redistest.Start(t)
+	server, writer := fresh(t)
+	reader := idle(t, single(server))
 	k := keyOfAnswers("/messages")
-	keep(t, idle(t, single(server)), k, subject)
-	list, mark, err := idle(t, single(server)).Answers().Load(t.Context(), nil, k)
+	keep(t, writer, k, subject)
+	list, mark, err := reader.Answers().Load(t.Context(), nil, k)
 	if err != nil || len(list) != 1 || mark == 0 {
 		t.Fatalf("%d answers, mark %d, %v", len(list), mark, err)
 	}
@@ -23,14 +24,14 @@ func TestAnAnswerIsThereForEveryReplica(t *testing.T) {
 		list[0].Status != 200 {
 		t.Fatalf("another answer: %+v", list[0])
 	}
-	if kept(t, idle(t, single(server)), keyOfAnswers("/messages?page=2")) {
+	if kept(t, reader, keyOfAnswers("/messages?page=2")) {
 		t.Fatal("one resource's answer is another's")
 	}
 }
 
 func TestRedisShowsNothingOfAnAnswer(t *testing.T) {
-	server := redistest.Start(t)
-	keep(t, idle(t, single(server)), keyOfAnswers("/messages/message-4711"), subject)
+	server, r := fresh(t)
+	keep(t, r, keyOfAnswers("/messages/message-4711"), subject)
 	all := string(server.Everything())
 	if len(all) < 100 {
 		t.Fatalf("nothing was kept: %q", all)
@@ -44,36 +45,34 @@ func TestRedisShowsNothingOfAnAnswer(t *testing.T) {
 }
 
 func TestWithoutEncryptionKeysOnlySharedAnswersAreKept(t *testing.T) {
-	server := redistest.Start(t)
-	r := idle(t, single(server), withKeys())
+	server, sealed := fresh(t)
+	r, other := idle(t, single(server), withKeys()), idle(t, single(server), withKeys())
 	keep(t, r, keyOfAnswers("/messages"), subject)
-	if names := server.Keys(); len(names) != 0 {
-		t.Fatalf("written for an enterprise: %v", names)
-	}
-	if kept(t, r, keyOfAnswers("/messages")) {
-		t.Fatal("it was kept all the same")
+	as := &issuer{t: t} // each replica gets its own tokens
+	as.obtain(r, "")
+	as.obtain(other, "")
+	if names := server.Keys(); len(names) != 0 || kept(t, r, keyOfAnswers("/messages")) || as.asked.Load() != 2 {
+		t.Fatalf("written for an enterprise: %v, %d tokens were asked for", names, as.asked.Load())
 	}
 	keep(t, r, sharedKey("/referenceData"), subject)
-	if !kept(t, idle(t, single(server), withKeys()), sharedKey("/referenceData")) {
+	if !kept(t, other, sharedKey("/referenceData")) {
 		t.Fatal("what belongs to nobody is not shared")
 	}
-	if kept(t, idle(t, single(server)), sharedKey("/referenceData")) {
+	if kept(t, sealed, sharedKey("/referenceData")) {
 		t.Fatal("a replica with keys believes what nobody has sealed")
 	}
 }
 
 func TestABumpEndsWhatWasKeptBefore(t *testing.T) {
-	server := redistest.Start(t)
-	writer, reader := idle(t, single(server)), idle(t, single(server))
+	server, writer := fresh(t)
+	reader := idle(t, single(server))
 	k := keyOfAnswers("/messages")
 	for i, scope := range k.Scopes() {
 		before := keep(t, reader, k, subject)
 		if !kept(t, writer, k) {
 			t.Fatal("not kept")
 		}
-		if err := writer.Answers().Bump(t.Context(), nil, scope); err != nil {
-			t.Fatal(err)
-		}
+		makeVoid(t, writer, scope)
 		if kept(t, reader, k) || kept(t, writer, k) {
 			t.Fatalf("scope %d: an answer of before the write is still there", i)
 		}
@@ -85,9 +84,7 @@ func TestABumpEndsWhatWasKeptBefore(t *testing.T) {
 			t.Fatalf("scope %d: old data came back", i)
 		}
 	}
-	if err := writer.Answers().Bump(t.Context(), nil, cache.ScopeOfRoute("another")); err != nil {
-		t.Fatal(err)
-	}
+	makeVoid(t, writer, cache.ScopeOfRoute("another"))
 	keep(t, reader, k, subject)
 	if !kept(t, writer, k) {
 		t.Fatal("another route's purge dropped it")
@@ -95,17 +92,17 @@ func TestABumpEndsWhatWasKeptBefore(t *testing.T) {
 }
 
 func TestEpochsThatAreLostBringNothingBack(t *testing.T) {
-	server := redistest.Start(t)
-	r := idle(t, single(server))
+	server, r := fresh(t)
 	k := keyOfAnswers("/messages")
+	field := scopeFields(k.Scopes())[0]
 	keep(t, r, k, subject)
 	for name, lose := range map[string]func(){
 		"evicted":         func() { server.Do("DEL", r.epochs) },
-		"one of them":     func() { server.Do("HDEL", r.epochs, scopeFields(k.Scopes())[0]) },
+		"one of them":     func() { server.Do("HDEL", r.epochs, field) },
 		"another type":    func() { server.Do("DEL", r.epochs); server.Do("LPUSH", r.epochs, "x") },
-		"no number":       func() { server.Do("HSET", r.epochs, scopeFields(k.Scopes())[0], "x") },
-		"far ahead":       func() { server.Do("HSET", r.epochs, scopeFields(k.Scopes())[0], "9000000000000000") },
-		"bumped and lost": func() { _ = r.Answers().Bump(t.Context(), nil, k.Scopes()[0]); server.Do("DEL", r.epochs) },
+		"no number":       func() { server.Do("HSET", r.epochs, field, "x") },
+		"far ahead":       func() { server.Do("HSET", r.epochs, field, "9000000000000000") },
+		"bumped and lost": func() { makeVoid(t, r, k.Scopes()[0]); server.Do("DEL", r.epochs) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			lose()
@@ -125,21 +122,19 @@ func TestEpochsThatAreLostBringNothingBack(t *testing.T) {
 // Somebody who can write to Redis puts an old answer back, with the epochs of its time.
 func TestAnOldAnswerWithItsOldEpochsIsNotBelieved(t *testing.T) {
 	k := keyOfAnswers("/messages")
-	for who, write := range map[string]func(r, other *Store) error{
-		"this replica": func(r, _ *Store) error { return r.Answers().Bump(t.Context(), nil, k.Resource()) },
-		"another one, and this one read then": func(r, other *Store) error {
-			defer kept(t, r, k)
-			return other.Answers().Bump(t.Context(), nil, cache.Everything)
+	for who, write := range map[string]func(r, other *Store){
+		"this replica": func(r, _ *Store) { makeVoid(t, r, k.Resource()) },
+		"another one, and this one read then": func(r, other *Store) {
+			makeVoid(t, other, cache.Everything)
+			kept(t, r, k)
 		},
 	} {
-		server := redistest.Start(t)
-		r, other := idle(t, single(server)), idle(t, single(server))
+		server, r := fresh(t)
+		other := idle(t, single(server))
 		keep(t, r, k, "old")
 		names := []string{r.ring.names(forAnswer, digest(k))[0], r.epochs}
 		copies := []any{server.Do("DUMP", names[0]), server.Do("DUMP", names[1])}
-		if err := write(r, other); err != nil {
-			t.Fatal(err)
-		}
+		write(r, other)
 		for i, name := range names {
 			server.Do("RESTORE", name, 0, copies[i], "REPLACE")
 		}
@@ -166,14 +161,10 @@ func TestAnOldAnswerWithItsOldEpochsIsNotBelieved(t *testing.T) {
 	}
 }
 
-func TestVariantsStandSideBySide(t *testing.T) {
-	server := redistest.Start(t)
-	r := idle(t, single(server))
+func TestVariantsStandSideBySideAndAreBounded(t *testing.T) {
+	_, r := fresh(t)
 	k := keyOfAnswers("/messages")
-	_, mark, err := r.Answers().Load(t.Context(), nil, k)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mark := keep(t, r, k, subject)
 	save := func(language string) {
 		e := answer(language)
 		e.Selecting = []cache.Selecting{{Name: "Accept-Language", Value: language}}
@@ -185,7 +176,7 @@ func TestVariantsStandSideBySide(t *testing.T) {
 		save("nl")
 		save("fr")
 	}
-	if list, _, err := r.Answers().Load(t.Context(), nil, k); err != nil || len(list) != 2 {
+	if list, _, err := r.Answers().Load(t.Context(), nil, k); err != nil || len(list) != 3 {
 		t.Fatalf("%d variants, %v", len(list), err)
 	}
 	for i := range 2 * maxVariants {
@@ -196,15 +187,22 @@ func TestVariantsStandSideBySide(t *testing.T) {
 	}
 }
 
-func TestAnswersEndInRedis(t *testing.T) {
-	server := redistest.Start(t)
-	r := idle(t, single(server))
-	k := keyOfAnswers("/messages")
-	_, mark, _ := r.Answers().Load(t.Context(), nil, k)
+func TestAnswersEndInRedisAndLargeOnesStayOut(t *testing.T) {
+	server, r := fresh(t)
+	k, large := keyOfAnswers("/messages"), keyOfAnswers("/large")
+	mark := keep(t, r, k, subject)
 	for _, keep := range []time.Duration{time.Minute, time.Hour, time.Second} { // the longest counts
 		if err := r.Answers().Save(t.Context(), k, answer(subject), mark, keep); err != nil {
 			t.Fatal(err)
 		}
+	}
+	_, mark, _ = r.Answers().Load(t.Context(), nil, large)
+	e := answer("")
+	for i := range 2 * maxAnswer / 8 {
+		e.Body = fmt.Appendf(e.Body, "%08x", uint32(i)*2654435761)
+	}
+	if err := r.Answers().Save(t.Context(), large, e, mark, time.Hour); err != nil || kept(t, r, large) {
+		t.Errorf("an answer of %d bytes is kept, or %v", len(e.Body), err)
 	}
 	for _, name := range server.Keys() {
 		if left := server.Do("TTL", name).(int64); name != r.epochs && (left < 3000 || left > 3600) {
@@ -213,61 +211,44 @@ func TestAnswersEndInRedis(t *testing.T) {
 	}
 }
 
-func TestAnswersTooLargeForTheWayStayOut(t *testing.T) {
-	server := redistest.Start(t)
-	r := idle(t, single(server))
-	k := keyOfAnswers("/messages")
-	_, mark, _ := r.Answers().Load(t.Context(), nil, k)
-	e := answer("")
-	var random bytes.Buffer
-	for i := range 2 * maxAnswer / 8 {
-		fmt.Fprintf(&random, "%08x", uint32(i)*2654435761)
-	}
-	e.Body = random.Bytes()
-	if err := r.Answers().Save(t.Context(), k, e, mark, time.Hour); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range server.Keys() {
-		if n := server.Do("MEMORY", "USAGE", name).(int64); n > 2*maxAnswer {
-			t.Errorf("%s takes %d bytes", name, n)
-		}
-	}
-}
-
 func TestAnswersThatCannotBeRead(t *testing.T) {
-	for name, spoil := range map[string]func(s *redistest.Server, at, field, other string){
-		"garbage": func(s *redistest.Server, at, field, _ string) { s.Do("HSET", at, field, "garbage") },
-		"cut short": func(s *redistest.Server, at, field, _ string) {
+	type spoiling struct {
+		// quiet is a value of another mark, which is passed over as one of an epoch that is over is.
+		quiet bool
+		spoil func(s *redistest.Server, at, field, other string)
+	}
+	server := redistest.Start(t)
+	for name, c := range map[string]spoiling{
+		"garbage": {true, func(s *redistest.Server, at, field, _ string) { s.Do("HSET", at, field, "garbage") }},
+		"cut short": {false, func(s *redistest.Server, at, field, _ string) {
 			s.Do("HSET", at, field, s.Do("HGET", at, field).(string)[:40])
-		},
-		"another resource's, with this one's mark": func(s *redistest.Server, at, field, other string) {
+		}},
+		"another resource's, with this one's mark": {false, func(s *redistest.Server, at, field, other string) {
 			mark := s.Do("HGET", at, field).(string)[:markSize]
 			s.Do("HSET", at, field, mark+s.Do("HGET", other, field).(string)[markSize:])
-		},
-		"another type": func(s *redistest.Server, at, _, _ string) { s.Do("SET", at, "x") },
-		"another resource's": func(s *redistest.Server, at, field, other string) {
+		}},
+		"another type": {false, func(s *redistest.Server, at, _, _ string) { s.Do("SET", at, "x") }},
+		"another resource's": {true, func(s *redistest.Server, at, field, other string) {
 			s.Do("HSET", at, field, s.Do("HGET", other, field))
-		},
-		"the whole of another": func(s *redistest.Server, at, _, other string) { s.Do("COPY", other, at, "REPLACE") },
-		"another variant's": func(s *redistest.Server, at, field, _ string) {
+		}},
+		"the whole of another": {true, func(s *redistest.Server, at, _, other string) { s.Do("COPY", other, at, "REPLACE") }},
+		"another variant's": {false, func(s *redistest.Server, at, field, _ string) {
 			s.Do("HSET", at, "other", s.Do("HGET", at, field))
 			s.Do("HDEL", at, field)
-		},
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := redistest.Start(t)
+			server.Do("FLUSHALL")
 			r := idle(t, single(server))
 			k, other := keyOfAnswers("/messages"), keyOfAnswers("/other")
 			keep(t, r, k, subject)
 			keep(t, r, other, "another enterprise's secret")
 			at := r.ring.names(forAnswer, digest(k))[0]
-			spoil(server, at, answer("").Variant(), r.ring.names(forAnswer, digest(other))[0])
+			c.spoil(server, at, answer("").Variant(), r.ring.names(forAnswer, digest(other))[0])
 			if list, mark, err := r.Answers().Load(t.Context(), nil, k); len(list) != 0 || mark == 0 || err != nil {
 				t.Fatalf("%d answers, mark %d, %v", len(list), mark, err)
 			}
-			// A value of another mark is passed over, as one of an epoch that is over is.
-			quiet := name == "garbage" || name == "another resource's" || name == "the whole of another"
-			if s := r.Status(); s.State != StateTroubled && !quiet {
+			if s := r.Status(); s.State != StateTroubled && !c.quiet {
 				t.Errorf("nobody is told: %+v", s)
 			}
 			server.Do("HDEL", at, "other")
@@ -279,26 +260,30 @@ func TestAnswersThatCannotBeRead(t *testing.T) {
 	}
 }
 
-func digest(k *cache.Key) []byte {
-	d := k.Digest()
-	return d[:]
-}
-
-func TestARotationOfEncryptionKeysLosesNoAnswer(t *testing.T) {
+func TestARotationOfEncryptionKeysLosesNothing(t *testing.T) {
 	server := redistest.Start(t)
 	k1, k2 := keyOf(t, "k1", 1), keyOf(t, "k2", 2)
-	k := keyOfAnswers("/messages")
-	before, during := idle(t, single(server), withKeys(k1)), idle(t, single(server), withKeys(k2, k1))
+	before := idle(t, single(server), withKeys(k1, k2))
+	during := idle(t, single(server), withKeys(k2, k1))
+	after := idle(t, single(server), withKeys(k2))
+	as, k := &issuer{t: t}, keyOfAnswers("/messages")
+	first := as.obtain(before, "")
 	keep(t, before, k, subject)
 	if !kept(t, during, k) {
 		t.Fatal("what the first key has sealed is not found any more")
 	}
 	// A write at a replica that is further in the rotation counts for all.
-	if err := during.Answers().Bump(t.Context(), nil, k.Scopes()[0]); err != nil {
-		t.Fatal(err)
-	}
+	makeVoid(t, during, k.Scopes()[0])
 	if kept(t, before, k) {
 		t.Fatal("the write was not seen")
+	}
+	for _, r := range []*Store{during, after} {
+		if got := as.obtain(r, ""); got.Hash() != first.Hash() {
+			t.Fatal("another token")
+		}
+	}
+	if n := as.asked.Load(); n != 1 {
+		t.Fatalf("asked %d times", n)
 	}
 }
 
@@ -307,13 +292,13 @@ func TestTheListOutlivesEveryReplica(t *testing.T) {
 	server := redistest.Start(t)
 	for name, keys := range map[string][]Key{"sealed": {keyOf(t, "k1", 1)}, "plain": nil} {
 		registry := "https://registry.example/" + name
-		writer := idle(t, single(server), withKeys(keys...))
+		writer, reader := idle(t, single(server), withKeys(keys...)), idle(t, single(server), withKeys(keys...))
 		if _, _, err := writer.List(registry).Load(t.Context()); err == nil {
 			t.Fatalf("%s: a list before there was one", name)
 		}
 		began := time.Now()
 		writer.List(registry).Store(t.Context(), []byte(list))
-		got, at, err := idle(t, single(server), withKeys(keys...)).List(registry).Load(t.Context())
+		got, at, err := reader.List(registry).Load(t.Context())
 		if err != nil || string(got) != list || at.Before(began.Add(-time.Millisecond)) || at.After(time.Now()) {
 			t.Fatalf("%s: %q of %s, %v", name, got, at, err)
 		}
@@ -341,15 +326,12 @@ func TestAListThatCameWhileRedisWasAwayIsKept(t *testing.T) {
 }
 
 func TestAListThatCannotBeReadIsNone(t *testing.T) {
-	server := redistest.Start(t)
-	r := idle(t, single(server))
+	server, r := fresh(t)
 	l := r.List("https://registry.example")
+	short, _ := r.ring.seal(forList, l.names[0], []byte("1234567"))
 	for name, spoil := range map[string]func(){
-		"garbage": func() { server.Do("SET", l.names[0], "garbage") },
-		"too short": func() {
-			v, _ := r.ring.seal(forList, l.names[0], []byte("1234567"))
-			server.Do("SET", l.names[0], v)
-		},
+		"garbage":      func() { server.Do("SET", l.names[0], "garbage") },
+		"too short":    func() { server.Do("SET", l.names[0], short) },
 		"another type": func() { server.Do("DEL", l.names[0]); server.Do("LPUSH", l.names[0], "x") },
 	} {
 		l.Store(t.Context(), []byte("list"))

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -109,32 +108,15 @@ func TestSentinelsThatAskForTLSAndUsers(t *testing.T) {
 	certFile, keyFile := own.Files(t, dir)
 	guard := redistest.Guard{
 		CertFile: certFile, KeyFile: keyFile, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-		SentinelRights: sentinelRights,
+		Rights: rights, SentinelRights: sentinelRights,
 	}
-	for _, r := range rights {
-		guard.Rights = append(guard.Rights, r.(string))
-	}
-	text, err := os.ReadFile("../../docs/redis.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range sentinelRights[2:] {
-		if !strings.Contains(string(text), r) {
-			t.Errorf("docs/redis.md does not name %s", r)
-		}
-	}
+	documented(t, sentinelRights[2:])
 	group := redistest.StartGuardedSentinels(t, guard)
 	address := config.RedisAddress{
 		Kind: config.RedisSentinel, Hosts: group.Addrs, Master: group.Master, TLS: true,
 		Username: "gateway", Password: "p@ss", SentinelUsername: "watch", SentinelPassword: "q&r",
 	}
-	r := replica(t, address, withRoots(roots))
-	awaitWell(t, r)
-	if _, err := r.Check(t.Context()); err != nil {
-		t.Error(err)
-	}
-	as := &issuer{t: t}
-	as.obtain(r, "")
+	r := works(t, address, withRoots(roots))
 	for what, change := range map[string]func(*Options){
 		"a wrong password for the data":      func(o *Options) { o.Address.Password = "wrong" },
 		"a wrong password for the Sentinels": func(o *Options) { o.Address.SentinelPassword = "wrong" },
@@ -156,47 +138,15 @@ func TestSentinelsThatAskForTLSAndUsers(t *testing.T) {
 func TestACluster(t *testing.T) {
 	t.Parallel()
 	nodes := redistest.StartCluster(t)
-	address := config.RedisAddress{Kind: config.RedisCluster, Username: "gateway", Password: "p@ss"}
 	more := []any{"+cluster|slots", "+cluster|shards", "+command", "+readonly", "+asking"}
+	var address config.RedisAddress
 	for _, n := range nodes {
-		n.Do(slices.Concat([]any{"ACL", "SETUSER", "gateway", "on", ">p@ss"}, rights, more)...)
+		hosts := address.Hosts
+		address = user(n, "gateway", append(asAny(rights), more...)...)
+		address.Hosts = append(hosts, n.Addr)
 	}
-	for _, n := range nodes[:2] {
-		address.Hosts = append(address.Hosts, n.Addr)
-	}
-	var l listener
-	writer, reader := replica(t, address), replica(t, address, withListener(&l))
-	awaitWell(t, writer)
-	awaitUp(t, reader)
-
-	as := &issuer{t: t}
-	if as.obtain(writer, "").Hash() != as.obtain(reader, "").Hash() || as.asked.Load() != 1 {
-		t.Fatalf("%d tokens", as.asked.Load())
-	}
-	for i := range 30 { // on every node
-		k := keyOfAnswers(fmt.Sprintf("/messages/%d", i))
-		keep(t, writer, k, subject)
-		if !kept(t, reader, k) {
-			t.Fatalf("resource %d is not found", i)
-		}
-	}
-	writer.List("https://registry.example").Store(t.Context(), []byte("list"))
-	if list, _, err := reader.List("https://registry.example").Load(t.Context()); err != nil || string(list) != "list" {
-		t.Fatalf("%q, %v", list, err)
-	}
-	k := keyOfAnswers("/messages/1")
-	if err := writer.Answers().Bump(t.Context(), nil, k.Scopes()[0]); err != nil {
-		t.Fatal(err)
-	}
-	if kept(t, reader, k) {
-		t.Fatal("the write was not seen")
-	}
-	redistest.Eventually(t, "the invalidation", func() error {
-		if applied, _ := l.told(); len(applied) != 1 {
-			return fmt.Errorf("%v", applied)
-		}
-		return nil
-	})
+	address.Kind, address.Hosts = config.RedisCluster, address.Hosts[:2]
+	works(t, address)
 
 	// A node that is gone takes the Cluster with it; that costs nobody much either.
 	careful := replica(t, address, withTimeout(0))

@@ -36,7 +36,7 @@ type health struct {
 	trouble atomic.Pointer[Trouble] // nil if all is well
 	opened  atomic.Uint64           // how often Redis was found away
 
-	mu    sync.Mutex
+	mu    sync.Mutex // held while trouble is changed
 	slow  int // requests that used up their budget since begun
 	begun time.Time
 }
@@ -71,44 +71,43 @@ func (h *health) tooSlow() bool {
 
 // note takes in what a call said. Trouble is remembered until a look finds none.
 func (h *health) note(v verdict, err error) {
-	if v != poor && v != away {
-		return
-	}
-	for {
-		next, last := &Trouble{Reason: reason(err), Since: h.now(), Away: v == away}, h.trouble.Load()
-		if last != nil {
-			if last.Away && !next.Away {
-				return
-			}
-			next.Since = last.Since
-		}
-		if !h.trouble.CompareAndSwap(last, next) {
-			continue
-		}
-		if last == nil || last.Away != next.Away {
-			if next.Away {
-				h.opened.Add(1)
-			}
-			h.log.Warn("Redis is in trouble; the gateway goes on without it where it has to",
-				"reason", next.Reason, "away", next.Away)
-		}
-		return
+	if v == poor || v == away {
+		h.change(v, err, false)
 	}
 }
 
 // looked takes in what a look in the background found, in place of what is remembered.
 func (h *health) looked(v verdict, err error) {
+	if v != neutral {
+		h.change(v, err, true)
+	}
+}
+
+func (h *health) change(v verdict, err error, looked bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	last := h.trouble.Load()
-	switch {
-	case v == neutral:
-	case v == well:
-		if last = h.trouble.Swap(nil); last != nil {
+	if v == well {
+		h.trouble.Store(nil)
+		if last != nil {
 			h.log.Info("Redis is well again", "troubleSince", last.Since)
 		}
-	case last == nil || v == away && !last.Away:
-		h.note(v, err)
-	default:
-		h.trouble.Store(&Trouble{Reason: reason(err), Since: last.Since, Away: v == away})
+		return
+	}
+	next := &Trouble{Reason: reason(err), Since: h.now(), Away: v == away}
+	if last != nil {
+		if last.Away && !next.Away && !looked {
+			return // only a look ends an absence
+		}
+		next.Since = last.Since
+	}
+	h.trouble.Store(next)
+	if last == nil || next.Away && !last.Away {
+		if next.Away {
+			h.opened.Add(1)
+		}
+		h.log.Warn("Redis is in trouble; the gateway goes on without it where it has to",
+			"reason", next.Reason, "away", next.Away)
 	}
 }
 
@@ -237,7 +236,7 @@ func (s *Store) Check(ctx context.Context) (time.Duration, error) {
 		return 0, fmt.Errorf("asking Redis: %w", err)
 	}
 	took := time.Since(began)
-	sub := s.client.Subscribe(ctx, s.channel)
+	sub := subscribe(ctx, s.client, s.channel)
 	defer sub.Close()
 	if _, err := sub.ReceiveTimeout(ctx, dialLimit); err != nil {
 		return took, fmt.Errorf("subscribing to %s: %w", s.channel, err)

@@ -133,7 +133,7 @@ var errSilent = errors.New("following the other replicas: the subscription is si
 // receive subscribes and applies what comes until the subscription is lost; the error
 // says how.
 func (s *Store) receive(ctx context.Context) error {
-	sub := s.client.Subscribe(ctx)
+	sub := subscribe(ctx, s.client)
 	defer sub.Close()
 	defer context.AfterFunc(ctx, func() { _ = sub.Close() })()
 	limited, cancel := context.WithTimeout(ctx, dialLimit)

@@ -8,9 +8,19 @@ import (
 	"time"
 
 	"ebox-gateway/internal/cache"
-	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redistest"
 )
+
+// awaitFlush waits until a cache was emptied more than so many times.
+func awaitFlush(t *testing.T, l *listener, before int) {
+	t.Helper()
+	redistest.Eventually(t, "the memory to be emptied", func() error {
+		if _, n := l.told(); n <= before {
+			return fmt.Errorf("%d times until now", n)
+		}
+		return nil
+	})
+}
 
 func TestEveryOtherReplicaIsToldOfAWrite(t *testing.T) {
 	server := redistest.Start(t)
@@ -19,14 +29,10 @@ func TestEveryOtherReplicaIsToldOfAWrite(t *testing.T) {
 		var replicas [3]*Store
 		for i := range replicas {
 			replicas[i] = replica(t, single(server), withKeys(keys...), withListener(&listeners[i]))
-		}
-		for _, r := range replicas {
-			awaitUp(t, r)
+			awaitUp(t, replicas[i])
 		}
 		scope := keyOfAnswers("/messages").Resource()
-		if err := replicas[0].Answers().Bump(t.Context(), nil, scope); err != nil {
-			t.Fatal(err)
-		}
+		makeVoid(t, replicas[0], scope)
 		for i := range listeners[1:] {
 			redistest.Eventually(t, "the invalidation", func() error {
 				if applied, _ := listeners[i+1].told(); len(applied) != 1 || applied[0].Scope != scope {
@@ -48,12 +54,7 @@ func TestAnInvalidationThatCannotBeReadEmptiesTheMemory(t *testing.T) {
 	awaitUp(t, r)
 	_, before := l.told()
 	server.Do("PUBLISH", r.channel, "nonsense")
-	redistest.Eventually(t, "the memory to be emptied", func() error {
-		if _, n := l.told(); n != before+1 {
-			return fmt.Errorf("flushed %d times", n-before)
-		}
-		return nil
-	})
+	awaitFlush(t, &l, before)
 }
 
 func TestGatewaysOfTwoEnvironmentsDoNotMeet(t *testing.T) {
@@ -62,14 +63,13 @@ func TestGatewaysOfTwoEnvironmentsDoNotMeet(t *testing.T) {
 	in := func(namespace string, database int, key byte) *Store {
 		a := single(server)
 		a.Database = database
-		return replica(t, a, withKeys(keyOf(t, "k1", key)), withListener(&l), func(o *Options) { o.Namespace = namespace })
+		r := replica(t, a, withKeys(keyOf(t, "k1", key)), withListener(&l), func(o *Options) { o.Namespace = namespace })
+		awaitUp(t, r)
+		return r
 	}
 	// One server, with a namespace or a database each; the ids of their keys are the same.
 	ours := in("production", 0, 1)
 	others := []*Store{in("acceptance", 0, 2), in("production", 1, 3)}
-	for _, r := range append(others, ours) {
-		awaitUp(t, r)
-	}
 	_, before := l.told()
 	k := keyOfAnswers("/messages")
 	keep(t, ours, k, subject)
@@ -77,9 +77,7 @@ func TestGatewaysOfTwoEnvironmentsDoNotMeet(t *testing.T) {
 		if kept(t, r, k) {
 			t.Error("an answer of another environment")
 		}
-		if err := r.Answers().Bump(t.Context(), nil, cache.Everything); err != nil {
-			t.Fatal(err)
-		}
+		makeVoid(t, r, cache.Everything)
 		awaitUp(t, r)
 	}
 	if !kept(t, ours, k) {
@@ -91,7 +89,7 @@ func TestGatewaysOfTwoEnvironmentsDoNotMeet(t *testing.T) {
 }
 
 func TestALostSubscriptionEmptiesTheMemory(t *testing.T) {
-	for name, lose := range map[string]struct{ lose, back func(*redistest.Server) }{
+	for name, way := range map[string]struct{ lose, back func(*redistest.Server) }{
 		"cut":    {func(s *redistest.Server) { s.Do("CLIENT", "KILL", "TYPE", "pubsub") }, func(*redistest.Server) {}},
 		"frozen": {(*redistest.Server).Freeze, (*redistest.Server).Thaw},
 		"gone":   {(*redistest.Server).Stop, (*redistest.Server).Run},
@@ -102,27 +100,17 @@ func TestALostSubscriptionEmptiesTheMemory(t *testing.T) {
 			r := replica(t, single(server), withListener(&l))
 			awaitUp(t, r)
 			_, before := l.told()
-			flushed := func(times int) func() error {
-				return func() error {
-					if _, n := l.told(); n < before+times {
-						return errors.New("it is not")
-					}
-					return nil
-				}
-			}
-			lose.lose(server)
-			redistest.Eventually(t, "the memory to be emptied", flushed(1))
-			lose.back(server)
-			redistest.Eventually(t, "it to be emptied of what came meanwhile", flushed(2))
+			way.lose(server)
+			awaitFlush(t, &l, before)
+			way.back(server)
+			awaitFlush(t, &l, before+1) // of what came meanwhile
 			awaitUp(t, r)
 		})
 	}
 }
 
 func TestAReplicaThatMayNotSubscribeIsShownSo(t *testing.T) {
-	server := redistest.Start(t)
-	server.Do("ACL", "SETUSER", "silent", "on", ">p", "~*", "+@all", "resetchannels")
-	r := replica(t, config.RedisAddress{Hosts: []string{server.Addr}, Username: "silent", Password: "p"})
+	r := replica(t, user(redistest.Start(t), "silent", "~*", "+@all", "resetchannels"))
 	if s := awaitState(t, r, StateTroubled); !strings.Contains(s.Reason, "NOPERM") || s.Subscribed {
 		t.Fatalf("%+v", s)
 	}

@@ -83,12 +83,29 @@ type Listener interface {
 	Flush()
 }
 
+// client is a redis.UniversalClient, by what is used of it. Through a field of that type, or
+// through the type that Subscribe gives, each package that knows of Store would compile
+// thousands of the library's methods anew; see subscribe.
+type client interface {
+	redis.Scripter
+	Pipeline() redis.Pipeliner
+	Get(ctx context.Context, key string) *redis.StringCmd
+	Set(ctx context.Context, key string, value any, keep time.Duration) *redis.StatusCmd
+	Del(ctx context.Context, keys ...string) *redis.IntCmd
+	HDel(ctx context.Context, key string, fields ...string) *redis.IntCmd
+	Close() error
+}
+
+func subscribe(ctx context.Context, c client, channels ...string) *redis.PubSub {
+	return c.(redis.UniversalClient).Subscribe(ctx, channels...)
+}
+
 // Store is what replicas share, as one of them sees it. It is safe for concurrent use.
 // Its methods can be called before Run and after it; only while Run runs does it recover
 // from trouble and follow the other replicas.
 type Store struct {
 	o      Options
-	client redis.UniversalClient
+	client client
 	ring   *ring
 	health *health
 	// prefix begins every name. epochs is the hash of the epochs, members that of the

@@ -19,8 +19,7 @@ func request(t testing.TB, r *Store) (waited int) {
 	t.Helper()
 	as := &issuer{t: t}
 	k := keyOfAnswers("/messages")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
+	ctx := t.Context()
 	_, _, load := r.Answers().Load(ctx, nil, k)
 	as.obtain(r, "")
 	bump := r.Answers().Bump(ctx, nil, k.Scopes()[0])
@@ -82,16 +81,13 @@ var troubles = map[string]trouble{
 	}, StateAway},
 	"a wrong password": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t)
-		s.Do("ACL", "SETUSER", "gateway", "on", ">right", "~ebox:*", "&ebox:*", "+@all")
-		a := single(s)
-		a.Username, a.Password = "gateway", "wrong"
+		a := user(s, "gateway", "~ebox:*", "&ebox:*", "+@all")
+		a.Password = "wrong"
 		return a, func() { s.Do("ACL", "SETUSER", "gateway", ">wrong") }
 	}, StateAway},
 	"commands that are not allowed": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t)
-		s.Do("ACL", "SETUSER", "gateway", "on", ">p", "~ebox:*", "&ebox:*", "+@read", "+@connection", "+@pubsub")
-		a := single(s)
-		a.Username, a.Password = "gateway", "p"
+		a := user(s, "gateway", "~ebox:*", "&ebox:*", "+@read", "+@connection", "+@pubsub")
 		return a, func() { s.Do("ACL", "SETUSER", "gateway", "+@all") }
 	}, StateTroubled},
 	"a wrong type under every key": {func(t *testing.T) (config.RedisAddress, func()) {
@@ -114,9 +110,19 @@ func TestRequestsGoOnWhateverRedisDoes(t *testing.T) {
 	for name, c := range troubles {
 		t.Run(name, func(t *testing.T) {
 			address, mend := c.address(t)
-			// The first request meets the trouble, with nobody to warn it, and waits once.
-			if n := request(t, idle(t, address, withTimeout(0))); c.state == StateAway && n > 1 {
-				t.Errorf("the first request waited %d times", n)
+			// The first requests meet the trouble, with nobody to warn them, and wait once.
+			unwarned := idle(t, address, withTimeout(0))
+			var all sync.WaitGroup
+			for range 20 {
+				all.Go(func() {
+					if n := request(t, unwarned); c.state == StateAway && n > 1 {
+						t.Errorf("one of the first requests waited %d times", n)
+					}
+				})
+			}
+			all.Wait()
+			if s := unwarned.Status(); c.state == StateAway && s.Opened == 0 {
+				t.Errorf("nobody counted: %+v", s)
 			}
 			r := replica(t, address, withTimeout(0))
 			if c.state != "" {
@@ -160,39 +166,15 @@ func awaitWell(t *testing.T, r *Store) {
 	awaitUp(t, r)
 }
 
-func TestARedisThatFreezesUnderLoadIsWaitedForOnce(t *testing.T) {
-	server := redistest.Start(t)
-	r := replica(t, single(server), withTimeout(0))
-	awaitWell(t, r)
-	server.Freeze()
-	var all sync.WaitGroup
-	for range 100 { // each of those that are there already waits once, and no other
-		all.Go(func() {
-			if n := request(t, r); n > 1 {
-				t.Errorf("a request waited %d times", n)
-			}
-		})
-	}
-	all.Wait()
-	server.Thaw()
-	awaitWell(t, r)
-	if s := r.Status(); s.Opened == 0 {
-		t.Error("nobody counted")
-	}
-}
-
 func TestAMemoryThatIsFullForgetsWhatWasWrittenOver(t *testing.T) {
-	server := redistest.Start(t, "--maxmemory-policy", "noeviction")
-	r := idle(t, single(server))
+	server, r := fresh(t, "--maxmemory-policy", "noeviction")
 	k := keyOfAnswers("/messages")
 	keep(t, r, k, subject)
 	server.Do("CONFIG", "SET", "maxmemory", "1")
 	if !kept(t, r, k) {
 		t.Fatal("a full memory can still be read")
 	}
-	if err := r.Answers().Bump(t.Context(), nil, k.Scopes()[0]); err != nil {
-		t.Fatalf("the write could not be told: %v", err)
-	}
+	makeVoid(t, r, k.Scopes()[0])
 	if kept(t, r, k) {
 		t.Fatal("what was written over is still given")
 	}
@@ -203,10 +185,9 @@ func TestAMemoryThatIsFullForgetsWhatWasWrittenOver(t *testing.T) {
 }
 
 func TestACallerWhoGoesAwaySaysNothingAboutRedis(t *testing.T) {
-	server := redistest.Start(t)
+	server, r := fresh(t)
 	server.Freeze()
 	defer server.Thaw()
-	r := idle(t, single(server))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, _, err := r.Answers().Load(ctx, nil, keyOfAnswers("/messages")); err == nil {

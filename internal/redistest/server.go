@@ -26,18 +26,25 @@ import (
 )
 
 // ready is how long a server, or a group of them, may take to be ready.
-const ready = 20 * time.Second
+const ready = time.Minute
+
+// client speaks to a server for the test. A *redis.Client itself would have each package that
+// uses this one compile thousands of the library's methods anew.
+type client interface {
+	redis.Cmdable
+	Do(ctx context.Context, args ...any) *redis.Cmd
+	Close() error
+}
 
 // Server is one Redis server.
 type Server struct {
 	// Addr is its host:port.
 	Addr string
 
-	t    testing.TB
-	dir  string
-	args []string
-	// client speaks to it for the test.
-	client *redis.Client
+	t      testing.TB
+	dir    string
+	args   []string
+	client client
 
 	mu      sync.Mutex
 	process *exec.Cmd
@@ -152,7 +159,7 @@ func (s *Server) Do(args ...any) any {
 }
 
 // Client speaks to the server.
-func (s *Server) Client() *redis.Client { return s.client }
+func (s *Server) Client() redis.Cmdable { return s.client }
 
 // Keys gives the names of all keys.
 func (s *Server) Keys() (names []string) {

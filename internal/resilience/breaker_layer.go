@@ -22,17 +22,15 @@ func (u *Upstream) Breaker(next call.Sender) call.Sender {
 	if u.breaker == nil {
 		return next
 	}
-	return &breakerLayer{u: u, next: next}
+	return call.SenderFunc(func(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+		return u.sendThroughBreaker(ctx, c, r, next)
+	})
 }
 
-type breakerLayer struct {
-	u    *Upstream
-	next call.Sender
-}
-
-// Send implements call.Sender.
-func (l *breakerLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
-	b := l.u.breaker
+func (u *Upstream) sendThroughBreaker(
+	ctx context.Context, c *call.Call, r *http.Request, next call.Sender,
+) (*http.Response, error) {
+	b := u.breaker
 	t, err := b.admit(c)
 	if err != nil {
 		call.CloseBody(r)
@@ -47,9 +45,9 @@ func (l *breakerLayer) Send(ctx context.Context, c *call.Call, r *http.Request) 
 	}()
 
 	sent, upload := watchUpload(r)
-	answer, err := l.next.Send(ctx, c, sent)
+	answer, err := next.Send(ctx, c, sent)
 	if err != nil {
-		out = l.u.outcomeOf(ctx, err)
+		out = u.outcomeOf(ctx, err)
 		if upload != nil && (out == abandoned || upload.broken.Load()) {
 			out = neutral // the upstream waited for the caller
 		}
@@ -57,14 +55,14 @@ func (l *breakerLayer) Send(ctx context.Context, c *call.Call, r *http.Request) 
 	}
 	b.noteAnswer()
 	if failing(answer.StatusCode) {
-		if !l.u.o.Neutral(c, answer) {
+		if !u.o.Neutral(c, answer) {
 			out = failed
 		}
 		return answer, nil
 	}
 	out = succeeded
 	if !t.probing() && !empty(answer) {
-		answer.Body = &endedBody{ReadCloser: answer.Body, end: func(err error) { b.settle(t, l.u.bodyOutcome(ctx, err)) }}
+		answer.Body = &endedBody{ReadCloser: answer.Body, end: func(err error) { b.settle(t, u.bodyOutcome(ctx, err)) }}
 		settled = true
 	}
 	return answer, nil

@@ -299,48 +299,40 @@ func (u *Upstream) Bulkhead(next call.Sender) call.Sender {
 	if u.bulkhead == nil {
 		return next
 	}
-	return &bulkheadLayer{u: u, next: next}
-}
-
-type bulkheadLayer struct {
-	u    *Upstream
-	next call.Sender
-}
-
-// Send implements call.Sender.
-func (l *bulkheadLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
-	place, err := l.enter(ctx, c)
-	if err != nil {
-		call.CloseBody(r)
-		return nil, err
-	}
-	held := true
-	defer func() {
-		if held {
-			l.u.bulkhead.leave(place)
+	return call.SenderFunc(func(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+		place, err := u.enterBulkhead(ctx, c)
+		if err != nil {
+			call.CloseBody(r)
+			return nil, err
 		}
-	}()
-	answer, err := l.next.Send(ctx, c, r)
-	if err != nil {
-		return nil, err
-	}
-	if !empty(answer) {
-		answer.Body = &endedBody{ReadCloser: answer.Body, end: func(error) { l.u.bulkhead.leave(place) }}
-		held = false
-	}
-	return answer, nil
+		held := true
+		defer func() {
+			if held {
+				u.bulkhead.leave(place)
+			}
+		}()
+		answer, err := next.Send(ctx, c, r)
+		if err != nil {
+			return nil, err
+		}
+		if !empty(answer) {
+			answer.Body = &endedBody{ReadCloser: answer.Body, end: func(error) { u.bulkhead.leave(place) }}
+			held = false
+		}
+		return answer, nil
+	})
 }
 
-// enter waits for a place and notes for how long.
-func (l *bulkheadLayer) enter(ctx context.Context, c *call.Call) (*entry, error) {
-	s := &l.u.o.Settings.Concurrency
-	start := l.u.o.Now()
-	place, why, err := l.u.bulkhead.enter(ctx, c, max(s.Wait, c.PaceLeft(start)))
-	c.Record.Phases.Limits += l.u.o.Now().Sub(start)
+// enterBulkhead waits for a place and notes for how long.
+func (u *Upstream) enterBulkhead(ctx context.Context, c *call.Call) (*entry, error) {
+	s := &u.o.Settings.Concurrency
+	start := u.o.Now()
+	place, why, err := u.bulkhead.enter(ctx, c, max(s.Wait, c.PaceLeft(start)))
+	c.Record.Phases.Limits += u.o.Now().Sub(start)
 	if place != nil || err != nil {
 		return place, err
 	}
-	share := l.u.bulkhead.places.share
+	share := u.bulkhead.places.share
 	text := "The upstream has as many calls in flight as the gateway allows, and the queue is full " +
 		"or did not move in time."
 	switch why {

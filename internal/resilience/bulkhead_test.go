@@ -5,10 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
+	"net/netip"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +16,9 @@ import (
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
 // narrow has ten places and a queue of ten for a second, and shares nothing.
@@ -28,124 +28,122 @@ var narrow = Settings{Concurrency: config.Concurrency{Max: 10, Queue: 10, Wait: 
 // in, and never the last three.
 var shared = Settings{Concurrency: config.Concurrency{Max: 20, Share: 0.5, Queue: 20, Wait: time.Second}}
 
-// gate is an upstream whose calls last until they are let go, each under a name.
-type gate struct {
-	let   chan struct{}
-	mu    sync.Mutex
-	order []string
+func patient(s Settings) Settings { s.Concurrency.Wait = time.Minute; return s }
+
+// crowd are the calls of some callers to one upstream, each lasting until it is ended.
+type crowd struct {
+	t    *testing.T
+	u    *Upstream
+	gate *gate
+	rt   call.Sender
+	// under are the ways to end those that have a place or wait, by caller.
+	under map[string][]context.CancelFunc
 }
 
-func newGate() *gate { return &gate{let: make(chan struct{})} }
-
-func (g *gate) Send(ctx context.Context, c *call.Call, _ *http.Request) (*http.Response, error) {
-	g.mu.Lock()
-	g.order = append(g.order, c.Caller)
-	g.mu.Unlock()
-	select {
-	case <-g.let:
-		return answer(200, "text"), nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (g *gate) arrivals() []string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return slices.Clone(g.order)
-}
-
-// send makes a call in a goroutine and returns where its error will be.
-func send(ctx context.Context, s call.Sender, c *call.Call) <-chan error {
-	end := make(chan error, 1)
-	o := requestOf(ctx, "GET", c)
-	go func() {
-		resp, err := o.by(s)
-		if err == nil {
-			_, err = io.Copy(io.Discard, resp.Body)
-			resp.Body.Close()
+func newCrowd(t *testing.T, s Settings) *crowd {
+	c := &crowd{t: t, u: protect(s), gate: newGate(), under: make(map[string][]context.CancelFunc)}
+	c.rt = c.u.Bulkhead(c.gate)
+	t.Cleanup(func() {
+		for caller, n := range c.under {
+			c.end(caller, len(n))
 		}
-		end <- err
-	}()
+		c.state(0, 0)
+	})
+	return c
+}
+
+// begin begins a call, and gives where its error will be.
+func (c *crowd) begin(of *call.Call) <-chan error {
+	ctx, cancel := context.WithCancel(context.Background())
+	end := send(ctx, c.rt, of)
+	c.under[of.Caller] = append(c.under[of.Caller], cancel)
+	synctest.Wait()
 	return end
 }
 
-func interactive() *call.Call { return &call.Call{Caller: "interactive"} }
-func batch(pace time.Duration) *call.Call {
-	return &call.Call{Caller: "batch", Batch: true, Pace: pace}
+// call begins n calls of a caller.
+func (c *crowd) call(n int, caller string, who enterprise.Number) {
+	for range n {
+		c.begin(&call.Call{Caller: caller, Enterprise: who})
+	}
+}
+
+// end ends the first n calls of a caller.
+func (c *crowd) end(caller string, n int) {
+	for range n {
+		c.under[caller][0]()
+		c.under[caller] = c.under[caller][1:]
+		synctest.Wait()
+	}
+}
+
+// state checks how many calls have a place, and how many wait.
+func (c *crowd) state(inFlight, queued int) {
+	c.t.Helper()
+	if s := c.u.State(); s.InFlight != inFlight || s.Queued != queued {
+		c.t.Errorf("%d calls have a place and %d wait, want %d and %d", s.InFlight, s.Queued, inFlight, queued)
+	}
+}
+
+// holds checks how many places a caller has.
+func (c *crowd) holds(caller string, want int) {
+	c.t.Helper()
+	held := 0
+	if a := c.u.bulkhead.accounts[party{caller: memory.Party{Caller: caller}}]; a != nil {
+		held = a.held
+	}
+	if held != want {
+		c.t.Errorf("%s has %d places, want %d: %+v", caller, held, want, c.u.State())
+	}
 }
 
 func TestTheBulkheadBoundsCallsAndTheirQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u, g := protect(narrow), newGate()
-		rt := u.Bulkhead(g)
-		for range 20 {
-			send(context.Background(), rt, interactive())
-		}
-		synctest.Wait()
-		if s := u.State(); s.InFlight != 10 || s.Queued != 10 || len(g.arrivals()) != 10 {
-			t.Fatalf("state %+v, %d sent", s, len(g.arrivals()))
-		}
-		_, err := do(t, rt, request("GET", first))
-		refusedWith(t, err, 503, ErrBulkheadFull, "1")
-		if p := problem.From(err); p.ProxyError != problem.ProxyConnectionLimit {
+		c := newCrowd(t, narrow)
+		c.call(20, "a", 0)
+		c.state(10, 10)
+		_, err := do(c.rt, request("GET", first))
+		if p := refusedWith(t, err, 503, ErrBulkheadFull, "1"); p.ProxyError != problem.ProxyConnectionLimit {
 			t.Errorf("error type %s", p.ProxyError)
 		}
-		close(g.let)
+		close(c.gate.let)
 		synctest.Wait()
-		if s := u.State(); s.InFlight != 0 || s.Queued != 0 || s.RefusedFull != 1 || len(g.arrivals()) != 20 {
-			t.Fatalf("state %+v, %d sent", s, len(g.arrivals()))
+		c.state(0, 0)
+		if n := len(c.gate.arrivals()); n != 20 || c.u.State().RefusedFull != 1 {
+			t.Fatalf("%d sent, %+v", n, c.u.State())
 		}
 	})
 }
 
 func TestWhoWaitsTooLongIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u, g := protect(narrow), newGate()
-		rt := u.Bulkhead(g)
-		for range 10 {
-			send(context.Background(), rt, interactive())
-		}
-		synctest.Wait()
-		c, start := interactive(), time.Now()
-		err := <-send(context.Background(), rt, c)
-		refusedWith(t, err, 503, ErrBulkheadFull, "1")
-		if took := time.Since(start); took != narrow.Concurrency.Wait || c.Record.Phases.Limits != narrow.Concurrency.Wait {
-			t.Errorf("refused after %s, %s noted", took, c.Record.Phases.Limits)
+		c := newCrowd(t, narrow)
+		c.call(10, "a", 0)
+		late, start := interactive(), time.Now()
+		refusedWith(t, <-c.begin(late), 503, ErrBulkheadFull, "1")
+		if took := time.Since(start); took != narrow.Concurrency.Wait || late.Record.Phases.Limits != took {
+			t.Errorf("refused after %s, %s noted", took, late.Record.Phases.Limits)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		defer cancel()
-		refusedWith(t, <-send(ctx, rt, interactive()), 503, ErrBulkheadFull, "1") // out of time is nobody's leaving
-		close(g.let)
-		synctest.Wait()
-		if s := u.State(); s.InFlight != 0 || s.Queued != 0 {
-			t.Fatalf("state %+v", s)
-		}
+		// Out of time is nobody's leaving.
+		refusedWith(t, <-send(ctx, c.rt, interactive()), 503, ErrBulkheadFull, "1")
 	})
 }
 
 func TestACallerWhoGoesAwayLeavesTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u, g := protect(narrow), newGate()
-		rt := u.Bulkhead(g)
-		for range 10 {
-			send(context.Background(), rt, interactive())
-		}
-		synctest.Wait()
-		ctx, cancel := context.WithCancel(context.Background())
-		gone := send(ctx, rt, interactive())
-		synctest.Wait()
-		cancel()
+		c := newCrowd(t, narrow)
+		c.call(10, "a", 0)
+		gone := c.begin(interactive())
+		c.state(10, 1)
+		c.end("interactive", 1)
 		if err := <-gone; !errors.Is(err, context.Canceled) {
 			t.Fatalf("the error is %v", err)
 		}
-		if s := u.State(); s.Queued != 0 || s.RefusedFull != 0 {
+		c.state(10, 0)
+		if s := c.u.State(); s.RefusedFull != 0 || len(c.gate.arrivals()) != 10 {
 			t.Fatalf("state %+v", s)
-		}
-		close(g.let)
-		synctest.Wait()
-		if s := u.State(); s.InFlight != 0 || len(g.arrivals()) != 10 {
-			t.Fatalf("state %+v, %d sent", s, len(g.arrivals()))
 		}
 	})
 }
@@ -153,20 +151,19 @@ func TestACallerWhoGoesAwayLeavesTheQueue(t *testing.T) {
 // A place can be granted in the very moment in which its caller gives up.
 func TestAPlaceGrantedTooLateIsNotLost(t *testing.T) {
 	for name, c := range map[string]struct {
-		err    error
-		placed bool
-	}{"time_over": {nil, true}, "caller_gone": {context.Canceled, false}} {
+		err  error
+		held int
+	}{"time_over": {nil, 1}, "caller_gone": {context.Canceled, 0}} {
 		t.Run(name, func(t *testing.T) {
 			h := newBulkhead(narrow.Concurrency)
 			e, _, _ := h.enter(context.Background(), batch(0), 0)
 			e.granted = make(chan struct{})
 			close(e.granted)
 			placed, _, err := h.leaveQueue(e, nil, c.err)
-			if placed != nil != c.placed || err != c.err {
+			if (placed != nil) != (c.held == 1) || err != c.err {
 				t.Errorf("placed: %v, error %v", placed, err)
 			}
-			if want := map[bool]int{true: 1, false: 0}[c.placed]; h.taken != want || h.batch != want || h.refused != 0 ||
-				len(h.accounts) != want {
+			if h.taken != c.held || h.batch != c.held || h.refused != 0 || len(h.accounts) != c.held {
 				t.Errorf("%d places taken, %d of batch, %d refused", h.taken, h.batch, h.refused)
 			}
 		})
@@ -175,22 +172,15 @@ func TestAPlaceGrantedTooLateIsNotLost(t *testing.T) {
 
 func TestTheQueueIsServedInOrderInteractiveFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u, g := protect(Settings{Concurrency: config.Concurrency{Max: 1, Queue: 10, Wait: time.Minute}}), newGate()
-		rt := u.Bulkhead(g)
-		queue := func(name string, isBatch bool) {
-			send(context.Background(), rt, &call.Call{Caller: name, Batch: isBatch, Pace: time.Minute})
-			synctest.Wait()
+		c := newCrowd(t, Settings{Concurrency: config.Concurrency{Max: 1, Queue: 10, Wait: time.Minute}})
+		for _, name := range []string{"holds", "batch 1", "interactive 1", "batch 2", "interactive 2"} {
+			c.begin(&call.Call{Caller: name, Batch: strings.HasPrefix(name, "batch"), Pace: time.Minute})
 		}
-		queue("holds", false)
-		queue("batch 1", true)
-		queue("interactive 1", false)
-		queue("batch 2", true)
-		queue("interactive 2", false)
 		for range 5 {
-			g.let <- struct{}{}
+			c.gate.let <- struct{}{}
 			synctest.Wait()
 		}
-		if got := strings.Join(g.arrivals(), ", "); got != "holds, interactive 1, interactive 2, batch 1, batch 2" {
+		if got := strings.Join(c.gate.arrivals(), ", "); got != "holds, interactive 1, interactive 2, batch 1, batch 2" {
 			t.Fatalf("served %s", got)
 		}
 	})
@@ -198,35 +188,16 @@ func TestTheQueueIsServedInOrderInteractiveFirst(t *testing.T) {
 
 func TestBatchLeavesThreeTenthsOfThePlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u, g := protect(narrow), newGate()
-		rt := u.Bulkhead(g)
+		c := newCrowd(t, narrow)
 		for range 30 {
-			send(context.Background(), rt, batch(time.Minute))
+			c.begin(batch(time.Minute))
 		}
-		synctest.Wait()
-		if s := u.State(); s.InFlight != 7 || s.Queued != 7 {
-			t.Fatalf("state %+v", s)
-		}
-		for range 6 { // three places at once, three in the queue
-			send(context.Background(), rt, interactive())
-		}
-		synctest.Wait()
-		if s := u.State(); s.InFlight != 10 || s.Queued != 10 {
-			t.Fatalf("state %+v", s)
-		}
+		c.state(7, 7)
+		c.call(6, "a", 0) // three places at once, three in the queue
+		c.state(10, 10)
 		time.Sleep(2 * time.Second) // interactive calls are refused, batch waits for its pace
-		if s := u.State(); s.Queued != 7 {
-			t.Fatalf("state %+v", s)
-		}
-		close(g.let)
-		synctest.Wait()
-		if s := u.State(); s.InFlight != 0 || s.Queued != 0 {
-			t.Fatalf("state %+v", s)
-		}
+		c.state(10, 7)
 	})
-}
-
-func TestBatchIsServedByTheSmallestBulkhead(t *testing.T) {
 	for _, c := range []struct{ whole, want int }{{1, 1}, {2, 1}, {3, 2}, {10, 7}, {200, 140}} {
 		if got := batchShare(c.whole); got != c.want {
 			t.Errorf("batch gets %d of %d, want %d", got, c.whole, c.want)
@@ -235,28 +206,28 @@ func TestBatchIsServedByTheSmallestBulkhead(t *testing.T) {
 }
 
 func TestAPlaceIsHeldUntilTheBodyEnds(t *testing.T) {
+	read := func(a *http.Response) { _, _ = io.Copy(io.Discard, a.Body) }
+	closed := func(a *http.Response) { a.Body.Close() }
+	both := func(a *http.Response) { read(a); closed(a); closed(a) }
+	nothing := func(*http.Response) {}
 	for name, c := range map[string]struct {
 		next tripper
 		end  func(*http.Response)
 		held int // after the header
 	}{
-		"read_to_its_end":  {answers(200), func(a *http.Response) { _, _ = io.Copy(io.Discard, a.Body) }, 1},
-		"closed_before":    {answers(200), func(a *http.Response) { a.Body.Close() }, 1},
-		"closed_twice":     {answers(200), func(a *http.Response) { a.Body.Close(); a.Body.Close() }, 1},
-		"read_then_closed": {answers(200), func(a *http.Response) { _, _ = io.Copy(io.Discard, a.Body); a.Body.Close() }, 1},
-		"broken_off": {func(*http.Request) (*http.Response, error) {
-			a := answer(200, "text")
-			a.Body = &failingReader{errReset}
+		"read_to_its_end":  {answers(200), read, 1},
+		"closed_before":    {answers(200), closed, 1},
+		"read_then_closed": {answers(200), both, 1},
+		"broken_off":       {breaksOff(errReset), read, 1},
+		"no_body": {func(*http.Request) (*http.Response, error) {
+			a := answer(204, "text")
+			a.Body = http.NoBody
 			return a, nil
-		}, func(a *http.Response) { _, _ = a.Body.Read(nil) }, 1},
-		"no_body": {
-			func(*http.Request) (*http.Response, error) { a := answer(204, ""); a.Body = http.NoBody; return a, nil },
-			func(*http.Response) {}, 0},
+		}, nothing, 0},
 		"body_of_no_length": {
-			func(*http.Request) (*http.Response, error) { return answer(200, ""), nil }, func(*http.Response) {}, 0},
-		"error": {fails(errReset), func(*http.Response) {}, 0},
-		"panic_in_the_transport": {
-			func(*http.Request) (*http.Response, error) { panic("a fault below") }, func(*http.Response) {}, 0},
+			func(*http.Request) (*http.Response, error) { return answer(200, ""), nil }, nothing, 0},
+		"error":                  {fails(errReset), nothing, 0},
+		"panic_in_the_transport": {panics, nothing, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := protect(narrow)
@@ -344,34 +315,111 @@ func TestBulkheadProperty(t *testing.T) {
 	})
 }
 
-func TestTheBulkheadUnderManyCallers(t *testing.T) {
-	u := protect(Settings{Concurrency: config.Concurrency{Max: 4, Queue: 8, Wait: 2 * time.Millisecond}})
-	var inside, most atomic.Int64
-	rt := u.Bulkhead(tripper(func(r *http.Request) (*http.Response, error) {
-		n := inside.Add(1)
-		defer inside.Add(-1)
-		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+func TestACallerAloneLeavesPlacesForThoseWhoComeLater(t *testing.T) {
+	type calls struct {
+		n      int
+		caller string
+		who    enterprise.Number
+	}
+	type greed struct {
+		greedy []calls
+		held   int // then
+		later  calls
+		finds  int
+	}
+	testkit.Table(t, map[string]greed{
+		"one_caller_for_one_enterprise":    {[]calls{{50, "a", first}}, 17, calls{9, "b", second}, 3},
+		"another_caller_of_its_enterprise": {[]calls{{50, "a", first}}, 17, calls{9, "b", first}, 2},
+		"its_next_enterprise":              {[]calls{{50, "a", first}}, 17, calls{9, "a", second}, 2},
+		"one_caller_for_no_enterprise":     {[]calls{{50, "a", 0}}, 17, calls{9, "b", 0}, 3},
+		"one_caller_for_many_enterprises": {
+			[]calls{{7, "a", first}, {7, "a", second}, {9, "a", third}}, 19, calls{9, "b", 1}, 1},
+		"many_callers_for_one_enterprise": {
+			[]calls{{7, "a", first}, {7, "b", first}, {9, "c", first}}, 19, calls{9, "d", 1}, 1},
+	}, func(t *testing.T, c greed) {
+		crowd := newCrowd(t, patient(shared))
+		for _, g := range c.greedy {
+			crowd.call(g.n, g.caller, g.who)
 		}
-		return answer(200, "text"), nil
-	}))
-	var wg sync.WaitGroup
-	for i := range 32 {
-		wg.Go(func() {
-			for j := range 200 {
-				ctx, cancel := context.WithCancel(context.Background())
-				if j%5 == 0 {
-					time.AfterFunc(time.Duration(j)*time.Microsecond, cancel)
-				}
-				<-send(ctx, rt, &call.Call{Batch: i%2 == 0, Pace: time.Millisecond})
-				cancel()
+		if got := crowd.u.State().InFlight; got != c.held {
+			t.Fatalf("%d places are taken, want %d", got, c.held)
+		}
+		crowd.call(c.later.n, c.later.caller, c.later.who)
+		if got := crowd.u.State().InFlight - c.held; got != c.finds {
+			t.Errorf("%d places are found, want %d", got, c.finds)
+		}
+	})
+}
+
+func TestPlacesThatBecomeFreeGoToThoseBelowTheirShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, patient(shared))
+		c.call(17+5, "a", first) // five wait, and came first
+		c.call(12, "b", second)
+		c.holds("a", 17)
+		c.holds("b", 3)
+		c.end("a", 7)
+		c.holds("a", 10)
+		c.holds("b", 10)
+		c.end("a", 1) // both have their share: now the order of arrival counts
+		c.holds("a", 10)
+		c.end("b", 12) // alone again, it gets what is there
+		c.holds("b", 0)
+		c.holds("a", 14)
+		c.call(9, "a", first)
+		c.holds("a", 17)
+	})
+}
+
+func TestNoCallerFillsTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, patient(shared))
+		c.call(80, "a", first)
+		c.call(3, "b", second) // what the caller before had to leave
+		c.state(20, 17)
+		c.call(2, "b", second)
+		c.state(20, 19)
+		c.end("a", 1)
+		c.holds("b", 4)
+	})
+}
+
+func TestWhoeverIsBeyondItsShareIsToldSo(t *testing.T) {
+	type refusal struct {
+		caller string
+		who    enterprise.Number
+		says   string
+		share  uint64
+	}
+	testkit.Table(t, map[string]refusal{
+		"caller": {"a", third, "This caller has its share of the calls that this upstream may have in flight, 10 of 20", 1},
+		"enterprise": {"c", first, "The calls for this enterprise have their share of those that this upstream may " +
+			"have in flight, 10 of 20", 1},
+		"neither": {"c", third, "The upstream has as many calls in flight as the gateway allows", 0},
+	}, func(t *testing.T, c refusal) {
+		crowd := newCrowd(t, shared)
+		crowd.call(17, "a", first)
+		crowd.call(3, "b", second)
+		_, err := do(crowd.rt, requestOf(context.Background(), "GET", &call.Call{Caller: c.caller, Enterprise: c.who}))
+		p := refusedWith(t, err, 503, ErrBulkheadFull, "1")
+		if !strings.HasPrefix(p.Detail, c.says) || !strings.Contains(p.Detail, "fewer calls at once") {
+			t.Error(p.Detail)
+		}
+		if s := crowd.u.State(); s.RefusedShare != c.share || s.RefusedFull != 1-c.share {
+			t.Errorf("state %+v", s)
+		}
+	})
+}
+
+// Where the configuration names no callers, each address is one.
+func TestCallersWithoutARuleAreToldApartByTheirAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, shared)
+		for _, address := range []string{"10.0.0.1", "10.0.0.2"} {
+			for range 30 {
+				c.begin(&call.Call{Source: netip.MustParseAddr(address)})
 			}
-		})
-	}
-	wg.Wait()
-	if s := u.State(); s.InFlight != 0 || s.Queued != 0 {
-		t.Errorf("left behind: %+v", s)
-	}
-	if most.Load() > 4 {
-		t.Errorf("%d calls at once", most.Load())
-	}
+		}
+		c.state(20, 20) // the last three of both are the second's
+	})
 }

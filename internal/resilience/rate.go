@@ -14,30 +14,22 @@ func (u *Upstream) Rate(next call.Sender) call.Sender {
 	if u.rate == nil {
 		return next
 	}
-	return &rateLayer{u: u, next: next}
+	return call.SenderFunc(func(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+		if err := u.spendRate(ctx, c); err != nil {
+			call.CloseBody(r)
+			return nil, err
+		}
+		return next.Send(ctx, c, r)
+	})
 }
 
-type rateLayer struct {
-	u    *Upstream
-	next call.Sender
-}
-
-// Send implements call.Sender.
-func (l *rateLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
-	if err := l.take(ctx, c); err != nil {
-		call.CloseBody(r)
-		return nil, err
-	}
-	return l.next.Send(ctx, c, r)
-}
-
-func (l *rateLayer) take(ctx context.Context, c *call.Call) error {
-	short, err := l.u.rate.spend(ctx, c)
+func (u *Upstream) spendRate(ctx context.Context, c *call.Call) error {
+	short, err := u.rate.spend(ctx, c)
 	if err != nil || short == 0 {
 		return err
 	}
-	l.u.refusedRate.Add(1)
-	perSecond := l.u.o.Settings.Rate.PerSecond
+	u.refusedRate.Add(1)
+	perSecond := u.o.Settings.Rate.PerSecond
 	if c.Batch {
 		return tooMany(perSecond*batchPart, short,
 			"The part of this upstream's rate that is open to batch callers is used up for longer than this caller may wait. "+

@@ -3,7 +3,11 @@ package resilience
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,20 +16,11 @@ import (
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
 func limited(perSecond float64, burst int) *Upstream {
 	return protect(Settings{Rate: config.Rate{PerSecond: perSecond, Burst: burst}})
-}
-
-func member(p *problem.Problem, name string) any {
-	for _, m := range p.Members {
-		if m.Name == name {
-			return m.Value
-		}
-	}
-	return nil
 }
 
 func TestBeyondTheUpstreamsRate(t *testing.T) {
@@ -33,24 +28,23 @@ func TestBeyondTheUpstreamsRate(t *testing.T) {
 		u := limited(0.25, 3)
 		rt := u.Rate(answers(200))
 		for range 3 {
-			if status, err := do(t, rt, request("GET", first)); status != 200 {
-				t.Fatalf("within the burst: %d %v", status, err)
-			}
+			passes(t, rt, request("GET", first))
 		}
-		for range 50 { // refusals cost nothing
-			_, err := do(t, rt, request("GET", first))
-			refusedWith(t, err, 429, ErrUpstreamRate, "4")
-			if p := problem.From(err); member(p, "limit") != 1 || member(p, "retryAfterSec") != int64(4) {
+		refused := func(retryAfter int64) {
+			t.Helper()
+			_, err := do(rt, request("GET", first))
+			p := refusedWith(t, err, 429, ErrUpstreamRate, fmt.Sprint(retryAfter))
+			if member(p, "limit") != 1 || member(p, "retryAfterSec") != retryAfter {
 				t.Fatalf("members %v", p.Members)
 			}
 		}
-		time.Sleep(seconds(2.5))
-		_, err := do(t, rt, request("GET", first))
-		refusedWith(t, err, 429, ErrUpstreamRate, "2")
-		time.Sleep(seconds(1.5)) // four seconds in all, as was said
-		if status, err := do(t, rt, request("GET", first)); status != 200 {
-			t.Fatalf("after Retry-After: %d %v", status, err)
+		for range 50 { // refusals cost nothing
+			refused(4)
 		}
+		time.Sleep(seconds(2.5))
+		refused(2)
+		time.Sleep(seconds(1.5)) // four seconds in all, as was said
+		passes(t, rt, request("GET", first))
 		if s := u.State(); s.RefusedRate != 51 {
 			t.Errorf("%d refused", s.RefusedRate)
 		}
@@ -59,15 +53,12 @@ func TestBeyondTheUpstreamsRate(t *testing.T) {
 
 func TestBatchIsPacedToSevenTenths(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u := limited(10, 10)
-		rt := u.Rate(answers(200))
+		rt := limited(10, 10).Rate(answers(200))
 		start := time.Now()
 		for range 77 {
 			c := batch(time.Minute)
 			before := time.Now()
-			if err := <-send(context.Background(), rt, c); err != nil {
-				t.Fatal(err)
-			}
+			passes(t, rt, requestOf(context.Background(), "GET", c))
 			if c.Record.Phases.Limits != time.Since(before) {
 				t.Fatalf("waited %s, noted %s", time.Since(before), c.Record.Phases.Limits)
 			}
@@ -79,100 +70,58 @@ func TestBatchIsPacedToSevenTenths(t *testing.T) {
 	})
 }
 
-func TestInteractiveCallsKeepThreeTenthsWhileBatchSaturates(t *testing.T) {
+func TestInteractiveCallsBesideBatchThatSaturates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u := limited(10, 10)
-		rt := u.Rate(answers(200))
+		rt := limited(10, 10).Rate(answers(200))
 		ctx, cancel := context.WithCancel(context.Background())
 		defer func() { cancel(); synctest.Wait() }()
 		served := make(chan struct{}, 10_000)
 		for range 200 {
 			go func() {
 				for ctx.Err() == nil {
-					if status, _ := do(t, rt, requestOf(ctx, "GET", batch(time.Minute))); status == 200 {
+					if status, _ := do(rt, requestOf(ctx, "GET", batch(time.Minute))); status == 200 {
 						served <- struct{}{}
 					}
 				}
 			}()
 		}
 		time.Sleep(10 * time.Second)
-		// A burst at once, then three a second, and none of them is refused.
+		// The last three tenths of the burst at once, then of the rate, and none is refused.
 		for range 3 {
-			if status, err := do(t, rt, request("GET", first)); status != 200 {
-				t.Fatalf("within the last three tenths of the burst: %d %v", status, err)
-			}
+			passes(t, rt, request("GET", first))
 		}
 		before := len(served)
 		for range 300 {
 			time.Sleep(time.Second / 3)
-			if status, err := do(t, rt, request("GET", first)); status != 200 {
-				t.Fatalf("at three tenths of the rate: %d %v", status, err)
-			}
+			passes(t, rt, request("GET", first))
 		}
-		// And batch goes on beside them.
 		if got := len(served) - before; got < 650 || got > 700 {
 			t.Errorf("%d batch calls in 100 s, want 700 or a little less", got)
 		}
-	})
-}
-
-func TestInteractiveCallsMayHaveAllOfIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		u := limited(10, 10)
-		rt := u.Rate(answers(200))
-		ctx, cancel := context.WithCancel(context.Background())
-		defer func() { cancel(); synctest.Wait() }()
-		for range 20 {
-			send(ctx, rt, batch(time.Hour))
-		}
-		synctest.Wait()
-		served := 0
+		// And they may have all of it.
+		all := 0
 		for range 1000 {
 			time.Sleep(50 * time.Millisecond)
-			if status, _ := do(t, rt, request("GET", first)); status == 200 {
-				served++
+			if status, _ := do(rt, request("GET", first)); status == 200 {
+				all++
 			}
 		}
-		if served < 490 || served > 505 {
-			t.Fatalf("%d of 1000 interactive calls in 50 s passed, want about 500", served)
-		}
-	})
-}
-
-func TestBatchIsRefusedWhenItsPaceDoesNotSuffice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		u := limited(1, 10) // 0.7 a second for batch
-		rt := u.Rate(answers(200))
-		for range 7 {
-			if err := <-send(context.Background(), rt, batch(0)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		start := time.Now()
-		refusedWith(t, <-send(context.Background(), rt, batch(time.Second)), 429, ErrUpstreamRate, "2")
-		if took := time.Since(start); took != 0 {
-			t.Errorf("refused after %s although it was known at once", took)
-		}
-		spent := batch(10 * time.Second)
-		spent.Start = time.Now().Add(-9 * time.Second)
-		refusedWith(t, <-send(context.Background(), rt, spent), 429, ErrUpstreamRate, "2")
-		if err := <-send(context.Background(), rt, batch(2*time.Second)); err != nil {
-			t.Fatal(err)
+		if all < 490 || all > 505 {
+			t.Errorf("%d of 1000 interactive calls in 50 s passed, want about 500", all)
 		}
 	})
 }
 
 func TestALineThatInteractiveCallsOvertakeIsRefusedInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u := limited(1, 2)
-		rt := u.Rate(answers(200))
+		rt := limited(1, 2).Rate(answers(200))
 		var ends []<-chan error
 		for range 3 {
 			ends = append(ends, send(context.Background(), rt, batch(10*time.Second)))
 		}
 		synctest.Wait()
 		for range 30 { // takes each token as it comes
-			_, _ = do(t, rt, request("GET", first))
+			_, _ = do(rt, request("GET", first))
 			time.Sleep(500 * time.Millisecond)
 		}
 		refusals := 0
@@ -204,29 +153,40 @@ func TestNobodyInLineIsOvertakenByWhoComesLater(t *testing.T) {
 	})
 }
 
-func TestACallerWhoGoesAwayLeavesTheLine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		u := limited(0.1, 1)
+func TestABatchCallThatCannotBeServedInTimeIsToldSo(t *testing.T) {
+	testkit.Table(t, map[string]func() *Upstream{
+		"alone":           func() *Upstream { return limited(0.1, 1) },
+		"of_all_replicas": func() *Upstream { return agree().upstream(ofAll(0.1, 1)) },
+	}, func(t *testing.T, upstream func() *Upstream) {
+		u := upstream()
 		rt := u.Rate(answers(200))
-		ctx, cancel := context.WithCancel(context.Background())
-		var ends []<-chan error
-		for range 4 {
-			ends = append(ends, send(ctx, rt, batch(time.Hour)))
-		}
-		synctest.Wait()
-		cancel()
-		gone := 0
-		for _, end := range ends {
-			if errors.Is(<-end, context.Canceled) {
-				gone++
+		passes(t, rt, requestOf(context.Background(), "GET", batch(time.Second)))
+		began := time.Now()
+		refused := func(c *call.Call, retryAfter string) {
+			t.Helper()
+			refusedWith(t, <-send(context.Background(), rt, c), 429, ErrUpstreamRate, retryAfter)
+			if took := time.Since(began); took > 0 {
+				t.Errorf("it was told after %s", took)
 			}
 		}
-		if gone != 3 || u.rate.waiting != 0 || u.State().RefusedRate != 0 {
-			t.Fatalf("%d gone, %d still in line, %d refused", gone, u.rate.waiting, u.State().RefusedRate)
+		refused(batch(5*time.Second), "15")
+		spent := batch(10 * time.Second) // of which it has waited nine elsewhere
+		spent.Start = time.Now().Add(-9 * time.Second)
+		refused(spent, "15")
+		// A long line is told at once, and one who goes away leaves it.
+		ctx, cancel := context.WithCancel(context.Background())
+		patient := send(ctx, rt, batch(time.Minute))
+		synctest.Wait()
+		refused(batch(2*time.Second), "29")
+		cancel()
+		if err := <-patient; !errors.Is(err, context.Canceled) {
+			t.Error(err)
 		}
-		if err := <-send(context.Background(), rt, batch(time.Minute)); err != nil {
-			t.Fatalf("the next in line: %v", err)
+		if n := u.State().RefusedRate; n != 3 {
+			t.Errorf("%d refused", n)
 		}
+		time.Sleep(seconds(14.3))
+		passes(t, rt, requestOf(context.Background(), "GET", batch(time.Second))) // the line is empty
 	})
 }
 
@@ -238,22 +198,22 @@ func TestRateProperty(t *testing.T) {
 		burst := rapid.IntRange(1, 20).Draw(rt, "burst")
 		steps := rapid.SliceOfN(rapid.IntRange(0, 8), 1, 80).Draw(rt, "steps")
 		synctest.Test(t, func(t *testing.T) {
-			u := limited(perSecond, burst)
 			start := time.Now()
 			var all, batches int
-			layer := u.Rate(byCall(func(c *call.Call) (*http.Response, error) {
-				all++
-				if c.Batch {
-					batches++
-				}
-				return answer(200, ""), nil
-			}))
+			layer := limited(perSecond, burst).Rate(call.SenderFunc(
+				func(_ context.Context, c *call.Call, _ *http.Request) (*http.Response, error) {
+					all++
+					if c.Batch {
+						batches++
+					}
+					return answer(200, ""), nil
+				}))
 			for _, step := range steps {
 				switch step {
 				case 0, 1, 2, 3, 4:
-					_, _ = do(t, layer, request("GET", first))
+					_, _ = do(layer, request("GET", first))
 				case 5, 6:
-					_, _ = do(t, layer, requestOf(context.Background(), "GET", batch(300*time.Millisecond)))
+					_, _ = do(layer, requestOf(context.Background(), "GET", batch(300*time.Millisecond)))
 				default:
 					time.Sleep(time.Duration(step) * 10 * time.Millisecond)
 				}
@@ -267,4 +227,161 @@ func TestRateProperty(t *testing.T) {
 			}
 		})
 	})
+}
+
+// agreed is where two replicas spend their rates: one bucket for each name.
+type agreed struct {
+	mu       sync.Mutex
+	away     bool
+	replicas int
+	buckets  map[string]*ownBucket
+	asked    []bool // batch or not
+}
+
+func agree() *agreed { return &agreed{replicas: 2, buckets: make(map[string]*ownBucket)} }
+
+func (a *agreed) Spend(ctx context.Context, _ *call.Allowance, name string, r config.Rate, part float64,
+	batch bool) (time.Duration, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.away {
+		return 0, errors.New("away")
+	}
+	a.asked = append(a.asked, batch)
+	if a.buckets[name] == nil {
+		a.buckets[name] = newOwnBucket(r, part, time.Now)
+	}
+	return a.buckets[name].take(ctx, nil, batch), nil
+}
+
+func (a *agreed) Replicas() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.replicas
+}
+
+func ofAll(perSecond float64, burst int) config.Rate {
+	return config.Rate{PerSecond: perSecond, Burst: burst, Scope: config.ClusterRate}
+}
+
+// upstream is one of this rate as a replica sees it.
+func (a *agreed) upstream(r config.Rate) *Upstream {
+	return protect(Settings{Rate: r}, func(o *Options) { o.Shared, o.SharedName = a, "upstream" })
+}
+
+// two are two replicas of it.
+func (a *agreed) two(r config.Rate) []call.Sender {
+	return []call.Sender{a.upstream(r).Rate(answers(200)), a.upstream(r).Rate(answers(200))}
+}
+
+func TestTwoReplicasSpendOneRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := agree()
+		replicas := a.two(ofAll(0.5, 4))
+		for i := range 4 {
+			passes(t, replicas[i%2], request("GET", first))
+		}
+		for range 100 {
+			for _, rt := range replicas {
+				_, err := do(rt, request("GET", first))
+				refusedWith(t, err, 429, ErrUpstreamRate, "2")
+			}
+		}
+		if n := len(a.asked); n != 4+2 {
+			t.Errorf("%d round trips for four calls and refusals of an empty bucket", n)
+		}
+	})
+}
+
+func TestARateOfAllReplicasWithoutOthersIsThisReplicas(t *testing.T) {
+	rt := protect(Settings{Rate: ofAll(0.5, 1)}).Rate(answers(200))
+	passes(t, rt, request("GET", first))
+	_, err := do(rt, request("GET", first))
+	refusedWith(t, err, 429, ErrUpstreamRate, "2")
+}
+
+func TestWithoutAgreementEachReplicaSpendsItsShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := agree()
+		replicas := a.two(ofAll(100, 40))
+		burst := func(c func() *call.Call) (n int) {
+			for _, rt := range replicas {
+				for {
+					if status, _ := do(rt, requestOf(context.Background(), "GET", c())); status != 200 {
+						break
+					}
+					n++
+				}
+			}
+			return n
+		}
+		passes(t, replicas[0], request("GET", first))
+		a.away = true
+		// What a replica was let pass by all it has not left for the time without.
+		if n := burst(interactive); n != 39 {
+			t.Errorf("a burst of %d", n)
+		}
+		admitted := 0
+		for range 100 {
+			time.Sleep(10 * time.Millisecond)
+			admitted += burst(interactive)
+		}
+		if admitted < 98 || admitted > 100 {
+			t.Errorf("%d calls in a second of a hundred", admitted)
+		}
+		time.Sleep(time.Minute)
+		if n, rest := burst(func() *call.Call { return batch(0) }), burst(interactive); n != 28 || rest != 12 {
+			t.Errorf("%d batch calls, and %d were left for others", n, rest)
+		}
+		time.Sleep(time.Minute)
+		a.replicas = 4
+		burst(interactive) // of two shares of a half, which the first calls make quarters
+		time.Sleep(time.Minute)
+		if n := burst(interactive); n != 20 {
+			t.Errorf("two of four replicas have a burst of %d", n)
+		}
+	})
+}
+
+func TestBatchIsPacedThroughARateOfAllReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := agree()
+		replicas := a.two(ofAll(10, 1))
+		began := time.Now()
+		var ends []<-chan error
+		for i := range 29 {
+			ends = append(ends, send(context.Background(), replicas[i%2], batch(time.Minute)))
+		}
+		for _, end := range ends {
+			if err := <-end; err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took < 4*time.Second || took > seconds(4.2) {
+			t.Errorf("29 calls at seven a second took %s", took)
+		}
+		if slices.Contains(a.asked, false) {
+			t.Fatal("a batch call was taken for another")
+		}
+		// The heads alone have asked, each when a token was due.
+		if n := len(a.asked); n > 3*29 {
+			t.Errorf("29 calls asked %d times", n)
+		}
+	})
+}
+
+func TestRatesOfAllReplicasAreSpentUnderTheNamesOfTheirKeys(t *testing.T) {
+	a := agree()
+	l := NewLimits(a, time.Now)
+	takes(t, 2, l, ofCaller, ofAll(0.001, 2))
+	if err := take(context.Background(), l, ofCaller, ofAll(0.001, 2), 0); err == nil {
+		t.Error("more than the burst")
+	}
+	takes(t, 1, l, ofFirst, ofAll(0.001, 1))
+	takes(t, 1, l, ofSecond, config.Rate{PerSecond: 0.001, Burst: 1})
+	takes(t, 1, l, ofCaller, config.Rate{PerSecond: 1, Burst: 5}) // which has become this replica's own
+	names := slices.Sorted(maps.Keys(a.buckets))
+	if !slices.Equal(names, []string{"caller hr", "enterprise 0206731645"}) || len(a.asked) != 4 {
+		t.Errorf("asked %d times, for %q", len(a.asked), names)
+	}
 }

@@ -43,22 +43,19 @@ func (u *Upstream) Retry(next call.Sender) call.Sender {
 	if u.o.Settings.Tries <= 1 {
 		return next
 	}
-	return &retryLayer{u: u, next: next}
+	return call.SenderFunc(func(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
+		return u.sendWithRetries(ctx, c, r, next)
+	})
 }
 
-type retryLayer struct {
-	u    *Upstream
-	next call.Sender
-}
-
-// Send implements call.Sender.
-func (l *retryLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*http.Response, error) {
-	budget := &l.u.budget
-	budget.call()
-	answer, err := l.next.Send(ctx, c, r)
+func (u *Upstream) sendWithRetries(
+	ctx context.Context, c *call.Call, r *http.Request, next call.Sender,
+) (*http.Response, error) {
+	u.budget.call()
+	answer, err := next.Send(ctx, c, r)
 	final := false
-	for try := 1; !final && try < l.u.o.Settings.Tries && l.worthwhile(c, answer, err); try++ {
-		wait, ok := l.wait(ctx, try, answer)
+	for try := 1; !final && try < u.o.Settings.Tries && u.worthRetrying(c, answer, err); try++ {
+		wait, ok := u.backoff(ctx, try, answer)
 		if !ok {
 			break
 		}
@@ -66,28 +63,28 @@ func (l *retryLayer) Send(ctx context.Context, c *call.Call, r *http.Request) (*
 		if !ok {
 			break
 		}
-		if !budget.retry() {
+		if !u.budget.retry() {
 			call.CloseBody(again)
 			break
 		}
-		answer, err, final = l.once(ctx, c, again, wait, answer, err)
+		answer, err, final = u.retry(ctx, c, again, next, wait, answer, err)
 	}
 	return answer, err
 }
 
-// worthwhile tells whether what came back allows another try at all.
-func (l *retryLayer) worthwhile(c *call.Call, answer *http.Response, err error) bool {
-	if err == nil && !failing(answer.StatusCode) || l.u.breaker != nil && !l.u.breaker.closedFor(tenantOf(c)) {
+// worthRetrying tells whether what came back allows another try at all.
+func (u *Upstream) worthRetrying(c *call.Call, answer *http.Response, err error) bool {
+	if err == nil && !failing(answer.StatusCode) || u.breaker != nil && !u.breaker.closedFor(tenantOf(c)) {
 		return false
 	}
 	safe := safeMethod(c.Method) && !c.Opening
 	if err == nil {
-		return safe && !l.u.o.Neutral(c, answer)
+		return safe && !u.o.Neutral(c, answer)
 	}
 	if refused(err) {
 		return false
 	}
-	f := l.u.o.Classify(err)
+	f := u.o.Classify(err)
 	return !f.Cancelled && !f.Timeout && (safe || !f.Sent)
 }
 
@@ -119,14 +116,14 @@ func repeatable(r *http.Request) (*http.Request, bool) {
 	return again, err == nil
 }
 
-// wait is how long to wait before the next try; false if that is too long.
-func (l *retryLayer) wait(ctx context.Context, try int, answer *http.Response) (time.Duration, bool) {
+// backoff is how long to wait before the next try; false if that is too long.
+func (u *Upstream) backoff(ctx context.Context, try int, answer *http.Response) (time.Duration, bool) {
 	if ctx.Err() != nil {
 		return 0, false
 	}
 	backoff := min(firstBackoff<<min(try-1, 10), maxBackoff)
-	wait := time.Duration(l.u.o.Rand() * float64(backoff))
-	now := l.u.o.Now()
+	wait := time.Duration(u.o.Rand() * float64(backoff))
+	now := u.o.Now()
 	if answer != nil {
 		asked := wire.RetryAfter(answer.Header, now)
 		if asked > maxRetryAfter {
@@ -138,18 +135,20 @@ func (l *retryLayer) wait(ctx context.Context, try int, answer *http.Response) (
 	return wait, !limited || now.Add(wait).Before(deadline)
 }
 
-// once waits and makes one more try, paid for already. If the gateway itself refuses
+// retry waits and makes one more try, paid for already. If the gateway itself refuses
 // that, the caller gets what there was before it, if it could be kept: that its
 // upstream failed is nearer to the truth than that it called too often. Final tells
 // that there is nothing more to try.
-func (l *retryLayer) once(ctx context.Context, c *call.Call, r *http.Request, wait time.Duration, answer *http.Response,
-	failure error) (_ *http.Response, _ error, final bool) {
+func (u *Upstream) retry(
+	ctx context.Context, c *call.Call, r *http.Request, next call.Sender, wait time.Duration, answer *http.Response,
+	failure error,
+) (_ *http.Response, _ error, final bool) {
 	kept := keep(r.Method, answer)
-	if err := l.pause(ctx, c, wait); err != nil {
+	if err := u.pause(ctx, c, wait); err != nil {
 		call.CloseBody(r)
 		return nil, err, true
 	}
-	answer, err := l.next.Send(ctx, c, r)
+	answer, err := next.Send(ctx, c, r)
 	switch {
 	case err == nil || !refused(err):
 		return answer, err, false
@@ -185,8 +184,8 @@ func keep(method string, answer *http.Response) *http.Response {
 }
 
 // pause waits, and notes it as time spent on limits.
-func (l *retryLayer) pause(ctx context.Context, c *call.Call, wait time.Duration) error {
-	start := l.u.o.Now()
+func (u *Upstream) pause(ctx context.Context, c *call.Call, wait time.Duration) error {
+	start := u.o.Now()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	var err error
@@ -195,6 +194,6 @@ func (l *retryLayer) pause(ctx context.Context, c *call.Call, wait time.Duration
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	c.Record.Phases.Limits += l.u.o.Now().Sub(start)
+	c.Record.Phases.Limits += u.o.Now().Sub(start)
 	return err
 }

@@ -6,14 +6,20 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Enterprises of the tests; whether their numbers are valid is no matter here.
 const (
@@ -51,13 +57,6 @@ func (f tripper) Send(ctx context.Context, _ *call.Call, r *http.Request) (*http
 	return f(r.WithContext(ctx))
 }
 
-// byCall is an upstream that answers by whose call it is.
-type byCall func(*call.Call) (*http.Response, error)
-
-func (f byCall) Send(_ context.Context, c *call.Call, _ *http.Request) (*http.Response, error) {
-	return f(c)
-}
-
 // answer is an answer with a body of known length.
 func answer(status int, body string) *http.Response {
 	return &http.Response{
@@ -76,12 +75,47 @@ func fails(err error) tripper {
 	return func(*http.Request) (*http.Response, error) { return nil, err }
 }
 
+// frozen is an upstream that answers nothing until its caller goes away.
+func frozen(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+// body is one that ends with err, and notes how often it was closed.
+type body struct {
+	io.Reader
+	err    error
+	closed int
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if b.Reader != nil {
+		if n, err := b.Reader.Read(p); err == nil {
+			return n, nil
+		}
+	}
+	return 0, b.err
+}
+
+func (b *body) Close() error { b.closed++; return nil }
+
+// breaksOff is an upstream whose answers end with err before they are whole.
+func breaksOff(err error) tripper {
+	return func(*http.Request) (*http.Response, error) {
+		a := answer(200, "half")
+		a.ContentLength, a.Body = 10, &body{Reader: a.Body, err: err}
+		return a, nil
+	}
+}
+
+func panics(*http.Request) (*http.Response, error) { panic("a fault below") }
+
 // protect makes an Upstream whose jitter is the longest possible.
 func protect(s Settings, change ...func(*Options)) *Upstream {
 	o := Options{
 		Name: "nsso", Settings: s, HeaderTimeout: 30 * time.Second, Now: time.Now, Rand: func() float64 { return 0.999 },
 		Log: slog.New(slog.DiscardHandler), Classify: classify,
-		Neutral: func(*call.Call, *http.Response) bool { return false },
+		Neutral: func(_ *call.Call, a *http.Response) bool { return a.Header.Get("Health") != "" },
 	}
 	for _, c := range change {
 		c(&o)
@@ -94,9 +128,11 @@ func logTo(w io.Writer) func(*Options) {
 	return func(o *Options) { o.Log = slog.New(slog.NewTextHandler(w, nil)) }
 }
 
-// neutralIf says which answers are Options.Neutral.
-func neutralIf(f func(*call.Call, *http.Response) bool) func(*Options) {
-	return func(o *Options) { o.Neutral = f }
+// healthDown is the answer of a health check, which is neutral.
+func healthDown(*http.Request) (*http.Response, error) {
+	a := answer(503, "text")
+	a.Header.Set("Health", "DOWN")
+	return a, nil
 }
 
 // layers puts the layers around next as the composition does, without a token.
@@ -136,8 +172,7 @@ func requestOf(ctx context.Context, method string, c *call.Call) *outgoing {
 func (o *outgoing) by(s call.Sender) (*http.Response, error) { return s.Send(o.ctx, o.c, o.r) }
 
 // do makes a call to its end and returns its status, or its error.
-func do(t *testing.T, s call.Sender, o *outgoing) (int, error) {
-	t.Helper()
+func do(s call.Sender, o *outgoing) (int, error) {
 	resp, err := o.by(s)
 	if err != nil {
 		return 0, err
@@ -147,17 +182,46 @@ func do(t *testing.T, s call.Sender, o *outgoing) (int, error) {
 	return resp.StatusCode, err
 }
 
-// repeat makes n calls for who.
-func repeat(t *testing.T, n int, s call.Sender, who enterprise.Number) {
+// passes makes a call that must be answered with 200.
+func passes(t *testing.T, s call.Sender, o *outgoing) {
 	t.Helper()
-	for range n {
-		_, _ = do(t, s, request("GET", who))
+	if status, err := do(s, o); status != 200 || err != nil {
+		t.Fatalf("%d, %v", status, err)
 	}
 }
 
+// repeat makes n calls for each of who, in turn.
+func repeat(n int, s call.Sender, who ...enterprise.Number) {
+	for range n {
+		for _, w := range who {
+			_, _ = do(s, request("GET", w))
+		}
+	}
+}
+
+// send makes a call in a goroutine and returns where its error will be.
+func send(ctx context.Context, s call.Sender, c *call.Call) <-chan error {
+	end := make(chan error, 1)
+	o := requestOf(ctx, "GET", c)
+	go func() {
+		_, err := do(s, o)
+		end <- err
+	}()
+	return end
+}
+
+func interactive() *call.Call { return &call.Call{Caller: "interactive"} }
+
+func batch(pace time.Duration) *call.Call {
+	return &call.Call{Caller: "batch", Batch: true, Pace: pace}
+}
+
+// begun completes a call that is not sent.
+func begun(c *call.Call) *call.Call { return requestOf(context.Background(), "GET", c).c }
+
 // refusedWith checks that err is a problem with this status, cause and Retry-After;
 // "" means that there is none.
-func refusedWith(t *testing.T, err error, status int, cause error, retryAfter string) {
+func refusedWith(t *testing.T, err error, status int, cause error, retryAfter string) *problem.Problem {
 	t.Helper()
 	var p *problem.Problem
 	if !errors.As(err, &p) {
@@ -167,6 +231,43 @@ func refusedWith(t *testing.T, err error, status int, cause error, retryAfter st
 		t.Fatalf("refused with %d, Retry-After %q: %v; want %d, Retry-After %q: %v",
 			p.Status, p.Header.Get("Retry-After"), p.Cause, status, retryAfter, cause)
 	}
+	return p
+}
+
+func member(p *problem.Problem, name string) any {
+	for _, m := range p.Members {
+		if m.Name == name {
+			return m.Value
+		}
+	}
+	return nil
+}
+
+// gate is an upstream whose calls last until they are let go, each under a name.
+type gate struct {
+	let   chan struct{}
+	mu    sync.Mutex
+	order []string
+}
+
+func newGate() *gate { return &gate{let: make(chan struct{})} }
+
+func (g *gate) Send(ctx context.Context, c *call.Call, _ *http.Request) (*http.Response, error) {
+	g.mu.Lock()
+	g.order = append(g.order, c.Caller)
+	g.mu.Unlock()
+	select {
+	case <-g.let:
+		return answer(200, "text"), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (g *gate) arrivals() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.order)
 }
 
 func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }

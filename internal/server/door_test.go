@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
@@ -42,7 +43,7 @@ func openDoor(t *testing.T, edits ...func(*server.Options)) *door {
 	callers := tenancy.NewCallers(nil)
 	o := server.Options{
 		Edge: server.NewEdge(nil, nil, []string{"https://app.example.be"}), MaxTarget: 16 << 10, MaxParameters: 1000,
-		Callers: callers, Resolver: tenancy.NewResolver(tenancy.ResolverOptions{Mode: config.Any}),
+		Callers: callers, Resolver: tenancy.NewResolver(config.Tenancy{Mode: config.Any}, time.Now),
 		Enter:       func(context.Context, *call.Call, *tenancy.Caller) (func(), error) { return nil, nil },
 		AdmitCaller: func(context.Context, *call.Call, *tenancy.Caller) error { return nil },
 		Admit:       func(context.Context, *call.Call, tenancy.Tenant) error { return nil },

@@ -12,9 +12,7 @@ func TestATokenIsAskedForAndChecked(t *testing.T) {
 	l := newLab(t)
 	url := l.RegistryURL() + "/messageRegistries"
 	valid := l.token(ScopeRegistry)
-	if r := l.as(valid, 0)("GET", url, ""); r.status != 200 {
-		t.Fatalf("a valid token: %d %s", r.status, r.body)
-	}
+	is(t, l.as(valid, 0)("GET", url, ""), 200, "", "a valid token")
 	for _, c := range []struct {
 		name, problem string
 		headers       []string
@@ -39,9 +37,7 @@ func TestATokenIsAskedForAndChecked(t *testing.T) {
 	l.SetTokenLifetime(30 * time.Second)
 	short := l.token(ScopeRegistry)
 	l.now.advance(29 * time.Second)
-	if r := l.as(short, 0)("GET", url, ""); r.status != 200 {
-		t.Errorf("before the end of a shorter lifetime: %d", r.status)
-	}
+	is(t, l.as(short, 0)("GET", url, ""), 200, "", "before the end of a shorter lifetime")
 	if n := l.RevokeTokens(); n != 2 {
 		t.Errorf("revoked %d tokens", n)
 	}
@@ -60,50 +56,46 @@ func typeOf(t *testing.T, r reply) string {
 
 func TestATokenOpensItsOwnAPIAlone(t *testing.T) {
 	l := newLab(t)
+	registry, old := l.RegistryURL()+"/messageRegistries", l.OldRegistryURL()+"/messageProviders"
 	nsso, regional := l.ProviderURL("nsso"), l.ProviderURL("regional")
+	partitions, mandates := l.PartitionURL()+"/ebox/"+office.String(), l.GrantURL()+"/mandates"
 	for _, c := range []struct {
-		name, method, url string
-		scopes            []string
+		name, url, scopes string // scopes are parted by blanks
 		want              int
 	}{
-		{"registry", "GET", l.RegistryURL() + "/messageRegistries", []string{ScopeRegistry}, 200},
-		{"older registry", "GET", l.OldRegistryURL() + "/messageProviders", []string{ScopeRegistry}, 200},
-		{"older registry with the preference scope", "GET", l.OldRegistryURL() + "/messageProviders",
-			[]string{ScopePreference}, 403},
-		{"registry with a scope of the e-Box besides", "GET", l.RegistryURL() + "/messageRegistries",
-			[]string{ScopeRegistry, ScopeDocumentConsumer}, 403},
-		{"registry with every scope of the client", "GET", l.RegistryURL() + "/messageRegistries", nil, 403},
-		{"version 3 messages", "GET", nsso + "/ebox/messages", []string{ScopeDocumentConsumer}, 200},
-		{"version 3 messages with a version 2 scope", "GET", nsso + "/ebox/messages", []string{ScopeMessagesFull}, 403},
-		{"version 3 messages with the sender's scope alone", "GET", nsso + "/ebox/messages",
-			[]string{ScopePublicationSender}, 403},
-		{"version 3 messages with the grant scope besides", "GET", nsso + "/ebox/messages", []string{ScopeDocumentConsumer,
-			ScopeCitizenMandates}, 403},
-		{"version 2 summary", "GET", regional + "/ebox", []string{ScopeSummaryOwnEbox}, 200},
-		{"version 2 messages", "GET", regional + "/ebox/messages", []string{ScopeMessagesFull}, 200},
-		{"version 2 messages with the summary scope", "GET", regional + "/ebox/messages", []string{ScopeSummaryOwnEbox}, 403},
-		{"version 2 reference data", "GET", regional + "/referenceData/messageTypes", []string{ScopeReferenceData}, 200},
-		{"version 2 messages with a version 3 scope", "GET", regional + "/ebox/messages",
-			[]string{ScopeDocumentConsumer}, 403},
-		{"partitions", "GET", l.PartitionURL() + "/ebox/" + office.String(), []string{ScopeDocumentConsumer}, 200},
-		{"preferences", "POST", l.FederationURL() + "/eboxPreferences/search", []string{ScopePreference}, 415},
-		{"preferences with the registry scope", "POST", l.FederationURL() + "/eboxPreferences/search",
-			[]string{ScopeRegistry}, 403},
-		{"sent messages with the reader's scope", "GET", nsso + "/ebox/sentMessages", []string{ScopeDocumentConsumer}, 403},
-		{"citizen mandates", "GET", l.GrantURL() + "/mandates", []string{ScopeCitizenMandates}, 200},
-		{"citizen mandates with an e-Box scope", "GET", l.GrantURL() + "/mandates", []string{ScopeDocumentConsumer}, 403},
+		{"registry", registry, ScopeRegistry, 200},
+		{"older registry", old, ScopeRegistry, 200},
+		{"older registry with the preference scope", old, ScopePreference, 403},
+		{"registry with a scope of the e-Box besides", registry, ScopeRegistry + " " + ScopeDocumentConsumer, 403},
+		{"registry with every scope of the client", registry, "", 403},
+		{"version 3 messages", nsso + "/ebox/messages", ScopeDocumentConsumer, 200},
+		{"version 3 messages with a version 2 scope", nsso + "/ebox/messages", ScopeMessagesFull, 403},
+		{"version 3 messages with the sender's scope alone", nsso + "/ebox/messages", ScopePublicationSender, 403},
+		{"version 3 messages with the grant scope besides", nsso + "/ebox/messages",
+			ScopeDocumentConsumer + " " + ScopeCitizenMandates, 403},
+		{"version 2 summary", regional + "/ebox", ScopeSummaryOwnEbox, 200},
+		{"version 2 messages", regional + "/ebox/messages", ScopeMessagesFull, 200},
+		{"version 2 messages with the summary scope", regional + "/ebox/messages", ScopeSummaryOwnEbox, 403},
+		{"version 2 reference data", regional + "/referenceData/messageTypes", ScopeReferenceData, 200},
+		{"version 2 messages with a version 3 scope", regional + "/ebox/messages", ScopeDocumentConsumer, 403},
+		{"partitions", partitions, ScopeDocumentConsumer, 200},
+		{"sent messages with the reader's scope", nsso + "/ebox/sentMessages", ScopeDocumentConsumer, 403},
+		{"citizen mandates", mandates, ScopeCitizenMandates, 200},
+		{"citizen mandates with an e-Box scope", mandates, ScopeDocumentConsumer, 403},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			r := l.as(l.token(c.scopes...), 0)(c.method, c.url, "")
-			if r.status != c.want {
-				t.Fatalf("%d %s, want %d", r.status, r.body, c.want)
-			}
-			if c.want == 403 && (!strings.Contains(string(r.body), "missingScope") ||
-				!strings.Contains(r.header.Get("WWW-Authenticate"), `scope="scope:`)) {
-				t.Errorf("no missingScope in %s, or no scope in %v", r.body, r.header)
-			}
-		})
+		says := ""
+		if c.want == 403 {
+			says = "missingScope"
+		}
+		r := l.as(l.token(strings.Fields(c.scopes)...), 0)("GET", c.url, "")
+		is(t, r, c.want, says, c.name)
+		if c.want == 403 && !strings.Contains(r.header.Get("WWW-Authenticate"), `scope="scope:`) {
+			t.Errorf("%s: no scope in %v", c.name, r.header)
+		}
 	}
+	search := l.FederationURL() + "/eboxPreferences/search"
+	is(t, l.as(l.token(ScopePreference), 0)("POST", search, ""), 415, "", "preferences")
+	is(t, l.as(l.token(ScopeRegistry), 0)("POST", search, ""), 403, "missingScope", "preferences for the registry's scope")
 }
 
 func TestTheRepresentedEnterpriseNeedsAMandate(t *testing.T) {
@@ -130,12 +122,8 @@ func TestTheRepresentedEnterpriseNeedsAMandate(t *testing.T) {
 		{"twice", []string{onBehalfOf, "0206731645", onBehalfOf, "0206731645"}, 400, "once"},
 		{"an alias counts for nothing", []string{"On_Behalf_Of_Enterprise_Number", "0206731645"}, 200, office.String()},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			r := l.send("GET", url, "", append([]string{"Authorization", "Bearer " + token}, c.headers...)...)
-			if r.status != c.want || !strings.Contains(string(r.body), c.says) {
-				t.Fatalf("%d %.300s, want %d and %q", r.status, r.body, c.want, c.says)
-			}
-		})
+		headers := append([]string{"Authorization", "Bearer " + token}, c.headers...)
+		is(t, l.send("GET", url, "", headers...), c.want, c.says, c.name)
 	}
 }
 
@@ -144,30 +132,24 @@ func TestMandatesCanChange(t *testing.T) {
 	const stranger enterprise.Number = 800002352
 	get := l.as(l.token(ScopeDocumentConsumer), stranger)
 	url := l.ProviderURL("nsso") + "/ebox"
-	status := func(m Mandate) int {
-		m.Enterprise, m.Kind = stranger, MandateEbox
-		l.SetMandate(m)
-		return get("GET", url, "").status
-	}
-	if got := status(Mandate{}); got != 200 {
-		t.Errorf("a new mandate: %d", got)
-	}
-	if got := status(Mandate{Unvalidated: true}); got != 403 {
-		t.Errorf("not validated: %d", got)
-	}
-	if got := status(Mandate{TermsRefused: true}); got != 403 {
-		t.Errorf("terms of use not accepted: %d", got)
-	}
-	if got := status(Mandate{From: l.now.Now().Add(time.Hour)}); got != 403 {
-		t.Errorf("not begun: %d", got)
-	}
-	status(Mandate{})
-	l.SetMandate(Mandate{Enterprise: stranger, Representative: office, Kind: MandateEbox, Until: l.now.Now()})
-	if got := get("GET", url, "").status; got != 403 {
-		t.Errorf("this office's own mandate has ended, that of the others counted: %d", got)
+	for _, c := range []struct {
+		name    string
+		mandate Mandate
+		want    int
+	}{
+		{"not validated", Mandate{Unvalidated: true}, 403},
+		{"terms of use not accepted", Mandate{TermsRefused: true}, 403},
+		{"not begun", Mandate{From: l.now.Now().Add(time.Hour)}, 403},
+		{"a new mandate", Mandate{}, 200},
+		{"that of the office has ended, not that of all", Mandate{Representative: office, Until: l.now.Now()}, 403},
+	} {
+		c.mandate.Enterprise, c.mandate.Kind = stranger, MandateEbox
+		l.SetMandate(c.mandate)
+		is(t, get("GET", url, ""), c.want, "", c.name)
 	}
 	l.RemoveMandates(stranger, "")
-	if got := get("GET", url, "").status; got != 403 || l.mahis.knows(stranger) {
-		t.Errorf("removed: %d", got)
+	is(t, get("GET", url, ""), 403, "no mandate", "removed")
+	if n := len(l.Mandates()); n != 6 {
+		t.Errorf("%d mandates are left", n)
 	}
 }

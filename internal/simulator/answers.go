@@ -15,28 +15,34 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// send answers with v as JSON, compressed if it is long and the client takes that,
-// so that one which rewrites it has to ask for it plain. A GET that is answered 200 gets an entity tag and,
-// if the client has that very answer already, 304.
-func (c *call) send(status int, v any) {
-	body, err := encodeJSON(v)
-	if err != nil {
-		c.fail(problem.Internal(err))
-		return
-	}
-	if c.old {
-		// In JSON a slash can only stand in a string, so each may be escaped.
-		body = bytes.ReplaceAll(inOtherVersion(body), []byte("/"), []byte(`\/`))
-	}
-	if status == http.StatusOK && isRead(c.r.Method) && len(body) > codedFrom {
-		c.w.Header().Set("Vary", "Accept-Encoding")
-		if wantsGzip(c.r) {
-			c.w.Header().Set("Content-Encoding", "gzip")
-			body = compress(body)
+// send answers with v as JSON, compressed if it is long and the client takes that, so that
+// one which rewrites it has to ask for it plain. A GET that is answered 200 gets an entity
+// tag and, if the client has that very answer already, 304. What v refers to must not change
+// any more.
+func (c *call) send(status int, v any) response {
+	return func() {
+		body, err := encodeJSON(v)
+		if err != nil {
+			c.fail(problem.Internal(err))()
+			return
 		}
+		if c.old {
+			// In JSON a slash can only stand in a string, so each may be escaped.
+			body = bytes.ReplaceAll(inOtherVersion(body), []byte("/"), []byte(`\/`))
+		}
+		if status == http.StatusOK && isRead(c.r.Method) && len(body) > codedFrom {
+			c.w.Header().Set("Vary", "Accept-Encoding")
+			if wantsGzip(c.r) {
+				c.w.Header().Set("Content-Encoding", "gzip")
+				body = compress(body)
+			}
+		}
+		c.sendBytes(status, "application/json", body)()
 	}
-	c.sendBytes(status, "application/json", body)
 }
+
+// status answers without a body.
+func (c *call) status(status int) response { return func() { c.w.WriteHeader(status) } }
 
 // codedFrom is the length from which JSON is compressed for those who take it, in bytes.
 const codedFrom = 1024
@@ -61,26 +67,28 @@ func compress(body []byte) []byte {
 	return b.Bytes()
 }
 
-func (c *call) sendBytes(status int, contentType string, body []byte) {
+func (c *call) sendBytes(status int, contentType string, body []byte) response {
 	h := c.w.Header()
-	h.Set("Content-Type", contentType)
-	if status == http.StatusOK && isRead(c.r.Method) {
-		sum := sha256.Sum256(body)
-		tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
-		h.Set("ETag", tag)
-		if h.Get("Cache-Control") == "" {
-			h.Set("Cache-Control", "no-cache")
+	return func() {
+		h.Set("Content-Type", contentType)
+		if status == http.StatusOK && isRead(c.r.Method) {
+			sum := sha256.Sum256(body)
+			tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+			h.Set("ETag", tag)
+			if h.Get("Cache-Control") == "" {
+				h.Set("Cache-Control", "no-cache")
+			}
+			if tagMatches(c.r.Header.Values("If-None-Match"), tag) {
+				h.Del("Content-Type")
+				c.w.WriteHeader(http.StatusNotModified)
+				return
+			}
 		}
-		if tagMatches(c.r.Header.Values("If-None-Match"), tag) {
-			h.Del("Content-Type")
-			c.w.WriteHeader(http.StatusNotModified)
-			return
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+		c.w.WriteHeader(status)
+		if c.r.Method != http.MethodHead {
+			_, _ = c.w.Write(body) // a client that went away is no error of ours
 		}
-	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	c.w.WriteHeader(status)
-	if c.r.Method != http.MethodHead {
-		_, _ = c.w.Write(body) // a client that went away is no error of ours
 	}
 }
 
@@ -119,21 +127,20 @@ type statusMessage struct {
 
 // fail answers with a problem document, or with a StatusMessage where the API is
 // that old.
-func (c *call) fail(p *problem.Problem) {
+func (c *call) fail(p *problem.Problem) response {
 	h := c.w.Header()
 	for name, values := range p.Header {
 		h[name] = values
 	}
 	h.Set("Cache-Control", "no-store")
 	if !c.old {
-		c.sendBytes(p.Status, problem.ContentType, p.Append(nil, uuid.NewString()))
-		return
+		return c.sendBytes(p.Status, problem.ContentType, p.Append(nil, uuid.NewString()))
 	}
 	message := p.Detail
 	for _, issue := range p.Issues {
 		message += " [" + issue.In + " " + issue.Name + ": " + issue.Detail + "]"
 	}
-	c.send(p.Status, statusMessage{
+	return c.send(p.Status, statusMessage{
 		ID: uuid.NewString(), Code: p.Type[strings.LastIndexByte(p.Type, ':')+1:], Message: message,
 		Contact: "helpdesk@" + strings.TrimPrefix(c.upstream, "provider:") + ".example", Environment: "simulation",
 	})

@@ -23,7 +23,7 @@ const (
 var signatures = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256}
 
 // authenticate judges an assertion (RFC 7523 §3) and gives the client that made it.
-func (a *authorizationServer) authenticate(assertion string) (Client, *oauthError) {
+func (s *Simulator) authenticate(assertion string) (Client, *oauthError) {
 	refused := func(why string) (Client, *oauthError) {
 		return Client{}, &oauthError{"invalid_client", why}
 	}
@@ -37,41 +37,36 @@ func (a *authorizationServer) authenticate(assertion string) (Client, *oauthErro
 	if err := token.UnsafeClaimsWithoutVerification(&claimed); err != nil {
 		return refused("the claims of the assertion cannot be read")
 	}
-	a.mu.RLock()
-	client, known := a.clients[claimed.Subject]
-	a.mu.RUnlock()
+	client, known := s.clients[claimed.Subject]
 	if !known {
 		return refused("the client is not registered")
 	}
 	var claims jwt.Claims
-	registered := client.registrations()
-	signer := slices.IndexFunc(registered, func(r registration) bool {
+	registered := client.certificates()
+	signer := slices.IndexFunc(registered, func(c *x509.Certificate) bool {
 		claims = jwt.Claims{}
-		return token.Claims(r.key, &claims) == nil
+		return token.Claims(c.PublicKey, &claims) == nil
 	})
 	if signer < 0 {
 		return refused("the assertion is not signed with the key of the registered certificate")
 	}
-	now := a.now()
-	if why := headerFault(token.Headers[0], registered[signer].certificate, now); why != "" {
+	now := s.now()
+	if why := headerFault(token.Headers[0], registered[signer], now); why != "" {
 		return refused(why)
 	}
-	if why := a.claimsFault(claims, client, now); why != "" {
+	if why := s.claimsFault(claims, client, now); why != "" {
 		return refused(why)
 	}
-	if !a.spend(client.ID, claims, now) {
+	if !s.spend(client.ID, claims, now) {
 		return refused("the assertion was used before: jti must be unique")
 	}
 	return client, nil
 }
 
-// headerFault says what is wrong with the header; cert is nil if only a key is registered.
+// headerFault says what is wrong with the header or the certificate at this time.
 func headerFault(h jose.Header, cert *x509.Certificate, now time.Time) string {
 	if typ, ok := h.ExtraHeaders[jose.HeaderType]; ok && typ != "JWT" {
 		return "typ must be JWT"
-	}
-	if cert == nil {
-		return ""
 	}
 	if print, ok := h.ExtraHeaders["x5t#S256"]; ok && print != thumbprint(cert.Raw) {
 		return "x5t#S256 is of another certificate than the registered one"
@@ -82,11 +77,11 @@ func headerFault(h jose.Header, cert *x509.Certificate, now time.Time) string {
 	return ""
 }
 
-func (a *authorizationServer) claimsFault(claims jwt.Claims, client Client, now time.Time) string {
+func (s *Simulator) claimsFault(claims jwt.Claims, client Client, now time.Time) string {
 	switch {
 	case claims.Issuer != client.ID:
 		return "iss and sub must both be the client id"
-	case len(claims.Audience) != 1 || claims.Audience[0] != a.audience:
+	case len(claims.Audience) != 1 || claims.Audience[0] != s.TokenURL():
 		return "aud must be the token endpoint's URL and nothing else"
 	case claims.Expiry == nil || claims.IssuedAt == nil:
 		return "iat and exp are required"
@@ -108,14 +103,12 @@ func (a *authorizationServer) claimsFault(claims jwt.Claims, client Client, now 
 }
 
 // spend marks an assertion as used and tells whether it was the first time.
-func (a *authorizationServer) spend(client string, claims jwt.Claims, now time.Time) bool {
+func (s *Simulator) spend(client string, claims jwt.Claims, now time.Time) bool {
 	key := client + "\x00" + claims.ID
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	maps.DeleteFunc(a.spent, func(_ string, expiry time.Time) bool { return !now.Before(expiry) })
-	if _, again := a.spent[key]; again {
+	maps.DeleteFunc(s.spent, func(_ string, expiry time.Time) bool { return !now.Before(expiry) })
+	if _, again := s.spent[key]; again {
 		return false
 	}
-	a.spent[key] = claims.Expiry.Time()
+	s.spent[key] = claims.Expiry.Time()
 	return true
 }

@@ -12,23 +12,17 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
-// authorizationServer is the token endpoint: client credentials (RFC 6749 §4.4)
+// authorization is what the token endpoint knows: client credentials (RFC 6749 §4.4)
 // of clients that authenticate with a signed assertion (RFC 7523 §2.2).
-type authorizationServer struct {
-	audience string
-	now      func() time.Time
-
-	mu       sync.RWMutex
+type authorization struct {
 	clients  map[string]Client
 	lifetime time.Duration
 	tokens   map[string]*issued   // by the token itself
 	spent    map[string]time.Time // assertions seen, client id NUL jti, until they expire
 	issued   map[string]int       // how many tokens, by client id and scopes
-	total    int
 }
 
 // issued is a token that the server gave out.
@@ -48,18 +42,17 @@ const (
 	keptTokens = 10_000
 )
 
-func newAuthorizationServer(audience string, lifetime time.Duration, now func() time.Time) *authorizationServer {
-	return &authorizationServer{
-		audience: audience, now: now, lifetime: lifetime,
-		clients: map[string]Client{}, tokens: map[string]*issued{}, spent: map[string]time.Time{}, issued: map[string]int{},
+func newAuthorization(lifetime time.Duration) authorization {
+	return authorization{
+		lifetime: lifetime, clients: map[string]Client{}, tokens: map[string]*issued{}, spent: map[string]time.Time{},
+		issued: map[string]int{},
 	}
 }
 
-// lookup gives what a token was issued as, nil if it is unknown. It may have expired.
-func (a *authorizationServer) lookup(raw string) *issued {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	return a.tokens[raw]
+func (s *Simulator) mountToken() {
+	s.main.mounts[tokenPath] = &api{
+		upstream: UpstreamToken, site: s.main, path: tokenPath, endpoints: []endpoint{{"POST", "", nil, s.issueToken}},
+	}
 }
 
 // oauthError is an answer of RFC 6749 §5.2.
@@ -83,23 +76,24 @@ type tokenAnswer struct {
 	Scope       string `json:"scope"`
 }
 
-// endpoint serves POST /REST/oauth/v5/token.
-func (a *authorizationServer) endpoint(c *call) {
+// issueToken serves POST /REST/oauth/v5/token.
+func (s *Simulator) issueToken(c *call) response {
 	h := c.w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("Pragma", "no-cache")
 	form, refusal := readForm(c.r)
 	if refusal == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		var answer *tokenAnswer
-		if answer, refusal = a.grant(c, form); refusal == nil {
-			c.send(http.StatusOK, answer)
-			return
+		if answer, refusal = s.grant(c, form); refusal == nil {
+			return c.send(http.StatusOK, answer)
 		}
 	}
-	c.send(refusal.status(), refusal)
+	return c.send(refusal.status(), refusal)
 }
 
-func (a *authorizationServer) grant(c *call, form url.Values) (*tokenAnswer, *oauthError) {
+func (s *Simulator) grant(c *call, form url.Values) (*tokenAnswer, *oauthError) {
 	switch {
 	case form.Get("grant_type") == "":
 		return nil, &oauthError{"invalid_request", "grant_type is missing"}
@@ -110,7 +104,7 @@ func (a *authorizationServer) grant(c *call, form url.Values) (*tokenAnswer, *oa
 	case form.Get("client_assertion") == "":
 		return nil, &oauthError{"invalid_request", "client_assertion is missing"}
 	}
-	client, refusal := a.authenticate(form.Get("client_assertion"))
+	client, refusal := s.authenticate(form.Get("client_assertion"))
 	if refusal != nil {
 		return nil, refusal
 	}
@@ -121,8 +115,8 @@ func (a *authorizationServer) grant(c *call, form url.Values) (*tokenAnswer, *oa
 	if refusal != nil {
 		return nil, refusal
 	}
-	c.s.record.note(c, client.ID, scopes)
-	return a.issue(client, scopes), nil
+	c.entry.Client, c.entry.Scopes = client.ID, scopes
+	return s.issue(client, scopes), nil
 }
 
 // readForm takes the request apart as RFC 6749 §3.2 asks: form-encoded, each
@@ -186,20 +180,17 @@ func grantedScopes(client Client, form url.Values) ([]string, *oauthError) {
 	return scopes, nil
 }
 
-func (a *authorizationServer) issue(client Client, scopes []string) *tokenAnswer {
+func (s *Simulator) issue(client Client, scopes []string) *tokenAnswer {
 	raw := rand.Text() + rand.Text()
 	sum := sha256.Sum256([]byte(raw))
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := a.now()
-	if len(a.tokens) >= keptTokens {
-		maps.DeleteFunc(a.tokens, func(_ string, t *issued) bool { return !now.Before(t.expires) })
+	now := s.now()
+	if len(s.tokens) >= keptTokens {
+		maps.DeleteFunc(s.tokens, func(_ string, t *issued) bool { return !now.Before(t.expires) })
 	}
-	a.tokens[raw] = &issued{client: client, scopes: scopes, expires: now.Add(a.lifetime), sum: hex.EncodeToString(sum[:])}
+	s.tokens[raw] = &issued{client: client, scopes: scopes, expires: now.Add(s.lifetime), sum: hex.EncodeToString(sum[:])}
 	joined := strings.Join(scopes, " ")
-	a.issued[client.ID+" "+joined]++
-	a.total++
-	return &tokenAnswer{AccessToken: raw, TokenType: "Bearer", ExpiresIn: int64(a.lifetime / time.Second), Scope: joined}
+	s.issued[client.ID+" "+joined]++
+	return &tokenAnswer{AccessToken: raw, TokenType: "Bearer", ExpiresIn: int64(s.lifetime / time.Second), Scope: joined}
 }
 
 // thumbprint is the x5t#S256 of a certificate (RFC 7515 §4.1.8).

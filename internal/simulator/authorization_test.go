@@ -1,17 +1,15 @@
 package simulator
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"ebox-gateway/internal/testkit"
 )
 
 func TestAProperAssertionGetsAToken(t *testing.T) {
@@ -41,10 +39,7 @@ func TestAProperAssertionGetsAToken(t *testing.T) {
 
 func TestAClientsKeysAreThoseRegistered(t *testing.T) {
 	l := newLab(t)
-	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ec := testkit.NewCertificate(t, nil)
 	renewed, err := SelfSigned("Renewed", l.now.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +51,7 @@ func TestAClientsKeysAreThoseRegistered(t *testing.T) {
 		method      jwt.SigningMethod
 		good, wrong any
 	}{
-		{"an EC key", Client{PublicKey: &ec.PublicKey}, jwt.SigningMethodES256, ec, nil},
+		{"an EC key", Client{Certificate: ec.Certificate}, jwt.SigningMethodES256, ec.Key, nil},
 		{"during a renewal, the former", both, jwt.SigningMethodRS256, identity().Key, nil},
 		{"during a renewal, the new one", both, jwt.SigningMethodRS256, renewed.Key, nil},
 		{"after a renewal", Client{Certificate: renewed.Certificate}, jwt.SigningMethodRS256, renewed.Key, identity().Key},
@@ -65,14 +60,9 @@ func TestAClientsKeysAreThoseRegistered(t *testing.T) {
 		if err := l.RegisterClient(c.client); err != nil {
 			t.Fatal(err)
 		}
-		if r := l.ask(l.signed(c.method, c.good, nil, nil), ""); r.status != 200 {
-			t.Errorf("%s: %d %s", c.name, r.status, r.body)
-		}
-		if c.wrong == nil {
-			continue
-		}
-		if r := l.ask(l.signed(c.method, c.wrong, nil, nil), ""); r.status != 401 {
-			t.Errorf("%s: the former key is still accepted: %d", c.name, r.status)
+		is(t, l.ask(l.signed(c.method, c.good, nil, nil), ""), 200, "", c.name)
+		if c.wrong != nil {
+			is(t, l.ask(l.signed(c.method, c.wrong, nil, nil), ""), 401, "", c.name+", the former key")
 		}
 	}
 }
@@ -131,16 +121,10 @@ func TestAnImproperAssertionIsInvalidClient(t *testing.T) {
 func TestAnAssertionServesOnceAndWhileTheCertificateIsValid(t *testing.T) {
 	l := newLab(t)
 	assertion := l.assertion(nil)
-	if r := l.ask(assertion, ""); r.status != 200 {
-		t.Fatalf("first: %d %s", r.status, r.body)
-	}
-	if r := l.ask(assertion, ""); r.status != 401 || !strings.Contains(string(r.body), "jti") {
-		t.Fatalf("again: %d %s", r.status, r.body)
-	}
+	is(t, l.ask(assertion, ""), 200, "", "first")
+	is(t, l.ask(assertion, ""), 401, "jti", "again")
 	l.now.advance(366 * 24 * time.Hour)
-	if r := l.ask(l.assertion(nil), ""); r.status != 401 || !strings.Contains(string(r.body), "certificate") {
-		t.Fatalf("after a year: %d %s", r.status, r.body)
-	}
+	is(t, l.ask(l.assertion(nil), ""), 401, "certificate", "after a year")
 }
 
 func TestATokenRequestHasItsForm(t *testing.T) {
@@ -210,13 +194,9 @@ func TestScopesAreTheClientsOwn(t *testing.T) {
 	if a := decode[tokenAnswer](t, ask("")); a.Scope != ScopeDocumentConsumer+" "+ScopeRegistry {
 		t.Errorf("without scope: %q", a.Scope)
 	}
-	if r := ask(ScopePreference); decode[oauthError](t, r).Code != "invalid_scope" {
-		t.Errorf("a scope not activated: %s", r.body)
-	}
+	is(t, ask(ScopePreference), 400, "invalid_scope", "a scope not activated")
 	register(Client{CitizenTermsRefused: true})
-	if r := ask(ScopeCitizenMandates); decode[oauthError](t, r).Code != "invalid_scope" {
-		t.Errorf("terms of use not accepted: %s", r.body)
-	}
+	is(t, ask(ScopeCitizenMandates), 400, "invalid_scope", "terms of use not accepted")
 	if a := decode[tokenAnswer](t, ask("")); strings.Contains(a.Scope, ScopeCitizenMandates) {
 		t.Errorf("terms of use not accepted, yet granted: %q", a.Scope)
 	}
@@ -231,14 +211,11 @@ func TestRegisteringRefusesWhatChamanWould(t *testing.T) {
 		"no id":            {Certificate: identity().Certificate},
 		"no key":           {ID: "x"},
 		"an unknown scope": {ID: "x", Certificate: identity().Certificate, Scopes: []string{"y"}},
-		"a symmetric key":  {ID: "x", PublicKey: []byte("secret")},
 	} {
 		if err := l.RegisterClient(c); err == nil {
 			t.Errorf("%s: registered", name)
 		}
 	}
 	l.UnregisterClient(clientID)
-	if r := l.ask(l.assertion(nil), ""); r.status != http.StatusUnauthorized {
-		t.Errorf("unregistered: %d", r.status)
-	}
+	is(t, l.ask(l.assertion(nil), ""), 401, "", "unregistered")
 }

@@ -22,17 +22,13 @@ const SecondAnswer = `{"answer": 2}`
 // applyFaults lets the faults that match the request happen. It returns true if
 // nothing is left to answer.
 func (s *Simulator) applyFaults(c *call) bool {
-	latency, f := s.faults.take(c.upstream, c.r.Method, c.below)
-	if latency != nil {
-		s.record.fault(c, latency.Kind)
-		if !c.wait(latency.Delay) {
-			panic(http.ErrAbortHandler)
-		}
+	latency, f := c.takeFaults()
+	if latency != nil && !pause(s.ctx, c.r.Context(), latency.Delay) {
+		panic(http.ErrAbortHandler)
 	}
 	if f == nil {
 		return false
 	}
-	s.record.fault(c, f.Kind)
 	switch f.Kind {
 	case FaultReset:
 		c.takeConnection(func(conn net.Conn) { setLinger(conn, 0) })
@@ -59,13 +55,13 @@ func (s *Simulator) applyFaults(c *call) bool {
 		return false
 	default:
 		c.drain()
-		c.answerFault(f)
+		c.answerFault(f)()
 	}
 	return true
 }
 
 // answerFault gives the answers that are well-formed HTTP.
-func (c *call) answerFault(f *Fault) {
+func (c *call) answerFault(f *Fault) response {
 	h := c.w.Header()
 	for name, values := range f.Header {
 		h[http.CanonicalHeaderKey(name)] = values
@@ -73,41 +69,35 @@ func (c *call) answerFault(f *Fault) {
 	if f.RetryAfter != "" {
 		h.Set("Retry-After", f.RetryAfter)
 	}
-	switch f.Kind {
-	case FaultUnauthorized:
-		if c.upstream == UpstreamToken {
-			c.send(http.StatusUnauthorized, &oauthError{Code: "invalid_client", Description: "the client is refused"})
-			return
-		}
-		c.unauthorized("invalid_token", "invalidAccessToken", "Invalid Access Token",
+	switch {
+	case f.Kind == FaultUnauthorized && c.upstream == UpstreamToken:
+		return c.send(http.StatusUnauthorized, &oauthError{"invalid_client", "the client is refused"})
+	case f.Kind == FaultUnauthorized:
+		return c.unauthorized("invalid_token", "invalidAccessToken", "Invalid Access Token",
 			"The access token is not accepted. Get a new one.")
-	case FaultMalformedJSON:
-		c.sendBytes(http.StatusOK, "application/json", []byte(`{"items":[{"messageId":"1000001","subject":`))
-	case FaultRedirect:
+	case f.Kind == FaultMalformedJSON:
+		return c.sendBytes(http.StatusOK, "application/json", []byte(`{"items":[{"messageId":"1000001","subject":`))
+	case f.Kind == FaultRedirect:
 		if h.Get("Location") == "" {
 			h.Set("Location", "https://elsewhere.invalid"+c.r.URL.EscapedPath())
 		}
-		c.w.WriteHeader(cmp.Or(f.Status, http.StatusTemporaryRedirect))
-	default:
-		c.answerStatus(f)
+		return c.status(cmp.Or(f.Status, http.StatusTemporaryRedirect))
 	}
-}
-
-func (c *call) answerStatus(f *Fault) {
 	status := cmp.Or(f.Status, http.StatusServiceUnavailable)
 	switch {
 	case f.Body != "" && f.ContentType == "" && len(f.Header["Content-Type"]) > 0:
-		c.w.WriteHeader(status) // with as many of that field as the fault has
-		_, _ = c.w.Write([]byte(f.Body))
+		return func() {
+			c.w.WriteHeader(status) // with as many of that field as the fault has
+			_, _ = c.w.Write([]byte(f.Body))
+		}
 	case f.Body != "":
-		c.sendBytes(status, cmp.Or(f.ContentType, "application/json"), []byte(f.Body))
+		return c.sendBytes(status, cmp.Or(f.ContentType, "application/json"), []byte(f.Body))
 	case c.upstream == UpstreamToken:
-		c.send(status, &oauthError{Code: "server_error"})
-	case status < 400 || status == http.StatusNoContent:
-		c.w.WriteHeader(status)
-	default:
-		c.fail(faultProblem(status))
+		return c.send(status, &oauthError{Code: "server_error"})
+	case status < 400:
+		return c.status(status)
 	}
+	return c.fail(faultProblem(status))
 }
 
 func faultProblem(status int) *problem.Problem {
@@ -127,11 +117,7 @@ func faultProblem(status int) *problem.Problem {
 		"The request could not be served.")
 }
 
-// wait lets time pass and tells whether there is still somebody to answer.
-func (c *call) wait(d time.Duration) bool {
-	return pause(c.s.ctx, c.r.Context(), d)
-}
-
+// pause lets time pass and tells whether there is still somebody to answer.
 func pause(simulator, request context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

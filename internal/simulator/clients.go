@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
@@ -47,8 +46,6 @@ type Client struct {
 	Certificate *x509.Certificate
 	// Renewed are certificates that are registered besides it, as while one is renewed.
 	Renewed []*x509.Certificate
-	// PublicKey stands in for a certificate: *rsa.PublicKey or *ecdsa.PublicKey.
-	PublicKey crypto.PublicKey
 	// Enterprise is the office itself: whose e-Box a call without the
 	// on-behalf-of header is for, and who is mandatary of its own citizen mandates.
 	Enterprise enterprise.Number
@@ -59,19 +56,9 @@ type Client struct {
 	CitizenTermsRefused bool
 }
 
-// registration is one of the keys that may sign a client's assertions; the certificate
-// is nil if only the public key is registered.
-type registration struct {
-	key         crypto.PublicKey
-	certificate *x509.Certificate
-}
-
-func (c *Client) registrations() []registration {
-	list := []registration{{c.PublicKey, c.Certificate}}
-	for _, renewed := range c.Renewed {
-		list = append(list, registration{renewed.PublicKey, renewed})
-	}
-	return list
+// certificates are those of which any may sign the client's assertions.
+func (c *Client) certificates() []*x509.Certificate {
+	return append([]*x509.Certificate{c.Certificate}, c.Renewed...)
 }
 
 // RegisterClient registers a client, or replaces the one with its id, so that
@@ -80,18 +67,18 @@ func (s *Simulator) RegisterClient(c Client) error {
 	if c.ID == "" {
 		return errors.New("registering a client: it needs an id")
 	}
-	if c.PublicKey == nil && c.Certificate != nil {
-		c.PublicKey = c.Certificate.PublicKey
+	if c.Certificate == nil {
+		return fmt.Errorf("registering client %s: give it a certificate", c.ID)
 	}
-	for _, r := range c.registrations() {
-		switch key := r.key.(type) {
+	for _, certificate := range c.certificates() {
+		switch key := certificate.PublicKey.(type) {
 		case *rsa.PublicKey:
 			if key.N.BitLen() < 2048 {
 				return fmt.Errorf("registering client %s: its RSA key has %d bits, use at least 2048", c.ID, key.N.BitLen())
 			}
 		case *ecdsa.PublicKey:
 		default:
-			return fmt.Errorf("registering client %s: give it a certificate or public key of kind RSA or EC", c.ID)
+			return fmt.Errorf("registering client %s: give it a certificate of kind RSA or EC", c.ID)
 		}
 	}
 	if len(c.Scopes) == 0 {
@@ -102,52 +89,47 @@ func (s *Simulator) RegisterClient(c Client) error {
 			return fmt.Errorf("registering client %s: no API has the scope %q", c.ID, scope)
 		}
 	}
-	a := s.authorization
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.clients[c.ID] = c
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clients[c.ID] = c
 	return nil
 }
 
 // UnregisterClient removes a client and every token it has.
 func (s *Simulator) UnregisterClient(id string) {
-	a := s.authorization
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.clients, id)
-	maps.DeleteFunc(a.tokens, func(_ string, t *issued) bool { return t.client.ID == id })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.clients, id)
+	maps.DeleteFunc(s.tokens, func(_ string, t *issued) bool { return t.client.ID == id })
 }
 
 // SetTokenLifetime sets how long tokens issued from now on are valid.
 func (s *Simulator) SetTokenLifetime(d time.Duration) {
-	a := s.authorization
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.lifetime = d
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lifetime = d
 }
 
 // RevokeTokens makes every token issued so far unknown and returns how many were.
 func (s *Simulator) RevokeTokens() int {
-	a := s.authorization
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	n := len(a.tokens)
-	clear(a.tokens)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.tokens)
+	clear(s.tokens)
 	return n
 }
 
 // TokensIssued counts the tokens issued since Start.
-func (s *Simulator) TokensIssued() int {
-	a := s.authorization
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	return a.total
+func (s *Simulator) TokensIssued() (total int) {
+	for _, n := range s.TokensIssuedFor() {
+		total += n
+	}
+	return total
 }
 
 // TokensIssuedFor counts them by client id and scopes, parted by blanks.
 func (s *Simulator) TokensIssuedFor() map[string]int {
-	a := s.authorization
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	return maps.Clone(a.issued)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.issued)
 }

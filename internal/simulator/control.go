@@ -65,7 +65,9 @@ func (s *Simulator) controls() map[string]func(r *http.Request, arg string) (any
 			if id == "" {
 				return s.Providers(), nil
 			}
-			p, ok := s.directory.lookup(id)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			p, ok := s.provider(id)
 			if !ok {
 				return nil, fmt.Errorf("looking up provider %s: it is not on the list", id)
 			}
@@ -141,19 +143,18 @@ func readControl(r *http.Request, v any) error {
 }
 
 func (s *Simulator) controlState() any {
-	a := s.authorization
-	a.mu.RLock()
-	clients, lifetime := slices.Sorted(maps.Keys(a.clients)), a.lifetime
-	a.mu.RUnlock()
-	return map[string]any{
+	state := map[string]any{
 		"urls": map[string]string{
 			UpstreamToken: s.TokenURL(), UpstreamRegistry: s.RegistryURL(), "oldRegistry": s.OldRegistryURL(),
 			UpstreamPartition: s.PartitionURL(), UpstreamFederation: s.FederationURL(), UpstreamGrant: s.GrantURL(),
 		},
-		"clients": clients, "tokenLifetime": lifetime.String(), "tokensIssued": s.TokensIssuedFor(),
-		"requests": s.record.countAll(), "faults": s.Faults(), "providers": s.Providers(), "mandates": s.Mandates(),
-		"grantUp": !s.citizen.down.Load(),
+		"tokensIssued": s.TokensIssuedFor(), "faults": s.Faults(), "providers": s.Providers(), "mandates": s.Mandates(),
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state["clients"], state["tokenLifetime"] = slices.Sorted(maps.Keys(s.clients)), s.lifetime.String()
+	state["requests"], state["grantUp"] = maps.Clone(s.record.counts), !s.citizen.down
+	return state
 }
 
 func (s *Simulator) controlRemoveFault(_ *http.Request, arg string) (any, error) {
@@ -218,7 +219,9 @@ func (s *Simulator) controlClient(order clientOrder, id string) (any, error) {
 
 // controlSetProvider changes the members that the body has and keeps the others.
 func (s *Simulator) controlSetProvider(r *http.Request, id string) (any, error) {
-	p, _ := s.directory.lookup(id)
+	s.mu.Lock()
+	p, _ := s.provider(id)
+	s.mu.Unlock()
 	// Decoding writes into what a value already holds, which the list still shows.
 	p.Maintenance = slices.Clone(p.Maintenance)
 	p.Name, p.Description = maps.Clone(p.Name), maps.Clone(p.Description)

@@ -106,10 +106,7 @@ func TestControlRefusesWhatWouldNotShow(t *testing.T) {
 			t.Errorf("%s: %d %s", name, r.status, r.body)
 		}
 	}
-	if r := l.send("DELETE", l.ControlURL()+"/requests", "", "Origin", "https://evil.example"); r.status != 403 {
-		t.Errorf("from a page in a browser: %d", r.status)
-	}
-	if r := l.send("GET", l.regional.base+controlPath+"/state", ""); r.status != 404 {
-		t.Errorf("on the second host: %d", r.status)
-	}
+	is(t, l.send("DELETE", l.ControlURL()+"/requests", "", "Origin", "https://evil.example"),
+		403, "", "from a page in a browser")
+	is(t, l.send("GET", l.regional.base+controlPath+"/state", ""), 404, "", "on the second host")
 }

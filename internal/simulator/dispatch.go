@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/google/uuid"
 
@@ -33,9 +32,9 @@ type api struct {
 	// written "\/", as many Java and PHP servers do.
 	old bool
 	// plainPages writes pages in the form PagePlain.
-	plainPages atomic.Bool
-	// guard, if set, may answer in the place of every endpoint; it then returns true.
-	guard     func(*call) bool
+	plainPages bool
+	// guard, if set, may answer in the place of every endpoint.
+	guard     func(*call) response
 	endpoints []endpoint
 }
 
@@ -46,7 +45,20 @@ type endpoint struct {
 	pattern string
 	// scopes open it, any one of them; none: no token is asked.
 	scopes []string
-	handle func(*call)
+	handle func(*call) response
+}
+
+// response sends an answer. Whoever makes one holds the lock, whoever sends it does not. Of a
+// check, nil means that nothing is to be refused.
+type response func()
+
+// locked is an endpoint that needs nothing of the request's body.
+func locked(handle func(*call) response) func(*call) response {
+	return func(c *call) response {
+		c.s.mu.Lock()
+		defer c.s.mu.Unlock()
+		return handle(c)
+	}
 }
 
 // base is the API's URL, without a slash at the end.
@@ -61,27 +73,35 @@ type call struct {
 	// received is the server's own request, where the trailers turn up.
 	received *http.Request
 
-	entry *Recorded // guarded by the record
+	entry *Recorded // guarded by the lock
 	below string    // escaped path below the base
 	args  []string  // what stands for the pattern's "{}", unescaped
+	body  []byte    // of a call to grant/citizen, read whole
 
 	token      *issued           // nil where no token is asked
 	enterprise enterprise.Number // whose e-Box it is about, on APIs that represent
 }
 
-// find gives the API with the longest prefix of path that ends at a segment.
+// find gives the API with the longest prefix of path that ends at a segment, or one without
+// endpoints.
 func (at *site) find(path string) *api {
 	for prefix := path; prefix != ""; prefix = prefix[:strings.LastIndexByte(prefix, '/')] {
-		if a, ok := at.mounts.Load(prefix); ok {
-			return a.(*api)
+		if a := at.mounts[prefix]; a != nil {
+			return a
 		}
 	}
-	return nil
+	return &api{site: at}
 }
 
 // dispatch takes a request through record, faults and access checks to its endpoint.
 func (s *Simulator) dispatch(at *site, w http.ResponseWriter, r *http.Request) {
-	if !s.enter() {
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.busy.Add(1)
+	}
+	s.mu.Unlock()
+	if closed {
 		panic(http.ErrAbortHandler)
 	}
 	defer s.busy.Done()
@@ -93,27 +113,28 @@ func (s *Simulator) dispatch(at *site, w http.ResponseWriter, r *http.Request) {
 		s.control(w, r, strings.TrimPrefix(path, controlPath))
 		return
 	}
-	a := at.find(path)
-	if a == nil {
-		a = &api{site: at}
-	}
 	received := r
 	// A copy gets the tap: net/http looks for its own body in the request it gave, and
 	// without it would read what a refusal left, asking for it with a 100.
 	r = r.WithContext(r.Context())
-	c := &call{api: a, s: s, r: r, received: received, w: &answer{ResponseWriter: w, ctx: s.ctx, request: r.Context()},
-		below: strings.TrimPrefix(path, a.path)}
+	c := &call{s: s, r: r, received: received, w: &answer{ResponseWriter: w, ctx: s.ctx, request: r.Context()}}
 	body := newTap(r)
 	s.traceHeaders(c)
+	s.mu.Lock()
+	c.api = at.find(path)
+	c.below = strings.TrimPrefix(path, c.path)
 	c.entry = s.record.begin(c)
+	s.mu.Unlock()
 	defer func() {
+		s.mu.Lock()
 		s.record.end(c, body)
-		s.log.Debug("served", "upstream", a.upstream, "method", r.Method, "path", c.below, "status", c.w.status)
+		s.mu.Unlock()
+		s.log.Debug("served", "upstream", c.upstream, "method", r.Method, "path", c.below, "status", c.w.status)
 	}()
 	if s.applyFaults(c) {
 		return
 	}
-	c.serve()
+	c.serve()()
 	if n := r.ContentLength; n > 0 && n <= smallBody {
 		c.drain() // what was refused unread is still recorded
 	}
@@ -122,17 +143,6 @@ func (s *Simulator) dispatch(at *site, w http.ResponseWriter, r *http.Request) {
 // smallBody is the announced length up to which a body is read after the answer
 // that did not need it, in bytes. The server would read it then anyway.
 const smallBody = 64 << 10
-
-// enter counts a request in, unless the simulator is being closed.
-func (s *Simulator) enter() bool {
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	if s.closed {
-		return false
-	}
-	s.busy.Add(1)
-	return true
-}
 
 // traceHeaders gives every answer a trace id of its own and repeats the request's. The
 // date is that of the simulator's clock, by which it judges assertions and tokens.
@@ -145,29 +155,37 @@ func (s *Simulator) traceHeaders(c *call) {
 	}
 }
 
-func (c *call) serve() {
+func (c *call) serve() response {
 	e, allow := c.match()
 	switch {
 	case e == nil && len(allow) > 0:
 		slices.Sort(allow)
 		p := problem.MethodNotAllowed(c.r.Method, slices.Compact(allow))
 		p.Type = "urn:problem-type:simulator:methodNotAllowed" // not the gateway's word
-		c.fail(p)
-		return
+		return c.fail(p)
 	case e == nil:
-		c.fail(problem.NotFound("There is no resource at this path."))
-		return
+		return c.fail(problem.NotFound("There is no resource at this path."))
 	}
-	if len(e.scopes) > 0 && !c.authorize(e.scopes) {
-		return
+	if refusal := c.admit(e); refusal != nil {
+		return refusal
 	}
-	if c.representing && !c.represent() {
-		return
+	return e.handle(c)
+}
+
+// admit makes the checks that come before an endpoint.
+func (c *call) admit(e *endpoint) (refusal response) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if len(e.scopes) > 0 {
+		refusal = c.authorize(e.scopes)
 	}
-	if c.guard != nil && c.guard(c) {
-		return
+	if refusal == nil && c.representing {
+		refusal = c.represent()
 	}
-	e.handle(c)
+	if refusal == nil && c.guard != nil {
+		refusal = c.guard(c)
+	}
+	return refusal
 }
 
 // match finds the endpoint for the request, or the methods that the path has.

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"crypto/sha256"
+	_ "embed"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -107,35 +108,21 @@ func (d *document) ReadAt(p []byte, at int64) (n int, err error) {
 	return n, err
 }
 
-// letter is a PDF of one page (ISO 32000-1 §7.5) with lines of ASCII text, as the
-// main document of a message.
-func letter(lines ...string) []byte {
-	var text strings.Builder
-	text.WriteString("BT /F1 12 Tf 16 TL 72 770 Td")
-	escape := strings.NewReplacer(`\`, `\\`, "(", `\(`, ")", `\)`)
-	for _, line := range lines {
-		fmt.Fprintf(&text, " (%s) Tj T*", escape.Replace(line))
+// letterForm is a PDF of one page (ISO 32000-1 §7.5), the main document of a message. What
+// differs from letter to letter stands in lines of 60 characters, so that its offsets hold.
+//
+//go:embed letter.pdf
+var letterForm string
+
+// letter fills in the form.
+func letter(provider, enterprise, message string) []byte {
+	text := letterForm
+	for _, line := range [][2]string{
+		{"Document Provider: {provider}", provider}, {"For enterprise: {enterprise}", enterprise},
+		{"Message: {message}", message},
+	} {
+		label, _, _ := strings.Cut(line[0], "{")
+		text = strings.Replace(text, fmt.Sprintf("%-60s", line[0]), fmt.Sprintf("%-60.60s", label+line[1]), 1)
 	}
-	text.WriteString(" ET")
-	objects := []string{
-		"<</Type/Catalog/Pages 2 0 R>>",
-		"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-		"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
-		fmt.Sprintf("<</Length %d>>stream\n%s\nendstream", text.Len(), text.String()),
-		"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
-	}
-	var b strings.Builder
-	b.WriteString("%PDF-1.4\n")
-	offsets := make([]int, len(objects))
-	for i, o := range objects {
-		offsets[i] = b.Len()
-		fmt.Fprintf(&b, "%d 0 obj%s endobj\n", i+1, o)
-	}
-	start := b.Len()
-	fmt.Fprintf(&b, "xref\n0 %d\n0000000000 65535 f \n", len(objects)+1)
-	for _, at := range offsets {
-		fmt.Fprintf(&b, "%010d 00000 n \n", at)
-	}
-	fmt.Fprintf(&b, "trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n", len(objects)+1, start)
-	return []byte(b.String())
+	return []byte(text)
 }

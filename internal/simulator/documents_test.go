@@ -3,6 +3,7 @@ package simulator
 import (
 	"bytes"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -44,19 +45,15 @@ func TestADocumentNeverRepeatsItself(t *testing.T) {
 }
 
 func TestALetterIsAPDF(t *testing.T) {
-	text := string(letter("For (all) and a back\\slash"))
-	if !strings.HasPrefix(text, "%PDF-1.4\n") || !strings.HasSuffix(text, "%%EOF\n") ||
-		!strings.Contains(text, `(For \(all\) and a back\\slash) Tj`) {
+	text := string(letter("a provider with a name that is much too long for the line where it stands", "0206731645", "7"))
+	if len(text) != len(letterForm) || !strings.Contains(text, "(For enterprise: 0206731645") ||
+		strings.Contains(text, "{") {
 		t.Errorf("%q", text)
 	}
 	_, at, _ := strings.Cut(text, "startxref\n")
 	at, _, _ = strings.Cut(at, "\n")
-	var offset int
-	for _, c := range at {
-		offset = offset*10 + int(c-'0')
-	}
-	if !strings.HasPrefix(text[offset:], "xref\n") {
-		t.Errorf("startxref points at %.10q", text[offset:])
+	if offset, err := strconv.Atoi(at); err != nil || !strings.HasPrefix(text[offset:], "xref\n") {
+		t.Errorf("startxref points at %s, %v", at, err)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -101,13 +100,6 @@ type Fault struct {
 	Hits int `json:"hits"`
 }
 
-// faultBoard holds the faults in force.
-type faultBoard struct {
-	mu     sync.Mutex
-	nextID int
-	faults []*Fault
-}
-
 // Fault lays a fault and returns its id. A kind or upstream that does not exist is an error,
 // since it would never show.
 func (s *Simulator) Fault(f Fault) (int, error) {
@@ -118,56 +110,53 @@ func (s *Simulator) Fault(f Fault) (int, error) {
 	if !known && f.Upstream != "" && f.Upstream != "*" { // of all
 		return 0, fmt.Errorf("laying a fault: there is no upstream %q, use one of %v or provider:ID", f.Upstream, upstreams)
 	}
-	b := &s.faults
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.nextID++
-	f.ID, f.Hits = b.nextID, 0
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nextFault++
+	f.ID, f.Hits = s.nextFault, 0
 	f.Header = f.Header.Clone()
-	b.faults = append(b.faults, &f)
+	s.faults = append(s.faults, &f)
 	return f.ID, nil
 }
 
 // ClearFaults takes all faults away. Requests that are frozen stay so.
 func (s *Simulator) ClearFaults() {
-	b := &s.faults
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.faults = nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
 }
 
 // RemoveFault takes one fault away and tells whether it was there.
 func (s *Simulator) RemoveFault(id int) bool {
-	b := &s.faults
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n := len(b.faults)
-	b.faults = slices.DeleteFunc(b.faults, func(f *Fault) bool { return f.ID == id })
-	return len(b.faults) < n
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.faults)
+	s.faults = slices.DeleteFunc(s.faults, func(f *Fault) bool { return f.ID == id })
+	return len(s.faults) < n
 }
 
 // Faults lists the faults in force, those used up among them.
 func (s *Simulator) Faults() []Fault {
-	b := &s.faults
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	list := make([]Fault, len(b.faults))
-	for i, f := range b.faults {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]Fault, len(s.faults))
+	for i, f := range s.faults {
 		list[i] = *f
 	}
 	return list
 }
 
-// take finds the faults for a request and counts them as applied: at most one
-// latency and one other.
-func (b *faultBoard) take(upstream, method, path string) (latency, other *Fault) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, f := range b.faults {
-		if f.Kind == FaultLatency && latency != nil || !f.matches(upstream, method, path) {
+// takeFaults finds the faults for a request and counts and records them as applied: at most
+// one latency and one other.
+func (c *call) takeFaults() (latency, other *Fault) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	for _, f := range c.s.faults {
+		if f.Kind == FaultLatency && latency != nil || !f.matches(c.upstream, c.r.Method, c.below) {
 			continue
 		}
 		f.Hits++
+		c.entry.Fault = f.Kind
 		copied := *f
 		if f.Kind == FaultLatency {
 			latency = &copied

@@ -3,7 +3,6 @@ package simulator
 import (
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"ebox-gateway/internal/enterprise"
@@ -22,54 +21,43 @@ type preferencesView struct {
 // description and the federation's pages have them.
 func (s *Simulator) mountFederation() {
 	scope := []string{ScopePreference}
-	s.main.mounts.Store(federationPath, &api{
+	s.main.mounts[federationPath] = &api{
 		upstream: UpstreamFederation, site: s.main, path: federationPath, scopes: []string{ScopePreference, ScopeRegistry},
 		representing: true,
 		endpoints: []endpoint{
-			{"PATCH", "/eboxPreferences", scope, s.patchPreferences},
-			{"POST", "/eboxPreferences/search", scope, s.searchPreferences},
-			{"POST", "/citizenEboxConsents/search", scope, searchConsents},
+			{"PATCH", "/eboxPreferences", scope, onJSON(mergePatch, s.patchPreferences)},
+			{"POST", "/eboxPreferences/search", scope, onJSON(plainJSON, s.searchPreferences)},
+			{"POST", "/citizenEboxConsents/search", scope, onJSON(plainJSON, searchConsents)},
 		},
-	})
+	}
 }
 
 func (s *Simulator) preferencesOf(e enterprise.Number) preferencesView {
-	_, exclusively := s.paperless.Load(e)
-	v := preferencesView{Ebox: party{Type: "ENTERPRISE", Value: e.String()}, Exclusively: exclusively,
+	v := preferencesView{Ebox: party{Type: "ENTERPRISE", Value: e.String()}, Exclusively: s.paperless[e],
 		Connected: s.started.UTC().Truncate(time.Second)}
 	for _, id := range []string{"nsso", "regional"} {
-		b := s.directory.registry(id).box(e)
-		b.mu.RLock()
-		total, unread := b.count()
-		b.mu.RUnlock()
+		total, unread := s.registries[id].box(e).count()
 		v.Total, v.Unread = v.Total+total, v.Unread+unread
 	}
 	return v
 }
 
+type preferencesChange struct {
+	Ebox        *party `json:"eboxId"`
+	Exclusively *bool  `json:"exclusivelyEbox"`
+}
+
 // patchPreferences changes those of the e-Box that the call is for; the body must
 // name the same.
-func (s *Simulator) patchPreferences(c *call) {
-	var change struct {
-		Ebox        *party `json:"eboxId"`
-		Exclusively *bool  `json:"exclusivelyEbox"`
-	}
-	if !c.readJSON("application/merge-patch+json", &change) {
-		return
-	}
+func (s *Simulator) patchPreferences(c *call, change preferencesChange) response {
 	switch {
 	case change.Ebox == nil || change.Exclusively == nil:
-		c.fail(problem.BadRequest("eboxId and exclusivelyEbox are required."))
+		return c.fail(problem.BadRequest("eboxId and exclusivelyEbox are required."))
 	case change.Ebox.Type != "ENTERPRISE" || change.Ebox.Value != c.enterprise.String():
-		c.fail(problem.Forbidden("eboxId is not the e-Box that the call is for."))
-	default:
-		if *change.Exclusively {
-			s.paperless.Store(c.enterprise, true)
-		} else {
-			s.paperless.Delete(c.enterprise)
-		}
-		c.send(http.StatusOK, s.preferencesOf(c.enterprise))
+		return c.fail(problem.Forbidden("eboxId is not the e-Box that the call is for."))
 	}
+	s.paperless[c.enterprise] = *change.Exclusively
+	return c.send(http.StatusOK, s.preferencesOf(c.enterprise))
 }
 
 // idList asks for several e-Boxes of one type.
@@ -81,38 +69,29 @@ type idList struct {
 
 // searchPreferences gives those of a list of e-Boxes, which a sender may ask of any.
 // Those that do not exist are missing from the answer.
-func (s *Simulator) searchPreferences(c *call) {
-	var asked idList
-	if !c.readJSON("application/json", &asked) {
-		return
-	}
+func (s *Simulator) searchPreferences(c *call, asked idList) response {
 	if asked.Type != "ENTERPRISE" || asked.IDType != "EnterpriseNumber" || len(asked.Values) == 0 {
-		c.fail(problem.BadRequest("eboxType ENTERPRISE, eboxIdType EnterpriseNumber and a list of values are expected."))
-		return
+		return c.fail(problem.BadRequest("eboxType ENTERPRISE, eboxIdType EnterpriseNumber and a list of values are " +
+			"expected."))
 	}
 	out := []preferencesView{}
 	for i, value := range asked.Values {
-		n, ok := c.number("body", "/eboxIdValueList/"+strconv.Itoa(i), value)
-		if !ok {
-			return
+		n, refusal := c.number("body", "/eboxIdValueList/"+strconv.Itoa(i), value)
+		if refusal != nil {
+			return refusal
 		}
-		if n == c.token.client.Enterprise || s.mahis.knows(n) {
+		if n == c.token.client.Enterprise || s.inMahis(n) {
 			out = append(out, s.preferencesOf(n))
 		}
 	}
-	c.send(http.StatusOK, out)
+	return c.send(http.StatusOK, out)
 }
 
 // searchConsents tells which citizens use the e-Box for citizens. Only the path is
 // public; body and answer are as those of the preferences. Whose number is even does.
-func searchConsents(c *call) {
-	var asked idList
-	if !c.readJSON("application/json", &asked) {
-		return
-	}
+func searchConsents(c *call, asked idList) response {
 	if asked.Type != "CITIZEN" || len(asked.Values) == 0 {
-		c.fail(problem.BadRequest("eboxType CITIZEN and a list of values are expected."))
-		return
+		return c.fail(problem.BadRequest("eboxType CITIZEN and a list of values are expected."))
 	}
 	type consent struct {
 		Ebox  party `json:"eboxId"`
@@ -120,11 +99,10 @@ func searchConsents(c *call) {
 	}
 	out := make([]consent, len(asked.Values))
 	for i, value := range asked.Values {
-		if len(value) != 11 || strings.Trim(value, "0123456789") != "" {
-			c.fail(problem.BadRequest("The list is not valid: numbers of eleven digits are expected."))
-			return
+		if !ssinPattern.MatchString(value) {
+			return c.fail(problem.BadRequest("The list is not valid: numbers of eleven digits are expected."))
 		}
 		out[i] = consent{party{Type: "CITIZEN", Value: value}, value[10]%2 == 0}
 	}
-	c.send(http.StatusOK, out)
+	return c.send(http.StatusOK, out)
 }

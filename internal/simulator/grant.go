@@ -3,13 +3,10 @@ package simulator
 import (
 	"cmp"
 	"encoding/json"
-	"io"
 	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"ebox-gateway/internal/enterprise"
@@ -29,15 +26,12 @@ import (
 // the query; the on-behalf-of header is not read. The customer is then the
 // mandatary, and later calls about the mandate have to name it again.
 type citizenMandates struct {
-	s    *Simulator
-	down atomic.Bool
-
-	mu       sync.Mutex
-	nextID   int64
-	mandates []*citizenMandate // by ascending id
+	down   bool
+	nextID int64
+	list   []*citizenMandate // by ascending id
 }
 
-// citizenMandate is one mandate. Stopped is guarded by the lock.
+// citizenMandate is one mandate.
 type citizenMandate struct {
 	id                 int64
 	ssin               string
@@ -78,188 +72,168 @@ var (
 )
 
 // SetGrantHealth says whether grant/citizen's /health answers UP or DOWN.
-func (s *Simulator) SetGrantHealth(up bool) { s.citizen.down.Store(!up) }
+func (s *Simulator) SetGrantHealth(up bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.citizen.down = !up
+}
 
 func (s *Simulator) mountGrant() {
-	g := s.citizen
 	scope := []string{ScopeCitizenMandates}
-	a := &api{
-		upstream: UpstreamGrant, site: s.main, path: grantPath, scopes: scope,
+	s.main.mounts[grantPath] = &api{
+		upstream: UpstreamGrant, site: s.main, path: grantPath, scopes: scope, plainPages: true,
 		endpoints: []endpoint{
-			{"GET", "/health", nil, g.health},
-			{"POST", "/mandates", scope, orRefuse(g.create)},
-			{"GET", "/mandates", scope, orRefuse(g.list)},
-			{"GET", "/mandates/{}", scope, orRefuse(g.read)},
-			{"POST", "/mandates/{}/stop", scope, orRefuse(g.stop)},
-			{"PUT", "/mandates/{}/stop", scope, orRefuse(g.stop)},
-			{"DELETE", "/mandates/{}", scope, orRefuse(g.stop)},
-			{"PATCH", "/mandates/{}", scope, orRefuse(g.stop)},
+			{"GET", "/health", nil, locked(s.grantHealth)},
+			{"POST", "/mandates", scope, orRefuse(s.createMandate)},
+			{"GET", "/mandates", scope, orRefuse(s.listMandates)},
+			{"GET", "/mandates/{}", scope, orRefuse(s.readMandate)},
+			{"POST", "/mandates/{}/stop", scope, orRefuse(s.stopMandate)},
+			{"PUT", "/mandates/{}/stop", scope, orRefuse(s.stopMandate)},
+			{"DELETE", "/mandates/{}", scope, orRefuse(s.stopMandate)},
+			{"PATCH", "/mandates/{}", scope, orRefuse(s.stopMandate)},
 		},
 	}
-	a.plainPages.Store(true)
-	a.site.mounts.Store(grantPath, a)
 }
 
-// health asks for no token and minds none.
-func (g *citizenMandates) health(c *call) {
-	if g.down.Load() {
-		c.send(http.StatusServiceUnavailable, map[string]string{"status": "DOWN"})
-		return
+// grantHealth asks for no token and minds none.
+func (s *Simulator) grantHealth(c *call) response {
+	if s.citizen.down {
+		return c.send(http.StatusServiceUnavailable, map[string]string{"status": "DOWN"})
 	}
 	c.w.Header().Set("Cache-Control", "no-store")
-	c.send(http.StatusOK, map[string]string{"status": "UP"})
+	return c.send(http.StatusOK, map[string]string{"status": "UP"})
 }
 
-// create serves POST /mandates.
-func (g *citizenMandates) create(c *call) *grantError {
-	body, refusal := g.readBody(c, true)
+// createMandate serves POST /mandates.
+func (s *Simulator) createMandate(c *call) (response, *grantError) {
+	body, refusal := c.grantBody(true)
 	if refusal != nil {
-		return refusal
+		return nil, refusal
 	}
 	order, refusal := readOrder(body)
 	if refusal != nil {
-		return refusal
+		return nil, refusal
 	}
-	mandatary, refusal := g.acting(c, order.represented, "body")
-	if refusal == nil && order.withRepresentative && !g.s.mahis.represented(mandatary, MandateDmfa) {
+	mandatary, refusal := c.acting(order.represented, "body")
+	if refusal == nil && order.withRepresentative && !s.hasRepresentative(mandatary, MandateDmfa) {
 		refusal = representativeNotFound()
 	}
 	if refusal != nil {
-		return refusal
+		return nil, refusal
 	}
-	today := g.today()
+	today := s.today()
 	m := &citizenMandate{
-		ssin: order.ssin, mandatary: mandatary, scopes: order.scopes, withRepresentative: order.withRepresentative,
-		start: cmp.Or(order.start, today), end: cmp.Or(order.end, g.s.now().UTC().AddDate(1, 0, 0).Format(time.DateOnly)),
+		id: s.citizen.nextID, ssin: order.ssin, mandatary: mandatary, scopes: order.scopes,
+		withRepresentative: order.withRepresentative, start: cmp.Or(order.start, today),
+		end: cmp.Or(order.end, s.now().UTC().AddDate(1, 0, 0).Format(time.DateOnly)),
 	}
 	if own := c.token.client.Enterprise; own != mandatary {
 		m.representative = own
 	}
-	g.mu.Lock()
-	m.id = g.nextID
-	g.nextID++
-	if len(g.mandates) >= keptCitizenMandates {
-		g.mandates = slices.Delete(g.mandates, 0, 1)
+	s.citizen.nextID++
+	s.citizen.list = append(s.citizen.list, m)
+	if len(s.citizen.list) > keptCitizenMandates {
+		s.citizen.list = s.citizen.list[1:]
 	}
-	g.mandates = append(g.mandates, m)
 	view := m.view(c, today)
-	g.mu.Unlock()
 	c.w.Header().Set("Location", view.Links["self"].Href)
-	c.send(http.StatusCreated, view)
-	return nil
+	return c.send(http.StatusCreated, view), nil
 }
 
-// list serves GET /mandates: those of one mandatary.
-func (g *citizenMandates) list(c *call) *grantError {
+// listMandates serves GET /mandates: those of one mandatary.
+func (s *Simulator) listMandates(c *call) (response, *grantError) {
 	q := queryReader{query: c.r.URL.Query()}
-	if ssin := q.query.Get("mandatorSsin"); q.query.Has("mandatorSsin") && !ssinPattern.MatchString(ssin) {
-		return badInput(patternIssue("query", "mandatorSsin", ssinPattern, ssin))
+	ssin, scope := q.query.Get("mandatorSsin"), q.query.Get("scope")
+	if q.query.Has("mandatorSsin") && !ssinPattern.MatchString(ssin) {
+		return nil, badInput(patternIssue("query", "mandatorSsin", ssinPattern, ssin))
 	}
-	if scope := q.query.Get("scope"); q.query.Has("scope") && !slices.Contains(citizenScopes, scope) {
-		return invalidScope("query", []string{scope})
+	if q.query.Has("scope") && !slices.Contains(citizenScopes, scope) {
+		return nil, invalidScope("query", []string{scope})
 	}
-	mandatary, refusal := g.acting(c, q.query.Get("representedEnterpriseNumber"), "query")
+	mandatary, refusal := c.acting(q.query.Get("representedEnterpriseNumber"), "query")
 	if refusal != nil {
-		return refusal
+		return nil, refusal
 	}
-	page, size := q.number("page", 1, 1<<31-1), q.number("pageSize", 25, 100)
+	p := q.page()
 	if len(q.issues) > 0 {
 		issue := q.issues[0]
-		return badInput(grantIssue{issue.In, issue.Detail, issue.Name, issue.Value})
+		return nil, badInput(grantIssue{issue.In, issue.Detail, issue.Name, issue.Value})
 	}
-	items, total, first, today := []citizenMandateView{}, 0, (page-1)*size, g.today()
-	g.mu.Lock()
-	for _, m := range slices.Backward(g.mandates) {
-		if m.mandatary != mandatary || !m.matches(q.query.Get("mandatorSsin"), q.query.Get("scope"),
-			q.query.Get("status"), today) {
-			continue
+	var all []*citizenMandate
+	today := s.today()
+	for _, m := range slices.Backward(s.citizen.list) {
+		if m.mandatary == mandatary && m.matches(ssin, scope, q.query.Get("status"), today) {
+			all = append(all, m)
 		}
-		if total >= first && len(items) < size {
-			items = append(items, m.view(c, today))
-		}
-		total++
 	}
-	g.mu.Unlock()
 	c.w.Header().Set("Cache-Control", "no-store")
-	c.send(http.StatusOK, newPage(c, items, page, size, total))
-	return nil
+	view := func(m *citizenMandate) citizenMandateView { return m.view(c, today) }
+	return c.send(http.StatusOK, pageOf(c, p, all, view)), nil
 }
 
-// read serves GET /mandates/{id}.
-func (g *citizenMandates) read(c *call) *grantError {
-	m, refusal := g.find(c, c.r.URL.Query().Get("representedEnterpriseNumber"), "query")
+// readMandate serves GET /mandates/{id}.
+func (s *Simulator) readMandate(c *call) (response, *grantError) {
+	m, refusal := c.mandate(c.r.URL.Query().Get("representedEnterpriseNumber"), "query")
 	if refusal != nil {
-		return refusal
+		return nil, refusal
 	}
-	g.mu.Lock()
-	view := m.view(c, g.today())
-	g.mu.Unlock()
 	c.w.Header().Set("Cache-Control", "no-store")
-	c.send(http.StatusOK, view)
-	return nil
+	return c.send(http.StatusOK, m.view(c, s.today())), nil
 }
 
-// stop serves every way of stopping a mandate.
-func (g *citizenMandates) stop(c *call) *grantError {
-	body, refusal := g.readBody(c, c.r.Method == http.MethodPatch)
+// stopMandate serves every way of stopping a mandate.
+func (s *Simulator) stopMandate(c *call) (response, *grantError) {
+	body, refusal := c.grantBody(c.r.Method == http.MethodPatch)
 	if refusal != nil {
-		return refusal
+		return nil, refusal
 	}
 	if c.r.Method == http.MethodPatch && body.text("status") != statusStopped {
-		return badInput(bodyIssue("status", "Only STOPPED is allowed", body.text("status")))
+		return nil, badInput(bodyIssue("status", "Only STOPPED is allowed", body.text("status")))
 	}
 	represented, in := body.represented(), "body"
 	if represented == "" {
 		represented, in = c.r.URL.Query().Get("representedEnterpriseNumber"), "query"
 	}
-	m, refusal := g.find(c, represented, in)
+	m, refusal := c.mandate(represented, in)
 	if refusal != nil {
-		return refusal
+		return nil, refusal
 	}
-	today := g.today()
-	g.mu.Lock()
-	active := m.status(today) == statusActive
-	if active {
-		m.stopped = today
+	today := s.today()
+	if m.status(today) != statusActive {
+		return nil, mandateNotDisableable()
 	}
-	view := m.view(c, today)
-	g.mu.Unlock()
-	switch {
-	case !active:
-		return mandateNotDisableable()
-	case c.r.Method == http.MethodDelete:
-		c.w.WriteHeader(http.StatusNoContent)
-	default:
-		c.send(http.StatusOK, view)
+	m.stopped = today
+	if c.r.Method == http.MethodDelete {
+		return c.status(http.StatusNoContent), nil
 	}
-	return nil
+	return c.send(http.StatusOK, m.view(c, today)), nil
 }
 
-// find gives the mandate of the path, if the enterprise that acts is part of it.
-func (g *citizenMandates) find(c *call, represented, in string) (*citizenMandate, *grantError) {
+// mandate gives the mandate of the path, if the enterprise that acts is part of it.
+func (c *call) mandate(represented, in string) (*citizenMandate, *grantError) {
 	id, err := strconv.ParseInt(c.args[0], 10, 64)
 	if err != nil || id < 0 {
 		return nil, invalidID(c.args[0])
 	}
-	acting, refusal := g.acting(c, represented, in)
+	acting, refusal := c.acting(represented, in)
 	if refusal != nil {
 		return nil, refusal
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	i, found := slices.BinarySearchFunc(g.mandates, id, func(m *citizenMandate, id int64) int { return int(m.id - id) })
-	switch {
-	case !found:
-		return nil, entityNotFound(c.args[0])
-	case g.mandates[i].mandatary != acting:
-		return nil, userNotPartOfMandate()
+	for _, m := range c.s.citizen.list {
+		switch {
+		case m.id != id:
+		case m.mandatary != acting:
+			return nil, userNotPartOfMandate()
+		default:
+			return m, nil
+		}
 	}
-	return g.mandates[i], nil
+	return nil, entityNotFound(c.args[0])
 }
 
 // acting gives the enterprise that a call is for: the one it names, which must
 // have given the client's enterprise a mandate of type Dmfa, or the client's own.
-func (g *citizenMandates) acting(c *call, represented, in string) (enterprise.Number, *grantError) {
+func (c *call) acting(represented, in string) (enterprise.Number, *grantError) {
 	own := c.token.client.Enterprise
 	if represented == "" && own == 0 {
 		return 0, userNotPartOfMandate() // nobody is acting
@@ -274,28 +248,27 @@ func (g *citizenMandates) acting(c *call, represented, in string) (enterprise.Nu
 	switch {
 	case err == nil && n == own:
 		return own, nil
-	case err != nil || !g.s.mahis.knows(n):
+	case err != nil || !c.s.inMahis(n):
 		return 0, dacService()
-	case g.s.mahis.refusal(n, own, MandateDmfa) != "":
+	case c.s.refusal(n, own, MandateDmfa) != "":
 		return 0, representativeForbidden()
 	}
 	return n, nil
 }
 
-// readBody reads a JSON object; where none is required an empty body is one.
-func (g *citizenMandates) readBody(c *call, required bool) (grantBody, *grantError) {
-	text, err := io.ReadAll(io.LimitReader(c.r.Body, maxJSON+1))
-	if err == nil && len(text) == 0 && !required {
+// grantBody reads the body as a JSON object; where none is required an empty body is one.
+func (c *call) grantBody(required bool) (grantBody, *grantError) {
+	if len(c.body) == 0 && !required {
 		return nil, nil
 	}
 	var body grantBody
-	if err != nil || len(text) > maxJSON || json.Unmarshal(text, &body) != nil || body == nil {
+	if json.Unmarshal(c.body, &body) != nil || body == nil {
 		return nil, badInput()
 	}
 	return body, nil
 }
 
-func (g *citizenMandates) today() string { return g.s.now().UTC().Format(time.DateOnly) }
+func (s *Simulator) today() string { return s.now().UTC().Format(time.DateOnly) }
 
 func (m *citizenMandate) status(today string) string {
 	switch {

@@ -33,10 +33,8 @@ func TestTheErrorsOfTheGuide(t *testing.T) {
 	send := l.citizens()
 	stopped := createdID(t, send("POST", l.GrantURL()+"/mandates", mandateBody("0206731645", "00000000000", flexiJob),
 		"Content-Type", jsonType))
-	if r := send("POST", l.GrantURL()+"/mandates/"+stopped+"/stop?representedEnterpriseNumber=0206731645",
-		""); r.status != 200 {
-		t.Fatalf("stopping: %d %s", r.status, r.body)
-	}
+	is(t, send("POST", l.GrantURL()+"/mandates/"+stopped+"/stop?representedEnterpriseNumber=0206731645", ""),
+		200, "", "stopping")
 	l.SetGrantHealth(false)
 	const withRepresentative = `{"createMandateWithRepresentative":true,`
 	for _, c := range []struct {
@@ -125,9 +123,7 @@ func TestACitizenMandateIsCreatedReadListedAndStopped(t *testing.T) {
 				m.Stopped == "" {
 				t.Errorf("%+v", m)
 			}
-			if r := stop(id); r.status != 409 {
-				t.Errorf("stopping again: %d", r.status)
-			}
+			is(t, stop(id), 409, "", "stopping again")
 		})
 	}
 	createdID(t, send("POST", base, `{"mandatorSsin":"00000000000","scopes":["precontractualDataStudentJob"],`+
@@ -152,13 +148,9 @@ func TestACitizenMandateIsCreatedReadListedAndStopped(t *testing.T) {
 		"?representedEnterpriseNumber=0474028805": 403,
 		"?mandatorSsin=1":                         400, "?scope=x": 400, "?page=0": 400,
 	} {
-		if r := send("GET", base+query, ""); r.status != want {
-			t.Errorf("%s: %d, want %d", query, r.status, want)
-		}
+		is(t, send("GET", base+query, ""), want, "", query)
 	}
-	if r := send("PATCH", base+"/3000001"+forCustomer, `{"status":"ACTIVE"}`); r.status != 400 {
-		t.Errorf("starting again: %d", r.status)
-	}
+	is(t, send("PATCH", base+"/3000001"+forCustomer, `{"status":"ACTIVE"}`), 400, "", "starting again")
 }
 
 func TestAMandateWithARepresentativeNeedsOne(t *testing.T) {
@@ -198,10 +190,7 @@ func TestInputThatFitsNoneOfTheGuidesErrors(t *testing.T) {
 func TestHealthNeedsNoTokenAndMindsNone(t *testing.T) {
 	l := newLab(t)
 	for _, headers := range [][]string{nil, {"Authorization", "Bearer unknown"}} {
-		if r := l.send("GET", l.GrantURL()+"/health", "", headers...); r.status != 200 ||
-			string(r.body) != `{"status":"UP"}`+"\n" {
-			t.Errorf("%v: %d %s", headers, r.status, r.body)
-		}
+		is(t, l.send("GET", l.GrantURL()+"/health", "", headers...), 200, `{"status":"UP"}`, "health")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"strings"
@@ -44,13 +45,22 @@ func guideError(status int, form string, values ...any) *grantError {
 	return &grantError{status, body.Bytes()}
 }
 
-// orRefuse serves with a handler that either answers or gives the error to answer with.
-func orRefuse(handle func(*call) *grantError) func(*call) {
-	return func(c *call) {
-		if e := handle(c); e != nil {
-			c.w.Header().Set("Cache-Control", "no-store")
-			c.sendBytes(e.status, problem.ContentType, e.body)
+// orRefuse serves with a handler that either answers or gives the error to answer with. The
+// body is read whole before.
+func orRefuse(handle func(*call) (response, *grantError)) func(*call) response {
+	return func(c *call) response {
+		body, err := io.ReadAll(io.LimitReader(c.r.Body, maxJSON+1))
+		if c.body = body; err != nil || len(body) > maxJSON {
+			c.body = []byte("{") // no JSON, and so refused as such
 		}
+		c.s.mu.Lock()
+		defer c.s.mu.Unlock()
+		answer, refusal := handle(c)
+		if refusal == nil {
+			return answer
+		}
+		c.w.Header().Set("Cache-Control", "no-store")
+		return c.sendBytes(refusal.status, problem.ContentType, refusal.body)
 	}
 }
 

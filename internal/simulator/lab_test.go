@@ -24,7 +24,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // office is the enterprise of the client that the tests use.
 const office enterprise.Number = 406798006
 
-const clientID = "payroll-office"
+const (
+	clientID = "payroll-office"
+	nssoPath = "/REST/ebox/enterprise/messageRegistry/v3"
+)
 
 var identity = sync.OnceValue(func() *Identity {
 	i, err := SelfSigned("Payroll Office", time.Now())
@@ -79,7 +82,7 @@ func newLab(t *testing.T) *lab {
 		}
 	})
 	noRedirect := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &lab{s, t, &http.Client{Transport: transport, CheckRedirect: noRedirect, Timeout: 20 * time.Second}, now}
+	return &lab{s, t, &http.Client{Transport: transport, CheckRedirect: noRedirect, Timeout: time.Minute}, now}
 }
 
 // assertion signs claims that are right but for the changes; a nil value removes one.
@@ -189,6 +192,14 @@ func (l *lab) as(token string, e enterprise.Number) func(method, target, body st
 	}
 }
 
+// is checks the status of an answer, and that its body has a text.
+func is(t *testing.T, r reply, status int, says, what string) {
+	t.Helper()
+	if r.status != status || !strings.Contains(string(r.body), says) {
+		t.Errorf("%s: %d %.500s, want %d and %q", what, r.status, r.body, status, says)
+	}
+}
+
 func decode[T any](t *testing.T, r reply) T {
 	t.Helper()
 	var v T
@@ -204,12 +215,12 @@ func eventually(t *testing.T, what string, is func() bool) {
 	ctx := t.Context()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for !is() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("%s: not within 10 s", what)
+			t.Fatalf("%s: not within a minute", what)
 		case <-ctx.Done():
 			t.Fatal(ctx.Err())
 		}

@@ -36,16 +36,9 @@ type messageView struct {
 	Links     links    `json:"_links"`
 }
 
-// state copies a message with what the box's lock guards.
-func (b *mailbox) state(msg *message) message {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	return *msg
-}
-
 // view shows a message; whole adds the digests of its attachments, which a list
 // leaves out because they cost reading the documents.
-func (m *messageRegistry) view(msg message, whole bool) messageView {
+func (m *messageRegistry) view(msg *message, whole bool) messageView {
 	self := m.api.base() + "/ebox/messages/" + msg.id
 	v := messageView{
 		ID: msg.id, Original: msg.original, Subject: msg.subject, Expires: msg.expires.In(m.zone),
@@ -62,7 +55,7 @@ func (m *messageRegistry) view(msg message, whole bool) messageView {
 		v.Links["structuredData"] = link{self + structuredData}
 	}
 	if len(msg.attachments) > 0 {
-		v.Documents = m.attachmentViews(&msg, whole)
+		v.Documents = m.attachmentViews(msg, whole)
 	}
 	if msg.body != nil {
 		v.Links["body"] = link{self + "/body"}
@@ -71,41 +64,38 @@ func (m *messageRegistry) view(msg message, whole bool) messageView {
 }
 
 // list serves GET /ebox/messages.
-func (m *messageRegistry) list(c *call) {
+func (m *messageRegistry) list(c *call) response {
 	query, err := url.ParseQuery(c.r.URL.RawQuery)
 	if err != nil {
-		c.fail(problem.BadRequest("The query cannot be read."))
-		return
+		return c.fail(problem.BadRequest("The query cannot be read."))
 	}
 	r := queryReader{query: query, dateTimes: !m.old}
-	page, size, accepts := r.number("page", 1, 1<<31-1), r.number("pageSize", 25, 100), r.filter()
-	if c.refuseQuery(&r) {
-		return
+	p, accepts := r.page(), r.filter()
+	if refusal := c.refuseQuery(&r); refusal != nil {
+		return refusal
 	}
-	b := m.box(c.enterprise)
-	items, total := []messageView{}, 0
-	first := (page - 1) * size
-	b.mu.RLock()
-	for _, msg := range b.messages {
-		if !accepts(msg) {
-			continue
+	var all []*message
+	for _, msg := range m.box(c.enterprise).messages {
+		if accepts(msg) {
+			all = append(all, msg)
 		}
-		if total >= first && len(items) < size {
-			items = append(items, m.view(*msg, false))
-		}
-		total++
 	}
-	b.mu.RUnlock()
-	c.send(http.StatusOK, newPage(c, items, page, size, total))
+	return c.send(http.StatusOK, pageOf(c, p, all, m.listed))
 }
+
+// listed shows a message in a list.
+func (m *messageRegistry) listed(msg *message) messageView { return m.view(msg, false) }
 
 // filter reads what a list of messages is to have. Parameters that the API does not have
 // are ignored.
 func (r *queryReader) filter() func(*message) bool {
 	var all []func(*message) bool
 	flag := func(name string, of func(*message) bool) {
-		if want := r.flag(name); want != nil {
-			all = append(all, func(msg *message) bool { return of(msg) == *want })
+		switch want := r.query.Get(name); {
+		case want == "true" || want == "false":
+			all = append(all, func(msg *message) bool { return of(msg) == (want == "true") })
+		case r.query.Has(name):
+			r.wrong(name, problem.IssueSchemaViolation, "true or false is expected")
 		}
 	}
 	flag("readStatus", func(msg *message) bool { return msg.read })
@@ -156,12 +146,11 @@ func (r *queryReader) wrong(name, kind, detail string) {
 }
 
 // refuseQuery answers what is wrong with the query, if anything is.
-func (c *call) refuseQuery(r *queryReader) bool {
+func (c *call) refuseQuery(r *queryReader) response {
 	if len(r.issues) == 0 {
-		return false
+		return nil
 	}
-	c.fail(problem.BadRequest("The query is not valid.", r.issues...))
-	return true
+	return c.fail(problem.BadRequest("The query is not valid.", r.issues...))
 }
 
 func (r *queryReader) number(name string, otherwise, most int) int {
@@ -176,39 +165,24 @@ func (r *queryReader) number(name string, otherwise, most int) int {
 	return n
 }
 
-func (r *queryReader) flag(name string) *bool {
-	if !r.query.Has(name) {
-		return nil
-	}
-	switch v := r.query.Get(name); v {
-	case "true", "false":
-		b := v == "true"
-		return &b
-	}
-	r.wrong(name, problem.IssueSchemaViolation, "true or false is expected")
-	return nil
-}
-
 // date reads a day, or a moment where the API takes one. "After" a day begins
 // with the end of that day.
 func (r *queryReader) date(name string, after bool) time.Time {
-	if !r.query.Has(name) {
+	text, expected := r.query.Get(name), "a date is expected, as in 2026-01-31"
+	day, err := time.Parse(time.DateOnly, text)
+	switch {
+	case !r.query.Has(name):
 		return time.Time{}
-	}
-	text := r.query.Get(name)
-	if day, err := time.Parse(time.DateOnly, text); err == nil {
-		if after {
-			return day.AddDate(0, 0, 1).Add(-1)
-		}
+	case err == nil && after:
+		return day.AddDate(0, 0, 1).Add(-1)
+	case err == nil:
 		return day
-	}
-	if r.dateTimes {
+	case r.dateTimes:
 		if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
 			return at
 		}
-		r.wrong(name, problem.IssueSchemaViolation, "a date or date-time of RFC 3339 is expected")
-		return time.Time{}
+		expected = "a date or date-time of RFC 3339 is expected"
 	}
-	r.wrong(name, problem.IssueSchemaViolation, "a date is expected, as in 2026-01-31")
+	r.wrong(name, problem.IssueSchemaViolation, expected)
 	return time.Time{}
 }

@@ -2,8 +2,8 @@ package simulator
 
 import (
 	"cmp"
+	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"ebox-gateway/internal/enterprise"
@@ -34,14 +34,6 @@ type Mandate struct {
 	Unvalidated, TermsRefused bool
 }
 
-// mandateRegister is Mahis: the mandates between enterprises, by what they are about.
-type mandateRegister struct {
-	now func() time.Time
-
-	mu       sync.RWMutex
-	mandates map[mandateKey]Mandate
-}
-
 type mandateKey struct {
 	represented, representative enterprise.Number
 	kind                        string
@@ -50,72 +42,58 @@ type mandateKey struct {
 // SetMandate adds a mandate or replaces the one between the same enterprises of
 // the same kind.
 func (s *Simulator) SetMandate(m Mandate) {
-	s.mahis.mu.Lock()
-	defer s.mahis.mu.Unlock()
-	s.mahis.mandates[mandateKey{m.Enterprise, m.Representative, m.Kind}] = m
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mandates[mandateKey{m.Enterprise, m.Representative, m.Kind}] = m
 }
 
 // RemoveMandates removes every mandate of a kind that an enterprise has given;
 // with kind "" of both.
 func (s *Simulator) RemoveMandates(e enterprise.Number, kind string) {
-	s.mahis.mu.Lock()
-	defer s.mahis.mu.Unlock()
-	for k := range s.mahis.mandates {
-		if k.represented == e && (kind == "" || k.kind == kind) {
-			delete(s.mahis.mandates, k)
-		}
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.mandates, func(k mandateKey, _ Mandate) bool {
+		return k.represented == e && (kind == "" || k.kind == kind)
+	})
 }
 
 // Mandates lists all mandates, by enterprise and kind.
 func (s *Simulator) Mandates() []Mandate {
-	s.mahis.mu.RLock()
-	defer s.mahis.mu.RUnlock()
-	list := make([]Mandate, 0, len(s.mahis.mandates))
-	for _, m := range s.mahis.mandates {
-		list = append(list, m)
-	}
-	slices.SortFunc(list, func(a, b Mandate) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.SortedFunc(maps.Values(s.mandates), func(a, b Mandate) int {
 		return cmp.Or(cmp.Compare(a.Enterprise, b.Enterprise), cmp.Compare(a.Kind, b.Kind),
 			cmp.Compare(a.Representative, b.Representative))
 	})
-	return list
 }
 
 // refusal says why one enterprise may not act for another, and who can mend it; empty if it
 // may. The mandate for every client counts where the two have none of their own.
-func (m *mandateRegister) refusal(represented, representative enterprise.Number, kind string) string {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	found, ok := m.mandates[mandateKey{represented, representative, kind}]
+func (s *Simulator) refusal(represented, representative enterprise.Number, kind string) string {
+	found, ok := s.mandates[mandateKey{represented, representative, kind}]
 	if !ok {
-		found, ok = m.mandates[mandateKey{represented, 0, kind}]
+		found, ok = s.mandates[mandateKey{represented, 0, kind}]
 	}
 	if !ok {
 		return "There is no mandate of type e-Box Document Consumer for this enterprise in Mahis."
 	}
-	return found.refusal(m.now())
+	return found.refusal(s.now())
 }
 
-// represented tells whether anybody at all represents the enterprise by an
-// active mandate of the kind.
-func (m *mandateRegister) represented(e enterprise.Number, kind string) bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	now := m.now()
-	for k, found := range m.mandates {
-		if k.represented == e && k.kind == kind && found.refusal(now) == "" {
+// hasRepresentative tells whether anybody at all represents the enterprise by an active
+// mandate of the kind.
+func (s *Simulator) hasRepresentative(e enterprise.Number, kind string) bool {
+	for k, m := range s.mandates {
+		if k.represented == e && k.kind == kind && m.refusal(s.now()) == "" {
 			return true
 		}
 	}
 	return false
 }
 
-// knows tells whether Mahis has any mandate of the enterprise, in force or not.
-func (m *mandateRegister) knows(e enterprise.Number) bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	for k := range m.mandates {
+// inMahis tells whether Mahis has any mandate of the enterprise, in force or not.
+func (s *Simulator) inMahis(e enterprise.Number) bool {
+	for k := range s.mandates {
 		if k.represented == e || k.representative == e {
 			return true
 		}

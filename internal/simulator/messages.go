@@ -3,11 +3,10 @@ package simulator
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"ebox-gateway/internal/enterprise"
@@ -23,20 +22,18 @@ type messageRegistry struct {
 	api  *api
 	old  bool
 	zone *time.Location // of the dates it gives out
-	seq  sequence       // of messages that come in later
+	seq  int            // numbers the messages that come in after the start
 
-	mu    sync.Mutex
 	boxes map[enterprise.Number]*mailbox
 	keys  map[string]bool // of publications that were accepted, by client
 }
 
 // mailbox is the e-Box of one enterprise at one provider.
 type mailbox struct {
-	mu       sync.RWMutex
 	messages []*message // newest first
 }
 
-// message is immutable but for what its box's lock guards.
+// message is a message in one e-Box.
 type message struct {
 	id, original         string
 	subject              translated
@@ -49,9 +46,9 @@ type message struct {
 	bodyMain             bool
 	payment              *payment
 
-	published    bool   // by a sender, rather than there from the start
-	read, hidden bool   // guarded by the box
-	partition    string // guarded by the box
+	published    bool // by a sender, rather than there from the start
+	read, hidden bool
+	partition    string
 }
 
 // attachment is one document of a message.
@@ -110,9 +107,7 @@ const (
 
 func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messageRegistry {
 	m := &messageRegistry{s: s, id: id, zone: time.UTC, boxes: map[enterprise.Number]*mailbox{}, keys: map[string]bool{}}
-	m.api = &api{
-		upstream: ProviderUpstream(id), site: at, path: path, representing: true, guard: s.directory.guard,
-	}
+	m.api = &api{upstream: ProviderUpstream(id), site: at, path: path, representing: true, guard: s.guard}
 	// What each operation asks for. A reply may be sent by those who read.
 	summary, read, reference := []string{ScopeDocumentConsumer}, []string{ScopeDocumentConsumer},
 		[]string{ScopeDocumentConsumer}
@@ -121,36 +116,36 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 		m.zone = time.FixedZone("CET", 3600)
 		m.api.old = true
 	}
-	m.api.plainPages.Store(!m.old)
+	m.api.plainPages = !m.old
 	publish := slices.Concat(senders, read)
 	m.api.scopes = slices.Concat(summary, publish, reference)
 	if m.old {
-		m.api.endpoints = []endpoint{{"POST", "/publishMessage", publish, m.publish}}
+		m.api.endpoints = []endpoint{{"POST", "/publishMessage", publish, onPublication(m.publish)}}
 	} else {
 		// The federation's samples write the slash at the end. Of the last four no path is
 		// public: these are our reading of the names.
 		m.api.endpoints = []endpoint{
-			{"POST", "/ebox/messages", publish, m.publish},
-			{"POST", "/ebox/messages/", publish, m.publish},
+			{"POST", "/ebox/messages", publish, onPublication(m.publish)},
+			{"POST", "/ebox/messages/", publish, onPublication(m.publish)},
 			{"GET", structuredPattern, read, m.of(m.structured)},
-			{"POST", "/ebox/messages/{}/actions", read, m.of(m.act)},
-			{"GET", "/ebox/sentMessages", senders, m.sent},
-			{"GET", "/statistics", summary, m.statistics},
+			{"POST", "/ebox/messages/{}/actions", read, onJSON(plainJSON, m.act)},
+			{"GET", "/ebox/sentMessages", senders, locked(m.sent)},
+			{"GET", "/statistics", summary, locked(m.statistics)},
 		}
 	}
 	m.api.endpoints = append(m.api.endpoints, []endpoint{
-		{"GET", "/ebox", summary, m.summary},
-		{"GET", "/ebox/messages", read, m.list},
-		{"PATCH", "/ebox/messages", read, m.patch},
+		{"GET", "/ebox", summary, locked(m.summary)},
+		{"GET", "/ebox/messages", read, locked(m.list)},
+		{"PATCH", "/ebox/messages", read, onJSON(mergePatch, m.patch)},
 		{"GET", "/ebox/messages/{}", read, m.of(m.one)},
 		{"GET", "/ebox/messages/{}/attachments", read, m.of(m.attachmentList)},
-		{"GET", "/ebox/messages/{}/attachments/{}", read, m.of(m.attachment)},
-		{"GET", contentPattern, read, m.of(m.content)},
+		{"GET", "/ebox/messages/{}/attachments/{}", read, m.ofAttachment(m.attachment)},
+		{"GET", contentPattern, read, m.ofAttachment(m.content)},
 		{"GET", bodyPattern, read, m.of(m.body)},
 		{"GET", "/ebox/messages/{}/paymentData", read, m.of(m.payment)},
-		{"POST", "/ebox/messages/{}/replies", read, m.of(m.reply)},
-		{"POST", "/linkEboxMessage", senders, m.link},
-		{"POST", "/searchMessageStatus", senders, m.searchStatus},
+		{"POST", "/ebox/messages/{}/replies", read, m.reply()},
+		{"POST", "/linkEboxMessage", senders, onJSON(plainJSON, m.link)},
+		{"POST", "/searchMessageStatus", senders, onJSON(plainJSON, m.searchStatus)},
 	}...)
 	m.api.endpoints = append(m.api.endpoints, m.referenceEndpoints(reference)...)
 	return m
@@ -158,8 +153,6 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 
 // box gives the e-Box of an enterprise, filled when it is first asked for.
 func (m *messageRegistry) box(e enterprise.Number) *mailbox {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	b := m.boxes[e]
 	if b == nil {
 		b = &mailbox{messages: m.seedMessages(e)}
@@ -168,21 +161,33 @@ func (m *messageRegistry) box(e enterprise.Number) *mailbox {
 	return b
 }
 
-// of serves the message of the path, or answers 404.
-func (m *messageRegistry) of(handle func(*call, *mailbox, *message)) func(*call) {
-	return func(c *call) {
-		b := m.box(c.enterprise)
-		if msg := b.lookup(c.args[0]); msg != nil {
-			handle(c, b, msg)
-			return
-		}
-		c.fail(problem.NotFound("There is no message of this id in the e-Box of enterprise " + c.enterprise.String() + "."))
+// nextID is the id of a message that comes in now.
+func (m *messageRegistry) nextID() string {
+	m.seq++
+	return strconv.Itoa(2_000_000 + m.seq)
+}
+
+// find gives the message of the path.
+func (m *messageRegistry) find(c *call) (*message, response) {
+	if msg := m.box(c.enterprise).lookup(c.args[0]); msg != nil {
+		return msg, nil
 	}
+	return nil, c.fail(problem.NotFound("There is no message of this id in the e-Box of enterprise " +
+		c.enterprise.String() + "."))
+}
+
+// of serves the message of the path, or answers 404.
+func (m *messageRegistry) of(handle func(*call, *message) response) func(*call) response {
+	return locked(func(c *call) response {
+		msg, refusal := m.find(c)
+		if refusal != nil {
+			return refusal
+		}
+		return handle(c, msg)
+	})
 }
 
 func (b *mailbox) lookup(id string) *message {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
 	for _, msg := range b.messages {
 		if msg.id == id {
 			return msg
@@ -193,29 +198,26 @@ func (b *mailbox) lookup(id string) *message {
 
 // put adds a message as the newest, unless the box is full or has it already.
 func (b *mailbox) put(msg *message) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.messages) >= keptMessages || slices.ContainsFunc(b.messages,
-		func(m *message) bool { return m.id == msg.id }) {
+	if len(b.messages) >= keptMessages || b.lookup(msg.id) != nil {
 		return false
 	}
-	// A copy, since a list that is being written out may still have the old one.
-	messages := make([]*message, 0, len(b.messages)+1)
-	b.messages = append(append(messages, msg), b.messages...)
+	b.messages = slices.Insert(b.messages, 0, msg)
 	return true
 }
 
-// open marks a message read, for good.
-func (b *mailbox) open(msg *message) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	msg.read = true
+// count counts the messages of a box.
+func (b *mailbox) count() (total, unread int) {
+	for _, msg := range b.messages {
+		if !msg.read {
+			unread++
+		}
+	}
+	return len(b.messages), unread
 }
 
 // summary serves GET /ebox.
-func (m *messageRegistry) summary(c *call) {
+func (m *messageRegistry) summary(c *call) response {
 	b := m.box(c.enterprise)
-	b.mu.RLock()
 	out := struct {
 		Messages int        `json:"numberOfMessages"`
 		Unread   int        `json:"numberOfUnreadMessages"`
@@ -236,105 +238,78 @@ func (m *messageRegistry) summary(c *call) {
 			out.Size += float64(a.size) / 1024
 		}
 	}
-	b.mu.RUnlock()
-	c.send(http.StatusOK, out)
+	return c.send(http.StatusOK, out)
 }
 
 // one serves GET /ebox/messages/{id}.
-func (m *messageRegistry) one(c *call, b *mailbox, msg *message) {
-	c.send(http.StatusOK, m.view(b.state(msg), true))
+func (m *messageRegistry) one(c *call, msg *message) response {
+	return c.send(http.StatusOK, m.view(msg, true))
 }
 
 // body serves GET /ebox/messages/{id}/body, which opens a message whose body is
 // its main content.
-func (m *messageRegistry) body(c *call, b *mailbox, msg *message) {
+func (m *messageRegistry) body(c *call, msg *message) response {
 	if msg.body == nil {
-		c.fail(problem.NotFound("This message has no body."))
-		return
+		return c.fail(problem.NotFound("This message has no body."))
 	}
-	if msg.bodyMain {
-		b.open(msg)
-	}
-	c.send(http.StatusOK, msg.body)
+	msg.read = msg.read || msg.bodyMain
+	return c.send(http.StatusOK, msg.body)
 }
 
 // payment serves GET /ebox/messages/{id}/paymentData.
-func (m *messageRegistry) payment(c *call, _ *mailbox, msg *message) {
+func (m *messageRegistry) payment(c *call, msg *message) response {
 	if msg.payment == nil {
-		c.fail(problem.NotFound("This message has no payment data."))
-		return
+		return c.fail(problem.NotFound("This message has no payment data."))
 	}
-	c.send(http.StatusOK, msg.payment)
+	return c.send(http.StatusOK, msg.payment)
 }
 
 // structured serves GET /ebox/messages/{id}/structuredData: what a program reads in
 // place of the letter, which opens the message.
-func (m *messageRegistry) structured(c *call, b *mailbox, msg *message) {
-	b.open(msg)
-	c.send(http.StatusOK, map[string]any{"messageId": msg.id, "messageTypeId": msg.typeID,
+func (m *messageRegistry) structured(c *call, msg *message) response {
+	msg.read = true
+	return c.send(http.StatusOK, map[string]any{"messageId": msg.id, "messageTypeId": msg.typeID,
 		"enterpriseNumber": c.enterprise})
 }
 
+type action struct {
+	Action string `json:"action"`
+}
+
 // act serves POST /ebox/messages/{id}/actions: a message is marked read or unread.
-func (m *messageRegistry) act(c *call, b *mailbox, msg *message) {
-	var order struct {
-		Action string `json:"action"`
-	}
-	if !c.readJSON("application/json", &order) {
-		return
+func (m *messageRegistry) act(c *call, order action) response {
+	msg, refusal := m.find(c)
+	if refusal != nil {
+		return refusal
 	}
 	if order.Action != "markAsRead" && order.Action != "markAsUnread" {
-		c.fail(problem.BadRequest("action is markAsRead or markAsUnread."))
-		return
+		return c.fail(problem.BadRequest("action is markAsRead or markAsUnread."))
 	}
-	b.mu.Lock()
 	msg.read = order.Action == "markAsRead"
-	b.mu.Unlock()
-	c.w.WriteHeader(http.StatusNoContent)
+	return c.status(http.StatusNoContent)
 }
 
 // sent serves GET /ebox/sentMessages: what the enterprise published here, newest first.
-func (m *messageRegistry) sent(c *call) {
-	all := []messageView{}
-	for _, b := range m.allBoxes() {
-		b.mu.RLock()
+func (m *messageRegistry) sent(c *call) response {
+	var all []*message
+	for _, b := range m.boxes {
 		for _, msg := range b.messages {
 			if msg.published && msg.orgID == c.enterprise.String() {
-				all = append(all, m.view(*msg, false))
+				all = append(all, msg)
 			}
 		}
-		b.mu.RUnlock()
 	}
-	slices.SortFunc(all, func(a, b messageView) int {
-		return cmp.Or(b.Published.Compare(a.Published), cmp.Compare(b.ID, a.ID))
+	slices.SortFunc(all, func(a, b *message) int {
+		return cmp.Or(b.received.Compare(a.received), cmp.Compare(b.id, a.id))
 	})
-	sendPage(c, all)
+	return sendPage(c, all, m.listed)
 }
 
 // statistics serves GET /statistics: the counters of the enterprise's e-Box.
-func (m *messageRegistry) statistics(c *call) {
-	b := m.box(c.enterprise)
-	b.mu.RLock()
-	total, unread := b.count()
-	b.mu.RUnlock()
-	c.send(http.StatusOK, map[string]any{"enterpriseNumber": c.enterprise, "numberOfMessages": total,
+func (m *messageRegistry) statistics(c *call) response {
+	total, unread := m.box(c.enterprise).count()
+	return c.send(http.StatusOK, map[string]any{"enterpriseNumber": c.enterprise, "numberOfMessages": total,
 		"numberOfUnreadMessages": unread})
-}
-
-// count counts the messages of a box whose lock is held.
-func (b *mailbox) count() (total, unread int) {
-	for _, msg := range b.messages {
-		if !msg.read {
-			unread++
-		}
-	}
-	return len(b.messages), unread
-}
-
-func (m *messageRegistry) allBoxes() []*mailbox {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Collect(maps.Values(m.boxes))
 }
 
 // Draft is a message to put into an e-Box from outside the API.
@@ -351,14 +326,16 @@ type Draft struct {
 // returns its id. Its attachments have the ids "1", "2", … and any size: their
 // bytes are generated while they are sent.
 func (s *Simulator) AddMessage(provider string, e enterprise.Number, d Draft) (string, error) {
-	m := s.directory.registry(provider)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.registries[provider]
 	if m == nil {
 		return "", fmt.Errorf("adding a message: the simulator serves no provider %q", provider)
 	}
 	if d.Subject == "" {
 		d.Subject = "New message for " + e.String()
 	}
-	msg := m.newMessage(e, m.seq.next(), s.now())
+	msg := m.newMessage(e, m.nextID(), s.now())
 	msg.subject = inAll(d.Subject)
 	if d.Body != "" {
 		msg.body, msg.bodyMain = inAll(d.Body), len(d.Sizes) == 0

@@ -21,14 +21,16 @@ const (
 
 // SetPageForm changes how a provider writes pages from now on.
 func (s *Simulator) SetPageForm(provider string, form PageForm) error {
-	m := s.directory.registry(provider)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.registries[provider]
 	switch {
 	case m == nil:
 		return fmt.Errorf("setting the form of pages: the simulator serves no provider %q", provider)
 	case form != PagePlain && form != PageHAL:
 		return fmt.Errorf("setting the form of pages: %q is neither %s nor %s", form, PagePlain, PageHAL)
 	}
-	m.api.plainPages.Store(form == PagePlain)
+	m.api.plainPages = form == PagePlain
 	return nil
 }
 
@@ -59,41 +61,55 @@ func wholeList[T any](plain bool, items []T) any {
 	return halPage[T]{Items: items, Total: len(items)}
 }
 
-// newPage makes a page of some of total items. Its links keep the filters of the
-// request; beside HAL, the one to the next page is also in a Link header (RFC 8288).
-func newPage[T any](c *call, items []T, page, pageSize, total int) any {
+// pageNumber is which page of a list is asked for, and of how many items.
+type pageNumber struct{ number, size int }
+
+func (r *queryReader) page() pageNumber {
+	return pageNumber{r.number("page", 1, 1<<31-1), r.number("pageSize", 25, 100)}
+}
+
+// pageOf makes the page of a list of which all items are at hand, and shows those of the page.
+// Its links keep the filters of the request; beside HAL, the one to the next page is also in
+// a Link header (RFC 8288).
+func pageOf[T, V any](c *call, p pageNumber, all []T, view func(T) V) any {
 	query := c.r.URL.Query()
 	at := func(page int) link {
 		query.Set("page", strconv.Itoa(page))
-		query.Set("pageSize", strconv.Itoa(pageSize))
+		query.Set("pageSize", strconv.Itoa(p.size))
 		return link{c.base() + c.below + "?" + query.Encode()}
 	}
-	last := max(1, (total+pageSize-1)/pageSize)
-	l := links{"self": at(page), "first": at(1), "last": at(last)}
-	if page > 1 {
-		l["prev"] = at(min(page-1, last))
+	from := min((p.number-1)*p.size, len(all))
+	items := []V{}
+	for _, one := range all[from:min(from+p.size, len(all))] {
+		items = append(items, view(one))
 	}
-	if page < last {
-		l["next"] = at(page + 1)
-		if !c.plainPages.Load() { // the guide advises against the header
-			c.w.Header().Set("Link", "<"+l["next"].Href+`>; rel="next"`)
-		}
+	last := max(1, (len(all)+p.size-1)/p.size)
+	l := links{"self": at(p.number), "first": at(1), "last": at(last)}
+	if p.number > 1 {
+		l["prev"] = at(min(p.number-1, last))
 	}
-	if !c.plainPages.Load() {
-		return halPage[T]{items, total, l}
+	if p.number < last {
+		l["next"] = at(p.number + 1)
 	}
-	return plainPage[T]{
-		l["self"].Href, items, page, pageSize, total, l["first"].Href, l["prev"].Href, l["next"].Href, l["last"].Href,
+	if c.plainPages {
+		return plainPage[V]{l["self"].Href, items, p.number, p.size, len(all), l["first"].Href, l["prev"].Href,
+			l["next"].Href, l["last"].Href}
 	}
+	if next, more := l["next"]; more { // the guide advises against the header
+		c.w.Header().Set("Link", "<"+next.Href+`>; rel="next"`)
+	}
+	return halPage[V]{items, len(all), l}
 }
 
-// sendPage serves a list of which all items are at hand, page by page.
-func sendPage[T any](c *call, all []T) {
+// sendPage serves a list page by page.
+func sendPage[T, V any](c *call, all []T, view func(T) V) response {
 	r := queryReader{query: c.r.URL.Query()}
-	page, size := r.number("page", 1, 1<<31-1), r.number("pageSize", 25, 100)
-	if c.refuseQuery(&r) {
-		return
+	p := r.page()
+	if refusal := c.refuseQuery(&r); refusal != nil {
+		return refusal
 	}
-	from := min((page-1)*size, len(all))
-	c.send(http.StatusOK, newPage(c, all[from:min(from+size, len(all))], page, size, len(all)))
+	return c.send(http.StatusOK, pageOf(c, p, all, view))
 }
+
+// asIs shows an item as it is.
+func asIs[T any](item T) T { return item }

@@ -49,73 +49,74 @@ func (s *Simulator) mountPartition() {
 	view := func(c *call, p partition) partitionView {
 		return partitionView{p, c.enterprise, links{"self": {c.base() + "/ebox/" + c.enterprise.String() + "/" + p.ID}}}
 	}
-	a := &api{
-		upstream: UpstreamPartition, site: s.main, path: partitionPath, scopes: scope,
+	s.main.mounts[partitionPath] = &api{
+		upstream: UpstreamPartition, site: s.main, path: partitionPath, scopes: scope, plainPages: true,
 		endpoints: []endpoint{
-			{"GET", "/ebox/{}", scope, ofPath(func(c *call) {
-				list := make([]partitionView, len(partitions))
-				for i, p := range partitions {
-					list[i] = view(c, p)
-				}
-				sendPage(c, list)
+			{"GET", "/ebox/{}", scope, ofPath(func(c *call) response {
+				return sendPage(c, partitions, func(p partition) partitionView { return view(c, p) })
 			})},
-			{"GET", "/ebox/{}/hasMandate", scope, s.hasMandate},
-			{"GET", "/ebox/{}/routingRules", scope, ofPath(func(c *call) { sendPage(c, routingRules) })},
-			{"GET", "/ebox/{}/{}", scope, ofPath(func(c *call) {
-				i := slices.IndexFunc(partitions, func(p partition) bool { return p.ID == c.args[1] })
-				if i < 0 {
-					c.fail(problem.NotFound("This e-Box has no partition of this id."))
-					return
+			{"GET", "/ebox/{}/hasMandate", scope, locked(s.hasMandate)},
+			{"GET", "/ebox/{}/routingRules", scope, ofPath(func(c *call) response {
+				return sendPage(c, routingRules, asIs)
+			})},
+			{"GET", "/ebox/{}/{}", scope, ofPath(func(c *call) response {
+				if i := partitionIndex(c.args[1]); i >= 0 {
+					return c.send(http.StatusOK, view(c, partitions[i]))
 				}
-				c.send(http.StatusOK, view(c, partitions[i]))
+				return c.fail(problem.NotFound("This e-Box has no partition of this id."))
 			})},
 		},
 	}
-	a.plainPages.Store(true)
-	a.site.mounts.Store(partitionPath, a)
+}
+
+// partitionIndex finds a partition; -1 if there is none of the id.
+func partitionIndex(id string) int {
+	return slices.IndexFunc(partitions, func(p partition) bool { return p.ID == id })
 }
 
 // ofPath serves the e-Box of the path for those who may read it; a header that names
 // another enterprise contradicts it.
-func ofPath(handle func(*call)) func(*call) {
-	return func(c *call) {
-		n, ok := c.number("path", "enterpriseNumber", c.args[0])
-		if !ok || !c.represent() {
-			return
+func ofPath(handle func(*call) response) func(*call) response {
+	return locked(func(c *call) response {
+		n, refusal := c.number("path", "enterpriseNumber", c.args[0])
+		if refusal == nil {
+			refusal = c.represent()
 		}
-		if c.r.Header.Get(onBehalfOf) != "" && c.enterprise != n {
-			c.fail(problem.BadRequest("Path and header name different enterprises."))
-			return
+		named := c.r.Header.Get(onBehalfOf) != ""
+		switch {
+		case refusal != nil:
+			return refusal
+		case named && c.enterprise != n:
+			return c.fail(problem.BadRequest("Path and header name different enterprises."))
+		case !named:
+			if refusal := c.representFor(n); refusal != nil {
+				return refusal
+			}
 		}
-		if c.r.Header.Get(onBehalfOf) == "" && !c.representFor(n) {
-			return
-		}
-		c.enterprise = n
-		handle(c)
-	}
+		return handle(c)
+	})
 }
 
 // hasMandate tells whether an enterprise may publish for that of the path: the one in
 // mandataryEnterpriseNumber, else the client itself.
-func (s *Simulator) hasMandate(c *call) {
-	n, ok := c.number("path", "enterpriseNumber", c.args[0])
-	if !ok {
-		return
+func (s *Simulator) hasMandate(c *call) response {
+	n, refusal := c.number("path", "enterpriseNumber", c.args[0])
+	if refusal != nil {
+		return refusal
 	}
 	query := c.r.URL.Query()
 	if query.Get("operation") != "publish" {
-		c.fail(problem.BadRequest("The query is not valid.", problem.Issue{
+		return c.fail(problem.BadRequest("The query is not valid.", problem.Issue{
 			Type: problem.IssueRequiredInput, In: "query", Name: "operation", Value: query.Get("operation"),
 			Detail: "publish is expected",
 		}))
-		return
 	}
 	mandatary := c.token.client.Enterprise
-	if query.Has("mandataryEnterpriseNumber") {
-		if mandatary, ok = c.number("query", "mandataryEnterpriseNumber", query.Get("mandataryEnterpriseNumber")); !ok {
-			return
+	if text := query.Get("mandataryEnterpriseNumber"); query.Has("mandataryEnterpriseNumber") {
+		if mandatary, refusal = c.number("query", "mandataryEnterpriseNumber", text); refusal != nil {
+			return refusal
 		}
 	}
-	c.send(http.StatusOK, map[string]bool{"hasMandate": n == mandatary ||
-		s.mahis.refusal(n, mandatary, MandateEbox) == ""})
+	return c.send(http.StatusOK, map[string]bool{"hasMandate": n == mandatary ||
+		s.refusal(n, mandatary, MandateEbox) == ""})
 }

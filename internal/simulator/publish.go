@@ -10,6 +10,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -70,15 +71,14 @@ func (p *party) enterprise() (enterprise.Number, bool) {
 // senders are the scopes of those who publish.
 var senders = []string{ScopePublicationSender, ScopeRepresentativePublication, ScopeRepresentativeElsewhere}
 
-// maySend tells whether the token is one for sending, for oneself or for another as the
-// call is, or answers 403.
-func (c *call) maySend() bool {
+// maySend checks that the token is one for sending, for oneself or for another as the call is.
+func (c *call) maySend() response {
 	wanted := senders[1:]
 	if c.enterprise == c.token.client.Enterprise {
 		wanted = senders[:1]
 	}
 	if slices.ContainsFunc(c.token.scopes, func(s string) bool { return slices.Contains(wanted, s) }) {
-		return true
+		return nil
 	}
 	return c.missingScope(wanted, "The access token has no scope for publishing on this enterprise's behalf. Ask the "+
 		"Authorization Server for one of: "+strings.Join(wanted, " ")+".")
@@ -111,52 +111,55 @@ var mediaTypes = []string{
 
 // publish serves POST /ebox/messages and, on older registries, POST
 // /publishMessage. Those who only read may reply with it, and no more.
-func (m *messageRegistry) publish(c *call) {
-	p, files, ok := readPublication(c)
-	if !ok {
-		return
+func (m *messageRegistry) publish(c *call, p *publication, files []received) response {
+	var refusal response
+	if p.Original == "" {
+		refusal = c.maySend()
+	} else {
+		refusal = m.mayReply(c, p.Original)
 	}
-	if p.Original == "" && c.maySend() || p.Original != "" && m.mayReply(c, p.Original) {
-		m.accept(c, p, files)
+	if refusal != nil {
+		return refusal
+	}
+	return m.accept(c, p, files)
+}
+
+// reply is POST /ebox/messages/{id}/replies: a publication whose original is the message of
+// the path and whose recipient is its sender unless it names one. A message that takes no
+// replies refuses it before the body is read.
+func (m *messageRegistry) reply() func(*call) response {
+	check := locked(func(c *call) response { return m.mayReply(c, c.args[0]) })
+	take := onPublication(func(c *call, p *publication, files []received) response {
+		if p.Original != "" && p.Original != c.args[0] {
+			return c.fail(problem.BadRequest("originalMessageId is not the message of the path."))
+		}
+		p.Original = c.args[0]
+		if p.Recipient == nil {
+			p.Recipient = &party{Type: "enterprise", Number: m.box(c.enterprise).lookup(p.Original).orgID}
+		}
+		return m.accept(c, p, files)
+	})
+	return func(c *call) response {
+		if refusal := check(c); refusal != nil {
+			return refusal
+		}
+		return take(c)
 	}
 }
 
-// reply serves POST /ebox/messages/{id}/replies: a publication whose original is
-// the message of the path and whose recipient is its sender unless it names one.
-func (m *messageRegistry) reply(c *call, _ *mailbox, original *message) {
-	if !m.mayReply(c, original.id) {
-		return
-	}
-	p, files, ok := readPublication(c)
-	if !ok {
-		return
-	}
-	if p.Original != "" && p.Original != original.id {
-		c.fail(problem.BadRequest("originalMessageId is not the message of the path."))
-		return
-	}
-	p.Original = original.id
-	if p.Recipient == nil {
-		p.Recipient = &party{Type: "enterprise", Number: original.orgID}
-	}
-	m.accept(c, p, files)
-}
-
-func (m *messageRegistry) mayReply(c *call, original string) bool {
+func (m *messageRegistry) mayReply(c *call, original string) response {
 	msg := m.box(c.enterprise).lookup(original)
 	switch {
 	case msg == nil:
-		c.fail(problem.NotFound("There is no message to reply to of the id " + original + "."))
+		return c.fail(problem.NotFound("There is no message to reply to of the id " + original + "."))
 	case !msg.replies:
-		c.fail(problem.Forbidden("This message allows no replies."))
-	default:
-		return true
+		return c.fail(problem.Forbidden("This message allows no replies."))
 	}
-	return false
+	return nil
 }
 
 // accept checks the publication as a whole and puts it into the recipient's e-Box.
-func (m *messageRegistry) accept(c *call, p *publication, files []received) {
+func (m *messageRegistry) accept(c *call, p *publication, files []received) response {
 	recipient, issues := p.check(files, m.old)
 	if s := p.Sender; s != nil {
 		if n, ok := s.enterprise(); !ok || n != c.enterprise {
@@ -165,14 +168,13 @@ func (m *messageRegistry) accept(c *call, p *publication, files []received) {
 		}
 	}
 	if len(issues) > 0 {
-		c.fail(problem.BadRequest("The message to publish is not valid.", issues...))
-		return
+		return c.fail(problem.BadRequest("The message to publish is not valid.", issues...))
 	}
-	release, ok := m.takeKey(c)
-	if !ok {
-		return
+	key, refusal := m.key(c)
+	if refusal != nil {
+		return refusal
 	}
-	msg := m.newMessage(recipient, m.seq.next(), m.s.now())
+	msg := m.newMessage(recipient, m.nextID(), m.s.now())
 	msg.original, msg.subject, msg.attention, msg.registered = p.Original, p.Subject, p.Attention, p.Registered
 	msg.body, msg.bodyMain, msg.payment, msg.replies = p.Body, isTrue(p.BodyMain), p.Payment, *p.Replies
 	msg.orgID, msg.published = c.enterprise.String(), true
@@ -196,103 +198,96 @@ func (m *messageRegistry) accept(c *call, p *publication, files []received) {
 		msg.attachments = append(msg.attachments, a)
 	}
 	if !m.box(recipient).put(msg) {
-		release()
-		c.fail(refuse(http.StatusInsufficientStorage, "internalServerError", "Insufficient Storage",
+		return c.fail(refuse(http.StatusInsufficientStorage, "internalServerError", "Insufficient Storage",
 			"The e-Box of the recipient is full."))
-		return
 	}
+	if len(m.keys) >= keptMessages {
+		clear(m.keys)
+	}
+	m.keys[key] = key != ""
 	location := m.api.base()
 	if m.old {
 		location = m.api.path // an absolute path, which RFC 9110 §10.2.2 allows
 	}
 	c.w.Header().Set("Location", location+"/ebox/messages/"+msg.id)
 	out := published{msg.id, msg.expires.In(m.zone), "PUBLISHED", "The message was published."}
-	if !c.s.mahis.knows(recipient) {
+	if !c.s.inMahis(recipient) {
 		out.Code, out.Message = "NO_DIGITAL_USER", "The message was published; the recipient has never opened its e-Box."
 	}
-	c.send(http.StatusCreated, out)
+	return c.send(http.StatusCreated, out)
 }
 
-// takeKey takes the Idempotency-Key of a publication for its client, or answers 409 if
-// a publication with that key was accepted before, whatever that one held. release
-// gives it back. It waits for nobody: of two at once the second is refused.
-func (m *messageRegistry) takeKey(c *call) (release func(), ok bool) {
+// key gives the Idempotency-Key of a publication with its client, "" without one. It is
+// refused if the client's publication with that key was accepted before, whatever that held.
+func (m *messageRegistry) key(c *call) (string, response) {
 	fields := c.r.Header.Values("Idempotency-Key")
 	if len(fields) == 0 {
-		return func() {}, true
+		return "", nil
 	}
-	key := fields[0]
-	if len(fields) > 1 || len(key) < 3 || key[0] != '"' || key[len(key)-1] != '"' ||
-		strings.Contains(key[1:len(key)-1], `"`) {
-		c.fail(problem.BadRequest("The header Idempotency-Key is not valid.", problem.Issue{
+	key := c.token.client.ID + " " + fields[0]
+	switch {
+	case len(fields) > 1 || !quoted.MatchString(fields[0]):
+		return "", c.fail(problem.BadRequest("The header Idempotency-Key is not valid.", problem.Issue{
 			Type: problem.IssueInvalidInput, In: "header", Name: "Idempotency-Key", Detail: "one quoted string is expected",
 		}))
-		return nil, false
-	}
-	key = c.token.client.ID + " " + key
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.keys[key] {
-		c.fail(refuse(http.StatusConflict, "conflict", "Conflict",
+	case m.keys[key]:
+		return "", c.fail(refuse(http.StatusConflict, "conflict", "Conflict",
 			"A publication with this Idempotency-Key was accepted before."))
-		return nil, false
 	}
-	if len(m.keys) >= keptMessages {
-		clear(m.keys)
-	}
-	m.keys[key] = true
-	return func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		delete(m.keys, key)
-	}, true
+	return key, nil
 }
+
+var quoted = regexp.MustCompile(`^"[^"]+"$`)
 
 func isTrue(b *bool) bool { return b != nil && *b }
 
-// readPublication reads the parts as they come, keeping the description and a
-// bounded beginning of each file. It answers what is wrong with them itself.
-func readPublication(c *call) (*publication, []received, bool) {
-	mediaType, parameters, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "multipart/form-data" || parameters["boundary"] == "" {
-		c.fail(refuse(http.StatusUnsupportedMediaType, "unsupportedMediaType", "Unsupported Media Type",
-			"Send multipart/form-data with a boundary."))
-		return nil, nil, false
+// onPublication is an endpoint that takes a publication. Its parts are read as they come; the
+// description and a bounded beginning of each file are kept.
+func onPublication(handle func(*call, *publication, []received) response) func(*call) response {
+	return func(c *call) response {
+		mediaType, parameters, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
+		if err != nil || mediaType != "multipart/form-data" || parameters["boundary"] == "" {
+			return c.fail(refuse(http.StatusUnsupportedMediaType, "unsupportedMediaType", "Unsupported Media Type",
+				"Send multipart/form-data with a boundary."))
+		}
+		p, files, err := c.readParts(multipart.NewReader(c.r.Body, parameters["boundary"]))
+		if err != nil {
+			return c.fail(problem.BadRequest("The multipart body is not valid: " + err.Error() + "."))
+		}
+		// What follows the last boundary means nothing, but the trailers come after it.
+		_, _ = io.Copy(io.Discard, c.r.Body)
+		if p == nil {
+			return c.fail(problem.BadRequest("The part " + descriptionPart + " is missing."))
+		}
+		c.s.mu.Lock()
+		defer c.s.mu.Unlock()
+		return handle(c, p, files)
 	}
-	var p *publication
-	var files []received
-	parts := multipart.NewReader(c.r.Body, parameters["boundary"])
+}
+
+func (c *call) readParts(parts *multipart.Reader) (p *publication, files []received, err error) {
 	for {
 		part, err := parts.NextPart()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err == nil {
-			switch {
-			case part.FormName() == descriptionPart && p == nil:
-				p, err = c.readDescription(part)
-			case part.FormName() == "" || part.FormName() == descriptionPart:
-				err = errors.New("each part needs a name of its own")
-			case len(files) == maxFiles:
-				err = errors.New("at most six files are allowed")
-			default:
-				var f received
-				f, err = readFile(part)
-				files = append(files, f)
-			}
+		switch {
+		case errors.Is(err, io.EOF):
+			return p, files, nil
+		case err != nil:
+			return nil, nil, err
+		case part.FormName() == descriptionPart && p == nil:
+			p, err = c.readDescription(part)
+		case part.FormName() == "" || part.FormName() == descriptionPart:
+			err = errors.New("each part needs a name of its own")
+		case len(files) == maxFiles:
+			err = errors.New("at most six files are allowed")
+		default:
+			var f received
+			f, err = readFile(part)
+			files = append(files, f)
 		}
 		if err != nil {
-			c.fail(problem.BadRequest("The multipart body is not valid: " + err.Error() + "."))
-			return nil, nil, false
+			return nil, nil, err
 		}
 	}
-	// What follows the last boundary means nothing, but the trailers come after it.
-	_, _ = io.Copy(io.Discard, c.r.Body)
-	if p == nil {
-		c.fail(problem.BadRequest("The part " + descriptionPart + " is missing."))
-		return nil, nil, false
-	}
-	return p, files, true
 }
 
 func (c *call) readDescription(part io.Reader) (*publication, error) {

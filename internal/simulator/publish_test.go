@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"mime/multipart"
-	"net/http"
 	"net/textproto"
 	"slices"
 	"strings"
@@ -80,7 +79,7 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 			}
 			location := r.header.Get("Location")
 			if strings.HasPrefix(location, "/") {
-				location = l.directory.registry(c.provider).api.site.base + location
+				location = l.registries[c.provider].api.site.base + location
 			}
 			get := l.as(l.token(c.read), mandated)
 			m := decode[shownMessage](t, get("GET", location, ""))
@@ -95,22 +94,16 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 			to := func(number string) string { return `{"eboxType":"enterprise","` + c.idName + `":"` + number + `"}` }
 			status := `[{"messageId":"` + m.ID + `","eboxId":` + to("0206731645") + `}]`
 			r = send("POST", base+"/searchMessageStatus", status, "Content-Type", jsonType)
-			if r.status != 201 || !strings.Contains(string(r.body), `"readStatus":true`) {
-				t.Errorf("status: %d %s", r.status, r.body)
-			}
+			is(t, r, 201, `"readStatus":true`, "status")
 			link := `{"messageId":"` + m.ID + `","recipients":[` + to("0212148896") + `,` + to("12") + `]}`
 			r = send("POST", base+"/linkEboxMessage", link, "Content-Type", jsonType)
-			if r.status != 201 || !strings.Contains(string(r.body), `"nbSuccessLinks":1`) {
-				t.Errorf("link: %d %s", r.status, r.body)
-			}
+			is(t, r, 201, `"nbSuccessLinks":1`, "link")
 			linked := l.as(l.token(c.read), alsoMandated)("GET", base+"/ebox/messages/"+m.ID, "")
 			if decode[messageView](t, linked).Read {
 				t.Errorf("the linked message has the read mark of the other: %s", linked.body)
 			}
 			other := l.as(l.token(ScopeRepresentativePublication), alsoMandated)
-			if r := other("POST", base+"/linkEboxMessage", link, "Content-Type", jsonType); r.status != 404 {
-				t.Errorf("linking what another sent: %d", r.status)
-			}
+			is(t, other("POST", base+"/linkEboxMessage", link, "Content-Type", jsonType), 404, "", "linking what another sent")
 		})
 	}
 }
@@ -219,9 +212,7 @@ func TestALargeFilePassesAndItsDigestIsChecked(t *testing.T) {
 	if a.Size != 3<<10 || a.Digest.Value != base64.RawURLEncoding.EncodeToString(sum[:]) {
 		t.Errorf("%+v", a)
 	}
-	if r := l.consumer()("GET", a.Content, ""); r.status != 404 {
-		t.Errorf("content that is not kept: %d", r.status)
-	}
+	is(t, l.consumer()("GET", a.Content, ""), 404, "", "content that is not kept")
 }
 
 func TestAPublicationIsRefusedFor(t *testing.T) {
@@ -265,21 +256,12 @@ func TestAPublicationIsRefusedFor(t *testing.T) {
 			describe("", `,"forTheAttentionOf":{"id":"79072300048"}`), []sheet{file}, "/forTheAttentionOf"},
 		{"a recipient with dots", strings.Replace(good, "0206731645", "0206.731.645", 1), []sheet{file}, "/recipient"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			body, contentType := multipartBody(t, c.description, c.files...)
-			r := post("POST", target, body, "Content-Type", contentType)
-			if r.status != 400 || !strings.Contains(string(r.body), c.says) {
-				t.Fatalf("%d %s, want %q", r.status, r.body, c.says)
-			}
-		})
+		body, contentType := multipartBody(t, c.description, c.files...)
+		is(t, post("POST", target, body, "Content-Type", contentType), 400, c.says, c.name)
 	}
 	body, contentType := multipartBody(t, good, file)
-	if r := post("POST", target, body[:len(body)-20], "Content-Type", contentType); r.status != 400 {
-		t.Errorf("a body that breaks off: %d", r.status)
-	}
-	if r := post("POST", target, "{}", "Content-Type", jsonType); r.status != http.StatusUnsupportedMediaType {
-		t.Errorf("JSON: %d", r.status)
-	}
+	is(t, post("POST", target, body[:len(body)-20], "Content-Type", contentType), 400, "", "a body that breaks off")
+	is(t, post("POST", target, "{}", "Content-Type", jsonType), 415, "", "JSON")
 }
 
 func TestAReaderMayReplyAndNoMore(t *testing.T) {
@@ -291,10 +273,7 @@ func TestAReaderMayReplyAndNoMore(t *testing.T) {
 		body, contentType := multipartBody(t, description, file)
 		return post("POST", url, body, "Content-Type", contentType)
 	}
-	refused := send(base, describe("", ""))
-	if refused.status != 403 || !strings.Contains(string(refused.body), "missingScope") {
-		t.Errorf("publishing with the reader's scope: %d %s", refused.status, refused.body)
-	}
+	is(t, send(base, describe("", "")), 403, "missingScope", "publishing with the reader's scope")
 	for what, c := range map[string]struct {
 		path, message string
 		want          int
@@ -305,8 +284,6 @@ func TestAReaderMayReplyAndNoMore(t *testing.T) {
 		"a reply to nothing":                 {"/1/replies", "", 404},
 		"a reply that names another message": {"/" + FirstMessage + "/replies", `,"originalMessageId":"1"`, 400},
 	} {
-		if r := send(base+c.path, describe("", c.message)); r.status != c.want {
-			t.Errorf("%s: %d, want %d: %s", what, r.status, c.want, r.body)
-		}
+		is(t, send(base+c.path, describe("", c.message)), c.want, "", what)
 	}
 }

@@ -2,11 +2,9 @@ package simulator
 
 import (
 	"encoding/hex"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -55,7 +53,6 @@ const keptRequests = 10_000
 
 // record has the last keptRequests requests, and twice as many at times.
 type record struct {
-	mu     sync.Mutex
 	seq    uint64
 	list   []*Recorded
 	counts map[string]uint64
@@ -64,11 +61,10 @@ type record struct {
 // Requests returns the last 10,000 requests since Start or ResetRequests, oldest
 // first, requests still being served among them.
 func (s *Simulator) Requests() []Recorded {
-	c := &s.record
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var list []Recorded
-	for _, r := range c.list[max(0, len(c.list)-keptRequests):] {
+	for _, r := range s.record.list[max(0, len(s.record.list)-keptRequests):] {
 		list = append(list, *r)
 	}
 	return list
@@ -81,25 +77,17 @@ func (s *Simulator) RequestsTo(upstream string) []Recorded {
 
 // ResetRequests forgets the requests and the counts.
 func (s *Simulator) ResetRequests() {
-	c := &s.record
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.list, c.counts = nil, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.record.list, s.record.counts = nil, nil
 }
 
 // RequestCount is the number of requests to an upstream since Start or
 // ResetRequests, beyond those that are kept.
 func (s *Simulator) RequestCount(upstream string) uint64 {
-	c := &s.record
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.counts[upstream]
-}
-
-func (c *record) countAll() map[string]uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return maps.Clone(c.counts)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.record.counts[upstream]
 }
 
 // begin enters a request. What is known of its token is entered before any fault,
@@ -113,12 +101,10 @@ func (c *record) begin(call *call) *Recorded {
 		Opening:    isRead(r.Method) && strings.HasPrefix(call.upstream, "provider:") && opensDocument(call.below),
 	}
 	if raw, ok := bearer(r); ok {
-		if t := call.s.authorization.lookup(raw); t != nil {
+		if t := call.s.tokens[raw]; t != nil {
 			e.Client, e.Scopes, e.TokenSHA256 = t.client.ID, t.scopes, t.sum
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.counts == nil {
 		c.counts = map[string]uint64{}
 	}
@@ -132,24 +118,8 @@ func (c *record) begin(call *call) *Recorded {
 	return e
 }
 
-// note enters who authenticated at the token endpoint, and what for.
-func (c *record) note(call *call, client string, scopes []string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	call.entry.Client, call.entry.Scopes = client, scopes
-}
-
-// fault enters the fault that was applied.
-func (c *record) fault(call *call, kind FaultKind) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	call.entry.Fault = kind
-}
-
 // end enters how it went. body is nil for a request without one.
 func (c *record) end(call *call, body *tap) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	e := call.entry
 	if body != nil {
 		e.BodyBytes, e.BodySHA256 = body.n, hex.EncodeToString(body.hash.Sum(nil))

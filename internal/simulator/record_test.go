@@ -66,7 +66,7 @@ func TestARefusalBeforeTheBodySendsNo100(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	_, err = io.WriteString(conn, "PATCH "+nssoPath+"/ebox/messages HTTP/1.1\r\nHost: x\r\n"+
 		"Expect: 100-continue\r\nContent-Length: 20\r\n\r\n")
 	if err != nil {

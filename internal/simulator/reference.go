@@ -71,23 +71,21 @@ func referenceList(path string, scopes []string, all []referenceItem) []endpoint
 		return slices.IndexFunc(all, func(one referenceItem) bool { return one.id == c.args[0] })
 	}
 	return []endpoint{
-		{"GET", path, scopes, func(c *call) {
+		{"GET", path, scopes, locked(func(c *call) response {
 			c.w.Header().Set("Cache-Control", referenceCache)
-			sendPage(c, all)
-		}},
-		{"GET", path + "/{}", scopes, func(c *call) {
+			return sendPage(c, all, asIs)
+		})},
+		{"GET", path + "/{}", scopes, func(c *call) response {
 			if i := find(c); i >= 0 {
-				c.send(http.StatusOK, all[i])
-				return
+				return c.send(http.StatusOK, all[i])
 			}
-			c.fail(problem.NotFound("There is no reference data of this id."))
+			return c.fail(problem.NotFound("There is no reference data of this id."))
 		}},
-		{"GET", path + "/{}/images/{}/content", scopes, func(c *call) {
+		{"GET", path + "/{}/images/{}/content", scopes, func(c *call) response {
 			if i := find(c); i >= 0 && strings.Contains(string(all[i].text), c.below) {
-				c.sendBytes(http.StatusOK, "image/png", logo)
-				return
+				return c.sendBytes(http.StatusOK, "image/png", logo)
 			}
-			c.fail(problem.NotFound("There is no image of this id."))
+			return c.fail(problem.NotFound("There is no image of this id."))
 		}},
 	}
 }

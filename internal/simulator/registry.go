@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"ebox-gateway/internal/problem"
@@ -53,22 +52,11 @@ type link struct {
 	Href string `json:"href"`
 }
 
-// providerRegistry is the list of the federation and, for each provider that the
-// simulator itself serves, its Message Registry.
-type providerRegistry struct {
-	s *Simulator
-
-	mu         sync.RWMutex
-	list       []Provider
-	registries map[string]*messageRegistry
-}
-
 // Providers lists the providers in the order of the Provider Registry.
 func (s *Simulator) Providers() []Provider {
-	d := s.directory
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return slices.Clone(d.list)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.providers)
 }
 
 // SetProvider changes the provider with p's id in the list, or adds it: another
@@ -78,37 +66,31 @@ func (s *Simulator) SetProvider(p Provider) error {
 	if p.ID == "" {
 		return errors.New("setting a provider: it needs an id")
 	}
+	if p.URL == "" && strings.ContainsAny(p.ID, `/?#%"\`) {
+		return errors.New(`setting a provider: an id with one of / ? # % " \ needs a URL of its own`)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if p.URL == "" {
-		if strings.ContainsAny(p.ID, `/?#%"\`) {
-			return errors.New(`setting a provider: an id with one of / ? # % " \ needs a URL of its own`)
-		}
-		p.URL = s.directory.host(s.main, p.ID, "/providers/"+p.ID, p.APIVersion)
+		p.URL = s.host(s.main, p.ID, "/providers/"+p.ID, p.APIVersion)
 	}
-	d := s.directory
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	list := slices.Clone(d.list)
-	if i := slices.IndexFunc(list, func(q Provider) bool { return q.ID == p.ID }); i >= 0 {
-		list[i] = p
+	if i := slices.IndexFunc(s.providers, func(q Provider) bool { return q.ID == p.ID }); i >= 0 {
+		s.providers[i] = p
 	} else {
-		list = append(list, p)
+		s.providers = append(s.providers, p)
 	}
-	d.list = list
 	return nil
 }
 
 // RemoveProvider takes a provider off the list. Its URL goes on being served.
 func (s *Simulator) RemoveProvider(id string) {
-	d := s.directory
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.list = slices.DeleteFunc(slices.Clone(d.list), func(p Provider) bool { return p.ID == id })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.providers = slices.DeleteFunc(s.providers, func(p Provider) bool { return p.ID == id })
 }
 
-func (d *providerRegistry) lookup(id string) (Provider, bool) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	for _, p := range d.list {
+func (s *Simulator) provider(id string) (Provider, bool) {
+	for _, p := range s.providers {
 		if p.ID == id {
 			return p, true
 		}
@@ -118,99 +100,72 @@ func (d *providerRegistry) lookup(id string) (Provider, bool) {
 
 // host makes the simulator serve a Message Registry for a provider and gives its
 // base URL. A provider has one registry: hosting it again changes nothing.
-func (d *providerRegistry) host(at *site, id, path, version string) string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if m := d.registries[id]; m != nil {
-		return m.api.base()
+func (s *Simulator) host(at *site, id, path, version string) string {
+	m := s.registries[id]
+	if m == nil {
+		m = newMessageRegistry(s, at, id, path, version)
+		s.registries[id] = m
+		at.mounts[path] = m.api
 	}
-	m := newMessageRegistry(d.s, at, id, path, version)
-	d.registries[id] = m
-	at.mounts.Store(path, m.api)
 	return m.api.base()
-}
-
-func (d *providerRegistry) registry(id string) *messageRegistry {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return d.registries[id]
 }
 
 // guard answers in the place of a provider that is not to be called now. A
 // gateway that knows the registry's dates never gets to see these answers.
-func (d *providerRegistry) guard(c *call) bool {
-	p, ok := d.lookup(strings.TrimPrefix(c.upstream, "provider:"))
+func (s *Simulator) guard(c *call) response {
+	p, ok := s.provider(strings.TrimPrefix(c.upstream, "provider:"))
 	if !ok {
-		return false // off the list, but a client may still have the URL
+		return nil // off the list, but a client may still have the URL
 	}
-	now := d.s.now()
+	now := s.now()
 	today := now.UTC().Format(time.DateOnly)
 	switch {
 	case p.Activation > today:
-		c.fail(problem.NotFound("This Document Provider is not active yet."))
-		return true
+		return c.fail(problem.NotFound("This Document Provider is not active yet."))
 	case p.Deactivation != "" && p.Deactivation < today:
-		c.fail(refuse(http.StatusGone, "resourceNotFound", "Gone", "This Document Provider was deactivated."))
-		return true
+		return c.fail(refuse(http.StatusGone, "resourceNotFound", "Gone", "This Document Provider was deactivated."))
 	}
 	for _, w := range p.Maintenance {
 		if !now.Before(w.Start) && now.Before(w.End) {
-			c.fail(problem.UnavailableUntil("This Document Provider is in maintenance.", w.End))
-			return true
+			return c.fail(problem.UnavailableUntil("This Document Provider is in maintenance.", w.End))
 		}
 	}
-	return false
+	return nil
 }
 
 // mountRegistry puts the two shapes of the Provider Registry in their places. The
 // older one lives below the Federation API, which shares its family of scopes.
 func (s *Simulator) mountRegistry() {
-	d := s.directory
-	scope := []string{ScopeRegistry}
-	s.main.mounts.Store(registryPath, &api{
-		upstream: UpstreamRegistry, site: s.main, path: registryPath, scopes: scope,
-		endpoints: []endpoint{
-			{"GET", "/messageRegistries", scope, d.listItems},
-			{"GET", "/messageRegistries/{}", scope, d.one("/messageRegistries/")},
-		},
-	})
-	s.main.mounts.Store(federationPath+"/messageProviders", &api{
-		upstream: UpstreamRegistry, site: s.main, path: federationPath, scopes: []string{ScopeRegistry, ScopePreference},
-		endpoints: []endpoint{
-			{"GET", "/messageProviders", scope, d.listArray},
-			{"GET", "/messageProviders/{}", scope, d.one("/messageProviders/")},
-		},
-	})
+	s.mountProviders(registryPath, registryPath, "/messageRegistries", []string{ScopeRegistry},
+		func(c *call, all []listedProvider) any {
+			return halPage[listedProvider]{Items: all, Total: len(all), Links: links{"self": {c.base() + c.below}}}
+		})
+	s.mountProviders(federationPath+"/messageProviders", federationPath, "/messageProviders",
+		[]string{ScopeRegistry, ScopePreference}, func(_ *call, all []listedProvider) any { return all })
 }
 
-func (d *providerRegistry) listed(c *call, below string) []listedProvider {
-	d.mu.RLock()
-	list := d.list // replaced as a whole, never changed
-	d.mu.RUnlock()
-	out := make([]listedProvider, len(list))
-	for i, p := range list {
-		out[i] = listedProvider{p, links{"self": {c.base() + below + url.PathEscape(p.ID)}}}
+// mountProviders puts one shape of the Provider Registry at a path, a list and its items.
+func (s *Simulator) mountProviders(mount, base, path string, scopes []string,
+	list func(*call, []listedProvider) any) {
+	listed := func(c *call, p Provider) listedProvider {
+		return listedProvider{p, links{"self": {c.base() + path + "/" + url.PathEscape(p.ID)}}}
 	}
-	return out
-}
-
-func (d *providerRegistry) listItems(c *call) {
-	items := d.listed(c, "/messageRegistries/")
-	c.send(http.StatusOK, halPage[listedProvider]{Items: items, Total: len(items), Links: links{"self": {
-		c.base() + "/messageRegistries"}}})
-}
-
-func (d *providerRegistry) listArray(c *call) {
-	c.send(http.StatusOK, d.listed(c, "/messageProviders/"))
-}
-
-func (d *providerRegistry) one(below string) func(*call) {
-	return func(c *call) {
-		p, ok := d.lookup(c.args[0])
-		if !ok {
-			c.fail(problem.NotFound("There is no Document Provider of this id."))
-			return
-		}
-		c.send(http.StatusOK, listedProvider{p, links{"self": {c.base() + below + url.PathEscape(p.ID)}}})
+	s.main.mounts[mount] = &api{
+		upstream: UpstreamRegistry, site: s.main, path: base, scopes: scopes,
+		endpoints: []endpoint{
+			{"GET", path, []string{ScopeRegistry}, locked(func(c *call) response {
+				all := make([]listedProvider, len(s.providers))
+				for i, p := range s.providers {
+					all[i] = listed(c, p)
+				}
+				return c.send(http.StatusOK, list(c, all))
+			})},
+			{"GET", path + "/{}", []string{ScopeRegistry}, locked(func(c *call) response {
+				if p, ok := s.provider(c.args[0]); ok {
+					return c.send(http.StatusOK, listed(c, p))
+				}
+				return c.fail(problem.NotFound("There is no Document Provider of this id."))
+			})},
+		},
 	}
 }

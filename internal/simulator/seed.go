@@ -2,10 +2,12 @@ package simulator
 
 import (
 	"crypto/sha256"
+	_ "embed"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"strconv"
-	"sync/atomic"
+	"strings"
 	"time"
 
 	"ebox-gateway/internal/enterprise"
@@ -34,52 +36,29 @@ const (
 // largeSizes are the sizes of the attachments of LargeMessage, in bytes.
 var largeSizes = []int64{1 << 10, 64 << 10, 1 << 20, 16 << 20, 64 << 20}
 
+// providerList is the list of the five providers, with the paths of their registries and with
+// dates that are told from the start.
+//
+//go:embed providers.json
+var providerList string
+
 // seed sets up the five providers and the mandates.
 func (s *Simulator) seed() {
 	day := func(years int) string { return s.started.UTC().AddDate(years, 0, 0).Format(time.DateOnly) }
-	text := func(nl, fr, de, en string) map[string]string {
-		return map[string]string{"nl": nl, "fr": fr, "de": de, "en": en}
+	at := func(hours int) string {
+		return s.started.UTC().Truncate(time.Hour).Add(time.Duration(hours) * time.Hour).Format(time.RFC3339)
 	}
-	hour := s.started.UTC().Truncate(time.Hour)
-	d := s.directory
-	d.list = []Provider{
-		{
-			ID: "nsso", URL: d.host(s.main, "nsso", nssoPath, "3.0"), APIVersion: "3.0", Activation: "2017-12-01",
-			Name: text("RSZ", "ONSS", "LSS", "NSSO"),
-			Description: text("Berichten van de sociale zekerheid", "Messages de la sécurité sociale",
-				"Nachrichten der sozialen Sicherheit", "Messages of the social security"),
-		},
-		{
-			ID: "regional", URL: d.host(s.regional, "regional", regionalPath, "2.1"), APIVersion: "2.1",
-			Activation:  "2021-03-01",
-			Name:        text("Gewestelijke belastingen", "Fiscalité régionale", "Regionale Steuern", "Regional taxes"),
-			Description: text("Aanslagbiljetten", "Avertissements-extraits de rôle", "Steuerbescheide", "Tax assessments"),
-		},
-		{
-			ID: "utilities", URL: d.host(s.main, "utilities", "/utilities/ebox/enterprise/v2", "2.1"), APIVersion: "2.1",
-			Activation:  "2022-01-01",
-			Name:        text("Nutsbedrijven", "Services publics", "Versorgungsbetriebe", "Utilities"),
-			Description: text("Facturen", "Factures", "Rechnungen", "Invoices"),
-			Maintenance: []Window{
-				{hour.Add(-time.Hour), hour.Add(5 * time.Hour)},
-				{hour.AddDate(0, 0, 30), hour.AddDate(0, 0, 31)},
-			},
-		},
-		{
-			ID: "upcoming", URL: d.host(s.main, "upcoming", "/upcoming/ebox/enterprise/v3", "3.0"), APIVersion: "3.0",
-			Activation:  day(1),
-			Name:        text("Binnenkort", "Bientôt", "Demnächst", "Upcoming"),
-			Description: text("Nog niet actief", "Pas encore actif", "Noch nicht aktiv", "Not active yet"),
-		},
-		{
-			ID: "retired", URL: d.host(s.main, "retired", "/retired/ebox/enterprise/v2", "2.0"), APIVersion: "2.0",
-			Activation: "2018-01-01", Deactivation: day(-1),
-			Name:        text("Stopgezet", "Supprimé", "Eingestellt", "Retired"),
-			Description: text("Niet meer actief", "Plus actif", "Nicht mehr aktiv", "No longer active"),
-		},
+	list := strings.NewReplacer("{in a year}", day(1), "{a year ago}", day(-1), "{an hour ago}", at(-1),
+		"{in 5 hours}", at(5), "{in 30 days}", at(30*24), "{in 31 days}", at(31*24)).Replace(providerList)
+	if err := json.Unmarshal([]byte(list), &s.providers); err != nil {
+		panic(fmt.Sprintf("reading providers.json: %v", err)) // it is part of the program
 	}
-	for i := range d.list {
-		d.list[i].Contact = "helpdesk@" + d.list[i].ID + ".example"
+	for i := range s.providers {
+		p, where := &s.providers[i], s.main
+		if p.ID == "regional" {
+			where = s.regional
+		}
+		p.URL = s.host(where, p.ID, p.URL, p.APIVersion)
 	}
 	from := s.started.AddDate(-2, 0, 0)
 	for _, kind := range []string{MandateEbox, MandateDmfa} {
@@ -160,9 +139,7 @@ func (m *messageRegistry) newMessage(e enterprise.Number, id string, received ti
 
 // letter is the main document of the first message: a page of PDF.
 func (m *messageRegistry) letter(e enterprise.Number, msg *message) *attachment {
-	content := keptDocument(letter(
-		"e-Box Enterprise (simulator)", "", "Document Provider: "+m.id, "For enterprise: "+e.String(), "Message: "+msg.id, "",
-		"Fetching this letter marked the message read."))
+	content := keptDocument(letter(m.id, e.String(), msg.id))
 	return &attachment{
 		id: "1", fileName: "letter-" + e.String() + ".pdf", mediaType: "application/pdf", main: true,
 		title: translated{"nl": "Brief", "fr": "Lettre", "de": "Brief"}, content: content, size: content.size,
@@ -185,8 +162,3 @@ func (m *messageRegistry) generated(e enterprise.Number, id string, n int, size 
 		digest: content.digest,
 	}
 }
-
-// sequence numbers the messages that come in after the start.
-type sequence struct{ n atomic.Int64 }
-
-func (s *sequence) next() string { return strconv.FormatInt(2_000_000+s.n.Add(1), 10) }

@@ -37,6 +37,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"ebox-gateway/internal/enterprise"
 )
 
 // Options say where the simulator listens and whom it knows.
@@ -71,19 +73,23 @@ type Simulator struct {
 
 	main, regional *site // the same site if the two share a host
 
-	authorization *authorizationServer
-	directory     *providerRegistry
-	mahis         *mandateRegister
-	paperless     sync.Map // enterprises that want no paper any more
-	citizen       *citizenMandates
-	faults        faultBoard
-	record        record
+	// mu guards what follows. It is not held while a request body is read, an answer is
+	// written or a fault waits.
+	mu sync.Mutex
+	authorization
+	providers  []Provider                  // in the order of the Provider Registry
+	registries map[string]*messageRegistry // of those providers that the simulator serves, by id
+	mandates   map[mandateKey]Mandate
+	paperless  map[enterprise.Number]bool // enterprises that want no paper any more
+	citizen    citizenMandates
+	faults     []*Fault // in the order in which they were laid
+	nextFault  int
+	record     record
 
 	ctx    context.Context // ends at Close, and with it every wait
 	cancel context.CancelFunc
 	busy   sync.WaitGroup // servers, and requests being served
-	gate   sync.RWMutex   // guards closed, so that nothing joins busy after Close began to wait
-	closed bool
+	closed bool           // nothing joins busy any more
 }
 
 // site is one listener and the upstreams mounted on it.
@@ -91,7 +97,7 @@ type site struct {
 	base     string // "http://127.0.0.1:4711", without a slash at the end
 	listener net.Listener
 	server   *http.Server
-	mounts   sync.Map // of *api, by path prefix
+	mounts   map[string]*api // by path prefix
 }
 
 // The paths under which the real hosts serve each upstream.
@@ -101,8 +107,6 @@ const (
 	federationPath  = "/REST/ebox/enterprise/federation/v1"
 	partitionPath   = "/REST/ebox/enterprise/partition/v1"
 	grantPath       = "/REST/grant/citizen/v1"
-	nssoPath        = "/REST/ebox/enterprise/messageRegistry/v3"
-	regionalPath    = "/ebox/enterprise/v2"
 	controlPath     = "/_control"
 	defaultLifetime = 5 * time.Minute
 )
@@ -122,7 +126,12 @@ func Start(o Options) (*Simulator, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Simulator{now: o.Now, log: o.Log, started: o.Now()}
+	s := &Simulator{
+		now: o.Now, log: o.Log, started: o.Now(),
+		authorization: newAuthorization(o.TokenLifetime),
+		registries:    map[string]*messageRegistry{}, mandates: map[mandateKey]Mandate{},
+		paperless: map[enterprise.Number]bool{}, citizen: citizenMandates{nextID: 3_000_001},
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	var err error
 	if s.main, err = newSite(o.Listen, o.PublicURL); err == nil {
@@ -131,23 +140,16 @@ func Start(o Options) (*Simulator, error) {
 			s.regional, err = newSite(o.ListenRegional, o.PublicRegionalURL)
 		}
 	}
+	for _, c := range o.Clients {
+		if err == nil {
+			err = s.RegisterClient(c)
+		}
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.authorization = newAuthorizationServer(s.TokenURL(), o.TokenLifetime, o.Now)
-	for _, c := range o.Clients {
-		if err := s.RegisterClient(c); err != nil {
-			return nil, errors.Join(err, s.Close())
-		}
-	}
-	s.mahis = &mandateRegister{now: o.Now, mandates: map[mandateKey]Mandate{}}
-	s.citizen = &citizenMandates{s: s, nextID: 3_000_001}
-	s.directory = &providerRegistry{s: s, registries: map[string]*messageRegistry{}}
 	s.seed()
-	s.main.mounts.Store(tokenPath, &api{
-		upstream: UpstreamToken, site: s.main, path: tokenPath,
-		endpoints: []endpoint{{"POST", "", nil, s.authorization.endpoint}},
-	})
+	s.mountToken()
 	s.mountRegistry()
 	s.mountPartition()
 	s.mountFederation()
@@ -168,7 +170,7 @@ func newSite(address, public string) (*site, error) {
 	if base == "" {
 		base = "http://" + reachable(l.Addr().(*net.TCPAddr))
 	}
-	return &site{base: base, listener: l}, nil
+	return &site{base: base, listener: l, mounts: map[string]*api{}}, nil
 }
 
 // reachable gives an address to connect to: a listener on all addresses is
@@ -195,9 +197,9 @@ func (s *Simulator) serve(at *site) {
 // Close ends the listeners, every connection and every frozen answer, and
 // returns when no request is being served any more. A second Close does nothing.
 func (s *Simulator) Close() error {
-	s.gate.Lock()
+	s.mu.Lock()
 	s.closed = true
-	s.gate.Unlock()
+	s.mu.Unlock()
 	s.cancel()
 	err := s.main.close()
 	if s.regional != s.main {
@@ -249,6 +251,8 @@ func (s *Simulator) ControlURL() string { return s.main.base + controlPath }
 // ProviderURL is the base URL of the Message Registry of a provider as the
 // Provider Registry gives it out, or "" if the list does not have the provider.
 func (s *Simulator) ProviderURL(id string) string {
-	p, _ := s.directory.lookup(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, _ := s.provider(id)
 	return p.URL
 }

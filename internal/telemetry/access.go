@@ -57,7 +57,11 @@ const maxMethod, maxPath = 32, 4096
 func (l *line) record(r *call.Record) {
 	l.text("requestId", r.ID)
 	l.text("parent", r.Parent)
-	l.text("callerTraceId", traceIDOf(r.TraceParent))
+	if r.TraceParent != "" {
+		if caller := remote(r.TraceParent, ""); caller.IsValid() {
+			l.text("callerTraceId", caller.TraceID().String())
+		}
+	}
 	l.text("caller", r.Caller)
 	if r.Source.IsValid() {
 		l.addr("source", r.Source)
@@ -106,19 +110,4 @@ func (l *line) record(r *call.Record) {
 	l.took("headerMs", r.Phases.Header)
 	l.took("bodyMs", r.Phases.Body)
 	l.took("totalMs", r.Phases.Total)
-}
-
-// traceIDOf is the trace id of a traceparent (W3C Trace Context), empty if it has none.
-func traceIDOf(parent string) string {
-	const begins, ends = 3, 35 // "00-", 32 digits, "-"
-	if len(parent) <= ends || parent[begins-1] != '-' || parent[ends] != '-' {
-		return ""
-	}
-	id := parent[begins:ends]
-	for i := range len(id) {
-		if c := id[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return ""
-		}
-	}
-	return id
 }

@@ -3,13 +3,13 @@ package telemetry
 import (
 	"context"
 	"encoding/binary"
-	"encoding/hex"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
@@ -72,19 +72,9 @@ func remote(parent, state string) trace.SpanContext {
 
 // bytesOf gives the sixteen bytes of a UUID whose second half can be the id of a span,
 // which zero cannot.
-func bytesOf(uuid string) (raw [16]byte, ok bool) {
-	if len(uuid) != 36 || uuid[8] != '-' || uuid[13] != '-' || uuid[18] != '-' || uuid[23] != '-' {
-		return raw, false
-	}
-	n := 0
-	for _, part := range [...]string{uuid[0:8], uuid[9:13], uuid[14:18], uuid[19:23], uuid[24:36]} {
-		wrote, err := hex.Decode(raw[n:], []byte(part))
-		if err != nil {
-			return raw, false
-		}
-		n += wrote
-	}
-	return raw, second(raw).IsValid()
+func bytesOf(text string) (raw [16]byte, ok bool) {
+	raw, err := uuid.Parse(text)
+	return raw, err == nil && second(raw).IsValid()
 }
 
 func second(id [16]byte) trace.SpanID { return trace.SpanID(id[8:]) }

@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/net/http/httpguts"
 
 	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/metric"
@@ -157,24 +158,12 @@ func ParseHeaders(content []byte) (map[string]string, error) {
 		}
 		name, value, ok := strings.Cut(line, ":")
 		value = strings.TrimSpace(value)
-		if !ok || !isToken(name) ||
-			strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
+		if !ok || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
 			return nil, fmt.Errorf("reading line %d: it is no header line, \"Name: value\" is expected", i+1)
 		}
 		headers[http.CanonicalHeaderKey(name)] = value
 	}
 	return headers, nil
-}
-
-// isToken tells the name of a header field (RFC 9110, section 5.6.2).
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // reticent keeps what a collector says of a failure out of errors, and with them out

@@ -451,8 +451,5 @@ func FuzzTraceParent(f *testing.F) {
 		if sampled && (!l.own.IsValid() || !l.trace.IsValid() || l.parent.IsValid() && l.parent.TraceID() != l.trace) {
 			t.Fatalf("%q %q %q: %+v", parent, state, id, l)
 		}
-		if traced := traceIDOf(parent); traced != "" && len(traced) != 32 {
-			t.Fatalf("%q gives %q", parent, traced)
-		}
 	})
 }

@@ -134,7 +134,7 @@ func TestWithoutRulesEverybodyMayEverything(t *testing.T) {
 
 func TestARuleThatWasNotCompiledRepresentsNobody(t *testing.T) {
 	c := &Caller{Caller: config.Caller{Name: "a", Enterprises: []enterprise.Number{bakery}, May: ebox.All}}
-	if _, err := resolver(t, config.Any).Resolve(c, eboxRoute, ebox.List, "GET",
+	if _, err := resolver(config.Any).Resolve(c, eboxRoute, ebox.List, "GET",
 		inHeader("0206731645")); status(t, err) != 403 {
 		t.Fatalf("%v", err)
 	}

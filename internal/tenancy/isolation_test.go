@@ -60,8 +60,7 @@ func TestNoCallerActsForAnotherTenant(t *testing.T) {
 	numbers := []enterprise.Number{bakery, brewery, chemist, dairy}
 	listed := []enterprise.Number{bakery, brewery, chemist}
 	stopped := chemist
-	tab := NewTable([]config.Enterprise{{Number: bakery}, {Number: brewery, Client: "brewing"}, {Number: chemist}},
-		map[enterprise.Number]bool{stopped: true})
+	rows := []config.Enterprise{{Number: bakery}, {Number: brewery, Client: "brewing"}, {Number: chemist}}
 	anything := rapid.SampledFrom([]string{
 		"0206731645", "0206.731.645", "BE206731645", "0474028805", "474028805", "0212148896", "0800002352",
 		"0206731646", "own", "x", "",
@@ -132,8 +131,9 @@ func TestNoCallerActsForAnotherTenant(t *testing.T) {
 		if route.Mandates {
 			action = ebox.Mandates
 		}
-		tenant, err := NewResolver(ResolverOptions{Mode: mode, Table: tab, DefaultClient: "payroll"}).Resolve(c, route,
-			action, r.method, claim)
+		tenant, err := NewResolver(config.Tenancy{
+			Mode: mode, Enterprises: rows, Suspended: []enterprise.Number{stopped}, DefaultClient: "payroll",
+		}, clock).Resolve(c, route, action, r.method, claim)
 		if err != nil {
 			if s := problem.From(err).Status; s != 400 && s != 403 {
 				t.Fatalf("status %d", s)
@@ -151,9 +151,12 @@ func TestNoCallerActsForAnotherTenant(t *testing.T) {
 			if !allowed(tenant.Number) || tenant.Own {
 				t.Fatalf("%+v is not allowed", tenant)
 			}
-			if want := map[bool]string{true: tenant.Number.String()}[route.Enterprise != config.None]; strings.Join(tenant.Header,
-				",") != want {
-				t.Fatalf("the header of %+v is not %q", tenant, want)
+			header := ""
+			if route.Enterprise != config.None {
+				header = tenant.Number.String()
+			}
+			if strings.Join(tenant.Header, ",") != header {
+				t.Fatalf("the header of %+v is not %q", tenant, header)
 			}
 			if want := map[bool]string{true: "brewing", false: "payroll"}[tenant.Number == brewery]; tenant.Client != want {
 				t.Fatalf("the client of %+v is not %s", tenant, want)

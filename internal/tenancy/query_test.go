@@ -76,6 +76,35 @@ func TestQueriesThatTwoReadersMightReadDifferently(t *testing.T) {
 	}
 }
 
+func TestQueriesThatAServerWouldDecodeTwice(t *testing.T) {
+	for _, q := range []string{
+		"representedEnterpriseNumber=%2530212148896",
+		"representedEnterpriseNumber=02121488%25396",
+		"representedEnterpriseNumber=%25u0030212148896",
+		"representedEnterprise=%2530212148896",
+		"status=x%26representedEnterpriseNumber%3D0212148896",
+		"status=x%2526representedEnterpriseNumber%253D0212148896",
+		"status=x%252526representedEnterpriseNumber%25253D0212148896",
+		"status%3Dx%26representedEnterpriseNumber=0212148896",
+		"x%3Fa%3D1%26represented_enterprise_number%3D0212148896",
+		"next=%2Fmandates%3FrepresentedEnterpriseNumber%3D0212148896",
+		"represented%2545nterpriseNumber=0212148896",
+	} {
+		if n, err := NamedInQuery(q); err == nil {
+			t.Errorf("%s: %+v", q, n)
+		}
+	}
+	for _, q := range []string{
+		"", "representedEnterpriseNumber=0212148896", "representedEnterpriseNumber=BE%200212.148.896",
+		"representedEnterpriseNumber=0212+148+896",
+		"q=100%25", "q=50%2525%20off", "q=a%26b%3Dc", "sort=representedEnterpriseNumber", "q=%C3%A9%25zz",
+	} {
+		if _, err := NamedInQuery(q); err != nil {
+			t.Errorf("%s: %v", q, err)
+		}
+	}
+}
+
 // manyParameters names n different enterprises.
 func manyParameters(n int) string {
 	var b strings.Builder

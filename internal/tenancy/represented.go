@@ -65,8 +65,7 @@ func (r *Resolver) checkNamed(c *Caller, route *Route, t *Tenant, named []ebox.N
 
 // knows tells whether the gateway's lists have a number.
 func (r *Resolver) knows(n enterprise.Number) bool {
-	_, listed := r.o.Table.Lookup(n)
-	return listed || r.o.Table.Suspended(n)
+	return r.row(n) != nil || r.Suspended()[n]
 }
 
 // mayName tells whether the caller may learn or change what is n's. own tells that it is

@@ -1,7 +1,10 @@
 package tenancy
 
 import (
+	"maps"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"ebox-gateway/internal/config"
@@ -10,31 +13,81 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// ResolverOptions are what a Resolver needs.
-type ResolverOptions struct {
-	// Mode tells which enterprises are served. Listed serves those of the table; Any serves
-	// every valid number and leaves the mandate to the upstream, except for what the table
-	// says of the numbers it has.
-	Mode config.Mode
-	// Table may be nil: no enterprise is listed and none is suspended.
-	Table *Table
-	// DefaultClient names the OAuth client of enterprises without one of their own
-	// and of calls as the client itself.
-	DefaultClient string
-	// Now is the clock that dates are compared with; nil is time.Now.
-	Now func() time.Time
+// Resolver finds the Tenant of a request. Any number of goroutines may use it, while
+// further enterprises are suspended.
+type Resolver struct {
+	// mode tells which enterprises are served. Listed serves those of the configuration; Any
+	// serves every valid number and leaves the mandate to the upstream, except for what the
+	// configuration says of the numbers it has.
+	mode config.Mode
+	// rows are the configuration's own.
+	rows []config.Enterprise
+	// index gives the position of a number in rows. Without pointers in it, the collector
+	// passes it over: an enterprise costs some 20 bytes here.
+	index map[enterprise.Number]int32
+	// defaultClient names the OAuth client of enterprises without one of their own and of
+	// calls as the client itself.
+	defaultClient string
+	now           func() time.Time
+
+	mu sync.Mutex // held by Suspend
+	// suspended are the numbers that are suspended now; a map is replaced, never changed.
+	suspended atomic.Pointer[map[enterprise.Number]bool]
 }
 
-// Resolver finds the Tenant of a request. It is immutable and may be used by any
-// number of goroutines.
-type Resolver struct{ o ResolverOptions }
-
-// NewResolver returns a Resolver.
-func NewResolver(o ResolverOptions) *Resolver {
-	if o.Now == nil {
-		o.Now = time.Now
+// NewResolver returns a Resolver of what the configuration has checked. It keeps the rows,
+// which must not change any more. now is the clock that dates are compared with.
+func NewResolver(t config.Tenancy, now func() time.Time) *Resolver {
+	r := &Resolver{
+		mode: t.Mode, rows: t.Enterprises, index: make(map[enterprise.Number]int32, len(t.Enterprises)),
+		defaultClient: t.DefaultClient, now: now,
 	}
-	return &Resolver{o}
+	for i := range t.Enterprises {
+		r.index[t.Enterprises[i].Number] = int32(i)
+	}
+	suspended := SuspendedIn(t)
+	r.suspended.Store(&suspended)
+	return r
+}
+
+// SuspendedIn are the numbers that a configuration suspends, in its files and its rows. Those
+// of the files need not be listed.
+func SuspendedIn(t config.Tenancy) map[enterprise.Number]bool {
+	numbers := make(map[enterprise.Number]bool, len(t.Suspended))
+	for _, n := range t.Suspended {
+		numbers[n] = true
+	}
+	for _, e := range t.Enterprises {
+		if e.Suspended {
+			numbers[e.Number] = true
+		}
+	}
+	return numbers
+}
+
+// Suspended are the numbers that are suspended now. The map must not be changed.
+func (r *Resolver) Suspended() map[enterprise.Number]bool { return *r.suspended.Load() }
+
+// Suspend adds numbers, for a suspended file that changed while the rest of the configuration
+// stays as it is, and returns how many of them are new.
+func (r *Resolver) Suspend(numbers []enterprise.Number) (added int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := maps.Clone(r.Suspended())
+	before := len(all)
+	for _, n := range numbers {
+		all[n] = true
+	}
+	r.suspended.Store(&all)
+	return len(all) - before
+}
+
+// row finds the row of n; nil if it is not listed.
+func (r *Resolver) row(n enterprise.Number) *config.Enterprise {
+	if i, listed := r.index[n]; listed {
+		return &r.rows[i]
+	}
+	return nil
 }
 
 // Resolve finds whom a request acts for, or refuses it. c is nil for a caller that
@@ -90,7 +143,7 @@ func (r *Resolver) resolve(c *Caller, route *Route, s said) (Tenant, error) {
 	case s.number != 0:
 		return r.tenant(c, route, s.number, s.form)
 	case route.Enterprise == config.None:
-		return Tenant{Client: r.o.DefaultClient}, nil
+		return Tenant{Client: r.defaultClient}, nil
 	case c.DefaultEnterprise != 0:
 		return r.tenant(c, route, c.DefaultEnterprise, FormDefault)
 	case route.Enterprise == config.Optional:
@@ -149,7 +202,7 @@ func (r *Resolver) resolveMandates(c *Caller, route *Route, action ebox.Action, 
 	if !free && !present && number == 0 && c.DefaultEnterprise != 0 {
 		number, form = c.DefaultEnterprise, FormDefault
 	}
-	t := Tenant{Client: r.o.DefaultClient}
+	t := Tenant{Client: r.defaultClient}
 	if number != 0 {
 		if t, err = r.tenant(c, route, number, form); err != nil {
 			return Tenant{}, err
@@ -234,7 +287,7 @@ func (r *Resolver) tenant(c *Caller, route *Route, n enterprise.Number, form For
 	if err != nil {
 		return Tenant{}, err
 	}
-	t := Tenant{Number: n, Client: r.o.DefaultClient, Form: form, Enterprise: row}
+	t := Tenant{Number: n, Client: r.defaultClient, Form: form, Enterprise: row}
 	if row != nil && row.Client != "" {
 		t.Client = row.Client
 	}
@@ -249,7 +302,7 @@ func (r *Resolver) own(c *Caller, form Form) (Tenant, error) {
 	if !c.Own {
 		return Tenant{}, ownNotAllowed(c)
 	}
-	return Tenant{Own: true, Client: r.o.DefaultClient, Form: form}, nil
+	return Tenant{Own: true, Client: r.defaultClient, Form: form}, nil
 }
 
 // admit tells whether c may act for n on route now. The row is nil for a number
@@ -262,18 +315,18 @@ func (r *Resolver) admit(c *Caller, route *Route, n enterprise.Number) (*config.
 	case n == route.Own && !c.Own && c.Enterprises == nil:
 		return nil, ownNotAllowed(c) // all enterprises are not the office
 	}
-	row, listed := r.o.Table.Lookup(n)
+	row := r.row(n)
 	switch {
-	case r.o.Table.Suspended(n) || listed && row.Suspended:
+	case r.Suspended()[n]:
 		return nil, notServed(n, "suspended at this gateway. Ask the platform team why.")
-	case !listed && r.o.Mode == config.Any:
+	case row == nil && r.mode == config.Any:
 		return nil, nil
-	case !listed:
+	case row == nil:
 		return nil, notServed(n, "not listed at this gateway. Ask the platform team to add it to the enterprises.")
-	case !row.From.IsZero() && r.o.Now().Before(row.From):
+	case !row.From.IsZero() && r.now().Before(row.From):
 		return nil, notServed(n, "not served yet: the first day of its service is still to come. Ask the platform team if "+
 			"that is wrong.")
-	case !row.Until.IsZero() && !r.o.Now().Before(row.Until):
+	case !row.Until.IsZero() && !r.now().Before(row.Until):
 		return nil, notServed(n, "no longer served: the last day of its service has passed. Ask the platform team if that "+
 			"is wrong.")
 	case !route.in(row.Routes):

@@ -1,8 +1,10 @@
 package tenancy
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
+	"strconv"
 	"testing"
 	"time"
 
@@ -36,31 +38,17 @@ func prefixes(list ...string) []netip.Prefix {
 	return p
 }
 
-func table(t testing.TB, list []config.Enterprise, suspended ...enterprise.Number) *Table {
-	t.Helper()
-	numbers := make(map[enterprise.Number]bool)
-	for _, n := range suspended {
-		numbers[n] = true
-	}
-	return NewTable(list, numbers)
-}
-
 // caller compiles one rule that matches everybody.
 func caller(t testing.TB, c config.Caller) *Caller {
 	t.Helper()
 	if c.Name == "" {
 		c.Name = "hr"
 	}
-	callers := NewCallers([]config.Caller{c})
-	return callers.List()[0]
+	return NewCallers([]config.Caller{c}).List()[0]
 }
 
 // anybody is the caller of a gateway without rules.
-func anybody(t testing.TB) *Caller {
-	t.Helper()
-	callers := NewCallers(nil)
-	return callers.List()[0]
-}
+func anybody() *Caller { return NewCallers(nil).List()[0] }
 
 // status is the status of the problem that err is; 0 without one.
 func status(t testing.TB, err error) int {
@@ -75,6 +63,20 @@ func status(t testing.TB, err error) int {
 	return p.Status
 }
 
+// outcome is how resolving ended: the status of a refusal, or for whom the call is, a number,
+// "own" or "nobody", and where that was said.
+func outcome(t testing.TB, got Tenant, err error) string {
+	t.Helper()
+	if err != nil {
+		return strconv.Itoa(status(t, err))
+	}
+	who := cmp.Or(got.Number.String(), "nobody")
+	if got.Own {
+		who = "own"
+	}
+	return who + [...]string{FormNone: "", FormPath: " path", FormHeader: " header", FormDefault: " default"}[got.Form]
+}
+
 func issues(err error) []problem.Issue {
 	var p *problem.Problem
 	errors.As(err, &p)
@@ -83,17 +85,27 @@ func issues(err error) []problem.Issue {
 
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
-func resolver(t testing.TB, mode config.Mode) *Resolver {
-	return NewResolver(ResolverOptions{
+func clock() time.Time { return noon }
+
+func resolver(mode config.Mode) *Resolver {
+	return NewResolver(config.Tenancy{
 		Mode: mode,
-		Table: table(t, []config.Enterprise{
+		Enterprises: []config.Enterprise{
 			{Number: bakery, Name: "Bakery"},
 			{Number: brewery, Name: "Brewery", Client: "brewing", Routes: []string{"ebox"}},
 			{Number: chemist, Name: "Chemist"},
-		}),
+		},
 		DefaultClient: "payroll",
-		Now:           func() time.Time { return noon },
-	})
+	}, clock)
+}
+
+// enterprises makes n rows with numbers given out in a row, as the register does.
+func enterprises(n int) []config.Enterprise {
+	list := make([]config.Enterprise, 0, n)
+	for head := uint32(2_000_000); len(list) < n; head++ {
+		list = append(list, config.Enterprise{Number: enterprise.Number(head*100 + 97 - head%97)})
+	}
+	return list
 }
 
 var (

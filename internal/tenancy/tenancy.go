@@ -2,8 +2,8 @@
 //
 // Callers holds the caller rules and tells by address, listener or verified
 // client certificate which rule a connection falls under; ClientAddr finds the
-// address behind proxies that are trusted. Table holds the represented
-// enterprises. Resolver takes what a request says about the enterprise it is for
+// address behind proxies that are trusted. Resolver holds the represented
+// enterprises: it takes what a request says about the one it is for
 // (a Claim) and either names the Tenant or refuses, with the problem that the
 // caller gets: 400 for a number that is missing, wrong or contradictory, 403 for
 // what is not allowed.
@@ -12,8 +12,8 @@
 // URLs of RFC 3986), so NamedInBody and NamedInQuery read there every number that
 // the upstream could read, however it is spelt, escaped or nested.
 //
-// Nothing here knows tokens or caches. All types are immutable once built; a
-// changed configuration builds new ones.
+// Nothing here knows tokens or caches. All types are immutable once built, but for the
+// suspended numbers; a changed configuration builds new ones.
 package tenancy
 
 import (
@@ -100,7 +100,7 @@ type Tenant struct {
 	Client string
 	// Form is where the request named the enterprise, FormPath for /enterprises/own.
 	Form Form
-	// Enterprise is the row of the table, nil for a number that mode Any serves
+	// Enterprise is the row of the configuration, nil for a number that mode Any serves
 	// without one, and without a number.
 	Enterprise *config.Enterprise
 	// Header is the value for RepresentedHeader, nil if it must not be sent.

@@ -187,9 +187,9 @@ func MayTrail(name string) bool {
 	switch name {
 	case "Transfer-Encoding", "Content-Length", "Host", "Trailer", "Connection", "Keep-Alive", "Te", "Upgrade",
 		"Proxy-Connection", "Authorization", "Proxy-Authorization", "Proxy-Authenticate", "Www-Authenticate", "Cookie",
-		"Set-Cookie", "Content-Encoding", "Content-Type", "Content-Range", "Cache-Control", "Age", "Expires", "Date",
-		"Vary", "Location", "Retry-After", "Expect", "Range", "Max-Forwards", "If-Match", "If-None-Match",
-		"If-Modified-Since", "If-Unmodified-Since", "If-Range":
+		"Set-Cookie", "Content-Encoding", "Content-Type", "Content-Range", "Cache-Control", "Pragma", "Age", "Expires",
+		"Date", "Vary", "Location", "Retry-After", "Expect", "Range", "Max-Forwards", "If-Match", "If-None-Match",
+		"If-Modified-Since", "If-Unmodified-Since", "If-Range", "Accept-Encoding", "User-Agent":
 		return false
 	}
 	return true

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -541,20 +542,22 @@ func TestRequestsThatWouldBeSplitAreNotSent(t *testing.T) {
 }
 
 func TestWhatWasWaitedBeforeComesOffTheHeadersTimeout(t *testing.T) {
-	frozen := upstream(t, nil, func(_ int, c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	tr := client(t, func(c *Config) { c.Header = 2 * time.Second })
-	ends := make(chan time.Duration)
-	for _, waited := range []time.Duration{0, 1500 * time.Millisecond, time.Hour} {
-		go func() {
-			_, _, err := ask(t, tr, Options{Waited: waited}, "GET", "http://"+frozen, nil, nil)
-			if !IsTimeout(err) {
-				t.Errorf("after %s the error is %v", waited, err)
+	for _, c := range []struct{ waited, want time.Duration }{
+		{0, 20 * time.Second}, {12 * time.Second, 8 * time.Second}, {time.Hour, 5 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ours, frozen := net.Pipe()
+			defer frozen.Close()
+			go io.Copy(io.Discard, frozen)
+			tr := client(t, func(o *Config) {
+				o.Header = 20 * time.Second
+				o.Dial = func(context.Context, string, string) (net.Conn, error) { return NewSocket(ours, time.Minute), nil }
+			})
+			began := time.Now()
+			_, _, err := ask(t, tr, Options{Waited: c.waited}, "GET", "http://up", nil, nil)
+			if took := time.Since(began); !IsTimeout(err) || took < c.want || took > c.want+c.want/4 {
+				t.Errorf("after %s, it took %s: %v", c.waited, took, err)
 			}
-			ends <- waited
-		}()
-	}
-	<-ends
-	if second, third := <-ends, <-ends; second == 0 || third != 0 {
-		t.Errorf("they ended in the order …, %s, %s", second, third)
+		})
 	}
 }

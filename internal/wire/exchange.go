@@ -153,21 +153,14 @@ func (x *exchange) run(r *http.Request, b *[]byte, length int64, whole bool) *Er
 		e.Stale = reused && e.Kind == problem.ProxyConnectionTerminated
 		return e
 	}
-	limit := x.header
 	switch {
-	case err != nil:
-		// The upstream may have answered before it stopped reading.
-		limit = min(limit, patience)
-	case x.expects:
-		limit = min(limit, patience)
-	case !whole:
-		limit = 0
-		x.startUpload(r, length)
-	}
-	if limit > 0 {
-		err = c.socket.within(limit)
-	} else {
-		err = c.startUnlimited(x)
+	case err != nil, x.expects:
+		// The upstream may have answered before it stopped reading, or is to ask for the body.
+		err = c.socket.within(min(x.header, patience))
+	case whole:
+		err = c.socket.within(x.header)
+	default:
+		err = x.startUpload(r, length)
 	}
 	if err != nil {
 		return x.fail(err, waiting)
@@ -179,19 +172,15 @@ func (x *exchange) run(r *http.Request, b *[]byte, length int64, whole bool) *Er
 	return e
 }
 
-// startUnlimited lets the answer take its time while a body goes up, unless that is over already.
-func (c *conn) startUnlimited(x *exchange) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.up.over {
-		return nil
+// startUpload has the body go up, and lets the answer take its time meanwhile. The wait for it begins when the body
+// has been sent, which it may be already.
+func (x *exchange) startUpload(r *http.Request, length int64) error {
+	if err := x.c.socket.unlimited(); err != nil {
+		return err
 	}
-	return c.socket.unlimited()
-}
-
-func (x *exchange) startUpload(r *http.Request, length int64) {
 	x.up = &upload{x: x, c: x.c, body: r.Body, length: length, r: r, done: make(chan struct{})}
 	go x.up.run()
+	return nil
 }
 
 // readHead reads interim answers and the head of the final one.
@@ -202,8 +191,7 @@ func (x *exchange) readHead(r *http.Request, length int64) *Error {
 		if err != nil {
 			if x.expects && x.up == nil && IsTimeout(err) && x.ctx.Err() == nil {
 				// No 100 came: the body goes all the same (RFC 9110, section 10.1.1).
-				x.startUpload(r, length)
-				if err := c.startUnlimited(x); err != nil {
+				if err := x.startUpload(r, length); err != nil {
 					return x.fail(err, waiting)
 				}
 				continue
@@ -227,8 +215,7 @@ func (x *exchange) readHead(r *http.Request, length int64) *Error {
 			return x.fail(errInterim, waiting)
 		}
 		if code == http.StatusContinue && x.expects && x.up == nil {
-			x.startUpload(r, length)
-			if err := c.startUnlimited(x); err != nil {
+			if err := x.startUpload(r, length); err != nil {
 				return x.fail(err, waiting)
 			}
 		}
@@ -296,18 +283,8 @@ func (x *exchange) begun(r *http.Request, h http.Header, http10 bool) *Error {
 	x.wary = bodiless || early
 	a.Header, a.Request, a.TLS, a.ContentLength = h, r, c.state, max(-1, framing.Length)
 	a.Close = !x.reuse
-	if framing.Length == Chunked && !bodiless {
-		a.TransferEncoding = chunkedCoding
-	}
-	if framing.Length == Chunked && !bodiless {
-		a.Trailer = make(http.Header) // filled at the end, announced or not
-	}
-	if names, ok := h["Trailer"]; ok {
-		delete(h, "Trailer")
-		if framing.Length == Chunked && !bodiless {
-			a.Trailer = announced(names)
-		}
-	}
+	names := h["Trailer"]
+	delete(h, "Trailer")
 	x.length = framing.Length
 	switch {
 	case bodiless:
@@ -321,6 +298,8 @@ func (x *exchange) begun(r *http.Request, h http.Header, http10 bool) *Error {
 		x.length = 0
 	case x.length == Chunked:
 		x.chunks = NewChunks(&c.r)
+		a.TransferEncoding = chunkedCoding
+		a.Trailer = Announced(names) // filled at the end, announced or not
 	case x.length == Undeclared:
 		x.reuse = false
 	}
@@ -339,19 +318,6 @@ func (x *exchange) begun(r *http.Request, h http.Header, http10 bool) *Error {
 }
 
 var chunkedCoding = []string{"chunked"}
-
-// announced gives the names of a Trailer field, without values.
-func announced(lists []string) http.Header {
-	h := make(http.Header)
-	for _, list := range lists {
-		for name := range strings.SplitSeq(list, ",") {
-			if name = http.CanonicalHeaderKey(trimBlanks(name)); IsToken(name) && MayTrail(name) {
-				h[name] = nil
-			}
-		}
-	}
-	return h
-}
 
 // isForeign reports whether the answer names another call: one that is under way, or one that this connection served
 // before.

@@ -73,21 +73,6 @@ func IsValue(s string) bool {
 	return true
 }
 
-// HasToken reports whether one of the comma-separated elements of a field's values is token, which is in lower
-// case, in any case. Parameters of an element do not count: "a;q=1" is not "a".
-func HasToken(values []string, token string) bool {
-	for _, v := range values {
-		for len(v) >= len(token) {
-			element, rest, _ := strings.Cut(v, ",")
-			if equalFold(trimBlanks(element), token) {
-				return true
-			}
-			v = rest
-		}
-	}
-	return false
-}
-
 // equalFold compares in ASCII alone: strings.EqualFold takes U+212A for a "k". b is in lower case.
 func equalFold(a, b string) bool {
 	if len(a) != len(b) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -238,6 +239,28 @@ func TestTokensOfLists(t *testing.T) {
 	} {
 		if got := HasToken(c.values, "close"); got != c.want {
 			t.Errorf("%q: %v", c.values, got)
+		}
+	}
+}
+
+func TestListsAreReadWhole(t *testing.T) {
+	for _, c := range []struct {
+		values            []string
+		elements, members string
+	}{
+		{nil, "", ""},
+		{[]string{"a, b", " ,\tc ,,"}, "a|b|c", "a|b|c"},
+		{[]string{`a="1, 2", b`}, `a="1|2"|b`, `a="1, 2"|b`},
+		{[]string{`a="\", b", c`}, `a="\"|b"|c`, `a="\", b"|c`},
+		{[]string{`"a, b, c`, "d"}, `"a|b|c|d`, `"a|b|c|d`}, // not closed
+		{[]string{`"a\", "b", c`}, `"a\"|"b"|c`, `"a\", "b"|c`},
+		{[]string{`a, "\`}, `a|"\`, `a|"\`},
+	} {
+		if got := strings.Join(slices.Collect(Elements(c.values)), "|"); got != c.elements {
+			t.Errorf("%q: elements %s", c.values, got)
+		}
+		if got := strings.Join(slices.Collect(Members(c.values)), "|"); got != c.members {
+			t.Errorf("%q: members %s", c.values, got)
 		}
 	}
 }

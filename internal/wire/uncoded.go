@@ -23,15 +23,13 @@ var errCoding = errors.New("its Content-Encoding is unknown; only gzip and defla
 // "identity", "none" or the name of a character set there, which are no codings. Several are given as they stand.
 func Coded(h http.Header) string {
 	var codings []string
-	for _, list := range h["Content-Encoding"] {
-		for coding := range strings.SplitSeq(list, ",") {
-			switch coding = strings.ToLower(trimBlanks(coding)); {
-			case coding == "", coding == "identity", coding == "none", coding == "binary",
-				strings.HasPrefix(coding, "utf"), strings.HasPrefix(coding, "iso-8859"), strings.HasPrefix(coding, "windows-"),
-				coding == "us-ascii", coding == "ascii", coding == "latin1":
-			default:
-				codings = append(codings, strings.TrimPrefix(coding, "x-"))
-			}
+	for coding := range Elements(h["Content-Encoding"]) {
+		switch coding = strings.ToLower(coding); {
+		case coding == "identity", coding == "none", coding == "binary", strings.HasPrefix(coding, "utf"),
+			strings.HasPrefix(coding, "iso-8859"), strings.HasPrefix(coding, "windows-"),
+			coding == "us-ascii", coding == "ascii", coding == "latin1":
+		default:
+			codings = append(codings, strings.TrimPrefix(coding, "x-"))
 		}
 	}
 	return strings.Join(codings, ",")

@@ -1,22 +1,17 @@
 package k8s_test
 
 import (
-	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +22,7 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/gateway"
 	"ebox-gateway/internal/operate/preflight"
+	"ebox-gateway/internal/testkit"
 )
 
 // pod is the gateway's container as the kubelet would start it, in a folder in place
@@ -35,13 +31,34 @@ type pod struct {
 	root string
 	// environment is what the manifests put there.
 	environment map[string]string
+	// config is what the container is told to read. Its absolute paths lead into the folder.
+	config *config.Config
 }
 
-// newPod mounts everything that the manifests mount. What is in Secrets and on
-// volumes is made here.
-func newPod(t *testing.T, m *manifests) *pod {
+// podOf gives the gateway's pod of a variant: everything is mounted that the manifests mount.
+// What is in Secrets and on volumes is made here.
+func podOf(t *testing.T, m *manifests) *pod {
 	t.Helper()
-	p := &pod{root: t.TempDir(), environment: make(map[string]string)}
+	if m.pod != nil {
+		return m.pod
+	}
+	root, err := os.MkdirTemp("", "pod-") // until TestMain removes it
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.pod = &pod{root: root, environment: make(map[string]string)}
+	m.pod.mount(t, m)
+	m.pod.load(t, m)
+	return m.pod
+}
+
+func configuration(t *testing.T, m *manifests) *config.Config {
+	t.Helper()
+	return podOf(t, m).config
+}
+
+func (p *pod) mount(t *testing.T, m *manifests) {
+	t.Helper()
 	set := named[*appsv1.StatefulSet](t, m, "ebox-gateway")
 	c := container(t, m)
 	volumes := make(map[string]corev1.Volume)
@@ -92,12 +109,9 @@ func newPod(t *testing.T, m *manifests) *pod {
 		}
 		p.environment[e.Name] = secret(t, e.ValueFrom.SecretKeyRef.Name, e.ValueFrom.SecretKeyRef.Key)
 	}
-	return p
 }
 
-// load reads the configuration that the container is told to read. Its absolute
-// paths lead into the folder.
-func (p *pod) load(t *testing.T, m *manifests) *config.Config {
+func (p *pod) load(t *testing.T, m *manifests) {
 	t.Helper()
 	args := container(t, m).Args
 	i := slices.Index(args, "--config")
@@ -111,7 +125,8 @@ func (p *pod) load(t *testing.T, m *manifests) *config.Config {
 	}
 	write(t, at, text)
 	used := make(map[string]bool)
-	cfg, err := config.Load(at, func(name string) (string, bool) {
+	var err error
+	p.config, err = config.Load(at, func(name string) (string, bool) {
 		value, ok := p.environment[name]
 		used[name] = true
 		return value, ok
@@ -124,13 +139,6 @@ func (p *pod) load(t *testing.T, m *manifests) *config.Config {
 			t.Errorf("the configuration does not use the variable %s", name)
 		}
 	}
-	return cfg
-}
-
-// configuration is load for a new pod.
-func configuration(t *testing.T, m *manifests) *config.Config {
-	t.Helper()
-	return newPod(t, m).load(t, m)
 }
 
 // secret makes what docs/kubernetes.md has people put into a Secret. One that is not
@@ -144,12 +152,13 @@ func secret(t *testing.T, name, key string) string {
 	if !documented {
 		t.Errorf("docs/kubernetes.md does not say what goes into %s of the Secret %s", key, name)
 	}
+	made := pair(t)
+	certificate, private := made.PEM()
 	switch key {
 	case "client-id":
 		return "an:office"
 	case "client.p12":
-		private, certificate := selfSigned(t)
-		store, err := pkcs12.Modern.Encode(private, certificate, nil, "a password")
+		store, err := pkcs12.Modern.Encode(made.Key, made.Certificate, nil, "a password")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,68 +170,33 @@ func secret(t *testing.T, name, key string) string {
 	case "k1.key":
 		return "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"
 	case "tls.key":
-		return pkcs8(t, pairOf(t).private)
+		return string(private)
 	case "signing.pem":
-		_, private, err := ed25519.GenerateKey(rand.Reader)
+		_, signing, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return pkcs8(t, private)
+		der, err := x509.MarshalPKCS8PrivateKey(signing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	case "tls.crt", "ca.crt":
-		certificate := pairOf(t).certificate
-		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw}))
+		return string(certificate)
 	}
 	t.Fatalf("this test cannot make %s of %s", key, name)
 	return ""
 }
 
-func pkcs8(t *testing.T, private any) string {
+var onePair *testkit.Certificate
+
+// pair gives the one key and certificate of all tests.
+func pair(t *testing.T) *testkit.Certificate {
 	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
+	if onePair == nil {
+		onePair = testkit.NewCertificate(t, func(c *x509.Certificate) { c.NotAfter = time.Now().AddDate(1, 0, 0) })
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
-}
-
-// pair is a key and its certificate, which a listener needs to match.
-type pair struct {
-	private     *ecdsa.PrivateKey
-	certificate *x509.Certificate
-}
-
-var madePair struct {
-	sync.Once
-	pair
-}
-
-// pairOf gives the one pair of all tests.
-func pairOf(t *testing.T) pair {
-	t.Helper()
-	madePair.Do(func() { madePair.private, madePair.certificate = selfSigned(t) })
-	return madePair.pair
-}
-
-// selfSigned makes a key and its certificate.
-func selfSigned(t *testing.T) (*ecdsa.PrivateKey, *x509.Certificate) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return private, certificate
+	return onePair
 }
 
 // everyListenerRuns has a check not mind what uses the addresses of this machine.
@@ -248,8 +222,8 @@ func TestTheGatewayTakesTheConfiguration(t *testing.T) {
 
 func TestEveryFileOfTheConfigurationIsMounted(t *testing.T) {
 	eachVariant(t, func(t *testing.T, m *manifests) {
-		p := newPod(t, m)
-		files := p.load(t, m).Files()
+		p := podOf(t, m)
+		files := p.config.Files()
 		for _, f := range files {
 			if _, err := os.Stat(f); err != nil {
 				t.Errorf("%s is in no volume", strings.TrimPrefix(f, p.root))
@@ -352,8 +326,8 @@ func TestTheGatewayKnowsTheNamesOfItsService(t *testing.T) {
 // one folder would write one chain.
 func TestEvidenceIsOnTheVolumeOfItsReplica(t *testing.T) {
 	eachVariant(t, func(t *testing.T, m *manifests) {
-		p := newPod(t, m)
-		dir := strings.TrimPrefix(p.load(t, m).Audit.Dir, p.root)
+		p := podOf(t, m)
+		dir := strings.TrimPrefix(p.config.Audit.Dir, p.root)
 		claims := make(map[string]bool)
 		for _, c := range named[*appsv1.StatefulSet](t, m, "ebox-gateway").Spec.VolumeClaimTemplates {
 			claims[c.Name] = true

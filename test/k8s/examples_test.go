@@ -95,7 +95,7 @@ func keysOf(t *testing.T, m *manifests) map[string][]string {
 }
 
 func TestExternalSecretsHaveTheKeysThatPodsTake(t *testing.T) {
-	want := keysOf(t, overlay(t, "production"))
+	want := keysOf(t, render(t, "production"))
 	delete(want, "ebox-gateway-tls") // cert-manager's, below
 	for _, o := range example(t, "external-secrets.yaml") {
 		s := o.(*externalSecret)
@@ -119,7 +119,7 @@ func TestExternalSecretsHaveTheKeysThatPodsTake(t *testing.T) {
 }
 
 func TestTheCertificateIsThatOfTheService(t *testing.T) {
-	m := overlay(t, "production")
+	m := render(t, "production")
 	objects := example(t, "cert-manager.yaml")
 	if len(objects) != 1 {
 		t.Fatalf("%d objects", len(objects))

@@ -175,24 +175,20 @@ func plainly(t *testing.T, objects []metav1.Object) map[string]map[string]any {
 }
 
 func TestTheChartIsTheKustomizeBase(t *testing.T) {
-	for name, c := range map[string]struct {
-		overlay variant
-		values  []string
-		more    map[string]any
+	for overlay, c := range map[string]struct {
+		values []string
+		more   map[string]any
 	}{
-		"simulation": {overlay: variant{name: "simulation"}, values: []string{"simulation"}},
-		"acceptance": {overlay: variant{name: "acceptance"}, values: []string{"acceptance"}},
-		"production": {overlay: variant{name: "production"}, values: []string{"production"}},
-		"by a proxy": {
-			overlay: chosen(t, "acceptance-by-proxy"), values: []string{"acceptance"},
-			more: map[string]any{"proxy": map[string]any{"cidr": "192.0.2.0/28"}},
-		},
-		"on OpenShift": {overlay: chosen(t, "production-on-openshift"), values: []string{"production", "openshift"}},
-		"under strict policies": {
-			overlay: chosen(t, "production-under-strict-policies"), values: []string{"production", "strict-policies"}},
+		"simulation": {values: []string{"simulation"}},
+		"acceptance": {values: []string{"acceptance"}},
+		"production": {values: []string{"production"}},
+		"acceptance-by-proxy": {
+			values: []string{"acceptance"}, more: map[string]any{"proxy": map[string]any{"cidr": "192.0.2.0/28"}}},
+		"production-on-openshift":          {values: []string{"production", "openshift"}},
+		"production-under-strict-policies": {values: []string{"production", "strict-policies"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			environment, _, _ := strings.Cut(c.overlay.name, "-")
+		t.Run(overlay, func(t *testing.T) {
+			environment, _, _ := strings.Cut(overlay, "-")
 			var files []string
 			for _, v := range c.values {
 				files = append(files, filepath.Join("helm/values", v+".yaml"))
@@ -205,7 +201,7 @@ func TestTheChartIsTheKustomizeBase(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(plainly(t, render(t, c.overlay).objects), plainly(t, objects)); diff != "" {
+			if diff := cmp.Diff(plainly(t, render(t, overlay).objects), plainly(t, objects)); diff != "" {
 				t.Errorf("the chart differs (- kustomize, + chart):\n%s", diff)
 			}
 			for _, o := range objects {
@@ -216,17 +212,6 @@ func TestTheChartIsTheKustomizeBase(t *testing.T) {
 			}
 		})
 	}
-}
-
-// chosen is one of the variants.
-func chosen(t *testing.T, name string) variant {
-	t.Helper()
-	list := variants(t)
-	i := slices.IndexFunc(list, func(v variant) bool { return v.name == name })
-	if i < 0 {
-		t.Fatalf("there is no variant %s", name)
-	}
-	return list[i]
 }
 
 func TestTheChartSaysWhatIsMissing(t *testing.T) {
@@ -347,8 +332,7 @@ func TestTheChartHasTheVersionOfTheRelease(t *testing.T) {
 		t.Errorf("the chart %s installs the gateway %s", chart.Version, chart.AppVersion)
 	}
 	for _, overlay := range []string{"simulation", "acceptance", "production"} {
-		m := render(t, variant{name: overlay})
-		if image := container(t, m).Image; !strings.HasSuffix(image, ":"+chart.AppVersion) {
+		if image := container(t, render(t, overlay)).Image; !strings.HasSuffix(image, ":"+chart.AppVersion) {
 			t.Errorf("%s runs %s, the chart %s", overlay, image, chart.AppVersion)
 		}
 	}

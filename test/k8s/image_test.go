@@ -64,7 +64,7 @@ func TestTheImageIsTheBinaryAndNothingElse(t *testing.T) {
 	if got := last(t, list, "HEALTHCHECK"); !strings.HasSuffix(got, `CMD ["/gateway", "healthcheck"]`) {
 		t.Errorf("HEALTHCHECK %s needs a shell", got)
 	}
-	ours := container(t, overlay(t, "production"))
+	ours := container(t, render(t, "production"))
 	if ours.Command != nil {
 		t.Error("the manifests do not use the image's entry point")
 	}

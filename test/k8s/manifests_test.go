@@ -217,7 +217,7 @@ func TestContainersHaveNothingLeftToDrop(t *testing.T) {
 
 // The SCC restricted-v2 of OpenShift: what else it asks for is in the test above.
 func TestOpenShiftMountsOnlyWhatItsSCCAllows(t *testing.T) {
-	for _, s := range all[*appsv1.StatefulSet](render(t, chosen(t, "production-on-openshift"))) {
+	for _, s := range all[*appsv1.StatefulSet](render(t, "production-on-openshift")) {
 		for _, v := range s.Spec.Template.Spec.Volumes {
 			if v.ConfigMap == nil && v.Secret == nil && v.PersistentVolumeClaim == nil {
 				t.Errorf("the volume %s of %s is of another kind: %+v", v.Name, s.Name, v.VolumeSource)
@@ -238,7 +238,7 @@ func TestOpenShiftMountsOnlyWhatItsSCCAllows(t *testing.T) {
 
 // What admission policies ask of every container beyond pod security "restricted".
 func TestStrictPoliciesAreMet(t *testing.T) {
-	sets := all[*appsv1.StatefulSet](render(t, chosen(t, "production-under-strict-policies")))
+	sets := all[*appsv1.StatefulSet](render(t, "production-under-strict-policies"))
 	if len(sets) != 2 {
 		t.Fatalf("%d StatefulSets", len(sets))
 	}

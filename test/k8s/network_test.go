@@ -226,7 +226,7 @@ func TestTheGatewayReachesItsUpstreamsAndNothingElse(t *testing.T) {
 }
 
 func TestRedisIsForTheGatewayAlone(t *testing.T) {
-	n := newNetwork(t, overlay(t, "production"))
+	n := newNetwork(t, render(t, "production"))
 	pods := named[*appsv1.StatefulSet](t, n.manifests, "ebox-gateway").Spec.Template.Labels
 	gateway := peer{namespace: n.home, labels: pods}
 	if !n.allows(networkingv1.PolicyTypeIngress, "ebox-redis", gateway, 6379) {

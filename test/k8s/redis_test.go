@@ -47,7 +47,7 @@ func TestTheACLIsThatOfTheDocumentation(t *testing.T) {
 func TestRedisTakesItsConfiguration(t *testing.T) {
 	server := needs.Program(t, "redis-server", "redis-server")
 	var conf string
-	for _, m := range all[*corev1.ConfigMap](overlay(t, "production")) {
+	for _, m := range all[*corev1.ConfigMap](render(t, "production")) {
 		if strings.HasPrefix(m.Name, "ebox-redis-") {
 			conf = m.Data["redis.conf"]
 		}

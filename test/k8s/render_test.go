@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -32,7 +33,13 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, m := range rendered {
+		if m.pod != nil {
+			_ = os.RemoveAll(m.pod.root)
+		}
+	}
+	os.Exit(code)
 }
 
 // The kinds of the Prometheus operator, as far as they are used here, so that a
@@ -100,10 +107,12 @@ var kinds = map[string]func() metav1.Object{
 	"external-secrets.io/v1/ExternalSecret": func() metav1.Object { return new(externalSecret) },
 }
 
-// manifests is what one overlay renders to.
+// manifests is what one variant renders to. Tests share it and change nothing in it.
 type manifests struct {
 	name    string
 	objects []metav1.Object
+	// pod is made when it is first asked for.
+	pod *pod
 }
 
 // all gives the objects of one kind.
@@ -128,35 +137,22 @@ func named[T metav1.Object](t *testing.T, m *manifests, name string) T {
 	panic("unreachable")
 }
 
-// variant is an overlay of the folder, or one made here.
-type variant struct {
-	name string
-	// kustomization takes the place of the file of that name.
-	kustomization string
-}
-
-// variants are the overlays, and those that show the components no overlay uses.
-func variants(t *testing.T) []variant {
-	t.Helper()
-	folders, err := os.ReadDir("overlays")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var list []variant
-	for _, f := range folders {
-		list = append(list, variant{name: f.Name()})
-	}
-	return append(list, variant{name: "acceptance-by-proxy", kustomization: `
+// composed are variants that show the components no overlay uses, by what would be in the
+// kustomization.yaml of each.
+var composed = map[string]string{
+	"acceptance-by-proxy": `
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [../acceptance]
 components: [../../components/egress-proxy]
-`}, variant{name: "production-on-openshift", kustomization: `
+`,
+	"production-on-openshift": `
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [../production]
 components: [../../components/openshift]
-`}, variant{name: "production-under-strict-policies", kustomization: `
+`,
+	"production-under-strict-policies": `
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [../production]
@@ -164,47 +160,65 @@ components: [../../components/strict-policies]
 images:
   - {name: registry.example.be/ebox-gateway, digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000"}
   - {name: registry.example.be/redis, digest: "sha256:1111111111111111111111111111111111111111111111111111111111111111"}
-`})
+`,
 }
 
-// eachVariant runs a test for every variant.
+// eachVariant runs a test for every overlay of the folder, and for those composed here.
 func eachVariant(t *testing.T, test func(t *testing.T, m *manifests)) {
-	for _, v := range variants(t) {
-		t.Run(v.name, func(t *testing.T) { test(t, render(t, v)) })
+	folders, err := os.ReadDir("overlays")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := slices.Sorted(maps.Keys(composed))
+	for _, f := range folders {
+		names = append(names, f.Name())
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) { test(t, render(t, name)) })
 	}
 }
 
-// overlay renders one of the folder's.
-func overlay(t *testing.T, name string) *manifests {
-	t.Helper()
-	return render(t, variant{name: name})
-}
+// rendered are the variants that were rendered so far: rendering one takes most of a second.
+var rendered = make(map[string]*manifests)
 
 // render is "kubectl kustomize", decoded so strictly that neither an unknown field nor
 // one given twice passes.
-func render(t *testing.T, v variant) *manifests {
+func render(t *testing.T, name string) *manifests {
 	t.Helper()
-	files := filesys.MakeFsOnDisk()
-	at := filepath.Join("overlays", v.name)
-	if v.kustomization != "" {
-		root := copyTree(t)
-		at = filepath.Join(root, "overlays", v.name)
-		write(t, filepath.Join(at, "kustomization.yaml"), v.kustomization)
+	if m := rendered[name]; m != nil {
+		return m
 	}
-	options := krusty.MakeDefaultOptions()
-	rendered, err := krusty.MakeKustomizer(options).Run(files, at)
+	files := filesys.MakeFsInMemory()
+	for _, part := range []string{"base", "overlays", "components"} {
+		if err := filepath.WalkDir(part, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			return files.WriteFile(path, []byte(read(t, path)))
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := filepath.Join("overlays", name)
+	if text, here := composed[name]; here {
+		if err := files.WriteFile(filepath.Join(at, "kustomization.yaml"), []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(files, at)
 	if err != nil {
-		t.Fatalf("rendering %s: %v", v.name, err)
+		t.Fatalf("rendering %s: %v", name, err)
 	}
-	text, err := rendered.AsYaml()
+	text, err := resources.AsYaml()
 	if err != nil {
 		t.Fatal(err)
 	}
 	objects, err := decode(text)
 	if err != nil {
-		t.Fatalf("%s: %v", v.name, err)
+		t.Fatalf("%s: %v", name, err)
 	}
-	return &manifests{name: v.name, objects: objects}
+	rendered[name] = &manifests{name: name, objects: objects}
+	return rendered[name]
 }
 
 func decode(text []byte) ([]metav1.Object, error) {
@@ -247,18 +261,6 @@ func strictly(document []byte, object any) error {
 	}
 	mistakes, err := kjson.UnmarshalStrict(plain, object)
 	return errors.Join(append(mistakes, err)...)
-}
-
-// copyTree copies the manifests, for a variant that is not in the folder.
-func copyTree(t *testing.T) string {
-	t.Helper()
-	root := t.TempDir()
-	for _, part := range []string{"base", "overlays", "components"} {
-		if err := os.CopyFS(filepath.Join(root, part), os.DirFS(part)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
 }
 
 func write(t *testing.T, path, content string) {
@@ -306,16 +308,16 @@ func TestEveryComponentIsRendered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var used strings.Builder
-	for _, v := range variants(t) {
-		if v.kustomization != "" {
-			used.WriteString(v.kustomization)
-			continue
-		}
-		used.WriteString(read(t, filepath.Join("overlays", v.name, "kustomization.yaml")))
+	used := strings.Join(slices.Collect(maps.Values(composed)), "")
+	overlays, err := filepath.Glob("overlays/*/kustomization.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range overlays {
+		used += read(t, path)
 	}
 	for _, c := range components {
-		if !strings.Contains(used.String(), "components/"+c.Name()) {
+		if !strings.Contains(used, "components/"+c.Name()) {
 			t.Errorf("no variant uses the component %s", c.Name())
 		}
 	}

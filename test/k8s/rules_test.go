@@ -43,7 +43,7 @@ func TestTheComponentHasTheAlertsOfDeploy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got := named[*prometheusRule](t, overlay(t, "production"), "ebox-gateway")
+	got := named[*prometheusRule](t, render(t, "production"), "ebox-gateway")
 	if diff := cmp.Diff(want, got.Spec); diff != "" {
 		t.Errorf("%s is stale, run make generate (- deploy, + component):\n%s", component, diff)
 	}
@@ -51,7 +51,7 @@ func TestTheComponentHasTheAlertsOfDeploy(t *testing.T) {
 
 // Alerts and dashboard find the gateway by the name of its job.
 func TestReplicasAreScrapedUnderTheNameThatAlertsKnow(t *testing.T) {
-	m := overlay(t, "production")
+	m := render(t, "production")
 	monitor := named[*serviceMonitor](t, m, "ebox-gateway")
 	replicas := named[*corev1.Service](t, m, "ebox-gateway-replicas")
 	job := replicas.Labels[monitor.Spec.JobLabel]

@@ -7,7 +7,8 @@
 //	go run ./tools/release -version 1.0.0 -out dist -key ~/.ssh/release
 //
 // It is run in the root of the repository and refuses a version that is not Semantic
-// Versioning 2.0, or that CHANGELOG.md or the chart do not have.
+// Versioning 2.0, or that CHANGELOG.md or the chart do not have. Each binary is built twice: it
+// refuses one that is another the second time, or that needs a loader or a library.
 package main
 
 import (
@@ -16,7 +17,9 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"debug/buildinfo"
+	"debug/elf"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -35,9 +38,10 @@ func main() {
 	out := flag.String("out", "dist", "the folder to write to; it is made, and must not hold another release")
 	platforms := flag.String("platforms", "linux/amd64,linux/arm64", "GOOS/GOARCH, separated by commas")
 	key := flag.String("key", "", "SSH key that signs SHA256SUMS; without it there is no signature")
+	product := flag.String("product", "./cmd/gateway", "the package that is compiled; tests take a smaller one")
 	epoch := flag.Int64("time", 0, "of every file, in seconds since 1970; git log -1 --format=%ct")
 	flag.Parse()
-	r := release{version: *version, out: *out, time: time.Unix(*epoch, 0).UTC()}
+	r := release{version: *version, product: *product, out: *out, time: time.Unix(*epoch, 0).UTC()}
 	if err := r.make(strings.Split(*platforms, ","), *key); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -48,7 +52,7 @@ func main() {
 func (r *release) buildArguments(binary string) []string {
 	return []string{
 		"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid= -X main.release=" + r.version, "-o",
-		binary, "./cmd/gateway",
+		binary, r.product,
 	}
 }
 
@@ -63,6 +67,7 @@ var semantic = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)` +
 
 type release struct {
 	version string
+	product string // its package
 	out     string
 	time    time.Time
 }
@@ -121,14 +126,19 @@ func (r *release) platform(name string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "gateway")
-	compile := exec.Command("go", r.buildArguments(binary)...)
-	// Flags of whoever makes it would give other bytes.
-	compile.Env = append(os.Environ(), "GOFLAGS=", "CGO_ENABLED=0", "GOTOOLCHAIN=local", "GOWORK=off", "GOOS="+system,
-		"GOARCH="+architecture)
-	compile.Stdout, compile.Stderr = os.Stderr, os.Stderr
-	if err := compile.Run(); err != nil {
-		return fmt.Errorf("compiling: %w", err)
+	binary, again := filepath.Join(dir, "gateway"), filepath.Join(dir, "again")
+	for _, to := range []string{binary, again} {
+		compile := exec.Command("go", r.buildArguments(to)...)
+		// Flags of whoever makes it would give other bytes.
+		compile.Env = append(os.Environ(), "GOFLAGS=", "CGO_ENABLED=0", "GOTOOLCHAIN=local", "GOWORK=off", "GOOS="+system,
+			"GOARCH="+architecture)
+		compile.Stdout, compile.Stderr = os.Stderr, os.Stderr
+		if err := compile.Run(); err != nil {
+			return fmt.Errorf("compiling: %w", err)
+		}
+	}
+	if err := errors.Join(same(binary, again), static(binary)); err != nil {
+		return err
 	}
 	base := fmt.Sprintf("ebox-gateway-%s-%s-%s", r.version, system, architecture)
 	bom, err := r.bom(binary)
@@ -143,6 +153,36 @@ func (r *release) platform(name string) error {
 		content[d] = d
 	}
 	return r.archive(base+".tar.gz", base, content)
+}
+
+// same compares two builds of the same source.
+func same(first, second string) error {
+	one, err := os.ReadFile(first)
+	if err != nil {
+		return err
+	}
+	other, err := os.ReadFile(second)
+	if err == nil && !bytes.Equal(one, other) {
+		err = errors.New("the same source gives another binary the second time: nobody could check this release")
+	}
+	return err
+}
+
+// static refuses a binary for which the image, which has nothing else in it, is no place.
+func static(binary string) error {
+	file, err := elf.Open(binary)
+	if err != nil {
+		return fmt.Errorf("reading the binary: %w", err)
+	}
+	defer file.Close()
+	libraries, err := file.ImportedLibraries()
+	if err != nil {
+		return fmt.Errorf("reading what the binary needs: %w", err)
+	}
+	if len(libraries) > 0 || file.Section(".interp") != nil {
+		return fmt.Errorf("the binary needs a loader and the libraries %q", libraries)
+	}
+	return nil
 }
 
 // archive writes a tar.gz in which everything is below root: files and folders by their

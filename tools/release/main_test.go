@@ -6,7 +6,6 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"debug/buildinfo"
-	"debug/elf"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -101,8 +101,10 @@ func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
 	}
 	platform := runtime.GOOS + "/" + runtime.GOARCH
 	r := release{version: current(t)}
-	// The program itself, as a person runs it: with the race detector, which this test may
-	// be compiled with, compressing would take minutes.
+	// The program itself, as a person runs it, and for the gateway: with the race detector,
+	// which this test may be compiled with, compressing would take minutes, and compiling the
+	// gateway without it all the time that the other tests take. The program itself refuses a
+	// gateway that differs the second time or is not static.
 	program := filepath.Join(dir, "release")
 	build := exec.Command("go", "build", "-trimpath", "-o", program, "./tools/release")
 	build.Env = append(os.Environ(), "GOFLAGS=", "CGO_ENABLED=0", "GOWORK=off")
@@ -112,7 +114,7 @@ func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
 	for name, flags := range map[string]string{"first": "", "second": "-race"} {
 		r.out = filepath.Join(dir, name)
 		run := exec.Command(program, "-version", r.version, "-time", "1790000000", "-platforms", platform, "-out", r.out,
-			"-key", key)
+			"-key", key, "-product", "./tools/release")
 		run.Env = append(os.Environ(), "GOFLAGS="+flags) // which must not matter
 		if out, err := run.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
@@ -163,12 +165,14 @@ func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
 	if err := os.WriteFile(binary, files[base+"/gateway"], 0o700); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(binary, "version").Output()
-	if err != nil || !strings.HasPrefix(string(out), "ebox-gateway "+r.version+",") {
-		t.Errorf("the binary says %q, %v", out, err)
+	if err := static(binary); err != nil {
+		t.Error(err)
 	}
-	bomHasAll(t, filepath.Join(r.out, base+".cdx.json"), binary)
-	isStatic(t, binary)
+	list, err := os.ReadFile(filepath.Join(r.out, base+".cdx.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bomHasAll(t, list, binary)
 	if root, err := os.Getwd(); err != nil || bytes.Contains(files[base+"/gateway"], []byte(root)) {
 		t.Errorf("the binary knows the folder it was built in, %v", err)
 	}
@@ -195,15 +199,50 @@ func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
 	}
 }
 
-func isStatic(t *testing.T, binary string) {
-	t.Helper()
-	file, err := elf.Open(binary)
+// The gateway, built with the flags of a release and, if this test is, with the race detector:
+// what is compiled serves both.
+func TestTheGatewaySaysItsVersionAndWhatItIsMadeOf(t *testing.T) {
+	r := release{version: current(t), product: "./cmd/gateway"}
+	binary := filepath.Join(t.TempDir(), "gateway")
+	args := r.buildArguments(binary)
+	if raced() {
+		args = slices.Insert(args, 1, "-race")
+	}
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	out, err := exec.Command(binary, "version").Output()
+	if err != nil || !strings.HasPrefix(string(out), "ebox-gateway "+r.version+",") {
+		t.Errorf("the binary says %q, %v", out, err)
+	}
+	list, err := r.bom(binary)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
-	if libraries, _ := file.ImportedLibraries(); len(libraries) > 0 || file.Section(".interp") != nil {
-		t.Errorf("the binary needs a loader, and %v", libraries)
+	if modules := bomHasAll(t, list, binary); modules < 20 {
+		t.Errorf("it is made of %d modules", modules)
+	}
+	if static(binary) == nil && raced() {
+		t.Error("a binary that the race detector is linked to, which is a library's, is taken for static")
+	}
+}
+
+// raced tells whether this test is compiled with the race detector.
+func raced() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+func TestABinaryThatDiffersIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{"a": "a", "b": "b", "c": "a"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := func(name string) string { return filepath.Join(dir, name) }
+	if same(at("a"), at("c")) != nil || same(at("a"), at("b")) == nil || same(at("a"), at("none")) == nil {
+		t.Error("binaries are not compared by their bytes")
 	}
 }
 
@@ -216,13 +255,9 @@ func TestNothingOfTheReleaseNeedsCgo(t *testing.T) {
 	}
 }
 
-// bomHasAll compares the list with what Go says of the binary.
-func bomHasAll(t *testing.T, path, binary string) {
+// bomHasAll compares the list with what Go says of the binary, and gives the number of its modules.
+func bomHasAll(t *testing.T, content []byte, binary string) int {
 	t.Helper()
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var list bom
 	if err := json.Unmarshal(content, &list); err != nil {
 		t.Fatal(err)
@@ -231,16 +266,16 @@ func bomHasAll(t *testing.T, path, binary string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(info.Deps) < 20 || len(list.Components) != len(info.Deps)+1 {
-		t.Errorf("%d components for %d modules and Go's own library", len(list.Components), len(info.Deps))
-	}
+	want := []string{"pkg:golang/std@" + strings.TrimPrefix(info.GoVersion, "go")}
 	for _, d := range info.Deps {
-		if !slices.ContainsFunc(list.Components, func(c component) bool {
-			return c.PURL == "pkg:golang/"+d.Path+
-				"@"+d.Version
-		}) {
-			t.Errorf("the list lacks %s %s", d.Path, d.Version)
-		}
+		want = append(want, "pkg:golang/"+d.Path+"@"+d.Version)
+	}
+	var got []string
+	for _, c := range list.Components {
+		got = append(got, c.PURL)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the list has %v, the binary %v", got, want)
 	}
 	binaryContent, err := os.ReadFile(binary)
 	if err != nil {
@@ -250,6 +285,7 @@ func bomHasAll(t *testing.T, path, binary string) {
 		sha256.Sum256(binaryContent)) {
 		t.Errorf("the list is of a binary with the hash %v", h)
 	}
+	return len(info.Deps)
 }
 
 func TestAReleaseThatNobodyWasToldOfIsRefused(t *testing.T) {
@@ -280,7 +316,7 @@ func TestTheImageIsBuiltWithTheFlagsOfTheRelease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := (&release{version: "${VERSION}"}).buildArguments("/out/gateway")
+	args := (&release{version: "${VERSION}", product: "./cmd/gateway"}).buildArguments("/out/gateway")
 	args[4] = `"` + args[4] + `"`
 	if want := "go " + strings.Join(args, " "); !strings.Contains(string(dockerfile), want) {
 		t.Errorf("the Dockerfile does not run %s", want)

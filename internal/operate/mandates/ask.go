@@ -27,7 +27,8 @@ const checkPace = time.Minute
 // is asked again, 0 if nobody said, negative if asking again is of no use.
 func (c *Check) ask(ctx context.Context, t *mandateTarget, e *config.Enterprise) (f Finding, wait time.Duration) {
 	f = Finding{
-		Enterprise: e.Number, Name: e.Name, Mandate: t.mandate, Provider: t.provider, Result: NotTested, At: c.v.Now(),
+		Enterprise: e.Number, Name: e.Name, Mandate: t.mandate, Provider: t.provider, Result: NotTested,
+		At: c.v.Now().UTC().Truncate(time.Second),
 	}
 	what, req, err := c.request(t, e)
 	if err != nil {

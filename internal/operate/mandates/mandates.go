@@ -38,18 +38,21 @@ const (
 
 // Finding is what one upstream says of one enterprise.
 type Finding struct {
-	Enterprise enterprise.Number
+	Enterprise enterprise.Number `json:"enterprise,omitzero"`
 	// Name is the enterprise's in the list.
-	Name string
+	Name string `json:"name,omitempty"`
 	// Mandate is the kind; Provider the Document Provider's id, empty for MandateDmfa.
-	Mandate, Provider string
+	Mandate  string `json:"mandate,omitempty"`
+	Provider string `json:"provider,omitempty"`
 	// Result is one of the Mandate… results.
-	Result string
+	Result string `json:"result"`
 	// Status is the upstream's, 0 without an answer; Problem the type of its problem
 	// document, and Reason its detail, or why nothing is known.
-	Status          int
-	Problem, Reason string
-	At              time.Time
+	Status  int    `json:"status,omitempty"`
+	Problem string `json:"problem,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+	// At is in UTC, in whole seconds.
+	At time.Time `json:"at,omitzero"`
 }
 
 // Untested is what is asked for no enterprise at all, and why.

@@ -136,7 +136,7 @@ func checkAuthorities(key, file string, now time.Time) Check {
 		list, err = files.Certificates(text)
 	}
 	if err != nil {
-		c.Detail = bare(err)
+		c.Detail = files.Bare(err)
 		return c
 	}
 	c.Result, c.Detail = OK, fmt.Sprintf("%d authorities", len(list))
@@ -176,7 +176,7 @@ func checkAdminToken(cfg *config.Config) (checks []Check) {
 	}
 	switch {
 	case err != nil:
-		c.Detail, c.Advice = bare(err), "without it no change from elsewhere is taken: openssl rand -hex 32 makes one"
+		c.Detail, c.Advice = files.Bare(err), "without it no change from elsewhere is taken: openssl rand -hex 32 makes one"
 	case token == "":
 		c.Detail, c.Advice = "the file is empty", "openssl rand -hex 32 makes one"
 	case len(token) < leastToken || len(distinct) < leastToken/2:

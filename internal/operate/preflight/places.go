@@ -9,13 +9,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/evidence"
+	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/redisstore"
 )
 
@@ -36,7 +36,7 @@ func checkPlaces(cfg *config.Config) (checks []Check) {
 		} else if !info.IsDir() {
 			c.Result, c.Detail = Failed, folder+" is no folder"
 		} else if err := appendable(place.file); err != nil {
-			c.Result, c.Detail = Failed, "it cannot be written: "+bare(err)
+			c.Result, c.Detail = Failed, "it cannot be written: "+files.Bare(err)
 		}
 		if c.Result == Failed {
 			c.Advice = "make the folder, writable for the gateway's user, or change " + place.key +
@@ -91,17 +91,6 @@ func makeable(folder string) error {
 		return fmt.Errorf("nothing can be made in %s: %w", folder, err)
 	}
 	return os.Remove(trial)
-}
-
-// bare is an error without the name of the trial or of a file that is named beside it.
-func bare(err error) string {
-	var of *fs.PathError
-	if errors.As(err, &of) {
-		if text, _, cut := strings.Cut(err.Error(), of.Error()); cut {
-			return text + of.Err.Error()
-		}
-	}
-	return err.Error()
 }
 
 // collectorPatience is how long the check waits for the collector of traces.
@@ -187,7 +176,7 @@ func checkEvidence(cfg *config.Config) Check {
 		return c
 	}
 	if err := makeable(filepath.Join(a.Dir, o.Replica)); err != nil {
-		c.Result, c.Detail = Failed, "no evidence can be written here: "+bare(err)
+		c.Result, c.Detail = Failed, "no evidence can be written here: "+files.Bare(err)
 		c.Advice = "give the gateway's user a directory that it can make and write, or change audit.dir: the gateway " +
 			"does not start without it"
 		return c
