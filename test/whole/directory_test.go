@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -34,36 +33,19 @@ func (h *house) listed(id string) map[string]any {
 
 func TestTheListNamesStatesAndPaths(t *testing.T) {
 	t.Parallel()
-	for _, shape := range []string{"an object with items", "an array"} {
-		t.Run(shape, func(t *testing.T) {
-			h := open(t, func(t *testing.T, text string) string {
-				if shape == "an array" {
-					text = regexp.MustCompile(`(registry:\n  url: http://[^/]+)\S+`).ReplaceAllString(text,
-						"$1/REST/ebox/enterprise/federation/v1/messageProviders")
-				}
-				return text
-			})
-			for id, state := range map[string]string{
-				"nsso": "active", "regional": "active", "utilities": "maintenance", "upcoming": "not-yet-active",
-				"retired": "deactivated",
-			} {
-				if p := h.listed(id); p["state"] != state || p["path"] != "/ebox/providers/"+id || p["circuit"] != "closed" {
-					t.Errorf("%v", p)
-				}
-			}
-			if window, _ := h.listed("utilities")["maintenance"].(map[string]any); window["end"] == nil {
-				t.Errorf("%v", h.listed("utilities"))
-			}
-			h.get("/enterprises/"+mandated+regional+"/ebox").want(t, 200)
-			if r := h.last(simulator.UpstreamRegistry); (shape == "an array") != strings.HasSuffix(r.Target,
-				"/messageProviders") {
-				t.Errorf("the registry was asked for %s", r.Target)
-			}
-			prefixed := h.get("/enterprises/"+mandated+"/ebox/providers").want(t, 200)
-			if !strings.Contains(prefixed.body, `"path":"/enterprises/`+mandated+`/ebox/providers/nsso"`) {
-				t.Errorf("%s", prefixed.body)
-			}
-		})
+	h := open(t)
+	for id, state := range map[string]string{"nsso": "active", "regional": "active", "utilities": "maintenance",
+		"upcoming": "not-yet-active", "retired": "deactivated"} {
+		if p := h.listed(id); p["state"] != state || p["path"] != "/ebox/providers/"+id || p["circuit"] != "closed" {
+			t.Errorf("%v", p)
+		}
+	}
+	if window, _ := h.listed("utilities")["maintenance"].(map[string]any); window["end"] == nil {
+		t.Errorf("%v", h.listed("utilities"))
+	}
+	prefixed := h.get("/enterprises/"+mandated+"/ebox/providers").want(t, 200)
+	if !strings.Contains(prefixed.body, `"path":"/enterprises/`+mandated+`/ebox/providers/nsso"`) {
+		t.Errorf("%s", prefixed.body)
 	}
 }
 

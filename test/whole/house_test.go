@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -45,7 +44,6 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	clientDir = dir
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: dns.dial}
 	code := m.Run()
 	_ = os.RemoveAll(dir)
 	if code == 0 {

@@ -98,38 +98,6 @@ func TestInboxIsTheMergedListOfAllProviders(t *testing.T) {
 	}
 }
 
-func TestInboxPageStandsForItself(t *testing.T) {
-	t.Parallel()
-	providers := habits()
-	h := open(t, startRegistries(t, providers...))
-	base := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
-	for i, p := range providers {
-		var mails []mail
-		for n := range 50 {
-			mails = append(mails, mail{id: fmt.Sprint(n), received: base.Add(-time.Duration(n*4+i) * time.Minute)})
-		}
-		p.put(mails)
-	}
-	all := merged(providers)
-	for _, c := range []struct{ page, size int }{{1, 25}, {3, 10}, {8, 25}, {9, 25}, {200, 1}} {
-		l := h.list(t, fmt.Sprintf("%s?page=%d&pageSize=%d", inboxPath, c.page, c.size))
-		from := min((c.page-1)*c.size, len(all))
-		want := all[from:min(from+c.size, len(all))]
-		if !slices.Equal(l.keys(), want) {
-			t.Errorf("page %d of %d: got %v, want %v", c.page, c.size, l.keys(), want)
-		}
-		// Where the page ends with the list, a provider that does not count leaves it open
-		// whether there is more.
-		more := from+c.size < len(all)
-		if _, ok := l.Links["next"]; ok != more && from+c.size != len(all) {
-			t.Errorf("page %d of %d: a link to the next page: %t", c.page, c.size, ok)
-		}
-		if prev := l.link(t, h, "prev"); (prev != "") != (c.page > 1) {
-			t.Errorf("page %d of %d: the link to the page before is %q", c.page, c.size, prev)
-		}
-	}
-}
-
 func TestInboxGoesOnBeyondItsDeepestPage(t *testing.T) {
 	t.Parallel()
 	providers := []*registryOfMail{{id: "nsso", counts: true}, {id: "other", limit: 60, links: true}}

@@ -133,13 +133,10 @@ func TestAsAProxyTheGatewayReachesItsUpstreamsAlone(t *testing.T) {
 		status             int
 	}{
 		{"another host", "GET http://example.com/", "nothing else", 421},
-		{"another path of the host", "GET " + platform + "/REST/other/v1", "nothing else", 421},
 		{"beside a base", "GET " + platform + "/REST/grant/citizen/v12/mandates", "nothing else", 421},
 		{"out of a base", "GET " + platform + "/REST/grant/citizen/v1/../../other", "dot segment", 400},
-		{"out of a base, encoded", "GET " + platform + "/REST/grant/citizen/v1/%2e%2e/other", "dot segment", 400},
 		{"user information", "GET http://a:b@services.socialsecurity.be/REST/grant/citizen/v1/mandates", "nothing else", 421},
 		{"another port", "GET http://services.socialsecurity.be:8080/REST/grant/citizen/v1/mandates", "nothing else", 421},
-		{"another scheme", "GET ftp://example.com/x", "nothing else", 421},
 		{"another scheme for an upstream", "GET javascript" + strings.TrimPrefix(messages, "http"), "nothing else", 421},
 		{"its own admin listener", "GET " + h.adm + "/status", "No route", 404},
 		{"a tunnel", "CONNECT services.socialsecurity.be:443", "http:// in place of https://", 405},

@@ -513,8 +513,8 @@ func TestTheGatewayStartsWithoutTheOthersAndHeals(t *testing.T) {
 		name             string
 		tokens, registry blockage
 	}{
-		{"both refuse", refusing, refusing},
-		{"the registry refuses", passing, refusing},
+		{"both close their connections", closing, closing},
+		{"the registry talks something else", passing, talkingOther},
 		{"the Authorization Server accepts and never answers", mute, passing},
 	} {
 		t.Run(c.name, func(t *testing.T) {
