@@ -66,7 +66,7 @@ func linksIn(t *testing.T, a answer) []string {
 // many different ones there were.
 func (h *house) crawl(t *testing.T, prefix string, starts []string, fields ...string) int {
 	t.Helper()
-	const enough = 40
+	const enough = 25
 	seen := make(map[string]bool)
 	queue := starts
 	for len(queue) > 0 && len(seen) < enough {
