@@ -3,11 +3,14 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"sync"
 
 	"ebox-gateway/internal/memory"
+	"ebox-gateway/internal/problem"
 )
 
 // keepLimit is how much of a request body is kept for a second sending, in bytes.
@@ -128,7 +131,7 @@ func (a *attempt) Read(p []byte) (int, error) {
 func (s *source) fetch(a *attempt, p []byte) (int, error) {
 	s.reading = true
 	s.mu.Unlock()
-	n, err := s.body.Read(p)
+	n, err := s.readCaller(p)
 	s.mu.Lock()
 	s.reading = false
 	s.turn.Broadcast()
@@ -153,6 +156,17 @@ func (s *source) fetch(a *attempt, p []byte) (int, error) {
 		return n, s.end()
 	}
 	return n, nil
+}
+
+// readCaller reads from the caller. Bodies that name enterprises are looked into as they go up,
+// in the transport's own goroutine: a fault there ends this request, and not the process.
+func (s *source) readCaller(p []byte) (n int, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			n, err = 0, problem.Internal(fmt.Errorf("reading the request body: panic: %v\n%s", fault, debug.Stack()))
+		}
+	}()
+	return s.body.Read(p)
 }
 
 // end gives the error that the body ended with, and the trailers behind it.
