@@ -137,7 +137,7 @@ func TestAnAnswerInsteadOfAFailure(t *testing.T) {
 	const excusable = "max-age=1, stale-if-error=60"
 	type row struct {
 		answer  string
-		failure func(*http.Request) (*http.Response, error)
+		failure origin
 		after   time.Duration
 		status  int
 		again   []string
