@@ -23,6 +23,14 @@ func crowd(r *rig, n int, asks func(i int) asked) []got {
 	return all
 }
 
+// after gives an origin that answers as another does, but later.
+func after(d time.Duration, other origin) origin {
+	return func(r *http.Request) (*http.Response, error) {
+		time.Sleep(d)
+		return other(r)
+	}
+}
+
 func TestACrowdCausesOneRequest(t *testing.T) {
 	type row struct {
 		fields []string
@@ -34,10 +42,7 @@ func TestACrowdCausesOneRequest(t *testing.T) {
 		"not of what may not be stored": {[]string{"Cache-Control: no-store"}, 64},
 		"not of what is private":        {[]string{"Cache-Control: private, max-age=60"}, 64},
 	}, func(t *testing.T, c row) {
-		r := newRig(t, func(req *http.Request) (*http.Response, error) {
-			time.Sleep(time.Second)
-			return always("body", c.fields...)(req)
-		})
+		r := newRig(t, after(time.Second, always("body", c.fields...)))
 		for _, g := range crowd(r, 64, func(int) asked { return asked{path: "/a"} }) {
 			if g.status != 200 || g.body != "body" {
 				t.Errorf("%d %q", g.status, g.body)
@@ -54,10 +59,7 @@ func TestACrowdCausesOneRequest(t *testing.T) {
 
 func TestWhatMayNotBeStoredIsNotWaitedForTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(req *http.Request) (*http.Response, error) {
-			time.Sleep(time.Second)
-			return reply(200, "body", "Cache-Control: no-store"), nil
-		})
+		r := newRig(t, after(time.Second, always("body", "Cache-Control: no-store")))
 		r.get("/a")
 		start := time.Now()
 		crowd(r, 64, func(int) asked { return asked{path: "/a"} })
@@ -121,10 +123,7 @@ func (waitingBody) Close() error               { return nil }
 
 func TestOneWhoWaitsMayLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(req *http.Request) (*http.Response, error) {
-			time.Sleep(time.Hour)
-			return reply(200, "body", "Cache-Control: max-age=60"), nil
-		})
+		r := newRig(t, after(time.Hour, always("body", "Cache-Control: max-age=60")))
 		var wg sync.WaitGroup
 		wg.Go(func() { r.get("/a") })
 		synctest.Wait()
@@ -195,10 +194,7 @@ func TestAReadBegunBeforeAWriteIsNeitherJoinedNorStored(t *testing.T) {
 
 func TestAFailureIsEverybodysOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(*http.Request) (*http.Response, error) {
-			time.Sleep(time.Second)
-			return nil, errDown
-		})
+		r := newRig(t, after(time.Second, down))
 		start := time.Now()
 		crowd(r, 10, func(int) asked { return asked{path: "/a"} })
 		if took := time.Since(start); took > 2*time.Second {

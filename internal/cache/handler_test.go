@@ -47,7 +47,7 @@ func TestWhatIsReused(t *testing.T) {
 		"two that differ":           {200, []string{"Cache-Control: max-age=60, max-age=90"}, 0, nil, false},
 		"two that agree":            {200, []string{"Cache-Control: max-age=60", "Cache-Control: max-age=60"}, 0, nil, true},
 		"negative":                  {200, []string{"Cache-Control: max-age=-60"}, 0, nil, false},
-		"more than fits":            {200, []string{"Cache-Control: max-age=99999999999999999999999"}, 1000 * time.Hour, nil, true},
+		"more than fits":            {200, []string{"Cache-Control: max-age=99999999999999999999"}, 1000 * time.Hour, nil, true},
 		"Vary *":                    {200, []string{"Cache-Control: max-age=60", "Vary: *"}, 0, nil, false},
 		"a status with a lifetime":  {404, []string{"Cache-Control: max-age=60"}, 0, nil, true},
 		"a status nobody knows":     {299, []string{"Cache-Control: max-age=60"}, 0, nil, true},
@@ -137,7 +137,7 @@ func TestAnAnswerInsteadOfAFailure(t *testing.T) {
 	const excusable = "max-age=1, stale-if-error=60"
 	type row struct {
 		answer  string
-		failure func(*http.Request) (*http.Response, error)
+		failure origin
 		after   time.Duration
 		status  int
 		again   []string

@@ -88,7 +88,7 @@ const (
 
 // secretive makes an origin whose answers name whom they are for. What it marks public
 // is the same for everybody, if that may be shared at all.
-func secretive(sharing call.Sharing) func(*http.Request) (*http.Response, error) {
+func secretive(sharing call.Sharing) origin {
 	return func(r *http.Request) (*http.Response, error) {
 		n := rand.IntN(100)
 		if n < 5 {

@@ -30,14 +30,16 @@ const (
 	other   = enterprise.Number(212148896)
 )
 
+// origin answers what is sent upstream. An error is one of the way there.
+type origin func(*http.Request) (*http.Response, error)
+
 // rig is a cache before an origin that is a function, without sockets, so that it runs
 // in a bubble of synctest as well. It does what the proxy does: it makes calls, sends
 // them, and delivers the answers.
 type rig struct {
 	cache  *Cache
 	policy call.Policy
-	// origin answers; body stands for what it reads. An error is one of the way there.
-	origin func(r *http.Request) (*http.Response, error)
+	origin origin
 	// timeout, unless 0, is the header time-out of an origin that answers nothing.
 	timeout time.Duration
 
@@ -47,7 +49,7 @@ type rig struct {
 	beside []*call.Record
 }
 
-func newRig(t *testing.T, origin func(r *http.Request) (*http.Response, error)) *rig {
+func newRig(t *testing.T, origin origin) *rig {
 	t.Helper()
 	r := &rig{policy: call.Policy{MaxBody: 1 << 20}, origin: origin}
 	r.cache = New(r.options(16<<20, time.Now))
@@ -132,7 +134,7 @@ func reply(status int, body string, fields ...string) *http.Response {
 
 // always gives an origin that answers the same every time, or a 304 if asked for its
 // tag.
-func always(body string, fields ...string) func(*http.Request) (*http.Response, error) {
+func always(body string, fields ...string) origin {
 	return func(r *http.Request) (*http.Response, error) {
 		resp := reply(200, body, fields...)
 		if tag := resp.Header.Get("Etag"); tag != "" && r.Header.Get("If-None-Match") == tag {
@@ -143,7 +145,7 @@ func always(body string, fields ...string) func(*http.Request) (*http.Response, 
 }
 
 // says gives an origin that always answers with a status, and nothing to be stored.
-func says(status int) func(*http.Request) (*http.Response, error) {
+func says(status int) origin {
 	return func(*http.Request) (*http.Response, error) { return reply(status, "sorry"), nil }
 }
 

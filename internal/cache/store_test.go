@@ -95,7 +95,7 @@ func (s *shelf) Bump(_ context.Context, _ *call.Allowance, scope Scope) error {
 }
 
 // replicas are caches before one origin, behind one shelf.
-func replicas(t *testing.T, origin func(*http.Request) (*http.Response, error)) (a, b *rig, s *shelf) {
+func replicas(t *testing.T, origin origin) (a, b *rig, s *shelf) {
 	s = newShelf()
 	a, b = newRig(t, origin), newRig(t, origin)
 	for _, r := range []*rig{a, b} {

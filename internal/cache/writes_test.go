@@ -15,7 +15,7 @@ func TestWritesMakeVoid(t *testing.T) {
 	const shared, all = call.SharedAlways, "/a /b?x=1"
 	for name, c := range map[string]struct {
 		sharing call.Sharing
-		write   func(*http.Request) (*http.Response, error)
+		write   origin
 		ask     asked
 		void    string
 	}{

@@ -12,7 +12,8 @@ import (
 // and what is taken out of it is valid.
 func FuzzReadList(f *testing.F) {
 	for _, s := range []string{
-		`{"items":[{"messageId":"1","receiptDate":"2026-01-01T00:00:00Z"}],"totalItems":1,"_links":{"next":{"href":"/x?page=2"}}}`,
+		`{"items":[{"messageId":"1","receiptDate":"2026-01-01T00:00:00Z"}],"totalItems":1,` +
+			`"_links":{"next":{"href":"/x?page=2"}}}`,
 		`{"items":[]}`, `{"totalItems":0}`, `{}`, `[]`, `null`, `{"items":null}`, `{"items":[{"messageId":5}]}`,
 		`{"items":[{"messageId":""}]}`,
 		`{"items":[1]}`, `{"items":[{"messageId":"1"}`, `<html>`,

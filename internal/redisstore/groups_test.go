@@ -139,14 +139,18 @@ func TestACluster(t *testing.T) {
 	t.Parallel()
 	nodes := redistest.StartCluster(t)
 	more := []any{"+cluster|slots", "+cluster|shards", "+command", "+readonly", "+asking"}
+	hosts := make([]string, 0, 8)
 	var address config.RedisAddress
 	for _, n := range nodes {
-		hosts := address.Hosts
 		address = user(n, "gateway", append(asAny(rights), more...)...)
-		address.Hosts = append(hosts, n.Addr)
+		hosts = append(hosts, n.Addr)
 	}
-	address.Kind, address.Hosts = config.RedisCluster, address.Hosts[:2]
+	address.Kind, address.Hosts = config.RedisCluster, hosts[:1]
+	clear(hosts[1:])
 	works(t, address)
+	if all := hosts[:cap(hosts)]; all[1] != "" {
+		t.Errorf("the library has changed the configuration's list: %q", all)
+	}
 
 	// A node that is gone takes the Cluster with it; that costs nobody much either.
 	careful := replica(t, address, withTimeout(0))

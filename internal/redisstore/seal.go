@@ -190,8 +190,8 @@ func (r *ring) seal(p purpose, at string, content []byte) ([]byte, error) {
 
 var (
 	errGarbage  error = unexpectedError("opening a value: nothing that this version of the gateway wrote")
-	errUnsealed       = errors.New("opening a value: it is not sealed, so a replica without redis.encryptionKeys wrote it: " +
-		"give all replicas the same keys")
+	errUnsealed       = errors.New("opening a value: it is not sealed, so a replica without redis.encryptionKeys " +
+		"wrote it: give all replicas the same keys")
 	errSeal error = unexpectedError("opening a value: its seal is broken, or it was put in the place of another")
 )
 
