@@ -18,7 +18,8 @@ func TestOtherHeadersPassAsTheyAre(t *testing.T) {
 	for _, agent := range []string{"User-Agent: payroll/1\r\n", ""} { // none is invented
 		c := g.dial()
 		c.send("GET /ebox%2Cb?a=%20;b HTTP/1.1\r\nHost: gateway.example",
-			"Accept: application/json;q=0.5", "If-None-Match: \"x\"", "Accept-Language: nl", "Accept-Language: fr", "X-My_Header: 1",
+			"Accept: application/json;q=0.5", "If-None-Match: \"x\"", "Accept-Language: nl", "Accept-Language: fr",
+			"X-My_Header: 1",
 			"TE: trailers;q=1, trailers", agent+"\r\n")
 		c.head()
 		head := <-got
