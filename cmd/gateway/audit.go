@@ -96,10 +96,7 @@ func auditVerify(p *process) *cobra.Command {
 		for _, f := range between {
 			fmt.Fprintln(p.stdout, f)
 		}
-		for i := range reports {
-			findings += len(reports[i].Findings) + reports[i].More
-			printReport(p, &reports[i])
-		}
+		findings += printReports(p, reports)
 		if findings > 0 {
 			fmt.Fprintf(p.stdout, "\n%d places are not as they were written\n", findings)
 			return errReported
@@ -126,6 +123,15 @@ func auditProgress(p *process, what string, total int64) *progress.Reporter {
 	return progress.New(progress.Options{
 		W: p.stderr, Terminal: progress.IsTerminal(p.stderr), What: what, Total: total, Amount: progress.Bytes,
 	})
+}
+
+// printReports says what verifying chains found, and counts it.
+func printReports(p *process, reports []audit.Report) (findings int) {
+	for i := range reports {
+		findings += len(reports[i].Findings) + reports[i].More
+		printReport(p, &reports[i])
+	}
+	return findings
 }
 
 // printReport says what verifying one chain found. What is wrong comes first, to a

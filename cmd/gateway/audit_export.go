@@ -98,12 +98,7 @@ func exportBundle(p *process, file string, dirs []string, to string, from, until
 			return fmt.Errorf("making the bundle: %w", err)
 		}
 	}
-	findings := 0
-	for i := range reports {
-		findings += len(reports[i].Findings) + reports[i].More
-		printReport(p, &reports[i])
-	}
-	if findings > 0 {
+	if findings := printReports(p, reports); findings > 0 {
 		fmt.Fprintf(p.stdout, "\nThe bundle is written, and %d places in it are not as the gateway wrote them: run gateway "+
 			"audit verify\n", findings)
 		return errReported

@@ -152,7 +152,7 @@ func confirm(p *process, enterprises int, check *mandates.Check, yes bool) error
 	if yes || calls == 0 {
 		return nil
 	}
-	if !isTerminal(p.stdin) {
+	if !progress.IsTerminal(p.stdin) {
 		return usageError{"nobody is at the terminal to agree: give --yes"}
 	}
 	fmt.Fprint(p.stderr, "Go on? [y/N] ")
@@ -161,13 +161,4 @@ func confirm(p *process, enterprises int, check *mandates.Check, yes bool) error
 		return errors.New("not agreed to; nothing was asked")
 	}
 	return nil
-}
-
-// isTerminal tells whether a person can answer.
-func isTerminal(f *os.File) bool {
-	if f == nil {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && info.Name() != "null"
 }

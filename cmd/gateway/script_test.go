@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"ebox-gateway/internal/demo"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -46,14 +47,7 @@ func TestScripts(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			gate, err := freeAddress()
-			if err != nil {
-				return err
-			}
-			admin, err := freeAddress()
-			if err != nil {
-				return err
-			}
+			gate, admin := testkit.Address(t), testkit.Address(t)
 			// What answers everything with 200, as a proxy or a captive portal may.
 			foreign := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Content-Type", "application/json")
@@ -94,22 +88,12 @@ func inProcess(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// freeAddress finds a port that was free a moment ago.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
-}
-
 // ready waits until something listens on an address, and has written a file if one is named.
 func ready(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 && len(args) != 2 {
 		ts.Fatalf("usage: ready ADDRESS [FILE]")
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		conn, err := net.Dial("tcp", args[0])
 		if err == nil {
 			_ = conn.Close()
@@ -145,7 +129,7 @@ func fetch(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: fetch URL")
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		resp, err := http.Get(args[0])
 		ts.Check(err)
 		_, err = io.Copy(io.Discard, resp.Body)

@@ -62,22 +62,21 @@ its pause of up to five minutes: when a certificate was registered. SIGHUP does 
 		if len(scopes) == 0 {
 			scopes = firstScopes(cfg)
 		}
-		var tried *authn.KeySource // nil: the client's own
-		src := authn.KeySourceOf(c)
+		var tried *config.Client // nil: with its own key
 		if *keystore != "" {
-			if src, err = otherKey(src, *keystore, *passwordFile); err != nil {
+			if c, err = withKey(c, *keystore, *passwordFile); err != nil {
 				return err
 			}
-			tried = &src
+			tried = &c
 		}
 		ctx, cancel := context.WithTimeout(p.ctx, cfg.OAuth.Timeout+5*time.Second)
 		defer cancel()
 		began := time.Now()
 		token, err := g.View().Tokens.Try(ctx, name, scopes, tried)
 		if err != nil {
-			return fmt.Errorf("%w%s", err, signedWith(src))
+			return fmt.Errorf("%w%s", err, signedWith(c))
 		}
-		return printToken(p, cfg, c, src, token, scopes, time.Since(began))
+		return printToken(p, cfg, c, token, scopes, time.Since(began))
 	}
 	return c
 }
@@ -92,49 +91,51 @@ func firstScopes(cfg *config.Config) []string {
 	return cfg.Registry.Scopes
 }
 
-// otherKey is the source of a key that is only tried. PEM is told from key stores
-// by its first bytes.
-func otherKey(present authn.KeySource, file, passwordFile string) (authn.KeySource, error) {
+// withKey is a client with another key, which is only tried. PEM is told from key stores by its
+// first bytes.
+func withKey(c config.Client, file, passwordFile string) (config.Client, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
-		return present, fmt.Errorf("reading the key to try: %w", err)
+		return c, fmt.Errorf("reading the key to try: %w", err)
 	}
-	src := authn.KeySource{
-		Algorithm: present.Algorithm, Headers: present.Headers, Password: present.Password,
-		KeyPassword: present.KeyPassword,
+	var store config.Keystore
+	if c.Keystore != nil {
+		store = *c.Keystore
+	} else if c.Key != nil {
+		store.Password, store.PasswordFile = c.Key.Password, c.Key.PasswordFile
 	}
+	store.File = file
 	if passwordFile != "" {
-		src.Password = authn.Password{File: passwordFile}
+		store.Password, store.PasswordFile = "", passwordFile
 	}
+	c.Keystore, c.Key, c.Certificate = &store, nil, nil
 	if strings.Contains(string(content[:min(len(content), 4096)]), "-----BEGIN ") {
-		src.KeyFile, src.CertificateFile = file, file
-		if !strings.Contains(string(content), "-----BEGIN CERTIFICATE-----") {
-			src.CertificateFile = ""
+		c.Keystore, c.Key = nil, &config.Key{File: file, Password: store.Password, PasswordFile: store.PasswordFile}
+		if strings.Contains(string(content), "-----BEGIN CERTIFICATE-----") {
+			c.Certificate = &config.Certificate{File: file}
 		}
-	} else {
-		src.Keystore, src.Alias = file, present.Alias
 	}
-	return src, nil
+	return c, nil
 }
 
 // signedWith tells which key signed the request for a token that failed: with another
 // one than the running gateway's, its status does not show it.
-func signedWith(src authn.KeySource) string {
-	key, err := authn.LoadKey(src)
+func signedWith(c config.Client) string {
+	key, err := authn.LoadKey(c)
 	if err != nil {
 		return "" // the error itself says so
 	}
-	line := "\nIt was signed with " + src.Keystore + src.KeyFile + ", the " + key.Algorithm() + " key " + key.Fingerprint()
+	line := "\nIt was signed with " + c.KeyFile() + ", the " + key.Algorithm() + " key " + key.Fingerprint()
 	if validity := preflight.Validity(key, time.Now()); validity != "" {
 		line += ", certificate " + validity
 	}
 	return line + "."
 }
 
-func printToken(p *process, cfg *config.Config, c config.Client, src authn.KeySource, token authn.Token,
+func printToken(p *process, cfg *config.Config, c config.Client, token authn.Token,
 	scopes []string, took time.Duration,
 ) error {
-	key, err := authn.LoadKey(src)
+	key, err := authn.LoadKey(c)
 	if err != nil {
 		return err
 	}

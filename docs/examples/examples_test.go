@@ -5,7 +5,10 @@ package examples
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,7 +94,7 @@ type example struct {
 }
 
 var (
-	read    = []string{"message 1000001", "document of 736 bytes"}
+	read    = []string{"message 1000001", "document of "}
 	refused = []string{"status 403, said by the upstream; request ", "mandate for this enterprise has ended"}
 	list    = []example{
 		{"sh services/ebox.sh", read, refused},
@@ -100,11 +103,11 @@ var (
 		{"php services/ebox.php", read, refused},
 		{"bash legacy/http10.sh", []string{"HTTP/1.0 200 OK", `"messageId":"1000001"`},
 			[]string{"HTTP/1.0 403", "mandate for this enterprise has ended"}},
-		{"python3 legacy/http10.py", []string{"status 200", "document of 736 bytes"},
+		{"python3 legacy/http10.py", []string{"status 200", "document of "},
 			[]string{"status 403", "mandate for this enterprise has ended"}},
-		{"java legacy/Legacy.java", []string{"status 200", "document of 736 bytes"},
+		{"java legacy/Legacy.java", []string{"status 200", "document of "},
 			[]string{"status 403", "mandate for this enterprise has ended"}},
-		{"php legacy/legacy.php", []string{"200 OK", "document of 736 bytes"}, []string{"403 Forbidden"}},
+		{"php legacy/legacy.php", []string{"200 OK", "document of "}, []string{"403 Forbidden"}},
 	}
 )
 
@@ -137,6 +140,9 @@ func (e example) reads(t *testing.T, command []string) {
 	}
 	out, code := call(mandated) // as the program itself says that it is called
 	hasAll(out, e.fine...)
+	if whole := sizeOfDocument(t, base); strings.Contains(out, "document of ") && !strings.Contains(out, whole) {
+		t.Errorf("not a %s:\n%s", whole, out)
+	}
 	if code != 0 {
 		t.Errorf("exit code %d", code)
 	}
@@ -184,12 +190,28 @@ func (e example) reads(t *testing.T, command []string) {
 		busy.Count = 1
 	}
 	out, code = broken(busy)
-	switch fine := code == 0 && strings.Contains(out, "document of 736 bytes"); {
+	switch fine := code == 0 && strings.Contains(out, "document of "); {
 	case service && !fine:
 		t.Errorf("it did not ask again after a 429: exit code %d\n%s", code, out)
 	case !service && (code == 0 || !strings.Contains(out, "429")):
 		t.Errorf("a 429 is taken for an answer: exit code %d\n%s", code, out)
 	}
+}
+
+// sizeOfDocument is what the examples say of the first document.
+func sizeOfDocument(t *testing.T, base string) string {
+	t.Helper()
+	resp, err := http.Get(base + "/enterprises/" + mandated + "/ebox/providers/nsso/ebox/messages/" +
+		simulator.FirstMessage + "/attachments/1/content")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %v", resp.Status, err)
+	}
+	return fmt.Sprintf("document of %d bytes", len(content))
 }
 
 // compiled is how a Java program of one file is run without being compiled each time.

@@ -2,7 +2,6 @@ package examples
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/needs"
 	"ebox-gateway/internal/simulator"
+	"ebox-gateway/internal/testkit"
 )
 
 // blocks are the commands of one section of docs/operations.md, in order.
@@ -119,6 +119,7 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 		}
 		isolated, prepared, here = nil, "", below(t)
 	}
+	t.Parallel()
 	dir := t.TempDir()
 	write := func(name, content string) {
 		t.Helper()
@@ -145,7 +146,7 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sim.Close()
-	gate, admin := free(t), free(t)
+	gate, admin := testkit.Address(t), testkit.Address(t)
 	config := demo.Config(sim, gate, admin)
 	config = strings.Replace(config, "clientId: "+client.ID, "clientId: \"${EBOX_CLIENT_ID}\"", 1)
 	config = strings.Replace(config, "password: demo", "passwordFile: client.p12.password", 1)
@@ -237,17 +238,6 @@ func below(t *testing.T) *strings.Replacer {
 		pairs = append(pairs, user+service, user+instead)
 	}
 	return strings.NewReplacer(pairs...)
-}
-
-// free finds a port that was free a moment ago.
-func free(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func TestUnitsAreWellFormedAndClosed(t *testing.T) {

@@ -30,8 +30,8 @@ type Options struct {
 	Now func() time.Time
 	// Mask hides the numbers of citizens in a text; required.
 	Mask func(string) string
-	// Known tells whether a Document Provider of that id is known. Others are counted
-	// without their name: anybody can make one up. Nil if none is.
+	// Known tells whether a Document Provider of that id is known; required. Others are counted
+	// without their name: anybody can make one up.
 	Known func(provider string) bool
 }
 
@@ -58,10 +58,10 @@ func New(o Options) *Recent {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Known == nil {
-		o.Known = func(string) bool { return false }
+	return &Recent{
+		o: o, started: o.Now(), all: new(series), parts: make(map[key]*series),
+		groups: groups{list: make(map[groupKey]*group)}, refused: refusedEnterprises{list: make(map[refusedKey]*Refused)},
 	}
-	return &Recent{o: o, started: o.Now(), all: new(series), parts: make(map[key]*series)}
 }
 
 // Done takes in a finished record. It does not keep it.

@@ -43,6 +43,12 @@ func (n *night) done(r call.Record, took time.Duration) {
 	n.Done(&r)
 }
 
+// asked is a request by a route, to a provider, that the upstream answered with a status.
+func asked(route, provider string, number enterprise.Number, status int) call.Record {
+	return call.Record{Call: &call.Call{Route: route, Provider: provider, Enterprise: number}, Status: status,
+		UpstreamStatus: status, Tries: 1}
+}
+
 func sum(list []uint32) (total uint32) {
 	for _, v := range list {
 		total += v
@@ -86,15 +92,14 @@ func TestHowARequestEnded(t *testing.T) {
 func TestSeriesSplitByRouteAndProvider(t *testing.T) {
 	n := newNight()
 	for range 8 {
-		n.done(call.Record{Call: &call.Call{Route: "ebox", Provider: "nsso"}, Status: 200}, 20*time.Millisecond)
+		n.done(asked("ebox", "nsso", 0, 200), 20*time.Millisecond)
 	}
 	n.done(call.Record{Call: &call.Call{Route: "ebox", Provider: "nsso"}, Status: 502, ProblemType: "urn:x"},
 		3*time.Second)
-	n.done(call.Record{
-		Call:   &call.Call{Route: "inbox", Provider: "nsso", Parent: "p"},
-		Status: 503, UpstreamStatus: 503,
-	}, time.Millisecond)
-	n.done(call.Record{Call: &call.Call{Route: "inbox"}, Status: 200}, time.Millisecond)
+	part := asked("inbox", "nsso", 0, 503)
+	part.Parent = "p"
+	n.done(part, time.Millisecond)
+	n.done(asked("inbox", "", 0, 200), time.Millisecond)
 	n.done(call.Record{Status: 404, ProblemType: "urn:x"}, 0)
 
 	s := n.Snapshot()
@@ -127,7 +132,7 @@ func TestSeriesSplitByRouteAndProvider(t *testing.T) {
 // The last minutes move on, and what is older than they are is forgotten.
 func TestWhatIsOldLeaves(t *testing.T) {
 	n := newNight()
-	n.done(call.Record{Call: &call.Call{Route: "ebox"}, Status: 200}, 0)
+	n.done(asked("ebox", "", 0, 200), 0)
 	begun := n.now
 	for _, c := range []struct {
 		after          time.Duration
@@ -142,7 +147,7 @@ func TestWhatIsOldLeaves(t *testing.T) {
 		}
 	}
 	n.now = begun.Add(15 * 24 * time.Hour)
-	n.done(call.Record{Call: &call.Call{Route: "ebox"}, Status: 200}, 0)
+	n.done(asked("ebox", "", 0, 200), 0)
 	if s := n.Snapshot(); s.Total.Window.Requests != 1 || len(s.Routes) != 1 {
 		t.Errorf("after days %+v", s.Total.Window)
 	}
@@ -182,7 +187,7 @@ func TestTheOutsideCannotMakeSeries(t *testing.T) {
 func TestSeriesAreBoundedHoweverManyRoutesThereAre(t *testing.T) {
 	n := newNight()
 	for i := range maxSeries + 50 {
-		n.done(call.Record{Call: &call.Call{Route: fmt.Sprint("route-", i)}, Status: 200}, 0)
+		n.done(asked(fmt.Sprint("route-", i), "", 0, 200), 0)
 	}
 	if len(n.parts) > maxSeries+1 {
 		t.Errorf("%d series", len(n.parts))
@@ -191,7 +196,7 @@ func TestSeriesAreBoundedHoweverManyRoutesThereAre(t *testing.T) {
 		t.Errorf("%d requests in all", got)
 	}
 	n.now = n.now.Add(time.Hour) // those of long ago make room
-	n.done(call.Record{Call: &call.Call{Route: "new"}, Status: 200}, 0)
+	n.done(asked("new", "", 0, 200), 0)
 	if s := n.Snapshot(); len(s.Routes) != 1 || s.Routes[0].Name != "new" {
 		t.Errorf("%d routes", len(s.Routes))
 	}
@@ -205,10 +210,9 @@ func TestAStormIsOneGroup(t *testing.T) {
 	begun := n.now
 	for i := range 5000 {
 		n.now = begun.Add(time.Duration(i) * time.Millisecond)
-		n.done(call.Record{
-			Call:   &call.Call{ID: fmt.Sprint(i), Route: "ebox", Caller: "hr", Enterprise: enterprise.Number(206731645 + i%3)},
-			Status: 500, UpstreamStatus: 500, Tries: 1,
-		}, 0)
+		r := asked("ebox", "", enterprise.Number(206731645+i%3), 500)
+		r.ID, r.Caller = fmt.Sprint(i), "hr"
+		n.done(r, 0)
 	}
 	for i := range 2 * maxGroups {
 		n.done(call.Record{Call: &call.Call{Route: fmt.Sprint("made-up-", i)}, Status: 404, ProblemType: "urn:x"}, 0)
@@ -229,7 +233,7 @@ func TestAStormIsOneGroup(t *testing.T) {
 	}
 
 	n.now = n.now.Add(quiet + time.Second)
-	n.done(call.Record{Call: &call.Call{Route: "ebox"}, Status: 500, UpstreamStatus: 500, Tries: 1}, 0)
+	n.done(asked("ebox", "", 0, 500), 0)
 	if _, groups = n.Problems(); groups[0].Count != 1 || groups[0].First != n.now || groups[0].ID != storm.ID ||
 		len(groups[0].Problems) != keptOfGroup {
 		t.Errorf("after a pause %+v", groups[0])
@@ -238,10 +242,7 @@ func TestAStormIsOneGroup(t *testing.T) {
 
 func TestFailuresOfOneEnterpriseAreToldFromThoseOfAll(t *testing.T) {
 	n := newNight()
-	answer := func(number enterprise.Number, status int) {
-		n.done(call.Record{Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: number}, Status: status,
-			UpstreamStatus: status, Tries: 1}, 0)
-	}
+	answer := func(number enterprise.Number, status int) { n.done(asked("ebox", "nsso", number, status), 0) }
 	lately := func() (l Lately) {
 		n.Minutes(func(m Lately) { l = m })
 		return l
@@ -323,10 +324,9 @@ func TestProblemsCameTheNewestFirst(t *testing.T) {
 }
 
 func refusal(number enterprise.Number, id string) call.Record {
-	return call.Record{
-		Call:   &call.Call{ID: id, Route: "ebox", Provider: "nsso", Caller: "hr", Enterprise: number},
-		Status: 403, UpstreamStatus: 403, Tries: 1, TraceID: "t-" + id,
-	}
+	r := asked("ebox", "nsso", number, 403)
+	r.ID, r.Caller, r.TraceID = id, "hr", "t-"+id
+	return r
 }
 
 func TestAnEnterpriseIsRefusedUntilItIsServed(t *testing.T) {
@@ -340,31 +340,30 @@ func TestAnEnterpriseIsRefusedUntilItIsServed(t *testing.T) {
 	if got := n.Refused(0); got.Total != 1 || got.Enterprises[0] != want {
 		t.Fatalf("%+v, want %+v", got, want)
 	}
-	for name, r := range map[string]call.Record{
-		"another provider's answer": {
-			Call: &call.Call{Route: "ebox", Provider: "regional", Enterprise: 206731645}, Status: 200,
-			UpstreamStatus: 200, Tries: 1},
-		"another enterprise's": {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 212148896}, Status: 200,
-			UpstreamStatus: 200, Tries: 1},
-		"one from the cache": {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645}, Status: 200},
-		"an error": {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645}, Status: 503,
-			UpstreamStatus: 503, Tries: 1},
-		"the gateway's own 403": {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 212148896}, Status: 403,
-			ProblemType: "urn:x"},
-		"a token that was refused": {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 212148896}, Status: 503,
-			UpstreamStatus: 401, ProblemType: "urn:x", Tries: 1},
-		"no answer": {Call: &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645}, Status: 504,
-			ProblemType: "urn:x", Tries: 1},
+	own := func(r *call.Record, status int) { r.Status, r.ProblemType = status, "urn:x" }
+	for name, edit := range map[string]func(*call.Record){
+		"another provider's answer": func(r *call.Record) { r.Provider = "regional" },
+		"another enterprise's":      func(r *call.Record) { r.Enterprise = 212148896 },
+		"one from the cache":        func(r *call.Record) { r.UpstreamStatus, r.Tries = 0, 0 },
+		"an error":                  func(r *call.Record) { r.Status, r.UpstreamStatus = 503, 503 },
+		"no answer":                 func(r *call.Record) { own(r, 504); r.UpstreamStatus = 0 },
+		"the gateway's own 403": func(r *call.Record) {
+			own(r, 403)
+			r.Enterprise, r.UpstreamStatus, r.Tries = 212148896, 0, 0
+		},
+		"a token that was refused": func(r *call.Record) {
+			own(r, 503)
+			r.Enterprise, r.UpstreamStatus = 212148896, 401
+		},
 	} {
+		r := asked("ebox", "nsso", 206731645, 200)
+		edit(&r)
 		n.done(r, 0)
 		if got := n.Refused(0); got.Total != 1 || got.Enterprises[0].Count != 2 {
 			t.Errorf("after %s: %+v", name, got)
 		}
 	}
-	n.done(call.Record{
-		Call:   &call.Call{Route: "ebox", Provider: "nsso", Enterprise: 206731645},
-		Status: 200, UpstreamStatus: 200, Tries: 1,
-	}, 0)
+	n.done(asked("ebox", "nsso", 206731645, 200), 0)
 	if got := n.Refused(0); got.Total != 0 || got.Enterprises == nil {
 		t.Errorf("it is served again: %+v", got)
 	}
@@ -418,10 +417,8 @@ func TestManyAtOnce(t *testing.T) {
 
 func TestAnAnswerAllocatesNothing(t *testing.T) {
 	n := newNight()
-	r := call.Record{
-		Call:   &call.Call{Start: n.now, Route: "ebox", Provider: "nsso", Enterprise: 206731645},
-		Status: 200, UpstreamStatus: 200, Tries: 1, Phases: call.Phases{Total: time.Millisecond},
-	}
+	r := asked("ebox", "nsso", 206731645, 200)
+	r.Start = n.now
 	n.done(refusal(212148896, "1"), 0) // so that a success looks among the refused
 	if got := testing.AllocsPerRun(100, func() { n.Done(&r) }); got != 0 {
 		t.Errorf("%v allocations", got)
@@ -430,10 +427,8 @@ func TestAnAnswerAllocatesNothing(t *testing.T) {
 
 func BenchmarkAnswer(b *testing.B) {
 	n := newNight()
-	r := call.Record{
-		Call:   &call.Call{Start: n.now, Route: "ebox", Provider: "nsso", Enterprise: 206731645},
-		Status: 200, UpstreamStatus: 200, Tries: 1, Phases: call.Phases{Total: time.Millisecond},
-	}
+	r := asked("ebox", "nsso", 206731645, 200)
+	r.Start = n.now
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -442,30 +437,13 @@ func BenchmarkAnswer(b *testing.B) {
 	})
 }
 
-func BenchmarkSnapshot(b *testing.B) {
-	n := newNight()
-	for i := range 20 {
-		for range 100 {
-			n.done(call.Record{
-				Call:   &call.Call{Route: fmt.Sprint(i % 5), Provider: []string{"nsso", "regional"}[i%2]},
-				Status: 200 + 302*(i%2), ProblemType: "urn:x",
-			}, time.Millisecond)
-		}
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		n.Snapshot()
-	}
-}
-
 // One success says that a provider does not refuse the office; refusals after it, that it
 // may do so since.
 func TestRefusalsInARowAreCountedSinceAnybodyWasServed(t *testing.T) {
 	n := newNight()
 	answer := func(number enterprise.Number, route, provider string, status int) {
 		n.now = n.now.Add(time.Second)
-		n.done(call.Record{Call: &call.Call{Enterprise: number, Route: route, Provider: provider}, Tries: 1, Status: status,
-			UpstreamStatus: status}, time.Millisecond)
+		n.done(asked(route, provider, number, status), time.Millisecond)
 	}
 	begun := n.now
 	at := func(seconds int) time.Time { return begun.Add(time.Duration(seconds) * time.Second) }

@@ -84,9 +84,6 @@ func (gs *groups) add(k groupKey, p Problem, r *call.Record) {
 	defer gs.mu.Unlock()
 	g, ok := gs.list[k]
 	if !ok {
-		if gs.list == nil {
-			gs.list = make(map[groupKey]*group)
-		}
 		if len(gs.list) >= maxGroups {
 			gs.forget()
 		}
@@ -152,7 +149,10 @@ func (a *Recent) Problems() ([]Problem, []Group) {
 	problems, list := []Problem{}, []Group{}
 	keys := slices.SortedFunc(maps.Keys(a.groups.list), func(x, y groupKey) int {
 		if x.isError() != y.isError() {
-			return map[bool]int{true: -1, false: 1}[x.isError()]
+			if x.isError() {
+				return -1
+			}
+			return 1
 		}
 		return a.groups.list[y].last.Compare(a.groups.list[x].last)
 	})

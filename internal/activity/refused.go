@@ -86,9 +86,6 @@ func (e *refusedEnterprises) note(r *call.Record, at time.Time, provider string,
 	}
 	was, ok := e.list[k]
 	if !ok {
-		if e.list == nil {
-			e.list = make(map[refusedKey]*Refused)
-		}
 		if len(e.list) >= maxRefused {
 			e.forgetOldest()
 		}

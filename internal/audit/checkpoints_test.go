@@ -15,10 +15,10 @@ import (
 func TestHalfACheckpointIsNotTakenForTampering(t *testing.T) {
 	t.Run("the process died", func(t *testing.T) {
 		dir := t.TempDir()
-		mustClose(t, mustOpen(t, options(dir)))
+		must(t, mustOpen(t, options(dir)).Close())
 		mustWrite(t, beside(dir), mustRead(t, beside(dir))+`{"seq":3,"prev":"00`)
 		sound(t, dir)
-		mustClose(t, mustOpen(t, options(dir)))
+		must(t, mustOpen(t, options(dir)).Close())
 		if r := sound(t, dir); r.Checkpoints != 4 {
 			t.Errorf("%d checkpoints", r.Checkpoints)
 		}
@@ -27,15 +27,15 @@ func TestHalfACheckpointIsNotTakenForTampering(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			disk := &faulty{only: checkpointsPrefix}
 			dir, l := failing(t, disk, func(*Options) {})
-			for _, failure := range []error{syscall.ENOSPC, nil} {
-				disk.set(nil, failure, nil)
+			for _, fails := range []error{syscall.ENOSPC, nil} {
+				disk.set(failure{write: fails})
 				l.Done(finished("r"))
 				time.Sleep(2 * time.Minute)
-				if got := l.Status().Shipping != ""; got != (failure != nil) {
+				if got := l.Status().Shipping != ""; got != (fails != nil) {
 					t.Errorf("failing: %v", got)
 				}
 			}
-			mustClose(t, l)
+			must(t, l.Close())
 			if r := sound(t, dir); r.Checkpoints != 4 {
 				t.Errorf("%d checkpoints", r.Checkpoints)
 			}
@@ -47,9 +47,9 @@ func TestHalfACheckpointIsNotTakenForTampering(t *testing.T) {
 func TestCheckpointsBesideTheChainThatWereChanged(t *testing.T) {
 	dir, foreign := t.TempDir(), t.TempDir()
 	for range 3 {
-		mustClose(t, mustOpen(t, options(dir)))
+		must(t, mustOpen(t, options(dir)).Close())
 	}
-	mustClose(t, mustOpen(t, options(foreign)))
+	must(t, mustOpen(t, options(foreign)).Close())
 	path := beside(dir)
 	text, other := mustRead(t, path), mustRead(t, beside(foreign))
 	line := strings.SplitAfter(text, "\n")

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // Segments end with their size and their day.
@@ -34,7 +36,7 @@ func TestEndedSegmentsAreCompressedAndTheChainDoesNotNotice(t *testing.T) {
 		}
 		time.Sleep(24 * time.Hour)
 		l.Done(finished("of the next day"))
-		mustClose(t, l)
+		must(t, l.Close())
 		after := segmentsOf(t, dir)
 		if len(after) != len(before)+1 || !after[len(before)].day.After(before[0].day) {
 			t.Errorf("%v after %v", after, before)
@@ -46,7 +48,7 @@ func TestEndedSegmentsAreCompressedAndTheChainDoesNotNotice(t *testing.T) {
 		if all, s := find(t, dir, Query{Caller: "hr"}); len(all) != 21 || len(s.Findings) > 0 {
 			t.Errorf("%d found, %v", len(all), s.Findings)
 		}
-		mustClose(t, mustOpen(t, o))
+		must(t, mustOpen(t, o).Close())
 		sound(t, dir)
 	})
 }
@@ -54,44 +56,40 @@ func TestEndedSegmentsAreCompressedAndTheChainDoesNotNotice(t *testing.T) {
 // Whenever the process dies, one whole copy is there: the chain verifies as it was
 // left, and the next start finishes what was begun.
 func TestCompressingThatWasInterruptedIsFinished(t *testing.T) {
-	for name, left := range map[string]func(text []byte) (suffix string, content []byte){
+	testkit.Table(t, map[string]func(text []byte) (suffix string, content []byte){
 		"while it wrote": func(text []byte) (string, []byte) {
 			return compressedSuffix + unfinishedSuffix, text[:len(text)/2]
 		},
 		"before the old file was gone": func(text []byte) (string, []byte) { return compressedSuffix, text },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				dir := plain(t, 20, 4000)
-				text := whole(t, dir)
-				first := segmentsOf(t, dir)[0].path
-				suffix, content := left(zipped(t, mustRead(t, first)))
-				mustWrite(t, first+suffix, content)
-				sound(t, dir)
-				if whole(t, dir) != text {
-					t.Error("there is another text")
-				}
-				l := mustOpen(t, options(dir))
-				synctest.Wait()
-				if got := forms(t, dir); got != allButTheLast(got) {
-					t.Error(got)
-				}
-				mustClose(t, l)
-				sound(t, dir)
-				if !strings.HasPrefix(whole(t, dir), text) {
-					t.Error("there is another text")
-				}
-			})
-		})
-	}
+	}, func(t *testing.T, left func(text []byte) (suffix string, content []byte)) {
+		dir := plain(t, 20, 4000)
+		text := whole(t, dir)
+		first := segmentsOf(t, dir)[0].path
+		suffix, content := left(zipped(t, mustRead(t, first)))
+		mustWrite(t, first+suffix, content)
+		sound(t, dir)
+		if whole(t, dir) != text {
+			t.Error("there is another text")
+		}
+		l := mustOpen(t, options(dir))
+		synctest.Wait()
+		if got := forms(t, dir); got != allButTheLast(got) {
+			t.Error(got)
+		}
+		must(t, l.Close())
+		sound(t, dir)
+		if !strings.HasPrefix(whole(t, dir), text) {
+			t.Error("there is another text")
+		}
+	})
 }
 
 // What cannot be compressed stays as it is until the next round; a gateway that ends does not
 // wait for it.
 func TestASegmentThatCannotBeCompressedStaysPlain(t *testing.T) {
 	for name, fails := range map[string]func(disk *faulty, l *Log){
-		"the disk is full": func(disk *faulty, _ *Log) { disk.set(nil, syscall.ENOSPC, nil) },
-		"a sync fails":     func(disk *faulty, _ *Log) { disk.set(nil, nil, syscall.EIO) },
+		"the disk is full": func(disk *faulty, _ *Log) { disk.set(failure{write: syscall.ENOSPC}) },
+		"a sync fails":     func(disk *faulty, _ *Log) { disk.set(failure{sync: syscall.EIO}) },
 		"the gateway ends": func(_ *faulty, l *Log) { l.stop() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +104,7 @@ func TestASegmentThatCannotBeCompressedStaysPlain(t *testing.T) {
 			if got := forms(t, dir); got != before {
 				t.Errorf("%s after %s", got, before)
 			}
-			disk.set(nil, nil, nil)
+			disk.set(failure{})
 			l.end()
 			must(t, l.w.failure)
 			_, err = Keep(o)
@@ -165,7 +163,7 @@ func TestAChainWhoseEndIsCompressedGoesOn(t *testing.T) {
 			mustWrite(t, last+compressedSuffix, c.damage(zipped(t, mustRead(t, last))))
 			mustRemove(t, last)
 			for range 2 {
-				mustClose(t, mustOpen(t, options(dir)))
+				must(t, mustOpen(t, options(dir)).Close())
 			}
 			if r := verify(t, dir, VerifyOptions{}); len(r.Findings) != c.findings {
 				t.Error(r.Findings)

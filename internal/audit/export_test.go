@@ -57,12 +57,23 @@ func daysOf(t *testing.T, dir string, stamps string) string {
 				return strings.Contains(whole(t, dir), `"of":"`+strconv.FormatUint(l.Status().Signed, 10)+`"`)
 			})
 		}
-		mustClose(t, l)
+		must(t, l.Close())
 		now = now.AddDate(0, 0, 1)
 	}
 	file := filepath.Join(t.TempDir(), "trusted.pem")
 	mustWrite(t, file, PublicPEM(keyIn(t, dir).Public()))
 	return file
+}
+
+// exported makes the bundle of a day of r1, and of others if they are named.
+func exported(t *testing.T, dir string, day time.Time, o VerifyOptions, others ...string) (bundle string, r Report) {
+	t.Helper()
+	bundle = filepath.Join(t.TempDir(), "bundle")
+	reports, err := Export(append([]string{filepath.Join(dir, "r1")}, others...), bundle, day, day, o)
+	if err != nil || len(reports) != 1 {
+		t.Fatalf("%+v, %v", reports, err)
+	}
+	return bundle, reports[0]
 }
 
 func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
@@ -77,10 +88,9 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 	}
 	second := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	fresh := func(t *testing.T) string {
-		bundle := filepath.Join(t.TempDir(), "bundle")
-		reports, err := Export([]string{filepath.Join(dir, "r1")}, bundle, second, second, o)
-		if err != nil || len(reports) != 1 || len(reports[0].Findings) > 0 || reports[0].Timestamps == 0 {
-			t.Fatalf("%+v, %v", reports, err)
+		bundle, r := exported(t, dir, second, o)
+		if len(r.Findings) > 0 || r.Timestamps == 0 {
+			t.Fatalf("%+v", r)
 		}
 		return bundle
 	}
@@ -98,49 +108,40 @@ func TestABundleIsVerifiedByTheCommandsOfItsPage(t *testing.T) {
 		t.Fatal(names, err)
 	}
 	records, note := filepath.Join("r1", filepath.Base(names[0])), filepath.Join("r1", noteName)
-	// edited is the text of a file, another one than it was.
-	edited := func(file string, edit func(text string) string) func(*testing.T, string) {
-		return func(t *testing.T, bundle string) {
-			path := filepath.Join(bundle, file)
-			was := mustRead(t, path)
-			is := edit(was)
-			if is == was {
-				t.Fatalf("nothing was done: %s", was)
-			}
-			mustWrite(t, path, is)
-		}
+	replaced := func(old, text string) func(string) string {
+		return func(s string) string { return strings.Replace(s, old, text, 1) }
 	}
-	editedLines := func(edit func(lines []string) []string) func(*testing.T, string) {
-		return edited(records, func(text string) string {
-			return strings.Join(edit(strings.SplitAfter(text, "\n")), "")
-		})
-	}
-	added := func(file string) func(*testing.T, string) {
-		return func(t *testing.T, bundle string) { mustWrite(t, filepath.Join(bundle, file), "x") }
+	relined := func(edit func(lines []string) []string) func(string) string {
+		return func(s string) string { return strings.Join(edit(strings.SplitAfter(s, "\n")), "") }
 	}
 	for _, c := range []struct {
-		name   string
-		tamper func(t *testing.T, bundle string)
+		name, file string
+		edit       func(text string) string // of "" to add the file, to "" to remove it
 	}{
-		{"a record was changed", edited(records, func(s string) string {
-			return strings.Replace(s, "an.peeters", "an.petersX", 1)
-		})},
-		{"a record was changed with its hash", editedLines(func(all []string) []string {
+		{"a record was changed", records, replaced("an.peeters", "an.petersX")},
+		{"a record was changed with its hash", records, relined(func(all []string) []string {
 			all[2] = forged(KindRead, before(parsed(t, all[2])))
 			return all
 		})},
-		{"a record was removed", editedLines(func(all []string) []string { return slices.Delete(all, 2, 3) })},
-		{"the end was cut off", editedLines(func(all []string) []string { return all[:len(all)-2] })},
-		{"the note is of another time", edited(note, func(s string) string {
-			return strings.Replace(s, "2026-03-02", "2026-03-03", 1)
-		})},
-		{"a file was added", added("r1/timestamp-000000000099.tsr")},
-		{"a file was added beside the replicas", added("more.txt")},
-		{"a file was removed", func(t *testing.T, bundle string) { mustRemove(t, filepath.Join(bundle, note)) }},
+		{"a record was removed", records, relined(func(all []string) []string { return slices.Delete(all, 2, 3) })},
+		{"the end was cut off", records, relined(func(all []string) []string { return all[:len(all)-2] })},
+		{"the note is of another time", note, replaced("2026-03-02", "2026-03-03")},
+		{"a file was added", "r1/timestamp-000000000099.tsr", func(string) string { return "x" }},
+		{"a file was added beside the replicas", "more.txt", func(string) string { return "x" }},
+		{"a file was removed", note, func(string) string { return "" }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bundle := fresh(t)
-			c.tamper(t, bundle)
+			path := filepath.Join(bundle, c.file)
+			was, _ := os.ReadFile(path) // nothing of one that is added
+			is := c.edit(string(was))
+			if is == string(was) {
+				t.Fatalf("nothing was done: %s", was)
+			}
+			mustWrite(t, path, is)
+			if is == "" {
+				mustRemove(t, path)
+			}
 			if !strings.HasPrefix(c.name, "a file was added") {
 				// Whoever changes a file can write its sum as well. Only added files, of which
 				// nothing signed speaks, are found by the sums alone.
@@ -172,14 +173,12 @@ func TestBundlesOfAllDaysHoldEveryRecord(t *testing.T) {
 	l.w.giveUp()
 	_ = l.lock.Close()
 	now = now.AddDate(0, 0, 1)
-	mustClose(t, mustOpen(t, o))
+	must(t, mustOpen(t, o).Close())
 	seen := make(map[string]bool)
 	for _, day := range []int{1, 2} {
-		at := time.Date(2026, 3, day, 0, 0, 0, 0, time.UTC)
-		bundle := filepath.Join(t.TempDir(), "bundle")
-		reports, err := Export([]string{filepath.Join(dir, "r1")}, bundle, at, at, VerifyOptions{})
-		if err != nil || len(reports) != 1 || len(reports[0].Findings) > 0 {
-			t.Fatalf("%+v, %v", reports, err)
+		bundle, r := exported(t, dir, time.Date(2026, 3, day, 0, 0, 0, 0, time.UTC), VerifyOptions{})
+		if len(r.Findings) > 0 {
+			t.Fatalf("%+v", r)
 		}
 		if out, err := pageRun(t, bundle); err != nil {
 			t.Errorf("day %d: %v\n%s", day, err, out)
@@ -308,7 +307,7 @@ func TestAnAuthorityThatFailsStopsNoEvidence(t *testing.T) {
 	if err := l.Intent(t.Context(), write("w")); err != nil {
 		t.Error(err)
 	}
-	mustClose(t, l)
+	must(t, l.Close())
 	if r := sound(t, dir); r.Timestamps == 0 {
 		t.Error("it never had a time stamp")
 	}
@@ -328,10 +327,9 @@ func TestAReplicaWithoutSignedRecordsIsNotInTheBundle(t *testing.T) {
 	var at link
 	text := at.append(nil, KindSegment, day, header{Format: Format, Replica: "r2"}, nil)
 	mustWrite(t, segmentPath(other, 1, day), text)
-	bundle := filepath.Join(t.TempDir(), "bundle")
-	reports, err := Export([]string{filepath.Join(dir, "r1"), other}, bundle, day, day, VerifyOptions{})
-	if err != nil || len(reports) != 1 || len(reports[0].Findings) > 0 {
-		t.Fatalf("%+v, %v", reports, err)
+	bundle, r := exported(t, dir, day, VerifyOptions{}, other)
+	if len(r.Findings) > 0 {
+		t.Fatalf("%+v", r)
 	}
 	if _, findings, err := VerifyAll([]string{bundle}, VerifyOptions{Bundle: true}); err != nil || len(findings) > 0 {
 		t.Errorf("%v, %v", findings, err)
@@ -368,10 +366,9 @@ func TestADayWhoseFirstRecordWasChangedIsInItsBundle(t *testing.T) {
 	second := segmentsOf(t, dir)[1]
 	_, rest, _ := strings.Cut(mustRead(t, second.path), "\n")
 	mustWrite(t, second.path, "{}\n"+rest)
-	bundle := filepath.Join(t.TempDir(), "bundle")
-	reports, err := Export([]string{filepath.Join(dir, "r1")}, bundle, second.day, second.day, VerifyOptions{})
-	if err != nil || len(reports) != 1 || len(reports[0].Findings) == 0 || reports[0].Records == 0 ||
-		!strings.HasPrefix(reports[0].From, "2026-03-02") || !strings.HasPrefix(reports[0].To, "2026-03-02") {
-		t.Errorf("%+v, %v", reports, err)
+	_, r := exported(t, dir, second.day, VerifyOptions{})
+	if len(r.Findings) == 0 || r.Records == 0 || !strings.HasPrefix(r.From, "2026-03-02") ||
+		!strings.HasPrefix(r.To, "2026-03-02") {
+		t.Errorf("%+v", r)
 	}
 }

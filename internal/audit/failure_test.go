@@ -8,96 +8,87 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // A disk that fails in whatever way: records wait in memory, the chain goes on where
 // it was, and nothing is there twice.
 func TestAFailingDiskCostsNoRecord(t *testing.T) {
-	for _, c := range []struct {
-		name              string
-		open, write, sync error
-	}{
-		{"it is full", nil, syscall.ENOSPC, nil},
-		{"a sync fails", nil, nil, syscall.EIO},
-		{"it became read-only", syscall.EROFS, syscall.EROFS, nil},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				disk := &faulty{}
-				dir, l := failing(t, disk, func(*Options) {})
-				l.Done(finished("before"))
-				time.Sleep(time.Second)
-				disk.set(c.open, c.write, c.sync)
-				if err := l.Intent(t.Context(), write("w1")); err != nil {
-					t.Errorf("evidence may be late here: %v", err)
-				}
-				for range 5 {
-					l.Done(finished("during"))
-					time.Sleep(time.Second)
-				}
-				if s := l.Status(); s.Failing == "" || s.Waiting != 6 || s.Refusing {
-					t.Errorf("%+v", s)
-				}
-				if c.sync == nil {
-					sound(t, dir) // no half line is left meanwhile
-				}
-				disk.set(nil, nil, nil)
-				time.Sleep(2 * time.Second)
-				if s := l.Status(); s.Failing != "" || s.Waiting != 0 {
-					t.Errorf("%+v", s)
-				}
-				mustClose(t, l)
-				sound(t, dir)
-				if got := kindsIn(t, dir); got != "start read intent read read read read read stop" {
-					t.Error(got)
-				}
-			})
-		})
-	}
+	testkit.Table(t, map[string]failure{
+		"it is full":          {write: syscall.ENOSPC},
+		"a sync fails":        {sync: syscall.EIO},
+		"it became read-only": {open: syscall.EROFS, write: syscall.EROFS},
+	}, func(t *testing.T, c failure) {
+		disk := &faulty{}
+		dir, l := failing(t, disk, func(*Options) {})
+		l.Done(finished("before"))
+		time.Sleep(time.Second)
+		disk.set(c)
+		if err := l.Intent(t.Context(), write("w1")); err != nil {
+			t.Errorf("evidence may be late here: %v", err)
+		}
+		for range 5 {
+			l.Done(finished("during"))
+			time.Sleep(time.Second)
+		}
+		if s := l.Status(); s.Failing == "" || s.Waiting != 6 || s.Refusing {
+			t.Errorf("%+v", s)
+		}
+		if c.sync == nil {
+			sound(t, dir) // no half line is left meanwhile
+		}
+		disk.set(failure{})
+		time.Sleep(2 * time.Second)
+		if s := l.Status(); s.Failing != "" || s.Waiting != 0 {
+			t.Errorf("%+v", s)
+		}
+		must(t, l.Close())
+		sound(t, dir)
+		if got := kindsIn(t, dir); got != "start read intent read read read read read stop" {
+			t.Error(got)
+		}
+	})
 }
 
 func TestTrafficStopsWhenEvidenceFailsForTooLong(t *testing.T) {
-	for _, c := range []struct {
-		name        string
+	type limit struct {
 		after       time.Duration
 		first, late error // of an intent at once and after a minute
 		refused     uint64
-	}{
-		{"at once", 0, ErrNotRecorded, ErrNotRecorded, 2},
-		{"after half a minute", 30 * time.Second, nil, ErrNotRecorded, 1},
-		{"never", Never, nil, nil, 0},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				disk := &faulty{}
-				dir, l := failing(t, disk, func(o *Options) { o.StopAfter = c.after })
-				disk.set(nil, nil, syscall.EIO)
-				if err := l.Intent(t.Context(), write("w1")); !errors.Is(err, c.first) {
-					t.Errorf("the first: %v", err)
-				}
-				if got := l.Refused(); got != (c.first != nil) {
-					t.Errorf("refused at once: %v", got)
-				}
-				time.Sleep(time.Minute)
-				if err := l.Intent(t.Context(), write("w2")); !errors.Is(err, c.late) {
-					t.Errorf("after a minute: %v", err)
-				}
-				if got := l.Refused(); got != (c.late != nil) {
-					t.Errorf("refused after a minute: %v", got)
-				}
-				disk.set(nil, nil, nil)
-				time.Sleep(2 * time.Second)
-				if err := l.Intent(t.Context(), write("w3")); err != nil || l.Refused() {
-					t.Errorf("the disk is back: %v", err)
-				}
-				if got := l.Status().RefusedWrites; got != c.refused {
-					t.Errorf("%d writes were refused, and %d counted", c.refused, got)
-				}
-				mustClose(t, l)
-				sound(t, dir)
-			})
-		})
 	}
+	testkit.Table(t, map[string]limit{
+		"at once":             {0, ErrNotRecorded, ErrNotRecorded, 2},
+		"after half a minute": {30 * time.Second, nil, ErrNotRecorded, 1},
+		"never":               {Never, nil, nil, 0},
+	}, func(t *testing.T, c limit) {
+		disk := &faulty{}
+		dir, l := failing(t, disk, func(o *Options) { o.StopAfter = c.after })
+		disk.set(failure{sync: syscall.EIO})
+		if err := l.Intent(t.Context(), write("w1")); !errors.Is(err, c.first) {
+			t.Errorf("the first: %v", err)
+		}
+		if got := l.Refused(); got != (c.first != nil) {
+			t.Errorf("refused at once: %v", got)
+		}
+		time.Sleep(time.Minute)
+		if err := l.Intent(t.Context(), write("w2")); !errors.Is(err, c.late) {
+			t.Errorf("after a minute: %v", err)
+		}
+		if got := l.Refused(); got != (c.late != nil) {
+			t.Errorf("refused after a minute: %v", got)
+		}
+		disk.set(failure{})
+		time.Sleep(2 * time.Second)
+		if err := l.Intent(t.Context(), write("w3")); err != nil || l.Refused() {
+			t.Errorf("the disk is back: %v", err)
+		}
+		if got := l.Status().RefusedWrites; got != c.refused {
+			t.Errorf("%d writes were refused, and %d counted", c.refused, got)
+		}
+		must(t, l.Close())
+		sound(t, dir)
+	})
 }
 
 func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
@@ -126,7 +117,7 @@ func TestADiskThatHangsHoldsAWriteForSecondsAlone(t *testing.T) {
 		if s := l.Status(); s.Failing != "" || s.Waiting != 0 {
 			t.Errorf("%+v", s)
 		}
-		mustClose(t, l)
+		must(t, l.Close())
 		sound(t, dir)
 	})
 }
@@ -138,7 +129,7 @@ func TestAFullQueueLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &faulty{}
 		dir, l := failing(t, disk, func(o *Options) { o.StopAfter, o.Queue = time.Hour, 10 })
-		disk.set(nil, syscall.ENOSPC, nil)
+		disk.set(failure{write: syscall.ENOSPC})
 		for i := range 5 {
 			if l.Full() {
 				t.Errorf("full with %d records", i)
@@ -160,12 +151,12 @@ func TestAFullQueueLosesNothing(t *testing.T) {
 		if err := l.Intent(t.Context(), late); !errors.Is(err, ErrNotRecorded) || late.Intent {
 			t.Error("a write is sent whose intent found no place")
 		}
-		disk.set(nil, nil, nil)
+		disk.set(failure{})
 		time.Sleep(2 * time.Second)
 		if s := l.Status(); s.Full || s.Refusing || s.Lost != 0 {
 			t.Errorf("the disk is back: %+v", s)
 		}
-		mustClose(t, l)
+		must(t, l.Close())
 		if r := sound(t, dir); len(r.Notes) > 0 {
 			t.Error(r.Notes)
 		}
@@ -180,7 +171,7 @@ func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &faulty{}
 		dir, l := failing(t, disk, func(o *Options) { o.Queue = 4 })
-		disk.set(nil, syscall.ENOSPC, nil)
+		disk.set(failure{write: syscall.ENOSPC})
 		for i := range 8 {
 			w := write("w")
 			if err := l.Intent(t.Context(), w); err != nil || !w.Intent || l.Full() {
@@ -192,9 +183,9 @@ func TestAFullQueueStopsNothingIfNothingMayStop(t *testing.T) {
 		if s := l.Status(); s.Lost != 12 || s.Waiting != 4 || s.Refusing {
 			t.Errorf("%+v", s)
 		}
-		disk.set(nil, nil, nil)
+		disk.set(failure{})
 		time.Sleep(2 * time.Second)
-		mustClose(t, l)
+		must(t, l.Close())
 		if r := sound(t, dir); r.Gaps != 1 || !strings.Contains(r.Notes[0].What, "lost: 7 reads, 5 writes, 0 events") {
 			t.Errorf("%v in %s", r.Notes, kindsIn(t, dir))
 		}
@@ -216,7 +207,7 @@ func TestReadsAloneNoticeADiskThatHangs(t *testing.T) {
 			t.Error("not refused")
 		}
 		release()
-		mustClose(t, l)
+		must(t, l.Close())
 	})
 }
 

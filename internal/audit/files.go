@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,28 +74,20 @@ func segmentPath(dir string, first uint64, day time.Time) string {
 	return filepath.Join(dir, fmt.Sprintf("%s%s-%012d%s", segmentPrefix, day.UTC().Format(dayForm), first, segmentSuffix))
 }
 
+// segmentName is the name of a segment: its day, the number of its first record, and its form.
+var segmentName = regexp.MustCompile(`^evidence-(\d{8})-(\d{12}|[1-9]\d{12,18})\.jsonl(\.gz)?$`)
+
 func parseSegment(path string) (segment, bool) {
-	plain, compressed := strings.CutSuffix(filepath.Base(path), compressedSuffix)
-	name, ok := strings.CutPrefix(plain, segmentPrefix)
-	if !ok {
+	parts := segmentName.FindStringSubmatch(filepath.Base(path))
+	if parts == nil {
 		return segment{}, false
 	}
-	if name, ok = strings.CutSuffix(name, segmentSuffix); !ok {
+	day, noDay := time.Parse(dayForm, parts[1])
+	first, noNumber := strconv.ParseUint(parts[2], 10, 63)
+	if noDay != nil || noNumber != nil || first == 0 {
 		return segment{}, false
 	}
-	day, seq, ok := strings.Cut(name, "-")
-	if !ok {
-		return segment{}, false
-	}
-	at, err := time.Parse(dayForm, day)
-	if err != nil {
-		return segment{}, false
-	}
-	first, err := strconv.ParseUint(seq, 10, 63)
-	if err != nil || first == 0 || filepath.Base(segmentPath("", first, at)) != plain {
-		return segment{}, false
-	}
-	return segment{path: path, compressed: compressed, first: first, day: at}, true
+	return segment{path: path, compressed: parts[3] != "", first: first, day: day}, true
 }
 
 // chainFiles is what lies in the directory of a chain.
@@ -158,17 +151,11 @@ func isCheckpoints(name string) bool {
 
 // isOwnFile tells the other names that the log gives.
 func isOwnFile(name string) bool {
-	switch {
-	case name == lockName, name == keyName:
-		return true
-	case strings.HasPrefix(name, publicPrefix) && strings.HasSuffix(name, ".pem"), strings.HasPrefix(name, tornPrefix):
-		return true
-	}
-	plain, ok := strings.CutSuffix(name, unfinishedSuffix)
-	if _, segment := parseSegment(plain); ok && segment {
-		return true
-	}
-	return ok && isCheckpoints(plain)
+	of, unfinished := strings.CutSuffix(name, unfinishedSuffix)
+	_, ofSegment := parseSegment(of)
+	return name == lockName || name == keyName || strings.HasPrefix(name, tornPrefix) ||
+		strings.HasPrefix(name, publicPrefix) && strings.HasSuffix(name, ".pem") ||
+		unfinished && (ofSegment || isCheckpoints(of))
 }
 
 // NewerError is a file that a newer version of the gateway has written.

@@ -48,17 +48,14 @@ func LoadKey(file string) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the signing key of the evidence: %w", err)
 	}
-	const want = "an unencrypted Ed25519 key in PEM is expected, as \"openssl genpkey -algorithm ed25519\" makes it"
-	block, _ := pem.Decode(content)
-	if block == nil || block.Type != "PRIVATE KEY" {
-		return nil, fmt.Errorf("reading the signing key of the evidence %s: %s", file, want)
+	if block, _ := pem.Decode(content); block != nil && block.Type == "PRIVATE KEY" {
+		parsed, _ := x509.ParsePKCS8PrivateKey(block.Bytes) // nil is no key
+		if private, ok := parsed.(ed25519.PrivateKey); ok {
+			return &Key{private}, nil
+		}
 	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	private, ok := parsed.(ed25519.PrivateKey)
-	if err != nil || !ok {
-		return nil, fmt.Errorf("reading the signing key of the evidence %s: %s", file, want)
-	}
-	return &Key{private}, nil
+	return nil, fmt.Errorf("reading the signing key of the evidence %s: an unencrypted Ed25519 key in PEM is expected, as "+
+		"\"openssl genpkey -algorithm ed25519\" makes it", file)
 }
 
 // LoadPublicKey reads a public key of Ed25519 in PEM.

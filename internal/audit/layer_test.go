@@ -227,7 +227,7 @@ func TestNoCallerWritesARecordThatDoesNotVerify(t *testing.T) {
 		must(t, l.Intent(t.Context(), r))
 		l.Done(r)
 	}
-	mustClose(t, l)
+	must(t, l.Close())
 	sound(t, dir)
 }
 

@@ -150,7 +150,7 @@ func (l *line) readStart() error {
 	if !ok {
 		return errNoRecord
 	}
-	l.time, l.kind = string(at), kindOf(kind)
+	l.time, l.kind = string(at), Kind(kind)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -95,7 +96,7 @@ const (
 	// gather is how long the writer waits for more writes before it syncs, if one of the syncs
 	// of the last gatherFor was for several: a sync costs the same for one and for a hundred,
 	// some 300 µs of CPU, whatever the file is prepared with. A caller that writes
-	// alone does not wait. BenchmarkGrouping has the numbers.
+	// alone does not wait. BenchmarkIntent measures it.
 	gather    = 4 * time.Millisecond
 	gatherFor = 100 * time.Millisecond
 )
@@ -220,17 +221,11 @@ func (l *Log) begin() error {
 	return l.recover()
 }
 
+var replicaName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,128}$`)
+
 // validReplica tells a name that is a file name on every system.
 func validReplica(name string) bool {
-	if name == "" || len(name) > 128 || strings.Trim(name, ".") == "" {
-		return false
-	}
-	for _, c := range []byte(name) {
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
-			return false
-		}
-	}
-	return true
+	return replicaName.MatchString(name) && strings.Trim(name, ".") != ""
 }
 
 // Dir is the directory of the chain, PublicKey what verifies it.
@@ -296,9 +291,11 @@ func (l *Log) refusal(at time.Time, r Record) {
 	l.add(&entry{kind: KindRefusal, at: at, record: r}, false)
 }
 
-// Event records something other than a call. It does not wait.
-func (l *Log) Event(e Event) {
-	l.add(&entry{kind: e.Kind, at: l.o.Now(), event: e.Fields}, false)
+// Event records something other than a call: KindConfiguration, KindAdministration or KindKey. The
+// names of its fields are plain words in camelCase other than those that every record has. It
+// does not wait.
+func (l *Log) Event(kind Kind, fields map[string]string) {
+	l.add(&entry{kind: kind, at: l.o.Now(), event: fields}, false)
 }
 
 // add queues a record, or counts it as lost. With wait it gives the batch that is done when the

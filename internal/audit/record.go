@@ -48,21 +48,6 @@ const (
 	KindKey Kind = "key"
 )
 
-var kinds = [...]Kind{
-	KindRead, KindOpening, KindIntent, KindOutcome, KindRefusal, KindStart, KindStop, KindSegment, KindGap, KindCheckpoint,
-	KindDropped, KindTimestamp, KindConfiguration, KindAdministration, KindKey,
-}
-
-// kindOf gives a kind that was read, without an allocation if it is known.
-func kindOf(b []byte) Kind {
-	for _, k := range kinds {
-		if string(b) == string(k) {
-			return k
-		}
-	}
-	return Kind(b)
-}
-
 // signed tells the kinds that carry a signature.
 func (k Kind) signed() bool {
 	return k == KindStart || k == KindStop || k == KindCheckpoint || k == KindDropped
@@ -108,15 +93,6 @@ func MayRecord(method string, action ebox.Action, path string) bool {
 // refused tells a call that the gateway itself refused.
 func refused(c *call.Record) bool {
 	return c.ProblemType != "" && c.Status >= http.StatusBadRequest && c.Status < http.StatusInternalServerError
-}
-
-// Event is something other than a call that belongs into the evidence.
-type Event struct {
-	// Kind is KindConfiguration, KindAdministration or KindKey.
-	Kind Kind
-	// Fields are what is to be known of it. Names are plain words in camelCase other
-	// than those that every record has.
-	Fields map[string]string
 }
 
 // entry is a record that is not in the chain yet. It holds nothing of its request but texts.

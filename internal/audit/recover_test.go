@@ -12,16 +12,23 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
+
+// ofVictim are the options of the victim and of who goes on behind it. Files are so small that it
+// is killed while it compresses, often enough.
+func ofVictim(dir string) Options {
+	o := options(dir)
+	o.SegmentSize = 50_000
+	return o
+}
 
 // victim is a process that writes evidence until it is killed, and says "sent" of each write once
 // the intent has returned.
 func victim(dir string) {
-	o := options(dir)
-	o.SegmentSize = 50_000 // so that it is killed while it compresses, often enough
-	l, err := Open(o)
+	l, err := Open(ofVictim(dir))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -75,12 +82,12 @@ func TestAProcessThatIsKilled(t *testing.T) {
 				t.Errorf("the write %s was sent and its intent is not there", id)
 			}
 		}
-		mustClose(t, mustOpen(t, options(dir)))
+		must(t, mustOpen(t, ofVictim(dir)).Close())
 		if r := sound(t, dir); r.Gaps != round+1 {
 			t.Errorf("%d gaps after %d kills", r.Gaps, round+1)
 		}
 	}
-	_, err = Keep(options(dir))
+	_, err = Keep(ofVictim(dir))
 	must(t, err)
 	if got := forms(t, dir); len(got) < 5 || got != allButTheLast(got) {
 		t.Error(got)
@@ -109,13 +116,13 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 			l := mustOpen(t, options(dir))
 			l.Done(finished("r1"))
 			l.Done(finished("r2"))
-			mustClose(t, l)
+			must(t, l.Close())
 			text := c.tear(whole(t, dir))
 			mustWrite(t, segmentsOf(t, dir)[0].path, text)
 			// The signed records that were torn off had been handed out in this test; a
 			// crash tears off only what was not synced, and so never handed out.
 			mustRemove(t, beside(dir))
-			mustClose(t, mustOpen(t, options(dir)))
+			must(t, mustOpen(t, options(dir)).Close())
 			sound(t, dir)
 			if got := kindsIn(t, dir); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
@@ -139,9 +146,9 @@ func TestTheTornEndOfACrashIsSetAside(t *testing.T) {
 
 func TestAnotherKeyGoesOnWithTheChain(t *testing.T) {
 	dir := t.TempDir()
-	mustClose(t, mustOpen(t, options(dir)))
-	mustRename(t, filepath.Join(dir, "r1", keyName), filepath.Join(dir, "old.key"))
-	mustClose(t, mustOpen(t, options(dir)))
+	must(t, mustOpen(t, options(dir)).Close())
+	must(t, os.Rename(filepath.Join(dir, "r1", keyName), filepath.Join(dir, "old.key")))
+	must(t, mustOpen(t, options(dir)).Close())
 	sound(t, dir)
 	old, err := LoadKey(filepath.Join(dir, "old.key"))
 	must(t, err)
@@ -153,36 +160,32 @@ func TestAnotherKeyGoesOnWithTheChain(t *testing.T) {
 // The disk takes the name of a segment and then nothing until the next day, in a gateway that runs
 // on or is started anew: an empty file would look as if its records had been removed.
 func TestNoEmptySegmentIsLeftOverADayChange(t *testing.T) {
-	for name, restart := range map[string]bool{"it runs on": false, "it is started anew": true} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				dir, disk := t.TempDir(), &faulty{only: segmentPrefix}
-				o := options(dir)
-				o.OpenFile = disk.openFile
-				var ahead atomic.Int64
-				o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-				l := mustOpen(t, o)
-				ahead.Add(int64(24 * time.Hour)) // the first record of this day begins a segment
-				disk.set(nil, syscall.ENOSPC, nil)
-				l.Done(finished("a"))
-				time.Sleep(time.Minute)
-				if s := segmentsOf(t, dir); len(s) != 2 || s[1].size != 0 {
-					t.Fatalf("no empty segment to leave: %+v", s)
-				}
-				if restart {
-					_ = l.Close() // the record is lost
-				}
-				ahead.Add(int64(24 * time.Hour))
-				disk.set(nil, nil, nil)
-				if restart {
-					l = mustOpen(t, o)
-				}
-				time.Sleep(time.Minute)
-				mustClose(t, l)
-				if r := sound(t, dir); r.Segments != 2 {
-					t.Errorf("%d segments: %s", r.Segments, kindsIn(t, dir))
-				}
-			})
-		})
-	}
+	testkit.Table(t, map[string]bool{"it runs on": false, "it is started anew": true}, func(t *testing.T, restart bool) {
+		dir, disk := t.TempDir(), &faulty{only: segmentPrefix}
+		o := options(dir)
+		o.OpenFile = disk.openFile
+		var ahead atomic.Int64
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+		l := mustOpen(t, o)
+		ahead.Add(int64(24 * time.Hour)) // the first record of this day begins a segment
+		disk.set(failure{write: syscall.ENOSPC})
+		l.Done(finished("a"))
+		time.Sleep(time.Minute)
+		if s := segmentsOf(t, dir); len(s) != 2 || s[1].size != 0 {
+			t.Fatalf("no empty segment to leave: %+v", s)
+		}
+		if restart {
+			_ = l.Close() // the record is lost
+		}
+		ahead.Add(int64(24 * time.Hour))
+		disk.set(failure{})
+		if restart {
+			l = mustOpen(t, o)
+		}
+		time.Sleep(time.Minute)
+		must(t, l.Close())
+		if r := sound(t, dir); r.Segments != 2 {
+			t.Errorf("%d segments: %s", r.Segments, kindsIn(t, dir))
+		}
+	})
 }

@@ -45,7 +45,7 @@ type Refusals struct {
 	mask    func(string) string
 	all     *rate.Limiter
 	sources map[netip.Addr]*refusedSource
-	timer   *time.Timer // set while some were left out
+	timer   *time.Timer // set while there are sources
 }
 
 type refusedSource struct {
@@ -88,11 +88,9 @@ func (r *Refusals) Done(c *call.Record) {
 		return
 	}
 	at := c.Start.Add(c.Phases.Total)
-	s := r.source(c.Source, at)
+	s := r.source(c.Source)
 	if s.last = at; !s.limit.AllowN(at, 1) || !r.all.AllowN(at, 1) {
-		if s.leftOut++; r.timer == nil {
-			r.timer = time.AfterFunc(leftOutAfter, r.countLeftOut)
-		}
+		s.leftOut++
 		return
 	}
 	r.write("refused", at, c, s.leftOut)
@@ -101,7 +99,7 @@ func (r *Refusals) Done(c *call.Record) {
 
 // source is where the refusals of an address are counted. Of IPv6 a /64 is one: whoever has
 // an address there has them all.
-func (r *Refusals) source(a netip.Addr, now time.Time) *refusedSource {
+func (r *Refusals) source(a netip.Addr) *refusedSource {
 	if a = a.Unmap(); a.Is6() {
 		if net, err := a.Prefix(64); err == nil {
 			a = net.Addr()
@@ -110,37 +108,39 @@ func (r *Refusals) source(a netip.Addr, now time.Time) *refusedSource {
 	if r.sources == nil {
 		r.sources, r.all = make(map[netip.Addr]*refusedSource), rate.NewLimiter(allPerSecond, allBurst)
 	}
-	if s, ok := r.sources[a]; ok {
-		return s
-	}
-	if len(r.sources) >= maxSources {
-		for key, s := range r.sources { // what is full again says no more than a new one
-			if s.leftOut == 0 && now.Sub(s.last) > refusalBurst*refusalPause {
-				delete(r.sources, key)
-			}
-		}
-	}
-	if len(r.sources) >= maxSources {
+	s, ok := r.sources[a]
+	if !ok && len(r.sources) >= maxSources {
 		a = netip.Addr{}
-		if s, ok := r.sources[a]; ok {
-			return s
-		}
+		s, ok = r.sources[a]
 	}
-	s := &refusedSource{limit: rate.NewLimiter(rate.Every(refusalPause), refusalBurst)}
-	r.sources[a] = s
+	if !ok {
+		s = &refusedSource{limit: rate.NewLimiter(rate.Every(refusalPause), refusalBurst)}
+		r.sources[a] = s
+	}
+	if r.timer == nil {
+		r.timer = time.AfterFunc(leftOutAfter, r.countLeftOut)
+	}
 	return s
 }
 
-// countLeftOut writes how many of each source were left out.
+// countLeftOut writes how many of each source were left out, and forgets those whose limit is
+// full again, which says no more than a new one.
 func (r *Refusals) countLeftOut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.timer = nil
+	now := time.Now()
 	for a, s := range r.sources {
-		if s.leftOut > 0 {
-			r.write("more were refused", time.Now(), &call.Record{Call: &call.Call{Source: a}}, s.leftOut)
+		switch {
+		case s.leftOut > 0:
+			r.write("more were refused", now, &call.Record{Call: &call.Call{Source: a}}, s.leftOut)
 			s.leftOut = 0
+		case now.Sub(s.last) > refusalBurst*refusalPause:
+			delete(r.sources, a)
 		}
+	}
+	if len(r.sources) > 0 {
+		r.timer = time.AfterFunc(leftOutAfter, r.countLeftOut)
 	}
 }
 
@@ -185,15 +185,13 @@ func (r *Refusals) Reopen() error {
 
 // Close counts what was left out, and closes the file. It comes before the chain is closed.
 func (r *Refusals) Close() error {
-	r.mu.Lock()
-	timer := r.timer
-	r.mu.Unlock()
-	if timer != nil && timer.Stop() {
-		r.countLeftOut()
-	}
+	r.countLeftOut()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.timer != nil {
+		r.timer.Stop()
+	}
 	err := r.file.Close()
-	r.log, r.file, r.chain = nil, nil, nil
+	r.log, r.file, r.chain, r.sources, r.timer = nil, nil, nil, nil, nil
 	return err
 }

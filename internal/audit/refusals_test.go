@@ -81,7 +81,7 @@ func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
 		r.Done(refusal("another", "10.1.1.1"))
 		time.Sleep(2 * time.Minute)
 		must(t, r.Close())
-		mustClose(t, l)
+		must(t, l.Close())
 		text := mustRead(t, path)
 		if n := strings.Count(text, "\n"); n != refusalBurst+2 || !strings.Contains(text, `"requestId":"another"`) {
 			t.Errorf("%d lines: %s", n, text)

@@ -24,7 +24,7 @@ func twoReplicas(t *testing.T, dir string) (shipped string) {
 		o.Replica, o.Ship = name, f
 		l := mustOpen(t, o)
 		l.Done(finished("of-" + name))
-		mustClose(t, l)
+		must(t, l.Close())
 	}
 	must(t, f.Close())
 	return shipped
@@ -61,21 +61,22 @@ func TestReplicasThatWereRemovedCopiedOrRenamedAreFound(t *testing.T) {
 		}, []string{"the replica r2 has checkpoints, and its chain is not here", "r2: this directory holds no record"}},
 		{"replaced by a copy of another", func(t *testing.T, r1, r2 string) {
 			mustRemove(t, r2)
-			mustCopy(t, r1, r2)
+			must(t, os.CopyFS(r2, os.DirFS(r1)))
 		}, []string{"the directory is named r2, and the chain in it is signed as that of the replica r1",
 			"r2: this is a second chain of the replica r1", "the replica r2 has checkpoints, and its chain is not here"}},
-		{"copied beside itself", func(t *testing.T, r1, _ string) { mustCopy(t, r1, filepath.Join(filepath.Dir(r1), "r3")) },
-			[]string{"the directory is named r3", "r3: this is a second chain of the replica r1"}},
-		{"renamed", func(t *testing.T, _, r2 string) { mustRename(t, r2, filepath.Join(filepath.Dir(r2), "r9")) },
+		{"copied beside itself", func(t *testing.T, r1, _ string) {
+			must(t, os.CopyFS(filepath.Join(filepath.Dir(r1), "r3"), os.DirFS(r1)))
+		}, []string{"the directory is named r3", "r3: this is a second chain of the replica r1"}},
+		{"renamed", func(t *testing.T, _, r2 string) { must(t, os.Rename(r2, filepath.Join(filepath.Dir(r2), "r9"))) },
 			[]string{"the directory is named r9, and the chain in it is signed as that of the replica r2"}},
 		{"exchanged", func(t *testing.T, r1, r2 string) {
-			mustRename(t, r1, r1+"x")
-			mustRename(t, r2, r1)
-			mustRename(t, r1+"x", r2)
+			must(t, os.Rename(r1, r1+"x"))
+			must(t, os.Rename(r2, r1))
+			must(t, os.Rename(r1+"x", r2))
 		}, []string{"the directory is named r1", "the directory is named r2"}},
 		{"led elsewhere", func(t *testing.T, _, r2 string) {
 			away := filepath.Join(t.TempDir(), "r2")
-			mustCopy(t, r2, away)
+			must(t, os.CopyFS(away, os.DirFS(r2)))
 			mustRemove(t, r2)
 			must(t, os.Symlink(away, r2))
 		}, []string{"r2: this is a symbolic link"}},
@@ -122,7 +123,7 @@ func TestASegmentThatWasRenamedIsFoundAndSearched(t *testing.T) {
 			dir := t.TempDir()
 			at(t, dir, "2026-03-05", "sought")
 			path := segmentsOf(t, dir)[0].path
-			mustRename(t, path, strings.Replace(path, c.from, c.to, 1))
+			must(t, os.Rename(path, strings.Replace(path, c.from, c.to, 1)))
 			if got := findings(t, dir); !strings.Contains(got, c.want) {
 				t.Errorf("verifying: %s", got)
 			}
@@ -144,9 +145,9 @@ func TestADirectoryThatIsRemovedOrReplacedUnderTheGatewayIsNoticed(t *testing.T)
 	}{
 		{"removed", false, mustRemove},
 		{"replaced by a copy", true, func(t testing.TB, dir string) {
-			mustCopy(t, dir, dir+"x")
+			must(t, os.CopyFS(dir+"x", os.DirFS(dir)))
 			mustRemove(t, dir)
-			mustRename(t, dir+"x", dir)
+			must(t, os.Rename(dir+"x", dir))
 		}},
 		{"its segment removed", false, func(t testing.TB, dir string) {
 			mustRemove(t, segmentsOf(t, filepath.Dir(dir))[0].path)
@@ -179,7 +180,7 @@ func TestADirectoryThatIsRemovedOrReplacedUnderTheGatewayIsNoticed(t *testing.T)
 						t.Error("requests are served for longer than StopAfter")
 					}
 					l.Done(finished("later"))
-					mustClose(t, l)
+					must(t, l.Close())
 					if text := whole(t, dir); !strings.Contains(text, `"kind":"gap"`) || !strings.Contains(text, `"later"`) {
 						t.Errorf("the chain does not say it: %s", text)
 					}
@@ -201,18 +202,18 @@ func TestAStartWithoutItsEvidenceIsSaid(t *testing.T) {
 	defer f.Close()
 	o := options(dir)
 	o.Ship, o.Shipped, o.StopAfter = f, shipped, 0
-	mustClose(t, mustOpen(t, o))
+	must(t, mustOpen(t, o).Close())
 	again := mustOpen(t, o) // in order
 	if s := again.Status(); s.Missing != "" {
 		t.Fatal(s.Missing)
 	}
-	mustClose(t, again)
+	must(t, again.Close())
 	mustRemove(t, filepath.Join(dir, "r1"))
 	l := mustOpen(t, o)
 	if s := l.Status(); !strings.Contains(s.Missing, "went to record 5 ") || !l.Refused() {
 		t.Errorf("%+v", s)
 	}
-	mustClose(t, l)
+	must(t, l.Close())
 	if got := kindsIn(t, dir); !strings.HasPrefix(got, "gap start") {
 		t.Error(got)
 	}
@@ -231,11 +232,11 @@ func TestEvidenceOfANewerVersionIsAnError(t *testing.T) {
 			first = content + hashStart + hex.EncodeToString(sum[:]) + lineEnd
 			mustWrite(t, path, first+"\n"+rest)
 		}},
-		{"by its name", func(t *testing.T, path string) { mustRename(t, path, path+".zst") }},
+		{"by its name", func(t *testing.T, path string) { must(t, os.Rename(path, path+".zst")) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
-			mustClose(t, mustOpen(t, options(dir)))
+			must(t, mustOpen(t, options(dir)).Close())
 			c.change(t, segmentsOf(t, dir)[0].path)
 			newer := func(what string, err error) {
 				t.Helper()
@@ -261,7 +262,7 @@ func TestEvidenceOfANewerVersionIsAnError(t *testing.T) {
 // testdata/format1 was written by such a version.
 func TestEvidenceOfFormat1GoesOn(t *testing.T) {
 	dir := t.TempDir()
-	mustCopy(t, filepath.Join("testdata", "format1"), dir)
+	must(t, os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "format1"))))
 	if r := sound(t, dir); r.Records != 6 || r.Checkpoints != 4 || r.Signed != 6 || r.Replica != "r1" {
 		t.Errorf("%+v", r)
 	}
@@ -276,7 +277,7 @@ func TestEvidenceOfFormat1GoesOn(t *testing.T) {
 		t.Error(s.Missing)
 	}
 	l.Done(finished("new"))
-	mustClose(t, l)
+	must(t, l.Close())
 	if r := sound(t, dir); r.Records != 10 || r.Segments != 3 {
 		t.Errorf("%+v", r)
 	}

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -26,7 +27,7 @@ func at(t *testing.T, dir string, day string, id string) {
 	r := finished(id)
 	r.Start = o.Now()
 	l.Done(r)
-	mustClose(t, l)
+	must(t, l.Close())
 }
 
 func keep(t *testing.T, dir, day string) int {
@@ -127,7 +128,7 @@ func TestCheckpointsGoWithTheYearsThatTheyCover(t *testing.T) {
 			t.Error(text)
 		}
 		sound(t, dir)
-		mustClose(t, l)
+		must(t, l.Close())
 		sound(t, dir)
 	})
 }
@@ -141,7 +142,7 @@ func TestAWrongClockAtTheStartDropsNothing(t *testing.T) {
 	r.Start = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	l.Done(r)
 	waitFor(t, func() bool { return l.Status().Waiting == 0 })
-	mustCopy(t, dir, copied) // as if its process had died
+	must(t, os.CopyFS(copied, os.DirFS(dir))) // as if its process had died
 	if n := keep(t, copied, "2026-03-02"); n != 0 {
 		t.Errorf("%d were dropped", n)
 	}

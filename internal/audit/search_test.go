@@ -52,8 +52,8 @@ func TestSearchAnswersWhoWhenForWhom(t *testing.T) {
 	must(t, l.Intent(t.Context(), named))
 	named.Status = 403
 	l.Done(named)
-	l.Event(Event{Kind: KindConfiguration, Fields: map[string]string{"result": "taken"}})
-	mustClose(t, l)
+	l.Event(KindConfiguration, map[string]string{"result": "taken"})
+	must(t, l.Close())
 
 	for _, c := range []struct {
 		name string

@@ -15,8 +15,6 @@ import (
 // beside the chain, and to whatever takes them off the machine. That this fails stops
 // nothing, since the chain has the signatures too.
 type shipper struct {
-	// signature is the last one that was made, in base64.
-	signature string
 	// waiting are lines that are not in the file yet.
 	waiting []byte
 	// path and size are those of the file as it was left.

@@ -61,16 +61,15 @@ func (l *Log) stamp() {
 			if l.open.Err() != nil {
 				return
 			}
-			l.stamped(err)
-			if err != nil {
-				continue
+			if err == nil {
+				last = now
+				l.Event(KindTimestamp, map[string]string{
+					"of":        strconv.FormatUint(n.seq, 10),
+					"authority": l.o.StampURL,
+					"token":     base64.StdEncoding.EncodeToString(answer),
+				})
 			}
-			last = now
-			l.Event(Event{Kind: KindTimestamp, Fields: map[string]string{
-				"of":        strconv.FormatUint(n.seq, 10),
-				"authority": l.o.StampURL,
-				"token":     base64.StdEncoding.EncodeToString(answer),
-			}})
+			l.stamped(err)
 		}
 	}
 }

@@ -43,11 +43,6 @@ func mustOpen(t testing.TB, o Options) *Log {
 	return l
 }
 
-func mustClose(t testing.TB, l *Log) {
-	t.Helper()
-	must(t, l.Close())
-}
-
 // finished is a finished read of a message by hr.
 func finished(id string) *call.Record {
 	c := &call.Call{
@@ -236,12 +231,13 @@ func zipped(t testing.TB, text string) []byte {
 	return b.Bytes()
 }
 
+// failure is what calls of a disk return. A write that fails has written half.
+type failure struct{ open, write, sync error }
+
 // faulty is a disk that fails when it is told to.
 type faulty struct {
 	mu sync.Mutex
-	// open, write and sync are what the calls return. A write that fails has written
-	// half.
-	open, write, sync error
+	failure
 	// only, unless empty, begins the names of the files whose writing fails.
 	only string
 	// hang, unless nil, is waited for by each sync.
@@ -259,10 +255,10 @@ func failing(t testing.TB, disk *faulty, edit func(*Options)) (dir string, l *Lo
 	return dir, mustOpen(t, o)
 }
 
-func (d *faulty) set(open, write, sync error) {
+func (d *faulty) set(f failure) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.open, d.write, d.sync = open, write, sync
+	d.failure = f
 }
 
 // hangs has each sync wait until the function that it gives is called.
@@ -375,16 +371,6 @@ func mustRead(t testing.TB, path string) string {
 	content, err := os.ReadFile(path)
 	must(t, err)
 	return string(content)
-}
-
-func mustRename(t testing.TB, from, to string) {
-	t.Helper()
-	must(t, os.Rename(from, to))
-}
-
-func mustCopy(t testing.TB, from, to string) {
-	t.Helper()
-	must(t, os.CopyFS(to, os.DirFS(from)))
 }
 
 func mustRemove(t testing.TB, path string) {

@@ -161,9 +161,9 @@ func TestAChainThatWasMadeAnewIsFound(t *testing.T) {
 func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 	for name, edit := range map[string]func(t *testing.T, dir, older string, files []segment){
 		"the names of two segments were swapped": func(t *testing.T, _, _ string, files []segment) {
-			mustRename(t, files[1].path, files[1].path+"x")
-			mustRename(t, files[2].path, files[1].path)
-			mustRename(t, files[1].path+"x", files[2].path)
+			must(t, os.Rename(files[1].path, files[1].path+"x"))
+			must(t, os.Rename(files[2].path, files[1].path))
+			must(t, os.Rename(files[1].path+"x", files[2].path))
 		},
 		"a checkpoint was added that another key signed": func(t *testing.T, dir, _ string, _ []segment) {
 			key, err := GenerateKey()
@@ -176,7 +176,7 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 		},
 		"an older copy of the directory was put there": func(t *testing.T, dir, older string, _ []segment) {
 			mustRemove(t, dir)
-			mustRename(t, older, dir)
+			must(t, os.Rename(older, dir))
 		},
 		"a segment was replaced by another one, compressed": func(t *testing.T, _, _ string, files []segment) {
 			mustWrite(t, files[1].path+compressedSuffix, zipped(t, mustRead(t, files[2].path)))
@@ -188,7 +188,7 @@ func TestEditsByWhoeverHasTheFilesAreFound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, older := plain(t, 20, 4000), filepath.Join(t.TempDir(), "older")
-			mustCopy(t, dir, older)
+			must(t, os.CopyFS(older, os.DirFS(dir)))
 			chainOf(t, dir, 5, 4000)
 			o := VerifyOptions{Keys: []ed25519.PublicKey{keyIn(t, dir).Public()}, Checkpoints: []string{shippedOf(t, dir)}}
 			if r := verify(t, dir, o); len(r.Findings) > 0 || r.Checkpoints == 0 {

@@ -21,6 +21,7 @@ type writer struct {
 	size   int64 // of the segment, as synced
 	at     link  // the last record that is on disk
 	signed uint64
+	noted  noted // the note that was signed last
 	// backlog is what is to be written: the beginning of Log.pending.
 	backlog []entry
 	buf     []byte
@@ -361,14 +362,11 @@ func (l *Log) commitSigned(kind Kind, now time.Time, fields signedFields) error 
 func (l *Log) appendSigned(b []byte, next *link, kind Kind, now time.Time, fields signedFields) []byte {
 	fields.Replica = l.o.Replica
 	return next.append(b, kind, now, fields, func(at link) string {
-		c := l.checkpoint(at, now)
-		l.w.ship.signature = l.signer.sign(&c)
-		return l.w.ship.signature
+		c := checkpoint{l.o.Replica, at, now.UTC().Format(time.RFC3339Nano)}
+		signature := l.signer.sign(&c)
+		l.w.noted = noted{c.seq, c.time, c.message(signature)}
+		return signature
 	})
-}
-
-func (l *Log) checkpoint(at link, now time.Time) checkpoint {
-	return checkpoint{l.o.Replica, at, now.UTC().Format(time.RFC3339Nano)}
 }
 
 // wasSigned notes that the last record on disk is a signed one, and hands its note out.
@@ -376,11 +374,9 @@ func (l *Log) wasSigned(now time.Time) {
 	w := &l.w
 	w.signed, w.lastSigned = w.at.seq, now
 	l.note(func(s *Status) { s.Signed, s.Sequence = w.signed, w.signed })
-	c := l.checkpoint(w.at, now)
-	message := c.message(w.ship.signature)
-	w.ship.add(checkpointLine(message))
+	w.ship.add(checkpointLine(w.noted.message))
 	select {
-	case l.notes <- noted{c.seq, c.time, message}:
+	case l.notes <- w.noted:
 	default: // the authority has not answered for the one before
 	}
 }

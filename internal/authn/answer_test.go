@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"ebox-gateway/internal/config"
 )
 
 func TestParseGrant(t *testing.T) {
@@ -128,12 +130,12 @@ func FuzzLoadKey(f *testing.F) {
 				return
 			}
 		}
-		for _, src := range []KeySource{{KeyFile: "x"}, {Keystore: "x", KeyPassword: Password{Text: password}}} {
-			if src.Keystore != "" && len(content) > 0 && content[0] == 0x30 {
+		for _, c := range []config.Client{clientOf("key=x"), clientOf("store=x keypass=changeit")} {
+			if c.Keystore != nil && len(content) > 0 && content[0] == 0x30 {
 				continue
 			}
 			var m material
-			err := guarded(func() error { return src.parse(&m, content, nil) })
+			err := guarded(func() error { return parseKey(c, &m, content, nil) })
 			if err == nil && m.private == nil {
 				t.Fatal("neither a key nor an error")
 			}

@@ -9,13 +9,6 @@ import (
 	"github.com/google/uuid"
 )
 
-// Lifetimes of an assertion, from its making to exp. It is used at once, so that the
-// default leaves room for nothing but the clocks.
-const (
-	defaultAssertionLifetime = 60 * time.Second
-	maxAssertionLifetime     = 10 * time.Minute
-)
-
 // issuedBefore is how far iat lies back: a server whose clock is a little behind would
 // otherwise refuse an assertion from its future.
 const issuedBefore = 10 * time.Second
@@ -25,11 +18,11 @@ const issuedBefore = 10 * time.Second
 // Server, and jti is used once.
 func (k *Key) assertion(c *Client, now time.Time) (string, error) {
 	t := jwt.NewWithClaims(k.method, jwt.MapClaims{
-		"iss": c.ID,
-		"sub": c.ID,
+		"iss": c.Config.ClientID,
+		"sub": c.Config.ClientID,
 		"aud": c.Audience,
 		"iat": now.Add(-issuedBefore).Unix(),
-		"exp": now.Add(c.AssertionLifetime).Unix(),
+		"exp": now.Add(c.Config.AssertionLifetime).Unix(),
 		"jti": uuid.NewString(),
 	})
 	maps.Copy(t.Header, k.header)

@@ -42,8 +42,7 @@ func newClient(t *Tokens, c Client) *client {
 		Client: c, tokens: t,
 		// The files are remembered before they are loaded: a change in between is then
 		// seen as one.
-		files: watch.NewFiles(c.Key.Keystore, c.Key.KeyFile, c.Key.CertificateFile, c.Key.Password.File,
-			c.Key.KeyPassword.File),
+		files:   watch.NewFiles(keyFiles(c.Config)...),
 		sources: make(map[string]*Source),
 		wake:    make(chan struct{}, 1),
 	}

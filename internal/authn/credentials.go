@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
-	"strings"
 
 	"ebox-gateway/internal/call"
 )
@@ -51,14 +49,4 @@ func (l *credentials) Send(ctx context.Context, c *call.Call, r *http.Request) (
 	token := session.token
 	c.Record.TokenHash = token.h.hash
 	return l.next.SendAs(ctx, c, r, token.h.header)
-}
-
-// isLoopback says whether a host of a URL is this machine: localhost or a loopback
-// address. Names below localhost are not: some resolvers ask the network for them.
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	address, err := netip.ParseAddr(host)
-	return err == nil && address.Unmap().IsLoopback()
 }

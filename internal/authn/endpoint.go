@@ -180,7 +180,7 @@ func (e *endpoint) judge(c *Client, key *Key, scopes []string, answer *http.Resp
 
 func (c *Client) tokenKey(key *Key, scopes []string) TokenKey {
 	return TokenKey{
-		TokenURL: c.TokenURL, Audience: c.Audience, ClientID: c.ID,
+		TokenURL: c.TokenURL, Audience: c.Audience, ClientID: c.Config.ClientID,
 		KeyFingerprint: key.Fingerprint(), Scopes: strings.Join(scopes, " "),
 	}
 }

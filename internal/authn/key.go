@@ -18,51 +18,12 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-)
 
-// Algorithms that assertions can be signed with (RFC 7518, section 3.1).
-const (
-	RS256 = "RS256"
-	PS256 = "PS256"
-	ES256 = "ES256"
-)
-
-// Header parameters that an assertion can name its certificate by (RFC 7515,
-// section 4.1).
-const (
-	HeaderKeyID      = "kid"
-	HeaderThumbprint = "x5t#S256"
-	HeaderChain      = "x5c"
+	"ebox-gateway/internal/config"
 )
 
 // minRSABits is the least that RFC 7518, section 3.3, allows.
 const minRSABits = 2048
-
-// KeySource says where a client's key and certificate are and how to use them.
-// Either Keystore or KeyFile is set.
-type KeySource struct {
-	// Keystore is a PKCS#12 or JKS file; which of the two is seen from its content.
-	Keystore string
-	// Alias picks one of several keys in a keystore: a JKS alias or a PKCS#12
-	// friendly name, in any case of letters. It may be empty if there is one key.
-	Alias string
-	// KeyFile is a private key as PEM or DER: PKCS#8, plain or encrypted, PKCS#1
-	// or SEC 1. Certificates in the same PEM file are used if CertificateFile is empty.
-	KeyFile string
-	// CertificateFile is the certificate and, in any order, its chain. It may be
-	// empty: the expiry is then unknown, and only kid can be derived.
-	CertificateFile string
-
-	// Password opens Keystore or KeyFile; zero for none. KeyPassword opens the key inside a
-	// JKS; zero if it is Password's too.
-	Password, KeyPassword Password
-
-	// Algorithm is RS256, PS256 or ES256; "" is RS256 for RSA keys and ES256 for
-	// keys on P-256.
-	Algorithm string
-	// Headers are the Header… constants that assertions carry; none by default.
-	Headers []string
-}
 
 // Key is a private key that was checked and is ready to sign, with what its
 // certificate says of it. However it is printed, no part of the key shows.
@@ -70,33 +31,25 @@ type Key struct {
 	private     crypto.Signer
 	method      jwt.SigningMethod
 	fingerprint string
-	leaf        *x509.Certificate   // nil without a certificate
-	chain       []*x509.Certificate // leaf first
+	leaf        *x509.Certificate   // empty without a certificate
+	chain       []*x509.Certificate // leaf first; none without a certificate
 	header      map[string]any      // header parameters besides alg
 }
 
-// LoadKey reads the files of src. Errors name the file and what to do about it,
+// LoadKey reads the key of a client. Errors name the file and what to do about it,
 // and never hold key material or a password. A certificate that has expired or is
 // not yet valid is no error: only the Authorization Server decides what it
 // accepts, and a clock may be wrong.
-func LoadKey(src KeySource) (*Key, error) {
-	m, err := src.read()
+func LoadKey(c config.Client) (*Key, error) {
+	m, err := readKey(c)
 	if err != nil {
 		return nil, err
 	}
-	k, err := newKey(m, src.Algorithm, src.Headers)
+	k, err := newKey(m, c.Algorithm, c.Headers)
 	if err != nil {
-		return nil, fmt.Errorf("loading key from %s: %w", src.file(), err)
+		return nil, fmt.Errorf("loading key from %s: %w", c.KeyFile(), err)
 	}
 	return k, nil
-}
-
-// file is the file that holds the private key.
-func (src KeySource) file() string {
-	if src.Keystore != "" {
-		return src.Keystore
-	}
-	return src.KeyFile
 }
 
 // material is what the files hold, before it is judged.
@@ -107,8 +60,8 @@ type material struct {
 	certFile string
 }
 
-func newKey(m material, algorithm string, headers []string) (*Key, error) {
-	k := &Key{}
+func newKey(m material, algorithm config.Algorithm, headers []config.AssertionHeader) (*Key, error) {
+	k := &Key{leaf: new(x509.Certificate)}
 	switch private := m.private.(type) {
 	case *rsa.PrivateKey:
 		if bits := private.N.BitLen(); bits < minRSABits {
@@ -117,17 +70,17 @@ func newKey(m material, algorithm string, headers []string) (*Key, error) {
 		}
 		k.private = private
 		switch algorithm {
-		case "", RS256:
+		case "", config.RS256:
 			k.method = jwt.SigningMethodRS256
-		case PS256:
+		case config.PS256:
 			k.method = jwt.SigningMethodPS256
 		}
 	case *ecdsa.PrivateKey:
 		if private.Curve != elliptic.P256() {
-			return nil, fmt.Errorf("the key is on curve %s: only P-256 can sign %s", private.Curve.Params().Name, ES256)
+			return nil, fmt.Errorf("the key is on curve %s: only P-256 can sign %s", private.Curve.Params().Name, config.ES256)
 		}
 		k.private = private
-		if algorithm == "" || algorithm == ES256 {
+		if algorithm == "" || algorithm == config.ES256 {
 			k.method = jwt.SigningMethodES256
 		}
 	default:
@@ -136,7 +89,7 @@ func newKey(m material, algorithm string, headers []string) (*Key, error) {
 	}
 	if k.method == nil {
 		return nil, fmt.Errorf("the algorithm %q does not fit the key: RSA keys sign %s or %s, keys on P-256 sign %s",
-			algorithm, RS256, PS256, ES256)
+			algorithm, config.RS256, config.PS256, config.ES256)
 	}
 
 	spki, err := x509.MarshalPKIXPublicKey(k.private.Public())
@@ -187,29 +140,29 @@ func chainFor(public crypto.PublicKey, certs []*x509.Certificate) []*x509.Certif
 // setting, so that they change with it. kid is the base64url SHA-256 of the
 // certificate, the same text as x5t#S256; without a certificate, of the public
 // key (SPKI).
-func (k *Key) headerFor(headers []string, spki [sha256.Size]byte) (map[string]any, error) {
+func (k *Key) headerFor(headers []config.AssertionHeader, spki [sha256.Size]byte) (map[string]any, error) {
 	h := make(map[string]any, len(headers))
 	thumbprint := spki
-	if k.leaf != nil {
+	if len(k.chain) > 0 {
 		thumbprint = sha256.Sum256(k.leaf.Raw)
 	}
 	for _, name := range headers {
-		if k.leaf == nil && (name == HeaderThumbprint || name == HeaderChain) {
+		if len(k.chain) == 0 && (name == config.HeaderThumbprint || name == config.HeaderChain) {
 			return nil, fmt.Errorf("the header %s is derived from a certificate and there is none: add the certificate file, "+
 				"or leave the header out", name)
 		}
 		switch name {
-		case HeaderKeyID, HeaderThumbprint:
-			h[name] = base64.RawURLEncoding.EncodeToString(thumbprint[:])
-		case HeaderChain:
+		case config.HeaderKeyID, config.HeaderThumbprint:
+			h[string(name)] = base64.RawURLEncoding.EncodeToString(thumbprint[:])
+		case config.HeaderChain:
 			encoded := make([]string, len(k.chain))
 			for i, c := range k.chain {
 				encoded[i] = base64.StdEncoding.EncodeToString(c.Raw)
 			}
-			h[name] = encoded
+			h[string(name)] = encoded
 		default:
-			return nil, fmt.Errorf("the header %q is not known: %s, %s and %s are", name, HeaderKeyID,
-				HeaderThumbprint, HeaderChain)
+			return nil, fmt.Errorf("the header %q is not known: %s, %s and %s are", name, config.HeaderKeyID,
+				config.HeaderThumbprint, config.HeaderChain)
 		}
 	}
 	return h, nil
@@ -232,28 +185,13 @@ func (k *Key) Fingerprint() string { return k.fingerprint }
 func (k *Key) Algorithm() string { return k.method.Alg() }
 
 // Subject is the certificate's subject, "" without a certificate.
-func (k *Key) Subject() string {
-	if k.leaf == nil {
-		return ""
-	}
-	return k.leaf.Subject.String()
-}
+func (k *Key) Subject() string { return k.leaf.Subject.String() }
 
 // NotBefore is when the certificate begins to be valid, zero without one.
-func (k *Key) NotBefore() time.Time {
-	if k.leaf == nil {
-		return time.Time{}
-	}
-	return k.leaf.NotBefore
-}
+func (k *Key) NotBefore() time.Time { return k.leaf.NotBefore }
 
 // NotAfter is when the certificate ceases to be valid, zero without one.
-func (k *Key) NotAfter() time.Time {
-	if k.leaf == nil {
-		return time.Time{}
-	}
-	return k.leaf.NotAfter
-}
+func (k *Key) NotAfter() time.Time { return k.leaf.NotAfter }
 
 // String implements fmt.Stringer with the algorithm and the fingerprint.
 func (k *Key) String() string {

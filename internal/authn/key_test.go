@@ -20,44 +20,44 @@ func TestLoadKeyReadsEveryFormat(t *testing.T) {
 	ecKey := mustLoad(t, newSource).Fingerprint()
 	const example = "CN=0206731645,O=Example,C=BE"
 	cases := map[string]struct {
-		src         string // see keySource
+		src         string // see clientOf
 		algorithm   string
 		subject     string
 		fingerprint string
 	}{
-		"PKCS#8":                           {"key=rsa-pkcs8.pem", RS256, "", rsaKey},
-		"PKCS#8 in DER":                    {"key=rsa-pkcs8.der", RS256, "", rsaKey},
-		"PKCS#1":                           {"key=rsa-pkcs1.pem", RS256, "", rsaKey},
-		"PKCS#1, encrypted as in RFC 1421": {"key=rsa-pkcs1-encrypted.pem pass=changeit", RS256, "", rsaKey},
-		"PKCS#8, AES":                      {"key=rsa-pkcs8-aes.pem pass=changeit", RS256, "", rsaKey},
-		"PKCS#8, 3DES":                     {"key=rsa-pkcs8-3des.pem pass=changeit", RS256, "", rsaKey},
-		"PKCS#8, scrypt":                   {"key=rsa-pkcs8-scrypt.pem pass=changeit", RS256, "", rsaKey},
-		"a password that is not needed":    {"key=rsa-pkcs8.pem pass=changeit", RS256, "", rsaKey},
-		"PS256":                            {"key=rsa-pkcs8.pem alg=PS256", PS256, "", rsaKey},
-		"SEC 1 after its parameters":       {"key=ec-sec1.pem", ES256, "", ecKey},
-		"EC in PKCS#8":                     {"key=ec-pkcs8.pem cert=ec-cert.pem alg=ES256", ES256, "O=Elliptic,C=BE", ecKey},
-		"certificate in DER":               {"key=rsa-pkcs8.pem cert=rsa-cert.der", RS256, example, rsaKey},
-		"chain with the root first":        {"key=rsa-pkcs8.pem cert=chain-root-first.pem", RS256, example, rsaKey},
-		"all in one file, root first":      {"key=rsa-combined.pem", RS256, example, rsaKey},
-		"PEM configured as a keystore":     {"store=rsa-combined.pem", RS256, example, rsaKey},
-		"PKCS#12, AES":                     {"store=modern.p12 pass=changeit", RS256, example, rsaKey},
-		"PKCS#12, RC2":                     {"store=legacy-rc2.p12 pass=changeit", RS256, example, rsaKey},
-		"PKCS#12, 3DES":                    {"store=legacy-3des.p12 pass=changeit", RS256, example, rsaKey},
-		"PKCS#12 without a password":       {"store=no-password.p12", RS256, example, rsaKey},
-		"PKCS#12 by its name":              {"store=modern.p12 pass=changeit alias=Payroll", RS256, example, rsaKey},
-		"PKCS#12 of keytool":               {"store=keytool.p12 pass=changeit", RS256, "O=Java,C=BE", ""},
-		"PKCS#12 with two keys":            {"store=two.p12 pass=changeit alias=Social", ES256, "O=Java Two,C=BE", ""},
-		"PKCS#12, the other of them":       {"store=two.p12 pass=changeit alias=payroll", RS256, "O=Java,C=BE", ""},
-		"PKCS#12 that is called .jks":      {"store=disguised.jks pass=changeit", RS256, "O=Java,C=BE", ""},
-		"JKS":                              {"store=one.jks pass=changeit", RS256, "O=Java,C=BE", ""},
-		"JKS, alias in other letters":      {"store=one.jks pass=changeit alias=PAYROLL", RS256, "O=Java,C=BE", ""},
-		"JKS, a password for the key":      {"store=keypass.jks pass=changeit keypass=different", RS256, "O=Java,C=BE", ""},
-		"JKS, a password with accents":     {"store=accents.jks pass=clé-privée", ES256, "O=Java,C=BE", ""},
-		"JKS with two keys":                {"store=two.jks pass=changeit alias=social", ES256, "O=Java Two,C=BE", ""},
+		"PKCS#8":                    {"key=rsa-pkcs8.pem", "RS256", "", rsaKey},
+		"PKCS#8 in DER":             {"key=rsa-pkcs8.der", "RS256", "", rsaKey},
+		"PKCS#1":                    {"key=rsa-pkcs1.pem", "RS256", "", rsaKey},
+		"PKCS#1 as in RFC 1421":     {"key=rsa-pkcs1-encrypted.pem pass=changeit", "RS256", "", rsaKey},
+		"PKCS#8, AES":               {"key=rsa-pkcs8-aes.pem pass=changeit", "RS256", "", rsaKey},
+		"PKCS#8, 3DES":              {"key=rsa-pkcs8-3des.pem pass=changeit", "RS256", "", rsaKey},
+		"PKCS#8, scrypt":            {"key=rsa-pkcs8-scrypt.pem pass=changeit", "RS256", "", rsaKey},
+		"a needless password":       {"key=rsa-pkcs8.pem pass=changeit", "RS256", "", rsaKey},
+		"PS256":                     {"key=rsa-pkcs8.pem alg=PS256", "PS256", "", rsaKey},
+		"SEC 1 and parameters":      {"key=ec-sec1.pem", "ES256", "", ecKey},
+		"EC in PKCS#8":              {"key=ec-pkcs8.pem cert=ec-cert.pem alg=ES256", "ES256", "O=Elliptic,C=BE", ecKey},
+		"certificate in DER":        {"key=rsa-pkcs8.pem cert=rsa-cert.der", "RS256", example, rsaKey},
+		"chain with the root first": {"key=rsa-pkcs8.pem cert=chain-root-first.pem", "RS256", example, rsaKey},
+		"in one file, root first":   {"key=rsa-combined.pem", "RS256", example, rsaKey},
+		"PEM as a keystore":         {"store=rsa-combined.pem", "RS256", example, rsaKey},
+		"PKCS#12, AES":              {"store=modern.p12 pass=changeit", "RS256", example, rsaKey},
+		"PKCS#12, RC2":              {"store=legacy-rc2.p12 pass=changeit", "RS256", example, rsaKey},
+		"PKCS#12, 3DES":             {"store=legacy-3des.p12 pass=changeit", "RS256", example, rsaKey},
+		"PKCS#12, no password":      {"store=no-password.p12", "RS256", example, rsaKey},
+		"PKCS#12 by its name":       {"store=modern.p12 pass=changeit alias=Payroll", "RS256", example, rsaKey},
+		"PKCS#12 of keytool":        {"store=keytool.p12 pass=changeit", "RS256", "O=Java,C=BE", ""},
+		"PKCS#12 with two keys":     {"store=two.p12 pass=changeit alias=Social", "ES256", "O=Java Two,C=BE", ""},
+		"PKCS#12, the other key":    {"store=two.p12 pass=changeit alias=payroll", "RS256", "O=Java,C=BE", ""},
+		"PKCS#12 called .jks":       {"store=disguised.jks pass=changeit", "RS256", "O=Java,C=BE", ""},
+		"JKS":                       {"store=one.jks pass=changeit", "RS256", "O=Java,C=BE", ""},
+		"JKS, alias in capitals":    {"store=one.jks pass=changeit alias=PAYROLL", "RS256", "O=Java,C=BE", ""},
+		"JKS, the key's password":   {"store=keypass.jks pass=changeit keypass=different", "RS256", "O=Java,C=BE", ""},
+		"JKS, accents":              {"store=accents.jks pass=clé-privée", "ES256", "O=Java,C=BE", ""},
+		"JKS with two keys":         {"store=two.jks pass=changeit alias=social", "ES256", "O=Java Two,C=BE", ""},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			k := mustLoad(t, keySource(c.src))
+			k := mustLoad(t, clientOf(c.src))
 			if k.Algorithm() != c.algorithm || k.Subject() != c.subject {
 				t.Errorf("%s of %q, want %s of %q", k.Algorithm(), k.Subject(), c.algorithm, c.subject)
 			}
@@ -71,9 +71,11 @@ func TestLoadKeyReadsEveryFormat(t *testing.T) {
 	}
 }
 
-// keySource reads "store=one.jks pass=changeit alias=payroll": files of testdata, unless their
-// path is absolute, and how they are used.
-func keySource(text string) (src KeySource) {
+// clientOf is a client whose key is "store=one.jks pass=changeit alias=payroll": files of
+// testdata, unless their path is absolute, and how they are used.
+func clientOf(text string) config.Client {
+	c := config.Client{ClientID: "client-1", AssertionLifetime: time.Minute}
+	var store config.Keystore
 	for part := range strings.FieldsSeq(text) {
 		name, value, _ := strings.Cut(part, "=")
 		file := value
@@ -82,26 +84,31 @@ func keySource(text string) (src KeySource) {
 		}
 		switch name {
 		case "store":
-			src.Keystore = file
+			c.Keystore, store.File = &store, file
 		case "key":
-			src.KeyFile = file
+			c.Key = &config.Key{File: file}
 		case "cert":
-			src.CertificateFile = file
+			c.Certificate = &config.Certificate{File: file}
 		case "pass":
-			src.Password = Password{Text: config.Secret(value)}
-		case "keypass":
-			src.KeyPassword = Password{Text: config.Secret(value)}
+			store.Password = config.Secret(value)
 		case "passfile":
-			src.Password = Password{File: file}
+			store.PasswordFile = file
+		case "keypass":
+			store.KeyPassword = config.Secret(value)
 		case "alias":
-			src.Alias = value
+			store.Alias = value
 		case "alg":
-			src.Algorithm = value
+			c.Algorithm = config.Algorithm(value)
 		case "head":
-			src.Headers = strings.Split(value, ",")
+			for one := range strings.SplitSeq(value, ",") {
+				c.Headers = append(c.Headers, config.AssertionHeader(one))
+			}
 		}
 	}
-	return src
+	if c.Key != nil {
+		c.Key.Password, c.Key.PasswordFile = store.Password, store.PasswordFile
+	}
+	return c
 }
 
 func TestLoadKeySaysWhatToDo(t *testing.T) {
@@ -117,7 +124,7 @@ func TestLoadKeySaysWhatToDo(t *testing.T) {
 	write(t, at("base64.p12"), []byte("MIINGgIBAzCCDNAGCSqGSIb3"))
 
 	cases := map[string]struct {
-		src  string // see keySource
+		src  string // see clientOf
 		want []string
 	}{
 		"nothing configured":  {"", []string{"neither a keystore nor a key file"}},
@@ -178,7 +185,7 @@ func TestLoadKeySaysWhatToDo(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			k, err := LoadKey(keySource(c.src))
+			k, err := LoadKey(clientOf(c.src))
 			if err == nil {
 				t.Fatalf("loaded %v", k)
 			}
@@ -215,13 +222,13 @@ func TestACertificateOutOfItsTimeLoadsWithAWarning(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "key.pem")
 			write(t, file, selfSigned(t, now.Add(c.from), now.Add(c.to)))
-			s := mustLoad(t, KeySource{KeyFile: file}).status(now)
+			s := mustLoad(t, clientOf("key="+file)).status(now)
 			if s.State != c.state || *s.DaysLeft != c.days {
 				t.Fatalf("%s with %d days, want %s with %d", s.State, *s.DaysLeft, c.state, c.days)
 			}
 		})
 	}
-	if s := mustLoad(t, KeySource{KeyFile: fixture("rsa-pkcs8.pem")}).status(now); s.State != KeyNoCertificate ||
+	if s := mustLoad(t, clientOf("key=rsa-pkcs8.pem")).status(now); s.State != KeyNoCertificate ||
 		s.DaysLeft != nil {
 		t.Fatalf("without a certificate: %+v", s)
 	}
@@ -232,12 +239,12 @@ func TestAPasswordFileMayHaveWhatEditorsAdd(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "password")
 	for _, content := range []string{"changeit", "changeit\n", "changeit\r\n", "\xef\xbb\xbfchangeit\n"} {
 		write(t, file, []byte(content))
-		if b, err := (Password{File: file}).read(); err != nil || string(b) != password {
+		if b, err := readPassword("", file); err != nil || string(b) != password {
 			t.Errorf("%q read as %q, %v", content, b, err)
 		}
 	}
 	write(t, file, []byte(" blanks are part of it \n\n"))
-	if b, _ := (Password{File: file}).read(); string(b) != " blanks are part of it \n" {
+	if b, _ := readPassword("", file); string(b) != " blanks are part of it \n" {
 		t.Errorf("read %q", b)
 	}
 }

@@ -20,82 +20,74 @@ import (
 // with a long chain has a few dozen kilobytes.
 const maxKeyFile = 1 << 20
 
-// KeySourceOf says where the key of a client of the configuration is.
-func KeySourceOf(c config.Client) KeySource {
-	src := KeySource{Algorithm: string(c.Algorithm)}
-	for _, h := range c.Headers {
-		src.Headers = append(src.Headers, string(h))
+// readPassword gives a password, of a file if one is named, which is read anew each time since
+// it may change with the key. A line break at its end, which editors add, is no part of it.
+func readPassword(text config.Secret, file string) ([]byte, error) {
+	if file == "" {
+		return []byte(text.Reveal()), nil
 	}
-	if k := c.Keystore; k != nil {
-		src.Keystore, src.Alias = k.File, k.Alias
-		src.Password = Password{k.Password, k.PasswordFile}
-		src.KeyPassword = Password{k.KeyPassword, k.KeyPasswordFile}
-	}
-	if k := c.Key; k != nil {
-		src.KeyFile = k.File
-		src.Password = Password{k.Password, k.PasswordFile}
-	}
-	if c.Certificate != nil {
-		src.CertificateFile = c.Certificate.File
-	}
-	return src
-}
-
-// Password is a password, or the file that holds it.
-type Password struct {
-	Text config.Secret
-	File string
-}
-
-// read gives the password. A file is read anew each time, since it may change with the key; a
-// line break at its end, which editors add, is no part of the password.
-func (p Password) read() ([]byte, error) {
-	if p.File == "" {
-		return []byte(p.Text.Reveal()), nil
-	}
-	b, err := readFile(p.File)
+	b, err := readFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading password: %w", err)
 	}
 	return bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r")), nil
 }
 
+// keyFiles are the files that a client's key is made of.
+func keyFiles(c config.Client) (list []string) {
+	if k := c.Keystore; k != nil {
+		list = append(list, k.File, k.PasswordFile, k.KeyPasswordFile)
+	}
+	if k := c.Key; k != nil {
+		list = append(list, k.File, k.PasswordFile)
+	}
+	if c.Certificate != nil {
+		list = append(list, c.Certificate.File)
+	}
+	return list
+}
+
 func readFile(path string) ([]byte, error) {
 	return files.Text(path, maxKeyFile)
 }
 
-// read gives what the files of src hold.
-func (src KeySource) read() (material, error) {
+// readKey gives what the files of a client's key hold.
+func readKey(c config.Client) (material, error) {
+	var text config.Secret
+	var passwordFile string
 	switch {
-	case src.Keystore == "" && src.KeyFile == "":
+	case c.Keystore == nil && c.Key == nil:
 		return material{}, errors.New("loading key: neither a keystore nor a key file is configured")
-	case src.Keystore != "" && src.KeyFile != "":
+	case c.Keystore != nil && c.Key != nil:
 		return material{}, fmt.Errorf("loading key: both the keystore %s and the key file %s are configured: leave one",
-			src.Keystore, src.KeyFile)
+			c.Keystore.File, c.Key.File)
+	case c.Keystore != nil:
+		text, passwordFile = c.Keystore.Password, c.Keystore.PasswordFile
+	default:
+		text, passwordFile = c.Key.Password, c.Key.PasswordFile
 	}
-	file := src.file()
+	file := c.KeyFile()
 	content, err := readFile(file)
 	if err != nil {
 		return material{}, fmt.Errorf("loading key: %w", err)
 	}
-	password, err := src.Password.read()
+	password, err := readPassword(text, passwordFile)
 	if err != nil {
 		return material{}, fmt.Errorf("loading key from %s: %w", file, err)
 	}
 	m := material{certFile: file}
-	if err := guarded(func() error { return src.parse(&m, content, password) }); err != nil {
+	if err := guarded(func() error { return parseKey(c, &m, content, password) }); err != nil {
 		return material{}, fmt.Errorf("loading key from %s: %w", file, err)
 	}
-	if src.CertificateFile == "" {
+	if c.Certificate == nil {
 		return m, nil
 	}
-	content, err = readFile(src.CertificateFile)
-	if err != nil {
+	m.certFile = c.Certificate.File
+	if content, err = readFile(m.certFile); err != nil {
 		return material{}, fmt.Errorf("loading certificate: %w", err)
 	}
-	m.certFile = src.CertificateFile
 	if m.certs, err = parseCertificates(content); err != nil {
-		return material{}, fmt.Errorf("loading certificate from %s: %w", src.CertificateFile, err)
+		return material{}, fmt.Errorf("loading certificate from %s: %w", m.certFile, err)
 	}
 	return m, nil
 }
@@ -111,28 +103,21 @@ func guarded(parse func() error) (err error) {
 	return parse()
 }
 
-// parse recognises the format by the content. What the settings call the file
+// parseKey recognises the format by the content. What the settings call the file
 // matters little: many a .jks is PKCS#12, and many a keystore is PEM.
-func (src KeySource) parse(m *material, content, password []byte) error {
+func parseKey(c config.Client, m *material, content, password []byte) error {
 	switch {
 	case len(content) == 0:
 		return errors.New("the file is empty")
 	case isPEM(content):
 		return parsePEM(m, content, password)
-	case bytes.HasPrefix(content, jksMagic):
-		keyPassword := password
-		if src.KeyPassword != (Password{}) {
-			var err error
-			if keyPassword, err = src.KeyPassword.read(); err != nil {
-				return err
-			}
-		}
-		return parseJKS(m, content, password, keyPassword, src.Alias)
 	case bytes.HasPrefix(content, jceksMagic):
 		return fmt.Errorf("a JCEKS keystore cannot be read: convert it with keytool -importkeystore -srckeystore %s "+
-			"-srcstoretype JCEKS -destkeystore client.p12 -deststoretype PKCS12", src.file())
-	case src.Keystore != "":
-		return parsePKCS12(m, content, password, src.Alias, src.Keystore)
+			"-srcstoretype JCEKS -destkeystore client.p12 -deststoretype PKCS12", c.KeyFile())
+	case bytes.HasPrefix(content, jksMagic):
+		return parseJKS(c.Keystore, m, content, password)
+	case c.Keystore != nil:
+		return parsePKCS12(m, content, password, c.Keystore.Alias, c.Keystore.File)
 	default:
 		key, err := parseDER(content, password)
 		m.private = key

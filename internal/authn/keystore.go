@@ -16,6 +16,8 @@ import (
 	"github.com/pavlo-v-chernykh/keystore-go/v4"
 	"golang.org/x/text/encoding/charmap"
 	"software.sslmate.com/src/go-pkcs12"
+
+	"ebox-gateway/internal/config"
 )
 
 // The first four bytes of Java's own keystores. PKCS#12 begins with an ASN.1
@@ -112,8 +114,19 @@ func friendlyName(block *pem.Block) string {
 	return "(unnamed)"
 }
 
-// parseJKS reads the keystore that Java wrote by default before version 9.
-func parseJKS(m *material, content, storePassword, keyPassword []byte, alias string) error {
+// parseJKS reads the keystore that Java wrote by default before version 9. The key inside may
+// have a password of its own; store is nil for a file that is configured as a plain key.
+func parseJKS(store *config.Keystore, m *material, content, storePassword []byte) error {
+	alias, keyPassword := "", storePassword
+	if store != nil {
+		alias = store.Alias
+	}
+	if store != nil && (store.KeyPassword != "" || store.KeyPasswordFile != "") {
+		var err error
+		if keyPassword, err = readPassword(store.KeyPassword, store.KeyPasswordFile); err != nil {
+			return err
+		}
+	}
 	storePassword, keyPassword = singleBytes(storePassword), singleBytes(keyPassword)
 	// The library takes lengths from the file on trust, up to 4 GB each, and
 	// compares the digest at the end. Ours is compared first.

@@ -98,8 +98,7 @@ func send(t *testing.T, layer call.Sender, c *call.Call, url string, body io.Rea
 }
 
 func TestTheTokenTravelsAndItsHashIsReported(t *testing.T) {
-	as := newAuthServer(t, mustLoad(t, newSource))
-	s := source(t, setup(t, as, nil))
+	_, s := withSource(t)
 	token := mustToken(t, s)
 	p := newProvider(t, func(got string) bool { return got == token.Authorization() })
 	c, layer := callOf(s), layers(t, false)
@@ -114,8 +113,7 @@ func TestTheTokenTravelsAndItsHashIsReported(t *testing.T) {
 }
 
 func TestA403DropsNothing(t *testing.T) {
-	as := newAuthServer(t, mustLoad(t, newSource))
-	s := source(t, setup(t, as, nil))
+	_, s := withSource(t)
 	token := mustToken(t, s)
 	p := newProvider(t, func(string) bool { return false })
 	p.refusal = http.StatusForbidden
@@ -144,8 +142,7 @@ func TestA401IsTriedOnceMoreWithANewToken(t *testing.T) {
 	}
 	for name, of := range cases {
 		t.Run(name, func(t *testing.T) {
-			as := newAuthServer(t, mustLoad(t, newSource))
-			s := source(t, setup(t, as, nil))
+			as, s := withSource(t)
 			revoked := mustToken(t, s)
 			as.set(func(as *authServer) { as.answer = of.renewal })
 			p := newProvider(t, func(got string) bool { return got != revoked.Authorization() })
@@ -176,8 +173,7 @@ func TestA401IsTriedOnceMoreWithANewToken(t *testing.T) {
 }
 
 func TestAnUpstreamThatRefusesEverythingCausesOneRenewal(t *testing.T) {
-	as := newAuthServer(t, mustLoad(t, newSource))
-	s := source(t, setup(t, as, nil))
+	as, s := withSource(t)
 	p := newProvider(t, func(string) bool { return false })
 	layer := layers(t, false)
 	for range 10 {
@@ -191,8 +187,7 @@ func TestAnUpstreamThatRefusesEverythingCausesOneRenewal(t *testing.T) {
 }
 
 func TestASecondRevocationWithinAMinuteIsNoRefusalOfTheCaller(t *testing.T) {
-	as := newAuthServer(t, mustLoad(t, newSource))
-	s := source(t, setup(t, as, nil))
+	_, s := withSource(t)
 	refused := mustToken(t, s).Authorization()
 	p := newProvider(t, func(got string) bool { return got != refused })
 	layer := layers(t, false)
@@ -230,8 +225,7 @@ type closable struct {
 func (c *closable) Close() error { c.closed = true; return nil }
 
 func TestTokensTravelOverHTTPSOnly(t *testing.T) {
-	as := newAuthServer(t, mustLoad(t, newSource))
-	s := source(t, setup(t, as, nil))
+	as, s := withSource(t)
 	for url, allowed := range map[string]bool{
 		"https://nsso.example/":          true,
 		"http://nsso.example/":           false,

@@ -24,6 +24,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 	"go.uber.org/goleak"
+
+	"ebox-gateway/internal/config"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -171,9 +173,9 @@ func (s *authServer) leaks(text string) {
 	}
 }
 
-func mustLoad(t testing.TB, src KeySource) *Key {
+func mustLoad(t testing.TB, c config.Client) *Key {
 	t.Helper()
-	k, err := LoadKey(src)
+	k, err := LoadKey(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,15 +183,15 @@ func mustLoad(t testing.TB, src KeySource) *Key {
 }
 
 var (
-	oldSource = KeySource{KeyFile: fixture("rsa-pkcs8.pem"), CertificateFile: fixture("rsa-cert.pem")}
-	newSource = KeySource{KeyFile: fixture("ec-pkcs8.pem"), CertificateFile: fixture("ec-cert.pem")}
+	oldSource = clientOf("key=rsa-pkcs8.pem cert=rsa-cert.pem")
+	newSource = clientOf("key=ec-pkcs8.pem cert=ec-cert.pem")
 )
 
 // setup makes tokens of one client "payroll" whose key is registered at as.
 func setup(t testing.TB, as *authServer, change func(*Options)) *Tokens {
 	t.Helper()
 	o := Options{
-		Clients:     []Client{{Name: "payroll", ID: "client-1", TokenURL: tokenURL, Key: newSource}},
+		Clients:     []Client{{Name: "payroll", TokenURL: tokenURL, Config: newSource}},
 		Transport:   as,
 		Environment: "simulation",
 	}
@@ -224,13 +226,19 @@ func mustToken(t testing.TB, s *Source) Token {
 	return token
 }
 
-// bubble runs a test in a synctest bubble, with a source of tokens whose key the server knows.
+// withSource is a server, and a source of tokens whose key it knows.
+func withSource(t testing.TB) (*authServer, *Source) {
+	t.Helper()
+	as := newAuthServer(t, mustLoad(t, newSource))
+	return as, source(t, setup(t, as, nil))
+}
+
+// bubble runs a test with them in a synctest bubble.
 func bubble(t *testing.T, f func(t *testing.T, as *authServer, s *Source)) {
 	t.Helper()
-	key := mustLoad(t, newSource)
 	synctest.Test(t, func(t *testing.T) {
-		as := newAuthServer(t, key)
-		f(t, as, source(t, setup(t, as, nil)))
+		as, s := withSource(t)
+		f(t, as, s)
 	})
 }
 

@@ -51,7 +51,7 @@ func TestSourceKeepsItsPromises(t *testing.T) {
 			return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(
 				fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","expires_in":%d}`, secret, lifetime)))}, nil
 		})
-		tokens, err := New(Options{Clients: []Client{{Name: "payroll", ID: "c", TokenURL: tokenURL, Key: newSource}},
+		tokens, err := New(Options{Clients: []Client{{Name: "payroll", TokenURL: tokenURL, Config: newSource}},
 			Transport: as, Now: clock.Now})
 		if err != nil {
 			t.Fatal(err)
@@ -125,9 +125,7 @@ func TestManyGoroutinesAtOnce(t *testing.T) {
 		as := newAuthServer(t, mustLoad(t, oldSource), mustLoad(t, newSource))
 		as.lifetime = 10
 		as.before = func(n int, _ *http.Request) { time.Sleep(time.Duration(n%5) * 100 * time.Millisecond) }
-		tokens := setup(t, as, func(o *Options) {
-			o.Clients[0].Key = KeySource{KeyFile: mount.path("tls.key"), CertificateFile: mount.path("tls.crt")}
-		})
+		tokens := setup(t, as, signedBy("key="+mount.path("tls.key")+" cert="+mount.path("tls.crt")))
 		stop := running(t, tokens)
 		var wg sync.WaitGroup
 		for i := range 20 {
@@ -153,7 +151,7 @@ func TestManyGoroutinesAtOnce(t *testing.T) {
 		mount.update(update)
 		wg.Wait()
 		stop()
-		if got := tokens.Status()[0].Key.Algorithm; got != ES256 {
+		if got := tokens.Status()[0].Key.Algorithm; got != "ES256" {
 			t.Errorf("after the update %s signs", got)
 		}
 	})

@@ -54,7 +54,7 @@ func (c *client) watch(ctx context.Context) {
 // cannot be loaded, perhaps half written, change nothing but the status: when they
 // are whole, their content has changed again.
 func (c *client) reload() {
-	key, err := LoadKey(c.Key)
+	key, err := LoadKey(c.Config)
 	now := c.tokens.now()
 	log := c.tokens.log.With("client", c.Name)
 	c.mu.Lock()

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/config"
 )
 
 // secretMount is a Kubernetes Secret as the kubelet mounts it: every file is a
@@ -50,19 +52,20 @@ func (m *secretMount) update(files map[string][]byte) {
 	}
 }
 
-func pair(t *testing.T, src KeySource) map[string][]byte {
-	return map[string][]byte{"tls.key": read(t, src.KeyFile), "tls.crt": read(t, src.CertificateFile)}
+func pair(t *testing.T, c config.Client) map[string][]byte {
+	return map[string][]byte{"tls.key": read(t, c.Key.File), "tls.crt": read(t, c.Certificate.File)}
 }
 
 // keyFile is the old key in a file of its own, which can be changed.
 func keyFile(t *testing.T) string {
 	file := filepath.Join(t.TempDir(), "key.pem")
-	copyFile(t, oldSource.KeyFile, file)
+	copyFile(t, oldSource.Key.File, file)
 	return file
 }
 
-func signedBy(src KeySource) func(*Options) {
-	return func(o *Options) { o.Clients[0].Key = src }
+// signedBy has a key sign, see clientOf.
+func signedBy(key string) func(*Options) {
+	return func(o *Options) { o.Clients[0].Config = clientOf(key) }
 }
 
 // seen has the files looked at, and what follows from that happen.
@@ -80,7 +83,7 @@ func TestANewKeySignsOnceItEarnedAToken(t *testing.T) {
 		as := newAuthServer(t, oldKey)
 		var logged strings.Builder
 		tokens := setup(t, as, func(o *Options) {
-			o.Clients[0].Key = KeySource{KeyFile: mount.path("tls.key"), CertificateFile: mount.path("tls.crt")}
+			o.Clients[0].Config = clientOf("key=" + mount.path("tls.key") + " cert=" + mount.path("tls.crt"))
 			o.Log = textLog(&logged)
 		})
 		running(t, tokens)
@@ -133,15 +136,15 @@ func TestAKeyThatGoesBackToTheOldOneIsForgotten(t *testing.T) {
 	file := keyFile(t)
 	synctest.Test(t, func(t *testing.T) {
 		as := newAuthServer(t, mustLoad(t, oldSource))
-		tokens := setup(t, as, signedBy(KeySource{KeyFile: file}))
+		tokens := setup(t, as, signedBy("key="+file))
 		running(t, tokens)
 		mustToken(t, source(t, tokens))
-		copyFile(t, newSource.KeyFile, file)
+		copyFile(t, newSource.Key.File, file)
 		pending := seen(tokens).Pending
 		if pending == nil {
 			t.Fatal("the new key was not seen")
 		}
-		write(t, file, append([]byte("a comment\n"), read(t, newSource.KeyFile)...))
+		write(t, file, append([]byte("a comment\n"), read(t, newSource.Key.File)...))
 		if p := seen(tokens).Pending; p == nil || !p.Since.Equal(pending.Since) {
 			t.Fatalf("the same key in other words counts as another: %+v", p)
 		}
@@ -149,7 +152,7 @@ func TestAKeyThatGoesBackToTheOldOneIsForgotten(t *testing.T) {
 		if status := seen(tokens); status.Pending != nil || status.KeyError == nil {
 			t.Fatalf("a key that is in no file any more is pending: %+v", status.Pending)
 		}
-		copyFile(t, oldSource.KeyFile, file)
+		copyFile(t, oldSource.Key.File, file)
 		if status := seen(tokens); status.Pending != nil || status.KeyError != nil {
 			t.Fatalf("pending %+v, error %+v", status.Pending, status.KeyError)
 		}
@@ -163,13 +166,11 @@ func TestHalfWrittenFilesChangeNothing(t *testing.T) {
 	copyFile(t, fixture("modern.p12"), file)
 	write(t, passwordFile, []byte(password+"\n"))
 	whole := read(t, fixture("keytool.p12"))
-	newKey := mustLoad(t, keySource("store=keytool.p12 pass=changeit"))
+	newKey := mustLoad(t, clientOf("store=keytool.p12 pass=changeit"))
 	synctest.Test(t, func(t *testing.T) {
 		oldKey := mustLoad(t, oldSource)
 		as := newAuthServer(t, oldKey, newKey)
-		tokens := setup(t, as, func(o *Options) {
-			o.Clients[0].Key = KeySource{Keystore: file, Password: Password{File: passwordFile}}
-		})
+		tokens := setup(t, as, signedBy("store="+file+" passfile="+passwordFile))
 		running(t, tokens)
 		s := source(t, tokens)
 		mustToken(t, s)
@@ -205,7 +206,7 @@ func TestAKeyThatIsMissingAtTheStartMayComeLater(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key.pem")
 	synctest.Test(t, func(t *testing.T) {
 		as := newAuthServer(t, mustLoad(t, newSource))
-		tokens := setup(t, as, signedBy(KeySource{KeyFile: file}))
+		tokens := setup(t, as, signedBy("key="+file))
 		running(t, tokens)
 		s := source(t, tokens)
 		_, err := s.Token(t.Context())
@@ -217,7 +218,7 @@ func TestAKeyThatIsMissingAtTheStartMayComeLater(t *testing.T) {
 		if status := tokens.Status()[0]; status.Key != nil || status.KeyError == nil || as.count() != 0 {
 			t.Fatalf("%+v after %d requests", status, as.count())
 		}
-		copyFile(t, newSource.KeyFile, file)
+		copyFile(t, newSource.Key.File, file)
 		time.Sleep(poll + time.Second)
 		mustToken(t, s)
 	})
@@ -227,14 +228,14 @@ func TestANewKeyEndsTheBackOff(t *testing.T) {
 	file := keyFile(t)
 	synctest.Test(t, func(t *testing.T) {
 		as := newAuthServer(t, mustLoad(t, newSource)) // the old key was never registered, or is no more
-		tokens := setup(t, as, signedBy(KeySource{KeyFile: file}))
+		tokens := setup(t, as, signedBy("key="+file))
 		running(t, tokens)
 		first, second := source(t, tokens, "scope:a"), source(t, tokens, "scope:b")
 		for start := time.Now(); time.Since(start) < time.Hour; time.Sleep(time.Second) {
 			_, _ = first.Token(t.Context())
 			_, _ = second.Token(t.Context())
 		}
-		copyFile(t, newSource.KeyFile, file)
+		copyFile(t, newSource.Key.File, file)
 		time.Sleep(poll + time.Second)
 		mustToken(t, first) // its token was the proof
 		mustToken(t, second)
@@ -256,7 +257,7 @@ func TestARequestOfTheOldKeyThatEndsAfterThePromotion(t *testing.T) {
 						time.Sleep(5 * time.Second)
 					}
 				}
-				tokens := setup(t, as, signedBy(oldSource))
+				tokens := setup(t, as, signedBy("key=rsa-pkcs8.pem"))
 				s := source(t, tokens)
 				go func() { _, _ = s.Token(t.Context()) }()
 				synctest.Wait()
@@ -286,13 +287,13 @@ func TestAScopeThatIsNotGrantedDoesNotHoldBackAKey(t *testing.T) {
 		newKey := mustLoad(t, newSource)
 		as := newAuthServer(t, mustLoad(t, oldSource), newKey)
 		as.granted = func(asked string) string { return strings.Replace(asked, "scope:a", "scope:nothing", 1) }
-		tokens := setup(t, as, signedBy(KeySource{KeyFile: file}))
+		tokens := setup(t, as, signedBy("key="+file))
 		running(t, tokens)
 		if _, err := source(t, tokens, "scope:a").Token(t.Context()); err == nil {
 			t.Fatal("a scope that was not granted")
 		}
 		_ = source(t, tokens, "scope:b")
-		copyFile(t, newSource.KeyFile, file)
+		copyFile(t, newSource.Key.File, file)
 		if got := seen(tokens).Key.Fingerprint; got != newKey.Fingerprint() {
 			t.Fatal("the new key does not sign")
 		}
@@ -302,7 +303,7 @@ func TestAScopeThatIsNotGrantedDoesNotHoldBackAKey(t *testing.T) {
 func TestAKeyIsProvedWithScopesThatAreKnownToBeGranted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		as := newAuthServer(t, mustLoad(t, oldSource), mustLoad(t, newSource))
-		tokens := setup(t, as, signedBy(oldSource))
+		tokens := setup(t, as, signedBy("key=rsa-pkcs8.pem"))
 		_ = source(t, tokens, "scope:a") // no token was asked for yet
 		mustToken(t, source(t, tokens, "scope:b"))
 		c := tokens.clients[0]
@@ -319,9 +320,9 @@ func TestWithoutASourceANewKeyWaitsForOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		newKey := mustLoad(t, newSource)
 		as := newAuthServer(t, newKey)
-		tokens := setup(t, as, signedBy(KeySource{KeyFile: file}))
+		tokens := setup(t, as, signedBy("key="+file))
 		running(t, tokens)
-		copyFile(t, newSource.KeyFile, file)
+		copyFile(t, newSource.Key.File, file)
 		time.Sleep(time.Minute)
 		if status := tokens.Status()[0]; status.Pending == nil || as.count() != 0 {
 			t.Fatalf("pending %+v after %d requests", status.Pending, as.count())
@@ -341,12 +342,12 @@ func TestTheNextGenerationAdoptsTokensAndTheKeyThatWorks(t *testing.T) {
 		oldKey, newKey := mustLoad(t, oldSource), mustLoad(t, newSource)
 		as := newAuthServer(t, oldKey)
 		generation := func() *Tokens {
-			return setup(t, as, signedBy(KeySource{KeyFile: file}))
+			return setup(t, as, signedBy("key="+file))
 		}
 		before := generation()
 		stop := running(t, before)
 		token := mustToken(t, source(t, before))
-		copyFile(t, newSource.KeyFile, file)
+		copyFile(t, newSource.Key.File, file)
 
 		after := generation()
 		s := source(t, after)
@@ -382,7 +383,7 @@ func TestACertificateThatNeedsAttentionIsLoggedOnceADayAndWhenItExpires(t *testi
 			write(t, file, selfSigned(t, time.Now().Add(-time.Hour), time.Now().Add(c.left)))
 			var logged strings.Builder
 			tokens := setup(t, newAuthServer(t), func(o *Options) {
-				o.Clients[0].Key, o.Log = KeySource{KeyFile: file}, textLog(&logged)
+				o.Clients[0].Config, o.Log = clientOf("key="+file), textLog(&logged)
 			})
 			stop := running(t, tokens)
 			time.Sleep(c.later)
@@ -409,7 +410,7 @@ func TestTheReasonOfAPendingKeyNamesACertificateOutOfItsTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "key.pem")
 			write(t, file, selfSigned(t, now.Add(c.from), now.Add(c.to)))
-			p := &pendingKey{key: mustLoad(t, KeySource{KeyFile: file}), since: now, last: refused}
+			p := &pendingKey{key: mustLoad(t, clientOf("key="+file)), since: now, last: refused}
 			if got := p.reason(now); !strings.Contains(got, c.want) || !strings.Contains(got, p.key.Subject()) ||
 				!strings.Contains(got, "The former key goes on signing") {
 				t.Errorf("%q", got)

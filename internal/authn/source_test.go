@@ -367,10 +367,10 @@ func TestTryTouchesNothing(t *testing.T) {
 	if err != nil || !token.Valid(time.Now()) {
 		t.Fatal(err)
 	}
-	if status := tokens.Status()[0]; len(status.Tokens) != 0 || status.Pending != nil || status.Key.Algorithm != ES256 {
+	if status := tokens.Status()[0]; len(status.Tokens) != 0 || status.Pending != nil || status.Key.Algorithm != "ES256" {
 		t.Errorf("%+v", status)
 	}
-	if _, err := tokens.Try(t.Context(), "payroll", nil, &KeySource{KeyFile: "absent"}); err == nil ||
+	if _, err := tokens.Try(t.Context(), "payroll", nil, new(clientOf("key=absent"))); err == nil ||
 		!strings.Contains(err.Error(), "absent") {
 		t.Errorf("%v", err)
 	}
@@ -432,8 +432,7 @@ func TestATokenNeverPrintsItself(t *testing.T) {
 }
 
 func TestATokenAtHandCostsNoAllocation(t *testing.T) {
-	as := newAuthServer(t, mustLoad(t, newSource))
-	s := source(t, setup(t, as, nil))
+	_, s := withSource(t)
 	mustToken(t, s)
 	ctx := t.Context()
 	if n := testing.AllocsPerRun(100, func() { _, _ = s.Token(ctx) }); n != 0 {

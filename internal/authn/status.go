@@ -113,7 +113,7 @@ func (t *Tokens) Status() []ClientStatus {
 }
 
 func (c *client) status(now time.Time) ClientStatus {
-	s := ClientStatus{Name: c.Name, ID: c.ID, TokenURL: c.TokenURL, Audience: c.Audience,
+	s := ClientStatus{Name: c.Name, ID: c.Config.ClientID, TokenURL: c.TokenURL, Audience: c.Audience,
 		Clock: c.tokens.endpoint.clock.Load(), Tokens: []TokenStatus{}}
 	if key := c.key.Load(); key != nil {
 		k := key.status(now)
@@ -141,7 +141,7 @@ func (k *Key) status(now time.Time) KeyStatus {
 		Fingerprint: k.Fingerprint(), Algorithm: k.Algorithm(),
 		Subject: k.Subject(), NotBefore: k.NotBefore(), NotAfter: k.NotAfter(), State: KeyUsable,
 	}
-	if k.leaf == nil {
+	if len(k.chain) == 0 {
 		s.State = KeyNoCertificate
 		return s
 	}

@@ -111,9 +111,6 @@ func (t Token) Extra() []string { return t.held().extra }
 // String implements fmt.Stringer without the secret.
 func (t Token) String() string { return redacted }
 
-// GoString implements fmt.GoStringer without the secret.
-func (t Token) GoString() string { return redacted }
-
 // Format implements fmt.Formatter: every verb prints the same placeholder.
 func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 

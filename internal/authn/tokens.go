@@ -31,6 +31,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"ebox-gateway/internal/config"
 )
 
 const (
@@ -65,14 +67,11 @@ type Options struct {
 
 // Client is one OAuth client of the configuration.
 type Client struct {
-	// Name is its name in the configuration, ID the client id of Chaman.
-	Name, ID string
+	// Name is its name in the configuration, Config what that says of it.
+	Name   string
+	Config config.Client
 	// TokenURL is the token endpoint; Audience the aud of assertions, TokenURL if "".
 	TokenURL, Audience string
-	// AssertionLifetime is until exp of an assertion; 60 s if 0, at most 10 min.
-	AssertionLifetime time.Duration
-	// Key is where its key is.
-	Key KeySource
 }
 
 // Shared is a copy of the tokens that several replicas share, so that ten of them
@@ -131,9 +130,9 @@ func New(o Options) (*Tokens, error) {
 	return t, nil
 }
 
-// complete fills in defaults and checks what the configuration gave.
+// complete fills in the audience and checks what must not be wrong whoever sets it up.
 func (c *Client) complete(allowHTTP bool) error {
-	if c.Name == "" || c.ID == "" {
+	if c.Name == "" || c.Config.ClientID == "" {
 		return errors.New("it needs a name and a client id")
 	}
 	u, err := url.Parse(c.TokenURL)
@@ -145,12 +144,6 @@ func (c *Client) complete(allowHTTP bool) error {
 	}
 	if c.Audience == "" {
 		c.Audience = c.TokenURL
-	}
-	switch {
-	case c.AssertionLifetime == 0:
-		c.AssertionLifetime = defaultAssertionLifetime
-	case c.AssertionLifetime < time.Second || c.AssertionLifetime > maxAssertionLifetime:
-		return fmt.Errorf("the assertion lifetime must lie between 1s and %s", maxAssertionLifetime)
 	}
 	return nil
 }
@@ -222,9 +215,9 @@ func (t *Tokens) Retry() {
 }
 
 // Try makes one token request that touches nothing: no source sees its result or
-// its failure. With src, the key is loaded from there; without, it is the one that
+// its failure. With another, its key is loaded and signs; without, it is the one that
 // signs now.
-func (t *Tokens) Try(ctx context.Context, client string, scopes []string, src *KeySource) (Token, error) {
+func (t *Tokens) Try(ctx context.Context, client string, scopes []string, another *config.Client) (Token, error) {
 	c := t.client(client)
 	if c == nil {
 		return Token{}, fmt.Errorf("looking up OAuth client %q: there is none of this name", client)
@@ -234,8 +227,8 @@ func (t *Tokens) Try(ctx context.Context, client string, scopes []string, src *K
 		return Token{}, fmt.Errorf("preparing a token of %s: %w", client, err)
 	}
 	key := c.key.Load()
-	if src != nil {
-		if key, err = LoadKey(*src); err != nil {
+	if another != nil {
+		if key, err = LoadKey(*another); err != nil {
 			return Token{}, err
 		}
 	}
@@ -308,7 +301,8 @@ func (t *Tokens) spawn(f func(ctx context.Context)) bool {
 func (t *Tokens) Adopt(from *Tokens) {
 	for _, c := range t.clients {
 		old := from.client(c.Name)
-		if old == nil || old.ID != c.ID || old.TokenURL != c.TokenURL || old.Audience != c.Audience {
+		if old == nil || old.Config.ClientID != c.Config.ClientID || old.TokenURL != c.TokenURL ||
+			old.Audience != c.Audience {
 			continue
 		}
 		c.adoptKey(old.key.Load())
@@ -323,5 +317,5 @@ func (t *Tokens) Adopt(from *Tokens) {
 // mayCarryToken says whether a token or an assertion may be sent to u: over https,
 // within this machine, or where http was allowed in so many words.
 func mayCarryToken(u *url.URL, allowHTTP bool) bool {
-	return u.Scheme == "https" || allowHTTP || isLoopback(u.Hostname())
+	return u.Scheme == "https" || allowHTTP || config.IsLoopbackHost(u.Hostname())
 }

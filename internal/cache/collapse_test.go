@@ -160,7 +160,7 @@ func TestASlowBodyIsNotWaitedForWithoutEnd(t *testing.T) {
 		synctest.Wait()
 		start := time.Now()
 		mustGet(t, r.get("/a"), 200, "body", "fwd=uri-miss")
-		if took := time.Since(start); took != bodyPatience {
+		if took := time.Since(start); took != bodyWait {
 			t.Errorf("waited %s", took)
 		}
 		end()
@@ -262,7 +262,7 @@ func TestWhoWaitsForOneLeaderAfterAnotherWaitsNoLonger(t *testing.T) {
 		wg.Go(func() { _, _ = r.cache.Do(ctx, x, r.send) })
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if x.Waited > headPatience || time.Since(start) != time.Minute || r.count() < 4 {
+		if x.Waited > headWait || time.Since(start) != time.Minute || r.count() < 4 {
 			t.Errorf("waited %s, %d requests", x.Waited, r.count())
 		}
 		leave()

@@ -7,13 +7,14 @@ import (
 )
 
 const (
-	// headPatience is how long a request waits for the header of an answer that another
-	// has asked for, whoever that is by then. Then it asks for itself: an upstream that answers nothing is seen by
-	// each of its callers, and by the circuit breaker, after one time-out and not after two.
-	headPatience = 2 * time.Second
-	// bodyPatience is how long it waits in all, once the header is there. A slow body is no
+	// headWait is how long a request waits for the header of an answer that another has asked
+	// for, whoever that is by then. Then it asks for itself: an upstream that answers nothing is
+	// seen by each of its callers, and by the circuit breaker, after one time-out and not after
+	// two.
+	headWait = 2 * time.Second
+	// bodyWait is how long it waits in all, once the header is there. A slow body is no
 	// reason to be slow with it.
-	bodyPatience = 5 * time.Second
+	bodyWait = 5 * time.Second
 )
 
 // ending is how a flight came to its end.
@@ -26,7 +27,7 @@ const (
 )
 
 // flight is one request on its way upstream, whose answer others wait for. Its leader
-// is the request that began it; if the leader dies, one of those who wait begins anew.
+// is the request that began it; if the leader goes away, one of those who wait begins anew.
 type flight struct {
 	mark Mark
 	// headed is closed when the answer's header has come, done at the end; what is
@@ -77,7 +78,7 @@ func (f *flights) land(k *Key, fl *flight, end ending, e *Entry) {
 	})
 }
 
-// hasHeader starts the patience of those who wait.
+// hasHeader says that the header of the answer has come.
 func (fl *flight) hasHeader() {
 	if fl != nil {
 		fl.head.Do(func() { close(fl.headed) })
@@ -87,11 +88,11 @@ func (fl *flight) hasHeader() {
 // wait waits for the end of a flight; unshared if it takes too long since began, when this
 // request began to wait, or ctx is done.
 func (fl *flight) wait(ctx context.Context, began time.Time) (ending, *Entry) {
-	patience := time.NewTimer(headPatience - time.Since(began))
-	defer patience.Stop()
+	timer := time.NewTimer(headWait - time.Since(began))
+	defer timer.Stop()
 	select {
 	case <-fl.headed:
-	case <-patience.C:
+	case <-timer.C:
 		return unshared, nil
 	case <-ctx.Done():
 		return unshared, nil
@@ -101,11 +102,11 @@ func (fl *flight) wait(ctx context.Context, began time.Time) (ending, *Entry) {
 		return fl.ending, fl.entry
 	default:
 	}
-	patience.Reset(bodyPatience - time.Since(began))
+	timer.Reset(bodyWait - time.Since(began))
 	select {
 	case <-fl.done:
 		return fl.ending, fl.entry
-	case <-patience.C:
+	case <-timer.C:
 	case <-ctx.Done():
 	}
 	return unshared, nil

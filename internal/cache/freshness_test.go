@@ -2,7 +2,9 @@ package cache
 
 import (
 	"net/http"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ebox-gateway/internal/testkit"

@@ -134,39 +134,26 @@ func TestWhatTheRouteSays(t *testing.T) {
 }
 
 func TestAnAnswerInsteadOfAFailure(t *testing.T) {
+	const excusable = "max-age=1, stale-if-error=60"
 	type row struct {
 		answer  string
-		failure func() (*http.Response, error)
+		failure func(*http.Request) (*http.Response, error)
 		after   time.Duration
-		again   []string
 		status  int
+		again   []string
 	}
 	testkit.Table(t, map[string]row{
-		"an error": {"max-age=1, stale-if-error=60", func() (*http.Response, error) { return nil, errDown },
-			10 * time.Second, nil, 200},
-		"503": {"max-age=1, stale-if-error=60", func() (*http.Response, error) { return reply(503, "sorry"), nil },
-			10 * time.Second, nil, 200},
-		"not 501": {"max-age=1, stale-if-error=60", func() (*http.Response, error) { return reply(501, "sorry"), nil },
-			10 * time.Second, nil, 501},
-		"not after its time": {"max-age=1, stale-if-error=60", func() (*http.Response, error) { return nil, errDown },
-			62 * time.Second, nil, 502},
-		"not unsaid": {"max-age=1", func() (*http.Response, error) { return nil, errDown }, 10 * time.Second, nil, 502},
-		"not against must-revalidate": {"max-age=1, stale-if-error=60, must-revalidate",
-			func() (*http.Response, error) { return nil, errDown }, 10 * time.Second, nil, 502},
-		"not to who wants it from the upstream": {"max-age=1, stale-if-error=60", func() (*http.Response, error) {
-			return nil,
-				errDown
-		}, 10 * time.Second, []string{"Cache-Control: no-cache"}, 502},
+		"an error":                       {excusable, down, 10 * time.Second, 200, nil},
+		"503":                            {excusable, says(503), 10 * time.Second, 200, nil},
+		"not 501":                        {excusable, says(501), 10 * time.Second, 501, nil},
+		"not after its time":             {excusable, down, 62 * time.Second, 502, nil},
+		"not unsaid":                     {"max-age=1", down, 10 * time.Second, 502, nil},
+		"not against must-revalidate":    {excusable + ", must-revalidate", down, 10 * time.Second, 502, nil},
+		"not who wants it from upstream": {excusable, down, 10 * time.Second, 502, []string{"Cache-Control: no-cache"}},
 	}, func(t *testing.T, c row) {
-		down := false
-		r := newRig(t, func(*http.Request) (*http.Response, error) {
-			if down {
-				return c.failure()
-			}
-			return reply(200, "body", `ETag: "a"`, "Cache-Control: "+c.answer), nil
-		})
+		r := newRig(t, always("body", `ETag: "a"`, "Cache-Control: "+c.answer))
 		r.get("/a")
-		down = true
+		r.origin = c.failure
 		time.Sleep(c.after)
 		g := r.get("/a", c.again...)
 		if g.status != c.status || c.status == 200 && (g.body != "body" || !strings.Contains(g.cache(), "stale-if-error")) {

@@ -142,6 +142,14 @@ func always(body string, fields ...string) func(*http.Request) (*http.Response, 
 	}
 }
 
+// says gives an origin that always answers with a status, and nothing to be stored.
+func says(status int) func(*http.Request) (*http.Response, error) {
+	return func(*http.Request) (*http.Response, error) { return reply(status, "sorry"), nil }
+}
+
+// down is an origin that cannot be reached.
+func down(*http.Request) (*http.Response, error) { return nil, errDown }
+
 // asked is one request of a test.
 type asked struct {
 	method string

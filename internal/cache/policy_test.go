@@ -14,32 +14,28 @@ import (
 
 func TestOnlyAWholeIsStored(t *testing.T) {
 	const fresh = "Cache-Control: max-age=60"
-	for _, c := range []struct {
-		name   string
-		answer func() *http.Response
-		ctx    func() context.Context
-	}{
-		{"cut short", func() *http.Response {
+	for name, answer := range map[string]func() *http.Response{
+		"cut short": func() *http.Response {
 			resp := reply(200, "", fresh)
 			resp.ContentLength, resp.Body = 10, brokenBody{bytes.NewReader([]byte("body"))}
 			return resp
-		}, nil},
-		{"larger than it may be, unannounced", func() *http.Response {
+		},
+		"larger than it may be, unannounced": func() *http.Response {
 			resp := reply(200, "body that is too long", fresh)
 			resp.ContentLength, resp.TransferEncoding = -1, []string{"chunked"}
 			return resp
-		}, nil},
-		{"ended by the end of the connection", func() *http.Response {
+		},
+		"ended by the end of the connection": func() *http.Response {
 			resp := reply(200, "body", fresh)
 			resp.ContentLength = -1
 			return resp
-		}, nil},
+		},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			r := newRig(t, func(*http.Request) (*http.Response, error) { return c.answer(), nil })
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, func(*http.Request) (*http.Response, error) { return answer(), nil })
 			r.policy.MaxBody = 12
 			r.get("/a")
-			r.origin = func(*http.Request) (*http.Response, error) { return reply(200, "whole", fresh), nil }
+			r.origin = always("whole", fresh)
 			r.cache.Flush() // of the memory that such answers are not to be waited for
 			mustGet(t, r.get("/a"), 200, "whole", "fwd=uri-miss; stored")
 		})

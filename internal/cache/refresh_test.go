@@ -61,7 +61,7 @@ func TestARefreshHasARecordOfItsOwn(t *testing.T) {
 		if len(r.beside) != 1 || r.beside[0].Cache != "fwd=stale; fwd-status=304; stored" || g.record.Cache != "hit; ttl=-1" {
 			t.Errorf("%d records beside %+v", len(r.beside), g.record)
 		}
-		r.origin = func(*http.Request) (*http.Response, error) { return nil, errDown }
+		r.origin = down
 		time.Sleep(2 * time.Second)
 		r.get("/a")
 		synctest.Wait()

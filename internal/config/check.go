@@ -24,7 +24,7 @@ type check struct {
 	// official are the routes that some environment has.
 	official map[string]Route
 	// listed are the enterprises, once all files were read without a mistake.
-	listed map[enterprise.Number]bool
+	listed map[enterprise.Number]origin
 	// compatible are the environments that the URLs of a custom configuration
 	// can all belong to; nil until an official one was seen.
 	compatible []Environment
@@ -160,7 +160,7 @@ func (k *check) egress() {
 	if u := k.c.Egress.ProxyURL(); u != nil {
 		for _, l := range k.c.Server.Listen {
 			if host, port, err := net.SplitHostPort(l.Address); err == nil && port != "0" && port == u.Port() &&
-				(isLoopbackHost(u.Hostname()) || host == u.Hostname()) {
+				(IsLoopbackHost(u.Hostname()) || host == u.Hostname()) {
 				k.fail("egress.proxy", "this is the gateway's own listener %s: its calls would come back to it. Name the "+
 					"company's proxy, or leave the key out", l.Address)
 			}
@@ -227,7 +227,7 @@ func (k *check) target(at string, u *url.URL, allowHTTP bool, allow string, toke
 		return
 	}
 	k.belongs(at, u.Hostname(), tokenEndpoint)
-	if u.Scheme != "http" || isLoopbackHost(u.Hostname()) {
+	if u.Scheme != "http" || IsLoopbackHost(u.Hostname()) {
 		return
 	}
 	switch {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ebox-gateway/internal/enterprise"
 )
 
 // defaultWait is how long a call of class batch is paced at most.
@@ -120,14 +122,14 @@ func (k *check) represented() {
 		if k.c.Tenancy.Mode != Listed || k.listed == nil {
 			continue
 		}
-		const missing = "%s is not listed: add it to tenancy.enterprises or one of the files"
-		if c.DefaultEnterprise != 0 && !k.listed[c.DefaultEnterprise] {
-			k.fail(at+".defaultEnterprise", missing, c.DefaultEnterprise)
-		}
-		for j, n := range c.Enterprises {
-			if n != 0 && !k.listed[n] {
-				k.fail(item(at+".enterprises", j), missing, n)
+		represented := func(at string, n enterprise.Number) {
+			if _, listed := k.listed[n]; n != 0 && !listed {
+				k.fail(at, "%s is not listed: add it to tenancy.enterprises or one of the files", n)
 			}
+		}
+		represented(at+".defaultEnterprise", c.DefaultEnterprise)
+		for j, n := range c.Enterprises {
+			represented(item(at+".enterprises", j), n)
 		}
 	}
 }

@@ -151,10 +151,12 @@ func (l Listener) OnLoopback() bool { return isLoopback(l.Address) }
 // isLoopback tells whether an address can be reached from this machine alone.
 func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
-	return err == nil && isLoopbackHost(host)
+	return err == nil && IsLoopbackHost(host)
 }
 
-func isLoopbackHost(host string) bool {
+// IsLoopbackHost tells whether a host of a URL is this machine: localhost or a loopback
+// address. Names below localhost are not: some resolvers ask the network for them.
+func IsLoopbackHost(host string) bool {
 	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
 		return true
 	}

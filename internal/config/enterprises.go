@@ -33,22 +33,25 @@ func newEnterpriseTable(d *decoder, k *check) *enterpriseTable {
 
 // enterprises reads the enterprise and suspended files and puts everything into
 // the tenancy.
-func (d *decoder) enterprises(c *Config, k *check, sums *fileSet) {
+func (d *decoder) enterprises(c *Config, k *check, sums fileSums) {
 	before := len(d.m.list)
 	inline := c.Tenancy.Enterprises
 	t := newEnterpriseTable(d, k)
 	t.decoded(d, "tenancy.enterprises", inline)
+	text := func(at, path string) *source {
+		content, err := sums.read(path)
+		if err != nil {
+			d.fail(at, "the file cannot be read: %s", files.Bare(err))
+			return nil
+		}
+		return textOf(path, content, d.m)
+	}
 	for i, path := range c.Tenancy.EnterpriseFiles {
 		if path == "" {
 			continue
 		}
 		at := item("tenancy.enterpriseFiles", i)
-		content, err := sums.read(path)
-		if err != nil {
-			d.fail(at, "the file cannot be read: %s", files.Bare(err))
-			continue
-		}
-		if !t.table(textOf(path, content, 1+i, d.m)) {
+		if src := text(at, path); src != nil && !t.table(src) {
 			d.fail(at, "%s is neither .csv nor .yaml", quote(filepath.Base(path)))
 		}
 	}
@@ -57,19 +60,12 @@ func (d *decoder) enterprises(c *Config, k *check, sums *fileSet) {
 		if path == "" {
 			continue
 		}
-		content, err := sums.read(path)
-		if err != nil {
-			d.fail(item("tenancy.suspendedFiles", i), "the file cannot be read: %s", files.Bare(err))
-			continue
+		if src := text(item("tenancy.suspendedFiles", i), path); src != nil {
+			c.Tenancy.Suspended = append(c.Tenancy.Suspended, suspended(src, d.m)...)
 		}
-		src := textOf(path, content, 1+len(c.Tenancy.EnterpriseFiles)+i, d.m)
-		c.Tenancy.Suspended = append(c.Tenancy.Suspended, suspended(src, d.m)...)
 	}
 	if len(d.m.list) == before { // else what is missing may only be unreadable
-		k.listed = make(map[enterprise.Number]bool, len(t.first))
-		for n := range t.first {
-			k.listed[n] = true
-		}
+		k.listed = t.first
 	}
 }
 

@@ -66,12 +66,7 @@ func delimiter(content []byte) rune {
 }
 
 func blank(record []string) bool {
-	for _, cell := range record {
-		if strings.TrimSpace(cell) != "" {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(record, func(cell string) bool { return strings.TrimSpace(cell) != "" })
 }
 
 // header reads the first row. A column that nobody knows is a mistake; if one can be meant

@@ -21,7 +21,7 @@ func (c *Config) EnterprisesIn(path string) ([]Enterprise, error) {
 		return nil, fmt.Errorf("reading the enterprises: %w", err)
 	}
 	m := &mistakes{}
-	src := textOf(path, content, 0, m)
+	src := textOf(path, content, m)
 	d := newDecoder(src, m, filepath.Dir(path), func(string) (string, bool) { return "", false })
 	k := &check{decoder: d, c: c}
 	k.references()

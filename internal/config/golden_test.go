@@ -82,7 +82,7 @@ func TestGoodFilesLoad(t *testing.T) {
 	}
 }
 
-func glob(t *testing.T, pattern string) []string {
+func glob(t testing.TB, pattern string) []string {
 	t.Helper()
 	paths, err := filepath.Glob(pattern)
 	if err != nil || len(paths) == 0 {

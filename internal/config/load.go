@@ -43,7 +43,7 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 		return nil, fmt.Errorf("finding %s: %w", dir, err)
 	}
 	m := &mistakes{}
-	src := textOf(name, content, 0, m)
+	src := textOf(name, content, m)
 	d := newDecoder(src, m, dir, lookup)
 
 	src.root = parseYAML(src, m)
@@ -55,7 +55,7 @@ func Parse(name string, content []byte, dir string, lookup func(string) (string,
 		return nil, m.errors()
 	}
 	c, routeAt := d.config(src.root)
-	sums := &fileSet{sums: make(map[string][sha256.Size]byte)}
+	sums := make(fileSums)
 	k := &check{decoder: d, c: c, routeAt: routeAt}
 	m.as(derived, func() { k.references(); k.all() })
 	d.enterprises(c, k, sums)
@@ -86,7 +86,7 @@ func LoadAdmin(path string, lookup func(string) (string, bool)) (Admin, error) {
 		return admin, fmt.Errorf("finding %s: %w", path, err)
 	}
 	m := &mistakes{}
-	src := textOf(path, content, 0, m)
+	src := textOf(path, content, m)
 	d := newDecoder(src, m, filepath.Dir(absolute), lookup)
 	src.root = parseYAML(src, m)
 	if src.root != nil {
@@ -114,29 +114,27 @@ func (d *decoder) config(root *node) (c *Config, routeAt map[string]string) {
 	return c, routeAt
 }
 
-// fileSet remembers the checksums of the files that were read, so that the hash
+// fileSums remembers the checksums of the files that were read, so that the hash
 // is over what was used and not over what came after.
-type fileSet struct {
-	sums map[string][sha256.Size]byte
-}
+type fileSums map[string][sha256.Size]byte
 
-func (f *fileSet) read(path string) ([]byte, error) {
+func (f fileSums) read(path string) ([]byte, error) {
 	content, err := files.Read(path, files.Most)
 	if err != nil {
 		return nil, err
 	}
-	f.sums[path] = sha256.Sum256(content)
+	f[path] = sha256.Sum256(content)
 	return content, nil
 }
 
 // hash is over the configuration and every file it names. One that cannot be
 // read counts as absent.
-func (f *fileSet) hash(content []byte, paths []string) string {
+func (f fileSums) hash(content []byte, paths []string) string {
 	whole := sha256.New()
 	own := sha256.Sum256(content)
 	whole.Write(own[:])
 	for _, path := range paths {
-		sum, known := f.sums[path]
+		sum, known := f[path]
 		state := "read"
 		if !known {
 			var err error

@@ -171,19 +171,36 @@ func TestCallersAreResolved(t *testing.T) {
 	}
 }
 
-func TestSizes(t *testing.T) {
-	for text, want := range map[string]Size{
+func TestFormsOfTexts(t *testing.T) {
+	reads(t, parseSize, map[string]Size{
 		"1": 1, "65536": 65536, "1kB": 1000, "1KB": 1000, "1MB": 1_000_000, "1.5MB": 1_500_000, "64KiB": 65536,
 		"1 MiB": 1 << 20, "2GB": 2_000_000_000, "1GiB": 1 << 30, "5B": 5, "unlimited": Unlimited,
-	} {
-		if got, err := parseSize(text); err != nil || got != want {
-			t.Errorf("%s is %d (%v)", text, got, err)
+	}, "", "0", "-1", "1TB", "MB", "1e3", "0x10", "1.5", "0.0001kB", "inf", "nan", "1_000",
+		"9999999999GB", "+5")
+	reads(t, parseHostPattern, map[string]string{
+		"Ebox.Example.BE": "ebox.example.be", "*.example.be": "*.example.be", "host:8443": "host:8443", "host:*": "host:*",
+		"10.0.0.1":    "10.0.0.1",
+		"10.0.0.1:80": "10.0.0.1:80", "[::1]:8443": "[::1]:8443", "example.be.": "example.be",
+	}, "", "*", "*.", "*:443", "a.*.be", "**.be", "https://a.be", "a.be/x", "a.be:", "a.be:0",
+		"a.be:x", "a b", "é.be", "user@a.be", "[::1", "[10.0.0.1]", "-a.be")
+	reads(t, parseOrigin, map[string]string{
+		"https://App.example.be": "https://app.example.be", "https://app.example.be:443": "https://app.example.be",
+		"http://localhost:80": "http://localhost", "http://localhost:3000": "http://localhost:3000",
+		"https://a.be:80": "https://a.be:80",
+	})
+}
+
+// reads checks what a parser makes of some texts, and that it refuses others.
+func reads[T comparable](t *testing.T, parse func(string) (T, error), texts map[string]T, refused ...string) {
+	t.Helper()
+	for text, want := range texts {
+		if got, err := parse(text); err != nil || got != want {
+			t.Errorf("%q is %v (%v)", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "0", "-1", "1TB", "MB", "1e3", "0x10", "1.5", "0.0001kB", "inf", "nan", "1_000",
-		"9999999999GB", "+5"} {
-		if got, err := parseSize(text); err == nil {
-			t.Errorf("%s is %d", text, got)
+	for _, text := range refused {
+		if got, err := parse(text); err == nil {
+			t.Errorf("%q is %v", text, got)
 		}
 	}
 }
@@ -200,18 +217,12 @@ func TestGuesses(t *testing.T) {
 
 // Parse neither panics nor says nothing useful, whatever the file.
 func FuzzParse(f *testing.F) {
-	for _, pattern := range []string{"testdata/*.yaml"} {
-		paths, err := filepath.Glob(pattern)
+	for _, path := range glob(f, "testdata/*.yaml") {
+		content, err := os.ReadFile(path)
 		if err != nil {
 			f.Fatal(err)
 		}
-		for _, path := range paths {
-			content, err := os.ReadFile(path)
-			if err != nil {
-				f.Fatal(err)
-			}
-			f.Add(content)
-		}
+		f.Add(content)
 	}
 	f.Add([]byte("a: &a [*a]"))
 	f.Add([]byte("environment: custom\nserver: &s {listen: *s}"))
@@ -270,41 +281,11 @@ func FuzzCSV(f *testing.F) {
 	})
 }
 
-func TestHostPatterns(t *testing.T) {
-	for text, want := range map[string]string{
-		"Ebox.Example.BE": "ebox.example.be", "*.example.be": "*.example.be", "host:8443": "host:8443", "host:*": "host:*",
-		"10.0.0.1":    "10.0.0.1",
-		"10.0.0.1:80": "10.0.0.1:80", "[::1]:8443": "[::1]:8443", "example.be.": "example.be",
-	} {
-		if got, err := parseHostPattern(text); err != nil || got != want {
-			t.Errorf("%s is %q (%v)", text, got, err)
-		}
-	}
-	for _, text := range []string{"", "*", "*.", "*:443", "a.*.be", "**.be", "https://a.be", "a.be/x", "a.be:", "a.be:0",
-		"a.be:x", "a b", "é.be", "user@a.be", "[::1", "[10.0.0.1]", "-a.be"} {
-		if got, err := parseHostPattern(text); err == nil {
-			t.Errorf("%s is %q", text, got)
-		}
-	}
-}
-
 func TestAByteOrderMarkDoesNoHarm(t *testing.T) {
 	parseText(t, "\ufeff"+minimal)
 	if _, err := Parse("x", []byte("\ufeffenvironmnt: x\n"), ".", environment); err == nil ||
 		!strings.HasPrefix(err.Error(), "x:1:1: ") {
 		t.Errorf("got %v", err)
-	}
-}
-
-func TestOriginsAreWrittenAsBrowsersSendThem(t *testing.T) {
-	for text, want := range map[string]string{
-		"https://App.example.be": "https://app.example.be", "https://app.example.be:443": "https://app.example.be",
-		"http://localhost:80": "http://localhost", "http://localhost:3000": "http://localhost:3000",
-		"https://a.be:80": "https://a.be:80",
-	} {
-		if got, err := parseOrigin(text); err != nil || got != want {
-			t.Errorf("%s is %q (%v)", text, got, err)
-		}
 	}
 }
 

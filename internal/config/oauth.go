@@ -53,6 +53,17 @@ type Client struct {
 	AssertionLifetime time.Duration `yaml:"assertionLifetime" least:"10s" most:"10m"`
 }
 
+// KeyFile is the file of the private key; empty if the client has none.
+func (c Client) KeyFile() string {
+	switch {
+	case c.Keystore != nil:
+		return c.Keystore.File
+	case c.Key != nil:
+		return c.Key.File
+	}
+	return ""
+}
+
 // Keystore is a PKCS#12 or JKS file that holds the key and its certificate.
 type Keystore struct {
 	// File is the path of the key store.

@@ -11,8 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	_ "time/tzdata" // days are Brussels days, also where the system has no zone files
 
+	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/enterprise"
 )
 
@@ -138,16 +138,7 @@ func parseNetwork(s string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// brussels is where days begin. Its rules are in the program, so that reading them cannot fail.
-var brussels = func() *time.Location {
-	l, err := time.LoadLocation("Europe/Brussels")
-	if err != nil {
-		panic(err)
-	}
-	return l
-}()
-
-// parseDay reads a day as the instant it begins, or, the last of a time, as the one it ends.
+// parseDay reads a day in Brussels as the instant it begins, or, the last of a time, as the one it ends.
 func parseDay(s string, last bool) (time.Time, error) {
 	day, err := time.Parse(time.DateOnly, s)
 	if err != nil {
@@ -157,7 +148,7 @@ func parseDay(s string, last bool) (time.Time, error) {
 		day = day.AddDate(0, 0, 1)
 	}
 	// Clocks change at two in the morning, so every day has its midnight.
-	return time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, brussels), nil
+	return time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, ebox.Brussels()), nil
 }
 
 func parseBool(s string) (bool, error) {

@@ -69,11 +69,7 @@ type RedisAddress struct {
 
 // Address reads redis.url. The error, which holds nothing of it, was shown by Load.
 func (r Redis) Address() (RedisAddress, error) {
-	a, err := parseRedis(r.URL.Reveal())
-	if err != nil {
-		return RedisAddress{}, err
-	}
-	return a, nil
+	return parseRedis(r.URL.Reveal())
 }
 
 var errRedisURL = errors.New("this is no Redis URL: redis://user:password@host:6379/0 is expected, " +

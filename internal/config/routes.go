@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -38,15 +39,10 @@ func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[str
 			d.failAt(entry, path, "the route %s is given twice, first as %s", quote(name), first)
 			continue
 		}
-		slot := -1
-		for j := range routes {
-			if routes[j].Name == name {
-				slot = j
-			}
-		}
+		slot := slices.IndexFunc(routes, func(r Route) bool { return r.Name == name })
 		if slot < 0 {
+			slot = len(routes)
 			routes = append(routes, d.newRoute(name, entry))
-			slot = len(routes) - 1
 		}
 		if name != "" {
 			at[name] = path

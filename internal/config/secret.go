@@ -16,20 +16,11 @@ func (s Secret) Reveal() string { return string(s) }
 // String hides the secret.
 func (s Secret) String() string { return hidden }
 
-// GoString hides the secret from %#v.
-func (s Secret) GoString() string { return hidden }
-
-// Format hides the secret from every verb, %x and %d among them.
+// Format hides the secret from every verb, %x and %#v among them.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(hidden)) }
 
-// MarshalText hides the secret.
+// MarshalText hides the secret, from JSON and YAML too.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
-
-// MarshalJSON hides the secret.
-func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + hidden + `"`), nil }
-
-// MarshalYAML hides the secret.
-func (s Secret) MarshalYAML() (any, error) { return hidden, nil }
 
 // LogValue hides the secret from slog.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(hidden) }

@@ -46,8 +46,9 @@ const (
 
 // mistakes collects everything that is wrong.
 type mistakes struct {
-	list []mistake
-	rank rank // of what is added now
+	list    []mistake
+	rank    rank // of what is added now
+	sources int  // how many files were read
 }
 
 // maxMistakes bounds what is printed of one file: one with the wrong delimiter would

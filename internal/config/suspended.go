@@ -19,7 +19,7 @@ func LoadSuspended(path string) ([]enterprise.Number, error) {
 		return nil, fmt.Errorf("reading suspended enterprises: %w", err)
 	}
 	m := &mistakes{}
-	numbers := suspended(textOf(path, content, 0, m), m)
+	numbers := suspended(textOf(path, content, m), m)
 	return numbers, m.errors()
 }
 

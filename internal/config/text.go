@@ -15,15 +15,11 @@ const inExcel = "save it as UTF-8; in Excel: Save As, file type \"CSV UTF-8 (Com
 
 // textOf makes the source of a text file. One that is not UTF-8 is a mistake, and is read
 // all the same as what it must be, so that whatever else is wrong in it is found too.
-func textOf(name string, content []byte, order int, m *mistakes) *source {
-	src := &source{name: name, content: bytes.TrimPrefix(content, byteOrderMark), order: order}
-	if looksLikeUTF16(content) {
-		decoder := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewDecoder()
-		if len(content) > 1 && content[0] == 0 { // without a mark, its first character tells
-			decoder = unicode.UTF16(unicode.BigEndian, unicode.UseBOM).NewDecoder()
-		}
-		text, err := decoder.Bytes(content)
-		if err == nil {
+func textOf(name string, content []byte, m *mistakes) *source {
+	src := &source{name: name, content: bytes.TrimPrefix(content, byteOrderMark), order: m.sources}
+	m.sources++
+	if bytes.HasPrefix(content, []byte{0xff, 0xfe}) || bytes.HasPrefix(content, []byte{0xfe, 0xff}) {
+		if text, err := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewDecoder().Bytes(content); err == nil {
 			src.content = text
 		}
 		m.add(src, 1, 1, "", "this is UTF-16 (\"Unicode Text\"), not UTF-8: "+inExcel)
@@ -39,13 +35,6 @@ func textOf(name string, content []byte, order int, m *mistakes) *source {
 	}
 	m.add(src, line, column, "", "this is not UTF-8, but looks like Windows-1252 (cp1252, \"ANSI\"): "+inExcel)
 	return src
-}
-
-// looksLikeUTF16 tells by the byte order mark, or by the zero of which every plain letter has
-// one: it stands in front of the first letter or behind it.
-func looksLikeUTF16(content []byte) bool {
-	return bytes.HasPrefix(content, []byte{0xff, 0xfe}) || bytes.HasPrefix(content, []byte{0xfe, 0xff}) ||
-		len(content) > 1 && (content[0] == 0 || content[1] == 0)
 }
 
 // firstInvalid finds the first byte that is no UTF-8; -1 if there is none.

@@ -34,7 +34,7 @@ func (k *check) tracing() {
 		}
 		return
 	}
-	if t.HeadersFile != "" && t.Endpoint.Scheme == "http" && !isLoopbackHost(t.Endpoint.Hostname()) && !t.AllowHTTP {
+	if t.HeadersFile != "" && t.Endpoint.Scheme == "http" && !IsLoopbackHost(t.Endpoint.Hostname()) && !t.AllowHTTP {
 		k.fail("tracing.endpoint", "the headers of headersFile travel over https only: write https://, or "+
 			"tracing.allowHttp: true in a lab")
 	}

@@ -6,6 +6,7 @@ package descriptors
 
 import (
 	"math"
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,28 @@ func limits() (all, kept uint64) {
 	}
 	all = min(limit.Cur, math.MaxInt)
 	return all, min(reserve, all/4)
+}
+
+// InUse counts the descriptors of the process and how many it may have; zeros where that cannot
+// be known.
+func InUse() (used, most int) {
+	all, kept := limits()
+	if kept == 0 {
+		return 0, 0
+	}
+	folder, err := os.Open("/proc/self/fd")
+	switch {
+	case os.IsNotExist(err) || os.IsPermission(err):
+		return 0, 0
+	case err != nil:
+		return int(all), int(all) // there is none left for this
+	}
+	defer folder.Close()
+	names, err := folder.Readdirnames(-1)
+	if err != nil {
+		return 0, 0
+	}
+	return len(names), int(all)
 }
 
 // ForCallers is how many connections of callers leave as many descriptors for the upstreams,

@@ -48,10 +48,27 @@ func (r *registry) times() []time.Time {
 	return append([]time.Time(nil), r.asked...)
 }
 
+// registryOf has these providers.
+func registryOf(ids ...string) *registry {
+	r := new(registry)
+	r.say(200, list(ids...), nil)
+	return r
+}
+
+// refreshed is a directory that has fetched the list.
+func refreshed(t *testing.T, o Options) *Directory {
+	t.Helper()
+	d := New(o)
+	if err := d.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 func list(ids ...string) string {
-	var entries []string
-	for _, id := range ids {
-		entries = append(entries, entry(id, ""))
+	entries := make([]string, len(ids))
+	for i, id := range ids {
+		entries[i] = entry(id, "")
 	}
 	return "[" + strings.Join(entries, ",") + "]"
 }
@@ -85,8 +102,7 @@ func start(d *Directory) (stop func()) {
 
 func TestTheListIsFetchedAtOnceAndThenEveryRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &registry{}
-		r.say(200, list("a", "b"), nil)
+		r := registryOf("a", "b")
 		d := New(options(r))
 		defer start(d)()
 		if ids(d) != "a b" {
@@ -115,8 +131,7 @@ func TestReplicasDriftApart(t *testing.T) {
 	for random, want := range map[float64]time.Duration{0: 270 * time.Second, 0.5: 300 * time.Second,
 		0.9999999: 330 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
-			r := &registry{}
-			r.say(200, list("a"), nil)
+			r := registryOf("a")
 			o := options(r)
 			o.Random = func() float64 { return random }
 			stop := start(New(o))
@@ -141,8 +156,7 @@ func TestTheLastGoodListIsKept(t *testing.T) {
 		"it fails":                       {500, list("x"), nil, "status 500"},
 		"half a list":                    {200, list("x")[:40], nil, "not whole"},
 	}, func(t *testing.T, c row) {
-		r := &registry{}
-		r.say(200, list("a", "b"), nil)
+		r := registryOf("a", "b")
 		d := New(options(r))
 		defer start(d)()
 		began := time.Now()
@@ -234,8 +248,7 @@ func TestAnUnchangedListIsNoChange(t *testing.T) {
 
 func TestProvidersOfTheConfiguration(t *testing.T) {
 	link, _ := url.Parse("http://LOCALHOST:8080/v3/")
-	r := &registry{}
-	r.say(200, list("a", "lab"), nil)
+	r := registryOf("a", "lab")
 	o := options(r)
 	o.Registry.Providers = []config.StaticProvider{{ID: "lab", URL: link}, {ID: "no/id", URL: link},
 		{ID: "lab", URL: link}, {ID: "nowhere"}}
@@ -275,10 +288,7 @@ func TestStatusCountsStatesAndNamesRefusals(t *testing.T) {
 	var log bytes.Buffer
 	o := options(r)
 	o.Log = slog.New(slog.NewTextHandler(&log, nil))
-	d := New(o)
-	if err := d.Refresh(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	d := refreshed(t, o)
 	s := d.Status()
 	if s.Providers != 3 || s.States[Active] != 1 || s.States[Deactivated] != 1 || s.States[HostNotAllowed] != 1 {
 		t.Errorf("%+v", s.States)
@@ -377,12 +387,8 @@ func TestTheSharedCopyHelpsWhileTheRegistryIsDown(t *testing.T) {
 
 // A new configuration may allow other hosts: the list is at hand, and is judged anew.
 func TestADirectoryThatTakesAnothersPlaceKnowsItsListAtOnce(t *testing.T) {
-	r := &registry{}
-	r.say(200, list("a"), nil)
-	before := New(options(r))
-	if err := before.Refresh(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	r := registryOf("a")
+	before := refreshed(t, options(r))
 	r.say(503, "", nil)
 	same, stricter := New(options(r)), New(Options{Fetch: r.fetch, Registry: config.Registry{URL: federation().URL}})
 	for _, next := range []*Directory{same, stricter} {
@@ -421,36 +427,16 @@ func TestTheSharedCopyIsThereBeforeASlowRegistry(t *testing.T) {
 
 func TestAFrozenSharedCopyHoldsNothingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &registry{}
-		r.say(200, list("a"), nil)
+		r := registryOf("a")
 		o := options(r)
 		o.Shared = &copyElsewhere{hang: true}
 		d := New(o)
-		stop := start(d)
+		defer start(d)()
 		time.Sleep(300 * time.Millisecond)
 		if ids(d) != "a" {
 			t.Errorf("after 300 ms: %q", ids(d))
 		}
-		stop()
 	})
-}
-
-func TestLookingUpAllocatesNothing(t *testing.T) {
-	r := &registry{}
-	r.say(200, list("a", "b"), nil)
-	d := New(options(r))
-	if err := d.Refresh(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now()
-	if n := testing.AllocsPerRun(100, func() {
-		p, ok := d.Lookup("b")
-		if !ok || p.State(now) != Active || p.Problem(now) != nil || len(d.List()) != 2 {
-			t.Fatal("not found")
-		}
-	}); n != 0 {
-		t.Fatalf("%v allocations", n)
-	}
 }
 
 // paged is a registry with several pages, by URL.

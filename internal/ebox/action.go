@@ -12,6 +12,7 @@ package ebox
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -37,12 +38,8 @@ func (a Action) String() string { return names[a] }
 
 // ParseAction reads the word that the configuration uses.
 func ParseAction(s string) (Action, bool) {
-	for i, n := range names[1:] {
-		if n == s {
-			return Action(i + 1), true
-		}
-	}
-	return None, false
+	i := slices.Index(names[1:], s) + 1
+	return Action(i), i > 0
 }
 
 // Actions is a set of actions.

@@ -136,10 +136,7 @@ func (e *Egress) trust(file string) error {
 	if err != nil {
 		return fmt.Errorf("reading the authorities of egress.caFile: %w", err)
 	}
-	if e.roots, err = x509.SystemCertPool(); err != nil {
-		return fmt.Errorf("reading the system's certificate authorities: %w", err)
-	}
-	if err := files.Authorities(e.roots, text); err != nil {
+	if e.roots, err = files.Trusted(text); err != nil {
 		return fmt.Errorf("reading egress.caFile %s: %w", file, err)
 	}
 	return nil

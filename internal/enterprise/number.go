@@ -11,6 +11,8 @@ package enterprise
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 )
 
 // Number is a valid CBE number. The zero value is no number at all: ten zeros
@@ -39,10 +41,7 @@ func Parse(s string) (Number, error) {
 		return 0, ErrMalformed
 	}
 	digits, ok := digitsOf(s)
-	if !ok {
-		return 0, ErrMalformed
-	}
-	if digits >= 2_000_000_000 {
+	if !ok || digits >= 2_000_000_000 {
 		return 0, ErrMalformed
 	}
 	if 97-(digits/100)%97 != digits%100 {
@@ -53,7 +52,7 @@ func Parse(s string) (Number, error) {
 
 // digitsOf strips what people write around the digits and checks the grouping.
 func digitsOf(s string) (value uint64, ok bool) {
-	s = trimBlanks(s)
+	s = strings.Trim(s, " \t")
 	if len(s) >= 2 && s[0]|0x20 == 'b' && s[1]|0x20 == 'e' {
 		s = s[2:]
 		if s != "" && isSeparator(s[0]) {
@@ -89,34 +88,20 @@ func digitsOf(s string) (value uint64, ok bool) {
 
 func isSeparator(c byte) bool { return c == '.' || c == ' ' || c == '-' }
 
-func trimBlanks(s string) string {
-	for s != "" && (s[0] == ' ' || s[0] == '\t') {
-		s = s[1:]
-	}
-	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
-		s = s[:len(s)-1]
-	}
-	return s
-}
-
 // String writes the number as ten digits, the form that every service takes.
 // The zero Number gives the empty string.
 func (n Number) String() string {
 	if n == 0 {
 		return ""
 	}
-	return string(n.AppendText10(make([]byte, 0, 10)))
+	return string(n.AppendText10(make([]byte, 0, 11)))
 }
 
-// AppendText10 appends the ten digits to b.
+// AppendText10 appends the ten digits to b, which needs room for eleven.
 func (n Number) AppendText10(b []byte) []byte {
-	var d [10]byte
-	v := uint32(n)
-	for i := len(d) - 1; i >= 0; i-- {
-		d[i] = byte('0' + v%10)
-		v /= 10
-	}
-	return append(b, d[:]...)
+	at := len(b)
+	b = strconv.AppendUint(b, 10_000_000_000+uint64(n), 10) // a 1 in front of ten digits
+	return append(b[:at], b[at+1:]...)
 }
 
 // MarshalText implements encoding.TextMarshaler with the ten digits.

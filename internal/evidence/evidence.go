@@ -166,16 +166,16 @@ func (k *Keeper) Event(kind audit.Kind, source netip.Addr, fields ...string) {
 	if log == nil {
 		return
 	}
-	event := audit.Event{Kind: kind, Fields: make(map[string]string)}
+	known := make(map[string]string)
 	if source.IsValid() {
-		event.Fields["source"] = source.String()
+		known["source"] = source.String()
 	}
 	for i := 0; i+1 < len(fields); i += 2 {
 		if fields[i+1] != "" {
-			event.Fields[fields[i]] = fields[i+1]
+			known[fields[i]] = fields[i+1]
 		}
 	}
-	log.Event(event)
+	log.Event(kind, known)
 }
 
 // Done keeps a finished request, if it is evidence. An impersonal one is about nobody.

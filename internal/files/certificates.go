@@ -36,6 +36,15 @@ func Certificates(bundle []byte) (list []*x509.Certificate, err error) {
 	return list, nil
 }
 
+// Trusted are the system's authorities and those of a PEM bundle.
+func Trusted(bundle []byte) (*x509.CertPool, error) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("the system's certificate authorities: %w", err)
+	}
+	return pool, Authorities(pool, bundle)
+}
+
 // Authorities adds the certificates of a PEM bundle to pool.
 func Authorities(pool *x509.CertPool, bundle []byte) error {
 	list, err := Certificates(bundle)

@@ -24,8 +24,7 @@ func (g *generation) newTokens(old *generation) error {
 	clients := make([]authn.Client, 0, len(oauth.Clients))
 	for name, c := range oauth.Clients {
 		clients = append(clients, authn.Client{
-			Name: name, ID: c.ClientID, TokenURL: oauth.TokenURL, Audience: oauth.Audience,
-			AssertionLifetime: c.AssertionLifetime, Key: authn.KeySourceOf(c),
+			Name: name, Config: c, TokenURL: oauth.TokenURL, Audience: oauth.Audience,
 		})
 	}
 	transport, err := g.tokenTransport()

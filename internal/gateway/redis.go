@@ -50,10 +50,7 @@ func (g *generation) newRedis(old *generation) error {
 	}
 	var roots *x509.CertPool
 	if g.redis.ca != nil {
-		if roots, err = x509.SystemCertPool(); err != nil {
-			return fmt.Errorf("reading the system's certificate authorities: %w", err)
-		}
-		if err := files.Authorities(roots, g.redis.ca); err != nil {
+		if roots, err = files.Trusted(g.redis.ca); err != nil {
 			return fmt.Errorf("reading redis.caFile %s: %w", c.CAFile, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"mime"
 	"net/http"
 	"slices"
@@ -153,19 +154,12 @@ func (c *Changes) add(item []byte, known []Provider) *problem.Issue {
 // write puts the provider's body together. others are the further members of the
 // caller's.
 func (p *part) write(others []byte, counted bool) {
-	b := []byte(`{"items":[`)
-	for i, item := range p.items {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(append(append(b, '{'), item...), '}')
-	}
-	b = append(b, ']')
+	b := fmt.Appendf(nil, `{"items":[{%s}]`, bytes.Join(p.items, []byte("},{")))
 	if counted {
-		b = strconv.AppendInt(append(b, `,"totalItems":`...), int64(len(p.items)), 10)
+		b = fmt.Appendf(b, `,"totalItems":%d`, len(p.items))
 	}
 	if len(others) > 0 {
-		b = append(append(b, ','), others...)
+		b = fmt.Appendf(b, `,%s`, others)
 	}
 	p.body = append(b, '}')
 }
@@ -199,31 +193,27 @@ func (in *Inbox) Change(ctx context.Context, round *Round, c *Changes) (*Result,
 	if isGone(ctx) {
 		return result, 0, ctx.Err()
 	}
-	b := []byte{'['}
+	said := make([][]byte, len(c.parts))
 	for i, o := range outcomes {
-		if i > 0 {
-			b = append(b, ',')
-		}
 		p := &c.parts[i]
-		b = append(append(b, `{"providerId":`...), jsonscan.Quoted(p.provider)...)
-		b = strconv.AppendInt(append(b, `,"status":`...), int64(o.status), 10)
-		b = strconv.AppendInt(append(b, `,"items":`...), int64(len(p.items)), 10)
+		said[i] = fmt.Appendf(nil, `{"providerId":%s,"status":%d,"items":%d`,
+			jsonscan.Quoted(p.provider), o.status, len(p.items))
 		if o.missing != nil {
 			result.Missing = append(result.Missing, o.missing)
-			b = append(append(b, `,"problem":`...), o.missing.Problem...)
+			said[i] = fmt.Appendf(said[i], `,"problem":%s`, o.missing.Problem)
 		}
-		b = append(b, '}')
+		said[i] = append(said[i], '}')
 	}
-	b = append(b, ']')
+	providers := array(said)
 	result.Asked = len(c.parts)
 	if len(result.Missing) == len(c.parts) {
-		return result, 0, refusalOfAll(result.Missing, b, in.o.Now())
+		return result, 0, refusalOfAll(result.Missing, providers, in.o.Now())
 	}
 	status := http.StatusOK
 	if len(result.Missing) > 0 {
 		status = http.StatusMultiStatus
 	}
-	result.Body = append(append([]byte(`{"providers":`), b...), "}\n"...)
+	result.Body = fmt.Appendf(nil, `{"providers":%s}`+"\n", providers)
 	return result, status, nil
 }
 

@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -192,24 +193,16 @@ func (w *listWriter) write(links []pageLink) []byte {
 	b = append(b, ']')
 	total, counted := w.total()
 	if counted {
-		b = strconv.AppendInt(append(b, `,"totalItems":`...), int64(total), 10)
-		b = strconv.AppendInt(append(b, `,"total":`...), int64(total), 10)
+		b = fmt.Appendf(b, `,"totalItems":%d,"total":%[1]d`, total)
 	}
-	hal := []byte(`,"_links":{`)
+	hal := make([]string, len(links))
 	for i, l := range links {
 		url := jsonscan.Quoted(l.url)
-		b = append(append(append(append(b, `,"`...), l.relation...), `":`...), url...)
-		if i > 0 {
-			hal = append(hal, ',')
-		}
-		hal = append(append(append(append(append(hal, '"'), l.relation...), `":{"href":`...), url...), '}')
+		b = fmt.Appendf(b, `,"%s":%s`, l.relation, url)
+		hal[i] = fmt.Sprintf(`"%s":{"href":%s}`, l.relation, url)
 	}
-	b = append(append(b, hal...), '}')
-	if len(w.missing) > 0 {
-		b = append(b, `,"incomplete":`...)
-		b = appendMissing(b, w.missing)
-	}
-	return append(b, "}\n"...)
+	b = fmt.Appendf(b, `,"_links":{%s}`, strings.Join(hal, ","))
+	return append(appendIncomplete(b, w.missing), "}\n"...)
 }
 
 // total is the sum of what the providers count, if it is true.
@@ -284,11 +277,9 @@ func (w *listWriter) link(relation, before string, page, skip int) pageLink {
 
 // named appends the object with the provider's id as its first member. id is quoted.
 func named(b, object []byte, id []byte) []byte {
-	b = append(b, `{"providerId":`...)
-	b = append(b, id...)
+	b = append(append(b, `{"providerId":`...), id...)
 	if rest := jsonscan.Without(object, "providerId"); len(rest) > 0 {
-		b = append(b, ',')
-		b = append(b, rest...)
+		b = append(append(b, ','), rest...)
 	}
 	return append(b, '}')
 }

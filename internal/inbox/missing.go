@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -190,7 +191,7 @@ func Refusal(missing []*Missing, some bool, now time.Time) *problem.Problem {
 	}
 	p := problem.Unavailable(detail, wait(missing, some, now))
 	if len(missing) > 0 {
-		p.With("incomplete", json.RawMessage(appendMissing(nil, missing)))
+		p.With("incomplete", json.RawMessage(incomplete(missing)))
 		if p.Header == nil {
 			p.Header = make(http.Header, 1)
 		}
@@ -218,22 +219,27 @@ func wait(missing []*Missing, all bool, now time.Time) time.Duration {
 	return max(until.Sub(now), time.Second)
 }
 
-// appendMissing appends the value of the member incomplete.
-func appendMissing(b []byte, missing []*Missing) []byte {
-	b = append(b, '[')
+// incomplete is the value of the member of that name.
+func incomplete(missing []*Missing) []byte {
+	list := make([][]byte, len(missing))
 	for i, m := range missing {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, `{"providerId":`...)
-		b = append(b, jsonscan.Quoted(m.Provider)...)
-		b = append(b, `,"reason":`...)
-		b = append(b, jsonscan.Quoted(m.Reason)...)
-		b = append(b, `,"problem":`...)
-		b = append(b, m.Problem...)
-		b = append(b, '}')
+		list[i] = fmt.Appendf(nil, `{"providerId":%s,"reason":%s,"problem":%s}`,
+			jsonscan.Quoted(m.Provider), jsonscan.Quoted(m.Reason), m.Problem)
 	}
-	return append(b, ']')
+	return array(list)
+}
+
+// appendIncomplete appends that member behind others, if something is missing.
+func appendIncomplete(b []byte, missing []*Missing) []byte {
+	if len(missing) == 0 {
+		return b
+	}
+	return fmt.Appendf(b, `,"incomplete":%s`, incomplete(missing))
+}
+
+// array makes a JSON array of values.
+func array(values [][]byte) []byte {
+	return fmt.Appendf(nil, `[%s]`, bytes.Join(values, []byte{','}))
 }
 
 // drain reads what is left of a body, within reason, so that its connection can be used

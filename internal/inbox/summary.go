@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -54,25 +55,14 @@ func (in *Inbox) Summary(ctx context.Context, round *Round, query string, whole 
 	if err := in.settle(result, absent, len(there), whole); err != nil {
 		return result, err
 	}
-	b := []byte{'{'}
-	b = appendCounters(b, there)
-	b = append(b, `"providers":[`...)
+	own := make([][]byte, len(there))
 	for i, s := range there {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = named(b, s.raw, jsonscan.Quoted(s.provider))
+		own[i] = named(nil, s.raw, jsonscan.Quoted(s.provider))
 	}
-	b = append(b, `],"_links":{"self":{"href":`...)
-	b = append(b, jsonscan.Quoted(self)...)
-	b = append(b, `},"messages":{"href":`...)
-	b = append(b, jsonscan.Quoted(list)...)
-	b = append(b, "}}"...)
-	if len(result.Missing) > 0 {
-		b = append(b, `,"incomplete":`...)
-		b = appendMissing(b, result.Missing)
-	}
-	result.Body = append(b, "}\n"...)
+	b := appendCounters([]byte{'{'}, there)
+	b = fmt.Appendf(b, `"providers":%s,"_links":{"self":{"href":%s},"messages":{"href":%s}}`,
+		array(own), jsonscan.Quoted(self), jsonscan.Quoted(list))
+	result.Body = append(appendIncomplete(b, result.Missing), "}\n"...)
 	return result, nil
 }
 
@@ -176,15 +166,15 @@ func appendCounters(b []byte, all []*summary) []byte {
 			consulted = s
 		}
 	}
-	b = strconv.AppendInt(append(b, `"numberOfMessages":`...), messages, 10)
+	b = fmt.Appendf(b, `"numberOfMessages":%d`, messages)
 	if unreadKnown {
-		b = strconv.AppendInt(append(b, `,"numberOfUnreadMessages":`...), unread, 10)
+		b = fmt.Appendf(b, `,"numberOfUnreadMessages":%d`, unread)
 	}
 	if receivedKnown && received != nil {
-		b = append(append(b, `,"lastReceiptDate":`...), received.received...)
+		b = fmt.Appendf(b, `,"lastReceiptDate":%s`, received.received)
 	}
 	if consulted != nil {
-		b = append(append(b, `,"lastConsultationDate":`...), consulted.consulted...)
+		b = fmt.Appendf(b, `,"lastConsultationDate":%s`, consulted.consulted)
 	}
 	if sizeKnown {
 		b = strconv.AppendFloat(append(b, `,"eboxSize":`...), size, 'f', -1, 64)

@@ -41,7 +41,6 @@ type exchange struct {
 	how    how
 	// length is what Content-Length said, -1 if nothing; written counts the body's bytes.
 	length, written int64
-	trailers        []string // those announced
 
 	// out is what is to be written: the head, then the body. While it is not known how
 	// the body is framed, the head's first lines stand at the end of out[:fields], where
@@ -212,7 +211,7 @@ func (e *exchange) writeHeader(status int) {
 	}
 	e.out = append(e.out, "\r\n"...)
 	e.text = len(e.out)
-	if e.how != undecided && !e.isHead {
+	if e.how != undecided {
 		e.frame()
 	}
 }
@@ -240,13 +239,8 @@ func (e *exchange) decide() {
 			e.how, e.length = counted, n
 		}
 	}
-	if e.how == undecided && !e.http10 {
-		for name := range wire.Elements(h["Trailer"]) {
-			e.trailers = append(e.trailers, http.CanonicalHeaderKey(name))
-		}
-		if len(e.trailers) > 0 {
-			e.how = chunked
-		}
+	if e.how == undecided && !e.http10 && len(h["Trailer"]) > 0 {
+		e.how = chunked
 	}
 }
 
@@ -259,7 +253,7 @@ func (e *exchange) omits(name string) bool {
 	case "Trailer":
 		return e.how != chunked
 	}
-	return len(e.trailers) > 0 && slices.Contains(e.trailers, name) || strings.HasPrefix(name, http.TrailerPrefix)
+	return strings.HasPrefix(name, http.TrailerPrefix)
 }
 
 // field appends the lines of a field. Line ends and NUL in a value would be the end of the
@@ -336,11 +330,10 @@ func (e *exchange) write(p []byte) (int, error) {
 		return 0, e.failed
 	case len(p) == 0:
 		return 0, nil
-	case e.how == noBody && !e.isHead:
-		return 0, http.ErrBodyNotAllowed
-	case e.how == noBody:
-		e.written += int64(len(p))
+	case e.isHead:
 		return len(p), nil
+	case e.how == noBody:
+		return 0, http.ErrBodyNotAllowed
 	case e.length >= 0 && e.written+int64(len(p)) > e.length:
 		return 0, http.ErrContentLength
 	}
@@ -434,10 +427,7 @@ func (e *exchange) FlushError() error {
 	if e.status == 0 {
 		e.writeHeader(http.StatusOK)
 	}
-	switch {
-	case e.isHead && e.fields == room:
-		e.frame()
-	case e.how == undecided:
+	if e.how == undecided {
 		e.stream()
 	}
 	e.send(nil)
@@ -464,26 +454,12 @@ func (e *exchange) end() {
 		}
 	case chunked:
 		e.endChunks()
-	case noBody:
-		if e.isHead && e.fields == room {
-			e.frameHead()
-		}
-	case toEnd:
+	case noBody, toEnd:
 	}
 	e.send(nil)
 }
 
 var errShort = errors.New("writing an answer: it is shorter than its Content-Length")
-
-// frameHead ends the answer to a HEAD request. Its length, if the handler gave none, is that
-// of what the handler wrote.
-func (e *exchange) frameHead() {
-	if e.written > 0 && len(e.header["Content-Length"]) == 0 && bodyAllowed(e.status) {
-		e.out = e.out[:len(e.out)-2]
-		e.out = append(strconv.AppendInt(append(e.out, "Content-Length: "...), e.written, 10), "\r\n\r\n"...)
-	}
-	e.frame()
-}
 
 func (e *exchange) hasTrailer() bool {
 	for name := range e.header {
@@ -500,8 +476,6 @@ func (e *exchange) endChunks() {
 	for name, values := range e.header {
 		if bare, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
 			e.field(bare, values)
-		} else if slices.Contains(e.trailers, name) {
-			e.field(name, values)
 		}
 	}
 	e.out = append(e.out, "\r\n"...)
@@ -548,5 +522,3 @@ var continued = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 func bodyAllowed(status int) bool {
 	return status >= http.StatusOK && status != http.StatusNoContent && status != http.StatusNotModified
 }
-
-func equalFold(s, t string) bool { return strings.EqualFold(strings.Trim(s, " \t"), t) }

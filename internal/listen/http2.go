@@ -7,12 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
 )
 
 // http2Server serves the connections of a generation that speak HTTP/2. It is net/http's, fed
@@ -294,7 +295,12 @@ func (s *stream) end() {
 // expectsOther tells that a request expects what this server cannot do (RFC 9110,
 // section 10.1.1).
 func expectsOther(r *http.Request) bool {
-	return slices.ContainsFunc(r.Header["Expect"], func(v string) bool { return !equalFold(v, "100-continue") })
+	for expected := range wire.Elements(r.Header["Expect"]) {
+		if !strings.EqualFold(expected, "100-continue") {
+			return true
+		}
+	}
+	return false
 }
 
 func expectation() *problem.Problem {

@@ -18,7 +18,8 @@
 //     lost: see KeepServing.
 //   - No goroutine waits for the caller to leave while a handler works: one for all
 //     connections looks at those whose request takes long.
-//   - No media type is guessed for an answer without one.
+//   - No media type is guessed for an answer without one, and no length for one to HEAD.
+//   - Trailer fields are those named with http.TrailerPrefix, announced or not.
 package listen
 
 import (
@@ -50,8 +51,8 @@ type Listener struct {
 
 // Limits protect against callers that are many, slow or gone.
 type Limits struct {
-	// MaxHeaderBytes bounds the request line and the header fields together, and the
-	// trailer fields behind a body.
+	// MaxHeaderBytes bounds the request line and the header fields together. The trailer
+	// fields behind a body have 16 KiB.
 	MaxHeaderBytes int
 	// MaxConnections bounds the open connections of all listeners together, as slots
 	// says; 0 is unlimited. MaxStreams bounds the requests under way on one HTTP/2

@@ -153,22 +153,6 @@ func trickle(t *testing.T, do func() error) {
 	}
 }
 
-func TestASlowBodyIsCutOnASocket(t *testing.T) {
-	ended := make(chan error, 1)
-	f := listening(t, uploads(ended), slowly)
-	who := f.dial()
-	who.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
-	go trickle(t, func() error { _, err := who.conn.Write([]byte("x")); return err })
-	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("reading the body: %v", err)
-	}
-	resp, err := http.ReadResponse(who.r, nil)
-	if err != nil || resp.StatusCode != http.StatusRequestTimeout {
-		t.Errorf("%v, %v", resp, err)
-	}
-	_ = who.conn.Close()
-}
-
 // gives writes an answer without end, and tells why it could not go on.
 func gives(ended chan<- error) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {

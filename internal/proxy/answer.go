@@ -128,13 +128,14 @@ func hasBody(method string, status int) bool {
 
 // announceTrailers names in h the trailers that the upstream announced and that may pass.
 func (d *delivery) announceTrailers(h http.Header) {
+	var names []string
 	for name := range d.a.Trailer {
 		if d.passesAsTrailer(name) {
-			d.announced = append(d.announced, name)
+			names = append(names, name)
 		}
 	}
-	if len(d.announced) > 0 {
-		h["Trailer"] = []string{strings.Join(d.announced, ", ")}
+	if len(names) > 0 {
+		h["Trailer"] = []string{strings.Join(names, ", ")}
 	}
 }
 
@@ -144,13 +145,9 @@ func (d *delivery) passTrailers(h http.Header) {
 		if !d.passesAsTrailer(name) {
 			continue
 		}
-		if values = d.passed(&d.links, name, values); len(values) == 0 {
-			continue
+		if values = d.passed(&d.links, name, values); len(values) > 0 {
+			h[http.TrailerPrefix+name] = values
 		}
-		if !slices.Contains(d.announced, name) {
-			name = http.TrailerPrefix + name
-		}
-		h[name] = values
 	}
 }
 

@@ -47,7 +47,6 @@ type delivery struct {
 
 	links     links.Map
 	rewritten bool
-	announced []string // the trailers announced to the caller
 }
 
 // links gives the map of this upstream's links for this caller.

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/wire"
 )
 
 // Cache answers a call, or has it sent. See cache.Cache.
@@ -167,7 +167,6 @@ func via(major, minor int) []string {
 // expectsContinue tells whether the caller waits for a 100 (Continue) before it sends its
 // body. It gets one from the upstream, and from nobody else.
 func (x *exchange) expectsContinue() bool {
-	expect := x.r.Header["Expect"]
-	return len(expect) > 0 && !x.c.BodyRead && x.r.ContentLength != 0 && x.r.ProtoAtLeast(1, 1) &&
-		strings.EqualFold(expect[0], "100-continue")
+	return !x.c.BodyRead && x.r.ContentLength != 0 && x.r.ProtoAtLeast(1, 1) &&
+		wire.HasToken(x.r.Header["Expect"], "100-continue")
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -35,7 +36,8 @@ func newClient(a config.RedisAddress, roots *x509.CertPool, timeout time.Duratio
 	redis.SetLogger(quiet{})
 	limit := max(timeout, dialLimit)
 	o := &redis.UniversalOptions{
-		Addrs: a.Hosts, DB: a.Database, Username: a.Username, Password: a.Password,
+		// The library appends to it: two clients must not share what it lies in.
+		Addrs: slices.Clone(a.Hosts), DB: a.Database, Username: a.Username, Password: a.Password,
 		MaxRetries: -1, DialTimeout: limit, DialerRetries: 1, ReadTimeout: limit, WriteTimeout: limit, PoolTimeout: limit,
 		ContextTimeoutEnabled: true, PoolSize: connections, ConnMaxIdleTime: idleLimit, PipelinePoolSize: -1,
 		DisableIdentity:          true,

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redistest"
@@ -87,7 +89,7 @@ func works(t *testing.T, a config.RedisAddress, change ...func(*Options)) (r *St
 	})
 	awaitTogether(t, r, other)
 	for i, one := range []*Store{r, other, r, other} {
-		wait, err := one.Spend(t.Context(), nil, "caller desk", rate(3), 0.7, false)
+		wait, err := one.Spend(t.Context(), nil, "caller phone", rate(3), 0.7, false)
 		if err != nil || (wait == 0) != (i < 3) {
 			t.Errorf("call %d of a burst of three: %s to wait, %v", i, wait, err)
 		}
@@ -140,5 +142,18 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 func TestAnAddressWithoutAHostIsRefused(t *testing.T) {
 	if _, err := New(Options{}); err == nil {
 		t.Error("no host")
+	}
+}
+
+// One configuration makes a client after the other, and the library of each appends to its list.
+func TestClientsShareNoListOfHosts(t *testing.T) {
+	hosts := append(make([]string, 0, 4), "127.0.0.1:1", "127.0.0.1:2")
+	c, err := newClient(config.RedisAddress{Kind: config.RedisCluster, Hosts: hosts}, nil, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if used := c.(*redis.ClusterClient).Options().Addrs; &used[0] == &hosts[0] {
+		t.Error("the client uses the configuration's own list")
 	}
 }

@@ -43,7 +43,7 @@ func load(r *Store) (stop func()) {
 
 func TestAFailoverUnderLoad(t *testing.T) {
 	t.Parallel()
-	group := redistest.StartSentinels(t)
+	group := redistest.StartSentinels(t, nil)
 	address := config.RedisAddress{Kind: config.RedisSentinel, Hosts: group.Addrs, Master: group.Master}
 	var l listener
 	first, second := replica(t, address, withTimeout(0)), replica(t, address, withTimeout(0), withListener(&l))
@@ -111,7 +111,7 @@ func TestSentinelsThatAskForTLSAndUsers(t *testing.T) {
 		Rights: rights, SentinelRights: sentinelRights,
 	}
 	documented(t, sentinelRights[2:])
-	group := redistest.StartGuardedSentinels(t, guard)
+	group := redistest.StartSentinels(t, &guard)
 	address := config.RedisAddress{
 		Kind: config.RedisSentinel, Hosts: group.Addrs, Master: group.Master, TLS: true,
 		Username: "gateway", Password: "p@ss", SentinelUsername: "watch", SentinelPassword: "q&r",

@@ -37,7 +37,7 @@ type health struct {
 	opened  atomic.Uint64           // how often Redis was found away
 
 	mu    sync.Mutex // held while trouble is changed
-	slow  int // requests that used up their budget since begun
+	slow  int        // requests that used up their budget since begun
 	begun time.Time
 }
 

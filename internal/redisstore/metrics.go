@@ -12,7 +12,7 @@ var Metrics = metric.Table[Status]{
 		func(s *Status) uint64 { return s.Opened }),
 	metric.Counter("redis_unreadable_total", "Values in Redis that could not be opened.",
 		func(s *Status) uint64 { return s.Unreadable }),
-	metric.Truth("redis_subscribed", "1 if the other replicas' invalidations are heard.",
+	metric.Truth("redis_subscribed", "1 if the other replicas' invalidations arrive.",
 		func(s *Status) bool { return s.Subscribed }),
 	metric.Gauge("redis_untold_invalidations", "Invalidations that the other replicas have not been told yet.",
 		func(s *Status) int { return s.Untold }),

@@ -216,17 +216,6 @@ func TestAWaitThatNoBucketCanAskForIsNotBelieved(t *testing.T) {
 	}
 }
 
-func TestABucketOfAnotherTypeIsBegunAnew(t *testing.T) {
-	server, r := fresh(t)
-	server.Do("LPUSH", r.rateName("a"), "x")
-	if _, err := r.Spend(t.Context(), nil, "a", rate(1), 1, false); err == nil {
-		t.Error("a list was taken for a bucket")
-	}
-	if wait, err := r.Spend(t.Context(), nil, "a", rate(1), 1, false); wait != 0 || err != nil {
-		t.Errorf("%s to wait, %v", wait, err)
-	}
-}
-
 func TestWithoutRedisARateIsAnErrorAndTheReplicasAreKnown(t *testing.T) {
 	server := redistest.Start(t)
 	first, second := replica(t, single(server)), replica(t, single(server))

@@ -24,7 +24,8 @@ func request(t testing.TB, r *Store) (waited int) {
 	as.obtain(r, "")
 	bump := r.Answers().Bump(ctx, nil, k.Scopes()[0])
 	_, _, list := r.List("https://registry.example").Load(ctx)
-	for _, err := range []error{load, bump, list} {
+	_, spend := r.Spend(ctx, nil, "caller desk", rate(1e6), 1, false)
+	for _, err := range []error{load, bump, list, spend} {
 		if !errors.Is(err, errAway) {
 			waited++
 		}
@@ -54,7 +55,7 @@ var troubles = map[string]trouble{
 		return single(s), s.Thaw
 	}, StateAway},
 	"a black hole": {func(t *testing.T) (config.RedisAddress, func()) {
-		return config.RedisAddress{Hosts: []string{redistest.BlackHole(t)}}, nil
+		return config.RedisAddress{Hosts: []string{babbler(t, "")}}, nil
 	}, StateAway},
 	"a host that does not exist": {func(*testing.T) (config.RedisAddress, func()) {
 		return config.RedisAddress{Hosts: []string{"redis.invalid:6379"}}, nil
@@ -65,7 +66,7 @@ var troubles = map[string]trouble{
 		return config.RedisAddress{Hosts: []string{d.addr}}, func() { d.set(0) }
 	}, StateAway},
 	"something else than Redis": {func(t *testing.T) (config.RedisAddress, func()) {
-		return config.RedisAddress{Hosts: []string{babbler(t)}}, nil
+		return config.RedisAddress{Hosts: []string{babbler(t, "HTTP/1.1 400 Bad Request\r\n\r\n")}}, nil
 	}, StateAway},
 	"out of memory": {func(t *testing.T) (config.RedisAddress, func()) {
 		s := redistest.Start(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
@@ -97,6 +98,7 @@ var troubles = map[string]trouble{
 		s.Do("LPUSH", ring.names(forAnswer, digest(keyOfAnswers("/messages")))[0], "x")
 		s.Do("LPUSH", ring.names(forToken, []byte("token\x00"+payroll.Digest()))[0], "x")
 		s.Do("LPUSH", ring.names(forList, []byte("list\x00https://registry.example"))[0], "x")
+		s.Do("LPUSH", ring.names(forRate, []byte("rate\x00caller desk"))[0], "x")
 		return single(s), func() {}
 	}, ""},
 	"too many clients": {func(t *testing.T) (config.RedisAddress, func()) {
@@ -161,7 +163,8 @@ func awaitWell(t *testing.T, r *Store) {
 		if list, _, err := r.Answers().Load(t.Context(), nil, k); err != nil || len(list) == 0 {
 			return errors.Join(err, errors.New("what was kept is not found"))
 		}
-		return nil
+		_, err = r.Spend(t.Context(), nil, "caller desk", rate(1e6), 1, false)
+		return err
 	})
 	awaitUp(t, r)
 }
@@ -271,12 +274,12 @@ func accepting(t *testing.T, serve func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-// babbler answers everything with something that is not Redis's.
-func babbler(t *testing.T) string {
+// babbler answers everything with a text that is not Redis's, or with nothing.
+func babbler(t *testing.T, text string) string {
 	t.Helper()
 	return accepting(t, func(c net.Conn) {
 		defer c.Close()
-		_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
+		_, _ = io.WriteString(c, text)
 		_, _ = io.Copy(io.Discard, c)
 	})
 }

@@ -24,10 +24,8 @@ type Sentinels struct {
 }
 
 // StartSentinels starts a group that notices within half a second that its master is
-// gone.
-func StartSentinels(t testing.TB) *Sentinels { return startSentinels(t, nil) }
-
-func startSentinels(t testing.TB, guard *Guard) *Sentinels {
+// gone. A guard says who gets in; nil is for everybody.
+func StartSentinels(t testing.TB, guard *Guard) *Sentinels {
 	t.Helper()
 	g := &Sentinels{Master: "ebox", t: t}
 	master := startNode(t, guard)

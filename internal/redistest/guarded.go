@@ -24,9 +24,6 @@ type Guard struct {
 // inside is the password of the group's own user.
 const inside = "the-group-itself"
 
-// StartGuardedSentinels is StartSentinels with a guard.
-func StartGuardedSentinels(t testing.TB, guard Guard) *Sentinels { return startSentinels(t, &guard) }
-
 func (g *Guard) password() string {
 	if g == nil {
 		return ""

@@ -203,33 +203,6 @@ func Port(t testing.TB) string {
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
-// BlackHole accepts connections and never answers. It gives its host:port.
-func BlackHole(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var accepted sync.WaitGroup
-	t.Cleanup(func() {
-		_ = l.Close()
-		accepted.Wait()
-	})
-	accepted.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			accepted.Go(func() { // until the client gives up
-				_, _ = io.Copy(io.Discard, c)
-				_ = c.Close()
-			})
-		}
-	})
-	return l.Addr().String()
-}
-
 // Eventually waits until f gives no error, and fails the test if that takes long.
 func Eventually(t testing.TB, what string, f func() error) {
 	t.Helper()

@@ -248,37 +248,34 @@ func TestOneEnterprisesFailuresOpenItsCircuitAlone(t *testing.T) {
 }
 
 func TestWhichProbesOpenACircuitAgain(t *testing.T) {
-	for name, c := range map[string]struct {
+	type row struct {
 		next  call.Sender
 		calls []enterprise.Number
 		want  Circuit
-	}{
+	}
+	testkit.Table(t, map[string]row{
 		"one_enterprise's_does_not":              {answers(503), []enterprise.Number{first}, HalfOpen},
 		"nor_do_all_of_them":                     {answers(503), []enterprise.Number{first, first, first}, HalfOpen},
 		"those_of_two":                           {answers(503), []enterprise.Number{first, second}, Open},
 		"one_that_was_for_nobody":                {answers(503), []enterprise.Number{0}, Open},
 		"one_whose_connection_could_not_be_made": {fails(errNotMade), []enterprise.Number{first}, Open},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				u := broken()
-				time.Sleep(untilProbes)
-				repeat(1, u.Breaker(c.next), c.calls...)
-				if s := u.State(); s.Circuit != c.want {
-					t.Fatalf("state %+v", s)
-				}
-				if c.want == Open {
-					return
-				}
-				_, err := do(u.Breaker(c.next), request("GET", first))
-				refusedWith(t, err, 503, ErrCircuitOpen, "5") // it had its turn
-				for range probes {
-					passes(t, u.Breaker(answers(200)), request("GET", second))
-				}
-				circuitIs(t, u, Closed)
-			})
-		})
-	}
+	}, func(t *testing.T, c row) {
+		u := broken()
+		time.Sleep(untilProbes)
+		repeat(1, u.Breaker(c.next), c.calls...)
+		if s := u.State(); s.Circuit != c.want {
+			t.Fatalf("state %+v", s)
+		}
+		if c.want == Open {
+			return
+		}
+		_, err := do(u.Breaker(c.next), request("GET", first))
+		refusedWith(t, err, 503, ErrCircuitOpen, "5") // it had its turn
+		for range probes {
+			passes(t, u.Breaker(answers(200)), request("GET", second))
+		}
+		circuitIs(t, u, Closed)
+	})
 }
 
 // hangs is an upstream whose connections break off after as long as the window lasts.
@@ -439,19 +436,17 @@ func TestAHalfOpenCircuitThatNobodyTriesSaysSinceWhen(t *testing.T) {
 // never end within one window.
 func TestAFrozenUpstreamWithFewCallersOpensItsCircuitAfterTwoTimeouts(t *testing.T) {
 	const timeout = time.Minute
-	testkit.Table(t, map[string]struct {
+	type row struct {
 		callers []enterprise.Number
 		all     bool // as an enterprise that has not called finds it
-	}{
+	}
+	testkit.Table(t, map[string]row{
 		"one_caller":               {[]enterprise.Number{first}, false},
 		"five_for_one_enterprise":  {[]enterprise.Number{first, first, first, first, first}, false},
 		"two_for_two_enterprises":  {[]enterprise.Number{first, second}, true},
 		"one_caller_for_nobody":    {[]enterprise.Number{0}, true},
 		"five_for_two_enterprises": {[]enterprise.Number{first, first, second, second, second}, true},
-	}, func(t *testing.T, c struct {
-		callers []enterprise.Number
-		all     bool
-	}) {
+	}, func(t *testing.T, c row) {
 		u := protect(trusting)
 		hangs := u.Breaker(tripper(func(*http.Request) (*http.Response, error) {
 			time.Sleep(timeout)

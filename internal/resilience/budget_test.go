@@ -5,12 +5,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/testkit"
 )
 
 // In every run of calls, whatever came before, retries are at most four and 18 % of
@@ -46,47 +46,36 @@ func TestBudgetProperty(t *testing.T) {
 // An outage is not multiplied: what the upstream gets stays within 1.2 times what
 // the callers send, with and without a breaker, one caller or many.
 func TestAnOutageIsNotMultiplied(t *testing.T) {
-	for name, s := range map[string]Settings{
+	outages := []tripper{answers(503), fails(errReset), fails(errNotMade)}
+	testkit.Table(t, map[string]Settings{
 		"without_a_breaker": {Tries: 3},
 		"with_a_breaker":    {Tries: 3, Breaker: trusting.Breaker},
 		"ten_tries":         {Tries: 10},
 		"with_a_bulkhead":   {Tries: 3, Concurrency: config.Concurrency{Max: 10, Queue: 10, Wait: time.Second}},
-	} {
-		for outage, next := range map[string]tripper{"503": answers(503), "reset": fails(errReset),
-			"not_made": fails(errNotMade)} {
+	}, func(t *testing.T, s Settings) {
+		for i, outage := range outages {
 			for _, workers := range []int{1, 20} {
-				t.Run(name+"/"+outage, func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) {
-						u := protect(s)
-						var sent, asked atomic.Int64
-						down := false
-						rt := layers(u, tripper(func(r *http.Request) (*http.Response, error) {
-							sent.Add(1)
-							time.Sleep(10 * time.Millisecond)
-							if down {
-								return next(r)
-							}
-							return answer(200, "text"), nil
-						}))
-						repeat(500, rt, first) // the good times that fill a purse
-						down = true
-						sent.Store(0)
-						var wg sync.WaitGroup
-						for range workers {
-							wg.Go(func() {
-								for range 400 / workers {
-									asked.Add(1)
-									_, _ = do(rt, request("GET", first))
-								}
-							})
-						}
-						wg.Wait()
-						if ratio := float64(sent.Load()) / float64(asked.Load()); ratio > 1.2 {
-							t.Errorf("%d calls became %d tries: %.2f times", asked.Load(), sent.Load(), ratio)
-						}
+				u := protect(s)
+				repeat(500, layers(u, answers(200)), first) // the good times that fill a purse
+				var sent, asked atomic.Int64
+				rt := layers(u, tripper(func(r *http.Request) (*http.Response, error) {
+					sent.Add(1)
+					time.Sleep(10 * time.Millisecond)
+					return outage(r)
+				}))
+				var wg sync.WaitGroup
+				for range workers {
+					wg.Go(func() {
+						asked.Add(int64(400 / workers))
+						repeat(400/workers, rt, first)
 					})
-				})
+				}
+				wg.Wait()
+				if ratio := float64(sent.Load()) / float64(asked.Load()); ratio > 1.2 {
+					t.Errorf("outage %d, %d callers: %d calls became %d tries: %.2f times",
+						i, workers, asked.Load(), sent.Load(), ratio)
+				}
 			}
 		}
-	}
+	})
 }

@@ -122,20 +122,6 @@ func TestAPatientCallWaitsInLine(t *testing.T) {
 	})
 }
 
-func TestWhatWasWaitedElsewhereCounts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(nil, time.Now)
-		r := config.Rate{PerSecond: 1, Burst: 1}
-		ctx, c := context.Background(), begun(batch(2500*time.Millisecond))
-		for range 3 { // at once, and two waits of a second
-			if err := l.Take(ctx, c, ofFirst, r); err != nil {
-				t.Fatal(err)
-			}
-		}
-		tooManyOf(t, l.Take(ctx, c, ofFirst, r), ErrRate, 1, "1")
-	})
-}
-
 func TestBatchHasAllOfARateThatIsItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimits(nil, time.Now)

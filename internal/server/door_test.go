@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -25,9 +26,12 @@ import (
 type door struct {
 	t *testing.T
 	*server.Endpoint
-	// calls are those that were let in, answer is what they are answered with.
+	// calls are those that were let in, body is that of the last one, answer is what they are
+	// answered with.
 	calls  []*call.Call
+	body   string
 	answer http.Header
+	edit   func(*http.Request) // changes each request, unless nil
 }
 
 const (
@@ -90,8 +94,14 @@ func (d *door) route(name, path, base, provider string) *server.Route {
 }
 
 // Serve implements what the endpoint hands its calls to.
-func (d *door) Serve(w http.ResponseWriter, _ *http.Request, c *call.Call) {
+func (d *door) Serve(w http.ResponseWriter, r *http.Request, c *call.Call) {
 	d.calls = append(d.calls, c)
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	d.body = string(body)
 	for name, values := range d.answer {
 		w.Header()[name] = values
 	}
@@ -99,7 +109,7 @@ func (d *door) Serve(w http.ResponseWriter, _ *http.Request, c *call.Call) {
 }
 
 // ask sends a request line, "GET /path" or "GET /path HTTP/1.0", from 127.0.0.1 to localhost.
-// fields are header lines; Host is one of them.
+// fields are header lines; Host is one of them. One that begins with a line end is the body.
 func (d *door) ask(line string, fields ...string) *httptest.ResponseRecorder {
 	d.t.Helper()
 	method, target, _ := strings.Cut(line, " ")
@@ -111,11 +121,16 @@ func (d *door) ask(line string, fields ...string) *httptest.ResponseRecorder {
 	}
 	for _, f := range fields {
 		name, value, _ := strings.Cut(f, ": ")
-		if name == "Host" {
+		if body, isBody := strings.CutPrefix(f, "\n"); isBody {
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+		} else if name == "Host" {
 			r.Host = value
-			continue
+		} else {
+			r.Header[name] = append(r.Header[name], value)
 		}
-		r.Header[name] = append(r.Header[name], value)
+	}
+	if d.edit != nil {
+		d.edit(r)
 	}
 	w := httptest.NewRecorder()
 	d.ServeHTTP(w, r.WithContext(server.WithPeer(context.Background(), "main", netip.MustParseAddr("127.0.0.1"))))

@@ -48,13 +48,9 @@ func NewEdge(publicURL *url.URL, hosts, origins []string) *Edge {
 	return e
 }
 
-// Check refuses a request that is not for this gateway or that a page sent which
-// may not. It returns the origin that was allowed, empty if there was none.
-func (e *Edge) Check(r *http.Request) (origin string, err error) {
-	return e.check(r, connOf(r.Context()), false, notThisGateway)
-}
-
-// check is Check. proxied tells a request that names an upstream in place of the gateway.
+// check refuses a request that is not for this gateway, or that a page sent which may not: with
+// refusal as what the page is told. It gives the origin that was allowed, empty if there was
+// none. proxied tells a request that names an upstream in place of the gateway.
 func (e *Edge) check(r *http.Request, c *conn, proxied bool, refusal string) (origin string, err error) {
 	switch {
 	case proxied || e.knows(r, c):
@@ -199,7 +195,7 @@ const contained = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-s
 
 // contain keeps what a browser shows from acting. An attachment that is a page would
 // otherwise run in the gateway's own origin, and its script could read every e-Box
-// with requests that Check takes for the user's. In a sandbox its origin is null.
+// with requests that check takes for the user's. In a sandbox its origin is null.
 // What cannot run is shown as ever. A 304 without a type leaves what the browser has.
 func contain(h http.Header, status int) {
 	h["X-Content-Type-Options"] = noSniffing

@@ -2,7 +2,9 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -68,7 +70,7 @@ func (x *exchange) end() {
 	rec := x.c.Record
 	abort := fault != nil
 	if err, ok := fault.(error); fault != nil && (!ok || !errors.Is(err, http.ErrAbortHandler)) {
-		cause := panicError{value: fault, stack: stack()}
+		cause := panicError{value: fault, stack: debug.Stack()}
 		if !x.wroteHeader {
 			x.fail(problem.Internal(cause))
 			abort = false
@@ -89,6 +91,14 @@ func (x *exchange) end() {
 		panic(http.ErrAbortHandler)
 	}
 }
+
+// panicError carries a panic into the log; nothing of it reaches the caller.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (p panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", p.value, p.stack) }
 
 // Header implements http.ResponseWriter.
 func (x *exchange) Header() http.Header { return x.w.Header() }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"ebox-gateway/internal/call"
@@ -65,7 +66,7 @@ func (p *part) end(fault any) {
 		}
 		rec.Cut = true
 	default:
-		err = panicError{value: fault, stack: stack()}
+		err = panicError{value: fault, stack: debug.Stack()}
 		rec.Cause, rec.ProxyError = err, problem.ProxyInternalError
 	}
 	if err != nil && !p.isGiven {
@@ -110,7 +111,7 @@ func (p *part) WriteHeader(status int) {
 	p.c.Record.Status = status
 	a := &p.answered
 	a.ID, a.Status = p.c.Record.ID, status
-	a.ContentType, a.RetryAfter = first(p.header["Content-Type"]), first(p.header["Retry-After"])
+	a.ContentType, a.RetryAfter = p.header.Get("Content-Type"), p.header.Get("Retry-After")
 	if p.c.Record.ProblemType != "" { // it was the gateway that answered
 		a.Reason = p.bundle.x.e.o.Inbox.Reason(p.c.Record)
 	}
@@ -134,11 +135,4 @@ func (p *part) give() {
 		p.isGiven = true
 		close(p.given)
 	}
-}
-
-func first(values []string) string {
-	if len(values) == 0 {
-		return ""
-	}
-	return values[0]
 }

@@ -200,7 +200,7 @@ func (s *Simulator) stopMandate(c *call) (response, *grantError) {
 	}
 	today := s.today()
 	if m.status(today) != statusActive {
-		return nil, mandateNotDisableable()
+		return nil, citizenError("mandateNotDisableable")
 	}
 	m.stopped = today
 	if c.r.Method == http.MethodDelete {
@@ -223,7 +223,7 @@ func (c *call) mandate(represented, in string) (*citizenMandate, *grantError) {
 		switch {
 		case m.id != id:
 		case m.mandatary != acting:
-			return nil, userNotPartOfMandate()
+			return nil, citizenError("userNotPartOfMandate")
 		default:
 			return m, nil
 		}
@@ -236,7 +236,7 @@ func (c *call) mandate(represented, in string) (*citizenMandate, *grantError) {
 func (c *call) acting(represented, in string) (enterprise.Number, *grantError) {
 	own := c.token.client.Enterprise
 	if represented == "" && own == 0 {
-		return 0, userNotPartOfMandate() // nobody is acting
+		return 0, citizenError("userNotPartOfMandate") // nobody is acting
 	}
 	if represented == "" {
 		return own, nil
@@ -249,9 +249,9 @@ func (c *call) acting(represented, in string) (enterprise.Number, *grantError) {
 	case err == nil && n == own:
 		return own, nil
 	case err != nil || !c.s.inMahis(n):
-		return 0, dacService()
+		return 0, citizenError("DacService")
 	case c.s.refusal(n, own, MandateDmfa) != "":
-		return 0, representativeForbidden()
+		return 0, citizenError("representativeEnterpriseForbidden")
 	}
 	return n, nil
 }

@@ -113,36 +113,27 @@ func entityNotFound(id string) *grantError {
 		`"detail":%s,"instance":"urn:traceId:TRACE"}`, "The following entity ["+id+"] was not found")
 }
 
-// citizenError is an error of a type of its own.
-func citizenError(status int, kind, title, detail string) *grantError {
-	return guideError(status, `{"type":%s,"title":%s,"status":%s,"detail":%s,"instance":"urn:trace-id:TRACE"}`,
-		"urn:problem-type:citizenMandates:"+kind, title, status, detail)
-}
-
-func fieldsConflict() *grantError {
-	return citizenError(http.StatusBadRequest, "inputFieldsConflict", "Input Fields Conflict",
-		"These fields are conflicting [createMandateWithRepresentative, representedEnterprise]; only one of them "+
-			"should be provided at a time.")
-}
-
-func userNotPartOfMandate() *grantError {
-	return citizenError(http.StatusForbidden, "userNotPartOfMandate", "User not part of mandate",
-		"User that tries to get the mandate should either be the mandator or the mandatary of the mandate.")
-}
-
-func representativeForbidden() *grantError {
-	return citizenError(http.StatusForbidden, "representativeEnterpriseForbidden",
+// citizenErrors are those with types of their own, by the last part of the type.
+var citizenErrors = map[string]struct {
+	status        int
+	title, detail string
+}{
+	"inputFieldsConflict": {http.StatusBadRequest, "Input Fields Conflict", "These fields are conflicting " +
+		"[createMandateWithRepresentative, representedEnterprise]; only one of them should be provided at a time."},
+	"userNotPartOfMandate": {http.StatusForbidden, "User not part of mandate", "User that tries to get the mandate " +
+		"should either be the mandator or the mandatary of the mandate."},
+	"representativeEnterpriseForbidden": {http.StatusForbidden,
 		"Representative not authorized to act on behalf of the CBE number",
-		"The authenticated user doesn't have the necessary rights to act on behalf of the represented enterprise")
+		"The authenticated user doesn't have the necessary rights to act on behalf of the represented enterprise"},
+	"DacService": {http.StatusNotFound, "Dac Service Problem", "Dac Service Problem"},
+	"mandateNotDisableable": {http.StatusConflict, "Mandate Cannot Be Disabled",
+		"The requested mandate cannot be disabled because it is not active or has already been revoked."},
 }
 
-func dacService() *grantError {
-	return citizenError(http.StatusNotFound, "DacService", "Dac Service Problem", "Dac Service Problem")
-}
-
-func mandateNotDisableable() *grantError {
-	return citizenError(http.StatusConflict, "mandateNotDisableable", "Mandate Cannot Be Disabled",
-		"The requested mandate cannot be disabled because it is not active or has already been revoked.")
+func citizenError(kind string) *grantError {
+	e := citizenErrors[kind]
+	return guideError(e.status, `{"type":%s,"title":%s,"status":%s,"detail":%s,"instance":"urn:trace-id:TRACE"}`,
+		"urn:problem-type:citizenMandates:"+kind, e.title, e.status, e.detail)
 }
 
 // representativeNotFound has no instance, as the guide prints it.

@@ -204,7 +204,9 @@ func (m *messageRegistry) accept(c *call, p *publication, files []received) resp
 	if len(m.keys) >= keptMessages {
 		clear(m.keys)
 	}
-	m.keys[key] = key != ""
+	if key != "" {
+		m.keys[key] = true
+	}
 	location := m.api.base()
 	if m.old {
 		location = m.api.path // an absolute path, which RFC 9110 §10.2.2 allows

@@ -18,21 +18,16 @@ type line struct {
 }
 
 func (l *line) begin(asJSON bool, at time.Time, level slog.Level) {
-	l.json = asJSON
-	l.b = l.b[:0]
+	start, format := "time=", "2006-01-02T15:04:05.000Z07:00"
 	if asJSON {
-		l.b = append(l.b, `{"time":"`...)
-		l.b = at.AppendFormat(l.b, time.RFC3339Nano)
-		l.b = append(l.b, `","level":"`...)
-		l.b = append(l.b, level.String()...)
-		l.b = append(l.b, `","msg":"request"`...)
-		return
+		start, format = `{"time":`, time.RFC3339Nano
 	}
-	l.b = append(l.b, "time="...)
-	l.b = at.AppendFormat(l.b, "2006-01-02T15:04:05.000Z07:00")
-	l.b = append(l.b, " level="...)
-	l.b = append(l.b, level.String()...)
-	l.b = append(l.b, " msg=request"...)
+	l.json, l.b = asJSON, append(l.b[:0], start...)
+	l.quote()
+	l.b = at.AppendFormat(l.b, format)
+	l.quote()
+	l.text("level", level.String())
+	l.text("msg", "request")
 }
 
 func (l *line) end() {
@@ -54,21 +49,25 @@ func (l *line) name(name string) {
 	l.b = append(l.b, '=')
 }
 
+// quote stands on both sides of a text in JSON.
+func (l *line) quote() {
+	if l.json {
+		l.b = append(l.b, '"')
+	}
+}
+
 func (l *line) text(name, value string) {
 	if value == "" {
 		return
 	}
 	l.name(name)
-	switch {
-	case !isPlain(value, l.json):
+	if !isPlain(value, l.json) {
 		l.b = appendQuoted(l.b, value, l.json)
-	case l.json:
-		l.b = append(l.b, '"')
-		l.b = append(l.b, value...)
-		l.b = append(l.b, '"')
-	default:
-		l.b = append(l.b, value...)
+		return
 	}
+	l.quote()
+	l.b = append(l.b, value...)
+	l.quote()
 }
 
 // number writes an enterprise's number as ten digits.
@@ -77,24 +76,16 @@ func (l *line) number(name string, n enterprise.Number) {
 		return
 	}
 	l.name(name)
-	if l.json {
-		l.b = append(l.b, '"')
-		l.b = n.AppendText10(l.b)
-		l.b = append(l.b, '"')
-		return
-	}
+	l.quote()
 	l.b = n.AppendText10(l.b)
+	l.quote()
 }
 
 func (l *line) addr(name string, a netip.Addr) {
 	l.name(name)
-	if l.json {
-		l.b = append(l.b, '"')
-		l.b = a.AppendTo(l.b)
-		l.b = append(l.b, '"')
-		return
-	}
+	l.quote()
 	l.b = a.AppendTo(l.b)
+	l.quote()
 }
 
 func (l *line) count(name string, n int64) {

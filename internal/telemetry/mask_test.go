@@ -1,10 +1,12 @@
-package telemetry
+package telemetry_test
 
 import (
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"ebox-gateway/internal/telemetry"
 )
 
 func TestMaskHidesCitizensHoweverTheyAreWritten(t *testing.T) {
@@ -33,7 +35,7 @@ func TestMaskHidesCitizensHoweverTheyAreWritten(t *testing.T) {
 		"nothing":                       {"", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := Mask(c.in); got != c.want {
+			if got := telemetry.Mask(c.in); got != c.want {
 				t.Errorf("%q, want %q", got, c.want)
 			}
 		})
@@ -54,7 +56,7 @@ func TestMaskFindsCitizensAnywhere(t *testing.T) {
 		}
 		around := rapid.StringMatching(`[/a-z?=]{1,8}`)
 		in := around.Draw(t, "before") + written.String() + around.Draw(t, "after")
-		out := Mask(in)
+		out := telemetry.Mask(in)
 		if len(out) != len(in) || strings.ContainsAny(unescapeDigits(out), "0123456789") && !strings.Contains(in, "%2") {
 			t.Fatalf("%q became %q", in, out)
 		}
@@ -77,7 +79,7 @@ func FuzzMask(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		out := Mask(s)
+		out := telemetry.Mask(s)
 		if len(out) != len(s) {
 			t.Fatalf("%q became %q", s, out)
 		}
@@ -86,7 +88,7 @@ func FuzzMask(f *testing.F) {
 				t.Fatalf("%q became %q", s, out)
 			}
 		}
-		if again := Mask(out); again != out {
+		if again := telemetry.Mask(out); again != out {
 			t.Fatalf("%q, masked again, is %q", out, again)
 		}
 	})

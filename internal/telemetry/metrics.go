@@ -112,22 +112,24 @@ const maxScrapes = 8
 // Families are all metrics that the gateway defines itself, in the order of docs/metrics.md.
 func (m *Metrics) Families() []metric.Family { return m.families }
 
-// counter makes and registers a counter of requests. That panics if two have one name.
-func (m *Metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {
-	f := metric.Family{Name: metric.Prefix + name, Kind: metric.KindCounter, Help: help, Labels: labels}
-	m.families = append(m.families, f)
-	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: f.Name, Help: help}, labels)
+// add registers what counts a family. That panics if two have one name.
+func (m *Metrics) add(kind metric.Kind, name, help string, labels []string, v prometheus.Collector) {
+	m.families = append(m.families, metric.Family{Name: metric.Prefix + name, Kind: kind, Help: help, Labels: labels})
 	m.registry.MustRegister(v)
+}
+
+// counter makes a counter of requests.
+func (m *Metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: metric.Prefix + name, Help: help}, labels)
+	m.add(metric.KindCounter, name, help, labels, v)
 	return v
 }
 
 // histogram is counter for a histogram, which is there in both forms: a Prometheus that asks for
 // native ones gets buckets a tenth apart, any other the classic ones.
 func (m *Metrics) histogram(name, help string, labels ...string) *prometheus.HistogramVec {
-	f := metric.Family{Name: metric.Prefix + name, Kind: metric.KindHistogram, Help: help, Labels: labels}
-	m.families = append(m.families, f)
 	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: f.Name, Help: help,
+		Name: metric.Prefix + name, Help: help,
 		Buckets: []float64{
 			0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 		},
@@ -135,7 +137,7 @@ func (m *Metrics) histogram(name, help string, labels ...string) *prometheus.His
 		NativeHistogramMaxBucketNumber:  100,
 		NativeHistogramMinResetDuration: time.Hour,
 	}, labels)
-	m.registry.MustRegister(v)
+	m.add(metric.KindHistogram, name, help, labels, v)
 	return v
 }
 

@@ -1,4 +1,4 @@
-package telemetry
+package telemetry_test
 
 import (
 	"errors"
@@ -22,6 +22,7 @@ import (
 	"ebox-gateway/internal/metric"
 	"ebox-gateway/internal/operate"
 	"ebox-gateway/internal/redisstore"
+	"ebox-gateway/internal/telemetry"
 	"ebox-gateway/internal/wire"
 )
 
@@ -57,7 +58,7 @@ func parts() []metric.Collector {
 		is(redisstore.Metrics, redisstore.Status{State: "away", Opened: 1, Unreadable: 2, Untold: 3}),
 		is(audit.Metrics, audit.Status{Waiting: 1, Written: 2, Lost: 3, Failing: "no space left",
 			Missing: "the file x was removed", RefusedWrites: 5, LastGap: time.Unix(1_700_000_000, 0)}),
-		is(TraceMetrics, TraceStats{Exported: 100, Dropped: 4}),
+		is(telemetry.TraceMetrics, telemetry.TraceStats{Exported: 100, Dropped: 4}),
 	}
 }
 
@@ -65,9 +66,9 @@ func is[S any](table metric.Table[S], state S) metric.Collector {
 	return metric.Read(table, func() *S { return &state })
 }
 
-func newTestMetrics(tb testing.TB) *Metrics {
+func newTestMetrics(tb testing.TB) *telemetry.Metrics {
 	tb.Helper()
-	m, err := NewMetrics(func(id string) bool { return id == "nsso" || id == "regional" }, parts()...)
+	m, err := telemetry.NewMetrics(func(id string) bool { return id == "nsso" || id == "regional" }, parts()...)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -77,7 +78,7 @@ func newTestMetrics(tb testing.TB) *Metrics {
 
 // scrape gives what a Prometheus reads, by name; pass protobuf for one that knows
 // native histograms.
-func scrape(tb testing.TB, m *Metrics, accept string) map[string]*dto.MetricFamily {
+func scrape(tb testing.TB, m *telemetry.Metrics, accept string) map[string]*dto.MetricFamily {
 	tb.Helper()
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest("GET", "/metrics", nil)
@@ -259,10 +260,11 @@ func TestTheOutsideMakesNoSeries(t *testing.T) {
 }
 
 func TestARegistryThatChangesItsIDsFillsNoMemory(t *testing.T) {
-	m, err := NewMetrics(func(string) bool { return true })
+	m, err := telemetry.NewMetrics(func(string) bool { return true })
 	if err != nil {
 		t.Fatal(err)
 	}
+	const maxProviders = 1000
 	for i := range 2 * maxProviders {
 		r := finished()
 		r.Provider = fmt.Sprint("p", i)
@@ -337,7 +339,7 @@ func TestWhatThePartsSayIsShown(t *testing.T) {
 }
 
 func TestWhatThereIsNotHasNoSeries(t *testing.T) {
-	m, err := NewMetrics(func(string) bool { return false },
+	m, err := telemetry.NewMetrics(func(string) bool { return false },
 		metric.Read(redisstore.Metrics, func() *redisstore.Status { return nil }),
 		is(directory.RegistryMetrics, directory.Status{}), is(audit.Metrics, audit.Status{}))
 	if err != nil {

@@ -27,7 +27,9 @@ type queue struct {
 	log *slog.Logger
 	// batches gives the SDK's processor, which the first span or run starts.
 	batches func() sdktrace.SpanProcessor
-	closed  atomic.Bool
+	// flush is the most that a stop waits for the collector.
+	flush  time.Duration
+	closed atomic.Bool
 	// end is done when the time of the stop is over.
 	end     context.Context
 	cut     context.CancelFunc
@@ -38,7 +40,7 @@ type queue struct {
 }
 
 func newQueue(e sdktrace.SpanExporter, log *slog.Logger) *queue {
-	q := &queue{SpanExporter: e, log: log}
+	q := &queue{SpanExporter: e, log: log, flush: 2 * time.Second}
 	q.end, q.cut = context.WithCancel(context.Background())
 	// The SDK gives up silently what exceeds its queue: that is not reached, since spans
 	// that are being sent count here as well.
@@ -70,12 +72,12 @@ func (q *queue) OnEnd(s sdktrace.ReadOnlySpan) {
 // ForceFlush implements sdktrace.SpanProcessor.
 func (q *queue) ForceFlush(context.Context) error { return nil }
 
-// run sends batches until ctx is done, and then what is left, for at most flushTime.
+// run sends batches until ctx is done, and then what is left.
 func (q *queue) run(ctx context.Context) {
 	batches := q.batches()
 	<-ctx.Done()
 	q.closed.Store(true)
-	stop := time.AfterFunc(flushTime, q.cut)
+	stop := time.AfterFunc(q.flush, q.cut)
 	defer stop.Stop()
 	_ = batches.Shutdown(context.Background()) // what could not be sent is counted
 	q.cut()

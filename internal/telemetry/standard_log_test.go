@@ -1,4 +1,4 @@
-package telemetry
+package telemetry_test
 
 import (
 	"bytes"
@@ -6,13 +6,15 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+
+	"ebox-gateway/internal/telemetry"
 )
 
 func TestNothingThatALibraryPrintsIsLogged(t *testing.T) {
 	flags, prefix, out := log.Flags(), log.Prefix(), log.Writer()
 	defer func() { log.SetFlags(flags); log.SetPrefix(prefix); log.SetOutput(out) }()
 	var text bytes.Buffer
-	TakeStandardLog(slog.New(slog.NewTextHandler(&text, nil)))
+	telemetry.TakeStandardLog(slog.New(slog.NewTextHandler(&text, nil)))
 	log.Printf("Unsolicited response received: %q", "Bearer s3cret")
 	if got := text.String(); strings.Contains(got, "s3cret") || strings.Contains(got, "Unsolicited") ||
 		!strings.Contains(got, "level=WARN") {

@@ -3,8 +3,6 @@ package telemetry
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -62,8 +60,6 @@ type Tracer struct {
 }
 
 const (
-	// flushTime is the most that a stop waits for the collector.
-	flushTime = 2 * time.Second
 	// sendTime bounds one batch, with its repetitions.
 	sendTime = 10 * time.Second
 	// dialTime bounds the making of a connection.
@@ -72,20 +68,14 @@ const (
 
 // NewTracer makes a Tracer. Nothing is called.
 func NewTracer(o TracerOptions) (*Tracer, error) {
-	if o.Endpoint == nil || o.ServiceName == "" || o.Log == nil {
-		return nil, errors.New("making a tracer: endpoint, service name and log are required")
-	}
 	transport := &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: dialTime}).DialContext,
 		TLSHandshakeTimeout: dialTime, IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 1,
 		ForceAttemptHTTP2: true,
 	}
 	if o.Authorities != nil {
-		pool, err := x509.SystemCertPool()
+		pool, err := files.Trusted(o.Authorities)
 		if err != nil {
-			pool = x509.NewCertPool()
-		}
-		if err := files.Authorities(pool, o.Authorities); err != nil {
 			return nil, fmt.Errorf("reading tracing.caFile: %w", err)
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}

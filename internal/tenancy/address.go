@@ -2,6 +2,7 @@ package tenancy
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -41,12 +42,7 @@ func ClientAddr(remote netip.Addr, xForwardedFor []string, trusted []netip.Prefi
 }
 
 func isTrusted(a netip.Addr, trusted []netip.Prefix) bool {
-	for _, p := range trusted {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // parseForwarded reads an entry: an address, with or without a port, in brackets
@@ -56,14 +52,9 @@ func parseForwarded(entry string) (netip.Addr, bool) {
 	if a, err := netip.ParseAddr(entry); err == nil {
 		return plain(a), true
 	}
-	if a, err := netip.ParseAddrPort(entry); err == nil {
-		return plain(a.Addr()), true
-	}
-	if inner, ok := strings.CutPrefix(entry, "["); ok {
-		if inner, ok = strings.CutSuffix(inner, "]"); ok {
-			if a, err := netip.ParseAddr(inner); err == nil && a.Is6() {
-				return plain(a), true
-			}
+	for _, port := range []string{"", ":0"} { // [2001:db8::1] lacks nothing but the port
+		if a, err := netip.ParseAddrPort(entry + port); err == nil {
+			return plain(a.Addr()), true
 		}
 	}
 	return netip.Addr{}, false

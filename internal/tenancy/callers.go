@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -172,13 +173,5 @@ func recognises(m *config.CertificateMatch, c *x509.Certificate) bool {
 		func(name string) bool { return strings.EqualFold(name, m.DNSName) }) {
 		return false
 	}
-	if m.URI == "" {
-		return true
-	}
-	for _, u := range c.URIs {
-		if u.String() == m.URI {
-			return true
-		}
-	}
-	return false
+	return m.URI == "" || slices.ContainsFunc(c.URIs, func(u *url.URL) bool { return u.String() == m.URI })
 }

@@ -3,7 +3,6 @@ package tenancy
 import (
 	"errors"
 	"strings"
-	"unicode/utf8"
 
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
@@ -91,12 +90,8 @@ func notServed(n enterprise.Number, why string) error {
 // clip bounds what a problem repeats of the input.
 func clip(s string) string {
 	const most = 64
-	if len(s) <= most {
-		return s
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
 	}
-	end := most
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + "…"
+	return s
 }

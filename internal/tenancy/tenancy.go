@@ -119,6 +119,6 @@ func (t *Tenant) PathPrefix() string {
 	case t.Own:
 		return enterprisesPath + ownSegment
 	default:
-		return string(t.Number.AppendText10(append(make([]byte, 0, len(enterprisesPath)+10), enterprisesPath...)))
+		return string(t.Number.AppendText10(append(make([]byte, 0, len(enterprisesPath)+11), enterprisesPath...)))
 	}
 }

@@ -95,7 +95,7 @@ func start(t *testing.T, registry string) *instance {
 // eventually waits for a condition that another goroutine brings about.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !holds() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)

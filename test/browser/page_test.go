@@ -57,7 +57,7 @@ func (g *instance) tab() *tab {
 		chromedp.Flag("disable-dev-shm-usage", true))
 	allocator, endBrowser := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, closeTab := chromedp.NewContext(allocator)
-	limited, end := context.WithTimeout(ctx, 90*time.Second)
+	limited, end := context.WithTimeout(ctx, 5*time.Minute)
 	g.t.Cleanup(func() {
 		if err := chromedp.Cancel(ctx); err != nil {
 			g.t.Logf("closing the browser: %v", err)
@@ -125,7 +125,7 @@ func tell[T any](p *tab, expression string) T {
 
 func (p *tab) wait(what, condition string) {
 	p.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !tell[bool](p, condition) {
 		if time.Now().After(deadline) {
 			p.t.Fatalf("waited in vain for %s; the page shows:\n%s", what, tell[string](p, `document.body.innerText`))

@@ -1,7 +1,9 @@
 package k8s_test
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -33,9 +35,7 @@ func newNetwork(t *testing.T, m *manifests) *network {
 // labelled are the labels of a namespace, with the one that every namespace has.
 func labelled(name string, more map[string]string) map[string]string {
 	l := map[string]string{"kubernetes.io/metadata.name": name}
-	for k, v := range more {
-		l[k] = v
-	}
+	maps.Copy(l, more)
 	return l
 }
 
@@ -45,7 +45,7 @@ func (n *network) allows(direction networkingv1.PolicyType, set string, other pe
 	s := named[*appsv1.StatefulSet](n.t, n.manifests, set)
 	isolated := false
 	for _, p := range all[*networkingv1.NetworkPolicy](n.manifests) {
-		if !selects(n.t, &p.Spec.PodSelector, s.Spec.Template.Labels) || !speaksOf(p, direction) {
+		if !selects(n.t, &p.Spec.PodSelector, s.Spec.Template.Labels) || !slices.Contains(p.Spec.PolicyTypes, direction) {
 			continue
 		}
 		isolated = true
@@ -59,30 +59,14 @@ func (n *network) allows(direction networkingv1.PolicyType, set string, other pe
 		}
 		for _, rule := range p.Spec.Egress {
 			// A named port is the other side's; here all of those are Redis.
-			if n.from(rule.To, other) && n.port(rule.Ports, redisOr(n, s), port) {
-				return true
+			for _, r := range all[*appsv1.StatefulSet](n.manifests) {
+				if n.from(rule.To, other) && n.port(rule.Ports, r, port) {
+					return true
+				}
 			}
 		}
 	}
 	return !isolated
-}
-
-func redisOr(n *network, s *appsv1.StatefulSet) *appsv1.StatefulSet {
-	for _, other := range all[*appsv1.StatefulSet](n.manifests) {
-		if other.Name == "ebox-redis" {
-			return other
-		}
-	}
-	return s
-}
-
-func speaksOf(p *networkingv1.NetworkPolicy, direction networkingv1.PolicyType) bool {
-	for _, d := range p.Spec.PolicyTypes {
-		if d == direction {
-			return true
-		}
-	}
-	return false
 }
 
 func (n *network) from(peers []networkingv1.NetworkPolicyPeer, other peer) bool {

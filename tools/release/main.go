@@ -38,10 +38,9 @@ func main() {
 	out := flag.String("out", "dist", "the folder to write to; it is made, and must not hold another release")
 	platforms := flag.String("platforms", "linux/amd64,linux/arm64", "GOOS/GOARCH, separated by commas")
 	key := flag.String("key", "", "SSH key that signs SHA256SUMS; without it there is no signature")
-	product := flag.String("product", "./cmd/gateway", "the package that is compiled; tests take a smaller one")
 	epoch := flag.Int64("time", 0, "of every file, in seconds since 1970; git log -1 --format=%ct")
 	flag.Parse()
-	r := release{version: *version, product: *product, out: *out, time: time.Unix(*epoch, 0).UTC()}
+	r := release{version: *version, product: "./cmd/gateway", out: *out, time: time.Unix(*epoch, 0).UTC()}
 	if err := r.make(strings.Split(*platforms, ","), *key); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -67,7 +66,7 @@ var semantic = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)` +
 
 type release struct {
 	version string
-	product string // its package
+	product string // its package; tests take a smaller one
 	out     string
 	time    time.Time
 }

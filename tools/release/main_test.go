@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestMain(m *testing.M) {
@@ -100,24 +101,15 @@ func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	platform := runtime.GOOS + "/" + runtime.GOARCH
-	r := release{version: current(t)}
-	// The program itself, as a person runs it, and for the gateway: with the race detector,
-	// which this test may be compiled with, compressing would take minutes, and compiling the
-	// gateway without it all the time that the other tests take. The program itself refuses a
-	// gateway that differs the second time or is not static.
-	program := filepath.Join(dir, "release")
-	build := exec.Command("go", "build", "-trimpath", "-o", program, "./tools/release")
-	build.Env = append(os.Environ(), "GOFLAGS=", "CGO_ENABLED=0", "GOWORK=off")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	// Compiling the gateway without the race detector, which this test may be compiled with,
+	// would take as long as all other tests. A gateway that differs the second time, or is not
+	// static, is refused when it is released.
+	r := release{version: current(t), product: "./tools/release/testdata/product", time: time.Unix(1790000000, 0)}
 	for name, flags := range map[string]string{"first": "", "second": "-race"} {
+		t.Setenv("GOFLAGS", flags) // which must not matter
 		r.out = filepath.Join(dir, name)
-		run := exec.Command(program, "-version", r.version, "-time", "1790000000", "-platforms", platform, "-out", r.out,
-			"-key", key, "-product", "./tools/release")
-		run.Env = append(os.Environ(), "GOFLAGS="+flags) // which must not matter
-		if out, err := run.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
+		if err := r.make([]string{platform}, key); err != nil {
+			t.Fatal(err)
 		}
 	}
 	first, second := hashes(t, filepath.Join(dir, "first")), hashes(t, filepath.Join(dir, "second"))
@@ -167,6 +159,9 @@ func TestTheReleaseIsTheSameTwiceAndCanBeVerified(t *testing.T) {
 	}
 	if err := static(binary); err != nil {
 		t.Error(err)
+	}
+	if out, err := exec.Command(binary).CombinedOutput(); string(out) != "product "+r.version+"\n" {
+		t.Errorf("the binary says %q, %v", out, err)
 	}
 	list, err := os.ReadFile(filepath.Join(r.out, base+".cdx.json"))
 	if err != nil {

@@ -68,7 +68,7 @@ func (c Check) MarshalJSON() ([]byte, error) {
 func Offline(cfg *config.Config, now time.Time, running func(config.Listener) bool) []Check {
 	checks := checkRisks(cfg)
 	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth.Clients)) {
-		checks = append(checks, checkKey(name, authn.KeySourceOf(cfg.OAuth.Clients[name]), now))
+		checks = append(checks, checkKey(name, cfg.OAuth.Clients[name], now))
 	}
 	checks = append(checks, checkEncryption(cfg.Redis)...)
 	checks = append(checks, checkEvidence(cfg))
@@ -82,13 +82,13 @@ func Offline(cfg *config.Config, now time.Time, running func(config.Listener) bo
 	return checks
 }
 
-func checkKey(client string, src authn.KeySource, now time.Time) Check {
-	c := Check{Part: "key of client " + client, Where: src.Keystore + src.KeyFile}
-	key, err := authn.LoadKey(src)
+func checkKey(name string, client config.Client, now time.Time) Check {
+	c := Check{Part: "key of client " + name, Where: client.KeyFile()}
+	key, err := authn.LoadKey(client)
 	if err != nil {
 		c.Detail = err.Error()
 		if errors.Is(err, fs.ErrNotExist) {
-			c.Advice = "put the file there, readable for the gateway's user alone, or correct oauth.clients." + client
+			c.Advice = "put the file there, readable for the gateway's user alone, or correct oauth.clients." + name
 		}
 		return c
 	}

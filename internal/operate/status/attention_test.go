@@ -15,40 +15,48 @@ import (
 // the minute went.
 func TestTroubleShowsWithinSeconds(t *testing.T) {
 	type sum = activity.Summary
+	type lately = activity.Lately
 	well := sum{Requests: 200, P50: 20}
 	for name, c := range map[string]struct {
-		minute, now, before sum
-		severity, text      string
+		lately         lately
+		severity, text string
 	}{
-		"all is well": {well, sum{Requests: 40, P50: 20}, well, "", ""},
-		"one error in many": {
-			sum{Requests: 200, UpstreamErrors: 1}, sum{Requests: 40, UpstreamErrors: 1}, well, "", ""},
-		"one request, and it failed": {
-			sum{Requests: 1, GatewayErrors: 1}, sum{Requests: 1, GatewayErrors: 1}, sum{}, severityFailing, "1 of 1 requests"},
-		"half of the minute failed": {
-			sum{Requests: 20, GatewayErrors: 10}, sum{}, well, severityFailing, "in the last minute"},
-		"every call since a few seconds": {
-			sum{Requests: 200, UpstreamErrors: 9}, sum{Requests: 9, UpstreamErrors: 9}, well, severityFailing,
+		"all is well": {lately{Minute: well, Now: sum{Requests: 40, P50: 20}, Before: well}, "", ""},
+		"one error in many": {lately{Minute: sum{Requests: 200, UpstreamErrors: 1},
+			Now: sum{Requests: 40, UpstreamErrors: 1}, Before: well}, "", ""},
+		"one request, and it failed": {lately{Minute: sum{Requests: 1, GatewayErrors: 1},
+			Now: sum{Requests: 1, GatewayErrors: 1}}, severityFailing, "1 of 1 requests"},
+		"half of the minute failed": {lately{Minute: sum{Requests: 20, GatewayErrors: 10}, Before: well},
+			severityFailing, "in the last minute"},
+		"every call since a few seconds": {lately{Minute: sum{Requests: 200, UpstreamErrors: 9},
+			Now: sum{Requests: 9, UpstreamErrors: 9}, Before: well}, severityFailing,
 			"9 of 9 requests by route r failed in the last seconds"},
-		"one in ten": {
-			sum{Requests: 200, UpstreamErrors: 20}, sum{Requests: 40, UpstreamErrors: 4}, well, severityDegraded, "20 of 200"},
-		"one in twenty": {
-			sum{Requests: 200, UpstreamErrors: 10}, sum{Requests: 40, UpstreamErrors: 2}, well, severityNotice, "10 of 200"},
-		"frozen, and callers give up": {
-			sum{Requests: 200, Gone: 9}, sum{Requests: 9, Gone: 9, P50: 8000}, well, severityFailing,
+		"one in ten": {lately{Minute: sum{Requests: 200, UpstreamErrors: 20},
+			Now: sum{Requests: 40, UpstreamErrors: 4}, Before: well}, severityDegraded, "20 of 200"},
+		"one in twenty": {lately{Minute: sum{Requests: 200, UpstreamErrors: 10},
+			Now: sum{Requests: 40, UpstreamErrors: 2}, Before: well}, severityNotice, "10 of 200"},
+		"for one enterprise": {lately{FailedFor: 1, FailedOne: "0206731645", Minute: sum{Requests: 100, UpstreamErrors: 20}},
+			severityDegraded, "20 of 100 requests by route r failed in the last minute, all of them for one enterprise, " +
+				"0206731645; 80 others did not"},
+		"for all of many": {lately{FailedFor: 17, Minute: sum{Requests: 100, UpstreamErrors: 100}},
+			severityFailing, "100 of 100 requests by route r failed in the last minute, for 17 enterprises"},
+		"frozen, and callers give up": {lately{Minute: sum{Requests: 200, Gone: 9},
+			Now: sum{Requests: 9, Gone: 9, P50: 8000}, Before: well}, severityFailing,
 			"9 of 9 callers by route r gave up waiting in the last seconds, half of them after 8.0 s"},
-		"callers that go away at once": {sum{Requests: 200, Gone: 9}, sum{Requests: 9, Gone: 9, P50: 3}, well, "", ""},
-		"slower than before": {
-			sum{Requests: 200}, sum{Requests: 9, P50: 3000}, well, severityNotice,
-			"slow: half of the answers by route r begin after 3.0 s or more, in the minutes before after 20 ms"},
-		"slow as ever": {
-			sum{Requests: 200}, sum{Requests: 9, P50: 3000}, sum{Requests: 200, P50: 2900}, "", ""},
-		"slow from the start": {
-			sum{Requests: 9}, sum{Requests: 9, P50: 6000}, sum{}, severityNotice, "6.0 s or more"},
-		"three times as slow, and still 60ms": {sum{Requests: 200}, sum{Requests: 40, P50: 100}, well, "", ""},
+		"callers that go away at once": {lately{Minute: sum{Requests: 200, Gone: 9},
+			Now: sum{Requests: 9, Gone: 9, P50: 3}, Before: well}, "", ""},
+		"slower than before": {lately{Minute: sum{Requests: 200}, Now: sum{Requests: 9, P50: 3000}, Before: well},
+			severityNotice, "slow: half of the answers by route r begin after 3.0 s or more, in the minutes before after 20 ms"},
+		"slow as ever": {lately{Minute: sum{Requests: 200}, Now: sum{Requests: 9, P50: 3000},
+			Before: sum{Requests: 200, P50: 2900}}, "", ""},
+		"slow from the start": {lately{Minute: sum{Requests: 9}, Now: sum{Requests: 9, P50: 6000}},
+			severityNotice, "6.0 s or more"},
+		"three times as slow, and still 60ms": {lately{Minute: sum{Requests: 200}, Now: sum{Requests: 40, P50: 100},
+			Before: well}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := troubleOf(activity.Lately{Route: "r", Provider: "p", Minute: c.minute, Now: c.now, Before: c.before})
+			c.lately.Route, c.lately.Provider = "r", "p"
+			got := troubleOf(c.lately)
 			if got.Text != "" && got.Severity != c.severity || (got.Text == "") != (c.text == "") ||
 				!strings.Contains(got.Text, c.text) {
 				t.Errorf("%+v", got)

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/activity"
 	"ebox-gateway/internal/audit"
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/operate"
@@ -128,20 +127,6 @@ func TestAFrozenUpstreamIsSeenWithinSeconds(t *testing.T) {
 		if (len(list) == 1) != c.want || c.want && (list[0].Severity != severityFailing || list[0].Part != "provider nsso" ||
 			!strings.Contains(list[0].Text, "frozen")) {
 			t.Errorf("%s: %+v", name, list)
-		}
-	}
-}
-
-func TestFailuresSayWhomTheyMeet(t *testing.T) {
-	for want, l := range map[string]activity.Lately{
-		"20 of 100 requests by route r failed in the last minute, all of them for one enterprise, 0206731645; 80 others " +
-			"did not": {FailedFor: 1, FailedOne: "0206731645", Minute: activity.Summary{Requests: 100, UpstreamErrors: 20}},
-		"100 of 100 requests by route r failed in the last minute, for 17 enterprises": {
-			FailedFor: 17, Minute: activity.Summary{Requests: 100, UpstreamErrors: 100}},
-	} {
-		l.Route = "r"
-		if got := troubleOf(l); got.Text != want || got.Runbook != runbook("eboxupstreamerrors") {
-			t.Errorf("%+v", got)
 		}
 	}
 }
