@@ -360,7 +360,7 @@ func TestNothingIsLeftOfMisbehavingCallers(t *testing.T) {
 		l.ReadHeaderTimeout, l.IdleTimeout, l.BodyIdleTimeout = 200*time.Millisecond, 200*time.Millisecond,
 			200*time.Millisecond
 	})
-	rounds := 3
+	rounds := 1
 	if s := os.Getenv("LISTEN_SOAK"); s != "" {
 		_, _ = fmt.Sscan(s, &rounds)
 	}

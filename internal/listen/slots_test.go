@@ -56,8 +56,8 @@ func TestIdleConnectionsMakeRoomForNewOnes(t *testing.T) {
 					}
 					echo(w, r)
 				}, func(l *Limits) { l.MaxConnections = places })
-				idle := make([]*caller, 0, 3*places)
-				for range 3 * places { // those in front make room for those behind, too
+				idle := make([]*caller, 0, 2*places)
+				for range 2 * places { // those in front make room for those behind, too
 					c := f.dial()
 					begin(c)
 					idle = append(idle, c)

@@ -130,7 +130,9 @@ func (a *attempt) Read(p []byte) (int, error) {
 // fetch reads from the caller. The lock is given up meanwhile.
 func (s *source) fetch(a *attempt, p []byte) (int, error) {
 	s.reading = true
+	s.mu.Unlock()
 	n, err := s.readCaller(p)
+	s.mu.Lock()
 	s.reading = false
 	s.turn.Broadcast()
 
@@ -156,11 +158,9 @@ func (s *source) fetch(a *attempt, p []byte) (int, error) {
 	return n, nil
 }
 
-// readCaller gives up the lock while it reads. A panic is an error of the body: the transport reads in a goroutine in
-// which it would end the program.
+// readCaller reads from the caller. Bodies that name enterprises are looked into as they go up,
+// in the transport's own goroutine: a fault there ends this request, and not the process.
 func (s *source) readCaller(p []byte) (n int, err error) {
-	s.mu.Unlock()
-	defer s.mu.Lock()
 	defer func() {
 		if fault := recover(); fault != nil {
 			n, err = 0, problem.Internal(fmt.Errorf("reading the request body: panic: %v\n%s", fault, debug.Stack()))

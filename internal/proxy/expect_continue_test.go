@@ -2,11 +2,12 @@ package proxy
 
 import (
 	"context"
-	"ebox-gateway/internal/call"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/call"
 )
 
 func TestARefusalBefore100ReachesTheCallerWithout100(t *testing.T) {

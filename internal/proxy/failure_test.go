@@ -73,22 +73,6 @@ func TestFailuresOfTheUpstream(t *testing.T) {
 	}
 }
 
-func TestARefusedConnection(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := newRig(t, "http://"+l.Addr().String())
-	l.Close()
-	a := g.get("POST", "/x", nil, strings.NewReader("body"))
-	if a.StatusCode != 502 || !strings.Contains(a.body, `"requestSent":false`) {
-		t.Fatalf("%d %s", a.StatusCode, a.body)
-	}
-	if rec := g.record(); rec.Sent {
-		t.Fatal("the record says that it was sent")
-	}
-}
-
 func TestAnswersThatCannotBePassedOn(t *testing.T) {
 	for _, text := range []string{
 		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",

@@ -28,7 +28,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait of these tests; none is expected to need it.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 const gatewayPrefix = "/enterprises/0206731645/ebox/providers/nsso"
 

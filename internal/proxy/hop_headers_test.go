@@ -9,48 +9,37 @@ import (
 	"ebox-gateway/internal/call"
 )
 
-// seen runs one request through the gateway and returns the header that the
-// upstream received.
-func seen(t *testing.T, lines ...string) (head string) {
-	t.Helper()
+func TestOtherHeadersPassAsTheyAre(t *testing.T) {
 	got := make(chan string, 1)
 	g := behindRaw(t, func(_ int, c *peer) {
 		got <- c.head()
 		c.send("HTTP/1.1 204 No Content", "", "")
 	})
-	c := g.dial()
-	c.send(append(append([]string{"GET /ebox?a=%20;b HTTP/1.1", "Host: gateway.example"}, lines...), "", "")...)
-	c.head()
-	g.record()
-	return <-got
-}
-
-func TestOtherHeadersPassAsTheyAre(t *testing.T) {
-	head := seen(t, "Accept: application/json;q=0.5", "If-None-Match: \"x\"", "Accept-Language: nl", "Accept-Language: fr",
-		"X-My_Header: 1", "User-Agent: payroll/1", "TE: trailers;q=1, trailers")
-	for _, line := range []string{"Accept: application/json;q=0.5\r\n", "If-None-Match: \"x\"\r\n",
-		"Accept-Language: nl\r\n", "Accept-Language: fr\r\n", "X-My_header: 1\r\n", "User-Agent: payroll/1\r\n",
-		"\r\nTe: trailers\r\n"} {
-		if !strings.Contains(head, line) {
-			t.Errorf("%q is missing in\n%s", line, head)
+	for _, agent := range []string{"User-Agent: payroll/1\r\n", ""} { // none is invented
+		c := g.dial()
+		c.send("GET /ebox%2Cb?a=%20;b HTTP/1.1\r\nHost: gateway.example",
+			"Accept: application/json;q=0.5", "If-None-Match: \"x\"", "Accept-Language: nl", "Accept-Language: fr", "X-My_Header: 1",
+			"TE: trailers;q=1, trailers", agent+"\r\n")
+		c.head()
+		head := <-got
+		for _, line := range []string{"Accept: application/json;q=0.5\r\n", "If-None-Match: \"x\"\r\n",
+			"Accept-Language: nl\r\n", "Accept-Language: fr\r\n", "X-My_header: 1\r\n", "\r\nTe: trailers\r\n", agent} {
+			if !strings.Contains(head, line) {
+				t.Errorf("%q is missing in\n%s", line, head)
+			}
 		}
-	}
-	if !strings.HasPrefix(head, "GET /REST/registry/v3/ebox?a=%20;b HTTP/1.1\r\nHost: 127.0.0.1:") {
-		t.Errorf("the request line or Host is wrong in\n%s", head)
-	}
-}
-
-func TestNoUserAgentIsInvented(t *testing.T) {
-	if head := seen(t); strings.Contains(head, "User-Agent") {
-		t.Fatalf("one was:\n%s", head)
+		if strings.Contains(head, "User-Agent") != (agent != "") ||
+			!strings.HasPrefix(head, "GET /REST/registry/v3/ebox%2Cb?a=%20;b HTTP/1.1\r\nHost: 127.0.0.1:") {
+			t.Errorf("the request line, Host or User-Agent is wrong in\n%s", head)
+		}
 	}
 }
 
 func TestABareQuestionMarkIsKept(t *testing.T) {
 	got := make(chan string, 1)
 	g := behind(t, func(_ http.ResponseWriter, r *http.Request) { got <- r.RequestURI })
-	g.get("GET", "/a%2Cb?", nil, nil)
-	if uri := <-got; uri != "/REST/registry/v3/a%2Cb?" {
+	g.get("GET", "/a?", nil, nil)
+	if uri := <-got; uri != "/REST/registry/v3/a?" {
 		t.Fatal(uri)
 	}
 }

@@ -2,8 +2,6 @@ package proxy
 
 import (
 	"context"
-	"ebox-gateway/internal/call"
-	"ebox-gateway/internal/wire"
 	"errors"
 	"io"
 	"net/http"
@@ -14,6 +12,9 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/wire"
 )
 
 // dyingConnections is an upstream that answers the first request on each
@@ -53,13 +54,9 @@ func TestWhatTheTransportRepeatsByItself(t *testing.T) {
 	}{
 		{"a read goes again on a new connection", "GET", "", nil, false, 200, []string{"GET /warm", "GET /x", "GET /x"}},
 		{"an opening does not, once it was sent", "GET", "", nil, true, 502, []string{"GET /warm", "GET /x"}},
-		{"a HEAD of a document does not", "HEAD", "", nil, true, 502, []string{"GET /warm", "HEAD /x"}},
-		{"a write does not", "POST", "body", nil, false, 502, []string{"GET /warm", "POST /x body"}},
 		{"a write without a body does not", "POST", "", nil, false, 502, []string{"GET /warm", "POST /x"}},
 		{"a write does not, whatever the caller says of it", "POST", "body", http.Header{"Idempotency-Key": {"1"}}, false,
 			502, []string{"GET /warm", "POST /x body"}},
-		{"a write without a body does not either", "POST", "", http.Header{"X-Idempotency-Key": {"1"}}, false, 502,
-			[]string{"GET /warm", "POST /x"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -69,7 +66,8 @@ func TestWhatTheTransportRepeatsByItself(t *testing.T) {
 			if a := g.get("GET", "/warm", nil, nil); a.body != "ok" {
 				t.Fatal(a.err)
 			}
-			time.Sleep(wire.Settle) // the connection serves nobody before that
+			g.record()              // its connection is unused from now on,
+			time.Sleep(wire.Settle) // and serves nobody before that
 			var body io.Reader
 			if c.body != "" {
 				body = strings.NewReader(c.body)
@@ -139,10 +137,7 @@ func TestTheStackCanSendSmallBodiesAgain(t *testing.T) {
 		tries int
 	}{
 		{"a small one", 100, true, 2},
-		{"a small one of unknown length", 100, false, 2},
-		{"64 KiB", 64 << 10, true, 2},
 		{"64 KiB of unknown length", 64 << 10, false, 2},
-		{"more than 64 KiB", 64<<10 + 1, true, 1},
 		{"more than 64 KiB of unknown length", 64<<10 + 1, false, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"compress/gzip"
-	"compress/zlib"
 	"io"
 	"net/http"
 	"strconv"
@@ -49,11 +48,9 @@ func TestAnswersThatAreRewritten(t *testing.T) {
 		{"JSON", "application/json", "", link, back, false, len(back)},
 		{"JSON with a parameter, in capitals", "Application/JSON ; charset=utf-8", "", link, back, false, len(back)},
 		{"HAL", "application/hal+json", "", link, back, false, len(back)},
-		{"JSON that says that it is not coded", "application/json", "identity", link, back, false, len(back)},
 		{"JSON of more than 64 KiB", "application/json", "", large, largeBack, false, -1},
 		{"a problem", "application/problem+json", "", link, link, false, len(link)},
 		{"JSON whose coding is none", "application/json", "none", link, back, false, len(back)},
-		{"JSON whose coding is a character set", "application/json", "UTF-8", link, back, false, len(back)},
 		{"a document that is JSON", "application/json", "", link, link, true, len(link)},
 		{"text", "text/plain", "", link, link, false, len(link)},
 		{"no type", "", "", link, link, false, len(link)},
@@ -117,10 +114,6 @@ func TestJSONThatIsCodedAllTheSameIsRewritten(t *testing.T) {
 		_ = w.Close()
 		return b.String()
 	}
-	var deflated bytes.Buffer
-	w := zlib.NewWriter(&deflated)
-	_, _ = io.WriteString(w, link)
-	_ = w.Close()
 	for _, c := range []struct {
 		name, coding, body string
 		document           bool
@@ -129,11 +122,9 @@ func TestJSONThatIsCodedAllTheSameIsRewritten(t *testing.T) {
 	}{
 		{"gzip", "gzip", gzipped(link), false, 200, back, ""},
 		{"gzip of more than 64 KiB", "gzip", gzipped(large), false, 200, largeBack, ""},
-		{"deflate", "deflate", deflated.String(), false, 200, back, ""},
 		{"an empty body", "gzip", "", false, 200, "", ""},
 		{"a document", "gzip", gzipped(link), true, 200, gzipped(link), "gzip"},
 		{"an unknown coding", "br", link, false, 502, "", ""},
-		{"two codings", "gzip, gzip", link, false, 502, "", ""},
 		{"what is not gzip", "gzip", link, false, 502, "", ""},
 		{"gzip that is cut short", "gzip", gzipped(link)[:20], false, 502, "", ""},
 	} {

@@ -57,16 +57,3 @@ func TestAnswerTrailersPass(t *testing.T) {
 		})
 	}
 }
-
-func TestUnannouncedTrailersOfAShortAnswerPass(t *testing.T) {
-	for _, kind := range []string{"application/json", "text/plain"} {
-		t.Run(kind, func(t *testing.T) {
-			g := behindRaw(t, answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: "+kind+
-				"\r\n\r\n2\r\n{}\r\n0\r\nX-Late: 1\r\n\r\n"))
-			a := g.get("GET", "/x", nil, nil)
-			if a.body != "{}" || a.Trailer.Get("X-Late") != "1" {
-				t.Fatalf("%q %v %v", a.body, a.Trailer, a.err)
-			}
-		})
-	}
-}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -58,8 +59,7 @@ func TestACutBeforeTheHeaderLeftIsAProblem(t *testing.T) {
 func TestHTTP10(t *testing.T) {
 	long := strings.Repeat("0123456789abcdef", 2<<20/16)
 	chunked := func(body string) string {
-		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n" + hex(len(body)) +
-			"\r\n" + body + "\r\n"
+		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n" + chunk(body)
 	}
 	request := []string{"GET /x HTTP/1.0", "", ""}
 
@@ -113,17 +113,11 @@ func TestHTTP10(t *testing.T) {
 	})
 }
 
-func hex(n int) string {
-	const digits = "0123456789abcdef"
-	if n < 16 {
-		return digits[n : n+1]
-	}
-	return hex(n/16) + digits[n%16:n%16+1]
-}
+func chunk(body string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(body), body) }
 
 func TestTheResetGoesBeneathTLS(t *testing.T) {
 	long := strings.Repeat("x", holdHTTP10+1)
-	g := behindRaw(t, answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+hex(len(long))+"\r\n"+long+"\r\n"))
+	g := behindRaw(t, answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+chunk(long)))
 	c := g.dialTLS()
 	c.send("GET /x HTTP/1.0", "", "")
 	c.head()

@@ -12,16 +12,6 @@ import (
 	"ebox-gateway/internal/call"
 )
 
-func classifyTimeout(err error) call.Failure {
-	return call.Failure{Timeout: errors.Is(err, context.DeadlineExceeded)}
-}
-
-type senderFunc func(*http.Request) (*http.Response, error)
-
-func (f senderFunc) Send(_ context.Context, _ *call.Call, r *http.Request) (*http.Response, error) {
-	return f(r)
-}
-
 // A frozen upstream shows in the age of its oldest call, long before that call's time is
 // over; a large upload takes the time that its caller takes.
 func TestTheOldestCallThatWaitsIsKnown(t *testing.T) {
@@ -33,13 +23,13 @@ func TestTheOldestCallThatWaitsIsKnown(t *testing.T) {
 	send := func(during func(), body int64) {
 		r := httptest.NewRequest("GET", "https://nsso.example/", nil)
 		r.ContentLength = body
-		layer := NewCounter(senderFunc(func(*http.Request) (*http.Response, error) {
+		layer := NewCounter(call.SenderFunc(func(context.Context, *call.Call, *http.Request) (*http.Response, error) {
 			during()
 			if fail != nil {
 				return nil, fail
 			}
 			return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
-		}), classifyTimeout, func() time.Time { return now }, &w)
+		}), classify, func() time.Time { return now }, &w)
 		if _, err := layer.Send(t.Context(), call.New(), r); err != fail {
 			t.Fatal(err)
 		}

@@ -73,7 +73,7 @@ func TestTimesAreUTCWhateverTheMachineHas(t *testing.T) {
 }
 
 // Who writes the number of a citizen in place of a provider names no provider.
-func TestAccessLineHidesCitizens(t *testing.T) {
+func TestAProviderThatIsACitizensNumberIsHidden(t *testing.T) {
 	if got := lineOf(t, &call.Record{Call: &call.Call{Provider: "79072300048"}}); got["provider"] != "***********" {
 		t.Errorf("the provider %v", got["provider"])
 	}

@@ -1,37 +1,26 @@
 package whole_test
 
 import (
-	"bufio"
-	"context"
 	"crypto/tls"
-	"encoding/binary"
 	"io"
 	"net"
-	"os"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
-
-	"golang.org/x/net/dns/dnsmessage"
 )
 
 // detour is a way to an upstream that can be blocked below HTTP, where the
 // simulator's own faults do not reach. It listens on the simulator's host, on a port
-// of its own, which stays its own while nobody listens there.
+// of its own.
 type detour struct {
-	t    *testing.T
 	to   string      // host:port behind it
 	addr string      // host:port
 	tls  *tls.Config // nil for plain TCP
 
+	listener net.Listener
 	mu       sync.Mutex
 	blocked  blockage
 	stumbles int // connections that are still to be closed before they are one
 	accepted int
-	socket   int          // bound and not listening, while there is no listener; else -1
-	listener net.Listener // nil while connections are refused
 	conns    map[net.Conn]bool
 	wg       sync.WaitGroup
 }
@@ -41,71 +30,32 @@ type blockage int
 
 const (
 	passing      blockage = iota
-	refusing              // nobody listens
+	closing               // they are accepted and closed
 	mute                  // they are accepted, and nothing is ever read or answered
 	talkingOther          // they get an answer that is neither TLS nor HTTP
-	halting               // an answer stands still after the first bytes of its body
 )
 
 func newDetour(t *testing.T, to string, config *tls.Config) *detour {
 	t.Helper()
-	d := &detour{t: t, to: to, tls: config, conns: make(map[net.Conn]bool)}
-	d.bind(0)
-	d.listen()
-	t.Cleanup(d.close)
-	return d
-}
-
-// bind takes a port without listening on it: whoever connects is refused, and nobody
-// else can have it.
-func (d *detour) bind(port int) {
-	d.t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err == nil {
-		err = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
-	}
-	if err == nil {
-		err = syscall.Bind(fd, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
-	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		d.t.Fatalf("taking a port: %v", err)
+		t.Fatal(err)
 	}
-	d.socket = fd
-}
-
-// listen turns the socket into a listener.
-func (d *detour) listen() {
-	d.t.Helper()
-	if err := syscall.Listen(d.socket, 128); err != nil {
-		d.t.Fatal(err)
-	}
-	file := os.NewFile(uintptr(d.socket), "detour")
-	defer file.Close()
-	d.socket = -1
-	var err error
-	if d.listener, err = net.FileListener(file); err != nil {
-		d.t.Fatal(err)
-	}
-	l := d.listener
-	d.addr = l.Addr().String()
-	d.wg.Go(func() { d.accept(l) })
+	d := &detour{to: to, addr: l.Addr().String(), tls: config, listener: l, conns: make(map[net.Conn]bool)}
+	d.wg.Go(d.accept)
+	t.Cleanup(func() {
+		_ = l.Close()
+		d.block(closing)
+		d.wg.Wait()
+	})
+	return d
 }
 
 // block does to connections what b says, and ends those that there are.
 func (d *detour) block(b blockage) {
-	d.t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.blocked = b
-	switch {
-	case b == refusing && d.listener != nil:
-		_ = d.listener.Close()
-		port := d.listener.Addr().(*net.TCPAddr).Port
-		d.listener = nil
-		d.bind(port)
-	case b != refusing && d.listener == nil:
-		d.listen()
-	}
 	d.cut()
 }
 
@@ -131,22 +81,9 @@ func (d *detour) cut() {
 	clear(d.conns)
 }
 
-func (d *detour) close() {
-	d.mu.Lock()
-	if d.listener != nil {
-		_ = d.listener.Close()
-	} else if d.socket >= 0 {
-		_ = syscall.Close(d.socket)
-	}
-	d.blocked = refusing
-	d.cut()
-	d.mu.Unlock()
-	d.wg.Wait()
-}
-
-func (d *detour) accept(l net.Listener) {
+func (d *detour) accept() {
 	for {
-		in, err := l.Accept()
+		in, err := d.listener.Accept()
 		if err != nil {
 			return
 		}
@@ -175,13 +112,13 @@ func (d *detour) serve(in net.Conn) {
 		d.stumbles--
 	}
 	d.mu.Unlock()
-	if stumbles || !d.keep(in, b) {
+	if stumbles || b == closing || !d.keep(in, b) {
 		_ = in.Close()
 		return
 	}
 	switch b {
-	case passing, halting:
-		d.pass(in, b)
+	case passing:
+		d.pass(in)
 	case talkingOther:
 		_, _ = io.WriteString(in, "220 mail.example ESMTP\r\n")
 		_, _ = io.Copy(io.Discard, in)
@@ -189,7 +126,7 @@ func (d *detour) serve(in net.Conn) {
 	}
 }
 
-func (d *detour) pass(in net.Conn, b blockage) {
+func (d *detour) pass(in net.Conn) {
 	defer in.Close()
 	near := in
 	if d.tls != nil {
@@ -204,90 +141,9 @@ func (d *detour) pass(in net.Conn, b blockage) {
 		return
 	}
 	defer out.Close()
-	if !d.keep(out, b) {
+	if !d.keep(out, passing) {
 		return
 	}
 	d.wg.Go(func() { _, _ = io.Copy(out, near); _ = out.Close() })
-	if b == halting {
-		head(near, out)
-		_, _ = io.Copy(io.Discard, out)
-		return
-	}
 	_, _ = io.Copy(near, out)
-}
-
-// head copies the header of an answer and the first bytes of its body.
-func head(to io.Writer, from io.Reader) {
-	r := bufio.NewReader(from)
-	for line := "."; line != "\r\n"; {
-		var err error
-		if line, err = r.ReadString('\n'); err != nil {
-			return
-		}
-		_, _ = io.WriteString(to, line)
-	}
-	_, _ = io.CopyN(to, r, 4)
-}
-
-// names is a DNS of its own: the names under "invalid" that it knows are at
-// 127.0.0.1, all others do not exist.
-type names struct {
-	mu    sync.Mutex
-	known map[string]bool
-}
-
-// dns is what the process asks, from the beginning on.
-var dns = new(names)
-
-func (d *names) set(name string, known bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.known == nil {
-		d.known = make(map[string]bool)
-	}
-	d.known[name] = known
-}
-
-// dial gives the resolver a name server in memory, spoken to as over TCP (RFC 1035,
-// section 4.2.2).
-func (d *names) dial(context.Context, string, string) (net.Conn, error) {
-	near, far := net.Pipe()
-	go d.answer(far)
-	return near, nil
-}
-
-func (d *names) answer(c net.Conn) {
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-	var length [2]byte
-	if _, err := io.ReadFull(c, length[:]); err != nil {
-		return
-	}
-	query := make([]byte, binary.BigEndian.Uint16(length[:]))
-	if _, err := io.ReadFull(c, query); err != nil {
-		return
-	}
-	var m dnsmessage.Message
-	if m.Unpack(query) != nil || len(m.Questions) != 1 {
-		return
-	}
-	q := m.Questions[0]
-	m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
-	d.mu.Lock()
-	known := d.known[strings.TrimSuffix(q.Name.String(), ".")]
-	d.mu.Unlock()
-	switch {
-	case !known:
-		m.RCode = dnsmessage.RCodeNameError
-	case q.Type == dnsmessage.TypeA:
-		m.Answers = []dnsmessage.Resource{{
-			Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1},
-			Body:   &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}},
-		}}
-	}
-	packed, err := m.Pack()
-	if err != nil {
-		return
-	}
-	_, _ = c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(packed))), packed...))
 }

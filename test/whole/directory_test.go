@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -34,55 +33,19 @@ func (h *house) listed(id string) map[string]any {
 
 func TestTheListNamesStatesAndPaths(t *testing.T) {
 	t.Parallel()
-	for _, shape := range []string{"an object with items", "an array"} {
-		t.Run(shape, func(t *testing.T) {
-			h := open(t, func(t *testing.T, text string) string {
-				if shape == "an array" {
-					text = regexp.MustCompile(`(registry:\n  url: http://[^/]+)\S+`).ReplaceAllString(text,
-						"$1/REST/ebox/enterprise/federation/v1/messageProviders")
-				}
-				return text
-			})
-			for id, state := range map[string]string{
-				"nsso": "active", "regional": "active", "utilities": "maintenance", "upcoming": "not-yet-active",
-				"retired": "deactivated",
-			} {
-				if p := h.listed(id); p["state"] != state || p["path"] != "/ebox/providers/"+id || p["circuit"] != "closed" {
-					t.Errorf("%v", p)
-				}
-			}
-			if window, _ := h.listed("utilities")["maintenance"].(map[string]any); window["end"] == nil {
-				t.Errorf("%v", h.listed("utilities"))
-			}
-			h.get("/enterprises/"+mandated+regional+"/ebox").want(t, 200)
-			if r := h.last(simulator.UpstreamRegistry); (shape == "an array") != strings.HasSuffix(r.Target,
-				"/messageProviders") {
-				t.Errorf("the registry was asked for %s", r.Target)
-			}
-			prefixed := h.get("/enterprises/"+mandated+"/ebox/providers").want(t, 200)
-			if !strings.Contains(prefixed.body, `"path":"/enterprises/`+mandated+`/ebox/providers/nsso"`) {
-				t.Errorf("%s", prefixed.body)
-			}
-		})
+	h := open(t)
+	for id, state := range map[string]string{"nsso": "active", "regional": "active", "utilities": "maintenance",
+		"upcoming": "not-yet-active", "retired": "deactivated"} {
+		if p := h.listed(id); p["state"] != state || p["path"] != "/ebox/providers/"+id || p["circuit"] != "closed" {
+			t.Errorf("%v", p)
+		}
 	}
-}
-
-func TestTheRegistryIsDownAtTheStart(t *testing.T) {
-	t.Parallel()
-	var registry tap
-	registry.down.Store(true)
-	h := build(t, registry.before(`registry:\n  url: http://([^/]+)`))
-	eventually(t, "the first failure", func() bool { return h.status().Directory.LastError != "" })
-	p := h.get(box).want(t, 503)
-	if p.header.Get("Retry-After") == "" || !strings.Contains(p.problem(t)["detail"].(string), "Registry") {
-		t.Errorf("%v %s", p.header, p.body)
+	if window, _ := h.listed("utilities")["maintenance"].(map[string]any); window["end"] == nil {
+		t.Errorf("%v", h.listed("utilities"))
 	}
-	h.get("/ebox/providers").want(t, 200)
-	h.get(grant+"/mandates?representedEnterpriseNumber="+mandated).want(t, 200) // what needs no provider works
-	registry.down.Store(false)
-	eventually(t, "the list", func() bool { return h.get(box).status == 200 })
-	if s := h.status().Directory; s.LastError != "" || s.LastSuccess.IsZero() {
-		t.Errorf("%+v", s)
+	prefixed := h.get("/enterprises/"+mandated+"/ebox/providers").want(t, 200)
+	if !strings.Contains(prefixed.body, `"path":"/enterprises/`+mandated+`/ebox/providers/nsso"`) {
+		t.Errorf("%s", prefixed.body)
 	}
 }
 
@@ -163,20 +126,5 @@ func TestHostsThatNobodyAllowedGetNoCallAndNoToken(t *testing.T) {
 	eventually(t, "the change", func() bool { return h.get(box).status == 503 })
 	if calls.Load() != 0 {
 		t.Error("a token went to a host that nobody allowed")
-	}
-}
-
-func TestTheRegistrysURLMayBeItsBaseOrItsList(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct{ name, path string }{
-		{"the newer list", "documentProviderRegistry/v1/messageRegistries"},
-		{"the newer base", "documentProviderRegistry/v1"},
-		{"the older list", "v1/messageProviders"},
-		{"the older base", "v1/"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			h := open(t, edit("documentProviderRegistry/v1/messageRegistries", c.path))
-			h.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
-		})
 	}
 }

@@ -1,45 +1,14 @@
 package whole_test
 
 import (
-	"bufio"
-	"context"
-	"crypto/tls"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"ebox-gateway/internal/simulator"
 )
-
-// raw sends bytes as they are and reads the answer to the end of the connection or
-// of the body.
-func (h *house) raw(request string) answer {
-	h.t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(h.base, "http://"))
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err := io.WriteString(conn, request); err != nil {
-		h.t.Fatal(err)
-	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: strings.SplitN(request, " ", 2)[0]})
-	if err != nil {
-		h.t.Fatalf("%q: %v", request, err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		h.t.Fatalf("%q: reading the body: %v", request, err)
-	}
-	return answer{resp.StatusCode, resp.Header, string(body)}
-}
 
 func TestPagesInBrowsersAreTurnedAway(t *testing.T) {
 	t.Parallel()
@@ -138,10 +107,14 @@ func TestEveryAnswerNamesRequestAndEnvironment(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	seen := make(map[string]bool)
-	for _, path := range []string{"/ebox/providers", "/nothing", "/enterprises/0206731645/ebox/providers/nsso/ebox"} {
-		got := h.get(path, "X-Request-Id: mine", "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+	logged := func(text string) {
+		t.Helper()
+		eventually(t, "the access line with "+text, func() bool { return strings.Contains(h.access.String(), text) })
+	}
+	for _, path := range []string{"/ebox/providers", "/nothing", box, box} {
+		got := h.get(path, "X-Request-Id: mine", "BelGov-Trace-Id: mine")
 		id := got.header.Get("X-Request-Id")
-		if len(id) != 36 || seen[id] || id == "mine" || len(got.header.Values("X-Request-Id")) != 1 {
+		if len(id) != 36 || seen[id] || len(got.header.Values("X-Request-Id")) != 1 {
 			t.Errorf("%s: X-Request-Id %q", path, id)
 		}
 		seen[id] = true
@@ -151,7 +124,24 @@ func TestEveryAnswerNamesRequestAndEnvironment(t *testing.T) {
 		if got.status == 404 && got.problem(t)["instance"] != "urn:uuid:"+id {
 			t.Errorf("%s: instance is not the request: %s", path, got.body)
 		}
-		eventually(t, "the access line", func() bool { return strings.Contains(h.access.String(), `"requestId":"`+id+`"`) })
+		logged(`"requestId":"` + id + `"`)
+		if path != box {
+			continue
+		}
+		// Every call has a trace id of its own. The upstream's, and its repetition of ours, tie the two logs together.
+		sent, theirs := h.last("provider:nsso").Header["Belgov-Trace-Id"], got.header.Get("Belgov-Trace-Id")
+		if len(sent) != 1 || len(sent[0]) != 36 || seen[sent[0]] || theirs == "" ||
+			got.header.Get("Belgov-Related-Trace-Id") != sent[0] {
+			t.Fatalf("upstream saw %q, and answered %v", sent, got.header)
+		}
+		seen[sent[0]] = true
+		logged(sent[0])
+		logged(theirs)
+	}
+	for _, r := range h.sim.Requests() {
+		if id := r.Header.Get("Belgov-Trace-Id"); id == "" || len(id) > 36 {
+			t.Errorf("%s saw the trace id %q", r.Upstream, id)
+		}
 	}
 }
 
@@ -159,84 +149,31 @@ func TestAdminListener(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	eventually(t, "readiness", func() bool { return h.operate("GET", "/readyz").status == 200 })
-	for path, status := range map[string]int{"/livez": 200, "/startupz": 200, "/readyz": 200, "/health": 200,
-		"/status": 200, "/x": 404} {
-		resp, err := h.http.Get(h.adm + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if resp.StatusCode != status {
-			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
-		}
+	for path, status := range map[string]int{"/livez": 200, "/startupz": 200, "/health": 200, "/status": 200, "/x": 404} {
+		got := h.operate("GET", path).want(t, status)
 		for _, secret := range []string{"Bearer", "PRIVATE", "password"} {
-			if strings.Contains(string(body), secret) {
+			if strings.Contains(got.body, secret) {
 				t.Errorf("%s shows %s", path, secret)
 			}
 		}
 	}
-	req, _ := http.NewRequestWithContext(context.Background(), "GET", h.adm+"/status", nil)
-	req.Header.Set("Origin", "https://evil.example")
-	resp, err := h.http.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != 403 {
-		t.Errorf("a page may read the status: %d", resp.StatusCode)
-	}
-}
-
-func TestTLSListenerServesHTTP2(t *testing.T) {
-	t.Parallel()
-	cert, key := certificate(t, "server")
-	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, "server: {listen: ['127.0.0.1:0', {address: '127.0.0.1:0', "+
-		"name: tls, tls: {certFile: "+cert+", keyFile: "+key+"}}]"))
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
-	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: transport}).Get("https://" + h.gw.Addrs()[1].String() +
-		"/enterprises/0206731645/ebox/providers/nsso/ebox/messages?pageSize=1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if resp.ProtoMajor != 2 || resp.StatusCode != 200 || !strings.Contains(string(body), `"href":"https://127.0.0.1:`) {
-		t.Errorf("%s %s %s", resp.Proto, resp.Status, body)
-	}
+	h.operate("GET", "/status", "Origin: https://evil.example").want(t, 403)
 }
 
 // The other types, and why, are in package server's test of this name.
 func TestADocumentThatIsAPageCannotActInABrowser(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	path := box + "/messages/" + simulator.FirstMessage + "/attachments/1/content"
-	const contained = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-	for _, c := range []struct {
-		types  []string
-		policy string
-	}{
-		{[]string{"text/html"}, contained},
-		{[]string{"text/plain", "text/html"}, contained},
-		{[]string{"application/pdf"}, ""},
+	h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 200,
+		Header: http.Header{"Content-Type": {"text/html"}}, Body: "<script>"})
+	for field, want := range map[string]string{
+		"Sec-Fetch-Site: same-origin": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:",
+		"Accept: */*":                 "", // a program
 	} {
-		h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 200,
-			Header: http.Header{"Content-Type": c.types}, Body: "<script>", Count: 4})
-		for _, fields := range [][]string{{"Sec-Fetch-Site: same-origin"},
-			{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: same-origin"}, {"Upgrade-Insecure-Requests: 1"}} {
-			got := h.get(path, fields...).want(t, 200)
-			if policy, sniffing := got.header.Get("Content-Security-Policy"),
-				got.header.Get("X-Content-Type-Options"); policy != c.policy || sniffing != "nosniff" || got.body != "<script>" {
-				t.Errorf("%q with %s: policy %q, sniffing %q, %s", c.types, fields, policy, sniffing, got.body)
-			}
-		}
-		if got := h.get(path).want(t, 200); got.header.Get("Content-Security-Policy") != "" ||
-			got.header.Get("X-Content-Type-Options") != "" {
-			t.Errorf("%s: a program got %v", c.types, got.header)
+		got := h.get(document, field).want(t, 200)
+		if got.header.Get("Content-Security-Policy") != want || got.body != "<script>" ||
+			(got.header.Get("X-Content-Type-Options") == "nosniff") != (want != "") {
+			t.Errorf("%s: %v %s", field, got.header, got.body)
 		}
 	}
 }
@@ -246,7 +183,7 @@ func TestADocumentThatIsAPageCannotActInABrowser(t *testing.T) {
 func TestAProvidersLinkOpensNothingInABrowser(t *testing.T) {
 	t.Parallel()
 	h := open(t, edit("server: {listen:", "server: {allowedOrigins: ['https://app.example.be'], listen:"))
-	link := "<" + h.base + box + "/messages/" + simulator.FirstMessage + "/attachments/1/content>; rel=preload; as=image"
+	link := "<" + h.base + document + ">; rel=preload; as=image"
 	h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 200, Body: "{}",
 		Header: http.Header{"Link": {link}}})
 	for _, c := range []struct {
@@ -269,30 +206,14 @@ func TestAProvidersLinkOpensNothingInABrowser(t *testing.T) {
 func TestARedirectedLinkOpensAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	const opening = box + "/messages/" + simulator.FirstMessage + "/attachments/1/content"
-	change := `{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":true}]}`
-	for _, c := range []struct {
-		fields []string
-		status int
-	}{
-		{[]string{"Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-User: ?1"}, 403},
-		{[]string{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors"}, 200},
-		{nil, 200},
-	} {
-		if got := h.get(opening, c.fields...); got.status != c.status {
-			t.Errorf("opening with %q: %d", c.fields, got.status)
-		}
-		if got := h.send("HEAD", opening, nil, c.fields...); got.status != c.status {
-			t.Errorf("HEAD with %q: %d", c.fields, got.status)
-		}
-		if got := h.send("PATCH", messages, strings.NewReader(change), append(c.fields, merging)...); got.status != c.status {
-			t.Errorf("PATCH with %q: %d %s", c.fields, got.status, got.body)
-		}
-	}
-	h.get(messages, "Sec-Fetch-Site: none").want(t, 200)
-	h.send("PATCH", inboxPath, strings.NewReader(`{"items":[]}`), merging, "Sec-Fetch-Site: none").want(t, 403)
-	h.send("DELETE", "/grant/citizen/mandates/1?representedEnterpriseNumber="+mandated, nil,
-		"Sec-Fetch-Site: none").want(t, 403)
+	const redirected = "Sec-Fetch-Site: none"
+	h.get(messages, redirected).want(t, 200)
+	h.get(document, redirected).want(t, 403)
+	h.send("HEAD", document, nil, redirected).want(t, 403)
+	h.send("PATCH", messages, strings.NewReader(`{"items":[]}`), mergePatch, redirected).want(t, 403)
+	h.send("PATCH", inboxPath, strings.NewReader(`{"items":[]}`), mergePatch, redirected).want(t, 403)
+	h.send("DELETE", grant+"/mandates/1?representedEnterpriseNumber="+mandated, nil, redirected).want(t, 403)
+	h.get(document, "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors").want(t, 200)
 }
 
 func TestWhatTheGatewayAloneMaySayIsNeverTakenFromTheCaller(t *testing.T) {
@@ -363,32 +284,6 @@ func TestARouteForNobodyIsToldOfNobody(t *testing.T) {
 	}
 }
 
-func TestEveryCallHasATraceIdOfItsOwn(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	seen := make(map[string]bool)
-	for range 5 {
-		got := h.get(box, "BelGov-Trace-Id: mine").want(t, 200)
-		sent := h.last("provider:nsso").Header["Belgov-Trace-Id"]
-		if len(sent) != 1 || len(sent[0]) != 36 || seen[sent[0]] {
-			t.Fatalf("upstream saw %q", sent)
-		}
-		seen[sent[0]] = true
-		// The upstream's own, and its repetition of ours, tie the two logs together.
-		if got.header.Get("Belgov-Related-Trace-Id") != sent[0] || got.header.Get("Belgov-Trace-Id") == "" {
-			t.Errorf("%v", got.header)
-		}
-		for _, id := range []string{sent[0], got.header.Get("Belgov-Trace-Id")} {
-			eventually(t, "the access line with "+id, func() bool { return strings.Contains(h.access.String(), id) })
-		}
-	}
-	for _, r := range h.sim.Requests() {
-		if id := r.Header.Get("Belgov-Trace-Id"); id == "" || len(id) > 36 {
-			t.Errorf("%s saw the trace id %q", r.Upstream, id)
-		}
-	}
-}
-
 // What two servers could take for one request or for two must be one, or none.
 func TestNoRequestIsSmuggledInAnother(t *testing.T) {
 	t.Parallel()
@@ -426,26 +321,5 @@ func TestNoRequestIsSmuggledInAnother(t *testing.T) {
 				t.Errorf("the inner request was served after %d", first.status)
 			}
 		})
-	}
-}
-
-func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	c := h.dial("")
-	var all string
-	for i := range 5 {
-		number := []string{mandated, another}[i%2]
-		all += "GET /enterprises/" + number + nsso + "/ebox/messages?pageSize=1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
-	}
-	c.write(all)
-	for i := range 5 {
-		mine, other := mandated, another
-		if i%2 == 1 {
-			mine, other = another, mandated
-		}
-		if got := c.read("GET").want(t, 200); !strings.Contains(got.body, mine) || strings.Contains(got.body, other) {
-			t.Errorf("answer %d is not for %s: %s", i, mine, got.body)
-		}
 	}
 }

@@ -213,10 +213,8 @@ type listed struct {
 	Items []struct {
 		Provider string `json:"providerId"`
 		ID       string `json:"messageId"`
-		Href     string `json:"contentHref"`
 	} `json:"items"`
 	Total *int   `json:"totalItems"`
-	Sum   *int   `json:"total"`
 	Next  string `json:"next"`
 	Links map[string]struct {
 		Href string `json:"href"`
@@ -245,15 +243,9 @@ func (l *listed) missing() string {
 	return strings.Join(names, ", ")
 }
 
-// failing is a *testing.T or a *rapid.T.
-type failing interface {
-	Helper()
-	Fatalf(string, ...any)
-}
-
 // list asks for a page and reads it. What the body says to be missing, the header has to
 // say too.
-func (h *house) list(t failing, path string, fields ...string) listed {
+func (h *house) list(t *testing.T, path string, fields ...string) listed {
 	t.Helper()
 	a := h.get(path, fields...)
 	var l listed
@@ -270,7 +262,7 @@ func (h *house) list(t failing, path string, fields ...string) listed {
 }
 
 // link is the path of a link, empty if there is none.
-func (l *listed) link(t failing, h *house, name string) string {
+func (l *listed) link(t *testing.T, h *house, name string) string {
 	t.Helper()
 	link, ok := l.Links[name]
 	if !ok {

@@ -66,7 +66,7 @@ func linksIn(t *testing.T, a answer) []string {
 // many different ones there were.
 func (h *house) crawl(t *testing.T, prefix string, starts []string, fields ...string) int {
 	t.Helper()
-	const enough = 80
+	const enough = 25
 	seen := make(map[string]bool)
 	queue := starts
 	for len(queue) > 0 && len(seen) < enough {
@@ -87,7 +87,10 @@ func (h *house) crawl(t *testing.T, prefix string, starts []string, fields ...st
 				t.Errorf("%s holds %q: %v", path, link, err)
 				continue
 			}
-			if u.IsAbs() && u.Scheme+"://"+u.Host != h.base || !strings.HasPrefix(u.Path, prefix+"/") {
+			if u.Host == "www.belgif.be" || strings.HasSuffix(u.Path, "/stop") { // about a problem, and for a POST
+				continue
+			}
+			if u.IsAbs() && u.Scheme+"://"+u.Host != h.base || !strings.HasPrefix(u.Path, prefix+"/") && u.Path != prefix {
 				t.Errorf("%s holds %s, which does not lead back to %s", path, link, h.base+prefix)
 				continue
 			}
@@ -102,25 +105,52 @@ func (h *house) crawl(t *testing.T, prefix string, starts []string, fields ...st
 func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	for _, provider := range []string{nsso, regional} {
-		for _, c := range []struct{ name, prefix, field string }{
-			{"path", "/enterprises/" + mandated + provider, "Accept: application/json"},
-			{"path as this caller writes it", "/enterprises/BE0206.731.645" + provider, "Accept: application/json"},
-			{"header", provider, "On-Behalf-Of-Enterprise-Number: " + mandated},
-			{"own", "/enterprises/own" + provider, "Accept: application/json"},
-		} {
+	for range 5 {
+		h.newMandate(mandated)
+	}
+	for _, c := range []struct {
+		name, prefix, field string
+		form                simulator.PageForm
+	}{
+		{"path as this caller writes it", "/enterprises/BE0206.731.645", "Accept: application/json", simulator.PagePlain},
+		{"header", "", "On-Behalf-Of-Enterprise-Number: " + mandated, simulator.PageHAL},
+		{"own", "/enterprises/own", "Accept: application/json", simulator.PageHAL},
+	} {
+		for _, provider := range []string{nsso, regional} {
+			if err := h.sim.SetPageForm(strings.TrimPrefix(provider, "/ebox/providers/"), c.form); err != nil {
+				t.Fatal(err)
+			}
+			base := c.prefix + provider
+			first := base + "/ebox/messages/" + simulator.FirstMessage
 			t.Run(provider+" by "+c.name, func(t *testing.T) {
-				first := c.prefix + "/ebox/messages/" + simulator.FirstMessage
-				n := h.crawl(t, c.prefix, []string{
-					c.prefix + "/ebox", c.prefix + "/ebox/messages?pageSize=2&readStatus=false", first, first + "/attachments",
-					first + "/attachments/1",
-					c.prefix + "/referenceData/senderOrganizations", c.prefix + "/referenceData/senderApplications",
+				n := h.crawl(t, base, []string{
+					base + "/ebox", base + "/ebox/messages?pageSize=2&readStatus=false", first, first + "/attachments",
+					first + "/attachments/1", base + "/referenceData/senderOrganizations?pageSize=1",
+					base + "/referenceData/senderApplications",
 				}, c.field)
 				if n < 20 {
 					t.Errorf("%d links are too few to say anything", n)
 				}
 			})
 		}
+		if c.name == "own" {
+			continue
+		}
+		for path, start := range map[string]string{"/ebox/partition": "/ebox/" + mandated + "?pageSize=1",
+			grant: "/mandates?pageSize=2"} {
+			if n := h.crawl(t, c.prefix+path, []string{c.prefix + path + start}, c.field); n < 3 {
+				t.Errorf("%s by %s: %d pages show nothing", path, c.name, n)
+			}
+		}
+	}
+	for prefix, field := range map[string]string{"/enterprises/" + mandated: "Accept: application/json",
+		"": "On-Behalf-Of-Enterprise-Number: " + mandated} {
+		t.Run("inbox below "+prefix, func(t *testing.T) {
+			starts := []string{prefix + "/ebox", prefix + "/ebox/messages?pageSize=20&page=2"}
+			if n := h.crawl(t, prefix+"/ebox", starts, field); n < 20 {
+				t.Errorf("%d links are too few to say anything", n)
+			}
+		})
 	}
 	for _, c := range []struct{ prefix, start string }{
 		{"/ebox/registry", "/ebox/registry/messageRegistries"},
@@ -134,72 +164,6 @@ func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
 			}
 			if !strings.HasPrefix(link, h.base+c.prefix+"/") && !strings.HasPrefix(link, c.prefix+"/") {
 				t.Errorf("%s holds %s", c.start, link)
-			}
-		}
-	}
-}
-
-// turnPages follows next as clients do that know nothing of the gateway, from the first
-// page to the last and back by prev, and gives how many pages there were.
-func (h *house) turnPages(t *testing.T, prefix, start string, fields ...string) (pages int) {
-	t.Helper()
-	first := start
-	for _, relation := range []string{"next", "prev"} {
-		for pages = 0; start != ""; pages++ {
-			if pages == 50 {
-				t.Fatal("no end of pages")
-			}
-			got := h.get(start, fields...).want(t, 200)
-			for _, link := range linksIn(t, got) {
-				if !strings.HasPrefix(link, h.base+prefix+"/") && !strings.HasPrefix(link, prefix+"/") {
-					t.Fatalf("%s holds %s, which leads out of the gateway: %s", start, link, got.body)
-				}
-			}
-			var page map[string]any
-			if err := json.Unmarshal([]byte(got.body), &page); err != nil {
-				t.Fatal(err)
-			}
-			target, _ := page[relation].(string)
-			if links, ok := page["_links"].(map[string]any); ok {
-				if link, ok := links[relation].(map[string]any); ok {
-					target, _ = link["href"].(string)
-				}
-			}
-			first, start = start, strings.TrimPrefix(target, h.base)
-		}
-		start = first // the page that was reached last
-	}
-	return pages
-}
-
-func TestPagingNeverLeavesTheGateway(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	for range 5 {
-		h.newMandate(mandated)
-	}
-	for _, form := range []simulator.PageForm{simulator.PagePlain, simulator.PageHAL} {
-		for _, provider := range []string{nsso, regional} {
-			if err := h.sim.SetPageForm(strings.TrimPrefix(provider, "/ebox/providers/"), form); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, start := range []string{
-			nsso + "/ebox/messages?pageSize=2", regional + "/ebox/messages?pageSize=2",
-			nsso + "/referenceData/senderOrganizations?pageSize=1",
-			"/ebox/partition/ebox/" + mandated + "?pageSize=1", "/grant/citizen/mandates?pageSize=2",
-		} {
-			for _, c := range []struct{ name, prefix, field string }{
-				{"path", "/enterprises/" + mandated, "Accept: application/json"},
-				{"header", "", "On-Behalf-Of-Enterprise-Number: " + mandated},
-			} {
-				t.Run(string(form)+" "+start+" by "+c.name, func(t *testing.T) {
-					path, _, _ := strings.Cut(start, "?")
-					base := path[:strings.LastIndexByte(path, '/')]
-					if n := h.turnPages(t, c.prefix+base, c.prefix+start, c.field); n < 2 {
-						t.Errorf("%d pages show nothing", n)
-					}
-				})
 			}
 		}
 	}
@@ -257,33 +221,22 @@ func TestTheRegistrysProvidersAreReachedThroughTheGateway(t *testing.T) {
 	}
 }
 
+// A proxy may show the gateway under a path of its own.
 func TestLinksLeadToThePublicURL(t *testing.T) {
 	t.Parallel()
-	h := open(t, edit("server: {listen:", "server: {publicUrl: 'https://ebox.example.be', listen:"))
-	for _, host := range []string{"localhost", "ebox.example.be", "ebox.example.be:8443"} {
-		got := h.raw("GET "+box+"/messages?pageSize=1 HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n").want(t, 200)
-		for _, link := range linksIn(t, got) {
-			if !strings.HasPrefix(link, "https://ebox.example.be"+box+"/messages") {
-				t.Errorf("%s", link)
+	h := open(t, edit("server: {listen:", "server: {publicUrl: 'https://ebox.example.be/gw/', listen:"))
+	const request = "GET " + messages + "?pageSize=1 HTTP/1.1\r\nConnection: close\r\nHost: "
+	for _, host := range []string{"localhost", "ebox.example.be", "ebox.example.be:8443",
+		"localhost\r\nX-Forwarded-Host: evil.example\r\nForwarded: host=evil.example"} {
+		got := h.raw(request+host+"\r\n\r\n").want(t, 200)
+		for _, link := range linksIn(t, got) { // nsso writes absolute URLs there,
+			if !strings.HasPrefix(link, "https://ebox.example.be/gw"+messages) {
+				t.Errorf("%q: %s", host, link)
 			}
 		}
 	}
-	// Nobody can have links led elsewhere.
-	got := h.raw("GET "+box+"/messages?pageSize=1 HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Host: "+
-		"evil.example\r\nForwarded: host=evil.example\r\nConnection: close\r\n\r\n").want(t, 200)
-	if strings.Contains(got.body, "evil.example") {
-		t.Errorf("%s", got.body)
-	}
-}
-
-// Found with a gateway that a proxy shows under a path of its own: links left it out.
-func TestLinksKeepThePathOfThePublicURL(t *testing.T) {
-	t.Parallel()
-	h := open(t, edit("server: {listen:", "server: {publicUrl: 'https://intra.example.be/gw/', listen:"))
-	absolute := h.get(box+"/messages?pageSize=1").want(t, 200) // nsso writes absolute URLs there,
-	path := h.get(box).want(t, 200)                            // and absolute paths here
-	for _, link := range append(linksIn(t, absolute), linksIn(t, path)...) {
-		if !strings.HasPrefix(strings.TrimPrefix(link, "https://intra.example.be"), "/gw"+box) {
+	for _, link := range linksIn(t, h.get(box).want(t, 200)) { // and absolute paths here
+		if !strings.HasPrefix(link, "/gw"+box) {
 			t.Errorf("%s", link)
 		}
 	}
@@ -292,11 +245,6 @@ func TestLinksKeepThePathOfThePublicURL(t *testing.T) {
 func TestLocationAndLinkLeadBack(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	const mail = "multipart/form-data; boundary=x"
-	form := func(description string) string {
-		return "--x\r\nContent-Disposition: form-data; name=\"messageToPublish\"\r\nContent-Type: application/json\r\n\r\n" +
-			description + "\r\n--x--\r\n"
-	}
 	for _, c := range []struct{ provider, path, description string }{
 		// An absolute URL, and an absolute path.
 		{nsso, "/ebox/messages", `{"recipient":{"eboxType":"enterprise","enterpriseNumber":"` + mandated +
@@ -306,8 +254,8 @@ func TestLocationAndLinkLeadBack(t *testing.T) {
 	} {
 		for prefix, field := range map[string]string{"/enterprises/" + mandated: "Accept: */*",
 			"": "On-Behalf-Of-Enterprise-Number: " + mandated} {
-			sent := h.send("POST", prefix+c.provider+c.path, strings.NewReader(form(c.description)), "Content-Type: "+mail,
-				field).want(t, 201)
+			body := strings.NewReader(parted(messagePart + c.description))
+			sent := h.send("POST", prefix+c.provider+c.path, body, mixed, field).want(t, 201)
 			location := strings.TrimPrefix(sent.header.Get("Location"), h.base)
 			if !strings.HasPrefix(location, prefix+c.provider+"/ebox/messages/") {
 				t.Fatalf("Location %q", sent.header.Get("Location"))
@@ -374,31 +322,4 @@ func TestARouteOfOnesOwnPassesCredentialsMethodsAndHints(t *testing.T) {
 		"GET, M-SEARCH, HEAD, OPTIONS" {
 		t.Errorf("%v", refused.header)
 	}
-}
-
-func TestARefreshShowsInTheAccessLogAsAPartOfWhatCausedIt(t *testing.T) {
-	t.Parallel()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "max-age=0, stale-while-revalidate=60")
-		fmt.Fprint(w, "ok")
-	}))
-	defer server.Close()
-	h := open(t, theirOwn(server, "    cache: {enabled: true}\n"))
-	h.get("/mine/a").want(t, 200)
-	stale := h.get("/mine/a").want(t, 200)
-	if !strings.Contains(stale.cacheStatus(), "hit; ttl=") {
-		t.Fatal(stale.cacheStatus())
-	}
-	eventually(t, "the refresh", func() bool {
-		for line := range strings.Lines(h.access.String()) {
-			if strings.Contains(line, `"parent":"`+stale.header.Get("X-Request-Id")+`"`) {
-				if !strings.Contains(line, `"upstreamStatus":200`) || !strings.Contains(line, `"cache":"fwd=stale; stored`) ||
-					strings.Contains(line, `"status":`) {
-					t.Fatal(line)
-				}
-				return true
-			}
-		}
-		return false
-	})
 }

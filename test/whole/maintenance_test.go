@@ -2,7 +2,6 @@ package whole_test
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -13,29 +12,6 @@ import (
 	"ebox-gateway/internal/redistest"
 	"ebox-gateway/internal/simulator"
 )
-
-// operate asks the admin listener for a change.
-func (h *house) operate(method, path string, fields ...string) answer {
-	h.t.Helper()
-	req, err := http.NewRequest(method, h.adm+path, nil)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for _, f := range fields {
-		name, value, _ := strings.Cut(f, ": ")
-		req.Header.Set(name, value)
-	}
-	resp, err := h.http.Do(req)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return answer{resp.StatusCode, resp.Header, string(body)}
-}
 
 // lately is what the admin listener shows of the last minutes.
 func (h *house) lately() (a activity.Activity) {
@@ -71,11 +47,11 @@ func (h *house) attends(severity, part string) bool {
 func TestAProviderInMaintenanceGetsNoCalls(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	h.get(box+"/messages").want(t, 200)
+	h.get(messages).want(t, 200)
 	h.operate("POST", "/maintenance?provider=nsso&for=2h&reason=secret+plans").want(t, 200)
 	h.sim.ResetRequests()
 
-	a := h.get(box+"/messages").want(t, 503)
+	a := h.get(messages).want(t, 503)
 	until, err := http.ParseTime(a.header.Get("Retry-After"))
 	if left := time.Until(until); err != nil || left < 119*time.Minute || left > 2*time.Hour {
 		t.Errorf("Retry-After %q", a.header.Get("Retry-After"))
@@ -112,7 +88,11 @@ func TestAProviderInMaintenanceGetsNoCalls(t *testing.T) {
 	}
 
 	h.operate("DELETE", "/maintenance?provider=nsso").want(t, 200)
-	h.get(box+"/messages").want(t, 200)
+	h.get(messages).want(t, 200)
+	h.operate("DELETE", "/maintenance?provider=nsso").want(t, 404)
+	if a := h.operate("POST", "/maintenance?provider=nso&for=1h").want(t, 404); !strings.Contains(a.body, "nsso") {
+		t.Errorf("the ids that there are would help: %s", a.body)
+	}
 }
 
 func TestAGatewayInMaintenanceSaysSoToThoseWhoMayAsk(t *testing.T) {
@@ -132,7 +112,7 @@ func TestAGatewayInMaintenanceSaysSoToThoseWhoMayAsk(t *testing.T) {
 		}
 	}
 	if a := h.send("POST", "/enterprises/"+mandated+grant+"/mandates", strings.NewReader(`{}`),
-		"Content-Type: application/json"); a.status != 503 {
+		asJSON); a.status != 503 {
 		t.Errorf("a write: %d", a.status)
 	}
 	for _, up := range []string{"provider:nsso", simulator.UpstreamGrant} {
@@ -162,26 +142,6 @@ func TestMaintenanceOutlivesAReload(t *testing.T) {
 	f.get(box).want(t, 503)
 }
 
-func TestMaintenanceEndsByItself(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	h.operate("POST", "/maintenance?provider=nsso&for=2s").want(t, 200)
-	h.get(box).want(t, 503)
-	eventually(t, "its end", func() bool { return h.get(box).status == 200 })
-	if s := h.status(); len(s.Maintenance) != 0 {
-		t.Errorf("still shown: %+v", s.Maintenance)
-	}
-}
-
-func TestOnlyKnownProvidersCanBeSwitched(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	if a := h.operate("POST", "/maintenance?provider=nso&for=1h").want(t, 404); !strings.Contains(a.body, "nsso") {
-		t.Errorf("the ids that there are would help: %s", a.body)
-	}
-	h.operate("DELETE", "/maintenance?provider=nsso").want(t, 404)
-}
-
 // Replicas that share a Redis switch together, and a new one knows.
 func TestReplicasSwitchTogether(t *testing.T) {
 	t.Parallel()
@@ -199,10 +159,10 @@ func TestReplicasSwitchTogether(t *testing.T) {
 func TestWhatHappenedIsShownWithinSeconds(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	h.get(box+"/messages").want(t, 200)
+	h.get(messages).want(t, 200)
 	h.fault(simulator.Fault{Upstream: upstreamOf(nsso), Kind: simulator.FaultStatus, Status: 500, Body: "broken"})
-	failed := h.get(box+"/messages/"+simulator.FirstMessage, "X-Actor: jan 79072300048").want(t, 500)
-	h.get(box+"/messages/x?secret=79072300048").want(t, 500)
+	failed := h.get(messages+"/"+simulator.FirstMessage, "X-Actor: jan 79072300048").want(t, 500)
+	h.get(messages+"/x?secret=79072300048").want(t, 500)
 	eventually(t, "the attention", func() bool { return h.attends("failing", "provider nsso") })
 
 	a := h.lately()
@@ -224,8 +184,10 @@ func TestWhatHappenedIsShownWithinSeconds(t *testing.T) {
 func TestAnEnterpriseThatIsRefusedIsListedUntilItIsServed(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	const ended = "0474028805"
 	refused := h.get("/enterprises/"+ended+nsso+"/ebox").want(t, 403)
+	if strings.Contains(refused.header.Get("Proxy-Status"), "error=") {
+		t.Errorf("the gateway claims the error as its own: %s", refused.header.Get("Proxy-Status"))
+	}
 	list := h.status().Refused
 	if list.Total != 1 || list.Enterprises[0].Enterprise != ended || list.Enterprises[0].Provider != "nsso" ||
 		list.Enterprises[0].Status != 403 || list.Enterprises[0].RequestID != refused.header.Get("X-Request-Id") {

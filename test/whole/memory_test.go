@@ -120,7 +120,7 @@ func TestInboxPagesShareTheMemoryWithBodies(t *testing.T) {
 // The rate is spent before a body is read: whoever is beyond it has no memory held.
 func TestNoBodyIsReadBeyondACallersRate(t *testing.T) {
 	t.Parallel()
-	h := open(t, edit("tenancy:\n", "callers:\n  - {name: desk, networks: [127.0.0.2/32], "+slowly+
+	h := open(t, edit("tenancy:\n", "callers:\n  - {name: desk, networks: [127.0.0.2/32], "+onceOnly+
 		"}\n  - {name: other, networks: [127.0.0.1/32]}\ntenancy:\n"))
 	answers := h.flood(5, patch, 10)
 	for range 4 {

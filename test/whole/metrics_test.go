@@ -2,27 +2,15 @@ package whole_test
 
 import (
 	"fmt"
-	"io"
-	"net/http"
 	"regexp"
 	"strconv"
-	"strings"
 	"testing"
 )
 
 // metrics is what a scrape of the admin listener gives.
 func (h *house) metrics() string {
 	h.t.Helper()
-	resp, err := h.http.Get(h.adm + "/metrics")
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		h.t.Fatalf("%d, %v: %s", resp.StatusCode, err, text)
-	}
-	return string(text)
+	return h.operate("GET", "/metrics").want(h.t, 200).body
 }
 
 // metric gives the value of one series, as it is written; -1 if there is none.
@@ -41,7 +29,11 @@ func (h *house) metric(series string) float64 {
 
 func TestMetricsTellHowItStands(t *testing.T) {
 	t.Parallel()
-	h := open(t)
+	cert, key := certificate(t, "localhost")
+	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, fmt.Sprintf(
+		`server: {listen: [{name: plain, address: "127.0.0.1:0", open: true}, `+
+			`{name: secure, address: "127.0.0.1:0", open: true, tls: {certFile: %q, keyFile: %q}}]`, cert, key)))
+	h.get("/enterprises/"+ended+nsso+"/ebox").want(t, 403)
 	h.get(box).want(t, 200)
 	h.get(box).want(t, 200) // validated, or from the cache
 	h.get("/nowhere").want(t, 404)
@@ -58,6 +50,8 @@ func TestMetricsTellHowItStands(t *testing.T) {
 		`ebox_gateway_upstream_circuit_state{state="closed",upstream="provider nsso"}`:                     1,
 		`ebox_gateway_upstream_circuit_state{state="open",upstream="provider nsso"}`:                       0,
 		`ebox_gateway_config_last_reload_successful`:                                                       1,
+		`ebox_gateway_enterprises_refused{provider="nsso"}`:                                                1,
+		`ebox_gateway_enterprises_refused{provider="regional"}`:                                            0,
 		`ebox_gateway_ready`:                                         1,
 		`ebox_gateway_enterprises{state="listed"}`:                   3,
 		`ebox_gateway_token_failing{client="demo",reason="refused"}`: 0,
@@ -71,6 +65,7 @@ func TestMetricsTellHowItStands(t *testing.T) {
 		`ebox_gateway_token_requests_total{client="demo",outcome="granted"}`, `ebox_gateway_registry_list_timestamp_seconds`,
 		`ebox_gateway_certificate_expiry_timestamp_seconds{client="demo",key="current"}`,
 		`ebox_gateway_providers{state="active"}`, `go_goroutines`, `process_resident_memory_bytes`,
+		`ebox_gateway_listener_certificate_expiry_timestamp_seconds{listener="secure"}`, `go_gc_gomemlimit_bytes`,
 	} {
 		if h.metric(series) <= 0 {
 			t.Errorf("%s is %v", series, h.metric(series))
@@ -108,52 +103,6 @@ func TestThePartsOfAnInboxAreCountedAndTracedApart(t *testing.T) {
 		if len(parts) != 1 || len(tries) != 1 || string(parts[0].ParentSpanId) != string(whole[0].SpanId) ||
 			string(tries[0].ParentSpanId) != string(parts[0].SpanId) {
 			t.Errorf("%s: parts %v, tries %v", provider, parts, tries)
-		}
-	}
-}
-
-func TestMetricsTellWhoseRateRefused(t *testing.T) {
-	t.Parallel()
-	h := open(t, edit("{number: 0206.731.645,", "{number: 0206.731.645, rate: {perSecond: 0.01, burst: 1},"),
-		add("callers: [{name: slow, networks: [127.0.0.0/8], enterprises: all, rate: {perSecond: 0.01, burst: 3}}]\n"))
-	h.get(box).want(t, 200)
-	h.get(box).want(t, 429) // the enterprise's
-	h.get(anothersBox).want(t, 200)
-	for h.get(anothersBox).status != 429 { // the caller's
-		continue
-	}
-	if e, c := h.metric(`ebox_gateway_rate_refusals_total{kind="enterprise"}`),
-		h.metric(`ebox_gateway_rate_refusals_total{kind="caller"}`); e != 1 || c != 1 {
-		t.Errorf("%v of the enterprise, %v of the caller", e, c)
-	}
-}
-
-// What the alerts on refused enterprises and on the listeners' certificates read.
-func TestRefusedEnterprisesAndListenersCertificatesAreMetrics(t *testing.T) {
-	t.Parallel()
-	cert, key := certificate(t, "localhost")
-	h := open(t, edit(`server: {listen: "127.0.0.1:0"`, fmt.Sprintf(
-		`server: {listen: [{name: plain, address: "127.0.0.1:0", open: true}, `+
-			`{name: secure, address: "127.0.0.1:0", open: true, tls: {certFile: %q, keyFile: %q}}]`, cert, key)))
-	h.get("/enterprises/0474028805"+nsso+"/ebox").want(t, 403)
-	h.get(box+"/messages").want(t, 200)
-	resp, err := h.http.Get(h.adm + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{
-		"\nebox_gateway_enterprises_refused{provider=\"nsso\"} 1\n",
-		"\nebox_gateway_enterprises_refused{provider=\"regional\"} 0\n",
-		"\nebox_gateway_listener_certificate_expiry_timestamp_seconds{listener=\"secure\"} ",
-		"\ngo_gc_gomemlimit_bytes ",
-	} {
-		if !strings.Contains(string(text), want) {
-			t.Errorf("/metrics lacks %q", want)
 		}
 	}
 }

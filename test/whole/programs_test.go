@@ -133,13 +133,10 @@ func TestAsAProxyTheGatewayReachesItsUpstreamsAlone(t *testing.T) {
 		status             int
 	}{
 		{"another host", "GET http://example.com/", "nothing else", 421},
-		{"another path of the host", "GET " + platform + "/REST/other/v1", "nothing else", 421},
 		{"beside a base", "GET " + platform + "/REST/grant/citizen/v12/mandates", "nothing else", 421},
 		{"out of a base", "GET " + platform + "/REST/grant/citizen/v1/../../other", "dot segment", 400},
-		{"out of a base, encoded", "GET " + platform + "/REST/grant/citizen/v1/%2e%2e/other", "dot segment", 400},
 		{"user information", "GET http://a:b@services.socialsecurity.be/REST/grant/citizen/v1/mandates", "nothing else", 421},
 		{"another port", "GET http://services.socialsecurity.be:8080/REST/grant/citizen/v1/mandates", "nothing else", 421},
-		{"another scheme", "GET ftp://example.com/x", "nothing else", 421},
 		{"another scheme for an upstream", "GET javascript" + strings.TrimPrefix(messages, "http"), "nothing else", 421},
 		{"its own admin listener", "GET " + h.adm + "/status", "No route", 404},
 		{"a tunnel", "CONNECT services.socialsecurity.be:443", "http:// in place of https://", 405},
@@ -261,20 +258,6 @@ func TestTheTokenStubGivesATokenThatMeansNothing(t *testing.T) {
 	h.send("POST", "/oauth/token", strings.NewReader("")).want(t, 404)
 }
 
-func TestCurlIsToldWhatToDoInPlaceOfATunnel(t *testing.T) {
-	t.Parallel()
-	h := openPlatform(t)
-	got := h.run(t, "curl", "-sS", "--proxy-user", "a:b", "-H", "On-Behalf-Of-Enterprise-Number: "+mandated,
-		platform+"/REST/ebox/enterprise/messageRegistry/v3/ebox")
-	if !strings.Contains(got, "unreadMessages") && !strings.Contains(got, "numberOfMessages") {
-		t.Error(got)
-	}
-	got = h.run(t, "sh", "-c", "curl -sS -o /dev/null -D - https://services.socialsecurity.be/ 2>/dev/null; true")
-	if !strings.HasPrefix(got, "HTTP/1.1 405") || !strings.Contains(got, "Allow: GET") {
-		t.Error(got)
-	}
-}
-
 func TestScopesThatAnUpstreamAsksForAreShown(t *testing.T) {
 	t.Parallel()
 	h := open(t)
@@ -283,20 +266,11 @@ func TestScopesThatAnUpstreamAsksForAreShown(t *testing.T) {
 		ContentType: "application/problem+json",
 		Body: `{"type":"urn:problem-type:belgif:missingScope","status":403,"requiredScopes":["` + scope +
 			`","\u202ebad\n"]}`})
-	h.get(box+"/messages").want(t, 403)
+	h.get(messages).want(t, 403)
 	eventually(t, "the access line", func() bool {
 		return strings.Contains(h.access.String(), `"missingScopes":"`+scope+`"`)
 	})
-	resp, err := h.http.Get(h.adm + "/status")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	status, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(status), `"missingScopes": "`+scope+`"`) {
+	if status := h.operate("GET", "/status").body; !strings.Contains(status, `"missingScopes": "`+scope+`"`) {
 		t.Errorf("the refused enterprise is without the scope in %s", status)
 	}
 }

@@ -33,7 +33,9 @@ func from(sender string) string {
 		`"},"subject":{"nl":"x"},"isBodyMainContent":true,"bodyContent":{"nl":"x"},"isReplyAuthorized":false}`
 }
 
+// The other bodies that two readers might read differently are in package multiparts.
 func TestNobodyPublishesInAnothersName(t *testing.T) {
+	t.Parallel()
 	h := open(t, add(limited))
 	forA := "/enterprises/" + mandated + nsso
 	large := strings.Repeat("0123456789abcdef", 1<<16) // 1 MB: what precedes goes on before the message comes
@@ -48,7 +50,6 @@ func TestNobodyPublishesInAnothersName(t *testing.T) {
 		{"as the office", "127.0.0.3", "/enterprises/own" + nsso + "/ebox/messages", parted(from(another)), 400},
 		{"in a reply", "127.0.0.2", forA + "/ebox/messages/17/replies", parted(from(another)), 403},
 		{"by publishMessage", "127.0.0.2", forA + "/publishMessage", parted(senderV2(another)), 403},
-		{"behind a file", "127.0.0.2", forA + "/ebox/messages", parted(filePart+"%PDF", from(another)), 403},
 		{"behind a large file", "127.0.0.2", forA + "/ebox/messages", parted(filePart+large, from(another)), 403},
 		{"behind a good message", "127.0.0.2", forA + "/ebox/messages", parted(from(mandated), filePart+large,
 			strings.Replace(from(another), "messageToPublish", "message", 1)), 403},
@@ -56,17 +57,9 @@ func TestNobodyPublishesInAnothersName(t *testing.T) {
 			another + `"}}`), 403},
 		{"as a field of the form", "127.0.0.2", forA + "/ebox/messages",
 			parted("Content-Disposition: form-data; name=\"sender.enterpriseNumber\"\r\n\r\n" + another), 403},
-		{"under escapes", "127.0.0.2", forA + "/ebox/messages",
-			parted(messagePart + `{"\u0073ender":{"enterpriseNumber":"` + another + `"}}`), 403},
 		{"two messages", "127.0.0.2", forA + "/ebox/messages", parted(from(mandated), from(mandated)), 400},
-		{"a key twice", "127.0.0.2", forA + "/ebox/messages", parted(messagePart + `{"sender":{},"sender":{}}`), 400},
-		{"no last boundary", "127.0.0.2", forA + "/ebox/messages", strings.TrimSuffix(parted(from(mandated)), "--\r\n"), 400},
-		{"lines that end with LF", "127.0.0.2", forA + "/ebox/messages",
-			strings.ReplaceAll(parted(from(another)), "\r", ""), 400},
 		{"a boundary for tolerant readers", "127.0.0.2", forA + "/ebox/messages",
 			parted(filePart + "%PDF\n--x\n" + from(another)), 400},
-		{"a message in base64", "127.0.0.2", forA + "/ebox/messages",
-			parted("Content-Transfer-Encoding: base64\r\n" + from(another)), 400},
 		{"a message larger than JSON may be", "127.0.0.2", forA + "/ebox/messages",
 			parted(messagePart + `"` + strings.Repeat("x", 5<<20) + `"`), 413},
 	} {
@@ -87,13 +80,9 @@ func TestNobodyPublishesInAnothersName(t *testing.T) {
 		})
 	}
 	for field, status := range map[string]int{
-		`Content-Type: multipart/form-data; boundary=y; boundary=x`:      400,
-		`Content-Type: multipart/form-data; a="boundary=y"; boundary=x`:  400,
-		"Content-Type: multipart/form-data; boundary=x\r\n" + mixed:      400,
-		mixed + "\r\nContent-Encoding: gzip":                             400,
-		`Content-Type: multipart/form-data; boundary="x"`:                201,
-		"Content-Type: multipart/form-data; charset=utf-8; boundary=x":   201,
-		"Content-Type: multipart/form-data; boundary=x\r\nX-Other: more": 201,
+		`Content-Type: multipart/form-data; boundary=y; boundary=x`: 400,
+		mixed + "\r\nContent-Encoding: gzip":                        400,
+		`Content-Type: multipart/form-data; boundary="x"`:           201,
 	} {
 		if got := h.sendAs("127.0.0.2", "POST", forA+"/ebox/messages", parted(from(mandated)), field); got.status != status {
 			t.Errorf("%q: %d, want %d: %s", field, got.status, status, got.body)
@@ -102,6 +91,7 @@ func TestNobodyPublishesInAnothersName(t *testing.T) {
 }
 
 func TestPublicationsGoOnAsTheyCameAndTheEvidenceNamesWhoTheySay(t *testing.T) {
+	t.Parallel()
 	h, dir := recording(t, "4h", add(limited))
 	const messages = nsso + "/ebox/messages"
 	for _, c := range []struct{ path, body string }{

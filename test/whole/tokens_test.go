@@ -1,8 +1,6 @@
 package whole_test
 
 import (
-	"encoding/json"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,21 +12,6 @@ import (
 	"ebox-gateway/internal/simulator"
 )
 
-// status is what the admin listener shows.
-func (h *house) status() status.Status {
-	h.t.Helper()
-	resp, err := h.http.Get(h.adm + "/status")
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	var s status.Status
-	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
-		h.t.Fatal(err)
-	}
-	return s
-}
-
 // tokenRequests counts the requests at the token endpoint.
 func (h *house) tokenRequests() uint64 { return h.sim.RequestCount(simulator.UpstreamToken) }
 
@@ -36,15 +19,6 @@ func (h *house) tokenRequests() uint64 { return h.sim.RequestCount(simulator.Ups
 // token that an upstream saw, an assertion, a key or one of the further secrets.
 func (h *house) keepsSecrets(further ...string) {
 	h.t.Helper()
-	resp, err := h.http.Get(h.adm + "/status")
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	shown, err := io.ReadAll(resp.Body)
-	if err != nil {
-		h.t.Fatal(err)
-	}
 	secrets := map[string]bool{"eyJ": true, "client_assertion": true, "PRIVATE KEY": true, "Bearer ": true}
 	for _, s := range further {
 		secrets[s] = true
@@ -60,7 +34,7 @@ func (h *house) keepsSecrets(further ...string) {
 		h.t.Error("no upstream saw a token: there was nothing to keep")
 	}
 	for where, text := range map[string]string{"the log": h.log.String(), "the access log": h.access.String(),
-		"the status": string(shown)} {
+		"the status": h.operate("GET", "/status").body} {
 		if text == "" {
 			h.t.Errorf("%s is empty", where)
 		}
@@ -106,44 +80,6 @@ func TestA401RenewsTheTokenOnceAndTheCallSucceeds(t *testing.T) {
 			}
 		})
 	}
-	h.keepsSecrets()
-}
-
-func TestTheAuthorizationServerIsDownAtTheStart(t *testing.T) {
-	t.Parallel()
-	var tokens tap
-	tokens.down.Store(true)
-	h := build(t, tokens.before(`tokenUrl: http://([^/]+)`), func(t *testing.T, text string) string {
-		return edit("  clients:\n", "  audience: http://"+tokens.upstream+"/REST/oauth/v5/token\n  clients:\n")(t, text)
-	})
-	for _, path := range []string{box, grant + "/mandates?representedEnterpriseNumber=" + mandated} {
-		p := h.get(path).want(t, 503)
-		if p.problem(t)["type"] != "urn:problem-type:belgif:serviceUnavailable" || p.header.Get("Retry-After") == "" ||
-			!strings.Contains(p.header.Get("Proxy-Status"), "error=") {
-			t.Errorf("%v %s", p.header, p.body)
-		}
-		if strings.Contains(p.body, "127.0.0.1") {
-			t.Errorf("an address is shown: %s", p.body)
-		}
-	}
-	if len(h.sim.Requests()) != 0 {
-		t.Errorf("upstreams saw %v", h.sim.Requests())
-	}
-	for path, health := range map[string]string{"/livez": "", "/health": "DEGRADED"} {
-		resp, err := h.http.Get(h.adm + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if resp.StatusCode != 200 || !strings.Contains(string(body), health) {
-			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
-		}
-	}
-	tokens.down.Store(false)
-	eventually(t, "calls to succeed without a restart", func() bool {
-		return h.get(box).status == 200 && h.get(grant+"/mandates?representedEnterpriseNumber="+mandated).status == 200
-	})
 	h.keepsSecrets()
 }
 
@@ -218,7 +154,7 @@ func mounted(t *testing.T) (dir string, swap func(*simulator.Identity)) {
 
 func TestANewKeySignsOnceATokenWasObtainedWithIt(t *testing.T) {
 	t.Parallel()
-	// The files are looked at every ten seconds: both houses wait at the same time.
+	// The files are looked at every ten seconds: all houses wait at the same time.
 	type rotation struct {
 		h     *house
 		first string // the fingerprint of the key that signed from the start
@@ -253,6 +189,21 @@ func TestANewKeySignsOnceATokenWasObtainedWithIt(t *testing.T) {
 	}
 	registered, unknown := rotate(true), rotate(false)
 
+	// A file that holds no key is shown while the former one signs.
+	file := filepath.Join(t.TempDir(), "client.p12")
+	whole, err := os.ReadFile(filepath.Join(clientDir, "client.p12"))
+	if err == nil {
+		err = os.WriteFile(file, whole, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := open(t, edit("file: client.p12", "file: "+file))
+	half.get(box).want(t, 200)
+	if err := os.WriteFile(file, []byte("half a key store"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
 	eventually(t, "the registered key to sign", func() bool {
 		s := registered.h.status().Clients[0]
 		return s.Key.Fingerprint != registered.first && s.Pending == nil
@@ -264,37 +215,18 @@ func TestANewKeySignsOnceATokenWasObtainedWithIt(t *testing.T) {
 	if now := unknown.h.status().Clients[0].Key.Fingerprint; now != unknown.first {
 		t.Errorf("%s signs instead of %s", now, unknown.first)
 	}
-	for _, r := range []rotation{registered, unknown} {
-		r.h.sim.RevokeTokens() // only the key that is registered can get another one
-		r.h.get(box).want(t, 200)
-		r.h.keepsSecrets(rotatedPassword)
-	}
-}
-
-func TestFilesThatHoldNoKeyAreShownWhileTheFormerOneSigns(t *testing.T) {
-	t.Parallel()
-	file := filepath.Join(t.TempDir(), "client.p12")
-	whole, err := os.ReadFile(filepath.Join(clientDir, "client.p12"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, whole, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	h := open(t, edit("file: client.p12", "file: "+file))
-	h.get(box).want(t, 200)
-	if err := os.WriteFile(file, []byte("half a key store"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the status to tell", func() bool {
-		s := h.status()
+	eventually(t, "the status to tell of the half file", func() bool {
+		s := half.status()
 		return s.Health == "DEGRADED" && slices.ContainsFunc(s.Attention, func(a status.Attention) bool {
 			return a.Part == "client demo" && strings.Contains(a.Text, "client.p12") &&
 				strings.Contains(a.Text, "do not restart")
 		})
 	})
-	h.sim.RevokeTokens()
-	h.get(box).want(t, 200) // the key in memory gets another token
+	for _, r := range []rotation{registered, unknown, {h: half}} {
+		r.h.sim.RevokeTokens() // only the key that is registered can get another one
+		r.h.get(box).want(t, 200)
+		r.h.keepsSecrets(rotatedPassword)
+	}
 }
 
 func TestAKeyStoreThatCannotBeOpenedStopsNothingElse(t *testing.T) {

@@ -7,116 +7,43 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// tap stands between the gateway and an upstream and keeps every byte that the
-// upstream sends. While it is down it accepts connections and closes them.
-type tap struct {
-	listener net.Listener
-	upstream string // host:port
-	down     atomic.Bool
+// tap stands between the gateway and an upstream and keeps what the upstream answered last.
+type tap struct{ last answer }
 
-	mu    sync.Mutex
-	sent  bytes.Buffer // by the upstream
-	conns []net.Conn
-	wg    sync.WaitGroup
-}
-
-// through leads a route of the demo's configuration through p.
-func through(p *tap, route string) func(*testing.T, string) string {
-	return p.before(`name: ` + route + `,.* upstream: "http://([^/"]+)`)
-}
-
-// before puts p in front of the host that the first group of pattern matches in the
-// configuration.
-func (p *tap) before(pattern string) func(*testing.T, string) string {
+// through puts p in front of the upstream of a route.
+func (p *tap) through(route string) func(*testing.T, string) string {
 	return func(t *testing.T, text string) string {
 		t.Helper()
-		found := regexp.MustCompile(pattern).FindStringSubmatchIndex(text)
+		found := regexp.MustCompile(`name: ` + route + `,.* upstream: "(http://[^/"]+)`).FindStringSubmatchIndex(text)
 		if found == nil {
-			t.Fatalf("no %s in\n%s", pattern, text)
+			t.Fatalf("no %s in\n%s", route, text)
 		}
-		p.upstream = text[found[2]:found[3]]
-		var err error
-		if p.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		upstream, err := url.Parse(text[found[2]:found[3]])
+		if err != nil {
 			t.Fatal(err)
 		}
-		p.wg.Go(p.accept)
-		t.Cleanup(p.close)
-		return text[:found[2]] + p.listener.Addr().String() + text[found[3]:]
+		server := httptest.NewServer(&httputil.ReverseProxy{
+			Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(upstream) },
+			ModifyResponse: func(resp *http.Response) error {
+				body, err := io.ReadAll(resp.Body)
+				p.last = answer{resp.StatusCode, resp.Header.Clone(), string(body)}
+				resp.Body = io.NopCloser(bytes.NewReader(body))
+				return err
+			},
+		})
+		t.Cleanup(func() { server.Close(); http.DefaultClient.CloseIdleConnections() })
+		return text[:found[2]] + server.URL + text[found[3]:]
 	}
-}
-
-func (p *tap) accept() {
-	for {
-		in, err := p.listener.Accept()
-		if err != nil {
-			return
-		}
-		if p.down.Load() {
-			_ = in.Close()
-			continue
-		}
-		out, err := net.Dial("tcp", p.upstream)
-		if err != nil {
-			_ = in.Close()
-			continue
-		}
-		p.mu.Lock()
-		p.conns = append(p.conns, in, out)
-		p.mu.Unlock()
-		p.wg.Go(func() { _, _ = io.Copy(out, in); _ = out.Close() })
-		p.wg.Go(func() { _, _ = io.Copy(in, io.TeeReader(out, p)); _ = in.Close() })
-	}
-}
-
-// Write keeps what the upstream sends.
-func (p *tap) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.sent.Write(b)
-}
-
-func (p *tap) close() {
-	_ = p.listener.Close()
-	p.mu.Lock()
-	for _, c := range p.conns {
-		_ = c.Close()
-	}
-	p.mu.Unlock()
-	p.wg.Wait()
-}
-
-func (p *tap) forget() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.sent.Reset()
-}
-
-// answer reads the one answer that the upstream sent since forget.
-func (p *tap) answer(t *testing.T, method string) answer {
-	t.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r := bufio.NewReader(bytes.NewReader(p.sent.Bytes()))
-	resp, err := http.ReadResponse(r, &http.Request{Method: method})
-	if err != nil {
-		t.Fatalf("the upstream sent %q: %v", p.sent.String(), err)
-	}
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatalf("the upstream sent %q: %v", p.sent.String(), err)
-	}
-	if _, err := r.Peek(1); err == nil {
-		t.Fatalf("the upstream sent more than one answer: %q", p.sent.String())
-	}
-	return answer{resp.StatusCode, resp.Header, string(body)}
 }
 
 // caller is a connection of somebody who writes HTTP by hand.
@@ -138,8 +65,37 @@ func (h *house) dial(from string) *caller {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	return &caller{h.t, conn, bufio.NewReader(conn)}
+}
+
+// raw sends bytes as they are and reads the answer.
+func (h *house) raw(request string) answer {
+	h.t.Helper()
+	c := h.dial("")
+	defer c.conn.Close()
+	c.write(request)
+	method, _, _ := strings.Cut(request, " ")
+	return c.read(method)
+}
+
+// sendAs makes a request from an address.
+func (h *house) sendAs(from, method, path, body string, fields ...string) answer {
+	h.t.Helper()
+	c := h.dial(from)
+	defer c.conn.Close()
+	lines := method + " " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n"
+	for _, f := range fields {
+		lines += f + "\r\n"
+	}
+	c.write(lines + "\r\n" + body)
+	return c.read(method)
+}
+
+// as is sendAs without a body.
+func (h *house) as(from, method, path string, fields ...string) answer {
+	h.t.Helper()
+	return h.sendAs(from, method, path, "", fields...)
 }
 
 // write sends bytes.

@@ -33,6 +33,9 @@ func TestACircuitThatIsOpenForOneEnterpriseAloneIsANotice(t *testing.T) {
 			Circuit: "closed", OpenFor: []string{"0206731645"}},
 		"its circuit is open for enterprise 0206731645 and 2 more alone: their calls failed, others' were answered": {
 			Circuit: "closed", OpenFor: []string{"0206731645", "0474028805", "own"}},
+		// A provider that nobody calls must not keep a monitor alarmed.
+		"it had been failing, and too few have called since 02:50:00 UTC to know whether it still does: the next calls " +
+			"find out": {Circuit: "half-open", UntriedSince: night.Add(-10 * time.Minute)},
 	} {
 		u.Name = "provider nsso"
 		list := causesOfUpstream(u, night)

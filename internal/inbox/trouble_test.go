@@ -1,0 +1,102 @@
+package inbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"ebox-gateway/internal/problem"
+)
+
+func TestAProviderInTroubleIsNamedWithItsReason(t *testing.T) {
+	const item, jsonType, problemType = `{"messageId":"1","receiptDate":"2026-11-20T12:00:00Z"}`, "application/json",
+		"application/problem+json"
+	for _, c := range []struct {
+		name              string
+		status            int
+		contentType, body string
+		reason            string
+		problem           float64 // its status
+	}{
+		{"refusing with a problem", 403, problemType, `{"type":"urn:problem-type:belgif:missingPermission","status":403}`,
+			"refused", 403},
+		{"refusing in version 2", 401, jsonType, `{"id":"1","code":"NO_MANDATE","message":"no mandate"}`, "refused", 401},
+		{"refusing with a page", 404, "text/html", "<h1>Not here</h1>", "refused", 404},
+		{"failing", 500, "text/plain", "out of memory", "failed", 500},
+		{"under construction", 503, problemType, `{"type":"x","status":503}`, "failed", 503},
+		{"leading elsewhere", 302, "text/html", "<a href=/login>Log in</a>", "malformed", 502},
+		{"showing a page", 200, "text/html", "<h1>Welcome</h1>", "malformed", 502},
+		{"answering nothing", 200, jsonType, "", "malformed", 502},
+		{"answering no JSON", 200, jsonType, "Welcome", "malformed", 502},
+		{"answering JSON that is no list", 200, jsonType, `{"hello":"world"}`, "malformed", 502},
+		{"answering a list of nothing known", 200, jsonType, `{"items":[1,2]}`, "malformed", 502},
+		{"leaving out an id", 200, jsonType, `{"items":[` + item + `,{"receiptDate":"2026-11-20T11:00:00Z"}]}`, "malformed",
+			502},
+		{"ending within its list", 200, jsonType, `{"items":[` + item + `,`, "malformed", 502},
+		{"writing bytes that are no text", 200, jsonType, "{\"items\":[{\"messageId\":\"\xff\"}]}", "malformed", 502},
+		{"giving the same page for ever", 200, jsonType, `{"items":[` + item + `],"totalItems":1000}`, "malformed", 502},
+	} {
+		r, l := list(t, answers{"a": says(honest), "b": func() *Answer {
+			return &Answer{ID: "x", Status: c.status, ContentType: c.contentType, Body: io.NopCloser(strings.NewReader(c.body))}
+		}}, "pageSize=100")
+		if HeaderOf(r.Missing) != "b;reason="+c.reason || l.Items[0].ID != "H" || l.Total != nil {
+			t.Errorf("%s: missing %q, total %v, %v", c.name, HeaderOf(r.Missing), l.Total, l.Items)
+			continue
+		}
+		var doc map[string]any
+		if err := json.Unmarshal(r.Missing[0].Problem, &doc); err != nil || doc["status"] != c.problem {
+			t.Errorf("%s: the problem is %s", c.name, r.Missing[0].Problem)
+		}
+	}
+}
+
+// A message whose date cannot be read stands where its provider gives it.
+func TestMessagesWithoutADateStayInTheirPlace(t *testing.T) {
+	dated := func(dates ...string) func() *Answer {
+		var items []string
+		for i, date := range dates {
+			items = append(items, fmt.Sprintf(`{"messageId":"%d","receiptDate":%s}`, i, date))
+		}
+		return says(`{"items":[` + strings.Join(items, ",") + `],"totalItems":` + fmt.Sprint(len(dates)) + `}`)
+	}
+	_, l := list(t, answers{
+		"a": dated(`"2026-11-20T12:00:30Z"`, `null`, `"soon"`, `1795176030000`, `"2026-11-20T13:00:00+0100"`,
+			`"2026-11-20T11:58:30"`),
+		"b": dated(`"2026-11-20T12:00:00Z"`, `"2026-11-20T11:59:00Z"`, `"2026-11-20T11:58:00Z"`, `"2026-11-20T11:57:00Z"`),
+	}, "")
+	var got []string
+	for _, item := range l.Items {
+		got = append(got, item.Provider+item.ID)
+	}
+	if want := "a0 a1 a2 a3 a4 b0 b1 a5 b2 b3"; strings.Join(got, " ") != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+}
+
+func TestChangesThatCannotBeSharedOut(t *testing.T) {
+	const good = `{"providerId":"a","messageId":"1","visible":false}`
+	for body, issue := range map[string]string{
+		`{"items":[` + good + `,{"messageId":"1"}]}`:                               "/items/1/providerId",
+		`{"items":[` + good + `,` + good + `,{"providerId":"x","messageId":"1"}]}`: "/items/2/providerId",
+		`{"items":[{"providerId":1}]}`:                                             "/items/0/providerId",
+		`{}`:                                                                       "/items",
+		`{"items":[ ]}`:                                                            "/items",
+		`{"items":{}}`:                                                             "/items",
+		`{"items":[` + good + `,[]]}`:                                              "/items/1",
+		`{"items":[{"providerId":"a","messageId":"1","messageId":"2"}]}`: "/items/0/messageId",
+		`{"items":[{"providerId":"a","ProviderId":"b"}]}`:                "/items/0/ProviderId",
+		`{"items":[` + good + `],"items":[]}`:                            "/items",
+		`{"items":[`:                                                     "",
+		``:                                                               "",
+		"\ufeff{}":                                                       "",
+	} {
+		_, err := ParseChanges([]byte(body), nil, []Provider{{ID: "a"}, {ID: "b"}}, nil)
+		var p *problem.Problem
+		if !errors.As(err, &p) || p.Status != 400 || len(p.Issues) == 0 || p.Issues[0].Name != issue {
+			t.Errorf("%s: %v %+v, want an issue with %q", body, err, p, issue)
+		}
+	}
+}
