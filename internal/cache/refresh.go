@@ -2,8 +2,10 @@ package cache
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"time"
 )
 
@@ -38,6 +40,11 @@ func (rd *reading) refresh() {
 func (rd *reading) fetch(ctx context.Context) {
 	c := rd.c
 	defer func() {
+		if fault := recover(); fault != nil { // nobody above this does, and it would end the program
+			err := fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
+			rd.x.Record.Cache, rd.x.Record.Cause = rd.why, err
+			c.o.Log.Error("refreshing a stored answer panicked", "error", err)
+		}
 		rd.land(abandoned, nil)
 		rd.x.Record.Phases.Total = time.Since(rd.x.Start)
 		c.o.Done(rd.x.Record)

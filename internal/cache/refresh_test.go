@@ -70,3 +70,23 @@ func TestARefreshHasARecordOfItsOwn(t *testing.T) {
 		}
 	})
 }
+
+// Nobody above a refresh recovers, as the server does above a request.
+func TestAPanicOfARefreshEndsThatAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, always("body", "Cache-Control: max-age=1, stale-while-revalidate=60"))
+		r.get("/a")
+		origin := r.origin
+		r.origin = func(*http.Request) (*http.Response, error) { panic("a fault of the gateway") }
+		time.Sleep(2 * time.Second)
+		mustGet(t, r.get("/a"), 200, "body", "hit; ttl=-1")
+		synctest.Wait()
+		if len(r.beside) != 1 || r.beside[0].Cause == nil {
+			t.Errorf("%d records beside", len(r.beside))
+		}
+		r.origin = origin
+		mustGet(t, r.get("/a"), 200, "body", "hit; ttl=-1")
+		synctest.Wait()
+		mustGet(t, r.get("/a"), 200, "body", "hit; ttl=1")
+	})
+}
