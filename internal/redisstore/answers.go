@@ -124,6 +124,9 @@ func (s *Store) begin(ctx context.Context, scopes []cache.Scope, fields []string
 // no epoch, and errBackwards if any is lower than before; that one will be moved on before
 // anything else is read.
 func (s *Store) mark(scopes []cache.Scope, numbers []any) (total cache.Mark, err error) {
+	if len(numbers) != len(scopes) {
+		return 0, errGarbage
+	}
 	latest := uint64(s.o.Now().Add(maxAhead).UnixMicro())
 	epochs := make([]uint64, len(numbers))
 	for i, n := range numbers {

@@ -2,7 +2,10 @@ package redisstore
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -342,6 +345,17 @@ func TestAListThatCannotBeReadIsNone(t *testing.T) {
 		l.Store(t.Context(), []byte("list"))
 		if got, _, err := l.Load(t.Context()); err != nil || string(got) != "list" {
 			t.Errorf("%s: the place stays spoilt: %v", name, err)
+		}
+	}
+}
+
+func TestMoreEpochsThanWereAskedForAreGarbage(t *testing.T) {
+	store := idle(t, single(redistest.Start(t)))
+	scopes := keyOfAnswers("/messages").Scopes()
+	epoch := strconv.FormatInt(time.Now().UnixMicro(), 10)
+	for _, n := range []int{0, len(scopes) - 1, len(scopes) + 1} {
+		if _, err := store.mark(scopes[:], slices.Repeat([]any{epoch}, n)); !errors.Is(err, errGarbage) {
+			t.Errorf("%d epochs for %d scopes: %v", n, len(scopes), err)
 		}
 	}
 }
