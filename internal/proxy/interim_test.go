@@ -10,7 +10,8 @@ func TestInterimAnswersPass(t *testing.T) {
 		for c.head() != "" {
 			c.send("HTTP/1.1 102 Processing", "", "")
 			c.send("HTTP/1.1 103 Early Hints", "Link: </REST/registry/v3/style>; rel=preload", "Set-Cookie: a=b",
-				"Connection: X-Hop", "X-Hop: 1", "X-Hint: 1", "", "")
+				"Connection: X-Hop", "X-Hop: 1", "X-Hint: 1", "Proxy-Status: ebox-gateway; error=destination_not_found, theirs",
+				"", "")
 			c.send("HTTP/1.1 200 OK", "Content-Length: 2", "X-Final: 1", "", "ok")
 		}
 	}
@@ -22,7 +23,7 @@ func TestInterimAnswersPass(t *testing.T) {
 		}
 		hint := c.head()
 		if !strings.HasPrefix(hint, "HTTP/1.1 103 Early Hints\r\n") || !strings.Contains(hint, "X-Hint: 1\r\n") ||
-			!strings.Contains(hint, "<"+gatewayPrefix+"/style>") {
+			!strings.Contains(hint, "<"+gatewayPrefix+"/style>") || !strings.Contains(hint, "Proxy-Status: theirs\r\n") {
 			t.Errorf("second\n%s", hint)
 		}
 		for _, no := range []string{"Set-Cookie", "X-Hop", "Connection"} {
