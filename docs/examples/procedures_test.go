@@ -115,7 +115,7 @@ func TestProceduresWorkAsWritten(t *testing.T) {
 	if out, err := exec.Command(isolated[0], append(isolated[1:], "mount", "-t", "tmpfs", "tmpfs", "/mnt")...).
 		CombinedOutput(); err != nil {
 		if os.Geteuid() != 0 {
-			t.Skipf("neither root nor mounts of one's own on this machine: %v %s", err, out)
+			needs.Missing(t, "neither root nor mounts of one's own on this machine: run it as root: %v %s", err, out)
 		}
 		isolated, prepared, here = nil, "", below(t)
 	}

@@ -218,7 +218,8 @@ func TestNoDateOfTheRegistryIsBeyondTheYearsThatCanBeWritten(t *testing.T) {
 		`"startDate": "2026-01-01T00:00:00Z", "endDate": 999999999999999`,
 		`"startDate": "0000-01-01", "endDate": "9999-12-31"`,
 	} {
-		list, problems, err := lab().parse([]byte("[" + entry("p", `, "messageProviderPlannedMaintenance": [{`+dates+"}]") + "]"))
+		planned := entry("p", `, "messageProviderPlannedMaintenance": [{`+dates+"}]")
+		list, problems, err := lab().parse([]byte("[" + planned + "]"))
 		if err != nil || len(problems) != 0 || len(list[0].Maintenance) != 1 {
 			t.Fatalf("%s: %v %v %v", dates, list, problems, err)
 		}

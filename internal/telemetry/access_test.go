@@ -115,7 +115,8 @@ func BenchmarkAccessLine(b *testing.B) {
 
 func TestValuesCannotForgeALine(t *testing.T) {
 	const evil = "x\"}\n{\"status\":200 =é"
-	got := lineOf(t, &call.Record{Call: &call.Call{Path: evil, Provider: "a\u009b2J" + strings.Repeat("x", 5000)}, Status: 404})
+	long := "a\u009b2J" + strings.Repeat("x", 5000)
+	got := lineOf(t, &call.Record{Call: &call.Call{Path: evil, Provider: long}, Status: 404})
 	const shown = "x\"}\uFFFD{\"status\":200 =é" // the line end is no printable character
 	if got["path"] != shown || got["status"] != 404.0 {
 		t.Errorf("%v", got)

@@ -163,7 +163,8 @@ func TestARequestAndItsTryAreOneTrace(t *testing.T) {
 					t.Errorf("%s is sent", name)
 				}
 			}
-			return &http.Response{StatusCode: 503, Header: http.Header{"Belgov-Trace-Id": {"theirs\xff"}}, Body: http.NoBody}, nil
+			theirs := http.Header{"Belgov-Trace-Id": {"theirs\xff"}}
+			return &http.Response{StatusCode: 503, Header: theirs, Body: http.NoBody}, nil
 		}), func() *Tracer { return tracer })
 		req := httptest.NewRequest("GET", "https://services.example.be:8443/REST/ebox/messages?q=79072300048", nil)
 		if _, err := upstream.Send(context.Background(), r.Call, req); err != nil {

@@ -158,8 +158,10 @@ kind: Kustomization
 resources: [../production]
 components: [../../components/strict-policies]
 images:
-  - {name: registry.example.be/ebox-gateway, digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000"}
-  - {name: registry.example.be/redis, digest: "sha256:1111111111111111111111111111111111111111111111111111111111111111"}
+  - name: registry.example.be/ebox-gateway
+    digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+  - name: registry.example.be/redis
+    digest: "sha256:1111111111111111111111111111111111111111111111111111111111111111"
 `,
 }
 
