@@ -58,12 +58,13 @@ func TestWhatOpensACircuit(t *testing.T) {
 	}
 	gone, leave := context.WithCancel(context.Background())
 	leave()
-	for name, c := range map[string]struct {
+	type row struct {
 		next tripper
 		want Circuit
 		ctx  context.Context
 		body io.ReadCloser
-	}{
+	}
+	testkit.Table(t, map[string]row{
 		"502":                        {next: answers(502), want: Open},
 		"503":                        {next: answers(503), want: Open},
 		"504":                        {next: answers(504), want: Open},
@@ -84,20 +85,18 @@ func TestWhatOpensACircuit(t *testing.T) {
 		"gateway's_refusal_does_not": {next: fails(problem.Internal(errReset)), want: Closed},
 		"own_deadline":               {next: fails(context.DeadlineExceeded), want: Open},
 		"an_error_that_nobody_knows": {next: fails(errors.New("what is this")), want: Open},
-	} {
-		t.Run(name, func(t *testing.T) {
-			u := protect(trusting)
-			for i := range 20 {
-				o := request("GET", []enterprise.Number{first, second}[i%2])
-				if c.ctx != nil {
-					o.ctx = c.ctx
-				}
-				o.r.Body = c.body
-				_, _ = do(u.Breaker(c.next), o)
+	}, func(t *testing.T, c row) {
+		u := protect(trusting)
+		for i := range 20 {
+			o := request("GET", []enterprise.Number{first, second}[i%2])
+			if c.ctx != nil {
+				o.ctx = c.ctx
 			}
-			circuitIs(t, u, c.want)
-		})
-	}
+			o.r.Body = c.body
+			_, _ = do(u.Breaker(c.next), o)
+		}
+		circuitIs(t, u, c.want)
+	})
 }
 
 func TestAnOpenCircuitSaysHowLongItStaysOpen(t *testing.T) {
@@ -154,56 +153,51 @@ func TestACircuitClosesAfterEnoughProbes(t *testing.T) {
 }
 
 func TestOneEnterpriseAloneOpensNoCircuitForOthers(t *testing.T) {
-	type calls func(bad, good call.Sender)
-	for name, c := range map[string]struct {
+	type calls func(bad, good, away call.Sender)
+	type row struct {
 		calls calls
 		open  bool
-	}{
-		"one_of_two_fails": {calls: func(bad, good call.Sender) {
+	}
+	testkit.Table(t, map[string]row{
+		"one_of_two_fails": {calls: func(bad, good, _ call.Sender) {
 			for range 10 {
 				repeat(1, bad, first)
 				repeat(1, good, second)
 			}
 		}},
-		"one_fails_fifty_times_another_once_succeeds": {calls: func(bad, good call.Sender) {
+		"one_fails_fifty_times_another_once_succeeds": {calls: func(bad, good, _ call.Sender) {
 			repeat(1, good, second)
 			repeat(50, bad, first)
 		}},
-		"the_only_one_fails": {calls: func(bad, _ call.Sender) { repeat(50, bad, first) }},
-		"both_fail":          {calls: func(bad, _ call.Sender) { repeat(10, bad, first, second) }, open: true},
-		"most_failures_are_one's_but_others_fail_too": {calls: func(bad, _ call.Sender) {
+		"the_only_one_fails": {calls: func(bad, _, _ call.Sender) { repeat(50, bad, first) }},
+		"both_fail":          {calls: func(bad, _, _ call.Sender) { repeat(10, bad, first, second) }, open: true},
+		"most_failures_are_one's_but_others_fail_too": {calls: func(bad, _, _ call.Sender) {
 			repeat(30, bad, first)
 			repeat(10, bad, second)
 		}, open: true},
-		"one_always_fails_another_once_in_ten": {calls: func(bad, good call.Sender) {
+		"one_always_fails_another_once_in_ten": {calls: func(bad, good, _ call.Sender) {
 			repeat(1, bad, first, second)
 			for range 9 {
 				repeat(1, bad, first)
 				repeat(1, good, second)
 			}
 		}},
-		"own_and_enterprise_are_two": {calls: func(bad, good call.Sender) {
+		"own_and_enterprise_are_two": {calls: func(bad, good, _ call.Sender) {
 			for range 10 {
 				_, _ = do(good, requestOf(context.Background(), "GET", &call.Call{Own: true}))
 				repeat(1, bad, first)
 			}
 		}},
-		"calls_for_nobody_fail": {calls: func(bad, _ call.Sender) { repeat(10, bad, 0) }, open: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			u := protect(trusting)
-			c.calls(u.Breaker(answers(503)), u.Breaker(answers(200)))
-			if got := refusesOthers(u); got != c.open {
-				t.Fatalf("a third enterprise is refused: %v", got)
-			}
-		})
-	}
-	t.Run("one's_connections_are_not_made", func(t *testing.T) {
+		"one's_connections_are_not_made": {calls: func(_, good, away call.Sender) {
+			repeat(10, good, second)
+			repeat(12, away, first)
+		}, open: true},
+		"calls_for_nobody_fail": {calls: func(bad, _, _ call.Sender) { repeat(10, bad, 0) }, open: true},
+	}, func(t *testing.T, c row) {
 		u := protect(trusting)
-		repeat(10, u.Breaker(answers(200)), second)
-		repeat(12, u.Breaker(fails(errNotMade)), first)
-		if !refusesOthers(u) {
-			t.Fatal("a third enterprise is not refused")
+		c.calls(u.Breaker(answers(503)), u.Breaker(answers(200)), u.Breaker(fails(errNotMade)))
+		if got := refusesOthers(u); got != c.open {
+			t.Fatalf("a third enterprise is refused: %v", got)
 		}
 	})
 }
@@ -294,19 +288,6 @@ func TestCallsThatLastAWholeWindowCount(t *testing.T) {
 		}
 		time.Sleep(trusting.Breaker.Window + time.Second)
 		circuitIs(t, u, Open, "0206731645")
-	})
-}
-
-func TestCallsInFlightDoNotHideFailures(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		u := protect(trusting)
-		for range 100 {
-			go repeat(1, u.Breaker(tripper(hangs)), first)
-		}
-		synctest.Wait()
-		repeat(10, u.Breaker(fails(errReset)), second)
-		circuitIs(t, u, Open, "0474028805")
-		time.Sleep(trusting.Breaker.Window)
 	})
 }
 

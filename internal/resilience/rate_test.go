@@ -141,18 +141,6 @@ func TestALineThatInteractiveCallsOvertakeIsRefusedInTheEnd(t *testing.T) {
 	})
 }
 
-func TestNobodyInLineIsOvertakenByWhoComesLater(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newLine(nil, "", config.Rate{PerSecond: 1, Burst: 1}, 1, time.Now)
-		l.waiting = 1 // a head that has not yet woken to the token that is there
-		l.head <- struct{}{}
-		short, err := l.await(t.Context(), begun(batch(0)), time.Now(), time.Second/2)
-		if err != nil || short != time.Second {
-			t.Fatalf("%s, %v", short, err)
-		}
-	})
-}
-
 func TestABatchCallThatCannotBeServedInTimeIsToldSo(t *testing.T) {
 	testkit.Table(t, map[string]func() *Upstream{
 		"alone":           func() *Upstream { return limited(0.1, 1) },
@@ -294,10 +282,12 @@ func TestTwoReplicasSpendOneRate(t *testing.T) {
 }
 
 func TestARateOfAllReplicasWithoutOthersIsThisReplicas(t *testing.T) {
-	rt := protect(Settings{Rate: ofAll(0.5, 1)}).Rate(answers(200))
-	passes(t, rt, request("GET", first))
-	_, err := do(rt, request("GET", first))
-	refusedWith(t, err, 429, ErrUpstreamRate, "2")
+	synctest.Test(t, func(t *testing.T) {
+		rt := protect(Settings{Rate: ofAll(0.5, 1)}).Rate(answers(200))
+		passes(t, rt, request("GET", first))
+		_, err := do(rt, request("GET", first))
+		refusedWith(t, err, 429, ErrUpstreamRate, "2")
+	})
 }
 
 func TestWithoutAgreementEachReplicaSpendsItsShare(t *testing.T) {
