@@ -414,40 +414,18 @@ func TestAHalfOpenCircuitThatNobodyTriesSaysSinceWhen(t *testing.T) {
 }
 
 // With few callers, each waiting for its whole time-out, the calls that MinRequests asks for
-// never end within one window.
-func TestAFrozenUpstreamWithFewCallersOpensItsCircuitAfterTwoTimeouts(t *testing.T) {
-	const timeout = time.Minute
-	type row struct {
-		callers []enterprise.Number
-		all     bool // as an enterprise that has not called finds it
-	}
-	testkit.Table(t, map[string]row{
-		"one_caller":               {[]enterprise.Number{first}, false},
-		"five_for_one_enterprise":  {[]enterprise.Number{first, first, first, first, first}, false},
-		"two_for_two_enterprises":  {[]enterprise.Number{first, second}, true},
-		"one_caller_for_nobody":    {[]enterprise.Number{0}, true},
-		"five_for_two_enterprises": {[]enterprise.Number{first, first, second, second, second}, true},
-	}, func(t *testing.T, c row) {
-		u := protect(trusting)
-		hangs := u.Breaker(tripper(func(*http.Request) (*http.Response, error) {
-			time.Sleep(timeout)
+// never end within one window. And callers who go away before it are what a frozen upstream
+// mostly meets. Each of them calls again and again, for as long as its patience.
+func TestCallersWhoWaitInVainOpenTheCircuitOfAFrozenUpstream(t *testing.T) {
+	const timeout, long = 60 * time.Second, 3600
+	hangs := tripper(func(r *http.Request) (*http.Response, error) {
+		select {
+		case <-time.After(timeout):
 			return nil, errTooSlow
-		}))
-		for _, who := range c.callers {
-			go repeat(2, hangs, who)
-		}
-		time.Sleep(timeout + time.Second)
-		circuitIs(t, u, Closed)
-		time.Sleep(timeout)
-		if s := u.State(); s.Circuit != Open || refusesOthers(u) != c.all {
-			t.Fatalf("after two time-outs: %+v", s)
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
 		}
 	})
-}
-
-// Callers who go away before the header time-out are what a frozen upstream mostly meets. Each
-// of them calls again and again, for as long as its patience.
-func TestCallersWhoWaitInVainOpenTheCircuitOfAFrozenUpstream(t *testing.T) {
 	type caller struct {
 		name     string
 		who      enterprise.Number
@@ -460,6 +438,14 @@ func TestCallersWhoWaitInVainOpenTheCircuitOfAFrozenUpstream(t *testing.T) {
 		all          bool // as another enterprise finds it then
 	}
 	testkit.Table(t, map[string]crowd{
+		"two_time-outs_of_one_caller": {
+			callers: []caller{{"a", first, long}}, closed: 61, open: 121},
+		"those_of_three_for_one_enterprise": {
+			callers: []caller{{"a", first, long}, {"b", first, long}, {"c", first, long}}, closed: 61, open: 121},
+		"those_of_two_for_two_enterprises": {
+			callers: []caller{{"a", first, long}, {"a", second, long}}, closed: 61, open: 121, all: true},
+		"those_of_one_for_nobody": {
+			callers: []caller{{"a", 0, long}}, closed: 61, open: 121, all: true},
 		"two_enterprises": {
 			callers: []caller{{"a", first, 2}, {"a", second, 2}}, closed: 9, open: 13, all: true},
 		"two_patient_enterprises": {
@@ -484,8 +470,7 @@ func TestCallersWhoWaitInVainOpenTheCircuitOfAFrozenUpstream(t *testing.T) {
 				for stop.Err() == nil && u.State().Circuit == Closed {
 					ctx, leave := context.WithCancel(stop)
 					time.AfterFunc(seconds(who.patience), leave)
-					_, _ = do(u.Breaker(tripper(frozen)),
-						requestOf(ctx, "GET", &call.Call{Caller: who.name, Enterprise: who.who}))
+					_, _ = do(u.Breaker(hangs), requestOf(ctx, "GET", &call.Call{Caller: who.name, Enterprise: who.who}))
 					leave()
 				}
 			})
@@ -512,11 +497,6 @@ func TestCallersWhoWaitInVainOpenTheCircuitOfAFrozenUpstream(t *testing.T) {
 
 func TestWhatIsNoSilence(t *testing.T) {
 	testkit.Table(t, map[string]func(u *Upstream, i int){
-		"an_answer_comes_between": func(u *Upstream, _ int) {
-			repeat(1, u.Breaker(fails(errTooSlow)), first)
-			repeat(1, u.Breaker(answers(404)), second)
-			time.Sleep(trusting.Breaker.Window)
-		},
 		"nobody_calls_for_long": func(u *Upstream, i int) {
 			repeat(1, u.Breaker(fails(errTooSlow)), enterprise.Number(1+i%2))
 			time.Sleep(trusting.Breaker.Window + time.Second)

@@ -98,17 +98,6 @@ func TestInteractiveCallsBesideBatchThatSaturates(t *testing.T) {
 		if got := len(served) - before; got < 650 || got > 700 {
 			t.Errorf("%d batch calls in 100 s, want 700 or a little less", got)
 		}
-		// And they may have all of it.
-		all := 0
-		for range 1000 {
-			time.Sleep(50 * time.Millisecond)
-			if status, _ := do(rt, request("GET", first)); status == 200 {
-				all++
-			}
-		}
-		if all < 490 || all > 505 {
-			t.Errorf("%d of 1000 interactive calls in 50 s passed, want about 500", all)
-		}
 	})
 }
 
