@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/wire"
 
@@ -65,7 +66,7 @@ func (e *endpoint) try(ctx context.Context, c *Client, key *Key, scopes []string
 	// the audience it names and nobody else.
 	answer, err := e.transport.RoundTrip(r)
 	if err != nil {
-		failed := unavailable("the Authorization Server did not answer", printable(err))
+		failed := unavailable("the Authorization Server did not answer", printable.Error(err))
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			failed.Reason += " in time"
 		}
@@ -77,7 +78,7 @@ func (e *endpoint) try(ctx context.Context, c *Client, key *Key, scopes []string
 	e.tellTime(answer.Header, sent)
 	body, err := wire.Uncoded(answer.Header, answer.Body, maxAnswer)
 	if err != nil && !errors.Is(err, wire.ErrTooLong) {
-		failed := unavailable("the Authorization Server's answer cannot be read", printable(err))
+		failed := unavailable("the Authorization Server's answer cannot be read", printable.Error(err))
 		failed.Status = answer.StatusCode
 		return Token{}, false, failed
 	}

@@ -277,3 +277,9 @@ func selfSigned(t testing.TB, from, to time.Time) []byte {
 	certificate, key := testkit.NewCertificate(t, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = from, to }).PEM()
 	return append(key, certificate...)
 }
+func TestAParserThatPanicsIsADamagedFile(t *testing.T) {
+	err := guarded(func() error { panic("slice bounds") })
+	if err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Fatal(err)
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,7 +12,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -84,17 +83,10 @@ func NewTracer(o TracerOptions) (*Tracer, error) {
 	if endpoint.Path == "" {
 		endpoint.Path = "/v1/traces"
 	}
-	exporter, err := otlptracehttp.New(context.Background(),
-		otlptracehttp.WithEndpointURL(endpoint.String()),
-		otlptracehttp.WithHeaders(o.Headers),
-		otlptracehttp.WithCompression(otlptracehttp.GzipCompression),
-		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true, InitialInterval: 500 * time.Millisecond,
-			MaxInterval: 2 * time.Second, MaxElapsedTime: sendTime}),
-		otlptracehttp.WithHTTPClient(&http.Client{Transport: reticent{transport}, CheckRedirect: noRedirect}),
-	)
-	if err != nil {
-		return nil, fmt.Errorf("making the exporter of traces: %w", err)
-	}
+	exporter := otlptrace.NewUnstarted(&collector{
+		url: endpoint.String(), headers: o.Headers,
+		client: &http.Client{Transport: transport, CheckRedirect: noRedirect},
+	})
 	t := &Tracer{log: o.Log, queue: newQueue(exporter, o.Log), idle: transport.CloseIdleConnections}
 	t.refuse = 1<<56 - uint64(o.SampleRatio*(1<<56))
 	t.provider = sdktrace.NewTracerProvider(
@@ -154,23 +146,6 @@ func ParseHeaders(content []byte) (map[string]string, error) {
 		headers[http.CanonicalHeaderKey(name)] = value
 	}
 	return headers, nil
-}
-
-// reticent keeps what a collector says of a failure out of errors, and with them out
-// of the log: it may repeat the key that it was sent.
-type reticent struct{ next http.RoundTripper }
-
-// RoundTrip implements http.RoundTripper.
-func (t reticent) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := t.next.RoundTrip(r)
-	if err != nil || resp.StatusCode < 300 {
-		return resp, err
-	}
-	const enough = 16 << 10 // for the connection to be used again
-	_, _ = io.CopyN(io.Discard, resp.Body, enough)
-	_ = resp.Body.Close()
-	resp.Body, resp.ContentLength = http.NoBody, 0
-	return resp, nil
 }
 
 // noRedirect keeps the headers of the collector from going elsewhere.

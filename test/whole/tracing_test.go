@@ -11,7 +11,6 @@ import (
 	"sync"
 	"testing"
 
-	collected "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
@@ -36,7 +35,7 @@ func newCollector(t *testing.T) *collector {
 			return
 		}
 		raw, err := io.ReadAll(unzipped)
-		var batch collected.ExportTraceServiceRequest
+		var batch otlp.TracesData
 		if err == nil {
 			err = proto.Unmarshal(raw, &batch)
 		}

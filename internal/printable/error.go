@@ -1,4 +1,4 @@
-package authn
+package printable
 
 import (
 	"context"
@@ -12,11 +12,11 @@ import (
 	"ebox-gateway/internal/problem"
 )
 
-// printable makes an error of the transport fit for a log. net/http quotes what
-// it cannot parse, and what a broken Authorization Server sends in place of a
-// header might be a token. So only errors whose texts are known to be made here
-// or in the operating system keep theirs; the others keep their type.
-func printable(err error) error {
+// Error makes an error of a transport fit for a log. net/http quotes what it cannot parse,
+// and what a broken server sends in place of a header might be a token. So only errors whose
+// texts are known to be made here or in the operating system keep theirs; the others keep
+// their type.
+func Error(err error) error {
 	for _, known := range [...]error{context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF} {
 		if errors.Is(err, known) {
 			return known
