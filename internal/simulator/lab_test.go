@@ -3,6 +3,7 @@ package simulator
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/pem"
 	"io"
 	"maps"
 	"net/http"
@@ -36,6 +37,11 @@ var identity = sync.OnceValue(func() *Identity {
 	}
 	return i
 })
+
+// certificatePEM is what a client registers.
+func certificatePEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: identity().Certificate.Raw})
+}
 
 // lab is a simulator on two hosts with one registered client, and an HTTP client.
 type lab struct {
