@@ -66,8 +66,7 @@ func write(id string) *call.Record {
 // forged is the line of a record that never was, behind another, and becomes the one to forge
 // behind.
 func forged(kind Kind, behind *link) string {
-	e := entry{kind: kind, at: time.Now(), record: Record{RequestID: "forged"}}
-	return string(e.appendTo(nil, behind))
+	return string(behind.append(nil, kind, time.Now(), &Record{RequestID: "forged"}, nil))
 }
 
 // before is the record before a line, as the line says.
