@@ -230,7 +230,7 @@ func (r *rig) call(a asked) *call.Call {
 		Partition: call.Partition{
 			Route: "route", Upstream: "http://upstream.test", Client: a.client, Scopes: "s", Enterprise: x.Enterprise,
 		},
-		Policy: &r.policy, Told: true, Reads: true, Shares: r.policy.Sharing != call.SharedNever,
+		Policy: &r.policy, Told: true, Reads: true, Shares: r.policy.Shared.Any(),
 	}
 	return x
 }

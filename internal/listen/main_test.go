@@ -19,16 +19,18 @@ import (
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/config"
+
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // limits are generous; tests that need others change a copy.
-var limits = Limits{
+var limits = Limits{Grace: time.Minute, Limits: config.Limits{
 	MaxHeaderBytes: 64 << 10, MaxConnections: 1000, MaxStreams: 100,
-	ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, BodyIdleTimeout: time.Minute, Grace: time.Minute,
-}
+	ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, BodyIdleTimeout: time.Minute,
+}}
 
 // front is a Server that listens on loopback.
 type front struct {
