@@ -36,9 +36,8 @@ func TestNoByteOfOneReachesAnother(t *testing.T) {
 			r.cache = New(r.options(100<<10, wander(seed)))
 			defer r.cache.Close()
 			if rapid.Bool().Draw(t, "second level") {
-				r.cache.UseStore(store)
+				store.join(r.cache)
 			}
-			store.replicas = append(store.replicas, r.cache)
 			rigs = append(rigs, r)
 		}
 		var wg sync.WaitGroup

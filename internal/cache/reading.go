@@ -141,6 +141,17 @@ func (rd *reading) consider(at *place, variants []*Entry) {
 	}
 }
 
+// noteSecond notes the mark that a place has in the second level before the request is sent.
+func (rd *reading) noteSecond(ctx context.Context, at *place) {
+	store := rd.c.store()
+	if store == nil {
+		return
+	}
+	if _, mark, err := store.Load(ctx, &rd.x.Redis, &at.key); err == nil {
+		at.second, at.store = mark, store
+	}
+}
+
 // lookFurther asks the second level, and takes what it gives into memory.
 func (rd *reading) lookFurther(ctx context.Context) {
 	c := rd.c

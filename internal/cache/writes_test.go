@@ -125,17 +125,46 @@ func TestAPostThatSaysWhatAGetBrings(t *testing.T) {
 }
 
 func TestAPostThatAnotherWriteOvertookIsNotKept(t *testing.T) {
-	var r *rig
-	r = newRig(t, func(req *http.Request) (*http.Response, error) {
-		switch req.Method {
-		case "POST": // the upstream has made its answer, and before it arrives
-			r.do(asked{method: "PUT", path: "/a"})
-			return reply(200, "posted", "Cache-Control: max-age=60", "Content-Location: /a"), nil
-		case "PUT":
-			return reply(204, ""), nil
-		}
-		return reply(200, "put", "Cache-Control: max-age=60"), nil
-	})
-	r.do(asked{method: "POST", path: "/a"})
-	mustGet(t, r.get("/a"), 200, "put", "fwd=uri-miss; stored")
+	const posted, put = "posted", "put"
+	for name, kept := range map[string]string{
+		"nothing overtakes it":                       posted,
+		"before its answer comes":                    put,
+		"while the other replicas are told of it":    put,
+		"at another replica before its answer comes": put,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var overtake, during func()
+			a, b, _ := replicas(t, nil)
+			write := func(at *rig) func() { return func() { at.do(asked{method: "PUT", path: "/a"}) } }
+			switch name {
+			case "before its answer comes":
+				overtake = write(a)
+			case "at another replica before its answer comes":
+				overtake = write(b)
+			case "while the other replicas are told of it":
+				during = write(a)
+			}
+			a.origin = func(req *http.Request) (*http.Response, error) {
+				switch req.Method {
+				case "POST": // the upstream has made its answer, and before it arrives
+					if overtake != nil {
+						overtake()
+					}
+					return reply(200, posted, "Cache-Control: max-age=60", "Content-Location: /a"), nil
+				case "PUT":
+					return reply(204, ""), nil
+				}
+				return reply(200, put, "Cache-Control: max-age=60"), nil
+			}
+			b.origin = a.origin
+			a.store().bumping = during
+			a.do(asked{method: "POST", path: "/a"})
+			for _, r := range []*rig{a, b} {
+				saved(t, a)
+				if g := r.get("/a"); g.body != kept {
+					t.Errorf("%q, %s", g.body, g.cache())
+				}
+			}
+		})
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/ebox"
 )
 
 // kept is how answers of one upstream are kept for one route: what the composition
@@ -25,7 +24,7 @@ type kept struct {
 
 // keptRule changes the policy of some paths; a nil policy keeps nothing.
 type keptRule struct {
-	paths  [][]string
+	paths  patterns
 	policy *call.Policy
 }
 
@@ -82,10 +81,7 @@ func (g *generation) newKept(route config.Route, rules *scopeRules, base string)
 	}
 	k.shares = k.policy.Sharing != call.SharedNever
 	for _, r := range c.Rules {
-		rule := keptRule{}
-		for _, p := range r.Paths {
-			rule.paths = append(rule.paths, ebox.Segments(p))
-		}
+		rule := keptRule{paths: patternsOf(r.Paths)}
 		if r.Enabled {
 			policy := *k.policy
 			policy.DefaultTTL, policy.Sharing, policy.WhenSilent = r.DefaultTTL, sharing(r.Shared), r.WhenSilent
@@ -121,14 +117,9 @@ func sharing(s config.Sharing) call.Sharing {
 }
 
 func (k *kept) policyOf(segments []string) *call.Policy {
-	if len(k.rules) == 0 {
-		return k.policy
-	}
 	for i := range k.rules {
-		for _, p := range k.rules[i].paths {
-			if matchPath(p, segments) {
-				return k.rules[i].policy
-			}
+		if k.rules[i].paths.match(segments) {
+			return k.rules[i].policy
 		}
 	}
 	return k.policy

@@ -32,15 +32,21 @@ func TestAnAnswerIsThereForEveryReplica(t *testing.T) {
 	}
 }
 
-func TestRedisShowsNothingOfAnAnswer(t *testing.T) {
+func TestRedisShowsNothingOfWhatIsKept(t *testing.T) {
 	server, r := fresh(t)
 	keep(t, r, keyOfAnswers("/messages/message-4711"), subject)
-	all := string(server.Everything())
-	if len(all) < 100 {
-		t.Fatalf("nothing was kept: %q", all)
+	(&issuer{t: t}).obtain(r, "")
+	if _, err := r.Spend(t.Context(), nil, "enterprise "+number.String(), rate(60), 1, false); err != nil {
+		t.Fatal(err)
 	}
-	for _, secret := range []string{"Aanslag", "0206731645", "206731645", "message-4711", "messages", "provider.example",
-		"payroll", "application/json"} {
+	all := string(server.Everything())
+	for _, kind := range []purpose{forAnswer, forToken, forRate} {
+		if !strings.Contains(all, "ebox:"+string(kind)+":{") {
+			t.Errorf("no %s was kept: %q", kind, all)
+		}
+	}
+	for _, secret := range []string{"Aanslag", "206731645", "message-4711", "messages", "provider.example",
+		"payroll", "application/json", "very-secret-token", "as.example"} {
 		if strings.Contains(all, secret) {
 			t.Errorf("Redis shows %q", secret)
 		}

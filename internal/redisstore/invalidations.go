@@ -110,9 +110,11 @@ func (s *Store) subscribe(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.unsubscribed.CompareAndSwap(nil, &Trouble{
-			Reason: "the other replicas' invalidations do not arrive: " + reason(err), Since: s.o.Now(),
-		})
+		trouble := &Trouble{Reason: "the other replicas' invalidations do not arrive: " + reason(err), Since: s.o.Now()}
+		if last := s.unsubscribed.Load(); last != nil {
+			trouble.Since = last.Since
+		}
+		s.unsubscribed.Store(trouble)
 		if lost {
 			s.o.Log.Warn("the subscription to the other replicas' invalidations is lost: the memory of the cache is cleared",
 				"reason", reason(err))

@@ -21,8 +21,8 @@ func TestControlOverHTTP(t *testing.T) {
 	}
 	id := decode[struct{ ID int }](t,
 		must("POST", "/faults", `{"upstream":"grant","kind":"latency","delay":"1ms","count":1}`)).ID
-	if f := decode[[]Fault](t, must("GET", "/faults", "")); len(f) != 1 || f[0].Delay != time.Millisecond ||
-		f[0].ID != id {
+	if f := decode[[]faultOrder](t, must("GET", "/faults", "")); len(f) != 1 || f[0].Delay != "1ms" || f[0].ID != id ||
+		l.Faults()[0].Delay != time.Millisecond {
 		t.Errorf("%+v", f)
 	}
 	must("DELETE", fmt.Sprintf("/faults/%d", id), "")

@@ -136,7 +136,7 @@ func TestAFaultMatchesWhatItNames(t *testing.T) {
 		{"GET", nsso + "/ebox", 200},
 		{"GET", nsso + "/ebox/messages", 500},
 		{"HEAD", nsso + "/ebox/messages", 200},
-		{"GET", l.PartitionURL() + "/ebox/" + mandated.String(), 200},
+		{"GET", l.PartitionURL() + "/ebox/" + mandated.String() + "/routingRules", 200},
 		{"GET", nsso + "/ebox/messages/" + FirstMessage, 500},
 		{"GET", nsso + "/ebox/messages", 200},
 	} {

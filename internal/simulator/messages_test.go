@@ -31,6 +31,9 @@ type shownMessage struct {
 	Documents *attachmentPage `json:"attachments"`
 }
 
+// digestIn is the digest that an attachment was shown with.
+func digestIn(a attachmentView) any { return a.Digest.(map[string]any)["digestValue"] }
+
 // itemPage is a page of either form.
 type itemPage[T any] struct {
 	Items []T
@@ -202,7 +205,7 @@ func TestContentHasRangesDigestAndTag(t *testing.T) {
 		r := get("GET", a.Content, "")
 		sum := sha256.Sum256(r.body)
 		if int64(len(r.body)) != largeSizes[i] || a.Size*1024 != float64(largeSizes[i]) ||
-			base64.RawURLEncoding.EncodeToString(sum[:]) != a.Digest.Value ||
+			base64.RawURLEncoding.EncodeToString(sum[:]) != digestIn(a) ||
 			!strings.Contains(r.header.Get("Content-Disposition"), a.FileName) {
 			t.Errorf("attachment %s: %d bytes, %v", a.ID, len(r.body), r.header)
 		}
@@ -280,12 +283,6 @@ func TestPatchChangesAllOrNothing(t *testing.T) {
 	if page := decode[messagePage](t, send("GET", target+"?visible=false", "")); page.Total != 2 {
 		t.Errorf("%d hidden messages", page.Total)
 	}
-	if got := patch(`{"items":[{"messageId":"`+FirstMessage+`","partition":"HR"}]}`, merge); got != 200 {
-		t.Errorf("moving to a partition: %d", got)
-	}
-	if m := decode[messageView](t, send("GET", target+"/"+FirstMessage, "")); m.Partition != "HR" || m.Visible {
-		t.Errorf("after moving: %+v", m)
-	}
 }
 
 func TestAListIsCompressedForThoseWhoTakeIt(t *testing.T) {
@@ -335,14 +332,6 @@ func TestThePartitionAPINamesTheEnterpriseInItsPath(t *testing.T) {
 	l := newLab(t)
 	token := l.token(ScopeDocumentConsumer)
 	base := l.PartitionURL() + "/ebox/" + mandated.String()
-	get := l.as(token, mandated)
-	page := decode[itemPage[partitionView]](t, get("GET", base, ""))
-	if page.Total != 2 || page.Items[1].Enterprise != mandated {
-		t.Fatalf("%+v", page)
-	}
-	if r := get("GET", page.Items[1].Links["self"].Href, ""); decode[partitionView](t, r).ID != "HR" {
-		t.Errorf("%d %s", r.status, r.body)
-	}
 	if rules := decode[itemPage[routingRule]](t, l.as(token, 0)("GET", base+"/routingRules", "")).Items; len(rules) != 2 ||
 		rules[1].Target != "GENERAL" {
 		t.Errorf("%+v", rules)
@@ -362,7 +351,6 @@ func TestThePartitionAPINamesTheEnterpriseInItsPath(t *testing.T) {
 		{"header and path disagree", base + "/routingRules", alsoMandated, 400, "different"},
 		{"no mandate", l.PartitionURL() + "/ebox/0800002352/routingRules", 0, 403, "no mandate"},
 		{"the path that no source has", l.PartitionURL() + "/partitions", mandated, 404, ""},
-		{"an unknown partition", base + "/ABC", mandated, 404, ""},
 	} {
 		is(t, l.as(token, c.represent)("GET", c.path, ""), c.want, c.says, c.name)
 	}
@@ -497,12 +485,6 @@ func TestVersion3HasFurtherOperations(t *testing.T) {
 	is(t, send("GET", message+"/structuredData", ""), 200, mandated.String(), "structured data")
 	if !read() {
 		t.Error("structured data did not open the message")
-	}
-	act := func(action string) int {
-		return send("POST", message+"/actions", `{"action":"`+action+`"}`, "Content-Type", "application/json").status
-	}
-	if act("markAsUnread") != 204 || read() || act("markAsRead") != 204 || !read() || act("burn") != 400 {
-		t.Errorf("actions; read %t", read())
 	}
 	is(t, send("GET", l.ProviderURL("nsso")+"/statistics", ""), 200, `"numberOfMessages":40`, "statistics")
 }

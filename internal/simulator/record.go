@@ -140,21 +140,3 @@ func opensDocument(path string) bool {
 	}
 	return false
 }
-
-// Improper names the headers of a request that should never leave the
-// organisation it came from: cookies, what proxies add about callers, traces for
-// inside, and other spellings of the on-behalf-of header. Sorted.
-func (r Recorded) Improper() []string {
-	var found []string
-	for name := range r.Header {
-		plain := strings.ToLower(strings.NewReplacer("_", "-", ".", "-").Replace(name))
-		switch {
-		case plain == "cookie", plain == "forwarded", strings.HasPrefix(plain, "x-forwarded-"), plain == "x-real-ip",
-			plain == "traceparent", plain == "tracestate", plain == "baggage", plain == "x-actor",
-			plain == strings.ToLower(onBehalfOf) && name != onBehalfOf:
-			found = append(found, name)
-		}
-	}
-	slices.Sort(found)
-	return found
-}
