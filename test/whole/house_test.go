@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/gateway"
@@ -44,18 +42,8 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	clientDir = dir
-	code := m.Run()
+	code := testkit.Run(m)
 	_ = os.RemoveAll(dir)
-	if code == 0 {
-		err := goleak.Find()
-		for end := time.Now().Add(patience); err != nil && time.Now().Before(end); {
-			err = goleak.Find()
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "left running:", err)
-			code = 1
-		}
-	}
 	os.Exit(code)
 }
 
