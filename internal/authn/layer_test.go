@@ -48,7 +48,8 @@ func newProvider(t *testing.T, accepts func(string) bool) *provider {
 func layers(t *testing.T, allowHTTP bool) call.Sender {
 	pool := &http.Transport{}
 	t.Cleanup(pool.CloseIdleConnections)
-	return NewTokenLayer(NewCredentials(carrier{call.Transport(pool)}, allowHTTP), "nsso", nil)
+	send := func(_ context.Context, _ *call.Call, r *http.Request) (*http.Response, error) { return pool.RoundTrip(r) }
+	return NewTokenLayer(NewCredentials(carrier{call.SenderFunc(send)}, allowHTTP), "nsso", nil)
 }
 
 // carrier stands for the transport: what is below it sees the field where the wire has it.

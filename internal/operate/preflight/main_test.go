@@ -1,6 +1,7 @@
 package preflight_test
 
 import (
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -67,6 +68,11 @@ func keyPEM(t *testing.T, id *simulator.Identity) []byte {
 		t.Fatal(err)
 	}
 	return key
+}
+
+// certificatePEM is the certificate of an identity.
+func certificatePEM(id *simulator.Identity) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: id.Certificate.Raw})
 }
 
 // write makes files in a folder.
