@@ -1,6 +1,7 @@
 package preflight_test
 
 import (
+	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"os"
@@ -63,11 +64,11 @@ func identity(t *testing.T, name string, end time.Time) *simulator.Identity {
 // keyPEM is the private key of an identity.
 func keyPEM(t *testing.T, id *simulator.Identity) []byte {
 	t.Helper()
-	key, err := id.KeyPEM()
+	der, err := x509.MarshalPKCS8PrivateKey(id.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
 // certificatePEM is the certificate of an identity.
