@@ -304,7 +304,9 @@ func (l *Log) refusal(at time.Time, r *Record) { l.add(entry{KindRefusal, at, r}
 // Event records something other than a call: KindConfiguration, KindAdministration or KindKey. The
 // names of its fields are plain words in camelCase other than those that every record has. It
 // does not wait.
-func (l *Log) Event(kind Kind, fields map[string]string) { l.add(entry{kind, l.o.Now(), fields}, false) }
+func (l *Log) Event(kind Kind, fields map[string]string) {
+	l.add(entry{kind, l.o.Now(), fields}, false)
+}
 
 // add queues a record, or counts it as lost. With wait it gives the batch that is done when the
 // record is on disk.

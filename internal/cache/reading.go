@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/problem"
 )
 
@@ -103,10 +104,10 @@ func errNothingKept() error {
 // open makes the keys and notes the epochs. Everything that comes back counts from here.
 func (rd *reading) open() {
 	p, target := rd.x.Keep.Partition, rd.x.TargetAndQuery()
-	if rd.x.Keep.Policy.Sharing != call.SharedAlways {
+	if rd.x.Keep.Policy.Shared != config.SharedAlways {
 		rd.add(KeyOf(p, target))
 	}
-	if rd.x.Keep.Policy.Sharing != call.SharedNever {
+	if rd.x.Keep.Policy.Shared.Any() {
 		rd.add(KeyOf(p.SharedByAll(), target))
 	}
 }
@@ -138,6 +139,17 @@ func (rd *reading) consider(at *place, variants []*Entry) {
 	}
 	if e != nil && (rd.entry == nil || e.Received.After(rd.entry.Received)) {
 		rd.entry, rd.at = e, at
+	}
+}
+
+// noteSecond notes the mark that a place has in the second level before the request is sent.
+func (rd *reading) noteSecond(ctx context.Context, at *place) {
+	store := rd.c.store()
+	if store == nil {
+		return
+	}
+	if _, mark, err := store.Load(ctx, &rd.x.Redis, &at.key); err == nil {
+		at.second, at.store = mark, store
 	}
 }
 
@@ -280,16 +292,7 @@ func (rd *reading) waited(ctx context.Context) *call.Answer {
 		f, leads := rd.c.flights.join(&at.key, at.mark)
 		if leads {
 			rd.flight = f
-			// The flight before may have landed since this request looked.
-			e := rd.meanwhile()
-			if e == nil {
-				return nil
-			}
-			a := rd.collapsed(e)
-			if a != nil {
-				rd.land(landed, e)
-			}
-			return a
+			return nil
 		}
 		switch end, e := f.wait(ctx, began); {
 		case end == abandoned:
@@ -297,18 +300,6 @@ func (rd *reading) waited(ctx context.Context) *call.Answer {
 			return rd.collapsed(e)
 		default:
 			return nil
-		}
-	}
-	return nil
-}
-
-// meanwhile gives what has been stored since this request arrived, nil for nothing.
-func (rd *reading) meanwhile() *Entry {
-	for i := range rd.n {
-		at := &rd.places[i]
-		variants, _ := rd.c.memory.load(&at.key, at.mark, rd.arrived)
-		if e := choose(variants, at.mark, rd.field); e != nil && e != rd.entry && !e.Received.Before(rd.arrived) {
-			return e
 		}
 	}
 	return nil
