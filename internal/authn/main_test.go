@@ -33,6 +33,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	password = "changeit"
 	tokenURL = "https://as.example/REST/oauth/v5/token"
+
+	requestTime = 10 * time.Second
 )
 
 func fixture(name string) string { return filepath.Join("testdata", name) }
@@ -190,19 +192,13 @@ var (
 // setup makes tokens of one client "payroll" whose key is registered at as.
 func setup(t testing.TB, as *authServer, change func(*Options)) *Tokens {
 	t.Helper()
-	o := Options{
-		Clients:     []Client{{Name: "payroll", TokenURL: tokenURL, Config: newSource}},
-		Transport:   as,
-		Environment: "simulation",
-	}
+	o := Options{Transport: as, Environment: "simulation", OAuth: config.OAuth{
+		TokenURL: tokenURL, Audience: tokenURL, Timeout: requestTime, Clients: map[string]config.Client{"payroll": newSource},
+	}}
 	if change != nil {
 		change(&o)
 	}
-	tokens, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tokens
+	return New(o)
 }
 
 func source(t testing.TB, tokens *Tokens, scopes ...string) *Source {
