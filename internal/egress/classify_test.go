@@ -113,7 +113,7 @@ func TestWhatFailsIsClassified(t *testing.T) {
 				_, port, _ := net.SplitHostPort(raw(t, serve))
 				url += ":" + port
 			}
-			tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t), CAFile: file(t, ca)}), limits, toLoopback)
+			tr := transport(t, mustNew(t, Options{Resolver: dns.resolver(t), Egress: config.Egress{CAFile: file(t, ca)}}), limits, toLoopback)
 			r, _ := http.NewRequestWithContext(t.Context(), "POST", url+"/", c.body)
 			answer, err := tr.RoundTrip(r)
 			if err == nil {
