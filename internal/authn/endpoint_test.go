@@ -76,7 +76,6 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 			var logged strings.Builder
 			tokens := setup(t, as, func(o *Options) {
 				o.Transport, o.OAuth.TokenURL, o.Log = transport, server.URL, textLog(&logged)
-				o.OAuth.Timeout = time.Minute
 			})
 			_, err := source(t, tokens).Token(t.Context())
 			running(t, tokens)() // nobody writes the log any more
@@ -217,9 +216,7 @@ func TestAStaleConnectionIsTriedOnceMoreWithAnotherAssertion(t *testing.T) {
 		Header: time.Minute, IdleConn: time.Minute, Age: func() time.Duration { return time.Hour },
 	})
 	defer transport.CloseIdleConnections()
-	tokens := setup(t, as, func(o *Options) {
-		o.Transport, o.OAuth.TokenURL, o.OAuth.Timeout = transport, server.URL, time.Minute
-	})
+	tokens := setup(t, as, func(o *Options) { o.Transport, o.OAuth.TokenURL = transport, server.URL })
 	got := 0
 	for ; !dropped.Load(); got++ { // a connection serves nobody before it has settled
 		mustToken(t, source(t, tokens, fmt.Sprint("scope:", got))) // the server checks the jti itself

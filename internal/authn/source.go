@@ -237,12 +237,15 @@ func (s *Source) store(h *held, key *Key) {
 }
 
 // renewAt is the moment to replace a token in the background: a fifth of its
-// lifetime before it expires, or 5 minutes if that is less, and up to half as much
-// earlier, lest replicas that started together ask together. Of an hour, that is
-// after 52 to 55 minutes; of 30 seconds, after 21 to 24.
+// lifetime before it expires, or 5 minutes if that is less, and the second that Run may
+// be late; up to half as much earlier, lest replicas that started together ask together. Of
+// an hour, that is after 52 to 55 minutes; of 30 seconds, after 19 to 23. It is not before
+// half of the lifetime.
 func renewAt(h *held, jitter float64) time.Time {
-	margin := min(h.expires.Sub(h.obtained)/5, 5*time.Minute)
-	return h.expires.Add(-margin - time.Duration(jitter*float64(margin)/2))
+	lifetime := h.expires.Sub(h.obtained)
+	margin := min(lifetime/5, 5*time.Minute) + renewalPoll
+	margin += time.Duration(jitter * float64(margin) / 2)
+	return h.expires.Add(-min(margin, lifetime/2))
 }
 
 // renew begins to replace the token if its time has come. One that nobody used since it came

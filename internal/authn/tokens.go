@@ -36,9 +36,8 @@ import (
 const (
 	// poll is how often key, certificate and password files are read.
 	poll = 10 * time.Second
-	// renewalPoll is how often it is seen which tokens are due: a token of five seconds is due
-	// after four.
-	renewalPoll = 250 * time.Millisecond
+	// renewalPoll is how often it is seen which tokens are due.
+	renewalPoll = time.Second
 )
 
 // Options are what the tokens need from outside.
