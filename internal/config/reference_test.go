@@ -76,17 +76,25 @@ func newReference(t *testing.T) *reference {
 func goComments(t *testing.T) map[string]string {
 	t.Helper()
 	var r jsonschema.Reflector
-	if err := r.AddGoComments(packagePath, "./", jsonschema.WithFullComment()); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{"./", "../ebox"} { // ReadRule is the route's and ebox's own
+		if err := r.AddGoComments(packagePath, dir, jsonschema.WithFullComment()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	comments := make(map[string]string)
 	for name, text := range r.CommentMap {
-		comments[strings.TrimPrefix(name, packagePath+".")] = strings.Join(strings.Fields(text), " ")
+		pkg, name, _ := strings.Cut(strings.TrimPrefix(name, modulePath), ".")
+		if pkg == "config" || strings.HasPrefix(name, "ReadRule") {
+			comments[name] = strings.Join(strings.Fields(text), " ")
+		}
 	}
 	return comments
 }
 
-const packagePath = "ebox-gateway/internal/config"
+const (
+	modulePath  = "ebox-gateway/internal/"
+	packagePath = modulePath + "config"
+)
 
 // examples are the sections of a good file, by their names.
 func examples(t *testing.T) map[string]string {

@@ -3,6 +3,8 @@ package config
 import (
 	"net/url"
 	"time"
+
+	"ebox-gateway/internal/ebox"
 )
 
 // Route leads a path of the internal endpoint to an upstream. A route with the
@@ -35,7 +37,7 @@ type Route struct {
 	// rather than "change", may be repeated, and are recorded as reads. The Belgif guide's
 	// own need no mention: POST to /search, /query or /get of a collection whose path holds
 	// no id.
-	Reads []ReadRule `yaml:"reads"`
+	Reads []ebox.ReadRule `yaml:"reads"`
 	// Enterprise says whether a represented enterprise is required, optional or
 	// none (never sent on). Default optional; required for kind ebox.
 	Enterprise Demand `yaml:"enterprise"`
@@ -102,16 +104,6 @@ type ScopeRule struct {
 	For Whom `yaml:"for"`
 	// Scopes of the token for these calls.
 	Scopes []string `yaml:"scopes" config:"scope" jsonschema:"required"`
-}
-
-// ReadRule names calls that read, whatever their method says. What publishes or
-// replies on an e-Box route stays what it is.
-type ReadRule struct {
-	// Methods that match. Default POST.
-	Methods []string `yaml:"methods" config:",some"`
-	// Paths that match, below the upstream's base URL, as in a scope rule, but compared as
-	// they are written.
-	Paths []string `yaml:"paths" config:"pattern,some" jsonschema:"required"`
 }
 
 // Timeouts bound the stages of a call to an upstream, which is asked in HTTP/1.1 alone. More than 8 interim answers

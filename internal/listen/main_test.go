@@ -20,11 +20,10 @@ import (
 	"time"
 
 	"ebox-gateway/internal/config"
-
-	"go.uber.org/goleak"
+	"ebox-gateway/internal/testkit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // limits are generous; tests that need others change a copy.
 var limits = Limits{Grace: time.Minute, Limits: config.Limits{
