@@ -52,7 +52,6 @@ type authServer struct {
 	granted    func(asked string) string
 	answer     http.HandlerFunc             // instead of a token, if not nil
 	before     func(n int, r *http.Request) // before every answer
-	issued     map[string]time.Time         // hash by expiry
 	jtis       map[string]bool
 	requests   int
 	forms      []map[string][]string
@@ -60,7 +59,7 @@ type authServer struct {
 }
 
 func newAuthServer(t testing.TB, registered ...*Key) *authServer {
-	s := &authServer{t: t, lifetime: 3600, issued: map[string]time.Time{}, jtis: map[string]bool{}}
+	s := &authServer{t: t, lifetime: 3600, jtis: map[string]bool{}}
 	for _, k := range registered {
 		s.register(k)
 	}
@@ -134,9 +133,6 @@ func (s *authServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if s.granted != nil {
 		reply["scope"] = s.granted(r.PostForm.Get("scope"))
-	}
-	if seconds, ok := s.lifetime.(int); ok {
-		s.issued["Bearer "+secret] = time.Now().Add(time.Duration(seconds) * time.Second)
 	}
 	_ = json.NewEncoder(w).Encode(reply)
 }

@@ -301,21 +301,6 @@ func TestAScopeThatIsNotGrantedDoesNotHoldBackAKey(t *testing.T) {
 	})
 }
 
-func TestAKeyIsProvedWithScopesThatAreKnownToBeGranted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		as := newAuthServer(t, mustLoad(t, oldSource), mustLoad(t, newSource))
-		tokens := setup(t, as, signedBy("key=rsa-pkcs8.pem"))
-		_ = source(t, tokens, "scope:a") // no token was asked for yet
-		mustToken(t, source(t, tokens, "scope:b"))
-		c := tokens.clients[0]
-		c.pending = &pendingKey{key: mustLoad(t, newSource)}
-		c.prove(t.Context())
-		if n := as.count(); n != 2 || as.forms[1]["scope"][0] != "scope:b" {
-			t.Errorf("%d requests, the last for %v", n, as.forms[n-1]["scope"])
-		}
-	})
-}
-
 func TestWithoutASourceANewKeyWaitsForOne(t *testing.T) {
 	file := keyFile(t)
 	synctest.Test(t, func(t *testing.T) {
