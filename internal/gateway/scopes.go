@@ -6,10 +6,10 @@ import (
 	"strings"
 
 	"ebox-gateway/internal/authn"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/problem"
-	"ebox-gateway/internal/server"
 )
 
 // scopeRules decide which token a call carries: one with the scopes of the first
@@ -27,7 +27,7 @@ type scopeRules struct {
 type scopeRule struct {
 	methods, versions []string
 	whom              config.Whom
-	paths             [][]string // segments, lower case
+	paths             patterns
 }
 
 // newScopeRules prepares the tokens that calls of a route may need. A route with
@@ -39,11 +39,8 @@ func (g *generation) newScopeRules(route config.Route) (*scopeRules, error) {
 	s := &scopeRules{client: route.Client, sources: make(map[string][]*authn.Source)}
 	sets := [][]string{route.Scopes}
 	for _, r := range route.Rules {
-		rule := scopeRule{methods: r.Methods, versions: r.APIVersions, whom: r.For}
-		for _, p := range r.Paths {
-			rule.paths = append(rule.paths, ebox.Segments(p))
-		}
-		s.rules = append(s.rules, rule)
+		s.rules = append(s.rules, scopeRule{methods: r.Methods, versions: r.APIVersions, whom: r.For,
+			paths: patternsOf(r.Paths)})
 		sets = append(sets, r.Scopes)
 	}
 	for client := range g.cfg.OAuth.Clients {
@@ -63,11 +60,11 @@ func (g *generation) newScopeRules(route config.Route) (*scopeRules, error) {
 
 // source gives the source of the token for a call, nil for a route that sends none.
 // version is that of the provider's API, empty where there is no provider.
-func (s *scopeRules) source(r server.TargetRequest, version string) (*authn.Source, error) {
+func (s *scopeRules) source(c *call.Call, version string) (*authn.Source, error) {
 	if s == nil {
 		return nil, nil
 	}
-	client := r.Client
+	client := c.Client
 	if s.client != "" {
 		client = s.client
 	}
@@ -75,7 +72,7 @@ func (s *scopeRules) source(r server.TargetRequest, version string) (*authn.Sour
 	if !ok {
 		return nil, problem.Internal(fmt.Errorf("there is no OAuth client %q", client))
 	}
-	source := sources[s.choose(r, version)+1]
+	source := sources[s.choose(c, version)+1]
 	if source == nil {
 		// Asked for without scopes, a token would carry every scope of the client.
 		return nil, problem.Forbidden("This call has no scope in the gateway's configuration, so that no token can be " +
@@ -85,21 +82,21 @@ func (s *scopeRules) source(r server.TargetRequest, version string) (*authn.Sour
 }
 
 // choose gives the index of the rule that decides, -1 for none.
-func (s *scopeRules) choose(call server.TargetRequest, version string) int {
+func (s *scopeRules) choose(c *call.Call, version string) int {
 	if len(s.rules) == 0 {
 		return -1
 	}
-	method, whom := call.Method, config.ForOwn
+	method, whom := c.Method, config.ForOwn
 	if method == "HEAD" {
 		method = "GET"
 	}
-	if call.Another {
+	if c.Enterprise != 0 {
 		whom = config.ForAnother
 	}
 	// The path is read as leniently as the most lenient upstream would, lest a
 	// variant of it be sent with the scopes of another call.
 	return slices.IndexFunc(s.rules, func(r scopeRule) bool {
-		return (r.whom == "" || r.whom == whom) && r.matches(method, call.Path.Segments, version)
+		return (r.whom == "" || r.whom == whom) && r.matches(method, c.Segments, version)
 	})
 }
 
@@ -110,20 +107,22 @@ func (r scopeRule) matches(method string, path []string, version string) bool {
 	if len(r.versions) > 0 && !slices.ContainsFunc(r.versions, func(v string) bool { return sameVersion(v, version) }) {
 		return false
 	}
-	return len(r.paths) == 0 || slices.ContainsFunc(r.paths, func(p []string) bool { return matchPath(p, path) })
+	return len(r.paths) == 0 || r.paths.match(path)
 }
 
-// matchPath compares segment by segment: "*" is any one, a last "**" any number.
-func matchPath(pattern, path []string) bool {
-	for i, p := range pattern {
-		if p == "**" && i == len(pattern)-1 {
-			return true
-		}
-		if i >= len(path) || p != "*" && p != path[i] {
-			return false
-		}
+// patterns are the paths that a rule is for, as ebox.Segments reads them.
+type patterns [][]string
+
+func patternsOf(paths []string) (all patterns) {
+	for _, p := range paths {
+		all = append(all, ebox.Segments(p))
 	}
-	return len(path) == len(pattern)
+	return all
+}
+
+// match tells whether one of them matches the segments of a call's path.
+func (all patterns) match(path []string) bool {
+	return slices.ContainsFunc(all, func(p []string) bool { return ebox.Matches(p, path) })
 }
 
 // sameVersion tells whether version is pattern or one below it: "2" is every 2.x.

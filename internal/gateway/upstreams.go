@@ -68,8 +68,8 @@ func (g *generation) newFixed(route config.Route) (*fixed, error) {
 // by the operator.
 func tokenless(route config.Route) bool { return len(route.Scopes) == 0 && len(route.Rules) == 0 }
 
-func (f *fixed) target(r server.TargetRequest) (server.Target, error) {
-	return f.upstream.target(f.rules, r, "")
+func (f *fixed) target(c *call.Call) (server.Target, error) {
+	return f.upstream.target(f.rules, c, "")
 }
 
 // federated is the target of a route that leads to the Document Providers.
@@ -178,13 +178,13 @@ func (g *generation) providerGuard(id string) egress.Guard {
 	return egress.Guard{AllowPrivate: r.AllowPrivateNetworks}
 }
 
-func (f *federated) target(r server.TargetRequest) (server.Target, error) {
-	p, ok := f.g.directory.Lookup(r.Provider)
+func (f *federated) target(c *call.Call) (server.Target, error) {
+	p, ok := f.g.directory.Lookup(c.Provider)
 	if !ok {
 		if f.g.directoryEmpty() {
 			return server.Target{}, f.g.noListYet()
 		}
-		return server.Target{}, directory.Unknown(r.Provider, f.g.directory.ActiveIDs())
+		return server.Target{}, directory.Unknown(c.Provider, f.g.directory.ActiveIDs())
 	}
 	if refused := p.Problem(f.g.now()); refused != nil {
 		return server.Target{}, refused
@@ -193,17 +193,17 @@ func (f *federated) target(r server.TargetRequest) (server.Target, error) {
 	if err != nil {
 		return server.Target{}, problem.Internal(err)
 	}
-	return u.target(f.rules, r, p.APIVersion)
+	return u.target(f.rules, c, p.APIVersion)
 }
 
 // target is the upstream as the target of a call. version is that of the provider's API,
 // empty where there is no provider.
-func (u *upstream) target(rules *scopeRules, r server.TargetRequest, version string) (server.Target, error) {
-	source, err := rules.source(r, version)
+func (u *upstream) target(rules *scopeRules, c *call.Call, version string) (server.Target, error) {
+	source, err := rules.source(c, version)
 	if err != nil {
 		return server.Target{}, err
 	}
-	t := server.Target{Upstream: u.to, Keep: u.kept.of(source, r.Path.Segments)}
+	t := server.Target{Upstream: u.to, Keep: u.kept.of(source, c.Segments)}
 	if source != nil {
 		t.Credential = source.Session()
 	}

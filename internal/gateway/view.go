@@ -45,9 +45,9 @@ func (g *Gateway) View() *operate.View {
 }
 
 // assume is operate.View's.
-func (g *generation) assume(route int, base *url.URL, t server.TargetRequest) (server.Target, error) {
+func (g *generation) assume(route int, base *url.URL, c *call.Call) (server.Target, error) {
 	const apiVersion = "3"
-	to, err := call.NewUpstream(t.Provider, base, nowhere, false)
+	to, err := call.NewUpstream(c.Provider, base, nowhere, false)
 	if err != nil {
 		return server.Target{}, err
 	}
@@ -56,7 +56,7 @@ func (g *generation) assume(route int, base *url.URL, t server.TargetRequest) (s
 		return server.Target{}, err
 	}
 	up := &upstream{to: to, kept: g.newKept(g.cfg.Routes[route], rules, base.String())}
-	return up.target(rules, t, apiVersion)
+	return up.target(rules, c, apiVersion)
 }
 
 // nowhere is the stack of an upstream that is never called.

@@ -84,7 +84,7 @@ type View struct {
 	Endpoint func(f Forwarder, routes []*server.Route, show func([]inbox.Provider), done func(*call.Record)) http.Handler
 	// Assume is the target of a call to a provider that is not known, by the route of
 	// that index, as if the provider had that base URL. What is sent there fails.
-	Assume func(route int, base *url.URL, r server.TargetRequest) (server.Target, error)
+	Assume func(route int, base *url.URL, c *call.Call) (server.Target, error)
 }
 
 // Forwarder takes a call with everything decided.

@@ -84,7 +84,7 @@ func (d *door) route(name, path, base, provider string) *server.Route {
 			rest, ok := up.Forms.Below(authority, path)
 			return provider, rest, ok
 		},
-		Target: func(q server.TargetRequest) (server.Target, error) {
+		Target: func(q *call.Call) (server.Target, error) {
 			if q.Provider != provider {
 				return server.Target{}, problem.NotFound("No provider is called " + q.Provider + ".")
 			}

@@ -42,21 +42,9 @@ type Route struct {
 	// NamesProviders says that its answers may hold URLs of Document Providers, which then lead
 	// to the gateway's paths for them.
 	NamesProviders bool
-	// Target chooses upstream and credential. Its errors are problems.
-	Target func(TargetRequest) (Target, error)
-}
-
-// TargetRequest is what decides where a call goes and with which credential.
-type TargetRequest struct {
-	// Provider is the decoded {providerId}, empty on routes without.
-	Provider string
-	// Client is the OAuth client's name.
-	Client string
-	// Method and Path, the path below the route's own, choose the scopes, and Another, which
-	// tells a call for a represented enterprise from one of the client itself.
-	Method  string
-	Path    ebox.Path
-	Another bool
+	// Target chooses upstream and credential by the call's provider, client, method, path below
+	// the route's own, and by whether it is for a represented enterprise. Its errors are problems.
+	Target func(*call.Call) (Target, error)
 }
 
 // Target is where a call goes.
@@ -213,10 +201,7 @@ func (x *exchange) represent(t tenancy.Tenant) {
 // how its answer is kept, and where links lead. prefix is the path that stands for the
 // upstream's base.
 func aim(c *call.Call, route *Route, prefix, origin string) error {
-	target, err := route.Target(TargetRequest{
-		Provider: c.Provider, Client: c.Client, Method: c.Method, Another: c.Enterprise != 0,
-		Path: ebox.Path{Escaped: c.Target, Segments: c.Segments},
-	})
+	target, err := route.Target(c)
 	if err != nil {
 		return err
 	}

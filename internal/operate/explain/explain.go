@@ -161,25 +161,25 @@ func (x *explainer) watching(routes []*server.Route) []*server.Route {
 	list := make([]*server.Route, len(routes))
 	for i, r := range routes {
 		assumed := *r
-		assumed.Target = func(t server.TargetRequest) (server.Target, error) {
-			target, err := r.Target(t)
-			if err == nil || t.Provider == "" || !x.NoListYet() {
+		assumed.Target = func(c *call.Call) (server.Target, error) {
+			target, err := r.Target(c)
+			if err == nil || c.Provider == "" || !x.NoListYet() {
 				return target, err
 			}
-			return x.assume(i, t)
+			return x.assume(i, c)
 		}
 		list[i] = &assumed
 	}
 	return list
 }
 
-func (x *explainer) assume(route int, t server.TargetRequest) (server.Target, error) {
-	base, err := url.Parse("https://" + url.PathEscape(t.Provider) + ".invalid")
+func (x *explainer) assume(route int, c *call.Call) (server.Target, error) {
+	base, err := url.Parse("https://" + url.PathEscape(c.Provider) + ".invalid")
 	if err != nil {
 		return server.Target{}, err
 	}
 	x.found.Assumed = true
-	return x.Assume(route, base, t)
+	return x.Assume(route, base, c)
 }
 
 // recorder is the writer of an answer that nobody reads but us.

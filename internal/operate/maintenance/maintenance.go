@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/admin"
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/problem"
@@ -227,13 +228,12 @@ func (s *Switches) Switch(ctx context.Context, m admin.Maintenance) error {
 
 // Unless is target for providers that nobody has switched to maintenance: to
 // the others it is what their announced maintenance would be.
-func (s *Switches) Unless(target func(server.TargetRequest) (server.Target, error)) func(server.TargetRequest) (
-	server.Target, error) {
-	return func(r server.TargetRequest) (server.Target, error) {
-		if refused := s.Refused(r.Provider); refused != nil {
+func (s *Switches) Unless(target func(*call.Call) (server.Target, error)) func(*call.Call) (server.Target, error) {
+	return func(c *call.Call) (server.Target, error) {
+		if refused := s.Refused(c.Provider); refused != nil {
 			return server.Target{}, refused
 		}
-		return target(r)
+		return target(c)
 	}
 }
 

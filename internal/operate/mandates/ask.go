@@ -16,7 +16,6 @@ import (
 	"ebox-gateway/internal/ebox"
 	"ebox-gateway/internal/egress"
 	"ebox-gateway/internal/problem"
-	"ebox-gateway/internal/server"
 	"ebox-gateway/internal/wire"
 )
 
@@ -76,8 +75,12 @@ func (c *Check) ask(ctx context.Context, t *mandateTarget, e *config.Enterprise)
 
 // request makes the call, as one of a caller of class batch, and its request.
 func (c *Check) request(t *mandateTarget, e *config.Enterprise) (*call.Call, *http.Request, error) {
-	to, err := t.target(server.TargetRequest{Provider: t.provider, Client: e.Client, Method: http.MethodGet,
-		Path: ebox.ParsePath(t.path), Another: true})
+	what := call.New()
+	what.ID, what.Start, what.Caller, what.Batch, what.Pace = call.NewID(), c.v.Now(), "enterprises check", true, checkPace
+	what.Method, what.Route, what.Provider, what.Action = http.MethodGet, t.route, t.provider, ebox.List
+	what.Enterprise, what.Client = e.Number, e.Client
+	what.Target, what.Segments = t.path, ebox.Segments(t.path)
+	to, err := t.target(what)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -85,11 +88,7 @@ func (c *Check) request(t *mandateTarget, e *config.Enterprise) (*call.Call, *ht
 	if err != nil {
 		return nil, nil, err
 	}
-	what := call.New()
-	what.ID, what.Start, what.Caller, what.Batch, what.Pace = call.NewID(), c.v.Now(), "enterprises check", true, checkPace
-	what.Method, what.Route, what.Provider, what.Action = http.MethodGet, t.route, t.provider, ebox.List
-	what.Enterprise, what.Client, what.To = e.Number, e.Client, to.Upstream
-	what.Credential = to.Credential
+	what.To, what.Credential = to.Upstream, to.Credential
 	req, err := http.NewRequest(http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, nil, err

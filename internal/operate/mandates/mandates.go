@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/directory"
 	"ebox-gateway/internal/enterprise"
@@ -84,7 +85,7 @@ type mandateTarget struct {
 	path  string
 	query func(enterprise.Number) string
 	// target gives the upstream and the token of a client.
-	target func(server.TargetRequest) (server.Target, error)
+	target func(*call.Call) (server.Target, error)
 	// failing counts the enterprises in a row for which there was no answer.
 	failing atomic.Int32
 }
