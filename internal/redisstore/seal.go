@@ -36,15 +36,15 @@ func LoadKey(id, file string) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("reading encryption key %s: %w", id, err)
 	}
-	k, err := parseKey(id, text)
+	k, err := ParseKey(id, text)
 	if err != nil {
 		return Key{}, fmt.Errorf("reading encryption key %s from %s: %w", id, file, err)
 	}
 	return k, nil
 }
 
-// parseKey is LoadKey with the file's content.
-func parseKey(id string, text []byte) (Key, error) {
+// ParseKey is LoadKey with the file's content.
+func ParseKey(id string, text []byte) (Key, error) {
 	if id == "" || len(id) > 32 {
 		return Key{}, errors.New("an id of up to 32 characters is needed")
 	}

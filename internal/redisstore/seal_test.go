@@ -15,7 +15,7 @@ import (
 
 func keyOf(t fataler, id string, fill byte) Key {
 	t.Helper()
-	k, err := parseKey(id, []byte(hex.EncodeToString(bytes.Repeat([]byte{fill}, keySize))))
+	k, err := ParseKey(id, []byte(hex.EncodeToString(bytes.Repeat([]byte{fill}, keySize))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestKeysThatAreNone(t *testing.T) {
 		"33 bytes":         base64.StdEncoding.EncodeToString(make([]byte, 33)),
 		"two lines of hex": strings.Repeat("00", 32) + "\n" + strings.Repeat("00", 32),
 	} {
-		k, err := parseKey("k1", []byte(text))
+		k, err := ParseKey("k1", []byte(text))
 		if err == nil {
 			t.Errorf("%s: taken for a key", name)
 		} else if text != "" && strings.Contains(err.Error(), text) {
