@@ -70,8 +70,6 @@ type call struct {
 	s *Simulator
 	w *answer
 	r *http.Request
-	// received is the server's own request, where the trailers turn up.
-	received *http.Request
 
 	entry *Recorded // guarded by the lock
 	below string    // escaped path below the base
@@ -118,11 +116,10 @@ func (s *Simulator) dispatch(at *site, w http.ResponseWriter, r *http.Request) {
 		s.control(w, r, strings.TrimPrefix(path, controlPath))
 		return
 	}
-	received := r
 	// A copy gets the tap: net/http looks for its own body in the request it gave, and
 	// without it would read what a refusal left, asking for it with a 100.
 	r = r.WithContext(r.Context())
-	c := &call{s: s, r: r, received: received, w: &answer{ResponseWriter: w, ctx: s.ctx, request: r.Context()}}
+	c := &call{s: s, r: r, w: &answer{ResponseWriter: w, ctx: s.ctx, request: r.Context()}}
 	body := newTap(r)
 	h := w.Header()
 	// By this clock assertions and tokens are judged.

@@ -50,24 +50,14 @@ func TestStartSaysWhatItCannotUse(t *testing.T) {
 	for name, o := range map[string]Options{
 		"an address of nobody":    {Listen: "256.0.0.1:0"},
 		"a second one of nobody":  {ListenRegional: "256.0.0.1:0"},
+		"a client without an id":  {Clients: []Client{{Certificate: identity().Certificate}}},
 		"a client without a key":  {Clients: []Client{{ID: "x"}}},
+		"an unknown scope":        {Clients: []Client{{ID: "x", Certificate: identity().Certificate, Scopes: []string{"y"}}}},
 		"a second without either": {ListenRegional: "127.0.0.1:0", Clients: []Client{{}}},
 	} {
 		if s, err := Start(o); err == nil {
 			_ = s.Close()
 			t.Errorf("%s: started", name)
 		}
-	}
-}
-
-func TestPublicURLsReplaceAddresses(t *testing.T) {
-	s, err := Start(Options{Listen: "0.0.0.0:0", PublicURL: "https://simulator.example/", ListenRegional: "0.0.0.0:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if s.TokenURL() != "https://simulator.example"+tokenPath || !strings.HasPrefix(s.ProviderURL("regional"),
-		"http://127.0.0.1:") {
-		t.Errorf("%s, %s", s.TokenURL(), s.ProviderURL("regional"))
 	}
 }

@@ -232,7 +232,7 @@ func onPublication(handle func(*call, *publication, []received) response) func(*
 		if err != nil {
 			return c.fail(problem.BadRequest("The multipart body is not valid: " + err.Error() + "."))
 		}
-		// What follows the last boundary means nothing, but the trailers come after it.
+		// What follows the last boundary means nothing, but is recorded.
 		_, _ = io.Copy(io.Discard, c.r.Body)
 		if p == nil {
 			return c.fail(problem.BadRequest("The part " + descriptionPart + " is missing."))

@@ -84,7 +84,7 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 			get := l.as(l.token(c.read), mandated)
 			m := decode[shownMessage](t, get("GET", location, ""))
 			if m.ID != decode[published](t, r).ID || m.Subject["nl"] != "Nieuw" || senderOf(m) != office.String() ||
-				m.Read || m.Documents.Total != 1 {
+				m.Read || m.Documents.count() != 1 {
 				t.Fatalf("%+v", m)
 			}
 			got := get("GET", m.Documents.Items[0].Content, "")

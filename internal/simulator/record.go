@@ -26,8 +26,6 @@ type Recorded struct {
 	Path   string `json:"path"`
 	// Header is as received, in Go's canonical form, credentials included.
 	Header http.Header `json:"header"`
-	// Trailer is what followed the body.
-	Trailer http.Header `json:"trailer,omitempty"`
 	// BodyBytes and BodySHA256 (hex) are of the body as far as it was read.
 	BodyBytes  int64  `json:"bodyBytes"`
 	BodySHA256 string `json:"bodySha256,omitempty"`
@@ -123,9 +121,6 @@ func (c *record) end(call *call, body *tap) {
 	e := call.entry
 	if body != nil {
 		e.BodyBytes, e.BodySHA256 = body.n, hex.EncodeToString(body.hash.Sum(nil))
-	}
-	if len(call.received.Trailer) > 0 {
-		e.Trailer = call.received.Trailer.Clone()
 	}
 	e.Status, e.Done = call.w.status, true
 }
