@@ -190,10 +190,11 @@ func (s *Server) Everything() []byte {
 // to nobody who asks for any. A connection is refused until a server listens.
 func Port(t testing.TB) string {
 	t.Helper()
-	s, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	s, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	syscall.CloseOnExec(s)
 	t.Cleanup(func() { _ = syscall.Close(s) })
 	if err := errors.Join(
 		syscall.SetsockoptInt(s, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
