@@ -254,3 +254,14 @@ func TestWhoWaitsForOneLeaderAfterAnotherWaitsNoLonger(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+func TestAFailureIsEverybodysOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, after(time.Second, down))
+		start := time.Now()
+		crowd(r, 10, func(int) asked { return asked{path: "/a"} })
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("took %s: one after the other", took)
+		}
+	})
+}

@@ -270,3 +270,36 @@ func TestAListIsReadInEitherVersion(t *testing.T) {
 		})
 	}
 }
+
+// Message 0 of sixty is deleted once four pages of ten were read, so that message 40 slips
+// into the fourth. The pages in front of it bring nothing new when they are read again.
+func TestAMessageThatGoesAwayBehindManyPagesIsNoListWithoutAnEnd(t *testing.T) {
+	page := func(total, from, n int) string {
+		items := make([]string, n)
+		for i := range n {
+			items[i] = fmt.Sprintf(`{"messageId":"%d","receiptDate":"2026-11-20T12:00:%02dZ"}`, from+i, 59-from-i)
+		}
+		return fmt.Sprintf(`{"items":[%s],"totalItems":%d}`, strings.Join(items, ","), total)
+	}
+	asker := &scripted{answers: []string{
+		page(60, 0, 10), page(60, 10, 10), page(60, 20, 10), page(60, 30, 10), page(59, 41, 10),
+		page(59, 1, 10), page(59, 11, 10), page(59, 21, 10), page(59, 31, 10), page(59, 41, 10), page(59, 51, 9),
+	}}
+	s := asker.stream(t, "pageSize=100")
+	var got []string
+	for m := s.head(t.Context()); m != nil; m = s.head(t.Context()) {
+		got = append(got, m.id)
+		s.take()
+	}
+	if s.missing != nil {
+		t.Fatalf("%d messages, and then %s", len(got), s.missing.Problem)
+	}
+	for i, id := range got {
+		if id != fmt.Sprint(i) {
+			t.Fatalf("%q at %d", id, i)
+		}
+	}
+	if len(got) != 60 {
+		t.Errorf("%d messages", len(got))
+	}
+}

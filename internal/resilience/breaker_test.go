@@ -534,3 +534,16 @@ func TestFailingEnterprisesAreBoundedAndForgotten(t *testing.T) {
 		}
 	})
 }
+
+func TestCallsInFlightDoNotHideFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := protect(trusting)
+		for range 100 {
+			go repeat(1, u.Breaker(tripper(hangs)), first)
+		}
+		synctest.Wait()
+		repeat(10, u.Breaker(fails(errReset)), second)
+		circuitIs(t, u, Open, "0474028805")
+		time.Sleep(trusting.Breaker.Window)
+	})
+}

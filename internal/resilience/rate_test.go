@@ -364,3 +364,15 @@ func TestRatesOfAllReplicasAreSpentUnderTheNamesOfTheirKeys(t *testing.T) {
 		t.Errorf("asked %d times, for %q", len(a.asked), names)
 	}
 }
+
+func TestNobodyInLineIsOvertakenByWhoComesLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLine(nil, "", config.Rate{PerSecond: 1, Burst: 1}, 1, time.Now)
+		l.waiting = 1 // a head that has not yet woken to the token that is there
+		l.head <- struct{}{}
+		short, err := l.await(t.Context(), begun(batch(0)), time.Now(), time.Second/2)
+		if err != nil || short != time.Second {
+			t.Fatalf("%s, %v", short, err)
+		}
+	})
+}
