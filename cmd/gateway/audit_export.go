@@ -141,9 +141,9 @@ type csvWriter struct{ *bufio.Writer }
 
 // csvColumns are the cells of a row: members of a found record as JSON has them, and record,
 // result and details.
-var csvColumns = strings.Fields("time replica record kind caller actor purpose source enterprise named client provider " +
-	"upstream action method url messages moreMessages attachment created idempotencyKey result status upstreamStatus " +
-	"problem bytesIn bytesOut answerFrom cache requestId parentId traceId tokenHash details")
+var csvColumns = strings.Fields("time replica record kind caller actor purpose source enterprise named client " +
+	"provider upstream action method url messages moreMessages attachment created idempotencyKey result status " +
+	"upstreamStatus problem bytesIn bytesOut answerFrom cache requestId parentId traceId tokenHash details")
 
 func (w *csvWriter) header() {
 	w.WriteString("\ufeff")

@@ -32,7 +32,8 @@ func TestACellIsNeverAFormula(t *testing.T) {
 	var b bytes.Buffer
 	w := &csvWriter{bufio.NewWriter(&b)}
 	w.header()
-	if err := w.write(&audit.Found{Record: audit.Record{Actor: `=HYPERLINK("x")`, Purpose: "a;=1,\"2\"\r\nb"}}); err != nil {
+	found := &audit.Found{Record: audit.Record{Actor: `=HYPERLINK("x")`, Purpose: "a;=1,\"2\"\r\nb"}}
+	if err := w.write(found); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.flush(); err != nil {

@@ -61,7 +61,7 @@ its failure and, after an arrow, what to do. The exit code is 1 if a row failed.
 		if *online && err == nil {
 			ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
 			defer cancel()
-			checks = append(checks, preflight.Online(ctx, g.View())...)
+			checks = append(checks, preflight.Online(ctx, g.View(), preflight.Patience)...)
 		}
 		if *asJSON {
 			return printChecksJSON(p.stdout, checks)

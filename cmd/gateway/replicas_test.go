@@ -341,8 +341,8 @@ func (f *fleet) load(repeat bool) (stop func()) {
 	}
 }
 
-// try makes one call of a caller, to a replica that was picked for it. Its time is bounded but not by the test's end, so that
-// none is cut that the gateway would have served.
+// try makes one call of a caller, to a replica that was picked for it. Its time is bounded but
+// not by the test's end, so that none is cut that the gateway would have served.
 func (f *fleet) try(r *replica, limit time.Duration) (reply, error) {
 	defer r.calls.Add(-1)
 	ctx, cancel := context.WithTimeout(context.Background(), limit)

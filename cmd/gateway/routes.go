@@ -117,7 +117,8 @@ func printRoutes(p *process, cfg *config.Config) {
 			cmp.Or(strings.Join(r.Scopes, " "), "-"), r.Name)
 		for _, rule := range r.Rules {
 			fmt.Fprintf(table, "  %s\t%s\t\t\t%s\t\n", cmp.Or(strings.Join(rule.Paths, " "), "(all paths)"),
-				strings.TrimSpace(strings.Join(rule.Methods, " ")+versions(rule.APIVersions)), cmp.Or(strings.Join(rule.Scopes, " "), "-"))
+				strings.TrimSpace(strings.Join(rule.Methods, " ")+versions(rule.APIVersions)),
+				cmp.Or(strings.Join(rule.Scopes, " "), "-"))
 		}
 	}
 	for _, a := range cfg.Absent {

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"compress/gzip"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -59,7 +60,7 @@ func (l *Log) compressEnded() {
 			err = errors.Join(err, l.compress(s.path))
 		}
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errStopped) {
 		l.o.Log.Warn("files of the evidence could not be compressed and stay as they are; it is tried again in an hour",
 			"directory", l.dir, "cause", err.Error())
 	}
@@ -98,11 +99,25 @@ func (l *Log) zip(from, to string) error {
 		return err
 	}
 	z := gzip.NewWriter(out)
-	_, err = io.Copy(z, in)
+	_, err = io.Copy(z, stoppable{in, l.open})
 	if err = errors.Join(err, z.Close()); err == nil {
 		err = out.Sync()
 	}
 	return errors.Join(err, out.Close())
+}
+
+// stoppable ends reading when the gateway ends, which does not wait for a large file.
+type stoppable struct {
+	io.Reader
+	open context.Context
+}
+
+// Read implements io.Reader.
+func (s stoppable) Read(p []byte) (int, error) {
+	if s.open.Err() != nil {
+		return 0, errStopped
+	}
+	return s.Reader.Read(p)
 }
 
 // drop removes the segments that the law no longer asks for, the oldest first, and the files

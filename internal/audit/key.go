@@ -54,8 +54,8 @@ func LoadKey(file string) (*Key, error) {
 			return &Key{private}, nil
 		}
 	}
-	return nil, fmt.Errorf("reading the signing key of the evidence %s: an unencrypted Ed25519 key in PEM is expected, as "+
-		"\"openssl genpkey -algorithm ed25519\" makes it", file)
+	return nil, fmt.Errorf("reading the signing key of the evidence %s: an unencrypted Ed25519 key in PEM is expected, "+
+		"as \"openssl genpkey -algorithm ed25519\" makes it", file)
 }
 
 // LoadPublicKey reads a public key of Ed25519 in PEM.

@@ -50,7 +50,8 @@ func TestAWriteIsAnnouncedBeforeItIsSent(t *testing.T) {
 		{"a read", "GET", ebox.List, announced{}, 0, 0, nil},
 		{"a search", "POST", ebox.List, announced{}, 0, 0, nil},
 		{"without evidence", "PATCH", ebox.Change, announced{off: true}, 0, 0, nil},
-		{"an intent that cannot be recorded", "PATCH", ebox.Change, announced{refuse: ErrNotRecorded}, 1, 503, ErrNotRecorded},
+		{"an intent that cannot be recorded", "PATCH", ebox.Change, announced{refuse: ErrNotRecorded}, 1, 503,
+			ErrNotRecorded},
 		{"a caller that went away", "DELETE", ebox.Mandates, announced{refuse: context.Canceled}, 1, 0, context.Canceled},
 	} {
 		t.Run(c.name, func(t *testing.T) {

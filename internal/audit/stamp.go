@@ -9,12 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
 
 	"github.com/notaryproject/tspclient-go"
 
+	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/printable"
 )
 
@@ -211,13 +211,13 @@ func (v *verifier) stamp(file string, n int, l *line, text []byte) error {
 
 // LoadAuthorities reads the certificates (PEM) that those of time-stamping authorities lead to.
 func LoadAuthorities(file string) (*x509.CertPool, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("reading the certificates of time-stamping authorities: %w", err)
-	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("reading the certificates of time-stamping authorities: %s holds none in PEM", file)
+	text, err := files.Read(file, files.Most)
+	if err == nil {
+		err = files.Authorities(pool, text)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the certificates of time-stamping authorities in %s: %w", file, err)
 	}
 	return pool, nil
 }

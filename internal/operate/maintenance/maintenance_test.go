@@ -19,9 +19,12 @@ func (c *copied) Store(_ context.Context, body []byte) { c.body = string(body) }
 func TestNobodySwitchesTheGatewayOffForEverInRedis(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	for name, body := range map[string]string{
-		"until the end of time":          `{"changed":"2026-11-22T12:00:00Z","gateway":{"gateway":true,"until":"9999-12-31T23:59:59Z"}}`,
-		"a provider, for a month":        `{"changed":"2026-11-22T12:00:00Z","providers":{"nsso":{"provider":"nsso","until":"2026-12-22T12:00:00Z"}}}`,
-		"at the end of time":             `{"changed":"9999-12-31T23:59:59.999Z","gateway":{"gateway":true,"until":"2026-11-22T13:00:00Z"}}`,
+		"until the end of time": `{"changed":"2026-11-22T12:00:00Z",
+			"gateway":{"gateway":true,"until":"9999-12-31T23:59:59Z"}}`,
+		"a provider, for a month": `{"changed":"2026-11-22T12:00:00Z",
+			"providers":{"nsso":{"provider":"nsso","until":"2026-12-22T12:00:00Z"}}}`,
+		"at the end of time": `{"changed":"9999-12-31T23:59:59.999Z",
+			"gateway":{"gateway":true,"until":"2026-11-22T13:00:00Z"}}`,
 		"what is no state of switches":   `[]`,
 		"a state whose time is not said": `{"gateway":{"gateway":true,"until":"2026-11-22T13:00:00Z"}}`,
 	} {

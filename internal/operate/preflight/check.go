@@ -141,9 +141,9 @@ func validity(subject string, from, until, now time.Time) (Result, string) {
 // Server and its clock, a token for each client and set of scopes, the
 // registry, Redis, and the way to every upstream. The upstreams are asked without a
 // token and for nothing in particular: any answer shows that the way there works,
-// and no e-Box is touched.
-func Online(ctx context.Context, v *operate.View) []Check {
-	g := check{v}
+// and no e-Box is touched. patience bounds each way, as Patience does.
+func Online(ctx context.Context, v *operate.View, patience time.Duration) []Check {
+	g := check{v, patience}
 	ways := newWays(g)
 	tokenURL, err := url.Parse(g.Config.OAuth.TokenURL)
 	if err != nil {
@@ -178,7 +178,10 @@ func Online(ctx context.Context, v *operate.View) []Check {
 }
 
 // check is the online check of one gateway.
-type check struct{ *operate.View }
+type check struct {
+	*operate.View
+	patience time.Duration
+}
 
 // checkTokens asks for one token per client and set of scopes, unless the way to the
 // token endpoint is not open.

@@ -45,6 +45,7 @@ func checkOnline(t *testing.T, sim *simulator.Simulator, dir string,
 	edits ...func(*testing.T, string) string) []preflight.Check {
 	t.Helper()
 	text := demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0")
+	text = edit("oauth:\n", "oauth:\n  timeout: 2m\n")(t, text) // the machine may stop for a while
 	for _, e := range edits {
 		text = e(t, text)
 	}
@@ -56,7 +57,7 @@ func checkOnline(t *testing.T, sim *simulator.Simulator, dir string,
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(preflight.Offline(cfg, time.Now(), nobodyRuns), preflight.Online(t.Context(), g.View())...)
+	return append(preflight.Offline(cfg, time.Now(), nobodyRuns), preflight.Online(t.Context(), g.View(), time.Minute)...)
 }
 
 func startSimulator(t *testing.T, o simulator.Options) *simulator.Simulator {

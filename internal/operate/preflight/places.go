@@ -93,9 +93,6 @@ func makeable(folder string) error {
 	return os.Remove(trial)
 }
 
-// collectorPatience is how long the check waits for the collector of traces.
-const collectorPatience = 3 * time.Second
-
 // checkCollector looks whether somebody listens where traces are sent. Nothing is sent.
 // Traces are given up where nobody does, and no request notices.
 func (g check) checkCollector(ctx context.Context) (checks []Check) {
@@ -106,7 +103,7 @@ func (g check) checkCollector(ctx context.Context) (checks []Check) {
 	port := cmp.Or(u.Port(), map[string]string{"https": "443", "http": "80"}[u.Scheme])
 	c := Check{Part: "trace collector", Where: u.Host, Result: OK, Detail: "it takes connections"}
 	began := g.Now()
-	conn, err := (&net.Dialer{Timeout: collectorPatience}).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	conn, err := (&net.Dialer{Timeout: g.patience}).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
 	c.Took = g.Now().Sub(began)
 	if err != nil {
 		c.Result, c.Detail = Warning, "traces would be given up: "+err.Error()

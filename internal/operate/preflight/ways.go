@@ -70,9 +70,9 @@ func newWays(g check) *ways {
 	return &ways{g: g, gone: make(map[string]*way), shown: make(map[string]bool)}
 }
 
-// probePatience bounds one probe. It is longer than the default time to connect, so
-// that the reason comes from the step that failed.
-const probePatience = 5 * time.Second
+// Patience bounds one way. It is longer than the time to connect, so that the reason comes from the
+// step that failed.
+const Patience = 5 * time.Second
 
 // walk goes to all of the upstreams, some at a time.
 func (w *ways) walk(ctx context.Context, probes []probe) {
@@ -99,7 +99,7 @@ func (g check) walk(ctx context.Context, p probe) *way {
 	if proxy, through := g.Egress.Proxied(p.base); through {
 		w.proxy = proxy
 	}
-	ctx, cancel := context.WithTimeout(ctx, probePatience)
+	ctx, cancel := context.WithTimeout(ctx, g.patience)
 	defer cancel()
 	began := g.Now()
 	// Several addresses may be dialled at once, and one that lost may report late.
@@ -133,7 +133,7 @@ func (g check) walk(ctx context.Context, p probe) *way {
 			})
 		},
 	})
-	transport := g.Egress.Transport(config.Timeouts{Connect: 3 * time.Second, Header: probePatience, Idle: probePatience},
+	transport := g.Egress.Transport(config.Timeouts{Connect: g.patience * 3 / 5, Header: g.patience, Idle: g.patience},
 		p.guard)
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base.String(), nil)
@@ -278,7 +278,7 @@ func (w *way) answer() Check {
 // reason is an error without the words that every failed connection begins with.
 func reason(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return "no answer within " + probePatience.String()
+		return "no answer in time"
 	}
 	text := err.Error()
 	for _, prefix := range []string{"connecting to the upstream: ", "connecting to the egress proxy: ", "dialling: ",
