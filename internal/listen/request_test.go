@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/wire"
 )
 
@@ -16,7 +17,7 @@ func TestARequestThatCannotBeReadGetsAProblem(t *testing.T) {
 	f := listening(t, func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("%s %s reached the handler", r.Method, r.RequestURI)
 	},
-		func(l *Limits) { l.MaxHeaderBytes = 8 << 10 })
+		func(l *config.Limits) { l.MaxHeaderBytes = 8 << 10 })
 	for _, c := range []struct {
 		name, request string
 		status        int

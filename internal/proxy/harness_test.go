@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/links"
 	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/problem"
@@ -28,7 +29,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait of these tests; none is expected to need it.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 const gatewayPrefix = "/enterprises/0206731645/ebox/providers/nsso"
 
@@ -94,7 +95,7 @@ func newTransport() *wire.Transport {
 			}
 			return wire.NewSocket(raw, patience), nil
 		},
-		Header: patience, IdleConn: patience, Age: func() time.Duration { return time.Hour },
+		Header: patience, Continue: patience, IdleConn: patience, Age: func() time.Duration { return time.Hour },
 	})
 }
 
@@ -132,13 +133,13 @@ func newRig(t *testing.T, base string) *rig {
 }
 
 // front serves the rig's handler on loopback.
-func (g *rig) front(config *tls.Config) (addr string, end func()) {
+func (g *rig) front(secured *tls.Config) (addr string, end func()) {
 	g.t.Helper()
 	s := listen.New(listen.Options{Handler: g.handler, NewID: call.NewID, Log: slog.New(slog.DiscardHandler)})
-	err := s.Listen([]listen.Listener{{Name: "test", Address: "127.0.0.1:0", TLS: config}}, listen.Limits{
+	err := s.Listen([]listen.Listener{{Name: "test", Address: "127.0.0.1:0", TLS: secured}}, config.Limits{
 		MaxHeaderBytes: 64 << 10, MaxConnections: 1000, MaxStreams: 100,
-		ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, BodyIdleTimeout: time.Minute, Grace: time.Minute,
-	})
+		ReadHeaderTimeout: patience, IdleTimeout: patience, BodyIdleTimeout: patience,
+	}, patience)
 	if err != nil {
 		g.t.Fatal(err)
 	}
