@@ -16,17 +16,16 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/links"
 	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit/leaks"
 	"ebox-gateway/internal/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // patience bounds every wait of these tests; none is expected to need it.
 const patience = 2 * time.Minute
