@@ -172,6 +172,7 @@ func (g *Gateway) adminToken() (string, error) {
 func (g *Gateway) newServer(h http.Handler, reserve bool) *listen.Server {
 	return listen.New(listen.Options{
 		Handler: h, ConnContext: server.ConnContext, NewID: call.NewID, Log: g.o.Log, Reserve: reserve,
+		Memory: g.pool.memory,
 	})
 }
 

@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/wire"
 )
@@ -149,8 +151,30 @@ func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.s.refuse(st, r, expectation(), r.RemoteAddr)
 		return
 	}
+	var held memory.Account
+	held.Open(h.s.o.Memory, memory.PartyOf("", sourceOf(r.RemoteAddr)))
+	defer held.Close()
+	if n := sizeOf(r.Header); n > memory.Free && !held.Hold(n) {
+		h.s.refuse(st, r, memory.Full(), r.RemoteAddr)
+		return
+	}
 	h.s.o.Handler.ServeHTTP(st, r)
 	st.end()
+}
+
+// sizeOf is how many bytes the fields of a head take.
+func sizeOf(h http.Header) (n int64) {
+	for name, values := range h {
+		for _, v := range values {
+			n += int64(len(name) + len(v))
+		}
+	}
+	return n
+}
+
+func sourceOf(remote string) netip.Addr {
+	at, _ := netip.ParseAddrPort(remote) // what is none is one party
+	return at.Addr().Unmap()
 }
 
 // streamBody is a request's body on HTTP/2, whose caller is waited for as its pace says while

@@ -38,6 +38,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/descriptors"
+	"ebox-gateway/internal/memory"
 )
 
 // Listener is one address that is listened on.
@@ -51,7 +52,7 @@ type Listener struct {
 	TLS *tls.Config
 }
 
-// Options are what a Server is made of. All but ConnContext are required.
+// Options are what a Server is made of. All but ConnContext and Memory are required.
 type Options struct {
 	Handler http.Handler
 	// ConnContext, unless nil, gives the context that the requests of a connection
@@ -61,6 +62,8 @@ type Options struct {
 	// NewID gives the id of a request that is refused before any handler sees it.
 	NewID func() string
 	Log   *slog.Logger
+	// Memory bounds what is held for heads that are long; nil does not.
+	Memory *memory.Budget
 	// Reserve keeps the last file descriptors of the process free, and half of the others
 	// for upstreams (package descriptors).
 	Reserve bool
