@@ -67,13 +67,19 @@ func run(t *testing.T, base string, command ...string) (string, int) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, command[0], command[1:]...)
-	c.Env = append(os.Environ(), "GATEWAY="+base)
+	c.Env = append(quickJava(), "GATEWAY="+base)
 	out, err := c.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("%v: %v\n%s", command, err, out)
 	}
 	return string(out), c.ProcessState.ExitCode()
+}
+
+// quickJava is an environment in which Java does not prepare for a long run: half the
+// processor's time for programs as short as these.
+func quickJava() []string {
+	return append(os.Environ(), "JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 }
 
 // packages have the programs that run the examples.
@@ -218,7 +224,9 @@ func sizeOfDocument(t *testing.T, base string) string {
 func compiled(t *testing.T, file string) []string {
 	t.Helper()
 	dir := t.TempDir()
-	if out, err := exec.Command("javac", "-d", dir, file).CombinedOutput(); err != nil {
+	c := exec.Command("javac", "-d", dir, file)
+	c.Env = quickJava()
+	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	return []string{"java", "-cp", dir, strings.TrimSuffix(filepath.Base(file), ".java")}

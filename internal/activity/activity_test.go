@@ -425,18 +425,6 @@ func TestAnAnswerAllocatesNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkAnswer(b *testing.B) {
-	n := newNight()
-	r := asked("ebox", "nsso", 206731645, 200)
-	r.Start = n.now
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			n.Done(&r)
-		}
-	})
-}
-
 // One success says that a provider does not refuse the office; refusals after it, that it
 // may do so since.
 func TestRefusalsInARowAreCountedSinceAnybodyWasServed(t *testing.T) {

@@ -192,17 +192,6 @@ func TestAReadBegunBeforeAWriteIsNeitherJoinedNorStored(t *testing.T) {
 	})
 }
 
-func TestAFailureIsEverybodysOwn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, after(time.Second, down))
-		start := time.Now()
-		crowd(r, 10, func(int) asked { return asked{path: "/a"} })
-		if took := time.Since(start); took > 2*time.Second {
-			t.Errorf("took %s: one after the other", took)
-		}
-	})
-}
-
 func TestALateOneTakesWhatHasJustCome(t *testing.T) {
 	r := newRig(t, always("body", "Cache-Control: no-cache", `ETag: "a"`))
 	rd := reading{c: r.cache, x: r.call(asked{path: "/a"}), arrived: time.Now(), q: query{cc: noDirectives}}

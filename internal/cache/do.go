@@ -71,7 +71,7 @@ func (c *Cache) change(ctx context.Context, x *call.Call, send call.Send, status
 		status = ""
 	}
 	x.Record.Cache = status
-	posted := c.newPosted(x)
+	posted := c.newPosted(ctx, x)
 	told := false
 	defer func() {
 		if !told { // a panic on the way: nobody knows what was sent
@@ -86,9 +86,8 @@ func (c *Cache) change(ctx context.Context, x *call.Call, send call.Send, status
 		}
 		return with(status, nil, err)
 	}
-	alone := posted != nil && posted.untouched()
 	c.changed(ctx, x, resp)
-	if alone && posted.keepPosted(ctx, resp) {
+	if posted != nil && posted.keepPosted(ctx, resp) {
 		status += "; stored"
 		x.Record.Cache = status
 	}
@@ -103,30 +102,25 @@ func (c *Cache) mayHaveArrived(err error) bool {
 }
 
 // newPosted makes ready to keep the answer to a POST; nil if it cannot be kept.
-func (c *Cache) newPosted(x *call.Call) *reading {
+func (c *Cache) newPosted(ctx context.Context, x *call.Call) *reading {
 	if x.Method != http.MethodPost || x.Opening || x.Keep.Policy == nil {
 		return nil
 	}
 	rd := &reading{c: c, x: x, q: newQuery(x), posted: true, requested: c.o.Now()}
 	rd.q.method = http.MethodGet
 	rd.open()
+	for i := range rd.n {
+		rd.noteSecond(ctx, &rd.places[i])
+	}
 	return rd
 }
 
-// untouched tells that nothing was made void where the answer would be kept since the
-// request began. After another write, it may say what was true before that.
-func (rd *reading) untouched() bool {
-	for i := range rd.n {
-		if at := &rd.places[i]; rd.c.epochs.mark(&at.key) != at.mark {
-			return false
-		}
-	}
-	return true
-}
-
 // keepPosted stores the answer to a POST for later reads, if it says that it is what a
-// GET of the same target would bring, and for how long (RFC 9110, section 9.3.3). What
-// the POST made void is void already, so this is kept under the new epoch.
+// GET of the same target would bring, and for how long (RFC 9110, section 9.3.3).
+//
+// It is kept under the epochs that follow the POST's own invalidation. If another write has
+// moved one on since the POST began, the answer may say what was true before that write, and
+// is not kept.
 func (rd *reading) keepPosted(ctx context.Context, resp *http.Response) bool {
 	location := one(resp.Header["Content-Location"])
 	if resp.StatusCode != http.StatusOK || location == "" {
@@ -139,18 +133,15 @@ func (rd *reading) keepPosted(ctx context.Context, resp *http.Response) bool {
 	if _, says := saidLifetime(&cc, resp.Header, rd.requested); !says {
 		return false
 	}
-	c, store := rd.c, rd.c.store()
 	for i := range rd.n {
 		at := &rd.places[i]
-		at.mark = c.epochs.mark(&at.key)
-		if store == nil {
-			continue
-		}
-		if _, mark, err := store.Load(ctx, &rd.x.Redis, &at.key); err == nil {
-			at.second, at.store = mark, store
+		at.mark++
+		at.second++
+		if rd.c.epochs.mark(&at.key) != at.mark {
+			return false
 		}
 	}
-	return rd.keep(ctx, resp, c.o.Now())
+	return rd.keep(ctx, resp, rd.c.o.Now())
 }
 
 // changed makes void what a write has changed: all of the enterprise's, and of what is

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/problem"
 )
 
@@ -103,10 +104,10 @@ func errNothingKept() error {
 // open makes the keys and notes the epochs. Everything that comes back counts from here.
 func (rd *reading) open() {
 	p, target := rd.x.Keep.Partition, rd.x.TargetAndQuery()
-	if rd.x.Keep.Policy.Sharing != call.SharedAlways {
+	if rd.x.Keep.Policy.Shared != config.SharedAlways {
 		rd.add(KeyOf(p, target))
 	}
-	if rd.x.Keep.Policy.Sharing != call.SharedNever {
+	if rd.x.Keep.Policy.Shared.Any() {
 		rd.add(KeyOf(p.SharedByAll(), target))
 	}
 }
@@ -138,6 +139,17 @@ func (rd *reading) consider(at *place, variants []*Entry) {
 	}
 	if e != nil && (rd.entry == nil || e.Received.After(rd.entry.Received)) {
 		rd.entry, rd.at = e, at
+	}
+}
+
+// noteSecond notes the mark that a place has in the second level before the request is sent.
+func (rd *reading) noteSecond(ctx context.Context, at *place) {
+	store := rd.c.store()
+	if store == nil {
+		return
+	}
+	if _, mark, err := store.Load(ctx, &rd.x.Redis, &at.key); err == nil {
+		at.second, at.store = mark, store
 	}
 }
 

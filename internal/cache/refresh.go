@@ -49,10 +49,8 @@ func (rd *reading) fetch(ctx context.Context) {
 		rd.x.Record.Phases.Total = time.Since(rd.x.Start)
 		c.o.Done(rd.x.Record)
 	}()
-	if store := c.store(); store != nil && rd.at.store == nil {
-		if _, mark, err := store.Load(ctx, nil, &rd.at.key); err == nil {
-			rd.at.second, rd.at.store = mark, store
-		}
+	if rd.at.store == nil {
+		rd.noteSecond(ctx, rd.at)
 	}
 	rd.requested = c.o.Now()
 	resp, err := rd.send(ctx, rd.x, rd.entry.question(nil))

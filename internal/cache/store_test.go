@@ -11,14 +11,22 @@ import (
 	"ebox-gateway/internal/call"
 )
 
-// shelf is a Store for caches in one process, each of which is a replica.
+// shelf is what replicas in one process share.
 type shelf struct {
 	mu       sync.Mutex
 	entries  map[[32]byte]map[string]shelved
 	counters map[Scope]uint64
-	replicas []*Cache
+	replicas []*replica
 	down     bool
 	loads    int
+}
+
+// replica is the Store of one of them.
+type replica struct {
+	*shelf
+	cache *Cache
+	// bumping, unless nil, is called once while an epoch is moved on.
+	bumping func()
 }
 
 type shelved struct {
@@ -28,6 +36,14 @@ type shelved struct {
 
 func newShelf() *shelf {
 	return &shelf{entries: make(map[[32]byte]map[string]shelved), counters: make(map[Scope]uint64)}
+}
+
+// join makes the shelf the second level of a cache.
+func (s *shelf) join(c *Cache) *replica {
+	r := &replica{shelf: s, cache: c}
+	s.replicas = append(s.replicas, r)
+	c.UseStore(r)
+	return r
 }
 
 func (s *shelf) setDown(down bool) {
@@ -81,15 +97,21 @@ func (s *shelf) Save(_ context.Context, k *Key, e *Entry, begun Mark, _ time.Dur
 	return nil
 }
 
-func (s *shelf) Bump(_ context.Context, _ *call.Allowance, scope Scope) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.down {
+func (r *replica) Bump(_ context.Context, _ *call.Allowance, scope Scope) error {
+	if during := r.bumping; during != nil {
+		r.bumping = nil
+		during()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.down {
 		return errAway
 	}
-	s.counters[scope]++
-	for _, c := range s.replicas {
-		c.Apply(Invalidation{scope})
+	r.counters[scope]++
+	for _, other := range r.replicas {
+		if other != r {
+			other.cache.Apply(scope)
+		}
 	}
 	return nil
 }
@@ -99,11 +121,12 @@ func replicas(t *testing.T, origin origin) (a, b *rig, s *shelf) {
 	s = newShelf()
 	a, b = newRig(t, origin), newRig(t, origin)
 	for _, r := range []*rig{a, b} {
-		r.cache.UseStore(s)
-		s.replicas = append(s.replicas, r.cache)
+		s.join(r.cache)
 	}
 	return a, b, s
 }
+
+func (r *rig) store() *replica { return r.cache.store().(*replica) }
 
 // saved waits until what a replica stores has reached the second level.
 func saved(t *testing.T, r *rig) {

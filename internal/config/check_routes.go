@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"ebox-gateway/internal/ebox"
 )
 
 func (k *check) checkRoutes() {
@@ -146,7 +148,7 @@ func (k *check) scopeRule(at string, r *ScopeRule, kind Kind) {
 	k.methods(at+".methods", r.Methods, false, kind == KindPlain)
 }
 
-func (k *check) readRule(at string, r *ReadRule, kind Kind) {
+func (k *check) readRule(at string, r *ebox.ReadRule, kind Kind) {
 	k.methods(at+".methods", r.Methods, false, kind == KindPlain)
 	for i, m := range r.Methods {
 		if m == "GET" {

@@ -76,17 +76,25 @@ func newReference(t *testing.T) *reference {
 func goComments(t *testing.T) map[string]string {
 	t.Helper()
 	var r jsonschema.Reflector
-	if err := r.AddGoComments(packagePath, "./", jsonschema.WithFullComment()); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{"./", "../ebox"} { // ReadRule is the route's and ebox's own
+		if err := r.AddGoComments(packagePath, dir, jsonschema.WithFullComment()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	comments := make(map[string]string)
 	for name, text := range r.CommentMap {
-		comments[strings.TrimPrefix(name, packagePath+".")] = strings.Join(strings.Fields(text), " ")
+		pkg, name, _ := strings.Cut(strings.TrimPrefix(name, modulePath), ".")
+		if pkg == "config" || strings.HasPrefix(name, "ReadRule") {
+			comments[name] = strings.Join(strings.Fields(text), " ")
+		}
 	}
 	return comments
 }
 
-const packagePath = "ebox-gateway/internal/config"
+const (
+	modulePath  = "ebox-gateway/internal/"
+	packagePath = modulePath + "config"
+)
 
 // examples are the sections of a good file, by their names.
 func examples(t *testing.T) map[string]string {
@@ -118,20 +126,26 @@ func (r *reference) walk(path string, typ reflect.Type) {
 	var members []member
 	place := len(r.sections)
 	r.sections = append(r.sections, s)
-	for i := range typ.NumField() {
-		f := typ.Field(i)
+	for _, f := range reflect.VisibleFields(typ) {
 		name := f.Tag.Get("yaml")
 		if !f.IsExported() || name == "-" || name == "" {
 			continue
 		}
+		owner := typ
+		if n := len(f.Index) - 1; n > 0 { // it is of an embedded struct
+			owner = typ.FieldByIndex(f.Index[:n]).Type
+		}
 		k := key{path: strings.TrimPrefix(path+"."+name, "."), name: name}
 		k.danger = r.dangers[k.path]
 		delete(r.dangers, k.path)
-		text := r.comments[typ.Name()+"."+f.Name]
+		text := r.comments[owner.Name()+"."+f.Name]
 		if text == "" {
-			r.t.Errorf("%s.%s has no comment: the reference is made of them", typ.Name(), f.Name)
+			r.t.Errorf("%s.%s has no comment: the reference is made of them", owner.Name(), f.Name)
 		}
 		k.about, k.standard = r.take(text, f.Name, name)
+		if typ == reflect.TypeFor[CacheRule]() {
+			k.standard = "as in the route's cache"
+		}
 		if strings.Contains(f.Tag.Get("jsonschema"), "required") {
 			k.standard = "required"
 		}

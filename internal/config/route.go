@@ -3,6 +3,8 @@ package config
 import (
 	"net/url"
 	"time"
+
+	"ebox-gateway/internal/ebox"
 )
 
 // Route leads a path of the internal endpoint to an upstream. A route with the
@@ -35,7 +37,7 @@ type Route struct {
 	// rather than "change", may be repeated, and are recorded as reads. The Belgif guide's
 	// own need no mention: POST to /search, /query or /get of a collection whose path holds
 	// no id.
-	Reads []ReadRule `yaml:"reads"`
+	Reads []ebox.ReadRule `yaml:"reads"`
 	// Enterprise says whether a represented enterprise is required, optional or
 	// none (never sent on). Default optional; required for kind ebox.
 	Enterprise Demand `yaml:"enterprise"`
@@ -104,16 +106,6 @@ type ScopeRule struct {
 	Scopes []string `yaml:"scopes" config:"scope" jsonschema:"required"`
 }
 
-// ReadRule names calls that read, whatever their method says. What publishes or
-// replies on an e-Box route stays what it is.
-type ReadRule struct {
-	// Methods that match. Default POST.
-	Methods []string `yaml:"methods" config:",some"`
-	// Paths that match, below the upstream's base URL, as in a scope rule, but compared as
-	// they are written.
-	Paths []string `yaml:"paths" config:"pattern,some" jsonschema:"required"`
-}
-
 // Timeouts bound the stages of a call to an upstream, which is asked in HTTP/1.1 alone. More than 8 interim answers
 // (1xx) end a call.
 type Timeouts struct {
@@ -164,15 +156,32 @@ type Concurrency struct {
 
 // Cache keeps answers by RFC 9111, each enterprise's for itself.
 type Cache struct {
+	CachePolicy
+	// Heuristics gives answers that say no lifetime a tenth of the time since they
+	// were last modified, at most a day (RFC 9111, section 4.2.2). Default false.
+	Heuristics bool `yaml:"heuristics"`
+	// MaxBody is the largest body kept; larger ones pass through. Default 1MB.
+	MaxBody Size `yaml:"maxBody"`
+	// Rules change the above for some paths. The first that matches counts.
+	Rules []CacheRule `yaml:"rules"`
+}
+
+// CacheRule changes how the answers of some paths are kept. What it leaves out
+// is as in the route's cache. It cannot turn on what is off for the route.
+type CacheRule struct {
+	// Paths that match, below the upstream's base URL, as in a scope rule.
+	Paths []string `yaml:"paths" config:"pattern,some" jsonschema:"required"`
+	CachePolicy
+}
+
+// CachePolicy is how answers are kept.
+type CachePolicy struct {
 	// Enabled turns it on. Default true for kinds ebox and registry, false for
 	// plain; mandates are never kept.
 	Enabled bool `yaml:"enabled"`
 	// DefaultTTL is the lifetime of successful answers that say none. Default 0s:
 	// they are kept only to be asked about, if they can be (ETag, Last-Modified).
 	DefaultTTL time.Duration `yaml:"defaultTtl"`
-	// Heuristics gives answers that say no lifetime a tenth of the time since they
-	// were last modified, at most a day. Default false.
-	Heuristics bool `yaml:"heuristics"`
 	// Shared lets enterprises share answers: false, true (what the upstream
 	// marks public) or always. "always" gives one enterprise's answer to
 	// another: only for what is the same for everybody. Default false.
@@ -186,30 +195,6 @@ type Cache struct {
 	// WhenSilent has staleWhileRevalidate and staleIfError count only for answers
 	// that say no lifetime themselves. What an answer says of them always comes
 	// first, and must-revalidate, no-cache and s-maxage forbid both. Default false.
-	WhenSilent bool `yaml:"whenSilent"`
-	// MaxBody is the largest body kept; larger ones pass through. Default 1MB.
-	MaxBody Size `yaml:"maxBody"`
-	// Rules change the above for some paths. The first that matches counts.
-	Rules []CacheRule `yaml:"rules"`
-}
-
-// CacheRule changes how the answers of some paths are kept. What it leaves out
-// is as in the route's cache.
-type CacheRule struct {
-	// Paths that match, below the upstream's base URL, as in a scope rule.
-	Paths []string `yaml:"paths" config:"pattern,some" jsonschema:"required"`
-	// Enabled turns it off for these paths; it cannot turn on what is off for
-	// the route.
-	Enabled bool `yaml:"enabled"`
-	// DefaultTTL, see Cache.
-	DefaultTTL time.Duration `yaml:"defaultTtl"`
-	// Shared, see Cache.
-	Shared Sharing `yaml:"shared"`
-	// StaleWhileRevalidate, see Cache.
-	StaleWhileRevalidate time.Duration `yaml:"staleWhileRevalidate"`
-	// StaleIfError, see Cache.
-	StaleIfError time.Duration `yaml:"staleIfError"`
-	// WhenSilent, see Cache.
 	WhenSilent bool `yaml:"whenSilent"`
 }
 

@@ -145,7 +145,9 @@ func generate(t *testing.T) []byte {
 	}
 	r.CommentMap = make(map[string]string)
 	for name, text := range goComments(t) {
-		r.CommentMap[packagePath+"."+name] = text
+		for _, pkg := range []string{"config.", "ebox."} {
+			r.CommentMap[modulePath+pkg+name] = text
+		}
 	}
 	// In the file a field goes by its key, not by its name in Go.
 	renameFields(r.CommentMap, reflect.TypeFor[Config](), make(map[reflect.Type]bool))
@@ -253,13 +255,13 @@ func renameFields(comments map[string]string, t reflect.Type, seen map[reflect.T
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
 		t = t.Elem()
 	}
-	if t.Kind() != reflect.Struct || t.PkgPath() != packagePath || seen[t] {
+	if t.Kind() != reflect.Struct || !strings.HasPrefix(t.PkgPath(), modulePath) || seen[t] {
 		return
 	}
 	seen[t] = true
 	for i := range t.NumField() {
 		f := t.Field(i)
-		key := packagePath + "." + t.Name() + "." + f.Name
+		key := t.PkgPath() + "." + t.Name() + "." + f.Name
 		if rest, ok := strings.CutPrefix(comments[key], f.Name); ok {
 			comments[key] = f.Tag.Get("yaml") + rest
 		}

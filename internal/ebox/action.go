@@ -185,6 +185,20 @@ type Path struct {
 // ParsePath takes a path apart.
 func ParsePath(escaped string) Path { return Path{escaped, Segments(escaped)} }
 
+// Matches compares the segments of a pattern with those of a path: "*" is any one that is not
+// empty, "**" at the end any number.
+func Matches(pattern, path []string) bool {
+	for i, p := range pattern {
+		if p == "**" && i == len(pattern)-1 {
+			return true
+		}
+		if i >= len(path) || p != path[i] && (p != "*" || path[i] == "") {
+			return false
+		}
+	}
+	return len(pattern) == len(path)
+}
+
 // last is the last segment, empty for none.
 func (p Path) last() string {
 	if n := len(p.Segments); n > 0 {

@@ -109,39 +109,26 @@ func isVersion(s string) bool {
 }
 
 // Reads are the reads by another method than GET that a route names.
-type Reads []Read
+type Reads []ReadRule
 
-// Read names some: every method with every path.
-type Read struct {
-	// Methods, in capitals; none means POST.
-	Methods []string
-	// Paths below the upstream's base URL. "*" stands for one segment, "/**" at the end
-	// for everything below and the path itself.
-	Paths []string
+// ReadRule names calls that read, whatever their method says. What publishes or
+// replies on an e-Box route stays what it is.
+type ReadRule struct {
+	// Methods that match. Default POST.
+	Methods []string `yaml:"methods" config:",some"`
+	// Paths that match, below the upstream's base URL, as in a scope rule, but compared as
+	// they are written.
+	Paths []string `yaml:"paths" config:"pattern,some" jsonschema:"required"`
 }
 
-// Name tells whether they name a call. Paths are compared as they are written.
+// Name tells whether they name a call. Paths are compared as they are written, but for a slash
+// at the end.
 func (r Reads) Name(method, path string) bool {
-	return slices.ContainsFunc(r, func(one Read) bool {
+	return slices.ContainsFunc(r, func(one ReadRule) bool {
 		if len(one.Methods) == 0 && method != "POST" || len(one.Methods) > 0 && !slices.Contains(one.Methods, method) {
 			return false
 		}
-		return slices.ContainsFunc(one.Paths, func(pattern string) bool { return matches(pattern, path) })
+		written := strings.Split(strings.TrimSuffix(path, "/"), "/")
+		return slices.ContainsFunc(one.Paths, func(p string) bool { return Matches(strings.Split(p, "/"), written) })
 	})
-}
-
-func matches(pattern, path string) bool {
-	path = strings.TrimSuffix(path, "/")
-	for pattern != "" && pattern != "/**" {
-		if path == "" {
-			return false
-		}
-		var want, got string
-		want, pattern, _ = cutSegment(pattern[1:])
-		got, path, _ = cutSegment(path[1:])
-		if want != got && (want != "*" || got == "") {
-			return false
-		}
-	}
-	return pattern == "/**" || path == ""
 }

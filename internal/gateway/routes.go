@@ -17,10 +17,7 @@ func (g *generation) addRoute(route config.Route) error {
 		Tenancy:      tenancy.Route{Name: route.Name, Enterprise: route.Enterprise, Own: g.ownNumber(route.Client)},
 		EnterpriseIn: route.EnterpriseIn,
 	}
-	reads := make(ebox.Reads, len(route.Reads))
-	for i, rule := range route.Reads {
-		reads[i] = ebox.Read{Methods: rule.Methods, Paths: rule.Paths}
-	}
+	reads := ebox.Reads(route.Reads)
 	r.Classify = func(method string, path ebox.Path) ebox.Action { return ebox.Classify(method, path, reads) }
 	switch route.Kind {
 	case config.KindEBox, config.KindRegistry:

@@ -122,20 +122,7 @@ func patternsOf(paths []string) (all patterns) {
 
 // match tells whether one of them matches the segments of a call's path.
 func (all patterns) match(path []string) bool {
-	return slices.ContainsFunc(all, func(p []string) bool { return matchPath(p, path) })
-}
-
-// matchPath compares segment by segment: "*" is any one, a last "**" any number.
-func matchPath(pattern, path []string) bool {
-	for i, p := range pattern {
-		if p == "**" && i == len(pattern)-1 {
-			return true
-		}
-		if i >= len(path) || p != "*" && p != path[i] {
-			return false
-		}
-	}
-	return len(path) == len(pattern)
+	return slices.ContainsFunc(all, func(p []string) bool { return ebox.Matches(p, path) })
 }
 
 // sameVersion tells whether version is pattern or one below it: "2" is every 2.x.

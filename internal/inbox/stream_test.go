@@ -1,16 +1,19 @@
 package inbox
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/problem"
 )
 
@@ -94,36 +97,86 @@ func TestStreamFollowsItsProvider(t *testing.T) {
 	}
 }
 
-// Message 0 of sixty is deleted once four pages of ten were read, so that message 40 slips
-// into the fourth. The pages in front of it bring nothing new when they are read again.
-func TestAMessageThatGoesAwayBehindManyPagesIsNoListWithoutAnEnd(t *testing.T) {
-	page := func(total, from, n int) string {
-		items := make([]string, n)
-		for i := range n {
-			items[i] = fmt.Sprintf(`{"messageId":"%d","receiptDate":"2026-11-20T12:00:%02dZ"}`, from+i, 59-from-i)
+// noting notes what each provider is asked.
+type noting struct {
+	Asker
+	mu      sync.Mutex
+	queries map[string][]string
+}
+
+func (n *noting) Ask(ctx context.Context, r *Request) (*Answer, error) {
+	n.mu.Lock()
+	n.queries[r.Provider] = append(n.queries[r.Provider], r.Query)
+	n.mu.Unlock()
+	return n.Asker.Ask(ctx, r)
+}
+
+func TestNoMoreIsAskedForThanThePageTakes(t *testing.T) {
+	for query, many := range map[string][]string{
+		"":                    {"page=1&pageSize=25"},
+		"pageSize=10&page=3":  {"page=1&pageSize=30"},
+		"pageSize=100":        {"page=1&pageSize=100"},
+		"pageSize=100&page=3": {"page=1&pageSize=100", "page=2&pageSize=100", "page=3&pageSize=100"},
+	} {
+		boxes := mailboxes{"many": {limit: 100, counts: true}, "few": {limit: 100, counts: true, v2: true}}
+		for n := range 500 {
+			boxes["many"].letters = append(boxes["many"].letters, &letter{id: strconv.Itoa(n),
+				received: noon.Add(-time.Duration(n) * time.Minute)})
 		}
-		return fmt.Sprintf(`{"items":[%s],"totalItems":%d}`, strings.Join(items, ","), total)
-	}
-	asker := &scripted{answers: []string{
-		page(60, 0, 10), page(60, 10, 10), page(60, 20, 10), page(60, 30, 10), page(59, 41, 10),
-		page(59, 1, 10), page(59, 11, 10), page(59, 21, 10), page(59, 31, 10), page(59, 41, 10), page(59, 51, 9),
-	}}
-	s := asker.stream(t, "pageSize=100")
-	var got []string
-	for m := s.head(t.Context()); m != nil; m = s.head(t.Context()) {
-		got = append(got, m.id)
-		s.take()
-	}
-	if s.missing != nil {
-		t.Fatalf("%d messages, and then %s", len(got), s.missing.Problem)
-	}
-	for i, id := range got {
-		if id != fmt.Sprint(i) {
-			t.Fatalf("%q at %d", id, i)
+		boxes["few"].letters = []*letter{{id: "1", received: noon.AddDate(0, -6, 0)}}
+		asked := &noting{Asker: boxes, queries: make(map[string][]string)}
+		listOf(t, &Round{ID: "r", Asker: asked, Providers: []Provider{{ID: "many"}, {ID: "few"}}}, query)
+		if got := asked.queries; !slices.Equal(got["many"], many) || len(got["few"]) != 1 {
+			t.Errorf("%s: asked for %q", query, got)
 		}
 	}
-	if len(got) != 60 {
-		t.Errorf("%d messages", len(got))
+}
+
+// flood is the answer of a provider that gives all that it has, whatever it is asked for.
+type flood struct {
+	messages, given int
+	read            int64
+	next            bytes.Buffer
+}
+
+func (f *flood) Read(p []byte) (int, error) {
+	if f.next.Len() == 0 && f.given <= f.messages {
+		switch {
+		case f.given == f.messages:
+			f.next.WriteString(`]}`)
+		case f.given > 0:
+			f.next.WriteByte(',')
+		default:
+			f.next.WriteString(`{"items":[`)
+		}
+		if f.given < f.messages {
+			fmt.Fprintf(&f.next, `{"messageId":"%d","receiptDate":%q,"subject":"%s"}`, f.given,
+				noon.Add(-time.Duration(f.given)*time.Second).Format(time.RFC3339), strings.Repeat("x", 600))
+		}
+		f.given++
+	}
+	n, err := f.next.Read(p)
+	f.read += int64(n)
+	return n, err
+}
+
+func (*flood) Close() error { return nil }
+
+// A caller has two megabytes here, and the mailbox seventy.
+func TestALargeMailboxTakesNoMoreMemoryThanThePage(t *testing.T) {
+	all := &flood{messages: 100_000}
+	round := answers{"a": says(honest), "b": func() *Answer {
+		return &Answer{ID: "x", Status: http.StatusOK, ContentType: "application/json", Body: all}
+	}}.round()
+	budget := memory.NewBudget(4 << 20)
+	round.Memory = new(memory.Account)
+	round.Memory.Open(budget, memory.Party{Caller: "hr"})
+	r, l := listOf(t, round, "pageSize=100&page=10")
+	if len(l.Items) != 100 || HeaderOf(r.Missing) != "" || all.read > maxAnswer {
+		t.Errorf("%d messages after %d bytes, missing %q", len(l.Items), all.read, HeaderOf(r.Missing))
+	}
+	if held := budget.State().Held; held > 1<<20 {
+		t.Errorf("%d bytes are held for a page", held)
 	}
 }
 

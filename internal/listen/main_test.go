@@ -21,10 +21,10 @@ import (
 	"time"
 
 	"ebox-gateway/internal/config"
-	"ebox-gateway/internal/testkit/leaks"
+	"ebox-gateway/internal/testkit"
 )
 
-func TestMain(m *testing.M) { leaks.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // limits are generous; tests that need others change a copy.
 var limits = config.Limits{

@@ -20,11 +20,11 @@ import (
 	"ebox-gateway/internal/links"
 	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/problem"
-	"ebox-gateway/internal/testkit/leaks"
+	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/wire"
 )
 
-func TestMain(m *testing.M) { leaks.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // patience bounds every wait of these tests; none is expected to need it.
 const patience = 2 * time.Minute

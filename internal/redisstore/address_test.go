@@ -4,17 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
-	"ebox-gateway/internal/cache"
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/redistest"
-	"ebox-gateway/internal/testkit"
 )
 
 // The rights that docs/redis.md says a Redis user needs, and no others.
@@ -41,7 +36,13 @@ func documented(t *testing.T, rights []string) {
 
 func TestTheDocumentedRightsAreEnough(t *testing.T) {
 	documented(t, rights[2:])
-	works(t, user(redistest.Start(t), "gateway", asAny(rights)...))
+	socket := filepath.Join(redistest.Dir(t), "s")
+	server := redistest.Start(t, "--unixsocket", socket)
+	for database, host := range []string{server.Addr, socket} {
+		a := user(server, "gateway", asAny(rights)...)
+		a.Hosts, a.Database = []string{host}, database
+		works(t, a)
+	}
 }
 
 func asAny(texts []string) (list []any) {
@@ -81,12 +82,7 @@ func works(t *testing.T, a config.RedisAddress, change ...func(*Options)) (r *St
 	if kept(t, other, k) {
 		t.Error("a write does not count")
 	}
-	redistest.Eventually(t, "the invalidation", func() error {
-		if applied, _ := told.told(); !slices.Contains(applied, cache.Invalidation{Scope: k.Resource()}) {
-			return fmt.Errorf("%v", applied)
-		}
-		return nil
-	})
+	told.await(t, r, k.Resource())
 	awaitTogether(t, r, other)
 	for i, one := range []*Store{r, other, r, other} {
 		wait, err := one.Spend(t.Context(), nil, "caller phone", rate(3), 0.7, false)
@@ -96,26 +92,6 @@ func works(t *testing.T, a config.RedisAddress, change ...func(*Options)) (r *St
 	}
 	awaitUp(t, r)
 	return r
-}
-
-func TestASocketAndADatabase(t *testing.T) {
-	socket := filepath.Join(redistest.Dir(t), "s")
-	redistest.Start(t, "--unixsocket", socket)
-	works(t, config.RedisAddress{Hosts: []string{socket}, Database: 3})
-}
-
-func TestRedisOverTLS(t *testing.T) {
-	dir := redistest.Dir(t)
-	own := testkit.NewCertificate(t, nil)
-	certFile, keyFile := own.Files(t, dir)
-	port := redistest.Port(t)
-	redistest.Start(t, "--tls-port", port, "--tls-cert-file", certFile, "--tls-key-file", keyFile,
-		"--tls-ca-cert-file", certFile, "--tls-auth-clients", "no")
-	a := config.RedisAddress{Hosts: []string{"127.0.0.1:" + port}, TLS: true}
-	works(t, a, withRoots(own.Pool()))
-	if s := awaitState(t, replica(t, a), StateAway); !strings.Contains(s.Reason, "certificate") {
-		t.Errorf("a certificate that nobody vouches for: %+v", s)
-	}
 }
 
 func TestCheckSaysWhatIsWrong(t *testing.T) {
@@ -132,28 +108,21 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 		"no right to write":         {reader, "NOPERM"},
 		"slower than requests wait": {config.RedisAddress{Hosts: []string{slow.addr}}, "no request waits longer"},
 	} {
-		if _, err := idle(t, c.address, withTimeout(0)).Check(t.Context()); err == nil ||
-			!strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v", name, err)
-		}
+		redistest.Eventually(t, name, func() error { // a busy machine may be what is wrong
+			_, err := idle(t, c.address, withTimeout(0)).Check(t.Context())
+			if err == nil {
+				t.Fatalf("%s: nothing is wrong", name)
+			}
+			if strings.Contains(err.Error(), c.want) {
+				return nil
+			}
+			return err
+		})
 	}
 }
 
 func TestAnAddressWithoutAHostIsRefused(t *testing.T) {
 	if _, err := New(Options{}); err == nil {
 		t.Error("no host")
-	}
-}
-
-// One configuration makes a client after the other, and the library of each appends to its list.
-func TestClientsShareNoListOfHosts(t *testing.T) {
-	hosts := append(make([]string, 0, 4), "127.0.0.1:1", "127.0.0.1:2")
-	c, err := newClient(config.RedisAddress{Kind: config.RedisCluster, Hosts: hosts}, nil, time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if used := c.(*redis.ClusterClient).Options().Addrs; &used[0] == &hosts[0] {
-		t.Error("the client uses the configuration's own list")
 	}
 }

@@ -248,9 +248,6 @@ func (s *Store) Check(ctx context.Context) (time.Duration, error) {
 	return took, nil
 }
 
-// memberFor is how long a replica counts that left without a word.
-const memberFor = 10 * time.Second
-
 // believeAfter is how many looks that find fewer replicas are needed before one that is
 // believed.
 const believeAfter = 10
@@ -274,7 +271,7 @@ return redis.call('HLEN', KEYS[1])`)
 // others only after their next look, so that fewer are believed only when believeAfter looks
 // have found fewer: otherwise the first one would take the whole rate for its share.
 func (s *Store) join(ctx context.Context) error {
-	n, err := member.Run(ctx, s.client, []string{s.members}, s.id, memberFor.Seconds()).Int64()
+	n, err := member.Run(ctx, s.client, []string{s.members}, s.id, s.memberFor.Seconds()).Int64()
 	if err != nil {
 		return s.discard(ctx, s.members, err)
 	}

@@ -78,7 +78,7 @@ type Options struct {
 // Listener follows the invalidations of the other replicas.
 type Listener interface {
 	// Apply does here what another replica did there.
-	Apply(cache.Invalidation)
+	Apply(cache.Scope)
 	// Flush forgets everything: some invalidation may have been missed.
 	Flush()
 }
@@ -124,6 +124,8 @@ type Store struct {
 	// in a row have found fewer; nothing but looks uses it.
 	replicas atomic.Int64
 	fewer    int
+	// memberFor is how long a replica counts that left without a word.
+	memberFor time.Duration
 	// lists wait to be stored: pointers to values, by their names.
 	lists sync.Map
 	// unreadable counts values that could not be opened.
@@ -140,7 +142,8 @@ func New(o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{o: o, health: newHealth(o.Now, o.Log), prefix: "ebox:", id: rand.Text()[:idSize]}
+	s := &Store{o: o, health: newHealth(o.Now, o.Log), prefix: "ebox:", id: rand.Text()[:idSize],
+		memberFor: 10 * time.Second}
 	if o.Namespace != "" {
 		s.prefix += o.Namespace + ":"
 	}

@@ -22,12 +22,13 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/redistest"
+	"ebox-gateway/internal/testkit"
 )
 
 // The library looks once a second whether a server that refused it is back, and notices
 // only then that its client was closed.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+	testkit.Main(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
 // relaxed is the time limit of tests that are not about time: the machine may be busy.
@@ -62,6 +63,7 @@ func idle(t testing.TB, address config.RedisAddress, change ...func(*Options)) *
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.memberFor = time.Hour
 	t.Cleanup(r.Close)
 	return r
 }
@@ -145,9 +147,19 @@ func (i *issuer) fetch(context.Context) (authn.Token, error) {
 
 func (i *issuer) obtain(r *Store, stale string) authn.Token {
 	i.t.Helper()
-	token, err := r.Tokens().Obtain(context.Background(), payroll, stale, i.fetch)
+	return obtain(i.t, r, stale, i.fetch)
+}
+
+// obtaining is how long the caller of Obtain waits here, whatever else the machine does.
+const obtaining = time.Hour
+
+func obtain(t testing.TB, r *Store, stale string, fetch fetcher) authn.Token {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), obtaining)
+	defer cancel()
+	token, err := r.Tokens().Obtain(ctx, payroll, stale, fetch)
 	if err != nil {
-		i.t.Error(err)
+		t.Error(err)
 	}
 	return token
 }
@@ -218,14 +230,14 @@ func kept(t testing.TB, r *Store, k *cache.Key) bool {
 // listener is a cache that notes what it is told.
 type listener struct {
 	mu      sync.Mutex
-	applied []cache.Invalidation
+	applied []cache.Scope
 	flushed int
 }
 
-func (l *listener) Apply(i cache.Invalidation) {
+func (l *listener) Apply(s cache.Scope) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.applied = append(l.applied, i)
+	l.applied = append(l.applied, s)
 }
 
 func (l *listener) Flush() {
@@ -234,8 +246,21 @@ func (l *listener) Flush() {
 	l.flushed++
 }
 
-func (l *listener) told() (applied []cache.Invalidation, flushed int) {
+func (l *listener) told() (applied []cache.Scope, flushed int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.applied), l.flushed
+}
+
+// await has a replica make a scope void until the listener is told. A subscription that was
+// lost in the meantime, on a busy machine, brings nothing of what was told by then.
+func (l *listener) await(t testing.TB, r *Store, scope cache.Scope) {
+	t.Helper()
+	redistest.Eventually(t, "the invalidation", func() error {
+		if applied, _ := l.told(); !slices.Contains(applied, scope) {
+			makeVoid(t, r, scope)
+			return fmt.Errorf("told of %v", applied)
+		}
+		return nil
+	})
 }

@@ -24,7 +24,7 @@ type Sentinels struct {
 }
 
 // StartSentinels starts a group that notices within half a second that its master is
-// gone. A guard says who gets in; nil is for everybody.
+// gone. The guard says who gets in.
 func StartSentinels(t testing.TB, guard *Guard) *Sentinels {
 	t.Helper()
 	g := &Sentinels{Master: "ebox", t: t}

@@ -41,9 +41,6 @@ func (g *Guard) tls() *tls.Config {
 // startNode starts a server of a group.
 func startNode(t testing.TB, g *Guard, args ...string) *Server {
 	t.Helper()
-	if g == nil {
-		return Start(t, args...)
-	}
 	port := Port(t)
 	return start(t, g, port, slices.Concat([]string{
 		"--port", "0", "--tls-port", port, "--save", "", "--appendonly", "no", "--tls-replication", "yes",
@@ -55,9 +52,6 @@ func startNode(t testing.TB, g *Guard, args ...string) *Server {
 
 // sentinel is the part of a Sentinel's configuration that depends on the guard.
 func (g *Guard) sentinel(port, master string) string {
-	if g == nil {
-		return "port " + port + "\n"
-	}
 	return fmt.Sprintf("port 0\ntls-port %s\ntls-replication yes\ntls-cert-file %s\ntls-key-file %s\ntls-ca-cert-file "+
 		"%[2]s\ntls-auth-clients no\n"+
 		"sentinel auth-pass %[4]s %[5]s\nuser default on >%[5]s ~* &* +@all\nsentinel sentinel-user default\nsentinel "+

@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"context"
+	"net"
 	"testing"
 	"time"
 )
@@ -25,5 +26,25 @@ func TestAServerKeepsNothingAndComesBack(t *testing.T) {
 	s.Run()
 	if keys := s.Keys(); len(keys) != 0 {
 		t.Fatalf("%v", keys)
+	}
+}
+
+func TestAPortIsNobodyElses(t *testing.T) {
+	port := Port(t)
+	if c, err := net.Dial("tcp", "127.0.0.1:"+port); err == nil {
+		c.Close()
+		t.Fatal("somebody listens there")
+	}
+	for range 2 {
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+	}
+	for range 1000 {
+		if Port(t) == port {
+			t.Fatal("it is given twice")
+		}
 	}
 }

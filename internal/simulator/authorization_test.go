@@ -78,7 +78,7 @@ func TestAnImproperAssertionIsInvalidClient(t *testing.T) {
 	for name, assertion := range map[string]string{
 		"signed with a key that is not registered": l.signed(jwt.SigningMethodRS256, other.Key, nil, nil),
 		"alg none":                         l.signed(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, nil),
-		"alg HS256 over the certificate":   l.signed(jwt.SigningMethodHS256, identity().CertificatePEM(), nil, nil),
+		"alg HS256 over the certificate":   l.signed(jwt.SigningMethodHS256, certificatePEM(), nil, nil),
 		"alg RS512":                        l.signed(jwt.SigningMethodRS512, key, nil, nil),
 		"no JWT":                           "abc",
 		"unknown client":                   l.assertion(jwt.MapClaims{"iss": "nobody", "sub": "nobody"}),
@@ -203,19 +203,4 @@ func TestScopesAreTheClientsOwn(t *testing.T) {
 	if got := l.TokensIssuedFor()[clientID+" "+ScopeDocumentConsumer+" "+ScopeRegistry]; got != 1 {
 		t.Errorf("issued for both scopes: %d", got)
 	}
-}
-
-func TestRegisteringRefusesWhatChamanWould(t *testing.T) {
-	l := newLab(t)
-	for name, c := range map[string]Client{
-		"no id":            {Certificate: identity().Certificate},
-		"no key":           {ID: "x"},
-		"an unknown scope": {ID: "x", Certificate: identity().Certificate, Scopes: []string{"y"}},
-	} {
-		if err := l.RegisterClient(c); err == nil {
-			t.Errorf("%s: registered", name)
-		}
-	}
-	l.UnregisterClient(clientID)
-	is(t, l.ask(l.assertion(nil), ""), 401, "", "unregistered")
 }

@@ -31,7 +31,7 @@ func (s *Simulator) applyFaults(c *call) bool {
 	}
 	switch f.Kind {
 	case FaultReset:
-		c.takeConnection(func(conn net.Conn) { setLinger(conn, 0) })
+		c.takeConnection(func(conn net.Conn) { _ = conn.(*net.TCPConn).SetLinger(0) })
 	case FaultClose:
 		_, _ = io.Copy(io.Discard, c.r.Body) // unread bytes would turn the close into a reset
 		c.takeConnection(func(net.Conn) {})
@@ -97,24 +97,21 @@ func (c *call) answerFault(f *Fault) response {
 	case status < 400:
 		return c.status(status)
 	}
-	return c.fail(faultProblem(status))
+	if p, ok := faultProblems[status]; ok {
+		return c.fail(p)
+	}
+	return c.fail(refuse(status, "internalServerError", strconv.Itoa(status)+" "+http.StatusText(status),
+		"The request could not be served."))
 }
 
-func faultProblem(status int) *problem.Problem {
-	switch status {
-	case http.StatusServiceUnavailable:
-		return problem.Unavailable("The service is not available for the moment. Try again later.", 0)
-	case http.StatusTooManyRequests:
-		return refuse(status, "tooManyRequests", "Too Many Requests", "Slow down.")
-	case http.StatusNotFound:
-		return problem.NotFound("There is no resource at this path.")
-	case http.StatusForbidden:
-		return problem.Forbidden("The client has no permission for this.")
-	case http.StatusBadRequest:
-		return problem.BadRequest("The input message is incorrect.")
-	}
-	return refuse(status, "internalServerError", strconv.Itoa(status)+" "+http.StatusText(status),
-		"The request could not be served.")
+// faultProblems are the errors that an upstream gives often, by status.
+var faultProblems = map[int]*problem.Problem{
+	http.StatusServiceUnavailable: problem.Unavailable("The service is not available for the moment. Try again later.", 0),
+	http.StatusTooManyRequests: refuse(http.StatusTooManyRequests, "tooManyRequests", "Too Many Requests",
+		"Slow down."),
+	http.StatusNotFound:   problem.NotFound("There is no resource at this path."),
+	http.StatusForbidden:  problem.Forbidden("The client has no permission for this."),
+	http.StatusBadRequest: problem.BadRequest("The input message is incorrect."),
 }
 
 // pause lets time pass and tells whether there is still somebody to answer.
@@ -151,20 +148,15 @@ func (c *call) takeConnection(do func(net.Conn)) {
 	_ = conn.Close()
 }
 
-func setLinger(conn net.Conn, seconds int) {
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(seconds)
-	}
-}
-
 // writeShaped is Write under slowBody or truncate.
 func (w *answer) writeShaped(b []byte) (n int, err error) {
 	for n < len(b) {
 		piece := b[n:]
 		if w.shape.Kind == FaultTruncate {
 			left := w.shape.Bytes - w.sent
-			if left <= 0 {
-				w.cut()
+			if left <= 0 { // whatever framing the answer has, its end does not come
+				_ = http.NewResponseController(w.ResponseWriter).Flush()
+				panic(http.ErrAbortHandler)
 			}
 			piece = piece[:min(int64(len(piece)), left)]
 		} else {
@@ -183,11 +175,4 @@ func (w *answer) writeShaped(b []byte) (n int, err error) {
 		}
 	}
 	return n, nil
-}
-
-// cut sends what was written so far and ends the connection in the middle of the
-// answer: whatever framing it had, its end does not come.
-func (w *answer) cut() {
-	_ = http.NewResponseController(w.ResponseWriter).Flush()
-	panic(http.ErrAbortHandler)
 }

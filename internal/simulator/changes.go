@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"encoding/json"
 	"io"
 	"mime"
 	"net/http"
@@ -44,19 +43,10 @@ func onJSON[T any](mediaType string, handle func(*call, T) response) func(*call)
 	}
 }
 
-// unmarshal reads JSON in the names of the API's version.
-func (c *call) unmarshal(text []byte, v any) error {
-	if c.old {
-		text = inOtherVersion(text)
-	}
-	return json.Unmarshal(text, v)
-}
-
 type messageChanges struct {
 	Items []struct {
-		ID        string  `json:"messageId"`
-		Visible   *bool   `json:"visible"`
-		Partition *string `json:"partition"`
+		ID      string `json:"messageId"`
+		Visible *bool  `json:"visible"`
 	} `json:"items"`
 }
 
@@ -69,12 +59,9 @@ func (m *messageRegistry) patch(c *call, changes messageChanges) response {
 	b := m.box(c.enterprise)
 	messages := make([]*message, len(changes.Items))
 	for i, item := range changes.Items {
-		partitioned := item.Partition != nil && !m.old
 		messages[i] = b.lookup(item.ID)
 		switch {
-		case partitioned && partitionIndex(*item.Partition) < 0:
-			return c.fail(problem.BadRequest("There is no partition " + *item.Partition + " in this e-Box."))
-		case item.Visible == nil && !partitioned:
+		case item.Visible == nil:
 			return c.fail(problem.BadRequest("visible is missing for message " + item.ID + "."))
 		case messages[i] == nil:
 			return c.fail(problem.NotFound("There is no message " + item.ID + " in the e-Box of enterprise " +
@@ -82,12 +69,7 @@ func (m *messageRegistry) patch(c *call, changes messageChanges) response {
 		}
 	}
 	for i, item := range changes.Items {
-		if item.Visible != nil {
-			messages[i].hidden = !*item.Visible
-		}
-		if item.Partition != nil {
-			messages[i].partition = *item.Partition
-		}
+		messages[i].Visible = *item.Visible
 	}
 	return c.status(http.StatusOK)
 }
@@ -115,12 +97,13 @@ func (m *messageRegistry) link(c *call, order linkOrder) response {
 		Expires time.Time `json:"expirationDate"`
 		Links   int       `json:"nbSuccessLinks"`
 		Errors  []party   `json:"errorCases"`
-	}{order.ID, original.expires.In(m.zone), 0, []party{}}
+	}{order.ID, original.Expires.In(m.zone), 0, []party{}}
 	for _, to := range order.Recipients {
 		// Its own copy, with its own read mark.
 		linked := *original
-		linked.read, linked.hidden, linked.partition, linked.received = false, false, "", m.s.now()
-		if n, ok := to.enterprise(); ok && m.box(n).put(&linked) {
+		linked.Read, linked.Visible, linked.Partition, linked.Published = false, true, "", m.s.now()
+		if n, ok := to.enterprise(); ok && m.box(n).lookup(order.ID) == nil {
+			m.box(n).put(&linked)
 			out.Links++
 		} else {
 			out.Errors = append(out.Errors, to)
@@ -132,7 +115,7 @@ func (m *messageRegistry) link(c *call, order linkOrder) response {
 // sentBy finds a message that an enterprise published here, in whichever e-Box.
 func (m *messageRegistry) sentBy(sender enterprise.Number, id string) *message {
 	for _, b := range m.boxes {
-		if msg := b.lookup(id); msg != nil && msg.orgID == sender.String() {
+		if msg := b.lookup(id); msg != nil && msg.OrgID == sender.String() {
 			return msg
 		}
 	}
@@ -162,8 +145,8 @@ func (m *messageRegistry) searchStatus(c *call, asked []statusQuestion) response
 		if !ok {
 			continue
 		}
-		if msg := m.box(n).lookup(q.ID); msg != nil && msg.orgID == c.enterprise.String() {
-			out = append(out, status{q, msg.expires.In(m.zone), msg.read, !msg.hidden})
+		if msg := m.box(n).lookup(q.ID); msg != nil && msg.OrgID == c.enterprise.String() {
+			out = append(out, status{q, msg.Expires.In(m.zone), msg.Read, msg.Visible})
 		}
 	}
 	if len(out) == 0 {

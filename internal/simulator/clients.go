@@ -45,7 +45,7 @@ type Client struct {
 	// Certificate is the registered X.509 certificate. An expired one is refused.
 	Certificate *x509.Certificate
 	// Renewed are certificates that are registered besides it, as while one is renewed.
-	Renewed []*x509.Certificate
+	Renewed []*x509.Certificate `json:"-"`
 	// Enterprise is the office itself: whose e-Box a call without the
 	// on-behalf-of header is for, and who is mandatary of its own citizen mandates.
 	Enterprise enterprise.Number

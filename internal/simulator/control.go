@@ -34,7 +34,7 @@ func (s *Simulator) control(w http.ResponseWriter, r *http.Request, path string)
 	}
 	handle, known := s.controls()[r.Method+" "+name]
 	if !known {
-		http.Error(w, "no such control; the package comment of internal/simulator lists them", http.StatusNotFound)
+		http.Error(w, "no such control; gateway help simulator lists them", http.StatusNotFound)
 		return
 	}
 	answer, err := handle(r, arg)
@@ -44,13 +44,10 @@ func (s *Simulator) control(w http.ResponseWriter, r *http.Request, path string)
 	case answer == nil:
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		body, err := json.MarshalIndent(answer, "", "  ")
-		if err != nil {
-			http.Error(w, "the answer cannot be written", http.StatusInternalServerError)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(append(body, '\n'))
+		w.Header().Set("Content-Type", plainJSON)
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		_ = e.Encode(answer) // a client that went away is no error of ours
 	}
 }
 
@@ -59,7 +56,7 @@ func (s *Simulator) control(w http.ResponseWriter, r *http.Request, path string)
 func (s *Simulator) controls() map[string]func(r *http.Request, arg string) (any, error) {
 	return map[string]func(*http.Request, string) (any, error){
 		"GET state":    func(*http.Request, string) (any, error) { return s.controlState(), nil },
-		"GET faults":   func(*http.Request, string) (any, error) { return s.Faults(), nil },
+		"GET faults":   func(*http.Request, string) (any, error) { return s.faultOrders(), nil },
 		"GET requests": s.controlRequests,
 		"GET providers": func(_ *http.Request, id string) (any, error) {
 			if id == "" {
@@ -80,10 +77,7 @@ func (s *Simulator) controls() map[string]func(r *http.Request, arg string) (any
 		"POST revoke": func(*http.Request, string) (any, error) {
 			return map[string]int{"revoked": s.RevokeTokens()}, nil
 		},
-		"POST faults": onOrder(func(f Fault, _ string) (any, error) {
-			id, err := s.Fault(f)
-			return map[string]int{"id": id}, err
-		}),
+		"POST faults": onOrder(s.controlFault),
 		"POST page-form": onOrder(func(o struct {
 			Provider string
 			Form     PageForm
@@ -124,22 +118,51 @@ func (s *Simulator) controls() map[string]func(r *http.Request, arg string) (any
 func onOrder[T any](carryOut func(order T, arg string) (any, error)) func(*http.Request, string) (any, error) {
 	return func(r *http.Request, arg string) (any, error) {
 		var order T
-		if err := readControl(r, &order); err != nil {
+		if err := readOrderInto(&order, r.Body); err != nil {
 			return nil, err
 		}
 		return carryOut(order, arg)
 	}
 }
 
-// readControl refuses members that do not exist: a misspelt one would be a fault
-// that never shows.
-func readControl(r *http.Request, v any) error {
-	d := json.NewDecoder(io.LimitReader(r.Body, maxJSON))
+// readOrderInto refuses members that do not exist: a misspelt one would be a fault that never
+// shows.
+func readOrderInto(v any, body io.Reader) error {
+	d := json.NewDecoder(io.LimitReader(body, maxJSON))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		return fmt.Errorf("reading the body: %w", err)
 	}
 	return nil
+}
+
+// faultOrder is a fault whose delay is a text: "250ms".
+type faultOrder struct {
+	Fault
+	Delay string `json:"delay,omitempty"`
+}
+
+func (s *Simulator) controlFault(o faultOrder, _ string) (any, error) {
+	if o.Delay != "" {
+		var err error
+		if o.Fault.Delay, err = time.ParseDuration(o.Delay); err != nil {
+			return nil, fmt.Errorf("reading delay: %w", err)
+		}
+	}
+	id, err := s.Fault(o.Fault)
+	return map[string]int{"id": id}, err
+}
+
+func (s *Simulator) faultOrders() []faultOrder {
+	list := []faultOrder{}
+	for _, f := range s.Faults() {
+		o := faultOrder{Fault: f}
+		if f.Delay != 0 {
+			o.Delay = f.Delay.String()
+		}
+		list = append(list, o)
+	}
+	return list
 }
 
 func (s *Simulator) controlState() any {
@@ -148,7 +171,7 @@ func (s *Simulator) controlState() any {
 			UpstreamToken: s.TokenURL(), UpstreamRegistry: s.RegistryURL(), "oldRegistry": s.OldRegistryURL(),
 			UpstreamPartition: s.PartitionURL(), UpstreamFederation: s.FederationURL(), UpstreamGrant: s.GrantURL(),
 		},
-		"tokensIssued": s.TokensIssuedFor(), "faults": s.Faults(), "providers": s.Providers(), "mandates": s.Mandates(),
+		"tokensIssued": s.TokensIssuedFor(), "faults": s.faultOrders(), "providers": s.Providers(), "mandates": s.Mandates(),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -194,27 +217,23 @@ func (s *Simulator) controlRequests(r *http.Request, _ string) (any, error) {
 	return list, nil
 }
 
-// clientOrder is a client as the control endpoint takes it; its certificate is PEM.
+// clientOrder is a client whose certificate is PEM.
 type clientOrder struct {
-	Enterprise          enterprise.Number
-	Certificate         string
-	Scopes              []string
-	CitizenTermsRefused bool
+	Client
+	Certificate string
 }
 
-func (s *Simulator) controlClient(order clientOrder, id string) (any, error) {
-	block, _ := pem.Decode([]byte(order.Certificate))
+func (s *Simulator) controlClient(o clientOrder, id string) (any, error) {
+	block, _ := pem.Decode([]byte(o.Certificate))
 	if block == nil || block.Type != "CERTIFICATE" {
 		return nil, errors.New("reading certificate: a PEM block CERTIFICATE is expected")
 	}
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
+	var err error
+	if o.Client.Certificate, err = x509.ParseCertificate(block.Bytes); err != nil {
 		return nil, fmt.Errorf("reading certificate: %w", err)
 	}
-	return nil, s.RegisterClient(Client{
-		ID: id, Certificate: cert, Enterprise: order.Enterprise, Scopes: order.Scopes,
-		CitizenTermsRefused: order.CitizenTermsRefused,
-	})
+	o.ID = id
+	return nil, s.RegisterClient(o.Client)
 }
 
 // controlSetProvider changes the members that the body has and keeps the others.
@@ -225,36 +244,30 @@ func (s *Simulator) controlSetProvider(r *http.Request, id string) (any, error) 
 	// Decoding writes into what a value already holds, which the list still shows.
 	p.Maintenance = slices.Clone(p.Maintenance)
 	p.Name, p.Description = maps.Clone(p.Name), maps.Clone(p.Description)
-	if err := readControl(r, &p); err != nil {
+	if err := readOrderInto(&p, r.Body); err != nil {
 		return nil, err
 	}
 	p.ID = id
 	return nil, s.SetProvider(p)
 }
 
-// mandateOrder is a mandate as the control endpoint takes it; dates are days.
+// mandateOrder is a mandate whose dates are days.
 type mandateOrder struct {
-	Enterprise     enterprise.Number
-	Representative enterprise.Number
-	Kind           string
-	From, Until    string
-	Unvalidated    bool
-	TermsRefused   bool
+	Mandate
+	From, Until string
 }
 
 func (s *Simulator) controlMandate(o mandateOrder, _ string) (any, error) {
-	m := Mandate{Enterprise: o.Enterprise, Representative: o.Representative, Kind: o.Kind, Unvalidated: o.Unvalidated,
-		TermsRefused: o.TermsRefused}
 	if o.Enterprise == 0 || o.Kind != MandateEbox && o.Kind != MandateDmfa {
 		return nil, fmt.Errorf("setting a mandate: enterprise and kind (%s or %s) are required", MandateEbox, MandateDmfa)
 	}
-	var errFrom, errUntil error
-	m.From, errFrom = parseDay(o.From)
-	m.Until, errUntil = parseDay(o.Until)
+	from, errFrom := parseDay(o.From)
+	until, errUntil := parseDay(o.Until)
 	if errFrom != nil || errUntil != nil {
 		return nil, errors.New("setting a mandate: from and until are days, as in 2026-01-31")
 	}
-	s.SetMandate(m)
+	o.Mandate.From, o.Mandate.Until = from, until
+	s.SetMandate(o.Mandate)
 	return nil, nil
 }
 

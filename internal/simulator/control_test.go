@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 func TestControlOverHTTP(t *testing.T) {
@@ -21,8 +23,8 @@ func TestControlOverHTTP(t *testing.T) {
 	}
 	id := decode[struct{ ID int }](t,
 		must("POST", "/faults", `{"upstream":"grant","kind":"latency","delay":"1ms","count":1}`)).ID
-	if f := decode[[]Fault](t, must("GET", "/faults", "")); len(f) != 1 || f[0].Delay != time.Millisecond ||
-		f[0].ID != id {
+	if f := decode[[]faultOrder](t, must("GET", "/faults", "")); len(f) != 1 || f[0].Delay != "1ms" || f[0].ID != id ||
+		l.Faults()[0].Delay != time.Millisecond {
 		t.Errorf("%+v", f)
 	}
 	must("DELETE", fmt.Sprintf("/faults/%d", id), "")
@@ -46,12 +48,13 @@ func TestControlOverHTTP(t *testing.T) {
 	if r := must("POST", "/revoke", ""); decode[map[string]int](t, r)["revoked"] != 1 {
 		t.Errorf("%s", r.body)
 	}
-	pem, err := json.Marshal(string(identity().CertificatePEM()))
+	pem, err := json.Marshal(string(certificatePEM()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	must("PUT", "/clients/other", `{"enterprise":"0212148896","certificate":`+string(pem)+`}`)
 	must("DELETE", "/clients/other", "")
+	is(t, l.ask(l.assertion(jwt.MapClaims{"iss": "other", "sub": "other"}), ""), 401, "", "unregistered")
 	must("PUT", "/providers/nsso", `{"messageProviderUrl":"http://169.254.169.254/"}`)
 	if p := decode[Provider](t, must("GET", "/providers/nsso", "")); p.URL != "http://169.254.169.254/" ||
 		p.APIVersion != "3.0" {

@@ -70,8 +70,6 @@ type call struct {
 	s *Simulator
 	w *answer
 	r *http.Request
-	// received is the server's own request, where the trailers turn up.
-	received *http.Request
 
 	entry *Recorded // guarded by the lock
 	below string    // escaped path below the base
@@ -93,15 +91,20 @@ func (at *site) find(path string) *api {
 	return &api{site: at}
 }
 
+// enter has Close wait for a request. It is false if the simulator is closed already.
+func (s *Simulator) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.busy.Add(1)
+	return true
+}
+
 // dispatch takes a request through record, faults and access checks to its endpoint.
 func (s *Simulator) dispatch(at *site, w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	closed := s.closed
-	if !closed {
-		s.busy.Add(1)
-	}
-	s.mu.Unlock()
-	if closed {
+	if !s.enter() {
 		panic(http.ErrAbortHandler)
 	}
 	defer s.busy.Done()
@@ -113,13 +116,18 @@ func (s *Simulator) dispatch(at *site, w http.ResponseWriter, r *http.Request) {
 		s.control(w, r, strings.TrimPrefix(path, controlPath))
 		return
 	}
-	received := r
 	// A copy gets the tap: net/http looks for its own body in the request it gave, and
 	// without it would read what a refusal left, asking for it with a 100.
 	r = r.WithContext(r.Context())
-	c := &call{s: s, r: r, received: received, w: &answer{ResponseWriter: w, ctx: s.ctx, request: r.Context()}}
+	c := &call{s: s, r: r, w: &answer{ResponseWriter: w, ctx: s.ctx, request: r.Context()}}
 	body := newTap(r)
-	s.traceHeaders(c)
+	h := w.Header()
+	// By this clock assertions and tokens are judged.
+	h.Set("Date", s.now().UTC().Format(http.TimeFormat))
+	h.Set("BelGov-Trace-Id", uuid.NewString())
+	if id := r.Header.Get("BelGov-Trace-Id"); id != "" {
+		h.Set("BelGov-Related-Trace-Id", id)
+	}
 	s.mu.Lock()
 	c.api = at.find(path)
 	c.below = strings.TrimPrefix(path, c.path)
@@ -129,7 +137,6 @@ func (s *Simulator) dispatch(at *site, w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.record.end(c, body)
 		s.mu.Unlock()
-		s.log.Debug("served", "upstream", c.upstream, "method", r.Method, "path", c.below, "status", c.w.status)
 	}()
 	if s.applyFaults(c) {
 		return
@@ -143,17 +150,6 @@ func (s *Simulator) dispatch(at *site, w http.ResponseWriter, r *http.Request) {
 // smallBody is the announced length up to which a body is read after the answer
 // that did not need it, in bytes. The server would read it then anyway.
 const smallBody = 64 << 10
-
-// traceHeaders gives every answer a trace id of its own and repeats the request's. The
-// date is that of the simulator's clock, by which it judges assertions and tokens.
-func (s *Simulator) traceHeaders(c *call) {
-	h := c.w.Header()
-	h.Set("Date", s.now().UTC().Format(http.TimeFormat))
-	h.Set("BelGov-Trace-Id", uuid.NewString())
-	if id := c.r.Header.Get("BelGov-Trace-Id"); id != "" {
-		h.Set("BelGov-Related-Trace-Id", id)
-	}
-}
 
 func (c *call) serve() response {
 	e, allow := c.match()
@@ -214,31 +210,24 @@ func (c *call) match() (found *endpoint, allow []string) {
 // matchPath compares segment by segment. Case counts, an empty segment matches
 // nothing, and an encoded slash stays within its segment.
 func matchPath(pattern, path string) (args []string, ok bool) {
-	for pattern != "" && path != "" {
-		var want, got string
-		want, pattern = cutSegment(pattern)
-		got, path = cutSegment(path)
-		if want != "{}" {
-			if want != got {
+	want, got := strings.Split(pattern, "/"), strings.Split(path, "/")
+	if len(want) != len(got) {
+		return nil, false
+	}
+	for i, segment := range want {
+		if segment != "{}" {
+			if segment != got[i] {
 				return nil, false
 			}
 			continue
 		}
-		arg, err := url.PathUnescape(got)
+		arg, err := url.PathUnescape(got[i])
 		if err != nil || arg == "" {
 			return nil, false
 		}
 		args = append(args, arg)
 	}
-	return args, pattern == "" && path == ""
-}
-
-func cutSegment(path string) (segment, rest string) {
-	path = path[1:] // the slash; paths here always begin with one
-	if i := strings.IndexByte(path, '/'); i >= 0 {
-		return path[:i], path[i:]
-	}
-	return path, ""
+	return args, true
 }
 
 // answer is the ResponseWriter of a call. It remembers the status and, when a

@@ -1,8 +1,6 @@
 package simulator
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -84,7 +82,7 @@ type Fault struct {
 	Count int `json:"count,omitempty"`
 	// Kind is what happens.
 	Kind FaultKind `json:"kind"`
-	// Delay belongs to latency, slowBody and surplus.
+	// Delay belongs to latency, slowBody and surplus. In JSON it is a text: "250ms".
 	Delay time.Duration `json:"-"`
 	// Status, Body, ContentType and Header belong to status and redirect. Without a
 	// body the upstream's own form of an error is sent.
@@ -172,40 +170,4 @@ func (f *Fault) matches(upstream, method, path string) bool {
 		(f.Method == "" || f.Method == method) &&
 		strings.HasPrefix(path, f.Path) &&
 		(f.Count == 0 || f.Hits < f.Count)
-}
-
-// faultJSON is a Fault with its delay as text: "250ms".
-type faultJSON struct {
-	plainFault
-	Delay string `json:"delay,omitempty"`
-}
-
-type plainFault Fault
-
-// MarshalJSON implements json.Marshaler.
-func (f Fault) MarshalJSON() ([]byte, error) {
-	out := faultJSON{plainFault: plainFault(f)}
-	if f.Delay != 0 {
-		out.Delay = f.Delay.String()
-	}
-	return json.Marshal(out)
-}
-
-// UnmarshalJSON implements json.Unmarshaler. Members that do not exist are an error.
-func (f *Fault) UnmarshalJSON(text []byte) error {
-	var in faultJSON
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&in); err != nil {
-		return err
-	}
-	*f = Fault(in.plainFault)
-	if in.Delay == "" {
-		return nil
-	}
-	var err error
-	if f.Delay, err = time.ParseDuration(in.Delay); err != nil {
-		return fmt.Errorf("reading delay: %w", err)
-	}
-	return nil
 }

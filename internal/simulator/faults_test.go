@@ -2,7 +2,6 @@ package simulator
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -41,9 +40,6 @@ func TestFaultsThatAnswer(t *testing.T) {
 		{"a status with a body of its own", Fault{Kind: FaultStatus, Status: 429, Body: "slow", ContentType: "text/plain"},
 			429, "Content-Type: text/plain", "slow"},
 		{"a status without a body", Fault{Kind: FaultStatus, Status: 204}, 204, "", ""},
-		{"400", Fault{Kind: FaultStatus, Status: 400}, 400, "", "belgif:badRequest"},
-		{"403", Fault{Kind: FaultStatus, Status: 403}, 403, "", "belgif:missingPermission"},
-		{"404", Fault{Kind: FaultStatus, Status: 404}, 404, "", "belgif:resourceNotFound"},
 		{"429", Fault{Kind: FaultStatus, Status: 429}, 429, "", "belgif:tooManyRequests"},
 		{"a header", Fault{Kind: FaultStatus, Status: 502, Header: http.Header{"Alt-Svc": {"h3"}}}, 502, "Alt-Svc: h3", ""},
 		{"the token refused", Fault{Kind: FaultUnauthorized}, 401, "Content-Type: application/problem+json",
@@ -136,7 +132,7 @@ func TestAFaultMatchesWhatItNames(t *testing.T) {
 		{"GET", nsso + "/ebox", 200},
 		{"GET", nsso + "/ebox/messages", 500},
 		{"HEAD", nsso + "/ebox/messages", 200},
-		{"GET", l.PartitionURL() + "/ebox/" + mandated.String(), 200},
+		{"GET", l.PartitionURL() + "/ebox/" + mandated.String() + "/routingRules", 200},
 		{"GET", nsso + "/ebox/messages/" + FirstMessage, 500},
 		{"GET", nsso + "/ebox/messages", 200},
 	} {
@@ -177,30 +173,6 @@ func TestLatencyAndSlowBodiesTakeTheirTime(t *testing.T) {
 	if !bytes.Equal(slow.body, whole.body) || time.Since(start) < time.Duration(len(whole.body)/16)*2*time.Millisecond {
 		t.Errorf("%d bytes after %s", len(slow.body), time.Since(start))
 	}
-}
-
-func TestAFrozenRequestEndsWithItsClient(t *testing.T) {
-	l := newLab(t)
-	l.lay(Fault{Upstream: UpstreamGrant, Kind: FaultFreeze})
-	ctx, cancel := context.WithCancel(t.Context())
-	r, err := http.NewRequestWithContext(ctx, "POST", l.GrantURL()+"/mandates", strings.NewReader("unread"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone := make(chan error, 1)
-	go func() {
-		_, err := l.http.Do(r) // there is no answer
-		gone <- err
-	}()
-	eventually(t, "the request is recorded", func() bool { return len(l.RequestsTo(UpstreamGrant)) == 1 })
-	if l.RequestsTo(UpstreamGrant)[0].Done {
-		t.Error("a frozen request is done")
-	}
-	cancel()
-	if err := <-gone; !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
-	}
-	eventually(t, "the exchange ends", func() bool { return l.RequestsTo(UpstreamGrant)[0].Done })
 }
 
 func TestCloseEndsWhatIsFrozenSlowOrLate(t *testing.T) {

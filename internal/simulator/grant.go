@@ -3,6 +3,7 @@ package simulator
 import (
 	"cmp"
 	"encoding/json"
+	"io"
 	"net/http"
 	"regexp"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/problem"
 )
 
 // citizenMandates is REST/grant/citizen: mandates that citizens give to
@@ -31,38 +33,29 @@ type citizenMandates struct {
 	list   []*citizenMandate // by ascending id
 }
 
-// citizenMandate is one mandate.
+// citizenMandate is one mandate. Dates are days, the first and the last included.
 type citizenMandate struct {
-	id                 int64
-	ssin               string
-	mandatary          enterprise.Number
-	representative     enterprise.Number // zero if the mandatary acts itself
-	withRepresentative bool
-	scopes             []string
-	start, end         string // days, both included
-	stopped            string // the day on which it was stopped, if it was
-}
-
-type citizenMandateView struct {
 	ID             int64             `json:"mandateId"`
-	Status         string            `json:"status"`
 	SSIN           string            `json:"mandatorSsin"`
 	Mandatary      enterprise.Number `json:"mandataryEnterpriseNumber"`
-	Representative enterprise.Number `json:"representativeEnterpriseNumber,omitempty"`
+	Representative enterprise.Number `json:"representativeEnterpriseNumber,omitempty"` // zero if the mandatary acts itself
 	With           bool              `json:"createMandateWithRepresentative,omitempty"`
 	Scopes         []string          `json:"scopes"`
 	Start          string            `json:"startDate"`
 	End            string            `json:"endDate"`
 	Stopped        string            `json:"stopDate,omitempty"`
-	Links          links             `json:"_links"`
+}
+
+type citizenMandateView struct {
+	citizenMandate
+	Status string `json:"status"`
+	Links  links  `json:"_links"`
 }
 
 const (
 	statusActive  = "ACTIVE"
 	statusStopped = "STOPPED"
 	statusEnded   = "ENDED"
-	// keptCitizenMandates bounds the mandates; the oldest are forgotten.
-	keptCitizenMandates = 10_000
 )
 
 var (
@@ -116,25 +109,21 @@ func (s *Simulator) createMandate(c *call) (response, *grantError) {
 	}
 	mandatary, refusal := c.acting(order.represented, "body")
 	if refusal == nil && order.withRepresentative && !s.hasRepresentative(mandatary, MandateDmfa) {
-		refusal = representativeNotFound()
+		refusal = guideError("representativeNotFound", nil)
 	}
 	if refusal != nil {
 		return nil, refusal
 	}
 	today := s.today()
 	m := &citizenMandate{
-		id: s.citizen.nextID, ssin: order.ssin, mandatary: mandatary, scopes: order.scopes,
-		withRepresentative: order.withRepresentative, start: cmp.Or(order.start, today),
-		end: cmp.Or(order.end, s.now().UTC().AddDate(1, 0, 0).Format(time.DateOnly)),
+		ID: s.citizen.nextID, SSIN: order.ssin, Mandatary: mandatary, Scopes: order.scopes, With: order.withRepresentative,
+		Start: cmp.Or(order.start, today), End: cmp.Or(order.end, s.now().UTC().AddDate(1, 0, 0).Format(time.DateOnly)),
 	}
 	if own := c.token.client.Enterprise; own != mandatary {
-		m.representative = own
+		m.Representative = own
 	}
 	s.citizen.nextID++
 	s.citizen.list = append(s.citizen.list, m)
-	if len(s.citizen.list) > keptCitizenMandates {
-		s.citizen.list = s.citizen.list[1:]
-	}
 	view := m.view(c, today)
 	c.w.Header().Set("Location", view.Links["self"].Href)
 	return c.send(http.StatusCreated, view), nil
@@ -162,7 +151,7 @@ func (s *Simulator) listMandates(c *call) (response, *grantError) {
 	var all []*citizenMandate
 	today := s.today()
 	for _, m := range slices.Backward(s.citizen.list) {
-		if m.mandatary == mandatary && m.matches(ssin, scope, q.query.Get("status"), today) {
+		if m.Mandatary == mandatary && m.matches(ssin, scope, q.query.Get("status"), today) {
 			all = append(all, m)
 		}
 	}
@@ -200,9 +189,9 @@ func (s *Simulator) stopMandate(c *call) (response, *grantError) {
 	}
 	today := s.today()
 	if m.status(today) != statusActive {
-		return nil, citizenError("mandateNotDisableable")
+		return nil, guideError("mandateNotDisableable", nil)
 	}
-	m.stopped = today
+	m.Stopped = today
 	if c.r.Method == http.MethodDelete {
 		return c.status(http.StatusNoContent), nil
 	}
@@ -213,7 +202,7 @@ func (s *Simulator) stopMandate(c *call) (response, *grantError) {
 func (c *call) mandate(represented, in string) (*citizenMandate, *grantError) {
 	id, err := strconv.ParseInt(c.args[0], 10, 64)
 	if err != nil || id < 0 {
-		return nil, invalidID(c.args[0])
+		return nil, guideError("invalidID", c.args[0])
 	}
 	acting, refusal := c.acting(represented, in)
 	if refusal != nil {
@@ -221,14 +210,14 @@ func (c *call) mandate(represented, in string) (*citizenMandate, *grantError) {
 	}
 	for _, m := range c.s.citizen.list {
 		switch {
-		case m.id != id:
-		case m.mandatary != acting:
-			return nil, citizenError("userNotPartOfMandate")
+		case m.ID != id:
+		case m.Mandatary != acting:
+			return nil, guideError("userNotPartOfMandate", nil)
 		default:
 			return m, nil
 		}
 	}
-	return nil, entityNotFound(c.args[0])
+	return nil, guideError("entityNotFound", "The following entity ["+c.args[0]+"] was not found")
 }
 
 // acting gives the enterprise that a call is for: the one it names, which must
@@ -236,7 +225,7 @@ func (c *call) mandate(represented, in string) (*citizenMandate, *grantError) {
 func (c *call) acting(represented, in string) (enterprise.Number, *grantError) {
 	own := c.token.client.Enterprise
 	if represented == "" && own == 0 {
-		return 0, citizenError("userNotPartOfMandate") // nobody is acting
+		return 0, guideError("userNotPartOfMandate", nil) // nobody is acting
 	}
 	if represented == "" {
 		return own, nil
@@ -249,9 +238,9 @@ func (c *call) acting(represented, in string) (enterprise.Number, *grantError) {
 	case err == nil && n == own:
 		return own, nil
 	case err != nil || !c.s.inMahis(n):
-		return 0, citizenError("DacService")
+		return 0, guideError("DacService", nil)
 	case c.s.refusal(n, own, MandateDmfa) != "":
-		return 0, citizenError("representativeEnterpriseForbidden")
+		return 0, guideError("representativeEnterpriseForbidden", nil)
 	}
 	return n, nil
 }
@@ -263,7 +252,7 @@ func (c *call) grantBody(required bool) (grantBody, *grantError) {
 	}
 	var body grantBody
 	if json.Unmarshal(c.body, &body) != nil || body == nil {
-		return nil, badInput()
+		return nil, badInput(grantIssue{In: "body", Detail: "A JSON object is expected"})
 	}
 	return body, nil
 }
@@ -272,24 +261,39 @@ func (s *Simulator) today() string { return s.now().UTC().Format(time.DateOnly) 
 
 func (m *citizenMandate) status(today string) string {
 	switch {
-	case m.stopped != "":
+	case m.Stopped != "":
 		return statusStopped
-	case m.end < today:
+	case m.End < today:
 		return statusEnded
 	}
 	return statusActive
 }
 
 func (m *citizenMandate) matches(ssin, scope, status, today string) bool {
-	return (ssin == "" || ssin == m.ssin) && (scope == "" || slices.Contains(m.scopes, scope)) &&
+	return (ssin == "" || ssin == m.SSIN) && (scope == "" || slices.Contains(m.Scopes, scope)) &&
 		(status == "" || status == m.status(today))
 }
 
 func (m *citizenMandate) view(c *call, today string) citizenMandateView {
-	self := c.base() + "/mandates/" + strconv.FormatInt(m.id, 10)
-	return citizenMandateView{
-		ID: m.id, Status: m.status(today), SSIN: m.ssin, Mandatary: m.mandatary, Representative: m.representative,
-		With: m.withRepresentative, Scopes: m.scopes, Start: m.start, End: m.end, Stopped: m.stopped,
-		Links: links{"self": {self}, "stop": {self + "/stop"}},
+	self := c.base() + "/mandates/" + strconv.FormatInt(m.ID, 10)
+	return citizenMandateView{*m, m.status(today), links{"self": {self}, "stop": {self + "/stop"}}}
+}
+
+// orRefuse serves with a handler that either answers or gives the error to answer with. The
+// body is read whole before.
+func orRefuse(handle func(*call) (response, *grantError)) func(*call) response {
+	return func(c *call) response {
+		body, err := io.ReadAll(io.LimitReader(c.r.Body, maxJSON+1))
+		if c.body = body; err != nil || len(body) > maxJSON {
+			c.body = []byte("{") // no JSON, and so refused as such
+		}
+		c.s.mu.Lock()
+		defer c.s.mu.Unlock()
+		answer, refusal := handle(c)
+		if refusal == nil {
+			return answer
+		}
+		c.w.Header().Set("Cache-Control", "no-store")
+		return c.sendBytes(refusal.status, problem.ContentType, refusal.body)
 	}
 }

@@ -77,7 +77,7 @@ func readOrder(b grantBody) (order, *grantError) {
 		slices.ContainsFunc(o.scopes, func(s string) bool { return !slices.Contains(citizenScopes, s) }):
 		return o, invalidScope("body", b["scopes"])
 	case b.has(with) && (b.has("representedEnterpriseNumber") || b.has("representedEnterprise")):
-		return o, citizenError("inputFieldsConflict")
+		return o, guideError("inputFieldsConflict", nil)
 	}
 	return o, nil
 }

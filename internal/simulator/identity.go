@@ -5,7 +5,6 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"math/big"
 	"time"
@@ -14,7 +13,7 @@ import (
 )
 
 // Identity is a key with its certificate, as an office gets it from its
-// certificate authority, in the forms in which it gets it.
+// certificate authority.
 type Identity struct {
 	Key         *rsa.PrivateKey
 	Certificate *x509.Certificate
@@ -56,18 +55,4 @@ func (i *Identity) PKCS12(password string) ([]byte, error) {
 		return nil, fmt.Errorf("writing the PKCS#12 file: %w", err)
 	}
 	return data, nil
-}
-
-// CertificatePEM gives the certificate as PEM.
-func (i *Identity) CertificatePEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.Certificate.Raw})
-}
-
-// KeyPEM gives the key as PEM, in the unencrypted form of PKCS#8.
-func (i *Identity) KeyPEM() ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(i.Key)
-	if err != nil {
-		return nil, fmt.Errorf("writing the key as PKCS#8: %w", err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }

@@ -3,6 +3,7 @@ package simulator
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/pem"
 	"io"
 	"maps"
 	"net/http"
@@ -14,12 +15,12 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
-	"go.uber.org/goleak"
 
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/testkit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // office is the enterprise of the client that the tests use.
 const office enterprise.Number = 406798006
@@ -36,6 +37,11 @@ var identity = sync.OnceValue(func() *Identity {
 	}
 	return i
 })
+
+// certificatePEM is what a client registers.
+func certificatePEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: identity().Certificate.Raw})
+}
 
 // lab is a simulator on two hosts with one registered client, and an HTTP client.
 type lab struct {

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -34,20 +35,12 @@ const (
 
 // publication is the JSON part of a multipart publication, in the names of version 3.
 type publication struct {
+	message
 	Recipient   *party       `json:"recipient"`
-	Attention   *attention   `json:"forTheAttentionOf"`
-	Original    string       `json:"originalMessageId"`
-	Subject     translated   `json:"subject"`
-	TypeID      string       `json:"messageTypeId"`
-	Expires     time.Time    `json:"expirationDate"`
-	OrgID       string       `json:"senderOrganizationId"`
 	Sender      *party       `json:"sender"`
-	AppID       string       `json:"senderApplicationId"`
-	Registered  bool         `json:"registeredMail"`
 	Attachments []fileToSend `json:"attachments"`
 	BodyMain    *bool        `json:"isBodyMainContent"`
 	Body        translated   `json:"bodyContent"`
-	Payment     *payment     `json:"paymentData"`
 	Replies     *bool        `json:"isReplyAuthorized"`
 
 	// unknown are its members that have the name of another version.
@@ -55,11 +48,12 @@ type publication struct {
 }
 
 type fileToSend struct {
-	Title  translated `json:"attachmentTitle"`
-	Part   string     `json:"httpPartName"`
-	Main   bool       `json:"isMainContent"`
-	Digest *digest    `json:"digest"`
-	Signed bool       `json:"isAttachmentSigned"`
+	attachment
+	Part   string `json:"httpPartName"`
+	Digest *struct {
+		Value  string `json:"digestValue"`
+		Method string `json:"digestMethod"`
+	} `json:"digest"`
 }
 
 // enterprise gives the number of a party that is an enterprise.
@@ -112,14 +106,12 @@ var mediaTypes = []string{
 // publish serves POST /ebox/messages and, on older registries, POST
 // /publishMessage. Those who only read may reply with it, and no more.
 func (m *messageRegistry) publish(c *call, p *publication, files []received) response {
-	var refusal response
-	if p.Original == "" {
-		refusal = c.maySend()
-	} else {
-		refusal = m.mayReply(c, p.Original)
+	refusal := c.maySend
+	if p.Original != "" {
+		refusal = func() response { return m.mayReply(c, p.Original) }
 	}
-	if refusal != nil {
-		return refusal
+	if refused := refusal(); refused != nil {
+		return refused
 	}
 	return m.accept(c, p, files)
 }
@@ -135,7 +127,7 @@ func (m *messageRegistry) reply() func(*call) response {
 		}
 		p.Original = c.args[0]
 		if p.Recipient == nil {
-			p.Recipient = &party{Type: "enterprise", Number: m.box(c.enterprise).lookup(p.Original).orgID}
+			p.Recipient = &party{Type: "enterprise", Number: m.box(c.enterprise).lookup(p.Original).OrgID}
 		}
 		return m.accept(c, p, files)
 	})
@@ -152,7 +144,7 @@ func (m *messageRegistry) mayReply(c *call, original string) response {
 	switch {
 	case msg == nil:
 		return c.fail(problem.NotFound("There is no message to reply to of the id " + original + "."))
-	case !msg.replies:
+	case !msg.Replies:
 		return c.fail(problem.Forbidden("This message allows no replies."))
 	}
 	return nil
@@ -160,13 +152,7 @@ func (m *messageRegistry) mayReply(c *call, original string) response {
 
 // accept checks the publication as a whole and puts it into the recipient's e-Box.
 func (m *messageRegistry) accept(c *call, p *publication, files []received) response {
-	recipient, issues := p.check(files, m.old)
-	if s := p.Sender; s != nil {
-		if n, ok := s.enterprise(); !ok || n != c.enterprise {
-			issues = append(issues, problem.Issue{Type: problem.IssueInvalidInput, In: "body", Name: "/sender",
-				Detail: "is not the enterprise that the call is for"})
-		}
-	}
+	recipient, issues := c.check(p, files)
 	if len(issues) > 0 {
 		return c.fail(problem.BadRequest("The message to publish is not valid.", issues...))
 	}
@@ -175,35 +161,25 @@ func (m *messageRegistry) accept(c *call, p *publication, files []received) resp
 		return refusal
 	}
 	msg := m.newMessage(recipient, m.nextID(), m.s.now())
-	msg.original, msg.subject, msg.attention, msg.registered = p.Original, p.Subject, p.Attention, p.Registered
-	msg.body, msg.bodyMain, msg.payment, msg.replies = p.Body, isTrue(p.BodyMain), p.Payment, *p.Replies
-	msg.orgID, msg.published = c.enterprise.String(), true
-	if p.TypeID != "" {
-		msg.typeID = p.TypeID
-	}
-	if p.AppID != "" {
-		msg.appID = p.AppID
-	}
+	msg.Original, msg.Subject, msg.Attention, msg.Registered = p.Original, p.Subject, p.Attention, p.Registered
+	msg.body, msg.BodyMain, msg.Payment, msg.Replies = p.Body, isTrue(p.BodyMain), p.Payment, *p.Replies
+	msg.OrgID = c.enterprise.String()
+	msg.TypeID, msg.AppID = cmp.Or(p.TypeID, msg.TypeID), cmp.Or(p.AppID, msg.AppID)
 	if !p.Expires.IsZero() {
-		msg.expires = p.Expires
+		msg.Expires = p.Expires
 	}
 	for i, f := range files {
-		a := &attachment{id: fmt.Sprint(i + 1), fileName: f.fileName, mediaType: f.mediaType, size: f.size,
-			digest: func() string { return f.digest }}
 		about := p.Attachments[slices.IndexFunc(p.Attachments, func(t fileToSend) bool { return t.Part == f.name })]
-		a.title, a.main, a.signed = about.Title, about.Main, about.Signed
+		a := &attachment{
+			ID: fmt.Sprint(i + 1), Title: about.Title, FileName: f.fileName, Main: about.Main, Media: f.mediaType,
+			Size: float64(f.size) / 1024, Signed: about.Signed, digest: func() string { return f.digest },
+		}
 		if f.kept != nil {
 			a.content = keptDocument(f.kept)
 		}
 		msg.attachments = append(msg.attachments, a)
 	}
-	if !m.box(recipient).put(msg) {
-		return c.fail(refuse(http.StatusInsufficientStorage, "internalServerError", "Insufficient Storage",
-			"The e-Box of the recipient is full."))
-	}
-	if len(m.keys) >= keptMessages {
-		clear(m.keys)
-	}
+	m.box(recipient).put(msg)
 	if key != "" {
 		m.keys[key] = true
 	}
@@ -211,8 +187,8 @@ func (m *messageRegistry) accept(c *call, p *publication, files []received) resp
 	if m.old {
 		location = m.api.path // an absolute path, which RFC 9110 §10.2.2 allows
 	}
-	c.w.Header().Set("Location", location+"/ebox/messages/"+msg.id)
-	out := published{msg.id, msg.expires.In(m.zone), "PUBLISHED", "The message was published."}
+	c.w.Header().Set("Location", location+"/ebox/messages/"+msg.ID)
+	out := published{msg.ID, msg.Expires.In(m.zone), "PUBLISHED", "The message was published."}
 	if !c.s.inMahis(recipient) {
 		out.Code, out.Message = "NO_DIGITAL_USER", "The message was published; the recipient has never opened its e-Box."
 	}
@@ -256,7 +232,7 @@ func onPublication(handle func(*call, *publication, []received) response) func(*
 		if err != nil {
 			return c.fail(problem.BadRequest("The multipart body is not valid: " + err.Error() + "."))
 		}
-		// What follows the last boundary means nothing, but the trailers come after it.
+		// What follows the last boundary means nothing, but is recorded.
 		_, _ = io.Copy(io.Discard, c.r.Body)
 		if p == nil {
 			return c.fail(problem.BadRequest("The part " + descriptionPart + " is missing."))
@@ -300,7 +276,7 @@ func (c *call) readDescription(part io.Reader) (*publication, error) {
 	case len(text) > maxDescription:
 		return nil, errors.New("the part " + descriptionPart + " is too long")
 	}
-	p := publication{unknown: namesNotOf(c.old, text)}
+	p := publication{unknown: c.namesOfOther(text)}
 	if err := c.unmarshal(text, &p); err != nil {
 		return nil, errors.New("the part " + descriptionPart + " is not the JSON that is expected")
 	}
@@ -327,72 +303,54 @@ func readFile(part *multipart.Part) (received, error) {
 	return f, nil
 }
 
-// check compares the description with the files that came with it.
-func (p *publication) check(files []received, old bool) (recipient enterprise.Number, issues []problem.Issue) {
-	wrong := func(kind, name, detail string) {
-		issues = append(issues, problem.Issue{Type: kind, In: "body", Name: name, Detail: detail})
+// check compares the description with the files that came with it, with the version of the
+// API and with the enterprise that the call is for.
+func (c *call) check(p *publication, files []received) (recipient enterprise.Number, issues []problem.Issue) {
+	refuseIf := func(wrong bool, kind, name, detail string) {
+		if wrong {
+			issues = append(issues, problem.Issue{Type: kind, In: "body", Name: name, Detail: detail})
+		}
 	}
+	const invalid, missing = problem.IssueInvalidInput, problem.IssueRequiredInput
+	const notKnown = "this version of the API does not know it"
 	for _, name := range p.unknown {
-		wrong(problem.IssueInvalidInput, name, "this version of the API does not know it")
+		refuseIf(true, invalid, name, notKnown)
 	}
-	switch who := p.Attention; {
-	case old && p.Sender != nil:
-		wrong(problem.IssueInvalidInput, "/sender", "this version of the API does not know it")
-	case !old && p.OrgID != "":
-		wrong(problem.IssueInvalidInput, "/senderOrganizationId", "this version of the API does not know it")
-	case who != nil && (old && who.SSIN+who.Label != "" || !old && who.ID+who.Type+who.Name != ""):
-		wrong(problem.IssueInvalidInput, "/forTheAttentionOf", "has members that this version of the API does not know")
+	refuseIf(!c.old && p.OrgID != "", invalid, "/senderOrganizationId", notKnown)
+	if p.Sender != nil {
+		n, ok := p.Sender.enterprise()
+		refuseIf(c.old, invalid, "/sender", notKnown)
+		refuseIf(!ok || n != c.enterprise, invalid, "/sender", "is not the enterprise that the call is for")
 	}
-	if p.Recipient == nil {
-		wrong(problem.IssueRequiredInput, "/recipient", "is required")
-	} else {
+	if refuseIf(p.Recipient == nil, missing, "/recipient", "is required"); p.Recipient != nil {
 		var ok bool
-		if recipient, ok = p.Recipient.enterprise(); !ok {
-			wrong(problem.IssueInvalidInput, "/recipient", "eboxType enterprise and a ten-digit enterprise number are "+
-				"expected, in the name of this version")
-		}
+		recipient, ok = p.Recipient.enterprise()
+		refuseIf(!ok, invalid, "/recipient", "eboxType enterprise and a ten-digit enterprise number are expected, "+
+			"in the name of this version")
 	}
-	if len(p.Subject) == 0 {
-		wrong(problem.IssueRequiredInput, "/subject", "is required in at least one language")
-	}
-	if old && p.BodyMain == nil { // version 3 takes it from whether there is a body
-		wrong(problem.IssueRequiredInput, "/bodyMainContent", "is required")
-	}
-	if p.Replies == nil {
-		name := "isReplyAuthorized"
-		if old {
-			name = otherName[name]
-		}
-		wrong(problem.IssueRequiredInput, "/"+name, "is required")
-	}
+	refuseIf(len(p.Subject) == 0, missing, "/subject", "is required in at least one language")
+	// Version 3 takes it from whether there is a body.
+	refuseIf(c.old && p.BodyMain == nil, missing, "/bodyMainContent", "is required")
+	refuseIf(p.Replies == nil, missing, "/"+c.memberName("isReplyAuthorized"), "is required")
 	main := isTrue(p.BodyMain) && len(p.Body) > 0
 	for i, a := range p.Attachments {
+		main = main || a.Main
 		name := fmt.Sprintf("/attachments/%d", i)
 		at := slices.IndexFunc(files, func(f received) bool { return f.name == a.Part })
-		if at < 0 {
-			wrong(problem.IssueInvalidInput, name+"/httpPartName", "there is no such part")
-			continue
-		}
-		main = main || a.Main
-		if d := a.Digest; d != nil && (d.Method != digestMethod || strings.TrimRight(d.Value, "=") != files[at].digest) {
-			wrong(problem.IssueInvalidInput, name+"/digest", "does not match the bytes received; the base64url of "+
-				"their SHA-256 is expected")
+		if refuseIf(at < 0, invalid, name+"/httpPartName", "there is no such part"); at >= 0 && a.Digest != nil {
+			refuseIf(a.Digest.Method != digestMethod || strings.TrimRight(a.Digest.Value, "=") != files[at].digest, invalid,
+				name+"/digest", "does not match the bytes received; the base64url of their SHA-256 is expected")
 		}
 	}
 	for i, f := range files {
-		switch {
-		case !slices.ContainsFunc(p.Attachments, func(a fileToSend) bool { return a.Part == f.name }):
-			wrong(problem.IssueInvalidInput, f.name, "no attachment names this part")
-		case slices.ContainsFunc(files[:i], func(g received) bool { return g.name == f.name }):
-			wrong(problem.IssueInvalidInput, f.name, "the part is there twice")
-		case f.fileName == "":
-			wrong(problem.IssueRequiredInput, f.name, "the part needs a file name")
-		case !slices.Contains(mediaTypes, f.mediaType):
-			wrong(problem.IssueInvalidInput, f.name, "the content type is none of those that e-Box takes")
-		}
+		refuseIf(!slices.ContainsFunc(p.Attachments, func(a fileToSend) bool { return a.Part == f.name }), invalid, f.name,
+			"no attachment names this part")
+		refuseIf(slices.ContainsFunc(files[:i], func(g received) bool { return g.name == f.name }), invalid, f.name,
+			"the part is there twice")
+		refuseIf(f.fileName == "", missing, f.name, "the part needs a file name")
+		refuseIf(!slices.Contains(mediaTypes, f.mediaType), invalid, f.name,
+			"the content type is none of those that e-Box takes")
 	}
-	if !main {
-		wrong(problem.IssueRequiredInput, "/attachments", "one attachment or the body must be the main content")
-	}
+	refuseIf(!main, missing, "/attachments", "one attachment or the body must be the main content")
 	return recipient, issues
 }

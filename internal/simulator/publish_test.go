@@ -84,7 +84,7 @@ func TestAPublicationArrivesWithTheRecipient(t *testing.T) {
 			get := l.as(l.token(c.read), mandated)
 			m := decode[shownMessage](t, get("GET", location, ""))
 			if m.ID != decode[published](t, r).ID || m.Subject["nl"] != "Nieuw" || senderOf(m) != office.String() ||
-				m.Read || m.Documents.Total != 1 {
+				m.Read || m.Documents.count() != 1 {
 				t.Fatalf("%+v", m)
 			}
 			got := get("GET", m.Documents.Items[0].Content, "")
@@ -152,11 +152,6 @@ func TestPublishingForAnotherNeedsItsOwnScope(t *testing.T) {
 			}
 		})
 	}
-	get := l.as(l.token(ScopeRepresentativePublication), alsoMandated)
-	sent := decode[messagePage](t, get("GET", l.ProviderURL("nsso")+"/ebox/sentMessages", ""))
-	if sent.Total != 2 || sent.Items[0].Sender.Number != alsoMandated.String() {
-		t.Errorf("sent: %+v", sent)
-	}
 }
 
 func TestAnIdempotencyKeyIsTakenOnce(t *testing.T) {
@@ -209,7 +204,7 @@ func TestALargeFilePassesAndItsDigestIsChecked(t *testing.T) {
 	}
 	a := decode[attachmentPage](t, l.consumer()("GET", r.header.Get("Location")+"/attachments", "")).Items[0]
 	sum := sha256.Sum256([]byte(large))
-	if a.Size != 3<<10 || a.Digest.Value != base64.RawURLEncoding.EncodeToString(sum[:]) {
+	if a.Size != 3<<10 || digestIn(a) != base64.RawURLEncoding.EncodeToString(sum[:]) {
 		t.Errorf("%+v", a)
 	}
 	is(t, l.consumer()("GET", a.Content, ""), 404, "", "content that is not kept")
@@ -252,8 +247,6 @@ func TestAPublicationIsRefusedFor(t *testing.T) {
 		{"the sender in the name of version 2",
 			describe("", `,"senderOrganizationId":"0406798006"`), []sheet{file}, "/senderOrganizationId"},
 		{"a sender that is not the client", describe("", stranger), []sheet{file}, "/sender"},
-		{"an addressee in the names of version 2",
-			describe("", `,"forTheAttentionOf":{"id":"79072300048"}`), []sheet{file}, "/forTheAttentionOf"},
 		{"a recipient with dots", strings.Replace(good, "0206731645", "0206.731.645", 1), []sheet{file}, "/recipient"},
 	} {
 		body, contentType := multipartBody(t, c.description, c.files...)

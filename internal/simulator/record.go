@@ -26,8 +26,6 @@ type Recorded struct {
 	Path   string `json:"path"`
 	// Header is as received, in Go's canonical form, credentials included.
 	Header http.Header `json:"header"`
-	// Trailer is what followed the body.
-	Trailer http.Header `json:"trailer,omitempty"`
 	// BodyBytes and BodySHA256 (hex) are of the body as far as it was read.
 	BodyBytes  int64  `json:"bodyBytes"`
 	BodySHA256 string `json:"bodySha256,omitempty"`
@@ -124,9 +122,6 @@ func (c *record) end(call *call, body *tap) {
 	if body != nil {
 		e.BodyBytes, e.BodySHA256 = body.n, hex.EncodeToString(body.hash.Sum(nil))
 	}
-	if len(call.received.Trailer) > 0 {
-		e.Trailer = call.received.Trailer.Clone()
-	}
 	e.Status, e.Done = call.w.status, true
 }
 
@@ -139,22 +134,4 @@ func opensDocument(path string) bool {
 		}
 	}
 	return false
-}
-
-// Improper names the headers of a request that should never leave the
-// organisation it came from: cookies, what proxies add about callers, traces for
-// inside, and other spellings of the on-behalf-of header. Sorted.
-func (r Recorded) Improper() []string {
-	var found []string
-	for name := range r.Header {
-		plain := strings.ToLower(strings.NewReplacer("_", "-", ".", "-").Replace(name))
-		switch {
-		case plain == "cookie", plain == "forwarded", strings.HasPrefix(plain, "x-forwarded-"), plain == "x-real-ip",
-			plain == "traceparent", plain == "tracestate", plain == "baggage", plain == "x-actor",
-			plain == strings.ToLower(onBehalfOf) && name != onBehalfOf:
-			found = append(found, name)
-		}
-	}
-	slices.Sort(found)
-	return found
 }

@@ -88,25 +88,26 @@ func (m *messageRegistry) seedMessages(e enterprise.Number) []*message {
 		}
 		id := m.seededID(e, i)
 		msg := m.newMessage(e, id, m.s.started.Truncate(time.Second).Add(-age))
-		msg.subject = translated{
+		msg.Subject = translated{
 			"nl": fmt.Sprintf("Bericht %d voor onderneming %s", i+1, e),
 			"fr": fmt.Sprintf("Message %d pour l'entreprise %s", i+1, e),
 			"de": fmt.Sprintf("Nachricht %d für das Unternehmen %s", i+1, e),
 		}
-		msg.read, msg.registered = i%3 == 2, i%10 == 9
+		msg.Read, msg.Registered = i%3 == 2, i%10 == 9
 		switch i {
 		case 0:
-			msg.replies = true
+			msg.Replies = true
 			msg.attachments = []*attachment{m.letter(e, msg), m.generated(e, id, 2, 1<<10)}
 		case 1:
 			for k, size := range largeSizes {
 				msg.attachments = append(msg.attachments, m.generated(e, id, k+1, size))
 			}
 		case 2:
-			msg.body, msg.bodyMain, msg.read = inAll("This message is for enterprise "+e.String()+"."), true, false
-			msg.payment = &payment{
-				ID: "P" + id, Amount: 125.5, VAT: 26.36, Currency: "EUR", Due: msg.received.AddDate(0, 1, 0).In(m.zone),
-				IBAN: "BE71096123456769", BIC: "GKCCBEBB", Reference: map[string]any{"structured": "+++090/9337/55493+++"},
+			msg.body, msg.BodyMain, msg.Read = inAll("This message is for enterprise "+e.String()+"."), true, false
+			msg.Payment = map[string]any{
+				"paymentDataId": "P" + id, "amount": 125.5, "vatAmount": 26.36, "currency": "EUR",
+				"dueDate": msg.Published.AddDate(0, 1, 0).In(m.zone), "iban": "BE71096123456769", "bic": "GKCCBEBB",
+				"reference": map[string]any{"structured": "+++090/9337/55493+++"},
 			}
 		default:
 			msg.attachments = []*attachment{m.generated(e, id, 1, int64(2<<10+i*137))}
@@ -132,19 +133,15 @@ func (m *messageRegistry) seededID(e enterprise.Number, i int) string {
 // newMessage is a message with what every message has.
 func (m *messageRegistry) newMessage(e enterprise.Number, id string, received time.Time) *message {
 	return &message{
-		id: id, subject: inAll("Message for " + e.String()), received: received.UTC(), expires: received.UTC().Add(expiry),
-		typeID: typeAttestation, orgID: sendingOffice, appID: sendingProgram, partition: partitions[0].ID,
+		ID: id, Subject: inAll("Message for " + e.String()), Published: received.UTC(), Expires: received.UTC().Add(expiry),
+		Visible: true, TypeID: typeAttestation, OrgID: sendingOffice, AppID: sendingProgram, Partition: generalPartition,
 	}
 }
 
 // letter is the main document of the first message: a page of PDF.
 func (m *messageRegistry) letter(e enterprise.Number, msg *message) *attachment {
-	content := keptDocument(letter(m.id, e.String(), msg.id))
-	return &attachment{
-		id: "1", fileName: "letter-" + e.String() + ".pdf", mediaType: "application/pdf", main: true,
-		title: translated{"nl": "Brief", "fr": "Lettre", "de": "Brief"}, content: content, size: content.size,
-		digest: content.digest,
-	}
+	content := keptDocument(letter(m.id, e.String(), msg.ID))
+	return newAttachment(1, "letter-"+e.String()+".pdf", "application/pdf", "Brief Lettre Brief", content)
 }
 
 // generated is the nth attachment of a message, of the given size in bytes: the
@@ -154,11 +151,16 @@ func (m *messageRegistry) generated(e enterprise.Number, id string, n int, size 
 	if size > 64<<10 {
 		name, mediaType = fmt.Sprintf("archive-%d.zip", n), "application/zip"
 	}
-	content := generatedDocument(fmt.Sprintf("for enterprise %s at %s, message %s, attachment %d", e, m.id, id, n), size,
-		mediaType == "text/csv")
+	content := generatedDocument(fmt.Sprintf("for enterprise %s at %s, message %s, attachment %d", e, m.id, id, n), size)
+	return newAttachment(n, name, mediaType, "Bijlage Annexe Anlage", content)
+}
+
+// newAttachment has its title in nl, fr and de.
+func newAttachment(n int, fileName, mediaType, title string, content *document) *attachment {
+	words := strings.Fields(title)
 	return &attachment{
-		id: strconv.Itoa(n), fileName: name, mediaType: mediaType, main: n == 1,
-		title: translated{"nl": "Bijlage", "fr": "Annexe", "de": "Anlage"}, content: content, size: size,
-		digest: content.digest,
+		ID: strconv.Itoa(n), FileName: fileName, Media: mediaType, Main: n == 1,
+		Title: translated{"nl": words[0], "fr": words[1], "de": words[2]}, Size: float64(content.size) / 1024,
+		content: content, digest: content.digest,
 	}
 }

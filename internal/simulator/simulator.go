@@ -31,7 +31,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"strings"
@@ -60,15 +61,12 @@ type Options struct {
 	// Now is the clock of tokens, mandates and receipt dates; faults wait in real
 	// time. Default time.Now.
 	Now func() time.Time
-	// Log gets one line for each request at level debug, without tokens. Default: none.
-	Log *slog.Logger
 }
 
 // Simulator is a running set of upstreams. All its methods may be called from
 // any goroutine, while requests are being served.
 type Simulator struct {
 	now     func() time.Time
-	log     *slog.Logger
 	started time.Time
 
 	main, regional *site // the same site if the two share a host
@@ -123,11 +121,8 @@ func Start(o Options) (*Simulator, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
 	s := &Simulator{
-		now: o.Now, log: o.Log, started: o.Now(),
+		now: o.Now, started: o.Now(),
 		authorization: newAuthorization(o.TokenLifetime),
 		registries:    map[string]*messageRegistry{}, mandates: map[mandateKey]Mandate{},
 		paperless: map[enterprise.Number]bool{}, citizen: citizenMandates{nextID: 3_000_001},
@@ -168,18 +163,13 @@ func newSite(address, public string) (*site, error) {
 	}
 	base := strings.TrimRight(public, "/")
 	if base == "" {
-		base = "http://" + reachable(l.Addr().(*net.TCPAddr))
+		a := l.Addr().(*net.TCPAddr)
+		if a.IP.IsUnspecified() { // a listener on all addresses is reached on loopback
+			a = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: a.Port}
+		}
+		base = "http://" + a.String()
 	}
 	return &site{base: base, listener: l, mounts: map[string]*api{}}, nil
-}
-
-// reachable gives an address to connect to: a listener on all addresses is
-// reached on loopback.
-func reachable(a *net.TCPAddr) string {
-	if a.IP.IsUnspecified() {
-		return fmt.Sprintf("127.0.0.1:%d", a.Port)
-	}
-	return a.String()
 }
 
 func (s *Simulator) serve(at *site) {
@@ -187,7 +177,7 @@ func (s *Simulator) serve(at *site) {
 		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.dispatch(at, w, r) }),
 		ReadHeaderTimeout: 30 * time.Second,
 		BaseContext:       func(net.Listener) context.Context { return s.ctx },
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:          log.New(io.Discard, "", 0), // a client that breaks off is no news here
 	}
 	s.busy.Go(func() {
 		_ = at.server.Serve(at.listener) // it always ends with ErrServerClosed

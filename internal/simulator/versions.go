@@ -1,9 +1,21 @@
 package simulator
 
-import "regexp"
+import (
+	"encoding/json"
+	"regexp"
+)
 
-// renamed are the members of a Message Registry that version 3 renamed, by their name before it.
-var renamed = map[string]string{
+// otherName has the members of a Message Registry that version 3 renamed, in both directions.
+var otherName = func() map[string]string {
+	both := map[string]string{}
+	for before, since := range formerNames {
+		both[before], both[since] = since, before
+	}
+	return both
+}()
+
+// formerNames are those before version 3.
+var formerNames = map[string]string{
 	"mainContent":      "isMainContent",
 	"attachmentSigned": "isAttachmentSigned",
 	"bodyMainContent":  "isBodyMainContent",
@@ -12,35 +24,42 @@ var renamed = map[string]string{
 	"eboxIdValue":      "enterpriseNumber",
 }
 
-// otherName has them in both directions.
-var otherName = func() map[string]string {
-	both := map[string]string{}
-	for before, since := range renamed {
-		both[before], both[since] = since, before
-	}
-	return both
-}()
+// memberPattern is a member in JSON: a text that a colon follows. Quotes within a text are
+// escaped, so that nothing else looks like one.
+var memberPattern = regexp.MustCompile(`"(\w+)"\s*:`)
 
-// memberName is the name of a member in JSON: a text that a colon follows. Quotes within a
-// text are escaped, so that nothing else looks like one.
-var memberName = regexp.MustCompile(`"(\w+)"\s*:`)
+// memberName gives the name that a member of version 3 has in the version of the API.
+func (a *api) memberName(name string) string {
+	if other := otherName[name]; a.old && other != "" {
+		return other
+	}
+	return name
+}
+
+// unmarshal reads JSON in the names of the API's version.
+func (a *api) unmarshal(text []byte, v any) error {
+	if a.old {
+		text = inOtherVersion(text)
+	}
+	return json.Unmarshal(text, v)
+}
 
 // inOtherVersion gives each renamed member of a JSON text the other of its names. Within the
 // simulator all is in the names of version 3.
 func inOtherVersion(text []byte) []byte {
-	return memberName.ReplaceAllFunc(text, func(member []byte) []byte {
-		if other, ok := otherName[string(memberName.FindSubmatch(member)[1])]; ok {
+	return memberPattern.ReplaceAllFunc(text, func(member []byte) []byte {
+		if other, ok := otherName[string(memberPattern.FindSubmatch(member)[1])]; ok {
 			return []byte(`"` + other + `":`)
 		}
 		return member
 	})
 }
 
-// namesNotOf lists the members of a JSON text that have the name of the other version.
-func namesNotOf(old bool, text []byte) (unknown []string) {
-	for _, member := range memberName.FindAllSubmatch(text, -1) {
+// namesOfOther lists the members of a JSON text that have the name of the other version.
+func (a *api) namesOfOther(text []byte) (unknown []string) {
+	for _, member := range memberPattern.FindAllSubmatch(text, -1) {
 		name := string(member[1])
-		if _, before := renamed[name]; otherName[name] != "" && before != old {
+		if _, former := formerNames[name]; otherName[name] != "" && former != a.old {
 			unknown = append(unknown, name)
 		}
 	}

@@ -24,7 +24,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/problem"
-	"ebox-gateway/internal/testkit/leaks"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		provide(scheme)
 		return
 	}
-	leaks.Main(m)
+	testkit.Main(m)
 }
 
 // upstream serves each connection with a function, which gets its number from 0.

@@ -136,7 +136,7 @@ func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
 		if c.name == "own" {
 			continue
 		}
-		for path, start := range map[string]string{"/ebox/partition": "/ebox/" + mandated + "?pageSize=1",
+		for path, start := range map[string]string{"/ebox/partition": "/ebox/" + mandated + "/routingRules?pageSize=1",
 			grant: "/mandates?pageSize=2"} {
 			if n := h.crawl(t, c.prefix+path, []string{c.prefix + path + start}, c.field); n < 3 {
 				t.Errorf("%s by %s: %d pages show nothing", path, c.name, n)
@@ -155,7 +155,8 @@ func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
 	for _, c := range []struct{ prefix, start string }{
 		{"/ebox/registry", "/ebox/registry/messageRegistries"},
 		{"/enterprises/" + mandated + "/ebox/registry", "/enterprises/" + mandated + "/ebox/registry/messageRegistries"},
-		{"/enterprises/" + mandated + "/ebox/partition", "/enterprises/" + mandated + "/ebox/partition/ebox/" + mandated},
+		{"/enterprises/" + mandated + "/ebox/partition", "/enterprises/" + mandated + "/ebox/partition/ebox/" + mandated +
+			"/routingRules"},
 	} {
 		got := h.get(c.start)
 		for _, link := range linksIn(t, got) {
