@@ -172,11 +172,8 @@ func (g *Gateway) adminToken() (string, error) {
 func (g *Gateway) newServer(h http.Handler, reserve bool) *listen.Server {
 	return listen.New(listen.Options{
 		Handler: h, ConnContext: server.ConnContext, NewID: call.NewID, Log: g.o.Log, Reserve: reserve,
+		Memory: g.pool.memory,
 	})
-}
-
-func limitsOf(cfg *config.Config) listen.Limits {
-	return listen.Limits{Limits: cfg.Server.Limits, Grace: cfg.Server.Drain.Timeout}
 }
 
 // Start opens the evidence and the listeners, or none of them.

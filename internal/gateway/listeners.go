@@ -35,11 +35,11 @@ func (g *Gateway) prepareListeners(cfg *config.Config) (*listenersChange, error)
 		return nil, err
 	}
 	c.expiry = listenerExpiry(internal, administration)
-	limits := limitsOf(cfg)
-	if c.admin, err = g.admin.Prepare(administration, limits); err != nil {
+	limits, grace := cfg.Server.Limits, cfg.Server.Drain.Timeout
+	if c.admin, err = g.admin.Prepare(administration, limits, grace); err != nil {
 		return nil, fmt.Errorf("opening the admin listener: %w", err)
 	}
-	if c.internal, err = g.internal.Prepare(internal, limits); err != nil {
+	if c.internal, err = g.internal.Prepare(internal, limits, grace); err != nil {
 		c.admin.Discard()
 		return nil, fmt.Errorf("opening the internal endpoint: %w", err)
 	}

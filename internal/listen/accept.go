@@ -2,54 +2,41 @@ package listen
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ebox-gateway/internal/descriptors"
 )
 
-// accept takes the connections of a socket.
+// accept takes the connections of a socket until b.stop is closed.
 func (s *Server) accept(b *bound) {
-	const (
-		pause = 50 * time.Millisecond // when there are no file descriptors left
-		// Closing the socket resets the connections that the kernel has accepted already.
-		// So they are taken from it first: until none has come for last, over at most looks
-		// such times. One alone may be over before this goroutine has run, on a busy machine.
-		last  = 5 * time.Millisecond
-		looks = 20
-	)
-	end := func() bool { // accepting ends soon; false if that cannot be said to the socket
-		l, ok := b.socket.(interface{ SetDeadline(time.Time) error })
-		return ok && l.SetDeadline(time.Now().Add(last)) == nil
-	}
+	const pause = 50 * time.Millisecond // when there are no file descriptors left
 	defer close(b.stopped)
 	defer b.socket.Close()
-	ended := make(chan struct{})
-	defer close(ended)
-	s.working.Go(func() { // ends the wait for a connection
+	s.working.Go(func() {
+		<-b.stop
+		_ = b.socket.SetDeadline(unknown) // it ends the wait for a connection
+	})
+	for {
 		select {
 		case <-b.stop:
-		case <-ended:
-		}
-		if !end() {
-			_ = b.socket.Close() // accepting fails, which says it
-		}
-	})
-	taken, looked := true, 0
-	for {
-		nc, err := b.socket.Accept()
-		if err != nil {
-			select {
-			case <-b.stop:
-				if !taken || looked == looks || !end() {
-					return
-				}
-				taken = false
-				looked++
-				continue
-			default:
+			// Closing the socket resets the connections that the kernel has accepted already.
+			// So they are taken from it first.
+			if !isWaiting(b.socket) {
+				return
 			}
+			_ = b.socket.SetDeadline(time.Time{}) // one that is there is not waited for
+		default:
+		}
+		nc, err := b.socket.Accept()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			continue
+		}
+		if err != nil {
 			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 				s.isShort()
 			}
@@ -61,16 +48,12 @@ func (s *Server) accept(b *bound) {
 				return
 			}
 		}
-		taken = true
 		c := newConn(s, nc)
 		short := s.o.Reserve && descriptors.Last(nc)
 		if short {
 			s.isShort()
 		}
 		if short || !s.slots.try(c.socket) {
-			if s.capped.Load() {
-				s.shortAt.Store(time.Now().UnixNano())
-			}
 			// The place is waited for with the connection in hand: a listener that only
 			// waits for callers must not keep a place from the others.
 			switch s.place(c, b, short) {
@@ -87,9 +70,26 @@ func (s *Server) accept(b *bound) {
 	}
 }
 
+// isWaiting tells that a connection waits to be accepted.
+func isWaiting(l listener) (waiting bool) {
+	control(l, func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 0)
+		waiting = err == nil && n > 0
+	})
+	return waiting
+}
+
 // place waits for a place for a connection that found none. again says that the next one is
 // to be accepted meanwhile: this one waits aside, or was closed.
 func (s *Server) place(c *conn, b *bound, short bool) waited {
+	if short || s.capped.Load() {
+		s.waiting.Add(1)
+		defer func() {
+			s.shortAt.Store(time.Now().UnixNano())
+			s.waiting.Add(-1)
+		}()
+	}
 	for {
 		if !short {
 			switch must, may := s.slots.stepAside(c.socket); {
@@ -137,9 +137,9 @@ func (s *Server) isShort() {
 	s.slots.makeRoom()
 }
 
-// Short tells that file descriptors were short within the last ten seconds, so that callers
-// had to wait.
+// Short tells that file descriptors are short, or were within the last ten seconds, so that
+// callers have to wait.
 func (s *Server) Short() bool {
 	const lately = 10 * time.Second
-	return time.Since(time.Unix(0, s.shortAt.Load())) < lately
+	return s.waiting.Load() > 0 || time.Since(time.Unix(0, s.shortAt.Load())) < lately
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/config"
 )
 
 const get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -348,7 +350,7 @@ func TestARefusalReachesACallerThatSendsEverythingFirst(t *testing.T) {
 }
 
 func TestACallerThatNeverStopsSendingIsNotReadForEver(t *testing.T) {
-	f := listening(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(413) }, func(l *Limits) {
+	f := listening(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(413) }, func(l *config.Limits) {
 		l.BodyIdleTimeout = 50 * time.Millisecond
 	})
 	who := f.dial()
@@ -495,7 +497,7 @@ func TestAReadThatHasJustBegunEndsWithTheHandler(t *testing.T) {
 	}()
 	select {
 	case <-back:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Error("the handler's end waits for the caller")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // BenchmarkServer compares with net/http's server, over one kept connection.
@@ -43,7 +44,7 @@ func BenchmarkServer(b *testing.B) {
 				var addr string
 				if whose == "ours" {
 					s := New(Options{Handler: c.handler, NewID: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
-					if err := s.Listen([]Listener{{Address: "127.0.0.1:0"}}, limits); err != nil {
+					if err := s.Listen([]Listener{{Address: "127.0.0.1:0"}}, limits, time.Minute); err != nil {
 						b.Fatal(err)
 					}
 					defer s.Shutdown(ended()) // it says what was open

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/wire"
 )
@@ -35,6 +37,11 @@ type conn struct {
 	// there before.
 	current atomic.Pointer[exchange]
 	seen    *exchange
+
+	// memory has what is held for heads that are longer than the first buffer, until their
+	// request has ended; grown tells that there is something.
+	memory memory.Account
+	grown  bool
 
 	// reading says which limit of time holds for reading; until is the deadline that is
 	// set, as far as it is known.
@@ -77,12 +84,21 @@ func newConn(s *Server, nc net.Conn) *conn {
 	sock.rests()
 	conn.socket, conn.nc = sock, sock
 	conn.r = wire.NewReader(conn)
+	conn.r.Grows(conn.grow)
+	conn.memory.Open(s.o.Memory, memory.PartyOf("", sock.source))
 	return conn
+}
+
+// grow takes n bytes for a head, if that many may be held beside what it has.
+func (c *conn) grow(n int) bool {
+	c.grown = true
+	return c.memory.Hold(int64(n))
 }
 
 // serve serves the connection to its end.
 func (c *conn) serve() {
 	defer c.s.forget(c)
+	defer c.memory.Close()
 	defer func() {
 		if fault := recover(); fault != nil {
 			_ = c.s.panicked(fault) // nobody can be told the id
@@ -205,6 +221,9 @@ func (c *conn) next() bool {
 	case errors.As(err, &syntax):
 		c.refuse(unreadableHead(syntax), false)
 		return false
+	case err == wire.ErrNoRoom:
+		c.refuse(memory.Full(), false)
+		return false
 	case err != nil:
 		return false // the caller has gone or is too slow
 	case start == prefaceLine && len(header) == 0 && c.tls == nil && c.reading == readFirst:
@@ -226,6 +245,10 @@ func (c *conn) next() bool {
 	c.current.Store(nil)
 	c.socket.rests()
 	e.ctx.cancel()
+	if c.grown {
+		c.grown = false
+		c.memory.Give(math.MaxInt64)
+	}
 	c.reading = readNext
 	return goesOn
 }
@@ -380,9 +403,9 @@ const (
 )
 
 // stillness is how long a caller may send nothing of what nobody wants.
-func (l *Limits) stillness() time.Duration {
-	if l.BodyIdleTimeout > 0 {
-		return min(l.BodyIdleTimeout, lingerIdle)
+func (g *generation) stillness() time.Duration {
+	if still := g.limits.BodyIdleTimeout; still > 0 {
+		return min(still, lingerIdle)
 	}
 	return lingerIdle
 }
@@ -418,7 +441,7 @@ func (c *conn) linger() {
 		}
 		c.lingers = start
 		now := time.Now()
-		err := c.socket.SetReadDeadline(now.Add(min(c.generation.limits.stillness(), start.Add(total).Sub(now))))
+		err := c.socket.SetReadDeadline(now.Add(min(c.generation.stillness(), start.Add(total).Sub(now))))
 		c.mu.Unlock()
 		if err != nil {
 			return

@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/wire"
 )
@@ -146,9 +148,15 @@ func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler) // the stream is reset
 		}
 	}()
-	if expectsOther(r) {
+	var held memory.Account
+	held.Open(h.s.o.Memory, memory.PartyOf("", sourceOf(r.RemoteAddr)))
+	defer held.Close()
+	switch n := sizeOf(r.Header); {
+	case expectsOther(r):
 		h.s.refuse(st, r, expectation(), r.RemoteAddr)
-	} else {
+	case n > memory.Free && !held.Hold(n):
+		h.s.refuse(st, r, memory.Full(), r.RemoteAddr)
+	default:
 		h.s.o.Handler.ServeHTTP(st, r)
 	}
 	st.end()
@@ -169,11 +177,11 @@ func (h *streams) linger(b *streamBody) {
 	}
 	buf := waste.Get().(*[32 << 10]byte)
 	defer waste.Put(buf)
-	still := h.c.limits.stillness()
+	still := h.c.stillness()
 	if !b.begun.Load() {
 		still = lingerShort // the caller may wait for a 100, which it does not get behind an answer
 	}
-	for start := time.Now(); ; still = h.c.limits.stillness() {
+	for start := time.Now(); ; still = h.c.stillness() {
 		total := lingerTotal
 		if h.leaving() {
 			total = lingerShort
@@ -186,6 +194,21 @@ func (h *streams) linger(b *streamBody) {
 
 // leaving tells that the connection is not to be kept.
 func (h *streams) leaving() bool { return h.s.leaving.Load() || h.c.retired.Load() }
+
+// sizeOf is how many bytes the fields of a head take.
+func sizeOf(h http.Header) (n int64) {
+	for name, values := range h {
+		for _, v := range values {
+			n += int64(len(name) + len(v))
+		}
+	}
+	return n
+}
+
+func sourceOf(remote string) netip.Addr {
+	at, _ := netip.ParseAddrPort(remote) // what is none is one party
+	return at.Addr().Unmap()
+}
 
 // streamBody is a request's body on HTTP/2, whose caller is waited for as its pace says while
 // it is read. A limit that passes while nobody reads, because the upstream takes its time, would

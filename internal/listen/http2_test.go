@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -47,30 +49,53 @@ func TestHTTP2IsServedOverTLSAndWithPriorKnowledge(t *testing.T) {
 // One write has the preface and the first frames: what was read of them belongs to HTTP/2.
 func TestFramesBehindThePrefaceAreNotLost(t *testing.T) {
 	f := listening(t, echo)
-	who := f.dial()
-	var out bytes.Buffer
-	out.WriteString(http2.ClientPreface)
-	framer := http2.NewFramer(&out, who.r)
-	_ = framer.WriteSettings()
-	var block bytes.Buffer
-	encoder := hpack.NewEncoder(&block)
-	for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "a"}, {":path", "/x"}} {
-		_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
-	}
-	_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(),
-		EndHeaders: true, EndStream: true})
-	who.send(out.String())
+	framer := openStream(t, f.dial().conn, "GET", 0)
 	for {
 		frame, err := framer.ReadFrame()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if data, ok := frame.(*http2.DataFrame); ok {
-			if string(data.Data()) != "GET /x " {
+			if string(data.Data()) != "GET / " {
 				t.Errorf("%q", data.Data())
 			}
 			return
 		}
+	}
+}
+
+// openStream begins HTTP/2 with a request whose body, of a length unless it is 0, is to follow. One
+// write has it all.
+func openStream(t *testing.T, conn net.Conn, method string, length int, settings ...http2.Setting) *http2.Framer {
+	t.Helper()
+	var out, block bytes.Buffer
+	fields := [][2]string{{":method", method}, {":scheme", "http"}, {":authority", "a"}, {":path", "/"}}
+	if length > 0 {
+		fields = append(fields, [2]string{"content-length", strconv.Itoa(length)})
+	}
+	encoder := hpack.NewEncoder(&block)
+	for _, f := range fields {
+		_ = encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+	}
+	out.WriteString(http2.ClientPreface)
+	framer := http2.NewFramer(&out, nil)
+	if err := errors.Join(framer.WriteSettings(settings...), framer.WriteHeaders(http2.HeadersFrameParam{
+		StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: length == 0})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(out.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	return http2.NewFramer(conn, conn)
+}
+
+// upload begins an upload by HTTP/2 and gives what sends a part of it. read takes what comes back.
+func upload(t *testing.T, conn net.Conn, length int, read func()) func([]byte) error {
+	go read()
+	framer, left := openStream(t, conn, "POST", length), length
+	return func(p []byte) error {
+		left -= len(p)
+		return framer.WriteData(1, left <= 0, p)
 	}
 }
 
@@ -104,44 +129,34 @@ func TestEveryCutIsAResetOfTheStream(t *testing.T) {
 	}
 }
 
-func TestAnAnswerWithoutABodyHasNoLengthOnHTTP2(t *testing.T) {
+func TestLengthsAndExpectationsOnHTTP2(t *testing.T) {
 	f := listening(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Length", "0")
-		w.WriteHeader(http.StatusNoContent)
+		w.Header().Set("Content-Length", "7")
+		if r.Method == "DELETE" {
+			w.WriteHeader(http.StatusNoContent)
+		}
 	})
-	resp, err := f.http2Client().Get("http://" + f.addr)
-	if err != nil {
-		t.Fatal(err)
+	for _, c := range []struct {
+		method, expect string
+		status         int
+		length         string // that curl and Node get
+	}{{"DELETE", "", 204, ""}, {"HEAD", "", 200, "7"}, {"GET", "something", 417, "*"}} {
+		req, _ := http.NewRequest(c.method, "http://"+f.addr, nil)
+		if c.expect != "" {
+			req.Header.Set("Expect", c.expect)
+		}
+		resp, err := f.http2Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if c.status == 417 {
+			answer{resp, string(body)}.problem(t, c.status)
+		} else if resp.StatusCode != c.status || resp.Header.Get("Content-Length") != c.length {
+			t.Errorf("%s: %s %v", c.method, resp.Status, resp.Header)
+		}
 	}
-	_ = resp.Body.Close()
-	if _, ok := resp.Header["Content-Length"]; ok || resp.StatusCode != 204 {
-		t.Errorf("%s %v", resp.Status, resp.Header)
-	}
-}
-
-func TestHEADOnHTTP2KeepsItsLength(t *testing.T) {
-	f := listening(t, func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Length", "7") })
-	resp, err := f.http2Client().Head("http://" + f.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = resp.Body.Close()
-	if resp.ContentLength != 7 {
-		t.Errorf("%v", resp.Header)
-	}
-}
-
-func TestAnExpectationThatIsNotKnownIsAProblemOnHTTP2(t *testing.T) {
-	f := listening(t, echo)
-	req, _ := http.NewRequest("GET", "http://"+f.addr, nil)
-	req.Header.Set("Expect", "something")
-	resp, err := f.http2Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, _ := io.ReadAll(resp.Body)
-	_ = resp.Body.Close()
-	answer{resp, string(body)}.problem(t, 417)
 }
 
 func TestHTTP2ConnectionsLeaveWithTheirListener(t *testing.T) {
@@ -159,7 +174,7 @@ func TestHTTP2ConnectionsLeaveWithTheirListener(t *testing.T) {
 	ask()
 	l := limits
 	l.IdleTimeout = 59 * time.Second
-	if err := f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0"}}, l); err != nil {
+	if err := f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0"}}, l, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	ask() // on the old connection, which then ends
@@ -233,7 +248,7 @@ func TestARefusalByHTTP2ReachesACallerThatSendsEverythingFirst(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				conn := paced(t, handler)
 				room, ended := make(chan int, length), make(chan bool, 3)
-				send := dataOf(t, conn, length, func() {
+				send := upload(t, conn, length, func() {
 					frames := http2.NewFramer(io.Discard, conn)
 					for {
 						frame, err := frames.ReadFrame()

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ebox-gateway/internal/config"
 )
 
 // closesSoon waits for the server to end a caller's connection.
@@ -26,7 +28,7 @@ func (c *caller) closesSoon() {
 }
 
 func TestSlowCallersAreEnded(t *testing.T) {
-	f := listening(t, echo, func(l *Limits) {
+	f := listening(t, echo, func(l *config.Limits) {
 		l.ReadHeaderTimeout, l.IdleTimeout, l.BodyIdleTimeout = 100*time.Millisecond, 100*time.Millisecond,
 			100*time.Millisecond
 	})
@@ -44,7 +46,7 @@ func TestSlowCallersAreEnded(t *testing.T) {
 	}
 	t.Run("in a TLS handshake", func(t *testing.T) {
 		f := newFront(t, echo)
-		f.listen(tlsConfig(t), func(l *Limits) { l.ReadHeaderTimeout = 100 * time.Millisecond })
+		f.listen(tlsConfig(t), func(l *config.Limits) { l.ReadHeaderTimeout = 100 * time.Millisecond })
 		f.dial().closesSoon()
 	})
 	t.Run("while taking an answer", func(t *testing.T) {
@@ -56,11 +58,13 @@ func TestSlowCallersAreEnded(t *testing.T) {
 					return
 				}
 			}
-		}, func(l *Limits) { l.BodyIdleTimeout = 100 * time.Millisecond })
-		f.dial().send(get)
+		}, func(l *config.Limits) { l.BodyIdleTimeout = 100 * time.Millisecond })
+		who := f.dial()
+		who.send(get)
 		if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Error(err)
 		}
+		who.wantReset()
 	})
 }
 
@@ -73,7 +77,7 @@ func TestNothingChangesIfOneListenerCannotBeOpened(t *testing.T) {
 	f := listening(t, echo)
 	who := f.dial()
 	who.ask(get)
-	_, err = f.Prepare([]Listener{{Address: "127.0.0.1:0"}, {Address: taken.Addr().String()}}, Limits{})
+	_, err = f.Prepare([]Listener{{Address: "127.0.0.1:0"}, {Address: taken.Addr().String()}}, limits, 0)
 	if err == nil || len(f.Addrs()) != 1 || f.Addrs()[0].String() != f.addr {
 		t.Errorf("%v, listening on %v", err, f.Addrs())
 	}
@@ -85,7 +89,7 @@ func TestNothingChangesIfOneListenerCannotBeOpened(t *testing.T) {
 
 func TestADiscardedChangeListensNowhere(t *testing.T) {
 	f := listening(t, echo)
-	change, err := f.Prepare([]Listener{{Address: "127.0.0.1:0"}}, limits)
+	change, err := f.Prepare([]Listener{{Address: "127.0.0.1:0"}}, limits, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +107,7 @@ func TestADiscardedChangeListensNowhere(t *testing.T) {
 func TestAConnectionWhoseListenerGoesIsServedAndClosed(t *testing.T) {
 	f := newFront(t, echo)
 	two := []Listener{{Name: "stays", Address: "127.0.0.1:0"}, {Name: "goes", Address: "127.0.0.1:0"}}
-	if err := f.Listen(two, limits); err != nil {
+	if err := f.Listen(two, limits, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	gone := f.Addrs()[1].String()
@@ -120,7 +124,7 @@ func TestAConnectionWhoseListenerGoesIsServedAndClosed(t *testing.T) {
 		}
 		return n == 1
 	})
-	if err := f.Listen(two[:1], limits); err != nil {
+	if err := f.Listen(two[:1], limits, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if conn, err := net.Dial("tcp", gone); err == nil {
@@ -146,15 +150,18 @@ func TestAfterTheGraceConnectionsAreClosed(t *testing.T) {
 			close(stuck)
 			<-r.Context().Done()
 		}
-	}, func(l *Limits) { l.Grace = 10 * time.Millisecond })
+	})
+	if err := f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0"}}, limits, 10*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
 	idle, busy := f.dial(), f.dial()
 	idle.ask(get)
 	busy.send("GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n")
 	<-stuck
-	if err := f.Listen(nil, limits); err != nil {
+	if err := f.Listen(nil, limits, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	idle.ends()
+	idle.closesSoon() // with a reset where the machine is so slow that it counts as busy
 	busy.wantReset()
 }
 
@@ -167,7 +174,7 @@ func TestACertificateChangesWithoutClosingTheAddress(t *testing.T) {
 		t.Error("it closes")
 	}
 	next := tlsConfig(t)
-	if err := f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0", TLS: next}}, limits); err != nil {
+	if err := f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0", TLS: next}}, limits, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if f.Addrs()[0].String() != f.addr {
@@ -233,9 +240,7 @@ func TestShutdownCutsWhatIsLeft(t *testing.T) {
 	who := f.dial()
 	who.send(get)
 	<-begun
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if err := f.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+	if err := f.Shutdown(ended()); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 	who.wantReset()
@@ -291,7 +296,7 @@ func TestConnectionsThatWaitToBeAcceptedAreServedWhenAListenerGoes(t *testing.T)
 	for i := range callers {
 		callers[i] = f.dial()
 	}
-	if err := f.Listen(nil, limits); err != nil {
+	if err := f.Listen(nil, limits, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	for i, who := range callers {
@@ -307,7 +312,7 @@ func TestAConnectionThatWaitedTooLongIsNotServedBehindItsListenersEnd(t *testing
 	b := f.bound[0]
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
-	if err := f.Listen(nil, limits); err != nil {
+	if err := f.Listen(nil, limits, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if f.start(newConn(f.Server, ours), b, true) || len(f.of(nil)) > 0 {
@@ -317,7 +322,7 @@ func TestAConnectionThatWaitedTooLongIsNotServedBehindItsListenersEnd(t *testing
 
 // exhausted is a socket for whose first connection there is no file descriptor.
 type exhausted struct {
-	net.Listener
+	*net.TCPListener
 	failed bool
 }
 
@@ -326,7 +331,7 @@ func (l *exhausted) Accept() (net.Conn, error) {
 		l.failed = true
 		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: syscall.EMFILE}
 	}
-	return l.Listener.Accept()
+	return l.TCPListener.Accept()
 }
 
 func TestAcceptingGoesOnSoonAfterDescriptorsRanOut(t *testing.T) {
@@ -335,7 +340,7 @@ func TestAcceptingGoesOnSoonAfterDescriptorsRanOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := newBound(&exhausted{Listener: socket})
+	b := newBound(&exhausted{TCPListener: socket.(*net.TCPListener)})
 	b.generation.Store(f.bound[0].generation.Load())
 	f.working.Go(func() { f.accept(b) })
 	f.addr = socket.Addr().String()
@@ -356,7 +361,7 @@ func TestNothingIsLeftOfMisbehavingCallers(t *testing.T) {
 		default:
 			echo(w, r)
 		}
-	}, func(l *Limits) {
+	}, func(l *config.Limits) {
 		l.ReadHeaderTimeout, l.IdleTimeout, l.BodyIdleTimeout = 200*time.Millisecond, 200*time.Millisecond,
 			200*time.Millisecond
 	})

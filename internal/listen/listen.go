@@ -33,10 +33,12 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/descriptors"
+	"ebox-gateway/internal/memory"
 )
 
 // Listener is one address that is listened on.
@@ -50,19 +52,7 @@ type Listener struct {
 	TLS *tls.Config
 }
 
-// Limits protect against callers that are many, slow or gone: what the configuration says of
-// them, where 0 is no limit and no end, and what follows from it.
-type Limits struct {
-	config.Limits
-	// mostSlow is how long a body slower than MinBodyRate is waited for; 0 is a minute. Tests
-	// on real sockets have none to wait.
-	mostSlow time.Duration
-	// Grace is how long connections are served whose listener was taken away or
-	// changed.
-	Grace time.Duration
-}
-
-// Options are what a Server is made of. All but ConnContext are required.
+// Options are what a Server is made of. All but ConnContext and Memory are required.
 type Options struct {
 	Handler http.Handler
 	// ConnContext, unless nil, gives the context that the requests of a connection
@@ -72,6 +62,8 @@ type Options struct {
 	// NewID gives the id of a request that is refused before any handler sees it.
 	NewID func() string
 	Log   *slog.Logger
+	// Memory bounds what is held for heads that are long; nil does not.
+	Memory *memory.Budget
 	// Reserve keeps the last file descriptors of the process free, and half of the others
 	// for upstreams (package descriptors).
 	Reserve bool
@@ -83,8 +75,10 @@ type Server struct {
 	slots slots
 	// lingering counts the connections and streams that only wait for the end of a body.
 	lingering atomic.Int32
-	// shortAt is when file descriptors were last short, in nanoseconds since 1970.
+	// shortAt is when file descriptors were last short, in nanoseconds since 1970; waiting
+	// counts the sockets that accept nobody since they are.
 	shortAt atomic.Int64
+	waiting atomic.Int32
 	// capped tells that it is these that limit the connections.
 	capped atomic.Bool
 
@@ -105,9 +99,16 @@ type Server struct {
 	date          date
 }
 
+// listener is what a *net.TCPListener is.
+type listener interface {
+	net.Listener
+	syscall.Conn
+	SetDeadline(time.Time) error
+}
+
 // bound is a socket that is listened on.
 type bound struct {
-	socket     net.Listener
+	socket     listener
 	generation atomic.Pointer[generation] // what new connections get
 	// stop ends accepting; stopped tells that it has ended and the socket is closed.
 	stop, stopped chan struct{}
@@ -118,7 +119,8 @@ type bound struct {
 // connections come back anew, by "Connection: close" in each answer, for the grace.
 type generation struct {
 	Listener
-	limits  Limits
+	limits  config.Limits
+	grace   time.Duration
 	tls     *tls.Config
 	retired atomic.Bool
 	http2   *http2Server
@@ -137,18 +139,21 @@ func New(o Options) *Server {
 type Change struct {
 	s         *Server
 	listeners []Listener
-	limits    Limits
+	limits    config.Limits
+	grace     time.Duration
 	// kept are the sockets in the order of the listeners; opened those that are new.
 	kept, opened []*bound
 }
 
-// Prepare opens the addresses that are new. If one of them cannot be opened, nothing has
+// Prepare opens the addresses that are new. Of the limits, those of connections hold for all
+// listeners together. grace is how long connections are served whose listener is taken away or
+// changed later. If one of them cannot be opened, nothing has
 // changed and the error says which. Between Prepare and Commit or Discard no other change
 // may be prepared.
-func (s *Server) Prepare(listeners []Listener, limits Limits) (*Change, error) {
+func (s *Server) Prepare(listeners []Listener, limits config.Limits, grace time.Duration) (*Change, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &Change{s: s, listeners: listeners, limits: limits, kept: make([]*bound, len(listeners))}
+	c := &Change{s: s, listeners: listeners, limits: limits, grace: grace, kept: make([]*bound, len(listeners))}
 	for i, l := range listeners {
 		same := func(b *bound) bool { return b.generation.Load().Address == l.Address && !slices.Contains(c.kept, b) }
 		if j := slices.IndexFunc(s.bound, same); j >= 0 {
@@ -160,13 +165,13 @@ func (s *Server) Prepare(listeners []Listener, limits Limits) (*Change, error) {
 			c.Discard()
 			return nil, fmt.Errorf("listening on %s: %w; is another program using the port?", l.Address, err)
 		}
-		c.kept[i] = newBound(socket)
+		c.kept[i] = newBound(socket.(*net.TCPListener)) // as the network is tcp
 		c.opened = append(c.opened, c.kept[i])
 	}
 	return c, nil
 }
 
-func newBound(socket net.Listener) *bound {
+func newBound(socket listener) *bound {
 	return &bound{socket: socket, stop: make(chan struct{}), stopped: make(chan struct{})}
 }
 
@@ -201,7 +206,7 @@ func (c *Change) Commit() {
 	}
 	s.slots.setLimit(limit)
 	for i, b := range c.kept {
-		s.put(b, c.listeners[i], c.limits)
+		s.put(b, c.listeners[i], c.limits, c.grace)
 	}
 	for _, b := range c.opened {
 		s.working.Go(func() { s.accept(b) })
@@ -222,8 +227,8 @@ func (c *Change) Commit() {
 }
 
 // Listen is Prepare and Commit in one.
-func (s *Server) Listen(listeners []Listener, limits Limits) error {
-	c, err := s.Prepare(listeners, limits)
+func (s *Server) Listen(listeners []Listener, limits config.Limits, grace time.Duration) error {
+	c, err := s.Prepare(listeners, limits, grace)
 	if err != nil {
 		return err
 	}
@@ -232,12 +237,12 @@ func (s *Server) Listen(listeners []Listener, limits Limits) error {
 }
 
 // put makes l what b serves.
-func (s *Server) put(b *bound, l Listener, limits Limits) {
+func (s *Server) put(b *bound, l Listener, limits config.Limits, grace time.Duration) {
 	old := b.generation.Load()
-	if old != nil && l == old.Listener && limits == old.limits {
+	if old != nil && l == old.Listener && limits == old.limits && grace == old.grace {
 		return
 	}
-	next := &generation{Listener: l, limits: limits}
+	next := &generation{Listener: l, limits: limits, grace: grace}
 	if l.TLS != nil {
 		next.tls = l.TLS.Clone()
 		next.tls.NextProtos = []string{"h2", "http/1.1"}
@@ -281,7 +286,7 @@ func (s *Server) retire(c *generation) {
 	c.retired.Store(true)
 	s.working.Go(func() {
 		select {
-		case <-time.After(c.limits.Grace):
+		case <-time.After(c.grace):
 			const moment = time.Second // for a request that has just come
 			ctx, cancel := context.WithTimeout(context.Background(), moment)
 			defer cancel()

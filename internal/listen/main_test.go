@@ -3,6 +3,7 @@ package listen
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -26,10 +27,10 @@ import (
 func TestMain(m *testing.M) { testkit.Main(m) }
 
 // limits are generous; tests that need others change a copy.
-var limits = Limits{Grace: time.Minute, Limits: config.Limits{
+var limits = config.Limits{
 	MaxHeaderBytes: 64 << 10, MaxConnections: 1000, MaxStreams: 100,
-	ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, BodyIdleTimeout: time.Minute,
-}}
+	ReadHeaderTimeout: patience, IdleTimeout: patience, BodyIdleTimeout: time.Minute,
+}
 
 // front is a Server that listens on loopback.
 type front struct {
@@ -75,20 +76,20 @@ func newFront(t *testing.T, h http.HandlerFunc) *front {
 }
 
 // listening makes a server that listens without TLS, with limits that edits change.
-func listening(t *testing.T, h http.HandlerFunc, edits ...func(*Limits)) *front {
+func listening(t *testing.T, h http.HandlerFunc, edits ...func(*config.Limits)) *front {
 	t.Helper()
 	f := newFront(t, h)
 	f.listen(nil, edits...)
 	return f
 }
 
-func (f *front) listen(config *tls.Config, edits ...func(*Limits)) {
+func (f *front) listen(config *tls.Config, edits ...func(*config.Limits)) {
 	f.t.Helper()
 	l := limits
 	for _, edit := range edits {
 		edit(&l)
 	}
-	if err := f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0", TLS: config}}, l); err != nil {
+	if err := f.Listen([]Listener{{Name: "test", Address: "127.0.0.1:0", TLS: config}}, l, time.Minute); err != nil {
 		f.t.Fatal(err)
 	}
 	f.addr = f.Addrs()[0].String()
@@ -121,7 +122,7 @@ func (f *front) dialTLS() *caller {
 
 func (f *front) caller(conn net.Conn) *caller {
 	f.t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	return &caller{f.t, conn, bufio.NewReader(conn)}
 }
 
@@ -214,10 +215,20 @@ func tlsConfig(t *testing.T) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{certificate(t)}}
 }
 
+// ended is a context that is over.
+func ended() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+// patience bounds every wait of these tests; none is expected to need it.
+const patience = 2 * time.Minute
+
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if holds() {
 			return
 		}

@@ -1,12 +1,13 @@
 package listen
 
 import (
-	"cmp"
 	"time"
+
+	"ebox-gateway/internal/config"
 )
 
 // pace bounds how long a caller is waited for while it sends one body or takes one answer. Two
-// limits hold: none for a byte longer than idle, and no more than most, a minute, in all that
+// limits hold: none for a byte longer than idle, and no more than mostSlow, a minute, in all that
 // bytes have not made up for. So much as rate is a minute's worth: a caller that is faster never
 // loses any of its minute for good, and one that is slower has it used up sooner or later,
 // however much it moved before. Only time counts in which the gateway waits for the caller,
@@ -17,16 +18,18 @@ import (
 type pace struct {
 	idle time.Duration // 0 is for ever
 	rate int64         // bytes a minute; 0 is none
-	most time.Duration // how long a caller that is slower is waited for in all
-	used time.Duration // of most
+	used time.Duration // of the minute that a caller that is slower is waited for in all
 }
+
+// mostSlow is how long a caller is waited for in all that sends or takes less than it must.
+const mostSlow = time.Minute
 
 // patience is how long the caller may be waited for now; 0 is for ever.
 func (p *pace) patience() time.Duration {
 	if p.rate <= 0 {
 		return p.idle
 	}
-	left := max(p.most-p.used, 1)
+	left := max(mostSlow-p.used, 1)
 	if p.idle > 0 {
 		left = min(left, p.idle)
 	}
@@ -47,10 +50,10 @@ func (p *pace) note(waited time.Duration, n int) {
 	p.used = max(p.used-worth, 0)
 }
 
-// over tells that most is used up.
-func (p *pace) over() bool { return p.rate > 0 && p.used >= p.most }
+// over tells that the minute is used up.
+func (p *pace) over() bool { return p.rate > 0 && p.used >= mostSlow }
 
 // paceOf is the pace of a new body or answer.
-func paceOf(l *Limits) pace {
-	return pace{idle: l.BodyIdleTimeout, rate: int64(l.MinBodyRate), most: cmp.Or(l.mostSlow, time.Minute)}
+func paceOf(l *config.Limits) pace {
+	return pace{idle: l.BodyIdleTimeout, rate: int64(l.MinBodyRate)}
 }

@@ -1,7 +1,6 @@
 package listen
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
+
+	"ebox-gateway/internal/config"
 )
 
 // paced serves one connection, within a bubble of synctest, that is a pipe.
@@ -23,7 +23,7 @@ func paced(t *testing.T, h http.HandlerFunc) (theirs net.Conn) {
 	b := newBound(nil)
 	l := limits
 	l.IdleTimeout, l.MinBodyRate = time.Hour, 600
-	f.put(b, Listener{Name: "test"}, l)
+	f.put(b, Listener{Name: "test"}, l, time.Minute)
 	c := newConn(f.Server, ours)
 	f.slots.try(c.socket)
 	f.start(c, b, false)
@@ -67,9 +67,7 @@ func TestABodyIsCutBelowTheMinimumRateAndNeverAboveIt(t *testing.T) {
 					conn := paced(t, uploads(ended))
 					write := func(p []byte) error { _, err := conn.Write(p); return err }
 					if protocol == "HTTP/2" {
-						write = dataOf(t, conn, c.burst+whole, func() {
-							_, _ = io.Copy(io.Discard, conn)
-						})
+						write = upload(t, conn, c.burst+whole, func() { _, _ = io.Copy(io.Discard, conn) })
 					} else {
 						go func() { _, _ = io.Copy(io.Discard, conn) }()
 						fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", c.burst+whole)
@@ -108,25 +106,27 @@ func TestAnAnswerIsCutBelowTheMinimumRateAndNeverAboveIt(t *testing.T) {
 	for name, c := range paces {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				ours, theirs := net.Pipe()
-				s := &socket{Conn: ours, pace: pace{idle: time.Minute, rate: 600, most: time.Minute}, closed: func() {}}
-				defer theirs.Close()
-				defer s.Close()
+				ended := make(chan error, 1)
+				conn := paced(t, func(w http.ResponseWriter, _ *http.Request) {
+					_, err := w.Write(make([]byte, c.burst+whole))
+					ended <- err
+				})
+				_, _ = io.WriteString(conn, get)
 				read := make(chan struct{})
 				go func() {
 					defer close(read)
-					_, _ = io.CopyN(io.Discard, theirs, int64(c.burst))
+					_, _ = io.CopyN(io.Discard, conn, int64(c.burst))
 					for {
 						time.Sleep(c.every)
-						if _, err := io.CopyN(io.Discard, theirs, int64(c.bytes)); err != nil {
+						if _, err := io.CopyN(io.Discard, conn, int64(c.bytes)); err != nil {
 							return
 						}
 					}
 				}()
 				began := time.Now()
-				_, err := s.Write(make([]byte, c.burst+whole))
+				err := <-ended
 				took := time.Since(began)
-				_ = s.Close()
+				_ = conn.Close()
 				<-read
 				if cut := errors.Is(err, os.ErrDeadlineExceeded); cut != c.cut || !cut && err != nil {
 					t.Errorf("after %s: %v", took, err)
@@ -135,69 +135,6 @@ func TestAnAnswerIsCutBelowTheMinimumRateAndNeverAboveIt(t *testing.T) {
 					t.Errorf("it ended after %s", took)
 				}
 			})
-		})
-	}
-}
-
-// slowly are limits below whose rate every caller of these tests is: a gigabyte a minute.
-func slowly(l *Limits) { l.MinBodyRate, l.mostSlow = 1<<30, 300*time.Millisecond }
-
-// trickle does something small again and again until it fails.
-func trickle(t *testing.T, do func() error) {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for do() == nil {
-		select {
-		case <-tick.C:
-		case <-t.Context().Done():
-			return
-		}
-	}
-}
-
-// gives writes an answer without end, and tells why it could not go on.
-func gives(ended chan<- error) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		piece := make([]byte, 1<<20)
-		for {
-			if _, err := w.Write(piece); err != nil {
-				ended <- err
-				panic(http.ErrAbortHandler)
-			}
-		}
-	}
-}
-
-func TestAnAnswerThatIsTakenSlowlyIsCutOnASocket(t *testing.T) {
-	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
-		t.Run(protocol, func(t *testing.T) {
-			ended := make(chan error, 1)
-			f := listening(t, gives(ended), slowly)
-			client := f.http2Client()
-			if protocol == "HTTP/1.1" {
-				transport := new(http.Transport)
-				t.Cleanup(transport.CloseIdleConnections)
-				client = &http.Client{Transport: transport}
-			}
-			resp, err := client.Get("http://" + f.addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer resp.Body.Close()
-			if resp.Proto != protocol {
-				t.Fatal(resp.Proto)
-			}
-			var cut error
-			trickle(t, func() error {
-				_, cut = io.CopyN(io.Discard, resp.Body, 4<<10)
-				return cut
-			})
-			if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) && protocol == "HTTP/1.1" {
-				t.Errorf("writing the answer: %v", err)
-			}
-			if cut == nil || errors.Is(cut, io.EOF) {
-				t.Errorf("the caller takes what came for the whole answer: %v", cut)
-			}
 		})
 	}
 }
@@ -226,32 +163,6 @@ func TestTheTimeOfTheUpstreamIsNotCountedAsTheCallers(t *testing.T) {
 	})
 }
 
-// dataOf begins an upload by HTTP/2 and gives what sends a part of it. What comes back is read
-// by read.
-func dataOf(t *testing.T, conn net.Conn, length int, read func()) func([]byte) error {
-	framer := http2.NewFramer(conn, nil)
-	var block bytes.Buffer
-	encoder := hpack.NewEncoder(&block)
-	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":authority", "a"}, {":path", "/"},
-		{"content-length", fmt.Sprint(length)}} {
-		_ = encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
-	}
-	go read()
-	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(framer.WriteSettings(),
-		framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(),
-			EndHeaders: true})); err != nil {
-		t.Fatal(err)
-	}
-	left := length
-	return func(p []byte) error {
-		left -= len(p)
-		return framer.WriteData(1, left <= 0, p)
-	}
-}
-
 // A caller by HTTP/2 whose windows are wide open and whose TCP takes nothing was kept, since
 // nothing comes from it that could end.
 func TestAnHTTP2ConnectionThatTakesNothingIsReset(t *testing.T) {
@@ -265,19 +176,10 @@ func TestAnHTTP2ConnectionThatTakesNothingIsReset(t *testing.T) {
 		}
 		// If the kernel has taken the rest of the last frame after all, the connection has no
 		// stream any more and is an idle one.
-	}, func(l *Limits) { l.BodyIdleTimeout, l.IdleTimeout = 300*time.Millisecond, time.Second })
+	}, func(l *config.Limits) { l.BodyIdleTimeout, l.IdleTimeout = 300*time.Millisecond, time.Second })
 	who := f.dial()
-	framer := http2.NewFramer(who.conn, nil)
-	who.send(http2.ClientPreface)
-	var block bytes.Buffer
-	encoder := hpack.NewEncoder(&block)
-	for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "a"}, {":path", "/"}} {
-		_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
-	}
-	if err := errors.Join(framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}),
-		framer.WriteWindowUpdate(0, 1<<30),
-		framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true,
-			EndStream: true})); err != nil {
+	open := openStream(t, who.conn, "GET", 0, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
+	if err := open.WriteWindowUpdate(0, 1<<30); err != nil {
 		t.Fatal(err)
 	}
 	<-begun

@@ -47,7 +47,7 @@ func unreadableHead(err *wire.SyntaxError) *problem.Problem {
 
 // refuse answers a request that no handler sees, and closes the connection.
 func (c *conn) refuse(p *problem.Problem, isHead bool) {
-	e := &exchange{c: c, length: -1, closes: true, isHead: isHead}
+	e := &exchange{c: c, isHead: isHead, response: response{length: -1, closes: true}}
 	e.req = blank.WithContext(context.Background())
 	if isHead {
 		e.req.Method = http.MethodHead

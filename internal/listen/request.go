@@ -51,7 +51,7 @@ func (c *conn) request(start string, header http.Header) (*exchange, *problem.Pr
 		// HTTP/1.0 has no other way to say where a body ends (RFC 1945, section 7.2.2).
 		return nil, unreadable(http.StatusLengthRequired, "")
 	}
-	e := &exchange{c: c, length: -1, http10: http10, isHead: method == http.MethodHead}
+	e := &exchange{c: c, http10: http10, isHead: method == http.MethodHead, response: response{length: -1}}
 	u, err := parseTarget(&e.url, method, target)
 	if err != nil {
 		return malformed("its target is malformed")

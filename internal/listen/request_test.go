@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/memory"
 	"ebox-gateway/internal/wire"
 )
 
@@ -16,7 +18,7 @@ func TestARequestThatCannotBeReadGetsAProblem(t *testing.T) {
 	f := listening(t, func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("%s %s reached the handler", r.Method, r.RequestURI)
 	},
-		func(l *Limits) { l.MaxHeaderBytes = 8 << 10 })
+		func(l *config.Limits) { l.MaxHeaderBytes = 8 << 10 })
 	for _, c := range []struct {
 		name, request string
 		status        int
@@ -169,6 +171,49 @@ func TestTheHostOfAnAbsoluteTargetCounts(t *testing.T) {
 	}
 	if a := f.dial().ask("GET /x HTTP/1.0\r\n\r\n"); a.body != " /x /x" {
 		t.Errorf("%q", a.body)
+	}
+}
+
+// Ten thousand connections may each send a head of 64 KiB, and keep its end back.
+func TestHeadsWhoseEndIsWithheldAreBoundedInMemory(t *testing.T) {
+	const limit = 256 << 10 // of which one source may have half
+	budget := memory.NewBudget(limit)
+	f := newFront(t, echo)
+	f.Server = New(Options{Handler: f.o.Handler, NewID: f.o.NewID, Log: f.o.Log, Memory: budget})
+	f.listen(nil)
+	long := "GET / HTTP/1.1\r\nHost: a\r\nX-Long: " + strings.Repeat("x", 30<<10)
+	var stalled []*caller
+	for range 20 {
+		who := f.dial()
+		who.send(long)
+		stalled = append(stalled, who)
+	}
+	eventually(t, "a refusal", func() bool { return budget.State().Refused > 0 })
+	a := f.dial().ask(long + "\r\n\r\n")
+	a.problem(t, 503)
+	if a.Header.Get("Retry-After") == "" || budget.State().Held > limit/2 {
+		t.Errorf("%v, %+v", a.Header, budget.State())
+	}
+	f.dial().ask(get) // a short one passes
+	req, _ := http.NewRequest("GET", "http://"+f.addr, nil)
+	req.Header.Set("X-Long", strings.Repeat("x", 30<<10))
+	resp, err := f.http2Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != 503 {
+		t.Errorf("by HTTP/2: %s", resp.Status)
+	}
+	for _, who := range stalled {
+		_ = who.conn.Close()
+	}
+	eventually(t, "nothing to be held", func() bool { return budget.State().Held == 0 })
+	who := f.dial()
+	for range 10 { // each gives back what it took
+		if a := who.ask(long + "\r\n\r\n"); a.StatusCode != 200 {
+			t.Fatalf("%s", a.Status)
+		}
 	}
 }
 

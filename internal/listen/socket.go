@@ -144,9 +144,9 @@ func (s *socket) closeWrite() error {
 	return errors.ErrUnsupported
 }
 
-// control runs f with the connection's file descriptor; it does nothing where there is none.
-func (s *socket) control(f func(fd uintptr)) {
-	if c, ok := s.Conn.(syscall.Conn); ok {
+// control runs f with the file descriptor of c; it does nothing where there is none.
+func control(c any, f func(fd uintptr)) {
+	if c, ok := c.(syscall.Conn); ok {
 		if raw, err := c.SyscallConn(); err == nil {
 			_ = raw.Control(f) // a closed connection has none
 		}

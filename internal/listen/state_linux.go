@@ -7,7 +7,7 @@ import "golang.org/x/sys/unix"
 // is sent to it. gone tells that the connection is reset. pending tells that there are bytes
 // to read, or an end.
 func (s *socket) state() (pending, closing, gone bool) {
-	s.control(func(fd uintptr) {
+	control(s.Conn, func(fd uintptr) {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
 		if n, err := unix.Poll(fds, 0); err != nil || n == 0 {
 			return

@@ -9,7 +9,7 @@ import "syscall"
 // is sent to it. It does not show behind bytes that wait to be read. gone tells that the
 // connection is reset. pending tells that there are bytes to read, or an end.
 func (s *socket) state() (pending, closing, gone bool) {
-	s.control(func(fd uintptr) {
+	control(s.Conn, func(fd uintptr) {
 		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK) // it does not block
 		switch {
 		case err == syscall.EAGAIN || err == syscall.EINTR:

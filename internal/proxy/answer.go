@@ -126,11 +126,12 @@ func hasBody(method string, status int) bool {
 	return method != http.MethodHead && status != http.StatusNoContent && status != http.StatusNotModified
 }
 
-// announceTrailers names in h the trailers that the upstream announced and that may pass.
+// announceTrailers names in h the trailers that may pass: those that the upstream announced, or
+// that have come already.
 func (d *delivery) announceTrailers(h http.Header) {
 	var names []string
-	for name := range d.a.Trailer {
-		if d.passesAsTrailer(name) {
+	for name, values := range d.a.Trailer {
+		if d.passesAsTrailer(name) && (values == nil || len(d.passed(&d.links, name, values)) > 0) {
 			names = append(names, name)
 		}
 	}

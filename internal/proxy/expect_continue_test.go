@@ -90,7 +90,7 @@ func TestATryAfterARefusalIsAskedAnew(t *testing.T) {
 			_, _ = c.rest()
 			return
 		}
-		// This one says nothing until it has the body.
+		c.send("HTTP/1.1 100 Continue", "", "")
 		if body := c.exactly(5); body != "hello" {
 			c.t.Errorf("body %q", body)
 		}

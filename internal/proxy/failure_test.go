@@ -73,18 +73,6 @@ func TestFailuresOfTheUpstream(t *testing.T) {
 	}
 }
 
-func TestAnswersThatCannotBePassedOn(t *testing.T) {
-	for _, text := range []string{
-		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-		"HTTP/1.1 007 Bond\r\n\r\n", "not HTTP\r\n\r\n", "",
-	} {
-		g := behindRaw(t, answers(text))
-		if a := g.get("GET", "/x", nil, nil); a.err != nil || a.StatusCode != 502 {
-			t.Errorf("%q: %v %v", text, a.err, a.Response)
-		}
-	}
-}
-
 func TestATryThatWasSentStaysSent(t *testing.T) {
 	// The first try reaches the upstream and fails, the second cannot connect: the
 	// write may have taken effect all the same.

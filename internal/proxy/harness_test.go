@@ -3,7 +3,6 @@ package proxy
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -28,7 +27,7 @@ import (
 func TestMain(m *testing.M) { testkit.Main(m) }
 
 // patience bounds every wait of these tests; none is expected to need it.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 const gatewayPrefix = "/enterprises/0206731645/ebox/providers/nsso"
 
@@ -94,7 +93,7 @@ func newTransport() *wire.Transport {
 			}
 			return wire.NewSocket(raw, patience), nil
 		},
-		Header: patience, IdleConn: patience, Age: func() time.Duration { return time.Hour },
+		Header: patience, Continue: patience, IdleConn: patience, Age: func() time.Duration { return time.Hour },
 	})
 }
 
@@ -127,19 +126,18 @@ func newRig(t *testing.T, base string) *rig {
 		}
 		p.Serve(w, r, c)
 	})
-	g.addr, g.close = g.front(nil)
+	g.addr, g.close = g.front()
 	return g
 }
 
 // front serves the rig's handler on loopback.
-func (g *rig) front(secured *tls.Config) (addr string, end func()) {
+func (g *rig) front() (addr string, end func()) {
 	g.t.Helper()
 	s := listen.New(listen.Options{Handler: g.handler, NewID: call.NewID, Log: slog.New(slog.DiscardHandler)})
-	limits := listen.Limits{Grace: time.Minute, Limits: config.Limits{
+	err := s.Listen([]listen.Listener{{Name: "test", Address: "127.0.0.1:0"}}, config.Limits{
 		MaxHeaderBytes: 64 << 10, MaxConnections: 1000, MaxStreams: 100,
-		ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, BodyIdleTimeout: time.Minute,
-	}}
-	err := s.Listen([]listen.Listener{{Name: "test", Address: "127.0.0.1:0", TLS: secured}}, limits)
+		ReadHeaderTimeout: patience, IdleTimeout: patience, BodyIdleTimeout: patience,
+	}, patience)
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -297,22 +295,6 @@ func (a *answer) header(name string) string {
 
 // limit sets the most bytes that a request body may have.
 func (g *rig) limit(n int64) { g.call = func(_ *http.Request, c *call.Call) { c.MaxBody = n } }
-
-// dialTLS connects a caller to the same gateway over TLS.
-func (g *rig) dialTLS() *peer {
-	g.t.Helper()
-	s := httptest.NewUnstartedServer(nil) // for its certificate
-	s.StartTLS()
-	g.t.Cleanup(s.Close)
-	addr, _ := g.front(&tls.Config{Certificates: s.TLS.Certificates, NextProtos: []string{"http/1.1"}})
-	roots := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	c, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: roots, ServerName: "example.com"})
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	g.t.Cleanup(func() { c.Close() })
-	return newPeer(g.t, c)
-}
 
 // closeWrite ends the caller's sending and leaves its receiving open.
 func (w *peer) closeWrite() { _ = w.conn.(*net.TCPConn).CloseWrite() }

@@ -46,23 +46,6 @@ func TestInterimAnswersPass(t *testing.T) {
 	})
 }
 
-func TestAFloodOfInterimAnswersEndsTheCall(t *testing.T) {
-	c := behindRaw(t, func(_ int, c *peer) {
-		for c.head() != "" {
-			c.send(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 1000) + "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-		}
-	}).dial()
-	c.send("GET /x HTTP/1.1", "Host: a", "", "")
-	passed := 0
-	head := c.head()
-	for ; strings.Contains(head, " 102 "); head = c.head() {
-		passed++
-	}
-	if passed > 20 || !strings.Contains(head, " 502 Bad Gateway\r\n") {
-		t.Errorf("%d pass, and then\n%s", passed, head)
-	}
-}
-
 // The server writes a 100 when a caller's body is first read, which the transport does
 // while it reads on from the upstream.
 func TestAnInterimAnswerDoesNotBreakIntoA100(t *testing.T) {

@@ -7,96 +7,12 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
 	"ebox-gateway/internal/call"
-	"ebox-gateway/internal/wire"
 )
-
-// dyingConnections is an upstream that answers the first request on each
-// connection and reads the second without answering it: the keep-alive connection
-// dies just as it is used again. It notes every request it read.
-type dyingConnections struct {
-	mu   sync.Mutex
-	seen []string
-}
-
-func (d *dyingConnections) serve(_ int, c *peer) {
-	for i := range 2 {
-		head := c.head()
-		if head == "" {
-			return
-		}
-		line, _, _ := strings.Cut(head, " HTTP/1.1")
-		if strings.Contains(head, "Content-Length: 4\r\n") {
-			line += " " + c.exactly(4)
-		}
-		d.mu.Lock()
-		d.seen = append(d.seen, strings.Replace(line, "/REST/registry/v3", "", 1))
-		d.mu.Unlock()
-		if i == 0 {
-			c.send("HTTP/1.1 200 OK", "Content-Length: 2", "", "ok")
-		}
-	}
-}
-
-func TestWhatTheTransportRepeatsByItself(t *testing.T) {
-	cases := []struct {
-		name, method, body string
-		header             http.Header
-		opening            bool
-		status             int
-		seen               []string
-	}{
-		{"a read goes again on a new connection", "GET", "", nil, false, 200, []string{"GET /warm", "GET /x", "GET /x"}},
-		{"an opening does not, once it was sent", "GET", "", nil, true, 502, []string{"GET /warm", "GET /x"}},
-		{"a write without a body does not", "POST", "", nil, false, 502, []string{"GET /warm", "POST /x"}},
-		{"a write does not, whatever the caller says of it", "POST", "body", http.Header{"Idempotency-Key": {"1"}}, false,
-			502, []string{"GET /warm", "POST /x body"}},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			var up dyingConnections
-			g := behindRaw(t, up.serve)
-			g.call = func(r *http.Request, made *call.Call) { made.Opening = c.opening && r.URL.Path == "/x" }
-			if a := g.get("GET", "/warm", nil, nil); a.body != "ok" {
-				t.Fatal(a.err)
-			}
-			g.record()              // its connection is unused from now on,
-			time.Sleep(wire.Settle) // and serves nobody before that
-			var body io.Reader
-			if c.body != "" {
-				body = strings.NewReader(c.body)
-			}
-			a := g.get(c.method, "/x", c.header, body)
-			if a.err != nil || a.StatusCode != c.status {
-				t.Errorf("%v, %d, want %d", a.err, a.StatusCode, c.status)
-			}
-			up.mu.Lock()
-			defer up.mu.Unlock()
-			if !slices.Equal(up.seen, c.seen) {
-				t.Errorf("the upstream read %q, want %q", up.seen, c.seen)
-			}
-		})
-	}
-}
-
-func TestAnOpeningIsSentWithoutABody(t *testing.T) {
-	got := make(chan string, 1)
-	g := behindRaw(t, func(_ int, c *peer) {
-		got <- c.head()
-		c.send("HTTP/1.1 200 OK", "Content-Length: 2", "", "ok")
-	})
-	g.call = func(_ *http.Request, c *call.Call) { c.Opening, c.Document = true, true }
-	g.get("GET", "/x", nil, nil)
-	if head := <-got; strings.Contains(head, "Content-Length") || strings.Contains(head, "Transfer-Encoding") {
-		t.Fatal(head)
-	}
-}
 
 func TestTheIdempotencyKeyItselfPasses(t *testing.T) {
 	got := make(chan http.Header, 1)

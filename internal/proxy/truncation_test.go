@@ -114,14 +114,3 @@ func TestHTTP10(t *testing.T) {
 }
 
 func chunk(body string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(body), body) }
-
-func TestTheResetGoesBeneathTLS(t *testing.T) {
-	long := strings.Repeat("x", holdHTTP10+1)
-	g := behindRaw(t, answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+chunk(long)))
-	c := g.dialTLS()
-	c.send("GET /x HTTP/1.0", "", "")
-	c.head()
-	if _, err := c.rest(); !errors.Is(err, syscall.ECONNRESET) {
-		t.Fatalf("the caller cannot tell: %v", err)
-	}
-}

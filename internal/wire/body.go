@@ -39,7 +39,7 @@ func (x *exchange) Read(p []byte) (int, error) {
 func (x *exchange) read(p []byte) (n int, err error) {
 	c := x.c
 	switch {
-	case x.length == Chunked:
+	case x.left == Chunked:
 		n, err = x.chunks.Read(p)
 		if err == io.EOF {
 			for name, values := range x.chunks.Trailer() {
@@ -47,18 +47,18 @@ func (x *exchange) read(p []byte) (n int, err error) {
 			}
 		}
 		return n, err
-	case x.length == Undeclared:
+	case x.left == Undeclared:
 		n, err = c.r.Read(p)
 		if err == io.EOF && c.records != nil && c.records.ended {
 			err = errNotClosed
 		}
 		return n, err
-	case x.length == 0:
+	case x.left == 0:
 		return 0, io.EOF
 	}
-	n, err = c.r.Read(p[:min(int64(len(p)), x.length)])
-	x.length -= int64(n)
-	if err == nil && x.length == 0 {
+	n, err = c.r.Read(p[:min(int64(len(p)), x.left)])
+	x.left -= int64(n)
+	if err == nil && x.left == 0 {
 		err = io.EOF
 	} else {
 		err = unexpected(err)
@@ -74,8 +74,8 @@ func (x *exchange) Close() error {
 		case open:
 			if x.state.CompareAndSwap(open, busy) {
 				x.err = errClosedBody
-				rest := int(x.length)
-				well := x.length >= 0 && x.length <= int64(x.c.r.Buffered())
+				rest := int(x.left)
+				well := x.left >= 0 && x.left <= int64(x.c.r.Buffered())
 				if well {
 					x.c.r.skip(rest)
 				}

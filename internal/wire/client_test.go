@@ -108,6 +108,9 @@ func serverConfig(t testing.TB) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
 
+// enough bounds every wait of these tests; none is expected to need it.
+const enough = 2 * time.Minute
+
 func client(t testing.TB, change func(*Config)) *Transport {
 	c := Config{
 		Dial: func(ctx context.Context, scheme, address string) (net.Conn, error) {
@@ -115,14 +118,14 @@ func client(t testing.TB, change func(*Config)) *Transport {
 			if err != nil {
 				return nil, err
 			}
-			s := NewSocket(raw, 30*time.Second)
+			s := NewSocket(raw, enough)
 			if scheme == "http" {
 				return s, nil
 			}
 			secured := TLS(s, &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(8)})
 			return secured, secured.HandshakeContext(ctx)
 		},
-		Header: 30 * time.Second, IdleConn: 30 * time.Second, Age: func() time.Duration { return time.Hour },
+		Header: enough, Continue: enough, IdleConn: enough, Age: func() time.Duration { return time.Hour },
 	}
 	if change != nil {
 		change(&c)
@@ -327,7 +330,7 @@ func TestBytesOrAnEndOnAnUnusedConnectionCloseIt(t *testing.T) {
 				defer kept.drop()
 				c.after(<-answered)
 				got := kept.look()
-				for end := time.Now().Add(5 * time.Second); got == quiet && c.want != quiet && time.Now().Before(end); {
+				for got == quiet && c.want != quiet && t.Context().Err() == nil {
 					time.Sleep(time.Millisecond) // until it has come through the loopback
 					got = kept.look()
 				}
@@ -540,18 +543,24 @@ func TestRequestsThatWouldBeSplitAreNotSent(t *testing.T) {
 	}
 }
 
+// frozen is a Transport whose upstream, within a bubble of synctest, takes all and says nothing.
+func frozen(t *testing.T) (_ *Transport, got *strings.Builder) {
+	ours, theirs := net.Pipe()
+	t.Cleanup(func() { theirs.Close() })
+	got = new(strings.Builder)
+	go io.Copy(got, theirs)
+	return client(t, func(c *Config) {
+		c.Dial = func(context.Context, string, string) (net.Conn, error) { return NewSocket(ours, time.Minute), nil }
+		c.Header, c.Continue = 20*time.Second, 0
+	}), got
+}
+
 func TestWhatWasWaitedBeforeComesOffTheHeadersTimeout(t *testing.T) {
 	for _, c := range []struct{ waited, want time.Duration }{
 		{0, 20 * time.Second}, {12 * time.Second, 8 * time.Second}, {time.Hour, 5 * time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			ours, frozen := net.Pipe()
-			defer frozen.Close()
-			go io.Copy(io.Discard, frozen)
-			tr := client(t, func(o *Config) {
-				o.Header = 20 * time.Second
-				o.Dial = func(context.Context, string, string) (net.Conn, error) { return NewSocket(ours, time.Minute), nil }
-			})
+			tr, _ := frozen(t)
 			began := time.Now()
 			_, _, err := ask(t, tr, Options{Waited: c.waited}, "GET", "http://up", nil, nil)
 			if took := time.Since(began); !IsTimeout(err) || took < c.want || took > c.want+c.want/4 {
@@ -559,4 +568,18 @@ func TestWhatWasWaitedBeforeComesOffTheHeadersTimeout(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestABodyGoesUpIfNobodyAsksForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr, got := frozen(t)
+		began := time.Now()
+		_, _, err := ask(t, tr, Options{}, "POST", "http://up", strings.NewReader("hello"),
+			http.Header{"Expect": {"100-continue"}})
+		took := time.Since(began)
+		synctest.Wait()
+		if !IsTimeout(err) || took < 21*time.Second || !strings.HasSuffix(got.String(), "\r\n\r\nhello") {
+			t.Errorf("after %s, %v; the upstream got %q", took, err, got)
+		}
+	})
 }

@@ -21,22 +21,25 @@ const (
 	patience = time.Second
 )
 
-// exchange is one request and its answer. It is the answer's body, too.
+// exchange is one request and its answer. It is the answer's body, too. The steps of it are, in this order: compose,
+// begin, send, receive and accept, which gives the answer to the caller; then Read and Close of the body; finish.
 type exchange struct {
-	t      *Transport
-	ctx    context.Context
-	party  string
-	resent *int
-	opened func(reused bool)
-	// authorization goes in place of the request's, unless it is empty.
-	authorization string
-	interim       func(int, http.Header) error
-	header        time.Duration // to wait for the answer's head
-	traceID       string
-	expects       bool // the body waits for a 100
+	Options
+	t   *Transport
+	ctx context.Context
+	r   *http.Request
+	p   *pool
+
+	out     []byte        // what is written at once: the head, with a small body behind it
+	length  int64         // of the request's body, or Chunked
+	whole   bool          // all of the body is in out, or there is none
+	header  time.Duration // to wait for the answer's head
+	traceID string
+	expects bool // the body waits for a 100
 
 	answer http.Response
 	c      *conn
+	reused bool        // the connection had served another exchange before
 	cancel func()      // the connection's, for Close during a Read
 	sent   int64       // bytes that the socket had sent before
 	stop   func() bool // ends the watch over ctx; nil if there is none
@@ -44,7 +47,7 @@ type exchange struct {
 	reuse  bool        // the framing lets the connection be used again
 	wary   bool        // conn.wary afterwards
 
-	length int64 // what is left of the body, or Chunked or Undeclared
+	left   int64 // of the answer's body, or Chunked or Undeclared
 	chunks Chunks
 	err    error        // what Read gives once the body is over
 	state  atomic.Int32 // of the body: see Read
@@ -53,59 +56,57 @@ type exchange struct {
 	headSeen bool
 }
 
-func (x *exchange) do(r *http.Request, once bool) (*http.Response, error) {
-	t := x.t
+// do has the request sent and gives the head of its answer. A request that met a connection which had ended goes once
+// more, over a fresh one.
+func (x *exchange) do() (*http.Response, error) {
 	if x.ctx.Err() != nil {
-		return nil, (&Error{Err: context.Cause(x.ctx)}).classify(waiting)
+		return nil, x.cancelled()
 	}
-	p, err := t.pool(r.URL)
-	if err != nil {
+	var err error
+	if x.p, err = x.t.pool(x.r.URL); err != nil {
 		return nil, &Error{Kind: problem.ProxyInternalError, Err: err}
 	}
-	b, length, err := x.appendHead(takeBuffer()[:0], r, p)
-	defer func() { giveBuffer(b) }()
-	if err != nil {
-		return nil, &Error{Kind: problem.ProxyInternalError, Err: err}
+	defer x.release()
+	if failure := x.compose(); failure != nil {
+		return nil, failure
 	}
-	// A small body goes out with the head.
-	whole := length == 0
-	if length > 0 && !x.expects && length <= int64(cap(b)-len(b)) {
-		if b, err = appendBody(b, r.Body, length); err != nil {
-			return nil, (&Error{Err: err}).classify(reading)
-		}
-		whole = true
-		r.Body.Close()
-	}
-	repeatable := whole && !once && safe(r.Method)
-	settled := !safe(r.Method) && r.Method != http.MethodPost
 	for fresh := false; ; fresh = true {
-		x.c, err = t.connect(x.ctx, p, x.party, settled, fresh)
+		settled := !safe(x.r.Method) && x.r.Method != http.MethodPost
+		c, err := x.t.connect(x.ctx, x.p, x.Party, settled, fresh)
+		if err != nil && x.ctx.Err() != nil {
+			return nil, x.cancelled()
+		}
 		if err != nil {
-			if x.ctx.Err() != nil {
-				err = (&Error{Err: context.Cause(x.ctx)}).classify(waiting)
-			}
 			return nil, err
 		}
-		x.begin(r)
-		failure := x.run(r, &b, length, whole)
+		x.begin(c)
+		failure := x.send()
+		if failure == nil {
+			failure = x.receive()
+		}
 		if failure == nil {
 			return &x.answer, nil
 		}
-		again := failure.Stale && (repeatable || !failure.Sent && x.up == nil)
 		x.finish(false)
-		if !again {
+		if !x.mayRepeat(failure) {
 			return nil, failure
 		}
-		t.resent.Add(1)
-		if b == nil {
-			if b, _, err = x.appendHead(takeBuffer()[:0], r, p); err != nil {
-				return nil, &Error{Kind: problem.ProxyInternalError, Err: err}
+		x.t.resent.Add(1)
+		if x.Resent != nil && failure.Sent {
+			*x.Resent++
+		}
+		if x.out == nil {
+			if failure := x.compose(); failure != nil {
+				return nil, failure
 			}
 		}
-		if x.resent != nil && failure.Sent {
-			*x.resent++
-		}
 	}
+}
+
+// mayRepeat tells whether a request that failed goes once more: its connection had ended, and the upstream has read
+// nothing of it, or it is safe, whole, and not to be sent once only.
+func (x *exchange) mayRepeat(failure *Error) bool {
+	return failure.Stale && (x.whole && !x.Once && safe(x.r.Method) || !failure.Sent && x.up == nil)
 }
 
 func safe(method string) bool {
@@ -116,12 +117,33 @@ func safe(method string) bool {
 	return false
 }
 
-// begin takes the connection into use.
-func (x *exchange) begin(r *http.Request) {
-	c := x.c
-	x.sent = c.socket.sent.Load()
-	c.party, c.wary = x.party, false
-	x.cancel = c.cancel
+// compose makes out: the head, and a small body, which is read whole before anything is sent.
+func (x *exchange) compose() *Error {
+	b, length, err := x.appendHead(takeBuffer()[:0], x.r, x.p)
+	x.out, x.length, x.whole = b, length, length == 0
+	if err != nil {
+		return &Error{Kind: problem.ProxyInternalError, Err: err}
+	}
+	if length > 0 && !x.expects && length <= int64(cap(b)-len(b)) {
+		if x.out, err = appendBody(b, x.r.Body, length); err != nil {
+			return (&Error{Err: err}).classify(reading)
+		}
+		x.whole = true
+		x.r.Body.Close()
+	}
+	return nil
+}
+
+// release gives the buffer back.
+func (x *exchange) release() {
+	giveBuffer(x.out)
+	x.out = nil
+}
+
+// begin takes a connection into use.
+func (x *exchange) begin(c *conn) {
+	x.c, x.reused, x.cancel, x.sent = c, c.used, c.cancel, c.socket.sent.Load()
+	c.party, c.wary, c.used = x.Party, false, true
 	if x.traceID != "" {
 		x.t.config.Calls.add(x.traceID, 1)
 	}
@@ -131,100 +153,98 @@ func (x *exchange) begin(r *http.Request) {
 	} else if x.ctx.Done() != nil {
 		x.stop = context.AfterFunc(x.ctx, x.cancel)
 	}
-	if x.opened != nil {
-		x.opened(c.used)
+	if x.Connected != nil {
+		x.Connected(x.reused)
 	}
 }
 
-// run writes the request and reads the answer's head. A head without a body, which can be made again, is not held
-// while the answer is awaited: its buffer is given back.
-func (x *exchange) run(r *http.Request, b *[]byte, length int64, whole bool) *Error {
-	c := x.c
-	reused := c.used
-	c.used = true
-	_, err := c.Write(*b)
-	if length == 0 {
-		giveBuffer(*b)
-		*b = nil
-	}
-	if err != nil && (!x.wasSent() || IsTimeout(err)) {
-		// If nothing was sent, nothing that waits here can be an answer to it.
-		e := x.fail(err, writing)
-		e.Stale = reused && e.Kind == problem.ProxyConnectionTerminated
-		return e
+// send writes the head, and what goes with it. If more of the body is to follow, it begins to.
+func (x *exchange) send() *Error {
+	_, err := x.c.Write(x.out)
+	if x.length == 0 {
+		x.release() // it can be made again, and is not held while the answer is awaited
 	}
 	switch {
+	case err != nil && (!x.wasSent() || IsTimeout(err)):
+		// If nothing was sent, nothing that waits here can be an answer to it.
+		e := x.fail(err, writing)
+		e.Stale = x.reused && e.Kind == problem.ProxyConnectionTerminated
+		return e
 	case err != nil, x.expects:
 		// The upstream may have answered before it stopped reading, or is to ask for the body.
-		err = c.socket.within(min(x.header, patience))
-	case whole:
-		err = c.socket.within(x.header)
+		err = x.c.socket.within(min(x.header, x.t.config.Continue))
+	case x.whole:
+		err = x.c.socket.within(x.header)
 	default:
-		err = x.startUpload(r, length)
+		err = x.startUpload()
 	}
 	if err != nil {
 		return x.fail(err, waiting)
 	}
-	e := x.readHead(r, length)
-	if e != nil {
-		e.Stale = e.Stale && reused
-	}
-	return e
+	return nil
 }
 
 // startUpload has the body go up, and lets the answer take its time meanwhile. The wait for it begins when the body
 // has been sent, which it may be already.
-func (x *exchange) startUpload(r *http.Request, length int64) error {
+func (x *exchange) startUpload() error {
 	if err := x.c.socket.unlimited(); err != nil {
 		return err
 	}
-	x.up = &upload{x: x, c: x.c, body: r.Body, length: length, r: r, done: make(chan struct{})}
+	x.up = &upload{x: x, c: x.c, body: x.r.Body, length: x.length, r: x.r, done: make(chan struct{})}
 	go x.up.run()
 	return nil
 }
 
-// readHead reads interim answers and the head of the final one.
-func (x *exchange) readHead(r *http.Request, length int64) *Error {
+// receive reads interim answers and the head of the final one.
+func (x *exchange) receive() *Error {
 	c := x.c
 	for count := 0; ; {
 		start, h, err := c.r.Head(answerHead)
-		if err != nil {
-			if x.expects && x.up == nil && IsTimeout(err) && x.ctx.Err() == nil {
-				// No 100 came: the body goes all the same (RFC 9110, section 10.1.1).
-				if err := x.startUpload(r, length); err != nil {
-					return x.fail(err, waiting)
-				}
-				continue
+		if err != nil && x.expects && x.up == nil && IsTimeout(err) && x.ctx.Err() == nil {
+			// No 100 came: the body goes all the same (RFC 9110, section 10.1.1).
+			if err := x.startUpload(); err != nil {
+				return x.fail(err, waiting)
 			}
-			stale := count == 0 && c.r.Buffered() == 0 && IsTerminated(err)
+			continue
+		}
+		if err != nil {
+			stale := x.reused && count == 0 && c.r.Buffered() == 0 && IsTerminated(err)
 			e := x.fail(err, waiting)
 			e.Stale = stale && e.Kind == problem.ProxyConnectionTerminated
 			return e
 		}
 		code, http10, err := parseStatus(&x.answer, start)
+		if err == nil && code >= 200 {
+			err = x.accept(h, http10)
+		} else if err == nil {
+			count++
+			err = x.passInterim(code, count, h)
+		}
 		if err != nil {
 			return x.fail(err, waiting)
 		}
 		if code >= 200 {
-			return x.begun(r, h, http10)
-		}
-		if code == http.StatusSwitchingProtocols {
-			return x.fail(errSwitching, waiting)
-		}
-		if count++; count > mostInterim {
-			return x.fail(errInterim, waiting)
-		}
-		if code == http.StatusContinue && x.expects && x.up == nil {
-			if err := x.startUpload(r, length); err != nil {
-				return x.fail(err, waiting)
-			}
-		}
-		if x.interim != nil {
-			if err := x.interim(code, h); err != nil {
-				return x.fail(err, waiting)
-			}
+			return nil
 		}
 	}
+}
+
+// passInterim hands an interim answer on, the count-th. A 100 has the body go up.
+func (x *exchange) passInterim(code, count int, h http.Header) error {
+	switch {
+	case code == http.StatusSwitchingProtocols:
+		return errSwitching
+	case count > mostInterim:
+		return errInterim
+	case code == http.StatusContinue && x.expects && x.up == nil:
+		if err := x.startUpload(); err != nil {
+			return err
+		}
+	}
+	if x.Interim == nil {
+		return nil
+	}
+	return x.Interim(code, h)
 }
 
 // parseStatus reads a status line (RFC 9112, section 4). A status that is not defined is passed on as it is; what is
@@ -256,9 +276,9 @@ func parseStatus(a *http.Response, line string) (code int, http10 bool, err erro
 	return code, minor == '0', nil
 }
 
-// begun makes the answer of its final head.
-func (x *exchange) begun(r *http.Request, h http.Header, http10 bool) *Error {
-	c, a := x.c, &x.answer
+// accept makes the answer of its final head.
+func (x *exchange) accept(h http.Header, http10 bool) error {
+	c, a, r := x.c, &x.answer, x.r
 	x.mu.Lock()
 	x.headSeen = true
 	early := x.expects && x.up == nil || x.up != nil && !x.up.over && !x.up.ending.Load()
@@ -267,10 +287,10 @@ func (x *exchange) begun(r *http.Request, h http.Header, http10 bool) *Error {
 	_, coded := h["Transfer-Encoding"]
 	framing, err := ParseFraming(h, http10)
 	if err != nil {
-		return x.fail(err, waiting)
+		return err
 	}
 	if x.isForeign(h) {
-		return x.fail(errForeign, waiting)
+		return errForeign
 	}
 	head := r.Method == http.MethodHead
 	bodiless := head || a.StatusCode == http.StatusNoContent || a.StatusCode == http.StatusNotModified
@@ -285,7 +305,7 @@ func (x *exchange) begun(r *http.Request, h http.Header, http10 bool) *Error {
 	a.Close = !x.reuse
 	names := h["Trailer"]
 	delete(h, "Trailer")
-	x.length = framing.Length
+	x.left = framing.Length
 	switch {
 	case bodiless:
 		// 204 has no length to tell (RFC 9110, section 8.6): what the upstream meant by one is anybody's guess.
@@ -295,19 +315,19 @@ func (x *exchange) begun(r *http.Request, h http.Header, http10 bool) *Error {
 		if !head {
 			a.ContentLength = 0
 		}
-		x.length = 0
-	case x.length == Chunked:
+		x.left = 0
+	case x.left == Chunked:
 		x.chunks = NewChunks(&c.r)
 		a.TransferEncoding = chunkedCoding
 		a.Trailer = Announced(names) // filled at the end, announced or not
-	case x.length == Undeclared:
+	case x.left == Undeclared:
 		x.reuse = false
 	}
 	if x.expects && x.up == nil {
 		x.reuse = false // the body that the head announced never went
 		r.Body.Close()
 	}
-	if x.length == 0 {
+	if x.left == 0 {
 		x.finish(true)
 		a.Body = http.NoBody
 		return nil
@@ -354,6 +374,9 @@ func (x *exchange) isForeign(h http.Header) bool {
 }
 
 func (x *exchange) wasSent() bool { return x.c.socket.sent.Load() > x.sent }
+
+// cancelled is the error of an exchange whose context was done before it began.
+func (x *exchange) cancelled() *Error { return (&Error{Err: context.Cause(x.ctx)}).classify(waiting) }
 
 // fail makes the error of an exchange that ends before its answer begins, or in its body.
 func (x *exchange) fail(err error, at stage) *Error {

@@ -8,10 +8,10 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -61,23 +61,25 @@ func TestWhomAnUnusedConnectionServes(t *testing.T) {
 		"after surplus elsewhere nobody, whoever it served": {party: "A", surplus: true, unused: 100 * rest},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, p := kept(t, "A", nil)
-			p.idle[0].wary, p.idle[0].hurried = c.wary, c.hurried
-			if c.surplus {
-				p.sawSurplus()
-			}
-			unused(p, c.unused)
-			for c.busy && len(p.idle) < mostSettling+1 {
-				p.idle = append(p.idle, &conn{pool: p, party: "C", since: nano(), until: p.idle[0].until})
-			}
-			got := p.take(c.party, c.settled)
-			p.idle = slices.DeleteFunc(p.idle, func(c *conn) bool { return c.Conn == nil })
-			if (got != nil) != c.want {
-				t.Errorf("served: %v, want %v", got != nil, c.want)
-			}
-			if got != nil {
-				got.drop()
-			}
+			synctest.Test(t, func(t *testing.T) { // no time passes
+				time.Sleep(time.Until(epoch)) // where this package's clock begins
+				p := poolOf(t, New(Config{IdleConn: time.Hour}), "http://up")
+				here, there := net.Pipe()
+				defer here.Close()
+				defer there.Close()
+				until := time.Now().Add(time.Hour)
+				p.idle = []*conn{{Conn: here, pool: p, party: "A", wary: c.wary, hurried: c.hurried, until: until}}
+				unused(p, c.unused)
+				if c.surplus {
+					p.sawSurplus()
+				}
+				for c.busy && len(p.idle) < mostSettling+1 {
+					p.idle = append(p.idle, &conn{pool: p, party: "C", since: nano(), until: until})
+				}
+				if got := p.take(c.party, c.settled); (got != nil) != c.want {
+					t.Errorf("served: %v, want %v", got != nil, c.want)
+				}
+			})
 		})
 	}
 }

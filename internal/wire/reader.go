@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -27,12 +28,20 @@ func giveBuffer(b []byte) {
 // concurrent use.
 type Reader struct {
 	src  io.Reader
+	grow func(n int) bool
 	buf  []byte // nil if nothing is buffered
 	r, w int    // the buffered bytes are buf[r:w]
 }
 
 // NewReader reads from src.
 func NewReader(src io.Reader) *Reader { return &Reader{src: src} }
+
+// Grows has f asked before the Reader takes a buffer of n bytes, for a head that is longer than the first one. If it is
+// false, reading ends with ErrNoRoom.
+func (r *Reader) Grows(f func(n int) bool) { r.grow = f }
+
+// ErrNoRoom is the error of a Reader that was not to grow.
+var ErrNoRoom = errors.New("there is no room for a head of this length")
 
 // Buffered is how many bytes have been read from the connection and not from the Reader.
 func (r *Reader) Buffered() int { return r.w - r.r }
@@ -67,6 +76,8 @@ func (r *Reader) Fill() error {
 	case r.r > 0:
 		r.w = copy(r.buf, r.buf[r.r:r.w])
 		r.r = 0
+	case r.grow != nil && !r.grow(2*len(r.buf)):
+		return ErrNoRoom
 	default:
 		larger := make([]byte, 2*len(r.buf))
 		copy(larger, r.buf)

@@ -77,11 +77,11 @@ func (x *exchange) appendHead(b []byte, r *http.Request, p *pool) (_ []byte, len
 	if p.proxyAuth != "" {
 		b = appendField(b, "Proxy-Authorization", p.proxyAuth)
 	}
-	if x.authorization != "" {
-		if !IsValue(x.authorization) {
+	if x.Authorization != "" {
+		if !IsValue(x.Authorization) {
 			return b, 0, fmt.Errorf("%w: bad value of a field", errRequest)
 		}
-		b = appendField(b, "Authorization", x.authorization)
+		b = appendField(b, "Authorization", x.Authorization)
 	}
 	for name, values := range r.Header {
 		switch len(name) {
@@ -103,7 +103,7 @@ func (x *exchange) appendHead(b []byte, r *http.Request, p *pool) (_ []byte, len
 				continue
 			}
 		case len("Authorization"):
-			if x.authorization != "" && equalFold(name, "authorization") {
+			if x.Authorization != "" && equalFold(name, "authorization") {
 				continue
 			}
 		case len("Content-Length"):

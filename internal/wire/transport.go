@@ -26,6 +26,9 @@ type Config struct {
 	Absolute func(scheme, address string) (absolute bool, authorization string)
 	// Header bounds the wait from the end of the request to the end of the answer's head, at most a quarter more.
 	Header time.Duration
+	// Continue is how long the body of a request with Expect waits for a 100, from an upstream that may know nothing of
+	// it; 0 is a second, as with curl.
+	Continue time.Duration
 	// IdleConn is how long an unused connection is kept.
 	IdleConn time.Duration
 	// Age gives how long a new connection is used; it is not cut while it is.
@@ -92,6 +95,7 @@ type Transport struct {
 
 // New makes a Transport without connections.
 func New(c Config) *Transport {
+	c.Continue = cmp.Or(c.Continue, patience)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -241,9 +245,8 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 // Header fields are written as they are; of r, Host, ContentLength, Body and Trailer frame the message, and Method,
 // URL and Close count. Errors that come after connecting are *Error.
 func (t *Transport) Do(ctx context.Context, r *http.Request, o Options) (*http.Response, error) {
-	x := &exchange{t: t, ctx: ctx, party: o.Party, resent: o.Resent, opened: o.Connected, interim: o.Interim,
-		authorization: o.Authorization, header: max(t.config.Header-o.Waited, t.config.Header/4)}
-	answer, err := x.do(r, o.Once)
+	x := &exchange{Options: o, t: t, ctx: ctx, r: r, header: max(t.config.Header-o.Waited, t.config.Header/4)}
+	answer, err := x.do()
 	if err != nil && r.Body != nil && x.up == nil {
 		r.Body.Close()
 	}

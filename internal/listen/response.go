@@ -1,0 +1,419 @@
+package listen
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"ebox-gateway/internal/wire"
+)
+
+// response is what an exchange knows of its answer. The handler's goroutine writes it, but others
+// may flush it, write interim answers, or cause a 100 by reading the body.
+//
+// How the body is framed may only show when it ends: what fits into one buffer is held back until
+// then and gets a Content-Length, more of it goes out in chunks. The first lines of the head, which
+// depend on it, are put in front of the fields at last. In out stand
+//
+//	room | fields | text ...
+//
+// where the status line, Content-Length or Transfer-Encoding, and Connection end where the fields
+// begin, at out[fields:], and the body begins at out[text:].
+type response struct {
+	header http.Header
+
+	mu     sync.Mutex
+	over   bool  // the handler has returned
+	failed error // the caller cannot be written to any more
+	status int   // 0 until the header was written
+	closes bool  // the connection ends with this answer
+	how    how
+	// length is what Content-Length said, -1 if nothing; written counts the body's bytes.
+	length, written int64
+
+	out          []byte // what is to be written
+	fields, text int
+	buffers      net.Buffers
+	space        [2][]byte // of buffers
+}
+
+// how an answer's body is framed.
+type how int
+
+const (
+	undecided how = iota // it is held back until it ends, or is too long for that
+	counted              // Content-Length
+	chunked
+	toEnd  // by the end of the connection, on HTTP/1.0
+	noBody // of HEAD, 204 and 304
+)
+
+const (
+	outSize = 4 << 10
+	// room is for the status line and the fields that frame the body.
+	room = 128
+)
+
+var (
+	outs      = sync.Pool{New: func() any { return new([outSize]byte) }}
+	continued = []byte("HTTP/1.1 100 Continue\r\n\r\n")
+	errOver   = errors.New("writing an answer: its handler has returned")
+	errShort  = errors.New("writing an answer: it is shorter than its Content-Length")
+)
+
+// Header implements http.ResponseWriter.
+func (e *exchange) Header() http.Header {
+	if e.header == nil {
+		e.header = make(http.Header, 16)
+	}
+	return e.header
+}
+
+// WriteHeader implements http.ResponseWriter. A status of 1xx is written at once, and only
+// before the final one.
+func (e *exchange) WriteHeader(status int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.over {
+		e.writeHeader(status)
+	}
+}
+
+func (e *exchange) writeHeader(status int) {
+	switch {
+	case status < 100 || status > 999:
+		panic(fmt.Sprintf("writing an answer: %d is no status", status))
+	case e.status != 0:
+		return
+	case status < http.StatusOK:
+		if !e.http10 && status != http.StatusSwitchingProtocols {
+			e.writeInterim(status)
+		}
+		return
+	}
+	e.status = status
+	e.decide()
+	e.out = outs.Get().(*[outSize]byte)[:room]
+	e.fields = room
+	for name, values := range e.header {
+		if !e.omits(name) {
+			e.field(name, values)
+		}
+	}
+	if _, ok := e.header["Date"]; !ok {
+		e.out = append(append(append(e.out, "Date: "...), e.c.s.date.text()...), "\r\n"...)
+	}
+	e.out = append(e.out, "\r\n"...)
+	e.text = len(e.out)
+	if e.how != undecided {
+		e.frame()
+	}
+}
+
+// writeInterim writes an informational answer (RFC 9110, section 15.2).
+func (e *exchange) writeInterim(status int) {
+	out := outs.Get().(*[outSize]byte)
+	e.out = append(append(append(strconv.AppendInt(append(out[:0], "HTTP/1.1 "...), int64(status), 10), ' '),
+		http.StatusText(status)...), "\r\n"...)
+	for name, values := range e.header {
+		switch name {
+		case "Connection", "Transfer-Encoding", "Content-Length":
+		default:
+			e.field(name, values)
+		}
+	}
+	e.out = append(e.out, "\r\n"...)
+	e.send(nil)
+	e.giveBack()
+}
+
+// sendContinue asks for the body, unless the answer has begun.
+func (e *exchange) sendContinue() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.status == 0 && !e.over && e.failed == nil {
+		_, e.failed = e.c.nc.Write(continued)
+	}
+}
+
+// decide chooses how the body is framed, as far as the header says, and whether the
+// connection ends.
+func (e *exchange) decide() {
+	h := e.header
+	e.closes = e.closes || wire.HasToken(h["Connection"], "close") || !e.body.isShort() || e.c.isClosing()
+	switch {
+	case !bodyAllowed(e.status):
+		e.how = noBody
+		if e.status != http.StatusNotModified {
+			delete(h, "Content-Length")
+		}
+	case e.isHead:
+		e.how = noBody
+	}
+	if v := h["Content-Length"]; len(v) > 0 {
+		n, err := strconv.ParseInt(v[0], 10, 64)
+		switch {
+		case err != nil || n < 0:
+			delete(h, "Content-Length")
+		case e.how == undecided:
+			e.how, e.length = counted, n
+		}
+	}
+	if e.how == undecided && !e.http10 && len(h["Trailer"]) > 0 {
+		e.how = chunked
+	}
+}
+
+// bodyAllowed tells whether an answer of this status can have a body (RFC 9110,
+// section 6.4.1).
+func bodyAllowed(status int) bool {
+	return status >= http.StatusOK && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
+// omits tells that a field of the handler's is not written in the head: it is the server's
+// own, or comes behind the body.
+func (e *exchange) omits(name string) bool {
+	switch name {
+	case "Connection", "Transfer-Encoding", "Keep-Alive":
+		return true
+	case "Trailer":
+		return e.how != chunked
+	}
+	return strings.HasPrefix(name, http.TrailerPrefix)
+}
+
+// field appends the lines of a field. Line ends and NUL in a value would be the end of the
+// field, or of the answer, and become blanks; what cannot be a name is left out.
+func (e *exchange) field(name string, values []string) {
+	for _, v := range values {
+		b, err := wire.AppendField(e.out, name, v)
+		if err != nil && wire.IsToken(name) {
+			b, err = wire.AppendField(e.out, name, strings.Map(legible, v))
+		}
+		if err == nil {
+			e.out = b
+		}
+	}
+}
+
+func legible(r rune) rune {
+	if r < ' ' && r != '\t' || r == 0x7f {
+		return ' '
+	}
+	return r
+}
+
+// frame puts the head's first lines in front of the others, now that it is known how the
+// body is framed.
+func (e *exchange) frame() {
+	var first [room]byte
+	b := first[:0]
+	if e.http10 {
+		b = append(b, "HTTP/1.0 "...)
+	} else {
+		b = append(b, "HTTP/1.1 "...)
+	}
+	b = strconv.AppendInt(b, int64(e.status), 10)
+	b = append(b, ' ')
+	b = append(b, http.StatusText(e.status)...)
+	b = append(b, "\r\n"...)
+	switch e.how {
+	case undecided: // all of it is here
+		e.length = int64(len(e.out) - e.text)
+		b = append(strconv.AppendInt(append(b, "Content-Length: "...), e.length, 10), "\r\n"...)
+	case chunked:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	case toEnd:
+		e.closes = true
+	case counted, noBody:
+	}
+	switch {
+	case e.closes:
+		b = append(b, "Connection: close\r\n"...)
+	case e.http10:
+		b = append(b, "Connection: keep-alive\r\n"...)
+	}
+	e.fields -= len(b)
+	copy(e.out[e.fields:], b)
+}
+
+// Write implements http.ResponseWriter.
+func (e *exchange) Write(p []byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.write(p)
+}
+
+func (e *exchange) write(p []byte) (int, error) {
+	if e.over {
+		return 0, errOver
+	}
+	if e.status == 0 {
+		e.writeHeader(http.StatusOK)
+	}
+	switch {
+	case e.failed != nil:
+		return 0, e.failed
+	case len(p) == 0:
+		return 0, nil
+	case e.isHead:
+		return len(p), nil
+	case e.how == noBody:
+		return 0, http.ErrBodyNotAllowed
+	case e.length >= 0 && e.written+int64(len(p)) > e.length:
+		return 0, http.ErrContentLength
+	}
+	e.written += int64(len(p))
+	const spare = 16 // for the lines of a chunk
+	if e.how == undecided {
+		if len(e.out)+len(p)+spare <= cap(e.out) {
+			e.out = append(e.out, p...)
+			return len(p), nil
+		}
+		e.stream()
+	}
+	if e.how == chunked {
+		return e.writeChunk(p)
+	}
+	if len(e.out)+len(p) <= cap(e.out) {
+		e.out = append(e.out, p...)
+		return len(p), nil
+	}
+	e.send(p)
+	return len(p), e.failed
+}
+
+// stream frames a body whose end is not known.
+func (e *exchange) stream() {
+	e.how = chunked
+	if e.http10 {
+		e.how = toEnd
+	}
+	held := len(e.out) - e.text
+	if e.how == chunked && held > 0 {
+		var line [8]byte
+		size := wire.AppendChunkSize(line[:0], held)
+		e.out = slices.Insert(e.out, e.text, size...)
+		e.out = append(e.out, "\r\n"...)
+	}
+	e.frame()
+}
+
+// writeChunk writes a chunk, or appends it to what is to be written if it is small.
+func (e *exchange) writeChunk(p []byte) (int, error) {
+	const lines = 16
+	if len(e.out)+lines > cap(e.out) {
+		e.send(nil)
+	}
+	e.out = wire.AppendChunkSize(e.out, len(p))
+	if len(e.out)+len(p)+2 <= cap(e.out) {
+		e.out = append(e.out, p...)
+	} else {
+		e.send(p)
+	}
+	e.out = append(e.out, "\r\n"...)
+	return len(p), e.failed
+}
+
+// FlushError lets http.ResponseController flush.
+func (e *exchange) FlushError() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.over {
+		return errOver
+	}
+	if e.status == 0 {
+		e.writeHeader(http.StatusOK)
+	}
+	if e.how == undecided {
+		e.stream()
+	}
+	e.send(nil)
+	return e.failed
+}
+
+// end completes the answer.
+func (e *exchange) end() {
+	if e.status == 0 {
+		e.writeHeader(http.StatusOK)
+	}
+	switch e.how {
+	case undecided:
+		if !e.http10 && e.hasTrailer() {
+			e.stream()
+			e.endChunks()
+			break
+		}
+		e.frame()
+	case counted:
+		if e.written < e.length && e.failed == nil {
+			e.send(nil)
+			e.failed = errShort
+		}
+	case chunked:
+		e.endChunks()
+	case noBody, toEnd:
+	}
+	e.send(nil)
+}
+
+func (e *exchange) hasTrailer() bool {
+	for name := range e.header {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// endChunks writes the last chunk and the trailer section.
+func (e *exchange) endChunks() {
+	e.out = append(e.out, "0\r\n"...)
+	for name, values := range e.header {
+		if bare, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
+			e.field(bare, values)
+		}
+	}
+	e.out = append(e.out, "\r\n"...)
+}
+
+// send writes what is to be written, and p behind it.
+func (e *exchange) send(p []byte) {
+	head := e.out[e.fields:]
+	e.out, e.fields = e.out[:0], 0
+	switch {
+	case e.failed != nil:
+	case len(p) == 0:
+		if len(head) > 0 {
+			_, e.failed = e.c.nc.Write(head)
+		}
+	case len(head) == 0:
+		_, e.failed = e.c.nc.Write(p)
+	case e.c.tls == nil:
+		e.space = [2][]byte{head, p}
+		e.buffers = e.space[:]
+		e.failed = e.c.socket.writeBuffers(&e.buffers)
+		e.space = [2][]byte{}
+	default: // a record of TLS for each
+		n := copy(head[len(head):cap(head)], p)
+		if _, e.failed = e.c.nc.Write(head[:len(head)+n]); e.failed == nil && n < len(p) {
+			_, e.failed = e.c.nc.Write(p[n:])
+		}
+	}
+	if e.failed != nil {
+		e.ctx.cancel()
+	}
+}
+
+// giveBack gives back the buffer, unless the header was so long that it moved.
+func (e *exchange) giveBack() {
+	if cap(e.out) == outSize {
+		outs.Put((*[outSize]byte)(e.out[:outSize]))
+	}
+	e.out = nil
+}
