@@ -71,9 +71,11 @@ func play(file string) error {
 		stop()
 		return err
 	}
-	go func() {
-		_ = http.Serve(numbers, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { count(w, g) }))
-	}()
+	server := &http.Server{
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { count(w, g) }),
+		ReadHeaderTimeout: time.Minute,
+	}
+	go func() { _ = server.Serve(numbers) }()
 	fmt.Println(g.Addrs()[0], numbers.Addr())
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)

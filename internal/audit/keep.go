@@ -2,7 +2,6 @@ package audit
 
 import (
 	"compress/gzip"
-	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -42,24 +41,9 @@ func (l *Log) tend() {
 	}
 }
 
-// sign writes a signed record for drop.
-func (l *Log) sign(kind Kind, now time.Time, fields signedFields) error {
-	l.writing.Lock()
-	defer l.writing.Unlock()
-	switch {
-	case l.open.Err() != nil:
-		return errStopped
-	case l.trouble.Load() != nil:
-		return errStillFailing
-	}
-	l.busy.Store(l.o.Now().UnixNano())
-	defer l.busy.Store(0)
-	return l.commitSigned(kind, now, fields)
-}
-
 // isEnded tells a segment that the writer has left for good.
 func (l *Log) isEnded(path string) bool {
-	current := l.current.Load() // the lock of the writer is held while the disk hangs
+	current := l.current.Load()
 	return current == nil || path != *current
 }
 
@@ -68,14 +52,12 @@ func (l *Log) isEnded(path string) bool {
 func (l *Log) compressEnded() {
 	files, err := filesOf(l.dir)
 	for _, s := range files.segments {
-		if s.compressed || !l.isEnded(s.path) {
-			continue
-		}
-		failed := l.compress(s)
-		if errors.Is(failed, errStopped) {
+		if l.open.Err() != nil {
 			return
 		}
-		err = errors.Join(err, failed)
+		if !s.compressed && l.isEnded(s.path) {
+			err = errors.Join(err, l.compress(s.path))
+		}
 	}
 	if err != nil {
 		l.o.Log.Warn("files of the evidence could not be compressed and stay as they are; it is tried again in an hour",
@@ -83,129 +65,108 @@ func (l *Log) compressEnded() {
 	}
 }
 
-// compress puts the compressed form of a segment into its place: it is written, synced and
+// compress puts the compressed form of a file into its place: it is written, synced and
 // renamed, and then the plain file goes. Whenever the process dies, the plain file or a whole
 // compressed one is there. While both are, the plain one counts, and the next round compresses
 // it once more. Hashes are over the lines, so the chain does not notice.
-func (l *Log) compress(s segment) error {
-	if err := l.compressInto(s.path, s.path+compressedSuffix); err != nil {
-		return err
-	}
-	if err := os.Remove(s.path); err != nil {
-		return err
-	}
-	return syncDir(l.o.OpenFile, l.dir)
-}
-
-// compressInto compresses one file into another, which has its name only when it is whole and on
-// disk.
-func (l *Log) compressInto(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	unfinished := to + unfinishedSuffix
-	out, err := l.o.OpenFile(unfinished, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	z := gzip.NewWriter(out)
-	_, err = io.Copy(z, stoppable{in, l.open})
-	if err = errors.Join(err, z.Close()); err == nil {
-		err = out.Sync()
-	}
-	if err = errors.Join(err, out.Close()); err == nil {
-		err = os.Rename(unfinished, to)
+func (l *Log) compress(plain string) error {
+	compressed := plain + compressedSuffix
+	unfinished := compressed + unfinishedSuffix
+	err := l.zip(plain, unfinished)
+	if err == nil {
+		err = os.Rename(unfinished, compressed)
 	}
 	if err != nil {
 		_ = os.Remove(unfinished) // what went wrong before says more; the next try writes over it
 		return err
 	}
-	return syncDir(l.o.OpenFile, l.dir)
-}
-
-// stoppable ends reading when the gateway ends.
-type stoppable struct {
-	io.Reader
-	open context.Context
-}
-
-func (s stoppable) Read(p []byte) (int, error) {
-	if s.open.Err() != nil {
-		return 0, errStopped
+	if err := syncDir(l.o.OpenFile, l.dir); err != nil {
+		return err
 	}
-	return s.Reader.Read(p)
+	return errors.Join(os.Remove(plain), syncDir(l.o.OpenFile, l.dir))
+}
+
+// zip writes the compressed form of a file into another, and has that on disk.
+func (l *Log) zip(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := l.o.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	z := gzip.NewWriter(out)
+	_, err = io.Copy(z, in)
+	if err = errors.Join(err, z.Close()); err == nil {
+		err = out.Sync()
+	}
+	return errors.Join(err, out.Close())
 }
 
 // drop removes the segments that the law no longer asks for, the oldest first, and the files
-// of checkpoints of those years; it gives the number of segments. The record of a drop, which
-// is signed, is on disk before the file goes: it holds where the segment ended, and what is
-// left is verified from there.
+// of checkpoints of those years; it gives the number of segments.
 func (l *Log) drop(now time.Time) (dropped int, err error) {
 	files, err := filesOf(l.dir)
 	if err != nil {
 		return 0, err
 	}
 	for _, s := range files.segments {
-		end, over, err := l.expired(s, now)
-		if err != nil {
-			return dropped, err
-		}
-		if !over {
+		if !l.isEnded(s.path) || now.Before(legalEnd(s.day, l.o.KeepYears)) {
 			break
 		}
-		if err := l.dropSegment(s, end, now); err != nil {
+		t, err := tailOf(s.path)
+		switch {
+		case err != nil:
 			return dropped, err
-		}
-		if end != nil {
+		case t.size == 0 && t.damage == nil: // a process died before its first record
+		case !t.found || t.damage != nil:
+			return dropped, fmt.Errorf("dropping %s: it holds no whole record, or cannot be read to its end: look at it "+
+				"with gateway audit verify, and take it away", filepath.Base(s.path))
+		default:
+			// The day of the name is that of the clock when it was begun, which may have been wrong.
+			at, err := time.Parse(time.RFC3339Nano, t.last.time)
+			if err != nil || now.Before(legalEnd(at, l.o.KeepYears)) {
+				return dropped, l.dropCheckpoints(files.checkpoints, now)
+			}
+			if err := l.signDrop(s, &t.last); err != nil {
+				return dropped, err
+			}
 			dropped++
-			l.o.Log.Info("a file of the evidence was dropped: its legal end is past", "file", filepath.Base(s.path))
+			l.o.Log.Info("a file of the evidence is dropped: its legal end is past", "file", filepath.Base(s.path))
+		}
+		if err := l.remove(s); err != nil {
+			return dropped, fmt.Errorf("dropping a file of the evidence: %w", err)
 		}
 	}
 	return dropped, l.dropCheckpoints(files.checkpoints, now)
 }
 
-// expired tells whether a segment need no longer be kept, and its last record, nil if
-// it has none.
-func (l *Log) expired(s segment, now time.Time) (last *line, over bool, err error) {
-	if !l.isEnded(s.path) || now.Before(legalEnd(s.day, l.o.KeepYears)) {
-		return nil, false, nil
+// signDrop has the record of a drop, which is signed, on disk before the file goes: it holds where
+// the segment ended, and what is left is verified from there.
+func (l *Log) signDrop(s segment, last *line) error {
+	if l.trouble.Load() != nil {
+		return errStillFailing
 	}
-	t, err := tailOf(s.path)
-	switch {
-	case err != nil:
-		return nil, false, err
-	case t.size == 0 && t.damage == nil: // a process died before its first record
-		return nil, true, nil
-	case !t.found || t.damage != nil:
-		return nil, false, fmt.Errorf("dropping %s: it holds no whole record, or cannot be read to its end: look at it "+
-			"with gateway audit verify, and take it away", filepath.Base(s.path))
+	b, taken := l.add(l.signed(KindDropped, signedFields{File: filepath.Base(s.path), First: s.first, Last: last.seq,
+		LastHash: hex.EncodeToString(last.hash[:]), LastTime: last.time}), true)
+	if !taken {
+		return errStopped
 	}
-	// The day of the name is that of the clock when it was begun.
-	at, err := time.Parse(time.RFC3339Nano, t.last.time)
-	return &t.last, err == nil && !now.Before(legalEnd(at, l.o.KeepYears)), nil
+	<-b.done
+	return b.err
 }
 
-// dropSegment removes a segment, with a record of it if there is a last one.
-func (l *Log) dropSegment(s segment, last *line, now time.Time) error {
-	if last != nil {
-		err := l.sign(KindDropped, now, signedFields{File: filepath.Base(s.path), First: s.first, Last: last.seq,
-			LastHash: hex.EncodeToString(last.hash[:]), LastTime: last.time})
-		if err != nil {
-			return err
-		}
-	}
+// remove removes a segment in all its forms.
+func (l *Log) remove(s segment) error {
 	plain := s.plain()
 	for _, path := range []string{plain, plain + compressedSuffix, plain + compressedSuffix + unfinishedSuffix} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("dropping a file of the evidence: %w", err)
+			return err
 		}
 	}
-	if err := syncDir(l.o.OpenFile, l.dir); err != nil {
-		return fmt.Errorf("dropping a file of the evidence: %w", err)
-	}
-	return nil
+	return syncDir(l.o.OpenFile, l.dir)
 }
 
 // dropCheckpoints removes the files of years that are over: who has the later ones has what
@@ -246,8 +207,8 @@ func Keep(o Options) (dropped int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	go l.run()
 	dropped, err = l.drop(l.o.Now())
 	l.compressEnded()
-	l.end()
-	return dropped, errors.Join(err, l.w.failure)
+	return dropped, errors.Join(err, l.Close())
 }

@@ -64,7 +64,7 @@ func (l *link) append(b []byte, kind Kind, at time.Time, members any, sign func(
 	b = append(b, kind...)
 	b = append(b, '"')
 	// None of the types of members can fail.
-	if text, err := json.Marshal(members); err == nil && len(text) > len("{}") {
+	if text, err := json.Marshal(members); err == nil && len(text) > len("{}") && text[0] == '{' {
 		b = append(b, ',')
 		b = append(b, text[1:len(text)-1]...)
 	}

@@ -106,6 +106,10 @@ const (
 var ErrNotRecorded = errors.New("recording the intent of a write: the evidence cannot be written")
 
 // Log is one chain of evidence that is being written. It is safe for concurrent use.
+//
+// A record goes this way: Done, Intent or Event makes an entry, and add puts it behind those that
+// wait. The goroutine of run takes all of them at once (turn), makes lines of them (write), and has
+// the lines on disk with one sync (commit). Then they are forgotten, and whoever waits goes on.
 type Log struct {
 	o      Options
 	dir    string
@@ -143,20 +147,16 @@ type Log struct {
 	// notes are the newest checkpoints, for a time-stamping authority.
 	notes chan noted
 
-	// writing is held by whoever writes to the chain: the goroutine of run, and that of tend.
-	writing sync.Mutex
-	w       writer
+	w writer // of the goroutine of run
 }
 
 // losses counts records that the queue did not take.
 type losses struct{ reads, writes, events int64 }
 
-func (l losses) any() bool { return l != losses{} }
-
 // batch is what waits for one sync together.
 type batch struct {
 	done    chan struct{}
-	waiting int // how many writes wait for it
+	waiting int // how many wait for it
 	err     error
 }
 
@@ -176,7 +176,7 @@ func Open(o Options) (*Log, error) {
 	return l, nil
 }
 
-// prepare is Open without the goroutines that write and tend.
+// prepare is Open without its goroutines.
 func prepare(o Options) (*Log, error) {
 	o.complete()
 	if !validReplica(o.Replica) {
@@ -199,15 +199,15 @@ func prepare(o Options) (*Log, error) {
 		return nil, err
 	}
 	l.w.ship = newShipper(l)
-	if err := l.begin(); err != nil {
+	if err := l.start(); err != nil {
 		l.w.giveUp()
 		return nil, errors.Join(err, l.w.ship.close(), l.lock.Close())
 	}
 	return l, nil
 }
 
-// begin finds the key and the end of the chain.
-func (l *Log) begin() error {
+// start finds the key and the end of the chain, and signs the start.
+func (l *Log) start() error {
 	var err error
 	if l.key, err = keyOf(l.dir, l.o.KeyFile); err != nil {
 		return err
@@ -218,7 +218,20 @@ func (l *Log) begin() error {
 	if err := l.key.publish(l.dir); err != nil {
 		return err
 	}
-	return l.recover()
+	if err := l.recover(); err != nil {
+		return err
+	}
+	public := l.key.Public()
+	l.pending = append(l.pending, l.signed(KindStart, signedFields{
+		Version: l.o.Version, Key: Fingerprint(public), PublicKey: public,
+	}))
+	return l.turn(true)
+}
+
+// signed makes the entry of a record that is signed.
+func (l *Log) signed(kind Kind, fields signedFields) entry {
+	fields.Replica = l.o.Replica
+	return entry{kind, l.o.Now(), &fields}
 }
 
 var replicaName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,128}$`)
@@ -254,9 +267,8 @@ func (l *Log) intent(ctx context.Context, c *call.Record) (recorded bool, err er
 	if l.Refused() {
 		return false, ErrNotRecorded
 	}
-	e := entry{kind: KindIntent, at: l.o.Now(), record: recordOf(KindIntent, c, l.o.Mask)}
 	failing := l.trouble.Load() != nil
-	b, taken := l.add(&e, !failing)
+	b, taken := l.add(entry{KindIntent, l.o.Now(), recordOf(KindIntent, c, l.o.Mask)}, !failing)
 	switch {
 	case !taken && !l.mayLose():
 		return false, ErrNotRecorded
@@ -282,30 +294,37 @@ func (l *Log) intent(ctx context.Context, c *call.Record) (recorded bool, err er
 // Done records a finished call, if it is evidence. It does not wait.
 func (l *Log) Done(c *call.Record) {
 	if kind, ok := evidenceOf(c); ok {
-		l.add(&entry{kind: kind, at: c.Start.Add(c.Phases.Total), record: recordOf(kind, c, l.o.Mask)}, false)
+		l.add(entry{kind, c.Start.Add(c.Phases.Total), recordOf(kind, c, l.o.Mask)}, false)
 	}
 }
 
 // refusal records a call that the gateway refused, or some that were left out (LeftOut).
-func (l *Log) refusal(at time.Time, r Record) {
-	l.add(&entry{kind: KindRefusal, at: at, record: r}, false)
-}
+func (l *Log) refusal(at time.Time, r *Record) { l.add(entry{KindRefusal, at, r}, false) }
 
 // Event records something other than a call: KindConfiguration, KindAdministration or KindKey. The
 // names of its fields are plain words in camelCase other than those that every record has. It
 // does not wait.
 func (l *Log) Event(kind Kind, fields map[string]string) {
-	l.add(&entry{kind: kind, at: l.o.Now(), event: fields}, false)
+	l.add(entry{kind, l.o.Now(), fields}, false)
 }
 
 // add queues a record, or counts it as lost. With wait it gives the batch that is done when the
 // record is on disk.
-func (l *Log) add(e *entry, wait bool) (b *batch, taken bool) {
+//
+// Half of the places are kept for what must not be lost: from refusals always; from reads where no
+// request is refused; otherwise for whatever was under way when the log was Full.
+func (l *Log) add(e entry, wait bool) (b *batch, taken bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.take(e) {
+	limit := l.o.Queue
+	if e.kind == KindRefusal || e.kind == KindRead && l.mayLose() {
+		limit /= 2
+	}
+	if l.open.Err() != nil || len(l.pending) >= limit {
+		l.lose(e.kind)
 		return nil, false
 	}
+	l.pending = append(l.pending, e)
 	if wait {
 		if l.batch == nil {
 			l.batch = &batch{done: make(chan struct{})}
@@ -322,69 +341,22 @@ func (l *Log) add(e *entry, wait bool) (b *batch, taken bool) {
 	return b, true
 }
 
-// take queues a record under the lock, or counts it as lost. Half of the places are
-// kept for what must not be lost: from refusals always; from reads where no request is
-// refused; otherwise for whatever was under way when the log was Full.
-func (l *Log) take(e *entry) bool {
-	limit := l.o.Queue
-	if e.kind == KindRefusal || e.kind == KindRead && l.mayLose() {
-		limit /= 2
-	}
-	if l.open.Err() != nil || len(l.pending) >= limit {
-		switch {
-		case e.kind == KindIntent && !l.mayLose():
-			return false // its write is not sent: nothing is lost
-		case e.kind == KindTimestamp:
-			return false // there will be another one
-		case e.kind == KindRead || e.kind == KindOpening:
-			l.lost.reads++
-		case e.event != nil || e.kind == KindRefusal:
-			l.lost.events++
-		default:
-			l.lost.writes++
+// lose counts a record that was not taken, under the lock.
+func (l *Log) lose(kind Kind) {
+	switch kind {
+	case KindTimestamp, KindDropped:
+		return // there will be another one
+	case KindIntent:
+		if !l.mayLose() {
+			return // its write is not sent: nothing is lost
 		}
-		l.status.Lost++
-		return false
+		l.lost.writes++
+	case KindOutcome:
+		l.lost.writes++
+	case KindRead, KindOpening:
+		l.lost.reads++
+	default:
+		l.lost.events++
 	}
-	l.pending = append(l.pending, *e)
-	return true
-}
-
-// run writes until the log is closed.
-func (l *Log) run() {
-	defer close(l.done)
-	tick := time.NewTicker(flushEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-l.wake:
-			if l.o.Now().Sub(l.w.shared) < gatherFor {
-				time.Sleep(gather)
-			}
-			_ = l.turn(false) // who waits for it is told
-		case <-tick.C:
-			_ = l.turn(false)
-		case <-l.open.Done():
-			l.end()
-			return
-		}
-	}
-}
-
-// Close writes what waits, signs the end and gives the chain up. What cannot be
-// written within some seconds is lost, and the next start says so.
-func (l *Log) Close() error {
-	var err error
-	l.closeOnce.Do(func() {
-		l.stop()
-		timer := time.NewTimer(patience)
-		defer timer.Stop()
-		select {
-		case <-l.done:
-			err = l.w.failure
-		case <-timer.C:
-			err = fmt.Errorf("closing the evidence: the disk has not answered for %s", patience)
-		}
-	})
-	return err
+	l.status.Lost++
 }

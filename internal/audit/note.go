@@ -84,6 +84,7 @@ var (
 // signer makes the notes of a replica.
 type signer struct {
 	note.Verifier
+	replica string
 	private ed25519.PrivateKey
 }
 
@@ -95,7 +96,7 @@ func newSigner(replica string, key *Key) (*signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &signer{v, key.private}, nil
+	return &signer{v, replica, key.private}, nil
 }
 
 // sign gives the signature of a note, in base64.

@@ -90,25 +90,18 @@ func MayRecord(method string, action ebox.Action, path string) bool {
 	return action != ebox.None && method != http.MethodOptions && !ebox.IsReference(path)
 }
 
-// refused tells a call that the gateway itself refused.
-func refused(c *call.Record) bool {
+// isRefused tells a call that the gateway itself refused.
+func isRefused(c *call.Record) bool {
 	return c.ProblemType != "" && c.Status >= http.StatusBadRequest && c.Status < http.StatusInternalServerError
 }
 
-// entry is a record that is not in the chain yet. It holds nothing of its request but texts.
+// entry is a record that is not in the chain yet.
 type entry struct {
-	kind   Kind
-	at     time.Time
-	record Record
-	event  map[string]string // nil if it is about a call
-}
-
-// appendTo writes the line of an entry.
-func (e *entry) appendTo(b []byte, l *link) []byte {
-	if e.event != nil {
-		return l.append(b, e.kind, e.at, e.event, nil)
-	}
-	return l.append(b, e.kind, e.at, &e.record, nil)
+	kind Kind
+	at   time.Time
+	// about is what it says beside its place, an object in JSON: a *Record of a call, the fields of
+	// an event, or *signedFields. It holds nothing of its request but texts.
+	about any
 }
 
 // Record is what the evidence says of a call, but for its place. What is empty is left out.
@@ -160,8 +153,8 @@ type Record struct {
 const maxURL, maxProvider = 4096, 400
 
 // recordOf is what a call is recorded as, with the numbers of citizens masked.
-func recordOf(kind Kind, c *call.Record, mask func(string) string) Record {
-	r := Record{
+func recordOf(kind Kind, c *call.Record, mask func(string) string) *Record {
+	r := &Record{
 		RequestID: c.ID, ParentID: c.Parent, Caller: c.Caller, Listener: c.Listener, Actor: c.Actor, Purpose: c.Purpose,
 		Named: c.Named, Client: c.Client, Route: c.Route, Provider: printable.Text(mask(c.Provider), maxProvider),
 		Upstream: c.UpstreamHost, Action: c.Action.String(), Method: printable.Text(c.Method, printable.MaxAsserted),

@@ -20,9 +20,8 @@ type tail struct {
 	damage *damage
 }
 
-// recover finds where the chain ended, sets aside what stands behind its last whole
-// record, and writes the record of the start, with one of the gap before it if the
-// process before did not end in order, or evidence is missing.
+// recover finds where the chain ended, and sets aside what stands behind its last whole record.
+// If the process before did not end in order, or evidence is missing, the chain says so next.
 func (l *Log) recover() error {
 	files, err := filesOf(l.dir)
 	if err == nil {
@@ -71,12 +70,6 @@ func (l *Log) recover() error {
 	if missing != nil || len(aside) > 0 || last.found && last.last.kind != KindStop {
 		l.gapAtStart(missing, &last, aside)
 	}
-	public := l.key.Public()
-	err = l.commitSigned(KindStart, now, signedFields{Version: l.o.Version, Key: Fingerprint(public), PublicKey: public})
-	if err != nil {
-		return err
-	}
-	l.shipSigned(now)
 	return nil
 }
 

@@ -8,24 +8,17 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/logfile"
 	"ebox-gateway/internal/printable"
 )
 
 const (
-	// refusalBurst refusals of one source are recorded at once, then one each
-	// refusalPause; the others are counted.
-	refusalBurst = 20
-	refusalPause = 6 * time.Second
-	// Of all sources together, allPerSecond are recorded, and allBurst at once.
-	allPerSecond, allBurst = 20, 500
-	// maxSources bounds how many sources are told apart at a time; those beyond share.
+	// refusalsEach are recorded a minute of one source, refusalsAll of all together; the others are
+	// counted.
+	refusalsEach, refusalsAll = 20, 1200
+	// maxSources bounds how many sources are told apart in a minute; those beyond share.
 	maxSources = 4096
-	// leftOutAfter is how long those that were left out wait to be counted in a line.
-	leftOutAfter = time.Minute
 	// securitySize is where the file of refusals is rotated, in bytes, securityFiles how many
 	// older ones are kept.
 	securitySize  = 64e6
@@ -38,21 +31,20 @@ const (
 // and a line each in a log of its own. Who is refused often gets no more than his share of
 // either. Its zero value records nothing; it is safe for concurrent use.
 type Refusals struct {
-	mu      sync.Mutex
-	log     *slog.Logger  // nil if there is no log of its own
-	file    *logfile.File // nil if it is a stream
-	chain   *Log          // nil if no evidence is kept
-	mask    func(string) string
-	all     *rate.Limiter
-	sources map[netip.Addr]*refusedSource
-	timer   *time.Timer // set while there are sources
+	mu    sync.Mutex
+	log   *slog.Logger  // nil if there is no log of its own
+	file  *logfile.File // nil if it is a stream
+	chain *Log          // nil if no evidence is kept
+	mask  func(string) string
+	// sources are those of the last minute, until timer ends it; recorded is how many refusals of
+	// theirs were recorded. All are nil and 0 while nobody is refused.
+	sources  map[netip.Addr]*refused
+	recorded int
+	timer    *time.Timer
 }
 
-type refusedSource struct {
-	limit   *rate.Limiter
-	leftOut int
-	last    time.Time
-}
+// refused counts the refusals of one source in a minute.
+type refused struct{ recorded, leftOut int }
 
 // Use sets where refusals go from now on: "stdout" and "stderr" are the streams that are
 // given, anything else is a file, empty none. chain may be nil.
@@ -79,7 +71,7 @@ func (r *Refusals) Use(to string, streams map[string]io.Writer, chain *Log, mask
 
 // Done records a finished call, if the gateway refused it. It does not wait.
 func (r *Refusals) Done(c *call.Record) {
-	if !refused(c) {
+	if !isRefused(c) {
 		return
 	}
 	r.mu.Lock()
@@ -87,26 +79,26 @@ func (r *Refusals) Done(c *call.Record) {
 	if r.log == nil && r.chain == nil {
 		return
 	}
-	at := c.Start.Add(c.Phases.Total)
 	s := r.source(c.Source)
-	if s.last = at; !s.limit.AllowN(at, 1) || !r.all.AllowN(at, 1) {
+	if s.recorded == refusalsEach || r.recorded == refusalsAll {
 		s.leftOut++
 		return
 	}
-	r.write("refused", at, c, s.leftOut)
-	s.leftOut = 0
+	s.recorded++
+	r.recorded++
+	r.write("refused", c.Start.Add(c.Phases.Total), c, 0)
 }
 
 // source is where the refusals of an address are counted. Of IPv6 a /64 is one: whoever has
 // an address there has them all.
-func (r *Refusals) source(a netip.Addr) *refusedSource {
+func (r *Refusals) source(a netip.Addr) *refused {
 	if a = a.Unmap(); a.Is6() {
 		if net, err := a.Prefix(64); err == nil {
 			a = net.Addr()
 		}
 	}
 	if r.sources == nil {
-		r.sources, r.all = make(map[netip.Addr]*refusedSource), rate.NewLimiter(allPerSecond, allBurst)
+		r.sources, r.timer = make(map[netip.Addr]*refused), time.AfterFunc(time.Minute, r.endMinute)
 	}
 	s, ok := r.sources[a]
 	if !ok && len(r.sources) >= maxSources {
@@ -114,34 +106,22 @@ func (r *Refusals) source(a netip.Addr) *refusedSource {
 		s, ok = r.sources[a]
 	}
 	if !ok {
-		s = &refusedSource{limit: rate.NewLimiter(rate.Every(refusalPause), refusalBurst)}
+		s = new(refused)
 		r.sources[a] = s
-	}
-	if r.timer == nil {
-		r.timer = time.AfterFunc(leftOutAfter, r.countLeftOut)
 	}
 	return s
 }
 
-// countLeftOut writes how many of each source were left out, and forgets those whose limit is
-// full again, which says no more than a new one.
-func (r *Refusals) countLeftOut() {
+// endMinute writes how many of each source were left out, and begins to count anew.
+func (r *Refusals) endMinute() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.timer = nil
-	now := time.Now()
 	for a, s := range r.sources {
-		switch {
-		case s.leftOut > 0:
-			r.write("more were refused", now, &call.Record{Call: &call.Call{Source: a}}, s.leftOut)
-			s.leftOut = 0
-		case now.Sub(s.last) > refusalBurst*refusalPause:
-			delete(r.sources, a)
+		if s.leftOut > 0 {
+			r.write("more were refused", time.Now(), &call.Record{Call: &call.Call{Source: a}}, s.leftOut)
 		}
 	}
-	if len(r.sources) > 0 {
-		r.timer = time.AfterFunc(leftOutAfter, r.countLeftOut)
-	}
+	r.sources, r.recorded = nil, 0
 }
 
 // write tells of a call that was refused, and of leftOut others of its source.
@@ -185,13 +165,13 @@ func (r *Refusals) Reopen() error {
 
 // Close counts what was left out, and closes the file. It comes before the chain is closed.
 func (r *Refusals) Close() error {
-	r.countLeftOut()
+	r.endMinute()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.timer != nil {
 		r.timer.Stop()
 	}
 	err := r.file.Close()
-	r.log, r.file, r.chain, r.sources, r.timer = nil, nil, nil, nil, nil
+	r.log, r.file, r.chain = nil, nil, nil
 	return err
 }

@@ -83,7 +83,7 @@ func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
 		must(t, r.Close())
 		must(t, l.Close())
 		text := mustRead(t, path)
-		if n := strings.Count(text, "\n"); n != refusalBurst+2 || !strings.Contains(text, `"requestId":"another"`) {
+		if n := strings.Count(text, "\n"); n != refusalsEach+2 || !strings.Contains(text, `"requestId":"another"`) {
 			t.Errorf("%d lines: %s", n, text)
 		}
 		if !strings.Contains(text, `"msg":"more were refused","log":"security","source":"2001:db8::","leftOut":980`) {
@@ -91,7 +91,7 @@ func TestRefusalsOfOneSourceAreBoundedAndCounted(t *testing.T) {
 		}
 		sound(t, dir)
 		chain := whole(t, dir)
-		if n := strings.Count(chain, `"kind":"refusal"`); n != refusalBurst+2 || !strings.Contains(chain, `"leftOut":980`) {
+		if n := strings.Count(chain, `"kind":"refusal"`); n != refusalsEach+2 || !strings.Contains(chain, `"leftOut":980`) {
 			t.Errorf("%d in the chain: %s", n, chain)
 		}
 	})

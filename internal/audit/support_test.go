@@ -17,10 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -28,7 +27,7 @@ func TestMain(m *testing.M) {
 		victim(dir)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	testkit.Main(m)
 }
 
 func options(dir string) Options {
@@ -66,8 +65,7 @@ func write(id string) *call.Record {
 // forged is the line of a record that never was, behind another, and becomes the one to forge
 // behind.
 func forged(kind Kind, behind *link) string {
-	e := entry{kind: kind, at: time.Now(), record: Record{RequestID: "forged"}}
-	return string(e.appendTo(nil, behind))
+	return string(behind.append(nil, kind, time.Now(), &Record{RequestID: "forged"}, nil))
 }
 
 // before is the record before a line, as the line says.

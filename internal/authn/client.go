@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/watch"
 )
 
@@ -85,11 +86,25 @@ func (c *client) sourceList() []*Source {
 	return list
 }
 
-// obtain gets a token for a source, through the shared copy if there is one.
-func (c *client) obtain(ctx context.Context, key *Key, scopes []string, stale string) (Token, error) {
-	fetch := func(ctx context.Context) (Token, error) {
-		return c.tokens.endpoint.fetch(ctx, &c.Client, key, scopes)
+// fetch asks the Authorization Server for one token.
+func (c *client) fetch(ctx context.Context, key *Key, scopes []string) (t Token, err error) {
+	defer c.contain(&err)
+	return c.tokens.endpoint.fetch(ctx, &c.Client, key, scopes)
+}
+
+// contain makes a panic over what a server or Redis answered a failure of that one request.
+// Requests run on goroutines of their own, where it would end the gateway.
+func (c *client) contain(err *error) {
+	if fault := recover(); fault != nil {
+		c.tokens.log.Error("a token request panicked", "client", c.Name, "error", printable.Panic(fault))
+		*err = &UnavailableError{Client: c.Name, Reason: "a fault of the gateway, which its log shows"}
 	}
+}
+
+// obtain gets a token for a source, through the shared copy if there is one.
+func (c *client) obtain(ctx context.Context, key *Key, scopes []string, stale string) (t Token, err error) {
+	defer c.contain(&err)
+	fetch := func(ctx context.Context) (Token, error) { return c.fetch(ctx, key, scopes) }
 	if c.tokens.shared == nil {
 		return fetch(ctx)
 	}
@@ -97,7 +112,7 @@ func (c *client) obtain(ctx context.Context, key *Key, scopes []string, stale st
 	ctx, cancel := context.WithTimeout(ctx, 2*c.tokens.endpoint.timeout)
 	defer cancel()
 	name := c.tokenKey(key, scopes)
-	t, err := c.tokens.shared.Obtain(ctx, name, stale, fetch)
+	t, err = c.tokens.shared.Obtain(ctx, name, stale, fetch)
 	var (
 		refused     *RefusedError
 		unavailable *UnavailableError

@@ -113,6 +113,43 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 	}
 }
 
+// A parser that a server's bytes make panic must not end the gateway, wherever it is asked.
+func TestAPanicOverAnAnswerFailsThatRequestAlone(t *testing.T) {
+	as := newAuthServer(t, mustLoad(t, oldSource), mustLoad(t, newSource))
+	var panics atomic.Bool
+	panics.Store(true)
+	var logged strings.Builder
+	file := keyFile(t)
+	tokens := setup(t, as, func(o *Options) {
+		o.Log, o.Clients[0].Config = textLog(&logged), clientOf("key="+file)
+		o.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			if panics.Load() {
+				panic("quite-private-description")
+			}
+			return as.RoundTrip(r)
+		})
+	})
+	s := source(t, tokens)
+	var u *UnavailableError
+	if _, err := s.Token(t.Context()); !errors.As(err, &u) {
+		t.Errorf("for a caller: %v", err)
+	}
+	c := tokens.clients[0]
+	c.pending = &pendingKey{key: mustLoad(t, newSource)}
+	c.prove(t.Context())
+	if c.pending.last == nil {
+		t.Error("a new key's trial left no failure")
+	}
+	panics.Store(false)
+	tokens.Retry()
+	mustToken(t, s)
+	tokens.running.Wait()
+	as.leaks(logged.String())
+	if !strings.Contains(logged.String(), "roundTripper.RoundTrip") {
+		t.Errorf("the log does not say where: %s", logged.String())
+	}
+}
+
 func TestARefusalMentionsAClockThatIsWrong(t *testing.T) {
 	as := newAuthServer(t) // with no key registered
 	as.answer = func(w http.ResponseWriter, r *http.Request) {

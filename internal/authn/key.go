@@ -45,8 +45,8 @@ func LoadKey(c config.Client) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := newKey(m, c.Algorithm, c.Headers)
-	if err != nil {
+	var k *Key
+	if err := guarded(func() error { k, err = newKey(m, c.Algorithm, c.Headers); return err }); err != nil {
 		return nil, fmt.Errorf("loading key from %s: %w", c.KeyFile(), err)
 	}
 	return k, nil

@@ -86,7 +86,7 @@ func readKey(c config.Client) (material, error) {
 	if content, err = readFile(m.certFile); err != nil {
 		return material{}, fmt.Errorf("loading certificate: %w", err)
 	}
-	if m.certs, err = parseCertificates(content); err != nil {
+	if err := guarded(func() error { m.certs, err = parseCertificates(content); return err }); err != nil {
 		return material{}, fmt.Errorf("loading certificate from %s: %w", m.certFile, err)
 	}
 	return m, nil

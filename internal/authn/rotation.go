@@ -121,7 +121,7 @@ func (c *client) prove(ctx context.Context) {
 	candidates = append(candidates, others...)
 	candidates = candidates[:min(len(candidates), maxProofs)]
 	for i, s := range candidates {
-		t, err := c.tokens.endpoint.fetch(ctx, &c.Client, p.key, s.scopes)
+		t, err := c.fetch(ctx, p.key, s.scopes)
 		if err == nil {
 			c.promote(p, s, t)
 			return

@@ -15,6 +15,7 @@ type sharedMap struct {
 	tokens map[string]Token
 	asked  []TokenKey
 	down   bool
+	panics bool
 }
 
 func (m *sharedMap) Obtain(ctx context.Context, key TokenKey, stale string, fetch func(context.Context) (Token,
@@ -22,6 +23,9 @@ func (m *sharedMap) Obtain(ctx context.Context, key TokenKey, stale string, fetc
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.asked = append(m.asked, key)
+	if m.panics {
+		panic("what Redis holds")
+	}
 	if m.down {
 		return Token{}, errors.New("an error that is not of this package")
 	}
@@ -73,12 +77,14 @@ func TestReplicasWithASharedCopyAskOnce(t *testing.T) {
 }
 
 func TestASharedCopyThatFailsIsAnOutage(t *testing.T) {
-	as := newAuthServer(t, mustLoad(t, newSource))
-	s := source(t, setup(t, as, func(o *Options) { o.Shared = &sharedMap{down: true} }))
-	_, err := s.Token(t.Context())
-	var u *UnavailableError
-	if !errors.As(err, &u) || as.count() != 0 {
-		t.Fatalf("%v", err)
+	for _, shared := range []*sharedMap{{down: true}, {panics: true}} {
+		as := newAuthServer(t, mustLoad(t, newSource))
+		s := source(t, setup(t, as, func(o *Options) { o.Shared = shared }))
+		_, err := s.Token(t.Context())
+		var u *UnavailableError
+		if !errors.As(err, &u) || as.count() != 0 {
+			t.Fatalf("%v", err)
+		}
 	}
 }
 

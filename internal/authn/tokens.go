@@ -235,7 +235,7 @@ func (t *Tokens) Try(ctx context.Context, client string, scopes []string, anothe
 	if key == nil {
 		return Token{}, c.noKey()
 	}
-	return t.endpoint.fetch(ctx, &c.Client, key, canonical)
+	return c.fetch(ctx, key, canonical)
 }
 
 // Run watches the key files and renews tokens before they expire, until ctx is

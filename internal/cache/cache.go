@@ -151,7 +151,7 @@ func (c *Cache) Stats() Stats {
 }
 
 // Apply takes in what another replica has invalidated. It does not go on to the store.
-func (c *Cache) Apply(i Invalidation) { c.epochs.bump(i.Scope) }
+func (c *Cache) Apply(s Scope) { c.epochs.bump(s) }
 
 // Flush drops everything in memory, after invalidations of other replicas may have been
 // lost. What the store keeps, stays: its own counters tell what still counts.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/testkit"
 )
 
@@ -94,6 +95,7 @@ func TestWhatIsReused(t *testing.T) {
 }
 
 func TestWhatTheRouteSays(t *testing.T) {
+	type of = config.CachePolicy
 	type row struct {
 		policy call.Policy
 		answer []string
@@ -101,25 +103,25 @@ func TestWhatTheRouteSays(t *testing.T) {
 		how    string
 	}
 	testkit.Table(t, map[string]row{
-		"a default lifetime": {call.Policy{DefaultTTL: time.Minute}, nil, 59 * time.Second, "hit; ttl=1"},
-		"that is over":       {call.Policy{DefaultTTL: time.Minute}, nil, 61 * time.Second, "fwd=uri-miss"},
-		"not against the answer's own word": {call.Policy{DefaultTTL: time.Minute}, []string{"Cache-Control: max-age=1"},
+		"a default lifetime": {call.Policy{CachePolicy: of{DefaultTTL: time.Minute}}, nil, 59 * time.Second, "hit; ttl=1"},
+		"that is over":       {call.Policy{CachePolicy: of{DefaultTTL: time.Minute}}, nil, 61 * time.Second, "fwd=uri-miss"},
+		"not against the answer's own word": {call.Policy{CachePolicy: of{DefaultTTL: time.Minute}}, []string{"Cache-Control: max-age=1"},
 			2 * time.Second, "fwd=uri-miss"},
 		"heuristics": {call.Policy{Heuristics: true}, []string{"Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT"},
 			2 * time.Hour, "hit"},
 		"heuristics off": {call.Policy{}, []string{"Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT"}, 0, "fwd=stale"},
-		"stale while revalidate": {call.Policy{StaleWhileRevalidate: time.Minute}, []string{"Cache-Control: max-age=10"},
+		"stale while revalidate": {call.Policy{CachePolicy: of{StaleWhileRevalidate: time.Minute}}, []string{"Cache-Control: max-age=10"},
 			60 * time.Second, "hit; ttl=-50"},
-		"stale while revalidate, over": {call.Policy{StaleWhileRevalidate: time.Minute},
+		"stale while revalidate, over": {call.Policy{CachePolicy: of{StaleWhileRevalidate: time.Minute}},
 			[]string{"Cache-Control: max-age=10"}, 71 * time.Second, "fwd=uri-miss"},
-		"the answer's own window first": {call.Policy{StaleWhileRevalidate: time.Hour},
+		"the answer's own window first": {call.Policy{CachePolicy: of{StaleWhileRevalidate: time.Hour}},
 			[]string{"Cache-Control: max-age=10, stale-while-revalidate=5"}, 20 * time.Second, "fwd="},
-		"must-revalidate forbids it": {call.Policy{StaleWhileRevalidate: time.Hour},
+		"must-revalidate forbids it": {call.Policy{CachePolicy: of{StaleWhileRevalidate: time.Hour}},
 			[]string{"Cache-Control: max-age=10, must-revalidate"}, 20 * time.Second, "fwd="},
-		"only when silent, and it speaks": {call.Policy{StaleWhileRevalidate: time.Hour, WhenSilent: true},
+		"only when silent, and it speaks": {call.Policy{CachePolicy: of{StaleWhileRevalidate: time.Hour, WhenSilent: true}},
 			[]string{"Cache-Control: max-age=10"}, 20 * time.Second, "fwd="},
-		"only when silent, and it is": {call.Policy{DefaultTTL: time.Second, StaleWhileRevalidate: time.Hour,
-			WhenSilent: true}, nil, 20 * time.Second, "hit; ttl=-19"},
+		"only when silent, and it is": {call.Policy{CachePolicy: of{DefaultTTL: time.Second, StaleWhileRevalidate: time.Hour,
+			WhenSilent: true}}, nil, 20 * time.Second, "hit; ttl=-19"},
 		"a body that is too large": {call.Policy{MaxBody: 3}, []string{"Cache-Control: max-age=60"}, 0, "fwd=uri-miss"},
 	}, func(t *testing.T, c row) {
 		r := newRig(t, always("body", c.answer...))

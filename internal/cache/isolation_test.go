@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
 )
 
@@ -23,16 +24,16 @@ import (
 // origin made it.
 func TestNoByteOfOneReachesAnother(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		sharing := rapid.SampledFrom([]call.Sharing{call.SharedNever, call.SharedNever, call.SharedPublic}).Draw(t, "sharing")
+		sharing := rapid.SampledFrom([]config.Sharing{config.SharedNever, config.SharedNever, config.SharedPublic}).Draw(t, "sharing")
 		seed := rapid.Uint64().Draw(t, "seed")
 		store := newShelf()
 		origin := secretive(sharing)
 		var rigs []*rig
 		for range 2 {
-			r := &rig{origin: origin, policy: call.Policy{
-				MaxBody: 100, Sharing: sharing, DefaultTTL: time.Duration(rapid.IntRange(0, 1).Draw(t, "ttl")) * time.Hour,
-				StaleWhileRevalidate: time.Hour, StaleIfError: time.Hour, Heuristics: true,
-			}}
+			r := &rig{origin: origin, policy: call.Policy{MaxBody: 100, Heuristics: true, CachePolicy: config.CachePolicy{
+				Shared: sharing, DefaultTTL: time.Duration(rapid.IntRange(0, 1).Draw(t, "ttl")) * time.Hour,
+				StaleWhileRevalidate: time.Hour, StaleIfError: time.Hour,
+			}}}
 			r.cache = New(r.options(100<<10, wander(seed)))
 			defer r.cache.Close()
 			if rapid.Bool().Draw(t, "second level") {
@@ -87,7 +88,7 @@ const (
 
 // secretive makes an origin whose answers name whom they are for. What it marks public
 // is the same for everybody, if that may be shared at all.
-func secretive(sharing call.Sharing) origin {
+func secretive(sharing config.Sharing) origin {
 	return func(r *http.Request) (*http.Response, error) {
 		n := rand.IntN(100)
 		if n < 5 {
@@ -105,7 +106,7 @@ func secretive(sharing call.Sharing) origin {
 		case 3:
 			fields = append(fields, "Cache-Control: s-maxage=50")
 		case 4:
-			if sharing == call.SharedPublic {
+			if sharing == config.SharedPublic {
 				secret = public
 				fields = append(fields, "Cache-Control: public, max-age=50")
 			}

@@ -16,14 +16,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 const (
 	example = enterprise.Number(206731645)
@@ -230,7 +229,7 @@ func (r *rig) call(a asked) *call.Call {
 		Partition: call.Partition{
 			Route: "route", Upstream: "http://upstream.test", Client: a.client, Scopes: "s", Enterprise: x.Enterprise,
 		},
-		Policy: &r.policy, Told: true, Reads: true, Shares: r.policy.Sharing != call.SharedNever,
+		Policy: &r.policy, Told: true, Reads: true, Shares: r.policy.Shared.Any(),
 	}
 	return x
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/wire"
 )
 
@@ -57,7 +58,7 @@ func newEntry(q *query, resp *http.Response, field func(string) []string, p *cal
 		// Its end is the end of the connection, and so is any accident.
 		return nil
 	}
-	if resp.ContentLength > p.MaxBody {
+	if resp.ContentLength > int64(p.MaxBody) {
 		return nil
 	}
 	// Most answers that are not stored say so: nothing is copied for them.
@@ -125,12 +126,12 @@ func (e *Entry) mayBeStored(q *query) bool {
 // sharable tells whether what one caller got may be given to callers of other
 // enterprises. A caller with credentials of its own takes the answer for its own,
 // whether or not they went on (section 3.5).
-func (e *Entry) sharable(q *query, s call.Sharing) bool {
+func (e *Entry) sharable(q *query, s config.Sharing) bool {
 	cc := &e.facts.cc
 	if q.credentials && !cc.forAll() {
 		return false
 	}
-	return s == call.SharedAlways || s == call.SharedPublic && cc.public
+	return s == config.SharedAlways || s == config.SharedPublic && cc.public
 }
 
 // forAll tells that the answer to one caller with credentials may be given to others

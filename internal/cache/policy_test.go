@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 )
 
 func TestOnlyAWholeIsStored(t *testing.T) {
@@ -88,12 +88,12 @@ func TestWhatBroughtACallersCredentials(t *testing.T) {
 	} {
 		t.Run(of.name, func(t *testing.T) {
 			r := newRig(t, always("body", "Cache-Control: "+of.cacheControl))
-			for _, sharing := range []call.Sharing{call.SharedNever, call.SharedAlways} {
-				r.policy.Sharing = sharing
+			for _, sharing := range []config.Sharing{config.SharedNever, config.SharedAlways} {
+				r.policy.Shared = sharing
 				path := fmt.Sprint("/", sharing)
 				r.get(path, of.sent)
 				if g := r.get(path); g.fromCache() != of.kept {
-					t.Errorf("sharing %d: %s", sharing, g.cache())
+					t.Errorf("sharing %s: %s", sharing, g.cache())
 				}
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/problem"
 )
 
@@ -103,10 +104,10 @@ func errNothingKept() error {
 // open makes the keys and notes the epochs. Everything that comes back counts from here.
 func (rd *reading) open() {
 	p, target := rd.x.Keep.Partition, rd.x.TargetAndQuery()
-	if rd.x.Keep.Policy.Sharing != call.SharedAlways {
+	if rd.x.Keep.Policy.Shared != config.SharedAlways {
 		rd.add(KeyOf(p, target))
 	}
-	if rd.x.Keep.Policy.Sharing != call.SharedNever {
+	if rd.x.Keep.Policy.Shared.Any() {
 		rd.add(KeyOf(p.SharedByAll(), target))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/problem"
 )
 
@@ -129,7 +130,7 @@ func (rd *reading) confirmed(ctx context.Context, answer *http.Response, now tim
 // with what answer has brought. What was brought to one enterprise goes to others only if
 // it says itself that it may.
 func (rd *reading) mayKeep(e *Entry, answer http.Header) bool {
-	if rd.at.key.shared && rd.x.Keep.Policy.Sharing != call.SharedAlways &&
+	if rd.at.key.shared && rd.x.Keep.Policy.Shared != config.SharedAlways &&
 		!parseCacheControl(answer["Cache-Control"]).public {
 		return false
 	}
@@ -198,14 +199,14 @@ func (rd *reading) keep(ctx context.Context, resp *http.Response, now time.Time)
 		end([]byte{}, false)
 		return true
 	}
-	resp.Body = newRecorder(resp.Body, rd.x.Keep.Policy.MaxBody, rd.x.Memory, end)
+	resp.Body = newRecorder(resp.Body, int64(rd.x.Keep.Policy.MaxBody), rd.x.Memory, end)
 	return true
 }
 
 // placeFor chooses where an entry goes, nil for nowhere. What may not be shared never
 // goes to a place that is, whatever places there are: a refresh knows only one.
 func (rd *reading) placeFor(e *Entry) *place {
-	shared := e.sharable(&rd.q, rd.x.Keep.Policy.Sharing)
+	shared := e.sharable(&rd.q, rd.x.Keep.Policy.Shared)
 	for i := range rd.n {
 		if at := &rd.places[i]; at.key.shared == shared {
 			return at

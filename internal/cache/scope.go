@@ -131,22 +131,19 @@ func (e *epochs) bump(s Scope) {
 	page.Load()[s%epochPage].Add(1)
 }
 
-// Invalidation is what a replica tells the others: that a scope was bumped. It shows
-// nothing in plain text.
-type Invalidation struct{ Scope Scope }
+var errScope = errors.New("reading an invalidation: it has another form than this version of the gateway writes")
 
-var errInvalidation = errors.New("reading an invalidation: it has another form than this version of the gateway writes")
-
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (i Invalidation) MarshalBinary() ([]byte, error) {
-	return binary.BigEndian.AppendUint32(nil, uint32(i.Scope)), nil
+// MarshalBinary implements encoding.BinaryMarshaler: so a replica tells the others of a scope
+// that was bumped. It shows nothing in plain text.
+func (s Scope) MarshalBinary() ([]byte, error) {
+	return binary.BigEndian.AppendUint32(nil, uint32(s)), nil
 }
 
 // UnmarshalBinary implements encoding.BinaryUnmarshaler.
-func (i *Invalidation) UnmarshalBinary(b []byte) error {
+func (s *Scope) UnmarshalBinary(b []byte) error {
 	if len(b) != 4 || binary.BigEndian.Uint32(b) >= uint32(ScopeCount) {
-		return errInvalidation
+		return errScope
 	}
-	i.Scope = Scope(binary.BigEndian.Uint32(b))
+	*s = Scope(binary.BigEndian.Uint32(b))
 	return nil
 }

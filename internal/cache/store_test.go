@@ -110,7 +110,7 @@ func (r *replica) Bump(_ context.Context, _ *call.Allowance, scope Scope) error 
 	r.counters[scope]++
 	for _, other := range r.replicas {
 		if other != r {
-			other.cache.Apply(Invalidation{scope})
+			other.cache.Apply(scope)
 		}
 	}
 	return nil

@@ -5,29 +5,29 @@ import (
 	"strings"
 	"testing"
 
-	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 )
 
 func TestWritesMakeVoid(t *testing.T) {
 	post := asked{method: "POST", path: "/a"}
 	elsewhere := asked{method: "POST", path: "/c"}
 	anew := asked{path: "/a", header: fieldsOf([]string{"Cache-Control: no-cache"})}
-	const shared, all = call.SharedAlways, "/a /b?x=1"
+	const none, shared, all = config.SharedNever, config.SharedAlways, "/a /b?x=1"
 	for name, c := range map[string]struct {
-		sharing call.Sharing
+		sharing config.Sharing
 		write   origin
 		ask     asked
 		void    string
 	}{
-		"all of the enterprise's": {0, always("done"), post, all},
-		"whatever the path":       {0, always("done"), asked{method: "DELETE", path: "/elsewhere"}, all},
-		"even if refused":         {0, says(500), asked{method: "PATCH", path: "/a"}, all},
-		"even without an answer":  {0, down, asked{method: "PUT", path: "/a"}, all},
-		"an opening is one":       {0, always("document"), asked{path: "/a/content", open: true}, all},
-		"401 voids as well":       {0, says(401), asked{path: "/c"}, all},
-		"403 voids as well":       {0, says(403), asked{path: "/c"}, all},
-		"404 does not":            {0, says(404), asked{path: "/c"}, ""},
-		"404 voids its own":       {0, says(404), anew, "/a"},
+		"all of the enterprise's": {none, always("done"), post, all},
+		"whatever the path":       {none, always("done"), asked{method: "DELETE", path: "/elsewhere"}, all},
+		"even if refused":         {none, says(500), asked{method: "PATCH", path: "/a"}, all},
+		"even without an answer":  {none, down, asked{method: "PUT", path: "/a"}, all},
+		"an opening is one":       {none, always("document"), asked{path: "/a/content", open: true}, all},
+		"401 voids as well":       {none, says(401), asked{path: "/c"}, all},
+		"403 voids as well":       {none, says(403), asked{path: "/c"}, all},
+		"404 does not":            {none, says(404), asked{path: "/c"}, ""},
+		"404 voids its own":       {none, says(404), anew, "/a"},
 
 		"of what is shared, the target alone": {shared, always("done"), post, "/a"},
 		"of what is shared, Location":         {shared, always("done", "Location: /b?x=1"), elsewhere, "/b?x=1"},
@@ -40,7 +40,7 @@ func TestWritesMakeVoid(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			origin := always("body", "Cache-Control: max-age=60")
 			r := newRig(t, origin)
-			r.policy.Sharing = c.sharing
+			r.policy.Shared = c.sharing
 			kept := []string{"/a", "/b?x=1"}
 			for _, path := range kept {
 				r.get(path)

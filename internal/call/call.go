@@ -229,13 +229,6 @@ func (f SenderFunc) Send(ctx context.Context, c *Call, r *http.Request) (*http.R
 	return f(ctx, c, r)
 }
 
-// Transport makes an http.RoundTripper the lowest Sender.
-func Transport(rt http.RoundTripper) Sender {
-	return SenderFunc(func(ctx context.Context, _ *Call, r *http.Request) (*http.Response, error) {
-		return rt.RoundTrip(r.WithContext(ctx))
-	})
-}
-
 // CloseBody keeps a Sender's promise to close the body of a request that it does not send.
 func CloseBody(r *http.Request) {
 	if r.Body != nil {

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-	"time"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/links"
 )
@@ -121,33 +121,12 @@ func (p Partition) SharedByAll() Partition {
 // Shared tells that the partition belongs to no enterprise.
 func (p *Partition) Shared() bool { return p.shared }
 
-// Sharing is what a route lets its enterprises share.
-type Sharing uint8
-
-// SharedNever keeps each enterprise's answers for itself; SharedPublic shares what the
-// upstream marks public; SharedAlways shares everything.
-const (
-	SharedNever Sharing = iota
-	SharedPublic
-	SharedAlways
-)
-
 // Policy is what a route says about answers, beside what they say of themselves.
 type Policy struct {
-	// DefaultTTL is the lifetime of successful answers that say none; 0 for none.
-	DefaultTTL time.Duration
-	// Heuristics gives answers that say no lifetime a tenth of the time since they
-	// were last modified, at most a day (RFC 9111, section 4.2.2).
+	config.CachePolicy
+	// Heuristics and MaxBody are the route's, whatever the path.
 	Heuristics bool
-	// StaleWhileRevalidate and StaleIfError are those of RFC 5861 for answers that
-	// do not say theirs.
-	StaleWhileRevalidate, StaleIfError time.Duration
-	// WhenSilent has these two count only for answers that say no lifetime.
-	WhenSilent bool
+	MaxBody    config.Size
 	// Cookies says that the upstream's cookies reach the callers, and so are kept.
 	Cookies bool
-	// Sharing is what enterprises share.
-	Sharing Sharing
-	// MaxBody is the largest body that is kept, in bytes.
-	MaxBody int64
 }

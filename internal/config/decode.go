@@ -144,8 +144,7 @@ func (d *decoder) shapeOf(t reflect.Type) *shape {
 		return s
 	}
 	s = &shape{fields: make(map[string]reflect.StructField)}
-	for i := range t.NumField() {
-		field := t.Field(i)
+	for _, field := range reflect.VisibleFields(t) {
 		if name := field.Tag.Get("yaml"); name != "" && name != "-" {
 			s.names = append(s.names, name)
 			s.fields[name] = field

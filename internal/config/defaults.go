@@ -75,7 +75,7 @@ func newRoute(kind Kind) Route {
 		Breaker: Breaker{Enabled: true, FailureRatio: 0.5, MinRequests: 20, Window: 30 * time.Second,
 			Open: 15 * time.Second},
 		Concurrency: Concurrency{Max: 200, Share: 0.5, Queue: 1000, Wait: time.Second},
-		Cache:       Cache{Shared: SharedNever, MaxBody: 1e6},
+		Cache:       Cache{CachePolicy: CachePolicy{Shared: SharedNever}, MaxBody: 1e6},
 		MaxBody:     Unlimited,
 
 		RewriteLinks:   true,

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"ebox-gateway/internal/problem"
 )
 
 var (
@@ -34,7 +36,7 @@ func expand(s string, lookup func(string) (string, bool)) (string, error) {
 			wrong = append(wrong, "${ without its }: write ${NAME} for a variable, $${ for the characters themselves")
 		case !variableName.MatchString(name):
 			wrong = append(wrong, fmt.Sprintf("${%s} names no environment variable: letters, digits and \"_\" are allowed, no "+
-				"defaults or other operators", clip(name)))
+				"defaults or other operators", problem.Clip(name)))
 		case !ok:
 			missing = append(missing, name)
 		}

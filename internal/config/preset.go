@@ -165,10 +165,10 @@ func providersRoute() Route {
 	// The federation's advice: reference data is the same for everybody, shown
 	// with every message and changes rarely. A provider that says nothing has it kept
 	// for a day, and for two more while a new one is fetched in the background.
-	r.Cache.Rules = []CacheRule{{
-		Paths: []string{"/referenceData/**"}, Enabled: true, DefaultTTL: 24 * time.Hour, Shared: SharedAlways,
-		StaleWhileRevalidate: 48 * time.Hour, WhenSilent: true,
-	}}
+	data := CacheRule{Paths: []string{"/referenceData/**"}, CachePolicy: r.Cache.CachePolicy}
+	data.DefaultTTL, data.Shared = 24*time.Hour, SharedAlways
+	data.StaleWhileRevalidate, data.WhenSilent = 48*time.Hour, true
+	r.Cache.Rules = []CacheRule{data}
 	return r
 }
 

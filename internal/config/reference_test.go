@@ -126,20 +126,26 @@ func (r *reference) walk(path string, typ reflect.Type) {
 	var members []member
 	place := len(r.sections)
 	r.sections = append(r.sections, s)
-	for i := range typ.NumField() {
-		f := typ.Field(i)
+	for _, f := range reflect.VisibleFields(typ) {
 		name := f.Tag.Get("yaml")
 		if !f.IsExported() || name == "-" || name == "" {
 			continue
 		}
+		owner := typ
+		if n := len(f.Index) - 1; n > 0 { // it is of an embedded struct
+			owner = typ.FieldByIndex(f.Index[:n]).Type
+		}
 		k := key{path: strings.TrimPrefix(path+"."+name, "."), name: name}
 		k.danger = r.dangers[k.path]
 		delete(r.dangers, k.path)
-		text := r.comments[typ.Name()+"."+f.Name]
+		text := r.comments[owner.Name()+"."+f.Name]
 		if text == "" {
-			r.t.Errorf("%s.%s has no comment: the reference is made of them", typ.Name(), f.Name)
+			r.t.Errorf("%s.%s has no comment: the reference is made of them", owner.Name(), f.Name)
 		}
 		k.about, k.standard = r.take(text, f.Name, name)
+		if typ == reflect.TypeFor[CacheRule]() {
+			k.standard = "as in the route's cache"
+		}
 		if strings.Contains(f.Tag.Get("jsonschema"), "required") {
 			k.standard = "required"
 		}

@@ -46,14 +46,13 @@ func TestCommentsTellTheDefaultsThatThereAre(t *testing.T) {
 	checked := 0
 	var look func(path string, v reflect.Value)
 	look = func(path string, v reflect.Value) {
-		for i := range v.NumField() {
-			f := v.Type().Field(i)
+		for _, f := range reflect.VisibleFields(v.Type()) {
 			name := f.Tag.Get("yaml")
 			if !f.IsExported() || name == "" || name == "-" {
 				continue
 			}
 			at := strings.TrimPrefix(path+"."+name, ".")
-			field := v.Field(i)
+			field := v.FieldByIndex(f.Index)
 			if field.Kind() == reflect.Struct && plainKind(field.Type()) == "" {
 				look(at, field)
 				continue

@@ -156,15 +156,32 @@ type Concurrency struct {
 
 // Cache keeps answers by RFC 9111, each enterprise's for itself.
 type Cache struct {
+	CachePolicy
+	// Heuristics gives answers that say no lifetime a tenth of the time since they
+	// were last modified, at most a day (RFC 9111, section 4.2.2). Default false.
+	Heuristics bool `yaml:"heuristics"`
+	// MaxBody is the largest body kept; larger ones pass through. Default 1MB.
+	MaxBody Size `yaml:"maxBody"`
+	// Rules change the above for some paths. The first that matches counts.
+	Rules []CacheRule `yaml:"rules"`
+}
+
+// CacheRule changes how the answers of some paths are kept. What it leaves out
+// is as in the route's cache. It cannot turn on what is off for the route.
+type CacheRule struct {
+	// Paths that match, below the upstream's base URL, as in a scope rule.
+	Paths []string `yaml:"paths" config:"pattern,some" jsonschema:"required"`
+	CachePolicy
+}
+
+// CachePolicy is how answers are kept.
+type CachePolicy struct {
 	// Enabled turns it on. Default true for kinds ebox and registry, false for
 	// plain; mandates are never kept.
 	Enabled bool `yaml:"enabled"`
 	// DefaultTTL is the lifetime of successful answers that say none. Default 0s:
 	// they are kept only to be asked about, if they can be (ETag, Last-Modified).
 	DefaultTTL time.Duration `yaml:"defaultTtl"`
-	// Heuristics gives answers that say no lifetime a tenth of the time since they
-	// were last modified, at most a day. Default false.
-	Heuristics bool `yaml:"heuristics"`
 	// Shared lets enterprises share answers: false, true (what the upstream
 	// marks public) or always. "always" gives one enterprise's answer to
 	// another: only for what is the same for everybody. Default false.
@@ -178,30 +195,6 @@ type Cache struct {
 	// WhenSilent has staleWhileRevalidate and staleIfError count only for answers
 	// that say no lifetime themselves. What an answer says of them always comes
 	// first, and must-revalidate, no-cache and s-maxage forbid both. Default false.
-	WhenSilent bool `yaml:"whenSilent"`
-	// MaxBody is the largest body kept; larger ones pass through. Default 1MB.
-	MaxBody Size `yaml:"maxBody"`
-	// Rules change the above for some paths. The first that matches counts.
-	Rules []CacheRule `yaml:"rules"`
-}
-
-// CacheRule changes how the answers of some paths are kept. What it leaves out
-// is as in the route's cache.
-type CacheRule struct {
-	// Paths that match, below the upstream's base URL, as in a scope rule.
-	Paths []string `yaml:"paths" config:"pattern,some" jsonschema:"required"`
-	// Enabled turns it off for these paths; it cannot turn on what is off for
-	// the route.
-	Enabled bool `yaml:"enabled"`
-	// DefaultTTL, see Cache.
-	DefaultTTL time.Duration `yaml:"defaultTtl"`
-	// Shared, see Cache.
-	Shared Sharing `yaml:"shared"`
-	// StaleWhileRevalidate, see Cache.
-	StaleWhileRevalidate time.Duration `yaml:"staleWhileRevalidate"`
-	// StaleIfError, see Cache.
-	StaleIfError time.Duration `yaml:"staleIfError"`
-	// WhenSilent, see Cache.
 	WhenSilent bool `yaml:"whenSilent"`
 }
 

@@ -151,11 +151,7 @@ func (c *Cache) decodeNode(d *decoder, at string, n *node) {
 	}
 	c.Rules = make([]CacheRule, len(rules.Content))
 	for i, rule := range rules.Content {
-		c.Rules[i] = CacheRule{
-			Enabled: c.Enabled, DefaultTTL: c.DefaultTTL, Shared: c.Shared,
-			StaleWhileRevalidate: c.StaleWhileRevalidate, StaleIfError: c.StaleIfError,
-			WhenSilent: c.WhenSilent,
-		}
+		c.Rules[i] = CacheRule{CachePolicy: c.CachePolicy}
 		d.decode(item(at, i), rule, reflect.ValueOf(&c.Rules[i]).Elem(), "")
 	}
 }

@@ -3,6 +3,8 @@ package config
 import (
 	"strconv"
 	"strings"
+
+	"ebox-gateway/internal/problem"
 )
 
 // didYouMean is the question about what was probably meant, with a blank behind it, or "".
@@ -52,17 +54,8 @@ func distance(a, b string) int {
 	return rows[(len(a)+1)%3][len(b)]
 }
 
-const maxQuoted = 80
-
 // quote shows a value of the file in a message: in quotes, shortened, without
 // the credentials of a URL.
 func quote(s string) string {
-	return strconv.Quote(clip(userInfo.ReplaceAllString(s, "://"+hidden+"@")))
-}
-
-func clip(s string) string {
-	if len(s) > maxQuoted {
-		return strings.ToValidUTF8(s[:maxQuoted], "") + "…"
-	}
-	return s
+	return strconv.Quote(problem.Clip(userInfo.ReplaceAllString(s, "://"+hidden+"@")))
 }

@@ -94,6 +94,9 @@ const (
 	LogError LogLevel = "error"
 )
 
+// Any tells whether enterprises share some answers. The zero Sharing is SharedNever.
+func (s Sharing) Any() bool { return s == SharedPublic || s == SharedAlways }
+
 func (Environment) words() []string {
 	return []string{"production", "acceptance", "simulation", "integration", "test", "custom"}
 }

@@ -13,6 +13,7 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
+	"ebox-gateway/internal/problem"
 )
 
 // items is the member that holds the list if the answer is an object.
@@ -131,13 +132,7 @@ func membersOf(raw json.RawMessage) string {
 }
 
 // shown is a foreign name for a log: quoted, printable and short.
-func shown(name string) string {
-	const longest = 60
-	if len(name) > longest {
-		name = strings.ToValidUTF8(name[:longest], "") + "…"
-	}
-	return strconv.QuoteToGraphic(name)
-}
+func shown(name string) string { return strconv.QuoteToGraphic(problem.Clip(name)) }
 
 // entries finds the list in an array or an object. A warning says where it was found, if
 // not where it was to be.

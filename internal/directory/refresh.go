@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ebox-gateway/internal/printable"
 )
 
 const (
@@ -91,6 +93,7 @@ func (d *Directory) Refresh(ctx context.Context) error {
 }
 
 func (d *Directory) fetch(ctx context.Context) (list []*Provider, problems []string, body []byte, err error) {
+	defer d.contain(&err)
 	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
 	defer cancel()
 	var first string
@@ -114,6 +117,15 @@ func (d *Directory) fetch(ctx context.Context) (list []*Provider, problems []str
 		return nil, nil, nil, fmt.Errorf("the registry gave no usable answer: %w", err)
 	}
 	return list, problems, body, nil
+}
+
+// contain makes a panic over what the registry or Redis answered a failure of that one try: the
+// list is read on a goroutine of its own, where it would end the gateway.
+func (d *Directory) contain(err *error) {
+	if fault := recover(); fault != nil {
+		d.o.Log.Error("reading the list of Document Providers panicked", "error", printable.Panic(fault))
+		*err = errors.New("a fault of the gateway, which its log shows")
+	}
 }
 
 // lists are the URLs where the list can be: the one of the configuration and, if
@@ -223,6 +235,8 @@ func (d *Directory) Warm(ctx context.Context) {
 	defer d.changing.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, sharedLimit)
 	defer cancel()
+	var err error
+	defer d.contain(&err)
 	body, fetched, err := d.o.Shared.Load(ctx)
 	if err != nil {
 		return

@@ -13,13 +13,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/testkit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // registry answers what the test tells it to, and keeps when it was asked.
 type registry struct {
@@ -218,6 +216,27 @@ func TestAFetchThatHangsIsGivenUp(t *testing.T) {
 		}
 	})
 }
+
+func TestAPanicOverTheListFailsThatTryAlone(t *testing.T) {
+	var logged strings.Builder
+	o := options(registryOf("a"))
+	o.Log = slog.New(slog.NewTextHandler(&logged, nil))
+	d := refreshed(t, o)
+	d.o.Fetch = func(context.Context, string) (Answer, error) { panic("what the registry wrote") }
+	d.o.Shared = panicking{}
+	d.Warm(t.Context())
+	if err := d.Refresh(t.Context()); err == nil || ids(d) != "a" || d.Status().LastError == "" {
+		t.Errorf("%v, providers %q", err, ids(d))
+	}
+	if text := logged.String(); strings.Count(text, "panicked") != 2 || strings.Contains(text, "wrote") {
+		t.Error(text)
+	}
+}
+
+// panicking is a copy elsewhere that nobody can read.
+type panicking struct{ Shared }
+
+func (panicking) Load(context.Context) ([]byte, time.Time, error) { panic("what Redis wrote") }
 
 func TestAnUnchangedListIsNoChange(t *testing.T) {
 	r := &registry{}

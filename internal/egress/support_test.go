@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/net/dns/dnsmessage"
 
 	"ebox-gateway/internal/config"
@@ -20,7 +19,7 @@ import (
 	"ebox-gateway/internal/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // file is where Options find an authority.
 func file(t *testing.T, ca *testkit.Certificate) string {

@@ -8,6 +8,7 @@ import (
 	"ebox-gateway/internal/authn"
 	"ebox-gateway/internal/call"
 	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/ebox"
 )
 
 // kept is how answers of one upstream are kept for one route: what the composition
@@ -70,24 +71,24 @@ func (g *generation) newKept(route config.Route, rules *scopeRules, base string)
 	if !c.Enabled {
 		return k
 	}
-	maxBody := int64(c.MaxBody)
-	if whole := int64(g.cfg.Cache.Memory); maxBody == int64(config.Unlimited) || maxBody > whole/4 {
-		maxBody = whole / 4 // a larger one would put out most of what is there
-	}
 	k.policy = &call.Policy{
-		Cookies:    route.CallerCredentials,
-		DefaultTTL: c.DefaultTTL, Heuristics: c.Heuristics, StaleWhileRevalidate: c.StaleWhileRevalidate,
-		StaleIfError: c.StaleIfError, WhenSilent: c.WhenSilent, Sharing: sharing(c.Shared), MaxBody: maxBody,
+		CachePolicy: c.CachePolicy, Heuristics: c.Heuristics, MaxBody: c.MaxBody, Cookies: route.CallerCredentials,
 	}
-	k.shares = k.policy.Sharing != call.SharedNever
+	// A larger body would put out most of what is there.
+	if most := g.cfg.Cache.Memory / 4; c.MaxBody == config.Unlimited || c.MaxBody > most {
+		k.policy.MaxBody = most
+	}
+	k.shares = c.Shared.Any()
 	for _, r := range c.Rules {
-		rule := keptRule{paths: patternsOf(r.Paths)}
+		rule := keptRule{}
+		for _, p := range r.Paths {
+			rule.paths = append(rule.paths, ebox.Segments(p))
+		}
 		if r.Enabled {
 			policy := *k.policy
-			policy.DefaultTTL, policy.Sharing, policy.WhenSilent = r.DefaultTTL, sharing(r.Shared), r.WhenSilent
-			policy.StaleWhileRevalidate, policy.StaleIfError = r.StaleWhileRevalidate, r.StaleIfError
+			policy.CachePolicy = r.CachePolicy
 			rule.policy = &policy
-			k.shares = k.shares || policy.Sharing != call.SharedNever
+			k.shares = k.shares || r.Shared.Any()
 		}
 		k.rules = append(k.rules, rule)
 	}
@@ -104,16 +105,6 @@ func heldOf(l config.Limits) int64 {
 		return limit / part
 	}
 	return unlimited
-}
-
-func sharing(s config.Sharing) call.Sharing {
-	switch s {
-	case config.SharedPublic:
-		return call.SharedPublic
-	case config.SharedAlways:
-		return call.SharedAlways
-	}
-	return call.SharedNever
 }
 
 func (k *kept) policyOf(segments []string) *call.Policy {

@@ -176,13 +176,7 @@ func (g *Gateway) newServer(h http.Handler, reserve bool) *listen.Server {
 }
 
 func limitsOf(cfg *config.Config) listen.Limits {
-	l := cfg.Server.Limits
-	return listen.Limits{
-		MaxHeaderBytes: int(l.MaxHeaderBytes), MaxConnections: l.MaxConnections, MaxStreams: l.MaxStreams,
-		ReadHeaderTimeout: l.ReadHeaderTimeout, IdleTimeout: l.IdleTimeout, BodyIdleTimeout: l.BodyIdleTimeout,
-		MinBodyRate: int64(l.MinBodyRate),
-		Grace:       cfg.Server.Drain.Timeout,
-	}
+	return listen.Limits{Limits: cfg.Server.Limits, Grace: cfg.Server.Drain.Timeout}
 }
 
 // Start opens the evidence and the listeners, or none of them.

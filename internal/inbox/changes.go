@@ -139,7 +139,7 @@ func (c *Changes) add(item []byte, known []Provider) *problem.Issue {
 		return &problem.Issue{Type: problem.IssueRequiredInput, Name: "/providerId",
 			Detail: "the id of the Document Provider that has the message is expected, as a text"}
 	case !slices.ContainsFunc(known, func(p Provider) bool { return p.ID == id }):
-		return &problem.Issue{Type: problem.IssueInvalidInput, Name: "/providerId", Value: clip(id),
+		return &problem.Issue{Type: problem.IssueInvalidInput, Name: "/providerId", Value: problem.Clip(id),
 			Detail: "no Document Provider that is active has this id: GET /ebox/providers lists them"}
 	}
 	i := slices.IndexFunc(c.parts, func(p part) bool { return p.provider == id })

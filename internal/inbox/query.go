@@ -157,7 +157,7 @@ func (r *queryReader) parameter(pair string) {
 		q.filters, q.sent = join(q.filters, pair), join(q.sent, pair)
 	case "qlang":
 		if value != "nl" && value != "fr" && value != "de" {
-			r.wrong(name, problem.IssueInvalidInput, clip(value), "one of nl, fr, de is expected")
+			r.wrong(name, problem.IssueInvalidInput, problem.Clip(value), "one of nl, fr, de is expected")
 		}
 		q.filters, q.sent = join(q.filters, pair), join(q.sent, pair)
 	default:
@@ -168,7 +168,7 @@ func (r *queryReader) parameter(pair string) {
 		return
 	}
 	if _, twice := r.seen[name]; twice {
-		r.wrong(name, problem.IssueInvalidInput, clip(value), "is given more than once")
+		r.wrong(name, problem.IssueInvalidInput, problem.Clip(value), "is given more than once")
 	}
 	r.seen[name] = value
 }
@@ -176,7 +176,7 @@ func (r *queryReader) parameter(pair string) {
 func (r *queryReader) number(name, value string, least, most int) int {
 	n, err := strconv.Atoi(value)
 	if err != nil || n < least || n > most {
-		r.wrong(name, problem.IssueSchemaViolation, clip(value), "a whole number from "+strconv.Itoa(least)+" to "+
+		r.wrong(name, problem.IssueSchemaViolation, problem.Clip(value), "a whole number from "+strconv.Itoa(least)+" to "+
 			strconv.Itoa(most)+" is expected")
 		return least
 	}
@@ -185,7 +185,7 @@ func (r *queryReader) number(name, value string, least, most int) int {
 
 func (r *queryReader) flag(name, value string) bool {
 	if value != "true" && value != "false" {
-		r.wrong(name, problem.IssueSchemaViolation, clip(value), "true or false is expected")
+		r.wrong(name, problem.IssueSchemaViolation, problem.Clip(value), "true or false is expected")
 	}
 	return value == "true"
 }
@@ -199,7 +199,7 @@ func (r *queryReader) date(pair, name, value string, moment *time.Time, day func
 	// A plus that nobody escaped has become a space by now.
 	at, err := time.Parse(time.RFC3339Nano, strings.ReplaceAll(value, " ", "+"))
 	if err != nil {
-		r.wrong(name, problem.IssueSchemaViolation, clip(value),
+		r.wrong(name, problem.IssueSchemaViolation, problem.Clip(value),
 			"a date, as in 2026-01-31, or a date-time of RFC 3339 is expected")
 		return ""
 	}
@@ -230,13 +230,4 @@ func join(query, pair string) string {
 		return query + pair
 	}
 	return query + "&" + pair
-}
-
-// clip bounds what a problem repeats of the input.
-func clip(s string) string {
-	const most = 64
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
 }

@@ -129,7 +129,8 @@ func (r *reading) value() error {
 	if r.i == len(r.text) {
 		return r.invalid()
 	}
-	begin, ok := r.i, false
+	begin := r.i
+	var ok bool
 	switch c := r.text[r.i]; c {
 	case '{':
 		return r.object()

@@ -198,7 +198,7 @@ func (c *conn) next() bool {
 	if c.reading == readNext {
 		c.reading = readHead
 	}
-	limit := c.generation.limits.MaxHeaderBytes
+	limit := int(c.generation.limits.MaxHeaderBytes)
 	start, header, err := c.r.Head(wire.Limits{Bytes: limit, Line: limit, Fields: mostFields, Request: true})
 	var syntax *wire.SyntaxError
 	switch {

@@ -30,7 +30,7 @@ func newHTTP2Server(s *Server, c *generation) *http2Server {
 		Handler:           &streams{s, c},
 		ReadHeaderTimeout: c.limits.ReadHeaderTimeout,
 		IdleTimeout:       c.limits.IdleTimeout,
-		MaxHeaderBytes:    c.limits.MaxHeaderBytes,
+		MaxHeaderBytes:    int(c.limits.MaxHeaderBytes),
 		// What a caller sends and no handler has read yet is held in memory, which only
 		// these windows bound.
 		HTTP2: &http.HTTP2Config{

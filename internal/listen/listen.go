@@ -35,6 +35,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/descriptors"
 )
 
@@ -49,26 +50,12 @@ type Listener struct {
 	TLS *tls.Config
 }
 
-// Limits protect against callers that are many, slow or gone.
+// Limits protect against callers that are many, slow or gone: what the configuration says of
+// them, where 0 is no limit and no end, and what follows from it.
 type Limits struct {
-	// MaxHeaderBytes bounds the request line and the header fields together. The trailer
-	// fields behind a body have 16 KiB.
-	MaxHeaderBytes int
-	// MaxConnections bounds the open connections of all listeners together, as slots
-	// says; 0 is unlimited. MaxStreams bounds the requests under way on one HTTP/2
-	// connection.
-	MaxConnections, MaxStreams int
-	// ReadHeaderTimeout is how long a caller may take to send a header, or for a TLS
-	// handshake; IdleTimeout how long a connection may wait for its next request.
-	// 0 is for ever.
-	ReadHeaderTimeout, IdleTimeout time.Duration
-	// BodyIdleTimeout is how long a caller may stand still while it sends a body or
-	// takes an answer; 0 is for ever. Progress renews it, but see MinBodyRate.
-	BodyIdleTimeout time.Duration
-	// MinBodyRate is how many bytes a minute a caller must send of a body, or take of an
-	// answer, once a minute has been waited for it in all; 0 is no such limit.
-	MinBodyRate int64
-	// mostSlow is that minute; 0 is one. Tests on real sockets have no minute to wait.
+	config.Limits
+	// mostSlow is how long a body slower than MinBodyRate is waited for; 0 is a minute. Tests
+	// on real sockets have none to wait.
 	mostSlow time.Duration
 	// Grace is how long connections are served whose listener was taken away or
 	// changed.

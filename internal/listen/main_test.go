@@ -19,16 +19,17 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"ebox-gateway/internal/config"
+	"ebox-gateway/internal/testkit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // limits are generous; tests that need others change a copy.
-var limits = Limits{
+var limits = Limits{Grace: time.Minute, Limits: config.Limits{
 	MaxHeaderBytes: 64 << 10, MaxConnections: 1000, MaxStreams: 100,
-	ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, BodyIdleTimeout: time.Minute, Grace: time.Minute,
-}
+	ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, BodyIdleTimeout: time.Minute,
+}}
 
 // front is a Server that listens on loopback.
 type front struct {

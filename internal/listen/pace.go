@@ -52,5 +52,5 @@ func (p *pace) over() bool { return p.rate > 0 && p.used >= p.most }
 
 // paceOf is the pace of a new body or answer.
 func paceOf(l *Limits) pace {
-	return pace{idle: l.BodyIdleTimeout, rate: l.MinBodyRate, most: cmp.Or(l.mostSlow, time.Minute)}
+	return pace{idle: l.BodyIdleTimeout, rate: int64(l.MinBodyRate), most: cmp.Or(l.mostSlow, time.Minute)}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
+	"runtime/debug"
 	"syscall"
 
 	"ebox-gateway/internal/problem"
@@ -51,6 +53,16 @@ func Error(err error) error {
 		return errors.New(p.Title + ": " + p.Detail)
 	}
 	return fmt.Errorf("the exchange failed with a %T, whose text might quote the answer", root(err))
+}
+
+// Panic makes an error of what recover gave: the place, and the text if it is the runtime's
+// own. Another text might quote what was being read.
+func Panic(fault any) error {
+	text := fmt.Sprintf("a %T", fault)
+	if known, ok := fault.(runtime.Error); ok {
+		text = known.Error()
+	}
+	return fmt.Errorf("panic: %s\n%s", text, debug.Stack())
 }
 
 // root is the innermost error of a chain.

@@ -305,6 +305,15 @@ func Internal(cause error) *Problem {
 		ProxyInternalError).Because(cause)
 }
 
+// Clip bounds what a message repeats of somebody's input: 64 bytes, cut between characters.
+func Clip(s string) string {
+	const most = 64
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}
+
 // WholeSeconds is a wait as Retry-After says it, rounded up.
 func WholeSeconds(d time.Duration) int64 {
 	s := int64(d / time.Second)

@@ -16,16 +16,16 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/links"
 	"ebox-gateway/internal/listen"
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 	"ebox-gateway/internal/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // patience bounds every wait of these tests; none is expected to need it.
 const patience = time.Minute
@@ -132,13 +132,14 @@ func newRig(t *testing.T, base string) *rig {
 }
 
 // front serves the rig's handler on loopback.
-func (g *rig) front(config *tls.Config) (addr string, end func()) {
+func (g *rig) front(secured *tls.Config) (addr string, end func()) {
 	g.t.Helper()
 	s := listen.New(listen.Options{Handler: g.handler, NewID: call.NewID, Log: slog.New(slog.DiscardHandler)})
-	err := s.Listen([]listen.Listener{{Name: "test", Address: "127.0.0.1:0", TLS: config}}, listen.Limits{
+	limits := listen.Limits{Grace: time.Minute, Limits: config.Limits{
 		MaxHeaderBytes: 64 << 10, MaxConnections: 1000, MaxStreams: 100,
-		ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, BodyIdleTimeout: time.Minute, Grace: time.Minute,
-	})
+		ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, BodyIdleTimeout: time.Minute,
+	}}
+	err := s.Listen([]listen.Listener{{Name: "test", Address: "127.0.0.1:0", TLS: secured}}, limits)
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -84,7 +84,7 @@ func (s *Store) tellAll(ctx context.Context) error {
 
 // message is what the other replicas get: who tells it, and what.
 func (s *Store) message(scope cache.Scope) ([]byte, error) {
-	body, err := cache.Invalidation{Scope: scope}.MarshalBinary()
+	body, err := scope.MarshalBinary()
 	if err != nil {
 		return nil, err
 	}
@@ -180,12 +180,12 @@ func (s *Store) receive(ctx context.Context) error {
 // apply does here what another replica has told.
 func (s *Store) apply(message []byte) {
 	content, err := s.ring.open(forNews, s.channel, message)
-	var i cache.Invalidation
+	var scope cache.Scope
 	if err == nil && len(content) > idSize {
 		if string(content[:idSize]) == s.id {
 			return
 		}
-		err = i.UnmarshalBinary(content[idSize:])
+		err = scope.UnmarshalBinary(content[idSize:])
 	} else if err == nil {
 		err = errGarbage
 	}
@@ -195,7 +195,7 @@ func (s *Store) apply(message []byte) {
 		return
 	}
 	if s.o.Listener != nil {
-		s.o.Listener.Apply(i)
+		s.o.Listener.Apply(scope)
 	}
 }
 

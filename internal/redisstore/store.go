@@ -78,7 +78,7 @@ type Options struct {
 // Listener follows the invalidations of the other replicas.
 type Listener interface {
 	// Apply does here what another replica did there.
-	Apply(cache.Invalidation)
+	Apply(cache.Scope)
 	// Flush forgets everything: some invalidation may have been missed.
 	Flush()
 }

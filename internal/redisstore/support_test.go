@@ -22,12 +22,13 @@ import (
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/redistest"
+	"ebox-gateway/internal/testkit"
 )
 
 // The library looks once a second whether a server that refused it is back, and notices
 // only then that its client was closed.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+	testkit.Main(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
 // relaxed is the time limit of tests that are not about time: the machine may be busy.
@@ -229,14 +230,14 @@ func kept(t testing.TB, r *Store, k *cache.Key) bool {
 // listener is a cache that notes what it is told.
 type listener struct {
 	mu      sync.Mutex
-	applied []cache.Invalidation
+	applied []cache.Scope
 	flushed int
 }
 
-func (l *listener) Apply(i cache.Invalidation) {
+func (l *listener) Apply(s cache.Scope) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.applied = append(l.applied, i)
+	l.applied = append(l.applied, s)
 }
 
 func (l *listener) Flush() {
@@ -245,7 +246,7 @@ func (l *listener) Flush() {
 	l.flushed++
 }
 
-func (l *listener) told() (applied []cache.Invalidation, flushed int) {
+func (l *listener) told() (applied []cache.Scope, flushed int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.applied), l.flushed
@@ -256,7 +257,7 @@ func (l *listener) told() (applied []cache.Invalidation, flushed int) {
 func (l *listener) await(t testing.TB, r *Store, scope cache.Scope) {
 	t.Helper()
 	redistest.Eventually(t, "the invalidation", func() error {
-		if applied, _ := l.told(); !slices.Contains(applied, cache.Invalidation{Scope: scope}) {
+		if applied, _ := l.told(); !slices.Contains(applied, scope) {
 			makeVoid(t, r, scope)
 			return fmt.Errorf("told of %v", applied)
 		}

@@ -15,8 +15,8 @@ import (
 
 // Tokens gives the tokens that replicas share.
 //
-// A token stands sealed under a name made of its TokenKey, and is gone from Redis when
-// it expires. Whoever misses it takes a lock, which expires too, and asks the
+// A token stands sealed under a name made of its TokenKey and the first encryption key, and
+// is gone from Redis when it expires. Whoever misses it takes a lock, which expires too, and asks the
 // Authorization Server; the others look again until the token is there. The lock is
 // the fence: a replica that lost it, by a pause longer than the lock lasts, uses the
 // token that it got and does not store it over a newer one.
@@ -74,10 +74,8 @@ type claim struct {
 	// key is what the token has to be for, stale the hash of the one that it must not be.
 	key   authn.TokenKey
 	stale string
-	// tokens and locks are the names in Redis, one for each encryption key; the first
-	// ones count, under the others an older key's token may be found.
-	tokens, locks []string
-	owner         string
+	// token and lock are the names in Redis, by the first encryption key.
+	token, lock, owner string
 }
 
 // Obtain implements authn.Shared.
@@ -88,7 +86,7 @@ func (t tokens) Obtain(ctx context.Context, key authn.TokenKey, stale string, fe
 	what := []byte("token\x00" + key.Digest())
 	c := &claim{
 		s: t.s, key: key, stale: stale, owner: rand.Text(),
-		tokens: t.s.ring.names(forToken, what), locks: t.s.ring.names(forLock, what),
+		token: t.s.ring.names(forToken, what)[0], lock: t.s.ring.names(forLock, what)[0],
 	}
 	limit := askedFor
 	if end, ok := ctx.Deadline(); ok {
@@ -108,7 +106,7 @@ func (c *claim) obtain(ctx context.Context, limit time.Duration, fetch fetcher) 
 		case mine:
 			return c.ask(ctx, fetch)
 		case value != nil:
-			t, err := c.open(c.tokens[0], value, left)
+			t, err := c.open(value, left)
 			if err == nil {
 				return t, nil
 			}
@@ -116,7 +114,7 @@ func (c *claim) obtain(ctx context.Context, limit time.Duration, fetch fetcher) 
 			if tries++; tries == looks {
 				return fetch(ctx)
 			}
-			_ = c.s.ask(ctx, nil, func(ctx context.Context) error { return c.s.client.Del(ctx, c.tokens[0]).Err() })
+			_ = c.s.ask(ctx, nil, func(ctx context.Context) error { return c.s.client.Del(ctx, c.token).Err() })
 			continue
 		}
 		timer := time.NewTimer(pause) // another replica is asking
@@ -138,10 +136,10 @@ func (c *claim) take(ctx context.Context, lock time.Duration) (
 	value []byte, left time.Duration, mine bool, err error,
 ) {
 	err = c.s.ask(ctx, nil, func(ctx context.Context) error {
-		reply, err := take.Run(ctx, c.s.client, []string{c.tokens[0], c.locks[0]},
+		reply, err := take.Run(ctx, c.s.client, []string{c.token, c.lock},
 			c.owner, max(lock.Milliseconds(), 1), c.tag(c.stale)).Slice()
 		if redis.HasErrorPrefix(err, "WRONGTYPE") {
-			c.s.client.Del(ctx, c.tokens[0], c.locks[0]) // nobody else has a use for it
+			c.s.client.Del(ctx, c.token, c.lock) // nobody else has a use for it
 			return err
 		}
 		if err != nil {
@@ -163,45 +161,17 @@ func (c *claim) take(ctx context.Context, lock time.Duration) (
 
 // ask fetches the token and shares it. Whatever happens, the lock is given up.
 func (c *claim) ask(ctx context.Context, fetch fetcher) (authn.Token, error) {
-	t, ok := c.older(ctx)
-	var err error
-	if !ok {
-		t, err = fetch(ctx)
-	}
+	t, err := fetch(ctx)
 	var value []byte
 	left := t.Expires().Sub(c.s.o.Now()) - slack
 	if err == nil && left > 0 {
 		value = c.seal(t)
 	}
 	_ = c.s.ask(context.WithoutCancel(ctx), nil, func(ctx context.Context) error {
-		return give.Run(ctx, c.s.client, []string{c.tokens[0], c.locks[0]},
+		return give.Run(ctx, c.s.client, []string{c.token, c.lock},
 			c.owner, value, max(left.Milliseconds(), 1)).Err()
 	})
 	return t, err
-}
-
-// older finds a token that was sealed with an encryption key that is not the first any
-// more.
-func (c *claim) older(ctx context.Context) (authn.Token, bool) {
-	for _, at := range c.tokens[1:] {
-		var value []byte
-		var left time.Duration
-		err := c.s.ask(ctx, nil, func(ctx context.Context) error {
-			pipe := c.s.client.Pipeline()
-			get, ttl := pipe.Get(ctx, at), pipe.PTTL(ctx, at)
-			_, err := pipe.Exec(ctx)
-			value, _ = get.Bytes()
-			left = ttl.Val()
-			return err
-		})
-		if err != nil || value == nil {
-			continue
-		}
-		if t, err := c.open(at, value, left); err == nil && t.Hash() != c.stale {
-			return t, true
-		}
-	}
-	return authn.Token{}, false
 }
 
 // tag tells the values of one token from those of others, without showing which.
@@ -219,7 +189,7 @@ func (c *claim) seal(t authn.Token) []byte {
 	if err != nil {
 		return nil
 	}
-	value, err := c.s.ring.seal(forToken, c.tokens[0], secret)
+	value, err := c.s.ring.seal(forToken, c.token, secret)
 	if err != nil {
 		return nil
 	}
@@ -228,14 +198,14 @@ func (c *claim) seal(t authn.Token) []byte {
 
 var errNoEnd = errors.New("opening a token: Redis would keep it for ever, which is none of the gateway's doing")
 
-func (c *claim) open(at string, value []byte, left time.Duration) (authn.Token, error) {
+func (c *claim) open(value []byte, left time.Duration) (authn.Token, error) {
 	if len(value) < tagSize {
 		return authn.Token{}, errGarbage
 	}
 	if left <= 0 {
 		return authn.Token{}, errNoEnd
 	}
-	secret, err := c.s.ring.open(forToken, at, value[tagSize:])
+	secret, err := c.s.ring.open(forToken, c.token, value[tagSize:])
 	if err != nil {
 		return authn.Token{}, err
 	}

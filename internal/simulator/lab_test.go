@@ -15,12 +15,12 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
-	"go.uber.org/goleak"
 
 	"ebox-gateway/internal/enterprise"
+	"ebox-gateway/internal/testkit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // office is the enterprise of the client that the tests use.
 const office enterprise.Number = 406798006

@@ -114,7 +114,7 @@ func (v *bodyVisitor) Member(depth int, key []byte) {
 	at, name := &v.open[depth], string(key)
 	m, whole := meaningOf(name)
 	if whole && at.seen[m] && v.err == nil {
-		v.err = &jsonscan.Fault{Detail: "a key is repeated within its object, as " + clip(name)}
+		v.err = &jsonscan.Fault{Detail: "a key is repeated within its object, as " + problem.Clip(name)}
 	}
 	at.seen[m] = at.seen[m] || whole
 	at.key = name

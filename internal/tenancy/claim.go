@@ -37,7 +37,7 @@ func CutPath(escaped string) (segment, rest string, found bool, err error) {
 	if unescapeErr != nil {
 		return "", "", false, problem.BadRequest("The enterprise in the path has a broken percent escape. Write it as ten "+
 			"digits, as in /enterprises/0206731645/….",
-			problem.Issue{Type: problem.IssueInvalidInput, In: "path", Name: "number", Value: clip(after),
+			problem.Issue{Type: problem.IssueInvalidInput, In: "path", Name: "number", Value: problem.Clip(after),
 				Detail: "a percent sign must be followed by two hexadecimal digits"})
 	}
 	return segment, rest, true, nil
@@ -131,7 +131,7 @@ func (c *Claim) said() (said, error) {
 	case !c.HasPath:
 		s.number, s.form = inHeader, FormHeader
 	case s.number != inHeader: // "own" is another than every number
-		return said{}, contradiction("path", "number", clip(c.Path), "header", RepresentedHeader, clip(c.Header[0]))
+		return said{}, contradiction("path", "number", problem.Clip(c.Path), "header", RepresentedHeader, problem.Clip(c.Header[0]))
 	}
 	return s, nil
 }

@@ -10,7 +10,7 @@ import (
 
 // numberIssue is the issue of a number that does not parse.
 func numberIssue(in, name, value string, err error) problem.Issue {
-	issue := problem.Issue{Type: problem.IssueInvalidInput, In: in, Name: name, Value: clip(value), Detail: err.Error()}
+	issue := problem.Issue{Type: problem.IssueInvalidInput, In: in, Name: name, Value: problem.Clip(value), Detail: err.Error()}
 	if strings.TrimSpace(value) == "" {
 		issue.Type, issue.Value = problem.IssueRequiredInput, ""
 		issue.Detail = "the number is missing: ten digits are expected, as in 0206731645"
@@ -85,13 +85,4 @@ func ownNotAllowed(c *Caller) error {
 // notServed refuses an enterprise; why follows "Enterprise … is ".
 func notServed(n enterprise.Number, why string) error {
 	return problem.Forbidden("Enterprise " + n.String() + " is " + why)
-}
-
-// clip bounds what a problem repeats of the input.
-func clip(s string) string {
-	const most = 64
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
 }

@@ -21,9 +21,9 @@ func (s said) with(n enterprise.Number, claim *Claim, c *Caller, route *Route) (
 		}
 		return said{number: n}, nil
 	case s.form == FormPath:
-		return said{}, contradiction("path", "number", clip(claim.Path), "path", "enterpriseNumber", n.String())
+		return said{}, contradiction("path", "number", problem.Clip(claim.Path), "path", "enterpriseNumber", n.String())
 	default:
-		return said{}, contradiction("header", RepresentedHeader, clip(claim.Header[0]), "path",
+		return said{}, contradiction("header", RepresentedHeader, problem.Clip(claim.Header[0]), "path",
 			"enterpriseNumber", n.String())
 	}
 }

@@ -23,9 +23,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"ebox-gateway/internal/problem"
+	"ebox-gateway/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -33,7 +32,7 @@ func TestMain(m *testing.M) {
 		provide(scheme)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	testkit.Main(m)
 }
 
 // upstream serves each connection with a function, which gets its number from 0.

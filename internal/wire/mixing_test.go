@@ -3,6 +3,7 @@ package wire
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,7 +25,12 @@ var mixingAnswers = flag.Int("mixing", 3000, "answers of the test of isolation, 
 // provider is set, to http or https, in the process of a misbehaving provider.
 const provider = "EBOX_GATEWAY_TEST_MISBEHAVING_PROVIDER"
 
-// provide is the whole of that process: it says its address and serves until its standard input ends.
+// overdue is how old an answer may be when its surplus has left: until then no connection that has rested serves
+// again.
+const overdue = rest - 50*time.Millisecond
+
+// provide is the whole of that process: it says its address and serves until its standard input ends. Then it says
+// whose surplus left too late to judge the gateway by it.
 func provide(scheme string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -33,20 +40,23 @@ func provide(scheme string) {
 		l = tls.NewListener(l, serverConfig(&testing.T{}))
 	}
 	fmt.Println(l.Addr())
+	var late sync.Map
 	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go func() { defer c.Close(); misbehave(c) }()
+			go func() { defer c.Close(); misbehave(c, &late) }()
 		}
 	}()
 	io.Copy(io.Discard, os.Stdin)
+	late.Range(func(name, _ any) bool { fmt.Println(name); return true })
 }
 
-// startProvider gives the address of a misbehaving provider in a process of its own.
-func startProvider(t *testing.T, scheme string) string {
+// startProvider gives the address of a misbehaving provider in a process of its own, and how to end it, which tells
+// whose surplus was late.
+func startProvider(t *testing.T, scheme string) (address string, end func() (late []string)) {
 	cmd := exec.Command(os.Args[0], "-test.run=^$")
 	cmd.Env, cmd.Stderr = append(os.Environ(), provider+"="+scheme), os.Stderr
 	in, err := cmd.StdinPipe()
@@ -60,17 +70,26 @@ func startProvider(t *testing.T, scheme string) string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { in.Close(); cmd.Wait() })
-	address, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
+	said := bufio.NewReader(out)
+	end = sync.OnceValue(func() []string {
+		in.Close()
+		text, err := io.ReadAll(said)
+		if err := errors.Join(err, cmd.Wait()); err != nil {
+			t.Error(err)
+		}
+		return strings.Fields(string(text))
+	})
+	t.Cleanup(func() { end() })
+	if address, err = said.ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
-	return strings.TrimSpace(address)
+	return strings.TrimSpace(address), end
 }
 
 // misbehave answers requests for /PARTY/NUMBER with both, a PATCH with a refusal, and often sends what nobody asked
-// for: at once, or up to 20 ms later. Some answers take longer than a connection rests.
-func misbehave(c net.Conn) {
+// for: at once, or up to 20 ms later. Some answers take longer than a connection rests. A process that stands still may
+// send its surplus much later: late holds the names of all whose surplus has not left in time.
+func misbehave(c net.Conn, late *sync.Map) {
 	var write sync.Mutex
 	say := func(text string) {
 		write.Lock()
@@ -121,12 +140,14 @@ func misbehave(c net.Conn) {
 			say(first + surplus)
 			continue
 		}
-		say(first)
 		began := time.Now()
+		say(first)
 		later.Go(func() {
 			time.Sleep(delay)
-			if time.Since(began) < 60*time.Millisecond { // a busy machine may wake it much later than it says
-				say(surplus)
+			late.Store(target, true)
+			say(surplus)
+			if time.Since(began) < overdue {
+				late.Delete(target)
 			}
 		})
 	}
@@ -137,9 +158,17 @@ func misbehave(c net.Conn) {
 func TestNoPartyGetsAnothersBytes(t *testing.T) {
 	for _, scheme := range []string{"http", "https"} {
 		t.Run(scheme, func(t *testing.T) {
-			link := scheme + "://" + startProvider(t, scheme) + "/"
+			address, end := startProvider(t, scheme)
+			link := scheme + "://" + address + "/"
 			tr := client(t, nil)
-			var left, foreign, misplaced, forged, answers atomic.Int64
+			var left, misplaced, answers atomic.Int64
+			var mu sync.Mutex
+			var wrong []string
+			report := func(what string) {
+				mu.Lock()
+				defer mu.Unlock()
+				wrong = append(wrong, what)
+			}
 			left.Store(int64(*mixingAnswers / 2))
 			var wait sync.WaitGroup
 			for i := range 60 {
@@ -165,14 +194,8 @@ func TestNoPartyGetsAnothersBytes(t *testing.T) {
 						answers.Add(1)
 						got := fmt.Sprintf("%d %q %q %v", a.StatusCode, a.Header, text, err)
 						switch {
-						case strings.Contains(got, other+"/"):
-							if foreign.Add(1) <= 3 {
-								t.Errorf("%s %s got %s", method, name, got)
-							}
-						case method == "PATCH" && a.StatusCode != http.StatusForbidden:
-							if forged.Add(1) <= 3 {
-								t.Errorf("%s %s got %s", method, name, got)
-							}
+						case strings.Contains(got, other+"/"), method == "PATCH" && a.StatusCode != http.StatusForbidden:
+							report(fmt.Sprintf("%s %s got %s", method, name, got))
 						case strings.Contains(got, party+"/") && !strings.Contains(got, name+"."):
 							misplaced.Add(1)
 						}
@@ -180,8 +203,14 @@ func TestNoPartyGetsAnothersBytes(t *testing.T) {
 				})
 			}
 			wait.Wait()
-			t.Logf("%d answers: %d foreign, %d refusals that became something else, %d of another call of the same party; %+v",
-				answers.Load(), foreign.Load(), forged.Load(), misplaced.Load(), tr.Counts())
+			late := end()
+			for _, what := range wrong {
+				if !slices.ContainsFunc(late, func(name string) bool { return strings.Contains(what, name+".") }) {
+					t.Error(what)
+				}
+			}
+			t.Logf("%d answers: %d wrong, %d of another call of the same party, the surplus of %d left late; %+v",
+				answers.Load(), len(wrong), misplaced.Load(), len(late), tr.Counts())
 			if answers.Load() == 0 || tr.Counts().Surplus == 0 {
 				t.Error("the provider did not misbehave")
 			}

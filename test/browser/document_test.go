@@ -42,7 +42,7 @@ func (g *instance) untouched(what string) {
 // Whoever sends a document decides what is in it, and each provider what it answers.
 func TestADocumentInABrowserReachesNoOtherEBox(t *testing.T) {
 	t.Parallel()
-	g := start(t, "")
+	g := start(t)
 	p := g.tab()
 	const script = `<script>` + reading + `</script>`
 	const loads = `<img src="` + opening + `"><link rel="stylesheet" href="` + opening + `"><link rel="prefetch" href="` +
@@ -89,7 +89,7 @@ func TestADocumentInABrowserReachesNoOtherEBox(t *testing.T) {
 // A page of another site can have a browser ask, and leave out where the question comes from.
 func TestAForeignPageOpensAndChangesNothing(t *testing.T) {
 	t.Parallel()
-	g := start(t, "")
+	g := start(t)
 	p := g.tab()
 	const mandate = `{"mandatorSsin":"79072300048","scopes":["precontractualDataFlexiJob"],"x":"`
 	pages := map[string]string{

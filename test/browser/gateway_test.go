@@ -39,8 +39,8 @@ type instance struct {
 	disconnect func() // cuts what still runs, as a second signal does
 }
 
-// start runs the demo's configuration; registry is put into its section of that name.
-func start(t *testing.T, registry string) *instance {
+// start runs the demo's configuration, in which edits, pairs of old and new text, are made.
+func start(t *testing.T, edits ...string) *instance {
 	t.Helper()
 	dir := t.TempDir()
 	client, err := demo.NewClient(dir)
@@ -60,7 +60,8 @@ func start(t *testing.T, registry string) *instance {
 	if err := os.WriteFile(filepath.Join(dir, "admin.token"), []byte(adminToken), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	text := strings.NewReplacer("registry:\n", "registry:\n"+registry, "admin: {", "admin: {tokenFile: admin.token, ").
+	text := strings.NewReplacer(append(edits, "admin: {", "admin: {tokenFile: admin.token, ",
+		"oauth:\n", "oauth:\n  timeout: 2m\n")...).
 		Replace(demo.Config(sim, "127.0.0.1:0", "127.0.0.1:0"))
 	cfg, err := config.Parse("test.yaml", []byte(text), dir, func(string) (string, bool) { return "", false })
 	if err != nil {
@@ -92,10 +93,13 @@ func start(t *testing.T, registry string) *instance {
 	return g
 }
 
+// patience bounds every wait: a machine that does much else may take long.
+const patience = 3 * time.Minute
+
 // eventually waits for a condition that another goroutine brings about.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for !holds() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)

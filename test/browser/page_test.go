@@ -125,7 +125,7 @@ func tell[T any](p *tab, expression string) T {
 
 func (p *tab) wait(what, condition string) {
 	p.t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for !tell[bool](p, condition) {
 		if time.Now().After(deadline) {
 			p.t.Fatalf("waited in vain for %s; the page shows:\n%s", what, tell[string](p, `document.body.innerText`))
@@ -173,7 +173,8 @@ func (p *tab) keep(name string) {
 // which a caller complains, and is told when the gateway itself is gone.
 func TestSomebodyAtNightFindsTheBrokenProvider(t *testing.T) {
 	t.Parallel()
-	g := start(t, "")
+	// However long the browser takes to show it, the circuit is still open.
+	g := start(t, "name: ebox-providers\n", "name: ebox-providers\n    breaker: {open: 1h}\n")
 	g.get(box+"/messages").want(t, 200)
 	p := g.browse("")
 	p.wait("the state", `document.querySelector('#state-heading').textContent === 'Up'`)
@@ -231,7 +232,7 @@ func TestSomebodyAtNightFindsTheBrokenProvider(t *testing.T) {
 func TestWhatThePageShowsIsNeverMarkup(t *testing.T) {
 	t.Parallel()
 	const evil = `<img src=x onerror=window.pwned=1>`
-	g := start(t, "  refresh: 200ms\n")
+	g := start(t, "registry:\n", "registry:\n  refresh: 200ms\n")
 	g.get("/enterprises/0474028805"+nsso+"/ebox", "X-Actor: "+evil).want(t, 403)
 	g.get("/<svg%20onload=window.pwned=3>79072300048?secret="+url.QueryEscape(evil), "X-Actor: "+evil).want(t, 404)
 	list, err := json.Marshal([]map[string]any{{
@@ -301,7 +302,7 @@ var contrast string
 // The page can be read on a phone and in the dark, and used without a mouse.
 func TestThePageCanBeReadAndUsedByAnybody(t *testing.T) {
 	t.Parallel()
-	g := start(t, "")
+	g := start(t)
 	g.get(box+"/messages").want(t, 200)
 	g.get("/enterprises/0474028805"+nsso+"/ebox").want(t, 403)
 	g.fault(simulator.Fault{Upstream: simulator.ProviderUpstream("nsso"), Kind: simulator.FaultReset})
@@ -391,7 +392,7 @@ func TestThePageCanBeReadAndUsedByAnybody(t *testing.T) {
 // Somebody who registered the client in Chaman just now need not wait for the next try.
 func TestTryNowAsksForARefusedTokenWithTheAdminToken(t *testing.T) {
 	t.Parallel()
-	g := start(t, "")
+	g := start(t)
 	g.sim.UnregisterClient(g.client.ID)
 	const mandates = "/enterprises/" + mandated + "/grant/citizen/mandates"
 	g.get(mandates).want(t, 502)
@@ -407,10 +408,12 @@ func TestTryNowAsksForARefusedTokenWithTheAdminToken(t *testing.T) {
 	}
 	try("another-token", "admin.tokenFile")
 	try(adminToken, "The gateway is asking.")
+	p.do(chromedp.SendKeys("#token", adminToken))
 	if err := g.sim.RegisterClient(g.client); err != nil {
 		t.Fatal(err)
 	}
-	try(adminToken, "The gateway is asking.")
+	// The form goes as soon as there is a token.
+	tell[bool](p, `document.querySelector('form.retry button')?.click() ?? true`)
 	eventually(t, "the token", func() bool { return g.get(mandates).status == 200 })
 	p.wait("the page without the button", `document.querySelector('form.retry') === null`)
 }

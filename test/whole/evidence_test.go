@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"ebox-gateway/internal/audit"
-	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/simulator"
 )
@@ -208,7 +207,9 @@ func TestNoWriteWithoutItsIntent(t *testing.T) {
 	t.Parallel()
 	h, dir := recording(t, "0s")
 	h.get(messages).want(t, 200)
-	// Otherwise this read might find the full disk, and the write be refused at the door.
+	// Otherwise this read might find the full disk, and the write be refused at the door. The next request on its
+	// connection begins when its record is complete.
+	h.get("/ebox/providers").want(t, 200)
 	eventually(t, "the read to be on disk", func() bool { return h.status().Evidence.Waiting == 0 })
 	h.disk.full.Store(true)
 	before := h.sim.RequestCount(simulator.ProviderUpstream("nsso"))
@@ -262,8 +263,7 @@ func TestTheEvidenceDoesNotMoveWhileTheGatewayRuns(t *testing.T) {
 	dir := t.TempDir()
 	h := open(t, add("audit: {dir: "+dir+", replica: r1}\n"))
 	replace := func(more string) error {
-		cfg, err := config.Parse("test.yaml", []byte(demo.Config(h.sim, "127.0.0.1:0", "127.0.0.1:0")+more), clientDir,
-			func(string) (string, bool) { return "", false })
+		cfg, err := parse(demo.Config(h.sim, "127.0.0.1:0", "127.0.0.1:0")+more, clientDir)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/demo"
 	"ebox-gateway/internal/gateway"
@@ -44,14 +42,8 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	clientDir = dir
-	code := m.Run()
+	code := testkit.Run(m)
 	_ = os.RemoveAll(dir)
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, "left running:", err)
-			code = 1
-		}
-	}
 	os.Exit(code)
 }
 
@@ -157,9 +149,7 @@ func buildBefore(t *testing.T, sim *simulator.Simulator, dir string, load func()
 		text = e(t, text)
 	}
 	if load == nil {
-		load = func() (*config.Config, error) {
-			return config.Parse("test.yaml", []byte(text), dir, func(string) (string, bool) { return "", false })
-		}
+		load = func() (*config.Config, error) { return parse(text, dir) }
 	}
 	cfg, err := load()
 	if err != nil {
@@ -197,6 +187,38 @@ func buildBefore(t *testing.T, sim *simulator.Simulator, dir string, load func()
 	})
 	h.base, h.adm = "http://"+h.gw.Addrs()[0].String(), "http://"+h.gw.AdminAddrs()[0].String()
 	return h
+}
+
+// parse reads the text of a configuration, whose files are in dir.
+func parse(text, dir string) (*config.Config, error) {
+	cfg, err := config.Parse("test.yaml", []byte(text), dir, func(string) (string, bool) { return "", false })
+	if err == nil {
+		patient(cfg)
+	}
+	return cfg, err
+}
+
+// patient lengthens every time-out that the configuration has by default, or from the demo: a machine that does much
+// else, or stands still for a while, may take longer than they allow. Those that a test sets are what it judges.
+func patient(cfg *config.Config) {
+	lengthen := func(d *time.Duration, from time.Duration) {
+		if *d == from {
+			*d = patience
+		}
+	}
+	limits := &cfg.Server.Limits
+	lengthen(&limits.ReadHeaderTimeout, 10*time.Second)
+	lengthen(&limits.BodyIdleTimeout, time.Minute)
+	limits.MinBodyRate = 0
+	lengthen(&cfg.Server.Drain.Timeout, 5*time.Second)
+	lengthen(&cfg.OAuth.Timeout, 10*time.Second)
+	lengthen(&cfg.Inbox.Timeout, 10*time.Second)
+	for i := range cfg.Routes {
+		r := &cfg.Routes[i]
+		lengthen(&r.Timeouts.Connect, 3*time.Second)
+		lengthen(&r.Timeouts.Header, 30*time.Second)
+		lengthen(&r.Concurrency.Wait, time.Second)
+	}
 }
 
 // waitForProviders waits for the first list of the registry.

@@ -90,17 +90,11 @@ func TestThePartsOfAnInboxAreCountedAndTracedApart(t *testing.T) {
 			t.Errorf("the part of %s is counted as a request", provider)
 		}
 	}
-	if err := h.stop(); err != nil {
-		t.Fatal(err)
-	}
-	whole := c.of("ebox.request_id", got.header.Get("X-Request-Id"))
-	if len(whole) != 1 {
-		t.Fatalf("%d spans of the request", len(whole))
-	}
+	whole := c.request(t, got.header.Get("X-Request-Id"))
 	for _, provider := range []string{"nsso", "regional"} {
 		parts := c.of("ebox.provider", provider)
 		tries := c.of("ebox.upstream", "provider "+provider)
-		if len(parts) != 1 || len(tries) != 1 || string(parts[0].ParentSpanId) != string(whole[0].SpanId) ||
+		if len(parts) != 1 || len(tries) != 1 || string(parts[0].ParentSpanId) != string(whole.SpanId) ||
 			string(tries[0].ParentSpanId) != string(parts[0].SpanId) {
 			t.Errorf("%s: parts %v, tries %v", provider, parts, tries)
 		}

@@ -43,7 +43,7 @@ func startPrometheus(t *testing.T, target string) *prometheus {
 	}
 	for name, content := range map[string]string{
 		"rules.yaml": string(impatient),
-		"prometheus.yml": fmt.Sprintf("global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: "+
+		"prometheus.yml": fmt.Sprintf("global: {scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: "+
 			"250ms}\nrule_files: [rules.yaml]\n"+
 			"scrape_configs: [{job_name: ebox-gateway, static_configs: [{targets: [%q]}]}]\n",
 			strings.TrimPrefix(target, "http://")),

@@ -114,7 +114,7 @@ func TestACircuitOpensForOneProviderAloneAndClosesByItself(t *testing.T) {
 	eventually(t, "the circuit of the new settings to open again", func() bool {
 		f.get(box).want(t, 503)
 		f.get(anothersBox).want(t, 503)
-		return f.upstreamStatus("provider nsso").Opened == 2
+		return f.upstreamStatus("provider nsso").Opened >= 2
 	})
 	f.sim.RemoveFault(fault)
 	eventually(t, "the circuit to close", func() bool {
@@ -125,7 +125,7 @@ func TestACircuitOpensForOneProviderAloneAndClosesByItself(t *testing.T) {
 // Whatever else opens none is in package resilience.
 func TestWhatOpensNoCircuit(t *testing.T) {
 	t.Parallel()
-	const sensitive = "breaker: {minRequests: 5, window: 1m, open: 10m}"
+	const sensitive = "breaker: {minRequests: 5, window: 10m, open: 10m}"
 	const calls = 10
 	h := open(t, providers(sensitive, "retry: {tries: 1}"), ofRoute("grant-citizen", sensitive))
 	h.sim.SetGrantHealth(false)
@@ -309,6 +309,9 @@ func TestAnOpeningIsSentOnceWhateverHappens(t *testing.T) {
 				f.h.fault(f.fault)
 				f.h.sim.ResetRequests()
 				got := f.h.send(c.method, c.path, nil).want(t, f.status)
+				if f.status == 504 { // the answer may come before the upstream took notice
+					eventually(t, "the call upstream", func() bool { return f.h.sim.RequestCount("provider:nsso") > 0 })
+				}
 				if n := f.h.sim.RequestCount("provider:nsso"); n != 1 {
 					t.Errorf("it was sent %d times", n)
 				}
@@ -416,7 +419,7 @@ func TestBeyondARateACallIsRefusedAndToldWhenToComeBack(t *testing.T) {
 	}
 }
 
-const twoClasses = "callers:\n  - {name: nightly, networks: [127.0.0.2/32], class: batch, wait: 20s}\n  - {name: " +
+const twoClasses = "callers:\n  - {name: nightly, networks: [127.0.0.2/32], class: batch, wait: 10m}\n  - {name: " +
 	"desk, networks: [127.0.0.1/32]}\ntenancy:\n"
 
 func TestBatchCallersArePacedAndLeaveRoomInTheRate(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 // has patience: most tests are not about time, and the machine may be busy.
 func redisSection(t *testing.T, server *redistest.Server, sealed bool) string {
 	t.Helper()
-	section := "\nredis:\n  url: redis://" + server.Addr + "/0\n  timeout: 5s\n"
+	section := "\nredis:\n  url: redis://" + server.Addr + "/0\n  timeout: 1m\n"
 	if sealed {
 		section += "  encryptionKeys: [{id: k1, file: " + newKey(t) + "}]\n"
 	}
@@ -181,7 +181,7 @@ func TestTheGatewayNeedsNoRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	server.Stop()
-	h := open(t, add(strings.Replace(redisSection(t, server, true), "timeout: 5s", "timeout: 250ms", 1)))
+	h := open(t, add(strings.Replace(redisSection(t, server, true), "timeout: 1m", "timeout: 250ms", 1)))
 	health := func() string { return h.operate("GET", "/health").body }
 	degraded := func() bool { return strings.Contains(health(), `"redis"`) }
 	h.get(box).want(t, 200)

@@ -15,7 +15,7 @@ import (
 	"ebox-gateway/internal/simulator"
 )
 
-const shortPatience = "server: {limits: {bodyIdleTimeout: 300ms, idleTimeout: 300ms}, "
+const shortPatience = "server: {limits: {bodyIdleTimeout: 300ms}, "
 
 // What no handler reads, the server does, before the answer's header leaves: a caller
 // that announced a body and sent none was waited for without end.

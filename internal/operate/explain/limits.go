@@ -102,12 +102,12 @@ func (x *explainer) cacheText(method string) string {
 
 func policyText(p *call.Policy) string {
 	parts := []string{"by RFC 9111, for this client, scopes and enterprise alone"}
-	switch p.Sharing {
-	case call.SharedAlways:
+	switch p.Shared {
+	case config.SharedAlways:
 		parts[0] = "by RFC 9111, one answer for all enterprises"
-	case call.SharedPublic:
+	case config.SharedPublic:
 		parts[0] = "by RFC 9111, what is marked public for all enterprises, else for this one alone"
-	case call.SharedNever:
+	case config.SharedNever:
 	}
 	lifetime := "none unless the answer says one"
 	if p.DefaultTTL > 0 {
@@ -120,7 +120,7 @@ func policyText(p *call.Policy) string {
 	if p.StaleIfError > 0 {
 		parts = append(parts, "for "+p.StaleIfError.String()+" more if the upstream fails")
 	}
-	return strings.Join(append(parts, "bodies up to "+strconv.FormatInt(p.MaxBody, 10)+" bytes"), "; ")
+	return strings.Join(append(parts, "bodies up to "+strconv.FormatInt(int64(p.MaxBody), 10)+" bytes"), "; ")
 }
 
 // whoMay lists the callers that may make the call, whoever makes it now.

@@ -8,7 +8,8 @@ import (
 
 // causesOfDescriptors warns before there are none left. short tells that callers had to wait for one.
 func causesOfDescriptors(short bool) []Attention {
-	severity, text := severityDegraded, ""
+	severity := severityDegraded
+	var text string
 	switch used, most := descriptors.InUse(); {
 	case most > 0 && 5*used > 4*most:
 		text = fmt.Sprintf("%d of %d file descriptors are in use: at the limit nobody is let in and no upstream reached",
