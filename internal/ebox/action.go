@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Action is what a call does, in the words of a caller rule's "may".
@@ -224,7 +225,7 @@ func Segments(path string) []string {
 				p, ended = p[:end], true
 			}
 		}
-		if p = strings.ToLower(strings.TrimSpace(p)); p != "" {
+		if p = folded(strings.TrimSpace(p)); p != "" {
 			kept = append(kept, p)
 		}
 		if ended {
@@ -237,4 +238,13 @@ func Segments(path string) []string {
 		}
 	}
 	return kept
+}
+
+// folded is s in lower case. Beyond ASCII it goes by the upper case, since to servers that
+// compare so a long s is an s.
+func folded(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		s = strings.ToUpper(s)
+	}
+	return strings.ToLower(s)
 }

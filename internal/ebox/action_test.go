@@ -29,6 +29,8 @@ func TestClassify(t *testing.T) {
 		{"GET", "/ebox/messages/17/bodyguard", List},
 		{"GET", "/ebox/messages/17/structuredData", Open},
 		{"GET", "/ebox/messages/17/StructuredData.xml", Open},
+		{"GET", "/ebox/messages/17/%C5%BFtructuredData", Open}, // a long s, which Java takes for an s
+		{"POST", "/publi%C5%BFhMessage", Publish},
 		{"GET", "/ebox/messages/17/structuredDataModel", List},
 		{"GET", "/ebox/sentMessages", List},
 		{"GET", "/statistics", List},

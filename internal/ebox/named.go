@@ -295,8 +295,9 @@ func Unescape(s string) string {
 	return string(b)
 }
 
+// pairs notes what the parameters of a query name. Some servers part them by semicolons too.
 func (n *naming) pairs(raw string) error {
-	for pair := range strings.SplitSeq(raw, "&") {
+	for pair := range strings.FieldsFuncSeq(raw, func(r rune) bool { return r == '&' || r == ';' }) {
 		rawName, rawValue, _ := strings.Cut(pair, "=")
 		name, value := Unescape(strings.ReplaceAll(rawName, "+", " ")), Unescape(strings.ReplaceAll(rawValue, "+", " "))
 		c := n.named(name)

@@ -64,6 +64,8 @@ func TestEnterprisesThatACallNames(t *testing.T) {
 			"asked " + b + " body /enterpriseNumber"},
 		{"a mandate", "GET", "/ebox/" + a + "/hasMandate", "mandataryEnterpriseNumber=" + b + "&operation=publish", "",
 			"mandatary " + b + " query mandataryEnterpriseNumber"},
+		{"a query parted by semicolons", "GET", "/ebox/" + a + "/hasMandate", "operation=publish;mandataryEnterpriseNumber=" + b,
+			"", "mandatary " + b + " query mandataryEnterpriseNumber"},
 		{"an e-Box in the query", "GET", "/statistics", "filter[eboxId]=BE0212.148.896," + a, "",
 			"asked " + b + " query filter[eboxId], asked " + a + " query filter[eboxId]"},
 		{"other forms of the number", "POST", "/eboxPreferences/search", "", search(`"BE 0206.731.645", 212148896`),

@@ -100,8 +100,11 @@ func (c *call) answerFault(f *Fault) response {
 
 // faultTypes are the problem types of the errors that an upstream gives often.
 var faultTypes = map[int]string{
-	http.StatusBadRequest: "badRequest", http.StatusForbidden: "missingPermission", http.StatusNotFound: "resourceNotFound",
-	http.StatusTooManyRequests: "tooManyRequests", http.StatusServiceUnavailable: "serviceUnavailable",
+	http.StatusBadRequest:         "badRequest",
+	http.StatusForbidden:          "missingPermission",
+	http.StatusNotFound:           "resourceNotFound",
+	http.StatusTooManyRequests:    "tooManyRequests",
+	http.StatusServiceUnavailable: "serviceUnavailable",
 }
 
 // pause lets time pass and tells whether there is still somebody to answer.

@@ -72,5 +72,6 @@ func (s *Simulator) hasMandate(c *call) response {
 			Detail: "publish is expected",
 		}))
 	}
-	return c.send(http.StatusOK, map[string]bool{"hasMandate": n == mandatary || s.refusal(n, mandatary, MandateEbox) == ""})
+	has := n == mandatary || s.refusal(n, mandatary, MandateEbox) == ""
+	return c.send(http.StatusOK, map[string]bool{"hasMandate": has})
 }
