@@ -45,6 +45,20 @@ func findings(t *testing.T, dir string, checkpoints ...string) string {
 	return text
 }
 
+// Whoever cut off the end of the evidence and of the checkpoints beside it would empty those too.
+func TestShippedCheckpointsThatWereEmptiedAreFound(t *testing.T) {
+	dir := t.TempDir()
+	shipped := twoReplicas(t, dir)
+	empty := filepath.Join(t.TempDir(), "empty.jsonl")
+	must(t, os.WriteFile(empty, nil, 0o600))
+	if found := findings(t, dir, empty); !strings.Contains(found, "the checkpoints that were shipped are empty") {
+		t.Errorf("found %q", found)
+	}
+	if found := findings(t, dir, empty, shipped); found != "" { // a file begun anew beside the one before
+		t.Errorf("found %q", found)
+	}
+}
+
 // What is done to whole directories or names of files is found as what is done to lines is.
 func TestReplicasThatWereRemovedCopiedOrRenamedAreFound(t *testing.T) {
 	for _, c := range []struct {

@@ -48,7 +48,7 @@ func newProvider(t *testing.T, accepts func(string) bool) *provider {
 func layers(t *testing.T, allowHTTP bool) call.Sender {
 	pool := &http.Transport{}
 	t.Cleanup(pool.CloseIdleConnections)
-	return NewTokenLayer(NewCredentials(carrier{call.Transport(pool)}, allowHTTP), "nsso", nil)
+	return NewTokenLayer(NewCredentials(carrier{transport(pool.RoundTrip)}, allowHTTP), "nsso", nil)
 }
 
 // carrier stands for the transport: what is below it sees the field where the wire has it.
@@ -213,7 +213,7 @@ func TestASecondRevocationWithinAMinuteIsNoRefusalOfTheCaller(t *testing.T) {
 
 // transport makes a function the lowest layer.
 func transport(f func(*http.Request) (*http.Response, error)) call.Sender {
-	return call.Transport(roundTripper(f))
+	return call.SenderFunc(func(_ context.Context, _ *call.Call, r *http.Request) (*http.Response, error) { return f(r) })
 }
 
 // closable notes that a request body was closed.

@@ -192,6 +192,23 @@ func TestAReadBegunBeforeAWriteIsNeitherJoinedNorStored(t *testing.T) {
 	})
 }
 
+func TestALateOneTakesWhatHasJustCome(t *testing.T) {
+	r := newRig(t, always("body", "Cache-Control: no-cache", `ETag: "a"`))
+	rd := reading{c: r.cache, x: r.call(asked{path: "/a"}), arrived: time.Now(), q: query{cc: noDirectives}}
+	rd.open()
+	if e := rd.meanwhile(); e != nil {
+		t.Fatal("something is there already")
+	}
+	r.get("/a")
+	if e := rd.meanwhile(); e == nil || string(e.Body) != "body" {
+		t.Error("what came after the request is not taken")
+	}
+	rd.arrived = time.Now().Add(time.Second)
+	if e := rd.meanwhile(); e != nil {
+		t.Error("what came before the request is taken")
+	}
+}
+
 // Whoever waited for a frozen upstream's answer to somebody else would wait for two
 // time-outs, and the circuit breaker would see one failure for all of them.
 func TestNobodyWaitsForAnAnswerThatDoesNotBegin(t *testing.T) {

@@ -292,7 +292,16 @@ func (rd *reading) waited(ctx context.Context) *call.Answer {
 		f, leads := rd.c.flights.join(&at.key, at.mark)
 		if leads {
 			rd.flight = f
-			return nil
+			// The flight before may have landed since this request looked.
+			e := rd.meanwhile()
+			if e == nil {
+				return nil
+			}
+			a := rd.collapsed(e)
+			if a != nil {
+				rd.land(landed, e)
+			}
+			return a
 		}
 		switch end, e := f.wait(ctx, began); {
 		case end == abandoned:
@@ -300,6 +309,18 @@ func (rd *reading) waited(ctx context.Context) *call.Answer {
 			return rd.collapsed(e)
 		default:
 			return nil
+		}
+	}
+	return nil
+}
+
+// meanwhile gives what has been stored since this request arrived, nil for nothing.
+func (rd *reading) meanwhile() *Entry {
+	for i := range rd.n {
+		at := &rd.places[i]
+		variants, _ := rd.c.memory.load(&at.key, at.mark, rd.arrived)
+		if e := choose(variants, at.mark, rd.field); e != nil && e != rd.entry && !e.Received.Before(rd.arrived) {
+			return e
 		}
 	}
 	return nil

@@ -184,7 +184,8 @@ var extended = byFirst(
 	"Goog-", "Appengine-",
 	"Serverless-Authorization", "Apigateway-", "Endpoint-Api-", "Amzn-", "Amz-Cf-", "Amz-Security-Token", "Ms-Client-",
 	"Ms-Token-", "Zumo-",
-	"Shib-", "Krb-", "Msisdn", "Wap-Profile", "Up-Calling-", "Nokia-Msisdn", "Custom-Ip-", "Peer-", "Spiffe-",
+	"Shib-", "Krb-", "Cas-", "Hasura-", "Msisdn", "Wap-Profile", "Up-Calling-", "Nokia-Msisdn", "Custom-Ip-",
+	"Peer-", "Spiffe-",
 	// client certificates
 	"Client-Cert", "Client-Verif", "Client-Dn", "Client-S-Dn", "Client-I-Dn", "Client-Subject",
 	"Client-Issuer", "Client-Serial",
@@ -199,7 +200,8 @@ var extended = byFirst(
 	// another resource or method than the one that was checked
 	"Original-", "Rewrite-", "Url", "Uri", "Request-Uri", "Request-Url", "Requested-Uri", "Requested-Url", "Script-Name",
 	"Path-Info", "Http-", "Method",
-	"Override-", "Waws-", "Accel-", "Sendfile", "Lighttpd-", "Litespeed-", "Reproxy-",
+	"Override-", "Matched-Path", "Invoke-", "Middleware-", "Waws-", "Accel-", "Sendfile", "Lighttpd-",
+	"Litespeed-", "Reproxy-",
 	// traces
 	"B3-", "Datadog-", "Ot-", "Request-Id", "Correlation-Id", "Trace-Id", "Cloud-Trace-Context", "Instana-",
 	"Dynatrace", "Newrelic-",
@@ -210,7 +212,7 @@ var plain = byFirst(
 	"Sec-", "Proxy-", "Forwarded", "Ot-", "Uberctx-", "Uber-Trace-Id", "Sentry-Trace", "Correlation-", "Request-Id",
 	"Belgov-", "Grpc-Trace-Bin",
 	"On-Behalf-Of", "Represented-", "Remote-", "Auth-", "Webauth-", "Sm-", "Smuser", "Iv-", "Oidc-", "Shib-", "Eppn",
-	"Saml-", "Impersonate-", "Krb-", "Msisdn",
+	"Saml-", "Impersonate-", "Krb-", "Cas-", "Mellon-", "Oam-", "Osso-", "Pf-Auth-", "Es-Security-Runas-User", "Msisdn",
 	"Ssl-", "Tls-", "Mtls-", "Client-Cert", "Client-Verif", "Client-Ip", "Client-Dn", "Client-S-Dn",
 	"Client-I-Dn", "Cert-",
 	"True-", "Real-Ip", "Front-End-Https", "Https", "Cf-", "Fly-", "Fastly-", "Tailscale-", "Akamai-", "Incap-", "Ali-",

@@ -18,6 +18,8 @@ func TestFieldsThatOnlyAProxyMaySayGoNoFurther(t *testing.T) {
 		X-Consumer-Username X-Credential-Identifier
 		Sm_User SM_USERDN Iv-User iv-groups IV_JCT Oidc-Claim-Sub OIDC_CLAIM_email Tailscale-User-Login X-Wap-Profile
 		X-Msisdn Impersonate-User X-Rh-Identity X-Scope-OrgID
+		OAM_REMOTE_USER Osso-User-Dn MELLON_NAME_ID CAS-User X-CAS-User PF_AUTH_SUBJECT X-Hasura-User-Id
+		es-security-runas-user X-Matched-Path X-Invoke-Path X-Middleware-Subrequest
 		Ssl-Client-Cert SSL_CLIENT_S_DN Ssl-Client-Verify X-Ssl-Client-Dn X-Ssl-Cert X-Client-Verify X-Client-Cert
 		X-Client-Dn X-Client-Certificate X-Amzn-Mtls-Clientcert
 		X-Amzn-Mtls-Clientcert-Subject X-Arr-Clientcert X-Arr-Ssl X-Arr-Log-Id X-Tls-Client-Cert Client-Cert

@@ -113,7 +113,7 @@ func (b *body) skip() bool {
 	}
 	c := b.e.c
 	c.reading, c.until = readBegun, unknown
-	if c.socket.SetReadDeadline(time.Now().Add(c.stillness())) != nil {
+	if c.socket.SetReadDeadline(time.Now().Add(c.generation.limits.stillness())) != nil {
 		return false
 	}
 	buf := waste.Get().(*[32 << 10]byte)

@@ -374,14 +374,15 @@ const (
 	lingerTotal = 30 * time.Second
 	lingerIdle  = 5 * time.Second
 	lingerShort = 500 * time.Millisecond
-	// mostLingering is how many connections may be read from for that at once.
+	// mostLingering is how many connections, and streams of HTTP/2, may be read from for that
+	// at once.
 	mostLingering = 500
 )
 
 // stillness is how long a caller may send nothing of what nobody wants.
-func (c *conn) stillness() time.Duration {
-	if limit := c.generation.limits.BodyIdleTimeout; limit > 0 {
-		return min(limit, lingerIdle)
+func (l *Limits) stillness() time.Duration {
+	if l.BodyIdleTimeout > 0 {
+		return min(l.BodyIdleTimeout, lingerIdle)
 	}
 	return lingerIdle
 }
@@ -417,7 +418,7 @@ func (c *conn) linger() {
 		}
 		c.lingers = start
 		now := time.Now()
-		err := c.socket.SetReadDeadline(now.Add(min(c.stillness(), start.Add(total).Sub(now))))
+		err := c.socket.SetReadDeadline(now.Add(min(c.generation.limits.stillness(), start.Add(total).Sub(now))))
 		c.mu.Unlock()
 		if err != nil {
 			return

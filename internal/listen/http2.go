@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ebox-gateway/internal/problem"
@@ -123,7 +124,7 @@ type streams struct {
 }
 
 func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if h.s.leaving.Load() || h.c.retired.Load() {
+	if h.leaving() {
 		w.Header()["Connection"] = []string{"close"} // net/http sends GOAWAY for it
 	}
 	st := &stream{ResponseWriter: w, control: http.NewResponseController(w), pace: paceOf(&h.c.limits), length: -1,
@@ -147,11 +148,44 @@ func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	if expectsOther(r) {
 		h.s.refuse(st, r, expectation(), r.RemoteAddr)
+	} else {
+		h.s.o.Handler.ServeHTTP(st, r)
+	}
+	st.end()
+	if body != nil && !body.ended.Load() && st.FlushError() == nil {
+		h.linger(body)
+		st.arm() // until the stream has ended
+	}
+}
+
+// linger reads and throws away what still comes of a body when its answer was written: as
+// conn.linger does, and within its bounds. Of a stream that ends sooner HTTP/2 has the caller
+// told, without an error (RFC 9113, section 8.1), that nobody reads on. Many take that for the
+// failure of the request, or wait for room to send the rest.
+func (h *streams) linger(b *streamBody) {
+	defer h.s.lingering.Add(-1)
+	if h.s.lingering.Add(1) > mostLingering {
 		return
 	}
-	h.s.o.Handler.ServeHTTP(st, r)
-	st.end()
+	buf := waste.Get().(*[32 << 10]byte)
+	defer waste.Put(buf)
+	still := h.c.limits.stillness()
+	if !b.begun.Load() {
+		still = lingerShort // the caller may wait for a 100, which it does not get behind an answer
+	}
+	for start := time.Now(); ; still = h.c.limits.stillness() {
+		total := lingerTotal
+		if h.leaving() {
+			total = lingerShort
+		}
+		if left := total - time.Since(start); left <= 0 || b.skip(buf[:], min(still, left)) != nil {
+			return
+		}
+	}
 }
+
+// leaving tells that the connection is not to be kept.
+func (h *streams) leaving() bool { return h.s.leaving.Load() || h.c.retired.Load() }
 
 // streamBody is a request's body on HTTP/2, whose caller is waited for as its pace says while
 // it is read. A limit that passes while nobody reads, because the upstream takes its time, would
@@ -159,10 +193,12 @@ func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type streamBody struct {
 	io.ReadCloser
 	control *http.ResponseController
+	// begun tells that something of it has been read, ended that nothing more can be.
+	begun, ended atomic.Bool
 
 	mu   sync.Mutex
 	pace pace
-	over bool // the handler has returned
+	over bool // the handler has returned, or has no use for it
 }
 
 // Read implements io.Reader.
@@ -179,9 +215,43 @@ func (b *streamBody) Read(p []byte) (int, error) {
 		}
 		defer b.control.SetReadDeadline(time.Time{})
 	}
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.read(p)
 	b.pace.note(time.Since(began), n)
 	return n, err
+}
+
+func (b *streamBody) read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.begun.Store(true)
+	}
+	if err != nil {
+		b.ended.Store(true)
+	}
+	return n, err
+}
+
+// Close implements io.Closer. What was not read is the server's to deal with: net/http would let
+// the caller send no more.
+func (b *streamBody) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = true
+	return nil
+}
+
+// skip reads what comes within a time, in place of all others.
+func (b *streamBody) skip(p []byte, within time.Duration) error {
+	until := time.Now().Add(within)
+	_ = b.control.SetReadDeadline(until) // for a read by another that is under way
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = true
+	if err := b.control.SetReadDeadline(until); err != nil { // that read may have lifted it
+		return err
+	}
+	_, err := b.read(p)
+	return err
 }
 
 // takeBack ends all reading by others, and a read that is under way with an error. net/http

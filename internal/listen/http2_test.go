@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -211,5 +212,71 @@ func TestAReadOfAnHTTP2BodyEndsWithTheHandler(t *testing.T) {
 	_ = resp.Body.Close()
 	if err := <-read; err == nil || resp.StatusCode != 403 {
 		t.Errorf("%s, half a body was taken for the whole: %v", resp.Status, err)
+	}
+}
+
+// Many callers send all of a body before they look at the answer.
+func TestARefusalByHTTP2ReachesACallerThatSendsEverythingFirst(t *testing.T) {
+	const length = 1 << 20
+	for name, handler := range map[string]http.HandlerFunc{
+		"nobody reads the body": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(413) },
+		"another reads it": func(w http.ResponseWriter, r *http.Request) {
+			_, _ = r.Body.Read(make([]byte, 1))
+			go func() {
+				_, _ = io.CopyN(io.Discard, r.Body, 100_000)
+				_ = r.Body.Close()
+			}()
+			w.WriteHeader(413)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				conn := paced(t, handler)
+				room, ended := make(chan int, length), make(chan bool, 3)
+				send := dataOf(t, conn, length, func() {
+					frames := http2.NewFramer(io.Discard, conn)
+					for {
+						frame, err := frames.ReadFrame()
+						if err != nil {
+							return
+						}
+						switch f := frame.(type) {
+						case *http2.WindowUpdateFrame:
+							if f.StreamID == 1 {
+								room <- int(f.Increment)
+							}
+						case *http2.HeadersFrame:
+							if f.StreamEnded() {
+								ended <- true
+							}
+						case *http2.DataFrame:
+							if f.StreamEnded() {
+								ended <- true
+							}
+						case *http2.RSTStreamFrame:
+							ended <- false
+						}
+					}
+				})
+				for left, window := length, 65535; left > 0; {
+					if window == 0 {
+						select {
+						case n := <-room:
+							window += n
+						case <-ended:
+							t.Fatalf("%d bytes were left to send", left)
+						}
+					}
+					n := min(left, window, 16<<10)
+					if err := send(make([]byte, n)); err != nil {
+						t.Fatal(err)
+					}
+					left, window = left-n, window-n
+				}
+				if !<-ended {
+					t.Error("the stream was reset")
+				}
+			})
+		})
 	}
 }

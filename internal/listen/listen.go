@@ -81,7 +81,7 @@ type Options struct {
 type Server struct {
 	o     Options
 	slots slots
-	// lingering counts the connections that only wait for the end of a body.
+	// lingering counts the connections and streams that only wait for the end of a body.
 	lingering atomic.Int32
 	// shortAt is when file descriptors were last short, in nanoseconds since 1970.
 	shortAt atomic.Int64

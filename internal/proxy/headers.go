@@ -45,17 +45,19 @@ func dropsFromAnswer(name string) bool {
 	case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authentication-Info",
 		"Te", "Trailer", "Transfer-Encoding", "Upgrade",
 		"X-Ebox-Incomplete", "X-Request-Id", "X-Ebox-Environment",
-		"Set-Cookie", "Set-Cookie2", "Alt-Svc", "Strict-Transport-Security", "Expect-Ct", "Clear-Site-Data", "Report-To",
-		"Reporting-Endpoints", "Nel",
-		"Content-Security-Policy-Report-Only", "Accept-Ch", "Accept-Ch-Lifetime", "Critical-Ch", "Delegate-Ch",
+		"Set-Cookie", "Set-Cookie2", "Alt-Svc", "Strict-Transport-Security", "Public-Key-Pins", "Expect-Ct",
+		"Clear-Site-Data", "Report-To", "Reporting-Endpoints", "Nel", "Public-Key-Pins-Report-Only",
+		"Integrity-Policy-Report-Only", "Content-Security-Policy-Report-Only",
+		"Accept-Ch", "Accept-Ch-Lifetime", "Critical-Ch", "Delegate-Ch",
 		"Service-Worker-Allowed", "Refresh", "Sourcemap", "X-Sourcemap", "Set-Login", "Idp-Signin-Status",
 		"Activate-Storage-Access", "Speculation-Rules", "Supports-Loading-Mode", "Origin-Trial", "Origin-Agent-Cluster",
-		"Use-As-Dictionary", "Observe-Browsing-Topics", "Permissions-Policy-Report-Only",
+		"Use-As-Dictionary", "Observe-Browsing-Topics", "Ad-Auction-Allowed", "X-Allow-Fledge", "Shared-Storage-Write",
+		"Permissions-Policy-Report-Only",
 		"Cross-Origin-Opener-Policy-Report-Only", "Cross-Origin-Embedder-Policy-Report-Only", "Document-Policy-Report-Only":
 		return true
 	}
 	return strings.HasPrefix(name, "Access-Control-") || strings.HasPrefix(name, "Sec-") ||
-		strings.HasPrefix(name, "Attribution-Reporting-")
+		strings.HasPrefix(name, "Secure-Session-") || strings.HasPrefix(name, "Attribution-Reporting-")
 }
 
 // describesBytes tells whether a field is about the very bytes of a body, and so

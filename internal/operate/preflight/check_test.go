@@ -250,7 +250,7 @@ func TestCheckSaysWhatIsWrongWithAKey(t *testing.T) {
 	}
 	dir := t.TempDir()
 	write(t, dir, map[string][]byte{
-		"present.p12": p12(present), "old.p12": p12(old), "key.pem": keyPEM(t, present), "old.pem": old.CertificatePEM(),
+		"present.p12": p12(present), "old.p12": p12(old), "key.pem": keyPEM(t, present), "old.pem": certificatePEM(old),
 		"ending.p12": p12(identity(t, "Office", now.AddDate(0, 0, 21))),
 	})
 	for name, c := range map[string]struct {

@@ -27,7 +27,7 @@ func TestCheckFindsWhatAStartWouldTripOver(t *testing.T) {
 	defer busy.Close()
 	dir := t.TempDir()
 	write(t, dir, map[string][]byte{
-		"cert.pem": gateway.CertificatePEM(), "key.pem": keyPEM(t, gateway), "other.pem": keyPEM(t, another),
+		"cert.pem": certificatePEM(gateway), "key.pem": keyPEM(t, gateway), "other.pem": keyPEM(t, another),
 		"trivial": []byte("secret\n"), "same": bytes.Repeat([]byte("a"), 40), "empty": nil, "key.p12": nil, "$NAME": nil,
 		"good":       []byte("5f0c1d7a9be24c6f8d3a7b6c5e4f3a2b\n"),
 		"broken.pem": []byte("-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n"),

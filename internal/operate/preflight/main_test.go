@@ -1,6 +1,8 @@
 package preflight_test
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -62,11 +64,16 @@ func identity(t *testing.T, name string, end time.Time) *simulator.Identity {
 // keyPEM is the private key of an identity.
 func keyPEM(t *testing.T, id *simulator.Identity) []byte {
 	t.Helper()
-	key, err := id.KeyPEM()
+	der, err := x509.MarshalPKCS8PrivateKey(id.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+// certificatePEM is the certificate of an identity.
+func certificatePEM(id *simulator.Identity) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: id.Certificate.Raw})
 }
 
 // write makes files in a folder.
