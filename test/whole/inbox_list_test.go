@@ -98,7 +98,8 @@ func TestInboxMethods(t *testing.T) {
 		head.header.Get("X-EBox-Incomplete") == "" {
 		t.Errorf("HEAD: %v %q", head.header, head.body)
 	}
-	for path, allow := range map[string]string{inboxPath: "GET, HEAD, PATCH, OPTIONS", summaryPath: "GET, HEAD, OPTIONS"} {
+	for path, allow := range map[string]string{inboxPath: "GET, HEAD, PATCH, OPTIONS",
+		summaryPath: "GET, HEAD, OPTIONS"} {
 		for method, status := range map[string]int{"OPTIONS": 204, "POST": 405} {
 			if got := h.send(method, path, nil).want(t, status).header.Get("Allow"); got != allow {
 				t.Errorf("%s %s: Allow: %s", method, path, got)
