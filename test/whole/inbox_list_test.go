@@ -124,7 +124,9 @@ func TestInboxIsOnlyForThoseWhoMayUseTheProviders(t *testing.T) {
 	t.Parallel()
 	h := build(t, add("callers:\n  - {name: mandates, networks: [127.0.0.0/8], routes: [grant-citizen]}\n"+
 		"  - {name: ebox, networks: [127.0.0.2/32], routes: [ebox], enterprises: ['0206731645']}\n"))
-	eventually(t, "the list of Document Providers", func() bool { return h.as("127.0.0.2", "GET", inboxPath).status == 200 })
+	eventually(t, "the list of Document Providers", func() bool {
+		return h.as("127.0.0.2", "GET", inboxPath).status == 200
+	})
 	h.get(inboxPath).want(t, 403)
 	h.as("127.0.0.2", "GET", "/enterprises/0212148896/ebox/messages").want(t, 403)
 }
