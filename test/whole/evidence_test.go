@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -176,27 +175,6 @@ func TestAnswersFromTheCacheAreRecordedOneByOne(t *testing.T) {
 	}
 	const one = "\nread GET list cache OK"
 	if text := summary(h.evidence(dir)); text != "read GET list upstream OK"+one+one+one {
-		t.Error(text)
-	}
-}
-
-// A caller that waits for a 100 is answered by the upstream, with evidence as without.
-func TestEvidenceDoesNotAskForABodyThatTheUpstreamDoesNotWant(t *testing.T) {
-	t.Parallel()
-	h, dir := recording(t, "4h")
-	body := `{"items":[{"messageId":"` + simulator.FirstMessage + `","visible":true}]}`
-	start := "PATCH " + messages + " HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: " +
-		strconv.Itoa(len(body)) + "\r\n"
-	refused := h.dial("")
-	refused.write(strings.Replace(start, "PATCH", "POST", 1) + "Content-Type: multipart/mixed; boundary=x\r\n\r\n")
-	refused.read("POST").want(t, http.StatusUnsupportedMediaType)
-	wanted := h.dial("")
-	wanted.write(start + mergePatch + "\r\n\r\n")
-	wanted.read("PATCH").want(t, http.StatusContinue)
-	wanted.write(body)
-	wanted.read("PATCH").want(t, 200)
-	if text := summary(h.evidence(dir)); text != "outcome POST publish upstream Unsupported Media Type\noutcome PATCH "+
-		"change upstream OK "+simulator.FirstMessage {
 		t.Error(text)
 	}
 }

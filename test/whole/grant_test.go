@@ -98,12 +98,12 @@ func TestLifeOfACitizenMandate(t *testing.T) {
 
 // The gateway must not write anew what upstream wrote: members in their order,
 // instances in their two spellings, the 422 without one, the 503 that is no problem.
-func TestTheThirteenErrorsOfTheGuideArriveByteForByte(t *testing.T) {
+func TestTheErrorsOfTheGuideArriveByteForByte(t *testing.T) {
 	t.Parallel()
 	var p tap
 	h := open(t, p.through("grant-citizen"), edit("{number: 0212.148.896", "{number: "+unlisted+
 		"}\n    - {number: 0212.148.896"))
-	mine, stopped := h.newMandate(mandated), h.newMandate(mandated)
+	stopped := h.newMandate(mandated)
 	h.post(grant+"/mandates/"+stopped+"/stop", `{"representedEnterpriseNumber":"`+mandated+`"}`).want(t, 200)
 	for _, c := range []struct {
 		name, method, path, body string
@@ -112,25 +112,11 @@ func TestTheThirteenErrorsOfTheGuideArriveByteForByte(t *testing.T) {
 	}{
 		{"CBE number of eleven digits", "POST", "/mandates", `{` + flexiJob + `,"representedEnterpriseNumber":"09333875470"}`,
 			400, `input string \"09333875470\"`},
-		{"SSIN of twelve digits", "POST", "/mandates",
-			`{"mandatorSsin":"790723000485","scopes":["precontractualDataFlexiJob"],"representedEnterpriseNumber":"` + mandated +
-				`"}`, 400, "/mandatorSsin"},
-		{"scope that does not exist", "POST", "/mandates", `{"mandatorSsin":"` + citizen +
-			`","scopes":["precontractualDataFlexiJobs"],"representedEnterpriseNumber":"` + mandated + `"}`, 400,
-			"precontractualDataFlexiJobs"},
-		{"scope missing", "POST", "/mandates", `{"mandatorSsin":"` + citizen + `","representedEnterpriseNumber":"` +
-			mandated + `"}`, 400, "missing required properties"},
 		{"id that is no number", "GET", "/mandates/hg?representedEnterpriseNumber=" + mandated, "", 400,
 			"urn:problem-type:invalidRequestFormat"},
 		{"fields that conflict", "POST", "/mandates",
 			`{` + flexiJob + `,"createMandateWithRepresentative":true,"representedEnterpriseNumber":"` + mandated + `"}`, 400,
 			"inputFieldsConflict"},
-		{"mandate of somebody else", "GET", "/mandates/" + mine + "?representedEnterpriseNumber=" + another, "", 403,
-			"userNotPartOfMandate"},
-		{"no enterprise mandate", "POST", "/mandates", `{` + flexiJob + `,"representedEnterpriseNumber":"` + ended + `"}`,
-			403, "representativeEnterpriseForbidden"},
-		{"id that nobody has", "GET", "/mandates/2153151?representedEnterpriseNumber=" + mandated, "", 404,
-			"urn:problem-type:entityNotFound"},
 		{"enterprise unknown to Mahis", "POST", "/mandates", `{` + flexiJob + `,"representedEnterpriseNumber":"` + unlisted +
 			`"}`, 404, "DacService"},
 		{"stopped before", "POST", "/mandates/" + stopped + "/stop", `{"representedEnterpriseNumber":"` + mandated + `"}`,
@@ -179,11 +165,7 @@ func TestBodiesThatCanBeReadInTwoWays(t *testing.T) {
 		fields     []string
 	}{
 		{"key repeated with an escape", `{` + mine + `,"\u0072epresentedEnterpriseNumber":"` + another + `"}`, 400, nil},
-		{"cut short", `{` + mine, 400, nil},
 		{"gzip coding", "\x1f\x8b\x08\x00", 400, []string{"Content-Encoding: gzip"}},
-		{"a form", "representedEnterpriseNumber=" + mandated, 400,
-			[]string{"Content-Type: application/x-www-form-urlencoded"}},
-		{"two content types", `{` + mine + `}`, 400, []string{"Content-Type: application/json", "Content-Type: text/plain"}},
 		{"not listed, nested", `{"a":[{"b":{"representedEnterpriseNumber":"` + unlisted + `"}}]}`, 403, nil},
 		{"mine outside and another's inside", `{` + mine + `,"a":{"representedEnterpriseNumber":"` + another + `"}}`,
 			400, nil},
@@ -218,20 +200,13 @@ callers:
 	}{
 		{"path and body agree", hr, "POST", "/enterprises/BE0206.731.645" + list, "", of + mandated + `"}`, 201, true},
 		{"path and body disagree", all, "POST", mine, "", of + another + `"}`, 400, false},
-		{"header and body disagree", all, "POST", list, another, of + mandated + `"}`, 400, false},
-		{"own and body disagree", all, "POST", "/enterprises/own" + list, "", of + mandated + `"}`, 400, false},
 		{"query escaped", hr, "GET", list + "?%72epresentedEnterpriseNumber=" + another, "", "", 403, false},
-		{"another's number in the body", hr, "POST", list, "", of + another + `"}`, 403, false},
 		{"GET by path alone", hr, "GET", mine + "?", "", "", 200, true},
-		{"GET by header alone", hr, "GET", list + "?pageSize=2", mandated, "", 200, true},
 		{"POST repeats it nowhere, path", all, "POST", mine, "", anonymous, 400, false},
-		{"POST repeats it nowhere, header", all, "POST", list, mandated, anonymous, 400, false},
 		{"with representative", all, "POST", mine, "", `{` + flexiJob + `,"createMandateWithRepresentative":true}`,
 			422, true},
 		{"no number, own", all, "POST", list, "", anonymous, 201, true},
-		{"no number, not own", hr, "POST", list, "", anonymous, 403, false},
 		{"health needs nothing", hr, "GET", grant + "/health", "", "", 200, true},
-		{"health of an enterprise of others", hr, "GET", "/enterprises/" + another + grant + "/health", "", "", 403, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h.sim.ResetRequests()

@@ -8,92 +8,56 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"ebox-gateway/internal/simulator"
 )
 
-// some are n messages, a minute apart, the newest at noon.
-func some(n int) []mail {
-	list := make([]mail, n)
-	for i := range list {
-		list[i] = mail{id: strconv.Itoa(i), received: time.Date(2026, 11, 20, 12, 0, 0, 0,
-			time.UTC).Add(-time.Duration(i) * time.Minute)}
-	}
-	return list
-}
-
 // What else a provider may answer is in package inbox.
 func TestInboxNamesAProviderInTroubleAndGivesTheOthers(t *testing.T) {
 	t.Parallel()
-	all := []*registryOfMail{{id: "nsso", counts: true}, {id: "b", counts: true, v2: true}, {id: "c", counts: true}}
-	registries := startRegistries(t, all...)
-	h := open(t, registries)
-	hasty := open(t, registries, edit("routes:", "inbox: {timeout: 1s}\nroutes:"))
-	for _, p := range all {
-		p.put(some(30))
+	all := []*mailbox{{id: "nsso"}, {id: "b", v2: true}, {id: "c"}}
+	mailboxes := startMailboxes(t, all...)
+	h := open(t, mailboxes)
+	hasty := open(t, mailboxes, edit("routes:", "inbox: {timeout: 1s}\nroutes:"))
+	begins := func(length int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			if length > 0 {
+				w.Header().Set("Content-Length", strconv.Itoa(length))
+			}
+			_, _ = io.WriteString(w, `{"items":[{"messageId":"1","receiptDate":"2026-11-20T12:00:00Z"},`)
+			_ = http.NewResponseController(w).Flush()
+		}
 	}
-	write := func(w http.ResponseWriter, status int, contentType, body string) bool {
-		w.Header().Set("Content-Type", contentType)
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
-		return true
-	}
-	const begun = `{"items":[{"messageId":"1","receiptDate":"2026-11-20T12:00:00Z"},`
 	for i, c := range []struct {
 		name   string
-		fault  func(http.ResponseWriter, *http.Request) bool
+		answer http.HandlerFunc
 		reason string
 		status int // of the problem
 	}{
-		{"standing still in its list", func(w http.ResponseWriter, r *http.Request) bool {
-			write(w, 200, "application/json", begun)
-			w.(http.Flusher).Flush()
+		{"standing still in its list", func(w http.ResponseWriter, r *http.Request) {
+			begins(0)(w, r)
 			<-r.Context().Done()
-			return true
 		}, "timeout", 504},
-		{"cutting its list short", func(w http.ResponseWriter, r *http.Request) bool {
-			w.Header().Set("Content-Length", "100000")
-			write(w, 200, "application/json", begun+strings.Repeat(" ", 80_000))
-			panic(http.ErrAbortHandler)
+		{"cutting its list short", func(w http.ResponseWriter, r *http.Request) {
+			begins(1000)(w, r)
+			breaksOff(w, r)
 		}, "cut-short", 502},
-		{"cutting a small list short", func(w http.ResponseWriter, r *http.Request) bool {
-			w.Header().Set("Content-Length", "1000")
-			write(w, 200, "application/json", begun)
-			w.(http.Flusher).Flush()
-			panic(http.ErrAbortHandler)
-		}, "cut-short", 502},
-		{"closing the connection", func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
-			"unreachable", 502},
-		{"refusing", func(w http.ResponseWriter, r *http.Request) bool {
-			return write(w, 403, "application/problem+json", `{"type":"x","status":403}`)
-		}, "refused", 403},
-		{"leading elsewhere", func(w http.ResponseWriter, r *http.Request) bool {
-			http.Redirect(w, r, "https://example.org/login", http.StatusFound)
-			return true
-		}, "malformed", 502},
-		{"sending a message of 50 MB", func(w http.ResponseWriter, r *http.Request) bool {
-			write(w, 200, "application/json", `{"items":[{"messageId":"1","subject":"`)
-			for range 50 {
-				if _, err := io.WriteString(w, strings.Repeat("x", 1<<20)); err != nil {
-					return true
-				}
-			}
-			return true
-		}, "malformed", 502},
-		{"answering without an end", func(w http.ResponseWriter, _ *http.Request) bool {
-			write(w, 200, "application/json", "{")
+		{"closing the connection", breaksOff, "unreachable", 502},
+		{"refusing", says(403, `{"type":"x","status":403}`), "refused", 403},
+		{"answering without an end", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
 			for i := 0; ; i++ {
-				if _, err := fmt.Fprintf(w, "\"k%d\":\"%s\",", i, strings.Repeat("x", 100_000)); err != nil {
-					return true
+				if _, err := fmt.Fprintf(w, "{\"k%d\":\"%s\",", i, strings.Repeat("x", 100_000)); err != nil {
+					return
 				}
 			}
 		}, "malformed", 502},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			broken := all[i%len(all)]
-			broken.breakDown(c.fault)
-			defer broken.breakDown(nil)
+			broken.does(c.answer)
+			defer broken.does(nil)
 			var l listed
 			if want := broken.id + ";reason=" + c.reason; c.status == 504 {
 				eventually(t, "a list in time of those that answer", func() bool {
@@ -101,9 +65,9 @@ func TestInboxNamesAProviderInTroubleAndGivesTheOthers(t *testing.T) {
 					return l.missing() == want
 				})
 			} else if l = h.list(t, inboxPath+"?pageSize=100"); l.missing() != want {
-				t.Errorf("with %s in trouble: missing are %q", broken.id, l.missing())
+				t.Fatalf("with %s in trouble: missing are %q", broken.id, l.missing())
 			}
-			if len(l.Incomplete) == 1 && l.Incomplete[0].Problem["status"] != float64(c.status) {
+			if l.Incomplete[0].Problem["status"] != float64(c.status) {
 				t.Errorf("the problem is %v, want status %d", l.Incomplete[0].Problem, c.status)
 			}
 			others := 0
@@ -113,18 +77,18 @@ func TestInboxNamesAProviderInTroubleAndGivesTheOthers(t *testing.T) {
 				}
 			}
 			if others != 60 || l.Total != nil {
-				t.Errorf("with %s in trouble: %d messages of the others, want 60; totalItems %v", broken.id, others, l.Total)
+				t.Errorf("%d messages of the others, want 60; totalItems %v", others, l.Total)
 			}
 		})
 	}
-	all[0].breakDown(func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) })
+	all[0].does(breaksOff)
 	got := h.get(inboxPath+"?partial=false").want(t, 503)
 	if doc := got.problem(t); len(doc["incomplete"].([]any)) != 1 ||
 		!strings.Contains(fmt.Sprint(doc["detail"]), "nsso") ||
 		got.header.Get("X-EBox-Incomplete") != "nsso;reason=unreachable" {
 		t.Errorf("all or nothing: %v %v", got.header, doc)
 	}
-	all[0].breakDown(nil)
+	all[0].does(nil)
 	if l := h.list(t, inboxPath+"?partial=false"); len(l.Incomplete) > 0 || *l.Total != 90 {
 		t.Errorf("when all is well again: %+v", l)
 	}
@@ -132,13 +96,12 @@ func TestInboxNamesAProviderInTroubleAndGivesTheOthers(t *testing.T) {
 
 func TestInboxOfNobodyIsAProblem(t *testing.T) {
 	t.Parallel()
-	a, b := &registryOfMail{id: "nsso"}, &registryOfMail{id: "b"}
-	h := open(t, startRegistries(t, a, b))
-	for i, p := range []*registryOfMail{a, b} {
-		p.breakDown(func(w http.ResponseWriter, _ *http.Request) bool {
+	a, b := &mailbox{id: "nsso"}, &mailbox{id: "b"}
+	h := open(t, startMailboxes(t, a, b))
+	for i, m := range []*mailbox{a, b} {
+		m.does(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Retry-After", strconv.Itoa(20+10*i))
-			p.fail(w, 503, "closed")
-			return true
+			m.refuses(503)(w, r)
 		})
 	}
 	for _, path := range []string{inboxPath, summaryPath} {
@@ -153,7 +116,8 @@ func TestInboxOfNobodyIsAProblem(t *testing.T) {
 
 func TestInboxNamesProvidersThatAreNotAsked(t *testing.T) {
 	t.Parallel()
-	h := open(t)
+	h := open(t, add("callers:\n  - {name: legacy, networks: [127.0.0.2/32], partial: false}\n"+
+		"  - {name: rest, networks: [127.0.0.0/8]}\n"))
 	// The simulator has one in maintenance, one to come and one that is gone.
 	l := h.list(t, inboxPath)
 	if l.missing() != "utilities;reason=maintenance" || l.Total != nil {
@@ -161,6 +125,13 @@ func TestInboxNamesProvidersThatAreNotAsked(t *testing.T) {
 	}
 	if n := len(h.sim.RequestsTo("provider:utilities")); n != 0 {
 		t.Errorf("it was asked %d times", n)
+	}
+	// A caller that cannot do with a part gets none, whatever it asks for.
+	for _, path := range []string{inboxPath, inboxPath + "?partial=true", summaryPath} {
+		if doc := h.as("127.0.0.2", "GET", path).want(t, 503).problem(t); !strings.Contains(fmt.Sprint(doc["detail"]),
+			"utilities (maintenance)") {
+			t.Errorf("%s: %v", path, doc)
+		}
 	}
 	// An open circuit is named too, and nobody is called.
 	h.fault(simulator.Fault{Upstream: "provider:regional", Kind: simulator.FaultReset})
@@ -173,29 +144,16 @@ func TestInboxNamesProvidersThatAreNotAsked(t *testing.T) {
 	}
 }
 
-func TestInboxWithoutWholenessIsRefusedToACallerWhoNeedsIt(t *testing.T) {
-	t.Parallel()
-	h := open(t, edit("routes:", "callers:\n  - {name: legacy, networks: [127.0.0.0/8], partial: false}\nroutes:"))
-	for _, query := range []string{"", "?partial=true"} {
-		if doc := h.get(inboxPath+query).want(t, 503).problem(t); !strings.Contains(fmt.Sprint(doc["detail"]),
-			"utilities (maintenance)") {
-			t.Errorf("%v", doc)
-		}
-	}
-	h.get(summaryPath).want(t, 503)
-}
-
 func TestInboxLeavesNothingRunningWhenTheCallerGoes(t *testing.T) {
 	t.Parallel()
-	a, b := &registryOfMail{id: "nsso"}, &registryOfMail{id: "b"}
-	h := open(t, startRegistries(t, a, b))
+	a, b := &mailbox{id: "nsso"}, &mailbox{id: "b"}
+	h := open(t, startMailboxes(t, a, b))
 	arrived, left := make(chan struct{}, 2), make(chan struct{}, 2)
-	for _, p := range []*registryOfMail{a, b} {
-		p.breakDown(func(_ http.ResponseWriter, r *http.Request) bool {
+	for _, m := range []*mailbox{a, b} {
+		m.does(func(_ http.ResponseWriter, r *http.Request) {
 			arrived <- struct{}{}
 			<-r.Context().Done()
 			left <- struct{}{}
-			return true
 		})
 	}
 	c := h.dial("")
@@ -203,9 +161,8 @@ func TestInboxLeavesNothingRunningWhenTheCallerGoes(t *testing.T) {
 	<-arrived
 	<-arrived
 	_ = c.conn.Close()
-	for range 2 {
-		<-left
-	}
+	<-left
+	<-left
 	eventually(t, "the line of a caller that went away", func() bool {
 		return strings.Contains(h.access.String(), `"status":499`)
 	})
@@ -213,81 +170,50 @@ func TestInboxLeavesNothingRunningWhenTheCallerGoes(t *testing.T) {
 
 func TestInboxSummary(t *testing.T) {
 	t.Parallel()
-	a, b := &registryOfMail{id: "nsso"}, &registryOfMail{id: "b", v2: true}
-	h := open(t, startRegistries(t, a, b))
-	say := func(p *registryOfMail, body string) {
-		p.breakDown(func(w http.ResponseWriter, r *http.Request) bool {
-			w.Header().Set("Content-Type", "application/json")
-			w.Header().Set("Cache-Control", "no-store")
-			_, _ = io.WriteString(w, body)
-			return true
-		})
-	}
-	get := func() map[string]any {
-		t.Helper()
+	a, b := &mailbox{id: "nsso"}, &mailbox{id: "b", v2: true}
+	h := open(t, startMailboxes(t, a, b))
+	a.does(says(200, `{"numberOfMessages":3,"numberOfUnreadMessages":1,"lastReceiptDate":"2026-11-20T12:00:00Z",`+
+		`"eboxSize":1.5}`))
+	for body, want := range map[string]string{
+		`{"numberOfMessages":4,"numberOfUnreadMessages":2,"lastReceiptDate":"2026-11-20T12:30:00+01:00","eboxSize":2,` +
+			`"lastConsultationDate":"2026-11-01T00:00:00Z"}`: "7 3 2026-11-20T12:00:00Z 3.5 2026-11-01T00:00:00Z",
+		`{"numberOfMessages":0}`: "3 <nil> 2026-11-20T12:00:00Z <nil> <nil>", // what one of them does not say is not said
+		`{"hello":1}`:            "3 1 2026-11-20T12:00:00Z 1.5 <nil>",
+	} {
+		b.does(says(200, body))
+		got := h.get(summaryPath).want(t, 200)
 		var doc map[string]any
-		if err := json.Unmarshal([]byte(h.get(summaryPath).want(t, 200).body), &doc); err != nil {
+		if err := json.Unmarshal([]byte(got.body), &doc); err != nil {
 			t.Fatal(err)
 		}
-		return doc
+		if sum := fmt.Sprintf("%v %v %v %v %v", doc["numberOfMessages"], doc["numberOfUnreadMessages"],
+			doc["lastReceiptDate"], doc["eboxSize"], doc["lastConsultationDate"]); sum != want {
+			t.Errorf("%s: %s, want %s", body, sum, want)
+		}
+		malformed := strings.HasPrefix(got.header.Get("X-EBox-Incomplete"), "b;reason=malformed")
+		if malformed != (doc["incomplete"] != nil) || malformed != strings.Contains(body, "hello") {
+			t.Errorf("%s: %v %v", body, got.header, doc)
+		}
 	}
-	say(a, `{"numberOfMessages":3,"numberOfUnreadMessages":1,"lastReceiptDate":"2026-11-20T12:00:00Z","eboxSize":1.5}`)
-	say(b,
-		`{"numberOfMessages":4,"numberOfUnreadMessages":2,"lastReceiptDate":"2026-11-20T12:30:00+01:00","eboxSize":2,`+
-			`"lastConsultationDate":"2026-11-01T00:00:00Z"}`)
-	doc := get()
-	if doc["numberOfMessages"] != 7.0 || doc["numberOfUnreadMessages"] != 3.0 ||
-		doc["lastReceiptDate"] != "2026-11-20T12:00:00Z" || doc["eboxSize"] != 3.5 ||
-		doc["lastConsultationDate"] != "2026-11-01T00:00:00Z" || len(doc["providers"].([]any)) != 2 ||
-		doc["incomplete"] != nil {
-		t.Errorf("%v", doc)
-	}
-	say(b, `{"numberOfMessages":0}`)
-	doc = get()
-	if _, there := doc["numberOfUnreadMessages"]; there || doc["numberOfMessages"] != 3.0 ||
-		doc["lastReceiptDate"] != "2026-11-20T12:00:00Z" {
-		t.Errorf("what one of them does not say is not said: %v", doc)
-	}
-	say(b, `{"hello":1}`)
-	doc = get()
-	if doc["numberOfMessages"] != 3.0 || len(doc["incomplete"].([]any)) != 1 || len(doc["providers"].([]any)) != 1 {
-		t.Errorf("without one of them the others are counted, and it is named: %v", doc)
-	}
-	if got := h.get(summaryPath); !strings.HasPrefix(got.header.Get("X-EBox-Incomplete"),
-		"b;reason=malformed") {
-		t.Errorf("%v", got.header)
-	}
+	b.does(breaksOff)
 	h.get("/enterprises/0206731645/ebox?partial=false").want(t, 503)
 }
 
 func TestInboxBeforeTheRegistryHasGivenAList(t *testing.T) {
 	t.Parallel()
 	away := edit("/messageRegistries\n", "/nowhere\n")
-	t.Run("nobody is known", func(t *testing.T) {
-		h := build(t, away)
-		for _, path := range []string{inboxPath, summaryPath} {
-			if got := h.get(path).want(t, 503); got.header.Get("Retry-After") == "" {
-				t.Errorf("%s: %v", path, got.header)
-			}
+	h := build(t, away)
+	for _, path := range []string{inboxPath, summaryPath} {
+		if got := h.get(path).want(t, 503); got.header.Get("Retry-After") == "" {
+			t.Errorf("%s: %v", path, got.header)
 		}
-		h.send("PATCH", inboxPath, strings.NewReader(`{"items":[{"providerId":"nsso"}]}`), mergePatch).want(t, 503)
+	}
+	h.send("PATCH", inboxPath, strings.NewReader(`{"items":[{"providerId":"nsso"}]}`), mergePatch).want(t, 503)
+	// One that the configuration knows is asked.
+	h = build(t, away, func(t *testing.T, text string) string {
+		return theProvider.lead(t, text, "http://"+theHost(text))
 	})
-	t.Run("some are known by the configuration", func(t *testing.T) {
-		p := &registryOfMail{id: "nsso", counts: true}
-		var static string
-		own := startRegistries(t, p)
-		h := build(t, func(t *testing.T, text string) string {
-			for line := range strings.Lines(own(t, text)) {
-				if strings.HasPrefix(line, "  providers: [") {
-					static = line
-				}
-			}
-			return edit("registry:\n", "registry:\n"+static)(t, away(t, text))
-		})
-		p.put(some(3))
-		l := h.list(t, inboxPath)
-		if len(l.Items) != 3 || l.missing() != "*;reason=registry" || l.Total != nil {
-			t.Errorf("%d messages, missing %q", len(l.Items), l.missing())
-		}
-	})
+	if l := h.list(t, inboxPath); len(l.Items) == 0 || l.missing() != "*;reason=registry" || l.Total != nil {
+		t.Errorf("%d messages, missing %q", len(l.Items), l.missing())
+	}
 }

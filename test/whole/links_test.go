@@ -170,29 +170,6 @@ func TestEveryLinkCanBeFollowedByTheSameCaller(t *testing.T) {
 	}
 }
 
-func TestAPlainRouteRewritesLinksUnlessToldOtherwise(t *testing.T) {
-	t.Parallel()
-	var base string
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(`{"next":"` + base + `/items?page=2","text":"` + base + `/items","embedded":{"` + base +
-			`/items/1":{}}}`))
-	}))
-	defer server.Close()
-	base = server.URL
-	want := func(at string) string {
-		return `{"next":"` + at + `/items?page=2","text":"` + base + `/items","embedded":{"` + at + `/items/1":{}}}`
-	}
-	h := open(t, theirOwn(server, ""))
-	if got := h.get("/mine/items").want(t, 200); got.body != want(h.base+"/mine") {
-		t.Errorf("%s", got.body)
-	}
-	h = open(t, theirOwn(server, "    rewriteLinks: false\n"))
-	if got := h.get("/mine/items").want(t, 200); got.body != want(base) {
-		t.Errorf("%s", got.body)
-	}
-}
-
 func TestTheRegistrysProvidersAreReachedThroughTheGateway(t *testing.T) {
 	t.Parallel()
 	h := open(t)

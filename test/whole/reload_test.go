@@ -87,9 +87,16 @@ func (h *house) statusOf(path string) int { return h.get(path).status }
 
 const ofUnlisted = "/enterprises/" + unlisted + nsso + "/ebox"
 
-func TestANewEnterpriseIsServedWithoutARestart(t *testing.T) {
+func TestANewEnterpriseIsServedWithoutARestartAndTheLogSaysSo(t *testing.T) {
 	t.Parallel()
 	f := watched(t)
+	before := f.status().Configuration.Hash
+	for _, want := range []string{`"msg":"started","version":"test","environment":"custom","hash":"` + before,
+		`"clients":["`, `"listeners":["127.0.0.1:`, `"admin":["127.0.0.1:`} {
+		if !strings.Contains(f.log.String(), want) {
+			t.Errorf("the start line lacks %s", want)
+		}
+	}
 	if got := f.statusOf(ofUnlisted); got != 403 {
 		t.Fatalf("before: %d", got)
 	}
@@ -102,23 +109,8 @@ func TestANewEnterpriseIsServedWithoutARestart(t *testing.T) {
 	if n := f.sim.TokensIssued() - tokens; n > 1 { // the first call to this provider needs one
 		t.Errorf("the reload cost %d tokens", n)
 	}
-}
-
-// Whoever reads the log finds what runs, and what a reload made of it.
-func TestTheLogSaysWhatWasStartedAndWhatAReloadChanged(t *testing.T) {
-	t.Parallel()
-	f := watched(t)
-	for _, want := range []string{`"msg":"started","version":"test","environment":"custom","hash":"` +
-		f.status().Configuration.Hash, `"clients":["`, `"listeners":["127.0.0.1:`, `"admin":["127.0.0.1:`} {
-		if !strings.Contains(f.log.String(), want) {
-			t.Errorf("the start line lacks %s", want)
-		}
-	}
-	before := f.status().Configuration.Hash
-	f.change(t, "registry:", "inbox: {timeout: 7s}\nregistry:")
-	eventually(t, "the reload", func() bool { return f.status().Configuration.Hash != before })
 	eventually(t, "its line", func() bool {
-		return strings.Contains(f.log.String(), `"before":"`+before+`","changed":["inbox.timeout"]`)
+		return strings.Contains(f.log.String(), `"before":"`+before+`","changed":["tenancy.enterprises"]`)
 	})
 }
 
@@ -176,9 +168,14 @@ func TestDroppingManyEnterprisesWaitsForConfirmation(t *testing.T) {
 	}
 }
 
-func TestListenersMoveWithTheConfiguration(t *testing.T) {
+func TestListenersMoveWithAConfigurationThatIsTaken(t *testing.T) {
 	t.Parallel()
 	f := watched(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
 	l, err := net.Listen("tcp", "127.9.8.7:0") // where no other test gets a port of its own
 	if err != nil {
 		t.Fatal(err)
@@ -186,6 +183,15 @@ func TestListenersMoveWithTheConfiguration(t *testing.T) {
 	moved := l.Addr().String()
 	l.Close()
 	before := f.status().Configuration.Hash
+	// The admin listener used to move before the internal one was tried.
+	f.replace(t, `server: {listen: "127.0.0.1:0"`, `server: {listen: ["127.0.0.1:0", "`+taken.Addr().String()+`"]`,
+		`admin: {listen: "127.0.0.1:0"`, `admin: {listen: "`+moved+`"`)
+	eventually(t, "the rejection, told by the admin listener as it was", func() bool {
+		return f.status().Configuration.Rejected != nil
+	})
+	f.replace(t, `, "`+taken.Addr().String()+`"]`, `]`, `admin: {listen: "`+moved+`"`, `admin: {listen: "127.0.0.1:0"`,
+		`server: {listen: ["127.0.0.1:0"]`, `server: {listen: "127.0.0.1:0"`)
+	eventually(t, "the former configuration", func() bool { return f.status().Configuration.Rejected == nil })
 	f.change(t, `server: {listen: "127.0.0.1:0"`, `server: {listen: ["127.0.0.1:0", "`+moved+`"]`)
 	eventually(t, "the new address", func() bool {
 		resp, err := f.http.Get("http://" + moved + "/ebox/providers")
@@ -268,7 +274,7 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 		case 1:
 			next = strings.Replace(next, "registry:\n", fmt.Sprintf("registry:\n  refresh: %dm\n", i+1), 1)
 		case 2:
-			next = strings.Replace(next, "oauth:\n", fmt.Sprintf("oauth:\n  timeout: %ds\n", i+5), 1)
+			next = strings.Replace(next, "oauth:\n", fmt.Sprintf("oauth:\n  timeout: %dm\n", i+1), 1)
 		case 3:
 			next = strings.Replace(next, "tenancy:\n",
 				fmt.Sprintf("callers: [{name: c%d, networks: [127.0.0.0/8], own: true}]\ntenancy:\n", i), 1)
@@ -289,14 +295,13 @@ func TestNoRequestIsLostOverManyReloads(t *testing.T) {
 
 func TestDrainServesThenRefusesThenEnds(t *testing.T) {
 	t.Parallel()
-	p := &registryOfMail{id: "nsso"}
-	h := open(t, startRegistries(t, p))
+	p := &mailbox{id: "nsso"}
+	h := open(t, startMailboxes(t, p))
 	arrived, release := make(chan struct{}), make(chan struct{})
-	p.breakDown(func(w http.ResponseWriter, _ *http.Request) bool {
+	p.does(func(w http.ResponseWriter, r *http.Request) {
 		close(arrived)
 		<-release
-		_, _ = io.WriteString(w, `{"numberOfMessages":0}`)
-		return true
+		says(200, `{"numberOfMessages":0}`)(w, r)
 	})
 	under := make(chan answer, 1)
 	go func() { under <- h.get("/enterprises/" + mandated + nsso + "/ebox") }()
@@ -600,35 +605,6 @@ func (f *files) replace(t *testing.T, pairs ...string) {
 		next = edit(pairs[i], pairs[i+1])(t, next)
 	}
 	f.write(t, "config.yaml", next)
-}
-
-// The admin listener used to move before the internal one was tried.
-func TestARefusedConfigurationMovesNoListener(t *testing.T) {
-	t.Parallel()
-	f := watched(t)
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	free, err := net.Listen("tcp", "127.9.8.6:0") // where no other test gets a port of its own
-	if err != nil {
-		t.Fatal(err)
-	}
-	moved := free.Addr().String()
-	free.Close()
-	f.replace(t, `server: {listen: "127.0.0.1:0"`, `server: {listen: ["127.0.0.1:0", "`+taken.Addr().String()+`"]`,
-		`admin: {listen: "127.0.0.1:0"`, `admin: {listen: "`+moved+`"`)
-	eventually(t, "the rejection, told by the admin listener as it was", func() bool {
-		return f.status().Configuration.Rejected != nil
-	})
-	// A further try to take the configuration may have the address open for a moment. Nobody
-	// answers there.
-	if resp, err := http.Get("http://" + moved + "/livez"); err == nil {
-		resp.Body.Close()
-		t.Error("the admin listener is at its new address all the same")
-	}
-	f.get("/enterprises/"+mandated+nsso+"/ebox").want(t, 200)
 }
 
 // Two configurations that both have requests under way share the limit.

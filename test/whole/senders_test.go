@@ -44,20 +44,10 @@ func TestNobodyPublishesInAnothersName(t *testing.T) {
 		name, from, path, body string
 		status                 int
 	}{
-		{"another sender", "127.0.0.2", forA + "/ebox/messages", parted(from(unlisted)), 403},
 		{"another customer", "127.0.0.2", forA + "/ebox/messages", parted(from(another)), 403},
 		{"another customer, by somebody who might", "127.0.0.3", forA + "/ebox/messages", parted(from(another)), 400},
-		{"as the office", "127.0.0.3", "/enterprises/own" + nsso + "/ebox/messages", parted(from(another)), 400},
-		{"in a reply", "127.0.0.2", forA + "/ebox/messages/17/replies", parted(from(another)), 403},
 		{"by publishMessage", "127.0.0.2", forA + "/publishMessage", parted(senderV2(another)), 403},
 		{"behind a large file", "127.0.0.2", forA + "/ebox/messages", parted(filePart+large, from(another)), 403},
-		{"behind a good message", "127.0.0.2", forA + "/ebox/messages", parted(from(mandated), filePart+large,
-			strings.Replace(from(another), "messageToPublish", "message", 1)), 403},
-		{"in a file that is JSON", "127.0.0.2", forA + "/ebox/messages", parted(filePart + `{"sender":{"enterpriseNumber":"` +
-			another + `"}}`), 403},
-		{"as a field of the form", "127.0.0.2", forA + "/ebox/messages",
-			parted("Content-Disposition: form-data; name=\"sender.enterpriseNumber\"\r\n\r\n" + another), 403},
-		{"two messages", "127.0.0.2", forA + "/ebox/messages", parted(from(mandated), from(mandated)), 400},
 		{"a boundary for tolerant readers", "127.0.0.2", forA + "/ebox/messages",
 			parted(filePart + "%PDF\n--x\n" + from(another)), 400},
 		{"a message larger than JSON may be", "127.0.0.2", forA + "/ebox/messages",

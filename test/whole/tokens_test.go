@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"ebox-gateway/internal/operate/status"
 	"ebox-gateway/internal/simulator"
 )
 
@@ -153,81 +152,48 @@ func mounted(t *testing.T) (dir string, swap func(*simulator.Identity)) {
 	}
 }
 
+// What becomes of keys that are not registered, and of files that hold none, is in package authn.
 func TestANewKeySignsOnceATokenWasObtainedWithIt(t *testing.T) {
 	t.Parallel()
-	// The files are looked at every ten seconds: all houses wait at the same time.
-	type rotation struct {
-		h     *house
-		first string // the fingerprint of the key that signed from the start
-	}
-	rotate := func(registered bool) rotation {
-		dir, swap := mounted(t)
-		var identities [2]*simulator.Identity
-		for i := range identities {
-			var err error
-			if identities[i], err = simulator.SelfSigned("Office", time.Now()); err != nil {
-				t.Fatal(err)
-			}
+	dir, swap := mounted(t)
+	var identities [2]*simulator.Identity
+	for i := range identities {
+		var err error
+		if identities[i], err = simulator.SelfSigned("Office", time.Now()); err != nil {
+			t.Fatal(err)
 		}
-		swap(identities[0])
-		h := build(t, edit("file: client.p12, password: demo", "file: "+filepath.Join(dir, "client.p12")+
-			", password: "+rotatedPassword))
-		register := func(i int) {
-			rotated := client
-			rotated.Certificate = identities[i].Certificate
-			if err := h.sim.RegisterClient(rotated); err != nil {
-				t.Fatal(err)
-			}
+	}
+	swap(identities[0])
+	h := build(t, edit("file: client.p12, password: demo", "file: "+filepath.Join(dir, "client.p12")+
+		", password: "+rotatedPassword))
+	register := func(i int) {
+		rotated := client
+		rotated.Certificate = identities[i].Certificate
+		if err := h.sim.RegisterClient(rotated); err != nil {
+			t.Fatal(err)
 		}
-		register(0)
-		eventually(t, "calls to succeed with the first key", func() bool { return h.get(box).status == 200 })
-		r := rotation{h, h.status().Clients[0].Key.Fingerprint}
-		swap(identities[1])
-		if registered {
-			register(1)
-		}
-		return r
 	}
-	registered, unknown := rotate(true), rotate(false)
-
-	// A file that holds no key is shown while the former one signs.
-	file := filepath.Join(t.TempDir(), "client.p12")
-	whole, err := os.ReadFile(filepath.Join(clientDir, "client.p12"))
-	if err == nil {
-		err = os.WriteFile(file, whole, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	half := open(t, edit("file: client.p12", "file: "+file))
-	half.get(box).want(t, 200)
-	if err := os.WriteFile(file, []byte("half a key store"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-
-	eventually(t, "the registered key to sign", func() bool {
-		s := registered.h.status().Clients[0]
-		return s.Key.Fingerprint != registered.first && s.Pending == nil
-	})
-	eventually(t, "the reason why the other one does not", func() bool {
-		p := unknown.h.status().Clients[0].Pending
+	register(0)
+	eventually(t, "calls to succeed with the first key", func() bool { return h.get(box).status == 200 })
+	first := h.status().Clients[0].Key.Fingerprint
+	swap(identities[1])
+	eventually(t, "the reason why the new key does not sign", func() bool {
+		p := h.status().Clients[0].Pending
 		return p != nil && strings.Contains(p.Reason, "not yet registered in Chaman?")
 	})
-	if now := unknown.h.status().Clients[0].Key.Fingerprint; now != unknown.first {
-		t.Errorf("%s signs instead of %s", now, unknown.first)
+	if now := h.status().Clients[0].Key.Fingerprint; now != first {
+		t.Errorf("%s signs instead of %s", now, first)
 	}
-	eventually(t, "the status to tell of the half file", func() bool {
-		s := half.status()
-		return s.Health == "DEGRADED" && slices.ContainsFunc(s.Attention, func(a status.Attention) bool {
-			return a.Part == "client demo" && strings.Contains(a.Text, "client.p12") &&
-				strings.Contains(a.Text, "do not restart")
-		})
+	h.get(box).want(t, 200)
+	register(1)
+	h.operate("POST", "/tokens/retry").want(t, 200)
+	eventually(t, "the registered key to sign", func() bool {
+		s := h.status().Clients[0]
+		return s.Key.Fingerprint != first && s.Pending == nil
 	})
-	for _, r := range []rotation{registered, unknown, {h: half}} {
-		r.h.sim.RevokeTokens() // only the key that is registered can get another one
-		r.h.get(box).want(t, 200)
-		r.h.keepsSecrets(rotatedPassword)
-	}
+	h.sim.RevokeTokens() // only the key that is registered can get another one
+	h.get(box).want(t, 200)
+	h.keepsSecrets(rotatedPassword)
 }
 
 func TestAKeyStoreThatCannotBeOpenedStopsNothingElse(t *testing.T) {
