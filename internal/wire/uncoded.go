@@ -17,7 +17,7 @@ var ErrTooLong = errors.New("it is longer than the limit")
 
 // ErrContentCoding is a body in a coding that is not known here, or not in the one that it claims. The coding's name is
 // the upstream's and not in the text.
-var ErrContentCoding = errors.New("its Content-Encoding is not known, or not that of its body: gzip and deflate are")
+var ErrContentCoding = errors.New("its Content-Encoding is unknown or wrong; only gzip and deflate are known")
 
 // Coded gives the content coding of a message, in lower case, "" if there is none. Servers are known to write
 // "identity", "none" or the name of a character set there, which are no codings. Several are given as they stand.
