@@ -38,6 +38,7 @@ func addAdminFlags(flags *pflag.FlagSet) adminFlags {
 type administration struct {
 	base, token string
 	client      *http.Client
+	patience    time.Duration // for an answer
 }
 
 // connect finds the admin listeners that the flags mean. A configuration that is not
@@ -81,28 +82,37 @@ func (a adminFlags) connect(p *process) (list []administration, err error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	for one := range strings.SplitSeq(base, ",") {
-		list = append(list, administration{strings.TrimRight(strings.TrimSpace(one), "/"), secret, client})
+		list = append(list, administration{strings.TrimRight(strings.TrimSpace(one), "/"), secret, client, p.patience})
 	}
 	return list, nil
 }
 
-// do asks all of them for a change, one after the other, and names each in turn.
-func (a adminFlags) do(p *process, method, path string, done func(base string)) error {
+// each asks all of them, one after the other, also behind one that fails.
+func (a adminFlags) each(p *process, ask func(administration) error) error {
 	gateways, err := a.connect(p)
-	if err != nil {
-		return err
-	}
+	failed := []error{err}
 	for _, g := range gateways {
-		var answer struct{ Status string }
-		if err := g.ask(p.ctx, method, path, &answer); err != nil {
-			return err
+		if err := ask(g); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", g.base, err))
 		}
-		if answer.Status != "UP" {
+	}
+	return errors.Join(failed...)
+}
+
+// change asks all of them for a change, and names each that has made it.
+func (a adminFlags) change(p *process, path string, done func(base string)) error {
+	return a.each(p, func(g administration) error {
+		var answer struct{ Status string }
+		err := g.ask(p.ctx, http.MethodPost, path, &answer)
+		switch {
+		case err != nil:
+			return err
+		case answer.Status != "UP":
 			return g.foreign()
 		}
 		done(g.base)
-	}
-	return nil
+		return nil
+	})
 }
 
 // adminURL is where a listener can be asked from this machine.
@@ -161,8 +171,7 @@ func certificatesOf(file string) ([]*x509.Certificate, error) {
 // refusal is in the error. Anything but the gateway's own JSON is an error, whatever its
 // status: something else may listen there.
 func (a administration) ask(ctx context.Context, method, path string, v any) error {
-	const patience = 10 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, a.patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, a.base+path, nil)
 	if err != nil {

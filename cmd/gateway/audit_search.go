@@ -10,7 +10,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	_ "time/tzdata" // where this runs there may be no time zones
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -113,10 +112,6 @@ func bounds(q *audit.Query, of, from, to string) error {
 		}
 		q.Enterprise = number.String()
 	}
-	brussels, err := time.LoadLocation("Europe/Brussels")
-	if err != nil {
-		return fmt.Errorf("finding the Brussels time zone: %w", err)
-	}
 	for _, b := range []struct {
 		name, text string
 		to         *time.Time
@@ -125,7 +120,8 @@ func bounds(q *audit.Query, of, from, to string) error {
 		if b.text == "" {
 			continue
 		}
-		if *b.to, err = audit.ParseTime(b.text, b.end, brussels); err != nil {
+		var err error
+		if *b.to, err = audit.ParseTime(b.text, b.end); err != nil {
 			return usageError{fmt.Sprintf("%s %q %v", b.name, b.text, err)}
 		}
 	}

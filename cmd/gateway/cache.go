@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 
 	"github.com/spf13/cobra"
@@ -35,11 +34,7 @@ a Redis. From another machine the admin listener wants the token of admin.tokenF
 		default:
 			return usageError{"an empty --enterprise or --route means nothing"}
 		}
-		if err := admin.do(p, http.MethodPost, "/cache/purge?"+query.Encode(), func(string) {}); err != nil {
-			return err
-		}
-		_, err := fmt.Fprintln(p.stdout, "dropped")
-		return err
+		return admin.change(p, "/cache/purge?"+query.Encode(), func(string) { fmt.Fprintln(p.stdout, "dropped") })
 	}
 	return group("cache", "drop stored answers of a running gateway and its replicas", purge)
 }

@@ -153,10 +153,9 @@ func runningAt(p *process, path string) func(config.Listener) bool {
 	ports := sync.OnceValue(func() map[string]bool {
 		open := make(map[string]bool)
 		none := ""
-		gateways, err := adminFlags{&path, &none, &none}.connect(&process{
-			ctx: p.ctx, stdin: p.stdin, stdout: io.Discard,
-			stderr: io.Discard, lookup: p.lookup,
-		})
+		quiet := *p
+		quiet.stdout, quiet.stderr = io.Discard, io.Discard
+		gateways, err := adminFlags{&path, &none, &none}.connect(&quiet)
 		var s status.Status
 		if err != nil || gateways[0].ask(p.ctx, http.MethodGet, "/status", &s) != nil {
 			return open

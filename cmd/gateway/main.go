@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -31,6 +32,8 @@ type process struct {
 	stdin          *os.File
 	stdout, stderr io.Writer
 	lookup         func(string) (string, bool)
+	// patience is how long a gateway that runs may take to answer a command.
+	patience time.Duration
 }
 
 // usageError is a mistake in how the command was called.
@@ -42,7 +45,8 @@ func (e usageError) Error() string { return e.text }
 var errReported = errors.New("reported")
 
 func main() {
-	p := &process{ctx: context.Background(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, lookup: os.LookupEnv}
+	p := &process{ctx: context.Background(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, lookup: os.LookupEnv,
+		patience: 10 * time.Second}
 	os.Exit(run(p, os.Args[1:]))
 }
 

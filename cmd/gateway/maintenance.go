@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -63,17 +62,7 @@ func maintenanceSwitch(p *process, name, method, short string) *cobra.Command {
 		if reason != "" {
 			query.Set("reason", reason)
 		}
-		var failed []error
-		gateways, err := admin.connect(p)
-		if err != nil {
-			return err
-		}
-		for _, g := range gateways {
-			if err := maintain(p, method, g, query); err != nil {
-				failed = append(failed, fmt.Errorf("%s: %w", g.base, err))
-			}
-		}
-		return errors.Join(failed...)
+		return admin.each(p, func(g administration) error { return maintain(p, method, g, query) })
 	}
 	return c
 }

@@ -68,8 +68,12 @@ func rollingRestart(t *testing.T, f *fleet) {
 	stop := f.load(false)
 	for _, r := range f.replicas {
 		r.signal(syscall.SIGTERM)
+		// It serves until the second signal, which comes once the balancer sends it nothing more.
+		f.eventually("the balancer to see that it stops", func() bool { return !r.healthy.Load() })
+		f.eventually("the end of its calls", func() bool { return r.calls.Load() == 0 })
+		r.signal(syscall.SIGTERM)
 		if err := r.wait(); err != nil {
-			t.Errorf("the stop: %v\n%s", err, r.log.String())
+			t.Errorf("the stop: %v\n%s", err, r.readLog())
 		}
 		f.start(r)
 		f.eventually("the balancer to see it", func() bool { return r.healthy.Load() })
@@ -103,14 +107,20 @@ type fleet struct {
 // replica is one gateway process.
 type replica struct {
 	config  string
-	mu      sync.Mutex
 	process *exec.Cmd
 	ended   chan struct{}
-	err     error // valid once ended is closed
-	log     *lockedLog
-	// base and admin are where it listens, healthy whether the balancer sends it calls.
+	err     error  // valid once ended is closed
+	log     string // a file
+	// base and admin are where it listens, healthy whether the balancer sends it calls, and calls
+	// those that it was picked for and that are not over.
 	base, admin atomic.Pointer[string]
 	healthy     atomic.Bool
+	calls       atomic.Int64
+}
+
+func (r *replica) readLog() string {
+	text, _ := os.ReadFile(r.log) // empty before it is started
+	return string(text)
 }
 
 // newFleet starts n of the program, which TestMain put into PATH.
@@ -135,14 +145,15 @@ func newFleet(t *testing.T, n int) *fleet {
 	if !strings.Contains(text, old) {
 		t.Fatalf("no %q in\n%s", old, text)
 	}
-	text = strings.Replace(text, old, "drain: {delay: 500ms, timeout: 1m}", 1)
+	text = strings.Replace(text, old, "drain: {delay: 1h, timeout: 1m}", 1)
 	// The machine may be busy, which is none of Redis's doing.
 	text += "redis: {url: \"redis://" + server.Addr + "/0\", timeout: 1s, encryptionKeys: [{id: k1, file: k1.key}]}\n"
 	transport := &http.Transport{MaxIdleConnsPerHost: 20}
 	t.Cleanup(transport.CloseIdleConnections)
 	f.http = &http.Client{Transport: transport}
 	for i := range n {
-		r := &replica{config: filepath.Join(dir, fmt.Sprintf("config-%d.yaml", i))}
+		r := &replica{config: filepath.Join(dir, fmt.Sprintf("config-%d.yaml", i)),
+			log: filepath.Join(dir, fmt.Sprintf("log-%d", i))}
 		if err := os.WriteFile(r.config, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +168,7 @@ func newFleet(t *testing.T, n int) *fleet {
 		}
 		if t.Failed() {
 			for i, r := range f.replicas {
-				t.Logf("replica %d:\n%s", i, r.log.String())
+				t.Logf("replica %d:\n%s", i, r.readLog())
 			}
 		}
 	})
@@ -181,15 +192,17 @@ var listening = regexp.MustCompile(`msg=listening address=(\S+) for=(\w+)`)
 // start starts a replica, which listens where there is room.
 func (f *fleet) start(r *replica) {
 	f.t.Helper()
-	log := new(lockedLog)
-	cmd := exec.Command("gateway", "serve", "--config", r.config)
-	cmd.Stdout, cmd.Stderr = io.Discard, log
-	ended := make(chan struct{})
-	r.mu.Lock()
-	r.process, r.log, r.ended = cmd, log, ended
-	err := cmd.Start()
-	r.mu.Unlock()
+	log, err := os.Create(r.log)
 	if err != nil {
+		f.t.Error(err)
+		return
+	}
+	defer log.Close()
+	cmd := exec.Command("gateway", "serve", "--config", r.config)
+	cmd.Stderr = log
+	ended := make(chan struct{})
+	r.process, r.ended = cmd, ended
+	if err := cmd.Start(); err != nil {
 		f.t.Error(err)
 		return
 	}
@@ -198,7 +211,7 @@ func (f *fleet) start(r *replica) {
 		close(ended)
 	}()
 	f.eventually("the listeners", func() bool {
-		all := listening.FindAllStringSubmatch(log.String(), -1)
+		all := listening.FindAllStringSubmatch(r.readLog(), -1)
 		for _, m := range all {
 			at := "http://" + m[1]
 			if m[2] == "callers" {
@@ -297,7 +310,7 @@ func (f *fleet) load(repeat bool) (stop func()) {
 	for range 6 {
 		running.Go(func() {
 			for ctx.Err() == nil {
-				r := f.pick(nil)
+				r := f.pick(ctx, nil)
 				got, err := f.try(r, limit)
 				for begun := time.Now(); time.Since(begun) < patience; got, err = f.try(r, limit) {
 					var dial *net.OpError
@@ -306,7 +319,7 @@ func (f *fleet) load(repeat bool) (stop func()) {
 						break
 					}
 					repeated.Add(1)
-					r = f.pick(r)
+					r = f.pick(ctx, r)
 				}
 				if err != nil || got.status != http.StatusOK {
 					t.Errorf("a caller saw %d %s %v", got.status, got.body, err)
@@ -328,28 +341,31 @@ func (f *fleet) load(repeat bool) (stop func()) {
 	}
 }
 
-// try makes one call of a caller. Its time is bounded but not by the test's end, so that
+// try makes one call of a caller, to a replica that was picked for it. Its time is bounded but not by the test's end, so that
 // none is cut that the gateway would have served.
 func (f *fleet) try(r *replica, limit time.Duration) (reply, error) {
+	defer r.calls.Add(-1)
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	return f.call(ctx, *r.base.Load()+ebox)
 }
 
 // pick gives the replicas in turn, of those that are healthy, and not the one that has
-// just failed.
-func (f *fleet) pick(failed *replica) *replica {
-	var last *replica
-	for range 2 * len(f.replicas) {
-		r := f.replicas[f.turn.Add(1)%uint64(len(f.replicas))]
-		if r != failed {
-			if r.healthy.Load() {
+// just failed. It is released when the call is over.
+func (f *fleet) pick(ctx context.Context, failed *replica) *replica {
+	for ctx.Err() == nil {
+		for range f.replicas {
+			r := f.replicas[f.turn.Add(1)%uint64(len(f.replicas))]
+			r.calls.Add(1) // before the look: who sees no call of one that is not healthy knows that none comes
+			if r != failed && r.healthy.Load() {
 				return r
 			}
-			last = r
+			r.calls.Add(-1)
 		}
+		time.Sleep(time.Millisecond)
 	}
-	return last
+	f.replicas[0].calls.Add(1) // the load ends, and this is its last call
+	return f.replicas[0]
 }
 
 // probe asks a replica for its readiness, as a balancer does.
@@ -377,22 +393,4 @@ func (f *fleet) eventually(what string, holds func() bool) {
 			return
 		}
 	}
-}
-
-// lockedLog is a log that can be read while it is written.
-type lockedLog struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

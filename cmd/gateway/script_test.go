@@ -81,7 +81,7 @@ func inProcess(ts *testscript.TestScript, neg bool, args []string) {
 	workingDirectory.Lock()
 	defer workingDirectory.Unlock()
 	ts.Check(os.Chdir(ts.MkAbs(".")))
-	p := &process{ctx: context.Background(), stdout: ts.Stdout(), stderr: ts.Stderr(),
+	p := &process{ctx: context.Background(), stdout: ts.Stdout(), stderr: ts.Stderr(), patience: 2 * time.Minute,
 		lookup: func(name string) (string, bool) { return ts.Getenv(name), ts.Getenv(name) != "" }}
 	if code := run(p, args[1:]); (code != exitOK) != neg {
 		ts.Fatalf("exit code %d", code)

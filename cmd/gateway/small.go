@@ -1,12 +1,10 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"runtime"
 	"runtime/debug"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
@@ -94,20 +92,16 @@ gateway's own, {"status": "UP"}: a 200 of something else that listens there is a
 		if *admin.address == "" {
 			path = "/readyz"
 		}
-		gateways, err := admin.connect(p)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(p.ctx, 3*time.Second)
-		defer cancel()
-		var health struct{ Status, Reason string }
-		if err := gateways[0].ask(ctx, http.MethodGet, path, &health); err != nil {
-			return err
-		}
-		if health.Status != "UP" && health.Status != "DEGRADED" {
-			return gateways[0].foreign()
-		}
-		return nil
+		return admin.each(p, func(g administration) error {
+			var health struct{ Status, Reason string }
+			if err := g.ask(p.ctx, http.MethodGet, path, &health); err != nil {
+				return err
+			}
+			if health.Status != "UP" && health.Status != "DEGRADED" {
+				return g.foreign()
+			}
+			return nil
+		})
 	}
 	return c
 }

@@ -27,35 +27,28 @@ if something fails; --json prints what /status answers.`,
 	watching := flags.Bool("watch", false, "show it anew every two seconds")
 	asJSON := flags.Bool("json", false, "print the whole status as JSON")
 	admin := addAdminFlags(flags)
-	c.RunE = func(_ *cobra.Command, _ []string) error {
-		gateways, err := admin.connect(p)
-		if err != nil {
-			return err
-		}
+	c.RunE = func(*cobra.Command, []string) error {
 		ctx, stop := signal.NotifyContext(p.ctx, syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
 		for {
-			well := true
-			for _, g := range gateways {
-				if *watching && !*asJSON {
-					fmt.Fprint(p.stdout, "\x1b[H\x1b[2J") // from the top of an empty screen
-				}
-				fine, err := g.show(ctx, p.stdout, *asJSON)
-				switch {
-				case ctx.Err() != nil:
-					return nil
-				case err != nil && !*watching:
-					return err
-				case err != nil:
-					fmt.Fprintln(p.stdout, err)
-				}
-				well = well && fine
+			if *watching && !*asJSON {
+				fmt.Fprint(p.stdout, "\x1b[H\x1b[2J") // from the top of an empty screen
 			}
-			if !*watching {
-				if !well {
-					return errReported
-				}
+			well := true
+			err := admin.each(p, func(g administration) error {
+				fine, err := g.show(ctx, p.stdout, *asJSON)
+				well = well && fine
+				return err
+			})
+			switch {
+			case ctx.Err() != nil:
 				return nil
+			case *watching && err != nil:
+				fmt.Fprintln(p.stdout, err)
+			case !*watching && err == nil && !well:
+				return errReported
+			case !*watching:
+				return err
 			}
 			select {
 			case <-ctx.Done():

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -43,7 +42,7 @@ its pause of up to five minutes: when a certificate was registered. SIGHUP does 
 		})
 	c.RunE = func(_ *cobra.Command, _ []string) error {
 		if *again {
-			return admin.do(p, http.MethodPost, "/tokens/retry", func(base string) {
+			return admin.change(p, "/tokens/retry", func(base string) {
 				fmt.Fprintf(p.stdout, "%s: tokens are asked for; \"gateway status\" shows what comes of it\n", base)
 			})
 		}

@@ -64,7 +64,7 @@ func start(t *testing.T) (string, *simulator.Simulator) {
 // run runs a program before a gateway and returns what it printed and its exit code.
 func run(t *testing.T, base string, command ...string) (string, int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, command[0], command[1:]...)
 	c.Env = append(quickJava(), "GATEWAY="+base)

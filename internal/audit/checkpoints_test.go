@@ -1,45 +1,77 @@
 package audit
 
 import (
+	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
+	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"ebox-gateway/internal/testkit"
 )
 
 // What a crash or a full disk leaves of a line in the file beside the chain would make
 // the next one unreadable, and an honest chain look changed.
 func TestHalfACheckpointIsNotTakenForTampering(t *testing.T) {
-	t.Run("the process died", func(t *testing.T) {
+	dir := t.TempDir()
+	must(t, mustOpen(t, options(dir)).Close())
+	mustWrite(t, beside(dir), mustRead(t, beside(dir))+`{"seq":3,"prev":"00`)
+	sound(t, dir)
+	must(t, mustOpen(t, options(dir)).Close())
+	if r := sound(t, dir); r.Checkpoints != 4 {
+		t.Errorf("%d checkpoints", r.Checkpoints)
+	}
+}
+
+// receiver is whoever takes checkpoints off the machine.
+type receiver struct{ fails atomic.Bool }
+
+func (r *receiver) Write(b []byte) (int, error) {
+	if r.fails.Load() {
+		return 0, io.ErrClosedPipe
+	}
+	return len(b), nil
+}
+
+// One way fails and the other does not: the status says so until that way is well again, and
+// what waited for the file is in it then.
+func TestCheckpointsThatCannotBeHandedOutAreTold(t *testing.T) {
+	var away receiver
+	testkit.Table(t, map[string]func(t *testing.T, dir string, fails bool){
+		"the file beside the chain": func(t *testing.T, dir string, fails bool) {
+			file := filepath.Join(dir, "r1", checkpointsPrefix+"-2000"+segmentSuffix)
+			kept := filepath.Join(dir, "kept")
+			if !fails {
+				must(t, os.Remove(file))
+				must(t, os.Rename(kept, file))
+				return
+			}
+			must(t, os.Rename(file, kept))
+			must(t, os.Mkdir(file, 0o700))
+		},
+		"the receiver": func(_ *testing.T, _ string, fails bool) { away.fails.Store(fails) },
+	}, func(t *testing.T, set func(t *testing.T, dir string, fails bool)) {
 		dir := t.TempDir()
-		must(t, mustOpen(t, options(dir)).Close())
-		mustWrite(t, beside(dir), mustRead(t, beside(dir))+`{"seq":3,"prev":"00`)
-		sound(t, dir)
-		must(t, mustOpen(t, options(dir)).Close())
-		if r := sound(t, dir); r.Checkpoints != 4 {
-			t.Errorf("%d checkpoints", r.Checkpoints)
-		}
-	})
-	t.Run("the disk is full", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			disk := &faulty{only: checkpointsPrefix}
-			dir, l := failing(t, disk, func(*Options) {})
-			for _, fails := range []error{syscall.ENOSPC, nil} {
-				disk.set(failure{write: fails})
+		o := options(dir)
+		o.Ship = &away
+		l := mustOpen(t, o)
+		for _, fails := range []bool{true, false} {
+			set(t, dir, fails)
+			for range 2 {
 				l.Done(finished("r"))
 				time.Sleep(2 * time.Minute)
-				if got := l.Status().Shipping != ""; got != (fails != nil) {
-					t.Errorf("failing: %v", got)
+				if got := l.Status().Shipping; (got != "") != fails {
+					t.Errorf("failing: %q", got)
 				}
 			}
-			must(t, l.Close())
-			if r := sound(t, dir); r.Checkpoints != 4 {
-				t.Errorf("%d checkpoints", r.Checkpoints)
-			}
-		})
+		}
+		must(t, l.Close())
+		if r := sound(t, dir); r.Checkpoints != 6 {
+			t.Errorf("%d checkpoints", r.Checkpoints)
+		}
 	})
 }
 

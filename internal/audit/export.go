@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -123,7 +122,8 @@ func sumsOf(dir string) ([]byte, error) {
 	return sums.Bytes(), err
 }
 
-// exportChain writes what a bundle has of one chain; nil if it has nothing of those days.
+// exportChain writes what a bundle has of one chain; nil if it has nothing of those days. It is
+// verified then, which makes the files that repeat what its records say.
 func exportChain(chain, to string, from, until time.Time, o VerifyOptions) (*Report, error) {
 	files, err := filesOf(chain)
 	if err != nil {
@@ -156,16 +156,12 @@ func exportChain(chain, to string, from, until time.Time, o VerifyOptions) (*Rep
 			return nil, err
 		}
 	}
-	keys, err := filepath.Glob(filepath.Join(chain, publicPrefix+"*.pem"))
+	keys, err := publicKeys(chain)
 	if err != nil {
 		return nil, err
 	}
 	for _, key := range keys {
-		content, err := os.ReadFile(key)
-		if err == nil {
-			err = writeOnce(filepath.Join(dir, filepath.Base(key)), content)
-		}
-		if err != nil {
+		if err := publish(key, dir); err != nil {
 			return nil, err
 		}
 	}
@@ -177,16 +173,12 @@ func exportChain(chain, to string, from, until time.Time, o VerifyOptions) (*Rep
 	return &v.report, err
 }
 
-// exportSegments copies the segments of some days, as plain text, up to the first signed record
-// behind those days, or else the last one that there is. It gives the numbers of the first and
-// the last record; 0 if there are none.
+// exportSegments copies the segments of some days, as plain text, and those behind them until a
+// signature covers the last record of these days. It cuts off what stands behind the last
+// signature. It gives the numbers of the first and the last record; 0 if there are none.
 func exportSegments(segments []segment, dir string, from, until time.Time) (first, last uint64, err error) {
-	var signed struct { // the last signed record
-		path string
-		end  int64
-	}
-	open := false // records stand behind it
-	var paths []string
+	var copies []*segmentCopy
+	unsigned := false
 	for _, s := range segments {
 		head, err := firstOf(s.path)
 		if err != nil {
@@ -196,66 +188,64 @@ func exportSegments(segments []segment, dir string, from, until time.Time) (firs
 		if head.Time.IsZero() {
 			day = s.day // of a first record that was changed, which verifying the bundle finds
 		}
-		behind := !until.IsZero() && day.After(until)
-		if first == 0 && (!from.IsZero() && day.Before(from) || behind) {
+		if !from.IsZero() && day.Before(from) || !until.IsZero() && day.After(until) && !unsigned {
 			continue
 		}
-		if behind && last > 0 && !open {
-			break
-		}
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return 0, 0, err
-		}
-		path := filepath.Join(dir, strings.TrimSuffix(filepath.Base(s.path), compressedSuffix))
-		out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		c, err := copySegment(s, dir)
 		if err != nil {
 			return 0, 0, err
 		}
-		paths = append(paths, path)
-		w, size, done := bufio.NewWriter(out), int64(0), false
-		err = eachLine(s.path, nil, func(_ int, text []byte, whole bool) error {
-			if !whole {
-				return nil
-			}
-			size += int64(len(text)) + 1
-			w.Write(text)
-			w.WriteByte('\n')
-			open = true
-			l, err := parseLine(text)
-			if err != nil {
-				return nil //nolint:nilerr // verifying the bundle finds it
-			}
-			if first == 0 {
-				first = l.seq
-			}
-			if l.kind.signed() {
-				signed.path, signed.end, last, open = path, size, l.seq, false
-				if done = behind; done {
-					return errStopped
-				}
-			}
-			return nil
-		})
-		if errors.Is(err, errStopped) {
-			err = nil
-		}
-		if err := errors.Join(err, w.Flush(), out.Close()); err != nil {
-			return 0, 0, err
-		}
-		if done {
-			break
-		}
+		copies = append(copies, c)
+		unsigned = c.size > c.signedSize
 	}
-	for _, path := range slices.Backward(paths) {
-		if path == signed.path {
-			return first, last, os.Truncate(path, signed.end)
+	for _, c := range slices.Backward(copies) {
+		if c.signed > 0 {
+			return copies[0].first, c.signed, os.Truncate(c.path, c.signedSize)
 		}
-		if err := os.Remove(path); err != nil {
+		if err := os.Remove(c.path); err != nil {
 			return 0, 0, err
 		}
 	}
-	if len(paths) > 0 { // the directory has nothing in it
+	if len(copies) > 0 { // the directory has nothing in it
 		err = os.Remove(dir)
 	}
 	return 0, 0, err
+}
+
+// segmentCopy is the plain text of a segment in a bundle: with size bytes from the record first on,
+// of which signedSize are up to the last signature, that of the record signed.
+type segmentCopy struct {
+	path             string
+	first, signed    uint64
+	size, signedSize int64
+}
+
+func copySegment(s segment, dir string) (*segmentCopy, error) {
+	c := &segmentCopy{path: filepath.Join(dir, filepath.Base(s.plain()))}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	out, err := os.OpenFile(c.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	w := bufio.NewWriter(out)
+	err = eachLine(s.path, nil, func(_ int, text []byte, whole bool) error {
+		if !whole {
+			return nil
+		}
+		c.size += int64(len(text)) + 1
+		w.Write(text)
+		w.WriteByte('\n') // Flush gives the error
+		l, err := parseLine(text)
+		if err != nil {
+			return nil //nolint:nilerr // verifying the bundle finds it
+		}
+		c.first = cmp.Or(c.first, l.seq)
+		if l.kind.signed() {
+			c.signed, c.signedSize = l.seq, c.size
+		}
+		return nil
+	})
+	return c, errors.Join(err, w.Flush(), out.Close())
 }

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -226,7 +227,10 @@ ess_cert_id_alg = sha256
 		"extendedKeyUsage=critical,timeStamping\nkeyUsage=critical,digitalSignature\n")
 	openssl("x509", "-req", "-in", "tsa.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial",
 		"-extfile", "ext", "-out", "tsa.pem")
+	var one sync.Mutex // the files are those of one question
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		one.Lock()
+		defer one.Unlock()
 		question, err := io.ReadAll(r.Body)
 		if err != nil || r.Header.Get("Content-Type") != "application/timestamp-query" {
 			http.Error(w, "no question", http.StatusBadRequest)

@@ -100,9 +100,9 @@ func keyOf(dir, file string) (*Key, error) {
 	return key, writeOnce(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// publish writes the public key beside the chain, where its verifier looks first.
-func (k *Key) publish(dir string) error {
-	err := writeOnce(filepath.Join(dir, "public-"+Fingerprint(k.Public())[:16]+".pem"), PublicPEM(k.Public()))
+// publish writes a public key beside the chain, where its verifier looks first.
+func publish(public ed25519.PublicKey, dir string) error {
+	err := writeOnce(filepath.Join(dir, publicPrefix+Fingerprint(public)[:16]+".pem"), PublicPEM(public))
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
@@ -133,7 +133,7 @@ func writeOnce(name string, content []byte) error {
 
 // publicKeys are those that lie beside a chain.
 func publicKeys(dir string) ([]ed25519.PublicKey, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "public-*.pem"))
+	names, err := filepath.Glob(filepath.Join(dir, publicPrefix+"*.pem"))
 	if err != nil {
 		return nil, err
 	}

@@ -62,6 +62,9 @@ type Options struct {
 	OpenFile OpenFile
 	// Log receives what is wrong with the evidence. Required.
 	Log *slog.Logger
+	// patience is how long a write waits for its intent, and how long the disk may take before it
+	// counts as failing (5s). Tests wait for longer, since their machine may stop for a while.
+	patience time.Duration
 }
 
 func (o *Options) complete() {
@@ -70,6 +73,7 @@ func (o *Options) complete() {
 	o.StampEvery = cmp.Or(o.StampEvery, time.Hour)
 	o.KeepYears = cmp.Or(o.KeepYears, 10)
 	o.Queue = cmp.Or(o.Queue, 20_000)
+	o.patience = cmp.Or(o.patience, 5*time.Second)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -88,9 +92,6 @@ const (
 	flushEvery = 400 * time.Millisecond
 	// retryEvery is the pause between two tries to write when the last one failed.
 	retryEvery = time.Second
-	// patience is how long a write waits for its intent, and how long the disk may take
-	// before it counts as failing.
-	patience = 5 * time.Second
 	// flushAt is how many records are written without waiting for flushEvery.
 	flushAt = 2048
 	// gather is how long the writer waits for more writes before it syncs, if one of the syncs
@@ -123,7 +124,8 @@ type Log struct {
 	pending   []entry
 	batch     *batch // of those pending that somebody waits for; nil if none
 	lost      losses
-	status    Status // see note
+	status    Status           // see note
+	shipping  [shipWays]string // why checkpoints cannot be handed out, by way
 	wake      chan struct{}
 	done      chan struct{}
 	closeOnce sync.Once
@@ -198,10 +200,10 @@ func prepare(o Options) (*Log, error) {
 	if l.lock, err = lock(dir); err != nil {
 		return nil, err
 	}
-	l.w.ship = newShipper(l)
+	l.w.shipper = newShipper(l)
 	if err := l.start(); err != nil {
 		l.w.giveUp()
-		return nil, errors.Join(err, l.w.ship.close(), l.lock.Close())
+		return nil, errors.Join(err, l.w.shipper.close(l.o.patience/5), l.lock.Close())
 	}
 	return l, nil
 }
@@ -215,7 +217,7 @@ func (l *Log) start() error {
 	if l.signer, err = newSigner(l.o.Replica, l.key); err != nil {
 		return err
 	}
-	if err := l.key.publish(l.dir); err != nil {
+	if err := publish(l.key.Public(), l.dir); err != nil {
 		return err
 	}
 	if err := l.recover(); err != nil {
@@ -275,7 +277,7 @@ func (l *Log) intent(ctx context.Context, c *call.Record) (recorded bool, err er
 	case !taken || failing: // it is counted as lost, or waits in memory
 		return true, nil
 	}
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(l.o.patience)
 	defer timer.Stop()
 	select {
 	case <-b.done:
@@ -286,7 +288,7 @@ func (l *Log) intent(ctx context.Context, c *call.Record) (recorded bool, err er
 	case <-ctx.Done():
 		return true, context.Cause(ctx)
 	case <-timer.C:
-		l.inTrouble(fmt.Errorf("the disk has not answered for %s", patience))
+		l.inTrouble(l.silence())
 		return true, l.tolerated()
 	}
 }

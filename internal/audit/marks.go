@@ -2,6 +2,7 @@ package audit
 
 import (
 	"errors"
+	"strings"
 )
 
 // mark is a checkpoint and where it stands.
@@ -13,7 +14,7 @@ type mark struct {
 
 const noCheckpoint = "this line is no checkpoint: it was changed, or something else writes into this file"
 
-// readMarks reads the checkpoints of the chain in one file; some 150 MB of memory hold a million
+// readMarks reads the checkpoints of the chain in one file; some 200 MB of memory hold a million
 // of them, which is two years of a gateway that is never idle. Lines that are not what the
 // gateway wrote become findings. own tells a file beside the chain, which holds only its own
 // checkpoints, in order.
@@ -42,7 +43,12 @@ func (v *verifier) readMarks(file string, own bool) error {
 			v.find(file, n, c.seq, "this checkpoint is out of order: it follows that of seq %d", before)
 		}
 		before = c.seq
-		v.marks = append(v.marks, mark{c, file, n})
+		c.replica, c.time = v.replica, strings.Clone(c.time) // which would keep the whole line
+		m := mark{c, file, n}
+		v.marks[c.seq] = append(v.marks[c.seq], m)
+		if c.seq > v.newest.seq {
+			v.newest = m
+		}
 		return nil
 	})
 	if d, ok := errors.AsType[*damage](err); ok {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"ebox-gateway/internal/ebox"
 )
 
 // Query says which records are sought. A record has to meet all that is given.
@@ -225,8 +227,8 @@ func (s *search) matches(f *Found) bool {
 
 // ParseTime reads a day (Brussels), as 2026-01-31, or an instant in RFC 3339. As the
 // end of a time, a day is meant to its end.
-func ParseTime(s string, end bool, brussels *time.Location) (time.Time, error) {
-	if day, err := time.ParseInLocation(time.DateOnly, s, brussels); err == nil {
+func ParseTime(s string, end bool) (time.Time, error) {
+	if day, err := time.ParseInLocation(time.DateOnly, s, ebox.Brussels()); err == nil {
 		if end {
 			day = day.AddDate(0, 0, 1)
 		}

@@ -115,7 +115,7 @@ func (l *Log) remakeDir() error {
 	}
 	_ = l.lock.Close() // of a file that is gone
 	l.lock = again
-	return l.key.publish(l.dir)
+	return publish(l.key.Public(), l.dir)
 }
 
 // header is the first record of a segment. What waited while the disk failed may be of an

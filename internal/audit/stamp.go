@@ -31,7 +31,7 @@ import (
 
 const (
 	// stampPatience is how long an authority may take to answer.
-	stampPatience = 20 * time.Second
+	stampPatience = time.Minute
 	// maxStamp bounds its answer, in bytes: in base64 it has to fit in a line.
 	maxStamp = 256 << 10
 	// mostNoted is how many signed records may stand between one and its time stamp.

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -30,8 +31,8 @@ func (l *Log) refuses(t *trouble) bool {
 // Refused says that no request may be served, since evidence has not been written, or has
 // been missing, for longer than Options.StopAfter allows.
 func (l *Log) Refused() bool {
-	if began := l.busy.Load(); began != 0 && l.trouble.Load() == nil && l.o.Now().UnixNano()-began > int64(patience) {
-		l.inTrouble(fmt.Errorf("the disk has not answered for %s", patience))
+	if began := l.busy.Load(); began != 0 && l.trouble.Load() == nil && l.o.Now().UnixNano()-began > int64(l.o.patience) {
+		l.inTrouble(l.silence())
 	}
 	return l.refuses(l.trouble.Load()) || l.refuses(l.missing.Load())
 }
@@ -47,6 +48,8 @@ func (l *Log) Full() bool {
 	defer l.mu.Unlock()
 	return len(l.pending) >= l.o.Queue/2
 }
+
+func (l *Log) silence() error { return fmt.Errorf("the disk has not answered for %s", l.o.patience) }
 
 func (l *Log) inTrouble(err error) {
 	t := &trouble{since: l.o.Now(), cause: err.Error()}
@@ -113,6 +116,7 @@ func (l *Log) Status() Status {
 	l.mu.Lock()
 	s := l.status
 	s.Waiting = len(l.pending)
+	s.Shipping = cmp.Or(l.shipping[shipBeside], l.shipping[shipAway])
 	l.mu.Unlock()
 	s.Directory, s.Replica, s.Key = l.dir, l.o.Replica, Fingerprint(l.key.Public())
 	s.Full = l.Full()

@@ -31,8 +31,12 @@ func TestMain(m *testing.M) {
 }
 
 func options(dir string) Options {
-	return Options{Dir: dir, Replica: "r1", StopAfter: Never, Version: "test", Log: slog.New(slog.DiscardHandler)}
+	return Options{Dir: dir, Replica: "r1", StopAfter: Never, Version: "test", Log: slog.New(slog.DiscardHandler),
+		patience: patience}
 }
+
+// patience is so long that a machine that stops for a while fails no test.
+const patience = 2 * time.Minute
 
 func mustOpen(t testing.TB, o Options) *Log {
 	t.Helper()

@@ -16,8 +16,9 @@ type verifier struct {
 	dir     string
 	replica string
 	trust   trust
-	// marks are the checkpoints that are not compared yet, the lowest number first.
-	marks []mark
+	// marks are the checkpoints, by the number of the record that they sign, newest is the last.
+	marks  map[uint64][]mark
+	newest mark
 	// noted are the last signed records, for the time stamps of their notes.
 	noted  []noted
 	roots  *x509.CertPool
@@ -36,7 +37,7 @@ type verifier struct {
 }
 
 func newVerifier(dir string, o VerifyOptions) *verifier {
-	v := &verifier{dir: dir, trust: trust{keys: o.Keys}, roots: o.Authorities}
+	v := &verifier{dir: dir, trust: trust{keys: o.Keys}, roots: o.Authorities, marks: make(map[uint64][]mark)}
 	v.chain = chain{find: v.report.find, read: o.Read}
 	v.report.Dir = dir
 	return v
@@ -84,7 +85,6 @@ func (v *verifier) run(o VerifyOptions) error {
 			return err
 		}
 	}
-	slices.SortStableFunc(v.marks, func(a, b mark) int { return cmp.Compare(a.seq, b.seq) })
 	if files, err = filesOf(dir); err != nil {
 		return err
 	}
@@ -166,17 +166,13 @@ func (v *verifier) firstLine(s *segment, text []byte, l *line) {
 	v.format = h.Format
 }
 
-// compare compares a record with the checkpoints of its number. Those of lower numbers are of
-// what is no longer here, which is told or was dropped in order.
+// compare compares a record with the checkpoints of its number.
 func (v *verifier) compare(file string, n int, l *line) {
-	compared := false
-	for len(v.marks) > 0 && v.marks[0].seq <= l.seq {
-		m := v.marks[0]
-		v.marks = v.marks[1:]
-		if m.seq < l.seq {
-			continue
-		}
-		compared = true
+	marks := v.marks[l.seq]
+	if len(marks) > 0 {
+		v.report.Checkpoints++
+	}
+	for _, m := range marks {
 		switch {
 		case m.hash != l.hash:
 			v.find(file, n, l.seq, "this record is not the one of the checkpoint in %s:%d: the chain was made anew",
@@ -184,9 +180,6 @@ func (v *verifier) compare(file string, n int, l *line) {
 		case m.time != l.time:
 			v.find(m.file, m.line, l.seq, "this checkpoint says %s, and its record in %s:%d %s", m.time, file, n, l.time)
 		}
-	}
-	if compared {
-		v.report.Checkpoints++
 	}
 }
 
@@ -257,8 +250,7 @@ func (v *verifier) conclude(beside []string) error {
 		v.find(v.firstAt.File, v.firstAt.Line, v.firstAt.Seq, "everything before this record is missing, and no signed "+
 			"record says that it was dropped in order (of a bundle for an auditor it need not be there: say --bundle)")
 	}
-	if left := len(v.marks); left > 0 && v.marks[left-1].seq > v.chain.last.seq && v.bundle == nil {
-		newest := v.marks[left-1]
+	if newest := v.newest; newest.seq > v.chain.last.seq && v.bundle == nil {
 		v.find(cmp.Or(v.lastFile, v.dir), v.lastLine, v.chain.last.seq, "the end of the chain was cut off: it ends here, "+
 			"and the checkpoint in %s:%d shows that it went to seq %d at %s",
 			newest.file, newest.line, newest.seq, newest.time)

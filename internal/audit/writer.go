@@ -24,7 +24,7 @@ type writer struct {
 	// lastSigned is when the last signature was made, lastLook when the files were last
 	// looked at, lastTry when writing failed last, shared when a sync last served several writes.
 	lastSigned, lastLook, lastTry, shared time.Time
-	ship                                  shipper
+	shipper                               shipper
 	failure                               error // of the end
 }
 
@@ -90,7 +90,7 @@ func (l *Log) write(now time.Time, waiting []entry, lost losses) error {
 	due := w.at.seq > w.signed && now.Sub(w.lastSigned) >= l.o.CheckpointEvery
 	look := now.Sub(w.lastLook) >= l.o.CheckpointEvery
 	if len(waiting) == 0 && unsaid == nil && !due && l.trouble.Load() == nil && (!look || l.inPlace(now) == nil) {
-		l.shipSigned(now)
+		l.shipWaiting(now)
 		return nil
 	}
 	l.busy.Store(now.UnixNano())
@@ -122,7 +122,7 @@ func (l *Log) write(now time.Time, waiting []entry, lost losses) error {
 	}
 	l.settle(len(waiting), lost)
 	l.recovered()
-	l.shipSigned(now)
+	l.shipWaiting(now)
 	return nil
 }
 
@@ -178,7 +178,7 @@ func (l *Log) commit(now time.Time, d *draft) error {
 	}
 	for _, n := range d.made {
 		w.signed, w.lastSigned = n.seq, now
-		w.ship.add(checkpointLine(n.message))
+		l.ship(checkpointLine(n.message))
 		select {
 		case l.notes <- n:
 		default: // the authority has not answered for the one before
@@ -217,7 +217,7 @@ func (l *Log) end() {
 		failure = errors.Join(failure, w.file.Close())
 	}
 	l.background.Wait() // it works under the lock of the directory as well
-	w.failure = errors.Join(failure, w.ship.close(), l.lock.Close())
+	w.failure = errors.Join(failure, w.shipper.close(l.o.patience/5), l.lock.Close())
 }
 
 // Close writes what waits, signs the end and gives the chain up. What cannot be
@@ -226,13 +226,13 @@ func (l *Log) Close() error {
 	var err error
 	l.closeOnce.Do(func() {
 		l.stop()
-		timer := time.NewTimer(patience)
+		timer := time.NewTimer(l.o.patience)
 		defer timer.Stop()
 		select {
 		case <-l.done:
 			err = l.w.failure
 		case <-timer.C:
-			err = fmt.Errorf("closing the evidence: the disk has not answered for %s", patience)
+			err = fmt.Errorf("closing the evidence: %w", l.silence())
 		}
 	})
 	return err

@@ -15,7 +15,6 @@ import (
 
 func TestAssertionsAreWhatTheAuthorizationServerWants(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 999, time.UTC)
-	c := &Client{Config: newSource, Audience: "https://as.example/token"}
 	cases := map[string]struct {
 		src string
 		alg jose.SignatureAlgorithm
@@ -27,7 +26,7 @@ func TestAssertionsAreWhatTheAuthorizationServerWants(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			k := mustLoad(t, clientOf(tc.src))
-			text, err := k.assertion(c, now)
+			text, err := k.assertion(newSource, "https://as.example/token", now)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -60,7 +59,7 @@ func TestAssertionsNameTheCertificateIfAsked(t *testing.T) {
 	sum := sha256.Sum256(leaf.Raw)
 	thumbprint := base64.RawURLEncoding.EncodeToString(sum[:])
 	src := clientOf("key=rsa-pkcs8.pem cert=chain-root-first.pem head=kid,x5t#S256,x5c")
-	text, err := mustLoad(t, src).assertion(&Client{}, time.Now())
+	text, err := mustLoad(t, src).assertion(src, tokenURL, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/watch"
 )
@@ -17,7 +18,8 @@ import (
 // client is one OAuth client while the gateway runs: its key, the key that may
 // come next, and its sources.
 type client struct {
-	Client
+	name   string // in the configuration
+	config config.Client
 	tokens *Tokens
 	// key signs; nil if none could be loaded yet.
 	key atomic.Pointer[Key]
@@ -38,12 +40,12 @@ type client struct {
 }
 
 // newClient loads the client's key, if that is possible.
-func newClient(t *Tokens, c Client) *client {
+func newClient(t *Tokens, name string, c config.Client) *client {
 	n := &client{
-		Client: c, tokens: t,
+		name: name, config: c, tokens: t,
 		// The files are remembered before they are loaded: a change in between is then
 		// seen as one.
-		files:   watch.NewFiles(keyFiles(c.Config)...),
+		files:   watch.NewFiles(keyFiles(c)...),
 		sources: make(map[string]*Source),
 		wake:    make(chan struct{}, 1),
 	}
@@ -61,7 +63,7 @@ func (c *client) source(scopes []string) *Source {
 		return s
 	}
 	if len(scopes) == 0 {
-		c.tokens.log.Warn("tokens without scopes are asked for: they open all that the client may", "client", c.Name)
+		c.tokens.log.Warn("tokens without scopes are asked for: they open all that the client may", "client", c.name)
 	}
 	s := &Source{client: c, scopes: scopes}
 	c.sources[name] = s
@@ -89,15 +91,15 @@ func (c *client) sourceList() []*Source {
 // fetch asks the Authorization Server for one token.
 func (c *client) fetch(ctx context.Context, key *Key, scopes []string) (t Token, err error) {
 	defer c.contain(&err)
-	return c.tokens.endpoint.fetch(ctx, &c.Client, key, scopes)
+	return c.tokens.endpoint.fetch(ctx, c, key, scopes)
 }
 
 // contain makes a panic over what a server or Redis answered a failure of that one request.
 // Requests run on goroutines of their own, where it would end the gateway.
 func (c *client) contain(err *error) {
 	if fault := recover(); fault != nil {
-		c.tokens.log.Error("a token request panicked", "client", c.Name, "error", printable.Panic(fault))
-		*err = &UnavailableError{Client: c.Name, Reason: "a fault of the gateway, which its log shows"}
+		c.tokens.log.Error("a token request panicked", "client", c.name, "error", printable.Panic(fault))
+		*err = &UnavailableError{Client: c.name, Reason: "a fault of the gateway, which its log shows"}
 	}
 }
 
@@ -109,7 +111,7 @@ func (c *client) obtain(ctx context.Context, key *Key, scopes []string, stale st
 		return fetch(ctx)
 	}
 	// The store has the time of one request more: waiting for another replica's.
-	ctx, cancel := context.WithTimeout(ctx, 2*c.tokens.endpoint.timeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*c.tokens.endpoint.oauth.Timeout)
 	defer cancel()
 	name := c.tokenKey(key, scopes)
 	t, err = c.tokens.shared.Obtain(ctx, name, stale, fetch)
@@ -119,11 +121,11 @@ func (c *client) obtain(ctx context.Context, key *Key, scopes []string, stale st
 	)
 	switch {
 	case err == nil && (t.Key() != name || !t.Valid(c.tokens.now())):
-		return Token{}, &UnavailableError{Client: c.Name, Reason: "the shared copy gave a token that does not belong here"}
+		return Token{}, &UnavailableError{Client: c.name, Reason: "the shared copy gave a token that does not belong here"}
 	case err == nil || errors.As(err, &refused) || errors.As(err, &unavailable):
 		return t, err
 	}
-	return Token{}, &UnavailableError{Client: c.Name, Reason: "the shared copy of the tokens failed", Err: err}
+	return Token{}, &UnavailableError{Client: c.name, Reason: "the shared copy of the tokens failed", Err: err}
 }
 
 // retry ends the pauses of the client's sources and of its pending key.
@@ -144,7 +146,7 @@ func (c *client) retry() {
 
 // noKey is the error of a client that has nothing to sign with.
 func (c *client) noKey() error {
-	e := &UnavailableError{Client: c.Name, Reason: "there is no key to sign with", NoKey: true}
+	e := &UnavailableError{Client: c.name, Reason: "there is no key to sign with", NoKey: true}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.keyFailure != nil {
@@ -170,6 +172,6 @@ func (c *client) warnOfExpiry() {
 	}
 	c.warned, c.warnedOf = now, s.State
 	c.tokens.log.Warn("the certificate of an OAuth client needs attention: register a new one in Chaman in time",
-		"client", c.Name,
+		"client", c.name,
 		"state", s.State, "subject", s.Subject, "notBefore", s.NotBefore, "notAfter", s.NotAfter, "daysLeft", *s.DaysLeft)
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 
 	"ebox-gateway/internal/call"
+	"ebox-gateway/internal/config"
 )
 
 // errNoToken is a fault of the wiring, like errNoSource.
@@ -49,4 +51,10 @@ func (l *credentials) Send(ctx context.Context, c *call.Call, r *http.Request) (
 	token := session.token
 	c.Record.TokenHash = token.h.hash
 	return l.next.SendAs(ctx, c, r, token.h.header)
+}
+
+// mayCarryToken says whether a token or an assertion may be sent to u: over https,
+// within this machine, or where http was allowed in so many words.
+func mayCarryToken(u *url.URL, allowHTTP bool) bool {
+	return u.Scheme == "https" || allowHTTP || config.IsLoopbackHost(u.Hostname())
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/printable"
 	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/wire"
@@ -29,15 +30,15 @@ const tolerableSkew = 30 * time.Second
 type endpoint struct {
 	transport   http.RoundTripper
 	now         func() time.Time
-	timeout     time.Duration
+	oauth       config.OAuth
 	environment string
 	// clock is what the last answer said of the server's clock.
 	clock atomic.Pointer[ClockStatus]
 }
 
 // fetch asks for one token. The error is a *RefusedError or an *UnavailableError.
-func (e *endpoint) fetch(ctx context.Context, c *Client, key *Key, scopes []string) (Token, error) {
-	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+func (e *endpoint) fetch(ctx context.Context, c *client, key *Key, scopes []string) (Token, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.oauth.Timeout)
 	defer cancel()
 
 	// A server closes idle connections when it likes, at worst when a request is
@@ -53,9 +54,9 @@ func (e *endpoint) fetch(ctx context.Context, c *Client, key *Key, scopes []stri
 
 // try sends one request. stale says that it failed without an answer on a
 // connection that had been used before.
-func (e *endpoint) try(ctx context.Context, c *Client, key *Key, scopes []string) (t Token, stale bool, err error) {
+func (e *endpoint) try(ctx context.Context, c *client, key *Key, scopes []string) (t Token, stale bool, err error) {
 	unavailable := func(reason string, err error) *UnavailableError {
-		return &UnavailableError{Client: c.Name, Reason: reason, Err: err}
+		return &UnavailableError{Client: c.name, Reason: reason, Err: err}
 	}
 	sent := e.now()
 	r, err := e.request(ctx, c, key, scopes)
@@ -75,15 +76,15 @@ func (e *endpoint) try(ctx context.Context, c *Client, key *Key, scopes []string
 		return Token{}, errors.As(err, &exchange) && exchange.Stale, failed
 	}
 	defer answer.Body.Close()
-	e.tellTime(answer.Header, sent)
-	body, err := wire.Uncoded(answer.Header, answer.Body, maxAnswer)
-	if err != nil && !errors.Is(err, wire.ErrTooLong) {
-		failed := unavailable("the Authorization Server's answer cannot be read", printable.Error(err))
-		failed.Status = answer.StatusCode
-		return Token{}, false, failed
+	if ahead, dated := e.ahead(answer.Header, sent); dated {
+		e.clock.Store(&ClockStatus{AheadSeconds: math.Round(ahead.Seconds()*10) / 10, At: e.now().UTC()})
 	}
+	body, err := wire.Uncoded(answer.Header, answer.Body, maxAnswer)
 	if err != nil {
-		failed := unavailable(fmt.Sprintf("the Authorization Server's answer has more than %d bytes", maxAnswer), nil)
+		failed := unavailable("the Authorization Server's answer cannot be read", printable.Error(err))
+		if errors.Is(err, wire.ErrTooLong) {
+			failed = unavailable(fmt.Sprintf("the Authorization Server's answer has more than %d bytes", maxAnswer), nil)
+		}
 		failed.Status = answer.StatusCode
 		return Token{}, false, failed
 	}
@@ -92,8 +93,8 @@ func (e *endpoint) try(ctx context.Context, c *Client, key *Key, scopes []string
 }
 
 // request makes a token request with a fresh assertion (RFC 7521, section 4.2).
-func (e *endpoint) request(ctx context.Context, c *Client, key *Key, scopes []string) (*http.Request, error) {
-	assertion, err := key.assertion(c, e.now())
+func (e *endpoint) request(ctx context.Context, c *client, key *Key, scopes []string) (*http.Request, error) {
+	assertion, err := key.assertion(c.config, e.oauth.Audience, e.now())
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +106,7 @@ func (e *endpoint) request(ctx context.Context, c *Client, key *Key, scopes []st
 	if len(scopes) > 0 {
 		form.Set("scope", strings.Join(scopes, " "))
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.TokenURL, strings.NewReader(form.Encode()))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, e.oauth.TokenURL, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, err
 	}
@@ -120,11 +121,11 @@ func (e *endpoint) request(ctx context.Context, c *Client, key *Key, scopes []st
 }
 
 // judge makes a token or an error of an answer.
-func (e *endpoint) judge(c *Client, key *Key, scopes []string, answer *http.Response, body []byte,
+func (e *endpoint) judge(c *client, key *Key, scopes []string, answer *http.Response, body []byte,
 	sent time.Time) (Token, error) {
 	status := answer.StatusCode
 	unavailable := func(reason string, err error) error {
-		return &UnavailableError{Client: c.Name, Reason: reason, Status: status, RetryAfter: retryAfter(answer.Header,
+		return &UnavailableError{Client: c.name, Reason: reason, Status: status, RetryAfter: retryAfter(answer.Header,
 			e.now()), Err: err}
 	}
 	switch {
@@ -140,10 +141,13 @@ func (e *endpoint) judge(c *Client, key *Key, scopes []string, answer *http.Resp
 		if code == "temporarily_unavailable" || code == "server_error" {
 			return Token{}, unavailable("the Authorization Server answers "+code, nil)
 		}
-		return Token{}, &RefusedError{
-			Client: c.Name, Environment: e.environment, Code: code, Scope: strings.Join(scopes, " "),
-			Status: status, Skew: skew(answer.Header, e.now()),
+		refused := &RefusedError{
+			Client: c.name, Environment: e.environment, Code: code, Scope: strings.Join(scopes, " "), Status: status,
 		}
+		if ahead, dated := e.ahead(answer.Header, sent); dated && ahead.Abs() >= tolerableSkew {
+			refused.Skew = ahead.Round(time.Second)
+		}
+		return Token{}, refused
 	case status == http.StatusTooManyRequests, status >= 500:
 		return Token{}, unavailable(fmt.Sprintf("the Authorization Server answers %d", status), nil)
 	default:
@@ -165,7 +169,7 @@ func (e *endpoint) judge(c *Client, key *Key, scopes []string, answer *http.Resp
 	}
 	if len(missing) > 0 {
 		return Token{}, &RefusedError{
-			Client: c.Name, Environment: e.environment, Code: "invalid_scope", Scope: strings.Join(scopes, " "),
+			Client: c.name, Environment: e.environment, Code: "invalid_scope", Scope: strings.Join(scopes, " "),
 			Missing: missing, Status: status,
 		}
 	}
@@ -179,9 +183,10 @@ func (e *endpoint) judge(c *Client, key *Key, scopes []string, answer *http.Resp
 	return t, nil
 }
 
-func (c *Client) tokenKey(key *Key, scopes []string) TokenKey {
+func (c *client) tokenKey(key *Key, scopes []string) TokenKey {
 	return TokenKey{
-		TokenURL: c.TokenURL, Audience: c.Audience, ClientID: c.Config.ClientID,
+		TokenURL: c.tokens.endpoint.oauth.TokenURL, Audience: c.tokens.endpoint.oauth.Audience,
+		ClientID:       c.config.ClientID,
 		KeyFingerprint: key.Fingerprint(), Scopes: strings.Join(scopes, " "),
 	}
 }
@@ -205,28 +210,13 @@ type ClockStatus struct {
 	At           time.Time `json:"at"`
 }
 
-// tellTime remembers what an answer to a request sent at that moment says of the time.
-func (e *endpoint) tellTime(h http.Header, sent time.Time) {
+// ahead is how far the clock of a server that answers now to a request sent at that moment is
+// ahead of ours, to half a second; false if the answer has no date.
+func (e *endpoint) ahead(h http.Header, sent time.Time) (time.Duration, bool) {
 	theirs, err := http.ParseTime(h.Get("Date"))
-	if err != nil {
-		return
-	}
-	now := e.now()
 	// The field is cut to whole seconds, and was written somewhere between.
-	ahead := theirs.Add(500 * time.Millisecond).Sub(sent.Add(now.Sub(sent) / 2))
-	e.clock.Store(&ClockStatus{AheadSeconds: math.Round(ahead.Seconds()*10) / 10, At: now.UTC()})
-}
-
-// skew is how much the server's clock is ahead of ours, 0 if it does not matter.
-func skew(h http.Header, now time.Time) time.Duration {
-	theirs, err := http.ParseTime(h.Get("Date"))
-	if err != nil {
-		return 0
-	}
-	if d := theirs.Sub(now).Round(time.Second); d.Abs() >= tolerableSkew {
-		return d
-	}
-	return 0
+	middle := sent.Add(e.now().Sub(sent) / 2)
+	return theirs.Add(500 * time.Millisecond).Sub(middle), err == nil
 }
 
 // waitOf finds the Retry-After of an error that the layers above the transport

@@ -75,8 +75,7 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 			defer transport.CloseIdleConnections()
 			var logged strings.Builder
 			tokens := setup(t, as, func(o *Options) {
-				o.Transport, o.Clients[0].TokenURL, o.Log = transport, server.URL, textLog(&logged)
-				o.Timeout = time.Minute
+				o.Transport, o.OAuth.TokenURL, o.Log = transport, server.URL, textLog(&logged)
 			})
 			_, err := source(t, tokens).Token(t.Context())
 			running(t, tokens)() // nobody writes the log any more
@@ -121,7 +120,7 @@ func TestAPanicOverAnAnswerFailsThatRequestAlone(t *testing.T) {
 	var logged strings.Builder
 	file := keyFile(t)
 	tokens := setup(t, as, func(o *Options) {
-		o.Log, o.Clients[0].Config = textLog(&logged), clientOf("key="+file)
+		o.Log, o.OAuth.Clients["payroll"] = textLog(&logged), clientOf("key="+file)
 		o.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
 			if panics.Load() {
 				panic("quite-private-description")
@@ -217,9 +216,7 @@ func TestAStaleConnectionIsTriedOnceMoreWithAnotherAssertion(t *testing.T) {
 		Header: time.Minute, IdleConn: time.Minute, Age: func() time.Duration { return time.Hour },
 	})
 	defer transport.CloseIdleConnections()
-	tokens := setup(t, as, func(o *Options) {
-		o.Transport, o.Clients[0].TokenURL, o.Timeout = transport, server.URL, time.Minute
-	})
+	tokens := setup(t, as, func(o *Options) { o.Transport, o.OAuth.TokenURL = transport, server.URL })
 	got := 0
 	for ; !dropped.Load(); got++ { // a connection serves nobody before it has settled
 		mustToken(t, source(t, tokens, fmt.Sprint("scope:", got))) // the server checks the jti itself
@@ -237,7 +234,7 @@ func TestAServerThatIsNotThereIsAskedOnce(t *testing.T) {
 		dials.Add(1)
 		return new(net.Dialer).DialContext(ctx, network, addr)
 	}}
-	tokens := setup(t, nil, func(o *Options) { o.Transport, o.Clients[0].TokenURL = transport, url })
+	tokens := setup(t, nil, func(o *Options) { o.Transport, o.OAuth.TokenURL = transport, url })
 	_, err := source(t, tokens).Token(t.Context())
 	var u *UnavailableError
 	if !errors.As(err, &u) || !strings.Contains(err.Error(), "refused") || dials.Load() != 1 {
@@ -259,33 +256,5 @@ func TestAnOpenCircuitsRetryAfterIsKept(t *testing.T) {
 	_, err := source(t, setup(t, nil, func(o *Options) { o.Transport = open })).Token(t.Context())
 	if got := problem.From(err).Header.Get("Retry-After"); got != "14" {
 		t.Fatalf("Retry-After %q of %v", got, err)
-	}
-}
-
-func TestNewRefuses(t *testing.T) {
-	cases := map[string]struct {
-		change func(*Options)
-		want   string
-	}{
-		"plain http":     {func(o *Options) { o.Clients[0].TokenURL = "http://as.example/token" }, "https"},
-		"a relative URL": {func(o *Options) { o.Clients[0].TokenURL = "/token" }, "absolute"},
-		"a user in the URL": {
-			func(o *Options) { o.Clients[0].TokenURL = "https://u:p@as.example/token" }, "without user"},
-		"no client id":  {func(o *Options) { o.Clients[0].Config.ClientID = "" }, "client id"},
-		"two of a name": {func(o *Options) { o.Clients = append(o.Clients, o.Clients[0]) }, "two of this name"},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			o := Options{Clients: []Client{{Name: "payroll", TokenURL: tokenURL, Config: newSource}}}
-			c.change(&o)
-			if _, err := New(o); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "u:p") {
-				t.Fatalf("%v, want %q", err, c.want)
-			}
-		})
-	}
-	o := Options{AllowHTTP: true,
-		Clients: []Client{{Name: "a", TokenURL: "http://as.example/token", Config: newSource}}}
-	if _, err := New(o); err != nil {
-		t.Errorf("http that was allowed: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -84,6 +85,13 @@ func (e *RefusedError) advice() string {
 			". Check the token URL and the audience in the configuration, " +
 			"then the client's registration in Chaman and its onboarding."
 	}
+}
+
+// scopeRefused tells an error that says nothing about the client and its key: another set of
+// scopes may be granted.
+func scopeRefused(err error) bool {
+	var refused *RefusedError
+	return errors.As(err, &refused) && refused.Code == "invalid_scope"
 }
 
 // UnavailableError says that there is no token for want of a working

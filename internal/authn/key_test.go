@@ -128,7 +128,6 @@ func TestLoadKeySaysWhatToDo(t *testing.T) {
 		want []string
 	}{
 		"nothing configured":  {"", []string{"neither a keystore nor a key file"}},
-		"both configured":     {"store=modern.p12 key=rsa-pkcs8.pem", []string{"both", "leave one"}},
 		"no such file":        {"store=absent.p12", []string{"absent.p12", "no such file"}},
 		"no such certificate": {"key=rsa-pkcs8.pem cert=absent.pem", []string{"absent.pem", "no such file"}},
 		"no such password file": {"store=modern.p12 passfile=" + at("absent"),

@@ -58,9 +58,6 @@ func readKey(c config.Client) (material, error) {
 	switch {
 	case c.Keystore == nil && c.Key == nil:
 		return material{}, errors.New("loading key: neither a keystore nor a key file is configured")
-	case c.Keystore != nil && c.Key != nil:
-		return material{}, fmt.Errorf("loading key: both the keystore %s and the key file %s are configured: leave one",
-			c.Keystore.File, c.Key.File)
 	case c.Keystore != nil:
 		text, passwordFile = c.Keystore.Password, c.Keystore.PasswordFile
 	default:
@@ -127,38 +124,42 @@ func parseKey(c config.Client, m *material, content, password []byte) error {
 
 func isPEM(content []byte) bool { return bytes.Contains(content, []byte("-----BEGIN ")) }
 
-// parsePEM reads the private key and the certificates of a PEM file, in any
-// order and with any text between them.
+// parsePEM reads the private key and the certificates of a PEM file.
 func parsePEM(m *material, content, password []byte) error {
-	keys := 0
-	for {
-		var block *pem.Block
-		if block, content = pem.Decode(content); block == nil {
-			break
-		}
-		switch {
-		case block.Type == "CERTIFICATE" || block.Type == "X509 CERTIFICATE" || block.Type == "TRUSTED CERTIFICATE":
-			c, err := x509.ParseCertificate(block.Bytes)
-			if err != nil {
-				return fmt.Errorf("parsing a certificate: %w", err)
-			}
-			m.certs = append(m.certs, c)
-		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
-			if keys++; keys > 1 {
-				return errors.New("there is more than one private key: leave the one that is registered in Chaman")
-			}
-			key, err := parsePEMKey(block, password)
-			if err != nil {
-				return err
-			}
-			m.private = key
-		}
-	}
-	if keys == 0 {
+	keys, certs, err := pemBlocks(content)
+	switch {
+	case err != nil:
+		return err
+	case len(keys) > 1:
+		return errors.New("there is more than one private key: leave the one that is registered in Chaman")
+	case len(keys) == 0:
 		return errors.New("there is no private key in it: a block BEGIN PRIVATE KEY, BEGIN ENCRYPTED PRIVATE KEY, BEGIN " +
 			"RSA PRIVATE KEY or BEGIN EC PRIVATE KEY is expected")
 	}
-	return nil
+	m.certs = certs
+	m.private, err = parsePEMKey(keys[0], password)
+	return err
+}
+
+// pemBlocks gives the private keys and the certificates of a PEM file, which may stand in any
+// order and with any text between them.
+func pemBlocks(content []byte) (keys []*pem.Block, certs []*x509.Certificate, err error) {
+	for {
+		var block *pem.Block
+		if block, content = pem.Decode(content); block == nil {
+			return keys, certs, nil
+		}
+		switch {
+		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+			keys = append(keys, block)
+		case strings.HasSuffix(block.Type, "CERTIFICATE"):
+			c, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				return nil, nil, fmt.Errorf("parsing a certificate: %w", err)
+			}
+			certs = append(certs, c)
+		}
+	}
 }
 
 func parsePEMKey(block *pem.Block, password []byte) (crypto.PrivateKey, error) {
@@ -249,23 +250,9 @@ func parseCertificates(content []byte) ([]*x509.Certificate, error) {
 		}
 		return certs, nil
 	}
-	var certs []*x509.Certificate
-	for {
-		var block *pem.Block
-		if block, content = pem.Decode(content); block == nil {
-			break
-		}
-		if !strings.HasSuffix(block.Type, "CERTIFICATE") {
-			continue
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("parsing a certificate: %w", err)
-		}
-		certs = append(certs, c)
+	_, certs, err := pemBlocks(content)
+	if err == nil && len(certs) == 0 {
+		err = errors.New("there is no certificate in it: a block BEGIN CERTIFICATE is expected")
 	}
-	if len(certs) == 0 {
-		return nil, errors.New("there is no certificate in it: a block BEGIN CERTIFICATE is expected")
-	}
-	return certs, nil
+	return certs, err
 }

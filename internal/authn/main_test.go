@@ -33,6 +33,9 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 const (
 	password = "changeit"
 	tokenURL = "https://as.example/REST/oauth/v5/token"
+
+	// requestTime is more than a machine stands still; where it ends a request, time is synctest's.
+	requestTime = 2 * time.Minute
 )
 
 func fixture(name string) string { return filepath.Join("testdata", name) }
@@ -49,7 +52,6 @@ type authServer struct {
 	granted    func(asked string) string
 	answer     http.HandlerFunc             // instead of a token, if not nil
 	before     func(n int, r *http.Request) // before every answer
-	issued     map[string]time.Time         // hash by expiry
 	jtis       map[string]bool
 	requests   int
 	forms      []map[string][]string
@@ -57,7 +59,7 @@ type authServer struct {
 }
 
 func newAuthServer(t testing.TB, registered ...*Key) *authServer {
-	s := &authServer{t: t, lifetime: 3600, issued: map[string]time.Time{}, jtis: map[string]bool{}}
+	s := &authServer{t: t, lifetime: 3600, jtis: map[string]bool{}}
 	for _, k := range registered {
 		s.register(k)
 	}
@@ -132,9 +134,6 @@ func (s *authServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.granted != nil {
 		reply["scope"] = s.granted(r.PostForm.Get("scope"))
 	}
-	if seconds, ok := s.lifetime.(int); ok {
-		s.issued["Bearer "+secret] = time.Now().Add(time.Duration(seconds) * time.Second)
-	}
 	_ = json.NewEncoder(w).Encode(reply)
 }
 
@@ -190,19 +189,13 @@ var (
 // setup makes tokens of one client "payroll" whose key is registered at as.
 func setup(t testing.TB, as *authServer, change func(*Options)) *Tokens {
 	t.Helper()
-	o := Options{
-		Clients:     []Client{{Name: "payroll", TokenURL: tokenURL, Config: newSource}},
-		Transport:   as,
-		Environment: "simulation",
-	}
+	o := Options{Transport: as, Environment: "simulation", OAuth: config.OAuth{
+		TokenURL: tokenURL, Audience: tokenURL, Timeout: requestTime, Clients: map[string]config.Client{"payroll": newSource},
+	}}
 	if change != nil {
 		change(&o)
 	}
-	tokens, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tokens
+	return New(o)
 }
 
 func source(t testing.TB, tokens *Tokens, scopes ...string) *Source {

@@ -54,9 +54,9 @@ func (c *client) watch(ctx context.Context) {
 // cannot be loaded, perhaps half written, change nothing but the status: when they
 // are whole, their content has changed again.
 func (c *client) reload() {
-	key, err := LoadKey(c.Config)
+	key, err := LoadKey(c.config)
 	now := c.tokens.now()
-	log := c.tokens.log.With("client", c.Name)
+	log := c.tokens.log.With("client", c.name)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	current := c.key.Load()
@@ -129,9 +129,7 @@ func (c *client) prove(ctx context.Context) {
 		if ctx.Err() != nil {
 			return // stopping is no failure of the key
 		}
-		// A refused scope says nothing about the key: another set may be granted.
-		var refused *RefusedError
-		if errors.As(err, &refused) && refused.Code == "invalid_scope" && i < len(candidates)-1 {
+		if scopeRefused(err) && i < len(candidates)-1 {
 			continue
 		}
 		c.postpone(p, err)
@@ -152,20 +150,20 @@ func (c *client) promote(p *pendingKey, s *Source, t Token) {
 	c.pending = nil
 	c.mu.Unlock()
 	c.warned = time.Time{}
-	c.tokens.log.Info("the new key signs from now on", "client", c.Name, "key", p.key, "former", former, "subject",
+	c.tokens.log.Info("the new key signs from now on", "client", c.name, "key", p.key, "former", former, "subject",
 		p.key.Subject(), "notAfter", p.key.NotAfter())
 
 	// The former key's tokens are good until they expire, and are replaced in the
 	// background all the same: its registration may end any moment.
-	now := c.tokens.now().UnixNano()
+	now := c.tokens.now()
 	for _, other := range c.sourceList() {
 		other.mu.Lock()
 		other.failure = nil
 		if other == s {
 			other.requests++
 			other.store(t.h, p.key)
-		} else if h := other.current.Load(); h != nil {
-			h.next.Store(now)
+		} else {
+			other.due = now
 		}
 		other.mu.Unlock()
 	}
@@ -178,7 +176,7 @@ func (c *client) postpone(p *pendingKey, err error) {
 	defer c.mu.Unlock()
 	p.last = p.last.next(err, c.tokens.now(), rand.Float64())
 	if p.last.inRow == 1 && c.pending == p {
-		c.tokens.log.Warn("the new key gets no token: the former one goes on signing", "client", c.Name, "key", p.key,
+		c.tokens.log.Warn("the new key gets no token: the former one goes on signing", "client", c.name, "key", p.key,
 			"error", err, "reason", p.reason(c.tokens.now()))
 	}
 }

@@ -4,12 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 )
+
+// The way of a token, in the order of this file:
+//
+//  1. A caller asks (Token). A valid token at hand is the answer, without a lock.
+//  2. Without one the caller joins the request that is under way, or begins it (wait, join,
+//     begin). After a failure, callers get that failure again until its pause is over.
+//  3. The request runs on a goroutine and a context of its own (fetch) and ends in one place
+//     (end), which stores the token (store) or remembers the failure, and wakes who waits.
+//  4. Before the token expires, if somebody uses it, Tokens.Run begins the next request
+//     (renew, renewAt). The old token is handed out meanwhile.
+//  5. An upstream's 401 drops the token (Refused), so that the next caller comes to 2.
 
 // forcedPause is the least time between two renewals that the 401s of one upstream
 // force. An upstream that refuses every token must not turn each of its callers into a
@@ -29,6 +39,8 @@ type Source struct {
 	mu      sync.Mutex
 	flight  *flight
 	failure *failure
+	// due is when current is to be replaced in the background.
+	due time.Time
 	// suspect is the token that an upstream refused last. It comes back if the
 	// Authorization Server turns out to be down: other upstreams may accept it.
 	suspect *held
@@ -47,7 +59,7 @@ type flight struct {
 }
 
 // Client is the client's name in the configuration.
-func (s *Source) Client() string { return s.client.Name }
+func (s *Source) Client() string { return s.client.name }
 
 // Scopes are the scopes that tokens are asked with, sorted. They must not be changed.
 func (s *Source) Scopes() []string { return s.scopes }
@@ -58,15 +70,11 @@ func (s *Source) Scopes() []string { return s.scopes }
 //
 // With a token at hand it takes no lock and allocates nothing.
 func (s *Source) Token(ctx context.Context) (Token, error) {
-	if h := s.current.Load(); h != nil {
-		now := s.client.tokens.now()
-		if h.valid(now) {
-			if !h.used.Load() { // a plain store would move the line between cores at every request
-				h.used.Store(true)
-			}
-			s.renewIfDue(h, now)
-			return Token{h}, nil
+	if h := s.current.Load(); h != nil && h.valid(s.client.tokens.now()) {
+		if !h.used.Load() { // a plain store would move the line between cores at every request
+			h.used.Store(true)
 		}
+		return Token{h}, nil
 	}
 	return s.wait(ctx)
 }
@@ -77,7 +85,7 @@ func (s *Source) wait(ctx context.Context) (Token, error) {
 		if err := ctx.Err(); err != nil {
 			return Token{}, s.gaveUp(err)
 		}
-		f, t, err := s.board()
+		f, t, err := s.join()
 		if f == nil {
 			return t, err
 		}
@@ -101,19 +109,19 @@ func (s *Source) wait(ctx context.Context) (Token, error) {
 // time ran out while the Authorization Server was thinking.
 func (s *Source) gaveUp(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &UnavailableError{Client: s.client.Name, Reason: "the request's time ran out before the Authorization " +
+		return &UnavailableError{Client: s.client.name, Reason: "the request's time ran out before the Authorization " +
 			"Server answered", Err: err}
 	}
-	return fmt.Errorf("waiting for a token of %s: %w", s.client.Name, err)
+	return fmt.Errorf("waiting for a token of %s: %w", s.client.name, err)
 }
 
 func (s *Source) stopping() error {
-	return &UnavailableError{Client: s.client.Name, Reason: "the gateway is stopping"}
+	return &UnavailableError{Client: s.client.name, Reason: "the gateway is stopping"}
 }
 
-// board returns the flight to wait for, starting one if there is none, or else a
+// join returns the flight to wait for, beginning one if there is none, or else a
 // token or the error that is remembered.
-func (s *Source) board() (*flight, Token, error) {
+func (s *Source) join() (*flight, Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.client.tokens.now()
@@ -130,44 +138,23 @@ func (s *Source) board() (*flight, Token, error) {
 	if s.failure != nil && now.Before(s.failure.until) {
 		return nil, Token{}, s.failure.report(now)
 	}
-	if !s.launch() {
+	if !s.begin() {
 		return nil, Token{}, s.stopping()
 	}
 	return s.flight, Token{}, nil
 }
 
-// hasHadToken tells whether the source has, or had, a token.
-func (s *Source) hasHadToken() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.granted > 0 || s.current.Load() != nil
-}
-
-// retry ends the pause after a failure and asks.
-func (s *Source) retry() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.failure == nil {
-		return
-	}
-	ended := *s.failure
-	ended.until = s.client.tokens.now()
-	s.failure = &ended
-	if s.flight == nil {
-		s.launch()
-	}
-}
-
-// launch starts a flight. The caller holds mu and knows that there is none.
-func (s *Source) launch() bool {
+// begin starts a flight; false if the gateway is stopping. The caller holds mu and knows that
+// there is none.
+func (s *Source) begin() bool {
 	f := &flight{done: make(chan struct{})}
-	var stale string
+	var stale string // the hash of the token that is to be replaced
 	if h := s.current.Load(); h != nil {
 		stale = h.hash
 	} else if s.suspect != nil {
 		stale = s.suspect.hash
 	}
-	if !s.client.tokens.spawn(func(ctx context.Context) { s.fly(ctx, f, stale) }) {
+	if !s.client.tokens.spawn(func(ctx context.Context) { s.fetch(ctx, f, stale) }) {
 		return false
 	}
 	s.flight = f
@@ -175,27 +162,24 @@ func (s *Source) launch() bool {
 	return true
 }
 
-func (s *Source) fly(ctx context.Context, f *flight, stale string) {
-	c := s.client
-	key := c.key.Load()
-	var t Token
-	var err error
+// fetch is what a flight does.
+func (s *Source) fetch(ctx context.Context, f *flight, stale string) {
+	key := s.client.key.Load()
 	if key == nil {
-		err = c.noKey()
-	} else {
-		t, err = c.obtain(ctx, key, s.scopes, stale)
+		s.end(f, nil, Token{}, s.client.noKey())
+		return
 	}
-	s.land(f, key, t, err)
+	t, err := s.client.obtain(ctx, key, s.scopes, stale)
+	s.end(f, key, t, err)
 }
 
-// land ends a flight and tells everybody how it went.
-func (s *Source) land(f *flight, key *Key, t Token, err error) {
+// end ends a flight and tells everybody how it went. key is the one that signed.
+func (s *Source) end(f *flight, key *Key, t Token, err error) {
 	tokens := s.client.tokens
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer close(f.done)
 	s.flight = nil
-	now := tokens.now()
 	if err == nil {
 		s.granted++
 		f.token = t
@@ -213,22 +197,19 @@ func (s *Source) land(f *flight, key *Key, t Token, err error) {
 	} else {
 		s.refusals++
 	}
+	now := tokens.now()
 	failed := s.failure.next(err, now, rand.Float64())
 	f.err = failed.report(now)
-	retry := failed.until
 	if s.client.key.Load() == key {
-		s.failure = failed
+		s.failure, s.due = failed, failed.until
 		s.logFailure(failed)
 	} else {
 		// The key that failed does not sign any more; what it earned is not held
 		// against the new one.
-		s.failure, retry = nil, now
+		s.failure, s.due = nil, now
 	}
 	if outage && s.current.Load() == nil && s.suspect != nil && s.suspect.valid(now) {
 		s.current.Store(s.suspect)
-	}
-	if h := s.current.Load(); h != nil {
-		h.next.Store(retry.UnixNano())
 	}
 }
 
@@ -236,7 +217,7 @@ func (s *Source) land(f *flight, key *Key, t Token, err error) {
 func (s *Source) store(h *held, key *Key) {
 	tokens := s.client.tokens
 	if s.failure != nil {
-		tokens.log.Info("tokens are issued again", "client", s.client.Name, "scopes", s.scopes,
+		tokens.log.Info("tokens are issued again", "client", s.client.name, "scopes", s.scopes,
 			"failingSince", s.failure.since)
 		s.failure = nil
 	}
@@ -245,38 +226,51 @@ func (s *Source) store(h *held, key *Key) {
 	}
 	if old := s.current.Load(); len(h.extra) > 0 && (old == nil || len(old.extra) == 0) {
 		tokens.log.Warn("the Authorization Server grants more scopes than were asked for: upstreams get a token that opens "+
-			"more than they need", "client", s.client.Name, "scopes", s.scopes, "extra", h.extra)
+			"more than they need", "client", s.client.name, "scopes", s.scopes, "extra", h.extra)
 	}
-	h.next.Store(renewAt(h, rand.Float64()).UnixNano())
+	s.due = renewAt(h, rand.Float64())
 	if s.client.key.Load() != key { // promoted while this token was on its way
-		h.next.Store(tokens.now().UnixNano())
+		s.due = tokens.now()
 	}
 	s.current.Store(h)
-	tokens.log.Debug("token obtained", "client", s.client.Name, "scopes", s.scopes, "token", Token{h})
+	tokens.log.Debug("token obtained", "client", s.client.name, "scopes", s.scopes, "token", Token{h})
 }
 
 // renewAt is the moment to replace a token in the background: a fifth of its
-// lifetime before it expires, or 5 minutes if that is less, and up to half as much
-// earlier, lest replicas that started together ask together. Of an hour, that is
-// after 52 to 55 minutes; of 30 seconds, after 21 to 24.
+// lifetime before it expires, or 5 minutes if that is less, and the second that Run may
+// be late; up to half as much earlier, lest replicas that started together ask together. Of
+// an hour, that is after 52 to 55 minutes; of 30 seconds, after 19 to 23. It is not before
+// half of the lifetime.
 func renewAt(h *held, jitter float64) time.Time {
-	margin := min(h.expires.Sub(h.obtained)/5, 5*time.Minute)
-	return h.expires.Add(-margin - time.Duration(jitter*float64(margin)/2))
+	lifetime := h.expires.Sub(h.obtained)
+	margin := min(lifetime/5, 5*time.Minute) + renewalPoll
+	margin += time.Duration(jitter * float64(margin) / 2)
+	return h.expires.Add(-min(margin, lifetime/2))
 }
 
-// renewIfDue starts a renewal of h in the background if its time has come and
-// nobody else has.
-func (s *Source) renewIfDue(h *held, now time.Time) {
-	due := h.next.Load()
-	if now.UnixNano() < due || !h.next.CompareAndSwap(due, math.MaxInt64) {
-		return
-	}
+// renew begins to replace the token if its time has come. One that nobody used since it came
+// is left to expire.
+func (s *Source) renew() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// If a flight is under way already, or the token has been replaced, next is
-	// seen to there.
-	if s.flight == nil && s.current.Load() == h {
-		s.launch()
+	now := s.client.tokens.now()
+	if h := s.current.Load(); h != nil && h.used.Load() && h.valid(now) && s.flight == nil && !now.Before(s.due) {
+		s.begin()
+	}
+}
+
+// retry ends the pause after a failure and asks.
+func (s *Source) retry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure == nil {
+		return
+	}
+	ended := *s.failure
+	ended.until = s.client.tokens.now()
+	s.failure = &ended
+	if s.flight == nil {
+		s.begin()
 	}
 }
 
@@ -315,7 +309,7 @@ func (s *Source) Refused(t Token, upstream string) (again bool, wait time.Durati
 	s.renewals++
 	s.suspect = t.h
 	s.current.Store(nil)
-	s.client.tokens.log.Warn("an upstream refused the token: it is dropped", "client", s.client.Name, "scopes", s.scopes,
+	s.client.tokens.log.Warn("an upstream refused the token: it is dropped", "client", s.client.name, "scopes", s.scopes,
 		"upstream", upstream, "token", t)
 	return true, 0
 }
@@ -329,10 +323,15 @@ func (s *Source) adopt(h *held) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current.Load() == nil {
-		// A copy: the old generation goes on moving next.
-		mine := newToken(h.secret(), h.key, h.obtained, h.expires.Sub(h.obtained), h.extra)
-		s.store(mine.h, key)
+		s.store(h, key)
 	}
+}
+
+// hasHadToken tells whether the source has, or had, a token.
+func (s *Source) hasHadToken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.granted > 0 || s.current.Load() != nil
 }
 
 // logFailure logs the first failure in a row as a warning, since callers log the
@@ -340,9 +339,9 @@ func (s *Source) adopt(h *held) {
 func (s *Source) logFailure(f *failure) {
 	log := s.client.tokens.log
 	if f.inRow == 1 {
-		log.Warn("no token", "client", s.client.Name, "scopes", s.scopes, "error", f.err, "retry", f.until)
+		log.Warn("no token", "client", s.client.name, "scopes", s.scopes, "error", f.err, "retry", f.until)
 		return
 	}
-	log.Debug("still no token", "client", s.client.Name, "scopes", s.scopes, "error", f.err, "inRow", f.inRow, "since",
+	log.Debug("still no token", "client", s.client.name, "scopes", s.scopes, "error", f.err, "inRow", f.inRow, "since",
 		f.since, "retry", f.until)
 }

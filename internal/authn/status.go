@@ -102,7 +102,7 @@ const Unavailable = "unavailable"
 // and registering a new one takes weeks.
 const expiryWarning = 30 * 24 * time.Hour
 
-// Status tells what there is to know of every client, in the order of Options.
+// Status tells what there is to know of every client, in the order of their names.
 func (t *Tokens) Status() []ClientStatus {
 	now := t.now()
 	list := make([]ClientStatus, 0, len(t.clients))
@@ -113,8 +113,8 @@ func (t *Tokens) Status() []ClientStatus {
 }
 
 func (c *client) status(now time.Time) ClientStatus {
-	s := ClientStatus{Name: c.Name, ID: c.Config.ClientID, TokenURL: c.TokenURL, Audience: c.Audience,
-		Clock: c.tokens.endpoint.clock.Load(), Tokens: []TokenStatus{}}
+	s := ClientStatus{Name: c.name, ID: c.config.ClientID, TokenURL: c.tokens.endpoint.oauth.TokenURL,
+		Audience: c.tokens.endpoint.oauth.Audience, Clock: c.tokens.endpoint.clock.Load(), Tokens: []TokenStatus{}}
 	if key := c.key.Load(); key != nil {
 		k := key.status(now)
 		s.Key = &k

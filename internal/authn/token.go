@@ -21,7 +21,7 @@ type Token struct {
 	h *held
 }
 
-// held is what all copies of a Token share. Only next and used change after it
+// held is what all copies of a Token share. Only used changes after it
 // was made.
 type held struct {
 	// header is the value of the Authorization field.
@@ -40,9 +40,6 @@ type held struct {
 	expires     time.Time
 	expiresWall int64
 
-	// next is when the token should be replaced in the background, in Unix
-	// nanoseconds; moving it is how one goroutine claims the renewal.
-	next atomic.Int64
 	// used is set by the first request that carries the token. A token that
 	// nobody used is not renewed.
 	used atomic.Bool

@@ -20,13 +20,11 @@
 package authn
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -38,14 +36,14 @@ import (
 const (
 	// poll is how often key, certificate and password files are read.
 	poll = 10 * time.Second
-	// defaultTimeout is that of Options.
-	defaultTimeout = 10 * time.Second
+	// renewalPoll is how often it is seen which tokens are due.
+	renewalPoll = time.Second
 )
 
 // Options are what the tokens need from outside.
 type Options struct {
-	// Clients are the OAuth clients; their names differ.
-	Clients []Client
+	// OAuth are the clients and their token endpoint, as the configuration's check leaves them.
+	OAuth config.OAuth
 	// Transport carries token requests: the upstream stack of the token endpoint,
 	// without a token layer. It tells a stale connection by a *wire.Error.
 	Transport http.RoundTripper
@@ -55,23 +53,8 @@ type Options struct {
 	Now func() time.Time
 	// Log receives what the platform team should know; discarded if nil.
 	Log *slog.Logger
-	// Timeout is the longest that one token request may take; 10 s if 0.
-	Timeout time.Duration
 	// Environment is named in refusals, so that people look in the right Chaman.
 	Environment string
-	// AllowHTTP lets assertions and tokens travel between the gateway and a token
-	// endpoint over plain http. The loopback interface needs no permission. Anybody
-	// on the way can then use them: for laboratories only.
-	AllowHTTP bool
-}
-
-// Client is one OAuth client of the configuration.
-type Client struct {
-	// Name is its name in the configuration, Config what that says of it.
-	Name   string
-	Config config.Client
-	// TokenURL is the token endpoint; Audience the aud of assertions, TokenURL if "".
-	TokenURL, Audience string
 }
 
 // Shared is a copy of the tokens that several replicas share, so that ten of them
@@ -90,7 +73,7 @@ type Tokens struct {
 	shared   Shared
 	log      *slog.Logger
 	now      func() time.Time
-	clients  []*client // in the order of Options
+	clients  []*client // in the order of their names
 
 	// base is the context of everything that runs in the background.
 	base   context.Context
@@ -101,10 +84,10 @@ type Tokens struct {
 	running sync.WaitGroup
 }
 
-// New checks the options and loads the keys. A key that cannot be loaded is no
-// error: its client answers with one until the files are mended, and Status says
-// why. Tokens can be used at once; Run adds what happens in the background.
-func New(o Options) (*Tokens, error) {
+// New loads the keys. A key that cannot be loaded is no error: its client answers with one
+// until the files are mended, and Status says why. Tokens can be used at once; Run adds what
+// happens in the background.
+func New(o Options) *Tokens {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -112,49 +95,24 @@ func New(o Options) (*Tokens, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	t := &Tokens{
-		endpoint: endpoint{
-			transport: o.Transport, now: o.Now, timeout: cmp.Or(o.Timeout, defaultTimeout), environment: o.Environment,
-		},
-		shared: o.Shared, log: o.Log, now: o.Now,
+		endpoint: endpoint{transport: o.Transport, now: o.Now, oauth: o.OAuth, environment: o.Environment},
+		shared:   o.Shared, log: o.Log, now: o.Now,
 	}
 	t.base, t.cancel = context.WithCancel(context.Background())
-	for _, c := range o.Clients {
-		if err := c.complete(o.AllowHTTP); err != nil {
-			return nil, fmt.Errorf("setting up OAuth client %q: %w", c.Name, err)
-		}
-		if t.client(c.Name) != nil {
-			return nil, fmt.Errorf("setting up OAuth client %q: there are two of this name", c.Name)
-		}
-		t.clients = append(t.clients, newClient(t, c))
+	for _, name := range slices.Sorted(maps.Keys(o.OAuth.Clients)) {
+		t.clients = append(t.clients, newClient(t, name, o.OAuth.Clients[name]))
 	}
-	return t, nil
+	return t
 }
 
-// complete fills in the audience and checks what must not be wrong whoever sets it up.
-func (c *Client) complete(allowHTTP bool) error {
-	if c.Name == "" || c.Config.ClientID == "" {
-		return errors.New("it needs a name and a client id")
-	}
-	u, err := url.Parse(c.TokenURL)
-	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || (u.Scheme != "https" && u.Scheme != "http") {
-		return errors.New("the token URL must be an absolute https URL without user or fragment")
-	}
-	if !mayCarryToken(u, allowHTTP) {
-		return errors.New("the token URL is plain http: use https, or allow http if this is a laboratory")
-	}
-	if c.Audience == "" {
-		c.Audience = c.TokenURL
-	}
-	return nil
-}
-
-func (t *Tokens) client(name string) *client {
+// client finds a client by its name.
+func (t *Tokens) client(name string) (*client, error) {
 	for _, c := range t.clients {
-		if c.Name == name {
-			return c
+		if c.name == name {
+			return c, nil
 		}
 	}
-	return nil
+	return nil, fmt.Errorf("looking up OAuth client %q: there is none of this name", name)
 }
 
 // Source returns the source of the tokens of a client with the scopes, the same
@@ -162,9 +120,9 @@ func (t *Tokens) client(name string) *client {
 // up per request. No scopes at all means a token with every scope that the client
 // has, which only an upstream of one's own should see; it is logged as a warning.
 func (t *Tokens) Source(client string, scopes []string) (*Source, error) {
-	c := t.client(client)
-	if c == nil {
-		return nil, fmt.Errorf("looking up OAuth client %q: there is none of this name", client)
+	c, err := t.client(client)
+	if err != nil {
+		return nil, err
 	}
 	canonical, err := canonicalScopes(scopes)
 	if err != nil {
@@ -179,11 +137,10 @@ func (t *Tokens) Source(client string, scopes []string) (*Source, error) {
 // callers are, so that Prime may be called every second. The source first, if it is not
 // nil and the client's, is tried first: one that is needed anyway.
 func (t *Tokens) Prime(ctx context.Context, client string, first *Source) error {
-	c := t.client(client)
-	if c == nil {
-		return fmt.Errorf("looking up OAuth client %q: there is none of this name", client)
+	c, err := t.client(client)
+	if err != nil {
+		return err
 	}
-	var last error
 	list := c.sourceList()
 	if i := slices.Index(list, first); i > 0 {
 		list = slices.Insert(slices.Delete(list, i, i+1), 0, first)
@@ -194,15 +151,11 @@ func (t *Tokens) Prime(ctx context.Context, client string, first *Source) error 
 		}
 	}
 	for _, s := range list {
-		if _, last = s.Token(ctx); last == nil {
-			return nil
-		}
-		var refused *RefusedError
-		if !errors.As(last, &refused) || refused.Code != "invalid_scope" {
-			return last
+		if _, err = s.Token(ctx); !scopeRefused(err) {
+			return err
 		}
 	}
-	return last
+	return err
 }
 
 // Retry ends every pause after a failure: what was refused, or did not answer, is asked
@@ -218,9 +171,9 @@ func (t *Tokens) Retry() {
 // its failure. With another, its key is loaded and signs; without, it is the one that
 // signs now.
 func (t *Tokens) Try(ctx context.Context, client string, scopes []string, another *config.Client) (Token, error) {
-	c := t.client(client)
-	if c == nil {
-		return Token{}, fmt.Errorf("looking up OAuth client %q: there is none of this name", client)
+	c, err := t.client(client)
+	if err != nil {
+		return Token{}, err
 	}
 	canonical, err := canonicalScopes(scopes)
 	if err != nil {
@@ -248,7 +201,18 @@ func (t *Tokens) Run(ctx context.Context) {
 	for _, c := range t.clients {
 		loops.Go(func() { c.watch(ctx) })
 	}
-	loops.Go(func() { t.renewals(ctx) })
+	loops.Go(func() {
+		tick := time.NewTicker(renewalPoll)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				t.renew()
+			}
+		}
+	})
 	<-ctx.Done()
 	t.mu.Lock()
 	t.closed = true
@@ -258,25 +222,11 @@ func (t *Tokens) Run(ctx context.Context) {
 	t.running.Wait()
 }
 
-// renewals replaces, once a second, the tokens that are due and were used. The
-// first request after the moment does so too; this loop is for tokens that are
-// used now and then, so that nobody has to wait.
-func (t *Tokens) renewals(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		now := t.now()
-		for _, c := range t.clients {
-			for _, s := range c.sourceList() {
-				if h := s.current.Load(); h != nil && h.used.Load() && h.valid(now) {
-					s.renewIfDue(h, now)
-				}
-			}
+// renew begins to replace the tokens that are due.
+func (t *Tokens) renew() {
+	for _, c := range t.clients {
+		for _, s := range c.sourceList() {
+			s.renew()
 		}
 	}
 }
@@ -300,9 +250,10 @@ func (t *Tokens) spawn(f func(ctx context.Context)) bool {
 // was there. Adopt is called before Run and before the first request.
 func (t *Tokens) Adopt(from *Tokens) {
 	for _, c := range t.clients {
-		old := from.client(c.Name)
-		if old == nil || old.Config.ClientID != c.Config.ClientID || old.TokenURL != c.TokenURL ||
-			old.Audience != c.Audience {
+		old, _ := from.client(c.name)
+		if old == nil || old.config.ClientID != c.config.ClientID ||
+			from.endpoint.oauth.TokenURL != t.endpoint.oauth.TokenURL ||
+			from.endpoint.oauth.Audience != t.endpoint.oauth.Audience {
 			continue
 		}
 		c.adoptKey(old.key.Load())
@@ -312,10 +263,4 @@ func (t *Tokens) Adopt(from *Tokens) {
 			}
 		}
 	}
-}
-
-// mayCarryToken says whether a token or an assertion may be sent to u: over https,
-// within this machine, or where http was allowed in so many words.
-func mayCarryToken(u *url.URL, allowHTTP bool) bool {
-	return u.Scheme == "https" || allowHTTP || config.IsLoopbackHost(u.Hostname())
 }

@@ -24,8 +24,8 @@ type Record struct {
 	// upstream may have seen one.
 	Tries int
 	Sent  bool
-	// Messages are the ids of messages that the body of a write names, where evidence is
-	// kept; MoreMessages says that it names others, or could not be read to its end.
+	// Messages are the ids of messages that the body of a write names; MoreMessages says that
+	// it names others.
 	Messages     []string
 	MoreMessages bool
 	// Named are the enterprises that the request names in its path, query or body in the

@@ -81,27 +81,6 @@ func TestEnterpriseFilesInEveryForm(t *testing.T) {
 	}
 }
 
-func TestAnEnterpriseIsListedOnceInAllFiles(t *testing.T) {
-	dir := t.TempDir()
-	for name, content := range map[string]string{
-		"a.csv":  "number\n0206731645\n",
-		"b.yaml": "- number: 0474028805\n- number: 0206731645\n",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	_, err := Parse("c.yaml", []byte(minimal+"tenancy: {enterpriseFiles: [a.csv, b.yaml]}"), dir, environment)
-	errs, ok := err.(Errors)
-	if !ok || len(errs) != 1 {
-		t.Fatalf("one error is expected, not %v", err)
-	}
-	want := "0206731645 is listed twice, first on " + filepath.Join(dir, "a.csv") + ":2"
-	if e := errs[0]; e.File != filepath.Join(dir, "b.yaml") || e.Line != 2 || e.Column != 11 || e.Message != want {
-		t.Errorf("got %+v", e)
-	}
-}
-
 func TestSuspendedNumbersSurviveABrokenLine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "stop.txt")
 	content := "\xef\xbb\xbf# stop\r\n0206731645 # reason\r\n\r\nnonsense\r\n " +
@@ -137,41 +116,20 @@ func numbered(n int) []enterprise.Number {
 	return list
 }
 
-func manyCSV(n int) string {
+func TestAHundredThousandEnterprisesLoad(t *testing.T) {
+	const n = 100_000
+	numbers := numbered(n)
 	var b strings.Builder
 	b.WriteString("number;name;client;routes;from;until;suspended\n")
-	for i, number := range numbered(n) {
+	for i, number := range numbers {
 		fmt.Fprintf(&b, "%s;Enterprise number %d;office;ebox grant-citizen;2026-01-%02d;;false\n", number, i, i%28+1)
 	}
-	return b.String()
-}
-
-func manyYAML(n int) string {
-	var b strings.Builder
-	for i, number := range numbered(n) {
-		fmt.Fprintf(&b, "- number: %s\n  name: Enterprise number %d\n  client: office\n  routes: [ebox, grant-citizen]\n  "+
-			"from: 2026-01-%02d\n", number, i, i%28+1)
+	c, err := withFile(t, "e.csv", b.String())
+	if err != nil {
+		t.Fatal(err)
 	}
-	return b.String()
-}
-
-func TestAHundredThousandEnterprisesLoad(t *testing.T) {
-	// YAML by the full reader takes minutes of a race detector.
-	for name, n := range map[string]int{"e.csv": 100_000, "e.yaml": 10_000} {
-		t.Run(name, func(t *testing.T) {
-			content := manyCSV(n)
-			if name == "e.yaml" {
-				content = manyYAML(n)
-			}
-			c, err := withFile(t, name, content)
-			if err != nil {
-				t.Fatal(err)
-			}
-			list := c.Tenancy.Enterprises
-			if len(list) != n || list[n-1].Number != numbered(n)[n-1] ||
-				list[n-1].Name != fmt.Sprintf("Enterprise number %d", n-1) {
-				t.Errorf("%d enterprises, the last one %+v", len(list), list[len(list)-1])
-			}
-		})
+	list := c.Tenancy.Enterprises
+	if len(list) != n || list[n-1].Number != numbers[n-1] || list[n-1].Name != fmt.Sprintf("Enterprise number %d", n-1) {
+		t.Errorf("%d enterprises, the last one %+v", len(list), list[len(list)-1])
 	}
 }

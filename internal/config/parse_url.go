@@ -88,7 +88,7 @@ func parseHostPattern(s string) (string, error) {
 	if rest, ok := strings.CutPrefix(host, "["); ok { // an IPv6 literal
 		literal, after, closed := strings.Cut(rest, "]")
 		addr, err := netip.ParseAddr(literal)
-		if !closed || err != nil || addr.Is4() || (after != "" && after[0] != ':') ||
+		if !closed || err != nil || addr.Is4() || addr.Zone() != "" || (after != "" && after[0] != ':') ||
 			(after != "" && !validPort(host, after[1:])) {
 			return "", errors.New(form)
 		}
@@ -103,10 +103,26 @@ func parseHostPattern(s string) (string, error) {
 	if host == "*" {
 		return "", errors.New(`would let every host in: name the hosts, or a domain as in *.example.be`)
 	}
-	if !isHost(strings.TrimPrefix(host, "*.")) {
+	name, wild := strings.CutPrefix(host, "*.")
+	addr, err := netip.ParseAddr(name)
+	if !isHost(name) || addr.Zone() != "" || err == nil && wild || err != nil && numericEnd.MatchString(name) {
 		return "", errors.New(form)
 	}
 	return strings.TrimSuffix(host, ".") + port, nil
+}
+
+// numericEnd are names that some resolvers read as an IPv4 address: 127.1, 0x7f.1, 2130706433.
+var numericEnd = regexp.MustCompile(`(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$`)
+
+// parseDestination reads what is reached without the proxy. It refuses what the rules of curl
+// and Go would ignore in silence or misread.
+func parseDestination(s string) (string, error) {
+	_, err := netip.ParsePrefix(s)
+	if strings.Contains(s, "/") && err != nil || strings.ContainsAny(s, ", \t@?#") ||
+		strings.Contains(strings.TrimPrefix(s, "*"), "*") {
+		return "", errors.New(`is no destination: write "example.be", ".example.be", "10.0.0.0/8", an address or "*"`)
+	}
+	return s, nil
 }
 
 func parseOrigin(s string) (string, error) {

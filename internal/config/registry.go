@@ -63,6 +63,23 @@ type Fields struct {
 	APIVersion string `yaml:"apiVersion"`
 }
 
+// OfficialFields are the names in the federation's API 1.3.
+func OfficialFields() Fields {
+	return Fields{
+		ID:               "messageProviderId",
+		Name:             "messageProviderName",
+		Description:      "messageProviderDescription",
+		URL:              "messageProviderUrl",
+		ActivationDate:   "messageProviderActivationDate",
+		DeactivationDate: "messageProviderDeactivationDate",
+		Maintenance:      "messageProviderPlannedMaintenance",
+		MaintenanceStart: "startDate",
+		MaintenanceEnd:   "endDate",
+		Contact:          "messageProviderTechnicalContact",
+		APIVersion:       "apiSupportedVersion",
+	}
+}
+
 // StaticProvider is a Document Provider that the configuration itself names.
 type StaticProvider struct {
 	// ID is its segment in /ebox/providers/{providerId}.
@@ -83,7 +100,7 @@ type Egress struct {
 	// tokens go: the gateway does not see the resolved addresses.
 	Proxy Secret `yaml:"proxy" config:",blank"`
 	// NoProxy are hosts reached without it: names, .suffixes, networks, "*".
-	NoProxy []string `yaml:"noProxy"`
+	NoProxy []string `yaml:"noProxy" config:"destination"`
 	// CAFile holds, in PEM, certificate authorities trusted besides the
 	// system's.
 	CAFile string `yaml:"caFile" config:"file,blank"`

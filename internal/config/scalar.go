@@ -198,7 +198,7 @@ func (d *decoder) text(s, form string) (string, error) {
 // forms of texts that need no more than the text.
 var forms = map[string]func(string) (string, error){
 	"name": parseName, "hostpattern": parseHostPattern, "origin": parseOrigin, "fingerprint": parseFingerprint,
-	"scope": parseScope, "pattern": parsePattern, "version": parseVersion,
+	"scope": parseScope, "pattern": parsePattern, "destination": parseDestination, "version": parseVersion,
 }
 
 // path makes a path absolute: it begins where the configuration lies.

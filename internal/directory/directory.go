@@ -92,8 +92,8 @@ type snapshot struct {
 }
 
 // New makes a Directory that knows the static providers and, once Run or Refresh
-// has fetched the list, the registry's. What cannot be used of the allowed hosts and the
-// configuration's providers is left out and named in Status.
+// has fetched the list, the registry's. What cannot be used of the configuration's providers
+// is left out and named in Status.
 func New(o Options) *Directory {
 	if o.Registry.Refresh <= 0 {
 		o.Registry.Refresh = 5 * time.Minute
@@ -108,12 +108,9 @@ func New(o Options) *Directory {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Directory{o: o}
-	hosts, problems := newHostList(o.Registry.AllowedHosts, o.Registry.AllowHTTP)
-	d.parser = parser{fields: orDefaults(o.Registry.Fields), hosts: hosts}
-
-	var wrong []string
-	d.static, wrong = staticProviders(o.Registry.Providers)
-	d.status.configuration = append(problems, wrong...)
+	hosts := newHostList(o.Registry.AllowedHosts, o.Registry.AllowHTTP)
+	d.parser = parser{fields: o.Registry.Fields, hosts: hosts}
+	d.static, d.status.configuration = staticProviders(o.Registry.Providers)
 	if len(d.static) > 0 {
 		d.status.Source = SourceConfiguration
 	}

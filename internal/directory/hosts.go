@@ -26,42 +26,21 @@ type hostPattern struct {
 	port string // "" is the scheme's own, "*" any
 }
 
-func newHostList(lines []string, allowHTTP bool) (l hostList, problems []string) {
-	l.allowHTTP = allowHTTP
+// newHostList takes lines that the configuration's check has let pass.
+func newHostList(lines []string, allowHTTP bool) hostList {
+	l := hostList{written: lines, allowHTTP: allowHTTP}
 	for _, line := range lines {
-		p, err := parsePattern(line)
-		if err != nil {
-			problems = append(problems, err.Error())
-			continue
+		var p hostPattern
+		p.host, p.wild = strings.CutPrefix(line, "*.")
+		if host, port, err := net.SplitHostPort(p.host); err == nil { // an IPv6 address alone is none
+			p.host, p.port = host, port
+		}
+		if host, err := canonicalHost(strings.Trim(p.host, "[]")); err == nil {
+			p.host = host
 		}
 		l.patterns = append(l.patterns, p)
-		l.written = append(l.written, line)
 	}
-	return l, problems
-}
-
-func parsePattern(line string) (hostPattern, error) {
-	var p hostPattern
-	rest := strings.TrimSpace(line)
-	rest, p.wild = strings.CutPrefix(rest, "*.")
-	if _, err := netip.ParseAddr(rest); err != nil { // an IPv6 address is no host:port
-		if host, port, err := net.SplitHostPort(rest); err == nil {
-			rest, p.port = host, port
-			if n, err := strconv.ParseUint(port, 10, 16); port != "*" && (err != nil || n == 0) {
-				return p, fmt.Errorf("allowed host %q: the port must be a number from 1 to 65535, or *", line)
-			}
-		}
-	}
-	host, err := canonicalHost(strings.Trim(rest, "[]"))
-	if err != nil {
-		return p, fmt.Errorf(
-			`allowed host %q is no host: write "example.be", "*.example.be" or an address, with ":port" if it is not 443`, line)
-	}
-	if _, err := netip.ParseAddr(host); err == nil && p.wild {
-		return p, fmt.Errorf("allowed host %q: an address has no subdomains", line)
-	}
-	p.host = host
-	return p, nil
+	return l
 }
 
 // allows reports whether a clean URL's host and port stand on the list. An address

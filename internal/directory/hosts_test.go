@@ -51,10 +51,7 @@ func TestWhichHostsAreBelieved(t *testing.T) {
 		"metadata over https":                  {[]string{"*.socialsecurity.be"}, false, "https://169.254.169.254/", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			hosts, problems := newHostList(c.allowed, c.http)
-			if problems != nil {
-				t.Fatal(problems)
-			}
+			hosts := newHostList(c.allowed, c.http)
 			u, err := url.Parse(c.link)
 			if err != nil {
 				t.Fatal(err)
@@ -76,7 +73,7 @@ func TestTheRefusalsLineAllowsTheHost(t *testing.T) {
 		"https://[2001:db8::7]/", "https://[2001:db8::7]:8443/",
 	} {
 		given := []string{"*.socialsecurity.be"}
-		hosts, _ := newHostList(given, false)
+		hosts := newHostList(given, false)
 		u, _ := url.Parse(link)
 		refusal := hosts.refusal(u)
 		_, line, found := strings.Cut(refusal, "allowedHosts: [")
@@ -87,40 +84,20 @@ func TestTheRefusalsLineAllowsTheHost(t *testing.T) {
 		for part := range strings.SplitSeq(strings.TrimSuffix(line, "]"), ", ") {
 			lines = append(lines, strings.Trim(part, `"`))
 		}
-		hosts, problems := newHostList(lines, false)
-		if refusal := hosts.refusal(u); refusal != "" || problems != nil {
-			t.Errorf("%s: with %q still %q %v", link, lines, refusal, problems)
+		hosts = newHostList(lines, false)
+		if refusal := hosts.refusal(u); refusal != "" {
+			t.Errorf("%s: with %q still %q", link, lines, refusal)
 		}
 	}
 }
 
 func TestARefusalNeverAdvisesTheImpossible(t *testing.T) {
-	hosts, _ := newHostList(nil, false)
+	hosts := newHostList(nil, false)
 	for _, link := range []string{"https://169.254.169.254/", "https://[fe80::1]/", "https://0.0.0.0/",
 		"https://224.0.0.1/", "http://a.example/"} {
 		u, _ := url.Parse(link)
 		if refusal := hosts.refusal(u); refusal == "" || strings.Contains(refusal, "allowedHosts") {
 			t.Errorf("%s: %q", link, refusal)
-		}
-	}
-}
-
-func TestLinesOfTheListThatMeanNothing(t *testing.T) {
-	for _, line := range []string{
-		"", "*", "*.", "https://a.example", "a.example/v3", "a b.example", "a.*.example", "*.*.example",
-		"*.192.0.2.1", "a.example:0",
-		"a.example:70000", "a.example:port", "a..example", ".example", "127.1", "0x7f000001", "2130706433", "fe80::1%eth0",
-	} {
-		if _, err := parsePattern(line); err == nil {
-			t.Errorf("%q is taken for a host", line)
-		} else if !strings.Contains(err.Error(), "allowed host") {
-			t.Errorf("%q: %v", line, err)
-		}
-	}
-	for _, line := range []string{"a.example", "*.a.example", "localhost:8080", "127.0.0.1:*", "[::1]:8443", "::1",
-		"*.be:443", "my-host1"} {
-		if _, err := parsePattern(line); err != nil {
-			t.Errorf("%q: %v", line, err)
 		}
 	}
 }

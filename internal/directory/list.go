@@ -19,32 +19,6 @@ import (
 // items is the member that holds the list if the answer is an object.
 const items = "items"
 
-// orDefaults gives the names of a provider's members: where the configuration has none,
-// that of the Provider Registry 1.3.
-func orDefaults(f config.Fields) config.Fields {
-	for _, d := range []struct {
-		field *string
-		name  string
-	}{
-		{&f.ID, "messageProviderId"},
-		{&f.Name, "messageProviderName"},
-		{&f.Description, "messageProviderDescription"},
-		{&f.URL, "messageProviderUrl"},
-		{&f.ActivationDate, "messageProviderActivationDate"},
-		{&f.DeactivationDate, "messageProviderDeactivationDate"},
-		{&f.APIVersion, "apiSupportedVersion"},
-		{&f.Contact, "messageProviderTechnicalContact"},
-		{&f.Maintenance, "messageProviderPlannedMaintenance"},
-		{&f.MaintenanceStart, "startDate"},
-		{&f.MaintenanceEnd, "endDate"},
-	} {
-		if *d.field == "" {
-			*d.field = d.name
-		}
-	}
-	return f
-}
-
 // parser reads the registry's list.
 type parser struct {
 	fields config.Fields
@@ -200,7 +174,7 @@ func onlyMember(o object, fits func(name string, raw json.RawMessage) bool) (nam
 // and the shape of another member leaves no doubt: the one https URL, the one id, and,
 // by what their names say, the dates, the version and the maintenance.
 func (p *parser) guessed(entry object) (_ object, remarks []string) {
-	named := orDefaults(config.Fields{})
+	named := config.OfficialFields()
 	_, hasID := entry[p.fields.ID]
 	_, hasURL := entry[p.fields.URL]
 	if hasID && hasURL || p.fields.ID != named.ID || p.fields.URL != named.URL {

@@ -13,11 +13,7 @@ import (
 
 // lab is a parser that believes socialsecurity.be.
 func lab() *parser {
-	hosts, problems := newHostList([]string{"*.socialsecurity.be"}, false)
-	if problems != nil {
-		panic(problems)
-	}
-	return &parser{fields: orDefaults(config.Fields{}), hosts: hosts}
+	return &parser{fields: config.OfficialFields(), hosts: newHostList([]string{"*.socialsecurity.be"}, false)}
 }
 
 const whole = `{"messageProviderId": "nsso",
@@ -57,8 +53,8 @@ func TestBothShapesOfTheList(t *testing.T) {
 
 func TestTheConfigurationCanNameOtherFields(t *testing.T) {
 	p := lab()
-	p.fields = orDefaults(config.Fields{ID: "id", URL: "endpoint", APIVersion: "version",
-		Maintenance: "downtime", MaintenanceStart: "from", MaintenanceEnd: "to"})
+	p.fields.ID, p.fields.URL, p.fields.APIVersion = "id", "endpoint", "version"
+	p.fields.Maintenance, p.fields.MaintenanceStart, p.fields.MaintenanceEnd = "downtime", "from", "to"
 	list, problems, err := p.parse(
 		[]byte(`{"items": [{"id": 17, "endpoint": "https://a.socialsecurity.be", "version": 2.10,
 		"messageProviderActivationDate": "2020-01-01",

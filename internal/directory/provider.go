@@ -125,26 +125,15 @@ func checkID(id string) error {
 	return nil
 }
 
-// staticProviders gives the providers of the configuration the form that those of the
-// registry have.
+// staticProviders gives the providers of the configuration, which has checked them, the form
+// that those of the registry have.
 func staticProviders(given []config.StaticProvider) (list []*Provider, problems []string) {
-	seen := make(map[string]bool, len(given))
 	for _, p := range given {
-		err := checkID(p.ID)
-		if err == nil && seen[p.ID] {
-			err = fmt.Errorf("its id %q stands twice", p.ID)
-		}
-		var base *url.URL
-		if err == nil && p.URL == nil {
-			err = fmt.Errorf("it has no URL")
-		} else if err == nil {
-			base, err = cleanURL(p.URL)
-		}
+		base, err := cleanURL(p.URL)
 		if err != nil {
 			problems = append(problems, fmt.Sprintf("configured provider %q left out: %v", p.ID, err))
 			continue
 		}
-		seen[p.ID] = true
 		list = append(list, &Provider{
 			ID: p.ID, Name: map[string]string{"": p.Name}, Base: base, APIVersion: p.APIVersion,
 		})

@@ -82,7 +82,7 @@ func ids(d *Directory) string {
 // federation is a configuration that believes the hosts of the federation.
 func federation() config.Registry {
 	u, _ := url.Parse("https://r.socialsecurity.be/v1/messageProviders")
-	return config.Registry{URL: u, AllowedHosts: []string{"*.socialsecurity.be"}}
+	return config.Registry{URL: u, AllowedHosts: []string{"*.socialsecurity.be"}, Fields: config.OfficialFields()}
 }
 
 func options(r *registry) Options {
@@ -269,15 +269,13 @@ func TestProvidersOfTheConfiguration(t *testing.T) {
 	link, _ := url.Parse("http://LOCALHOST:8080/v3/")
 	r := registryOf("a", "lab")
 	o := options(r)
-	o.Registry.Providers = []config.StaticProvider{{ID: "lab", URL: link}, {ID: "no/id", URL: link},
-		{ID: "lab", URL: link}, {ID: "nowhere"}}
-	o.Registry.AllowedHosts = append(o.Registry.AllowedHosts, "https://oops")
+	o.Registry.Providers = []config.StaticProvider{{ID: "lab", URL: link}, {ID: "nowhere", URL: new(url.URL)}}
 	d := New(o)
 	p, ok := d.Lookup("lab")
 	if !ok || p.State(time.Now()) != Active || p.Base.String() != "http://localhost:8080/v3" {
 		t.Fatalf("before the registry: %+v", p)
 	}
-	if s := d.Status(); s.Source != SourceConfiguration || s.Providers != 1 || len(s.Problems) != 4 {
+	if s := d.Status(); s.Source != SourceConfiguration || s.Providers != 1 || len(s.Problems) != 1 {
 		t.Fatalf("%+v", s)
 	}
 	if err := d.Refresh(t.Context()); err != nil {
@@ -286,7 +284,7 @@ func TestProvidersOfTheConfiguration(t *testing.T) {
 	if again, _ := d.Lookup("lab"); ids(d) != "lab a" || again != p {
 		t.Fatalf("after the registry: %q", ids(d))
 	}
-	if s := d.Status(); s.Source != SourceRegistry || len(s.Problems) != 5 || !strings.Contains(s.Problems[4],
+	if s := d.Status(); s.Source != SourceRegistry || len(s.Problems) != 2 || !strings.Contains(s.Problems[1],
 		"configuration's own") {
 		t.Fatalf("%q", s.Problems)
 	}
@@ -409,7 +407,9 @@ func TestADirectoryThatTakesAnothersPlaceKnowsItsListAtOnce(t *testing.T) {
 	r := registryOf("a")
 	before := refreshed(t, options(r))
 	r.say(503, "", nil)
-	same, stricter := New(options(r)), New(Options{Fetch: r.fetch, Registry: config.Registry{URL: federation().URL}})
+	others := options(r)
+	others.Registry.AllowedHosts = nil
+	same, stricter := New(options(r)), New(others)
 	for _, next := range []*Directory{same, stricter} {
 		next.Adopt(before)
 		if s := next.Status(); ids(next) != "a" || s.Source != SourceRegistry ||

@@ -23,37 +23,27 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"golang.org/x/net/http/httpproxy"
 
+	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/files"
 	"ebox-gateway/internal/wire"
 )
 
 // Options is what the way out needs to know of the company it leaves.
 type Options struct {
-	// Proxy is the egress proxy, http or https, with user and password if it asks
-	// for them; nil means that upstreams are dialled directly. The environment
-	// (HTTPS_PROXY and its like) is not looked at.
-	Proxy *url.URL
-	// NoProxy are the destinations that are dialled directly all the same:
-	// "example.be" (it and everything below), ".example.be" or "*.example.be"
-	// (only what is below), an address, each with an optional ":port"; a CIDR
-	// block; "*", which is all. Loopback always is one of them.
-	NoProxy []string
-	// CAFile holds PEM certificates of authorities that are trusted besides those
-	// of the system; empty means none.
-	CAFile string
+	// Egress is the configuration's way out, checked there. The environment (HTTPS_PROXY and
+	// its like) is not looked at. Of noProxy, "example.be" is it and everything below,
+	// ".example.be" or "*.example.be" what is below; loopback always is one.
+	Egress config.Egress
 	// Resolver looks names up; nil means net.DefaultResolver.
 	Resolver *net.Resolver
 	// Now is the clock for the age of connections.
@@ -109,19 +99,14 @@ type proxy struct {
 	applies func(scheme, hostport string) bool
 }
 
-// New reads CAFile and checks Proxy and NoProxy. The error names the setting that
-// is wrong, and never the proxy's password.
+// New reads the authorities of caFile. The error names the file.
 func New(o Options) (*Egress, error) {
 	e := &Egress{resolver: o.Resolver, now: o.Now, calls: o.Calls, log: o.Log}
-	if err := e.trust(o.CAFile); err != nil {
+	if err := e.trust(o.Egress.CAFile); err != nil {
 		return nil, err
 	}
-	if o.Proxy != nil {
-		p, err := newProxy(o.Proxy, o.NoProxy)
-		if err != nil {
-			return nil, err
-		}
-		e.proxy = p
+	if u := o.Egress.ProxyURL(); u != nil {
+		e.proxy = newProxy(u, o.Egress.NoProxy)
 	}
 	return e, nil
 }
@@ -142,30 +127,10 @@ func (e *Egress) trust(file string) error {
 	return nil
 }
 
-func newProxy(u *url.URL, noProxy []string) (*proxy, error) {
-	port := u.Port()
-	switch u.Scheme {
-	case "http":
-		port = cmp.Or(port, "80")
-	case "https":
-		port = cmp.Or(port, "443")
-	default:
-		return nil, fmt.Errorf("reading egress.proxy: the scheme %q is not supported; write http://host:port or "+
-			"https://host:port", u.Scheme)
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || u.Hostname() == "" {
-		return nil, errors.New("reading egress.proxy: it needs a host and a port; write http://host:port")
-	}
-	if strings.ContainsFunc(u.Hostname(), func(r rune) bool { return r > unicode.MaxASCII }) {
-		return nil, errors.New("reading egress.proxy: write the host in ASCII (xn--…), as it is dialled")
-	}
-	if (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("reading egress.proxy: a proxy has no path, query or fragment; write http://host:port")
-	}
-	for _, entry := range noProxy {
-		if err := checkNoProxy(entry); err != nil {
-			return nil, err
-		}
+func newProxy(u *url.URL, noProxy []string) *proxy {
+	port := cmp.Or(u.Port(), "80")
+	if u.Scheme == "https" {
+		port = cmp.Or(u.Port(), "443")
 	}
 	p := &proxy{address: net.JoinHostPort(u.Hostname(), port), host: u.Hostname(), tls: u.Scheme == "https"}
 	if u.User != nil {
@@ -181,7 +146,7 @@ func newProxy(u *url.URL, noProxy []string) (*proxy, error) {
 		chosen, _ := choose(&url.URL{Scheme: scheme, Host: hostport}) // fails under CGI only
 		return chosen != nil
 	}
-	return p, nil
+	return p
 }
 
 // Proxied gives the address of the egress proxy, host:port, that requests to u go
@@ -195,23 +160,6 @@ func (e *Egress) Proxied(u *url.URL) (string, bool) {
 		port = cmp.Or(u.Port(), "80")
 	}
 	return e.proxy.address, e.proxy.applies(u.Scheme, net.JoinHostPort(u.Hostname(), port))
-}
-
-// checkNoProxy refuses what httpproxy would silently ignore or misread.
-func checkNoProxy(entry string) error {
-	fail := fmt.Errorf(
-		`reading egress.noProxy: %q is no destination; write "example.be", ".example.be", "10.0.0.0/8", an address or "*"`,
-		entry)
-	if strings.Contains(entry, "/") {
-		if _, err := netip.ParsePrefix(entry); err != nil {
-			return fail
-		}
-		return nil
-	}
-	if entry == "" || strings.ContainsAny(entry, ", \t@?#") || strings.Contains(strings.TrimPrefix(entry, "*"), "*") {
-		return fail
-	}
-	return nil
 }
 
 // tlsConfig is the base of every handshake with an upstream.

@@ -175,7 +175,7 @@ func transport(t *testing.T, e *Egress, limits config.Timeouts, g Guard) *Transp
 }
 
 // patient are limits that no case runs into.
-var patient = config.Timeouts{Connect: 30 * time.Second, Header: 30 * time.Second, Idle: 30 * time.Second}
+var patient = config.Timeouts{Connect: 5 * time.Minute, Header: 5 * time.Minute, Idle: 5 * time.Minute}
 
 var toLoopback = Guard{AllowPrivate: true}
 

@@ -15,13 +15,7 @@ import (
 // second still wait for a token of the tokens that the first two share: ended with the
 // first, those refused them, "stopping".
 func TestASharedPartOutlivesTheGenerationThatStartedIt(t *testing.T) {
-	tokens := func() *authn.Tokens {
-		made, err := authn.New(authn.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return made
-	}
+	tokens := func() *authn.Tokens { return authn.New(authn.Options{}) }
 	list := func() *directory.Directory {
 		return directory.New(directory.Options{
 			Registry: config.Registry{URL: new(url.URL)},

@@ -129,7 +129,7 @@ func (g *generation) newEgress(old *generation) error {
 		return nil
 	}
 	var err error
-	g.egress, err = egress.New(egress.Options{Proxy: c.ProxyURL(), NoProxy: c.NoProxy, CAFile: c.CAFile, Now: g.now,
+	g.egress, err = egress.New(egress.Options{Egress: c, Now: g.now,
 		Calls: g.pool.calls, Log: g.log})
 	return err
 }

@@ -21,21 +21,15 @@ func (g *generation) newTokens(old *generation) error {
 		_, err := g.tokenTransport() // stays ours, though another generation made the tokens
 		return err
 	}
-	clients := make([]authn.Client, 0, len(oauth.Clients))
-	for name, c := range oauth.Clients {
-		clients = append(clients, authn.Client{
-			Name: name, Config: c, TokenURL: oauth.TokenURL, Audience: oauth.Audience,
-		})
-	}
 	transport, err := g.tokenTransport()
 	if err != nil {
 		return err
 	}
-	g.tokens, err = authn.New(authn.Options{
-		Clients: clients, Transport: transport, Shared: g.redis.tokens(), Now: g.now, Log: g.log, Timeout: oauth.Timeout,
-		Environment: string(g.cfg.Environment), AllowHTTP: oauth.AllowHTTP,
+	g.tokens = authn.New(authn.Options{
+		OAuth: oauth, Transport: transport, Shared: g.redis.tokens(), Now: g.now, Log: g.log,
+		Environment: string(g.cfg.Environment),
 	})
-	return err
+	return nil
 }
 
 // tokenTransport is the stack of the token endpoint, an upstream like any other. Who

@@ -73,3 +73,5 @@ func Spells(s, name string) bool {
 	letters := Letters([]byte(s), &room)
 	return letters != nil && bytes.EqualFold(letters, []byte(name))
 }
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }

@@ -2,8 +2,9 @@ package jsonscan
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -55,21 +56,26 @@ func Read(body []byte, to Visitor) error {
 		return &Fault{"", "it begins with a byte order mark: send the JSON without one"}
 	case !utf8.Valid(body):
 		return &Fault{"", "it is not valid UTF-8"}
+	case !json.Valid(body):
+		return invalid(body)
 	}
 	r := reading{text: body, to: to}
 	r.at = r.pointer // made once, not for each scalar
 	r.path, r.keys = r.pathStore[:0], r.keyStore[:0]
-	r.blanks()
-	if err := r.value(); err != nil {
-		return err
-	}
-	if r.blanks(); r.i < len(r.text) {
-		return r.invalid()
-	}
-	return nil
+	r.next()
+	return r.value()
 }
 
-// reading is the state of Read. It stands at text[i].
+// invalid says where a text breaks the grammar, or what is wrong with it as a whole.
+func invalid(body []byte) error {
+	var syntax *json.SyntaxError
+	if err := json.Unmarshal(body, new(json.RawMessage)); errors.As(err, &syntax) && syntax.Offset > 0 {
+		return &Fault{"", "it is not valid JSON at byte " + strconv.FormatInt(syntax.Offset, 10)}
+	}
+	return &Fault{"", "it is not valid JSON"}
+}
+
+// reading is the state of Read in a text that is valid. It stands at text[i].
 type reading struct {
 	text []byte
 	i    int
@@ -90,10 +96,6 @@ type step struct {
 	index int
 }
 
-func (r *reading) invalid() error {
-	return &Fault{"", "it is not valid JSON at byte " + strconv.Itoa(r.i+1)}
-}
-
 // pointer is the place of the value that is read.
 func (r *reading) pointer() string {
 	at := ""
@@ -107,18 +109,12 @@ func (r *reading) pointer() string {
 	return at
 }
 
-func (r *reading) blanks() {
-	for r.i < len(r.text) && (r.text[r.i] == ' ' || r.text[r.i] == '\n' || r.text[r.i] == '\r' || r.text[r.i] == '\t') {
+// next gives the byte behind white space.
+func (r *reading) next() byte {
+	for r.text[r.i] == ' ' || r.text[r.i] == '\n' || r.text[r.i] == '\r' || r.text[r.i] == '\t' {
 		r.i++
 	}
-}
-
-// next gives the byte behind white space, 0 at the end.
-func (r *reading) next() byte {
-	if r.blanks(); r.i < len(r.text) {
-		return r.text[r.i]
-	}
-	return 0
+	return r.text[r.i]
 }
 
 // value reads one value, without white space around it.
@@ -126,30 +122,14 @@ func (r *reading) value() error {
 	if len(r.path) > deepestBody {
 		return &Fault{"", "it is nested deeper than " + strconv.Itoa(deepestBody)}
 	}
-	if r.i == len(r.text) {
-		return r.invalid()
-	}
-	begin := r.i
-	var ok bool
-	switch c := r.text[r.i]; c {
+	switch r.text[r.i] {
 	case '{':
 		return r.object()
 	case '[':
 		return r.array()
-	case '"':
-		ok = r.string()
-	case 't':
-		ok = r.literal("true")
-	case 'f':
-		ok = r.literal("false")
-	case 'n':
-		ok = r.literal("null")
-	default:
-		ok = r.number()
 	}
-	if !ok {
-		return r.invalid()
-	}
+	begin := r.i
+	r.i += valueEnd(r.text[begin:])
 	return r.to.Scalar(len(r.path), r.text[begin:r.i], r.at)
 }
 
@@ -157,44 +137,48 @@ func (r *reading) object() error {
 	first := len(r.keys)
 	var many map[string]struct{} // the keys of an object that has more than a few
 	r.i++
-	if r.next() == '}' {
-		r.i++
-		return nil
-	}
-	for {
-		if r.next() != '"' {
-			return r.invalid()
+	for more := r.next() != '}'; more; more = r.next() == ',' {
+		if r.text[r.i] == ',' {
+			r.i++
+			r.next()
 		}
 		begin := r.i
-		if !r.string() {
-			return r.invalid()
-		}
+		r.i += stringEnd(r.text[begin:])
 		key := inside(r.text[begin:r.i])
 		r.path = append(r.path, step{key: key})
 		if r.repeated(key, first, &many) {
 			return &Fault{r.pointer(), "the key is repeated within its object"}
 		}
-		if r.next() != ':' {
-			return r.invalid()
-		}
-		r.i++
-		r.blanks()
+		r.next()
+		r.i++ // the colon
+		r.next()
 		r.to.Member(len(r.path), key)
 		if err := r.value(); err != nil {
 			return err
 		}
 		r.path = r.path[:len(r.path)-1]
-		switch r.next() {
-		case ',':
-			r.i++
-		case '}':
-			r.i++
-			r.keys = r.keys[:first]
-			return nil
-		default:
-			return r.invalid()
-		}
 	}
+	r.i++
+	r.keys = r.keys[:first]
+	return nil
+}
+
+func (r *reading) array() error {
+	r.i++
+	for i, more := 0, r.next() != ']'; more; i, more = i+1, r.next() == ',' {
+		if r.text[r.i] == ',' {
+			r.i++
+			r.next()
+		}
+		r.path = append(r.path, step{index: i})
+		r.to.Member(len(r.path), nil)
+		if err := r.value(); err != nil {
+			return err
+		}
+		r.path = r.path[:len(r.path)-1]
+	}
+	r.i++
+	return nil
 }
 
 // repeated notes a key of the object whose keys begin at first, and tells whether it has
@@ -243,108 +227,4 @@ func equalFold(a, b []byte) bool {
 		}
 	}
 	return true
-}
-
-func (r *reading) array() error {
-	r.i++
-	if r.next() == ']' {
-		r.i++
-		return nil
-	}
-	for i := 0; ; i++ {
-		r.blanks()
-		r.path = append(r.path, step{index: i})
-		r.to.Member(len(r.path), nil)
-		if err := r.value(); err != nil {
-			return err
-		}
-		r.path = r.path[:len(r.path)-1]
-		switch r.next() {
-		case ',':
-			r.i++
-		case ']':
-			r.i++
-			return nil
-		default:
-			return r.invalid()
-		}
-	}
-}
-
-// plain are the bytes that stand in a string for themselves.
-var plain = func() (is [256]bool) {
-	for c := range is {
-		is[c] = c >= ' ' && c != '"' && c != '\\'
-	}
-	return is
-}()
-
-// string passes over a string, with its quotes.
-func (r *reading) string() bool {
-	b := r.text
-	for i := r.i + 1; i < len(b); i++ {
-		c := b[i]
-		if plain[c] {
-			continue
-		}
-		switch {
-		case c == '"':
-			r.i = i + 1
-			return true
-		case c == '\\' && i+1 < len(b) && strings.IndexByte(`"\/bfnrt`, b[i+1]) >= 0:
-			i++
-		case c == '\\' && i+5 < len(b) && b[i+1] == 'u' && isHex(b[i+2]) && isHex(b[i+3]) && isHex(b[i+4]) && isHex(b[i+5]):
-			i += 5
-		default:
-			r.i = i
-			return false
-		}
-	}
-	r.i = len(b)
-	return false
-}
-
-func isHex(c byte) bool { return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'f' }
-
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }
-
-func (r *reading) literal(word string) bool {
-	if len(r.text)-r.i < len(word) || string(r.text[r.i:r.i+len(word)]) != word {
-		return false
-	}
-	r.i += len(word)
-	return true
-}
-
-// number passes over one (RFC 8259, section 6).
-func (r *reading) number() bool {
-	if r.i < len(r.text) && r.text[r.i] == '-' {
-		r.i++
-	}
-	zero := r.i < len(r.text) && r.text[r.i] == '0'
-	if n := r.digits(); n == 0 || zero && n > 1 {
-		return false
-	}
-	if r.i < len(r.text) && r.text[r.i] == '.' {
-		r.i++
-		if r.digits() == 0 {
-			return false
-		}
-	}
-	if r.i < len(r.text) && r.text[r.i]|0x20 == 'e' {
-		r.i++
-		if r.i < len(r.text) && (r.text[r.i] == '+' || r.text[r.i] == '-') {
-			r.i++
-		}
-		return r.digits() > 0
-	}
-	return true
-}
-
-func (r *reading) digits() (n int) {
-	for r.i < len(r.text) && isDigit(r.text[r.i]) {
-		r.i++
-		n++
-	}
-	return n
 }

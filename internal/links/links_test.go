@@ -148,32 +148,33 @@ func rewriteWhole(m *Map, text string) string {
 
 func TestJSONIsRewrittenInPlace(t *testing.T) {
 	m := testLinks(t, "https://h/b")
+	// In what is wanted, @ is the gateway's path.
 	cases := []struct{ name, text, want string }{
-		{"href", `{"href":"https://h/b/1"}`, `{"href":"http://gw:8080/enterprises/1/nsso/1"}`},
-		{"a name that ends in Href", `{"contentHref":"/b/1"}`, `{"contentHref":"/enterprises/1/nsso/1"}`},
-		{"a name that ends in Url", `{"imageUrl":"/b/1"}`, `{"imageUrl":"/enterprises/1/nsso/1"}`},
+		{"href", `{"href":"https://h/b/1"}`, `{"href":"http://gw:8080@/1"}`},
+		{"a name that ends in Href", `{"contentHref":"/b/1"}`, `{"contentHref":"@/1"}`},
+		{"a name that ends in Url", `{"imageUrl":"/b/1"}`, `{"imageUrl":"@/1"}`},
 		{"nested, with white space", "{ \"_links\" :\r\n { \"self\":\t{\"href\" : \"/b/1\"} } }",
-			"{ \"_links\" :\r\n { \"self\":\t{\"href\" : \"/enterprises/1/nsso/1\"} } }"},
+			"{ \"_links\" :\r\n { \"self\":\t{\"href\" : \"@/1\"} } }"},
 		{"a name with escapes", `{"h\u0072ef":"/b/1","x\u0055rl":"/b/2","x\u0048re\u0066":"/b"}`,
-			`{"h\u0072ef":"/enterprises/1/nsso/1","x\u0055rl":"/enterprises/1/nsso/2","x\u0048re\u0066":"/enterprises/1/nsso"}`},
+			`{"h\u0072ef":"@/1","x\u0055rl":"@/2","x\u0048re\u0066":"@"}`},
 		{"two after one another", `[{"href":"/b"},{"href":"/b"}]`,
-			`[{"href":"/enterprises/1/nsso"},{"href":"/enterprises/1/nsso"}]`},
+			`[{"href":"@"},{"href":"@"}]`},
 		{"a value that looks like a name", `{"a":"href","b":"/b/1","href":"/b/2"}`,
-			`{"a":"href","b":"/b/1","href":"/enterprises/1/nsso/2"}`},
+			`{"a":"href","b":"/b/1","href":"@/2"}`},
 
 		{"the Belgif guide's plain links",
 			`{"self":"/b/1","first":"https://h/b/2","prev":"/b","next":"/b?p=2","last":"/b/3"}`,
-			`{"self":"/enterprises/1/nsso/1","first":"http://gw:8080/enterprises/1/nsso/2","prev":"/enterprises/1/nsso","next":"/enterprises/1/nsso?p=2","last":"/enterprises/1/nsso/3"}`},
+			`{"self":"@/1","first":"http://gw:8080@/2","prev":"@","next":"@?p=2","last":"@/3"}`},
 		{"plain links with escapes in their names",
 			`{"se\u006Cf":"/b/1","nex\u0074":"/b/2","pre\u0076":"/b/3","sel\u0066":"/b/4"}`,
-			`{"se\u006Cf":"/enterprises/1/nsso/1","nex\u0074":"/enterprises/1/nsso/2","pre\u0076":"/enterprises/1/nsso/3","sel\u0066":"/enterprises/1/nsso/4"}`},
+			`{"se\u006Cf":"@/1","nex\u0074":"@/2","pre\u0076":"@/3","sel\u0066":"@/4"}`},
 		{"names below embedded", `{"embedded":{"/b/1":{"a":"/b/1","x":["/b/2"]}, "https://h/b/2" : {}},"/b/3":1}`,
-			`{"embedded":{"/enterprises/1/nsso/1":{"a":"/b/1","x":["/b/2"]}, "http://gw:8080/enterprises/1/nsso/2" : {}},"/b/3":1}`},
+			`{"embedded":{"@/1":{"a":"/b/1","x":["/b/2"]}, "http://gw:8080@/2" : {}},"/b/3":1}`},
 		{"names deeper below embedded", `{"embedded" : {"a":{"\/b\/1":{"href":"/b"}}},"b":{"/b/1":1}}`,
-			`{"embedded" : {"a":{"\/enterprises\/1\/nsso\/1":{"href":"/enterprises/1/nsso"}}},"b":{"/b/1":1}}`},
+			`{"embedded" : {"a":{"\/enterprises\/1\/nsso\/1":{"href":"@"}}},"b":{"/b/1":1}}`},
 		{"names below embedded in an array, brackets in strings", `{"embedded":[{"x":"}]}]","/b/1":{}}],"/b/2":{}}`,
-			`{"embedded":[{"x":"}]}]","/enterprises/1/nsso/1":{}}],"/b/2":{}}`},
-		{"embedded with an escape", `{"embedde\u0064":{"/b/1":{}}}`, `{"embedde\u0064":{"/enterprises/1/nsso/1":{}}}`},
+			`{"embedded":[{"x":"}]}]","@/1":{}}],"/b/2":{}}`},
+		{"embedded with an escape", `{"embedde\u0064":{"/b/1":{}}}`, `{"embedde\u0064":{"@/1":{}}}`},
 
 		{"what is no plain link",
 			`{"self":{"x":"/b/1"},"next":null,"nexts":"/b/1","Self":"/b/1","last":["/b/1"],"firstt":"/b/1","last":"/bx"}`, ""},
@@ -195,7 +196,7 @@ func TestJSONIsRewrittenInPlace(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			want := c.want
+			want := strings.ReplaceAll(c.want, "@", "/enterprises/1/nsso")
 			if want == "" {
 				want = c.text
 			}
@@ -315,14 +316,15 @@ func equalButLinks(name string, a, b any) bool {
 func TestLinkHeaders(t *testing.T) {
 	m := testLinks(t, "https://h/b")
 	for in, want := range map[string]string{
-		`</b/1>; rel="next"`:                         `</enterprises/1/nsso/1>; rel="next"`,
-		`<https://h/b/1>;rel=a, <https://h/b/2>;b`:   `<http://gw:8080/enterprises/1/nsso/1>;rel=a, <http://gw:8080/enterprises/1/nsso/2>;b`,
-		`<https://x/1>; title="</b/1>", </b/2>`:      `<https://x/1>; title="</b/1>", </enterprises/1/nsso/2>`,
-		`<https://x/1>; title="a\"</b/1>", </b/2>;c`: `<https://x/1>; title="a\"</b/1>", </enterprises/1/nsso/2>;c`,
+		`</b/1>; rel="next"`:                         `<@/1>; rel="next"`,
+		`<https://h/b/1>;rel=a, <https://h/b/2>;b`:   `<http://gw:8080@/1>;rel=a, <http://gw:8080@/2>;b`,
+		`<https://x/1>; title="</b/1>", </b/2>`:      `<https://x/1>; title="</b/1>", <@/2>`,
+		`<https://x/1>; title="a\"</b/1>", </b/2>;c`: `<https://x/1>; title="a\"</b/1>", <@/2>;c`,
 		`</b/1`:      `</b/1`,
 		`<x>; rel=a`: `<x>; rel=a`,
 	} {
 		values := []string{in}
+		want = strings.ReplaceAll(want, "@", "/enterprises/1/nsso")
 		if got := m.LinkHeader(values); got[0] != want {
 			t.Errorf("%s\n got %s\nwant %s", in, got[0], want)
 		}
@@ -332,43 +334,17 @@ func TestLinkHeaders(t *testing.T) {
 	}
 }
 
-// list is an answer of the usual size: about two kilobytes with twenty links.
-func list() []byte {
-	var b bytes.Buffer
-	b.WriteString(`{"items":[`)
-	for i := range 10 {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(
-			`{"id":"0190f7c2-4d2e-7f00-8000-0123456789ab","subject":{"nl":"Bericht","fr":"Message"},"read":false,"pages":12,` +
-				`"contentHref":"https://services.socialsecurity.be/REST/v3/ebox/messages/1/body","_links":{"self":{"href":"/REST/v3/ebox/messages/1"}}}`)
-	}
-	b.WriteString(`],"totalItems":10}`)
-	return b.Bytes()
-}
-
-func BenchmarkRewriter(b *testing.B) {
-	m := testLinks(b, "https://services.socialsecurity.be/REST/v3")
-	text := list()
-	out := make([]byte, 0, 4*len(text))
-	b.SetBytes(int64(len(text)))
-	b.ReportAllocs()
-	for b.Loop() {
-		w := Rewriter{Links: *m}
-		out = w.End(w.Write(out[:0], text))
-	}
-}
-
 func TestLinksElsewhereInTheGateway(t *testing.T) {
 	m := testLinks(t, "https://h/b")
 	m.base.Elsewhere = func(link string) (string, bool) {
 		rest, ok := strings.CutPrefix(link, "https://provider.example/v3")
 		return "http://gw:8080/ebox/providers/p" + rest, ok
 	}
-	const in = `{"messageProviderUrl":"https://provider.example/v3","aUrl":"https:\/\/provider.example\/v3\/x","bUrl":"https://h/b/1",` +
+	const in = `{"messageProviderUrl":"https://provider.example/v3",` +
+		`"aUrl":"https:\/\/provider.example\/v3\/x","bUrl":"https://h/b/1",` +
 		`"cUrl":"https://other.example/v3","text":"https://provider.example/v3"}`
-	const want = `{"messageProviderUrl":"http://gw:8080/ebox/providers/p","aUrl":"http:\/\/gw:8080\/ebox\/providers\/p\/x","bUrl":"http://gw:8080/enterprises/1/nsso/1",` +
+	const want = `{"messageProviderUrl":"http://gw:8080/ebox/providers/p",` +
+		`"aUrl":"http:\/\/gw:8080\/ebox\/providers\/p\/x","bUrl":"http://gw:8080/enterprises/1/nsso/1",` +
 		`"cUrl":"https://other.example/v3","text":"https://provider.example/v3"}`
 	if got := rewriteWhole(m, in); got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)

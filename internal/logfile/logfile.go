@@ -40,7 +40,7 @@ func (f *File) open() error {
 	info, err := file.Stat()
 	if err == nil && info.Mode().IsRegular() {
 		var end int64
-		if end, err = WholeLines(file, info.Size()); err == nil && end < info.Size() {
+		if end, err = wholeLines(file, info.Size()); err == nil && end < info.Size() {
 			err = file.Truncate(end)
 		}
 		f.size = end
@@ -52,8 +52,8 @@ func (f *File) open() error {
 	return nil
 }
 
-// WholeLines is where the last whole line of a file of some size ends, in bytes.
-func WholeLines(r io.ReaderAt, size int64) (int64, error) {
+// wholeLines is where the last whole line of a file of some size ends, in bytes.
+func wholeLines(r io.ReaderAt, size int64) (int64, error) {
 	part := make([]byte, 64<<10)
 	for end := size; end > 0; {
 		begin := max(end-int64(len(part)), 0)

@@ -345,17 +345,3 @@ func looked(at shown, content string) bool {
 	}
 	return false
 }
-
-func BenchmarkFile(b *testing.B) {
-	body := lines("--", named, json, "", `{"a":1}`, "--", file, pdf, "",
-		strings.Repeat("0123456789abcde\n", 1<<20), "----")
-	buf := make([]byte, 32<<10)
-	b.SetBytes(int64(len(body)))
-	for b.Loop() {
-		var got shown
-		r := reading(strings.NewReader(body), &got)
-		if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{r}, buf); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

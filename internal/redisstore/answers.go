@@ -56,7 +56,7 @@ if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then
 end
 return 1`)
 
-func (a answers) keeps(k *cache.Key) bool { return a.s.Sealed() || k.Shared() }
+func (a answers) keeps(k *cache.Key) bool { return a.s.sealed() || k.Shared() }
 
 // Load implements cache.Store.
 func (a answers) Load(

@@ -297,7 +297,7 @@ const keyFor = time.Hour
 // compareKeys compares the encryption keys with the other replicas': two keys of the same
 // id would each take the other's values for broken.
 func (s *Store) compareKeys(ctx context.Context) error {
-	if !s.Sealed() {
+	if !s.sealed() {
 		return nil
 	}
 	pipe := s.client.Pipeline()

@@ -174,9 +174,9 @@ func (s *Store) Run(ctx context.Context) {
 // Close gives up the connections of a Store that Run was never called for.
 func (s *Store) Close() { _ = s.client.Close() }
 
-// Sealed tells whether encryption keys are set, and tokens and what belongs to an
+// sealed tells whether encryption keys are set, and tokens and what belongs to an
 // enterprise therefore shared.
-func (s *Store) Sealed() bool { return s.ring.sealed() }
+func (s *Store) sealed() bool { return s.ring.sealed() }
 
 // budget is how long one request may wait for Redis altogether, however often it asks:
 // for the rates of its enterprise, its caller and its upstream, for two partitions of the
@@ -289,7 +289,7 @@ const (
 // Status tells how Redis is doing.
 func (s *Store) Status() Status {
 	now := Status{
-		Kind: string(s.o.Address.Kind), Hosts: s.o.Address.Hosts, Encrypted: s.Sealed(), State: StateUp,
+		Kind: string(s.o.Address.Kind), Hosts: s.o.Address.Hosts, Encrypted: s.sealed(), State: StateUp,
 		Subscribed: s.subscribed.Load(), Untold: s.untold.count(), Replicas: int(s.replicas.Load()),
 		Opened: s.health.opened.Load(), Unreadable: s.unreadable.Load(),
 	}

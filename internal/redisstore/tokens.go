@@ -80,7 +80,7 @@ type claim struct {
 
 // Obtain implements authn.Shared.
 func (t tokens) Obtain(ctx context.Context, key authn.TokenKey, stale string, fetch fetcher) (authn.Token, error) {
-	if !t.s.Sealed() {
+	if !t.s.sealed() {
 		return fetch(ctx)
 	}
 	what := []byte("token\x00" + key.Digest())

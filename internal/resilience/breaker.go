@@ -63,9 +63,9 @@ type breaker struct {
 	log             *slog.Logger
 	all             *circuit
 	opened, refused atomic.Uint64
-	// answered is when somebody for whom the circuit is closed was last answered while
-	// there were others for whom it may not be.
-	answered atomic.Pointer[time.Time]
+	// answered is when somebody for whom the circuit is closed was last answered, in
+	// nanoseconds since 1970.
+	answered atomic.Int64
 	// silent says that there is a silence, which the next answer ends.
 	silent atomic.Bool
 
@@ -91,7 +91,6 @@ const maxSuspects = 1000
 func newBreaker(o Options) *breaker {
 	b := &breaker{settings: o.Settings.Breaker, name: o.Name, log: o.Log, circuits: make(map[tenant]*suspect)}
 	b.silence.enough = cmp.Or(o.HeaderTimeout, 30*time.Second) / 3
-	b.answered.Store(new(time.Time))
 	b.all = newCircuit(b.settings, b.changed)
 	return b
 }
@@ -140,7 +139,7 @@ func (b *breaker) admit(c *call.Call) (*try, error) {
 	}
 	if s := b.circuitOf(t.who); s != nil {
 		if t.own, wait = s.enter(); wait > 0 {
-			t.all.end(ignored)
+			t.all.end(errIgnored)
 			return nil, b.refuse("The upstream has been failing for this enterprise", wait)
 		}
 	}
@@ -163,28 +162,21 @@ func (b *breaker) circuitOf(who tenant) *suspect {
 // settle reports what came of a call. One that began before the circuit changed says nothing
 // any more.
 func (b *breaker) settle(t *try, o outcome) {
-	var all, own weight
+	all, own := errIgnored, errIgnored
 	switch {
 	case o == neutral || t.all.outdated():
 	case o == succeeded:
-		if t.own.done == nil && b.suspicious() {
-			now := time.Now()
-			b.answered.Store(&now)
+		if t.own.done == nil {
+			b.answered.Store(time.Now().UnixNano())
 		}
-		all, own = success, success
+		all, own = nil, nil
 	case o == unreached:
-		all = failure
+		all = errFailed
 	default:
 		all, own = b.blame(t, o)
 	}
 	t.own.end(own)
 	t.all.end(all)
-}
-
-func (b *breaker) suspicious() bool {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	return len(b.circuits) > 0
 }
 
 // noteAnswer ends a silence: something has come.
@@ -197,7 +189,7 @@ func (b *breaker) noteAnswer() {
 }
 
 // blame says how a failure counts for the circuit of all and for the enterprise's own.
-func (b *breaker) blame(t *try, o outcome) (all, own weight) {
+func (b *breaker) blame(t *try, o outcome) (all, own error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
@@ -206,23 +198,23 @@ func (b *breaker) blame(t *try, o outcome) (all, own weight) {
 		frozen = b.silence.add(t, now, o == timedOut, b.settings.Window)
 		b.silent.Store(true)
 	}
-	all, own = failure, failure
+	all, own = errFailed, errFailed
 	switch {
 	case o == abandoned && !frozen:
-		return ignored, ignored
+		return errIgnored, errIgnored
 	case frozen && b.silence.enterprises:
-		all = trip
+		all = errFrozen
 	case t.who == (tenant{}):
 	case b.most.is(t.who, now, b.settings):
-		all = held
+		all = errHeld
 		if frozen || t.all.done != nil {
 			// The second enterprise to fail as a probe opens the circuit for all again. The
 			// first can neither do that nor use up every probe.
-			own = trip
+			own = errFrozen
 			b.quietFrom = now
 		}
 	case frozen:
-		own = trip
+		own = errFrozen
 	}
 	if s := b.suspect(t.who, now); s != nil && t.own.circuit == nil {
 		t.own = pass{circuit: s.circuit, era: s.era.Load()}
@@ -296,7 +288,7 @@ func (b *breaker) show(s *State) {
 	if all == gobreaker.StateHalfOpen && now.Sub(b.quietFrom) > b.settings.Window {
 		s.UntriedSince = b.quietFrom
 	}
-	alone := all == gobreaker.StateClosed && now.Sub(*b.answered.Load()) > b.settings.Window
+	alone := all == gobreaker.StateClosed && now.Sub(time.Unix(0, b.answered.Load())) > b.settings.Window
 	for who, suspect := range b.circuits {
 		state, until := suspect.State(), *suspect.until.Load()
 		if state == gobreaker.StateClosed || b.forgotten(suspect, now) {

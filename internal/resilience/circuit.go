@@ -22,21 +22,15 @@ const (
 	windowSteps = 10
 )
 
-// weight is how a call counts for a circuit.
-type weight uint8
-
-const (
-	ignored weight = iota
-	held           // a failure that does not count, but shows in the window
-	success
-	failure
-	trip // a failure that opens the circuit, however few calls there were
-)
-
-// What the breaker library is told about calls that are ignored, and that failed.
+// How a call counts for a circuit, as the breaker library is told; nil is a success.
 var (
+	// errIgnored is a call that says nothing, errHeld a failure that does not count but shows
+	// in the window.
 	errIgnored = errors.New("says nothing")
+	errHeld    = errors.New("failed for one enterprise alone")
 	errFailed  = errors.New("failed")
+	// errFrozen opens the circuit, however few calls there were.
+	errFrozen = errors.New("failed, as the upstream is frozen")
 )
 
 // circuit is gobreaker's two-step breaker, with the time that it stays open.
@@ -62,7 +56,7 @@ func newCircuit(s config.Breaker, changed func(from, to gobreaker.State, n gobre
 	c.TwoStepCircuitBreaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests: probes, Interval: s.Window, BucketPeriod: max(s.Window/windowSteps, 1), Timeout: s.Open,
 		IsSuccessful: func(err error) bool { return err == nil },
-		IsExcluded:   func(err error) bool { return err == errIgnored },
+		IsExcluded:   func(err error) bool { return err == errIgnored || err == errHeld },
 		ReadyToTrip: func(n gobreaker.Counts) bool {
 			counts = n
 			// For each failure that counts, one that is held counts for MinRequests.
@@ -124,29 +118,22 @@ func (c *circuit) bounded(done func(error)) func(error) {
 // outdated tells that the circuit has changed since the call began, which then says nothing.
 func (p *pass) outdated() bool { return p.done == nil && p.circuit.era.Load() != p.era }
 
-// end reports how the call counts.
-func (p *pass) end(w weight) {
+// end reports how the call counts: nil or one of the errors above.
+func (p *pass) end(err error) {
 	c := p.circuit
-	if c == nil || p.done == nil && (w == ignored || p.outdated()) {
+	if c == nil || p.done == nil && (err == errIgnored || p.outdated()) {
 		return
 	}
 	done := p.done
 	if done == nil {
-		var err error
-		if done, err = c.Allow(); err != nil {
+		var refused error
+		if done, refused = c.Allow(); refused != nil {
 			return
 		}
 	}
-	switch w {
-	case ignored, held:
-		done(errIgnored)
-	case success:
-		done(nil)
-	case trip:
+	if err == errFrozen {
 		c.trip.Store(true)
 		defer c.trip.Store(false)
-		done(errFailed)
-	case failure:
-		done(errFailed)
 	}
+	done(err)
 }

@@ -64,6 +64,7 @@ func (x *exchange) named(caller *tenancy.Caller, route *Route, path ebox.Path, c
 		}
 		// It goes on from memory, framed and with trailers as it came.
 		x.r.Trailer, x.r.Body = trailer, io.NopCloser(bytes.NewReader(body))
+		c.Record.Messages, c.Record.MoreMessages = ebox.MessagesIn(c.Method, path, body)
 	}
 	return x.readNames(route, path, body, claim)
 }

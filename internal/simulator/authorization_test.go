@@ -21,7 +21,7 @@ func TestAProperAssertionGetsAToken(t *testing.T) {
 		"audience as a list of one": l.assertion(jwt.MapClaims{"aud": []string{l.TokenURL()}}),
 		"with the right x5t#S256": l.signed(jwt.SigningMethodRS256, key, nil,
 			map[string]any{"x5t#S256": thumbprint(identity().Certificate.Raw)}),
-		"client clock a little ahead": l.assertion(jwt.MapClaims{"iat": time.Now().Add(5 * time.Second).Unix()}),
+		"client clock a little ahead": l.assertion(jwt.MapClaims{"iat": l.now.Now().Add(5 * time.Second).Unix()}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := l.ask(assertion, ScopeRegistry)
@@ -74,7 +74,7 @@ func TestAnImproperAssertionIsInvalidClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := identity().Key
-	now := time.Now()
+	now := l.now.Now()
 	for name, assertion := range map[string]string{
 		"signed with a key that is not registered": l.signed(jwt.SigningMethodRS256, other.Key, nil, nil),
 		"alg none":                         l.signed(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, nil),

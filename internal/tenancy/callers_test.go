@@ -11,7 +11,6 @@ import (
 
 	"ebox-gateway/internal/config"
 	"ebox-gateway/internal/ebox"
-	"ebox-gateway/internal/enterprise"
 )
 
 func certificate(raw, commonName string, dns []string, uris ...string) *x509.Certificate {
@@ -129,13 +128,5 @@ func TestWithoutRulesEverybodyMayEverything(t *testing.T) {
 				t.Fatal("it is not in the list")
 			}
 		})
-	}
-}
-
-func TestARuleThatWasNotCompiledRepresentsNobody(t *testing.T) {
-	c := &Caller{Caller: config.Caller{Name: "a", Enterprises: []enterprise.Number{bakery}, May: ebox.All}}
-	if _, err := resolver(config.Any).Resolve(c, eboxRoute, ebox.List, "GET",
-		inHeader("0206731645")); status(t, err) != 403 {
-		t.Fatalf("%v", err)
 	}
 }

@@ -35,12 +35,14 @@ func TestResolve(t *testing.T) {
 		"malformed in the path":                     {everything, eboxRoute, inPath("12345"), "400"},
 		"wrong check digits in the header":          {everything, eboxRoute, inHeader("0206731646"), "400"},
 		"none on an e-Box route":                    {everything, eboxRoute, Claim{}, "400"},
-		"the default":                               {defaulted, eboxRoute, Claim{}, "0206731645 default"},
-		"the path goes before the default":          {defaulted, eboxRoute, inPath("0212148896"), "0212148896 path"},
-		"the header goes before the default":        {defaulted, eboxRoute, inHeader("0212148896"), "0212148896 header"},
-		"own goes before the default":               {defaulted, eboxRoute, inPath("own"), "own path"},
-		"own":                                       {everything, eboxRoute, inPath("own"), "own path"},
-		"own by a caller who may not":               {restricted, eboxRoute, inPath("own"), "403"},
+		"none on grant/citizen that requires one": {everything,
+			&Route{Name: "grant-citizen", Enterprise: config.Required, Mandates: true}, Claim{}, "400"},
+		"the default":                        {defaulted, eboxRoute, Claim{}, "0206731645 default"},
+		"the path goes before the default":   {defaulted, eboxRoute, inPath("0212148896"), "0212148896 path"},
+		"the header goes before the default": {defaulted, eboxRoute, inHeader("0212148896"), "0212148896 header"},
+		"own goes before the default":        {defaulted, eboxRoute, inPath("own"), "own path"},
+		"own":                                {everything, eboxRoute, inPath("own"), "own path"},
+		"own by a caller who may not":        {restricted, eboxRoute, inPath("own"), "403"},
 		"own and a header": {everything, eboxRoute,
 			Claim{Path: "own", HasPath: true, Header: []string{"0206731645"}}, "400"},
 		"own in the header is no number": {everything, eboxRoute, inHeader("own"), "400"},
@@ -238,15 +240,5 @@ func TestLinksBeginWithThePathThatWasUsed(t *testing.T) {
 		if got := tenant.PathPrefix(); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
-	}
-}
-
-// The header's value and the slice around it are all that resolving allocates.
-func TestResolvingAllocatesLittle(t *testing.T) {
-	r := resolver(config.Listed)
-	c := caller(t, config.Caller{May: ebox.All, Enterprises: []enterprise.Number{bakery}, Routes: []string{"ebox"}})
-	claim := inHeader("0206.731.645")
-	if n := testing.AllocsPerRun(100, func() { _, _ = r.Resolve(c, eboxRoute, ebox.List, "GET", claim) }); n > 2 {
-		t.Fatalf("%v allocations", n)
 	}
 }

@@ -22,7 +22,7 @@ public class Legacy {
 
     private static byte[] get(String url) throws IOException {
         HttpURLConnection connection = (HttpURLConnection) new URL(url).openConnection();
-        connection.setConnectTimeout(5000);
+        connection.setConnectTimeout(30000);
         connection.setReadTimeout(120000); // without these it waits for ever
         int status = connection.getResponseCode();
         System.out.println("status " + status);

@@ -21,7 +21,7 @@ public final class Ebox {
 
     // HTTP/2 would have to be asked for by an upgrade, which the gateway does not do on plain http.
     private final HttpClient client = HttpClient.newBuilder()
-        .version(HttpClient.Version.HTTP_1_1).connectTimeout(Duration.ofSeconds(5)).build();
+        .version(HttpClient.Version.HTTP_1_1).connectTimeout(Duration.ofSeconds(30)).build();
     private final String number;
 
     private Ebox(String number) {
