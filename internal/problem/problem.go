@@ -145,6 +145,7 @@ const (
 	ProxyRequestDenied         = "http_request_denied"
 	ProxyResponseIncomplete    = "http_response_incomplete"
 	ProxyHeaderSectionSize     = "http_response_header_section_size"
+	ProxyContentCoding         = "http_response_content_coding"
 	ProxyResponseTimeout       = "http_response_timeout"
 	ProxyProtocolError         = "http_protocol_error"
 	ProxyInternalResponse      = "proxy_internal_response"

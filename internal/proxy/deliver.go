@@ -174,7 +174,10 @@ func (d *delivery) failedHeld(err error) {
 		d.clientGone(err)
 	}
 	f := d.p.o.Classify(err)
-	if f.Kind == "" || f.Kind == problem.ProxyConnectionTerminated {
+	switch {
+	case errors.Is(err, wire.ErrContentCoding):
+		f.Kind = problem.ProxyContentCoding
+	case f.Kind == "", f.Kind == problem.ProxyConnectionTerminated:
 		f.Kind = problem.ProxyResponseIncomplete
 	}
 	d.refuse(upstreamProblem(f, d.c, true).Because(err))

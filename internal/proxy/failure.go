@@ -164,6 +164,8 @@ func explain(kind string, timeout bool) string {
 		return "The gateway gave up before the upstream had answered."
 	case problem.ProxyHeaderSectionSize:
 		return "The header of the upstream's answer was too large."
+	case problem.ProxyContentCoding:
+		return "The upstream's answer has a content coding that was not asked for and that cannot be undone."
 	}
 	if timeout {
 		return "The upstream did not answer in time."

@@ -15,9 +15,9 @@ import (
 // ErrTooLong is a body that has more bytes than its reader takes.
 var ErrTooLong = errors.New("it is longer than the limit")
 
-// errCoding is a body in a coding that was not asked for and is not known here. The coding's name is the upstream's
-// and not in the text.
-var errCoding = errors.New("its Content-Encoding is unknown; only gzip and deflate are")
+// ErrContentCoding is a body in a coding that is not known here, or not in the one that it claims. The coding's name is
+// the upstream's and not in the text.
+var ErrContentCoding = errors.New("its Content-Encoding is unknown or wrong; only gzip and deflate are known")
 
 // Coded gives the content coding of a message, in lower case, "" if there is none. Servers are known to write
 // "identity", "none" or the name of a character set there, which are no codings. Several are given as they stand.
@@ -42,6 +42,9 @@ func Plain(h http.Header, body io.Reader) (io.Reader, error) {
 		return body, nil
 	case "gzip":
 		r, err := gzip.NewReader(body)
+		if errors.Is(err, gzip.ErrHeader) {
+			return nil, ErrContentCoding
+		}
 		if err != nil {
 			return nil, fmt.Errorf("reading its gzip: %w", err)
 		}
@@ -63,7 +66,7 @@ func Plain(h http.Header, body io.Reader) (io.Reader, error) {
 		}
 		return r, nil
 	}
-	return nil, errCoding
+	return nil, ErrContentCoding
 }
 
 // Uncoded reads the JSON of an answer whole: at most limit bytes, as Plain gives them, and without a byte order mark,
