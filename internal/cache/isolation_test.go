@@ -24,7 +24,9 @@ import (
 // origin made it.
 func TestNoByteOfOneReachesAnother(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		sharing := rapid.SampledFrom([]config.Sharing{config.SharedNever, config.SharedNever, config.SharedPublic}).Draw(t, "sharing")
+		sharing := rapid.SampledFrom([]config.Sharing{
+			config.SharedNever, config.SharedNever, config.SharedPublic,
+		}).Draw(t, "sharing")
 		seed := rapid.Uint64().Draw(t, "seed")
 		store := newShelf()
 		origin := secretive(sharing)
