@@ -178,7 +178,8 @@ func TestFormsOfTexts(t *testing.T) {
 		"10.0.0.1":    "10.0.0.1",
 		"10.0.0.1:80": "10.0.0.1:80", "[::1]:8443": "[::1]:8443", "example.be.": "example.be",
 	}, "", "*", "*.", "*:443", "a.*.be", "**.be", "https://a.be", "a.be/x", "a.be:", "a.be:0",
-		"a.be:x", "a b", "é.be", "user@a.be", "[::1", "[10.0.0.1]", "-a.be", "127.1", "0x7f000001", "*.192.0.2.1", "fe80::1%eth0")
+		"a.be:x", "a b", "é.be", "user@a.be", "[::1", "[10.0.0.1]", "-a.be",
+		"127.1", "0x7f000001", "*.192.0.2.1", "fe80::1%eth0")
 	reads(t, parseOrigin, map[string]string{
 		"https://App.example.be": "https://app.example.be", "https://app.example.be:443": "https://app.example.be",
 		"http://localhost:80": "http://localhost", "http://localhost:3000": "http://localhost:3000",
