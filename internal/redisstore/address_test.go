@@ -59,7 +59,7 @@ func works(t *testing.T, a config.RedisAddress, change ...func(*Options)) (r *St
 	r, other := replica(t, a, change...), replica(t, a, append(change, withListener(&told))...)
 	awaitWell(t, r)
 	awaitWell(t, other)
-	if _, err := r.Check(t.Context()); err != nil {
+	if _, err := idle(t, a, change...).Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	as := &issuer{t: t}

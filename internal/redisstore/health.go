@@ -225,7 +225,8 @@ func (s *Store) look(ctx context.Context) error {
 }
 
 // Check looks at Redis once, as Run does, and tries the subscription. It tells how long
-// one look took, and it is an error if that is longer than requests wait.
+// one look took, and it is an error if that is longer than requests wait. It is for a Store
+// that does not run.
 func (s *Store) Check(ctx context.Context) (time.Duration, error) {
 	defer s.leave()
 	if err := s.look(ctx); err != nil { // which connects, too

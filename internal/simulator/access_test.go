@@ -78,6 +78,7 @@ func TestATokenOpensItsOwnAPIAlone(t *testing.T) {
 		{"version 2 messages with the summary scope", regional + "/ebox/messages", ScopeSummaryOwnEbox, 403},
 		{"version 2 reference data", regional + "/referenceData/messageTypes", ScopeReferenceData, 200},
 		{"version 2 messages with a version 3 scope", regional + "/ebox/messages", ScopeDocumentConsumer, 403},
+		{"sent messages with the reader's scope", nsso + "/ebox/sentMessages", ScopeDocumentConsumer, 403},
 		{"partitions", partitions, ScopeDocumentConsumer, 200},
 		{"citizen mandates", mandates, ScopeCitizenMandates, 200},
 		{"citizen mandates with an e-Box scope", mandates, ScopeDocumentConsumer, 403},

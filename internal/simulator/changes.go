@@ -45,8 +45,9 @@ func onJSON[T any](mediaType string, handle func(*call, T) response) func(*call)
 
 type messageChanges struct {
 	Items []struct {
-		ID      string `json:"messageId"`
-		Visible *bool  `json:"visible"`
+		ID        string  `json:"messageId"`
+		Visible   *bool   `json:"visible"`
+		Partition *string `json:"partition"` // since version 3
 	} `json:"items"`
 }
 
@@ -60,8 +61,11 @@ func (m *messageRegistry) patch(c *call, changes messageChanges) response {
 	messages := make([]*message, len(changes.Items))
 	for i, item := range changes.Items {
 		messages[i] = b.lookup(item.ID)
+		moves := item.Partition != nil && !m.old
 		switch {
-		case item.Visible == nil:
+		case moves && partitionOf(*item.Partition) == nil:
+			return c.fail(problem.BadRequest("There is no partition " + *item.Partition + " in this e-Box."))
+		case item.Visible == nil && !moves:
 			return c.fail(problem.BadRequest("visible is missing for message " + item.ID + "."))
 		case messages[i] == nil:
 			return c.fail(problem.NotFound("There is no message " + item.ID + " in the e-Box of enterprise " +
@@ -69,7 +73,12 @@ func (m *messageRegistry) patch(c *call, changes messageChanges) response {
 		}
 	}
 	for i, item := range changes.Items {
-		messages[i].Visible = *item.Visible
+		if item.Visible != nil {
+			messages[i].Visible = *item.Visible
+		}
+		if item.Partition != nil {
+			messages[i].Partition = *item.Partition
+		}
 	}
 	return c.status(http.StatusOK)
 }

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"fmt"
 	"mime"
 	"net/http"
@@ -133,12 +134,14 @@ func newMessageRegistry(s *Simulator, at *site, id, path, version string) *messa
 	if m.old {
 		m.api.endpoints = []endpoint{{"POST", "/publishMessage", publish, onPublication(m.publish)}}
 	} else {
-		// The federation's samples write the slash at the end. Of the last two no path is
+		// The federation's samples write the slash at the end. Of the last four no path is
 		// public: these are our reading of the names.
 		m.api.endpoints = []endpoint{
 			{"POST", "/ebox/messages", publish, onPublication(m.publish)},
 			{"POST", "/ebox/messages/", publish, onPublication(m.publish)},
 			{"GET", structuredPattern, read, m.of(m.structured)},
+			{"POST", "/ebox/messages/{}/actions", read, onJSON(plainJSON, m.act)},
+			{"GET", "/ebox/sentMessages", senders, locked(m.sent)},
 			{"GET", "/statistics", summary, locked(m.statistics)},
 		}
 	}
@@ -182,9 +185,13 @@ func (m *messageRegistry) of(handle func(*call, *message) response) func(*call) 
 		if msg := m.box(c.enterprise).lookup(c.args[0]); msg != nil {
 			return handle(c, msg)
 		}
-		return c.fail(problem.NotFound("There is no message of this id in the e-Box of enterprise " +
-			c.enterprise.String() + "."))
+		return c.noMessage()
 	})
+}
+
+func (c *call) noMessage() response {
+	return c.fail(problem.NotFound("There is no message of this id in the e-Box of enterprise " +
+		c.enterprise.String() + "."))
 }
 
 // ofAttachment serves the attachment of the path, or answers 404.
@@ -256,7 +263,7 @@ func (m *messageRegistry) view(msg *message, whole bool) messageView {
 	if m.old {
 		v.Partition = ""
 	} else {
-		v.Sender, v.OrgID = &party{Type: "enterprise", Number: msg.OrgID, Partition: generalPartition}, ""
+		v.Sender, v.OrgID = &party{Type: "enterprise", Number: msg.OrgID, Partition: partitions[0].ID}, ""
 		v.Links["structuredData"] = link{self + structuredData}
 	}
 	if len(msg.attachments) > 0 {
@@ -354,6 +361,39 @@ func (m *messageRegistry) structured(c *call, msg *message) response {
 	msg.Read = true
 	return c.send(http.StatusOK, map[string]any{"messageId": msg.ID, "messageTypeId": msg.TypeID,
 		"enterpriseNumber": c.enterprise})
+}
+
+type action struct {
+	Action string `json:"action"`
+}
+
+// act serves POST /ebox/messages/{id}/actions: a message is marked read or unread.
+func (m *messageRegistry) act(c *call, order action) response {
+	msg := m.box(c.enterprise).lookup(c.args[0])
+	switch {
+	case msg == nil:
+		return c.noMessage()
+	case order.Action != "markAsRead" && order.Action != "markAsUnread":
+		return c.fail(problem.BadRequest("action is markAsRead or markAsUnread."))
+	}
+	msg.Read = order.Action == "markAsRead"
+	return c.status(http.StatusNoContent)
+}
+
+// sent serves GET /ebox/sentMessages: what the enterprise published here, newest first.
+func (m *messageRegistry) sent(c *call) response {
+	var all []*message
+	for _, b := range m.boxes {
+		for _, msg := range b.messages {
+			if msg.OrgID == c.enterprise.String() {
+				all = append(all, msg)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b *message) int {
+		return cmp.Or(b.Published.Compare(a.Published), cmp.Compare(b.ID, a.ID))
+	})
+	return sendPage(c, all, m.listed)
 }
 
 // statistics serves GET /statistics: the counters of the enterprise's e-Box.

@@ -244,6 +244,14 @@ func TestPatchChangesAllOrNothing(t *testing.T) {
 	if page := decode[messagePage](t, send("GET", target+"?visible=false", "")); page.count() != 2 {
 		t.Errorf("%d hidden messages", page.count())
 	}
+	for partition, want := range map[string]int{"ABC": 400, "HR": 200} {
+		if got := patch(`{"items":[{"messageId":"`+FirstMessage+`","partition":"`+partition+`"}]}`, merge); got != want {
+			t.Errorf("moving to the partition %s: %d", partition, got)
+		}
+	}
+	if m := decode[messageView](t, send("GET", target+"/"+FirstMessage, "")); m.Partition != "HR" || m.Visible {
+		t.Errorf("after moving: %+v", m)
+	}
 }
 
 func TestAListIsCompressedForThoseWhoTakeIt(t *testing.T) {
@@ -297,6 +305,14 @@ func TestThePartitionAPINamesTheEnterpriseInItsPath(t *testing.T) {
 		rules[1].Target != "GENERAL" {
 		t.Errorf("%+v", rules)
 	}
+	get := l.as(token, mandated)
+	page := decode[itemPage[partitionView]](t, get("GET", base, ""))
+	if page.Total != 2 || page.Items[1].Enterprise != mandated {
+		t.Fatalf("%+v", page)
+	}
+	if r := get("GET", page.Items[1].Links["self"].Href, ""); decode[partitionView](t, r).ID != "HR" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
 	for _, c := range []struct {
 		name, path string
 		represent  enterprise.Number
@@ -311,6 +327,7 @@ func TestThePartitionAPINamesTheEnterpriseInItsPath(t *testing.T) {
 		{"a number with dots", l.PartitionURL() + "/ebox/0206.731.645/routingRules", 0, 400, "ten digits"},
 		{"header and path disagree", base + "/routingRules", alsoMandated, 400, "different"},
 		{"no mandate", l.PartitionURL() + "/ebox/0800002352/routingRules", 0, 403, "no mandate"},
+		{"an unknown partition", base + "/ABC", mandated, 404, ""},
 		{"the path that no source has", l.PartitionURL() + "/partitions", mandated, 404, ""},
 	} {
 		is(t, l.as(token, c.represent)("GET", c.path, ""), c.want, c.says, c.name)
@@ -446,6 +463,12 @@ func TestVersion3HasFurtherOperations(t *testing.T) {
 	is(t, send("GET", message+"/structuredData", ""), 200, mandated.String(), "structured data")
 	if !read() {
 		t.Error("structured data did not open the message")
+	}
+	act := func(action string) int {
+		return send("POST", message+"/actions", `{"action":"`+action+`"}`, "Content-Type", "application/json").status
+	}
+	if act("markAsUnread") != 204 || read() || act("markAsRead") != 204 || !read() || act("burn") != 400 {
+		t.Errorf("actions; read %t", read())
 	}
 	is(t, send("GET", l.ProviderURL("nsso")+"/statistics", ""), 200, `"numberOfMessages":40`, "statistics")
 }

@@ -3,17 +3,44 @@ package simulator
 import (
 	"net/http"
 
+	"ebox-gateway/internal/enterprise"
 	"ebox-gateway/internal/problem"
 )
 
-// The partitions of every e-Box; what no rule leads elsewhere goes to the first.
-const (
-	generalPartition = "GENERAL"
-	staffPartition   = "HR"
-)
+// partition is a part of an e-Box that only some of an enterprise's people see.
+type partition struct {
+	ID   string     `json:"partition"`
+	Name translated `json:"partitionName"`
+}
 
-// routingRule sends new messages to a partition, a part of an e-Box that only some of an
-// enterprise's people see. The criteria are public, the names of the members around them are
+// partitions are those of every e-Box; what no rule leads elsewhere goes to the first.
+var partitions = []partition{
+	{"GENERAL", translated{"nl": "Algemeen", "fr": "Général", "de": "Allgemein"}},
+	{"HR", translated{"nl": "Personeel", "fr": "Personnel", "de": "Personal"}},
+}
+
+// partitionOf finds a partition; nil if there is none of the id.
+func partitionOf(id string) *partition {
+	for i := range partitions {
+		if partitions[i].ID == id {
+			return &partitions[i]
+		}
+	}
+	return nil
+}
+
+// partitionView is a partition as the API shows it.
+type partitionView struct {
+	partition
+	Enterprise enterprise.Number `json:"enterpriseNumber"`
+	Links      links             `json:"_links"`
+}
+
+func (c *call) viewPartition(p partition) partitionView {
+	return partitionView{p, c.enterprise, links{"self": {c.base() + "/ebox/" + c.enterprise.String() + "/" + p.ID}}}
+}
+
+// routingRule sends new messages to a partition. The criteria are public, the names of the members around them are
 // our reading.
 type routingRule struct {
 	Priority int    `json:"priority"`
@@ -22,37 +49,53 @@ type routingRule struct {
 	Target   string `json:"partition"`
 }
 
-var routingRules = []routingRule{{1, typeDeclaration, sendingProgram, staffPartition}, {2, "", "", generalPartition}}
+var routingRules = []routingRule{
+	{1, typeDeclaration, sendingProgram, partitions[1].ID}, {2, "", "", partitions[0].ID},
+}
 
 // mountPartition puts the Partition API below /ebox/{enterpriseNumber}, where its public
-// operations hasMandate and routingRules stand.
+// operations hasMandate and routingRules stand. That the list of partitions stands there as
+// well is our reading.
 func (s *Simulator) mountPartition() {
 	scope := []string{ScopeDocumentConsumer}
 	s.main.mounts[partitionPath] = &api{
 		upstream: UpstreamPartition, site: s.main, path: partitionPath, scopes: scope, plainPages: true,
 		endpoints: []endpoint{
 			{"GET", "/ebox/{}/hasMandate", scope, locked(s.hasMandate)},
-			{"GET", "/ebox/{}/routingRules", scope, locked(s.routingRules)},
+			{"GET", "/ebox/{}/routingRules", scope, s.ofPath(func(c *call) response {
+				return sendPage(c, routingRules, asIs)
+			})},
+			{"GET", "/ebox/{}", scope, s.ofPath(func(c *call) response {
+				return sendPage(c, partitions, c.viewPartition)
+			})},
+			{"GET", "/ebox/{}/{}", scope, s.ofPath(func(c *call) response {
+				if p := partitionOf(c.args[1]); p != nil {
+					return c.send(http.StatusOK, c.viewPartition(*p))
+				}
+				return c.fail(problem.NotFound("This e-Box has no partition of this id."))
+			})},
 		},
 	}
 }
 
-// routingRules serves those of the e-Box of the path to those who may read it; a header that
-// names another enterprise contradicts it.
-func (s *Simulator) routingRules(c *call) response {
-	n, refusal := c.number("path", "enterpriseNumber", c.args[0])
-	if refusal == nil && c.r.Header.Get(onBehalfOf) != "" {
-		if refusal = c.represent(); refusal == nil && c.enterprise != n {
-			refusal = c.fail(problem.BadRequest("Path and header name different enterprises."))
+// ofPath serves the e-Box of the path to those who may read it; a header that names another
+// enterprise contradicts it.
+func (s *Simulator) ofPath(handle func(*call) response) func(*call) response {
+	return locked(func(c *call) response {
+		n, refusal := c.number("path", "enterpriseNumber", c.args[0])
+		if refusal == nil && c.r.Header.Get(onBehalfOf) != "" {
+			if refusal = c.represent(); refusal == nil && c.enterprise != n {
+				refusal = c.fail(problem.BadRequest("Path and header name different enterprises."))
+			}
 		}
-	}
-	if refusal == nil {
-		refusal = c.representFor(n)
-	}
-	if refusal != nil {
-		return refusal
-	}
-	return sendPage(c, routingRules, asIs)
+		if refusal == nil {
+			refusal = c.representFor(n)
+		}
+		if refusal != nil {
+			return refusal
+		}
+		return handle(c)
+	})
 }
 
 // hasMandate tells whether an enterprise may publish for that of the path: the one in

@@ -152,6 +152,11 @@ func TestPublishingForAnotherNeedsItsOwnScope(t *testing.T) {
 			}
 		})
 	}
+	get := l.as(l.token(ScopeRepresentativePublication), alsoMandated)
+	sent := decode[messagePage](t, get("GET", l.ProviderURL("nsso")+"/ebox/sentMessages", ""))
+	if sent.count() != 2 || sent.Items[0].Sender.Number != alsoMandated.String() {
+		t.Errorf("sent: %+v", sent)
+	}
 }
 
 func TestAnIdempotencyKeyIsTakenOnce(t *testing.T) {

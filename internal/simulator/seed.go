@@ -134,7 +134,7 @@ func (m *messageRegistry) seededID(e enterprise.Number, i int) string {
 func (m *messageRegistry) newMessage(e enterprise.Number, id string, received time.Time) *message {
 	return &message{
 		ID: id, Subject: inAll("Message for " + e.String()), Published: received.UTC(), Expires: received.UTC().Add(expiry),
-		Visible: true, TypeID: typeAttestation, OrgID: sendingOffice, AppID: sendingProgram, Partition: generalPartition,
+		Visible: true, TypeID: typeAttestation, OrgID: sendingOffice, AppID: sendingProgram, Partition: partitions[0].ID,
 	}
 }
 
