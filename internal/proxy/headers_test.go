@@ -17,7 +17,7 @@ func TestFieldsThatActOnTheGatewaysOriginGoNoFurther(t *testing.T) {
 		Cross-Origin-Embedder-Policy-Report-Only Accept-CH Critical-CH Service-Worker-Allowed Refresh SourceMap
 		X-SourceMap Set-Login Speculation-Rules Origin-Trial Origin-Agent-Cluster Use-As-Dictionary
 		Access-Control-Allow-Origin Access-Control-Allow-Credentials Sec-Session-Registration
-		Secure-Session-Registration Secure-Session-Challenge Attribution-Reporting-Register-Source Public-Key-Pins
+		Secure-Session-Registration Secure-Session-Challenge Attribution-Reporting-Register-Source
 		Integrity-Policy-Report-Only Shared-Storage-Write Ad-Auction-Allowed
 		X-EBox-Incomplete X-EBox-Environment X-Request-Id Connection Transfer-Encoding Upgrade Trailer`) {
 		if !dropsFromAnswer(http.CanonicalHeaderKey(name)) {
