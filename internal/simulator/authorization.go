@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -172,6 +173,9 @@ func (s *Simulator) issue(client Client, scopes []string) *tokenAnswer {
 	raw := rand.Text() + rand.Text()
 	sum := sha256.Sum256([]byte(raw))
 	now := s.now()
+	if len(s.tokens) >= mostKept { // expired ones are otherwise told from unknown ones
+		maps.DeleteFunc(s.tokens, func(_ string, t *issued) bool { return !now.Before(t.expires) })
+	}
 	s.tokens[raw] = &issued{client: client, scopes: scopes, expires: now.Add(s.lifetime), sum: hex.EncodeToString(sum[:])}
 	joined := strings.Join(scopes, " ")
 	s.issued[client.ID+" "+joined]++

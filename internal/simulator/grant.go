@@ -124,6 +124,7 @@ func (s *Simulator) createMandate(c *call) (response, *grantError) {
 	}
 	s.citizen.nextID++
 	s.citizen.list = append(s.citizen.list, m)
+	s.citizen.list = s.citizen.list[max(0, len(s.citizen.list)-mostKept):]
 	view := m.view(c, today)
 	c.w.Header().Set("Location", view.Links["self"].Href)
 	return c.send(http.StatusCreated, view), nil

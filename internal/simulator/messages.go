@@ -216,7 +216,10 @@ func (b *mailbox) lookup(id string) *message {
 }
 
 // put adds a message as the newest.
-func (b *mailbox) put(msg *message) { b.messages = slices.Insert(b.messages, 0, msg) }
+func (b *mailbox) put(msg *message) {
+	b.messages = slices.Insert(b.messages, 0, msg)
+	b.messages = b.messages[:min(len(b.messages), mostKept)]
+}
 
 // count counts the messages of a box.
 func (b *mailbox) count() (total, unread int) {

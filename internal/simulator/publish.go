@@ -180,6 +180,9 @@ func (m *messageRegistry) accept(c *call, p *publication, files []received) resp
 		msg.attachments = append(msg.attachments, a)
 	}
 	m.box(recipient).put(msg)
+	if len(m.keys) >= mostKept {
+		clear(m.keys)
+	}
 	if key != "" {
 		m.keys[key] = true
 	}

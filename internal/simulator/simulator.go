@@ -42,6 +42,10 @@ import (
 	"ebox-gateway/internal/enterprise"
 )
 
+// mostKept bounds the messages of an e-Box, the publications' keys of a provider, the mandates of
+// citizens, and the tokens that have expired: a simulator that runs for weeks forgets the oldest.
+const mostKept = 10_000
+
 // Options say where the simulator listens and whom it knows.
 type Options struct {
 	// Listen is the address of the one host that all upstreams share.
