@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"math"
 	"net"
-	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -15,7 +13,6 @@ import (
 	"time"
 
 	"ebox-gateway/internal/memory"
-	"ebox-gateway/internal/problem"
 	"ebox-gateway/internal/wire"
 )
 
@@ -115,95 +112,6 @@ func (c *conn) serve() {
 	c.base = c.s.connContext(c.generation.Listener, c.nc)
 	for c.next() {
 	}
-}
-
-// handshake begins TLS. It is false if the connection is not to be served as HTTP/1.
-func (c *conn) handshake() bool {
-	nc := tls.Server(c.socket, c.generation.tls)
-	if !c.beginWaiting(c.generation.limits.ReadHeaderTimeout) {
-		return false
-	}
-	err := nc.Handshake()
-	c.endWaiting()
-	var noTLS tls.RecordHeaderError
-	switch {
-	case errors.As(err, &noTLS) && looksLikeHTTP(noTLS.RecordHeader):
-		c.refuse(problem.BadRequest("This listener speaks TLS, and the request came without it. Use https in the URL; the "+
-			"connection is closed."), false)
-		return false
-	case err != nil:
-		c.s.o.Log.Debug("a TLS handshake failed", "source", c.remote)
-		return false
-	}
-	c.nc = nc
-	state := nc.ConnectionState()
-	c.tls = &state
-	if state.NegotiatedProtocol == "h2" {
-		c.handOver(nc)
-		return false
-	}
-	return true
-}
-
-// looksLikeHTTP tells that the first bytes of a connection are those of a request.
-func looksLikeHTTP(b [5]byte) bool {
-	switch string(b[:]) {
-	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "PATCH", "DELET":
-		return true
-	}
-	return false
-}
-
-func (c *conn) handOver(nc net.Conn) {
-	c.handed.Store(true)
-	_ = c.socket.SetReadDeadline(time.Time{}) // a connection that is gone shows when it is read
-	c.socket.until = time.Time{}              // net/http begins with deadlines of its own
-	c.generation.http2.serve(c.s, nc)
-}
-
-// The beginning of an HTTP/2 connection (RFC 9113, section 3.4) is a request line and what
-// stands after an empty line.
-const (
-	prefaceLine = "PRI * HTTP/2.0"
-	prefaceRest = "SM\r\n\r\n"
-)
-
-// replay is a connection of which something has been read already.
-type replay struct {
-	net.Conn
-	ahead []byte
-}
-
-func (c *replay) Read(p []byte) (int, error) {
-	if len(c.ahead) > 0 {
-		n := copy(p, c.ahead)
-		c.ahead = c.ahead[n:]
-		return n, nil
-	}
-	return c.Conn.Read(p)
-}
-
-// http2 takes the rest of the preface and hands the connection over.
-func (c *conn) http2() {
-	rest := make([]byte, len(prefaceRest))
-	for n := 0; n < len(rest); {
-		m, err := c.r.Read(rest[n:])
-		if n += m; err != nil {
-			return
-		}
-	}
-	if string(rest) != prefaceRest {
-		c.refuse(unreadable(http.StatusBadRequest, "the preface of HTTP/2 is malformed"), false)
-		return
-	}
-	ahead := []byte(prefaceLine + "\r\n\r\n" + prefaceRest)
-	if n := c.r.Buffered(); n > 0 {
-		more := make([]byte, n)
-		_, _ = io.ReadFull(c.r, more) // it is there
-		ahead = append(ahead, more...)
-	}
-	c.r.Discard()
-	c.handOver(&replay{c.socket, ahead})
 }
 
 // next serves one request. It is false if the connection is not to be used any more.
@@ -387,68 +295,5 @@ func (c *conn) cut() {
 	c.socket.reset() // first: nothing that the handler does once it is cancelled is an answer
 	if e := c.current.Load(); e != nil {
 		e.ctx.cancel()
-	}
-}
-
-const (
-	// lingerTotal and lingerIdle are how long a connection is read from whose caller
-	// sends what nobody wants, in all and without a byte. lingerShort is what is left of
-	// it when the server ends.
-	lingerTotal = 30 * time.Second
-	lingerIdle  = 5 * time.Second
-	lingerShort = 500 * time.Millisecond
-	// mostLingering is how many connections, and streams of HTTP/2, may be read from for that
-	// at once.
-	mostLingering = 500
-)
-
-// stillness is how long a caller may send nothing of what nobody wants.
-func (g *generation) stillness() time.Duration {
-	if still := g.limits.BodyIdleTimeout; still > 0 {
-		return min(still, lingerIdle)
-	}
-	return lingerIdle
-}
-
-var waste = sync.Pool{New: func() any { return new([32 << 10]byte) }}
-
-// linger lets the caller read the answer that was written: it says that nothing more
-// comes, and then reads and throws away what still comes from the caller. Closed with
-// bytes unread, the kernel would reset the connection, and a caller that sends its whole
-// request before it reads would find the reset instead of the answer (RFC 9112,
-// section 9.6).
-func (c *conn) linger() {
-	defer c.s.lingering.Add(-1)
-	if c.s.lingering.Add(1) > mostLingering {
-		return
-	}
-	if nc, ok := c.nc.(*tls.Conn); ok {
-		_ = nc.CloseWrite() // the next one tells of an error
-	}
-	if c.socket.closeWrite() != nil {
-		return
-	}
-	c.socket.rests() // it may be closed for another one
-	c.r.Discard()
-	buf := waste.Get().(*[32 << 10]byte)
-	defer waste.Put(buf)
-	start := time.Now()
-	for {
-		c.mu.Lock()
-		total := lingerTotal
-		if c.closing {
-			total = lingerShort
-		}
-		c.lingers = start
-		now := time.Now()
-		err := c.socket.SetReadDeadline(now.Add(min(c.generation.stillness(), start.Add(total).Sub(now))))
-		c.mu.Unlock()
-		if err != nil {
-			return
-		}
-		// Beneath TLS: nobody wants to know what it says.
-		if _, err := c.socket.Read(buf[:]); err != nil {
-			return
-		}
 	}
 }

@@ -166,32 +166,6 @@ func (h *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// linger reads and throws away what still comes of a body when its answer was written: as
-// conn.linger does, and within its bounds. Of a stream that ends sooner HTTP/2 has the caller
-// told, without an error (RFC 9113, section 8.1), that nobody reads on. Many take that for the
-// failure of the request, or wait for room to send the rest.
-func (h *streams) linger(b *streamBody) {
-	defer h.s.lingering.Add(-1)
-	if h.s.lingering.Add(1) > mostLingering {
-		return
-	}
-	buf := waste.Get().(*[32 << 10]byte)
-	defer waste.Put(buf)
-	still := h.c.stillness()
-	if !b.begun.Load() {
-		still = lingerShort // the caller may wait for a 100, which it does not get behind an answer
-	}
-	for start := time.Now(); ; still = h.c.stillness() {
-		total := lingerTotal
-		if h.leaving() {
-			total = lingerShort
-		}
-		if left := total - time.Since(start); left <= 0 || b.skip(buf[:], min(still, left)) != nil {
-			return
-		}
-	}
-}
-
 // leaving tells that the connection is not to be kept.
 func (h *streams) leaving() bool { return h.s.leaving.Load() || h.c.retired.Load() }
 

@@ -12,7 +12,8 @@ func TestATrailerPassesAsAFieldOfTheHeaderWould(t *testing.T) {
 	for _, kind := range []string{"text/plain", "application/json"} {
 		g := behindRaw(t, answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: x-hop\r\nContent-Type: "+kind+
 			"\r\nTrailer: X-Sum, Set-Cookie\r\n\r\n2\r\n[]\r\n0\r\nX-Hop: 1\r\nX-Sum: 1\r\nSet-Cookie: a=b\r\nAlt-Svc: x\r\n"+
-			"Proxy-Status: ebox-gateway; error=destination_not_found, theirs\r\nCache-Status: ebox-gateway; hit\r\nLink: </REST/registry/v3/next>; rel=next\r\n\r\n"))
+			"Proxy-Status: ebox-gateway; error=destination_not_found, theirs\r\nCache-Status: ebox-gateway; hit\r\n"+
+			"Link: </REST/registry/v3/next>; rel=next\r\n\r\n"))
 		a := g.get("GET", "/x", nil, nil)
 		want := http.Header{
 			"X-Sum": {"1"}, "Proxy-Status": {"theirs"}, "Link": {"<" + gatewayPrefix + "/next>; rel=next"},

@@ -131,7 +131,8 @@ func (c *Claim) said() (said, error) {
 	case !c.HasPath:
 		s.number, s.form = inHeader, FormHeader
 	case s.number != inHeader: // "own" is another than every number
-		return said{}, contradiction("path", "number", problem.Clip(c.Path), "header", RepresentedHeader, problem.Clip(c.Header[0]))
+		return said{}, contradiction("path", "number", problem.Clip(c.Path), "header", RepresentedHeader,
+			problem.Clip(c.Header[0]))
 	}
 	return s, nil
 }

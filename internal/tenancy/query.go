@@ -47,7 +47,9 @@ func NamedInQuery(rawQuery string) (Named, error) {
 		}
 		if whole && seen[m] {
 			return Named{}, problem.BadRequest("The query names the represented enterprise more than once. Name it once.",
-				problem.Issue{Type: problem.IssueInvalidInput, In: "query", Name: problem.Clip(name), Detail: "the parameter is repeated"})
+				problem.Issue{
+					Type: problem.IssueInvalidInput, In: "query", Name: problem.Clip(name), Detail: "the parameter is repeated",
+				})
 		}
 		seen[m] = seen[m] || whole
 		text, ok := n.note(value)

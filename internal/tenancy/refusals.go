@@ -10,7 +10,9 @@ import (
 
 // numberIssue is the issue of a number that does not parse.
 func numberIssue(in, name, value string, err error) problem.Issue {
-	issue := problem.Issue{Type: problem.IssueInvalidInput, In: in, Name: name, Value: problem.Clip(value), Detail: err.Error()}
+	issue := problem.Issue{
+		Type: problem.IssueInvalidInput, In: in, Name: name, Value: problem.Clip(value), Detail: err.Error(),
+	}
 	if strings.TrimSpace(value) == "" {
 		issue.Type, issue.Value = problem.IssueRequiredInput, ""
 		issue.Detail = "the number is missing: ten digits are expected, as in 0206731645"
