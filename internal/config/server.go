@@ -91,9 +91,10 @@ type Limits struct {
 	// Default 5000.
 	MaxRequests int `yaml:"maxRequests" least:"1"`
 	// MaxHeldBytes bounds what is held in memory for callers, of all requests together:
-	// bodies that are read whole, merged inbox pages, answers kept back to be rewritten. One
-	// caller gets at most half. Beyond it a request gets 503. Default a quarter of the memory
-	// limit (GOMEMLIMIT, or the container's); 256MiB where there is none.
+	// bodies that are read whole, merged inbox pages, answers kept back to be rewritten. A
+	// request's header counts too, if it is larger than 8 KiB. One caller gets at most half.
+	// Beyond it a request gets 503. Default a quarter of the memory limit (GOMEMLIMIT, or the
+	// container's); 256MiB where there is none.
 	MaxHeldBytes Size `yaml:"maxHeldBytes"`
 	// MaxStreams bounds the HTTP/2 streams open at once on one
 	// connection. Default 250.
