@@ -177,7 +177,7 @@ func (b *breaker) fail(t *try, o outcome) (all, own error) {
 		return all, own
 	}
 	if !frozenForAll && (b.failing == tenant{} || b.failing == t.who) {
-		all = errIgnored
+		all = errHeld
 		if t.all.probe != nil { // one enterprise must not use up every probe
 			own = errFrozen
 			b.quietFrom = now

@@ -25,6 +25,8 @@ const (
 var (
 	errIgnored = errors.New("says nothing")
 	errFailed  = errors.New("failed")
+	// errHeld does not count, but for each failure that does one such makes up for a call of MinRequests.
+	errHeld = errors.New("failed, as the enterprise's call before did")
 	// errFrozen opens the circuit, however few calls there were.
 	errFrozen = errors.New("failed, as the upstream is frozen")
 )
@@ -46,12 +48,13 @@ func newCircuit(s config.Breaker, changed func(from, to gobreaker.State, calls, 
 	frozen := false
 	c.TwoStepCircuitBreaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests: probes, Interval: s.Window, BucketPeriod: max(s.Window/windowSteps, 1), Timeout: s.Open,
-		IsExcluded: func(err error) bool { return err == errIgnored },
+		IsExcluded: func(err error) bool { return err == errIgnored || err == errHeld },
 		// For each failure the library asks first whether it is one, then whether to open, under one mutex.
 		IsSuccessful: func(err error) bool { frozen = err == errFrozen; return err == nil },
 		ReadyToTrip: func(n gobreaker.Counts) bool {
 			calls, failures = int(n.TotalSuccesses+n.TotalFailures), int(n.TotalFailures)
-			return frozen || calls >= s.MinRequests && float64(failures) >= s.FailureRatio*float64(calls)
+			held := min(int(n.TotalExclusions), failures)
+			return frozen || calls+held >= s.MinRequests && float64(failures) >= s.FailureRatio*float64(calls)
 		},
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			if to == gobreaker.StateOpen {
