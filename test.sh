@@ -64,4 +64,4 @@ export GOFLAGS="$GOFLAGS -gcflags=github.com/redis/go-redis/v9=-l -gcflags=k8s.i
 export GORACE="${GORACE-} atexit_sleep_ms=20"
 # Many tests wait for time-outs rather than compute: more of them at once than cores.
 go test -race -vet=off -p 3 -parallel 4 -timeout 15m "$@" $longest $packages
-go vet -race -vettool="$PWD/tools/vet" $packages
+GOTOOLDIR=$(go env GOTOOLDIR) go vet -race -vettool="$PWD/tools/vet" $packages
