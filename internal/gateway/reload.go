@@ -114,8 +114,6 @@ func (w *watcher) reload(ctx context.Context, asked bool) {
 			g.o.Log.Info("nothing has changed: the configuration in force is that of the files", "hash", cfg.Hash())
 		}
 		g.rejected.Store(nil)
-		w.pending = false
-		return
 	} else if err := g.Replace(cfg, confirmed); err != nil {
 		w.pending = true
 		return
