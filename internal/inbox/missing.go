@@ -73,8 +73,11 @@ func own(provider, reason string, p *problem.Problem, id string, now time.Time) 
 func failed(provider, id string, err error, now time.Time) *Missing {
 	p := problem.From(err)
 	reason := ReasonUnavailable
-	if p.Status < http.StatusInternalServerError {
+	switch {
+	case p.Status < http.StatusInternalServerError:
 		reason = ReasonRefused
+	case p.Status == http.StatusGatewayTimeout:
+		reason = ReasonTimeout
 	}
 	return own(provider, reason, p, id, now)
 }

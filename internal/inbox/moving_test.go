@@ -78,7 +78,7 @@ func drawMailbox(t *rapid.T, id string, moves bool) *mailbox {
 		c := change{ask: rapid.IntRange(2, 12).Draw(t, "ask"), arrive: rapid.IntRange(0, min(spare, 6)).Draw(t, "arrive")}
 		spare -= c.arrive
 		if moves {
-			c.leave, c.marked = places.Draw(t, "go"), places.Draw(t, "marked")
+			c.leave, c.marked = places.Draw(t, "leave"), places.Draw(t, "marked")
 		}
 		m.changes = append(m.changes, c)
 	}
