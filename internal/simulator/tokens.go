@@ -3,16 +3,18 @@ package simulator
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
-	"io"
 	"maps"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 )
 
 // authorization is what the token endpoint knows: client credentials (RFC 6749 §4.4)
@@ -33,18 +35,16 @@ type issued struct {
 	sum     string // hex SHA-256 of the token
 }
 
+// hasOneOf tells whether the token has any of the scopes.
+func (t *issued) hasOneOf(scopes []string) bool {
+	return slices.ContainsFunc(t.scopes, func(s string) bool { return slices.Contains(scopes, s) })
+}
+
 const (
 	jwtBearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 	// maxForm bounds a token request, in bytes.
 	maxForm = 64 << 10
 )
-
-func newAuthorization(lifetime time.Duration) authorization {
-	return authorization{
-		lifetime: lifetime, clients: map[string]Client{}, tokens: map[string]*issued{}, spent: map[string]time.Time{},
-		issued: map[string]int{},
-	}
-}
 
 func (s *Simulator) mountToken() {
 	s.main.mounts[tokenPath] = &api{
@@ -58,11 +58,15 @@ type oauthError struct {
 	Description string `json:"error_description,omitempty"`
 }
 
-func (e *oauthError) status() int {
+// Error implements error.
+func (e *oauthError) Error() string { return e.Code + ": " + e.Description }
+
+func (e *oauthError) send(c *call) {
+	status := http.StatusBadRequest
 	if e.Code == "invalid_client" {
-		return http.StatusUnauthorized
+		status = http.StatusUnauthorized
 	}
-	return http.StatusBadRequest
+	c.sendJSON(status, e)
 }
 
 // tokenAnswer is an answer of RFC 6749 §5.1.
@@ -74,23 +78,14 @@ type tokenAnswer struct {
 }
 
 // issueToken serves POST /REST/oauth/v5/token.
-func (s *Simulator) issueToken(c *call) response {
+func (s *Simulator) issueToken(c *call) (any, error) {
 	h := c.w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("Pragma", "no-cache")
-	form, refusal := readForm(c.r)
-	if refusal == nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		var answer *tokenAnswer
-		if answer, refusal = s.grant(c, form); refusal == nil {
-			return c.send(http.StatusOK, answer)
-		}
+	form, err := c.form()
+	if err != nil {
+		return nil, err
 	}
-	return c.send(refusal.status(), refusal)
-}
-
-func (s *Simulator) grant(c *call, form url.Values) (*tokenAnswer, *oauthError) {
 	switch {
 	case form.Get("grant_type") == "":
 		return nil, &oauthError{"invalid_request", "grant_type is missing"}
@@ -101,35 +96,33 @@ func (s *Simulator) grant(c *call, form url.Values) (*tokenAnswer, *oauthError) 
 	case form.Get("client_assertion") == "":
 		return nil, &oauthError{"invalid_request", "client_assertion is missing"}
 	}
-	client, refusal := s.authenticate(form.Get("client_assertion"))
-	if refusal != nil {
-		return nil, refusal
+	client, err := s.authenticate(form.Get("client_assertion"))
+	if err != nil {
+		return nil, err
 	}
 	if id, ok := form["client_id"]; ok && id[0] != client.ID {
 		return nil, &oauthError{"invalid_client", "client_id is not the client of the assertion"}
 	}
-	scopes, refusal := grantedScopes(client, form)
-	if refusal != nil {
-		return nil, refusal
+	scopes, err := grantedScopes(client, form)
+	if err != nil {
+		return nil, err
 	}
 	c.entry.Client, c.entry.Scopes = client.ID, scopes
 	return s.issue(client, scopes), nil
 }
 
-// readForm takes the request apart as RFC 6749 §3.2 asks: form-encoded, each
+// form takes the request apart as RFC 6749 §3.2 asks: form-encoded, each
 // parameter at most once, and one way of authenticating.
-func readForm(r *http.Request) (url.Values, *oauthError) {
-	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // an unreadable one is another
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
-	form, errForm := url.ParseQuery(string(body))
+func (c *call) form() (url.Values, error) {
+	form, err := url.ParseQuery(string(c.body))
 	switch {
-	case mediaType != "application/x-www-form-urlencoded":
+	case c.mediaType != "application/x-www-form-urlencoded":
 		return nil, &oauthError{"invalid_request", "the content type must be application/x-www-form-urlencoded"}
-	case r.URL.RawQuery != "":
+	case c.r.URL.RawQuery != "":
 		return nil, &oauthError{"invalid_request", "parameters belong in the body, not in the query"}
-	case len(r.Header.Values("Authorization")) > 0 || form.Has("client_secret"):
+	case len(c.r.Header.Values("Authorization")) > 0 || form.Has("client_secret"):
 		return nil, &oauthError{"invalid_request", "authenticate by the assertion alone"}
-	case err != nil || errForm != nil || len(body) > maxForm:
+	case err != nil || len(c.body) > maxForm:
 		return nil, &oauthError{"invalid_request", "the body is not form-encoded, or too long"}
 	}
 	for name, values := range form {
@@ -142,7 +135,7 @@ func readForm(r *http.Request) (url.Values, *oauthError) {
 
 // grantedScopes are those asked for, all of them or none; without any, all that
 // the client has.
-func grantedScopes(client Client, form url.Values) ([]string, *oauthError) {
+func grantedScopes(client Client, form url.Values) ([]string, error) {
 	asked, has := form["scope"]
 	if !has {
 		scopes := client.Scopes
@@ -167,6 +160,97 @@ func grantedScopes(client Client, form url.Values) ([]string, *oauthError) {
 		}
 	}
 	return scopes, nil
+}
+
+const (
+	// maxAssertionLife is the longest time from iat to exp: minutes, not hours.
+	maxAssertionLife = 10 * time.Minute
+	// clockSkew is how far ahead a client's clock may be.
+	clockSkew = 10 * time.Second
+	maxJTI    = 255
+)
+
+// signatures are the algorithms of an assertion. "none" and the symmetric ones
+// are not among them, so that a certificate cannot be used as a shared secret.
+var signatures = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256}
+
+// authenticate judges an assertion (RFC 7523 §3) and gives the client that made it.
+func (s *Simulator) authenticate(assertion string) (Client, error) {
+	refused := func(why string) (Client, error) {
+		return Client{}, &oauthError{"invalid_client", why}
+	}
+	token, err := jwt.ParseSigned(assertion, signatures)
+	if err != nil {
+		return refused("the assertion is no JWT signed with RS256, PS256 or ES256")
+	}
+	// The claims are read before the signature is checked only to find whose key
+	// is to check it.
+	var claimed jwt.Claims
+	if err := token.UnsafeClaimsWithoutVerification(&claimed); err != nil {
+		return refused("the claims of the assertion cannot be read")
+	}
+	client, known := s.clients[claimed.Subject]
+	if !known {
+		return refused("the client is not registered")
+	}
+	var claims jwt.Claims
+	registered := client.certificates()
+	signer := slices.IndexFunc(registered, func(c *x509.Certificate) bool {
+		claims = jwt.Claims{}
+		return token.Claims(c.PublicKey, &claims) == nil
+	})
+	if signer < 0 {
+		return refused("the assertion is not signed with the key of the registered certificate")
+	}
+	if why := s.fault(token.Headers[0], claims, client.ID, registered[signer]); why != "" {
+		return refused(why)
+	}
+	return client, nil
+}
+
+// fault says what is wrong with an assertion of a client, signed with the certificate.
+func (s *Simulator) fault(h jose.Header, claims jwt.Claims, client string, cert *x509.Certificate) string {
+	now := s.now()
+	typ, typed := h.ExtraHeaders[jose.HeaderType]
+	print, printed := h.ExtraHeaders["x5t#S256"]
+	switch {
+	case typed && typ != "JWT":
+		return "typ must be JWT"
+	case printed && print != thumbprint(cert.Raw):
+		return "x5t#S256 is of another certificate than the registered one"
+	case now.After(cert.NotAfter) || now.Before(cert.NotBefore):
+		return "the registered certificate is not valid at this time"
+	case claims.Issuer != client:
+		return "iss and sub must both be the client id"
+	case len(claims.Audience) != 1 || claims.Audience[0] != s.TokenURL():
+		return "aud must be the token endpoint's URL and nothing else"
+	case claims.Expiry == nil || claims.IssuedAt == nil:
+		return "iat and exp are required"
+	case !now.Before(claims.Expiry.Time()):
+		return "the assertion has expired"
+	case claims.IssuedAt.Time().After(now.Add(clockSkew)):
+		return "iat is in the future"
+	case claims.NotBefore != nil && claims.NotBefore.Time().After(now.Add(clockSkew)):
+		return "nbf is in the future"
+	case claims.Expiry.Time().Sub(claims.IssuedAt.Time()) > maxAssertionLife:
+		return "the assertion lives too long: minutes, not hours"
+	case claims.ID == "" || len(claims.ID) > maxJTI:
+		return "jti is required, at most 255 characters"
+	case !s.spend(client, claims, now):
+		return "the assertion was used before: jti must be unique"
+	}
+	return ""
+}
+
+// spend marks an assertion as used and tells whether it was the first time.
+func (s *Simulator) spend(client string, claims jwt.Claims, now time.Time) bool {
+	key := client + "\x00" + claims.ID
+	maps.DeleteFunc(s.spent, func(_ string, expiry time.Time) bool { return !now.Before(expiry) })
+	if _, again := s.spent[key]; again {
+		return false
+	}
+	s.spent[key] = claims.Expiry.Time()
+	return true
 }
 
 func (s *Simulator) issue(client Client, scopes []string) *tokenAnswer {
