@@ -49,10 +49,7 @@ type citizenMandate struct {
 	Start          string            `json:"startDate"`
 	End            string            `json:"endDate"`
 	Stopped        string            `json:"stopDate,omitempty"`
-}
-
-type citizenMandateView struct {
-	citizenMandate
+	// Status and Links are only there as it is shown.
 	Status string `json:"status"`
 	Links  links  `json:"_links"`
 }
@@ -158,7 +155,7 @@ func (s *Simulator) listMandates(c *call) (any, error) {
 		}
 	}
 	c.w.Header().Set("Cache-Control", "no-store")
-	page, err := onePage(queryOf(c), all, func(m *citizenMandate) citizenMandateView { return m.view(c, today) })
+	page, err := onePage(queryOf(c), all, func(m *citizenMandate) citizenMandate { return m.view(c, today) })
 	if err != nil {
 		issue := problem.From(err).Issues[0]
 		return nil, badInput(grantIssue{issue.In, issue.Detail, issue.Name, issue.Value})
@@ -257,7 +254,7 @@ func (c *call) acting(represented, in string) (enterprise.Number, error) {
 
 func (s *Simulator) today() string { return s.now().UTC().Format(time.DateOnly) }
 
-func (m *citizenMandate) status(today string) string {
+func (m citizenMandate) status(today string) string {
 	switch {
 	case m.Stopped != "":
 		return statusStopped
@@ -267,9 +264,10 @@ func (m *citizenMandate) status(today string) string {
 	return statusActive
 }
 
-func (m *citizenMandate) view(c *call, today string) citizenMandateView {
+func (m citizenMandate) view(c *call, today string) citizenMandate {
 	self := c.base() + "/mandates/" + strconv.FormatInt(m.ID, 10)
-	return citizenMandateView{*m, m.status(today), links{"self": {self}, "stop": {self + "/stop"}}}
+	m.Status, m.Links = m.status(today), links{"self": {self}, "stop": {self + "/stop"}}
+	return m
 }
 
 // grantBody reads the body as a JSON object.
@@ -316,7 +314,8 @@ func readOrder(b grantBody) (m *citizenMandate, represented string, err error) {
 		missing = append(missing, "scopes")
 	}
 	if len(missing) > 0 {
-		return nil, "", badInput(missingIssue(missing))
+		return nil, "", badInput(grantIssue{In: "body",
+			Detail: `Object has missing required properties (["` + strings.Join(missing, `","`) + `"])`})
 	}
 	var issues []grantIssue
 	for _, name := range []string{"representedEnterpriseNumber", "representedEnterprise"} {
@@ -415,11 +414,6 @@ func patternIssue(in, name string, pattern *regexp.Regexp, value string) grantIs
 		issue.In, issue.Name = in, name
 	}
 	return issue
-}
-
-func missingIssue(names []string) grantIssue {
-	list, _ := json.Marshal(names) // strings never fail
-	return grantIssue{In: "body", Detail: "Object has missing required properties (" + string(list) + ")"}
 }
 
 func invalidScope(in string, sent any) error {

@@ -156,40 +156,27 @@ func (r *queryReader) date(name string, after bool) time.Time {
 // filter reads what a list of messages is to have. Parameters that the API does not have
 // are ignored.
 func (r *queryReader) filter() func(*message) bool {
-	var all []func(*message) bool
-	named := func(name string, of func(*message) string) {
-		if want := r.query.Get(name); want != "" {
-			all = append(all, func(msg *message) bool { return of(msg) == want })
-		}
-	}
-	flag := func(name string, of func(*message) bool) {
+	for _, name := range []string{"readStatus", "visible", "registeredMail"} {
 		if want := r.query.Get(name); r.query.Has(name) && want != "true" && want != "false" {
 			r.wrong(name, problem.IssueSchemaViolation, "true or false is expected")
 		}
-		named(name, func(msg *message) string { return strconv.FormatBool(of(msg)) })
 	}
-	dated := func(name string, of func(*message) time.Time) {
-		if before := r.date(name+"Before", false); !before.IsZero() {
-			all = append(all, func(msg *message) bool { return of(msg).Before(before) })
-		}
-		if after := r.date(name+"After", true); !after.IsZero() {
-			all = append(all, func(msg *message) bool { return of(msg).After(after) })
-		}
-	}
-	flag("readStatus", func(msg *message) bool { return msg.Read })
-	flag("visible", func(msg *message) bool { return msg.Visible })
-	flag("registeredMail", func(msg *message) bool { return msg.Registered })
-	named("messageTypeId", func(msg *message) string { return msg.TypeID })
-	named("senderOrganizationId", func(msg *message) string { return msg.OrgID })
-	named("senderApplicationId", func(msg *message) string { return msg.AppID })
-	dated("received", func(msg *message) time.Time { return msg.Published })
-	dated("expired", func(msg *message) time.Time { return msg.Expires })
+	receivedBefore, receivedAfter := r.date("receivedBefore", false), r.date("receivedAfter", true)
+	expiredBefore, expiredAfter := r.date("expiredBefore", false), r.date("expiredAfter", true)
 	text, language := strings.ToLower(r.query.Get("q")), r.query.Get("qlang")
 	if r.query.Has("q") && !slices.Contains([]string{"nl", "fr", "de"}, language) {
 		r.wrong("qlang", problem.IssueInvalidInput, "one of nl, fr, de is required with q")
 	}
-	all = append(all, func(msg *message) bool { return strings.Contains(strings.ToLower(msg.Subject[language]), text) })
+	is := func(name, value string) bool { return r.query.Get(name) == "" || r.query.Get(name) == value }
+	flag := func(name string, value bool) bool { return is(name, strconv.FormatBool(value)) }
+	within := func(at, before, after time.Time) bool {
+		return (before.IsZero() || at.Before(before)) && (after.IsZero() || at.After(after))
+	}
 	return func(msg *message) bool {
-		return !slices.ContainsFunc(all, func(accepts func(*message) bool) bool { return !accepts(msg) })
+		return flag("readStatus", msg.Read) && flag("visible", msg.Visible) && flag("registeredMail", msg.Registered) &&
+			is("messageTypeId", msg.TypeID) && is("senderOrganizationId", msg.OrgID) &&
+			is("senderApplicationId", msg.AppID) &&
+			within(msg.Published, receivedBefore, receivedAfter) && within(msg.Expires, expiredBefore, expiredAfter) &&
+			strings.Contains(strings.ToLower(msg.Subject[language]), text)
 	}
 }

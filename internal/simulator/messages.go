@@ -48,22 +48,18 @@ type message struct {
 	Attention  any        `json:"forTheAttentionOf,omitempty"`
 	TypeID     string     `json:"messageTypeId"`
 	OrgID      string     `json:"senderOrganizationId,omitempty"` // Sender since version 3
+	Sender     *party     `json:"sender,omitempty"`               // only as it is shown, and in a publication
 	AppID      string     `json:"senderApplicationId"`
 	Partition  string     `json:"partition,omitempty"` // since version 3
 	BodyMain   bool       `json:"isBodyMainContent"`
 	Payment    any        `json:"paymentData,omitempty"`
 	Replies    bool       `json:"isReplyAuthorized"`
+	// Documents and Links are only there as it is shown.
+	Documents any   `json:"attachments,omitempty"`
+	Links     links `json:"_links,omitempty"`
 
 	attachments []*attachment
 	body        translated
-}
-
-// messageView is a message as the API shows it.
-type messageView struct {
-	message
-	Sender    *party `json:"sender,omitempty"`
-	Documents any    `json:"attachments,omitempty"`
-	Links     links  `json:"_links"`
 }
 
 // attachment is one document of a message.
@@ -75,15 +71,13 @@ type attachment struct {
 	Media    string     `json:"mediaType"`
 	Size     float64    `json:"size"` // kB
 	Signed   bool       `json:"isAttachmentSigned"`
+	// Digest and Content are only there as it is shown.
+	Digest  any    `json:"digest,omitempty"`
+	Content string `json:"contentHref,omitempty"`
 
+	part    string    // its name in a publication
 	content *document // nil if it was too large to keep
 	digest  digestOf
-}
-
-type attachmentView struct {
-	attachment
-	Digest  any    `json:"digest,omitempty"`
-	Content string `json:"contentHref"`
 }
 
 // digestOf gives a SHA-256 in base64url. Of a large document that takes a while, and so it is
@@ -256,9 +250,10 @@ func (m *messageRegistry) summary(c *call) (any, error) {
 
 // view shows a message; whole adds the digests of its attachments, which a list
 // leaves out because they cost reading the documents.
-func (m *messageRegistry) view(msg *message, whole bool) messageView {
+func (m *messageRegistry) view(msg *message, whole bool) message {
 	self := m.api.base() + "/ebox/messages/" + msg.ID
-	v := messageView{message: *msg, Links: links{"self": {self}, "attachments": {self + "/attachments"}}}
+	v := *msg
+	v.Links = links{"self": {self}, "attachments": {self + "/attachments"}}
 	v.Published, v.Expires = msg.Published.In(m.zone), msg.Expires.In(m.zone)
 	if m.old {
 		v.Partition = ""
@@ -276,19 +271,19 @@ func (m *messageRegistry) view(msg *message, whole bool) messageView {
 }
 
 // listed shows a message in a list.
-func (m *messageRegistry) listed(msg *message) messageView { return m.view(msg, false) }
+func (m *messageRegistry) listed(msg *message) message { return m.view(msg, false) }
 
 func (m *messageRegistry) attachmentViews(msg *message, whole bool) any {
-	views := make([]attachmentView, len(msg.attachments))
+	views := make([]attachment, len(msg.attachments))
 	for i, a := range msg.attachments {
 		views[i] = m.attachmentView(msg, a, whole)
 	}
 	return wholeList(m.api.plainPages, views)
 }
 
-func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool) attachmentView {
-	v := attachmentView{attachment: *a,
-		Content: m.api.base() + "/ebox/messages/" + msg.ID + "/attachments/" + a.ID + "/content"}
+func (m *messageRegistry) attachmentView(msg *message, a *attachment, whole bool) attachment {
+	v := *a
+	v.Content = m.api.base() + "/ebox/messages/" + msg.ID + "/attachments/" + a.ID + "/content"
 	if whole {
 		v.Digest = a.digest
 	}

@@ -9,12 +9,15 @@ import (
 type partition struct {
 	ID   string     `json:"partition"`
 	Name translated `json:"partitionName"`
+	// Enterprise and Links are only there as it is shown.
+	Enterprise enterprise.Number `json:"enterpriseNumber"`
+	Links      links             `json:"_links"`
 }
 
 // partitions are those of every e-Box; what no rule leads elsewhere goes to the first.
 var partitions = []partition{
-	{"GENERAL", translated{"nl": "Algemeen", "fr": "Général", "de": "Allgemein"}},
-	{"HR", translated{"nl": "Personeel", "fr": "Personnel", "de": "Personal"}},
+	{ID: "GENERAL", Name: translated{"nl": "Algemeen", "fr": "Général", "de": "Allgemein"}},
+	{ID: "HR", Name: translated{"nl": "Personeel", "fr": "Personnel", "de": "Personal"}},
 }
 
 // partitionOf finds a partition; nil if there is none of the id.
@@ -27,15 +30,9 @@ func partitionOf(id string) *partition {
 	return nil
 }
 
-// partitionView is a partition as the API shows it.
-type partitionView struct {
-	partition
-	Enterprise enterprise.Number `json:"enterpriseNumber"`
-	Links      links             `json:"_links"`
-}
-
-func (c *call) viewPartition(p partition) partitionView {
-	return partitionView{p, c.enterprise, links{"self": {c.base() + "/ebox/" + c.enterprise.String() + "/" + p.ID}}}
+func (c *call) viewPartition(p partition) partition {
+	p.Enterprise, p.Links = c.enterprise, links{"self": {c.base() + "/ebox/" + c.enterprise.String() + "/" + p.ID}}
+	return p
 }
 
 // routingRule sends new messages to a partition. The criteria are public, the names of the members around them are

@@ -37,7 +37,6 @@ const (
 type publication struct {
 	message
 	Recipient   *party       `json:"recipient"`
-	Sender      *party       `json:"sender"`
 	Attachments []fileToSend `json:"attachments"`
 	BodyMain    *bool        `json:"isBodyMainContent"`
 	Body        translated   `json:"bodyContent"`
@@ -47,7 +46,7 @@ type publication struct {
 	// another version.
 	described bool
 	unknown   []string
-	files     []received
+	files     []*attachment
 }
 
 type fileToSend struct {
@@ -79,14 +78,6 @@ func (c *call) maySend() error {
 	}
 	return missingScope(wanted, "The access token has no scope for publishing on this enterprise's behalf. Ask the "+
 		"Authorization Server for one of: "+strings.Join(wanted, " ")+".")
-}
-
-// received is a file part that has passed through.
-type received struct {
-	name, fileName, mediaType string
-	size                      int64
-	digest                    string
-	kept                      []byte // nil if it was too large
 }
 
 type published struct {
@@ -172,15 +163,9 @@ func (m *messageRegistry) accept(c *call, p *publication) (any, error) {
 		msg.Expires = p.Expires
 	}
 	for i, f := range p.files {
-		about := p.Attachments[slices.IndexFunc(p.Attachments, func(t fileToSend) bool { return t.Part == f.name })]
-		a := &attachment{
-			ID: fmt.Sprint(i + 1), Title: about.Title, FileName: f.fileName, Main: about.Main, Media: f.mediaType,
-			Size: float64(f.size) / 1024, Signed: about.Signed, digest: func() string { return f.digest },
-		}
-		if f.kept != nil {
-			a.content = keptDocument(f.kept)
-		}
-		msg.attachments = append(msg.attachments, a)
+		about := p.Attachments[slices.IndexFunc(p.Attachments, func(t fileToSend) bool { return t.Part == f.part })]
+		f.ID, f.Title, f.Main, f.Signed = fmt.Sprint(i+1), about.Title, about.Main, about.Signed
+		msg.attachments = append(msg.attachments, f)
 	}
 	m.box(recipient).put(msg)
 	if len(m.keys) >= mostKept {
@@ -258,7 +243,7 @@ func (c *call) readParts(boundary string) error {
 		case len(p.files) == maxFiles:
 			err = errors.New("at most six files are allowed")
 		default:
-			var f received
+			var f *attachment
 			f, err = readFile(part)
 			p.files = append(p.files, f)
 		}
@@ -282,23 +267,27 @@ func (c *call) readDescription(p *publication, part io.Reader) error {
 	return nil
 }
 
-func readFile(part *multipart.Part) (received, error) {
-	f := received{name: part.FormName(), fileName: part.FileName()}
-	f.mediaType, _, _ = mime.ParseMediaType(part.Header.Get("Content-Type")) // an unreadable one is judged with the others
+// readFile reads a document as it passes through.
+func readFile(part *multipart.Part) (*attachment, error) {
 	var kept bytes.Buffer
 	hash := sha256.New()
-	first, err := io.Copy(io.MultiWriter(hash, &kept), io.LimitReader(part, keptFile))
+	size, err := io.Copy(io.MultiWriter(hash, &kept), io.LimitReader(part, keptFile))
+	var rest int64
 	if err == nil {
-		f.size, err = io.Copy(hash, part)
+		rest, err = io.Copy(hash, part)
 	}
 	if err != nil {
-		return f, errors.New("the part " + f.name + " breaks off")
+		return nil, errors.New("the part " + part.FormName() + " breaks off")
 	}
-	if f.size == 0 {
-		f.kept = append([]byte{}, kept.Bytes()...)
+	digest := base64.RawURLEncoding.EncodeToString(hash.Sum(nil))
+	mediaType, _, _ := mime.ParseMediaType(part.Header.Get("Content-Type")) // an unreadable one is judged with the others
+	f := &attachment{
+		part: part.FormName(), FileName: part.FileName(), Media: mediaType, Size: float64(size+rest) / 1024,
+		digest: func() string { return digest },
 	}
-	f.size += first
-	f.digest = base64.RawURLEncoding.EncodeToString(hash.Sum(nil))
+	if rest == 0 {
+		f.content = keptDocument(kept.Bytes())
+	}
 	return f, nil
 }
 
@@ -335,19 +324,19 @@ func (c *call) check(p *publication) (recipient enterprise.Number, issues []prob
 	for i, a := range p.Attachments {
 		main = main || a.Main
 		name := fmt.Sprintf("/attachments/%d", i)
-		at := slices.IndexFunc(p.files, func(f received) bool { return f.name == a.Part })
+		at := slices.IndexFunc(p.files, func(f *attachment) bool { return f.part == a.Part })
 		if refuseIf(at < 0, invalid, name+"/httpPartName", "there is no such part"); at >= 0 && a.Digest != nil {
-			refuseIf(a.Digest.Method != digestMethod || strings.TrimRight(a.Digest.Value, "=") != p.files[at].digest, invalid,
+			refuseIf(a.Digest.Method != digestMethod || strings.TrimRight(a.Digest.Value, "=") != p.files[at].digest(), invalid,
 				name+"/digest", "does not match the bytes received; the base64url of their SHA-256 is expected")
 		}
 	}
 	for i, f := range p.files {
-		refuseIf(!slices.ContainsFunc(p.Attachments, func(a fileToSend) bool { return a.Part == f.name }), invalid, f.name,
+		refuseIf(!slices.ContainsFunc(p.Attachments, func(a fileToSend) bool { return a.Part == f.part }), invalid, f.part,
 			"no attachment names this part")
-		refuseIf(slices.ContainsFunc(p.files[:i], func(g received) bool { return g.name == f.name }), invalid, f.name,
+		refuseIf(slices.ContainsFunc(p.files[:i], func(g *attachment) bool { return g.part == f.part }), invalid, f.part,
 			"the part is there twice")
-		refuseIf(f.fileName == "", missing, f.name, "the part needs a file name")
-		refuseIf(!slices.Contains(mediaTypes, f.mediaType), invalid, f.name,
+		refuseIf(f.FileName == "", missing, f.part, "the part needs a file name")
+		refuseIf(!slices.Contains(mediaTypes, f.Media), invalid, f.part,
 			"the content type is none of those that e-Box takes")
 	}
 	refuseIf(!main, missing, "/attachments", "one attachment or the body must be the main content")
