@@ -21,6 +21,9 @@ import (
 // MaxChanges is the most that the body of a PATCH may have, in bytes: 1 MB.
 const MaxChanges = 1e6
 
+// mostIssues is how many issues of a PATCH are named: nobody reads more.
+const mostIssues = 100
+
 // Changes are the changes of a PATCH, by provider.
 type Changes struct {
 	contentType []string
@@ -77,30 +80,30 @@ func ParseChanges(body []byte, contentType []string, known []Provider, held *mem
 	}
 	var items []byte
 	counted := false
-	jsonscan.Members(whole, func(m jsonscan.Member) bool {
+	for m := range jsonscan.Members(whole) {
 		switch string(m.Key) {
 		case "items":
 			items = m.Value
 		case "totalItems":
 			counted = true
 		}
-		return true
-	})
+	}
 	if len(items) == 0 || items[0] != '[' || jsonscan.Blanks(items[1:])[0] == ']' {
 		return nil, badChanges("body", "/items", problem.IssueRequiredInput, "an array with at least one item is expected")
 	}
 	c := &Changes{contentType: contentType}
 	var issues []problem.Issue
 	index := 0
-	jsonscan.Elements(items, func(item []byte) bool {
+	for item := range jsonscan.Elements(items) {
 		if issue := c.add(item, known); issue != nil {
 			issue.In, issue.Name = "body", "/items/"+strconv.Itoa(index)+issue.Name
 			issues = append(issues, *issue)
 		}
 		index++
-		const enough = 100 // nobody reads more
-		return len(issues) < enough
-	})
+		if len(issues) == mostIssues {
+			break
+		}
+	}
 	if len(issues) > 0 {
 		return nil, problem.BadRequest("The changes cannot be shared out among the Document Providers. Nothing was sent to "+
 			"any of them; give each item the providerId that the list shows for the message.", issues...)
@@ -124,16 +127,12 @@ func (c *Changes) add(item []byte, known []Provider) *problem.Issue {
 	}
 	var id string
 	there := false
-	jsonscan.Members(item, func(m jsonscan.Member) bool {
-		if string(m.Key) != "providerId" {
-			return true
+	for m := range jsonscan.Members(item) {
+		if string(m.Key) == "providerId" && m.Value[0] == '"' {
+			id, there = jsonscan.Text(m.Value), true
+			break
 		}
-		there = m.Value[0] == '"'
-		if there {
-			id = jsonscan.Text(m.Value)
-		}
-		return false
-	})
+	}
 	switch {
 	case !there:
 		return &problem.Issue{Type: problem.IssueRequiredInput, Name: "/providerId",

@@ -108,7 +108,7 @@ func newSummary(raw []byte) (*summary, error) {
 		return nil, errNoSummary
 	}
 	s := &summary{raw: raw}
-	jsonscan.Members(raw, func(m jsonscan.Member) bool {
+	for m := range jsonscan.Members(raw) {
 		switch string(m.Key) {
 		case "numberOfMessages":
 			s.messages = whole(m.Value)
@@ -124,8 +124,7 @@ func newSummary(raw []byte) (*summary, error) {
 		case "lastConsultationDate":
 			s.consulted, s.consultedAt = m.Value, moment(m.Value)
 		}
-		return true
-	})
+	}
 	if s.messages == nil {
 		return nil, errNoSummary // the one member that the API requires
 	}
