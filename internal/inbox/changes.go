@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"slices"
@@ -185,10 +186,10 @@ type outcome struct {
 // 4xx, and no use in sending it again), and 502 if not. A provider that cannot be called
 // now has not got its changes. Writes have no time limit but their own: how they ended
 // would not be known. If the caller has gone, the error is that of ctx.
-func (in *Inbox) Change(ctx context.Context, round *Round, c *Changes) (*Result, int, error) {
+func (r *Round) Change(ctx context.Context, c *Changes) (*Result, int, error) {
 	result := new(Result)
 	outcomes := make([]outcome, len(c.parts))
-	each(len(c.parts), func(i int) { outcomes[i] = in.change(ctx, round, c, &c.parts[i]) })
+	each(len(c.parts), func(i int) { outcomes[i] = r.change(ctx, c, &c.parts[i]) })
 	if isGone(ctx) {
 		return result, 0, ctx.Err()
 	}
@@ -206,7 +207,7 @@ func (in *Inbox) Change(ctx context.Context, round *Round, c *Changes) (*Result,
 	providers := array(said)
 	result.Asked = len(c.parts)
 	if len(result.Missing) == len(c.parts) {
-		return result, 0, refusalOfAll(result.Missing, providers, in.o.Now())
+		return result, 0, r.refusalOfAll(result.Missing, providers)
 	}
 	status := http.StatusOK
 	if len(result.Missing) > 0 {
@@ -218,7 +219,7 @@ func (in *Inbox) Change(ctx context.Context, round *Round, c *Changes) (*Result,
 
 // refusalOfAll is the problem of changes that no provider has accepted. providers says
 // what became of each.
-func refusalOfAll(missing []*Missing, providers []byte, now time.Time) *problem.Problem {
+func (r *Round) refusalOfAll(missing []*Missing, providers []byte) *problem.Problem {
 	status, refused := missing[0].Status, true
 	for _, m := range missing {
 		if m.Status != status {
@@ -243,36 +244,34 @@ func refusalOfAll(missing []*Missing, providers []byte, now time.Time) *problem.
 			"each; where it says requestSent, the changes may have taken effect all the same.",
 	}
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
-		if d := wait(missing, true, now); d > 0 {
+		if d := r.wait(missing, true); d > 0 {
 			p.Header = http.Header{"Retry-After": {strconv.FormatInt(problem.WholeSeconds(d), 10)}}
 		}
 	}
 	return p.With("providers", json.RawMessage(providers)).Proxy(author)
 }
 
-func (in *Inbox) change(ctx context.Context, round *Round, c *Changes, p *part) outcome {
-	now := in.o.Now()
-	for _, known := range round.Providers {
+func (r *Round) change(ctx context.Context, c *Changes, p *part) outcome {
+	for _, known := range r.Providers {
 		if known.ID == p.provider && known.Refusal != nil {
-			m := notAsked(known, round.ID, now)
-			return outcome{m.Status, m}
+			return without(r.notAsked(known))
 		}
 	}
-	a, err := round.Asker.Ask(ctx, &Request{
+	a, err := r.Asker.Ask(ctx, &Request{
 		Provider: p.provider, Method: http.MethodPatch, Path: MessagesPath, ContentType: c.contentType, Body: p.body,
 	})
 	if err != nil {
-		m := failed(p.provider, round.ID, err, now)
-		return outcome{m.Status, m}
+		return without(r.failed(p.provider, err))
 	}
 	defer a.Body.Close()
 	// How the write ended is known. What is said of it besides must not hold the others'
 	// answers back, however slowly it comes.
-	defer time.AfterFunc(in.o.Timeout, func() { _ = a.Body.Close() }).Stop()
+	defer time.AfterFunc(r.Timeout, func() { _ = a.Body.Close() }).Stop()
 	if a.Reason == "" && a.Status >= 200 && a.Status < 300 {
-		drain(a)
+		_, _ = io.CopyN(io.Discard, a.Body, maxProblem) // so that its connection can be used again
 		return outcome{status: a.Status}
 	}
-	m := refused(p.provider, a, now)
-	return outcome{m.Status, m}
+	return without(r.refused(p.provider, a))
 }
+
+func without(m *Missing) outcome { return outcome{m.Status, m} }

@@ -158,13 +158,11 @@ func readItems(s *jsonscan.Stream, each func(*message) error) error {
 // newMessage takes what is needed out of a message, which is valid JSON.
 func newMessage(raw []byte) (message, error) {
 	m, published := message{raw: raw}, false
-	switch {
-	case raw[0] != '{':
+	if raw[0] != '{' {
 		return m, errNoList
-	case !utf8.Valid(raw): // it would spoil the whole answer for strict readers
-		return m, errBroken
-	case !jsonscan.Readable(raw):
-		return m, errStrange
+	}
+	if err := readable(raw); err != nil {
+		return m, err
 	}
 	for f := range jsonscan.Members(raw) {
 		switch string(f.Key) {
@@ -190,6 +188,25 @@ func newMessage(raw []byte) (message, error) {
 		return m, errNoID
 	}
 	return m, nil
+}
+
+// readable tells what every reader of the whole answer would take, of what is valid JSON.
+func readable(raw []byte) error {
+	switch {
+	case !utf8.Valid(raw): // it would spoil the whole answer for strict readers
+		return errBroken
+	case !jsonscan.Readable(raw):
+		return errStrange
+	}
+	return nil
+}
+
+// usable is that of what may be no JSON.
+func usable(raw []byte) error {
+	if !json.Valid(raw) {
+		return errBroken
+	}
+	return readable(raw)
 }
 
 // link notes a page's link to another.

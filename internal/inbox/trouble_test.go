@@ -64,12 +64,12 @@ func TestAProviderThatSendsNoHeaderIsNamedWithWhatIsTrue(t *testing.T) {
 		ReasonTimeout: problem.Timeout("too slow", problem.ProxyResponseTimeout), ReasonRefused: problem.Forbidden("no"),
 		ReasonUnavailable: problem.Internal(errors.New("fault")),
 	} {
-		round := &Round{ID: "r", Asker: unanswered{why}, Providers: []Provider{{ID: "a"}}}
-		r, err := inbox.List(t.Context(), round, queryOf(t, ""), "list")
+		round := roundOf(unanswered{why}, "a")
+		r, err := round.List(t.Context(), queryOf(t, ""), "list")
 		if HeaderOf(r.Missing) != "a;reason="+want || err == nil {
 			t.Errorf("%s: list lacks %q, %v", want, HeaderOf(r.Missing), err)
 		}
-		if r, err = inbox.Summary(t.Context(), round, "", false, "self", "list"); HeaderOf(r.Missing) != "a;reason="+want {
+		if r, err = round.Summary(t.Context(), "", false, "self", "list"); HeaderOf(r.Missing) != "a;reason="+want {
 			t.Errorf("%s: summary lacks %q, %v", want, HeaderOf(r.Missing), err)
 		}
 	}
