@@ -93,7 +93,7 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 	if !o.withoutToken {
 		rt = authn.NewTokenLayer(rt, o.name, g.now)
 	}
-	s.stack = audit.NewLayer(s.protection.Retry(rt), &g.pool.evidence)
+	s.stack = audit.NewLayer(s.protection.Retry(rt), g.pool.evidence.Intent)
 	return s
 }
 
