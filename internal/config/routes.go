@@ -42,7 +42,7 @@ func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[str
 		slot := slices.IndexFunc(routes, func(r Route) bool { return r.Name == name })
 		if slot < 0 {
 			slot = len(routes)
-			routes = append(routes, d.newRoute(name, entry))
+			routes = append(routes, d.beginRoute(name, entry))
 		}
 		if name != "" {
 			at[name] = path
@@ -52,12 +52,12 @@ func (d *decoder) decodeRoutes(n *node, routes []Route) (all []Route, at map[str
 	return routes, at
 }
 
-// newRoute begins a route that the environment does not have. A name that other
+// beginRoute begins a route that the environment does not have. A name that other
 // environments have begins as there, but for the upstream; without a kind, the path
 // of the internal endpoint or an upstream that is the registry's tells it: that
 // mandates are checked and openings are never repeated must not hang on a key that
 // was forgotten.
-func (d *decoder) newRoute(name string, entry *node) Route {
+func (d *decoder) beginRoute(name string, entry *node) Route {
 	kind := Kind(d.peek(entry, "kind"))
 	if official, ok := officialRoutes()[name]; ok && kind == "" {
 		return official
@@ -71,6 +71,25 @@ func (d *decoder) newRoute(name string, entry *node) Route {
 	if kind == KindEBox && (name == routePartition || path == partitionRoute ||
 		strings.HasPrefix(path, partitionRoute+"/")) {
 		r.EnterpriseIn = partitionPaths
+	}
+	return r
+}
+
+// newRoute gives a route of a kind before the file, or the environment, has its
+// say.
+func newRoute(kind Kind) Route {
+	r := withDefaults[Route]()
+	r.Kind, r.Enterprise, r.Methods = kind, Optional, []string{"GET", "POST", "PUT", "PATCH", "DELETE"}
+	switch kind {
+	case KindEBox:
+		r.Enterprise = Required
+		r.Cache.Enabled = true
+	case KindRegistry:
+		r.Enterprise = None
+		r.Methods = []string{"GET"}
+		r.Cache.Enabled = true
+	case KindMandates:
+		r.MaxBody = 1e6
 	}
 	return r
 }
