@@ -63,9 +63,6 @@ func (d *decoder) at(path string) *node {
 // find walks from n along a path. A key may have dots in it, and the shortest that leads on
 // counts: of the others a name of the reader's choosing alone can be meant.
 func find(n *node, path string) *node {
-	if n != nil && n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
 	if n == nil || path == "" {
 		return n
 	}
@@ -74,7 +71,7 @@ func find(n *node, path string) *node {
 		if err != nil || n.Kind != yaml.SequenceNode || i >= len(n.Content) {
 			return nil
 		}
-		return find(n.Content[i], rest)
+		return find(aliased(n.Content[i]), rest)
 	}
 	path = strings.TrimPrefix(path, ".")
 	for end := range len(path) + 1 {

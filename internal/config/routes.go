@@ -121,20 +121,25 @@ func (d *decoder) peek(n *node, name string) string {
 	return text
 }
 
-// member finds the value of a key before the mapping is decoded.
+// member finds the value of a key, behind an alias too, before the mapping is decoded.
 func member(n *node, name string) *node {
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	if n.Kind != yaml.MappingNode {
+	if n = aliased(n); n.Kind != yaml.MappingNode {
 		return nil
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == name {
-			return n.Content[i+1]
+			return aliased(n.Content[i+1])
 		}
 	}
 	return nil
+}
+
+// aliased is what an alias stands for, and anything else itself.
+func aliased(n *node) *node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
 }
 
 // decodeNode reads a route. Its upstream is a URL, or {registry: true}.

@@ -80,7 +80,7 @@ func (s *source) excerpt(line int) string {
 var (
 	// secretKey finds a key that names a secret by the look of it, also when
 	// the key is misspelt or the text is no YAML at all.
-	secretKey = regexp.MustCompile(`(?i)\b\w*(pass|pwd|secret)\w*["']?\s*[:=]`)
+	secretKey = regexp.MustCompile(`(?i)\b\w*(pass\w*|pwd\w*|secret\w*|token|key)["']?\s*[:=]`)
 	// userInfo finds the credentials in a URL.
 	userInfo = regexp.MustCompile(`://\S*@`)
 )
@@ -152,11 +152,17 @@ func (s *source) hideBetween(line, column, nextLine, nextColumn int) {
 	}
 }
 
-// namesSecret tells a key that names a secret by the look of it, also when it is misspelt.
+// namesSecret tells a key that names a secret by the look of it, also when it is misspelt or
+// nobody knows it: a token or key may stand where its file was meant.
 func namesSecret(key string) bool {
 	key = strings.ToLower(key)
-	return !strings.HasSuffix(key, "file") &&
-		(strings.Contains(key, "pass") || strings.Contains(key, "pwd") || strings.Contains(key, "secret"))
+	switch {
+	case strings.HasSuffix(key, "file"), key == "idempotencykey":
+		return false
+	case strings.HasSuffix(key, "token"), strings.HasSuffix(key, "key"):
+		return true
+	}
+	return strings.Contains(key, "pass") || strings.Contains(key, "pwd") || strings.Contains(key, "secret")
 }
 
 // cutAt parts a line before a column, counted in characters from 1.
