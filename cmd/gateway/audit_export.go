@@ -71,7 +71,7 @@ func exportBundle(p *process, file string, dirs []string, to string, from, until
 		return err
 	}
 	var o audit.VerifyOptions
-	if o.Keys, err = publicKeys(keyFiles); err != nil {
+	if o.Keys, err = audit.LoadPublicKeys(keyFiles...); err != nil {
 		return err
 	}
 	dir := to
