@@ -84,7 +84,7 @@ func auditVerify(p *process) *cobra.Command {
 				return err
 			}
 		}
-		shown := auditProgress(p, "verifying", audit.Size(dirs))
+		shown := p.newProgress("verifying", audit.Size(dirs), progress.Bytes)
 		o.Read = shown.Add
 		reports, between, err := audit.VerifyAll(dirs, o)
 		shown.Clear()
@@ -103,13 +103,6 @@ func auditVerify(p *process) *cobra.Command {
 		return nil
 	}
 	return c
-}
-
-// auditProgress shows how many of some bytes of evidence were read.
-func auditProgress(p *process, what string, total int64) *progress.Reporter {
-	return progress.New(progress.Options{
-		W: p.stderr, Terminal: progress.IsTerminal(p.stderr), What: what, Total: total, Amount: progress.Bytes,
-	})
 }
 
 // printReports says what verifying chains found, and counts it.
