@@ -67,7 +67,8 @@ type Purge struct {
 }
 
 func (a *administration) purge(r *http.Request) (any, error) {
-	const usage = "Say which stored answers are to be dropped, by one parameter: enterprise=NUMBER, route=NAME or all=true."
+	const usage = "Say which stored answers are to be dropped, by one parameter: enterprise=NUMBER, route=NAME or " +
+		"all=true."
 	query, err := parameters(r, usage, "enterprise", "route", "all")
 	if err != nil {
 		return nil, err

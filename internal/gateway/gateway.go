@@ -90,16 +90,14 @@ type Gateway struct {
 	redis    atomic.Pointer[redisstore.Store]
 	tracer   atomic.Pointer[telemetry.Tracer]
 	instance string
-	// limits are the rates of enterprises and callers, rateRefusals counts what they refused.
-	limits       *resilience.Limits
-	rateRefusals rateRefusals
-	memory       *memory.Budget // bounds what is held for callers
-	cache        *cache.Cache
-	calls        *wire.Calls // the trace ids under way
-	switches     *maintenance.Switches
-	evidence     evidence.Keeper
-	activity     *activity.Recent
-	metrics      *telemetry.Metrics
+	limits   *resilience.Limits // the rates of enterprises and callers
+	memory   *memory.Budget     // bounds what is held for callers
+	cache    *cache.Cache
+	calls    *wire.Calls // the trace ids under way
+	switches *maintenance.Switches
+	evidence evidence.Keeper
+	activity *activity.Recent
+	metrics  *telemetry.Metrics
 }
 
 // The states of a gateway: requests are served; they are served, and callers asked
