@@ -24,7 +24,7 @@ func (g *generation) newInbox(routes []*server.Route, show func([]inbox.Provider
 	for i, route := range g.cfg.Routes {
 		if route.Registry && route.Kind == config.KindEBox {
 			return &server.Inbox{
-				Inbox: inbox.New(inbox.Options{Timeout: g.cfg.Inbox.Timeout, Now: g.gw.o.Now}),
+				Timeout: g.cfg.Inbox.Timeout, Now: g.gw.o.Now,
 				Route: routes[i], Providers: providers, Reason: missingReason, Show: show,
 			}
 		}
