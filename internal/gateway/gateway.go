@@ -72,7 +72,10 @@ type Gateway struct {
 	state   atomic.Int32 // one of serving, leaving, refusing
 	// replacing serialises the replacement of current. rejected is the last configuration
 	// that was not taken, nil if that was before the one in force.
-	replacing  sync.Mutex
+	replacing sync.Mutex
+	// reloading is held from reading a configuration until it is in force: numbers that are
+	// suspended meanwhile would be so in the generation alone that is replaced.
+	reloading  sync.Mutex
 	rejected   atomic.Pointer[rejection]
 	background *background
 	readiness  readiness
