@@ -62,7 +62,7 @@ func (x *exchange) serveInbox(path string) error {
 		return err
 	}
 	parsed := ebox.ParsePath(path)
-	c.Action = in.Route.Classify(c.Method, parsed)
+	c.Action = in.Route.classify(c.Method, parsed)
 	if err := x.sameOrigin(); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (x *exchange) serveInbox(path string) error {
 	if err := x.readNames(in.Route, parsed, nil, &claim); err != nil {
 		return err
 	}
-	tenant, err := x.e.o.Resolver.Resolve(caller, &in.Route.Tenancy, c.Action, c.Method, claim)
+	tenant, err := x.resolve(caller, &in.Route.Tenancy, claim)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (b *bundle) change(caller *tenancy.Caller) error {
 	if err := b.x.readNames(in.Route, ebox.ParsePath(inbox.MessagesPath), body, &claim); err != nil {
 		return err
 	}
-	if _, err := b.x.e.o.Resolver.Resolve(caller, &in.Route.Tenancy, b.x.c.Action, b.x.c.Method, claim); err != nil {
+	if _, err := b.x.resolve(caller, &in.Route.Tenancy, claim); err != nil {
 		return err
 	}
 	changes, err := inbox.ParseChanges(body, b.x.r.Header["Content-Type"], providers, &b.x.memory)
@@ -296,7 +296,7 @@ func (b *bundle) Ask(ctx context.Context, q *inbox.Request) (*inbox.Answer, erro
 	}
 	path := b.prefix + strings.Replace(route.Path, "{providerId}", url.PathEscape(q.Provider), 1)
 	c := b.call(q, header, path+q.Path)
-	c.MaxBody = route.MaxBody
+	c.MaxBody = int64(route.MaxBody)
 	if err := aim(c, route, e.mount+path, b.x.publicOrigin()); err != nil {
 		return nil, err
 	}
