@@ -1,7 +1,9 @@
 package cache
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"maps"
 	"net/http"
 	"strconv"
@@ -217,26 +219,25 @@ func ageValue(age time.Duration) string {
 // answer makes the answer that an entry is to this request: whole, a part of it, or the
 // word that the caller has it already. Its header may be the entry's own, which nobody
 // may change. What no-cache names is left out of an answer that is not validated.
-func (rd *reading) answer(e *Entry, now time.Time, status string, validated bool) *call.Answer {
-	rd.x.Record.Cache = status
+func (rd *reading) answer(e *Entry, now time.Time, how string, validated bool) *call.Answer {
+	rd.x.Record.Cache = how
 	a := &call.Answer{
-		Header: e.Header, ProtoMajor: e.ProtoMajor, ProtoMinor: e.ProtoMinor, Cache: status, Age: ageValue(e.age(now)),
+		Header: e.Header, ProtoMajor: e.ProtoMajor, ProtoMinor: e.ProtoMinor, Cache: how, Age: ageValue(e.age(now)),
 	}
 	if rd.q.conditional && e.notModified(rd.q.header) {
 		a.Status, a.Header = http.StatusNotModified, notModifiedHeader(e.Header)
 		return a
 	}
-	var contentRange string
-	a.Status, a.Bytes, contentRange = e.part(rd.q.method, rd.field)
-	a.Length = int64(len(a.Bytes))
+	status, body, contentRange := e.part(rd.q.method, rd.field)
+	a.Status, a.Body, a.Length = status, io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	without := e.facts.cc.noCacheFields
 	if contentRange != "" || !validated && len(without) > 0 {
 		a.Header = maps.Clone(e.Header)
 	}
 	if contentRange != "" {
 		a.Header["Content-Range"] = []string{contentRange}
-		a.Header["Content-Length"] = []string{strconv.Itoa(len(a.Bytes))}
-		if a.Status == http.StatusRequestedRangeNotSatisfiable {
+		a.Header["Content-Length"] = []string{strconv.Itoa(len(body))}
+		if status == http.StatusRequestedRangeNotSatisfiable {
 			delete(a.Header, "Content-Type")
 			delete(a.Header, "Content-Encoding")
 		}

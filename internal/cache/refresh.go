@@ -62,6 +62,6 @@ func (rd *reading) fetch(ctx context.Context) {
 	}
 	defer a.Close()
 	if a.Body != nil {
-		_, _ = io.Copy(io.Discard, a.Body) // an error shows to the recorder
+		_, _ = io.Copy(io.Discard, a.Body) // an error shows to what keeps it
 	}
 }

@@ -94,8 +94,8 @@ func TestVaryOfBothCounts(t *testing.T) {
 	c := call.New()
 	c.To = g.up
 	a := &call.Answer{Status: 200, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{"Vary": {"Accept"}}}
-	d := delivery{exchange: &exchange{c: c}, a: a}
-	d.answerHeader(h)
+	x := exchange{c: c, a: a}
+	x.answerHeader(h)
 	if got := strings.Join(h["Vary"], ","); got != "Origin,Accept" || len(a.Header["Vary"]) != 1 {
 		t.Fatalf("%s", got)
 	}
