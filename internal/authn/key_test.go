@@ -16,8 +16,8 @@ import (
 )
 
 func TestLoadKeyReadsEveryFormat(t *testing.T) {
-	rsaKey := mustLoad(t, oldSource).Fingerprint()
-	ecKey := mustLoad(t, newSource).Fingerprint()
+	rsaKey := mustLoad(t, oldSource).about.Fingerprint
+	ecKey := mustLoad(t, newSource).about.Fingerprint
 	const example = "CN=0206731645,O=Example,C=BE"
 	cases := map[string]struct {
 		src         string // see clientOf
@@ -58,14 +58,14 @@ func TestLoadKeyReadsEveryFormat(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			k := mustLoad(t, clientOf(c.src))
-			if k.Algorithm() != c.algorithm || k.Subject() != c.subject {
-				t.Errorf("%s of %q, want %s of %q", k.Algorithm(), k.Subject(), c.algorithm, c.subject)
+			if k.about.Algorithm != c.algorithm || k.about.Subject != c.subject {
+				t.Errorf("%s of %q, want %s of %q", k.about.Algorithm, k.about.Subject, c.algorithm, c.subject)
 			}
-			if c.fingerprint != "" && k.Fingerprint() != c.fingerprint {
-				t.Errorf("another key: %s", k.Fingerprint())
+			if c.fingerprint != "" && k.about.Fingerprint != c.fingerprint {
+				t.Errorf("another key: %s", k.about.Fingerprint)
 			}
-			if k.NotAfter().IsZero() != (c.subject == "") || k.NotBefore().IsZero() != (c.subject == "") {
-				t.Errorf("valid from %s to %s", k.NotBefore(), k.NotAfter())
+			if k.about.NotAfter.IsZero() != (c.subject == "") || k.about.NotBefore.IsZero() != (c.subject == "") {
+				t.Errorf("valid from %s to %s", k.about.NotBefore, k.about.NotAfter)
 			}
 		})
 	}
@@ -221,13 +221,13 @@ func TestACertificateOutOfItsTimeLoadsWithAWarning(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "key.pem")
 			write(t, file, selfSigned(t, now.Add(c.from), now.Add(c.to)))
-			s := mustLoad(t, clientOf("key="+file)).status(now)
+			s := mustLoad(t, clientOf("key="+file)).Status(now)
 			if s.State != c.state || *s.DaysLeft != c.days {
 				t.Fatalf("%s with %d days, want %s with %d", s.State, *s.DaysLeft, c.state, c.days)
 			}
 		})
 	}
-	if s := mustLoad(t, clientOf("key=rsa-pkcs8.pem")).status(now); s.State != KeyNoCertificate ||
+	if s := mustLoad(t, clientOf("key=rsa-pkcs8.pem")).Status(now); s.State != KeyNoCertificate ||
 		s.DaysLeft != nil {
 		t.Fatalf("without a certificate: %+v", s)
 	}
@@ -265,7 +265,7 @@ func TestAKeyNeverPrintsItself(t *testing.T) {
 			}
 		}
 	}
-	if !strings.Contains(logged.String(), k.Fingerprint()) {
+	if !strings.Contains(logged.String(), k.about.Fingerprint) {
 		t.Error("the log does not say which key")
 	}
 }

@@ -94,7 +94,7 @@ func TestASharedCopyThatMixesUpTokensIsNotBelieved(t *testing.T) {
 	tokens := setup(t, as, func(o *Options) { o.Shared = shared })
 	other := mustToken(t, source(t, tokens, "scope:other"))
 	s := source(t, tokens)
-	shared.tokens[s.client.tokenKey(s.client.key.Load(), s.scopes).Digest()] = other
+	shared.tokens[s.asking(s.client.key.Load()).tokenKey().Digest()] = other
 	if got, err := s.Token(t.Context()); err == nil {
 		t.Fatalf("a token for %s was taken for one for %s", got.Key().Scopes, s.Scopes())
 	}

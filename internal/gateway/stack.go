@@ -91,7 +91,7 @@ func (g *generation) newStack(o upstreamOptions) *stacked {
 	rt = s.protection.Bulkhead(rt)
 	rt = s.protection.Rate(rt)
 	if !o.withoutToken {
-		rt = authn.NewTokenLayer(rt, o.name, g.now)
+		rt = authn.NewTokenLayer(rt, o.name)
 	}
 	s.stack = audit.NewLayer(s.protection.Retry(rt), &g.pool.evidence)
 	return s
