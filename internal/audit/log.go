@@ -124,8 +124,8 @@ type Log struct {
 	pending   []entry
 	batch     *batch // of those pending that somebody waits for; nil if none
 	lost      losses
-	status    Status           // see note
-	shipping  [shipWays]string // why checkpoints cannot be handed out, by way
+	status    Status              // see note
+	shipping  [shipReasons]string // why checkpoints cannot be handed out, by way
 	wake      chan struct{}
 	done      chan struct{}
 	closeOnce sync.Once

@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -34,8 +33,6 @@ const (
 	stampPatience = time.Minute
 	// maxStamp bounds its answer, in bytes: in base64 it has to fit in a line.
 	maxStamp = 256 << 10
-	// mostNoted is how many signed records may stand between one and its time stamp.
-	mostNoted = 1024
 )
 
 // noted is the signed note of a record.
@@ -161,52 +158,6 @@ func openStamp(answer []byte, n noted, roots *x509.CertPool) (time.Time, error) 
 		return time.Time{}, errors.New("the time stamp is that of something else")
 	}
 	return stamp.Value, nil
-}
-
-// note keeps the note of a signed record for its time stamp.
-func (v *verifier) note(l *line) {
-	if len(l.signature) != noteSignature {
-		return // format 1 had no notes
-	}
-	if len(v.noted) == mostNoted {
-		v.noted = append(v.noted[:0], v.noted[mostNoted/2:]...)
-	}
-	v.noted = append(v.noted, noted{l.seq, l.time, messageOf(v.replica, l)})
-}
-
-// stamp verifies a time stamp.
-func (v *verifier) stamp(file string, n int, l *line, text []byte) error {
-	var f struct {
-		Of    uint64 `json:"of,string"`
-		Token []byte `json:"token"`
-	}
-	if err := json.Unmarshal(text, &f); err != nil {
-		v.find(file, n, l.seq, "this time stamp cannot be read")
-		return nil //nolint:nilerr // it is a finding
-	}
-	if f.Of <= v.chain.first.seq {
-		return nil // of a record that is not here
-	}
-	for _, of := range v.noted {
-		if of.seq != f.Of {
-			continue
-		}
-		stamped, err := openStamp(f.Token, of, v.roots)
-		if err != nil {
-			v.find(file, n, l.seq, "of the time stamp of seq %d: %v", f.Of, err)
-			return nil
-		}
-		v.report.Timestamps++
-		if at, err := time.Parse(time.RFC3339Nano, of.time); err == nil && stamped.Sub(at).Abs() > ahead {
-			v.report.Notes = append(v.report.Notes, Finding{file, n, l.seq, fmt.Sprintf(
-				"seq %d says %s, and the authority stamped it at %s: the clock was wrong",
-				f.Of, of.time, stamped.UTC().Format(time.RFC3339))})
-		}
-		name := fmt.Sprintf("%s%012d", stampPrefix, f.Of)
-		return errors.Join(v.bundle.add(name+".note", []byte(of.message)), v.bundle.add(name+".tsr", f.Token))
-	}
-	v.find(file, n, l.seq, "this is the time stamp of seq %d, which is not a signed record shortly before it", f.Of)
-	return nil
 }
 
 // LoadAuthorities reads the certificates (PEM) that those of time-stamping authorities lead to.

@@ -116,7 +116,7 @@ func (l *Log) Status() Status {
 	l.mu.Lock()
 	s := l.status
 	s.Waiting = len(l.pending)
-	s.Shipping = cmp.Or(l.shipping[shipBeside], l.shipping[shipAway])
+	s.Shipping = cmp.Or(l.shipping[:]...)
 	l.mu.Unlock()
 	s.Directory, s.Replica, s.Key = l.dir, l.o.Replica, Fingerprint(l.key.Public())
 	s.Full = l.Full()

@@ -223,7 +223,7 @@ func FuzzParseLine(f *testing.F) {
 	f.Add(`{"seq":1,"prev":"`)
 	f.Add(`,"hash":"","sig":""}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		l, err := parseLine([]byte(text))
+		l, err := parseLine(raw{text: []byte(text)})
 		if err != nil {
 			return
 		}

@@ -89,7 +89,8 @@ func (l *Log) write(now time.Time, waiting []entry, lost losses) error {
 	unsaid := lost.gap(l.trouble.Load())
 	due := w.at.seq > w.signed && now.Sub(w.lastSigned) >= l.o.CheckpointEvery
 	look := now.Sub(w.lastLook) >= l.o.CheckpointEvery
-	if len(waiting) == 0 && unsaid == nil && !due && l.trouble.Load() == nil && (!look || l.inPlace(now) == nil) {
+	if len(waiting) == 0 && unsaid == nil && !due && l.trouble.Load() == nil &&
+		(!look || l.inPlace(now) == nil && w.shipper.inPlace() == nil) {
 		l.shipWaiting(now)
 		return nil
 	}

@@ -301,6 +301,22 @@ func TestAScopeThatIsNotGrantedDoesNotHoldBackAKey(t *testing.T) {
 	})
 }
 
+// A refusal of scopes that were never granted would say nothing about the key.
+func TestAKeyIsProvedWithScopesThatAreKnownToBeGranted(t *testing.T) {
+	file := keyFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		as := newAuthServer(t, mustLoad(t, oldSource), mustLoad(t, newSource))
+		tokens := setup(t, as, signedBy("key="+file))
+		running(t, tokens)
+		source(t, tokens, "scope:a") // no token was asked for yet
+		mustToken(t, source(t, tokens, "scope:b"))
+		copyFile(t, newSource.Key.File, file)
+		if status := seen(tokens); status.Pending != nil || as.forms[1]["scope"][0] != "scope:b" {
+			t.Errorf("proved with %v, pending %+v", as.forms[1]["scope"], status.Pending)
+		}
+	})
+}
+
 func TestWithoutASourceANewKeyWaitsForOne(t *testing.T) {
 	file := keyFile(t)
 	synctest.Test(t, func(t *testing.T) {

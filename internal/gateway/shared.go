@@ -95,11 +95,11 @@ func newBackground() *background {
 // start runs the parts of a generation that do not run yet.
 func (b *background) start(g *generation) {
 	list := []runner{g.tokens, g.directory}
-	if g.redis.shared != nil {
-		list = append(list, g.redis.shared)
+	if g.redis != nil {
+		list = append(list, g.redis)
 	}
-	if g.tracing.tracer != nil {
-		list = append(list, g.tracing.tracer)
+	if g.tracer != nil {
+		list = append(list, g.tracer)
 	}
 	for _, r := range list {
 		b.running.take(g, r, func() context.CancelFunc {

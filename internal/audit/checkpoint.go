@@ -50,7 +50,7 @@ func (c *checkpoint) message(signature string) string {
 
 // messageOf is the note of a signed record.
 func messageOf(replica string, l *line) string {
-	c := checkpoint{replica, link{l.seq, l.hash}, l.time}
+	c := checkpoint{replica, l.link, l.time}
 	return c.message(base64.StdEncoding.EncodeToString(l.signature))
 }
 
@@ -170,14 +170,26 @@ func (t *trust) format1(l *line) bool {
 	return false
 }
 
+// checkpointLine is a note as a line of a file of checkpoints.
+func checkpointLine(message string) []byte {
+	b, err := json.Marshal(struct {
+		Log  string `json:"log"`
+		Note string `json:"note"`
+	}{"evidence checkpoint", message})
+	if err != nil { // no string fails
+		return nil
+	}
+	return append(b, '\n')
+}
+
 // readCheckpoint reads what a line of a file of checkpoints says, whoever wrote it. message is
 // its note; it is empty of a line of format 1, which is the signed record itself.
-func readCheckpoint(text []byte) (c checkpoint, message string, err error) {
+func readCheckpoint(r raw) (c checkpoint, message string, err error) {
 	var holds struct {
 		Note    string `json:"note"`
 		Replica string `json:"replica"`
 	}
-	if err := json.Unmarshal(text, &holds); err != nil {
+	if err := json.Unmarshal(r.text, &holds); err != nil {
 		return c, "", errNoCheckpoint
 	}
 	if holds.Note != "" {
@@ -185,23 +197,23 @@ func readCheckpoint(text []byte) (c checkpoint, message string, err error) {
 		c, err := parseCheckpoint(body + "\n")
 		return c, holds.Note, err
 	}
-	l, err := parseLine(text)
+	l, err := parseLine(r)
 	if err != nil || !validReplica(holds.Replica) {
 		return c, "", errNoCheckpoint
 	}
-	return checkpoint{holds.Replica, link{l.seq, l.hash}, l.time}, "", nil
+	return checkpoint{holds.Replica, l.link, l.time}, "", nil
 }
 
 // open is readCheckpoint of a line that it also verifies. If it does not verify, the checkpoint
 // is what it claims.
-func (t *trust) open(text []byte) (checkpoint, error) {
-	c, message, err := readCheckpoint(text)
+func (t *trust) open(r raw) (checkpoint, error) {
+	c, message, err := readCheckpoint(r)
 	if err != nil {
 		return c, err
 	}
 	if message == "" {
-		l, err := parseLine(text)
-		if err != nil || !l.intact() || len(l.signature) != ed25519.SignatureSize || !t.format1(&l) {
+		l, err := parseLine(r)
+		if err != nil || !l.intact || len(l.signature) != ed25519.SignatureSize || !t.format1(&l) {
 			return c, errNotSigned
 		}
 		return c, nil
@@ -214,16 +226,4 @@ func (t *trust) open(text []byte) (checkpoint, error) {
 		return c, errNotSigned
 	}
 	return c, nil
-}
-
-// checkpointLine is a note as a line of a file of checkpoints.
-func checkpointLine(message string) []byte {
-	b, err := json.Marshal(struct {
-		Log  string `json:"log"`
-		Note string `json:"note"`
-	}{"evidence checkpoint", message})
-	if err != nil { // no string fails
-		return nil
-	}
-	return append(b, '\n')
 }

@@ -24,9 +24,9 @@ func TestASharedPartOutlivesTheGenerationThatStartedIt(t *testing.T) {
 			},
 		})
 	}
-	first := &generation{tokens: tokens(), directory: list()}
-	second := &generation{tokens: first.tokens, directory: list()}
-	third := &generation{tokens: tokens(), directory: list()}
+	first := &generation{carried: carried{tokens: tokens(), directory: list()}}
+	second := &generation{carried: carried{tokens: first.tokens, directory: list()}}
+	third := &generation{carried: carried{tokens: tokens(), directory: list()}}
 
 	b := newBackground()
 	defer b.stop()
