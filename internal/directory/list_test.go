@@ -187,7 +187,7 @@ func TestPartsThatAProviderCanDoWithout(t *testing.T) {
 		"a window that ends backwards": {
 			`, "messageProviderPlannedMaintenance": [{"startDate": "2026-01-02T00:00:00Z", "endDate": "2026-01-01T00:00:00Z"}]`,
 			"before they begin"},
-		"windows that are none": {`, "messageProviderPlannedMaintenance": [{},{},{}]`, "ignored: 3, whose startDate"},
+		"windows that are none":       {`, "messageProviderPlannedMaintenance": [{},{},{}]`, "ignored: 3, whose startDate"},
 		"a name that is a list":       {`, "messageProviderName": ["x"]`, ""},
 		"a version that is an object": {`, "apiSupportedVersion": {}`, ""},
 		"nulls": {
@@ -259,9 +259,9 @@ func TestNonsenseIsNoList(t *testing.T) {
 		"names that are not known": {
 			`[{"code": "x", "baseUrl": "https://a.socialsecurity.be", "site": "https://b.socialsecurity.be"}]`,
 			`"baseUrl", "code", "site": name the right ones in registry.fields`},
-		"two lists":                  {`{"a": [{"x": 1}], "b": [{"y": 1}]}`, `the members "a", "b"`},
-		"names that are odd":         {`[{"\u001b[31m\u202e": 1}]`, `"\x1b[31m\u202e"`},
-		"more than 4 MB":             {"[" + whole + strings.Repeat(" ", MaxBody) + "]", "4 MB"},
+		"two lists":          {`{"a": [{"x": 1}], "b": [{"y": 1}]}`, `the members "a", "b"`},
+		"names that are odd": {`[{"\u001b[31m\u202e": 1}]`, `"\x1b[31m\u202e"`},
+		"more than 4 MB":     {"[" + whole + strings.Repeat(" ", MaxBody) + "]", "4 MB"},
 		"more entries than there can be": {"[" + strings.Repeat("1,", mostEntries) + "1]",
 			"1001 entries, and one of more than 1000 is not used"},
 		"deeper than JSON should be": {strings.Repeat("[", 100_000), "no JSON"},
