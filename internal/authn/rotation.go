@@ -23,20 +23,13 @@ type pendingKey struct {
 	last *failure
 }
 
-// due says whether it is time to try the key.
-func (p *pendingKey) due(now time.Time) bool {
-	return p.last == nil || !now.Before(p.last.until)
-}
-
 // watch looks at the key files every so often, and tries a pending key, until ctx
 // is done.
 func (c *client) watch(ctx context.Context) {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for {
-		if c.tryable() {
-			c.prove(ctx)
-		}
+		c.prove(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -97,20 +90,18 @@ func (c *client) adoptKey(old *Key) {
 	c.key.Store(old)
 }
 
-func (c *client) tryable() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.pending != nil && c.pending.due(c.tokens.now())
-}
-
-// prove asks for a token with the pending key. The sources that have a token now
-// come first: their scopes are known to be granted.
+// prove asks for a token with the pending key, if there is one and its time has come. The sources
+// that have a token now come first: their scopes are known to be granted.
 func (c *client) prove(ctx context.Context) {
+	now := c.tokens.now()
 	c.mu.Lock()
 	p := c.pending
+	due := p != nil && (p.last == nil || !now.Before(p.last.until))
 	c.mu.Unlock()
+	if !due {
+		return
+	}
 	var candidates, others []*Source
-	now := c.tokens.now()
 	for _, s := range c.sourceList() {
 		if h := s.current.Load(); h != nil && h.valid(now) {
 			candidates = append(candidates, s)
